@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// ARef: a reference that holds a request (or any RefCounted object) in place.
+
+#ifndef BLKOWN_AREF_HPP
+#define BLKOWN_AREF_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/ended.hpp>
+#include <blkown/refcounted.hpp>
+#include <blkown/request.hpp>
+#include <utility>
+
+namespace blkown::inline BLKOWN_ABI {
+
+/// A pin: while it lives, the object stays, and a request's tag is not used again. It names the
+/// request and gives no right to its data, except to read it where shared_data<T> says that others
+/// may. It does not freeze a request's generation: a completion may end the I/O, or publish it
+/// again, meanwhile. So whatever takes the right through a pin names the Cookie that it means.
+///
+/// Copyable: each copy is a reference. Safe in interrupt context. The kernel's ARef.
+template <class R>
+class [[nodiscard]] BLKOWN_CONSUMABLE ARef {
+ public:
+  /// One more reference. One read-modify-write, relaxed.
+  /// Violations: `other` is empty; the count has reached half of what the word can hold.
+  ARef(BLKOWN_HELD const ARef& other) noexcept
+      : request_{&detail::held(other.request_, "copy of ARef", Place{})} {
+    Ownership<R>::add_ref(*request_);
+  }
+  ARef(ARef&& other) noexcept : request_{std::exchange(other.request_, nullptr)} {}
+  ARef& operator=(BLKOWN_HELD const ARef& other) noexcept {
+    ARef copy{other};
+    std::swap(request_, copy.request_);
+    return *this;
+  }
+  ARef& operator=(ARef&& other) noexcept {
+    ARef taken{std::move(other)};
+    std::swap(request_, taken.request_);
+    return *this;
+  }
+
+  /// Drops the reference. The last drop of a request parks it (count 1), or completes its end if
+  /// its Claim has ended it: then the EndSink runs here.
+  /// Synchronization: releases all that this holder did, for whoever has the request alone next.
+  ~ARef() {
+    if (request_ != nullptr) Ownership<R>::drop_ref(*request_);
+  }
+
+  // --- any RefCounted object ---
+
+  /// The object, which is safe to use while shared as its type says. Not for a request, whose
+  /// members are below.
+  BLKOWN_NEEDS_HELD [[nodiscard]] R& operator*() const noexcept
+    requires(!RequestType<R>)
+  {
+    return detail::held(request_, "ARef::operator*", Place{});
+  }
+  BLKOWN_NEEDS_HELD [[nodiscard]] R* operator->() const noexcept
+    requires(!RequestType<R>)
+  {
+    return &detail::held(request_, "ARef::operator->", Place{});
+  }
+
+  /// Gives the reference to C; from_raw takes it back. The count does not change.
+  BLKOWN_CONSUMES [[nodiscard]] R* into_raw(Place where = Place::current()) && noexcept {
+    return &detail::held(std::exchange(request_, nullptr), "ARef::into_raw", where);
+  }
+  /// Takes over a reference that exists: from into_raw, or the first one of a new object.
+  [[nodiscard]] static ARef from_raw(R* object, Place where = Place::current()) noexcept {
+    return ARef{detail::held(object, "ARef::from_raw", where)};
+  }
+
+  // --- requests ---
+
+  /// The hardware queue and the tag: constant.
+  BLKOWN_NEEDS_HELD [[nodiscard]] std::uint32_t queue() const noexcept
+    requires RequestType<R>
+  {
+    return header().queue();
+  }
+  BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept
+    requires RequestType<R>
+  {
+    return header().tag();
+  }
+  BLKOWN_NEEDS_HELD [[nodiscard]] const RequestHeader& header() const noexcept
+    requires RequestType<R>
+  {
+    return detail::header_of(detail::held(request_, "ARef::header", Place{}));
+  }
+
+  /// The generation of this moment. It orders nothing.
+  BLKOWN_NEEDS_HELD [[nodiscard]] Generation generation() const noexcept
+    requires RequestType<R>
+  {
+    return detail::word_of(detail::held(request_, "ARef::generation", Place{})).peek().generation();
+  }
+
+  /// The data, to read. What was written before the publication, or before the release or drop
+  /// that this reference's lookup met, is seen.
+  BLKOWN_NEEDS_HELD [[nodiscard]] const auto& data() const noexcept
+    requires(RequestType<R> && shared_data<typename RequestTraits<R>::Data>)
+  {
+    return std::as_const(RequestTraits<R>::data(detail::held(request_, "ARef::data", Place{})));
+  }
+
+ private:
+  friend struct detail::HandleAccess;
+
+  explicit ARef(R& request) noexcept : request_{&request} {}
+
+  R* request_;
+};
+
+/// How handles own and count a request: through its ownership word.
+template <RequestType R>
+struct Ownership<R> {
+  static void add_ref(R& request) noexcept {
+    RefValue<Word> seen;
+    const RefStep step = detail::word_of(request).add_ref(seen);
+    if (step == RefStep::done) [[likely]]
+      return;
+    detail::violate_request(
+        step == RefStep::overflow ? Violation::reference_overflow : Violation::no_reference,
+        detail::header_of(request), seen, "copy of ARef");
+  }
+
+  static void drop_ref(R& request) noexcept {
+    RefValue<Word> seen;
+    const RefStep step = detail::word_of(request).drop_ref(seen);
+    if (step == RefStep::done) [[likely]]
+      return;
+    if (step == RefStep::completed) {
+      detail::deliver(request);
+      return;
+    }
+    detail::violate_request(Violation::no_reference, detail::header_of(request), seen,
+                            "drop of ARef");
+  }
+
+  /// Parks: the I/O is in flight, unreferenced, under the next generation.
+  static void release_owned(R& request) noexcept {
+    RefValue<Word> seen;
+    if (detail::word_of(request).park_owned(seen)) [[likely]]
+      return;
+    detail::violate_request(Violation::not_owned, detail::header_of(request), seen,
+                            "drop of Owned");
+  }
+
+  static void into_shared(R& request) noexcept {
+    RefValue<Word> seen;
+    if (detail::word_of(request).into_shared(seen)) [[likely]]
+      return;
+    detail::violate_request(Violation::not_owned, detail::header_of(request), seen,
+                            "Owned::into_shared");
+  }
+
+  [[nodiscard]] static bool try_into_owned(R& request) noexcept {
+    RefValue<Word> seen;
+    const RefStep step = detail::word_of(request).try_from_shared(seen);
+    if (step == RefStep::no_reference) [[unlikely]] {
+      detail::violate_request(Violation::no_reference, detail::header_of(request), seen,
+                              "Owned::try_from_shared");
+    }
+    return step == RefStep::alone;
+  }
+};
+
+}  // namespace blkown::inline BLKOWN_ABI
+
+#endif

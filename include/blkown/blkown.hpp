@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The whole core of blkown.
+
+#ifndef BLKOWN_BLKOWN_HPP
+#define BLKOWN_BLKOWN_HPP
+
+#include <blkown/aref.hpp>
+#include <blkown/check.hpp>
+#include <blkown/claim.hpp>
+#include <blkown/config.hpp>
+#include <blkown/ended.hpp>
+#include <blkown/idle.hpp>
+#include <blkown/owned.hpp>
+#include <blkown/publish.hpp>
+#include <blkown/ref_value.hpp>
+#include <blkown/ref_word.hpp>
+#include <blkown/refcounted.hpp>
+#include <blkown/request.hpp>
+#include <blkown/segment.hpp>
+#include <blkown/status.hpp>
+#include <blkown/tag.hpp>
+#include <blkown/tag_bitmap.hpp>
+#include <blkown/tag_set.hpp>
+#include <blkown/tag_set_config.hpp>
+
+#endif

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The names of the templates that refer to one another.
+
+#ifndef BLKOWN_FWD_HPP
+#define BLKOWN_FWD_HPP
+
+#include <blkown/config.hpp>
+
+namespace blkown::inline BLKOWN_ABI {
+
+template <class T>
+class Request;
+template <class R>
+class Idle;
+template <class R>
+class Owned;
+template <class R>
+class Claim;
+template <class R>
+class ARef;
+template <class R>
+class Ended;
+template <class R>
+class EndedList;
+template <class R>
+class TagSet;
+
+}  // namespace blkown::inline BLKOWN_ABI
+
+#endif

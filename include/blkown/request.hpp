@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A request: the header with its ownership word, and the driver's data behind it. What all the
+// requests of one TagSet share is here too, because each header points to it.
+
+#ifndef BLKOWN_REQUEST_HPP
+#define BLKOWN_REQUEST_HPP
+
+#include <blkown/check.hpp>
+#include <blkown/config.hpp>
+#include <blkown/fwd.hpp>
+#include <blkown/ref_word.hpp>
+#include <blkown/refcounted.hpp>
+#include <blkown/status.hpp>
+#include <blkown/tag.hpp>
+#include <blkown/tag_bitmap.hpp>
+#include <concepts>
+#include <type_traits>
+#include <utility>
+
+namespace blkown::inline BLKOWN_ABI {
+
+class RequestHeader;
+
+namespace detail {
+
+template <class R>
+struct TagSetStorage;
+
+/// What all requests of one TagSet share. Its address does not change while the TagSet lives.
+struct TagSetCore {
+  using AnyFunction = void (*)();
+
+  CookieLayout layout;
+  std::uint32_t queue_count = 0;
+  std::uint32_t depth = 0;
+  std::byte* slots = nullptr;
+  std::size_t slot_bytes = 0;
+  TagBitmap* bitmaps = nullptr;        // one for each queue
+  AnyFunction end_function = nullptr;  // EndSink<R>::Function
+  void* end_context = nullptr;
+  void (*free_storage)(void* storage) = nullptr;  // null: the storage is the caller's
+
+  [[nodiscard]] Cookie cookie(std::uint32_t queue, Tag tag, Generation generation) const noexcept {
+    return {layout.encode(queue, tag, generation), generation, tag, queue};
+  }
+
+  [[nodiscard]] TagCache make_cache(std::uint32_t queue, std::uint32_t capacity,
+                                    Place place) const noexcept {
+    check_queue(queue, "TagSet::tag_cache", place);
+    return {bitmaps[queue], queue, capacity};
+  }
+
+  /// A tag out of the stash or the queue; false if none is free.
+  [[nodiscard]] bool take(std::uint32_t queue, TagCache& cache, Tag& tag,
+                          Place place) const noexcept {
+    check_cache(queue, cache, "TagSet::allocate", place);
+    tag.value = cache.take();
+    return tag.value != TagCache::no_tag;
+  }
+
+  void give(std::uint32_t queue, Tag tag, TagCache& cache, Place place) const noexcept {
+    check_cache(queue, cache, "Ended::release", place);
+    cache.give(tag);
+  }
+
+  void check_queue(std::uint32_t queue, const char* operation, const Place& place) const noexcept {
+    if (queue >= queue_count) [[unlikely]] {
+      violate_queue(Violation::no_such_queue, queue, operation, place);
+    }
+  }
+
+  [[noreturn, gnu::cold, gnu::noinline]] static void violate_queue(Violation violation,
+                                                                   std::uint32_t queue,
+                                                                   const char* operation,
+                                                                   const Place& place) {
+    Incident incident;
+    incident.operation = operation;
+    incident.place = place;
+    incident.has_queue = true;
+    incident.queue = queue;
+    violate(violation, incident);
+  }
+
+ private:
+  void check_cache(std::uint32_t queue, const TagCache& cache, const char* operation,
+                   const Place& place) const noexcept {
+    check_queue(queue, operation, place);
+    if (cache.bitmap_ != &bitmaps[queue]) [[unlikely]] {
+      violate_queue(Violation::tag_cache_of_other, queue, operation, place);
+    }
+  }
+};
+
+struct HeaderAccess;
+
+}  // namespace detail
+
+/// The library's part of a request: the ownership word, the request's name, and the end's outcome
+/// and link, which belong to whoever ends the I/O. Embedded in a struct of the user's own it makes
+/// that struct a request (RequestTraits). Not copyable and never moved: lookups find it by address.
+class RequestHeader {
+ public:
+  RequestHeader() = default;
+  RequestHeader(const RequestHeader&) = delete;
+  RequestHeader& operator=(const RequestHeader&) = delete;
+
+  /// The hardware queue the request belongs to. Constant from the TagSet's creation on.
+  [[nodiscard]] std::uint32_t queue() const noexcept { return queue_; }
+  /// The request's index within its queue. Constant from the TagSet's creation on.
+  [[nodiscard]] Tag tag() const noexcept { return tag_; }
+
+ private:
+  friend struct detail::HeaderAccess;
+
+  RefWord<Word> word_;
+  Tag tag_;
+  std::uint16_t queue_ = 0;
+  Status status_ = Status::ok;
+  bool requeue_ = false;
+  const detail::TagSetCore* core_ = nullptr;
+  void* next_ = nullptr;  // the request behind this one in an EndedList
+};
+
+static_assert(sizeof(RequestHeader) <= 40, "a header leaves most of the first line to the data");
+static_assert(std::is_standard_layout_v<RequestHeader>);
+
+/// How the library finds its header in a request of type R. Specialised for Request<T>; for a
+/// struct of one's own:
+///
+///   template <>
+///   struct blkown::RequestTraits<my_request> : blkown::EmbeddedHeader<&my_request::header> {};
+template <class R>
+struct RequestTraits;
+
+template <auto Member>
+struct EmbeddedHeader;
+
+/// A header that is a data member; the data of such a request is the whole struct.
+template <class R, RequestHeader R::* Member>
+struct EmbeddedHeader<Member> {
+  using Data = R;
+  [[nodiscard]] static RequestHeader& header(R& request) noexcept { return request.*Member; }
+  [[nodiscard]] static R& data(R& request) noexcept { return request; }
+};
+
+/// A type that a TagSet can hold: it has a RequestHeader that RequestTraits finds.
+template <class R>
+concept RequestType = requires(R& request) {
+  typename RequestTraits<R>::Data;
+  { RequestTraits<R>::header(request) } -> std::same_as<RequestHeader&>;
+  { RequestTraits<R>::data(request) } -> std::same_as<typename RequestTraits<R>::Data&>;
+};
+
+/// A request with the driver's data T (a command, its segments, a mapping), which is built once and
+/// kept across I/Os. It is only reached through a handle: Idle, Owned, Claim, or ARef where
+/// shared_data<T> allows.
+template <class T>
+class alignas(cache_line_bytes) Request {
+ public:
+  using Data = T;
+
+ private:
+  friend struct RequestTraits<Request>;
+  friend struct detail::TagSetStorage<Request>;
+
+  template <class Build>
+  Request(Build& build, std::uint32_t queue, Tag tag) : data_(build(queue, tag)) {}
+
+  RequestHeader header_;
+  [[no_unique_address]] T data_;
+};
+
+template <class T>
+struct RequestTraits<Request<T>> {
+  using Data = T;
+  [[nodiscard]] static RequestHeader& header(Request<T>& request) noexcept {
+    return request.header_;
+  }
+  [[nodiscard]] static T& data(Request<T>& request) noexcept { return request.data_; }
+};
+
+namespace detail {
+
+/// The way from one handle to another; users have the handles' own members.
+struct HandleAccess {
+  template <template <class> class Handle, class R>
+  [[nodiscard]] static Handle<R> make(R& request) noexcept {
+    return Handle<R>{request};
+  }
+  /// `published`: the device may have the I/O, so the Claim may be released.
+  template <class R>
+  [[nodiscard]] static Claim<R> make_claim(R& request, bool published) noexcept {
+    return Claim<R>{request, published};
+  }
+  /// What the handle held, null if nothing; it holds nothing any more.
+  template <template <class> class Handle, class R>
+  [[nodiscard]] static R* take(Handle<R>& handle) noexcept {
+    return std::exchange(handle.request_, nullptr);
+  }
+  template <template <class> class Handle, class R>
+  [[nodiscard]] static R* look(const Handle<R>& handle) noexcept {
+    return handle.request_;
+  }
+};
+
+/// The handles' way into a header.
+struct HeaderAccess {
+  [[nodiscard]] static RefWord<Word>& word(RequestHeader& header) noexcept { return header.word_; }
+  [[nodiscard]] static const TagSetCore& core(const RequestHeader& header) noexcept {
+    return *header.core_;
+  }
+  static Status& status(RequestHeader& header) noexcept { return header.status_; }
+  static bool& requeue(RequestHeader& header) noexcept { return header.requeue_; }
+  static void*& next(RequestHeader& header) noexcept { return header.next_; }
+
+  /// Names the request, once, while nobody else knows it.
+  static void name(RequestHeader& header, const TagSetCore& core, std::uint32_t queue, Tag tag,
+                   Generation first) noexcept {
+    header.core_ = &core;
+    header.queue_ = static_cast<std::uint16_t>(queue);
+    header.tag_ = tag;
+    header.word_.set_first_generation(first);
+  }
+
+  static void check_layout() noexcept {
+    static_assert(offsetof(RequestHeader, word_) + sizeof(Word) <= cache_line_bytes);
+    static_assert(offsetof(RequestHeader, queue_) + sizeof(std::uint16_t) <= cache_line_bytes);
+    struct Empty {};
+    static_assert(sizeof(Request<Empty>) == cache_line_bytes, "no data, one line");
+    static_assert(alignof(Request<Empty>) == cache_line_bytes, "two requests never share a line");
+  }
+};
+
+template <class R>
+[[nodiscard]] RequestHeader& header_of(R& request) noexcept {
+  return RequestTraits<R>::header(request);
+}
+template <class R>
+[[nodiscard]] RefWord<Word>& word_of(R& request) noexcept {
+  return HeaderAccess::word(header_of(request));
+}
+template <class R>
+[[nodiscard]] const TagSetCore& core_of(R& request) noexcept {
+  return HeaderAccess::core(header_of(request));
+}
+template <class R>
+[[nodiscard]] Cookie cookie_of(R& request, Generation generation) noexcept {
+  const RequestHeader& header = header_of(request);
+  return HeaderAccess::core(header).cookie(header.queue(), header.tag(), generation);
+}
+
+[[nodiscard]] inline Incident incident_of(const RequestHeader& header, RefValue<Word> seen,
+                                          const char* operation, const Place& place) noexcept {
+  Incident incident;
+  incident.operation = operation;
+  incident.place = place;
+  incident.has_queue = true;
+  incident.has_request = true;
+  incident.queue = header.queue();
+  incident.tag = header.tag();
+  incident.state.generation = seen.generation();
+  incident.state.count = static_cast<std::uint32_t>(seen.count());
+  incident.state.owned = seen.owned();
+  incident.state.claimed = seen.claimed();
+  incident.state.finished = seen.finished();
+  return incident;
+}
+
+/// A violation about a request, from the value that the failing operation read.
+[[noreturn, gnu::cold, gnu::noinline]] inline void violate_request(Violation violation,
+                                                                   const RequestHeader& header,
+                                                                   RefValue<Word> seen,
+                                                                   const char* operation,
+                                                                   const Place& place = Place{}) {
+  violate(violation, incident_of(header, seen, operation, place));
+}
+
+/// A report about a request.
+[[gnu::cold, gnu::noinline]] inline void report_request(Report what, const RequestHeader& header,
+                                                        RefValue<Word> seen,
+                                                        const char* operation) {
+  report(what, incident_of(header, seen, operation, Place{}));
+}
+
+}  // namespace detail
+
+}  // namespace blkown::inline BLKOWN_ABI
+
+#endif

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A piece of the caller's memory that an I/O reads or writes.
+
+#ifndef BLKOWN_SEGMENT_HPP
+#define BLKOWN_SEGMENT_HPP
+
+#include <blkown/config.hpp>
+
+namespace blkown::inline BLKOWN_ABI {
+
+/// One contiguous run of bytes of an I/O's data buffer (the kernel's bio_vec, a scatter-gather
+/// element). It refers to the memory and never owns it: whoever made the I/O keeps the bytes alive
+/// and in place until the I/O has ended.
+struct Segment {
+  std::byte* data = nullptr;
+  std::size_t length_bytes = 0;
+
+  /// One past the last byte.
+  [[nodiscard]] constexpr std::byte* end() const noexcept { return data + length_bytes; }
+  [[nodiscard]] constexpr bool empty() const noexcept { return length_bytes == 0; }
+
+  /// The bytes from offset_bytes on, length_bytes of them at most. An offset past the end gives the
+  /// empty segment at the end, so a short transfer's remainder needs no special case.
+  [[nodiscard]] constexpr Segment part(std::size_t offset_bytes,
+                                       std::size_t part_bytes) const noexcept {
+    if (offset_bytes >= length_bytes) return {end(), 0};
+    const std::size_t left_bytes = length_bytes - offset_bytes;
+    return {data + offset_bytes, part_bytes < left_bytes ? part_bytes : left_bytes};
+  }
+
+  friend constexpr bool operator==(const Segment&, const Segment&) = default;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI
+
+#endif

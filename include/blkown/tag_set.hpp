@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// TagSet: the requests of a device, their tags, and the lookups that turn what the device sends
+// into a request.
+
+#ifndef BLKOWN_TAG_SET_HPP
+#define BLKOWN_TAG_SET_HPP
+
+#include <blkown/aref.hpp>
+#include <blkown/check.hpp>
+#include <blkown/claim.hpp>
+#include <blkown/config.hpp>
+#include <blkown/ended.hpp>
+#include <blkown/idle.hpp>
+#include <blkown/owned.hpp>
+#include <blkown/request.hpp>
+#include <blkown/tag.hpp>
+#include <blkown/tag_bitmap.hpp>
+#include <blkown/tag_set_config.hpp>
+#include <blkown/tag_set_storage.hpp>
+#include <expected>
+#include <optional>
+#include <span>
+#include <utility>
+
+namespace blkown::inline BLKOWN_ABI {
+
+/// All the requests of a device: queue_count x depth of them, at fixed addresses as long as the
+/// TagSet lives, so that a late lookup never reads freed memory (blk-mq's tag set).
+///
+/// Lookups are total: any value that a device sends gives a request or a LookupError, in every
+/// build, without blocking, from any context. R is Request<T>, or a struct with a RequestHeader
+/// inside (RequestTraits).
+///
+/// Only the object itself moves, never the requests; a TagSet that was moved from may be destroyed
+/// or assigned to. Destroying it with a TagCache alive, or with a request that is not back (an
+/// Idle, Owned, Claim, ARef or Ended exists, or the I/O is in flight), is a violation.
+/// Precondition of destruction: no publish(issue) still runs.
+template <class R>
+class [[nodiscard]] TagSet {
+ public:
+  /// The size and alignment of the storage that create_in needs.
+  [[nodiscard]] static std::size_t storage_bytes(const TagSetConfig& config) noexcept {
+    return detail::TagSetStorage<R>::bytes(config);
+  }
+  [[nodiscard]] static constexpr std::size_t storage_alignment_bytes() noexcept {
+    return detail::TagSetStorage<R>::alignment_bytes;
+  }
+
+  /// Makes the requests in memory of its own, the only allocation there ever is.
+  /// `build(queue, tag)` gives each request's data (for R = Request<T>: a T; else an R) once; the
+  /// data is not reset between I/Os. It must not throw.
+  template <class Build>
+  [[nodiscard]] static std::expected<TagSet, TagSetError> create(const TagSetConfig& config,
+                                                                 EndSink<R> sink,
+                                                                 Build&& build) noexcept {
+    return wrap(detail::TagSetStorage<R>::allocate(config, sink, build));
+  }
+  /// The same with value-initialised data.
+  [[nodiscard]] static std::expected<TagSet, TagSetError> create(const TagSetConfig& config,
+                                                                 EndSink<R> sink) noexcept {
+    return create(config, sink, &detail::TagSetStorage<R>::default_data);
+  }
+
+  /// Makes the requests in the caller's storage, which must outlive the TagSet: at least
+  /// storage_bytes(config) long and aligned to storage_alignment_bytes().
+  template <class Build>
+  [[nodiscard]] static std::expected<TagSet, TagSetError> create_in(std::span<std::byte> storage,
+                                                                    const TagSetConfig& config,
+                                                                    EndSink<R> sink,
+                                                                    Build&& build) noexcept {
+    return wrap(detail::TagSetStorage<R>::build_in(storage, config, sink, build));
+  }
+  [[nodiscard]] static std::expected<TagSet, TagSetError> create_in(std::span<std::byte> storage,
+                                                                    const TagSetConfig& config,
+                                                                    EndSink<R> sink) noexcept {
+    return create_in(storage, config, sink, &detail::TagSetStorage<R>::default_data);
+  }
+
+  TagSet(TagSet&& other) noexcept : core_{std::exchange(other.core_, nullptr)} {}
+  TagSet& operator=(TagSet&& other) noexcept {
+    TagSet taken{std::move(other)};
+    std::swap(core_, taken.core_);
+    return *this;
+  }
+  ~TagSet() {
+    if (core_ == nullptr) return;
+    check_all_back();
+    detail::TagSetStorage<R>::destroy(*core_);
+  }
+
+  [[nodiscard]] std::uint32_t queue_count() const noexcept { return core_->queue_count; }
+  [[nodiscard]] std::uint32_t depth() const noexcept { return core_->depth; }
+  [[nodiscard]] const CookieLayout& layout() const noexcept { return core_->layout; }
+
+  // --- tags: a new I/O --------------------------------------------------------------------------
+
+  /// A context's stash of tags of one queue, by default an eighth of them, 32 at most; with
+  /// capacity 0 it only keeps the context's place in the bitmap.
+  /// Violation: no such queue.
+  [[nodiscard]] TagCache tag_cache(std::uint32_t queue,
+                                   Place where = Place::current()) const noexcept {
+    const std::uint32_t share = core_->depth / 8;
+    return tag_cache(queue, share < 32 ? share : 32, where);
+  }
+  [[nodiscard]] TagCache tag_cache(std::uint32_t queue, std::uint32_t capacity,
+                                   Place where = Place::current()) const noexcept {
+    return core_->make_cache(queue, capacity, where);
+  }
+
+  /// A request with a free tag, through the calling context's own cache; none if all are taken.
+  /// Never blocks; as interrupt-safe as the cache, which is one context's.
+  /// Synchronization: acquires what the request's last Ended released.
+  /// Violations: no such queue; a cache of another TagSet or queue.
+  [[nodiscard]] std::optional<Idle<R>> allocate(std::uint32_t queue, TagCache& cache,
+                                                Place where = Place::current()) noexcept {
+    Tag tag;
+    if (!core_->take(queue, cache, tag, where)) return std::nullopt;
+    return detail::HandleAccess::make<Idle>(request(queue, tag));
+  }
+
+  /// The request of a certain tag, for a front end that picks tags itself (a guest, a kernel
+  /// driver, a peer); none if it is taken, or if there is no such queue or tag.
+  /// One read-modify-write; interrupt-safe.
+  /// Synchronization: acquires what the request's last Ended released.
+  [[nodiscard]] std::optional<Idle<R>> hand_over(std::uint32_t queue, Tag tag) noexcept {
+    if (queue >= core_->queue_count || tag.value >= core_->depth) return std::nullopt;
+    if (!core_->bitmaps[queue].take(tag)) return std::nullopt;
+    return detail::HandleAccess::make<Idle>(request(queue, tag));
+  }
+
+  /// While it lives, every TagCache of the queue gives back what it holds at its next operation:
+  /// someone waits for a tag. Try allocate again after making it.
+  class [[nodiscard]] TagWait {
+   public:
+    TagWait(TagWait&& other) noexcept : bitmap_{std::exchange(other.bitmap_, nullptr)} {}
+    TagWait& operator=(TagWait&&) = delete;
+    ~TagWait() {
+      if (bitmap_ != nullptr) bitmap_->end_wait();
+    }
+
+   private:
+    friend class TagSet;
+    explicit TagWait(TagBitmap& bitmap) noexcept : bitmap_{&bitmap} { bitmap.begin_wait(); }
+    TagBitmap* bitmap_;
+  };
+  /// Violation: no such queue.
+  TagWait wait_for_tag(std::uint32_t queue, Place where = Place::current()) const noexcept {
+    core_->check_queue(queue, "TagSet::wait_for_tag", where);
+    return TagWait{core_->bitmaps[queue]};
+  }
+
+  // --- lookups: what a device sent --------------------------------------------------------------
+  //
+  // All: never block, interrupt-safe, one compare-exchange if they succeed, none if they refuse.
+  // Synchronization: acquire what the publisher did, and whoever parked, released or dropped the
+  // request since.
+
+  /// The right to the I/O that `value`, which arrived on `arrival_queue`, names. Of any number of
+  /// completions of one publication, one gets it.
+  [[nodiscard]] std::expected<Claim<R>, LookupError> claim(std::uint32_t arrival_queue,
+                                                           std::uint64_t value) noexcept {
+    return claim_at(locate(arrival_queue, value));
+  }
+  /// A pin of the request (the kernel's tag_to_rq). It gives no right to the I/O.
+  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(std::uint32_t arrival_queue,
+                                                              std::uint64_t value) noexcept {
+    return reference_at(locate(arrival_queue, value));
+  }
+  /// The request for oneself, if no pin exists. A scan holds pins for moments, and then this
+  /// answers `shared`: drivers use claim.
+  [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(std::uint32_t arrival_queue,
+                                                                  std::uint64_t value) noexcept {
+    return owned_at(locate(arrival_queue, value));
+  }
+
+  /// The same by queue and tag alone. Unprotected: without a generation a late or forged value
+  /// reaches whatever I/O has the tag now. For devices that carry nothing but the tag, and for
+  /// teardown.
+  [[nodiscard]] std::expected<Claim<R>, LookupError> claim(std::uint32_t queue, Tag tag) noexcept {
+    return claim_at(locate(queue, tag));
+  }
+  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(std::uint32_t queue,
+                                                              Tag tag) noexcept {
+    return reference_at(locate(queue, tag));
+  }
+  [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(std::uint32_t queue,
+                                                                  Tag tag) noexcept {
+    return owned_at(locate(queue, tag));
+  }
+
+  /// Calls `visit(ARef, Cookie)` for each I/O of the queue that is in flight and not claimed, one
+  /// after the other, each pinned while it is visited. The I/O may end or be published again
+  /// meanwhile; claim(pin, cookie) gets the right only to the one that was seen. I/Os published
+  /// during the scan may or may not be visited.
+  /// Violation: no such queue.
+  template <class Visit>
+  void for_each_in_flight(std::uint32_t queue, Visit&& visit, Place where = Place::current()) {
+    core_->check_queue(queue, "TagSet::for_each_in_flight", where);
+    for (Tag tag; tag.value != core_->depth; ++tag.value) {
+      R& candidate = request(queue, tag);
+      RefValue<Word> seen;
+      if (detail::word_of(candidate).tag_to_rq(GenerationMatch<Word>::any(), seen) ==
+          LookupReason::none) {
+        visit(detail::HandleAccess::make<ARef>(candidate),
+              detail::cookie_of(candidate, seen.generation()));
+      }
+    }
+  }
+
+  /// How many I/Os are published and not over: parked, shared, claimed with pins, or ended and
+  /// still pinned. Each is looked at in a moment of its own.
+  [[nodiscard]] std::size_t in_flight() const noexcept {
+    std::size_t count = 0;
+    for (std::uint32_t queue = 0; queue != core_->queue_count; ++queue) {
+      for (Tag tag; tag.value != core_->depth; ++tag.value) {
+        if (detail::word_of(request(queue, tag)).peek().count() != 0) ++count;
+      }
+    }
+    return count;
+  }
+
+ private:
+  /// Where a device's value points, or why nowhere.
+  struct Target {
+    LookupReason reason = LookupReason::none;
+    std::uint32_t queue = 0;
+    Tag tag;
+    Generation generation;
+    GenerationMatch<Word> match;
+  };
+
+  explicit TagSet(detail::TagSetCore& core) noexcept : core_{&core} {}
+
+  [[nodiscard]] static std::expected<TagSet, TagSetError> wrap(
+      std::expected<detail::TagSetCore*, TagSetError> made) noexcept {
+    if (!made.has_value()) return std::unexpected(made.error());
+    return TagSet{**made};
+  }
+
+  [[nodiscard]] R& request(std::uint32_t queue, Tag tag) const noexcept {
+    return detail::TagSetStorage<R>::slot(*core_, queue, tag);
+  }
+
+  [[nodiscard]] Target locate(std::uint32_t arrival_queue, std::uint64_t value) const noexcept {
+    const CookieLayout& layout = core_->layout;
+    Target target;
+    target.queue = arrival_queue;
+    const std::uint64_t tag = layout.tag.get(value);
+    target.tag.value = static_cast<std::uint32_t>(tag);
+    target.generation.value = static_cast<std::uint32_t>(layout.generation.get(value));
+    const std::uint64_t queue = layout.queue.bits == 0 ? arrival_queue : layout.queue.get(value);
+    if (arrival_queue >= core_->queue_count || queue >= core_->queue_count) {
+      target.reason = LookupReason::no_such_queue;
+    } else if (tag >= core_->depth || (value & layout.stray_mask()) != 0) {
+      target.reason = LookupReason::no_such_tag;
+    } else if (queue != arrival_queue) {
+      target.reason = LookupReason::wrong_queue;
+    } else {
+      target.match = GenerationMatch<Word>::low_bits(target.generation, layout.generation.bits);
+    }
+    return target;
+  }
+
+  [[nodiscard]] Target locate(std::uint32_t queue, Tag tag) const noexcept {
+    Target target;
+    target.queue = queue;
+    target.tag = tag;
+    if (queue >= core_->queue_count) {
+      target.reason = LookupReason::no_such_queue;
+    } else if (tag.value >= core_->depth) {
+      target.reason = LookupReason::no_such_tag;
+    }
+    return target;
+  }
+
+  [[nodiscard]] static LookupError error(const Target& target, LookupReason reason,
+                                         RefValue<Word> seen) noexcept {
+    return {.reason = reason,
+            .queue = target.queue,
+            .tag = target.tag,
+            .expected_generation = target.generation,
+            .seen_generation = seen.generation()};
+  }
+
+  /// One lookup: `operation` on the target's word, `wrap_handle` around the request if it is had.
+  template <class Handle, class Operation, class Wrap>
+  [[nodiscard]] std::expected<Handle, LookupError> look_up(const Target& target,
+                                                           Operation operation,
+                                                           Wrap wrap_handle) const noexcept {
+    RefValue<Word> seen;
+    if (target.reason != LookupReason::none)
+      return std::unexpected(error(target, target.reason, seen));
+    R& found = request(target.queue, target.tag);
+    const LookupReason reason = (detail::word_of(found).*operation)(target.match, seen);
+    if (reason != LookupReason::none) return std::unexpected(error(target, reason, seen));
+    return wrap_handle(found);
+  }
+
+  [[nodiscard]] std::expected<Claim<R>, LookupError> claim_at(const Target& target) noexcept {
+    return look_up<Claim<R>>(target, &RefWord<Word>::claim, [](R& found) {
+      return detail::HandleAccess::make_claim(found, true);
+    });
+  }
+  [[nodiscard]] std::expected<ARef<R>, LookupError> reference_at(const Target& target) noexcept {
+    return look_up<ARef<R>>(target, &RefWord<Word>::tag_to_rq,
+                            [](R& found) { return detail::HandleAccess::make<ARef>(found); });
+  }
+  [[nodiscard]] std::expected<Owned<R>, LookupError> owned_at(const Target& target) noexcept {
+    return look_up<Owned<R>>(target, &RefWord<Word>::tag_to_owned,
+                             [](R& found) { return detail::HandleAccess::make<Owned>(found); });
+  }
+
+  void check_all_back() const noexcept {
+    for (std::uint32_t queue = 0; queue != core_->queue_count; ++queue) {
+      const TagBitmap& bitmap = core_->bitmaps[queue];
+      if (bitmap.cache_count() != 0) {
+        detail::TagSetCore::violate_queue(Violation::tag_cache_alive, queue,
+                                          "destruction of TagSet", Place{});
+      }
+      for (Tag tag; tag.value != core_->depth; ++tag.value) {
+        if (!bitmap.is_taken(tag)) continue;
+        R& alive = request(queue, tag);
+        detail::violate_request(Violation::request_alive, detail::header_of(alive),
+                                detail::word_of(alive).peek(), "destruction of TagSet");
+      }
+    }
+  }
+
+  detail::TagSetCore* core_;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI
+
+#endif

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What a TagSet is made from, and why it could not be made.
+
+#ifndef BLKOWN_TAG_SET_CONFIG_HPP
+#define BLKOWN_TAG_SET_CONFIG_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/tag.hpp>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+
+namespace blkown::inline BLKOWN_ABI {
+
+/// How many requests a TagSet has and how a device names them.
+struct TagSetConfig {
+  std::uint32_t queue_count = 1;  ///< Hardware queues, 65,536 at most.
+  std::uint32_t depth = 0;        ///< Requests per queue.
+  CookieLayout layout{};
+  /// The generation before the first publication, cut to the word's width. By default an
+  /// unpredictable one, so that ids from an earlier life of the device are most likely stale.
+  std::optional<Generation> first_generation{};
+};
+
+/// Why a TagSet was not made.
+enum class TagSetReason : std::uint8_t {
+  no_queues,                  ///< queue_count is 0.
+  too_many_queues,            ///< queue_count exceeds limit.
+  no_depth,                   ///< depth is 0.
+  too_deep,                   ///< depth exceeds limit.
+  no_end_sink,                ///< The EndSink has no function.
+  bad_width,                  ///< The layout's width is 0 or exceeds limit.
+  field_outside_width,        ///< A field ends above the layout's width (limit).
+  fields_overlap,             ///< Two fields share a bit.
+  generation_field_too_wide,  ///< The field is wider than the ownership word's generation (limit).
+  queue_field_too_narrow,     ///< queue_count exceeds what the field names (limit).
+  tag_field_too_narrow,       ///< depth exceeds what the field names (limit).
+  all_ones_in_use,            ///< A cookie could have every bit set: depth at most limit avoids it.
+  storage_misaligned,         ///< The storage is not aligned to limit bytes.
+  storage_too_small,          ///< The storage has fewer than limit bytes.
+  out_of_memory,              ///< limit bytes could not be allocated.
+};
+
+[[nodiscard]] constexpr const char* to_string(TagSetReason reason) noexcept {
+  switch (reason) {
+    case TagSetReason::no_queues: return "a TagSet needs at least one queue";
+    case TagSetReason::too_many_queues: return "too many queues";
+    case TagSetReason::no_depth: return "a queue needs at least one request";
+    case TagSetReason::too_deep: return "too many requests";
+    case TagSetReason::no_end_sink: return "the EndSink has no function";
+    case TagSetReason::bad_width: return "a cookie is 1 to 64 bits wide";
+    case TagSetReason::field_outside_width: return "a cookie field reaches beyond the cookie";
+    case TagSetReason::fields_overlap: return "two cookie fields overlap";
+    case TagSetReason::generation_field_too_wide:
+      return "the cookie's generation field is wider than the word's";
+    case TagSetReason::queue_field_too_narrow: return "the cookie's queue field is too narrow";
+    case TagSetReason::tag_field_too_narrow: return "the cookie's tag field is too narrow";
+    case TagSetReason::all_ones_in_use: return "a cookie could take the reserved value, all ones";
+    case TagSetReason::storage_misaligned: return "the storage is misaligned";
+    case TagSetReason::storage_too_small: return "the storage is too small";
+    case TagSetReason::out_of_memory: return "out of memory";
+  }
+  return "unknown reason";
+}
+
+/// Why a TagSet was not made, with what was asked for and what is possible.
+struct TagSetError {
+  TagSetReason reason{};
+  std::uint64_t given = 0;
+  std::uint64_t limit = 0;
+  friend constexpr bool operator==(const TagSetError&, const TagSetError&) = default;
+};
+
+namespace detail {
+
+/// How many values a field can name, as far as 32-bit counts are concerned.
+[[nodiscard]] constexpr std::uint64_t values_of(CookieField field) noexcept {
+  return field.bits >= 32 ? std::uint64_t{1} << 32 : std::uint64_t{1} << field.bits;
+}
+
+/// Whether the layout is sound in itself.
+[[nodiscard]] constexpr std::optional<TagSetError> check_layout(
+    const CookieLayout& layout) noexcept {
+  if (layout.width_bits == 0 || layout.width_bits > 64) {
+    return TagSetError{TagSetReason::bad_width, layout.width_bits, 64};
+  }
+  std::uint64_t used = 0;
+  for (const CookieField field : {layout.queue, layout.tag, layout.generation, layout.user}) {
+    const unsigned end = unsigned{field.shift} + field.bits;
+    if (field.bits != 0 && end > layout.width_bits) {
+      return TagSetError{TagSetReason::field_outside_width, end, layout.width_bits};
+    }
+    if ((used & field.mask()) != 0) {
+      return TagSetError{TagSetReason::fields_overlap, field.mask(), ~used};
+    }
+    used |= field.mask();
+  }
+  if (layout.generation.bits > CookieLayout::widest_generation_bits) {
+    return TagSetError{TagSetReason::generation_field_too_wide, layout.generation.bits,
+                       CookieLayout::widest_generation_bits};
+  }
+  return std::nullopt;
+}
+
+/// Whether the layout can name all requests and never takes a reserved value.
+[[nodiscard]] constexpr std::optional<TagSetError> check_names(
+    const TagSetConfig& config) noexcept {
+  const CookieLayout& layout = config.layout;
+  // Without a queue field any number of queues will do: the completion's queue is known.
+  if (layout.queue.bits != 0 && config.queue_count > values_of(layout.queue)) {
+    return TagSetError{TagSetReason::queue_field_too_narrow, config.queue_count,
+                       values_of(layout.queue)};
+  }
+  if (config.depth > values_of(layout.tag)) {
+    return TagSetError{TagSetReason::tag_field_too_narrow, config.depth, values_of(layout.tag)};
+  }
+  const std::uint64_t width_mask = CookieField{.shift = 0, .bits = layout.width_bits}.max();
+  const bool all_bits_used = (layout.stray_mask() & width_mask) == 0;
+  const bool last_queue_used =
+      layout.queue.bits == 0 || config.queue_count == values_of(layout.queue);
+  if (layout.all_ones_reserved && all_bits_used && last_queue_used &&
+      config.depth == values_of(layout.tag)) {
+    return TagSetError{TagSetReason::all_ones_in_use, config.depth, values_of(layout.tag) - 1};
+  }
+  return std::nullopt;
+}
+
+/// Everything about a configuration that can be said without its requests' size.
+[[nodiscard]] constexpr std::optional<TagSetError> check_config(
+    const TagSetConfig& config) noexcept {
+  constexpr std::uint32_t most_queues = 65536;
+  constexpr std::uint32_t most_requests = std::uint32_t{1} << 31;
+  if (config.queue_count == 0) return TagSetError{TagSetReason::no_queues, 0, most_queues};
+  if (config.queue_count > most_queues) {
+    return TagSetError{TagSetReason::too_many_queues, config.queue_count, most_queues};
+  }
+  if (config.depth == 0) return TagSetError{TagSetReason::no_depth, 0, most_requests};
+  if (config.depth > most_requests) {
+    return TagSetError{TagSetReason::too_deep, config.depth, most_requests};
+  }
+  if (const auto error = check_layout(config.layout)) return error;
+  return check_names(config);
+}
+
+}  // namespace detail
+
+}  // namespace blkown::inline BLKOWN_ABI
+
+#endif
