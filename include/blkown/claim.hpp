@@ -84,8 +84,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
   /// lock, a device barrier).
   /// Returns void if `issue` does; if it returns std::expected<T, E>, that with Refused for E.
   template <class Issue>
-  BLKOWN_CONSUMES detail::PublishResultOf<R, Issue> publish(Issue&& issue,
-                                                            Place where = Place::current()) && {
+  BLKOWN_CONSUMES [[nodiscard]] detail::PublishResultOf<R, Issue> publish(
+      Issue&& issue, Place where = Place::current()) && {
     R& request = take("Claim::publish", where);
     RefValue<Word> seen;
     const ClaimStep step = detail::word_of(request).publish_claim(seen);

@@ -138,8 +138,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
   /// lock, a device barrier).
   /// Returns void if `issue` does; if it returns std::expected<T, E>, that with Refused for E.
   template <class Issue>
-  BLKOWN_CONSUMES detail::PublishResultOf<R, Issue> publish(Issue&& issue,
-                                                            Place where = Place::current()) &&
+  BLKOWN_CONSUMES [[nodiscard]] detail::PublishResultOf<R, Issue> publish(
+      Issue&& issue, Place where = Place::current()) &&
     requires RequestType<R>
   {
     R& request = take("Owned::publish", where);

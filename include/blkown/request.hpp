@@ -8,6 +8,7 @@
 
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/cookie_codec.hpp>
 #include <blkown/fwd.hpp>
 #include <blkown/ref_word.hpp>
 #include <blkown/refcounted.hpp>
@@ -32,6 +33,7 @@ struct TagSetCore {
   using AnyFunction = void (*)();
 
   CookieLayout layout;
+  CookieCodec codec;  // of the layout
   std::uint32_t queue_count = 0;
   std::uint32_t depth = 0;
   std::byte* slots = nullptr;
@@ -40,10 +42,6 @@ struct TagSetCore {
   AnyFunction end_function = nullptr;  // EndSink<R>::Function
   void* end_context = nullptr;
   void (*free_storage)(void* storage) = nullptr;  // null: the storage is the caller's
-
-  [[nodiscard]] Cookie cookie(std::uint32_t queue, Tag tag, Generation generation) const noexcept {
-    return {layout.encode(queue, tag, generation), generation, tag, queue};
-  }
 
   [[nodiscard]] TagCache make_cache(std::uint32_t queue, std::uint32_t capacity,
                                     Place place) const noexcept {
@@ -247,7 +245,7 @@ template <class R>
 template <class R>
 [[nodiscard]] Cookie cookie_of(R& request, Generation generation) noexcept {
   const RequestHeader& header = header_of(request);
-  return HeaderAccess::core(header).cookie(header.queue(), header.tag(), generation);
+  return HeaderAccess::core(header).codec.cookie(header.queue(), header.tag(), generation);
 }
 
 [[nodiscard]] inline Incident incident_of(const RequestHeader& header, RefValue<Word> seen,

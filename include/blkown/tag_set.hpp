@@ -121,6 +121,8 @@ class [[nodiscard]] TagSet {
 
   /// The request of a certain tag, for a front end that picks tags itself (a guest, a kernel
   /// driver, a peer); none if it is taken, or if there is no such queue or tag.
+  /// A tag in a TagCache counts as taken: on a queue whose tags are picked by the front end, give
+  /// them back with Ended::release() and without a cache.
   /// One read-modify-write; interrupt-safe.
   /// Synchronization: acquires what the request's last Ended released.
   [[nodiscard]] std::optional<Idle<R>> hand_over(std::uint32_t queue, Tag tag) noexcept {
@@ -243,21 +245,20 @@ class [[nodiscard]] TagSet {
   }
 
   [[nodiscard]] Target locate(std::uint32_t arrival_queue, std::uint64_t value) const noexcept {
-    const CookieLayout& layout = core_->layout;
+    const detail::CookieCodec& codec = core_->codec;
+    const std::uint64_t queue = codec.queue(value, arrival_queue);
+    const std::uint64_t tag = codec.tag(value);
     Target target;
     target.queue = arrival_queue;
-    const std::uint64_t tag = layout.tag.get(value);
     target.tag.value = static_cast<std::uint32_t>(tag);
-    target.generation.value = static_cast<std::uint32_t>(layout.generation.get(value));
-    const std::uint64_t queue = layout.queue.bits == 0 ? arrival_queue : layout.queue.get(value);
+    target.generation = codec.generation(value);
+    target.match = codec.match(target.generation);
     if (arrival_queue >= core_->queue_count || queue >= core_->queue_count) {
       target.reason = LookupReason::no_such_queue;
-    } else if (tag >= core_->depth || (value & layout.stray_mask()) != 0) {
+    } else if (tag >= core_->depth || codec.has_stray_bits(value)) {
       target.reason = LookupReason::no_such_tag;
     } else if (queue != arrival_queue) {
       target.reason = LookupReason::wrong_queue;
-    } else {
-      target.match = GenerationMatch<Word>::low_bits(target.generation, layout.generation.bits);
     }
     return target;
   }
@@ -328,6 +329,11 @@ class [[nodiscard]] TagSet {
   }
 
   detail::TagSetCore* core_;
+
+  static_assert(sizeof(Idle<R>) == sizeof(void*) && sizeof(Owned<R>) == sizeof(void*) &&
+                    sizeof(Claim<R>) == sizeof(void*) && sizeof(ARef<R>) == sizeof(void*) &&
+                    sizeof(Ended<R>) == sizeof(void*),
+                "handles are one pointer wide");
 };
 
 }  // namespace blkown::inline BLKOWN_ABI

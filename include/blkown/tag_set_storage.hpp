@@ -135,6 +135,7 @@ struct TagSetStorage {
     };
     auto* const core = ::new (static_cast<void*>(base)) TagSetCore{};
     core->layout = config.layout;
+    core->codec = CookieCodec{config.layout};
     core->queue_count = config.queue_count;
     core->depth = config.depth;
     core->slots = at(plan.slots);
