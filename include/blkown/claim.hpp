@@ -81,11 +81,11 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
   /// device. A completion may be processed before `issue` returns.
   /// Synchronization: all that this holder did comes before what a lookup's caller does. `issue`
   /// must order earlier writes before the device sees the command (a store-release, a syscall, a
-  /// lock, a device barrier).
+  /// lock, a device barrier), and must not throw.
   /// Returns void if `issue` does; if it returns std::expected<T, E>, that with Refused for E.
   template <class Issue>
   BLKOWN_CONSUMES [[nodiscard]] detail::PublishResultOf<R, Issue> publish(
-      Issue&& issue, Place where = Place::current()) && {
+      Issue&& issue, Place where = Place::current()) && noexcept {
     R& request = take("Claim::publish", where);
     RefValue<Word> seen;
     const ClaimStep step = detail::word_of(request).publish_claim(seen);

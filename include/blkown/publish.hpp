@@ -61,7 +61,7 @@ template <class R>
 /// ended, and its tag used again, at any moment: only the word is touched, by take_back.
 template <class R, class Issue>
 [[nodiscard]] PublishResultOf<R, Issue> issue_published(R& request, const Cookie& cookie,
-                                                        Issue& issue) {
+                                                        Issue& issue) noexcept {
   using Result = PublishResultOf<R, Issue>;
   if constexpr (std::is_void_v<Result>) {
     issue(cookie);
