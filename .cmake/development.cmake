@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSL-1.0
+# For the project's own tests, benchmarks and examples: the warnings they are built with, and what
+# the outer flags make of the standard library. Never exported, never seen by a consumer.
+include(CheckCXXSourceCompiles)
+
+add_library(blkown_warnings INTERFACE)
+target_compile_options(blkown_warnings
+  INTERFACE
+    -Wall
+    -Wextra
+    -Wpedantic
+    -Wconversion
+    -Wshadow
+    -Werror
+    $<$<CXX_COMPILER_ID:Clang>:-Wconsumed>
+    $<$<CXX_COMPILER_ID:Clang>:-Werror=consumed>)
+
+# Debian's GoogleTest and Google Benchmark are built against libstdc++, without sanitizers. What
+# counts is what the compiler does, not what the flags look like.
+check_cxx_source_compiles([[
+#include <version>
+#ifndef _LIBCPP_VERSION
+#error "not libc++"
+#endif
+int main() {}
+]] BLKOWN_USES_LIBCXX)
+
+check_cxx_source_compiles([[
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED
+#endif
+#endif
+#ifndef SANITIZED
+#error "neither ASan nor TSan"
+#endif
+int main() {}
+]] BLKOWN_USES_SANITIZER)

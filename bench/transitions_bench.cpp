@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What each transition of the core costs alone, on one thread and a warm line. Each benchmark is a
+// cycle of transitions that ends in the state it began in, so nothing but these is in the loop; its
+// name says which. Compare with baseline_rmw: ratios hold between machines, nanoseconds do not.
+
+#include <benchmark/benchmark.h>
+
+#include <atomic>
+#include <blkown/blkown.hpp>
+#include <cstdint>
+#include <cstdlib>
+#include <expected>
+#include <optional>
+#include <utility>
+
+namespace {
+
+using blkown::ARef;
+using blkown::Claim;
+using blkown::Cookie;
+using blkown::EndedList;
+using blkown::Idle;
+using blkown::Owned;
+using blkown::Tag;
+using blkown::TagCache;
+
+struct Command {
+  std::uint64_t sector = 0;
+};
+using Request = blkown::Request<Command>;
+using TagSet = blkown::TagSet<Request>;
+
+/// A cycle that meets a refusal has measured nothing.
+template <class T, class E>
+[[nodiscard]] T must(std::expected<T, E>&& result) {
+  if (!result.has_value()) std::abort();
+  return *std::move(result);
+}
+template <class T>
+[[nodiscard]] T must(std::optional<T>&& result) {
+  if (!result.has_value()) std::abort();
+  return *std::move(result);
+}
+
+template <class Sink>
+[[nodiscard]] TagSet make_tags(Sink& sink) {
+  return must(
+      TagSet::create({.queue_count = 1, .depth = 256, .layout = blkown::CookieLayout::io_uring()},
+                     blkown::EndSink<Request>::to(sink)));
+}
+
+/// A sink that keeps what was requeued, so that a cycle needs no tag allocation.
+struct Keep {
+  EndedList<Request> kept;
+  void operator()(EndedList<Request>&& ended) { kept.append(std::move(ended)); }
+  [[nodiscard]] Idle<Request> idle() { return must(kept.pop_front()).into_idle(); }
+};
+
+/// A sink that frees into a context's stash, or at once if there is none.
+struct Free {
+  TagCache* cache = nullptr;
+  void operator()(EndedList<Request>&& list) {
+    while (auto ended = list.pop_front()) {
+      if (cache != nullptr) {
+        std::move(*ended).release(*cache);
+      } else {
+        std::move(*ended).release();
+      }
+    }
+  }
+};
+
+/// One I/O on one tag; the device is a variable that holds the cookie.
+class Device {
+ public:
+  [[nodiscard]] Owned<Request> start() { return must(tags_.hand_over(0, Tag{0})).start(); }
+  [[nodiscard]] auto issue() {
+    return [this](Cookie cookie) {
+      value_ = cookie.value;
+      benchmark::DoNotOptimize(value_);
+    };
+  }
+  [[nodiscard]] std::uint64_t value() const { return value_; }
+  [[nodiscard]] TagSet& tags() { return tags_; }
+
+ private:
+  Free sink_;
+  TagSet tags_ = make_tags(sink_);
+  std::uint64_t value_ = 0;
+};
+
+void baseline_rmw(benchmark::State& state) {
+  std::atomic<blkown::Word> word{0};
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(word.fetch_add(1, std::memory_order_relaxed));
+  }
+}
+BENCHMARK(baseline_rmw);
+
+// --- tags ---
+
+void allocate_release(benchmark::State& state) {
+  Free sink;
+  TagSet tags = make_tags(sink);
+  TagCache cache = tags.tag_cache(0, static_cast<std::uint32_t>(state.range(0)));
+  if (cache.capacity() != 0) sink.cache = &cache;
+  for (auto _ : state) {
+    Idle<Request> idle = must(tags.allocate(0, cache));
+    benchmark::DoNotOptimize(idle);
+    std::move(idle).fail(blkown::Status::ok);
+  }
+}
+BENCHMARK(allocate_release)->ArgName("cache")->Arg(0)->Arg(32);
+
+void hand_over_release(benchmark::State& state) {
+  Free sink;
+  TagSet tags = make_tags(sink);
+  for (auto _ : state) {
+    Idle<Request> idle = must(tags.hand_over(0, Tag{7}));
+    benchmark::DoNotOptimize(idle);
+    std::move(idle).fail(blkown::Status::ok);
+  }
+}
+BENCHMARK(hand_over_release);
+
+// --- one holder ---
+
+void start_requeue(benchmark::State& state) {
+  Keep sink;
+  TagSet tags = make_tags(sink);
+  must(tags.hand_over(0, Tag{0})).requeue();
+  for (auto _ : state) {
+    sink.idle().start().requeue();
+    benchmark::ClobberMemory();
+  }
+  sink.kept = {};
+}
+BENCHMARK(start_requeue);
+
+void publish_tag_to_owned(benchmark::State& state) {
+  Device device;
+  Owned<Request> owned = device.start();
+  for (auto _ : state) {
+    std::move(owned).publish(device.issue());
+    owned = must(device.tags().tag_to_owned(0, device.value()));
+  }
+  std::move(owned).end_ok();
+}
+BENCHMARK(publish_tag_to_owned);
+
+void publish_claim(benchmark::State& state) {
+  Device device;
+  Claim<Request> claim = device.start().into_claim();
+  for (auto _ : state) {
+    std::move(claim).publish(device.issue());
+    claim = must(device.tags().claim(0, device.value()));
+  }
+  std::move(claim).end_ok();
+}
+BENCHMARK(publish_claim);
+
+void claim_release(benchmark::State& state) {
+  Device device;
+  device.start().publish(device.issue());
+  for (auto _ : state) {
+    must(device.tags().claim(0, device.value())).release();
+  }
+  must(device.tags().claim(0, device.value())).end_ok();
+}
+BENCHMARK(claim_release);
+
+// --- pins ---
+
+void into_shared_try_from_shared(benchmark::State& state) {
+  Device device;
+  Owned<Request> owned = device.start();
+  for (auto _ : state) {
+    owned = must(Owned<Request>::try_from_shared(std::move(owned).into_shared()));
+    benchmark::ClobberMemory();
+  }
+  std::move(owned).end_ok();
+}
+BENCHMARK(into_shared_try_from_shared);
+
+void clone_drop(benchmark::State& state) {
+  Device device;
+  ARef<Request> reference = device.start().into_shared();
+  for (auto _ : state) {
+    ARef<Request> clone = reference;
+    benchmark::DoNotOptimize(clone);
+  }
+  must(Owned<Request>::try_from_shared(std::move(reference))).end_ok();
+}
+BENCHMARK(clone_drop);
+
+void tag_to_rq_drop(benchmark::State& state) {
+  Device device;
+  device.start().publish(device.issue());
+  for (auto _ : state) {
+    ARef<Request> pin = must(device.tags().tag_to_rq(0, device.value()));
+    benchmark::DoNotOptimize(pin);
+  }
+  must(device.tags().claim(0, device.value())).end_ok();
+}
+BENCHMARK(tag_to_rq_drop);
+
+void pin_drop_into_owned(benchmark::State& state) {
+  Device device;
+  Owned<Request> owned = device.start();
+  for (auto _ : state) {
+    Claim<Request> claim = std::move(owned).into_claim();
+    {
+      ARef<Request> pin = claim.pin();
+      benchmark::DoNotOptimize(pin);
+    }
+    owned = must(std::move(claim).into_owned());
+  }
+  std::move(owned).end_ok();
+}
+BENCHMARK(pin_drop_into_owned);
+
+// --- refusals ---
+
+void refused_stale(benchmark::State& state) {
+  Device device;
+  device.start().publish(device.issue());
+  const std::uint64_t old = device.value();
+  must(device.tags().claim(0, old)).into_owned().value().publish(device.issue());
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(device.tags().claim(0, old).has_value());
+  }
+  must(device.tags().claim(0, device.value())).end_ok();
+}
+BENCHMARK(refused_stale);
+
+void refused_claimed(benchmark::State& state) {
+  Device device;
+  device.start().publish(device.issue());
+  Claim<Request> held = must(device.tags().claim(0, device.value()));
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(device.tags().claim(0, device.value()).has_value());
+  }
+  std::move(held).end_ok();
+}
+BENCHMARK(refused_claimed);
+
+// --- whole I/Os ---
+
+void io_claim(benchmark::State& state) {
+  Free sink;
+  TagSet tags = make_tags(sink);
+  TagCache cache = tags.tag_cache(0);
+  sink.cache = &cache;
+  for (auto _ : state) {
+    std::uint64_t value = 0;
+    must(tags.allocate(0, cache)).start().publish([&](Cookie cookie) { value = cookie.value; });
+    benchmark::DoNotOptimize(value);
+    must(tags.claim(0, value)).end_ok();
+  }
+}
+BENCHMARK(io_claim);
+
+}  // namespace

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: BSL-1.0
+# Every header of the tree is installed, with the same bytes, and nothing else is: a header that
+# was forgotten in the file set of CMakeLists.txt is named here.
+cmake_minimum_required(VERSION 3.25)
+
+file(GLOB_RECURSE in_tree RELATIVE ${SOURCE_ROOT}/include ${SOURCE_ROOT}/include/*.hpp)
+file(GLOB_RECURSE installed RELATIVE ${PREFIX}/include ${PREFIX}/include/*)
+if(NOT in_tree)
+  message(FATAL_ERROR "no header in ${SOURCE_ROOT}/include")
+endif()
+
+set(forgotten ${in_tree})
+list(REMOVE_ITEM forgotten ${installed})
+set(surplus ${installed})
+list(REMOVE_ITEM surplus ${in_tree})
+if(forgotten OR surplus)
+  message(FATAL_ERROR "in the tree and not installed: [${forgotten}];"
+    " installed and not a header of the tree: [${surplus}]")
+endif()
+
+foreach(header IN LISTS in_tree)
+  file(SHA256 ${SOURCE_ROOT}/include/${header} expected)
+  file(SHA256 ${PREFIX}/include/${header} seen)
+  if(NOT seen STREQUAL expected)
+    message(FATAL_ERROR "${header} differs from the tree's")
+  endif()
+endforeach()
