@@ -77,12 +77,12 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef {
   BLKOWN_NEEDS_HELD [[nodiscard]] std::uint32_t queue() const noexcept
     requires RequestType<R>
   {
-    return header().queue();
+    return detail::header_of(detail::held(request_, "ARef::queue", Place{})).queue();
   }
   BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept
     requires RequestType<R>
   {
-    return header().tag();
+    return detail::header_of(detail::held(request_, "ARef::tag", Place{})).tag();
   }
   BLKOWN_NEEDS_HELD [[nodiscard]] const RequestHeader& header() const noexcept
     requires RequestType<R>
@@ -148,20 +148,20 @@ struct Ownership<R> {
                             "drop of Owned");
   }
 
-  static void into_shared(R& request) noexcept {
+  static void into_shared(R& request, const Place& where = Place{}) noexcept {
     RefValue<Word> seen;
     if (detail::word_of(request).into_shared(seen)) [[likely]]
       return;
     detail::violate_request(Violation::not_owned, detail::header_of(request), seen,
-                            "Owned::into_shared");
+                            "Owned::into_shared", where);
   }
 
-  [[nodiscard]] static bool try_into_owned(R& request) noexcept {
+  [[nodiscard]] static bool try_into_owned(R& request, const Place& where = Place{}) noexcept {
     RefValue<Word> seen;
     const RefStep step = detail::word_of(request).try_from_shared(seen);
     if (step == RefStep::no_reference) [[unlikely]] {
       detail::violate_request(Violation::no_reference, detail::header_of(request), seen,
-                              "Owned::try_from_shared");
+                              "Owned::try_from_shared", where);
     }
     return step == RefStep::alone;
   }

@@ -40,8 +40,12 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
     finish(request, Status::io_error, false, "drop of Claim", Place{});
   }
 
-  BLKOWN_NEEDS_HELD [[nodiscard]] std::uint32_t queue() const noexcept { return header().queue(); }
-  BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept { return header().tag(); }
+  BLKOWN_NEEDS_HELD [[nodiscard]] std::uint32_t queue() const noexcept {
+    return detail::header_of(held("Claim::queue")).queue();
+  }
+  BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept {
+    return detail::header_of(held("Claim::tag")).tag();
+  }
   BLKOWN_NEEDS_HELD [[nodiscard]] const RequestHeader& header() const noexcept {
     return detail::header_of(held("Claim::header"));
   }
@@ -143,10 +147,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
     return reinterpret_cast<void*>(std::exchange(bits_, 0));
   }
   [[nodiscard]] static Claim from_raw(void* raw, Place where = Place::current()) noexcept {
-    Claim claim;
-    claim.bits_ = reinterpret_cast<std::uintptr_t>(raw);
-    static_cast<void>(claim.held("Claim::from_raw", where));
-    return claim;
+    const auto bits = reinterpret_cast<std::uintptr_t>(raw);
+    return Claim{detail::held(pointer_in(bits), "Claim::from_raw", where),
+                 (bits & published_bit) != 0};
   }
 
  private:
@@ -157,13 +160,15 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
   // the header need no room for it.
   static constexpr std::uintptr_t published_bit = 1;
 
-  Claim() = default;
   Claim(R& request, bool published) noexcept
       : bits_{reinterpret_cast<std::uintptr_t>(&request) | (published ? published_bit : 0)} {
     static_assert(alignof(R) > published_bit);
   }
 
-  [[nodiscard]] R* pointer() const noexcept { return reinterpret_cast<R*>(bits_ & ~published_bit); }
+  [[nodiscard]] static R* pointer_in(std::uintptr_t bits) noexcept {
+    return reinterpret_cast<R*>(bits & ~published_bit);
+  }
+  [[nodiscard]] R* pointer() const noexcept { return pointer_in(bits_); }
   [[nodiscard]] R& held(const char* operation, const Place& where = Place{}) const noexcept {
     return detail::held(pointer(), operation, where);
   }
@@ -190,7 +195,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
     if (step == ClaimStep::completed) detail::deliver(request);
   }
 
-  std::uintptr_t bits_ = 0;
+  std::uintptr_t bits_;
 };
 
 namespace detail {

@@ -29,7 +29,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended {
     return *this;
   }
   ~Ended() {
-    if (request_ != nullptr) give_back(*request_);
+    if (request_ != nullptr) give_back(*request_, "drop of Ended", Place{});
   }
 
   BLKOWN_NEEDS_HELD [[nodiscard]] std::uint32_t queue() const noexcept {
@@ -54,7 +54,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended {
   /// Frees the tag: one read-modify-write on the bitmap.
   /// Synchronization: releases all that was done to the request, for the tag's next allocation.
   BLKOWN_CONSUMES void release(Place where = Place::current()) && noexcept {
-    give_back(detail::held(std::exchange(request_, nullptr), "Ended::release", where));
+    give_back(detail::held(std::exchange(request_, nullptr), "Ended::release", where),
+              "Ended::release", where);
   }
 
   /// Puts the tag into this context's stash, most often without an atomic operation.
@@ -87,12 +88,12 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended {
     return detail::header_of(detail::held(request_, operation, Place{}));
   }
 
-  static void give_back(R& request) noexcept {
+  static void give_back(R& request, const char* operation, const Place& where) noexcept {
     const RequestHeader& name = detail::header_of(request);
     TagBitmap& bitmap = detail::HeaderAccess::core(name).bitmaps[name.queue()];
     if (!bitmap.give(name.tag())) [[unlikely]] {
       detail::violate_request(Violation::tag_not_taken, name, detail::word_of(request).peek(),
-                              "Ended::release");
+                              operation, where);
     }
   }
 

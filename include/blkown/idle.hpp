@@ -35,8 +35,12 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle {
     finish(*request_, Status::io_error, false, "drop of Idle", Place{});
   }
 
-  BLKOWN_NEEDS_HELD [[nodiscard]] std::uint32_t queue() const noexcept { return header().queue(); }
-  BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept { return header().tag(); }
+  BLKOWN_NEEDS_HELD [[nodiscard]] std::uint32_t queue() const noexcept {
+    return detail::header_of(detail::held(request_, "Idle::queue", Place{})).queue();
+  }
+  BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept {
+    return detail::header_of(detail::held(request_, "Idle::tag", Place{})).tag();
+  }
   BLKOWN_NEEDS_HELD [[nodiscard]] const RequestHeader& header() const noexcept {
     return detail::header_of(detail::held(request_, "Idle::header", Place{}));
   }

@@ -58,7 +58,11 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
   /// Synchronization: all that this holder did comes before what others do with the request.
   BLKOWN_CONSUMES [[nodiscard]] ARef<R> into_shared(Place where = Place::current()) && noexcept {
     R& request = take("Owned::into_shared", where);
-    Ownership<R>::into_shared(request);
+    if constexpr (RequestType<R>) {
+      Ownership<R>::into_shared(request, where);
+    } else {
+      Ownership<R>::into_shared(request);
+    }
     return detail::HandleAccess::make<ARef>(request);
   }
 
@@ -69,7 +73,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
       BLKOWN_HELD ARef<R>&& reference, Place where = Place::current()) noexcept {
     R& request =
         detail::held(detail::HandleAccess::look(reference), "Owned::try_from_shared", where);
-    if (!Ownership<R>::try_into_owned(request)) return std::unexpected(std::move(reference));
+    if (!try_into_owned(request, where)) return std::unexpected(std::move(reference));
     static_cast<void>(detail::HandleAccess::take(reference));
     return Owned{request};
   }
@@ -88,12 +92,12 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
   BLKOWN_NEEDS_HELD [[nodiscard]] std::uint32_t queue() const noexcept
     requires RequestType<R>
   {
-    return header().queue();
+    return detail::header_of(detail::held(request_, "Owned::queue", Place{})).queue();
   }
   BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept
     requires RequestType<R>
   {
-    return header().tag();
+    return detail::header_of(detail::held(request_, "Owned::tag", Place{})).tag();
   }
   BLKOWN_NEEDS_HELD [[nodiscard]] const RequestHeader& header() const noexcept
     requires RequestType<R>
@@ -188,6 +192,14 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
 
   [[nodiscard]] R& take(const char* operation, const Place& where) noexcept {
     return detail::held(std::exchange(request_, nullptr), operation, where);
+  }
+
+  [[nodiscard]] static bool try_into_owned(R& object, const Place& where) noexcept {
+    if constexpr (RequestType<R>) {
+      return Ownership<R>::try_into_owned(object, where);
+    } else {
+      return Ownership<R>::try_into_owned(object);
+    }
   }
 
   [[noreturn]] static void violate(R& request, RefValue<Word> seen, const char* operation,

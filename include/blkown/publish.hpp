@@ -33,6 +33,7 @@ template <class R, class Result>
 struct PublishResult {
   static_assert(!std::is_same_v<Result, Result>,
                 "publish(issue): issue(Cookie) returns void, or std::expected<T, E> to refuse");
+  using Type = void;  // the assertion says it all: no second error
 };
 template <class R>
 struct PublishResult<R, void> {

@@ -166,7 +166,7 @@ class alignas(cache_line_bytes) Request {
   Request(Build& build, std::uint32_t queue, Tag tag) : data_(build(queue, tag)) {}
 
   RequestHeader header_;
-  [[no_unique_address]] T data_;
+  T data_;
 };
 
 template <class T>
