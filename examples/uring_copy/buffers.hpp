@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The memory that the device reads into and writes from: one block for each request, so that a
+// request's tag is its buffer's index and whoever has the request has the buffer.
+
+#ifndef URING_COPY_BUFFERS_HPP
+#define URING_COPY_BUFFERS_HPP
+
+#include <blkown/segment.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <expected>
+#include <memory>
+#include <string>
+
+#include "problem.hpp"
+
+namespace uring_copy {
+
+class Buffers {
+ public:
+  [[nodiscard]] static std::expected<Buffers, Problem> create(std::uint32_t count,
+                                                              std::uint32_t block_bytes) {
+    constexpr std::size_t page_bytes = 4096;
+    const std::size_t bytes =
+        (std::size_t{count} * block_bytes + page_bytes - 1) & ~(page_bytes - 1);
+    Buffers buffers;
+    buffers.memory_.reset(static_cast<std::byte*>(std::aligned_alloc(page_bytes, bytes)));
+    buffers.count_ = count;
+    buffers.block_bytes_ = block_bytes;
+    if (buffers.memory_ == nullptr) {
+      return std::unexpected(Problem{std::to_string(bytes) +
+                                     " bytes of buffers: out of memory; lower --depth or"
+                                     " --block-bytes"});
+    }
+    return buffers;
+  }
+
+  [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
+  [[nodiscard]] blkown::Segment block(std::uint32_t index) const noexcept {
+    return {memory_.get() + std::size_t{index} * block_bytes_, block_bytes_};
+  }
+
+ private:
+  struct Free {
+    void operator()(std::byte* memory) const noexcept { std::free(memory); }
+  };
+
+  Buffers() = default;
+
+  std::unique_ptr<std::byte, Free> memory_;
+  std::uint32_t count_ = 0;
+  std::uint32_t block_bytes_ = 0;
+};
+
+}  // namespace uring_copy
+
+#endif
