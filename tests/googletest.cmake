@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSL-1.0
 # Gives GTest::gtest, GTest::gtest_main and GTest::gmock: Debian's libraries, or, where these do
-# not fit (another standard library, a sanitizer that must see every access), a build of the
-# sources that the same package brings.
+# not fit (another standard library or machine, a sanitizer that must see every access), a build of
+# the sources that the same package brings.
 set(BLKOWN_GOOGLETEST_SOURCE_DIR /usr/src/googletest CACHE PATH
-  "GoogleTest's sources, for builds with libc++ or a sanitizer")
+  "GoogleTest's sources, for builds with libc++, a sanitizer or a cross compiler")
 find_package(Threads REQUIRED)
 
-if(BLKOWN_USES_LIBCXX OR BLKOWN_USES_SANITIZER)
+if(BLKOWN_USES_LIBCXX OR BLKOWN_USES_SANITIZER OR CMAKE_CROSSCOMPILING)
   if(NOT EXISTS ${BLKOWN_GOOGLETEST_SOURCE_DIR}/CMakeLists.txt)
     message(FATAL_ERROR "The tests need GoogleTest's sources in ${BLKOWN_GOOGLETEST_SOURCE_DIR}:"
       " install libgtest-dev, or set BLKOWN_BUILD_TESTS=OFF")

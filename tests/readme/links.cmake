@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSL-1.0
+# Every file that a README of the tree links to, [text](path), exists, and so does every one that it
+# names in backquotes with a folder in front: `tests/run`, `include/blkown/tag.hpp`.
+cmake_minimum_required(VERSION 3.25)
+
+set(readmes ${ROOT}/README.md)
+foreach(folder include tests bench examples)
+  file(GLOB_RECURSE found ${ROOT}/${folder}/README.md)
+  list(APPEND readmes ${found})
+endforeach()
+
+set(checked 0)
+set(missing "")
+foreach(readme IN LISTS readmes)
+  file(READ ${readme} text)
+  # Semicolons and brackets would change how CMake splits lists.
+  string(REPLACE "](" "link(" text "${text}")
+  string(REGEX REPLACE "[][;]" " " text "${text}")
+  get_filename_component(folder ${readme} DIRECTORY)
+  string(REGEX MATCHALL "link\\([a-zA-Z0-9_./-]+\\)" links "${text}")
+  string(REGEX MATCHALL "`(include|tests|bench|examples|\\.ci)/[a-z0-9_./]+" names "${text}")
+  foreach(link IN LISTS links names)
+    if(link MATCHES "^`(.*)$")
+      set(path ${ROOT}/${CMAKE_MATCH_1})
+    elseif(link MATCHES "^link.(.*).$")
+      set(path ${folder}/${CMAKE_MATCH_1})
+    endif()
+    math(EXPR checked "${checked} + 1")
+    if(NOT EXISTS ${path})
+      list(APPEND missing "${readme}: ${path}")
+    endif()
+  endforeach()
+endforeach()
+
+list(JOIN missing "\n  " missing)
+if(missing)
+  message(FATAL_ERROR "no such file:\n  ${missing}")
+endif()
+if(checked LESS 10)
+  message(FATAL_ERROR "only ${checked} links were found: this check does not see them")
+endif()
+message(STATUS "${checked} links")

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: BSL-1.0
+# Each README that says what is where names all of it: every header, example, benchmark, and every
+# folder of tests.
+cmake_minimum_required(VERSION 3.25)
+
+set(missing "")
+set(checked 0)
+function(readme_names folder pattern)
+  file(READ ${ROOT}/${folder}/README.md text)
+  file(GLOB entries RELATIVE ${ROOT}/${folder} ${ROOT}/${folder}/${pattern})
+  foreach(entry IN LISTS entries)
+    if(pattern STREQUAL "*" AND NOT IS_DIRECTORY ${ROOT}/${folder}/${entry})
+      continue()
+    endif()
+    math(EXPR checked "${checked} + 1")
+    string(FIND "${text}" "${entry}" at)
+    if(at EQUAL -1)
+      list(APPEND missing "${folder}/README.md does not name ${entry}")
+    endif()
+  endforeach()
+  set(missing "${missing}" PARENT_SCOPE)
+  set(checked "${checked}" PARENT_SCOPE)
+endfunction()
+
+readme_names(include/blkown *.hpp)
+readme_names(examples *.cpp)
+readme_names(bench *.cpp)
+readme_names(tests *)
+
+list(JOIN missing "\n  " missing)
+if(missing)
+  message(FATAL_ERROR "  ${missing}")
+endif()
+if(checked LESS 30)
+  message(FATAL_ERROR "only ${checked} files were found: this check does not see them")
+endif()
+message(STATUS "${checked} files")

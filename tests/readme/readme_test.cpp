@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The README's driver, as printed there, on a device that this file plays.
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include BLKOWN_README_PROGRAM
+
+namespace {
+
+struct Sent {
+  std::uint64_t id;
+  Command command;
+};
+struct Told {
+  std::uint64_t lba;
+  blkown::Status status;
+};
+
+std::vector<Sent> sent;
+std::vector<Told> told;
+std::vector<blkown::LookupReason> refused;
+
+}  // namespace
+
+// What the README leaves to its reader.
+void ring_doorbell(std::uint64_t id, const Command& command) { sent.push_back({id, command}); }
+void log_refused(const blkown::LookupError& why) { refused.push_back(why.reason); }
+void tell_submitter(const Command& command, blkown::Status status) {
+  told.push_back({command.lba, status});
+}
+
+namespace {
+
+class ReadmeDriver : public testing::Test {
+ protected:
+  void SetUp() override {
+    sent.clear();
+    told.clear();
+    refused.clear();
+    ASSERT_TRUE(made_.has_value());
+  }
+  void TearDown() override { EXPECT_EQ(made_->in_flight(), 0U); }
+
+  void submit(std::uint32_t tag, std::uint64_t lba) {
+    auto idle = made_->hand_over(0, blkown::Tag{tag});
+    ASSERT_TRUE(idle.has_value()) << "tag " << tag;
+    driver_.queue_rq(std::move(*idle), {.lba = lba, .buffer = nullptr});
+  }
+
+  decltype(make_tags()) made_ = make_tags();
+  Driver driver_{*made_};
+};
+
+TEST_F(ReadmeDriver, EndsEachIoWithItsOwnStatusInWhateverOrderTheDeviceCompletes) {
+  submit(0, 100);
+  submit(1, 200);
+  submit(127, 300);
+  ASSERT_EQ(sent.size(), 3U);
+  EXPECT_EQ(sent[1].command.lba, 200U);
+  EXPECT_TRUE(told.empty());
+
+  driver_.interrupt(sent[2].id, true);
+  driver_.interrupt(sent[0].id, false);
+  driver_.interrupt(sent[1].id, true);
+  ASSERT_EQ(told.size(), 3U);
+  EXPECT_EQ(told[0].lba, 300U);
+  EXPECT_EQ(told[0].status, blkown::Status::ok);
+  EXPECT_EQ(told[1].lba, 100U);
+  EXPECT_EQ(told[1].status, blkown::Status::medium_error);
+  EXPECT_EQ(told[2].lba, 200U);
+  EXPECT_TRUE(refused.empty());
+}
+
+TEST_F(ReadmeDriver, EndsNothingForAnIdThatComesTwiceLateOrFromNowhere) {
+  using enum blkown::LookupReason;
+  submit(5, 1);
+  const std::uint64_t old = sent[0].id;
+  driver_.interrupt(old, true);
+  driver_.interrupt(old, true);
+  submit(5, 2);
+  driver_.interrupt(old, true);
+  driver_.interrupt(~std::uint64_t{0}, true);
+  EXPECT_EQ(told.size(), 1U);
+  EXPECT_EQ(refused, (std::vector{idle, stale_generation, no_such_queue}));
+
+  driver_.interrupt(sent[1].id, true);
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(told[1].lba, 2U);
+}
+
+TEST_F(ReadmeDriver, FreesTheTagWhenTheIoHasEnded) {
+  submit(7, 1);
+  EXPECT_FALSE(made_->hand_over(0, blkown::Tag{7}).has_value());
+  driver_.interrupt(sent[0].id, true);
+  submit(7, 2);
+  driver_.interrupt(sent[1].id, true);
+  EXPECT_EQ(told.size(), 2U);
+}
+
+}  // namespace
