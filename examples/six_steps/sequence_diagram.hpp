@@ -67,7 +67,7 @@ class SequenceDiagram {
     line.replace(left, right - left + 1, right - left + 1, '-');
     // The label near its actor: what a long arrow passes has no part in it.
     write(line, from < to ? left + (spacing - 1) / 2 : right - (spacing - 1) / 2 + 1,
-          " " + std::string{what} + " ");
+          ' ' + std::string{what} + ' ');
     if (from < to) {
       line[right] = '>';
     } else {

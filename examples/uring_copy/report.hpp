@@ -71,7 +71,8 @@ class Progress {
     if (counters.rejected[i] == 0) continue;
     text += text.empty() ? " " : ", ";
     text += to_string(static_cast<blkown::LookupReason>(i));
-    text += " " + std::to_string(counters.rejected[i]);
+    text += ' ';
+    text += std::to_string(counters.rejected[i]);
   }
   return "rejected lookups:" + (text.empty() ? " none" : text);
 }
