@@ -154,7 +154,7 @@ concept RequestType = requires(R& request) {
 /// kept across I/Os. It is only reached through a handle: Idle, Owned, Claim, or ARef where
 /// shared_data<T> allows.
 template <class T>
-class alignas(cache_line_bytes) Request {
+class Request {
  public:
   using Data = T;
 
@@ -165,7 +165,8 @@ class alignas(cache_line_bytes) Request {
   template <class Build>
   Request(Build& build, std::uint32_t queue, Tag tag) : data_(build(queue, tag)) {}
 
-  RequestHeader header_;
+  // The member and not the class: data of an alignment above a line's must be able to raise it.
+  alignas(cache_line_bytes) RequestHeader header_;
   T data_;
 };
 

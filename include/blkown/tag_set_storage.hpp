@@ -30,7 +30,8 @@ struct TagSetStorage {
   static constexpr std::size_t slot_bytes =
       (sizeof(R) + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
 
-  /// The offsets of the block's parts. In 64 bits, so that no size that fits in a check overflows.
+  /// The offsets of the block's parts, in 64 bits. Requests of more bytes than those can count give
+  /// the largest end, which no memory reaches.
   struct Plan {
     std::uint64_t bitmaps = 0;
     std::uint64_t lines = 0;
@@ -42,7 +43,9 @@ struct TagSetStorage {
       lines = align(bitmaps + std::uint64_t{config.queue_count} * sizeof(TagBitmap));
       slots = align(lines + std::uint64_t{config.queue_count} * TagBitmap::lines_for(config.depth) *
                                 sizeof(TagBitmap::Line));
-      end = slots + std::uint64_t{config.queue_count} * config.depth * slot_bytes;
+      constexpr std::uint64_t most = ~std::uint64_t{0};
+      const std::uint64_t requests = std::uint64_t{config.queue_count} * config.depth;
+      end = requests > (most - slots) / slot_bytes ? most : slots + requests * slot_bytes;
     }
     static constexpr std::uint64_t align(std::uint64_t offset) noexcept {
       return (offset + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
@@ -50,7 +53,9 @@ struct TagSetStorage {
   };
 
   [[nodiscard]] static std::size_t bytes(const TagSetConfig& config) noexcept {
-    return static_cast<std::size_t>(Plan{config}.end);
+    constexpr std::uint64_t most = ~std::size_t{0};
+    const std::uint64_t needed = Plan{config}.end;
+    return static_cast<std::size_t>(needed < most ? needed : most);
   }
 
   /// What create uses without a `build`.
