@@ -109,6 +109,7 @@ struct Moved {
     return keep_going();
   });
   if (failure) {
+    if (may_still_write(*failure)) buffers->abandon();
     return std::unexpected(problem_of(*failure, source.path(), destination.path(), size_bytes));
   }
   return Moved{ledger, copier.counters()};

@@ -37,6 +37,10 @@ class Buffers {
     return buffers;
   }
 
+  /// Leaves the memory alone for ever: for a device of which nobody knows whether it has stopped
+  /// writing there. Freed, the memory could be something else's when it does.
+  void abandon() noexcept { static_cast<void>(memory_.release()); }
+
   [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
   [[nodiscard]] blkown::Segment block(std::uint32_t index) const noexcept {
     return {memory_.get() + std::size_t{index} * block_bytes_, block_bytes_};

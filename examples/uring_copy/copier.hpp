@@ -32,7 +32,7 @@ struct Copy {
   std::uint64_t offset_bytes = 0;
   std::uint32_t length_bytes = 0;
   std::uint32_t done_bytes = 0;  ///< Of this stage.
-  std::uint32_t attempts = 0;    ///< Publications since the last one that moved something.
+  std::uint32_t cancelled = 0;   ///< Times in a row, since something was moved.
   bool cancel_sent = false;      ///< For the current publication.
 
   /// What is left of this stage.
@@ -80,7 +80,7 @@ struct Ledger {
 
 class Copier {
  public:
-  /// How often a command is published without moving anything before the copy fails.
+  /// How often a command is tried that is cancelled each time, before the copy fails.
   static constexpr std::uint32_t most_attempts = 10;
 
   struct Counters {
@@ -91,8 +91,7 @@ class Copier {
   };
 
   /// `requests` are make_requests(buffers, ledger), all idle; all references must outlive this.
-  /// timeout_ms is each command's time limit, 0 for none; at each try that moves nothing it
-  /// doubles.
+  /// timeout_ms is each command's time limit, 0 for none; it doubles at each further try.
   Copier(Device& device, Requests& requests, const Ledger& ledger, std::uint64_t size_bytes,
          std::uint32_t timeout_ms)
       : device_{device},
@@ -165,7 +164,7 @@ class Copier {
       copy.length_bytes = static_cast<std::uint32_t>(
           std::min<std::uint64_t>(copy.buffer.length_bytes, size_bytes_ - next_bytes_));
       copy.done_bytes = 0;
-      copy.attempts = 0;
+      copy.cancelled = 0;
       next_bytes_ += copy.length_bytes;
       publish(std::move(owned).into_claim());
     }
@@ -180,7 +179,7 @@ class Copier {
     Copy& copy = claim.data();
     copy.cancel_sent = false;
     // Read before the publication: after it the request may be over at any moment.
-    const Command command = copy.command(timeout_ms_ << copy.attempts++);
+    const Command command = copy.command(timeout_ms_ << copy.cancelled);
     auto published = std::move(claim).publish(
         [&](blkown::Cookie cookie) { return device_.issue(command, cookie.value); });
     if (published.has_value()) return;
@@ -219,7 +218,7 @@ class Copier {
       // Out of time. Published again from where it was: a write that was cut off writes the same
       // bytes to the same place once more.
       ++counters_.cancelled;
-      if (copy.attempts < most_attempts) {
+      if (++copy.cancelled != most_attempts) {
         publish(std::move(claim));
         return;
       }
@@ -242,7 +241,7 @@ class Copier {
   /// Some bytes were moved: on with the rest, with the write, or done.
   void advance(Claim claim, std::uint32_t moved_bytes) {
     Copy& copy = claim.data();
-    copy.attempts = 0;
+    copy.cancelled = 0;
     copy.done_bytes += moved_bytes;
     if (copy.done_bytes != copy.length_bytes) {
       ++counters_.short_transfers;
@@ -287,7 +286,7 @@ class Copier {
   }
 
   /// Ends what a device that failed, or lost it, will never complete. Such a device may still write
-  /// to the buffers, so they are not used again: the copy has failed, and the program ends.
+  /// to the buffers: may_still_write() of the failure says so, and their owner keeps them.
   void abandon() {
     requests_.for_each_in_flight(0, [](blkown::ARef<CopyRequest> pin, blkown::Cookie cookie) {
       if (auto claim = blkown::claim(pin, cookie)) {

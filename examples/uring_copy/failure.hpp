@@ -30,6 +30,11 @@ struct Failure {
   int error = 0;  ///< An errno value, for `io` and `device`.
 };
 
+/// Whether the device may have kept commands, and with them the use of their buffers.
+[[nodiscard]] constexpr bool may_still_write(const Failure& failure) noexcept {
+  return failure.cause == Cause::device || failure.cause == Cause::lost;
+}
+
 [[nodiscard]] inline Problem problem_of(const Failure& failure, const std::string& source,
                                         const std::string& destination, std::uint64_t size_bytes) {
   const bool is_read = failure.operation == Operation::read;

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The devices of uring_copy, and what the kernel really says when a command waits too long: an
+// empty pipe is a source that waits for as long as a test likes. Where this machine has no
+// io_uring, the tests check that the device says so instead.
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "uring_copy/copier.hpp"
+#include "uring_copy/source.hpp"
+#include "uring_copy/thread_device.hpp"
+#include "uring_copy/uring_device.hpp"
+
+namespace uring_copy {
+namespace {
+
+constexpr std::uint32_t block_bytes = 1'000;
+
+/// An io_uring between a pipe and a temporary file.
+class PipeRing {
+ public:
+  explicit PipeRing(std::uint32_t depth) : PipeRing{make_pipe(), depth} {}
+
+  /// Null where there is no io_uring; then the reason is checked.
+  UringDevice* device() const {
+    if (device_) return device_->get();
+    EXPECT_EQ(device_.error().exit_status, exit_unavailable);
+    EXPECT_NE(device_.error().text.find("io_uring is not available"), std::string::npos);
+    return nullptr;
+  }
+  const Buffers& buffers() const { return buffers_; }
+
+  void feed(const std::string& bytes) const {
+    EXPECT_EQ(write(writer_.fd(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  }
+  std::string copied() const {
+    std::string text(1 << 20, '\0');
+    const ssize_t got = pread(fileno(destination_.get()), text.data(), text.size(), 0);
+    text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+    return text;
+  }
+
+  /// A read of the pipe into the first buffer.
+  Command read(std::uint32_t timeout_ms) const {
+    return {Operation::read, 0, buffers_.block(0), 0, timeout_ms};
+  }
+
+  /// Waits for `count` completions: results by name.
+  std::map<std::uint64_t, int> results(std::size_t count) const {
+    std::map<std::uint64_t, int> found;
+    EXPECT_EQ(device()->outstanding(), count);
+    for (int rounds = 0; device()->outstanding() != 0 && rounds != 300; ++rounds) {
+      EXPECT_TRUE(device()->submit().has_value());
+      const auto reaped = device()->reap();
+      if (!reaped.has_value()) break;
+      for (const Completion& completion : *reaped) found[completion.value] = completion.result;
+    }
+    EXPECT_EQ(found.size(), count);
+    return found;
+  }
+
+ private:
+  struct CloseFile {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+
+  PipeRing(std::array<int, 2> ends, std::uint32_t depth)
+      : reader_{ends[0]},
+        writer_{ends[1]},
+        destination_{std::tmpfile()},
+        buffers_{*Buffers::create(depth, block_bytes)},
+        device_{UringDevice::create(reader_.fd(), fileno(destination_.get()), buffers_)} {}
+
+  static std::array<int, 2> make_pipe() {
+    std::array<int, 2> ends{};
+    if (pipe(ends.data()) != 0) std::abort();
+    return ends;
+  }
+
+  File reader_;
+  File writer_;
+  std::unique_ptr<std::FILE, CloseFile> destination_;
+  Buffers buffers_;
+  std::expected<std::unique_ptr<UringDevice>, Problem> device_;
+};
+
+TEST(UringCopyDevice, ATimeLimitCancelsAReadThatWaits) {
+  const PipeRing ring{1};
+  if (ring.device() == nullptr) return;
+  EXPECT_TRUE(ring.device()->issue(ring.read(20), 5).has_value());
+  const auto results = ring.results(2);
+  EXPECT_EQ(results.at(name_of(Entry::io, 5)), -ECANCELED);
+  EXPECT_EQ(results.at(name_of(Entry::link_timeout, 5)), -ETIME);
+}
+
+TEST(UringCopyDevice, ATimeLimitThatDoesNotPassEndsWithItsRead) {
+  const PipeRing ring{1};
+  if (ring.device() == nullptr) return;
+  ring.feed("abc");
+  EXPECT_TRUE(ring.device()->issue(ring.read(3'600'000), 5).has_value());
+  const auto results = ring.results(2);
+  EXPECT_EQ(results.at(name_of(Entry::io, 5)), 3);
+  EXPECT_EQ(results.at(name_of(Entry::link_timeout, 5)), -ECANCELED);
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(ring.buffers().block(0).data), 3), "abc");
+}
+
+TEST(UringCopyDevice, ACancelEndsTheReadOfThatNameOnly) {
+  const PipeRing ring{2};
+  if (ring.device() == nullptr) return;
+  EXPECT_TRUE(ring.device()->issue(ring.read(0), 5).has_value());
+  EXPECT_TRUE(ring.device()->submit().has_value());
+  EXPECT_TRUE(ring.device()->cancel(6).has_value());
+  EXPECT_TRUE(ring.device()->submit().has_value());
+  EXPECT_TRUE(ring.device()->cancel(5).has_value());
+  const auto results = ring.results(3);
+  EXPECT_EQ(results.at(name_of(Entry::cancel, 6)), -ENOENT);
+  EXPECT_EQ(results.at(name_of(Entry::cancel, 5)), 0);
+  EXPECT_EQ(results.at(name_of(Entry::io, 5)), -ECANCELED);
+}
+
+TEST(UringCopyDevice, MoreCommandsThanPlacesAreSubmittedInBetween) {
+  const PipeRing ring{2};  // four places, three chains of two
+  if (ring.device() == nullptr) return;
+  for (std::uint64_t cookie = 1; cookie != 4; ++cookie) {
+    EXPECT_TRUE(ring.device()->issue(ring.read(20), cookie).has_value());
+  }
+  const auto results = ring.results(6);
+  for (std::uint64_t cookie = 1; cookie != 4; ++cookie) {
+    EXPECT_EQ(results.at(name_of(Entry::io, cookie)), -ECANCELED);
+    EXPECT_EQ(results.at(name_of(Entry::link_timeout, cookie)), -ETIME);
+  }
+}
+
+TEST(UringCopyDevice, ASourceSlowerThanItsTimeLimitIsCopiedByTryingAgain) {
+  const PipeRing ring{1};
+  if (ring.device() == nullptr) return;
+  std::string text;
+  for (int i = 0; i != 4'321; ++i) text += static_cast<char>('a' + i % 26);
+
+  Ledger ledger;
+  auto requests = make_requests(ring.buffers(), ledger);
+  Copier copier{*ring.device(), *requests, ledger, text.size(), 4};
+  // Each piece comes later than the first time limit, and long before the last one.
+  std::thread feeder{[&] {
+    for (std::size_t at = 0; at < text.size(); at += 700) {
+      std::this_thread::sleep_for(std::chrono::milliseconds{30});
+      ring.feed(text.substr(at, 700));
+    }
+  }};
+  const auto failure = copier.run([] { return true; });
+  feeder.join();
+  EXPECT_FALSE(failure.has_value());
+  EXPECT_EQ(ring.copied(), text);
+  EXPECT_GE(copier.counters().cancelled, 1U);
+  EXPECT_GE(copier.counters().short_transfers, 1U);
+}
+
+TEST(UringCopyDevice, ASourceThatNeverAnswersEndsTheCopy) {
+  const PipeRing ring{4};
+  if (ring.device() == nullptr) return;
+  Ledger ledger;
+  auto requests = make_requests(ring.buffers(), ledger);
+  Copier copier{*ring.device(), *requests, ledger, 100'000, 1};
+  const auto failure = copier.run([] { return true; });
+  ASSERT_TRUE(failure.has_value());
+  EXPECT_EQ(failure->cause, Cause::cancelled);
+  EXPECT_EQ(requests->in_flight(), 0U);
+  EXPECT_EQ(ring.device()->outstanding(), 0U);
+}
+
+TEST(UringCopyDevice, AnInterruptedCopyCancelsWhatWaits) {
+  const PipeRing ring{4};
+  if (ring.device() == nullptr) return;
+  Ledger ledger;
+  auto requests = make_requests(ring.buffers(), ledger);
+  Copier copier{*ring.device(), *requests, ledger, 100'000, 0};
+  const auto failure = copier.run([] { return false; });
+  ASSERT_TRUE(failure.has_value());
+  EXPECT_EQ(failure->cause, Cause::interrupted);
+  EXPECT_EQ(requests->in_flight(), 0U);
+  EXPECT_EQ(ring.device()->outstanding(), 0U);
+}
+
+TEST(UringCopyDevice, AThreadsCommandThatNoWorkerBeganCanBeCancelled) {
+  ThreadDevice device{-1, -1};  // without a worker nothing is ever begun
+  std::array<std::byte, 16> bytes{};
+  const Command command{Operation::read, 0, {bytes.data(), bytes.size()}, 0, 0};
+  EXPECT_TRUE(device.issue(command, 1).has_value());
+  EXPECT_TRUE(device.cancel(1).has_value());
+  EXPECT_TRUE(device.cancel(1).has_value());
+  EXPECT_EQ(device.outstanding(), 3U);
+  const auto reaped = device.reap();
+  ASSERT_TRUE(reaped.has_value());
+  ASSERT_EQ(reaped->size(), 3U);
+  EXPECT_EQ((*reaped)[0].value, name_of(Entry::io, 1));
+  EXPECT_EQ((*reaped)[0].result, -ECANCELED);
+  EXPECT_EQ((*reaped)[1].value, name_of(Entry::cancel, 1));
+  EXPECT_EQ((*reaped)[1].result, 0);
+  EXPECT_EQ((*reaped)[2].result, -EALREADY);
+  EXPECT_EQ(device.outstanding(), 0U);
+}
+
+TEST(UringCopyDevice, AThreadsErrorIsTheSystemCalls) {
+  ThreadDevice device{-1, -1};
+  EXPECT_TRUE(device.start(1).has_value());
+  std::array<std::byte, 16> bytes{};
+  EXPECT_TRUE(
+      device.issue({Operation::write, 0, {bytes.data(), bytes.size()}, 0, 0}, 1).has_value());
+  std::expected<std::span<const Completion>, int> reaped;
+  do {
+    reaped = device.reap();
+  } while (reaped->empty());
+  ASSERT_EQ(reaped->size(), 1U);
+  EXPECT_EQ(reaped->front().result, -EBADF);
+}
+
+}  // namespace
+}  // namespace uring_copy
