@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The smallest driver: a TagSet whose ends and reports are recorded, and short ways to bring an I/O
+// where a test wants it.
+
+#ifndef BLKOWN_TESTS_SUPPORT_DRIVER_HPP
+#define BLKOWN_TESTS_SUPPORT_DRIVER_HPP
+
+#include <blkown/blkown.hpp>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "printing.hpp"
+#include "recording.hpp"
+#include "word_text.hpp"
+
+namespace support {
+
+struct Command {
+  int sectors = 0;
+};
+using Request = blkown::Request<Command>;
+using Idle = blkown::Idle<Request>;
+using Owned = blkown::Owned<Request>;
+using Claim = blkown::Claim<Request>;
+using ARef = blkown::ARef<Request>;
+using Ended = blkown::Ended<Request>;
+using EndedList = blkown::EndedList<Request>;
+using TagSet = blkown::TagSet<Request>;
+
+/// Two queues of eight; the first publication of each tag has generation 101.
+inline constexpr blkown::TagSetConfig two_queues_of_eight{
+    .queue_count = 2,
+    .depth = 8,
+    .layout = blkown::CookieLayout::nbd(),
+    .first_generation = blkown::Generation{100}};
+
+/// Everything that can fail here throws, and so fails the test.
+template <class R = Request>
+class Driver {
+ public:
+  explicit Driver(const blkown::TagSetConfig& config = two_queues_of_eight)
+      : set{blkown::TagSet<R>::create(config, blkown::EndSink<R>::to(sink)).value()} {}
+
+  [[nodiscard]] blkown::Idle<R> idle(std::uint32_t tag = 0, std::uint32_t queue = 0) {
+    auto taken = set.hand_over(queue, blkown::Tag{tag});
+    headers_[{queue, tag}] = &taken.value().header();
+    return *std::move(taken);
+  }
+  [[nodiscard]] blkown::Owned<R> owned(std::uint32_t tag = 0, std::uint32_t queue = 0) {
+    return idle(tag, queue).start();
+  }
+  /// An I/O in flight, with no handle.
+  [[nodiscard]] blkown::Cookie in_flight(std::uint32_t tag = 0, std::uint32_t queue = 0) {
+    return publish(owned(tag, queue));
+  }
+  /// A Claim that came from a lookup.
+  [[nodiscard]] blkown::Claim<R> claimed(std::uint32_t tag = 0, std::uint32_t queue = 0) {
+    return claim(in_flight(tag, queue));
+  }
+
+  /// Publishes an Owned or a Claim to a device that takes everything.
+  template <class Handle>
+  [[nodiscard]] static blkown::Cookie publish(Handle handle) {
+    blkown::Cookie sent;
+    std::move(handle).publish([&](const blkown::Cookie& cookie) { sent = cookie; });
+    return sent;
+  }
+
+  [[nodiscard]] blkown::Claim<R> claim(const blkown::Cookie& cookie) {
+    return set.claim(cookie.queue, cookie.value).value();
+  }
+  [[nodiscard]] blkown::ARef<R> pin(const blkown::Cookie& cookie) {
+    return set.tag_to_rq(cookie.queue, cookie.value).value();
+  }
+
+  /// Why `claim` refuses the cookie; none if it does not, and then the I/O has been ended.
+  [[nodiscard]] blkown::LookupReason refusal(const blkown::Cookie& cookie) {
+    auto claim = set.claim(cookie.queue, cookie.value);
+    if (!claim.has_value()) return claim.error().reason;
+    std::move(*claim).end_ok();
+    return blkown::LookupReason::none;
+  }
+  /// Ends an I/O that is in flight.
+  void complete(const blkown::Cookie& cookie) { claim(cookie).end_ok(); }
+
+  /// What the word of a request says that this driver has had before.
+  [[nodiscard]] std::string state(std::uint32_t tag = 0, std::uint32_t queue = 0) const {
+    return state_at(header(tag, queue));
+  }
+  [[nodiscard]] std::uint32_t generation(std::uint32_t tag = 0, std::uint32_t queue = 0) const {
+    return word_at(header(tag, queue)).generation().value;
+  }
+  [[nodiscard]] const blkown::RequestHeader& header(std::uint32_t tag = 0,
+                                                    std::uint32_t queue = 0) const {
+    return *headers_.at({queue, tag});
+  }
+
+  ReportLog reports;
+  RecordingSink<R> sink;
+  blkown::TagSet<R> set;
+
+ private:
+  std::map<std::pair<std::uint32_t, std::uint32_t>, const blkown::RequestHeader*> headers_;
+};
+
+}  // namespace support
+
+#endif

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The line that the default handlers print.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <blkown/check_stdio.hpp>
+#include <cstdio>
+#include <memory>
+#include <string>
+
+using blkown::Generation;
+using blkown::Incident;
+using blkown::Place;
+using blkown::Tag;
+
+namespace {
+
+// The places are to look the same wherever this file lies.
+// clang-format off
+#line 91 "drv.cc"
+constexpr Place at_drv_91 = Place::current();
+#line 1234567 "a/very/long/path/01234567890123456789012345678901234567890123456789/01234567890123456789012345678901234567890123456789/01234567890123456789012345678901234567890123456789/01234567890123456789012345678901234567890123456789/01234567890123456789012345678901234567890123456789/01234567890123456789012345678901234567890123456789/drv.cc"
+constexpr Place far_away = Place::current();
+#line 29 "check_stdio_test.cpp"
+// clang-format on
+
+std::string printed(const Incident& incident) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> out{std::tmpfile(), &std::fclose};
+  blkown::print_incident(out.get(), "violation", "it went wrong", incident);
+  std::rewind(out.get());
+  std::string text;
+  for (int letter = std::fgetc(out.get()); letter != EOF; letter = std::fgetc(out.get())) {
+    text += static_cast<char>(letter);
+  }
+  return text;
+}
+
+Incident about_a_request() {
+  Incident incident;
+  incident.operation = "Claim::release";
+  incident.place = at_drv_91;
+  incident.has_queue = true;
+  incident.has_request = true;
+  incident.queue = 0;
+  incident.tag = Tag{5};
+  incident.state = {.generation = Generation{17}, .count = 0, .owned = true};
+  return incident;
+}
+
+}  // namespace
+
+TEST(CheckStdio, PrintsOneLineThatNamesWhatWhereAndWhich) {
+  EXPECT_EQ(printed(about_a_request()),
+            "blkown: violation: it went wrong: Claim::release at drv.cc:91, "
+            "queue 0 tag 5 generation 17 count 0 owned\n");
+}
+
+TEST(CheckStdio, PrintsEveryFlag) {
+  Incident incident = about_a_request();
+  incident.state = {
+      .generation = Generation{~0U}, .count = 3, .owned = true, .claimed = true, .finished = true};
+  EXPECT_EQ(printed(incident),
+            "blkown: violation: it went wrong: Claim::release at drv.cc:91, "
+            "queue 0 tag 5 generation 4294967295 count 3 owned claimed finished\n");
+}
+
+TEST(CheckStdio, LeavesOutAPlaceThatIsNotKnown) {
+  Incident incident = about_a_request();
+  incident.place = Place{};
+  incident.state.owned = false;
+  EXPECT_EQ(printed(incident),
+            "blkown: violation: it went wrong: Claim::release, "
+            "queue 0 tag 5 generation 17 count 0\n");
+}
+
+TEST(CheckStdio, NamesOnlyTheQueueWhereThereIsNoRequest) {
+  Incident incident = about_a_request();
+  incident.has_request = false;
+  incident.queue = 3;
+  EXPECT_EQ(printed(incident),
+            "blkown: violation: it went wrong: Claim::release at drv.cc:91, queue 3\n");
+}
+
+TEST(CheckStdio, NamesNeitherWhereThereIsNone) {
+  Incident incident = about_a_request();
+  incident.has_request = incident.has_queue = false;
+  EXPECT_EQ(printed(incident), "blkown: violation: it went wrong: Claim::release at drv.cc:91\n");
+}
+
+// Goal: a path of any length keeps the line whole: it is cut, and what follows is still there.
+TEST(CheckStdio, CutsAPathThatIsTooLong) {
+  Incident incident = about_a_request();
+  incident.place = far_away;
+  const std::string text = printed(incident);
+  EXPECT_NE(text.find(" at a/very/long/path/"), std::string::npos);
+  EXPECT_TRUE(text.ends_with(", queue 0 tag 5 generation 17 count 0 owned\n")) << text;
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
+}
+
+TEST(CheckStdio, DefaultReportHandlerPrintsToStderrAndReturns) {
+  testing::internal::CaptureStderr();
+  blkown::print_report(blkown::Report::claim_dropped, about_a_request());
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "blkown: report: a Claim was dropped without being ended: Claim::release at drv.cc:91, "
+            "queue 0 tag 5 generation 17 count 0 owned\n");
+}
+
+TEST(CheckStdioDeathTest, DefaultViolationHandlerPrintsToStderrAndAborts) {
+  EXPECT_EXIT(blkown::print_and_abort(blkown::Violation::release_of_unpublished, about_a_request()),
+              testing::KilledBySignal(SIGABRT),
+              "blkown: violation: release of an I/O that was never published: Claim::release at "
+              "drv.cc:91, queue 0 tag 5 generation 17 count 0 owned");
+}

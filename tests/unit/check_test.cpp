@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The two channels: their handlers and what an incident says. One death test per violation is in
+// tests/death.
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "support/driver.hpp"
+
+using blkown::Incident;
+using blkown::Place;
+using blkown::Report;
+using blkown::Violation;
+using support::Driver;
+
+namespace {
+
+int reports = 0;
+void count_report(Report, const Incident&) { ++reports; }
+void ignore_violation(Violation, const Incident&) {}
+
+/// Says on stderr all that it was told, and leaves.
+void tell_violation(Violation violation, const Incident& incident) {
+  const char* const slash = std::strrchr(incident.place.file_name(), '/');
+  std::fprintf(stderr, "%s|%s|%s:%u|%d %d|%u %u|%u %u%s%s%s|", to_string(violation),
+               incident.operation, slash != nullptr ? slash + 1 : incident.place.file_name(),
+               static_cast<unsigned>(incident.place.line()), incident.has_queue,
+               incident.has_request, incident.queue, incident.tag.value,
+               incident.state.generation.value, incident.state.count,
+               incident.state.owned ? " owned" : "", incident.state.claimed ? " claimed" : "",
+               incident.state.finished ? " finished" : "");
+  _exit(17);
+}
+
+constexpr unsigned release_line = __LINE__ + 1;
+void release(support::Claim claim) { std::move(claim).release(); }
+void release_for(support::Claim claim, Place caller) { std::move(claim).release(caller); }
+
+class CheckDeathTest : public testing::Test {
+ protected:
+  CheckDeathTest() { blkown::set_violation_handler(&tell_violation); }
+  ~CheckDeathTest() override { blkown::set_violation_handler(&blkown::print_and_abort); }
+};
+
+}  // namespace
+
+TEST(Check, HandlersAreReplacedAndGivenBack) {
+  const blkown::ReportHandler report = blkown::set_report_handler(&count_report);
+  EXPECT_EQ(report, &blkown::print_report) << "the default";
+  EXPECT_EQ(blkown::set_report_handler(report), &count_report);
+
+  const blkown::ViolationHandler violation = blkown::set_violation_handler(&ignore_violation);
+  EXPECT_EQ(violation, &blkown::print_and_abort) << "the default";
+  EXPECT_EQ(blkown::set_violation_handler(violation), &ignore_violation);
+}
+
+TEST(Check, ReportGoesToTheHandlerAndReturns) {
+  Driver<> driver;
+  reports = 0;
+  const blkown::ReportHandler before = blkown::set_report_handler(&count_report);
+  {
+    const auto dropped = driver.idle();
+  }
+  EXPECT_EQ(reports, 1);
+  blkown::set_report_handler(before);
+}
+
+// Goal: without a handler a report is dropped, and the I/O it is about still ends.
+TEST(Check, ReportWithoutHandlerIsDropped) {
+  Driver<> driver;
+  const blkown::ReportHandler before = blkown::set_report_handler(nullptr);
+  {
+    const auto dropped = driver.claimed();
+  }
+  blkown::set_report_handler(before);
+  EXPECT_EQ(driver.sink.count(), 1U);
+  EXPECT_EQ(driver.reports.count(), 0U);
+}
+
+TEST(Check, ReportOfADroppedClaimNamesTheRequestAndItsState) {
+  Driver<> driver;
+  {
+    auto claim = driver.claimed(3, 1);
+    const auto pin = claim.pin();
+    const auto dropped = std::move(claim);
+  }
+  ASSERT_EQ(driver.reports.count(), 1U);
+  const auto& [report, incident] = driver.reports.last();
+  EXPECT_EQ(report, Report::claim_dropped);
+  EXPECT_STREQ(incident.operation, "drop of Claim");
+  EXPECT_EQ(incident.place.line(), 0U) << "a destructor has no caller";
+  EXPECT_TRUE(incident.has_queue);
+  EXPECT_TRUE(incident.has_request);
+  EXPECT_EQ(incident.queue, 1U);
+  EXPECT_EQ(incident.tag, blkown::Tag{3});
+  EXPECT_EQ(incident.state.generation, blkown::Generation{101});
+  EXPECT_EQ(incident.state.count, 3U);
+  EXPECT_TRUE(incident.state.claimed);
+  EXPECT_FALSE(incident.state.owned);
+  EXPECT_FALSE(incident.state.finished);
+}
+
+TEST(Check, ReportOfADroppedIdleNamesTheRequestAndItsState) {
+  Driver<> driver;
+  {
+    const auto dropped = driver.idle(5, 1);
+  }
+  ASSERT_EQ(driver.reports.count(), 1U);
+  const auto& [report, incident] = driver.reports.last();
+  EXPECT_EQ(report, Report::idle_dropped);
+  EXPECT_STREQ(incident.operation, "drop of Idle");
+  EXPECT_EQ(incident.queue, 1U);
+  EXPECT_EQ(incident.tag, blkown::Tag{5});
+  EXPECT_EQ(incident.state.generation, blkown::Generation{100});
+  EXPECT_EQ(incident.state.count, 0U);
+}
+
+TEST(Check, EachViolationAndReportHasATextOfItsOwn) {
+  std::set<std::string> texts;
+  for (int i = 0; i <= static_cast<int>(Violation::request_alive); ++i) {
+    texts.insert(to_string(static_cast<Violation>(i)));
+  }
+  EXPECT_EQ(texts.size(), static_cast<std::size_t>(Violation::request_alive) + 1);
+  EXPECT_FALSE(texts.contains("unknown violation"));
+  EXPECT_STREQ(to_string(static_cast<Violation>(200)), "unknown violation");
+  EXPECT_STRNE(to_string(Report::claim_dropped), to_string(Report::idle_dropped));
+  EXPECT_STREQ(to_string(static_cast<Report>(200)), "unknown report");
+}
+
+// Goal: the line of the caller, the request and the very state that was refused.
+TEST_F(CheckDeathTest, ViolationNamesItsCallerTheRequestAndItsState) {
+  Driver<> driver;
+  auto claim = driver.owned(5, 1).into_claim();
+  const std::string expected =
+      "release of an I/O that was never published.Claim::release.check_test.cpp:" +
+      std::to_string(release_line) + ".1 1.1 5.100 0 owned";
+  EXPECT_EXIT(release(std::move(claim)), testing::ExitedWithCode(17), expected);
+  std::move(claim).end_ok();
+}
+
+// Goal: a wrapper can name the caller further out.
+TEST_F(CheckDeathTest, ViolationNamesThePlaceThatWasPassedOn) {
+  Driver<> driver;
+  auto claim = driver.owned().into_claim();
+  const Place here = Place::current();
+  EXPECT_EXIT(release_for(std::move(claim), here), testing::ExitedWithCode(17),
+              "check_test.cpp:" + std::to_string(here.line()));
+  std::move(claim).end_ok();
+}
+
+TEST_F(CheckDeathTest, ViolationAboutNoRequestSaysSo) {
+  Driver<> driver;
+  EXPECT_EXIT(static_cast<void>(driver.set.tag_cache(2)), testing::ExitedWithCode(17),
+              "no such queue.TagSet::tag_cache.check_test.cpp:[0-9]+.1 0.2 0.0 0");
+}
+
+TEST_F(CheckDeathTest, ViolationWhoseHandlerReturnsNeverReturnsToItsCaller) {
+  Driver<> driver;
+  blkown::set_violation_handler(&ignore_violation);
+  EXPECT_DEATH(
+      {
+        static_cast<void>(driver.set.tag_cache(2));
+        _exit(0);
+      },
+      "");
+}
+
+TEST_F(CheckDeathTest, ViolationWithoutHandlerNeverReturnsToItsCaller) {
+  Driver<> driver;
+  blkown::set_violation_handler(nullptr);
+  EXPECT_DEATH(
+      {
+        static_cast<void>(driver.set.tag_cache(2));
+        _exit(0);
+      },
+      "");
+}

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Failures that block drivers have shipped, and holes in the kernel's Rust design, as far as the
+// core alone makes them impossible or reports them. Each test does what went wrong there.
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "support/driver.hpp"
+
+using blkown::Cookie;
+using blkown::CookieLayout;
+using blkown::Generation;
+using blkown::LookupReason;
+using blkown::Status;
+using blkown::Tag;
+using support::ARef;
+using support::Claim;
+using support::Driver;
+using support::EndRecord;
+using support::Owned;
+
+namespace {
+
+blkown::TagSetConfig with_layout(const CookieLayout& layout) {
+  auto config = support::two_queues_of_eight;
+  config.layout = layout;
+  return config;
+}
+
+/// Ends, as timed out, whatever a scan finds in flight on the queue.
+std::size_t time_out(Driver<>& driver, std::uint32_t queue) {
+  std::size_t ended = 0;
+  driver.set.for_each_in_flight(queue, [&](ARef pin, const Cookie& cookie) {
+    auto claim = blkown::claim(pin, cookie);
+    if (!claim.has_value()) return;
+    std::move(*claim).end(Status::timed_out);
+    ++ended;
+  });
+  return ended;
+}
+
+}  // namespace
+
+// --- a completion id turned into the wrong request -----------------------------------------------
+
+// nbd, 2019: the reference count underflows, and the request is used after it was freed.
+TEST(Failures, NbdTimeoutAndReplyBothComplete) {
+  Driver<> driver;
+  const Cookie late = driver.in_flight(0);
+  EXPECT_EQ(time_out(driver, 0), 1U);
+  EXPECT_EQ(driver.refusal(late), LookupReason::idle);
+
+  const Cookie in_time = driver.in_flight(1);
+  EXPECT_EQ(driver.refusal(in_time), LookupReason::none);
+  EXPECT_EQ(time_out(driver, 0), 0U);
+  EXPECT_EQ(driver.sink.count(), 2U);
+}
+
+// The same with the reply between the timeout's pin and its claim.
+TEST(Failures, NbdReplyArrivesWhileTheTimeoutLooksAtTheRequest) {
+  Driver<> driver;
+  const Cookie reply = driver.in_flight();
+  driver.set.for_each_in_flight(0, [&](ARef pin, const Cookie& cookie) {
+    driver.claim(reply).end_ok();
+    EXPECT_EQ(blkown::claim(pin, cookie).error().reason, LookupReason::claimed);
+    EXPECT_EQ(driver.sink.count(), 0U) << "not before the timeout's pin is gone";
+  });
+  ASSERT_EQ(driver.sink.count(), 1U);
+  EXPECT_EQ(driver.sink.last().status, Status::ok);
+}
+
+// nbd, 2021: a reply to a request that was started but never sent.
+TEST(Failures, NbdReplyToARequestThatWasNeverSent) {
+  Driver<> driver;
+  Owned owned = driver.owned();
+  EXPECT_EQ(driver.refusal(owned.next_cookie()), LookupReason::early);
+  EXPECT_EQ(driver.refusal(owned.cookie()), LookupReason::owned);
+  std::move(owned).end_ok();
+  EXPECT_EQ(driver.sink.count(), 1U);
+}
+
+// nbd, 2021: a random tag from the server reaches a freed request.
+TEST(Failures, NbdRandomTagReachesAFreedRequest) {
+  Driver<> driver;
+  const Cookie live = driver.in_flight(5, 1);
+  for (std::uint32_t tag = 0; tag < 5; ++tag) driver.complete(driver.in_flight(tag, 1));
+  std::mt19937_64 random{969};
+  for (int i = 0; i < 100'000; ++i) {
+    std::uint64_t value = random();
+    // Every other one gets past the first checks: a tag and a queue that exist.
+    if (i % 2 == 0) value = (value & 0xFFFF'FFFF'0000'0000U) | 0x1'0000U | (value & 7U);
+    if (value == live.value) continue;
+    EXPECT_FALSE(driver.set.claim(1, value).has_value());
+  }
+  driver.complete(live);
+  EXPECT_EQ(driver.sink.count(), 6U);
+}
+
+// nbd, 2021: a reply that comes on another connection is accepted.
+TEST(Failures, NbdReplyOnAnotherSocketIsAccepted) {
+  Driver<> driver;
+  const Cookie cookie = driver.in_flight(2, 0);
+  EXPECT_EQ(driver.set.claim(1, cookie.value).error().reason, LookupReason::wrong_queue);
+  driver.complete(cookie);
+}
+
+// nbd, 2021: teardown and the receiving worker complete the same request.
+TEST(Failures, NbdTeardownAndReceiverBothComplete) {
+  Driver<> driver;
+  const Cookie cookie = driver.in_flight(3);
+  Claim receiver = driver.claim(cookie);
+  EXPECT_EQ(time_out(driver, 0), 0U);
+  EXPECT_EQ(driver.set.claim(0, Tag{3}).error().reason, LookupReason::owned);
+  std::move(receiver).end_ok();
+  EXPECT_EQ(driver.sink.count(), 1U);
+}
+
+// nbd, 2023: a requeue after the header went out; the reply to it meets the next issue.
+TEST(Failures, NbdReplyToTheIssueBeforeARequeue) {
+  Driver<> driver;
+  const Cookie sent = driver.in_flight(4);
+  driver.claim(sent).requeue();
+  EXPECT_EQ(driver.refusal(sent), LookupReason::idle);
+  auto again = driver.sink.requeued.pop_front().value().into_idle();
+  EXPECT_EQ(again.tag(), Tag{4}) << "and it kept its tag";
+  const Cookie resent = Driver<>::publish(std::move(again).start());
+  EXPECT_EQ(driver.refusal(sent), LookupReason::stale_generation);
+  EXPECT_EQ(driver.refusal(resent), LookupReason::none);
+}
+
+// nvme, 2021: controllers complete a command twice.
+TEST(Failures, NvmeControllerCompletesACommandTwice) {
+  Driver<> driver{with_layout(CookieLayout::nvme())};
+  const Cookie twice = driver.in_flight();
+  EXPECT_EQ(driver.refusal(twice), LookupReason::none);
+  EXPECT_EQ(driver.refusal(twice), LookupReason::idle);
+  const Cookie next = driver.in_flight();
+  EXPECT_EQ(driver.refusal(twice), LookupReason::stale_generation);
+  driver.complete(next);
+  EXPECT_EQ(driver.sink.count(), 2U);
+}
+
+// nvme-tcp: the sender touches the request after the last byte went out and the reply came.
+TEST(Failures, NvmeTcpSenderTouchesTheRequestAfterTheReply) {
+  Driver<> driver;
+  std::optional<Owned> next;
+  driver.owned().publish([&](const Cookie& cookie) {
+    driver.complete(cookie);
+    next = driver.owned();  // the tag is in use again
+    next->data().sectors = 77;
+  });
+  EXPECT_EQ(driver.state(), "0 owned") << "publish has not touched the word behind the doorbell";
+  EXPECT_EQ(next->data().sectors, 77);
+  std::move(*next).end_ok();
+}
+
+// blk-mq, 2020: iteration over tags finds stale or freed entries.
+TEST(Failures, BlkMqIterationFindsStaleEntries) {
+  Driver<> driver;
+  const Cookie live = driver.in_flight(1);
+  driver.complete(driver.in_flight(2));
+  auto idle = driver.idle(3);
+  std::optional<ARef> kept;
+  driver.set.for_each_in_flight(0, [&](ARef pin, const Cookie& cookie) {
+    EXPECT_EQ(cookie, live);
+    driver.claim(cookie).end_ok();
+    kept = std::move(pin);
+  });
+  EXPECT_FALSE(driver.set.hand_over(0, Tag{1}).has_value()) << "pinned, so not used again";
+  EXPECT_EQ(driver.sink.count(), 0U);
+  kept.reset();
+  EXPECT_EQ(driver.sink.count(), 1U);
+  std::move(idle).fail(Status::ok);
+}
+
+// blk-mq, 2022: the timeout fires before queue_rq has finished.
+TEST(Failures, BlkMqTimeoutFiresBeforeTheDriverHasFinishedIssuing) {
+  Driver<> driver;
+  Owned owned = driver.owned();
+  EXPECT_EQ(time_out(driver, 0), 0U) << "the driver has it";
+  Claim claim = std::move(owned).into_claim();
+  std::optional<ARef> mapping = claim.pin();
+  EXPECT_EQ(time_out(driver, 0), 0U) << "mapped, and not yet published";
+  claim.data().sectors = 30;
+  static_cast<void>(Driver<>::publish(std::move(claim)));
+  mapping.reset();
+  EXPECT_EQ(time_out(driver, 0), 1U);
+}
+
+// scsi, 2020: the tag of a command that was never started.
+TEST(Failures, ScsiTagOfACommandThatWasNeverStarted) {
+  Driver<> driver;
+  auto idle = driver.idle(6);
+  EXPECT_EQ(driver.set.claim(0, Tag{6}).error().reason, LookupReason::idle);
+  EXPECT_EQ(driver.set.tag_to_rq(0, Tag{6}).error().reason, LookupReason::idle);
+  std::move(idle).fail(Status::ok);
+}
+
+// ublk, 2025: cancel and dispatch both complete a command.
+TEST(Failures, UblkCancelAndDispatchBothComplete) {
+  Driver<> driver;
+  const Cookie cookie = driver.in_flight();
+  const ARef pin = driver.pin(cookie);
+  auto cancel = blkown::claim(pin, cookie);
+  ASSERT_TRUE(cancel.has_value());
+  EXPECT_EQ(driver.refusal(cookie), LookupReason::claimed);
+  std::move(*cancel).end(Status::aborted);
+  EXPECT_EQ(driver.refusal(cookie), LookupReason::claimed);
+}
+
+// ublksrv: completing a bare tag twice issues a commit again.
+TEST(Failures, UblksrvCompletesABareTagTwice) {
+  Driver<> driver;
+  static_cast<void>(driver.in_flight(2));
+  driver.set.claim(0, Tag{2}).value().end_ok();
+  EXPECT_EQ(driver.set.claim(0, Tag{2}).error().reason, LookupReason::idle);
+  EXPECT_EQ(driver.set.claim(0, Tag{200}).error().reason, LookupReason::no_such_tag);
+  EXPECT_EQ(driver.sink.count(), 1U);
+}
+
+// SPDK: "cpl does not map to outstanding cmd": asserts, or goes on in a release build.
+TEST(Failures, SpdkCompletionDoesNotMapToAnOutstandingCommand) {
+  Driver<> driver{with_layout(CookieLayout::nvme())};
+  const Cookie live = driver.in_flight(0);
+  std::size_t accepted = 0;
+  for (std::uint64_t command_id = 0; command_id <= 0x1'FFFF; ++command_id) {
+    if (driver.set.tag_to_rq(0, command_id).has_value()) {
+      EXPECT_EQ(command_id, live.value);
+      ++accepted;
+    }
+  }
+  EXPECT_EQ(accepted, 1U);
+  driver.complete(live);
+}
+
+// ublksrv #196: buffers of a tag are given back while DMA is still under way.
+TEST(Failures, UblksrvTagIsUsedAgainUnderDma) {
+  Driver<> driver;
+  Claim claim = driver.owned(1).into_claim();
+  std::optional<ARef> mapping = claim.pin();
+  const Cookie cookie = Driver<>::publish(std::move(claim));
+  driver.claim(cookie).end(Status::timed_out);
+  EXPECT_FALSE(driver.set.hand_over(0, Tag{1}).has_value());
+  EXPECT_EQ(driver.sink.count(), 0U) << "nobody is told while the device may write";
+  mapping.reset();
+  EXPECT_EQ(driver.sink.count(), 1U);
+  EXPECT_TRUE(driver.set.hand_over(0, Tag{1}).has_value());
+}
+
+// ubiblk #486: a completion that could not be delivered was dropped, and the guest hung.
+TEST(Failures, UbiblkDroppedCompletionHangsTheGuest) {
+  Driver<> driver;
+  const Cookie cookie = driver.in_flight(4);
+  {
+    const auto dropped = driver.set.claim(0, cookie.value);
+  }
+  EXPECT_EQ(driver.sink.last(), (EndRecord{.queue = 0, .tag = 4, .status = Status::io_error}));
+  EXPECT_EQ(driver.reports.count(), 1U);
+}
+
+// managarm's nvme driver: the slot is filled after the doorbell.
+TEST(Failures, ManagarmSlotIsFilledAfterTheDoorbell) {
+  Driver<> driver;
+  Owned owned = driver.owned();
+  owned.data().sectors = 9;
+  int seen_by_completion = 0;
+  std::move(owned).publish([&](const Cookie& cookie) {
+    auto claim = driver.set.claim(cookie.queue, cookie.value);
+    ASSERT_TRUE(claim.has_value());
+    seen_by_completion = claim->data().sectors;
+    std::move(*claim).end_ok();
+  });
+  EXPECT_EQ(seen_by_completion, 9);
+}
+
+// OSv's virtio and nvme drivers: ids of the device index arrays unchecked.
+TEST(Failures, OsvDeviceIdsIndexArraysUnchecked) {
+  Driver<> driver;
+  const CookieLayout layout = driver.set.layout();
+  for (const std::uint32_t tag : {8U, 9U, 0x7FFFU, 0xFFFFU}) {
+    for (const std::uint32_t queue : {0U, 1U, 2U, 0xFFFFU}) {
+      const std::uint64_t value = layout.encode(queue, Tag{tag}, Generation{100});
+      for (const std::uint32_t arrival : {0U, 1U, 2U, ~0U}) {
+        EXPECT_FALSE(driver.set.claim(arrival, value).has_value());
+        EXPECT_FALSE(driver.set.claim(arrival, Tag{tag}).has_value());
+      }
+    }
+  }
+}
+
+// openvmm #1685: it panics on a mismatch and does not say on which queue or id.
+TEST(Failures, OpenvmmErrorDoesNotSayWhichQueueOrId) {
+  Driver<> driver{with_layout(CookieLayout::nvme())};
+  const Cookie stale = driver.in_flight(3, 1);
+  driver.complete(stale);
+  const Cookie live = driver.in_flight(3, 1);
+  const auto error = driver.set.claim(1, stale.value).error();
+  EXPECT_EQ(error.queue, 1U);
+  EXPECT_EQ(error.tag, Tag{3});
+  EXPECT_EQ(error.expected_generation, Generation{101 % 16});
+  EXPECT_EQ(error.seen_generation, live.generation);
+  driver.complete(live);
+}
+
+// --- holes in the kernel's Rust design -----------------------------------------------------------
+
+// A lookup spins while the request is owned: an interrupt on the submitting CPU never returns.
+TEST(Failures, RustLookupSpinsWhileTheRequestIsOwned) {
+  Driver<> driver;
+  Owned owned = driver.owned();
+  EXPECT_EQ(driver.set.tag_to_rq(0, Tag{0}).error().reason, LookupReason::owned);
+  EXPECT_EQ(driver.set.tag_to_owned(0, owned.cookie().value).error().reason, LookupReason::owned);
+  std::move(owned).end_ok();
+  EXPECT_EQ(driver.set.tag_to_rq(0, Tag{0}).error().reason, LookupReason::idle);
+}
+
+// Without a generation a late completion completes the next I/O that has the tag.
+TEST(Failures, RustLateCompletionCompletesTheNextIo) {
+  Driver<> driver;
+  const Cookie late = driver.in_flight();
+  time_out(driver, 0);
+  const Cookie next = driver.in_flight();
+  EXPECT_EQ(driver.refusal(late), LookupReason::stale_generation);
+  EXPECT_EQ(driver.state(), "1");
+  driver.complete(next);
+}
+
+// Nothing claims the completion: a duplicate gives two references, and both can be completed.
+TEST(Failures, RustDuplicateCompletionsAreBothCompleted) {
+  Driver<> driver;
+  const Cookie cookie = driver.in_flight();
+  auto first = try_claim(driver.pin(cookie), cookie);
+  auto second = driver.set.tag_to_rq(0, cookie.value);
+  ASSERT_TRUE(first.has_value());
+  EXPECT_EQ(second.error().reason, LookupReason::claimed);
+  std::move(*first).end_ok();
+  EXPECT_EQ(driver.sink.count(), 1U);
+}
+
+// try_from_shared fails while any transient reference lives: drivers panic, or lose the I/O.
+TEST(Failures, RustTransientReferenceLosesTheIo) {
+  Driver<> driver;
+  const Cookie cookie = driver.in_flight();
+  std::optional<ARef> transient = driver.pin(cookie);
+  auto refused = Owned::try_from_shared(driver.pin(cookie));
+  ASSERT_FALSE(refused.has_value());
+  try_claim(std::move(refused).error(), cookie).value().end(Status::ok);
+  EXPECT_EQ(driver.sink.count(), 0U);
+  transient.reset();
+  EXPECT_EQ(driver.sink.count(), 1U);
+}
+
+// The transient reference and the completion let go at the same time, and neither owns it.
+TEST(Failures, RustNeitherOfTwoReferencesBecomesTheOwner) {
+  Driver<> driver;
+  const Cookie cookie = driver.in_flight();
+  ARef one = driver.pin(cookie);
+  ARef other = driver.pin(cookie);
+  EXPECT_FALSE(drop_or_own(std::move(one)).has_value());
+  auto owner = drop_or_own(std::move(other));
+  ASSERT_TRUE(owner.has_value());
+  std::move(*owner).end_ok();
+}
+
+// A request that is dropped before it was started leaks silently.
+TEST(Failures, RustUnstartedRequestLeaks) {
+  Driver<> driver;
+  {
+    const auto dropped = driver.idle();
+  }
+  EXPECT_EQ(driver.sink.count(), 1U);
+  EXPECT_EQ(driver.reports.count(), 1U);
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The generation that a TagSet begins with.
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cstdint>
+#include <set>
+#include <vector>
+
+#include "support/driver.hpp"
+
+using support::Driver;
+
+namespace {
+
+std::uint32_t first_generation_of(support::TagSet& set) {
+  auto owned = set.hand_over(0, blkown::Tag{0}).value().start();
+  const std::uint32_t generation = owned.cookie().generation.value;
+  std::move(owned).end_ok();
+  return generation;
+}
+
+}  // namespace
+
+TEST(FirstGeneration, IsTheOneThatWasGiven) {
+  Driver<> driver;
+  EXPECT_EQ(driver.owned().cookie().generation, blkown::Generation{100});
+  driver.set.tag_to_owned(0, blkown::Tag{0}).value().end_ok();
+}
+
+TEST(FirstGeneration, IsCutToTheWordsWidth) {
+  auto config = support::two_queues_of_eight;
+  config.first_generation = blkown::Generation{0x1234'5678};
+  Driver<> driver{config};
+  EXPECT_EQ(first_generation_of(driver.set), BLKOWN_WORD_BITS == 64 ? 0x1234'5678U : 0x5678U);
+}
+
+// Goal: two lives of a device begin at different generations. The tolerance: of 64 TagSets, which
+// exist at the same time and so at different addresses, 48 at least differ. Of 64 numbers of 16
+// random bits, 17 that are taken already have a probability below 10^-40.
+TEST(FirstGeneration, DiffersFromTagSetToTagSet) {
+  auto config = support::two_queues_of_eight;
+  config.first_generation.reset();
+  std::vector<support::TagSet> sets;
+  std::set<std::uint32_t> generations;
+  std::uint32_t ones = 0;
+  std::uint32_t zeros = 0;
+  for (int i = 0; i < 64; ++i) {
+    sets.push_back(
+        support::TagSet::create(config, blkown::EndSink<support::Request>::freeing()).value());
+    const std::uint32_t generation = first_generation_of(sets.back());
+    generations.insert(generation);
+    ones |= generation;
+    zeros |= ~generation;
+  }
+  EXPECT_GE(generations.size(), 48U);
+  // Each bit takes both values; that 64 random ones do not has a probability of 2^-63 for each.
+  EXPECT_EQ(std::popcount(ones), BLKOWN_WORD_BITS / 2);
+  EXPECT_GE(std::popcount(zeros), BLKOWN_WORD_BITS / 2);
+}
+
+TEST(FirstGeneration, IsTheSameForAllRequestsOfATagSet) {
+  auto config = support::two_queues_of_eight;
+  config.first_generation.reset();
+  Driver<> driver{config};
+  const std::uint32_t first = first_generation_of(driver.set);
+  auto other = driver.owned(7, 1);
+  EXPECT_EQ(other.cookie().generation.value, first);
+  std::move(other).end_ok();
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The transitions of an ownership word whose caller has the request: Idle, Owned and Claim, for
+// both widths. References and lookups are in ref_word_lookup_test.cpp; what threads can do to one
+// another is the model tests' part.
+
+#include <gtest/gtest.h>
+
+#include "word_table.hpp"
+
+using blkown::Generation;
+
+template <class W>
+class RefWordOf : public WordTable<W> {};
+TYPED_TEST_SUITE(RefWordOf, Words);
+
+// --- Idle and Owned ------------------------------------------------------------------------------
+
+TYPED_TEST(RefWordOf, BeginsIdleAtGenerationZero) {
+  const blkown::RefWord<TypeParam> word;
+  EXPECT_EQ(word.peek().bits, 0U);
+}
+
+TYPED_TEST(RefWordOf, TakesItsFirstGenerationAndStaysIdle) {
+  blkown::RefWord<TypeParam> word;
+  word.set_first_generation(Generation{0xABCD'1234});
+  EXPECT_EQ(word.peek(), blkown::RefValue<TypeParam>::idle_at(Generation{0xABCD'1234}));
+  EXPECT_EQ(word.peek().state(), 0U);
+}
+
+TYPED_TEST(RefWordOf, StartsOnlyWhatIsIdle) {
+  this->template expect_table<bool>({.rows = {{"0", true, "0 owned"}}, .otherwise = false},
+                                    [](auto& word, auto, auto& seen) { return word.start(seen); });
+}
+
+TYPED_TEST(RefWordOf, SharesOnlyWhatIsOwnedUnderTheNextGeneration) {
+  this->template expect_table<bool>(
+      {.rows = {{"0 owned", true, "2"}}, .otherwise = false, .generation = Step::advances},
+      [](auto& word, auto, auto& seen) { return word.into_shared(seen); });
+}
+
+TYPED_TEST(RefWordOf, ParksOnlyWhatIsOwnedUnderTheNextGeneration) {
+  this->template expect_table<bool>(
+      {.rows = {{"0 owned", true, "1"}}, .otherwise = false, .generation = Step::advances},
+      [](auto& word, auto, auto& seen) { return word.park_owned(seen); });
+}
+
+TYPED_TEST(RefWordOf, EndsOnlyAnOwnedUnderTheSameGeneration) {
+  this->template expect_table<bool>(
+      {.rows = {{"0 owned", true, "0"}}, .otherwise = false},
+      [](auto& word, auto, auto& seen) { return word.end_owned(seen); });
+}
+
+// --- Claim ---------------------------------------------------------------------------------------
+
+TYPED_TEST(RefWordOf, PinsWhatIsClaimedUpToTheLimit) {
+  using enum blkown::ClaimStep;
+  this->template expect_table<blkown::ClaimStep>(
+      {.rows = {{"0 owned", done, "3 claimed"},
+                {"2 claimed", done, "3 claimed"},
+                {"3 claimed", done, "4 claimed"},
+                {"4 claimed", done, "5 claimed"},
+                {"limit-1 claimed", done, "limit claimed"},
+                {"limit claimed", overflow, ""}},
+       .otherwise = not_claimed},
+      [](auto& word, auto, auto& seen) { return word.claim_pin(seen); });
+}
+
+// Goal: with pins one addition clears `claimed`, lets go and advances, across the wrap too.
+TYPED_TEST(RefWordOf, PublishesAClaimUnderTheNextGenerationAndKeepsItsPins) {
+  using enum blkown::ClaimStep;
+  this->template expect_table<blkown::ClaimStep>(
+      {.rows = {{"0 owned", done, "1"},
+                {"2 claimed", done, "1"},
+                {"3 claimed", done, "2"},
+                {"4 claimed", done, "3"},
+                {"limit-1 claimed", done, "limit-2"},
+                {"limit claimed", done, "limit-1"}},
+       .otherwise = not_claimed,
+       .generation = Step::advances},
+      [](auto& word, auto, auto& seen) { return word.publish_claim(seen); });
+}
+
+TYPED_TEST(RefWordOf, ReleasesAClaimUnderTheSameGenerationAndKeepsItsPins) {
+  using enum blkown::ClaimStep;
+  this->template expect_table<blkown::ClaimStep>(
+      {.rows = {{"0 owned", done, "1"},
+                {"2 claimed", done, "1"},
+                {"3 claimed", done, "2"},
+                {"4 claimed", done, "3"},
+                {"limit-1 claimed", done, "limit-2"},
+                {"limit claimed", done, "limit-1"}},
+       .otherwise = not_claimed},
+      [](auto& word, auto, auto& seen) { return word.release_claim(seen); });
+}
+
+TYPED_TEST(RefWordOf, MakesAClaimOwnedUnlessItIsPinned) {
+  using enum blkown::ClaimStep;
+  this->template expect_table<blkown::ClaimStep>(
+      {.rows = {{"0 owned", done, "0 owned"},
+                {"2 claimed", done, "0 owned"},
+                {"3 claimed", pinned, "3 claimed"},
+                {"4 claimed", pinned, "4 claimed"},
+                {"limit-1 claimed", pinned, "limit-1 claimed"},
+                {"limit claimed", pinned, "limit claimed"}},
+       .otherwise = not_claimed},
+      [](auto& word, auto, auto& seen) { return word.claim_into_owned(seen); });
+}
+
+TYPED_TEST(RefWordOf, EndsAClaimAtOnceOrLeavesItToTheLastPin) {
+  using enum blkown::ClaimStep;
+  this->template expect_table<blkown::ClaimStep>(
+      {.rows = {{"0 owned", completed, "0"},
+                {"2 claimed", completed, "0"},
+                {"3 claimed", pinned, "2 finished"},
+                {"4 claimed", pinned, "3 finished"},
+                {"limit-1 claimed", pinned, "limit-2 finished"},
+                {"limit claimed", pinned, "limit-1 finished"}},
+       .otherwise = not_claimed},
+      [](auto& word, auto, auto& seen) { return word.end_claim(seen); });
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The reference sequence of a driver that maps memory for a device, step by step, in both forms. A
+// mapping is a pin here. How many read-modify-writes it takes is in rmw_count_test.cpp.
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <utility>
+
+#include "support/driver.hpp"
+
+using blkown::Cookie;
+using support::ARef;
+using support::Claim;
+using support::Driver;
+using support::Owned;
+
+// Goal: with references alone, as the kernel's Rust drivers do it.
+TEST(SixSteps, InTheFormWithReferences) {
+  Driver<> driver;
+
+  Owned owned = driver.owned();
+  EXPECT_EQ(driver.state(), "0 owned") << "1: handed over";
+
+  const Cookie cookie = owned.next_cookie();
+  std::optional<ARef> submitting = std::move(owned).into_shared();
+  EXPECT_EQ(driver.state(), "2") << "2: shared";
+  EXPECT_EQ(submitting->generation(), cookie.generation);
+
+  std::optional<ARef> mapping = *submitting;
+  EXPECT_EQ(driver.state(), "3") << "3: mapped";
+
+  submitting.reset();
+  EXPECT_EQ(driver.state(), "2") << "4: submitted; the driver has no handle";
+
+  ARef completed = driver.pin(cookie);
+  EXPECT_EQ(driver.state(), "3") << "5: completed by the device";
+
+  mapping.reset();
+  EXPECT_EQ(driver.state(), "2") << "6: unmapped";
+
+  auto unique = Owned::try_from_shared(std::move(completed));
+  ASSERT_TRUE(unique.has_value());
+  EXPECT_EQ(driver.state(), "0 owned");
+  EXPECT_EQ(driver.generation(), cookie.generation.value);
+  std::move(*unique).end_ok();
+  EXPECT_EQ(driver.state(), "0");
+  EXPECT_EQ(driver.sink.count(), 1U);
+  EXPECT_EQ(driver.reports.count(), 0U);
+}
+
+// Goal: with the right to the I/O, so that of two completions one goes on.
+TEST(SixSteps, InTheFormWithAClaim) {
+  Driver<> driver;
+
+  Owned owned = driver.owned();
+  EXPECT_EQ(driver.state(), "0 owned") << "1: handed over";
+
+  Claim claim = std::move(owned).into_claim();
+  EXPECT_EQ(driver.state(), "0 owned") << "2: a change of type";
+
+  std::optional<ARef> mapping = claim.pin();
+  EXPECT_EQ(driver.state(), "3 claimed") << "3: mapped";
+
+  const Cookie cookie = Driver<>::publish(std::move(claim));
+  EXPECT_EQ(driver.state(), "2") << "4: published; the driver has no handle";
+
+  Claim completed = driver.claim(cookie);
+  EXPECT_EQ(driver.state(), "3 claimed") << "5: completed by the device";
+  EXPECT_EQ(driver.refusal(cookie), blkown::LookupReason::claimed) << "the second completion";
+
+  mapping.reset();
+  EXPECT_EQ(driver.state(), "2 claimed") << "6: unmapped";
+
+  auto unique = std::move(completed).into_owned();
+  ASSERT_TRUE(unique.has_value());
+  EXPECT_EQ(driver.state(), "0 owned");
+  std::move(*unique).end_ok();
+  EXPECT_EQ(driver.state(), "0");
+  EXPECT_EQ(driver.sink.count(), 1U);
+  EXPECT_EQ(driver.reports.count(), 0U);
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <gtest/gtest.h>
+
+#include <blkown/status.hpp>
+#include <set>
+#include <string>
+
+using blkown::Status;
+
+// Goal: the default of an all-zero field is success, and messages tell all statuses apart.
+TEST(Status, EachHasANameOfItsOwn) {
+  EXPECT_EQ(static_cast<int>(Status::ok), 0);
+  std::set<std::string> names;
+  for (int i = 0; i <= static_cast<int>(Status::aborted); ++i) {
+    const std::string name = to_string(static_cast<Status>(i));
+    EXPECT_NE(name, "unknown status") << i;
+    EXPECT_TRUE(names.insert(name).second) << name << " names two";
+  }
+  EXPECT_EQ(names.size(), 18U);
+  EXPECT_STREQ(to_string(Status::medium_error), "medium_error");
+}
+
+TEST(Status, ANumberThatIsNoStatusHasAName) {
+  EXPECT_STREQ(to_string(static_cast<Status>(200)), "unknown status");
+}
+
+static_assert(sizeof(Status) == 1, "it has one byte in the header");

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// TagSet: allocating, handing over, scanning, moving. Lookups are in tag_set_lookup_test.cpp.
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "support/driver.hpp"
+
+using blkown::Cookie;
+using blkown::EndSink;
+using blkown::LookupReason;
+using blkown::Status;
+using blkown::Tag;
+using blkown::TagCache;
+using support::ARef;
+using support::Claim;
+using support::Driver;
+using support::Idle;
+using support::Request;
+using support::TagSet;
+
+TEST(TagSet, SaysHowItWasMade) {
+  Driver<> driver;
+  EXPECT_EQ(driver.set.queue_count(), 2U);
+  EXPECT_EQ(driver.set.depth(), 8U);
+  EXPECT_EQ(driver.set.layout(), blkown::CookieLayout::nbd());
+}
+
+// Goal: neither one I/O too few nor one too many, whatever the stash takes in advance.
+TEST(TagSet, AllocatesEachRequestOfAQueueOnce) {
+  auto config = support::two_queues_of_eight;
+  config.queue_count = 3;
+  config.depth = 21;
+  for (const std::uint32_t capacity : {0U, 1U, 5U, 64U}) {
+    Driver<> driver{config};
+    std::set<std::pair<std::uint32_t, std::uint32_t>> names;
+    std::vector<Idle> idles;
+    for (std::uint32_t queue = 0; queue < 3; ++queue) {
+      TagCache cache = driver.set.tag_cache(queue, capacity);
+      while (auto idle = driver.set.allocate(queue, cache)) {
+        EXPECT_EQ(idle->queue(), queue);
+        EXPECT_LT(idle->tag().value, 21U);
+        names.insert({idle->queue(), idle->tag().value});
+        idles.push_back(*std::move(idle));
+      }
+    }
+    EXPECT_EQ(idles.size(), 3U * 21U);
+    EXPECT_EQ(names.size(), 3U * 21U);
+    for (Idle& idle : idles) std::move(idle).fail(Status::ok);
+  }
+}
+
+TEST(TagSet, AllocatesWhatWasFreed) {
+  Driver<> driver;
+  TagCache cache = driver.set.tag_cache(1);
+  std::vector<Idle> idles;
+  while (auto idle = driver.set.allocate(1, cache)) idles.push_back(*std::move(idle));
+  const Tag freed = idles[5].tag();
+  std::move(idles[5]).fail(Status::ok);
+  auto again = driver.set.allocate(1, cache);
+  ASSERT_TRUE(again.has_value());
+  EXPECT_EQ(again->tag(), freed);
+  idles[5] = *std::move(again);
+  for (Idle& idle : idles) std::move(idle).fail(Status::ok);
+}
+
+TEST(TagSet, MakesAStashOfAnEighthOfAQueueByDefault) {
+  auto config = support::two_queues_of_eight;
+  const auto capacity = [&](std::uint32_t depth) {
+    config.depth = depth;
+    return Driver<>{config}.set.tag_cache(1).capacity();
+  };
+  EXPECT_EQ(capacity(7), 0U);
+  EXPECT_EQ(capacity(8), 1U);
+  EXPECT_EQ(capacity(128), 16U);
+  EXPECT_EQ(capacity(1024), 32U);
+  EXPECT_EQ(Driver<>{}.set.tag_cache(1).queue(), 1U);
+}
+
+TEST(TagSet, HandsOverACertainTag) {
+  Driver<> driver;
+  auto idle = driver.set.hand_over(1, Tag{6});
+  ASSERT_TRUE(idle.has_value());
+  EXPECT_EQ(idle->queue(), 1U);
+  EXPECT_EQ(idle->tag(), Tag{6});
+  EXPECT_FALSE(driver.set.hand_over(1, Tag{6}).has_value()) << "it is taken";
+  EXPECT_TRUE(driver.set.hand_over(0, Tag{6}).has_value()) << "the other queue's is not";
+  std::move(*idle).fail(Status::ok);
+  EXPECT_TRUE(driver.set.hand_over(1, Tag{6}).has_value());
+}
+
+// Goal: a guest that names what does not exist gets nothing, and nothing is touched.
+TEST(TagSet, HandsOverNothingForAQueueOrTagThatDoesNotExist) {
+  Driver<> driver;
+  EXPECT_FALSE(driver.set.hand_over(2, Tag{0}).has_value());
+  EXPECT_FALSE(driver.set.hand_over(~0U, Tag{0}).has_value());
+  EXPECT_FALSE(driver.set.hand_over(0, Tag{8}).has_value());
+  EXPECT_FALSE(driver.set.hand_over(0, Tag{~0U}).has_value());
+}
+
+TEST(TagSet, HandsOverNoTagThatLiesInAStash) {
+  Driver<> driver;
+  TagCache cache = driver.set.tag_cache(0, 1);
+  auto idle = driver.set.allocate(0, cache);
+  const Tag tag = idle->tag();
+  std::move(*idle).requeue();
+  driver.sink.requeued.pop_front().value().release(cache);
+  EXPECT_FALSE(driver.set.hand_over(0, tag).has_value());
+  cache.flush();
+  EXPECT_TRUE(driver.set.hand_over(0, tag).has_value());
+}
+
+TEST(TagSet, StashGivesWayToWhoeverWaits) {
+  Driver<> driver;
+  TagCache hoard = driver.set.tag_cache(0, 8);
+  TagCache poor = driver.set.tag_cache(0, 0);
+  std::vector<Idle> idles;
+  while (auto idle = driver.set.allocate(0, hoard)) idles.push_back(*std::move(idle));
+  while (idles.size() > 1) {
+    std::move(idles.back()).requeue();
+    idles.pop_back();
+    driver.sink.requeued.pop_front().value().release(hoard);
+  }
+  EXPECT_FALSE(driver.set.allocate(0, poor).has_value()) << "all lie in the other's stash";
+  {
+    auto wait = driver.set.wait_for_tag(0);
+    EXPECT_FALSE(driver.set.allocate(0, poor).has_value());
+    const auto still_waiting = std::move(wait);
+    std::move(idles.back()).requeue();
+    idles.pop_back();
+    driver.sink.requeued.pop_front().value().release(hoard);
+    EXPECT_EQ(hoard.size(), 0U);
+    EXPECT_TRUE(driver.set.allocate(0, poor).has_value());
+  }
+  auto idle = driver.set.allocate(0, hoard);
+  EXPECT_GT(hoard.size(), 0U) << "nobody waits any more";
+  std::move(*idle).fail(Status::ok);
+}
+
+// Goal: the I/Os in flight, whoever pins them, and none that a handle has to itself.
+TEST(TagSet, CountsWhatIsInFlight) {
+  Driver<> driver;
+  EXPECT_EQ(driver.set.in_flight(), 0U);
+  const Cookie parked = driver.in_flight(0);
+  std::optional<ARef> shared = driver.owned(1, 1).into_shared();
+  Claim pinned = driver.claimed(2);
+  std::optional<ARef> pin = pinned.pin();
+  EXPECT_EQ(driver.set.in_flight(), 3U);
+
+  auto idle = driver.idle(3);
+  auto owned = driver.owned(4);
+  Claim alone = driver.claimed(5);
+  EXPECT_EQ(driver.set.in_flight(), 3U);
+
+  std::move(pinned).end_ok();
+  EXPECT_EQ(driver.set.in_flight(), 3U) << "ended, and pinned still";
+  pin.reset();
+  EXPECT_EQ(driver.set.in_flight(), 2U);
+  std::move(idle).fail(Status::ok);
+  std::move(owned).end_ok();
+  std::move(alone).end_ok();
+  support::Owned::try_from_shared(*std::move(shared)).value().end_ok();
+  driver.complete(parked);
+  EXPECT_EQ(driver.set.in_flight(), 0U);
+}
+
+TEST(TagSet, ScanVisitsWhatIsInFlightAndNotClaimedInOrderOfTags) {
+  Driver<> driver;
+  const Cookie parked = driver.in_flight(6);
+  std::optional<ARef> shared = driver.owned(1).into_shared();
+  Claim claimed = driver.claimed(2);
+  auto pin = claimed.pin();
+  auto idle = driver.idle(3);
+  auto owned = driver.owned(4);
+  Claim ended = driver.claimed(5);
+  auto ended_pin = ended.pin();
+  std::move(ended).end_ok();
+  const Cookie other_queue = driver.in_flight(0, 1);
+
+  std::vector<std::uint32_t> visited;
+  driver.set.for_each_in_flight(0, [&](ARef visiting, const Cookie& cookie) {
+    EXPECT_EQ(visiting.tag(), cookie.tag);
+    EXPECT_EQ(visiting.queue(), cookie.queue);
+    EXPECT_EQ(visiting.generation(), cookie.generation);
+    EXPECT_EQ(cookie.value, driver.set.layout().encode(0, cookie.tag, cookie.generation));
+    EXPECT_EQ(driver.state(cookie.tag.value), cookie.tag == Tag{1} ? "3" : "2");
+    visited.push_back(cookie.tag.value);
+  });
+  EXPECT_EQ(visited, (std::vector<std::uint32_t>{1, 6}));
+  EXPECT_EQ(driver.state(6), "1") << "the scan's pins are gone";
+  EXPECT_EQ(driver.state(1), "2");
+
+  std::move(claimed).end_ok();
+  std::move(idle).fail(Status::ok);
+  std::move(owned).end_ok();
+  shared.reset();
+  driver.set.claim(0, Tag{1}).value().end_ok();
+  driver.complete(parked);
+  driver.complete(other_queue);
+}
+
+TEST(TagSet, ScanGetsTheRightToWhatItVisits) {
+  Driver<> driver;
+  for (std::uint32_t tag = 0; tag < 8; ++tag) static_cast<void>(driver.in_flight(tag, 1));
+  driver.set.for_each_in_flight(1, [](ARef pin, const Cookie& cookie) {
+    blkown::claim(pin, cookie).value().end(Status::aborted);
+  });
+  EXPECT_EQ(driver.sink.count(), 8U);
+  EXPECT_EQ(driver.sink.last().status, Status::aborted);
+  EXPECT_EQ(driver.set.in_flight(), 0U);
+}
+
+// Goal: the cookie that a scan was given is that of the I/O it saw, and of no later one.
+TEST(TagSet, ScanDoesNotGetWhatWasPublishedAgainMeanwhile) {
+  Driver<> driver;
+  const Cookie first = driver.in_flight();
+  Cookie second;
+  driver.set.for_each_in_flight(0, [&](ARef pin, const Cookie& cookie) {
+    EXPECT_EQ(cookie, first);
+    second = Driver<>::publish(driver.claim(first));
+    const auto refused = blkown::claim(pin, cookie);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().reason, LookupReason::stale_generation);
+  });
+  EXPECT_EQ(driver.sink.count(), 0U);
+  driver.complete(second);
+}
+
+TEST(TagSet, ScanMayKeepThePinsAndTakeTheRestOfTheQueueAlong) {
+  Driver<> driver;
+  const Cookie first = driver.in_flight(0);
+  std::vector<ARef> kept;
+  driver.set.for_each_in_flight(0, [&](ARef pin, const Cookie& cookie) {
+    kept.push_back(std::move(pin));
+    if (cookie == first) static_cast<void>(driver.in_flight(7));
+  });
+  ASSERT_EQ(kept.size(), 2U) << "published during the scan, and behind it";
+  EXPECT_EQ(driver.state(7), "2");
+  kept.clear();
+  driver.complete(first);
+  driver.set.claim(0, Tag{7}).value().end_ok();
+}
+
+TEST(TagSet, ScanPassesOverARequestAtTheLimitOfItsCount) {
+  Driver<> driver;
+  const Cookie cookie = driver.in_flight();
+  support::preset_word(driver.header(), "limit");
+  driver.set.for_each_in_flight(0, [](const ARef&, const Cookie&) { ADD_FAILURE(); });
+  support::preset_word(driver.header(), "1");
+  driver.complete(cookie);
+}
+
+// Goal: only the object moves; handles, cookies and caches that exist go on working.
+TEST(TagSet, MovesUnderItsLiveIos) {
+  support::RecordingSink<Request> sink;
+  auto made = TagSet::create(support::two_queues_of_eight, EndSink<Request>::to(sink)).value();
+  TagCache cache = made.tag_cache(0, 4);
+  auto idle = made.allocate(0, cache);
+  const auto* const address = &idle->data();
+  auto owned = std::move(*idle).start();
+
+  TagSet set{std::move(made)};
+  TagCache stash{std::move(cache)};
+  EXPECT_EQ(set.in_flight(), 0U);
+  const Cookie cookie = Driver<>::publish(std::move(owned));
+  Claim claim = set.claim(0, cookie.value).value();
+  EXPECT_EQ(&claim.data(), address);
+  std::move(claim).requeue();
+  sink.requeued.pop_front().value().release(stash);
+  auto again = set.allocate(0, stash);
+  std::move(*again).fail(Status::ok);
+  EXPECT_EQ(sink.count(), 2U);
+}
+
+TEST(TagSet, AssignedToDestroysTheRequestsItHad) {
+  struct Counted {
+    ~Counted() { ++*destroyed; }
+    int* destroyed;
+  };
+  using Set = blkown::TagSet<blkown::Request<Counted>>;
+  const auto make = [](int& destroyed) {
+    return Set::create({.queue_count = 1, .depth = 5, .layout = blkown::CookieLayout::nbd()},
+                       EndSink<blkown::Request<Counted>>::freeing(),
+                       [&](std::uint32_t, Tag) { return Counted{&destroyed}; })
+        .value();
+  };
+  int first = 0;
+  int second = 0;
+  {
+    Set set = make(first);
+    set = make(second);
+    EXPECT_EQ(first, 5);
+    EXPECT_EQ(second, 0);
+    Set& same = set;
+    set = std::move(same);
+    EXPECT_EQ(second, 0);
+    EXPECT_EQ(set.depth(), 5U);
+  }
+  EXPECT_EQ(first, 5);
+  EXPECT_EQ(second, 5);
+}
+
+TEST(TagSet, SurvivesBeingDestroyedWithEverythingBack) {
+  Driver<> driver;
+  for (std::uint32_t tag = 0; tag < 8; ++tag) driver.complete(driver.in_flight(tag));
+  {
+    TagCache cache = driver.set.tag_cache(0, 4);
+  }
+  TagSet destroyed{std::move(driver.set)};
+}
