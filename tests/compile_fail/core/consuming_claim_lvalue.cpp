@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: BSL-1.0
+// What gives a Claim away is said aloud, with std::move.
+// EXPECT(gcc): passing '(Idle|Owned|Claim|ARef|Ended)' .* as 'this' argument discards qualifiers
+// EXPECT(clang): 'this' argument .* is an lvalue, but function has rvalue ref-qualifier
+// EXPECT(clang): no matching member function for call to '(publish|release)'
+#include "snippet.hpp"
+
+void publish(Claim claim) {
+#ifdef BLKOWN_WRONG
+  claim.publish(ring);
+#else
+  std::move(claim).publish(ring);
+#endif
+}
+
+void release(Claim claim) {
+#ifdef BLKOWN_WRONG
+  claim.release();
+#else
+  std::move(claim).release();
+#endif
+}
+
+void end(Claim claim) {
+#ifdef BLKOWN_WRONG
+  claim.end(blkown::Status::medium_error);
+#else
+  std::move(claim).end(blkown::Status::medium_error);
+#endif
+}
+
+void end_ok(Claim claim) {
+#ifdef BLKOWN_WRONG
+  claim.end_ok();
+#else
+  std::move(claim).end_ok();
+#endif
+}
+
+void requeue(Claim claim) {
+#ifdef BLKOWN_WRONG
+  claim.requeue();
+#else
+  std::move(claim).requeue();
+#endif
+}
+
+void into_owned(Claim claim) {
+#ifdef BLKOWN_WRONG
+  use(claim.into_owned());
+#else
+  use(std::move(claim).into_owned());
+#endif
+}
+
+void into_raw(Claim claim) {
+#ifdef BLKOWN_WRONG
+  use(claim.into_raw());
+#else
+  use(std::move(claim).into_raw());
+#endif
+}

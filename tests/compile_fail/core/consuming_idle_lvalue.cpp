@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSL-1.0
+// What gives an Idle away is said aloud, with std::move.
+// EXPECT(gcc): passing '(Idle|Owned|Claim|ARef|Ended)' .* as 'this' argument discards qualifiers
+// EXPECT(clang): 'this' argument .* is an lvalue, but function has rvalue ref-qualifier
+#include "snippet.hpp"
+
+void start(Idle idle) {
+#ifdef BLKOWN_WRONG
+  use(idle.start());
+#else
+  use(std::move(idle).start());
+#endif
+}
+
+void fail(Idle idle) {
+#ifdef BLKOWN_WRONG
+  idle.fail(blkown::Status::resource);
+#else
+  std::move(idle).fail(blkown::Status::resource);
+#endif
+}
+
+void requeue(Idle idle) {
+#ifdef BLKOWN_WRONG
+  idle.requeue();
+#else
+  std::move(idle).requeue();
+#endif
+}
+
+void into_raw(Idle idle) {
+#ifdef BLKOWN_WRONG
+  use(idle.into_raw());
+#else
+  use(std::move(idle).into_raw());
+#endif
+}

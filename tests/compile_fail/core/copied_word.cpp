@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: BSL-1.0
+// An ownership word is identified by its address.
+// EXPECT(gcc): use of deleted function '.*RefWord<W>::RefWord\(const
+// EXPECT(clang): call to deleted constructor of '.*RefWord<
+#include "snippet.hpp"
+
+void snippet(blkown::RefWord<blkown::Word>& word) {
+#ifdef BLKOWN_WRONG
+  blkown::RefWord<blkown::Word> copy{word};
+#else
+  const blkown::RefValue<blkown::Word> copy = word.peek();
+#endif
+  use(copy);
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: BSL-1.0
+// What an Idle becomes is not to be dropped unseen: it would be parked, or lost to C.
+// EXPECT(gcc): ignoring return(ed)? value of .*, declared with attribute 'nodiscard'
+// EXPECT(clang): ignoring return value of function declared with 'nodiscard' attribute
+#include "snippet.hpp"
+
+void start(Idle idle) {
+#ifdef BLKOWN_WRONG
+  std::move(idle).start();  // parks the I/O at once
+#else
+  const Owned owned = std::move(idle).start();
+#endif
+}
+
+void into_raw(Idle idle) {
+#ifdef BLKOWN_WRONG
+  std::move(idle).into_raw();  // nobody has the request any more
+#else
+  Request* const raw = std::move(idle).into_raw();
+  use(raw);
+#endif
+}
+
+void from_raw(Request* raw) {
+#ifdef BLKOWN_WRONG
+  Idle::from_raw(raw);  // fails the I/O at once
+#else
+  const Idle idle = Idle::from_raw(raw);
+#endif
+}

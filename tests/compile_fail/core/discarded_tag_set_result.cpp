@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSL-1.0
+// What a TagSet finds is not to be dropped unseen.
+// EXPECT(gcc): ignoring return(ed)? value of .*, declared with attribute 'nodiscard'
+// EXPECT(clang): ignoring return value of function declared with 'nodiscard' attribute
+#include "snippet.hpp"
+
+void allocate(TagSet& set, blkown::TagCache& cache) {
+#ifdef BLKOWN_WRONG
+  set.allocate(0, cache);  // fails the I/O
+#else
+  const std::optional<Idle> idle = set.allocate(0, cache);
+  use(idle);
+#endif
+}
+
+void hand_over(TagSet& set, blkown::Tag tag) {
+#ifdef BLKOWN_WRONG
+  set.hand_over(0, tag);  // fails the I/O
+#else
+  const std::optional<Idle> idle = set.hand_over(0, tag);
+  use(idle);
+#endif
+}
+
+void claim(TagSet& set, std::uint64_t wire) {
+#ifdef BLKOWN_WRONG
+  set.claim(0, wire);  // ends the I/O with io_error
+#else
+  const auto claim = set.claim(0, wire);
+  use(claim);
+#endif
+}
+
+void tag_to_rq(TagSet& set, std::uint64_t wire) {
+#ifdef BLKOWN_WRONG
+  set.tag_to_rq(0, wire);  // drops the reference at once
+#else
+  const auto aref = set.tag_to_rq(0, wire);
+  use(aref);
+#endif
+}
+
+void tag_to_owned(TagSet& set, std::uint64_t wire) {
+#ifdef BLKOWN_WRONG
+  set.tag_to_owned(0, wire);  // parks the I/O
+#else
+  const auto owned = set.tag_to_owned(0, wire);
+  use(owned);
+#endif
+}
+
+void by_tag_alone(TagSet& set, blkown::Tag tag) {
+#ifdef BLKOWN_WRONG
+  set.claim(0, tag);
+  set.tag_to_rq(0, tag);
+  set.tag_to_owned(0, tag);
+#else
+  use(set.claim(0, tag));
+  use(set.tag_to_rq(0, tag));
+  use(set.tag_to_owned(0, tag));
+#endif
+}
+
+void tag_cache(TagSet& set) {
+#ifdef BLKOWN_WRONG
+  set.tag_cache(0);
+  set.tag_cache(0, 4);
+#else
+  const blkown::TagCache cache = set.tag_cache(0);
+  const blkown::TagCache small_cache = set.tag_cache(0, 4);
+#endif
+}
+
+void wait_for_tag(TagSet& set) {
+#ifdef BLKOWN_WRONG
+  set.wait_for_tag(0);  // the wait is over at once
+#else
+  const TagSet::TagWait wait = set.wait_for_tag(0);
+#endif
+}
+
+void create(const blkown::TagSetConfig& config) {
+#ifdef BLKOWN_WRONG
+  TagSet::create(config, blkown::EndSink<Request>::freeing());
+#else
+  const auto set = TagSet::create(config, blkown::EndSink<Request>::freeing());
+  use(set);
+#endif
+}

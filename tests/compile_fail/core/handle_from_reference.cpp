@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSL-1.0
+// A handle is not made of a request: it comes from another handle, from a lookup, or, said aloud,
+// from what into_raw gave.
+// EXPECT(gcc): (Idle|Owned|Claim|ARef|Ended)\(R&.*is private within this context
+// EXPECT(clang): calling a private constructor of class '.*(Idle|Owned|Claim|ARef|Ended)<
+#include "snippet.hpp"
+
+void snippet(Request& request) {
+#ifdef BLKOWN_WRONG
+  const Idle idle{request};
+  const Owned owned{request};
+  const Claim claim{request, true};
+  const ARef aref{request};
+  const Ended ended{request};
+#else
+  const Idle idle = Idle::from_raw(&request);
+  const Owned owned = Owned::from_raw(&request);
+  const Claim claim = Claim::from_raw(&request);
+  const ARef aref = ARef::from_raw(&request);
+  const std::optional<Ended> ended = blkown::EndedList<Request>{}.pop_front();
+#endif
+  use(idle);
+  use(owned);
+  use(claim);
+  use(aref);
+  use(ended);
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: BSL-1.0
+// An I/O ends with a Status, not with an errno.
+// EXPECT(gcc): cannot convert 'int' to '.*Status'
+// EXPECT(clang): cannot initialize a parameter of type '.*Status' with an rvalue of type 'int'
+#include "snippet.hpp"
+
+void snippet(Owned owned) {
+#ifdef BLKOWN_WRONG
+  std::move(owned).end(-5);
+#else
+  std::move(owned).end(blkown::Status::io_error);
+#endif
+}

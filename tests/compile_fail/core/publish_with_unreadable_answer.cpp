@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: BSL-1.0
+// What issue answers is void or an expected: a bool or a negative number would be ignored.
+// EXPECT: publish\(issue\): issue\(Cookie\) returns void, or std::expected<T, E> to refuse
+// EXPECT(clang): no matching member function for call to 'publish'
+#include "snippet.hpp"
+
+bool ring_bool(blkown::Cookie cookie);
+int ring_errno(blkown::Cookie cookie);
+
+void owned(Owned owned) {
+#ifdef BLKOWN_WRONG
+  std::move(owned).publish(ring_bool);
+#else
+  std::move(owned).publish(ring);
+#endif
+}
+
+void claim(Claim claim) {
+#ifdef BLKOWN_WRONG
+  std::move(claim).publish(ring_errno);
+#else
+  use(std::move(claim).publish(try_ring));
+#endif
+}

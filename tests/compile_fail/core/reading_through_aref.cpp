@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: BSL-1.0
+// Data is read through a reference only if its type opts in (shared_data).
+// EXPECT(gcc): no matching function for call to '.*ARef<.*>::data\(\)'
+// EXPECT(clang): invalid reference to function 'data': constraints not satisfied
+#include "snippet.hpp"
+
+void snippet(ARef aref, ReadableARef readable) {
+#ifdef BLKOWN_WRONG
+  use(aref.data().sectors);  // the Claim's holder may be writing it
+#else
+  use(aref.tag());
+#endif
+  use(readable.data().sectors);
+}

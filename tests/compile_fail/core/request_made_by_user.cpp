@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: BSL-1.0
+// Requests are made by a TagSet only.
+// EXPECT(gcc): Request\(Build&.*is private within this context
+// EXPECT(clang): calling a private constructor of class '.*Request<Command>'
+#include "snippet.hpp"
+
+Command build(std::uint32_t queue, blkown::Tag tag);
+
+void snippet(const blkown::TagSetConfig& config) {
+#ifdef BLKOWN_WRONG
+  use(Request{build, 0, blkown::Tag{0}});
+#else
+  use(TagSet::create(config, blkown::EndSink<Request>::freeing(), build));
+#endif
+  use(config);
+}

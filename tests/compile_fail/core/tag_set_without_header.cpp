@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: BSL-1.0
+// A TagSet holds types in which RequestTraits finds a RequestHeader.
+// EXPECT(gcc): incomplete type '.*RequestTraits<Bare>'
+// EXPECT(clang): implicit instantiation of undefined template '.*RequestTraits<Bare>'
+#include "snippet.hpp"
+
+struct Bare {
+  int sectors = 0;
+};
+struct WithHeader {
+  blkown::RequestHeader header;
+  int sectors = 0;
+};
+template <>
+struct blkown::RequestTraits<WithHeader> : blkown::EmbeddedHeader<&WithHeader::header> {};
+
+void snippet(const blkown::TagSetConfig& config) {
+#ifdef BLKOWN_WRONG
+  use(blkown::TagSet<Bare>::create(config, blkown::EndSink<Bare>::freeing()));
+#else
+  const auto build = [](std::uint32_t, blkown::Tag) { return WithHeader{}; };
+  use(blkown::TagSet<WithHeader>::create(config, blkown::EndSink<WithHeader>::freeing(), build));
+#endif
+  use(config);
+}

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: BSL-1.0
+// A snippet as it should be.
+// EXPECT: 'unknown' was not declared|undeclared identifier 'unknown'
+#ifdef BLKOWN_WRONG
+int value = unknown;
+#else
+int value = 0;
+#endif

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: BSL-1.0
+// An ARef that was given away is not copied over another.
+// EXPECT(clang): argument not in expected state; expected 'unconsumed', observed 'consumed'
+#include "snippet.hpp"
+
+void snippet(ARef aref, ARef other) {
+  use(std::move(aref).into_raw());
+#ifdef BLKOWN_WRONG
+  other = aref;
+#else
+  aref = other;
+#endif
+  use(other);
+}

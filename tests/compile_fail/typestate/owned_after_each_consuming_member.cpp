@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSL-1.0
+// Each member that gives an Owned away leaves nothing to use.
+// EXPECT(clang): invalid invocation of method '.*' .* while it is in the 'consumed' state
+#include "snippet.hpp"
+
+void into_shared(Owned owned) {
+  const ARef aref = std::move(owned).into_shared();
+#ifdef BLKOWN_WRONG
+  use(owned.tag());
+#else
+  use(aref.tag());
+#endif
+}
+
+void into_claim(Owned owned) {
+  const Claim claim = std::move(owned).into_claim();
+#ifdef BLKOWN_WRONG
+  use(owned.tag());
+#else
+  use(claim.tag());
+#endif
+}
+
+void publish(Owned owned) {
+  std::move(owned).publish(ring);
+#ifdef BLKOWN_WRONG
+  use(owned.tag());
+#endif
+}
+
+void publish_to_a_device_that_may_refuse(Owned owned) {
+  const auto published = std::move(owned).publish(try_ring);
+#ifdef BLKOWN_WRONG
+  use(owned.tag());
+#else
+  use(published);
+#endif
+}
+
+void park(Owned owned) {
+  std::move(owned).park();
+#ifdef BLKOWN_WRONG
+  use(owned.tag());
+#endif
+}
+
+void end(Owned owned) {
+  std::move(owned).end(blkown::Status::aborted);
+#ifdef BLKOWN_WRONG
+  use(owned.tag());
+#endif
+}
+
+void end_ok(Owned owned) {
+  std::move(owned).end_ok();
+#ifdef BLKOWN_WRONG
+  use(owned.tag());
+#endif
+}
+
+void requeue(Owned owned) {
+  std::move(owned).requeue();
+#ifdef BLKOWN_WRONG
+  use(owned.tag());
+#endif
+}
+
+void into_raw(Owned owned) {
+  use(std::move(owned).into_raw());
+#ifdef BLKOWN_WRONG
+  use(owned.tag());
+#endif
+}

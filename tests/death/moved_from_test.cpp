@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: no public member of any handle does anything for a handle that holds no request.
+// Method: each is called on one that was given away; nothing about a request is printed, because
+// there is none.
+
+#include "violation_test.hpp"
+
+namespace death {
+namespace {
+
+class UseOfMovedFromDeathTest : public ViolationTest<blkown::Violation::use_of_moved_from> {};
+
+TEST_F(UseOfMovedFromDeathTest, AccessorsOfIdle) {
+  dies("Idle::queue", "", [&] { use(device.no_idle().queue()); });
+  dies("Idle::tag", "", [&] { use(device.no_idle().tag()); });
+  dies("Idle::header", "", [&] { use(device.no_idle().header()); });
+  dies("Idle::data", "", [&] { use(device.no_idle().data()); });
+}
+
+TEST_F(UseOfMovedFromDeathTest, ConsumersOfIdle) {
+  dies_here("Idle::start", "", [&] { use(device.no_idle().start()); });
+  dies_here("Idle::fail", "", [&] { device.no_idle().fail(blkown::Status::resource); });
+  dies_here("Idle::requeue", "", [&] { device.no_idle().requeue(); });
+  dies_here("Idle::into_raw", "", [&] { use(device.no_idle().into_raw()); });
+  dies_here("Idle::from_raw", "", [&] { use(Idle::from_raw(nullptr)); });
+}
+
+TEST_F(UseOfMovedFromDeathTest, AccessorsOfOwned) {
+  dies("Owned::queue", "", [&] { use(device.no_owned().queue()); });
+  dies("Owned::tag", "", [&] { use(device.no_owned().tag()); });
+  dies("Owned::header", "", [&] { use(device.no_owned().header()); });
+  dies("Owned::cookie", "", [&] { use(device.no_owned().cookie()); });
+  dies("Owned::next_cookie", "", [&] { use(device.no_owned().next_cookie()); });
+  dies("Owned::data", "", [&] { use(device.no_owned().data()); });
+  dies("Owned::operator*", "", [&] { use(*device.no_owned_object()); });
+  dies("Owned::operator->", "", [&] { use(device.no_owned_object()->member); });
+}
+
+TEST_F(UseOfMovedFromDeathTest, ConsumersOfOwned) {
+  dies_here("Owned::into_shared", "", [&] { use(device.no_owned().into_shared()); });
+  dies_here("Owned::into_shared", "", [&] { use(device.no_owned_object().into_shared()); });
+  dies_here("Owned::into_claim", "", [&] { use(device.no_owned().into_claim()); });
+  dies_here("Owned::publish", "", [&] { device.no_owned().publish(take); });
+  dies_here("Owned::publish", "", [&] { use(device.no_owned().publish(refuse)); });
+  dies_here("Owned::park", "", [&] { device.no_owned().park(); });
+  dies_here("Owned::end", "", [&] { device.no_owned().end(blkown::Status::aborted); });
+  dies_here("Owned::end_ok", "", [&] { device.no_owned().end_ok(); });
+  dies_here("Owned::requeue", "", [&] { device.no_owned().requeue(); });
+  dies_here("Owned::into_raw", "", [&] { use(device.no_owned().into_raw()); });
+  dies_here("Owned::from_raw", "", [&] { use(Owned::from_raw(nullptr)); });
+}
+
+TEST_F(UseOfMovedFromDeathTest, AccessorsOfClaim) {
+  dies("Claim::queue", "", [&] { use(device.no_claim().queue()); });
+  dies("Claim::tag", "", [&] { use(device.no_claim().tag()); });
+  dies("Claim::header", "", [&] { use(device.no_claim().header()); });
+  dies("Claim::cookie", "", [&] { use(device.no_claim().cookie()); });
+  dies("Claim::next_cookie", "", [&] { use(device.no_claim().next_cookie()); });
+  dies("Claim::data", "", [&] { use(device.no_claim().data()); });
+  dies_here("Claim::pin", "", [&] { use(device.no_claim().pin()); });
+}
+
+TEST_F(UseOfMovedFromDeathTest, ConsumersOfClaim) {
+  dies_here("Claim::publish", "", [&] { device.no_claim().publish(take); });
+  dies_here("Claim::publish", "", [&] { use(device.no_claim().publish(refuse)); });
+  dies_here("Claim::release", "", [&] { device.no_claim().release(); });
+  dies_here("Claim::end", "", [&] { device.no_claim().end(blkown::Status::aborted); });
+  dies_here("Claim::end_ok", "", [&] { device.no_claim().end_ok(); });
+  dies_here("Claim::requeue", "", [&] { device.no_claim().requeue(); });
+  dies_here("Claim::into_owned", "", [&] { use(device.no_claim().into_owned()); });
+  dies_here("Claim::into_raw", "", [&] { use(device.no_claim().into_raw()); });
+  dies_here("Claim::from_raw", "", [&] { use(Claim::from_raw(nullptr)); });
+}
+
+TEST_F(UseOfMovedFromDeathTest, AccessorsOfARef) {
+  dies("ARef::queue", "", [&] { use(device.no_aref().queue()); });
+  dies("ARef::tag", "", [&] { use(device.no_aref().tag()); });
+  dies("ARef::header", "", [&] { use(device.no_aref().header()); });
+  dies("ARef::generation", "", [&] { use(device.no_aref().generation()); });
+  dies("ARef::data", "", [&] { use(device.no_aref().data()); });
+  dies("ARef::operator*", "", [&] { use(*device.no_shared_object()); });
+  dies("ARef::operator->", "", [&] { use(device.no_shared_object()->member); });
+}
+
+TEST_F(UseOfMovedFromDeathTest, CopiesOfARef) {
+  dies("copy of ARef", "", [&] {
+    const std::optional<ARef> empty{device.no_aref()};
+    const std::optional<ARef> copy{empty};
+  });
+  dies("copy of ARef", "", [&] {
+    const std::optional<ARef> empty{device.no_aref()};
+    device.pin = empty;
+    device.pin = empty;
+  });
+  dies("copy of ARef", "", [&] {
+    const std::optional<blkown::ARef<Object>> empty{device.no_shared_object()};
+    const std::optional<blkown::ARef<Object>> copy{empty};
+  });
+}
+
+TEST_F(UseOfMovedFromDeathTest, ConsumersOfARef) {
+  const blkown::Cookie cookie = device.cookie();
+  dies_here("ARef::into_raw", "", [&] { use(device.no_aref().into_raw()); });
+  dies_here("ARef::from_raw", "", [&] { use(ARef::from_raw(nullptr)); });
+  dies_here("Owned::try_from_shared", "", [&] { use(Owned::try_from_shared(device.no_aref())); });
+  dies_here("drop_or_own", "", [&] { use(blkown::drop_or_own(device.no_aref())); });
+  dies_here("try_claim", "", [&] { use(blkown::try_claim(device.no_aref(), cookie)); });
+  dies_here("claim", "", [&] { use(blkown::claim(device.no_aref(), cookie)); });
+}
+
+TEST_F(UseOfMovedFromDeathTest, AccessorsOfEnded) {
+  dies("Ended::queue", "", [&] { use(device.no_ended().queue()); });
+  dies("Ended::tag", "", [&] { use(device.no_ended().tag()); });
+  dies("Ended::status", "", [&] { use(device.no_ended().status()); });
+  dies("Ended::is_requeue", "", [&] { use(device.no_ended().is_requeue()); });
+  dies("Ended::data", "", [&] { use(device.no_ended().data()); });
+}
+
+TEST_F(UseOfMovedFromDeathTest, ConsumersOfEnded) {
+  dies_here("Ended::release", "", [&] { device.no_ended().release(); });
+  dies_here("Ended::release", "", [&] { device.no_ended().release(device.cache_of(1)); });
+  dies_here("Ended::into_idle", "", [&] { use(device.no_ended().into_idle()); });
+  dies_here("EndedList::push_back", "", [&] { device.list.push_back(device.no_ended()); });
+}
+
+}  // namespace
+}  // namespace death

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The fixture of the death tests: one suite for each Violation, and what a violation must print.
+
+#ifndef BLKOWN_TESTS_DEATH_VIOLATION_TEST_HPP
+#define BLKOWN_TESTS_DEATH_VIOLATION_TEST_HPP
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <expected>
+#include <string>
+
+#include "device.hpp"
+
+namespace death {
+
+/// Takes a result that the statement does not live to see.
+template <class T>
+void use(const T&) {}
+
+/// Devices to publish to: one takes every command, one none.
+inline void take(const blkown::Cookie&) {}
+[[nodiscard]] inline std::expected<void, int> refuse(const blkown::Cookie&) {
+  return std::unexpected{1};
+}
+
+/// What a violation says of the device's request.
+[[nodiscard]] inline std::string request_in(
+    const std::string& state, blkown::Generation generation = Device::first_generation) {
+  return ", queue " + std::to_string(Device::queue) + " tag " + std::to_string(Device::tag.value) +
+         " generation " + std::to_string(generation.value) + " " + state;
+}
+/// The same after the first publication.
+[[nodiscard]] inline std::string published_in(const std::string& state) {
+  return request_in(state, {Device::first_generation.value + 1});
+}
+
+/// What a test does, by reference: what EXPECT_EXIT expands to is compiled once, not once for each.
+class Act {
+ public:
+  template <class F>
+  Act(const F& act) noexcept
+      : act_{&act}, call_{[](const void* called) { (*static_cast<const F*>(called))(); }} {}
+  void operator()() const { call_(act_); }
+
+ private:
+  const void* act_;
+  void (*call_)(const void*);
+};
+
+/// `act` aborts, having printed this and nothing else on stderr.
+inline void expect_abort(const std::string& printed, const Act& act) {
+  SCOPED_TRACE(printed);
+  EXPECT_EXIT(act(), testing::KilledBySignal(SIGABRT), testing::Eq(printed));
+}
+
+/// `act` is right: it neither dies nor prints anything.
+inline void expect_silence(const Act& act) {
+  EXPECT_EXIT(
+      {
+        act();
+        std::_Exit(0);
+      },
+      testing::ExitedWithCode(0), testing::Eq(std::string{}));
+}
+
+template <blkown::Violation violation>
+class ViolationTest : public testing::Test {
+ protected:
+  /// `act` aborts with one line: what was wrong, in which operation, and `about` what. No place:
+  /// the operation takes none.
+  void dies(const std::string& operation, const std::string& about, const Act& act) {
+    expect_line(operation + about, act);
+  }
+  /// The same, with the place that called the operation. The call of the operation and this call
+  /// are one line of code.
+  void dies_here(const std::string& operation, const std::string& about, const Act& act,
+                 blkown::Place here = blkown::Place::current()) {
+    expect_line(operation + " at " + here.file_name() + ":" + std::to_string(here.line()) + about,
+                act);
+  }
+
+  void TearDown() override { EXPECT_NE(deaths_, 0) << "a death test without a death"; }
+
+  Device device;
+
+ private:
+  void expect_line(const std::string& rest, const Act& act) {
+    ++deaths_;
+    expect_abort(std::string{"blkown: violation: "} + to_string(violation) + ": " + rest + "\n",
+                 act);
+  }
+
+  int deaths_ = 0;
+};
+
+}  // namespace death
+
+#endif
