@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A few requests with all handles of them, each beside its model, and what has to be true of them
+// after every step.
+
+#ifndef BLKOWN_TESTS_FUZZ_OPERATIONS_MACHINE_HPP
+#define BLKOWN_TESTS_FUZZ_OPERATIONS_MACHINE_HPP
+
+#include <array>
+#include <blkown/blkown.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fuzz_case.hpp"
+#include "request_model.hpp"
+
+namespace fuzz {
+
+using Holder = RequestModel::Holder;
+
+struct Data {
+  std::uint64_t serial = 0;
+};
+using Rq = blkown::Request<Data>;
+using Tags = blkown::TagSet<Rq>;
+using Idle = blkown::Idle<Rq>;
+using Owned = blkown::Owned<Rq>;
+using Claim = blkown::Claim<Rq>;
+using ARef = blkown::ARef<Rq>;
+using Ended = blkown::Ended<Rq>;
+using EndedList = blkown::EndedList<Rq>;
+
+/// A request, its model, and all the handles of it.
+struct Slot {
+  Rq* request = nullptr;
+  std::uint32_t queue = 0;
+  blkown::Tag tag;
+  RequestModel model;
+  std::uint64_t serial = 0;  // of its current I/O
+
+  std::optional<Idle> idle;
+  std::optional<Owned> owned;
+  std::optional<Claim> claim;
+  std::vector<ARef> references;
+  std::optional<Ended> ended;
+  bool listed = false;  // its Ended is in the machine's list
+
+  /// The name that the model gives the current publication, and the next one.
+  [[nodiscard]] blkown::Cookie cookie() const { return named(model.seen_generation()); }
+  [[nodiscard]] blkown::Cookie next_cookie() const { return named(model.next_generation()); }
+
+ private:
+  /// NBD's layout, written out.
+  [[nodiscard]] blkown::Cookie named(std::uint32_t generation) const {
+    return {std::uint64_t{generation} << 32 | std::uint64_t{queue} << 16 | tag.value,
+            {generation},
+            tag,
+            queue};
+  }
+};
+
+class Machine {
+ public:
+  static constexpr std::uint32_t queue_count = 2;
+  static constexpr std::uint32_t depth = 2;
+
+  explicit Machine(std::uint32_t first_generation)
+      : tags{std::move(*Tags::create({.queue_count = queue_count,
+                                      .depth = depth,
+                                      .layout = blkown::CookieLayout::nbd(),
+                                      .first_generation = blkown::Generation{first_generation}},
+                                     blkown::EndSink<Rq>::to(sink_)))},
+        caches{tags.tag_cache(0, 2), tags.tag_cache(0, 1), tags.tag_cache(1, 2),
+               tags.tag_cache(1, 0)} {
+    for (std::uint32_t queue = 0; queue != queue_count; ++queue) {
+      for (blkown::Tag tag; tag.value != depth; ++tag.value) {
+        Slot& here = slot(queue, tag);
+        here.queue = queue;
+        here.tag = tag;
+        here.model.generation = first_generation % RequestModel::generations;
+        here.request = std::move(*tags.hand_over(queue, tag)).into_raw();
+        Idle::from_raw(here.request).fail(Status::ok);
+        here.ended.reset();
+      }
+    }
+  }
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  [[nodiscard]] Slot& slot(std::uint32_t queue, blkown::Tag tag) {
+    return slots[queue * depth + tag.value];
+  }
+  /// The two caches of a queue.
+  [[nodiscard]] blkown::TagCache& cache(std::uint32_t queue, std::uint32_t which) {
+    return caches[2 * queue + which];
+  }
+
+  /// How many tags of the queue nobody has, stashed ones among them.
+  [[nodiscard]] std::uint32_t free_tags(std::uint32_t queue) {
+    std::uint32_t free = 0;
+    for (const Slot& here : slots) {
+      free += here.queue == queue && here.model.holder == Holder::nobody ? 1 : 0;
+    }
+    return free;
+  }
+  [[nodiscard]] std::uint32_t stashed_tags(std::uint32_t queue) {
+    return cache(queue, 0).size() + cache(queue, 1).size();
+  }
+
+  /// Everything that can be seen is as the model says.
+  void check(const std::string& step) {
+    // No text is made as long as all agrees.
+    const auto expect = [&](bool agreed, const char* what, const Slot& here) {
+      if (agreed) return;
+      verdict.expect(false, step + ": " + what + " of queue " + std::to_string(here.queue) +
+                                " tag " + std::to_string(here.tag.value));
+    };
+    const auto expect_of_all = [&](bool agreed, const char* what) {
+      if (!agreed) verdict.expect(false, step + ": " + what);
+    };
+    std::size_t in_flight = 0;
+    for (Slot& here : slots) {
+      const auto seen = blkown::detail::word_of(*here.request).peek();
+      const std::string flags = std::string{seen.owned() ? "owned" : ""} +
+                                (seen.claimed() ? "claimed" : "") +
+                                (seen.finished() ? "finished" : "");
+      const RequestModel& model = here.model;
+      in_flight += model.count() != 0 ? 1 : 0;
+      expect(seen.count() == model.count(), "the count", here);
+      expect(flags == model.flags(), "the flags", here);
+      expect(seen.generation().value == model.seen_generation(), "the generation", here);
+      expect(here.references.size() == model.references, "the references", here);
+      expect((here.ended.has_value() || here.listed) == (model.holder == Holder::ended),
+             "whether it has come back", here);
+      if (here.ended) {
+        expect(here.ended->is_requeue() == model.requeue, "requeue or end", here);
+        expect(here.ended->status() == model.status, "the status", here);
+        expect(here.ended->data().serial == here.serial, "the data", here);
+      }
+      if (here.owned) {
+        expect(here.owned->cookie() == here.cookie(), "the Owned's cookie", here);
+        expect(here.owned->next_cookie() == here.next_cookie(), "the Owned's next cookie", here);
+        expect(here.owned->data().serial == here.serial, "the data", here);
+      }
+      if (here.claim) {
+        expect(here.claim->cookie() == here.cookie(), "the Claim's cookie", here);
+        expect(here.claim->next_cookie() == here.next_cookie(), "the Claim's next cookie", here);
+        expect(here.claim->data().serial == here.serial, "the data", here);
+      }
+      for (const ARef& reference : here.references) {
+        expect(reference.queue() == here.queue && reference.tag() == here.tag &&
+                   reference.generation().value == model.seen_generation(),
+               "a reference's name", here);
+      }
+    }
+    expect_of_all(tags.in_flight() == in_flight, "in_flight()");
+    expect_of_all(reports == expected_reports, "the number of reports");
+    for (std::uint32_t queue = 0; queue != queue_count; ++queue) {
+      expect_of_all(stashed_tags(queue) <= free_tags(queue), "more stashed tags than free ones");
+    }
+  }
+
+  // In the order in which they have to be made; handles and caches go before the TagSet.
+ private:
+  /// What has ended comes back here, into its slot.
+  struct Sink {
+    Machine& machine;
+    void operator()(EndedList&& ended) {
+      while (auto one = ended.pop_front()) {
+        Slot& here = machine.slot(one->queue(), one->tag());
+        machine.verdict.expect(!here.ended && !here.listed, "an I/O came back twice");
+        here.ended.emplace(std::move(*one));
+      }
+    }
+  };
+  Sink sink_{*this};
+
+ public:
+  Verdict verdict;
+  Tags tags;
+  std::array<blkown::TagCache, 2 * queue_count> caches;
+  std::array<Slot, queue_count * depth> slots;
+  EndedList list;
+  std::vector<Slot*> listed;  // what is in it, in order
+  std::optional<Tags::TagWait> wait;
+  std::uint32_t waiting_queue = 0;
+
+  static inline std::uint64_t reports = 0;
+  std::uint64_t expected_reports = reports;
+};
+
+}  // namespace fuzz
+
+#endif

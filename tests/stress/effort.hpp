@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// How much a stress test does, and where its choices come from. Both can be set from outside:
+//
+//   BLKOWN_TEST_SCALE   multiplies every count; 1 unless set.
+//   BLKOWN_TEST_SEED    the seed of every random choice; a new one for each run unless set. The
+//                       scheduler's choices it cannot repeat.
+
+#ifndef BLKOWN_TESTS_STRESS_EFFORT_HPP
+#define BLKOWN_TESTS_STRESS_EFFORT_HPP
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+
+namespace stress {
+
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool under_tsan = true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+inline constexpr bool under_tsan = true;
+#else
+inline constexpr bool under_tsan = false;
+#endif
+#else
+inline constexpr bool under_tsan = false;
+#endif
+
+/// A mistake in the environment ends the program: a test that ran with other numbers than it was
+/// told would prove something else.
+[[noreturn]] inline void bad_environment(const char* name, const char* value, const char* wanted) {
+  std::fprintf(stderr, "%s=%s: not %s\n", name, value, wanted);
+  std::exit(2);
+}
+
+[[nodiscard]] inline double scale() {
+  static const double value = [] {
+    const char* const text = std::getenv("BLKOWN_TEST_SCALE");
+    if (text == nullptr) return 1.0;
+    char* end = nullptr;
+    const double number = std::strtod(text, &end);
+    if (end == text || *end != '\0' || !(number > 0 && number <= 1e6)) {
+      bad_environment("BLKOWN_TEST_SCALE", text, "a factor above 0, 1000000 at most");
+    }
+    return number;
+  }();
+  return value;
+}
+
+/// A count, scaled, and 1 at least. ThreadSanitizer makes every access some ten times as expensive,
+/// so a test says what it does under it.
+[[nodiscard]] inline std::uint64_t scaled(std::uint64_t count, std::uint64_t count_under_tsan) {
+  const double product = static_cast<double>(under_tsan ? count_under_tsan : count) * scale();
+  return product < 1 ? 1 : static_cast<std::uint64_t>(product);
+}
+
+/// The seed of this run. The first call prints it.
+[[nodiscard]] inline std::uint64_t seed() {
+  static const std::uint64_t value = [] {
+    const char* const text = std::getenv("BLKOWN_TEST_SEED");
+    std::uint64_t number = 0;
+    if (text == nullptr) {
+      std::random_device device;
+      number = (std::uint64_t{device()} << 32) | device();
+    } else {
+      char* end = nullptr;
+      errno = 0;
+      number = std::strtoull(text, &end, 0);
+      if (end == text || *end != '\0' || errno != 0) {
+        bad_environment("BLKOWN_TEST_SEED", text, "a number of 64 bits");
+      }
+    }
+    std::printf("BLKOWN_TEST_SEED=%llu\n", static_cast<unsigned long long>(number));
+    std::fflush(stdout);
+    return number;
+  }();
+  return value;
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): small, fast, and any two streams of one seed differ.
+class Random {
+ public:
+  /// The stream of this number under the run's seed.
+  explicit Random(std::uint64_t stream) noexcept : state_{mix(seed() + mix(stream))} {}
+
+  [[nodiscard]] std::uint64_t bits() noexcept { return mix(state_ += increment); }
+  /// 0 to limit - 1. The bias of the multiplication does not matter here.
+  [[nodiscard]] std::uint32_t below(std::uint32_t limit) noexcept {
+    return static_cast<std::uint32_t>(((bits() >> 32) * limit) >> 32);
+  }
+  [[nodiscard]] bool one_in(std::uint32_t n) noexcept { return below(n) == 0; }
+
+ private:
+  static constexpr std::uint64_t increment = 0x9e37'79b9'7f4a'7c15U;
+
+  [[nodiscard]] static std::uint64_t mix(std::uint64_t z) noexcept {
+    z = (z ^ (z >> 30)) * 0xbf58'476d'1ce4'e5b9U;
+    z = (z ^ (z >> 27)) * 0x94d0'49bb'1331'11ebU;
+    return z ^ (z >> 31);
+  }
+
+  std::uint64_t state_;
+};
+
+}  // namespace stress
+
+#endif

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: an I/O that ends in one thread is handed to another one whole, over whatever channel the
+// EndSink uses, and a requeued one is started again with all that was done to it in sight.
+//
+// Method: a submitter, and one or two completing threads that find I/Os by cookie and end or
+// requeue them; their EndSink only queues. The submitter takes the list, reads the data, and frees
+// the tags or starts again. See reuse.hpp.
+//
+// Invariants: every I/O comes back once, with its status; the count of touches in the data is that
+// of all its holders.
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <blkown/blkown.hpp>
+#include <cstdint>
+#include <utility>
+
+#include "effort.hpp"
+#include "race.hpp"
+#include "reuse.hpp"
+
+namespace stress {
+namespace {
+
+class EndedTransitions : public Reuse {
+ protected:
+  /// Submits all I/Os, and takes back what has ended: `take_back()` says how many are over.
+  template <class TakeBack>
+  void submit_all(Random& random, blkown::TagCache& cache, TakeBack take_back) {
+    std::uint64_t submitted = 0;
+    for (std::uint64_t back = 0; back != ios();) {
+      const std::uint64_t before = submitted + back;
+      if (submitted != ios()) {
+        if (auto idle = tags.allocate(0, cache)) {
+          publish(std::move(*idle));
+          ++submitted;
+        }
+      }
+      back += take_back();
+      pause(random, submitted + back == before);
+    }
+    over.store(true, std::memory_order_relaxed);
+  }
+
+  /// Finds I/Os by cookie until all are over; `finish(Claim)` ends each.
+  template <class Finish>
+  void complete_all(Random& random, Finish finish) {
+    while (!over.load(std::memory_order_relaxed)) {
+      auto right = tags.claim(0, any_cookie(random));
+      pause(random, !right.has_value());
+      if (!right.has_value()) continue;
+      expect_named(*right);
+      finish(std::move(*right));
+    }
+  }
+
+  std::atomic<bool> over{false};
+};
+
+TEST_F(EndedTransitions, AListUnderAMutexHandsTheEndedOver) {
+  sink = &queue_under_mutex;
+  const auto submitter = [&](Random& random) {
+    auto cache = tags.tag_cache(0, 2);
+    submit_all(random, cache, [&] {
+      std::uint64_t back = 0;
+      while (auto one = take_queued()) {
+        touch(*one);
+        EXPECT_EQ(one->status(), blkown::Status::medium_error);
+        std::move(*one).release(cache);
+        ++back;
+      }
+      return back;
+    });
+  };
+  const auto completer = [&](Random& random) {
+    complete_all(random, [](Claim right) { std::move(right).end(blkown::Status::medium_error); });
+  };
+  run(submitter, completer, completer);
+  // Once each by: the submitter, the claimant, the sink, and the submitter again.
+  expect_touched(4 * ios());
+}
+
+// The same over one slot: the completer fills it with a whole list, the submitter empties it.
+TEST_F(EndedTransitions, AListOverAReleaseAcquireSlotHandsTheEndedOver) {
+  sink = &collect;
+  EndedList slot;
+  std::atomic<bool> full{false};
+  const auto submitter = [&](Random& random) {
+    auto cache = tags.tag_cache(0, 2);
+    submit_all(random, cache, [&] {
+      std::uint64_t back = 0;
+      if (!full.load(std::memory_order_acquire)) return back;
+      EndedList taken = std::move(slot);
+      full.store(false, std::memory_order_release);
+      while (auto one = taken.pop_front()) {
+        touch(*one);
+        std::move(*one).release(cache);
+        ++back;
+      }
+      return back;
+    });
+  };
+  const auto completer = [&](Random& random) {
+    EndedList mine;
+    thread_list = &mine;
+    while (!over.load(std::memory_order_relaxed)) {
+      auto right = tags.claim(0, any_cookie(random));
+      pause(random, !right.has_value());
+      if (right.has_value()) {
+        expect_named(*right);
+        std::move(*right).end_ok();
+      }
+      if (!mine.empty() && !full.load(std::memory_order_acquire)) {
+        slot.append(std::move(mine));
+        full.store(true, std::memory_order_release);
+      }
+    }
+  };
+  run(submitter, completer);
+  expect_touched(4 * ios());
+}
+
+// A requeued I/O is started again by the submitter, under the same tag and a new generation.
+TEST_F(EndedTransitions, ARequeueHandsTheRequestBackToBeStartedAgain) {
+  sink = &queue_under_mutex;
+  std::atomic<std::uint64_t> requeues{0};
+  const auto submitter = [&](Random& random) {
+    auto cache = tags.tag_cache(0, 0);
+    submit_all(random, cache, [&] {
+      std::uint64_t back = 0;
+      while (auto one = take_queued()) {
+        if (one->is_requeue()) {
+          publish(std::move(*one).into_idle());
+        } else {
+          std::move(*one).release();
+          ++back;
+        }
+      }
+      return back;
+    });
+  };
+  const auto completer = [&](Random& random) {
+    complete_all(random, [&](Claim right) {
+      if (random.one_in(3)) {
+        requeues.fetch_add(1, std::memory_order_relaxed);
+        std::move(right).requeue();
+      } else {
+        std::move(right).end_ok();
+      }
+    });
+  };
+  run(submitter, completer, completer);
+  // Once each by: the submitter, the claimant, the sink.
+  expect_touched(3 * (ios() + requeues.load()));
+}
+
+}  // namespace
+}  // namespace stress

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// One request, and threads that make its transitions at the same moment. What only the holder of
+// the right may touch, and what only the holder of a reference may, is plain memory: where the
+// library does not order two holders, ThreadSanitizer sees a data race.
+
+#ifndef BLKOWN_TESTS_STRESS_RACE_HPP
+#define BLKOWN_TESTS_STRESS_RACE_HPP
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <blkown/blkown.hpp>
+#include <cstdint>
+#include <expected>
+#include <thread>
+#include <utility>
+
+#include "effort.hpp"
+#include "rounds.hpp"
+
+namespace stress {
+
+/// An I/O's data, which belongs to whoever has the right to it.
+struct Command {
+  std::uint64_t round = 0;       ///< Written before the publication.
+  std::uint32_t generation = 0;  ///< Likewise: that of the publication.
+  std::uint64_t touched = 0;     ///< How many holders of the right there have been.
+};
+
+using Rq = blkown::Request<Command>;
+using Tags = blkown::TagSet<Rq>;
+using Idle = blkown::Idle<Rq>;
+using Owned = blkown::Owned<Rq>;
+using Claim = blkown::Claim<Rq>;
+using ARef = blkown::ARef<Rq>;
+using Ended = blkown::Ended<Rq>;
+using EndedList = blkown::EndedList<Rq>;
+
+/// Makes a TagSet, which these configurations cannot fail to be.
+[[nodiscard]] inline Tags make_tags(std::uint32_t depth, blkown::EndSink<Rq> sink) {
+  return std::move(*Tags::create({.depth = depth, .layout = blkown::CookieLayout::nbd()}, sink));
+}
+
+class Race : public ::testing::Test {
+ protected:
+  // Rounds of each test.
+  [[nodiscard]] static std::uint64_t rounds() { return scaled(15'000, 2'500); }
+
+  /// A new I/O, with the round's number in its data.
+  [[nodiscard]] Owned start() {
+    pages.fill(0);
+    ends = 0;
+    requeues = 0;
+    auto owned = std::move(*tags.allocate(0, cache)).start();
+    command = {.round = ++round, .generation = 0, .touched = 0};
+    owned.data() = command;
+    cookie = owned.next_cookie();
+    return owned;
+  }
+
+  /// A holder of the right does its work: it sees what the publisher wrote, and writes.
+  template <class Handle>
+  void touch(const Handle& handle) {
+    Command& data = handle.data();
+    EXPECT_EQ(data.round, command.round);
+    ++data.touched;
+  }
+
+  /// The end of a round: the I/O has ended exactly once, and its tag goes back.
+  void expect_one_end() {
+    EXPECT_EQ(ends, 1U);
+    while (auto back = ended.pop_front()) std::move(*back).release(cache);
+  }
+
+  /// A round may leave the I/O in flight, when all let go of it; nobody has it then.
+  void end_what_is_parked() {
+    if (ends != 0) return;
+    auto parked = tags.tag_to_owned(0, blkown::Tag{0});
+    if (!parked.has_value()) {
+      ADD_FAILURE() << "neither ended nor parked: " << to_string(parked.error().reason);
+      return;
+    }
+    touch(*parked);
+    std::move(*parked).end(blkown::Status::aborted);
+  }
+
+  /// Looks the round's cookie up, again and again, until it gives a handle or a reason for which
+  /// `over` is true.
+  template <class LookUp, class Over>
+  [[nodiscard]] auto look_up_until(LookUp look_up, Over over) {
+    auto found = look_up();
+    for (unsigned tries = 1; !found.has_value() && !over(found.error().reason); ++tries) {
+      if (tries % 64 == 0) std::this_thread::yield();
+      found = look_up();
+    }
+    return found;
+  }
+  /// The same for reasons that pass: not published yet, or others have it.
+  [[nodiscard]] auto claim_when_free() {
+    return look_up_until([this] { return tags.claim(0, cookie.value); }, is_over);
+  }
+  [[nodiscard]] auto own_when_free() {
+    return look_up_until([this] { return tags.tag_to_owned(0, cookie.value); }, is_over);
+  }
+  [[nodiscard]] auto pin_when_free() {
+    return look_up_until([this] { return tags.tag_to_rq(0, cookie.value); }, is_over);
+  }
+  [[nodiscard]] static bool is_over(blkown::LookupReason reason) {
+    return reason == blkown::LookupReason::idle || reason == blkown::LookupReason::stale_generation;
+  }
+
+  /// The I/O's buffer. Who holds a reference writes to a cell of its own, as a device does to
+  /// memory mapped for it; who has the I/O for itself afterwards reads all of them.
+  std::array<std::uint64_t, 3> pages{};
+  [[nodiscard]] std::uint64_t pages_written() const {
+    std::uint64_t written = 0;
+    for (const std::uint64_t page : pages) written += page == 0 ? 0 : 1;
+    return written;
+  }
+
+  // What the EndSink has seen in this round. Plain: an I/O ends once.
+  unsigned ends = 0;
+  unsigned requeues = 0;
+  std::uint64_t pages_at_end = 0;
+  std::uint64_t touched_at_end = 0;
+  EndedList ended;
+
+  std::uint64_t round = 0;
+  Command command;
+  blkown::Cookie cookie;  // of the round's first publication
+
+ private:
+  struct Sink {
+    Race& race;
+    void operator()(EndedList&& list) {
+      auto one = list.pop_front();
+      EXPECT_EQ(one->data().round, race.command.round);
+      race.touched_at_end = ++one->data().touched;
+      race.pages_at_end = race.pages_written();
+      ++(one->is_requeue() ? race.requeues : race.ends);
+      race.ended.push_back(std::move(*one));
+    }
+  };
+  Sink sink_{*this};
+
+ protected:
+  Tags tags = make_tags(1, blkown::EndSink<Rq>::to(sink_));
+  blkown::TagCache cache = tags.tag_cache(0, 1);
+};
+
+}  // namespace stress
+
+#endif

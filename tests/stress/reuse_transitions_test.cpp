@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: what was done to a request in one life comes before all of its next life, whether its tag
+// goes over the bitmap or through a TagCache; and nobody who looks on meanwhile, a scan or a late
+// completion, meets another I/O than the one it names.
+//
+// Method: two to four threads pass few requests round, without any barrier; see reuse.hpp.
+//
+// Invariants: every I/O ends once; the count of touches in the data is that of its holders; the
+// data is that of the generation that a handle names.
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <blkown/blkown.hpp>
+#include <cstdint>
+#include <thread>
+#include <utility>
+
+#include "effort.hpp"
+#include "race.hpp"
+#include "reuse.hpp"
+
+namespace stress {
+namespace {
+
+TEST_F(Reuse, OverTheBitmapTheNextLifeSeesTheLast) {
+  const auto part = [this](Random& random) {
+    auto cache = tags.tag_cache(0, 0);
+    for (std::uint64_t i = 0; i != ios(); ++i) {
+      auto owned = allocate(cache).start();
+      touch(owned);
+      pause(random, false);
+      std::move(owned).end_ok();
+    }
+  };
+  run(part, part, part);
+  expect_touched(2 * 3 * ios());
+}
+
+TEST_F(Reuse, ThroughTagCachesTheNextLifeSeesTheLast) {
+  sink = &free_into_cache;
+  const auto part = [this](Random& random) {
+    auto cache = tags.tag_cache(0, 2);
+    thread_cache = &cache;
+    for (std::uint64_t i = 0; i != ios(); ++i) {
+      auto owned = allocate(cache).start();
+      touch(owned);
+      pause(random, false);
+      std::move(owned).end_ok();
+      if (random.one_in(4)) cache.flush();
+    }
+  };
+  run(part, part, part);
+  expect_touched(2 * 3 * ios());
+}
+
+// A guest picks its tags; only one of those who pick the same one gets it.
+TEST_F(Reuse, OfAHandedOverTagTheNextLifeSeesTheLast) {
+  const auto part = [this](Random& random) {
+    for (std::uint64_t i = 0; i != ios();) {
+      auto idle = tags.hand_over(0, blkown::Tag{random.below(depth)});
+      if (!idle) continue;
+      auto owned = std::move(*idle).start();
+      touch(owned);
+      pause(random, false);
+      std::move(owned).end_ok();
+      ++i;
+    }
+  };
+  run(part, part, part);
+  expect_touched(2 * 3 * ios());
+}
+
+// A scan pins what it meets, a timeout claims some of it, while I/Os are completed and their tags
+// used again; one of them ends each I/O.
+TEST_F(Reuse, AScanMeetsTheIosThatItsCookiesName) {
+  std::atomic<std::uint64_t> ended{0};
+  const auto end_named = [&](auto& right) {
+    expect_named(right);
+    std::move(right).end_ok();
+    ended.fetch_add(1, std::memory_order_relaxed);
+  };
+  const auto all_ended = [&] { return ended.load(std::memory_order_relaxed) == ios(); };
+  const auto submitter = [&](Random&) {
+    auto cache = tags.tag_cache(0, 0);
+    for (std::uint64_t i = 0; i != ios(); ++i) publish(allocate(cache));
+  };
+  const auto completer = [&](Random& random) {
+    while (!all_ended()) {
+      auto right = tags.claim(0, any_cookie(random));
+      pause(random, !right.has_value());
+      if (right.has_value()) end_named(*right);
+    }
+  };
+  const auto scanner = [&](Random& random) {
+    while (!all_ended()) {
+      tags.for_each_in_flight(0, [&](BLKOWN_HELD const ARef& pin, const blkown::Cookie& cookie) {
+        EXPECT_EQ(pin.tag(), cookie.tag);
+        if (random.one_in(4)) return;
+        auto right = blkown::claim(pin, cookie);
+        if (!right.has_value()) return;
+        EXPECT_EQ(right->cookie(), cookie);
+        end_named(*right);
+      });
+      pause(random, true);
+    }
+  };
+  run(submitter, completer, scanner, scanner);
+  expect_touched(3 * ios());
+}
+
+// A completion that is late by some I/Os of its tag gets nothing.
+TEST_F(Reuse, ALateCookieNeverNamesTheNextLife) {
+  std::atomic<bool> over{false};
+  const auto submitter = [&](Random& random) {
+    auto cache = tags.tag_cache(0, 0);
+    for (std::uint64_t i = 0; i != ios(); ++i) {
+      blkown::Cookie made;
+      auto owned = allocate(cache).start();
+      owned.data().generation = owned.next_cookie().generation.value;
+      std::move(owned).publish([&](blkown::Cookie cookie) {
+        made = cookie;
+        issue(cookie);
+      });
+      pause(random, false);
+      auto right = tags.claim(0, made.value);
+      if (!right.has_value()) continue;
+      expect_named(*right);
+      std::move(*right).end_ok();
+    }
+    over.store(true, std::memory_order_relaxed);
+  };
+  const auto late = [&](Random& random) {
+    std::uint64_t kept = 0;
+    while (!over.load(std::memory_order_relaxed)) {
+      if (random.one_in(8)) kept = any_cookie(random);
+      auto right = tags.claim(0, kept);
+      pause(random, false);
+      if (!right.has_value()) continue;
+      EXPECT_EQ(right->cookie().value, kept);
+      expect_named(*right);
+      std::move(*right).end_ok();
+    }
+  };
+  run(submitter, submitter, late, late);
+  expect_touched(2 * 2 * ios());
+}
+
+// A context's cache moves to another thread over a release/acquire flag, and back.
+TEST_F(Reuse, ATagCacheMovesBetweenThreads) {
+  sink = &free_into_cache;
+  auto cache = tags.tag_cache(0, depth);
+  std::atomic<unsigned> turn{0};
+  const auto part = [&](unsigned mine) {
+    return [&, mine](Random&) {
+      for (std::uint64_t i = 0; i != ios(); ++i) {
+        while (turn.load(std::memory_order_acquire) != mine) std::this_thread::yield();
+        blkown::TagCache here = std::move(cache);
+        thread_cache = &here;
+        auto owned = std::move(*tags.allocate(0, here)).start();
+        touch(owned);
+        std::move(owned).end_ok();
+        cache = std::move(here);
+        turn.store(1 - mine, std::memory_order_release);
+      }
+    };
+  };
+  run(part(0), part(1));
+  cache.flush();
+  expect_touched(2 * 2 * ios());
+}
+
+}  // namespace
+}  // namespace stress

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// One thread of the traffic: it submits I/Os, reaps completions and scans. A hostile thread is one
+// that looks up forged values and goes on like this with what it is given.
+
+#ifndef BLKOWN_TESTS_STRESS_TRAFFIC_ACTOR_HPP
+#define BLKOWN_TESTS_STRESS_TRAFFIC_ACTOR_HPP
+
+#include <array>
+#include <blkown/blkown.hpp>
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "effort.hpp"
+#include "hostile_values.hpp"
+#include "traffic_driver.hpp"
+#include "traffic_world.hpp"
+
+namespace stress {
+
+/// How often a lookup gave what; index 0, LookupReason::none, counts the requests had.
+using ReasonCounts = std::array<std::uint64_t, blkown::lookup_reason_count>;
+
+class Actor : public Driver {
+ public:
+  Actor(World& its_world, std::uint64_t stream) : Driver{its_world, stream} {
+    for (std::uint32_t queue = 0; queue != world.tags().queue_count(); ++queue) {
+      caches_.push_back(world.tags().tag_cache(queue, 2));
+    }
+    World::caches = &caches_;
+  }
+  /// Runs in the thread that made it, after retire().
+  ~Actor() { World::caches = nullptr; }
+
+  /// One step of honest work.
+  void step() {
+    const std::uint32_t queue = random.below(world.tags().queue_count());
+    if (random.one_in(16)) drop_one();
+    if (blkown::CookieLayout::widest_generation_bits == 16 && random.one_in(1024)) {
+      hoard(queue);
+    } else if (random.one_in(16)) {
+      scan(queue);
+    } else if (random.one_in(2)) {
+      submit(queue);
+    } else if (const auto value = world.channel(queue).reap(random)) {
+      reap({queue, *value});
+    }
+  }
+
+  /// Looks a value up in one of the three ways, holds the answer against the value, and goes on
+  /// with the request if there is one. Gives the reason, `none` for a request.
+  blkown::LookupReason look_up(Arrival arrival) {
+    switch (random.below(3)) {
+      case 0: return go_on(world.tags().claim(arrival.queue, arrival.value), arrival);
+      case 1: return go_on(world.tags().tag_to_owned(arrival.queue, arrival.value), arrival);
+      default: return go_on(world.tags().tag_to_rq(arrival.queue, arrival.value), arrival);
+    }
+  }
+
+ private:
+  template <class Handle>
+  blkown::LookupReason go_on(std::expected<Handle, blkown::LookupError> found, Arrival arrival) {
+    Tags& tags = world.tags();
+    const blkown::CookieLayout& layout = tags.layout();
+    const Reading read{layout, arrival.value};
+    const auto tag = blkown::Tag{static_cast<std::uint32_t>(read.tag)};
+    if (!found.has_value()) {
+      const char* const wrong =
+          objection(layout, tags.queue_count(), tags.depth(), arrival, found.error());
+      if (wrong != nullptr) world.complain(wrong, arrival.queue, tag);
+      return found.error().reason;
+    }
+    if (refusal_by_value(layout, tags.queue_count(), tags.depth(), arrival) !=
+            blkown::LookupReason::none ||
+        found->queue() != arrival.queue || found->tag() != tag) {
+      world.complain("a request that the value does not name", arrival.queue, tag);
+    }
+    if constexpr (std::is_same_v<Handle, ARef>) {
+      keep(std::move(*found));
+    } else {
+      if (carried(layout, found->cookie().generation.value) != read.generation) {
+        world.complain("a generation that the value does not name", arrival.queue, tag);
+      }
+      settle(std::move(*found));
+    }
+    return blkown::LookupReason::none;
+  }
+
+  // --- honest work -----------------------------------------------------------------------------
+
+  [[nodiscard]] std::optional<Owned> begin(std::uint32_t queue) {
+    std::optional<Idle> idle = world.take_requeued();
+    if (!idle) {
+      idle = world.tags().allocate(queue, caches_[queue]);
+      if (!idle && random.one_in(8)) {
+        const auto waiting = world.tags().wait_for_tag(queue);
+        std::this_thread::yield();
+        idle = world.tags().allocate(queue, caches_[queue]);
+      }
+      if (!idle) return std::nullopt;
+      idle->data().serial.fetch_add(1, std::memory_order_relaxed);
+      idle->data().hoarded = false;
+    }
+    if (idle->data().holders.load(std::memory_order_relaxed) != 0) {
+      world.complain("handed over while somebody has it", idle->queue(), idle->tag());
+    }
+    switch (random.below(64)) {
+      case 0: std::move(*idle).fail(blkown::Status::invalid); return std::nullopt;
+      case 1: std::move(*idle).requeue(); return std::nullopt;
+      case 2: ++drops; return std::nullopt;
+      default: return std::move(*idle).start();
+    }
+  }
+
+  void submit(std::uint32_t queue) {
+    std::optional<Owned> owned = begin(queue);
+    if (!owned) return;
+    Io& io = owned->data();
+    io.holders.fetch_add(1, std::memory_order_relaxed);
+    act(std::move(*owned), io);
+  }
+
+  /// A true completion. Refused for a state that passes, it is kept and tried again.
+  void reap(Arrival arrival) {
+    switch (look_up(arrival)) {
+      case blkown::LookupReason::owned:
+      case blkown::LookupReason::claimed:
+      case blkown::LookupReason::shared:
+      case blkown::LookupReason::saturated:
+        world.channel(arrival.queue).send(arrival.value, random);
+        break;
+      default: break;
+    }
+  }
+
+  void scan(std::uint32_t queue) {
+    world.tags().for_each_in_flight(queue, [this](ARef pin, blkown::Cookie cookie) {
+      if (pin.queue() != cookie.queue || pin.tag() != cookie.tag) {
+        world.complain("a scan's cookie of another request", pin.queue(), pin.tag());
+      }
+      if (random.one_in(8)) {
+        auto timed_out = blkown::claim(pin, cookie);
+        if (timed_out.has_value()) settle_named(std::move(*timed_out), cookie);
+      }
+      if (random.one_in(8)) keep(std::move(pin));
+    });
+  }
+
+  /// Makes references to an I/O up to the word's limit, as far as others let it, and holds them.
+  void hoard(std::uint32_t queue) {
+    std::optional<Owned> owned = begin(queue);
+    if (!owned) return;
+    Io& io = owned->data();
+    io.holders.fetch_add(1, std::memory_order_relaxed);
+    io.hoarded = true;
+    const blkown::Cookie cookie = owned->next_cookie();
+    stamp(*owned, io);
+    std::vector<ARef> references;
+    references.reserve(8192);
+    references.push_back(std::move(*owned).into_shared());
+    auto more = world.tags().tag_to_rq(queue, cookie.value);
+    for (; more.has_value(); more = world.tags().tag_to_rq(queue, cookie.value)) {
+      references.push_back(std::move(*more));
+    }
+    world.issue(cookie, random);
+    for (std::uint32_t times = 0; times != 64; ++times) std::this_thread::yield();
+  }
+
+  std::vector<blkown::TagCache> caches_;
+};
+
+}  // namespace stress
+
+#endif
