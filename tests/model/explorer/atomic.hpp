@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// model::atomic, in std::atomic's place: each operation is a step of the execution in progress.
+
+#ifndef MODEL_ATOMIC_HPP
+#define MODEL_ATOMIC_HPP
+
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#include "engine.hpp"
+
+namespace model {
+
+/// std::atomic's members as far as integers need them. The last parameter of each is the place that
+/// a failing schedule names.
+template <class T>
+class atomic {
+  static_assert(std::is_unsigned_v<T> || std::is_same_v<T, bool>);
+
+ public:
+  using value_type = T;
+  static constexpr bool is_always_lock_free = true;
+
+  atomic(T value = T{}) noexcept : location_{Engine::current().add_location(value, mask)} {}
+  atomic(const atomic&) = delete;
+  atomic& operator=(const atomic&) = delete;
+
+  [[nodiscard]] T load(std::memory_order order = std::memory_order_seq_cst,
+                       Place place = Place::current()) const noexcept {
+    return seen(OpKind::load, 0, order, place);
+  }
+  void store(T value, std::memory_order order = std::memory_order_seq_cst,
+             Place place = Place::current()) noexcept {
+    seen(OpKind::store, value, order, place);
+  }
+  T exchange(T value, std::memory_order order = std::memory_order_seq_cst,
+             Place place = Place::current()) noexcept {
+    return seen(OpKind::exchange, value, order, place);
+  }
+  T fetch_add(T value, std::memory_order order = std::memory_order_seq_cst,
+              Place place = Place::current()) noexcept {
+    return seen(OpKind::add, value, order, place);
+  }
+  T fetch_sub(T value, std::memory_order order = std::memory_order_seq_cst,
+              Place place = Place::current()) noexcept {
+    return seen(OpKind::subtract, value, order, place);
+  }
+  T fetch_or(T value, std::memory_order order = std::memory_order_seq_cst,
+             Place place = Place::current()) noexcept {
+    return seen(OpKind::bit_or, value, order, place);
+  }
+  T fetch_and(T value, std::memory_order order = std::memory_order_seq_cst,
+              Place place = Place::current()) noexcept {
+    return seen(OpKind::bit_and, value, order, place);
+  }
+  bool compare_exchange_weak(T& expected, T desired, std::memory_order success,
+                             std::memory_order failure, Place place = Place::current()) noexcept {
+    return compare_exchange(OpKind::cas_weak, expected, desired, success, failure, place);
+  }
+  bool compare_exchange_strong(T& expected, T desired, std::memory_order success,
+                               std::memory_order failure, Place place = Place::current()) noexcept {
+    return compare_exchange(OpKind::cas_strong, expected, desired, success, failure, place);
+  }
+
+  /// Beyond std::atomic: a load in a loop until it reads `value`, or something else than it,
+  /// without the rounds in vain. If that never comes the execution fails.
+  T await_equal(T value, std::memory_order order, Place place = Place::current()) const noexcept {
+    return seen(OpKind::await_equal, value, order, place);
+  }
+  T await_other(T value, std::memory_order order, Place place = Place::current()) const noexcept {
+    return seen(OpKind::await_other, value, order, place);
+  }
+
+  /// How schedules call the atomic and write its values.
+  void describe(const char* name, Format format = nullptr) noexcept {
+    Location& location = Engine::current().memory().location(location_);
+    location.name = name;
+    location.format = format;
+  }
+
+ private:
+  static constexpr std::uint64_t mask = std::numeric_limits<T>::max();
+
+  T seen(OpKind kind, T operand, std::memory_order order, const Place& place) const noexcept {
+    const Op op{kind, location_, order, std::memory_order_relaxed, operand, 0, place};
+    return static_cast<T>(Engine::current().perform(op).seen);
+  }
+  bool compare_exchange(OpKind kind, T& expected, T desired, std::memory_order success,
+                        std::memory_order failure, const Place& place) noexcept {
+    const Op op{kind, location_, success, failure, desired, expected, place};
+    const Result result = Engine::current().perform(op);
+    expected = static_cast<T>(result.seen);
+    return result.wrote;
+  }
+
+  // The stores themselves are in the engine's Memory, so that an atomic is as small as the real
+  // one.
+  std::uint8_t location_;
+};
+
+}  // namespace model
+
+#endif

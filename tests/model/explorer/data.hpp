@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// model::Data: memory that is not atomic. Two accesses of which one writes and neither happens
+// before the other are a data race, and the execution fails, naming both.
+
+#ifndef MODEL_DATA_HPP
+#define MODEL_DATA_HPP
+
+#include <array>
+#include <string>
+
+#include "engine.hpp"
+
+namespace model {
+
+[[nodiscard]] inline std::string to_string(const Place& place) {
+  std::string file = place.file_name();
+  if (const std::size_t slash = file.rfind('/'); slash != std::string::npos) {
+    file.erase(0, slash + 1);
+  }
+  return file + ":" + std::to_string(place.line());
+}
+
+template <class T>
+class Data {
+ public:
+  explicit Data(T value = T{}, const char* name = "data", Place place = Place::current())
+      : value_{value}, name_{name} {
+    note(write_, place);
+  }
+  Data(const Data&) = delete;
+  Data& operator=(const Data&) = delete;
+
+  [[nodiscard]] T get(Place place = Place::current()) const {
+    check(write_, "write", "read", place);
+    note(reads_[Engine::current().current_thread()], place);
+    return value_;
+  }
+  void set(T value, Place place = Place::current()) {
+    check(write_, "write", "write", place);
+    for (const Access& read : reads_) check(read, "read", "write", place);
+    note(write_, place);
+    value_ = value;
+  }
+
+ private:
+  /// The last one of its kind; by tick 0 there was none, thread 0's included.
+  struct Access {
+    unsigned thread = 0;
+    std::uint16_t tick = 0;
+    Place place;
+  };
+
+  static void note(Access& access, const Place& place) {
+    const Engine& engine = Engine::current();
+    access.thread = engine.current_thread();
+    access.tick = engine.current_knowledge().ticks[access.thread];
+    access.place = place;
+  }
+
+  void check(const Access& earlier, const char* what, const char* now, const Place& place) const {
+    Engine& engine = Engine::current();
+    // A thread's own accesses are ordered, and it always knows its own ticks.
+    if (engine.current_knowledge().has(earlier.thread, earlier.tick)) [[likely]]
+      return;
+    engine.fail(std::string{"data race on "} + name_ + ": " + what + " by thread " +
+                std::to_string(earlier.thread) + " at " + to_string(earlier.place) + ", " + now +
+                " by thread " + std::to_string(engine.current_thread()) + " at " +
+                to_string(place));
+  }
+
+  T value_;
+  const char* name_;
+  Access write_;
+  mutable std::array<Access, max_threads> reads_{};
+};
+
+}  // namespace model
+
+#endif

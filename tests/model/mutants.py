@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: BSL-1.0
+"""The protocol mutants of tests/model/mutate: each undoes one step of the protocol.
+
+Mutant(name, file, function, old, new): in include/blkown/FILE, in the body of FUNCTION (None: in
+the whole file), the text OLD, which must be there exactly once, becomes NEW. White space in OLD
+matches any white space. A mutant that needs a second change of the file has it in `also`, as
+another (function, old, new).
+"""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    file: str
+    function: str | None
+    old: str
+    new: str
+    also: tuple[str | None, str, str] | None = None
+    order: bool = False  # a weakened order: it has to show in the data
+
+
+WORD = "ref_word.hpp"
+VALUE = "ref_value.hpp"
+BITMAP = "tag_bitmap.hpp"
+RELAXED = "std::memory_order_relaxed"
+ACQUIRE = "std::memory_order_acquire"
+RELEASE = "std::memory_order_release"
+
+
+def shared_orders():
+    """Orders that stand once in the code and serve several transitions: one mutant for each."""
+    for function in ("publish_claim", "release_claim", "claim_into_owned", "end_claim"):
+        yield Mutant(
+            f"{function}: its load acquires nothing", WORD, function,
+            "if (!load_claim(seen))",
+            f"seen.bits = word_.load({RELAXED}); if (!held_by_claim(seen))")
+    for function in ("claim", "take_back"):
+        yield Mutant(
+            f"{function}: its exchange acquires nothing", WORD, function,
+            "try_take_right(seen)",
+            "word_.compare_exchange_weak(seen.bits, seen.with_state(seen.count() == 1 ?"
+            " Value::owned_flag : static_cast<W>(Value::claimed_flag | (seen.count() + 1))).bits,"
+            f" {RELAXED}, {RELAXED})")
+    for name, test in (("claim_with_ref", "added == 0"), ("claim_beside_ref", "added == 1")):
+        yield Mutant(
+            f"{name}: its exchange acquires nothing", WORD, "claim_counted",
+            ACQUIRE, f"{test} ? {RELAXED} : {ACQUIRE}")
+    for name, test in (("park_owned", "count == 1"), ("into_shared", "count == 2")):
+        yield Mutant(
+            f"{name}: its store releases nothing", WORD, "publish_owned",
+            RELEASE, f"{test} ? {RELAXED} : {RELEASE}")
+    for function in ("end_claim", "drop_ref"):
+        yield Mutant(
+            f"{function}: no acquire after the last drop", WORD, function,
+            "complete_end();", "make_idle(seen);")
+    yield Mutant(
+        "give: frees a tag without a release", BITMAP, "give",
+        "give_run(line_of(tag), bit_of(tag))",
+        "((lines_[line_of(tag)].taken.fetch_and(static_cast<Word>(~bit_of(tag)),"
+        f" {RELAXED}) & bit_of(tag)) != 0)")
+    yield Mutant(
+        "TagCache: gives tags back without a release", BITMAP, "give",
+        "give_run(line_of(tag), bit_of(tag))",
+        f"((lines_[line_of(tag)].taken.fetch_and(static_cast<Word>(~bit_of(tag)), {RELEASE})"
+        " & bit_of(tag)) != 0)",
+        also=("give_run", RELEASE, RELAXED))
+
+
+def generations():
+    yield Mutant(
+        "a lookup does not compare the generation", VALUE, None,
+        "if (!match.accepts(value)) {", "if (false) {")
+    yield Mutant(
+        "an Owned's publication keeps the generation", WORD, "publish_owned",
+        "seen.next_with_state(count)", "seen.with_state(count)")
+    yield Mutant(
+        "a Claim's publication alone keeps the generation", WORD, "publish_claim",
+        "seen.next_with_state(1)", "seen.with_state(1)")
+    yield Mutant(
+        "a Claim's publication with pins keeps the generation", WORD, "publish_claim",
+        "Value::one_generation - Value::claimed_flag - 1", "0 - Value::claimed_flag - 1")
+    yield Mutant(
+        "release alone advances the generation", WORD, "release_claim",
+        "seen.with_state(1)", "seen.next_with_state(1)")
+    yield Mutant(
+        "release with pins advances the generation", WORD, "release_claim",
+        "Value::claimed_flag + 1", "Value::claimed_flag + 1 - Value::one_generation")
+    yield Mutant(
+        "take_back compares one bit of the generation, as a layout may", WORD, "take_back",
+        "Match::exactly(published)", "Match::low_bits(published, 1)")
+    yield Mutant(
+        "take_back compares no generation", WORD, "take_back",
+        "Match::exactly(published)", "(static_cast<void>(published), Match::any())")
+    yield Mutant(
+        "try_claim of a pin compares no generation", "claim.hpp", "try_claim",
+        "GenerationMatch<Word>::exactly(cookie.generation)", "GenerationMatch<Word>::any()")
+    yield Mutant(
+        "claim beside a pin compares no generation", "claim.hpp", "claim",
+        "GenerationMatch<Word>::exactly(cookie.generation)", "GenerationMatch<Word>::any()")
+
+
+def lookups():
+    yield Mutant(
+        "tag_to_rq adds blindly, and backs out", WORD, "tag_to_rq",
+        "if (word_.compare_exchange_weak(seen.bits, static_cast<W>(seen.bits + 1),"
+        f" {ACQUIRE}, {RELAXED})) {{ return LookupReason::none; }}",
+        f"""seen.bits = word_.fetch_add(1, {ACQUIRE});
+            const LookupReason now = lookup_refusal(seen, match);
+            if (now != LookupReason::none) word_.fetch_sub(1, {RELEASE});
+            return now;""")
+    yield Mutant(
+        "a lookup does not refuse an owned word as such", VALUE, None,
+        "if (value.owned()) return LookupReason::owned;", "")
+    yield Mutant(
+        "a lookup takes an owned word for a parked one", VALUE, None,
+        "if (value.owned()) return LookupReason::owned;"
+        " if (value.count() == 0) return LookupReason::idle;",
+        "if (value.count() == 0 && !value.owned()) return LookupReason::idle;")
+    yield Mutant(
+        "a lookup writes at 0", VALUE, None,
+        "if (value.count() == 0) return LookupReason::idle;", "")
+    yield Mutant(
+        "a lookup does not refuse a claimed word", VALUE, None,
+        "value.claimed() || value.finished()", "value.finished()")
+    yield Mutant(
+        "a lookup does not refuse a finished word", VALUE, None,
+        "value.claimed() || value.finished()", "value.claimed()")
+    yield Mutant(
+        "a lookup does not refuse 1 finished", VALUE, None,
+        "value.claimed() || value.finished()",
+        "value.claimed() || (value.finished() && value.count() != 1)")
+    yield Mutant(
+        "a lookup has no limit", VALUE, None,
+        "if (value.count() >= RefValue<W>::count_limit) return LookupReason::saturated;", "")
+    for function in ("tag_to_rq", "tag_to_owned", "claim"):
+        yield Mutant(
+            f"{function} does not test again after a failed exchange", WORD, function,
+            "while (true) { const LookupReason reason = lookup_refusal(seen, match);",
+            "for (bool again = false;; again = true) { const LookupReason reason ="
+            " again ? LookupReason::none : lookup_refusal(seen, match);")
+    yield Mutant(
+        "tag_to_owned takes a shared request", WORD, "tag_to_owned",
+        "if (seen.count() != 1) return LookupReason::shared;", "")
+    yield Mutant(
+        "claim with pins counts no reference", WORD, "try_take_right",
+        "seen.count() + 1", "seen.count()")
+    yield Mutant(
+        "take_back is refused at the limit", WORD, "take_back",
+        "reason != LookupReason::none && reason != LookupReason::saturated",
+        "reason != LookupReason::none")
+    for function, old, new in (
+            ("tag_to_rq", "static_cast<W>(seen.bits + 1)", "static_cast<W>(seen.bits + 1)"),
+            ("tag_to_owned", "seen.with_state(Value::owned_flag).bits", None),
+            ("try_take_right", "seen.with_state(state).bits", None),
+            ("claim_counted", "seen.with_state(state).bits", None)):
+        yield Mutant(
+            f"{function} stores instead of a compare-exchange", WORD, function,
+            f"word_.compare_exchange_weak(seen.bits, {old}, {ACQUIRE}, {RELAXED})",
+            f"(static_cast<void>(word_.load({ACQUIRE})),"
+            f" word_.store({new or old}, {RELEASE}), true)")
+
+
+def references():
+    yield Mutant(
+        "a clone has no limit", WORD, "add_ref",
+        "return seen.count() >= Value::count_limit ? RefStep::overflow : RefStep::done;",
+        "return RefStep::done;")
+    yield Mutant(
+        "a clone loads and stores", WORD, "add_ref",
+        f"word_.fetch_add(1, {RELAXED});",
+        f"word_.load({RELAXED}); word_.store(seen.bits + 1, {RELAXED});")
+    yield Mutant(
+        "a drop loads and stores", WORD, "drop_ref",
+        f"word_.fetch_sub(1, {RELEASE});",
+        f"word_.load({RELAXED}); word_.store(seen.bits - 1, {RELEASE});")
+    yield Mutant(
+        "a drop to 1 completes what has not ended", WORD, "drop_ref",
+        "if (!seen.finished()) return RefStep::done;", "")
+    yield Mutant(
+        "the last drop does not complete the end", WORD, "drop_ref",
+        "if (!seen.finished()) return RefStep::done;", "return RefStep::done;")
+    yield Mutant(
+        "try_from_shared does not require count 2", WORD, "try_from_shared",
+        "seen.count() != 2 || seen.finished()", "seen.finished()")
+    yield Mutant(
+        "try_from_shared takes a finished word", WORD, "try_from_shared",
+        "seen.count() != 2 || seen.finished()", "seen.count() != 2")
+    yield Mutant(
+        "try_from_shared fails spuriously", WORD, "try_from_shared",
+        "compare_exchange_strong", "compare_exchange_weak")
+    yield Mutant(
+        "try_from_shared stores instead of a compare-exchange", WORD, "try_from_shared",
+        "word_.compare_exchange_strong(seen.bits, seen.with_state(Value::owned_flag).bits,"
+        f" {ACQUIRE}, {RELAXED})",
+        f"(static_cast<void>(word_.load({ACQUIRE})),"
+        f" word_.store(seen.with_state(Value::owned_flag).bits, {RELAXED}), true)")
+    yield Mutant(
+        "drop_or_own takes a finished word", WORD, "drop_or_own",
+        "} else if (seen.finished()) {", "} else if (false) {")
+    yield Mutant(
+        "drop_or_own never takes", WORD, "drop_or_own",
+        "if (seen.count() > 2) {", "if (seen.count() > 2 || !seen.finished()) {")
+    yield Mutant(
+        "drop_or_own takes at 3", WORD, "drop_or_own",
+        "if (seen.count() > 2) {", "if (seen.count() > 3) {")
+    yield Mutant(
+        "try_claim keeps its pin's reference beside the Claim's", WORD, "claim_with_ref",
+        "claim_counted(match, 0, seen)", "claim_counted(match, 1, seen)")
+    yield Mutant(
+        "claim beside a pin counts no reference", WORD, "claim_beside_ref",
+        "claim_counted(match, 1, seen)", "claim_counted(match, 0, seen)")
+    yield Mutant(
+        "claim beside a pin has no limit", WORD, "claim_counted",
+        "reason == LookupReason::saturated && added == 0", "reason == LookupReason::saturated")
+    yield Mutant(
+        "try_claim is refused at the limit", WORD, "claim_counted",
+        "reason == LookupReason::saturated && added == 0", "false")
+
+
+def claims():
+    yield Mutant(
+        "the first pin of a Claim gives 2", WORD, "claim_pin",
+        "Value::claimed_flag | 3", "Value::claimed_flag | 2")
+    yield Mutant(
+        "a Claim's further pin loads and stores", WORD, "claim_pin",
+        f"word_.fetch_add(1, {RELAXED});",
+        f"word_.load({RELAXED}); word_.store(seen.bits + 1, {RELAXED});")
+    yield Mutant(
+        "a Claim with a pin takes itself for alone", WORD, "alone",
+        "value.count() == 2", "value.count() <= 3")
+    yield Mutant(
+        "into_owned ignores pins", WORD, "claim_into_owned",
+        "if (!alone(seen)) return ClaimStep::pinned;", "")
+    yield Mutant(
+        "publication with pins leaves claimed", WORD, "publish_claim",
+        "Value::one_generation - Value::claimed_flag - 1", "Value::one_generation - 1")
+    yield Mutant(
+        "publication with pins stores", WORD, "publish_claim",
+        f"word_.fetch_add(step, {RELEASE})",
+        f"word_.load({RELAXED}); word_.store(seen.bits + step, {RELEASE})")
+    yield Mutant(
+        "release with pins leaves claimed", WORD, "release_claim",
+        "Value::claimed_flag + 1", "1")
+    yield Mutant(
+        "release with pins stores", WORD, "release_claim",
+        f"word_.fetch_sub(Value::claimed_flag + 1, {RELEASE})",
+        f"word_.load({RELAXED}); word_.store(seen.bits - Value::claimed_flag - 1, {RELEASE})")
+    yield Mutant(
+        "the end with pins leaves claimed", WORD, "end_claim",
+        "Value::finished_flag - Value::claimed_flag - 1", "Value::finished_flag - 1")
+    yield Mutant(
+        "the end with pins does not say finished", WORD, "end_claim",
+        "Value::finished_flag - Value::claimed_flag - 1", "0 - Value::claimed_flag - 1")
+    yield Mutant(
+        "the end with pins stores", WORD, "end_claim",
+        f"word_.fetch_add(step, {RELEASE})",
+        f"word_.load({RELAXED}); word_.store(seen.bits + step, {RELEASE})")
+    yield Mutant(
+        "the end does not notice that the last pin has gone", WORD, "end_claim",
+        "if (seen.count() != 2) return ClaimStep::pinned;", "return ClaimStep::pinned;")
+    yield Mutant(
+        "the end leaves the flags", WORD, "make_idle",
+        "seen.with_state(0)", "seen.with_state(seen.state() & ~Value::count_mask)")
+
+
+def publications():
+    for file, handle, step in (
+            ("owned.hpp", "Owned",
+             'if (!detail::word_of(request).park_owned(seen)) [[unlikely]]'
+             ' { violate(request, seen, "Owned::publish", where); }'),
+            ("claim.hpp", "Claim",
+             'const ClaimStep step = detail::word_of(request).publish_claim(seen);'
+             ' check(step, request, seen, "Claim::publish", where);')):
+        yield Mutant(
+            f"{handle}::publish tells the device first", file, "publish",
+            f"{step} const Cookie cookie ="
+            " detail::cookie_of(request, seen.next_generation());",
+            f"""if constexpr (std::is_void_v<detail::PublishResultOf<R, Issue>>) {{
+                  issue(detail::cookie_of(request,
+                                          detail::word_of(request).peek().next_generation()));
+                  {step}
+                  return;
+                }}
+                {step}
+                const Cookie cookie = detail::cookie_of(request, seen.next_generation());""")
+    yield Mutant(
+        "a refused publication takes nothing back", "publish.hpp", "issue_published",
+        "take_back(request, cookie.generation)", "std::nullopt")
+    yield Mutant(
+        "a refused publication trusts that nobody took it", "publish.hpp", "take_back",
+        "if (!word_of(request).take_back(published, seen)) return std::nullopt;",
+        "static_cast<void>(word_of(request).take_back(published, seen));")
+
+
+def tags():
+    yield Mutant(
+        "take loads and stores", BITMAP, "take",
+        f"line(tag).taken.fetch_or(bit, {ACQUIRE})",
+        "[&] { const Word before = line(tag).taken.load(" + ACQUIRE + ");"
+        f" line(tag).taken.store(before | bit, {RELAXED}); return before; }}()")
+    yield Mutant(
+        "take_run stores instead of a compare-exchange", BITMAP, "take_run",
+        f"word.compare_exchange_weak(seen, seen | wanted, {ACQUIRE}, {RELAXED})",
+        f"(static_cast<void>(word.load({ACQUIRE})),"
+        f" word.store(seen | wanted, {RELAXED}), true)")
+    yield Mutant(
+        "give_run loads and stores", BITMAP, "give_run",
+        f"lines_[line_index].taken.fetch_and(static_cast<Word>(~mask), {RELEASE})",
+        f"lines_[line_index].taken.load({RELAXED});"
+        f" lines_[line_index].taken.store(before & ~mask, {RELEASE})")
+    yield Mutant(
+        "take does not look whether it had the tag", BITMAP, "take",
+        "& bit) == 0", "& bit) != bit || true")
+    yield Mutant(
+        "a TagCache keeps what it is given though someone waits", BITMAP, "give",
+        "if (capacity_ == 0 || bitmap_->someone_waits()) {", "if (capacity_ == 0) {")
+    yield Mutant(
+        "a TagCache keeps what it has though someone waits", BITMAP, "take",
+        "if (size_ != 0 && bitmap_->someone_waits()) flush();", "")
+    yield Mutant(
+        "a TagCache gives back the new tag only though someone waits", BITMAP, "give",
+        "flush(); give_mask", "give_mask")
+
+
+def all_mutants():
+    for mutant in shared_orders():
+        yield replace(mutant, order=True)
+    for group in (generations, lookups, references, claims, publications, tags):
+        yield from group()

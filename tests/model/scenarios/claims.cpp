@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Theme: the right to an I/O, while pins exist.
+//
+// Goal: of all who ask for the right to one publication one gets it; it is the only writer; its end
+// takes effect once, when the last pin is gone.
+// Method: completions, pins turned into Claims, mapping pins and a scan's pins, in twos and threes.
+// Invariants: as in theme pins.
+
+#include "fixture.hpp"
+
+namespace claims {
+
+/// A started I/O as a Claim with a mapping pin, which the scenario keeps in `mapping`.
+struct Mapped : Device {
+  std::optional<ARef> mapping;
+
+  [[nodiscard]] Claim map(Owned owned) {
+    Claim claim = std::move(owned).into_claim();
+    mapping.emplace(claim.pin());
+    return claim;
+  }
+};
+
+/// Duplicate completions, through each lookup there is.
+struct Duplicates : Device {
+  Duplicates() { publish(start()); }
+  void by_claim() {
+    auto claim = set().claim(0, wire());
+    if (claim) write_and_end(std::move(*claim));
+  }
+  void by_owned() {
+    auto owned = set().tag_to_owned(0, wire());
+    if (owned) write_and_end(std::move(*owned));
+  }
+  void by_pin() {
+    auto pin = set().tag_to_rq(0, wire());
+    if (!pin) return;
+    auto claim = blkown::claim(*pin, cookie());
+    if (claim) write_and_end(std::move(*claim));
+  }
+  void finish() {
+    model::check(ends() == 1, "one of the completions ends it");
+    check_all_ended();
+  }
+};
+const Add<Duplicates, &Duplicates::by_claim, &Duplicates::by_owned, &Duplicates::by_pin> duplicates{
+    "claims", "duplicate completions by claim, tag_to_owned, tag_to_rq"};
+const Add<Duplicates, &Duplicates::by_claim, &Duplicates::by_claim, &Duplicates::by_claim>
+    duplicate_claims{"claims", "the same completion three times"};
+const Add<Duplicates, &Duplicates::by_pin, &Duplicates::by_pin, &Duplicates::by_claim>
+    duplicate_pins{"claims", "the right by two pins and a completion"};
+
+/// A pin turned into a Claim, against a completion, and a drop of another pin.
+struct PinToClaim : Device {
+  ARef a = start().into_shared();
+  ARef b = a;
+  void turns() {
+    auto claim = blkown::try_claim(std::move(a), cookie());
+    if (claim) write_and_end(std::move(*claim));
+  }
+  void claims() {
+    auto claim = set().claim(0, wire());
+    if (claim) write_and_end(std::move(*claim));
+  }
+  void drops() { const ARef mine = std::move(b); }
+  void finish() {
+    model::check(ends() == 1, "one of the two ends it");
+    check_all_ended();
+  }
+};
+const Add<PinToClaim, &PinToClaim::turns, &PinToClaim::claims, &PinToClaim::drops> pin_to_claim{
+    "claims", "ARef to Claim against claim and drop"};
+
+/// Two pins turned into Claims: one of them fails and drops its pin.
+struct PinsToClaims : Device {
+  ARef a = start().into_shared();
+  ARef b = a;
+  void turns(ARef mine) {
+    auto claim = blkown::try_claim(std::move(mine), cookie());
+    if (claim) write_and_end(std::move(*claim));
+  }
+  void first() { turns(std::move(a)); }
+  void second() { turns(std::move(b)); }
+  void finish() { check_all_ended(); }
+};
+const Add<PinsToClaims, &PinsToClaims::first, &PinsToClaims::second> pins_to_claims{
+    "claims", "two ARefs to Claims"};
+
+/// What a publisher wrote is seen by who gets the right through a pin taken before: pins taken
+/// early do not order it, the claim does.
+struct PinBeforeRelease : Device {
+  ARef a = start().into_shared();
+  void claims_first() {
+    auto claim = set().claim(0, wire());
+    if (!claim) return;
+    claim->data().value.set(8);
+    std::move(*claim).release();
+  }
+  void claims_by_pin() {
+    auto claim = blkown::try_claim(std::move(a), cookie());
+    if (claim) write_and_end(std::move(*claim));
+  }
+  void finish() { sweep(); }
+};
+const Add<PinBeforeRelease, &PinBeforeRelease::claims_first, &PinBeforeRelease::claims_by_pin>
+    pin_before{"claims", "try_claim against a Claim that is released"};
+
+struct BorrowBeforeRelease : PinBeforeRelease {
+  void claims_beside_pin() {
+    auto claim = blkown::claim(a, cookie());
+    if (claim) write_and_end(std::move(*claim));
+    const ARef dropped = std::move(a);
+  }
+};
+const Add<BorrowBeforeRelease, &BorrowBeforeRelease::claims_first,
+          &BorrowBeforeRelease::claims_beside_pin>
+    borrow_before{"claims", "claim beside a pin against a Claim that is released"};
+
+/// Claim, end and last drop, with a mapping's pin and a scan's pin alive, and a lookup that comes
+/// when the end is almost through.
+struct EndPinned : Mapped {
+  EndPinned() { publish(map(start())); }
+  void completes() {
+    auto claim = set().claim(0, wire());
+    model::check(claim.has_value(), "nobody else claims");
+    write_and_end(std::move(*claim));
+  }
+  void unmaps() { mapping.reset(); }
+  void scans() {
+    set().for_each_in_flight(0, [](ARef pin, const Cookie&) { const ARef mine = std::move(pin); });
+  }
+  void finish() { check_all_ended(); }
+};
+const Add<EndPinned, &EndPinned::completes, &EndPinned::unmaps, &EndPinned::scans> end_pinned{
+    "claims", "claim, end and last drop with a mapping's and a scan's pin"};
+
+/// The same with a duplicate completion instead of the scan.
+struct EndDuplicate : EndPinned {
+  void completes() {
+    auto claim = set().claim(0, wire());
+    if (claim) write_and_end(std::move(*claim));
+  }
+  void duplicates() {
+    auto owned = set().tag_to_owned(0, wire());
+    if (owned) write_and_end(std::move(*owned));
+  }
+};
+const Add<EndDuplicate, &EndDuplicate::completes, &EndDuplicate::unmaps, &EndDuplicate::completes>
+    end_claims{"claims", "two completions with a mapping's pin"};
+const Add<EndDuplicate, &EndDuplicate::completes, &EndDuplicate::unmaps, &EndDuplicate::duplicates>
+    end_owned{"claims", "a completion and tag_to_owned with a mapping's pin"};
+
+/// A Claim that makes and drops pins of its own while another pin goes.
+struct PinsOfClaim : Mapped {
+  Claim claim = map(start());
+  void maps_more() {
+    const ARef more = claim.pin();
+    std::move(claim).end_ok();
+  }
+  void unmaps() {
+    read(*mapping);
+    mapping.reset();
+  }
+  void finish() { check_all_ended(); }
+};
+const Add<PinsOfClaim, &PinsOfClaim::maps_more, &PinsOfClaim::unmaps> pins_of_claim{
+    "claims", "Claim::pin against the drop of another pin"};
+
+/// What holders of pins may try on a claimed or finished word: all of it is refused, the pins come
+/// back or go, and the end happens once. Nobody becomes the owner of what a Claim has ended.
+struct OnFinished : Device {
+  ARef a = start().into_shared();
+  ARef b = a;
+  std::uint32_t rights = 0;
+  void ends() {
+    auto claim = set().claim(0, wire());
+    if (!claim) return;
+    ++rights;
+    std::move(*claim).end_ok();
+  }
+  void take(std::optional<Owned> owned) {
+    if (!owned) return;
+    ++rights;
+    write_and_end(std::move(*owned));
+  }
+  void tries() {
+    read(a);
+    auto owned = Owned::try_from_shared(std::move(a));
+    if (owned) take(std::move(*owned));
+  }
+  void owns() {
+    read(b);
+    take(blkown::drop_or_own(std::move(b)));
+  }
+  void finish() {
+    model::check(rights <= 1, "one has the right, and uses it up");
+    sweep();
+  }
+};
+const Add<OnFinished, &OnFinished::ends, &OnFinished::tries, &OnFinished::owns> on_finished{
+    "claims", "try_from_shared and drop_or_own on claimed and finished words"};
+
+struct OnFinishedLookup : OnFinished {
+  OnFinishedLookup() { const ARef dropped = std::move(b); }
+  void looks_up() {
+    auto owned = set().tag_to_owned(0, wire());
+    if (owned) take(std::move(*owned));
+  }
+};
+const Add<OnFinishedLookup, &OnFinishedLookup::ends, &OnFinishedLookup::tries,
+          &OnFinishedLookup::looks_up>
+    on_finished_lookup{"claims", "tag_to_owned on claimed and finished words"};
+
+/// The Claim wrote, then ended with pins: who completes the end by drop_or_own has seen it.
+struct EndThenOwn : Device {
+  ARef a = start().into_shared();
+  std::uint32_t rights = 0;
+  void ends() {
+    auto claim = set().claim(0, wire());
+    if (!claim) return;
+    ++rights;
+    write_and_end(std::move(*claim));
+  }
+  void owns() {
+    auto owned = blkown::drop_or_own(std::move(a));
+    if (!owned) return;
+    ++rights;
+    write_and_end(std::move(*owned));
+  }
+  void finish() {
+    model::check(rights == 1, "the Claim ends it, or the owner does");
+    check_all_ended();
+  }
+};
+const Add<EndThenOwn, &EndThenOwn::ends, &EndThenOwn::owns> end_then_own{
+    "claims", "a written Claim's end against drop_or_own"};
+
+/// into_owned against a pin drop: alone, it writes; else the Claim comes back and ends.
+struct IntoOwned : Mapped {
+  Claim claim = map(start());
+  void takes() {
+    auto owned = std::move(claim).into_owned();
+    if (owned) {
+      write_and_end(std::move(*owned));
+    } else {
+      std::move(owned.error()).end_ok();
+    }
+  }
+  void unmaps() {
+    read(*mapping);
+    mapping.reset();
+  }
+  void finish() { check_all_ended(); }
+};
+const Add<IntoOwned, &IntoOwned::takes, &IntoOwned::unmaps> into_owned{
+    "claims", "into_owned against a pin drop"};
+
+/// The Claim ends alone, with a plain store, while the last pin, which read, has just gone.
+struct EndAlone : IntoOwned {
+  void ends() { std::move(claim).end_ok(); }
+};
+const Add<EndAlone, &EndAlone::ends, &EndAlone::unmaps> end_alone{"claims",
+                                                                  "end against a pin drop"};
+
+/// Publish, and release, of a Claim whose last pin, which read, is going: the next claimant writes
+/// after that read, whether the Claim was alone or not.
+template <bool Publish>
+struct LetGoAlone : Mapped {
+  std::optional<Claim> claim;
+  LetGoAlone() {
+    publish(map(start()));
+    auto found = set().claim(0, wire());
+    claim.emplace(std::move(*found));
+  }
+  void lets_go() {
+    if constexpr (Publish) {
+      publish(std::move(*claim));
+    } else {
+      std::move(*claim).release();
+    }
+  }
+  void unmaps() {
+    read(*mapping);
+    mapping.reset();
+  }
+  void takes() {
+    auto owned = set().tag_to_owned(0, wire(Publish ? first + 1 : first));
+    if (owned) write_and_end(std::move(*owned));
+  }
+  void finish() { sweep(); }
+};
+const Add<LetGoAlone<true>, &LetGoAlone<true>::lets_go, &LetGoAlone<true>::unmaps,
+          &LetGoAlone<true>::takes>
+    publish_alone{"claims", "publish of a Claim against a pin drop"};
+const Add<LetGoAlone<false>, &LetGoAlone<false>::lets_go, &LetGoAlone<false>::unmaps,
+          &LetGoAlone<false>::takes>
+    release_alone{"claims", "release of a Claim against a pin drop"};
+
+/// What a Claim wrote before it let go reaches the next claimant.
+enum class Pins { none, one };
+template <bool Publish, Pins Held>
+struct WriteLetGo : Mapped {
+  WriteLetGo() {
+    publish(map(start()));
+    if (Held == Pins::none) mapping.reset();
+  }
+  void writes() {
+    auto claim = set().claim(0, wire());
+    if (!claim) return;
+    claim->data().value.set(6);
+    if constexpr (Publish) {
+      publish(std::move(*claim));
+    } else {
+      std::move(*claim).release();
+    }
+  }
+  void writes_too() {
+    auto claim = set().claim(0, wire(Publish ? first + 1 : first));
+    if (claim) write_and_end(std::move(*claim));
+  }
+  void finish() {
+    mapping.reset();
+    sweep();
+  }
+};
+template <bool Publish, Pins Held>
+using AddWrite = Add<WriteLetGo<Publish, Held>, &WriteLetGo<Publish, Held>::writes,
+                     &WriteLetGo<Publish, Held>::writes_too>;
+const AddWrite<true, Pins::none> write_publish{"claims", "a Claim writes and publishes, alone"};
+const AddWrite<true, Pins::one> write_publish_pinned{"claims",
+                                                     "a Claim writes and publishes, pinned"};
+const AddWrite<false, Pins::none> write_release{"claims", "a Claim writes and releases, alone"};
+const AddWrite<false, Pins::one> write_release_pinned{"claims",
+                                                      "a Claim writes and releases, pinned"};
+
+/// Two completions of one command, in contexts of their own; each finds the I/O unless the other
+/// holds it just then, and the right is not used up: the last one ends it.
+struct TwoCompletions : Device {
+  TwoCompletions() { publish(start()); }
+  void completes() {
+    auto claim = set().claim(0, wire());
+    if (!claim) {
+      model::check(claim.error().reason == LookupReason::owned, "the other one has it");
+      return;
+    }
+    claim->data().value.set(9);
+    std::move(*claim).release();
+  }
+  void finish() {
+    auto claim = set().claim(0, wire());
+    model::check(claim.has_value(), "released under the same generation");
+    write_and_end(std::move(*claim));
+    check_all_ended();
+  }
+};
+const Add<TwoCompletions, &TwoCompletions::completes, &TwoCompletions::completes> two_completions{
+    "claims", "release between two completions of one command"};
+
+/// The same with a scan's pin coming and going, so that releases happen at any count.
+struct TwoCompletionsScan : TwoCompletions {
+  void completes() {
+    auto claim = set().claim(0, wire());
+    if (!claim) return;
+    claim->data().value.set(9);
+    std::move(*claim).release();
+  }
+  void scans() {
+    set().for_each_in_flight(0, [](ARef pin, const Cookie&) { const ARef mine = std::move(pin); });
+  }
+};
+const Add<TwoCompletionsScan, &TwoCompletionsScan::completes, &TwoCompletionsScan::completes,
+          &TwoCompletionsScan::scans>
+    two_completions_scan{"claims", "release between two completions, with a scan"};
+
+}  // namespace claims

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// For GenMC: its own <atomic>, pthreads, and data that is a plain member, whose accesses it sees in
+// the compiler's intermediate code.
+
+#ifndef MODEL_WORD_BACKENDS_GENMC_HPP
+#define MODEL_WORD_BACKENDS_GENMC_HPP
+
+#include <assert.h>
+#include <pthread.h>
+
+#include <atomic>
+
+namespace checker {
+
+/// GenMC's <atomic> is an older one: this member is not there in every mode.
+template <class T>
+struct Atomic : std::atomic<T> {
+  using std::atomic<T>::atomic;
+  static constexpr bool is_always_lock_free = __atomic_always_lock_free(sizeof(T), nullptr);
+};
+
+}  // namespace checker
+
+#define BLKOWN_ATOMIC checker::Atomic
+#define BLKOWN_ATOMIC_NAME genmc
+
+namespace checker {
+
+inline void require(bool condition) { assert(condition); }
+
+template <class T>
+class Data {
+ public:
+  explicit Data(T value) : value_{value} {}
+  Data(const Data&) = delete;
+  Data& operator=(const Data&) = delete;
+
+  [[nodiscard]] T get() const { return value_; }
+  void set(T value) { value_ = value; }
+
+ private:
+  T value_;
+};
+
+template <class P>
+struct Run {
+  using Object = typename P::Object;
+
+  template <unsigned Index>
+  static void* body(void* object) {
+    P::run_thread(*static_cast<Object*>(object), Index);
+    return nullptr;
+  }
+
+  static void run() {
+    static_assert(P::thread_count == 2 || P::thread_count == 3);
+    Object object;
+    pthread_t first;
+    pthread_t second;
+    pthread_create(&first, nullptr, &body<0>, &object);
+    pthread_create(&second, nullptr, &body<1>, &object);
+    if constexpr (P::thread_count == 3) {
+      pthread_t third;
+      pthread_create(&third, nullptr, &body<2>, &object);
+      pthread_join(third, nullptr);
+    }
+    pthread_join(first, nullptr);
+    pthread_join(second, nullptr);
+    object.finish();
+  }
+};
+
+}  // namespace checker
+
+#endif
