@@ -2,73 +2,22 @@
 //
 // What each transition of the core costs alone, on one thread and a warm line. Each benchmark is a
 // cycle of transitions that ends in the state it began in, so nothing but these is in the loop; its
-// name says which. Compare with baseline_rmw: ratios hold between machines, nanoseconds do not.
+// name says which. Compare with transition/rmw: ratios hold between machines, nanoseconds do not.
 
 #include <benchmark/benchmark.h>
 
-#include <atomic>
-#include <blkown/blkown.hpp>
 #include <cstdint>
-#include <cstdlib>
-#include <expected>
-#include <optional>
+#include <support/io.hpp>
 #include <utility>
 
+namespace bench {
 namespace {
-
-using blkown::ARef;
-using blkown::Claim;
-using blkown::Cookie;
-using blkown::EndedList;
-using blkown::Idle;
-using blkown::Owned;
-using blkown::Tag;
-using blkown::TagCache;
-
-struct Command {
-  std::uint64_t sector = 0;
-};
-using Request = blkown::Request<Command>;
-using TagSet = blkown::TagSet<Request>;
-
-/// A cycle that meets a refusal has measured nothing.
-template <class T, class E>
-[[nodiscard]] T must(std::expected<T, E>&& result) {
-  if (!result.has_value()) std::abort();
-  return *std::move(result);
-}
-template <class T>
-[[nodiscard]] T must(std::optional<T>&& result) {
-  if (!result.has_value()) std::abort();
-  return *std::move(result);
-}
-
-template <class Sink>
-[[nodiscard]] TagSet make_tags(Sink& sink) {
-  return must(
-      TagSet::create({.queue_count = 1, .depth = 256, .layout = blkown::CookieLayout::io_uring()},
-                     blkown::EndSink<Request>::to(sink)));
-}
 
 /// A sink that keeps what was requeued, so that a cycle needs no tag allocation.
 struct Keep {
   EndedList<Request> kept;
   void operator()(EndedList<Request>&& ended) { kept.append(std::move(ended)); }
   [[nodiscard]] Idle<Request> idle() { return must(kept.pop_front()).into_idle(); }
-};
-
-/// A sink that frees into a context's stash, or at once if there is none.
-struct Free {
-  TagCache* cache = nullptr;
-  void operator()(EndedList<Request>&& list) {
-    while (auto ended = list.pop_front()) {
-      if (cache != nullptr) {
-        std::move(*ended).release(*cache);
-      } else {
-        std::move(*ended).release();
-      }
-    }
-  }
 };
 
 /// One I/O on one tag; the device is a variable that holds the cookie.
@@ -85,44 +34,53 @@ class Device {
   [[nodiscard]] TagSet& tags() { return tags_; }
 
  private:
-  Free sink_;
-  TagSet tags_ = make_tags(sink_);
+  TagSet tags_ = make_freeing_tags();
   std::uint64_t value_ = 0;
 };
 
-void baseline_rmw(benchmark::State& state) {
-  std::atomic<blkown::Word> word{0};
+void rmw(benchmark::State& state) {
+  blkown::Atomic<blkown::Word> word{0};
   for (auto _ : state) {
     benchmark::DoNotOptimize(word.fetch_add(1, std::memory_order_relaxed));
   }
 }
-BENCHMARK(baseline_rmw);
+BENCHMARK(rmw)->Name("transition/rmw");
 
 // --- tags ---
 
 void allocate_release(benchmark::State& state) {
-  Free sink;
+  SummingSink sink;
   TagSet tags = make_tags(sink);
-  TagCache cache = tags.tag_cache(0, static_cast<std::uint32_t>(state.range(0)));
-  if (cache.capacity() != 0) sink.cache = &cache;
+  TagCache cache = tags.tag_cache(0);
+  sink.cache = &cache;
   for (auto _ : state) {
     Idle<Request> idle = must(tags.allocate(0, cache));
     benchmark::DoNotOptimize(idle);
     std::move(idle).fail(blkown::Status::ok);
   }
 }
-BENCHMARK(allocate_release)->ArgName("cache")->Arg(0)->Arg(32);
+BENCHMARK(allocate_release)->Name("transition/allocate_release");
+
+void allocate_release_uncached(benchmark::State& state) {
+  TagSet tags = make_freeing_tags();
+  TagCache place = tags.tag_cache(0, 0);
+  for (auto _ : state) {
+    Idle<Request> idle = must(tags.allocate(0, place));
+    benchmark::DoNotOptimize(idle);
+    std::move(idle).fail(blkown::Status::ok);
+  }
+}
+BENCHMARK(allocate_release_uncached)->Name("transition/allocate_release_uncached");
 
 void hand_over_release(benchmark::State& state) {
-  Free sink;
-  TagSet tags = make_tags(sink);
+  TagSet tags = make_freeing_tags();
   for (auto _ : state) {
     Idle<Request> idle = must(tags.hand_over(0, Tag{7}));
     benchmark::DoNotOptimize(idle);
     std::move(idle).fail(blkown::Status::ok);
   }
 }
-BENCHMARK(hand_over_release);
+BENCHMARK(hand_over_release)->Name("transition/hand_over_release");
 
 // --- one holder ---
 
@@ -136,7 +94,7 @@ void start_requeue(benchmark::State& state) {
   }
   sink.kept = {};
 }
-BENCHMARK(start_requeue);
+BENCHMARK(start_requeue)->Name("transition/start_requeue");
 
 void publish_tag_to_owned(benchmark::State& state) {
   Device device;
@@ -147,7 +105,7 @@ void publish_tag_to_owned(benchmark::State& state) {
   }
   std::move(owned).end_ok();
 }
-BENCHMARK(publish_tag_to_owned);
+BENCHMARK(publish_tag_to_owned)->Name("transition/publish_tag_to_owned");
 
 void publish_claim(benchmark::State& state) {
   Device device;
@@ -158,7 +116,7 @@ void publish_claim(benchmark::State& state) {
   }
   std::move(claim).end_ok();
 }
-BENCHMARK(publish_claim);
+BENCHMARK(publish_claim)->Name("transition/publish_claim");
 
 void claim_release(benchmark::State& state) {
   Device device;
@@ -168,7 +126,7 @@ void claim_release(benchmark::State& state) {
   }
   must(device.tags().claim(0, device.value())).end_ok();
 }
-BENCHMARK(claim_release);
+BENCHMARK(claim_release)->Name("transition/claim_release");
 
 // --- pins ---
 
@@ -181,7 +139,7 @@ void into_shared_try_from_shared(benchmark::State& state) {
   }
   std::move(owned).end_ok();
 }
-BENCHMARK(into_shared_try_from_shared);
+BENCHMARK(into_shared_try_from_shared)->Name("transition/into_shared_try_from_shared");
 
 void clone_drop(benchmark::State& state) {
   Device device;
@@ -192,7 +150,7 @@ void clone_drop(benchmark::State& state) {
   }
   must(Owned<Request>::try_from_shared(std::move(reference))).end_ok();
 }
-BENCHMARK(clone_drop);
+BENCHMARK(clone_drop)->Name("transition/clone_drop");
 
 void tag_to_rq_drop(benchmark::State& state) {
   Device device;
@@ -203,7 +161,7 @@ void tag_to_rq_drop(benchmark::State& state) {
   }
   must(device.tags().claim(0, device.value())).end_ok();
 }
-BENCHMARK(tag_to_rq_drop);
+BENCHMARK(tag_to_rq_drop)->Name("transition/tag_to_rq_drop");
 
 void pin_drop_into_owned(benchmark::State& state) {
   Device device;
@@ -218,7 +176,7 @@ void pin_drop_into_owned(benchmark::State& state) {
   }
   std::move(owned).end_ok();
 }
-BENCHMARK(pin_drop_into_owned);
+BENCHMARK(pin_drop_into_owned)->Name("transition/pin_drop_into_owned");
 
 // --- refusals ---
 
@@ -232,7 +190,7 @@ void refused_stale(benchmark::State& state) {
   }
   must(device.tags().claim(0, device.value())).end_ok();
 }
-BENCHMARK(refused_stale);
+BENCHMARK(refused_stale)->Name("transition/refused_stale");
 
 void refused_claimed(benchmark::State& state) {
   Device device;
@@ -243,22 +201,7 @@ void refused_claimed(benchmark::State& state) {
   }
   std::move(held).end_ok();
 }
-BENCHMARK(refused_claimed);
-
-// --- whole I/Os ---
-
-void io_claim(benchmark::State& state) {
-  Free sink;
-  TagSet tags = make_tags(sink);
-  TagCache cache = tags.tag_cache(0);
-  sink.cache = &cache;
-  for (auto _ : state) {
-    std::uint64_t value = 0;
-    must(tags.allocate(0, cache)).start().publish([&](Cookie cookie) { value = cookie.value; });
-    benchmark::DoNotOptimize(value);
-    must(tags.claim(0, value)).end_ok();
-  }
-}
-BENCHMARK(io_claim);
+BENCHMARK(refused_claimed)->Name("transition/refused_claimed");
 
 }  // namespace
+}  // namespace bench
