@@ -10,6 +10,7 @@
 #include <blkown/request.hpp>
 #include <blkown/status.hpp>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 namespace blkown::inline BLKOWN_ABI {
@@ -174,9 +175,10 @@ struct EndSink {
   /// Calls `target(EndedList<R>&&)`. `target` must outlive the TagSet.
   template <class F>
   [[nodiscard]] static EndSink to(F& target) noexcept {
+    // A const target comes back as const F, which it was called as.
     return {
         [](void* context, EndedList<R>&& ended) { (*static_cast<F*>(context))(std::move(ended)); },
-        &target};
+        const_cast<std::remove_const_t<F>*>(&target)};
   }
 
   /// Frees the tags and tells nobody.

@@ -37,7 +37,6 @@ struct TagSetCore {
   std::uint32_t queue_count = 0;
   std::uint32_t depth = 0;
   std::byte* slots = nullptr;
-  std::size_t slot_bytes = 0;
   TagBitmap* bitmaps = nullptr;        // one for each queue
   AnyFunction end_function = nullptr;  // EndSink<R>::Function
   void* end_context = nullptr;

@@ -40,7 +40,7 @@ template <class R>
 class [[nodiscard]] TagSet {
  public:
   /// The size and alignment of the storage that create_in needs.
-  [[nodiscard]] static std::size_t storage_bytes(const TagSetConfig& config) noexcept {
+  [[nodiscard]] static constexpr std::size_t storage_bytes(const TagSetConfig& config) noexcept {
     return detail::TagSetStorage<R>::bytes(config);
   }
   [[nodiscard]] static constexpr std::size_t storage_alignment_bytes() noexcept {

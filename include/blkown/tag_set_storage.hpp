@@ -52,7 +52,7 @@ struct TagSetStorage {
     }
   };
 
-  [[nodiscard]] static std::size_t bytes(const TagSetConfig& config) noexcept {
+  [[nodiscard]] static constexpr std::size_t bytes(const TagSetConfig& config) noexcept {
     constexpr std::uint64_t most = ~std::size_t{0};
     const std::uint64_t needed = Plan{config}.end;
     return static_cast<std::size_t>(needed < most ? needed : most);
