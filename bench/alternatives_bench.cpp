@@ -2,18 +2,15 @@
 //
 // What one would write without the library, for the simple I/O: a request goes to a device under an
 // id, comes back by it, and ends. Each does what people do with it; what it does not protect
-// against is in README.md. Compare with simple/library, which is in the same program.
+// against is in README.md. Compare with simple/library, which is in the same program. The most
+// usual one, a map under a mutex, is in contention/shared_map_bench.cpp.
 
 #include <benchmark/benchmark.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <support/io.hpp>
-#include <support/pinned_thread.hpp>
-#include <support/registry.hpp>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -42,52 +39,6 @@ class FreeSlots {
  private:
   std::vector<std::uint32_t> free_;
 };
-
-// --- std::shared_ptr in a mutex and an unordered_map ---
-
-class SharedMap {
- public:
-  [[nodiscard]] std::uint64_t submit(std::uint64_t number) {
-    auto request = std::make_shared<Command>(number);
-    const std::lock_guard lock{mutex_};
-    const std::uint64_t id = next_id_++;
-    in_flight_.emplace(id, std::move(request));
-    return id;
-  }
-  [[nodiscard]] std::shared_ptr<Command> complete(std::uint64_t id) {
-    const std::lock_guard lock{mutex_};
-    const auto found = in_flight_.find(id);
-    if (found == in_flight_.end()) return nullptr;
-    auto request = std::move(found->second);
-    in_flight_.erase(found);
-    return request;
-  }
-
- private:
-  std::mutex mutex_;
-  std::unordered_map<std::uint64_t, std::shared_ptr<Command>> in_flight_;
-  std::uint64_t next_id_ = 0;
-};
-
-/// One map for all threads, as one has it; each thread its own I/Os.
-void shared_map(benchmark::State& state) {
-  static SharedMap map;
-  const PinnedThread pinned{state.thread_index()};
-  std::uint64_t number = 0;
-  std::uint64_t sum = 0;
-  for (auto _ : state) {
-    const std::uint64_t id = map.submit(number++);
-    const auto request = map.complete(through_device(id));
-    must(request != nullptr);
-    sum += request->number;
-  }
-  if (sum != sum_below(number)) state.SkipWithError("the sums differ");
-}
-
-const Registration shared_map_registration{[](int most_threads) {
-  on_threads(benchmark::RegisterBenchmark("simple/mutex_map_shared_ptr", &shared_map),
-             most_threads);
-}};
 
 // --- boost::intrusive_ptr in an array ---
 

@@ -22,38 +22,40 @@ namespace {
 /// A TagSet with a queue, a stash and a sum for each thread.
 class QueuePerThread {
  public:
-  explicit QueuePerThread(std::uint32_t threads)
-      : tags_{make_tags(*this, threads)}, contexts_(threads) {
+  explicit QueuePerThread(std::uint32_t threads) : tags_{make_tags(*this, threads)} {
     for (std::uint32_t queue = 0; queue != threads; ++queue) {
-      contexts_[queue].stash = std::make_unique<TagCache>(tags_.tag_cache(queue));
+      contexts_.push_back(std::make_unique<Context>(tags_.tag_cache(queue)));
     }
   }
+  QueuePerThread(const QueuePerThread&) = delete;
+  QueuePerThread& operator=(const QueuePerThread&) = delete;
 
   /// The sink.
   void operator()(EndedList<Request>&& list) {
     while (auto ended = list.pop_front()) {
-      Context& context = contexts_[ended->queue()];
+      Context& context = *contexts_[ended->queue()];
       context.sum += ended->data().number;
-      std::move(*ended).release(*context.stash);
+      std::move(*ended).release(context.stash);
     }
   }
 
   void run(std::uint32_t queue, std::uint64_t number) {
-    Owned<Request> owned = must(tags_.allocate(queue, *contexts_[queue].stash)).start();
+    Owned<Request> owned = must(tags_.allocate(queue, contexts_[queue]->stash)).start();
     owned.data().number = number;
     std::uint64_t value = 0;
     std::move(owned).publish([&](Cookie cookie) { value = through_device(cookie.value); });
     must(tags_.claim(queue, value)).end_ok();
   }
-  [[nodiscard]] std::uint64_t sum(std::uint32_t queue) const { return contexts_[queue].sum; }
+  [[nodiscard]] std::uint64_t sum(std::uint32_t queue) const { return contexts_[queue]->sum; }
 
  private:
   struct alignas(blkown::cache_line_bytes) Context {
-    std::unique_ptr<TagCache> stash;
+    explicit Context(TagCache&& made) : stash{std::move(made)} {}
+    TagCache stash;
     std::uint64_t sum = 0;
   };
   TagSet tags_;
-  std::vector<Context> contexts_;  // the stashes go before the TagSet
+  std::vector<std::unique_ptr<Context>> contexts_;  // the stashes go before the TagSet
 };
 
 void distinct_requests(benchmark::State& state) {
@@ -63,7 +65,7 @@ void distinct_requests(benchmark::State& state) {
   if (queue == 0) {
     queues = std::make_unique<QueuePerThread>(static_cast<std::uint32_t>(state.threads()));
   }
-  AtomicMeter meter;
+  const AtomicMeter meter;
   std::uint64_t number = 0;
   for (auto _ : state) queues->run(queue, number++);
   meter.report(state);

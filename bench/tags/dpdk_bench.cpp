@@ -15,11 +15,12 @@
 namespace bench {
 namespace {
 
-/// DPDK's environment, once for the program: no huge pages, no devices, no files.
+/// DPDK's environment, once for the program: no huge pages, no devices, nothing shared.
 [[nodiscard]] bool start_environment() {
   static const bool started = [] {
-    std::array<std::string, 8> words{"bench", "--no-huge",      "--in-memory", "--no-pci",
-                                     "-m64",  "--no-telemetry", "-l0",         "--log-level=1"};
+    std::array<std::string, 9> words{
+        "bench", "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry", "--log-level=error",
+        "-l0",   "-m",        "64"};
     std::array<char*, words.size()> arguments{};
     for (std::size_t i = 0; i != words.size(); ++i) arguments[i] = words[i].data();
     return rte_eal_init(static_cast<int>(arguments.size()), arguments.data()) >= 0;

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <expected>
 #include <functional>
 #include <span>
@@ -74,12 +75,14 @@ namespace detail {
     }
     const std::span<const std::byte> there{expected.data(), *expected_bytes};
     const std::span<const std::byte> here{found.data(), *found_bytes};
-    const auto first = std::ranges::mismatch(there, here);
-    if (first.in1 != there.end() || first.in2 != here.end() || there.size() != wanted) {
-      return std::unexpected(Problem{
-          copy_name + ": --check: differs from " + source_path + " first at byte " +
-          std::to_string(offset_bytes + static_cast<std::uint64_t>(first.in1 - there.begin())) +
-          "; copy again while nothing writes to either"});
+    const bool equal = there.size() == wanted && here.size() == wanted &&
+                       (wanted == 0 || std::memcmp(there.data(), here.data(), wanted) == 0);
+    if (!equal) {
+      const auto same_bytes = std::ranges::mismatch(there, here).in1 - there.begin();
+      return std::unexpected(
+          Problem{copy_name + ": --check: differs from " + source_path + " first at byte " +
+                  std::to_string(offset_bytes + static_cast<std::uint64_t>(same_bytes)) +
+                  "; copy again while nothing writes to either"});
     }
     offset_bytes += wanted;
     if (wanted != piece_bytes) return {};

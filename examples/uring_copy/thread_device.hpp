@@ -6,7 +6,6 @@
 #ifndef URING_COPY_THREAD_DEVICE_HPP
 #define URING_COPY_THREAD_DEVICE_HPP
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -42,20 +41,13 @@ class ThreadDevice final : public Device {
 
   /// Starts worker threads. Called once.
   [[nodiscard]] std::expected<void, int> start(std::uint32_t count) {
-    // Workers inherit a mask without signals: those are for the thread that waits in reap().
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    std::expected<void, int> started;
     try {
       for (std::uint32_t i = 0; i != count; ++i) workers_.emplace_back([this] { work(); });
     } catch (const std::system_error& error) {
       // Some threads do as well as all.
-      if (workers_.empty()) started = std::unexpected(error.code().value());
+      if (workers_.empty()) return std::unexpected(error.code().value());
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return started;
+    return {};
   }
 
   [[nodiscard]] std::expected<void, int> issue(const Command& command,

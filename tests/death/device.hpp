@@ -64,7 +64,7 @@ class Device {
   static constexpr blkown::Tag tag{3};
   static constexpr blkown::Generation first_generation{41};
 
-  Device() : set{make(storage, *this)} {}
+  Device() : set{make(own_storage, *this)} {}
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
@@ -182,6 +182,10 @@ class Device {
     claimant.emplace(std::move(*blkown::try_claim(ARef::from_raw(raw), cookie())));
     return ARef::from_raw(raw);
   }
+  /// Of an I/O that nobody refers to, through a reference that it does not hold: 1 claimed.
+  [[nodiscard]] Claim claim_of_a_forged_aref() {
+    return std::move(*blkown::try_claim(parked_aref(), cookie()));
+  }
   /// Of a tag that is free already.
   [[nodiscard]] Ended freed_ended() {
     Request* const raw = idle().into_raw();
@@ -203,15 +207,15 @@ class Device {
  private:
   using Storage = std::array<std::byte, 4096>;
 
-  [[nodiscard]] static TagSet make(Storage& storage, Device& device) {
+  [[nodiscard]] static TagSet make(Storage& memory, Device& device) {
     const blkown::TagSetConfig config{.queue_count = queue_count,
                                       .depth = depth,
                                       .layout = blkown::CookieLayout::nbd(),
                                       .first_generation = first_generation};
-    return std::move(*TagSet::create_in(storage, config, blkown::EndSink<Request>::to(device)));
+    return std::move(*TagSet::create_in(memory, config, blkown::EndSink<Request>::to(device)));
   }
 
-  alignas(blkown::cache_line_bytes) static inline Storage storage;
+  alignas(blkown::cache_line_bytes) static inline Storage own_storage;
   alignas(blkown::cache_line_bytes) static inline Storage other_storage;
 };
 

@@ -21,7 +21,7 @@ bool trapped(int status) {
 
 void return_from(blkown::Violation, const blkown::Incident&) { std::fputs("returned\n", stderr); }
 
-TEST(HandlerDeathTest, HandlerThatReturnsTraps) {
+TEST(HandlerDeathTest, AHandlerThatReturnsTraps) {
   Device device;
   EXPECT_EXIT(
       {
@@ -41,7 +41,7 @@ TEST(HandlerDeathTest, NoHandlerTraps) {
       trapped, testing::Eq(std::string{}));
 }
 
-TEST(HandlerDeathTest, TheOneBeforeIsReturned) {
+TEST(HandlerDeathTest, TheHandlerBeforeIsReturned) {
   const auto before = blkown::set_violation_handler(&return_from);
   EXPECT_EQ(before, &blkown::print_and_abort);
   EXPECT_EQ(blkown::set_violation_handler(nullptr), &return_from);

@@ -11,14 +11,14 @@ namespace {
 
 class UseOfMovedFromDeathTest : public ViolationTest<blkown::Violation::use_of_moved_from> {};
 
-TEST_F(UseOfMovedFromDeathTest, AccessorsOfIdle) {
+TEST_F(UseOfMovedFromDeathTest, EveryAccessorOfIdleNeedsARequest) {
   dies("Idle::queue", "", [&] { use(device.no_idle().queue()); });
   dies("Idle::tag", "", [&] { use(device.no_idle().tag()); });
   dies("Idle::header", "", [&] { use(device.no_idle().header()); });
   dies("Idle::data", "", [&] { use(device.no_idle().data()); });
 }
 
-TEST_F(UseOfMovedFromDeathTest, ConsumersOfIdle) {
+TEST_F(UseOfMovedFromDeathTest, EveryConsumerOfIdleNeedsARequest) {
   dies_here("Idle::start", "", [&] { use(device.no_idle().start()); });
   dies_here("Idle::fail", "", [&] { device.no_idle().fail(blkown::Status::resource); });
   dies_here("Idle::requeue", "", [&] { device.no_idle().requeue(); });
@@ -26,7 +26,7 @@ TEST_F(UseOfMovedFromDeathTest, ConsumersOfIdle) {
   dies_here("Idle::from_raw", "", [&] { use(Idle::from_raw(nullptr)); });
 }
 
-TEST_F(UseOfMovedFromDeathTest, AccessorsOfOwned) {
+TEST_F(UseOfMovedFromDeathTest, EveryAccessorOfOwnedNeedsARequest) {
   dies("Owned::queue", "", [&] { use(device.no_owned().queue()); });
   dies("Owned::tag", "", [&] { use(device.no_owned().tag()); });
   dies("Owned::header", "", [&] { use(device.no_owned().header()); });
@@ -37,7 +37,7 @@ TEST_F(UseOfMovedFromDeathTest, AccessorsOfOwned) {
   dies("Owned::operator->", "", [&] { use(device.no_owned_object()->member); });
 }
 
-TEST_F(UseOfMovedFromDeathTest, ConsumersOfOwned) {
+TEST_F(UseOfMovedFromDeathTest, EveryConsumerOfOwnedNeedsARequest) {
   dies_here("Owned::into_shared", "", [&] { use(device.no_owned().into_shared()); });
   dies_here("Owned::into_shared", "", [&] { use(device.no_owned_object().into_shared()); });
   dies_here("Owned::into_claim", "", [&] { use(device.no_owned().into_claim()); });
@@ -51,7 +51,7 @@ TEST_F(UseOfMovedFromDeathTest, ConsumersOfOwned) {
   dies_here("Owned::from_raw", "", [&] { use(Owned::from_raw(nullptr)); });
 }
 
-TEST_F(UseOfMovedFromDeathTest, AccessorsOfClaim) {
+TEST_F(UseOfMovedFromDeathTest, EveryAccessorOfClaimNeedsARequest) {
   dies("Claim::queue", "", [&] { use(device.no_claim().queue()); });
   dies("Claim::tag", "", [&] { use(device.no_claim().tag()); });
   dies("Claim::header", "", [&] { use(device.no_claim().header()); });
@@ -61,7 +61,7 @@ TEST_F(UseOfMovedFromDeathTest, AccessorsOfClaim) {
   dies_here("Claim::pin", "", [&] { use(device.no_claim().pin()); });
 }
 
-TEST_F(UseOfMovedFromDeathTest, ConsumersOfClaim) {
+TEST_F(UseOfMovedFromDeathTest, EveryConsumerOfClaimNeedsARequest) {
   dies_here("Claim::publish", "", [&] { device.no_claim().publish(take); });
   dies_here("Claim::publish", "", [&] { use(device.no_claim().publish(refuse)); });
   dies_here("Claim::release", "", [&] { device.no_claim().release(); });
@@ -73,7 +73,7 @@ TEST_F(UseOfMovedFromDeathTest, ConsumersOfClaim) {
   dies_here("Claim::from_raw", "", [&] { use(Claim::from_raw(nullptr)); });
 }
 
-TEST_F(UseOfMovedFromDeathTest, AccessorsOfARef) {
+TEST_F(UseOfMovedFromDeathTest, EveryAccessorOfARefNeedsARequest) {
   dies("ARef::queue", "", [&] { use(device.no_aref().queue()); });
   dies("ARef::tag", "", [&] { use(device.no_aref().tag()); });
   dies("ARef::header", "", [&] { use(device.no_aref().header()); });
@@ -83,7 +83,7 @@ TEST_F(UseOfMovedFromDeathTest, AccessorsOfARef) {
   dies("ARef::operator->", "", [&] { use(device.no_shared_object()->member); });
 }
 
-TEST_F(UseOfMovedFromDeathTest, CopiesOfARef) {
+TEST_F(UseOfMovedFromDeathTest, EveryCopyOfARefNeedsARequest) {
   dies("copy of ARef", "", [&] {
     const std::optional<ARef> empty{device.no_aref()};
     const std::optional<ARef> copy{empty};
@@ -99,7 +99,7 @@ TEST_F(UseOfMovedFromDeathTest, CopiesOfARef) {
   });
 }
 
-TEST_F(UseOfMovedFromDeathTest, ConsumersOfARef) {
+TEST_F(UseOfMovedFromDeathTest, EveryConsumerOfARefNeedsARequest) {
   const blkown::Cookie cookie = device.cookie();
   dies_here("ARef::into_raw", "", [&] { use(device.no_aref().into_raw()); });
   dies_here("ARef::from_raw", "", [&] { use(ARef::from_raw(nullptr)); });
@@ -109,7 +109,7 @@ TEST_F(UseOfMovedFromDeathTest, ConsumersOfARef) {
   dies_here("claim", "", [&] { use(blkown::claim(device.no_aref(), cookie)); });
 }
 
-TEST_F(UseOfMovedFromDeathTest, AccessorsOfEnded) {
+TEST_F(UseOfMovedFromDeathTest, EveryAccessorOfEndedNeedsARequest) {
   dies("Ended::queue", "", [&] { use(device.no_ended().queue()); });
   dies("Ended::tag", "", [&] { use(device.no_ended().tag()); });
   dies("Ended::status", "", [&] { use(device.no_ended().status()); });
@@ -117,7 +117,7 @@ TEST_F(UseOfMovedFromDeathTest, AccessorsOfEnded) {
   dies("Ended::data", "", [&] { use(device.no_ended().data()); });
 }
 
-TEST_F(UseOfMovedFromDeathTest, ConsumersOfEnded) {
+TEST_F(UseOfMovedFromDeathTest, EveryConsumerOfEndedNeedsARequest) {
   dies_here("Ended::release", "", [&] { device.no_ended().release(); });
   dies_here("Ended::release", "", [&] { device.no_ended().release(device.cache_of(1)); });
   dies_here("Ended::into_idle", "", [&] { use(device.no_ended().into_idle()); });

@@ -34,7 +34,7 @@ class NotCaughtDeathTest : public testing::Test {
       {.depth = 2, .layout = blkown::CookieLayout::nbd()}, {&print_end, nullptr}))};
 };
 
-TEST_F(NotCaughtDeathTest, InSomeBranches) {
+TEST_F(NotCaughtDeathTest, WhatSomeBranchesGaveAwayIsEndedOnce) {
   ends_once("in_one_branch", [&] { not_caught::in_one_branch(owned(), true); });
   ends_once("in_one_case", [&] { not_caught::in_one_case(owned(), 0); });
   ends_once("by_fallthrough", [&] { not_caught::by_fallthrough(owned(), 0); });
@@ -43,7 +43,7 @@ TEST_F(NotCaughtDeathTest, InSomeBranches) {
   ends_once("behind_and", [&] { not_caught::behind_and(owned(), true); });
 }
 
-TEST_F(NotCaughtDeathTest, InsideAnotherObject) {
+TEST_F(NotCaughtDeathTest, WhatIsInsideAnotherObjectIsEndedOnce) {
   ends_once("in_a_member", [&] { not_caught::in_a_member(owned()); });
   ends_once("in_an_optional", [&] { not_caught::in_an_optional(owned()); });
   ends_once("in_an_expected", [&] { not_caught::in_an_expected(owned()); });
@@ -52,7 +52,7 @@ TEST_F(NotCaughtDeathTest, InsideAnotherObject) {
   ends_once("in_a_structured_binding", [&] { not_caught::in_a_structured_binding(owned()); });
 }
 
-TEST_F(NotCaughtDeathTest, UnderAnotherName) {
+TEST_F(NotCaughtDeathTest, WhatHasAnotherNameIsEndedOnce) {
   ends_once("captured_by_reference", [&] { not_caught::captured_by_reference(owned()); });
   ends_once("captured_by_value", [&] { not_caught::captured_by_value(owned()); });
   ends_once("under_another_name", [&] { not_caught::under_another_name(owned()); });

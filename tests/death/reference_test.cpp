@@ -14,14 +14,14 @@ using Value = blkown::RefValue<blkown::Word>;
 class NoReferenceDeathTest : public ViolationTest<blkown::Violation::no_reference> {};
 class ReferenceOverflowDeathTest : public ViolationTest<blkown::Violation::reference_overflow> {};
 
-TEST_F(NoReferenceDeathTest, Drop) {
+TEST_F(NoReferenceDeathTest, AForgedReferenceIsNotDropped) {
   dies("drop of ARef", request_in("count 0"), [&] { use(device.ended_aref()); });
   dies("drop of ARef", request_in("count 0 owned"), [&] { use(device.owned_aref()); });
   dies("drop of ARef", published_in("count 1"), [&] { use(device.parked_aref()); });
   dies("drop of ARef", published_in("count 2 claimed"), [&] { use(device.claimed_aref()); });
 }
 
-TEST_F(NoReferenceDeathTest, DropOfMoreReferencesThanThereAre) {
+TEST_F(NoReferenceDeathTest, NoMoreReferencesAreDroppedThanThereAre) {
   dies("drop of ARef", published_in("count 1"), [&] {
     const ARef right = device.aref();
     ARef copy{right};
@@ -32,14 +32,14 @@ TEST_F(NoReferenceDeathTest, DropOfMoreReferencesThanThereAre) {
   });
 }
 
-TEST_F(NoReferenceDeathTest, Copy) {
+TEST_F(NoReferenceDeathTest, AForgedReferenceIsNotCopied) {
   const auto copy_of = [](ARef forged) { const ARef copy{forged}; };
   dies("copy of ARef", request_in("count 0"), [&] { copy_of(device.ended_aref()); });
   dies("copy of ARef", request_in("count 0 owned"), [&] { copy_of(device.owned_aref()); });
   dies("copy of ARef", published_in("count 1"), [&] { copy_of(device.parked_aref()); });
 }
 
-TEST_F(NoReferenceDeathTest, CopyOverAnother) {
+TEST_F(NoReferenceDeathTest, AForgedReferenceIsNotCopiedOverAnother) {
   dies("copy of ARef", published_in("count 1"), [&] {
     const ARef forged = device.parked_aref();
     ARef other = ARef::from_raw(device.aref_of_another_request().into_raw());
@@ -47,18 +47,19 @@ TEST_F(NoReferenceDeathTest, CopyOverAnother) {
   });
 }
 
-TEST_F(NoReferenceDeathTest, TryFromShared) {
-  const std::string about = published_in("count 1");
-  const auto from = [](ARef&& aref, blkown::Place where = blkown::Place::current()) {
-    use(Owned::try_from_shared(std::move(aref), where));
-  };
-  dies_here("Owned::try_from_shared", about, [&] { from(device.parked_aref()); });
-  dies_here("Owned::try_from_shared", request_in("count 0"), [&] { from(device.ended_aref()); });
+TEST_F(NoReferenceDeathTest, AForgedReferenceDoesNotBecomeAnOwned) {
+  const std::string operation = "Owned::try_from_shared";
+  const std::string parked = published_in("count 1");
+  dies_here(operation, parked, [&] { use(Owned::try_from_shared(device.parked_aref())); });
+  const std::string ended = request_in("count 0");
+  dies_here(operation, ended, [&] { use(Owned::try_from_shared(device.ended_aref())); });
+  const std::string owned = request_in("count 0 owned");
+  dies_here(operation, owned, [&] { use(Owned::try_from_shared(device.owned_aref())); });
 }
 
-TEST_F(NoReferenceDeathTest, DropOrOwn) {
-  const std::string about = published_in("count 1");
-  dies_here("drop_or_own", about, [&] { use(blkown::drop_or_own(device.parked_aref())); });
+TEST_F(NoReferenceDeathTest, AForgedReferenceIsNeitherDroppedNorOwned) {
+  const std::string parked = published_in("count 1");
+  dies_here("drop_or_own", parked, [&] { use(blkown::drop_or_own(device.parked_aref())); });
   const std::string ended = request_in("count 0");
   dies_here("drop_or_own", ended, [&] { use(blkown::drop_or_own(device.ended_aref())); });
 }
@@ -78,7 +79,7 @@ std::string limit(const std::string& flags) {
   return "count " + std::to_string(Value::count_limit) + flags;
 }
 
-TEST_F(ReferenceOverflowDeathTest, CopyAtTheLimit) {
+TEST_F(ReferenceOverflowDeathTest, NoCopyIsMadeAtTheLimit) {
   dies("copy of ARef", published_in(limit("")), [&] {
     const ARef aref = device.aref();
     write_count(aref.header(), Value::count_limit);
@@ -91,7 +92,7 @@ TEST_F(ReferenceOverflowDeathTest, CopyAtTheLimit) {
   });
 }
 
-TEST_F(ReferenceOverflowDeathTest, PinAtTheLimit) {
+TEST_F(ReferenceOverflowDeathTest, NoPinIsMadeAtTheLimit) {
   const auto claim_at = [&](blkown::Word count) {
     Claim claim = device.claim();
     use(claim.pin().into_raw());
@@ -108,7 +109,7 @@ TEST_F(ReferenceOverflowDeathTest, PinAtTheLimit) {
 }
 
 #if BLKOWN_WORD_BITS == 32
-TEST_F(ReferenceOverflowDeathTest, CopiesUpToTheLimit) {
+TEST_F(ReferenceOverflowDeathTest, CopiesAreMadeUpToTheLimit) {
   static_assert(Value::count_limit == 4096);
   dies("copy of ARef", published_in("count 4096"), [&] {
     const ARef aref = device.aref();
@@ -116,7 +117,7 @@ TEST_F(ReferenceOverflowDeathTest, CopiesUpToTheLimit) {
   });
 }
 
-TEST_F(ReferenceOverflowDeathTest, PinsUpToTheLimit) {
+TEST_F(ReferenceOverflowDeathTest, PinsAreMadeUpToTheLimit) {
   const auto pin_for_ever = [&](blkown::Place where = blkown::Place::current()) {
     Claim claim = device.claim();
     while (true) use(claim.pin(where).into_raw());

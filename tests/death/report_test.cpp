@@ -64,7 +64,7 @@ class IdleDropped : public ReportTest {
   static constexpr const char* text = "an Idle was dropped without being started: drop of Idle";
 };
 
-TEST_F(ClaimDropped, FoundByItsCompletion) {
+TEST_F(ClaimDropped, AfterItsCompletion) {
   use(device.claim());
   EXPECT_EQ(reports(), std::vector{text + published_in("count 0 owned")});
   expect_one_end_and_the_tag_free();

@@ -16,7 +16,7 @@ class ReleaseOfUnpublishedDeathTest
     : public ViolationTest<blkown::Violation::release_of_unpublished> {};
 class RestartOfEndedDeathTest : public ViolationTest<blkown::Violation::restart_of_ended> {};
 
-TEST_F(NotIdleDeathTest, StartedIdle) {
+TEST_F(NotIdleDeathTest, AnIdleIsStartedOnce) {
   const std::string about = request_in("count 0 owned");
   dies_here("Idle::start", about, [&] { use(device.started_idle().start()); });
   dies_here("Idle::fail", about, [&] { device.started_idle().fail(blkown::Status::resource); });
@@ -27,18 +27,18 @@ TEST_F(NotIdleDeathTest, StartedIdle) {
   });
 }
 
-TEST_F(NotIdleDeathTest, IdleOfAnIoInFlight) {
+TEST_F(NotIdleDeathTest, AnIoInFlightIsNotStarted) {
   dies_here("Idle::start", published_in("count 1"), [&] { use(device.parked_idle().start()); });
 }
 
-TEST_F(NotOwnedDeathTest, EndedTwice) {
+TEST_F(NotOwnedDeathTest, AnIoIsEndedOnce) {
   const std::string about = request_in("count 0");
   dies_here("Owned::end", about, [&] { device.ended_owned().end(blkown::Status::io_error); });
   dies_here("Owned::end_ok", about, [&] { device.ended_owned().end_ok(); });
   dies_here("Owned::requeue", about, [&] { device.ended_owned().requeue(); });
 }
 
-TEST_F(NotOwnedDeathTest, GivenOnAfterItsEnd) {
+TEST_F(NotOwnedDeathTest, AnEndedIoIsNotGivenOn) {
   const std::string about = request_in("count 0");
   dies_here("Owned::into_shared", about, [&] { use(device.ended_owned().into_shared()); });
   dies_here("Owned::publish", about, [&] { device.ended_owned().publish(take); });
@@ -47,24 +47,29 @@ TEST_F(NotOwnedDeathTest, GivenOnAfterItsEnd) {
   dies("drop of Owned", about, [&] { use(device.ended_owned()); });
 }
 
-TEST_F(NotOwnedDeathTest, EndedWhileShared) {
+TEST_F(NotOwnedDeathTest, ASharedIoIsNotEndedByAnOwned) {
   const std::string about = published_in("count 2");
   dies_here("Owned::end_ok", about, [&] { device.shared_owned().end_ok(); });
 }
 
-TEST_F(NotClaimedDeathTest, EndedTwice) {
+TEST_F(NotClaimedDeathTest, AnIoIsEndedOnce) {
   const std::string about = published_in("count 0");
   dies_here("Claim::end", about, [&] { device.ended_claim().end(blkown::Status::io_error); });
   dies_here("Claim::end_ok", about, [&] { device.ended_claim().end_ok(); });
   dies_here("Claim::requeue", about, [&] { device.ended_claim().requeue(); });
 }
 
-TEST_F(NotClaimedDeathTest, EndedTwiceWhilePinned) {
+TEST_F(NotClaimedDeathTest, APinnedClaimEndsItsIoOnce) {
   const std::string about = published_in("count 2 finished");
   dies_here("Claim::end_ok", about, [&] { device.finished_claim().end_ok(); });
 }
 
-TEST_F(NotClaimedDeathTest, GivenOnAfterItsEnd) {
+TEST_F(NotClaimedDeathTest, AForgedReferenceGivesNoClaim) {
+  const std::string about = published_in("count 1 claimed");
+  dies_here("Claim::end_ok", about, [&] { device.claim_of_a_forged_aref().end_ok(); });
+}
+
+TEST_F(NotClaimedDeathTest, AnEndedIoIsNotGivenOn) {
   const std::string about = published_in("count 0");
   dies_here("Claim::pin", about, [&] { use(device.ended_claim().pin()); });
   dies_here("Claim::publish", about, [&] { device.ended_claim().publish(take); });
@@ -77,7 +82,7 @@ TEST_F(NotClaimedDeathTest, GivenOnAfterItsEnd) {
   });
 }
 
-TEST_F(ReleaseOfUnpublishedDeathTest, ClaimOfAnOwned) {
+TEST_F(ReleaseOfUnpublishedDeathTest, AClaimOfAnOwnedIsNotReleased) {
   const std::string alone = request_in("count 0 owned");
   dies_here("Claim::release", alone, [&] { device.unpublished_claim().release(); });
   const std::string pinned = request_in("count 3 claimed");
@@ -85,17 +90,17 @@ TEST_F(ReleaseOfUnpublishedDeathTest, ClaimOfAnOwned) {
   expect_silence([&] { device.claim().release(); });
 }
 
-TEST_F(ReleaseOfUnpublishedDeathTest, ClaimThatWentThroughC) {
+TEST_F(ReleaseOfUnpublishedDeathTest, NorIfItWentThroughC) {
   const std::string about = request_in("count 0 owned");
   dies_here("Claim::release", about, [&] { device.claim_through_c().release(); });
 }
 
-TEST_F(ReleaseOfUnpublishedDeathTest, ClaimThatIntoOwnedGaveBack) {
+TEST_F(ReleaseOfUnpublishedDeathTest, NorIfIntoOwnedGaveItBack) {
   const std::string about = request_in("count 3 claimed");
   dies_here("Claim::release", about, [&] { device.claim_given_back().release(); });
 }
 
-TEST_F(RestartOfEndedDeathTest, IoThatEndedWithAStatus) {
+TEST_F(RestartOfEndedDeathTest, AnIoThatEndedWithAStatusIsOver) {
   const std::string about = request_in("count 0");
   dies_here("Ended::into_idle", about, [&] { use(device.ended().into_idle()); });
   expect_silence([&] {

@@ -14,12 +14,12 @@ class TagCacheOfOtherDeathTest : public ViolationTest<blkown::Violation::tag_cac
 class TagCacheAliveDeathTest : public ViolationTest<blkown::Violation::tag_cache_alive> {};
 class RequestAliveDeathTest : public ViolationTest<blkown::Violation::request_alive> {};
 
-TEST_F(TagNotTakenDeathTest, Release) {
+TEST_F(TagNotTakenDeathTest, AFreeTagIsNotReleased) {
   const std::string about = request_in("count 0");
   dies_here("Ended::release", about, [&] { device.freed_ended().release(); });
 }
 
-TEST_F(TagNotTakenDeathTest, Drop) {
+TEST_F(TagNotTakenDeathTest, NorByADrop) {
   dies("drop of Ended", request_in("count 0"), [&] { use(device.freed_ended()); });
   dies("drop of Ended", request_in("count 0"), [&] {
     device.list.push_back(device.freed_ended());
@@ -27,14 +27,14 @@ TEST_F(TagNotTakenDeathTest, Drop) {
   });
 }
 
-TEST_F(TagNotTakenDeathTest, ReleaseToACacheThatKeepsNothing) {
+TEST_F(TagNotTakenDeathTest, NorToACacheThatKeepsNothing) {
   dies("giving tags back", ", queue 1", [&] {
     blkown::TagCache cache = device.set->tag_cache(1, 0);
     device.freed_ended().release(cache);
   });
 }
 
-TEST_F(TagNotTakenDeathTest, CacheThatKeepsATagTwice) {
+TEST_F(TagNotTakenDeathTest, NorByACacheThatKeepsItTwice) {
   dies("giving tags back", ", queue 1", [&] {
     blkown::TagCache cache = device.set->tag_cache(1, 2);
     device.freed_ended().release(cache);
@@ -46,7 +46,7 @@ TEST_F(TagNotTakenDeathTest, CacheThatKeepsATagTwice) {
   });
 }
 
-TEST_F(NoSuchQueueDeathTest, EveryOperationThatTakesAQueue) {
+TEST_F(NoSuchQueueDeathTest, EveryOperationChecksItsQueue) {
   const auto visit = [](const ARef&, const blkown::Cookie&) {};
   TagSet& set = *device.set;
   dies_here("TagSet::tag_cache", ", queue 2", [&] { use(set.tag_cache(2)); });
@@ -56,7 +56,7 @@ TEST_F(NoSuchQueueDeathTest, EveryOperationThatTakesAQueue) {
   dies_here("TagSet::allocate", ", queue 2", [&] { use(set.allocate(2, device.cache_of(1))); });
 }
 
-TEST_F(TagCacheOfOtherDeathTest, Allocate) {
+TEST_F(TagCacheOfOtherDeathTest, AllocateTakesAnOwnCache) {
   TagSet& set = *device.set;
   const std::string operation = "TagSet::allocate";
   dies_here(operation, ", queue 1", [&] { use(set.allocate(1, device.cache_of(0))); });
@@ -64,7 +64,7 @@ TEST_F(TagCacheOfOtherDeathTest, Allocate) {
   dies_here(operation, ", queue 1", [&] { use(set.allocate(1, device.moved_from_cache())); });
 }
 
-TEST_F(TagCacheOfOtherDeathTest, Release) {
+TEST_F(TagCacheOfOtherDeathTest, ReleaseTakesAnOwnCache) {
   const std::string operation = "Ended::release";
   dies_here(operation, ", queue 1", [&] { device.ended().release(device.cache_of(0)); });
   dies_here(operation, ", queue 1", [&] { device.ended().release(device.cache_of_other_set()); });
@@ -72,7 +72,7 @@ TEST_F(TagCacheOfOtherDeathTest, Release) {
   expect_silence([&] { device.ended().release(device.cache_of(1)); });
 }
 
-TEST_F(TagCacheAliveDeathTest, Destruction) {
+TEST_F(TagCacheAliveDeathTest, ATagSetIsNotDestroyedWithACache) {
   dies("destruction of TagSet", ", queue 1", [&] {
     use(device.cache_of(1));
     device.set.reset();
@@ -84,7 +84,7 @@ TEST_F(TagCacheAliveDeathTest, Destruction) {
   });
 }
 
-TEST_F(TagCacheAliveDeathTest, CacheThatMoved) {
+TEST_F(TagCacheAliveDeathTest, NorWithOneThatMoved) {
   dies("destruction of TagSet", ", queue 1", [&] {
     use(device.moved_from_cache());
     device.cache.reset();
@@ -92,14 +92,14 @@ TEST_F(TagCacheAliveDeathTest, CacheThatMoved) {
   });
 }
 
-TEST_F(TagCacheAliveDeathTest, AssignmentOverTheTagSet) {
+TEST_F(TagCacheAliveDeathTest, NorAssignedOver) {
   dies("destruction of TagSet", ", queue 0", [&] {
     use(device.cache_of(0));
     *device.set = std::move(device.other_set());
   });
 }
 
-TEST_F(RequestAliveDeathTest, EveryStateInWhichARequestCanBe) {
+TEST_F(RequestAliveDeathTest, ATagSetIsNotDestroyedWithARequestInAnyState) {
   const std::string operation = "destruction of TagSet";
   const auto destroyed_with = [&](auto handle) {
     use(std::move(handle).into_raw());
@@ -115,7 +115,7 @@ TEST_F(RequestAliveDeathTest, EveryStateInWhichARequestCanBe) {
        [&] { destroyed_with(device.finished_claim()); });
 }
 
-TEST_F(RequestAliveDeathTest, EndedThatNobodyReleased) {
+TEST_F(RequestAliveDeathTest, NorWithAnEndedThatNobodyReleased) {
   dies("destruction of TagSet", request_in("count 0"), [&] {
     device.list.push_back(device.ended());
     device.set.reset();
@@ -126,7 +126,7 @@ TEST_F(RequestAliveDeathTest, EndedThatNobodyReleased) {
   });
 }
 
-TEST_F(RequestAliveDeathTest, AssignmentOverTheTagSet) {
+TEST_F(RequestAliveDeathTest, NorAssignedOver) {
   dies("destruction of TagSet", request_in("count 0 owned"), [&] {
     use(device.owned().into_raw());
     *device.set = std::move(device.other_set());

@@ -98,8 +98,10 @@ class PipeRing {
 TEST(UringCopyDevice, ATimeLimitCancelsAReadThatWaits) {
   const PipeRing ring{1};
   if (ring.device() == nullptr) return;
+  const auto begin = std::chrono::steady_clock::now();
   EXPECT_TRUE(ring.device()->issue(ring.read(20), 5).has_value());
   const auto results = ring.results(2);
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds{20});
   EXPECT_EQ(results.at(name_of(Entry::io, 5)), -ECANCELED);
   EXPECT_EQ(results.at(name_of(Entry::link_timeout, 5)), -ETIME);
 }

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "effort.hpp"
+#include "meeting.hpp"
 #include "race.hpp"
 #include "reuse.hpp"
 
@@ -39,7 +40,7 @@ class EndedTransitions : public Reuse {
         }
       }
       back += take_back();
-      pause(random, submitted + back == before);
+      if (submitted + back == before) wait_a_little(random);
     }
     over.store(true, std::memory_order_relaxed);
   }
@@ -49,8 +50,10 @@ class EndedTransitions : public Reuse {
   void complete_all(Random& random, Finish finish) {
     while (!over.load(std::memory_order_relaxed)) {
       auto right = tags.claim(0, any_cookie(random));
-      pause(random, !right.has_value());
-      if (!right.has_value()) continue;
+      if (!right.has_value()) {
+        wait_a_little(random);
+        continue;
+      }
       expect_named(*right);
       finish(std::move(*right));
     }
@@ -107,10 +110,11 @@ TEST_F(EndedTransitions, AListOverAReleaseAcquireSlotHandsTheEndedOver) {
     thread_list = &mine;
     while (!over.load(std::memory_order_relaxed)) {
       auto right = tags.claim(0, any_cookie(random));
-      pause(random, !right.has_value());
       if (right.has_value()) {
         expect_named(*right);
         std::move(*right).end_ok();
+      } else {
+        wait_a_little(random);
       }
       if (!mine.empty() && !full.load(std::memory_order_acquire)) {
         slot.append(std::move(mine));

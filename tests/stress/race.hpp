@@ -45,7 +45,7 @@ using EndedList = blkown::EndedList<Rq>;
 class Race : public ::testing::Test {
  protected:
   // Rounds of each test.
-  [[nodiscard]] static std::uint64_t rounds() { return scaled(15'000, 2'500); }
+  [[nodiscard]] static std::uint64_t rounds() { return scaled(8'000, 2'500); }
 
   /// A new I/O, with the round's number in its data.
   [[nodiscard]] Owned start() {
@@ -91,7 +91,7 @@ class Race : public ::testing::Test {
   [[nodiscard]] auto look_up_until(LookUp look_up, Over over) {
     auto found = look_up();
     for (unsigned tries = 1; !found.has_value() && !over(found.error().reason); ++tries) {
-      if (tries % 64 == 0) std::this_thread::yield();
+      if (tries % 512 == 0) std::this_thread::yield();
       found = look_up();
     }
     return found;

@@ -19,8 +19,8 @@
 #include <utility>
 
 #include "effort.hpp"
+#include "meeting.hpp"
 #include "race.hpp"
-#include "rounds.hpp"
 
 namespace stress {
 
@@ -29,7 +29,7 @@ class Reuse : public ::testing::Test {
   static constexpr std::uint32_t depth = 4;
 
   /// I/Os of each submitter.
-  [[nodiscard]] static std::uint64_t ios() { return scaled(20'000, 5'000); }
+  [[nodiscard]] static std::uint64_t ios() { return scaled(30'000, 5'000); }
 
   /// Runs each part in a thread of its own; all begin together.
   template <class... Parts>
@@ -47,18 +47,14 @@ class Reuse : public ::testing::Test {
     for (std::thread& thread : threads) thread.join();
   }
 
-  [[nodiscard]] Idle allocate(blkown::TagCache& cache) {
+  [[nodiscard]] Idle allocate(blkown::TagCache& cache, Random& random) {
+    if (auto idle = tags.allocate(0, cache)) return std::move(*idle);
+    // A context that waits lets the others' caches give way.
+    const auto waiting = tags.wait_for_tag(0);
     for (;;) {
       if (auto idle = tags.allocate(0, cache)) return std::move(*idle);
-      // A context that waits lets the others' caches give way.
-      const auto waiting = tags.wait_for_tag(0);
-      std::this_thread::yield();
+      wait_a_little(random);
     }
-  }
-
-  /// A thread that found nothing to do lets the others go on, and now and then one that did.
-  static void pause(Random& random, bool found_nothing) {
-    if (found_nothing || random.one_in(16)) std::this_thread::yield();
   }
 
   /// A new holder of the data: plain, so that a missing order shows.

@@ -14,10 +14,10 @@
 #include <atomic>
 #include <blkown/blkown.hpp>
 #include <cstdint>
-#include <thread>
 #include <utility>
 
 #include "effort.hpp"
+#include "meeting.hpp"
 #include "race.hpp"
 #include "reuse.hpp"
 
@@ -28,9 +28,9 @@ TEST_F(Reuse, OverTheBitmapTheNextLifeSeesTheLast) {
   const auto part = [this](Random& random) {
     auto cache = tags.tag_cache(0, 0);
     for (std::uint64_t i = 0; i != ios(); ++i) {
-      auto owned = allocate(cache).start();
+      auto owned = allocate(cache, random).start();
       touch(owned);
-      pause(random, false);
+      dawdle(random);
       std::move(owned).end_ok();
     }
   };
@@ -44,9 +44,9 @@ TEST_F(Reuse, ThroughTagCachesTheNextLifeSeesTheLast) {
     auto cache = tags.tag_cache(0, 2);
     thread_cache = &cache;
     for (std::uint64_t i = 0; i != ios(); ++i) {
-      auto owned = allocate(cache).start();
+      auto owned = allocate(cache, random).start();
       touch(owned);
-      pause(random, false);
+      dawdle(random);
       std::move(owned).end_ok();
       if (random.one_in(4)) cache.flush();
     }
@@ -60,10 +60,13 @@ TEST_F(Reuse, OfAHandedOverTagTheNextLifeSeesTheLast) {
   const auto part = [this](Random& random) {
     for (std::uint64_t i = 0; i != ios();) {
       auto idle = tags.hand_over(0, blkown::Tag{random.below(depth)});
-      if (!idle) continue;
+      if (!idle) {
+        wait_a_little(random);
+        continue;
+      }
       auto owned = std::move(*idle).start();
       touch(owned);
-      pause(random, false);
+      dawdle(random);
       std::move(owned).end_ok();
       ++i;
     }
@@ -82,15 +85,18 @@ TEST_F(Reuse, AScanMeetsTheIosThatItsCookiesName) {
     ended.fetch_add(1, std::memory_order_relaxed);
   };
   const auto all_ended = [&] { return ended.load(std::memory_order_relaxed) == ios(); };
-  const auto submitter = [&](Random&) {
+  const auto submitter = [&](Random& random) {
     auto cache = tags.tag_cache(0, 0);
-    for (std::uint64_t i = 0; i != ios(); ++i) publish(allocate(cache));
+    for (std::uint64_t i = 0; i != ios(); ++i) publish(allocate(cache, random));
   };
   const auto completer = [&](Random& random) {
     while (!all_ended()) {
       auto right = tags.claim(0, any_cookie(random));
-      pause(random, !right.has_value());
-      if (right.has_value()) end_named(*right);
+      if (right.has_value()) {
+        end_named(*right);
+      } else {
+        wait_a_little(random);
+      }
     }
   };
   const auto scanner = [&](Random& random) {
@@ -103,7 +109,7 @@ TEST_F(Reuse, AScanMeetsTheIosThatItsCookiesName) {
         EXPECT_EQ(right->cookie(), cookie);
         end_named(*right);
       });
-      pause(random, true);
+      wait_a_little(random);
     }
   };
   run(submitter, completer, scanner, scanner);
@@ -117,13 +123,13 @@ TEST_F(Reuse, ALateCookieNeverNamesTheNextLife) {
     auto cache = tags.tag_cache(0, 0);
     for (std::uint64_t i = 0; i != ios(); ++i) {
       blkown::Cookie made;
-      auto owned = allocate(cache).start();
+      auto owned = allocate(cache, random).start();
       owned.data().generation = owned.next_cookie().generation.value;
       std::move(owned).publish([&](blkown::Cookie cookie) {
         made = cookie;
         issue(cookie);
       });
-      pause(random, false);
+      dawdle(random);
       auto right = tags.claim(0, made.value);
       if (!right.has_value()) continue;
       expect_named(*right);
@@ -136,7 +142,7 @@ TEST_F(Reuse, ALateCookieNeverNamesTheNextLife) {
     while (!over.load(std::memory_order_relaxed)) {
       if (random.one_in(8)) kept = any_cookie(random);
       auto right = tags.claim(0, kept);
-      pause(random, false);
+      dawdle(random);
       if (!right.has_value()) continue;
       EXPECT_EQ(right->cookie().value, kept);
       expect_named(*right);
@@ -153,9 +159,9 @@ TEST_F(Reuse, ATagCacheMovesBetweenThreads) {
   auto cache = tags.tag_cache(0, depth);
   std::atomic<unsigned> turn{0};
   const auto part = [&](unsigned mine) {
-    return [&, mine](Random&) {
+    return [&, mine](Random& random) {
       for (std::uint64_t i = 0; i != ios(); ++i) {
-        while (turn.load(std::memory_order_acquire) != mine) std::this_thread::yield();
+        while (turn.load(std::memory_order_acquire) != mine) wait_a_little(random);
         blkown::TagCache here = std::move(cache);
         thread_cache = &here;
         auto owned = std::move(*tags.allocate(0, here)).start();

@@ -12,44 +12,13 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <thread>
 
 #include "effort.hpp"
+#include "meeting.hpp"
 
 namespace stress {
-
-/// Lets threads go at the same moment, again and again.
-class SpinBarrier {
- public:
-  explicit SpinBarrier(unsigned parties) noexcept : parties_{parties} {}
-
-  void arrive_and_wait() noexcept {
-    const unsigned phase = phase_.load(std::memory_order_relaxed);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == parties_) {
-      arrived_.store(0, std::memory_order_relaxed);
-      phase_.store(phase + 1, std::memory_order_release);
-      return;
-    }
-    // There may be more threads than cores: one that waits long gives its core away.
-    for (unsigned spins = 1; phase_.load(std::memory_order_acquire) == phase; ++spins) {
-      if (spins % 256 == 0) std::this_thread::yield();
-    }
-  }
-
- private:
-  const unsigned parties_;
-  alignas(64) std::atomic<unsigned> arrived_{0};
-  alignas(64) std::atomic<unsigned> phase_{0};
-};
-
-/// Passes a few to a few hundred cycles, so that the parts of a round meet in every order.
-inline void dawdle(Random& random) {
-  // Most delays are short: the windows of the races are.
-  const std::uint32_t most = 1U << random.below(10);
-  for (std::uint32_t left = random.below(most); left != 0; --left) asm volatile("");
-}
 
 /// Plays the round `count` times, or until an expectation fails. Each part is called as
 /// part(Random&); the first one runs in the thread that also calls set_up() and look().

@@ -23,7 +23,7 @@
 #include <vector>
 
 #include "effort.hpp"
-#include "rounds.hpp"
+#include "meeting.hpp"
 
 namespace stress {
 namespace {
@@ -107,7 +107,7 @@ class TagExhaustion : public ::testing::TestWithParam<Shortage>, protected TagUs
 TEST_P(TagExhaustion, GivesNoTagTwiceAndLosesNone) {
   constexpr unsigned contexts = 4;
   const auto [depth, capacity, keeps] = GetParam();
-  const std::uint64_t steps = scaled(60'000, 15'000);
+  const std::uint64_t steps = scaled(300'000, 20'000);
   Tags tags = make_tags(depth);
   std::array<std::uint64_t, contexts> had{};
   SpinBarrier barrier{contexts};
@@ -117,7 +117,7 @@ TEST_P(TagExhaustion, GivesNoTagTwiceAndLosesNone) {
     std::vector<Idle> kept;
     barrier.arrive_and_wait();
     for (std::uint64_t step = 0; step != steps; ++step) {
-      if (random.one_in(64)) std::this_thread::yield();
+      if (random.one_in(4096)) std::this_thread::yield();
       if (random.one_in(256)) cache.flush();
       if (kept.size() < keeps && random.one_in(2)) {
         if (auto idle = tags.allocate(0, cache)) {

@@ -11,17 +11,21 @@
 #include <cstdint>
 #include <expected>
 #include <optional>
-#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "effort.hpp"
 #include "hostile_values.hpp"
+#include "meeting.hpp"
 #include "traffic_driver.hpp"
 #include "traffic_world.hpp"
 
 namespace stress {
+
+// A 32-bit word saturates at 4096 references, which a hoarder makes. A 64-bit word does at 2^28:
+// that many handles are not made here, so there the reason cannot occur.
+inline constexpr bool can_saturate = BLKOWN_WORD_BITS == 32;
 
 /// How often a lookup gave what; index 0, LookupReason::none, counts the requests had.
 using ReasonCounts = std::array<std::uint64_t, blkown::lookup_reason_count>;
@@ -41,7 +45,7 @@ class Actor : public Driver {
   void step() {
     const std::uint32_t queue = random.below(world.tags().queue_count());
     if (random.one_in(16)) drop_one();
-    if (blkown::CookieLayout::widest_generation_bits == 16 && random.one_in(1024)) {
+    if (can_saturate && random.one_in(world.saturations() == 0 ? 256 : 4096)) {
       hoard(queue);
     } else if (random.one_in(16)) {
       scan(queue);
@@ -73,6 +77,7 @@ class Actor : public Driver {
       const char* const wrong =
           objection(layout, tags.queue_count(), tags.depth(), arrival, found.error());
       if (wrong != nullptr) world.complain(wrong, arrival.queue, tag);
+      if (found.error().reason == blkown::LookupReason::saturated) world.count_saturation();
       return found.error().reason;
     }
     if (refusal_by_value(layout, tags.queue_count(), tags.depth(), arrival) !=
@@ -99,7 +104,7 @@ class Actor : public Driver {
       idle = world.tags().allocate(queue, caches_[queue]);
       if (!idle && random.one_in(8)) {
         const auto waiting = world.tags().wait_for_tag(queue);
-        std::this_thread::yield();
+        wait_a_little(random);
         idle = world.tags().allocate(queue, caches_[queue]);
       }
       if (!idle) return std::nullopt;
@@ -151,7 +156,8 @@ class Actor : public Driver {
     });
   }
 
-  /// Makes references to an I/O up to the word's limit, as far as others let it, and holds them.
+  /// Makes references to an I/O up to the word's limit, as far as others let it, and holds them
+  /// until somebody has met that, or for a while.
   void hoard(std::uint32_t queue) {
     std::optional<Owned> owned = begin(queue);
     if (!owned) return;
@@ -168,7 +174,10 @@ class Actor : public Driver {
       references.push_back(std::move(*more));
     }
     world.issue(cookie, random);
-    for (std::uint32_t times = 0; times != 64; ++times) std::this_thread::yield();
+    const std::uint64_t before = world.saturations();
+    for (unsigned waits = 0; waits != 4000 && world.saturations() == before; ++waits) {
+      wait_a_little(random);
+    }
   }
 
   std::vector<blkown::TagCache> caches_;

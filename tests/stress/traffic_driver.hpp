@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "effort.hpp"
+#include "meeting.hpp"
 #include "traffic_world.hpp"
 
 namespace stress {
@@ -30,11 +31,8 @@ class Driver {
   Driver(const Driver&) = delete;
   Driver& operator=(const Driver&) = delete;
 
-  /// Lets the others go on, whatever this thread may have kept from them.
-  void rest() {
-    drop_one();
-    std::this_thread::yield();
-  }
+  /// Lets go of a pin that is kept: it may be what others wait for.
+  void drop_one() { drop(kept_[random.below(kept_count)]); }
 
   /// Gives back all that this thread has kept.
   void retire() {
@@ -80,7 +78,8 @@ class Driver {
       world.complain("the right to an I/O that has ended", io.queue, io.tag);
     }
     // Some keep it long enough for others to meet it.
-    if (random.one_in(8)) std::this_thread::yield();
+    if (random.one_in(8)) dawdle(random);
+    if (random.one_in(512)) std::this_thread::yield();
     return io;
   }
   /// The holder is done, before it gives the handle away.
@@ -106,9 +105,6 @@ class Driver {
     drop(place);
     place.emplace(std::move(pin), serial);
   }
-
-  /// Lets go of one that is kept.
-  void drop_one() { drop(kept_[random.below(kept_count)]); }
 
   void drop(std::optional<Kept>& kept) {
     if (!kept) return;
@@ -239,7 +235,7 @@ class Driver {
       stamp(handle, io);
       auto result = std::move(handle).publish([this](blkown::Cookie made) {
         world.learn(made);
-        if (random.one_in(4)) std::this_thread::yield();
+        dawdle(random);
         return std::expected<void, int>{std::unexpected(1)};
       });
       if (result.error().claim) refused(std::move(*result.error().claim), cookie);

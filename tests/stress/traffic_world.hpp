@@ -127,6 +127,12 @@ class World {
       ADD_FAILURE() << what << ": queue " << queue << " tag " << tag.value << ", seed " << seed();
     }
   }
+  /// How often a lookup met a request at the word's limit.
+  void count_saturation() noexcept { saturations_.fetch_add(1, std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t saturations() const noexcept {
+    return saturations_.load(std::memory_order_relaxed);
+  }
+
   [[nodiscard]] bool broken() const noexcept { return broken_.load(std::memory_order_relaxed); }
 
   /// Where the running thread keeps its free tags, one cache for each queue; null: nowhere.
@@ -211,6 +217,7 @@ class World {
   std::mutex requeued_mutex_;
   std::atomic<std::uint64_t> ended_{0};
   std::atomic<std::uint64_t> complaints_{0};
+  std::atomic<std::uint64_t> saturations_{0};
   std::atomic<bool> broken_{false};
   std::optional<Tags> tags_;
   blkown::EndedList<Rq> requeued_;  // dropped before the TagSet

@@ -13,11 +13,20 @@
 
 namespace checker {
 
-/// GenMC's <atomic> is an older one: this member is not there in every mode.
 template <class T>
 struct Atomic : std::atomic<T> {
   using std::atomic<T>::atomic;
+
+  // GenMC's <atomic> is an older one: this member is not there in every mode.
   static constexpr bool is_always_lock_free = __atomic_always_lock_free(sizeof(T), nullptr);
+
+  // GenMC 0.11 adds in 64 bits and keeps the carry out of a narrower atomic: a compare-exchange
+  // then never finds the value that a load returned. So what is added to go down is subtracted.
+  T fetch_add(T value, std::memory_order order) noexcept {
+    const T negative = static_cast<T>(T{0} - value);
+    return negative < value ? std::atomic<T>::fetch_sub(negative, order)
+                            : std::atomic<T>::fetch_add(value, order);
+  }
 };
 
 }  // namespace checker

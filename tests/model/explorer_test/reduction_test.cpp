@@ -11,7 +11,7 @@
 #include <set>
 #include <string>
 
-#include "explorer/explorer.hpp"
+#include "../explorer/explorer.hpp"
 
 namespace {
 

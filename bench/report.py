@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: BSL-1.0
+"""Usage: report.py BUILD COMPILER...
+
+Reads what the benchmarks of each compiler left in BUILD/COMPILER/*.json, prints the table of ratios
+against their targets, and writes the data of the plots to BUILD/plots/*.tsv.
+"""
+
+import json
+import pathlib
+import re
+import statistics
+import sys
+
+
+class Results:
+    """The benchmarks of one compiler: medians over the repetitions."""
+
+    def __init__(self, folder):
+        self.runs = {}
+        for path in sorted(folder.glob("bench_*.json")):
+            with path.open(encoding="utf-8") as file:
+                self.add(json.load(file)["benchmarks"])
+
+    def add(self, benchmarks):
+        for run in benchmarks:
+            if run.get("run_type") != "iteration":
+                continue
+            if run.get("error_occurred"):
+                print(f"{run['run_name']}: {run['error_message']}", file=sys.stderr)
+                continue
+            self.runs.setdefault(run["run_name"], []).append(run)
+
+    def median(self, name, field):
+        values = [run[field] for run in self.runs.get(name, []) if field in run]
+        return statistics.median(values) if values else None
+
+    def time_ns(self, name):
+        """One thread, pinned: processor time, which a busy machine disturbs least."""
+        return self.median(name, "cpu_time")
+
+    def shared_ns(self, name, threads):
+        """Several threads at once: time on the wall for one operation of any of them."""
+        return self.median(f"{name}/real_time/threads:{threads}",
+                           "cpu_time" if threads == 1 else "real_time")
+
+    def threads(self):
+        """The numbers of threads that were run."""
+        found = (re.search(r"/threads:(\d+)$", name) for name in self.runs)
+        return sorted({int(match[1]) for match in found if match})
+
+
+def ratio(one, other):
+    return None if not one or not other else one / other
+
+
+class Row:
+    """One line of the table: what, the target, and how to get the number from Results."""
+
+    def __init__(self, what, target, measure, at_least=False):
+        self.what = what
+        self.target = target
+        self.measure = measure
+        self.at_least = at_least
+
+    def verdict(self, values):
+        if any(value is None for value in values):
+            return "not run"
+        met = (value >= self.target if self.at_least else value <= self.target for value in values)
+        return "pass" if all(met) else "short"
+
+    def cells(self, results):
+        values = [self.measure(result) for result in results]
+        limit = f"{'>=' if self.at_least else '<='} {self.target:g}"
+        numbers = ["-" if value is None else f"{value:.2f}" for value in values]
+        return [self.what, limit, *numbers, self.verdict(values)]
+
+
+def cycle_row(cycle, baseline, target):
+    return Row(f"{cycle} / {baseline.replace('_', ' ')}", target,
+               lambda r: ratio(r.time_ns(f"{cycle}/library"), r.time_ns(f"{cycle}/{baseline}")))
+
+
+def rows(threads):
+    table = [cycle_row("simple", "bare", 1.20), cycle_row("simple", "kernel_scheme", 0.65),
+             cycle_row("seed", "bare", 1.12), cycle_row("seed", "kernel_scheme", 0.95),
+             cycle_row("pinned", "bare", 1.15), cycle_row("pinned", "kernel_scheme", 0.65)]
+    for n in threads:
+        table.append(Row(f"hot clone + drop / add + sub, {n} threads", 1.10,
+                         lambda r, n=n: ratio(r.shared_ns("hot/clone_drop", n),
+                                              r.shared_ns("hot/add_sub", n))))
+    for n in (n for n in threads if n > 1):
+        table.append(Row(f"distinct requests: throughput at {n} / {n} x one", 0.9,
+                         lambda r, n=n: ratio(r.shared_ns("distinct/library", 1),
+                                              n * (r.shared_ns("distinct/library", n) or 0)),
+                         at_least=True))
+    for n, target in ((1, 10), (2, 30), (16, 1000)):
+        if n in threads:
+            table.append(Row(f"times faster than mutex + map + shared_ptr, {n} threads", target,
+                             lambda r, n=n: ratio(r.shared_ns("distinct/mutex_map_shared_ptr", n),
+                                                  r.shared_ns("distinct/library", n)),
+                             at_least=True))
+    table.append(Row("io_uring NOP, batch 32: library / raw", 1.10,
+                     lambda r: ratio(r.time_ns("uring_nop/library/32"),
+                                     r.time_ns("uring_nop/raw/32"))))
+    for cycle, most in (("simple", 1), ("seed", 5), ("pinned", 3)):
+        table.append(Row(f"{cycle}: read-modify-writes per I/O", most,
+                         lambda r, cycle=cycle: rmws(r, f"{cycle}/library")))
+    return table
+
+
+def rmws(results, name):
+    """Without the fraction that filling and emptying the stash costs."""
+    counted = results.median(name, "rmws")
+    return None if counted is None else float(f"{counted:.1f}")
+
+
+def print_table(lines):
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+
+
+def print_answer(results, compilers):
+    """One word or three? The question is older than the library, so it gets an answer each time."""
+    print("\nthree fields (state, references, mappings) / one word, nanoseconds:")
+    for compiler, result in zip(compilers, results):
+        for cycle in ("simple", "seed"):
+            word = result.time_ns(f"{cycle}/bare")
+            forms = [result.time_ns(f"{cycle}/three_fields_idle_{form}") for form in (0, 1)]
+            if word is None or None in forms:
+                continue
+            shown = ", ".join(f"{ns / word:.2f} with {form} idle references"
+                              for form, ns in enumerate(forms))
+            print(f"  {cycle}, {compiler}: {shown}")
+
+
+def write_tsv(path, header, lines):
+    with path.open("w", encoding="utf-8") as file:
+        for line in [header, *lines]:
+            file.write("\t".join("nan" if cell is None else str(cell) for cell in line) + "\n")
+
+
+def write_plots(folder, result, threads):
+    folder.mkdir(parents=True, exist_ok=True)
+    schemes = (("library", "library"), ("bare", "bare"), ("kernel_scheme", "kernel's scheme"),
+               ("three_fields_idle_0", "three fields, 0 idle"),
+               ("three_fields_idle_1", "three fields, 1 idle"))
+    bars = [(f"{cycle}: {label}", result.time_ns(f"{cycle}/{scheme}"))
+            for cycle in ("simple", "seed", "pinned") for scheme, label in schemes]
+    bars += [("unique_ptr array", result.time_ns("simple/unique_ptr_array")),
+             ("intrusive_ptr array", result.time_ns("simple/intrusive_ptr_array")),
+             ("mutex + map + shared_ptr", result.shared_ns("distinct/mutex_map_shared_ptr", 1))]
+    write_tsv(folder / "cost.tsv", ("what", "ns"), [bar for bar in bars if bar[1] is not None])
+
+    scaling = ("distinct/library", "distinct/words_on_own_lines",
+               "distinct/words_on_a_shared_line", "distinct/mutex_map_shared_ptr")
+    write_tsv(folder / "scaling.tsv", ("threads", *scaling),
+              [(n, *(ratio(1000, result.shared_ns(name, n)) for name in scaling))
+               for n in threads])
+    contention = ("hot/add_sub", "hot/clone_drop", "hot/lookup_drop", "bitmap/nearly_empty",
+                  "bitmap/nearly_full")
+    write_tsv(folder / "contention.tsv", ("threads", *contention),
+              [(n, *(result.shared_ns(name, n) for name in contention)) for n in threads])
+
+
+def main(build, *compilers):
+    build = pathlib.Path(build)
+    results = [Results(build / compiler) for compiler in compilers]
+    threads = sorted(set().union(*(result.threads() for result in results)))
+    table = [row.cells(results) for row in rows(threads)]
+    print_table([["", "target", *compilers, ""], *table])
+    print_answer(results, compilers)
+    write_plots(build / "plots", results[0], threads)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

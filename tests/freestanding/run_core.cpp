@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Runs core.cpp in the way it was compiled.
+
+#include <cstdio>
+
+#include "core.hpp"
+
+int main() {
+  const int wrong_line = CORE::use();
+  if (wrong_line != 0) {
+    std::fprintf(stderr, "core.cpp:%d does not hold in %s\n", wrong_line, CORE::abi());
+    return 1;
+  }
+  std::printf("all of the core works in %s\n", CORE::abi());
+  return 0;
+}

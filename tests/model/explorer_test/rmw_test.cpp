@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: read-modify-writes read the newest store, and a compare-exchange fails as it may.
+// Method: lost updates, spurious and stale failures, the failure order.
+
+#include "litmus.hpp"
+
+namespace {
+
+TEST(ReadModifyWrite, NoAdditionIsLost) {
+  EXPECT_EQ((outcomes_of<Additions, &Additions::adds, &Additions::adds, &Additions::adds>()),
+            (Outcomes{"3"}));
+}
+
+struct LoadsAndStores : Litmus {
+  Flag x{0};
+  void adds() { x.store(x.load(relaxed) + 1, relaxed); }
+  void finish() { note(0, x.load(relaxed)); }
+};
+
+TEST(ReadModifyWrite, ALoadAndAStoreLoseOne) {
+  EXPECT_EQ((outcomes_of<LoadsAndStores, &LoadsAndStores::adds, &LoadsAndStores::adds>()),
+            (Outcomes{"1", "2"}));
+}
+
+/// 0: succeeded; 1: failed.
+template <bool Weak>
+struct Exchange : Litmus {
+  Flag x{5};
+  void tries() {
+    std::uint32_t expected = 5;
+    const bool done = Weak ? x.compare_exchange_weak(expected, 6, relaxed, relaxed)
+                           : x.compare_exchange_strong(expected, 6, relaxed, relaxed);
+    note(0, done ? 0 : 1);
+    note(1, expected);
+  }
+  void idles() {}
+};
+
+TEST(ReadModifyWrite, OnlyAWeakExchangeFailsSpuriouslyIfAllowed) {
+  using Weak = Exchange<true>;
+  using Strong = Exchange<false>;
+  EXPECT_EQ((outcomes_of<Weak, &Weak::tries, &Weak::idles>()), (Outcomes{"05", "15"}));
+  EXPECT_EQ((outcomes_of<Strong, &Strong::tries, &Strong::idles>()), (Outcomes{"05"}));
+  model::Options never;
+  never.spurious_failures = 0;
+  EXPECT_EQ((outcomes_of<Weak, &Weak::tries, &Weak::idles>(never)), (Outcomes{"05"}));
+}
+
+/// Two in a row; the value stays what both expect.
+struct TwoTries : Litmus {
+  Flag x{5};
+  void tries() {
+    for (int i = 0; i != 2; ++i) {
+      std::uint32_t expected = 5;
+      note(i, x.compare_exchange_weak(expected, 5, relaxed, relaxed) ? 0 : 1);
+    }
+  }
+};
+
+TEST(ReadModifyWrite, SpuriousFailuresAreCountedForEachThread) {
+  EXPECT_EQ((outcomes_of<TwoTries, &TwoTries::tries>()), (Outcomes{"00", "01", "10"}));
+  model::Options twice;
+  twice.spurious_failures = 2;
+  EXPECT_EQ((outcomes_of<TwoTries, &TwoTries::tries>(twice)), (Outcomes{"00", "01", "10", "11"}));
+}
+
+/// A failing strong CAS is a load: it may read an old value, but not one that is expected.
+struct StaleFailure : Litmus {
+  Flag x{0};
+  void writes() {
+    x.store(1, relaxed);
+    x.store(2, relaxed);
+  }
+  void tries() {
+    std::uint32_t expected = 2;
+    const bool done = x.compare_exchange_strong(expected, 9, acq_rel, relaxed);
+    note(0, done ? 9 : expected);
+  }
+};
+
+TEST(ReadModifyWrite, AFailingExchangeMayReadAnOldValueASucceedingOneReadsTheNewest) {
+  EXPECT_EQ((outcomes_of<StaleFailure, &StaleFailure::writes, &StaleFailure::tries>()),
+            (Outcomes{"0", "1", "9"}));
+}
+
+/// A CAS orders by its failure order if it fails.
+template <std::memory_order Failure>
+struct FailureOrder : Litmus {
+  model::Data<int> data{0};
+  Flag x{0};
+  void writes() {
+    data.set(1);
+    x.store(1, release);
+  }
+  void tries() {
+    std::uint32_t expected = 0;
+    if (!x.compare_exchange_strong(expected, 2, relaxed, Failure)) {
+      note(0, static_cast<unsigned>(data.get()));
+    }
+  }
+};
+
+TEST(ReadModifyWrite, AFailingExchangeHasItsOwnOrder) {
+  using Right = FailureOrder<acquire>;
+  EXPECT_EQ((outcomes_of<Right, &Right::writes, &Right::tries>()), (Outcomes{"", "1"}));
+  using Wrong = FailureOrder<relaxed>;
+  EXPECT_TRUE(contains(failure_of<Wrong, &Wrong::writes, &Wrong::tries>(), "data race"));
+}
+
+}  // namespace

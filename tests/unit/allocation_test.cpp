@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A TagSet allocates once, when it is made; nothing on an I/O's way does, errors included. This
+// program replaces the global allocation functions and counts.
+
+#include <gtest/gtest.h>
+
+#include <blkown/blkown.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <expected>
+#include <new>
+#include <optional>
+#include <utility>
+
+namespace {
+
+std::uint64_t allocations = 0;
+std::uint64_t deallocations = 0;
+bool is_exhausted = false;
+
+void* allocate(std::size_t bytes, std::size_t alignment_bytes) noexcept {
+  if (is_exhausted) return nullptr;
+  ++allocations;
+  const std::size_t rounded = (bytes + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
+  return std::aligned_alloc(alignment_bytes, rounded);
+}
+void* allocate_or_abort(std::size_t bytes, std::size_t alignment_bytes) {
+  void* const memory = allocate(bytes, alignment_bytes);
+  if (memory == nullptr) std::abort();
+  return memory;
+}
+void deallocate(void* memory) noexcept {
+  if (memory == nullptr) return;
+  ++deallocations;
+  std::free(memory);
+}
+
+constexpr std::size_t plain_alignment = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
+
+}  // namespace
+
+// The array and sized forms call these by default.
+void* operator new(std::size_t bytes) { return allocate_or_abort(bytes, plain_alignment); }
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  return allocate_or_abort(bytes, static_cast<std::size_t>(alignment));
+}
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  return allocate(bytes, plain_alignment);
+}
+void* operator new(std::size_t bytes, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+  return allocate(bytes, static_cast<std::size_t>(alignment));
+}
+void operator delete(void* memory) noexcept { deallocate(memory); }
+void operator delete(void* memory, std::size_t) noexcept { deallocate(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { deallocate(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { deallocate(memory); }
+
+namespace {
+
+using blkown::Cookie;
+using blkown::Status;
+using blkown::Tag;
+
+struct Command {
+  int sectors = 0;
+};
+using Request = blkown::Request<Command>;
+using TagSet = blkown::TagSet<Request>;
+using ARef = blkown::ARef<Request>;
+using Owned = blkown::Owned<Request>;
+using EndedList = blkown::EndedList<Request>;
+
+constexpr blkown::TagSetConfig config{.queue_count = 2,
+                                      .depth = 32,
+                                      .layout = blkown::CookieLayout::nbd(),
+                                      .first_generation = blkown::Generation{1}};
+
+/// Keeps what is to be started again, without a container.
+struct Sink {
+  EndedList requeued;
+  std::uint64_t ended = 0;
+  void operator()(EndedList&& list) {
+    while (auto one = list.pop_front()) {
+      ++ended;
+      if (one->is_requeue()) requeued.push_back(std::move(*one));
+    }
+  }
+};
+
+void ignore_report(blkown::Report, const blkown::Incident&) {}
+
+using Doorbell = std::expected<void, int>;
+
+/// Every way of an I/O, those of errors among them; how many ended.
+void run_ios(TagSet& set, Sink& sink) {
+  auto cache = set.tag_cache(0, 4);
+  Cookie sent;
+  const auto issue = [&](const Cookie& cookie) { sent = cookie; };
+  const auto refuse = [](const Cookie&) -> Doorbell { return std::unexpected(5); };
+
+  set.allocate(0, cache).value().start().publish(issue);
+  set.claim(0, sent.value).value().end_ok();
+  static_cast<void>(set.claim(0, sent.value));         // idle
+  static_cast<void>(set.claim(0, ~std::uint64_t{0}));  // no such queue
+  static_cast<void>(set.tag_to_owned(1, Tag{31}));     // idle
+  {
+    const auto dropped = set.allocate(0, cache);
+  }  // a report
+  set.hand_over(1, Tag{7}).value().start().publish(issue);
+  {
+    const auto dropped = set.claim(1, sent.value);
+  }  // a report
+  {
+    const auto ignored = set.allocate(0, cache).value().start().publish(refuse);
+  }
+  {
+    auto refused = set.allocate(0, cache).value().start().publish(refuse);
+    std::move(*refused.error().claim).requeue();
+    sink.requeued.pop_front().value().into_idle().start().end(Status::no_space);
+  }
+  {
+    auto claim = set.allocate(0, cache).value().start().into_claim();
+    std::optional<ARef> pin = claim.pin();
+    auto pinned = std::move(claim).into_owned();
+    std::move(pinned).error().publish(issue);
+    auto shared = Owned::try_from_shared(ARef{*pin});
+    auto taken = try_claim(std::move(shared).error(), sent);
+    static_cast<void>(blkown::claim(*pin, sent));
+    std::move(*taken).end(Status::timed_out);
+    pin.reset();
+  }
+  set.hand_over(1, Tag{9}).value().start().park();
+  set.for_each_in_flight(1, [](ARef pin, const Cookie& cookie) {
+    blkown::claim(pin, cookie).value().end(Status::aborted);
+  });
+}
+constexpr std::uint64_t ios_in_run = 8;
+
+}  // namespace
+
+TEST(Allocation, HappensOnceWhenATagSetIsMade) {
+  Sink sink;
+  const std::uint64_t before = allocations;
+  const std::uint64_t freed_before = deallocations;
+  std::uint64_t made = 0;
+  {
+    auto set = TagSet::create(config, blkown::EndSink<Request>::to(sink));
+    made = allocations - before;
+  }
+  EXPECT_EQ(made, 1U);
+  EXPECT_EQ(deallocations - freed_before, 1U);
+}
+
+TEST(Allocation, DoesNotHappenInStorageOfTheCaller) {
+  alignas(TagSet::storage_alignment_bytes()) static std::byte storage[64 * 1024];
+  ASSERT_LE(TagSet::storage_bytes(config), sizeof storage);
+  const auto handler = blkown::set_report_handler(&ignore_report);
+  Sink sink;
+  const std::uint64_t before = allocations;
+  const std::uint64_t freed_before = deallocations;
+  {
+    auto set = TagSet::create_in(storage, config, blkown::EndSink<Request>::to(sink)).value();
+    run_ios(set, sink);
+  }
+  EXPECT_EQ(allocations - before, 0U);
+  EXPECT_EQ(deallocations - freed_before, 0U);
+  blkown::set_report_handler(handler);
+}
+
+TEST(Allocation, DoesNotHappenOnAnIosWay) {
+  const auto handler = blkown::set_report_handler(&ignore_report);
+  Sink sink;
+  auto set = TagSet::create(config, blkown::EndSink<Request>::to(sink)).value();
+  const std::uint64_t before = allocations;
+  const std::uint64_t freed_before = deallocations;
+  for (int i = 0; i < 100; ++i) run_ios(set, sink);
+  EXPECT_EQ(allocations - before, 0U);
+  EXPECT_EQ(deallocations - freed_before, 0U);
+  EXPECT_EQ(sink.ended, 100 * ios_in_run);
+  blkown::set_report_handler(handler);
+}
+
+TEST(Allocation, ThatFailsIsAnError) {
+  Sink sink;
+  is_exhausted = true;
+  const auto made = TagSet::create(config, blkown::EndSink<Request>::to(sink));
+  is_exhausted = false;
+  ASSERT_FALSE(made.has_value());
+  EXPECT_EQ(made.error(), (blkown::TagSetError{blkown::TagSetReason::out_of_memory, 0,
+                                               TagSet::storage_bytes(config)}));
+}
+
+// Goal: memory that was had and is not needed after all goes back.
+TEST(Allocation, OfATagSetWithoutSinkIsUndone) {
+  const std::uint64_t before = allocations;
+  const std::uint64_t freed_before = deallocations;
+  const auto made = TagSet::create(config, blkown::EndSink<Request>{});
+  EXPECT_FALSE(made.has_value());
+  EXPECT_EQ(allocations - before, deallocations - freed_before);
+}
+
+// Goal: the counters count at all.
+TEST(Allocation, IsSeenByThisProgram) {
+  const std::uint64_t before = allocations;
+  ::operator delete(::operator new(100));  // called by name, so not left out by an optimiser
+  EXPECT_EQ(allocations - before, 1U);
+}
