@@ -43,9 +43,11 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef {
   /// Drops the reference. The last drop of a request parks it (count 1), or completes its end if
   /// its Claim has ended it: then the EndSink runs here.
   /// Synchronization: releases all that this holder did, for whoever has the request alone next.
+  BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~ARef() {
     if (request_ != nullptr) Ownership<R>::drop_ref(*request_);
   }
+  BLKOWN_DETAIL_DESTRUCTOR_END
 
   // --- any RefCounted object ---
 

@@ -32,6 +32,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
     std::swap(bits_, taken.bits_);
     return *this;
   }
+  BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~Claim() {
     if (pointer() == nullptr) return;
     R& request = *pointer();
@@ -39,6 +40,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
                            detail::word_of(request).peek(), "drop of Claim");
     finish(request, Status::io_error, false, "drop of Claim", Place{});
   }
+  BLKOWN_DETAIL_DESTRUCTOR_END
 
   BLKOWN_NEEDS_HELD [[nodiscard]] std::uint32_t queue() const noexcept {
     return detail::header_of(held("Claim::queue")).queue();

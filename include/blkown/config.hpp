@@ -84,6 +84,17 @@
 #define BLKOWN_HELD
 #endif
 
+// Around each handle's destructor. GCC takes the handle that an empty std::optional does not have
+// for one that is destroyed uninitialized, and warns whoever keeps a handle there.
+#if defined(__GNUC__) && !defined(__clang__)
+#define BLKOWN_DETAIL_DESTRUCTOR_BEGIN \
+  _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wmaybe-uninitialized\"")
+#define BLKOWN_DETAIL_DESTRUCTOR_END _Pragma("GCC diagnostic pop")
+#else
+#define BLKOWN_DETAIL_DESTRUCTOR_BEGIN
+#define BLKOWN_DETAIL_DESTRUCTOR_END
+#endif
+
 namespace blkown::inline BLKOWN_ABI {
 
 /// Two objects this many bytes apart, each aligned to it, share no cache line.

@@ -29,9 +29,11 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended {
     std::swap(request_, taken.request_);
     return *this;
   }
+  BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~Ended() {
     if (request_ != nullptr) give_back(*request_, "drop of Ended", Place{});
   }
+  BLKOWN_DETAIL_DESTRUCTOR_END
 
   BLKOWN_NEEDS_HELD [[nodiscard]] std::uint32_t queue() const noexcept {
     return header("Ended::queue").queue();

@@ -28,12 +28,14 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle {
     std::swap(request_, taken.request_);
     return *this;
   }
+  BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~Idle() {
     if (request_ == nullptr) return;
     detail::report_request(Report::idle_dropped, detail::header_of(*request_),
                            detail::word_of(*request_).peek(), "drop of Idle");
     finish(*request_, Status::io_error, false, "drop of Idle", Place{});
   }
+  BLKOWN_DETAIL_DESTRUCTOR_END
 
   BLKOWN_NEEDS_HELD [[nodiscard]] std::uint32_t queue() const noexcept {
     return detail::header_of(detail::held(request_, "Idle::queue", Place{})).queue();

@@ -35,9 +35,11 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
     std::swap(request_, taken.request_);
     return *this;
   }
+  BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~Owned() {
     if (request_ != nullptr) Ownership<R>::release_owned(*request_);
   }
+  BLKOWN_DETAIL_DESTRUCTOR_END
 
   // --- any Ownable object ---
 

@@ -10,7 +10,7 @@
 #include <source_location>
 #include <type_traits>
 
-// After all that the scenarios and the core include: Relacy redefines words such as free.
+// Last, because it redefines words such as free.
 #include <relacy/relacy.hpp>
 
 namespace checker {
