@@ -57,6 +57,7 @@ TEST_F(NotCaughtDeathTest, WhatHasAnotherNameIsEndedOnce) {
   ends_once("captured_by_value", [&] { not_caught::captured_by_value(owned()); });
   ends_once("under_another_name", [&] { not_caught::under_another_name(owned()); });
   ends_once("behind_a_pointer", [&] { not_caught::behind_a_pointer(owned()); });
+  ends_once("by_forward", [&] { not_caught::by_forward(owned()); });
   ends_once("by_a_function", [&] { not_caught::by_a_function(owned()); });
 }
 

@@ -157,7 +157,11 @@ class LookupCase {
           publish(here, queue, tag);
           end(here, queue, tag);
         }
-        bring(here, queue, tag, static_cast<Slot::State>(input_.below(can_saturate ? 7 : 6)));
+        const std::uint8_t state = input_.byte();
+        // Rarely: it takes thousands of references.
+        const bool saturate = can_saturate && state >= 250;
+        bring(here, queue, tag,
+              saturate ? Slot::State::saturated : static_cast<Slot::State>(state % 6));
       }
     }
   }

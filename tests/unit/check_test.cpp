@@ -138,9 +138,10 @@ TEST(Check, EachViolationAndReportHasATextOfItsOwn) {
 TEST_F(CheckDeathTest, ViolationNamesItsCallerTheRequestAndItsState) {
   Driver<> driver;
   auto claim = driver.owned(5, 1).into_claim();
-  const std::string expected =
-      "release of an I/O that was never published.Claim::release.check_test.cpp:" +
-      std::to_string(release_line) + ".1 1.1 5.100 0 owned";
+  std::string expected =
+      "release of an I/O that was never published.Claim::release.check_test.cpp:";
+  expected += std::to_string(release_line);
+  expected += ".1 1.1 5.100 0 owned";
   EXPECT_EXIT(release(std::move(claim)), testing::ExitedWithCode(17), expected);
   std::move(claim).end_ok();
 }
@@ -150,8 +151,9 @@ TEST_F(CheckDeathTest, ViolationNamesThePlaceThatWasPassedOn) {
   Driver<> driver;
   auto claim = driver.owned().into_claim();
   const Place here = Place::current();
-  EXPECT_EXIT(release_for(std::move(claim), here), testing::ExitedWithCode(17),
-              "check_test.cpp:" + std::to_string(here.line()));
+  std::string expected = "check_test.cpp:";
+  expected += std::to_string(here.line());
+  EXPECT_EXIT(release_for(std::move(claim), here), testing::ExitedWithCode(17), expected);
   std::move(claim).end_ok();
 }
 

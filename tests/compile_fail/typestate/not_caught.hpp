@@ -118,6 +118,11 @@ inline void behind_a_pointer(Owned owned) {
   std::move(*pointer).end_ok();
 }
 
+inline void by_forward(Owned owned) {
+  std::forward<Owned>(owned).end_ok();
+  std::move(owned).end_ok();
+}
+
 inline void end(Owned& owned) { std::move(owned).end_ok(); }
 inline void by_a_function(Owned owned) {
   end(owned);
