@@ -227,7 +227,8 @@ void use_scan(TagSet& set, Sink& sink) {
   });
   EndedList list;
   list.append(std::move(sink.kept));
-  list.push_back(*list.pop_front());
+  Ended first{*list.pop_front()};
+  list.push_back(std::move(first));
   EXPECT(list.pop_front()->tag() == Tag{5} && !list.empty());
   start(set, 1, 6).publish(doorbell);
   EXPECT(set.claim(0, doorbell.rung.value).error().reason == LookupReason::wrong_queue);
