@@ -222,13 +222,12 @@ void use_scan(TagSet& set, Sink& sink) {
   Doorbell doorbell;
   start(set, 1, 2).publish(doorbell);
   start(set, 1, 5).publish(doorbell);
-  set.for_each_in_flight(1, [](const ARef& pin, const Cookie& cookie) {
+  set.for_each_in_flight(1, [](BLKOWN_HELD const ARef& pin, const Cookie& cookie) {
     (*blkown::claim(pin, cookie)).end(Status::aborted);
   });
   EndedList list;
   list.append(std::move(sink.kept));
-  Ended first{*list.pop_front()};
-  list.push_back(std::move(first));
+  list.push_back(*list.pop_front());
   EXPECT(list.pop_front()->tag() == Tag{5} && !list.empty());
   start(set, 1, 6).publish(doorbell);
   EXPECT(set.claim(0, doorbell.rung.value).error().reason == LookupReason::wrong_queue);
