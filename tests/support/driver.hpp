@@ -8,7 +8,9 @@
 
 #include <blkown/blkown.hpp>
 #include <cstdint>
+#include <expected>
 #include <map>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -36,6 +38,13 @@ inline constexpr blkown::TagSetConfig two_queues_of_eight{
     .depth = 8,
     .layout = blkown::CookieLayout::nbd(),
     .first_generation = blkown::Generation{100}};
+
+/// The value of a result that must have one; value() would need an error that can be copied.
+template <class T, class E>
+[[nodiscard]] T take_value(std::expected<T, E> result) {
+  if (!result.has_value()) throw std::logic_error{"the result is an error"};
+  return *std::move(result);
+}
 
 /// Everything that can fail here throws, and so fails the test.
 template <class R = Request>

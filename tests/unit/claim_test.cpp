@@ -252,7 +252,7 @@ TEST(Claim, ComesBackFromIntoOwnedWhileItIsPinned) {
 
 TEST(Claim, ThatBecameOwnedMayNotBeReleasedAnyMore) {
   Driver<> driver;
-  Claim claim = driver.claimed().into_owned().value().into_claim();
+  Claim claim = support::take_value(driver.claimed().into_owned()).into_claim();
   EXPECT_DEATH(std::move(claim).release(), "release of an I/O that was never published");
   std::move(claim).end_ok();
 }

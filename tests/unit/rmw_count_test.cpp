@@ -138,7 +138,7 @@ TEST(RmwCount, SixStepsWithAClaimAndOnePinTakeThree) {
               std::move(claim).publish([&](const Cookie& cookie) { sent = cookie; });
               Claim completed = driver.set.claim(0, sent.value).value();
               mapping.reset();
-              std::move(completed).into_owned().value().end_ok();
+              support::take_value(std::move(completed).into_owned()).end_ok();
             }),
             3U);
 }

@@ -151,7 +151,7 @@ TEST_F(Lookup, OwnedWhileOneHandleHasIt) {
   const Cookie cookie = driver_.in_flight();
   Claim claim = driver_.claim(cookie);
   EXPECT_EQ(reason(0, cookie.value), LookupReason::owned);
-  auto owned = std::move(claim).into_owned().value();
+  auto owned = support::take_value(std::move(claim).into_owned());
   EXPECT_EQ(reason(0, cookie.value), LookupReason::owned) << "and not idle, with the same count";
   std::move(owned).end_ok();
 }
