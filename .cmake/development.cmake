@@ -38,3 +38,17 @@ check_cxx_source_compiles([[
 #endif
 int main() {}
 ]] BLKOWN_USES_SANITIZER)
+
+check_cxx_source_compiles([[
+#if defined(__SANITIZE_THREAD__)
+#define SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SANITIZED
+#endif
+#endif
+#ifndef SANITIZED
+#error "not TSan"
+#endif
+int main() {}
+]] BLKOWN_USES_TSAN)
