@@ -150,7 +150,7 @@ struct Ownership<R> {
                             "drop of Owned");
   }
 
-  static void into_shared(R& request, const Place& where = Place{}) noexcept {
+  static void into_shared(R& request, Place where = Place{}) noexcept {
     RefValue<Word> seen;
     if (detail::word_of(request).into_shared(seen)) [[likely]]
       return;
@@ -158,7 +158,7 @@ struct Ownership<R> {
                             "Owned::into_shared", where);
   }
 
-  [[nodiscard]] static bool try_into_owned(R& request, const Place& where = Place{}) noexcept {
+  [[nodiscard]] static bool try_into_owned(R& request, Place where = Place{}) noexcept {
     RefValue<Word> seen;
     const RefStep step = detail::word_of(request).try_from_shared(seen);
     if (step == RefStep::no_reference) [[unlikely]] {

@@ -145,7 +145,7 @@ namespace detail {
 
 /// The violation of a handle that points nowhere.
 [[noreturn, gnu::cold, gnu::noinline]] inline void violate_moved_from(const char* operation,
-                                                                      const Place& place) {
+                                                                      Place place) {
   Incident incident;
   incident.operation = operation;
   incident.place = place;
@@ -154,7 +154,7 @@ namespace detail {
 
 /// A handle's use begins here: what it points to, or the violation that it points nowhere.
 template <class R>
-[[nodiscard]] constexpr R& held(R* object, const char* operation, const Place& place) {
+[[nodiscard]] constexpr R& held(R* object, const char* operation, Place place) {
   if (object == nullptr) [[unlikely]]
     violate_moved_from(operation, place);
   return *object;

@@ -171,17 +171,17 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
     return reinterpret_cast<R*>(bits & ~published_bit);
   }
   [[nodiscard]] R* pointer() const noexcept { return pointer_in(bits_); }
-  [[nodiscard]] R& held(const char* operation, const Place& where = Place{}) const noexcept {
+  [[nodiscard]] R& held(const char* operation, Place where = Place{}) const noexcept {
     return detail::held(pointer(), operation, where);
   }
-  [[nodiscard]] R& take(const char* operation, const Place& where) noexcept {
+  [[nodiscard]] R& take(const char* operation, Place where) noexcept {
     R& request = held(operation, where);
     bits_ = 0;
     return request;
   }
 
   static void check(ClaimStep step, R& request, RefValue<Word> seen, const char* operation,
-                    const Place& where) noexcept {
+                    Place where) noexcept {
     if (step == ClaimStep::not_claimed) [[unlikely]] {
       detail::violate_request(Violation::not_claimed, detail::header_of(request), seen, operation,
                               where);
@@ -189,7 +189,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
   }
 
   static void finish(R& request, Status status, bool requeue, const char* operation,
-                     const Place& where) noexcept {
+                     Place where) noexcept {
     detail::set_outcome(request, status, requeue);
     RefValue<Word> seen;
     const ClaimStep step = detail::word_of(request).end_claim(seen);

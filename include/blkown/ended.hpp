@@ -91,7 +91,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended {
     return detail::header_of(detail::held(request_, operation, Place{}));
   }
 
-  static void give_back(R& request, const char* operation, const Place& where) noexcept {
+  static void give_back(R& request, const char* operation, Place where) noexcept {
     const RequestHeader& name = detail::header_of(request);
     TagBitmap& bitmap = detail::HeaderAccess::core(name).bitmaps[name.queue()];
     if (!bitmap.give(name.tag())) [[unlikely]] {
@@ -118,8 +118,8 @@ class [[nodiscard]] EndedList {
     return *this;
   }
   ~EndedList() {
-    while (pop_front()) {
-    }
+    if (first_ != nullptr) [[unlikely]]
+      drop_all();
   }
 
   [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
@@ -146,6 +146,11 @@ class [[nodiscard]] EndedList {
   }
 
  private:
+  [[gnu::noinline]] void drop_all() noexcept {
+    while (pop_front()) {
+    }
+  }
+
   [[nodiscard]] static void*& next_of(R& request) noexcept {
     return detail::HeaderAccess::next(detail::header_of(request));
   }

@@ -83,18 +83,19 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle {
 
   explicit Idle(R& request) noexcept : request_{&request} {}
 
-  [[nodiscard]] R& take(const char* operation, const Place& where) noexcept {
+  [[nodiscard]] R& take(const char* operation, Place where) noexcept {
     return detail::held(std::exchange(request_, nullptr), operation, where);
   }
 
-  [[noreturn]] static void violate(R& request, RefValue<Word> seen, const char* operation,
-                                   const Place& where) noexcept {
+  [[noreturn, gnu::cold, gnu::noinline]] static void violate(R& request, RefValue<Word> seen,
+                                                             const char* operation,
+                                                             Place where) noexcept {
     detail::violate_request(Violation::not_idle, detail::header_of(request), seen, operation,
                             where);
   }
 
   static void finish(R& request, Status status, bool requeue, const char* operation,
-                     const Place& where) noexcept {
+                     Place where) noexcept {
     const RefValue<Word> seen = detail::word_of(request).peek();
     if (seen.state() != 0) [[unlikely]]
       violate(request, seen, operation, where);

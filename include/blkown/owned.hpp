@@ -192,11 +192,11 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
 
   explicit Owned(R& request) noexcept : request_{&request} {}
 
-  [[nodiscard]] R& take(const char* operation, const Place& where) noexcept {
+  [[nodiscard]] R& take(const char* operation, Place where) noexcept {
     return detail::held(std::exchange(request_, nullptr), operation, where);
   }
 
-  [[nodiscard]] static bool try_into_owned(R& object, const Place& where) noexcept {
+  [[nodiscard]] static bool try_into_owned(R& object, Place where) noexcept {
     if constexpr (RequestType<R>) {
       return Ownership<R>::try_into_owned(object, where);
     } else {
@@ -204,14 +204,15 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
     }
   }
 
-  [[noreturn]] static void violate(R& request, RefValue<Word> seen, const char* operation,
-                                   const Place& where) noexcept {
+  [[noreturn, gnu::cold, gnu::noinline]] static void violate(R& request, RefValue<Word> seen,
+                                                             const char* operation,
+                                                             Place where) noexcept {
     detail::violate_request(Violation::not_owned, detail::header_of(request), seen, operation,
                             where);
   }
 
   static void finish(R& request, Status status, bool requeue, const char* operation,
-                     const Place& where) noexcept {
+                     Place where) noexcept {
     detail::set_outcome(request, status, requeue);
     RefValue<Word> seen;
     if (!detail::word_of(request).end_owned(seen)) [[unlikely]] {

@@ -101,10 +101,13 @@ struct GenerationMatch {
 };
 
 /// Why a lookup is refused at this value, `none` if it is not. What the generation says comes
-/// first: another I/O's state is nobody's business.
+/// first: another I/O's state is nobody's business. Out of line, with the parts of a
+/// GenerationMatch, so that lookup_refusal is small and a caller keeps them in registers.
 template <std::unsigned_integral W>
-[[nodiscard]] constexpr LookupReason lookup_refusal(RefValue<W> value,
-                                                    GenerationMatch<W> match) noexcept {
+[[nodiscard, gnu::cold, gnu::noinline]] constexpr LookupReason lookup_refusal_in_full(
+    W bits, W wanted, W mask) noexcept {
+  const RefValue<W> value{bits};
+  const GenerationMatch<W> match{wanted, mask};
   if (!match.accepts(value)) {
     return match.accepts(value.next_with_state(0)) ? LookupReason::early
                                                    : LookupReason::stale_generation;
@@ -114,6 +117,17 @@ template <std::unsigned_integral W>
   if (value.claimed() || value.finished()) return LookupReason::claimed;
   if (value.count() >= RefValue<W>::count_limit) return LookupReason::saturated;
   return LookupReason::none;
+}
+
+/// The same, quick where nothing is refused.
+template <std::unsigned_integral W>
+[[nodiscard]] constexpr LookupReason lookup_refusal(RefValue<W> value,
+                                                    GenerationMatch<W> match) noexcept {
+  // The flags lie above the count, so a state from 1 to below the limit has none of them.
+  const bool countable = static_cast<W>(value.state() - 1) < RefValue<W>::count_limit - 1;
+  if (countable && match.accepts(value)) [[likely]]
+    return LookupReason::none;
+  return lookup_refusal_in_full(value.bits, match.wanted, match.mask);
 }
 
 /// The answer of an operation on a reference.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The ownership word of a request, and every transition it can make.
-// What the values mean is drawn in ref_value.hpp.
+// The ownership word of a request, and every transition it can make; its values: ref_value.hpp.
 //
 // The three rules behind the memory orders:
 //   1. Whoever lets go of a request (park, share, drop, release, end with pins) does it with a
@@ -31,7 +30,7 @@ namespace blkown::inline BLKOWN_ABI {
 /// Every operation that can refuse stores in `seen` the value it decided on, so that reports and
 /// LookupErrors speak of that very moment. No operation blocks; those that loop do so only when
 /// another context has changed the word in between (or a weak compare-exchange failed spuriously).
-/// All are safe in interrupt context.
+/// All are safe in interrupt context. A CAS expects a local W: GCC would keep `seen` in memory.
 template <std::unsigned_integral W>
 class RefWord {
  public:
@@ -112,9 +111,10 @@ class RefWord {
     }
     // n claimed -> n-1, generation + 1, claimed cleared, in one addition. Partner: the CAS of
     // lookups. Release: as above. An addition, because pins may be dropped at the same time; the
-    // generation is the highest field, so its carry leaves the word.
+    // generation is the highest field, so its carry leaves the word. `seen` stays as loaded: only
+    // the Claim moves the generation, and a cookie need not wait for the addition.
     constexpr W step = static_cast<W>(Value::one_generation - Value::claimed_flag - 1);
-    seen.bits = word_.fetch_add(step, std::memory_order_release);
+    word_.fetch_add(step, std::memory_order_release);
     return ClaimStep::done;
   }
 
@@ -189,7 +189,8 @@ class RefWord {
   /// Racing callers may all be refused.
   [[nodiscard]] RefStep try_from_shared(Value& seen) noexcept {
     // Relaxed: only decides whether to try; the CAS acquires.
-    seen.bits = word_.load(std::memory_order_relaxed);
+    W bits = word_.load(std::memory_order_relaxed);
+    seen.bits = bits;
     if (seen.count() < 2) return RefStep::no_reference;
     // `claimed` needs no test: at 2 claimed no reference exists.
     if (seen.count() != 2 || seen.finished()) return RefStep::refused;
@@ -197,8 +198,9 @@ class RefWord {
     // reads and writes come before the new owner's. Relaxed on failure: nothing is gained. Strong:
     // a spurious failure would refuse a caller who is alone.
     const bool won =
-        word_.compare_exchange_strong(seen.bits, seen.with_state(Value::owned_flag).bits,
+        word_.compare_exchange_strong(bits, seen.with_state(Value::owned_flag).bits,
                                       std::memory_order_acquire, std::memory_order_relaxed);
+    seen.bits = bits;
     return won ? RefStep::alone : RefStep::refused;
   }
 
@@ -251,16 +253,17 @@ class RefWord {
   /// n -> n+1 for n >= 1. `none` gives the caller a reference. Never writes at count 0.
   [[nodiscard]] LookupReason tag_to_rq(Match match, Value& seen) noexcept {
     // Relaxed: decides whether to try; the CAS acquires.
-    seen.bits = word_.load(std::memory_order_relaxed);
+    W bits = word_.load(std::memory_order_relaxed);
     while (true) {
+      seen.bits = bits;
       const LookupReason reason = lookup_refusal(seen, match);
       if (reason != LookupReason::none) return reason;
       // n -> n+1. Partners: park, into_shared, publish, release. Acquire: the caller sees the data
       // as published. With relaxed, 1 -> 2 -> 0 owned by this caller would race with the
       // publisher's writes. Relaxed on failure: the loop decides again. The generation is part of
       // the compared value, so it cannot change between the test and the increment.
-      if (word_.compare_exchange_weak(seen.bits, static_cast<W>(seen.bits + 1),
-                                      std::memory_order_acquire, std::memory_order_relaxed)) {
+      if (word_.compare_exchange_weak(bits, static_cast<W>(bits + 1), std::memory_order_acquire,
+                                      std::memory_order_relaxed)) {
         return LookupReason::none;
       }
     }
@@ -269,14 +272,15 @@ class RefWord {
   /// 1 -> 0 owned. `none` gives the caller the request for itself.
   [[nodiscard]] LookupReason tag_to_owned(Match match, Value& seen) noexcept {
     // Relaxed: decides whether to try; the CAS acquires.
-    seen.bits = word_.load(std::memory_order_relaxed);
+    W bits = word_.load(std::memory_order_relaxed);
     while (true) {
+      seen.bits = bits;
       const LookupReason reason = lookup_refusal(seen, match);
       if (reason != LookupReason::none) return reason;
       if (seen.count() != 1) return LookupReason::shared;
       // 1 -> 0 owned. Partners: park, publish, release, drop_ref of the last pin. Acquire: the
       // caller writes the data after all of them. Relaxed on failure: the loop decides again.
-      if (word_.compare_exchange_weak(seen.bits, seen.with_state(Value::owned_flag).bits,
+      if (word_.compare_exchange_weak(bits, seen.with_state(Value::owned_flag).bits,
                                       std::memory_order_acquire, std::memory_order_relaxed)) {
         return LookupReason::none;
       }
@@ -315,7 +319,7 @@ class RefWord {
   }
   /// Whether that Claim is the only handle.
   [[nodiscard]] static constexpr bool alone(Value value) noexcept {
-    return value.owned() || value.count() == 2;
+    return value.state() == Value::owned_flag || value.count() == 2;
   }
 
   [[nodiscard]] bool load_claim(Value& seen) noexcept {
@@ -338,8 +342,7 @@ class RefWord {
     // this caller's own operation in one release sequence. Acquire: the data, the status and the
     // pins' reads come before the block layer's reuse. A load of its own, so that all the drops
     // that are not the last pay for release only.
-    const Value last{word_.load(std::memory_order_acquire)};
-    make_idle(last);
+    make_idle({word_.load(std::memory_order_acquire)});
   }
 
   /// One try of a lookup to become the Claim; on failure `seen` is the value found.
@@ -349,15 +352,19 @@ class RefWord {
     // 1 -> 0 owned, or n -> n+1 claimed. Partners: park, publish, release, into_shared, drop_ref.
     // Acquire: the claimant writes the data after all of them. Relaxed on failure: the caller's
     // loop decides again.
-    return word_.compare_exchange_weak(seen.bits, seen.with_state(state).bits,
-                                       std::memory_order_acquire, std::memory_order_relaxed);
+    W bits = seen.bits;
+    const bool won = word_.compare_exchange_weak(
+        bits, seen.with_state(state).bits, std::memory_order_acquire, std::memory_order_relaxed);
+    seen.bits = bits;
+    return won;
   }
 
   /// The claim of a caller who holds a reference: n -> n + added, claimed.
   [[nodiscard]] LookupReason claim_counted(Match match, W added, Value& seen) noexcept {
     // Relaxed: decides whether to try; the CAS acquires.
-    seen.bits = word_.load(std::memory_order_relaxed);
+    W bits = word_.load(std::memory_order_relaxed);
     while (true) {
+      seen.bits = bits;
       const LookupReason reason = lookup_refusal(seen, match);
       const bool at_limit = reason == LookupReason::saturated && added == 0;
       if (reason != LookupReason::none && !at_limit) return reason;
@@ -365,8 +372,8 @@ class RefWord {
       // n -> n + added, claimed. Partners: park, publish, release, into_shared. Acquire: the
       // claimant writes the data after all of them, and the generation may be newer than the
       // caller's reference. Relaxed on failure: the loop decides again.
-      if (word_.compare_exchange_weak(seen.bits, seen.with_state(state).bits,
-                                      std::memory_order_acquire, std::memory_order_relaxed)) {
+      if (word_.compare_exchange_weak(bits, seen.with_state(state).bits, std::memory_order_acquire,
+                                      std::memory_order_relaxed)) {
         return LookupReason::none;
       }
     }

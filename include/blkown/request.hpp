@@ -61,7 +61,7 @@ struct TagSetCore {
     cache.give(tag);
   }
 
-  void check_queue(std::uint32_t queue, const char* operation, const Place& place) const noexcept {
+  void check_queue(std::uint32_t queue, const char* operation, Place place) const noexcept {
     if (queue >= queue_count) [[unlikely]] {
       violate_queue(Violation::no_such_queue, queue, operation, place);
     }
@@ -70,7 +70,7 @@ struct TagSetCore {
   [[noreturn, gnu::cold, gnu::noinline]] static void violate_queue(Violation violation,
                                                                    std::uint32_t queue,
                                                                    const char* operation,
-                                                                   const Place& place) {
+                                                                   Place place) {
     Incident incident;
     incident.operation = operation;
     incident.place = place;
@@ -81,7 +81,7 @@ struct TagSetCore {
 
  private:
   void check_cache(std::uint32_t queue, const TagCache& cache, const char* operation,
-                   const Place& place) const noexcept {
+                   Place place) const noexcept {
     check_queue(queue, operation, place);
     if (cache.bitmap_ != &bitmaps[queue]) [[unlikely]] {
       violate_queue(Violation::tag_cache_of_other, queue, operation, place);
@@ -249,7 +249,7 @@ template <class R>
 }
 
 [[nodiscard]] inline Incident incident_of(const RequestHeader& header, RefValue<Word> seen,
-                                          const char* operation, const Place& place) noexcept {
+                                          const char* operation, Place place) noexcept {
   Incident incident;
   incident.operation = operation;
   incident.place = place;
@@ -270,7 +270,7 @@ template <class R>
                                                                    const RequestHeader& header,
                                                                    RefValue<Word> seen,
                                                                    const char* operation,
-                                                                   const Place& place = Place{}) {
+                                                                   Place place = Place{}) {
   violate(violation, incident_of(header, seen, operation, place));
 }
 

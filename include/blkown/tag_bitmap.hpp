@@ -44,13 +44,19 @@ class alignas(cache_line_bytes) TagBitmap {
                                       shift_for(depth));
   }
 
-  /// Precondition: `lines` is lines_for(depth) fresh lines that outlive the bitmap.
-  TagBitmap(Line* lines, std::uint32_t depth) noexcept
-      : lines_{lines}, depth_{depth}, line_count_{lines_for(depth)}, shift_{shift_for(depth)} {}
+  /// Precondition: `lines` is lines_for(depth) fresh lines that outlive the bitmap. The tags below
+  /// `reserved` are taken by `take` and take_reserved only.
+  TagBitmap(Line* lines, std::uint32_t depth, std::uint32_t reserved = 0) noexcept
+      : lines_{lines},
+        depth_{depth},
+        line_count_{lines_for(depth)},
+        shift_{shift_for(depth)},
+        reserved_{reserved} {}
   TagBitmap(const TagBitmap&) = delete;
   TagBitmap& operator=(const TagBitmap&) = delete;
 
   [[nodiscard]] std::uint32_t depth() const noexcept { return depth_; }
+  [[nodiscard]] bool is_reserved(Tag tag) const noexcept { return tag.value < reserved_; }
   [[nodiscard]] std::uint32_t line_count() const noexcept { return line_count_; }
   /// The line that holds the tag's bit.
   [[nodiscard]] std::uint32_t line_of(Tag tag) const noexcept { return tag.value >> shift_; }
@@ -85,6 +91,15 @@ class alignas(cache_line_bytes) TagBitmap {
       if (++index == line_count_) index = 0;
     }
     return {};
+  }
+
+  /// Takes a free one of the reserved tags, the lowest there is; false if none is free.
+  /// Synchronization: as `take`.
+  [[nodiscard]] bool take_reserved(Tag& tag) noexcept {
+    for (tag.value = 0; tag.value != reserved_; ++tag.value) {
+      if (!is_taken(tag) && take(tag)) return true;
+    }
+    return false;
   }
 
   /// Gives a tag back; false if it was free (a violation, which the caller reports).
@@ -164,13 +179,19 @@ class alignas(cache_line_bytes) TagBitmap {
 
   [[nodiscard]] Line& line(Tag tag) noexcept { return lines_[line_of(tag)]; }
 
-  /// The bits of a word that stand for tags below the depth.
+  /// The bits of a word that stand for tags below the depth which are not reserved.
   [[nodiscard]] Word usable_mask(std::uint32_t index) const noexcept {
     const std::uint32_t per_word = std::uint32_t{1} << shift_;
     const std::uint32_t left = depth_ - (index << shift_);
-    const std::uint32_t bits = left < per_word ? left : per_word;
-    return bits == word_bits ? static_cast<Word>(~Word{0})
-                             : static_cast<Word>((Word{1} << bits) - 1);
+    const std::uint32_t first = index << shift_;
+    const std::uint32_t kept = reserved_ > first ? reserved_ - first : 0;
+    return static_cast<Word>(low_bits(left < per_word ? left : per_word) &
+                             ~low_bits(kept < per_word ? kept : per_word));
+  }
+
+  [[nodiscard]] static constexpr Word low_bits(std::uint32_t count) noexcept {
+    return count == word_bits ? static_cast<Word>(~Word{0})
+                              : static_cast<Word>((Word{1} << count) - 1);
   }
 
   [[nodiscard]] static constexpr Word lowest_bits(Word free, std::uint32_t most) noexcept {
@@ -190,6 +211,7 @@ class alignas(cache_line_bytes) TagBitmap {
   // Written only when somebody waits or a context comes or goes, read at every stash operation.
   alignas(cache_line_bytes) Atomic<std::uint32_t> waiters_{0};
   Atomic<std::uint32_t> caches_{0};
+  std::uint32_t reserved_;
 
   static_assert(Atomic<Word>::is_always_lock_free, "tag words must be lock-free");
   static_assert(sizeof(Line) == cache_line_bytes, "no two words share a line");
@@ -243,20 +265,36 @@ class TagCache {
 
   /// A tag for the context's own use, or no_tag.
   [[nodiscard]] std::uint32_t take() noexcept {
-    if (size_ == 0) refill();
-    if (size_ == 0) return no_tag;
-    const std::uint32_t tag = tags_[--size_];
-    if (size_ != 0 && bitmap_->someone_waits()) flush();
-    return tag;
+    if (size_ == 0 || bitmap_->someone_waits()) [[unlikely]]
+      return take_slowly();
+    return tags_[--size_];
   }
 
   /// A tag that the context has done with.
   void give(Tag tag) noexcept {
-    if (capacity_ == 0 || bitmap_->someone_waits()) {
-      flush();
+    if (size_ == capacity_ || bitmap_->someone_waits() || bitmap_->is_reserved(tag)) [[unlikely]]
+      return give_slowly(tag);
+    tags_[size_++] = tag.value;
+  }
+
+  // What touches the bitmap is out of line: a caller inlines the few instructions above.
+
+  [[nodiscard, gnu::noinline]] std::uint32_t take_slowly() noexcept {
+    if (size_ == 0) refill();
+    if (size_ == 0) return no_tag;
+    const std::uint32_t tag = tags_[--size_];
+    if (bitmap_->someone_waits()) flush();
+    return tag;
+  }
+
+  [[gnu::noinline]] void give_slowly(Tag tag) noexcept {
+    const bool is_asked_for = capacity_ == 0 || bitmap_->someone_waits();
+    if (is_asked_for) flush();
+    if (is_asked_for || bitmap_->is_reserved(tag)) {
       give_mask(bitmap_->line_of(tag), bitmap_->bit_of(tag));
       return;
     }
+    // Whoever waited a moment ago may have got its tag, and then the stash need not be full.
     if (size_ == capacity_) give_oldest((capacity_ + 1) / 2);
     tags_[size_++] = tag.value;
   }

@@ -119,6 +119,18 @@ class [[nodiscard]] TagSet {
     return detail::HandleAccess::make<Idle>(request(queue, tag));
   }
 
+  /// A request with one of the reserved tags (TagSetConfig::reserved_depth); none if all of those
+  /// are taken, or if there is no such queue. Give them back with Ended::release(), with or without
+  /// a cache. One read-modify-write; interrupt-safe.
+  /// Synchronization: acquires what the request's last Ended released.
+  [[nodiscard]] std::optional<Idle<R>> allocate_reserved(std::uint32_t queue) noexcept {
+    Tag tag;
+    if (queue >= core_->queue_count || !core_->bitmaps[queue].take_reserved(tag)) {
+      return std::nullopt;
+    }
+    return detail::HandleAccess::make<Idle>(request(queue, tag));
+  }
+
   /// The request of a certain tag, for a front end that picks tags itself (a guest, a kernel
   /// driver, a peer); none if it is taken, or if there is no such queue or tag.
   /// A tag in a TagCache counts as taken: on a queue whose tags are picked by the front end, give
@@ -162,33 +174,33 @@ class [[nodiscard]] TagSet {
   /// completions of one publication, one gets it.
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim(std::uint32_t arrival_queue,
                                                            std::uint64_t value) noexcept {
-    return claim_at(locate(arrival_queue, value));
+    return claim_at(locate(arrival_queue, value), match_of(value));
   }
   /// A pin of the request (the kernel's tag_to_rq). It gives no right to the I/O.
   [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(std::uint32_t arrival_queue,
                                                               std::uint64_t value) noexcept {
-    return reference_at(locate(arrival_queue, value));
+    return reference_at(locate(arrival_queue, value), match_of(value));
   }
   /// The request for oneself, if no pin exists. A scan holds pins for moments, and then this
   /// answers `shared`: drivers use claim.
   [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(std::uint32_t arrival_queue,
                                                                   std::uint64_t value) noexcept {
-    return owned_at(locate(arrival_queue, value));
+    return owned_at(locate(arrival_queue, value), match_of(value));
   }
 
   /// The same by queue and tag alone. Unprotected: without a generation a late or forged value
   /// reaches whatever I/O has the tag now. For devices that carry nothing but the tag, and for
   /// teardown.
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim(std::uint32_t queue, Tag tag) noexcept {
-    return claim_at(locate(queue, tag));
+    return claim_at(locate(queue, tag), GenerationMatch<Word>::any());
   }
   [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(std::uint32_t queue,
                                                               Tag tag) noexcept {
-    return reference_at(locate(queue, tag));
+    return reference_at(locate(queue, tag), GenerationMatch<Word>::any());
   }
   [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(std::uint32_t queue,
                                                                   Tag tag) noexcept {
-    return owned_at(locate(queue, tag));
+    return owned_at(locate(queue, tag), GenerationMatch<Word>::any());
   }
 
   /// Calls `visit(ARef, Cookie)` for each I/O of the queue that is in flight and not claimed, one
@@ -229,7 +241,6 @@ class [[nodiscard]] TagSet {
     std::uint32_t queue = 0;
     Tag tag;
     Generation generation;
-    GenerationMatch<Word> match;
   };
 
   explicit TagSet(detail::TagSetCore& core) noexcept : core_{&core} {}
@@ -252,7 +263,6 @@ class [[nodiscard]] TagSet {
     target.queue = arrival_queue;
     target.tag.value = static_cast<std::uint32_t>(tag);
     target.generation = codec.generation(value);
-    target.match = codec.match(target.generation);
     if (arrival_queue >= core_->queue_count || queue >= core_->queue_count) {
       target.reason = LookupReason::no_such_queue;
     } else if (tag >= core_->depth || codec.has_stray_bits(value)) {
@@ -275,6 +285,11 @@ class [[nodiscard]] TagSet {
     return target;
   }
 
+  /// The generation that the value carries, as a lookup compares it.
+  [[nodiscard]] GenerationMatch<Word> match_of(std::uint64_t value) const noexcept {
+    return core_->codec.match(core_->codec.generation(value));
+  }
+
   [[nodiscard]] static LookupError error(const Target& target, LookupReason reason,
                                          RefValue<Word> seen) noexcept {
     return {.reason = reason,
@@ -287,29 +302,45 @@ class [[nodiscard]] TagSet {
   /// One lookup: `operation` on the target's word, `wrap_handle` around the request if it is had.
   template <class Handle, class Operation, class Wrap>
   [[nodiscard]] std::expected<Handle, LookupError> look_up(const Target& target,
+                                                           GenerationMatch<Word> match,
                                                            Operation operation,
                                                            Wrap wrap_handle) const noexcept {
     RefValue<Word> seen;
-    if (target.reason != LookupReason::none)
+    if (target.reason != LookupReason::none) [[unlikely]]
       return std::unexpected(error(target, target.reason, seen));
     R& found = request(target.queue, target.tag);
-    const LookupReason reason = (detail::word_of(found).*operation)(target.match, seen);
-    if (reason != LookupReason::none) return std::unexpected(error(target, reason, seen));
+    const LookupReason reason = operation(detail::word_of(found), match, seen);
+    if (reason != LookupReason::none) [[unlikely]]
+      return std::unexpected(error(target, reason, seen));
     return wrap_handle(found);
   }
 
-  [[nodiscard]] std::expected<Claim<R>, LookupError> claim_at(const Target& target) noexcept {
-    return look_up<Claim<R>>(target, &RefWord<Word>::claim, [](R& found) {
-      return detail::HandleAccess::make_claim(found, true);
-    });
+  [[nodiscard]] std::expected<Claim<R>, LookupError> claim_at(
+      const Target& target, GenerationMatch<Word> match) noexcept {
+    return look_up<Claim<R>>(
+        target, match,
+        [](RefWord<Word>& word, GenerationMatch<Word> wanted, RefValue<Word>& seen) {
+          return word.claim(wanted, seen);
+        },
+        [](R& found) { return detail::HandleAccess::make_claim(found, true); });
   }
-  [[nodiscard]] std::expected<ARef<R>, LookupError> reference_at(const Target& target) noexcept {
-    return look_up<ARef<R>>(target, &RefWord<Word>::tag_to_rq,
-                            [](R& found) { return detail::HandleAccess::make<ARef>(found); });
+  [[nodiscard]] std::expected<ARef<R>, LookupError> reference_at(
+      const Target& target, GenerationMatch<Word> match) noexcept {
+    return look_up<ARef<R>>(
+        target, match,
+        [](RefWord<Word>& word, GenerationMatch<Word> wanted, RefValue<Word>& seen) {
+          return word.tag_to_rq(wanted, seen);
+        },
+        [](R& found) { return detail::HandleAccess::make<ARef>(found); });
   }
-  [[nodiscard]] std::expected<Owned<R>, LookupError> owned_at(const Target& target) noexcept {
-    return look_up<Owned<R>>(target, &RefWord<Word>::tag_to_owned,
-                             [](R& found) { return detail::HandleAccess::make<Owned>(found); });
+  [[nodiscard]] std::expected<Owned<R>, LookupError> owned_at(
+      const Target& target, GenerationMatch<Word> match) noexcept {
+    return look_up<Owned<R>>(
+        target, match,
+        [](RefWord<Word>& word, GenerationMatch<Word> wanted, RefValue<Word>& seen) {
+          return word.tag_to_owned(wanted, seen);
+        },
+        [](R& found) { return detail::HandleAccess::make<Owned>(found); });
   }
 
   void check_all_back() const noexcept {

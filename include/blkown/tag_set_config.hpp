@@ -17,6 +17,9 @@ namespace blkown::inline BLKOWN_ABI {
 struct TagSetConfig {
   std::uint32_t queue_count = 1;  ///< Hardware queues, 65,536 at most.
   std::uint32_t depth = 0;        ///< Requests per queue.
+  /// So many of them, the ones with the lowest tags, are kept for allocate_reserved: commands that
+  /// must get through when every other tag is taken (abort, keep-alive).
+  std::uint32_t reserved_depth = 0;
   CookieLayout layout{};
   /// The generation before the first publication, cut to the word's width. By default an
   /// unpredictable one, so that ids from an earlier life of the device are most likely stale.
@@ -29,6 +32,7 @@ enum class TagSetReason : std::uint8_t {
   too_many_queues,            ///< queue_count exceeds limit.
   no_depth,                   ///< depth is 0.
   too_deep,                   ///< depth exceeds limit.
+  all_reserved,               ///< reserved_depth exceeds limit, so no ordinary request is left.
   no_end_sink,                ///< The EndSink has no function.
   bad_width,                  ///< The layout's width is 0 or exceeds limit.
   field_outside_width,        ///< A field ends above the layout's width (limit).
@@ -48,6 +52,7 @@ enum class TagSetReason : std::uint8_t {
     case TagSetReason::too_many_queues: return "too many queues";
     case TagSetReason::no_depth: return "a queue needs at least one request";
     case TagSetReason::too_deep: return "too many requests";
+    case TagSetReason::all_reserved: return "every request is reserved";
     case TagSetReason::no_end_sink: return "the EndSink has no function";
     case TagSetReason::bad_width: return "a cookie is 1 to 64 bits wide";
     case TagSetReason::field_outside_width: return "a cookie field reaches beyond the cookie";
@@ -138,6 +143,9 @@ namespace detail {
   if (config.depth == 0) return TagSetError{TagSetReason::no_depth, 0, most_requests};
   if (config.depth > most_requests) {
     return TagSetError{TagSetReason::too_deep, config.depth, most_requests};
+  }
+  if (config.reserved_depth >= config.depth) {
+    return TagSetError{TagSetReason::all_reserved, config.reserved_depth, config.depth - 1};
   }
   if (const auto error = check_layout(config.layout)) return error;
   return check_names(config);

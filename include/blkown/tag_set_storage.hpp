@@ -158,7 +158,8 @@ struct TagSetStorage {
         ::new (static_cast<void*>(lines + i * sizeof(TagBitmap::Line))) TagBitmap::Line{};
       }
       ::new (static_cast<void*>(&core->bitmaps[queue]))
-          TagBitmap{std::launder(reinterpret_cast<TagBitmap::Line*>(lines)), config.depth};
+          TagBitmap{std::launder(reinterpret_cast<TagBitmap::Line*>(lines)), config.depth,
+                    config.reserved_depth};
       for (Tag tag; tag.value != config.depth; ++tag.value) {
         const std::size_t index = std::size_t{queue} * config.depth + tag.value;
         void* const place = core->slots + index * slot_bytes;

@@ -104,7 +104,7 @@ def generations():
 def lookups():
     yield Mutant(
         "tag_to_rq adds blindly, and backs out", WORD, "tag_to_rq",
-        "if (word_.compare_exchange_weak(seen.bits, static_cast<W>(seen.bits + 1),"
+        "if (word_.compare_exchange_weak(bits, static_cast<W>(bits + 1),"
         f" {ACQUIRE}, {RELAXED})) {{ return LookupReason::none; }}",
         f"""seen.bits = word_.fetch_add(1, {ACQUIRE});
             const LookupReason now = lookup_refusal(seen, match);
@@ -134,12 +134,20 @@ def lookups():
     yield Mutant(
         "a lookup has no limit", VALUE, None,
         "if (value.count() >= RefValue<W>::count_limit) return LookupReason::saturated;", "")
-    for function in ("tag_to_rq", "tag_to_owned", "claim"):
+    for function, reads in (("tag_to_rq", "seen.bits = bits;"),
+                            ("tag_to_owned", "seen.bits = bits;"), ("claim", "")):
         yield Mutant(
             f"{function} does not test again after a failed exchange", WORD, function,
-            "while (true) { const LookupReason reason = lookup_refusal(seen, match);",
-            "for (bool again = false;; again = true) { const LookupReason reason ="
+            f"while (true) {{ {reads} const LookupReason reason = lookup_refusal(seen, match);",
+            f"for (bool again = false;; again = true) {{ {reads} const LookupReason reason ="
             " again ? LookupReason::none : lookup_refusal(seen, match);")
+    yield Mutant(
+        "a lookup's first look takes an idle word", VALUE, None,
+        "static_cast<W>(value.state() - 1) < RefValue<W>::count_limit - 1",
+        "value.state() < RefValue<W>::count_limit")
+    yield Mutant(
+        "a lookup's first look compares no generation", VALUE, None,
+        "countable && match.accepts(value)", "countable")
     yield Mutant(
         "tag_to_owned takes a shared request", WORD, "tag_to_owned",
         "if (seen.count() != 1) return LookupReason::shared;", "")
@@ -150,16 +158,15 @@ def lookups():
         "take_back is refused at the limit", WORD, "take_back",
         "reason != LookupReason::none && reason != LookupReason::saturated",
         "reason != LookupReason::none")
-    for function, old, new in (
-            ("tag_to_rq", "static_cast<W>(seen.bits + 1)", "static_cast<W>(seen.bits + 1)"),
-            ("tag_to_owned", "seen.with_state(Value::owned_flag).bits", None),
-            ("try_take_right", "seen.with_state(state).bits", None),
-            ("claim_counted", "seen.with_state(state).bits", None)):
+    for function, new in (
+            ("tag_to_rq", "static_cast<W>(bits + 1)"),
+            ("tag_to_owned", "seen.with_state(Value::owned_flag).bits"),
+            ("try_take_right", "seen.with_state(state).bits"),
+            ("claim_counted", "seen.with_state(state).bits")):
         yield Mutant(
             f"{function} stores instead of a compare-exchange", WORD, function,
-            f"word_.compare_exchange_weak(seen.bits, {old}, {ACQUIRE}, {RELAXED})",
-            f"(static_cast<void>(word_.load({ACQUIRE})),"
-            f" word_.store({new or old}, {RELEASE}), true)")
+            f"word_.compare_exchange_weak(bits, {new}, {ACQUIRE}, {RELAXED})",
+            f"(static_cast<void>(word_.load({ACQUIRE})), word_.store({new}, {RELEASE}), true)")
 
 
 def references():
@@ -192,7 +199,7 @@ def references():
         "compare_exchange_strong", "compare_exchange_weak")
     yield Mutant(
         "try_from_shared stores instead of a compare-exchange", WORD, "try_from_shared",
-        "word_.compare_exchange_strong(seen.bits, seen.with_state(Value::owned_flag).bits,"
+        "word_.compare_exchange_strong(bits, seen.with_state(Value::owned_flag).bits,"
         f" {ACQUIRE}, {RELAXED})",
         f"(static_cast<void>(word_.load({ACQUIRE})),"
         f" word_.store(seen.with_state(Value::owned_flag).bits, {RELAXED}), true)")
@@ -314,14 +321,14 @@ def tags():
         "take does not look whether it had the tag", BITMAP, "take",
         "& bit) == 0", "& bit) != bit || true")
     yield Mutant(
-        "a TagCache keeps what it is given though someone waits", BITMAP, "give",
-        "if (capacity_ == 0 || bitmap_->someone_waits()) {", "if (capacity_ == 0) {")
+        "a TagCache keeps what it is given though someone waits", BITMAP, "give_slowly",
+        "capacity_ == 0 || bitmap_->someone_waits()", "capacity_ == 0")
     yield Mutant(
-        "a TagCache keeps what it has though someone waits", BITMAP, "take",
-        "if (size_ != 0 && bitmap_->someone_waits()) flush();", "")
+        "a TagCache keeps what it has though someone waits", BITMAP, "take_slowly",
+        "if (bitmap_->someone_waits()) flush();", "")
     yield Mutant(
-        "a TagCache gives back the new tag only though someone waits", BITMAP, "give",
-        "flush(); give_mask", "give_mask")
+        "a TagCache gives back the new tag only though someone waits", BITMAP, "give_slowly",
+        "if (is_asked_for) flush();", "")
 
 
 def all_mutants():

@@ -16,8 +16,8 @@ namespace {
 /// A bitmap and its lines.
 class Bitmap {
  public:
-  explicit Bitmap(std::uint32_t depth)
-      : lines_(TagBitmap::lines_for(depth)), bitmap_{lines_.data(), depth} {}
+  explicit Bitmap(std::uint32_t depth, std::uint32_t reserved = 0)
+      : lines_(TagBitmap::lines_for(depth)), bitmap_{lines_.data(), depth, reserved} {}
   TagBitmap* operator->() { return &bitmap_; }
   TagBitmap& operator*() { return bitmap_; }
 
@@ -55,6 +55,28 @@ std::set<std::uint32_t> all_below(std::uint32_t depth) {
 }
 
 }  // namespace
+
+// Goal: whatever part of a word, or of several, is reserved, the rest is handed out and only that.
+TEST(TagBitmap, HandsOutWhatIsNotReserved) {
+  for (const std::uint32_t depth : {2U, 7U, 64U, 65U, 300U}) {
+    for (const std::uint32_t reserved : {1U, 3U, 31U, 32U, 63U, 64U, 65U, 200U}) {
+      if (reserved >= depth) continue;
+      Bitmap bitmap{depth, reserved};
+      std::set<std::uint32_t> expected = all_below(depth);
+      for (const std::uint32_t tag : all_below(reserved)) expected.erase(tag);
+      EXPECT_EQ(take_all(*bitmap, 0, 64), expected) << reserved << " of " << depth;
+      Tag tag;
+      for (std::uint32_t next = 0; next != reserved; ++next) {
+        ASSERT_TRUE(bitmap->take_reserved(tag));
+        EXPECT_EQ(tag, Tag{next});
+      }
+      EXPECT_FALSE(bitmap->take_reserved(tag));
+      EXPECT_TRUE(bitmap->give(Tag{reserved - 1}));
+      EXPECT_TRUE(bitmap->take_reserved(tag));
+      EXPECT_EQ(tag, Tag{reserved - 1});
+    }
+  }
+}
 
 // Goal: no tag is lost in a word's tail, and none from beyond it is handed out.
 TEST(TagBitmap, HandsOutEachTagOnceAtEveryDepth) {

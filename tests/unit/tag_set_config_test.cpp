@@ -89,6 +89,14 @@ TEST(TagSetConfig, LimitsTheDepth) {
                        most_requests + 1, most_requests));
 }
 
+TEST(TagSetConfig, LeavesARequestThatIsNotReserved) {
+  TagSetConfig config = config_of(CookieLayout::nbd(), 1, 4);
+  config.reserved_depth = 3;
+  EXPECT_FALSE(check_config(config).has_value());
+  config.reserved_depth = 4;
+  EXPECT_TRUE(is_error(check_config(config), TagSetReason::all_reserved, 4, 3));
+}
+
 TEST(TagSetConfig, LimitsTheLayoutsWidth) {
   for (const std::uint8_t width : {std::uint8_t{0}, std::uint8_t{65}, std::uint8_t{255}}) {
     const auto layout = changed([&](CookieLayout& l) { l.width_bits = width; });

@@ -143,6 +143,42 @@ TEST(TagSet, StashGivesWayToWhoeverWaits) {
   std::move(*idle).fail(Status::ok);
 }
 
+// Goal: when all others are taken a reserved tag is to be had, and only by asking for one.
+TEST(TagSet, KeepsReservedTagsApart) {
+  auto config = support::two_queues_of_eight;
+  config.reserved_depth = 2;
+  Driver<> driver{config};
+  TagCache cache = driver.set.tag_cache(1, 4);
+  std::set<std::uint32_t> ordinary;
+  std::vector<Idle> idles;
+  while (auto idle = driver.set.allocate(1, cache)) {
+    ordinary.insert(idle->tag().value);
+    idles.push_back(*std::move(idle));
+  }
+  EXPECT_EQ(ordinary, (std::set<std::uint32_t>{2, 3, 4, 5, 6, 7}));
+  auto first = driver.set.allocate_reserved(1);
+  auto second = driver.set.allocate_reserved(1);
+  ASSERT_TRUE(first.has_value() && second.has_value());
+  EXPECT_EQ(first->tag(), Tag{0});
+  EXPECT_EQ(second->tag(), Tag{1});
+  EXPECT_EQ(second->queue(), 1U);
+  EXPECT_FALSE(driver.set.allocate_reserved(1).has_value()) << "two were reserved";
+  EXPECT_FALSE(driver.set.allocate_reserved(2).has_value()) << "there is no such queue";
+
+  // Given to a cache, it goes back to where it came from: nobody gets it by accident.
+  std::move(*second).requeue();
+  driver.sink.requeued.pop_front().value().release(cache);
+  EXPECT_EQ(cache.size(), 0U);
+  EXPECT_FALSE(driver.set.allocate(1, cache).has_value());
+  second = driver.set.allocate_reserved(1);
+  ASSERT_TRUE(second.has_value());
+  EXPECT_EQ(second->tag(), Tag{1});
+
+  std::move(*first).fail(Status::ok);
+  std::move(*second).fail(Status::ok);
+  for (Idle& idle : idles) std::move(idle).fail(Status::ok);
+}
+
 // Goal: the I/Os in flight, whoever pins them, and none that a handle has to itself.
 TEST(TagSet, CountsWhatIsInFlight) {
   Driver<> driver;
