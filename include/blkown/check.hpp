@@ -35,6 +35,8 @@ enum class Violation : std::uint8_t {
   tag_cache_of_other,      ///< A TagCache used with another TagSet or queue than its own.
   tag_cache_alive,         ///< A TagSet destroyed before its TagCaches.
   request_alive,           ///< A TagSet destroyed while a request is not back with it.
+  object_in_use,           ///< Destroyed or used anew while an I/O or a callback still needs it.
+  wrong_context,           ///< Called on another execution context than the object's own.
 };
 
 /// Things worth knowing after which nothing is broken.
@@ -59,6 +61,8 @@ enum class Report : std::uint8_t {
     case Violation::tag_cache_of_other: return "a TagCache of another TagSet or queue";
     case Violation::tag_cache_alive: return "TagSet destroyed before its TagCaches";
     case Violation::request_alive: return "TagSet destroyed while a request is still out";
+    case Violation::object_in_use: return "destroyed or used anew while still in use";
+    case Violation::wrong_context: return "called on another context than its own";
   }
   return "unknown violation";
 }

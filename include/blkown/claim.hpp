@@ -231,11 +231,11 @@ template <RequestType R>
 }
 
 /// The right to the I/O that `cookie` names, beside a pin of its request that stays: for timeouts
-/// and scans, which are given (pin, Cookie).
+/// and scans, which are given (pin, Cookie). The pin is not marked BLKOWN_HELD: of one that came by
+/// reference the compiler knows nothing, and would refuse what every timeout handler does.
 /// Synchronization: acquires what the publisher, and whoever released it since, did.
 template <RequestType R>
-[[nodiscard]] std::expected<Claim<R>, LookupError> claim(BLKOWN_HELD const ARef<R>& pin,
-                                                         const Cookie& cookie,
+[[nodiscard]] std::expected<Claim<R>, LookupError> claim(const ARef<R>& pin, const Cookie& cookie,
                                                          Place where = Place::current()) noexcept {
   R& request = detail::held(detail::HandleAccess::look(pin), "claim", where);
   RefValue<Word> seen;

@@ -196,6 +196,10 @@ struct HandleAccess {
   [[nodiscard]] static R* take(Handle<R>& handle) noexcept {
     return std::exchange(handle.request_, nullptr);
   }
+  template <class R>
+  [[nodiscard]] static R* take_claim(Claim<R>& claim) noexcept {
+    return Claim<R>::pointer_in(std::exchange(claim.bits_, 0));
+  }
   template <template <class> class Handle, class R>
   [[nodiscard]] static R* look(const Handle<R>& handle) noexcept {
     return handle.request_;

@@ -164,6 +164,25 @@ class [[nodiscard]] TagSet {
     return TagWait{core_->bitmaps[queue]};
   }
 
+  /// How many of the queue's tags are taken, stashed ones included; it orders nothing.
+  /// Violation: no such queue.
+  [[nodiscard]] std::uint32_t taken_count(std::uint32_t queue,
+                                          Place where = Place::current()) const noexcept {
+    core_->check_queue(queue, "TagSet::taken_count", where);
+    return core_->bitmaps[queue].taken_count();
+  }
+
+  /// What a request's word says at this moment, for tables; none if its tag is free. It orders
+  /// nothing, and may be over before it is read.
+  /// Precondition: queue < queue_count(), tag < depth().
+  [[nodiscard]] std::optional<RequestState> state_of(std::uint32_t queue, Tag tag) const noexcept {
+    if (!core_->bitmaps[queue].is_taken(tag)) return std::nullopt;
+    R& looked_at = request(queue, tag);
+    return detail::incident_of(detail::header_of(looked_at), detail::word_of(looked_at).peek(), "",
+                               Place{})
+        .state;
+  }
+
   // --- lookups: what a device sent --------------------------------------------------------------
   //
   // All: never block, interrupt-safe, one compare-exchange if they succeed, none if they refuse.

@@ -28,6 +28,8 @@ const char* suite_of(blkown::Violation violation) {
     case blkown::Violation::tag_cache_of_other: return "TagCacheOfOtherDeathTest";
     case blkown::Violation::tag_cache_alive: return "TagCacheAliveDeathTest";
     case blkown::Violation::request_alive: return "RequestAliveDeathTest";
+    case blkown::Violation::object_in_use: return "ObjectInUseDeathTest";
+    case blkown::Violation::wrong_context: return "WrongContextDeathTest";
   }
   return "";
 }
@@ -61,7 +63,7 @@ int covered(const char* no_text) {
 }
 
 TEST(Coverage, EveryViolationHasADeathTest) {
-  EXPECT_EQ(covered<blkown::Violation>("unknown violation"), 13);
+  EXPECT_EQ(covered<blkown::Violation>("unknown violation"), 15);
 }
 
 TEST(Coverage, EveryReportHasATest) { EXPECT_EQ(covered<blkown::Report>("unknown report"), 2); }

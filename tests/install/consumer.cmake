@@ -11,8 +11,12 @@ execute_process(
     -D CMAKE_PREFIX_PATH=${PREFIX}
     -D BLKOWN_SOURCE_ROOT=${SOURCE_ROOT}
   COMMAND_ERROR_IS_FATAL ANY)
+set(config "")
+if(BUILD_TYPE)
+  set(config --config ${BUILD_TYPE})
+endif()
 execute_process(
-  COMMAND ${CMAKE_COMMAND} --build ${WORK_DIR} --config ${BUILD_TYPE}
+  COMMAND ${CMAKE_COMMAND} --build ${WORK_DIR} ${config}
   COMMAND_ERROR_IS_FATAL ANY)
 execute_process(
   COMMAND ${WORK_DIR}/consumer

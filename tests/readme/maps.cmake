@@ -23,6 +23,8 @@ function(readme_names folder pattern)
 endfunction()
 
 readme_names(include/blkown *.hpp)
+readme_names(include/blkown/mq *.hpp)
+readme_names(include/blkown/sim *.hpp)
 readme_names(examples *.cpp)
 readme_names(bench *.cpp)
 readme_names(tests *)

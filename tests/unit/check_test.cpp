@@ -124,10 +124,10 @@ TEST(Check, ReportOfADroppedIdleNamesTheRequestAndItsState) {
 
 TEST(Check, EachViolationAndReportHasATextOfItsOwn) {
   std::set<std::string> texts;
-  for (int i = 0; i <= static_cast<int>(Violation::request_alive); ++i) {
+  for (int i = 0; i <= static_cast<int>(Violation::wrong_context); ++i) {
     texts.insert(to_string(static_cast<Violation>(i)));
   }
-  EXPECT_EQ(texts.size(), static_cast<std::size_t>(Violation::request_alive) + 1);
+  EXPECT_EQ(texts.size(), static_cast<std::size_t>(Violation::wrong_context) + 1);
   EXPECT_FALSE(texts.contains("unknown violation"));
   EXPECT_STREQ(to_string(static_cast<Violation>(200)), "unknown violation");
   EXPECT_STRNE(to_string(Report::claim_dropped), to_string(Report::idle_dropped));

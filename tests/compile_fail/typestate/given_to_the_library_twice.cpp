@@ -26,15 +26,6 @@ void try_claim(ARef aref, const blkown::Cookie& cookie) {
 #endif
 }
 
-void claim(ARef aref, const blkown::Cookie& cookie) {
-  use(std::move(aref).into_raw());
-#ifdef BLKOWN_WRONG
-  use(blkown::claim(aref, cookie));
-#else
-  use(cookie);
-#endif
-}
-
 void push_back(Ended ended, blkown::EndedList<Request>& list) {
   std::move(ended).release();
 #ifdef BLKOWN_WRONG

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Bio: one I/O as its submitter sees it.
+
+#ifndef BLKOWN_MQ_BIO_HPP
+#define BLKOWN_MQ_BIO_HPP
+
+#include <blkown/check.hpp>
+#include <blkown/config.hpp>
+#include <blkown/mq/op.hpp>
+#include <blkown/mq/segments.hpp>
+#include <blkown/segment.hpp>
+#include <blkown/status.hpp>
+#include <span>
+#include <utility>
+
+namespace blkown::inline BLKOWN_ABI::mq {
+
+namespace internal {
+struct BioAccess;
+
+/// Which of a bio's steps is under way.
+enum class Phase : std::uint8_t { preflush, data, postflush };
+}  // namespace internal
+
+/// One I/O of a submitter: an operation, sectors, memory, and whom to tell when it is over (the
+/// kernel's bio). The submitter's object: it stays where it is, with the memory and the array of
+/// segments, from submit until `end` is called; `end` may submit it again, or destroy it.
+///
+///   mq::Bio bio = mq::Bio::read(sector, {buffer, length_bytes}, &on_end, this);
+///   disk.submit(context, bio);
+///
+/// However it is split, it ends once: with Status::ok if all of it was done, else with the status
+/// of the part that failed first.
+class Bio {
+ public:
+  /// Called once for each submit, on the context that submitted.
+  using End = void (*)(Bio& bio);
+
+  /// A read into one piece of memory, which the bio remembers itself.
+  [[nodiscard]] static Bio read(std::uint64_t sector, Segment memory, End end, void* argument,
+                                IoFlags flags = {}) noexcept {
+    return Bio{Op::read, sector, memory, end, argument, flags};
+  }
+  /// A read into several; the array stays until the end.
+  [[nodiscard]] static Bio read(std::uint64_t sector, std::span<const Segment> memory, End end,
+                                void* argument, IoFlags flags = {}) noexcept {
+    return Bio{Op::read, sector, memory, end, argument, flags};
+  }
+  [[nodiscard]] static Bio write(std::uint64_t sector, Segment memory, End end, void* argument,
+                                 IoFlags flags = {}) noexcept {
+    return Bio{Op::write, sector, memory, end, argument, flags};
+  }
+  [[nodiscard]] static Bio write(std::uint64_t sector, std::span<const Segment> memory, End end,
+                                 void* argument, IoFlags flags = {}) noexcept {
+    return Bio{Op::write, sector, memory, end, argument, flags};
+  }
+  /// A write to the zone that begins at `zone_sector`; afterwards sector() says where it went.
+  [[nodiscard]] static Bio zone_append(std::uint64_t zone_sector, std::span<const Segment> memory,
+                                       End end, void* argument, IoFlags flags = {}) noexcept {
+    return Bio{Op::zone_append, zone_sector, memory, end, argument, flags};
+  }
+  [[nodiscard]] static Bio flush(End end, void* argument, IoFlags flags = {}) noexcept {
+    return Bio{Op::flush, 0, std::uint64_t{0}, end, argument, flags};
+  }
+  [[nodiscard]] static Bio discard(std::uint64_t sector, std::uint64_t length_bytes, End end,
+                                   void* argument, IoFlags flags = {}) noexcept {
+    return Bio{Op::discard, sector, length_bytes, end, argument, flags};
+  }
+  [[nodiscard]] static Bio write_zeroes(std::uint64_t sector, std::uint64_t length_bytes, End end,
+                                        void* argument, IoFlags flags = {}) noexcept {
+    return Bio{Op::write_zeroes, sector, length_bytes, end, argument, flags};
+  }
+  /// zone_open, zone_close, zone_finish or zone_reset of the zone that begins at `zone_sector`.
+  [[nodiscard]] static Bio zone(Op op, std::uint64_t zone_sector, End end, void* argument,
+                                IoFlags flags = {}) noexcept {
+    return Bio{op, zone_sector, std::uint64_t{0}, end, argument, flags};
+  }
+
+  Bio(const Bio&) = delete;
+  Bio& operator=(const Bio&) = delete;
+  /// Violation: it is in flight.
+  ~Bio() {
+    if (is_in_flight_) [[unlikely]]
+      violate("destruction of mq::Bio", Place{});
+  }
+
+  [[nodiscard]] Op op() const noexcept { return op_; }
+  [[nodiscard]] IoFlags flags() const noexcept { return flags_; }
+  [[nodiscard]] std::uint64_t sector() const noexcept { return sector_; }
+  [[nodiscard]] std::uint64_t length_bytes() const noexcept { return length_bytes_; }
+  [[nodiscard]] std::span<const Segment> segments() const noexcept {
+    return segments_ == nullptr ? std::span{&own_segment_, std::size_t{1}}
+                                : std::span{segments_, segment_count_};
+  }
+  /// How it ended; Status::ok before.
+  [[nodiscard]] Status status() const noexcept { return status_; }
+  [[nodiscard]] void* argument() const noexcept { return argument_; }
+  /// From submit until `end` is called. For the context that submits it.
+  [[nodiscard]] bool is_in_flight() const noexcept { return is_in_flight_; }
+
+ private:
+  friend struct internal::BioAccess;
+
+  Bio(Op op, std::uint64_t sector, std::uint64_t length_bytes, End end, void* argument,
+      IoFlags flags) noexcept
+      : end_{end},
+        argument_{argument},
+        sector_{sector},
+        length_bytes_{length_bytes},
+        op_{op},
+        flags_{flags} {}
+  Bio(Op op, std::uint64_t sector, Segment memory, End end, void* argument, IoFlags flags) noexcept
+      : Bio{op, sector, std::uint64_t{memory.length_bytes}, end, argument, flags} {
+    own_segment_ = memory;
+  }
+  Bio(Op op, std::uint64_t sector, std::span<const Segment> memory, End end, void* argument,
+      IoFlags flags) noexcept
+      : Bio{op, sector, std::uint64_t{0}, end, argument, flags} {
+    segments_ = memory.data();
+    segment_count_ = memory.size();
+    for (const Segment& segment : memory) length_bytes_ += segment.length_bytes;
+  }
+
+  [[noreturn, gnu::cold, gnu::noinline]] static void violate(const char* operation,
+                                                             const Place& place) {
+    Incident incident;
+    incident.operation = operation;
+    incident.place = place;
+    blkown::detail::violate(Violation::object_in_use, incident);
+  }
+
+  End end_;
+  void* argument_;
+  std::uint64_t sector_;
+  std::uint64_t length_bytes_;
+  Segment own_segment_;
+  const Segment* segments_ = nullptr;  // null: own_segment_
+  std::size_t segment_count_ = 0;
+
+  // The block layer's, while it is in flight.
+  Bio* next_ = nullptr;
+  std::uint64_t done_bytes_ = 0;  // handed out in requests
+  SegmentCursor cursor_;          // where those end
+  std::uint32_t parts_ = 0;       // requests that are out
+  Op op_;
+  IoFlags flags_;
+  internal::Phase phase_ = internal::Phase::data;
+  Status status_ = Status::ok;
+  bool all_issued_ = false;  // no request of this phase is still to be made
+  bool is_in_flight_ = false;
+};
+
+static_assert(sizeof(Bio) <= 128, "a bio fits in two cache lines");
+
+namespace internal {
+
+/// The block layer's way into a bio.
+struct BioAccess {
+  static void begin(Bio& bio, const Place& where) noexcept {
+    if (bio.is_in_flight_) [[unlikely]]
+      Bio::violate("mq::Disk::submit", where);
+    bio.is_in_flight_ = true;
+    bio.status_ = Status::ok;
+    bio.done_bytes_ = 0;
+    bio.cursor_ = {};
+    bio.parts_ = 0;
+    bio.phase_ = Phase::data;
+    bio.all_issued_ = false;
+  }
+  /// The first failure is the bio's status.
+  static void fail(Bio& bio, Status status) noexcept {
+    if (bio.status_ == Status::ok) bio.status_ = status;
+  }
+  /// Tells the submitter; the bio is not touched afterwards.
+  static void finish(Bio& bio) noexcept {
+    bio.is_in_flight_ = false;
+    if (bio.end_ != nullptr) bio.end_(bio);
+  }
+  static Bio*& next(Bio& bio) noexcept { return bio.next_; }
+  static std::uint64_t& done_bytes(Bio& bio) noexcept { return bio.done_bytes_; }
+  static SegmentCursor& cursor(Bio& bio) noexcept { return bio.cursor_; }
+  static std::uint32_t& parts(Bio& bio) noexcept { return bio.parts_; }
+  static Phase& phase(Bio& bio) noexcept { return bio.phase_; }
+  static bool& all_issued(Bio& bio) noexcept { return bio.all_issued_; }
+  static void set_sector(Bio& bio, std::uint64_t sector) noexcept { bio.sector_ = sector; }
+};
+
+}  // namespace internal
+
+/// Bios in order, linked through themselves. One context uses a list at a time.
+class BioList {
+ public:
+  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+  [[nodiscard]] Bio* front() const noexcept { return first_; }
+
+  void push_back(Bio& bio) noexcept {
+    internal::BioAccess::next(bio) = nullptr;
+    if (last_ == nullptr) {
+      first_ = &bio;
+    } else {
+      internal::BioAccess::next(*last_) = &bio;
+    }
+    last_ = &bio;
+  }
+  void push_front(Bio& bio) noexcept {
+    internal::BioAccess::next(bio) = first_;
+    first_ = &bio;
+    if (last_ == nullptr) last_ = &bio;
+  }
+  /// The oldest, or null.
+  [[nodiscard]] Bio* pop_front() noexcept {
+    Bio* const bio = first_;
+    if (bio == nullptr) return nullptr;
+    first_ = internal::BioAccess::next(*bio);
+    if (first_ == nullptr) last_ = nullptr;
+    return bio;
+  }
+  /// Moves all of `other` behind what is here.
+  void append(BioList& other) noexcept {
+    if (this == &other || other.first_ == nullptr) return;
+    if (last_ == nullptr) {
+      first_ = other.first_;
+    } else {
+      internal::BioAccess::next(*last_) = other.first_;
+    }
+    last_ = std::exchange(other.last_, nullptr);
+    other.first_ = nullptr;
+  }
+
+ private:
+  Bio* first_ = nullptr;
+  Bio* last_ = nullptr;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::mq
+
+#endif

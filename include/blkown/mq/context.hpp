@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Context: one line of execution, with the work that is waiting for it.
+
+#ifndef BLKOWN_MQ_CONTEXT_HPP
+#define BLKOWN_MQ_CONTEXT_HPP
+
+#include <blkown/check.hpp>
+#include <blkown/config.hpp>
+#include <blkown/mq/shared.hpp>
+#include <blkown/mq/timer_queue.hpp>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace blkown::inline BLKOWN_ABI::mq {
+
+class Context;
+
+/// A piece of deferred work, which a context runs when it comes to it (the kernel's work_struct).
+/// The poster's object, linked into the context's list: no allocation. Its function may post it
+/// again, or destroy it.
+class Work {
+ public:
+  using Function = void (*)(Work& work);
+
+  explicit Work(Function function) noexcept : function_{function} {}
+  Work(const Work&) = delete;
+  Work& operator=(const Work&) = delete;
+  /// Violation: it is queued.
+  ~Work();
+
+ private:
+  friend class Context;
+
+  Function function_;
+  // In the inbox, which any context may put it into; and, at the same time, in the context's own
+  // list, which only that one touches.
+  Work* inbox_next_ = nullptr;
+  Work* next_ = nullptr;
+  Atomic<bool> is_in_inbox_{false};
+  bool is_listed_ = false;
+};
+
+/// Called when a context has nothing left to run, to give back what it only keeps for speed.
+class IdleHook {
+ public:
+  using Function = void (*)(IdleHook& hook);
+  explicit IdleHook(Function function) noexcept : function_{function} {}
+  IdleHook(const IdleHook&) = delete;
+  IdleHook& operator=(const IdleHook&) = delete;
+
+ private:
+  friend class Context;
+  Function function_;
+  IdleHook* next_ = nullptr;
+};
+
+/// What a runtime brings to a context.
+struct ContextHooks {
+  void* runtime = nullptr;
+  std::uint64_t (*now_ns)(void* runtime) = nullptr;  ///< A clock that never goes back.
+  /// There is something to run, or a timer that is due before all others. Any context.
+  void (*wake)(void* runtime, std::uint32_t index) = nullptr;
+};
+
+class TimerNode;
+
+/// One line of execution: a thread's, or one that a caller runs when it likes. What belongs to a
+/// context is touched by one thread at a time, the one that runs it; so it needs no locks. Others
+/// reach it by posting work.
+class Context {
+ public:
+  Context(const ContextHooks& hooks, std::uint32_t index) noexcept : hooks_{hooks}, index_{index} {}
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  /// Its place among its runtime's contexts.
+  [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
+  [[nodiscard]] std::uint64_t now_ns() const noexcept { return hooks_.now_ns(hooks_.runtime); }
+
+  // --- any context, interrupts included ---------------------------------------------------------
+
+  /// The work runs on this context after this, once or more often; several posts that it has not
+  /// come to yet may be one run. No allocation, no lock (but what `wake` does).
+  /// Synchronization: what was done before comes before the run.
+  void post(Work& work) noexcept {
+    // false -> true. Partner: pull. Release: if the work is in the inbox already, it is this
+    // exchange that hands over what was done before.
+    if (work.is_in_inbox_.exchange(true, std::memory_order_release)) return;
+    // No transition. Relaxed: a guess for the exchange below, which looks again.
+    Work* top = inbox_.load(std::memory_order_relaxed);
+    do {
+      work.inbox_next_ = top;
+      // top -> work. Partner: pull. Release: the link, and what was done before. Relaxed on
+      // failure: nothing is read through `top`.
+    } while (!inbox_.compare_exchange_weak(top, &work, std::memory_order_release,
+                                           std::memory_order_relaxed));
+    if (top == nullptr) hooks_.wake(hooks_.runtime, index_);
+  }
+
+  // --- this context -----------------------------------------------------------------------------
+
+  /// The same from the context itself, without an atomic operation.
+  /// Violation: another context's thread.
+  void post_local(Work& work, Place where = Place::current()) noexcept {
+    if (current_ != this) [[unlikely]]
+      violate(Violation::wrong_context, "mq::Context::post_local", where);
+    list(work);
+  }
+
+  /// Runs everything that is due or posted, until nothing is left, and then the idle hooks. Returns
+  /// how many pieces it ran.
+  std::size_t run() noexcept {
+    const Scope scope{*this};
+    std::size_t count = 0;
+    while (true) {
+      while (fire_due_timer()) ++count;
+      pull();
+      if (first_ == nullptr) {
+        for (IdleHook* hook = hooks_first_; hook != nullptr;) {
+          IdleHook& called = *hook;
+          hook = hook->next_;
+          called.function_(called);
+        }
+        pull();
+        if (first_ == nullptr) return count;
+      }
+      // As long a turn as there is work now; then timers and the inbox have theirs.
+      for (Work* const last = last_; first_ != nullptr;) {
+        Work* const work = first_;
+        run_first();
+        ++count;
+        if (work == last) break;
+      }
+    }
+  }
+
+  /// How many pieces could run now, in any order: for a runtime that chooses.
+  [[nodiscard]] std::size_t runnable() noexcept {
+    pull();
+    std::size_t count = is_timer_due() ? 1 : 0;
+    for (Work* work = first_; work != nullptr; work = work->next_) ++count;
+    return count;
+  }
+  /// Runs one of them. Precondition: which < runnable(), and nothing happened in between.
+  void run_one(std::size_t which) noexcept {
+    const Scope scope{*this};
+    Work* before = nullptr;
+    Work* work = first_;
+    for (; work != nullptr && which != 0; --which) {
+      before = work;
+      work = work->next_;
+    }
+    if (work == nullptr) {
+      static_cast<void>(fire_due_timer());
+      return;
+    }
+    if (before == nullptr) return run_first();
+    before->next_ = work->next_;
+    if (last_ == work) last_ = before;
+    work->is_listed_ = false;
+    work->function_(*work);
+  }
+  /// Nothing is left to run: gives back what is kept for speed. True if that made more work.
+  bool go_idle() noexcept {
+    const Scope scope{*this};
+    for (IdleHook* hook = hooks_first_; hook != nullptr;) {
+      IdleHook& called = *hook;
+      hook = hook->next_;
+      called.function_(called);
+    }
+    return runnable() != 0;
+  }
+
+  void add_idle_hook(IdleHook& hook) noexcept { hook.next_ = std::exchange(hooks_first_, &hook); }
+  void remove_idle_hook(IdleHook& hook) noexcept {
+    IdleHook** link = &hooks_first_;
+    while (*link != nullptr && *link != &hook) link = &(*link)->next_;
+    if (*link != nullptr) *link = hook.next_;
+  }
+
+  // --- who runs ---------------------------------------------------------------------------------
+
+  /// The context that this thread is running, or null.
+  [[nodiscard]] static Context* current() noexcept { return current_; }
+
+  /// While it lives, this thread runs the context. Scopes nest.
+  class [[nodiscard]] Scope {
+   public:
+    explicit Scope(Context& context) noexcept : before_{std::exchange(current_, &context)} {}
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+    ~Scope() { current_ = before_; }
+
+   private:
+    Context* before_;
+  };
+
+  // --- timers; any context (timer.hpp is the way to use them) -----------------------------------
+
+  /// When the earliest timer is due, if there is one.
+  [[nodiscard]] std::optional<std::uint64_t> next_timer_ns() noexcept {
+    const std::lock_guard lock{timer_mutex_};
+    if (timers_.first() == nullptr) return std::nullopt;
+    return timers_.first()->deadline_ns;
+  }
+
+  /// Whether nothing has been posted since the last run, for a runtime about to sleep; it looks
+  /// with whatever lock `wake` takes, so that none is missed.
+  [[nodiscard]] bool is_inbox_empty() const noexcept {
+    // No transition. Relaxed: the lock orders it.
+    return inbox_.load(std::memory_order_relaxed) == nullptr;
+  }
+
+ private:
+  friend class TimerNode;
+  friend class Work;
+
+  [[noreturn, gnu::cold, gnu::noinline]] static void violate(Violation violation,
+                                                             const char* operation,
+                                                             const Place& place) {
+    Incident incident;
+    incident.operation = operation;
+    incident.place = place;
+    blkown::detail::violate(violation, incident);
+  }
+
+  void list(Work& work) noexcept {
+    if (work.is_listed_) return;
+    work.is_listed_ = true;
+    work.next_ = nullptr;
+    if (first_ == nullptr) {
+      first_ = &work;
+    } else {
+      last_->next_ = &work;
+    }
+    last_ = &work;
+  }
+
+  /// Lists what others have posted, oldest first.
+  void pull() noexcept {
+    // No transition. Relaxed: whether it is worth a read-modify-write; who posts into an empty
+    // inbox wakes this context.
+    if (inbox_.load(std::memory_order_relaxed) == nullptr) return;
+    // top -> null. Partner: post. Acquire: the links.
+    Work* work = inbox_.exchange(nullptr, std::memory_order_acquire);
+    Work* oldest = nullptr;
+    while (work != nullptr) {
+      Work* const below = std::exchange(work->inbox_next_, oldest);
+      oldest = work;
+      work = below;
+    }
+    while (oldest != nullptr) {
+      Work& pulled = *oldest;
+      oldest = pulled.inbox_next_;
+      // true -> false. Partner: post, of those too that found it in the inbox already. Acquire:
+      // what they did before comes before the run. A read-modify-write, to see the last of them.
+      pulled.is_in_inbox_.exchange(false, std::memory_order_acquire);
+      list(pulled);
+    }
+  }
+
+  void run_first() noexcept {
+    Work& work = *first_;
+    first_ = work.next_;
+    if (first_ == nullptr) last_ = nullptr;
+    work.is_listed_ = false;
+    work.function_(work);  // it may be gone now
+  }
+
+  [[nodiscard]] bool is_timer_due() noexcept {
+    if (!has_timers_.is_set()) return false;
+    const std::lock_guard lock{timer_mutex_};
+    return timers_.first() != nullptr && timers_.first()->deadline_ns <= now_ns();
+  }
+  [[nodiscard]] bool fire_due_timer() noexcept;
+
+  ContextHooks hooks_;
+  std::uint32_t index_;
+  Work* first_ = nullptr;
+  Work* last_ = nullptr;
+  IdleHook* hooks_first_ = nullptr;
+
+  alignas(cache_line_bytes) Atomic<Work*> inbox_{nullptr};
+  SharedFlag has_timers_;
+  std::mutex timer_mutex_;
+  internal::TimerQueue timers_;
+
+  static constinit inline thread_local Context* current_ = nullptr;
+};
+
+inline Work::~Work() {
+  // No transition. Relaxed: whoever destroys it has ordered that after all posts.
+  if (is_listed_ || is_in_inbox_.load(std::memory_order_relaxed)) [[unlikely]] {
+    Context::violate(Violation::object_in_use, "destruction of mq::Work", Place{});
+  }
+}
+
+}  // namespace blkown::inline BLKOWN_ABI::mq
+
+#include <blkown/mq/timer.hpp>
+
+#endif

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A context's way to one hardware queue: its tags, and what waits there.
+
+#ifndef BLKOWN_MQ_LANE_HPP
+#define BLKOWN_MQ_LANE_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/ended.hpp>
+#include <blkown/mq/bio.hpp>
+#include <blkown/mq/context.hpp>
+#include <blkown/mq/hw_queue.hpp>
+#include <blkown/mq/idle_list.hpp>
+#include <blkown/mq/payload.hpp>
+#include <blkown/mq/tag_pool.hpp>
+#include <optional>
+#include <utility>
+
+namespace blkown::inline BLKOWN_ABI::mq::internal {
+
+/// One context's. Without a hardware queue it is not in use.
+template <class D>
+struct Lane {
+  using R = Request<D>;
+
+  Lane(Context& context, Work& wake) : waiter{context, wake} {}
+
+  HwQueue<D>* hw = nullptr;
+  BioList waiting;        ///< In order: the first may be issued in part.
+  EndedList<R> requeued;  ///< To be issued again, before what waits.
+  EndedList<R> held;      ///< To be issued again after a kick.
+  IdleList<R> batch;      ///< Collected for queue_rqs.
+  unsigned batched = 0;
+  bool is_uncommitted = false;  ///< The driver was told that more follows.
+  bool is_busy = false;         ///< The driver said so; until an I/O ends, or a moment has passed.
+  bool is_rejecting = false;    ///< A request that the driver did not take is on its way back.
+
+  [[nodiscard]] bool is_held_up() const noexcept { return is_busy || hw->is_stopped(); }
+
+  void attach(TagPool<D>& pool, HwQueue<D>& queue) {
+    hw = &queue;
+    cache.emplace(pool.tags().tag_cache(queue.tag_queue()));
+  }
+  void detach(TagPool<D>& pool) {
+    if (hw == nullptr) return;
+    leave_line(pool);
+    go_idle(pool);
+    cache.reset();
+    hw = nullptr;
+  }
+
+  /// A tag in its turn; none if the bio has to wait, and then this lane's context is woken when
+  /// its turn has come.
+  [[nodiscard]] std::optional<Idle<R>> allocate(TagPool<D>& pool) {
+    auto& line = pool.line(hw->tag_queue());
+    bool had_turn = false;
+    if (line.is_occupied()) [[unlikely]]
+      had_turn = line.take_turn(waiter);
+    if (had_turn || !line.is_occupied()) {
+      if (auto idle = allocate_now(pool)) [[likely]] {
+        if (had_turn) [[unlikely]]
+          pass_on(pool);
+        return idle;
+      }
+    }
+    is_in_line = true;
+    if (!line.join(pool.tags(), hw->tag_queue(), waiter, had_turn)) return std::nullopt;
+    // The first in line tries once more: what was freed before it joined woke nobody.
+    auto idle = allocate_now(pool);
+    if (idle.has_value()) leave_line(pool);
+    return idle;
+  }
+  [[nodiscard]] std::optional<Idle<R>> allocate_now(TagPool<D>& pool) {
+    return pool.tags().allocate(hw->tag_queue(), *cache);
+  }
+
+  void free(Ended<R>&& ended, TagPool<D>& pool) {
+    std::move(ended).release(*cache);
+    has_freed = true;
+    auto& line = pool.line(hw->tag_queue());
+    if (line.is_occupied()) [[unlikely]]
+      line.wake_first();
+  }
+
+  void leave_line(TagPool<D>& pool) {
+    if (!std::exchange(is_in_line, false)) return;
+    // A turn that came in the meantime is the next one's.
+    if (pool.line(hw->tag_queue()).leave(waiter)) pass_on(pool);
+  }
+
+  /// Nobody reaches what is in the stash of a context that does nothing.
+  void go_idle(TagPool<D>& pool) {
+    if (!std::exchange(has_freed, false)) return;
+    cache->flush();
+    pool.line(hw->tag_queue()).wake_first();
+  }
+
+ private:
+  /// Several tags may have come free at once, and woken one waiter.
+  void pass_on(TagPool<D>& pool) {
+    const auto& tags = pool.tags();
+    if (tags.taken_count(hw->tag_queue()) < tags.depth()) {
+      pool.line(hw->tag_queue()).wake_first();
+    }
+  }
+
+  std::optional<TagCache> cache;
+  TagWaiter waiter;
+  bool is_in_line = false;
+  bool has_freed = false;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::mq::internal
+
+#endif

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Contexts that the caller runs: in an event loop, a polling thread, a test.
+
+#ifndef BLKOWN_MQ_LOOP_RUNTIME_HPP
+#define BLKOWN_MQ_LOOP_RUNTIME_HPP
+
+#include <algorithm>
+#include <blkown/config.hpp>
+#include <blkown/mq/context.hpp>
+#include <blkown/mq/runtime.hpp>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+namespace blkown::inline BLKOWN_ABI::mq {
+
+/// How a caller-pumped runtime is embedded.
+struct LoopHooks {
+  void* argument = nullptr;
+  /// The clock; without one, the steady clock.
+  std::uint64_t (*now_ns)(void* argument) = nullptr;
+  /// Another thread has posted work: the loop that sleeps should call run(). Any thread; null: the
+  /// loop polls.
+  void (*wake)(void* argument) = nullptr;
+};
+
+/// Contexts without threads. One thread calls run(); others may post, arm timers, and drop handles.
+class LoopRuntime {
+ public:
+  explicit LoopRuntime(std::uint32_t context_count = 1, const LoopHooks& hooks = {})
+      : hooks_{hooks} {
+    for (std::uint32_t i = 0; i != context_count; ++i) {
+      contexts_.push_back(std::make_unique<Context>(
+          ContextHooks{.runtime = this, .now_ns = &clock_of, .wake = &wake_of}, i));
+    }
+  }
+  LoopRuntime(const LoopRuntime&) = delete;
+  LoopRuntime& operator=(const LoopRuntime&) = delete;
+
+  [[nodiscard]] std::uint32_t context_count() const noexcept {
+    return static_cast<std::uint32_t>(contexts_.size());
+  }
+  [[nodiscard]] Context& context(std::uint32_t index) noexcept { return *contexts_[index]; }
+  [[nodiscard]] std::uint64_t now_ns() noexcept { return clock_of(this); }
+
+  /// Runs everything that is due or posted on any context, until nothing is left. Returns how many
+  /// pieces it ran.
+  std::size_t run() noexcept {
+    std::size_t total = 0;
+    while (true) {
+      std::size_t count = 0;
+      for (auto& context : contexts_) count += context->run();
+      if (count == 0) return total;
+      total += count;
+    }
+  }
+
+  /// When run() has to be called at the latest, if any timer is armed.
+  [[nodiscard]] std::optional<std::uint64_t> next_timer_ns() noexcept {
+    std::optional<std::uint64_t> next;
+    for (auto& context : contexts_) {
+      const auto own = context->next_timer_ns();
+      if (own.has_value() && (!next.has_value() || *own < *next)) next = own;
+    }
+    return next;
+  }
+
+  /// Runs until the event has happened, sleeping until timers are due. False if nothing is left
+  /// that could make it happen here.
+  bool wait_for(Event& event) {
+    while (true) {
+      run();
+      if (event.is_set()) return true;
+      const auto next = next_timer_ns();
+      if (!next.has_value() || hooks_.now_ns != nullptr) return false;
+      const std::uint64_t now = now_ns();
+      if (*next > now) std::this_thread::sleep_for(std::chrono::nanoseconds{*next - now});
+    }
+  }
+
+ private:
+  static std::uint64_t clock_of(void* self) {
+    const LoopHooks& hooks = static_cast<LoopRuntime*>(self)->hooks_;
+    if (hooks.now_ns != nullptr) return hooks.now_ns(hooks.argument);
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                          std::chrono::steady_clock::now().time_since_epoch())
+                                          .count());
+  }
+  static void wake_of(void* self, std::uint32_t) {
+    const LoopHooks& hooks = static_cast<LoopRuntime*>(self)->hooks_;
+    if (hooks.wake != nullptr) hooks.wake(hooks.argument);
+  }
+
+  LoopHooks hooks_;
+  std::vector<std::unique_ptr<Context>> contexts_;
+};
+
+static_assert(Runtime<LoopRuntime>);
+
+}  // namespace blkown::inline BLKOWN_ABI::mq
+
+#endif

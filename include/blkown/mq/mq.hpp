@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The block layer: everything that drivers and submitters need. Runtimes are included one by one.
+
+#ifndef BLKOWN_MQ_MQ_HPP
+#define BLKOWN_MQ_MQ_HPP
+
+#include <blkown/blkown.hpp>
+#include <blkown/mq/bio.hpp>
+#include <blkown/mq/context.hpp>
+#include <blkown/mq/control.hpp>
+#include <blkown/mq/counters.hpp>
+#include <blkown/mq/disk.hpp>
+#include <blkown/mq/disk_config.hpp>
+#include <blkown/mq/driver.hpp>
+#include <blkown/mq/hw_queue.hpp>
+#include <blkown/mq/limits.hpp>
+#include <blkown/mq/op.hpp>
+#include <blkown/mq/payload.hpp>
+#include <blkown/mq/runtime.hpp>
+#include <blkown/mq/timer.hpp>
+#include <blkown/mq/trace.hpp>
+
+#endif

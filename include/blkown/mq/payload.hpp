@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What a request of the block layer carries: which blocks, which memory, and the driver's own data.
+
+#ifndef BLKOWN_MQ_PAYLOAD_HPP
+#define BLKOWN_MQ_PAYLOAD_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/mq/bio.hpp>
+#include <blkown/mq/fwd.hpp>
+#include <blkown/mq/op.hpp>
+#include <blkown/mq/shared.hpp>
+#include <blkown/mq/split.hpp>
+#include <blkown/request.hpp>
+#include <blkown/status.hpp>
+
+namespace blkown::inline BLKOWN_ABI::mq {
+
+/// The data of an mq::Request<D>: one part of a bio (the whole of it, if it obeys the limits), or a
+/// command of the driver's own. Reached through a handle, like any request's data.
+template <class D>
+class Payload {
+ public:
+  /// Called on the context that submitted a private request, when it has ended: what the driver
+  /// left in the payload can be read, and after it returns the tag is used again.
+  using PrivateEnd = void (*)(void* argument, Payload& payload, Status status);
+
+  [[nodiscard]] Op op() const noexcept { return op_; }
+  /// Of the bio's flags those that the device is to follow: what it cannot do natively (FUA) and
+  /// what is done by other requests (preflush) is not among them.
+  [[nodiscard]] IoFlags flags() const noexcept { return flags_; }
+  /// The first sector (of 512 bytes, whatever the block size).
+  [[nodiscard]] std::uint64_t sector() const noexcept { return sector_; }
+  [[nodiscard]] std::uint64_t length_bytes() const noexcept { return length_bytes_; }
+  /// The submitter's memory, in pieces that obey the disk's limits. Empty where no data moves.
+  /// It may be read and written while a handle holds the request, or the device has it.
+  [[nodiscard]] RequestSegments segments() const noexcept { return segments_; }
+  /// Whether the driver submitted it itself (Op::driver_in, Op::driver_out).
+  [[nodiscard]] bool is_private() const noexcept { return bio_ == nullptr; }
+  /// The hardware queue that it is issued on. With shared tags this is not the tag's queue.
+  [[nodiscard]] HwQueue<D>& hw_queue() const noexcept { return *hw_queue_; }
+
+  /// The driver's own; built once, not reset between I/Os.
+  typename D::RequestData driver_data{};
+
+ private:
+  friend struct internal::PayloadAccess<D>;
+
+  Bio* bio_ = nullptr;
+  internal::SubmitQueue<D>* submitter_ = nullptr;
+  HwQueue<D>* hw_queue_ = nullptr;
+  std::uint64_t sector_ = 0;
+  std::uint64_t length_bytes_ = 0;
+  RequestSegments segments_;
+  PrivateEnd private_end_ = nullptr;
+  void* private_argument_ = nullptr;
+  std::uint32_t timeout_ms_ = 0;  // 0: the disk's
+  // Milliseconds of the submitting context's clock, 0 until a scan has seen the request in flight.
+  // Atomic, because a request that a scan has pinned can be published anew meanwhile.
+  SharedMoment deadline_ms_;
+  Op op_ = Op::read;
+  IoFlags flags_;
+};
+
+/// A request of the block layer for the driver D.
+template <class D>
+using Request = blkown::Request<Payload<D>>;
+
+namespace internal {
+
+template <class D>
+struct PayloadAccess {
+  using P = Payload<D>;
+
+  static Bio*& bio(P& payload) noexcept { return payload.bio_; }
+  static SubmitQueue<D>*& submitter(P& payload) noexcept { return payload.submitter_; }
+  static HwQueue<D>*& hw_queue(P& payload) noexcept { return payload.hw_queue_; }
+  static std::uint32_t& timeout_ms(P& payload) noexcept { return payload.timeout_ms_; }
+  static auto& deadline_ms(P& payload) noexcept { return payload.deadline_ms_; }
+  /// Fills in a table's row. Precondition: the request is pinned.
+  template <class R, class Row>
+  static void describe(R& request, std::uint32_t timeout_ms, std::uint64_t now_ns,
+                       Row& row) noexcept {
+    P& payload = RequestTraits<R>::data(request);
+    row.is_known = true;
+    row.op = payload.op_;
+    row.sector = payload.sector_;
+    row.length_bytes = payload.length_bytes_;
+    const std::uint32_t due_ms = payload.deadline_ms_.read_ms();
+    const std::uint32_t allowed_ms = payload.timeout_ms_ != 0 ? payload.timeout_ms_ : timeout_ms;
+    const auto now_ms = static_cast<std::uint32_t>(now_ns / 1'000'000);
+    const auto left_ms = static_cast<std::int32_t>(due_ms - now_ms);
+    if (due_ms == 0) return;
+    row.has_age = true;
+    row.age_ms = static_cast<std::uint32_t>(static_cast<std::int32_t>(allowed_ms) - left_ms);
+  }
+  static void end_private(P& payload, Status status) noexcept {
+    if (payload.private_end_ != nullptr)
+      payload.private_end_(payload.private_argument_, payload, status);
+  }
+  static void set_private_end(P& payload, typename P::PrivateEnd end, void* argument) noexcept {
+    payload.private_end_ = end;
+    payload.private_argument_ = argument;
+  }
+  static void set_range(P& payload, Op op, IoFlags flags, std::uint64_t sector,
+                        std::uint64_t length_bytes, RequestSegments segments) noexcept {
+    payload.op_ = op;
+    payload.flags_ = flags;
+    payload.sector_ = sector;
+    payload.length_bytes_ = length_bytes;
+    payload.segments_ = segments;
+  }
+};
+
+}  // namespace internal
+
+}  // namespace blkown::inline BLKOWN_ABI::mq
+
+#endif

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// One context's side of a disk: bios come in, requests go out, ended requests come back.
+
+#ifndef BLKOWN_MQ_SUBMIT_QUEUE_HPP
+#define BLKOWN_MQ_SUBMIT_QUEUE_HPP
+
+#include <blkown/claim.hpp>
+#include <blkown/config.hpp>
+#include <blkown/ended.hpp>
+#include <blkown/mq/admission.hpp>
+#include <blkown/mq/bio.hpp>
+#include <blkown/mq/context.hpp>
+#include <blkown/mq/control.hpp>
+#include <blkown/mq/counters.hpp>
+#include <blkown/mq/hw_queues.hpp>
+#include <blkown/mq/issuer.hpp>
+#include <blkown/mq/payload.hpp>
+#include <blkown/mq/request_stack.hpp>
+#include <blkown/mq/shared.hpp>
+#include <blkown/mq/timer.hpp>
+#include <optional>
+#include <utility>
+
+namespace blkown::inline BLKOWN_ABI::mq::internal {
+
+/// blk-mq's software queue. Everything in it belongs to its context, but for the two stacks, on
+/// which other contexts put what they have ended or completed, and the work that tells it so.
+///
+/// All that happens on the context happens inside an Entry: submit and the like do their part and
+/// leave the rest (ended requests, end callbacks, what waits) to settle(), which the outermost
+/// Entry calls. So nothing is called back from inside something else, and nothing recurses.
+template <class D>
+class SubmitQueue {
+ public:
+  using R = Request<D>;
+  using Access = PayloadAccess<D>;
+
+  SubmitQueue(Disk<D>& disk, Context& context)
+      : disk_{disk},
+        context_{context},
+        work_{*this, [](Work& work) { owner_of(work).run(); }},
+        control_work_{*this, [](Work& work) { owner_of(work).take_part(); }},
+        idle_hook_{*this},
+        scan_alarm_{[](void* self) { static_cast<SubmitQueue*>(self)->scan(); }, this},
+        retry_alarm_{[](void* self) { static_cast<SubmitQueue*>(self)->retry(); }, this},
+        issuer_{disk, *this, context, work_, counters_, ended_bios_} {}
+  SubmitQueue(const SubmitQueue&) = delete;
+  SubmitQueue& operator=(const SubmitQueue&) = delete;
+
+  [[nodiscard]] Context& context() const noexcept { return context_; }
+  [[nodiscard]] const ContextCounters& counters() const noexcept { return counters_; }
+
+  // --- this context -----------------------------------------------------------------------------
+
+  /// Being on the context and in the middle of something.
+  class Entry {
+   public:
+    Entry(SubmitQueue& queue, const char* operation, const Place& where)
+        : scope_{check(queue, operation, where)},
+          queue_{queue},
+          is_outermost_{!std::exchange(queue.is_entered_, true)} {}
+    Entry(const Entry&) = delete;
+    Entry& operator=(const Entry&) = delete;
+    ~Entry() {
+      if (is_outermost_) queue_.leave();
+    }
+
+   private:
+    [[nodiscard]] static Context& check(SubmitQueue& queue, const char* operation,
+                                        const Place& where) {
+      const Context* const here = Context::current();
+      if (here != nullptr && here != &queue.context_) [[unlikely]] {
+        Incident incident;
+        incident.operation = operation;
+        incident.place = where;
+        blkown::detail::violate(Violation::wrong_context, incident);
+      }
+      return queue.context_;
+    }
+
+    Context::Scope scope_;
+    SubmitQueue& queue_;
+    bool is_outermost_;
+  };
+
+  // Precondition of those that follow: inside an Entry.
+
+  void submit(Bio& bio, Place where) noexcept {
+    begin_use();
+    BioAccess::begin(bio, where);
+    counters_.submitted_bios.add();
+    const Status refused = is_gone_ ? Status::offline : refusal(bio, disk_.config());
+    if (refused != Status::ok) [[unlikely]] {
+      BioAccess::fail(bio, refused);
+      return ended_bios_.push_back(bio);
+    }
+    if (bio.op() == Op::flush && !disk_.config().write_cache) {
+      return ended_bios_.push_back(bio);  // what was written is durable already
+    }
+    issuer_.begin(bio);
+    issuer_.submit(bio, plugs_ != 0);
+    if (disk_.config().blocking) is_to_resume_ = true;
+  }
+
+  void plug() noexcept { ++plugs_; }
+  void unplug() noexcept {
+    if (--plugs_ == 0) is_to_resume_ = true;
+  }
+
+  [[nodiscard]] std::optional<Idle<R>> allocate_private(QueueType type, Op op, bool reserved) {
+    if (is_gone_) return std::nullopt;
+    begin_use();
+    return issuer_.allocate_private(type, op, reserved);
+  }
+  void execute_private(Idle<R>&& idle) noexcept { issuer_.execute(std::move(idle)); }
+
+  [[nodiscard]] unsigned poll() noexcept {
+    if constexpr (names_poll<D>) {
+      HwQueue<D>* const hw = issuer_.queue_for(QueueType::poll);
+      if (hw != nullptr && hw->type() == QueueType::poll) return disk_.driver().poll(*hw);
+    }
+    return 0;
+  }
+
+  /// Takes up its place among the disk's contexts. Before any I/O; nothing else runs yet.
+  void attach(const QueueMap<D>& queues) {
+    issuer_.map(queues);
+    is_gone_ = false;
+  }
+
+  // --- any context ------------------------------------------------------------------------------
+
+  /// Where the EndSink brings this context's requests, whatever handle ended them.
+  void take_ended(Ended<R>&& ended) noexcept {
+    if (Context::current() == &context_) {
+      ended_.push_back(std::move(ended));
+      if (!is_entered_) context_.post_local(work_);
+      return;
+    }
+    R* const request = blkown::detail::HandleAccess::take(ended);
+    if (remote_ended_.push(*request)) context_.post(work_);
+  }
+
+  /// Where HwQueue::complete brings them.
+  void take_completed(Claim<R>&& claim) noexcept {
+    R* const request = blkown::detail::HandleAccess::take_claim(claim);
+    if (remote_completed_.push(*request)) context_.post(work_);
+  }
+
+  /// Something has changed for what waits. `requeues`: held back requests are let go, too.
+  void kick(bool requeues) noexcept {
+    if (requeues) is_kicked_.set(true);
+    context_.post(work_);
+  }
+
+  void begin_control() noexcept { context_.post(control_work_); }
+
+  /// Where the types' bios go after the next thaw. Precondition: frozen, and nothing is out.
+  void remap(const QueueMap<D>& queues) noexcept {
+    next_map_ = queues;
+    is_to_remap_ = true;
+  }
+
+ private:
+  struct Task : Work {
+    Task(SubmitQueue& its_owner, void (*function)(Work&)) : Work{function}, owner{its_owner} {}
+    SubmitQueue& owner;
+  };
+  [[nodiscard]] static SubmitQueue& owner_of(Work& work) noexcept {
+    return static_cast<Task&>(work).owner;
+  }
+  struct Hook : IdleHook {
+    explicit Hook(SubmitQueue& its_owner)
+        : IdleHook{[](IdleHook& hook) { static_cast<Hook&>(hook).owner.issuer_.go_idle(); }},
+          owner{its_owner} {}
+    SubmitQueue& owner;
+  };
+
+  /// The first I/O on the context. Not with the disk, which may be made on any thread.
+  void begin_use() noexcept {
+    if (is_hooked_ || is_gone_) [[likely]]
+      return;
+    is_hooked_ = true;
+    context_.add_idle_hook(idle_hook_);
+  }
+
+  /// The end of the outermost Entry. Nothing of this object is touched after the last line, which
+  /// may have been the end of the disk.
+  void leave() noexcept {
+    const DiskConfig& config = disk_.config();
+    if (config.completion == CompletionMode::inline_) settle(!config.blocking);
+    if (!ended_.empty() || !ended_bios_.empty() || is_to_resume_) context_.post_local(work_);
+    watch();
+    is_entered_ = false;
+    acknowledge();
+  }
+
+  /// The context's work for the disk: what came from elsewhere, and what waits.
+  void run() noexcept {
+    is_entered_ = true;
+    if (is_kicked_.is_set()) {
+      is_kicked_.set(false);  // before the list is looked at: a kick that comes now is not lost
+      issuer_.kick();
+    }
+    is_to_resume_ = true;
+    settle(true);
+    watch();
+    is_entered_ = false;
+    acknowledge();
+  }
+
+  /// Does what has come up, until nothing has, or other work of the context has waited long enough.
+  void settle(bool may_issue) noexcept {
+    for (unsigned budget = 512; budget != 0; --budget) {
+      if (auto ended = ended_.pop_front()) {
+        take_back(*std::move(ended));
+      } else if (!remote_ended_.empty()) {
+        remote_ended_.take_all([&](R& request) {
+          ended_.push_back(blkown::detail::HandleAccess::make<Ended>(request));
+        });
+      } else if (Bio* const bio = ended_bios_.pop_front()) {
+        counters_.ended_bios.add();
+        BioAccess::finish(*bio);
+      } else if (!remote_completed_.empty()) {
+        remote_completed_.take_all([&](R& request) { complete(request); });
+      } else if (may_issue && std::exchange(is_to_resume_, false)) {
+        issuer_.resume();
+      } else {
+        return;
+      }
+    }
+    context_.post_local(work_);
+  }
+
+  void take_back(Ended<R>&& ended) noexcept {
+    is_to_resume_ = true;
+    if (ended.is_requeue()) return issuer_.take_requeued(std::move(ended));
+    const Status status = ended.status();
+    Payload<D>& payload = ended.data();
+    counters_.ended_by_status[static_cast<std::size_t>(status)].add();
+    issuer_.trace(TraceStep::ended, payload, ended.tag(), status);
+    Bio* const bio = Access::bio(payload);
+    if (bio == nullptr) Access::end_private(payload, status);
+    issuer_.free(std::move(ended));
+    if (bio != nullptr) issuer_.end_part(*bio, status);
+  }
+
+  void complete(R& request) noexcept {
+    auto claim = blkown::detail::HandleAccess::make_claim(request, true);
+    if constexpr (names_complete<D>) {
+      disk_.driver().complete(RequestTraits<R>::data(request).hw_queue(), std::move(claim));
+    } else {
+      std::move(claim).end_ok();
+    }
+  }
+
+  /// Sees to it that somebody looks after what is out, and asks a busy driver again.
+  void watch() noexcept {
+    if (issuer_.out() == 0) return;
+    if constexpr (names_timeout<D>) {
+      if (!is_watching_ && disk_.config().timeout_ms != 0) {
+        is_watching_ = true;
+        scan_alarm_.arm(context_, scan_period_ns());
+      }
+    }
+    if (!is_retrying_ && issuer_.is_any_busy()) {
+      is_retrying_ = true;
+      retry_alarm_.arm(context_, std::uint64_t{disk_.config().busy_delay_ms} * ns_per_ms);
+    }
+  }
+
+  void retry() noexcept {
+    is_retrying_ = false;
+    const Entry entry{*this, "mq::SubmitQueue::retry", Place{}};
+    issuer_.try_again();
+    is_to_resume_ = true;
+  }
+
+  /// Asks the driver about what has been in flight for too long. It runs on the context that
+  /// issued, so never in the middle of a queue_rq. A request's time counts from the first scan that
+  /// sees it in flight: no clock is read when it is issued, and it is never late before its time;
+  /// it may be up to a quarter of the timeout late.
+  void scan() noexcept {
+    is_watching_ = false;
+    if constexpr (names_timeout<D>) {
+      const Entry entry{*this, "mq::SubmitQueue::scan", Place{}};
+      const auto now_ms = static_cast<std::uint32_t>(context_.now_ns() / ns_per_ms);
+      issuer_.for_each_lane([&](Lane<D>& lane) {
+        disk_.pool().tags().for_each_in_flight(lane.hw->tag_queue(),
+                                               [&](const ARef<R>& pin, const Cookie& cookie) {
+                                                 look_at(*lane.hw, pin, cookie, now_ms);
+                                               });
+      });
+    }
+  }
+
+  void look_at(HwQueue<D>& hw, const ARef<R>& pin, const Cookie& cookie, std::uint32_t now_ms) {
+    Payload<D>& payload = RequestTraits<R>::data(*blkown::detail::HandleAccess::look(pin));
+    if (Access::submitter(payload) != this || &payload.hw_queue() != &hw) return;
+    SharedMoment& deadline = Access::deadline_ms(payload);
+    const std::uint32_t own_ms = Access::timeout_ms(payload);
+    const std::uint32_t timeout_ms = own_ms != 0 ? own_ms : disk_.config().timeout_ms;
+    const std::uint32_t due_ms = deadline.read_ms();
+    if (due_ms == 0 || static_cast<std::int32_t>(now_ms - due_ms) < 0) {
+      if (due_ms == 0) deadline.set(never_zero(now_ms + timeout_ms));
+      return;
+    }
+    counters_.timed_out_requests.add();
+    issuer_.trace(TraceStep::timed_out, payload, pin.tag(), Status::timed_out);
+    constexpr std::uint32_t far_ms = std::uint32_t{1} << 30;
+    const TimeoutAction action = disk_.driver().timeout(hw, pin, cookie);
+    // What is handled is not asked about again, unless nothing has come of it for twelve days.
+    deadline.set(never_zero(now_ms + (action == TimeoutAction::rearm ? timeout_ms : far_ms)));
+  }
+
+  /// This context's part in an operation on the disk.
+  void take_part() noexcept {
+    const Entry entry{*this, "mq::SubmitQueue::take_part", Place{}};
+    is_to_acknowledge_ = true;
+    is_to_drain_ = false;
+    switch (disk_.controls().step()) {
+      case Control::Step::freeze:
+        issuer_.freeze();
+        is_to_drain_ = true;
+        break;
+      case Control::Step::thaw:
+        if (std::exchange(is_to_remap_, false)) issuer_.map(next_map_);
+        issuer_.thaw();
+        break;
+      case Control::Step::quiesce: issuer_.set_quiesced(true); break;
+      case Control::Step::unquiesce: issuer_.set_quiesced(false); break;
+      case Control::Step::remove:
+        is_gone_ = true;
+        issuer_.fail_waiting(Status::offline);
+        is_to_drain_ = true;
+        break;
+    }
+    is_to_resume_ = true;
+  }
+
+  /// Says that this context has done its part of an operation, as soon as it has. The very last
+  /// thing an Entry does: the disk may be gone when it returns.
+  void acknowledge() noexcept {
+    if (!is_to_acknowledge_) [[likely]]
+      return;
+    if (is_to_drain_ && (issuer_.out() != 0 || !ended_bios_.empty())) return;
+    is_to_acknowledge_ = false;
+    if (is_gone_ && disk_.controls().step() == Control::Step::remove) {
+      issuer_.detach();
+      scan_alarm_.cancel();
+      retry_alarm_.cancel();
+      if (std::exchange(is_hooked_, false)) context_.remove_idle_hook(idle_hook_);
+    }
+    disk_.controls().arrive();
+  }
+
+  [[nodiscard]] std::uint64_t scan_period_ns() const noexcept {
+    const std::uint64_t quarter_ns = std::uint64_t{disk_.config().timeout_ms} * ns_per_ms / 4;
+    return quarter_ns < ns_per_ms ? ns_per_ms : quarter_ns;
+  }
+  [[nodiscard]] static std::uint32_t never_zero(std::uint32_t moment_ms) noexcept {
+    return moment_ms == 0 ? 1 : moment_ms;
+  }
+  static constexpr std::uint64_t ns_per_ms = 1'000'000;
+
+  Disk<D>& disk_;
+  Context& context_;
+  Task work_;
+  Task control_work_;
+  Hook idle_hook_;
+  Alarm scan_alarm_;
+  Alarm retry_alarm_;
+  EndedList<R> ended_;
+  BioList ended_bios_;
+  Issuer<D> issuer_;
+  QueueMap<D> next_map_{};
+  unsigned plugs_ = 0;
+  bool is_entered_ = false;
+  bool is_to_resume_ = false;
+  bool is_watching_ = false;
+  bool is_retrying_ = false;
+  bool is_to_remap_ = false;
+  bool is_to_acknowledge_ = false;
+  bool is_to_drain_ = false;
+  bool is_gone_ = true;
+  bool is_hooked_ = false;
+  ContextCounters counters_;
+  alignas(cache_line_bytes) RequestStack<R> remote_ended_;
+  RequestStack<R> remote_completed_;
+  SharedFlag is_kicked_;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::mq::internal
+
+#endif

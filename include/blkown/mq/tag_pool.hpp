@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The requests of one disk, or of several that share a device's tags, and who waits for one.
+
+#ifndef BLKOWN_MQ_TAG_POOL_HPP
+#define BLKOWN_MQ_TAG_POOL_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/mq/context.hpp>
+#include <blkown/mq/fwd.hpp>
+#include <blkown/mq/payload.hpp>
+#include <blkown/mq/shared.hpp>
+#include <blkown/tag_set.hpp>
+#include <expected>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <utility>
+
+namespace blkown::inline BLKOWN_ABI::mq {
+
+namespace internal {
+
+/// A context's place in the line for a tag of one queue.
+struct TagWaiter {
+  explicit TagWaiter(Context& its_context, Work& its_work) : context{its_context}, work{its_work} {}
+
+  Context& context;
+  Work& work;  ///< Posted when it is this one's turn.
+  TagWaiter* next = nullptr;
+  bool is_in_line = false;  ///< Guarded by the line's mutex.
+  bool has_turn = false;    ///< Likewise.
+};
+
+/// Contexts that wait for a tag of one queue, first come, first served. Nobody blocks: whoever
+/// frees a tag gives the first in line its turn, as a piece of work on its context.
+///
+/// No wake-up is lost. A context joins and then, if it is the first, tries once more; one that
+/// frees tags looks whether somebody is in line. It may look just before the other has joined, and
+/// the other may try just before the tag is free; but contexts that freed tags look again when they
+/// go idle, with the mutex held: either the other has joined by then and is woken, or it joins
+/// later, and then the mutex orders the freed tag before its try.
+template <class R>
+class TagLine {
+ public:
+  /// At the end of the line, or at its head for one that had its turn in vain. True if it is first.
+  [[nodiscard]] bool join(TagSet<R>& tags, std::uint32_t queue, TagWaiter& waiter, bool first) {
+    const std::lock_guard lock{mutex_};
+    waiter.has_turn = false;
+    if (waiter.is_in_line) return first_ == &waiter;
+    waiter.is_in_line = true;
+    if (first_ == nullptr) {
+      // From here on every TagCache of the queue gives back what it holds.
+      generous_.emplace(tags.wait_for_tag(queue));
+      is_occupied_.set(true);
+      first_ = last_ = &waiter;
+      waiter.next = nullptr;
+    } else if (first) {
+      waiter.next = std::exchange(first_, &waiter);
+    } else {
+      waiter.next = nullptr;
+      last_ = last_->next = &waiter;
+    }
+    return first_ == &waiter;
+  }
+
+  /// True if its turn had come, and is now the next one's.
+  [[nodiscard]] bool leave(TagWaiter& waiter) {
+    const std::lock_guard lock{mutex_};
+    if (!std::exchange(waiter.is_in_line, false)) return std::exchange(waiter.has_turn, false);
+    TagWaiter* before = nullptr;
+    TagWaiter** link = &first_;
+    while (*link != &waiter) {
+      before = *link;
+      link = &before->next;
+    }
+    *link = waiter.next;
+    if (last_ == &waiter) last_ = before;
+    if (first_ == nullptr) close();
+    return false;
+  }
+
+  /// Gives the first in line its turn.
+  void wake_first() {
+    const std::lock_guard lock{mutex_};
+    if (first_ == nullptr) return;
+    TagWaiter& woken = *first_;
+    first_ = woken.next;
+    woken.is_in_line = false;
+    woken.has_turn = true;
+    if (first_ == nullptr) close();
+    // Under the mutex: a context that leaves, to go away, has not got this far behind its back.
+    woken.context.post(woken.work);
+  }
+
+  /// Whether this one was woken since it last asked.
+  [[nodiscard]] bool take_turn(TagWaiter& waiter) {
+    const std::lock_guard lock{mutex_};
+    return std::exchange(waiter.has_turn, false);
+  }
+
+  /// A glance, without the mutex.
+  [[nodiscard]] bool is_occupied() const noexcept { return is_occupied_.is_set(); }
+
+ private:
+  void close() {
+    last_ = nullptr;
+    is_occupied_.set(false);
+    generous_.reset();
+  }
+
+  // Read at every allocation and every end, written only when tags are short.
+  alignas(cache_line_bytes) SharedFlag is_occupied_;
+  std::mutex mutex_;
+  TagWaiter* first_ = nullptr;
+  TagWaiter* last_ = nullptr;
+  std::optional<typename TagSet<R>::TagWait> generous_;
+};
+
+}  // namespace internal
+
+/// The requests, with their tags, that one disk or several disks of one device draw from (blk-mq's
+/// tag set). It outlives the disks.
+template <class D>
+class TagPool {
+ public:
+  /// Precondition: D's RequestData can be made from nothing.
+  [[nodiscard]] static std::expected<std::unique_ptr<TagPool>, TagSetError> create(
+      const TagSetConfig& config) {
+    auto tags = TagSet<Request<D>>::create(config, {&end, nullptr});
+    if (!tags.has_value()) return std::unexpected(tags.error());
+    std::unique_ptr<TagPool> pool{new (std::nothrow) TagPool{*std::move(tags)}};
+    if (pool == nullptr || pool->lines_ == nullptr) {
+      return std::unexpected(TagSetError{TagSetReason::out_of_memory, 0, sizeof(TagPool)});
+    }
+    return pool;
+  }
+
+  [[nodiscard]] TagSet<Request<D>>& tags() noexcept { return tags_; }
+  [[nodiscard]] const TagSet<Request<D>>& tags() const noexcept { return tags_; }
+  [[nodiscard]] internal::TagLine<Request<D>>& line(std::uint32_t queue) noexcept {
+    return lines_[queue];
+  }
+
+ private:
+  explicit TagPool(TagSet<Request<D>>&& tags)
+      : tags_{std::move(tags)},
+        lines_{new(std::nothrow) internal::TagLine<Request<D>>[tags_.queue_count()]} {}
+
+  /// The EndSink: every request knows who submitted it.
+  static void end(void*, EndedList<Request<D>>&& list) {
+    while (auto ended = list.pop_front()) {
+      internal::SubmitQueue<D>& submitter = *internal::PayloadAccess<D>::submitter(ended->data());
+      submitter.take_ended(*std::move(ended));
+    }
+  }
+
+  TagSet<Request<D>> tags_;
+  std::unique_ptr<internal::TagLine<Request<D>>[]> lines_;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::mq
+
+#endif

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: what the block layer or its user still needs is not destroyed or used anew, and what
+// belongs to one context is not touched on another.
+
+#include <blkown/mq/loop_runtime.hpp>
+#include <blkown/mq/mq.hpp>
+#include <memory>
+#include <vector>
+
+#include "violation_test.hpp"
+
+namespace death {
+namespace {
+
+namespace mq = blkown::mq;
+
+class ObjectInUseDeathTest : public ViolationTest<blkown::Violation::object_in_use> {};
+class WrongContextDeathTest : public ViolationTest<blkown::Violation::wrong_context> {};
+
+/// Publishes every request, and never completes one.
+struct Silent {
+  struct RequestData {};
+  struct HwData {};
+  struct QueueData {};
+  mq::Dispatch<Silent> queue_rq(mq::HwQueue<Silent>&, QueueData&,
+                                blkown::Idle<mq::Request<Silent>> idle, bool) {
+    std::move(idle).start().publish([](const blkown::Cookie&) {});
+    return mq::Dispatch<Silent>::accepted();
+  }
+};
+
+struct Rig {
+  explicit Rig(std::uint32_t contexts = 1) : runtime{contexts} {
+    disk = *mq::Disk<Silent>::create({.capacity_sectors = 8}, driver, runtime);
+  }
+  ~Rig() {
+    if (disk == nullptr) return;
+    mq::Event gone;
+    mq::Control removal{[](void* its, mq::Control&) { static_cast<mq::Event*>(its)->set(); },
+                        &gone};
+    disk->remove(removal);
+    EXPECT_TRUE(runtime.wait_for(gone));
+  }
+  void submit(mq::Bio& its_bio, blkown::Place where = blkown::Place::current()) {
+    disk->submit(runtime.context(0), its_bio, where);
+  }
+  mq::LoopRuntime runtime;
+  Silent driver;
+  std::unique_ptr<mq::Disk<Silent>> disk;
+  std::byte memory[512];
+  std::unique_ptr<mq::Bio> bio{
+      new mq::Bio(mq::Bio::read(0, blkown::Segment{memory, 512}, nullptr, nullptr))};
+  mq::Control control{[](void*, mq::Control&) {}, nullptr};
+};
+
+TEST_F(ObjectInUseDeathTest, ABioIsNotDestroyedInFlight) {
+  dies("destruction of mq::Bio", "", [] {
+    Rig rig;
+    rig.disk->submit(rig.runtime.context(0), *rig.bio);
+    rig.bio.reset();
+  });
+}
+
+TEST_F(ObjectInUseDeathTest, NorSubmittedTwice) {
+  Rig rig;
+  dies_here("mq::Disk::submit", "", [&] { rig.submit(*rig.bio), rig.submit(*rig.bio); });
+}
+
+TEST_F(ObjectInUseDeathTest, WorkIsNotDestroyedWhileItIsQueued) {
+  const auto nothing = +[](mq::Work&) {};
+  mq::LoopRuntime runtime;
+  dies("destruction of mq::Work", "", [&] {
+    mq::Work work{nothing};
+    runtime.context(0).post(work);
+  });
+  dies("destruction of mq::Work", "", [&] {
+    mq::Work work{nothing};
+    const mq::Context::Scope scope{runtime.context(0)};
+    runtime.context(0).post_local(work);
+  });
+}
+
+TEST_F(ObjectInUseDeathTest, AnOperationIsNeitherDestroyedNorStartedWhileItRuns) {
+  Rig rig{2};
+  dies("destruction of mq::Control", "", [&] {
+    mq::Control control{[](void*, mq::Control&) {}, nullptr};
+    rig.disk->freeze(control);
+  });
+  auto& disk = rig.disk;
+  auto& control = rig.control;
+  dies_here("start of mq::Control", "", [&] { disk->freeze(control), disk->thaw(control); });
+}
+
+TEST_F(ObjectInUseDeathTest, ADiskIsNotDestroyedBeforeItIsRemoved) {
+  dies("destruction of mq::Disk", "", [] {
+    Rig rig;
+    rig.disk.reset();
+  });
+}
+
+TEST_F(ObjectInUseDeathTest, AnArmedTimerIsNotArmed) {
+  mq::LoopRuntime runtime;
+  mq::Context& context = runtime.context(0);
+  mq::Timer<int> timer{[](void*, int&&) {}, nullptr};
+  dies_here("mq::Timer::arm", "", [&] { timer.arm(context, 1, 1), timer.arm(context, 1, 1); });
+  mq::Alarm alarm{[](void*) {}, nullptr};
+  dies_here("mq::Alarm::arm", "", [&] { alarm.arm(context, 1), alarm.arm(context, 1); });
+}
+
+TEST_F(WrongContextDeathTest, WorkIsPostedLocallyOnItsOwnContextOnly) {
+  mq::LoopRuntime runtime{2};
+  mq::Work work{[](mq::Work&) {}};
+  dies_here("mq::Context::post_local", "", [&] { runtime.context(0).post_local(work); });
+  const mq::Context::Scope scope{runtime.context(1)};
+  dies_here("mq::Context::post_local", "", [&] { runtime.context(0).post_local(work); });
+}
+
+TEST_F(WrongContextDeathTest, IoIsSubmittedOnTheContextThatRuns) {
+  Rig rig{2};
+  dies_here("mq::Disk::submit", "", [&] { rig.disk->submit(*rig.bio); });
+  mq::LoopRuntime other{3};
+  dies_here("mq::Disk::submit", "", [&] { rig.disk->submit(other.context(2), *rig.bio); });
+  dies_here("mq::Disk::submit", "", [&] { rig.disk->submit(other.context(0), *rig.bio); });
+}
+
+}  // namespace
+}  // namespace death

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Operations on the whole disk: freeze, quiesce, the number of queues, removal.
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "mq/fake_driver.hpp"
+
+namespace {
+
+namespace mq = blkown::mq;
+using blkown::Status;
+using fake::Bench;
+using fake::Ends;
+using fake::Read;
+using fake::whole;
+using Mode = fake::Driver::Mode;
+
+/// An operation that the test looks at while it runs.
+struct Operation {
+  mq::Control control{
+      [](void* self, mq::Control&) { static_cast<Operation*>(self)->is_done = true; }, this};
+  bool is_done = false;
+};
+
+TEST(Control, AFreezeIsDoneWhenAllIoHasEnded) {
+  Bench bench{{}, 2};
+  bench.driver.mode = Mode::publish;
+  Read before, after;
+  bench.disk->submit(bench.context(1), before.bio);
+  Operation freeze;
+  bench.disk->freeze(freeze.control);
+  bench.runtime.run();
+  EXPECT_FALSE(freeze.is_done);
+  bench.disk->submit(bench.context(1), after.bio);
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  EXPECT_TRUE(freeze.is_done);
+  EXPECT_EQ(before.ends.count, 1);
+  EXPECT_EQ(bench.driver.calls, 1) << "the second one waits";
+  bench.driver.mode = Mode::end;
+  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+  bench.runtime.run();
+  EXPECT_EQ(after.ends.count, 1);
+}
+
+TEST(Control, WhatIsRequeuedWhileFrozenIsIssuedAgain) {
+  Bench bench;
+  bench.driver.next = {Mode::keep};
+  Read read;
+  bench.disk->submit(bench.context(), read.bio);
+  Operation freeze;
+  bench.disk->freeze(freeze.control);
+  bench.runtime.run();
+  auto kept = std::move(bench.driver.kept.front());
+  bench.driver.kept.clear();
+  std::move(kept).requeue();
+  bench.runtime.run();
+  EXPECT_TRUE(freeze.is_done) << "or it would never be done";
+  EXPECT_EQ(read.ends.count, 1);
+}
+
+TEST(Control, AQuiescedDiskDoesNotCallItsDriver) {
+  Bench bench{{}, 2};
+  bench.driver.next = {Mode::keep};
+  Read held, waits;
+  bench.disk->submit(bench.context(0), held.bio);
+  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->quiesce(control); }))
+      << "done, though I/O is out";
+  auto kept = std::move(bench.driver.kept.front());
+  bench.driver.kept.clear();
+  std::move(kept).requeue();
+  bench.disk->submit(bench.context(1), waits.bio);
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.calls, 1);
+  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->unquiesce(control); }));
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.calls, 3);
+  EXPECT_EQ(held.ends.count + waits.ends.count, 2);
+}
+
+TEST(Control, TheNumberOfQueuesChangesUnderIo) {
+  Bench bench{{.capacity_sectors = 1024, .normal_queues = 2, .max_normal_queues = 4}, 4};
+  const auto opened = [&] {
+    std::vector<int> counts;
+    for (std::uint32_t i = 0; i != 4; ++i) counts.push_back(bench.disk->hw_queue(i).data.opened);
+    return counts;
+  };
+  const auto used = [&] {
+    bench.driver.seen.clear();
+    std::vector<std::uint32_t> queues;
+    for (std::uint32_t i = 0; i != 4; ++i) {
+      Read read;
+      bench.disk->submit(bench.context(i), read.bio);
+      EXPECT_EQ(read.ends.count, 1);
+      queues.push_back(bench.driver.seen.back().hw_queue);
+    }
+    return queues;
+  };
+  EXPECT_EQ(used(), (std::vector<std::uint32_t>{0, 1, 0, 1}));
+  EXPECT_TRUE(bench.run([&](mq::Control& c) { bench.disk->set_queue_count(c, 4); }));
+  EXPECT_EQ(bench.status, Status::ok);
+  EXPECT_EQ(opened(), (std::vector{1, 1, 1, 1}));
+  EXPECT_EQ(used(), (std::vector<std::uint32_t>{0, 1, 2, 3}));
+
+  // Down to one, while an I/O is out on a queue that goes, and another waits.
+  bench.driver.mode = Mode::publish;
+  Read out, waits;
+  bench.disk->submit(bench.context(3), out.bio);
+  Operation change;
+  bench.disk->set_queue_count(change.control, 1);
+  bench.runtime.run();
+  EXPECT_FALSE(change.is_done);
+  bench.disk->submit(bench.context(3), waits.bio);
+  bench.driver.reap(bench.data());
+  bench.driver.mode = Mode::end;
+  bench.runtime.run();
+  EXPECT_TRUE(change.is_done);
+  EXPECT_EQ(opened(), (std::vector{1, 0, 0, 0}));
+  EXPECT_EQ(out.ends.count + waits.ends.count, 2);
+  EXPECT_EQ(bench.driver.seen.back().hw_queue, 0U) << "it went to where its context goes now";
+  EXPECT_EQ(used(), (std::vector<std::uint32_t>{0, 0, 0, 0}));
+}
+
+TEST(Control, AQueueThatTheDriverRefusesIsNotUsed) {
+  Bench bench{{.capacity_sectors = 1024, .normal_queues = 1, .max_normal_queues = 4}, 4};
+  bench.driver.refused_queue = 2;
+  EXPECT_TRUE(bench.run([&](mq::Control& c) { bench.disk->set_queue_count(c, 4); }));
+  EXPECT_EQ(bench.status, Status::resource);
+  Read read;
+  bench.disk->submit(bench.context(3), read.bio);
+  EXPECT_EQ(bench.driver.seen.back().hw_queue, 1U) << "of the two that it took";
+}
+
+TEST(Control, OperationsAreCarriedOutInOrder) {
+  Bench bench{{.capacity_sectors = 1024, .normal_queues = 1, .max_normal_queues = 3}, 2};
+  Operation freeze, grow, thaw;
+  bench.disk->freeze(freeze.control);
+  bench.disk->set_queue_count(grow.control, 3);
+  bench.disk->thaw(thaw.control);
+  bench.runtime.run();
+  EXPECT_TRUE(freeze.is_done && grow.is_done && thaw.is_done);
+  Read read;
+  bench.disk->submit(bench.context(1), read.bio);
+  EXPECT_EQ(read.ends.count, 1) << "as often thawed as frozen";
+  EXPECT_EQ(read.bio.status(), Status::ok);
+}
+
+// Goal: at the end every bio has ended once: out, waiting for a tag, requeued, and new.
+TEST(Control, ARemovalEndsEveryBioOnce) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 2, .auto_kick = false}};
+  bench.driver.next = {Mode::publish, Mode::requeue};
+  Read out, requeued, waits, late;
+  for (Read* read : {&out, &requeued, &waits}) {
+    bench.disk->submit(bench.context(), read->bio);
+  }
+  bench.runtime.run();
+  Operation removal;
+  bench.disk->remove(removal.control);
+  bench.runtime.run();
+  EXPECT_FALSE(removal.is_done) << "the device still has one";
+  EXPECT_EQ(requeued.ends.statuses, std::vector{Status::offline});
+  EXPECT_EQ(waits.ends.statuses, std::vector{Status::offline});
+  bench.disk->submit(bench.context(), late.bio);
+  EXPECT_EQ(late.ends.statuses, std::vector{Status::offline});
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  EXPECT_TRUE(removal.is_done);
+  EXPECT_EQ(out.ends.statuses, std::vector{Status::ok});
+  EXPECT_EQ(bench.disk->hw_queue(0).data.opened, 0);
+  bench.disk.reset();
+}
+
+TEST(Control, OfADeviceThatIsStoppedTheIoIsFailed) {
+  Bench bench;
+  bench.driver.mode = Mode::publish;
+  Read a, b;
+  bench.disk->submit(bench.context(), a.bio);
+  bench.disk->submit(bench.context(), b.bio);
+  Operation removal;
+  bench.disk->remove(removal.control);
+  bench.runtime.run();
+  EXPECT_FALSE(removal.is_done);
+  bench.disk->fail_in_flight(Status::aborted);
+  bench.runtime.run();
+  EXPECT_TRUE(removal.is_done);
+  EXPECT_EQ(a.ends.statuses, std::vector{Status::aborted});
+  EXPECT_EQ(b.ends.statuses, std::vector{Status::aborted});
+  bench.driver.reap(bench.data());  // the answers come after all: refused
+  EXPECT_EQ(bench.disk->counters().rejected(blkown::LookupReason::idle), 2U);
+  bench.disk.reset();
+}
+
+TEST(Control, TheDiskMayGoInItsRemovalsDone) {
+  Bench bench{{}, 3};
+  static int gone = 0;
+  gone = 0;
+  mq::Control control{[](void* disk, mq::Control&) {
+                        static_cast<std::unique_ptr<mq::Disk<fake::Driver>>*>(disk)->reset();
+                        ++gone;
+                      },
+                      &bench.disk};
+  bench.disk->remove(control);
+  bench.runtime.run();
+  EXPECT_EQ(gone, 1);
+  EXPECT_EQ(bench.disk, nullptr);
+}
+
+}  // namespace

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Disk: what it takes and refuses, how bios are split, and how they end.
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "mq/fake_driver.hpp"
+
+namespace {
+
+namespace mq = blkown::mq;
+using blkown::Segment;
+using blkown::Status;
+using fake::Bench;
+using fake::Ends;
+using fake::whole;
+using Mode = fake::Driver::Mode;
+
+TEST(Disk, ReadsWhatWasWritten) {
+  Bench bench;
+  Ends ends;
+  auto data = fake::pattern(8192, 1);
+  std::vector<std::byte> back(8192);
+  mq::Bio write = mq::Bio::write(16, whole(data), &Ends::on_end, &ends);
+  mq::Bio read = mq::Bio::read(16, whole(back), &Ends::on_end, &ends);
+  bench.disk->submit(bench.context(), write);
+  bench.disk->submit(bench.context(), read);
+  EXPECT_EQ(ends.statuses, (std::vector{Status::ok, Status::ok}));
+  EXPECT_EQ(back, data);
+  EXPECT_FALSE(write.is_in_flight());
+}
+
+TEST(Disk, MovesScatteredMemory) {
+  Bench bench;
+  Ends ends;
+  auto data = fake::pattern(4096, 2);
+  std::vector<std::byte> a(1000), b(96), c(3000);
+  const std::vector<Segment> parts{whole(a), whole(b), whole(c)};
+  mq::Bio write = mq::Bio::write(0, whole(data), &Ends::on_end, &ends);
+  mq::Bio read = mq::Bio::read(0, parts, &Ends::on_end, &ends);
+  bench.disk->submit(bench.context(), write);
+  bench.disk->submit(bench.context(), read);
+  ASSERT_EQ(ends.count, 2);
+  std::vector<std::byte> joined = a;
+  joined.insert(joined.end(), b.begin(), b.end());
+  joined.insert(joined.end(), c.begin(), c.end());
+  EXPECT_EQ(joined, data);
+}
+
+// Goal: what could never succeed does not cost a tag, and still ends once.
+TEST(Disk, RefusesBeforeATagIsTaken) {
+  Bench bench{
+      {.capacity_sectors = 1024, .logical_block_bytes = 1024, .physical_block_bytes = 4096}};
+  std::vector<std::byte> memory(4096);
+  const auto status_of = [&](std::uint64_t sector, std::size_t length_bytes) {
+    Ends ends;
+    mq::Bio bio = mq::Bio::read(sector, Segment{memory.data(), length_bytes}, &Ends::on_end, &ends);
+    bench.disk->submit(bench.context(), bio);
+    EXPECT_EQ(ends.count, 1);
+    return bio.status();
+  };
+  EXPECT_EQ(status_of(0, 1024), Status::ok);
+  EXPECT_EQ(status_of(1022, 1024), Status::ok);
+  EXPECT_EQ(status_of(0, 0), Status::invalid) << "nothing to move";
+  EXPECT_EQ(status_of(1, 1024), Status::invalid) << "off the block boundary";
+  EXPECT_EQ(status_of(0, 512), Status::invalid) << "half a block";
+  EXPECT_EQ(status_of(1024, 1024), Status::invalid) << "behind the end";
+  EXPECT_EQ(status_of(1022, 2048), Status::invalid) << "across the end";
+  EXPECT_EQ(status_of(~std::uint64_t{0} - 1, 1024), Status::invalid) << "far behind the end";
+  EXPECT_EQ(bench.driver.calls, 2);
+  EXPECT_EQ(bench.disk->counters().started_requests, 2U);
+  EXPECT_EQ(bench.disk->counters().ended_bios, 8U);
+}
+
+TEST(Disk, RefusesWhatItDoesNotDo) {
+  Bench bench{{.capacity_sectors = 1024, .read_only = true}};
+  Ends ends;
+  std::vector<std::byte> memory(512);
+  mq::Bio write = mq::Bio::write(0, whole(memory), &Ends::on_end, &ends);
+  mq::Bio zeroes = mq::Bio::write_zeroes(0, 512, &Ends::on_end, &ends);
+  mq::Bio read = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+  for (mq::Bio* bio : {&write, &zeroes, &read}) bench.disk->submit(bench.context(), *bio);
+  EXPECT_EQ(ends.statuses, (std::vector{Status::not_supported, Status::not_supported, Status::ok}));
+
+  Bench plain;
+  Ends others;
+  mq::Bio discard = mq::Bio::discard(0, 512, &Ends::on_end, &others);
+  mq::Bio reset = mq::Bio::zone(mq::Op::zone_reset, 0, &Ends::on_end, &others);
+  plain.disk->submit(plain.context(), discard);
+  plain.disk->submit(plain.context(), reset);
+  EXPECT_EQ(others.statuses, (std::vector{Status::not_supported, Status::not_supported}));
+}
+
+TEST(Disk, SplitsALongBioAndEndsItOnce) {
+  Bench bench{{.capacity_sectors = 1024, .limits = {.max_sectors = 8}}};
+  Ends ends;
+  auto data = fake::pattern(40 * 512, 3);
+  std::vector<std::byte> back(data.size());
+  mq::Bio write = mq::Bio::write(100, whole(data), &Ends::on_end, &ends);
+  bench.disk->submit(bench.context(), write);
+  ASSERT_EQ(bench.driver.seen.size(), 5U);
+  for (std::size_t i = 0; i != 5; ++i) {
+    EXPECT_EQ(bench.driver.seen[i].sector, 100 + 8 * i);
+    EXPECT_EQ(bench.driver.seen[i].length_bytes, 4096U);
+    EXPECT_EQ(bench.driver.seen[i].is_last, i == 4) << "one doorbell for all";
+  }
+  mq::Bio read = mq::Bio::read(100, whole(back), &Ends::on_end, &ends);
+  bench.disk->submit(bench.context(), read);
+  EXPECT_EQ(ends.count, 2);
+  EXPECT_EQ(back, data);
+}
+
+TEST(Disk, TheFirstFailureOfAPartIsTheBios) {
+  Bench bench{{.capacity_sectors = 1024, .limits = {.max_sectors = 1}}};
+  bench.driver.mode = Mode::publish;
+  Ends ends;
+  std::vector<std::byte> memory(4 * 512);
+  mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+  bench.disk->submit(bench.context(), bio);
+  bench.driver.reap(bench.data(), 1);
+  bench.driver.reap(bench.data(), 1, Status::medium_error);
+  bench.driver.reap(bench.data(), 1, Status::timed_out);
+  bench.runtime.run();
+  EXPECT_EQ(ends.count, 0) << "one part is still out";
+  bench.driver.reap(bench.data(), 1);
+  bench.runtime.run();
+  EXPECT_EQ(ends.statuses, std::vector{Status::medium_error});
+}
+
+TEST(Disk, ABioThatNoRequestCanHoldEndsAsInvalid) {
+  Bench bench{{.capacity_sectors = 1024, .limits = {.max_segments = 1}}};
+  Ends ends;
+  std::vector<std::byte> a(512 + 200), b(312);
+  const std::vector<Segment> parts{whole(a), whole(b)};
+  mq::Bio bio = mq::Bio::read(0, parts, &Ends::on_end, &ends);
+  bench.disk->submit(bench.context(), bio);
+  EXPECT_EQ(ends.statuses, std::vector{Status::invalid});
+  EXPECT_EQ(bench.driver.calls, 1) << "the first block was read";
+  EXPECT_EQ(bench.disk->counters().in_flight(), 0U);
+}
+
+// Goal: durability on devices with and without a volatile cache, and with and without FUA.
+TEST(Disk, FlushesAroundAWriteAsTheDeviceNeeds) {
+  std::vector<std::byte> memory(512);
+  const auto ops_of = [&](bool write_cache, bool fua, mq::IoFlags flags) {
+    Bench bench{{.capacity_sectors = 1024, .write_cache = write_cache, .fua = fua}};
+    Ends ends;
+    mq::Bio bio = mq::Bio::write(0, whole(memory), &Ends::on_end, &ends, flags);
+    bench.disk->submit(bench.context(), bio);
+    bench.runtime.run();
+    EXPECT_EQ(ends.statuses, std::vector{Status::ok});
+    std::string ops;
+    for (const fake::Seen& seen : bench.driver.seen) {
+      EXPECT_FALSE(seen.flags.preflush);
+      ops += seen.op == mq::Op::flush ? 'f' : (seen.flags.fua ? 'W' : 'w');
+    }
+    return ops;
+  };
+  constexpr mq::IoFlags both{.fua = true, .preflush = true};
+  EXPECT_EQ(ops_of(false, false, both), "w");
+  EXPECT_EQ(ops_of(true, false, {}), "w");
+  EXPECT_EQ(ops_of(true, false, {.preflush = true}), "fw");
+  EXPECT_EQ(ops_of(true, false, {.fua = true}), "wf");
+  EXPECT_EQ(ops_of(true, false, both), "fwf");
+  EXPECT_EQ(ops_of(true, true, {.fua = true}), "W");
+  EXPECT_EQ(ops_of(true, true, both), "fW");
+}
+
+TEST(Disk, AFailedPreflushEndsTheBioWithoutItsData) {
+  Bench bench{{.capacity_sectors = 1024, .write_cache = true}};
+  bench.driver.mode = Mode::publish;
+  Ends ends;
+  std::vector<std::byte> memory(512);
+  mq::Bio bio =
+      mq::Bio::write(0, whole(memory), &Ends::on_end, &ends, {.fua = true, .preflush = true});
+  bench.disk->submit(bench.context(), bio);
+  ASSERT_EQ(bench.driver.seen.size(), 1U);
+  EXPECT_EQ(bench.driver.seen[0].op, mq::Op::flush);
+  bench.driver.reap(bench.data(), 1, Status::io_error);
+  bench.runtime.run();
+  EXPECT_EQ(ends.statuses, std::vector{Status::io_error});
+  EXPECT_EQ(bench.driver.seen.size(), 1U);
+}
+
+TEST(Disk, AFlushWithoutAVolatileCacheIsDone) {
+  Bench bench;
+  Ends ends;
+  mq::Bio bio = mq::Bio::flush(&Ends::on_end, &ends);
+  bench.disk->submit(bench.context(), bio);
+  EXPECT_EQ(ends.statuses, std::vector{Status::ok});
+  EXPECT_EQ(bench.driver.calls, 0);
+}
+
+TEST(Disk, PassesZoneOperationsThrough) {
+  Bench bench{{.capacity_sectors = 1024,
+               .limits = {.max_zone_append_sectors = 8},
+               .zoned = true,
+               .zone_sectors = 256}};
+  Ends ends;
+  std::vector<std::byte> memory(8 * 512);
+  const std::vector<Segment> parts{whole(memory)};
+  mq::Bio open = mq::Bio::zone(mq::Op::zone_open, 256, &Ends::on_end, &ends);
+  mq::Bio append = mq::Bio::zone_append(512, parts, &Ends::on_end, &ends);
+  mq::Bio inside = mq::Bio::zone(mq::Op::zone_reset, 257, &Ends::on_end, &ends);
+  mq::Bio behind = mq::Bio::zone(mq::Op::zone_reset, 1024, &Ends::on_end, &ends);
+  for (mq::Bio* bio : {&open, &append, &inside, &behind}) {
+    bench.disk->submit(bench.context(), *bio);
+  }
+  EXPECT_EQ(ends.count, 4);
+  EXPECT_EQ(open.status(), Status::ok);
+  EXPECT_EQ(append.status(), Status::ok);
+  EXPECT_EQ(inside.status(), Status::invalid) << "not where a zone begins";
+  EXPECT_EQ(behind.status(), Status::invalid);
+  ASSERT_EQ(bench.driver.seen.size(), 2U);
+  EXPECT_EQ(bench.driver.seen[0].op, mq::Op::zone_open);
+  EXPECT_EQ(bench.driver.seen[0].sector, 256U);
+}
+
+// Goal: callbacks may do anything, and nothing recurses however long that goes on.
+TEST(Disk, ABioIsSubmittedAgainFromItsOwnEnd) {
+  Bench bench;
+  Ends ends;
+  std::vector<std::byte> memory(512);
+  mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+  int depth = 0;
+  int deepest = 0;
+  ends.then = [&](mq::Bio& ended) {
+    deepest = std::max(deepest, ++depth);
+    if (ends.count < 100'000) bench.disk->submit(ended);
+    --depth;
+  };
+  bench.disk->submit(bench.context(), bio);
+  bench.runtime.run();
+  EXPECT_EQ(ends.count, 100'000);
+  EXPECT_EQ(deepest, 1);
+}
+
+TEST(Disk, ABioIsDestroyedInItsOwnEnd) {
+  Bench bench;
+  static int ended = 0;
+  static std::vector<std::byte> memory(512);
+  struct Own {
+    mq::Bio bio = mq::Bio::read(
+        0, whole(memory),
+        [](mq::Bio& its) {
+          ++ended;
+          delete static_cast<Own*>(its.argument());
+        },
+        this);
+  };
+  ended = 0;
+  bench.disk->submit(bench.context(), (new Own)->bio);
+  EXPECT_EQ(ended, 1);
+}
+
+TEST(Disk, InSoftirqModeEndsComeWithTheContextsWork) {
+  Bench bench{{.capacity_sectors = 1024, .completion = mq::CompletionMode::softirq}};
+  Ends ends;
+  std::vector<std::byte> memory(512);
+  mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+  bench.disk->submit(bench.context(), bio);
+  EXPECT_EQ(ends.count, 0);
+  EXPECT_EQ(bench.driver.calls, 1);
+  bench.runtime.run();
+  EXPECT_EQ(ends.count, 1);
+}
+
+TEST(Disk, ADriverThatMaySleepIsCalledFromWork) {
+  Bench bench{{.capacity_sectors = 1024, .blocking = true}};
+  Ends ends;
+  std::vector<std::byte> memory(512);
+  mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends, mq::IoFlags{.nowait = true});
+  bench.disk->submit(bench.context(), bio);
+  EXPECT_EQ(bench.driver.calls, 0) << "submit never sleeps";
+  bench.runtime.run();
+  EXPECT_EQ(ends.statuses, std::vector{Status::ok});
+}
+
+TEST(Disk, TwoDisksOfOneDriverAreApart) {
+  mq::LoopRuntime runtime;
+  fake::Driver driver;
+  auto a = *mq::Disk<fake::Driver>::create({.capacity_sectors = 8}, driver, runtime,
+                                           {std::vector<std::byte>(4096)});
+  auto b = *mq::Disk<fake::Driver>::create({.capacity_sectors = 16}, driver, runtime,
+                                           {std::vector<std::byte>(8192)});
+  Ends ends;
+  std::vector<std::byte> memory(512);
+  mq::Bio to_a = mq::Bio::read(10, whole(memory), &Ends::on_end, &ends);
+  mq::Bio to_b = mq::Bio::read(10, whole(memory), &Ends::on_end, &ends);
+  a->submit(runtime.context(0), to_a);
+  b->submit(runtime.context(0), to_b);
+  EXPECT_EQ(ends.statuses, (std::vector{Status::invalid, Status::ok}));
+  for (auto* disk : {&a, &b}) {
+    mq::Event gone;
+    mq::Control control{[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); },
+                        &gone};
+    (*disk)->remove(control);
+    ASSERT_TRUE(runtime.wait_for(gone));
+  }
+}
+
+// Goal: the field and the reason, for what the configuration alone does not show.
+TEST(Disk, SaysWhyItWasNotMade) {
+  mq::LoopRuntime runtime;
+  fake::Driver driver;
+  using Disk = mq::Disk<fake::Driver>;
+  auto made = Disk::create({.capacity_sectors = 0}, driver, runtime);
+  ASSERT_FALSE(made.has_value());
+  EXPECT_STREQ(made.error().field, "capacity_sectors");
+
+  made =
+      Disk::create({.capacity_sectors = 8, .depth = 8192, .layout = blkown::CookieLayout::nvme()},
+                   driver, runtime);
+  ASSERT_FALSE(made.has_value());
+  EXPECT_EQ(made.error().reason, mq::DiskReason::bad_tags);
+
+  driver.refused_queue = 2;
+  made = Disk::create({.capacity_sectors = 8, .normal_queues = 4}, driver, runtime);
+  ASSERT_FALSE(made.has_value());
+  EXPECT_EQ(made.error().reason, mq::DiskReason::init_failed);
+  EXPECT_EQ(made.error().given, static_cast<std::uint64_t>(Status::resource));
+}
+
+}  // namespace

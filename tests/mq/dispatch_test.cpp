@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Between a disk and its driver: answers, batches, doorbells, and what has to wait.
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "mq/fake_driver.hpp"
+
+namespace {
+
+namespace mq = blkown::mq;
+using blkown::Status;
+using fake::Bench;
+using fake::Ends;
+using fake::whole;
+using Mode = fake::Driver::Mode;
+
+/// So many reads of one block each, from sector 0 on.
+struct Reads {
+  Reads(std::size_t count, mq::IoFlags flags = {}) : memory(512) {
+    for (std::size_t i = 0; i != count; ++i) {
+      bios.emplace_back(new mq::Bio(mq::Bio::read(i, whole(memory), &Ends::on_end, &ends, flags)));
+    }
+  }
+  template <class D>
+  void submit(Bench<D>& bench) {
+    for (auto& bio : bios) bench.disk->submit(bench.context(), *bio);
+  }
+  std::vector<std::byte> memory;
+  Ends ends;
+  std::vector<std::unique_ptr<mq::Bio>> bios;
+};
+
+TEST(Dispatch, ARejectionWithAnErrorFailsTheIo) {
+  Bench bench;
+  bench.driver.mode = Mode::fail;
+  Reads reads{1};
+  reads.submit(bench);
+  EXPECT_EQ(reads.ends.statuses, std::vector{Status::no_space});
+}
+
+TEST(Dispatch, ARejectionOfAStartedRequestFailsTheIoToo) {
+  Bench bench;
+  // An Owned given back, with a status that is none: the I/O is not taken for done.
+  auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
+  ASSERT_TRUE(idle.has_value());
+  auto answer = fake::Driver::Answer::rejected(std::move(*idle).start(), Status::ok);
+  EXPECT_FALSE(answer.is_accepted());
+  EXPECT_TRUE(answer.settle());
+  EXPECT_FALSE(answer.settle()) << "once";
+  bench.runtime.run();
+  EXPECT_EQ(bench.disk->counters().ended(Status::io_error), 1U);
+}
+
+// Goal: the request comes back as soon as something else has ended.
+TEST(Dispatch, ABusyDriverIsAskedAgainWhenAnIoHasEnded) {
+  for (const Status busy : {Status::device_resource, Status::resource}) {
+    Bench bench;
+    bench.driver.busy_status = busy;
+    bench.driver.next = {Mode::publish, Mode::busy};
+    Reads reads{3};
+    reads.submit(bench);
+    EXPECT_EQ(bench.driver.calls, 2) << "the third waits behind the second";
+    bench.runtime.run();
+    EXPECT_EQ(bench.driver.calls, 2) << "and is not tried in vain";
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+    EXPECT_EQ(reads.ends.statuses, std::vector(3, Status::ok));
+    ASSERT_EQ(bench.driver.seen.size(), 3U);
+    EXPECT_EQ(bench.driver.seen[1].sector, 1U) << "in order";
+    EXPECT_EQ(bench.driver.seen[2].sector, 2U);
+    EXPECT_EQ(bench.disk->counters().requeued_requests, 1U);
+  }
+}
+
+TEST(Dispatch, OrAfterAMomentIfNothingEnds) {
+  Bench bench{{.capacity_sectors = 1024, .busy_delay_ms = 5}};
+  bench.driver.next = {Mode::busy};
+  Reads reads{1};
+  reads.submit(bench);
+  bench.clock.pass_ms(4);
+  bench.runtime.run();
+  EXPECT_EQ(reads.ends.count, 0);
+  bench.clock.pass_ms(1);
+  bench.runtime.run();
+  EXPECT_EQ(reads.ends.statuses, std::vector{Status::ok});
+}
+
+TEST(Dispatch, ARequeuedRequestIsIssuedAgain) {
+  Bench bench;
+  bench.driver.next = {Mode::requeue, Mode::requeue};
+  Reads reads{1};
+  reads.submit(bench);
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.calls, 3);
+  EXPECT_EQ(reads.ends.statuses, std::vector{Status::ok});
+  EXPECT_EQ(bench.disk->counters().requeued_requests, 2U);
+  EXPECT_EQ(bench.disk->counters().started_requests, 1U) << "with the same tag";
+}
+
+TEST(Dispatch, WithoutAutoKickItWaitsForTheKick) {
+  Bench bench{{.capacity_sectors = 1024, .auto_kick = false}};
+  bench.driver.next = {Mode::requeue};
+  Reads reads{2};
+  reads.submit(bench);
+  bench.runtime.run();
+  EXPECT_EQ(reads.ends.count, 1) << "the other one passed by";
+  bench.disk->kick_requeued();
+  bench.runtime.run();
+  EXPECT_EQ(reads.ends.count, 2);
+}
+
+TEST(Dispatch, AStoppedQueueIsNotIssuedOn) {
+  Bench bench;
+  bench.disk->hw_queue(0).stop();
+  Reads reads{2};
+  reads.submit(bench);
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.calls, 0);
+  EXPECT_EQ(bench.disk->counters().started_requests, 0U) << "and costs no tag";
+  bench.disk->hw_queue(0).start();
+  EXPECT_EQ(bench.driver.calls, 0) << "start() may be called from an interrupt";
+  bench.runtime.run();
+  EXPECT_EQ(reads.ends.count, 2);
+}
+
+TEST(Dispatch, APlugCollectsAndRingsOnce) {
+  Bench bench;
+  Reads reads{4};
+  {
+    const fake::Driver::Disk::Plug plug{*bench.disk, bench.context()};
+    const fake::Driver::Disk::Plug inner{*bench.disk, bench.context()};
+    reads.submit(bench);
+    EXPECT_EQ(bench.driver.calls, 0);
+  }
+  ASSERT_EQ(bench.driver.seen.size(), 4U);
+  for (std::size_t i = 0; i != 4; ++i) {
+    EXPECT_EQ(bench.driver.seen[i].sector, i);
+    EXPECT_EQ(bench.driver.seen[i].is_last, i == 3);
+  }
+  EXPECT_EQ(bench.driver.commits, 0);
+  EXPECT_EQ(reads.ends.count, 4);
+}
+
+// Goal: a driver that was told that more follows always hears the end of it.
+TEST(Dispatch, ABatchThatBreaksOffIsCommitted) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 2}};
+  bench.driver.mode = Mode::publish;
+  Reads reads{4};
+  {
+    const fake::Driver::Disk::Plug plug{*bench.disk, bench.context()};
+    reads.submit(bench);
+  }
+  ASSERT_EQ(bench.driver.seen.size(), 2U) << "two tags";
+  EXPECT_FALSE(bench.driver.seen[1].is_last);
+  EXPECT_EQ(bench.driver.commits, 1);
+  while (reads.ends.count != 4) {
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+  }
+}
+
+TEST(Dispatch, ARejectionWithinABatchCommitsWhatWasTaken) {
+  Bench bench;
+  bench.driver.next = {Mode::publish, Mode::fail};
+  Reads reads{2};
+  {
+    const fake::Driver::Disk::Plug plug{*bench.disk, bench.context()};
+    reads.submit(bench);
+  }
+  EXPECT_EQ(bench.driver.commits, 1);
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  EXPECT_EQ(reads.ends.count, 2);
+}
+
+TEST(Dispatch, NowaitFailsAtOnceWhenNoTagIsFree) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 1}};
+  bench.driver.mode = Mode::publish;
+  Reads first{1};
+  first.submit(bench);
+  Reads second{1, {.nowait = true}};
+  second.submit(bench);
+  EXPECT_EQ(second.ends.statuses, std::vector{Status::again});
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  EXPECT_EQ(first.ends.count, 1);
+  Reads third{1, {.nowait = true}};
+  third.submit(bench);
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  EXPECT_EQ(third.ends.statuses, std::vector{Status::ok}) << "nobody waits in its place";
+}
+
+/// Takes batches, but only so many of each.
+struct BatchDriver : fake::Driver {
+  struct QueueData : fake::Driver::QueueData {};
+  using BatchRq = mq::Request<BatchDriver>;
+  using BatchHw = mq::HwQueue<BatchDriver>;
+
+  mq::Dispatch<BatchDriver> queue_rq(BatchHw&, QueueData&, blkown::Idle<BatchRq> idle,
+                                     bool is_last) {
+    singles.push_back(idle.data().sector());
+    last_of_singles.push_back(is_last);
+    std::move(idle).start().end_ok();
+    return mq::Dispatch<BatchDriver>::accepted();
+  }
+  void queue_rqs(BatchHw&, QueueData&, mq::IdleList<BatchRq>& list) {
+    ++batches;
+    for (int i = 0; i != most; ++i) {
+      auto idle = list.pop_front();
+      if (!idle.has_value()) return;
+      batched.push_back(idle->data().sector());
+      std::move(*idle).start().end_ok();
+    }
+  }
+  void commit_rqs(BatchHw&, QueueData&) { ++commits; }
+  mq::TimeoutAction timeout(BatchHw&, const blkown::ARef<BatchRq>&, const blkown::Cookie&) {
+    return mq::TimeoutAction::rearm;
+  }
+  blkown::Status init_hctx(BatchHw&, QueueData&) { return blkown::Status::ok; }
+  void exit_hctx(BatchHw&, QueueData&) {}
+
+  int most = 1000;
+  int batches = 0;
+  std::vector<std::uint64_t> singles, batched;
+  std::vector<bool> last_of_singles;
+};
+
+TEST(Dispatch, ADriverThatTakesBatchesGetsThemWhole) {
+  Bench<BatchDriver> bench{{.capacity_sectors = 1024, .depth = 128}};
+  Reads reads{40};
+  {
+    const mq::Disk<BatchDriver>::Plug plug{*bench.disk, bench.context()};
+    reads.submit(bench);
+  }
+  EXPECT_EQ(bench.driver.batches, 2) << "32 and 8";
+  EXPECT_EQ(bench.driver.batched.size(), 40U);
+  EXPECT_TRUE(bench.driver.singles.empty());
+  EXPECT_EQ(reads.ends.count, 40);
+}
+
+TEST(Dispatch, WhatABatchLeavesComesOneByOne) {
+  Bench<BatchDriver> bench{{.capacity_sectors = 1024, .depth = 128}};
+  bench.driver.most = 3;
+  Reads reads{5};
+  {
+    const mq::Disk<BatchDriver>::Plug plug{*bench.disk, bench.context()};
+    reads.submit(bench);
+  }
+  EXPECT_EQ(bench.driver.batched, (std::vector<std::uint64_t>{0, 1, 2}));
+  EXPECT_EQ(bench.driver.singles, (std::vector<std::uint64_t>{3, 4}));
+  EXPECT_EQ(bench.driver.last_of_singles, (std::vector<bool>{false, true}));
+  EXPECT_EQ(reads.ends.count, 5);
+}
+
+/// Publishes, and reaps when it is polled.
+struct PollDriver {
+  struct RequestData {};
+  struct HwData {
+    std::vector<std::uint64_t> published;
+  };
+  struct QueueData {
+    std::vector<std::byte> medium;
+  };
+  using Rq = mq::Request<PollDriver>;
+
+  mq::Dispatch<PollDriver> queue_rq(mq::HwQueue<PollDriver>& hw, QueueData&, blkown::Idle<Rq> idle,
+                                    bool) {
+    types.push_back(hw.type());
+    std::move(idle).start().publish(
+        [&](blkown::Cookie cookie) { hw.data.published.push_back(cookie.value); });
+    return mq::Dispatch<PollDriver>::accepted();
+  }
+  unsigned poll(mq::HwQueue<PollDriver>& hw) {
+    unsigned count = 0;
+    for (const std::uint64_t value : std::exchange(hw.data.published, {})) {
+      if (auto claim = hw.claim(value)) {
+        std::move(*claim).end_ok();
+        ++count;
+      }
+    }
+    return count;
+  }
+  std::vector<mq::QueueType> types;
+};
+
+TEST(Dispatch, EachTypeHasItsQueueAndPolledIoIsReapedByPolling) {
+  Bench<PollDriver> bench{
+      {.capacity_sectors = 1024, .normal_queues = 1, .read_queues = 1, .poll_queues = 1}};
+  Ends ends;
+  std::vector<std::byte> memory(512);
+  mq::Bio write = mq::Bio::write(0, whole(memory), &Ends::on_end, &ends);
+  mq::Bio read = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+  mq::Bio polled = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends, {.polled = true});
+  for (mq::Bio* bio : {&write, &read, &polled}) bench.disk->submit(bench.context(), *bio);
+  EXPECT_EQ(bench.driver.types,
+            (std::vector{mq::QueueType::normal, mq::QueueType::read, mq::QueueType::poll}));
+  EXPECT_EQ(bench.disk->poll(bench.context()), 1U);
+  ASSERT_EQ(ends.count, 1) << "it ended before poll() returned";
+  EXPECT_EQ(ends.order[0], &polled);
+  EXPECT_EQ(bench.disk->poll(bench.context()), 0U);
+  for (std::uint32_t i = 0; i != 3; ++i) bench.driver.poll(bench.disk->hw_queue(i));
+  bench.runtime.run();
+  EXPECT_EQ(ends.count, 3);
+}
+
+/// Lets the submitting context finish what an interrupt has found.
+struct HalvesDriver : PollDriver {
+  using HalvesRq = mq::Request<HalvesDriver>;
+  mq::Dispatch<HalvesDriver> queue_rq(mq::HwQueue<HalvesDriver>& hw, QueueData&,
+                                      blkown::Idle<HalvesRq> idle, bool) {
+    std::move(idle).start().publish(
+        [&](blkown::Cookie cookie) { hw.data.published.push_back(cookie.value); });
+    return mq::Dispatch<HalvesDriver>::accepted();
+  }
+  unsigned poll(mq::HwQueue<HalvesDriver>&) { return 0; }
+  void complete(mq::HwQueue<HalvesDriver>&, blkown::Claim<HalvesRq> claim) {
+    completed_on.push_back(mq::Context::current());
+    std::move(claim).end(Status::protection_error);
+  }
+  std::vector<mq::Context*> completed_on;
+};
+
+TEST(Dispatch, TheSecondHalfOfACompletionRunsWhereItWasSubmitted) {
+  Bench<HalvesDriver> bench{{.capacity_sectors = 1024}, 2};
+  Reads reads{1};
+  bench.disk->submit(bench.context(1), *reads.bios[0]);
+  auto& hw = bench.disk->hw_queue(0);
+  auto claim = hw.claim(hw.data.published.at(0));
+  ASSERT_TRUE(claim.has_value());
+  hw.complete(*std::move(claim));
+  EXPECT_TRUE(bench.driver.completed_on.empty()) << "not here";
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.completed_on, std::vector{&bench.context(1)});
+  EXPECT_EQ(reads.ends.statuses, std::vector{Status::protection_error});
+}
+
+}  // namespace

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: what has gone wrong in block layers and under them does not go wrong on this one. One test
+// for each row of tests/README.md's table that is about the block layer; it does what went wrong.
+
+#include <gtest/gtest.h>
+
+#include <blkown/mq/thread_runtime.hpp>
+#include <optional>
+#include <vector>
+
+#include "mq/fake_driver.hpp"
+
+namespace {
+
+namespace mq = blkown::mq;
+using blkown::LookupReason;
+using blkown::Status;
+using fake::Bench;
+using fake::Ends;
+using fake::Read;
+using fake::whole;
+using Mode = fake::Driver::Mode;
+using Rq = fake::Driver::Rq;
+
+// Linux nbd, 2019: the timeout and the reply both complete the request.
+TEST(BlockLayerFailures, NbdTimeoutAndReplyBothComplete) {
+  Bench bench{{.capacity_sectors = 1024, .timeout_ms = 40}};
+  bench.driver.mode = Mode::publish;
+  bench.driver.on_timeout = [](auto&, const auto& pin, const auto& cookie) {
+    auto claim = blkown::claim(pin, cookie);
+    if (claim.has_value()) std::move(*claim).end(Status::timed_out);
+    return mq::TimeoutAction::handled;
+  };
+  Read read;
+  bench.disk->submit(bench.context(), read.bio);
+  for (int i = 0; i != 60; ++i) {
+    bench.clock.pass_ms(1);
+    bench.runtime.run();
+  }
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  EXPECT_EQ(read.ends.statuses, std::vector{Status::timed_out});
+}
+
+// Linux blk-mq, 2022: the timeout fires before queue_rq has finished, and the request is queued
+// twice. Here the scan runs on the context that issues, never in the middle of a queue_rq.
+TEST(BlockLayerFailures, BlkMqTimeoutFiresBeforeQueueRqHasFinished) {
+  struct Slow {
+    struct RequestData {};
+    struct HwData {};
+    struct QueueData {};
+    using SlowRq = mq::Request<Slow>;
+    mq::Dispatch<Slow> queue_rq(mq::HwQueue<Slow>& hw, QueueData&, blkown::Idle<SlowRq> idle,
+                                bool) {
+      std::move(idle).start().publish([&](const blkown::Cookie& cookie) {
+        clock->pass_ms(1000);  // the device is slow to take it
+        EXPECT_EQ(timeouts, 0);
+        value = cookie.value;
+      });
+      hw_seen = &hw;
+      return mq::Dispatch<Slow>::accepted();
+    }
+    mq::TimeoutAction timeout(mq::HwQueue<Slow>&, const blkown::ARef<SlowRq>&,
+                              const blkown::Cookie&) {
+      ++timeouts;
+      return mq::TimeoutAction::rearm;
+    }
+    fake::Clock* clock = nullptr;
+    mq::HwQueue<Slow>* hw_seen = nullptr;
+    std::uint64_t value = 0;
+    int timeouts = 0;
+  };
+  fake::Clock clock;
+  mq::LoopRuntime runtime{1, clock.hooks()};
+  Slow driver;
+  driver.clock = &clock;
+  auto disk = *mq::Disk<Slow>::create({.capacity_sectors = 8, .timeout_ms = 100}, driver, runtime);
+  Read read;
+  disk->submit(runtime.context(0), read.bio);
+  runtime.run();
+  EXPECT_EQ(driver.timeouts, 0) << "its time begins when it is seen in flight";
+  auto claim = driver.hw_seen->claim(driver.value);
+  ASSERT_TRUE(claim.has_value());
+  std::move(*claim).end_ok();
+  runtime.run();
+  EXPECT_EQ(read.ends.count, 1);
+  mq::Event gone;
+  mq::Control control{[](void* its, mq::Control&) { static_cast<mq::Event*>(its)->set(); }, &gone};
+  disk->remove(control);
+  EXPECT_TRUE(runtime.wait_for(gone));
+}
+
+// Linux blk-mq, 2020: iterating over the tags finds stale and freed requests.
+TEST(BlockLayerFailures, BlkMqIterationFindsStaleEntries) {
+  Bench bench;
+  bench.driver.next = {Mode::end, Mode::publish, Mode::keep};
+  Read ended, out, owned;
+  for (Read* read : {&ended, &out, &owned}) bench.disk->submit(bench.context(), read->bio);
+  std::vector<std::uint64_t> seen;
+  bench.disk->hw_queue(0).for_each_in_flight(
+      [&](const blkown::ARef<Rq>&, const blkown::Cookie& cookie) { seen.push_back(cookie.value); });
+  EXPECT_EQ(seen, std::vector{bench.driver.published.front().second});
+  std::move(bench.driver.kept.front()).end_ok();
+  bench.driver.kept.clear();
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+}
+
+// Linux nbd, 2021: teardown and the receiving thread complete the same request.
+TEST(BlockLayerFailures, NbdTeardownAndReceiverBothComplete) {
+  Bench bench;
+  bench.driver.mode = Mode::publish;
+  Read read;
+  bench.disk->submit(bench.context(), read.bio);
+  bench.disk->fail_in_flight(Status::offline);
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  EXPECT_EQ(read.ends.statuses, std::vector{Status::offline});
+  EXPECT_EQ(bench.disk->counters().rejected(LookupReason::idle), 1U);
+}
+
+// Linux nbd, 2023: a requeue after the header went out, and the reply to it arrives.
+TEST(BlockLayerFailures, NbdReplyToTheIssueBeforeARequeue) {
+  Bench bench;
+  bench.driver.mode = Mode::publish;
+  Read read;
+  bench.disk->submit(bench.context(), read.bio);
+  auto& hw = bench.disk->hw_queue(0);
+  const std::uint64_t first = bench.driver.published.front().second;
+  bench.driver.published.clear();
+  std::move(*hw.claim(first)).requeue();
+  bench.runtime.run();
+  ASSERT_EQ(bench.driver.published.size(), 1U) << "issued again";
+  auto reply = hw.claim(first);
+  ASSERT_FALSE(reply.has_value());
+  EXPECT_EQ(reply.error().reason, LookupReason::stale_generation);
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  EXPECT_EQ(read.ends.statuses, std::vector{Status::ok});
+}
+
+// Linux's Rust block layer: queue_rq ends the request, and then returns an error for it: ended
+// twice. Here a rejection is made of the handle, and ending has taken that.
+TEST(BlockLayerFailures, RustQueueRqEndsAndReturnsAnError) {
+  Bench bench;
+  std::optional idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
+  std::vector<blkown::Owned<Rq>> kept;  // where the compiler does not look
+  kept.push_back(std::move(*idle).start());
+  std::move(kept.front()).end_ok();
+  EXPECT_DEATH(
+      static_cast<void>(fake::Driver::Answer::rejected(std::move(kept.front()), Status::io_error)),
+      "use of a handle that holds no request");
+  bench.runtime.run();
+  EXPECT_EQ(bench.disk->counters().ended_requests, 1U);
+}
+
+// Linux's Rust block layer: a request that the driver drops without starting it leaks.
+TEST(BlockLayerFailures, RustUnstartedRequestLeaks) {
+  struct Dropping {
+    struct RequestData {};
+    struct HwData {};
+    struct QueueData {};
+    mq::Dispatch<Dropping> queue_rq(mq::HwQueue<Dropping>&, QueueData&,
+                                    blkown::Idle<mq::Request<Dropping>> idle, bool) {
+      const auto dropped = std::move(idle);
+      return mq::Dispatch<Dropping>::accepted();
+    }
+  };
+  static int reports = 0;
+  reports = 0;
+  const auto before =
+      blkown::set_report_handler([](blkown::Report, const blkown::Incident&) { ++reports; });
+  mq::LoopRuntime runtime;
+  Dropping driver;
+  auto disk = *mq::Disk<Dropping>::create({.capacity_sectors = 8}, driver, runtime);
+  Read read;
+  disk->submit(runtime.context(0), read.bio);
+  EXPECT_EQ(read.ends.statuses, std::vector{Status::io_error});
+  EXPECT_EQ(reports, 1);
+  blkown::set_report_handler(before);
+  mq::Event gone;
+  mq::Control control{[](void* its, mq::Control&) { static_cast<mq::Event*>(its)->set(); }, &gone};
+  disk->remove(control);
+  EXPECT_TRUE(runtime.wait_for(gone));
+}
+
+// Linux's Rust block layer: a dismissed timer stays armed without a reference, and fires on the
+// next request of that tag.
+TEST(BlockLayerFailures, RustDismissedTimerFiresOnARecycledRequest) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 1}};
+  bench.driver.next = {Mode::keep, Mode::publish};
+  int fired = 0;
+  Read first, second;
+  bench.disk->submit(bench.context(), first.bio);
+  {
+    auto claim = std::move(bench.driver.kept.front()).into_claim();
+    bench.driver.kept.clear();
+    mq::Timer<blkown::ARef<Rq>> timer{
+        [](void* count, blkown::ARef<Rq>&&) { ++*static_cast<int*>(count); }, &fired};
+    timer.arm(bench.context(), 1'000'000, claim.pin());
+    std::move(claim).end_ok();
+    bench.runtime.run();
+    EXPECT_EQ(first.ends.count, 0) << "the timer pins it: the tag is not used again";
+  }  // dismissed: the reference is given back, and only now is the I/O over
+  bench.runtime.run();
+  EXPECT_EQ(first.ends.count, 1);
+  bench.disk->submit(bench.context(), second.bio);
+  bench.clock.pass_ms(10);
+  bench.runtime.run();
+  EXPECT_EQ(fired, 0);
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  EXPECT_EQ(second.ends.count, 1);
+}
+
+// ublksrv: per-tag buffers are used again under DMA: a mapping's pin outlives the end.
+TEST(BlockLayerFailures, UblksrvTagIsUsedAgainUnderDma) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 1}};
+  bench.driver.next = {Mode::keep};
+  Read first, second;
+  bench.disk->submit(bench.context(), first.bio);
+  auto claim = std::move(bench.driver.kept.front()).into_claim();
+  bench.driver.kept.clear();
+  std::optional mapping{claim.pin()};
+  std::move(claim).end_ok();
+  bench.disk->submit(bench.context(), second.bio);
+  bench.runtime.run();
+  EXPECT_EQ(first.ends.count, 0);
+  EXPECT_EQ(bench.driver.calls, 1) << "the tag is not free";
+  mapping.reset();
+  bench.runtime.run();
+  EXPECT_EQ(first.ends.count, 1);
+  EXPECT_EQ(second.ends.count, 1);
+}
+
+// ubiblk: a completion that could not be delivered is dropped, and the guest hangs.
+TEST(BlockLayerFailures, UbiblkDroppedCompletionHangsTheGuest) {
+  const auto before = blkown::set_report_handler(nullptr);
+  Bench bench;
+  bench.driver.mode = Mode::publish;
+  Read read;
+  bench.disk->submit(bench.context(), read.bio);
+  {
+    const auto dropped = bench.disk->hw_queue(0).claim(bench.driver.published.front().second);
+    EXPECT_TRUE(dropped.has_value());
+  }
+  bench.driver.published.clear();
+  bench.runtime.run();
+  EXPECT_EQ(read.ends.statuses, std::vector{Status::io_error});
+  blkown::set_report_handler(before);
+}
+
+}  // namespace

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A driver for tests: it keeps a medium in memory, and does with each request what the test says.
+
+#ifndef TESTS_MQ_FAKE_DRIVER_HPP
+#define TESTS_MQ_FAKE_DRIVER_HPP
+
+#include <blkown/mq/loop_runtime.hpp>
+#include <blkown/mq/mq.hpp>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace fake {
+
+namespace mq = blkown::mq;
+
+/// What the driver saw of one request.
+struct Seen {
+  mq::Op op{};
+  mq::IoFlags flags;
+  std::uint64_t sector = 0;
+  std::uint64_t length_bytes = 0;
+  std::uint32_t hw_queue = 0;
+  bool is_last = false;
+  friend bool operator==(const Seen&, const Seen&) = default;
+};
+
+struct Driver {
+  struct RequestData {
+    int number = 0;
+  };
+  struct HwData {
+    int opened = 0;
+  };
+  struct QueueData {
+    std::vector<std::byte> medium;
+  };
+  using Rq = mq::Request<Driver>;
+  using Hw = mq::HwQueue<Driver>;
+  using Answer = mq::Dispatch<Driver>;
+  using Disk = mq::Disk<Driver>;
+
+  enum class Mode { end, publish, keep, busy, fail, requeue };
+
+  Answer queue_rq(Hw& hw, QueueData& queue, blkown::Idle<Rq> idle, bool is_last) {
+    ++calls;
+    const mq::Payload<Driver>& about = idle.data();
+    const Mode now = next.empty() ? mode : next.front();
+    if (!next.empty()) next.pop_front();
+    if (now == Mode::busy) return Answer::rejected(std::move(idle), busy_status);
+    seen.push_back(
+        {about.op(), about.flags(), about.sector(), about.length_bytes(), hw.index(), is_last});
+    if (now == Mode::fail) return Answer::rejected(std::move(idle), blkown::Status::no_space);
+    blkown::Owned<Rq> owned = std::move(idle).start();
+    switch (now) {
+      case Mode::requeue: std::move(owned).requeue(); break;
+      case Mode::keep: kept.push_back(std::move(owned)); break;
+      case Mode::publish:
+        std::move(owned).publish(
+            [&](blkown::Cookie cookie) { published.push_back({&hw, cookie.value}); });
+        break;
+      default: transfer(queue, owned.data()); std::move(owned).end(end_status);
+    }
+    return Answer::accepted();
+  }
+
+  void commit_rqs(Hw&, QueueData&) { ++commits; }
+
+  mq::TimeoutAction timeout(Hw& hw, const blkown::ARef<Rq>& pin, const blkown::Cookie& cookie) {
+    ++timeouts;
+    return on_timeout ? on_timeout(hw, pin, cookie) : mq::TimeoutAction::rearm;
+  }
+
+  blkown::Status init_hctx(Hw& hw, QueueData&) {
+    if (hw.index() == refused_queue) return blkown::Status::resource;
+    ++hw.data.opened;
+    return blkown::Status::ok;
+  }
+  void exit_hctx(Hw& hw, QueueData&) { --hw.data.opened; }
+
+  /// Moves the bytes, as the device would.
+  static void transfer(QueueData& queue, const mq::Payload<Driver>& request) {
+    if (queue.medium.empty()) return;
+    std::byte* medium = queue.medium.data() + request.sector() * mq::sector_bytes;
+    if (request.op() == mq::Op::write_zeroes || request.op() == mq::Op::discard) {
+      std::memset(medium, 0, static_cast<std::size_t>(request.length_bytes()));
+    }
+    for (const blkown::Segment piece : request.segments()) {
+      if (request.op() == mq::Op::read) {
+        std::memcpy(piece.data, medium, piece.length_bytes);
+      } else {
+        std::memcpy(medium, piece.data, piece.length_bytes);
+      }
+      medium += piece.length_bytes;
+    }
+  }
+
+  /// The device completes what was published, the oldest `count` of it.
+  void reap(QueueData& queue, std::size_t count = ~std::size_t{0},
+            blkown::Status status = blkown::Status::ok) {
+    for (; count != 0 && !published.empty(); --count) {
+      const auto [hw, value] = published.front();
+      published.pop_front();
+      if (auto claim = hw->claim(value)) {
+        transfer(queue, claim->data());
+        std::move(*claim).end(status);
+      }
+    }
+  }
+
+  Mode mode = Mode::end;
+  std::deque<Mode> next;  // for the next requests, one each
+  blkown::Status end_status = blkown::Status::ok;
+  blkown::Status busy_status = blkown::Status::device_resource;
+  std::uint32_t refused_queue = ~std::uint32_t{0};
+  std::function<mq::TimeoutAction(Hw&, const blkown::ARef<Rq>&, const blkown::Cookie&)> on_timeout;
+  std::vector<Seen> seen;
+  std::deque<blkown::Owned<Rq>> kept;
+  std::deque<std::pair<Hw*, std::uint64_t>> published;
+  int calls = 0;
+  int commits = 0;
+  int timeouts = 0;
+};
+
+/// A clock that the test moves.
+struct Clock {
+  std::uint64_t now_ns = 1'000'000'000;
+  mq::LoopHooks hooks() {
+    return {.argument = this,
+            .now_ns = [](void* clock) { return static_cast<Clock*>(clock)->now_ns; },
+            .wake = nullptr};
+  }
+  void pass_ms(std::uint64_t ms) { now_ns += ms * 1'000'000; }
+};
+
+/// A disk on a loop with as many contexts as asked for; it is removed when it goes.
+template <class D = Driver>
+struct Bench {
+  explicit Bench(mq::DiskConfig config = {}, std::uint32_t contexts = 1,
+                 mq::TagPool<D>* pool = nullptr)
+      : runtime{contexts, clock.hooks()} {
+    if (config.capacity_sectors == 0) config.capacity_sectors = 1024;
+    typename D::QueueData data;
+    data.medium.resize(static_cast<std::size_t>(config.capacity_sectors * mq::sector_bytes));
+    auto made = mq::Disk<D>::create(config, driver, runtime, std::move(data), pool);
+    if (made.has_value()) disk = *std::move(made);
+  }
+  ~Bench() { remove(); }
+
+  void remove() {
+    if (disk == nullptr) return;
+    run([&](mq::Control& control) { disk->remove(control); });
+    disk.reset();
+  }
+  /// Starts an operation and runs until it is done; false if it never is.
+  template <class Start>
+  bool run(Start start) {
+    mq::Event done;
+    mq::Control control{[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); },
+                        &done};
+    start(control);
+    const bool is_done = runtime.wait_for(done);
+    if (!is_done) std::abort();  // the control may not be destroyed while it runs
+    status = control.status();
+    return is_done;
+  }
+  mq::Context& context(std::uint32_t index = 0) { return runtime.context(index); }
+  typename D::QueueData& data() { return disk->queue_data(); }
+
+  Clock clock;
+  D driver;
+  mq::LoopRuntime runtime;
+  std::unique_ptr<mq::Disk<D>> disk;
+  blkown::Status status = blkown::Status::ok;
+};
+
+/// Counts a bio's ends and remembers the order in which several ended.
+struct Ends {
+  static void on_end(mq::Bio& bio) {
+    auto& ends = *static_cast<Ends*>(bio.argument());
+    ++ends.count;
+    ends.statuses.push_back(bio.status());
+    ends.order.push_back(&bio);
+    if (ends.then) ends.then(bio);
+  }
+  int count = 0;
+  std::vector<blkown::Status> statuses;
+  std::vector<mq::Bio*> order;
+  std::function<void(mq::Bio&)> then;
+};
+
+/// Memory with a pattern of its own.
+inline std::vector<std::byte> pattern(std::size_t length_bytes, unsigned seed) {
+  std::vector<std::byte> bytes(length_bytes);
+  for (std::size_t i = 0; i != length_bytes; ++i) {
+    bytes[i] = static_cast<std::byte>((i * 131 + (i >> 8) + seed * 29) & 0xFF);
+  }
+  return bytes;
+}
+
+inline blkown::Segment whole(std::vector<std::byte>& bytes) { return {bytes.data(), bytes.size()}; }
+
+/// A read of one block, with all that belongs to it.
+struct Read {
+  explicit Read(std::uint64_t sector = 0)
+      : bio{mq::Bio::read(sector, whole(memory), &Ends::on_end, &ends)} {}
+  std::vector<std::byte> memory = std::vector<std::byte>(512);
+  Ends ends;
+  mq::Bio bio;
+};
+
+}  // namespace fake
+
+#endif

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What can be seen of a disk from outside: counters, the trace, the table of what is in flight, and
+// how much memory it takes.
+
+#include <gtest/gtest.h>
+
+#include <blkown/mq/in_flight_table.hpp>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "mq/fake_driver.hpp"
+
+namespace {
+
+namespace mq = blkown::mq;
+using blkown::LookupReason;
+using blkown::Status;
+using fake::Bench;
+using fake::Ends;
+using fake::Read;
+using fake::whole;
+using Mode = fake::Driver::Mode;
+
+TEST(Counters, AddUp) {
+  Bench bench{{}, 2};
+  bench.driver.next = {Mode::end, Mode::fail, Mode::publish, Mode::requeue};
+  Read a, b, c, d, outside{5000};
+  bench.disk->submit(bench.context(0), a.bio);
+  bench.disk->submit(bench.context(1), b.bio);
+  bench.disk->submit(bench.context(0), c.bio);
+  bench.disk->submit(bench.context(1), d.bio);
+  bench.disk->submit(bench.context(1), outside.bio);
+  bench.runtime.run();
+  mq::Counters seen = bench.disk->counters();
+  EXPECT_EQ(seen.submitted_bios, 5U);
+  EXPECT_EQ(seen.ended_bios, 4U);
+  EXPECT_EQ(seen.started_requests, 4U);
+  EXPECT_EQ(seen.ended_requests, 3U);
+  EXPECT_EQ(seen.requeued_requests, 1U);
+  EXPECT_EQ(seen.in_flight(), 1U);
+  EXPECT_EQ(seen.ended(Status::ok), 2U);
+  EXPECT_EQ(seen.ended(Status::no_space), 1U);
+
+  auto& hw = bench.disk->hw_queue(0);
+  const std::uint64_t value = bench.driver.published.front().second;
+  EXPECT_FALSE(hw.claim(value ^ (std::uint64_t{1} << 63)).has_value());
+  EXPECT_FALSE(hw.tag_to_rq(value + 1).has_value());
+  bench.driver.reap(bench.data());
+  EXPECT_FALSE(hw.tag_to_owned(value).has_value());
+  bench.runtime.run();
+  seen = bench.disk->counters();
+  EXPECT_EQ(seen.in_flight(), 0U);
+  blkown::Word rejected = 0;
+  for (const blkown::Word count : seen.rejected_lookups) rejected += count;
+  EXPECT_EQ(rejected, 3U);
+  EXPECT_GE(seen.rejected(LookupReason::idle), 1U);
+}
+
+TEST(Trace, TellsEachStepInOrder) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 1}};
+  struct Steps {
+    static void on_event(void* self, const mq::TraceEvent& event) {
+      static_cast<Steps*>(self)->text += std::string{to_string(event.step)} + ' ' +
+                                         std::to_string(event.sector) + ' ' +
+                                         to_string(event.status) + '\n';
+    }
+    std::string text;
+  } steps;
+  bench.disk->set_trace({&Steps::on_event, &steps});
+  bench.driver.next = {Mode::busy, Mode::publish, Mode::end};
+  Read first{1}, second{2};
+  bench.disk->submit(bench.context(), first.bio);
+  bench.disk->submit(bench.context(), second.bio);
+  bench.clock.pass_ms(3);
+  bench.runtime.run();
+  bench.driver.reap(bench.data(), 1, Status::medium_error);
+  bench.runtime.run();
+  EXPECT_EQ(steps.text,
+            "allocated 1 ok\n"
+            "issued 1 ok\n"
+            "rejected 1 device_resource\n"
+            "requeued 1 ok\n"
+            "waits 2 ok\n"
+            "issued 1 ok\n"
+            "ended 1 medium_error\n"
+            "allocated 2 ok\n"
+            "issued 2 ok\n"
+            "ended 2 ok\n");
+}
+
+std::string table_of(mq::Disk<fake::Driver>& disk) {
+  std::FILE* const file = std::tmpfile();
+  disk.print_in_flight(file);
+  std::string text(static_cast<std::size_t>(std::ftell(file)), '\0');
+  std::rewind(file);
+  EXPECT_EQ(std::fread(text.data(), 1, text.size(), file), text.size());
+  std::fclose(file);
+  return text;
+}
+
+// Goal: who has each request, and of those with the device what they are and for how long.
+TEST(InFlightTable, NamesWhoHasEachRequest) {
+  Bench bench{{.capacity_sectors = 1024, .timeout_ms = 1000}};
+  bench.driver.next = {Mode::publish, Mode::keep, Mode::publish, Mode::publish};
+  Read parked{8}, owned{9}, pinned{10}, claimed{11};
+  for (Read* read : {&parked, &owned, &pinned, &claimed}) {
+    bench.disk->submit(bench.context(), read->bio);
+  }
+  auto& hw = bench.disk->hw_queue(0);
+  {
+    const auto pin = hw.tag_to_rq(bench.driver.published[1].second);
+    auto claim = hw.claim(bench.driver.published[2].second);
+    ASSERT_TRUE(pin.has_value() && claim.has_value());
+    const auto held = claim->pin();
+    const std::string before = table_of(*bench.disk);
+    EXPECT_NE(before.find(": with the device, pins 0, read of 512 bytes at sector 8\n"),
+              std::string::npos)
+        << before;
+    EXPECT_NE(before.find(": owned, pins 0\n"), std::string::npos) << before;
+    EXPECT_NE(before.find(": shared, pins 1, read of 512 bytes at sector 10\n"), std::string::npos)
+        << before;
+    EXPECT_NE(before.find(": claimed, pinned, pins 1\n"), std::string::npos) << before;
+    bench.clock.pass_ms(250);
+    bench.runtime.run();  // a scan has seen them
+    bench.clock.pass_ms(70);
+    EXPECT_NE(table_of(*bench.disk).find("at sector 8, for 70 ms\n"), std::string::npos)
+        << table_of(*bench.disk);
+    std::move(*claim).end_ok();
+    EXPECT_NE(table_of(*bench.disk).find(": ended, pinned, pins 1\n"), std::string::npos)
+        << table_of(*bench.disk);
+  }
+  std::move(bench.driver.kept.front()).end_ok();
+  bench.driver.kept.clear();
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  EXPECT_EQ(table_of(*bench.disk), "");
+}
+
+struct Lean {
+  struct RequestData {};
+  struct HwData {};
+  struct QueueData {};
+  mq::Dispatch<Lean> queue_rq(mq::HwQueue<Lean>&, QueueData&, blkown::Idle<mq::Request<Lean>> idle,
+                              bool) {
+    std::move(idle).start().end_ok();
+    return mq::Dispatch<Lean>::accepted();
+  }
+};
+
+// Goal: what the README says of memory. Three cache lines for a request, header included.
+TEST(Memory, OfARequestAndADiskIsAsStated) {
+  if constexpr (sizeof(void*) == 8) {
+    EXPECT_EQ(sizeof(mq::Request<Lean>), 192U);
+    EXPECT_LE(sizeof(mq::Bio), 128U);
+    EXPECT_LE(sizeof(mq::Disk<Lean>), 512U);
+    EXPECT_LE(sizeof(mq::HwQueue<Lean>), 320U);
+    EXPECT_LE(sizeof(mq::internal::SubmitQueue<Lean>), 2560U);
+  }
+}
+
+}  // namespace

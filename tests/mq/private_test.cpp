@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The driver's own requests: no bio, reserved tags, timeouts of their own.
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "mq/fake_driver.hpp"
+
+namespace {
+
+namespace mq = blkown::mq;
+using blkown::Status;
+using fake::Bench;
+using fake::Ends;
+using fake::whole;
+using Mode = fake::Driver::Mode;
+
+struct Result {
+  static void on_end(void* self, mq::Payload<fake::Driver>& payload, Status status) {
+    auto& result = *static_cast<Result*>(self);
+    ++result.count;
+    result.status = status;
+    result.number = payload.driver_data.number;
+  }
+  int count = 0;
+  int number = 0;
+  Status status = Status::ok;
+};
+
+TEST(PrivateRequest, GoesThroughQueueRqAndComesBack) {
+  Bench bench;
+  bench.driver.mode = Mode::publish;
+  auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_out, false);
+  ASSERT_TRUE(idle.has_value());
+  EXPECT_TRUE(idle->data().is_private());
+  EXPECT_EQ(idle->data().op(), mq::Op::driver_out);
+  idle->data().driver_data.number = 42;
+  Result result;
+  bench.disk->execute_private(bench.context(), *std::move(idle), &Result::on_end, &result);
+  EXPECT_EQ(bench.driver.calls, 1);
+  bench.driver.reap(bench.data(), 1, Status::aborted);
+  bench.runtime.run();
+  EXPECT_EQ(result.count, 1);
+  EXPECT_EQ(result.status, Status::aborted);
+  EXPECT_EQ(result.number, 42) << "what the driver left in the request can be read";
+  EXPECT_EQ(bench.disk->counters().in_flight(), 0U);
+}
+
+// Goal: an abort gets through when bios have taken every tag there is.
+TEST(PrivateRequest, ReservedTagsAreThereWhenAllOthersAreTaken) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 3, .reserved_depth = 1}};
+  bench.driver.mode = Mode::publish;
+  Ends ends;
+  std::vector<std::byte> memory(512);
+  std::vector<std::unique_ptr<mq::Bio>> bios;
+  for (int i = 0; i != 4; ++i) {
+    bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), &Ends::on_end, &ends)));
+    bench.disk->submit(bench.context(), *bios.back());
+  }
+  EXPECT_EQ(bench.driver.calls, 2) << "bios do not get the reserved tag";
+  EXPECT_FALSE(bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false).has_value());
+  Result result;
+  for (int round = 1; round != 4; ++round) {
+    auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, true);
+    ASSERT_TRUE(idle.has_value());
+    EXPECT_EQ(idle->tag(), blkown::Tag{0});
+    EXPECT_FALSE(
+        bench.disk->allocate_private(bench.context(), mq::Op::driver_in, true).has_value());
+    bench.driver.next = {Mode::end};
+    bench.disk->execute_private(bench.context(), *std::move(idle), &Result::on_end, &result);
+    EXPECT_EQ(result.count, round);
+  }
+  while (ends.count != 4) {
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+  }
+}
+
+TEST(PrivateRequest, WaitsForABusyDriverLikeAnyOther) {
+  Bench bench{{.capacity_sectors = 1024, .busy_delay_ms = 2}};
+  bench.driver.next = {Mode::busy};
+  auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
+  Result result;
+  bench.disk->execute_private(bench.context(), *std::move(idle), &Result::on_end, &result);
+  EXPECT_EQ(result.count, 0);
+  auto second = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
+  bench.disk->execute_private(bench.context(), *std::move(second), &Result::on_end, &result);
+  EXPECT_EQ(bench.driver.calls, 1) << "the driver is still busy";
+  bench.clock.pass_ms(2);
+  bench.runtime.run();
+  EXPECT_EQ(result.count, 2);
+}
+
+TEST(PrivateRequest, IsRefusedByADiskThatIsGone) {
+  Bench bench;
+  auto& disk = *bench.disk;
+  EXPECT_TRUE(bench.run([&](mq::Control& control) { disk.remove(control); }));
+  EXPECT_FALSE(disk.allocate_private(bench.context(), mq::Op::driver_in, false).has_value());
+  bench.disk.reset();
+}
+
+}  // namespace

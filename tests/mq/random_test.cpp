@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: whatever a driver answers, a device does and the disk is put through, each bio ends exactly
+// once, successful ones moved the right bytes, and the counters add up.
+// Method: four submitters on two hardware queues and a device on a context of its own; all
+// operations; inline, late, duplicate and lost completions, busy and failing drivers, requeues,
+// timeouts, stopped queues, freezes, changes of the number of queues, and a removal in the middle
+// of it all. On each of the three runtimes. Each submitter keeps a plain copy of its part of the
+// disk.
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <blkown/mq/loop_runtime.hpp>
+#include <blkown/mq/mq.hpp>
+#include <blkown/mq/thread_runtime.hpp>
+#include <blkown/sim/deterministic_runtime.hpp>
+#include <blkown/sim/random.hpp>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#include "mq/fake_driver.hpp"
+#include "stress/effort.hpp"
+
+namespace {
+
+namespace mq = blkown::mq;
+using blkown::Segment;
+using blkown::Status;
+using blkown::sim::Random;
+
+constexpr std::uint32_t submitters = 4;
+constexpr std::uint32_t device_context = submitters;
+constexpr std::uint32_t slots_each = 12;
+constexpr std::uint32_t slot_blocks = 24;
+constexpr std::uint64_t capacity = std::uint64_t{submitters} * slots_each * slot_blocks;
+
+struct Chaos;
+using Rq = mq::Request<Chaos>;
+using Hw = mq::HwQueue<Chaos>;
+
+/// The driver and its device.
+struct Chaos {
+  struct RequestData {};
+  struct HwData {};
+  struct QueueData {
+    std::vector<std::byte> medium;
+  };
+  using Answer = mq::Dispatch<Chaos>;
+
+  explicit Chaos(std::uint64_t seed) {
+    for (std::uint64_t i = 0; i != submitters + 1; ++i) random.emplace_back(seed * 31 + i);
+  }
+
+  Random& here() { return random[mq::Context::current()->index()]; }
+
+  Answer queue_rq(Hw& hw, QueueData& queue, blkown::Idle<Rq> idle, bool) {
+    Random& dice = here();
+    switch (dice.below(64)) {
+      case 0: return Answer::rejected(std::move(idle), Status::device_resource);
+      case 1: return Answer::rejected(std::move(idle), Status::medium_error);
+      case 2: return Answer::rejected(std::move(idle).start(), Status::resource);
+      default: break;
+    }
+    auto owned = std::move(idle).start();
+    const std::uint64_t what = dice.below(64);
+    if (what == 0) {
+      std::move(owned).requeue();
+    } else if (what == 1) {
+      std::move(owned).end(Status::io_error);
+    } else if (what < 16) {
+      transfer(queue, owned.data());
+      std::move(owned).end_ok();
+    } else {
+      std::move(owned).publish([&](const blkown::Cookie& cookie) {
+        const std::lock_guard lock{mutex};
+        published.push_back({&hw, cookie.value});
+        device->context.post(*device);
+      });
+    }
+    return Answer::accepted();
+  }
+
+  void complete(Hw& hw, blkown::Claim<Rq> claim) {
+    transfer(hw.disk().queue_data(), claim.data());
+    std::move(claim).end_ok();
+  }
+
+  mq::TimeoutAction timeout(Hw&, const blkown::ARef<Rq>& pin, const blkown::Cookie& cookie) {
+    if (here().chance(1, 4)) return mq::TimeoutAction::rearm;
+    if (auto claim = blkown::claim(pin, cookie)) std::move(*claim).end(Status::timed_out);
+    return mq::TimeoutAction::handled;
+  }
+
+  static void transfer(QueueData& queue, const mq::Payload<Chaos>& request) {
+    std::byte* medium = queue.medium.data() + request.sector() * mq::sector_bytes;
+    if (request.op() == mq::Op::write_zeroes || request.op() == mq::Op::discard) {
+      std::memset(medium, 0, static_cast<std::size_t>(request.length_bytes()));
+    }
+    for (const Segment piece : request.segments()) {
+      if (request.op() == mq::Op::read) {
+        std::memcpy(piece.data, medium, piece.length_bytes);
+      } else {
+        std::memcpy(medium, piece.data, piece.length_bytes);
+      }
+      medium += piece.length_bytes;
+    }
+  }
+
+  struct Published {
+    Hw* hw;
+    std::uint64_t value;
+  };
+
+  /// The device: completes some of what it has, in any order, and sends things twice.
+  struct Device : mq::Work {
+    Device(Chaos& its_driver, mq::Context& its_context)
+        : Work{[](Work& work) { static_cast<Device&>(work).run(); }},
+          driver{its_driver},
+          context{its_context} {}
+    void run() {
+      Random& dice = driver.random[device_context];
+      bool is_more = false;
+      for (int i = 0; i != 8; ++i) {
+        Published one{};
+        {
+          const std::lock_guard lock{driver.mutex};
+          auto& list = driver.published;
+          if (list.empty()) break;
+          std::swap(list[static_cast<std::size_t>(dice.below(list.size()))], list.back());
+          one = list.back();
+          list.pop_back();
+          is_more = !list.empty();
+        }
+        if (dice.chance(1, 2000)) continue;  // lost
+        answer(dice, one);
+        if (dice.chance(1, 16)) answer(dice, one);
+        if (dice.chance(1, 16)) answer(dice, old[static_cast<std::size_t>(dice.below(old.size()))]);
+        old[static_cast<std::size_t>(dice.below(old.size()))] = one;
+      }
+      if (is_more) context.post(*this);
+    }
+    void answer(Random& dice, const Published& one) {
+      if (one.hw == nullptr) return;
+      auto claim = one.hw->claim(one.value);
+      if (!claim.has_value()) return;
+      switch (dice.below(32)) {
+        case 0: return std::move(*claim).requeue();
+        case 1: return std::move(*claim).end(Status::medium_error);
+        case 2:
+        case 3:
+        case 4: return one.hw->complete(*std::move(claim));
+        default: break;
+      }
+      transfer(one.hw->disk().queue_data(), claim->data());
+      std::move(*claim).end_ok();
+    }
+    Chaos& driver;
+    mq::Context& context;
+    std::array<Published, 64> old{};
+  };
+
+  std::vector<Random> random;  // one for each context
+  std::mutex mutex;
+  std::vector<Published> published;
+  Device* device = nullptr;
+};
+
+/// Everything of one run.
+struct Storm;
+
+/// A range of sectors with at most one bio at a time.
+struct Slot {
+  Storm* storm = nullptr;
+  std::uint32_t submitter = 0;
+  std::uint64_t first_sector = 0;
+  alignas(mq::Bio) std::byte storage[sizeof(mq::Bio)];
+  bool is_out = false;
+  std::uint64_t at = 0;      // the bio's first block within the slot
+  std::uint64_t blocks = 0;  // and how many
+  std::vector<std::byte> memory = std::vector<std::byte>(slot_blocks * 512);
+  std::array<Segment, 3> segments;
+  std::vector<std::byte> content = std::vector<std::byte>(slot_blocks * 512);
+  std::array<bool, slot_blocks> is_known{};  // false after a failed write
+
+  mq::Bio& bio() { return *std::launder(reinterpret_cast<mq::Bio*>(storage)); }
+};
+
+struct Storm {
+  Storm(std::uint64_t seed, std::uint64_t its_target) : driver{seed}, target{its_target} {
+    for (std::uint32_t i = 0; i != submitters; ++i) {
+      for (std::uint32_t j = 0; j != slots_each; ++j) {
+        Slot& slot = slots[i * slots_each + j];
+        slot.storm = this;
+        slot.submitter = i;
+        slot.first_sector = std::uint64_t{i * slots_each + j} * slot_blocks;
+        slot.is_known.fill(true);
+      }
+    }
+  }
+
+  void submit(Slot& slot) {
+    Random& dice = driver.random[slot.submitter];
+    if (is_removing.load(std::memory_order_relaxed)) return;
+    submitted.fetch_add(1, std::memory_order_relaxed);
+    slot.at = dice.below(slot_blocks);
+    slot.blocks = 1 + dice.below(std::min<std::uint64_t>(slot_blocks - slot.at, 20));
+    const std::uint64_t sector = slot.first_sector + slot.at;
+    const auto length_bytes = static_cast<std::size_t>(slot.blocks * 512);
+    // Up to three pieces, cut anywhere on a block.
+    const auto cut = static_cast<std::size_t>(512 * dice.below(slot.blocks + 1));
+    slot.segments = {Segment{slot.memory.data(), cut},
+                     Segment{slot.memory.data() + cut, length_bytes - cut},
+                     Segment{slot.memory.data(), 0}};
+    const mq::IoFlags flags{.fua = dice.chance(1, 16),
+                            .preflush = dice.chance(1, 16),
+                            .polled = false,
+                            .nowait = dice.chance(1, 8)};
+    slot.is_out = true;
+    const auto end = &Storm::on_end;
+    void* const place = slot.storage;
+    switch (dice.below(16)) {
+      case 0: new (place) mq::Bio(mq::Bio::flush(end, &slot)); break;
+      case 1: new (place) mq::Bio(mq::Bio::discard(sector, length_bytes, end, &slot)); break;
+      case 2: new (place) mq::Bio(mq::Bio::write_zeroes(sector, length_bytes, end, &slot)); break;
+      case 3:
+      case 4:
+      case 5:
+      case 6:
+      case 7:
+      case 8:
+        for (std::size_t i = 0; i < length_bytes; i += 8) {
+          const std::uint64_t word = dice.next();
+          std::memcpy(slot.memory.data() + i, &word, 8);
+        }
+        new (place) mq::Bio(mq::Bio::write(sector, slot.segments, end, &slot, flags));
+        break;
+      default:
+        std::memset(slot.memory.data(), 0xEE, length_bytes);
+        new (place)
+            mq::Bio(mq::Bio::read(sector, slot.segments, end, &slot, {.nowait = flags.nowait}));
+    }
+    disk->submit(*context_of(slot.submitter), slot.bio());
+  }
+
+  static void on_end(mq::Bio& bio) {
+    Slot& slot = *static_cast<Slot*>(bio.argument());
+    slot.storm->ended_one(slot);
+  }
+
+  void ended_one(Slot& slot) {
+    ended.fetch_add(1, std::memory_order_relaxed);
+    if (!slot.is_out) return fail("a bio ended twice");
+    if (mq::Context::current() != context_of(slot.submitter)) return fail("on another context");
+    slot.is_out = false;
+    check(slot);
+    slot.bio().~Bio();
+    if (ended.load(std::memory_order_relaxed) >= target) return begin_removal();
+    if (slot.submitter == 0) shake(driver.random[0]);
+    submit(slot);
+  }
+
+  void check(Slot& slot) {
+    mq::Bio& bio = slot.bio();
+    const std::size_t at = static_cast<std::size_t>(slot.at * 512);
+    const auto length_bytes = static_cast<std::size_t>(slot.blocks * 512);
+    const bool good = bio.status() == Status::ok;
+    (good ? good_ends : bad_ends).fetch_add(1, std::memory_order_relaxed);
+    if (bio.op() == mq::Op::flush) return;
+    for (std::uint64_t block = slot.at; block != slot.at + slot.blocks; ++block) {
+      const auto i = static_cast<std::size_t>(block);
+      if (bio.op() == mq::Op::read) {
+        if (good && slot.is_known[i] &&
+            std::memcmp(slot.memory.data() + i * 512 - at, slot.content.data() + i * 512, 512) !=
+                0) {
+          fail("wrong data");
+        }
+        continue;
+      }
+      slot.is_known[i] = good;
+    }
+    if (!good || bio.op() == mq::Op::read) return;
+    if (bio.op() == mq::Op::write) {
+      std::memcpy(slot.content.data() + at, slot.memory.data(), length_bytes);
+    } else {
+      std::memset(slot.content.data() + at, 0, length_bytes);
+    }
+  }
+
+  /// Now and then, something happens to the disk as a whole.
+  void shake(Random& dice) {
+    if (!dice.chance(1, 400) || is_shaking.exchange(true, std::memory_order_acquire)) return;
+    switch (dice.below(4)) {
+      case 0: return disk->set_queue_count(control, static_cast<std::uint32_t>(1 + dice.below(2)));
+      case 1: reverse = &mq::Disk<Chaos>::thaw; return disk->freeze(control);
+      case 2: reverse = &mq::Disk<Chaos>::unquiesce; return disk->quiesce(control);
+      default: {
+        Hw& hw = disk->hw_queue(static_cast<std::uint32_t>(dice.below(2)));
+        hw.stop();
+        stopped = &hw;
+        alarm.arm(*context_of(device_context), 50'000);
+      }
+    }
+  }
+  static void on_control(void* self, mq::Control&) {
+    Storm& storm = *static_cast<Storm*>(self);
+    const auto next = std::exchange(storm.reverse, nullptr);
+    if (next != nullptr) return (storm.disk.get()->*next)(storm.control, blkown::Place::current());
+    storm.shakes.fetch_add(1, std::memory_order_relaxed);
+    storm.is_shaking.store(false, std::memory_order_release);
+  }
+  static void on_alarm(void* self) {
+    Storm& storm = *static_cast<Storm*>(self);
+    storm.stopped->start();
+    storm.shakes.fetch_add(1, std::memory_order_relaxed);
+    storm.is_shaking.store(false, std::memory_order_release);
+  }
+
+  void begin_removal() {
+    if (!is_removing.exchange(true)) disk->remove(removal);
+  }
+  static void on_removed(void* self, mq::Control&) { static_cast<Storm*>(self)->removed.set(); }
+
+  void fail(const char* what) {
+    failure = what;
+    failures.fetch_add(1, std::memory_order_relaxed);
+  }
+
+  mq::Context* context_of(std::uint32_t index) const { return contexts[index]; }
+
+  Chaos driver;
+  std::uint64_t target;
+  std::array<mq::Context*, submitters + 1> contexts{};
+  std::unique_ptr<mq::Disk<Chaos>> disk;
+  std::vector<Slot> slots = std::vector<Slot>(submitters * slots_each);
+  std::atomic<std::uint64_t> submitted{0}, ended{0}, good_ends{0}, bad_ends{0}, failures{0};
+  std::atomic<std::uint64_t> shakes{0};
+  std::atomic<const char*> failure{""};
+  std::atomic<bool> is_removing{false}, is_shaking{false};
+  void (mq::Disk<Chaos>::*reverse)(mq::Control&, blkown::Place) = nullptr;
+  Hw* stopped = nullptr;
+  mq::Control control{&on_control, this};
+  mq::Control removal{&on_removed, this};
+  mq::Alarm alarm{&on_alarm, this};
+  mq::Event removed;
+};
+
+template <mq::Runtime Rt, class Run>
+void weather(Rt& runtime, std::uint64_t seed, std::uint64_t target, Run run) {
+  Storm storm{seed, target};
+  for (std::uint32_t i = 0; i != submitters + 1; ++i) storm.contexts[i] = &runtime.context(i);
+  Chaos::Device device{storm.driver, runtime.context(device_context)};
+  storm.driver.device = &device;
+  const mq::DiskConfig config{.capacity_sectors = capacity,
+                              .limits = {.max_sectors = 8,
+                                         .max_segments = 2,
+                                         .max_discard_sectors = 11,
+                                         .max_write_zeroes_sectors = 5},
+                              .write_cache = true,
+                              .normal_queues = 2,
+                              .depth = 16,
+                              .timeout_ms = 20,
+                              .busy_delay_ms = 1};
+  auto made = mq::Disk<Chaos>::create(config, storm.driver, runtime,
+                                      {std::vector<std::byte>(capacity * 512)});
+  ASSERT_TRUE(made.has_value());
+  storm.disk = *std::move(made);
+
+  struct Starter : mq::Work {
+    Starter(Storm& its_storm, std::uint32_t its_index)
+        : Work{[](Work& work) { static_cast<Starter&>(work).go(); }},
+          storm{its_storm},
+          index{its_index} {}
+    void go() {
+      for (std::uint32_t j = 0; j != slots_each; ++j) {
+        storm.submit(storm.slots[index * slots_each + j]);
+      }
+    }
+    Storm& storm;
+    std::uint32_t index;
+  };
+  std::vector<std::unique_ptr<Starter>> starters;
+  for (std::uint32_t i = 0; i != submitters; ++i) {
+    starters.push_back(std::make_unique<Starter>(storm, i));
+    runtime.context(i).post(*starters.back());
+  }
+  ASSERT_TRUE(run(storm)) << "nothing is left to run, and " << storm.submitted - storm.ended
+                          << " bios are out";
+  EXPECT_EQ(storm.failures.load(), 0U) << storm.failure.load();
+  EXPECT_EQ(storm.submitted.load(), storm.ended.load());
+  EXPECT_GE(storm.ended.load(), target);
+  EXPECT_GT(storm.good_ends.load(), target / 2);
+  EXPECT_GT(storm.bad_ends.load(), target / 100);
+  EXPECT_GT(storm.shakes.load(), 0U);
+  const mq::Counters seen = storm.disk->counters();
+  EXPECT_EQ(seen.submitted_bios, static_cast<blkown::Word>(storm.submitted.load()));
+  EXPECT_EQ(seen.ended_bios, seen.submitted_bios);
+  EXPECT_EQ(seen.ended_requests, seen.started_requests);
+  EXPECT_GT(seen.started_requests, seen.submitted_bios);
+  EXPECT_GT(seen.requeued_requests, 0U);
+  EXPECT_GT(seen.rejected(blkown::LookupReason::stale_generation) +
+                seen.rejected(blkown::LookupReason::idle),
+            0U);
+  if (target > 100'000) {
+    EXPECT_GT(seen.timed_out_requests, 0U);
+  }
+  storm.disk.reset();
+}
+
+TEST(Random, OnACallersLoop) {
+  fake::Clock clock;
+  mq::LoopRuntime runtime{submitters + 1, clock.hooks()};
+  weather(runtime, 1, stress::scaled(400'000, 20'000), [&](Storm& storm) {
+    while (!storm.removed.is_set()) {
+      if (runtime.run() == 0) {
+        const auto next_ns = runtime.next_timer_ns();
+        if (!next_ns.has_value()) return false;
+        clock.now_ns = std::max(clock.now_ns, *next_ns);
+      }
+      clock.now_ns += 1000;
+    }
+    runtime.run();
+    return true;
+  });
+}
+
+TEST(Random, OnThreads) {
+  mq::ThreadRuntime runtime{submitters + 1};
+  weather(runtime, 2, stress::scaled(400'000, 20'000), [&](Storm& storm) {
+    runtime.wait_for(storm.removed);
+    for (std::uint32_t i = 0; i != submitters + 1; ++i) runtime.run_on(i, [] {});
+    return true;
+  });
+}
+
+TEST(Random, FromSeeds) {
+  const auto seeds = static_cast<std::uint64_t>(stress::scaled(20, 2));
+  for (std::uint64_t seed = 0; seed != seeds; ++seed) {
+    SCOPED_TRACE(seed);
+    blkown::sim::DeterministicRuntime runtime{seed, submitters + 1};
+    weather(runtime, seed, 10'000, [&](Storm& storm) {
+      return runtime.wait_for(storm.removed) && runtime.run_until_idle(1'000'000);
+    });
+    if (HasFailure()) return;
+  }
+}
+
+}  // namespace

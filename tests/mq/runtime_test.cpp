@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The runtimes: a caller's loop, threads, and a seed.
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <blkown/mq/loop_runtime.hpp>
+#include <blkown/mq/thread_runtime.hpp>
+#include <blkown/mq/timer.hpp>
+#include <blkown/sim/deterministic_runtime.hpp>
+#include <functional>
+#include <memory>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "stress/effort.hpp"
+
+namespace {
+
+namespace mq = blkown::mq;
+using blkown::sim::DeterministicRuntime;
+
+struct Task : mq::Work {
+  explicit Task(std::function<void()> its_call)
+      : Work{[](Work& work) { static_cast<Task&>(work).call(); }}, call{std::move(its_call)} {}
+  std::function<void()> call;
+};
+
+TEST(LoopRuntime, RunsWhatItsContextsPostToOneAnother) {
+  mq::LoopRuntime runtime{3};
+  int count = 0;
+  std::vector<std::unique_ptr<Task>> tasks;
+  for (std::uint32_t i = 0; i != 3; ++i) tasks.push_back(std::make_unique<Task>([] {}));
+  for (std::uint32_t i = 0; i != 3; ++i) {
+    tasks[i]->call = [&, i] {
+      if (++count < 30) runtime.context((i + 2) % 3).post(*tasks[(i + 2) % 3]);
+    };
+  }
+  runtime.context(0).post(*tasks[0]);
+  EXPECT_EQ(runtime.run(), 30U);
+}
+
+TEST(LoopRuntime, TellsItsEmbedderOfWorkAndOfTimers) {
+  int wakes = 0;
+  mq::LoopRuntime runtime{1, {.argument = &wakes, .now_ns = nullptr, .wake = [](void* count) {
+                                ++*static_cast<int*>(count);
+                              }}};
+  Task task{[] {}};
+  runtime.context(0).post(task);
+  EXPECT_EQ(wakes, 1);
+  runtime.context(0).post(task);
+  EXPECT_EQ(wakes, 1) << "it knows";
+  mq::Alarm late{[](void*) {}, nullptr}, soon{[](void*) {}, nullptr};
+  late.arm(runtime.context(0), 1'000'000'000'000);
+  EXPECT_EQ(wakes, 2);
+  const auto before = runtime.next_timer_ns();
+  soon.arm(runtime.context(0), 1'000'000'000);
+  EXPECT_EQ(wakes, 3) << "earlier than what it knows of";
+  EXPECT_LT(runtime.next_timer_ns(), before);
+  runtime.run();
+}
+
+TEST(LoopRuntime, WaitsForWhatATimerWillDo) {
+  mq::LoopRuntime runtime;
+  mq::Event event;
+  mq::Alarm alarm{[](void* its) { static_cast<mq::Event*>(its)->set(); }, &event};
+  alarm.arm(runtime.context(0), 1'000'000);
+  EXPECT_TRUE(runtime.wait_for(event));
+  mq::Event never;
+  EXPECT_FALSE(runtime.wait_for(never)) << "nothing is left to run";
+}
+
+TEST(ThreadRuntime, EachContextHasAThread) {
+  mq::ThreadRuntime runtime{3};
+  std::vector<std::thread::id> threads(3);
+  for (std::uint32_t i = 0; i != 3; ++i) {
+    runtime.run_on(i, [&] {
+      threads[i] = std::this_thread::get_id();
+      EXPECT_EQ(mq::Context::current(), &runtime.context(i));
+    });
+  }
+  EXPECT_NE(threads[0], threads[1]);
+  EXPECT_NE(threads[1], threads[2]);
+  EXPECT_NE(threads[0], std::this_thread::get_id());
+}
+
+// Goal: however the post falls between the last look and the sleep, it wakes the thread.
+TEST(ThreadRuntime, NoWakeUpIsLost) {
+  mq::ThreadRuntime runtime{2};
+  const int rounds = static_cast<int>(stress::scaled(20'000, 3'000));
+  mq::Event done;
+  std::atomic<int> count{0};
+  Task ping{[] {}}, pong{[] {}};
+  ping.call = [&] { runtime.context(1).post(pong); };
+  pong.call = [&] {
+    if (count.fetch_add(1) + 1 == rounds) {
+      done.set();
+    } else {
+      runtime.context(0).post(ping);
+    }
+  };
+  runtime.context(0).post(ping);
+  EXPECT_TRUE(runtime.wait_for(done));
+  EXPECT_EQ(count.load(), rounds);
+  runtime.run_on(1, [] {});  // the last pong has returned
+}
+
+TEST(ThreadRuntime, ATimerArmedFromElsewhereWakesTheSleeper) {
+  mq::ThreadRuntime runtime{1};
+  for (int i = 0; i != 20; ++i) {
+    mq::Event event;
+    mq::Alarm late{[](void*) {}, nullptr};
+    late.arm(runtime.context(0), 3'600'000'000'000);
+    mq::Alarm alarm{[](void* its) { static_cast<mq::Event*>(its)->set(); }, &event};
+    alarm.arm(runtime.context(0), 100'000);
+    EXPECT_TRUE(runtime.wait_for(event));
+    runtime.run_on(0, [] {});
+  }
+}
+
+TEST(ThreadRuntime, FinishesWhatIsPostedWhenItGoes) {
+  std::atomic<int> runs{0};
+  Task task{[&] { ++runs; }};
+  {
+    mq::ThreadRuntime runtime{1};
+    runtime.context(0).post(task);
+  }
+  EXPECT_EQ(runs.load(), 1);
+}
+
+/// The order in which a seed runs four tasks that post one another, and a timer.
+std::vector<int> order_of(std::uint64_t seed) {
+  DeterministicRuntime runtime{seed, 2};
+  std::vector<int> order;
+  std::vector<std::unique_ptr<Task>> tasks;
+  for (int i = 0; i != 4; ++i) {
+    tasks.push_back(std::make_unique<Task>([&order, i] { order.push_back(i); }));
+    runtime.context(static_cast<std::uint32_t>(i) % 2).post(*tasks.back());
+  }
+  struct Timed {
+    std::vector<int>* order;
+    DeterministicRuntime* runtime;
+  } timed{&order, &runtime};
+  mq::Alarm alarm{[](void* its) {
+                    auto& which = *static_cast<Timed*>(its);
+                    which.order->push_back(4);
+                    EXPECT_EQ(which.runtime->now_ns(), 7'000'000U);
+                  },
+                  &timed};
+  alarm.arm(runtime.context(1), 7'000'000);
+  EXPECT_TRUE(runtime.run_until_idle(100));
+  EXPECT_EQ(runtime.steps(), 5U);
+  return order;
+}
+
+// Goal: a seed is a run, and other seeds are other runs; time passes when nothing else can.
+TEST(DeterministicRuntime, TheSameSeedIsTheSameRun) {
+  std::set<std::vector<int>> orders;
+  for (std::uint64_t seed = 0; seed != 300; ++seed) {
+    const std::vector<int> order = order_of(seed);
+    ASSERT_EQ(order.size(), 5U);
+    EXPECT_EQ(order.back(), 4) << "the timer is due when the others have run";
+    EXPECT_EQ(order, order_of(seed));
+    orders.insert(order);
+  }
+  EXPECT_EQ(orders.size(), 24U) << "every order of the four occurs";
+}
+
+TEST(DeterministicRuntime, SaysWhenAnEventCannotHappen) {
+  DeterministicRuntime runtime{1, 1};
+  mq::Event event;
+  EXPECT_FALSE(runtime.wait_for(event));
+  Task endless{[] {}};
+  endless.call = [&] { runtime.context(0).post_local(endless); };
+  runtime.context(0).post(endless);
+  EXPECT_FALSE(runtime.run_until_idle(1000));
+  endless.call = [] {};
+  EXPECT_TRUE(runtime.run_until_idle(1000));
+}
+
+TEST(Random, IsTheSameEverywhereAndEven) {
+  blkown::sim::Random random{42};
+  EXPECT_EQ(random.next(), 0xBDD732262FEB6E95U);
+  std::vector<int> counts(10);
+  for (int i = 0; i != 100'000; ++i) ++counts[static_cast<std::size_t>(random.below(10))];
+  for (const int count : counts) EXPECT_NEAR(count, 10'000, 500);
+  int hits = 0;
+  for (int i = 0; i != 100'000; ++i) hits += random.chance(1, 4);
+  EXPECT_NEAR(hits, 25'000, 700);
+}
+
+}  // namespace

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: however limits and memory lie, the parts of a bio cover it, obey every limit, and none of
+// them could have been longer. Method: many random ones, against a plain byte-by-byte reference.
+
+#include <gtest/gtest.h>
+
+#include <blkown/mq/limits.hpp>
+#include <blkown/mq/segments.hpp>
+#include <blkown/mq/split.hpp>
+#include <blkown/sim/random.hpp>
+#include <cstdint>
+#include <vector>
+
+namespace mq = blkown::mq;
+using blkown::Segment;
+using mq::Limits;
+using mq::Op;
+using mq::Part;
+using mq::RequestSegments;
+using mq::SegmentCursor;
+
+namespace {
+
+std::byte* at(std::uintptr_t address) { return reinterpret_cast<std::byte*>(address); }
+
+std::vector<Segment> pieces_of(const std::vector<Segment>& memory, SegmentCursor from,
+                               std::uint64_t length_bytes, const Limits& limits) {
+  std::vector<Segment> pieces;
+  for (const Segment piece : RequestSegments{memory, from, length_bytes, limits.max_segment_bytes,
+                                             limits.virt_boundary_mask}) {
+    pieces.push_back(piece);
+  }
+  return pieces;
+}
+
+/// Whether a device would take these pieces of memory.
+bool is_acceptable(const std::vector<Segment>& pieces, const Limits& limits) {
+  if (pieces.size() > limits.max_segments) return false;
+  for (std::size_t i = 0; i != pieces.size(); ++i) {
+    const Segment& piece = pieces[i];
+    if (piece.empty() || piece.length_bytes > limits.max_segment_bytes) return false;
+    const auto begin = reinterpret_cast<std::uintptr_t>(piece.data);
+    const auto end = reinterpret_cast<std::uintptr_t>(piece.end());
+    if (i != 0 && (begin & limits.virt_boundary_mask) != 0) return false;
+    if (i + 1 != pieces.size() && (end & limits.virt_boundary_mask) != 0) return false;
+  }
+  return true;
+}
+
+/// The addresses of all bytes of some memory, in order.
+std::vector<std::uintptr_t> bytes_of(const std::vector<Segment>& memory) {
+  std::vector<std::uintptr_t> bytes;
+  for (const Segment& segment : memory) {
+    for (std::size_t i = 0; i != segment.length_bytes; ++i) {
+      bytes.push_back(reinterpret_cast<std::uintptr_t>(segment.data) + i);
+    }
+  }
+  return bytes;
+}
+
+std::uint64_t total_bytes(const std::vector<Segment>& memory) {
+  std::uint64_t total = 0;
+  for (const Segment& segment : memory) total += segment.length_bytes;
+  return total;
+}
+
+}  // namespace
+
+TEST(Split, TakesABioThatFitsWhole) {
+  const std::vector<Segment> memory{{at(0x1000), 4096}};
+  const Part part = mq::next_part({Op::read, memory, {}, 4096}, Limits{}, 512);
+  EXPECT_EQ(part.length_bytes, 4096U);
+  EXPECT_EQ(part.end, (SegmentCursor{1, 0}));
+}
+
+TEST(Split, CutsAtTheNumberOfSectors) {
+  const std::vector<Segment> memory{{at(0x1000), 10 * 512}};
+  const Limits limits{.max_sectors = 4};
+  Part part = mq::next_part({Op::write, memory, {}, 10 * 512}, limits, 512);
+  EXPECT_EQ(part.length_bytes, 4U * 512);
+  part = mq::next_part({Op::write, memory, part.end, 6 * 512}, limits, 512);
+  EXPECT_EQ(part.length_bytes, 4U * 512);
+  part = mq::next_part({Op::write, memory, part.end, 2 * 512}, limits, 512);
+  EXPECT_EQ(part.length_bytes, 2U * 512);
+  EXPECT_EQ(part.end, (SegmentCursor{1, 0}));
+}
+
+TEST(Split, EndsOnWholeBlocks) {
+  const std::vector<Segment> memory{{at(0x1000), 6 * 4096}};
+  const Limits limits{.max_sectors = 11};
+  EXPECT_EQ(mq::next_part({Op::read, memory, {}, 6 * 4096}, limits, 4096).length_bytes, 4096U);
+}
+
+TEST(Split, GivesNothingWhereNotEvenABlockFits) {
+  const std::vector<Segment> memory{{at(0x1001), 200}, {at(0x3000), 312}};
+  const Limits one{.max_segments = 1};
+  EXPECT_EQ(mq::next_part({Op::read, memory, {}, 512}, one, 512).length_bytes, 0U);
+}
+
+TEST(Split, OperationsWithoutDataHaveTheirOwnLimit) {
+  const Limits limits{.max_discard_sectors = 1000, .max_write_zeroes_sectors = ~std::uint64_t{0}};
+  EXPECT_EQ(mq::next_part({Op::discard, {}, {}, 5000 * 512}, limits, 512).length_bytes,
+            1000U * 512);
+  EXPECT_EQ(mq::next_part({Op::write_zeroes, {}, {}, 5000 * 512}, limits, 512).length_bytes,
+            5000U * 512);
+}
+
+TEST(Split, AZoneAppendIsAllOrNothing) {
+  const std::vector<Segment> memory{{at(0x1000), 4096}};
+  Limits limits{.max_zone_append_sectors = 8};
+  EXPECT_EQ(mq::next_part({Op::zone_append, memory, {}, 4096}, limits, 512).length_bytes, 4096U);
+  limits.max_zone_append_sectors = 7;
+  EXPECT_EQ(mq::next_part({Op::zone_append, memory, {}, 4096}, limits, 512).length_bytes, 0U);
+}
+
+TEST(RequestSegments, SkipsEmptySegments) {
+  const std::vector<Segment> memory{
+      {at(0x10), 0}, {at(0x1000), 100}, {at(0x20), 0}, {at(0x2000), 50}};
+  const auto pieces = pieces_of(memory, {}, 150, Limits{});
+  ASSERT_EQ(pieces.size(), 2U);
+  EXPECT_EQ(pieces[0], memory[1]);
+  EXPECT_EQ(pieces[1], memory[3]);
+  EXPECT_EQ((RequestSegments{memory, {}, 150, 65536, 0}.count()), 2U);
+}
+
+TEST(RequestSegments, CutsWhatBeginsOffTheBoundaryOnIt) {
+  const std::vector<Segment> memory{{at(0x1800), 0x2000}};
+  const Limits limits{.max_segment_bytes = 0x1000, .virt_boundary_mask = 0xFFF};
+  const auto pieces = pieces_of(memory, {}, 0x2000, limits);
+  ASSERT_EQ(pieces.size(), 3U);
+  EXPECT_EQ(pieces[0], (Segment{at(0x1800), 0x800}));
+  EXPECT_EQ(pieces[1], (Segment{at(0x2000), 0x1000}));
+  EXPECT_EQ(pieces[2], (Segment{at(0x3000), 0x800}));
+}
+
+TEST(Split, RandomBiosAreCoveredByPartsThatCouldNotBeLonger) {
+  blkown::sim::Random random{20260101};
+  int refused = 0;
+  int several = 0;
+  for (int round = 0; round != 4000; ++round) {
+    const std::uint32_t block_bytes = random.chance(1, 2) ? 512 : 1024;
+    Limits limits;
+    limits.max_sectors = static_cast<std::uint32_t>(block_bytes / 512 + random.below(12));
+    limits.max_segments = static_cast<std::uint32_t>(1 + random.below(6));
+    limits.virt_boundary_mask = random.chance(1, 2) ? 0 : (random.chance(1, 2) ? 511 : 2047);
+    limits.max_segment_bytes =
+        static_cast<std::uint32_t>((limits.virt_boundary_mask + 1) *
+                                   (1 + random.below(limits.virt_boundary_mask == 0 ? 4000 : 4)));
+    ASSERT_FALSE(mq::check(limits, block_bytes).has_value());
+
+    std::vector<Segment> memory;
+    std::uintptr_t address = 0x100000;
+    const std::size_t segments = 1 + random.below(6);
+    for (std::size_t i = 0; i != segments; ++i) {
+      address += random.chance(1, 3) ? 0 : 512 * random.below(9) + (random.chance(1, 4) ? 17 : 0);
+      std::size_t length_bytes = static_cast<std::size_t>(512 * random.below(9));
+      if (random.chance(1, 5)) length_bytes += static_cast<std::size_t>(random.below(512));
+      memory.push_back({at(address), length_bytes});
+      address += length_bytes;
+    }
+    const std::uint64_t total = total_bytes(memory);
+    const std::uint64_t rest = total % block_bytes;
+    if (rest != 0)
+      memory.push_back({at(address + 4096), static_cast<std::size_t>(block_bytes - rest)});
+    const std::uint64_t length_bytes = total_bytes(memory);
+    if (length_bytes == 0) continue;
+
+    SegmentCursor cursor;
+    std::uint64_t done_bytes = 0;
+    std::vector<std::uintptr_t> seen;
+    while (done_bytes != length_bytes) {
+      const Part part =
+          mq::next_part({Op::read, memory, cursor, length_bytes - done_bytes}, limits, block_bytes);
+      // The reference: the longest run of blocks that a device would take.
+      std::uint64_t longest = 0;
+      for (std::uint64_t tried = block_bytes; tried <= length_bytes - done_bytes;
+           tried += block_bytes) {
+        if (tried > std::uint64_t{limits.max_sectors} * 512) break;
+        if (is_acceptable(pieces_of(memory, cursor, tried, limits), limits)) longest = tried;
+      }
+      ASSERT_EQ(part.length_bytes, longest) << "round " << round << " at " << done_bytes;
+      if (part.length_bytes == 0) break;
+      const auto pieces = pieces_of(memory, cursor, part.length_bytes, limits);
+      for (const std::uintptr_t byte : bytes_of(pieces)) seen.push_back(byte);
+      several += done_bytes != 0;
+      done_bytes += part.length_bytes;
+      cursor = part.end;
+    }
+    refused += done_bytes != length_bytes;
+    auto expected = bytes_of(memory);
+    expected.resize(static_cast<std::size_t>(done_bytes));
+    ASSERT_EQ(seen, expected) << "round " << round;
+  }
+  EXPECT_GT(refused, 100) << "bios that no request can take are among them";
+  EXPECT_GT(several, 1000) << "and bios of several parts";
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Tags: waiting for one in turn, and sharing them between queues and disks.
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <vector>
+
+#include "mq/fake_driver.hpp"
+
+namespace {
+
+namespace mq = blkown::mq;
+using blkown::Status;
+using fake::Bench;
+using fake::Ends;
+using fake::whole;
+using Mode = fake::Driver::Mode;
+
+/// A submitter with one bio in flight or waiting at any time: it submits again when it has ended.
+struct Submitter {
+  Submitter(Bench<>& its_bench, std::uint32_t its_context, std::size_t bio_count)
+      : bench{its_bench}, context{its_context} {
+    ends.then = [this](mq::Bio& bio) {
+      if (is_running) bench.disk->submit(bio);
+    };
+    for (std::size_t i = 0; i != bio_count; ++i) {
+      bios.emplace_back(new mq::Bio(mq::Bio::read(context, whole(memory), &Ends::on_end, &ends)));
+    }
+  }
+  void start() {
+    for (auto& bio : bios) bench.disk->submit(bench.context(context), *bio);
+  }
+  Bench<>& bench;
+  std::uint32_t context;
+  std::vector<std::byte> memory = std::vector<std::byte>(512);
+  Ends ends;
+  std::vector<std::unique_ptr<mq::Bio>> bios;
+  bool is_running = true;
+};
+
+// Goal: four contexts want one tag, one of them with ten times as many bios: each has its turn.
+TEST(Tags, NobodyStarvesWhenTheyAreShort) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 1}, 4};
+  bench.driver.mode = Mode::publish;
+  std::array<std::unique_ptr<Submitter>, 4> submitters;
+  for (std::uint32_t i = 0; i != 4; ++i) {
+    submitters[i] = std::make_unique<Submitter>(bench, i, i == 0 ? 10 : 1);
+  }
+  for (auto& submitter : submitters) submitter->start();
+  for (int i = 0; i != 400; ++i) {
+    bench.runtime.run();
+    bench.driver.reap(bench.data());
+  }
+  int total = 0;
+  for (auto& submitter : submitters) total += submitter->ends.count;
+  EXPECT_GE(total, 390) << "and no turn is wasted";
+  for (auto& submitter : submitters) EXPECT_GE(submitter->ends.count, 80);
+  for (auto& submitter : submitters) submitter->is_running = false;
+  for (int i = 0; i != 20; ++i) {
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+  }
+  EXPECT_EQ(bench.disk->counters().in_flight(), 0U);
+}
+
+// Goal: a context that has done its work keeps no tag that another one waits for.
+TEST(Tags, AnIdleContextGivesBackItsStash) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 16}, 2};
+  std::vector<std::byte> memory(512);
+  Ends ends;
+  mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+  for (int i = 0; i != 40; ++i) bench.disk->submit(bench.context(0), bio);
+  EXPECT_GT(bench.disk->pool().tags().taken_count(0), 0U) << "stashed";
+  bench.driver.mode = Mode::publish;
+  std::vector<std::unique_ptr<mq::Bio>> bios;
+  for (int i = 0; i != 16; ++i) {
+    bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), &Ends::on_end, &ends)));
+    bench.disk->submit(bench.context(1), *bios.back());
+  }
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.published.size(), 16U);
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  EXPECT_EQ(ends.count, 56);
+}
+
+TEST(Tags, SeveralThatComeFreeAtOnceServeSeveral) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 4}, 5};
+  bench.driver.mode = Mode::publish;
+  std::vector<std::unique_ptr<Submitter>> submitters;
+  submitters.push_back(std::make_unique<Submitter>(bench, 0, 4));
+  for (std::uint32_t i = 1; i != 5; ++i) {
+    submitters.push_back(std::make_unique<Submitter>(bench, i, 1));
+  }
+  for (auto& submitter : submitters) {
+    submitter->is_running = false;
+    submitter->start();
+  }
+  bench.runtime.run();
+  ASSERT_EQ(bench.driver.published.size(), 4U);
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.published.size(), 4U) << "all four tags are in use again";
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  for (std::size_t i = 1; i != 5; ++i) EXPECT_EQ(submitters[i]->ends.count, 1);
+}
+
+// Goal: a context that waits and is frozen, or goes, does not keep others from their turn.
+TEST(Tags, ADiskThatCannotUseItsTurnPassesItOn) {
+  mq::LoopRuntime runtime{2};
+  fake::Driver driver;
+  driver.mode = Mode::publish;
+  auto pool = *mq::TagPool<fake::Driver>::create(
+      {.queue_count = 1, .depth = 1, .layout = blkown::CookieLayout::nbd()});
+  using Disk = mq::Disk<fake::Driver>;
+  auto a = *Disk::create({.capacity_sectors = 8}, driver, runtime, {}, pool.get());
+  auto b = *Disk::create({.capacity_sectors = 8}, driver, runtime, {}, pool.get());
+  std::vector<std::byte> memory(512);
+  Ends ends;
+  mq::Bio first = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+  mq::Bio of_a = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+  mq::Bio of_b = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+  a->submit(runtime.context(0), first);
+  a->submit(runtime.context(0), of_a);
+  b->submit(runtime.context(1), of_b);
+  a->hw_queue(0).stop();
+  runtime.run();
+  driver.reap(a->queue_data());
+  runtime.run();
+  EXPECT_EQ(ends.order, std::vector{&first});
+  EXPECT_EQ(driver.published.size(), 1U) << "b's turn, since a is stopped";
+  driver.reap(a->queue_data());
+  runtime.run();
+  EXPECT_EQ(ends.order, (std::vector{&first, &of_b}));
+  a->hw_queue(0).start();
+  runtime.run();
+  driver.reap(a->queue_data());
+  runtime.run();
+  EXPECT_EQ(ends.order, (std::vector{&first, &of_b, &of_a}));
+  for (auto* disk : {&a, &b}) {
+    mq::Event gone;
+    mq::Control control{[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); },
+                        &gone};
+    (*disk)->remove(control);
+    ASSERT_TRUE(runtime.wait_for(gone));
+    disk->reset();
+  }
+}
+
+// Goal: who has asked in vain, and does not wait, keeps nobody else from the next tag.
+TEST(Tags, ANowaitBioLeavesTheLine) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 1}, 3};
+  bench.driver.mode = Mode::publish;
+  Submitter holds{bench, 0, 1}, waits{bench, 2, 1};
+  holds.is_running = waits.is_running = false;
+  std::vector<std::byte> memory(512);
+  Ends ends;
+  mq::Bio nowait = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends, {.nowait = true});
+  holds.start();
+  bench.disk->submit(bench.context(1), nowait);
+  EXPECT_EQ(ends.statuses, std::vector{Status::again});
+  waits.start();
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.published.size(), 1U) << "the one that waits has its turn";
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  EXPECT_EQ(waits.ends.count, 1);
+}
+
+TEST(Tags, QueuesMayShareThem) {
+  Bench bench{{.capacity_sectors = 1024, .normal_queues = 3, .depth = 2, .shared_tags = true}, 3};
+  bench.driver.mode = Mode::publish;
+  std::vector<std::byte> memory(512);
+  Ends ends;
+  std::vector<std::unique_ptr<mq::Bio>> bios;
+  for (std::uint32_t i = 0; i != 3; ++i) {
+    bios.emplace_back(new mq::Bio(mq::Bio::read(i, whole(memory), &Ends::on_end, &ends)));
+    bench.disk->submit(bench.context(i), *bios.back());
+  }
+  EXPECT_EQ(bench.driver.seen.size(), 2U) << "two for all three queues";
+  EXPECT_EQ(bench.driver.seen[1].hw_queue, 1U);
+  while (ends.count != 3) {
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+  }
+  EXPECT_EQ(bench.driver.seen[2].hw_queue, 2U);
+}
+
+TEST(Tags, APoolWithTheWrongQueuesIsRefused) {
+  mq::LoopRuntime runtime;
+  fake::Driver driver;
+  auto pool = *mq::TagPool<fake::Driver>::create(
+      {.queue_count = 2, .depth = 4, .layout = blkown::CookieLayout::nbd()});
+  auto made = mq::Disk<fake::Driver>::create({.capacity_sectors = 8, .normal_queues = 3}, driver,
+                                             runtime, {}, pool.get());
+  ASSERT_FALSE(made.has_value());
+  EXPECT_EQ(made.error().reason, mq::DiskReason::does_not_fit);
+}
+
+}  // namespace

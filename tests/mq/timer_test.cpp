@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Timer and Alarm: who gets the handle, and when.
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <blkown/blkown.hpp>
+#include <blkown/mq/loop_runtime.hpp>
+#include <blkown/mq/thread_runtime.hpp>
+#include <blkown/mq/timer.hpp>
+#include <blkown/sim/random.hpp>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "mq/fake_driver.hpp"
+#include "stress/effort.hpp"
+
+namespace {
+
+namespace mq = blkown::mq;
+using blkown::Status;
+
+struct Data {
+  int value = 0;
+};
+using Rq = blkown::Request<Data>;
+using Tags = blkown::TagSet<Rq>;
+using ARef = blkown::ARef<Rq>;
+using Owned = blkown::Owned<Rq>;
+using Claim = blkown::Claim<Rq>;
+
+struct Device {
+  Device() {
+    auto made = Tags::create({.depth = 4, .layout = blkown::CookieLayout::nbd()},
+                             {[](void* self, blkown::EndedList<Rq>&& list) {
+                                while (auto one = list.pop_front()) {
+                                  ++static_cast<Device*>(self)->ended;
+                                  static_cast<Device*>(self)->last = one->status();
+                                }
+                              },
+                              this});
+    tags.emplace(*std::move(made));
+  }
+  Owned start() {
+    auto cache = tags->tag_cache(0, 0);
+    return std::move(*tags->allocate(0, cache)).start();
+  }
+  std::optional<Tags> tags;
+  std::atomic<int> ended{0};
+  Status last = Status::ok;
+};
+
+TEST(Timer, GivesTheHandleToItsFunctionWhenItsTimeHasCome) {
+  Device device;
+  fake::Clock clock;
+  mq::LoopRuntime runtime{1, clock.hooks()};
+  std::vector<blkown::Tag> fired;
+  mq::Timer<Owned> timer{[](void* seen, Owned&& owned) {
+                           static_cast<std::vector<blkown::Tag>*>(seen)->push_back(owned.tag());
+                           std::move(owned).end_ok();
+                         },
+                         &fired};
+  timer.arm(runtime.context(0), 5'000'000, device.start());
+  EXPECT_EQ(runtime.next_timer_ns(), clock.now_ns + 5'000'000);
+  clock.pass_ms(4);
+  runtime.run();
+  EXPECT_TRUE(fired.empty());
+  clock.pass_ms(1);
+  runtime.run();
+  EXPECT_EQ(fired.size(), 1U);
+  EXPECT_EQ(device.ended, 1);
+  EXPECT_FALSE(runtime.next_timer_ns().has_value());
+  EXPECT_FALSE(timer.cancel().has_value()) << "the function had it";
+}
+
+TEST(Timer, CancelGivesTheHandleBack) {
+  Device device;
+  fake::Clock clock;
+  mq::LoopRuntime runtime{1, clock.hooks()};
+  mq::Timer<Claim> timer{[](void*, Claim&& claim) { std::move(claim).end(Status::timed_out); },
+                         nullptr};
+  EXPECT_FALSE(timer.cancel().has_value()) << "never armed";
+  timer.arm(runtime.context(0), 1'000'000, device.start().into_claim());
+  auto claim = timer.cancel();
+  ASSERT_TRUE(claim.has_value());
+  EXPECT_FALSE(timer.cancel().has_value()) << "once";
+  clock.pass_ms(10);
+  runtime.run();
+  EXPECT_EQ(device.ended, 0);
+  std::move(*claim).end_ok();
+  EXPECT_EQ(device.last, Status::ok);
+}
+
+// Goal: a dismissed timer leaves no reference behind, and does not fire on the next I/O.
+TEST(Timer, DestroyedWhileArmedItDropsItsHandle) {
+  Device device;
+  fake::Clock clock;
+  mq::LoopRuntime runtime{1, clock.hooks()};
+  ARef pin = device.start().into_shared();
+  {
+    mq::Timer<ARef> timer{[](void*, ARef&&) { FAIL() << "it fired"; }, nullptr};
+    timer.arm(runtime.context(0), 1'000'000, ARef{pin});
+  }
+  clock.pass_ms(10);
+  runtime.run();
+  auto owned = Owned::try_from_shared(std::move(pin));
+  ASSERT_TRUE(owned.has_value()) << "the only reference left";
+  std::move(*owned).end_ok();
+}
+
+TEST(Timer, MayBeArmedAgainFromItsFunction) {
+  Device device;
+  fake::Clock clock;
+  mq::LoopRuntime runtime{1, clock.hooks()};
+  struct Repeating {
+    explicit Repeating(mq::Context& its_context) : context{its_context} {}
+    static void fire(void* self, Owned&& owned) {
+      auto& its = *static_cast<Repeating*>(self);
+      if (++its.count == 3) return std::move(owned).end_ok();
+      its.timer.arm(its.context, 1'000'000, std::move(owned));
+    }
+    mq::Context& context;
+    int count = 0;
+    mq::Timer<Owned> timer{&fire, this};
+  } repeating{runtime.context(0)};
+  repeating.timer.arm(runtime.context(0), 0, device.start());
+  for (int i = 0; i != 5; ++i) {
+    runtime.run();
+    clock.pass_ms(1);
+  }
+  EXPECT_EQ(repeating.count, 3);
+  EXPECT_EQ(device.ended, 1);
+}
+
+struct SelfTimed;
+using SelfRq = blkown::Request<SelfTimed>;
+struct SelfTimed {
+  static void fire(void*, blkown::ARef<SelfRq>&& pin);
+  blkown::Cookie cookie;
+  mq::Timer<blkown::ARef<SelfRq>> timer{&fire, this};
+};
+void SelfTimed::fire(void* self, blkown::ARef<SelfRq>&& pin) {
+  const blkown::Cookie cookie = static_cast<SelfTimed*>(self)->cookie;
+  auto claim = blkown::try_claim(std::move(pin), cookie);
+  if (claim.has_value()) std::move(*claim).end(Status::timed_out);
+}
+
+// Goal: the timer that times a request out lives in that request's own data.
+TEST(Timer, MayLiveInItsRequestsOwnData) {
+  fake::Clock clock;
+  mq::LoopRuntime runtime{1, clock.hooks()};
+  int ended = 0;
+  auto made = blkown::TagSet<SelfRq>::create({.depth = 1, .layout = blkown::CookieLayout::nbd()},
+                                             {[](void* count, blkown::EndedList<SelfRq>&& list) {
+                                                while (auto one = list.pop_front())
+                                                  ++*static_cast<int*>(count);
+                                              },
+                                              &ended});
+  ASSERT_TRUE(made.has_value());
+  auto cache = made->tag_cache(0, 0);
+  for (int round = 1; round != 4; ++round) {
+    auto claim = std::move(*made->allocate(0, cache)).start().into_claim();
+    claim.data().cookie = claim.next_cookie();
+    claim.data().timer.arm(runtime.context(0), 1'000'000, claim.pin());
+    std::move(claim).publish([](const blkown::Cookie&) {});
+    clock.pass_ms(2);
+    runtime.run();
+    EXPECT_EQ(ended, round);
+  }
+}
+
+TEST(Alarm, CallsOnceUnlessCancelled) {
+  fake::Clock clock;
+  mq::LoopRuntime runtime{1, clock.hooks()};
+  int calls = 0;
+  mq::Alarm alarm{[](void* count) { ++*static_cast<int*>(count); }, &calls};
+  alarm.arm(runtime.context(0), 1'000'000);
+  EXPECT_TRUE(alarm.cancel());
+  EXPECT_FALSE(alarm.cancel());
+  alarm.arm(runtime.context(0), 1'000'000);
+  clock.pass_ms(1);
+  runtime.run();
+  runtime.run();
+  EXPECT_EQ(calls, 1);
+}
+
+// Goal: of an expiry and a cancel from another thread exactly one has the handle, every time.
+TEST(Timer, OfExpiryAndCancelOneGetsTheHandle) {
+  Device device;
+  mq::ThreadRuntime runtime{1};
+  const int rounds = static_cast<int>(stress::scaled(3000, 500));
+  std::atomic<int> fired{0};
+  int cancelled = 0;
+  mq::Timer<Owned> timer{[](void* count, Owned&& owned) {
+                           std::move(owned).end(Status::timed_out);
+                           static_cast<std::atomic<int>*>(count)->fetch_add(1);
+                         },
+                         &fired};
+  blkown::sim::Random random{1};
+  for (int i = 0; i != rounds; ++i) {
+    timer.arm(runtime.context(0), 0, device.start());
+    // About as long as it takes to wake the thread.
+    const std::uint64_t until_ns = runtime.now_ns() + random.below(40'000);
+    while (runtime.now_ns() < until_ns) std::this_thread::yield();
+    if (auto owned = timer.cancel()) {
+      std::move(*owned).end_ok();
+      ++cancelled;
+    }
+    while (device.ended.load() != i + 1) std::this_thread::yield();
+  }
+  while (fired.load() + cancelled != rounds) std::this_thread::yield();
+  EXPECT_GT(fired.load(), 0) << "both come to pass, or there was no race";
+  EXPECT_GT(cancelled, 0);
+}
+
+}  // namespace
