@@ -30,6 +30,12 @@ class Work {
   /// Violation: it is queued.
   ~Work();
 
+  /// Whether a run is still to come. For its context, or when nobody posts any more.
+  [[nodiscard]] bool is_queued() const noexcept {
+    // No transition. Relaxed: who asks has ordered the posts that it means.
+    return is_listed_ || is_in_inbox_.load(std::memory_order_relaxed);
+  }
+
  private:
   friend class Context;
 
@@ -291,8 +297,7 @@ class Context {
 };
 
 inline Work::~Work() {
-  // No transition. Relaxed: whoever destroys it has ordered that after all posts.
-  if (is_listed_ || is_in_inbox_.load(std::memory_order_relaxed)) [[unlikely]] {
+  if (is_queued()) [[unlikely]] {
     Context::violate(Violation::object_in_use, "destruction of mq::Work", Place{});
   }
 }

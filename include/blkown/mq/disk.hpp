@@ -233,6 +233,18 @@ class Disk {
   }
 #endif
 
+  /// Describes the zones from the one that holds the sector on, as the driver knows them; returns
+  /// how many, 0 if the disk has none, or the driver no report_zones.
+  [[nodiscard]] unsigned report_zones(std::uint64_t sector, std::span<Zone> zones) {
+    if constexpr (internal::names_report_zones<D>) {
+      if (config_.zoned && sector < config_.capacity_sectors) {
+        return driver_.report_zones(data_, sector, zones.data(),
+                                    static_cast<unsigned>(zones.size()));
+      }
+    }
+    return 0;
+  }
+
   /// Precondition: no I/O yet.
   void set_trace(TraceSink sink) noexcept { trace_sink_ = sink; }
 

@@ -18,6 +18,7 @@
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/runtime.hpp>
+#include <blkown/mq/sync.hpp>
 #include <blkown/mq/timer.hpp>
 #include <blkown/mq/trace.hpp>
 

@@ -40,6 +40,10 @@ class Payload {
   /// The hardware queue that it is issued on. With shared tags this is not the tag's queue.
   [[nodiscard]] HwQueue<D>& hw_queue() const noexcept { return *hw_queue_; }
 
+  /// Where a zone_append has gone: the driver says so before it ends the request, and the bio's
+  /// submitter reads it from Bio::sector.
+  void set_written_sector(std::uint64_t sector) noexcept { sector_ = sector; }
+
   /// The driver's own; built once, not reset between I/Os.
   typename D::RequestData driver_data{};
 

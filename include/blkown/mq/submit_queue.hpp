@@ -27,9 +27,9 @@ namespace blkown::inline BLKOWN_ABI::mq::internal {
 /// blk-mq's software queue. Everything in it belongs to its context, but for the two stacks, on
 /// which other contexts put what they have ended or completed, and the work that tells it so.
 ///
-/// All that happens on the context happens inside an Entry: submit and the like do their part and
-/// leave the rest (ended requests, end callbacks, what waits) to settle(), which the outermost
-/// Entry calls. So nothing is called back from inside something else, and nothing recurses.
+/// All that happens on the context happens inside an Entry: submit and the like leave the rest
+/// (ended requests, end callbacks, what waits) to settle(), which the outermost Entry calls. So
+/// nothing is called back from inside something else, and nothing recurses.
 template <class D>
 class SubmitQueue {
  public:
@@ -242,6 +242,7 @@ class SubmitQueue {
     issuer_.trace(TraceStep::ended, payload, ended.tag(), status);
     Bio* const bio = Access::bio(payload);
     if (bio == nullptr) Access::end_private(payload, status);
+    if (payload.op() == Op::zone_append) BioAccess::set_sector(*bio, payload.sector());
     issuer_.free(std::move(ended));
     if (bio != nullptr) issuer_.end_part(*bio, status);
   }
@@ -255,7 +256,7 @@ class SubmitQueue {
     }
   }
 
-  /// Sees to it that somebody looks after what is out, and asks a busy driver again.
+  /// Sees to it that what is out is looked after, and a busy driver asked again.
   void watch() noexcept {
     if (issuer_.out() == 0) return;
     if constexpr (names_timeout<D>) {
@@ -310,7 +311,7 @@ class SubmitQueue {
     issuer_.trace(TraceStep::timed_out, payload, pin.tag(), Status::timed_out);
     constexpr std::uint32_t far_ms = std::uint32_t{1} << 30;
     const TimeoutAction action = disk_.driver().timeout(hw, pin, cookie);
-    // What is handled is not asked about again, unless nothing has come of it for twelve days.
+    // What is handled is not asked about again for twelve days.
     deadline.set(never_zero(now_ms + (action == TimeoutAction::rearm ? timeout_ms : far_ms)));
   }
 
@@ -345,13 +346,14 @@ class SubmitQueue {
     if (!is_to_acknowledge_) [[likely]]
       return;
     if (is_to_drain_ && (issuer_.out() != 0 || !ended_bios_.empty())) return;
-    is_to_acknowledge_ = false;
-    if (is_gone_ && disk_.controls().step() == Control::Step::remove) {
+    if (is_gone_) {
       issuer_.detach();
       scan_alarm_.cancel();
       retry_alarm_.cancel();
       if (std::exchange(is_hooked_, false)) context_.remove_idle_hook(idle_hook_);
+      if (work_.is_queued()) return;  // it will be back here
     }
+    is_to_acknowledge_ = false;
     disk_.controls().arrive();
   }
 

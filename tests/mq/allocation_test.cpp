@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: nothing is allocated for an I/O: not for one that ends at once, one that completes later,
+// one that is split, one that waits for a tag, a requeue, or a timer.
+// Method: this program replaces the global allocation functions and counts.
+
+#include <gtest/gtest.h>
+
+#include <blkown/mq/loop_runtime.hpp>
+#include <blkown/mq/mq.hpp>
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+namespace {
+
+std::size_t allocations = 0;
+
+void* allocate(std::size_t bytes, std::size_t alignment_bytes) {
+  ++allocations;
+  const std::size_t rounded = (bytes + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
+  void* const memory = std::aligned_alloc(alignment_bytes, rounded);
+  if (memory == nullptr) std::abort();
+  return memory;
+}
+constexpr std::size_t plain_alignment = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
+
+}  // namespace
+
+void* operator new(std::size_t bytes) { return allocate(bytes, plain_alignment); }
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  return allocate(bytes, static_cast<std::size_t>(alignment));
+}
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  return allocate(bytes, plain_alignment);
+}
+void* operator new(std::size_t bytes, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+  return allocate(bytes, static_cast<std::size_t>(alignment));
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+
+namespace {
+
+namespace mq = blkown::mq;
+using blkown::Status;
+
+/// Ends every third request at once, publishes the others, requeues some; a ring of fixed size.
+struct Driver {
+  struct RequestData {};
+  struct HwData {};
+  struct QueueData {};
+  using Rq = mq::Request<Driver>;
+  mq::Dispatch<Driver> queue_rq(mq::HwQueue<Driver>& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
+    ++calls;
+    if (calls % 17 == 0) {
+      return mq::Dispatch<Driver>::rejected(std::move(idle), Status::device_resource);
+    }
+    auto owned = std::move(idle).start();
+    if (calls % 3 == 0) {
+      std::move(owned).end_ok();
+    } else if (calls % 19 == 0) {
+      std::move(owned).requeue();
+    } else {
+      seen = &hw;
+      std::move(owned).publish([&](const blkown::Cookie& cookie) { ring[count++] = cookie.value; });
+    }
+    return mq::Dispatch<Driver>::accepted();
+  }
+  mq::TimeoutAction timeout(mq::HwQueue<Driver>&, const blkown::ARef<Rq>&, const blkown::Cookie&) {
+    return mq::TimeoutAction::rearm;
+  }
+  void reap() {
+    while (count != 0) std::move(*seen->claim(ring[--count])).end_ok();
+  }
+  unsigned calls = 0;
+  std::size_t count = 0;
+  std::uint64_t ring[64] = {};
+  mq::HwQueue<Driver>* seen = nullptr;
+};
+
+TEST(Allocation, NothingIsAllocatedForAnIo) {
+  std::uint64_t now_ns = 1'000'000'000;
+  mq::LoopRuntime runtime{1,
+                          {.argument = &now_ns,
+                           .now_ns = [](void* its) { return *static_cast<std::uint64_t*>(its); },
+                           .wake = nullptr}};
+  Driver driver;
+  auto disk = *mq::Disk<Driver>::create(
+      {.capacity_sectors = 1024, .limits = {.max_sectors = 8}, .depth = 8}, driver, runtime);
+  std::vector<std::byte> memory(32 * 512);
+  static std::size_t ended = 0;
+  ended = 0;
+  const auto on_end = +[](mq::Bio&) { ++ended; };
+  const blkown::Segment whole{memory.data(), memory.size()};
+  mq::Bio split = mq::Bio::read(0, whole, on_end, nullptr);
+  mq::Bio one = mq::Bio::write(0, whole.part(0, 4096), on_end, nullptr);
+  mq::Bio other = mq::Bio::read(8, whole.part(0, 512), on_end, nullptr);
+  mq::Bio refused = mq::Bio::read(2000, whole, on_end, nullptr);
+  const std::size_t before = allocations;
+  for (int round = 0; round != 2000; ++round) {
+    for (mq::Bio* bio : {&split, &one, &other, &refused}) disk->submit(runtime.context(0), *bio);
+    for (int i = 0;
+         i != 100 && (split.is_in_flight() || one.is_in_flight() || other.is_in_flight()); ++i) {
+      driver.reap();
+      now_ns += 1'000'000;  // a driver that was busy is asked again
+      runtime.run();
+      if (i == 90) FAIL() << "round " << round << ": nothing comes back any more";
+    }
+  }
+  EXPECT_EQ(allocations, before);
+  EXPECT_EQ(ended, 8000U);
+  ASSERT_EQ(mq::remove(runtime, *disk), Status::ok);
+}
+
+}  // namespace

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// I/O and operations that wait, on each runtime; and how disks go.
+
+#include <gtest/gtest.h>
+
+#include <blkown/mq/sync.hpp>
+#include <blkown/mq/thread_runtime.hpp>
+#include <blkown/sim/deterministic_runtime.hpp>
+#include <vector>
+
+#include "mq/fake_driver.hpp"
+#include "stress/effort.hpp"
+
+namespace {
+
+namespace mq = blkown::mq;
+using blkown::Status;
+
+mq::DiskConfig everything() {
+  return {.capacity_sectors = 256,
+          .limits = {.max_sectors = 8, .max_discard_sectors = 64, .max_write_zeroes_sectors = 64},
+          .write_cache = true};
+}
+
+template <class Rt>
+void use_disk(Rt& runtime) {
+  fake::Driver driver;
+  auto disk = *mq::Disk<fake::Driver>::create(everything(), driver, runtime,
+                                              {std::vector<std::byte>(256 * 512)});
+  const auto data = fake::pattern(64 * 512, 5);
+  std::vector<std::byte> back(data.size());
+  EXPECT_EQ(mq::write(runtime, *disk, 10, data, {.fua = true}), Status::ok);
+  EXPECT_EQ(mq::read(runtime, *disk, 10, back), Status::ok);
+  EXPECT_EQ(back, data);
+  EXPECT_EQ(mq::flush(runtime, *disk), Status::ok);
+  EXPECT_EQ(mq::write_zeroes(runtime, *disk, 10, 32 * 512), Status::ok);
+  EXPECT_EQ(mq::discard(runtime, *disk, 42, 16 * 512), Status::ok);
+  EXPECT_EQ(mq::read(runtime, *disk, 10, back), Status::ok);
+  for (std::size_t i = 0; i != 48 * 512; ++i) ASSERT_EQ(back[i], std::byte{0});
+  EXPECT_EQ(back[48 * 512], data[48 * 512]);
+  EXPECT_EQ(mq::read(runtime, *disk, 250, back), Status::invalid);
+  EXPECT_EQ(mq::run_and_wait(runtime, [&](mq::Control& c) { disk->freeze(c); }), Status::ok);
+  EXPECT_EQ(mq::run_and_wait(runtime, [&](mq::Control& c) { disk->thaw(c); }), Status::ok);
+  EXPECT_EQ(mq::remove(runtime, *disk), Status::ok);
+  EXPECT_EQ(mq::flush(runtime, *disk), Status::offline);
+}
+
+TEST(Sync, OnACallersLoop) {
+  mq::LoopRuntime runtime{2};
+  use_disk(runtime);
+}
+
+TEST(Sync, OnThreads) {
+  mq::ThreadRuntime runtime{2};
+  use_disk(runtime);
+  runtime.run_on(0, [] {});
+  runtime.run_on(1, [] {});
+}
+
+TEST(Sync, FromASeed) {
+  for (std::uint64_t seed = 0; seed != 20; ++seed) {
+    blkown::sim::DeterministicRuntime runtime{seed, 3};
+    use_disk(runtime);
+    EXPECT_TRUE(runtime.run_until_idle(1000));
+  }
+}
+
+// Goal: a disk may be destroyed as soon as its removal is done, while its contexts' threads are
+// still on their way out of it.
+TEST(Sync, ADiskGoesAsSoonAsItIsRemoved) {
+  mq::ThreadRuntime runtime{3};
+  fake::Driver driver;
+  std::vector<std::byte> memory(512);
+  for (std::uint64_t i = 0; i != stress::scaled(2000, 300); ++i) {
+    auto disk = *mq::Disk<fake::Driver>::create(
+        {.capacity_sectors = 8, .normal_queues = 1 + static_cast<std::uint32_t>(i % 3), .depth = 2},
+        driver, runtime, {std::vector<std::byte>(8 * 512)});
+    EXPECT_EQ(mq::read(runtime, *disk, 0, memory), Status::ok);
+    EXPECT_EQ(mq::remove(runtime, *disk), Status::ok);
+    driver.seen.clear();
+  }
+}
+
+struct Zoned : fake::Driver {
+  struct QueueData : fake::Driver::QueueData {};
+  using ZonedRq = mq::Request<Zoned>;
+  mq::Dispatch<Zoned> queue_rq(mq::HwQueue<Zoned>&, QueueData&, blkown::Idle<ZonedRq> idle, bool) {
+    auto owned = std::move(idle).start();
+    mq::Payload<Zoned>& request = owned.data();
+    if (request.op() == mq::Op::zone_append) {
+      const std::uint64_t zone = request.sector() / 64;
+      request.set_written_sector(zone * 64 + filled[zone]);
+      filled[zone] += request.length_bytes() / 512;
+    }
+    std::move(owned).end_ok();
+    return mq::Dispatch<Zoned>::accepted();
+  }
+  unsigned report_zones(QueueData&, std::uint64_t sector, mq::Zone* zones, unsigned count) {
+    unsigned described = 0;
+    for (std::uint64_t zone = sector / 64; zone != 4 && described != count; ++zone) {
+      zones[described++] = {
+          .start_sector = zone * 64,
+          .length_sectors = 64,
+          .capacity_sectors = 64,
+          .write_pointer_sector = zone * 64 + filled[zone],
+          .is_sequential = true,
+          .condition = filled[zone] == 0 ? mq::Zone::Condition::empty : mq::Zone::Condition::open};
+    }
+    return described;
+  }
+  mq::TimeoutAction timeout(mq::HwQueue<Zoned>&, const blkown::ARef<ZonedRq>&,
+                            const blkown::Cookie&) {
+    return mq::TimeoutAction::rearm;
+  }
+  void commit_rqs(mq::HwQueue<Zoned>&, QueueData&) {}
+  blkown::Status init_hctx(mq::HwQueue<Zoned>&, QueueData&) { return Status::ok; }
+  void exit_hctx(mq::HwQueue<Zoned>&, QueueData&) {}
+  std::uint64_t filled[4] = {};
+};
+
+TEST(Zones, AnAppendSaysWhereItWentAndAReportWhatThereIs) {
+  fake::Bench<Zoned> bench{{.capacity_sectors = 256,
+                            .limits = {.max_zone_append_sectors = 16},
+                            .zoned = true,
+                            .zone_sectors = 64}};
+  std::vector<std::byte> memory(4096);
+  const std::vector<blkown::Segment> parts{fake::whole(memory)};
+  fake::Ends ends;
+  for (const std::uint64_t expected : {128U, 136U, 144U}) {
+    mq::Bio append = mq::Bio::zone_append(128, parts, &fake::Ends::on_end, &ends);
+    bench.disk->submit(bench.context(), append);
+    EXPECT_EQ(append.status(), Status::ok);
+    EXPECT_EQ(append.sector(), expected);
+  }
+  std::array<mq::Zone, 8> zones;
+  ASSERT_EQ(bench.disk->report_zones(70, zones), 3U);
+  EXPECT_EQ(zones[0].start_sector, 64U);
+  EXPECT_EQ(zones[1].write_pointer_sector, 152U);
+  EXPECT_EQ(zones[1].condition, mq::Zone::Condition::open);
+  EXPECT_EQ(bench.disk->report_zones(256, zones), 0U);
+}
+
+}  // namespace
