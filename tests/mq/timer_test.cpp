@@ -9,7 +9,6 @@
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/thread_runtime.hpp>
 #include <blkown/mq/timer.hpp>
-#include <blkown/sim/random.hpp>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -199,15 +198,18 @@ TEST(Timer, OfExpiryAndCancelOneGetsTheHandle) {
                            static_cast<std::atomic<int>*>(count)->fetch_add(1);
                          },
                          &fired};
-  blkown::sim::Random random{1};
+  // Looks for the moment at which either may win, and stays there.
+  std::uint64_t delay_ns = 0;
   for (int i = 0; i != rounds; ++i) {
-    timer.arm(runtime.context(0), 0, device.start());
-    // About as long as it takes to wake the thread.
-    const std::uint64_t until_ns = runtime.now_ns() + random.below(40'000);
+    timer.arm(runtime.context(0), delay_ns, device.start());
+    const std::uint64_t until_ns = runtime.now_ns() + 20'000;
     while (runtime.now_ns() < until_ns) std::this_thread::yield();
     if (auto owned = timer.cancel()) {
       std::move(*owned).end_ok();
       ++cancelled;
+      delay_ns -= delay_ns < 1000 ? delay_ns : 1000;
+    } else {
+      delay_ns += 1000;
     }
     while (device.ended.load() != i + 1) std::this_thread::yield();
   }

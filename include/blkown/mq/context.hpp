@@ -92,8 +92,9 @@ class Context {
   /// Synchronization: what was done before comes before the run.
   void post(Work& work) noexcept {
     // false -> true. Partner: pull. Release: if the work is in the inbox already, it is this
-    // exchange that hands over what was done before.
-    if (work.is_in_inbox_.exchange(true, std::memory_order_release)) return;
+    // exchange that hands over what was done before. Acquire: if it is not, pull has done with the
+    // link before it is written here.
+    if (work.is_in_inbox_.exchange(true, std::memory_order_acq_rel)) return;
     // No transition. Relaxed: a guess for the exchange below, which looks again.
     Work* top = inbox_.load(std::memory_order_relaxed);
     do {
@@ -261,8 +262,9 @@ class Context {
       Work& pulled = *oldest;
       oldest = pulled.inbox_next_;
       // true -> false. Partner: post, of those too that found it in the inbox already. Acquire:
-      // what they did before comes before the run. A read-modify-write, to see the last of them.
-      pulled.is_in_inbox_.exchange(false, std::memory_order_acquire);
+      // what they did before comes before the run. Release: the link was read, the next poster may
+      // write it. A read-modify-write, to see the last of them.
+      pulled.is_in_inbox_.exchange(false, std::memory_order_acq_rel);
       list(pulled);
     }
   }

@@ -70,6 +70,7 @@ class Disk {
   Disk& operator=(const Disk&) = delete;
 
   /// Violation: the disk was not removed.
+  /// Precondition: since then nothing was submitted whose submit may still run.
   ~Disk() {
     if (!is_up_) return;
 #ifndef BLKOWN_NO_STDIO
