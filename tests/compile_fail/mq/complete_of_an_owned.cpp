@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: BSL-1.0
+// The second half of a completion is handed the Claim.
+// EXPECT: the driver's complete is
+#include "driver.hpp"
+
+#ifdef BLKOWN_WRONG
+struct Mine : RightDriver<Mine> {
+  void complete(mq::HwQueue<Mine>&, blkown::Owned<Rq>);
+};
+static_assert(sizeof(mq::Disk<Mine>) != 0);  // refused
+#else
+struct Mine : RightDriver<Mine> {
+  void complete(mq::HwQueue<Mine>&, blkown::Claim<Rq>);
+};
+static_assert(sizeof(mq::Disk<Mine>) != 0);
+#endif

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A driver that is right; each snippet beside it spoils one thing.
+
+#ifndef MQ_DRIVER_HPP
+#define MQ_DRIVER_HPP
+
+#include <blkown/mq/mq.hpp>
+#include <utility>
+
+namespace mq = blkown::mq;
+
+/// The types of a driver, and a queue_rq that is right. D is the driver itself.
+template <class D>
+struct RightDriver {
+  struct RequestData {};
+  struct HwData {};
+  struct QueueData {};
+  using Rq = mq::Request<D>;
+  mq::Dispatch<D> queue_rq(mq::HwQueue<D>&, QueueData&, blkown::Idle<Rq> idle, bool) {
+    std::move(idle).start().end_ok();
+    return mq::Dispatch<D>::accepted();
+  }
+};
+
+#endif

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: BSL-1.0
+// queue_rq answers with a Dispatch, which is made of the handle.
+// EXPECT: a driver has the types RequestData, HwData and QueueData, and Dispatch<D>
+#include "driver.hpp"
+
+#ifdef BLKOWN_WRONG
+struct Mine : RightDriver<Mine> {
+  blkown::Status queue_rq(mq::HwQueue<Mine>&, QueueData&, blkown::Idle<Rq>, bool);
+};
+static_assert(sizeof(mq::Disk<Mine>) != 0);  // refused
+#else
+struct Mine : RightDriver<Mine> {
+  mq::Dispatch<Mine> queue_rq(mq::HwQueue<Mine>&, QueueData&, blkown::Idle<Rq>, bool);
+};
+static_assert(sizeof(mq::Disk<Mine>) != 0);
+#endif

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: BSL-1.0
+// A timeout is given the cookie that it means: the pinned request may be published anew.
+// EXPECT: the driver's timeout is
+#include "driver.hpp"
+
+#ifdef BLKOWN_WRONG
+struct Mine : RightDriver<Mine> {
+  mq::TimeoutAction timeout(mq::HwQueue<Mine>&, const blkown::ARef<Rq>&);
+};
+static_assert(sizeof(mq::Disk<Mine>) != 0);  // refused
+#else
+struct Mine : RightDriver<Mine> {
+  mq::TimeoutAction timeout(mq::HwQueue<Mine>&, const blkown::ARef<Rq>&, const blkown::Cookie&);
+};
+static_assert(sizeof(mq::Disk<Mine>) != 0);
+#endif
