@@ -17,11 +17,12 @@ using mq::Bio;
 using mq::BioList;
 using mq::Op;
 
-std::vector<std::byte> memory(4096);
+std::vector<std::byte> bio_memory(4096);
 
 TEST(Bio, SaysWhatItWasMadeFrom) {
   int argument = 0;
-  const Bio bio = Bio::write(7, Segment{memory.data(), 1024}, nullptr, &argument, {.fua = true});
+  const Bio bio =
+      Bio::write(7, Segment{bio_memory.data(), 1024}, nullptr, &argument, {.fua = true});
   EXPECT_EQ(bio.op(), Op::write);
   EXPECT_EQ(bio.sector(), 7U);
   EXPECT_EQ(bio.length_bytes(), 1024U);
@@ -32,15 +33,15 @@ TEST(Bio, SaysWhatItWasMadeFrom) {
 }
 
 TEST(Bio, RemembersOneSegmentItself) {
-  const Bio bio = Bio::read(0, Segment{memory.data(), 512}, nullptr, nullptr);
+  const Bio bio = Bio::read(0, Segment{bio_memory.data(), 512}, nullptr, nullptr);
   ASSERT_EQ(bio.segments().size(), 1U);
-  EXPECT_EQ(bio.segments()[0], (Segment{memory.data(), 512}));
+  EXPECT_EQ(bio.segments()[0], (Segment{bio_memory.data(), 512}));
   EXPECT_NE(static_cast<const void*>(bio.segments().data()),
-            static_cast<const void*>(memory.data()));
+            static_cast<const void*>(bio_memory.data()));
 }
 
 TEST(Bio, RefersToAnArrayOfSeveral) {
-  const std::vector<Segment> parts{{memory.data(), 512}, {memory.data() + 2048, 1024}};
+  const std::vector<Segment> parts{{bio_memory.data(), 512}, {bio_memory.data() + 2048, 1024}};
   const Bio bio = Bio::read(0, parts, nullptr, nullptr);
   EXPECT_EQ(bio.segments().data(), parts.data());
   EXPECT_EQ(bio.segments().size(), 2U);

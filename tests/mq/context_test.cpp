@@ -10,19 +10,14 @@
 #include <thread>
 #include <vector>
 
+#include "mq/task.hpp"
 #include "stress/effort.hpp"
 
 namespace {
 
 namespace mq = blkown::mq;
+using fake::Task;
 using mq::Context;
-
-/// Work that calls a function.
-struct Task : mq::Work {
-  explicit Task(std::function<void()> its_call)
-      : Work{[](Work& work) { static_cast<Task&>(work).call(); }}, call{std::move(its_call)} {}
-  std::function<void()> call;
-};
 
 TEST(Context, RunsWhatWasPostedInOrder) {
   mq::LoopRuntime runtime;

@@ -15,18 +15,14 @@
 #include <thread>
 #include <vector>
 
+#include "mq/task.hpp"
 #include "stress/effort.hpp"
 
 namespace {
 
 namespace mq = blkown::mq;
 using blkown::sim::DeterministicRuntime;
-
-struct Task : mq::Work {
-  explicit Task(std::function<void()> its_call)
-      : Work{[](Work& work) { static_cast<Task&>(work).call(); }}, call{std::move(its_call)} {}
-  std::function<void()> call;
-};
+using fake::Task;
 
 TEST(LoopRuntime, RunsWhatItsContextsPostToOneAnother) {
   mq::LoopRuntime runtime{3};

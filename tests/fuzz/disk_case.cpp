@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: whatever a disk's configuration, its bios and its driver's answers are, each bio ends once
+// with the status it should, no request exceeds a limit, and the right bytes move.
+//
+// Method: the input gives a configuration, then bios and what becomes of each request: it ends at
+// once, is rejected, requeued, or published and completed later, in any order. The disk runs on a
+// caller's loop with a clock that the input moves.
+//
+// Invariants: a disk is made exactly from configurations that a plain check accepts; a bio is
+// refused exactly where a plain check refuses it; a successful one moved exactly its bytes between
+// its memory and a plain copy of the medium; requests stay within the limits; at the end the
+// counters add up.
+
+#include <array>
+#include <blkown/mq/loop_runtime.hpp>
+#include <blkown/mq/mq.hpp>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fuzz_case.hpp"
+
+namespace fuzz {
+namespace {
+
+namespace mq = blkown::mq;
+using blkown::Segment;
+using blkown::Status;
+
+constexpr std::uint64_t most_sectors = 64;
+
+struct Driver {
+  struct RequestData {};
+  struct HwData {};
+  struct QueueData {};
+  using Rq = mq::Request<Driver>;
+  using Hw = mq::HwQueue<Driver>;
+  using Answer = mq::Dispatch<Driver>;
+
+  Driver(Input& its_input, Verdict& its_verdict) : input{its_input}, verdict{its_verdict} {}
+
+  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
+    check(hw.disk().config(), idle.data());
+    switch (input.below(12)) {
+      case 0: return Answer::rejected(std::move(idle), Status::device_resource);
+      case 1: return Answer::rejected(std::move(idle), Status::medium_error);
+      case 2: return Answer::rejected(std::move(idle).start(), Status::resource);
+      case 3: std::move(idle).start().requeue(); break;
+      case 4: std::move(idle).start().end(Status::io_error); break;
+      case 5:
+      case 6:
+      case 7: {
+        auto owned = std::move(idle).start();
+        move(owned.data());
+        std::move(owned).end_ok();
+        break;
+      }
+      default:
+        std::move(idle).start().publish(
+            [&](const blkown::Cookie& cookie) { published.push_back({&hw, cookie.value}); });
+    }
+    return Answer::accepted();
+  }
+
+  void complete_one() {
+    if (published.empty()) return;
+    std::swap(published[input.byte() % published.size()], published.back());
+    const auto [hw, value] = published.back();
+    published.pop_back();
+    auto claim = hw->claim(value);
+    verdict.expect(claim.has_value(), "a completion of what is in flight");
+    if (!claim.has_value()) return;
+    verdict.expect(!hw->claim(value).has_value(), "a second completion of it");
+    if (input.below(8) == 0) return std::move(*claim).requeue();
+    move(claim->data());
+    std::move(*claim).end_ok();
+  }
+
+  void check(const mq::DiskConfig& config, const mq::Payload<Driver>& request) {
+    const mq::Limits& limits = config.limits;
+    std::uint64_t most = limits.max_sectors;
+    if (request.op() == mq::Op::discard) most = limits.max_discard_sectors;
+    if (request.op() == mq::Op::write_zeroes) most = limits.max_write_zeroes_sectors;
+    verdict.expect(request.length_bytes() <= most * 512, "a request's length");
+    verdict.expect(request.length_bytes() % config.logical_block_bytes == 0, "whole blocks");
+    verdict.expect(request.sector() + request.length_bytes() / 512 <= config.capacity_sectors,
+                   "a request's place");
+    std::uint64_t bytes = 0;
+    std::uint32_t pieces = 0;
+    const std::byte* end = nullptr;
+    for (const Segment piece : request.segments()) {
+      const auto seam =
+          reinterpret_cast<std::uintptr_t>(end) | reinterpret_cast<std::uintptr_t>(piece.data);
+      verdict.expect(pieces == 0 || (seam & limits.virt_boundary_mask) == 0, "a gap");
+      verdict.expect(!piece.empty() && piece.length_bytes <= limits.max_segment_bytes,
+                     "a piece's length");
+      ++pieces;
+      bytes += piece.length_bytes;
+      end = piece.end();
+    }
+    verdict.expect(pieces <= limits.max_segments, "how many pieces");
+    verdict.expect(!has_data(request.op()) || bytes == request.length_bytes(),
+                   "a request's memory");
+  }
+
+  void move(const mq::Payload<Driver>& request) {
+    std::byte* at = medium.data() + request.sector() * 512;
+    if (request.op() == mq::Op::discard || request.op() == mq::Op::write_zeroes) {
+      std::memset(at, 0, static_cast<std::size_t>(request.length_bytes()));
+    }
+    for (const Segment piece : request.segments()) {
+      if (request.op() == mq::Op::read) {
+        std::memcpy(piece.data, at, piece.length_bytes);
+      } else {
+        std::memcpy(at, piece.data, piece.length_bytes);
+      }
+      at += piece.length_bytes;
+    }
+  }
+
+  Input& input;
+  Verdict& verdict;
+  std::array<std::byte, most_sectors * 512> medium{};
+  std::vector<std::pair<Hw*, std::uint64_t>> published;
+};
+
+/// One bio at a time for each of these; their sectors do not overlap.
+struct Place {
+  std::uint64_t first_sector = 0;
+  std::uint64_t sectors = 0;
+  alignas(64) std::array<std::byte, most_sectors * 512 + 64> memory{};
+  std::array<Segment, 2> segments;
+  std::array<std::byte, most_sectors * 512> expected{};  // of a read: what is on the medium
+  std::unique_ptr<mq::Bio> bio;
+  int ends = 0;
+};
+
+class DiskCase {
+ public:
+  explicit DiskCase(Bytes bytes) : input_{bytes} {}
+
+  [[nodiscard]] std::string run() {
+    read_config();
+    mq::LoopRuntime runtime{
+        1,
+        {.argument = this,
+         .now_ns = [](void* self) { return static_cast<DiskCase*>(self)->now_ns_; },
+         .wake = nullptr}};
+    Driver driver{input_, verdict_};
+    auto made = mq::Disk<Driver>::create(config_, driver, runtime);
+    verdict_.expect(made.has_value() == is_sound(), "whether the configuration is sound");
+    if (!made.has_value() || !verdict_.clean()) {
+      if (made.has_value()) static_cast<void>(mq::remove(runtime, **made));
+      return verdict_.first();
+    }
+    auto& disk = **made;
+    for (Place& place : places_) {
+      place.sectors = config_.capacity_sectors / places_.size();
+      place.first_sector = static_cast<std::uint64_t>(&place - places_.data()) * place.sectors;
+    }
+    while (!input_.exhausted() && verdict_.clean()) {
+      switch (input_.below(8)) {
+        case 0:
+        case 1:
+        case 2: driver.complete_one(); break;
+        case 3: now_ns_ += 3'000'000; break;
+        case 4: runtime.run(); break;
+        default: submit(driver, runtime.context(0), disk);
+      }
+    }
+    // Until everything has ended; an exhausted input rejects, so what is left is ended by its
+    // answers.
+    for (int i = 0; i != 2000 && submitted_ != ended_; ++i) {
+      driver.complete_one();
+      now_ns_ += 3'000'000;
+      runtime.run();
+    }
+    // With an exhausted input every request is rejected as busy for ever: take the disk down.
+    mq::Event gone;
+    mq::Control removal{[](void* its, mq::Control&) { static_cast<mq::Event*>(its)->set(); },
+                        &gone};
+    disk.remove(removal);
+    for (int i = 0; i != 100; ++i) {
+      driver.complete_one();
+      now_ns_ += 3'000'000;
+      runtime.run();
+    }
+    verdict_.expect(gone.is_set(), "a removal that is never done");
+    verdict_.expect(submitted_ == ended_, "a bio that never ends");
+    const mq::Counters seen = disk.counters();
+    verdict_.expect(seen.submitted_bios == submitted_ && seen.ended_bios == ended_, "bios counted");
+    verdict_.expect(seen.started_requests == seen.ended_requests, "requests counted");
+    return verdict_.first();
+  }
+
+ private:
+  void read_config() {
+    config_.capacity_sectors = input_.below(most_sectors + 1);
+    config_.logical_block_bytes = std::uint32_t{256} << input_.below(4);
+    if (input_.below(16) == 0) config_.logical_block_bytes += 512;
+    config_.physical_block_bytes = 2048;
+    config_.limits.max_sectors = 1 + input_.below(20);
+    config_.limits.max_segments = input_.below(5);
+    config_.limits.virt_boundary_mask = input_.flag() ? 0 : (1U << input_.below(11)) - 1;
+    config_.limits.max_segment_bytes = std::uint32_t{1} << (4 + input_.below(12));
+    config_.limits.max_discard_sectors = input_.below(12);
+    config_.limits.max_write_zeroes_sectors = input_.below(12);
+    config_.read_only = input_.below(8) == 0;
+    config_.write_cache = input_.flag();
+    config_.fua = input_.below(4) == 0;
+    config_.depth = input_.below(6);
+    config_.completion = input_.flag() ? mq::CompletionMode::softirq : mq::CompletionMode::inline_;
+    config_.blocking = input_.below(4) == 0;
+  }
+
+  [[nodiscard]] bool is_sound() const {
+    const std::uint32_t block = config_.logical_block_bytes;
+    const mq::Limits& limits = config_.limits;
+    const bool blocks = block == 512 || block == 1024 || block == 2048;
+    if (!blocks || config_.capacity_sectors == 0 || config_.capacity_sectors * 512 % block != 0) {
+      return false;
+    }
+    if ((config_.fua && !config_.write_cache) || config_.depth == 0) return false;
+    const std::uint64_t sectors = block / 512;
+    const auto is_too_small = [&](std::uint64_t most) { return most != 0 && most < sectors; };
+    return limits.max_sectors >= sectors && limits.max_segments != 0 &&
+           limits.max_segment_bytes % (limits.virt_boundary_mask + 1) == 0 &&
+           !is_too_small(limits.max_discard_sectors) &&
+           !is_too_small(limits.max_write_zeroes_sectors);
+  }
+
+  void submit(Driver& driver, mq::Context& context, mq::Disk<Driver>& disk) {
+    Place& place = places_[input_.below(static_cast<std::uint32_t>(places_.size()))];
+    if (place.bio != nullptr && place.bio->is_in_flight()) return;
+    const std::uint64_t offset = input_.below(static_cast<std::uint32_t>(place.sectors + 1));
+    std::uint64_t sectors = input_.below(static_cast<std::uint32_t>(place.sectors - offset + 1));
+    std::uint64_t sector = place.first_sector + offset;
+    if (input_.below(16) == 0) sector += config_.capacity_sectors;
+    const auto length_bytes = static_cast<std::size_t>(sectors * 512);
+    const std::size_t shift = input_.below(64);
+    const std::size_t cut = length_bytes == 0 ? 0 : input_.bits(2) % (length_bytes + 1);
+    place.segments = {Segment{place.memory.data() + shift, cut},
+                      Segment{place.memory.data() + shift + cut, length_bytes - cut}};
+    const mq::IoFlags flags{.fua = input_.flag(),
+                            .preflush = input_.flag(),
+                            .polled = false,
+                            .nowait = input_.below(8) == 0};
+    const std::uint32_t what = input_.below(8);
+    const mq::Op op = what == 0   ? mq::Op::flush
+                      : what == 1 ? mq::Op::discard
+                      : what == 2 ? mq::Op::write_zeroes
+                      : what < 5  ? mq::Op::write
+                                  : mq::Op::read;
+    const auto make = [&]() -> mq::Bio* {
+      switch (op) {
+        case mq::Op::flush: return new mq::Bio(mq::Bio::flush(&on_end, this));
+        case mq::Op::discard:
+          return new mq::Bio(mq::Bio::discard(sector, length_bytes, &on_end, this));
+        case mq::Op::write_zeroes:
+          return new mq::Bio(mq::Bio::write_zeroes(sector, length_bytes, &on_end, this));
+        case mq::Op::write:
+          for (std::size_t i = 0; i != length_bytes; ++i) {
+            place.memory[shift + i] = static_cast<std::byte>(++pattern_);
+          }
+          return new mq::Bio(mq::Bio::write(sector, place.segments, &on_end, this, flags));
+        default:
+          place.memory.fill(std::byte{0xEE});
+          if (sector * 512 + length_bytes <= driver.medium.size()) {
+            std::memcpy(place.expected.data(), driver.medium.data() + sector * 512, length_bytes);
+          }
+          return new mq::Bio(mq::Bio::read(sector, place.segments, &on_end, this, flags));
+      }
+    };
+    place.bio.reset(make());
+    ++submitted_;
+    const Status refused = refusal(op, sector, length_bytes);
+    disk.submit(context, *place.bio);
+    if (refused == Status::ok) return;
+    if (config_.completion == mq::CompletionMode::inline_) {
+      verdict_.expect(!place.bio->is_in_flight(), "a refused bio has ended when submit returns");
+    }
+    if (!place.bio->is_in_flight()) verdict_.expect(place.bio->status() == refused, "why refused");
+  }
+
+  [[nodiscard]] Status refusal(mq::Op op, std::uint64_t sector, std::size_t length_bytes) const {
+    if (op == mq::Op::flush) return Status::ok;
+    if (config_.read_only && op != mq::Op::read) return Status::not_supported;
+    if (op == mq::Op::discard && config_.limits.max_discard_sectors == 0) {
+      return Status::not_supported;
+    }
+    if (op == mq::Op::write_zeroes && config_.limits.max_write_zeroes_sectors == 0) {
+      return Status::not_supported;
+    }
+    const std::uint64_t sectors = length_bytes / 512;
+    const bool is_aligned = sector * 512 % config_.logical_block_bytes == 0 &&
+                            length_bytes % config_.logical_block_bytes == 0;
+    const bool is_inside = sector + sectors <= config_.capacity_sectors;
+    return is_aligned && is_inside && sectors != 0 ? Status::ok : Status::invalid;
+  }
+
+  static void on_end(mq::Bio& bio) { static_cast<DiskCase*>(bio.argument())->ended(bio); }
+  void ended(mq::Bio& bio) {
+    ++ended_;
+    verdict_.expect(ended_ <= submitted_, "more ends than bios");
+    for (Place& place : places_) {
+      if (place.bio.get() != &bio || bio.status() != Status::ok || bio.op() != mq::Op::read)
+        continue;
+      const std::byte* got = place.segments[0].data;
+      verdict_.expect(std::memcmp(got, place.expected.data(),
+                                  static_cast<std::size_t>(bio.length_bytes())) == 0,
+                      "what was read");
+    }
+  }
+
+  Input input_;
+  Verdict verdict_;
+  mq::DiskConfig config_;
+  std::array<Place, 4> places_;
+  std::uint64_t now_ns_ = 1'000'000'000;
+  std::uint64_t submitted_ = 0;
+  std::uint64_t ended_ = 0;
+  unsigned pattern_ = 0;
+};
+
+}  // namespace
+
+std::string run_case(Bytes bytes) { return std::make_unique<DiskCase>(bytes)->run(); }
+
+}  // namespace fuzz

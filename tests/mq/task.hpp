@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Work that calls a function.
+
+#ifndef TESTS_MQ_TASK_HPP
+#define TESTS_MQ_TASK_HPP
+
+#include <blkown/mq/context.hpp>
+#include <functional>
+#include <utility>
+
+namespace fake {
+
+struct Task : blkown::mq::Work {
+  explicit Task(std::function<void()> its_call)
+      : Work{[](Work& work) { static_cast<Task&>(work).call(); }}, call{std::move(its_call)} {}
+  std::function<void()> call;
+};
+
+}  // namespace fake
+
+#endif
