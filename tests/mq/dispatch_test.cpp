@@ -194,6 +194,25 @@ TEST(Dispatch, NowaitFailsAtOnceWhenNoTagIsFree) {
   EXPECT_EQ(third.ends.statuses, std::vector{Status::ok}) << "nobody waits in its place";
 }
 
+// Goal: collected by a plug, or left to the context's work, it still does not wait for a tag.
+TEST(Dispatch, NorDoesNowaitWaitBehindAPlugOrForABlockingDriver) {
+  for (const bool blocking : {false, true}) {
+    Bench bench{{.capacity_sectors = 1024, .depth = 1, .blocking = blocking}};
+    bench.driver.mode = Mode::publish;
+    Reads first{1}, second{2, {.nowait = true}};
+    {
+      const fake::Driver::Disk::Plug plug{*bench.disk, bench.context()};
+      first.submit(bench);
+      second.submit(bench);
+    }
+    bench.runtime.run();
+    EXPECT_EQ(second.ends.statuses, (std::vector{Status::again, Status::again}));
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+    EXPECT_EQ(first.ends.statuses, std::vector{Status::ok});
+  }
+}
+
 /// Takes batches, but only so many of each.
 struct BatchDriver : fake::Driver {
   struct QueueData : fake::Driver::QueueData {};

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "mq/fake_driver.hpp"
+#include "mq/task.hpp"
 #include "stress/effort.hpp"
 
 namespace {
@@ -184,6 +185,25 @@ TEST(Alarm, CallsOnceUnlessCancelled) {
   runtime.run();
   runtime.run();
   EXPECT_EQ(calls, 1);
+}
+
+TEST(Alarm, ArmedAgainForAtOnceItDoesNotKeepWorkWaiting) {
+  fake::Clock clock;
+  mq::LoopRuntime runtime{1, clock.hooks()};
+  struct Hasty {
+    static void fire(void* self) {
+      auto& its = *static_cast<Hasty*>(self);
+      if (!its.is_over) its.alarm.arm(its.context, 0);
+    }
+    mq::Context& context;
+    bool is_over = false;
+    mq::Alarm alarm{&fire, this};
+  } hasty{runtime.context(0)};
+  fake::Task work{[&] { hasty.is_over = true; }};
+  runtime.context(0).post(work);
+  hasty.alarm.arm(runtime.context(0), 0);
+  runtime.run();
+  EXPECT_TRUE(hasty.is_over);
 }
 
 // Goal: of an expiry and a cancel from another thread exactly one has the handle, every time.

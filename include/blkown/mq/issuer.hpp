@@ -58,14 +58,13 @@ class Issuer {
   /// Issues the bio, or lets it wait.
   void submit(Bio& bio, bool is_plugged) noexcept {
     Lane<D>& lane = lane_of(bio);
-    const bool must_wait = is_plugged || disk_.config().blocking || !lane.waiting.empty();
-    if (!must_wait && is_open(lane) && issue(lane, bio, false)) return commit(lane);
-    commit(lane);
     // A plug only collects, and a blocking driver's turn comes with the context's next work.
-    if (bio.flags().nowait && !is_plugged && !disk_.config().blocking) {
-      lane.leave_line(pool());
-      return break_off(bio, Status::again);
-    }
+    const bool is_deferred = is_plugged || disk_.config().blocking;
+    const bool is_issued =
+        !is_deferred && lane.waiting.empty() && is_open(lane) && issue(lane, bio, false);
+    commit(lane);
+    if (is_issued) return;
+    if (bio.flags().nowait && !is_deferred) return break_off(bio, Status::again);
     lane.waiting.push_back(bio);
     tell(disk_.trace_sink(), waiting_event(bio, context_.index(), lane.hw->index()));
   }
@@ -231,10 +230,14 @@ class Issuer {
       Bio* const bio = freezes_ == 0 ? lane.waiting.front() : nullptr;
       if (bio == nullptr) break;
       static_cast<void>(lane.waiting.pop_front());
-      if (!issue(lane, *bio, !lane.waiting.empty())) {
+      if (issue(lane, *bio, !lane.waiting.empty())) continue;
+      const bool is_begun = BioAccess::phase(*bio) == Phase::postflush ||
+                            BioAccess::parts(*bio) != 0 || BioAccess::done_bytes(*bio) != 0;
+      if (!bio->flags().nowait || is_begun) {
         lane.waiting.push_front(*bio);
         break;
       }
+      break_off(*bio, Status::again);
     }
     commit(lane);
     // While it cannot use a tag it stands in nobody's way.
