@@ -5,7 +5,6 @@
 #ifndef BLKOWN_MQ_ISSUER_HPP
 #define BLKOWN_MQ_ISSUER_HPP
 
-#include <array>
 #include <blkown/config.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/mq/bio.hpp>
@@ -13,9 +12,9 @@
 #include <blkown/mq/counters.hpp>
 #include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/driver.hpp>
-#include <blkown/mq/hw_queue.hpp>
 #include <blkown/mq/hw_queues.hpp>
 #include <blkown/mq/lane.hpp>
+#include <blkown/mq/lanes.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/split.hpp>
 #include <blkown/mq/trace.hpp>
@@ -39,11 +38,11 @@ class Issuer {
         context_{context},
         counters_{counters},
         ended_bios_{ended_bios},
-        lanes_{Lane<D>{context, wake}, Lane<D>{context, wake}, Lane<D>{context, wake}} {}
+        lanes_{context, wake} {}
 
   /// Requests that hold a tag.
   [[nodiscard]] Word out() const noexcept { return out_; }
-  [[nodiscard]] HwQueue<D>* queue_for(QueueType type) noexcept { return lane_for(type).hw; }
+  [[nodiscard]] Lanes<D>& lanes() noexcept { return lanes_; }
 
   // --- bios -------------------------------------------------------------------------------------
 
@@ -57,13 +56,14 @@ class Issuer {
 
   /// Issues the bio, or lets it wait.
   void submit(Bio& bio, bool is_plugged) noexcept {
-    Lane<D>& lane = lane_of(bio);
+    Lane<D>& lane = lanes_.of(bio);
     // A plug only collects, and a blocking driver's turn comes with the context's next work.
     const bool is_deferred = is_plugged || disk_.config().blocking;
     const bool is_issued =
         !is_deferred && lane.waiting.empty() && is_open(lane) && issue(lane, bio, false);
     commit(lane);
     if (is_issued) return;
+    has_waiting_ = true;
     if (bio.flags().nowait && !is_deferred) return break_off(bio, Status::again);
     lane.waiting.push_back(bio);
     tell(disk_.trace_sink(), waiting_event(bio, context_.index(), lane.hw->index()));
@@ -78,18 +78,21 @@ class Issuer {
 
   /// Issues what waits, as far as it can.
   void resume() noexcept {
-    for (Lane<D>& lane : lanes_) {
-      if (lane.hw != nullptr) resume(lane);
-    }
+    if (!std::exchange(has_waiting_, false)) [[likely]]
+      return;
+    lanes_.for_each([&](Lane<D>& lane) {
+      resume(lane);
+      has_waiting_ = has_waiting_ || !lane.requeued.empty() || !lane.waiting.empty();
+    });
   }
 
   /// Fails every bio that waits, and passes those on that are out no more.
   void fail_waiting(Status status) noexcept {
-    for (Lane<D>& lane : lanes_) {
+    lanes_.for_each([&](Lane<D>& lane) {
       while (Bio* const bio = lane.waiting.pop_front()) break_off(*bio, status);
       while (auto ended = lane.requeued.pop_front()) std::move(*ended).into_idle().fail(status);
       while (auto ended = lane.held.pop_front()) std::move(*ended).into_idle().fail(status);
-    }
+    });
   }
 
   // --- requests ---------------------------------------------------------------------------------
@@ -97,7 +100,8 @@ class Issuer {
   /// A request that came back to be queued again.
   void take_requeued(Ended<R>&& ended) noexcept {
     counters_.requeued_requests.add();
-    Lane<D>& lane = lane_of(ended.data());
+    has_waiting_ = true;
+    Lane<D>& lane = lanes_.of(ended.data());
     trace(TraceStep::requeued, ended.data(), ended.tag(), Status::ok);
     if (lane.is_rejecting || disk_.config().auto_kick) {
       lane.requeued.push_back(std::move(ended));
@@ -108,7 +112,7 @@ class Issuer {
 
   /// Frees the tag of a request that has ended.
   void free(Ended<R>&& ended) noexcept {
-    Lane<D>& lane = lane_of(ended.data());
+    Lane<D>& lane = lanes_.of(ended.data());
     lane.is_busy = false;
     --out_;
     lane.free(std::move(ended), pool());
@@ -116,7 +120,7 @@ class Issuer {
 
   /// A request of the driver's own: with a tag, ready to be filled in.
   [[nodiscard]] std::optional<Idle<R>> allocate_private(QueueType type, Op op, bool reserved) {
-    Lane<D>& lane = lane_for(type);
+    Lane<D>& lane = lanes_.of(type);
     auto idle = reserved ? pool().tags().allocate_reserved(lane.hw->tag_queue())
                          : lane.allocate_now(pool());
     if (!idle.has_value()) return std::nullopt;
@@ -126,7 +130,7 @@ class Issuer {
     return idle;
   }
   void execute(Idle<R>&& idle) noexcept {
-    Lane<D>& lane = lane_of(idle.data());
+    Lane<D>& lane = lanes_.of(idle.data());
     if (is_quiesced_ || lane.is_held_up()) {
       lane.is_rejecting = true;  // it comes back to wait, and no kick is needed
       std::move(idle).requeue();
@@ -138,17 +142,8 @@ class Issuer {
 
   /// Requeued requests that were held back are let go.
   void kick() noexcept {
-    for (Lane<D>& lane : lanes_) lane.requeued.append(std::move(lane.held));
-  }
-  /// The driver that was busy is asked again.
-  void try_again() noexcept {
-    for (Lane<D>& lane : lanes_) lane.is_busy = false;
-  }
-  [[nodiscard]] bool is_any_busy() const noexcept {
-    for (const Lane<D>& lane : lanes_) {
-      if (lane.is_busy) return true;
-    }
-    return false;
+    has_waiting_ = true;
+    lanes_.kick();
   }
 
   // --- control ----------------------------------------------------------------------------------
@@ -157,66 +152,28 @@ class Issuer {
   void thaw() noexcept { --freezes_; }
   void set_quiesced(bool quiesced) noexcept { is_quiesced_ = quiesced; }
 
-  /// Where the types' bios go from now on. Precondition: nothing is out.
   void map(const QueueMap<D>& queues) noexcept {
-    BioList waiting;
-    for (Lane<D>& lane : lanes_) {
-      waiting.append(lane.waiting);
-      lane.detach(pool());
-    }
-    for (unsigned type = 0; type != queue_type_count; ++type) {
-      unsigned same = 0;
-      while (queues[same] != queues[type]) ++same;
-      lane_of_type_[type] = same;
-      if (same == type) lanes_[type].attach(pool(), *queues[type]);
-    }
-    while (Bio* const bio = waiting.pop_front()) lane_of(*bio).waiting.push_back(*bio);
-  }
-  void detach() noexcept {
-    for (Lane<D>& lane : lanes_) lane.detach(pool());
-  }
-
-  /// The context goes idle: what nobody else could reach goes back.
-  void go_idle() noexcept {
-    for (Lane<D>& lane : lanes_) {
-      if (lane.hw != nullptr) lane.go_idle(pool());
-    }
-  }
-
-  template <class Visit>
-  void for_each_lane(Visit visit) {
-    for (Lane<D>& lane : lanes_) {
-      if (lane.hw != nullptr) visit(lane);
-    }
+    has_waiting_ = true;
+    lanes_.map(queues, pool());
   }
 
   void trace(TraceStep step, const Payload<D>& payload, Tag tag, Status status) const noexcept {
-    tell(disk_.trace_sink(), {.step = step,
-                              .op = payload.op(),
-                              .status = status,
-                              .context = context_.index(),
-                              .queue = payload.hw_queue().index(),
-                              .tag = tag,
-                              .sector = payload.sector(),
-                              .length_bytes = payload.length_bytes()});
+    const TraceSink& sink = disk_.trace_sink();
+    if (sink.function == nullptr) [[likely]]
+      return;
+    tell(sink, {.step = step,
+                .op = payload.op(),
+                .status = status,
+                .context = context_.index(),
+                .queue = payload.hw_queue().index(),
+                .tag = tag,
+                .sector = payload.sector(),
+                .length_bytes = payload.length_bytes()});
   }
 
  private:
   [[nodiscard]] TagPool<D>& pool() noexcept { return disk_.pool(); }
 
-  [[nodiscard]] Lane<D>& lane_for(QueueType type) noexcept {
-    return lanes_[lane_of_type_[static_cast<unsigned>(type)]];
-  }
-  [[nodiscard]] Lane<D>& lane_of(const Bio& bio) noexcept {
-    if (bio.flags().polled) return lane_for(QueueType::poll);
-    return lane_for(bio.op() == Op::read ? QueueType::read : QueueType::normal);
-  }
-  [[nodiscard]] Lane<D>& lane_of(const Payload<D>& payload) noexcept {
-    const HwQueue<D>* const hw = &payload.hw_queue();
-    unsigned i = 0;
-    while (lanes_[i].hw != hw) ++i;
-    return lanes_[i];
-  }
   [[nodiscard]] bool is_open(const Lane<D>& lane) const noexcept {
     return freezes_ == 0 && !is_quiesced_ && !lane.is_held_up();
   }
@@ -299,7 +256,8 @@ class Issuer {
     phase = phase == Phase::preflush ? Phase::data : Phase::postflush;
     BioAccess::all_issued(bio) = false;
     // Not here and now: the caller may be in the middle of a list of ended requests.
-    lane_of(bio).waiting.push_front(bio);
+    lanes_.of(bio).waiting.push_front(bio);
+    has_waiting_ = true;
   }
 
   void fill(Lane<D>& lane, Idle<R>& idle, Bio& bio, const Part& part) noexcept {
@@ -388,11 +346,11 @@ class Issuer {
   Context& context_;
   ContextCounters& counters_;
   BioList& ended_bios_;
-  std::array<Lane<D>, queue_type_count> lanes_;
-  std::array<unsigned, queue_type_count> lane_of_type_{};
+  Lanes<D> lanes_;
   Word out_ = 0;
   unsigned freezes_ = 0;
   bool is_quiesced_ = false;
+  bool has_waiting_ = false;  // a lane may have something to issue, or a place in a line to give up
 };
 
 }  // namespace blkown::inline BLKOWN_ABI::mq::internal

@@ -78,6 +78,23 @@ namespace internal {
   return taken_bytes;
 }
 
+/// next_part, for all cases.
+[[nodiscard, gnu::noinline]] inline Part next_part_in_full(const Rest& rest, const Limits& limits,
+                                                           std::uint32_t block_bytes) noexcept {
+  const std::uint64_t limit_sectors = max_sectors_of(rest.op, limits);
+  const std::uint64_t limit_bytes = limit_sectors > (~std::uint64_t{0} >> sector_shift)
+                                        ? ~std::uint64_t{0}
+                                        : limit_sectors << sector_shift;
+  std::uint64_t length_bytes = std::min(rest.length_bytes, limit_bytes);
+  if (has_data(rest.op)) {
+    length_bytes = mappable_bytes(rest, length_bytes, limits);
+  }
+  length_bytes -= length_bytes % block_bytes;
+  if (rest.op == Op::zone_append && length_bytes != rest.length_bytes) return {};
+  if (!has_data(rest.op)) return {length_bytes, {}};
+  return {length_bytes, advanced(rest.segments, rest.begin, length_bytes)};
+}
+
 }  // namespace internal
 
 /// The longest share of the rest that one request may have: within max_sectors (or its operation's
@@ -86,24 +103,13 @@ namespace internal {
 /// Precondition: the limits are sound for the block size (check), the rest is made of whole blocks.
 [[nodiscard]] inline Part next_part(const Rest& rest, const Limits& limits,
                                     std::uint32_t block_bytes) noexcept {
-  const std::uint64_t limit_sectors = internal::max_sectors_of(rest.op, limits);
-  const std::uint64_t limit_bytes = limit_sectors > (~std::uint64_t{0} >> sector_shift)
-                                        ? ~std::uint64_t{0}
-                                        : limit_sectors << sector_shift;
-  std::uint64_t length_bytes = std::min(rest.length_bytes, limit_bytes);
-  if (has_data(rest.op)) {
-    const Segment& first = rest.segments[rest.begin.index];
-    const std::uint64_t first_bytes = first.length_bytes - rest.begin.offset_bytes;
-    // One piece of memory, not cut: nearly all there is.
-    if (first_bytes != length_bytes || length_bytes > limits.max_segment_bytes ||
-        limits.virt_boundary_mask != 0) {
-      length_bytes = internal::mappable_bytes(rest, length_bytes, limits);
-    }
+  // All that is left in one piece, and within the limits: nearly all there is.
+  if (rest.op <= Op::write && rest.segments.size() == 1 && limits.virt_boundary_mask == 0 &&
+      rest.length_bytes <= limits.max_segment_bytes &&
+      (rest.length_bytes >> sector_shift) <= limits.max_sectors) [[likely]] {
+    return {rest.length_bytes, {1, 0}};
   }
-  length_bytes -= length_bytes % block_bytes;
-  if (rest.op == Op::zone_append && length_bytes != rest.length_bytes) return {};
-  if (!has_data(rest.op)) return {length_bytes, {}};
-  return {length_bytes, internal::advanced(rest.segments, rest.begin, length_bytes)};
+  return internal::next_part_in_full(rest, limits, block_bytes);
 }
 
 }  // namespace blkown::inline BLKOWN_ABI::mq

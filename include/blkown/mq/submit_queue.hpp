@@ -117,7 +117,7 @@ class SubmitQueue {
 
   [[nodiscard]] unsigned poll() noexcept {
     if constexpr (names_poll<D>) {
-      HwQueue<D>* const hw = issuer_.queue_for(QueueType::poll);
+      HwQueue<D>* const hw = issuer_.lanes().of(QueueType::poll).hw;
       if (hw != nullptr && hw->type() == QueueType::poll) return disk_.driver().poll(*hw);
     }
     return 0;
@@ -172,10 +172,12 @@ class SubmitQueue {
   }
   struct Hook : IdleHook {
     explicit Hook(SubmitQueue& its_owner)
-        : IdleHook{[](IdleHook& hook) { static_cast<Hook&>(hook).owner.issuer_.go_idle(); }},
+        : IdleHook{[](IdleHook& hook) { static_cast<Hook&>(hook).owner.go_idle(); }},
           owner{its_owner} {}
     SubmitQueue& owner;
   };
+
+  void go_idle() noexcept { issuer_.lanes().go_idle(disk_.pool()); }
 
   /// The first I/O on the context. Not with the disk, which may be made on any thread.
   void begin_use() noexcept {
@@ -265,7 +267,7 @@ class SubmitQueue {
         scan_alarm_.arm(context_, scan_period_ns());
       }
     }
-    if (!is_retrying_ && issuer_.is_any_busy()) {
+    if (!is_retrying_ && issuer_.lanes().is_any_busy()) {
       is_retrying_ = true;
       retry_alarm_.arm(context_, std::uint64_t{disk_.config().busy_delay_ms} * ns_per_ms);
     }
@@ -274,7 +276,7 @@ class SubmitQueue {
   void retry() noexcept {
     is_retrying_ = false;
     const Entry entry{*this, "mq::SubmitQueue::retry", Place{}};
-    issuer_.try_again();
+    issuer_.lanes().try_again();
     is_to_resume_ = true;
   }
 
@@ -287,7 +289,7 @@ class SubmitQueue {
     if constexpr (names_timeout<D>) {
       const Entry entry{*this, "mq::SubmitQueue::scan", Place{}};
       const auto now_ms = static_cast<std::uint32_t>(context_.now_ns() / ns_per_ms);
-      issuer_.for_each_lane([&](Lane<D>& lane) {
+      issuer_.lanes().for_each([&](Lane<D>& lane) {
         disk_.pool().tags().for_each_in_flight(lane.hw->tag_queue(),
                                                [&](const ARef<R>& pin, const Cookie& cookie) {
                                                  look_at(*lane.hw, pin, cookie, now_ms);
@@ -347,7 +349,7 @@ class SubmitQueue {
       return;
     if (is_to_drain_ && (issuer_.out() != 0 || !ended_bios_.empty())) return;
     if (is_gone_) {
-      issuer_.detach();
+      issuer_.lanes().detach(disk_.pool());
       scan_alarm_.cancel();
       retry_alarm_.cancel();
       if (std::exchange(is_hooked_, false)) context_.remove_idle_hook(idle_hook_);
