@@ -43,6 +43,11 @@ class Results:
         return self.median(f"{name}/real_time/threads:{threads}",
                            "cpu_time" if threads == 1 else "real_time")
 
+    def per_io_ns(self, name, depth):
+        """One of the I/Os that a round of the pipeline takes through the block layer."""
+        round_ns = self.time_ns(f"{name}/{depth}")
+        return None if round_ns is None else round_ns / depth
+
     def threads(self):
         """The numbers of threads that were run."""
         found = (re.search(r"/threads:(\d+)$", name) for name in self.runs)
@@ -108,6 +113,33 @@ def rows(threads):
     return table
 
 
+def fio_ns(build):
+    """Processor time of one I/O of fio's null engine; none if fio was not run."""
+    times = []
+    for path in sorted(build.glob("fio_*.json")):
+        with path.open(encoding="utf-8") as file:
+            job = json.load(file)["jobs"][0]
+        busy = (job["usr_cpu"] + job["sys_cpu"]) / 100
+        times.append(job["job_runtime"] * 1e6 * busy / job["read"]["total_ios"])
+    return statistics.median(times) if times else None
+
+
+def pipeline_rows(fio):
+    def times_fio(name):
+        return lambda r: ratio(fio, r.per_io_ns(f"pipeline/{name}", 32))
+
+    def flatness(results):
+        depths = [results.per_io_ns("pipeline/completes_later", depth)
+                  for depth in (1, 8, 32, 256, 1024)]
+        return None if None in depths else max(depths) / min(depths)
+
+    return [Row("mq, ends at once: times fio's null engine", 3, times_fio("ends_at_once"),
+                at_least=True),
+            Row("mq, completes later: times fio's null engine", 2, times_fio("completes_later"),
+                at_least=True),
+            Row("mq, completes later: slowest / fastest depth, 1 to 1024", 1.20, flatness)]
+
+
 def rmws(results, name):
     """Without the fraction that filling and emptying the stash costs."""
     counted = results.median(name, "rmws")
@@ -167,7 +199,7 @@ def main(build, *compilers):
     build = pathlib.Path(build)
     results = [Results(build / compiler) for compiler in compilers]
     threads = sorted(set().union(*(result.threads() for result in results)))
-    table = [row.cells(results) for row in rows(threads)]
+    table = [row.cells(results) for row in rows(threads) + pipeline_rows(fio_ns(build))]
     print_table([["", "target", *compilers, ""], *table])
     print_answer(results, compilers)
     write_plots(build / "plots", results[0], threads)

@@ -9,39 +9,9 @@
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>
 #include <cstddef>
-#include <cstdlib>
-#include <new>
 #include <vector>
 
-namespace {
-
-std::size_t allocations = 0;
-
-void* allocate(std::size_t bytes, std::size_t alignment_bytes) {
-  ++allocations;
-  const std::size_t rounded = (bytes + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
-  void* const memory = std::aligned_alloc(alignment_bytes, rounded);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-constexpr std::size_t plain_alignment = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
-
-}  // namespace
-
-void* operator new(std::size_t bytes) { return allocate(bytes, plain_alignment); }
-void* operator new(std::size_t bytes, std::align_val_t alignment) {
-  return allocate(bytes, static_cast<std::size_t>(alignment));
-}
-void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
-  return allocate(bytes, plain_alignment);
-}
-void* operator new(std::size_t bytes, std::align_val_t alignment, const std::nothrow_t&) noexcept {
-  return allocate(bytes, static_cast<std::size_t>(alignment));
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+#include "support/counted_allocation.hpp"
 
 namespace {
 
@@ -100,7 +70,7 @@ TEST(Allocation, NothingIsAllocatedForAnIo) {
   mq::Bio one = mq::Bio::write(0, whole.part(0, 4096), on_end, nullptr);
   mq::Bio other = mq::Bio::read(8, whole.part(0, 512), on_end, nullptr);
   mq::Bio refused = mq::Bio::read(2000, whole, on_end, nullptr);
-  const std::size_t before = allocations;
+  const std::uint64_t before = allocations;
   for (int round = 0; round != 2000; ++round) {
     for (mq::Bio* bio : {&split, &one, &other, &refused}) disk->submit(runtime.context(0), *bio);
     for (int i = 0;
