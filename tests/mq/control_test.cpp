@@ -173,6 +173,36 @@ TEST(Control, ARemovalEndsEveryBioOnce) {
   bench.disk.reset();
 }
 
+// Goal: what comes back to be issued again when the disk is on its way out ends instead: requeued,
+// held back for a kick that nobody gives, or on a queue that is stopped.
+TEST(Control, WhatIsRequeuedDuringARemovalEnds) {
+  for (const bool auto_kick : {false, true}) {
+    Bench bench{{.capacity_sectors = 1024, .write_cache = true, .auto_kick = auto_kick}};
+    bench.driver.mode = Mode::publish;
+    bench.driver.next = {Mode::keep};
+    Read held;
+    std::vector<std::byte> memory(512);
+    Ends ends;
+    mq::Bio flushes_first =
+        mq::Bio::write(0, whole(memory), &Ends::on_end, &ends, {.preflush = true});
+    bench.disk->submit(bench.context(), held.bio);
+    bench.disk->submit(bench.context(), flushes_first);
+    bench.disk->hw_queue(0).stop();
+    Operation removal;
+    bench.disk->remove(removal.control);
+    bench.runtime.run();
+    EXPECT_FALSE(removal.is_done);
+    std::move(bench.driver.kept.front()).requeue();
+    bench.driver.kept.clear();
+    bench.driver.reap(bench.data());  // the flush; its data would come next
+    bench.runtime.run();
+    EXPECT_TRUE(removal.is_done);
+    EXPECT_EQ(held.ends.statuses, std::vector{Status::offline});
+    EXPECT_EQ(ends.statuses, std::vector{Status::offline});
+    bench.disk.reset();
+  }
+}
+
 TEST(Control, OfADeviceThatIsStoppedTheIoIsFailed) {
   Bench bench;
   bench.driver.mode = Mode::publish;

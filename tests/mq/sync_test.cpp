@@ -79,6 +79,44 @@ TEST(Sync, ADiskGoesAsSoonAsItIsRemoved) {
   }
 }
 
+/// Completes on a context of its own.
+struct Elsewhere {
+  struct RequestData {};
+  struct HwData {};
+  struct QueueData {};
+  using Rq = mq::Request<Elsewhere>;
+  struct Device : mq::Work {
+    Device() : Work{[](Work& work) { static_cast<Device&>(work).run(); }} {}
+    void run() { std::move(*hw->claim(value)).end_ok(); }
+    mq::HwQueue<Elsewhere>* hw = nullptr;
+    std::uint64_t value = 0;
+  };
+  explicit Elsewhere(mq::Context& its_context) : context{its_context} {}
+  mq::Dispatch<Elsewhere> queue_rq(mq::HwQueue<Elsewhere>& hw, QueueData&, blkown::Idle<Rq> idle,
+                                   bool) {
+    std::move(idle).start().publish([&](const blkown::Cookie& cookie) {
+      device.hw = &hw;
+      device.value = cookie.value;
+      context.post(device);
+    });
+    return mq::Dispatch<Elsewhere>::accepted();
+  }
+  mq::Context& context;
+  Device device;
+};
+
+// Goal: nor does it matter who has ended its last I/O, and is on its way out of that.
+TEST(Sync, ADiskGoesWhileAnotherContextLeavesItsLastIo) {
+  mq::ThreadRuntime runtime{2};
+  Elsewhere driver{runtime.context(1)};
+  std::vector<std::byte> memory(512);
+  for (std::uint64_t i = 0; i != stress::scaled(3000, 500); ++i) {
+    auto disk = *mq::Disk<Elsewhere>::create({.capacity_sectors = 8, .depth = 2}, driver, runtime);
+    EXPECT_EQ(mq::read(runtime, *disk, 0, memory), Status::ok);
+    EXPECT_EQ(mq::remove(runtime, *disk), Status::ok);
+  }
+}
+
 struct Zoned : fake::Driver {
   struct QueueData : fake::Driver::QueueData {};
   using ZonedRq = mq::Request<Zoned>;

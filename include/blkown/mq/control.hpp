@@ -44,7 +44,7 @@ class Control {
 
   enum class Kind : std::uint8_t { freeze, thaw, quiesce, unquiesce, queue_count, remove };
   /// What a context is asked to do.
-  enum class Step : std::uint8_t { freeze, thaw, quiesce, unquiesce, remove };
+  enum class Step : std::uint8_t { freeze, thaw, quiesce, unquiesce, remove, pass, leave };
 
   [[noreturn]] static void violate(const char* operation, const Place& place) {
     Incident incident;
@@ -128,7 +128,13 @@ class Controls {
       control.status_ = disk_.change_queue_count(control.queue_count_);
       return tell(Control::Step::thaw);
     }
-    if (control.kind_ == Control::Kind::remove) disk_.finish_removal();
+    if (control.kind_ == Control::Kind::remove) {
+      // A context that has just handed over the last request may still be about to say so. When
+      // every context has passed by once more, all have; and then none has work left to run here.
+      if (step_ == Control::Step::remove) return tell(Control::Step::pass);
+      if (step_ == Control::Step::pass) return tell(Control::Step::leave);
+      disk_.finish_removal();
+    }
     bool is_more = false;
     {
       const std::lock_guard lock{mutex_};

@@ -70,7 +70,8 @@ class Disk {
   Disk& operator=(const Disk&) = delete;
 
   /// Violation: the disk was not removed.
-  /// Precondition: since then nothing was submitted whose submit may still run.
+  /// Precondition: since then nothing was submitted whose submit may still run; and of the threads
+  /// that are no contexts, none is still within a call that ends or completes one of its requests.
   ~Disk() {
     if (!is_up_) return;
 #ifndef BLKOWN_NO_STDIO

@@ -187,8 +187,7 @@ class SubmitQueue {
     context_.add_idle_hook(idle_hook_);
   }
 
-  /// The end of the outermost Entry. Nothing of this object is touched after the last line, which
-  /// may have been the end of the disk.
+  /// The end of the outermost Entry. Its last line may have been the end of the disk.
   void leave() noexcept {
     const DiskConfig& config = disk_.config();
     if (config.completion == CompletionMode::inline_) settle(!config.blocking);
@@ -227,7 +226,7 @@ class SubmitQueue {
       } else if (!remote_completed_.empty()) {
         remote_completed_.take_all([&](R& request) { complete(request); });
       } else if (may_issue && std::exchange(is_to_resume_, false)) {
-        issuer_.resume();
+        is_gone_ ? issuer_.fail_waiting(Status::offline) : issuer_.resume();
       } else {
         return;
       }
@@ -311,9 +310,8 @@ class SubmitQueue {
     }
     counters_.timed_out_requests.add();
     issuer_.trace(TraceStep::timed_out, payload, pin.tag(), Status::timed_out);
-    constexpr std::uint32_t far_ms = std::uint32_t{1} << 30;
+    constexpr std::uint32_t far_ms = std::uint32_t{1} << 30;  // twelve days
     const TimeoutAction action = disk_.driver().timeout(hw, pin, cookie);
-    // What is handled is not asked about again for twelve days.
     deadline.set(never_zero(now_ms + (action == TimeoutAction::rearm ? timeout_ms : far_ms)));
   }
 
@@ -335,9 +333,10 @@ class SubmitQueue {
       case Control::Step::unquiesce: issuer_.set_quiesced(false); break;
       case Control::Step::remove:
         is_gone_ = true;
-        issuer_.fail_waiting(Status::offline);
         is_to_drain_ = true;
         break;
+      case Control::Step::pass:
+      case Control::Step::leave: break;
     }
     is_to_resume_ = true;
   }
@@ -353,7 +352,8 @@ class SubmitQueue {
       scan_alarm_.cancel();
       retry_alarm_.cancel();
       if (std::exchange(is_hooked_, false)) context_.remove_idle_hook(idle_hook_);
-      if (work_.is_queued()) return;  // it will be back here
+      // Where it is queued still, it will be back here.
+      if (disk_.controls().step() == Control::Step::leave && work_.is_queued()) return;
     }
     is_to_acknowledge_ = false;
     disk_.controls().arrive();
