@@ -76,6 +76,8 @@ TEST(DiskConfig, TheErrorNamesTheField) {
   });
   expect_refused(too_large, "queues", [](DiskConfig& c) { c.read_queues = 65536; });
   expect_refused(too_small, "depth", [](DiskConfig& c) { c.depth = 0; });
+  expect_refused(too_large, "timeout_ms", [](DiskConfig& c) { c.timeout_ms = (1U << 30) + 1; });
+  expect_refused(too_small, "busy_delay_ms", [](DiskConfig& c) { c.busy_delay_ms = 0; });
   expect_refused(too_large, "reserved_depth", [](DiskConfig& c) { c.reserved_depth = c.depth; });
 }
 

@@ -64,8 +64,25 @@ TEST(LoopRuntime, WaitsForWhatATimerWillDo) {
   mq::Alarm alarm{[](void* its) { static_cast<mq::Event*>(its)->set(); }, &event};
   alarm.arm(runtime.context(0), 1'000'000);
   EXPECT_TRUE(runtime.wait_for(event));
+}
+
+// Goal: an event that another thread brings about is not waited for until some timer is due.
+TEST(LoopRuntime, IsWokenByAnotherThread) {
+  mq::LoopRuntime runtime;
+  mq::Event event;
+  mq::Alarm late{[](void*) {}, nullptr};
+  late.arm(runtime.context(0), 3'600'000'000'000);
+  Task task{[&] { event.set(); }};
+  std::thread other{[&] { runtime.context(0).post(task); }};
+  EXPECT_TRUE(runtime.wait_for(event));
+  other.join();
+}
+
+TEST(LoopRuntime, WithAClockOfItsOwnSaysThatNothingIsLeft) {
+  mq::LoopRuntime runtime{
+      1, {.argument = nullptr, .now_ns = [](void*) { return std::uint64_t{1}; }, .wake = nullptr}};
   mq::Event never;
-  EXPECT_FALSE(runtime.wait_for(never)) << "nothing is left to run";
+  EXPECT_FALSE(runtime.wait_for(never));
 }
 
 TEST(ThreadRuntime, EachContextHasAThread) {

@@ -26,13 +26,13 @@ class Control {
   Control(const Control&) = delete;
   Control& operator=(const Control&) = delete;
   ~Control() {
-    if (is_running_) violate("destruction of mq::Control", Place{});
+    if (is_running()) violate("destruction of mq::Control", Place{});
   }
 
   /// How it went; Status::ok unless a driver's init_hctx refused.
   [[nodiscard]] Status status() const noexcept { return status_; }
-  /// From start to done. For the context that started it.
-  [[nodiscard]] bool is_running() const noexcept { return is_running_; }
+  /// From start to done.
+  [[nodiscard]] bool is_running() const noexcept { return is_running_.is_set(); }
 
  private:
   template <class D>
@@ -59,7 +59,7 @@ class Control {
   std::uint32_t queue_count_ = 0;
   Kind kind_ = Kind::freeze;
   Status status_ = Status::ok;
-  bool is_running_ = false;
+  SharedFlag is_running_;
 };
 
 namespace internal {
@@ -74,8 +74,8 @@ class Controls {
 
   /// Any context.
   void start(Control& control, Control::Kind kind, std::uint32_t queue_count, const Place& where) {
-    if (control.is_running_) control.violate("start of mq::Control", where);
-    control.is_running_ = true;
+    if (control.is_running()) control.violate("start of mq::Control", where);
+    control.is_running_.set(true);
     control.kind_ = kind;
     control.queue_count_ = queue_count;
     control.status_ = Status::ok;
@@ -142,7 +142,7 @@ class Controls {
       is_more = first_ != nullptr;
     }
     if (is_more) begin();
-    control.is_running_ = false;
+    control.is_running_.set(false);
     control.done_(control.argument_, control);
   }
 

@@ -32,7 +32,9 @@ struct Counters {
 
   /// Requests that hold a tag.
   [[nodiscard]] Word in_flight() const noexcept {
-    return static_cast<Word>(started_requests - ended_requests);
+    // Read a moment apart, the later one may be ahead.
+    const Word difference = static_cast<Word>(started_requests - ended_requests);
+    return difference > ~Word{0} / 2 ? 0 : difference;
   }
   [[nodiscard]] Word ended(Status status) const noexcept {
     return ended_by_status[static_cast<std::size_t>(status)];

@@ -128,8 +128,8 @@ class Disk {
   // --- the driver's own requests; on the context ------------------------------------------------
 
   /// A request without a bio (admin commands, aborts, keep-alive): op is driver_in or driver_out.
-  /// None if no tag is free, or the disk is gone; of the reserved tags there are reserved_depth.
-  /// The driver fills in driver_data and gives it to execute_private.
+  /// None if no tag is free, or the disk is frozen or gone; of the reserved tags there are
+  /// reserved_depth. The driver fills in driver_data and gives it to execute_private.
   [[nodiscard]] std::optional<Idle<R>> allocate_private(Context& context, Op op, bool reserved,
                                                         QueueType type = QueueType::normal,
                                                         Place where = Place::current()) {
@@ -146,16 +146,22 @@ class Disk {
     auto& queue = queue_of(context, "mq::Disk::execute_private", where);
     const Entry entry{queue, "mq::Disk::execute_private", where};
     internal::PayloadAccess<D>::set_private_end(idle.data(), end, argument);
-    internal::PayloadAccess<D>::timeout_ms(idle.data()) = timeout_ms;
+    constexpr std::uint32_t most_ms = std::uint32_t{1} << 30;
+    internal::PayloadAccess<D>::timeout_ms(idle.data()) =
+        timeout_ms < most_ms ? timeout_ms : most_ms;
     queue.execute_private(std::move(idle));
   }
 
   // --- operations on the whole disk; any context ------------------------------------------------
 
-  /// No further bio is issued, and done is called when all I/O that was has ended.
+  /// No further bio is issued, nor a further step or part of one that has begun, and no private
+  /// request is to be had; done is called when every request that was issued has ended. Where one
+  /// cannot be issued again (the disk is quiesced, its queue stopped, a kick missing), that is not
+  /// before it can, and what is started behind the freeze waits, too.
   void freeze(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::freeze, 0, where);
   }
+  /// As often as it was frozen. A thaw too many does nothing.
   void thaw(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::thaw, 0, where);
   }
@@ -258,6 +264,8 @@ class Disk {
   template <class>
   friend class internal::Issuer;
   template <class>
+  friend class internal::TimeoutScan;
+  template <class>
   friend class HwQueue;
 
   using Entry = typename internal::SubmitQueue<D>::Entry;
@@ -333,6 +341,7 @@ class Disk {
   }
   /// Everything is frozen.
   [[nodiscard]] Status change_queue_count(std::uint32_t count) {
+    if (!is_up_) return Status::offline;
     const Status status = hw_queues_.set_normal_count(count);
     for (auto& queue : submit_queues_) {
       queue->remap(hw_queues_.map_of(queue->context().index()));

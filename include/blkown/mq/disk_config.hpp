@@ -102,6 +102,10 @@ namespace internal {
   if (config.depth == 0) return wrong(DiskReason::too_small, "depth", 0, 1);
   if (config.reserved_depth >= config.depth)
     return wrong(DiskReason::too_large, "reserved_depth", config.reserved_depth, config.depth - 1);
+  constexpr std::uint32_t most_ms = std::uint32_t{1} << 30;
+  if (config.timeout_ms > most_ms)
+    return wrong(DiskReason::too_large, "timeout_ms", config.timeout_ms, most_ms);
+  if (config.busy_delay_ms == 0) return wrong(DiskReason::too_small, "busy_delay_ms", 0, 1);
   return check(config.limits, block_bytes);
 }
 

@@ -23,6 +23,8 @@ class SubmitQueue;
 template <class D>
 class Issuer;
 template <class D>
+class TimeoutScan;
+template <class D>
 class Controls;
 
 }  // namespace internal

@@ -43,6 +43,8 @@ class HwQueue {
 
   /// The right to the I/O that `value`, which arrived on this queue, names: TagSet::claim, with a
   /// refusal counted under its reason.
+  /// An interrupt or a signal that preempts a context's own thread gives what it claims to
+  /// complete(): ending it there would touch the lists that the thread is in the middle of.
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim(std::uint64_t value) noexcept {
     return counted(pool_.tags().claim(tag_queue_, value));
   }

@@ -64,7 +64,9 @@ class Issuer {
     commit(lane);
     if (is_issued) return;
     has_waiting_ = true;
-    if (bio.flags().nowait && !is_deferred) return break_off(bio, Status::again);
+    if (bio.flags().nowait && !is_deferred && !is_begun(bio)) {
+      return break_off(bio, Status::again);
+    }
     lane.waiting.push_back(bio);
     tell(disk_.trace_sink(), waiting_event(bio, context_.index(), lane.hw->index()));
   }
@@ -103,7 +105,7 @@ class Issuer {
     has_waiting_ = true;
     Lane<D>& lane = lanes_.of(ended.data());
     trace(TraceStep::requeued, ended.data(), ended.tag(), Status::ok);
-    if (lane.is_rejecting || disk_.config().auto_kick) {
+    if (std::exchange(Access::needs_no_kick(ended.data()), false) || disk_.config().auto_kick) {
       lane.requeued.push_back(std::move(ended));
     } else {
       lane.held.push_back(std::move(ended));
@@ -120,11 +122,14 @@ class Issuer {
 
   /// A request of the driver's own: with a tag, ready to be filled in.
   [[nodiscard]] std::optional<Idle<R>> allocate_private(QueueType type, Op op, bool reserved) {
+    // While the disk is frozen nothing new is let out, or the queues might change under it.
+    if (freezes_ != 0) return std::nullopt;
     Lane<D>& lane = lanes_.of(type);
     auto idle = reserved ? pool().tags().allocate_reserved(lane.hw->tag_queue())
                          : lane.allocate_now(pool());
     if (!idle.has_value()) return std::nullopt;
     adopt(lane, *idle, nullptr);
+    Access::set_private_end(idle->data(), nullptr, nullptr);
     Access::set_range(idle->data(), op, {}, 0, 0, {});
     trace(TraceStep::allocated, idle->data(), idle->tag(), Status::ok);
     return idle;
@@ -132,10 +137,8 @@ class Issuer {
   void execute(Idle<R>&& idle) noexcept {
     Lane<D>& lane = lanes_.of(idle.data());
     if (is_quiesced_ || lane.is_held_up()) {
-      lane.is_rejecting = true;  // it comes back to wait, and no kick is needed
-      std::move(idle).requeue();
-      lane.is_rejecting = false;
-      return;
+      Access::needs_no_kick(idle.data()) = true;
+      return std::move(idle).requeue();
     }
     send(lane, std::move(idle), true);
   }
@@ -149,7 +152,7 @@ class Issuer {
   // --- control ----------------------------------------------------------------------------------
 
   void freeze() noexcept { ++freezes_; }
-  void thaw() noexcept { --freezes_; }
+  void thaw() noexcept { freezes_ -= freezes_ != 0 ? 1 : 0; }
   void set_quiesced(bool quiesced) noexcept { is_quiesced_ = quiesced; }
 
   void map(const QueueMap<D>& queues) noexcept {
@@ -188,9 +191,7 @@ class Issuer {
       if (bio == nullptr) break;
       static_cast<void>(lane.waiting.pop_front());
       if (issue(lane, *bio, !lane.waiting.empty())) continue;
-      const bool is_begun = BioAccess::phase(*bio) == Phase::postflush ||
-                            BioAccess::parts(*bio) != 0 || BioAccess::done_bytes(*bio) != 0;
-      if (!bio->flags().nowait || is_begun) {
+      if (!bio->flags().nowait || is_begun(*bio)) {
         lane.waiting.push_front(*bio);
         break;
       }
@@ -233,6 +234,13 @@ class Issuer {
       send_or_collect(lane, *std::move(idle), is_last && !is_more_behind);
       if (is_last) return true;
     } while (true);
+  }
+
+  /// Whether a part of it has been issued: then it is not "again", however long the rest waits.
+  [[nodiscard]] static bool is_begun(Bio& bio) noexcept {
+    return BioAccess::phase(bio) == Phase::postflush || BioAccess::parts(bio) != 0 ||
+           BioAccess::done_bytes(bio) != 0 ||
+           (BioAccess::phase(bio) == Phase::data && bio.flags().preflush);
   }
 
   /// No further part of the bio is issued; it is over when those that were have ended.
@@ -314,9 +322,9 @@ class Issuer {
     const Tag tag = idle.tag();
     Access::deadline_ms(payload).set(0);
     trace(TraceStep::issued, payload, tag, Status::ok);
-    lane.is_uncommitted = !is_last;
     Dispatch<D> answer =
         disk_.driver().queue_rq(*lane.hw, disk_.queue_data(), std::move(idle), is_last);
+    lane.is_uncommitted = !is_last;  // not before: the driver may have sent something of its own
     if (answer.is_accepted()) [[likely]]
       return;
     trace(TraceStep::rejected, payload, tag, answer.status());
@@ -324,9 +332,8 @@ class Issuer {
     // to expect has not come.
     lane.is_uncommitted = true;
     lane.is_busy = lane.is_busy || is_busy(answer.status());
-    lane.is_rejecting = true;
+    Access::needs_no_kick(payload) = true;
     static_cast<void>(answer.settle());
-    lane.is_rejecting = false;
   }
 
   static constexpr unsigned most_batched = 32;

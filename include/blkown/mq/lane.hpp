@@ -33,7 +33,6 @@ struct Lane {
   unsigned batched = 0;
   bool is_uncommitted = false;  ///< The driver was told that more follows.
   bool is_busy = false;         ///< The driver said so; until an I/O ends, or a moment has passed.
-  bool is_rejecting = false;    ///< A request that the driver did not take is on its way back.
 
   [[nodiscard]] bool is_held_up() const noexcept { return is_busy || hw->is_stopped(); }
 
@@ -90,7 +89,7 @@ struct Lane {
 
   /// Nobody reaches what is in the stash of a context that does nothing.
   void go_idle(TagPool<D>& pool) {
-    if (!std::exchange(has_freed, false)) return;
+    if (!std::exchange(has_freed, false) && cache->size() == 0) return;
     cache->flush();
     pool.line(hw->tag_queue()).wake_first();
   }

@@ -10,9 +10,11 @@
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/runtime.hpp>
 #include <chrono>
+#include <condition_variable>
 #include <memory>
+#include <mutex>
 #include <optional>
-#include <thread>
+#include <utility>
 #include <vector>
 
 namespace blkown::inline BLKOWN_ABI::mq {
@@ -68,16 +70,23 @@ class LoopRuntime {
     return next;
   }
 
-  /// Runs until the event has happened, sleeping until timers are due. False if nothing is left
-  /// that could make it happen here.
+  /// Runs until the event has happened, sleeping while there is nothing to run; other threads wake
+  /// it by what they post. With a clock of the caller's own it does not sleep: false if nothing is
+  /// left to run.
   bool wait_for(Event& event) {
     while (true) {
       run();
       if (event.is_set()) return true;
-      const auto next = next_timer_ns();
-      if (!next.has_value() || hooks_.now_ns != nullptr) return false;
-      const std::uint64_t now = now_ns();
-      if (*next > now) std::this_thread::sleep_for(std::chrono::nanoseconds{*next - now});
+      if (hooks_.now_ns != nullptr) return false;
+      const auto next_ns = next_timer_ns();
+      std::unique_lock lock{mutex_};
+      const auto is_called = [&] { return std::exchange(is_woken_, false); };
+      if (next_ns.has_value()) {
+        const std::chrono::steady_clock::time_point due{std::chrono::nanoseconds{*next_ns}};
+        woken_.wait_until(lock, due, is_called);
+      } else {
+        woken_.wait(lock, is_called);
+      }
     }
   }
 
@@ -90,11 +99,19 @@ class LoopRuntime {
                                           .count());
   }
   static void wake_of(void* self, std::uint32_t) {
-    const LoopHooks& hooks = static_cast<LoopRuntime*>(self)->hooks_;
-    if (hooks.wake != nullptr) hooks.wake(hooks.argument);
+    auto& runtime = *static_cast<LoopRuntime*>(self);
+    {
+      const std::lock_guard lock{runtime.mutex_};
+      runtime.is_woken_ = true;
+    }
+    runtime.woken_.notify_one();
+    if (runtime.hooks_.wake != nullptr) runtime.hooks_.wake(runtime.hooks_.argument);
   }
 
   LoopHooks hooks_;
+  std::mutex mutex_;
+  std::condition_variable woken_;
+  bool is_woken_ = false;
   std::vector<std::unique_ptr<Context>> contexts_;
 };
 

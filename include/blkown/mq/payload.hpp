@@ -42,7 +42,7 @@ class Payload {
 
   /// Where a zone_append has gone: the driver says so before it ends the request, and the bio's
   /// submitter reads it from Bio::sector.
-  void set_written_sector(std::uint64_t sector) noexcept { sector_ = sector; }
+  void set_written_sector(std::uint64_t sector) noexcept { written_sector_ = sector; }
 
   /// The driver's own; built once, not reset between I/Os.
   typename D::RequestData driver_data{};
@@ -55,6 +55,8 @@ class Payload {
   HwQueue<D>* hw_queue_ = nullptr;
   std::uint64_t sector_ = 0;
   std::uint64_t length_bytes_ = 0;
+  // Not in sector_'s place, which whoever holds a pin may be reading for a table.
+  std::uint64_t written_sector_ = 0;
   RequestSegments segments_;
   PrivateEnd private_end_ = nullptr;
   void* private_argument_ = nullptr;
@@ -64,6 +66,7 @@ class Payload {
   SharedMoment deadline_ms_;
   Op op_ = Op::read;
   IoFlags flags_;
+  bool needs_no_kick_ = false;  // requeued because it was not taken, not because it shall wait
 };
 
 /// A request of the block layer for the driver D.
@@ -80,6 +83,8 @@ struct PayloadAccess {
   static SubmitQueue<D>*& submitter(P& payload) noexcept { return payload.submitter_; }
   static HwQueue<D>*& hw_queue(P& payload) noexcept { return payload.hw_queue_; }
   static std::uint32_t& timeout_ms(P& payload) noexcept { return payload.timeout_ms_; }
+  static bool& needs_no_kick(P& payload) noexcept { return payload.needs_no_kick_; }
+  static std::uint64_t written_sector(P& payload) noexcept { return payload.written_sector_; }
   static auto& deadline_ms(P& payload) noexcept { return payload.deadline_ms_; }
   /// Fills in a table's row. Precondition: the request is pinned.
   template <class R, class Row>
@@ -111,6 +116,7 @@ struct PayloadAccess {
     payload.op_ = op;
     payload.flags_ = flags;
     payload.sector_ = sector;
+    payload.written_sector_ = sector;
     payload.length_bytes_ = length_bytes;
     payload.segments_ = segments;
   }

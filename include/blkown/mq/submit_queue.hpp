@@ -18,6 +18,7 @@
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/request_stack.hpp>
 #include <blkown/mq/shared.hpp>
+#include <blkown/mq/timeout_scan.hpp>
 #include <blkown/mq/timer.hpp>
 #include <optional>
 #include <utility>
@@ -42,9 +43,9 @@ class SubmitQueue {
         work_{*this, [](Work& work) { owner_of(work).run(); }},
         control_work_{*this, [](Work& work) { owner_of(work).take_part(); }},
         idle_hook_{*this},
-        scan_alarm_{[](void* self) { static_cast<SubmitQueue*>(self)->scan(); }, this},
         retry_alarm_{[](void* self) { static_cast<SubmitQueue*>(self)->retry(); }, this},
-        issuer_{disk, *this, context, work_, counters_, ended_bios_} {}
+        issuer_{disk, *this, context, work_, counters_, ended_bios_},
+        timeouts_{disk, *this, issuer_, counters_} {}
   SubmitQueue(const SubmitQueue&) = delete;
   SubmitQueue& operator=(const SubmitQueue&) = delete;
 
@@ -113,7 +114,10 @@ class SubmitQueue {
     begin_use();
     return issuer_.allocate_private(type, op, reserved);
   }
-  void execute_private(Idle<R>&& idle) noexcept { issuer_.execute(std::move(idle)); }
+  void execute_private(Idle<R>&& idle) noexcept {
+    timeouts_.allow(Access::timeout_ms(idle.data()));
+    issuer_.execute(std::move(idle));
+  }
 
   [[nodiscard]] unsigned poll() noexcept {
     if constexpr (names_poll<D>) {
@@ -126,6 +130,7 @@ class SubmitQueue {
   /// Takes up its place among the disk's contexts. Before any I/O; nothing else runs yet.
   void attach(const QueueMap<D>& queues) {
     issuer_.map(queues);
+    timeouts_.allow(disk_.config().timeout_ms);
     is_gone_ = false;
   }
 
@@ -243,7 +248,8 @@ class SubmitQueue {
     issuer_.trace(TraceStep::ended, payload, ended.tag(), status);
     Bio* const bio = Access::bio(payload);
     if (bio == nullptr) Access::end_private(payload, status);
-    if (payload.op() == Op::zone_append) BioAccess::set_sector(*bio, payload.sector());
+    if (payload.op() == Op::zone_append)
+      BioAccess::set_sector(*bio, Access::written_sector(payload));
     issuer_.free(std::move(ended));
     if (bio != nullptr) issuer_.end_part(*bio, status);
   }
@@ -260,12 +266,7 @@ class SubmitQueue {
   /// Sees to it that what is out is looked after, and a busy driver asked again.
   void watch() noexcept {
     if (issuer_.out() == 0) return;
-    if constexpr (names_timeout<D>) {
-      if (!is_watching_ && disk_.config().timeout_ms != 0) {
-        is_watching_ = true;
-        scan_alarm_.arm(context_, scan_period_ns());
-      }
-    }
+    timeouts_.watch();
     if (!is_retrying_ && issuer_.lanes().is_any_busy()) {
       is_retrying_ = true;
       retry_alarm_.arm(context_, std::uint64_t{disk_.config().busy_delay_ms} * ns_per_ms);
@@ -277,42 +278,6 @@ class SubmitQueue {
     const Entry entry{*this, "mq::SubmitQueue::retry", Place{}};
     issuer_.lanes().try_again();
     is_to_resume_ = true;
-  }
-
-  /// Asks the driver about what has been in flight for too long. It runs on the context that
-  /// issued, so never in the middle of a queue_rq. A request's time counts from the first scan that
-  /// sees it in flight: no clock is read when it is issued, and it is never late before its time;
-  /// it may be up to a quarter of the timeout late.
-  void scan() noexcept {
-    is_watching_ = false;
-    if constexpr (names_timeout<D>) {
-      const Entry entry{*this, "mq::SubmitQueue::scan", Place{}};
-      const auto now_ms = static_cast<std::uint32_t>(context_.now_ns() / ns_per_ms);
-      issuer_.lanes().for_each([&](Lane<D>& lane) {
-        disk_.pool().tags().for_each_in_flight(lane.hw->tag_queue(),
-                                               [&](const ARef<R>& pin, const Cookie& cookie) {
-                                                 look_at(*lane.hw, pin, cookie, now_ms);
-                                               });
-      });
-    }
-  }
-
-  void look_at(HwQueue<D>& hw, const ARef<R>& pin, const Cookie& cookie, std::uint32_t now_ms) {
-    Payload<D>& payload = RequestTraits<R>::data(*blkown::detail::HandleAccess::look(pin));
-    if (Access::submitter(payload) != this || &payload.hw_queue() != &hw) return;
-    SharedMoment& deadline = Access::deadline_ms(payload);
-    const std::uint32_t own_ms = Access::timeout_ms(payload);
-    const std::uint32_t timeout_ms = own_ms != 0 ? own_ms : disk_.config().timeout_ms;
-    const std::uint32_t due_ms = deadline.read_ms();
-    if (due_ms == 0 || static_cast<std::int32_t>(now_ms - due_ms) < 0) {
-      if (due_ms == 0) deadline.set(never_zero(now_ms + timeout_ms));
-      return;
-    }
-    counters_.timed_out_requests.add();
-    issuer_.trace(TraceStep::timed_out, payload, pin.tag(), Status::timed_out);
-    constexpr std::uint32_t far_ms = std::uint32_t{1} << 30;  // twelve days
-    const TimeoutAction action = disk_.driver().timeout(hw, pin, cookie);
-    deadline.set(never_zero(now_ms + (action == TimeoutAction::rearm ? timeout_ms : far_ms)));
   }
 
   /// This context's part in an operation on the disk.
@@ -346,10 +311,10 @@ class SubmitQueue {
   void acknowledge() noexcept {
     if (!is_to_acknowledge_) [[likely]]
       return;
-    if (is_to_drain_ && (issuer_.out() != 0 || !ended_bios_.empty())) return;
+    if (is_to_drain_ && (issuer_.out() != 0 || !ended_bios_.empty() || is_to_resume_)) return;
     if (is_gone_) {
       issuer_.lanes().detach(disk_.pool());
-      scan_alarm_.cancel();
+      timeouts_.stop();
       retry_alarm_.cancel();
       if (std::exchange(is_hooked_, false)) context_.remove_idle_hook(idle_hook_);
       // Where it is queued still, it will be back here.
@@ -359,13 +324,6 @@ class SubmitQueue {
     disk_.controls().arrive();
   }
 
-  [[nodiscard]] std::uint64_t scan_period_ns() const noexcept {
-    const std::uint64_t quarter_ns = std::uint64_t{disk_.config().timeout_ms} * ns_per_ms / 4;
-    return quarter_ns < ns_per_ms ? ns_per_ms : quarter_ns;
-  }
-  [[nodiscard]] static std::uint32_t never_zero(std::uint32_t moment_ms) noexcept {
-    return moment_ms == 0 ? 1 : moment_ms;
-  }
   static constexpr std::uint64_t ns_per_ms = 1'000'000;
 
   Disk<D>& disk_;
@@ -373,16 +331,15 @@ class SubmitQueue {
   Task work_;
   Task control_work_;
   Hook idle_hook_;
-  Alarm scan_alarm_;
   Alarm retry_alarm_;
   EndedList<R> ended_;
   BioList ended_bios_;
   Issuer<D> issuer_;
+  TimeoutScan<D> timeouts_;
   QueueMap<D> next_map_{};
   unsigned plugs_ = 0;
   bool is_entered_ = false;
   bool is_to_resume_ = false;
-  bool is_watching_ = false;
   bool is_retrying_ = false;
   bool is_to_remap_ = false;
   bool is_to_acknowledge_ = false;

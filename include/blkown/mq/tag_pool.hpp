@@ -44,16 +44,16 @@ struct TagWaiter {
 template <class R>
 class TagLine {
  public:
-  /// At the end of the line, or at its head for one that had its turn in vain. True if it is first.
+  /// At the end of the line, or at its head for one that had its turn in vain. True if it may try
+  /// once more: it has just joined, it is the first, and no tag is on its way to another.
   [[nodiscard]] bool join(TagSet<R>& tags, std::uint32_t queue, TagWaiter& waiter, bool first) {
     const std::lock_guard lock{mutex_};
-    waiter.has_turn = false;
-    if (waiter.is_in_line) return first_ == &waiter;
+    if (waiter.is_in_line) return false;
     waiter.is_in_line = true;
+    // From here on every TagCache of the queue gives back what it holds.
+    if (!generous_.has_value()) generous_.emplace(tags.wait_for_tag(queue));
+    is_occupied_.set(true);
     if (first_ == nullptr) {
-      // From here on every TagCache of the queue gives back what it holds.
-      generous_.emplace(tags.wait_for_tag(queue));
-      is_occupied_.set(true);
       first_ = last_ = &waiter;
       waiter.next = nullptr;
     } else if (first) {
@@ -62,13 +62,13 @@ class TagLine {
       waiter.next = nullptr;
       last_ = last_->next = &waiter;
     }
-    return first_ == &waiter;
+    return first_ == &waiter && open_turns_ == 0;
   }
 
   /// True if its turn had come, and is now the next one's.
   [[nodiscard]] bool leave(TagWaiter& waiter) {
     const std::lock_guard lock{mutex_};
-    if (!std::exchange(waiter.is_in_line, false)) return std::exchange(waiter.has_turn, false);
+    if (!std::exchange(waiter.is_in_line, false)) return end_turn(waiter);
     TagWaiter* before = nullptr;
     TagWaiter** link = &first_;
     while (*link != &waiter) {
@@ -77,7 +77,7 @@ class TagLine {
     }
     *link = waiter.next;
     if (last_ == &waiter) last_ = before;
-    if (first_ == nullptr) close();
+    close_if_empty();
     return false;
   }
 
@@ -87,9 +87,11 @@ class TagLine {
     if (first_ == nullptr) return;
     TagWaiter& woken = *first_;
     first_ = woken.next;
+    if (first_ == nullptr) last_ = nullptr;
     woken.is_in_line = false;
+    // The line stays occupied until the turn is used: nobody takes the tag in between.
     woken.has_turn = true;
-    if (first_ == nullptr) close();
+    ++open_turns_;
     // Under the mutex: a context that leaves, to go away, has not got this far behind its back.
     woken.context.post(woken.work);
   }
@@ -97,14 +99,21 @@ class TagLine {
   /// Whether this one was woken since it last asked.
   [[nodiscard]] bool take_turn(TagWaiter& waiter) {
     const std::lock_guard lock{mutex_};
-    return std::exchange(waiter.has_turn, false);
+    return end_turn(waiter);
   }
 
   /// A glance, without the mutex.
   [[nodiscard]] bool is_occupied() const noexcept { return is_occupied_.is_set(); }
 
  private:
-  void close() {
+  [[nodiscard]] bool end_turn(TagWaiter& waiter) {
+    if (!std::exchange(waiter.has_turn, false)) return false;
+    --open_turns_;
+    close_if_empty();
+    return true;
+  }
+  void close_if_empty() {
+    if (first_ != nullptr || open_turns_ != 0) return;
     last_ = nullptr;
     is_occupied_.set(false);
     generous_.reset();
@@ -115,6 +124,7 @@ class TagLine {
   std::mutex mutex_;
   TagWaiter* first_ = nullptr;
   TagWaiter* last_ = nullptr;
+  std::uint32_t open_turns_ = 0;  // given, and not used yet
   std::optional<typename TagSet<R>::TagWait> generous_;
 };
 

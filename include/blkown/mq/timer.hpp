@@ -35,9 +35,13 @@ class TimerNode : private internal::TimerLink {
     bool is_first = false;
     {
       const std::lock_guard lock{context.timer_mutex_};
-      if (is_queued()) return false;
-      // Relaxed: read with the mutex of the context that it names.
-      context_.store(&context, std::memory_order_relaxed);
+      // null -> context: armed, by one of those who try. Relaxed: what it guards is read and
+      // written with the mutex of the context that it names.
+      Context* unarmed = nullptr;
+      if (!context_.compare_exchange_strong(unarmed, &context, std::memory_order_relaxed,
+                                            std::memory_order_relaxed)) {
+        return false;
+      }
       store();
       context.timers_.add(*this, due_ns);
       context.has_timers_.set(true);
@@ -52,19 +56,29 @@ class TimerNode : private internal::TimerLink {
   /// `take` is called with the timers locked, if it was armed. False if not, or if it has fired.
   template <class Take>
   bool cancel_node(Take take) noexcept {
-    // No transition. Relaxed: whether it is armed there is decided with the mutex.
-    Context* const context = context_.load(std::memory_order_relaxed);
-    if (context == nullptr) return false;
-    const std::lock_guard lock{context->timer_mutex_};
-    if (!is_queued()) return false;
-    context->timers_.remove(*this);
-    context->has_timers_.set(context->timers_.first() != nullptr);
-    take();
-    return true;
+    // No transition. Relaxed: decided with the mutex.
+    while (Context* const context = context_.load(std::memory_order_relaxed)) {
+      const std::lock_guard lock{context->timer_mutex_};
+      // It may have fired, and be armed on another context by now. Relaxed: changed with the mutex
+      // of the context that it names, and of this one that is held here.
+      if (context_.load(std::memory_order_relaxed) != context) continue;
+      context->timers_.remove(*this);
+      context->has_timers_.set(context->timers_.first() != nullptr);
+      disarm();
+      take();
+      return true;
+    }
+    return false;
   }
 
  private:
   friend class Context;
+
+  /// With the mutex of the context that it was armed on.
+  void disarm() noexcept {
+    // context -> null. Relaxed: as above.
+    context_.store(nullptr, std::memory_order_relaxed);
+  }
 
   Fire fire_;
   Atomic<Context*> context_{nullptr};
@@ -169,6 +183,7 @@ inline bool Context::fire_due_timer() noexcept {
   timers_.remove(*link);
   has_timers_.set(timers_.first() != nullptr);
   auto& node = static_cast<TimerNode&>(*link);
+  node.disarm();
   node.fire_(node, lock);
   return true;
 }

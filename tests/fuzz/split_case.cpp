@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: whatever limits a device has and however a bio's memory lies, the bio is cut as described.
+//
+// Method: the input gives a block size and limits, sound ones most of the time, then an operation
+// and its memory or its length. What is sound is taken apart, request by request. The memory is
+// never touched: only its addresses matter.
+//
+// Invariants: limits are refused exactly where a plain check refuses them; a bio has the memory and
+// the length it was made from; each part is as long, and consists of the same pieces, as that of a
+// reference that goes through the memory byte by byte; where the reference finds no part, there is
+// none.
+
+#include <algorithm>
+#include <array>
+#include <blkown/mq/bio.hpp>
+#include <blkown/mq/limits.hpp>
+#include <blkown/mq/split.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fuzz_case.hpp"
+
+namespace fuzz {
+namespace {
+
+namespace mq = blkown::mq;
+using blkown::Segment;
+
+constexpr std::uint32_t most_segments = 8;
+
+/// The longest request of an operation, in sectors.
+[[nodiscard]] std::uint64_t most_sectors_of(mq::Op op, const mq::Limits& limits) {
+  if (op == mq::Op::discard) return limits.max_discard_sectors;
+  if (op == mq::Op::write_zeroes) return limits.max_write_zeroes_sectors;
+  if (op == mq::Op::zone_append) return limits.max_zone_append_sectors;
+  return limits.max_sectors;
+}
+
+[[nodiscard]] bool is_sound(const mq::Limits& limits, std::uint32_t block_bytes) {
+  const std::uint64_t block_sectors = block_bytes / 512;
+  const std::uint64_t mask = limits.virt_boundary_mask;
+  for (const std::uint64_t most : {limits.max_discard_sectors, limits.max_write_zeroes_sectors,
+                                   limits.max_zone_append_sectors}) {
+    if (most > 0 && most < block_sectors) return false;
+  }
+  std::uint64_t boundary_bytes = 1;
+  while (boundary_bytes != 0 && boundary_bytes - 1 != mask) boundary_bytes *= 2;
+  if (boundary_bytes == 0) return false;
+  return limits.max_sectors >= block_sectors && limits.max_segments >= 1 &&
+         limits.max_segment_bytes >= boundary_bytes &&
+         limits.max_segment_bytes % boundary_bytes == 0 &&
+         limits.max_zone_append_sectors <= limits.max_sectors;
+}
+
+/// The memory of a bio as a row of bytes.
+class Row {
+ public:
+  explicit Row(const std::vector<Segment>& memory) {
+    for (const Segment& segment : memory) {
+      const auto begin = reinterpret_cast<std::uintptr_t>(segment.data);
+      for (std::size_t i = 0; i != segment.length_bytes; ++i) bytes_.push_back({begin + i, i == 0});
+    }
+  }
+
+  [[nodiscard]] std::size_t size() const { return bytes_.size(); }
+
+  /// The pieces that one request may have from `from` on, `most` bytes of them at most.
+  [[nodiscard]] std::vector<Segment> pieces(std::size_t from, std::uint64_t most,
+                                            const mq::Limits& limits) const {
+    const std::uint64_t mask = limits.virt_boundary_mask;
+    std::vector<Segment> pieces;
+    for (std::size_t i = from; i != size() && i - from < most; ++i) {
+      const auto [address, begins] = bytes_[i];
+      bool is_new = i == from || begins;
+      if (is_new && i != from && ((address | (bytes_[i - 1].address + 1)) & mask) != 0) break;
+      if (!is_new) {
+        const auto piece = reinterpret_cast<std::uintptr_t>(pieces.back().data);
+        is_new = address - (piece & ~mask) == limits.max_segment_bytes;
+      }
+      if (is_new) {
+        if (pieces.size() == limits.max_segments) break;
+        pieces.push_back({reinterpret_cast<std::byte*>(address), 0});
+      }
+      ++pieces.back().length_bytes;
+    }
+    return pieces;
+  }
+
+ private:
+  struct Byte {
+    std::uintptr_t address = 0;
+    bool begins = false;  // a segment
+  };
+  std::vector<Byte> bytes_;
+};
+
+[[nodiscard]] std::uint64_t total_bytes(const std::vector<Segment>& segments) {
+  std::uint64_t total = 0;
+  for (const Segment& segment : segments) total += segment.length_bytes;
+  return total;
+}
+
+class SplitCase {
+ public:
+  explicit SplitCase(Bytes bytes) : input_{bytes} {}
+
+  [[nodiscard]] std::string run() {
+    block_bytes_ = std::uint32_t{512} << input_.below(4);
+    read_limits();
+    const auto error = mq::check(limits_, block_bytes_);
+    verdict_.expect(error.has_value() != is_sound(limits_, block_bytes_),
+                    "whether the limits are sound");
+    if (error.has_value()) return verdict_.first();
+    do {
+      constexpr std::array ops{mq::Op::read, mq::Op::write, mq::Op::zone_append, mq::Op::discard,
+                               mq::Op::write_zeroes};
+      const mq::Op op = ops[input_.below(ops.size())];
+      if (has_data(op)) {
+        take_apart_memory(op);
+      } else {
+        take_apart_range(op);
+      }
+    } while (!input_.exhausted() && verdict_.clean());
+    return verdict_.first();
+  }
+
+ private:
+  /// Small most of the time: only then is there much to cut.
+  [[nodiscard]] std::uint64_t read_limit(std::uint32_t small, unsigned bytes) {
+    return input_.below(8) == 0 ? input_.bits(bytes) : input_.below(small);
+  }
+
+  void read_limits() {
+    limits_.max_sectors = static_cast<std::uint32_t>(read_limit(40, 4));
+    limits_.max_segments = static_cast<std::uint32_t>(read_limit(10, 4));
+    if (input_.flag()) {
+      limits_.virt_boundary_mask = (std::uint64_t{1} << input_.below(13)) - 1;
+      limits_.max_segment_bytes =
+          static_cast<std::uint32_t>((limits_.virt_boundary_mask + 1) * (1 + input_.below(6)));
+    } else {
+      limits_.virt_boundary_mask = input_.below(4) == 0 ? input_.bits(8) : 0;
+      limits_.max_segment_bytes = static_cast<std::uint32_t>(input_.bits(input_.flag() ? 2 : 4));
+    }
+    limits_.max_discard_sectors = read_limit(40, 8);
+    limits_.max_write_zeroes_sectors = read_limit(40, 8);
+    limits_.max_zone_append_sectors = read_limit(24, 4);
+  }
+
+  /// Segments one after the other, with and without holes between them; whole blocks in all.
+  [[nodiscard]] std::vector<Segment> read_memory() {
+    std::vector<Segment> memory;
+    std::uintptr_t address = 0x10'0000;
+    const auto add = [&](std::size_t length_bytes) {
+      memory.push_back({reinterpret_cast<std::byte*>(address), length_bytes});
+      address += length_bytes;
+    };
+    const std::uint32_t count = 1 + input_.below(most_segments);
+    for (std::uint32_t i = 0; i != count; ++i) {
+      switch (input_.below(4)) {
+        case 0: break;
+        case 1: address += input_.byte(); break;
+        case 2: address = (address + 4095) & ~std::uintptr_t{4095}; break;
+        default: address += 512 * std::uintptr_t{input_.byte()}; break;
+      }
+      const bool is_odd = input_.below(4) == 0;
+      add(is_odd ? static_cast<std::size_t>(input_.bits(2) % 4096)
+                 : std::size_t{512} * input_.below(9));
+    }
+    const std::uint64_t beyond_bytes = total_bytes(memory) % block_bytes_;
+    if (beyond_bytes != 0) add(static_cast<std::size_t>(block_bytes_ - beyond_bytes));
+    return memory;
+  }
+
+  void take_apart_memory(mq::Op op) {
+    const std::vector<Segment> memory = read_memory();
+    const std::uint64_t sector = input_.bits(2);
+    if (op == mq::Op::zone_append) {
+      take_apart(mq::Bio::zone_append(sector, memory, nullptr, this), op, sector, memory);
+    } else if (memory.size() == 1) {
+      // A single segment is remembered by the bio.
+      take_apart(op == mq::Op::read ? mq::Bio::read(sector, Segment{memory[0]}, nullptr, this)
+                                    : mq::Bio::write(sector, Segment{memory[0]}, nullptr, this),
+                 op, sector, memory);
+    } else {
+      take_apart(op == mq::Op::read ? mq::Bio::read(sector, memory, nullptr, this)
+                                    : mq::Bio::write(sector, memory, nullptr, this),
+                 op, sector, memory);
+    }
+  }
+
+  void take_apart(const mq::Bio& bio, mq::Op op, std::uint64_t sector,
+                  const std::vector<Segment>& memory) {
+    const Row row{memory};
+    verdict_.expect(bio.op() == op && bio.sector() == sector && bio.argument() == this,
+                    "what a bio was made from");
+    verdict_.expect(bio.length_bytes() == row.size(), "a bio's length");
+    verdict_.expect(std::ranges::equal(bio.segments(), memory), "a bio's memory");
+    const std::uint64_t most_bytes = most_sectors_of(op, limits_) * 512;
+    mq::SegmentCursor cursor;
+    std::size_t done_bytes = 0;
+    while (done_bytes != row.size() && verdict_.clean()) {
+      const std::size_t left_bytes = row.size() - done_bytes;
+      const mq::Part part = mq::next_part(
+          {.op = op, .segments = bio.segments(), .begin = cursor, .length_bytes = left_bytes},
+          limits_, block_bytes_);
+      std::uint64_t longest_bytes = total_bytes(row.pieces(done_bytes, most_bytes, limits_));
+      longest_bytes -= longest_bytes % block_bytes_;
+      if (op == mq::Op::zone_append && longest_bytes != left_bytes) longest_bytes = 0;
+      verdict_.expect(part.length_bytes == longest_bytes, "a part's length");
+      if (part.length_bytes == 0 || !verdict_.clean()) return;
+      expect_pieces({bio.segments(), cursor, part.length_bytes, limits_.max_segment_bytes,
+                     limits_.virt_boundary_mask},
+                    row.pieces(done_bytes, part.length_bytes, limits_));
+      cursor = part.end;
+      done_bytes += static_cast<std::size_t>(part.length_bytes);
+      verdict_.expect(position_of(cursor, memory) == done_bytes, "where the part after it begins");
+    }
+  }
+
+  void expect_pieces(const mq::RequestSegments& segments, const std::vector<Segment>& pieces) {
+    verdict_.expect(std::equal(segments.begin(), segments.end(), pieces.begin(), pieces.end()),
+                    "a part's pieces");
+    verdict_.expect(segments.count() == pieces.size(), "how many pieces");
+    verdict_.expect(!segments.empty() && segments.length_bytes() == total_bytes(pieces),
+                    "the length of the pieces");
+  }
+
+  /// How many bytes lie before it; more than there are, if it is no position.
+  [[nodiscard]] static std::uint64_t position_of(mq::SegmentCursor cursor,
+                                                 const std::vector<Segment>& memory) {
+    const std::uint64_t nowhere = total_bytes(memory) + 1;
+    if (cursor.index > memory.size()) return nowhere;
+    const auto here = memory.begin() + static_cast<std::ptrdiff_t>(cursor.index);
+    const std::uint64_t here_bytes = here == memory.end() ? 0 : here->length_bytes;
+    if (cursor.offset_bytes > here_bytes) return nowhere;
+    return total_bytes({memory.begin(), here}) + cursor.offset_bytes;
+  }
+
+  /// A length without memory: as long as a sector number goes.
+  void take_apart_range(mq::Op op) {
+    const std::uint64_t blocks = read_limit(200, 5);
+    const mq::Bio bio = op == mq::Op::discard
+                            ? mq::Bio::discard(0, blocks * block_bytes_, nullptr, this)
+                            : mq::Bio::write_zeroes(0, blocks * block_bytes_, nullptr, this);
+    verdict_.expect(bio.op() == op && bio.length_bytes() == blocks * block_bytes_,
+                    "a bio without memory");
+    const std::uint64_t most_blocks = most_sectors_of(op, limits_) / (block_bytes_ / 512);
+    std::uint64_t left_blocks = blocks;
+    // All of them, where they are not too many.
+    for (int parts = 0; parts != 300 && left_blocks != 0 && verdict_.clean(); ++parts) {
+      const mq::Part part = mq::next_part(
+          {.op = op, .segments = {}, .begin = {}, .length_bytes = left_blocks * block_bytes_},
+          limits_, block_bytes_);
+      const std::uint64_t longest_blocks = std::min(left_blocks, most_blocks);
+      verdict_.expect(part.length_bytes == longest_blocks * block_bytes_, "a range's part");
+      if (part.length_bytes == 0) return;
+      left_blocks -= longest_blocks;
+    }
+  }
+
+  Input input_;
+  Verdict verdict_;
+  mq::Limits limits_;
+  std::uint32_t block_bytes_ = 512;
+};
+
+}  // namespace
+
+std::string run_case(Bytes bytes) { return SplitCase{bytes}.run(); }
+
+}  // namespace fuzz
