@@ -138,6 +138,18 @@ class alignas(cache_line_bytes) TagBitmap {
     return count;
   }
 
+  /// How many tags take_run could find, likewise.
+  [[nodiscard]] std::uint32_t free_count() const noexcept {
+    std::uint32_t count = 0;
+    for (std::uint32_t i = 0; i < line_count_; ++i) {
+      // No transition. Relaxed: as in is_taken.
+      const Word taken = lines_[i].taken.load(std::memory_order_relaxed);
+      count +=
+          static_cast<std::uint32_t>(std::popcount(static_cast<Word>(~taken & usable_mask(i))));
+    }
+    return count;
+  }
+
   /// Someone begins to wait for a tag of this queue: until the matching end_wait, every TagCache
   /// gives back what it holds at its next operation. Whoever waits tries again after this call.
   void begin_wait() noexcept {

@@ -172,6 +172,14 @@ class [[nodiscard]] TagSet {
     return core_->bitmaps[queue].taken_count();
   }
 
+  /// How many of them an allocate would find in the bitmap: free, neither stashed nor reserved.
+  /// Violation: no such queue.
+  [[nodiscard]] std::uint32_t free_count(std::uint32_t queue,
+                                         Place where = Place::current()) const noexcept {
+    core_->check_queue(queue, "TagSet::free_count", where);
+    return core_->bitmaps[queue].free_count();
+  }
+
   /// What a request's word says at this moment, for tables; none if its tag is free. It orders
   /// nothing, and may be over before it is read.
   /// Precondition: queue < queue_count(), tag < depth().

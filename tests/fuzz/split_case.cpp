@@ -30,6 +30,7 @@ namespace mq = blkown::mq;
 using blkown::Segment;
 
 constexpr std::uint32_t most_segments = 8;
+constexpr int most_bios = 3;
 
 /// The longest request of an operation, in sectors.
 [[nodiscard]] std::uint64_t most_sectors_of(mq::Op op, const mq::Limits& limits) {
@@ -55,10 +56,17 @@ constexpr std::uint32_t most_segments = 8;
          limits.max_zone_append_sectors <= limits.max_sectors;
 }
 
+[[nodiscard]] std::size_t total_bytes(const std::vector<Segment>& segments) {
+  std::size_t total = 0;
+  for (const Segment& segment : segments) total += segment.length_bytes;
+  return total;
+}
+
 /// The memory of a bio as a row of bytes.
 class Row {
  public:
   explicit Row(const std::vector<Segment>& memory) {
+    bytes_.reserve(total_bytes(memory));
     for (const Segment& segment : memory) {
       const auto begin = reinterpret_cast<std::uintptr_t>(segment.data);
       for (std::size_t i = 0; i != segment.length_bytes; ++i) bytes_.push_back({begin + i, i == 0});
@@ -97,12 +105,6 @@ class Row {
   std::vector<Byte> bytes_;
 };
 
-[[nodiscard]] std::uint64_t total_bytes(const std::vector<Segment>& segments) {
-  std::uint64_t total = 0;
-  for (const Segment& segment : segments) total += segment.length_bytes;
-  return total;
-}
-
 class SplitCase {
  public:
   explicit SplitCase(Bytes bytes) : input_{bytes} {}
@@ -114,23 +116,28 @@ class SplitCase {
     verdict_.expect(error.has_value() != is_sound(limits_, block_bytes_),
                     "whether the limits are sound");
     if (error.has_value()) return verdict_.first();
+    constexpr std::array ops{mq::Op::read, mq::Op::write, mq::Op::zone_append, mq::Op::discard,
+                             mq::Op::write_zeroes};
+    int bios = 0;
     do {
-      constexpr std::array ops{mq::Op::read, mq::Op::write, mq::Op::zone_append, mq::Op::discard,
-                               mq::Op::write_zeroes};
       const mq::Op op = ops[input_.below(ops.size())];
       if (has_data(op)) {
         take_apart_memory(op);
       } else {
         take_apart_range(op);
       }
-    } while (!input_.exhausted() && verdict_.clean());
+    } while (++bios != most_bios && !input_.exhausted() && verdict_.clean());
     return verdict_.first();
   }
 
  private:
-  /// Small most of the time: only then is there much to cut.
+  /// Small most of the time, only then is there much to cut; or close to where it overflows.
   [[nodiscard]] std::uint64_t read_limit(std::uint32_t small, unsigned bytes) {
-    return input_.below(8) == 0 ? input_.bits(bytes) : input_.below(small);
+    switch (input_.below(8)) {
+      case 0: return input_.bits(bytes);
+      case 1: return std::uint64_t{1} << input_.below(8 * bytes);
+      default: return input_.below(small);
+    }
   }
 
   void read_limits() {
@@ -141,7 +148,7 @@ class SplitCase {
       limits_.max_segment_bytes =
           static_cast<std::uint32_t>((limits_.virt_boundary_mask + 1) * (1 + input_.below(6)));
     } else {
-      limits_.virt_boundary_mask = input_.below(4) == 0 ? input_.bits(8) : 0;
+      limits_.virt_boundary_mask = input_.below(4) == 0 ? read_limit(40, 8) : 0;
       limits_.max_segment_bytes = static_cast<std::uint32_t>(input_.bits(input_.flag() ? 2 : 4));
     }
     limits_.max_discard_sectors = read_limit(40, 8);

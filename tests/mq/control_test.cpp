@@ -173,6 +173,32 @@ TEST(Control, ARemovalEndsEveryBioOnce) {
   bench.disk.reset();
 }
 
+// Goal: the same in every mode, and on a queue that is stopped.
+TEST(Control, ARemovalEndsWhatWaitsInEveryMode) {
+  for (const auto completion : {mq::CompletionMode::inline_, mq::CompletionMode::softirq}) {
+    for (const bool blocking : {false, true}) {
+      Bench bench{{.capacity_sectors = 1024, .completion = completion, .blocking = blocking}};
+      bench.disk->hw_queue(0).stop();
+      Read waits;
+      bench.disk->submit(bench.context(), waits.bio);
+      Operation removal;
+      bench.disk->remove(removal.control);
+      bench.runtime.run();
+      EXPECT_TRUE(removal.is_done);
+      EXPECT_EQ(waits.ends.statuses, std::vector{Status::offline});
+      bench.disk.reset();
+    }
+  }
+}
+
+TEST(Control, AThawTooManyDoesNothing) {
+  Bench bench;
+  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+  Read read;
+  bench.disk->submit(bench.context(), read.bio);
+  EXPECT_EQ(read.ends.count, 1);
+}
+
 // Goal: what comes back to be issued again when the disk is on its way out ends instead: requeued,
 // held back for a kick that nobody gives, or on a queue that is stopped.
 TEST(Control, WhatIsRequeuedDuringARemovalEnds) {

@@ -112,6 +112,33 @@ TEST(Dispatch, WithoutAutoKickItWaitsForTheKick) {
   EXPECT_EQ(reads.ends.count, 2);
 }
 
+// Goal: what the driver did not take is not held back for a kick that nobody owes it.
+TEST(Dispatch, ARejectedRequestNeedsNoKick) {
+  Bench bench{{.capacity_sectors = 1024, .auto_kick = false}};
+  bench.driver.next = {Mode::busy};
+  Reads reads{1};
+  reads.submit(bench);
+  bench.clock.pass_ms(5);
+  bench.runtime.run();
+  EXPECT_EQ(reads.ends.statuses, std::vector{Status::ok});
+}
+
+// Goal: once a part of it is out, "again" would be wrong, whether it waits now or later.
+TEST(Dispatch, ANowaitBioThatHasBegunWaitsForItsRest) {
+  Bench bench{{.capacity_sectors = 1024, .limits = {.max_sectors = 1}, .depth = 1}};
+  bench.driver.mode = Mode::publish;
+  Ends ends;
+  std::vector<std::byte> memory(1024);
+  mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends, {.nowait = true});
+  bench.disk->submit(bench.context(), bio);
+  for (int part = 0; part != 2; ++part) {
+    EXPECT_EQ(ends.count, 0);
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+  }
+  EXPECT_EQ(ends.statuses, std::vector{Status::ok});
+}
+
 TEST(Dispatch, AStoppedQueueIsNotIssuedOn) {
   Bench bench;
   bench.disk->hw_queue(0).stop();

@@ -102,6 +102,18 @@ TEST(Limits, TheErrorNamesTheField) {
   });
 }
 
+TEST(Limits, AreAcceptedUpToTheEdge) {
+  const Limits edge{.max_sectors = 8,
+                    .max_segments = 1,
+                    .max_segment_bytes = 4096,
+                    .virt_boundary_mask = 4095,
+                    .max_discard_sectors = 8,
+                    .max_write_zeroes_sectors = 8,
+                    .max_zone_append_sectors = 8};
+  EXPECT_FALSE(mq::check(edge, 4096).has_value());
+  EXPECT_FALSE(mq::check(Limits{}, 65536).has_value());
+}
+
 TEST(DiskReason, EachHasATextOfItsOwn) {
   std::set<std::string> texts;
   for (int i = 0; i <= static_cast<int>(DiskReason::out_of_memory); ++i) {

@@ -93,6 +93,33 @@ TEST(PrivateRequest, WaitsForABusyDriverLikeAnyOther) {
   EXPECT_EQ(result.count, 2);
 }
 
+// Goal: what a tag's last private request was to call is not called for its next one.
+TEST(PrivateRequest, DroppedItDoesNotEndForTheOneBefore) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 1}};
+  Result result;
+  auto first = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
+  bench.disk->execute_private(bench.context(), *std::move(first), &Result::on_end, &result);
+  EXPECT_EQ(result.count, 1);
+  auto second = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
+  ASSERT_TRUE(second.has_value());
+  std::move(*second).fail(Status::aborted);
+  bench.runtime.run();
+  EXPECT_EQ(result.count, 1);
+  EXPECT_EQ(bench.disk->counters().in_flight(), 0U);
+}
+
+// Goal: a frozen disk's queues may change, so nothing new is let out on them.
+TEST(PrivateRequest, IsNotToBeHadWhileTheDiskIsFrozen) {
+  Bench bench;
+  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->freeze(control); }));
+  EXPECT_FALSE(bench.disk->allocate_private(bench.context(), mq::Op::driver_in, true).has_value());
+  EXPECT_FALSE(bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false).has_value());
+  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+  auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
+  ASSERT_TRUE(idle.has_value());
+  bench.disk->execute_private(bench.context(), *std::move(idle), nullptr, nullptr);
+}
+
 TEST(PrivateRequest, IsRefusedByADiskThatIsGone) {
   Bench bench;
   auto& disk = *bench.disk;

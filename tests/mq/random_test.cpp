@@ -294,6 +294,7 @@ struct Storm {
   /// Now and then, something happens to the disk as a whole.
   void shake(Random& dice) {
     if (!dice.chance(1, 400) || is_shaking.exchange(true, std::memory_order_acquire)) return;
+    shakes.fetch_add(1, std::memory_order_relaxed);
     switch (dice.below(4)) {
       case 0: return disk->set_queue_count(control, static_cast<std::uint32_t>(1 + dice.below(2)));
       case 1: reverse = &mq::Disk<Chaos>::thaw; return disk->freeze(control);
@@ -310,13 +311,11 @@ struct Storm {
     Storm& storm = *static_cast<Storm*>(self);
     const auto next = std::exchange(storm.reverse, nullptr);
     if (next != nullptr) return (storm.disk.get()->*next)(storm.control, blkown::Place::current());
-    storm.shakes.fetch_add(1, std::memory_order_relaxed);
     storm.is_shaking.store(false, std::memory_order_release);
   }
   static void on_alarm(void* self) {
     Storm& storm = *static_cast<Storm*>(self);
     storm.stopped->start();
-    storm.shakes.fetch_add(1, std::memory_order_relaxed);
     storm.is_shaking.store(false, std::memory_order_release);
   }
 

@@ -104,6 +104,10 @@ TEST(Split, OperationsWithoutDataHaveTheirOwnLimit) {
             1000U * 512);
   EXPECT_EQ(mq::next_part({Op::write_zeroes, {}, {}, 5000 * 512}, limits, 512).length_bytes,
             5000U * 512);
+  // In bytes this limit is more than 64 bits hold.
+  const Limits endless{.max_discard_sectors = std::uint64_t{1} << 55};
+  EXPECT_EQ(mq::next_part({Op::discard, {}, {}, 5000 * 512}, endless, 512).length_bytes,
+            5000U * 512);
 }
 
 TEST(Split, AZoneAppendIsAllOrNothing) {

@@ -65,6 +65,48 @@ TEST(Tags, NobodyStarvesWhenTheyAreShort) {
   EXPECT_EQ(bench.disk->counters().in_flight(), 0U);
 }
 
+// Goal: first come, first served, also against the context that frees the tag and wants it back.
+TEST(Tags, AreGivenInTheOrderInWhichTheyWereAskedFor) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 1}, 2};
+  bench.driver.mode = Mode::publish;
+  std::vector<std::byte> memory(512);
+  Ends ends;
+  std::vector<std::unique_ptr<mq::Bio>> bios;
+  const auto submit = [&](std::uint32_t context) {
+    bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), &Ends::on_end, &ends)));
+    bench.disk->submit(bench.context(context), *bios.back());
+  };
+  submit(0);
+  submit(1);
+  for (int i = 0; i != 20; ++i) submit(0);
+  while (ends.count != 22) {
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+  }
+  EXPECT_EQ(ends.order[0], bios[0].get());
+  EXPECT_EQ(ends.order[1], bios[1].get()) << "and not the twenty that came after it";
+}
+
+// Goal: contexts that took several tags for one I/O, and then wait for its end, keep none for
+// later.
+TEST(Tags, StashesOfContextsThatOnlyWaitAreGivenBack) {
+  constexpr std::uint32_t contexts = 17;
+  Bench bench{{.capacity_sectors = 1024, .depth = 256}, contexts};
+  bench.driver.mode = Mode::publish;
+  std::vector<std::byte> memory(512);
+  Ends ends;
+  std::vector<std::unique_ptr<mq::Bio>> bios;
+  for (std::uint32_t i = 0; i != contexts; ++i) {
+    bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), &Ends::on_end, &ends)));
+    bench.disk->submit(bench.context(i), *bios.back());
+  }
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.published.size(), contexts);
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  EXPECT_EQ(ends.count, static_cast<int>(contexts));
+}
+
 // Goal: a context that has done its work keeps no tag that another one waits for.
 TEST(Tags, AnIdleContextGivesBackItsStash) {
   Bench bench{{.capacity_sectors = 1024, .depth = 16}, 2};

@@ -172,6 +172,34 @@ TEST(Timer, MayLiveInItsRequestsOwnData) {
   }
 }
 
+// Goal: cancelling finds the timer wherever it is armed at that moment: it is armed on one context
+// after the other, by its own function, while another thread cancels it.
+TEST(Timer, IsCancelledWhileItMovesFromContextToContext) {
+  Device device;
+  mq::ThreadRuntime runtime{2};
+  struct Wandering {
+    explicit Wandering(mq::ThreadRuntime& its_runtime) : runtime{its_runtime} {}
+    static void fire(void* self, Owned&& owned) {
+      auto& its = *static_cast<Wandering*>(self);
+      its.hops.fetch_add(1, std::memory_order_relaxed);
+      const std::uint32_t here = mq::Context::current()->index();
+      its.timer.arm(its.runtime.context(1 - here), 0, std::move(owned));
+    }
+    mq::ThreadRuntime& runtime;
+    std::atomic<std::uint64_t> hops{0};
+    mq::Timer<Owned> timer{&fire, this};
+  } wandering{runtime};
+  for (std::uint64_t i = 0; i != stress::scaled(300, 100); ++i) {
+    const std::uint64_t before = wandering.hops.load(std::memory_order_relaxed);
+    wandering.timer.arm(runtime.context(0), 0, device.start());
+    while (wandering.hops.load(std::memory_order_relaxed) < before + 20) std::this_thread::yield();
+    std::optional<Owned> owned;
+    while (!owned.has_value()) owned = wandering.timer.cancel();
+    std::move(*owned).end_ok();
+  }
+  EXPECT_EQ(static_cast<std::uint64_t>(device.ended.load()), stress::scaled(300, 100));
+}
+
 TEST(Alarm, CallsOnceUnlessCancelled) {
   fake::Clock clock;
   mq::LoopRuntime runtime{1, clock.hooks()};

@@ -64,7 +64,9 @@ TEST(TagBitmap, HandsOutWhatIsNotReserved) {
       Bitmap bitmap{depth, reserved};
       std::set<std::uint32_t> expected = all_below(depth);
       for (const std::uint32_t tag : all_below(reserved)) expected.erase(tag);
+      EXPECT_EQ(bitmap->free_count(), depth - reserved);
       EXPECT_EQ(take_all(*bitmap, 0, 64), expected) << reserved << " of " << depth;
+      EXPECT_EQ(bitmap->free_count(), 0U);
       Tag tag;
       for (std::uint32_t next = 0; next != reserved; ++next) {
         ASSERT_TRUE(bitmap->take_reserved(tag));

@@ -57,6 +57,7 @@ struct Lane {
       had_turn = line.take_turn(waiter);
     if (had_turn || !line.is_occupied()) {
       if (auto idle = allocate_now(pool)) [[likely]] {
+        // Several tags may have come free at once, and woken one waiter.
         if (had_turn) [[unlikely]]
           pass_on(pool);
         return idle;
@@ -76,9 +77,8 @@ struct Lane {
   void free(Ended<R>&& ended, TagPool<D>& pool) {
     std::move(ended).release(*cache);
     has_freed = true;
-    auto& line = pool.line(hw->tag_queue());
-    if (line.is_occupied()) [[unlikely]]
-      line.wake_first();
+    if (pool.line(hw->tag_queue()).is_occupied()) [[unlikely]]
+      pass_on(pool);
   }
 
   void leave_line(TagPool<D>& pool) {
@@ -91,16 +91,13 @@ struct Lane {
   void go_idle(TagPool<D>& pool) {
     if (!std::exchange(has_freed, false) && cache->size() == 0) return;
     cache->flush();
-    pool.line(hw->tag_queue()).wake_first();
+    pass_on(pool);
   }
 
  private:
-  /// Several tags may have come free at once, and woken one waiter.
+  /// The first in line has its turn, if there is a tag.
   void pass_on(TagPool<D>& pool) {
-    const auto& tags = pool.tags();
-    if (tags.taken_count(hw->tag_queue()) < tags.depth()) {
-      pool.line(hw->tag_queue()).wake_first();
-    }
+    pool.line(hw->tag_queue()).wake_first(pool.tags(), hw->tag_queue());
   }
 
   std::optional<TagCache> cache;

@@ -81,10 +81,10 @@ class TagLine {
     return false;
   }
 
-  /// Gives the first in line its turn.
-  void wake_first() {
+  /// Gives the first in line its turn, if there is a tag for it that no turn is open for.
+  void wake_first(const TagSet<R>& tags, std::uint32_t queue) {
     const std::lock_guard lock{mutex_};
-    if (first_ == nullptr) return;
+    if (first_ == nullptr || tags.free_count(queue) <= open_turns_) return;
     TagWaiter& woken = *first_;
     first_ = woken.next;
     if (first_ == nullptr) last_ = nullptr;
