@@ -293,7 +293,7 @@ struct Storm {
 
   /// Now and then, something happens to the disk as a whole.
   void shake(Random& dice) {
-    if (!dice.chance(1, 400) || is_shaking.exchange(true, std::memory_order_acquire)) return;
+    if (!dice.chance(1, 150) || is_shaking.exchange(true, std::memory_order_acquire)) return;
     shakes.fetch_add(1, std::memory_order_relaxed);
     switch (dice.below(4)) {
       case 0: return disk->set_queue_count(control, static_cast<std::uint32_t>(1 + dice.below(2)));
