@@ -15,8 +15,9 @@
 namespace blkown::inline BLKOWN_ABI::sim {
 
 /// One thread, a clock of its own, and at each step a seeded choice among everything that could run
-/// on any context. When nothing can, the clock jumps to the next timer. So what threads would do in
-/// some order is done in an order that comes back with its seed, and time costs nothing.
+/// on any context. Each step takes a microsecond of its clock; when nothing can run, the clock
+/// jumps to the next timer. So what threads would do in some order is done in an order that comes
+/// back with its seed, and time costs nothing.
 class DeterministicRuntime {
  public:
   DeterministicRuntime(std::uint64_t seed, std::uint32_t context_count) : random_{seed} {
@@ -54,6 +55,7 @@ class DeterministicRuntime {
         while (chosen >= runnable_[index]) chosen -= runnable_[index++];
         ++steps_;
         contexts_[index]->run_one(chosen);
+        now_ns_ += step_ns;
         return true;
       }
       bool has_more = false;
@@ -97,6 +99,8 @@ class DeterministicRuntime {
     if (is_found && next_ns > now_ns_) now_ns_ = next_ns;
     return is_found;
   }
+
+  static constexpr std::uint64_t step_ns = 1000;
 
   Random random_;
   std::uint64_t now_ns_ = 0;
