@@ -41,8 +41,9 @@ enum class Violation : std::uint8_t {
 
 /// Things worth knowing after which nothing is broken.
 enum class Report : std::uint8_t {
-  claim_dropped,  ///< A Claim was dropped without being ended: the I/O ended with io_error.
-  idle_dropped,   ///< An Idle was dropped without being started: the I/O ended with io_error.
+  claim_dropped,    ///< A Claim was dropped without being ended: the I/O ended with io_error.
+  idle_dropped,     ///< An Idle was dropped without being started: the I/O ended with io_error.
+  mapping_dropped,  ///< A mapping was dropped without proof that the device is done: quarantined.
 };
 
 [[nodiscard]] constexpr const char* to_string(Violation violation) noexcept {
@@ -71,6 +72,8 @@ enum class Report : std::uint8_t {
   switch (report) {
     case Report::claim_dropped: return "a Claim was dropped without being ended";
     case Report::idle_dropped: return "an Idle was dropped without being started";
+    case Report::mapping_dropped:
+      return "a mapping was dropped without proof that the device is done with it";
   }
   return "unknown report";
 }

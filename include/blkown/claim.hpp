@@ -106,10 +106,10 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
   /// Violation: this Claim came from an Owned, so the device does not have the I/O.
   /// Synchronization: releases what this holder did, for the next claimant.
   BLKOWN_CONSUMES void release(Place where = Place::current()) && noexcept {
-    const bool published = (bits_ & published_bit) != 0;
+    const bool is_published = origin() != detail::ClaimOrigin::owner;
     R& request = take("Claim::release", where);
     RefWord<Word>& word = detail::word_of(request);
-    if (!published) [[unlikely]] {
+    if (!is_published) [[unlikely]] {
       detail::violate_request(Violation::release_of_unpublished, detail::header_of(request),
                               word.peek(), "Claim::release", where);
     }
@@ -133,16 +133,16 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
   /// Synchronization: acquires what dropped pins did.
   BLKOWN_CONSUMES [[nodiscard]] std::expected<Owned<R>, Claim> into_owned(
       Place where = Place::current()) && noexcept {
-    const bool published = (bits_ & published_bit) != 0;
+    const detail::ClaimOrigin from = origin();
     R& request = take("Claim::into_owned", where);
     RefValue<Word> seen;
     const ClaimStep step = detail::word_of(request).claim_into_owned(seen);
-    if (step == ClaimStep::pinned) return std::unexpected(Claim{request, published});
+    if (step == ClaimStep::pinned) return std::unexpected(Claim{request, from});
     check(step, request, seen, "Claim::into_owned", where);
     return detail::HandleAccess::make<Owned>(request);
   }
 
-  /// Gives the Claim to C as an opaque pointer, which also carries whether it may be released;
+  /// Gives the Claim to C as an opaque pointer, which also carries where it comes from;
   /// from_raw takes it back.
   BLKOWN_CONSUMES [[nodiscard]] void* into_raw(Place where = Place::current()) && noexcept {
     static_cast<void>(held("Claim::into_raw", where));
@@ -150,26 +150,29 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
   }
   [[nodiscard]] static Claim from_raw(void* raw, Place where = Place::current()) noexcept {
     const auto bits = reinterpret_cast<std::uintptr_t>(raw);
-    return Claim{detail::held(pointer_in(bits), "Claim::from_raw", where),
-                 (bits & published_bit) != 0};
+    return Claim{detail::held(pointer_in(bits), "Claim::from_raw", where), origin_in(bits)};
   }
 
  private:
   friend struct detail::HandleAccess;
 
-  // Set in a Claim of an I/O that was published, so that it may be released again. It lives beside
-  // the pointer, whose low bit is always free, so that a Claim is one pointer wide and the word and
-  // the header need no room for it.
-  static constexpr std::uintptr_t published_bit = 1;
+  // Where a Claim comes from says whether it may be released, and whether it proves that the device
+  // is done. It lives beside the pointer, whose low bits are always free, so that a Claim is one
+  // pointer wide and the word and the header need no room for it.
+  static constexpr std::uintptr_t origin_bits = 3;
 
-  Claim(R& request, bool published) noexcept
-      : bits_{reinterpret_cast<std::uintptr_t>(&request) | (published ? published_bit : 0)} {
-    static_assert(alignof(R) > published_bit);
+  Claim(R& request, detail::ClaimOrigin origin) noexcept
+      : bits_{reinterpret_cast<std::uintptr_t>(&request) | static_cast<std::uintptr_t>(origin)} {
+    static_assert(alignof(R) > origin_bits);
   }
 
   [[nodiscard]] static R* pointer_in(std::uintptr_t bits) noexcept {
-    return reinterpret_cast<R*>(bits & ~published_bit);
+    return reinterpret_cast<R*>(bits & ~origin_bits);
   }
+  [[nodiscard]] static detail::ClaimOrigin origin_in(std::uintptr_t bits) noexcept {
+    return static_cast<detail::ClaimOrigin>(bits & origin_bits);
+  }
+  [[nodiscard]] detail::ClaimOrigin origin() const noexcept { return origin_in(bits_); }
   [[nodiscard]] R* pointer() const noexcept { return pointer_in(bits_); }
   [[nodiscard]] R& held(const char* operation, Place where = Place{}) const noexcept {
     return detail::held(pointer(), operation, where);
@@ -227,7 +230,7 @@ template <RequestType R>
     return std::unexpected(std::move(pin));
   }
   static_cast<void>(detail::HandleAccess::take(pin));
-  return detail::HandleAccess::make_claim(request, true);
+  return detail::HandleAccess::make_claim(request, detail::ClaimOrigin::bystander);
 }
 
 /// The right to the I/O that `cookie` names, beside a pin of its request that stays: for timeouts
@@ -244,7 +247,8 @@ template <RequestType R>
     reason = detail::word_of(request).claim_beside_ref(
         GenerationMatch<Word>::exactly(cookie.generation), seen);
   }
-  if (reason == LookupReason::none) return detail::HandleAccess::make_claim(request, true);
+  if (reason == LookupReason::none)
+    return detail::HandleAccess::make_claim(request, detail::ClaimOrigin::bystander);
   return std::unexpected(LookupError{.reason = reason,
                                      .queue = cookie.queue,
                                      .tag = cookie.tag,

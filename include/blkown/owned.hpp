@@ -134,7 +134,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
   BLKOWN_CONSUMES [[nodiscard]] Claim<R> into_claim(Place where = Place::current()) && noexcept
     requires RequestType<R>
   {
-    return detail::HandleAccess::make_claim(take("Owned::into_claim", where), false);
+    return detail::HandleAccess::make_claim(take("Owned::into_claim", where),
+                                            detail::ClaimOrigin::owner);
   }
 
   /// Makes the I/O visible under the next generation, then calls `issue(Cookie)`, which tells the

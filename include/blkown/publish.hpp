@@ -55,7 +55,7 @@ template <class R>
 [[nodiscard]] std::optional<Claim<R>> take_back(R& request, Generation published) noexcept {
   RefValue<Word> seen;
   if (!word_of(request).take_back(published, seen)) return std::nullopt;
-  return HandleAccess::make_claim(request, true);
+  return HandleAccess::make_claim(request, ClaimOrigin::completion);
 }
 
 /// Tells the device about a request that is visible already. From here on the request may be

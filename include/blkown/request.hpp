@@ -180,16 +180,26 @@ struct RequestTraits<Request<T>> {
 
 namespace detail {
 
+/// Where a Claim comes from: what its holder may take for granted about the device.
+enum class ClaimOrigin : std::uint8_t {
+  owner = 0,       ///< An Owned: no device has the I/O.
+  bystander = 1,   ///< A pin or a bare tag: the device may still be at it.
+  completion = 3,  ///< Its completion, or the device's refusal: the device is done with it.
+};
+
 /// The way from one handle to another; users have the handles' own members.
 struct HandleAccess {
   template <template <class> class Handle, class R>
   [[nodiscard]] static Handle<R> make(R& request) noexcept {
     return Handle<R>{request};
   }
-  /// `published`: the device may have the I/O, so the Claim may be released.
   template <class R>
-  [[nodiscard]] static Claim<R> make_claim(R& request, bool published) noexcept {
-    return Claim<R>{request, published};
+  [[nodiscard]] static Claim<R> make_claim(R& request, ClaimOrigin origin) noexcept {
+    return Claim<R>{request, origin};
+  }
+  template <class R>
+  [[nodiscard]] static ClaimOrigin origin(const Claim<R>& claim) noexcept {
+    return claim.origin();
   }
   /// What the handle held, null if nothing; it holds nothing any more.
   template <template <class> class Handle, class R>

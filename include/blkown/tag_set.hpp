@@ -201,7 +201,7 @@ class [[nodiscard]] TagSet {
   /// completions of one publication, one gets it.
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim(std::uint32_t arrival_queue,
                                                            std::uint64_t value) noexcept {
-    return claim_at(locate(arrival_queue, value), match_of(value));
+    return claim_at(locate(arrival_queue, value), match_of(value), detail::ClaimOrigin::completion);
   }
   /// A pin of the request (the kernel's tag_to_rq). It gives no right to the I/O.
   [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(std::uint32_t arrival_queue,
@@ -215,11 +215,11 @@ class [[nodiscard]] TagSet {
     return owned_at(locate(arrival_queue, value), match_of(value));
   }
 
-  /// The same by queue and tag alone. Unprotected: without a generation a late or forged value
-  /// reaches whatever I/O has the tag now. For devices that carry nothing but the tag, and for
-  /// teardown.
+  /// The same by queue and tag alone: a late or forged value reaches whatever I/O has the tag now.
+  /// For devices that carry nothing but the tag, and for teardown.
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim(std::uint32_t queue, Tag tag) noexcept {
-    return claim_at(locate(queue, tag), GenerationMatch<Word>::any());
+    return claim_at(locate(queue, tag), GenerationMatch<Word>::any(),
+                    detail::ClaimOrigin::bystander);
   }
   [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(std::uint32_t queue,
                                                               Tag tag) noexcept {
@@ -342,14 +342,15 @@ class [[nodiscard]] TagSet {
     return wrap_handle(found);
   }
 
-  [[nodiscard]] std::expected<Claim<R>, LookupError> claim_at(
-      const Target& target, GenerationMatch<Word> match) noexcept {
+  [[nodiscard]] std::expected<Claim<R>, LookupError> claim_at(const Target& target,
+                                                              GenerationMatch<Word> match,
+                                                              detail::ClaimOrigin origin) noexcept {
     return look_up<Claim<R>>(
         target, match,
         [](RefWord<Word>& word, GenerationMatch<Word> wanted, RefValue<Word>& seen) {
           return word.claim(wanted, seen);
         },
-        [](R& found) { return detail::HandleAccess::make_claim(found, true); });
+        [origin](R& found) { return detail::HandleAccess::make_claim(found, origin); });
   }
   [[nodiscard]] std::expected<ARef<R>, LookupError> reference_at(
       const Target& target, GenerationMatch<Word> match) noexcept {

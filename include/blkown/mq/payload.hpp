@@ -67,6 +67,8 @@ class Payload {
   Op op_ = Op::read;
   IoFlags flags_;
   bool needs_no_kick_ = false;  // requeued because it was not taken, not because it shall wait
+  // Of the Claim on its way to the submitting context.
+  blkown::detail::ClaimOrigin claim_origin_{};
 };
 
 /// A request of the block layer for the driver D.
@@ -83,6 +85,7 @@ struct PayloadAccess {
   static SubmitQueue<D>*& submitter(P& payload) noexcept { return payload.submitter_; }
   static HwQueue<D>*& hw_queue(P& payload) noexcept { return payload.hw_queue_; }
   static std::uint32_t& timeout_ms(P& payload) noexcept { return payload.timeout_ms_; }
+  static auto& claim_origin(P& payload) noexcept { return payload.claim_origin_; }
   static bool& needs_no_kick(P& payload) noexcept { return payload.needs_no_kick_; }
   static std::uint64_t written_sector(P& payload) noexcept { return payload.written_sector_; }
   static auto& deadline_ms(P& payload) noexcept { return payload.deadline_ms_; }

@@ -149,6 +149,7 @@ class SubmitQueue {
 
   /// Where HwQueue::complete brings them.
   void take_completed(Claim<R>&& claim) noexcept {
+    Access::claim_origin(claim.data()) = blkown::detail::HandleAccess::origin(claim);
     R* const request = blkown::detail::HandleAccess::take_claim(claim);
     if (remote_completed_.push(*request)) context_.post(work_);
   }
@@ -255,9 +256,10 @@ class SubmitQueue {
   }
 
   void complete(R& request) noexcept {
-    auto claim = blkown::detail::HandleAccess::make_claim(request, true);
+    Payload<D>& payload = RequestTraits<R>::data(request);
+    auto claim = blkown::detail::HandleAccess::make_claim(request, Access::claim_origin(payload));
     if constexpr (names_complete<D>) {
-      disk_.driver().complete(RequestTraits<R>::data(request).hw_queue(), std::move(claim));
+      disk_.driver().complete(payload.hw_queue(), std::move(claim));
     } else {
       std::move(claim).end_ok();
     }

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What makes memory reachable for a device, and why that did not work.
+
+#ifndef BLKOWN_DMA_BACKEND_HPP
+#define BLKOWN_DMA_BACKEND_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/dma/iova.hpp>
+#include <blkown/status.hpp>
+#include <blkown/tag.hpp>
+#include <concepts>
+#include <expected>
+#include <span>
+
+namespace blkown::inline BLKOWN_ABI::dma {
+
+/// Why memory was not mapped.
+enum class DmaReason : std::uint8_t {
+  no_bytes,           ///< There is nothing to map.
+  list_in_use,        ///< The IovaList still belongs to a mapping.
+  list_too_short,     ///< The IovaList has room for fewer elements than the memory needs.
+  too_many_segments,  ///< More elements than the device takes.
+  unreachable,        ///< Outside the device's address mask, and there is no bounce pool.
+  no_bounce_slot,     ///< Every slot of the bounce pool is taken.
+  no_iova,            ///< The device's address space is full.
+  refused,            ///< The backend does not map this memory.
+  out_of_memory,      ///< The memory itself could not be allocated.
+};
+
+[[nodiscard]] constexpr const char* to_string(DmaReason reason) noexcept {
+  switch (reason) {
+    case DmaReason::no_bytes: return "no_bytes";
+    case DmaReason::list_in_use: return "list_in_use";
+    case DmaReason::list_too_short: return "list_too_short";
+    case DmaReason::too_many_segments: return "too_many_segments";
+    case DmaReason::unreachable: return "unreachable";
+    case DmaReason::no_bounce_slot: return "no_bounce_slot";
+    case DmaReason::no_iova: return "no_iova";
+    case DmaReason::refused: return "refused";
+    case DmaReason::out_of_memory: return "out_of_memory";
+  }
+  return "unknown reason";
+}
+
+/// Why memory was not mapped, and how far it went: nothing of it is mapped any more.
+struct DmaError {
+  DmaReason reason{};
+  std::uint32_t segment = 0;  ///< Which element of the scatter list it was about.
+  std::uint64_t limit = 0;    ///< What there may be of it, where the reason is about a number.
+  friend constexpr bool operator==(const DmaError&, const DmaError&) = default;
+
+  /// How an I/O that could not be mapped is rejected: what is short comes back when another I/O
+  /// has ended, what does not fit never will.
+  [[nodiscard]] constexpr Status status() const noexcept {
+    return reason == DmaReason::no_bounce_slot || reason == DmaReason::no_iova ? Status::resource
+                                                                               : Status::io_error;
+  }
+};
+
+/// What maps memory for one device: an IOMMU's domain, VFIO's container, io_uring's registered
+/// buffers. Called from any context that maps or unmaps, several at a time.
+///
+///   Limits limits() const;
+///   std::expected<std::uint64_t, DmaReason> map(std::byte* data, std::size_t length_bytes,
+///                                               Direction, const Cookie&);
+///       Makes the bytes reachable under consecutive device addresses, of which it returns the
+///       first. The cookie says for which I/O, for fault logs; a default one: for none.
+///   void unmap(const IovaSegment&);
+///       Takes back what a map gave.
+///   void invalidate(std::span<const IovaSegment>);
+///       After the unmaps of a list: returns when no translation of them is remembered anywhere.
+///   std::uint64_t bus_address(const std::byte*) const;
+///       Optional: where the bus finds the byte, for Limits::address_mask and boundary_mask.
+///       Without it, its address.
+template <class B>
+concept Backend = requires(B& backend, const B& looked_at, std::byte* data, const Cookie& cookie,
+                           const IovaSegment& segment, std::span<const IovaSegment> segments) {
+  { looked_at.limits() } -> std::convertible_to<Limits>;
+  {
+    backend.map(data, std::size_t{}, Direction::to_device, cookie)
+  } -> std::same_as<std::expected<std::uint64_t, DmaReason>>;
+  { backend.unmap(segment) } -> std::same_as<void>;
+  { backend.invalidate(segments) } -> std::same_as<void>;
+};
+
+namespace internal {
+
+template <class B>
+[[nodiscard]] std::uint64_t bus_address(const B& backend, const std::byte* data) noexcept {
+  if constexpr (requires { backend.bus_address(data); }) {
+    return backend.bus_address(data);
+  } else {
+    return reinterpret_cast<std::uintptr_t>(data);
+  }
+}
+
+}  // namespace internal
+
+}  // namespace blkown::inline BLKOWN_ABI::dma
+
+#endif

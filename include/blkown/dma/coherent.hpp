@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Coherent: memory that a device and its driver share for longer than an I/O, for rings.
+
+#ifndef BLKOWN_DMA_COHERENT_HPP
+#define BLKOWN_DMA_COHERENT_HPP
+
+#include <blkown/check.hpp>
+#include <blkown/config.hpp>
+#include <blkown/dma/device.hpp>
+#include <cstdlib>
+#include <expected>
+#include <memory>
+#include <new>
+#include <utility>
+
+namespace blkown::inline BLKOWN_ABI::dma {
+
+/// Zeroed memory, mapped in both directions, for a submission or completion ring (the kernel's
+/// dma_alloc_coherent). It is given back with proof that the device is stopped; destroyed without,
+/// it stays mapped and allocated until the device is drained. Move-only.
+template <Backend B>
+class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
+ public:
+  /// `bytes` of it, aligned to `alignment_bytes`, a power of two.
+  /// Errors: out_of_memory, unreachable, or the backend's.
+  [[nodiscard]] static std::expected<Coherent, DmaError> allocate(
+      Device<B>& device, std::size_t bytes, std::size_t alignment_bytes = 4096) {
+    if (bytes == 0) return failure(DmaReason::no_bytes);
+    std::unique_ptr<Block> block{new (std::nothrow) Block{device}};
+    if (block == nullptr) return failure(DmaReason::out_of_memory, sizeof(Block));
+    const std::size_t whole = (bytes + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
+    block->memory.reset(static_cast<std::byte*>(std::aligned_alloc(alignment_bytes, whole)));
+    if (block->memory == nullptr) return failure(DmaReason::out_of_memory, whole);
+    std::memset(block->memory.get(), 0, whole);
+    const Limits limits = device.backend().limits();
+    for (const std::byte* end : {block->memory.get(), block->memory.get() + bytes - 1}) {
+      if ((internal::bus_address(device.backend(), end) & ~limits.address_mask) != 0) {
+        return failure(DmaReason::unreachable, limits.address_mask);
+      }
+    }
+    const auto iova =
+        device.backend().map(block->memory.get(), bytes, Direction::bidirectional, Cookie{});
+    if (!iova.has_value()) return failure(iova.error());
+    block->segment = {.iova = *iova, .length_bytes = bytes};
+    block->epoch = internal::DeviceAccess::core(device).epoch();
+    internal::DeviceAccess::core(device).add_coherent();
+    return Coherent{block.release()};
+  }
+
+  Coherent(Coherent&& other) noexcept : block_{std::exchange(other.block_, nullptr)} {}
+  Coherent& operator=(Coherent&& other) noexcept {
+    Coherent taken{std::move(other)};
+    std::swap(block_, taken.block_);
+    return *this;
+  }
+  BLKOWN_DETAIL_DESTRUCTOR_BEGIN
+  ~Coherent() {
+    if (block_ != nullptr) internal::DeviceAccess::core(block_->device).adopt(*block_);
+  }
+  BLKOWN_DETAIL_DESTRUCTOR_END
+
+  BLKOWN_NEEDS_HELD [[nodiscard]] std::byte* data() const noexcept {
+    return blkown::detail::held(block_, "dma::Coherent::data", Place{}).memory.get();
+  }
+  /// The same memory for the device.
+  BLKOWN_NEEDS_HELD [[nodiscard]] const IovaSegment& segment() const noexcept {
+    return blkown::detail::held(block_, "dma::Coherent::segment", Place{}).segment;
+  }
+
+  /// Unmaps and frees it. It comes back if the proof is not that its device was stopped since.
+  BLKOWN_CONSUMES [[nodiscard]] std::expected<void, Coherent> free(
+      const DmaEnded& proof, Place where = Place::current()) && noexcept {
+    Block& block =
+        blkown::detail::held(std::exchange(block_, nullptr), "dma::Coherent::free", where);
+    internal::DeviceCore& core = internal::DeviceAccess::core(block.device);
+    if (!core.is_stopped_since(proof, block.epoch)) return std::unexpected(Coherent{&block});
+    core.remove_coherent();
+    Block::free_block(block);
+    return {};
+  }
+
+ private:
+  struct Free {
+    void operator()(std::byte* memory) const noexcept { std::free(memory); }
+  };
+  struct Block : internal::Orphan {
+    explicit Block(Device<B>& owner) noexcept : Orphan{&Block::free_block}, device{owner} {}
+    static void free_block(Orphan& orphan) {
+      const std::unique_ptr<Block> block{static_cast<Block*>(&orphan)};
+      block->device.backend().unmap(block->segment);
+      block->device.backend().invalidate({&block->segment, 1});
+    }
+    Device<B>& device;
+    std::unique_ptr<std::byte, Free> memory;
+    IovaSegment segment;
+  };
+
+  explicit Coherent(Block* block) noexcept : block_{block} {}
+
+  [[nodiscard]] static std::unexpected<DmaError> failure(DmaReason reason,
+                                                         std::uint64_t limit = 0) noexcept {
+    return std::unexpected(DmaError{.reason = reason, .segment = 0, .limit = limit});
+  }
+
+  Block* block_;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::dma
+
+#endif

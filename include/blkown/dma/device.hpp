@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Device: what memory is mapped for, and where mappings are kept that nobody could end.
+
+#ifndef BLKOWN_DMA_DEVICE_HPP
+#define BLKOWN_DMA_DEVICE_HPP
+
+#include <blkown/check.hpp>
+#include <blkown/config.hpp>
+#include <blkown/dma/backend.hpp>
+#include <blkown/dma/bounce_pool.hpp>
+#include <blkown/dma/iova_list.hpp>
+#include <blkown/dma/proof.hpp>
+#include <blkown/dma/shared.hpp>
+#include <cstring>
+#include <mutex>
+
+namespace blkown::inline BLKOWN_ABI::dma {
+
+/// A mapping that stays, its request's tag with it, until the device is stopped.
+struct Quarantined {
+  QuarantineReason reason{};
+  Cookie cookie;  ///< The publication that it was made for.
+  Direction direction{};
+  std::span<const IovaSegment> segments;
+};
+
+namespace internal {
+
+struct DeviceAccess;
+
+/// The library's way into a list.
+struct ListAccess {
+  using Core = ListCore;
+  static ListState& state(Core& list) noexcept { return list.state_; }
+  static IovaSegment& segment(Core& list, std::uint32_t i) noexcept { return list.segments_[i]; }
+  static Origin& origin(Core& list, std::uint32_t i) noexcept { return list.origins_[i]; }
+  static std::uint32_t& count(Core& list) noexcept { return list.count_; }
+  static Direction& direction(Core& list) noexcept { return list.direction_; }
+  static bool& is_bounced(Core& list) noexcept { return list.is_bounced_; }
+  static QuarantineReason& reason(Core& list) noexcept { return list.reason_; }
+  static Word& epoch(Core& list) noexcept { return list.epoch_; }
+  static Cookie& cookie(Core& list) noexcept { return list.cookie_; }
+  static const void*& header(Core& list) noexcept { return list.header_; }
+  static void*& request(Core& list) noexcept { return list.request_; }
+  static const PinOperations*& pin(Core& list) noexcept { return list.pin_; }
+  static DeviceCore*& device(Core& list) noexcept { return list.device_; }
+  static Core*& next_known(Core& list) noexcept { return list.next_known_; }
+  static Core*& previous_known(Core& list) noexcept { return list.previous_known_; }
+};
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void violate(Violation violation,
+                                                           const char* operation,
+                                                           const Place& place) {
+  Incident incident;
+  incident.operation = operation;
+  incident.place = place;
+  blkown::detail::violate(violation, incident);
+}
+
+/// A coherent allocation whose owner is gone; in its own memory.
+struct Orphan {
+  void (*free)(Orphan& orphan);
+  Orphan* next = nullptr;
+  Word epoch = 0;
+};
+
+/// The part of a device that does not depend on its backend: the lists it knows, each linked once
+/// and not once for each I/O, so that contexts do not meet on a line.
+class DeviceCore {
+ public:
+  using Unmap = void (*)(DeviceCore& device, ListCore& list);
+  using Access = ListAccess;
+  using Value = ListState::Value;
+
+  explicit DeviceCore(Unmap unmap_list) noexcept : unmap_{unmap_list} {}
+  DeviceCore(const DeviceCore&) = delete;
+  DeviceCore& operator=(const DeviceCore&) = delete;
+  ~DeviceCore() {
+    const std::lock_guard guard{lock_};
+    for (ListCore* list = first_; list != nullptr; list = Access::next_known(*list)) {
+      if (!list->is_free())
+        violate(Violation::object_in_use, "destruction of dma::Device", Place{});
+      Access::device(*list) = nullptr;
+    }
+    if (coherent_count_ != 0) {
+      violate(Violation::object_in_use, "destruction of dma::Device", Place{});
+    }
+  }
+
+  /// Precondition: the list is free.
+  void know(ListCore& list) noexcept {
+    if (Access::device(list) == this) [[likely]]
+      return;
+    if (Access::device(list) != nullptr) Access::device(list)->forget(list);
+    const std::lock_guard guard{lock_};
+    Access::device(list) = this;
+    Access::previous_known(list) = nullptr;
+    Access::next_known(list) = first_;
+    if (first_ != nullptr) Access::previous_known(*first_) = &list;
+    first_ = &list;
+  }
+  void forget(ListCore& list) noexcept {
+    const std::lock_guard guard{lock_};
+    ListCore* const next = Access::next_known(list);
+    ListCore* const previous = Access::previous_known(list);
+    (previous == nullptr ? first_ : Access::next_known(*previous)) = next;
+    if (next != nullptr) Access::previous_known(*next) = previous;
+    Access::device(list) = nullptr;
+  }
+
+  [[nodiscard]] Word epoch() const noexcept { return epoch_.current(); }
+  /// Out of quarantine again, for a handle that is still there and has proof.
+  [[nodiscard]] bool take_quarantined(ListCore& list, Word serial) noexcept {
+    const std::lock_guard guard{lock_};
+    return Access::state(list).take(serial, Value::quarantined);
+  }
+  void put_in_quarantine(ListCore& list, Word serial) noexcept {
+    const std::lock_guard guard{lock_};
+    Access::reason(list) = QuarantineReason::dropped;
+    static_cast<void>(Access::state(list).quarantine(serial));
+  }
+
+  [[nodiscard]] DmaEnded stop() noexcept { return {this, epoch_.end(), false}; }
+
+  [[nodiscard]] bool is_stopped_since(const DmaEnded& proof, Word epoch) const noexcept {
+    return !proof.is_of_request_ && proof.about_ == this && epoch <= proof.number_;
+  }
+  /// Whether the proof is about what the list maps.
+  [[nodiscard]] bool covers(const DmaEnded& proof, ListCore& list) const noexcept {
+    if (!proof.is_of_request_) return is_stopped_since(proof, Access::epoch(list));
+    return proof.about_ == Access::header(list) &&
+           proof.number_ == Access::cookie(list).generation.value;
+  }
+
+  void unmap(ListCore& list) noexcept { unmap_(*this, list); }
+
+  /// Unmaps what is in quarantine and was mapped before the device was stopped. Returns how many.
+  std::size_t drain(const DmaEnded& proof) noexcept {
+    std::size_t count = 0;
+    while (ListCore* const list = take_one(proof)) {
+      unmap(*list);
+      ++count;
+    }
+    return count + free_orphans(proof);
+  }
+
+  template <class Visit>
+  void for_each_quarantined(Visit& visit) noexcept {
+    const std::lock_guard guard{lock_};
+    for (ListCore* list = first_; list != nullptr; list = Access::next_known(*list)) {
+      ListState::Seen seen;
+      if (!is_quarantined(*list, seen)) continue;
+      visit(Quarantined{.reason = Access::reason(*list),
+                        .cookie = Access::cookie(*list),
+                        .direction = Access::direction(*list),
+                        .segments = list->segments()});
+    }
+  }
+
+  void add_coherent() noexcept {
+    const std::lock_guard guard{lock_};
+    ++coherent_count_;
+  }
+  void remove_coherent() noexcept {
+    const std::lock_guard guard{lock_};
+    --coherent_count_;
+  }
+  void adopt(Orphan& orphan) noexcept {
+    const std::lock_guard guard{lock_};
+    orphan.next = orphans_;
+    orphans_ = &orphan;
+  }
+
+ private:
+  /// Whether the list is in quarantine. One whose request has ended with the mapping still in the
+  /// request's own data gets there now. With the lock, which whoever takes a list out again holds.
+  [[nodiscard]] static bool is_quarantined(ListCore& list, ListState::Seen& seen) noexcept {
+    seen = Access::state(list).look();
+    if (seen.value() == Value::quarantined) return true;
+    if (seen.value() != Value::active ||
+        !Access::pin(list)->is_last_of_finished(Access::request(list))) {
+      return false;
+    }
+    Access::reason(list) = QuarantineReason::leaked;
+    return Access::state(list).quarantine(seen.serial());
+  }
+
+  [[nodiscard]] ListCore* take_one(const DmaEnded& proof) noexcept {
+    const std::lock_guard guard{lock_};
+    for (ListCore* list = first_; list != nullptr; list = Access::next_known(*list)) {
+      ListState::Seen seen;
+      if (!is_quarantined(*list, seen) || !is_stopped_since(proof, Access::epoch(*list))) continue;
+      if (Access::state(*list).take(seen.serial(), Value::quarantined)) return list;
+    }
+    return nullptr;
+  }
+
+  std::size_t free_orphans(const DmaEnded& proof) noexcept {
+    std::size_t count = 0;
+    while (true) {
+      Orphan* found = nullptr;
+      {
+        const std::lock_guard guard{lock_};
+        Orphan** link = &orphans_;
+        while (*link != nullptr && !is_stopped_since(proof, (*link)->epoch)) link = &(*link)->next;
+        found = *link;
+        if (found == nullptr) return count;
+        *link = found->next;
+        --coherent_count_;
+      }
+      found->free(*found);
+      ++count;
+    }
+  }
+
+  Unmap unmap_;
+  Epoch epoch_;
+  SpinLock lock_;
+  ListCore* first_ = nullptr;
+  Orphan* orphans_ = nullptr;
+  std::size_t coherent_count_ = 0;
+};
+
+inline ListCore::~ListCore() {
+  if (!is_free()) {
+    violate(Violation::object_in_use, "destruction of dma::IovaList", Place{});
+  }
+  if (device_ != nullptr) device_->forget(*this);
+}
+
+}  // namespace internal
+
+/// A device that reaches memory through a backend: what mappings are made for, and where those are
+/// kept that nobody can end any more. Any context. It outlives its mappings, and the TagSet's
+/// owner keeps it alive: a mapping counts no reference of it, because a count that every I/O of
+/// every context changes costs more than all the rest.
+template <Backend B>
+class Device {
+ public:
+  /// The backend, and the bounce pool if one is given, outlive the device.
+  explicit Device(B& backend, BouncePool* bounce = nullptr) noexcept
+      : core_{*this}, backend_{backend}, bounce_{bounce} {}
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+  /// Violation: a mapping or a coherent allocation is alive, or in quarantine.
+  ~Device() = default;
+
+  [[nodiscard]] B& backend() const noexcept { return backend_; }
+  [[nodiscard]] BouncePool* bounce_pool() const noexcept { return bounce_; }
+
+  /// The device reaches no memory any more: it was reset, its ring closed, its bus mastering taken
+  /// away, and it has confirmed that. The proof is for all that was mapped before.
+  /// Precondition: that is so, and no context is between activating a mapping and publishing its
+  /// I/O (stop submitting first: mq::Disk::quiesce).
+  [[nodiscard]] DmaEnded declare_stopped() noexcept { return core_.stop(); }
+
+  /// Unmaps what is in quarantine and what the proof covers; the requests end, or go on ending.
+  /// Returns how many mappings and coherent allocations that was; none for another proof.
+  std::size_t drain(const DmaEnded& proof) noexcept { return core_.drain(proof); }
+
+  /// Calls `visit(const Quarantined&)` for each mapping in quarantine. It must not map or unmap.
+  template <class Visit>
+  void for_each_quarantined(Visit&& visit) noexcept {
+    core_.for_each_quarantined(visit);
+  }
+  [[nodiscard]] std::size_t quarantined_count() noexcept {
+    std::size_t count = 0;
+    for_each_quarantined([&](const Quarantined&) { ++count; });
+    return count;
+  }
+
+ private:
+  friend struct internal::DeviceAccess;
+
+  /// The core first in a struct of its own, from which the device is found again.
+  struct Core : internal::DeviceCore {
+    explicit Core(Device& owner) noexcept : DeviceCore{&Core::unmap_list}, device{owner} {}
+    static void unmap_list(internal::DeviceCore& core, internal::ListCore& list) {
+      static_cast<Core&>(core).device.unmap_list(list);
+    }
+    Device& device;
+  };
+
+  /// Translations first, then every memory of them, then the bytes home, and the request's pin
+  /// last: whoever gets the tag next may use the same memory.
+  void unmap_list(internal::ListCore& list) noexcept {
+    using Access = internal::ListAccess;
+    release_elements(list);
+    void* const request = Access::request(list);
+    const internal::PinOperations& pin = *Access::pin(list);
+    Access::state(list).free(Access::state(list).look().serial());
+    pin.drop(request);
+  }
+
+  void release_elements(internal::ListCore& list) noexcept {
+    using Access = internal::ListAccess;
+    for (const IovaSegment& segment : list.segments()) backend_.unmap(segment);
+    backend_.invalidate(list.segments());
+    if (Access::is_bounced(list)) give_back_slots(list);
+    Access::count(list) = 0;
+  }
+
+  void give_back_slots(internal::ListCore& list) noexcept {
+    using Access = internal::ListAccess;
+    for (std::uint32_t i = 0; i != Access::count(list); ++i) {
+      const internal::Origin& origin = Access::origin(list, i);
+      if (origin.bounce == nullptr) continue;
+      if (device_writes(Access::direction(list))) {
+        std::memcpy(origin.data, origin.bounce,
+                    static_cast<std::size_t>(Access::segment(list, i).length_bytes));
+      }
+      bounce_->give(origin.bounce);
+    }
+  }
+
+  Core core_;
+  B& backend_;
+  BouncePool* bounce_;
+};
+
+namespace internal {
+
+struct DeviceAccess {
+  template <class B>
+  static DeviceCore& core(Device<B>& device) noexcept {
+    return device.core_;
+  }
+  template <class B>
+  static void release_elements(Device<B>& device, ListCore& list) noexcept {
+    device.release_elements(list);
+  }
+};
+
+}  // namespace internal
+
+}  // namespace blkown::inline BLKOWN_ABI::dma
+
+#endif

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// IovaList: where a mapping keeps its scatter list, in memory of the caller's.
+
+#ifndef BLKOWN_DMA_IOVA_LIST_HPP
+#define BLKOWN_DMA_IOVA_LIST_HPP
+
+#include <blkown/check.hpp>
+#include <blkown/config.hpp>
+#include <blkown/dma/iova.hpp>
+#include <blkown/dma/proof.hpp>
+#include <blkown/dma/shared.hpp>
+#include <blkown/tag.hpp>
+#include <span>
+
+namespace blkown::inline BLKOWN_ABI::dma {
+
+/// Why a mapping is in quarantine.
+enum class QuarantineReason : std::uint8_t {
+  dropped,  ///< Its handle was destroyed without proof that the device is done.
+  leaked,   ///< Its request has ended with the mapping still in the request's own data.
+};
+
+[[nodiscard]] constexpr const char* to_string(QuarantineReason reason) noexcept {
+  switch (reason) {
+    case QuarantineReason::dropped: return "dropped";
+    case QuarantineReason::leaked: return "leaked";
+  }
+  return "unknown reason";
+}
+
+namespace internal {
+
+struct ListAccess;
+
+/// Where an element's bytes come from and go to.
+struct Origin {
+  std::byte* data = nullptr;
+  std::byte* bounce = nullptr;  // the slot that the device sees in place of data, if any
+};
+
+/// What a mapping needs to know of its request, whatever its type.
+struct PinOperations {
+  /// Drops the pin; the request, and the list with it, may be used anew before it returns.
+  void (*drop)(void* request);
+  /// Whether the I/O has ended and this pin is all that is left of it, so that nobody holds the
+  /// Claim with which the mapping could be taken out.
+  bool (*is_last_of_finished)(void* request);
+};
+
+/// The part of a list that does not depend on its length: all that is known of one mapping. It
+/// stays put, so that a mapping whose handle is gone can be kept until the device is stopped.
+class ListCore {
+ public:
+  ListCore(const ListCore&) = delete;
+  ListCore& operator=(const ListCore&) = delete;
+
+  /// The scatter list for the command. Meaningful while a mapping uses the list.
+  [[nodiscard]] std::span<const IovaSegment> segments() const noexcept {
+    return {segments_, count_};
+  }
+  [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+  /// Whether no mapping uses it.
+  [[nodiscard]] bool is_free() const noexcept {
+    return state_.look().value() == ListState::Value::free;
+  }
+
+ protected:
+  ListCore(IovaSegment* segments, Origin* origins, std::uint32_t capacity) noexcept
+      : segments_{segments}, origins_{origins}, capacity_{capacity} {}
+  ~ListCore();
+
+ private:
+  friend struct ListAccess;
+
+  IovaSegment* segments_;
+  Origin* origins_;
+  std::uint32_t capacity_;
+  std::uint32_t count_ = 0;
+
+  ListState state_;
+  Direction direction_{};
+  QuarantineReason reason_{};
+  bool is_bounced_ = false;
+  Word epoch_ = 0;  // in which it was activated
+  Cookie cookie_;   // of the publication that it is for
+  const void* header_ = nullptr;
+  void* request_ = nullptr;
+  const PinOperations* pin_ = nullptr;
+
+  DeviceCore* device_ = nullptr;  // the one that knows the list
+  ListCore* next_known_ = nullptr;
+  ListCore* previous_known_ = nullptr;
+};
+
+}  // namespace internal
+
+/// Room for a scatter list of up to N elements, and for what is to be known of its mapping: part of
+/// the request's data, so that nothing is allocated for an I/O. One mapping uses it at a time.
+///
+/// It lives at least as long as the device that was mapped for, or is free when it goes.
+template <std::uint32_t N>
+class IovaList : public internal::ListCore {
+ public:
+  IovaList() noexcept : ListCore{storage_, storage_of_origins_, N} {}
+
+ private:
+  IovaSegment storage_[N];
+  internal::Origin storage_of_origins_[N];
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::dma
+
+#endif

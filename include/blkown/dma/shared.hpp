@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What contexts share about mappings: a lock for what happens seldom, a device's epoch, and the
+// state of a list.
+
+#ifndef BLKOWN_DMA_SHARED_HPP
+#define BLKOWN_DMA_SHARED_HPP
+
+#include <blkown/config.hpp>
+
+namespace blkown::inline BLKOWN_ABI::dma::internal {
+
+/// Held for a few instructions, when a list is first used, a bounce slot taken, a mapping
+/// quarantined: never on the way of a plain I/O. Not for interrupts.
+class SpinLock {
+ public:
+  SpinLock() = default;
+  SpinLock(const SpinLock&) = delete;
+  SpinLock& operator=(const SpinLock&) = delete;
+
+  void lock() noexcept {
+    // false -> true. Partner: unlock. Acquire: what the last holder did.
+    while (taken_.exchange(true, std::memory_order_acquire)) {
+      // No transition. Relaxed: the exchange looks again.
+      while (taken_.load(std::memory_order_relaxed)) {
+      }
+    }
+  }
+  void unlock() noexcept {
+    // true -> false. Partner: lock. Release: what this holder did.
+    taken_.store(false, std::memory_order_release);
+  }
+
+ private:
+  Atomic<bool> taken_{false};
+};
+
+/// Counts how often a device was stopped. A mapping remembers the epoch in which it was activated.
+class Epoch {
+ public:
+  [[nodiscard]] Word current() const noexcept {
+    // No transition. Relaxed: a number on its own; that nothing is activated while the device is
+    // being stopped is the caller's to see to.
+    return value_.load(std::memory_order_relaxed);
+  }
+  /// The epoch that is over.
+  Word end() noexcept {
+    // n -> n+1. Relaxed: as in current.
+    return value_.fetch_add(1, std::memory_order_relaxed);
+  }
+
+ private:
+  Atomic<Word> value_{1};
+};
+
+/// Whose a list is, and for which mapping: a state, and a serial number that each mapping has anew.
+/// Free and prepared belong to one context, which is told so by its handles. From active on, the
+/// mapping's handle and a drain of the stopped device may both want to unmap it, and one does:
+/// whoever changes the word, which the next mapping never repeats.
+class ListState {
+ public:
+  enum class Value : std::uint8_t { free, prepared, active, quarantined };
+
+  /// The word at one moment.
+  struct Seen {
+    Word word = 0;
+    [[nodiscard]] Value value() const noexcept { return static_cast<Value>(word & 3U); }
+    [[nodiscard]] Word serial() const noexcept { return word >> 2; }
+  };
+
+  [[nodiscard]] Seen look() const noexcept {
+    // No transition. Partner: free, activate, quarantine. Acquire: what they wrote into the list.
+    return {word_.load(std::memory_order_acquire)};
+  }
+  /// free -> prepared, by the context that maps. Returns the mapping's serial number.
+  Word prepare() noexcept {
+    // No transition. Relaxed: nobody else writes now.
+    const Word serial = static_cast<Word>((word_.load(std::memory_order_relaxed) >> 2) + 1);
+    store(serial, Value::prepared);
+    return serial;
+  }
+  /// prepared -> active. Partner: take.
+  void activate(Word serial) noexcept { store(serial, Value::active); }
+  /// prepared -> free. Partner: look of the next user.
+  void free(Word serial) noexcept { store(serial, Value::free); }
+
+  /// active or quarantined -> prepared: the caller, and nobody else, unmaps it now.
+  [[nodiscard]] bool take(Word serial, Value from) noexcept {
+    // Partner: activate, quarantine. Acquire: what the list says of the mapping.
+    return change<std::memory_order_acquire>(serial, from, Value::prepared);
+  }
+  /// active -> quarantined: it has no handle any more that could unmap it.
+  bool quarantine(Word serial) noexcept {
+    // Partner: take, look. Release: what the dropping context did. Acquire: what activate released
+    // goes on to them from here, also if another context changes the state.
+    return change<std::memory_order_acq_rel>(serial, Value::active, Value::quarantined);
+  }
+
+ private:
+  [[nodiscard]] static Word word(Word serial, Value value) noexcept {
+    return static_cast<Word>((serial << 2) | static_cast<Word>(value));
+  }
+  void store(Word serial, Value value) noexcept {
+    // A plain store, for nobody else writes now. Release: what was written into the list.
+    word_.store(word(serial, value), std::memory_order_release);
+  }
+  template <std::memory_order order>
+  [[nodiscard]] bool change(Word serial, Value from, Value to) noexcept {
+    Word expected = word(serial, from);
+    // As the caller says. Relaxed on failure: nothing is read of the list.
+    return word_.compare_exchange_strong(expected, word(serial, to), order,
+                                         std::memory_order_relaxed);
+  }
+
+  Atomic<Word> word_{0};
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::dma::internal
+
+#endif
