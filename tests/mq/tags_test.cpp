@@ -213,6 +213,30 @@ TEST(Tags, ANowaitBioLeavesTheLine) {
   EXPECT_EQ(waits.ends.count, 1);
 }
 
+// Goal: a turn that comes between a context's look for it and its place in the line is used. Lost
+// turns add up until nobody is woken any more.
+TEST(Tags, ATurnThatComesWhileItIsAskedForIsNotLost) {
+  using R = mq::Request<fake::Driver>;
+  mq::LoopRuntime runtime{2};
+  auto pool = *mq::TagPool<fake::Driver>::create(
+      {.queue_count = 1, .depth = 1, .layout = blkown::CookieLayout::nbd()});
+  mq::internal::TagLine<R>& line = pool->line(0);
+  mq::Work ignored{[](mq::Work&) {}};
+  mq::internal::TagWaiter first{runtime.context(0), ignored}, second{runtime.context(1), ignored};
+  for (int round = 0; round != 3; ++round) {
+    ASSERT_TRUE(line.join(pool->tags(), 0, first, false)) << "it may try: nobody is before it";
+    ASSERT_FALSE(line.join(pool->tags(), 0, second, false));
+    EXPECT_FALSE(line.take_turn(first)) << "not yet";
+    line.wake_first(pool->tags(), 0);
+    EXPECT_TRUE(line.join(pool->tags(), 0, first, false)) << "now: it may try";
+    EXPECT_FALSE(line.leave(first)) << "it was used";
+    line.wake_first(pool->tags(), 0);
+    EXPECT_TRUE(line.take_turn(second)) << "the one tag is the next one's";
+    EXPECT_FALSE(line.is_occupied());
+  }
+  runtime.run();
+}
+
 TEST(Tags, QueuesMayShareThem) {
   Bench bench{{.capacity_sectors = 1024, .normal_queues = 3, .depth = 2, .shared_tags = true}, 3};
   bench.driver.mode = Mode::publish;

@@ -67,7 +67,11 @@ struct Lane {
     if (!line.join(pool.tags(), hw->tag_queue(), waiter, had_turn)) return std::nullopt;
     // The first in line tries once more: what was freed before it joined woke nobody.
     auto idle = allocate_now(pool);
-    if (idle.has_value()) leave_line(pool);
+    if (idle.has_value()) {
+      leave_line(pool);
+      // Nor did it wake those who have joined behind this one since.
+      if (pool.line(hw->tag_queue()).is_occupied()) pass_on(pool);
+    }
     return idle;
   }
   [[nodiscard]] std::optional<Idle<R>> allocate_now(TagPool<D>& pool) {

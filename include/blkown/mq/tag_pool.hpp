@@ -45,10 +45,16 @@ template <class R>
 class TagLine {
  public:
   /// At the end of the line, or at its head for one that had its turn in vain. True if it may try
-  /// once more: it has just joined, it is the first, and no tag is on its way to another.
+  /// once more: it has just joined, it is the first, and no tag is on its way to another; or its
+  /// turn has come since it asked.
   [[nodiscard]] bool join(TagSet<R>& tags, std::uint32_t queue, TagWaiter& waiter, bool first) {
     const std::lock_guard lock{mutex_};
     if (waiter.is_in_line) return false;
+    const bool has_turn = std::exchange(waiter.has_turn, false);
+    if (has_turn) {
+      --open_turns_;
+      first = true;
+    }
     waiter.is_in_line = true;
     // From here on every TagCache of the queue gives back what it holds.
     if (!generous_.has_value()) generous_.emplace(tags.wait_for_tag(queue));
@@ -62,7 +68,7 @@ class TagLine {
       waiter.next = nullptr;
       last_ = last_->next = &waiter;
     }
-    return first_ == &waiter && open_turns_ == 0;
+    return has_turn || (first_ == &waiter && open_turns_ == 0);
   }
 
   /// True if its turn had come, and is now the next one's.
