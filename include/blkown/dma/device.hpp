@@ -25,6 +25,14 @@ struct Quarantined {
   std::span<const IovaSegment> segments;
 };
 
+/// A mapping that exists.
+struct Mapped {
+  Cookie cookie;  ///< The publication that it is for.
+  Direction direction{};
+  bool is_active = false;  ///< Else it is still being prepared, or being taken away.
+  std::span<const IovaSegment> segments;
+};
+
 namespace internal {
 
 struct DeviceAccess;
@@ -158,6 +166,19 @@ class DeviceCore {
     }
   }
 
+  template <class Visit>
+  void for_each_mapping(Visit& visit) noexcept {
+    const std::lock_guard guard{lock_};
+    for (ListCore* list = first_; list != nullptr; list = Access::next_known(*list)) {
+      const Value state = Access::state(*list).look().value();
+      if (state == Value::free) continue;
+      visit(Mapped{.cookie = Access::cookie(*list),
+                   .direction = Access::direction(*list),
+                   .is_active = state != Value::prepared,
+                   .segments = list->segments()});
+    }
+  }
+
   void add_coherent() noexcept {
     const std::lock_guard guard{lock_};
     ++coherent_count_;
@@ -263,6 +284,12 @@ class Device {
   template <class Visit>
   void for_each_quarantined(Visit&& visit) noexcept {
     core_.for_each_quarantined(visit);
+  }
+  /// Calls `visit(const Mapped&)` for each mapping of an I/O. It must not map or unmap.
+  /// Precondition: no other context maps or unmaps meanwhile; for tests, and for post mortems.
+  template <class Visit>
+  void for_each_mapping(Visit&& visit) noexcept {
+    core_.for_each_mapping(visit);
   }
   [[nodiscard]] std::size_t quarantined_count() noexcept {
     std::size_t count = 0;

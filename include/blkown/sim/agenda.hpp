@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What a simulated controller will do, and when.
+
+#ifndef BLKOWN_SIM_AGENDA_HPP
+#define BLKOWN_SIM_AGENDA_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/sim/command.hpp>
+#include <blkown/sim/ring.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace blkown::inline BLKOWN_ABI::sim::internal {
+
+enum class ActionKind : std::uint8_t {
+  execute,  ///< Carry the command out.
+  send,     ///< Send a completion with the command's queue and cookie.
+  touch,    ///< Access the command's memory once more.
+};
+
+struct Action {
+  ActionKind kind{};
+  Command command{};
+  DeviceStatus status{};
+  std::uint32_t transferred_bytes = 0;
+  bool is_genuine = false;
+};
+
+/// Actions by time; those of one time in the order in which they were planned. Short, so that a
+/// search is as good as a heap.
+class Agenda {
+ public:
+  void add(const Action& action, std::uint64_t due_ns) {
+    entries_.push_back({due_ns, next_serial_++, action});
+  }
+  void clear() noexcept { entries_.clear(); }
+
+  /// When the next one is due, if there is one.
+  [[nodiscard]] std::optional<std::uint64_t> next_ns() const noexcept {
+    if (entries_.empty()) return std::nullopt;
+    return entries_[first()].due_ns;
+  }
+  /// The next one, if it is due.
+  [[nodiscard]] std::optional<Action> take_due(std::uint64_t now_ns) {
+    if (entries_.empty()) return std::nullopt;
+    const std::size_t at = first();
+    if (entries_[at].due_ns > now_ns) return std::nullopt;
+    const Action action = entries_[at].action;
+    entries_[at] = entries_.back();
+    entries_.pop_back();
+    return action;
+  }
+
+ private:
+  struct Entry {
+    std::uint64_t due_ns;
+    std::uint64_t serial;
+    Action action;
+  };
+
+  [[nodiscard]] std::size_t first() const noexcept {
+    std::size_t best = 0;
+    for (std::size_t i = 1; i < entries_.size(); ++i) {
+      const Entry& entry = entries_[i];
+      if (std::pair{entry.due_ns, entry.serial} <
+          std::pair{entries_[best].due_ns, entries_[best].serial}) {
+        best = i;
+      }
+    }
+    return best;
+  }
+
+  std::vector<Entry> entries_;
+  std::uint64_t next_serial_ = 0;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::sim::internal
+
+#endif

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What a driver on the bare core is given to work with, and what an I/O asks of it.
+
+#ifndef BLKOWN_SIM_HOST_HPP
+#define BLKOWN_SIM_HOST_HPP
+
+#include <array>
+#include <blkown/config.hpp>
+#include <blkown/dma/device.hpp>
+#include <blkown/segment.hpp>
+#include <blkown/sim/controller.hpp>
+#include <blkown/tag_set.hpp>
+#include <cstddef>
+#include <expected>
+#include <span>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+/// The data of a request of the driver D on the bare core: what is asked, and the driver's own.
+template <class D>
+struct Io {
+  static constexpr std::uint32_t most_segments = 3;
+  /// Not an I/O of the kit's but a command of the driver's own, with a reserved tag.
+  static constexpr std::uint32_t no_slot = ~std::uint32_t{0};
+
+  Opcode opcode{};
+  std::uint64_t sector = 0;
+  std::uint32_t length_sectors = 0;
+  std::array<Segment, most_segments> memory;
+  std::uint32_t segment_count = 0;
+  std::uint32_t slot = no_slot;  // the kit's
+
+  typename D::RequestData driver;  ///< Built once, not reset between I/Os.
+
+  [[nodiscard]] std::span<const Segment> segments() const noexcept {
+    return {memory.data(), segment_count};
+  }
+  [[nodiscard]] std::uint64_t length_bytes() const noexcept {
+    return std::uint64_t{length_sectors} * internal::bytes_in_sector;
+  }
+  [[nodiscard]] dma::Direction direction() const noexcept {
+    return opcode == Opcode::read ? dma::Direction::from_device : dma::Direction::to_device;
+  }
+};
+
+/// A request of the driver D on the bare core.
+template <class D>
+using CoreRequest = Request<Io<D>>;
+
+/// What lookups answered, by reason; those that succeeded under `none`.
+using LookupTally = std::array<std::uint64_t, lookup_reason_count>;
+
+/// A driver's surroundings.
+template <class D>
+struct Host {
+  using R = CoreRequest<D>;
+
+  TagSet<R>& tags;
+  dma::Device<Iommu>& device;
+  Controller& controller;
+  LookupTally lookups{};
+  std::uint64_t wrong_claims = 0;  ///< Claims of I/Os that the controller does not have.
+
+  [[nodiscard]] std::uint32_t queue_count() const noexcept { return tags.queue_count(); }
+  [[nodiscard]] std::uint32_t depth() const noexcept { return tags.depth(); }
+
+  /// TagSet::claim, counted: every completion entry that the driver takes out of a ring is to be
+  /// looked up this way, so that none goes unaccounted for.
+  [[nodiscard]] std::expected<Claim<R>, LookupError> claim(std::uint32_t queue,
+                                                           std::uint64_t value) {
+    auto found = tags.claim(queue, value);
+    if (!controller.note_lookup(queue, value, found.has_value())) ++wrong_claims;
+    ++lookups[static_cast<std::size_t>(found.has_value() ? LookupReason::none
+                                                         : found.error().reason)];
+    return found;
+  }
+};
+
+/// A driver on the bare core, for the kit. One context at a time; interrupt() may come in the
+/// middle of submit() and timeout(), as from another processor: within a doorbell, or within
+/// dma::map.
+///
+///   struct RequestData;             in each request, default-constructed once
+///   explicit D(Host<D>&);           makes the rings and starts the controller
+///   void submit(Idle<R>);           issues the I/O, ends it, or requeues it
+///   void interrupt(std::uint32_t queue);        completions are there
+///   void timeout(const ARef<R>&, const Cookie&);   the I/O has been in flight for too long; asked
+///                                   again after as long again
+///   void failed();                  the controller has failed
+template <class D>
+concept CoreDriver = requires(D& driver, Idle<CoreRequest<D>> idle, const ARef<CoreRequest<D>>& pin,
+                              const Cookie& cookie, Host<D>& host) {
+  typename D::RequestData;
+  D{host};
+  { driver.submit(std::move(idle)) } -> std::same_as<void>;
+  { driver.interrupt(std::uint32_t{}) } -> std::same_as<void>;
+  { driver.timeout(pin, cookie) } -> std::same_as<void>;
+  { driver.failed() } -> std::same_as<void>;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The kit: a driver of one's own under the adversary, with a few lines.
+//
+//   int main(int argc, char** argv) { return blkown::sim::core_main<MyDriver>(argc, argv); }
+//
+// runs it with a hundred seeds, or as the options say, and exits with 1 if an invariant is broken.
+
+#ifndef BLKOWN_SIM_KIT_HPP
+#define BLKOWN_SIM_KIT_HPP
+
+#include <array>
+#include <blkown/check.hpp>
+#include <blkown/config.hpp>
+#include <blkown/sim/core_world.hpp>
+#include <blkown/sim/kit_options.hpp>
+#include <blkown/sim/shrink.hpp>
+#include <chrono>
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+/// What many runs have come to.
+struct KitTotals {
+  std::uint64_t runs = 0;
+  std::uint64_t events = 0;
+  std::uint64_t ended = 0;
+  std::uint64_t good_ends = 0;
+  std::array<std::uint64_t, fault_kind_count> struck{};
+  LookupTally lookups{};
+
+  template <class World>
+  void add(World& world) {
+    ++runs;
+    events += world.events();
+    ended += world.ended();
+    good_ends += world.good_ends();
+    for (const FaultStrike& strike : world.faults().struck()) {
+      ++struck[static_cast<std::size_t>(strike.kind)];
+    }
+    for (std::size_t i = 0; i != lookup_reason_count; ++i) lookups[i] += world.lookups()[i];
+  }
+};
+
+namespace internal {
+
+/// The run that is going on, for a violation, which ends the process.
+struct CurrentRun {
+  virtual ~CurrentRun() = default;
+  virtual void print(const Finding& finding) const = 0;
+  virtual void add(Finding finding) = 0;
+};
+inline CurrentRun* current_run = nullptr;
+
+[[nodiscard]] inline Finding finding_of(const char* what, const Incident& incident) {
+  return {.what = std::string{incident.operation} + ": " + what,
+          .has_request = incident.has_request,
+          .queue = incident.queue,
+          .tag = incident.tag};
+}
+
+/// Within its scope violations and reports are findings of the current run.
+class Handlers {
+ public:
+  Handlers()
+      : violation_{set_violation_handler([](Violation violation, const Incident& incident) {
+          if (current_run != nullptr) {
+            current_run->print(finding_of(to_string(violation), incident));
+          }
+          std::fflush(nullptr);
+          std::_Exit(1);
+        })},
+        report_{set_report_handler([](Report report, const Incident& incident) {
+          if (current_run != nullptr) current_run->add(finding_of(to_string(report), incident));
+        })} {}
+  Handlers(const Handlers&) = delete;
+  Handlers& operator=(const Handlers&) = delete;
+  ~Handlers() {
+    set_violation_handler(violation_);
+    set_report_handler(report_);
+  }
+
+ private:
+  ViolationHandler violation_;
+  ReportHandler report_;
+};
+
+template <class World>
+class Run : public CurrentRun {
+ public:
+  Run(const KitOptions& options, const WorldConfig& config)
+      : options_{options}, config_{config}, world_{std::make_unique<World>(config)} {
+    current_run = this;
+  }
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
+  ~Run() override {
+    current_run = nullptr;
+    // Of a driver that was caught nothing can be taken down in order.
+    if (has_failed_) static_cast<void>(world_.release());
+  }
+
+  [[nodiscard]] World& world() noexcept { return *world_; }
+  [[nodiscard]] bool run() {
+    has_failed_ = !world_->run();
+    return !has_failed_;
+  }
+
+  void add(Finding finding) override { world_->add(std::move(finding)); }
+  void print(const Finding& finding) const override {
+    const History& history = world_->history();
+    std::printf("seed %" PRIu64 ", event %" PRIu64 ": %s", config_.seed, history.event(),
+                finding.what.c_str());
+    if (finding.has_request) {
+      std::printf(" (queue %u, tag %u)\n", finding.queue, finding.tag.value);
+      history.print(stdout, finding.queue, finding.tag, 12);
+    } else {
+      std::puts("");
+    }
+    std::printf("replay: %s --seeds 1 --first-seed %" PRIu64 " --ios %" PRIu64 "%s%s\n",
+                options_.program.c_str(), config_.seed, config_.io_count,
+                config_.is_scripted ? " --script " : "",
+                config_.is_scripted ? to_string(config_.script).c_str() : "");
+  }
+
+ private:
+  const KitOptions& options_;
+  WorldConfig config_;
+  std::unique_ptr<World> world_;
+  bool has_failed_ = false;
+};
+
+template <class World>
+[[nodiscard]] bool run_one(const KitOptions& options, const WorldConfig& config,
+                           KitTotals* totals) {
+  Run<World> run{options, config};
+  const bool is_good = run.run();
+  if (!is_good) run.print(run.world().finding());
+  if (totals != nullptr) totals->add(run.world());
+  return is_good;
+}
+
+/// Prints the shortest script under which the seed's run still fails.
+template <class World>
+void print_shrunk(const KitOptions& options, WorldConfig config) {
+  std::vector<FaultStrike> all = config.script;
+  if (!config.is_scripted) {
+    // The faults up to the failure; a run that ends in a violation cannot be asked for them.
+    FaultPlan plan{config.seed, config.rates};
+    for (std::size_t kind = 0; kind != fault_kind_count; ++kind) {
+      for (std::uint64_t n = 0; n != 8 * config.io_count; ++n) {
+        static_cast<void>(plan.strikes(static_cast<FaultKind>(kind)));
+      }
+    }
+    all = plan.struck();
+    config.is_scripted = true;
+  }
+  const auto script = shrink(all, [&](const std::vector<FaultStrike>& shorter) {
+    config.script = shorter;
+    return fails_in_child([&] { return run_one<World>(options, config, nullptr); });
+  });
+  std::printf("shortest: %s --seeds 1 --first-seed %" PRIu64 " --ios %" PRIu64 " --script %s\n",
+              options.program.c_str(), config.seed, config.io_count, to_string(script).c_str());
+}
+
+}  // namespace internal
+
+/// Runs a world for each seed until one fails. World is CoreWorld<D>, or one like it.
+template <class World>
+[[nodiscard]] bool run_seeds(const KitOptions& options, KitTotals& totals) {
+  const internal::Handlers handlers;
+  for (std::uint64_t i = 0; i != options.seeds; ++i) {
+    WorldConfig config;
+    config.seed = options.first_seed + i;
+    config.io_count = options.io_count;
+    config.is_scripted = options.has_script;
+    config.script = options.script;
+    if (options.shrink &&
+        fails_in_child([&] { return internal::run_one<World>(options, config, nullptr); })) {
+      internal::print_shrunk<World>(options, config);
+    }
+    if (!internal::run_one<World>(options, config, &totals)) return false;
+  }
+  return true;
+}
+
+/// The totals, in a few lines.
+inline void print(const KitTotals& totals, double seconds) {
+  std::printf("%" PRIu64 " runs, %" PRIu64 " I/Os ended, %" PRIu64 " of them well; %" PRIu64
+              " events, %.1f million a second\nfaults:",
+              totals.runs, totals.ended, totals.good_ends, totals.events,
+              static_cast<double>(totals.events) / seconds / 1e6);
+  for (std::size_t i = 0; i != fault_kind_count; ++i) {
+    std::printf(" %s %" PRIu64, to_string(static_cast<FaultKind>(i)), totals.struck[i]);
+  }
+  std::printf("\nlookups:");
+  for (std::size_t i = 0; i != lookup_reason_count; ++i) {
+    if (totals.lookups[i] == 0) continue;
+    std::printf(" %s %" PRIu64, i == 0 ? "accepted" : to_string(static_cast<LookupReason>(i)),
+                totals.lookups[i]);
+  }
+  std::puts("");
+}
+
+/// The main function of a program that runs one kind of world: 0 if all went well, 1 if an
+/// invariant was broken, 2 for options that make no sense.
+template <class World>
+int kit_main(const std::string& program, const std::vector<std::string>& words) {
+  const auto options = parse_options(program, words);
+  if (!options.has_value()) return 2;
+  KitTotals totals;
+  const auto begin = std::chrono::steady_clock::now();
+  const bool is_good = run_seeds<World>(*options, totals);
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+  if (is_good) print(totals, taken.count());
+  return is_good ? 0 : 1;
+}
+
+/// The same for a driver on the bare core.
+template <CoreDriver D>
+int core_main(int argc, char** argv) {
+  return kit_main<CoreWorld<D>>(argv[0], {argv + 1, argv + argc});
+}
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What a simulated controller stores its blocks on.
+
+#ifndef BLKOWN_SIM_MEDIA_HPP
+#define BLKOWN_SIM_MEDIA_HPP
+
+#include <blkown/config.hpp>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+/// Bytes by offset, in memory, in a file, or wherever a test likes. One access at a time. The range
+/// is within capacity_bytes(). False: the medium failed.
+class Media {
+ public:
+  Media() = default;
+  Media(const Media&) = delete;
+  Media& operator=(const Media&) = delete;
+  virtual ~Media() = default;
+
+  [[nodiscard]] virtual std::uint64_t capacity_bytes() const = 0;
+  [[nodiscard]] virtual bool read(std::uint64_t offset_bytes, std::span<std::byte> to) = 0;
+  [[nodiscard]] virtual bool write(std::uint64_t offset_bytes, std::span<const std::byte> from) = 0;
+  [[nodiscard]] virtual bool zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) = 0;
+  [[nodiscard]] virtual bool flush() = 0;
+};
+
+class MemoryMedia : public Media {
+ public:
+  explicit MemoryMedia(std::uint64_t capacity) : bytes_(static_cast<std::size_t>(capacity)) {}
+
+  [[nodiscard]] std::uint64_t capacity_bytes() const override { return bytes_.size(); }
+  [[nodiscard]] bool read(std::uint64_t offset_bytes, std::span<std::byte> to) override {
+    std::memcpy(to.data(), bytes_.data() + offset_bytes, to.size());
+    return true;
+  }
+  [[nodiscard]] bool write(std::uint64_t offset_bytes, std::span<const std::byte> from) override {
+    std::memcpy(bytes_.data() + offset_bytes, from.data(), from.size());
+    return true;
+  }
+  [[nodiscard]] bool zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) override {
+    std::memset(bytes_.data() + offset_bytes, 0, static_cast<std::size_t>(length_bytes));
+    return true;
+  }
+  [[nodiscard]] bool flush() override { return true; }
+
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+/// A file: an image, or a new one, with holes where nothing was written.
+class FileMedia : public Media {
+ public:
+  /// An existing file. Null if it cannot be opened for reading and writing; errno says why.
+  [[nodiscard]] static std::unique_ptr<FileMedia> open(const char* path) {
+    return make(std::fopen(path, "r+b"), 0);
+  }
+  /// A new file, or an existing one emptied.
+  [[nodiscard]] static std::unique_ptr<FileMedia> create(const char* path, std::uint64_t capacity) {
+    return make(std::fopen(path, "w+b"), capacity);
+  }
+
+  [[nodiscard]] std::uint64_t capacity_bytes() const override { return capacity_bytes_; }
+  [[nodiscard]] bool read(std::uint64_t offset_bytes, std::span<std::byte> to) override {
+    if (!seek(offset_bytes)) return false;
+    const std::size_t got = std::fread(to.data(), 1, to.size(), file_.get());
+    if (std::ferror(file_.get()) != 0) return false;
+    // Behind the end there is nothing yet: zeroes, as in any hole.
+    std::memset(to.data() + got, 0, to.size() - got);
+    return true;
+  }
+  [[nodiscard]] bool write(std::uint64_t offset_bytes, std::span<const std::byte> from) override {
+    return seek(offset_bytes) &&
+           std::fwrite(from.data(), 1, from.size(), file_.get()) == from.size();
+  }
+  [[nodiscard]] bool zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) override {
+    const std::vector<std::byte> zeroes(65536);
+    while (length_bytes != 0) {
+      const std::uint64_t part = length_bytes < zeroes.size() ? length_bytes : zeroes.size();
+      if (!write(offset_bytes, {zeroes.data(), static_cast<std::size_t>(part)})) return false;
+      offset_bytes += part;
+      length_bytes -= part;
+    }
+    return true;
+  }
+  [[nodiscard]] bool flush() override { return std::fflush(file_.get()) == 0; }
+
+ private:
+  struct Close {
+    void operator()(std::FILE* file) const noexcept { std::fclose(file); }
+  };
+
+  FileMedia(std::FILE* file, std::uint64_t capacity) : file_{file}, capacity_bytes_{capacity} {}
+
+  [[nodiscard]] static std::unique_ptr<FileMedia> make(std::FILE* file, std::uint64_t capacity) {
+    if (file == nullptr) return nullptr;
+    std::unique_ptr<FileMedia> media{new FileMedia{file, capacity}};
+    if (capacity == 0) {
+      if (std::fseek(file, 0, SEEK_END) != 0) return nullptr;
+      media->capacity_bytes_ = static_cast<std::uint64_t>(std::ftell(file));
+    }
+    return media;
+  }
+  [[nodiscard]] bool seek(std::uint64_t offset_bytes) {
+    return std::fseek(file_.get(), static_cast<long>(offset_bytes), SEEK_SET) == 0;
+  }
+
+  std::unique_ptr<std::FILE, Close> file_;
+  std::uint64_t capacity_bytes_;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

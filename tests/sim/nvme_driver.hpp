@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A driver on the bare core for the simulated controller, as one would write it for hardware: the
+// one that has to come through whatever the adversary does. Those in broken/ are this one with one
+// step done wrong.
+
+#ifndef BLKOWN_TESTS_SIM_NVME_DRIVER_HPP
+#define BLKOWN_TESTS_SIM_NVME_DRIVER_HPP
+
+#include <blkown/blkown.hpp>
+#include <blkown/dma/dma.hpp>
+#include <blkown/sim/host.hpp>
+#include <cstring>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "sim/nvme_rings.hpp"
+
+namespace nvme {
+
+using blkown::ARef;
+using blkown::Claim;
+using blkown::Cookie;
+using blkown::Idle;
+using blkown::Status;
+using blkown::sim::DeviceStatus;
+using blkown::sim::Opcode;
+namespace dma = blkown::dma;
+namespace sim = blkown::sim;
+
+struct RequestData {
+  dma::IovaList<most_segments> iovas;
+  std::optional<dma::ActiveMapping> mapping;
+  unsigned tries = 0;
+  std::uint64_t target = 0;  // of an abort
+};
+
+/// `Self` may replace any of the steps below that are called through self().
+template <class Self>
+class DriverOf {
+ public:
+  using RequestData = nvme::RequestData;
+  using R = sim::CoreRequest<Self>;
+
+  explicit DriverOf(sim::Host<Self>& host)
+      : host_{host},
+        rings_{make_rings(host.device, host.controller, host.queue_count(), host.depth())},
+        watches_(host.queue_count() * host.depth()) {
+    host.controller.start();
+  }
+  ~DriverOf() {
+    const dma::DmaEnded proof = host_.controller.stop();
+    self().give_up_all(proof);
+    for (Rings& rings : rings_) rings.free(proof);
+  }
+  DriverOf(const DriverOf&) = delete;
+  DriverOf& operator=(const DriverOf&) = delete;
+
+  void submit(Idle<R> idle) { self().issue(std::move(idle).start().into_claim()); }
+
+  void interrupt(std::uint32_t queue) {
+    Rings& rings = rings_[queue];
+    while (const auto entry = rings.next_completion()) self().complete(queue, *entry);
+    host_.controller.ring_completion(queue, rings.completion_head());
+  }
+
+  /// First an abort; if that does not help either, a reset.
+  void timeout(const ARef<R>& pin, const Cookie& cookie) {
+    Watch& watch = watches_[pin.queue() * host_.depth() + pin.tag().value];
+    const bool is_new = !watch.is_abort && watch.aborted != cookie.generation;
+    if (is_new && self().abort(pin.queue(), cookie)) {
+      watch.aborted = cookie.generation;
+    } else {
+      self().reset();
+    }
+  }
+
+  void failed() { self().reset(); }
+
+ protected:
+  [[nodiscard]] Self& self() noexcept { return static_cast<Self&>(*this); }
+
+  // --- out --------------------------------------------------------------------------------------
+
+  /// Maps, publishes, and tells the device, in this order: the completion may be here before the
+  /// doorbell returns.
+  void issue(Claim<R> claim) {
+    if (const auto error = self().map(claim)) return self().give_back(std::move(claim), *error);
+    // Built before it is published: from then on the request may be over at any moment.
+    const sim::SubmissionEntry entry = self().command(claim);
+    const std::uint32_t queue = claim.queue();
+    auto issued = std::move(claim).publish(
+        [&](const Cookie&) { return rings_[queue].submit(host_.controller, queue, entry); });
+    // If a completion, a forged one, was faster than the refusal, it has the I/O now.
+    if (!issued.has_value() && issued.error().claim.has_value()) {
+      self().refused(*std::move(issued.error().claim));
+    }
+  }
+
+  [[nodiscard]] std::optional<Status> map(Claim<R>& claim) {
+    sim::Io<Self>& io = claim.data();
+    if (io.segment_count == 0) return std::nullopt;
+    auto prepared = dma::map(claim, host_.device, io.segments(), io.direction(), io.driver.iovas);
+    if (!prepared.has_value()) return prepared.error().status();
+    io.driver.mapping = std::move(*prepared).activate();
+    return std::nullopt;
+  }
+
+  [[nodiscard]] sim::SubmissionEntry command(const Claim<R>& claim) {
+    const sim::Io<Self>& io = claim.data();
+    sim::SubmissionEntry entry;
+    entry.cookie = claim.next_cookie().value;
+    entry.opcode = io.opcode;
+    entry.sector = io.sector;
+    entry.length_sectors = io.length_sectors;
+    entry.target = io.driver.target;
+    if (io.driver.mapping.has_value()) {
+      rings_[claim.queue()].put_segments(entry, claim.tag(), io.driver.mapping->segments());
+    }
+    return entry;
+  }
+
+  void refused(Claim<R> claim) {
+    self().unmap(claim, *dma::DmaEnded::of(claim));
+    self().give_back(std::move(claim), Status::resource);
+  }
+
+  /// What could not be issued is tried again, if there is hope.
+  void give_back(Claim<R> claim, Status status) {
+    if (status == Status::resource && claim.data().driver.tries++ < most_tries) {
+      return std::move(claim).requeue();
+    }
+    self().end(std::move(claim), status);
+  }
+
+  // --- back -------------------------------------------------------------------------------------
+
+  void complete(std::uint32_t queue, const sim::CompletionEntry& entry) {
+    auto claim = host_.claim(queue, entry.cookie);
+    if (!claim.has_value()) return;  // late, double, forged: counted, and nothing else
+    self().unmap(*claim, *dma::DmaEnded::of(*claim));
+    self().finish(*std::move(claim), entry);
+  }
+
+  void unmap(Claim<R>& claim, const dma::DmaEnded& proof) {
+    auto mapping = std::exchange(claim.data().driver.mapping, std::nullopt);
+    if (!mapping.has_value()) return;
+    auto unmapped = std::move(*mapping).unmap(proof);
+    // A proof that does not fit gives the mapping back; then it stays where it was.
+    if (!unmapped.has_value()) claim.data().driver.mapping = std::move(unmapped.error());
+  }
+
+  void finish(Claim<R> claim, const sim::CompletionEntry& entry) {
+    const sim::Io<Self>& io = claim.data();
+    switch (sim::CompletionEntry::status_of(entry.status_and_phase)) {
+      case DeviceStatus::success: {
+        const bool is_short = io.segment_count != 0 && entry.transferred_bytes != io.length_bytes();
+        if (is_short) return self().give_back(std::move(claim), Status::resource);
+        return self().end(std::move(claim), Status::ok);
+      }
+      case DeviceStatus::media_error: return self().end(std::move(claim), Status::medium_error);
+      case DeviceStatus::aborted: return self().end(std::move(claim), Status::timed_out);
+      case DeviceStatus::not_found: return self().end(std::move(claim), Status::aborted);
+      case DeviceStatus::invalid_command: return self().end(std::move(claim), Status::invalid);
+      case DeviceStatus::dma_fault: return self().end(std::move(claim), Status::transport_error);
+    }
+  }
+
+  void end(Claim<R> claim, Status status) {
+    claim.data().driver.tries = 0;
+    claim.data().driver.target = 0;
+    watches_[claim.queue() * host_.depth() + claim.tag().value] = {};
+    std::move(claim).end(status);
+  }
+
+  // --- when nothing comes back ------------------------------------------------------------------
+
+  /// Asks the device to end the I/O; its own completion will say so. False if that cannot be done.
+  [[nodiscard]] bool abort(std::uint32_t queue, const Cookie& cookie) {
+    auto idle = host_.tags.allocate_reserved(queue);
+    if (!idle.has_value()) return false;
+    idle->data().opcode = Opcode::abort;
+    idle->data().segment_count = 0;
+    idle->data().length_sectors = 0;
+    idle->data().driver.target = cookie.value;
+    idle->data().driver.tries = most_tries;  // it is not worth a second try
+    watches_[queue * host_.depth() + idle->tag().value].is_abort = true;
+    self().submit(*std::move(idle));
+    return true;
+  }
+
+  /// Stops the device, which proves that it is done with all memory, and begins anew.
+  void reset() {
+    const dma::DmaEnded proof = host_.controller.stop();
+    self().give_up_all(proof);
+    host_.device.drain(proof);
+    for (Rings& rings : rings_) rings.reset();
+    host_.controller.start();
+  }
+
+  void give_up_all(const dma::DmaEnded& proof) {
+    for (std::uint32_t queue = 0; queue != host_.queue_count(); ++queue) {
+      host_.tags.for_each_in_flight(queue, [&](const ARef<R>& pin, const Cookie& cookie) {
+        auto claim = blkown::claim(pin, cookie);
+        if (!claim.has_value()) return;
+        self().unmap(*claim, proof);
+        self().give_back(*std::move(claim), Status::resource);
+      });
+    }
+  }
+
+  static constexpr unsigned most_tries = 8;
+
+  struct Watch {
+    blkown::Generation aborted{~std::uint32_t{0}};
+    bool is_abort = false;
+  };
+
+  sim::Host<Self>& host_;
+  std::vector<Rings> rings_;
+  std::vector<Watch> watches_;
+};
+
+class Driver : public DriverOf<Driver> {
+ public:
+  using DriverOf::DriverOf;
+
+ private:
+  friend class DriverOf<Driver>;
+};
+
+}  // namespace nvme
+
+#endif
