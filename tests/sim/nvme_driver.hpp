@@ -49,11 +49,6 @@ class DriverOf {
         watches_(host.queue_count() * host.depth()) {
     host.controller.start();
   }
-  ~DriverOf() {
-    const dma::DmaEnded proof = host_.controller.stop();
-    self().give_up_all(proof);
-    for (Rings& rings : rings_) rings.free(proof);
-  }
   DriverOf(const DriverOf&) = delete;
   DriverOf& operator=(const DriverOf&) = delete;
 
@@ -77,6 +72,12 @@ class DriverOf {
   }
 
   void failed() { self().reset(); }
+
+  void stop() {
+    const dma::DmaEnded proof = host_.controller.stop();
+    self().give_up_all(proof);
+    for (Rings& rings : rings_) rings.free(proof);
+  }
 
  protected:
   [[nodiscard]] Self& self() noexcept { return static_cast<Self&>(*this); }
