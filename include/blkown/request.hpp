@@ -182,7 +182,7 @@ namespace detail {
 
 /// Where a Claim comes from: what its holder may take for granted about the device.
 enum class ClaimOrigin : std::uint8_t {
-  owner = 0,       ///< An Owned: no device has the I/O.
+  owner = 0,       ///< An Owned: no device has the next publication.
   bystander = 1,   ///< A pin or a bare tag: the device may still be at it.
   completion = 3,  ///< Its completion, or the device's refusal: the device is done with it.
 };

@@ -29,8 +29,7 @@ namespace blkown::inline BLKOWN_ABI {
 /// TagSet lives, so that a late lookup never reads freed memory (blk-mq's tag set).
 ///
 /// Lookups are total: any value that a device sends gives a request or a LookupError, in every
-/// build, without blocking, from any context. R is Request<T>, or a struct with a RequestHeader
-/// inside (RequestTraits).
+/// build, without blocking, anywhere. R is Request<T>, or has a RequestHeader (RequestTraits).
 ///
 /// Only the object itself moves, never the requests; a TagSet that was moved from may be destroyed
 /// or assigned to. Destroying it with a TagCache alive, or with a request that is not back (an
@@ -95,12 +94,13 @@ class [[nodiscard]] TagSet {
 
   // --- tags: a new I/O --------------------------------------------------------------------------
 
-  /// A context's stash of tags of one queue, by default an eighth of them, 32 at most; with
-  /// capacity 0 it only keeps the context's place in the bitmap.
+  /// A context's stash of tags of one queue, by default an eighth of those that are not reserved,
+  /// 32 at most; with capacity 0 it only keeps the context's place in the bitmap.
   /// Violation: no such queue.
   [[nodiscard]] TagCache tag_cache(std::uint32_t queue,
                                    Place where = Place::current()) const noexcept {
-    const std::uint32_t share = core_->depth / 8;
+    core_->check_queue(queue, "TagSet::tag_cache", where);
+    const std::uint32_t share = core_->bitmaps[queue].common_depth() / 8;
     return tag_cache(queue, share < 32 ? share : 32, where);
   }
   [[nodiscard]] TagCache tag_cache(std::uint32_t queue, std::uint32_t capacity,
@@ -121,7 +121,7 @@ class [[nodiscard]] TagSet {
 
   /// A request with one of the reserved tags (TagSetConfig::reserved_depth); none if all of those
   /// are taken, or if there is no such queue. Give them back with Ended::release(), with or without
-  /// a cache. One read-modify-write; interrupt-safe.
+  /// a cache. One read-modify-write if nobody else takes one meanwhile; interrupt-safe.
   /// Synchronization: acquires what the request's last Ended released.
   [[nodiscard]] std::optional<Idle<R>> allocate_reserved(std::uint32_t queue) noexcept {
     Tag tag;
