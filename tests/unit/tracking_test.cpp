@@ -302,6 +302,34 @@ TEST_F(Tracking, ARequestThatCannotEndNamesItsTwoHolders) {
   EXPECT_EQ(held(), (Lines{mapped, looked_up}));
 }
 
+// Goal: from the drop on the request may be another I/O's, which the dropped one does not hold.
+TEST_F(Tracking, WhoseDropCompletesTheEndIsNoHolderWhenTheEndIsTold) {
+  struct Sink {
+    void operator()(support::EndedList&& list) {
+      while (auto ended = list.pop_front()) {
+        seen.push_back(holders(set->header(ended->queue(), ended->tag())).size());
+      }
+    }
+    support::TagSet* set = nullptr;
+    std::vector<std::size_t> seen;
+  } sink;
+  auto set = support::TagSet::create(support::two_queues_of_eight,
+                                     blkown::EndSink<support::Request>::to(sink))
+                 .value();
+  sink.set = &set;
+  for (const bool by_name : {false, true}) {
+    auto claim = std::move(*set.hand_over(0, Tag{0})).start().into_claim();
+    ARef pin = claim.pin();
+    std::move(claim).end_ok();
+    if (by_name) {
+      EXPECT_FALSE(blkown::drop_or_own(std::move(pin)).has_value());
+    } else {
+      const ARef dropped = std::move(pin);
+    }
+  }
+  EXPECT_EQ(sink.seen, std::vector<std::size_t>(2, 0));
+}
+
 // Goal: the printed lines name file, line and function; a crowd is cut short and counted.
 TEST_F(Tracking, HoldersArePrintedOneLineEach) {
   const auto printed = [&] {
