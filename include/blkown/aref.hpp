@@ -48,12 +48,26 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef {
   }
   ARef(ARef&& other) noexcept
       : request_{std::exchange(other.request_, nullptr)}, holder_{std::move(other.holder_)} {}
-  /// A copy or a move. By value, so that a copy is taken, and remembered, where the caller assigns.
+#if BLKOWN_TRACKING
+  // A copy or a move. By value, so that a copy is taken, and remembered, where the caller assigns;
+  // but then typestate does not see it.
   ARef& operator=(ARef other) noexcept {
     std::swap(request_, other.request_);
     holder_.swap(other.holder_);
     return *this;
   }
+#else
+  ARef& operator=(BLKOWN_HELD const ARef& other) noexcept {
+    ARef copy{other};
+    std::swap(request_, copy.request_);
+    return *this;
+  }
+  ARef& operator=(ARef&& other) noexcept {
+    ARef taken{std::move(other)};
+    std::swap(request_, taken.request_);
+    return *this;
+  }
+#endif
 
   /// Drops the reference. The last drop of a request parks it (count 1), or completes its end if
   /// its Claim has ended it: then the EndSink runs here.

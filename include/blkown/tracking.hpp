@@ -176,7 +176,6 @@ class Holder {
 
   void hold(const void*, TrackedPlace) noexcept {}
   void let_go() noexcept {}
-  void swap(Holder&) noexcept {}
 };
 static_assert(std::is_empty_v<Holder>);
 
