@@ -52,6 +52,7 @@ struct ListAccess {
   static const void*& header(Core& list) noexcept { return list.header_; }
   static void*& request(Core& list) noexcept { return list.request_; }
   static const PinOperations*& pin(Core& list) noexcept { return list.pin_; }
+  static blkown::detail::Holder& holder(Core& list) noexcept { return list.holder_; }
   static DeviceCore*& device(Core& list) noexcept { return list.device_; }
   static Core*& next_known(Core& list) noexcept { return list.next_known_; }
   static Core*& previous_known(Core& list) noexcept { return list.previous_known_; }
@@ -316,6 +317,7 @@ class Device {
     release_elements(list);
     void* const request = Access::request(list);
     const internal::PinOperations& pin = *Access::pin(list);
+    Access::holder(list).let_go();
     Access::state(list).free(Access::state(list).look().serial());
     pin.drop(request);
   }

@@ -153,6 +153,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
     incident.queue = Access::cookie(list).queue;
     incident.tag = Access::cookie(list).tag;
     incident.state.generation = Access::cookie(list).generation;
+    incident.header = static_cast<const RequestHeader*>(Access::header(list));
     Access::state(list).activate(serial_);
     device->put_in_quarantine(list, serial_);
     blkown::detail::report(Report::mapping_dropped, incident);
@@ -304,6 +305,7 @@ template <Backend B, class R, class Segments>
   }
   Access::request(list) = claim.pin(where).into_raw();
   Access::pin(list) = &internal::pin_operations<R>;
+  Access::holder(list).hold(&claim.header(), where);
   return mapper.prepared(serial);
 }
 

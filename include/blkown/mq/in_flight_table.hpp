@@ -31,6 +31,7 @@ struct InFlightRow {
   /// For how long a scan for timeouts has known it in flight; meaningless if none has.
   bool has_age = false;
   std::uint32_t age_ms = 0;
+  const RequestHeader* header = nullptr;  ///< For visit_holders.
 };
 
 /// Who has the request, in the words of the ownership word's table.
@@ -56,7 +57,8 @@ void for_each_row(TagPool<D>& pool, std::uint32_t timeout_ms, std::uint64_t now_
     for (Tag tag; tag.value != tags.depth(); ++tag.value) {
       const std::optional<RequestState> state = tags.state_of(queue, tag);
       if (!state.has_value()) continue;
-      InFlightRow row{.queue = queue, .tag = tag, .state = *state};
+      InFlightRow row{
+          .queue = queue, .tag = tag, .state = *state, .header = &tags.header(queue, tag)};
       if (const auto pin = tags.tag_to_rq(queue, tag)) {
         internal::PayloadAccess<D>::describe(*blkown::detail::HandleAccess::look(*pin), timeout_ms,
                                              now_ns, row);
@@ -67,7 +69,8 @@ void for_each_row(TagPool<D>& pool, std::uint32_t timeout_ms, std::uint64_t now_
 }
 
 #ifndef BLKOWN_NO_STDIO
-/// One line for each request that is not simply free or stashed.
+/// One line for each request that is not simply free or stashed, and in a tracking build one more
+/// for each that holds it.
 template <class D>
 void print_in_flight(TagPool<D>& pool, std::uint32_t timeout_ms, std::uint64_t now_ns,
                      std::FILE* file) {
@@ -83,6 +86,7 @@ void print_in_flight(TagPool<D>& pool, std::uint32_t timeout_ms, std::uint64_t n
     }
     if (row.has_age) std::fprintf(file, ", for %" PRIu32 " ms", row.age_ms);
     std::fputc('\n', file);
+    print_holders(file, "  ", *row.header);
   });
 }
 #endif
