@@ -43,7 +43,7 @@ class Machine {
     hooks.interrupt = [](void* self, std::uint32_t queue) {
       self_of(self).driver_.interrupt(queue);
     };
-    hooks.failed = [](void* self) { self_of(self).driver_.reset(); };
+    hooks.failed = [](void* self) { self_of(self).driver_.failed(); };
     hooks.wake = [](void* self) { self_of(self).pump_.wake(); };
     controller_.set_hooks(hooks);
     auto disk =
@@ -73,7 +73,13 @@ class Machine {
   template <mq::Runtime Rt>
   [[nodiscard]] bool shut_down(Rt& runtime) {
     static_cast<void>(mq::remove(runtime, *disk_));
+    // A reset that was under way ends with an operation on the disk; they come one after the other.
+    while (driver_.is_resetting()) {
+      static_cast<void>(
+          mq::run_and_wait(runtime, [&](mq::Control& control) { disk_->thaw(control); }));
+    }
     const dma::DmaEnded proof = controller_.stop();
+    pump_.finish(runtime);
     disk_.reset();  // its rings are left to the device, which is stopped
     static_cast<void>(device_.drain(proof));
     iommu_.flush();

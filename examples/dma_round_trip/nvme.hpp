@@ -64,6 +64,8 @@ class Nvme {
       : device_{device}, controller_{controller} {}
 
   [[nodiscard]] unsigned resets() const noexcept { return resets_.load(); }
+  /// While that is so the disk must not be destroyed.
+  [[nodiscard]] bool is_resetting() const noexcept { return is_resetting_.load(); }
 
   Status init_hctx(Hw& hw, QueueData&) {
     disk_ = &hw.disk();
@@ -144,6 +146,8 @@ class Nvme {
     // Either way its own completion, or the reset, says when the device is done with its memory.
     return mq::TimeoutAction::rearm;
   }
+
+  void failed() { reset(); }
 
   /// Any context. Begins a reset, unless one is under way.
   void reset() {

@@ -7,6 +7,7 @@
 
 #include <blkown/config.hpp>
 #include <blkown/mq/context.hpp>
+#include <blkown/mq/runtime.hpp>
 #include <blkown/mq/timer.hpp>
 #include <blkown/sim/controller.hpp>
 
@@ -24,6 +25,25 @@ class ControllerPump : public mq::Work {
 
   /// Any context.
   void wake() noexcept { context_.post(*this); }
+
+  /// Waits until nothing of it is left to run: before it is destroyed.
+  /// Precondition: the controller is stopped; the caller is on none of the runtime's contexts.
+  template <mq::Runtime Rt>
+  void finish(Rt& runtime) {
+    struct Last : mq::Work {
+      explicit Last(ControllerPump& its_pump)
+          : Work{[](Work& work) { static_cast<Last&>(work).go(); }}, pump{its_pump} {}
+      void go() {
+        if (pump.is_queued()) return pump.context_.post(*this);
+        pump.alarm_.cancel();
+        done.set();
+      }
+      ControllerPump& pump;
+      mq::Event done;
+    } last{*this};
+    context_.post(last);
+    static_cast<void>(runtime.wait_for(last.done));
+  }
 
  private:
   void run() {
