@@ -9,15 +9,11 @@
 #include <blkown/config.hpp>
 #include <blkown/mq/mq.hpp>
 #include <blkown/mq/sync.hpp>
-#include <blkown/sim/check.hpp>
 #include <blkown/sim/controller_pump.hpp>
 #include <blkown/sim/deterministic_runtime.hpp>
-#include <blkown/sim/host.hpp>
-#include <blkown/sim/workload.hpp>
-#include <blkown/sim/world_config.hpp>
+#include <blkown/sim/world_base.hpp>
 #include <memory>
 #include <optional>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -41,27 +37,18 @@ concept MqDriver =
 /// One run, as CoreWorld is on the bare core: bios from several contexts, the controller on one
 /// more, and at each step the seed's choice among everything that could run.
 template <MqDriver D>
-class MqWorld {
+class MqWorld : public WorldBase {
  public:
   using R = mq::Request<D>;
 
   static constexpr std::uint32_t submitters = 3;
 
   explicit MqWorld(const WorldConfig& config)
-      : config_{config},
+      : WorldBase{config},
         runtime_{config.seed, submitters + 1},
-        dice_{config.seed + 1},
-        faults_{config.is_scripted ? FaultPlan{config.seed, config.script}
-                                   : FaultPlan{config.seed, config.rates}},
-        workload_{2 * config.queue_count * config.depth},
-        media_{workload_.capacity_bytes()},
-        iommu_{iommu_config(config)},
-        device_{iommu_},
-        controller_{controller_config(config), iommu_, device_, media_, &faults_},
         pump_{controller_, runtime_.context(submitters)},
         driver_{device_, controller_},
         bios_(workload_.slot_count()) {
-    iommu_.add_memory(workload_.arena(), std::uint64_t{1} << 32);
     ControllerHooks hooks;
     hooks.argument = this;
     hooks.interrupt = [](void* self, std::uint32_t queue) { of(self).driver_.interrupt(queue); };
@@ -69,15 +56,15 @@ class MqWorld {
     hooks.wake = [](void* self) { of(self).on_doorbell(); };
     hooks.lied = [](void* self, const SubmissionEntry& entry) { of(self).on_lie(entry); };
     controller_.set_hooks(hooks);
-    auto disk = mq::Disk<D>::create(disk_config(config), driver_, runtime_);
+    auto pool = mq::TagPool<D>::create(tag_config(config));
+    if (!pool.has_value()) std::abort();
+    pool_ = *std::move(pool);
+    auto disk = mq::Disk<D>::create(disk_config(config), driver_, runtime_, {}, pool_.get());
     if (!disk.has_value()) std::abort();
     disk_ = *std::move(disk);
-    disk_->set_trace(
-        {[](void* self, const mq::TraceEvent& event) { of(self).on_trace(event); }, this});
-    check_.emplace(disk_->pool().tags(), device_, iommu_, history_);
+    disk_->set_trace({&on_trace, this});
+    check_.emplace(pool_->tags(), device_, iommu_, history_);
   }
-  MqWorld(const MqWorld&) = delete;
-  MqWorld& operator=(const MqWorld&) = delete;
 
   /// Runs until so many bios have ended. True if nothing was found to be wrong.
   bool run() {
@@ -87,26 +74,15 @@ class MqWorld {
       starters.push_back(std::make_unique<Starter>(*this, i));
       runtime_.context(i).post(*starters.back());
     }
-    while (ended_ < config_.io_count || out_ != 0 || starts_ != submitters) {
+    while (ended() < config_.io_count || out_ != 0 || starts_ != submitters) {
       if (!step()) return fail("nothing is left to run, and I/O is out");
-      if (!finding_.what.empty()) return false;
+      if (!look(*check_)) return false;
       if (history_.event() > config_.io_count * most_events_per_io + 1'000'000) {
         return fail("I/O goes on without an end");
       }
     }
     return finish();
   }
-
-  void add(Finding finding) {
-    if (finding_.what.empty()) finding_ = std::move(finding);
-  }
-  [[nodiscard]] const Finding& finding() const noexcept { return finding_; }
-  [[nodiscard]] const History& history() const noexcept { return history_; }
-  [[nodiscard]] const FaultPlan& faults() const noexcept { return faults_; }
-  [[nodiscard]] std::uint64_t ended() const noexcept { return ended_; }
-  [[nodiscard]] std::uint64_t events() { return history_.event() + controller_.events(); }
-  [[nodiscard]] const LookupTally& lookups() const noexcept { return lookups_; }
-  [[nodiscard]] std::uint64_t good_ends() const noexcept { return good_ends_; }
 
  private:
   static constexpr std::uint64_t most_events_per_io = 5000;
@@ -135,19 +111,6 @@ class MqWorld {
 
   [[nodiscard]] static MqWorld& of(void* self) noexcept { return *static_cast<MqWorld*>(self); }
 
-  [[nodiscard]] static IommuConfig iommu_config(const WorldConfig& config) {
-    IommuConfig iommu;
-    iommu.invalidation = config.seed % 2 == 0 ? Invalidation::strict : Invalidation::lazy;
-    iommu.limits.max_segments = 8;
-    return iommu;
-  }
-  [[nodiscard]] static ControllerConfig controller_config(const WorldConfig& config) {
-    return {.queue_pairs = config.queue_count,
-            .late_ns = 3 * config.timeout_ns,
-            .layout = config.layout(),
-            .depth = config.depth,
-            .seed = config.seed};
-  }
   [[nodiscard]] static mq::DiskConfig disk_config(const WorldConfig& config) {
     mq::DiskConfig disk;
     disk.capacity_sectors =
@@ -202,10 +165,7 @@ class MqWorld {
     its.world->ended_one(its, bio.status());
   }
   void ended_one(SlotBio& its, Status status) {
-    const char* const wrong = workload_.end(its.slot, status);
-    if (wrong != nullptr) fail(wrong);
-    if (status == Status::ok) ++good_ends_;
-    ++ended_;
+    end_io(its.slot, status);
     --out_;
     submit(its.slot);
   }
@@ -214,36 +174,16 @@ class MqWorld {
 
   bool step() {
     history_.begin_event("step", runtime_.now_ns());
-    if (!runtime_.step()) return false;
-    if (!check_->after_event()) add(check_->finding());
-    if (controller_.unaccounted() != 0) {
-      fail("a completion entry was not looked up as what it is, where it was");
-    }
-    return true;
+    return runtime_.step();
   }
-  void on_trace(const mq::TraceEvent& event) {
-    if (event.step != mq::TraceStep::looked_up) return;
-    const bool was_accepted = event.reason == LookupReason::none;
-    ++lookups_[static_cast<std::size_t>(event.reason)];
-    switch (controller_.note_lookup(event.queue, event.value, was_accepted)) {
-      case LookupTruth::fits: return;
-      case LookupTruth::wrong_claim:
-        fail("a completion was taken for that of an I/O which the device does not have");
-        return;
-      case LookupTruth::refused_genuine: fail("the completion of an I/O was refused"); return;
-    }
-  }
-  void on_lie(const SubmissionEntry& entry) {
-    if (entry.opcode != Opcode::flush && entry.opcode != Opcode::abort) {
-      workload_.taint(entry.sector);
+  static void on_trace(void* self, const mq::TraceEvent& event) {
+    if (event.step == mq::TraceStep::looked_up) {
+      of(self).note_lookup(event.queue, event.value, event.reason);
     }
   }
   /// Now and then the device is done with a command before the doorbell has returned.
   void on_doorbell() {
-    if (dice_.chance(1, 8)) {
-      while (controller_.step(runtime_.now_ns())) {
-      }
-    }
+    if (dice_.chance(1, 8)) run_controller(runtime_.now_ns());
     pump_.wake();
   }
 
@@ -255,40 +195,18 @@ class MqWorld {
     if (!runtime_.run_until_idle(1'000'000)) return fail("the driver goes on after the disk's end");
     disk_.reset();
     static_cast<void>(device_.drain(proof));
-    iommu_.flush();
-    if (!finding_.what.empty()) return false;
-    if (iommu_.mapped_pages() != 0) return fail("memory is mapped after the disk's end");
-    const char* const wrong = workload_.compare(media_);
-    return wrong == nullptr || fail(wrong);
+    return look_at_the_end();
   }
 
-  bool fail(std::string what) {
-    if (finding_.what.empty()) finding_.what = std::move(what);
-    return false;
-  }
-
-  WorldConfig config_;
   DeterministicRuntime runtime_;
-  Random dice_;
-  FaultPlan faults_;
-  Workload workload_;
-  MemoryMedia media_;
-  Iommu iommu_;
-  dma::Device<Iommu> device_;
-  Controller controller_;
   ControllerPump pump_;
   D driver_;
   std::vector<SlotBio> bios_;
+  std::unique_ptr<mq::TagPool<D>> pool_;
   std::unique_ptr<mq::Disk<D>> disk_;
-  History history_;
   std::optional<Check<R>> check_;
-  LookupTally lookups_{};
-  Finding finding_;
   std::uint32_t starts_ = 0;
   std::uint64_t begun_ = 0;
-  std::uint64_t ended_ = 0;
-  std::uint64_t out_ = 0;
-  std::uint64_t good_ends_ = 0;
 };
 
 }  // namespace blkown::inline BLKOWN_ABI::sim
