@@ -23,6 +23,7 @@ function(readme_names folder pattern)
 endfunction()
 
 readme_names(include/blkown *.hpp)
+readme_names(include/blkown/dma *.hpp)
 readme_names(include/blkown/mq *.hpp)
 readme_names(include/blkown/sim *.hpp)
 readme_names(examples *.cpp)
