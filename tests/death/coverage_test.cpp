@@ -38,6 +38,7 @@ const char* suite_of(blkown::Report report) {
   switch (report) {
     case blkown::Report::claim_dropped: return "ClaimDropped";
     case blkown::Report::idle_dropped: return "IdleDropped";
+    case blkown::Report::mapping_dropped: return "MappingDropped";
   }
   return "";
 }
@@ -66,7 +67,7 @@ TEST(Coverage, EveryViolationHasADeathTest) {
   EXPECT_EQ(covered<blkown::Violation>("unknown violation"), 15);
 }
 
-TEST(Coverage, EveryReportHasATest) { EXPECT_EQ(covered<blkown::Report>("unknown report"), 2); }
+TEST(Coverage, EveryReportHasATest) { EXPECT_EQ(covered<blkown::Report>("unknown report"), 3); }
 
 }  // namespace
 }  // namespace death
