@@ -167,8 +167,10 @@ TEST_F(DmaMovedFromDeathTest, EveryMemberOfCoherentNeedsMemory) {
 }
 
 TEST_F(DmaMovedFromDeathTest, AMapNeedsAClaim) {
-  Claim claim = device.no_claim();
-  dies("Claim::next_cookie", "", [&] { use(mapped.prepared(claim)); });
+  dies("Claim::next_cookie", "", [&] {
+    Claim claim = device.no_claim();
+    use(mapped.prepared(claim));
+  });
 }
 
 /// The third report; its handler is the same as the others', whose tests are in report_test.cpp.
