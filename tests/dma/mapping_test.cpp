@@ -267,6 +267,24 @@ TEST(Cancel, IsRefusedForAnotherRequest) {
   std::move(other).end_ok();
 }
 
+// Goal: requests of two TagSets have the same names, and are not taken for each other.
+TEST(Cancel, IsRefusedForARequestOfTheSameNameElsewhere) {
+  Rig rig;
+  support::Driver<fake::Request> other;
+  Claim claim = rig.unpublished();
+  Claim twin = other.owned().into_claim();
+  ASSERT_EQ(claim.next_cookie(), twin.next_cookie());
+  auto cancelled = rig.active(claim).cancel(twin);
+  ASSERT_FALSE(cancelled.has_value());
+  Claim completed = other.claim(other.publish(std::move(twin)));
+  auto unmapped = std::move(cancelled.error()).unmap(*DmaEnded::of(completed));
+  ASSERT_FALSE(unmapped.has_value());
+  EXPECT_FALSE(unmapped.error().renew(*DmaEnded::of(completed), completed));
+  EXPECT_TRUE(std::move(unmapped.error()).cancel(claim).has_value());
+  std::move(claim).end_ok();
+  std::move(completed).end_ok();
+}
+
 // --- renew -----------------------------------------------------------------------------------
 
 TEST(Renew, KeepsTheMemoryMappedForTheNextPublication) {
