@@ -27,10 +27,10 @@ namespace blkown::inline BLKOWN_ABI {
 
 /// The one atomic word of a request. Not copyable, never moved; the address is its identity.
 ///
-/// Every operation that can refuse stores in `seen` the value it decided on, so that reports and
-/// LookupErrors speak of that very moment. No operation blocks; those that loop do so only when
-/// another context has changed the word in between (or a weak compare-exchange failed spuriously).
-/// All are safe in interrupt context. A CAS expects a local W: GCC would keep `seen` in memory.
+/// Every operation that can refuse stores in `seen` the value it decided on (publish_claim's count
+/// may be older), so that reports and LookupErrors speak of that very moment. No operation blocks;
+/// those that loop do so only when another context has changed the word in between (or a weak CAS
+/// failed spuriously). Safe in interrupts. A CAS expects a local W: GCC keeps `seen` in memory.
 template <std::unsigned_integral W>
 class RefWord {
  public:

@@ -56,6 +56,8 @@ class alignas(cache_line_bytes) TagBitmap {
   TagBitmap& operator=(const TagBitmap&) = delete;
 
   [[nodiscard]] std::uint32_t depth() const noexcept { return depth_; }
+  /// How many tags are not reserved.
+  [[nodiscard]] std::uint32_t common_depth() const noexcept { return depth_ - reserved_; }
   [[nodiscard]] bool is_reserved(Tag tag) const noexcept { return tag.value < reserved_; }
   [[nodiscard]] std::uint32_t line_count() const noexcept { return line_count_; }
   /// The line that holds the tag's bit.
@@ -76,28 +78,23 @@ class alignas(cache_line_bytes) TagBitmap {
   [[nodiscard]] Run take_run(std::uint32_t& hint, std::uint32_t most) noexcept {
     std::uint32_t index = hint < line_count_ ? hint : 0;
     for (std::uint32_t tried = 0; tried < line_count_; ++tried) {
-      Atomic<Word>& word = lines_[index].taken;
-      // No transition. Relaxed: decides which bits to try for; the CAS acquires.
-      Word seen = word.load(std::memory_order_relaxed);
-      while (const Word wanted = lowest_bits(~seen & usable_mask(index), most)) {
-        // bits 0 -> 1. Partner: give, give_run. Acquire: the requests' last lives come before
-        // these. Relaxed on failure: the loop looks again.
-        if (word.compare_exchange_weak(seen, seen | wanted, std::memory_order_acquire,
-                                       std::memory_order_relaxed)) {
-          hint = index;
-          return {index << shift_, wanted};
-        }
+      if (const Word taken = take_of(index, usable_mask(index), most)) {
+        hint = index;
+        return {index << shift_, taken};
       }
       if (++index == line_count_) index = 0;
     }
     return {};
   }
 
-  /// Takes a free one of the reserved tags, the lowest there is; false if none is free.
+  /// Takes a free one of the reserved tags; false if none is free, each word at its own moment.
   /// Synchronization: as `take`.
   [[nodiscard]] bool take_reserved(Tag& tag) noexcept {
-    for (tag.value = 0; tag.value != reserved_; ++tag.value) {
-      if (!is_taken(tag) && take(tag)) return true;
+    for (std::uint32_t index = 0; index << shift_ < reserved_; ++index) {
+      if (const Word taken = take_of(index, reserved_mask(index), 1)) {
+        tag.value = (index << shift_) + static_cast<std::uint32_t>(std::countr_zero(taken));
+        return true;
+      }
     }
     return false;
   }
@@ -109,7 +106,7 @@ class alignas(cache_line_bytes) TagBitmap {
 
   /// Gives back several tags of one word in one read-modify-write; false if one of them was free.
   [[nodiscard]] bool give_run(std::uint32_t line_index, Word mask) noexcept {
-    // bits 1 -> 0. Partner: take, take_run. Release: what was done to the requests comes before
+    // bits 1 -> 0. Partner: take, take_of. Release: what was done to the requests comes before
     // their next life.
     const Word before =
         lines_[line_index].taken.fetch_and(static_cast<Word>(~mask), std::memory_order_release);
@@ -129,25 +126,12 @@ class alignas(cache_line_bytes) TagBitmap {
 
   /// How many tags are taken, stashed ones included; each word is read at a moment of its own.
   [[nodiscard]] std::uint32_t taken_count() const noexcept {
-    std::uint32_t count = 0;
-    for (std::uint32_t i = 0; i < line_count_; ++i) {
-      // No transition. Relaxed: as in is_taken.
-      const Word taken = lines_[i].taken.load(std::memory_order_relaxed);
-      count += static_cast<std::uint32_t>(std::popcount(taken));
-    }
-    return count;
+    return count_of([](Word taken, std::uint32_t) { return taken; });
   }
-
   /// How many tags take_run could find, likewise.
   [[nodiscard]] std::uint32_t free_count() const noexcept {
-    std::uint32_t count = 0;
-    for (std::uint32_t i = 0; i < line_count_; ++i) {
-      // No transition. Relaxed: as in is_taken.
-      const Word taken = lines_[i].taken.load(std::memory_order_relaxed);
-      count +=
-          static_cast<std::uint32_t>(std::popcount(static_cast<Word>(~taken & usable_mask(i))));
-    }
-    return count;
+    return count_of(
+        [this](Word taken, std::uint32_t i) { return static_cast<Word>(~taken & usable_mask(i)); });
   }
 
   /// Someone begins to wait for a tag of this queue: until the matching end_wait, every TagCache
@@ -195,15 +179,44 @@ class alignas(cache_line_bytes) TagBitmap {
   [[nodiscard]] Word usable_mask(std::uint32_t index) const noexcept {
     const std::uint32_t per_word = std::uint32_t{1} << shift_;
     const std::uint32_t left = depth_ - (index << shift_);
+    return static_cast<Word>(low_bits(left < per_word ? left : per_word) & ~reserved_mask(index));
+  }
+  [[nodiscard]] Word reserved_mask(std::uint32_t index) const noexcept {
+    const std::uint32_t per_word = std::uint32_t{1} << shift_;
     const std::uint32_t first = index << shift_;
     const std::uint32_t kept = reserved_ > first ? reserved_ - first : 0;
-    return static_cast<Word>(low_bits(left < per_word ? left : per_word) &
-                             ~low_bits(kept < per_word ? kept : per_word));
+    return low_bits(kept < per_word ? kept : per_word);
   }
 
+  /// Takes up to `most` free tags of one word, of those in `allowed`; 0 if none of them is free.
+  [[nodiscard]] Word take_of(std::uint32_t index, Word allowed, std::uint32_t most) noexcept {
+    Atomic<Word>& word = lines_[index].taken;
+    // No transition. Relaxed: decides which bits to try for; the CAS acquires.
+    Word seen = word.load(std::memory_order_relaxed);
+    while (const Word wanted = lowest_bits(static_cast<Word>(~seen & allowed), most)) {
+      // bits 0 -> 1. Partner: give, give_run. Acquire: the requests' last lives come before these.
+      // Relaxed on failure: the loop looks again.
+      if (word.compare_exchange_weak(seen, seen | wanted, std::memory_order_acquire,
+                                     std::memory_order_relaxed)) {
+        return wanted;
+      }
+    }
+    return 0;
+  }
+
+  /// Without std::popcount, which calls a library where the machine has no instruction for it.
+  template <class Choose>
+  [[nodiscard]] std::uint32_t count_of(Choose choose) const noexcept {
+    std::uint32_t count = 0;
+    for (std::uint32_t i = 0; i < line_count_; ++i) {
+      // No transition. Relaxed: as in is_taken.
+      Word bits = choose(lines_[i].taken.load(std::memory_order_relaxed), i);
+      for (; bits != 0; bits &= bits - 1) ++count;
+    }
+    return count;
+  }
   [[nodiscard]] static constexpr Word low_bits(std::uint32_t count) noexcept {
-    return count == word_bits ? static_cast<Word>(~Word{0})
-                              : static_cast<Word>((Word{1} << count) - 1);
+    return static_cast<Word>(count == word_bits ? ~Word{0} : (Word{1} << count) - 1);
   }
 
   [[nodiscard]] static constexpr Word lowest_bits(Word free, std::uint32_t most) noexcept {

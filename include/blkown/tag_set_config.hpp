@@ -18,7 +18,8 @@ struct TagSetConfig {
   std::uint32_t queue_count = 1;  ///< Hardware queues, 65,536 at most.
   std::uint32_t depth = 0;        ///< Requests per queue.
   /// So many of them, the ones with the lowest tags, are kept for allocate_reserved: commands that
-  /// must get through when every other tag is taken (abort, keep-alive).
+  /// must get through when every other tag is taken (abort, keep-alive). hand_over takes whatever
+  /// tag it is told.
   std::uint32_t reserved_depth = 0;
   CookieLayout layout{};
   /// The generation before the first publication, cut to the word's width. By default an

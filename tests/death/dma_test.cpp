@@ -173,36 +173,10 @@ TEST_F(DmaMovedFromDeathTest, AMapNeedsAClaim) {
   });
 }
 
-/// The third report; its handler is the same as the others', whose tests are in report_test.cpp.
-class MappingDropped : public testing::Test {
- protected:
+/// What a dropped mapping's report says, of the request as it is; the rest is in mapping_test.cpp.
+TEST(PrintedMappingReportDeathTest, IsOneLine) {
   Device device;
   Mapped mapped;
-};
-
-TEST_F(MappingDropped, IsReportedOnceWithTheRequestAsItIs) {
-  const support::ReportLog log;
-  Claim claim = device.unpublished_claim();
-  std::optional mapping{mapped.active(claim)};
-  const blkown::Cookie cookie = claim.next_cookie();
-  std::move(claim).publish([](const blkown::Cookie&) {});
-  mapping.reset();
-  ASSERT_EQ(log.count(), 1U);
-  const blkown::Incident& incident = log.last().incident;
-  EXPECT_EQ(log.last().report, blkown::Report::mapping_dropped);
-  EXPECT_STREQ(incident.operation, "drop of dma::ActiveMapping");
-  EXPECT_TRUE(incident.has_queue && incident.has_request);
-  EXPECT_EQ(incident.queue, Device::queue);
-  EXPECT_EQ(incident.tag, Device::tag);
-  EXPECT_EQ(incident.state.generation, cookie.generation);
-  EXPECT_EQ(incident.state.count, 2U);
-  EXPECT_EQ(mapped.mapped_device->drain(mapped.mapped_device->declare_stopped()), 1U);
-  EXPECT_EQ(log.count(), 1U);
-  std::move(*device.set->claim(cookie.queue, cookie.value)).end_ok();
-  std::move(*device.list.pop_front()).release();
-}
-
-TEST_F(MappingDropped, IsPrintedAsOneLine) {
   EXPECT_EXIT(
       {
         Claim claim = device.unpublished_claim();

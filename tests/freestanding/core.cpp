@@ -131,6 +131,9 @@ void use_idle(TagSet& set, Sink& sink) {
   EXPECT(cache.size() <= cache.capacity() && cache.queue() == 0);
   cache.flush();
   cache = std::move(other);
+  EXPECT(!set.allocate_reserved(0).has_value());  // this set has none
+  EXPECT(set.taken_count(0) + set.free_count(0) == set.depth());
+  EXPECT(!set.state_of(1, Tag{7}).has_value());
 
   Idle::from_raw((*set.hand_over(1, Tag{7})).into_raw()).requeue();
   Owned owned = sink.last().into_idle().start();

@@ -308,7 +308,7 @@ def tags():
         "[&] { const Word before = line(tag).taken.load(" + ACQUIRE + ");"
         f" line(tag).taken.store(before | bit, {RELAXED}); return before; }}()")
     yield Mutant(
-        "take_run stores instead of a compare-exchange", BITMAP, "take_run",
+        "take_of stores instead of a compare-exchange", BITMAP, "take_of",
         f"word.compare_exchange_weak(seen, seen | wanted, {ACQUIRE}, {RELAXED})",
         f"(static_cast<void>(word.load({ACQUIRE})),"
         f" word.store(seen | wanted, {RELAXED}), true)")

@@ -203,6 +203,15 @@ TEST(RmwCount, AllocateAndFreeTakeTwoWithoutAStash) {
   EXPECT_EQ(rmws_of([&] { driver.ended().release(); }), 1U);
 }
 
+TEST(RmwCount, AReservedTagTakesOneOrNone) {
+  Counting driver{{.depth = 8, .reserved_depth = 1, .layout = blkown::CookieLayout::nbd()}};
+  std::optional<Idle> idle;
+  EXPECT_EQ(rmws_of([&] { idle = driver.set.allocate_reserved(0); }), 1U);
+  ASSERT_TRUE(idle.has_value());
+  EXPECT_EQ(rmws_of([&] { EXPECT_FALSE(driver.set.allocate_reserved(0).has_value()); }), 0U);
+  std::move(*idle).fail(blkown::Status::ok);
+}
+
 TEST(RmwCount, AllocationFromAFullQueueTakesNone) {
   Counting driver;
   TagCache cache = driver.set.tag_cache(0, 4);

@@ -52,6 +52,7 @@ struct ListAccess {
   static const RequestHeader*& header(Core& list) noexcept { return list.header_; }
   static SharedPointer<void>& request(Core& list) noexcept { return list.request_; }
   static SharedPointer<const PinOperations>& pin(Core& list) noexcept { return list.pin_; }
+  static blkown::detail::Holder& holder(Core& list) noexcept { return list.holder_; }
   static DeviceCore*& device(Core& list) noexcept { return list.device_; }
   static Core*& next_known(Core& list) noexcept { return list.next_known_; }
   static Core*& previous_known(Core& list) noexcept { return list.previous_known_; }
@@ -206,8 +207,8 @@ class DeviceCore {
     seen = Access::state(list).look();
     if (seen.value() == Value::quarantined) return true;
     if (seen.value() != Value::active) return false;
-    void* const request = Access::request(list).load();
-    const PinOperations* const pin = Access::pin(list).load();
+    void* const request = Access::request(list).get();
+    const PinOperations* const pin = Access::pin(list).get();
     // Meanwhile another context may unmap it and use the list anew: the two are believed only if
     // they are still about the mapping that was seen.
     if (Access::state(list).look().word != seen.word || !pin->is_last_of_finished(request) ||
@@ -325,8 +326,9 @@ class Device {
   void unmap_list(internal::ListCore& list) noexcept {
     using Access = internal::ListAccess;
     release_elements(list);
-    void* const request = Access::request(list).load();
-    const internal::PinOperations& pin = *Access::pin(list).load();
+    void* const request = Access::request(list).get();
+    const internal::PinOperations& pin = *Access::pin(list).get();
+    Access::holder(list).let_go();
     Access::state(list).free(Access::state(list).look().serial());
     pin.drop(request);
   }

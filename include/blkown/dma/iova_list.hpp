@@ -11,6 +11,7 @@
 #include <blkown/dma/proof.hpp>
 #include <blkown/dma/shared.hpp>
 #include <blkown/tag.hpp>
+#include <blkown/tracking.hpp>
 #include <span>
 
 namespace blkown::inline BLKOWN_ABI::dma {
@@ -87,6 +88,7 @@ class ListCore {
   const RequestHeader* header_ = nullptr;
   SharedPointer<void> request_;
   SharedPointer<const PinOperations> pin_;
+  [[no_unique_address]] blkown::detail::Holder holder_;  // in the raw pin's place
 
   DeviceCore* device_ = nullptr;  // the one that knows the list
   ListCore* next_known_ = nullptr;

@@ -301,8 +301,9 @@ template <Backend B, class R, class Segments>
     Access::state(list).free(serial);
     return std::unexpected(mapper.error());
   }
-  Access::request(list).store(claim.pin(where).into_raw());
-  Access::pin(list).store(&internal::pin_operations<R>);
+  Access::request(list).set(claim.pin(where).into_raw());
+  Access::pin(list).set(&internal::pin_operations<R>);
+  Access::holder(list).hold(&claim.header(), where);
   return mapper.prepared(serial);
 }
 

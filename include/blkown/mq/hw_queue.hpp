@@ -48,8 +48,9 @@ class HwQueue {
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim(std::uint64_t value) noexcept {
     return counted(pool_.tags().claim(tag_queue_, value));
   }
-  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(std::uint64_t value) noexcept {
-    return counted(pool_.tags().tag_to_rq(tag_queue_, value));
+  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(
+      std::uint64_t value, TrackedPlace where = Place::current()) noexcept {
+    return counted(pool_.tags().tag_to_rq(tag_queue_, value, where));
   }
   [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(std::uint64_t value) noexcept {
     return counted(pool_.tags().tag_to_owned(tag_queue_, value));
@@ -64,7 +65,7 @@ class HwQueue {
 
   /// Calls `visit(ARef, Cookie)` for each of this disk's I/Os in flight on this queue.
   template <class Visit>
-  void for_each_in_flight(Visit visit);
+  void for_each_in_flight(Visit visit, Place where = Place::current());
 
   // --- flow control; any context ----------------------------------------------------------------
 

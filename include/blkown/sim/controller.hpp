@@ -103,17 +103,23 @@ class Controller {
 
   // --- looking on -------------------------------------------------------------------------------
 
-  /// How many entries the driver has taken out of the completion rings.
-  [[nodiscard]] std::uint64_t taken_completions() {
+  /// How many completion entries the driver has taken out of a ring and not looked up, or looked up
+  /// and not taken out, of those that it told note_lookup of.
+  [[nodiscard]] std::size_t unaccounted() {
     const std::lock_guard guard{mutex_};
-    return engine_.taken_completions();
+    return engine_.unaccounted();
   }
   /// The driver has looked up what a completion entry said: for a test that keeps account of what
-  /// the driver makes of lies. False if it took the entry for the completion of an I/O that the
-  /// controller does not have.
-  [[nodiscard]] bool note_lookup(std::uint32_t queue, std::uint64_t cookie, bool was_accepted) {
+  /// the driver makes of lies.
+  [[nodiscard]] LookupTruth note_lookup(std::uint32_t queue, std::uint64_t cookie,
+                                        bool was_accepted) {
     Lock lock{*this};
     return engine_.note_lookup(queue, cookie, was_accepted);
+  }
+  /// Whether the driver has accepted the completion of this command: then its I/O is not in flight.
+  [[nodiscard]] bool was_accepted(std::uint32_t queue, std::uint64_t cookie) {
+    const std::lock_guard guard{mutex_};
+    return engine_.was_accepted(queue, cookie);
   }
   /// Doorbells, fetches, executions, completions.
   [[nodiscard]] std::uint64_t events() {

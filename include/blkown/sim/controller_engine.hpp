@@ -10,6 +10,8 @@
 #include <blkown/config.hpp>
 #include <blkown/sim/agenda.hpp>
 #include <blkown/sim/command.hpp>
+#include <blkown/sim/completion_account.hpp>
+#include <blkown/sim/controller_config.hpp>
 #include <blkown/sim/fault_plan.hpp>
 #include <blkown/sim/queue_pair.hpp>
 #include <blkown/sim/random.hpp>
@@ -20,20 +22,6 @@
 #include <vector>
 
 namespace blkown::inline BLKOWN_ABI::sim {
-
-struct ControllerConfig {
-  std::uint32_t device_id = 1;  ///< In the IOMMU's fault log.
-  std::uint32_t queue_pairs = 1;
-  /// A command takes between the two, each time as likely as the others.
-  std::uint64_t shortest_ns = 2'000;
-  std::uint64_t longest_ns = 50'000;
-  /// How much more it takes if it is to be late: more than the driver's timeout.
-  std::uint64_t late_ns = 100'000'000;
-  /// The driver's, so that what is forged looks like something.
-  CookieLayout layout = CookieLayout::nbd();
-  std::uint32_t depth = 1;
-  std::uint64_t seed = 1;  ///< For latencies.
-};
 
 namespace internal {
 
@@ -60,7 +48,7 @@ class ControllerEngine {
 
   [[nodiscard]] const ControllerConfig& config() const noexcept { return config_; }
   [[nodiscard]] bool has_failed() const noexcept { return has_failed_; }
-  [[nodiscard]] std::uint64_t taken_completions() const noexcept { return taken_completions_; }
+  [[nodiscard]] std::size_t unaccounted() const noexcept { return account_.open(); }
   [[nodiscard]] std::uint64_t events() const noexcept { return events_; }
   [[nodiscard]] std::size_t command_count() const noexcept { return commands_.size(); }
 
@@ -94,7 +82,8 @@ class ControllerEngine {
   }
   void ring_completion(std::uint32_t queue, std::uint32_t head) {
     ++events_;
-    taken_completions_ += queues_[queue].ring_completion(head);
+    queues_[queue].ring_completion(head,
+                                   [&](std::uint64_t cookie) { account_.take({queue, cookie}); });
   }
 
   bool step(std::uint64_t now_ns) {
@@ -120,9 +109,10 @@ class ControllerEngine {
     return agenda_.next_ns();
   }
 
-  /// The driver has looked up what a completion entry said. False if it took it for the completion
-  /// of an I/O that the controller does not have.
-  [[nodiscard]] bool note_lookup(std::uint32_t queue, std::uint64_t cookie, bool was_accepted) {
+  /// The driver has looked up what a completion entry said.
+  [[nodiscard]] LookupTruth note_lookup(std::uint32_t queue, std::uint64_t cookie,
+                                        bool was_accepted) {
+    account_.look_up({queue, cookie});
     const auto is_it = [&](const Name& name) {
       return name.queue == queue && ((name.cookie ^ cookie) & ~config_.layout.user.mask()) == 0;
     };
@@ -130,17 +120,21 @@ class ControllerEngine {
     const bool is_done = done != done_.end();
     if (!was_accepted) {
       if (is_done) done_.erase(done);
-      return true;
+      return is_done ? LookupTruth::refused_genuine : LookupTruth::fits;
     }
     // What the controller still has comes first: the name may have been another command's before.
     for (Command& command : commands_) {
       if (!is_it(name_of(command)) || command.is_answered) continue;
-      if (command.is_executed) return forget(command);
+      if (command.is_executed) {
+        forget(command);
+        return LookupTruth::fits;
+      }
       // A lie: the command is not done. Nothing would keep one without memory from being carried
       // out behind the driver's back.
       command.is_answered = true;
       outbox.lies.push_back(command.entry);
-      return command.moves_data() || forget(command);
+      if (!command.moves_data()) forget(command);
+      return LookupTruth::fits;
     }
     bool is_found = false;
     queues_[queue].for_each_submission(iommu_, ring_access(), [&](const SubmissionEntry& entry) {
@@ -150,14 +144,19 @@ class ControllerEngine {
       outbox.lies.push_back(entry);
       is_found = true;
     });
-    if (is_found) return true;
+    if (is_found) return LookupTruth::fits;
     if (is_done) {
+      accepted_.push_back(*done);
       done_.erase(done);
-      return true;
+      return LookupTruth::fits;
     }
-    if (!refused_.has_value() || !is_it(name_of(*refused_))) return false;
+    if (!refused_.has_value() || !is_it(name_of(*refused_))) return LookupTruth::wrong_claim;
     outbox.lies.push_back(refused_->entry);
-    return true;
+    return LookupTruth::fits;
+  }
+  /// Whether the driver has accepted the completion of the latest command of this name.
+  [[nodiscard]] bool was_accepted(std::uint32_t queue, std::uint64_t cookie) const {
+    return std::ranges::find(accepted_, Name{queue, cookie}) != accepted_.end();
   }
 
   /// The driver maps memory for its next publication. False: there is no address space left.
@@ -170,12 +169,6 @@ class ControllerEngine {
   }
 
  private:
-  struct Name {
-    std::uint32_t queue;
-    std::uint64_t cookie;
-    friend bool operator==(const Name&, const Name&) = default;
-  };
-
   [[nodiscard]] bool strikes(FaultKind kind) {
     return faults_ != nullptr && faults_->strikes(kind);
   }
@@ -189,6 +182,8 @@ class ControllerEngine {
             .is_forbidden = command.is_answered};
   }
   [[nodiscard]] std::uint64_t latency_ns() {
+    // Some are over before the doorbell has returned.
+    if (random_.chance(1, 8)) return 0;
     return config_.shortest_ns + random_.below(config_.longest_ns - config_.shortest_ns + 1);
   }
 
@@ -212,6 +207,7 @@ class ControllerEngine {
     Command command{.serial = next_serial_++, .queue = queue, .entry = {}};
     if (!queues_[queue].fetch(iommu_, ring_access(), command.entry)) return fail();
     command.is_answered = std::erase(lied_unfetched_, name_of(command)) != 0;
+    std::erase(accepted_, name_of(command));
     if (strikes(FaultKind::reset)) {
       commands_.push_back(command);
       return fail();
@@ -238,6 +234,8 @@ class ControllerEngine {
     agenda_.clear();
     commands_.clear();
     done_.clear();
+    accepted_.clear();
+    account_.clear();
     lied_unfetched_.clear();
   }
   [[nodiscard]] static Name name_of(const Command& command) noexcept {
@@ -332,8 +330,13 @@ class ControllerEngine {
       behind.is_genuine = true;
       schedule(behind, 2 * config_.longest_ns);
     } else {
-      done_.push_back(name_of(command));
       const bool turns_phase = !strikes(FaultKind::no_phase_change);
+      if (turns_phase) {
+        done_.push_back(name_of(command));
+      } else {
+        commands_.push_back(command);  // done, and the driver cannot see it
+        commands_.back().is_executed = true;
+      }
       send(command.queue, {.cookie = cookie, .transferred_bytes = moved_bytes}, status,
            turns_phase);
     }
@@ -370,11 +373,12 @@ class ControllerEngine {
   Agenda agenda_;
   std::uint64_t next_serial_ = 0;
   std::vector<Name> done_;            // said to be done, and not looked up yet
+  std::vector<Name> accepted_;        // said to be done, and taken for it
   std::vector<Name> lied_unfetched_;  // submitted, and taken for done
   std::optional<Command> refused_;    // the latest, with a completion all the same
   std::array<Name, 64> history_{};
   std::size_t next_history_ = 0;
-  std::uint64_t taken_completions_ = 0;
+  CompletionAccount account_;
   std::uint64_t events_ = 0;
 };
 

@@ -56,21 +56,36 @@ template <class D>
 struct Host {
   using R = CoreRequest<D>;
 
+  Host(TagSet<R>& its_tags, dma::Device<Iommu>& its_device, Controller& its_controller)
+      : tags{its_tags}, device{its_device}, controller{its_controller} {}
+
   TagSet<R>& tags;
   dma::Device<Iommu>& device;
   Controller& controller;
   LookupTally lookups{};
-  std::uint64_t wrong_claims = 0;  ///< Claims of I/Os that the controller does not have.
+  LookupTruth worst_lookup = LookupTruth::fits;
 
   [[nodiscard]] std::uint32_t queue_count() const noexcept { return tags.queue_count(); }
   [[nodiscard]] std::uint32_t depth() const noexcept { return tags.depth(); }
 
   /// TagSet::claim, counted: every completion entry that the driver takes out of a ring is to be
-  /// looked up this way, so that none goes unaccounted for.
+  /// looked up with one of these, so that none goes unaccounted for.
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim(std::uint32_t queue,
                                                            std::uint64_t value) {
-    auto found = tags.claim(queue, value);
-    if (!controller.note_lookup(queue, value, found.has_value())) ++wrong_claims;
+    return counted(queue, value, tags.claim(queue, value));
+  }
+  /// TagSet::tag_to_rq, likewise.
+  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(std::uint32_t queue,
+                                                              std::uint64_t value) {
+    return counted(queue, value, tags.tag_to_rq(queue, value));
+  }
+
+ private:
+  template <class Handle>
+  [[nodiscard]] std::expected<Handle, LookupError> counted(
+      std::uint32_t queue, std::uint64_t value, std::expected<Handle, LookupError> found) {
+    const LookupTruth truth = controller.note_lookup(queue, value, found.has_value());
+    if (truth != LookupTruth::fits) worst_lookup = truth;
     ++lookups[static_cast<std::size_t>(found.has_value() ? LookupReason::none
                                                          : found.error().reason)];
     return found;
@@ -88,6 +103,7 @@ struct Host {
 ///   void timeout(const ARef<R>&, const Cookie&);   the I/O has been in flight for too long; asked
 ///                                   again after as long again
 ///   void failed();                  the controller has failed
+///   void stop();                    the end: stops the controller, and gives back all it holds
 template <class D>
 concept CoreDriver = requires(D& driver, Idle<CoreRequest<D>> idle, const ARef<CoreRequest<D>>& pin,
                               const Cookie& cookie, Host<D>& host) {
@@ -97,6 +113,7 @@ concept CoreDriver = requires(D& driver, Idle<CoreRequest<D>> idle, const ARef<C
   { driver.interrupt(std::uint32_t{}) } -> std::same_as<void>;
   { driver.timeout(pin, cookie) } -> std::same_as<void>;
   { driver.failed() } -> std::same_as<void>;
+  { driver.stop() } -> std::same_as<void>;
 };
 
 }  // namespace blkown::inline BLKOWN_ABI::sim

@@ -10,6 +10,7 @@
 #include <blkown/sim/ring.hpp>
 #include <cstddef>
 #include <cstring>
+#include <deque>
 #include <span>
 
 namespace blkown::inline BLKOWN_ABI::sim {
@@ -35,6 +36,7 @@ class QueuePair {
   void reset() noexcept {
     submission_head_ = submission_tail_ = completion_tail_ = completion_head_ = 0;
     phase_ = true;
+    posted_.clear();
   }
 
   // --- doorbells --------------------------------------------------------------------------------
@@ -45,14 +47,14 @@ class QueuePair {
     submission_tail_ = tail;
     return true;
   }
-  /// Returns how many entries the driver has taken out.
-  std::uint32_t ring_completion(std::uint32_t head) noexcept {
-    std::uint32_t count = 0;
+  /// Calls `take(cookie)` for each entry that the driver has taken out.
+  template <class Take>
+  void ring_completion(std::uint32_t head, Take take) {
     while (completion_head_ != head && completion_head_ != completion_tail_) {
       completion_head_ = (completion_head_ + 1) % memory_.completion_entries;
-      ++count;
+      take(posted_.front());
+      posted_.pop_front();
     }
-    return count;
   }
 
   // --- entries ----------------------------------------------------------------------------------
@@ -96,6 +98,7 @@ class QueuePair {
     static_cast<void>(iommu.write(iova, std::span{bytes}.first(word_at), access));
     static_cast<void>(iommu.write_word(
         iova + word_at, CompletionEntry::pack(status, turns_phase ? phase_ : !phase_), access));
+    posted_.push_back(entry.cookie);
     completion_tail_ = (completion_tail_ + 1) % memory_.completion_entries;
     if (completion_tail_ == 0) phase_ = !phase_;
   }
@@ -117,6 +120,7 @@ class QueuePair {
   std::uint32_t completion_tail_ = 0;
   std::uint32_t completion_head_ = 0;
   bool phase_ = true;
+  std::deque<std::uint64_t> posted_;  // the cookies of the entries that are in the ring
 };
 
 }  // namespace internal

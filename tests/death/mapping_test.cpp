@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: a mapping that is dropped without proof is reported once, with the publication that it was
+// for, and the request does not come back before the device was stopped.
+
+#include <blkown/dma/dma.hpp>
+#include <expected>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "support/recording.hpp"
+#include "violation_test.hpp"
+
+namespace death {
+namespace {
+
+namespace dma = blkown::dma;
+
+/// Maps everything to where it is.
+struct Identity {
+  [[nodiscard]] dma::Limits limits() const { return {}; }
+  [[nodiscard]] std::expected<std::uint64_t, dma::DmaReason> map(std::byte* data, std::size_t,
+                                                                 dma::Direction,
+                                                                 const blkown::Cookie&) {
+    return reinterpret_cast<std::uintptr_t>(data);
+  }
+  void unmap(const dma::IovaSegment&) {}
+  void invalidate(std::span<const dma::IovaSegment>) {}
+};
+
+TEST(MappingDropped, WithoutProof) {
+  Device device;
+  support::ReportLog log;
+  Identity backend;
+  dma::Device<Identity> memory{backend};
+  dma::IovaList<1> list;
+  std::byte byte{};
+  const blkown::Segment segments[] = {{&byte, 1}};
+  auto claim = device.owned().into_claim();
+  auto prepared = dma::map(claim, memory, segments, dma::Direction::to_device, list);
+  ASSERT_TRUE(prepared.has_value());
+  std::optional mapping{std::move(*prepared).activate()};
+  const blkown::Cookie cookie = claim.next_cookie();
+  std::move(claim).publish([](const blkown::Cookie&) {});
+  mapping.reset();
+  ASSERT_EQ(log.count(), 1U);
+  const auto& [report, incident] = log.last();
+  EXPECT_EQ(report, blkown::Report::mapping_dropped);
+  EXPECT_STREQ(incident.operation, "drop of dma::ActiveMapping");
+  EXPECT_TRUE(incident.has_request);
+  EXPECT_EQ(incident.queue, cookie.queue);
+  EXPECT_EQ(incident.tag, cookie.tag);
+  EXPECT_EQ(incident.state.generation, cookie.generation);
+  device.set->claim(cookie.queue, cookie.value).value().end_ok();
+  EXPECT_TRUE(device.list.empty()) << "the device may still write to its memory";
+  EXPECT_EQ(memory.drain(memory.declare_stopped()), 1U);
+  auto ended = device.list.pop_front();
+  ASSERT_TRUE(ended.has_value());
+  std::move(*ended).release();
+}
+
+}  // namespace
+}  // namespace death

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// At a reset all I/Os are ended by hand and their memory is let go, without a stop of the device.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_BUFFERS_REUSED_ON_RESET_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_BUFFERS_REUSED_ON_RESET_HPP
+
+#include "sim/nvme_driver.hpp"
+
+namespace nvme::broken {
+
+class BuffersReusedOnReset : public DriverOf<BuffersReusedOnReset> {
+ public:
+  using DriverOf::DriverOf;
+
+ private:
+  friend class DriverOf<BuffersReusedOnReset>;
+
+  void reset() {
+    for (std::uint32_t queue = 0; queue != host_.queue_count(); ++queue) {
+      host_.tags.for_each_in_flight(queue, [&](const ARef<R>& pin, const Cookie& cookie) {
+        auto claim = blkown::claim(pin, cookie);
+        if (!claim.has_value()) return;
+        claim->data().driver.mapping.reset();
+        end(*std::move(claim), Status::io_error);
+      });
+    }
+  }
+};
+
+}  // namespace nvme::broken
+
+#endif

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The I/O is ended twice, by way of a raw pointer, which the compiler cannot follow.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_DOUBLE_END_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_DOUBLE_END_HPP
+
+#include "sim/nvme_driver.hpp"
+
+namespace nvme::broken {
+
+class DoubleEnd : public DriverOf<DoubleEnd> {
+ public:
+  using DriverOf::DriverOf;
+
+ private:
+  friend class DriverOf<DoubleEnd>;
+
+  void end(Claim<R> claim, Status status) {
+    void* const raw = std::move(claim).into_raw();
+    Claim<R>::from_raw(raw).end(status);
+    Claim<R>::from_raw(raw).end(status);
+  }
+};
+
+}  // namespace nvme::broken
+
+#endif

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The I/O is ended at once, and its memory unmapped when there is time.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_END_BEFORE_UNMAP_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_END_BEFORE_UNMAP_HPP
+
+#include "sim/nvme_driver.hpp"
+
+namespace nvme::broken {
+
+class EndBeforeUnmap : public DriverOf<EndBeforeUnmap> {
+ public:
+  using DriverOf::DriverOf;
+
+ private:
+  friend class DriverOf<EndBeforeUnmap>;
+
+  void complete(std::uint32_t queue, const sim::CompletionEntry& entry) {
+    for (auto& [mapping, proof] : std::exchange(later_, {})) {
+      static_cast<void>(std::move(mapping).unmap(proof));
+    }
+    auto claim = host_.claim(queue, entry.cookie);
+    if (!claim.has_value()) return;
+    if (auto mapping = std::exchange(claim->data().driver.mapping, std::nullopt)) {
+      later_.emplace_back(std::move(*mapping), *dma::DmaEnded::of(*claim));
+    }
+    finish(*std::move(claim), entry);
+  }
+
+  std::vector<std::pair<dma::ActiveMapping, dma::DmaEnded>> later_;
+};
+
+}  // namespace nvme::broken
+
+#endif

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A completion that is refused as stale is taken for the I/O that has the tag now.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_GENERATION_IGNORED_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_GENERATION_IGNORED_HPP
+
+#include "sim/nvme_driver.hpp"
+
+namespace nvme::broken {
+
+class GenerationIgnored : public DriverOf<GenerationIgnored> {
+ public:
+  using DriverOf::DriverOf;
+
+ private:
+  friend class DriverOf<GenerationIgnored>;
+
+  void complete(std::uint32_t queue, const sim::CompletionEntry& entry) {
+    auto claim = host_.claim(queue, entry.cookie);
+    if (!claim.has_value() && claim.error().reason == blkown::LookupReason::stale_generation) {
+      claim = host_.tags.claim(queue, claim.error().tag);
+    }
+    if (!claim.has_value()) return;
+    // Such a Claim is no proof; whoever believes in the completion all the same has none.
+    if (const auto proof = dma::DmaEnded::of(*claim)) unmap(*claim, *proof);
+    finish(*std::move(claim), entry);
+  }
+};
+
+}  // namespace nvme::broken
+
+#endif

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The doorbell is rung before the I/O is published: a fast completion finds nothing.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_ISSUE_BEFORE_PUBLISH_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_ISSUE_BEFORE_PUBLISH_HPP
+
+#include "sim/nvme_driver.hpp"
+
+namespace nvme::broken {
+
+class IssueBeforePublish : public DriverOf<IssueBeforePublish> {
+ public:
+  using DriverOf::DriverOf;
+
+ private:
+  friend class DriverOf<IssueBeforePublish>;
+
+  void issue(Claim<R> claim) {
+    if (const auto error = map(claim)) return give_back(std::move(claim), *error);
+    const std::uint32_t queue = claim.queue();
+    if (!rings_[queue].submit(host_.controller, queue, command(claim)).has_value()) {
+      if (auto mapping = std::exchange(claim.data().driver.mapping, std::nullopt)) {
+        static_cast<void>(std::move(*mapping).cancel(claim));
+      }
+      return give_back(std::move(claim), Status::resource);
+    }
+    std::move(claim).publish([](const Cookie&) {});
+  }
+};
+
+}  // namespace nvme::broken
+
+#endif

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The proof that is shown is that of the completion before.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_PROOF_OF_ANOTHER_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_PROOF_OF_ANOTHER_HPP
+
+#include "sim/nvme_driver.hpp"
+
+namespace nvme::broken {
+
+class ProofOfAnother : public DriverOf<ProofOfAnother> {
+ public:
+  using DriverOf::DriverOf;
+
+ private:
+  friend class DriverOf<ProofOfAnother>;
+
+  void complete(std::uint32_t queue, const sim::CompletionEntry& entry) {
+    auto claim = host_.claim(queue, entry.cookie);
+    if (!claim.has_value()) return;
+    const auto proof = std::exchange(last_, dma::DmaEnded::of(*claim));
+    if (proof.has_value()) unmap(*claim, *proof);
+    finish(*std::move(claim), entry);
+  }
+
+  std::optional<dma::DmaEnded> last_;
+};
+
+}  // namespace nvme::broken
+
+#endif

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// All completions are looked up as if they had come on the first queue.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_QUEUE_IGNORED_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_QUEUE_IGNORED_HPP
+
+#include "sim/nvme_driver.hpp"
+
+namespace nvme::broken {
+
+class QueueIgnored : public DriverOf<QueueIgnored> {
+ public:
+  using DriverOf::DriverOf;
+
+ private:
+  friend class DriverOf<QueueIgnored>;
+
+  void complete(std::uint32_t, const sim::CompletionEntry& entry) { DriverOf::complete(0, entry); }
+};
+
+}  // namespace nvme::broken
+
+#endif

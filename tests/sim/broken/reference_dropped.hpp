@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// try_from_shared gives the reference back, because the mapping is one, too; it is dropped.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_REFERENCE_DROPPED_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_REFERENCE_DROPPED_HPP
+
+#include "sim/nvme_driver.hpp"
+
+namespace nvme::broken {
+
+class ReferenceDropped : public DriverOf<ReferenceDropped> {
+ public:
+  using DriverOf::DriverOf;
+
+ private:
+  friend class DriverOf<ReferenceDropped>;
+
+  void complete(std::uint32_t queue, const sim::CompletionEntry& entry) {
+    auto reference = host_.tag_to_rq(queue, entry.cookie);
+    if (!reference.has_value()) return;
+    auto owned = blkown::Owned<R>::try_from_shared(*std::move(reference));
+    if (!owned.has_value()) return;
+    finish(std::move(*owned).into_claim(), entry);
+  }
+};
+
+}  // namespace nvme::broken
+
+#endif

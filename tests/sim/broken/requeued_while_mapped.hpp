@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What came back short is queued again with its memory still mapped.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_REQUEUED_WHILE_MAPPED_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_REQUEUED_WHILE_MAPPED_HPP
+
+#include "sim/nvme_driver.hpp"
+
+namespace nvme::broken {
+
+class RequeuedWhileMapped : public DriverOf<RequeuedWhileMapped> {
+ public:
+  using DriverOf::DriverOf;
+
+ private:
+  friend class DriverOf<RequeuedWhileMapped>;
+
+  void complete(std::uint32_t queue, const sim::CompletionEntry& entry) {
+    auto claim = host_.claim(queue, entry.cookie);
+    if (!claim.has_value()) return;
+    const bool is_short = entry.transferred_bytes != claim->data().length_bytes();
+    if (is_short && claim->data().segment_count != 0) return std::move(*claim).requeue();
+    unmap(*claim, *dma::DmaEnded::of(*claim));
+    finish(*std::move(claim), entry);
+  }
+};
+
+}  // namespace nvme::broken
+
+#endif

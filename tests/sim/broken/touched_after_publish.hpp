@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The request is tidied up after it was published, when it may be over, or be another one.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_TOUCHED_AFTER_PUBLISH_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_TOUCHED_AFTER_PUBLISH_HPP
+
+#include "sim/nvme_driver.hpp"
+
+namespace nvme::broken {
+
+class TouchedAfterPublish : public DriverOf<TouchedAfterPublish> {
+ public:
+  using DriverOf::DriverOf;
+
+ private:
+  friend class DriverOf<TouchedAfterPublish>;
+
+  void issue(Claim<R> claim) {
+    if (const auto error = map(claim)) return give_back(std::move(claim), *error);
+    const sim::SubmissionEntry entry = command(claim);
+    const std::uint32_t queue = claim.queue();
+    sim::Io<TouchedAfterPublish>& io = claim.data();
+    auto issued = std::move(claim).publish(
+        [&](const Cookie&) { return rings_[queue].submit(host_.controller, queue, entry); });
+    io.segment_count = 0;
+    if (!issued.has_value() && issued.error().claim.has_value()) {
+      refused(*std::move(issued.error().claim));
+    }
+  }
+};
+
+}  // namespace nvme::broken
+
+#endif

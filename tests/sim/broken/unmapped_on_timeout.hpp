@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A timeout is taken for proof that the device is done: the mapping is dropped.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_UNMAPPED_ON_TIMEOUT_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_UNMAPPED_ON_TIMEOUT_HPP
+
+#include "sim/nvme_driver.hpp"
+
+namespace nvme::broken {
+
+class UnmappedOnTimeout : public DriverOf<UnmappedOnTimeout> {
+ public:
+  using DriverOf::DriverOf;
+
+  void timeout(const ARef<R>& pin, const Cookie& cookie) {
+    auto claim = blkown::claim(pin, cookie);
+    if (!claim.has_value()) return;
+    claim->data().driver.mapping.reset();
+    end(*std::move(claim), Status::timed_out);
+  }
+
+ private:
+  friend class DriverOf<UnmappedOnTimeout>;
+};
+
+}  // namespace nvme::broken
+
+#endif

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Memory is mapped the wrong way round.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_WRONG_DIRECTION_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_WRONG_DIRECTION_HPP
+
+#include "sim/nvme_driver.hpp"
+
+namespace nvme::broken {
+
+class WrongDirection : public DriverOf<WrongDirection> {
+ public:
+  using DriverOf::DriverOf;
+
+ private:
+  friend class DriverOf<WrongDirection>;
+
+  std::optional<Status> map(Claim<R>& claim) {
+    sim::Io<WrongDirection>& io = claim.data();
+    if (io.segment_count == 0) return std::nullopt;
+    const auto direction =
+        io.opcode == Opcode::read ? dma::Direction::to_device : dma::Direction::from_device;
+    auto prepared = dma::map(claim, host_.device, io.segments(), direction, io.driver.iovas);
+    if (!prepared.has_value()) return prepared.error().status();
+    io.driver.mapping = std::move(*prepared).activate();
+    return std::nullopt;
+  }
+};
+
+}  // namespace nvme::broken
+
+#endif
