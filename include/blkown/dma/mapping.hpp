@@ -84,15 +84,15 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
     return {};
   }
 
-  /// The same for an I/O that was not published with it: `claim`, that of the mapping's request,
-  /// came from an Owned, and the next publication would be the one that the mapping is for.
+  /// The same for an I/O that was not published with it, of which the device has not heard: the
+  /// next publication of `claim`, which nobody else can make, would be the one that the mapping is
+  /// for. Nothing is copied home.
   template <class R>
   BLKOWN_CONSUMES [[nodiscard]] std::expected<void, ActiveMapping> cancel(
       const Claim<R>& claim, Place where = Place::current()) && noexcept {
     internal::ListCore* const list = take("dma::ActiveMapping::cancel", where);
     if (list == nullptr) return {};
-    if (detail::HandleAccess::origin(claim) != detail::ClaimOrigin::owner ||
-        &claim.header() != Access::header(*list) || claim.next_cookie() != Access::cookie(*list)) {
+    if (&claim.header() != Access::header(*list) || claim.next_cookie() != Access::cookie(*list)) {
       return give_back(*list);
     }
     Access::device(*list)->unmap_unseen(*list);
