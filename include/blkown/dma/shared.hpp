@@ -33,6 +33,24 @@ class Epoch {
   Atomic<Word> value_{1};
 };
 
+/// A pointer that a scan reads while the list may be another mapping's by now.
+template <class T>
+class SharedPointer {
+ public:
+  [[nodiscard]] T* get() const noexcept {
+    // No transition. Partner: set. Acquire: the state of the list from before it, so that whoever
+    // reads a later mapping's pointer sees that the mapping it means is over.
+    return pointer_.load(std::memory_order_acquire);
+  }
+  void set(T* pointer) noexcept {
+    // Old pointer -> new pointer. Partner: get. Release: the list's state, prepared anew.
+    pointer_.store(pointer, std::memory_order_release);
+  }
+
+ private:
+  Atomic<T*> pointer_{nullptr};
+};
+
 /// Whose a list is, and for which mapping: a state, and a serial number that each mapping has anew.
 /// Free and prepared belong to one context, which is told so by its handles. From active on, the
 /// mapping's handle and a drain of the stopped device may both want to unmap it, and one does:
