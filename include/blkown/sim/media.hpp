@@ -10,6 +10,7 @@
 #include <cstring>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace blkown::inline BLKOWN_ABI::sim {
@@ -60,11 +61,21 @@ class FileMedia : public Media {
  public:
   /// An existing file. Null if it cannot be opened for reading and writing; errno says why.
   [[nodiscard]] static std::unique_ptr<FileMedia> open(const char* path) {
-    return make(std::fopen(path, "r+b"), 0);
+    std::unique_ptr<FileMedia> media = make(std::fopen(path, "r+b"));
+    if (media == nullptr || std::fseek(media->file_.get(), 0, SEEK_END) != 0) return nullptr;
+    const long end = std::ftell(media->file_.get());
+    if (end < 0) return nullptr;
+    media->capacity_bytes_ = static_cast<std::uint64_t>(end);
+    return media;
   }
-  /// A new file, or an existing one emptied.
+  /// A new file, or an existing one emptied; as long as its capacity, with a hole in it. Null if
+  /// that cannot be; errno says why.
   [[nodiscard]] static std::unique_ptr<FileMedia> create(const char* path, std::uint64_t capacity) {
-    return make(std::fopen(path, "w+b"), capacity);
+    std::unique_ptr<FileMedia> media = make(std::fopen(path, "w+b"));
+    if (media == nullptr) return nullptr;
+    media->capacity_bytes_ = capacity;
+    const std::byte last{};
+    return capacity == 0 || media->write(capacity - 1, {&last, 1}) ? std::move(media) : nullptr;
   }
 
   [[nodiscard]] std::uint64_t capacity_bytes() const override { return capacity_bytes_; }
@@ -97,23 +108,17 @@ class FileMedia : public Media {
     void operator()(std::FILE* file) const noexcept { std::fclose(file); }
   };
 
-  FileMedia(std::FILE* file, std::uint64_t capacity) : file_{file}, capacity_bytes_{capacity} {}
+  explicit FileMedia(std::FILE* file) : file_{file} {}
 
-  [[nodiscard]] static std::unique_ptr<FileMedia> make(std::FILE* file, std::uint64_t capacity) {
-    if (file == nullptr) return nullptr;
-    std::unique_ptr<FileMedia> media{new FileMedia{file, capacity}};
-    if (capacity == 0) {
-      if (std::fseek(file, 0, SEEK_END) != 0) return nullptr;
-      media->capacity_bytes_ = static_cast<std::uint64_t>(std::ftell(file));
-    }
-    return media;
+  [[nodiscard]] static std::unique_ptr<FileMedia> make(std::FILE* file) {
+    return std::unique_ptr<FileMedia>{file == nullptr ? nullptr : new FileMedia{file}};
   }
   [[nodiscard]] bool seek(std::uint64_t offset_bytes) {
     return std::fseek(file_.get(), static_cast<long>(offset_bytes), SEEK_SET) == 0;
   }
 
   std::unique_ptr<std::FILE, Close> file_;
-  std::uint64_t capacity_bytes_;
+  std::uint64_t capacity_bytes_ = 0;
 };
 
 }  // namespace blkown::inline BLKOWN_ABI::sim
