@@ -68,6 +68,10 @@ TEST(FaultPlan, WithNothingNeverStrikes) {
     EXPECT_TRUE(strikes_of(plan, static_cast<FaultKind>(kind), 1000).empty());
   }
   EXPECT_TRUE(plan.struck().empty());
+  for (std::uint64_t seed = 0; seed != 10; ++seed) {
+    FaultPlan with_seed{seed, FaultRates::none()};
+    EXPECT_TRUE(strikes_of(with_seed, FaultKind::lost, 65536).empty()) << seed;
+  }
 }
 
 TEST(FaultPlan, MeetsEveryKindAFewTimesInAThousandIos) {

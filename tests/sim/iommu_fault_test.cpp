@@ -88,6 +88,15 @@ TEST_F(IommuTest, LogsAnAccessToAnotherIosMemory) {
   EXPECT_TRUE(only_written(0, 0));
 }
 
+// Goal: cookie 0 is an I/O's name like any other.
+TEST_F(IommuTest, TellsAnIoWithCookieZeroFromNoIo) {
+  const Cookie zero{.value = 0, .generation = {16}, .tag = {}, .queue = 0};
+  const std::uint64_t iova = map(0, 64, Direction::bidirectional, zero);
+  EXPECT_TRUE(write(iova, 64, zero));
+  EXPECT_FALSE(read(iova, 64, nobody));
+  EXPECT_EQ(last_fault().kind, IommuFaultKind::other_owner);
+}
+
 TEST_F(IommuTest, LetsEveryCommandAtMemoryThatIsMappedForNone) {
   const std::uint64_t iova = map(0, 64);
   EXPECT_TRUE(read(iova, 64));

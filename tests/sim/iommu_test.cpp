@@ -112,6 +112,16 @@ TEST_F(IommuTest, ForgetsWhatIsUnmappedAtOnceIfStrict) {
   EXPECT_EQ(last_fault().kind, IommuFaultKind::unmapped);
 }
 
+TEST_F(IommuTest, AnInvalidationWithoutAnUnmapTakesNothingAway) {
+  for (const Invalidation invalidation : {Invalidation::strict, Invalidation::lazy}) {
+    make({.page_count = 16, .invalidation = invalidation});
+    const IovaSegment segment{.iova = map(0, page), .length_bytes = page};
+    iommu_->invalidate({&segment, 1});
+    iommu_->flush();
+    EXPECT_TRUE(read(segment.iova, page));
+  }
+}
+
 TEST_F(IommuTest, RemembersWhatIsUnmappedForAWhileIfLazy) {
   make({.page_count = 16, .invalidation = Invalidation::lazy});
   const std::uint64_t used = map(0, page, Direction::bidirectional, first_io);
