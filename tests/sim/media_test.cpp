@@ -96,6 +96,21 @@ TEST(FileMedia, KeepsItsCapacityAndBytesInTheFile) {
   EXPECT_EQ(read(*media, 512, 512), Bytes(512, std::byte{3}));
   EXPECT_EQ(read(*media, 0, 512), Bytes(512));
   EXPECT_EQ(read(*media, capacity_bytes - 512, 512), Bytes(512)) << "a hole holds zeroes";
+  ASSERT_TRUE(media->write(1024, Bytes(512, std::byte{6}))) << "opened for writing, too";
+  EXPECT_TRUE(media->flush());
+  EXPECT_EQ(read(*media, 1024, 512), Bytes(512, std::byte{6}));
+}
+
+TEST(FileMedia, ReadsZeroesWhereTheFileHasBecomeShorter) {
+  const FileName name;
+  const auto media = FileMedia::create(name.c_str(), 4096);
+  ASSERT_NE(media, nullptr);
+  ASSERT_TRUE(media->write(0, Bytes(4096, std::byte{7})));
+  ASSERT_TRUE(media->flush());
+  ASSERT_EQ(truncate(name.c_str(), 100), 0);
+  Bytes expected(200);
+  std::fill_n(expected.begin(), 100, std::byte{7});
+  EXPECT_EQ(read(*media, 0, 200), expected);
 }
 
 TEST(FileMedia, AFlushIsSeenByWhoeverElseReadsTheFile) {
@@ -136,8 +151,8 @@ TEST(FileMedia, IsNullWhereThereIsNoSuchFile) {
 TEST(FileMedia, SaysThatTheMediumFailed) {
   const auto media = FileMedia::create("/dev/full", 4096);
   ASSERT_NE(media, nullptr);
-  const bool is_written = media->write(0, Bytes(4096));
-  EXPECT_FALSE(is_written && media->flush()) << "there is no space on this device";
+  EXPECT_FALSE(media->flush()) << "there is no space on this device";
+  EXPECT_FALSE(media->write(0, Bytes(1'000'000)));
 }
 
 }  // namespace

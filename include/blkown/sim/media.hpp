@@ -83,7 +83,7 @@ class FileMedia : public Media {
     if (!seek(offset_bytes)) return false;
     const std::size_t got = std::fread(to.data(), 1, to.size(), file_.get());
     if (std::ferror(file_.get()) != 0) return false;
-    // Behind the end there is nothing yet: zeroes, as in any hole.
+    // Behind the end of a file that somebody has cut there is nothing: zeroes, as in a hole.
     std::memset(to.data() + got, 0, to.size() - got);
     return true;
   }
