@@ -49,11 +49,7 @@ class Executor {
     if (entry.opcode == Opcode::flush) {
       return media_.flush() ? DeviceStatus::success : DeviceStatus::media_error;
     }
-    const std::uint64_t capacity = media_.capacity_bytes() / bytes_in_sector;
-    if (entry.length_sectors == 0 || entry.sector > capacity ||
-        entry.length_sectors > capacity - entry.sector) {
-      return DeviceStatus::invalid_command;
-    }
+    if (!is_in_range(entry)) return DeviceStatus::invalid_command;
     switch (entry.opcode) {
       case Opcode::write_zeroes:
       case Opcode::discard:
@@ -70,7 +66,8 @@ class Executor {
   /// is thrown away, and what it writes is what is on the medium.
   void touch(const Command& command, const Iommu::Access& access) {
     std::uint64_t moved_bytes = 0;
-    if (!command.moves_data() || !read_segments(command, access)) return;
+    if (!command.moves_data() || !is_in_range(command.entry)) return;
+    if (!read_segments(command, access)) return;
     buffer_.resize(static_cast<std::size_t>(command.length_bytes()));
     if (command.entry.opcode == Opcode::read) {
       if (media_.read(command.offset_bytes(), buffer_)) {
@@ -82,6 +79,12 @@ class Executor {
   }
 
  private:
+  [[nodiscard]] bool is_in_range(const SubmissionEntry& entry) const {
+    const std::uint64_t capacity = media_.capacity_bytes() / bytes_in_sector;
+    return entry.length_sectors != 0 && entry.sector <= capacity &&
+           entry.length_sectors <= capacity - entry.sector;
+  }
+
   [[nodiscard]] DeviceStatus transfer(const Command& command, const Iommu::Access& access,
                                       std::uint64_t limit_bytes, std::uint64_t& moved_bytes) {
     if (!read_segments(command, access)) return DeviceStatus::dma_fault;

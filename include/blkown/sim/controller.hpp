@@ -5,6 +5,7 @@
 #ifndef BLKOWN_SIM_CONTROLLER_HPP
 #define BLKOWN_SIM_CONTROLLER_HPP
 
+#include <bit>
 #include <blkown/config.hpp>
 #include <blkown/dma/device.hpp>
 #include <blkown/sim/controller_engine.hpp>
@@ -155,10 +156,9 @@ class Controller {
     for (const SubmissionEntry& lie : out.lies) {
       if (hooks_.lied != nullptr) hooks_.lied(hooks_.argument, lie);
     }
-    for (std::uint32_t queue = 0; out.interrupts >> queue != 0; ++queue) {
-      if ((out.interrupts >> queue & 1U) != 0 && hooks_.interrupt != nullptr) {
-        hooks_.interrupt(hooks_.argument, queue);
-      }
+    for (std::uint64_t left = out.interrupts; left != 0; left &= left - 1) {
+      const auto queue = static_cast<std::uint32_t>(std::countr_zero(left));
+      if (hooks_.interrupt != nullptr) hooks_.interrupt(hooks_.argument, queue);
     }
     if (out.has_failed && hooks_.failed != nullptr) hooks_.failed(hooks_.argument);
     if (out.has_work && hooks_.wake != nullptr) hooks_.wake(hooks_.argument);

@@ -12,8 +12,8 @@
 namespace blkown::inline BLKOWN_ABI::sim {
 
 struct ControllerConfig {
-  std::uint32_t device_id = 1;  ///< In the IOMMU's fault log.
-  std::uint32_t queue_pairs = 1;
+  std::uint32_t device_id = 1;    ///< In the IOMMU's fault log.
+  std::uint32_t queue_pairs = 1;  ///< At most 64.
   /// A command takes between the two, each time as likely as the others; one in eight no time.
   std::uint64_t shortest_ns = 2'000;
   std::uint64_t longest_ns = 50'000;

@@ -56,7 +56,6 @@ class ControllerEngine {
     queues_[queue].create(memory);
   }
   void start() {
-    for (QueuePair& queue : queues_) queue.reset();
     is_running_ = true;
     has_failed_ = false;
   }
@@ -67,7 +66,8 @@ class ControllerEngine {
 
   [[nodiscard]] bool ring_submission(std::uint32_t queue, std::uint32_t tail) {
     ++events_;
-    if (!is_running_ || has_failed_ || strikes(FaultKind::doorbell_refused)) return false;
+    if (!is_running_ || has_failed_ || !queues_[queue].exists()) return false;
+    if (strikes(FaultKind::doorbell_refused)) return false;
     if (strikes(FaultKind::refused_and_forged)) {
       SubmissionEntry entry;
       if (queues_[queue].read_latest(iommu_, ring_access(), tail, entry)) {
@@ -242,6 +242,8 @@ class ControllerEngine {
     accepted_.clear();
     account_.clear();
     lied_unfetched_.clear();
+    refused_.reset();
+    for (QueuePair& queue : queues_) queue.reset();
   }
   [[nodiscard]] static Name name_of(const Command& command) noexcept {
     return {command.queue, command.entry.cookie};
@@ -251,7 +253,7 @@ class ControllerEngine {
     const auto found = std::ranges::find(commands_, planned.serial, &Command::serial);
     if (found == commands_.end()) return;  // it was aborted
     const Command command = *found;
-    if (command.entry.opcode == Opcode::abort) return abort(command);
+    if (command.entry.opcode == Opcode::abort) return abort(*found);
     std::uint64_t limit_bytes = ~std::uint64_t{0};
     std::uint64_t moved_bytes = 0;
     DeviceStatus status = DeviceStatus::media_error;
@@ -276,8 +278,10 @@ class ControllerEngine {
     }
   }
 
-  void abort(const Command& command) {
-    forget(command);
+  void abort(Command& found) {
+    const Command command = found;
+    found.is_executed = true;
+    if (!command.is_lost) forget(command);
     const auto target = std::ranges::find_if(commands_, [&](const Command& other) {
       return other.queue == command.queue && other.entry.cookie == command.entry.target &&
              other.entry.opcode != Opcode::abort && !other.is_answered && !other.is_executed;
@@ -288,6 +292,7 @@ class ControllerEngine {
       forget(aborted);
       complete(aborted, DeviceStatus::aborted, 0);
     }
+    if (command.is_lost) return;
     complete(command, is_there ? DeviceStatus::success : DeviceStatus::not_found, 0);
   }
 
@@ -316,8 +321,9 @@ class ControllerEngine {
       send(command.queue, {.cookie = (cookie & ~field.mask()) | field.put(field.get(cookie) + 1)},
            status);
     }
-    if (strikes(FaultKind::stale)) {
-      const Name& old = history_[static_cast<std::size_t>(faults_->choice() % history_.size())];
+    if (strikes(FaultKind::stale) && next_history_ != 0) {
+      const std::size_t count = std::min(next_history_, history_.size());
+      const Name& old = history_[static_cast<std::size_t>(faults_->choice() % count)];
       send(old.queue, {.cookie = old.cookie}, status);
     }
     history_[next_history_++ % history_.size()] = name_of(command);

@@ -31,7 +31,7 @@ struct IommuConfig {
   std::uint32_t alignment_pages = 1;   ///< Where a mapping may begin.
   Invalidation invalidation = Invalidation::strict;
   std::uint32_t lazy_flush_pages = 64;  ///< How many pages wait for a common invalidation.
-  dma::Limits limits;
+  dma::Limits limits{};
 };
 
 /// An IOMMU with a page table of one level, an IOTLB, and a log of faults: a dma::Backend. Bytes
@@ -99,7 +99,7 @@ class Iommu {
 
   void unmap(const dma::IovaSegment& segment) {
     const std::lock_guard guard{mutex_};
-    for_pages_of(segment, [&](Page& page, std::uint64_t) {
+    const bool is_inside = for_pages_of(segment, [&](Page& page, std::uint64_t) {
       if (page.state != State::mapped) {
         ++bad_unmaps_;
         return;
@@ -107,6 +107,7 @@ class Iommu {
       page.state = State::stale;
       --mapped_pages_;
     });
+    if (!is_inside) ++bad_unmaps_;
   }
 
   void invalidate(std::span<const dma::IovaSegment> segments) {
@@ -239,14 +240,15 @@ class Iommu {
     return ((begin ^ last) & ~config_.limits.boundary_mask) != 0;
   }
 
+  /// False if the segment is empty, or not all of it lies in the address space.
   template <class Visit>
-  void for_pages_of(const dma::IovaSegment& segment, Visit visit) {
+  bool for_pages_of(const dma::IovaSegment& segment, Visit visit) {
+    if (segment.length_bytes == 0 || segment.iova < config_.first_iova) return false;
     const std::uint64_t begin = segment.iova - config_.first_iova;
-    const std::uint64_t first = begin / page_bytes;
     const std::uint64_t last = (begin + segment.length_bytes - 1) / page_bytes;
-    for (std::uint64_t number = first; number <= last && number < pages_.size(); ++number) {
-      visit(pages_[number], number);
-    }
+    std::uint64_t number = begin / page_bytes;
+    for (; number <= last && number < pages_.size(); ++number) visit(pages_[number], number);
+    return number > last;
   }
 
   void flush_now() {

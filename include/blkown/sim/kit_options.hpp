@@ -48,9 +48,9 @@ template <class Number>
 
 [[nodiscard]] inline bool parse(std::string_view text, std::vector<FaultStrike>& script) {
   if (text == "none") return true;
-  while (!text.empty()) {
-    const std::string_view one = text.substr(0, text.find(','));
-    text.remove_prefix(one.size() == text.size() ? one.size() : one.size() + 1);
+  while (true) {
+    const std::size_t comma = text.find(',');
+    const std::string_view one = text.substr(0, comma);
     const std::size_t at = one.find('@');
     FaultStrike strike;
     std::size_t kind = 0;
@@ -64,8 +64,9 @@ template <class Number>
     }
     strike.kind = static_cast<FaultKind>(kind);
     script.push_back(strike);
+    if (comma == std::string_view::npos) return true;
+    text.remove_prefix(comma + 1);
   }
-  return true;
 }
 
 }  // namespace internal
@@ -81,7 +82,7 @@ template <class Number>
     if (word == "--shrink") {
       options.shrink = is_good = true;
     } else if (is_good && word == "--seeds") {
-      is_good = internal::parse(words[++i], options.seeds);
+      is_good = internal::parse(words[++i], options.seeds) && options.seeds != 0;
     } else if (is_good && word == "--first-seed") {
       is_good = internal::parse(words[++i], options.first_seed);
     } else if (is_good && word == "--ios") {

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace blkown::inline BLKOWN_ABI::sim {
@@ -62,7 +63,8 @@ enum class FileMode : std::uint8_t { read_only, read_write };
 class FileMedia : public Media {
  public:
   /// An existing file. Null if it cannot be opened so; errno says why.
-  [[nodiscard]] static std::unique_ptr<FileMedia> open(const char* path, FileMode mode) {
+  [[nodiscard]] static std::unique_ptr<FileMedia> open(const char* path,
+                                                       FileMode mode = FileMode::read_write) {
     auto media = make(std::fopen(path, mode == FileMode::read_only ? "rb" : "r+b"));
     if (media == nullptr || std::fseek(media->file_.get(), 0, SEEK_END) != 0) return nullptr;
     const long end = std::ftell(media->file_.get());
@@ -85,7 +87,7 @@ class FileMedia : public Media {
     if (!seek(offset_bytes)) return false;
     const std::size_t got = std::fread(to.data(), 1, to.size(), file_.get());
     if (std::ferror(file_.get()) != 0) return false;
-    // Behind the end there is nothing yet: zeroes, as in any hole.
+    // Behind the end of a file that somebody has cut there is nothing: zeroes, as in a hole.
     std::memset(to.data() + got, 0, to.size() - got);
     return true;
   }

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Each thing that Check finds, brought about by hand with as little as it takes.
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <blkown/dma/dma.hpp>
+#include <blkown/sim/check.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <utility>
+
+#include "support/driver.hpp"
+#include "support/word_text.hpp"
+
+namespace {
+
+namespace dma = blkown::dma;
+using blkown::Cookie;
+using blkown::Generation;
+using blkown::Tag;
+using blkown::sim::Check;
+using blkown::sim::History;
+using blkown::sim::Iommu;
+using support::Claim;
+using support::Driver;
+
+class CheckTest : public testing::Test {
+ protected:
+  /// What is found, or nothing.
+  [[nodiscard]] std::string found() {
+    return check_.after_event() ? std::string{} : check_.finding().what;
+  }
+  /// The same, which has to be about the request with this tag on queue 1.
+  [[nodiscard]] std::string found_of(std::uint32_t tag) {
+    const std::string what = found();
+    EXPECT_TRUE(check_.finding().has_request);
+    EXPECT_EQ(check_.finding().queue, 1U);
+    EXPECT_EQ(check_.finding().tag, Tag{tag});
+    return what;
+  }
+  [[nodiscard]] dma::ActiveMapping map(Claim& claim) {
+    const blkown::Segment segments[] = {{memory_.data(), memory_.size()}};
+    return dma::map(claim, device_, segments, dma::Direction::bidirectional, list_)
+        .value()
+        .activate();
+  }
+  [[nodiscard]] Iommu::Access access(bool is_forbidden) const {
+    return {.device = 1, .cookie = 18, .is_for_command = true, .is_forbidden = is_forbidden};
+  }
+
+  /// A word that nobody could bring about with handles, for as long as this lives.
+  class Forged {
+   public:
+    Forged(const blkown::RequestHeader& header, const std::string& state)
+        : header_{header}, before_{support::state_at(header)} {
+      support::preset_word(header, state);
+    }
+    Forged(const Forged&) = delete;
+    Forged& operator=(const Forged&) = delete;
+    ~Forged() { support::preset_word(header_, before_); }
+
+   private:
+    const blkown::RequestHeader& header_;
+    std::string before_;
+  };
+
+  std::array<std::byte, 64> memory_{};
+  Iommu iommu_{{}};
+  dma::Device<Iommu> device_{iommu_};
+  dma::IovaList<1> list_;
+  Driver<> driver_;
+  History history_;
+  Check<support::Request> check_{driver_.set, device_, iommu_, history_};
+};
+
+TEST_F(CheckTest, FindsNothingInAnyStepOfARightIo) {
+  EXPECT_EQ(found(), "");
+  auto idle = driver_.idle(3, 1);
+  EXPECT_EQ(found(), "");
+  auto owned = std::move(idle).start();
+  EXPECT_EQ(found(), "");
+  Claim claim = std::move(owned).into_claim();
+  auto mapping = map(claim);
+  EXPECT_EQ(found(), "");
+  const Cookie cookie = Driver<>::publish(std::move(claim));
+  EXPECT_EQ(found(), "");
+  Claim completed = driver_.claim(cookie);
+  EXPECT_EQ(found(), "");
+  ASSERT_TRUE(std::move(mapping).unmap(*dma::DmaEnded::of(completed)).has_value());
+  EXPECT_EQ(found(), "");
+  std::move(completed).end_ok();
+  EXPECT_EQ(found(), "");
+}
+
+TEST_F(CheckTest, FindsAGenerationThatWentBack) {
+  auto idle = driver_.idle(3, 1);
+  EXPECT_EQ(found(), "");
+  auto& word =
+      blkown::detail::HeaderAccess::word(const_cast<blkown::RequestHeader&>(driver_.header(3, 1)));
+  word.set_first_generation(Generation{99});
+  EXPECT_EQ(found_of(3), "a generation went back");
+  std::move(idle).fail(blkown::Status::ok);
+}
+
+TEST_F(CheckTest, AGenerationMayWrap) {
+  blkown::TagSetConfig config = support::two_queues_of_eight;
+  config.first_generation = Generation{~std::uint32_t{0}};
+  Driver<> driver{config};
+  Check<support::Request> check{driver.set, device_, iommu_, history_};
+  auto owned = driver.owned(3, 1);
+  EXPECT_TRUE(check.after_event());
+  const Cookie cookie = Driver<>::publish(std::move(owned));
+  EXPECT_EQ(cookie.generation.value, 0U);
+  EXPECT_TRUE(check.after_event()) << check.finding().what;
+  driver.complete(cookie);
+}
+
+TEST_F(CheckTest, FindsAMappingOfARequestThatIsWithTheBlockLayer) {
+  Claim claim = driver_.owned(3, 1).into_claim();
+  auto mapping = map(claim);
+  {
+    const Forged word{driver_.header(3, 1), "0"};
+    EXPECT_EQ(found_of(3), "a request that is mapped is with the block layer");
+  }
+  ASSERT_TRUE(std::move(mapping).cancel(claim).has_value());
+  std::move(claim).end_ok();
+}
+
+TEST_F(CheckTest, FindsFlagsAtZero) {
+  for (const char* state : {"0 claimed", "0 finished"}) {
+    Check<support::Request> check{driver_.set, device_, iommu_, history_};
+    auto idle = driver_.idle(3, 1);
+    {
+      const Forged word{driver_.header(3, 1), state};
+      EXPECT_FALSE(check.after_event());
+      EXPECT_EQ(check.finding().what, "flags are set at 0");
+    }
+    std::move(idle).fail(blkown::Status::ok);
+  }
+}
+
+TEST_F(CheckTest, FindsAnOwnedRequestThatIsMore) {
+  for (const char* state : {"1 owned", "0 owned claimed", "0 owned finished"}) {
+    Check<support::Request> check{driver_.set, device_, iommu_, history_};
+    auto owned = driver_.owned(3, 1);
+    {
+      const Forged word{driver_.header(3, 1), state};
+      EXPECT_FALSE(check.after_event());
+      EXPECT_EQ(check.finding().what, "owned, and more than that") << state;
+    }
+    std::move(owned).end_ok();
+  }
+}
+
+TEST_F(CheckTest, FindsAPinBesideTheOwner) {
+  Claim claim = driver_.owned(3, 1).into_claim();
+  auto mapping = map(claim);
+  {
+    const Forged word{driver_.header(3, 1), "0 owned"};
+    EXPECT_EQ(found_of(3), "a pin exists beside the one owner");
+  }
+  ASSERT_TRUE(std::move(mapping).cancel(claim).has_value());
+  std::move(claim).end_ok();
+}
+
+TEST_F(CheckTest, FindsARequestThatIsClaimedAndFinished) {
+  Claim claim = driver_.claimed(3, 1);
+  {
+    const Forged word{driver_.header(3, 1), "2 claimed finished"};
+    EXPECT_EQ(found_of(3), "claimed and finished");
+  }
+  std::move(claim).end_ok();
+}
+
+TEST_F(CheckTest, FindsAnIoThatHasEndedWhileItIsMapped) {
+  Claim claim = driver_.owned(3, 1).into_claim();
+  auto mapping = map(claim);
+  const Cookie cookie = Driver<>::publish(std::move(claim));
+  Claim completed = driver_.claim(cookie);
+  const auto proof = dma::DmaEnded::of(completed);
+  std::move(completed).end_ok();
+  EXPECT_EQ(found_of(3), "an I/O has ended while its memory is mapped");
+  EXPECT_TRUE(std::move(mapping).unmap(*proof).has_value());
+}
+
+TEST_F(CheckTest, FindsAReferenceThatNobodyKnowsOf) {
+  const Cookie cookie = driver_.in_flight(3, 1);
+  {
+    const auto pin = driver_.pin(cookie);
+    EXPECT_EQ(found_of(3), "the count is 2, and 0 handles and mappings exist");
+  }
+  driver_.complete(cookie);
+}
+
+TEST_F(CheckTest, FindsAReferenceThatIsMissing) {
+  Claim claim = driver_.owned(3, 1).into_claim();
+  auto mapping = map(claim);
+  {
+    const Forged word{driver_.header(3, 1), "2 claimed"};
+    EXPECT_EQ(found_of(3), "the count is 2, and 2 handles and mappings exist");
+  }
+  ASSERT_TRUE(std::move(mapping).cancel(claim).has_value());
+  std::move(claim).end_ok();
+}
+
+TEST_F(CheckTest, FindsAMappingOfAnEarlierPublication) {
+  Claim claim = driver_.owned(3, 1).into_claim();
+  auto mapping = map(claim);
+  Claim completed = driver_.claim(Driver<>::publish(std::move(claim)));
+  const auto proof = dma::DmaEnded::of(completed);
+  EXPECT_EQ(found(), "");
+  const Cookie again = Driver<>::publish(std::move(completed));
+  EXPECT_EQ(found_of(3), "published again with the mapping of an earlier publication");
+  ASSERT_TRUE(std::move(mapping).unmap(*proof).has_value());
+  driver_.complete(again);
+}
+
+// --- the device
+// -----------------------------------------------------------------------------------
+
+TEST_F(CheckTest, FindsThatTheDeviceWasKeptFromMemory) {
+  std::byte byte{};
+  EXPECT_FALSE(iommu_.read(0x3000, {&byte, 1}, access(true)));
+  EXPECT_EQ(found(), "") << "the device knew that it must not";
+  EXPECT_FALSE(iommu_.write(0x3000, {&byte, 1}, access(false)));
+  EXPECT_EQ(found(),
+            "the device was kept from memory that its command names: unmapped, from_device,"
+            " cookie 18");
+  EXPECT_FALSE(check_.finding().has_request);
+}
+
+TEST_F(CheckTest, FindsItAlsoWhenTheLogHasForgottenIt) {
+  std::byte byte{};
+  EXPECT_FALSE(iommu_.read(0x3000, {&byte, 1}, access(false)));
+  for (int i = 0; i != 1000; ++i) EXPECT_FALSE(iommu_.read(0x3000, {&byte, 1}, access(true)));
+  EXPECT_EQ(found(), "the device was kept from memory that its command names");
+}
+
+TEST_F(CheckTest, FindsAnUnmapOfWhatIsNotMapped) {
+  iommu_.unmap({.iova = 0x20000, .length_bytes = 1});
+  EXPECT_EQ(found(), "what was not mapped was unmapped");
+}
+
+TEST_F(CheckTest, KeepsWhatItFoundFirst) {
+  const Cookie first = driver_.in_flight(3, 1);
+  {
+    const auto pin = driver_.pin(first);
+    EXPECT_EQ(found_of(3), "the count is 2, and 0 handles and mappings exist");
+  }
+  iommu_.unmap({.iova = 0x20000, .length_bytes = 1});
+  EXPECT_EQ(found(), "the count is 2, and 0 handles and mappings exist");
+  driver_.complete(first);
+}
+
+// --- history
+// --------------------------------------------------------------------------------------
+
+TEST_F(CheckTest, WritesTheTransitionsOfEachRequestIntoTheHistory) {
+  history_.begin_event("submit", 5'000);
+  Cookie cookie = driver_.in_flight(3, 1);
+  EXPECT_EQ(found(), "");
+  history_.begin_event("nothing", 6'000);
+  EXPECT_EQ(found(), "");
+  history_.begin_event("interrupt", 7'000);
+  driver_.complete(cookie);
+  EXPECT_EQ(found(), "");
+  char* text = nullptr;
+  std::size_t size = 0;
+  std::FILE* const file = open_memstream(&text, &size);
+  history_.print(file, 1, Tag{3}, 12);
+  std::fclose(file);
+  EXPECT_STREQ(text,
+               "  event 1 at 5 us, submit: queue 1, tag 3: free -> 1, generation 101\n"
+               "  event 3 at 7 us, interrupt: queue 1, tag 3: 1, generation 101 -> free\n");
+  std::free(text);
+}
+
+}  // namespace

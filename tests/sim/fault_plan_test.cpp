@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <gtest/gtest.h>
+
+#include <blkown/sim/fault_plan.hpp>
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace {
+
+using blkown::sim::fault_kind_count;
+using blkown::sim::FaultKind;
+using blkown::sim::FaultPlan;
+using blkown::sim::FaultRates;
+using blkown::sim::FaultStrike;
+
+/// Which of `count` opportunities of the kind strike.
+std::vector<std::uint64_t> strikes_of(FaultPlan& plan, FaultKind kind, std::uint64_t count) {
+  std::vector<std::uint64_t> found;
+  for (std::uint64_t i = 0; i != count; ++i) {
+    if (plan.strikes(kind)) found.push_back(i);
+  }
+  return found;
+}
+
+TEST(FaultPlan, StrikesAtTheSameOpportunitiesWithTheSameSeed) {
+  FaultPlan plan{7, FaultRates::all()};
+  FaultPlan same{7, FaultRates::all()};
+  FaultPlan other{8, FaultRates::all()};
+  const auto found = strikes_of(plan, FaultKind::duplicate, 5000);
+  EXPECT_FALSE(found.empty());
+  EXPECT_EQ(strikes_of(same, FaultKind::duplicate, 5000), found);
+  EXPECT_NE(strikes_of(other, FaultKind::duplicate, 5000), found);
+}
+
+// Goal: a fault that is left out moves no other fault.
+TEST(FaultPlan, CountsTheOpportunitiesOfEachKindApart) {
+  FaultPlan alone{7, FaultRates::all()};
+  FaultPlan mixed{7, FaultRates::all()};
+  const auto found = strikes_of(alone, FaultKind::lost, 5000);
+  std::vector<std::uint64_t> again;
+  for (std::uint64_t i = 0; i != 5000; ++i) {
+    static_cast<void>(mixed.strikes(FaultKind::reset));
+    if (mixed.strikes(FaultKind::lost)) again.push_back(i);
+    static_cast<void>(mixed.strikes(FaultKind::stale));
+  }
+  EXPECT_EQ(again, found);
+  EXPECT_NE(strikes_of(alone, FaultKind::late, 5000), found) << "each kind has its own";
+}
+
+TEST(FaultPlan, StrikesAboutAsOftenAsTheRatesSay) {
+  for (const std::uint32_t rate : {0U, 655U, 16384U, 65536U}) {
+    FaultRates rates = FaultRates::none();
+    rates[FaultKind::early] = rate;
+    FaultPlan plan{3, rates};
+    constexpr std::uint64_t count = 65536;
+    const auto found = strikes_of(plan, FaultKind::early, count).size();
+    EXPECT_NEAR(static_cast<double>(found), rate, rate % count == 0 ? 0.0 : 4.0 * 128) << rate;
+    EXPECT_TRUE(strikes_of(plan, FaultKind::late, 1000).empty());
+  }
+}
+
+TEST(FaultPlan, WithNothingNeverStrikes) {
+  FaultPlan plan;
+  for (std::size_t kind = 0; kind != fault_kind_count; ++kind) {
+    EXPECT_TRUE(strikes_of(plan, static_cast<FaultKind>(kind), 1000).empty());
+  }
+  EXPECT_TRUE(plan.struck().empty());
+  for (std::uint64_t seed = 0; seed != 10; ++seed) {
+    FaultPlan with_seed{seed, FaultRates::none()};
+    EXPECT_TRUE(strikes_of(with_seed, FaultKind::lost, 65536).empty()) << seed;
+  }
+}
+
+TEST(FaultPlan, MeetsEveryKindAFewTimesInAThousandIos) {
+  const FaultRates rates = FaultRates::all();
+  FaultPlan plan{1, rates};
+  for (std::size_t kind = 0; kind != fault_kind_count; ++kind) {
+    EXPECT_FALSE(strikes_of(plan, static_cast<FaultKind>(kind), 4000).empty())
+        << to_string(static_cast<FaultKind>(kind));
+  }
+}
+
+TEST(FaultPlan, RemembersInOrderWhatStruck) {
+  FaultPlan plan{
+      1,
+      {{.kind = FaultKind::lost, .opportunity = 1}, {.kind = FaultKind::late, .opportunity = 0}}};
+  EXPECT_FALSE(plan.strikes(FaultKind::lost));
+  EXPECT_TRUE(plan.strikes(FaultKind::late));
+  EXPECT_TRUE(plan.strikes(FaultKind::lost));
+  EXPECT_FALSE(plan.strikes(FaultKind::late));
+  EXPECT_EQ(plan.struck(), (std::vector<FaultStrike>{{FaultKind::late, 0}, {FaultKind::lost, 1}}));
+}
+
+TEST(FaultPlan, FollowsItsScriptAndNothingElse) {
+  const std::vector<FaultStrike> script{{FaultKind::reset, 3}, {FaultKind::reset, 5}};
+  FaultPlan plan{7, script};
+  EXPECT_EQ(strikes_of(plan, FaultKind::reset, 1000), (std::vector<std::uint64_t>{3, 5}));
+  EXPECT_TRUE(strikes_of(plan, FaultKind::lost, 1000).empty());
+  FaultPlan nothing{7, std::vector<FaultStrike>{}};
+  EXPECT_TRUE(strikes_of(nothing, FaultKind::reset, 1000).empty());
+}
+
+TEST(FaultPlan, ARunIsRepeatedByWhatStruck) {
+  FaultPlan plan{7, FaultRates::all()};
+  for (int i = 0; i != 3000; ++i) {
+    static_cast<void>(plan.strikes(FaultKind::forged));
+    static_cast<void>(plan.strikes(FaultKind::short_transfer));
+  }
+  ASSERT_FALSE(plan.struck().empty());
+  FaultPlan again{7, plan.struck()};
+  for (int i = 0; i != 3000; ++i) {
+    static_cast<void>(again.strikes(FaultKind::forged));
+    static_cast<void>(again.strikes(FaultKind::short_transfer));
+  }
+  EXPECT_EQ(again.struck(), plan.struck());
+}
+
+// Goal: what a forged completion is like does not change when other faults are left out.
+TEST(FaultPlan, AStrikesChoiceIsItsOwn) {
+  const FaultStrike first{FaultKind::forged, 0};
+  const FaultStrike second{FaultKind::forged, 1};
+  FaultPlan both{7, std::vector{first, second}};
+  ASSERT_TRUE(both.strikes(FaultKind::forged));
+  const std::uint64_t choice_of_first = both.choice();
+  EXPECT_EQ(both.choice(), choice_of_first) << "the same until the next strike";
+  ASSERT_TRUE(both.strikes(FaultKind::forged));
+  EXPECT_NE(both.choice(), choice_of_first);
+  FaultPlan one{7, std::vector{second}};
+  EXPECT_FALSE(one.strikes(FaultKind::forged));
+  ASSERT_TRUE(one.strikes(FaultKind::forged));
+  EXPECT_EQ(one.choice(), both.choice());
+  FaultPlan other_seed{8, std::vector{second}};
+  EXPECT_FALSE(other_seed.strikes(FaultKind::forged));
+  ASSERT_TRUE(other_seed.strikes(FaultKind::forged));
+  EXPECT_NE(other_seed.choice(), one.choice());
+  EXPECT_EQ(FaultPlan{}.choice(), 0U);
+}
+
+TEST(FaultPlan, EachKindHasItsName) {
+  std::set<std::string> names;
+  for (std::size_t kind = 0; kind != fault_kind_count; ++kind) {
+    names.insert(to_string(static_cast<FaultKind>(kind)));
+  }
+  EXPECT_EQ(names.size(), fault_kind_count);
+  EXPECT_EQ(names.count("unknown kind"), 0U);
+  EXPECT_STREQ(to_string(static_cast<FaultKind>(fault_kind_count)), "unknown kind");
+}
+
+}  // namespace

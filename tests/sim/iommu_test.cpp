@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Where an Iommu puts mappings, and how long it remembers them. What it does not let through is in
+// iommu_fault_test.cpp.
+
+#include <gtest/gtest.h>
+
+#include <blkown/sim/iommu.hpp>
+#include <cstring>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "sim/iommu_fixture.hpp"
+
+namespace sim_test {
+namespace {
+
+// --- addresses
+// ------------------------------------------------------------------------------------
+
+TEST_F(IommuTest, MovesTheBytesOfAMappingAndNothingElse) {
+  const std::uint64_t iova = map(100, 2 * page);
+  ASSERT_TRUE(read(iova, 2 * page));
+  EXPECT_EQ(std::memcmp(seen_.data(), memory_.data() + 100, 2 * page), 0);
+  ASSERT_TRUE(write(iova + 5000, 3000));
+  EXPECT_TRUE(only_written(5100, 3000));
+  EXPECT_EQ(iommu_->fault_counts().total(), 0U);
+}
+
+TEST_F(IommuTest, KeepsTheOffsetWithinAPage) {
+  EXPECT_EQ(map(0, page) % page, 0U);
+  EXPECT_EQ(map(3 * page + 8, 16) % page, 8U);
+  EXPECT_EQ(map(5 * page - 1, 2) % page, page - 1);
+  EXPECT_EQ(iommu_->mapped_pages(), 4U) << "the last one lies on two pages";
+}
+
+TEST_F(IommuTest, NeverPutsTwoMappingsOnOnePage) {
+  std::set<std::uint64_t> numbers;
+  for (std::size_t i = 0; i != 16; ++i) {
+    EXPECT_TRUE(numbers.insert(map(i * 64, 64) / page).second) << i;
+  }
+  EXPECT_EQ(iommu_->mapped_pages(), 16U);
+}
+
+TEST_F(IommuTest, BeginsMappingsWhereTheAlignmentSays) {
+  make({.first_iova = 16 * page, .page_count = 16, .alignment_pages = 4});
+  for (int i = 0; i != 4; ++i) EXPECT_EQ(map(0, page) / page % 4, 0U);
+  EXPECT_EQ(iommu_->map(memory_.data(), page, Direction::to_device, nobody),
+            std::unexpected(DmaReason::no_iova))
+      << "pages are free, but none where a mapping may begin";
+}
+
+TEST_F(IommuTest, NeverCrossesTheBoundary) {
+  make({.page_count = 16, .limits = {.boundary_mask = 4 * page - 1}});
+  for (int i = 0; i != 4; ++i) {
+    const std::uint64_t iova = map(0, 3 * page);
+    EXPECT_EQ(iova / (4 * page), (iova + 3 * page - 1) / (4 * page));
+  }
+  EXPECT_EQ(iommu_->map(memory_.data(), 2 * page, Direction::to_device, nobody),
+            std::unexpected(DmaReason::no_iova));
+  EXPECT_EQ(map(0, page) / page % 4, 3U) << "between the others";
+}
+
+TEST_F(IommuTest, SaysNoIovaWhenTheAddressSpaceIsFullAndTakesNothing) {
+  static_cast<void>(map(0, 14 * page));
+  EXPECT_EQ(iommu_->map(memory_.data(), 3 * page, Direction::to_device, nobody),
+            std::unexpected(DmaReason::no_iova));
+  EXPECT_EQ(iommu_->mapped_pages(), 14U);
+  static_cast<void>(map(0, 2 * page));
+}
+
+TEST_F(IommuTest, UsesAddressesAgainAsLateAsItCan) {
+  const std::uint64_t first = map(0, page);
+  unmap(first, page);
+  std::uint64_t iova = first;
+  for (int i = 0; i != 15; ++i) {
+    const std::uint64_t next = map(0, page);
+    EXPECT_NE(next, first) << i;
+    EXPECT_GT(next, iova);
+    iova = next;
+    unmap(iova, page);
+  }
+  EXPECT_EQ(map(0, page), first) << "round again";
+}
+
+TEST_F(IommuTest, FindsMemoryOnTheBusWhereItWasAdded) {
+  EXPECT_EQ(iommu_->bus_address(memory_.data() + 10), memory_at + 10);
+  EXPECT_EQ(iommu_->bus_address(memory_.data() + memory_.size() - 1),
+            memory_at + memory_.size() - 1);
+  std::byte other{};
+  EXPECT_EQ(iommu_->bus_address(&other), reinterpret_cast<std::uintptr_t>(&other));
+}
+
+TEST_F(IommuTest, TakesTheOffsetOfAPageFromTheBusAddress) {
+  std::vector<std::byte> memory(2 * page);
+  iommu_->add_memory(memory, memory_at * 2 + 24);
+  const auto iova = iommu_->map(memory.data(), 64, Direction::to_device, nobody);
+  ASSERT_TRUE(iova.has_value());
+  EXPECT_EQ(*iova % page, 24U);
+}
+
+// --- unmapping
+// ------------------------------------------------------------------------------------
+
+TEST_F(IommuTest, ForgetsWhatIsUnmappedAtOnceIfStrict) {
+  const std::uint64_t iova = map(0, page, Direction::bidirectional, first_io);
+  ASSERT_TRUE(read(iova, page, first_io));
+  unmap(iova, page);
+  EXPECT_EQ(iommu_->mapped_pages(), 0U);
+  EXPECT_FALSE(read(iova, page, first_io));
+  EXPECT_EQ(last_fault().kind, IommuFaultKind::unmapped);
+}
+
+TEST_F(IommuTest, AnInvalidationWithoutAnUnmapTakesNothingAway) {
+  for (const Invalidation invalidation : {Invalidation::strict, Invalidation::lazy}) {
+    make({.page_count = 16, .invalidation = invalidation});
+    const IovaSegment segment{.iova = map(0, page), .length_bytes = page};
+    iommu_->invalidate({&segment, 1});
+    iommu_->flush();
+    EXPECT_TRUE(read(segment.iova, page));
+  }
+}
+
+TEST_F(IommuTest, RemembersWhatIsUnmappedForAWhileIfLazy) {
+  make({.page_count = 16, .invalidation = Invalidation::lazy});
+  const std::uint64_t used = map(0, page, Direction::bidirectional, first_io);
+  const std::uint64_t unused = map(page, page, Direction::bidirectional, second_io);
+  ASSERT_TRUE(read(used, page, first_io));
+  unmap(used, page);
+  unmap(unused, page);
+  EXPECT_EQ(iommu_->mapped_pages(), 0U);
+  EXPECT_FALSE(write(used, page, first_io));
+  EXPECT_EQ(last_fault().kind, IommuFaultKind::stale_translation);
+  EXPECT_EQ(last_fault().owner, first_io.value);
+  EXPECT_FALSE(write(unused, page, second_io));
+  EXPECT_EQ(last_fault().kind, IommuFaultKind::unmapped) << "no device has ever looked it up";
+  EXPECT_TRUE(only_written(0, 0)) << "a stale translation lets nothing through here";
+  iommu_->flush();
+  EXPECT_FALSE(write(used, page, first_io));
+  EXPECT_EQ(last_fault().kind, IommuFaultKind::unmapped);
+}
+
+TEST_F(IommuTest, DoesNotUseAddressesAgainThatAreRemembered) {
+  make({.page_count = 16, .invalidation = Invalidation::lazy});
+  std::set<std::uint64_t> iovas;
+  for (int i = 0; i != 16; ++i) {
+    const std::uint64_t iova = map(0, page);
+    EXPECT_TRUE(iovas.insert(iova).second);
+    unmap(iova, page);
+  }
+  EXPECT_FALSE(iovas.insert(map(0, page)).second) << "full: all were forgotten together";
+}
+
+TEST_F(IommuTest, ForgetsTogetherWhatHasBeenWaiting) {
+  make({.page_count = 16, .invalidation = Invalidation::lazy, .lazy_flush_pages = 3});
+  const std::uint64_t first = map(0, page);
+  const std::uint64_t second = map(0, 2 * page);
+  ASSERT_TRUE(read(first, 1));
+  unmap(first, page);
+  EXPECT_FALSE(read(first, 1));
+  EXPECT_EQ(last_fault().kind, IommuFaultKind::stale_translation);
+  unmap(second, 2 * page);
+  EXPECT_FALSE(read(first, 1));
+  EXPECT_EQ(last_fault().kind, IommuFaultKind::unmapped);
+}
+
+TEST_F(IommuTest, CountsWhatIsUnmappedAndIsNotMapped) {
+  const std::uint64_t iova = map(0, 2 * page);
+  unmap(iova, 2 * page);
+  EXPECT_EQ(iommu_->bad_unmaps(), 0U);
+  unmap(iova, 2 * page);
+  EXPECT_EQ(iommu_->bad_unmaps(), 2U) << "each of its pages";
+  EXPECT_EQ(iommu_->mapped_pages(), 0U);
+}
+
+TEST_F(IommuTest, CountsAnUnmapOutsideTheAddressSpaceOrOfNoBytes) {
+  const std::uint64_t begin = map(0, 16 * page);
+  ASSERT_EQ(begin, IommuConfig{}.first_iova);
+  for (const IovaSegment& segment :
+       {IovaSegment{.iova = begin - page, .length_bytes = page},
+        IovaSegment{.iova = begin + 16 * page, .length_bytes = page},
+        IovaSegment{.iova = 0, .length_bytes = 1}, IovaSegment{.iova = begin, .length_bytes = 0},
+        IovaSegment{.iova = begin + 15 * page, .length_bytes = 2 * page}}) {
+    const std::uint64_t before = iommu_->bad_unmaps();
+    iommu_->unmap(segment);
+    EXPECT_EQ(iommu_->bad_unmaps(), before + 1) << segment.iova << ", " << segment.length_bytes;
+  }
+  EXPECT_EQ(iommu_->mapped_pages(), 15U) << "all but the page that the last one names rightly";
+}
+
+// --- the hook
+// -------------------------------------------------------------------------------------
+
+struct Hook {
+  Iommu* iommu = nullptr;
+  std::vector<std::uint64_t> cookies;
+  bool answer = true;
+  static bool on_map(void* self, const Cookie& cookie) {
+    Hook& hook = *static_cast<Hook*>(self);
+    hook.cookies.push_back(cookie.value);
+    if (hook.iommu != nullptr) {
+      Iommu& iommu = *std::exchange(hook.iommu, nullptr);
+      std::byte byte{};
+      const auto iova = iommu.map(&byte, 1, Direction::to_device, nobody);
+      iommu.unmap({.iova = iova.value_or(0), .length_bytes = 1});
+    }
+    return hook.answer;
+  }
+};
+
+TEST_F(IommuTest, AsksTheHookBeforeEachMap) {
+  Hook hook;
+  iommu_->set_map_hook({&Hook::on_map, &hook});
+  static_cast<void>(map(0, page, Direction::to_device, first_io));
+  hook.answer = false;
+  EXPECT_EQ(iommu_->map(memory_.data(), page, Direction::to_device, second_io),
+            std::unexpected(DmaReason::no_iova));
+  EXPECT_EQ(hook.cookies, (std::vector{first_io.value, second_io.value}));
+  EXPECT_EQ(iommu_->mapped_pages(), 1U);
+  iommu_->set_map_hook({});
+  static_cast<void>(map(0, page));
+  EXPECT_EQ(hook.cookies.size(), 2U);
+}
+
+TEST_F(IommuTest, LetsTheHookMapAndUnmap) {
+  Hook hook;
+  hook.iommu = &*iommu_;
+  iommu_->set_map_hook({&Hook::on_map, &hook});
+  static_cast<void>(map(0, page, Direction::to_device, first_io));
+  EXPECT_EQ(hook.cookies, (std::vector{first_io.value, nobody.value}));
+  EXPECT_EQ(iommu_->mapped_pages(), 1U);
+  EXPECT_EQ(iommu_->bad_unmaps(), 0U);
+}
+
+}  // namespace
+}  // namespace sim_test

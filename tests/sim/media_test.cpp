@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <blkown/sim/media.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace {
+
+using blkown::sim::FileMedia;
+using blkown::sim::Media;
+using blkown::sim::MemoryMedia;
+using Bytes = std::vector<std::byte>;
+
+constexpr std::uint64_t capacity_bytes = 200'000;
+
+/// The name of a file that is gone with the test.
+class FileName {
+ public:
+  FileName() {
+    const int descriptor = mkstemp(name_.data());
+    EXPECT_GE(descriptor, 0);
+    close(descriptor);
+  }
+  FileName(const FileName&) = delete;
+  FileName& operator=(const FileName&) = delete;
+  ~FileName() { std::remove(c_str()); }
+  [[nodiscard]] const char* c_str() const { return name_.c_str(); }
+
+ private:
+  std::string name_ = testing::TempDir() + "blkown_media_XXXXXX";
+};
+
+[[nodiscard]] Bytes read(Media& media, std::uint64_t offset, std::size_t length) {
+  Bytes bytes(length, std::byte{0xEE});
+  EXPECT_TRUE(media.read(offset, bytes));
+  return bytes;
+}
+
+/// What every medium does.
+void check(Media& media) {
+  ASSERT_EQ(media.capacity_bytes(), capacity_bytes);
+  EXPECT_EQ(read(media, 0, capacity_bytes), Bytes(capacity_bytes)) << "a new one holds zeroes";
+
+  const Bytes ones(70'000, std::byte{1});
+  const Bytes twos(10, std::byte{2});
+  ASSERT_TRUE(media.write(100'000, ones));
+  ASSERT_TRUE(media.write(100'005, twos));
+  Bytes expected(capacity_bytes);
+  std::fill_n(expected.begin() + 100'000, 70'000, std::byte{1});
+  std::fill_n(expected.begin() + 100'005, 10, std::byte{2});
+  EXPECT_EQ(read(media, 0, capacity_bytes), expected);
+  EXPECT_EQ(read(media, 100'004, 12).front(), std::byte{1});
+
+  // More than a piece of 65,536 bytes.
+  ASSERT_TRUE(media.zero(100'001, 66'000));
+  std::fill_n(expected.begin() + 100'001, 66'000, std::byte{0});
+  EXPECT_EQ(read(media, 0, capacity_bytes), expected);
+
+  ASSERT_TRUE(media.write(capacity_bytes - 10, twos)) << "up to the last byte";
+  std::copy_n(twos.begin(), 10, expected.end() - 10);
+  EXPECT_EQ(read(media, 0, capacity_bytes), expected);
+  EXPECT_TRUE(media.flush());
+}
+
+TEST(MemoryMedia, HoldsWhatWasWritten) {
+  MemoryMedia media{capacity_bytes};
+  check(media);
+  EXPECT_EQ(media.bytes().size(), capacity_bytes);
+  EXPECT_EQ(media.bytes()[100'000], std::byte{1});
+}
+
+TEST(FileMedia, HoldsWhatWasWritten) {
+  const FileName name;
+  const auto media = FileMedia::create(name.c_str(), capacity_bytes);
+  ASSERT_NE(media, nullptr);
+  check(*media);
+}
+
+TEST(FileMedia, KeepsItsCapacityAndBytesInTheFile) {
+  const FileName name;
+  {
+    const auto media = FileMedia::create(name.c_str(), capacity_bytes);
+    ASSERT_NE(media, nullptr);
+    ASSERT_TRUE(media->write(512, Bytes(512, std::byte{3})));
+  }
+  const auto media = FileMedia::open(name.c_str());
+  ASSERT_NE(media, nullptr);
+  EXPECT_EQ(media->capacity_bytes(), capacity_bytes) << "though most of it was never written";
+  EXPECT_EQ(read(*media, 512, 512), Bytes(512, std::byte{3}));
+  EXPECT_EQ(read(*media, 0, 512), Bytes(512));
+  EXPECT_EQ(read(*media, capacity_bytes - 512, 512), Bytes(512)) << "a hole holds zeroes";
+  ASSERT_TRUE(media->write(1024, Bytes(512, std::byte{6}))) << "opened for writing, too";
+  EXPECT_TRUE(media->flush());
+  EXPECT_EQ(read(*media, 1024, 512), Bytes(512, std::byte{6}));
+}
+
+TEST(FileMedia, ReadsZeroesWhereTheFileHasBecomeShorter) {
+  const FileName name;
+  const auto media = FileMedia::create(name.c_str(), 4096);
+  ASSERT_NE(media, nullptr);
+  ASSERT_TRUE(media->write(0, Bytes(4096, std::byte{7})));
+  ASSERT_TRUE(media->flush());
+  ASSERT_EQ(truncate(name.c_str(), 100), 0);
+  Bytes expected(200);
+  std::fill_n(expected.begin(), 100, std::byte{7});
+  EXPECT_EQ(read(*media, 0, 200), expected);
+}
+
+TEST(FileMedia, AFlushIsSeenByWhoeverElseReadsTheFile) {
+  const FileName name;
+  const auto media = FileMedia::create(name.c_str(), 4096);
+  ASSERT_NE(media, nullptr);
+  ASSERT_TRUE(media->write(0, Bytes(16, std::byte{4})));
+  ASSERT_TRUE(media->flush());
+  const auto other = FileMedia::open(name.c_str());
+  ASSERT_NE(other, nullptr);
+  EXPECT_EQ(read(*other, 0, 16), Bytes(16, std::byte{4}));
+}
+
+TEST(FileMedia, EmptiesTheFileThatItMakesAnew) {
+  const FileName name;
+  {
+    const auto media = FileMedia::create(name.c_str(), 4096);
+    ASSERT_NE(media, nullptr);
+    ASSERT_TRUE(media->write(0, Bytes(4096, std::byte{5})));
+  }
+  const auto media = FileMedia::create(name.c_str(), 1024);
+  ASSERT_NE(media, nullptr);
+  EXPECT_EQ(media->capacity_bytes(), 1024U);
+  EXPECT_EQ(read(*media, 0, 1024), Bytes(1024));
+}
+
+TEST(FileMedia, IsNullWhereThereIsNoSuchFile) {
+  const FileName name;
+  const std::string missing = std::string{name.c_str()} + "/missing";
+  errno = 0;
+  EXPECT_EQ(FileMedia::open(missing.c_str()), nullptr);
+  EXPECT_NE(errno, 0);
+  errno = 0;
+  EXPECT_EQ(FileMedia::create(missing.c_str(), 4096), nullptr);
+  EXPECT_NE(errno, 0);
+}
+
+TEST(FileMedia, SaysThatTheMediumFailed) {
+  const auto media = FileMedia::create("/dev/full", 4096);
+  ASSERT_NE(media, nullptr);
+  EXPECT_FALSE(media->flush()) << "there is no space on this device";
+  EXPECT_FALSE(media->write(0, Bytes(1'000'000)));
+}
+
+}  // namespace

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <blkown/sim/media.hpp>
+#include <blkown/sim/random.hpp>
+#include <blkown/sim/workload.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace {
+
+using blkown::Segment;
+using blkown::Status;
+using blkown::sim::MemoryMedia;
+using blkown::sim::Opcode;
+using blkown::sim::Random;
+using blkown::sim::Workload;
+
+constexpr std::size_t sector_bytes = 512;
+
+/// Slots, and a medium that does what it is told.
+class WorkloadTest : public testing::Test {
+ protected:
+  static constexpr std::uint32_t slot_count = 4;
+
+  /// Begins I/Os on the slot until it is one of these; the others go well.
+  void begin(std::uint32_t index, Opcode opcode, std::uint32_t least_sectors = 1) {
+    while (true) {
+      segment_count_ = workload_.begin(index, dice_, segments_);
+      const Workload::Slot& slot = workload_.slot(index);
+      if (slot.opcode == opcode && slot.length_sectors >= least_sectors) return;
+      carry_out(index);
+      ASSERT_EQ(workload_.end(index, Status::ok), nullptr);
+    }
+  }
+  [[nodiscard]] std::size_t length_bytes(std::uint32_t index) const {
+    return workload_.slot(index).length_sectors * sector_bytes;
+  }
+  /// What a good device does with the I/O.
+  void carry_out(std::uint32_t index) {
+    const Workload::Slot& slot = workload_.slot(index);
+    const std::uint64_t offset = workload_.sector_of(index) * sector_bytes;
+    switch (slot.opcode) {
+      case Opcode::read:
+        ASSERT_TRUE(media_.read(offset, {slot.memory, length_bytes(index)}));
+        break;
+      case Opcode::write:
+        ASSERT_TRUE(media_.write(offset, {slot.memory, length_bytes(index)}));
+        break;
+      case Opcode::discard:
+      case Opcode::write_zeroes: ASSERT_TRUE(media_.zero(offset, length_bytes(index))); break;
+      default: break;
+    }
+  }
+
+  Workload workload_{slot_count};
+  MemoryMedia media_{workload_.capacity_bytes()};
+  Random dice_{1};
+  std::array<Segment, 3> segments_;
+  std::uint32_t segment_count_ = 0;
+};
+
+TEST_F(WorkloadTest, FindsNothingWrongWithAGoodDevice) {
+  std::set<Opcode> opcodes;
+  for (std::uint32_t i = 0; i != 1000; ++i) {
+    const std::uint32_t index = i % slot_count;
+    static_cast<void>(workload_.begin(index, dice_, segments_));
+    opcodes.insert(workload_.slot(index).opcode);
+    carry_out(index);
+    ASSERT_EQ(workload_.end(index, Status::ok), nullptr);
+  }
+  EXPECT_EQ(opcodes, (std::set{Opcode::flush, Opcode::write, Opcode::read, Opcode::write_zeroes,
+                               Opcode::discard}));
+  EXPECT_EQ(workload_.compare(media_), nullptr);
+}
+
+TEST_F(WorkloadTest, GivesEachSlotSectorsAndMemoryOfItsOwn) {
+  EXPECT_EQ(workload_.capacity_bytes(), slot_count * Workload::slot_bytes);
+  for (int i = 0; i != 500; ++i) {
+    for (std::uint32_t index = 0; index != slot_count; ++index) {
+      const std::uint32_t count = workload_.begin(index, dice_, segments_);
+      const Workload::Slot& slot = workload_.slot(index);
+      const bool has_memory = slot.opcode == Opcode::read || slot.opcode == Opcode::write;
+      ASSERT_EQ(count != 0, has_memory);
+      ASSERT_GE(slot.length_sectors, 1U);
+      ASSERT_GE(workload_.sector_of(index), index * Workload::slot_sectors);
+      ASSERT_LE(workload_.sector_of(index) + slot.length_sectors,
+                (index + 1) * Workload::slot_sectors);
+      std::size_t total_bytes = 0;
+      const std::byte* const room = workload_.arena().data() + index * Workload::slot_room_bytes;
+      for (const Segment& segment : std::span{segments_}.first(count)) {
+        ASSERT_GE(segment.data, room);
+        ASSERT_LE(segment.data + segment.length_bytes, room + Workload::slot_room_bytes);
+        total_bytes += segment.length_bytes;
+      }
+      if (count == 2) {
+        ASSERT_EQ(segments_[1].data, segments_[0].data + segments_[0].length_bytes);
+      }
+      ASSERT_EQ(total_bytes, has_memory ? length_bytes(index) : 0U);
+      ASSERT_EQ(workload_.end(index, Status::io_error), nullptr);
+    }
+  }
+}
+
+TEST_F(WorkloadTest, SaysThatAnIoHasEndedTwice) {
+  begin(1, Opcode::flush);
+  EXPECT_EQ(workload_.end(1, Status::ok), nullptr);
+  EXPECT_STREQ(workload_.end(1, Status::ok), "an I/O has ended twice");
+  EXPECT_STREQ(workload_.end(0, Status::ok), "an I/O has ended twice") << "it never began";
+}
+
+TEST_F(WorkloadTest, SaysThatAReadBroughtOtherData) {
+  for (const std::size_t wrong : {std::size_t{0}, std::size_t{1}}) {
+    begin(2, Opcode::read, 2);
+    carry_out(2);
+    std::byte* const last = workload_.slot(2).memory + length_bytes(2) - 1;
+    *(wrong == 0 ? workload_.slot(2).memory : last) ^= std::byte{1};
+    EXPECT_STREQ(workload_.end(2, Status::ok), "a read brought other data than was written");
+  }
+  begin(2, Opcode::read);
+  EXPECT_STREQ(workload_.end(2, Status::ok), "a read brought other data than was written")
+      << "nothing came at all";
+}
+
+TEST_F(WorkloadTest, KnowsWhatWasWritten) {
+  begin(0, Opcode::write);
+  const std::uint64_t sector = workload_.sector_of(0);
+  EXPECT_EQ(workload_.end(0, Status::ok), nullptr);
+  EXPECT_STREQ(workload_.compare(media_), "the medium holds other data than was written")
+      << "the device has only said that it wrote";
+  ASSERT_TRUE(media_.write(sector * sector_bytes, {workload_.slot(0).memory, length_bytes(0)}));
+  EXPECT_EQ(workload_.compare(media_), nullptr);
+}
+
+TEST_F(WorkloadTest, KnowsWhatWasDiscarded) {
+  ASSERT_TRUE(media_.write(0, std::vector(media_.capacity_bytes(), std::byte{7})));
+  EXPECT_STREQ(workload_.compare(media_), "the medium holds other data than was written");
+  ASSERT_TRUE(media_.zero(0, media_.capacity_bytes()));
+  for (const Opcode opcode : {Opcode::discard, Opcode::write_zeroes}) {
+    begin(0, Opcode::write, Workload::slot_sectors);
+    carry_out(0);
+    ASSERT_EQ(workload_.end(0, Status::ok), nullptr);
+    begin(0, opcode);
+    ASSERT_EQ(workload_.end(0, Status::ok), nullptr);
+    EXPECT_STREQ(workload_.compare(media_), "the medium holds other data than was written");
+    carry_out(0);
+    EXPECT_EQ(workload_.compare(media_), nullptr);
+  }
+}
+
+// Goal: after an error nobody knows what the sectors hold, and nothing is expected of them.
+TEST_F(WorkloadTest, ExpectsNothingWhereAWriteHasFailed) {
+  begin(3, Opcode::write, 2);
+  const std::uint64_t sector = workload_.sector_of(3);
+  ASSERT_TRUE(media_.write(sector * sector_bytes, {workload_.slot(3).memory, sector_bytes}));
+  EXPECT_EQ(workload_.end(3, Status::medium_error), nullptr);
+  EXPECT_EQ(workload_.compare(media_), nullptr) << "half of it was written";
+  begin(3, Opcode::write, Workload::slot_sectors);
+  carry_out(3);
+  EXPECT_EQ(workload_.end(3, Status::ok), nullptr);
+  ASSERT_TRUE(media_.zero(sector * sector_bytes, sector_bytes));
+  EXPECT_NE(workload_.compare(media_), nullptr) << "now it is known again";
+}
+
+TEST_F(WorkloadTest, ExpectsNothingOfAReadThatHasFailed) {
+  begin(0, Opcode::read);
+  EXPECT_EQ(workload_.end(0, Status::medium_error), nullptr);
+}
+
+// Goal: what a driver cannot know is not held against it.
+TEST_F(WorkloadTest, ExpectsNothingOfAnIoThatTheDeviceLiedAbout) {
+  begin(1, Opcode::read);
+  workload_.taint(workload_.sector_of(1));
+  EXPECT_EQ(workload_.end(1, Status::ok), nullptr);
+  begin(3, Opcode::write);
+  workload_.taint(workload_.sector_of(3));
+  EXPECT_EQ(workload_.end(3, Status::ok), nullptr);
+  EXPECT_EQ(workload_.compare(media_), nullptr);
+  begin(2, Opcode::read);
+  workload_.taint(workload_.sector_of(1));
+  EXPECT_NE(workload_.end(2, Status::ok), nullptr) << "that was about another slot";
+}
+
+TEST_F(WorkloadTest, ALieIsForgottenWithTheNextIo) {
+  begin(1, Opcode::flush);
+  workload_.taint(workload_.sector_of(1));
+  workload_.taint(slot_count * Workload::slot_sectors);
+  EXPECT_EQ(workload_.end(1, Status::ok), nullptr);
+  begin(1, Opcode::read);
+  EXPECT_NE(workload_.end(1, Status::ok), nullptr);
+}
+
+}  // namespace
