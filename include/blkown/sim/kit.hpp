@@ -102,8 +102,9 @@ class Run : public CurrentRun {
   Run& operator=(const Run&) = delete;
   ~Run() override {
     current_run = nullptr;
-    // Of a driver that was caught nothing can be taken down in order.
-    if (has_failed_) static_cast<void>(world_.release());
+    // Of a driver that was caught nothing can be taken down in order: it stays.
+    static auto* const kept = new std::vector<World*>;
+    if (has_failed_) kept->push_back(world_.release());
   }
 
   [[nodiscard]] World& world() noexcept { return *world_; }
