@@ -6,7 +6,7 @@ include(GNUInstallDirs)
 
 set(BLKOWN_PACKAGE_DIR ${CMAKE_INSTALL_DATADIR}/cmake/blkown)
 
-install(TARGETS blkown blkown_dma blkown_mq blkown_sim
+install(TARGETS blkown blkown_tracking blkown_dma blkown_dma_uring blkown_mq blkown_sim
   EXPORT blkown-targets
   FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT blkown-targets

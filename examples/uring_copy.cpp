@@ -102,7 +102,7 @@ struct Moved {
   auto device = make_device(options, source, destination, *buffers);
   if (!device) return std::unexpected(device.error());
 
-  Copier copier{**device, *requests, ledger, size_bytes, options.timeout_ms};
+  Copier copier{**device, buffers->device(), *requests, ledger, size_bytes, options.timeout_ms};
   Progress progress{!options.quiet};
   const auto failure = copier.run([&] {
     progress.show("copied", ledger.copied_bytes, size_bytes);

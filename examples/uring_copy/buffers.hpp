@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // The memory that the device reads into and writes from: one block for each request, so that a
-// request's tag is its buffer's index and whoever has the request has the buffer.
+// request's tag is its buffer's index and whoever has the request has the buffer. It is what I/Os
+// are mapped in: each buffer is a region that io_uring knows once and for all.
 
 #ifndef URING_COPY_BUFFERS_HPP
 #define URING_COPY_BUFFERS_HPP
 
+#include <sys/uio.h>
+
+#include <blkown/dma/dma.hpp>
+#include <blkown/dma/uring_buffers.hpp>
 #include <blkown/segment.hpp>
 #include <cstddef>
 #include <cstdint>
@@ -13,10 +18,16 @@
 #include <expected>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "problem.hpp"
 
 namespace uring_copy {
+
+/// What memory is mapped for. One address is as good as another to a device in this process, so the
+/// worker threads need no backend of their own.
+using MappedDevice = blkown::dma::Device<blkown::dma::UringBuffers>;
 
 class Buffers {
  public:
@@ -34,6 +45,13 @@ class Buffers {
                                      " bytes of buffers: out of memory; lower --depth or"
                                      " --block-bytes"});
     }
+    std::vector<iovec> regions;
+    regions.reserve(count);
+    for (std::uint32_t i = 0; i != count; ++i) {
+      const blkown::Segment block = buffers.block(i);
+      regions.push_back({.iov_base = block.data, .iov_len = block.length_bytes});
+    }
+    buffers.mapped_ = std::make_unique<Mapped>(std::move(regions));
     return buffers;
   }
 
@@ -45,8 +63,16 @@ class Buffers {
   [[nodiscard]] blkown::Segment block(std::uint32_t index) const noexcept {
     return {memory_.get() + std::size_t{index} * block_bytes_, block_bytes_};
   }
+  [[nodiscard]] blkown::dma::UringBuffers& regions() const noexcept { return mapped_->backend; }
+  [[nodiscard]] MappedDevice& device() const noexcept { return mapped_->device; }
 
  private:
+  struct Mapped {
+    explicit Mapped(std::vector<iovec> of) noexcept : regions{std::move(of)} {}
+    std::vector<iovec> regions;
+    blkown::dma::UringBuffers backend{regions};
+    MappedDevice device{backend};
+  };
   struct Free {
     void operator()(std::byte* memory) const noexcept { std::free(memory); }
   };
@@ -54,6 +80,7 @@ class Buffers {
   Buffers() = default;
 
   std::unique_ptr<std::byte, Free> memory_;
+  std::unique_ptr<Mapped> mapped_;
   std::uint32_t count_ = 0;
   std::uint32_t block_bytes_ = 0;
 };

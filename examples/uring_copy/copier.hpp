@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <array>
 #include <blkown/blkown.hpp>
+#include <blkown/dma/dma.hpp>
+#include <cerrno>
 #include <cstdint>
 #include <expected>
 #include <functional>
@@ -35,10 +37,22 @@ struct Copy {
   std::uint32_t cancelled = 0;   ///< Times in a row, since something was moved.
   bool cancel_sent = false;      ///< For the current publication.
 
+  /// What the device may do with the buffer, from before a publication until its own completion.
+  blkown::dma::IovaList<1> iovas{};
+  std::optional<blkown::dma::ActiveMapping> mapping{};
+
   /// What is left of this stage.
+  [[nodiscard]] blkown::Segment rest() const noexcept {
+    return buffer.part(done_bytes, length_bytes - done_bytes);
+  }
+  [[nodiscard]] blkown::dma::Direction direction() const noexcept {
+    return stage == Operation::read ? blkown::dma::Direction::from_device
+                                    : blkown::dma::Direction::to_device;
+  }
+  /// The same for the device. Precondition: it is mapped.
   [[nodiscard]] Command command(std::uint32_t timeout_ms) const noexcept {
-    return {stage, buffer_index, buffer.part(done_bytes, length_bytes - done_bytes),
-            offset_bytes + done_bytes, timeout_ms};
+    return {stage, buffer_index, mapping->segments().front(), offset_bytes + done_bytes,
+            timeout_ms};
   }
 };
 
@@ -67,10 +81,7 @@ struct Ledger {
   auto made = Requests::create(
       {.queue_count = 1, .depth = buffers.count(), .layout = cookie_layout},
       blkown::EndSink<CopyRequest>::to(ledger), [&](std::uint32_t, blkown::Tag tag) {
-        Copy copy;
-        copy.buffer = buffers.block(tag.value);
-        copy.buffer_index = tag.value;
-        return copy;
+        return Copy{.buffer = buffers.block(tag.value), .buffer_index = tag.value};
       });
   if (!made.has_value()) {
     return std::unexpected(Problem{std::string{"the requests: "} + to_string(made.error().reason)});
@@ -90,11 +101,13 @@ class Copier {
     std::array<std::uint64_t, blkown::lookup_reason_count> rejected{};
   };
 
-  /// `requests` are make_requests(buffers, ledger), all idle; all references must outlive this.
+  /// `requests` are make_requests(buffers, ledger), all idle, whose buffers `mapped` can map; all
+  /// references must outlive this.
   /// timeout_ms is each command's time limit, 0 for none; it doubles at each further try.
-  Copier(Device& device, Requests& requests, const Ledger& ledger, std::uint64_t size_bytes,
-         std::uint32_t timeout_ms)
+  Copier(Device& device, MappedDevice& mapped, Requests& requests, const Ledger& ledger,
+         std::uint64_t size_bytes, std::uint32_t timeout_ms)
       : device_{device},
+        mapped_{mapped},
         requests_{requests},
         ledger_{ledger},
         cache_{requests.tag_cache(0)},
@@ -144,6 +157,7 @@ class Copier {
 
  private:
   using Claim = blkown::Claim<CopyRequest>;
+  using DmaEnded = blkown::dma::DmaEnded;
 
   /// Whether a doorbell that answers `error` is the device's end: at once, or after ten seconds of
   /// having no room and completing nothing.
@@ -178,6 +192,14 @@ class Copier {
     }
     Copy& copy = claim.data();
     copy.cancel_sent = false;
+    auto prepared =
+        blkown::dma::map(claim, mapped_, std::array{copy.rest()}, copy.direction(), copy.iovas);
+    if (!prepared.has_value()) {
+      std::move(claim).end(prepared.error().status());
+      fail({.cause = Cause::device, .error = EFAULT});
+      return;
+    }
+    copy.mapping.emplace(std::move(*prepared).activate());
     // Read before the publication: after it the request may be over at any moment.
     const Command command = copy.command(timeout_ms_ << copy.cancelled);
     auto published = std::move(claim).publish(
@@ -188,12 +210,21 @@ class Copier {
     // never had; then that Claim's holder sees to the request.
     auto& refused = published.error();
     if (!refused.claim.has_value()) return;
+    unmap(*refused.claim, *DmaEnded::of(*refused.claim));
     if (is_busy(refused.error) && device_.outstanding() != 0) {
       held_back_.push_back(std::move(*refused.claim));
     } else {
       std::move(*refused.claim).end(blkown::Status::device_resource);
       fail({.cause = Cause::device, .error = refused.error});
     }
+  }
+
+  /// Takes the buffer away from the device, which is done with it, and lets go of the request.
+  static void unmap(const Claim& claim, const DmaEnded& proof) {
+    auto mapping = std::exchange(claim.data().mapping, std::nullopt);
+    auto unmapped = std::move(*mapping).unmap(proof);
+    // Of something else: then it stays where it was. Here each proof is of the I/O itself.
+    if (!unmapped.has_value()) claim.data().mapping.emplace(std::move(unmapped.error()));
   }
 
   /// Tries again what the device had no room for.
@@ -204,6 +235,7 @@ class Copier {
   /// The I/O's own completion: the device is done with the buffer, and only now may the request be
   /// ended or published again.
   void settle(Claim claim, int result) {
+    unmap(claim, *DmaEnded::of(claim));
     Copy& copy = claim.data();
     const std::uint64_t here_bytes = copy.offset_bytes + copy.done_bytes;
     const std::uint32_t left_bytes = copy.length_bytes - copy.done_bytes;
@@ -286,16 +318,20 @@ class Copier {
   }
 
   /// Ends what a device that failed, or lost it, will never complete. Such a device may still write
-  /// to the buffers: may_still_write() of the failure says so, and their owner keeps them.
+  /// to the buffers: may_still_write() of the failure says so, and their owner leaves them alone
+  /// for ever. Only because nobody uses that memory again may the device be taken for stopped.
   void abandon() {
-    requests_.for_each_in_flight(0, [](blkown::ARef<CopyRequest> pin, blkown::Cookie cookie) {
+    const DmaEnded stopped = mapped_.declare_stopped();
+    requests_.for_each_in_flight(0, [&](blkown::ARef<CopyRequest> pin, blkown::Cookie cookie) {
       if (auto claim = blkown::claim(pin, cookie)) {
+        unmap(*claim, stopped);
         std::move(*claim).end(blkown::Status::transport_error);
       }
     });
   }
 
   Device& device_;
+  MappedDevice& mapped_;
   Requests& requests_;
   const Ledger& ledger_;
   blkown::TagCache cache_;

@@ -6,6 +6,7 @@
 #ifndef URING_COPY_DEVICE_HPP
 #define URING_COPY_DEVICE_HPP
 
+#include <blkown/dma/iova.hpp>
 #include <blkown/segment.hpp>
 #include <blkown/tag.hpp>
 #include <cerrno>
@@ -36,14 +37,19 @@ enum class Entry : std::uint8_t {
 
 enum class Operation : std::uint8_t { read, write };
 
-/// Bytes to move between the request's buffer and the source (read) or the destination (write).
+/// Bytes to move between mapped memory and the source (read) or the destination (write).
 struct Command {
   Operation operation = Operation::read;
-  std::uint32_t buffer_index = 0;
-  blkown::Segment memory;  ///< The part of that buffer.
+  std::uint32_t buffer_index = 0;   ///< The request's own.
+  blkown::dma::IovaSegment memory;  ///< A mapping's, in that buffer.
   std::uint64_t offset_bytes = 0;
   std::uint32_t timeout_ms = 0;  ///< 0: no limit.
 };
+
+/// The memory behind a device address, for a device in this process.
+[[nodiscard]] inline blkown::Segment memory_at(const blkown::dma::IovaSegment& mapped) noexcept {
+  return {reinterpret_cast<std::byte*>(mapped.iova), static_cast<std::size_t>(mapped.length_bytes)};
+}
 
 /// What the device says: a name, and a number of bytes or minus an errno value.
 struct Completion {

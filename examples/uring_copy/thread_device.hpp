@@ -112,7 +112,7 @@ class ThreadDevice final : public Device {
 
   [[nodiscard]] int execute(const Command& command) const noexcept {
     const auto offset = static_cast<off_t>(command.offset_bytes);
-    const blkown::Segment memory = command.memory;
+    const blkown::Segment memory = memory_at(command.memory);
     const ssize_t moved = command.operation == Operation::read
                               ? pread(source_fd_, memory.data, memory.length_bytes, offset)
                               : pwrite(destination_fd_, memory.data, memory.length_bytes, offset);

@@ -6,7 +6,6 @@
 #define URING_COPY_URING_DEVICE_HPP
 
 #include <liburing.h>
-#include <sys/uio.h>
 
 #include <cstdint>
 #include <expected>
@@ -26,7 +25,8 @@ class UringDevice final : public Device {
   /// Sets up a ring with room for all that the buffers can have in flight.
   [[nodiscard]] static std::expected<std::unique_ptr<UringDevice>, Problem> create(
       int source_fd, int destination_fd, const Buffers& buffers) {
-    std::unique_ptr<UringDevice> device{new UringDevice(source_fd, destination_fd)};
+    std::unique_ptr<UringDevice> device{
+        new UringDevice(source_fd, destination_fd, buffers.regions())};
     device->limits_.resize(buffers.count());
     // The completion queue has twice as many places as the submission queue: enough for the three
     // entries that each publication may have.
@@ -34,7 +34,7 @@ class UringDevice final : public Device {
     const int error = -io_uring_queue_init(entries, &device->ring_, 0);
     if (error != 0) return std::unexpected(setup_problem(error));
     device->is_open_ = true;
-    device->register_error_ = device->register_buffers(buffers);
+    device->register_error_ = buffers.regions().register_with(device->ring_);
     return device;
   }
 
@@ -102,18 +102,8 @@ class UringDevice final : public Device {
   [[nodiscard]] std::size_t outstanding() const noexcept override { return outstanding_; }
 
  private:
-  UringDevice(int source_fd, int destination_fd)
-      : source_fd_{source_fd}, destination_fd_{destination_fd} {}
-
-  [[nodiscard]] int register_buffers(const Buffers& buffers) {
-    std::vector<iovec> vectors;
-    vectors.reserve(buffers.count());
-    for (std::uint32_t i = 0; i != buffers.count(); ++i) {
-      const blkown::Segment block = buffers.block(i);
-      vectors.push_back({.iov_base = block.data, .iov_len = block.length_bytes});
-    }
-    return -io_uring_register_buffers(&ring_, vectors.data(), buffers.count());
-  }
+  UringDevice(int source_fd, int destination_fd, const blkown::dma::UringBuffers& regions)
+      : regions_{regions}, source_fd_{source_fd}, destination_fd_{destination_fd} {}
 
   [[nodiscard]] std::expected<void, int> make_room(unsigned entries) {
     if (io_uring_sq_space_left(&ring_) >= entries) return {};
@@ -123,19 +113,18 @@ class UringDevice final : public Device {
   }
 
   void prepare(io_uring_sqe* sqe, const Command& command) const noexcept {
-    void* const data = command.memory.data;
+    void* const data = memory_at(command.memory).data;
     const auto length = static_cast<unsigned>(command.memory.length_bytes);
     const std::uint64_t offset = command.offset_bytes;
-    const auto index = static_cast<int>(command.buffer_index);
-    const bool fixed = register_error_ == 0;
+    const auto index = regions_.buffer_index(command.memory.iova);
     if (command.operation == Operation::read) {
-      if (fixed) {
-        io_uring_prep_read_fixed(sqe, source_fd_, data, length, offset, index);
+      if (index.has_value()) {
+        io_uring_prep_read_fixed(sqe, source_fd_, data, length, offset, *index);
       } else {
         io_uring_prep_read(sqe, source_fd_, data, length, offset);
       }
-    } else if (fixed) {
-      io_uring_prep_write_fixed(sqe, destination_fd_, data, length, offset, index);
+    } else if (index.has_value()) {
+      io_uring_prep_write_fixed(sqe, destination_fd_, data, length, offset, *index);
     } else {
       io_uring_prep_write(sqe, destination_fd_, data, length, offset);
     }
@@ -166,6 +155,7 @@ class UringDevice final : public Device {
 
   io_uring ring_{};
   std::vector<__kernel_timespec> limits_;  // one for each buffer
+  const blkown::dma::UringBuffers& regions_;
   int source_fd_;
   int destination_fd_;
   int register_error_ = 0;

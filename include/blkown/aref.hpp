@@ -9,26 +9,54 @@
 #include <blkown/ended.hpp>
 #include <blkown/refcounted.hpp>
 #include <blkown/request.hpp>
+#include <blkown/tracking.hpp>
 #include <utility>
 
 namespace blkown::inline BLKOWN_ABI {
+
+namespace detail {
+
+/// The address under which the holders of an object are listed: of a request, its header's.
+template <class R>
+[[nodiscard]] const void* name_of(R& object) noexcept {
+  if constexpr (RequestType<R>) {
+    return &header_of(object);
+  } else {
+    return &object;
+  }
+}
+
+}  // namespace detail
 
 /// A pin: while it lives, the object stays, and a request's tag is not used again. It names the
 /// request and gives no right to its data, except to read it where shared_data<T> says that others
 /// may. It does not freeze a request's generation: a completion may end the I/O, or publish it
 /// again, meanwhile. So whatever takes the right through a pin names the Cookie that it means.
 ///
-/// Copyable: each copy is a reference. Safe in interrupt context. The kernel's ARef.
+/// Copyable: each copy is a reference. One pointer wide and safe in interrupt context, but for a
+/// tracking build, in which it also remembers where it was taken (visit_holders). The kernel's
+/// ARef.
 template <class R>
 class [[nodiscard]] BLKOWN_CONSUMABLE ARef {
  public:
   /// One more reference. One read-modify-write, relaxed.
   /// Violations: `other` is empty; the count has reached half of what the word can hold.
-  ARef(BLKOWN_HELD const ARef& other) noexcept
+  ARef(BLKOWN_HELD const ARef& other, TrackedPlace where = Place::current()) noexcept
       : request_{&detail::held(other.request_, "copy of ARef", Place{})} {
     Ownership<R>::add_ref(*request_);
+    hold(where);
   }
-  ARef(ARef&& other) noexcept : request_{std::exchange(other.request_, nullptr)} {}
+  ARef(ARef&& other) noexcept
+      : request_{std::exchange(other.request_, nullptr)}, holder_{std::move(other.holder_)} {}
+#if BLKOWN_TRACKING
+  // A copy or a move. By value, so that a copy is taken, and remembered, where the caller assigns;
+  // but then typestate does not see it.
+  ARef& operator=(ARef other) noexcept {
+    std::swap(request_, other.request_);
+    holder_.swap(other.holder_);
+    return *this;
+  }
+#else
   ARef& operator=(BLKOWN_HELD const ARef& other) noexcept {
     ARef copy{other};
     std::swap(request_, copy.request_);
@@ -39,13 +67,16 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef {
     std::swap(request_, taken.request_);
     return *this;
   }
+#endif
 
   /// Drops the reference. The last drop of a request parks it (count 1), or completes its end if
   /// its Claim has ended it: then the EndSink runs here.
   /// Synchronization: releases all that this holder did, for whoever has the request alone next.
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~ARef() {
-    if (request_ != nullptr) Ownership<R>::drop_ref(*request_);
+    if (request_ == nullptr) return;
+    holder_.let_go();  // first: from the drop on, the request may be another I/O's
+    Ownership<R>::drop_ref(*request_);
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
@@ -66,11 +97,11 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef {
 
   /// Gives the reference to C; from_raw takes it back. The count does not change.
   BLKOWN_CONSUMES [[nodiscard]] R* into_raw(Place where = Place::current()) && noexcept {
-    return &detail::held(std::exchange(request_, nullptr), "ARef::into_raw", where);
+    return &detail::held(take(), "ARef::into_raw", where);
   }
   /// Takes over a reference that exists: from into_raw, or the first one of a new object.
   [[nodiscard]] static ARef from_raw(R* object, Place where = Place::current()) noexcept {
-    return ARef{detail::held(object, "ARef::from_raw", where)};
+    return ARef{detail::held(object, "ARef::from_raw", where), where};
   }
 
   // --- requests ---
@@ -110,10 +141,26 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef {
  private:
   friend struct detail::HandleAccess;
 
-  explicit ARef(R& request) noexcept : request_{&request} {}
+  ARef(R& request, TrackedPlace where) noexcept : request_{&request} { hold(where); }
+
+  void hold(TrackedPlace where) noexcept { holder_.hold(detail::name_of(*request_), where); }
+
+  /// What it held, null if nothing; it holds nothing any more, and is no holder.
+  [[nodiscard]] R* take() noexcept {
+    holder_.let_go();
+    return std::exchange(request_, nullptr);
+  }
 
   R* request_;
+  [[no_unique_address]] detail::Holder holder_;
 };
+
+/// visit_holders of a request or any other RefCounted object: calls `visit(const Place&)` for each
+/// of its ARefs.
+template <RefCounted R, class Visit>
+void visit_holders(R& object, Visit&& visit) {
+  detail::visit_holders_of(detail::name_of(object), visit);
+}
 
 /// How handles own and count a request: through its ownership word.
 template <RequestType R>

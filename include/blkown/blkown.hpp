@@ -12,6 +12,7 @@
 #include <blkown/ended.hpp>
 #include <blkown/idle.hpp>
 #include <blkown/owned.hpp>
+#include <blkown/place.hpp>
 #include <blkown/publish.hpp>
 #include <blkown/ref_value.hpp>
 #include <blkown/ref_word.hpp>
@@ -23,5 +24,6 @@
 #include <blkown/tag_bitmap.hpp>
 #include <blkown/tag_set.hpp>
 #include <blkown/tag_set_config.hpp>
+#include <blkown/tracking.hpp>
 
 #endif

@@ -11,14 +11,13 @@
 #define BLKOWN_CHECK_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/place.hpp>
 #include <blkown/tag.hpp>
-#include <source_location>
+#include <cstdint>
 
 namespace blkown::inline BLKOWN_ABI {
 
-/// The place in the caller's source that an operation was called from. Public operations take it as
-/// a defaulted last parameter; pass one on to name a caller further out.
-using Place = std::source_location;
+class RequestHeader;
 
 /// Programmer errors.
 enum class Violation : std::uint8_t {
@@ -97,6 +96,7 @@ struct Incident {
   std::uint32_t queue = 0;
   Tag tag;
   RequestState state;
+  const RequestHeader* header = nullptr;  ///< The request's name for visit_holders, or null.
 };
 
 using ViolationHandler = void (*)(Violation, const Incident&);

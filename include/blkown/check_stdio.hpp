@@ -1,20 +1,37 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The default handlers of check.hpp on a hosted system: one line on stderr, then abort for a
-// violation. Leave it out with BLKOWN_NO_STDIO.
+// The default handlers of check.hpp on a hosted system: one line on stderr, and in a tracking build
+// one for each holder of the request; then abort for a violation. Leave it out with
+// BLKOWN_NO_STDIO.
 
 #ifndef BLKOWN_CHECK_STDIO_HPP
 #define BLKOWN_CHECK_STDIO_HPP
 
 #include <blkown/check.hpp>
+#include <blkown/tracking.hpp>
 #include <cstdio>
 #include <cstdlib>
 
 namespace blkown::inline BLKOWN_ABI {
 
+/// Prints a line for each of the first sixteen that hold the request (visit_holders), and how many
+/// more there are. In a plain build it prints nothing.
+inline void print_holders(std::FILE* out, const char* margin, const RequestHeader& request) {
+  constexpr unsigned long most = 16;
+  unsigned long count = 0;
+  visit_holders(request, [&](const Place& place) {
+    if (count++ >= most) return;
+    std::fprintf(out, "%sheld since %s:%lu, %s\n", margin, place.file_name(),
+                 static_cast<unsigned long>(place.line()), place.function_name());
+  });
+  if (count > most) std::fprintf(out, "%sheld by %lu more\n", margin, count - most);
+}
+
 /// Prints one line that names what was wrong, where, and about which request in which state:
 ///   blkown: violation: release of an I/O that was never published: Claim::release at drv.cc:91,
 ///   queue 0 tag 5 generation 17 count 0 owned
+/// In a tracking build there is a line more for each holder of the request:
+///   blkown:   held since drv.cc:80, void queue_rq(Command&)
 inline void print_incident(std::FILE* out, const char* channel, const char* what,
                            const Incident& incident) {
   // One call, so that lines of several threads do not mix.
@@ -35,6 +52,7 @@ inline void print_incident(std::FILE* out, const char* channel, const char* what
     std::snprintf(about, sizeof about, ", queue %lu", static_cast<unsigned long>(incident.queue));
   }
   std::fprintf(out, "blkown: %s: %s: %s%s%s\n", channel, what, incident.operation, where, about);
+  if (incident.header != nullptr) print_holders(out, "blkown:   ", *incident.header);
 }
 
 /// The default violation handler.

@@ -80,7 +80,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
                               "Claim::pin", where);
     }
     check(step, request, seen, "Claim::pin", where);
-    return detail::HandleAccess::make<ARef>(request);
+    return detail::HandleAccess::make_reference(request, where);
   }
 
   /// Makes the I/O visible under the next generation, then calls `issue(Cookie)`, which tells the
@@ -229,7 +229,7 @@ template <RequestType R>
                                               seen) != LookupReason::none) {
     return std::unexpected(std::move(pin));
   }
-  static_cast<void>(detail::HandleAccess::take(pin));
+  static_cast<void>(detail::HandleAccess::take_reference(pin));
   return detail::HandleAccess::make_claim(request, detail::ClaimOrigin::bystander);
 }
 

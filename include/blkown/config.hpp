@@ -10,6 +10,10 @@
 //   BLKOWN_NO_STDIO       violations trap and reports are dropped unless a handler is installed;
 //                         nothing of <cstdio> is included. Implied by a freestanding compiler.
 //   BLKOWN_CACHE_LINE_BYTES   the distance that keeps two requests from sharing a line, 64.
+//   BLKOWN_TRACKING       1: each live ARef remembers where it was taken, and visit_holders lists
+//                         them (tracking.hpp). 0, the default: nothing is kept. The CMake target
+//                         blkown::tracking sets it. ARefs are then wider than a pointer, share
+//                         locks, and are not for interrupts.
 //
 // Each choice that changes a type or a function body is part of the inline namespace's name, so two
 // parts of a program that chose differently do not link to each other's types by accident.
@@ -57,14 +61,28 @@
 #define BLKOWN_CACHE_LINE_BYTES 64
 #endif
 
-#define BLKOWN_DETAIL_ABI_JOIN(word, line, atomic, stdio) v1_w##word##_l##line##_##atomic##_##stdio
-#define BLKOWN_DETAIL_ABI(word, line, atomic, stdio) \
-  BLKOWN_DETAIL_ABI_JOIN(word, line, atomic, stdio)
+#ifndef BLKOWN_TRACKING
+#define BLKOWN_TRACKING 0
+#endif
 
-// The inline namespace of everything here: blkown::v1_w64_l64_std_stdio by default.
+#if BLKOWN_TRACKING == 1
+#define BLKOWN_DETAIL_TRACKING_NAME _tracking
+#elif BLKOWN_TRACKING == 0
+#define BLKOWN_DETAIL_TRACKING_NAME
+#else
+#error "BLKOWN_TRACKING is 0 or 1"
+#endif
+
+#define BLKOWN_DETAIL_ABI_JOIN(word, line, atomic, stdio, tracking) \
+  v1_w##word##_l##line##_##atomic##_##stdio##tracking
+#define BLKOWN_DETAIL_ABI(word, line, atomic, stdio, tracking) \
+  BLKOWN_DETAIL_ABI_JOIN(word, line, atomic, stdio, tracking)
+
+// The inline namespace of everything here: blkown::v1_w64_l64_std_stdio by default, and
+// blkown::v1_w64_l64_std_stdio_tracking with BLKOWN_TRACKING.
 #define BLKOWN_ABI                                                                 \
   BLKOWN_DETAIL_ABI(BLKOWN_WORD_BITS, BLKOWN_CACHE_LINE_BYTES, BLKOWN_ATOMIC_NAME, \
-                    BLKOWN_DETAIL_STDIO_NAME)
+                    BLKOWN_DETAIL_STDIO_NAME, BLKOWN_DETAIL_TRACKING_NAME)
 
 // Clang's typestate attributes (checked with -Wconsumed); GCC would warn about them.
 //   BLKOWN_CONSUMABLE   on a handle's class: a new one holds a request.

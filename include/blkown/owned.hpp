@@ -65,7 +65,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
     } else {
       Ownership<R>::into_shared(request);
     }
-    return detail::HandleAccess::make<ARef>(request);
+    return detail::HandleAccess::make_reference(request, where);
   }
 
   /// The unique handle again, if `reference` is the only one; else it comes back unchanged. Racing
@@ -76,7 +76,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
     R& request =
         detail::held(detail::HandleAccess::look(reference), "Owned::try_from_shared", where);
     if (!try_into_owned(request, where)) return std::unexpected(std::move(reference));
-    static_cast<void>(detail::HandleAccess::take(reference));
+    static_cast<void>(detail::HandleAccess::take_reference(reference));
     return Owned{request};
   }
 
@@ -232,7 +232,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
 template <RequestType R>
 [[nodiscard]] std::optional<Owned<R>> drop_or_own(BLKOWN_HELD ARef<R>&& reference,
                                                   Place where = Place::current()) noexcept {
-  R& request = detail::held(detail::HandleAccess::take(reference), "drop_or_own", where);
+  R& request = detail::held(detail::HandleAccess::take_reference(reference), "drop_or_own", where);
   RefValue<Word> seen;
   switch (detail::word_of(request).drop_or_own(seen)) {
     case RefStep::alone: return detail::HandleAccess::make<Owned>(request);

@@ -15,6 +15,7 @@
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
 #include <blkown/tag_bitmap.hpp>
+#include <blkown/tracking.hpp>
 #include <concepts>
 #include <type_traits>
 #include <utility>
@@ -194,6 +195,10 @@ struct HandleAccess {
     return Handle<R>{request};
   }
   template <class R>
+  [[nodiscard]] static ARef<R> make_reference(R& request, TrackedPlace where) noexcept {
+    return ARef<R>{request, where};
+  }
+  template <class R>
   [[nodiscard]] static Claim<R> make_claim(R& request, ClaimOrigin origin) noexcept {
     return Claim<R>{request, origin};
   }
@@ -205,6 +210,10 @@ struct HandleAccess {
   template <template <class> class Handle, class R>
   [[nodiscard]] static R* take(Handle<R>& handle) noexcept {
     return std::exchange(handle.request_, nullptr);
+  }
+  template <class R>
+  [[nodiscard]] static R* take_reference(ARef<R>& reference) noexcept {
+    return reference.take();
   }
   template <class R>
   [[nodiscard]] static R* take_claim(Claim<R>& claim) noexcept {
@@ -276,6 +285,7 @@ template <class R>
   incident.state.owned = seen.owned();
   incident.state.claimed = seen.claimed();
   incident.state.finished = seen.finished();
+  incident.header = &header;
   return incident;
 }
 

@@ -126,25 +126,12 @@ class alignas(cache_line_bytes) TagBitmap {
 
   /// How many tags are taken, stashed ones included; each word is read at a moment of its own.
   [[nodiscard]] std::uint32_t taken_count() const noexcept {
-    std::uint32_t count = 0;
-    for (std::uint32_t i = 0; i < line_count_; ++i) {
-      // No transition. Relaxed: as in is_taken.
-      const Word taken = lines_[i].taken.load(std::memory_order_relaxed);
-      count += static_cast<std::uint32_t>(std::popcount(taken));
-    }
-    return count;
+    return count_of([](Word taken, std::uint32_t) { return taken; });
   }
-
   /// How many tags take_run could find, likewise.
   [[nodiscard]] std::uint32_t free_count() const noexcept {
-    std::uint32_t count = 0;
-    for (std::uint32_t i = 0; i < line_count_; ++i) {
-      // No transition. Relaxed: as in is_taken.
-      const Word taken = lines_[i].taken.load(std::memory_order_relaxed);
-      count +=
-          static_cast<std::uint32_t>(std::popcount(static_cast<Word>(~taken & usable_mask(i))));
-    }
-    return count;
+    return count_of(
+        [this](Word taken, std::uint32_t i) { return static_cast<Word>(~taken & usable_mask(i)); });
   }
 
   /// Someone begins to wait for a tag of this queue: until the matching end_wait, every TagCache
@@ -217,6 +204,17 @@ class alignas(cache_line_bytes) TagBitmap {
     return 0;
   }
 
+  /// Without std::popcount, which calls a library where the machine has no instruction for it.
+  template <class Choose>
+  [[nodiscard]] std::uint32_t count_of(Choose choose) const noexcept {
+    std::uint32_t count = 0;
+    for (std::uint32_t i = 0; i < line_count_; ++i) {
+      // No transition. Relaxed: as in is_taken.
+      Word bits = choose(lines_[i].taken.load(std::memory_order_relaxed), i);
+      for (; bits != 0; bits &= bits - 1) ++count;
+    }
+    return count;
+  }
   [[nodiscard]] static constexpr Word low_bits(std::uint32_t count) noexcept {
     return static_cast<Word>(count == word_bits ? ~Word{0} : (Word{1} << count) - 1);
   }

@@ -12,6 +12,7 @@
 #include <blkown/config.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/idle.hpp>
+#include <blkown/lookup_target.hpp>
 #include <blkown/owned.hpp>
 #include <blkown/request.hpp>
 #include <blkown/tag.hpp>
@@ -191,6 +192,12 @@ class [[nodiscard]] TagSet {
         .state;
   }
 
+  /// The name of the request with this tag, for visit_holders. It is there as long as the TagSet.
+  /// Precondition: queue < queue_count(), tag < depth().
+  [[nodiscard]] const RequestHeader& header(std::uint32_t queue, Tag tag) const noexcept {
+    return detail::header_of(request(queue, tag));
+  }
+
   // --- lookups: what a device sent --------------------------------------------------------------
   //
   // All: never block, interrupt-safe, one compare-exchange if they succeed, none if they refuse.
@@ -204,9 +211,10 @@ class [[nodiscard]] TagSet {
     return claim_at(locate(arrival_queue, value), match_of(value), detail::ClaimOrigin::completion);
   }
   /// A pin of the request (the kernel's tag_to_rq). It gives no right to the I/O.
-  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(std::uint32_t arrival_queue,
-                                                              std::uint64_t value) noexcept {
-    return reference_at(locate(arrival_queue, value), match_of(value));
+  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(
+      std::uint32_t arrival_queue, std::uint64_t value,
+      TrackedPlace where = Place::current()) noexcept {
+    return reference_at(locate(arrival_queue, value), match_of(value), where);
   }
   /// The request for oneself, if no pin exists. A scan holds pins for moments, and then this
   /// answers `shared`: drivers use claim.
@@ -221,9 +229,9 @@ class [[nodiscard]] TagSet {
     return claim_at(locate(queue, tag), GenerationMatch<Word>::any(),
                     detail::ClaimOrigin::bystander);
   }
-  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(std::uint32_t queue,
-                                                              Tag tag) noexcept {
-    return reference_at(locate(queue, tag), GenerationMatch<Word>::any());
+  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(
+      std::uint32_t queue, Tag tag, TrackedPlace where = Place::current()) noexcept {
+    return reference_at(locate(queue, tag), GenerationMatch<Word>::any(), where);
   }
   [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(std::uint32_t queue,
                                                                   Tag tag) noexcept {
@@ -243,7 +251,7 @@ class [[nodiscard]] TagSet {
       RefValue<Word> seen;
       if (detail::word_of(candidate).tag_to_rq(GenerationMatch<Word>::any(), seen) ==
           LookupReason::none) {
-        visit(detail::HandleAccess::make<ARef>(candidate),
+        visit(detail::HandleAccess::make_reference(candidate, where),
               detail::cookie_of(candidate, seen.generation()));
       }
     }
@@ -262,13 +270,7 @@ class [[nodiscard]] TagSet {
   }
 
  private:
-  /// Where a device's value points, or why nowhere.
-  struct Target {
-    LookupReason reason = LookupReason::none;
-    std::uint32_t queue = 0;
-    Tag tag;
-    Generation generation;
-  };
+  using Target = detail::LookupTarget;
 
   explicit TagSet(detail::TagSetCore& core) noexcept : core_{&core} {}
 
@@ -283,47 +285,15 @@ class [[nodiscard]] TagSet {
   }
 
   [[nodiscard]] Target locate(std::uint32_t arrival_queue, std::uint64_t value) const noexcept {
-    const detail::CookieCodec& codec = core_->codec;
-    const std::uint64_t queue = codec.queue(value, arrival_queue);
-    const std::uint64_t tag = codec.tag(value);
-    Target target;
-    target.queue = arrival_queue;
-    target.tag.value = static_cast<std::uint32_t>(tag);
-    target.generation = codec.generation(value);
-    if (arrival_queue >= core_->queue_count || queue >= core_->queue_count) {
-      target.reason = LookupReason::no_such_queue;
-    } else if (tag >= core_->depth || codec.has_stray_bits(value)) {
-      target.reason = LookupReason::no_such_tag;
-    } else if (queue != arrival_queue) {
-      target.reason = LookupReason::wrong_queue;
-    }
-    return target;
+    return Target::of(*core_, arrival_queue, value);
   }
-
   [[nodiscard]] Target locate(std::uint32_t queue, Tag tag) const noexcept {
-    Target target;
-    target.queue = queue;
-    target.tag = tag;
-    if (queue >= core_->queue_count) {
-      target.reason = LookupReason::no_such_queue;
-    } else if (tag.value >= core_->depth) {
-      target.reason = LookupReason::no_such_tag;
-    }
-    return target;
+    return Target::of(*core_, queue, tag);
   }
 
   /// The generation that the value carries, as a lookup compares it.
   [[nodiscard]] GenerationMatch<Word> match_of(std::uint64_t value) const noexcept {
     return core_->codec.match(core_->codec.generation(value));
-  }
-
-  [[nodiscard]] static LookupError error(const Target& target, LookupReason reason,
-                                         RefValue<Word> seen) noexcept {
-    return {.reason = reason,
-            .queue = target.queue,
-            .tag = target.tag,
-            .expected_generation = target.generation,
-            .seen_generation = seen.generation()};
   }
 
   /// One lookup: `operation` on the target's word, `wrap_handle` around the request if it is had.
@@ -334,11 +304,11 @@ class [[nodiscard]] TagSet {
                                                            Wrap wrap_handle) const noexcept {
     RefValue<Word> seen;
     if (target.reason != LookupReason::none) [[unlikely]]
-      return std::unexpected(error(target, target.reason, seen));
+      return std::unexpected(target.error(target.reason, seen));
     R& found = request(target.queue, target.tag);
     const LookupReason reason = operation(detail::word_of(found), match, seen);
     if (reason != LookupReason::none) [[unlikely]]
-      return std::unexpected(error(target, reason, seen));
+      return std::unexpected(target.error(reason, seen));
     return wrap_handle(found);
   }
 
@@ -352,14 +322,15 @@ class [[nodiscard]] TagSet {
         },
         [origin](R& found) { return detail::HandleAccess::make_claim(found, origin); });
   }
-  [[nodiscard]] std::expected<ARef<R>, LookupError> reference_at(
-      const Target& target, GenerationMatch<Word> match) noexcept {
+  [[nodiscard]] std::expected<ARef<R>, LookupError> reference_at(const Target& target,
+                                                                 GenerationMatch<Word> match,
+                                                                 TrackedPlace where) noexcept {
     return look_up<ARef<R>>(
         target, match,
         [](RefWord<Word>& word, GenerationMatch<Word> wanted, RefValue<Word>& seen) {
           return word.tag_to_rq(wanted, seen);
         },
-        [](R& found) { return detail::HandleAccess::make<ARef>(found); });
+        [where](R& found) { return detail::HandleAccess::make_reference(found, where); });
   }
   [[nodiscard]] std::expected<Owned<R>, LookupError> owned_at(
       const Target& target, GenerationMatch<Word> match) noexcept {
@@ -390,8 +361,8 @@ class [[nodiscard]] TagSet {
   detail::TagSetCore* core_;
 
   static_assert(sizeof(Idle<R>) == sizeof(void*) && sizeof(Owned<R>) == sizeof(void*) &&
-                    sizeof(Claim<R>) == sizeof(void*) && sizeof(ARef<R>) == sizeof(void*) &&
-                    sizeof(Ended<R>) == sizeof(void*),
+                    sizeof(Claim<R>) == sizeof(void*) && sizeof(Ended<R>) == sizeof(void*) &&
+                    (is_tracking || sizeof(ARef<R>) == sizeof(void*)),
                 "handles are one pointer wide");
 };
 

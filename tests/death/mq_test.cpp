@@ -54,6 +54,21 @@ struct Rig {
   mq::Control control{[](void*, mq::Control&) {}, nullptr};
 };
 
+TEST(TagPoolDeathTest, APoolWithIoInFlightPrintsAllOfItBeforeItDies) {
+  EXPECT_DEATH(
+      {
+        auto pool = *mq::TagPool<Silent>::create(
+            {.queue_count = 2, .depth = 4, .layout = blkown::CookieLayout::nbd()});
+        (*pool->tags().hand_over(0, blkown::Tag{3})).start().publish([](const blkown::Cookie&) {});
+        auto owned = (*pool->tags().hand_over(1, blkown::Tag{2})).start();
+        static_cast<void>(std::move(owned).into_raw());
+        pool.reset();
+      },
+      "queue 0 tag 3 generation [0-9]+: with the device, pins 0, read of 0 bytes at sector 0\n"
+      "queue 1 tag 2 generation [0-9]+: owned, pins 0\n"
+      ".*TagSet destroyed while a request is still out");
+}
+
 TEST_F(ObjectInUseDeathTest, ABioIsNotDestroyedInFlight) {
   dies("destruction of mq::Bio", "", [] {
     Rig rig;

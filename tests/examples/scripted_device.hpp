@@ -107,15 +107,16 @@ class ScriptedDevice : public Device {
 
   /// Moves bytes between memory and the source or the destination; how many.
   int move(const Command& command, std::size_t most_bytes = SIZE_MAX) {
-    std::size_t bytes = std::min(command.memory.length_bytes, most_bytes);
+    const blkown::Segment memory = memory_at(command.memory);
+    std::size_t bytes = std::min(memory.length_bytes, most_bytes);
     if (bytes == 0) return 0;
     if (command.operation == Operation::read) {
       if (command.offset_bytes >= source.size()) return 0;
       bytes = std::min(bytes, source.size() - command.offset_bytes);
-      std::memcpy(command.memory.data, source.data() + command.offset_bytes, bytes);
+      std::memcpy(memory.data, source.data() + command.offset_bytes, bytes);
     } else {
       destination.resize(std::max(destination.size(), command.offset_bytes + bytes));
-      std::memcpy(destination.data() + command.offset_bytes, command.memory.data, bytes);
+      std::memcpy(destination.data() + command.offset_bytes, memory.data, bytes);
     }
     return static_cast<int>(bytes);
   }

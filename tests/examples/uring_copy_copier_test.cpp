@@ -24,7 +24,7 @@ struct Bench {
         std::uint32_t timeout_ms = 0)
       : buffers{*Buffers::create(depth, block_bytes)},
         requests{*make_requests(buffers, ledger)},
-        copier{device, requests, ledger, device.source.size(), timeout_ms} {}
+        copier{device, buffers.device(), requests, ledger, device.source.size(), timeout_ms} {}
 
   /// Runs to the end, with a bound, so that a copier that waits for ever is a failure instead.
   std::optional<Failure> run() {

@@ -27,6 +27,11 @@ namespace {
 
 constexpr std::uint32_t block_bytes = 1'000;
 
+/// Memory as the copier's mappings name it.
+[[nodiscard]] blkown::dma::IovaSegment mapped(const blkown::Segment& memory) {
+  return {reinterpret_cast<std::uintptr_t>(memory.data), memory.length_bytes};
+}
+
 /// An io_uring between a pipe and a temporary file.
 class PipeRing {
  public:
@@ -53,7 +58,7 @@ class PipeRing {
 
   /// A read of the pipe into the first buffer.
   Command read(std::uint32_t timeout_ms) const {
-    return {Operation::read, 0, buffers_.block(0), 0, timeout_ms};
+    return {Operation::read, 0, mapped(buffers_.block(0)), 0, timeout_ms};
   }
 
   /// Waits for `count` completions: results by name.
@@ -152,7 +157,7 @@ TEST(UringCopyDevice, ASourceSlowerThanItsTimeLimitIsCopiedByTryingAgain) {
 
   Ledger ledger;
   auto requests = make_requests(ring.buffers(), ledger);
-  Copier copier{*ring.device(), *requests, ledger, text.size(), 4};
+  Copier copier{*ring.device(), ring.buffers().device(), *requests, ledger, text.size(), 4};
   // Each piece comes later than the first time limit, and long before the last one.
   std::thread feeder{[&] {
     for (std::size_t at = 0; at < text.size(); at += 700) {
@@ -173,7 +178,7 @@ TEST(UringCopyDevice, ASourceThatNeverAnswersEndsTheCopy) {
   if (ring.device() == nullptr) return;
   Ledger ledger;
   auto requests = make_requests(ring.buffers(), ledger);
-  Copier copier{*ring.device(), *requests, ledger, 100'000, 1};
+  Copier copier{*ring.device(), ring.buffers().device(), *requests, ledger, 100'000, 1};
   const auto failure = copier.run([] { return true; });
   ASSERT_TRUE(failure.has_value());
   EXPECT_EQ(failure->cause, Cause::cancelled);
@@ -186,7 +191,7 @@ TEST(UringCopyDevice, AnInterruptedCopyCancelsWhatWaits) {
   if (ring.device() == nullptr) return;
   Ledger ledger;
   auto requests = make_requests(ring.buffers(), ledger);
-  Copier copier{*ring.device(), *requests, ledger, 100'000, 0};
+  Copier copier{*ring.device(), ring.buffers().device(), *requests, ledger, 100'000, 0};
   const auto failure = copier.run([] { return false; });
   ASSERT_TRUE(failure.has_value());
   EXPECT_EQ(failure->cause, Cause::interrupted);
@@ -197,7 +202,7 @@ TEST(UringCopyDevice, AnInterruptedCopyCancelsWhatWaits) {
 TEST(UringCopyDevice, AThreadsCommandThatNoWorkerBeganCanBeCancelled) {
   ThreadDevice device{-1, -1};  // without a worker nothing is ever begun
   std::array<std::byte, 16> bytes{};
-  const Command command{Operation::read, 0, {bytes.data(), bytes.size()}, 0, 0};
+  const Command command{Operation::read, 0, mapped({bytes.data(), bytes.size()}), 0, 0};
   EXPECT_TRUE(device.issue(command, 1).has_value());
   EXPECT_TRUE(device.cancel(1).has_value());
   EXPECT_TRUE(device.cancel(1).has_value());
@@ -217,8 +222,8 @@ TEST(UringCopyDevice, AThreadsErrorIsTheSystemCalls) {
   ThreadDevice device{-1, -1};
   EXPECT_TRUE(device.start(1).has_value());
   std::array<std::byte, 16> bytes{};
-  EXPECT_TRUE(
-      device.issue({Operation::write, 0, {bytes.data(), bytes.size()}, 0, 0}, 1).has_value());
+  EXPECT_TRUE(device.issue({Operation::write, 0, mapped({bytes.data(), bytes.size()}), 0, 0}, 1)
+                  .has_value());
   std::expected<std::span<const Completion>, int> reaped;
   do {
     reaped = device.reap();

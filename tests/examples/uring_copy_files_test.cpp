@@ -90,7 +90,7 @@ std::optional<Failure> copy(const Source& source, const Destination& destination
   Ledger ledger;
   auto requests = make_requests(*buffers, ledger);
   DisturbedDevice device{source.fd(), destination.fd(), 20, disturb};
-  Copier copier{device, *requests, ledger, source.size_bytes(), 0};
+  Copier copier{device, buffers->device(), *requests, ledger, source.size_bytes(), 0};
   return copier.run([] { return true; });
 }
 

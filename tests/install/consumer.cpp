@@ -8,6 +8,12 @@
 #include <cstdio>
 #include <utility>
 
+#ifdef CONSUMER_IS_TRACKING
+static_assert(blkown::is_tracking);
+#else
+static_assert(!blkown::is_tracking);
+#endif
+
 namespace {
 
 struct Command {

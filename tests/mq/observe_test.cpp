@@ -84,10 +84,28 @@ TEST(Trace, TellsEachStepInOrder) {
             "requeued 1 ok\n"
             "waits 2 ok\n"
             "issued 1 ok\n"
+            "looked_up 0 ok\n"
             "ended 1 medium_error\n"
             "allocated 2 ok\n"
             "issued 2 ok\n"
             "ended 2 ok\n");
+}
+
+// Goal: what a device sent is told, with the queue, and why it was refused.
+TEST(Trace, TellsOfLookupsAndWhyTheyWereRefused) {
+  Bench bench{{.capacity_sectors = 1024}};
+  std::vector<mq::TraceEvent> events;
+  bench.disk->set_trace({[](void* self, const mq::TraceEvent& event) {
+                           static_cast<std::vector<mq::TraceEvent>*>(self)->push_back(event);
+                         },
+                         &events});
+  EXPECT_FALSE(bench.disk->hw_queue(0).claim(0xFFFF'FFFF).has_value());
+  ASSERT_EQ(events.size(), 1U);
+  EXPECT_EQ(events[0].step, mq::TraceStep::looked_up);
+  EXPECT_EQ(events[0].queue, 0U);
+  EXPECT_EQ(events[0].value, 0xFFFF'FFFFU);
+  EXPECT_EQ(events[0].reason, blkown::LookupReason::no_such_queue);
+  bench.disk->set_trace({});
 }
 
 std::string table_of(mq::Disk<fake::Driver>& disk) {

@@ -9,13 +9,12 @@
 
 #include <blkown/blkown.hpp>
 #include <blkown/dma/dma.hpp>
+#include <blkown/sim/driver_rings.hpp>
 #include <blkown/sim/host.hpp>
-#include <cstring>
+#include <cstdlib>
 #include <optional>
 #include <utility>
 #include <vector>
-
-#include "sim/nvme_rings.hpp"
 
 namespace nvme {
 
@@ -28,9 +27,10 @@ using blkown::sim::DeviceStatus;
 using blkown::sim::Opcode;
 namespace dma = blkown::dma;
 namespace sim = blkown::sim;
+using Rings = sim::DriverRings;
 
 struct RequestData {
-  dma::IovaList<most_segments> iovas;
+  dma::IovaList<Rings::most_segments> iovas;
   std::optional<dma::ActiveMapping> mapping;
   unsigned tries = 0;
   std::uint64_t target = 0;  // of an abort
@@ -44,9 +44,13 @@ class DriverOf {
   using R = sim::CoreRequest<Self>;
 
   explicit DriverOf(sim::Host<Self>& host)
-      : host_{host},
-        rings_{make_rings(host.device, host.controller, host.queue_count(), host.depth())},
-        watches_(host.queue_count() * host.depth()) {
+      : host_{host}, watches_(host.queue_count() * host.depth()) {
+    for (std::uint32_t queue = 0; queue != host.queue_count(); ++queue) {
+      auto rings = Rings::allocate(host.device, host.depth());
+      if (!rings.has_value()) std::abort();
+      host.controller.create_queue_pair(queue, rings->memory());
+      rings_.push_back(*std::move(rings));
+    }
     host.controller.start();
   }
   DriverOf(const DriverOf&) = delete;

@@ -237,3 +237,18 @@ TEST(ARef, CrossesACBoundaryWithItsReference) {
   EXPECT_EQ(driver.state(4), "1");
   driver.complete(cookie);
 }
+
+// Goal: a driver may ask who holds a request in every build. tracking_test.cpp has the answers.
+TEST(ARef, NamesItsHoldersInATrackingBuildAndElseKeepsNothingOfThem) {
+  Driver<> driver;
+  const auto cookie = driver.in_flight();
+  {
+    const ARef first = driver.pin(cookie);
+    const ARef second = first;
+    int count = 0;
+    blkown::visit_holders(second.header(), [&](const blkown::Place&) { ++count; });
+    EXPECT_EQ(count, blkown::is_tracking ? 2 : 0);
+    EXPECT_EQ(sizeof(ARef) == sizeof(void*), !blkown::is_tracking);
+  }
+  driver.complete(cookie);
+}

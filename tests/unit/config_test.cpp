@@ -18,7 +18,8 @@
 // Goal: parts of a program that chose differently do not link to each other's types.
 TEST(Config, NamesEveryChoiceInTheNamespace) {
   const std::string expected = "v1_w" + std::to_string(BLKOWN_WORD_BITS) + "_l" +
-                               std::to_string(BLKOWN_CACHE_LINE_BYTES) + "_std_stdio";
+                               std::to_string(BLKOWN_CACHE_LINE_BYTES) + "_std_stdio" +
+                               (BLKOWN_TRACKING ? "_tracking" : "");
   EXPECT_EQ(TEXT_OF(BLKOWN_ABI), expected);
 }
 

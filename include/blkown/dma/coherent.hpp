@@ -27,6 +27,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
   [[nodiscard]] static std::expected<Coherent, DmaError> allocate(
       Device<B>& device, std::size_t bytes, std::size_t alignment_bytes = 4096) {
     if (bytes == 0) return failure(DmaReason::no_bytes);
+    if (bytes > ~std::size_t{0} - alignment_bytes + 1) {
+      return failure(DmaReason::out_of_memory, bytes);
+    }
     std::unique_ptr<Block> block{new (std::nothrow) Block{device}};
     if (block == nullptr) return failure(DmaReason::out_of_memory, sizeof(Block));
     const std::size_t whole = (bytes + alignment_bytes - 1) / alignment_bytes * alignment_bytes;

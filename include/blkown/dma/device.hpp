@@ -49,9 +49,10 @@ struct ListAccess {
   static QuarantineReason& reason(Core& list) noexcept { return list.reason_; }
   static Word& epoch(Core& list) noexcept { return list.epoch_; }
   static Cookie& cookie(Core& list) noexcept { return list.cookie_; }
-  static const void*& header(Core& list) noexcept { return list.header_; }
-  static void*& request(Core& list) noexcept { return list.request_; }
-  static const PinOperations*& pin(Core& list) noexcept { return list.pin_; }
+  static const RequestHeader*& header(Core& list) noexcept { return list.header_; }
+  static SharedPointer<void>& request(Core& list) noexcept { return list.request_; }
+  static SharedPointer<const PinOperations>& pin(Core& list) noexcept { return list.pin_; }
+  static blkown::detail::Holder& holder(Core& list) noexcept { return list.holder_; }
   static DeviceCore*& device(Core& list) noexcept { return list.device_; }
   static Core*& next_known(Core& list) noexcept { return list.next_known_; }
   static Core*& previous_known(Core& list) noexcept { return list.previous_known_; }
@@ -125,8 +126,8 @@ class DeviceCore {
   }
   void put_in_quarantine(ListCore& list, Word serial) noexcept {
     const std::lock_guard guard{lock_};
+    if (!Access::state(list).quarantine(serial)) return;  // a scan or a drain has found it already
     Access::reason(list) = QuarantineReason::dropped;
-    static_cast<void>(Access::state(list).quarantine(serial));
   }
 
   [[nodiscard]] DmaEnded stop() noexcept { return {this, epoch_.end(), false}; }
@@ -142,6 +143,12 @@ class DeviceCore {
   }
 
   void unmap(ListCore& list) noexcept { unmap_(*this, list); }
+  /// The same for what the device has never heard of: the caller's memory is as it was, and may be
+  /// in use again, so that nothing is copied home.
+  void unmap_unseen(ListCore& list) noexcept {
+    Access::direction(list) = Direction::to_device;
+    unmap(list);
+  }
 
   /// Unmaps what is in quarantine and was mapped before the device was stopped. Returns how many.
   std::size_t drain(const DmaEnded& proof) noexcept {
@@ -199,12 +206,17 @@ class DeviceCore {
   [[nodiscard]] static bool is_quarantined(ListCore& list, ListState::Seen& seen) noexcept {
     seen = Access::state(list).look();
     if (seen.value() == Value::quarantined) return true;
-    if (seen.value() != Value::active ||
-        !Access::pin(list)->is_last_of_finished(Access::request(list))) {
+    if (seen.value() != Value::active) return false;
+    void* const request = Access::request(list).get();
+    const PinOperations* const pin = Access::pin(list).get();
+    // Meanwhile another context may unmap it and use the list anew: the two are believed only if
+    // they are still about the mapping that was seen.
+    if (Access::state(list).look().word != seen.word || !pin->is_last_of_finished(request) ||
+        !Access::state(list).quarantine(seen.serial())) {
       return false;
     }
     Access::reason(list) = QuarantineReason::leaked;
-    return Access::state(list).quarantine(seen.serial());
+    return true;
   }
 
   [[nodiscard]] ListCore* take_one(const DmaEnded& proof) noexcept {
@@ -314,8 +326,9 @@ class Device {
   void unmap_list(internal::ListCore& list) noexcept {
     using Access = internal::ListAccess;
     release_elements(list);
-    void* const request = Access::request(list);
-    const internal::PinOperations& pin = *Access::pin(list);
+    void* const request = Access::request(list).get();
+    const internal::PinOperations& pin = *Access::pin(list).get();
+    Access::holder(list).let_go();
     Access::state(list).free(Access::state(list).look().serial());
     pin.drop(request);
   }

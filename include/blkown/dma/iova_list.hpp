@@ -11,6 +11,7 @@
 #include <blkown/dma/proof.hpp>
 #include <blkown/dma/shared.hpp>
 #include <blkown/tag.hpp>
+#include <blkown/tracking.hpp>
 #include <span>
 
 namespace blkown::inline BLKOWN_ABI::dma {
@@ -84,9 +85,10 @@ class ListCore {
   bool is_bounced_ = false;
   Word epoch_ = 0;  // in which it was activated
   Cookie cookie_;   // of the publication that it is for
-  const void* header_ = nullptr;
-  void* request_ = nullptr;
-  const PinOperations* pin_ = nullptr;
+  const RequestHeader* header_ = nullptr;
+  SharedPointer<void> request_;
+  SharedPointer<const PinOperations> pin_;
+  [[no_unique_address]] blkown::detail::Holder holder_;  // in the raw pin's place
 
   DeviceCore* device_ = nullptr;  // the one that knows the list
   ListCore* next_known_ = nullptr;
@@ -98,7 +100,8 @@ class ListCore {
 /// Room for a scatter list of up to N elements, and for what is to be known of its mapping: part of
 /// the request's data, so that nothing is allocated for an I/O. One mapping uses it at a time.
 ///
-/// It lives at least as long as the device that was mapped for, or is free when it goes.
+/// It lives at least as long as the device that was mapped for, or is free when it goes. A mapping
+/// that is kept beside it is declared behind it, and so goes first.
 template <std::uint32_t N>
 class IovaList : public internal::ListCore {
  public:

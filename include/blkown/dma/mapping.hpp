@@ -84,18 +84,18 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
     return {};
   }
 
-  /// The same for an I/O that was not published with it: `claim`, that of the mapping's request,
-  /// came from an Owned, and the next publication would be the one that the mapping is for.
+  /// The same for an I/O that was not published with it, of which the device has not heard: the
+  /// next publication of `claim`, which nobody else can make, would be the one that the mapping is
+  /// for. Nothing is copied home.
   template <class R>
   BLKOWN_CONSUMES [[nodiscard]] std::expected<void, ActiveMapping> cancel(
       const Claim<R>& claim, Place where = Place::current()) && noexcept {
     internal::ListCore* const list = take("dma::ActiveMapping::cancel", where);
     if (list == nullptr) return {};
-    if (detail::HandleAccess::origin(claim) != detail::ClaimOrigin::owner ||
-        &claim.header() != Access::header(*list) || claim.next_cookie() != Access::cookie(*list)) {
+    if (&claim.header() != Access::header(*list) || claim.next_cookie() != Access::cookie(*list)) {
       return give_back(*list);
     }
-    Access::device(*list)->unmap(*list);
+    Access::device(*list)->unmap_unseen(*list);
     return {};
   }
 
@@ -146,12 +146,11 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
     internal::ListCore& list = *list_;
     internal::DeviceCore* const device = Access::device(list);
     if (device == nullptr || !Access::state(list).take(serial_, Value::active)) return;
-    Incident incident;
-    incident.operation = "drop of dma::ActiveMapping";
-    incident.has_queue = true;
-    incident.has_request = true;
-    incident.queue = Access::cookie(list).queue;
-    incident.tag = Access::cookie(list).tag;
+    // The pin is still there, and so is the request.
+    auto& header = const_cast<RequestHeader&>(*Access::header(list));
+    Incident incident =
+        blkown::detail::incident_of(header, blkown::detail::HeaderAccess::word(header).peek(),
+                                    "drop of dma::ActiveMapping", Place{});
     incident.state.generation = Access::cookie(list).generation;
     Access::state(list).activate(serial_);
     device->put_in_quarantine(list, serial_);
@@ -176,7 +175,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE PreparedMapping {
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~PreparedMapping() {
-    if (list_ != nullptr) Access::device(*list_)->unmap(*list_);
+    if (list_ != nullptr) Access::device(*list_)->unmap_unseen(*list_);
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
@@ -302,8 +301,9 @@ template <Backend B, class R, class Segments>
     Access::state(list).free(serial);
     return std::unexpected(mapper.error());
   }
-  Access::request(list) = claim.pin(where).into_raw();
-  Access::pin(list) = &internal::pin_operations<R>;
+  Access::request(list).set(claim.pin(where).into_raw());
+  Access::pin(list).set(&internal::pin_operations<R>);
+  Access::holder(list).hold(&claim.header(), where);
   return mapper.prepared(serial);
 }
 

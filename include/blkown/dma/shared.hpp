@@ -7,33 +7,13 @@
 #define BLKOWN_DMA_SHARED_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/spin_lock.hpp>
 
 namespace blkown::inline BLKOWN_ABI::dma::internal {
 
-/// Held for a few instructions, when a list is first used, a bounce slot taken, a mapping
-/// quarantined: never on the way of a plain I/O. Not for interrupts.
-class SpinLock {
- public:
-  SpinLock() = default;
-  SpinLock(const SpinLock&) = delete;
-  SpinLock& operator=(const SpinLock&) = delete;
-
-  void lock() noexcept {
-    // false -> true. Partner: unlock. Acquire: what the last holder did.
-    while (taken_.exchange(true, std::memory_order_acquire)) {
-      // No transition. Relaxed: the exchange looks again.
-      while (taken_.load(std::memory_order_relaxed)) {
-      }
-    }
-  }
-  void unlock() noexcept {
-    // true -> false. Partner: lock. Release: what this holder did.
-    taken_.store(false, std::memory_order_release);
-  }
-
- private:
-  Atomic<bool> taken_{false};
-};
+// For what happens seldom, when a list is first used, a bounce slot taken, a mapping quarantined:
+// never on the way of a plain I/O.
+using blkown::detail::SpinLock;
 
 /// Counts how often a device was stopped. A mapping remembers the epoch in which it was activated.
 class Epoch {
@@ -51,6 +31,24 @@ class Epoch {
 
  private:
   Atomic<Word> value_{1};
+};
+
+/// A pointer that a scan reads while the list may be another mapping's by now.
+template <class T>
+class SharedPointer {
+ public:
+  [[nodiscard]] T* get() const noexcept {
+    // No transition. Partner: set. Acquire: the state of the list from before it, so that whoever
+    // reads a later mapping's pointer sees that the mapping it means is over.
+    return pointer_.load(std::memory_order_acquire);
+  }
+  void set(T* pointer) noexcept {
+    // Old pointer -> new pointer. Partner: get. Release: the list's state, prepared anew.
+    pointer_.store(pointer, std::memory_order_release);
+  }
+
+ private:
+  Atomic<T*> pointer_{nullptr};
 };
 
 /// Whose a list is, and for which mapping: a state, and a serial number that each mapping has anew.

@@ -386,11 +386,12 @@ void HwQueue<D>::start() noexcept {
 
 template <class D>
 template <class Visit>
-void HwQueue<D>::for_each_in_flight(Visit visit) {
-  pool_.tags().for_each_in_flight(tag_queue_, [&](const ARef<R>& pin, const Cookie& cookie) {
+void HwQueue<D>::for_each_in_flight(Visit visit, Place where) {
+  const auto visit_own = [&](const ARef<R>& pin, const Cookie& cookie) {
     const auto& payload = RequestTraits<R>::data(*blkown::detail::HandleAccess::look(pin));
     if (&payload.hw_queue() == this) visit(pin, cookie);
-  });
+  };
+  pool_.tags().for_each_in_flight(tag_queue_, visit_own, where);
 }
 
 }  // namespace blkown::inline BLKOWN_ABI::mq

@@ -14,6 +14,7 @@
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/shared.hpp>
 #include <blkown/mq/tag_pool.hpp>
+#include <blkown/mq/trace.hpp>
 #include <blkown/tag_set.hpp>
 #include <expected>
 #include <utility>
@@ -46,13 +47,14 @@ class HwQueue {
   /// An interrupt or a signal that preempts a context's own thread gives what it claims to
   /// complete(): ending it there would touch the lists that the thread is in the middle of.
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim(std::uint64_t value) noexcept {
-    return counted(pool_.tags().claim(tag_queue_, value));
+    return counted(value, pool_.tags().claim(tag_queue_, value));
   }
-  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(std::uint64_t value) noexcept {
-    return counted(pool_.tags().tag_to_rq(tag_queue_, value));
+  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(
+      std::uint64_t value, TrackedPlace where = Place::current()) noexcept {
+    return counted(value, pool_.tags().tag_to_rq(tag_queue_, value, where));
   }
   [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(std::uint64_t value) noexcept {
-    return counted(pool_.tags().tag_to_owned(tag_queue_, value));
+    return counted(value, pool_.tags().tag_to_owned(tag_queue_, value));
   }
 
   /// Lets the context that submitted the I/O finish it: the driver's complete() is called there
@@ -64,7 +66,7 @@ class HwQueue {
 
   /// Calls `visit(ARef, Cookie)` for each of this disk's I/Os in flight on this queue.
   template <class Visit>
-  void for_each_in_flight(Visit visit);
+  void for_each_in_flight(Visit visit, Place where = Place::current());
 
   // --- flow control; any context ----------------------------------------------------------------
 
@@ -84,7 +86,16 @@ class HwQueue {
 
   template <class Handle>
   [[nodiscard]] std::expected<Handle, LookupError> counted(
-      std::expected<Handle, LookupError> found) noexcept {
+      std::uint64_t value, std::expected<Handle, LookupError> found) noexcept {
+    const TraceSink& sink = disk_.trace_sink();
+    if (sink.function != nullptr) [[unlikely]] {
+      TraceEvent event;
+      event.step = TraceStep::looked_up;
+      event.queue = index_;
+      event.value = value;
+      if (!found.has_value()) event.reason = found.error().reason;
+      internal::tell(sink, event);
+    }
     if (!found.has_value()) [[unlikely]] {
       rejected_[static_cast<std::size_t>(found.error().reason)].add();
     }

@@ -31,6 +31,7 @@ struct InFlightRow {
   /// For how long a scan for timeouts has known it in flight; meaningless if none has.
   bool has_age = false;
   std::uint32_t age_ms = 0;
+  const RequestHeader* header = nullptr;  ///< For visit_holders.
 };
 
 /// Who has the request, in the words of the ownership word's table.
@@ -56,7 +57,8 @@ void for_each_row(TagPool<D>& pool, std::uint32_t timeout_ms, std::uint64_t now_
     for (Tag tag; tag.value != tags.depth(); ++tag.value) {
       const std::optional<RequestState> state = tags.state_of(queue, tag);
       if (!state.has_value()) continue;
-      InFlightRow row{.queue = queue, .tag = tag, .state = *state};
+      InFlightRow row{
+          .queue = queue, .tag = tag, .state = *state, .header = &tags.header(queue, tag)};
       if (const auto pin = tags.tag_to_rq(queue, tag)) {
         internal::PayloadAccess<D>::describe(*blkown::detail::HandleAccess::look(*pin), timeout_ms,
                                              now_ns, row);
@@ -67,25 +69,41 @@ void for_each_row(TagPool<D>& pool, std::uint32_t timeout_ms, std::uint64_t now_
 }
 
 #ifndef BLKOWN_NO_STDIO
-/// One line for each request that is not simply free or stashed.
+/// One line, and in a tracking build one more for each that holds the request; none for one that is
+/// simply free or stashed.
+inline void print(const InFlightRow& row, std::FILE* file) {
+  if (row.state.count == 0 && !row.state.owned) return;
+  std::fprintf(file, "queue %" PRIu32 " tag %" PRIu32 " generation %" PRIu32 ": %s, pins %" PRIu32,
+               row.queue, row.tag.value, row.state.generation.value, holder_of(row.state),
+               pins_of(row.state));
+  if (row.is_known) {
+    std::fprintf(file, ", %s of %" PRIu64 " bytes at sector %" PRIu64, to_string(row.op),
+                 row.length_bytes, row.sector);
+  }
+  if (row.has_age) std::fprintf(file, ", for %" PRIu32 " ms", row.age_ms);
+  std::fputc('\n', file);
+  print_holders(file, "  ", *row.header);
+}
+
+/// The whole table.
 template <class D>
 void print_in_flight(TagPool<D>& pool, std::uint32_t timeout_ms, std::uint64_t now_ns,
                      std::FILE* file) {
-  for_each_row(pool, timeout_ms, now_ns, [&](const InFlightRow& row) {
-    if (row.state.count == 0 && !row.state.owned) return;
-    std::fprintf(file,
-                 "queue %" PRIu32 " tag %" PRIu32 " generation %" PRIu32 ": %s, pins %" PRIu32,
-                 row.queue, row.tag.value, row.state.generation.value, holder_of(row.state),
-                 pins_of(row.state));
-    if (row.is_known) {
-      std::fprintf(file, ", %s of %" PRIu64 " bytes at sector %" PRIu64, to_string(row.op),
-                   row.length_bytes, row.sector);
-    }
-    if (row.has_age) std::fprintf(file, ", for %" PRIu32 " ms", row.age_ms);
-    std::fputc('\n', file);
-  });
+  for_each_row(pool, timeout_ms, now_ns, [&](const InFlightRow& row) { print(row, file); });
 }
 #endif
+
+/// Before the TagSet's own violation, which names the first of them only: all that is alive. For
+/// how long, no context is left to say.
+template <class D>
+TagPool<D>::~TagPool() {
+#ifndef BLKOWN_NO_STDIO
+  for_each_row(*this, 0, 0, [](InFlightRow row) {
+    row.has_age = false;
+    print(row, stderr);
+  });
+#endif
+}
 
 }  // namespace blkown::inline BLKOWN_ABI::mq
 

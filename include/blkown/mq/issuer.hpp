@@ -171,7 +171,9 @@ class Issuer {
                 .queue = payload.hw_queue().index(),
                 .tag = tag,
                 .sector = payload.sector(),
-                .length_bytes = payload.length_bytes()});
+                .length_bytes = payload.length_bytes(),
+                .value = 0,
+                .reason = LookupReason::none});
   }
 
  private:

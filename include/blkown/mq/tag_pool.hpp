@@ -153,6 +153,11 @@ class TagPool {
     return pool;
   }
 
+  TagPool(const TagPool&) = delete;
+  TagPool& operator=(const TagPool&) = delete;
+  /// Violation: a request is not back. First the whole table of them is printed.
+  ~TagPool();
+
   [[nodiscard]] TagSet<Request<D>>& tags() noexcept { return tags_; }
   [[nodiscard]] const TagSet<Request<D>>& tags() const noexcept { return tags_; }
   [[nodiscard]] internal::TagLine<Request<D>>& line(std::uint32_t queue) noexcept {
@@ -177,5 +182,7 @@ class TagPool {
 };
 
 }  // namespace blkown::inline BLKOWN_ABI::mq
+
+#include <blkown/mq/in_flight_table.hpp>
 
 #endif

@@ -22,6 +22,8 @@ enum class TraceStep : std::uint8_t {
   requeued,   ///< It came back to be queued again.
   timed_out,  ///< The driver's timeout hook is asked.
   ended,      ///< It ended with `status`, and its tag is about to be free.
+  looked_up,  ///< What a device sent, `value`, was looked up; `reason` is none if that gave a
+              ///< handle.
 };
 
 [[nodiscard]] constexpr const char* to_string(TraceStep step) noexcept {
@@ -33,6 +35,7 @@ enum class TraceStep : std::uint8_t {
     case TraceStep::requeued: return "requeued";
     case TraceStep::timed_out: return "timed_out";
     case TraceStep::ended: return "ended";
+    case TraceStep::looked_up: return "looked_up";
   }
   return "unknown step";
 }
@@ -47,10 +50,13 @@ struct TraceEvent {
   Tag tag;
   std::uint64_t sector = 0;
   std::uint64_t length_bytes = 0;
+  // Of looked_up, where of the others only the queue means something.
+  std::uint64_t value = 0;
+  LookupReason reason = LookupReason::none;
 };
 
-/// Who is told: on the submitting context, in the middle of its work, so it must not submit or
-/// wait. Without a function nobody is, at the cost of one test.
+/// Who is told: on the submitting context, of lookups on whichever makes them, in the middle of its
+/// work, so it must not submit or wait. Without a function nobody is, at the cost of one test.
 struct TraceSink {
   void (*function)(void* argument, const TraceEvent& event) = nullptr;
   void* argument = nullptr;
@@ -67,7 +73,9 @@ namespace internal {
           .queue = queue,
           .tag = {},
           .sector = bio.sector(),
-          .length_bytes = bio.length_bytes()};
+          .length_bytes = bio.length_bytes(),
+          .value = 0,
+          .reason = LookupReason::none};
 }
 
 inline void tell(const TraceSink& sink, const TraceEvent& event) {

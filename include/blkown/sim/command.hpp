@@ -5,6 +5,7 @@
 #ifndef BLKOWN_SIM_COMMAND_HPP
 #define BLKOWN_SIM_COMMAND_HPP
 
+#include <algorithm>
 #include <blkown/config.hpp>
 #include <blkown/sim/iommu.hpp>
 #include <blkown/sim/media.hpp>
@@ -119,37 +120,32 @@ class Executor {
   /// From the buffer into the driver's memory.
   [[nodiscard]] bool scatter(const Iommu::Access& access, std::uint64_t length_bytes,
                              std::uint64_t& moved_bytes) {
-    for (const dma::IovaSegment& segment : segments_) {
-      const std::uint64_t left_bytes = length_bytes - moved_bytes;
-      const std::uint64_t part =
-          left_bytes < segment.length_bytes ? left_bytes : segment.length_bytes;
-      if (part == 0) break;
-      if (!iommu_.write(segment.iova,
-                        std::span{buffer_}.subspan(static_cast<std::size_t>(moved_bytes),
-                                                   static_cast<std::size_t>(part)),
-                        access)) {
-        return false;
-      }
-      moved_bytes += part;
-    }
-    return true;
+    return for_each_part(length_bytes, moved_bytes,
+                         [&](std::uint64_t iova, std::span<std::byte> part) {
+                           return iommu_.write(iova, part, access);
+                         });
   }
-
   /// From the driver's memory into the buffer.
   [[nodiscard]] bool gather(const Iommu::Access& access, std::uint64_t length_bytes) {
     std::uint64_t got_bytes = 0;
+    return for_each_part(length_bytes, got_bytes,
+                         [&](std::uint64_t iova, std::span<std::byte> part) {
+                           return iommu_.read(iova, part, access);
+                         });
+  }
+  /// Calls `move(iova, part of the buffer) -> bool` for each segment, until it answers false.
+  template <class Move>
+  [[nodiscard]] bool for_each_part(std::uint64_t length_bytes, std::uint64_t& done_bytes,
+                                   Move move) {
     for (const dma::IovaSegment& segment : segments_) {
-      const std::uint64_t left_bytes = length_bytes - got_bytes;
-      const std::uint64_t part =
-          left_bytes < segment.length_bytes ? left_bytes : segment.length_bytes;
+      const std::uint64_t left_bytes = length_bytes - done_bytes;
+      const std::uint64_t part = std::min(left_bytes, segment.length_bytes);
       if (part == 0) break;
-      if (!iommu_.read(segment.iova,
-                       std::span{buffer_}.subspan(static_cast<std::size_t>(got_bytes),
-                                                  static_cast<std::size_t>(part)),
-                       access)) {
+      if (!move(segment.iova, std::span{buffer_}.subspan(static_cast<std::size_t>(done_bytes),
+                                                         static_cast<std::size_t>(part)))) {
         return false;
       }
-      got_bytes += part;
+      done_bytes += part;
     }
     return true;
   }

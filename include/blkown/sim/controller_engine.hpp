@@ -116,16 +116,20 @@ class ControllerEngine {
     const auto is_it = [&](const Name& name) {
       return name.queue == queue && ((name.cookie ^ cookie) & ~config_.layout.user.mask()) == 0;
     };
-    const auto done = std::ranges::find_if(done_, is_it);
+    const bool is_genuine = queues_[queue].look_up(cookie);
+    const auto done = std::ranges::find_if(
+        done_, [&](const Command& command) { return is_it(name_of(command)); });
     const bool is_done = done != done_.end();
     if (!was_accepted) {
-      if (is_done) done_.erase(done);
-      return is_done ? LookupTruth::refused_genuine : LookupTruth::fits;
+      if (!is_done || !is_genuine) return LookupTruth::fits;
+      done_.erase(done);
+      return LookupTruth::refused_genuine;
     }
     // What the controller still has comes first: the name may have been another command's before.
     for (Command& command : commands_) {
       if (!is_it(name_of(command)) || command.is_answered) continue;
       if (command.is_executed) {
+        outbox.lies.push_back(command.entry);  // it is done, but not as this entry says
         forget(command);
         return LookupTruth::fits;
       }
@@ -146,7 +150,8 @@ class ControllerEngine {
     });
     if (is_found) return LookupTruth::fits;
     if (is_done) {
-      accepted_.push_back(*done);
+      if (!is_genuine) outbox.lies.push_back(done->entry);
+      accepted_.push_back(name_of(*done));
       done_.erase(done);
       return LookupTruth::fits;
     }
@@ -195,10 +200,10 @@ class ControllerEngine {
     }
     const Command& command = action.command;
     const bool is_first = action.is_genuine && forget(command);
-    if (is_first) done_.push_back(name_of(command));
+    if (is_first) done_.push_back(command);
     send(command.queue,
          {.cookie = command.entry.cookie, .transferred_bytes = action.transferred_bytes},
-         action.status);
+         action.status, true, is_first);
   }
 
   // --- commands ---------------------------------------------------------------------------------
@@ -338,13 +343,13 @@ class ControllerEngine {
     } else {
       const bool turns_phase = !strikes(FaultKind::no_phase_change);
       if (turns_phase) {
-        done_.push_back(name_of(command));
+        done_.push_back(command);
       } else {
         commands_.push_back(command);  // done, and the driver cannot see it
         commands_.back().is_executed = true;
       }
-      send(command.queue, {.cookie = cookie, .transferred_bytes = moved_bytes}, status,
-           turns_phase);
+      send(command.queue, {.cookie = cookie, .transferred_bytes = moved_bytes}, status, turns_phase,
+           true);
     }
     if (comes_twice) schedule(again, faults_->choice() % 2 == 0 ? 0 : latency_ns());
   }
@@ -358,11 +363,11 @@ class ControllerEngine {
   }
 
   void send(std::uint32_t queue, const CompletionEntry& entry, DeviceStatus status,
-            bool turns_phase = true) {
+            bool turns_phase = true, bool is_genuine = false) {
     // What does not fit is lost, as on hardware; rings are as long as the commands that can be out.
     if (!queues_[queue].exists() || queues_[queue].is_completion_full()) return;
     ++events_;
-    queues_[queue].post(iommu_, ring_access(), entry, status, turns_phase);
+    queues_[queue].post(iommu_, ring_access(), entry, status, turns_phase, is_genuine);
     outbox.interrupts |= std::uint64_t{1} << queue;
   }
 
@@ -378,7 +383,7 @@ class ControllerEngine {
   std::vector<Command> commands_;  // fetched, and not said to be done
   Agenda agenda_;
   std::uint64_t next_serial_ = 0;
-  std::vector<Name> done_;            // said to be done, and not looked up yet
+  std::vector<Command> done_;         // said to be done, and not looked up yet
   std::vector<Name> accepted_;        // said to be done, and taken for it
   std::vector<Name> lied_unfetched_;  // submitted, and taken for done
   std::optional<Command> refused_;    // the latest, with a completion all the same

@@ -8,10 +8,8 @@
 
 #include <array>
 #include <blkown/config.hpp>
-#include <blkown/sim/check.hpp>
 #include <blkown/sim/host.hpp>
-#include <blkown/sim/workload.hpp>
-#include <blkown/sim/world_config.hpp>
+#include <blkown/sim/world_base.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -22,24 +20,15 @@ namespace blkown::inline BLKOWN_ABI::sim {
 /// queued again, the controller does something, an interrupt is taken, a timeout is looked for. The
 /// clock moves a microsecond with each, and jumps ahead where nothing can happen.
 template <CoreDriver D>
-class CoreWorld {
+class CoreWorld : public WorldBase {
  public:
   using R = CoreRequest<D>;
 
   explicit CoreWorld(const WorldConfig& config)
-      : config_{config},
-        dice_{config.seed},
-        faults_{config.is_scripted ? FaultPlan{config.seed, config.script}
-                                   : FaultPlan{config.seed, config.rates}},
-        workload_{2 * config.queue_count * config.depth},
-        media_{workload_.capacity_bytes()},
-        iommu_{iommu_config(config)},
-        device_{iommu_},
-        controller_{controller_config(config), iommu_, device_, media_, &faults_},
+      : WorldBase{config},
         tags_{make_tags()},
-        host_{tags_, device_, controller_},
+        host_{tags_, device_, controller_, {&on_lookup, this}},
         check_{tags_, device_, iommu_, history_} {
-    iommu_.add_memory(workload_.arena(), std::uint64_t{1} << 32);
     ControllerHooks hooks;
     hooks.argument = this;
     hooks.interrupt = [](void* self, std::uint32_t queue) { self_of(self).on_interrupt(queue); };
@@ -48,13 +37,11 @@ class CoreWorld {
     hooks.lied = [](void* self, const SubmissionEntry& entry) { self_of(self).on_lie(entry); };
     controller_.set_hooks(hooks);
   }
-  CoreWorld(const CoreWorld&) = delete;
-  CoreWorld& operator=(const CoreWorld&) = delete;
 
   /// Runs until so many I/Os have ended. True if nothing was found to be wrong.
   bool run() {
     driver_.emplace(host_);
-    while (ended_ < config_.io_count || out_ != 0) {
+    while (ended() < config_.io_count || out_ != 0) {
       if (!step()) return false;
       if (history_.event() > config_.io_count * most_events_per_io + 100'000) {
         return fail("I/O goes on without an end");
@@ -63,52 +50,14 @@ class CoreWorld {
     return finish();
   }
 
-  /// Something was found to be wrong by somebody else; the run ends with it.
-  void add(Finding finding) {
-    if (finding_.what.empty()) finding_ = std::move(finding);
-  }
-  [[nodiscard]] const Finding& finding() const noexcept { return finding_; }
-  [[nodiscard]] const History& history() const noexcept { return history_; }
-  [[nodiscard]] const FaultPlan& faults() const noexcept { return faults_; }
-  [[nodiscard]] std::uint64_t ended() const noexcept { return ended_; }
-  /// Events of this world, and those inside the controller.
-  [[nodiscard]] std::uint64_t events() { return history_.event() + controller_.events(); }
-  [[nodiscard]] const LookupTally& lookups() const noexcept { return host_.lookups; }
-  [[nodiscard]] std::uint64_t good_ends() const noexcept { return good_ends_; }
-  [[nodiscard]] IommuFaultCounts iommu_faults() { return iommu_.fault_counts(); }
-
  private:
   enum class Event : std::uint8_t { submit, resubmit, controller, interrupt, timeout, failure };
 
   static constexpr std::uint64_t most_events_per_io = 2000;
   static constexpr std::uint64_t event_ns = 1000;
 
-  [[nodiscard]] static IommuConfig iommu_config(const WorldConfig& config) {
-    IommuConfig iommu;
-    iommu.invalidation = config.seed % 2 == 0 ? Invalidation::strict : Invalidation::lazy;
-    iommu.limits.max_segments = 8;
-    iommu.limits.max_segment_bytes = config.seed % 3 == 0 ? 4096 : 65536;
-    iommu.limits.boundary_mask = config.seed % 5 == 0 ? 0x1FFF : 0xFFFF;
-    return iommu;
-  }
-  [[nodiscard]] static ControllerConfig controller_config(const WorldConfig& config) {
-    return {.queue_pairs = config.queue_count,
-            .late_ns = 3 * config.timeout_ns,
-            .layout = config.layout(),
-            .depth = config.depth,
-            .seed = config.seed};
-  }
-  /// For most seeds one from which generations wrap within the run.
-  [[nodiscard]] static Generation first_generation(const WorldConfig& config) noexcept {
-    return {static_cast<std::uint32_t>(0) - static_cast<std::uint32_t>(config.seed % 64)};
-  }
   [[nodiscard]] TagSet<R> make_tags() {
-    auto made = TagSet<R>::create({.queue_count = config_.queue_count,
-                                   .depth = config_.depth,
-                                   .reserved_depth = config_.reserved_depth,
-                                   .layout = config_.layout(),
-                                   .first_generation = first_generation(config_)},
-                                  EndSink<R>::to(sink_));
+    auto made = TagSet<R>::create(tag_config(config_), EndSink<R>::to(sink_));
     if (!made.has_value()) std::abort();
     return *std::move(made);
   }
@@ -126,7 +75,7 @@ class CoreWorld {
     while (true) {
       std::array<Event, 6> possible{};
       std::size_t count = 0;
-      if (ended_ + out_ < config_.io_count && out_ < workload_.slot_count()) {
+      if (ended() + out_ < config_.io_count && out_ < workload_.slot_count()) {
         possible[count++] = Event::submit;
       }
       if (!requeued_.empty()) possible[count++] = Event::resubmit;
@@ -175,7 +124,7 @@ class CoreWorld {
         break;
       case Event::timeout: scan(); break;
     }
-    return look();
+    return look(check_);
   }
 
   /// False if there is no tag, or no slot; nothing has happened then.
@@ -218,14 +167,10 @@ class CoreWorld {
   }
   /// Now and then the device is done with a command before the doorbell has returned.
   void on_doorbell() {
-    if (!dice_.chance(1, 4)) return;
-    while (controller_.step(now_ns_)) {
-    }
+    if (dice_.chance(1, 4)) run_controller(now_ns_);
   }
-  void on_lie(const SubmissionEntry& entry) {
-    if (entry.opcode != Opcode::flush && entry.opcode != Opcode::abort) {
-      workload_.taint(entry.sector);
-    }
+  static void on_lookup(void* self, std::uint32_t queue, std::uint64_t value, LookupReason reason) {
+    self_of(self).note_lookup(queue, value, reason);
   }
   [[nodiscard]] static CoreWorld& self_of(void* self) noexcept {
     return *static_cast<CoreWorld*>(self);
@@ -267,32 +212,10 @@ class CoreWorld {
         requeued_.push_back(*std::move(ended));
         continue;
       }
-      const char* const wrong = workload_.end(slot, ended->status());
-      if (wrong != nullptr) fail(wrong, ended->queue(), ended->tag());
-      if (ended->status() == Status::ok) ++good_ends_;
+      end_io(slot, ended->status(), ended->queue(), ended->tag());
       ended->data().slot = Io<D>::no_slot;
-      ++ended_;
       --out_;
     }
-  }
-
-  /// After each event.
-  bool look() {
-    if (!finding_.what.empty()) return false;
-    if (!check_.after_event()) {
-      finding_ = check_.finding();
-      return false;
-    }
-    if (host_.worst_lookup == LookupTruth::wrong_claim) {
-      return fail("a completion was taken for that of an I/O which the device does not have");
-    }
-    if (host_.worst_lookup == LookupTruth::refused_genuine) {
-      return fail("the completion of an I/O was refused");
-    }
-    if (controller_.unaccounted() != 0) {
-      return fail("a completion entry was not looked up as what it is, where it was");
-    }
-    return true;
   }
 
   /// When all I/O has ended.
@@ -301,23 +224,9 @@ class CoreWorld {
     // What the driver still has of its own goes with it.
     driver_->stop();
     driver_.reset();
-    if (!look()) return false;
+    if (!look(check_)) return false;
     if (tags_.in_flight() != 0) return fail("a request is in flight after the driver's end");
-    if (device_.quarantined_count() != 0) return fail("a mapping was left in quarantine");
-    iommu_.flush();
-    if (iommu_.mapped_pages() != 0) return fail("memory is mapped after the driver's end");
-    const char* const wrong = workload_.compare(media_);
-    return wrong == nullptr || fail(wrong);
-  }
-
-  bool fail(std::string what) {
-    if (finding_.what.empty()) finding_.what = std::move(what);
-    return false;
-  }
-  void fail(std::string what, std::uint32_t queue, Tag tag) {
-    if (finding_.what.empty()) {
-      finding_ = {.what = std::move(what), .has_request = true, .queue = queue, .tag = tag};
-    }
+    return look_at_the_end();
   }
 
   struct Sink {
@@ -330,33 +239,20 @@ class CoreWorld {
     std::uint64_t since_ns = 0;
   };
 
-  WorldConfig config_;
-  Random dice_;
-  FaultPlan faults_;
-  Workload workload_;
-  MemoryMedia media_;
-  Iommu iommu_;
-  dma::Device<Iommu> device_;
-  Controller controller_;
   Sink sink_{*this};
   TagSet<R> tags_;
   std::vector<TagCache> caches_ = make_caches();
   Host<D> host_;
-  History history_;
   Check<R> check_;
   std::optional<D> driver_;
   EndedList<R> requeued_;
   std::vector<Watch> watches_ = std::vector<Watch>(config_.queue_count * config_.depth);
-  Finding finding_;
   std::uint64_t now_ns_ = 0;
   std::uint64_t next_scan_ns_ = config_.timeout_ns;
   std::uint64_t interrupts_ = 0;  // a bit for each queue
   bool is_interruptible_ = false;
   bool has_failed_ = false;
   std::uint32_t next_slot_ = 0;
-  std::uint64_t ended_ = 0;
-  std::uint64_t out_ = 0;
-  std::uint64_t good_ends_ = 0;
 };
 
 }  // namespace blkown::inline BLKOWN_ABI::sim

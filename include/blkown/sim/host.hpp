@@ -55,41 +55,46 @@ using LookupTally = std::array<std::uint64_t, lookup_reason_count>;
 template <class D>
 struct Host {
   using R = CoreRequest<D>;
+  /// Told of each lookup: the queue, the value, and why it was refused, or none.
+  struct LookupSink {
+    void (*function)(void* argument, std::uint32_t queue, std::uint64_t value,
+                     LookupReason reason) = nullptr;
+    void* argument = nullptr;
+  };
 
-  Host(TagSet<R>& its_tags, dma::Device<Iommu>& its_device, Controller& its_controller)
-      : tags{its_tags}, device{its_device}, controller{its_controller} {}
+  Host(TagSet<R>& its_tags, dma::Device<Iommu>& its_device, Controller& its_controller,
+       LookupSink sink)
+      : tags{its_tags}, device{its_device}, controller{its_controller}, sink_{sink} {}
 
   TagSet<R>& tags;
   dma::Device<Iommu>& device;
   Controller& controller;
-  LookupTally lookups{};
-  LookupTruth worst_lookup = LookupTruth::fits;
 
   [[nodiscard]] std::uint32_t queue_count() const noexcept { return tags.queue_count(); }
   [[nodiscard]] std::uint32_t depth() const noexcept { return tags.depth(); }
 
-  /// TagSet::claim, counted: every completion entry that the driver takes out of a ring is to be
-  /// looked up with one of these, so that none goes unaccounted for.
+  /// TagSet::claim, and the kit is told: every completion entry that the driver takes out of a ring
+  /// is to be looked up with one of these, so that none goes unaccounted for.
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim(std::uint32_t queue,
                                                            std::uint64_t value) {
-    return counted(queue, value, tags.claim(queue, value));
+    return told(queue, value, tags.claim(queue, value));
   }
   /// TagSet::tag_to_rq, likewise.
   [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(std::uint32_t queue,
                                                               std::uint64_t value) {
-    return counted(queue, value, tags.tag_to_rq(queue, value));
+    return told(queue, value, tags.tag_to_rq(queue, value));
   }
 
  private:
   template <class Handle>
-  [[nodiscard]] std::expected<Handle, LookupError> counted(
-      std::uint32_t queue, std::uint64_t value, std::expected<Handle, LookupError> found) {
-    const LookupTruth truth = controller.note_lookup(queue, value, found.has_value());
-    if (truth != LookupTruth::fits) worst_lookup = truth;
-    ++lookups[static_cast<std::size_t>(found.has_value() ? LookupReason::none
-                                                         : found.error().reason)];
+  [[nodiscard]] std::expected<Handle, LookupError> told(std::uint32_t queue, std::uint64_t value,
+                                                        std::expected<Handle, LookupError> found) {
+    sink_.function(sink_.argument, queue, value,
+                   found.has_value() ? LookupReason::none : found.error().reason);
     return found;
   }
+
+  LookupSink sink_;
 };
 
 /// A driver on the bare core, for the kit. One context at a time; interrupt() may come in the

@@ -70,9 +70,8 @@ class Handlers {
  public:
   Handlers()
       : violation_{set_violation_handler([](Violation violation, const Incident& incident) {
-          if (current_run != nullptr) {
-            current_run->print(finding_of(to_string(violation), incident));
-          }
+          if (current_run == nullptr) print_and_abort(violation, incident);
+          current_run->print(finding_of(to_string(violation), incident));
           std::fflush(nullptr);
           std::_Exit(1);
         })},
@@ -101,10 +100,11 @@ class Run : public CurrentRun {
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
   ~Run() override {
-    current_run = nullptr;
     // Of a driver that was caught nothing can be taken down in order: it stays.
     static auto* const kept = new std::vector<World*>;
     if (has_failed_) kept->push_back(world_.release());
+    world_.reset();
+    current_run = nullptr;
   }
 
   [[nodiscard]] World& world() noexcept { return *world_; }
@@ -115,7 +115,9 @@ class Run : public CurrentRun {
 
   void add(Finding finding) override { world_->add(std::move(finding)); }
   void print(const Finding& finding) const override {
-    const History& history = world_->history();
+    static const History none;
+    // While the world is being taken down there is no history of it any more.
+    const History& history = world_ != nullptr ? world_->history() : none;
     std::printf("seed %" PRIu64 ", event %" PRIu64 ": %s", config_.seed, history.event(),
                 finding.what.c_str());
     if (finding.has_request) {

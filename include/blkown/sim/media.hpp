@@ -56,26 +56,30 @@ class MemoryMedia : public Media {
   std::vector<std::byte> bytes_;
 };
 
-/// A file: an image, or a new one, with holes where nothing was written.
+enum class FileMode : std::uint8_t { read_only, read_write };
+
+/// A file: an image, or a new one, with holes where nothing was written. It ends with the last byte
+/// that was written or, if it is made anew, at its capacity.
 class FileMedia : public Media {
  public:
-  /// An existing file. Null if it cannot be opened for reading and writing; errno says why.
-  [[nodiscard]] static std::unique_ptr<FileMedia> open(const char* path) {
-    std::unique_ptr<FileMedia> media = make(std::fopen(path, "r+b"));
+  /// An existing file. Null if it cannot be opened so; errno says why.
+  [[nodiscard]] static std::unique_ptr<FileMedia> open(const char* path,
+                                                       FileMode mode = FileMode::read_write) {
+    auto media = make(std::fopen(path, mode == FileMode::read_only ? "rb" : "r+b"));
     if (media == nullptr || std::fseek(media->file_.get(), 0, SEEK_END) != 0) return nullptr;
     const long end = std::ftell(media->file_.get());
     if (end < 0) return nullptr;
     media->capacity_bytes_ = static_cast<std::uint64_t>(end);
     return media;
   }
-  /// A new file, or an existing one emptied; as long as its capacity, with a hole in it. Null if
-  /// that cannot be; errno says why.
+  /// A new file of that capacity, or an existing one emptied and made so long.
   [[nodiscard]] static std::unique_ptr<FileMedia> create(const char* path, std::uint64_t capacity) {
-    std::unique_ptr<FileMedia> media = make(std::fopen(path, "w+b"));
+    auto media = make(std::fopen(path, "w+b"));
     if (media == nullptr) return nullptr;
     media->capacity_bytes_ = capacity;
     const std::byte last{};
-    return capacity == 0 || media->write(capacity - 1, {&last, 1}) ? std::move(media) : nullptr;
+    if (capacity != 0 && !media->write(capacity - 1, {&last, 1})) return nullptr;
+    return media;
   }
 
   [[nodiscard]] std::uint64_t capacity_bytes() const override { return capacity_bytes_; }
@@ -111,7 +115,7 @@ class FileMedia : public Media {
   explicit FileMedia(std::FILE* file) : file_{file} {}
 
   [[nodiscard]] static std::unique_ptr<FileMedia> make(std::FILE* file) {
-    return std::unique_ptr<FileMedia>{file == nullptr ? nullptr : new FileMedia{file}};
+    return file == nullptr ? nullptr : std::unique_ptr<FileMedia>{new FileMedia{file}};
   }
   [[nodiscard]] bool seek(std::uint64_t offset_bytes) {
     return std::fseek(file_.get(), static_cast<long>(offset_bytes), SEEK_SET) == 0;

@@ -9,8 +9,8 @@ void snippet(Request& request) {
 #ifdef BLKOWN_WRONG
   const Idle idle{request};
   const Owned owned{request};
-  const Claim claim{request, true};
-  const ARef aref{request};
+  const Claim claim{request, blkown::detail::ClaimOrigin::owner};
+  const ARef aref{request, blkown::Place::current()};
   const Ended ended{request};
 #else
   const Idle idle = Idle::from_raw(&request);

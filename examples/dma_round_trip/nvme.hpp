@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A driver of the block layer for an NVMe-like controller: the simulated one here, but it does what
+// it would have to do for hardware.
+//
+//   out:     map the memory, publish, write the entry, ring the doorbell
+//   back:    the interrupt looks the cookie up; the context that submitted unmaps, and ends the I/O
+//   late:    an abort first; if the I/O is still there after another timeout, a reset
+//   failed:  a reset: no queue_rq runs, the controller is stopped, which proves that it is done
+//            with all memory, everything is queued again, the controller starts anew
+
+#ifndef EXAMPLES_DMA_ROUND_TRIP_NVME_HPP
+#define EXAMPLES_DMA_ROUND_TRIP_NVME_HPP
+
+#include <atomic>
+#include <blkown/dma/dma.hpp>
+#include <blkown/mq/mq.hpp>
+#include <blkown/sim/controller.hpp>
+#include <blkown/sim/driver_rings.hpp>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace round_trip {
+
+namespace dma = blkown::dma;
+namespace mq = blkown::mq;
+namespace sim = blkown::sim;
+using blkown::ARef;
+using blkown::Claim;
+using blkown::Cookie;
+using blkown::Idle;
+using blkown::Status;
+using sim::DeviceStatus;
+using sim::Opcode;
+
+class Nvme {
+ public:
+  /// In each request.
+  struct RequestData {
+    dma::IovaList<sim::DriverRings::most_segments> iovas;
+    std::optional<dma::ActiveMapping> mapping;
+    sim::CompletionEntry result;  // from the interrupt to complete()
+    std::uint64_t target = 0;     // the cookie that an abort is about
+    unsigned tries = 0;
+  };
+  /// In each hardware queue.
+  struct HwData {
+    std::mutex submission;
+    std::mutex completion;
+    std::optional<sim::DriverRings> rings;
+    std::vector<std::optional<blkown::Generation>> aborted;  // by tag: which publication
+  };
+  /// In each disk.
+  struct QueueData {};
+
+  using Hw = mq::HwQueue<Nvme>;
+  using Rq = mq::Request<Nvme>;
+  using Payload = mq::Payload<Nvme>;
+  using Answer = mq::Dispatch<Nvme>;
+
+  Nvme(dma::Device<sim::Iommu>& device, sim::Controller& controller)
+      : device_{device}, controller_{controller} {}
+
+  [[nodiscard]] unsigned resets() const noexcept { return resets_.load(); }
+  /// While that is so the disk must not be destroyed.
+  [[nodiscard]] bool is_resetting() const noexcept { return is_resetting_.load(); }
+
+  Status init_hctx(Hw& hw, QueueData&) {
+    disk_ = &hw.disk();
+    const std::uint32_t depth = hw.disk().config().depth;
+    hw.data.rings = sim::DriverRings::allocate(device_, depth);
+    if (!hw.data.rings.has_value()) return Status::resource;
+    hw.data.aborted.resize(depth);
+    controller_.create_queue_pair(hw.index(), hw.data.rings->memory());
+    return Status::ok;
+  }
+
+  // --- out --------------------------------------------------------------------------------------
+
+  Answer queue_rq(Hw& hw, QueueData&, Idle<Rq> idle, bool) {
+    auto claim = std::move(idle).start().into_claim();
+    if (const auto error = map(claim)) {
+      return Answer::rejected(*std::move(claim).into_owned(), *error);
+    }
+    // Built here, where the data is ours: once it is published the I/O may be over at any moment.
+    const sim::SubmissionEntry entry = command(hw, claim);
+    auto issued = std::move(claim).publish([&](const Cookie&) {
+      const std::lock_guard lock{hw.data.submission};
+      return hw.data.rings->submit(controller_, hw.index(), entry);
+    });
+    // A completion, a forged one, may have been faster than the refusal; then it has the I/O.
+    if (issued.has_value() || !issued.error().claim.has_value()) return Answer::accepted();
+    auto back = *std::move(issued.error().claim);
+    unmap(back, *dma::DmaEnded::of(back));
+    return Answer::rejected(*std::move(back).into_owned(), Status::device_resource);
+  }
+
+  // --- back -------------------------------------------------------------------------------------
+
+  /// Completions are there, on this queue. Any context; in the middle of a doorbell, too.
+  void interrupt(std::uint32_t queue) {
+    Hw& hw = disk_->hw_queue(queue);
+    const std::lock_guard lock{hw.data.completion};
+    while (const auto entry = hw.data.rings->next_completion()) {
+      auto claim = hw.claim(entry->cookie);
+      if (!claim.has_value()) continue;  // late, double, forged: the disk has counted it
+      claim->data().driver_data.result = *entry;
+      hw.complete(*std::move(claim));
+    }
+    controller_.ring_completion(queue, hw.data.rings->completion_head());
+  }
+
+  /// On the context that submitted the I/O.
+  void complete(Hw& hw, Claim<Rq> claim) {
+    unmap(claim, *dma::DmaEnded::of(claim));
+    Payload& payload = claim.data();
+    const sim::CompletionEntry& result = payload.driver_data.result;
+    hw.data.aborted[claim.tag().value].reset();
+    if (payload.is_private()) return end(std::move(claim), Status::ok);
+    switch (sim::CompletionEntry::status_of(result.status_and_phase)) {
+      case DeviceStatus::success:
+        if (!payload.segments().empty() && result.transferred_bytes != payload.length_bytes()) {
+          return try_again(std::move(claim), Status::transport_error);
+        }
+        return end(std::move(claim), Status::ok);
+      case DeviceStatus::media_error: return end(std::move(claim), Status::medium_error);
+      case DeviceStatus::aborted: return try_again(std::move(claim), Status::timed_out);
+      case DeviceStatus::not_found:
+      case DeviceStatus::dma_fault:
+      case DeviceStatus::invalid_command: return end(std::move(claim), Status::io_error);
+    }
+  }
+
+  // --- when nothing comes back ------------------------------------------------------------------
+
+  mq::TimeoutAction timeout(Hw& hw, const ARef<Rq>& pin, const Cookie& cookie) {
+    auto& aborted = hw.data.aborted[pin.tag().value];
+    const bool is_abort = pin.tag().value < disk_->config().reserved_depth;
+    if (is_abort || aborted == cookie.generation || !abort(cookie)) {
+      reset();
+    } else {
+      aborted = cookie.generation;
+    }
+    // Either way its own completion, or the reset, says when the device is done with its memory.
+    return mq::TimeoutAction::rearm;
+  }
+
+  void failed() { reset(); }
+
+  /// Any context. Begins a reset, unless one is under way.
+  void reset() {
+    if (is_resetting_.exchange(true)) return;
+    disk_->quiesce(control_);
+  }
+
+ private:
+  static constexpr unsigned most_tries = 8;
+
+  [[nodiscard]] std::optional<Status> map(Claim<Rq>& claim) {
+    Payload& payload = claim.data();
+    if (payload.segments().empty()) return std::nullopt;
+    const auto direction =
+        payload.op() == mq::Op::read ? dma::Direction::from_device : dma::Direction::to_device;
+    auto prepared =
+        dma::map(claim, device_, payload.segments(), direction, payload.driver_data.iovas);
+    if (!prepared.has_value()) return prepared.error().status();
+    payload.driver_data.mapping = std::move(*prepared).activate();
+    return std::nullopt;
+  }
+
+  /// The mapping is in the request's own data, so it is taken out before the Claim ends the I/O.
+  static void unmap(Claim<Rq>& claim, const dma::DmaEnded& proof) {
+    auto mapping = std::exchange(claim.data().driver_data.mapping, std::nullopt);
+    if (!mapping.has_value()) return;
+    auto unmapped = std::move(*mapping).unmap(proof);
+    if (!unmapped.has_value()) claim.data().driver_data.mapping = std::move(unmapped.error());
+  }
+
+  [[nodiscard]] static sim::SubmissionEntry command(Hw& hw, const Claim<Rq>& claim) {
+    const Payload& payload = claim.data();
+    sim::SubmissionEntry entry;
+    entry.cookie = claim.next_cookie().value;
+    entry.opcode = opcode(payload.op());
+    entry.sector = payload.sector();
+    entry.length_sectors = static_cast<std::uint32_t>(payload.length_bytes() >> mq::sector_shift);
+    entry.target = payload.driver_data.target;
+    if (payload.driver_data.mapping.has_value()) {
+      hw.data.rings->put_segments(entry, claim.tag(), payload.driver_data.mapping->segments());
+    }
+    return entry;
+  }
+  [[nodiscard]] static Opcode opcode(mq::Op op) noexcept {
+    switch (op) {
+      case mq::Op::read: return Opcode::read;
+      case mq::Op::write: return Opcode::write;
+      case mq::Op::discard: return Opcode::discard;
+      case mq::Op::write_zeroes: return Opcode::write_zeroes;
+      case mq::Op::driver_out: return Opcode::abort;
+      default: return Opcode::flush;
+    }
+  }
+
+  static void end(Claim<Rq> claim, Status status) {
+    claim.data().driver_data.tries = 0;
+    std::move(claim).end(status);
+  }
+  static void try_again(Claim<Rq> claim, Status reason) {
+    if (++claim.data().driver_data.tries == most_tries) return end(std::move(claim), reason);
+    std::move(claim).requeue();
+  }
+
+  /// Asks the controller to end an I/O, with a reserved tag. False if there is none left.
+  [[nodiscard]] bool abort(const Cookie& cookie) {
+    mq::Context& here = *mq::Context::current();
+    auto idle = disk_->allocate_private(here, mq::Op::driver_out, true);
+    if (!idle.has_value()) return false;
+    idle->data().driver_data.target = cookie.value;
+    disk_->execute_private(here, *std::move(idle), [](void*, Payload&, Status) {}, nullptr);
+    return true;
+  }
+  static void on_control(void* self, mq::Control&) { static_cast<Nvme*>(self)->go_on(); }
+
+  /// No queue_rq runs: resets the controller. And when they may run again: that was it.
+  void go_on() {
+    if (std::exchange(is_quiesced_, false)) {
+      is_resetting_.store(false);
+      // What failed meanwhile asked in vain.
+      if (controller_.has_failed()) reset();
+      return;
+    }
+    is_quiesced_ = true;
+    ++resets_;
+    const dma::DmaEnded proof = controller_.stop();
+    for (std::uint32_t i = 0; i != disk_->hw_queue_count(); ++i) give_up(disk_->hw_queue(i), proof);
+    static_cast<void>(device_.drain(proof));
+    controller_.start();
+    disk_->unquiesce(control_);
+  }
+
+  /// Everything that is with the controller, and that nobody else has claimed.
+  static void give_up(Hw& hw, const dma::DmaEnded& proof) {
+    const std::lock_guard lock{hw.data.completion};
+    hw.for_each_in_flight([&](const ARef<Rq>& pin, const Cookie& cookie) {
+      auto claim = blkown::claim(pin, cookie);
+      if (!claim.has_value()) return;
+      unmap(*claim, proof);
+      if (claim->data().is_private()) return end(*std::move(claim), Status::aborted);
+      try_again(*std::move(claim), Status::transport_error);
+    });
+    hw.data.rings->reset();
+  }
+
+  dma::Device<sim::Iommu>& device_;
+  sim::Controller& controller_;
+  mq::Disk<Nvme>* disk_ = nullptr;
+  std::atomic<bool> is_resetting_{false};
+  std::atomic<unsigned> resets_{0};
+  bool is_quiesced_ = false;  // the control operations of one reset come one after the other
+  mq::Control control_{&Nvme::on_control, this};
+};
+
+}  // namespace round_trip
+
+#endif

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSL-1.0
+// What may give a mapping back, or refuse, is looked at.
+// EXPECT(gcc): ignoring return(ed)? value
+// EXPECT(clang): ignoring return value
+#include "mapping.hpp"
+
+void snippet(ActiveMapping unmapped, ActiveMapping cancelled, ActiveMapping renewed,
+             PreparedMapping prepared, dma::Coherent<Backend> ring, const Claim& claim,
+             const DmaEnded& proof, dma::Device<Backend>& device) {
+#ifdef BLKOWN_WRONG
+  std::move(unmapped).unmap(proof);
+  std::move(cancelled).cancel(claim);
+  renewed.renew(proof, claim);
+  std::move(prepared).activate();
+  std::move(ring).free(proof);
+  DmaEnded::of(claim);
+  device.declare_stopped();
+#else
+  use(std::move(unmapped).unmap(proof));
+  use(std::move(cancelled).cancel(claim));
+  use(renewed.renew(proof, claim));
+  use(std::move(prepared).activate());
+  use(std::move(ring).free(proof));
+  use(DmaEnded::of(claim));
+  use(device.declare_stopped());
+#endif
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSL-1.0
+// A device needs what maps memory, unmaps it and forgets its translations.
+// EXPECT: (constraints? not satisfied|constraint failure)
+#include "mapping.hpp"
+
+struct WithoutInvalidate {
+  dma::Limits limits() const;
+  std::expected<std::uint64_t, dma::DmaReason> map(std::byte*, std::size_t, dma::Direction,
+                                                   const blkown::Cookie&);
+  void unmap(const dma::IovaSegment&);
+};
+
+#ifdef BLKOWN_WRONG
+dma::Device<WithoutInvalidate>& device();
+#else
+dma::Device<Backend>& device();
+#endif

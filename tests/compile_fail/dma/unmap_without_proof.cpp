@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: BSL-1.0
+// Memory is taken away from a device only with proof that it is done; a Claim is none.
+// EXPECT(gcc): no matching function for call to '.*::unmap\(\)'
+// EXPECT(gcc): cannot convert 'const Claim'
+// EXPECT(clang): too few arguments to function call, at least argument 'proof' must be specified
+// EXPECT(clang): no viable conversion from 'const Claim'
+#include "mapping.hpp"
+
+void snippet(ActiveMapping mapping, ActiveMapping other, const Claim& claim,
+             const DmaEnded& proof) {
+  use(proof);
+#ifdef BLKOWN_WRONG
+  use(std::move(mapping).unmap());
+  use(std::move(other).unmap(claim));
+#else
+  use(std::move(mapping).unmap(proof));
+  use(std::move(other).unmap(*DmaEnded::of(claim)));
+#endif
+}

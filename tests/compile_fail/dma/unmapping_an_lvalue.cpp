@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: BSL-1.0
+// What unmaps or activates a mapping, or frees a ring, consumes it, and that is written down.
+// EXPECT(gcc): passing '.*' as 'this' argument discards qualifiers
+// EXPECT(clang): 'this' argument to member function '.*' is an lvalue, but function has rvalue
+// EXPECT(clang): no matching member function for call to 'cancel'
+#include "mapping.hpp"
+
+void snippet(ActiveMapping active, ActiveMapping cancelled, PreparedMapping prepared,
+             dma::Coherent<Backend> ring, const Claim& claim, const DmaEnded& proof) {
+#ifdef BLKOWN_WRONG
+  use(active.unmap(proof));
+  use(cancelled.cancel(claim));
+  use(prepared.activate());
+  use(ring.free(proof));
+#else
+  use(std::move(active).unmap(proof));
+  use(std::move(cancelled).cancel(claim));
+  use(std::move(prepared).activate());
+  use(std::move(ring).free(proof));
+#endif
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: neither a device nor a scatter list goes while a mapping needs it, a mapping that was given
+// away is not used again, and one that is dropped without proof is reported.
+
+#include <array>
+#include <blkown/dma/dma.hpp>
+#include <memory>
+#include <optional>
+
+#include "support/recording.hpp"
+#include "violation_test.hpp"
+
+namespace death {
+namespace {
+
+namespace dma = blkown::dma;
+
+/// Everything is reachable where it is.
+struct Flat {
+  [[nodiscard]] static dma::Limits limits() { return {}; }
+  static std::expected<std::uint64_t, dma::DmaReason> map(std::byte* data, std::size_t,
+                                                          dma::Direction, const blkown::Cookie&) {
+    return reinterpret_cast<std::uintptr_t>(data);
+  }
+  void unmap(const dma::IovaSegment&) { ++unmaps; }
+  static void invalidate(std::span<const dma::IovaSegment>) {}
+  int unmaps = 0;
+};
+using MappedDevice = dma::Device<Flat>;
+using Ring = dma::Coherent<Flat>;
+
+/// A mapping of the death tests' request, with a list beside it.
+struct Mapped {
+  [[nodiscard]] dma::PreparedMapping prepared(Claim& claim) {
+    return *dma::map(claim, *mapped_device, std::array{blkown::Segment{memory, 8}},
+                     dma::Direction::to_device, *list);
+  }
+  [[nodiscard]] dma::ActiveMapping active(Claim& claim) { return prepared(claim).activate(); }
+  [[nodiscard]] Ring ring() { return *Ring::allocate(*mapped_device, 8); }
+
+  std::byte memory[8]{};
+  Flat backend;
+  std::unique_ptr<MappedDevice> mapped_device = std::make_unique<MappedDevice>(backend);
+  std::unique_ptr<dma::IovaList<1>> list = std::make_unique<dma::IovaList<1>>();
+};
+
+class DmaInUseDeathTest : public ViolationTest<blkown::Violation::object_in_use> {
+ protected:
+  Mapped mapped;
+};
+
+TEST_F(DmaInUseDeathTest, ADeviceIsNotDestroyedBeforeItsMappings) {
+  dies("destruction of dma::Device", "", [&] {
+    Claim claim = device.unpublished_claim();
+    const auto prepared = mapped.prepared(claim);
+    mapped.mapped_device.reset();
+  });
+  dies("destruction of dma::Device", "", [&] {
+    Claim claim = device.unpublished_claim();
+    const auto active = mapped.active(claim);
+    mapped.mapped_device.reset();
+  });
+}
+
+TEST_F(DmaInUseDeathTest, NorWithAMappingInQuarantine) {
+  const support::ReportLog quiet;
+  dies("destruction of dma::Device", "", [&] {
+    Claim claim = device.unpublished_claim();
+    use(mapped.active(claim));
+    mapped.mapped_device.reset();
+  });
+}
+
+TEST_F(DmaInUseDeathTest, NorWithCoherentMemory) {
+  dies("destruction of dma::Device", "", [&] {
+    const Ring ring = mapped.ring();
+    mapped.mapped_device.reset();
+  });
+  dies("destruction of dma::Device", "", [&] {
+    use(mapped.ring());
+    mapped.mapped_device.reset();
+  });
+}
+
+TEST_F(DmaInUseDeathTest, AfterADrainBothGo) {
+  const support::ReportLog quiet;
+  const auto drop = [&](Claim& claim) {
+    use(mapped.active(claim));
+    use(mapped.ring());
+  };
+  expect_silence([&] {
+    Claim claim = device.unpublished_claim();
+    drop(claim);
+    mapped.mapped_device->drain(mapped.mapped_device->declare_stopped());
+    mapped.mapped_device.reset();
+    mapped.list.reset();
+    std::move(claim).end_ok();
+  });
+  dies("destruction of dma::IovaList", "", [&] {
+    Claim claim = device.unpublished_claim();
+    drop(claim);
+    mapped.list.reset();
+  });
+}
+
+TEST_F(DmaInUseDeathTest, AListIsNotDestroyedBeforeItsMapping) {
+  dies("destruction of dma::IovaList", "", [&] {
+    Claim claim = device.unpublished_claim();
+    const auto active = mapped.active(claim);
+    mapped.list.reset();
+  });
+}
+
+class DmaMovedFromDeathTest : public ViolationTest<blkown::Violation::use_of_moved_from> {
+ protected:
+  /// The handle is moved on, by a way that typestate does not see, and ends there in order.
+  template <class Handle, class End>
+  [[nodiscard]] static Handle moved_on(Handle handle, End end) {
+    std::optional<Handle> slot{std::move(handle)};
+    end(Handle{std::move(*slot)});
+    return std::move(*slot);
+  }
+  [[nodiscard]] dma::PreparedMapping no_prepared() {
+    Claim claim = device.unpublished_claim();
+    auto none = moved_on(mapped.prepared(claim), [](dma::PreparedMapping) {});
+    std::move(claim).end_ok();
+    return none;
+  }
+  [[nodiscard]] dma::ActiveMapping no_active() {
+    Claim claim = device.unpublished_claim();
+    auto none = moved_on(mapped.active(claim), [&](dma::ActiveMapping mapping) {
+      EXPECT_TRUE(std::move(mapping).cancel(claim).has_value());
+    });
+    std::move(claim).end_ok();
+    return none;
+  }
+  [[nodiscard]] Ring no_ring() {
+    return moved_on(mapped.ring(),
+                    [&](Ring ring) { EXPECT_TRUE(std::move(ring).free(stop()).has_value()); });
+  }
+  [[nodiscard]] dma::DmaEnded stop() { return mapped.mapped_device->declare_stopped(); }
+  Mapped mapped;
+};
+
+TEST_F(DmaMovedFromDeathTest, EveryMemberOfPreparedMappingNeedsAMapping) {
+  dies("dma::PreparedMapping::segments", "", [&] { use(no_prepared().segments()); });
+  dies_here("dma::PreparedMapping::activate", "", [&] { use(no_prepared().activate()); });
+}
+
+TEST_F(DmaMovedFromDeathTest, EveryMemberOfActiveMappingNeedsAMapping) {
+  dies("dma::ActiveMapping::segments", "", [&] { use(no_active().segments()); });
+  dies("dma::ActiveMapping::direction", "", [&] { use(no_active().direction()); });
+  dies("dma::ActiveMapping::cookie", "", [&] { use(no_active().cookie()); });
+  dies_here("dma::ActiveMapping::unmap", "", [&] { use(no_active().unmap(stop())); });
+  Claim claim = std::move(*device.set->hand_over(0, blkown::Tag{0})).start().into_claim();
+  dies_here("dma::ActiveMapping::cancel", "", [&] { use(no_active().cancel(claim)); });
+  dies_here("dma::ActiveMapping::renew", "", [&] { use(no_active().renew(stop(), claim)); });
+  std::move(claim).end_ok();
+  std::move(*device.list.pop_front()).release();
+}
+
+TEST_F(DmaMovedFromDeathTest, EveryMemberOfCoherentNeedsMemory) {
+  dies("dma::Coherent::data", "", [&] { use(no_ring().data()); });
+  dies("dma::Coherent::segment", "", [&] { use(no_ring().segment()); });
+  dies_here("dma::Coherent::free", "", [&] { use(no_ring().free(stop())); });
+}
+
+TEST_F(DmaMovedFromDeathTest, AMapNeedsAClaim) {
+  dies("Claim::next_cookie", "", [&] {
+    Claim claim = device.no_claim();
+    use(mapped.prepared(claim));
+  });
+}
+
+/// What a dropped mapping's report says, of the request as it is; the rest is in mapping_test.cpp.
+TEST(PrintedMappingReportDeathTest, IsOneLine) {
+  Device device;
+  Mapped mapped;
+  EXPECT_EXIT(
+      {
+        Claim claim = device.unpublished_claim();
+        use(mapped.active(claim));
+        std::_Exit(0);
+      },
+      testing::ExitedWithCode(0),
+      testing::Eq("blkown: report: a mapping was dropped without proof that the device is done with"
+                  " it: drop of dma::ActiveMapping" +
+                  published_in("count 3 claimed") + "\n"));
+}
+
+}  // namespace
+}  // namespace death

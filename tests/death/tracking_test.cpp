@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The tracking build: a violation about a request names who holds it, one line each.
+
+#include <blkown/tracking.hpp>
+#include <string>
+
+#include "violation_test.hpp"
+
+namespace death {
+namespace {
+
+static_assert(blkown::is_tracking);
+
+/// What is printed of a reference that was taken on the line behind `here`.
+std::string since(blkown::Place here) {
+  return std::string{"blkown:   held since "} + here.file_name() + ":" +
+         std::to_string(here.line() + 1) + ", " + here.function_name() + "\n";
+}
+
+std::string alive(const std::string& state) {
+  return "blkown: violation: TagSet destroyed while a request is still out: destruction of TagSet" +
+         published_in(state) + "\n";
+}
+
+class HeldDeathTest : public testing::Test {
+ protected:
+  Device device;
+};
+
+TEST_F(HeldDeathTest, ATagSetDestroyedTooEarlyNamesTheTwoHoldersOfAnEndedRequest) {
+  Claim claim = device.claim();
+  const blkown::Place pinned = blkown::Place::current();
+  const ARef mapping = claim.pin();
+  const blkown::Place copied = blkown::Place::current();
+  const ARef timer = mapping;
+  std::move(claim).end_ok();
+  expect_abort(alive("count 3 finished") + since(pinned) + since(copied),
+               [&] { device.set.reset(); });
+}
+
+TEST_F(HeldDeathTest, ARequestThatNobodyHoldsHasNoSuchLine) {
+  expect_abort(alive("count 1"), [&] {
+    use(device.parked_aref().into_raw());
+    device.set.reset();
+  });
+}
+
+// Goal: every violation about a request names them, not only the one above.
+TEST_F(HeldDeathTest, AnEndTooManyNamesTheHolder) {
+  Claim claim = device.claim();
+  const blkown::Place pinned = blkown::Place::current();
+  const ARef pin = claim.pin();
+  void* const raw = std::move(claim).into_raw();
+  Claim::from_raw(raw).end_ok();
+  const std::string first_line =
+      "blkown: violation: the request is not claimed: ended twice, or a forged handle: "
+      "Claim::end_ok at " +
+      std::string{pinned.file_name()} + ":" + std::to_string(pinned.line()) +
+      published_in("count 2 finished") + "\n";
+  expect_abort(first_line + since(pinned), [&] { Claim::from_raw(raw).end_ok(pinned); });
+}
+
+}  // namespace
+}  // namespace death

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What a backend is, and what its errors say.
+
+#include <gtest/gtest.h>
+
+#include <blkown/dma/backend.hpp>
+#include <cstring>
+#include <string>
+
+#include "dma/fake_backend.hpp"
+
+namespace {
+
+namespace dma = blkown::dma;
+using dma::DmaReason;
+
+/// The least that there can be: without bus addresses.
+struct Least {
+  dma::Limits limits() const;
+  std::expected<std::uint64_t, DmaReason> map(std::byte*, std::size_t, dma::Direction,
+                                              const blkown::Cookie&);
+  void unmap(const dma::IovaSegment&);
+  void invalidate(std::span<const dma::IovaSegment>);
+};
+struct WithoutInvalidate {
+  dma::Limits limits() const;
+  std::expected<std::uint64_t, DmaReason> map(std::byte*, std::size_t, dma::Direction,
+                                              const blkown::Cookie&);
+  void unmap(const dma::IovaSegment&);
+};
+struct MapThatCannotRefuse : Least {
+  std::uint64_t map(std::byte*, std::size_t, dma::Direction, const blkown::Cookie&);
+};
+
+static_assert(dma::Backend<Least>);
+static_assert(dma::Backend<fake::Backend>);
+static_assert(!dma::Backend<WithoutInvalidate>);
+static_assert(!dma::Backend<MapThatCannotRefuse>);
+
+TEST(Backend, EachReasonHasAName) {
+  std::vector<std::string> names;
+  for (int i = 0; i != 32; ++i) {
+    const std::string name = to_string(static_cast<DmaReason>(i));
+    if (name == "unknown reason") break;
+    EXPECT_EQ(std::ranges::count(names, name), 0) << name;
+    names.push_back(name);
+  }
+  ASSERT_EQ(names.size(), 9U);
+  EXPECT_EQ(names.front(), "no_bytes");
+  EXPECT_EQ(names.back(), "out_of_memory");
+}
+
+// Goal: what comes back when another I/O has ended is tried again, the rest is not.
+TEST(Backend, WhatIsShortForNowIsAResource) {
+  for (int i = 0; i != 9; ++i) {
+    const auto reason = static_cast<DmaReason>(i);
+    const bool is_for_now = reason == DmaReason::no_bounce_slot || reason == DmaReason::no_iova;
+    EXPECT_EQ((dma::DmaError{reason, 0, 0}.status()),
+              is_for_now ? blkown::Status::resource : blkown::Status::io_error)
+        << to_string(reason);
+  }
+}
+
+TEST(Backend, TheBusFindsAByteAtItsAddressUnlessTheBackendSaysWhere) {
+  const std::byte byte{};
+  struct NoBackend {
+  } none;
+  EXPECT_EQ(dma::internal::bus_address(none, &byte), reinterpret_cast<std::uintptr_t>(&byte));
+  fake::Backend placed;
+  placed.place(&byte, 0x7000);
+  EXPECT_EQ(dma::internal::bus_address(placed, &byte), 0x7000U);
+}
+
+}  // namespace

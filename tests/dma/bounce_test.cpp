@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Memory that the device cannot reach: what goes through slots, when, and what does not.
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "dma/fake_backend.hpp"
+
+namespace {
+
+using fake::Claim;
+using fake::Direction;
+using fake::DmaEnded;
+using fake::Rig;
+namespace dma = blkown::dma;
+
+constexpr std::byte untouched{0x11};
+constexpr std::byte sent{0x22};
+constexpr std::byte received{0x33};
+
+class Bounce : public testing::Test {
+ protected:
+  Bounce() { rig.backend.settings.address_mask = 0xFFFF; }
+
+  /// An I/O in flight with so many bytes of the memory, which the device cannot reach.
+  void publish(Direction direction, std::size_t bytes = 100) {
+    Claim claim = rig.unpublished();
+    mapping.emplace(
+        support::take_value(rig.map(claim, {rig.part(0, bytes)}, direction)).activate());
+    cookie = rig.driver.publish(std::move(claim));
+  }
+  void complete() {
+    Claim claim = rig.driver.claim(cookie);
+    EXPECT_TRUE(std::move(*mapping).unmap(*DmaEnded::of(claim)).has_value());
+    mapping.reset();
+    std::move(claim).end_ok();
+    EXPECT_EQ(rig.pool.free_slots(), 4U);
+    EXPECT_EQ(rig.backend.live_count(), 0U);
+  }
+  [[nodiscard]] bool is_slot(const std::byte* data) const {
+    return data >= rig.slots.data() && data < rig.slots.data() + rig.slots.size();
+  }
+
+  Rig rig{Rig::Bounce::yes};
+  std::optional<dma::ActiveMapping> mapping;
+  blkown::Cookie cookie;
+};
+
+TEST_F(Bounce, WhatGoesToTheDeviceIsInTheSlotsBeforeItIsPublished) {
+  rig.memory.fill(sent);
+  publish(Direction::to_device);
+  ASSERT_EQ(mapping->segments().size(), 2U);
+  EXPECT_EQ(mapping->segments()[0].length_bytes, 64U);
+  EXPECT_EQ(mapping->segments()[1].length_bytes, 36U);
+  EXPECT_TRUE(is_slot(rig.backend.live(mapping->segments()[0]).memory.data));
+  EXPECT_EQ(rig.pool.free_slots(), 2U);
+  EXPECT_EQ(rig.backend.read(mapping->segments()), std::vector(100, sent));
+  complete();
+}
+
+// Goal: a device that scribbles over what it was to read does not change the caller's memory.
+TEST_F(Bounce, WhatGoesToTheDeviceDoesNotComeBack) {
+  publish(Direction::to_device);
+  rig.backend.write(mapping->segments(), received);
+  complete();
+  EXPECT_TRUE(rig.is_all(0, 4096, untouched));
+}
+
+TEST_F(Bounce, WhatComesFromTheDeviceIsHomeAfterTheUnmapAndNotEarlier) {
+  publish(Direction::from_device);
+  rig.backend.write(mapping->segments(), received);
+  EXPECT_TRUE(rig.is_all(0, 4096, untouched));
+  complete();
+  EXPECT_TRUE(rig.is_all(0, 100, received));
+  EXPECT_TRUE(rig.is_all(100, 3996, untouched));
+}
+
+TEST_F(Bounce, BothWaysIsBoth) {
+  rig.memory.fill(sent);
+  publish(Direction::bidirectional);
+  EXPECT_EQ(rig.backend.read(mapping->segments()), std::vector(100, sent));
+  rig.backend.write(mapping->segments(), received);
+  complete();
+  EXPECT_TRUE(rig.is_all(0, 100, received));
+}
+
+// Goal: what a short transfer leaves alone is what the caller had there, and not another I/O's.
+TEST_F(Bounce, AShortTransferKeepsWhatWasThere) {
+  publish(Direction::from_device, 256);
+  rig.backend.write(mapping->segments(), std::byte{0xEE});
+  complete();
+  rig.memory.fill(untouched);
+  publish(Direction::from_device, 256);
+  rig.backend.write(mapping->segments(), received, 100);
+  complete();
+  EXPECT_TRUE(rig.is_all(0, 100, received));
+  EXPECT_TRUE(rig.is_all(100, 3996, untouched));
+}
+
+TEST_F(Bounce, OnlyWhatIsOutOfReachIsBounced) {
+  rig.backend.settings.address_mask = 0x1FFF;
+  rig.backend.place(rig.memory.data(), 0x1F00);
+  Claim claim = rig.unpublished();
+  auto active =
+      support::take_value(rig.map(claim, {rig.part(0, 64), rig.part(512, 64)})).activate();
+  EXPECT_EQ(rig.backend.live(active.segments()[0]).memory, rig.part(0, 64));
+  EXPECT_TRUE(is_slot(rig.backend.live(active.segments()[1]).memory.data));
+  EXPECT_EQ(rig.pool.free_slots(), 3U);
+  rig.backend.write(active.segments(), received);
+  cookie = rig.driver.publish(std::move(claim));
+  mapping.emplace(std::move(active));
+  complete();
+  EXPECT_TRUE(rig.is_all(0, 64, received));
+  EXPECT_TRUE(rig.is_all(512, 64, received));
+}
+
+// Goal: the caller has its memory as before when the device has never seen the I/O, and may have
+// gone on to use it.
+TEST_F(Bounce, WhatTheDeviceNeverSawIsNotCopiedHome) {
+  Claim claim = rig.unpublished();
+  {
+    const auto prepared = rig.map(claim, {rig.part(0, 100)});
+    ASSERT_TRUE(prepared.has_value());
+    rig.memory.fill(sent);
+  }
+  EXPECT_TRUE(rig.is_all(0, 4096, sent)) << "a PreparedMapping, dropped";
+  EXPECT_EQ(rig.pool.free_slots(), 4U);
+
+  std::move(claim).end_ok();
+  Claim next = rig.unpublished();
+  rig.memory.fill(untouched);
+  auto active = support::take_value(rig.map(next, {rig.part(0, 100)})).activate();
+  rig.memory.fill(sent);
+  EXPECT_TRUE(std::move(active).cancel(next).has_value());
+  EXPECT_TRUE(rig.is_all(0, 4096, sent)) << "an ActiveMapping, cancelled";
+
+  rig.memory.fill(untouched);
+  rig.backend.on_unmap = [&] { rig.memory.fill(sent); };
+  rig.backend.refuse_map = 5;  // of this I/O the second one
+  EXPECT_FALSE(rig.map(next, {rig.part(0, 100)}).has_value());
+  EXPECT_TRUE(rig.is_all(0, 4096, sent)) << "a map that failed";
+  EXPECT_EQ(rig.pool.free_slots(), 4U);
+  std::move(next).end_ok();
+}
+
+// Goal: in this order: unmap, invalidate, the bytes home, the request free. Before its invalidate
+// the device could still write to the slot, and with its end the caller may look at the memory.
+TEST(BounceOrder, UnmapInvalidateCopyHomeAndThePinLast) {
+  struct Ends {
+    Rig* rig = nullptr;
+    std::vector<std::string> log;
+    [[nodiscard]] std::string home() const {
+      return rig->is_all(0, 100, received) ? "home" : "not home";
+    }
+    void operator()(blkown::EndedList<fake::Request>&& list) {
+      while (auto ended = list.pop_front()) {
+        log.push_back("end, " + home());
+        std::move(*ended).release();
+      }
+    }
+  } ends;
+  Rig rig{Rig::Bounce::yes};
+  rig.backend.settings.address_mask = 0xFFFF;
+  ends.rig = &rig;
+  auto set = support::take_value(blkown::TagSet<fake::Request>::create(
+      support::two_queues_of_eight, blkown::EndSink<fake::Request>::to(ends)));
+  auto idle = set.hand_over(0, blkown::Tag{0});
+  Claim claim = std::move(*idle).start().into_claim();
+  auto mapping = support::take_value(rig.map(claim, {rig.part(0, 100)})).activate();
+  const auto cookie = rig.driver.publish(std::move(claim));
+  rig.backend.on_unmap = [&] { ends.log.push_back("unmap, " + ends.home()); };
+  rig.backend.on_invalidate = [&] {
+    ends.log.push_back("invalidate, " + ends.home());
+    // The last moment at which the device may write.
+    std::ranges::fill(std::span{rig.slots}, received);
+  };
+  Claim found = support::take_value(set.claim(0, cookie.value));
+  const DmaEnded proof = *DmaEnded::of(found);
+  std::move(found).end_ok();
+  EXPECT_TRUE(ends.log.empty()) << "the pin holds the end back";
+  EXPECT_TRUE(std::move(mapping).unmap(proof).has_value());
+  EXPECT_EQ(ends.log, (std::vector<std::string>{"unmap, not home", "unmap, not home",
+                                                "invalidate, not home", "end, home"}));
+}
+
+}  // namespace

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Coherent: memory for rings, given back when the device is stopped.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "dma/fake_backend.hpp"
+
+namespace {
+
+using fake::DmaEnded;
+using fake::DmaReason;
+using fake::Rig;
+namespace dma = blkown::dma;
+using Coherent = dma::Coherent<fake::Backend>;
+using Log = std::vector<std::string>;
+
+[[nodiscard]] Coherent allocate(Rig& rig, std::size_t bytes = 100) {
+  return support::take_value(Coherent::allocate(rig.device, bytes));
+}
+
+TEST(Coherent, IsZeroedAlignedAndMappedBothWays) {
+  Rig rig;
+  Coherent ring = support::take_value(Coherent::allocate(rig.device, 100, 256));
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(ring.data()) % 256, 0U);
+  EXPECT_EQ(std::count(ring.data(), ring.data() + 100, std::byte{}), 100);
+  EXPECT_EQ(ring.segment(), (dma::IovaSegment{0x1000, 100}));
+  const auto& live = rig.backend.live(ring.segment());
+  EXPECT_EQ(live.memory.data, ring.data());
+  EXPECT_EQ(live.direction, dma::Direction::bidirectional);
+  EXPECT_EQ(live.cookie, blkown::Cookie{}) << "for no I/O";
+  rig.backend.write({&ring.segment(), 1}, std::byte{7});
+  EXPECT_EQ(ring.data()[99], std::byte{7});
+  EXPECT_TRUE(std::move(ring).free(rig.device.declare_stopped()).has_value());
+  EXPECT_EQ(rig.backend.log, (Log{"map 1000+100", "unmap 1000+100", "invalidate 1000+100"}));
+}
+
+TEST(Coherent, ComesBackWithAProofOfSomethingElse) {
+  Rig rig;
+  fake::Device other{rig.backend};
+  const DmaEnded before = rig.device.declare_stopped();
+  Coherent ring = allocate(rig);
+  auto claim = rig.driver.claim(rig.driver.in_flight());
+  for (const DmaEnded& wrong : {before, other.declare_stopped(), *DmaEnded::of(claim)}) {
+    auto freed = std::move(ring).free(wrong);
+    ASSERT_FALSE(freed.has_value());
+    ring = std::move(freed.error());
+    EXPECT_EQ(ring.segment().length_bytes, 100U);
+    EXPECT_EQ(rig.backend.live_count(), 1U);
+  }
+  EXPECT_TRUE(std::move(ring).free(rig.device.declare_stopped()).has_value());
+  std::move(claim).end_ok();
+}
+
+TEST(Coherent, DroppedItStaysUntilTheDeviceIsDrained) {
+  Rig rig;
+  const DmaEnded before = rig.device.declare_stopped();
+  const std::byte* memory = nullptr;
+  {
+    const Coherent ring = allocate(rig);
+    memory = ring.data();
+  }
+  EXPECT_EQ(rig.backend.live_count(), 1U);
+  EXPECT_EQ(*memory, std::byte{}) << "not freed: the device may write there";
+  EXPECT_EQ(rig.device.drain(before), 0U);
+  EXPECT_EQ(rig.backend.live_count(), 1U);
+  const DmaEnded since = rig.device.declare_stopped();
+  {
+    const Coherent later = allocate(rig);
+  }
+  EXPECT_EQ(rig.device.drain(since), 1U) << "not the one that was allocated since";
+  EXPECT_EQ(rig.backend.live_count(), 1U);
+  EXPECT_EQ(rig.device.drain(since), 0U);
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+  EXPECT_EQ(rig.backend.live_count(), 0U);
+}
+
+TEST(Coherent, ADrainLeavesWhatItsOwnerStillHas) {
+  Rig rig;
+  Coherent ring = allocate(rig);
+  const DmaEnded proof = rig.device.declare_stopped();
+  EXPECT_EQ(rig.device.drain(proof), 0U);
+  EXPECT_EQ(rig.backend.live_count(), 1U);
+  EXPECT_TRUE(std::move(ring).free(proof).has_value());
+}
+
+TEST(Coherent, MovesAndIsAssignedOver) {
+  Rig rig;
+  Coherent first = allocate(rig, 100);
+  Coherent moved{std::move(first)};
+  EXPECT_EQ(moved.segment().length_bytes, 100U);
+  moved = allocate(rig, 200);
+  EXPECT_EQ(moved.segment().length_bytes, 200U);
+  EXPECT_EQ(rig.backend.live_count(), 2U);
+  const DmaEnded proof = rig.device.declare_stopped();
+  EXPECT_EQ(rig.device.drain(proof), 1U) << "the first one";
+  EXPECT_TRUE(std::move(moved).free(proof).has_value());
+  EXPECT_EQ(rig.backend.live_count(), 0U);
+}
+
+/// An allocation that fails: nothing is mapped, the device can go, and nothing has leaked.
+void expect_failure(Rig& rig, std::size_t bytes, const dma::DmaError& error) {
+  const auto failed = Coherent::allocate(rig.device, bytes);
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_EQ(failed.error(), error);
+  EXPECT_EQ(rig.backend.live_count(), 0U);
+}
+
+TEST(Coherent, OfNothingIsAnError) {
+  Rig rig;
+  expect_failure(rig, 0, {DmaReason::no_bytes, 0, 0});
+}
+
+TEST(Coherent, OfMoreThanThereCanBeIsAnError) {
+  Rig rig;
+  constexpr std::size_t all = std::numeric_limits<std::size_t>::max();
+  expect_failure(rig, all, {DmaReason::out_of_memory, 0, all});
+  expect_failure(rig, all - 4094, {DmaReason::out_of_memory, 0, all - 4094});
+}
+
+TEST(Coherent, OutOfReachIsAnError) {
+  Rig rig;
+  rig.backend.settings.address_mask = 0xFFFF;
+  expect_failure(rig, 100, {DmaReason::unreachable, 0, 0xFFFF});
+}
+
+TEST(Coherent, RefusedIsAnError) {
+  Rig rig;
+  rig.backend.refuse_map = 0;
+  rig.backend.refuse_with = DmaReason::no_iova;
+  expect_failure(rig, 100, {DmaReason::no_iova, 0, 0});
+}
+
+}  // namespace

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Device: where a mapping goes that nobody ended with proof, and how it comes back from there.
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dma/fake_backend.hpp"
+
+namespace {
+
+using blkown::Status;
+using fake::Claim;
+using fake::Direction;
+using fake::DmaEnded;
+using fake::Rig;
+namespace dma = blkown::dma;
+using dma::QuarantineReason;
+
+/// Drops the mapping of an I/O in flight, as a driver does that has forgotten about it.
+void drop_mapping(Rig& rig, const blkown::Cookie& cookie) {
+  Claim claim = rig.driver.claim(cookie);
+  claim.data().mapping.reset();
+  std::move(claim).end(Status::medium_error);
+}
+
+TEST(Quarantine, AMappingDroppedWithoutProofIsReported) {
+  Rig rig;
+  const auto cookie = rig.in_flight(3);
+  drop_mapping(rig, cookie);
+  ASSERT_EQ(rig.driver.reports.count(), 1U);
+  const auto& [report, incident] = rig.driver.reports.last();
+  EXPECT_EQ(report, blkown::Report::mapping_dropped);
+  EXPECT_STREQ(incident.operation, "drop of dma::ActiveMapping");
+  EXPECT_TRUE(incident.has_queue);
+  EXPECT_TRUE(incident.has_request);
+  EXPECT_EQ(incident.queue, cookie.queue);
+  EXPECT_EQ(incident.tag, cookie.tag);
+  EXPECT_EQ(incident.state.generation, cookie.generation);
+  rig.device.drain(rig.device.declare_stopped());
+}
+
+// Goal: the memory stays mapped and the tag taken, and the table says why.
+TEST(Quarantine, AMappingDroppedWithoutProofStays) {
+  Rig rig;
+  const auto cookie = rig.in_flight(3);
+  drop_mapping(rig, cookie);
+  EXPECT_EQ(rig.backend.live_count(), 1U);
+  EXPECT_EQ(rig.backend.log, (std::vector<std::string>{"map 1000+512"}));
+  EXPECT_FALSE(rig.is_tag_free(3));
+  EXPECT_EQ(rig.driver.sink.count(), 0U) << "the I/O has not ended";
+  EXPECT_FALSE(rig.driver.set.hand_over(0, blkown::Tag{3}).has_value());
+  const auto all = rig.quarantined();
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_EQ(all[0].reason, QuarantineReason::dropped);
+  EXPECT_EQ(all[0].cookie, cookie);
+  EXPECT_EQ(all[0].direction, Direction::from_device);
+  ASSERT_EQ(all[0].segments.size(), 1U);
+  EXPECT_EQ(all[0].segments[0], (dma::IovaSegment{0x1000, 512}));
+  EXPECT_EQ(rig.device.quarantined_count(), 1U);
+
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+  EXPECT_EQ(rig.backend.log,
+            (std::vector<std::string>{"map 1000+512", "unmap 1000+512", "invalidate 1000+512"}));
+  ASSERT_EQ(rig.driver.sink.count(), 1U);
+  EXPECT_EQ(rig.driver.sink.last().status, Status::medium_error) << "its end goes on";
+  EXPECT_TRUE(rig.is_tag_free(3));
+  EXPECT_EQ(rig.device.quarantined_count(), 0U);
+}
+
+TEST(Quarantine, IsDrainedWithAProofOfItsDevicesStopOnly) {
+  Rig rig;
+  fake::Device other{rig.backend};
+  const DmaEnded before = rig.device.declare_stopped();
+  const auto cookie = rig.in_flight();
+  Claim claim = rig.driver.claim(cookie);
+  const DmaEnded completed = *DmaEnded::of(claim);
+  claim.data().mapping.reset();
+  std::move(claim).end_ok();
+  EXPECT_EQ(rig.device.drain(before), 0U) << "the stop was before it";
+  EXPECT_EQ(rig.device.drain(other.declare_stopped()), 0U) << "another device's";
+  EXPECT_EQ(rig.device.drain(completed), 0U) << "of one I/O; its handle could have used it";
+  EXPECT_EQ(rig.backend.live_count(), 1U);
+  EXPECT_EQ(rig.driver.sink.count(), 0U);
+  const DmaEnded since = rig.device.declare_stopped();
+  EXPECT_EQ(other.drain(since), 0U);
+  EXPECT_EQ(rig.device.drain(since), 1U);
+  EXPECT_EQ(rig.device.drain(since), 0U);
+  EXPECT_TRUE(rig.is_tag_free());
+}
+
+// Goal: a drop while the I/O still has its Claim keeps the request, too.
+TEST(Quarantine, IsDrainedWhileTheIoGoesOn) {
+  Rig rig;
+  Claim claim = rig.driver.claim(rig.in_flight());
+  claim.data().mapping.reset();
+  EXPECT_EQ(rig.driver.state(), "3 claimed");
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+  EXPECT_EQ(rig.driver.state(), "2 claimed");
+  std::move(claim).end_ok();
+  EXPECT_TRUE(rig.is_tag_free());
+}
+
+TEST(Quarantine, IsDrainedOfAllThatTheStopCovers) {
+  Rig rig;
+  for (std::uint32_t tag = 0; tag != 3; ++tag) drop_mapping(rig, rig.in_flight(tag));
+  const DmaEnded proof = rig.device.declare_stopped();
+  drop_mapping(rig, rig.in_flight(3));
+  EXPECT_EQ(rig.device.drain(proof), 3U);
+  ASSERT_EQ(rig.quarantined().size(), 1U);
+  EXPECT_EQ(rig.quarantined()[0].cookie.tag, blkown::Tag{3});
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+}
+
+TEST(Quarantine, BringsBouncedBytesHomeBeforeTheIoEnds) {
+  Rig rig{Rig::Bounce::yes};
+  rig.backend.settings.address_mask = 0xFFFF;
+  Claim claim = rig.unpublished();
+  std::optional mapping{support::take_value(rig.map(claim, {rig.part(0, 100)})).activate()};
+  const auto cookie = rig.driver.publish(std::move(claim));
+  rig.backend.write(mapping->segments(), std::byte{0x33});
+  mapping.reset();
+  rig.driver.complete(cookie);
+  EXPECT_EQ(rig.pool.free_slots(), 2U);
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+  EXPECT_TRUE(rig.is_all(0, 100, std::byte{0x33}));
+  EXPECT_EQ(rig.pool.free_slots(), 4U);
+}
+
+// --- ended with the mapping still inside -----------------------------------------------------
+
+// Goal: a request that waits for its own mapping is found, and comes back by a stop.
+TEST(Leaked, AMappingLeftInItsOwnRequestIsFoundAndDrained) {
+  Rig rig;
+  const auto cookie = rig.in_flight(2);
+  EXPECT_EQ(rig.device.quarantined_count(), 0U) << "in flight";
+  rig.driver.claim(cookie).end_ok();
+  EXPECT_EQ(rig.driver.state(2), "2 finished");
+  EXPECT_EQ(rig.driver.sink.count(), 0U);
+  const auto all = rig.quarantined();
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_EQ(all[0].reason, QuarantineReason::leaked);
+  EXPECT_EQ(all[0].cookie, cookie);
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+  EXPECT_EQ(rig.backend.live_count(), 0U);
+  EXPECT_EQ(rig.driver.sink.count(), 1U);
+  EXPECT_TRUE(rig.is_tag_free(2));
+}
+
+TEST(Leaked, ADrainFindsItToo) {
+  Rig rig;
+  const DmaEnded before = rig.device.declare_stopped();
+  rig.driver.claim(rig.in_flight()).end_ok();
+  EXPECT_EQ(rig.device.drain(before), 0U);
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+  EXPECT_TRUE(rig.is_tag_free());
+}
+
+// Goal: whoever can still take the mapping out is not robbed of it.
+TEST(Leaked, IsNotSaidOfWhatSomebodyCanStillTakeOut) {
+  Rig rig;
+  const auto cookie = rig.in_flight();
+  const DmaEnded proof = rig.device.declare_stopped();
+  EXPECT_EQ(rig.device.drain(proof), 0U) << "parked";
+  {
+    const auto pin = rig.driver.pin(cookie);
+    EXPECT_EQ(rig.device.drain(proof), 0U) << "pinned";
+  }
+  Claim claim = rig.driver.claim(cookie);
+  EXPECT_EQ(rig.device.drain(proof), 0U) << "claimed";
+  EXPECT_EQ(rig.device.quarantined_count(), 0U);
+  std::optional pin{claim.pin()};
+  std::move(claim).end_ok();
+  EXPECT_EQ(rig.device.drain(proof), 0U) << "ended, and another pin is there";
+  EXPECT_EQ(rig.device.quarantined_count(), 0U);
+  pin.reset();
+  ASSERT_EQ(rig.quarantined().size(), 1U) << "now nobody can";
+  EXPECT_EQ(rig.quarantined()[0].reason, QuarantineReason::leaked);
+  EXPECT_EQ(rig.device.drain(proof), 1U);
+}
+
+// Goal: the handle that the drain made idle is still in the data when the tag is used again.
+TEST(Leaked, TheNextIoAssignsItsMappingOverTheOldHandle) {
+  Rig rig;
+  rig.driver.claim(rig.in_flight()).end_ok();
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+  Claim claim = rig.unpublished();
+  ASSERT_TRUE(claim.data().mapping.has_value());
+  *claim.data().mapping = rig.active(claim);
+  EXPECT_EQ(rig.driver.reports.count(), 0U);
+  EXPECT_EQ(rig.device.quarantined_count(), 0U);
+  EXPECT_EQ(rig.backend.live_count(), 1U);
+  EXPECT_EQ(claim.data().mapping->cookie(), claim.next_cookie());
+  rig.complete(rig.driver.publish(std::move(claim)));
+  EXPECT_EQ(rig.backend.live_count(), 0U);
+  EXPECT_TRUE(rig.is_tag_free());
+}
+
+// Goal: the same with the old handle dropped only then: it does not take the new mapping with it.
+TEST(Leaked, AnOldHandleDoesNotTouchTheNextMappingOfItsList) {
+  Rig rig;
+  dma::IovaList<1> list;
+  const auto map = [&](Claim& claim) {
+    return support::take_value(dma::map(claim, rig.device, std::array{rig.part(0, 8)},
+                                        Direction::from_device, list))
+        .activate();
+  };
+  Claim claim = rig.unpublished(0);
+  std::optional old{map(claim)};
+  rig.driver.claim(rig.driver.publish(std::move(claim))).end_ok();
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+
+  Claim next = rig.unpublished(1);
+  auto mapping = map(next);
+  Claim found = rig.driver.claim(rig.driver.publish(std::move(next)));
+  EXPECT_FALSE(old->renew(*DmaEnded::of(found), found));
+  EXPECT_TRUE(std::move(*old).unmap(*DmaEnded::of(found)).has_value());
+  old.reset();
+  EXPECT_EQ(rig.backend.live_count(), 1U);
+  EXPECT_EQ(rig.driver.reports.count(), 0U);
+  EXPECT_TRUE(std::move(mapping).unmap(*DmaEnded::of(found)).has_value());
+  EXPECT_EQ(rig.backend.live_count(), 0U);
+  std::move(found).end_ok();
+}
+
+// --- a handle beside the request -------------------------------------------------------------
+
+/// A mapping kept elsewhere than in the request, whose I/O has ended: whether it is leaked cannot
+/// be told, and is decided by who comes first.
+class Elsewhere : public testing::Test {
+ protected:
+  Elsewhere() {
+    Claim claim = rig.driver.claim(rig.in_flight());
+    mapping.emplace(rig.taken_out(claim));
+    proof.emplace(*DmaEnded::of(claim));
+    std::move(claim).end_ok();
+  }
+  void TearDown() override {
+    EXPECT_EQ(rig.backend.live_count(), 0U);
+    EXPECT_EQ(rig.backend.log.size(), 3U) << "unmapped once";
+    EXPECT_EQ(std::ranges::count(rig.driver.sink.records(), 0U, &support::EndRecord::tag), 1);
+    EXPECT_TRUE(rig.is_tag_free());
+  }
+  Rig rig;
+  std::optional<dma::ActiveMapping> mapping;
+  std::optional<DmaEnded> proof;
+};
+
+TEST_F(Elsewhere, TheHandleUnmapsFirst) {
+  EXPECT_TRUE(std::move(*mapping).unmap(*proof).has_value());
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 0U);
+}
+
+TEST_F(Elsewhere, TheHandleUnmapsWhatIsInQuarantineAlready) {
+  EXPECT_EQ(rig.device.quarantined_count(), 1U);
+  EXPECT_TRUE(std::move(*mapping).unmap(*proof).has_value());
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 0U);
+}
+
+TEST_F(Elsewhere, ForWhatIsInQuarantineTheProofHasToFitToo) {
+  EXPECT_EQ(rig.device.quarantined_count(), 1U);
+  Claim other = rig.driver.claim(rig.driver.in_flight(1));
+  auto refused = std::move(*mapping).unmap(*DmaEnded::of(other));
+  std::move(other).end_ok();
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(rig.backend.live_count(), 1U);
+  EXPECT_TRUE(std::move(refused.error()).unmap(*proof).has_value());
+}
+
+TEST_F(Elsewhere, ADrainUnmapsFirstAndTheHandleHasNothingLeftToDo) {
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+  EXPECT_TRUE(std::move(*mapping).unmap(*proof).has_value());
+}
+
+TEST_F(Elsewhere, ADrainUnmapsFirstAndTheHandleIsDroppedInSilence) {
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+  mapping.reset();
+  EXPECT_EQ(rig.driver.reports.count(), 0U);
+}
+
+TEST_F(Elsewhere, DroppedInQuarantineItStaysThere) {
+  EXPECT_EQ(rig.device.quarantined_count(), 1U);
+  mapping.reset();
+  EXPECT_EQ(rig.device.quarantined_count(), 1U);
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+}
+
+// --- the rest --------------------------------------------------------------------------------
+
+TEST(Device, ShowsTheMappingsThatExist) {
+  Rig rig;
+  std::vector<dma::Mapped> all;
+  const auto look = [&] {
+    all.clear();
+    rig.device.for_each_mapping([&](const dma::Mapped& one) { all.push_back(one); });
+  };
+  look();
+  EXPECT_TRUE(all.empty());
+  Claim claim = rig.unpublished();
+  auto prepared = rig.prepared(claim);
+  look();
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_FALSE(all[0].is_active);
+  EXPECT_EQ(all[0].cookie, claim.next_cookie());
+  EXPECT_EQ(all[0].direction, Direction::from_device);
+  EXPECT_EQ(all[0].segments.size(), 1U);
+  auto active = std::move(prepared).activate();
+  look();
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_TRUE(all[0].is_active);
+  EXPECT_TRUE(std::move(active).cancel(claim).has_value());
+  look();
+  EXPECT_TRUE(all.empty());
+  std::move(claim).end_ok();
+}
+
+TEST(Device, KnowsItsBackendAndItsSlots) {
+  Rig without;
+  EXPECT_EQ(&without.device.backend(), &without.backend);
+  EXPECT_EQ(without.device.bounce_pool(), nullptr);
+  Rig with{Rig::Bounce::yes};
+  EXPECT_EQ(with.device.bounce_pool(), &with.pool);
+}
+
+// Goal: neither has to outlive the other, once their mappings are over.
+TEST(Device, AndItsListsGoInEitherOrder) {
+  fake::Backend backend;
+  std::array<std::byte, 8> memory{};
+  support::Driver<fake::Request> driver;
+  auto device = std::make_unique<fake::Device>(backend);
+  auto lists = std::make_unique<std::array<dma::IovaList<1>, 3>>();
+  Claim claim = driver.owned().into_claim();
+  const auto use = [&](fake::Device& user, std::size_t i) {
+    return dma::map(claim, user, std::array{blkown::Segment{memory.data(), 8}},
+                    Direction::to_device, lists->at(i))
+        .has_value();
+  };
+  for (std::size_t i = 0; i != 3; ++i) EXPECT_TRUE(use(*device, i));
+  device.reset();
+  fake::Device second{backend};
+  for (std::size_t i = 0; i != 3; ++i) EXPECT_TRUE(use(second, 2 - i));
+  lists.reset();
+  EXPECT_EQ(second.quarantined_count(), 0U);
+  std::move(claim).end_ok();
+}
+
+}  // namespace

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A device for tests: what maps memory for it writes down all that is asked of it, in order, and
+// reaches memory only through what is mapped.
+
+#ifndef TESTS_DMA_FAKE_BACKEND_HPP
+#define TESTS_DMA_FAKE_BACKEND_HPP
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <blkown/dma/dma.hpp>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <ostream>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "support/driver.hpp"
+
+namespace blkown::dma {
+
+inline void PrintTo(DmaReason reason, std::ostream* out) { *out << to_string(reason); }
+inline void PrintTo(QuarantineReason reason, std::ostream* out) { *out << to_string(reason); }
+inline void PrintTo(const DmaError& error, std::ostream* out) {
+  *out << to_string(error.reason) << ", segment " << error.segment << ", limit " << error.limit;
+}
+inline void PrintTo(const IovaSegment& segment, std::ostream* out) {
+  *out << segment.iova << '+' << segment.length_bytes;
+}
+
+}  // namespace blkown::dma
+
+namespace fake {
+
+namespace dma = blkown::dma;
+using blkown::Segment;
+using dma::Direction;
+using dma::DmaReason;
+
+/// Hands out device addresses from 0x1000 on, a page for each mapping, and never one twice.
+class Backend {
+ public:
+  dma::Limits settings;
+  std::vector<std::string> log;  ///< "map 1000+512", "unmap 1000+512", "invalidate 1000+512 ..."
+  std::size_t refuse_map = ~std::size_t{0};  ///< Which one, counted from 0.
+  DmaReason refuse_with = DmaReason::refused;
+  std::function<void()> on_unmap;
+  std::function<void()> on_invalidate;
+
+  /// The bus finds `first` at `address`, and the rest of the memory in order from there.
+  void place(const std::byte* first, std::uint64_t address) {
+    first_ = first;
+    address_ = address;
+  }
+
+  // --- what a backend has to have ---------------------------------------------------------------
+
+  [[nodiscard]] dma::Limits limits() const { return settings; }
+  [[nodiscard]] std::expected<std::uint64_t, DmaReason> map(std::byte* data,
+                                                            std::size_t length_bytes,
+                                                            Direction direction,
+                                                            const blkown::Cookie& cookie) {
+    const std::lock_guard guard{mutex_};
+    if (maps_++ == refuse_map) return std::unexpected(refuse_with);
+    const std::uint64_t iova = next_;
+    next_ += (length_bytes / 0x1000 + 1) * 0x1000;
+    live_[iova] = {{data, length_bytes}, direction, cookie};
+    log.push_back("map " + text({iova, length_bytes}));
+    return iova;
+  }
+  void unmap(const dma::IovaSegment& segment) {
+    if (on_unmap) on_unmap();
+    const std::lock_guard guard{mutex_};
+    const auto found = live_.find(segment.iova);
+    if (found == live_.end() || found->second.memory.length_bytes != segment.length_bytes) {
+      ADD_FAILURE() << "unmap of what is not mapped: " << text(segment);
+      return;
+    }
+    live_.erase(found);
+    log.push_back("unmap " + text(segment));
+  }
+  void invalidate(std::span<const dma::IovaSegment> segments) {
+    if (on_invalidate) on_invalidate();
+    const std::lock_guard guard{mutex_};
+    std::string entry = "invalidate";
+    for (const dma::IovaSegment& segment : segments) {
+      EXPECT_FALSE(live_.contains(segment.iova)) << "invalidated before it is unmapped";
+      entry += ' ' + text(segment);
+    }
+    log.push_back(std::move(entry));
+  }
+  [[nodiscard]] std::uint64_t bus_address(const std::byte* data) const {
+    return address_ +
+           (reinterpret_cast<std::uintptr_t>(data) - reinterpret_cast<std::uintptr_t>(first_));
+  }
+
+  // --- what the device can do -------------------------------------------------------------------
+
+  struct Live {
+    Segment memory;
+    Direction direction{};
+    blkown::Cookie cookie;
+  };
+
+  [[nodiscard]] std::size_t live_count() const { return live_.size(); }
+  [[nodiscard]] const Live& live(const dma::IovaSegment& segment) const {
+    return live_.at(segment.iova);
+  }
+  /// Writes `value` into the first bytes of a list's memory, `bytes` of them at most.
+  void write(std::span<const dma::IovaSegment> segments, std::byte value,
+             std::size_t bytes = ~std::size_t{0}) {
+    for (const dma::IovaSegment& segment : segments) {
+      const Segment part = live(segment).memory.part(0, bytes);
+      std::memset(part.data, static_cast<int>(value), part.length_bytes);
+      bytes -= part.length_bytes;
+    }
+  }
+  /// The bytes of a list, as the device sees them.
+  [[nodiscard]] std::vector<std::byte> read(std::span<const dma::IovaSegment> segments) const {
+    std::vector<std::byte> bytes;
+    for (const dma::IovaSegment& segment : segments) {
+      const Segment memory = live(segment).memory;
+      bytes.insert(bytes.end(), memory.data, memory.end());
+    }
+    return bytes;
+  }
+
+ private:
+  [[nodiscard]] static std::string text(const dma::IovaSegment& segment) {
+    char text[64];
+    std::snprintf(text, sizeof text, "%llx+%llu", static_cast<unsigned long long>(segment.iova),
+                  static_cast<unsigned long long>(segment.length_bytes));
+    return text;
+  }
+
+  std::mutex mutex_;
+  std::map<std::uint64_t, Live> live_;
+  std::uint64_t next_ = 0x1000;
+  std::size_t maps_ = 0;
+  const std::byte* first_ = nullptr;
+  std::uint64_t address_ = 0;
+};
+
+/// A request's own: room for four elements, and the mapping of the I/O in flight.
+struct Data {
+  dma::IovaList<4> iovas;
+  std::optional<dma::ActiveMapping> mapping;
+};
+
+using Device = dma::Device<Backend>;
+using Request = blkown::Request<Data>;
+using Claim = blkown::Claim<Request>;
+using dma::DmaEnded;
+
+/// A device, the requests of its driver, and a page of memory.
+struct Rig {
+  Backend backend;
+  alignas(16) std::array<std::byte, 256> slots{};
+  dma::BouncePool pool{slots, 64};
+  Device device;
+  support::Driver<Request> driver;
+  alignas(64) std::array<std::byte, 4096> memory;
+
+  enum class Bounce { no, yes };
+  explicit Rig(Bounce bounce = Bounce::no)
+      : device{backend, bounce == Bounce::yes ? &pool : nullptr} {
+    memory.fill(std::byte{0x11});
+  }
+
+  [[nodiscard]] Segment part(std::size_t offset_bytes, std::size_t length_bytes) {
+    return {memory.data() + offset_bytes, length_bytes};
+  }
+  [[nodiscard]] bool is_all(std::size_t offset_bytes, std::size_t length_bytes,
+                            std::byte value) const {
+    return std::ranges::count(std::span{memory}.subspan(offset_bytes, length_bytes), value) ==
+           static_cast<std::ptrdiff_t>(length_bytes);
+  }
+
+  [[nodiscard]] Claim unpublished(std::uint32_t tag = 0) { return driver.owned(tag).into_claim(); }
+
+  /// Maps into the request's own list.
+  [[nodiscard]] std::expected<dma::PreparedMapping, dma::DmaError> map(
+      Claim& claim, const std::vector<Segment>& segments,
+      Direction direction = Direction::from_device) {
+    return dma::map(claim, device, segments, direction, claim.data().iovas);
+  }
+  /// 512 bytes for the next publication.
+  [[nodiscard]] dma::PreparedMapping prepared(Claim& claim) {
+    return support::take_value(map(claim, {part(0, 512)}));
+  }
+  [[nodiscard]] dma::ActiveMapping active(Claim& claim) { return prepared(claim).activate(); }
+
+  /// An I/O in flight with the mapping in its data.
+  [[nodiscard]] blkown::Cookie in_flight(std::uint32_t tag = 0) {
+    Claim claim = unpublished(tag);
+    claim.data().mapping.emplace(active(claim));
+    return driver.publish(std::move(claim));
+  }
+  /// Takes the mapping out of the data.
+  [[nodiscard]] static dma::ActiveMapping taken_out(const Claim& claim) {
+    dma::ActiveMapping mapping = *std::move(claim.data().mapping);
+    claim.data().mapping.reset();
+    return mapping;
+  }
+  /// Gives back what an I/O in flight has, as its completion does.
+  void complete(const blkown::Cookie& cookie) {
+    Claim claim = driver.claim(cookie);
+    EXPECT_TRUE(taken_out(claim).unmap(*DmaEnded::of(claim)).has_value());
+    std::move(claim).end_ok();
+  }
+  [[nodiscard]] std::vector<dma::Quarantined> quarantined() {
+    std::vector<dma::Quarantined> all;
+    device.for_each_quarantined([&](const dma::Quarantined& one) { all.push_back(one); });
+    return all;
+  }
+  [[nodiscard]] bool is_tag_free(std::uint32_t tag = 0) {
+    return !driver.set.state_of(0, blkown::Tag{tag}).has_value();
+  }
+};
+
+}  // namespace fake
+
+#endif

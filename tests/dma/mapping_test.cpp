@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// ActiveMapping: it ends with the right proof, and with no other.
+
+#include <gtest/gtest.h>
+
+#include <expected>
+#include <type_traits>
+
+#include "dma/fake_backend.hpp"
+
+namespace {
+
+using fake::Claim;
+using fake::Direction;
+using fake::DmaEnded;
+using fake::Rig;
+namespace dma = blkown::dma;
+
+static_assert(sizeof(dma::ActiveMapping) == 2 * sizeof(void*) ||
+              sizeof(blkown::Word) > sizeof(void*));
+static_assert(sizeof(dma::PreparedMapping) == sizeof(dma::ActiveMapping));
+static_assert(!std::is_copy_constructible_v<dma::ActiveMapping>);
+static_assert(!std::is_copy_constructible_v<dma::PreparedMapping>);
+static_assert(std::is_nothrow_move_constructible_v<dma::ActiveMapping>);
+static_assert(!std::is_default_constructible_v<dma::ActiveMapping>);
+
+TEST(Mapping, SaysWhatItMapsForWhichPublication) {
+  Rig rig;
+  Claim claim = rig.unpublished();
+  const auto next = claim.next_cookie();
+  auto prepared = rig.map(claim, {rig.part(0, 512)}, Direction::to_device);
+  ASSERT_TRUE(prepared.has_value());
+  auto mapping = std::move(*prepared).activate();
+  EXPECT_EQ(mapping.cookie(), next);
+  EXPECT_EQ(mapping.direction(), Direction::to_device);
+  EXPECT_EQ(mapping.segments().size(), 1U);
+  EXPECT_EQ(mapping.segments().data(), claim.data().iovas.segments().data());
+  EXPECT_EQ(rig.driver.publish(std::move(claim)), next);
+  Claim found = rig.driver.claim(next);
+  EXPECT_TRUE(std::move(mapping).unmap(*DmaEnded::of(found)).has_value());
+  std::move(found).end_ok();
+}
+
+// The reference sequence of the handles, with a real mapping.
+TEST(Mapping, TheRightProofUnmapsAndDropsThePinLast) {
+  Rig rig;
+  const auto cookie = rig.in_flight();
+  EXPECT_EQ(rig.driver.state(), "2");
+  Claim claim = rig.driver.claim(cookie);
+  EXPECT_EQ(rig.driver.state(), "3 claimed");
+  auto mapping = rig.taken_out(claim);
+  rig.backend.on_invalidate = [&] { EXPECT_EQ(rig.driver.state(), "3 claimed"); };
+  EXPECT_TRUE(std::move(mapping).unmap(*DmaEnded::of(claim)).has_value());
+  EXPECT_EQ(rig.driver.state(), "2 claimed");
+  EXPECT_EQ(rig.backend.log,
+            (std::vector<std::string>{"map 1000+512", "unmap 1000+512", "invalidate 1000+512"}));
+  support::take_value(std::move(claim).into_owned()).end_ok();
+  EXPECT_TRUE(rig.is_tag_free());
+  EXPECT_EQ(rig.driver.reports.count(), 0U);
+}
+
+TEST(Mapping, TheEndWaitsForTheMapping) {
+  Rig rig;
+  Claim claim = rig.driver.claim(rig.in_flight());
+  auto mapping = rig.taken_out(claim);
+  const DmaEnded proof = *DmaEnded::of(claim);
+  std::move(claim).end(blkown::Status::medium_error);
+  EXPECT_EQ(rig.driver.sink.count(), 0U);
+  EXPECT_FALSE(rig.is_tag_free());
+  EXPECT_TRUE(std::move(mapping).unmap(proof).has_value());
+  ASSERT_EQ(rig.driver.sink.count(), 1U);
+  EXPECT_EQ(rig.driver.sink.last().status, blkown::Status::medium_error);
+  EXPECT_TRUE(rig.is_tag_free());
+}
+
+/// A mapping of an I/O in flight, and proofs of something else.
+class WrongProof : public testing::Test {
+ protected:
+  /// The mapping comes back, and nothing has changed.
+  void expect_refused(const DmaEnded& proof) {
+    const std::size_t asked = rig.backend.log.size();
+    auto unmapped = std::move(*mapping).unmap(proof);
+    ASSERT_FALSE(unmapped.has_value());
+    mapping.emplace(std::move(unmapped.error()));
+    EXPECT_EQ(rig.backend.log.size(), asked);
+    EXPECT_EQ(rig.backend.live_count(), 1U);
+    EXPECT_EQ(mapping->segments().size(), 1U);
+  }
+  void expect_accepted(const DmaEnded& proof) {
+    EXPECT_TRUE(std::move(*mapping).unmap(proof).has_value());
+    mapping.reset();
+    EXPECT_EQ(rig.backend.live_count(), 0U);
+  }
+  /// A Claim with the mapping taken out.
+  [[nodiscard]] Claim completed(const blkown::Cookie& cookie) {
+    Claim claim = rig.driver.claim(cookie);
+    if (claim.data().mapping.has_value()) mapping.emplace(rig.taken_out(claim));
+    return claim;
+  }
+  void TearDown() override {
+    EXPECT_EQ(rig.driver.reports.count(), 0U);
+    EXPECT_TRUE(rig.is_tag_free());
+  }
+
+  Rig rig;
+  std::optional<dma::ActiveMapping> mapping;
+};
+
+TEST_F(WrongProof, OfAnotherRequest) {
+  // The same generation: both are their tag's first publication.
+  Claim other = rig.driver.claim(rig.driver.in_flight(1));
+  Claim claim = completed(rig.in_flight(0));
+  ASSERT_EQ(other.cookie().generation, claim.cookie().generation);
+  expect_refused(*DmaEnded::of(other));
+  expect_accepted(*DmaEnded::of(claim));
+  std::move(other).end_ok();
+  std::move(claim).end_ok();
+}
+
+TEST_F(WrongProof, OfAnEarlierPublication) {
+  Claim claim = rig.driver.claim(rig.driver.in_flight());
+  const DmaEnded earlier = *DmaEnded::of(claim);
+  mapping.emplace(rig.active(claim));
+  expect_refused(earlier);
+  Claim again = rig.driver.claim(rig.driver.publish(std::move(claim)));
+  expect_refused(earlier);
+  expect_accepted(*DmaEnded::of(again));
+  std::move(again).end_ok();
+}
+
+TEST_F(WrongProof, OfALaterPublication) {
+  Claim claim = completed(rig.in_flight());
+  const DmaEnded its_own = *DmaEnded::of(claim);
+  Claim again = rig.driver.claim(rig.driver.publish(std::move(claim)));
+  expect_refused(*DmaEnded::of(again));
+  expect_accepted(its_own);
+  std::move(again).end_ok();
+}
+
+TEST_F(WrongProof, OfTheStopOfAnotherDevice) {
+  fake::Backend other_backend;
+  fake::Device other{other_backend};
+  Claim claim = completed(rig.in_flight());
+  expect_refused(other.declare_stopped());
+  expect_accepted(*DmaEnded::of(claim));
+  std::move(claim).end_ok();
+}
+
+TEST_F(WrongProof, OfAStopBeforeItWasActivated) {
+  const DmaEnded before = rig.device.declare_stopped();
+  Claim claim = completed(rig.in_flight());
+  expect_refused(before);
+  expect_accepted(*DmaEnded::of(claim));
+  std::move(claim).end_ok();
+}
+
+// Goal: what counts is when it was activated, not when it was mapped.
+TEST_F(WrongProof, OfAStopBetweenMapAndActivate) {
+  Claim claim = rig.unpublished();
+  auto prepared = rig.prepared(claim);
+  const DmaEnded between = rig.device.declare_stopped();
+  mapping.emplace(std::move(prepared).activate());
+  expect_refused(between);
+  expect_accepted(rig.device.declare_stopped());
+  std::move(claim).end_ok();
+}
+
+TEST_F(WrongProof, ButAStopSinceCoversIt) {
+  const auto cookie = rig.in_flight();
+  const DmaEnded stopped = rig.device.declare_stopped();
+  const auto pin = rig.driver.pin(cookie);
+  Claim claim = support::take_value(blkown::claim(pin, cookie));
+  mapping.emplace(rig.taken_out(claim));
+  ASSERT_FALSE(DmaEnded::of(claim).has_value());
+  expect_accepted(stopped);
+  std::move(claim).end(blkown::Status::timed_out);
+}
+
+TEST_F(WrongProof, ButALaterStopCoversItToo) {
+  Claim claim = completed(rig.in_flight());
+  static_cast<void>(rig.device.declare_stopped());
+  expect_accepted(rig.device.declare_stopped());
+  std::move(claim).end_ok();
+}
+
+TEST_F(WrongProof, ButARefusalIsRight) {
+  Claim claim = rig.unpublished();
+  mapping.emplace(rig.active(claim));
+  auto refused = std::move(claim).publish(
+      [](const blkown::Cookie&) -> std::expected<void, int> { return std::unexpected{1}; });
+  ASSERT_FALSE(refused.has_value());
+  Claim back = std::move(*refused.error().claim);
+  expect_accepted(*DmaEnded::of(back));
+  std::move(back).end_ok();
+}
+
+// --- cancel ----------------------------------------------------------------------------------
+
+TEST(Cancel, TakesBackWhatWasNotPublished) {
+  Rig rig;
+  Claim claim = rig.unpublished();
+  auto mapping = rig.active(claim);
+  EXPECT_TRUE(std::move(mapping).cancel(claim).has_value());
+  EXPECT_EQ(rig.backend.live_count(), 0U);
+  EXPECT_EQ(rig.driver.state(), "2 claimed");
+  EXPECT_EQ(rig.driver.reports.count(), 0U);
+  std::move(claim).end_ok();
+  EXPECT_TRUE(rig.is_tag_free());
+}
+
+TEST(Cancel, IsRefusedOncePublished) {
+  Rig rig;
+  const auto cookie = rig.in_flight();
+  {
+    // By whoever has no proof, too.
+    const auto pin = rig.driver.pin(cookie);
+    Claim claim = support::take_value(blkown::claim(pin, cookie));
+    auto cancelled = rig.taken_out(claim).cancel(claim);
+    ASSERT_FALSE(cancelled.has_value());
+    claim.data().mapping.emplace(std::move(cancelled.error()));
+    std::move(claim).release();
+  }
+  Claim claim = rig.driver.claim(cookie);
+  auto cancelled = rig.taken_out(claim).cancel(claim);
+  ASSERT_FALSE(cancelled.has_value());
+  EXPECT_EQ(rig.backend.live_count(), 1U);
+  EXPECT_TRUE(std::move(cancelled.error()).unmap(*DmaEnded::of(claim)).has_value());
+  std::move(claim).end_ok();
+}
+
+// Goal: what was mapped for another try that is given up after all: the device is done with the
+// publication before, which the mapping is not for, and has not heard of the next one.
+TEST(Cancel, TakesBackWhatWasMappedForAnotherTry) {
+  Rig rig;
+  Claim completed = rig.driver.claim(rig.driver.in_flight());
+  auto mapping = rig.active(completed);
+  auto refused = std::move(mapping).unmap(*DmaEnded::of(completed));
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_TRUE(std::move(refused.error()).cancel(completed).has_value());
+  EXPECT_EQ(rig.backend.live_count(), 0U);
+  std::move(completed).end_ok();
+
+  const auto cookie = rig.driver.in_flight();
+  const auto pin = rig.driver.pin(cookie);
+  Claim timed_out = support::take_value(blkown::claim(pin, cookie));
+  EXPECT_TRUE(rig.active(timed_out).cancel(timed_out).has_value());
+  EXPECT_EQ(rig.backend.live_count(), 0U);
+  std::move(timed_out).end_ok();
+}
+
+TEST(Cancel, IsRefusedForAnotherRequest) {
+  Rig rig;
+  Claim claim = rig.unpublished(0);
+  Claim other = rig.unpublished(1);
+  auto cancelled = rig.active(claim).cancel(other);
+  ASSERT_FALSE(cancelled.has_value());
+  EXPECT_EQ(rig.backend.live_count(), 1U);
+  EXPECT_TRUE(std::move(cancelled.error()).cancel(claim).has_value());
+  std::move(claim).end_ok();
+  std::move(other).end_ok();
+}
+
+// Goal: requests of two TagSets have the same names, and are not taken for each other.
+TEST(Cancel, IsRefusedForARequestOfTheSameNameElsewhere) {
+  Rig rig;
+  support::Driver<fake::Request> other;
+  Claim claim = rig.unpublished();
+  Claim twin = other.owned().into_claim();
+  ASSERT_EQ(claim.next_cookie(), twin.next_cookie());
+  auto cancelled = rig.active(claim).cancel(twin);
+  ASSERT_FALSE(cancelled.has_value());
+  Claim completed = other.claim(other.publish(std::move(twin)));
+  auto unmapped = std::move(cancelled.error()).unmap(*DmaEnded::of(completed));
+  ASSERT_FALSE(unmapped.has_value());
+  EXPECT_FALSE(unmapped.error().renew(*DmaEnded::of(completed), completed));
+  EXPECT_TRUE(std::move(unmapped.error()).cancel(claim).has_value());
+  std::move(claim).end_ok();
+  std::move(completed).end_ok();
+}
+
+// --- renew -----------------------------------------------------------------------------------
+
+TEST(Renew, KeepsTheMemoryMappedForTheNextPublication) {
+  Rig rig;
+  Claim claim = rig.driver.claim(rig.in_flight());
+  const DmaEnded first = *DmaEnded::of(claim);
+  auto mapping = rig.taken_out(claim);
+  ASSERT_TRUE(mapping.renew(first, claim));
+  EXPECT_EQ(mapping.cookie(), claim.next_cookie());
+  Claim again = rig.driver.claim(rig.driver.publish(std::move(claim)));
+  auto refused = std::move(mapping).unmap(first);
+  ASSERT_FALSE(refused.has_value()) << "the proof is used up";
+  EXPECT_TRUE(std::move(refused.error()).unmap(*DmaEnded::of(again)).has_value());
+  EXPECT_EQ(rig.backend.log.size(), 3U) << "mapped once, unmapped once";
+  std::move(again).end_ok();
+}
+
+TEST(Renew, OfARefusedOneToo) {
+  Rig rig;
+  Claim claim = rig.unpublished();
+  auto mapping = rig.active(claim);
+  auto refused = std::move(claim).publish(
+      [](const blkown::Cookie&) -> std::expected<void, int> { return std::unexpected{1}; });
+  Claim back = std::move(*refused.error().claim);
+  EXPECT_TRUE(mapping.renew(*DmaEnded::of(back), back));
+  Claim found = rig.driver.claim(rig.driver.publish(std::move(back)));
+  EXPECT_TRUE(std::move(mapping).unmap(*DmaEnded::of(found)).has_value());
+  std::move(found).end_ok();
+}
+
+TEST(Renew, WithAnotherProofOrClaimChangesNothing) {
+  Rig rig;
+  Claim other = rig.driver.claim(rig.driver.in_flight(1));
+  Claim claim = rig.driver.claim(rig.in_flight(0));
+  auto mapping = rig.taken_out(claim);
+  const auto cookie = mapping.cookie();
+  EXPECT_FALSE(mapping.renew(*DmaEnded::of(other), claim));
+  EXPECT_FALSE(mapping.renew(*DmaEnded::of(claim), other));
+  EXPECT_EQ(mapping.cookie(), cookie);
+  EXPECT_TRUE(std::move(mapping).unmap(*DmaEnded::of(claim)).has_value());
+  std::move(other).end_ok();
+  std::move(claim).end_ok();
+}
+
+// Goal: a stop covers what was renewed before it, and not what was renewed since.
+TEST(Renew, CountsAsActivatedAnew) {
+  Rig rig;
+  Claim claim = rig.driver.claim(rig.in_flight());
+  auto mapping = rig.taken_out(claim);
+  const DmaEnded before = rig.device.declare_stopped();
+  ASSERT_TRUE(mapping.renew(*DmaEnded::of(claim), claim));
+  Claim again = rig.driver.claim(rig.driver.publish(std::move(claim)));
+  auto refused = std::move(mapping).unmap(before);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_TRUE(std::move(refused.error()).unmap(rig.device.declare_stopped()).has_value());
+  std::move(again).end_ok();
+}
+
+// --- the handle ------------------------------------------------------------------------------
+
+TEST(Mapping, MovesWithItsRight) {
+  Rig rig;
+  Claim claim = rig.driver.claim(rig.in_flight());
+  auto first = rig.taken_out(claim);
+  dma::ActiveMapping second{std::move(first)};
+  EXPECT_EQ(second.segments().size(), 1U);
+  std::optional<dma::ActiveMapping> third{std::move(second)};
+  EXPECT_EQ(rig.driver.reports.count(), 0U);
+  EXPECT_TRUE(std::move(*third).unmap(*DmaEnded::of(claim)).has_value());
+  third.reset();
+  EXPECT_EQ(rig.driver.reports.count(), 0U);
+  EXPECT_EQ(rig.device.quarantined_count(), 0U);
+  std::move(claim).end_ok();
+}
+
+// Goal: a mapping that is assigned over goes the way of one that is dropped.
+TEST(Mapping, AssignedOverIsDropped) {
+  Rig rig;
+  Claim first = rig.driver.claim(rig.in_flight(0));
+  Claim second = rig.driver.claim(rig.in_flight(1));
+  auto mapping = rig.taken_out(first);
+  mapping = rig.taken_out(second);
+  EXPECT_EQ(mapping.cookie(), second.cookie());
+  EXPECT_EQ(rig.driver.reports.count(), 1U);
+  ASSERT_EQ(rig.quarantined().size(), 1U);
+  EXPECT_EQ(rig.quarantined()[0].cookie, first.cookie());
+  EXPECT_TRUE(std::move(mapping).unmap(*DmaEnded::of(second)).has_value());
+  std::move(first).end_ok();
+  std::move(second).end_ok();
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+}
+
+TEST(Mapping, PreparedIsAssignedOverAndMoved) {
+  Rig rig;
+  Claim first = rig.unpublished(0);
+  Claim second = rig.unpublished(1);
+  {
+    auto prepared = rig.prepared(first);
+    prepared = rig.prepared(second);
+    EXPECT_EQ(rig.backend.live_count(), 1U);
+    EXPECT_TRUE(first.data().iovas.is_free());
+    const dma::PreparedMapping moved{std::move(prepared)};
+    EXPECT_EQ(rig.backend.live_count(), 1U);
+  }
+  EXPECT_EQ(rig.backend.live_count(), 0U);
+  std::move(first).end_ok();
+  std::move(second).end_ok();
+}
+
+}  // namespace

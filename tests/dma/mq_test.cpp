@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Mappings on the block layer: what a Claim proves, it proves in the driver's complete hook, too.
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <vector>
+
+#include "dma/fake_backend.hpp"
+#include "mq/fake_driver.hpp"
+
+namespace {
+
+namespace dma = blkown::dma;
+namespace mq = blkown::mq;
+using blkown::Status;
+using dma::DmaEnded;
+
+/// Maps each request's memory, and finishes on the context that submitted it.
+struct Mapping {
+  struct RequestData {
+    dma::IovaList<4> iovas;
+    std::optional<dma::ActiveMapping> mapping;
+  };
+  struct HwData {};
+  struct QueueData {
+    std::vector<std::byte> medium;
+  };
+  using Rq = mq::Request<Mapping>;
+  using Hw = mq::HwQueue<Mapping>;
+
+  mq::Dispatch<Mapping> queue_rq(Hw& queue, QueueData&, blkown::Idle<Rq> idle, bool) {
+    auto claim = std::move(idle).start().into_claim();
+    auto& data = claim.data();
+    auto prepared = dma::map(claim, device, data.segments(), dma::Direction::from_device,
+                             data.driver_data.iovas);
+    EXPECT_TRUE(prepared.has_value());
+    data.driver_data.mapping.emplace(std::move(*prepared).activate());
+    hw = &queue;
+    std::move(claim).publish([&](const blkown::Cookie& cookie) { value = cookie.value; });
+    return mq::Dispatch<Mapping>::accepted();
+  }
+
+  void complete(Hw&, blkown::Claim<Rq> claim) {
+    auto mapping = std::exchange(claim.data().driver_data.mapping, std::nullopt);
+    const auto completed = DmaEnded::of(claim);
+    proofs.push_back(completed.has_value());
+    // Without proof the device has to be stopped.
+    const DmaEnded proof = completed.has_value() ? *completed : device.declare_stopped();
+    EXPECT_TRUE(std::move(*mapping).unmap(proof).has_value());
+    std::move(claim).end(completed.has_value() ? Status::ok : Status::timed_out);
+  }
+
+  mq::TimeoutAction timeout(Hw& queue, const blkown::ARef<Rq>& pin, const blkown::Cookie& cookie) {
+    auto claim = blkown::claim(pin, cookie);
+    EXPECT_TRUE(claim.has_value());
+    queue.complete(std::move(*claim));
+    return mq::TimeoutAction::handled;
+  }
+
+  fake::Backend backend;
+  dma::Device<fake::Backend> device{backend};
+  Hw* hw = nullptr;
+  std::uint64_t value = 0;
+  std::vector<bool> proofs;
+};
+
+// Goal: a completion that is finished on another context is still the completion.
+TEST(DmaOnMq, TheCompleteHookHasTheCompletionsProof) {
+  fake::Bench<Mapping> bench;
+  fake::Read read;
+  bench.disk->submit(bench.context(), read.bio);
+  EXPECT_EQ(bench.driver.backend.live_count(), 1U);
+  bench.driver.hw->complete(support::take_value(bench.driver.hw->claim(bench.driver.value)));
+  EXPECT_TRUE(bench.driver.proofs.empty()) << "not yet: its context has not run";
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.proofs, std::vector{true});
+  EXPECT_EQ(bench.driver.backend.live_count(), 0U);
+  EXPECT_EQ(read.ends.statuses, std::vector{Status::ok});
+}
+
+// Goal: going through complete does not make a completion of a timeout.
+TEST(DmaOnMq, ATimeoutsClaimIsNoProofThereEither) {
+  fake::Bench<Mapping> bench{{.capacity_sectors = 1024, .timeout_ms = 40}};
+  fake::Read read;
+  bench.disk->submit(bench.context(), read.bio);
+  for (int i = 0; i != 60; ++i) {
+    bench.clock.pass_ms(1);
+    bench.runtime.run();
+  }
+  EXPECT_EQ(bench.driver.proofs, std::vector{false});
+  EXPECT_EQ(bench.driver.backend.live_count(), 0U);
+  EXPECT_EQ(read.ends.statuses, std::vector{Status::timed_out});
+  EXPECT_FALSE(bench.driver.hw->claim(bench.driver.value).has_value()) << "the late completion";
+}
+
+// Goal: and the next I/O of the same request, whose completion is one, has its proof.
+TEST(DmaOnMq, WhatATimeoutWasDoesNotStick) {
+  fake::Bench<Mapping> bench{{.capacity_sectors = 1024, .depth = 1, .timeout_ms = 40}};
+  fake::Read first;
+  bench.disk->submit(bench.context(), first.bio);
+  for (int i = 0; i != 60; ++i) {
+    bench.clock.pass_ms(1);
+    bench.runtime.run();
+  }
+  fake::Read second;
+  bench.disk->submit(bench.context(), second.bio);
+  bench.driver.hw->complete(support::take_value(bench.driver.hw->claim(bench.driver.value)));
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.proofs, (std::vector{false, true}));
+  EXPECT_EQ(second.ends.statuses, std::vector{Status::ok});
+}
+
+}  // namespace

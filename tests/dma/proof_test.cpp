@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// DmaEnded: which Claims prove that the device is done, and which do not.
+
+#include <gtest/gtest.h>
+
+#include <expected>
+#include <type_traits>
+
+#include "dma/fake_backend.hpp"
+
+namespace {
+
+using fake::Claim;
+using fake::DmaEnded;
+using fake::Rig;
+namespace dma = blkown::dma;
+
+[[nodiscard]] bool proves(const Claim& claim) { return DmaEnded::of(claim).has_value(); }
+[[nodiscard]] std::expected<void, int> refuse(const blkown::Cookie&) { return std::unexpected{1}; }
+
+TEST(Proof, ACompletionIsOne) {
+  Rig rig;
+  Claim claim = rig.driver.claim(rig.driver.in_flight());
+  EXPECT_TRUE(proves(claim));
+  std::move(claim).end_ok();
+}
+
+TEST(Proof, ACompletionFoundWhileOthersHoldPinsIsOne) {
+  Rig rig;
+  const auto cookie = rig.driver.in_flight();
+  const auto pin = rig.driver.pin(cookie);
+  Claim claim = rig.driver.claim(cookie);
+  EXPECT_TRUE(proves(claim));
+  std::move(claim).end_ok();
+}
+
+TEST(Proof, TheDevicesRefusalIsOne) {
+  Rig rig;
+  auto refused = rig.unpublished().publish(refuse);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_TRUE(proves(*refused.error().claim));
+  auto again = std::move(*refused.error().claim).publish(refuse);
+  EXPECT_TRUE(proves(*again.error().claim));
+  std::move(*again.error().claim).end_ok();
+
+  auto of_owned = rig.driver.owned(1).publish(refuse);
+  EXPECT_TRUE(proves(*of_owned.error().claim));
+  std::move(*of_owned.error().claim).end_ok();
+}
+
+TEST(Proof, AnIoThatWasNotPublishedIsNone) {
+  Rig rig;
+  Claim claim = rig.unpublished();
+  EXPECT_FALSE(proves(claim));
+  std::move(claim).end_ok();
+}
+
+// Goal: what a timeout has proves nothing: the device may still be writing.
+TEST(Proof, ATimeoutIsNone) {
+  Rig rig;
+  const auto cookie = rig.driver.in_flight();
+  const auto pin = rig.driver.pin(cookie);
+  Claim claim = support::take_value(blkown::claim(pin, cookie));
+  EXPECT_FALSE(proves(claim));
+  std::move(claim).end(blkown::Status::timed_out);
+}
+
+TEST(Proof, AScanIsNone) {
+  Rig rig;
+  static_cast<void>(rig.driver.in_flight());
+  int seen = 0;
+  rig.driver.set.for_each_in_flight(0, [&](const auto& pin, const blkown::Cookie& cookie) {
+    Claim claim = support::take_value(blkown::claim(pin, cookie));
+    EXPECT_FALSE(proves(claim));
+    std::move(claim).end(blkown::Status::aborted);
+    ++seen;
+  });
+  EXPECT_EQ(seen, 1);
+}
+
+TEST(Proof, APinMadeAClaimIsNone) {
+  Rig rig;
+  const auto cookie = rig.driver.in_flight();
+  Claim claim = support::take_value(blkown::try_claim(rig.driver.pin(cookie), cookie));
+  EXPECT_FALSE(proves(claim));
+  std::move(claim).end_ok();
+}
+
+TEST(Proof, ABareTagIsNone) {
+  Rig rig;
+  static_cast<void>(rig.driver.in_flight(3));
+  Claim claim = support::take_value(rig.driver.set.claim(0, blkown::Tag{3}));
+  EXPECT_FALSE(proves(claim));
+  std::move(claim).end_ok();
+}
+
+// Goal: an Owned does not say where it comes from.
+TEST(Proof, AnOwnedIsNone) {
+  Rig rig;
+  const auto cookie = rig.driver.in_flight();
+  Claim claim =
+      support::take_value(rig.driver.set.tag_to_owned(cookie.queue, cookie.value)).into_claim();
+  EXPECT_FALSE(proves(claim));
+  std::move(claim).end_ok();
+
+  auto owned = support::take_value(rig.driver.claim(rig.driver.in_flight(1)).into_owned());
+  Claim round_about = std::move(owned).into_claim();
+  EXPECT_FALSE(proves(round_about));
+  std::move(round_about).end_ok();
+}
+
+TEST(Proof, WhereAClaimComesFromGoesWithIt) {
+  Rig rig;
+  // Moved, assigned.
+  Claim completed = rig.driver.claim(rig.driver.in_flight(0));
+  Claim unpublished = rig.unpublished(1);
+  std::swap(completed, unpublished);
+  EXPECT_FALSE(proves(completed));
+  EXPECT_TRUE(proves(unpublished));
+  std::move(completed).end_ok();
+  // Through C.
+  Claim back = Claim::from_raw(std::move(unpublished).into_raw());
+  EXPECT_TRUE(proves(back));
+  // Pinned, and so given back by into_owned.
+  const auto pin = back.pin();
+  Claim given_back = std::move(std::move(back).into_owned().error());
+  EXPECT_TRUE(proves(given_back));
+  std::move(given_back).end_ok();
+
+  const auto cookie = rig.driver.in_flight(2);
+  const auto timeouts = rig.driver.pin(cookie);
+  Claim timed_out = support::take_value(blkown::claim(timeouts, cookie));
+  Claim through_c = Claim::from_raw(std::move(timed_out).into_raw());
+  EXPECT_FALSE(proves(through_c));
+  Claim still = std::move(std::move(through_c).into_owned().error());
+  EXPECT_FALSE(proves(still));
+  std::move(still).end_ok();
+}
+
+// Goal: a proof is about one publication; the next one, or another request's, has another.
+TEST(Proof, IsAboutOnePublicationOfOneRequest) {
+  Rig rig;
+  Claim claim = rig.driver.claim(rig.driver.in_flight(0));
+  const DmaEnded first = *DmaEnded::of(claim);
+  EXPECT_EQ(first, *DmaEnded::of(claim));
+  Claim again = rig.driver.claim(rig.driver.publish(std::move(claim)));
+  EXPECT_NE(first, *DmaEnded::of(again));
+  std::move(again).end_ok();
+  Claim other = rig.driver.claim(rig.driver.in_flight(1));
+  EXPECT_NE(first, *DmaEnded::of(other));
+  std::move(other).end_ok();
+}
+
+TEST(Proof, OfAStopIsAboutOneDeviceAndOneStop) {
+  Rig rig;
+  fake::Device other{rig.backend};
+  const DmaEnded first = rig.device.declare_stopped();
+  EXPECT_NE(first, rig.device.declare_stopped());
+  EXPECT_NE(first, other.declare_stopped());
+}
+
+static_assert(std::is_trivially_copyable_v<DmaEnded>);
+static_assert(sizeof(DmaEnded) <= 3 * sizeof(void*) || sizeof(blkown::Word) > sizeof(void*));
+static_assert(!std::is_default_constructible_v<DmaEnded>);
+
+}  // namespace

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// From segments to elements: neighbours are merged, what is too long for the device is cut, and
+// every byte is in one element, in order.
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <blkown/dma/runs.hpp>
+#include <random>
+#include <vector>
+
+#include "dma/fake_backend.hpp"
+
+namespace {
+
+namespace dma = blkown::dma;
+using blkown::Segment;
+using dma::Limits;
+using Element = dma::internal::Run;
+
+class Runs : public testing::Test {
+ protected:
+  /// Offset and length of an element.
+  struct Piece {
+    std::ptrdiff_t offset_bytes;
+    std::size_t length_bytes;
+    friend bool operator==(const Piece&, const Piece&) = default;
+    friend std::ostream& operator<<(std::ostream& out, const Piece& piece) {
+      return out << piece.offset_bytes << '+' << piece.length_bytes;
+    }
+  };
+
+  Segment part(std::size_t offset_bytes, std::size_t length_bytes) {
+    return {memory.data() + offset_bytes, length_bytes};
+  }
+  std::vector<Element> runs(const std::vector<Segment>& segments) {
+    std::vector<Element> all;
+    const bool is_whole =
+        dma::internal::for_each_run(backend, limits, slot_bytes, segments, [&](const Element& run) {
+          all.push_back(run);
+          return true;
+        });
+    EXPECT_TRUE(is_whole);
+    return all;
+  }
+  std::vector<Piece> pieces(const std::vector<Segment>& segments) {
+    std::vector<Piece> all;
+    for (const Element& run : runs(segments)) {
+      all.push_back({run.memory.data - memory.data(), run.memory.length_bytes});
+    }
+    return all;
+  }
+
+  std::array<std::byte, 4096> memory{};
+  fake::Backend backend;
+  Limits limits;
+  std::size_t slot_bytes = 0;
+
+  Runs() { backend.place(memory.data(), 0x10000); }
+};
+
+TEST_F(Runs, NeighboursAreMerged) {
+  EXPECT_EQ(pieces({part(0, 512), part(512, 512), part(1024, 100)}),
+            (std::vector<Piece>{{0, 1124}}));
+}
+
+TEST_F(Runs, NothingElseIsMerged) {
+  EXPECT_EQ(pieces({part(512, 512), part(0, 512)}), (std::vector<Piece>{{512, 512}, {0, 512}}))
+      << "the one behind comes first";
+  EXPECT_EQ(pieces({part(0, 512), part(513, 512)}), (std::vector<Piece>{{0, 512}, {513, 512}}));
+  EXPECT_EQ(pieces({part(0, 512), part(0, 512)}), (std::vector<Piece>{{0, 512}, {0, 512}}));
+}
+
+TEST_F(Runs, WhatIsEmptyIsPassedOver) {
+  EXPECT_EQ(pieces({part(0, 0), part(0, 512), part(9, 0), part(512, 8), Segment{}}),
+            (std::vector<Piece>{{0, 520}}));
+  EXPECT_TRUE(pieces({}).empty());
+  EXPECT_TRUE(pieces({part(0, 0)}).empty());
+}
+
+TEST_F(Runs, WhatIsTooLongIsCut) {
+  limits.max_segment_bytes = 1000;
+  EXPECT_EQ(pieces({part(0, 1000)}), (std::vector<Piece>{{0, 1000}}));
+  EXPECT_EQ(pieces({part(0, 1001)}), (std::vector<Piece>{{0, 1000}, {1000, 1}}));
+  EXPECT_EQ(pieces({part(0, 800), part(800, 800)}), (std::vector<Piece>{{0, 1000}, {1000, 600}}))
+      << "merged first";
+}
+
+TEST_F(Runs, NoElementCrossesABoundary) {
+  limits.boundary_mask = 0x1FF;
+  EXPECT_EQ(pieces({part(0, 512)}), (std::vector<Piece>{{0, 512}}));
+  EXPECT_EQ(pieces({part(0, 513)}), (std::vector<Piece>{{0, 512}, {512, 1}}));
+  EXPECT_EQ(pieces({part(511, 2)}), (std::vector<Piece>{{511, 1}, {512, 1}}));
+  EXPECT_EQ(pieces({part(100, 1000)}), (std::vector<Piece>{{100, 412}, {512, 512}, {1024, 76}}));
+}
+
+// Goal: the boundary is the bus's, not the program's.
+TEST_F(Runs, BoundariesAreOnTheBus) {
+  limits.boundary_mask = 0x1FF;
+  backend.place(memory.data(), 0x10000 + 500);
+  EXPECT_EQ(pieces({part(0, 100)}), (std::vector<Piece>{{0, 12}, {12, 88}}));
+}
+
+TEST_F(Runs, AtTheEndOfTheAddressesNothingOverflows) {
+  backend.place(memory.data(), ~std::uint64_t{0} - 511);
+  EXPECT_EQ(pieces({part(0, 512)}), (std::vector<Piece>{{0, 512}}));
+  limits.boundary_mask = 0xFF;
+  EXPECT_EQ(pieces({part(0, 512)}), (std::vector<Piece>{{0, 256}, {256, 256}}));
+}
+
+TEST_F(Runs, WhatTheDeviceCannotReachIsBouncedInPiecesOfASlot) {
+  limits.address_mask = 0xFFFF;
+  slot_bytes = 64;
+  const auto beyond = runs({part(0, 100)});
+  ASSERT_EQ(beyond.size(), 2U);
+  EXPECT_TRUE(beyond[0].needs_bounce);
+  EXPECT_TRUE(beyond[1].needs_bounce);
+  EXPECT_EQ(pieces({part(0, 100)}), (std::vector<Piece>{{0, 64}, {64, 36}}));
+
+  backend.place(memory.data(), 0xFF00);
+  const auto within = runs({part(0, 256)});
+  ASSERT_EQ(within.size(), 1U) << "what it can reach is not cut to slots";
+  EXPECT_FALSE(within[0].needs_bounce);
+  const auto last = runs({part(255, 2)});
+  ASSERT_EQ(last.size(), 1U);
+  EXPECT_TRUE(last[0].needs_bounce) << "its last byte is beyond";
+}
+
+TEST_F(Runs, StopWhereTheyAreToldTo) {
+  limits.max_segment_bytes = 10;
+  int taken = 0;
+  EXPECT_FALSE(dma::internal::for_each_run(backend, limits, 0, std::vector{part(0, 100)},
+                                           [&](const Element&) { return ++taken != 3; }));
+  EXPECT_EQ(taken, 3);
+  taken = 0;
+  EXPECT_FALSE(dma::internal::for_each_run(backend, limits, 0,
+                                           std::vector{part(0, 10), part(50, 10)},
+                                           [&](const Element&) { return ++taken != 1; }))
+      << "not the last segment";
+  EXPECT_EQ(taken, 1);
+}
+
+// Goal: whatever the limits and the segments are, the elements are the same bytes in the same
+// order, and each keeps to the limits.
+TEST_F(Runs, AreTheSameBytesUnderAnyLimits) {
+  std::mt19937 random{7};
+  const auto below = [&](std::size_t bound) { return random() % bound; };
+  for (int round = 0; round != 2000; ++round) {
+    limits.max_segment_bytes = 1 + below(700);
+    limits.boundary_mask = (std::uint64_t{16} << below(8)) - 1;
+    limits.address_mask = below(2) == 0 ? ~std::uint64_t{0} : 0x107FF;
+    slot_bytes = 32 + below(100);
+    backend.place(memory.data(), 0x10000 + below(64));
+    std::vector<Segment> segments;
+    std::vector<const std::byte*> bytes;
+    for (std::size_t at = 0; at < 2000;) {
+      const Segment segment = part(at, below(400));
+      segments.push_back(segment);
+      for (std::byte* byte = segment.data; byte != segment.end(); ++byte) bytes.push_back(byte);
+      at += segment.length_bytes + (below(2) == 0 ? 0 : below(50));
+    }
+    std::vector<const std::byte*> seen;
+    for (const Element& run : runs(segments)) {
+      ASSERT_FALSE(run.memory.empty());
+      ASSERT_LE(run.memory.length_bytes, limits.max_segment_bytes);
+      const std::uint64_t first = backend.bus_address(run.memory.data);
+      const std::uint64_t last = backend.bus_address(run.memory.end() - 1);
+      ASSERT_EQ(first & ~limits.boundary_mask, last & ~limits.boundary_mask);
+      if (run.needs_bounce) {
+        ASSERT_LE(run.memory.length_bytes, slot_bytes);
+      } else {
+        ASSERT_EQ(last & ~limits.address_mask, 0U);
+      }
+      for (std::byte* byte = run.memory.data; byte != run.memory.end(); ++byte)
+        seen.push_back(byte);
+    }
+    ASSERT_EQ(seen, bytes);
+  }
+}
+
+}  // namespace

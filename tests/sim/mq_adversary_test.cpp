@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: a driver of the block layer comes through what a controller does wrong: every bio ends
+// once, what is copied is what was there, nothing is left mapped, and after every step each
+// request's word agrees with the handles and mappings that exist. The same driver and controller on
+// threads. Method: the driver of examples/dma_round_trip copies one disk to another, from seeds.
+
+#include <gtest/gtest.h>
+
+#include <blkown/mq/thread_runtime.hpp>
+#include <blkown/sim/check.hpp>
+#include <blkown/sim/deterministic_runtime.hpp>
+#include <blkown/sim/history.hpp>
+#include <cstring>
+#include <vector>
+
+#include "dma_round_trip/copier.hpp"
+#include "dma_round_trip/machine.hpp"
+#include "stress/effort.hpp"
+
+namespace {
+
+using namespace round_trip;
+
+constexpr std::size_t disk_bytes = 1 << 20;
+
+/// Two disks, one of them with something on it.
+template <class Rt>
+struct Bench {
+  Bench(Rt& its_runtime, std::uint64_t seed, const sim::FaultRates& rates)
+      : runtime{its_runtime},
+        source{runtime, from, config(2 * seed, rates)},
+        destination{runtime, to, config(2 * seed + 1, rates)} {
+    std::vector<std::byte> content(disk_bytes);
+    for (std::size_t i = 0; i != disk_bytes; ++i) content[i] = std::byte(i * 7 + i / 512 + seed);
+    EXPECT_TRUE(from.write(0, content));
+  }
+
+  static MachineConfig config(std::uint64_t seed, const sim::FaultRates& rates) {
+    return {.depth = 8, .timeout_ms = 5, .seed = seed, .rates = rates};
+  }
+  /// Takes everything down, and compares.
+  void finish(std::uint64_t copied_bytes) {
+    EXPECT_EQ(copied_bytes, disk_bytes);
+    EXPECT_TRUE(source.shut_down(runtime));
+    EXPECT_TRUE(destination.shut_down(runtime));
+    EXPECT_EQ(std::memcmp(from.bytes().data(), to.bytes().data(), disk_bytes), 0);
+  }
+
+  Rt& runtime;
+  sim::MemoryMedia from{disk_bytes};
+  sim::MemoryMedia to{disk_bytes};
+  Machine source;
+  Machine destination;
+};
+
+/// Some times what the kit of the bare core uses: a copy is fewer I/Os.
+sim::FaultRates many() {
+  sim::FaultRates rates = sim::FaultRates::all();
+  for (std::uint32_t& rate : rates.of) rate *= 4;
+  return rates;
+}
+
+TEST(MqAdversary, ADriverComesThroughWithEachSeed) {
+  const auto seeds = static_cast<std::uint64_t>(stress::scaled(60, 6));
+  std::uint64_t strikes = 0, resets = 0, rejected = 0;
+  for (std::uint64_t seed = 0; seed != seeds; ++seed) {
+    SCOPED_TRACE(seed);
+    sim::DeterministicRuntime runtime{seed, 4};
+    Bench bench{runtime, seed, many()};
+    std::vector<std::unique_ptr<sim::History>> histories;
+    std::vector<sim::Check<Nvme::Rq>> checks;
+    for (Machine* machine : {&bench.source, &bench.destination}) {
+      histories.push_back(std::make_unique<sim::History>());
+      checks.emplace_back(machine->disk()->pool().tags(), machine->device(), machine->iommu(),
+                          *histories.back());
+    }
+    Copier copier{*bench.source.disk(), *bench.destination.disk()};
+    for (std::uint32_t i = 0; i != 3; ++i) copier.start_on(runtime.context(i), 3);
+    while (!copier.done().is_set()) {
+      ASSERT_TRUE(runtime.step()) << "nothing is left to run, and the copy is not done";
+      for (std::size_t i = 0; i != checks.size(); ++i) {
+        histories[i]->begin_event("step", runtime.now_ns());
+        const bool is_well = checks[i].after_event();
+        const sim::Finding& finding = checks[i].finding();
+        if (!is_well) histories[i]->print(stdout, finding.queue, finding.tag, 12);
+        ASSERT_TRUE(is_well) << finding.what << ", queue " << finding.queue << ", tag "
+                             << finding.tag.value << ", step " << runtime.steps();
+      }
+    }
+    EXPECT_EQ(copier.status(), blkown::Status::ok);
+    strikes += bench.source.faults().struck().size() + bench.destination.faults().struck().size();
+    resets += bench.source.driver().resets() + bench.destination.driver().resets();
+    for (const auto count : bench.source.disk()->counters().rejected_lookups) rejected += count;
+    bench.finish(copier.copied_bytes());
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(strikes, 5 * seeds);
+  EXPECT_GT(resets, 0U);
+  EXPECT_GT(rejected, seeds);
+}
+
+void copy_on_threads(std::uint64_t seed, const sim::FaultRates& rates) {
+  mq::ThreadRuntime runtime{4};
+  Bench bench{runtime, seed, rates};
+  Copier copier{*bench.source.disk(), *bench.destination.disk()};
+  for (std::uint32_t i = 0; i != 3; ++i) copier.start_on(runtime.context(i), 3);
+  runtime.wait_for(copier.done());
+  EXPECT_EQ(copier.status(), blkown::Status::ok);
+  bench.finish(copier.copied_bytes());
+}
+
+TEST(MqAdversary, TheSameDriverAndControllerOnThreads) {
+  for (std::uint64_t seed = 0; seed != 4; ++seed) copy_on_threads(seed, sim::FaultRates::none());
+}
+
+TEST(MqAdversary, AndWithFaults) {
+  for (std::uint64_t seed = 0; seed != 4; ++seed) {
+    SCOPED_TRACE(seed);
+    copy_on_threads(seed, many());
+  }
+}
+
+}  // namespace

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: the tracking build's lists stay whole while several contexts take, copy, move and drop
+// references of the same requests and of others in the same lists, and look at who holds them.
+//
+// Method: threads, each with a few references that it takes and drops by chance; a reference's
+// place says whether its request's tag is even.
+//
+// Invariants: a visitor only sees places of the request that it asks for; when all threads are
+// done, the holders are those references that are left, and after their drop there are none.
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <blkown/blkown.hpp>
+#include <cstdint>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "effort.hpp"
+
+namespace stress {
+namespace {
+
+struct Command {};
+using Rq = blkown::Request<Command>;
+using ARef = blkown::ARef<Rq>;
+using blkown::Place;
+
+static_assert(blkown::is_tracking);
+
+// As many as there are lists, so that some share one whatever the addresses are.
+constexpr std::uint32_t request_count = 65;
+constexpr std::uint32_t thread_count = 3;
+constexpr std::size_t references_each = 8;
+
+constexpr Place even = Place::current();
+constexpr Place odd = Place::current();
+static_assert(even.line() != odd.line());
+
+class TrackedReferences : public testing::Test {
+ protected:
+  TrackedReferences() {
+    for (std::uint32_t tag = 0; tag != request_count; ++tag) {
+      std::move(*tags.hand_over(0, blkown::Tag{tag})).start().park();
+    }
+  }
+  void TearDown() override {
+    tags.for_each_in_flight(0, [](const ARef& pin, const blkown::Cookie& cookie) {
+      std::move(*blkown::claim(pin, cookie)).end_ok();
+    });
+  }
+
+  /// Even requests are taken at the one place, odd ones at the other.
+  static const Place& place_of(std::uint32_t tag) { return tag % 2 == 0 ? even : odd; }
+  [[nodiscard]] std::size_t holders_of(std::uint32_t tag) const {
+    std::size_t count = 0;
+    blkown::visit_holders(tags.header(0, blkown::Tag{tag}), [&](const Place& place) {
+      ++count;
+      EXPECT_EQ(place.line(), place_of(tag).line()) << "a holder of another request";
+    });
+    return count;
+  }
+
+  void act(Random& random, std::vector<std::optional<ARef>>& own) {
+    auto& slot = own[random.below(references_each)];
+    auto& other = own[random.below(references_each)];
+    // Half of the time all want the same two requests.
+    const auto tag =
+        static_cast<std::uint32_t>(random.below(random.below(2) == 0 ? 2 : request_count));
+    switch (random.below(6)) {
+      case 0:
+      case 1: slot.emplace(*tags.tag_to_rq(0, blkown::Tag{tag}, place_of(tag))); break;
+      case 2: slot.reset(); break;
+      case 3: std::swap(slot, other); break;
+      case 4:
+        if (other.has_value()) {
+          ARef copy{*other, place_of(other->tag().value)};
+          slot = std::move(copy);
+        }
+        break;
+      default: static_cast<void>(holders_of(tag)); break;
+    }
+  }
+
+  blkown::TagSet<Rq> tags{std::move(
+      *blkown::TagSet<Rq>::create({.depth = request_count, .layout = blkown::CookieLayout::nbd()},
+                                  blkown::EndSink<Rq>::freeing()))};
+};
+
+TEST_F(TrackedReferences, OfSeveralThreadsAreListedAsLongAsTheyLive) {
+  const std::uint64_t steps = scaled(200'000, 20'000);
+  std::vector<std::vector<std::optional<ARef>>> references(thread_count);
+  for (auto& own : references) own.resize(references_each);
+  {
+    std::vector<std::jthread> threads;
+    for (std::uint32_t i = 0; i != thread_count; ++i) {
+      threads.emplace_back([&, i] {
+        Random random{i};
+        for (std::uint64_t step = 0; step != steps; ++step) act(random, references[i]);
+      });
+    }
+  }
+  std::array<std::size_t, request_count> expected{};
+  for (const auto& own : references) {
+    for (const auto& reference : own) {
+      if (reference.has_value()) ++expected[reference->tag().value];
+    }
+  }
+  for (std::uint32_t tag = 0; tag != request_count; ++tag) {
+    EXPECT_EQ(holders_of(tag), expected[tag]) << "tag " << tag;
+  }
+  references.clear();
+  for (std::uint32_t tag = 0; tag != request_count; ++tag) EXPECT_EQ(holders_of(tag), 0U);
+}
+
+}  // namespace
+}  // namespace stress

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The tracking build: a DMA mapping keeps its pin as a raw pointer, and is a holder all the same.
+// Most requests that cannot end wait for one.
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <blkown/dma/dma.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "support/driver.hpp"
+
+using blkown::Place;
+using support::Driver;
+
+namespace {
+
+namespace dma = blkown::dma;
+
+using Line = std::uint_least32_t;
+using Lines = std::vector<Line>;
+
+Line next_line(Place here = Place::current()) { return here.line() + 1; }
+
+Lines holders(const blkown::RequestHeader& request) {
+  Lines lines;
+  blkown::visit_holders(request, [&](const Place& place) {
+    EXPECT_STREQ(place.file_name(), Place::current().file_name());
+    lines.push_back(place.line());
+  });
+  return lines;
+}
+
+/// A device that reaches all memory as it is.
+struct Reach {
+  [[nodiscard]] dma::Limits limits() const { return {}; }
+  [[nodiscard]] std::expected<std::uint64_t, dma::DmaReason> map(std::byte* data, std::size_t,
+                                                                 dma::Direction,
+                                                                 const blkown::Cookie&) {
+    return reinterpret_cast<std::uintptr_t>(data);
+  }
+  void unmap(const dma::IovaSegment&) {}
+  void invalidate(std::span<const dma::IovaSegment>) {}
+};
+
+class TrackedMapping : public testing::Test {
+ protected:
+  [[nodiscard]] Lines held() const { return holders(driver.header()); }
+
+  Driver<> driver;
+  Reach reach;
+  std::array<std::byte, 512> memory{};
+  std::array<blkown::Segment, 1> segments{{{memory.data(), memory.size()}}};
+  static constexpr auto in = dma::Direction::from_device;
+};
+
+}  // namespace
+
+TEST_F(TrackedMapping, RemembersWhereItWasMadeUntilItIsUnmapped) {
+  dma::IovaList<1> list;
+  dma::Device<Reach> device{reach};
+  auto submitting = driver.owned().into_claim();
+  const Line line = next_line();
+  auto prepared = dma::map(submitting, device, segments, in, list);
+  ASSERT_TRUE(prepared.has_value());
+  EXPECT_EQ(held(), Lines{line});
+  auto active = std::move(*prepared).activate();
+  const auto cookie = Driver<>::publish(std::move(submitting));
+  EXPECT_EQ(held(), Lines{line});
+
+  auto claim = driver.claim(cookie);
+  ASSERT_TRUE(std::move(active).unmap(*dma::DmaEnded::of(claim)).has_value());
+  EXPECT_EQ(held(), Lines{});
+  std::move(claim).end_ok();
+}
+
+// Goal: the report of a quarantined mapping leads to whoever keeps the request.
+TEST_F(TrackedMapping, IsAHolderInQuarantineToo) {
+  static Lines reported;
+  reported.clear();
+  const auto before =
+      blkown::set_report_handler([](blkown::Report what, const blkown::Incident& incident) {
+        EXPECT_EQ(what, blkown::Report::mapping_dropped);
+        ASSERT_NE(incident.header, nullptr);
+        reported = holders(*incident.header);
+      });
+  dma::IovaList<1> list;
+  dma::Device<Reach> device{reach};
+  auto claim = driver.owned().into_claim();
+  const Line line = next_line();
+  auto prepared = dma::map(claim, device, segments, in, list);
+  ASSERT_TRUE(prepared.has_value());
+  {
+    const auto dropped = std::move(*prepared).activate();
+  }
+  blkown::set_report_handler(before);
+  EXPECT_EQ(reported, Lines{line});
+  std::move(claim).end_ok();
+  EXPECT_EQ(driver.state(), "2 finished");
+  EXPECT_EQ(held(), Lines{line});
+  EXPECT_EQ(device.drain(device.declare_stopped()), 1U);
+  EXPECT_EQ(held(), Lines{});
+  EXPECT_EQ(driver.sink.count(), 1U);
+}

@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The tracking build: who holds a request, and since where. Compiled with BLKOWN_TRACKING; what a
+// plain build answers is at the end of aref_test.cpp.
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "support/driver.hpp"
+
+using blkown::Place;
+using blkown::Tag;
+using support::ARef;
+using support::Driver;
+
+namespace {
+
+static_assert(blkown::is_tracking);
+
+using Line = std::uint_least32_t;
+using Lines = std::vector<Line>;
+
+/// The line behind the one of the call.
+Line next_line(Place here = Place::current()) { return here.line() + 1; }
+
+/// The lines of those who hold the request, oldest first. All in this file.
+Lines holders(const blkown::RequestHeader& request) {
+  Lines lines;
+  blkown::visit_holders(request, [&](const Place& place) {
+    EXPECT_STREQ(place.file_name(), Place::current().file_name());
+    lines.push_back(place.line());
+  });
+  return lines;
+}
+
+/// A counted object that is no request.
+struct Counted {
+  void add_ref() { ++references; }
+  void drop_ref() { --references; }
+  int references = 1;
+};
+
+class Tracking : public testing::Test {
+ protected:
+  /// Ends what a test has left in flight.
+  void TearDown() override {
+    for (std::uint32_t queue = 0; queue != driver.set.queue_count(); ++queue) {
+      driver.set.for_each_in_flight(queue, [](const ARef& pin, const blkown::Cookie& cookie) {
+        std::move(*blkown::claim(pin, cookie)).end_ok();
+      });
+    }
+  }
+
+  [[nodiscard]] Lines held(std::uint32_t tag = 0) const { return holders(driver.header(tag)); }
+  /// A reference of an I/O in flight, and the line that remembers it.
+  [[nodiscard]] std::pair<ARef, Line> reference(std::uint32_t tag = 0) {
+    const Line line = next_line();
+    ARef pin = driver.owned(tag).into_shared();
+    return {std::move(pin), line};
+  }
+
+  Driver<> driver;
+};
+
+}  // namespace
+
+TEST_F(Tracking, ALookupRemembersItsLine) {
+  const auto cookie = driver.in_flight(3, 1);
+  const Line by_value = next_line();
+  const auto first = driver.set.tag_to_rq(1, cookie.value);
+  const Line by_tag = next_line();
+  const auto second = driver.set.tag_to_rq(1, Tag{3});
+  EXPECT_EQ(holders(driver.header(3, 1)), (Lines{by_value, by_tag}));
+}
+
+TEST_F(Tracking, ALookupThatIsRefusedHoldsNothing) {
+  const auto cookie = driver.in_flight();
+  EXPECT_FALSE(driver.set.tag_to_rq(0, cookie.value ^ 1U).has_value());
+  EXPECT_EQ(held(), Lines{});
+}
+
+TEST_F(Tracking, ASharedOwnedRemembersItsLine) {
+  auto owned = driver.owned();
+  const Line line = next_line();
+  const ARef first = std::move(owned).into_shared();
+  EXPECT_EQ(held(), Lines{line});
+}
+
+TEST_F(Tracking, APinOfAClaimRemembersItsLine) {
+  auto claim = driver.claimed();
+  {
+    const Line line = next_line();
+    const ARef pin = claim.pin();
+    EXPECT_EQ(held(), Lines{line});
+  }
+  std::move(claim).end_ok();
+}
+
+TEST_F(Tracking, ACopyRemembersWhereItWasCopied) {
+  const auto [first, line] = reference();
+  const Line constructed = next_line();
+  const ARef second{first};
+  const Line initialised = next_line();
+  const ARef third = first;
+  const auto by_value = [&](ARef copy) {
+    static_cast<void>(copy);
+    return held();
+  };
+  const Line passed = next_line();
+  const Lines during_call = by_value(second);
+  EXPECT_EQ(during_call, (Lines{line, constructed, initialised, passed}));
+  EXPECT_EQ(held(), (Lines{line, constructed, initialised}));
+}
+
+// Goal: an assignment has no room for a Place of its own, and remembers its line all the same.
+TEST_F(Tracking, AnAssignedCopyRemembersWhereItWasAssigned) {
+  auto [first, line] = reference(1);
+  const auto [second, other_line] = reference(2);
+  const Line assigned = next_line();
+  first = second;
+  EXPECT_EQ(held(1), Lines{});
+  EXPECT_EQ(held(2), (Lines{other_line, assigned}));
+}
+
+TEST_F(Tracking, AScanIsAHolderWhileItVisits) {
+  const auto cookie = driver.in_flight();
+  std::vector<Lines> seen;
+  const auto look = [&](const ARef&, const blkown::Cookie&) { seen.push_back(held()); };
+  const Line line = next_line();
+  driver.set.for_each_in_flight(0, look);
+  EXPECT_EQ(seen, std::vector<Lines>(1, Lines{line}));
+  EXPECT_EQ(held(), Lines{});
+  driver.complete(cookie);
+}
+
+TEST_F(Tracking, APlaceCanBeOfACallerFurtherOut) {
+  const auto pin_for = [&](const blkown::Cookie& cookie, Place where = Place::current()) {
+    return driver.set.tag_to_rq(cookie.queue, cookie.value, where);
+  };
+  const auto cookie = driver.in_flight();
+  const Line line = next_line();
+  const auto pin = pin_for(cookie);
+  EXPECT_EQ(held(), Lines{line});
+}
+
+TEST_F(Tracking, WhatCHasIsNotListedUntilItComesBack) {
+  auto [first, line] = reference();
+  auto* const raw = std::move(first).into_raw();
+  EXPECT_EQ(held(), Lines{});
+  const Line back = next_line();
+  const ARef again = ARef::from_raw(raw);
+  EXPECT_EQ(held(), Lines{back});
+}
+
+TEST_F(Tracking, AMoveKeepsThePlaceAndTheOrder) {
+  auto [first, line] = reference();
+  const Line copied = next_line();
+  ARef second = first;
+  ARef third = std::move(first);
+  EXPECT_EQ(held(), (Lines{line, copied}));
+  second = std::move(third);
+  EXPECT_EQ(held(), Lines{line});
+}
+
+TEST_F(Tracking, ASwapKeepsThePlaces) {
+  auto [first, line] = reference(1);
+  auto [second, other_line] = reference(2);
+  const Line copied = next_line();
+  ARef neighbour = second;
+  std::swap(first, second);
+  EXPECT_EQ(held(1), Lines{line});
+  EXPECT_EQ(held(2), (Lines{other_line, copied}));
+  {
+    const ARef dropped = std::move(first);
+  }
+  EXPECT_EQ(held(1), Lines{line});
+  EXPECT_EQ(held(2), Lines{copied});
+  neighbour = std::move(second);
+  EXPECT_EQ(held(1), Lines{line});
+  EXPECT_EQ(held(2), Lines{});
+}
+
+TEST_F(Tracking, WhoIsDroppedFirstMiddleOrLastIsNoHolder) {
+  for (std::size_t dropped = 0; dropped != 3; ++dropped) {
+    auto [first, line] = reference();
+    std::vector<std::optional<ARef>> copies(3);
+    Lines left;
+    for (auto& copy : copies) {
+      const Line where = next_line();
+      copy.emplace(driver.set.tag_to_rq(0, Tag{0}).value());
+      left.push_back(where);
+    }
+    {
+      const ARef gone = std::move(first);
+    }
+    copies[dropped].reset();
+    left.erase(left.begin() + static_cast<std::ptrdiff_t>(dropped));
+    EXPECT_EQ(held(), left);
+    copies.clear();
+    EXPECT_EQ(held(), Lines{});
+    std::move(*driver.set.claim(0, Tag{0})).end_ok();
+  }
+}
+
+TEST_F(Tracking, WhoBecomesTheOwnerIsNoHolder) {
+  auto [first, line] = reference();
+  auto owned = blkown::Owned<support::Request>::try_from_shared(std::move(first));
+  ASSERT_TRUE(owned.has_value());
+  EXPECT_EQ(held(), Lines{});
+  auto again = blkown::drop_or_own(std::move(*owned).into_shared());
+  ASSERT_TRUE(again.has_value());
+  EXPECT_EQ(held(), Lines{});
+  std::move(*again).end_ok();
+}
+
+TEST_F(Tracking, WhoIsRefusedStaysAHolderSinceThen) {
+  auto [first, line] = reference();
+  const Line looked_up = next_line();
+  auto second = driver.set.tag_to_rq(0, Tag{0});
+  auto owned = blkown::Owned<support::Request>::try_from_shared(std::move(first));
+  ASSERT_FALSE(owned.has_value());
+  EXPECT_EQ(held(), (Lines{line, looked_up}));
+
+  const auto other = driver.in_flight(1);
+  auto claim = blkown::try_claim(std::move(*second), other);
+  ASSERT_FALSE(claim.has_value());
+  EXPECT_EQ(held(), (Lines{line, looked_up}));
+}
+
+TEST_F(Tracking, WhoTakesTheClaimIsNoHolder) {
+  const auto cookie = driver.in_flight();
+  auto pin = driver.set.tag_to_rq(0, cookie.value);
+  auto claim = blkown::try_claim(std::move(*pin), cookie);
+  ASSERT_TRUE(claim.has_value());
+  EXPECT_EQ(held(), Lines{});
+  std::move(*claim).end_ok();
+}
+
+TEST_F(Tracking, AnObjectThatIsNoRequestNamesItsHoldersToo) {
+  Counted object;
+  const Line taken = next_line();
+  const auto first = blkown::ARef<Counted>::from_raw(&object);
+  const Line copied = next_line();
+  const auto second = first;
+  Lines lines;
+  blkown::visit_holders(object, [&](const Place& place) { lines.push_back(place.line()); });
+  EXPECT_EQ(lines, (Lines{taken, copied}));
+}
+
+TEST_F(Tracking, ARequestNamesTheSameHoldersAsItsHeader) {
+  auto [first, line] = reference();
+  auto* const raw = ARef{first}.into_raw();
+  Lines lines;
+  blkown::visit_holders(*raw, [&](const Place& place) { lines.push_back(place.line()); });
+  EXPECT_EQ(lines, Lines{line});
+  EXPECT_EQ(holders(driver.set.header(0, Tag{0})), Lines{line});
+  const ARef back = ARef::from_raw(raw);
+}
+
+// Goal: neither the number that is read at once nor a neighbour in the same list is a limit.
+TEST_F(Tracking, AllAreVisitedHoweverManyThereAre) {
+  for (const std::size_t count : {15U, 16U, 17U, 32U, 100U}) {
+    const auto cookie = driver.in_flight(0);
+    const auto other = driver.in_flight(1);
+    std::vector<ARef> pins;
+    for (std::size_t i = 0; i != count; ++i) {
+      pins.push_back(driver.set.tag_to_rq(0, cookie.value).value());
+      pins.push_back(driver.set.tag_to_rq(0, other.value).value());
+    }
+    EXPECT_EQ(held(0).size(), count);
+    EXPECT_EQ(held(1).size(), count);
+    pins.clear();
+    EXPECT_EQ(held(0), Lines{});
+    driver.complete(cookie);
+    driver.complete(other);
+  }
+}
+
+TEST_F(Tracking, AVisitorMayTakeAndDropReferences) {
+  auto [first, line] = reference();
+  std::vector<ARef> taken;
+  blkown::visit_holders(driver.header(), [&](const Place&) { taken.push_back(first); });
+  EXPECT_EQ(taken.size(), 1U);
+}
+
+// Goal: this is what it is for.
+TEST_F(Tracking, ARequestThatCannotEndNamesItsTwoHolders) {
+  auto claim = driver.claimed();
+  const Line mapped = next_line();
+  const ARef mapping = claim.pin();
+  const Line looked_up = next_line();
+  const ARef timer = mapping;
+  std::move(claim).end_ok();
+  EXPECT_EQ(driver.state(), "3 finished");
+  EXPECT_EQ(driver.sink.count(), 0U);
+  EXPECT_EQ(held(), (Lines{mapped, looked_up}));
+}
+
+// Goal: from the drop on the request may be another I/O's, which the dropped one does not hold.
+TEST_F(Tracking, WhoseDropCompletesTheEndIsNoHolderWhenTheEndIsTold) {
+  struct Sink {
+    void operator()(support::EndedList&& list) {
+      while (auto ended = list.pop_front()) {
+        seen.push_back(holders(set->header(ended->queue(), ended->tag())).size());
+      }
+    }
+    support::TagSet* set = nullptr;
+    std::vector<std::size_t> seen;
+  } sink;
+  auto set = support::TagSet::create(support::two_queues_of_eight,
+                                     blkown::EndSink<support::Request>::to(sink))
+                 .value();
+  sink.set = &set;
+  for (const bool by_name : {false, true}) {
+    auto claim = std::move(*set.hand_over(0, Tag{0})).start().into_claim();
+    ARef pin = claim.pin();
+    std::move(claim).end_ok();
+    if (by_name) {
+      EXPECT_FALSE(blkown::drop_or_own(std::move(pin)).has_value());
+    } else {
+      const ARef dropped = std::move(pin);
+    }
+  }
+  EXPECT_EQ(sink.seen, std::vector<std::size_t>(2, 0));
+}
+
+// Goal: the printed lines name file, line and function; a crowd is cut short and counted.
+TEST_F(Tracking, HoldersArePrintedOneLineEach) {
+  const auto printed = [&] {
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> out{std::tmpfile(), &std::fclose};
+    blkown::print_holders(out.get(), "> ", driver.header());
+    std::rewind(out.get());
+    std::string text;
+    for (int c = std::fgetc(out.get()); c != EOF; c = std::fgetc(out.get())) {
+      text += static_cast<char>(c);
+    }
+    return text;
+  };
+  const auto cookie = driver.in_flight();
+  EXPECT_EQ(printed(), "");
+  std::vector<ARef> pins;
+  const Place place = Place::current();
+  const std::string line = std::string{"> held since "} + place.file_name() + ":" +
+                           std::to_string(place.line()) + ", " + place.function_name() + "\n";
+  std::string expected;
+  for (int i = 0; i != 16; ++i) {
+    pins.push_back(driver.set.tag_to_rq(0, cookie.value, place).value());
+    expected += line;
+    EXPECT_EQ(printed(), expected);
+  }
+  for (const char* more : {"1", "2"}) {
+    pins.push_back(driver.set.tag_to_rq(0, cookie.value, place).value());
+    EXPECT_EQ(printed(), expected + "> held by " + more + " more\n");
+  }
+}
+
+// Goal: who reports of a request gives a handler the way to its holders.
+TEST_F(Tracking, AnIncidentLeadsToTheHolders) {
+  static Lines seen;
+  seen.clear();
+  const auto before =
+      blkown::set_report_handler([](blkown::Report, const blkown::Incident& incident) {
+        ASSERT_NE(incident.header, nullptr);
+        seen = holders(*incident.header);
+      });
+  std::optional<blkown::Claim<support::Request>> claim{driver.claimed()};
+  const Line line = next_line();
+  const ARef pin = claim->pin();
+  claim.reset();
+  blkown::set_report_handler(before);
+  EXPECT_EQ(seen, Lines{line});
+}
