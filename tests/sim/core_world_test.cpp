@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: a run comes back with its seed, and with the script of its faults, so that what was found
+// once can be found again.
+
+#include <gtest/gtest.h>
+
+#include <blkown/sim/core_world.hpp>
+#include <blkown/sim/kit.hpp>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/broken/errors_forgotten.hpp"
+#include "sim/broken/short_taken_for_whole.hpp"
+#include "sim/nvme_driver.hpp"
+
+namespace {
+
+namespace sim = blkown::sim;
+using blkown::Tag;
+using sim::FaultStrike;
+using sim::WorldConfig;
+using World = sim::CoreWorld<nvme::Driver>;
+
+/// All that can be seen of a run from outside.
+struct Trace {
+  bool is_good = false;
+  std::uint64_t events = 0;
+  std::uint64_t ended = 0;
+  std::uint64_t good_ends = 0;
+  sim::LookupTally lookups{};
+  std::vector<FaultStrike> struck;
+  std::uint64_t iommu_faults = 0;
+  std::string history;
+  friend bool operator==(const Trace&, const Trace&) = default;
+};
+
+[[nodiscard]] WorldConfig config_of(std::uint64_t seed) {
+  WorldConfig config;
+  config.seed = seed;
+  config.io_count = 300;
+  return config;
+}
+
+template <class W = World>
+[[nodiscard]] Trace run(const WorldConfig& config) {
+  const auto world = std::make_unique<W>(config);
+  Trace trace;
+  trace.is_good = world->run();
+  trace.events = world->events();
+  trace.ended = world->ended();
+  trace.good_ends = world->good_ends();
+  trace.lookups = world->lookups();
+  trace.struck = world->faults().struck();
+  trace.iommu_faults = world->iommu_faults().total();
+  char* text = nullptr;
+  std::size_t size = 0;
+  std::FILE* const file = open_memstream(&text, &size);
+  for (std::uint32_t queue = 0; queue != config.queue_count; ++queue) {
+    for (Tag tag; tag.value != config.depth; ++tag.value) {
+      world->history().print(file, queue, tag, 10'000);
+    }
+  }
+  std::fclose(file);
+  trace.history.assign(text, size);
+  std::free(text);
+  return trace;
+}
+
+TEST(CoreWorld, TheSameSeedIsTheSameRun) {
+  for (std::uint64_t seed = 0; seed != 12; ++seed) {
+    const Trace first = run(config_of(seed));
+    EXPECT_TRUE(first.is_good) << seed;
+    EXPECT_EQ(first.ended, 300U);
+    EXPECT_FALSE(first.history.empty());
+    EXPECT_TRUE(run(config_of(seed)) == first) << seed;
+  }
+  EXPECT_FALSE(run(config_of(3)) == run(config_of(9)));
+}
+
+// Goal: no address decides anything.
+TEST(CoreWorld, WhatElseIsOnTheHeapChangesNothing) {
+  for (std::uint64_t seed = 0; seed != 12; ++seed) {
+    const Trace first = run(config_of(seed));
+    std::vector<std::unique_ptr<std::byte[]>> others;
+    for (std::size_t i = 0; i != 200; ++i) {
+      others.push_back(std::make_unique<std::byte[]>(64 + i * 4099 % 100'000));
+    }
+    for (std::size_t i = 0; i < others.size(); i += 3) others[i].reset();
+    EXPECT_TRUE(run(config_of(seed)) == first) << seed;
+  }
+}
+
+TEST(CoreWorld, WhatStruckIsAScriptThatRepeatsTheRun) {
+  for (std::uint64_t seed = 0; seed != 12; ++seed) {
+    const Trace first = run(config_of(seed));
+    ASSERT_FALSE(first.struck.empty());
+    WorldConfig scripted = config_of(seed);
+    scripted.is_scripted = true;
+    scripted.script = first.struck;
+    EXPECT_TRUE(run(scripted) == first) << seed;
+  }
+}
+
+TEST(CoreWorld, WithoutFaultsEveryIoEndsWell) {
+  for (std::uint64_t seed = 0; seed != 12; ++seed) {
+    WorldConfig config = config_of(seed);
+    config.rates = sim::FaultRates::none();
+    const Trace trace = run(config);
+    EXPECT_TRUE(trace.is_good);
+    EXPECT_EQ(trace.good_ends, 300U);
+    EXPECT_TRUE(trace.struck.empty());
+    EXPECT_EQ(trace.iommu_faults, 0U);
+    for (std::size_t reason = 1; reason != trace.lookups.size(); ++reason) {
+      EXPECT_EQ(trace.lookups[reason], 0U) << to_string(static_cast<blkown::LookupReason>(reason));
+    }
+  }
+}
+
+TEST(CoreWorld, WithOneFaultOnlyThatOneIsMet) {
+  WorldConfig config = config_of(1);
+  config.is_scripted = true;
+  config.script = {{sim::FaultKind::media_error, 20}};
+  const Trace trace = run(config);
+  EXPECT_TRUE(trace.is_good);
+  EXPECT_EQ(trace.ended, 300U);
+  EXPECT_EQ(trace.good_ends, 299U);
+  EXPECT_EQ(trace.struck, config.script);
+}
+
+/// A world whose driver is caught cannot be taken down in order: it stays.
+template <class W>
+[[nodiscard]] W& caught(const WorldConfig& config) {
+  static auto* const kept = new std::vector<std::unique_ptr<W>>;
+  return *kept->emplace_back(std::make_unique<W>(config));
+}
+
+TEST(CoreWorld, AFindingEndsTheRunAndIsTheSameOneAgain) {
+  using Broken = sim::CoreWorld<nvme::broken::ShortTakenForWhole>;
+  std::uint64_t first = 0;
+  for (int i = 0; i != 2; ++i) {
+    auto& world = caught<Broken>(config_of(0));
+    EXPECT_FALSE(world.run());
+    EXPECT_EQ(world.finding().what, "a read brought other data than was written");
+    EXPECT_TRUE(world.finding().has_request);
+    if (i == 0) first = world.history().event();
+    EXPECT_EQ(world.history().event(), first);
+  }
+}
+
+TEST(CoreWorld, AFindingOfSomebodyElsesEndsTheRun) {
+  auto& world = caught<World>(config_of(0));
+  world.add({.what = "the first", .has_request = false, .queue = 0, .tag = {}});
+  world.add({.what = "the second", .has_request = false, .queue = 0, .tag = {}});
+  EXPECT_FALSE(world.run());
+  EXPECT_EQ(world.history().event(), 1U);
+  EXPECT_EQ(world.finding().what, "the first");
+}
+
+// --- the kit
+// --------------------------------------------------------------------------------------
+
+/// What a kit's main function returns and prints.
+struct Printed {
+  int code = 0;
+  std::string text;
+};
+template <class W>
+[[nodiscard]] Printed kit(const std::vector<std::string>& words) {
+  testing::internal::CaptureStdout();
+  Printed printed;
+  printed.code = sim::kit_main<W>("the_program", words);
+  std::fflush(stdout);
+  printed.text = testing::internal::GetCapturedStdout();
+  return printed;
+}
+
+TEST(Kit, SaysWhatAllTheRunsCameTo) {
+  const Printed printed = kit<World>({"--seeds", "3", "--ios", "50"});
+  EXPECT_EQ(printed.code, 0);
+  EXPECT_EQ(printed.text.find("3 runs, 150 I/Os ended, "), 0U) << printed.text;
+  EXPECT_NE(printed.text.find("\nfaults: duplicate "), std::string::npos);
+  EXPECT_NE(printed.text.find("\nlookups: accepted "), std::string::npos);
+}
+
+TEST(Kit, ForOptionsThatMakeNoSenseIsTwo) {
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(sim::kit_main<World>("the_program", {"--what"}), 2);
+  EXPECT_NE(testing::internal::GetCapturedStderr(), "");
+}
+
+TEST(Kit, OfABrokenDriverPrintsTheRequestAndTheCommandThatReplays) {
+  using Broken = sim::CoreWorld<nvme::broken::ErrorsForgotten>;
+  const Printed printed = kit<Broken>({"--seeds", "5", "--ios", "500"});
+  EXPECT_EQ(printed.code, 1);
+  EXPECT_EQ(printed.text.find("seed 0, event "), 0U) << printed.text;
+  EXPECT_NE(printed.text.find(": drop of Claim: a Claim was dropped without being ended (queue "),
+            std::string::npos);
+  EXPECT_NE(printed.text.find("\n  event "), std::string::npos) << "its latest transitions";
+  const std::string replay = "replay: the_program --seeds 1 --first-seed 0 --ios 500\n";
+  EXPECT_NE(printed.text.find(replay), std::string::npos) << printed.text;
+  EXPECT_EQ(kit<Broken>({"--seeds", "1", "--first-seed", "0", "--ios", "500"}).text, printed.text);
+}
+
+TEST(Kit, TheShortestScriptFailsByItself) {
+  using Broken = sim::CoreWorld<nvme::broken::ErrorsForgotten>;
+  const Printed printed = kit<Broken>({"--seeds", "1", "--ios", "200", "--shrink"});
+  const std::string before = "shortest: the_program --seeds 1 --first-seed 0 --ios 200 --script ";
+  ASSERT_EQ(printed.text.find(before), 0U) << printed.text;
+  const std::string script =
+      printed.text.substr(before.size(), printed.text.find('\n') - before.size());
+  EXPECT_EQ(script.find(','), std::string::npos) << "one error is enough";
+  EXPECT_EQ(kit<Broken>({"--ios", "200", "--script", script}).code, 1);
+  EXPECT_EQ(kit<Broken>({"--ios", "200", "--seeds", "1", "--script", "none"}).code, 0);
+}
+
+}  // namespace
