@@ -213,4 +213,34 @@ TEST_F(Contexts, AScanDoesNotDisturbIosThatAreAsTheyShouldBe) {
   watcher.join();
 }
 
+// Goal: who drains a mapping comes after who made it, and who uses its list next after both, by the
+// list's own state. The two contexts take turns by an atomic that orders nothing.
+TEST_F(Contexts, ADrainComesAfterTheMapAndBeforeTheNextOne) {
+  const std::uint64_t rounds = stress::scaled(4'000, 1'500);
+  std::atomic<std::uint64_t> turn{0};
+  const auto wait_for = [&](std::uint64_t wanted) {
+    while (turn.load(std::memory_order_relaxed) != wanted) std::this_thread::yield();
+  };
+  std::thread stopper{[&] {
+    for (std::uint64_t round = 0; round != rounds; ++round) {
+      wait_for(2 * round + 1);
+      for (std::size_t drained = 0; drained != depth;) {
+        drained += device.drain(device.declare_stopped());
+      }
+      turn.store(2 * round + 2, std::memory_order_relaxed);
+    }
+  }};
+  for (std::uint64_t round = 0; round != rounds; ++round) {
+    publish_all();
+    for (const blkown::Cookie& cookie : cookies) {
+      auto claim = set.claim(0, cookie.value);
+      std::move(*claim).end_ok();  // with the mapping inside
+    }
+    turn.store(2 * round + 1, std::memory_order_relaxed);
+    wait_for(2 * round + 2);
+  }
+  stopper.join();
+  EXPECT_EQ(backend.unmaps.load(), rounds * depth);
+}
+
 }  // namespace

@@ -199,6 +199,19 @@ TEST(Leaked, TheNextIoAssignsItsMappingOverTheOldHandle) {
   EXPECT_TRUE(rig.is_tag_free());
 }
 
+// Goal: what is said of a list is about the mapping that it has now.
+TEST(Leaked, IsNotSaidOfTheNextMappingThatIsDropped) {
+  Rig rig;
+  rig.driver.claim(rig.in_flight()).end_ok();
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+  Claim claim = rig.unpublished();
+  *claim.data().mapping = rig.active(claim);
+  drop_mapping(rig, rig.driver.publish(std::move(claim)));
+  ASSERT_EQ(rig.quarantined().size(), 1U);
+  EXPECT_EQ(rig.quarantined()[0].reason, QuarantineReason::dropped);
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+}
+
 // Goal: the same with the old handle dropped only then: it does not take the new mapping with it.
 TEST(Leaked, AnOldHandleDoesNotTouchTheNextMappingOfItsList) {
   Rig rig;

@@ -89,6 +89,10 @@ TEST(UringBuffers, ARegisteredRegionHasItsIndex) {
   EXPECT_EQ(regions.buffers.buffer_index(*regions.map(512, 1)), 0);
   EXPECT_EQ(regions.buffers.buffer_index(*regions.map(1535, 1)), 0);
   EXPECT_EQ(regions.buffers.buffer_index(*regions.map(12287, 1)), 1);
+  const auto first = reinterpret_cast<std::uintptr_t>(regions.memory.data());
+  for (const std::uintptr_t beside : {511U, 1536U, 8191U, 12288U}) {
+    EXPECT_FALSE(regions.buffers.buffer_index(first + beside).has_value()) << beside;
+  }
 }
 
 TEST(UringBuffers, WhatIsNotRegisteredIsMappedAllTheSame) {
