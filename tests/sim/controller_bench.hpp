@@ -172,6 +172,13 @@ class Bench {
     return completions();
   }
 
+  /// The same, with the entries still in the ring, as for a driver that looks them up.
+  Completions seen_of(const SubmissionEntry& entry) {
+    EXPECT_TRUE(submit(entry));
+    run();
+    return take();
+  }
+
   // --- looking on -------------------------------------------------------------------------------
 
   [[nodiscard]] std::vector<std::byte> on_medium(std::uint64_t sector,
