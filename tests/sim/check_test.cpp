@@ -246,13 +246,16 @@ TEST_F(CheckTest, FindsAnUnmapOfWhatIsNotMapped) {
 
 TEST_F(CheckTest, KeepsWhatItFoundFirst) {
   const Cookie first = driver_.in_flight(3, 1);
+  const Cookie second = driver_.in_flight(5, 1);
   {
     const auto pin = driver_.pin(first);
+    const auto other_pin = driver_.pin(second);
     EXPECT_EQ(found_of(3), "the count is 2, and 0 handles and mappings exist");
   }
   iommu_.unmap({.iova = 0x20000, .length_bytes = 1});
   EXPECT_EQ(found(), "the count is 2, and 0 handles and mappings exist");
   driver_.complete(first);
+  driver_.complete(second);
 }
 
 // --- history

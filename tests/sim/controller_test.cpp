@@ -213,7 +213,7 @@ TEST(ControllerStop, RingsBeginAnewWithTheFirstPhase) {
 
 TEST(ControllerStop, AControllerThatIsGoneWatchesNoMapsAnyMore) {
   Bench bench;
-  blkown::sim::FaultPlan none_left{1, Script{{FaultKind::map_failure, 0}}};
+  FaultPlan none_left{1, Script{{FaultKind::map_failure, 0}, {FaultKind::map_failure, 1}}};
   std::byte byte{};
   const Cookie cookie{.value = 1, .generation = {1}, .tag = {}, .queue = 0};
   {
