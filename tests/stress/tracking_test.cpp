@@ -94,15 +94,14 @@ TEST_F(TrackedReferences, OfSeveralThreadsAreListedAsLongAsTheyLive) {
   const std::uint64_t steps = scaled(200'000, 20'000);
   std::vector<std::vector<std::optional<ARef>>> references(thread_count);
   for (auto& own : references) own.resize(references_each);
-  {
-    std::vector<std::jthread> threads;
-    for (std::uint32_t i = 0; i != thread_count; ++i) {
-      threads.emplace_back([&, i] {
-        Random random{i};
-        for (std::uint64_t step = 0; step != steps; ++step) act(random, references[i]);
-      });
-    }
+  std::vector<std::thread> threads;
+  for (std::uint32_t i = 0; i != thread_count; ++i) {
+    threads.emplace_back([&, i] {
+      Random random{i};
+      for (std::uint64_t step = 0; step != steps; ++step) act(random, references[i]);
+    });
   }
+  for (std::thread& thread : threads) thread.join();
   std::array<std::size_t, request_count> expected{};
   for (const auto& own : references) {
     for (const auto& reference : own) {
