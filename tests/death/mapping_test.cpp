@@ -4,11 +4,10 @@
 // for, and the request does not come back before the device was stopped.
 
 #include <blkown/dma/dma.hpp>
-#include <expected>
 #include <optional>
-#include <span>
 #include <utility>
 
+#include "support/identity_backend.hpp"
 #include "support/recording.hpp"
 #include "violation_test.hpp"
 
@@ -17,23 +16,11 @@ namespace {
 
 namespace dma = blkown::dma;
 
-/// Maps everything to where it is.
-struct Identity {
-  [[nodiscard]] dma::Limits limits() const { return {}; }
-  [[nodiscard]] std::expected<std::uint64_t, dma::DmaReason> map(std::byte* data, std::size_t,
-                                                                 dma::Direction,
-                                                                 const blkown::Cookie&) {
-    return reinterpret_cast<std::uintptr_t>(data);
-  }
-  void unmap(const dma::IovaSegment&) {}
-  void invalidate(std::span<const dma::IovaSegment>) {}
-};
-
 TEST(MappingDropped, WithoutProof) {
   Device device;
   support::ReportLog log;
-  Identity backend;
-  dma::Device<Identity> memory{backend};
+  support::IdentityBackend backend;
+  dma::Device<support::IdentityBackend> memory{backend};
   dma::IovaList<1> list;
   std::byte byte{};
   const blkown::Segment segments[] = {{&byte, 1}};

@@ -16,6 +16,8 @@
 #include <vector>
 
 #include "support/driver.hpp"
+#include "support/holders.hpp"
+#include "support/identity_backend.hpp"
 
 using blkown::Place;
 using support::Driver;
@@ -24,38 +26,17 @@ namespace {
 
 namespace dma = blkown::dma;
 
-using Line = std::uint_least32_t;
-using Lines = std::vector<Line>;
-
-Line next_line(Place here = Place::current()) { return here.line() + 1; }
-
-Lines holders(const blkown::RequestHeader& request) {
-  Lines lines;
-  blkown::visit_holders(request, [&](const Place& place) {
-    EXPECT_STREQ(place.file_name(), Place::current().file_name());
-    lines.push_back(place.line());
-  });
-  return lines;
-}
-
-/// A device that reaches all memory as it is.
-struct Reach {
-  [[nodiscard]] dma::Limits limits() const { return {}; }
-  [[nodiscard]] std::expected<std::uint64_t, dma::DmaReason> map(std::byte* data, std::size_t,
-                                                                 dma::Direction,
-                                                                 const blkown::Cookie&) {
-    return reinterpret_cast<std::uintptr_t>(data);
-  }
-  void unmap(const dma::IovaSegment&) {}
-  void invalidate(std::span<const dma::IovaSegment>) {}
-};
+using support::holders;
+using support::Line;
+using support::Lines;
+using support::next_line;
 
 class TrackedMapping : public testing::Test {
  protected:
   [[nodiscard]] Lines held() const { return holders(driver.header()); }
 
   Driver<> driver;
-  Reach reach;
+  support::IdentityBackend reach;
   std::array<std::byte, 512> memory{};
   std::array<blkown::Segment, 1> segments{{{memory.data(), memory.size()}}};
   static constexpr auto in = dma::Direction::from_device;
@@ -65,7 +46,7 @@ class TrackedMapping : public testing::Test {
 
 TEST_F(TrackedMapping, RemembersWhereItWasMadeUntilItIsUnmapped) {
   dma::IovaList<1> list;
-  dma::Device<Reach> device{reach};
+  dma::Device<support::IdentityBackend> device{reach};
   auto submitting = driver.owned().into_claim();
   const Line line = next_line();
   auto prepared = dma::map(submitting, device, segments, in, list);
@@ -92,7 +73,7 @@ TEST_F(TrackedMapping, IsAHolderInQuarantineToo) {
         reported = holders(*incident.header);
       });
   dma::IovaList<1> list;
-  dma::Device<Reach> device{reach};
+  dma::Device<support::IdentityBackend> device{reach};
   auto claim = driver.owned().into_claim();
   const Line line = next_line();
   auto prepared = dma::map(claim, device, segments, in, list);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "support/driver.hpp"
+#include "support/holders.hpp"
 
 using blkown::Place;
 using blkown::Tag;
@@ -23,21 +24,10 @@ namespace {
 
 static_assert(blkown::is_tracking);
 
-using Line = std::uint_least32_t;
-using Lines = std::vector<Line>;
-
-/// The line behind the one of the call.
-Line next_line(Place here = Place::current()) { return here.line() + 1; }
-
-/// The lines of those who hold the request, oldest first. All in this file.
-Lines holders(const blkown::RequestHeader& request) {
-  Lines lines;
-  blkown::visit_holders(request, [&](const Place& place) {
-    EXPECT_STREQ(place.file_name(), Place::current().file_name());
-    lines.push_back(place.line());
-  });
-  return lines;
-}
+using support::holders;
+using support::Line;
+using support::Lines;
+using support::next_line;
 
 /// A counted object that is no request.
 struct Counted {

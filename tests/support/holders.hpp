@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// In a tracking build: where a request's references were taken, as lines of the test.
+
+#ifndef BLKOWN_TESTS_SUPPORT_HOLDERS_HPP
+#define BLKOWN_TESTS_SUPPORT_HOLDERS_HPP
+
+#include <gtest/gtest.h>
+
+#include <blkown/blkown.hpp>
+#include <cstdint>
+#include <vector>
+
+namespace support {
+
+using Line = std::uint_least32_t;
+using Lines = std::vector<Line>;
+
+/// The line behind the one of the call.
+inline Line next_line(blkown::Place here = blkown::Place::current()) { return here.line() + 1; }
+
+/// The lines of those who hold the request, oldest first. All in the caller's file.
+inline Lines holders(const blkown::RequestHeader& request,
+                     blkown::Place here = blkown::Place::current()) {
+  Lines lines;
+  blkown::visit_holders(request, [&](const blkown::Place& place) {
+    EXPECT_STREQ(place.file_name(), here.file_name());
+    lines.push_back(place.line());
+  });
+  return lines;
+}
+
+}  // namespace support
+
+#endif
