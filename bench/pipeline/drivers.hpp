@@ -18,6 +18,9 @@ namespace bench {
 
 namespace mq = blkown::mq;
 
+// A driver is one translation unit's own, as kernel drivers are, and the compiler knows it.
+namespace {
+
 struct EndsAtOnce {
   struct RequestData {};
   struct HwData {};
@@ -71,6 +74,8 @@ struct CompletesLater {
 
   std::vector<Ring> rings;
 };
+
+}  // namespace
 
 }  // namespace bench
 
