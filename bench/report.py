@@ -110,6 +110,9 @@ def rows(threads):
     table.append(Row("io_uring NOP, batch 32: library / raw", 1.10,
                      lambda r: ratio(r.time_ns("uring_nop/library/32"),
                                      r.time_ns("uring_nop/raw/32"))))
+    table.append(Row("io_uring NOP, batch 32: bare / raw", None,
+                     lambda r: ratio(r.time_ns("uring_nop/bare/32"),
+                                     r.time_ns("uring_nop/raw/32"))))
     for cycle, most in (("simple", 1), ("seed", 5), ("pinned", 3)):
         table.append(Row(f"{cycle}: read-modify-writes per I/O", most,
                          lambda r, cycle=cycle: rmws(r, f"{cycle}/library")))
