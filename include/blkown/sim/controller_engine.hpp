@@ -82,8 +82,9 @@ class ControllerEngine {
   }
   void ring_completion(std::uint32_t queue, std::uint32_t head) {
     ++events_;
-    queues_[queue].ring_completion(head,
-                                   [&](std::uint64_t cookie) { account_.take({queue, cookie}); });
+    queues_[queue].ring_completion(head, [&](std::uint64_t cookie) {
+      if (config_.keeps_account) account_.take({queue, cookie});
+    });
   }
 
   bool step(std::uint64_t now_ns) {
@@ -200,7 +201,7 @@ class ControllerEngine {
     }
     const Command& command = action.command;
     const bool is_first = action.is_genuine && forget(command);
-    if (is_first) done_.push_back(command);
+    if (is_first) note_done(command);
     send(command.queue,
          {.cookie = command.entry.cookie, .transferred_bytes = action.transferred_bytes},
          action.status, true, is_first);
@@ -230,6 +231,10 @@ class ControllerEngine {
     agenda_.add(action, now_ns_ + delay_ns);
   }
 
+  /// It will be said to be done, and looked up; if nobody notes that, nothing would ever be erased.
+  void note_done(const Command& command) {
+    if (config_.keeps_account) done_.push_back(command);
+  }
   bool forget(Command gone) {
     return std::erase_if(commands_, [&](const Command& command) {
              return command.serial == gone.serial;
@@ -343,7 +348,7 @@ class ControllerEngine {
     } else {
       const bool turns_phase = !strikes(FaultKind::no_phase_change);
       if (turns_phase) {
-        done_.push_back(command);
+        note_done(command);
       } else {
         commands_.push_back(command);  // done, and the driver cannot see it
         commands_.back().is_executed = true;
