@@ -39,11 +39,15 @@ struct Lane {
   void attach(TagPool<D>& pool, HwQueue<D>& queue) {
     hw = &queue;
     cache.emplace(pool.tags().tag_cache(queue.tag_queue()));
+    pool.line(queue.tag_queue()).enter(waiter);
   }
   void detach(TagPool<D>& pool) {
     if (hw == nullptr) return;
     leave_line(pool);
-    go_idle(pool);
+    cache->flush();
+    pool.line(hw->tag_queue()).exit(waiter);
+    // One that has come meanwhile, and found this one alone, may wait for what it had.
+    pass_on(pool);
     cache.reset();
     hw = nullptr;
   }
@@ -91,8 +95,10 @@ struct Lane {
     if (pool.line(hw->tag_queue()).leave(waiter)) pass_on(pool);
   }
 
-  /// Nobody reaches what is in the stash of a context that does nothing.
+  /// Nobody else reaches what is in the stash of a context that does nothing; so it goes back, if
+  /// there is anybody else.
   void go_idle(TagPool<D>& pool) {
+    if (!pool.line(hw->tag_queue()).is_shared()) return;
     if (!std::exchange(has_freed, false) && cache->size() == 0) return;
     cache->flush();
     pass_on(pool);
