@@ -146,6 +146,8 @@ class [[nodiscard]] EndedList {
   }
 
  private:
+  friend struct detail::HandleAccess;
+
   [[gnu::noinline]] void drop_all() noexcept {
     while (pop_front()) {
     }

@@ -219,6 +219,11 @@ struct HandleAccess {
   [[nodiscard]] static R* take_claim(Claim<R>& claim) noexcept {
     return Claim<R>::pointer_in(std::exchange(claim.bits_, 0));
   }
+  /// Ended requests that are linked already, behind those of the list.
+  template <class R>
+  static void append(EndedList<R>& list, R& first, R& last) noexcept {
+    list.append_chain(&first, &last);
+  }
   template <template <class> class Handle, class R>
   [[nodiscard]] static R* look(const Handle<R>& handle) noexcept {
     return handle.request_;

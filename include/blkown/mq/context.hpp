@@ -136,6 +136,7 @@ class Context {
         for (int most = 64; most != 0 && fire_due_timer(); --most) ++count;
       }
       if (first_ == nullptr) {
+        if (hooks_first_ == nullptr) return count;
         call_idle_hooks();
         pull();
         if (first_ == nullptr) return count;

@@ -30,15 +30,15 @@ class Issuer {
   using R = Request<D>;
   using Access = PayloadAccess<D>;
 
-  /// Bios that are over go to `ended_bios`.
-  Issuer(Disk<D>& disk, SubmitQueue<D>& self, Context& context, Work& wake,
+  /// Bios that are over go to `ended_bios`; the works are for the TagWaiters.
+  Issuer(Disk<D>& disk, SubmitQueue<D>& self, Context& context, Work& wake, Work& company,
          ContextCounters& counters, BioList& ended_bios)
       : disk_{disk},
         self_{self},
         context_{context},
         counters_{counters},
         ended_bios_{ended_bios},
-        lanes_{context, wake} {}
+        lanes_{context, wake, company} {}
 
   /// Requests that hold a tag.
   [[nodiscard]] Word out() const noexcept { return out_; }
@@ -78,14 +78,15 @@ class Issuer {
     end_step(bio);
   }
 
-  /// Issues what waits, as far as it can.
-  void resume() noexcept {
+  /// Issues what waits, as far as it can. False if nothing does.
+  bool resume() noexcept {
     if (!std::exchange(has_waiting_, false)) [[likely]]
-      return;
+      return false;
     lanes_.for_each([&](Lane<D>& lane) {
       resume(lane);
       has_waiting_ = has_waiting_ || !lane.requeued.empty() || !lane.waiting.empty();
     });
+    return true;
   }
 
   /// Fails every bio that waits, and passes those on that are out no more.

@@ -23,7 +23,7 @@ template <class D>
 struct Lane {
   using R = Request<D>;
 
-  Lane(Context& context, Work& wake) : waiter{context, wake} {}
+  Lane(Context& context, Work& wake, Work& company) : waiter{context, wake, company} {}
 
   HwQueue<D>* hw = nullptr;
   BioList waiting;        ///< In order: the first may be issued in part.
@@ -95,10 +95,14 @@ struct Lane {
     if (pool.line(hw->tag_queue()).leave(waiter)) pass_on(pool);
   }
 
+  [[nodiscard]] bool has_company(TagPool<D>& pool) const noexcept {
+    return hw != nullptr && pool.line(hw->tag_queue()).is_shared();
+  }
+
   /// Nobody else reaches what is in the stash of a context that does nothing; so it goes back, if
   /// there is anybody else.
   void go_idle(TagPool<D>& pool) {
-    if (!pool.line(hw->tag_queue()).is_shared()) return;
+    if (!has_company(pool)) return;
     if (!std::exchange(has_freed, false) && cache->size() == 0) return;
     cache->flush();
     pass_on(pool);

@@ -42,26 +42,29 @@ class RequestStack {
     return top_.load(std::memory_order_relaxed) == nullptr;
   }
 
-  /// Takes all that was pushed so far, and calls `take(R&)` for each, oldest first; `take` may link
-  /// the request into another list. The taking context only.
+  /// Requests linked in the order in which they were pushed; behind the last one is none.
+  struct Chain {
+    R* first = nullptr;
+    R* last = nullptr;
+  };
+
+  /// Takes all that was pushed so far. The taking context only.
   /// Synchronization: acquires what the pushers did.
-  template <class Take>
-  void take_all(Take take) noexcept {
-    if (empty()) return;
+  [[nodiscard]] Chain take_all() noexcept {
+    if (empty()) return {};
     // top -> null. Partner: push. Acquire: outcome, data and links of all that is in it.
     R* request = top_.exchange(nullptr, std::memory_order_acquire);
-    R* oldest = nullptr;
+    Chain chain{.first = nullptr, .last = request};
     while (request != nullptr) {
-      R* const below = static_cast<R*>(std::exchange(next_of(*request), oldest));
-      oldest = request;
+      R* const below = static_cast<R*>(std::exchange(next_of(*request), chain.first));
+      chain.first = request;
       request = below;
     }
-    while (oldest != nullptr) {
-      R& taken = *oldest;
-      oldest = static_cast<R*>(next_of(taken));
-      take(taken);
-    }
+    return chain;
   }
+
+  /// The one behind it in its chain, or null.
+  [[nodiscard]] static R* behind(R& request) noexcept { return static_cast<R*>(next_of(request)); }
 
  private:
   [[nodiscard]] static void*& next_of(R& request) noexcept {

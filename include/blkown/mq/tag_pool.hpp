@@ -24,10 +24,12 @@ namespace internal {
 
 /// One that draws tags from one queue: a context's lane, and its place in the line when it waits.
 struct TagWaiter {
-  explicit TagWaiter(Context& its_context, Work& its_work) : context{its_context}, work{its_work} {}
+  TagWaiter(Context& its_context, Work& its_work, Work& its_company)
+      : context{its_context}, work{its_work}, company{its_company} {}
 
   Context& context;
-  Work& work;  ///< Posted when it is this one's turn, and when it is alone no more.
+  Work& work;     ///< Posted when it is this one's turn.
+  Work& company;  ///< Posted when it was alone with the queue, and is so no more.
   TagWaiter* next = nullptr;
   TagWaiter* next_user = nullptr;
   bool is_in_line = false;  ///< Guarded by the line's mutex.
@@ -57,7 +59,7 @@ class TagLine {
     if (other == nullptr) return;
     is_shared_.set(true);
     // Under the mutex: it has not gone. It comes to the work after this, so it sees the flag.
-    if (other->next_user == nullptr) other->context.post(other->work);
+    if (other->next_user == nullptr) other->context.post(other->company);
   }
 
   /// And does so no more. Precondition: it is not in line, and has given back all tags.
