@@ -128,26 +128,24 @@ class Context {
   std::size_t run() noexcept {
     const Scope scope{*this};
     std::size_t count = 0;
-    for (bool is_first_turn = true;; is_first_turn = false) {
-      pull();
-      // Timers after each turn, so the first work need not wait for a look at the clock.
-      if (!is_first_turn || first_ == nullptr) {
-        // So many at most: a timer that is armed again for at once does not keep work waiting.
-        for (int most = 64; most != 0 && fire_due_timer(); --most) ++count;
-      }
-      if (first_ == nullptr) {
-        if (hooks_first_ == nullptr) return count;
-        call_idle_hooks();
-        pull();
-        if (first_ == nullptr) return count;
-      }
-      // As long a turn as there is work now; then timers and the inbox have theirs.
-      for (Work* const last = last_; first_ != nullptr;) {
-        Work* const work = first_;
+    pull();
+    while (true) {
+      // As long a turn as there is work now; then timers and the inbox have theirs. Timers second,
+      // so that work need not wait for a look at the clock.
+      for (const Work* const last = last_; first_ != nullptr;) {
+        const Work* const work = first_;
         run_first();
         ++count;
         if (work == last) break;
       }
+      // So many at most: a timer that is armed again for at once does not keep work waiting.
+      for (int most = 64; most != 0 && fire_due_timer(); --most) ++count;
+      pull();
+      if (first_ != nullptr) continue;
+      if (hooks_first_ == nullptr) return count;
+      call_idle_hooks();
+      pull();
+      if (first_ == nullptr) return count;
     }
   }
 
@@ -299,7 +297,6 @@ class Context {
   void run_first() noexcept {
     Work& work = *first_;
     first_ = work.next_;
-    if (first_ == nullptr) last_ = nullptr;
     work.is_listed_ = false;
     work.function_(work);  // it may be gone now
   }
@@ -330,7 +327,7 @@ class Context {
   ContextHooks hooks_;
   std::uint32_t index_;
   Work* first_ = nullptr;
-  Work* last_ = nullptr;
+  Work* last_ = nullptr;  // only if there is a first
   IdleHook* hooks_first_ = nullptr;
   std::uint64_t first_due_ns_ = never_ns;  // when the last look saw the first timer due
 

@@ -89,13 +89,16 @@ class Issuer {
     return true;
   }
 
-  /// Fails every bio that waits, and passes those on that are out no more.
-  void fail_waiting(Status status) noexcept {
+  /// Fails every bio that waits, and passes those on that are out no more. False if there was none.
+  bool fail_waiting(Status status) noexcept {
+    bool is_any = false;
     lanes_.for_each([&](Lane<D>& lane) {
+      is_any = is_any || !lane.waiting.empty() || !lane.requeued.empty() || !lane.held.empty();
       while (Bio* const bio = lane.waiting.pop_front()) break_off(*bio, status);
       while (auto ended = lane.requeued.pop_front()) std::move(*ended).into_idle().fail(status);
       while (auto ended = lane.held.pop_front()) std::move(*ended).into_idle().fail(status);
     });
+    return is_any;
   }
 
   // --- requests ---------------------------------------------------------------------------------

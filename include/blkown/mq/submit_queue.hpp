@@ -227,6 +227,7 @@ class SubmitQueue {
       issuer_.kick();
     }
     is_to_resume_ = true;
+    take_remote();
     settle(true);
     watch();
     is_entered_ = false;
@@ -248,20 +249,21 @@ class SubmitQueue {
         BioAccess::finish(*ended_bios_.pop_front());
       }
       if (budget == 0) break;
-      if (!ended_.empty() || take_remote()) continue;
-      if (!may_issue || !std::exchange(is_to_resume_, false)) return;
-      if (is_gone_) {
-        issuer_.fail_waiting(Status::offline);
-      } else if (!issuer_.resume()) {
-        return;
-      }
+      if (!ended_.empty()) continue;
+      if (!may_issue || !std::exchange(is_to_resume_, false) || !resume()) return;
     }
     context_.post_local(work_);
   }
 
-  /// What came from elsewhere. False if nothing has.
-  bool take_remote() noexcept {
-    if (remote_ended_.empty() && remote_completed_.empty()) return false;
+  /// Issues what waits, or fails it if the disk is gone. False if nothing does.
+  bool resume() noexcept {
+    if (!is_gone_) [[likely]]
+      return issuer_.resume();
+    return issuer_.fail_waiting(Status::offline);
+  }
+
+  /// What came from elsewhere. If more comes while this goes on, the work has been posted anew.
+  void take_remote() noexcept {
     const auto ended = remote_ended_.take_all();
     if (ended.first != nullptr) {
       blkown::detail::HandleAccess::append(ended_, *ended.first, *ended.last);
@@ -272,7 +274,6 @@ class SubmitQueue {
       completed = RequestStack<R>::behind(request);
       complete(request);
     }
-    return true;
   }
 
   void take_back(Ended<R>&& ended) noexcept {
