@@ -42,28 +42,24 @@ class RequestStack {
     return top_.load(std::memory_order_relaxed) == nullptr;
   }
 
-  /// Requests linked in the order in which they were pushed; behind the last one is none.
-  struct Chain {
-    R* first = nullptr;
-    R* last = nullptr;
-  };
-
-  /// Takes all that was pushed so far. The taking context only.
-  /// Synchronization: acquires what the pushers did.
-  [[nodiscard]] Chain take_all() noexcept {
-    if (empty()) return {};
+  /// Takes all that was pushed so far, linked as a ring in the order in which it was pushed.
+  /// Returns the last one, behind which comes the first; null if there is none. The taking context
+  /// only. Synchronization: acquires what the pushers did.
+  [[nodiscard]] R* take_all() noexcept {
+    if (empty()) return nullptr;
     // top -> null. Partner: push. Acquire: outcome, data and links of all that is in it.
-    R* request = top_.exchange(nullptr, std::memory_order_acquire);
-    Chain chain{.first = nullptr, .last = request};
-    while (request != nullptr) {
-      R* const below = static_cast<R*>(std::exchange(next_of(*request), chain.first));
-      chain.first = request;
+    R* const last = top_.exchange(nullptr, std::memory_order_acquire);
+    R* behind = nullptr;
+    for (R* request = last; request != nullptr;) {
+      R* const below = static_cast<R*>(std::exchange(next_of(*request), behind));
+      behind = request;
       request = below;
     }
-    return chain;
+    next_of(*last) = behind;
+    return last;
   }
 
-  /// The one behind it in its chain, or null.
+  /// The one behind it in its ring.
   [[nodiscard]] static R* behind(R& request) noexcept { return static_cast<R*>(next_of(request)); }
 
  private:

@@ -264,15 +264,15 @@ class SubmitQueue {
 
   /// What came from elsewhere. If more comes while this goes on, the work has been posted anew.
   void take_remote() noexcept {
-    const auto ended = remote_ended_.take_all();
-    if (ended.first != nullptr) {
-      blkown::detail::HandleAccess::append(ended_, *ended.first, *ended.last);
+    if (R* const last = remote_ended_.take_all()) {
+      blkown::detail::HandleAccess::append(ended_, *last);
     }
-    R* completed = remote_completed_.take_all().first;
-    while (completed != nullptr) {
-      R& request = *completed;
-      completed = RequestStack<R>::behind(request);
-      complete(request);
+    if (R* const last = remote_completed_.take_all()) {
+      R* next = RequestStack<R>::behind(*last);
+      for (R* request = nullptr; request != last;) {
+        request = std::exchange(next, RequestStack<R>::behind(*next));
+        complete(*request);
+      }
     }
   }
 
