@@ -117,43 +117,45 @@ template <class R>
 class [[nodiscard]] EndedList {
  public:
   EndedList() = default;
-  EndedList(EndedList&& other) noexcept
-      : first_{std::exchange(other.first_, nullptr)}, last_{std::exchange(other.last_, nullptr)} {}
+  EndedList(EndedList&& other) noexcept : last_{std::exchange(other.last_, nullptr)} {}
   EndedList& operator=(EndedList&& other) noexcept {
     EndedList taken{std::move(other)};
-    std::swap(first_, taken.first_);
     std::swap(last_, taken.last_);
     return *this;
   }
   ~EndedList() {
-    if (first_ != nullptr) [[unlikely]]
+    if (last_ != nullptr) [[unlikely]]
       drop_all();
   }
 
-  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+  [[nodiscard]] bool empty() const noexcept { return last_ == nullptr; }
 
   void push_back(BLKOWN_HELD Ended<R>&& ended, Place where = Place::current()) noexcept {
     R& request = detail::held(detail::HandleAccess::take(ended), "EndedList::push_back", where);
-    next_of(request) = nullptr;
-    append_chain(&request, &request);
+    next_of(request) = &request;
+    append_ring(request);
   }
 
   /// Moves all of `other` behind what is here.
   void append(EndedList&& other) noexcept {
     if (this == &other || other.empty()) return;
-    append_chain(std::exchange(other.first_, nullptr), std::exchange(other.last_, nullptr));
+    append_ring(*std::exchange(other.last_, nullptr));
   }
 
   /// The oldest, or none.
   [[nodiscard]] std::optional<Ended<R>> pop_front() noexcept {
-    if (first_ == nullptr) return std::nullopt;
-    R& request = *first_;
-    first_ = static_cast<R*>(next_of(request));
-    if (first_ == nullptr) last_ = nullptr;
+    if (last_ == nullptr) return std::nullopt;
+    R& request = *static_cast<R*>(next_of(*last_));
+    if (&request == last_) {
+      last_ = nullptr;
+    } else {
+      next_of(*last_) = next_of(request);
+    }
     return detail::HandleAccess::make<Ended>(request);
   }
 
  private:
+  friend struct detail::HandleAccess;
   friend struct EndSink<R>;
   friend void detail::deliver_by_function<R>(const detail::TagSetCore& core, void* request);
 
@@ -173,16 +175,14 @@ class [[nodiscard]] EndedList {
     return detail::HeaderAccess::next(detail::header_of(request));
   }
 
-  void append_chain(R* first, R* last) noexcept {
-    if (last_ == nullptr) {
-      first_ = first;
-    } else {
-      next_of(*last_) = first;
-    }
-    last_ = last;
+  /// All of a ring that ends with `last`.
+  void append_ring(R& last) noexcept {
+    if (last_ != nullptr) std::swap(next_of(last), next_of(*last_));
+    last_ = &last;
   }
 
-  R* first_ = nullptr;
+  // Behind the last one comes the first. Not two pointers: compilers write a pair of them with one
+  // vector instruction, and a processor may be slow to read back half of that.
   R* last_ = nullptr;
 };
 

@@ -118,7 +118,7 @@ class RequestHeader {
   Status status_ = Status::ok;
   bool requeue_ = false;
   const detail::TagSetCore* core_ = nullptr;
-  void* next_ = nullptr;  // the request behind this one in an EndedList
+  void* next_ = nullptr;  // the request behind this one in a list
 };
 
 static_assert(sizeof(RequestHeader) <= 40, "a header leaves most of the first line to the data");
@@ -219,6 +219,11 @@ struct HandleAccess {
   template <class R>
   [[nodiscard]] static R* take_claim(Claim<R>& claim) noexcept {
     return Claim<R>::pointer_in(std::exchange(claim.bits_, 0));
+  }
+  /// Ended requests that are linked already, as a ring that ends with `last`.
+  template <class R>
+  static void append(EndedList<R>& list, R& last) noexcept {
+    list.append_ring(last);
   }
   template <template <class> class Handle, class R>
   [[nodiscard]] static R* look(const Handle<R>& handle) noexcept {

@@ -6,6 +6,7 @@
 
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/loop_runtime.hpp>
+#include <blkown/mq/timer.hpp>
 #include <functional>
 #include <thread>
 #include <vector>
@@ -141,6 +142,120 @@ TEST(Context, RunsTheOneThatIsChosen) {
   context.run_one(0);
   EXPECT_EQ(order, (std::vector{2, 3, 0, 0, 1}));
   EXPECT_EQ(context.runnable(), 0U);
+}
+
+/// A context whose runtime says when it sleeps, with its calls counted.
+struct Sleeper {
+  explicit Sleeper(bool tells)
+      : context{{.runtime = this,
+                 .now_ns = [](void* self) { return ++static_cast<Sleeper*>(self)->looks, now_ns; },
+                 .wake = [](void* self, std::uint32_t) { ++static_cast<Sleeper*>(self)->wakes; },
+                 .tells_of_its_sleep = tells},
+                0} {}
+  static constexpr std::uint64_t now_ns = 1'000'000;
+  int wakes = 0;
+  int looks = 0;  // at the clock
+  Context context;
+};
+
+// Goal: a post wakes whoever sleeps, and nobody else.
+TEST(Context, IsWokenOnlyWhereItSleeps) {
+  Sleeper sleeper{true};
+  Context& context = sleeper.context;
+  Task first{[] {}}, second{[] {}};
+  context.post(first);
+  EXPECT_EQ(sleeper.wakes, 0);
+  EXPECT_FALSE(context.is_inbox_empty());
+  EXPECT_FALSE(context.fall_asleep()) << "there is something to run";
+  EXPECT_EQ(context.run(), 1U);
+  EXPECT_TRUE(context.fall_asleep());
+  EXPECT_TRUE(context.fall_asleep()) << "still";
+  EXPECT_TRUE(context.is_inbox_empty());
+  EXPECT_EQ(context.run(), 0U) << "the mark is no work";
+  context.post(first);
+  EXPECT_EQ(sleeper.wakes, 1);
+  context.post(second);
+  EXPECT_EQ(sleeper.wakes, 1) << "it is awake";
+  EXPECT_FALSE(context.fall_asleep());
+  EXPECT_EQ(context.run(), 2U);
+  context.post(first);
+  EXPECT_EQ(sleeper.wakes, 1);
+  EXPECT_EQ(context.run(), 1U);
+}
+
+TEST(Context, OfARuntimeThatDoesNotTellIsWokenForTheFirstPost) {
+  Sleeper sleeper{false};
+  Context& context = sleeper.context;
+  Task first{[] {}}, second{[] {}};
+  for (int round = 1; round != 3; ++round) {
+    context.post(first);
+    context.post(second);
+    EXPECT_EQ(sleeper.wakes, round);
+    EXPECT_EQ(context.run(), 2U);
+    EXPECT_TRUE(context.is_inbox_empty());
+  }
+}
+
+// Goal: the clock is read once for a run, and only for a timer's sake.
+TEST(Context, LooksAtTheClockOnlyForTimers) {
+  Sleeper sleeper{true};
+  Context& context = sleeper.context;
+  Task task{[] {}};
+  const auto looks_of_a_run = [&] {
+    context.post(task);
+    const int before = sleeper.looks;
+    context.run();
+    return sleeper.looks - before;
+  };
+  EXPECT_EQ(looks_of_a_run(), 0);
+  mq::Alarm late{[](void*) {}, nullptr}, later{[](void*) {}, nullptr};
+  late.arm(context, 1'000);
+  later.arm(context, 2'000);
+  EXPECT_EQ(looks_of_a_run(), 1);
+  EXPECT_EQ(looks_of_a_run(), 1);
+  EXPECT_TRUE(late.cancel());
+  EXPECT_EQ(looks_of_a_run(), 1) << "for the other one";
+  EXPECT_TRUE(later.cancel());
+  EXPECT_EQ(looks_of_a_run(), 0);
+}
+
+// Goal: work that never comes to an end keeps no timer waiting, nor what others post; and a timer
+// that is armed again for at once keeps no work waiting.
+TEST(Context, WorkAndTimersDoNotKeepOneAnotherWaiting) {
+  Sleeper sleeper{true};
+  Context& context = sleeper.context;
+  int runs = 0;
+  bool is_fired = false, is_posted = false;
+  Task other{[&] { is_posted = true; }};
+  Task endless{[] {}};
+  endless.call = [&] {
+    if (++runs == 2) context.post(other);
+    if (runs != 1000 && !(is_fired && is_posted)) context.post_local(endless);
+  };
+  mq::Alarm due{[](void* flag) { *static_cast<bool*>(flag) = true; }, &is_fired};
+  due.arm(context, 0);
+  context.post(endless);
+  context.run();
+  EXPECT_LT(runs, 10);
+
+  struct Rearmed {
+    static void fire(void* self) {
+      auto& its = *static_cast<Rearmed*>(self);
+      if (++its.fires != 1000 && !its.is_done) its.alarm.arm(*its.context, 0);
+    }
+    Context* context;
+    mq::Alarm alarm{&fire, this};
+    int fires = 0;
+    bool is_done = false;
+  } rearmed{&context};
+  Task work{[&] { rearmed.is_done = true; }};
+  Task poster{[&] { context.post(work); }};
+  rearmed.alarm.arm(context, 0);
+  context.post(poster);
+  context.run();
+  EXPECT_LT(rearmed.fires, 200);
+  while (context.run() != 0) {
+  }
 }
 
 // Goal: no post is lost and none tears the list, from however many threads; what was written before

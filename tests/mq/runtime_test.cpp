@@ -9,6 +9,7 @@
 #include <blkown/mq/thread_runtime.hpp>
 #include <blkown/mq/timer.hpp>
 #include <blkown/sim/deterministic_runtime.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <set>
@@ -78,6 +79,28 @@ TEST(LoopRuntime, IsWokenByAnotherThread) {
   other.join();
 }
 
+// Goal: however the post falls between the last look and the sleep, it wakes the loop.
+TEST(LoopRuntime, NoWakeUpIsLost) {
+  mq::LoopRuntime runtime{2};
+  const int rounds = static_cast<int>(stress::scaled(20'000, 3'000));
+  std::atomic<int> asked{-1};
+  mq::Event* event = nullptr;
+  Task task{[&] { event->set(); }};
+  std::thread other{[&] {
+    for (int i = 0; i != rounds; ++i) {
+      while (asked.load(std::memory_order_relaxed) != i) std::this_thread::yield();
+      runtime.context(static_cast<std::uint32_t>(i) % 2).post(task);
+    }
+  }};
+  for (int i = 0; i != rounds; ++i) {
+    mq::Event done;
+    event = &done;
+    asked.store(i, std::memory_order_relaxed);
+    ASSERT_TRUE(runtime.wait_for(done));
+  }
+  other.join();
+}
+
 TEST(LoopRuntime, WithAClockOfItsOwnSaysThatNothingIsLeft) {
   mq::LoopRuntime runtime{
       1, {.argument = nullptr, .now_ns = [](void*) { return std::uint64_t{1}; }, .wake = nullptr}};
@@ -133,14 +156,21 @@ TEST(ThreadRuntime, ATimerArmedFromElsewhereWakesTheSleeper) {
   }
 }
 
+// Goal: also when the thread sleeps, and finds the stop as soon as the post that wakes it.
 TEST(ThreadRuntime, FinishesWhatIsPostedWhenItGoes) {
-  std::atomic<int> runs{0};
-  Task task{[&] { ++runs; }};
-  {
-    mq::ThreadRuntime runtime{1};
-    runtime.context(0).post(task);
+  for (int round = 0; round != 100; ++round) {
+    std::atomic<int> runs{0};
+    Task task{[&] { ++runs; }};
+    {
+      mq::ThreadRuntime runtime{1};
+      if (round % 2 != 0) {
+        runtime.run_on(0, [] {});
+        std::this_thread::sleep_for(std::chrono::microseconds{200});
+      }
+      runtime.context(0).post(task);
+    }
+    ASSERT_EQ(runs.load(), 1);
   }
-  EXPECT_EQ(runs.load(), 1);
 }
 
 /// The order in which a seed runs four tasks that post one another, and a timer.

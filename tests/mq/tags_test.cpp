@@ -222,7 +222,8 @@ TEST(Tags, ATurnThatComesWhileItIsAskedForIsNotLost) {
       {.queue_count = 1, .depth = 1, .layout = blkown::CookieLayout::nbd()});
   mq::internal::TagLine<R>& line = pool->line(0);
   mq::Work ignored{[](mq::Work&) {}};
-  mq::internal::TagWaiter first{runtime.context(0), ignored}, second{runtime.context(1), ignored};
+  mq::internal::TagWaiter first{runtime.context(0), ignored, ignored},
+      second{runtime.context(1), ignored, ignored};
   for (int round = 0; round != 3; ++round) {
     ASSERT_TRUE(line.join(pool->tags(), 0, first, false)) << "it may try: nobody is before it";
     ASSERT_FALSE(line.join(pool->tags(), 0, second, false));
@@ -235,6 +236,114 @@ TEST(Tags, ATurnThatComesWhileItIsAskedForIsNotLost) {
     EXPECT_FALSE(line.is_occupied());
   }
   runtime.run();
+}
+
+/// Two disks that share a device's tags, each with a runtime of its own; the first has done its
+/// work.
+struct TwoDisks {
+  using Disk = mq::Disk<fake::Driver>;
+  static constexpr std::uint32_t depth = 16;
+
+  TwoDisks() {
+    first = *Disk::create({.capacity_sectors = 8}, driver, runtime_of_first, {}, pool.get());
+    mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+    for (int i = 0; i != 40; ++i) first->submit(runtime_of_first.context(0), bio);
+    runtime_of_first.run();
+    driver.mode = Mode::publish;
+    is_first_called = false;
+  }
+  ~TwoDisks() {
+    if (first != nullptr) static_cast<void>(mq::remove(runtime_of_first, *first));
+    if (second != nullptr) static_cast<void>(mq::remove(runtime_of_second, *second));
+  }
+  [[nodiscard]] std::uint32_t kept() const { return pool->tags().taken_count(0); }
+  /// The second one comes, and wants all there are.
+  void ask_for_all() {
+    second = *Disk::create({.capacity_sectors = 8}, driver, runtime_of_second, {}, pool.get());
+    for (std::uint32_t i = 0; i != depth; ++i) {
+      bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), &Ends::on_end, &ends)));
+      second->submit(runtime_of_second.context(0), *bios.back());
+    }
+    runtime_of_second.run();
+  }
+  void finish() {
+    runtime_of_second.run();
+    EXPECT_EQ(driver.published.size(), depth) << "all there are";
+    driver.reap(second->queue_data());
+    runtime_of_second.run();
+    EXPECT_EQ(ends.count, 40 + static_cast<int>(depth));
+  }
+
+  bool is_first_called = false;
+  mq::LoopRuntime runtime_of_first{
+      1, {.argument = &is_first_called, .now_ns = nullptr, .wake = [](void* flag) {
+            *static_cast<bool*>(flag) = true;
+          }}};
+  mq::LoopRuntime runtime_of_second;
+  fake::Driver driver;
+  std::unique_ptr<mq::TagPool<fake::Driver>> pool = *mq::TagPool<fake::Driver>::create(
+      {.queue_count = 1, .depth = depth, .layout = blkown::CookieLayout::nbd()});
+  std::vector<std::byte> memory = std::vector<std::byte>(512);
+  Ends ends;
+  std::vector<std::unique_ptr<mq::Bio>> bios;
+  std::unique_ptr<Disk> first, second;
+};
+
+// Goal: what an idle context keeps while it is alone is not lost to a disk that comes later.
+TEST(Tags, WhoIsAloneKeepsItsStashUntilAnotherComes) {
+  TwoDisks disks;
+  const std::uint32_t kept = disks.kept();
+  EXPECT_GT(kept, 0U) << "nobody else wants them";
+  disks.runtime_of_first.run();
+  EXPECT_EQ(disks.kept(), kept);
+  disks.ask_for_all();
+  EXPECT_EQ(disks.driver.published.size(), TwoDisks::depth - kept);
+  EXPECT_TRUE(disks.is_first_called) << "it sleeps, and would not look by itself";
+  disks.runtime_of_first.run();
+  disks.finish();
+}
+
+// Goal: nor if the first one goes instead.
+TEST(Tags, WhoWasAloneAndGoesPassesThemOn) {
+  TwoDisks disks;
+  disks.ask_for_all();
+  EXPECT_LT(disks.driver.published.size(), std::size_t{TwoDisks::depth});
+  EXPECT_EQ(mq::remove(disks.runtime_of_first, *disks.first), Status::ok);
+  disks.first.reset();
+  disks.finish();
+  // Now the second is the one that is alone.
+  EXPECT_GT(disks.kept(), 0U);
+}
+
+// Goal: only who was alone is told; and each time that it ceases to be.
+TEST(Tags, WhoIsAloneIsToldThatItIsNoMore) {
+  using R = mq::Request<fake::Driver>;
+  mq::LoopRuntime runtime{3};
+  mq::internal::TagLine<R> line;
+  mq::Work ignored{[](mq::Work&) {}};
+  mq::Work works[3] = {mq::Work{[](mq::Work&) {}}, mq::Work{[](mq::Work&) {}},
+                       mq::Work{[](mq::Work&) {}}};
+  mq::internal::TagWaiter first{runtime.context(0), ignored, works[0]},
+      second{runtime.context(1), ignored, works[1]}, third{runtime.context(2), ignored, works[2]};
+  line.enter(first);
+  EXPECT_FALSE(line.is_shared());
+  EXPECT_EQ(runtime.run(), 0U);
+  line.enter(second);
+  EXPECT_TRUE(line.is_shared());
+  EXPECT_TRUE(works[0].is_queued());
+  EXPECT_EQ(runtime.run(), 1U);
+  line.enter(third);
+  EXPECT_EQ(runtime.run(), 0U) << "they know";
+  line.exit(second);
+  EXPECT_TRUE(line.is_shared());
+  line.exit(first);
+  EXPECT_FALSE(line.is_shared());
+  line.enter(first);
+  EXPECT_TRUE(works[2].is_queued());
+  EXPECT_EQ(runtime.run(), 1U);
+  line.exit(third);
+  line.exit(first);
+  EXPECT_FALSE(line.is_shared());
 }
 
 TEST(Tags, QueuesMayShareThem) {

@@ -191,46 +191,45 @@ struct BioAccess {
 /// Bios in order, linked through themselves. One context uses a list at a time.
 class BioList {
  public:
-  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
-  [[nodiscard]] Bio* front() const noexcept { return first_; }
+  [[nodiscard]] bool empty() const noexcept { return last_ == nullptr; }
+  [[nodiscard]] Bio* front() const noexcept {
+    return last_ == nullptr ? nullptr : internal::BioAccess::next(*last_);
+  }
 
   void push_back(Bio& bio) noexcept {
-    internal::BioAccess::next(bio) = nullptr;
-    if (last_ == nullptr) {
-      first_ = &bio;
-    } else {
-      internal::BioAccess::next(*last_) = &bio;
-    }
+    push_front(bio);
     last_ = &bio;
   }
   void push_front(Bio& bio) noexcept {
-    internal::BioAccess::next(bio) = first_;
-    first_ = &bio;
-    if (last_ == nullptr) last_ = &bio;
+    if (last_ == nullptr) {
+      internal::BioAccess::next(bio) = last_ = &bio;
+    } else {
+      internal::BioAccess::next(bio) = std::exchange(internal::BioAccess::next(*last_), &bio);
+    }
   }
   /// The oldest, or null.
   [[nodiscard]] Bio* pop_front() noexcept {
-    Bio* const bio = first_;
+    Bio* const bio = front();
     if (bio == nullptr) return nullptr;
-    first_ = internal::BioAccess::next(*bio);
-    if (first_ == nullptr) last_ = nullptr;
+    if (bio == last_) {
+      last_ = nullptr;
+    } else {
+      internal::BioAccess::next(*last_) = internal::BioAccess::next(*bio);
+    }
     return bio;
   }
   /// Moves all of `other` behind what is here.
   void append(BioList& other) noexcept {
-    if (this == &other || other.first_ == nullptr) return;
-    if (last_ == nullptr) {
-      first_ = other.first_;
-    } else {
-      internal::BioAccess::next(*last_) = other.first_;
+    if (this == &other || other.last_ == nullptr) return;
+    Bio* const last = std::exchange(other.last_, nullptr);
+    if (last_ != nullptr) {
+      std::swap(internal::BioAccess::next(*last), internal::BioAccess::next(*last_));
     }
-    last_ = std::exchange(other.last_, nullptr);
-    other.first_ = nullptr;
+    last_ = last;
   }
 
  private:
-  Bio* first_ = nullptr;
-  Bio* last_ = nullptr;
+  Bio* last_ = nullptr;  // behind it comes the first
 };
 
 }  // namespace blkown::inline BLKOWN_ABI::mq

@@ -68,6 +68,9 @@ struct ContextHooks {
   std::uint64_t (*now_ns)(void* runtime) = nullptr;  ///< A clock that never goes back.
   /// There is something to run, or a timer that is due before all others. Any context.
   void (*wake)(void* runtime, std::uint32_t index) = nullptr;
+  /// Whether the runtime calls fall_asleep before it sleeps: then `wake` is called for work only
+  /// between that and the next run. If not, for every work that is posted where nothing was.
+  bool tells_of_its_sleep = false;
 };
 
 class TimerNode;
@@ -77,7 +80,11 @@ class TimerNode;
 /// reach it by posting work.
 class Context {
  public:
-  Context(const ContextHooks& hooks, std::uint32_t index) noexcept : hooks_{hooks}, index_{index} {}
+  Context(const ContextHooks& hooks, std::uint32_t index) noexcept
+      : hooks_{hooks},
+        index_{index},
+        nothing_{hooks.tells_of_its_sleep ? nullptr : &asleep_},
+        inbox_{nothing_} {}
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
@@ -103,7 +110,7 @@ class Context {
       // failure: nothing is read through `top`.
     } while (!inbox_.compare_exchange_weak(top, &work, std::memory_order_release,
                                            std::memory_order_relaxed));
-    if (top == nullptr) hooks_.wake(hooks_.runtime, index_);
+    if (top == &asleep_) hooks_.wake(hooks_.runtime, index_);
   }
 
   // --- this context -----------------------------------------------------------------------------
@@ -121,26 +128,24 @@ class Context {
   std::size_t run() noexcept {
     const Scope scope{*this};
     std::size_t count = 0;
+    pull();
     while (true) {
-      // So many at most: a timer that is armed again for at once does not keep work waiting.
-      for (int most = 64; most != 0 && fire_due_timer(); --most) ++count;
-      pull();
-      if (first_ == nullptr) {
-        for (IdleHook* hook = hooks_first_; hook != nullptr;) {
-          IdleHook& called = *hook;
-          hook = hook->next_;
-          called.function_(called);
-        }
-        pull();
-        if (first_ == nullptr) return count;
-      }
-      // As long a turn as there is work now; then timers and the inbox have theirs.
-      for (Work* const last = last_; first_ != nullptr;) {
-        Work* const work = first_;
+      // As long a turn as there is work now; then timers and the inbox have theirs. Timers second,
+      // so that work need not wait for a look at the clock.
+      for (const Work* const last = last_; first_ != nullptr;) {
+        const Work* const work = first_;
         run_first();
         ++count;
         if (work == last) break;
       }
+      // So many at most: a timer that is armed again for at once does not keep work waiting.
+      for (int most = 64; most != 0 && fire_due_timer(); --most) ++count;
+      pull();
+      if (first_ != nullptr) continue;
+      if (hooks_first_ == nullptr) return count;
+      call_idle_hooks();
+      pull();
+      if (first_ == nullptr) return count;
     }
   }
 
@@ -173,11 +178,7 @@ class Context {
   /// Nothing is left to run: gives back what is kept for speed. True if that made more work.
   bool go_idle() noexcept {
     const Scope scope{*this};
-    for (IdleHook* hook = hooks_first_; hook != nullptr;) {
-      IdleHook& called = *hook;
-      hook = hook->next_;
-      called.function_(called);
-    }
+    call_idle_hooks();
     return runnable() != 0;
   }
 
@@ -214,11 +215,21 @@ class Context {
     return timers_.first()->deadline_ns;
   }
 
-  /// Whether nothing has been posted since the last run, for a runtime about to sleep; it looks
-  /// with whatever lock `wake` takes, so that none is missed.
+  /// For the runtime, when this context has run and it is about to sleep: the next work that is
+  /// posted calls `wake`. False if something is posted already; then there is something to run.
+  [[nodiscard]] bool fall_asleep() noexcept {
+    Work* top = nullptr;
+    // null -> asleep. Partner: post. Relaxed, because it hands nothing over: of this and a post one
+    // comes first; either this one fails, or the post finds the mark and wakes.
+    return inbox_.compare_exchange_strong(top, &asleep_, std::memory_order_relaxed,
+                                          std::memory_order_relaxed) ||
+           top == &asleep_;
+  }
+
+  /// Whether nothing has been posted since the last run.
   [[nodiscard]] bool is_inbox_empty() const noexcept {
-    // No transition. Relaxed: the lock orders it.
-    return inbox_.load(std::memory_order_relaxed) == nullptr;
+    // No transition. Relaxed: who asks has ordered the posts that it means.
+    return is_end(inbox_.load(std::memory_order_relaxed));
   }
 
  private:
@@ -246,15 +257,28 @@ class Context {
     last_ = &work;
   }
 
+  void call_idle_hooks() noexcept {
+    for (IdleHook* hook = hooks_first_; hook != nullptr;) {
+      IdleHook& called = *hook;
+      hook = hook->next_;
+      called.function_(called);
+    }
+  }
+
+  /// The end of the inbox's list.
+  [[nodiscard]] bool is_end(const Work* work) const noexcept {
+    return work == nullptr || work == &asleep_;
+  }
+
   /// Lists what others have posted, oldest first.
   void pull() noexcept {
-    // No transition. Relaxed: whether it is worth a read-modify-write; who posts into an empty
-    // inbox wakes this context.
-    if (inbox_.load(std::memory_order_relaxed) == nullptr) return;
-    // top -> null. Partner: post. Acquire: the links.
-    Work* work = inbox_.exchange(nullptr, std::memory_order_acquire);
+    // Relaxed, in is_inbox_empty: whether it is worth a read-modify-write; who posts to a context
+    // that sleeps wakes it.
+    if (is_inbox_empty()) return;
+    // top -> nothing. Partner: post. Acquire: the links.
+    Work* work = inbox_.exchange(nothing_, std::memory_order_acquire);
     Work* oldest = nullptr;
-    while (work != nullptr) {
+    while (!is_end(work)) {
       Work* const below = std::exchange(work->inbox_next_, oldest);
       oldest = work;
       work = below;
@@ -273,26 +297,47 @@ class Context {
   void run_first() noexcept {
     Work& work = *first_;
     first_ = work.next_;
-    if (first_ == nullptr) last_ = nullptr;
     work.is_listed_ = false;
     work.function_(work);  // it may be gone now
   }
 
+  /// False: no timer is due. Most often without the mutex, and without a clock if none is armed.
+  [[nodiscard]] bool may_timer_be_due() const noexcept {
+    return is_first_timer_new_.is_set() || (first_due_ns_ != never_ns && first_due_ns_ <= now_ns());
+  }
+  // Precondition of these two: the mutex is held.
+  void look_at_first_timer() noexcept {
+    first_due_ns_ = timers_.first() == nullptr ? never_ns : timers_.first()->deadline_ns;
+    is_first_timer_new_.set(false);
+  }
+  /// The timer that is due first, if it is due.
+  [[nodiscard]] internal::TimerLink* due_timer() noexcept {
+    look_at_first_timer();
+    return first_due_ns_ != never_ns && first_due_ns_ <= now_ns() ? timers_.first() : nullptr;
+  }
   [[nodiscard]] bool is_timer_due() noexcept {
-    if (!has_timers_.is_set()) return false;
+    if (!may_timer_be_due()) return false;
     const std::lock_guard lock{timer_mutex_};
-    return timers_.first() != nullptr && timers_.first()->deadline_ns <= now_ns();
+    return due_timer() != nullptr;
   }
   [[nodiscard]] bool fire_due_timer() noexcept;
+
+  static constexpr std::uint64_t never_ns = ~std::uint64_t{0};
 
   ContextHooks hooks_;
   std::uint32_t index_;
   Work* first_ = nullptr;
-  Work* last_ = nullptr;
+  Work* last_ = nullptr;  // only if there is a first
   IdleHook* hooks_first_ = nullptr;
+  std::uint64_t first_due_ns_ = never_ns;  // when the last look saw the first timer due
 
-  alignas(cache_line_bytes) Atomic<Work*> inbox_{nullptr};
-  SharedFlag has_timers_;
+  // What the inbox holds when nothing is posted: null, or the mark by which a post knows that it
+  // has to wake somebody.
+  Work asleep_{nullptr};
+  Work* const nothing_;
+
+  alignas(cache_line_bytes) Atomic<Work*> inbox_;
+  SharedFlag is_first_timer_new_;  // set with the mutex held: another is the first since that look
   std::mutex timer_mutex_;
   internal::TimerQueue timers_;
 

@@ -30,15 +30,15 @@ class Issuer {
   using R = Request<D>;
   using Access = PayloadAccess<D>;
 
-  /// Bios that are over go to `ended_bios`.
-  Issuer(Disk<D>& disk, SubmitQueue<D>& self, Context& context, Work& wake,
+  /// Bios that are over go to `ended_bios`; the works are for the TagWaiters.
+  Issuer(Disk<D>& disk, SubmitQueue<D>& self, Context& context, Work& wake, Work& company,
          ContextCounters& counters, BioList& ended_bios)
       : disk_{disk},
         self_{self},
         context_{context},
         counters_{counters},
         ended_bios_{ended_bios},
-        lanes_{context, wake} {}
+        lanes_{context, wake, company} {}
 
   /// Requests that hold a tag.
   [[nodiscard]] Word out() const noexcept { return out_; }
@@ -78,23 +78,27 @@ class Issuer {
     end_step(bio);
   }
 
-  /// Issues what waits, as far as it can.
-  void resume() noexcept {
+  /// Issues what waits, as far as it can. False if nothing does.
+  bool resume() noexcept {
     if (!std::exchange(has_waiting_, false)) [[likely]]
-      return;
+      return false;
     lanes_.for_each([&](Lane<D>& lane) {
       resume(lane);
       has_waiting_ = has_waiting_ || !lane.requeued.empty() || !lane.waiting.empty();
     });
+    return true;
   }
 
-  /// Fails every bio that waits, and passes those on that are out no more.
-  void fail_waiting(Status status) noexcept {
+  /// Fails every bio that waits, and passes those on that are out no more. False if there was none.
+  bool fail_waiting(Status status) noexcept {
+    bool is_any = false;
     lanes_.for_each([&](Lane<D>& lane) {
+      is_any = is_any || !lane.waiting.empty() || !lane.requeued.empty() || !lane.held.empty();
       while (Bio* const bio = lane.waiting.pop_front()) break_off(*bio, status);
       while (auto ended = lane.requeued.pop_front()) std::move(*ended).into_idle().fail(status);
       while (auto ended = lane.held.pop_front()) std::move(*ended).into_idle().fail(status);
     });
+    return is_any;
   }
 
   // --- requests ---------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ template <class D>
 struct Lane {
   using R = Request<D>;
 
-  Lane(Context& context, Work& wake) : waiter{context, wake} {}
+  Lane(Context& context, Work& wake, Work& company) : waiter{context, wake, company} {}
 
   HwQueue<D>* hw = nullptr;
   BioList waiting;        ///< In order: the first may be issued in part.
@@ -39,11 +39,15 @@ struct Lane {
   void attach(TagPool<D>& pool, HwQueue<D>& queue) {
     hw = &queue;
     cache.emplace(pool.tags().tag_cache(queue.tag_queue()));
+    pool.line(queue.tag_queue()).enter(waiter);
   }
   void detach(TagPool<D>& pool) {
     if (hw == nullptr) return;
     leave_line(pool);
-    go_idle(pool);
+    cache->flush();
+    pool.line(hw->tag_queue()).exit(waiter);
+    // One that has come meanwhile, and found this one alone, may wait for what it had.
+    pass_on(pool);
     cache.reset();
     hw = nullptr;
   }
@@ -91,8 +95,14 @@ struct Lane {
     if (pool.line(hw->tag_queue()).leave(waiter)) pass_on(pool);
   }
 
-  /// Nobody reaches what is in the stash of a context that does nothing.
+  [[nodiscard]] bool has_company(TagPool<D>& pool) const noexcept {
+    return hw != nullptr && pool.line(hw->tag_queue()).is_shared();
+  }
+
+  /// Nobody else reaches what is in the stash of a context that does nothing; so it goes back, if
+  /// there is anybody else.
   void go_idle(TagPool<D>& pool) {
+    if (!has_company(pool)) return;
     if (!std::exchange(has_freed, false) && cache->size() == 0) return;
     cache->flush();
     pass_on(pool);

@@ -21,8 +21,9 @@ namespace blkown::inline BLKOWN_ABI::mq::internal {
 template <class D>
 class Lanes {
  public:
-  Lanes(Context& context, Work& wake)
-      : lanes_{Lane<D>{context, wake}, Lane<D>{context, wake}, Lane<D>{context, wake}} {}
+  Lanes(Context& context, Work& wake, Work& company)
+      : lanes_{Lane<D>{context, wake, company}, Lane<D>{context, wake, company},
+               Lane<D>{context, wake, company}} {}
 
   [[nodiscard]] Lane<D>& of(QueueType type) noexcept {
     return lanes_[lane_of_type_[static_cast<unsigned>(type)]];
@@ -63,6 +64,13 @@ class Lanes {
   }
   void detach(TagPool<D>& pool) noexcept {
     for (Lane<D>& lane : lanes_) lane.detach(pool);
+  }
+
+  /// Whether another lane draws from the tags of one of these.
+  [[nodiscard]] bool has_company(TagPool<D>& pool) const noexcept {
+    bool is_found = false;
+    for (const Lane<D>& lane : lanes_) is_found = is_found || lane.has_company(pool);
+    return is_found;
   }
 
   /// The context goes idle: what nobody else could reach goes back.

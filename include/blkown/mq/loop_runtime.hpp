@@ -36,7 +36,12 @@ class LoopRuntime {
       : hooks_{hooks} {
     for (std::uint32_t i = 0; i != context_count; ++i) {
       contexts_.push_back(std::make_unique<Context>(
-          ContextHooks{.runtime = this, .now_ns = &clock_of, .wake = &wake_of}, i));
+          ContextHooks{.runtime = this,
+                       .now_ns = &clock_of,
+                       .wake = &wake_of,
+                       // An embedder's loop sleeps where this one cannot see it.
+                       .tells_of_its_sleep = hooks.wake == nullptr},
+          i));
     }
   }
   LoopRuntime(const LoopRuntime&) = delete;
@@ -78,6 +83,7 @@ class LoopRuntime {
       run();
       if (event.is_set()) return true;
       if (hooks_.now_ns != nullptr) return false;
+      if (!fall_asleep()) continue;
       const auto next_ns = next_timer_ns();
       std::unique_lock lock{mutex_};
       const auto is_called = [&] { return std::exchange(is_woken_, false); };
@@ -91,6 +97,14 @@ class LoopRuntime {
   }
 
  private:
+  /// False if there is something to run.
+  [[nodiscard]] bool fall_asleep() noexcept {
+    for (auto& context : contexts_) {
+      if (!context->fall_asleep()) return false;
+    }
+    return true;
+  }
+
   static std::uint64_t clock_of(void* self) {
     const LoopHooks& hooks = static_cast<LoopRuntime*>(self)->hooks_;
     if (hooks.now_ns != nullptr) return hooks.now_ns(hooks.argument);

@@ -42,26 +42,25 @@ class RequestStack {
     return top_.load(std::memory_order_relaxed) == nullptr;
   }
 
-  /// Takes all that was pushed so far, and calls `take(R&)` for each, oldest first; `take` may link
-  /// the request into another list. The taking context only.
-  /// Synchronization: acquires what the pushers did.
-  template <class Take>
-  void take_all(Take take) noexcept {
-    if (empty()) return;
+  /// Takes all that was pushed so far, linked as a ring in the order in which it was pushed.
+  /// Returns the last one, behind which comes the first; null if there is none. The taking context
+  /// only. Synchronization: acquires what the pushers did.
+  [[nodiscard]] R* take_all() noexcept {
+    if (empty()) return nullptr;
     // top -> null. Partner: push. Acquire: outcome, data and links of all that is in it.
-    R* request = top_.exchange(nullptr, std::memory_order_acquire);
-    R* oldest = nullptr;
-    while (request != nullptr) {
-      R* const below = static_cast<R*>(std::exchange(next_of(*request), oldest));
-      oldest = request;
+    R* const last = top_.exchange(nullptr, std::memory_order_acquire);
+    R* behind = nullptr;
+    for (R* request = last; request != nullptr;) {
+      R* const below = static_cast<R*>(std::exchange(next_of(*request), behind));
+      behind = request;
       request = below;
     }
-    while (oldest != nullptr) {
-      R& taken = *oldest;
-      oldest = static_cast<R*>(next_of(taken));
-      take(taken);
-    }
+    next_of(*last) = behind;
+    return last;
   }
+
+  /// The one behind it in its ring.
+  [[nodiscard]] static R* behind(R& request) noexcept { return static_cast<R*>(next_of(request)); }
 
  private:
   [[nodiscard]] static void*& next_of(R& request) noexcept {

@@ -42,9 +42,10 @@ class SubmitQueue {
         context_{context},
         work_{*this, [](Work& work) { owner_of(work).run(); }},
         control_work_{*this, [](Work& work) { owner_of(work).take_part(); }},
+        company_work_{*this, [](Work& work) { owner_of(work).take_company(); }},
         idle_hook_{*this},
         retry_alarm_{[](void* self) { static_cast<SubmitQueue*>(self)->retry(); }, this},
-        issuer_{disk, *this, context, work_, counters_, ended_bios_},
+        issuer_{disk, *this, context, work_, company_work_, counters_, ended_bios_},
         timeouts_{disk, *this, issuer_, counters_} {}
   SubmitQueue(const SubmitQueue&) = delete;
   SubmitQueue& operator=(const SubmitQueue&) = delete;
@@ -129,7 +130,7 @@ class SubmitQueue {
 
   /// Takes up its place among the disk's contexts. Before any I/O; nothing else runs yet.
   void attach(const QueueMap<D>& queues) {
-    issuer_.map(queues);
+    map(queues);
     timeouts_.allow(disk_.config().timeout_ms);
     is_gone_ = false;
   }
@@ -185,9 +186,22 @@ class SubmitQueue {
 
   void go_idle() noexcept { issuer_.lanes().go_idle(disk_.pool()); }
 
-  /// The first I/O on the context. Not with the disk, which may be made on any thread.
+  void map(const QueueMap<D>& queues) noexcept {
+    issuer_.map(queues);
+    has_company_ = issuer_.lanes().has_company(disk_.pool());
+  }
+
+  /// Another lane has come to where one of this context's was alone.
+  void take_company() noexcept {
+    has_company_ = true;
+    begin_use();
+    acknowledge();
+  }
+
+  /// The first I/O on the context, or the first that is not alone with its tags: from now on they
+  /// go back when it is idle. Not with the disk, which may be made on any thread.
   void begin_use() noexcept {
-    if (is_hooked_ || is_gone_) [[likely]]
+    if (!has_company_ || is_hooked_ || is_gone_) [[likely]]
       return;
     is_hooked_ = true;
     context_.add_idle_hook(idle_hook_);
@@ -195,9 +209,11 @@ class SubmitQueue {
 
   /// The end of the outermost Entry. Its last line may have been the end of the disk.
   void leave() noexcept {
-    const DiskConfig& config = disk_.config();
-    if (config.completion == CompletionMode::inline_) settle(!config.blocking);
-    if (!ended_.empty() || !ended_bios_.empty() || is_to_resume_) context_.post_local(work_);
+    if (has_come_up()) {
+      const DiskConfig& config = disk_.config();
+      if (config.completion == CompletionMode::inline_) settle(!config.blocking);
+      if (has_come_up()) context_.post_local(work_);
+    }
     watch();
     is_entered_ = false;
     acknowledge();
@@ -211,33 +227,53 @@ class SubmitQueue {
       issuer_.kick();
     }
     is_to_resume_ = true;
+    take_remote();
     settle(true);
     watch();
     is_entered_ = false;
     acknowledge();
   }
 
+  /// Something is to be done here and now. What comes from elsewhere is the work's, which whoever
+  /// brought it has posted.
+  [[nodiscard]] bool has_come_up() const noexcept {
+    return !ended_.empty() || !ended_bios_.empty() || is_to_resume_;
+  }
+
   /// Does what has come up, until nothing has, or other work of the context has waited long enough.
   void settle(bool may_issue) noexcept {
     for (unsigned budget = 512; budget != 0; --budget) {
-      if (auto ended = ended_.pop_front()) {
-        take_back(*std::move(ended));
-      } else if (!remote_ended_.empty()) {
-        remote_ended_.take_all([&](R& request) {
-          ended_.push_back(blkown::detail::HandleAccess::make<Ended>(request));
-        });
-      } else if (Bio* const bio = ended_bios_.pop_front()) {
+      for (; budget != 0 && !ended_.empty(); --budget) take_back(*ended_.pop_front());
+      for (; budget != 0 && !ended_bios_.empty(); --budget) {
         counters_.ended_bios.add();
-        BioAccess::finish(*bio);
-      } else if (!remote_completed_.empty()) {
-        remote_completed_.take_all([&](R& request) { complete(request); });
-      } else if (may_issue && std::exchange(is_to_resume_, false)) {
-        is_gone_ ? issuer_.fail_waiting(Status::offline) : issuer_.resume();
-      } else {
-        return;
+        BioAccess::finish(*ended_bios_.pop_front());
       }
+      if (budget == 0) break;
+      if (!ended_.empty()) continue;
+      if (!may_issue || !std::exchange(is_to_resume_, false) || !resume()) return;
     }
     context_.post_local(work_);
+  }
+
+  /// Issues what waits, or fails it if the disk is gone. False if nothing does.
+  bool resume() noexcept {
+    if (!is_gone_) [[likely]]
+      return issuer_.resume();
+    return issuer_.fail_waiting(Status::offline);
+  }
+
+  /// What came from elsewhere. If more comes while this goes on, the work has been posted anew.
+  void take_remote() noexcept {
+    if (R* const last = remote_ended_.take_all()) {
+      blkown::detail::HandleAccess::append(ended_, *last);
+    }
+    if (R* const last = remote_completed_.take_all()) {
+      R* next = RequestStack<R>::behind(*last);
+      for (R* request = nullptr; request != last;) {
+        request = std::exchange(next, RequestStack<R>::behind(*next));
+        complete(*request);
+      }
+    }
   }
 
   void take_back(Ended<R>&& ended) noexcept {
@@ -293,7 +329,7 @@ class SubmitQueue {
         is_to_drain_ = true;
         break;
       case Control::Step::thaw:
-        if (std::exchange(is_to_remap_, false)) issuer_.map(next_map_);
+        if (std::exchange(is_to_remap_, false)) map(next_map_);
         issuer_.thaw();
         break;
       case Control::Step::quiesce: issuer_.set_quiesced(true); break;
@@ -319,8 +355,9 @@ class SubmitQueue {
       timeouts_.stop();
       retry_alarm_.cancel();
       if (std::exchange(is_hooked_, false)) context_.remove_idle_hook(idle_hook_);
-      // Where it is queued still, it will be back here.
-      if (disk_.controls().step() == Control::Step::leave && work_.is_queued()) return;
+      // Where one is queued still, it will be back here.
+      const bool is_queued = work_.is_queued() || company_work_.is_queued();
+      if (disk_.controls().step() == Control::Step::leave && is_queued) return;
     }
     is_to_acknowledge_ = false;
     disk_.controls().arrive();
@@ -332,6 +369,7 @@ class SubmitQueue {
   Context& context_;
   Task work_;
   Task control_work_;
+  Task company_work_;
   Hook idle_hook_;
   Alarm retry_alarm_;
   EndedList<R> ended_;
@@ -348,6 +386,7 @@ class SubmitQueue {
   bool is_to_drain_ = false;
   bool is_gone_ = true;
   bool is_hooked_ = false;
+  bool has_company_ = false;
   ContextCounters counters_;
   alignas(cache_line_bytes) RequestStack<R> remote_ended_;
   RequestStack<R> remote_completed_;

@@ -22,13 +22,16 @@ namespace blkown::inline BLKOWN_ABI::mq {
 
 namespace internal {
 
-/// A context's place in the line for a tag of one queue.
+/// One that draws tags from one queue: a context's lane, and its place in the line when it waits.
 struct TagWaiter {
-  explicit TagWaiter(Context& its_context, Work& its_work) : context{its_context}, work{its_work} {}
+  TagWaiter(Context& its_context, Work& its_work, Work& its_company)
+      : context{its_context}, work{its_work}, company{its_company} {}
 
   Context& context;
-  Work& work;  ///< Posted when it is this one's turn.
+  Work& work;     ///< Posted when it is this one's turn.
+  Work& company;  ///< Posted when it was alone with the queue, and is so no more.
   TagWaiter* next = nullptr;
+  TagWaiter* next_user = nullptr;
   bool is_in_line = false;  ///< Guarded by the line's mutex.
   bool has_turn = false;    ///< Likewise.
 };
@@ -41,9 +44,36 @@ struct TagWaiter {
 /// the other may try just before the tag is free; but contexts that freed tags look again when they
 /// go idle, with the mutex held: either the other has joined by then and is woken, or it joins
 /// later, and then the mutex orders the freed tag before its try.
+///
+/// One that is alone with its queue does not look, and keeps its stash: it could only wake itself.
+/// The second that comes tells it so before it asks for a tag; the first then goes idle anew, and
+/// does all that.
 template <class R>
 class TagLine {
  public:
+  /// This one draws from the queue from now on. It has asked for no tag yet.
+  void enter(TagWaiter& user) {
+    const std::lock_guard lock{mutex_};
+    user.next_user = std::exchange(users_, &user);
+    TagWaiter* const other = user.next_user;
+    if (other == nullptr) return;
+    is_shared_.set(true);
+    // Under the mutex: it has not gone. It comes to the work after this, so it sees the flag.
+    if (other->next_user == nullptr) other->context.post(other->company);
+  }
+
+  /// And does so no more. Precondition: it is not in line, and has given back all tags.
+  void exit(TagWaiter& user) {
+    const std::lock_guard lock{mutex_};
+    TagWaiter** link = &users_;
+    while (*link != &user) link = &(*link)->next_user;
+    *link = user.next_user;
+    is_shared_.set(users_ != nullptr && users_->next_user != nullptr);
+  }
+
+  /// Whether more than one draws from the queue. A glance, without the mutex.
+  [[nodiscard]] bool is_shared() const noexcept { return is_shared_.is_set(); }
+
   /// At the end of the line, or at its head for one that had its turn in vain. True if it may try
   /// once more: it has just joined, it is the first, and no tag is on its way to another; or its
   /// turn has come since it asked.
@@ -125,11 +155,14 @@ class TagLine {
     generous_.reset();
   }
 
-  // Read at every allocation and every end, written only when tags are short.
+  // Read at every allocation and every end, written only when tags are short; and the other when a
+  // context goes idle, written when disks come and go.
   alignas(cache_line_bytes) SharedFlag is_occupied_;
+  SharedFlag is_shared_;
   std::mutex mutex_;
   TagWaiter* first_ = nullptr;
   TagWaiter* last_ = nullptr;
+  TagWaiter* users_ = nullptr;
   std::uint32_t open_turns_ = 0;  // given, and not used yet
   std::optional<typename TagSet<R>::TagWait> generous_;
 };

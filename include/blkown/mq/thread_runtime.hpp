@@ -75,31 +75,31 @@ class ThreadRuntime {
  private:
   struct Worker {
     Worker(ThreadRuntime& runtime, std::uint32_t index)
-        : context{ContextHooks{.runtime = &runtime, .now_ns = &clock_of, .wake = &wake_of}, index} {
-    }
+        : context{ContextHooks{.runtime = &runtime,
+                               .now_ns = &clock_of,
+                               .wake = &wake_of,
+                               .tells_of_its_sleep = true},
+                  index} {}
 
     void work() {
-      std::unique_lock lock{mutex};
       while (true) {
-        is_woken = false;
-        lock.unlock();
         context.run();
-        lock.lock();
-        // No wake-up is lost: whoever posts into an empty inbox, or arms the earliest timer, sets
-        // is_woken with the mutex held afterwards. Either it is set here already, or that comes
-        // while this thread waits, which has given the mutex free.
-        if (is_woken) continue;
-        if (is_stopping) return;
-        const auto is_called = [&] { return is_woken || is_stopping; };
-        lock.unlock();
+        // No wake-up is lost. A post comes before this, which then fails, or it finds the context
+        // asleep and sets is_woken; and so does a timer that comes to be the earliest after the
+        // look below.
+        if (!context.fall_asleep()) continue;
         const auto next_ns = context.next_timer_ns();
-        lock.lock();
+        std::unique_lock lock{mutex};
+        const auto is_called = [&] { return is_woken || is_stopping; };
         if (!next_ns.has_value()) {
           woken.wait(lock, is_called);
         } else {
           const std::chrono::steady_clock::time_point due{std::chrono::nanoseconds{*next_ns}};
           woken.wait_until(lock, due, is_called);
         }
+        is_woken = false;
+        // What was posted before the stop came is here, if not its call.
+        if (is_stopping && context.is_inbox_empty()) return;
       }
     }
 

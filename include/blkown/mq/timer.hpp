@@ -44,8 +44,8 @@ class TimerNode : private internal::TimerLink {
       }
       store();
       context.timers_.add(*this, due_ns);
-      context.has_timers_.set(true);
       is_first = context.timers_.first() == this;
+      if (is_first) context.is_first_timer_new_.set(true);
     }
     if (is_first && Context::current() != &context) {
       context.hooks_.wake(context.hooks_.runtime, context.index_);
@@ -62,8 +62,8 @@ class TimerNode : private internal::TimerLink {
       // It may have fired, and be armed on another context by now. Relaxed: changed with the mutex
       // of the context that it names, and of this one that is held here.
       if (context_.load(std::memory_order_relaxed) != context) continue;
+      if (context->timers_.first() == this) context->is_first_timer_new_.set(true);
       context->timers_.remove(*this);
-      context->has_timers_.set(context->timers_.first() != nullptr);
       disarm();
       take();
       return true;
@@ -176,12 +176,12 @@ class Alarm : private TimerNode {
 };
 
 inline bool Context::fire_due_timer() noexcept {
-  if (!has_timers_.is_set()) return false;
+  if (!may_timer_be_due()) return false;
   std::unique_lock lock{timer_mutex_};
-  internal::TimerLink* const link = timers_.first();
-  if (link == nullptr || link->deadline_ns > now_ns()) return false;
+  internal::TimerLink* const link = due_timer();
+  if (link == nullptr) return false;
   timers_.remove(*link);
-  has_timers_.set(timers_.first() != nullptr);
+  look_at_first_timer();
   auto& node = static_cast<TimerNode&>(*link);
   node.disarm();
   node.fire_(node, lock);
