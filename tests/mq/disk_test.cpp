@@ -255,6 +255,27 @@ TEST(Disk, ABioIsDestroyedInItsOwnEnd) {
   EXPECT_EQ(ended, 1);
 }
 
+// Goal: ends from elsewhere come in their order; and one that comes while the work that takes them
+// runs is not forgotten.
+TEST(Disk, WhatEndsElsewhereDuringTheRunIsNotForgotten) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 64}, 2};
+  bench.driver.mode = fake::Driver::Mode::publish;
+  std::vector<std::byte> memory(512);
+  Ends ends;
+  std::vector<std::unique_ptr<mq::Bio>> bios;
+  for (int i = 0; i != 4; ++i) {
+    bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), &Ends::on_end, &ends)));
+    bench.disk->submit(bench.context(0), *bios.back());
+  }
+  ends.then = [&](mq::Bio&) {
+    const mq::Context::Scope elsewhere{bench.context(1)};
+    bench.driver.reap(bench.data(), 1);
+  };
+  bench.driver.reap(bench.data(), 2);
+  bench.context(0).run();
+  EXPECT_EQ(ends.order, (std::vector{bios[0].get(), bios[1].get(), bios[2].get(), bios[3].get()}));
+}
+
 TEST(Disk, InSoftirqModeEndsComeWithTheContextsWork) {
   Bench bench{{.capacity_sectors = 1024, .completion = mq::CompletionMode::softirq}};
   Ends ends;

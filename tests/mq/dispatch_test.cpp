@@ -384,4 +384,17 @@ TEST(Dispatch, TheSecondHalfOfACompletionRunsWhereItWasSubmitted) {
   EXPECT_EQ(reads.ends.statuses, std::vector{Status::protection_error});
 }
 
+// Goal: of several that wait for their second half each one has it, in the order of completion.
+TEST(Dispatch, TheSecondHalvesComeInTheOrderOfTheFirst) {
+  Bench<HalvesDriver> bench{{.capacity_sectors = 1024}, 2};
+  Reads reads{3};
+  for (auto& bio : reads.bios) bench.disk->submit(bench.context(1), *bio);
+  auto& hw = bench.disk->hw_queue(0);
+  for (const std::size_t i : {2U, 0U, 1U}) hw.complete(*hw.claim(hw.data.published.at(i)));
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.completed_on.size(), 3U);
+  EXPECT_EQ(reads.ends.order,
+            (std::vector{reads.bios[2].get(), reads.bios[0].get(), reads.bios[1].get()}));
+}
+
 }  // namespace

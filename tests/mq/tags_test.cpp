@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <blkown/sim/deterministic_runtime.hpp>
 #include <vector>
 
 #include "mq/fake_driver.hpp"
@@ -109,23 +110,25 @@ TEST(Tags, StashesOfContextsThatOnlyWaitAreGivenBack) {
 
 // Goal: a context that has done its work keeps no tag that another one waits for.
 TEST(Tags, AnIdleContextGivesBackItsStash) {
-  Bench bench{{.capacity_sectors = 1024, .depth = 16}, 2};
-  std::vector<std::byte> memory(512);
-  Ends ends;
-  mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
-  for (int i = 0; i != 40; ++i) bench.disk->submit(bench.context(0), bio);
-  EXPECT_GT(bench.disk->pool().tags().taken_count(0), 0U) << "stashed";
-  bench.driver.mode = Mode::publish;
-  std::vector<std::unique_ptr<mq::Bio>> bios;
-  for (int i = 0; i != 16; ++i) {
-    bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), &Ends::on_end, &ends)));
-    bench.disk->submit(bench.context(1), *bios.back());
+  for (const std::uint32_t idle : {0U, 1U}) {
+    Bench bench{{.capacity_sectors = 1024, .depth = 16}, 2};
+    std::vector<std::byte> memory(512);
+    Ends ends;
+    mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+    for (int i = 0; i != 40; ++i) bench.disk->submit(bench.context(idle), bio);
+    EXPECT_GT(bench.disk->pool().tags().taken_count(0), 0U) << "stashed";
+    bench.driver.mode = Mode::publish;
+    std::vector<std::unique_ptr<mq::Bio>> bios;
+    for (int i = 0; i != 16; ++i) {
+      bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), &Ends::on_end, &ends)));
+      bench.disk->submit(bench.context(1 - idle), *bios.back());
+    }
+    bench.runtime.run();
+    EXPECT_EQ(bench.driver.published.size(), 16U);
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+    EXPECT_EQ(ends.count, 56);
   }
-  bench.runtime.run();
-  EXPECT_EQ(bench.driver.published.size(), 16U);
-  bench.driver.reap(bench.data());
-  bench.runtime.run();
-  EXPECT_EQ(ends.count, 56);
 }
 
 TEST(Tags, SeveralThatComeFreeAtOnceServeSeveral) {
@@ -313,6 +316,27 @@ TEST(Tags, WhoWasAloneAndGoesPassesThemOn) {
   disks.finish();
   // Now the second is the one that is alone.
   EXPECT_GT(disks.kept(), 0U);
+}
+
+// Goal: a disk that is told of another while it goes is not gone before it has heard it, in
+// whatever order its context does these things.
+TEST(Tags, WhoGoesWhileItIsToldOfAnotherHearsItFirst) {
+  using Disk = mq::Disk<fake::Driver>;
+  for (std::uint64_t seed = 0; seed != 200; ++seed) {
+    blkown::sim::DeterministicRuntime runtime{seed, 1};
+    fake::Driver driver;
+    auto pool = *mq::TagPool<fake::Driver>::create(
+        {.queue_count = 1, .depth = 4, .layout = blkown::CookieLayout::nbd()});
+    auto first = *Disk::create({.capacity_sectors = 8}, driver, runtime, {}, pool.get());
+    mq::Event gone;
+    mq::Control control{[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); },
+                        &gone};
+    first->remove(control);
+    auto second = *Disk::create({.capacity_sectors = 8}, driver, runtime, {}, pool.get());
+    ASSERT_TRUE(runtime.wait_for(gone));
+    first.reset();
+    EXPECT_EQ(mq::remove(runtime, *second), Status::ok);
+  }
 }
 
 // Goal: only who was alone is told; and each time that it ceases to be.
