@@ -59,7 +59,8 @@ def ratio(one, other):
 
 
 class Row:
-    """One line of the table: what, the target, and how to get the number from Results."""
+    """One line of the table: what, the target, and how to get the number from Results. Without a
+    target it is a figure to know."""
 
     def __init__(self, what, target, measure, at_least=False):
         self.what = what
@@ -70,12 +71,14 @@ class Row:
     def verdict(self, values):
         if any(value is None for value in values):
             return "not run"
+        if self.target is None:
+            return ""
         met = (value >= self.target if self.at_least else value <= self.target for value in values)
         return "pass" if all(met) else "short"
 
     def cells(self, results):
         values = [self.measure(result) for result in results]
-        limit = f"{'>=' if self.at_least else '<='} {self.target:g}"
+        limit = "" if self.target is None else f"{'>=' if self.at_least else '<='} {self.target:g}"
         numbers = ["-" if value is None else f"{value:.2f}" for value in values]
         return [self.what, limit, *numbers, self.verdict(values)]
 
@@ -107,6 +110,9 @@ def rows(threads):
     table.append(Row("io_uring NOP, batch 32: library / raw", 1.10,
                      lambda r: ratio(r.time_ns("uring_nop/library/32"),
                                      r.time_ns("uring_nop/raw/32"))))
+    table.append(Row("io_uring NOP, batch 32: bare / raw", None,
+                     lambda r: ratio(r.time_ns("uring_nop/bare/32"),
+                                     r.time_ns("uring_nop/raw/32"))))
     for cycle, most in (("simple", 1), ("seed", 5), ("pinned", 3)):
         table.append(Row(f"{cycle}: read-modify-writes per I/O", most,
                          lambda r, cycle=cycle: rmws(r, f"{cycle}/library")))
@@ -124,20 +130,53 @@ def fio_ns(build):
     return statistics.median(times) if times else None
 
 
-def pipeline_rows(fio):
+DEPTHS = (1, 8, 32, 256, 1024)
+PIPELINES = (("ends_at_once", "ends at once"), ("completes_later", "completes later"),
+             ("device", "simulated device"))
+
+
+def pipeline_rows(fio, threads):
     def times_fio(name):
         return lambda r: ratio(fio, r.per_io_ns(f"pipeline/{name}", 32))
 
-    def flatness(results):
-        depths = [results.per_io_ns("pipeline/completes_later", depth)
-                  for depth in (1, 8, 32, 256, 1024)]
-        return None if None in depths else max(depths) / min(depths)
+    def flatness(name):
+        def measure(results):
+            times = [results.per_io_ns(f"pipeline/{name}", depth) for depth in DEPTHS]
+            return None if None in times else max(times) / min(times)
+        return measure
 
-    return [Row("mq, ends at once: times fio's null engine", 3, times_fio("ends_at_once"),
-                at_least=True),
-            Row("mq, completes later: times fio's null engine", 2, times_fio("completes_later"),
-                at_least=True),
-            Row("mq, completes later: slowest / fastest depth, 1 to 1024", 1.20, flatness)]
+    def most_allocations(*names):
+        def measure(results):
+            counts = [results.median(f"pipeline/{name}/{depth}", "allocs_per_io")
+                      for name in names for depth in DEPTHS]
+            return None if None in counts else max(counts)
+        return measure
+
+    def scaling(name, n):
+        return lambda r: ratio(r.shared_ns(f"queues/{name}", 1),
+                               n * (r.shared_ns(f"queues/{name}", n) or 0))
+
+    table = [Row("mq, ends at once: times fio's null engine", 3, times_fio("ends_at_once"),
+                 at_least=True),
+             Row("mq, completes later: times fio's null engine", 2, times_fio("completes_later"),
+                 at_least=True),
+             Row("mq, completes later: slowest / fastest depth, 1 to 1024", 1.20,
+                 flatness("completes_later")),
+             Row("mq: allocations per I/O, any depth", 0,
+                 most_allocations("ends_at_once", "completes_later")),
+             Row("mq: bytes of a request without driver's data", None,
+                 lambda r: r.median("pipeline/completes_later/32", "request_bytes")),
+             Row("mq: bytes of a disk, one queue and one context", None,
+                 lambda r: r.median("pipeline/completes_later/32", "disk_bytes")),
+             Row("device: times mq, completes later; depth 32", None,
+                 lambda r: ratio(r.per_io_ns("pipeline/device", 32),
+                                 r.per_io_ns("pipeline/completes_later", 32))),
+             Row("device: slowest / fastest depth, 1 to 1024", None, flatness("device")),
+             Row("device: allocations per I/O, any depth", None, most_allocations("device"))]
+    for name, what in (("completes_later", "mq, completes later"), ("device", "device")):
+        table += [Row(f"{what}: throughput of {n} queues / {n} x one", None, scaling(name, n))
+                  for n in threads if n > 1]
+    return table
 
 
 def rmws(results, name):
@@ -194,12 +233,16 @@ def write_plots(folder, result, threads):
     write_tsv(folder / "contention.tsv", ("threads", *contention),
               [(n, *(result.shared_ns(name, n) for name in contention)) for n in threads])
 
+    write_tsv(folder / "pipeline.tsv", ("depth", *(label for _, label in PIPELINES)),
+              [(depth, *(result.per_io_ns(f"pipeline/{name}", depth) for name, _ in PIPELINES))
+               for depth in DEPTHS])
+
 
 def main(build, *compilers):
     build = pathlib.Path(build)
     results = [Results(build / compiler) for compiler in compilers]
     threads = sorted(set().union(*(result.threads() for result in results)))
-    table = [row.cells(results) for row in rows(threads) + pipeline_rows(fio_ns(build))]
+    table = [row.cells(results) for row in rows(threads) + pipeline_rows(fio_ns(build), threads)]
     print_table([["", "target", *compilers, ""], *table])
     print_answer(results, compilers)
     write_plots(build / "plots", results[0], threads)

@@ -2,11 +2,14 @@
 //
 // A real device: io_uring's NOP, which does nothing but go through the kernel, in batches. Raw: the
 // number of a slot in user_data. With the library: allocate, start, publish, whose issue fills the
-// entry, and claim and end for each completion. Both add up a number that each I/O carries.
+// entry, and claim and end for each completion. Bare: the same by hand (baselines/bare.hpp), the
+// floor of what tags that can be looked up cost beside such a device. All add up a number that each
+// I/O carries.
 
 #include <benchmark/benchmark.h>
 #include <liburing.h>
 
+#include <baselines/bare.hpp>
 #include <cstdint>
 #include <support/io.hpp>
 #include <utility>
@@ -98,6 +101,37 @@ void nop_library(benchmark::State& state) {
   finish(state, batch, queue.sum(), number);
 }
 BENCHMARK(nop_library)->Name("uring_nop/library")->Arg(1)->Arg(32)->Arg(128);
+
+void nop_bare(benchmark::State& state) {
+  Ring ring;
+  if (!ring.usable()) {
+    state.SkipWithError("io_uring cannot be used here");
+    return;
+  }
+  const auto batch = static_cast<unsigned>(state.range(0));
+  HandWrittenQueue<Bare> queue;
+  std::uint64_t number = 0;
+  for (auto _ : state) {
+    for (unsigned i = 0; i != batch; ++i) {
+      auto& slot = queue.allocate();
+      Bare::start(slot.words);
+      slot.data.number = number++;
+      const std::uint64_t cookie = queue.cookie(slot, Bare::next_generation(slot.words));
+      Bare::publish(slot.words);
+      ring.prepare(cookie);
+    }
+    ring.submit_and_reap(batch, [&](std::uint64_t value) {
+      Match match;
+      auto& found = queue.locate(value, match);
+      must(Bare::claim(found.words, match));
+      queue.set_outcome(found, blkown::Status::ok);
+      Bare::end(found.words);
+      queue.deliver(found);
+    });
+  }
+  finish(state, batch, queue.sum(), number);
+}
+BENCHMARK(nop_bare)->Name("uring_nop/bare")->Arg(1)->Arg(32)->Arg(128);
 
 }  // namespace
 }  // namespace bench

@@ -42,3 +42,12 @@ set title "All threads on one request, or one bitmap: nanoseconds per operation 
 unset logscale y
 set yrange [0:*]
 plot for [i=2:6] "contention.tsv" using 1:i title columnheader(i) lw 2
+
+set output "pipeline.svg"
+set title "One bio, from submit to end: nanoseconds"
+set xlabel "bios in flight"
+set logscale x 2
+set xtics (1, 8, 32, 256, 1024)
+set logscale y
+set yrange [10:*]
+plot for [i=2:4] "pipeline.tsv" using 1:i title columnheader(i) lw 2

@@ -34,11 +34,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~Claim() {
-    if (pointer() == nullptr) return;
-    R& request = *pointer();
-    detail::report_request(Report::claim_dropped, detail::header_of(request),
-                           detail::word_of(request).peek(), "drop of Claim");
-    finish(request, Status::io_error, false, "drop of Claim", Place{});
+    if (pointer() != nullptr) [[unlikely]]
+      drop(*pointer());
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
@@ -181,6 +178,13 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
     R& request = held(operation, where);
     bits_ = 0;
     return request;
+  }
+
+  /// Out of line, so that a destructor that has nothing to do is nothing.
+  [[gnu::cold, gnu::noinline]] static void drop(R& request) noexcept {
+    detail::report_request(Report::claim_dropped, detail::header_of(request),
+                           detail::word_of(request).peek(), "drop of Claim");
+    finish(request, Status::io_error, false, "drop of Claim", Place{});
   }
 
   static void check(ClaimStep step, R& request, RefValue<Word> seen, const char* operation,

@@ -15,6 +15,14 @@
 
 namespace blkown::inline BLKOWN_ABI {
 
+template <class R>
+struct EndSink;
+
+namespace detail {
+template <class R>
+void deliver_by_function(const TagSetCore& core, void* request);
+}
+
 /// An I/O that the driver has ended or asked to queue again, on its way back. It has the request
 /// and its data for itself; the word is idle, so lookups refuse it. Dropping it frees the tag.
 ///
@@ -148,6 +156,15 @@ class [[nodiscard]] EndedList {
 
  private:
   friend struct detail::HandleAccess;
+  friend struct EndSink<R>;
+  friend void detail::deliver_by_function<R>(const detail::TagSetCore& core, void* request);
+
+  /// Of a request whose word is idle again.
+  [[nodiscard]] static EndedList of_one(R& request) noexcept {
+    EndedList list;
+    list.push_back(detail::HandleAccess::make<Ended>(request));
+    return list;
+  }
 
   [[gnu::noinline]] void drop_all() noexcept {
     while (pop_front()) {
@@ -179,6 +196,10 @@ struct EndSink {
 
   Function function = nullptr;
   void* context = nullptr;
+  /// How the library gets there with one request; null: by `function`. What `to` and `freeing` set
+  /// has the target's code within it, and the list in registers: through `function` it goes through
+  /// memory, which every I/O would wait for.
+  void (*delivery)(const detail::TagSetCore& core, void* request) = nullptr;
 
   /// Calls `target(EndedList<R>&&)`. `target` must outlive the TagSet.
   template <class F>
@@ -186,13 +207,19 @@ struct EndSink {
     // A const target comes back as const F, which it was called as.
     return {
         [](void* context, EndedList<R>&& ended) { (*static_cast<F*>(context))(std::move(ended)); },
-        const_cast<std::remove_const_t<F>*>(&target)};
+        const_cast<std::remove_const_t<F>*>(&target),
+        [](const detail::TagSetCore& core, void* request) {
+          (*static_cast<F*>(core.end_context))(EndedList<R>::of_one(*static_cast<R*>(request)));
+        }};
   }
 
   /// Frees the tags and tells nobody.
   [[nodiscard]] static EndSink freeing() noexcept {
     return {[](void*, EndedList<R>&& ended) { const EndedList<R> dropped{std::move(ended)}; },
-            nullptr};
+            nullptr,
+            [](const detail::TagSetCore&, void* request) {
+              const auto dropped = EndedList<R>::of_one(*static_cast<R*>(request));
+            }};
   }
 };
 
@@ -209,10 +236,14 @@ void set_outcome(R& request, Status status, bool requeue) noexcept {
 template <class R>
 void deliver(R& request) noexcept {
   const TagSetCore& core = core_of(request);
-  EndedList<R> list;
-  list.push_back(HandleAccess::make<Ended>(request));
+  core.delivery(core, &request);
+}
+
+/// The delivery of a sink that has none of its own.
+template <class R>
+void deliver_by_function(const TagSetCore& core, void* request) {
   const auto function = reinterpret_cast<typename EndSink<R>::Function>(core.end_function);
-  function(core.end_context, std::move(list));
+  function(core.end_context, EndedList<R>::of_one(*static_cast<R*>(request)));
 }
 
 }  // namespace detail

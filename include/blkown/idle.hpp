@@ -30,10 +30,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle {
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~Idle() {
-    if (request_ == nullptr) return;
-    detail::report_request(Report::idle_dropped, detail::header_of(*request_),
-                           detail::word_of(*request_).peek(), "drop of Idle");
-    finish(*request_, Status::io_error, false, "drop of Idle", Place{});
+    if (request_ != nullptr) [[unlikely]]
+      drop(*request_);
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
@@ -85,6 +83,13 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle {
 
   [[nodiscard]] R& take(const char* operation, Place where) noexcept {
     return detail::held(std::exchange(request_, nullptr), operation, where);
+  }
+
+  /// Out of line, so that a destructor that has nothing to do is nothing.
+  [[gnu::cold, gnu::noinline]] static void drop(R& request) noexcept {
+    detail::report_request(Report::idle_dropped, detail::header_of(request),
+                           detail::word_of(request).peek(), "drop of Idle");
+    finish(request, Status::io_error, false, "drop of Idle", Place{});
   }
 
   [[noreturn, gnu::cold, gnu::noinline]] static void violate(R& request, RefValue<Word> seen,

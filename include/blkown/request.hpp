@@ -38,8 +38,9 @@ struct TagSetCore {
   std::uint32_t queue_count = 0;
   std::uint32_t depth = 0;
   std::byte* slots = nullptr;
-  TagBitmap* bitmaps = nullptr;        // one for each queue
-  AnyFunction end_function = nullptr;  // EndSink<R>::Function
+  TagBitmap* bitmaps = nullptr;                                       // one for each queue
+  void (*delivery)(const TagSetCore& core, void* request) = nullptr;  // how an end gets to the sink
+  AnyFunction end_function = nullptr;                                 // EndSink<R>::Function
   void* end_context = nullptr;
   void (*free_storage)(void* storage) = nullptr;  // null: the storage is the caller's
 

@@ -145,6 +145,7 @@ struct TagSetStorage {
     core->depth = config.depth;
     core->slots = at(plan.slots);
     core->bitmaps = reinterpret_cast<TagBitmap*>(at(plan.bitmaps));
+    core->delivery = sink.delivery != nullptr ? sink.delivery : &deliver_by_function<R>;
     core->end_function = reinterpret_cast<TagSetCore::AnyFunction>(sink.function);
     core->end_context = sink.context;
 

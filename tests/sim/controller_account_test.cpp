@@ -190,6 +190,17 @@ TEST(ControllerAccount, AnEntryMayBeLookedUpBeforeTheDoorbellSaysThatItIsTakenOu
   EXPECT_EQ(bench.controller.unaccounted(), 0U);
 }
 
+// Goal: a controller that may run for hours remembers no command that is over.
+TEST(ControllerAccount, IsNotKeptUnlessAskedFor) {
+  ControllerConfig config = Bench::two_queues();
+  config.keeps_account = false;
+  Bench bench{{}, config};
+  static_cast<void>(bench.carry_out(bench.command(Opcode::write, 0x11)));
+  EXPECT_EQ(bench.controller.unaccounted(), 0U);
+  static_cast<void>(bench.seen_of(bench.command(Opcode::write, 0x12)));
+  EXPECT_EQ(bench.controller.note_lookup(0, 0x12, false), fits) << "it is not known to be genuine";
+}
+
 TEST(ControllerAccount, AnEntryOfAnotherQueueIsAnotherEntry) {
   Bench bench;
   static_cast<void>(bench.carry_out(bench.command(Opcode::flush, 0x11)));

@@ -64,7 +64,8 @@ class Bench {
             .shortest_ns = 1000,
             .longest_ns = 1000,
             .late_ns = 1'000'000,
-            .depth = 4};
+            .depth = 4,
+            .keeps_account = true};
   }
 
   explicit Bench(const Script& script = {}, const ControllerConfig& config = two_queues(),

@@ -17,7 +17,7 @@ using blkown::detail::CookieCodec;
 
 namespace {
 
-constexpr std::array layouts{
+constexpr std::array tried_layouts{
     CookieLayout::nvme(), CookieLayout::nbd(), CookieLayout::io_uring(),
     // Nothing but a tag, at the bottom; then at the top.
     CookieLayout{.width_bits = 8, .queue = {}, .tag = {0, 8}, .generation = {}, .user = {}},
@@ -40,7 +40,7 @@ class CookieCodecOf : public testing::TestWithParam<CookieLayout> {
 
 }  // namespace
 
-INSTANTIATE_TEST_SUITE_P(Layouts, CookieCodecOf, testing::ValuesIn(layouts));
+INSTANTIATE_TEST_SUITE_P(Layouts, CookieCodecOf, testing::ValuesIn(tried_layouts));
 
 TEST_P(CookieCodecOf, MakesTheLayoutsCookie) {
   for (int i = 0; i < 1000; ++i) {

@@ -8,10 +8,12 @@
 #include <string>
 #include <utility>
 
-using blkown::ARef;
 using blkown::Owned;
 
 namespace {
+
+template <class T>
+using Ref = blkown::ARef<T>;
 
 /// A block device as a driver's own code has it: counted, shared by whoever stores it.
 struct Device {
@@ -80,8 +82,8 @@ static_assert(!blkown::shared_data<int>, "reading shared data is opted into");
 TEST(RefCounted, EachCopyIsAReference) {
   Device device;
   {
-    const ARef<Device> first = ARef<Device>::from_raw(&device);
-    const ARef<Device> second = first;
+    const Ref<Device> first = Ref<Device>::from_raw(&device);
+    const Ref<Device> second = first;
     EXPECT_EQ(device.references, 2);
     EXPECT_EQ(second->name, "blk0");
     EXPECT_EQ(&*second, &device);
@@ -91,8 +93,8 @@ TEST(RefCounted, EachCopyIsAReference) {
 
 TEST(RefCounted, MovingAReferenceDoesNotCount) {
   Device device;
-  ARef<Device> first = ARef<Device>::from_raw(&device);
-  const ARef<Device> second = std::move(first);
+  Ref<Device> first = Ref<Device>::from_raw(&device);
+  const Ref<Device> second = std::move(first);
   EXPECT_EQ(device.references, 1);
   EXPECT_EQ(&*second, &device);
 }
@@ -100,19 +102,19 @@ TEST(RefCounted, MovingAReferenceDoesNotCount) {
 TEST(RefCounted, AssigningLetsGoOfTheOldObject) {
   Device old;
   Device other;
-  ARef<Device> reference = ARef<Device>::from_raw(&old);
-  const ARef<Device> source = ARef<Device>::from_raw(&other);
+  Ref<Device> reference = Ref<Device>::from_raw(&old);
+  const Ref<Device> source = Ref<Device>::from_raw(&other);
   reference = source;
   EXPECT_TRUE(old.is_gone);
   EXPECT_EQ(other.references, 2);
-  reference = ARef<Device>{source};
+  reference = Ref<Device>{source};
   EXPECT_EQ(other.references, 2);
 }
 
 TEST(RefCounted, AssigningAReferenceToItselfKeepsIt) {
   Device device;
-  ARef<Device> reference = ARef<Device>::from_raw(&device);
-  ARef<Device>& same = reference;
+  Ref<Device> reference = Ref<Device>::from_raw(&device);
+  Ref<Device>& same = reference;
   reference = same;
   EXPECT_EQ(device.references, 1);
   reference = std::move(same);
@@ -122,18 +124,18 @@ TEST(RefCounted, AssigningAReferenceToItselfKeepsIt) {
 
 TEST(RefCounted, CrossesACBoundaryWithItsReference) {
   Device device;
-  ARef<Device> reference = ARef<Device>::from_raw(&device);
+  Ref<Device> reference = Ref<Device>::from_raw(&device);
   Device* const raw = std::move(reference).into_raw();
   EXPECT_EQ(device.references, 1);
-  EXPECT_EQ(&*ARef<Device>::from_raw(raw), &device);
+  EXPECT_EQ(&*Ref<Device>::from_raw(raw), &device);
   EXPECT_TRUE(device.is_gone);
 }
 
 TEST(RefCounted, CountsATypeWithoutMembersThroughItsSpecialisation) {
   legacy object{1};
-  const ARef<legacy> first = ARef<legacy>::from_raw(&object);
+  const Ref<legacy> first = Ref<legacy>::from_raw(&object);
   {
-    const ARef<legacy> second = first;
+    const Ref<legacy> second = first;
     EXPECT_EQ(object.use_count, 2);
   }
   EXPECT_EQ(object.use_count, 1);
@@ -167,7 +169,7 @@ TEST(OwnableRefCounted, GoesFromUniqueToSharedAndBack) {
   Widget widget;
   Owned<Widget> owned = Owned<Widget>::from_raw(&widget);
   owned->value = 5;
-  ARef<Widget> reference = std::move(owned).into_shared();
+  Ref<Widget> reference = std::move(owned).into_shared();
   EXPECT_EQ(widget.references, 1);
   auto again = Owned<Widget>::try_from_shared(std::move(reference));
   ASSERT_TRUE(again.has_value());
@@ -179,9 +181,9 @@ TEST(OwnableRefCounted, GoesFromUniqueToSharedAndBack) {
 
 TEST(OwnableRefCounted, GivesTheReferenceBackWhileThereAreOthers) {
   Widget widget;
-  ARef<Widget> reference = Owned<Widget>::from_raw(&widget).into_shared();
+  Ref<Widget> reference = Owned<Widget>::from_raw(&widget).into_shared();
   {
-    const ARef<Widget> other = reference;
+    const Ref<Widget> other = reference;
     auto refused = Owned<Widget>::try_from_shared(std::move(reference));
     ASSERT_FALSE(refused.has_value());
     EXPECT_EQ(widget.references, 2);

@@ -13,7 +13,6 @@
 
 #include "support/driver.hpp"
 
-using blkown::ARef;
 using blkown::EmbeddedHeader;
 using blkown::RequestHeader;
 using blkown::Tag;
@@ -21,13 +20,13 @@ using support::Driver;
 
 namespace {
 
-constexpr std::size_t line = blkown::cache_line_bytes;
+constexpr std::size_t line_bytes = blkown::cache_line_bytes;
 
 struct Empty {};
 
 /// A mapping is kept in the request's own data and pins that very request.
 struct PinsItself {
-  std::optional<ARef<blkown::Request<PinsItself>>> mapping;
+  std::optional<blkown::ARef<blkown::Request<PinsItself>>> mapping;
 };
 
 /// Can be built in place only, and says who built it, and how often.
@@ -85,9 +84,10 @@ struct blkown::RequestTraits<split_request> {
 };
 
 static_assert(sizeof(RequestHeader) <= 40);
-static_assert(sizeof(blkown::Request<Empty>) == line && alignof(blkown::Request<Empty>) == line);
-static_assert(sizeof(blkown::Request<int>) == line, "the data is behind the header");
-static_assert(sizeof(blkown::Request<std::array<std::byte, 1000>>) % line == 0);
+static_assert(sizeof(blkown::Request<Empty>) == line_bytes &&
+              alignof(blkown::Request<Empty>) == line_bytes);
+static_assert(sizeof(blkown::Request<int>) == line_bytes, "the data is behind the header");
+static_assert(sizeof(blkown::Request<std::array<std::byte, 1000>>) % line_bytes == 0);
 static_assert(alignof(blkown::Request<OverAligned>) == 256);
 static_assert(sizeof(blkown::Idle<kernel_request>) == sizeof(void*) &&
               sizeof(blkown::Claim<kernel_request>) == sizeof(void*));
@@ -194,10 +194,10 @@ TYPED_TEST(RequestOf, SharesNoLineAndStaysInPlace) {
     for (std::uint32_t tag = 0; tag < 8; ++tag) {
       TypeParam* const request = driver.idle(tag, queue).into_raw();
       const std::uintptr_t begin = address_of(*request);
-      EXPECT_EQ(begin % line, 0U);
+      EXPECT_EQ(begin % line_bytes, 0U);
       EXPECT_EQ(begin % alignof(TypeParam), 0U);
       EXPECT_GE(begin, behind_last) << "two requests share a line";
-      behind_last = (begin + sizeof(TypeParam) + line - 1) / line * line;
+      behind_last = (begin + sizeof(TypeParam) + line_bytes - 1) / line_bytes * line_bytes;
 
       blkown::Idle<TypeParam>::from_raw(request).fail(blkown::Status::ok);
       TypeParam* const again = driver.idle(tag, queue).into_raw();
@@ -210,7 +210,7 @@ TYPED_TEST(RequestOf, SharesNoLineAndStaysInPlace) {
 // Goal: every handle and lookup works for it.
 TYPED_TEST(RequestOf, GoesThroughALife) {
   Driver<TypeParam> driver;
-  ARef<TypeParam> pin = driver.owned(3).into_shared();
+  blkown::ARef<TypeParam> pin = driver.owned(3).into_shared();
   auto owned = blkown::Owned<TypeParam>::try_from_shared(std::move(pin)).value();
   const auto cookie = driver.publish(std::move(owned).into_claim());
   EXPECT_EQ(driver.state(3), "1");

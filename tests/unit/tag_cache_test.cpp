@@ -17,7 +17,7 @@ using blkown::TagCache;
 
 namespace {
 
-constexpr std::uint32_t none = ~std::uint32_t{0};
+constexpr std::uint32_t no_tag = ~std::uint32_t{0};
 
 /// One queue's tags, reached as a TagSet reaches them.
 class Queue {
@@ -32,10 +32,10 @@ class Queue {
   TagCache cache(std::uint32_t capacity) const {
     return core_.make_cache(0, capacity, blkown::Place::current());
   }
-  /// A tag, or `none`.
+  /// A tag, or `no_tag`.
   std::uint32_t take(TagCache& cache) const {
     Tag tag;
-    return core_.take(0, cache, tag, blkown::Place::current()) ? tag.value : none;
+    return core_.take(0, cache, tag, blkown::Place::current()) ? tag.value : no_tag;
   }
   void give(TagCache& cache, std::uint32_t tag) const {
     core_.give(0, Tag{tag}, cache, blkown::Place::current());
@@ -75,7 +75,7 @@ TEST(TagCache, HandsOutEachTagOnce) {
       for (std::uint32_t i = 0; i < depth; ++i) tags.insert(queue.take(cache));
       EXPECT_EQ(tags.size(), depth) << "capacity " << capacity;
       EXPECT_LT(*tags.rbegin(), depth);
-      EXPECT_EQ(queue.take(cache), none);
+      EXPECT_EQ(queue.take(cache), no_tag);
     }
   }
 }
@@ -169,13 +169,13 @@ TEST(TagCache, FlushGivesEverythingBack) {
 TEST(TagCache, TakingGivesTheStashBackWhileSomeoneWaits) {
   Queue queue{64};
   TagCache cache = queue.cache(16);
-  ASSERT_NE(queue.take(cache), none);
+  ASSERT_NE(queue.take(cache), no_tag);
   ASSERT_EQ(queue.bitmap.taken_count(), 8U);
   queue.bitmap.begin_wait();
-  EXPECT_NE(queue.take(cache), none);
+  EXPECT_NE(queue.take(cache), no_tag);
   EXPECT_EQ(cache.size(), 0U);
   EXPECT_EQ(queue.bitmap.taken_count(), 2U);
-  EXPECT_NE(queue.take(cache), none) << "it takes what it needs";
+  EXPECT_NE(queue.take(cache), no_tag) << "it takes what it needs";
   EXPECT_EQ(queue.bitmap.taken_count(), 3U) << "and nothing beyond";
   queue.bitmap.end_wait();
 }

@@ -27,7 +27,7 @@ using support::Driver;
 namespace {
 
 /// All 16 bits but one: a queue field of 4 bits for 3 queues, a tag field of 4 for 5 tags.
-constexpr CookieLayout layout{.width_bits = 16,
+constexpr CookieLayout narrow{.width_bits = 16,
                               .queue = {.shift = 0, .bits = 4},
                               .tag = {.shift = 4, .bits = 4},
                               .generation = {.shift = 8, .bits = 4},
@@ -35,15 +35,15 @@ constexpr CookieLayout layout{.width_bits = 16,
 constexpr std::uint64_t stray_bit = 1U << 12;
 constexpr std::uint32_t first_generation = 0x20;
 
-constexpr blkown::TagSetConfig config{.queue_count = 3,
-                                      .depth = 5,
-                                      .layout = layout,
-                                      .first_generation = Generation{first_generation}};
+constexpr blkown::TagSetConfig narrow_config{.queue_count = 3,
+                                             .depth = 5,
+                                             .layout = narrow,
+                                             .first_generation = Generation{first_generation}};
 
 class Lookup : public testing::Test {
  protected:
   static std::uint64_t value(std::uint32_t queue, std::uint32_t tag, std::uint32_t generation) {
-    return layout.encode(queue, Tag{tag}, Generation{generation});
+    return narrow.encode(queue, Tag{tag}, Generation{generation});
   }
 
   /// What each lookup answers; they must agree. Only for values that are refused.
@@ -63,7 +63,7 @@ class Lookup : public testing::Test {
     return refused(arrival_queue, wire_value).reason;
   }
 
-  Driver<> driver_{config};
+  Driver<> driver_{narrow_config};
 };
 
 }  // namespace
@@ -262,7 +262,7 @@ TEST_F(Lookup, ErrorCarriesWhatALogNeeds) {
 TEST_F(Lookup, IgnoresUserBits) {
   for (std::uint64_t user = 0; user < 8; ++user) {
     const Cookie cookie = driver_.in_flight();
-    const std::uint64_t marked = layout.with_user(cookie.value, user);
+    const std::uint64_t marked = narrow.with_user(cookie.value, user);
     auto claim = driver_.set.claim(0, marked);
     ASSERT_TRUE(claim.has_value());
     EXPECT_EQ(claim->cookie().value, cookie.value) << "the cookie itself has none";
@@ -285,7 +285,7 @@ TEST_F(Lookup, AcceptsExactlyTheCookiesInFlight) {
   for (std::uint32_t arrival = 0; arrival < 4; ++arrival) {
     for (std::uint64_t wire_value = 0; wire_value < 65536; ++wire_value) {
       const auto pin = driver_.set.tag_to_rq(arrival, wire_value);
-      const auto expected = live.find(layout.with_user(wire_value, 0));
+      const auto expected = live.find(narrow.with_user(wire_value, 0));
       const bool is_live = expected != live.end() && expected->second.queue == arrival;
       ASSERT_EQ(pin.has_value(), is_live) << wire_value << " on " << arrival;
       if (!pin.has_value()) continue;

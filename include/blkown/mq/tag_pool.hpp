@@ -177,7 +177,7 @@ class TagPool {
   /// Precondition: D's RequestData can be made from nothing.
   [[nodiscard]] static std::expected<std::unique_ptr<TagPool>, TagSetError> create(
       const TagSetConfig& config) {
-    auto tags = TagSet<Request<D>>::create(config, {&end, nullptr});
+    auto tags = TagSet<Request<D>>::create(config, EndSink<Request<D>>::to(sink));
     if (!tags.has_value()) return std::unexpected(tags.error());
     std::unique_ptr<TagPool> pool{new (std::nothrow) TagPool{*std::move(tags)}};
     if (pool == nullptr || pool->lines_ == nullptr) {
@@ -202,13 +202,16 @@ class TagPool {
       : tags_{std::move(tags)},
         lines_{new(std::nothrow) internal::TagLine<Request<D>>[tags_.queue_count()]} {}
 
-  /// The EndSink: every request knows who submitted it.
-  static void end(void*, EndedList<Request<D>>&& list) {
-    while (auto ended = list.pop_front()) {
-      internal::SubmitQueue<D>& submitter = *internal::PayloadAccess<D>::submitter(ended->data());
-      submitter.take_ended(*std::move(ended));
+  /// Every request knows who submitted it.
+  struct Sink {
+    void operator()(EndedList<Request<D>>&& list) const {
+      while (auto ended = list.pop_front()) {
+        internal::SubmitQueue<D>& submitter = *internal::PayloadAccess<D>::submitter(ended->data());
+        submitter.take_ended(*std::move(ended));
+      }
     }
-  }
+  };
+  static constexpr Sink sink{};
 
   TagSet<Request<D>> tags_;
   std::unique_ptr<internal::TagLine<Request<D>>[]> lines_;

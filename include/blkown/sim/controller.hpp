@@ -104,6 +104,8 @@ class Controller {
 
   // --- looking on -------------------------------------------------------------------------------
 
+  // The first three say something only if ControllerConfig::keeps_account.
+
   /// How many completion entries the driver has taken out of a ring and not looked up, or looked up
   /// and not taken out, of those that it told note_lookup of.
   [[nodiscard]] std::size_t unaccounted() {

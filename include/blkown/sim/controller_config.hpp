@@ -23,6 +23,9 @@ struct ControllerConfig {
   CookieLayout layout = CookieLayout::nbd();
   std::uint32_t depth = 1;
   std::uint64_t seed = 1;  ///< For latencies.
+  /// Remembers what it has said until note_lookup says what became of it, and all that was
+  /// accepted: for a run of bounded length whose driver's every lookup is noted.
+  bool keeps_account = false;
 };
 
 /// What a lookup of the driver's came to, as the controller knows it.

@@ -6,13 +6,14 @@
 #define BLKOWN_SIM_CONTROLLER_ENGINE_HPP
 
 #include <algorithm>
-#include <array>
 #include <blkown/config.hpp>
 #include <blkown/sim/agenda.hpp>
 #include <blkown/sim/command.hpp>
 #include <blkown/sim/completion_account.hpp>
 #include <blkown/sim/controller_config.hpp>
 #include <blkown/sim/fault_plan.hpp>
+#include <blkown/sim/outbox.hpp>
+#include <blkown/sim/past_names.hpp>
 #include <blkown/sim/queue_pair.hpp>
 #include <blkown/sim/random.hpp>
 #include <blkown/tag.hpp>
@@ -24,14 +25,6 @@
 namespace blkown::inline BLKOWN_ABI::sim {
 
 namespace internal {
-
-/// What the controller has to tell others, when its lock is free again.
-struct Outbox {
-  std::uint64_t interrupts = 0;  // a bit for each queue
-  bool has_failed = false;
-  bool has_work = false;
-  std::vector<SubmissionEntry> lies;
-};
 
 /// A controller without lock and calls: one context at a time.
 class ControllerEngine {
@@ -82,8 +75,9 @@ class ControllerEngine {
   }
   void ring_completion(std::uint32_t queue, std::uint32_t head) {
     ++events_;
-    queues_[queue].ring_completion(head,
-                                   [&](std::uint64_t cookie) { account_.take({queue, cookie}); });
+    queues_[queue].ring_completion(head, [&](std::uint64_t cookie) {
+      if (config_.keeps_account) account_.take({queue, cookie});
+    });
   }
 
   bool step(std::uint64_t now_ns) {
@@ -200,7 +194,7 @@ class ControllerEngine {
     }
     const Command& command = action.command;
     const bool is_first = action.is_genuine && forget(command);
-    if (is_first) done_.push_back(command);
+    if (is_first) note_done(command);
     send(command.queue,
          {.cookie = command.entry.cookie, .transferred_bytes = action.transferred_bytes},
          action.status, true, is_first);
@@ -230,6 +224,10 @@ class ControllerEngine {
     agenda_.add(action, now_ns_ + delay_ns);
   }
 
+  /// It will be said to be done, and looked up; if nobody notes that, nothing would ever be erased.
+  void note_done(const Command& command) {
+    if (config_.keeps_account) done_.push_back(command);
+  }
   bool forget(Command gone) {
     return std::erase_if(commands_, [&](const Command& command) {
              return command.serial == gone.serial;
@@ -321,12 +319,11 @@ class ControllerEngine {
       send(command.queue, {.cookie = (cookie & ~field.mask()) | field.put(field.get(cookie) + 1)},
            status);
     }
-    if (strikes(FaultKind::stale) && next_history_ != 0) {
-      const std::size_t count = std::min(next_history_, history_.size());
-      const Name& old = history_[static_cast<std::size_t>(faults_->choice() % count)];
+    if (strikes(FaultKind::stale) && !past_.empty()) {
+      const Name& old = past_.pick(faults_->choice());
       send(old.queue, {.cookie = old.cookie}, status);
     }
-    history_[next_history_++ % history_.size()] = name_of(command);
+    past_.add(name_of(command));
     if (strikes(FaultKind::dma_after_unmap)) {
       Command going_on = command;
       going_on.is_answered = true;
@@ -343,7 +340,7 @@ class ControllerEngine {
     } else {
       const bool turns_phase = !strikes(FaultKind::no_phase_change);
       if (turns_phase) {
-        done_.push_back(command);
+        note_done(command);
       } else {
         commands_.push_back(command);  // done, and the driver cannot see it
         commands_.back().is_executed = true;
@@ -387,8 +384,7 @@ class ControllerEngine {
   std::vector<Name> accepted_;        // said to be done, and taken for it
   std::vector<Name> lied_unfetched_;  // submitted, and taken for done
   std::optional<Command> refused_;    // the latest, with a completion all the same
-  std::array<Name, 64> history_{};
-  std::size_t next_history_ = 0;
+  PastNames past_;
   CompletionAccount account_;
   std::uint64_t events_ = 0;
 };

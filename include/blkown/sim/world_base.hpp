@@ -148,7 +148,8 @@ class WorldBase {
             .late_ns = 3 * config.timeout_ns,
             .layout = config.layout(),
             .depth = config.depth,
-            .seed = config.seed};
+            .seed = config.seed,
+            .keeps_account = true};
   }
 
   Finding finding_;

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The least that a driver of the block layer can do: end at once, or publish and complete later by
+// cookie. Both add up what they are asked for.
+
+#ifndef BLKOWN_BENCH_PIPELINE_DRIVERS_HPP
+#define BLKOWN_BENCH_PIPELINE_DRIVERS_HPP
+
+#include <array>
+#include <blkown/mq/mq.hpp>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace bench {
+
+namespace mq = blkown::mq;
+
+// A driver is one translation unit's own, as kernel drivers are, and the compiler knows it.
+namespace {
+
+struct EndsAtOnce {
+  struct RequestData {};
+  struct HwData {};
+  struct QueueData {};
+  using Hw = mq::HwQueue<EndsAtOnce>;
+  using Rq = mq::Request<EndsAtOnce>;
+
+  mq::Dispatch<EndsAtOnce> queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle, bool) {
+    auto owned = std::move(idle).start();
+    sectors += owned.data().length_bytes() / mq::sector_bytes;
+    std::move(owned).end_ok();
+    return mq::Dispatch<EndsAtOnce>::accepted();
+  }
+
+  std::uint64_t sectors = 0;
+};
+
+/// A ring of cookies for each hardware queue. The benchmark reaps it, as a device's completions
+/// would come.
+struct CompletesLater {
+  struct RequestData {};
+  struct HwData {};
+  struct QueueData {};
+  using Hw = mq::HwQueue<CompletesLater>;
+  using Rq = mq::Request<CompletesLater>;
+
+  struct alignas(blkown::cache_line_bytes) Ring {
+    std::array<std::uint64_t, 1024> cookies{};
+    std::size_t count = 0;
+    std::uint64_t sectors = 0;
+  };
+
+  explicit CompletesLater(std::uint32_t queues = 1) : rings(queues) {}
+
+  mq::Dispatch<CompletesLater> queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
+    Ring& ring = rings[hw.index()];
+    std::move(idle).start().publish(
+        [&](const blkown::Cookie& cookie) { ring.cookies[ring.count++] = cookie.value; });
+    return mq::Dispatch<CompletesLater>::accepted();
+  }
+  void reap(Hw& hw) {
+    Ring& ring = rings[hw.index()];
+    for (std::size_t i = 0; i != ring.count; ++i) {
+      auto claim = hw.claim(ring.cookies[i]);
+      if (!claim.has_value()) std::abort();
+      ring.sectors += claim->data().length_bytes() / mq::sector_bytes;
+      std::move(*claim).end_ok();
+    }
+    ring.count = 0;
+  }
+
+  std::vector<Ring> rings;
+};
+
+}  // namespace
+
+}  // namespace bench
+
+#endif

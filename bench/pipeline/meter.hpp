@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What stands beside a pipeline's time: the size of a request and of a disk, and what was allocated
+// for each I/O.
+
+#ifndef BLKOWN_BENCH_PIPELINE_METER_HPP
+#define BLKOWN_BENCH_PIPELINE_METER_HPP
+
+#include <benchmark/benchmark.h>
+
+#include <blkown/mq/mq.hpp>
+#include <cstdint>
+#include <memory>
+#include <support/allocations.hpp>
+#include <utility>
+
+namespace bench {
+
+namespace mq = blkown::mq;
+
+/// A disk, and how much memory it is.
+template <class D>
+struct MeasuredDisk {
+  /// None if it could not be made; then `state` says why.
+  template <mq::Runtime Rt>
+  static MeasuredDisk create(benchmark::State& state, const mq::DiskConfig& config, D& driver,
+                             Rt& runtime) {
+    const Allocations before = Allocations::so_far();
+    auto made = mq::Disk<D>::create(config, driver, runtime);
+    const Allocations used = Allocations::so_far() - before;
+    if (!made.has_value()) {
+      state.SkipWithError(made.error().field);
+      return {};
+    }
+    const std::uint64_t requests = std::uint64_t{config.depth} * config.normal_queues;
+    return {.disk = *std::move(made), .bytes = used.bytes - requests * sizeof(mq::Request<D>)};
+  }
+
+  std::unique_ptr<mq::Disk<D>> disk;
+  std::uint64_t bytes = 0;  ///< But for its requests.
+};
+
+/// Made before the loop, told after it.
+class Meter {
+ public:
+  /// Of the calling thread, since the meter was made.
+  [[nodiscard]] std::uint64_t allocations() const noexcept {
+    return (Allocations::so_far() - before_).count;
+  }
+  template <class D>
+  static void report(benchmark::State& state, const MeasuredDisk<D>& measured,
+                     std::uint64_t allocations, std::uint64_t ios) {
+    state.counters["allocs_per_io"] =
+        ios == 0 ? 0.0 : static_cast<double>(allocations) / static_cast<double>(ios);
+    state.counters["request_bytes"] = sizeof(mq::Request<D>);
+    state.counters["disk_bytes"] = static_cast<double>(measured.bytes);
+  }
+
+ private:
+  Allocations before_ = Allocations::so_far();
+};
+
+}  // namespace bench
+
+#endif

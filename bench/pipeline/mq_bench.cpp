@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// I/Os through the block layer on one context: what a bio costs from submit to its end, with a
+// driver that ends at once and with one that publishes and completes later by cookie. bench/run
+// sets these beside fio's null engine.
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <blkown/mq/loop_runtime.hpp>
+#include <blkown/mq/mq.hpp>
+#include <cstdint>
+#include <pipeline/bios.hpp>
+#include <pipeline/drivers.hpp>
+#include <pipeline/meter.hpp>
+
+namespace bench {
+namespace {
+
+/// `reap(Disk&)` does what a device would; `sectors()` is what the driver was asked for.
+template <class D, class Reap, class Sectors>
+void run(benchmark::State& state, D& driver, Reap reap, Sectors sectors) {
+  const auto depth = static_cast<std::uint32_t>(state.range(0));
+  mq::LoopRuntime runtime;
+  auto measured = MeasuredDisk<D>::create(
+      state, {.capacity_sectors = EmptyReads::capacity_sectors, .depth = std::max(depth, 64U)},
+      driver, runtime);
+  if (measured.disk == nullptr) return;
+  mq::Disk<D>& disk = *measured.disk;
+  mq::Context& context = runtime.context(0);
+  EmptyReads reads{depth};
+  std::uint64_t submitted = 0;
+  const Meter meter;
+  for (auto _ : state) {
+    for (auto& bio : reads.bios) disk.submit(context, *bio);
+    reap(disk);
+    context.run();
+    submitted += depth;
+  }
+  const std::uint64_t allocations = meter.allocations();
+  Meter::report(state, measured, allocations, submitted);
+  state.SetItemsProcessed(static_cast<std::int64_t>(submitted));
+  // A benchmark whose work was optimised away, or lost, is an error.
+  if (reads.ended() != submitted || sectors() != submitted * block_sectors ||
+      disk.counters().ended(blkown::Status::ok) != submitted) {
+    state.SkipWithError("I/Os are missing");
+  }
+  if (allocations != 0) state.SkipWithError("an I/O has allocated");
+  static_cast<void>(mq::remove(runtime, disk));
+}
+
+void ends_at_once(benchmark::State& state) {
+  EndsAtOnce driver;
+  run(state, driver, [](mq::Disk<EndsAtOnce>&) {}, [&] { return driver.sectors; });
+}
+void completes_later(benchmark::State& state) {
+  CompletesLater driver;
+  run(
+      state, driver, [&](mq::Disk<CompletesLater>& disk) { driver.reap(disk.hw_queue(0)); },
+      [&] { return driver.rings[0].sectors; });
+}
+
+void at_depths(benchmark::internal::Benchmark* benchmark) {
+  for (const int depth : {1, 8, 32, 256, 1024}) benchmark->Arg(depth);
+}
+BENCHMARK(ends_at_once)->Name("pipeline/ends_at_once")->Apply(at_depths);
+BENCHMARK(completes_later)->Name("pipeline/completes_later")->Apply(at_depths);
+
+}  // namespace
+}  // namespace bench
