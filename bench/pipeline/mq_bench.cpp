@@ -17,9 +17,10 @@
 namespace bench {
 namespace {
 
-/// `reap(Disk&)` does what a device would; `sectors()` is what the driver was asked for.
+/// `reap(Disk&)` does what a device would, on the context as a loop that looks for completions
+/// does, or outside of it as an interrupt; `sectors()` is what the driver was asked for.
 template <class D, class Reap, class Sectors>
-void run(benchmark::State& state, D& driver, Reap reap, Sectors sectors) {
+void run(benchmark::State& state, D& driver, bool reaps_here, Reap reap, Sectors sectors) {
   const auto depth = static_cast<std::uint32_t>(state.range(0));
   mq::LoopRuntime runtime;
   auto measured = MeasuredDisk<D>::create(
@@ -32,8 +33,12 @@ void run(benchmark::State& state, D& driver, Reap reap, Sectors sectors) {
   std::uint64_t submitted = 0;
   const Meter meter;
   for (auto _ : state) {
-    for (auto& bio : reads.bios) disk.submit(context, *bio);
-    reap(disk);
+    {
+      const mq::Context::Scope here{context};
+      for (auto& bio : reads.bios) disk.submit(context, *bio);
+      if (reaps_here) reap(disk);
+    }
+    if (!reaps_here) reap(disk);
     context.run();
     submitted += depth;
   }
@@ -51,12 +56,13 @@ void run(benchmark::State& state, D& driver, Reap reap, Sectors sectors) {
 
 void ends_at_once(benchmark::State& state) {
   EndsAtOnce driver;
-  run(state, driver, [](mq::Disk<EndsAtOnce>&) {}, [&] { return driver.sectors; });
+  run(state, driver, true, [](mq::Disk<EndsAtOnce>&) {}, [&] { return driver.sectors; });
 }
-void completes_later(benchmark::State& state) {
+void completes_later(benchmark::State& state, bool reaps_here) {
   CompletesLater driver;
   run(
-      state, driver, [&](mq::Disk<CompletesLater>& disk) { driver.reap(disk.hw_queue(0)); },
+      state, driver, reaps_here,
+      [&](mq::Disk<CompletesLater>& disk) { driver.reap(disk.hw_queue(0)); },
       [&] { return driver.rings[0].sectors; });
 }
 
@@ -64,7 +70,12 @@ void at_depths(benchmark::internal::Benchmark* benchmark) {
   for (const int depth : {1, 8, 32, 256, 1024}) benchmark->Arg(depth);
 }
 BENCHMARK(ends_at_once)->Name("pipeline/ends_at_once")->Apply(at_depths);
-BENCHMARK(completes_later)->Name("pipeline/completes_later")->Apply(at_depths);
+BENCHMARK_CAPTURE(completes_later, on_the_context, true)
+    ->Name("pipeline/completes_later")
+    ->Apply(at_depths);
+BENCHMARK_CAPTURE(completes_later, elsewhere, false)
+    ->Name("pipeline/completes_elsewhere")
+    ->Apply(at_depths);
 
 }  // namespace
 }  // namespace bench

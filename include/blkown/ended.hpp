@@ -196,9 +196,10 @@ struct EndSink {
 
   Function function = nullptr;
   void* context = nullptr;
-  /// How the library gets there with one request; null: by `function`. What `to` and `freeing` set
-  /// has the target's code within it, and the list in registers: through `function` it goes through
-  /// memory, which every I/O would wait for.
+  /// How the library gets there with one request; null: by `function`. It comes before `function`,
+  /// so who replaces that of a sink from `to` or `freeing` sets this to null. What `to` and
+  /// `freeing` set has the target's code within it, and the list in registers: through `function`
+  /// it goes through memory, which every I/O would wait for.
   void (*delivery)(const detail::TagSetCore& core, void* request) = nullptr;
 
   /// Calls `target(EndedList<R>&&)`. `target` must outlive the TagSet.

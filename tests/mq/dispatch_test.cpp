@@ -362,7 +362,14 @@ struct HalvesDriver : PollDriver {
         [&](blkown::Cookie cookie) { hw.data.published.push_back(cookie.value); });
     return mq::Dispatch<HalvesDriver>::accepted();
   }
-  unsigned poll(mq::HwQueue<HalvesDriver>&) { return 0; }
+  unsigned poll(mq::HwQueue<HalvesDriver>& hw) {
+    unsigned count = 0;
+    for (const std::uint64_t value : std::exchange(hw.data.published, {})) {
+      hw.complete(*hw.claim(value));
+      ++count;
+    }
+    return count;
+  }
   void complete(mq::HwQueue<HalvesDriver>&, blkown::Claim<HalvesRq> claim) {
     completed_on.push_back(mq::Context::current());
     std::move(claim).end(Status::protection_error);
@@ -382,6 +389,19 @@ TEST(Dispatch, TheSecondHalfOfACompletionRunsWhereItWasSubmitted) {
   bench.runtime.run();
   EXPECT_EQ(bench.driver.completed_on, std::vector{&bench.context(1)});
   EXPECT_EQ(reads.ends.statuses, std::vector{Status::protection_error});
+}
+
+// Goal: who does nothing but poll has the second half of what the driver has found.
+TEST(Dispatch, TheSecondHalfOfWhatPollingFindsEndsBeforeThePollIsOver) {
+  Bench<HalvesDriver> bench{{.capacity_sectors = 1024, .poll_queues = 1}};
+  Ends ends;
+  std::vector<std::byte> memory(512);
+  mq::Bio polled = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends, {.polled = true});
+  bench.disk->submit(bench.context(), polled);
+  EXPECT_EQ(bench.disk->poll(bench.context()), 1U);
+  EXPECT_EQ(ends.count, 1);
+  bench.runtime.run();
+  EXPECT_EQ(ends.count, 1);
 }
 
 // Goal: of several that wait for their second half each one has it, in the order of completion.

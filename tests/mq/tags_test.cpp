@@ -5,10 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <blkown/mq/sync.hpp>
+#include <blkown/mq/thread_runtime.hpp>
 #include <blkown/sim/deterministic_runtime.hpp>
+#include <thread>
 #include <vector>
 
 #include "mq/fake_driver.hpp"
+#include "stress/effort.hpp"
 
 namespace {
 
@@ -328,15 +332,45 @@ TEST(Tags, WhoGoesWhileItIsToldOfAnotherHearsItFirst) {
     auto pool = *mq::TagPool<fake::Driver>::create(
         {.queue_count = 1, .depth = 4, .layout = blkown::CookieLayout::nbd()});
     auto first = *Disk::create({.capacity_sectors = 8}, driver, runtime, {}, pool.get());
+    std::vector<std::byte> memory(512);
+    ASSERT_EQ(mq::read(runtime, *first, 0, memory), Status::ok);
     mq::Event gone;
     mq::Control control{[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); },
                         &gone};
     first->remove(control);
     auto second = *Disk::create({.capacity_sectors = 8}, driver, runtime, {}, pool.get());
+    Ends ends;
+    mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+    second->submit(runtime.context(0), bio);
     ASSERT_TRUE(runtime.wait_for(gone));
+    ASSERT_TRUE(runtime.run_until_idle(1000));
+    EXPECT_EQ(ends.count, 1);
     first.reset();
     EXPECT_EQ(mq::remove(runtime, *second), Status::ok);
   }
+}
+
+// Goal: disks on one pool may come, have I/O and go at the same time, each on threads of its own.
+TEST(Tags, DisksOnOnePoolComeAndGoAtTheSameTime) {
+  using Disk = mq::Disk<fake::Driver>;
+  auto pool = *mq::TagPool<fake::Driver>::create(
+      {.queue_count = 1, .depth = 4, .layout = blkown::CookieLayout::nbd()});
+  const auto come_and_go = [&pool] {
+    mq::ThreadRuntime runtime{1};
+    fake::Driver driver;
+    std::vector<std::byte> memory(512);
+    for (std::uint64_t i = 0; i != stress::scaled(300, 100); ++i) {
+      // Three types with a hardware queue each, and one set of tags: three lanes of one context.
+      auto disk = *Disk::create({.capacity_sectors = 8, .read_queues = 1}, driver, runtime,
+                                {std::vector<std::byte>(8 * 512)}, pool.get());
+      EXPECT_EQ(mq::write(runtime, *disk, 0, memory), Status::ok);
+      EXPECT_EQ(mq::read(runtime, *disk, 0, memory), Status::ok);
+      EXPECT_EQ(mq::remove(runtime, *disk), Status::ok);
+    }
+  };
+  std::thread other{come_and_go};
+  come_and_go();
+  other.join();
 }
 
 // Goal: only who was alone is told; and each time that it ceases to be.

@@ -68,8 +68,8 @@ struct ContextHooks {
   std::uint64_t (*now_ns)(void* runtime) = nullptr;  ///< A clock that never goes back.
   /// There is something to run, or a timer that is due before all others. Any context.
   void (*wake)(void* runtime, std::uint32_t index) = nullptr;
-  /// Whether the runtime calls fall_asleep before it sleeps: then `wake` is called for work only
-  /// between that and the next run. If not, for every work that is posted where nothing was.
+  /// Whether the runtime calls fall_asleep before it sleeps: then `wake` is called for the first
+  /// work after that. If not, for every work that is posted where nothing was.
   bool tells_of_its_sleep = false;
 };
 
@@ -106,8 +106,8 @@ class Context {
     Work* top = inbox_.load(std::memory_order_relaxed);
     do {
       work.inbox_next_ = top;
-      // top -> work. Partner: pull. Release: the link, and what was done before. Relaxed on
-      // failure: nothing is read through `top`.
+      // top -> work. Partners: pull; fall_asleep, whose mark may be the top. Release: the link, and
+      // what was done before. Relaxed on failure: nothing is read through `top`.
     } while (!inbox_.compare_exchange_weak(top, &work, std::memory_order_release,
                                            std::memory_order_relaxed));
     if (top == &asleep_) hooks_.wake(hooks_.runtime, index_);
@@ -220,7 +220,9 @@ class Context {
   [[nodiscard]] bool fall_asleep() noexcept {
     Work* top = nullptr;
     // null -> asleep. Partner: post. Relaxed, because it hands nothing over: of this and a post one
-    // comes first; either this one fails, or the post finds the mark and wakes.
+    // comes first; either this one fails, or the post finds the mark and wakes. Where the mark is
+    // there already, it may have been replaced since this look: who did that calls `wake`, and what
+    // `wake` sets is looked at by the runtime before it sleeps.
     return inbox_.compare_exchange_strong(top, &asleep_, std::memory_order_relaxed,
                                           std::memory_order_relaxed) ||
            top == &asleep_;

@@ -32,7 +32,8 @@ namespace blkown::inline BLKOWN_ABI::mq {
 ///
 /// Bios are submitted on a context and end on it. A context that has I/O out must be run until that
 /// has ended, and so must every context of the disk for an operation on the whole of it (freeze,
-/// quiesce, set_queue_count, remove). The disk is removed before it is destroyed.
+/// quiesce, set_queue_count, remove); and one that has had I/O, whenever it is woken: it may keep
+/// tags that others want. The disk is removed before it is destroyed.
 ///
 /// The driver, the contexts and a TagPool that was given outlive the disk.
 template <class D>

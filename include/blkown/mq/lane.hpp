@@ -39,15 +39,23 @@ struct Lane {
   void attach(TagPool<D>& pool, HwQueue<D>& queue) {
     hw = &queue;
     cache.emplace(pool.tags().tag_cache(queue.tag_queue()));
-    pool.line(queue.tag_queue()).enter(waiter);
+  }
+  /// Before the first tag is asked for, and on the lane's own context: others tell it of themselves
+  /// from now on.
+  void enter(TagPool<D>& pool) {
+    if (hw == nullptr) return;
+    pool.line(hw->tag_queue()).enter(waiter);
+    has_entered = true;
   }
   void detach(TagPool<D>& pool) {
     if (hw == nullptr) return;
     leave_line(pool);
     cache->flush();
-    pool.line(hw->tag_queue()).exit(waiter);
-    // One that has come meanwhile, and found this one alone, may wait for what it had.
-    pass_on(pool);
+    if (std::exchange(has_entered, false)) {
+      pool.line(hw->tag_queue()).exit(waiter);
+      // One that has come meanwhile, and found this one alone, may wait for what it had.
+      pass_on(pool);
+    }
     cache.reset();
     hw = nullptr;
   }
@@ -116,6 +124,7 @@ struct Lane {
 
   std::optional<TagCache> cache;
   TagWaiter waiter;
+  bool has_entered = false;
   bool is_in_line = false;
   bool has_freed = false;
 };

@@ -60,8 +60,15 @@ class Lanes {
       lane_of_type_[type] = same;
       if (same == type) lanes_[type].attach(pool, *queues[type]);
     }
+    if (is_in_use_) begin_use(pool);
     while (Bio* const bio = waiting.pop_front()) of(*bio).waiting.push_back(*bio);
   }
+  /// Tags are going to be asked for. On the context.
+  void begin_use(TagPool<D>& pool) noexcept {
+    is_in_use_ = true;
+    for (Lane<D>& lane : lanes_) lane.enter(pool);
+  }
+  [[nodiscard]] bool are_in_use() const noexcept { return is_in_use_; }
   void detach(TagPool<D>& pool) noexcept {
     for (Lane<D>& lane : lanes_) lane.detach(pool);
   }
@@ -93,6 +100,7 @@ class Lanes {
  private:
   std::array<Lane<D>, queue_type_count> lanes_;
   std::array<unsigned, queue_type_count> lane_of_type_{};
+  bool is_in_use_ = false;
 };
 
 }  // namespace blkown::inline BLKOWN_ABI::mq::internal

@@ -10,6 +10,7 @@
 #include <blkown/ended.hpp>
 #include <blkown/mq/admission.hpp>
 #include <blkown/mq/bio.hpp>
+#include <blkown/mq/bound.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/control.hpp>
 #include <blkown/mq/counters.hpp>
@@ -25,8 +26,9 @@
 
 namespace blkown::inline BLKOWN_ABI::mq::internal {
 
-/// blk-mq's software queue. Everything in it belongs to its context, but for the two stacks, on
-/// which other contexts put what they have ended or completed, and the work that tells it so.
+/// blk-mq's software queue. Everything in it belongs to its context, but for what others reach it
+/// by: the two stacks, on which they put what they have ended or completed, the flag of a kick, and
+/// the works that they post.
 ///
 /// All that happens on the context happens inside an Entry: submit and the like leave the rest
 /// (ended requests, end callbacks, what waits) to settle(), which the outermost Entry calls. So
@@ -40,9 +42,9 @@ class SubmitQueue {
   SubmitQueue(Disk<D>& disk, Context& context)
       : disk_{disk},
         context_{context},
-        work_{*this, [](Work& work) { owner_of(work).run(); }},
-        control_work_{*this, [](Work& work) { owner_of(work).take_part(); }},
-        company_work_{*this, [](Work& work) { owner_of(work).take_company(); }},
+        work_{*this},
+        control_work_{*this},
+        company_work_{*this},
         idle_hook_{*this},
         retry_alarm_{[](void* self) { static_cast<SubmitQueue*>(self)->retry(); }, this},
         issuer_{disk, *this, context, work_, company_work_, counters_, ended_bios_},
@@ -123,14 +125,18 @@ class SubmitQueue {
   [[nodiscard]] unsigned poll() noexcept {
     if constexpr (names_poll<D>) {
       HwQueue<D>* const hw = issuer_.lanes().of(QueueType::poll).hw;
-      if (hw != nullptr && hw->type() == QueueType::poll) return disk_.driver().poll(*hw);
+      if (hw != nullptr && hw->type() == QueueType::poll) {
+        const unsigned count = disk_.driver().poll(*hw);
+        take_remote();  // what the driver gave to HwQueue::complete ends here, too
+        return count;
+      }
     }
     return 0;
   }
 
   /// Takes up its place among the disk's contexts. Before any I/O; nothing else runs yet.
   void attach(const QueueMap<D>& queues) {
-    map(queues);
+    issuer_.map(queues);
     timeouts_.allow(disk_.config().timeout_ms);
     is_gone_ = false;
   }
@@ -170,39 +176,25 @@ class SubmitQueue {
   }
 
  private:
-  struct Task : Work {
-    Task(SubmitQueue& its_owner, void (*function)(Work&)) : Work{function}, owner{its_owner} {}
-    SubmitQueue& owner;
-  };
-  [[nodiscard]] static SubmitQueue& owner_of(Work& work) noexcept {
-    return static_cast<Task&>(work).owner;
-  }
-  struct Hook : IdleHook {
-    explicit Hook(SubmitQueue& its_owner)
-        : IdleHook{[](IdleHook& hook) { static_cast<Hook&>(hook).owner.go_idle(); }},
-          owner{its_owner} {}
-    SubmitQueue& owner;
-  };
-
   void go_idle() noexcept { issuer_.lanes().go_idle(disk_.pool()); }
 
-  void map(const QueueMap<D>& queues) noexcept {
-    issuer_.map(queues);
-    has_company_ = issuer_.lanes().has_company(disk_.pool());
+  /// Before the context's first I/O. Not with the disk, which may be made on any thread.
+  void begin_use() noexcept {
+    if (issuer_.lanes().are_in_use() || is_gone_) [[likely]]
+      return;
+    issuer_.lanes().begin_use(disk_.pool());
+    look_for_company();
   }
 
   /// Another lane has come to where one of this context's was alone.
   void take_company() noexcept {
-    has_company_ = true;
-    begin_use();
+    look_for_company();
     acknowledge();
   }
 
-  /// The first I/O on the context, or the first that is not alone with its tags: from now on they
-  /// go back when it is idle. Not with the disk, which may be made on any thread.
-  void begin_use() noexcept {
-    if (!has_company_ || is_hooked_ || is_gone_) [[likely]]
-      return;
+  /// Where a lane is not alone with its tags, they go back when the context is idle.
+  void look_for_company() noexcept {
+    if (is_hooked_ || is_gone_ || !issuer_.lanes().has_company(disk_.pool())) return;
     is_hooked_ = true;
     context_.add_idle_hook(idle_hook_);
   }
@@ -329,7 +321,10 @@ class SubmitQueue {
         is_to_drain_ = true;
         break;
       case Control::Step::thaw:
-        if (std::exchange(is_to_remap_, false)) map(next_map_);
+        if (std::exchange(is_to_remap_, false)) {
+          issuer_.map(next_map_);
+          look_for_company();
+        }
         issuer_.thaw();
         break;
       case Control::Step::quiesce: issuer_.set_quiesced(true); break;
@@ -367,10 +362,10 @@ class SubmitQueue {
 
   Disk<D>& disk_;
   Context& context_;
-  Task work_;
-  Task control_work_;
-  Task company_work_;
-  Hook idle_hook_;
+  Bound<Work, SubmitQueue, &SubmitQueue::run> work_;
+  Bound<Work, SubmitQueue, &SubmitQueue::take_part> control_work_;
+  Bound<Work, SubmitQueue, &SubmitQueue::take_company> company_work_;
+  Bound<IdleHook, SubmitQueue, &SubmitQueue::go_idle> idle_hook_;
   Alarm retry_alarm_;
   EndedList<R> ended_;
   BioList ended_bios_;
@@ -386,7 +381,6 @@ class SubmitQueue {
   bool is_to_drain_ = false;
   bool is_gone_ = true;
   bool is_hooked_ = false;
-  bool has_company_ = false;
   ContextCounters counters_;
   alignas(cache_line_bytes) RequestStack<R> remote_ended_;
   RequestStack<R> remote_completed_;

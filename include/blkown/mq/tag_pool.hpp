@@ -191,6 +191,8 @@ class TagPool {
   /// Violation: a request is not back. First the whole table of them is printed.
   ~TagPool();
 
+  /// For lookups. Who allocates here by himself stands in no line: disks do not wake him, and may
+  /// keep tags that he wants.
   [[nodiscard]] TagSet<Request<D>>& tags() noexcept { return tags_; }
   [[nodiscard]] const TagSet<Request<D>>& tags() const noexcept { return tags_; }
   [[nodiscard]] internal::TagLine<Request<D>>& line(std::uint32_t queue) noexcept {

@@ -24,7 +24,8 @@ struct ControllerConfig {
   std::uint32_t depth = 1;
   std::uint64_t seed = 1;  ///< For latencies.
   /// Remembers what it has said until note_lookup says what became of it, and all that was
-  /// accepted: for a run of bounded length whose driver's every lookup is noted.
+  /// accepted: for a run of bounded length whose driver's every lookup is noted. Without it
+  /// note_lookup has nothing to judge by.
   bool keeps_account = false;
 };
 
