@@ -10,6 +10,7 @@
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>
 #include <cstdint>
+#include <cstdlib>
 #include <optional>
 #include <pipeline/bios.hpp>
 #include <pipeline/device.hpp>
@@ -35,7 +36,9 @@ struct CookieDisk {
                                                  {.capacity_sectors = EmptyReads::capacity_sectors,
                                                   .normal_queues = queues,
                                                   .depth = queue_depth},
-                                                 driver, runtime)} {}
+                                                 driver, runtime)} {
+    if (measured.disk == nullptr) std::abort();  // the other threads' loops would go on without
+  }
 
   mq::LoopRuntime runtime;
   CompletesLater driver;
