@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Bound: a Work or an IdleHook that calls a member of its owner.
+// Bound: a Work or an IdleHook that knows whose part it is.
 
 #ifndef BLKOWN_MQ_BOUND_HPP
 #define BLKOWN_MQ_BOUND_HPP
@@ -9,12 +9,18 @@
 
 namespace blkown::inline BLKOWN_ABI::mq::internal {
 
-/// `Base` calls a function with itself; here that is `member` of the object that has it as a part.
-template <class Base, class Owner, void (Owner::*member)() noexcept>
+/// `Base` calls a function with itself, which finds the object that has it as a part. Not with a
+/// member function as the template's argument: the owner's class would not be complete without the
+/// member's body, and what is wrong with a driver would be said twice.
+template <class Base, class Owner>
 class Bound : public Base {
  public:
-  explicit Bound(Owner& owner) noexcept
-      : Base{[](Base& base) { (static_cast<Bound&>(base).owner_.*member)(); }}, owner_{owner} {}
+  Bound(Owner& owner, typename Base::Function function) noexcept : Base{function}, owner_{owner} {}
+
+  /// Precondition: `base` is a Bound.
+  [[nodiscard]] static Owner& owner_of(Base& base) noexcept {
+    return static_cast<Bound&>(base).owner_;
+  }
 
  private:
   Owner& owner_;

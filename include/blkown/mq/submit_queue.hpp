@@ -42,10 +42,10 @@ class SubmitQueue {
   SubmitQueue(Disk<D>& disk, Context& context)
       : disk_{disk},
         context_{context},
-        work_{*this},
-        control_work_{*this},
-        company_work_{*this},
-        idle_hook_{*this},
+        work_{*this, [](Work& work) { Task::owner_of(work).run(); }},
+        control_work_{*this, [](Work& work) { Task::owner_of(work).take_part(); }},
+        company_work_{*this, [](Work& work) { Task::owner_of(work).take_company(); }},
+        idle_hook_{*this, [](IdleHook& hook) { Hook::owner_of(hook).go_idle(); }},
         retry_alarm_{[](void* self) { static_cast<SubmitQueue*>(self)->retry(); }, this},
         issuer_{disk, *this, context, work_, company_work_, counters_, ended_bios_},
         timeouts_{disk, *this, issuer_, counters_} {}
@@ -176,6 +176,9 @@ class SubmitQueue {
   }
 
  private:
+  using Task = Bound<Work, SubmitQueue>;
+  using Hook = Bound<IdleHook, SubmitQueue>;
+
   void go_idle() noexcept { issuer_.lanes().go_idle(disk_.pool()); }
 
   /// Before the context's first I/O. Not with the disk, which may be made on any thread.
@@ -362,10 +365,10 @@ class SubmitQueue {
 
   Disk<D>& disk_;
   Context& context_;
-  Bound<Work, SubmitQueue, &SubmitQueue::run> work_;
-  Bound<Work, SubmitQueue, &SubmitQueue::take_part> control_work_;
-  Bound<Work, SubmitQueue, &SubmitQueue::take_company> company_work_;
-  Bound<IdleHook, SubmitQueue, &SubmitQueue::go_idle> idle_hook_;
+  Task work_;
+  Task control_work_;
+  Task company_work_;
+  Hook idle_hook_;
   Alarm retry_alarm_;
   EndedList<R> ended_;
   BioList ended_bios_;
