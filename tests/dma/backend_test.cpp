@@ -72,4 +72,17 @@ TEST(Backend, TheBusFindsAByteAtItsAddressUnlessTheBackendSaysWhere) {
   EXPECT_EQ(dma::internal::bus_address(placed, &byte), 0x7000U);
 }
 
+TEST(Backend, ASingleMapTakesAnyNumberOfBytesUnlessTheBackendSaysHowMany) {
+  const std::byte byte{};
+  struct NoBackend {
+  } none;
+  EXPECT_EQ(dma::internal::mappable_bytes(none, &byte), ~std::uint64_t{0});
+  struct Regions {
+    std::uint64_t bytes;
+    [[nodiscard]] std::uint64_t mappable_bytes(const std::byte*) const { return bytes; }
+  };
+  EXPECT_EQ(dma::internal::mappable_bytes(Regions{7}, &byte), 7U);
+  EXPECT_EQ(dma::internal::mappable_bytes(Regions{0}, &byte), ~std::uint64_t{0});
+}
+
 }  // namespace

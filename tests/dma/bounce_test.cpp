@@ -23,7 +23,7 @@ constexpr std::byte received{0x33};
 
 class Bounce : public testing::Test {
  protected:
-  Bounce() { rig.backend.settings.address_mask = 0xFFFF; }
+  Bounce() { rig.only_slots_in_reach(); }
 
   /// An I/O in flight with so many bytes of the memory, which the device cannot reach.
   void publish(Direction direction, std::size_t bytes = 100) {
@@ -117,6 +117,29 @@ TEST_F(Bounce, OnlyWhatIsOutOfReachIsBounced) {
   EXPECT_TRUE(rig.is_all(512, 64, received));
 }
 
+// Goal: a pool that the device cannot reach either is said to be one, and not handed to the device.
+TEST_F(Bounce, ASlotOutOfReachIsNotUsed) {
+  rig.backend.place(rig.slots.data(), 0x10000);
+  Claim claim = rig.unpublished();
+  const auto none = rig.map(claim, {rig.part(0, 64)});
+  ASSERT_FALSE(none.has_value());
+  EXPECT_EQ(none.error(), (dma::DmaError{dma::DmaReason::unreachable, 0, 0xFFFF}));
+  EXPECT_EQ(rig.pool.free_slots(), 4U);
+  EXPECT_TRUE(rig.backend.log.empty() || !rig.backend.log.front().starts_with("map"));
+  std::move(claim).end_ok();
+}
+
+TEST_F(Bounce, ASlotAcrossABoundaryIsNotUsed) {
+  rig.backend.settings.boundary_mask = 0x1F;  // half a slot
+  Claim claim = rig.unpublished();
+  EXPECT_TRUE(rig.map(claim, {rig.part(0, 16)}).has_value()) << "what is used of it is not across";
+  rig.backend.place(rig.slots.data(), 0x10000 - 256 - 8);
+  EXPECT_FALSE(rig.map(claim, {rig.part(0, 16), rig.part(64, 32)}).has_value());
+  EXPECT_EQ(rig.pool.free_slots(), 4U);
+  EXPECT_EQ(rig.backend.live_count(), 0U);
+  std::move(claim).end_ok();
+}
+
 // Goal: the caller has its memory as before when the device has never seen the I/O, and may have
 // gone on to use it.
 TEST_F(Bounce, WhatTheDeviceNeverSawIsNotCopiedHome) {
@@ -163,7 +186,7 @@ TEST(BounceOrder, UnmapInvalidateCopyHomeAndThePinLast) {
     }
   } ends;
   Rig rig{Rig::Bounce::yes};
-  rig.backend.settings.address_mask = 0xFFFF;
+  rig.only_slots_in_reach();
   ends.rig = &rig;
   auto set = support::take_value(blkown::TagSet<fake::Request>::create(
       support::two_queues_of_eight, blkown::EndSink<fake::Request>::to(ends)));

@@ -117,7 +117,7 @@ TEST(Quarantine, IsDrainedOfAllThatTheStopCovers) {
 
 TEST(Quarantine, BringsBouncedBytesHomeBeforeTheIoEnds) {
   Rig rig{Rig::Bounce::yes};
-  rig.backend.settings.address_mask = 0xFFFF;
+  rig.only_slots_in_reach();
   Claim claim = rig.unpublished();
   std::optional mapping{support::take_value(rig.map(claim, {rig.part(0, 100)})).activate()};
   const auto cookie = rig.driver.publish(std::move(claim));

@@ -94,7 +94,7 @@ TEST(DmaFailures, UblksrvBuffersAreGivenBackUnderDma) {
 // The same with bounce slots, whose bytes are the next I/O's if a slot is given back too early.
 TEST(DmaFailures, UblksrvSlotsAreGivenBackUnderDma) {
   Rig rig{Rig::Bounce::yes};
-  rig.backend.settings.address_mask = 0xFFFF;
+  rig.only_slots_in_reach();
   Claim claim = rig.unpublished(0);
   std::optional mapping{
       support::take_value(rig.map(claim, {rig.part(0, 256)}, Direction::from_device)).activate()};

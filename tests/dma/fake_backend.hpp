@@ -191,6 +191,12 @@ struct Rig {
       Direction direction = Direction::from_device) {
     return dma::map(claim, device, segments, direction, claim.data().iovas);
   }
+  /// The device reaches addresses of 16 bits: the bounce pool's slots, and none of the memory.
+  void only_slots_in_reach() {
+    backend.settings.address_mask = 0xFFFF;
+    backend.place(slots.data(), 0x10000 - slots.size());
+  }
+
   /// 512 bytes for the next publication.
   [[nodiscard]] dma::PreparedMapping prepared(Claim& claim) {
     return support::take_value(map(claim, {part(0, 512)}));

@@ -113,7 +113,7 @@ class MapFails : public testing::Test {
 };
 class MapWithSlotsFails : public MapFails {
  protected:
-  MapWithSlotsFails() : MapFails{Rig::Bounce::yes} { rig.backend.settings.address_mask = 0xFFFF; }
+  MapWithSlotsFails() : MapFails{Rig::Bounce::yes} { rig.only_slots_in_reach(); }
 };
 
 TEST_F(MapFails, OfNothing) { expect_failure({}, {DmaReason::no_bytes, 0, 0}); }

@@ -62,6 +62,32 @@ TEST(UringBuffers, RefusesWhatNoOneRegionHolds) {
   EXPECT_FALSE(dma::UringBuffers{{}}.map(regions.memory.data(), 1, {}, {}).has_value());
 }
 
+// Goal: neighbours in memory are one element, but not where two regions meet: a command reads into
+// one buffer.
+TEST(UringBuffers, AnElementStaysInItsRegion) {
+  alignas(4096) std::array<std::byte, 2 * 4096> memory{};
+  const std::array vectors{iovec{memory.data(), 4096}, iovec{memory.data() + 4096, 4096}};
+  dma::UringBuffers buffers{vectors};
+  EXPECT_EQ(buffers.mappable_bytes(memory.data()), 4096U);
+  EXPECT_EQ(buffers.mappable_bytes(memory.data() + 8191), 1U);
+  EXPECT_EQ(buffers.mappable_bytes(memory.data() + 8192), 0U);
+
+  dma::Device<dma::UringBuffers> device{buffers};
+  support::Driver<fake::Request> driver;
+  auto claim = driver.owned().into_claim();
+  const std::array segments{blkown::Segment{memory.data() + 3000, 1000},
+                            blkown::Segment{memory.data() + 4000, 1000}};
+  auto prepared = support::take_value(
+      dma::map(claim, device, segments, dma::Direction::to_device, claim.data().iovas));
+  const auto first = reinterpret_cast<std::uintptr_t>(memory.data());
+  EXPECT_EQ(std::vector(prepared.segments().begin(), prepared.segments().end()),
+            (std::vector<dma::IovaSegment>{{first + 3000, 1096}, {first + 4096, 904}}));
+  {
+    const auto gone = std::move(prepared);
+  }
+  std::move(claim).end_ok();
+}
+
 TEST(UringBuffers, HasNoIndexWithoutARing) {
   Regions regions;
   EXPECT_FALSE(regions.buffers.is_registered());

@@ -21,7 +21,7 @@ enum class DmaReason : std::uint8_t {
   list_in_use,        ///< The IovaList still belongs to a mapping.
   list_too_short,     ///< The IovaList has room for fewer elements than the memory needs.
   too_many_segments,  ///< More elements than the device takes.
-  unreachable,        ///< Outside the device's address mask, and there is no bounce pool.
+  unreachable,        ///< Outside the device's address mask, and no bounce pool is within it.
   no_bounce_slot,     ///< Every slot of the bounce pool is taken.
   no_iova,            ///< The device's address space is full.
   refused,            ///< The backend does not map this memory.
@@ -73,6 +73,10 @@ struct DmaError {
 ///   std::uint64_t bus_address(const std::byte*) const;
 ///       Optional: where the bus finds the byte, for Limits::address_mask and boundary_mask.
 ///       Without it, its address.
+///   std::uint64_t mappable_bytes(const std::byte*) const;
+///       Optional: how many bytes from this one on a single map can take: those up to the end of
+///       its registered region. An element is not longer; 0 leaves it to map to say why not.
+///       Without it, any number.
 template <class B>
 concept Backend = requires(B& backend, const B& looked_at, std::byte* data, const Cookie& cookie,
                            const IovaSegment& segment, std::span<const IovaSegment> segments) {
@@ -93,6 +97,15 @@ template <class B>
   } else {
     return reinterpret_cast<std::uintptr_t>(data);
   }
+}
+
+template <class B>
+[[nodiscard]] std::uint64_t mappable_bytes(const B& backend, const std::byte* data) noexcept {
+  if constexpr (requires { backend.mappable_bytes(data); }) {
+    const std::uint64_t bytes = backend.mappable_bytes(data);
+    if (bytes != 0) return bytes;
+  }
+  return ~std::uint64_t{0};
 }
 
 }  // namespace internal

@@ -237,6 +237,12 @@ class Mapper {
     return false;
   }
 
+  /// Whether the device can reach a slot of the bounce pool, as one element.
+  [[nodiscard]] bool can_take(const Segment& slot) const noexcept {
+    const Run run = first_run(device_.backend(), limits_, 0, slot);
+    return !run.needs_bounce && run.memory.length_bytes == slot.length_bytes;
+  }
+
   [[nodiscard]] bool add(const Run& run) noexcept {
     const std::uint32_t index = Access::count(list_);
     if (index == limits_.max_segments) return fail(DmaReason::too_many_segments, index);
@@ -248,6 +254,10 @@ class Mapper {
       }
       origin.bounce = device_.bounce_pool()->take();
       if (origin.bounce == nullptr) return fail(DmaReason::no_bounce_slot);
+      if (!can_take(Segment{origin.bounce, run.memory.length_bytes})) {
+        device_.bounce_pool()->give(origin.bounce);
+        return fail(DmaReason::unreachable, limits_.address_mask);
+      }
       // Also where the device writes: what a short transfer leaves alone comes back unchanged, and
       // not as what another I/O had in the slot.
       std::memcpy(origin.bounce, run.memory.data, run.memory.length_bytes);

@@ -26,6 +26,8 @@ template <class B>
                             const Segment& memory) noexcept {
   std::uint64_t length_bytes = memory.length_bytes;
   if (length_bytes > limits.max_segment_bytes) length_bytes = limits.max_segment_bytes;
+  const std::uint64_t mappable = mappable_bytes(backend, memory.data);
+  if (length_bytes > mappable) length_bytes = mappable;
   const std::uint64_t first = bus_address(backend, memory.data);
   // As far as the next boundary, less one, so that all ones do not overflow.
   const std::uint64_t beyond = limits.boundary_mask - (first & limits.boundary_mask);

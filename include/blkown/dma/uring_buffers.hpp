@@ -55,16 +55,18 @@ class UringBuffers {
   /// One command takes one element, of no more bytes than its result can say.
   [[nodiscard]] Limits limits() const noexcept { return {.max_segment_bytes = 0x7FFF'F000}; }
 
+  /// Regions that lie side by side stay two: a command reaches into one only.
+  [[nodiscard]] std::uint64_t mappable_bytes(const std::byte* data) const noexcept {
+    const std::uint64_t iova = reinterpret_cast<std::uintptr_t>(data);
+    const iovec* const region = region_of(iova);
+    return region == nullptr ? 0 : region->iov_len - (iova - first_of(*region));
+  }
   /// Errors: refused, if no one region holds all of the bytes.
   [[nodiscard]] std::expected<std::uint64_t, DmaReason> map(std::byte* data,
                                                             std::size_t length_bytes, Direction,
                                                             const Cookie&) const noexcept {
-    const std::uint64_t iova = reinterpret_cast<std::uintptr_t>(data);
-    const iovec* const region = region_of(iova);
-    if (region == nullptr || length_bytes > region->iov_len - (iova - first_of(*region))) {
-      return std::unexpected(DmaReason::refused);
-    }
-    return iova;
+    if (length_bytes > mappable_bytes(data)) return std::unexpected(DmaReason::refused);
+    return reinterpret_cast<std::uintptr_t>(data);
   }
   void unmap(const IovaSegment&) const noexcept {}
   void invalidate(std::span<const IovaSegment>) const noexcept {}
