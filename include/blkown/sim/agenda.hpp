@@ -5,6 +5,7 @@
 #ifndef BLKOWN_SIM_AGENDA_HPP
 #define BLKOWN_SIM_AGENDA_HPP
 
+#include <algorithm>
 #include <blkown/config.hpp>
 #include <blkown/sim/command.hpp>
 #include <blkown/sim/ring.hpp>
@@ -30,27 +31,25 @@ struct Action {
   bool is_genuine = false;
 };
 
-/// Actions by time; those of one time in the order in which they were planned. Short, so that a
-/// search is as good as a heap.
+/// Actions by time; those of one time in the order in which they were planned.
 class Agenda {
  public:
   void add(const Action& action, std::uint64_t due_ns) {
     entries_.push_back({due_ns, next_serial_++, action});
+    std::ranges::push_heap(entries_, is_later);
   }
   void clear() noexcept { entries_.clear(); }
 
   /// When the next one is due, if there is one.
   [[nodiscard]] std::optional<std::uint64_t> next_ns() const noexcept {
     if (entries_.empty()) return std::nullopt;
-    return entries_[first()].due_ns;
+    return entries_.front().due_ns;
   }
   /// The next one, if it is due.
   [[nodiscard]] std::optional<Action> take_due(std::uint64_t now_ns) {
-    if (entries_.empty()) return std::nullopt;
-    const std::size_t at = first();
-    if (entries_[at].due_ns > now_ns) return std::nullopt;
-    const Action action = entries_[at].action;
-    entries_[at] = entries_.back();
+    if (entries_.empty() || entries_.front().due_ns > now_ns) return std::nullopt;
+    std::ranges::pop_heap(entries_, is_later);
+    const Action action = entries_.back().action;
     entries_.pop_back();
     return action;
   }
@@ -62,19 +61,11 @@ class Agenda {
     Action action;
   };
 
-  [[nodiscard]] std::size_t first() const noexcept {
-    std::size_t best = 0;
-    for (std::size_t i = 1; i < entries_.size(); ++i) {
-      const Entry& entry = entries_[i];
-      if (std::pair{entry.due_ns, entry.serial} <
-          std::pair{entries_[best].due_ns, entries_[best].serial}) {
-        best = i;
-      }
-    }
-    return best;
-  }
+  static constexpr auto is_later = [](const Entry& a, const Entry& b) {
+    return std::pair{a.due_ns, a.serial} > std::pair{b.due_ns, b.serial};
+  };
 
-  std::vector<Entry> entries_;
+  std::vector<Entry> entries_;  // a heap
   std::uint64_t next_serial_ = 0;
 };
 

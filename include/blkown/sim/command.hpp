@@ -19,6 +19,7 @@ inline constexpr std::uint64_t bytes_in_sector = 512;
 
 struct Command {
   std::uint64_t serial = 0;  // a cookie may come again, this does not
+  std::uint32_t slot = 0;    // where the controller keeps it
   std::uint32_t queue = 0;
   SubmissionEntry entry;
   bool is_answered = false;  // a lie was told about it: the driver may have taken its memory away

@@ -9,6 +9,7 @@
 #include <blkown/config.hpp>
 #include <blkown/sim/agenda.hpp>
 #include <blkown/sim/command.hpp>
+#include <blkown/sim/command_table.hpp>
 #include <blkown/sim/completion_account.hpp>
 #include <blkown/sim/controller_config.hpp>
 #include <blkown/sim/fault_plan.hpp>
@@ -120,18 +121,17 @@ class ControllerEngine {
       return LookupTruth::refused_genuine;
     }
     // What the controller still has comes first: the name may have been another command's before.
-    for (Command& command : commands_) {
-      if (!is_it(name_of(command)) || command.is_answered) continue;
-      if (command.is_executed) {
-        outbox.lies.push_back(command.entry);  // it is done, but not as this entry says
-        forget(command);
-        return LookupTruth::fits;
+    Command* const command = commands_.find_first(
+        [&](const Command& one) { return is_it(name_of(one)) && !one.is_answered; });
+    if (command != nullptr) {
+      outbox.lies.push_back(command->entry);
+      // It is done, but not as this entry says; or it is not done. Nothing would keep one without
+      // memory from being carried out behind the driver's back.
+      if (command->is_executed || !command->moves_data()) {
+        commands_.erase(*command);
+      } else {
+        command->is_answered = true;
       }
-      // A lie: the command is not done. Nothing would keep one without memory from being carried
-      // out behind the driver's back.
-      command.is_answered = true;
-      outbox.lies.push_back(command.entry);
-      if (!command.moves_data()) forget(command);
       return LookupTruth::fits;
     }
     bool is_found = false;
@@ -193,7 +193,7 @@ class ControllerEngine {
       case ActionKind::send: break;
     }
     const Command& command = action.command;
-    const bool is_first = action.is_genuine && forget(command);
+    const bool is_first = action.is_genuine && commands_.erase(command);
     if (is_first) note_done(command);
     send(command.queue,
          {.cookie = command.entry.cookie, .transferred_bytes = action.transferred_bytes},
@@ -208,12 +208,12 @@ class ControllerEngine {
     command.is_answered = std::erase(lied_unfetched_, name_of(command)) != 0;
     std::erase(accepted_, name_of(command));
     if (strikes(FaultKind::reset)) {
-      commands_.push_back(command);
+      commands_.add(command);
       return fail();
     }
     if (command.is_answered && !command.moves_data()) return;
     command.is_lost = strikes(FaultKind::lost);
-    commands_.push_back(command);
+    command = commands_.add(command);
     // A command that is lost is either never executed, or nobody is told.
     if (command.is_lost && faults_->choice() % 2 == 0) return;
     const std::uint64_t late_ns = strikes(FaultKind::late) ? config_.late_ns : 0;
@@ -227,11 +227,6 @@ class ControllerEngine {
   /// It will be said to be done, and looked up; if nobody notes that, nothing would ever be erased.
   void note_done(const Command& command) {
     if (config_.keeps_account) done_.push_back(command);
-  }
-  bool forget(Command gone) {
-    return std::erase_if(commands_, [&](const Command& command) {
-             return command.serial == gone.serial;
-           }) != 0;
   }
   void give_up_all() {
     agenda_.clear();
@@ -248,8 +243,8 @@ class ControllerEngine {
   }
 
   void execute(const Command& planned) {
-    const auto found = std::ranges::find(commands_, planned.serial, &Command::serial);
-    if (found == commands_.end()) return;  // it was aborted
+    Command* const found = commands_.find(planned);
+    if (found == nullptr) return;  // it was aborted
     const Command command = *found;
     if (command.entry.opcode == Opcode::abort) return abort(*found);
     std::uint64_t limit_bytes = ~std::uint64_t{0};
@@ -267,7 +262,7 @@ class ControllerEngine {
       found->is_executed = true;  // it stays until it is aborted in vain, or all are given up
       return;
     }
-    forget(command);
+    commands_.erase(command);
     if (command.is_answered) {
       // The driver has it already that the command is done.
       send(command.queue, {.cookie = command.entry.cookie}, status);
@@ -279,15 +274,15 @@ class ControllerEngine {
   void abort(Command& found) {
     const Command command = found;
     found.is_executed = true;
-    if (!command.is_lost) forget(command);
-    const auto target = std::ranges::find_if(commands_, [&](const Command& other) {
+    if (!command.is_lost) commands_.erase(command);
+    const Command* const target = commands_.find_first([&](const Command& other) {
       return other.queue == command.queue && other.entry.cookie == command.entry.target &&
              other.entry.opcode != Opcode::abort && !other.is_answered && !other.is_executed;
     });
-    const bool is_there = target != commands_.end();
+    const bool is_there = target != nullptr;
     if (is_there) {
       const Command aborted = *target;
-      forget(aborted);
+      commands_.erase(aborted);
       complete(aborted, DeviceStatus::aborted, 0);
     }
     if (command.is_lost) return;
@@ -332,9 +327,10 @@ class ControllerEngine {
     const bool comes_twice = strikes(FaultKind::duplicate);
     if (strikes(FaultKind::reordered)) {
       // Until it is sent, whatever else names the command tells the truth.
-      commands_.push_back(command);
-      commands_.back().is_executed = true;
+      Command& kept = commands_.add(command);
+      kept.is_executed = true;
       Action behind = again;
+      behind.command = kept;
       behind.is_genuine = true;
       schedule(behind, 2 * config_.longest_ns);
     } else {
@@ -342,8 +338,7 @@ class ControllerEngine {
       if (turns_phase) {
         note_done(command);
       } else {
-        commands_.push_back(command);  // done, and the driver cannot see it
-        commands_.back().is_executed = true;
+        commands_.add(command).is_executed = true;  // done, and the driver cannot see it
       }
       send(command.queue, {.cookie = cookie, .transferred_bytes = moved_bytes}, status, turns_phase,
            true);
@@ -377,7 +372,7 @@ class ControllerEngine {
   bool is_running_ = false;
   bool has_failed_ = false;
   std::uint64_t now_ns_ = 0;
-  std::vector<Command> commands_;  // fetched, and not said to be done
+  CommandTable commands_;  // fetched, and not said to be done
   Agenda agenda_;
   std::uint64_t next_serial_ = 0;
   std::vector<Command> done_;         // said to be done, and not looked up yet

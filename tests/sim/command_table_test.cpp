@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What a simulated controller has, and what it has to do: found again and in order, against plain
+// lists that are searched.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <blkown/sim/agenda.hpp>
+#include <blkown/sim/command_table.hpp>
+#include <random>
+#include <vector>
+
+namespace {
+
+using blkown::sim::internal::Agenda;
+using blkown::sim::internal::Command;
+using blkown::sim::internal::CommandTable;
+
+[[nodiscard]] Command command_of(std::uint64_t serial) {
+  Command command;
+  command.serial = serial;
+  return command;
+}
+
+[[nodiscard]] std::vector<std::uint64_t> serials(CommandTable& table) {
+  std::vector<std::uint64_t> all;
+  EXPECT_EQ(table.find_first([&](const Command& command) {
+    all.push_back(command.serial);
+    return false;
+  }),
+            nullptr);
+  return all;
+}
+
+TEST(CommandTable, ACopyFindsWhatWasAdded) {
+  CommandTable table;
+  const Command first = table.add(command_of(7));
+  const Command second = table.add(command_of(8));
+  table.find(first)->is_lost = true;
+  EXPECT_TRUE(table.find(first)->is_lost);
+  EXPECT_FALSE(table.find(second)->is_lost);
+  EXPECT_EQ(table.find(second)->serial, 8U);
+}
+
+// Goal: what the controller was about to do with a command that was aborted is not done with the
+// one that is in its place now.
+TEST(CommandTable, ACopyOfWhatIsGoneFindsNothing) {
+  CommandTable table;
+  const Command gone = table.add(command_of(7));
+  EXPECT_TRUE(table.erase(gone));
+  EXPECT_EQ(table.find(gone), nullptr);
+  EXPECT_FALSE(table.erase(gone));
+  const Command next = table.add(command_of(8));
+  ASSERT_EQ(next.slot, gone.slot);
+  EXPECT_EQ(table.find(gone), nullptr);
+  EXPECT_FALSE(table.erase(gone));
+  EXPECT_EQ(table.size(), 1U);
+  table.clear();
+  EXPECT_EQ(table.find(next), nullptr);
+  EXPECT_EQ(table.find(command_of(0)), nullptr) << "one that was never added";
+}
+
+// Goal: a command that is added again, for what is still to be said of it, comes last.
+TEST(CommandTable, KeepsTheOrderInWhichTheyWereAdded) {
+  CommandTable table;
+  std::vector<Command> plain;
+  std::mt19937 random{7};
+  std::size_t most = 0;
+  for (std::uint64_t serial = 0; serial != 5000; ++serial) {
+    if (plain.empty() || random() % 100 < 51) {
+      plain.push_back(table.add(command_of(serial)));
+    } else {
+      const auto at = plain.begin() + static_cast<std::ptrdiff_t>(random() % plain.size());
+      const Command found = *table.find(*at);
+      ASSERT_EQ(found.serial, at->serial);
+      ASSERT_TRUE(table.erase(*at));
+      plain.erase(at);
+      if (random() % 4 == 0) plain.push_back(table.add(found));
+    }
+    most = std::max(most, plain.size());
+    ASSERT_EQ(table.size(), plain.size());
+    std::vector<std::uint64_t> expected;
+    for (const Command& command : plain) expected.push_back(command.serial);
+    ASSERT_EQ(serials(table), expected);
+  }
+  EXPECT_GT(most, 50U);
+}
+
+TEST(Agenda, IsInOrderOfTimeAndThenOfPlanning) {
+  struct Plan {
+    std::uint64_t due_ns;
+    std::uint64_t serial;
+  };
+  Agenda agenda;
+  std::vector<Plan> plain;  // as they are planned
+  std::mt19937 random{7};
+  std::uint64_t now_ns = 0;
+  std::size_t taken = 0;
+  for (std::uint64_t serial = 0; serial != 5000; ++serial) {
+    if (random() % 2 == 0) {
+      const std::uint64_t due_ns = now_ns + random() % 5;
+      agenda.add({.command = command_of(serial)}, due_ns);
+      plain.push_back({due_ns, serial});
+    } else {
+      now_ns += random() % 2;
+    }
+    const auto next = std::ranges::min_element(plain, {}, &Plan::due_ns);  // the first of them
+    ASSERT_EQ(agenda.next_ns().has_value(), next != plain.end());
+    if (next == plain.end()) continue;
+    ASSERT_EQ(agenda.next_ns(), next->due_ns);
+    const auto action = agenda.take_due(now_ns);
+    ASSERT_EQ(action.has_value(), next->due_ns <= now_ns);
+    if (!action.has_value()) continue;
+    ASSERT_EQ(action->command.serial, next->serial);
+    plain.erase(next);
+    ++taken;
+  }
+  EXPECT_GT(taken, 1000U);
+  agenda.clear();
+  EXPECT_FALSE(agenda.next_ns().has_value());
+  EXPECT_FALSE(agenda.take_due(~std::uint64_t{0}).has_value());
+}
+
+}  // namespace
