@@ -172,14 +172,17 @@ TEST(Context, IsWokenOnlyWhereItSleeps) {
   EXPECT_TRUE(context.fall_asleep()) << "still";
   EXPECT_TRUE(context.is_inbox_empty());
   EXPECT_EQ(context.run(), 0U) << "the mark is no work";
+  EXPECT_TRUE(context.fall_asleep()) << "and it was taken away";
   context.post(first);
   EXPECT_EQ(sleeper.wakes, 1);
   context.post(second);
   EXPECT_EQ(sleeper.wakes, 1) << "it is awake";
   EXPECT_FALSE(context.fall_asleep());
   EXPECT_EQ(context.run(), 2U);
+  EXPECT_TRUE(context.fall_asleep());
+  EXPECT_EQ(context.run(), 0U);
   context.post(first);
-  EXPECT_EQ(sleeper.wakes, 1);
+  EXPECT_EQ(sleeper.wakes, 1) << "it runs, and has not said since that it sleeps";
   EXPECT_EQ(context.run(), 1U);
 }
 

@@ -122,6 +122,26 @@ TEST(ThreadRuntime, EachContextHasAThread) {
   EXPECT_NE(threads[0], std::this_thread::get_id());
 }
 
+// Goal: a post that finds the thread about to sleep is run all the same. It comes while the work
+// runs, which takes a little longer each time, so that some come when the thread has looked last.
+TEST(ThreadRuntime, APostKeepsTheThreadFromFallingAsleep) {
+  mq::ThreadRuntime runtime{1};
+  const int rounds = static_cast<int>(stress::scaled(20'000, 3'000));
+  std::atomic<int> count{0};
+  Task task{[&] {
+    const int round = count.fetch_add(1, std::memory_order_relaxed);
+    for (std::atomic<int> pause{round % 256}; pause.load(std::memory_order_relaxed) > 0;) {
+      pause.fetch_sub(1, std::memory_order_relaxed);
+    }
+  }};
+  for (int i = 0; i != rounds; ++i) {
+    runtime.context(0).post(task);
+    for (int looks = 0; count.load(std::memory_order_relaxed) == i; ++looks) {
+      if (looks > 1000) std::this_thread::yield();
+    }
+  }
+}
+
 // Goal: however the post falls between the last look and the sleep, it wakes the thread.
 TEST(ThreadRuntime, NoWakeUpIsLost) {
   mq::ThreadRuntime runtime{2};

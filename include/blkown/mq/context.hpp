@@ -138,8 +138,8 @@ class Context {
         ++count;
         if (work == last) break;
       }
-      // So many at most: a timer that is armed again for at once does not keep work waiting.
-      for (int most = 64; most != 0 && fire_due_timer(); --most) ++count;
+      if (may_timer_be_due()) [[unlikely]]
+        count += fire_due_timers();
       pull();
       if (first_ != nullptr) continue;
       if (hooks_first_ == nullptr) return count;
@@ -222,7 +222,7 @@ class Context {
     // null -> asleep. Partner: post. Relaxed, because it hands nothing over: of this and a post one
     // comes first; either this one fails, or the post finds the mark and wakes. Where the mark is
     // there already, it may have been replaced since this look: who did that calls `wake`, and what
-    // `wake` sets is looked at by the runtime before it sleeps.
+    // `wake` sets is looked at by the runtime before it sleeps. A run takes the mark away.
     return inbox_.compare_exchange_strong(top, &asleep_, std::memory_order_relaxed,
                                           std::memory_order_relaxed) ||
            top == &asleep_;
@@ -274,9 +274,14 @@ class Context {
 
   /// Lists what others have posted, oldest first.
   void pull() noexcept {
-    // Relaxed, in is_inbox_empty: whether it is worth a read-modify-write; who posts to a context
-    // that sleeps wakes it.
-    if (is_inbox_empty()) return;
+    // No transition. Relaxed: whether it is worth a read-modify-write; who posts to a context that
+    // sleeps wakes it.
+    if (inbox_.load(std::memory_order_relaxed) != nothing_) [[unlikely]]
+      pull_posted();
+  }
+  /// Out of line, like what is done about timers: a context that is kept busy by its own I/O does
+  /// not save registers for either.
+  [[gnu::noinline]] void pull_posted() noexcept {
     // top -> nothing. Partner: post. Acquire: the links.
     Work* work = inbox_.exchange(nothing_, std::memory_order_acquire);
     Work* oldest = nullptr;
@@ -321,6 +326,12 @@ class Context {
     if (!may_timer_be_due()) return false;
     const std::lock_guard lock{timer_mutex_};
     return due_timer() != nullptr;
+  }
+  /// So many at most: a timer that is armed again for at once does not keep work waiting.
+  [[nodiscard, gnu::noinline]] std::size_t fire_due_timers() noexcept {
+    std::size_t count = 0;
+    while (count != 64 && fire_due_timer()) ++count;
+    return count;
   }
   [[nodiscard]] bool fire_due_timer() noexcept;
 

@@ -206,27 +206,22 @@ class SubmitQueue {
   void leave() noexcept {
     if (has_come_up()) {
       const DiskConfig& config = disk_.config();
-      if (config.completion == CompletionMode::inline_) settle(!config.blocking);
-      if (has_come_up()) context_.post_local(work_);
+      if (config.completion == CompletionMode::inline_) return settle(!config.blocking);
+      context_.post_local(work_);
     }
-    watch();
-    is_entered_ = false;
-    acknowledge();
+    be_outside();
   }
 
   /// The context's work for the disk: what came from elsewhere, and what waits.
   void run() noexcept {
     is_entered_ = true;
-    if (is_kicked_.is_set()) {
+    if (is_kicked_.is_set()) [[unlikely]] {
       is_kicked_.set(false);  // before the list is looked at: a kick that comes now is not lost
       issuer_.kick();
     }
     is_to_resume_ = true;
-    take_remote();
+    if (!remote_ended_.empty() || !remote_completed_.empty()) take_remote();
     settle(true);
-    watch();
-    is_entered_ = false;
-    acknowledge();
   }
 
   /// Something is to be done here and now. What comes from elsewhere is the work's, which whoever
@@ -235,7 +230,8 @@ class SubmitQueue {
     return !ended_.empty() || !ended_bios_.empty() || is_to_resume_;
   }
 
-  /// Does what has come up, until nothing has, or other work of the context has waited long enough.
+  /// Does what has come up, until nothing has, or other work of the context has waited long enough;
+  /// the end of an Entry or of the work.
   void settle(bool may_issue) noexcept {
     for (unsigned budget = 512; budget != 0; --budget) {
       for (; budget != 0 && !ended_.empty(); --budget) take_back(*ended_.pop_front());
@@ -245,9 +241,17 @@ class SubmitQueue {
       }
       if (budget == 0) break;
       if (!ended_.empty()) continue;
-      if (!may_issue || !std::exchange(is_to_resume_, false) || !resume()) return;
+      if (!may_issue || !std::exchange(is_to_resume_, false) || !resume()) break;
     }
-    context_.post_local(work_);
+    if (has_come_up()) context_.post_local(work_);
+    be_outside();
+  }
+
+  /// Its last line may have been the end of the disk.
+  void be_outside() noexcept {
+    watch();
+    is_entered_ = false;
+    acknowledge();
   }
 
   /// Issues what waits, or fails it if the disk is gone. False if nothing does.
@@ -258,7 +262,7 @@ class SubmitQueue {
   }
 
   /// What came from elsewhere. If more comes while this goes on, the work has been posted anew.
-  void take_remote() noexcept {
+  [[gnu::noinline]] void take_remote() noexcept {
     if (R* const last = remote_ended_.take_all()) {
       blkown::detail::HandleAccess::append(ended_, *last);
     }
