@@ -2,7 +2,7 @@
 # The pictures, from the data that report.py wrote beside them. Run in the folder of the data.
 set datafile separator "\t"
 set datafile missing "nan"
-set terminal svg size 760,430 font "sans-serif,12" background "#ffffff"
+set terminal svg size 760,430 font "sans-serif,12" background "#ffffff" noenhanced
 set grid ytics lc rgb "#dddddd"
 set border 3
 set tics nomirror
@@ -26,7 +26,7 @@ set datafile missing "nan"
 set grid ytics lc rgb "#dddddd"
 set border 3
 set tics nomirror
-set key outside right top Left reverse noenhanced
+set key outside right top Left reverse
 set xlabel "threads"
 set xtics 1
 set style data linespoints
