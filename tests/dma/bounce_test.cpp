@@ -134,7 +134,10 @@ TEST_F(Bounce, ASlotAcrossABoundaryIsNotUsed) {
   Claim claim = rig.unpublished();
   EXPECT_TRUE(rig.map(claim, {rig.part(0, 16)}).has_value()) << "what is used of it is not across";
   rig.backend.place(rig.slots.data(), 0x10000 - 256 - 8);
-  EXPECT_FALSE(rig.map(claim, {rig.part(0, 16), rig.part(64, 32)}).has_value());
+  const auto none = rig.map(claim, {rig.part(0, 8), rig.part(64, 32)});
+  ASSERT_FALSE(none.has_value()) << "of the second one at most 8 bytes are within";
+  EXPECT_EQ(none.error().reason, dma::DmaReason::unreachable);
+  EXPECT_GE(none.error().segment, 1U) << "the first one was";
   EXPECT_EQ(rig.pool.free_slots(), 4U);
   EXPECT_EQ(rig.backend.live_count(), 0U);
   std::move(claim).end_ok();

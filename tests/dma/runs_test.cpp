@@ -102,6 +102,34 @@ TEST_F(Runs, BoundariesAreOnTheBus) {
   EXPECT_EQ(pieces({part(0, 100)}), (std::vector<Piece>{{0, 12}, {12, 88}}));
 }
 
+/// A backend that takes so many bytes at once, counted from the memory's beginning.
+struct Regions {
+  const std::byte* first;
+  std::uint64_t region_bytes;
+  [[nodiscard]] std::uint64_t mappable_bytes(const std::byte* data) const {
+    return region_bytes - static_cast<std::uint64_t>(data - first) % region_bytes;
+  }
+  [[nodiscard]] static std::uint64_t bus_address(const std::byte*) { return 0; }
+};
+
+TEST_F(Runs, NoElementLeavesItsRegion) {
+  const auto lengths = [&](const std::vector<Segment>& segments) {
+    std::vector<std::size_t> all;
+    EXPECT_TRUE(dma::internal::for_each_run(Regions{memory.data(), 300}, limits, slot_bytes,
+                                            segments, [&](const Element& run) {
+                                              all.push_back(run.memory.length_bytes);
+                                              return true;
+                                            }));
+    return all;
+  };
+  EXPECT_EQ(lengths({part(0, 300)}), (std::vector<std::size_t>{300}));
+  EXPECT_EQ(lengths({part(0, 200), part(200, 500)}), (std::vector<std::size_t>{300, 300, 100}));
+  EXPECT_EQ(lengths({part(299, 2)}), (std::vector<std::size_t>{1, 1}));
+  limits.max_segment_bytes = 200;
+  EXPECT_EQ(lengths({part(0, 600)}), (std::vector<std::size_t>{200, 100, 200, 100}))
+      << "the shorter one holds";
+}
+
 TEST_F(Runs, AtTheEndOfTheAddressesNothingOverflows) {
   backend.place(memory.data(), ~std::uint64_t{0} - 511);
   EXPECT_EQ(pieces({part(0, 512)}), (std::vector<Piece>{{0, 512}}));

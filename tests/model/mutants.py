@@ -24,6 +24,9 @@ class Mutant:
 WORD = "ref_word.hpp"
 VALUE = "ref_value.hpp"
 BITMAP = "tag_bitmap.hpp"
+CONTEXT = "mq/context.hpp"
+STACK = "mq/request_stack.hpp"
+MAPPING = "dma/shared.hpp"
 RELAXED = "std::memory_order_relaxed"
 ACQUIRE = "std::memory_order_acquire"
 RELEASE = "std::memory_order_release"
@@ -331,8 +334,56 @@ def tags():
         "if (is_asked_for) flush();", "")
 
 
+def contexts():
+    yield Mutant(
+        "a post to work that is in the inbox hands nothing over", CONTEXT, "post",
+        "work.is_in_inbox_.exchange(true, std::memory_order_acq_rel)",
+        f"work.is_in_inbox_.exchange(true, {ACQUIRE})", order=True)
+    yield Mutant(
+        "what was done before a post is not acquired", CONTEXT, "pull_posted",
+        "pulled.is_in_inbox_.exchange(false, std::memory_order_acq_rel)",
+        f"pulled.is_in_inbox_.exchange(false, {RELEASE})", order=True)
+    yield Mutant(
+        "pull takes work out of the inbox by a store", CONTEXT, "pull_posted",
+        "pulled.is_in_inbox_.exchange(false, std::memory_order_acq_rel)",
+        f"pulled.is_in_inbox_.store(false, {RELEASE})", order=True)
+    yield Mutant(
+        "pull leaves work marked as being in the inbox", CONTEXT, "pull_posted",
+        "pulled.is_in_inbox_.exchange(false, std::memory_order_acq_rel);", "")
+    yield Mutant(
+        "a post does not look whether the context sleeps", CONTEXT, "post",
+        "if (top == &asleep_) hooks_.wake(hooks_.runtime, index_);", "")
+    yield Mutant(
+        "a context falls asleep over a post", CONTEXT, "fall_asleep",
+        "top == &asleep_", "true")
+    yield Mutant(
+        "a context sleeps without a mark", CONTEXT, "fall_asleep",
+        "inbox_.compare_exchange_strong(top, &asleep_, std::memory_order_relaxed,"
+        " std::memory_order_relaxed)",
+        f"(top = inbox_.load({RELAXED})) == nullptr")
+    yield Mutant(
+        "push believes its first look at what lies in the stack", STACK, "push",
+        "R* top = top_.load(std::memory_order_relaxed);",
+        f"R* top = top_.load({RELAXED}); const bool was_empty = top == nullptr;",
+        also=("push", "return top == nullptr;", "return was_empty;"))
+    yield Mutant(
+        "the ring of what was pushed is not closed", STACK, "take_all",
+        "next_of(*last) = behind;", "next_of(*last) = last;")
+
+
+def mappings():
+    yield Mutant(
+        "a list's mappings have one serial number", MAPPING, "prepare",
+        "(word_.load(std::memory_order_relaxed) >> 2) + 1", "1")
+    yield Mutant(
+        "a mapping is taken whatever its state", MAPPING, "change",
+        "Word expected = word(serial, from);",
+        "Word expected = word_.load(std::memory_order_relaxed);")
+
+
 def all_mutants():
     for mutant in shared_orders():
         yield replace(mutant, order=True)
-    for group in (generations, lookups, references, claims, publications, tags):
+    for group in (generations, lookups, references, claims, publications, tags, contexts,
+                  mappings):
         yield from group()

@@ -172,7 +172,7 @@ TEST(Context, IsWokenOnlyWhereItSleeps) {
   EXPECT_TRUE(context.fall_asleep()) << "still";
   EXPECT_TRUE(context.is_inbox_empty());
   EXPECT_EQ(context.run(), 0U) << "the mark is no work";
-  EXPECT_TRUE(context.fall_asleep()) << "and it was taken away";
+  EXPECT_TRUE(context.fall_asleep()) << "again";
   context.post(first);
   EXPECT_EQ(sleeper.wakes, 1);
   context.post(second);

@@ -61,6 +61,13 @@ TEST(CommandTable, ACopyOfWhatIsGoneFindsNothing) {
   EXPECT_EQ(table.find(command_of(0)), nullptr) << "one that was never added";
 }
 
+TEST(CommandTable, OneOfItsOwnMayBeAddedAgain) {
+  CommandTable table;
+  const Command first = table.add(command_of(7));
+  for (int i = 0; i != 100; ++i) ASSERT_EQ(table.add(*table.find(first)).serial, 7U);
+  EXPECT_EQ(table.size(), 101U);
+}
+
 // Goal: a command that is added again, for what is still to be said of it, comes last.
 TEST(CommandTable, KeepsTheOrderInWhichTheyWereAdded) {
   CommandTable table;
@@ -97,14 +104,16 @@ TEST(Agenda, IsInOrderOfTimeAndThenOfPlanning) {
   std::mt19937 random{7};
   std::uint64_t now_ns = 0;
   std::size_t taken = 0;
+  std::size_t most = 0;
   for (std::uint64_t serial = 0; serial != 5000; ++serial) {
     if (random() % 2 == 0) {
-      const std::uint64_t due_ns = now_ns + random() % 5;
+      const std::uint64_t due_ns = now_ns + random() % 200;
       agenda.add({.command = command_of(serial)}, due_ns);
       plain.push_back({due_ns, serial});
     } else {
       now_ns += random() % 2;
     }
+    most = std::max(most, plain.size());
     const auto next = std::ranges::min_element(plain, {}, &Plan::due_ns);  // the first of them
     ASSERT_EQ(agenda.next_ns().has_value(), next != plain.end());
     if (next == plain.end()) continue;
@@ -117,6 +126,7 @@ TEST(Agenda, IsInOrderOfTimeAndThenOfPlanning) {
     ++taken;
   }
   EXPECT_GT(taken, 1000U);
+  EXPECT_GT(most, 30U);
   agenda.clear();
   EXPECT_FALSE(agenda.next_ns().has_value());
   EXPECT_FALSE(agenda.take_due(~std::uint64_t{0}).has_value());

@@ -21,7 +21,7 @@ enum class DmaReason : std::uint8_t {
   list_in_use,        ///< The IovaList still belongs to a mapping.
   list_too_short,     ///< The IovaList has room for fewer elements than the memory needs.
   too_many_segments,  ///< More elements than the device takes.
-  unreachable,        ///< Outside the device's address mask, and no bounce pool is within it.
+  unreachable,        ///< Outside the device's address mask, and no bounce slot that it reaches.
   no_bounce_slot,     ///< Every slot of the bounce pool is taken.
   no_iova,            ///< The device's address space is full.
   refused,            ///< The backend does not map this memory.

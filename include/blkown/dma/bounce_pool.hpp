@@ -14,9 +14,9 @@
 namespace blkown::inline BLKOWN_ABI::dma {
 
 /// Slots of equal size in the caller's memory (the kernel's swiotlb). A device has to be able to
-/// reach each slot as a whole: within its Limits::address_mask, and not across its boundary_mask.
-/// A mapping that gets another is refused as unreachable. Any context. It outlives the devices that
-/// use it.
+/// reach each slot as a whole: within its Limits::address_mask, not across its boundary_mask, and
+/// in one region if its backend has regions. A mapping that gets another is refused as unreachable.
+/// Any context. It outlives the devices that use it.
 class BouncePool {
  public:
   /// What is left over at the end is not used.

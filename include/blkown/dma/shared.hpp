@@ -67,7 +67,7 @@ class ListState {
   };
 
   [[nodiscard]] Seen look() const noexcept {
-    // No transition. Partner: free, activate, quarantine. Acquire: what they wrote into the list.
+    // No transition. Partner: free, activate. Acquire: what they wrote into the list.
     return {word_.load(std::memory_order_acquire)};
   }
   /// free -> prepared, by the context that maps. Returns the mapping's serial number.
@@ -77,21 +77,19 @@ class ListState {
     store(serial, Value::prepared);
     return serial;
   }
-  /// prepared -> active. Partner: take.
+  /// prepared -> active. Partner: look.
   void activate(Word serial) noexcept { store(serial, Value::active); }
   /// prepared -> free. Partner: look of the next user.
   void free(Word serial) noexcept { store(serial, Value::free); }
 
   /// active or quarantined -> prepared: the caller, and nobody else, unmaps it now.
+  /// Precondition: it has the mapping's handle, or has looked at this state.
   [[nodiscard]] bool take(Word serial, Value from) noexcept {
-    // Partner: activate, quarantine. Acquire: what the list says of the mapping.
-    return change<std::memory_order_acquire>(serial, from, Value::prepared);
+    return change(serial, from, Value::prepared);
   }
-  /// active -> quarantined: it has no handle any more that could unmap it.
+  /// active -> quarantined: it has no handle any more that could unmap it. Precondition: as above.
   bool quarantine(Word serial) noexcept {
-    // Partner: take, look. Release: what the dropping context did. Acquire: what activate released
-    // goes on to them from here, also if another context changes the state.
-    return change<std::memory_order_acq_rel>(serial, Value::active, Value::quarantined);
+    return change(serial, Value::active, Value::quarantined);
   }
 
  private:
@@ -102,11 +100,13 @@ class ListState {
     // A plain store, for nobody else writes now. Release: what was written into the list.
     word_.store(word(serial, value), std::memory_order_release);
   }
-  template <std::memory_order order>
   [[nodiscard]] bool change(Word serial, Value from, Value to) noexcept {
     Word expected = word(serial, from);
-    // As the caller says. Relaxed on failure: nothing is read of the list.
-    return word_.compare_exchange_strong(expected, word(serial, to), order,
+    // As the callers say. Partners: take and quarantine of another context, look. Relaxed: the
+    // caller knows what the list says of this mapping, from its handle or from look; and a look at
+    // the new state acquires what activate released, whose release sequence this goes on with.
+    // Relaxed on failure: nothing is read of the list.
+    return word_.compare_exchange_strong(expected, word(serial, to), std::memory_order_relaxed,
                                          std::memory_order_relaxed);
   }
 

@@ -18,8 +18,8 @@
 namespace blkown::inline BLKOWN_ABI::dma {
 
 /// Memory that the kernel maps once for a ring, and not at each command. A mapping of an I/O then
-/// costs a search among the regions; what it is for is its pin and its proof: the kernel reads and
-/// writes the memory until the command's own completion, whatever a timeout or a cancel says.
+/// costs two searches among the regions; what it is for is its pin and its proof: the kernel reads
+/// and writes the memory until the command's own completion, whatever a timeout or a cancel says.
 ///
 /// A device address is the memory's own. Any context.
 class UringBuffers {
@@ -61,6 +61,7 @@ class UringBuffers {
     const iovec* const region = region_of(iova);
     return region == nullptr ? 0 : region->iov_len - (iova - first_of(*region));
   }
+
   /// Errors: refused, if no one region holds all of the bytes.
   [[nodiscard]] std::expected<std::uint64_t, DmaReason> map(std::byte* data,
                                                             std::size_t length_bytes, Direction,

@@ -98,16 +98,16 @@ class Context {
   /// come to yet may be one run. No allocation, no lock (but what `wake` does).
   /// Synchronization: what was done before comes before the run.
   void post(Work& work) noexcept {
-    // false -> true. Partner: pull. Release: if the work is in the inbox already, it is this
-    // exchange that hands over what was done before. Acquire: if it is not, pull has done with the
-    // link before it is written here.
+    // false -> true. Partner: pull_posted. Release: if the work is in the inbox already, it is this
+    // exchange that hands over what was done before. Acquire: if it is not, pull_posted has done
+    // with the link before it is written here.
     if (work.is_in_inbox_.exchange(true, std::memory_order_acq_rel)) return;
     // No transition. Relaxed: a guess for the exchange below, which looks again.
     Work* top = inbox_.load(std::memory_order_relaxed);
     do {
       work.inbox_next_ = top;
-      // top -> work. Partners: pull; fall_asleep, whose mark may be the top. Release: the link, and
-      // what was done before. Relaxed on failure: nothing is read through `top`.
+      // top -> work. Partners: pull_posted; fall_asleep, whose mark may be the top. Release: the
+      // link, and what was done before. Relaxed on failure: nothing is read through `top`.
     } while (!inbox_.compare_exchange_weak(top, &work, std::memory_order_release,
                                            std::memory_order_relaxed));
     if (top == &asleep_) hooks_.wake(hooks_.runtime, index_);
@@ -282,7 +282,7 @@ class Context {
   /// Out of line, like what is done about timers: a context that is kept busy by its own I/O does
   /// not save registers for either.
   [[gnu::noinline]] void pull_posted() noexcept {
-    // top -> nothing. Partner: post. Acquire: the links.
+    // top -> nothing. Partner: post. Acquire: the links. The top may be this context's own mark.
     Work* work = inbox_.exchange(nothing_, std::memory_order_acquire);
     Work* oldest = nullptr;
     while (!is_end(work)) {
@@ -327,7 +327,8 @@ class Context {
     const std::lock_guard lock{timer_mutex_};
     return due_timer() != nullptr;
   }
-  /// So many at most: a timer that is armed again for at once does not keep work waiting.
+  /// Fires what is due, and returns how many: 64 at most, so that a timer that is armed again for
+  /// at once does not keep work waiting.
   [[nodiscard, gnu::noinline]] std::size_t fire_due_timers() noexcept {
     std::size_t count = 0;
     while (count != 64 && fire_due_timer()) ++count;

@@ -231,8 +231,8 @@ class SubmitQueue {
   }
 
   /// Does what has come up, until nothing has, or other work of the context has waited long enough;
-  /// the end of an Entry or of the work.
-  void settle(bool may_issue) noexcept {
+  /// the end of an Entry or of the work. Not inlined into both: then less would be inlined here.
+  [[gnu::noinline]] void settle(bool may_issue) noexcept {
     for (unsigned budget = 512; budget != 0; --budget) {
       for (; budget != 0 && !ended_.empty(); --budget) take_back(*ended_.pop_front());
       for (; budget != 0 && !ended_bios_.empty(); --budget) {
@@ -261,7 +261,8 @@ class SubmitQueue {
     return issuer_.fail_waiting(Status::offline);
   }
 
-  /// What came from elsewhere. If more comes while this goes on, the work has been posted anew.
+  /// What came from elsewhere: seldom, where each context completes its own, so out of line. If
+  /// more comes while this goes on, the work has been posted anew.
   [[gnu::noinline]] void take_remote() noexcept {
     if (R* const last = remote_ended_.take_all()) {
       blkown::detail::HandleAccess::append(ended_, *last);

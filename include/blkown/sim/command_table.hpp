@@ -20,7 +20,7 @@ class CommandTable {
   CommandTable() : slots_(1) { clear(); }
 
   /// The command as it is kept, until the next add: a copy of it finds it again.
-  Command& add(const Command& command) {
+  Command& add(Command command) {
     std::uint32_t at = free_;
     if (at != end) {
       free_ = slots_[at].next;

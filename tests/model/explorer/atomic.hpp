@@ -13,23 +13,24 @@
 
 namespace model {
 
-/// std::atomic's members as far as integers need them. The last parameter of each is the place that
-/// a failing schedule names.
+/// std::atomic's members as far as integers and pointers need them. The last parameter of each is
+/// the place that a failing schedule names.
 template <class T>
 class atomic {
-  static_assert(std::is_unsigned_v<T> || std::is_same_v<T, bool>);
+  static_assert(std::is_unsigned_v<T> || std::is_same_v<T, bool> || std::is_pointer_v<T>);
 
  public:
   using value_type = T;
   static constexpr bool is_always_lock_free = true;
 
-  atomic(T value = T{}) noexcept : location_{Engine::current().add_location(value, mask)} {}
+  atomic(T value = T{}) noexcept
+      : location_{Engine::current().add_location(bits_of(value), mask)} {}
   atomic(const atomic&) = delete;
   atomic& operator=(const atomic&) = delete;
 
   [[nodiscard]] T load(std::memory_order order = std::memory_order_seq_cst,
                        Place place = Place::current()) const noexcept {
-    return seen(OpKind::load, 0, order, place);
+    return seen(OpKind::load, T{}, order, place);
   }
   void store(T value, std::memory_order order = std::memory_order_seq_cst,
              Place place = Place::current()) noexcept {
@@ -81,17 +82,37 @@ class atomic {
   }
 
  private:
-  static constexpr std::uint64_t mask = std::numeric_limits<T>::max();
+  [[nodiscard]] static std::uint64_t bits_of(T value) noexcept {
+    if constexpr (std::is_pointer_v<T>) {
+      return reinterpret_cast<std::uintptr_t>(value);
+    } else {
+      return value;
+    }
+  }
+  [[nodiscard]] static T value_of(std::uint64_t bits) noexcept {
+    if constexpr (std::is_pointer_v<T>) {
+      return reinterpret_cast<T>(static_cast<std::uintptr_t>(bits));
+    } else {
+      return static_cast<T>(bits);
+    }
+  }
+  static constexpr std::uint64_t mask = [] {
+    if constexpr (std::is_pointer_v<T>) {
+      return std::numeric_limits<std::uintptr_t>::max();
+    } else {
+      return std::uint64_t{std::numeric_limits<T>::max()};
+    }
+  }();
 
   T seen(OpKind kind, T operand, std::memory_order order, const Place& place) const noexcept {
-    const Op op{kind, location_, order, std::memory_order_relaxed, operand, 0, place};
-    return static_cast<T>(Engine::current().perform(op).seen);
+    const Op op{kind, location_, order, std::memory_order_relaxed, bits_of(operand), 0, place};
+    return value_of(Engine::current().perform(op).seen);
   }
   bool compare_exchange(OpKind kind, T& expected, T desired, std::memory_order success,
                         std::memory_order failure, const Place& place) noexcept {
-    const Op op{kind, location_, success, failure, desired, expected, place};
+    const Op op{kind, location_, success, failure, bits_of(desired), bits_of(expected), place};
     const Result result = Engine::current().perform(op);
-    expected = static_cast<T>(result.seen);
+    expected = value_of(result.seen);
     return result.wrote;
   }
 

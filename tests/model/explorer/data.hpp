@@ -36,6 +36,10 @@ class Data {
     note(reads_[Engine::current().current_thread()], place);
     return value_;
   }
+  /// Whether the last write comes before what this thread does now: the value may be read.
+  [[nodiscard]] bool is_known() const {
+    return Engine::current().current_knowledge().has(write_.thread, write_.tick);
+  }
   void set(T value, Place place = Place::current()) {
     check(write_, "write", "write", place);
     for (const Access& read : reads_) check(read, "read", "write", place);

@@ -23,6 +23,33 @@ TEST(ReadModifyWrite, ALoadAndAStoreLoseOne) {
             (Outcomes{"1", "2"}));
 }
 
+/// Two push themselves onto a list, and one is behind the other.
+struct Pushes : Litmus {
+  struct Node {
+    Node* next = nullptr;
+  };
+  std::array<Node, 2> nodes;
+  model::atomic<Node*> top{nullptr};
+  void push(Node& node) {
+    node.next = top.load(relaxed);
+    while (!top.compare_exchange_weak(node.next, &node, release, relaxed)) {
+    }
+  }
+  void pushes() { push(nodes[0]); }
+  void pushes_too() { push(nodes[1]); }
+  void finish() {
+    Node* const last = top.exchange(nullptr, acquire);
+    note(0, last == &nodes[0] ? 1 : 2);
+    note(1, last->next == nullptr ? 0 : last->next == &nodes[0] ? 1 : 2);
+    note(2, top.load(relaxed) == nullptr ? 0 : 1);
+  }
+};
+
+TEST(ReadModifyWrite, PointersAreValues) {
+  EXPECT_EQ((outcomes_of<Pushes, &Pushes::pushes, &Pushes::pushes_too>()),
+            (Outcomes{"120", "210"}));
+}
+
 /// 0: succeeded; 1: failed.
 template <bool Weak>
 struct Exchange : Litmus {

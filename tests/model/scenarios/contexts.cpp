@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Theme: what a context of the block layer is handed by others.
+//
+// Goal: after each post there is a run that knows what was done before the post, also where several
+// posts are one run, or the post comes when the context is about to sleep; each request that is
+// pushed to a context is taken once, with what was done to it; the last of several parties knows
+// what the others did. Method: a runtime's loop as a thread, posters and pushers as others. A
+// context that sleeps although there is something to run waits for ever, which is a failure.
+
+#include "fixture.hpp"
+
+// The fixture comes first: it chooses the explorer's atomic.
+#include <array>
+#include <blkown/mq/context.hpp>
+#include <blkown/mq/request_stack.hpp>
+#include <blkown/mq/shared.hpp>
+
+namespace contexts {
+
+namespace mq = blkown::mq;
+
+/// A context, and the loop that runs it and sleeps.
+struct Runtime {
+  model::atomic<bool> is_woken{false};
+  mq::Context context{
+      mq::ContextHooks{.runtime = this,
+                       .now_ns = [](void*) { return std::uint64_t{1}; },
+                       .wake = [](void* its, std::uint32_t) { static_cast<Runtime*>(its)->wake(); },
+                       .tells_of_its_sleep = true},
+      0};
+
+  Runtime() { is_woken.describe("woken"); }
+
+  // A runtime has a mutex there. This hands nothing over, so that the inbox has to.
+  void wake() { is_woken.exchange(true, relaxed); }
+  void sleep() {
+    static_cast<void>(is_woken.await_equal(true, relaxed));
+    is_woken.exchange(false, relaxed);
+  }
+
+  template <class IsDone>
+  void run_until(IsDone is_done) {
+    while (true) {
+      context.run();
+      if (is_done()) return;
+      if (!context.fall_asleep()) continue;
+      sleep();
+    }
+  }
+};
+
+/// What a poster does before its post, and whether a run has known of it.
+struct Errand {
+  model::Data<int> data{0, "what was done before the post"};
+  bool is_known = false;
+
+  void prepare() { data.set(1); }
+  /// In a run, which may be of an earlier post.
+  void look() { is_known = is_known || (data.is_known() && data.get() == 1); }
+};
+
+struct Job : mq::Work {
+  template <class P>
+  Job(P& program, void (*function)(mq::Work&)) : Work{function}, owner{&program} {}
+  void* owner;
+};
+
+/// Two posters, with a work each or with the same one.
+template <bool IsShared>
+struct Posts : Runtime {
+  std::array<Errand, 2> errands;
+  std::array<Job, 2> jobs{Job{*this, &run_first}, Job{*this, &run_second}};
+
+  static Posts& of(mq::Work& work) { return *static_cast<Posts*>(static_cast<Job&>(work).owner); }
+  static void run_first(mq::Work& work) {
+    of(work).errands[0].look();
+    if (IsShared) of(work).errands[1].look();
+  }
+  static void run_second(mq::Work& work) { of(work).errands[1].look(); }
+
+  void runs() {
+    run_until([this] { return errands[0].is_known && errands[1].is_known; });
+  }
+  void posts() {
+    errands[0].prepare();
+    context.post(jobs[0]);
+  }
+  void posts_too() {
+    errands[1].prepare();
+    context.post(jobs[IsShared ? 0 : 1]);
+  }
+};
+template <bool IsShared>
+using AddPosts = Add<Posts<IsShared>, &Posts<IsShared>::runs, &Posts<IsShared>::posts,
+                     &Posts<IsShared>::posts_too>;
+const AddPosts<false> posts{"contexts", "two posts of two works"};
+const AddPosts<true> posts_shared{"contexts", "two posts of one work"};
+
+/// A context that has slept already, and a poster that comes twice.
+struct Again : Runtime {
+  std::array<Errand, 2> errands;
+  Job job{*this, [](mq::Work& work) {
+            for (Errand& errand : static_cast<Again*>(static_cast<Job&>(work).owner)->errands) {
+              errand.look();
+            }
+          }};
+
+  Again() { model::check(context.fall_asleep(), "nothing is posted"); }
+  void runs() {
+    sleep();
+    run_until([this] { return errands[0].is_known && errands[1].is_known; });
+  }
+  void posts() {
+    for (Errand& errand : errands) {
+      errand.prepare();
+      context.post(job);
+    }
+  }
+};
+const Add<Again, &Again::runs, &Again::posts> again{"contexts", "a sleeper is posted to twice"};
+
+/// Requests that others have ended come to their context, which is told by whoever finds the stack
+/// empty.
+struct Pushes : Device, Runtime {
+  Pushes() : Device{2} {}
+  std::array<Owned, 2> owned{start(0), start(1)};
+  mq::internal::RequestStack<R> stack;
+  int taken = 0;
+  Job job{*this,
+          [](mq::Work& work) { static_cast<Pushes*>(static_cast<Job&>(work).owner)->take(); }};
+
+  void push(std::uint32_t tag) {
+    owned[tag].data().value.set(5);
+    if (stack.push(*blkown::detail::HandleAccess::look(owned[tag]))) context.post(job);
+  }
+  void take() {
+    R* const last = stack.take_all();
+    if (last == nullptr) return;
+    R* taken_now = last;
+    do {
+      taken_now = mq::internal::RequestStack<R>::behind(*taken_now);
+      auto& value = blkown::RequestTraits<R>::data(*taken_now).value;
+      model::check(value.get() == 5, "it was pushed, and not taken before");
+      value.set(6);
+      ++taken;
+    } while (taken_now != last);
+  }
+  void pushes() { push(0); }
+  void pushes_too() { push(1); }
+  void runs() {
+    run_until([this] { return taken == 2; });
+  }
+  void finish() {
+    for (Owned& one : owned) write_and_end(std::move(one));
+    check_all_ended();
+  }
+};
+const Add<Pushes, &Pushes::runs, &Pushes::pushes, &Pushes::pushes_too> pushes{
+    "contexts", "two requests are pushed, and taken"};
+
+/// Each party does its part, and the last one knows of all.
+struct Parties {
+  std::array<model::Data<int>, 3> parts{
+      model::Data<int>{0, "a part"}, model::Data<int>{0, "a part"}, model::Data<int>{0, "a part"}};
+  mq::Countdown countdown;
+  int last_ones = 0;
+
+  Parties() { countdown.begin(3); }
+  void arrive(std::size_t which) {
+    parts[which].set(1);
+    if (!countdown.arrive()) return;
+    ++last_ones;
+    for (const auto& part : parts) model::check(part.get() == 1, "every part is done");
+  }
+  void first() { arrive(0); }
+  void second() { arrive(1); }
+  void third() { arrive(2); }
+  void finish() { model::check(last_ones == 1, "one of them is the last"); }
+};
+const Add<Parties, &Parties::first, &Parties::second, &Parties::third> parties{
+    "contexts", "three parties arrive"};
+
+}  // namespace contexts

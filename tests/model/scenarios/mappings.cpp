@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Theme: whose a mapping's list is.
+//
+// Goal: of the mapping's handle and a drain of the stopped device, one unmaps; it knows what the
+// list says; a drain that looks at a list that is used anew meanwhile believes nothing of the old
+// mapping. Method: ListState and SharedPointer, used in the order in which Device and the mappings
+// do it, with the list as model::Data. The device's lock, which orders more, is left out.
+
+#include "fixture.hpp"
+
+// The fixture comes first: it chooses the explorer's atomic.
+#include <array>
+#include <blkown/dma/shared.hpp>
+
+namespace mappings {
+
+using blkown::Word;
+using blkown::dma::internal::ListState;
+using blkown::dma::internal::SharedPointer;
+using State = ListState::Value;
+
+/// A list, and the requests that it is mapped for, one after the other.
+struct List {
+  ListState state;
+  SharedPointer<model::Data<int>> request;
+  model::Data<int> elements{0, "the list's elements"};
+  std::array<model::Data<int>, 2> requests{model::Data<int>{0, "a request"},
+                                           model::Data<int>{0, "a request"}};
+  std::array<int, 2> unmapped{};
+  Word first = map(0);
+
+  /// Maps for this request; returns the mapping's serial number.
+  Word map(std::size_t which) {
+    const Word serial = state.prepare();
+    requests[which].set(7);
+    elements.set(static_cast<int>(which) + 1);
+    request.set(&requests[which]);
+    state.activate(serial);
+    return serial;
+  }
+  /// By whoever has taken the list.
+  void unmap(Word serial) {
+    const int which = elements.get();
+    model::check(serial == first + static_cast<Word>(which) - 1,
+                 "it is the mapping that was taken");
+    ++unmapped[static_cast<std::size_t>(which) - 1];
+    elements.set(which);
+    state.free(serial);
+  }
+  /// The device was stopped: what has no handle, or whose request has ended with the mapping, is
+  /// unmapped. `has_ended`: the requests have.
+  void drain(bool has_ended) {
+    ListState::Seen seen = state.look();
+    if (seen.value() == State::active) {
+      model::Data<int>* const pinned = request.get();
+      if (state.look().word != seen.word) return;
+      model::check(pinned == &requests[seen.serial() - first], "it is the mapping's request");
+      model::check(pinned->get() == 7, "and what was done to it is known");
+      if (!has_ended || !state.quarantine(seen.serial())) return;
+    } else if (seen.value() != State::quarantined) {
+      return;
+    }
+    if (state.take(seen.serial(), State::quarantined)) unmap(seen.serial());
+  }
+  void check_unmapped(int of_first, int of_second) {
+    model::check(unmapped[0] == of_first && unmapped[1] == of_second, "each is unmapped once");
+  }
+};
+
+/// The handle unmaps, or finds that the drain has, and the list is used anew.
+template <bool HasEnded>
+struct UnmapDrain : List {
+  bool is_drained = false;
+  void unmaps() {
+    if (state.take(first, State::active) || state.take(first, State::quarantined)) {
+      unmap(first);
+    } else if (state.look().value() != State::free) {
+      is_drained = true;  // the drain has it
+      return;
+    }
+    map(1);
+  }
+  void drains() { drain(HasEnded); }
+  void finish() {
+    if (is_drained) return check_unmapped(1, 0);
+    const bool is_second_left = state.look().value() == State::active;
+    check_unmapped(1, is_second_left ? 0 : 1);
+  }
+};
+template <bool HasEnded>
+using AddUnmapDrain =
+    Add<UnmapDrain<HasEnded>, &UnmapDrain<HasEnded>::unmaps, &UnmapDrain<HasEnded>::drains>;
+const AddUnmapDrain<false> unmap_look{"mappings", "unmap and map again against a look"};
+const AddUnmapDrain<true> unmap_drain{"mappings", "unmap and map again against a drain"};
+
+/// The handle is dropped without a proof.
+struct DropDrain : List {
+  void drops() {
+    if (!state.take(first, State::active)) return;
+    static_cast<void>(elements.get());  // for the report
+    elements.set(1);
+    state.activate(first);
+    state.quarantine(first);
+  }
+  void drains() { drain(false); }
+  void finish() {
+    drain(false);
+    check_unmapped(1, 0);
+  }
+};
+const Add<DropDrain, &DropDrain::drops, &DropDrain::drains> drop_drain{"mappings",
+                                                                       "drop against a drain"};
+
+/// One context sends it into quarantine, another drains it: what activated it goes on to that one.
+struct LeakDrain : List {
+  LeakDrain() {
+    model::check(state.take(first, State::active), "nobody else does");
+    state.free(first);
+    unmapped[0] = 1;
+  }
+  void maps() { map(1); }
+  void finds() {
+    const ListState::Seen seen = state.look();
+    if (seen.value() == State::active) state.quarantine(seen.serial());
+  }
+  void drains() {
+    const ListState::Seen seen = state.look();
+    if (seen.value() != State::quarantined) return;
+    if (state.take(seen.serial(), State::quarantined)) unmap(seen.serial());
+  }
+  void finish() {
+    drain(true);
+    check_unmapped(1, 1);
+  }
+};
+const Add<LeakDrain, &LeakDrain::maps, &LeakDrain::finds, &LeakDrain::drains> leak_drain{
+    "mappings", "found to be left over by one, drained by another"};
+
+}  // namespace mappings
