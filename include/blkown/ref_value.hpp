@@ -64,6 +64,19 @@ struct RefValue {
   /// Flags and count, without the generation.
   [[nodiscard]] constexpr W state() const noexcept { return bits & ~generation_mask; }
 
+  /// Whether some Claim has the request: the states a Claim's operations may meet.
+  [[nodiscard]] constexpr bool held_by_claim() const noexcept {
+    return state() == owned_flag || (claimed() && count() >= 2);
+  }
+  /// Whether that Claim is the only handle. Precondition: there is one.
+  [[nodiscard]] constexpr bool alone() const noexcept {
+    return state() == owned_flag || count() == 2;
+  }
+  /// Whether the Claim has ended it, and one reference is left.
+  [[nodiscard]] constexpr bool is_last_of_finished() const noexcept {
+    return finished() && count() == 2;
+  }
+
   /// Same generation, other flags and count.
   [[nodiscard]] constexpr RefValue with_state(W flags_and_count) const noexcept {
     return {static_cast<W>((bits & generation_mask) | flags_and_count)};

@@ -48,6 +48,13 @@ class RefWord {
     return {word_.load(std::memory_order_relaxed)};
   }
 
+  /// Whether an end, which has been made, waits for one reference alone. Acquire, unlike peek: for
+  /// a bystander, who may then look at what the I/O's owners did.
+  [[nodiscard]] bool is_last_of_finished() const noexcept {
+    // No transition. Partners: end_claim, drop_ref. Acquire: what was done before the end.
+    return Value{word_.load(std::memory_order_acquire)}.is_last_of_finished();
+  }
+
   /// Gives an idle word its first generation, while nobody else knows the request.
   void set_first_generation(Generation first) noexcept {
     // -> 0. Relaxed: whoever publishes the request's existence orders this.
@@ -93,7 +100,7 @@ class RefWord {
       word_.store(seen.with_state(Value::claimed_flag | 3).bits, std::memory_order_relaxed);
       return ClaimStep::done;
     }
-    if (!held_by_claim(seen)) return ClaimStep::not_claimed;
+    if (!seen.held_by_claim()) return ClaimStep::not_claimed;
     // n claimed -> n+1 claimed. Partner: drop_ref of other pins. Relaxed: the new pin is made out
     // of the right to the request, which is ordered already; RMW, so release sequences go on.
     seen.bits = word_.fetch_add(1, std::memory_order_relaxed);
@@ -103,7 +110,7 @@ class RefWord {
   /// Claim::publish: alone, 0 owned or 2 claimed -> 1; else n claimed -> n-1; the next generation.
   [[nodiscard]] ClaimStep publish_claim(Value& seen) noexcept {
     if (!load_claim(seen)) return ClaimStep::not_claimed;
-    if (alone(seen)) {
+    if (seen.alone()) {
       // 0 owned or 2 claimed -> 1, generation + 1. Partner: the CAS of tag_to_rq, tag_to_owned and
       // claim. Release: they see all that this holder, and the pins before it, did to the data.
       word_.store(seen.next_with_state(1).bits, std::memory_order_release);
@@ -121,7 +128,7 @@ class RefWord {
   /// Claim::release: alone, 0 owned or 2 claimed -> 1; else n claimed -> n-1; same generation.
   [[nodiscard]] ClaimStep release_claim(Value& seen) noexcept {
     if (!load_claim(seen)) return ClaimStep::not_claimed;
-    if (alone(seen)) {
+    if (seen.alone()) {
       // 0 owned or 2 claimed -> 1. Partner: the CAS of lookups. Release: the next claimant of this
       // I/O sees what this one did.
       word_.store(seen.with_state(1).bits, std::memory_order_release);
@@ -136,7 +143,7 @@ class RefWord {
   /// Claim::into_owned: 0 owned stays, 2 claimed -> 0 owned, else `pinned`.
   [[nodiscard]] ClaimStep claim_into_owned(Value& seen) noexcept {
     if (!load_claim(seen)) return ClaimStep::not_claimed;
-    if (!alone(seen)) return ClaimStep::pinned;
+    if (!seen.alone()) return ClaimStep::pinned;
     if (!seen.owned()) {
       // 2 claimed -> 0 owned. Partner: none, lookups refuse both values and no pin is left.
       // Relaxed: nothing is handed to anyone.
@@ -149,7 +156,7 @@ class RefWord {
   /// and whoever drops the last pin completes, this caller included if that happened meanwhile.
   [[nodiscard]] ClaimStep end_claim(Value& seen) noexcept {
     if (!load_claim(seen)) return ClaimStep::not_claimed;
-    if (alone(seen)) {
+    if (seen.alone()) {
       make_idle(seen);
       return ClaimStep::completed;
     }
@@ -313,20 +320,11 @@ class RefWord {
   }
 
  private:
-  /// Whether some Claim has the request: the states a Claim's operations may meet.
-  [[nodiscard]] static constexpr bool held_by_claim(Value value) noexcept {
-    return value.state() == Value::owned_flag || (value.claimed() && value.count() >= 2);
-  }
-  /// Whether that Claim is the only handle.
-  [[nodiscard]] static constexpr bool alone(Value value) noexcept {
-    return value.state() == Value::owned_flag || value.count() == 2;
-  }
-
   [[nodiscard]] bool load_claim(Value& seen) noexcept {
     // No transition: a Claim looks whether pins are left. Partner: drop_ref. Acquire: where none
     // is, the pins' reads come before whatever the Claim does next, and its plain store is safe.
     seen.bits = word_.load(std::memory_order_acquire);
-    return held_by_claim(seen);
+    return seen.held_by_claim();
   }
 
   /// The last step of an end by a caller who has the request to itself.

@@ -38,7 +38,7 @@ def shared_orders():
         yield Mutant(
             f"{function}: its load acquires nothing", WORD, function,
             "if (!load_claim(seen))",
-            f"seen.bits = word_.load({RELAXED}); if (!held_by_claim(seen))")
+            f"seen.bits = word_.load({RELAXED}); if (!seen.held_by_claim())")
     for function in ("claim", "take_back"):
         yield Mutant(
             f"{function}: its exchange acquires nothing", WORD, function,
@@ -238,11 +238,11 @@ def claims():
         f"word_.fetch_add(1, {RELAXED});",
         f"word_.load({RELAXED}); word_.store(seen.bits + 1, {RELAXED});")
     yield Mutant(
-        "a Claim with a pin takes itself for alone", WORD, "alone",
-        "value.count() == 2", "value.count() <= 3")
+        "a Claim with a pin takes itself for alone", VALUE, "alone",
+        "count() == 2", "count() <= 3")
     yield Mutant(
         "into_owned ignores pins", WORD, "claim_into_owned",
-        "if (!alone(seen)) return ClaimStep::pinned;", "")
+        "if (!seen.alone()) return ClaimStep::pinned;", "")
     yield Mutant(
         "publication with pins leaves claimed", WORD, "publish_claim",
         "Value::one_generation - Value::claimed_flag - 1", "Value::one_generation - 1")
@@ -372,6 +372,12 @@ def contexts():
 
 
 def mappings():
+    yield Mutant(
+        "a mapping's state is changed by a load and a store", MAPPING, "change",
+        "return word_.compare_exchange_strong(expected, word(serial, to), order,"
+        " std::memory_order_relaxed);",
+        f"if (word_.load({ACQUIRE}) != expected) return false;"
+        f" word_.store(word(serial, to), {RELEASE}); return true;")
     yield Mutant(
         "a list's mappings have one serial number", MAPPING, "prepare",
         "(word_.load(std::memory_order_relaxed) >> 2) + 1", "1")

@@ -56,6 +56,24 @@ TYPED_TEST(RefValueOf, FieldsFillTheWordWithoutOverlap) {
   EXPECT_EQ(V::count_mask & 1U, 1U);
 }
 
+TYPED_TEST(RefValueOf, SaysWhatAClaimHasAndWhatAnEndWaitsFor) {
+  struct Row {
+    const char* state;
+    bool held_by_claim, alone, is_last_of_finished;
+  };
+  for (const Row& row :
+       {Row{"0", false, false, false}, Row{"0 owned", true, true, false},
+        Row{"1", false, false, false}, Row{"2", false, false, false},
+        Row{"1 claimed", false, false, false}, Row{"2 claimed", true, true, false},
+        Row{"3 claimed", true, false, false}, Row{"1 finished", false, false, false},
+        Row{"2 finished", false, false, true}, Row{"3 finished", false, false, false}}) {
+    const auto value = this->at(row.state);
+    EXPECT_EQ(value.held_by_claim(), row.held_by_claim) << row.state;
+    EXPECT_EQ(value.is_last_of_finished(), row.is_last_of_finished) << row.state;
+    EXPECT_EQ(value.held_by_claim() && value.alone(), row.alone) << row.state;
+  }
+}
+
 TYPED_TEST(RefValueOf, GivesBackWhatWasPutIn) {
   const auto value = this->at("5 claimed", 9);
   EXPECT_EQ(value.count(), 5U);

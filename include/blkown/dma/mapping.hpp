@@ -25,8 +25,7 @@ inline constexpr PinOperations pin_operations{
     .drop = [](void* request) { const auto pin = ARef<R>::from_raw(static_cast<R*>(request)); },
     .is_last_of_finished =
         [](void* request) {
-          const auto seen = blkown::detail::word_of(*static_cast<R*>(request)).peek();
-          return seen.finished() && seen.count() == 2;
+          return blkown::detail::word_of(*static_cast<R*>(request)).is_last_of_finished();
         }};
 
 }  // namespace internal

@@ -54,7 +54,7 @@ class SharedPointer {
 /// Whose a list is, and for which mapping: a state, and a serial number that each mapping has anew.
 /// Free and prepared belong to one context, which is told so by its handles. From active on, the
 /// mapping's handle and a drain of the stopped device may both want to unmap it, and one does:
-/// whoever changes the word, which the next mapping never repeats.
+/// whoever changes the word. The next mapping never repeats it; one that is renewed does.
 class ListState {
  public:
   enum class Value : std::uint8_t { free, prepared, active, quarantined };
@@ -74,39 +74,44 @@ class ListState {
   Word prepare() noexcept {
     // No transition. Relaxed: nobody else writes now.
     const Word serial = static_cast<Word>((word_.load(std::memory_order_relaxed) >> 2) + 1);
-    store(serial, Value::prepared);
+    // free -> prepared. Relaxed: whoever still looks at the last mapping has to see this only if it
+    // sees one of the list's new pointers, and they are released after it.
+    word_.store(word(serial, Value::prepared), std::memory_order_relaxed);
     return serial;
   }
-  /// prepared -> active. Partner: look.
-  void activate(Word serial) noexcept { store(serial, Value::active); }
-  /// prepared -> free. Partner: look of the next user.
-  void free(Word serial) noexcept { store(serial, Value::free); }
+  void activate(Word serial) noexcept {
+    // prepared -> active. Partners: look, quarantine. Release: what was written into the list. A
+    // plain store, for nobody else writes now.
+    word_.store(word(serial, Value::active), std::memory_order_release);
+  }
+  void free(Word serial) noexcept {
+    // prepared -> free. Partner: look of the next user. Release: the list is done with. As above.
+    word_.store(word(serial, Value::free), std::memory_order_release);
+  }
 
   /// active or quarantined -> prepared: the caller, and nobody else, unmaps it now.
-  /// Precondition: it has the mapping's handle, or has looked at this state.
+  /// Precondition: it has the mapping's handle, or has found it quarantined.
   [[nodiscard]] bool take(Word serial, Value from) noexcept {
-    return change(serial, from, Value::prepared);
+    // Relaxed: the caller knows the list, from its handle or from look.
+    return change<std::memory_order_relaxed>(serial, from, Value::prepared);
   }
-  /// active -> quarantined: it has no handle any more that could unmap it. Precondition: as above.
+  /// active -> quarantined: it has no handle any more that could unmap it.
   bool quarantine(Word serial) noexcept {
-    return change(serial, Value::active, Value::quarantined);
+    // Partner: activate. Acquire: a mapping that was renewed or given back has the same word again,
+    // so that what this changes may be a later activation than the one that was looked at. Whoever
+    // looks at the new state acquires the activation too: this goes on with its release sequence.
+    return change<std::memory_order_acquire>(serial, Value::active, Value::quarantined);
   }
 
  private:
   [[nodiscard]] static Word word(Word serial, Value value) noexcept {
     return static_cast<Word>((serial << 2) | static_cast<Word>(value));
   }
-  void store(Word serial, Value value) noexcept {
-    // A plain store, for nobody else writes now. Release: what was written into the list.
-    word_.store(word(serial, value), std::memory_order_release);
-  }
+  template <std::memory_order order>
   [[nodiscard]] bool change(Word serial, Value from, Value to) noexcept {
     Word expected = word(serial, from);
-    // As the callers say. Partners: take and quarantine of another context, look. Relaxed: the
-    // caller knows what the list says of this mapping, from its handle or from look; and a look at
-    // the new state acquires what activate released, whose release sequence this goes on with.
-    // Relaxed on failure: nothing is read of the list.
-    return word_.compare_exchange_strong(expected, word(serial, to), std::memory_order_relaxed,
+    // As the caller says. Relaxed on failure: nothing is read of the list.
+    return word_.compare_exchange_strong(expected, word(serial, to), order,
                                          std::memory_order_relaxed);
   }
 

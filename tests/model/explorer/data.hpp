@@ -36,9 +36,14 @@ class Data {
     note(reads_[Engine::current().current_thread()], place);
     return value_;
   }
-  /// Whether the last write comes before what this thread does now: the value may be read.
-  [[nodiscard]] bool is_known() const {
-    return Engine::current().current_knowledge().has(write_.thread, write_.tick);
+  /// Whether this is the value, and its write comes before what this thread does now; only then it
+  /// is a read. For what is written once: then it depends on happens-before alone.
+  [[nodiscard]] bool is_known_to_be(T value, Place place = Place::current()) const {
+    const Engine& engine = Engine::current();
+    if (value_ != value || !engine.current_knowledge().has(write_.thread, write_.tick))
+      return false;
+    note(reads_[engine.current_thread()], place);
+    return true;
   }
   void set(T value, Place place = Place::current()) {
     check(write_, "write", "write", place);

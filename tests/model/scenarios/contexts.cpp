@@ -57,7 +57,7 @@ struct Errand {
 
   void prepare() { data.set(1); }
   /// In a run, which may be of an earlier post.
-  void look() { is_known = is_known || (data.is_known() && data.get() == 1); }
+  void look() { is_known = is_known || data.is_known_to_be(1); }
 };
 
 struct Job : mq::Work {

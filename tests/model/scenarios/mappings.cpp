@@ -94,23 +94,71 @@ using AddUnmapDrain =
 const AddUnmapDrain<false> unmap_look{"mappings", "unmap and map again against a look"};
 const AddUnmapDrain<true> unmap_drain{"mappings", "unmap and map again against a drain"};
 
-/// The handle is dropped without a proof.
+/// The handle is dropped without a proof, and makes a report of what the list says.
 struct DropDrain : List {
   void drops() {
     if (!state.take(first, State::active)) return;
-    static_cast<void>(elements.get());  // for the report
-    elements.set(1);
+    static_cast<void>(elements.get());
     state.activate(first);
     state.quarantine(first);
   }
-  void drains() { drain(false); }
+  void drains() { drain(true); }
   void finish() {
-    drain(false);
+    drain(true);
     check_unmapped(1, 0);
   }
 };
 const Add<DropDrain, &DropDrain::drops, &DropDrain::drains> drop_drain{"mappings",
                                                                        "drop against a drain"};
+
+/// The handle's proof is of something else, as it finds in the list: the mapping comes back.
+struct GiveBackDrain : List {
+  void tries() {
+    if (!state.take(first, State::active)) return;
+    static_cast<void>(elements.get());
+    state.activate(first);
+  }
+  void drains() { drain(true); }
+  void finish() {
+    drain(true);
+    check_unmapped(1, 0);
+  }
+};
+const Add<GiveBackDrain, &GiveBackDrain::tries, &GiveBackDrain::drains> give_back_drain{
+    "mappings", "given back against a drain"};
+
+/// The mapping is renewed, and its request ends with it. What brings its bytes home then knows what
+/// the I/O's owner did, and for which epoch the mapping is.
+struct RenewLeak : Device {
+  List list;
+  model::Data<int> epoch{1, "the epoch of the list"};
+  std::optional<Claim> owner{start().into_claim()};
+  std::optional<ARef> pin{owner->pin()};
+  void renews() {
+    if (list.state.take(list.first, State::active)) {
+      epoch.set(2);
+      list.state.activate(list.first);
+    }
+    write_and_end(std::move(*owner));
+  }
+  void drains() {
+    const ListState::Seen seen = list.state.look();
+    if (seen.value() != State::active || !word().is_last_of_finished() ||
+        !list.state.quarantine(seen.serial())) {
+      return;
+    }
+    model::check(epoch.get() == 2, "the mapping's epoch is the renewed one");
+    read(*pin);
+    if (list.state.take(seen.serial(), State::quarantined)) list.unmap(seen.serial());
+    pin.reset();
+  }
+  void finish() {
+    pin.reset();
+    check_all_ended();
+  }
+};
+const Add<RenewLeak, &RenewLeak::renews, &RenewLeak::drains> renew_leak{"mappings",
+                                                                        "renewed, and left over"};
 
 /// One context sends it into quarantine, another drains it: what activated it goes on to that one.
 struct LeakDrain : List {
