@@ -17,7 +17,7 @@
 namespace bench {
 namespace {
 
-/// `reap(Disk&)` does what a device would, on the context as a loop that looks for completions
+/// `reap(Hw&)` does what a device would, on the context as a loop that looks for completions
 /// does, or outside of it as an interrupt; `sectors()` is what the driver was asked for.
 template <class D, class Reap, class Sectors>
 void run(benchmark::State& state, D& driver, bool reaps_here, Reap reap, Sectors sectors) {
@@ -29,6 +29,7 @@ void run(benchmark::State& state, D& driver, bool reaps_here, Reap reap, Sectors
   if (measured.disk == nullptr) return;
   mq::Disk<D>& disk = *measured.disk;
   mq::Context& context = runtime.context(0);
+  auto& hw = disk.hw_queue(0);
   EmptyReads reads{depth};
   std::uint64_t submitted = 0;
   const Meter meter;
@@ -36,9 +37,9 @@ void run(benchmark::State& state, D& driver, bool reaps_here, Reap reap, Sectors
     {
       const mq::Context::Scope here{context};
       for (auto& bio : reads.bios) disk.submit(context, *bio);
-      if (reaps_here) reap(disk);
+      if (reaps_here) reap(hw);
     }
-    if (!reaps_here) reap(disk);
+    if (!reaps_here) reap(hw);
     context.run();
     submitted += depth;
   }
@@ -56,13 +57,12 @@ void run(benchmark::State& state, D& driver, bool reaps_here, Reap reap, Sectors
 
 void ends_at_once(benchmark::State& state) {
   EndsAtOnce driver;
-  run(state, driver, true, [](mq::Disk<EndsAtOnce>&) {}, [&] { return driver.sectors; });
+  run(state, driver, true, [](EndsAtOnce::Hw&) {}, [&] { return driver.sectors; });
 }
 void completes_later(benchmark::State& state, bool reaps_here) {
   CompletesLater driver;
   run(
-      state, driver, reaps_here,
-      [&](mq::Disk<CompletesLater>& disk) { driver.reap(disk.hw_queue(0)); },
+      state, driver, reaps_here, [&](CompletesLater::Hw& hw) { driver.reap(hw); },
       [&] { return driver.rings[0].sectors; });
 }
 

@@ -128,7 +128,7 @@ class Context {
   std::size_t run() noexcept {
     const Scope scope{*this};
     std::size_t count = 0;
-    pull();
+    if (first_ == nullptr) pull();
     while (true) {
       // As long a turn as there is work now; then timers and the inbox have theirs. Timers second,
       // so that work need not wait for a look at the clock.

@@ -251,7 +251,7 @@ class SubmitQueue {
   void be_outside() noexcept {
     watch();
     is_entered_ = false;
-    acknowledge();
+    if (is_to_acknowledge_) acknowledge();
   }
 
   /// Issues what waits, or fails it if the disk is gone. False if nothing does.
