@@ -13,7 +13,7 @@ set style fill solid 0.8
 set boxwidth 0.7
 set xtics rotate by -40
 set bmargin 10
-set rmargin 12
+set rmargin 20
 set logscale y
 set yrange [1:*]
 unset key
