@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a simulated controller has, and what it has to do: found again and in order, against plain
-// lists that are searched.
+// Which commands a simulated controller has: found again, and in order, against a plain list.
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <blkown/sim/agenda.hpp>
 #include <blkown/sim/command_table.hpp>
 #include <random>
 #include <vector>
 
 namespace {
 
-using blkown::sim::internal::Agenda;
 using blkown::sim::internal::Command;
 using blkown::sim::internal::CommandTable;
 
@@ -92,44 +89,6 @@ TEST(CommandTable, KeepsTheOrderInWhichTheyWereAdded) {
     ASSERT_EQ(serials(table), expected);
   }
   EXPECT_GT(most, 50U);
-}
-
-TEST(Agenda, IsInOrderOfTimeAndThenOfPlanning) {
-  struct Plan {
-    std::uint64_t due_ns;
-    std::uint64_t serial;
-  };
-  Agenda agenda;
-  std::vector<Plan> plain;  // as they are planned
-  std::mt19937 random{7};
-  std::uint64_t now_ns = 0;
-  std::size_t taken = 0;
-  std::size_t most = 0;
-  for (std::uint64_t serial = 0; serial != 5000; ++serial) {
-    if (random() % 2 == 0) {
-      const std::uint64_t due_ns = now_ns + random() % 200;
-      agenda.add({.command = command_of(serial)}, due_ns);
-      plain.push_back({due_ns, serial});
-    } else {
-      now_ns += random() % 2;
-    }
-    most = std::max(most, plain.size());
-    const auto next = std::ranges::min_element(plain, {}, &Plan::due_ns);  // the first of them
-    ASSERT_EQ(agenda.next_ns().has_value(), next != plain.end());
-    if (next == plain.end()) continue;
-    ASSERT_EQ(agenda.next_ns(), next->due_ns);
-    const auto action = agenda.take_due(now_ns);
-    ASSERT_EQ(action.has_value(), next->due_ns <= now_ns);
-    if (!action.has_value()) continue;
-    ASSERT_EQ(action->command.serial, next->serial);
-    plain.erase(next);
-    ++taken;
-  }
-  EXPECT_GT(taken, 1000U);
-  EXPECT_GT(most, 30U);
-  agenda.clear();
-  EXPECT_FALSE(agenda.next_ns().has_value());
-  EXPECT_FALSE(agenda.take_due(~std::uint64_t{0}).has_value());
 }
 
 }  // namespace
