@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <blkown/mq/thread_runtime.hpp>
-#include <blkown/sim/deterministic_runtime.hpp>
+#include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <cerrno>
 #include <charconv>
 #include <chrono>

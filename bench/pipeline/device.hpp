@@ -11,8 +11,8 @@
 
 #include <blkown/mq/mq.hpp>
 #include <blkown/mq/sync.hpp>
-#include <blkown/sim/controller.hpp>
-#include <blkown/sim/media.hpp>
+#include <blkown/sim/device/controller.hpp>
+#include <blkown/sim/device/media.hpp>
 #include <cstdint>
 #include <dma_round_trip/nvme.hpp>
 #include <pipeline/bios.hpp>

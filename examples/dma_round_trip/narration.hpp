@@ -8,7 +8,7 @@
 
 #include <blkown/blkown.hpp>
 #include <blkown/dma/dma.hpp>
-#include <blkown/sim/iommu.hpp>
+#include <blkown/sim/device/iommu.hpp>
 #include <cstdio>
 #include <optional>
 #include <utility>

@@ -15,8 +15,8 @@
 #include <atomic>
 #include <blkown/dma/dma.hpp>
 #include <blkown/mq/mq.hpp>
-#include <blkown/sim/controller.hpp>
-#include <blkown/sim/driver_rings.hpp>
+#include <blkown/sim/device/controller.hpp>
+#include <blkown/sim/device/driver_rings.hpp>
 #include <mutex>
 #include <optional>
 #include <utility>

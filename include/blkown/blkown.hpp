@@ -14,14 +14,14 @@
 #include <blkown/owned.hpp>
 #include <blkown/place.hpp>
 #include <blkown/publish.hpp>
-#include <blkown/ref_value.hpp>
-#include <blkown/ref_word.hpp>
+#include <blkown/detail/ref_value.hpp>
+#include <blkown/detail/ref_word.hpp>
 #include <blkown/refcounted.hpp>
 #include <blkown/request.hpp>
 #include <blkown/segment.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
-#include <blkown/tag_bitmap.hpp>
+#include <blkown/detail/tag_bitmap.hpp>
 #include <blkown/tag_set.hpp>
 #include <blkown/tag_set_config.hpp>
 #include <blkown/tracking.hpp>

@@ -8,13 +8,13 @@
 
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
-#include <blkown/cookie_codec.hpp>
+#include <blkown/detail/cookie_codec.hpp>
 #include <blkown/fwd.hpp>
-#include <blkown/ref_word.hpp>
+#include <blkown/detail/ref_word.hpp>
 #include <blkown/refcounted.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
-#include <blkown/tag_bitmap.hpp>
+#include <blkown/detail/tag_bitmap.hpp>
 #include <blkown/tracking.hpp>
 #include <concepts>
 #include <type_traits>

@@ -12,13 +12,13 @@
 #include <blkown/config.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/idle.hpp>
-#include <blkown/lookup_target.hpp>
+#include <blkown/detail/lookup_target.hpp>
 #include <blkown/owned.hpp>
 #include <blkown/request.hpp>
 #include <blkown/tag.hpp>
-#include <blkown/tag_bitmap.hpp>
+#include <blkown/detail/tag_bitmap.hpp>
 #include <blkown/tag_set_config.hpp>
-#include <blkown/tag_set_storage.hpp>
+#include <blkown/detail/tag_set_storage.hpp>
 #include <expected>
 #include <optional>
 #include <span>

@@ -12,7 +12,7 @@
 #include <cstdint>
 
 #if BLKOWN_TRACKING
-#include <blkown/spin_lock.hpp>
+#include <blkown/detail/spin_lock.hpp>
 #else
 #include <type_traits>
 #endif

@@ -5,7 +5,7 @@
 foreach(step IN ITEMS
     "${CMAKE_COMMAND};-C;${CMAKE_CURRENT_LIST_DIR}/parts.cmake;-S;${SOURCE_DIR};-B;${BUILD_DIR};-G;${GENERATOR};-DCMAKE_TOOLCHAIN_FILE=${TOOLCHAIN};-DCMAKE_BUILD_TYPE=RelWithDebInfo;-DBLKOWN_BUILD_EXAMPLES=OFF;-DBLKOWN_BUILD_BENCH=OFF;-DBLKOWN_BUILD_TESTS=ON"
     "${CMAKE_COMMAND};--build;${BUILD_DIR}"
-    "${CMAKE_CTEST_COMMAND};--test-dir;${BUILD_DIR};-j;2;-L;^(unit|mq|stress)$;--output-on-failure;--no-tests=error")
+    "${CMAKE_CTEST_COMMAND};--test-dir;${BUILD_DIR};-j;2;-L;^(core|mq|stress)$;--output-on-failure;--no-tests=error")
   execute_process(COMMAND ${step} RESULT_VARIABLE result)
   if(NOT result EQUAL 0)
     list(JOIN step " " line)

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <blkown/dma/runs.hpp>
+#include <blkown/dma/detail/runs.hpp>
 #include <random>
 #include <vector>
 

@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include <blkown/dma/shared.hpp>
+#include <blkown/dma/detail/mapping_state.hpp>
 #include <mutex>
 #include <thread>
 #include <vector>

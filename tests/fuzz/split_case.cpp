@@ -15,7 +15,7 @@
 #include <array>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/limits.hpp>
-#include <blkown/mq/split.hpp>
+#include <blkown/mq/detail/split.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <string>

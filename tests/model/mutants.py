@@ -21,12 +21,12 @@ class Mutant:
     order: bool = False  # a weakened order: it has to show in the data
 
 
-WORD = "ref_word.hpp"
+WORD = "detail/ref_word.hpp"
 VALUE = "ref_value.hpp"
-BITMAP = "tag_bitmap.hpp"
+BITMAP = "detail/tag_bitmap.hpp"
 CONTEXT = "mq/context.hpp"
 STACK = "mq/request_stack.hpp"
-MAPPING = "dma/shared.hpp"
+MAPPING = "dma/detail/mapping_state.hpp"
 RELAXED = "std::memory_order_relaxed"
 ACQUIRE = "std::memory_order_acquire"
 RELEASE = "std::memory_order_release"

@@ -8,7 +8,7 @@
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/thread_runtime.hpp>
 #include <blkown/mq/timer.hpp>
-#include <blkown/sim/deterministic_runtime.hpp>
+#include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <chrono>
 #include <functional>
 #include <memory>

@@ -7,8 +7,8 @@
 
 #include <blkown/mq/limits.hpp>
 #include <blkown/mq/segments.hpp>
-#include <blkown/mq/split.hpp>
-#include <blkown/sim/random.hpp>
+#include <blkown/mq/detail/split.hpp>
+#include <blkown/sim/device/random.hpp>
 #include <cstdint>
 #include <vector>
 

@@ -6,7 +6,7 @@
 
 #include <blkown/mq/sync.hpp>
 #include <blkown/mq/thread_runtime.hpp>
-#include <blkown/sim/deterministic_runtime.hpp>
+#include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <vector>
 
 #include "mq/fake_driver.hpp"

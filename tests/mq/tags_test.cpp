@@ -7,7 +7,7 @@
 #include <array>
 #include <blkown/mq/sync.hpp>
 #include <blkown/mq/thread_runtime.hpp>
-#include <blkown/sim/deterministic_runtime.hpp>
+#include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <thread>
 #include <vector>
 

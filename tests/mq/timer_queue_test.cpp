@@ -5,8 +5,8 @@
 
 #include <gtest/gtest.h>
 
-#include <blkown/mq/timer_queue.hpp>
-#include <blkown/sim/random.hpp>
+#include <blkown/mq/detail/timer_queue.hpp>
+#include <blkown/sim/device/random.hpp>
 #include <set>
 #include <vector>
 

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <blkown/sim/agenda.hpp>
+#include <blkown/sim/device/schedule.hpp>
 #include <random>
 #include <vector>
 

@@ -6,7 +6,7 @@
 
 #include <array>
 #include <blkown/dma/dma.hpp>
-#include <blkown/sim/check.hpp>
+#include <blkown/sim/harness/invariant_checker.hpp>
 #include <cstdio>
 #include <cstdlib>
 #include <string>

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <blkown/sim/command_table.hpp>
+#include <blkown/sim/device/command_table.hpp>
 #include <random>
 #include <vector>
 

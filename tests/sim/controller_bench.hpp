@@ -9,7 +9,7 @@
 
 #include <algorithm>
 #include <blkown/dma/ring_word.hpp>
-#include <blkown/sim/controller.hpp>
+#include <blkown/sim/device/controller.hpp>
 #include <cstring>
 #include <memory>
 #include <ostream>

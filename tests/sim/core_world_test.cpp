@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include <blkown/sim/core_world.hpp>
+#include <blkown/sim/harness/core_world.hpp>
 #include <blkown/sim/kit.hpp>
 #include <cstdint>
 #include <cstdio>

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <blkown/sim/fault_plan.hpp>
+#include <blkown/sim/device/fault_plan.hpp>
 #include <cstdint>
 #include <set>
 #include <string>

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <blkown/sim/history.hpp>
+#include <blkown/sim/harness/history.hpp>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

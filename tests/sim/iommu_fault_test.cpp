@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include <blkown/sim/iommu_fault.hpp>
+#include <blkown/sim/device/iommu_fault.hpp>
 #include <set>
 #include <string>
 

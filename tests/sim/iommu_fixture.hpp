@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include <blkown/sim/iommu.hpp>
+#include <blkown/sim/device/iommu.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <optional>

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include <blkown/sim/iommu.hpp>
+#include <blkown/sim/device/iommu.hpp>
 #include <cstring>
 #include <set>
 #include <utility>

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <blkown/sim/kit_options.hpp>
+#include <blkown/sim/harness/kit_options.hpp>
 #include <optional>
 #include <string>
 #include <vector>

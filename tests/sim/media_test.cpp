@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <blkown/sim/media.hpp>
+#include <blkown/sim/device/media.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <memory>

@@ -3,7 +3,7 @@
 // The driver of an example, one of the block layer, under the adversary.
 
 #include <blkown/sim/kit.hpp>
-#include <blkown/sim/mq_world.hpp>
+#include <blkown/sim/harness/mq_world.hpp>
 
 #include "dma_round_trip/nvme.hpp"
 

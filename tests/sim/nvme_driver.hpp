@@ -9,8 +9,8 @@
 
 #include <blkown/blkown.hpp>
 #include <blkown/dma/dma.hpp>
-#include <blkown/sim/driver_rings.hpp>
-#include <blkown/sim/host.hpp>
+#include <blkown/sim/device/driver_rings.hpp>
+#include <blkown/sim/harness/host.hpp>
 #include <cstdlib>
 #include <optional>
 #include <utility>

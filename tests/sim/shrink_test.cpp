@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <blkown/sim/shrink.hpp>
+#include <blkown/sim/harness/shrink.hpp>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>

@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <blkown/sim/media.hpp>
-#include <blkown/sim/random.hpp>
-#include <blkown/sim/workload.hpp>
+#include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/random.hpp>
+#include <blkown/sim/harness/workload.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

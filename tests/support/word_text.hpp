@@ -6,7 +6,7 @@
 #ifndef BLKOWN_TESTS_SUPPORT_WORD_TEXT_HPP
 #define BLKOWN_TESTS_SUPPORT_WORD_TEXT_HPP
 
-#include <blkown/ref_value.hpp>
+#include <blkown/detail/ref_value.hpp>
 #include <blkown/request.hpp>
 #include <memory>
 #include <string>

@@ -6,7 +6,7 @@
 #define BLKOWN_DMA_BOUNCE_POOL_HPP
 
 #include <blkown/config.hpp>
-#include <blkown/dma/shared.hpp>
+#include <blkown/dma/detail/mapping_state.hpp>
 #include <cstring>
 #include <mutex>
 #include <span>

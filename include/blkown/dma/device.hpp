@@ -11,7 +11,7 @@
 #include <blkown/dma/bounce_pool.hpp>
 #include <blkown/dma/iova_list.hpp>
 #include <blkown/dma/proof.hpp>
-#include <blkown/dma/shared.hpp>
+#include <blkown/dma/detail/mapping_state.hpp>
 #include <cstring>
 #include <mutex>
 

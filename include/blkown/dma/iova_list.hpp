@@ -9,7 +9,7 @@
 #include <blkown/config.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/dma/proof.hpp>
-#include <blkown/dma/shared.hpp>
+#include <blkown/dma/detail/mapping_state.hpp>
 #include <blkown/tag.hpp>
 #include <blkown/tracking.hpp>
 #include <span>

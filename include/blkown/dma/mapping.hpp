@@ -9,7 +9,7 @@
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
 #include <blkown/dma/device.hpp>
-#include <blkown/dma/runs.hpp>
+#include <blkown/dma/detail/runs.hpp>
 #include <expected>
 #include <utility>
 

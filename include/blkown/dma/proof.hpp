@@ -7,7 +7,7 @@
 
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
-#include <blkown/dma/shared.hpp>
+#include <blkown/dma/detail/mapping_state.hpp>
 #include <blkown/request.hpp>
 #include <optional>
 

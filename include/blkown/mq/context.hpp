@@ -7,8 +7,8 @@
 
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
-#include <blkown/mq/shared.hpp>
-#include <blkown/mq/timer_queue.hpp>
+#include <blkown/mq/detail/relaxed.hpp>
+#include <blkown/mq/detail/timer_queue.hpp>
 #include <mutex>
 #include <optional>
 #include <utility>

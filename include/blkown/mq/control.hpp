@@ -7,8 +7,8 @@
 
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
-#include <blkown/mq/fwd.hpp>
-#include <blkown/mq/shared.hpp>
+#include <blkown/mq/detail/fwd.hpp>
+#include <blkown/mq/detail/relaxed.hpp>
 #include <blkown/status.hpp>
 #include <mutex>
 

@@ -7,7 +7,7 @@
 
 #include <array>
 #include <blkown/config.hpp>
-#include <blkown/mq/shared.hpp>
+#include <blkown/mq/detail/relaxed.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
 #include <cstddef>

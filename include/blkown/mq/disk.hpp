@@ -13,10 +13,10 @@
 #include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/driver.hpp>
 #include <blkown/mq/hw_queue.hpp>
-#include <blkown/mq/hw_queues.hpp>
+#include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/in_flight_table.hpp>
 #include <blkown/mq/runtime.hpp>
-#include <blkown/mq/submit_queue.hpp>
+#include <blkown/mq/detail/submit_queue.hpp>
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/mq/trace.hpp>
 #include <expected>

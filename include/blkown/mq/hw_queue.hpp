@@ -10,9 +10,9 @@
 #include <blkown/config.hpp>
 #include <blkown/mq/counters.hpp>
 #include <blkown/mq/driver.hpp>
-#include <blkown/mq/fwd.hpp>
+#include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/payload.hpp>
-#include <blkown/mq/shared.hpp>
+#include <blkown/mq/detail/relaxed.hpp>
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/mq/trace.hpp>
 #include <blkown/tag_set.hpp>

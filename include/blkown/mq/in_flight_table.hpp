@@ -8,7 +8,7 @@
 
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
-#include <blkown/mq/fwd.hpp>
+#include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/tag_pool.hpp>

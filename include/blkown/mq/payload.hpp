@@ -7,10 +7,10 @@
 
 #include <blkown/config.hpp>
 #include <blkown/mq/bio.hpp>
-#include <blkown/mq/fwd.hpp>
+#include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/op.hpp>
-#include <blkown/mq/shared.hpp>
-#include <blkown/mq/split.hpp>
+#include <blkown/mq/detail/relaxed.hpp>
+#include <blkown/mq/detail/split.hpp>
 #include <blkown/request.hpp>
 #include <blkown/status.hpp>
 

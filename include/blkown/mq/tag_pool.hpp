@@ -7,9 +7,9 @@
 
 #include <blkown/config.hpp>
 #include <blkown/mq/context.hpp>
-#include <blkown/mq/fwd.hpp>
+#include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/payload.hpp>
-#include <blkown/mq/shared.hpp>
+#include <blkown/mq/detail/relaxed.hpp>
 #include <blkown/tag_set.hpp>
 #include <expected>
 #include <memory>

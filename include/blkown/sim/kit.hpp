@@ -12,9 +12,9 @@
 #include <array>
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
-#include <blkown/sim/core_world.hpp>
-#include <blkown/sim/kit_options.hpp>
-#include <blkown/sim/shrink.hpp>
+#include <blkown/sim/harness/core_world.hpp>
+#include <blkown/sim/harness/kit_options.hpp>
+#include <blkown/sim/harness/shrink.hpp>
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>

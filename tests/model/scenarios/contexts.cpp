@@ -13,8 +13,8 @@
 // The fixture comes first: it chooses the explorer's atomic.
 #include <array>
 #include <blkown/mq/context.hpp>
-#include <blkown/mq/request_stack.hpp>
-#include <blkown/mq/shared.hpp>
+#include <blkown/mq/detail/request_stack.hpp>
+#include <blkown/mq/detail/relaxed.hpp>
 
 namespace contexts {
 

@@ -11,7 +11,7 @@
 
 // The fixture comes first: it chooses the explorer's atomic.
 #include <array>
-#include <blkown/dma/shared.hpp>
+#include <blkown/dma/detail/mapping_state.hpp>
 
 namespace mappings {
 

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A CookieLayout with its masks worked out, for the two places that every I/O passes: making the
+// cookie of a publication and taking apart the value of a completion. No branch on the layout.
+
+#ifndef BLKOWN_DETAIL_COOKIE_CODEC_HPP
+#define BLKOWN_DETAIL_COOKIE_CODEC_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/detail/ref_value.hpp>
+#include <blkown/tag.hpp>
+
+namespace blkown::inline BLKOWN_ABI {
+
+namespace detail {
+
+class CookieCodec {
+ public:
+  CookieCodec() = default;
+  /// Precondition: the layout is sound (check_layout).
+  explicit constexpr CookieCodec(const CookieLayout& layout) noexcept
+      : queue_{layout.queue},
+        tag_{layout.tag},
+        generation_{layout.generation},
+        stray_mask_{layout.stray_mask()},
+        arrival_mask_{layout.queue.bits == 0 ? ~std::uint64_t{0} : 0},
+        match_mask_{GenerationMatch<Word>::low_bits({}, layout.generation.bits).mask} {}
+
+  [[nodiscard]] constexpr Cookie cookie(std::uint32_t queue, Tag tag,
+                                        Generation generation) const noexcept {
+    return {queue_.put(queue) | tag_.put(tag.value) | generation_.put(generation.value), generation,
+            tag, queue};
+  }
+
+  /// The queue that the value names: the one it arrived on if the layout has no field for it.
+  [[nodiscard]] constexpr std::uint64_t queue(std::uint64_t value,
+                                              std::uint32_t arrival_queue) const noexcept {
+    return queue_.get(value) | (arrival_queue & arrival_mask_);
+  }
+  [[nodiscard]] constexpr std::uint64_t tag(std::uint64_t value) const noexcept {
+    return tag_.get(value);
+  }
+  [[nodiscard]] constexpr Generation generation(std::uint64_t value) const noexcept {
+    return {static_cast<std::uint32_t>(generation_.get(value))};
+  }
+  /// Whether a bit outside the layout is set.
+  [[nodiscard]] constexpr bool has_stray_bits(std::uint64_t value) const noexcept {
+    return (value & stray_mask_) != 0;
+  }
+  /// What a lookup of this generation compares.
+  [[nodiscard]] constexpr GenerationMatch<Word> match(Generation generation) const noexcept {
+    return {static_cast<Word>(RefValue<Word>::idle_at(generation).bits & match_mask_), match_mask_};
+  }
+
+ private:
+  /// A CookieField; the mask is before the shift, and 0 for an absent field.
+  struct Field {
+    std::uint64_t mask = 0;
+    std::uint8_t shift = 0;
+
+    Field() = default;
+    constexpr Field(CookieField field) noexcept
+        : mask{field.max()}, shift{field.bits == 0 ? std::uint8_t{0} : field.shift} {}
+    [[nodiscard]] constexpr std::uint64_t get(std::uint64_t value) const noexcept {
+      return (value >> shift) & mask;
+    }
+    [[nodiscard]] constexpr std::uint64_t put(std::uint64_t part) const noexcept {
+      return (part & mask) << shift;
+    }
+  };
+
+  Field queue_;
+  Field tag_;
+  Field generation_;
+  std::uint64_t stray_mask_ = 0;
+  std::uint64_t arrival_mask_ = 0;
+  Word match_mask_ = 0;
+};
+
+}  // namespace detail
+
+}  // namespace blkown::inline BLKOWN_ABI
+
+#endif

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The value of an ownership word, decoded, and the answers of the operations on it. Plain values;
+// the word itself and all it can do are in ref_word.hpp.
+//
+//   high bits                                              low bits
+//   | generation | owned | claimed | finished |              count |
+//
+//   64 bits: 32 | 3 | 29      32 bits: 16 | 3 | 13
+//
+//   count  flags     who has the request
+//   0      -         the block layer: idle
+//   0      owned     exactly one handle: an Owned, or a Claim without pins
+//   1      -         in flight, unreferenced: the device has the cookie, no handle exists (parked)
+//   n>=2   -         shared: n-1 references (ARef)
+//   n>=2   claimed   one Claim and n-2 references, which only hold the request in place
+//   n>=2   finished  the Claim has ended it; n-1 references still hold it
+//   1      finished  whoever dropped the last of those completes the end; nobody else may
+
+#ifndef BLKOWN_DETAIL_REF_VALUE_HPP
+#define BLKOWN_DETAIL_REF_VALUE_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/tag.hpp>
+#include <concepts>
+#include <limits>
+
+namespace blkown::inline BLKOWN_ABI {
+
+/// The value of an ownership word, decoded. W is std::uint64_t or std::uint32_t.
+template <std::unsigned_integral W>
+struct RefValue {
+  static_assert(std::numeric_limits<W>::digits == 64 || std::numeric_limits<W>::digits == 32);
+
+  static constexpr unsigned generation_bits = std::numeric_limits<W>::digits / 2;
+  static constexpr unsigned flag_bits = 3;
+  static constexpr unsigned count_bits = generation_bits - flag_bits;
+
+  static constexpr W count_mask = static_cast<W>((W{1} << count_bits) - 1);
+  static constexpr W finished_flag = W{1} << count_bits;
+  static constexpr W claimed_flag = W{1} << (count_bits + 1);
+  static constexpr W owned_flag = W{1} << (count_bits + 2);
+  static constexpr W one_generation = W{1} << generation_bits;
+  static constexpr W generation_mask = static_cast<W>(~(one_generation - 1));
+
+  /// References at which a lookup answers `saturated` and a clone is a violation. Half of what the
+  /// count holds, so that as many threads again would have to pass the test at once to carry.
+  static constexpr W count_limit = W{1} << (count_bits - 1);
+
+  W bits = 0;
+
+  [[nodiscard]] constexpr W count() const noexcept { return bits & count_mask; }
+  [[nodiscard]] constexpr bool owned() const noexcept { return (bits & owned_flag) != 0; }
+  [[nodiscard]] constexpr bool claimed() const noexcept { return (bits & claimed_flag) != 0; }
+  [[nodiscard]] constexpr bool finished() const noexcept { return (bits & finished_flag) != 0; }
+  [[nodiscard]] constexpr Generation generation() const noexcept {
+    return {static_cast<std::uint32_t>(bits >> generation_bits)};
+  }
+  /// An idle word of this generation, cut to the field's width.
+  [[nodiscard]] static constexpr RefValue idle_at(Generation generation) noexcept {
+    return {static_cast<W>(static_cast<W>(generation.value) << generation_bits)};
+  }
+
+  /// Flags and count, without the generation.
+  [[nodiscard]] constexpr W state() const noexcept { return bits & ~generation_mask; }
+
+  /// Whether some Claim has the request: the states a Claim's operations may meet.
+  [[nodiscard]] constexpr bool held_by_claim() const noexcept {
+    return state() == owned_flag || (claimed() && count() >= 2);
+  }
+  /// Whether that Claim is the only handle. Precondition: there is one.
+  [[nodiscard]] constexpr bool alone() const noexcept {
+    return state() == owned_flag || count() == 2;
+  }
+  /// Whether the Claim has ended it, and one reference is left.
+  [[nodiscard]] constexpr bool is_last_of_finished() const noexcept {
+    return finished() && count() == 2;
+  }
+
+  /// Same generation, other flags and count.
+  [[nodiscard]] constexpr RefValue with_state(W flags_and_count) const noexcept {
+    return {static_cast<W>((bits & generation_mask) | flags_and_count)};
+  }
+  /// The next generation, other flags and count; the generation wraps within its field.
+  [[nodiscard]] constexpr RefValue next_with_state(W flags_and_count) const noexcept {
+    return {static_cast<W>(((bits & generation_mask) + one_generation) | flags_and_count)};
+  }
+  [[nodiscard]] constexpr Generation next_generation() const noexcept {
+    return next_with_state(0).generation();
+  }
+
+  friend constexpr bool operator==(RefValue, RefValue) = default;
+};
+
+/// Which generation a lookup means: compared in the low `bits` bits only, none at all with 0 bits.
+template <std::unsigned_integral W>
+struct GenerationMatch {
+  W wanted = 0;  ///< In place, masked.
+  W mask = 0;    ///< In place.
+
+  [[nodiscard]] static constexpr GenerationMatch any() noexcept { return {}; }
+  [[nodiscard]] static constexpr GenerationMatch low_bits(Generation generation,
+                                                          unsigned bits) noexcept {
+    const W mask = static_cast<W>(((W{1} << bits) - 1) << RefValue<W>::generation_bits);
+    return {static_cast<W>(RefValue<W>::idle_at(generation).bits & mask), mask};
+  }
+  /// Every bit of the generation.
+  [[nodiscard]] static constexpr GenerationMatch exactly(Generation generation) noexcept {
+    return low_bits(generation, RefValue<W>::generation_bits);
+  }
+  [[nodiscard]] constexpr bool accepts(RefValue<W> value) const noexcept {
+    return ((value.bits ^ wanted) & mask) == 0;
+  }
+};
+
+/// Why a lookup is refused at this value, `none` if it is not. What the generation says comes
+/// first: another I/O's state is nobody's business. Out of line, with the parts of a
+/// GenerationMatch, so that lookup_refusal is small and a caller keeps them in registers.
+template <std::unsigned_integral W>
+[[nodiscard, gnu::cold, gnu::noinline]] constexpr LookupReason lookup_refusal_in_full(
+    W bits, W wanted, W mask) noexcept {
+  const RefValue<W> value{bits};
+  const GenerationMatch<W> match{wanted, mask};
+  if (!match.accepts(value)) {
+    return match.accepts(value.next_with_state(0)) ? LookupReason::early
+                                                   : LookupReason::stale_generation;
+  }
+  if (value.owned()) return LookupReason::owned;
+  if (value.count() == 0) return LookupReason::idle;
+  if (value.claimed() || value.finished()) return LookupReason::claimed;
+  if (value.count() >= RefValue<W>::count_limit) return LookupReason::saturated;
+  return LookupReason::none;
+}
+
+/// The same, quick where nothing is refused.
+template <std::unsigned_integral W>
+[[nodiscard]] constexpr LookupReason lookup_refusal(RefValue<W> value,
+                                                    GenerationMatch<W> match) noexcept {
+  // The flags lie above the count, so a state from 1 to below the limit has none of them.
+  const bool countable = static_cast<W>(value.state() - 1) < RefValue<W>::count_limit - 1;
+  if (countable && match.accepts(value)) [[likely]]
+    return LookupReason::none;
+  return lookup_refusal_in_full(value.bits, match.wanted, match.mask);
+}
+
+/// The answer of an operation on a reference.
+enum class RefStep : std::uint8_t {
+  done,          ///< The word moved, others still have the request.
+  completed,     ///< The caller ended the I/O for good; the word is idle.
+  alone,         ///< The caller now has the request to itself, at "0 owned".
+  refused,       ///< Nothing happened: others have it too, or it is claimed or finished.
+  overflow,      ///< Violation: more references than count_limit.
+  no_reference,  ///< Violation: the count holds no such reference.
+};
+
+/// The answer of an operation on a Claim.
+enum class ClaimStep : std::uint8_t {
+  done,         ///< The word moved.
+  completed,    ///< The caller ended the I/O for good; the word is idle.
+  pinned,       ///< Pins exist: the Claim stays (into_owned), or the last pin completes (end).
+  overflow,     ///< Violation: more references than count_limit.
+  not_claimed,  ///< Violation: no Claim of this request exists.
+};
+
+}  // namespace blkown::inline BLKOWN_ABI
+
+#endif

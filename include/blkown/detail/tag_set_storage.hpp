@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A TagSet's memory, in one block: the shared core, a bitmap for each queue, the bitmaps' lines,
+// then the requests, each on cache lines of its own.
+
+#ifndef BLKOWN_DETAIL_TAG_SET_STORAGE_HPP
+#define BLKOWN_DETAIL_TAG_SET_STORAGE_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/ended.hpp>
+#include <blkown/detail/first_generation.hpp>
+#include <blkown/request.hpp>
+#include <blkown/detail/tag_bitmap.hpp>
+#include <blkown/tag_set_config.hpp>
+#include <expected>
+#include <memory>
+#include <new>
+#include <span>
+#include <type_traits>
+
+namespace blkown::inline BLKOWN_ABI {
+
+namespace detail {
+
+template <class R>
+struct TagSetStorage {
+  static constexpr std::size_t alignment_bytes = alignof(R) > cache_line_bytes ? alignof(R)
+                                                                               : cache_line_bytes;
+  /// From one request to the next; a foreign type is padded, so that no two share a line.
+  static constexpr std::size_t slot_bytes =
+      (sizeof(R) + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
+
+  /// The offsets of the block's parts, in 64 bits. Requests of more bytes than those can count give
+  /// the largest end, which no memory reaches.
+  struct Plan {
+    std::uint64_t bitmaps = 0;
+    std::uint64_t lines = 0;
+    std::uint64_t slots = 0;
+    std::uint64_t end = 0;
+
+    explicit constexpr Plan(const TagSetConfig& config) noexcept {
+      bitmaps = align(sizeof(TagSetCore));
+      lines = align(bitmaps + std::uint64_t{config.queue_count} * sizeof(TagBitmap));
+      slots = align(lines + std::uint64_t{config.queue_count} * TagBitmap::lines_for(config.depth) *
+                                sizeof(TagBitmap::Line));
+      constexpr std::uint64_t most = ~std::uint64_t{0};
+      const std::uint64_t requests = std::uint64_t{config.queue_count} * config.depth;
+      end = requests > (most - slots) / slot_bytes ? most : slots + requests * slot_bytes;
+    }
+    static constexpr std::uint64_t align(std::uint64_t offset) noexcept {
+      return (offset + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
+    }
+  };
+
+  [[nodiscard]] static constexpr std::size_t bytes(const TagSetConfig& config) noexcept {
+    constexpr std::uint64_t most = ~std::size_t{0};
+    const std::uint64_t needed = Plan{config}.end;
+    return static_cast<std::size_t>(needed < most ? needed : most);
+  }
+
+  /// What create uses without a `build`.
+  [[nodiscard]] static auto default_data(std::uint32_t, Tag) noexcept {
+    return typename Built<R>::Type{};
+  }
+
+  template <class Build>
+  [[nodiscard]] static std::expected<TagSetCore*, TagSetError> allocate(const TagSetConfig& config,
+                                                                        EndSink<R> sink,
+                                                                        Build& build) noexcept {
+    if (const auto error = check_config(config)) return std::unexpected(*error);
+    const std::uint64_t needed = Plan{config}.end;
+    const TagSetError no_memory{TagSetReason::out_of_memory, 0, needed};
+    if (needed > PTRDIFF_MAX) return std::unexpected(no_memory);
+    const auto size = static_cast<std::size_t>(needed);
+    void* memory = ::operator new(size, std::align_val_t{alignment_bytes}, std::nothrow);
+    if (memory == nullptr) return std::unexpected(no_memory);
+    auto made = build_in(std::span{static_cast<std::byte*>(memory), size}, config, sink, build);
+    if (made.has_value()) {
+      (*made)->free_storage = &free_memory;
+    } else {
+      free_memory(memory);
+    }
+    return made;
+  }
+
+  template <class Build>
+  [[nodiscard]] static std::expected<TagSetCore*, TagSetError> build_in(
+      std::span<std::byte> storage, const TagSetConfig& config, EndSink<R> sink,
+      Build& build) noexcept {
+    if (const auto error = check_config(config)) return std::unexpected(*error);
+    if (sink.function == nullptr) return std::unexpected(TagSetError{TagSetReason::no_end_sink});
+    const auto address = reinterpret_cast<std::uintptr_t>(storage.data());
+    if (address % alignment_bytes != 0) {
+      return std::unexpected(
+          TagSetError{TagSetReason::storage_misaligned, address, alignment_bytes});
+    }
+    const Plan plan{config};
+    if (storage.size() < plan.end) {
+      return std::unexpected(
+          TagSetError{TagSetReason::storage_too_small, storage.size(), plan.end});
+    }
+    return build_all(storage.data(), plan, config, sink, build);
+  }
+
+  [[nodiscard]] static R& slot(const TagSetCore& core, std::uint32_t queue, Tag tag) noexcept {
+    const std::size_t index = std::size_t{queue} * core.depth + tag.value;
+    return *std::launder(reinterpret_cast<R*>(core.slots + index * slot_bytes));
+  }
+
+  /// Precondition: every request is back.
+  static void destroy(TagSetCore& core) noexcept {
+    for (std::uint32_t queue = 0; queue != core.queue_count; ++queue) {
+      for (Tag tag; tag.value != core.depth; ++tag.value) slot(core, queue, tag).~R();
+    }
+    // The bitmaps, their lines and the core have trivial destructors.
+    const auto free_storage = core.free_storage;
+    if (free_storage != nullptr) free_storage(&core);
+  }
+
+ private:
+  template <class S>
+  struct Built {
+    using Type = S;
+  };
+  template <class T>
+  struct Built<Request<T>> {
+    using Type = T;
+  };
+
+  static void free_memory(void* memory) noexcept {
+    ::operator delete(memory, std::align_val_t{alignment_bytes});
+  }
+
+  template <class Build>
+  [[nodiscard]] static TagSetCore* build_all(std::byte* base, const Plan& plan,
+                                             const TagSetConfig& config, EndSink<R> sink,
+                                             Build& build) noexcept {
+    const auto at = [base](std::uint64_t offset) {
+      return base + static_cast<std::size_t>(offset);
+    };
+    auto* const core = ::new (static_cast<void*>(base)) TagSetCore{};
+    core->layout = config.layout;
+    core->codec = CookieCodec{config.layout};
+    core->queue_count = config.queue_count;
+    core->depth = config.depth;
+    core->slots = at(plan.slots);
+    core->bitmaps = reinterpret_cast<TagBitmap*>(at(plan.bitmaps));
+    core->delivery = sink.delivery != nullptr ? sink.delivery : &deliver_by_function<R>;
+    core->end_function = reinterpret_cast<TagSetCore::AnyFunction>(sink.function);
+    core->end_context = sink.context;
+
+    const Generation first =
+        config.first_generation ? *config.first_generation : unpredictable_generation(base);
+    const std::uint32_t lines_each = TagBitmap::lines_for(config.depth);
+    for (std::uint32_t queue = 0; queue != config.queue_count; ++queue) {
+      std::byte* const lines =
+          at(plan.lines + std::uint64_t{queue} * lines_each * sizeof(TagBitmap::Line));
+      for (std::uint32_t i = 0; i != lines_each; ++i) {
+        ::new (static_cast<void*>(lines + i * sizeof(TagBitmap::Line))) TagBitmap::Line{};
+      }
+      ::new (static_cast<void*>(&core->bitmaps[queue]))
+          TagBitmap{std::launder(reinterpret_cast<TagBitmap::Line*>(lines)), config.depth,
+                    config.reserved_depth};
+      for (Tag tag; tag.value != config.depth; ++tag.value) {
+        const std::size_t index = std::size_t{queue} * config.depth + tag.value;
+        void* const place = core->slots + index * slot_bytes;
+        R& request = *construct(place, build, queue, tag);
+        HeaderAccess::name(header_of(request), *core, queue, tag, first);
+      }
+    }
+    return core;
+  }
+
+  template <class Build>
+  [[nodiscard]] static R* construct(void* place, Build& build, std::uint32_t queue,
+                                    Tag tag) noexcept {
+    if constexpr (std::is_same_v<typename Built<R>::Type, R>) {
+      return ::new (place) R(build(queue, tag));
+    } else {
+      return ::new (place) R(build, queue, tag);
+    }
+  }
+
+  static_assert(std::is_trivially_destructible_v<TagSetCore>);
+  static_assert(slot_bytes % cache_line_bytes == 0, "two requests never share a line");
+};
+
+}  // namespace detail
+
+}  // namespace blkown::inline BLKOWN_ABI
+
+#endif

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// From an I/O's segments to the elements of a scatter list: neighbours are merged, and what is too
+// long for the device is cut.
+
+#ifndef BLKOWN_DMA_DETAIL_RUNS_HPP
+#define BLKOWN_DMA_DETAIL_RUNS_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/dma/backend.hpp>
+#include <blkown/dma/iova.hpp>
+#include <blkown/segment.hpp>
+#include <optional>
+
+namespace blkown::inline BLKOWN_ABI::dma::internal {
+
+/// One element to be: a run of memory that the device can take whole.
+struct Run {
+  Segment memory;
+  bool needs_bounce = false;
+};
+
+/// How much of `memory`, from its beginning on, one element can hold.
+template <class B>
+[[nodiscard]] Run first_run(const B& backend, const Limits& limits, std::size_t slot_bytes,
+                            const Segment& memory) noexcept {
+  std::uint64_t length_bytes = memory.length_bytes;
+  if (length_bytes > limits.max_segment_bytes) length_bytes = limits.max_segment_bytes;
+  const std::uint64_t mappable = mappable_bytes(backend, memory.data);
+  if (length_bytes > mappable) length_bytes = mappable;
+  const std::uint64_t first = bus_address(backend, memory.data);
+  // As far as the next boundary, less one, so that all ones do not overflow.
+  const std::uint64_t beyond = limits.boundary_mask - (first & limits.boundary_mask);
+  if (length_bytes - 1 > beyond) length_bytes = beyond + 1;
+  const std::uint64_t last =
+      bus_address(backend, memory.data + static_cast<std::size_t>(length_bytes) - 1);
+  const bool needs_bounce =
+      (first & ~limits.address_mask) != 0 || (last & ~limits.address_mask) != 0;
+  if (needs_bounce && slot_bytes != 0 && length_bytes > slot_bytes) length_bytes = slot_bytes;
+  return {memory.part(0, static_cast<std::size_t>(length_bytes)), needs_bounce};
+}
+
+/// Calls `take(Run) -> bool` for each element of the scatter list for `segments`, a range of
+/// Segments, until it answers false. Returns what the last call did.
+template <class B, class Segments, class Take>
+bool for_each_run(const B& backend, const Limits& limits, std::size_t slot_bytes,
+                  const Segments& segments, Take take) noexcept {
+  Segment pending;
+  const auto flush = [&] {
+    while (!pending.empty()) {
+      const Run run = first_run(backend, limits, slot_bytes, pending);
+      if (!take(run)) return false;
+      pending = pending.part(run.memory.length_bytes, pending.length_bytes);
+    }
+    return true;
+  };
+  for (const Segment& segment : segments) {
+    if (segment.empty()) continue;
+    if (!pending.empty() && segment.data == pending.end()) {
+      pending.length_bytes += segment.length_bytes;
+      continue;
+    }
+    if (!flush()) return false;
+    pending = segment;
+  }
+  return flush();
+}
+
+}  // namespace blkown::inline BLKOWN_ABI::dma::internal
+
+#endif

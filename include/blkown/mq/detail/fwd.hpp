@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The names of the block layer's templates that refer to one another.
+
+#ifndef BLKOWN_MQ_DETAIL_FWD_HPP
+#define BLKOWN_MQ_DETAIL_FWD_HPP
+
+#include <blkown/config.hpp>
+
+namespace blkown::inline BLKOWN_ABI::mq {
+
+template <class D>
+class Disk;
+template <class D>
+class HwQueue;
+
+namespace internal {
+
+template <class D>
+struct PayloadAccess;
+template <class D>
+class SubmitQueue;
+template <class D>
+class Issuer;
+template <class D>
+class TimeoutScan;
+template <class D>
+class Controls;
+
+}  // namespace internal
+
+}  // namespace blkown::inline BLKOWN_ABI::mq
+
+#endif

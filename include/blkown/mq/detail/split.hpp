@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// How much of a bio goes into its next request.
+
+#ifndef BLKOWN_MQ_DETAIL_SPLIT_HPP
+#define BLKOWN_MQ_DETAIL_SPLIT_HPP
+
+#include <algorithm>
+#include <blkown/config.hpp>
+#include <blkown/mq/limits.hpp>
+#include <blkown/mq/op.hpp>
+#include <blkown/mq/segments.hpp>
+#include <blkown/segment.hpp>
+#include <cstdint>
+#include <span>
+
+namespace blkown::inline BLKOWN_ABI::mq {
+
+/// What is left of a bio: the argument of next_part.
+struct Rest {
+  Op op{};
+  std::span<const Segment> segments;
+  SegmentCursor begin;
+  std::uint64_t length_bytes = 0;
+};
+
+/// The next request's share.
+struct Part {
+  std::uint64_t length_bytes = 0;  ///< 0: not even one block can be had within the limits.
+  SegmentCursor end;               ///< Where the share after it begins.
+};
+
+namespace internal {
+
+[[nodiscard]] constexpr std::uint64_t max_sectors_of(Op op, const Limits& limits) noexcept {
+  switch (op) {
+    case Op::discard: return limits.max_discard_sectors;
+    case Op::write_zeroes: return limits.max_write_zeroes_sectors;
+    case Op::zone_append: return limits.max_zone_append_sectors;
+    default: return limits.max_sectors;
+  }
+}
+
+/// The position `length_bytes` further on.
+[[nodiscard]] inline SegmentCursor advanced(std::span<const Segment> segments, SegmentCursor at,
+                                            std::uint64_t length_bytes) noexcept {
+  while (length_bytes != 0) {
+    const std::uint64_t here_bytes = segments[at.index].length_bytes - at.offset_bytes;
+    if (length_bytes < here_bytes) {
+      at.offset_bytes += length_bytes;
+      break;
+    }
+    length_bytes -= here_bytes;
+    ++at.index;
+    at.offset_bytes = 0;
+  }
+  return at;
+}
+
+/// How much memory from the cursor on makes a list of at most max_segments pieces without a gap.
+[[nodiscard]] inline std::uint64_t mappable_bytes(const Rest& rest, std::uint64_t most_bytes,
+                                                  const Limits& limits) noexcept {
+  const RequestSegments pieces{rest.segments, rest.begin, most_bytes, limits.max_segment_bytes,
+                               limits.virt_boundary_mask};
+  std::uint64_t taken_bytes = 0;
+  std::uint32_t count = 0;
+  const std::byte* end = nullptr;
+  for (const Segment piece : pieces) {
+    // Both sides of a seam lie on the boundary, or the list ends before it.
+    const auto seam =
+        reinterpret_cast<std::uintptr_t>(end) | reinterpret_cast<std::uintptr_t>(piece.data);
+    const bool has_gap = count != 0 && (seam & limits.virt_boundary_mask) != 0;
+    if (has_gap || count == limits.max_segments) break;
+    ++count;
+    taken_bytes += piece.length_bytes;
+    end = piece.end();
+  }
+  return taken_bytes;
+}
+
+/// next_part, for all cases.
+[[nodiscard, gnu::noinline]] inline Part next_part_in_full(const Rest& rest, const Limits& limits,
+                                                           std::uint32_t block_bytes) noexcept {
+  const std::uint64_t limit_sectors = max_sectors_of(rest.op, limits);
+  const std::uint64_t limit_bytes = limit_sectors > (~std::uint64_t{0} >> sector_shift)
+                                        ? ~std::uint64_t{0}
+                                        : limit_sectors << sector_shift;
+  std::uint64_t length_bytes = std::min(rest.length_bytes, limit_bytes);
+  if (has_data(rest.op)) {
+    length_bytes = mappable_bytes(rest, length_bytes, limits);
+  }
+  length_bytes -= length_bytes % block_bytes;
+  if (rest.op == Op::zone_append && length_bytes != rest.length_bytes) return {};
+  if (!has_data(rest.op)) return {length_bytes, {}};
+  return {length_bytes, advanced(rest.segments, rest.begin, length_bytes)};
+}
+
+}  // namespace internal
+
+/// The longest share of the rest that one request may have: within max_sectors (or its operation's
+/// own limit) and max_segments, without a gap on the virt boundary, and made of whole blocks.
+/// A zone_append is never split: it is all or nothing.
+/// Precondition: the limits are sound for the block size (check), the rest is made of whole blocks.
+[[nodiscard]] inline Part next_part(const Rest& rest, const Limits& limits,
+                                    std::uint32_t block_bytes) noexcept {
+  // All that is left in one piece, and within the limits: nearly all there is.
+  if (rest.op <= Op::write && rest.segments.size() == 1 && limits.virt_boundary_mask == 0 &&
+      rest.length_bytes <= limits.max_segment_bytes &&
+      (rest.length_bytes >> sector_shift) <= limits.max_sectors) [[likely]] {
+    return {rest.length_bytes, {1, 0}};
+  }
+  return internal::next_part_in_full(rest, limits, block_bytes);
+}
+
+}  // namespace blkown::inline BLKOWN_ABI::mq
+
+#endif

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Controller: a simulated device with submission and completion rings.
+
+#ifndef BLKOWN_SIM_DEVICE_CONTROLLER_HPP
+#define BLKOWN_SIM_DEVICE_CONTROLLER_HPP
+
+#include <bit>
+#include <blkown/config.hpp>
+#include <blkown/dma/device.hpp>
+#include <blkown/sim/device/controller_engine.hpp>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+/// How a controller calls out. Not with its lock; any of them may call the controller again.
+struct ControllerHooks {
+  void* argument = nullptr;
+  /// Completions were posted on the queue. Also from within a doorbell or a dma::map, as an
+  /// interrupt on another processor would come. Null: the driver polls.
+  void (*interrupt)(void* argument, std::uint32_t queue) = nullptr;
+  /// The controller has failed: it does nothing more until it is stopped and started.
+  void (*failed)(void* argument) = nullptr;
+  /// There is something for step() to do, where there was nothing.
+  void (*wake)(void* argument) = nullptr;
+  /// The driver takes it that this command is done, which is not so.
+  void (*lied)(void* argument, const SubmissionEntry& entry) = nullptr;
+};
+
+/// An NVMe-like controller: pairs of rings in the driver's memory, doorbells, completions with a
+/// phase bit, commands that end in any order. It reaches memory through the IOMMU alone, the rings
+/// too. Whoever runs it calls step(); what goes wrong, a FaultPlan says.
+///
+/// Any context.
+class Controller {
+ public:
+  /// All of them outlive the controller. It watches the IOMMU's maps.
+  Controller(const ControllerConfig& config, Iommu& iommu, dma::Device<Iommu>& device, Media& media,
+             FaultPlan* faults = nullptr, const ControllerHooks& hooks = {})
+      : iommu_{iommu}, device_{device}, engine_{config, iommu, media, faults}, hooks_{hooks} {
+    iommu.set_map_hook({&on_map, this});
+  }
+  Controller(const Controller&) = delete;
+  Controller& operator=(const Controller&) = delete;
+  ~Controller() { iommu_.set_map_hook({}); }
+
+  /// Before it is started.
+  void set_hooks(const ControllerHooks& hooks) noexcept { hooks_ = hooks; }
+
+  // --- the driver's side ------------------------------------------------------------------------
+
+  [[nodiscard]] const ControllerConfig& config() const noexcept { return engine_.config(); }
+
+  /// Tells it where a pair of rings is. Precondition: it is stopped, as it is at first.
+  void create_queue_pair(std::uint32_t queue, const QueueMemory& memory) {
+    const std::lock_guard guard{mutex_};
+    engine_.create_queue_pair(queue, memory);
+  }
+  /// It begins to take commands; rings begin at index 0, with phase 1. The driver has zeroed the
+  /// completion rings.
+  void start() {
+    const std::lock_guard guard{mutex_};
+    engine_.start();
+  }
+  /// It gives up all it has, and touches no memory any more: the proof. Commands that it had will
+  /// not complete.
+  [[nodiscard]] dma::DmaEnded stop() {
+    const std::lock_guard guard{mutex_};
+    engine_.stop();
+    return device_.declare_stopped();
+  }
+  [[nodiscard]] bool has_failed() {
+    const std::lock_guard guard{mutex_};
+    return engine_.has_failed();
+  }
+
+  /// The doorbell: entries up to `tail` are there. False: the device does not take the latest of
+  /// them; the driver puts another in its place.
+  [[nodiscard]] bool ring_submission(std::uint32_t queue, std::uint32_t tail) {
+    Lock lock{*this};
+    return engine_.ring_submission(queue, tail);
+  }
+  /// The doorbell: entries before `head` have been read.
+  void ring_completion(std::uint32_t queue, std::uint32_t head) {
+    const std::lock_guard guard{mutex_};
+    engine_.ring_completion(queue, head);
+  }
+
+  // --- whoever runs it --------------------------------------------------------------------------
+
+  /// Does one thing that is due: fetches a command, executes one, sends a completion. False if
+  /// there is none.
+  bool step(std::uint64_t now_ns) {
+    Lock lock{*this};
+    return engine_.step(now_ns);
+  }
+  /// When step() has something to do: a time that may be over, or none.
+  [[nodiscard]] std::optional<std::uint64_t> next_ns() {
+    const std::lock_guard guard{mutex_};
+    return engine_.next_ns();
+  }
+
+  // --- looking on -------------------------------------------------------------------------------
+
+  // The first three say something only if ControllerConfig::keeps_account.
+
+  /// How many completion entries the driver has taken out of a ring and not looked up, or looked up
+  /// and not taken out, of those that it told note_lookup of.
+  [[nodiscard]] std::size_t unaccounted() {
+    const std::lock_guard guard{mutex_};
+    return engine_.unaccounted();
+  }
+  /// The driver has looked up what a completion entry said: for a test that keeps account of what
+  /// the driver makes of lies.
+  [[nodiscard]] LookupTruth note_lookup(std::uint32_t queue, std::uint64_t cookie,
+                                        bool was_accepted) {
+    Lock lock{*this};
+    return engine_.note_lookup(queue, cookie, was_accepted);
+  }
+  /// Whether the driver has accepted the completion of this command: then its I/O is not in flight.
+  [[nodiscard]] bool was_accepted(std::uint32_t queue, std::uint64_t cookie) {
+    const std::lock_guard guard{mutex_};
+    return engine_.was_accepted(queue, cookie);
+  }
+  /// Doorbells, fetches, executions, completions.
+  [[nodiscard]] std::uint64_t events() {
+    const std::lock_guard guard{mutex_};
+    return engine_.events();
+  }
+  /// Commands that were fetched and not said to be done.
+  [[nodiscard]] std::size_t command_count() {
+    const std::lock_guard guard{mutex_};
+    return engine_.command_count();
+  }
+
+ private:
+  /// Holds the lock, and calls out when it has let go.
+  struct Lock {
+    explicit Lock(Controller& owner) : controller{owner} { controller.mutex_.lock(); }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+    ~Lock() {
+      const internal::Outbox out = std::exchange(controller.engine_.outbox, {});
+      controller.mutex_.unlock();
+      controller.call_out(out);
+    }
+    Controller& controller;
+  };
+
+  static bool on_map(void* self, const Cookie& cookie) {
+    Lock lock{*static_cast<Controller*>(self)};
+    return lock.controller.engine_.on_map(cookie);
+  }
+
+  void call_out(const internal::Outbox& out) {
+    for (const SubmissionEntry& lie : out.lies) {
+      if (hooks_.lied != nullptr) hooks_.lied(hooks_.argument, lie);
+    }
+    for (std::uint64_t left = out.interrupts; left != 0; left &= left - 1) {
+      const auto queue = static_cast<std::uint32_t>(std::countr_zero(left));
+      if (hooks_.interrupt != nullptr) hooks_.interrupt(hooks_.argument, queue);
+    }
+    if (out.has_failed && hooks_.failed != nullptr) hooks_.failed(hooks_.argument);
+    if (out.has_work && hooks_.wake != nullptr) hooks_.wake(hooks_.argument);
+  }
+
+  Iommu& iommu_;
+  dma::Device<Iommu>& device_;
+  std::mutex mutex_;
+  internal::ControllerEngine engine_;
+  ControllerHooks hooks_;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

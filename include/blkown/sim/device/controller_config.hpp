@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What a simulated controller is like, and what it can say of a driver's lookups.
+
+#ifndef BLKOWN_SIM_DEVICE_CONTROLLER_CONFIG_HPP
+#define BLKOWN_SIM_DEVICE_CONTROLLER_CONFIG_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/tag.hpp>
+#include <cstdint>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+struct ControllerConfig {
+  std::uint32_t device_id = 1;    ///< In the IOMMU's fault log.
+  std::uint32_t queue_pairs = 1;  ///< At most 64.
+  /// A command takes between the two, each time as likely as the others; one in eight no time.
+  std::uint64_t shortest_ns = 2'000;
+  std::uint64_t longest_ns = 50'000;
+  /// How much more it takes if it is to be late: more than the driver's timeout.
+  std::uint64_t late_ns = 100'000'000;
+  /// The driver's, so that what is forged looks like something.
+  CookieLayout layout = CookieLayout::nbd();
+  std::uint32_t depth = 1;
+  std::uint64_t seed = 1;  ///< For latencies.
+  /// Remembers what it has said until note_lookup says what became of it, and all that was
+  /// accepted: for a run of bounded length whose driver's every lookup is noted. Without it
+  /// note_lookup has nothing to judge by.
+  bool keeps_account = false;
+};
+
+/// What a lookup of the driver's came to, as the controller knows it.
+enum class LookupTruth : std::uint8_t {
+  fits,             ///< As it should be; or a lie, which the driver cannot know.
+  wrong_claim,      ///< It took the entry for the completion of an I/O that is not there.
+  refused_genuine,  ///< It refused the completion of a command.
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

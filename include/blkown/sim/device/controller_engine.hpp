@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The works of a simulated controller: what it has to do, when, and what goes wrong with it.
+
+#ifndef BLKOWN_SIM_DEVICE_CONTROLLER_ENGINE_HPP
+#define BLKOWN_SIM_DEVICE_CONTROLLER_ENGINE_HPP
+
+#include <algorithm>
+#include <blkown/config.hpp>
+#include <blkown/sim/device/schedule.hpp>
+#include <blkown/sim/device/command.hpp>
+#include <blkown/sim/device/command_table.hpp>
+#include <blkown/sim/harness/completion_account.hpp>
+#include <blkown/sim/device/controller_config.hpp>
+#include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/pending_calls.hpp>
+#include <blkown/sim/device/recent_commands.hpp>
+#include <blkown/sim/device/queue_pair.hpp>
+#include <blkown/sim/device/random.hpp>
+#include <blkown/tag.hpp>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+namespace internal {
+
+/// A controller without lock and calls: one context at a time.
+class ControllerEngine {
+ public:
+  ControllerEngine(const ControllerConfig& config, Iommu& iommu, Media& media, FaultPlan* faults)
+      : config_{config},
+        iommu_{iommu},
+        faults_{faults},
+        executor_{iommu, media},
+        random_{config.seed},
+        queues_(config.queue_pairs) {}
+
+  Outbox outbox;
+
+  [[nodiscard]] const ControllerConfig& config() const noexcept { return config_; }
+  [[nodiscard]] bool has_failed() const noexcept { return has_failed_; }
+  [[nodiscard]] std::size_t unaccounted() const noexcept { return account_.open(); }
+  [[nodiscard]] std::uint64_t events() const noexcept { return events_; }
+  [[nodiscard]] std::size_t command_count() const noexcept { return commands_.size(); }
+
+  void create_queue_pair(std::uint32_t queue, const QueueMemory& memory) {
+    queues_[queue].create(memory);
+  }
+  void start() {
+    is_running_ = true;
+    has_failed_ = false;
+  }
+  void stop() {
+    is_running_ = false;
+    give_up_all();
+  }
+
+  [[nodiscard]] bool ring_submission(std::uint32_t queue, std::uint32_t tail) {
+    ++events_;
+    if (!is_running_ || has_failed_ || !queues_[queue].exists()) return false;
+    if (strikes(FaultKind::doorbell_refused)) return false;
+    if (strikes(FaultKind::refused_and_forged)) {
+      SubmissionEntry entry;
+      if (queues_[queue].read_latest(iommu_, ring_access(), tail, entry)) {
+        refused_ = Command{.serial = 0, .queue = queue, .entry = entry};
+        send(queue, {.cookie = entry.cookie}, DeviceStatus::success);
+      }
+      return false;
+    }
+    if (!queues_[queue].ring_submission(tail)) return false;
+    outbox.has_work = true;
+    return true;
+  }
+  void ring_completion(std::uint32_t queue, std::uint32_t head) {
+    ++events_;
+    queues_[queue].ring_completion(head, [&](std::uint64_t cookie) {
+      if (config_.keeps_account) account_.take({queue, cookie});
+    });
+  }
+
+  bool step(std::uint64_t now_ns) {
+    now_ns_ = now_ns;
+    if (!is_running_ || has_failed_) return false;
+    for (std::uint32_t queue = 0; queue != queues_.size(); ++queue) {
+      if (!queues_[queue].has_submission()) continue;
+      ++events_;
+      fetch(queue);
+      return true;
+    }
+    const auto action = agenda_.take_due(now_ns);
+    if (!action.has_value()) return false;
+    ++events_;
+    run(*action);
+    return true;
+  }
+  [[nodiscard]] std::optional<std::uint64_t> next_ns() const noexcept {
+    if (!is_running_ || has_failed_) return std::nullopt;
+    for (const QueuePair& queue : queues_) {
+      if (queue.has_submission()) return 0;
+    }
+    return agenda_.next_ns();
+  }
+
+  /// The driver has looked up what a completion entry said.
+  [[nodiscard]] LookupTruth note_lookup(std::uint32_t queue, std::uint64_t cookie,
+                                        bool was_accepted) {
+    account_.look_up({queue, cookie});
+    const auto is_it = [&](const Name& name) {
+      return name.queue == queue && ((name.cookie ^ cookie) & ~config_.layout.user.mask()) == 0;
+    };
+    const bool is_genuine = queues_[queue].look_up(cookie);
+    const auto done = std::ranges::find_if(
+        done_, [&](const Command& command) { return is_it(name_of(command)); });
+    const bool is_done = done != done_.end();
+    if (!was_accepted) {
+      if (!is_done || !is_genuine) return LookupTruth::fits;
+      done_.erase(done);
+      return LookupTruth::refused_genuine;
+    }
+    // What the controller still has comes first: the name may have been another command's before.
+    Command* const command = commands_.find_first(
+        [&](const Command& one) { return is_it(name_of(one)) && !one.is_answered; });
+    if (command != nullptr) {
+      outbox.lies.push_back(command->entry);
+      // It is done, but not as this entry says; or it is not done. Nothing would keep one without
+      // memory from being carried out behind the driver's back.
+      if (command->is_executed || !command->moves_data()) {
+        commands_.erase(*command);
+      } else {
+        command->is_answered = true;
+      }
+      return LookupTruth::fits;
+    }
+    bool is_found = false;
+    queues_[queue].for_each_submission(iommu_, ring_access(), [&](const SubmissionEntry& entry) {
+      const Name name{queue, entry.cookie};
+      if (!is_it(name) || std::ranges::find(lied_unfetched_, name) != lied_unfetched_.end()) return;
+      lied_unfetched_.push_back(name);
+      outbox.lies.push_back(entry);
+      is_found = true;
+    });
+    if (is_found) return LookupTruth::fits;
+    if (is_done) {
+      if (!is_genuine) outbox.lies.push_back(done->entry);
+      accepted_.push_back(name_of(*done));
+      done_.erase(done);
+      return LookupTruth::fits;
+    }
+    if (!refused_.has_value() || !is_it(name_of(*refused_))) return LookupTruth::wrong_claim;
+    outbox.lies.push_back(refused_->entry);
+    return LookupTruth::fits;
+  }
+  /// Whether the driver has accepted the completion of the latest command of this name.
+  [[nodiscard]] bool was_accepted(std::uint32_t queue, std::uint64_t cookie) const {
+    return std::ranges::find(accepted_, Name{queue, cookie}) != accepted_.end();
+  }
+
+  /// The driver maps memory for its next publication. False: there is no address space left.
+  [[nodiscard]] bool on_map(const Cookie& cookie) {
+    if (cookie == Cookie{}) return true;
+    if (is_running_ && !has_failed_ && strikes(FaultKind::before_publish)) {
+      send(cookie.queue % config_.queue_pairs, {.cookie = cookie.value}, DeviceStatus::success);
+    }
+    return !strikes(FaultKind::map_failure);
+  }
+
+ private:
+  [[nodiscard]] bool strikes(FaultKind kind) {
+    return faults_ != nullptr && faults_->strikes(kind);
+  }
+  [[nodiscard]] Iommu::Access ring_access() const noexcept {
+    return {.device = config_.device_id, .cookie = 0, .is_for_command = false};
+  }
+  [[nodiscard]] Iommu::Access access_of(const Command& command) const noexcept {
+    return {.device = config_.device_id,
+            .cookie = command.entry.cookie,
+            .is_for_command = true,
+            .is_forbidden = command.is_answered};
+  }
+  [[nodiscard]] std::uint64_t latency_ns() {
+    // Some are over before the doorbell has returned.
+    if (random_.chance(1, 8)) return 0;
+    return config_.shortest_ns + random_.below(config_.longest_ns - config_.shortest_ns + 1);
+  }
+
+  void run(const Action& action) {
+    switch (action.kind) {
+      case ActionKind::execute: return execute(action.command);
+      case ActionKind::touch: return executor_.touch(action.command, access_of(action.command));
+      case ActionKind::send: break;
+    }
+    const Command& command = action.command;
+    const bool is_first = action.is_genuine && commands_.erase(command);
+    if (is_first) note_done(command);
+    send(command.queue,
+         {.cookie = command.entry.cookie, .transferred_bytes = action.transferred_bytes},
+         action.status, true, is_first);
+  }
+
+  // --- commands ---------------------------------------------------------------------------------
+
+  void fetch(std::uint32_t queue) {
+    Command command{.serial = next_serial_++, .queue = queue, .entry = {}};
+    if (!queues_[queue].fetch(iommu_, ring_access(), command.entry)) return fail();
+    command.is_answered = std::erase(lied_unfetched_, name_of(command)) != 0;
+    std::erase(accepted_, name_of(command));
+    if (strikes(FaultKind::reset)) {
+      commands_.add(command);
+      return fail();
+    }
+    if (command.is_answered && !command.moves_data()) return;
+    command.is_lost = strikes(FaultKind::lost);
+    command = commands_.add(command);
+    // A command that is lost is either never executed, or nobody is told.
+    if (command.is_lost && faults_->choice() % 2 == 0) return;
+    const std::uint64_t late_ns = strikes(FaultKind::late) ? config_.late_ns : 0;
+    schedule({.kind = ActionKind::execute, .command = command}, latency_ns() + late_ns);
+  }
+
+  void schedule(const Action& action, std::uint64_t delay_ns) {
+    agenda_.add(action, now_ns_ + delay_ns);
+  }
+
+  /// It will be said to be done, and looked up; if nobody notes that, nothing would ever be erased.
+  void note_done(const Command& command) {
+    if (config_.keeps_account) done_.push_back(command);
+  }
+  void give_up_all() {
+    agenda_.clear();
+    commands_.clear();
+    done_.clear();
+    accepted_.clear();
+    account_.clear();
+    lied_unfetched_.clear();
+    refused_.reset();
+    for (QueuePair& queue : queues_) queue.reset();
+  }
+  [[nodiscard]] static Name name_of(const Command& command) noexcept {
+    return {command.queue, command.entry.cookie};
+  }
+
+  void execute(const Command& planned) {
+    Command* const found = commands_.find(planned);
+    if (found == nullptr) return;  // it was aborted
+    const Command command = *found;
+    if (command.entry.opcode == Opcode::abort) return abort(*found);
+    std::uint64_t limit_bytes = ~std::uint64_t{0};
+    std::uint64_t moved_bytes = 0;
+    DeviceStatus status = DeviceStatus::media_error;
+    if (!strikes(FaultKind::media_error)) {
+      if (command.moves_data() && command.entry.length_sectors > 1 &&
+          strikes(FaultKind::short_transfer)) {
+        limit_bytes =
+            bytes_in_sector * (1 + faults_->choice() % (command.entry.length_sectors - 1));
+      }
+      status = executor_.run(command, access_of(command), limit_bytes, moved_bytes);
+    }
+    if (command.is_lost) {
+      found->is_executed = true;  // it stays until it is aborted in vain, or all are given up
+      return;
+    }
+    commands_.erase(command);
+    if (command.is_answered) {
+      // The driver has it already that the command is done.
+      send(command.queue, {.cookie = command.entry.cookie}, status);
+    } else {
+      complete(command, status, static_cast<std::uint32_t>(moved_bytes));
+    }
+  }
+
+  void abort(Command& found) {
+    const Command command = found;
+    found.is_executed = true;
+    if (!command.is_lost) commands_.erase(command);
+    const Command* const target = commands_.find_first([&](const Command& other) {
+      return other.queue == command.queue && other.entry.cookie == command.entry.target &&
+             other.entry.opcode != Opcode::abort && !other.is_answered && !other.is_executed;
+    });
+    const bool is_there = target != nullptr;
+    if (is_there) {
+      const Command aborted = *target;
+      commands_.erase(aborted);
+      complete(aborted, DeviceStatus::aborted, 0);
+    }
+    if (command.is_lost) return;
+    complete(command, is_there ? DeviceStatus::success : DeviceStatus::not_found, 0);
+  }
+
+  void fail() {
+    has_failed_ = true;
+    outbox.has_failed = true;
+    agenda_.clear();  // what it has said, and what it was given, stays until it is stopped
+  }
+
+  // --- completions ------------------------------------------------------------------------------
+
+  /// A command is done: says so, unless something goes wrong with that.
+  void complete(const Command& command, DeviceStatus status, std::uint32_t moved_bytes) {
+    const std::uint64_t cookie = command.entry.cookie;
+    const Action again{.kind = ActionKind::send,
+                       .command = command,
+                       .status = status,
+                       .transferred_bytes = moved_bytes};
+    if (strikes(FaultKind::wrong_queue) && queues_.size() > 1) {
+      send(static_cast<std::uint32_t>((command.queue + 1) % queues_.size()),
+           {.cookie = cookie, .transferred_bytes = moved_bytes}, status);
+    }
+    if (strikes(FaultKind::forged)) send_forged(command.queue, faults_->choice());
+    if (strikes(FaultKind::early)) {
+      const CookieField& field = config_.layout.generation;
+      send(command.queue, {.cookie = (cookie & ~field.mask()) | field.put(field.get(cookie) + 1)},
+           status);
+    }
+    if (strikes(FaultKind::stale) && !past_.empty()) {
+      const Name& old = past_.pick(faults_->choice());
+      send(old.queue, {.cookie = old.cookie}, status);
+    }
+    past_.add(name_of(command));
+    if (strikes(FaultKind::dma_after_unmap)) {
+      Command going_on = command;
+      going_on.is_answered = true;
+      schedule({.kind = ActionKind::touch, .command = going_on}, latency_ns());
+    }
+    const bool comes_twice = strikes(FaultKind::duplicate);
+    if (strikes(FaultKind::reordered)) {
+      // Until it is sent, whatever else names the command tells the truth.
+      Command& kept = commands_.add(command);
+      kept.is_executed = true;
+      Action behind = again;
+      behind.command = kept;
+      behind.is_genuine = true;
+      schedule(behind, 2 * config_.longest_ns);
+    } else {
+      const bool turns_phase = !strikes(FaultKind::no_phase_change);
+      if (turns_phase) {
+        note_done(command);
+      } else {
+        commands_.add(command).is_executed = true;  // done, and the driver cannot see it
+      }
+      send(command.queue, {.cookie = cookie, .transferred_bytes = moved_bytes}, status, turns_phase,
+           true);
+    }
+    if (comes_twice) schedule(again, faults_->choice() % 2 == 0 ? 0 : latency_ns());
+  }
+
+  void send_forged(std::uint32_t queue, std::uint64_t choice) {
+    const CookieLayout& layout = config_.layout;
+    const Tag tag{static_cast<std::uint32_t>((choice >> 8) % (2 * config_.depth))};
+    const Generation generation{static_cast<std::uint32_t>(choice >> 32)};
+    send(queue, {.cookie = choice % 2 == 0 ? choice >> 1 : layout.encode(queue, tag, generation)},
+         DeviceStatus::success);
+  }
+
+  void send(std::uint32_t queue, const CompletionEntry& entry, DeviceStatus status,
+            bool turns_phase = true, bool is_genuine = false) {
+    // What does not fit is lost, as on hardware; rings are as long as the commands that can be out.
+    if (!queues_[queue].exists() || queues_[queue].is_completion_full()) return;
+    ++events_;
+    queues_[queue].post(iommu_, ring_access(), entry, status, turns_phase, is_genuine);
+    outbox.interrupts |= std::uint64_t{1} << queue;
+  }
+
+  ControllerConfig config_;
+  Iommu& iommu_;
+  FaultPlan* faults_;
+  Executor executor_;
+  Random random_;
+  std::vector<QueuePair> queues_;
+  bool is_running_ = false;
+  bool has_failed_ = false;
+  std::uint64_t now_ns_ = 0;
+  CommandTable commands_;  // fetched, and not said to be done
+  Agenda agenda_;
+  std::uint64_t next_serial_ = 0;
+  std::vector<Command> done_;         // said to be done, and not looked up yet
+  std::vector<Name> accepted_;        // said to be done, and taken for it
+  std::vector<Name> lied_unfetched_;  // submitted, and taken for done
+  std::optional<Command> refused_;    // the latest, with a completion all the same
+  PastNames past_;
+  CompletionAccount account_;
+  std::uint64_t events_ = 0;
+};
+
+}  // namespace internal
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// ControllerPump: runs a controller on a context of a runtime.
+
+#ifndef BLKOWN_SIM_DEVICE_CONTROLLER_PUMP_HPP
+#define BLKOWN_SIM_DEVICE_CONTROLLER_PUMP_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/mq/context.hpp>
+#include <blkown/mq/runtime.hpp>
+#include <blkown/mq/timer.hpp>
+#include <blkown/sim/device/controller.hpp>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+/// Steps a controller on a context, when something is due. On a DeterministicRuntime each step is
+/// one of those that the seed chooses among. Post it where the controller's wake hook is called.
+class ControllerPump : public mq::Work {
+ public:
+  ControllerPump(Controller& controller, mq::Context& context)
+      : Work{[](Work& work) { static_cast<ControllerPump&>(work).run(); }},
+        controller_{controller},
+        context_{context},
+        alarm_{[](void* self) { static_cast<ControllerPump*>(self)->run(); }, this} {}
+
+  /// Any context.
+  void wake() noexcept { context_.post(*this); }
+
+  /// Waits until nothing of it is left to run: before it is destroyed.
+  /// Precondition: the controller is stopped; the caller is on none of the runtime's contexts.
+  template <mq::Runtime Rt>
+  void finish(Rt& runtime) {
+    struct Last : mq::Work {
+      explicit Last(ControllerPump& its_pump)
+          : Work{[](Work& work) { static_cast<Last&>(work).go(); }}, pump{its_pump} {}
+      void go() {
+        if (pump.is_queued()) return pump.context_.post(*this);
+        pump.alarm_.cancel();
+        done.set();
+      }
+      ControllerPump& pump;
+      mq::Event done;
+    } last{*this};
+    context_.post(last);
+    static_cast<void>(runtime.wait_for(last.done));
+  }
+
+ private:
+  void run() {
+    const std::uint64_t now_ns = context_.now_ns();
+    if (controller_.step(now_ns)) return wake();
+    const auto next_ns = controller_.next_ns();
+    if (!next_ns.has_value()) return;
+    alarm_.cancel();
+    alarm_.arm(context_, *next_ns > now_ns ? *next_ns - now_ns : 0);
+  }
+
+  Controller& controller_;
+  mq::Context& context_;
+  mq::Alarm alarm_;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A driver's side of one pair of rings of the simulated controller, for drivers under test.
+
+#ifndef BLKOWN_SIM_DEVICE_DRIVER_RINGS_HPP
+#define BLKOWN_SIM_DEVICE_DRIVER_RINGS_HPP
+
+#include <blkown/dma/coherent.hpp>
+#include <blkown/dma/ring_word.hpp>
+#include <blkown/sim/device/controller.hpp>
+#include <cstdlib>
+#include <cstring>
+#include <expected>
+#include <optional>
+#include <span>
+#include <utility>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+/// The device has not taken the command: its ring is full, or it said no.
+struct DeviceBusy {};
+
+/// Both rings, and the memory for the segment lists of commands. One context at a time submits, and
+/// one takes completions, which may be in the middle of the other's submission.
+/// Given back with free(), or, if it is just destroyed, by dma::Device::drain.
+class DriverRings {
+ public:
+  /// The most segments of a command.
+  static constexpr std::uint32_t most_segments = 8;
+
+  /// For commands of the tags below `depth`. None if there is no memory for it.
+  [[nodiscard]] static std::optional<DriverRings> allocate(dma::Device<Iommu>& device,
+                                                           std::uint32_t depth) {
+    // Twice as many as can be out, and as many again for what a device sends on its own account.
+    const std::uint32_t entries = 4 * depth;
+    auto submissions = Memory::allocate(device, entries * sizeof(SubmissionEntry));
+    auto completions = Memory::allocate(device, entries * sizeof(CompletionEntry));
+    auto lists =
+        Memory::allocate(device, std::size_t{depth} * most_segments * sizeof(dma::IovaSegment));
+    if (!submissions || !completions || !lists) return std::nullopt;
+    return DriverRings{*std::move(submissions), *std::move(completions), *std::move(lists),
+                       entries};
+  }
+
+  [[nodiscard]] QueueMemory memory() const {
+    return {.submission_iova = submissions_.segment().iova,
+            .submission_entries = entries_,
+            .completion_iova = completions_.segment().iova,
+            .completion_entries = entries_};
+  }
+
+  /// As after a reset of the controller.
+  void reset() {
+    std::memset(completions_.data(), 0, entries_ * sizeof(CompletionEntry));
+    tail_ = completion_head_ = 0;
+    dma::store_release(fetched_, std::uint32_t{0});
+    phase_ = true;
+  }
+  void free(const dma::DmaEnded& proof) {
+    for (Memory* memory : {&submissions_, &completions_, &lists_}) {
+      if (!std::move(*memory).free(proof).has_value()) std::abort();
+    }
+  }
+
+  /// Puts the segments into the entry: one in the entry itself, more in the tag's list.
+  void put_segments(SubmissionEntry& entry, Tag tag, std::span<const dma::IovaSegment> segments) {
+    entry.segment_count = static_cast<std::uint16_t>(segments.size());
+    if (segments.size() == 1) {
+      entry.segment = segments[0];
+      return;
+    }
+    const std::size_t at = std::size_t{tag.value} * most_segments * sizeof segments[0];
+    std::memcpy(lists_.data() + at, segments.data(), segments.size_bytes());
+    entry.segment = {.iova = lists_.segment().iova + at, .length_bytes = segments.size_bytes()};
+  }
+
+  [[nodiscard]] std::expected<void, DeviceBusy> submit(Controller& controller, std::uint32_t queue,
+                                                       const SubmissionEntry& entry) {
+    const std::uint32_t next = (tail_ + 1) % entries_;
+    if (next == dma::load_acquire(fetched_)) return std::unexpected(DeviceBusy{});
+    std::memcpy(submissions_.data() + std::size_t{tail_} * sizeof entry, &entry, sizeof entry);
+    if (!controller.ring_submission(queue, next)) return std::unexpected(DeviceBusy{});
+    tail_ = next;
+    return {};
+  }
+
+  /// The next completion, if there is one. Its phase is read first, and what it says with it.
+  [[nodiscard]] std::optional<CompletionEntry> next_completion() {
+    const std::byte* const at = completions_.data() + completion_head_ * sizeof(CompletionEntry);
+    const auto& slot = *reinterpret_cast<const CompletionEntry*>(at);
+    const std::uint16_t word = dma::load_acquire(slot.status_and_phase);
+    if (CompletionEntry::phase_of(word) != phase_) return std::nullopt;
+    CompletionEntry entry{.cookie = slot.cookie,
+                          .transferred_bytes = slot.transferred_bytes,
+                          .submission_head = slot.submission_head,
+                          .status_and_phase = word};
+    dma::store_release(fetched_, std::uint32_t{entry.submission_head});
+    completion_head_ = (completion_head_ + 1) % entries_;
+    if (completion_head_ == 0) phase_ = !phase_;
+    return entry;
+  }
+  [[nodiscard]] std::uint32_t completion_head() const noexcept { return completion_head_; }
+
+ private:
+  using Memory = dma::Coherent<Iommu>;
+
+  DriverRings(Memory submissions, Memory completions, Memory lists, std::uint32_t entries)
+      : submissions_{std::move(submissions)},
+        completions_{std::move(completions)},
+        lists_{std::move(lists)},
+        entries_{entries} {}
+
+  Memory submissions_;
+  Memory completions_;
+  Memory lists_;
+  std::uint32_t entries_;
+  std::uint32_t tail_ = 0;
+  std::uint32_t fetched_ = 0;  // by the device; from the context that takes completions
+  std::uint32_t completion_head_ = 0;
+  bool phase_ = true;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Iommu: the only way from a simulated device to memory.
+
+#ifndef BLKOWN_SIM_DEVICE_IOMMU_HPP
+#define BLKOWN_SIM_DEVICE_IOMMU_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/dma/backend.hpp>
+#include <blkown/dma/ring_word.hpp>
+#include <blkown/sim/device/iommu_fault.hpp>
+#include <cstring>
+#include <deque>
+#include <expected>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+/// When a translation that was unmapped is forgotten.
+enum class Invalidation : std::uint8_t {
+  strict,  ///< At once.
+  lazy,    ///< With many others together; until then its addresses are not used again.
+};
+
+struct IommuConfig {
+  std::uint64_t first_iova = 0x10000;  ///< A multiple of the page.
+  std::uint32_t page_count = 4096;     ///< How much address space there is.
+  std::uint32_t alignment_pages = 1;   ///< Where a mapping may begin.
+  Invalidation invalidation = Invalidation::strict;
+  std::uint32_t lazy_flush_pages = 64;  ///< How many pages wait for a common invalidation.
+  dma::Limits limits{};
+};
+
+/// An IOMMU with a page table of one level, an IOTLB, and a log of faults: a dma::Backend. Bytes
+/// move through it or not at all: an access to what is not mapped, not in that direction, or mapped
+/// for another I/O is a fault in the log, never an access to memory. It sees single bytes, not
+/// pages only: the rest of a page that a mapping begins or ends in is out of bounds.
+///
+/// Any context; one access or change at a time, so that memory is not taken away under an access.
+class Iommu {
+ public:
+  static constexpr std::uint64_t page_bytes = 4096;
+
+  explicit Iommu(const IommuConfig& config) : config_{config}, pages_(config.page_count) {}
+  Iommu(const Iommu&) = delete;
+  Iommu& operator=(const Iommu&) = delete;
+
+  // --- dma::Backend -----------------------------------------------------------------------------
+
+  [[nodiscard]] dma::Limits limits() const noexcept { return config_.limits; }
+
+  /// Memory that was added is where it was said to be; other memory is at its own address.
+  [[nodiscard]] std::uint64_t bus_address(const std::byte* data) const noexcept {
+    for (const Memory& memory : memories_) {
+      if (data >= memory.bytes.data() && data < memory.bytes.data() + memory.bytes.size()) {
+        return memory.bus_address + static_cast<std::uint64_t>(data - memory.bytes.data());
+      }
+    }
+    return reinterpret_cast<std::uintptr_t>(data);
+  }
+
+  [[nodiscard]] std::expected<std::uint64_t, dma::DmaReason> map(std::byte* data,
+                                                                 std::size_t length_bytes,
+                                                                 dma::Direction direction,
+                                                                 const Cookie& cookie) {
+    if (map_hook_.function != nullptr && !map_hook_.function(map_hook_.argument, cookie)) {
+      return std::unexpected(dma::DmaReason::no_iova);
+    }
+    const std::lock_guard guard{mutex_};
+    const std::uint64_t offset = bus_address(data) % page_bytes;
+    const std::uint64_t count = (offset + length_bytes + page_bytes - 1) / page_bytes;
+    std::uint64_t first = 0;
+    if (!find_free(count, first)) {
+      flush_now();
+      if (!find_free(count, first)) return std::unexpected(dma::DmaReason::no_iova);
+    }
+    std::uint64_t done_bytes = 0;
+    for (std::uint64_t i = 0; i != count; ++i) {
+      const std::uint64_t low = i == 0 ? offset : 0;
+      std::uint64_t high = low + (length_bytes - done_bytes);
+      if (high > page_bytes) high = page_bytes;
+      pages_[first + i] = {.data = data + done_bytes,
+                           .low = static_cast<std::uint16_t>(low),
+                           .high = static_cast<std::uint16_t>(high),
+                           .state = State::mapped,
+                           .is_cached = false,
+                           .direction = direction,
+                           .owner = cookie.value,
+                           .has_owner = cookie != Cookie{}};
+      done_bytes += high - low;
+    }
+    next_ = first + count;
+    mapped_pages_ += count;
+    return config_.first_iova + first * page_bytes + offset;
+  }
+
+  void unmap(const dma::IovaSegment& segment) {
+    const std::lock_guard guard{mutex_};
+    const bool is_inside = for_pages_of(segment, [&](Page& page, std::uint64_t) {
+      if (page.state != State::mapped) {
+        ++bad_unmaps_;
+        return;
+      }
+      page.state = State::stale;
+      --mapped_pages_;
+    });
+    if (!is_inside) ++bad_unmaps_;
+  }
+
+  void invalidate(std::span<const dma::IovaSegment> segments) {
+    const std::lock_guard guard{mutex_};
+    for (const dma::IovaSegment& segment : segments) {
+      for_pages_of(segment, [&](Page& page, std::uint64_t number) {
+        if (page.state != State::stale) return;
+        if (config_.invalidation == Invalidation::strict) {
+          page = {};
+        } else {
+          waiting_.push_back(static_cast<std::uint32_t>(number));
+        }
+      });
+    }
+    if (waiting_.size() >= config_.lazy_flush_pages) flush_now();
+  }
+
+  // --- the devices' side ------------------------------------------------------------------------
+
+  /// Who accesses memory, and for which command; 0 bits of cookie where `is_for_command` is false.
+  struct Access {
+    std::uint32_t device = 0;
+    std::uint64_t cookie = 0;
+    bool is_for_command = true;
+    /// The device knows that it must not: an adversary's doing, not a mistake of the driver's.
+    bool is_forbidden = false;
+  };
+
+  /// Moves bytes from memory to the device. False if it came to a fault; what lies before it moved.
+  bool read(std::uint64_t iova, std::span<std::byte> to, const Access& access) {
+    return walk(iova, to.size(), dma::Direction::to_device, access,
+                [&](std::byte* memory, std::size_t done, std::size_t bytes) {
+                  std::memcpy(to.data() + done, memory, bytes);
+                });
+  }
+  /// Moves bytes from the device to memory.
+  bool write(std::uint64_t iova, std::span<const std::byte> from, const Access& access) {
+    return walk(iova, from.size(), dma::Direction::from_device, access,
+                [&](std::byte* memory, std::size_t done, std::size_t bytes) {
+                  std::memcpy(memory, from.data() + done, bytes);
+                });
+  }
+  /// Writes a word that the driver may be looking at, after all that was written before.
+  bool write_word(std::uint64_t iova, std::uint16_t value, const Access& access) {
+    return walk(iova, sizeof value, dma::Direction::from_device, access,
+                [&](std::byte* memory, std::size_t, std::size_t) {
+                  dma::store_release(*reinterpret_cast<std::uint16_t*>(memory), value);
+                });
+  }
+
+  // --- whoever sets it up, and looks on ---------------------------------------------------------
+
+  /// Says where the bus finds some memory, so that reach and cuts do not depend on the process's
+  /// addresses. Precondition: nothing is mapped yet.
+  void add_memory(std::span<std::byte> bytes, std::uint64_t address) {
+    memories_.push_back({bytes, address});
+  }
+  /// Asked before each map; false: the address space counts as full. It may map and unmap.
+  struct MapHook {
+    bool (*function)(void* argument, const Cookie& cookie) = nullptr;
+    void* argument = nullptr;
+  };
+  void set_map_hook(MapHook hook) noexcept { map_hook_ = hook; }
+
+  /// Forgets, in lazy mode, what waits for that.
+  void flush() {
+    const std::lock_guard guard{mutex_};
+    flush_now();
+  }
+
+  [[nodiscard]] std::uint64_t mapped_pages() {
+    const std::lock_guard guard{mutex_};
+    return mapped_pages_;
+  }
+  /// How often something was unmapped that was not mapped.
+  [[nodiscard]] std::uint64_t bad_unmaps() {
+    const std::lock_guard guard{mutex_};
+    return bad_unmaps_;
+  }
+  [[nodiscard]] IommuFaultCounts fault_counts() {
+    const std::lock_guard guard{mutex_};
+    return counts_;
+  }
+  /// The latest faults, oldest first.
+  [[nodiscard]] std::vector<IommuFault> faults() {
+    const std::lock_guard guard{mutex_};
+    return {log_.begin(), log_.end()};
+  }
+
+ private:
+  enum class State : std::uint8_t { free, mapped, stale };
+  struct Page {
+    std::byte* data = nullptr;  // of the byte at `low`
+    std::uint16_t low = 0;
+    std::uint16_t high = 0;  // one past the last byte
+    State state = State::free;
+    bool is_cached = false;  // the IOTLB has it
+    dma::Direction direction{};
+    std::uint64_t owner = 0;
+    bool has_owner = false;
+  };
+  struct Memory {
+    std::span<std::byte> bytes;
+    std::uint64_t bus_address;
+  };
+
+  /// A free run of pages, after the last one that was taken if possible: addresses come back late.
+  [[nodiscard]] bool find_free(std::uint64_t count, std::uint64_t& first) const noexcept {
+    return find_free(next_, pages_.size(), count, first) ||
+           find_free(0, pages_.size(), count, first);
+  }
+  [[nodiscard]] bool find_free(std::uint64_t from, std::uint64_t to, std::uint64_t count,
+                               std::uint64_t& first) const noexcept {
+    const std::uint64_t step = config_.alignment_pages;
+    for (std::uint64_t at = (from + step - 1) / step * step; at + count <= to;) {
+      std::uint64_t used = at;
+      while (used != at + count && pages_[used].state == State::free) ++used;
+      if (used == at + count && !crosses_boundary(at, count)) {
+        first = at;
+        return true;
+      }
+      at = (used == at + count ? at : used) + 1;
+      at = (at + step - 1) / step * step;
+    }
+    return false;
+  }
+  [[nodiscard]] bool crosses_boundary(std::uint64_t page, std::uint64_t count) const noexcept {
+    const std::uint64_t begin = config_.first_iova + page * page_bytes;
+    const std::uint64_t last = begin + count * page_bytes - 1;
+    return ((begin ^ last) & ~config_.limits.boundary_mask) != 0;
+  }
+
+  /// False if the segment is empty, or not all of it lies in the address space.
+  template <class Visit>
+  bool for_pages_of(const dma::IovaSegment& segment, Visit visit) {
+    if (segment.length_bytes == 0 || segment.iova < config_.first_iova) return false;
+    const std::uint64_t begin = segment.iova - config_.first_iova;
+    const std::uint64_t last = (begin + segment.length_bytes - 1) / page_bytes;
+    std::uint64_t number = begin / page_bytes;
+    for (; number <= last && number < pages_.size(); ++number) visit(pages_[number], number);
+    return number > last;
+  }
+
+  void flush_now() {
+    for (const std::uint32_t number : waiting_) pages_[number] = {};
+    waiting_.clear();
+  }
+
+  template <class Move>
+  bool walk(std::uint64_t iova, std::size_t length_bytes, dma::Direction direction,
+            const Access& access, Move move) {
+    const std::lock_guard guard{mutex_};
+    for (std::size_t done = 0; done != length_bytes;) {
+      const std::uint64_t at = iova + done;
+      const std::uint64_t number = (at - config_.first_iova) / page_bytes;
+      if (at < config_.first_iova || number >= pages_.size()) {
+        return fault(IommuFaultKind::unmapped, at, direction, access, 0);
+      }
+      Page& page = pages_[number];
+      const std::uint64_t offset = at % page_bytes;
+      const auto kind = why_not(page, offset, direction, access);
+      if (kind.has_value()) return fault(*kind, at, direction, access, page.owner);
+      page.is_cached = true;
+      std::size_t bytes = page.high - static_cast<std::size_t>(offset);
+      if (bytes > length_bytes - done) bytes = length_bytes - done;
+      move(page.data + (offset - page.low), done, bytes);
+      done += bytes;
+    }
+    return true;
+  }
+
+  [[nodiscard]] static std::optional<IommuFaultKind> why_not(const Page& page, std::uint64_t offset,
+                                                             dma::Direction direction,
+                                                             const Access& access) noexcept {
+    if (page.state == State::free) return IommuFaultKind::unmapped;
+    if (page.state == State::stale) {
+      return page.is_cached ? IommuFaultKind::stale_translation : IommuFaultKind::unmapped;
+    }
+    const bool is_allowed = direction == dma::Direction::to_device
+                                ? dma::device_reads(page.direction)
+                                : dma::device_writes(page.direction);
+    if (!is_allowed) return IommuFaultKind::wrong_direction;
+    if (offset < page.low || offset >= page.high) return IommuFaultKind::out_of_bounds;
+    if (page.has_owner && (!access.is_for_command || page.owner != access.cookie)) {
+      return IommuFaultKind::other_owner;
+    }
+    return std::nullopt;
+  }
+
+  bool fault(IommuFaultKind kind, std::uint64_t iova, dma::Direction direction,
+             const Access& access, std::uint64_t owner) {
+    ++counts_.by_kind[static_cast<std::size_t>(kind)];
+    if (!access.is_forbidden) ++counts_.not_forbidden;
+    if (log_.size() == most_logged) log_.pop_front();
+    log_.push_back({.kind = kind,
+                    .device = access.device,
+                    .iova = iova,
+                    .direction = direction,
+                    .cookie = access.cookie,
+                    .owner = owner,
+                    .is_forbidden = access.is_forbidden});
+    return false;
+  }
+
+  static constexpr std::size_t most_logged = 256;
+
+  IommuConfig config_;
+  MapHook map_hook_;
+  std::vector<Memory> memories_;
+  std::mutex mutex_;
+  std::vector<Page> pages_;
+  std::uint64_t next_ = 0;
+  std::uint64_t mapped_pages_ = 0;
+  std::uint64_t bad_unmaps_ = 0;
+  std::vector<std::uint32_t> waiting_;
+  IommuFaultCounts counts_;
+  std::deque<IommuFault> log_;
+};
+
+static_assert(dma::Backend<Iommu>);
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What a simulated controller stores its blocks on.
+
+#ifndef BLKOWN_SIM_DEVICE_MEDIA_HPP
+#define BLKOWN_SIM_DEVICE_MEDIA_HPP
+
+#include <blkown/config.hpp>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+/// Bytes by offset, in memory, in a file, or wherever a test likes. One access at a time. The range
+/// is within capacity_bytes(). False: the medium failed.
+class Media {
+ public:
+  Media() = default;
+  Media(const Media&) = delete;
+  Media& operator=(const Media&) = delete;
+  virtual ~Media() = default;
+
+  [[nodiscard]] virtual std::uint64_t capacity_bytes() const = 0;
+  [[nodiscard]] virtual bool read(std::uint64_t offset_bytes, std::span<std::byte> to) = 0;
+  [[nodiscard]] virtual bool write(std::uint64_t offset_bytes, std::span<const std::byte> from) = 0;
+  [[nodiscard]] virtual bool zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) = 0;
+  [[nodiscard]] virtual bool flush() = 0;
+};
+
+class MemoryMedia : public Media {
+ public:
+  explicit MemoryMedia(std::uint64_t capacity) : bytes_(static_cast<std::size_t>(capacity)) {}
+
+  [[nodiscard]] std::uint64_t capacity_bytes() const override { return bytes_.size(); }
+  [[nodiscard]] bool read(std::uint64_t offset_bytes, std::span<std::byte> to) override {
+    std::memcpy(to.data(), bytes_.data() + offset_bytes, to.size());
+    return true;
+  }
+  [[nodiscard]] bool write(std::uint64_t offset_bytes, std::span<const std::byte> from) override {
+    std::memcpy(bytes_.data() + offset_bytes, from.data(), from.size());
+    return true;
+  }
+  [[nodiscard]] bool zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) override {
+    std::memset(bytes_.data() + offset_bytes, 0, static_cast<std::size_t>(length_bytes));
+    return true;
+  }
+  [[nodiscard]] bool flush() override { return true; }
+
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+enum class FileMode : std::uint8_t { read_only, read_write };
+
+/// A file: an image, or a new one, with holes where nothing was written. It ends with the last byte
+/// that was written or, if it is made anew, at its capacity.
+class FileMedia : public Media {
+ public:
+  /// An existing file. Null if it cannot be opened so; errno says why.
+  [[nodiscard]] static std::unique_ptr<FileMedia> open(const char* path,
+                                                       FileMode mode = FileMode::read_write) {
+    auto media = make(std::fopen(path, mode == FileMode::read_only ? "rb" : "r+b"));
+    if (media == nullptr || std::fseek(media->file_.get(), 0, SEEK_END) != 0) return nullptr;
+    const long end = std::ftell(media->file_.get());
+    if (end < 0) return nullptr;
+    media->capacity_bytes_ = static_cast<std::uint64_t>(end);
+    return media;
+  }
+  /// A new file of that capacity, or an existing one emptied and made so long.
+  [[nodiscard]] static std::unique_ptr<FileMedia> create(const char* path, std::uint64_t capacity) {
+    auto media = make(std::fopen(path, "w+b"));
+    if (media == nullptr) return nullptr;
+    media->capacity_bytes_ = capacity;
+    const std::byte last{};
+    if (capacity != 0 && !media->write(capacity - 1, {&last, 1})) return nullptr;
+    return media;
+  }
+
+  [[nodiscard]] std::uint64_t capacity_bytes() const override { return capacity_bytes_; }
+  [[nodiscard]] bool read(std::uint64_t offset_bytes, std::span<std::byte> to) override {
+    if (!seek(offset_bytes)) return false;
+    const std::size_t got = std::fread(to.data(), 1, to.size(), file_.get());
+    if (std::ferror(file_.get()) != 0) return false;
+    // Behind the end of a file that somebody has cut there is nothing: zeroes, as in a hole.
+    std::memset(to.data() + got, 0, to.size() - got);
+    return true;
+  }
+  [[nodiscard]] bool write(std::uint64_t offset_bytes, std::span<const std::byte> from) override {
+    return seek(offset_bytes) &&
+           std::fwrite(from.data(), 1, from.size(), file_.get()) == from.size();
+  }
+  [[nodiscard]] bool zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) override {
+    const std::vector<std::byte> zeroes(65536);
+    while (length_bytes != 0) {
+      const std::uint64_t part = length_bytes < zeroes.size() ? length_bytes : zeroes.size();
+      if (!write(offset_bytes, {zeroes.data(), static_cast<std::size_t>(part)})) return false;
+      offset_bytes += part;
+      length_bytes -= part;
+    }
+    return true;
+  }
+  [[nodiscard]] bool flush() override { return std::fflush(file_.get()) == 0; }
+
+ private:
+  struct Close {
+    void operator()(std::FILE* file) const noexcept { std::fclose(file); }
+  };
+
+  explicit FileMedia(std::FILE* file) : file_{file} {}
+
+  [[nodiscard]] static std::unique_ptr<FileMedia> make(std::FILE* file) {
+    return file == nullptr ? nullptr : std::unique_ptr<FileMedia>{new FileMedia{file}};
+  }
+  [[nodiscard]] bool seek(std::uint64_t offset_bytes) {
+    return std::fseek(file_.get(), static_cast<long>(offset_bytes), SEEK_SET) == 0;
+  }
+
+  std::unique_ptr<std::FILE, Close> file_;
+  std::uint64_t capacity_bytes_ = 0;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What a simulated controller has to tell others.
+
+#ifndef BLKOWN_SIM_DEVICE_PENDING_CALLS_HPP
+#define BLKOWN_SIM_DEVICE_PENDING_CALLS_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/sim/device/command.hpp>
+#include <cstdint>
+#include <vector>
+
+namespace blkown::inline BLKOWN_ABI::sim::internal {
+
+/// Filled under the controller's lock, and told when that is free again.
+struct Outbox {
+  std::uint64_t interrupts = 0;  // a bit for each queue
+  bool has_failed = false;
+  bool has_work = false;
+  std::vector<SubmissionEntry> lies;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::sim::internal
+
+#endif

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A controller's side of one pair of rings.
+
+#ifndef BLKOWN_SIM_DEVICE_QUEUE_PAIR_HPP
+#define BLKOWN_SIM_DEVICE_QUEUE_PAIR_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/ring.hpp>
+#include <cstddef>
+#include <cstring>
+#include <deque>
+#include <span>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+/// Where a pair of rings lies, and how long they are. Of n entries n - 1 can be used.
+struct QueueMemory {
+  std::uint64_t submission_iova = 0;
+  std::uint32_t submission_entries = 0;
+  std::uint64_t completion_iova = 0;
+  std::uint32_t completion_entries = 0;
+};
+
+namespace internal {
+
+class QueuePair {
+ public:
+  void create(const QueueMemory& memory) noexcept {
+    memory_ = memory;
+    reset();
+  }
+  [[nodiscard]] bool exists() const noexcept { return memory_.submission_entries != 0; }
+
+  void reset() noexcept {
+    submission_head_ = submission_tail_ = completion_tail_ = completion_head_ = 0;
+    phase_ = true;
+    posted_.clear();
+  }
+
+  // --- doorbells --------------------------------------------------------------------------------
+
+  /// False for an index that the ring does not have.
+  [[nodiscard]] bool ring_submission(std::uint32_t tail) noexcept {
+    if (tail >= memory_.submission_entries) return false;
+    submission_tail_ = tail;
+    return true;
+  }
+  /// Calls `take(cookie)` for each entry that the driver has taken out.
+  template <class Take>
+  void ring_completion(std::uint32_t head, Take take) {
+    while (completion_head_ != head && completion_head_ != completion_tail_) {
+      completion_head_ = (completion_head_ + 1) % memory_.completion_entries;
+      take(posted_.front().cookie);
+      posted_.pop_front();
+    }
+  }
+
+  /// The driver has looked up what an entry says: the first one of that cookie that it had not yet.
+  /// Whether that was the genuine completion of a command.
+  [[nodiscard]] bool look_up(std::uint64_t cookie) noexcept {
+    for (Posted& posted : posted_) {
+      if (posted.cookie != cookie || posted.is_looked_up) continue;
+      posted.is_looked_up = true;
+      return posted.is_genuine;
+    }
+    return false;
+  }
+
+  // --- entries ----------------------------------------------------------------------------------
+
+  [[nodiscard]] bool has_submission() const noexcept {
+    return submission_head_ != submission_tail_;
+  }
+  [[nodiscard]] bool fetch(Iommu& iommu, const Iommu::Access& access, SubmissionEntry& entry) {
+    const bool is_read = read_submission(iommu, access, submission_head_, entry);
+    submission_head_ = (submission_head_ + 1) % memory_.submission_entries;
+    return is_read;
+  }
+  /// Calls `visit(const SubmissionEntry&)` for what was submitted and not fetched yet.
+  template <class Visit>
+  void for_each_submission(Iommu& iommu, const Iommu::Access& access, Visit visit) {
+    for (std::uint32_t at = submission_head_; at != submission_tail_;
+         at = (at + 1) % memory_.submission_entries) {
+      SubmissionEntry entry;
+      if (read_submission(iommu, access, at, entry)) visit(entry);
+    }
+  }
+  /// The entry that the last doorbell was about.
+  [[nodiscard]] bool read_latest(Iommu& iommu, const Iommu::Access& access, std::uint32_t tail,
+                                 SubmissionEntry& entry) {
+    const std::uint32_t count = memory_.submission_entries;
+    return read_submission(iommu, access, (tail + count - 1) % count, entry);
+  }
+
+  [[nodiscard]] bool is_completion_full() const noexcept {
+    return (completion_tail_ + 1) % memory_.completion_entries == completion_head_;
+  }
+  /// Precondition: not full. The word with the phase goes last.
+  void post(Iommu& iommu, const Iommu::Access& access, CompletionEntry entry, DeviceStatus status,
+            bool turns_phase, bool is_genuine) {
+    entry.submission_head = static_cast<std::uint16_t>(submission_head_);
+    const std::uint64_t iova =
+        memory_.completion_iova + std::uint64_t{completion_tail_} * sizeof entry;
+    std::byte bytes[sizeof entry];
+    std::memcpy(bytes, &entry, sizeof entry);
+    constexpr std::size_t word_at = offsetof(CompletionEntry, status_and_phase);
+    static_cast<void>(iommu.write(iova, std::span{bytes}.first(word_at), access));
+    static_cast<void>(iommu.write_word(
+        iova + word_at, CompletionEntry::pack(status, turns_phase ? phase_ : !phase_), access));
+    posted_.push_back({entry.cookie, is_genuine, false});
+    completion_tail_ = (completion_tail_ + 1) % memory_.completion_entries;
+    if (completion_tail_ == 0) phase_ = !phase_;
+  }
+
+ private:
+  [[nodiscard]] bool read_submission(Iommu& iommu, const Iommu::Access& access, std::uint32_t at,
+                                     SubmissionEntry& entry) const {
+    std::byte bytes[sizeof entry];
+    if (!iommu.read(memory_.submission_iova + std::uint64_t{at} * sizeof entry, bytes, access)) {
+      return false;
+    }
+    std::memcpy(&entry, bytes, sizeof entry);
+    return true;
+  }
+
+  struct Posted {
+    std::uint64_t cookie;
+    bool is_genuine;
+    bool is_looked_up;
+  };
+
+  QueueMemory memory_;
+  std::uint32_t submission_head_ = 0;
+  std::uint32_t submission_tail_ = 0;
+  std::uint32_t completion_tail_ = 0;
+  std::uint32_t completion_head_ = 0;
+  bool phase_ = true;
+  std::deque<Posted> posted_;  // the entries that are in the ring
+};
+
+}  // namespace internal
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

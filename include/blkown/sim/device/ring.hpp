@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What a driver and a simulated controller say to each other: the entries of their rings.
+
+#ifndef BLKOWN_SIM_DEVICE_RING_HPP
+#define BLKOWN_SIM_DEVICE_RING_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/dma/iova.hpp>
+#include <blkown/status.hpp>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+enum class Opcode : std::uint8_t {
+  flush,
+  write,
+  read,
+  write_zeroes,
+  discard,
+  abort,  ///< Ends the command with the cookie `target`, if the controller still has it.
+};
+
+[[nodiscard]] constexpr const char* to_string(Opcode opcode) noexcept {
+  switch (opcode) {
+    case Opcode::flush: return "flush";
+    case Opcode::write: return "write";
+    case Opcode::read: return "read";
+    case Opcode::write_zeroes: return "write_zeroes";
+    case Opcode::discard: return "discard";
+    case Opcode::abort: return "abort";
+  }
+  return "unknown opcode";
+}
+
+/// How a command went, as the device says it.
+enum class DeviceStatus : std::uint8_t {
+  success,
+  media_error,
+  invalid_command,  ///< Out of range, or a list of segments that does not add up.
+  dma_fault,        ///< The IOMMU did not let the device at the memory.
+  aborted,          ///< By an abort.
+  not_found,        ///< Of an abort: the controller does not have that command (any more).
+};
+
+/// One entry of a submission ring; 64 bytes, as NVMe's are.
+struct SubmissionEntry {
+  std::uint64_t cookie = 0;  ///< In the layout that the driver chose; comes back as it is.
+  std::uint64_t sector = 0;
+  std::uint32_t length_sectors = 0;
+  Opcode opcode{};
+  std::uint8_t reserved = 0;
+  std::uint16_t segment_count = 0;
+  /// The memory, if it is one segment; else where the list of segments is, an array of IovaSegment.
+  dma::IovaSegment segment;
+  std::uint64_t target = 0;  ///< Of an abort.
+  std::uint64_t reserved_too[2] = {};
+};
+static_assert(sizeof(SubmissionEntry) == 64);
+
+/// One entry of a completion ring; 16 bytes. It is there when the phase bit of its last word is the
+/// one of this round: 1 in the first, then 0, and so on. That word is to be read first, with
+/// dma::load_acquire.
+struct CompletionEntry {
+  std::uint64_t cookie = 0;
+  std::uint32_t transferred_bytes = 0;
+  std::uint16_t submission_head = 0;  ///< How far the controller has fetched.
+  std::uint16_t status_and_phase = 0;
+
+  [[nodiscard]] static constexpr std::uint16_t pack(DeviceStatus status, bool phase) noexcept {
+    return static_cast<std::uint16_t>((static_cast<unsigned>(status) << 1) | (phase ? 1U : 0U));
+  }
+  [[nodiscard]] static constexpr bool phase_of(std::uint16_t word) noexcept {
+    return (word & 1U) != 0;
+  }
+  [[nodiscard]] static constexpr DeviceStatus status_of(std::uint16_t word) noexcept {
+    return static_cast<DeviceStatus>(word >> 1);
+  }
+};
+static_assert(sizeof(CompletionEntry) == 16);
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

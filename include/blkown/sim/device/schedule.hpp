@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What a simulated controller will do, and when.
+
+#ifndef BLKOWN_SIM_DEVICE_SCHEDULE_HPP
+#define BLKOWN_SIM_DEVICE_SCHEDULE_HPP
+
+#include <algorithm>
+#include <blkown/config.hpp>
+#include <blkown/sim/device/command.hpp>
+#include <blkown/sim/device/ring.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace blkown::inline BLKOWN_ABI::sim::internal {
+
+enum class ActionKind : std::uint8_t {
+  execute,  ///< Carry the command out.
+  send,     ///< Send a completion with the command's queue and cookie.
+  touch,    ///< Access the command's memory once more.
+};
+
+struct Action {
+  ActionKind kind{};
+  Command command{};
+  DeviceStatus status{};
+  std::uint32_t transferred_bytes = 0;
+  bool is_genuine = false;
+};
+
+/// Actions by time; those of one time in the order in which they were planned.
+class Agenda {
+ public:
+  void add(const Action& action, std::uint64_t due_ns) {
+    entries_.push_back({due_ns, next_serial_++, action});
+    std::ranges::push_heap(entries_, is_later);
+  }
+  void clear() noexcept { entries_.clear(); }
+
+  /// When the next one is due, if there is one.
+  [[nodiscard]] std::optional<std::uint64_t> next_ns() const noexcept {
+    if (entries_.empty()) return std::nullopt;
+    return entries_.front().due_ns;
+  }
+  /// The next one, if it is due.
+  [[nodiscard]] std::optional<Action> take_due(std::uint64_t now_ns) {
+    if (entries_.empty() || entries_.front().due_ns > now_ns) return std::nullopt;
+    std::ranges::pop_heap(entries_, is_later);
+    const Action action = entries_.back().action;
+    entries_.pop_back();
+    return action;
+  }
+
+ private:
+  struct Entry {
+    std::uint64_t due_ns;
+    std::uint64_t serial;
+    Action action;
+  };
+
+  static constexpr auto is_later = [](const Entry& a, const Entry& b) {
+    return std::pair{a.due_ns, a.serial} > std::pair{b.due_ns, b.serial};
+  };
+
+  std::vector<Entry> entries_;  // a heap
+  std::uint64_t next_serial_ = 0;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::sim::internal
+
+#endif

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// CoreWorld: a driver on the bare core, a controller that misbehaves, and everything between them,
+// run by one seed.
+
+#ifndef BLKOWN_SIM_HARNESS_CORE_WORLD_HPP
+#define BLKOWN_SIM_HARNESS_CORE_WORLD_HPP
+
+#include <array>
+#include <blkown/config.hpp>
+#include <blkown/sim/harness/host.hpp>
+#include <blkown/sim/harness/world_base.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+/// One run. Each event is chosen by the seed among all that could happen: an I/O is submitted or
+/// queued again, the controller does something, an interrupt is taken, a timeout is looked for. The
+/// clock moves a microsecond with each, and jumps ahead where nothing can happen.
+template <CoreDriver D>
+class CoreWorld : public WorldBase {
+ public:
+  using R = CoreRequest<D>;
+
+  explicit CoreWorld(const WorldConfig& config)
+      : WorldBase{config},
+        tags_{make_tags()},
+        host_{tags_, device_, controller_, {&on_lookup, this}},
+        check_{tags_, device_, iommu_, history_} {
+    ControllerHooks hooks;
+    hooks.argument = this;
+    hooks.interrupt = [](void* self, std::uint32_t queue) { self_of(self).on_interrupt(queue); };
+    hooks.failed = [](void* self) { self_of(self).has_failed_ = true; };
+    hooks.wake = [](void* self) { self_of(self).on_doorbell(); };
+    hooks.lied = [](void* self, const SubmissionEntry& entry) { self_of(self).on_lie(entry); };
+    controller_.set_hooks(hooks);
+  }
+
+  /// Runs until so many I/Os have ended. True if nothing was found to be wrong.
+  bool run() {
+    driver_.emplace(host_);
+    while (ended() < config_.io_count || out_ != 0) {
+      if (!step()) return false;
+      if (history_.event() > config_.io_count * most_events_per_io + 100'000) {
+        return fail("I/O goes on without an end");
+      }
+    }
+    return finish();
+  }
+
+ private:
+  enum class Event : std::uint8_t { submit, resubmit, controller, interrupt, timeout, failure };
+
+  static constexpr std::uint64_t most_events_per_io = 2000;
+  static constexpr std::uint64_t event_ns = 1000;
+
+  [[nodiscard]] TagSet<R> make_tags() {
+    auto made = TagSet<R>::create(tag_config(config_), EndSink<R>::to(sink_));
+    if (!made.has_value()) std::abort();
+    return *std::move(made);
+  }
+
+  [[nodiscard]] std::vector<TagCache> make_caches() {
+    std::vector<TagCache> caches;
+    for (std::uint32_t i = 0; i != config_.queue_count; ++i)
+      caches.push_back(tags_.tag_cache(i, 0));
+    return caches;
+  }
+
+  // --- events -----------------------------------------------------------------------------------
+
+  bool step() {
+    while (true) {
+      std::array<Event, 6> possible{};
+      std::size_t count = 0;
+      if (ended() + out_ < config_.io_count && out_ < workload_.slot_count()) {
+        possible[count++] = Event::submit;
+      }
+      if (!requeued_.empty()) possible[count++] = Event::resubmit;
+      const auto next_ns = controller_.next_ns();
+      if (next_ns.has_value() && *next_ns <= now_ns_) possible[count++] = Event::controller;
+      if (interrupts_ != 0) possible[count++] = Event::interrupt;
+      if (has_failed_) possible[count++] = Event::failure;
+      if (next_scan_ns_ <= now_ns_) possible[count++] = Event::timeout;
+      // Where every tag is taken, a submission changes nothing.
+      if (count != 0) {
+        const Event event = possible[static_cast<std::size_t>(dice_.below(count))];
+        if (event == Event::submit && !submit()) {
+          if (count == 1) advance(next_ns);
+          now_ns_ += event_ns;
+          continue;
+        }
+        return run_event(event);
+      }
+      advance(next_ns);
+    }
+  }
+  void advance(std::optional<std::uint64_t> next_ns) noexcept {
+    const std::uint64_t until_ns =
+        next_ns.has_value() && *next_ns < next_scan_ns_ ? *next_ns : next_scan_ns_;
+    if (until_ns > now_ns_) now_ns_ = until_ns;
+  }
+
+  bool run_event(Event event) {
+    now_ns_ += event_ns;
+    switch (event) {
+      case Event::submit: break;  // done
+      case Event::resubmit:
+        history_.begin_event("submit again", now_ns_);
+        call_driver(
+            [&](D& driver) { driver.submit(std::move(*requeued_.pop_front()).into_idle()); });
+        break;
+      case Event::controller:
+        history_.begin_event("controller", now_ns_);
+        controller_.step(now_ns_);
+        break;
+      case Event::interrupt: interrupt(); break;
+      case Event::failure:
+        history_.begin_event("controller failure", now_ns_);
+        has_failed_ = false;
+        driver_->failed();
+        break;
+      case Event::timeout: scan(); break;
+    }
+    return look(check_);
+  }
+
+  /// False if there is no tag, or no slot; nothing has happened then.
+  bool submit() {
+    const auto queue = static_cast<std::uint32_t>(dice_.below(config_.queue_count));
+    auto idle = tags_.allocate(queue, caches_[queue]);
+    if (!idle.has_value()) return false;
+    history_.begin_event("submit", now_ns_);
+    std::uint32_t index = next_slot_;
+    while (workload_.slot(index).is_out) index = (index + 1) % workload_.slot_count();
+    next_slot_ = (index + 1) % workload_.slot_count();
+    Io<D>& io = idle->data();
+    io.slot = index;
+    io.segment_count = workload_.begin(index, dice_, io.memory);
+    io.opcode = workload_.slot(index).opcode;
+    io.length_sectors = workload_.slot(index).length_sectors;
+    io.sector = workload_.sector_of(index);
+    ++out_;
+    call_driver([&](D& driver) { driver.submit(*std::move(idle)); });
+    return true;
+  }
+
+  void interrupt() {
+    history_.begin_event("interrupt", now_ns_);
+    std::uint32_t queue = static_cast<std::uint32_t>(dice_.below(config_.queue_count));
+    while ((interrupts_ >> queue & 1U) == 0) queue = (queue + 1) % config_.queue_count;
+    interrupts_ &= ~(std::uint64_t{1} << queue);
+    driver_->interrupt(queue);
+  }
+
+  /// Within a submission or a timeout, now and then, it comes at once: as on another processor.
+  void on_interrupt(std::uint32_t queue) {
+    if (is_interruptible_ && dice_.chance(1, 4)) {
+      is_interruptible_ = false;
+      driver_->interrupt(queue);
+      is_interruptible_ = true;
+      return;
+    }
+    interrupts_ |= std::uint64_t{1} << queue;
+  }
+  /// Now and then the device is done with a command before the doorbell has returned.
+  void on_doorbell() {
+    if (dice_.chance(1, 4)) run_controller(now_ns_);
+  }
+  static void on_lookup(void* self, std::uint32_t queue, std::uint64_t value, LookupReason reason) {
+    self_of(self).note_lookup(queue, value, reason);
+  }
+  [[nodiscard]] static CoreWorld& self_of(void* self) noexcept {
+    return *static_cast<CoreWorld*>(self);
+  }
+  /// A call of the driver's in which an interrupt may come.
+  template <class Call>
+  void call_driver(Call call) {
+    is_interruptible_ = true;
+    call(*driver_);
+    is_interruptible_ = false;
+  }
+
+  void scan() {
+    history_.begin_event("timeout scan", now_ns_);
+    next_scan_ns_ = now_ns_ + config_.timeout_ns / 2;
+    for (std::uint32_t queue = 0; queue != config_.queue_count; ++queue) {
+      tags_.for_each_in_flight(queue, [&](const ARef<R>& pin, const Cookie& cookie) {
+        Watch& watch = watches_[queue * config_.depth + pin.tag().value];
+        if (watch.generation != cookie.generation || !watch.is_watched) {
+          watch = {cookie.generation, true, now_ns_};
+        } else if (now_ns_ - watch.since_ns >= config_.timeout_ns) {
+          watch.since_ns = now_ns_;
+          if (controller_.was_accepted(queue, cookie.value)) {
+            fail("its completion was accepted, and it is in flight", queue, cookie.tag);
+          }
+          call_driver([&](D& driver) { driver.timeout(pin, cookie); });
+        }
+      });
+    }
+  }
+
+  // --- what comes of it -------------------------------------------------------------------------
+
+  void take_ended(EndedList<R>&& list) {
+    while (auto ended = list.pop_front()) {
+      const std::uint32_t slot = ended->data().slot;
+      if (slot == Io<D>::no_slot) continue;  // the driver's own: its tag is free again
+      if (ended->is_requeue()) {
+        requeued_.push_back(*std::move(ended));
+        continue;
+      }
+      end_io(slot, ended->status(), ended->queue(), ended->tag());
+      ended->data().slot = Io<D>::no_slot;
+      --out_;
+    }
+  }
+
+  /// When all I/O has ended.
+  bool finish() {
+    history_.begin_event("the end", now_ns_);
+    // What the driver still has of its own goes with it.
+    driver_->stop();
+    driver_.reset();
+    if (!look(check_)) return false;
+    if (tags_.in_flight() != 0) return fail("a request is in flight after the driver's end");
+    return look_at_the_end();
+  }
+
+  struct Sink {
+    CoreWorld& world;
+    void operator()(EndedList<R>&& list) { world.take_ended(std::move(list)); }
+  };
+  struct Watch {
+    Generation generation;
+    bool is_watched = false;
+    std::uint64_t since_ns = 0;
+  };
+
+  Sink sink_{*this};
+  TagSet<R> tags_;
+  std::vector<TagCache> caches_ = make_caches();
+  Host<D> host_;
+  Check<R> check_;
+  std::optional<D> driver_;
+  EndedList<R> requeued_;
+  std::vector<Watch> watches_ = std::vector<Watch>(config_.queue_count * config_.depth);
+  std::uint64_t now_ns_ = 0;
+  std::uint64_t next_scan_ns_ = config_.timeout_ns;
+  std::uint64_t interrupts_ = 0;  // a bit for each queue
+  bool is_interruptible_ = false;
+  bool has_failed_ = false;
+  std::uint32_t next_slot_ = 0;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Contexts that a seed runs: the same seed, the same run.
+
+#ifndef BLKOWN_SIM_HARNESS_DETERMINISTIC_RUNTIME_HPP
+#define BLKOWN_SIM_HARNESS_DETERMINISTIC_RUNTIME_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/mq/context.hpp>
+#include <blkown/mq/runtime.hpp>
+#include <blkown/sim/device/random.hpp>
+#include <memory>
+#include <vector>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+/// One thread, a clock of its own, and at each step a seeded choice among everything that could run
+/// on any context. Each step takes a microsecond of its clock; when nothing can run, the clock
+/// jumps to the next timer. So what threads would do in some order is done in an order that comes
+/// back with its seed, and time costs nothing.
+class DeterministicRuntime {
+ public:
+  DeterministicRuntime(std::uint64_t seed, std::uint32_t context_count) : random_{seed} {
+    for (std::uint32_t i = 0; i != context_count; ++i) {
+      contexts_.push_back(std::make_unique<mq::Context>(
+          mq::ContextHooks{.runtime = this, .now_ns = &clock_of, .wake = &ignore}, i));
+    }
+    runnable_.resize(context_count);
+  }
+  DeterministicRuntime(const DeterministicRuntime&) = delete;
+  DeterministicRuntime& operator=(const DeterministicRuntime&) = delete;
+
+  [[nodiscard]] std::uint32_t context_count() const noexcept {
+    return static_cast<std::uint32_t>(contexts_.size());
+  }
+  [[nodiscard]] mq::Context& context(std::uint32_t index) noexcept { return *contexts_[index]; }
+  [[nodiscard]] std::uint64_t now_ns() noexcept { return now_ns_; }
+  /// The generator that chooses: what a test draws from it, it draws again with the same seed.
+  [[nodiscard]] Random& random() noexcept { return random_; }
+  /// How many steps have been taken: the number of an event, in a report.
+  [[nodiscard]] std::uint64_t steps() const noexcept { return steps_; }
+
+  /// Runs one piece of work, after moving the clock on if need be. False if nothing is left: no
+  /// work, no timer.
+  bool step() {
+    while (true) {
+      std::size_t total = 0;
+      for (std::uint32_t i = 0; i != context_count(); ++i) {
+        runnable_[i] = contexts_[i]->runnable();
+        total += runnable_[i];
+      }
+      if (total != 0) {
+        std::size_t chosen = static_cast<std::size_t>(random_.below(total));
+        std::uint32_t index = 0;
+        while (chosen >= runnable_[index]) chosen -= runnable_[index++];
+        ++steps_;
+        contexts_[index]->run_one(chosen);
+        now_ns_ += step_ns;
+        return true;
+      }
+      bool has_more = false;
+      for (auto& context : contexts_) has_more = context->go_idle() || has_more;
+      if (!has_more && !advance()) return false;
+    }
+  }
+
+  /// Steps until nothing is left. False if that was not so after `most_steps`.
+  bool run_until_idle(std::uint64_t most_steps) {
+    for (; most_steps != 0; --most_steps) {
+      if (!step()) return true;
+    }
+    return false;
+  }
+
+  /// Steps until the event has happened. False if nothing is left that could make it happen.
+  bool wait_for(mq::Event& event) {
+    while (!event.is_set()) {
+      if (!step()) return event.is_set();
+    }
+    return true;
+  }
+
+ private:
+  static std::uint64_t clock_of(void* self) {
+    return static_cast<DeterministicRuntime*>(self)->now_ns_;
+  }
+  static void ignore(void*, std::uint32_t) {}
+
+  /// To the next timer, if there is one.
+  bool advance() {
+    bool is_found = false;
+    std::uint64_t next_ns = ~std::uint64_t{0};
+    for (auto& context : contexts_) {
+      const auto own_ns = context->next_timer_ns();
+      if (!own_ns.has_value()) continue;
+      is_found = true;
+      if (*own_ns < next_ns) next_ns = *own_ns;
+    }
+    if (is_found && next_ns > now_ns_) now_ns_ = next_ns;
+    return is_found;
+  }
+
+  static constexpr std::uint64_t step_ns = 1000;
+
+  Random random_;
+  std::uint64_t now_ns_ = 0;
+  std::uint64_t steps_ = 0;
+  std::vector<std::unique_ptr<mq::Context>> contexts_;
+  std::vector<std::size_t> runnable_;
+};
+
+static_assert(mq::Runtime<DeterministicRuntime>);
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The kit's command line: which seeds, how much I/O, or a script of faults.
+
+#ifndef BLKOWN_SIM_HARNESS_KIT_OPTIONS_HPP
+#define BLKOWN_SIM_HARNESS_KIT_OPTIONS_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/sim/device/fault_plan.hpp>
+#include <charconv>
+#include <cinttypes>
+#include <cstdio>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+struct KitOptions {
+  std::string program;  ///< With what comes before the options, for the command that replays.
+  std::uint64_t seeds = 100;
+  std::uint64_t first_seed = 0;
+  std::uint64_t io_count = 1000;
+  bool shrink = false;
+  bool has_script = false;
+  std::vector<FaultStrike> script;
+};
+
+/// A script as text: kind@opportunity, separated by commas; "none" for no fault at all.
+[[nodiscard]] inline std::string to_string(const std::vector<FaultStrike>& script) {
+  std::string text;
+  for (const FaultStrike& strike : script) {
+    if (!text.empty()) text += ',';
+    text += std::string{to_string(strike.kind)} + '@' + std::to_string(strike.opportunity);
+  }
+  return text.empty() ? "none" : text;
+}
+
+namespace internal {
+
+template <class Number>
+[[nodiscard]] bool parse(std::string_view text, Number& number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc{} && end == text.data() + text.size();
+}
+
+[[nodiscard]] inline bool parse(std::string_view text, std::vector<FaultStrike>& script) {
+  if (text == "none") return true;
+  while (true) {
+    const std::size_t comma = text.find(',');
+    const std::string_view one = text.substr(0, comma);
+    const std::size_t at = one.find('@');
+    FaultStrike strike;
+    std::size_t kind = 0;
+    while (kind != fault_kind_count &&
+           one.substr(0, at) != to_string(static_cast<FaultKind>(kind))) {
+      ++kind;
+    }
+    if (at == std::string_view::npos || kind == fault_kind_count ||
+        !parse(one.substr(at + 1), strike.opportunity)) {
+      return false;
+    }
+    strike.kind = static_cast<FaultKind>(kind);
+    script.push_back(strike);
+    if (comma == std::string_view::npos) return true;
+    text.remove_prefix(comma + 1);
+  }
+}
+
+}  // namespace internal
+
+/// Reads the options. None, after a line that says why and what there is, if they make no sense.
+[[nodiscard]] inline std::optional<KitOptions> parse_options(
+    const std::string& program, const std::vector<std::string>& words) {
+  KitOptions options;
+  options.program = program;
+  for (std::size_t i = 0; i != words.size(); ++i) {
+    const std::string& word = words[i];
+    bool is_good = i + 1 != words.size();
+    if (word == "--shrink") {
+      options.shrink = is_good = true;
+    } else if (is_good && word == "--seeds") {
+      is_good = internal::parse(words[++i], options.seeds) && options.seeds != 0;
+    } else if (is_good && word == "--first-seed") {
+      is_good = internal::parse(words[++i], options.first_seed);
+    } else if (is_good && word == "--ios") {
+      is_good = internal::parse(words[++i], options.io_count) && options.io_count != 0;
+    } else if (is_good && word == "--script") {
+      options.has_script = true;
+      is_good = internal::parse(words[++i], options.script);
+    } else {
+      is_good = false;
+    }
+    if (!is_good) {
+      std::fprintf(stderr,
+                   "%s: cannot use '%s'; options: --seeds N, --first-seed S, --ios N, --shrink,"
+                   " --script KIND@N,...\n",
+                   program.c_str(), words[i].c_str());
+      return std::nullopt;
+    }
+  }
+  return options;
+}
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// MqWorld: a driver of the block layer, a controller that misbehaves, and everything between them,
+// run by one seed.
+
+#ifndef BLKOWN_SIM_HARNESS_MQ_WORLD_HPP
+#define BLKOWN_SIM_HARNESS_MQ_WORLD_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/mq/mq.hpp>
+#include <blkown/mq/sync.hpp>
+#include <blkown/sim/device/controller_pump.hpp>
+#include <blkown/sim/harness/deterministic_runtime.hpp>
+#include <blkown/sim/harness/world_base.hpp>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+/// A driver of the block layer for the kit: an mq::Driver that is made of a device and a
+/// controller, tells the controller of its rings in init_hctx, and takes the controller's calls.
+/// The kit starts the controller when the disk is there, and stops it when the disk is removed.
+///
+///   D(dma::Device<Iommu>&, Controller&);
+///   void interrupt(std::uint32_t queue);   completions are there; also in the middle of a doorbell
+///   void failed();                         the controller has failed; on its context
+template <class D>
+concept MqDriver =
+    mq::Driver<D> && requires(D& driver, dma::Device<Iommu>& device, Controller& controller) {
+      D{device, controller};
+      { driver.interrupt(std::uint32_t{}) } -> std::same_as<void>;
+      { driver.failed() } -> std::same_as<void>;
+    };
+
+/// One run, as CoreWorld is on the bare core: bios from several contexts, the controller on one
+/// more, and at each step the seed's choice among everything that could run.
+template <MqDriver D>
+class MqWorld : public WorldBase {
+ public:
+  using R = mq::Request<D>;
+
+  static constexpr std::uint32_t submitters = 3;
+
+  explicit MqWorld(const WorldConfig& config)
+      : WorldBase{config},
+        runtime_{config.seed, submitters + 1},
+        pump_{controller_, runtime_.context(submitters)},
+        driver_{device_, controller_},
+        bios_(workload_.slot_count()) {
+    ControllerHooks hooks;
+    hooks.argument = this;
+    hooks.interrupt = [](void* self, std::uint32_t queue) { of(self).driver_.interrupt(queue); };
+    hooks.failed = [](void* self) { of(self).driver_.failed(); };
+    hooks.wake = [](void* self) { of(self).on_doorbell(); };
+    hooks.lied = [](void* self, const SubmissionEntry& entry) { of(self).on_lie(entry); };
+    controller_.set_hooks(hooks);
+    auto pool = mq::TagPool<D>::create(tag_config(config));
+    if (!pool.has_value()) std::abort();
+    pool_ = *std::move(pool);
+    auto disk = mq::Disk<D>::create(disk_config(config), driver_, runtime_, {}, pool_.get());
+    if (!disk.has_value()) std::abort();
+    disk_ = *std::move(disk);
+    disk_->set_trace({&on_trace, this});
+    check_.emplace(pool_->tags(), device_, iommu_, history_);
+  }
+
+  /// Runs until so many bios have ended. True if nothing was found to be wrong.
+  bool run() {
+    controller_.start();
+    std::vector<std::unique_ptr<Starter>> starters;
+    for (std::uint32_t i = 0; i != submitters; ++i) {
+      starters.push_back(std::make_unique<Starter>(*this, i));
+      runtime_.context(i).post(*starters.back());
+    }
+    while (ended() < config_.io_count || out_ != 0 || starts_ != submitters) {
+      if (!step()) return fail("nothing is left to run, and I/O is out");
+      if (!look(*check_)) return false;
+      if (history_.event() > config_.io_count * most_events_per_io + 1'000'000) {
+        return fail("I/O goes on without an end");
+      }
+    }
+    return finish();
+  }
+
+ private:
+  static constexpr std::uint64_t most_events_per_io = 5000;
+
+  struct Starter : mq::Work {
+    Starter(MqWorld& its_world, std::uint32_t its_index)
+        : Work{[](Work& work) { static_cast<Starter&>(work).go(); }},
+          world{its_world},
+          index{its_index} {}
+    void go() {
+      ++world.starts_;
+      for (std::uint32_t i = index; i < world.workload_.slot_count(); i += submitters) {
+        world.submit(i);
+      }
+    }
+    MqWorld& world;
+    std::uint32_t index;
+  };
+  /// What a slot's bio refers to.
+  struct SlotBio {
+    MqWorld* world = nullptr;
+    std::uint32_t slot = 0;
+    std::array<Segment, 3> memory;
+    std::unique_ptr<mq::Bio> bio;
+  };
+
+  [[nodiscard]] static MqWorld& of(void* self) noexcept { return *static_cast<MqWorld*>(self); }
+
+  [[nodiscard]] static mq::DiskConfig disk_config(const WorldConfig& config) {
+    mq::DiskConfig disk;
+    disk.capacity_sectors =
+        std::uint64_t{2} * config.queue_count * config.depth * Workload::slot_sectors;
+    // Small enough that many a bio is split.
+    disk.limits = {.max_sectors = 8,
+                   .max_segments = 4,
+                   .max_discard_sectors = 8,
+                   .max_write_zeroes_sectors = 8};
+    disk.write_cache = true;
+    disk.normal_queues = config.queue_count;
+    disk.depth = config.depth;
+    disk.reserved_depth = config.reserved_depth;
+    disk.layout = config.layout();
+    disk.timeout_ms = static_cast<std::uint32_t>((config.timeout_ns + 999'999) / 1'000'000);
+    return disk;
+  }
+
+  // --- bios -------------------------------------------------------------------------------------
+
+  void submit(std::uint32_t slot) {
+    if (begun_ == config_.io_count) return;
+    ++begun_;
+    ++out_;
+    SlotBio& its = bios_[slot];
+    its.world = this;
+    its.slot = slot;
+    const std::uint32_t count = workload_.begin(slot, dice_, its.memory);
+    const Workload::Slot& what = workload_.slot(slot);
+    const std::uint64_t sector = workload_.sector_of(slot);
+    const std::uint64_t length_bytes = what.length_sectors * internal::bytes_in_sector;
+    const std::span<const Segment> memory{its.memory.data(), count};
+    switch (what.opcode) {
+      case Opcode::read:
+        its.bio.reset(new mq::Bio(mq::Bio::read(sector, memory, &on_end, &its)));
+        break;
+      case Opcode::write:
+        its.bio.reset(new mq::Bio(mq::Bio::write(sector, memory, &on_end, &its)));
+        break;
+      case Opcode::discard:
+        its.bio.reset(new mq::Bio(mq::Bio::discard(sector, length_bytes, &on_end, &its)));
+        break;
+      case Opcode::write_zeroes:
+        its.bio.reset(new mq::Bio(mq::Bio::write_zeroes(sector, length_bytes, &on_end, &its)));
+        break;
+      default: its.bio.reset(new mq::Bio(mq::Bio::flush(&on_end, &its)));
+    }
+    disk_->submit(*its.bio);
+  }
+  static void on_end(mq::Bio& bio) {
+    SlotBio& its = *static_cast<SlotBio*>(bio.argument());
+    its.world->ended_one(its, bio.status());
+  }
+  void ended_one(SlotBio& its, Status status) {
+    end_io(its.slot, status);
+    --out_;
+    submit(its.slot);
+  }
+
+  // --- what happens -----------------------------------------------------------------------------
+
+  bool step() {
+    history_.begin_event("step", runtime_.now_ns());
+    return runtime_.step();
+  }
+  static void on_trace(void* self, const mq::TraceEvent& event) {
+    if (event.step == mq::TraceStep::looked_up) {
+      of(self).note_lookup(event.queue, event.value, event.reason);
+    }
+  }
+  /// Now and then the device is done with a command before the doorbell has returned.
+  void on_doorbell() {
+    if (dice_.chance(1, 8)) run_controller(runtime_.now_ns());
+    pump_.wake();
+  }
+
+  bool finish() {
+    static_cast<void>(mq::remove(runtime_, *disk_));
+    const dma::DmaEnded proof = controller_.stop();
+    pump_.finish(runtime_);
+    // What the driver has begun of its own, operations on the disk among it.
+    if (!runtime_.run_until_idle(1'000'000)) return fail("the driver goes on after the disk's end");
+    disk_.reset();
+    static_cast<void>(device_.drain(proof));
+    return look_at_the_end();
+  }
+
+  DeterministicRuntime runtime_;
+  ControllerPump pump_;
+  D driver_;
+  std::vector<SlotBio> bios_;
+  std::unique_ptr<mq::TagPool<D>> pool_;
+  std::unique_ptr<mq::Disk<D>> disk_;
+  std::optional<Check<R>> check_;
+  std::uint32_t starts_ = 0;
+  std::uint64_t begun_ = 0;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What the worlds of the kit have in common: device, medium, what goes wrong, what was found.
+
+#ifndef BLKOWN_SIM_HARNESS_WORLD_BASE_HPP
+#define BLKOWN_SIM_HARNESS_WORLD_BASE_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/sim/harness/invariant_checker.hpp>
+#include <blkown/sim/device/controller.hpp>
+#include <blkown/sim/harness/history.hpp>
+#include <blkown/sim/harness/host.hpp>
+#include <blkown/sim/harness/workload.hpp>
+#include <blkown/sim/harness/world_config.hpp>
+#include <string>
+#include <utility>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+/// All of one run but the driver and whoever calls it.
+class WorldBase {
+ public:
+  WorldBase(const WorldBase&) = delete;
+  WorldBase& operator=(const WorldBase&) = delete;
+
+  /// Something was found to be wrong by somebody else; the run ends with it.
+  void add(Finding finding) {
+    if (finding_.what.empty()) finding_ = std::move(finding);
+  }
+  [[nodiscard]] const Finding& finding() const noexcept { return finding_; }
+  [[nodiscard]] const History& history() const noexcept { return history_; }
+  [[nodiscard]] const FaultPlan& faults() const noexcept { return faults_; }
+  [[nodiscard]] const LookupTally& lookups() const noexcept { return lookups_; }
+  /// How many I/Os have ended, and how many of them well.
+  [[nodiscard]] std::uint64_t ended() const noexcept { return ended_; }
+  [[nodiscard]] std::uint64_t good_ends() const noexcept { return good_ends_; }
+  /// Events of this world, and those inside the controller.
+  [[nodiscard]] std::uint64_t events() { return history_.event() + controller_.events(); }
+  [[nodiscard]] IommuFaultCounts iommu_faults() { return iommu_.fault_counts(); }
+
+ protected:
+  explicit WorldBase(const WorldConfig& config)
+      : config_{config},
+        dice_{config.seed},
+        faults_{config.is_scripted ? FaultPlan{config.seed, config.script}
+                                   : FaultPlan{config.seed, config.rates}},
+        workload_{2 * config.queue_count * config.depth},
+        media_{workload_.capacity_bytes()},
+        iommu_{iommu_config(config)},
+        device_{iommu_},
+        controller_{controller_config(config), iommu_, device_, media_, &faults_} {
+    iommu_.add_memory(workload_.arena(), std::uint64_t{1} << 32);
+  }
+  ~WorldBase() = default;
+
+  /// The requests of a run: with most seeds their generations wrap within it.
+  [[nodiscard]] static TagSetConfig tag_config(const WorldConfig& config) noexcept {
+    return {.queue_count = config.queue_count,
+            .depth = config.depth,
+            .reserved_depth = config.reserved_depth,
+            .layout = config.layout(),
+            .first_generation = Generation{static_cast<std::uint32_t>(0) -
+                                           static_cast<std::uint32_t>(config.seed % 64)}};
+  }
+
+  void on_lie(const SubmissionEntry& entry) {
+    if (entry.opcode != Opcode::flush && entry.opcode != Opcode::abort) {
+      workload_.taint(entry.sector);
+    }
+  }
+  /// The controller does all that it can at this moment.
+  void run_controller(std::uint64_t now_ns) {
+    while (controller_.step(now_ns)) {
+    }
+  }
+
+  /// The driver has looked up what a completion entry says.
+  void note_lookup(std::uint32_t queue, std::uint64_t value, LookupReason reason) {
+    ++lookups_[static_cast<std::size_t>(reason)];
+    switch (controller_.note_lookup(queue, value, reason == LookupReason::none)) {
+      case LookupTruth::fits: break;
+      case LookupTruth::wrong_claim:
+        fail("a completion was taken for that of an I/O which the device does not have");
+        break;
+      case LookupTruth::refused_genuine: fail("the completion of an I/O was refused"); break;
+    }
+  }
+  /// An I/O has ended, by this request's end if one is named.
+  void end_io(std::uint32_t slot, Status status) {
+    ++ended_;
+    if (status == Status::ok) ++good_ends_;
+    if (const char* const wrong = workload_.end(slot, status)) fail(wrong);
+  }
+  void end_io(std::uint32_t slot, Status status, std::uint32_t queue, Tag tag) {
+    ++ended_;
+    if (status == Status::ok) ++good_ends_;
+    if (const char* const wrong = workload_.end(slot, status)) fail(wrong, queue, tag);
+  }
+  /// After each event. True if nothing was found.
+  template <class R>
+  bool look(Check<R>& check) {
+    if (!check.after_event()) add(check.finding());
+    if (controller_.unaccounted() != 0) {
+      fail("a completion entry was not looked up as what it is, where it was");
+    }
+    return finding_.what.empty();
+  }
+  /// When the driver is gone.
+  bool look_at_the_end() {
+    if (device_.quarantined_count() != 0) return fail("a mapping was left in quarantine");
+    iommu_.flush();
+    if (iommu_.mapped_pages() != 0) return fail("memory is mapped after the driver's end");
+    const char* const wrong = workload_.compare(media_);
+    return finding_.what.empty() && (wrong == nullptr || fail(wrong));
+  }
+
+  bool fail(std::string what) {
+    if (finding_.what.empty()) finding_.what = std::move(what);
+    return false;
+  }
+  bool fail(std::string what, std::uint32_t queue, Tag tag) {
+    add({.what = std::move(what), .has_request = true, .queue = queue, .tag = tag});
+    return false;
+  }
+
+  WorldConfig config_;
+  Random dice_;
+  FaultPlan faults_;
+  Workload workload_;
+  MemoryMedia media_;
+  Iommu iommu_;
+  dma::Device<Iommu> device_;
+  Controller controller_;
+  History history_;
+  std::uint64_t out_ = 0;  // I/Os that have begun and not ended
+
+ private:
+  [[nodiscard]] static IommuConfig iommu_config(const WorldConfig& config) {
+    IommuConfig iommu;
+    iommu.invalidation = config.seed % 2 == 0 ? Invalidation::strict : Invalidation::lazy;
+    iommu.limits.max_segments = 8;
+    iommu.limits.max_segment_bytes = config.seed % 3 == 0 ? 4096 : 65536;
+    iommu.limits.boundary_mask = config.seed % 5 == 0 ? 0x1FFF : 0xFFFF;
+    return iommu;
+  }
+  [[nodiscard]] static ControllerConfig controller_config(const WorldConfig& config) {
+    return {.queue_pairs = config.queue_count,
+            .late_ns = 3 * config.timeout_ns,
+            .layout = config.layout(),
+            .depth = config.depth,
+            .seed = config.seed,
+            .keeps_account = true};
+  }
+
+  Finding finding_;
+  LookupTally lookups_{};
+  std::uint64_t ended_ = 0;
+  std::uint64_t good_ends_ = 0;
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

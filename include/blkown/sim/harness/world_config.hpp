@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What one run under the adversary is made of; all of it follows from its seed, unless said
+// otherwise.
+
+#ifndef BLKOWN_SIM_HARNESS_WORLD_CONFIG_HPP
+#define BLKOWN_SIM_HARNESS_WORLD_CONFIG_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/tag.hpp>
+#include <cstdint>
+#include <vector>
+
+namespace blkown::inline BLKOWN_ABI::sim {
+
+struct WorldConfig {
+  std::uint64_t seed = 0;
+  std::uint64_t io_count = 1000;
+  std::uint32_t queue_count = 2;
+  std::uint32_t depth = 8;           ///< With the reserved ones.
+  std::uint32_t reserved_depth = 2;  ///< For the driver's own commands.
+  std::uint64_t timeout_ns = 2'000'000;
+  FaultRates rates = FaultRates::all();
+  std::vector<FaultStrike> script;  ///< In place of the rates, if is_scripted.
+  bool is_scripted = false;
+
+  /// Of a seed: layouts with wide and with narrow generations, with the queue in them and without.
+  [[nodiscard]] CookieLayout layout() const noexcept {
+    switch (seed % 3) {
+      case 0: return CookieLayout::nvme();
+      case 1: return CookieLayout::nbd();
+      default: return CookieLayout::io_uring();
+    }
+  }
+};
+
+}  // namespace blkown::inline BLKOWN_ABI::sim
+
+#endif

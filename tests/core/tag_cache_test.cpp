@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A context's stash of tags. How many read-modify-writes it saves is in rmw_count_test.cpp.
+
+#include <gtest/gtest.h>
+
+#include <blkown/request.hpp>
+#include <blkown/detail/tag_bitmap.hpp>
+#include <cstdint>
+#include <set>
+#include <utility>
+#include <vector>
+
+using blkown::Tag;
+using blkown::TagBitmap;
+using blkown::TagCache;
+
+namespace {
+
+constexpr std::uint32_t no_tag = ~std::uint32_t{0};
+
+/// One queue's tags, reached as a TagSet reaches them.
+class Queue {
+ public:
+  explicit Queue(std::uint32_t depth)
+      : lines_(TagBitmap::lines_for(depth)), bitmap{lines_.data(), depth} {
+    core_.queue_count = 1;
+    core_.depth = depth;
+    core_.bitmaps = &bitmap;
+  }
+
+  TagCache cache(std::uint32_t capacity) const {
+    return core_.make_cache(0, capacity, blkown::Place::current());
+  }
+  /// A tag, or `no_tag`.
+  std::uint32_t take(TagCache& cache) const {
+    Tag tag;
+    return core_.take(0, cache, tag, blkown::Place::current()) ? tag.value : no_tag;
+  }
+  void give(TagCache& cache, std::uint32_t tag) const {
+    core_.give(0, Tag{tag}, cache, blkown::Place::current());
+  }
+  std::vector<std::uint32_t> take(TagCache& cache, std::uint32_t count) const {
+    std::vector<std::uint32_t> tags;
+    for (std::uint32_t i = 0; i < count; ++i) tags.push_back(take(cache));
+    return tags;
+  }
+
+ private:
+  std::vector<TagBitmap::Line> lines_;
+  blkown::detail::TagSetCore core_;
+
+ public:
+  TagBitmap bitmap;
+};
+
+}  // namespace
+
+TEST(TagCache, IsBoundedWhateverItIsAskedFor) {
+  Queue queue{200};
+  EXPECT_EQ(queue.cache(8).capacity(), 8U);
+  EXPECT_EQ(queue.cache(0).capacity(), 0U);
+  EXPECT_EQ(queue.cache(1000).capacity(), TagCache::max_capacity);
+  EXPECT_EQ(queue.cache(8).size(), 0U);
+  EXPECT_EQ(queue.cache(8).queue(), 0U);
+}
+
+// Goal: whatever its capacity, a cache hands out every tag of the queue, each once.
+TEST(TagCache, HandsOutEachTagOnce) {
+  for (const std::uint32_t capacity : {0U, 1U, 2U, 3U, 8U, 63U, 64U}) {
+    for (std::uint32_t depth = 1; depth < 140; depth += 7) {
+      Queue queue{depth};
+      TagCache cache = queue.cache(capacity);
+      std::set<std::uint32_t> tags;
+      for (std::uint32_t i = 0; i < depth; ++i) tags.insert(queue.take(cache));
+      EXPECT_EQ(tags.size(), depth) << "capacity " << capacity;
+      EXPECT_LT(*tags.rbegin(), depth);
+      EXPECT_EQ(queue.take(cache), no_tag);
+    }
+  }
+}
+
+TEST(TagCache, TakesTagsInBulkAndGivesTheLowestFirst) {
+  Queue queue{64 * 8};
+  TagCache cache = queue.cache(8);
+  EXPECT_EQ(queue.take(cache), 0U);
+  EXPECT_EQ(queue.bitmap.taken_count(), 4U) << "half of what it may hold";
+  EXPECT_EQ(cache.size(), 3U);
+  EXPECT_EQ(queue.take(cache, 3), (std::vector<std::uint32_t>{1, 2, 3}));
+  EXPECT_EQ(queue.bitmap.taken_count(), 4U);
+}
+
+// Goal: the tag that was used last, and whose request is warm, is used next.
+TEST(TagCache, GivesTheTagThatCameLast) {
+  Queue queue{64};
+  TagCache cache = queue.cache(8);
+  const auto tags = queue.take(cache, 3);
+  queue.give(cache, tags[1]);
+  queue.give(cache, tags[0]);
+  EXPECT_EQ(queue.take(cache), tags[0]);
+  EXPECT_EQ(queue.take(cache), tags[1]);
+}
+
+TEST(TagCache, NeverHoldsMoreThanItsCapacity) {
+  for (const std::uint32_t capacity : {1U, 2U, 3U, 7U, 8U, 64U}) {
+    Queue queue{150};
+    TagCache cache = queue.cache(capacity);
+    const auto tags = queue.take(cache, 150);
+    for (const std::uint32_t tag : tags) {
+      queue.give(cache, tag);
+      EXPECT_LE(cache.size(), capacity);
+    }
+    EXPECT_EQ(queue.bitmap.taken_count(), cache.size()) << "the others are free for all";
+    EXPECT_GT(cache.size(), 0U);
+  }
+}
+
+// Goal: what goes back from a full stash is the half that lay longest; the warm ones stay.
+TEST(TagCache, GivesTheOldestHalfBackWhenItIsFull) {
+  Queue queue{64};
+  TagCache cache = queue.cache(4);
+  const auto tags = queue.take(cache, 5);
+  queue.bitmap.begin_wait();  // what it may have taken beyond those five goes back
+  queue.give(cache, queue.take(cache));
+  queue.bitmap.end_wait();
+  ASSERT_EQ(cache.size(), 0U);
+  for (const std::uint32_t tag : tags) queue.give(cache, tag);
+  EXPECT_EQ(cache.size(), 3U);
+  EXPECT_FALSE(queue.bitmap.is_taken(Tag{tags[0]}));
+  EXPECT_FALSE(queue.bitmap.is_taken(Tag{tags[1]}));
+  EXPECT_EQ(queue.take(cache, 3), (std::vector<std::uint32_t>{tags[4], tags[3], tags[2]}));
+}
+
+TEST(TagCache, OfCapacityZeroKeepsNothing) {
+  Queue queue{16};
+  TagCache cache = queue.cache(0);
+  const std::uint32_t tag = queue.take(cache);
+  EXPECT_EQ(queue.bitmap.taken_count(), 1U);
+  EXPECT_EQ(cache.size(), 0U);
+  queue.give(cache, tag);
+  EXPECT_EQ(queue.bitmap.taken_count(), 0U);
+  EXPECT_EQ(cache.size(), 0U);
+}
+
+TEST(TagCache, OfCapacityOneKeepsTheLastTag) {
+  Queue queue{16};
+  TagCache cache = queue.cache(1);
+  const auto tags = queue.take(cache, 2);
+  EXPECT_EQ(queue.bitmap.taken_count(), 2U) << "one at a time";
+  queue.give(cache, tags[0]);
+  queue.give(cache, tags[1]);
+  EXPECT_EQ(cache.size(), 1U);
+  EXPECT_FALSE(queue.bitmap.is_taken(Tag{tags[0]}));
+  EXPECT_EQ(queue.take(cache), tags[1]);
+}
+
+TEST(TagCache, FlushGivesEverythingBack) {
+  Queue queue{64};
+  TagCache cache = queue.cache(16);
+  const std::uint32_t held = queue.take(cache);
+  EXPECT_GT(cache.size(), 0U);
+  cache.flush();
+  EXPECT_EQ(cache.size(), 0U);
+  EXPECT_EQ(queue.bitmap.taken_count(), 1U);
+  EXPECT_TRUE(queue.bitmap.is_taken(Tag{held}));
+}
+
+// Goal: someone who waits for a tag gets those that lie in stashes, at their contexts' next step.
+TEST(TagCache, TakingGivesTheStashBackWhileSomeoneWaits) {
+  Queue queue{64};
+  TagCache cache = queue.cache(16);
+  ASSERT_NE(queue.take(cache), no_tag);
+  ASSERT_EQ(queue.bitmap.taken_count(), 8U);
+  queue.bitmap.begin_wait();
+  EXPECT_NE(queue.take(cache), no_tag);
+  EXPECT_EQ(cache.size(), 0U);
+  EXPECT_EQ(queue.bitmap.taken_count(), 2U);
+  EXPECT_NE(queue.take(cache), no_tag) << "it takes what it needs";
+  EXPECT_EQ(queue.bitmap.taken_count(), 3U) << "and nothing beyond";
+  queue.bitmap.end_wait();
+}
+
+TEST(TagCache, GivingGivesTheStashBackWhileSomeoneWaits) {
+  Queue queue{64};
+  TagCache cache = queue.cache(16);
+  const auto tags = queue.take(cache, 2);
+  queue.bitmap.begin_wait();
+  queue.give(cache, tags[0]);
+  EXPECT_EQ(cache.size(), 0U);
+  EXPECT_EQ(queue.bitmap.taken_count(), 1U);
+  queue.bitmap.end_wait();
+  queue.give(cache, tags[1]);
+  EXPECT_EQ(cache.size(), 1U) << "nobody waits any more";
+}
+
+TEST(TagCache, ContextsBeginAtDifferentWords) {
+  Queue queue{64};
+  std::set<std::uint32_t> lines;
+  TagCache caches[] = {queue.cache(0), queue.cache(0), queue.cache(0), queue.cache(0)};
+  for (TagCache& cache : caches) lines.insert(queue.bitmap.line_of(Tag{queue.take(cache)}));
+  EXPECT_EQ(lines.size(), 4U);
+}
+
+TEST(TagCache, OneContextsTagsAreNotAnothers) {
+  Queue queue{64};
+  TagCache first = queue.cache(16);
+  TagCache second = queue.cache(16);
+  std::set<std::uint32_t> tags;
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_TRUE(tags.insert(queue.take(first)).second);
+    EXPECT_TRUE(tags.insert(queue.take(second)).second);
+  }
+}
+
+TEST(TagCache, GivesAllBackAtItsEnd) {
+  Queue queue{64};
+  {
+    TagCache cache = queue.cache(16);
+    queue.give(cache, queue.take(cache));
+    EXPECT_EQ(queue.bitmap.cache_count(), 1U);
+    EXPECT_EQ(queue.bitmap.taken_count(), 8U);
+  }
+  EXPECT_EQ(queue.bitmap.taken_count(), 0U);
+  EXPECT_EQ(queue.bitmap.cache_count(), 0U);
+}
+
+TEST(TagCache, MovesWithWhatItHolds) {
+  Queue queue{64};
+  TagCache from = queue.cache(16);
+  const std::uint32_t tag = queue.take(from);
+  queue.give(from, tag);
+  const std::uint32_t size = from.size();
+  TagCache to{std::move(from)};
+  EXPECT_EQ(to.size(), size);
+  EXPECT_EQ(to.capacity(), 16U);
+  EXPECT_EQ(queue.take(to), tag);
+  EXPECT_EQ(queue.bitmap.cache_count(), 1U) << "it is still one";
+  EXPECT_EQ(queue.bitmap.taken_count(), 8U);
+}
+
+// Goal: what a cache held before it is assigned to is not lost, and both are counted off once.
+TEST(TagCache, GivesItsOwnTagsBackWhenItIsAssignedTo) {
+  Queue queue{64};
+  {
+    TagCache to = queue.cache(8);
+    TagCache from = queue.cache(16);
+    queue.give(to, queue.take(to));
+    queue.give(from, queue.take(from));
+    ASSERT_EQ(queue.bitmap.taken_count(), 4U + 8U);
+    to = std::move(from);
+    EXPECT_EQ(queue.bitmap.taken_count(), 8U);
+    EXPECT_EQ(queue.bitmap.cache_count(), 1U);
+    EXPECT_EQ(to.size(), 8U);
+  }
+  EXPECT_EQ(queue.bitmap.cache_count(), 0U);
+  EXPECT_EQ(queue.bitmap.taken_count(), 0U);
+}
+
+TEST(TagCache, SurvivesAMoveToItself) {
+  Queue queue{64};
+  TagCache cache = queue.cache(16);
+  queue.give(cache, queue.take(cache));
+  TagCache& same = cache;
+  cache = std::move(same);
+  EXPECT_EQ(cache.size(), 8U);
+  EXPECT_EQ(queue.bitmap.taken_count(), 8U);
+}
