@@ -23,7 +23,7 @@ struct Keep {
 /// One I/O on one tag; the device is a variable that holds the cookie.
 class Device {
  public:
-  [[nodiscard]] Owned<Request> start() { return must(tags_.hand_over(0, Tag{0})).start(); }
+  [[nodiscard]] Owned<Request> start() { return must(tags_.allocate_tag(0, Tag{0})).start(); }
   [[nodiscard]] auto issue() {
     return [this](Cookie cookie) {
       value_ = cookie.value;
@@ -72,22 +72,22 @@ void allocate_release_uncached(benchmark::State& state) {
 }
 BENCHMARK(allocate_release_uncached)->Name("transition/allocate_release_uncached");
 
-void hand_over_release(benchmark::State& state) {
+void allocate_tag_release(benchmark::State& state) {
   TagSet tags = make_freeing_tags();
   for (auto _ : state) {
-    Idle<Request> idle = must(tags.hand_over(0, Tag{7}));
+    Idle<Request> idle = must(tags.allocate_tag(0, Tag{7}));
     benchmark::DoNotOptimize(idle);
     std::move(idle).fail(blkown::Status::ok);
   }
 }
-BENCHMARK(hand_over_release)->Name("transition/hand_over_release");
+BENCHMARK(allocate_tag_release)->Name("transition/allocate_tag_release");
 
 // --- one holder ---
 
 void start_requeue(benchmark::State& state) {
   Keep sink;
   TagSet tags = make_tags(sink);
-  must(tags.hand_over(0, Tag{0})).requeue();
+  must(tags.allocate_tag(0, Tag{0})).requeue();
   for (auto _ : state) {
     sink.idle().start().requeue();
     benchmark::ClobberMemory();

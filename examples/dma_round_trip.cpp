@@ -147,7 +147,7 @@ int copy(const Options& options, Rt& runtime, sim::Media& from, sim::Media& to) 
   }
   const bool has_ended = runtime.wait_for(copier.done());
   bool is_durable = false;
-  for (unsigned i = 0; has_ended && !is_durable && i != Copier::most_failures; ++i) {
+  for (unsigned i = 0; has_ended && !is_durable && i != Copier::max_failures; ++i) {
     is_durable = mq::flush(runtime, *destination.disk()) == Status::ok;
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;

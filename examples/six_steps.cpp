@@ -23,7 +23,7 @@ namespace {
 using Lba = std::uint64_t;  // all the data that these requests have
 using Rq = blkown::Request<Lba>;
 using Tags = blkown::TagSet<Rq>;
-using Value = blkown::RefValue<blkown::Word>;
+using Value = blkown::detail::RefValue<blkown::Word>;
 
 [[noreturn]] void wrong(const std::string& text) {
   std::fprintf(stderr, "six_steps: %s\n", text.c_str());

@@ -17,21 +17,21 @@
 
 namespace bench {
 
-using Match = blkown::GenerationMatch<blkown::Word>;
-using Value = blkown::RefValue<blkown::Word>;
+using Match = blkown::detail::GenerationMatch<blkown::Word>;
+using Value = blkown::detail::RefValue<blkown::Word>;
 
 /// The bitmaps of a HandWritten's queues.
 struct Bitmaps {
   Bitmaps(std::uint32_t queue_count, std::uint32_t tags) {
-    const std::uint32_t lines_each = blkown::TagBitmap::lines_for(tags);
+    const std::uint32_t lines_each = blkown::detail::TagBitmap::lines_for(tags);
     for (std::uint32_t queue = 0; queue != queue_count; ++queue) {
-      lines.push_back(std::make_unique<blkown::TagBitmap::Line[]>(lines_each));
-      bitmaps.push_back(std::make_unique<blkown::TagBitmap>(lines.back().get(), tags));
+      lines.push_back(std::make_unique<blkown::detail::TagBitmap::Line[]>(lines_each));
+      bitmaps.push_back(std::make_unique<blkown::detail::TagBitmap>(lines.back().get(), tags));
     }
   }
 
-  std::vector<std::unique_ptr<blkown::TagBitmap::Line[]>> lines;
-  std::vector<std::unique_ptr<blkown::TagBitmap>> bitmaps;
+  std::vector<std::unique_ptr<blkown::detail::TagBitmap::Line[]>> lines;
+  std::vector<std::unique_ptr<blkown::detail::TagBitmap>> bitmaps;
 };
 
 /// What TagCache does, as one would write it for oneself.
@@ -39,13 +39,15 @@ class Stash {
  public:
   static constexpr std::uint32_t none = ~std::uint32_t{0};
 
-  Stash(blkown::TagBitmap& bitmap, std::uint32_t capacity)
+  Stash(blkown::detail::TagBitmap& bitmap, std::uint32_t capacity)
       : bitmap_{&bitmap}, capacity_{capacity} {}
   Stash(const Stash&) = delete;
   Stash& operator=(const Stash&) = delete;
   ~Stash() { give_back(size_); }
 
-  [[nodiscard]] bool is_of(const blkown::TagBitmap& bitmap) const { return bitmap_ == &bitmap; }
+  [[nodiscard]] bool is_of(const blkown::detail::TagBitmap& bitmap) const {
+    return bitmap_ == &bitmap;
+  }
 
   [[nodiscard]] std::uint32_t take() {
     if (size_ == 0 && !refill()) [[unlikely]]
@@ -84,7 +86,7 @@ class Stash {
     size_ -= count;
   }
 
-  blkown::TagBitmap* bitmap_;
+  blkown::detail::TagBitmap* bitmap_;
   std::uint32_t capacity_;
   std::uint32_t hint_ = 0;
   std::uint32_t size_ = 0;
@@ -127,7 +129,7 @@ class HandWritten {
   HandWritten(const HandWritten&) = delete;
   HandWritten& operator=(const HandWritten&) = delete;
 
-  [[nodiscard]] blkown::TagBitmap& bitmap(std::uint32_t queue) const {
+  [[nodiscard]] blkown::detail::TagBitmap& bitmap(std::uint32_t queue) const {
     return *bitmaps_.bitmaps[queue];
   }
 

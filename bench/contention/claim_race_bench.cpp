@@ -48,7 +48,7 @@ struct Race {
 
   void publish_all() {
     for (std::uint32_t tag = 0; tag != window; ++tag) {
-      must(tags.hand_over(0, Tag{tag})).start().publish([&](Cookie cookie) {
+      must(tags.allocate_tag(0, Tag{tag})).start().publish([&](Cookie cookie) {
         values[tag] = cookie.value;
       });
     }
@@ -97,8 +97,8 @@ void claim_race(benchmark::State& state) {
   }
 }
 
-const Registration registration{[](int most_threads) {
-  on_threads(benchmark::RegisterBenchmark("race/claim", &claim_race), most_threads);
+const Registration registration{[](int max_threads) {
+  on_threads(benchmark::RegisterBenchmark("race/claim", &claim_race), max_threads);
 }};
 
 }  // namespace

@@ -93,11 +93,11 @@ void own_words(benchmark::State& state, std::size_t distance) {
 void own_lines(benchmark::State& state) { own_words(state, 16); }
 void shared_line(benchmark::State& state) { own_words(state, 1); }
 
-const Registration registration{[](int most_threads) {
-  on_threads(benchmark::RegisterBenchmark("distinct/library", &distinct_requests), most_threads);
-  on_threads(benchmark::RegisterBenchmark("distinct/words_on_own_lines", &own_lines), most_threads);
+const Registration registration{[](int max_threads) {
+  on_threads(benchmark::RegisterBenchmark("distinct/library", &distinct_requests), max_threads);
+  on_threads(benchmark::RegisterBenchmark("distinct/words_on_own_lines", &own_lines), max_threads);
   on_threads(benchmark::RegisterBenchmark("distinct/words_on_a_shared_line", &shared_line),
-             most_threads);
+             max_threads);
 }};
 
 }  // namespace

@@ -25,7 +25,7 @@ struct Hot {
 };
 std::unique_ptr<Hot> hot;
 
-[[nodiscard]] Owned<Request> start() { return must(hot->tags.hand_over(0, Tag{0})).start(); }
+[[nodiscard]] Owned<Request> start() { return must(hot->tags.allocate_tag(0, Tag{0})).start(); }
 
 // --- clone and drop: the library beside the two instructions ---
 
@@ -118,7 +118,7 @@ void try_from_shared_against_lookup(benchmark::State& state) {
   const AtomicMeter meter;
   std::uint64_t found = 0;
   for (auto _ : state) {
-    const auto pin = hot->tags.tag_to_rq(0, Tag{0});
+    const auto pin = hot->tags.tag_to_rq_any_generation(0, Tag{0});
     if (pin.has_value()) ++found;
   }
   meter.report(state);
@@ -126,13 +126,13 @@ void try_from_shared_against_lookup(benchmark::State& state) {
       static_cast<double>(found) / static_cast<double>(state.iterations()) / (state.threads() - 1));
 }
 
-const Registration registration{[](int most_threads) {
-  on_threads(benchmark::RegisterBenchmark("hot/clone_drop", &clone_drop), most_threads);
-  on_threads(benchmark::RegisterBenchmark("hot/add_sub", &add_sub), most_threads);
-  on_threads(benchmark::RegisterBenchmark("hot/lookup_drop", &lookup_drop), most_threads);
+const Registration registration{[](int max_threads) {
+  on_threads(benchmark::RegisterBenchmark("hot/clone_drop", &clone_drop), max_threads);
+  on_threads(benchmark::RegisterBenchmark("hot/add_sub", &add_sub), max_threads);
+  on_threads(benchmark::RegisterBenchmark("hot/lookup_drop", &lookup_drop), max_threads);
   on_threads(benchmark::RegisterBenchmark("hot/try_from_shared_against_lookup",
                                           &try_from_shared_against_lookup),
-             most_threads, 2);
+             max_threads, 2);
 }};
 
 }  // namespace

@@ -56,9 +56,9 @@ void shared_map(benchmark::State& state) {
   if (sum != sum_below(number)) state.SkipWithError("the sums differ");
 }
 
-const Registration registration{[](int most_threads) {
+const Registration registration{[](int max_threads) {
   on_threads(benchmark::RegisterBenchmark("distinct/mutex_map_shared_ptr", &shared_map),
-             most_threads);
+             max_threads);
 }};
 
 }  // namespace

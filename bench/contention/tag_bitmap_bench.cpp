@@ -29,7 +29,7 @@ class Pool {
     const std::uint32_t every = tag_count / left_free;
     for (std::uint32_t tag = 0; tag != tag_count; ++tag) {
       if (tag % every != 0 || tag / every >= left_free) {
-        held_.push_back(must(tags_.hand_over(0, Tag{tag})));
+        held_.push_back(must(tags_.allocate_tag(0, Tag{tag})));
       }
     }
     for (std::uint32_t thread = 0; thread != threads; ++thread) {
@@ -47,7 +47,7 @@ class Pool {
     TagCache& place = places_[thread]->cache;
     if (auto idle = tags_.allocate(0, place)) return *std::move(idle);
     ++waits;
-    const auto waiting = tags_.wait_for_tag(0);
+    const auto waiting = tags_.announce_demand(0);
     while (true) {
       if (auto idle = tags_.allocate(0, place)) return *std::move(idle);
       std::this_thread::yield();
@@ -93,10 +93,10 @@ void exhausted(benchmark::State& state) {
   allocate_and_free(state, static_cast<std::uint32_t>(std::max(1, state.threads() - 1)));
 }
 
-const Registration registration{[](int most_threads) {
-  on_threads(benchmark::RegisterBenchmark("bitmap/nearly_empty", &nearly_empty), most_threads);
-  on_threads(benchmark::RegisterBenchmark("bitmap/nearly_full", &nearly_full), most_threads);
-  on_threads(benchmark::RegisterBenchmark("bitmap/exhausted", &exhausted), most_threads, 2);
+const Registration registration{[](int max_threads) {
+  on_threads(benchmark::RegisterBenchmark("bitmap/nearly_empty", &nearly_empty), max_threads);
+  on_threads(benchmark::RegisterBenchmark("bitmap/nearly_full", &nearly_full), max_threads);
+  on_threads(benchmark::RegisterBenchmark("bitmap/exhausted", &exhausted), max_threads, 2);
 }};
 
 }  // namespace

@@ -32,7 +32,7 @@ class Device {
   template <mq::Runtime Rt>
   Device(benchmark::State& state, Rt& runtime, std::uint32_t queues, std::uint32_t depth)
       : medium_{std::uint64_t{queues} * depth},
-        iommu_{{.page_count = 256 + 2 * queues * (most_ring_pages + depth)}},
+        iommu_{{.page_count = 256 + 2 * queues * (max_ring_pages + depth)}},
         device_{iommu_},
         controller_{{.queue_pairs = queues, .shortest_ns = 0, .longest_ns = 0, .depth = depth},
                     iommu_,
@@ -46,7 +46,7 @@ class Device {
     measured_ = MeasuredDisk<Nvme>::create(
         state,
         {.capacity_sectors = medium_.capacity_bytes() / mq::sector_bytes,
-         .limits = {.max_sectors = 256, .max_segments = sim::DriverRings::most_segments},
+         .limits = {.max_sectors = 256, .max_segments = sim::DriverRings::max_segments},
          .normal_queues = queues,
          .depth = depth},
         driver_, runtime);
@@ -76,7 +76,7 @@ class Device {
     if (iommu_.mapped_pages() != pages_at_rest_) wrong = "an I/O's memory is still mapped";
     if (driver_.resets() != 0) wrong = "the driver has reset the controller";
     static_cast<void>(mq::remove(runtime, *disk()));
-    const dma::DmaEnded proof = controller_.stop();
+    const dma::EndProof proof = controller_.stop();
     measured_.disk.reset();  // its rings are left to the device, which is stopped
     static_cast<void>(device_.drain(proof));
     return wrong;
@@ -84,7 +84,7 @@ class Device {
 
  private:
   /// Entries of 64 and 16 bytes, four for each command, and segment lists: of 1,024 commands.
-  static constexpr std::uint32_t most_ring_pages = 128;
+  static constexpr std::uint32_t max_ring_pages = 128;
 
   /// Holds numbered blocks.
   class Medium : public sim::MemoryMedia {

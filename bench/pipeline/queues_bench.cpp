@@ -120,12 +120,11 @@ void device(benchmark::State& state) {
   shared.reset();
 }
 
-const Registration registration{[](int most_threads) {
-  on_threads(benchmark::RegisterBenchmark("queues/completes_later", &completes_later),
-             most_threads);
-  constexpr int most_queue_pairs = 64;  // of the simulated controller
+const Registration registration{[](int max_threads) {
+  on_threads(benchmark::RegisterBenchmark("queues/completes_later", &completes_later), max_threads);
+  constexpr int max_queue_pairs = 64;  // of the simulated controller
   on_threads(benchmark::RegisterBenchmark("queues/device", &device),
-             std::min(most_threads, most_queue_pairs));
+             std::min(max_threads, max_queue_pairs));
 }};
 
 }  // namespace

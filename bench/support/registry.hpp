@@ -12,7 +12,7 @@
 
 namespace bench {
 
-using Register = void (*)(int most_threads);
+using Register = void (*)(int max_threads);
 
 /// One static object per file of benchmarks.
 class Registration {
@@ -27,12 +27,12 @@ class Registration {
 
 /// 1, 2, 4, ... and the number asked for, on threads that run at the same time: what counts is the
 /// time on the wall.
-inline void on_threads(benchmark::internal::Benchmark* benchmark, int most_threads,
+inline void on_threads(benchmark::internal::Benchmark* benchmark, int max_threads,
                        int fewest_threads = 1) {
-  for (int threads = 1; threads < most_threads; threads *= 2) {
+  for (int threads = 1; threads < max_threads; threads *= 2) {
     if (threads >= fewest_threads) benchmark->Threads(threads);
   }
-  if (most_threads >= fewest_threads) benchmark->Threads(most_threads);
+  if (max_threads >= fewest_threads) benchmark->Threads(max_threads);
   benchmark->UseRealTime();
 }
 

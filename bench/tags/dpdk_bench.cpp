@@ -63,7 +63,7 @@ class DpdkPool {
 };
 
 const Registration registration{
-    [](int most_threads) { register_pool<DpdkPool>("tags/dpdk_mempool", most_threads); }};
+    [](int max_threads) { register_pool<DpdkPool>("tags/dpdk_mempool", max_threads); }};
 
 }  // namespace
 }  // namespace bench

@@ -78,9 +78,10 @@ class BitmapPool {
   struct alignas(blkown::cache_line_bytes) Hint {
     std::uint32_t word = 0;
   };
-  std::unique_ptr<blkown::TagBitmap::Line[]> lines_ =
-      std::make_unique<blkown::TagBitmap::Line[]>(blkown::TagBitmap::lines_for(pool_tags));
-  blkown::TagBitmap bitmap_{lines_.get(), pool_tags};
+  std::unique_ptr<blkown::detail::TagBitmap::Line[]> lines_ =
+      std::make_unique<blkown::detail::TagBitmap::Line[]>(
+          blkown::detail::TagBitmap::lines_for(pool_tags));
+  blkown::detail::TagBitmap bitmap_{lines_.get(), pool_tags};
   std::vector<Hint> hints_;
 };
 
@@ -105,10 +106,10 @@ class MutexPool {
   std::vector<std::uint32_t> free_;
 };
 
-const Registration registration{[](int most_threads) {
-  register_pool<CachedPool>("tags/library_tag_cache", most_threads);
-  register_pool<BitmapPool>("tags/library_bitmap", most_threads);
-  register_pool<MutexPool>("tags/mutex_vector", most_threads);
+const Registration registration{[](int max_threads) {
+  register_pool<CachedPool>("tags/library_tag_cache", max_threads);
+  register_pool<BitmapPool>("tags/library_bitmap", max_threads);
+  register_pool<MutexPool>("tags/mutex_vector", max_threads);
 }};
 
 }  // namespace

@@ -48,7 +48,7 @@ class MoodycamelPool {
 };
 
 const Registration registration{
-    [](int most_threads) { register_pool<MoodycamelPool>("tags/moodycamel_queue", most_threads); }};
+    [](int max_threads) { register_pool<MoodycamelPool>("tags/moodycamel_queue", max_threads); }};
 
 }  // namespace
 }  // namespace bench

@@ -37,8 +37,8 @@ void take_give(benchmark::State& state) {
 }
 
 template <class Pool>
-void register_pool(const char* name, int most_threads) {
-  on_threads(benchmark::RegisterBenchmark(name, &take_give<Pool>), most_threads);
+void register_pool(const char* name, int max_threads) {
+  on_threads(benchmark::RegisterBenchmark(name, &take_give<Pool>), max_threads);
 }
 
 }  // namespace bench

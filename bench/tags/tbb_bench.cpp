@@ -28,7 +28,7 @@ class TbbPool {
 };
 
 const Registration registration{
-    [](int most_threads) { register_pool<TbbPool>("tags/tbb_concurrent_queue", most_threads); }};
+    [](int max_threads) { register_pool<TbbPool>("tags/tbb_concurrent_queue", max_threads); }};
 
 }  // namespace
 }  // namespace bench

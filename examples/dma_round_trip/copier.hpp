@@ -21,7 +21,7 @@ namespace round_trip {
 class Copier {
  public:
   static constexpr std::size_t chunk_bytes = 64 * 1024;
-  static constexpr unsigned most_failures = 32;
+  static constexpr unsigned max_failures = 32;
 
   Copier(mq::Disk<Nvme>& from, mq::Disk<Nvme>& to) : from_{from}, to_{to} {}
 
@@ -72,7 +72,7 @@ class Copier {
       Lane& lane = *static_cast<Lane*>(ended.argument());
       if (ended.status() != Status::ok) {
         ++lane.copier.failures_;
-        if (++lane.failures == most_failures) {
+        if (++lane.failures == max_failures) {
           lane.copier.status_.store(ended.status());
           return lane.copier.leave();
         }

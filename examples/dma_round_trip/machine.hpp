@@ -49,7 +49,7 @@ class Machine {
     auto disk =
         mq::Disk<Nvme>::create({.capacity_sectors = medium.capacity_bytes() / mq::sector_bytes,
                                 .limits = {.max_sectors = 256,
-                                           .max_segments = sim::DriverRings::most_segments,
+                                           .max_segments = sim::DriverRings::max_segments,
                                            .max_discard_sectors = 1024,
                                            .max_write_zeroes_sectors = 1024},
                                 .write_cache = true,
@@ -78,7 +78,7 @@ class Machine {
       static_cast<void>(
           mq::run_and_wait(runtime, [&](mq::Control& control) { disk_->thaw(control); }));
     }
-    const dma::DmaEnded proof = controller_.stop();
+    const dma::EndProof proof = controller_.stop();
     pump_.finish(runtime);
     disk_.reset();  // its rings are left to the device, which is stopped
     static_cast<void>(device_.drain(proof));
@@ -100,7 +100,7 @@ class Machine {
   [[nodiscard]] static sim::IommuConfig iommu_config() {
     sim::IommuConfig config;
     config.page_count = 65536;
-    config.limits.max_segments = sim::DriverRings::most_segments;
+    config.limits.max_segments = sim::DriverRings::max_segments;
     return config;
   }
   [[nodiscard]] static sim::ControllerConfig controller_config(const MachineConfig& config) {

@@ -47,7 +47,7 @@ class Narration {
     if (!found.has_value()) return false;
     tell("completion: claim(cookie)", 3, "claimed", true);
     auto mapping = *std::exchange(found->data().mapping, std::nullopt);
-    is_good_ = std::move(mapping).unmap(*dma::DmaEnded::of(*found)).has_value() && is_good_;
+    is_good_ = std::move(mapping).unmap(*dma::EndProof::of(*found)).has_value() && is_good_;
     tell("unmap, with the claim as proof", 2, "claimed", false);
     is_good_ = !iommu_.write(iova, bytes, access) && is_good_;  // a fault in the log, no more
     auto alone = std::move(*found).into_owned();

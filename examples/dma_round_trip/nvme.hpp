@@ -39,7 +39,7 @@ class Nvme {
  public:
   /// In each request.
   struct RequestData {
-    dma::IovaList<sim::DriverRings::most_segments> iovas;
+    dma::IovaList<sim::DriverRings::max_segments> iovas;
     std::optional<dma::ActiveMapping> mapping;
     sim::CompletionEntry result;  // from the interrupt to complete()
     std::uint64_t target = 0;     // the cookie that an abort is about
@@ -93,7 +93,7 @@ class Nvme {
     // A completion, a forged one, may have been faster than the refusal; then it has the I/O.
     if (issued.has_value() || !issued.error().claim.has_value()) return Answer::accepted();
     auto back = *std::move(issued.error().claim);
-    unmap(back, *dma::DmaEnded::of(back));
+    unmap(back, *dma::EndProof::of(back));
     return Answer::rejected(*std::move(back).into_owned(), Status::device_resource);
   }
 
@@ -114,7 +114,7 @@ class Nvme {
 
   /// On the context that submitted the I/O.
   void complete(Hw& hw, Claim<Rq> claim) {
-    unmap(claim, *dma::DmaEnded::of(claim));
+    unmap(claim, *dma::EndProof::of(claim));
     Payload& payload = claim.data();
     const sim::CompletionEntry& result = payload.driver_data.result;
     hw.data.aborted[claim.tag().value].reset();
@@ -156,7 +156,7 @@ class Nvme {
   }
 
  private:
-  static constexpr unsigned most_tries = 8;
+  static constexpr unsigned max_tries = 8;
 
   [[nodiscard]] std::optional<Status> map(Claim<Rq>& claim) {
     Payload& payload = claim.data();
@@ -171,7 +171,7 @@ class Nvme {
   }
 
   /// The mapping is in the request's own data, so it is taken out before the Claim ends the I/O.
-  static void unmap(Claim<Rq>& claim, const dma::DmaEnded& proof) {
+  static void unmap(Claim<Rq>& claim, const dma::EndProof& proof) {
     auto mapping = std::exchange(claim.data().driver_data.mapping, std::nullopt);
     if (!mapping.has_value()) return;
     auto unmapped = std::move(*mapping).unmap(proof);
@@ -207,7 +207,7 @@ class Nvme {
     std::move(claim).end(status);
   }
   static void try_again(Claim<Rq> claim, Status reason) {
-    if (++claim.data().driver_data.tries == most_tries) return end(std::move(claim), reason);
+    if (++claim.data().driver_data.tries == max_tries) return end(std::move(claim), reason);
     std::move(claim).requeue();
   }
 
@@ -232,7 +232,7 @@ class Nvme {
     }
     is_quiesced_ = true;
     ++resets_;
-    const dma::DmaEnded proof = controller_.stop();
+    const dma::EndProof proof = controller_.stop();
     for (std::uint32_t i = 0; i != disk_->hw_queue_count(); ++i) give_up(disk_->hw_queue(i), proof);
     static_cast<void>(device_.drain(proof));
     controller_.start();
@@ -240,7 +240,7 @@ class Nvme {
   }
 
   /// Everything that is with the controller, and that nobody else has claimed.
-  static void give_up(Hw& hw, const dma::DmaEnded& proof) {
+  static void give_up(Hw& hw, const dma::EndProof& proof) {
     const std::lock_guard lock{hw.data.completion};
     hw.for_each_in_flight([&](const ARef<Rq>& pin, const Cookie& cookie) {
       auto claim = blkown::claim(pin, cookie);

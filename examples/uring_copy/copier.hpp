@@ -92,7 +92,7 @@ struct Ledger {
 class Copier {
  public:
   /// How often a command is tried that is cancelled each time, before the copy fails.
-  static constexpr std::uint32_t most_attempts = 10;
+  static constexpr std::uint32_t max_attempts = 10;
 
   struct Counters {
     std::uint64_t short_transfers = 0;  ///< Published again for the rest.
@@ -157,7 +157,7 @@ class Copier {
 
  private:
   using Claim = blkown::Claim<CopyRequest>;
-  using DmaEnded = blkown::dma::DmaEnded;
+  using EndProof = blkown::dma::EndProof;
 
   /// Whether a doorbell that answers `error` is the device's end: at once, or after ten seconds of
   /// having no room and completing nothing.
@@ -210,7 +210,7 @@ class Copier {
     // never had; then that Claim's holder sees to the request.
     auto& refused = published.error();
     if (!refused.claim.has_value()) return;
-    unmap(*refused.claim, *DmaEnded::of(*refused.claim));
+    unmap(*refused.claim, *EndProof::of(*refused.claim));
     if (is_busy(refused.error) && device_.outstanding() != 0) {
       held_back_.push_back(std::move(*refused.claim));
     } else {
@@ -220,7 +220,7 @@ class Copier {
   }
 
   /// Takes the buffer away from the device, which is done with it, and lets go of the request.
-  static void unmap(const Claim& claim, const DmaEnded& proof) {
+  static void unmap(const Claim& claim, const EndProof& proof) {
     auto mapping = std::exchange(claim.data().mapping, std::nullopt);
     auto unmapped = std::move(*mapping).unmap(proof);
     // Of something else: then it stays where it was. Here each proof is of the I/O itself.
@@ -235,7 +235,7 @@ class Copier {
   /// The I/O's own completion: the device is done with the buffer, and only now may the request be
   /// ended or published again.
   void settle(Claim claim, int result) {
-    unmap(claim, *DmaEnded::of(claim));
+    unmap(claim, *EndProof::of(claim));
     Copy& copy = claim.data();
     const std::uint64_t here_bytes = copy.offset_bytes + copy.done_bytes;
     const std::uint32_t left_bytes = copy.length_bytes - copy.done_bytes;
@@ -250,7 +250,7 @@ class Copier {
       // Out of time. Published again from where it was: a write that was cut off writes the same
       // bytes to the same place once more.
       ++counters_.cancelled;
-      if (++copy.cancelled != most_attempts) {
+      if (++copy.cancelled != max_attempts) {
         publish(std::move(claim));
         return;
       }
@@ -321,7 +321,7 @@ class Copier {
   /// to the buffers: may_still_write() of the failure says so, and their owner leaves them alone
   /// for ever. Only because nobody uses that memory again may the device be taken for stopped.
   void abandon() {
-    const DmaEnded stopped = mapped_.declare_stopped();
+    const EndProof stopped = mapped_.declare_stopped();
     requests_.for_each_in_flight(0, [&](blkown::ARef<CopyRequest> pin, blkown::Cookie cookie) {
       if (auto claim = blkown::claim(pin, cookie)) {
         unmap(*claim, stopped);

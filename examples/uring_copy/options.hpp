@@ -79,7 +79,7 @@ namespace detail {
 }
 
 /// The most memory that the buffers of all blocks in flight may take.
-inline constexpr std::uint64_t most_buffer_bytes = std::uint64_t{1} << 30;
+inline constexpr std::uint64_t max_buffer_bytes = std::uint64_t{1} << 30;
 
 [[nodiscard]] inline std::unexpected<Problem> usage(const std::string& text) {
   return std::unexpected(Problem{text + "; see --help", exit_usage});
@@ -170,7 +170,7 @@ class Parser {
       return usage("--threads needs --backend threads");
     }
     const std::uint64_t buffer_bytes = std::uint64_t{options_.depth} * options_.block_bytes;
-    if (buffer_bytes > most_buffer_bytes) {
+    if (buffer_bytes > max_buffer_bytes) {
       return usage("--depth times --block-bytes is " + std::to_string(buffer_bytes) +
                    " bytes of buffers, more than 1 GiB: lower one of them");
     }

@@ -12,7 +12,8 @@
 #include <blkown/tracking.hpp>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 namespace detail {
 
@@ -166,21 +167,21 @@ void visit_holders(R& object, Visit&& visit) {
 template <RequestType R>
 struct Ownership<R> {
   static void add_ref(R& request) noexcept {
-    RefValue<Word> seen;
-    const RefStep step = detail::word_of(request).add_ref(seen);
-    if (step == RefStep::done) [[likely]]
+    detail::RefValue<Word> seen;
+    const detail::RefResult step = detail::word_of(request).add_ref(seen);
+    if (step == detail::RefResult::done) [[likely]]
       return;
-    detail::violate_request(
-        step == RefStep::overflow ? Violation::reference_overflow : Violation::no_reference,
-        detail::header_of(request), seen, "copy of ARef");
+    detail::violate_request(step == detail::RefResult::overflow ? Violation::reference_overflow
+                                                                : Violation::no_reference,
+                            detail::header_of(request), seen, "copy of ARef");
   }
 
   static void drop_ref(R& request) noexcept {
-    RefValue<Word> seen;
-    const RefStep step = detail::word_of(request).drop_ref(seen);
-    if (step == RefStep::done) [[likely]]
+    detail::RefValue<Word> seen;
+    const detail::RefResult step = detail::word_of(request).drop_ref(seen);
+    if (step == detail::RefResult::done) [[likely]]
       return;
-    if (step == RefStep::completed) {
+    if (step == detail::RefResult::completed) {
       detail::deliver(request);
       return;
     }
@@ -190,7 +191,7 @@ struct Ownership<R> {
 
   /// Parks: the I/O is in flight, unreferenced, under the next generation.
   static void release_owned(R& request) noexcept {
-    RefValue<Word> seen;
+    detail::RefValue<Word> seen;
     if (detail::word_of(request).park_owned(seen)) [[likely]]
       return;
     detail::violate_request(Violation::not_owned, detail::header_of(request), seen,
@@ -198,7 +199,7 @@ struct Ownership<R> {
   }
 
   static void into_shared(R& request, Place where = Place{}) noexcept {
-    RefValue<Word> seen;
+    detail::RefValue<Word> seen;
     if (detail::word_of(request).into_shared(seen)) [[likely]]
       return;
     detail::violate_request(Violation::not_owned, detail::header_of(request), seen,
@@ -206,16 +207,17 @@ struct Ownership<R> {
   }
 
   [[nodiscard]] static bool try_into_owned(R& request, Place where = Place{}) noexcept {
-    RefValue<Word> seen;
-    const RefStep step = detail::word_of(request).try_from_shared(seen);
-    if (step == RefStep::no_reference) [[unlikely]] {
+    detail::RefValue<Word> seen;
+    const detail::RefResult step = detail::word_of(request).try_from_shared(seen);
+    if (step == detail::RefResult::no_reference) [[unlikely]] {
       detail::violate_request(Violation::no_reference, detail::header_of(request), seen,
                               "Owned::try_from_shared", where);
     }
-    return step == RefStep::alone;
+    return step == detail::RefResult::alone;
   }
 };
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -15,7 +15,8 @@
 #include <blkown/tag.hpp>
 #include <cstdint>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 class RequestHeader;
 
@@ -169,7 +170,8 @@ template <class R>
 
 }  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #ifndef BLKOWN_NO_STDIO
 #include <blkown/check_stdio.hpp>

@@ -12,7 +12,8 @@
 #include <cstdio>
 #include <cstdlib>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 /// Prints a line for each of the first sixteen that hold the request (visit_holders), and how many
 /// more there are. In a plain build it prints nothing.
@@ -66,6 +67,7 @@ inline void print_report(Report report, const Incident& incident) {
   print_incident(stderr, "report", to_string(report), incident);
 }
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -13,7 +13,8 @@
 #include <expected>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 /// The right to one I/O: the only writer of its data and the only one that may end it, while ARefs
 /// may hold the request in place. A driver has it before publishing (Owned::into_claim) and after
@@ -70,9 +71,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
   /// Violation: the count has reached half of what the word can hold.
   BLKOWN_NEEDS_HELD [[nodiscard]] ARef<R> pin(Place where = Place::current()) noexcept {
     R& request = held("Claim::pin", where);
-    RefValue<Word> seen;
-    const ClaimStep step = detail::word_of(request).claim_pin(seen);
-    if (step == ClaimStep::overflow) [[unlikely]] {
+    detail::RefValue<Word> seen;
+    const detail::ClaimResult step = detail::word_of(request).claim_pin(seen);
+    if (step == detail::ClaimResult::overflow) [[unlikely]] {
       detail::violate_request(Violation::reference_overflow, detail::header_of(request), seen,
                               "Claim::pin", where);
     }
@@ -90,8 +91,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
   BLKOWN_CONSUMES [[nodiscard]] detail::PublishResultOf<R, Issue> publish(
       Issue&& issue, Place where = Place::current()) && noexcept {
     R& request = take("Claim::publish", where);
-    RefValue<Word> seen;
-    const ClaimStep step = detail::word_of(request).publish_claim(seen);
+    detail::RefValue<Word> seen;
+    const detail::ClaimResult step = detail::word_of(request).publish_claim(seen);
     check(step, request, seen, "Claim::publish", where);
     const Cookie cookie = detail::cookie_of(request, seen.next_generation());
     return detail::issue_published(request, cookie, issue);
@@ -105,12 +106,12 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
   BLKOWN_CONSUMES void release(Place where = Place::current()) && noexcept {
     const bool is_published = origin() != detail::ClaimOrigin::owner;
     R& request = take("Claim::release", where);
-    RefWord<Word>& word = detail::word_of(request);
+    detail::RefWord<Word>& word = detail::word_of(request);
     if (!is_published) [[unlikely]] {
       detail::violate_request(Violation::release_of_unpublished, detail::header_of(request),
                               word.peek(), "Claim::release", where);
     }
-    RefValue<Word> seen;
+    detail::RefValue<Word> seen;
     check(word.release_claim(seen), request, seen, "Claim::release", where);
   }
 
@@ -132,9 +133,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
       Place where = Place::current()) && noexcept {
     const detail::ClaimOrigin from = origin();
     R& request = take("Claim::into_owned", where);
-    RefValue<Word> seen;
-    const ClaimStep step = detail::word_of(request).claim_into_owned(seen);
-    if (step == ClaimStep::pinned) return std::unexpected(Claim{request, from});
+    detail::RefValue<Word> seen;
+    const detail::ClaimResult step = detail::word_of(request).claim_into_owned(seen);
+    if (step == detail::ClaimResult::pinned) return std::unexpected(Claim{request, from});
     check(step, request, seen, "Claim::into_owned", where);
     return detail::HandleAccess::make<Owned>(request);
   }
@@ -187,9 +188,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
     finish(request, Status::io_error, false, "drop of Claim", Place{});
   }
 
-  static void check(ClaimStep step, R& request, RefValue<Word> seen, const char* operation,
-                    Place where) noexcept {
-    if (step == ClaimStep::not_claimed) [[unlikely]] {
+  static void check(detail::ClaimResult step, R& request, detail::RefValue<Word> seen,
+                    const char* operation, Place where) noexcept {
+    if (step == detail::ClaimResult::not_claimed) [[unlikely]] {
       detail::violate_request(Violation::not_claimed, detail::header_of(request), seen, operation,
                               where);
     }
@@ -198,10 +199,10 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
   static void finish(R& request, Status status, bool requeue, const char* operation,
                      Place where) noexcept {
     detail::set_outcome(request, status, requeue);
-    RefValue<Word> seen;
-    const ClaimStep step = detail::word_of(request).end_claim(seen);
+    detail::RefValue<Word> seen;
+    const detail::ClaimResult step = detail::word_of(request).end_claim(seen);
     check(step, request, seen, operation, where);
-    if (step == ClaimStep::completed) detail::deliver(request);
+    if (step == detail::ClaimResult::completed) detail::deliver(request);
   }
 
   std::uintptr_t bits_;
@@ -227,10 +228,10 @@ template <RequestType R>
                                                          const Cookie& cookie,
                                                          Place where = Place::current()) noexcept {
   R& request = detail::held(detail::HandleAccess::look(pin), "try_claim", where);
-  RefValue<Word> seen;
+  detail::RefValue<Word> seen;
   if (detail::names(detail::header_of(request), cookie) != LookupReason::none ||
-      detail::word_of(request).claim_with_ref(GenerationMatch<Word>::exactly(cookie.generation),
-                                              seen) != LookupReason::none) {
+      detail::word_of(request).claim_with_ref(
+          detail::GenerationMatch<Word>::exactly(cookie.generation), seen) != LookupReason::none) {
     return std::unexpected(std::move(pin));
   }
   static_cast<void>(detail::HandleAccess::take_reference(pin));
@@ -245,11 +246,11 @@ template <RequestType R>
 [[nodiscard]] std::expected<Claim<R>, LookupError> claim(const ARef<R>& pin, const Cookie& cookie,
                                                          Place where = Place::current()) noexcept {
   R& request = detail::held(detail::HandleAccess::look(pin), "claim", where);
-  RefValue<Word> seen;
+  detail::RefValue<Word> seen;
   LookupReason reason = detail::names(detail::header_of(request), cookie);
   if (reason == LookupReason::none) {
     reason = detail::word_of(request).claim_beside_ref(
-        GenerationMatch<Word>::exactly(cookie.generation), seen);
+        detail::GenerationMatch<Word>::exactly(cookie.generation), seen);
   }
   if (reason == LookupReason::none)
     return detail::HandleAccess::make_claim(request, detail::ClaimOrigin::bystander);
@@ -260,6 +261,7 @@ template <RequestType R>
                                      .seen_generation = seen.generation()});
 }
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

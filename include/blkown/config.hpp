@@ -113,7 +113,8 @@
 #define BLKOWN_DETAIL_DESTRUCTOR_END
 #endif
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 /// Two objects this many bytes apart, each aligned to it, share no cache line.
 inline constexpr std::size_t cache_line_bytes = BLKOWN_CACHE_LINE_BYTES;
@@ -127,6 +128,7 @@ using Atomic = BLKOWN_ATOMIC<T>;
 /// The unsigned integer behind an ownership word and a tag bitmap's word.
 using Word = std::conditional_t<BLKOWN_WORD_BITS == 64, std::uint64_t, std::uint32_t>;
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -13,14 +13,15 @@
 #include <type_traits>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 template <class R>
 struct EndSink;
 
 namespace detail {
 template <class R>
-void deliver_by_function(const TagSetCore& core, void* request);
+void deliver_by_function(const TagSetState& core, void* request);
 }
 
 /// An I/O that the driver has ended or asked to queue again, on its way back. It has the request
@@ -101,7 +102,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended {
 
   static void give_back(R& request, const char* operation, Place where) noexcept {
     const RequestHeader& name = detail::header_of(request);
-    TagBitmap& bitmap = detail::HeaderAccess::core(name).bitmaps[name.queue()];
+    detail::TagBitmap& bitmap = detail::HeaderAccess::core(name).bitmaps[name.queue()];
     if (!bitmap.give(name.tag())) [[unlikely]] {
       detail::violate_request(Violation::tag_not_taken, name, detail::word_of(request).peek(),
                               operation, where);
@@ -157,7 +158,7 @@ class [[nodiscard]] EndedList {
  private:
   friend struct detail::HandleAccess;
   friend struct EndSink<R>;
-  friend void detail::deliver_by_function<R>(const detail::TagSetCore& core, void* request);
+  friend void detail::deliver_by_function<R>(const detail::TagSetState& core, void* request);
 
   /// Of a request whose word is idle again.
   [[nodiscard]] static EndedList of_one(R& request) noexcept {
@@ -200,7 +201,7 @@ struct EndSink {
   /// so who replaces that of a sink from `to` or `freeing` sets this to null. What `to` and
   /// `freeing` set has the target's code within it, and the list in registers: through `function`
   /// it goes through memory, which every I/O would wait for.
-  void (*delivery)(const detail::TagSetCore& core, void* request) = nullptr;
+  void (*delivery)(const detail::TagSetState& core, void* request) = nullptr;
 
   /// Calls `target(EndedList<R>&&)`. `target` must outlive the TagSet.
   template <class F>
@@ -209,7 +210,7 @@ struct EndSink {
     return {
         [](void* context, EndedList<R>&& ended) { (*static_cast<F*>(context))(std::move(ended)); },
         const_cast<std::remove_const_t<F>*>(&target),
-        [](const detail::TagSetCore& core, void* request) {
+        [](const detail::TagSetState& core, void* request) {
           (*static_cast<F*>(core.end_context))(EndedList<R>::of_one(*static_cast<R*>(request)));
         }};
   }
@@ -218,7 +219,7 @@ struct EndSink {
   [[nodiscard]] static EndSink freeing() noexcept {
     return {[](void*, EndedList<R>&& ended) { const EndedList<R> dropped{std::move(ended)}; },
             nullptr,
-            [](const detail::TagSetCore&, void* request) {
+            [](const detail::TagSetState&, void* request) {
               const auto dropped = EndedList<R>::of_one(*static_cast<R*>(request));
             }};
   }
@@ -236,19 +237,20 @@ void set_outcome(R& request, Status status, bool requeue) noexcept {
 /// Hands a request whose word is idle again to its TagSet's sink.
 template <class R>
 void deliver(R& request) noexcept {
-  const TagSetCore& core = core_of(request);
+  const TagSetState& core = core_of(request);
   core.delivery(core, &request);
 }
 
 /// The delivery of a sink that has none of its own.
 template <class R>
-void deliver_by_function(const TagSetCore& core, void* request) {
+void deliver_by_function(const TagSetState& core, void* request) {
   const auto function = reinterpret_cast<typename EndSink<R>::Function>(core.end_function);
   function(core.end_context, EndedList<R>::of_one(*static_cast<R*>(request)));
 }
 
 }  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -7,7 +7,8 @@
 
 #include <blkown/config.hpp>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 template <class T>
 class Request;
@@ -26,6 +27,7 @@ class EndedList;
 template <class R>
 class TagSet;
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

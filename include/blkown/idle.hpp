@@ -12,7 +12,8 @@
 #include <blkown/status.hpp>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 /// A request with its tag, handed over by the block layer (or allocated) and not started: the word
 /// is idle, no lookup finds it, and the holder has the data for itself.
@@ -52,7 +53,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle {
   /// The driver takes the I/O on (blk_mq_start_request). A plain store.
   BLKOWN_CONSUMES [[nodiscard]] Owned<R> start(Place where = Place::current()) && noexcept {
     R& request = take("Idle::start", where);
-    RefValue<Word> seen;
+    detail::RefValue<Word> seen;
     if (!detail::word_of(request).start(seen)) [[unlikely]] {
       violate(request, seen, "Idle::start", where);
     }
@@ -92,7 +93,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle {
     finish(request, Status::io_error, false, "drop of Idle", Place{});
   }
 
-  [[noreturn, gnu::cold, gnu::noinline]] static void violate(R& request, RefValue<Word> seen,
+  [[noreturn, gnu::cold, gnu::noinline]] static void violate(R& request,
+                                                             detail::RefValue<Word> seen,
                                                              const char* operation,
                                                              Place where) noexcept {
     detail::violate_request(Violation::not_idle, detail::header_of(request), seen, operation,
@@ -101,7 +103,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle {
 
   static void finish(R& request, Status status, bool requeue, const char* operation,
                      Place where) noexcept {
-    const RefValue<Word> seen = detail::word_of(request).peek();
+    const detail::RefValue<Word> seen = detail::word_of(request).peek();
     if (seen.state() != 0) [[unlikely]]
       violate(request, seen, operation, where);
     detail::set_outcome(request, status, requeue);
@@ -111,6 +113,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle {
   R* request_;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

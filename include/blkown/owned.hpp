@@ -16,7 +16,8 @@
 #include <optional>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 /// The only handle of a started I/O (or of any Ownable object): its holder reads and writes the
 /// data, and no lookup finds the request.
@@ -150,7 +151,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
     requires RequestType<R>
   {
     R& request = take("Owned::publish", where);
-    RefValue<Word> seen;
+    detail::RefValue<Word> seen;
     if (!detail::word_of(request).park_owned(seen)) [[unlikely]] {
       violate(request, seen, "Owned::publish", where);
     }
@@ -164,7 +165,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
     requires RequestType<R>
   {
     R& request = take("Owned::park", where);
-    RefValue<Word> seen;
+    detail::RefValue<Word> seen;
     if (!detail::word_of(request).park_owned(seen)) [[unlikely]] {
       violate(request, seen, "Owned::park", where);
     }
@@ -205,7 +206,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
     }
   }
 
-  [[noreturn, gnu::cold, gnu::noinline]] static void violate(R& request, RefValue<Word> seen,
+  [[noreturn, gnu::cold, gnu::noinline]] static void violate(R& request,
+                                                             detail::RefValue<Word> seen,
                                                              const char* operation,
                                                              Place where) noexcept {
     detail::violate_request(Violation::not_owned, detail::header_of(request), seen, operation,
@@ -215,7 +217,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
   static void finish(R& request, Status status, bool requeue, const char* operation,
                      Place where) noexcept {
     detail::set_outcome(request, status, requeue);
-    RefValue<Word> seen;
+    detail::RefValue<Word> seen;
     if (!detail::word_of(request).end_owned(seen)) [[unlikely]] {
       violate(request, seen, operation, where);
     }
@@ -233,17 +235,18 @@ template <RequestType R>
 [[nodiscard]] std::optional<Owned<R>> drop_or_own(BLKOWN_HELD ARef<R>&& reference,
                                                   Place where = Place::current()) noexcept {
   R& request = detail::held(detail::HandleAccess::take_reference(reference), "drop_or_own", where);
-  RefValue<Word> seen;
+  detail::RefValue<Word> seen;
   switch (detail::word_of(request).drop_or_own(seen)) {
-    case RefStep::alone: return detail::HandleAccess::make<Owned>(request);
-    case RefStep::completed: detail::deliver(request); return std::nullopt;
-    case RefStep::no_reference:
+    case detail::RefResult::alone: return detail::HandleAccess::make<Owned>(request);
+    case detail::RefResult::completed: detail::deliver(request); return std::nullopt;
+    case detail::RefResult::no_reference:
       detail::violate_request(Violation::no_reference, detail::header_of(request), seen,
                               "drop_or_own", where);
     default: return std::nullopt;
   }
 }
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -8,12 +8,14 @@
 #include <blkown/config.hpp>
 #include <source_location>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 /// The place in the caller's source that an operation was called from. Public operations take it as
 /// a defaulted last parameter; pass one on to name a caller further out.
 using Place = std::source_location;
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

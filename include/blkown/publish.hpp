@@ -15,7 +15,8 @@
 #include <type_traits>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 /// The device did not take the command. `claim` is the right to the I/O, taken back, ready to be
 /// published again, ended or requeued; it is empty if a completion, a forged one included, took it
@@ -82,6 +83,7 @@ template <class R, class Issue>
 
 }  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -9,7 +9,8 @@
 #include <blkown/config.hpp>
 #include <concepts>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 /// How handles count and own an object of type T. This one forwards to T's own members; specialise
 /// it for a type that cannot have them. The functions must not throw.
@@ -75,6 +76,7 @@ concept OwnableRefCounted = RefCounted<T> && Ownable<T> && requires(T& object) {
 template <class T>
 inline constexpr bool shared_data = false;
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

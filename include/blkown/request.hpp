@@ -9,18 +9,19 @@
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/cookie_codec.hpp>
-#include <blkown/fwd.hpp>
 #include <blkown/detail/ref_word.hpp>
+#include <blkown/fwd.hpp>
 #include <blkown/refcounted.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
-#include <blkown/detail/tag_bitmap.hpp>
+#include <blkown/tag_cache.hpp>
 #include <blkown/tracking.hpp>
 #include <concepts>
 #include <type_traits>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 class RequestHeader;
 
@@ -30,7 +31,7 @@ template <class R>
 struct TagSetStorage;
 
 /// What all requests of one TagSet share. Its address does not change while the TagSet lives.
-struct TagSetCore {
+struct TagSetState {
   using AnyFunction = void (*)();
 
   CookieLayout layout;
@@ -38,9 +39,10 @@ struct TagSetCore {
   std::uint32_t queue_count = 0;
   std::uint32_t depth = 0;
   std::byte* slots = nullptr;
-  TagBitmap* bitmaps = nullptr;                                       // one for each queue
-  void (*delivery)(const TagSetCore& core, void* request) = nullptr;  // how an end gets to the sink
-  AnyFunction end_function = nullptr;                                 // EndSink<R>::Function
+  TagBitmap* bitmaps = nullptr;  // one for each queue
+  void (*delivery)(const TagSetState& core,
+                   void* request) = nullptr;  // how an end gets to the sink
+  AnyFunction end_function = nullptr;         // EndSink<R>::Function
   void* end_context = nullptr;
   void (*free_storage)(void* storage) = nullptr;  // null: the storage is the caller's
 
@@ -112,12 +114,12 @@ class RequestHeader {
  private:
   friend struct detail::HeaderAccess;
 
-  RefWord<Word> word_;
+  detail::RefWord<Word> word_;
   Tag tag_;
   std::uint16_t queue_ = 0;
   Status status_ = Status::ok;
   bool requeue_ = false;
-  const detail::TagSetCore* core_ = nullptr;
+  const detail::TagSetState* core_ = nullptr;
   void* next_ = nullptr;  // the request behind this one in a list
 };
 
@@ -234,7 +236,7 @@ struct HandleAccess {
 /// The handles' way into a header.
 struct HeaderAccess {
   [[nodiscard]] static RefWord<Word>& word(RequestHeader& header) noexcept { return header.word_; }
-  [[nodiscard]] static const TagSetCore& core(const RequestHeader& header) noexcept {
+  [[nodiscard]] static const TagSetState& core(const RequestHeader& header) noexcept {
     return *header.core_;
   }
   static Status& status(RequestHeader& header) noexcept { return header.status_; }
@@ -242,7 +244,7 @@ struct HeaderAccess {
   static void*& next(RequestHeader& header) noexcept { return header.next_; }
 
   /// Names the request, once, while nobody else knows it.
-  static void name(RequestHeader& header, const TagSetCore& core, std::uint32_t queue, Tag tag,
+  static void name(RequestHeader& header, const TagSetState& core, std::uint32_t queue, Tag tag,
                    Generation first) noexcept {
     header.core_ = &core;
     header.queue_ = static_cast<std::uint16_t>(queue);
@@ -268,7 +270,7 @@ template <class R>
   return HeaderAccess::word(header_of(request));
 }
 template <class R>
-[[nodiscard]] const TagSetCore& core_of(R& request) noexcept {
+[[nodiscard]] const TagSetState& core_of(R& request) noexcept {
   return HeaderAccess::core(header_of(request));
 }
 template <class R>
@@ -313,6 +315,7 @@ template <class R>
 
 }  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

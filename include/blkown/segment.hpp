@@ -7,7 +7,8 @@
 
 #include <blkown/config.hpp>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 /// One contiguous run of bytes of an I/O's data buffer (the kernel's bio_vec, a scatter-gather
 /// element). It refers to the memory and never owns it: whoever made the I/O keeps the bytes alive
@@ -32,6 +33,7 @@ struct Segment {
   friend constexpr bool operator==(const Segment&, const Segment&) = default;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

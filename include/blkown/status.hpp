@@ -7,7 +7,8 @@
 
 #include <blkown/config.hpp>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 /// The result of one I/O. The set follows the kernel's blk_status_t, whose names block drivers
 /// already know. Ending an I/O is total over this type: every enumerator is accepted everywhere.
@@ -57,6 +58,7 @@ enum class Status : std::uint8_t {
   return "unknown status";
 }
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -10,7 +10,8 @@
 #include <compare>
 #include <cstdint>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 /// The index of a request within its hardware queue, 0 to depth - 1 (blk-mq's rq->tag).
 struct Tag {
@@ -185,6 +186,7 @@ struct CookieLayout {
   static constexpr std::uint8_t widest_generation_bits = BLKOWN_WORD_BITS / 2;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

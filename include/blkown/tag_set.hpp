@@ -10,21 +10,22 @@
 #include <blkown/check.hpp>
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/lookup_target.hpp>
+#include <blkown/detail/tag_bitmap.hpp>
+#include <blkown/detail/tag_set_storage.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/idle.hpp>
-#include <blkown/detail/lookup_target.hpp>
 #include <blkown/owned.hpp>
 #include <blkown/request.hpp>
 #include <blkown/tag.hpp>
-#include <blkown/detail/tag_bitmap.hpp>
 #include <blkown/tag_set_config.hpp>
-#include <blkown/detail/tag_set_storage.hpp>
 #include <expected>
 #include <optional>
 #include <span>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 /// All the requests of a device: queue_count x depth of them, at fixed addresses as long as the
 /// TagSet lives, so that a late lookup never reads freed memory (blk-mq's tag set).
@@ -138,7 +139,7 @@ class [[nodiscard]] TagSet {
   /// them back with Ended::release() and without a cache.
   /// One read-modify-write; interrupt-safe.
   /// Synchronization: acquires what the request's last Ended released.
-  [[nodiscard]] std::optional<Idle<R>> hand_over(std::uint32_t queue, Tag tag) noexcept {
+  [[nodiscard]] std::optional<Idle<R>> allocate_tag(std::uint32_t queue, Tag tag) noexcept {
     if (queue >= core_->queue_count || tag.value >= core_->depth) return std::nullopt;
     if (!core_->bitmaps[queue].take(tag)) return std::nullopt;
     return detail::HandleAccess::make<Idle>(request(queue, tag));
@@ -146,23 +147,25 @@ class [[nodiscard]] TagSet {
 
   /// While it lives, every TagCache of the queue gives back what it holds at its next operation:
   /// someone waits for a tag. Try allocate again after making it.
-  class [[nodiscard]] TagWait {
+  class [[nodiscard]] TagDemand {
    public:
-    TagWait(TagWait&& other) noexcept : bitmap_{std::exchange(other.bitmap_, nullptr)} {}
-    TagWait& operator=(TagWait&&) = delete;
-    ~TagWait() {
-      if (bitmap_ != nullptr) bitmap_->end_wait();
+    TagDemand(TagDemand&& other) noexcept : bitmap_{std::exchange(other.bitmap_, nullptr)} {}
+    TagDemand& operator=(TagDemand&&) = delete;
+    ~TagDemand() {
+      if (bitmap_ != nullptr) bitmap_->end_demand();
     }
 
    private:
     friend class TagSet;
-    explicit TagWait(TagBitmap& bitmap) noexcept : bitmap_{&bitmap} { bitmap.begin_wait(); }
-    TagBitmap* bitmap_;
+    explicit TagDemand(detail::TagBitmap& bitmap) noexcept : bitmap_{&bitmap} {
+      bitmap.begin_demand();
+    }
+    detail::TagBitmap* bitmap_;
   };
   /// Violation: no such queue.
-  TagWait wait_for_tag(std::uint32_t queue, Place where = Place::current()) const noexcept {
-    core_->check_queue(queue, "TagSet::wait_for_tag", where);
-    return TagWait{core_->bitmaps[queue]};
+  TagDemand announce_demand(std::uint32_t queue, Place where = Place::current()) const noexcept {
+    core_->check_queue(queue, "TagSet::announce_demand", where);
+    return TagDemand{core_->bitmaps[queue]};
   }
 
   /// How many of the queue's tags are taken, stashed ones included; it orders nothing.
@@ -225,17 +228,18 @@ class [[nodiscard]] TagSet {
 
   /// The same by queue and tag alone: a late or forged value reaches whatever I/O has the tag now.
   /// For devices that carry nothing but the tag, and for teardown.
-  [[nodiscard]] std::expected<Claim<R>, LookupError> claim(std::uint32_t queue, Tag tag) noexcept {
-    return claim_at(locate(queue, tag), GenerationMatch<Word>::any(),
+  [[nodiscard]] std::expected<Claim<R>, LookupError> claim_any_generation(std::uint32_t queue,
+                                                                          Tag tag) noexcept {
+    return claim_at(locate(queue, tag), detail::GenerationMatch<Word>::any(),
                     detail::ClaimOrigin::bystander);
   }
-  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(
+  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq_any_generation(
       std::uint32_t queue, Tag tag, TrackedPlace where = Place::current()) noexcept {
-    return reference_at(locate(queue, tag), GenerationMatch<Word>::any(), where);
+    return reference_at(locate(queue, tag), detail::GenerationMatch<Word>::any(), where);
   }
-  [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(std::uint32_t queue,
-                                                                  Tag tag) noexcept {
-    return owned_at(locate(queue, tag), GenerationMatch<Word>::any());
+  [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned_any_generation(
+      std::uint32_t queue, Tag tag) noexcept {
+    return owned_at(locate(queue, tag), detail::GenerationMatch<Word>::any());
   }
 
   /// Calls `visit(ARef, Cookie)` for each I/O of the queue that is in flight and not claimed, one
@@ -248,8 +252,8 @@ class [[nodiscard]] TagSet {
     core_->check_queue(queue, "TagSet::for_each_in_flight", where);
     for (Tag tag; tag.value != core_->depth; ++tag.value) {
       R& candidate = request(queue, tag);
-      RefValue<Word> seen;
-      if (detail::word_of(candidate).tag_to_rq(GenerationMatch<Word>::any(), seen) ==
+      detail::RefValue<Word> seen;
+      if (detail::word_of(candidate).tag_to_rq(detail::GenerationMatch<Word>::any(), seen) ==
           LookupReason::none) {
         visit(detail::HandleAccess::make_reference(candidate, where),
               detail::cookie_of(candidate, seen.generation()));
@@ -272,10 +276,10 @@ class [[nodiscard]] TagSet {
  private:
   using Target = detail::LookupTarget;
 
-  explicit TagSet(detail::TagSetCore& core) noexcept : core_{&core} {}
+  explicit TagSet(detail::TagSetState& core) noexcept : core_{&core} {}
 
   [[nodiscard]] static std::expected<TagSet, TagSetError> wrap(
-      std::expected<detail::TagSetCore*, TagSetError> made) noexcept {
+      std::expected<detail::TagSetState*, TagSetError> made) noexcept {
     if (!made.has_value()) return std::unexpected(made.error());
     return TagSet{**made};
   }
@@ -292,17 +296,17 @@ class [[nodiscard]] TagSet {
   }
 
   /// The generation that the value carries, as a lookup compares it.
-  [[nodiscard]] GenerationMatch<Word> match_of(std::uint64_t value) const noexcept {
+  [[nodiscard]] detail::GenerationMatch<Word> match_of(std::uint64_t value) const noexcept {
     return core_->codec.match(core_->codec.generation(value));
   }
 
   /// One lookup: `operation` on the target's word, `wrap_handle` around the request if it is had.
   template <class Handle, class Operation, class Wrap>
   [[nodiscard]] std::expected<Handle, LookupError> look_up(const Target& target,
-                                                           GenerationMatch<Word> match,
+                                                           detail::GenerationMatch<Word> match,
                                                            Operation operation,
                                                            Wrap wrap_handle) const noexcept {
-    RefValue<Word> seen;
+    detail::RefValue<Word> seen;
     if (target.reason != LookupReason::none) [[unlikely]]
       return std::unexpected(target.error(target.reason, seen));
     R& found = request(target.queue, target.tag);
@@ -313,41 +317,37 @@ class [[nodiscard]] TagSet {
   }
 
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim_at(const Target& target,
-                                                              GenerationMatch<Word> match,
+                                                              detail::GenerationMatch<Word> match,
                                                               detail::ClaimOrigin origin) noexcept {
     return look_up<Claim<R>>(
         target, match,
-        [](RefWord<Word>& word, GenerationMatch<Word> wanted, RefValue<Word>& seen) {
-          return word.claim(wanted, seen);
-        },
+        [](detail::RefWord<Word>& word, detail::GenerationMatch<Word> wanted,
+           detail::RefValue<Word>& seen) { return word.claim(wanted, seen); },
         [origin](R& found) { return detail::HandleAccess::make_claim(found, origin); });
   }
-  [[nodiscard]] std::expected<ARef<R>, LookupError> reference_at(const Target& target,
-                                                                 GenerationMatch<Word> match,
-                                                                 TrackedPlace where) noexcept {
+  [[nodiscard]] std::expected<ARef<R>, LookupError> reference_at(
+      const Target& target, detail::GenerationMatch<Word> match, TrackedPlace where) noexcept {
     return look_up<ARef<R>>(
         target, match,
-        [](RefWord<Word>& word, GenerationMatch<Word> wanted, RefValue<Word>& seen) {
-          return word.tag_to_rq(wanted, seen);
-        },
+        [](detail::RefWord<Word>& word, detail::GenerationMatch<Word> wanted,
+           detail::RefValue<Word>& seen) { return word.tag_to_rq(wanted, seen); },
         [where](R& found) { return detail::HandleAccess::make_reference(found, where); });
   }
   [[nodiscard]] std::expected<Owned<R>, LookupError> owned_at(
-      const Target& target, GenerationMatch<Word> match) noexcept {
+      const Target& target, detail::GenerationMatch<Word> match) noexcept {
     return look_up<Owned<R>>(
         target, match,
-        [](RefWord<Word>& word, GenerationMatch<Word> wanted, RefValue<Word>& seen) {
-          return word.tag_to_owned(wanted, seen);
-        },
+        [](detail::RefWord<Word>& word, detail::GenerationMatch<Word> wanted,
+           detail::RefValue<Word>& seen) { return word.tag_to_owned(wanted, seen); },
         [](R& found) { return detail::HandleAccess::make<Owned>(found); });
   }
 
   void check_all_back() const noexcept {
     for (std::uint32_t queue = 0; queue != core_->queue_count; ++queue) {
-      const TagBitmap& bitmap = core_->bitmaps[queue];
+      const detail::TagBitmap& bitmap = core_->bitmaps[queue];
       if (bitmap.cache_count() != 0) {
-        detail::TagSetCore::violate_queue(Violation::tag_cache_alive, queue,
-                                          "destruction of TagSet", Place{});
+        detail::TagSetState::violate_queue(Violation::tag_cache_alive, queue,
+                                           "destruction of TagSet", Place{});
       }
       for (Tag tag; tag.value != core_->depth; ++tag.value) {
         if (!bitmap.is_taken(tag)) continue;
@@ -358,7 +358,7 @@ class [[nodiscard]] TagSet {
     }
   }
 
-  detail::TagSetCore* core_;
+  detail::TagSetState* core_;
 
   static_assert(sizeof(Idle<R>) == sizeof(void*) && sizeof(Owned<R>) == sizeof(void*) &&
                     sizeof(Claim<R>) == sizeof(void*) && sizeof(Ended<R>) == sizeof(void*) &&
@@ -366,6 +366,7 @@ class [[nodiscard]] TagSet {
                 "handles are one pointer wide");
 };
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -11,15 +11,16 @@
 #include <initializer_list>
 #include <optional>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 /// How many requests a TagSet has and how a device names them.
 struct TagSetConfig {
   std::uint32_t queue_count = 1;  ///< Hardware queues, 65,536 at most.
   std::uint32_t depth = 0;        ///< Requests per queue.
   /// So many of them, the ones with the lowest tags, are kept for allocate_reserved: commands that
-  /// must get through when every other tag is taken (abort, keep-alive). hand_over takes whatever
-  /// tag it is told.
+  /// must get through when every other tag is taken (abort, keep-alive). allocate_tag takes
+  /// whatever tag it is told.
   std::uint32_t reserved_depth = 0;
   CookieLayout layout{};
   /// The generation before the first publication, cut to the word's width. By default an
@@ -135,15 +136,15 @@ namespace detail {
 /// Everything about a configuration that can be said without its requests' size.
 [[nodiscard]] constexpr std::optional<TagSetError> check_config(
     const TagSetConfig& config) noexcept {
-  constexpr std::uint32_t most_queues = 65536;
-  constexpr std::uint32_t most_requests = std::uint32_t{1} << 31;
-  if (config.queue_count == 0) return TagSetError{TagSetReason::no_queues, 0, most_queues};
-  if (config.queue_count > most_queues) {
-    return TagSetError{TagSetReason::too_many_queues, config.queue_count, most_queues};
+  constexpr std::uint32_t max_queues = 65536;
+  constexpr std::uint32_t max_requests = std::uint32_t{1} << 31;
+  if (config.queue_count == 0) return TagSetError{TagSetReason::no_queues, 0, max_queues};
+  if (config.queue_count > max_queues) {
+    return TagSetError{TagSetReason::too_many_queues, config.queue_count, max_queues};
   }
-  if (config.depth == 0) return TagSetError{TagSetReason::no_depth, 0, most_requests};
-  if (config.depth > most_requests) {
-    return TagSetError{TagSetReason::too_deep, config.depth, most_requests};
+  if (config.depth == 0) return TagSetError{TagSetReason::no_depth, 0, max_requests};
+  if (config.depth > max_requests) {
+    return TagSetError{TagSetReason::too_deep, config.depth, max_requests};
   }
   if (config.reserved_depth >= config.depth) {
     return TagSetError{TagSetReason::all_reserved, config.reserved_depth, config.depth - 1};
@@ -154,6 +155,7 @@ namespace detail {
 
 }  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

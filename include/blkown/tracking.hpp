@@ -17,7 +17,8 @@
 #include <type_traits>
 #endif
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 class RequestHeader;
 
@@ -200,6 +201,7 @@ void visit_holders(const RequestHeader& request, Visit&& visit) {
   detail::visit_holders_of(&request, visit);
 }
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -61,13 +61,13 @@ void run_ios(TagSet& set, Sink& sink) {
 
   set.allocate(0, cache).value().start().publish(issue);
   set.claim(0, sent.value).value().end_ok();
-  static_cast<void>(set.claim(0, sent.value));         // idle
-  static_cast<void>(set.claim(0, ~std::uint64_t{0}));  // no such queue
-  static_cast<void>(set.tag_to_owned(1, Tag{31}));     // idle
+  static_cast<void>(set.claim(0, sent.value));                     // idle
+  static_cast<void>(set.claim(0, ~std::uint64_t{0}));              // no such queue
+  static_cast<void>(set.tag_to_owned_any_generation(1, Tag{31}));  // idle
   {
     const auto dropped = set.allocate(0, cache);
   }  // a report
-  set.hand_over(1, Tag{7}).value().start().publish(issue);
+  set.allocate_tag(1, Tag{7}).value().start().publish(issue);
   {
     const auto dropped = set.claim(1, sent.value);
   }  // a report
@@ -90,7 +90,7 @@ void run_ios(TagSet& set, Sink& sink) {
     std::move(*taken).end(Status::timed_out);
     pin.reset();
   }
-  set.hand_over(1, Tag{9}).value().start().park();
+  set.allocate_tag(1, Tag{9}).value().start().park();
   set.for_each_in_flight(1, [](ARef pin, const Cookie& cookie) {
     blkown::claim(pin, cookie).value().end(Status::aborted);
   });

@@ -95,9 +95,9 @@ TEST(ARef, KeepsTheTagFromBeingUsedAgain) {
   {
     const ARef pin = driver.pin(cookie);
     driver.claim(cookie).end_ok();
-    EXPECT_FALSE(driver.set.hand_over(0, Tag{6}).has_value());
+    EXPECT_FALSE(driver.set.allocate_tag(0, Tag{6}).has_value());
   }
-  EXPECT_TRUE(driver.set.hand_over(0, Tag{6}).has_value());
+  EXPECT_TRUE(driver.set.allocate_tag(0, Tag{6}).has_value());
 }
 
 TEST(ARef, CompletesTheEndWhenItIsTheLast) {

@@ -75,7 +75,7 @@ TEST_P(CookieCodecOf, SeesEachStrayBit) {
 }
 
 TEST_P(CookieCodecOf, MatchesAsManyBitsAsTheLayoutHas) {
-  using Match = blkown::GenerationMatch<blkown::Word>;
+  using Match = blkown::detail::GenerationMatch<blkown::Word>;
   for (const std::uint32_t generation : {0U, 1U, 0xFU, 0xFFFFU, 0xFFFF'FFFFU, 0x1234'5678U}) {
     const Match match = codec_.match(Generation{generation});
     const Match expected = Match::low_bits(Generation{generation}, layout_.generation.bits);

@@ -26,7 +26,7 @@ class Ending : public testing::Test {
  protected:
   /// One of queue 0 that has ended with this status.
   Ended ended(std::uint32_t tag, Status status = Status::ok) {
-    set_.hand_over(0, Tag{tag}).value().start().end(status);
+    set_.allocate_tag(0, Tag{tag}).value().start().end(status);
     return list_.pop_front().value();
   }
   EndedList list_of(std::initializer_list<std::uint32_t> tags) {
@@ -35,7 +35,7 @@ class Ending : public testing::Test {
     return list;
   }
   bool is_free(std::uint32_t tag) {
-    auto idle = set_.hand_over(0, Tag{tag});
+    auto idle = set_.allocate_tag(0, Tag{tag});
     if (!idle.has_value()) return false;
     std::move(*idle).fail(Status::ok);
     return list_.pop_front().has_value();
@@ -58,7 +58,7 @@ class Ending : public testing::Test {
 }  // namespace
 
 TEST_F(Ending, SaysWhichIoEndedAndHow) {
-  auto owned = set_.hand_over(1, Tag{3}).value().start();
+  auto owned = set_.allocate_tag(1, Tag{3}).value().start();
   owned.data().sectors = 12;
   std::move(owned).end(Status::protection_error);
   Ended ended = list_.pop_front().value();
@@ -98,7 +98,7 @@ TEST_F(Ending, PutsTheTagIntoAStash) {
 }
 
 TEST_F(Ending, BecomesIdleAgainAfterARequeue) {
-  set_.hand_over(0, Tag{2}).value().start().requeue();
+  set_.allocate_tag(0, Tag{2}).value().start().requeue();
   Ended ended = list_.pop_front().value();
   EXPECT_TRUE(ended.is_requeue());
   EXPECT_EQ(ended.status(), Status::ok);
@@ -113,7 +113,7 @@ TEST_F(Ending, BecomesIdleAgainAfterARequeue) {
 }
 
 TEST_F(Ending, OfARequeueMayBeGivenUp) {
-  set_.hand_over(0, Tag{2}).value().requeue();
+  set_.allocate_tag(0, Tag{2}).value().requeue();
   list_.pop_front().value().release();
   EXPECT_TRUE(is_free(2));
 }
@@ -203,7 +203,7 @@ TEST_F(Ending, ListMovesAndFreesWhatItHeldBefore) {
 
 TEST(EndSink, OfNobodyFreesTheTags) {
   auto set = TagSet::create(support::two_queues_of_eight, EndSink<Request>::freeing()).value();
-  for (int io = 0; io < 3; ++io) set.hand_over(0, Tag{1}).value().start().end_ok();
+  for (int io = 0; io < 3; ++io) set.allocate_tag(0, Tag{1}).value().start().end_ok();
 }
 
 // Goal: a sink is a plain function with a context, as C code has it.
@@ -216,8 +216,8 @@ TEST(EndSink, CallsItsFunctionWithItsContext) {
                                   },
                               .context = &calls};
   auto set = TagSet::create(support::two_queues_of_eight, sink).value();
-  set.hand_over(0, Tag{1}).value().start().end_ok();
-  set.hand_over(1, Tag{1}).value().start().end_ok();
+  set.allocate_tag(0, Tag{1}).value().start().end_ok();
+  set.allocate_tag(1, Tag{1}).value().start().end_ok();
   EXPECT_EQ(calls, 2);
 }
 
@@ -229,11 +229,11 @@ TEST(EndSink, MayStartTheNextIoFromWithin) {
     int left = 5;
     void operator()(EndedList&& list) {
       list.pop_front().value().release();
-      if (left-- > 0) set->hand_over(0, Tag{1}).value().start().end_ok();
+      if (left-- > 0) set->allocate_tag(0, Tag{1}).value().start().end_ok();
     }
   } resubmit;
   auto set = TagSet::create(support::two_queues_of_eight, EndSink<Request>::to(resubmit)).value();
   resubmit.set = &set;
-  set.hand_over(0, Tag{1}).value().start().end_ok();
+  set.allocate_tag(0, Tag{1}).value().start().end_ok();
   EXPECT_EQ(resubmit.left, -1);
 }

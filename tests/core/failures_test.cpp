@@ -117,7 +117,7 @@ TEST(Failures, NbdTeardownAndReceiverBothComplete) {
   const Cookie cookie = driver.in_flight(3);
   Claim receiver = driver.claim(cookie);
   EXPECT_EQ(time_out(driver, 0), 0U);
-  EXPECT_EQ(driver.set.claim(0, Tag{3}).error().reason, LookupReason::owned);
+  EXPECT_EQ(driver.set.claim_any_generation(0, Tag{3}).error().reason, LookupReason::owned);
   std::move(receiver).end_ok();
   EXPECT_EQ(driver.sink.count(), 1U);
 }
@@ -173,7 +173,7 @@ TEST(Failures, BlkMqIterationFindsStaleEntries) {
     driver.claim(cookie).end_ok();
     kept = std::move(pin);
   });
-  EXPECT_FALSE(driver.set.hand_over(0, Tag{1}).has_value()) << "pinned, so not used again";
+  EXPECT_FALSE(driver.set.allocate_tag(0, Tag{1}).has_value()) << "pinned, so not used again";
   EXPECT_EQ(driver.sink.last().tag, 2U);
   kept.reset();
   EXPECT_EQ(driver.sink.last().tag, 1U);
@@ -198,8 +198,8 @@ TEST(Failures, BlkMqTimeoutFiresBeforeTheDriverHasFinishedIssuing) {
 TEST(Failures, ScsiTagOfACommandThatWasNeverStarted) {
   Driver<> driver;
   auto idle = driver.idle(6);
-  EXPECT_EQ(driver.set.claim(0, Tag{6}).error().reason, LookupReason::idle);
-  EXPECT_EQ(driver.set.tag_to_rq(0, Tag{6}).error().reason, LookupReason::idle);
+  EXPECT_EQ(driver.set.claim_any_generation(0, Tag{6}).error().reason, LookupReason::idle);
+  EXPECT_EQ(driver.set.tag_to_rq_any_generation(0, Tag{6}).error().reason, LookupReason::idle);
   std::move(idle).fail(Status::ok);
 }
 
@@ -219,9 +219,9 @@ TEST(Failures, UblkCancelAndDispatchBothComplete) {
 TEST(Failures, UblksrvCompletesABareTagTwice) {
   Driver<> driver;
   static_cast<void>(driver.in_flight(2));
-  driver.set.claim(0, Tag{2}).value().end_ok();
-  EXPECT_EQ(driver.set.claim(0, Tag{2}).error().reason, LookupReason::idle);
-  EXPECT_EQ(driver.set.claim(0, Tag{200}).error().reason, LookupReason::no_such_tag);
+  driver.set.claim_any_generation(0, Tag{2}).value().end_ok();
+  EXPECT_EQ(driver.set.claim_any_generation(0, Tag{2}).error().reason, LookupReason::idle);
+  EXPECT_EQ(driver.set.claim_any_generation(0, Tag{200}).error().reason, LookupReason::no_such_tag);
   EXPECT_EQ(driver.sink.count(), 1U);
 }
 
@@ -247,11 +247,11 @@ TEST(Failures, UblksrvTagIsUsedAgainUnderDma) {
   std::optional<ARef> mapping = claim.pin();
   const Cookie cookie = Driver<>::publish(std::move(claim));
   driver.claim(cookie).end(Status::timed_out);
-  EXPECT_FALSE(driver.set.hand_over(0, Tag{1}).has_value());
+  EXPECT_FALSE(driver.set.allocate_tag(0, Tag{1}).has_value());
   EXPECT_EQ(driver.sink.count(), 0U) << "nobody is told while the device may write";
   mapping.reset();
   EXPECT_EQ(driver.sink.count(), 1U);
-  EXPECT_TRUE(driver.set.hand_over(0, Tag{1}).has_value());
+  EXPECT_TRUE(driver.set.allocate_tag(0, Tag{1}).has_value());
 }
 
 // ubiblk #486: a completion that could not be delivered was dropped, and the guest hung.
@@ -289,7 +289,7 @@ TEST(Failures, OsvDeviceIdsIndexArraysUnchecked) {
       const std::uint64_t value = layout.encode(queue, Tag{tag}, Generation{100});
       for (const std::uint32_t arrival : {0U, 1U, 2U, ~0U}) {
         EXPECT_FALSE(driver.set.claim(arrival, value).has_value());
-        EXPECT_FALSE(driver.set.claim(arrival, Tag{tag}).has_value());
+        EXPECT_FALSE(driver.set.claim_any_generation(arrival, Tag{tag}).has_value());
       }
     }
   }
@@ -315,10 +315,10 @@ TEST(Failures, OpenvmmErrorDoesNotSayWhichQueueOrId) {
 TEST(Failures, RustLookupSpinsWhileTheRequestIsOwned) {
   Driver<> driver;
   Owned owned = driver.owned();
-  EXPECT_EQ(driver.set.tag_to_rq(0, Tag{0}).error().reason, LookupReason::owned);
+  EXPECT_EQ(driver.set.tag_to_rq_any_generation(0, Tag{0}).error().reason, LookupReason::owned);
   EXPECT_EQ(driver.set.tag_to_owned(0, owned.cookie().value).error().reason, LookupReason::owned);
   std::move(owned).end_ok();
-  EXPECT_EQ(driver.set.tag_to_rq(0, Tag{0}).error().reason, LookupReason::idle);
+  EXPECT_EQ(driver.set.tag_to_rq_any_generation(0, Tag{0}).error().reason, LookupReason::idle);
 }
 
 // Without a generation a late completion completes the next I/O that has the tag.

@@ -63,7 +63,8 @@ template <class Handle>
 class HandleInOptional : public testing::Test {
  protected:
   ~HandleInOptional() override {
-    if (driver_.set.in_flight() != 0) driver_.set.claim(0, blkown::Tag{0}).value().end_ok();
+    if (driver_.set.in_flight() != 0)
+      driver_.set.claim_any_generation(0, blkown::Tag{0}).value().end_ok();
   }
   Handle make() { return Making<Handle>::make(driver_); }
   static constexpr std::size_t ends = Making<Handle>::ends;

@@ -84,7 +84,7 @@ TEST(Owned, DroppedParksUnderANewGeneration) {
   EXPECT_EQ(driver.sink.count(), 0U);
   EXPECT_EQ(driver.reports.count(), 0U);
   EXPECT_EQ(driver.refusal(never_published), LookupReason::stale_generation);
-  driver.set.claim(0, Tag{0}).value().end(Status::timed_out);
+  driver.set.claim_any_generation(0, Tag{0}).value().end(Status::timed_out);
 }
 
 TEST(Owned, ParkIsTheSameSaidAloud) {
@@ -92,7 +92,7 @@ TEST(Owned, ParkIsTheSameSaidAloud) {
   driver.owned().park();
   EXPECT_EQ(driver.state(), "1");
   EXPECT_EQ(driver.generation(), 101U);
-  driver.set.claim(0, Tag{0}).value().end_ok();
+  driver.set.claim_any_generation(0, Tag{0}).value().end_ok();
 }
 
 // Goal: a completion that comes after the request was taken back and dropped does not find it.
@@ -103,7 +103,7 @@ TEST(Owned, TakenBackAndDroppedNoLongerAnswersToItsOldCookie) {
     const Owned dropped = driver.set.tag_to_owned(0, cookie.value).value();
   }
   EXPECT_EQ(driver.refusal(cookie), LookupReason::stale_generation);
-  driver.set.claim(0, Tag{0}).value().end_ok();
+  driver.set.claim_any_generation(0, Tag{0}).value().end_ok();
 }
 
 TEST(Owned, BecomesAClaimWithoutTouchingTheWord) {
@@ -224,7 +224,7 @@ TEST(Owned, AssignedToParksTheRequestItHeld) {
   EXPECT_EQ(driver.state(2), "0 owned");
   EXPECT_EQ(owned.tag(), Tag{2});
   std::move(owned).end_ok();
-  driver.set.claim(0, Tag{1}).value().end_ok();
+  driver.set.claim_any_generation(0, Tag{1}).value().end_ok();
 }
 
 TEST(Owned, SurvivesAMoveToItself) {

@@ -12,9 +12,9 @@
 #include "support/word_text.hpp"
 
 using blkown::Generation;
-using blkown::GenerationMatch;
 using blkown::LookupReason;
-using blkown::RefValue;
+using blkown::detail::GenerationMatch;
+using blkown::detail::RefValue;
 
 template <class W>
 class RefValueOf : public testing::Test {
@@ -59,7 +59,7 @@ TYPED_TEST(RefValueOf, FieldsFillTheWordWithoutOverlap) {
 TYPED_TEST(RefValueOf, SaysWhatAClaimHasAndWhatAnEndWaitsFor) {
   struct Row {
     const char* state;
-    bool held_by_claim, alone, is_last_of_finished;
+    bool held_by_claim, alone, end_awaits_last_pin;
   };
   for (const Row& row :
        {Row{"0", false, false, false}, Row{"0 owned", true, true, false},
@@ -69,7 +69,7 @@ TYPED_TEST(RefValueOf, SaysWhatAClaimHasAndWhatAnEndWaitsFor) {
         Row{"2 finished", false, false, true}, Row{"3 finished", false, false, false}}) {
     const auto value = this->at(row.state);
     EXPECT_EQ(value.held_by_claim(), row.held_by_claim) << row.state;
-    EXPECT_EQ(value.is_last_of_finished(), row.is_last_of_finished) << row.state;
+    EXPECT_EQ(value.end_awaits_last_pin(), row.end_awaits_last_pin) << row.state;
     EXPECT_EQ(value.held_by_claim() && value.alone(), row.alone) << row.state;
   }
 }

@@ -17,8 +17,8 @@ TYPED_TEST_SUITE(RefWordLookupOf, Words);
 // --- ARef ----------------------------------------------------------------------------------------
 
 TYPED_TEST(RefWordLookupOf, ClonesAReferenceUpToTheLimit) {
-  using enum blkown::RefStep;
-  this->template expect_table<blkown::RefStep>(
+  using enum blkown::detail::RefResult;
+  this->template expect_table<blkown::detail::RefResult>(
       {.rows = {{"2", done, "3"},
                 {"3", done, "4"},
                 {"4", done, "5"},
@@ -41,8 +41,8 @@ TYPED_TEST(RefWordLookupOf, ClonesAReferenceUpToTheLimit) {
 }
 
 TYPED_TEST(RefWordLookupOf, DropsAReferenceAndCompletesAnEndWithTheLast) {
-  using enum blkown::RefStep;
-  this->template expect_table<blkown::RefStep>(
+  using enum blkown::detail::RefResult;
+  this->template expect_table<blkown::detail::RefResult>(
       {.rows = {{"2", done, "1"},
                 {"3", done, "2"},
                 {"4", done, "3"},
@@ -65,8 +65,8 @@ TYPED_TEST(RefWordLookupOf, DropsAReferenceAndCompletesAnEndWithTheLast) {
 }
 
 TYPED_TEST(RefWordLookupOf, MakesTheOnlyReferenceOwned) {
-  using enum blkown::RefStep;
-  this->template expect_table<blkown::RefStep>(
+  using enum blkown::detail::RefResult;
+  this->template expect_table<blkown::detail::RefResult>(
       {.rows = {{"2", alone, "0 owned"},
                 {"0", no_reference, "0"},
                 {"0 owned", no_reference, "0 owned"},
@@ -78,8 +78,8 @@ TYPED_TEST(RefWordLookupOf, MakesTheOnlyReferenceOwned) {
 }
 
 TYPED_TEST(RefWordLookupOf, DropsAReferenceOrMakesTheLastOneOwned) {
-  using enum blkown::RefStep;
-  this->template expect_table<blkown::RefStep>(
+  using enum blkown::detail::RefResult;
+  this->template expect_table<blkown::detail::RefResult>(
       {.rows = {{"2", alone, "0 owned"},
                 {"3", done, "2"},
                 {"4", done, "3"},
@@ -163,9 +163,9 @@ TYPED_TEST(RefWordLookupOf, LooksUpTheClaim) {
 
 // Goal: with fewer bits than the word's, what those bits say decides.
 TYPED_TEST(RefWordLookupOf, LooksUpByAsManyGenerationBitsAsTheLayoutHas) {
-  using Bits = blkown::GenerationMatch<TypeParam>;
-  blkown::RefWord<TypeParam> word{this->value("1", 0x37)};
-  blkown::RefValue<TypeParam> seen;
+  using Bits = blkown::detail::GenerationMatch<TypeParam>;
+  blkown::detail::RefWord<TypeParam> word{this->value("1", 0x37)};
+  blkown::detail::RefValue<TypeParam> seen;
   EXPECT_EQ(word.tag_to_rq(Bits::low_bits(Generation{0x6}, 4), seen),
             LookupReason::stale_generation);
   EXPECT_EQ(word.tag_to_rq(Bits::low_bits(Generation{0x8}, 4), seen), LookupReason::early);
@@ -187,15 +187,15 @@ TYPED_TEST(RefWordLookupOf, TakesARefusedPublicationBackAtAnyCount) {
                 {"limit", true, "limit+1 claimed"}},
        .otherwise = false},
       [](auto& word, auto match, auto& seen) {
-        return word.take_back(blkown::RefValue<TypeParam>{match.wanted}.generation(), seen);
+        return word.take_back(blkown::detail::RefValue<TypeParam>{match.wanted}.generation(), seen);
       });
 }
 
 // Goal: the whole generation is compared, whatever a layout carries.
 TYPED_TEST(RefWordLookupOf, TakesNoOtherPublicationBack) {
-  for (unsigned bit = 0; bit < blkown::RefValue<TypeParam>::generation_bits; ++bit) {
-    blkown::RefWord<TypeParam> word{this->value("1", 7)};
-    blkown::RefValue<TypeParam> seen;
+  for (unsigned bit = 0; bit < blkown::detail::RefValue<TypeParam>::generation_bits; ++bit) {
+    blkown::detail::RefWord<TypeParam> word{this->value("1", 7)};
+    blkown::detail::RefValue<TypeParam> seen;
     EXPECT_FALSE(word.take_back(Generation{7U ^ (1U << bit)}, seen)) << bit;
     EXPECT_EQ(word.peek(), this->value("1", 7)) << bit;
   }

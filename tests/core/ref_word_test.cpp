@@ -17,14 +17,14 @@ TYPED_TEST_SUITE(RefWordOf, Words);
 // --- Idle and Owned ------------------------------------------------------------------------------
 
 TYPED_TEST(RefWordOf, BeginsIdleAtGenerationZero) {
-  const blkown::RefWord<TypeParam> word;
+  const blkown::detail::RefWord<TypeParam> word;
   EXPECT_EQ(word.peek().bits, 0U);
 }
 
 TYPED_TEST(RefWordOf, TakesItsFirstGenerationAndStaysIdle) {
-  blkown::RefWord<TypeParam> word;
+  blkown::detail::RefWord<TypeParam> word;
   word.set_first_generation(Generation{0xABCD'1234});
-  EXPECT_EQ(word.peek(), blkown::RefValue<TypeParam>::idle_at(Generation{0xABCD'1234}));
+  EXPECT_EQ(word.peek(), blkown::detail::RefValue<TypeParam>::idle_at(Generation{0xABCD'1234}));
   EXPECT_EQ(word.peek().state(), 0U);
 }
 
@@ -54,8 +54,8 @@ TYPED_TEST(RefWordOf, EndsOnlyAnOwnedUnderTheSameGeneration) {
 // --- Claim ---------------------------------------------------------------------------------------
 
 TYPED_TEST(RefWordOf, PinsWhatIsClaimedUpToTheLimit) {
-  using enum blkown::ClaimStep;
-  this->template expect_table<blkown::ClaimStep>(
+  using enum blkown::detail::ClaimResult;
+  this->template expect_table<blkown::detail::ClaimResult>(
       {.rows = {{"0 owned", done, "3 claimed"},
                 {"2 claimed", done, "3 claimed"},
                 {"3 claimed", done, "4 claimed"},
@@ -68,8 +68,8 @@ TYPED_TEST(RefWordOf, PinsWhatIsClaimedUpToTheLimit) {
 
 // Goal: with pins one addition clears `claimed`, lets go and advances, across the wrap too.
 TYPED_TEST(RefWordOf, PublishesAClaimUnderTheNextGenerationAndKeepsItsPins) {
-  using enum blkown::ClaimStep;
-  this->template expect_table<blkown::ClaimStep>(
+  using enum blkown::detail::ClaimResult;
+  this->template expect_table<blkown::detail::ClaimResult>(
       {.rows = {{"0 owned", done, "1"},
                 {"2 claimed", done, "1"},
                 {"3 claimed", done, "2"},
@@ -82,8 +82,8 @@ TYPED_TEST(RefWordOf, PublishesAClaimUnderTheNextGenerationAndKeepsItsPins) {
 }
 
 TYPED_TEST(RefWordOf, ReleasesAClaimUnderTheSameGenerationAndKeepsItsPins) {
-  using enum blkown::ClaimStep;
-  this->template expect_table<blkown::ClaimStep>(
+  using enum blkown::detail::ClaimResult;
+  this->template expect_table<blkown::detail::ClaimResult>(
       {.rows = {{"0 owned", done, "1"},
                 {"2 claimed", done, "1"},
                 {"3 claimed", done, "2"},
@@ -95,8 +95,8 @@ TYPED_TEST(RefWordOf, ReleasesAClaimUnderTheSameGenerationAndKeepsItsPins) {
 }
 
 TYPED_TEST(RefWordOf, MakesAClaimOwnedUnlessItIsPinned) {
-  using enum blkown::ClaimStep;
-  this->template expect_table<blkown::ClaimStep>(
+  using enum blkown::detail::ClaimResult;
+  this->template expect_table<blkown::detail::ClaimResult>(
       {.rows = {{"0 owned", done, "0 owned"},
                 {"2 claimed", done, "0 owned"},
                 {"3 claimed", pinned, "3 claimed"},
@@ -108,8 +108,8 @@ TYPED_TEST(RefWordOf, MakesAClaimOwnedUnlessItIsPinned) {
 }
 
 TYPED_TEST(RefWordOf, EndsAClaimAtOnceOrLeavesItToTheLastPin) {
-  using enum blkown::ClaimStep;
-  this->template expect_table<blkown::ClaimStep>(
+  using enum blkown::detail::ClaimResult;
+  this->template expect_table<blkown::detail::ClaimResult>(
       {.rows = {{"0 owned", completed, "0"},
                 {"2 claimed", completed, "0"},
                 {"3 claimed", pinned, "2 finished"},

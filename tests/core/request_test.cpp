@@ -126,7 +126,7 @@ TEST(Request, BuildsImmovableDataOnceForEachQueueAndTag) {
                    .value();
     EXPECT_EQ(Immovable::built, 6);
     for (int io = 0; io < 3; ++io) {
-      auto owned = set.hand_over(1, Tag{2}).value().start();
+      auto owned = set.allocate_tag(1, Tag{2}).value().start();
       EXPECT_EQ(owned.data().queue, 1U);
       EXPECT_EQ(owned.data().tag, Tag{2});
       EXPECT_EQ(owned.data().writes++, io) << "data is not reset between I/Os";
@@ -249,7 +249,7 @@ TEST(ForeignRequest, IsBuiltByTheCaller) {
   auto set = Set::create({.queue_count = 2, .depth = 4, .layout = blkown::CookieLayout::nbd()},
                          blkown::EndSink<kernel_request>::freeing(), build)
                  .value();
-  auto idle = set.hand_over(1, Tag{3}).value();
+  auto idle = set.allocate_tag(1, Tag{3}).value();
   EXPECT_EQ(idle.data().opcode, 1);
   EXPECT_EQ(idle.data().sector, 3);
   std::move(idle).fail(blkown::Status::ok);

@@ -52,7 +52,7 @@ class Counting {
   ~Counting() { free_tags(); }
 
   [[nodiscard]] Owned owned(std::uint32_t tag = 0) {
-    return set.hand_over(0, Tag{tag}).value().start();
+    return set.allocate_tag(0, Tag{tag}).value().start();
   }
   [[nodiscard]] Cookie in_flight() {
     Cookie sent;

@@ -8,8 +8,8 @@
 #include <vector>
 
 using blkown::Tag;
-using blkown::TagBitmap;
 using blkown::Word;
+using blkown::detail::TagBitmap;
 
 namespace {
 
@@ -205,11 +205,11 @@ TEST(TagBitmap, TakesAHintFromAnotherQueueForTheFirstWord) {
 TEST(TagBitmap, KnowsWhetherAnyoneWaits) {
   Bitmap bitmap{4};
   EXPECT_FALSE(bitmap->someone_waits());
-  bitmap->begin_wait();
-  bitmap->begin_wait();
-  bitmap->end_wait();
+  bitmap->begin_demand();
+  bitmap->begin_demand();
+  bitmap->end_demand();
   EXPECT_TRUE(bitmap->someone_waits());
-  bitmap->end_wait();
+  bitmap->end_demand();
   EXPECT_FALSE(bitmap->someone_waits());
 }
 

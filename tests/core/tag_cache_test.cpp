@@ -4,16 +4,16 @@
 
 #include <gtest/gtest.h>
 
-#include <blkown/request.hpp>
 #include <blkown/detail/tag_bitmap.hpp>
+#include <blkown/request.hpp>
 #include <cstdint>
 #include <set>
 #include <utility>
 #include <vector>
 
 using blkown::Tag;
-using blkown::TagBitmap;
 using blkown::TagCache;
+using blkown::detail::TagBitmap;
 
 namespace {
 
@@ -48,7 +48,7 @@ class Queue {
 
  private:
   std::vector<TagBitmap::Line> lines_;
-  blkown::detail::TagSetCore core_;
+  blkown::detail::TagSetState core_;
 
  public:
   TagBitmap bitmap;
@@ -120,9 +120,9 @@ TEST(TagCache, GivesTheOldestHalfBackWhenItIsFull) {
   Queue queue{64};
   TagCache cache = queue.cache(4);
   const auto tags = queue.take(cache, 5);
-  queue.bitmap.begin_wait();  // what it may have taken beyond those five goes back
+  queue.bitmap.begin_demand();  // what it may have taken beyond those five goes back
   queue.give(cache, queue.take(cache));
-  queue.bitmap.end_wait();
+  queue.bitmap.end_demand();
   ASSERT_EQ(cache.size(), 0U);
   for (const std::uint32_t tag : tags) queue.give(cache, tag);
   EXPECT_EQ(cache.size(), 3U);
@@ -171,24 +171,24 @@ TEST(TagCache, TakingGivesTheStashBackWhileSomeoneWaits) {
   TagCache cache = queue.cache(16);
   ASSERT_NE(queue.take(cache), no_tag);
   ASSERT_EQ(queue.bitmap.taken_count(), 8U);
-  queue.bitmap.begin_wait();
+  queue.bitmap.begin_demand();
   EXPECT_NE(queue.take(cache), no_tag);
   EXPECT_EQ(cache.size(), 0U);
   EXPECT_EQ(queue.bitmap.taken_count(), 2U);
   EXPECT_NE(queue.take(cache), no_tag) << "it takes what it needs";
   EXPECT_EQ(queue.bitmap.taken_count(), 3U) << "and nothing beyond";
-  queue.bitmap.end_wait();
+  queue.bitmap.end_demand();
 }
 
 TEST(TagCache, GivingGivesTheStashBackWhileSomeoneWaits) {
   Queue queue{64};
   TagCache cache = queue.cache(16);
   const auto tags = queue.take(cache, 2);
-  queue.bitmap.begin_wait();
+  queue.bitmap.begin_demand();
   queue.give(cache, tags[0]);
   EXPECT_EQ(cache.size(), 0U);
   EXPECT_EQ(queue.bitmap.taken_count(), 1U);
-  queue.bitmap.end_wait();
+  queue.bitmap.end_demand();
   queue.give(cache, tags[1]);
   EXPECT_EQ(cache.size(), 1U) << "nobody waits any more";
 }

@@ -20,8 +20,8 @@ using blkown::detail::check_config;
 
 namespace {
 
-constexpr std::uint32_t most_queues = 65536;
-constexpr std::uint64_t most_requests = std::uint64_t{1} << 31;
+constexpr std::uint32_t max_queues = 65536;
+constexpr std::uint64_t max_requests = std::uint64_t{1} << 31;
 
 /// 16 bits: user, queue, generation, tag, four each, all used.
 constexpr CookieLayout full{.width_bits = 16,
@@ -67,18 +67,18 @@ TEST(TagSetConfig, IsCheckedAtCompileTimeToo) {
 
 TEST(TagSetConfig, NeedsAQueue) {
   EXPECT_TRUE(is_error(check_config(config_of(CookieLayout::nbd(), 0)), TagSetReason::no_queues, 0,
-                       most_queues));
+                       max_queues));
 }
 
 TEST(TagSetConfig, LimitsTheQueues) {
-  EXPECT_FALSE(check_config(config_of(CookieLayout::nvme(), most_queues)).has_value());
-  EXPECT_TRUE(is_error(check_config(config_of(CookieLayout::nvme(), most_queues + 1)),
-                       TagSetReason::too_many_queues, most_queues + 1, most_queues));
+  EXPECT_FALSE(check_config(config_of(CookieLayout::nvme(), max_queues)).has_value());
+  EXPECT_TRUE(is_error(check_config(config_of(CookieLayout::nvme(), max_queues + 1)),
+                       TagSetReason::too_many_queues, max_queues + 1, max_queues));
 }
 
 TEST(TagSetConfig, NeedsADepth) {
   EXPECT_TRUE(is_error(check_config(config_of(CookieLayout::nbd(), 1, 0)), TagSetReason::no_depth,
-                       0, most_requests));
+                       0, max_requests));
 }
 
 TEST(TagSetConfig, LimitsTheDepth) {
@@ -86,7 +86,7 @@ TEST(TagSetConfig, LimitsTheDepth) {
       .width_bits = 64, .queue = {}, .tag = {0, 32}, .generation = {32, 8}, .user = {}};
   EXPECT_FALSE(check_config(config_of(wide, 1, 1U << 31)).has_value());
   EXPECT_TRUE(is_error(check_config(config_of(wide, 1, (1U << 31) + 1)), TagSetReason::too_deep,
-                       most_requests + 1, most_requests));
+                       max_requests + 1, max_requests));
 }
 
 TEST(TagSetConfig, LeavesARequestThatIsNotReserved) {

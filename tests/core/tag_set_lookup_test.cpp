@@ -323,38 +323,43 @@ TEST(LookupWithoutQueueField, NeverTakesAllOnesForACookie) {
   Driver<> driver{nvme};
   for (std::uint32_t tag : {0U, 4094U}) EXPECT_NE(driver.in_flight(tag).value, 0xFFFFU);
   EXPECT_EQ(driver.set.claim(0, 0xFFFF).error().reason, LookupReason::no_such_tag);
-  for (std::uint32_t tag : {0U, 4094U}) driver.set.claim(0, Tag{tag}).value().end_ok();
+  for (std::uint32_t tag : {0U, 4094U})
+    driver.set.claim_any_generation(0, Tag{tag}).value().end_ok();
 }
 
 // Goal: by queue and tag alone a late completion reaches whatever has the tag now, as documented.
 TEST(LookupByTag, ReachesWhateverIoHasTheTag) {
   Driver<> driver;
   static_cast<void>(driver.in_flight(3, 1));
-  driver.set.claim(1, Tag{3}).value().end_ok();
+  driver.set.claim_any_generation(1, Tag{3}).value().end_ok();
   static_cast<void>(driver.in_flight(3, 1));
   {
-    const auto pin = driver.set.tag_to_rq(1, Tag{3});
+    const auto pin = driver.set.tag_to_rq_any_generation(1, Tag{3});
     ASSERT_TRUE(pin.has_value());
     EXPECT_EQ(driver.state(3, 1), "2");
-    EXPECT_EQ(driver.set.tag_to_owned(1, Tag{3}).error().reason, LookupReason::shared);
+    EXPECT_EQ(driver.set.tag_to_owned_any_generation(1, Tag{3}).error().reason,
+              LookupReason::shared);
   }
-  auto owned = driver.set.tag_to_owned(1, Tag{3});
+  auto owned = driver.set.tag_to_owned_any_generation(1, Tag{3});
   ASSERT_TRUE(owned.has_value());
   std::move(*owned).end_ok();
 }
 
 TEST(LookupByTag, RefusesWhatDoesNotExistOrIsNotInFlight) {
   Driver<> driver;
-  EXPECT_EQ(driver.set.claim(2, Tag{0}).error().reason, LookupReason::no_such_queue);
-  EXPECT_EQ(driver.set.claim(2, Tag{8}).error().reason, LookupReason::no_such_queue);
-  EXPECT_EQ(driver.set.tag_to_rq(1, Tag{8}).error().reason, LookupReason::no_such_tag);
-  EXPECT_EQ(driver.set.tag_to_owned(1, Tag{~0U}).error().reason, LookupReason::no_such_tag);
-  EXPECT_EQ(driver.set.claim(1, Tag{7}).error(), (LookupError{.reason = LookupReason::idle,
-                                                              .queue = 1,
-                                                              .tag = Tag{7},
-                                                              .expected_generation = {},
-                                                              .seen_generation = Generation{100}}));
+  EXPECT_EQ(driver.set.claim_any_generation(2, Tag{0}).error().reason, LookupReason::no_such_queue);
+  EXPECT_EQ(driver.set.claim_any_generation(2, Tag{8}).error().reason, LookupReason::no_such_queue);
+  EXPECT_EQ(driver.set.tag_to_rq_any_generation(1, Tag{8}).error().reason,
+            LookupReason::no_such_tag);
+  EXPECT_EQ(driver.set.tag_to_owned_any_generation(1, Tag{~0U}).error().reason,
+            LookupReason::no_such_tag);
+  EXPECT_EQ(driver.set.claim_any_generation(1, Tag{7}).error(),
+            (LookupError{.reason = LookupReason::idle,
+                         .queue = 1,
+                         .tag = Tag{7},
+                         .expected_generation = {},
+                         .seen_generation = Generation{100}}));
   auto owned = driver.owned(7, 1);
-  EXPECT_EQ(driver.set.claim(1, Tag{7}).error().reason, LookupReason::owned);
+  EXPECT_EQ(driver.set.claim_any_generation(1, Tag{7}).error().reason, LookupReason::owned);
   std::move(owned).end_ok();
 }

@@ -68,7 +68,7 @@ class Storage {
 void use_all(TagSet& set) {
   for (std::uint32_t queue = 0; queue < set.queue_count(); ++queue) {
     for (std::uint32_t tag = 0; tag < set.depth(); ++tag) {
-      auto owned = set.hand_over(queue, Tag{tag}).value().start();
+      auto owned = set.allocate_tag(queue, Tag{tag}).value().start();
       owned.data().sectors = -1;
       std::move(owned).end_ok();
     }
@@ -82,7 +82,7 @@ TEST(TagSetStorage, OfTheCallerHoldsEverythingAndNothingBeyond) {
   {
     auto set = TagSet::create_in(storage.all(), config, EndSink<Request>::freeing()).value();
     use_all(set);
-    auto owned = set.hand_over(1, Tag{7}).value().start();
+    auto owned = set.allocate_tag(1, Tag{7}).value().start();
     const auto* const address = reinterpret_cast<const std::byte*>(&owned.data());
     EXPECT_GE(address, storage.all().data());
     EXPECT_LT(address, storage.all().data() + storage.all().size());
@@ -134,7 +134,7 @@ TEST(TagSetStorage, AlignsAsTheDataNeeds) {
   Storage storage{Pages::storage_bytes(config)};
   auto set =
       Pages::create_in(storage.all(), config, EndSink<blkown::Request<Page>>::freeing()).value();
-  auto owned = set.hand_over(1, Tag{7}).value().start();
+  auto owned = set.allocate_tag(1, Tag{7}).value().start();
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(&owned.data()) % 512, 0U);
   std::move(owned).end_ok();
 }

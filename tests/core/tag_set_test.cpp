@@ -85,23 +85,23 @@ TEST(TagSet, MakesAStashOfAnEighthOfAQueueByDefault) {
 
 TEST(TagSet, HandsOverACertainTag) {
   Driver<> driver;
-  auto idle = driver.set.hand_over(1, Tag{6});
+  auto idle = driver.set.allocate_tag(1, Tag{6});
   ASSERT_TRUE(idle.has_value());
   EXPECT_EQ(idle->queue(), 1U);
   EXPECT_EQ(idle->tag(), Tag{6});
-  EXPECT_FALSE(driver.set.hand_over(1, Tag{6}).has_value()) << "it is taken";
-  EXPECT_TRUE(driver.set.hand_over(0, Tag{6}).has_value()) << "the other queue's is not";
+  EXPECT_FALSE(driver.set.allocate_tag(1, Tag{6}).has_value()) << "it is taken";
+  EXPECT_TRUE(driver.set.allocate_tag(0, Tag{6}).has_value()) << "the other queue's is not";
   std::move(*idle).fail(Status::ok);
-  EXPECT_TRUE(driver.set.hand_over(1, Tag{6}).has_value());
+  EXPECT_TRUE(driver.set.allocate_tag(1, Tag{6}).has_value());
 }
 
 // Goal: a guest that names what does not exist gets nothing, and nothing is touched.
 TEST(TagSet, HandsOverNothingForAQueueOrTagThatDoesNotExist) {
   Driver<> driver;
-  EXPECT_FALSE(driver.set.hand_over(2, Tag{0}).has_value());
-  EXPECT_FALSE(driver.set.hand_over(~0U, Tag{0}).has_value());
-  EXPECT_FALSE(driver.set.hand_over(0, Tag{8}).has_value());
-  EXPECT_FALSE(driver.set.hand_over(0, Tag{~0U}).has_value());
+  EXPECT_FALSE(driver.set.allocate_tag(2, Tag{0}).has_value());
+  EXPECT_FALSE(driver.set.allocate_tag(~0U, Tag{0}).has_value());
+  EXPECT_FALSE(driver.set.allocate_tag(0, Tag{8}).has_value());
+  EXPECT_FALSE(driver.set.allocate_tag(0, Tag{~0U}).has_value());
 }
 
 TEST(TagSet, HandsOverNoTagThatLiesInAStash) {
@@ -111,9 +111,9 @@ TEST(TagSet, HandsOverNoTagThatLiesInAStash) {
   const Tag tag = idle->tag();
   std::move(*idle).requeue();
   driver.sink.requeued.pop_front().value().release(cache);
-  EXPECT_FALSE(driver.set.hand_over(0, tag).has_value());
+  EXPECT_FALSE(driver.set.allocate_tag(0, tag).has_value());
   cache.flush();
-  EXPECT_TRUE(driver.set.hand_over(0, tag).has_value());
+  EXPECT_TRUE(driver.set.allocate_tag(0, tag).has_value());
 }
 
 TEST(TagSet, StashGivesWayToWhoeverWaits) {
@@ -129,7 +129,7 @@ TEST(TagSet, StashGivesWayToWhoeverWaits) {
   }
   EXPECT_FALSE(driver.set.allocate(0, poor).has_value()) << "all lie in the other's stash";
   {
-    auto wait = driver.set.wait_for_tag(0);
+    auto wait = driver.set.announce_demand(0);
     EXPECT_FALSE(driver.set.allocate(0, poor).has_value());
     const auto still_waiting = std::move(wait);
     std::move(idles.back()).requeue();
@@ -236,7 +236,7 @@ TEST(TagSet, ScanVisitsWhatIsInFlightAndNotClaimedInOrderOfTags) {
   std::move(idle).fail(Status::ok);
   std::move(owned).end_ok();
   shared.reset();
-  driver.set.claim(0, Tag{1}).value().end_ok();
+  driver.set.claim_any_generation(0, Tag{1}).value().end_ok();
   driver.complete(parked);
   driver.complete(other_queue);
 }
@@ -280,7 +280,7 @@ TEST(TagSet, ScanMayKeepThePinsAndTakeTheRestOfTheQueueAlong) {
   EXPECT_EQ(driver.state(7), "2");
   kept.clear();
   driver.complete(first);
-  driver.set.claim(0, Tag{7}).value().end_ok();
+  driver.set.claim_any_generation(0, Tag{7}).value().end_ok();
 }
 
 TEST(TagSet, ScanPassesOverARequestAtTheLimitOfItsCount) {

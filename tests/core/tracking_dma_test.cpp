@@ -57,7 +57,7 @@ TEST_F(TrackedMapping, RemembersWhereItWasMadeUntilItIsUnmapped) {
   EXPECT_EQ(held(), Lines{line});
 
   auto claim = driver.claim(cookie);
-  ASSERT_TRUE(std::move(active).unmap(*dma::DmaEnded::of(claim)).has_value());
+  ASSERT_TRUE(std::move(active).unmap(*dma::EndProof::of(claim)).has_value());
   EXPECT_EQ(held(), Lines{});
   std::move(claim).end_ok();
 }

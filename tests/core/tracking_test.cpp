@@ -65,7 +65,7 @@ TEST_F(Tracking, ALookupRemembersItsLine) {
   const Line by_value = next_line();
   const auto first = driver.set.tag_to_rq(1, cookie.value);
   const Line by_tag = next_line();
-  const auto second = driver.set.tag_to_rq(1, Tag{3});
+  const auto second = driver.set.tag_to_rq_any_generation(1, Tag{3});
   EXPECT_EQ(holders(driver.header(3, 1)), (Lines{by_value, by_tag}));
 }
 
@@ -183,7 +183,7 @@ TEST_F(Tracking, WhoIsDroppedFirstMiddleOrLastIsNoHolder) {
     Lines left;
     for (auto& copy : copies) {
       const Line where = next_line();
-      copy.emplace(driver.set.tag_to_rq(0, Tag{0}).value());
+      copy.emplace(driver.set.tag_to_rq_any_generation(0, Tag{0}).value());
       left.push_back(where);
     }
     {
@@ -194,7 +194,7 @@ TEST_F(Tracking, WhoIsDroppedFirstMiddleOrLastIsNoHolder) {
     EXPECT_EQ(held(), left);
     copies.clear();
     EXPECT_EQ(held(), Lines{});
-    std::move(*driver.set.claim(0, Tag{0})).end_ok();
+    std::move(*driver.set.claim_any_generation(0, Tag{0})).end_ok();
   }
 }
 
@@ -212,7 +212,7 @@ TEST_F(Tracking, WhoBecomesTheOwnerIsNoHolder) {
 TEST_F(Tracking, WhoIsRefusedStaysAHolderSinceThen) {
   auto [first, line] = reference();
   const Line looked_up = next_line();
-  auto second = driver.set.tag_to_rq(0, Tag{0});
+  auto second = driver.set.tag_to_rq_any_generation(0, Tag{0});
   auto owned = blkown::Owned<support::Request>::try_from_shared(std::move(first));
   ASSERT_FALSE(owned.has_value());
   EXPECT_EQ(held(), (Lines{line, looked_up}));
@@ -308,7 +308,7 @@ TEST_F(Tracking, WhoseDropCompletesTheEndIsNoHolderWhenTheEndIsTold) {
                  .value();
   sink.set = &set;
   for (const bool by_name : {false, true}) {
-    auto claim = std::move(*set.hand_over(0, Tag{0})).start().into_claim();
+    auto claim = std::move(*set.allocate_tag(0, Tag{0})).start().into_claim();
     ARef pin = claim.pin();
     std::move(claim).end_ok();
     if (by_name) {

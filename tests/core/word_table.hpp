@@ -73,8 +73,8 @@ struct Table {
 template <class W>
 class WordTable : public testing::Test {
  protected:
-  using Value = blkown::RefValue<W>;
-  using Match = blkown::GenerationMatch<W>;
+  using Value = blkown::detail::RefValue<W>;
+  using Match = blkown::detail::GenerationMatch<W>;
   static constexpr std::uint32_t last_generation =
       static_cast<std::uint32_t>(Value::generation_mask >> Value::generation_bits);
 
@@ -94,7 +94,7 @@ class WordTable : public testing::Test {
         if (table.is_impossible(state)) continue;
         const Row<Answer> row = table.row(state);
         const Value from = value(state, generation);
-        blkown::RefWord<W> word{from};
+        blkown::detail::RefWord<W> word{from};
         Value seen{static_cast<W>(0x55)};
         EXPECT_EQ(operation(word, Match::exactly(from.generation()), seen), row.answer) << state;
         EXPECT_EQ(describe(seen), describe(from));
@@ -127,7 +127,7 @@ class WordTable : public testing::Test {
     for (const std::string_view state : every_state) {
       const Value at = value(state, last_generation);
       const auto answer_to = [&](std::uint32_t generation) {
-        blkown::RefWord<W> word{at};
+        blkown::detail::RefWord<W> word{at};
         Value seen;
         const blkown::LookupReason reason =
             operation(word, Match::exactly(blkown::Generation{generation}), seen);

@@ -73,7 +73,7 @@ class Device {
 
   // --- right handles ----------------------------------------------------------------------------
 
-  [[nodiscard]] Idle idle() { return std::move(*set->hand_over(queue, tag)); }
+  [[nodiscard]] Idle idle() { return std::move(*set->allocate_tag(queue, tag)); }
   [[nodiscard]] Owned owned() { return idle().start(); }
   [[nodiscard]] Claim unpublished_claim() { return owned().into_claim(); }
   /// Not published, with one pin: 3 claimed.
@@ -94,7 +94,7 @@ class Device {
   }
   [[nodiscard]] ARef aref() { return owned().into_shared(); }
   [[nodiscard]] ARef aref_of_another_request() {
-    return std::move(*set->hand_over(0, blkown::Tag{0})).start().into_shared();
+    return std::move(*set->allocate_tag(0, blkown::Tag{0})).start().into_shared();
   }
   [[nodiscard]] Ended ended() {
     idle().fail(blkown::Status::medium_error);

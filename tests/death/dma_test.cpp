@@ -18,9 +18,9 @@ namespace dma = blkown::dma;
 
 /// Everything is reachable where it is.
 struct Flat {
-  [[nodiscard]] static dma::Limits limits() { return {}; }
-  static std::expected<std::uint64_t, dma::DmaReason> map(std::byte* data, std::size_t,
-                                                          dma::Direction, const blkown::Cookie&) {
+  [[nodiscard]] static dma::DeviceLimits limits() { return {}; }
+  static std::expected<std::uint64_t, dma::MapFailure> map(std::byte* data, std::size_t,
+                                                           dma::Direction, const blkown::Cookie&) {
     return reinterpret_cast<std::uintptr_t>(data);
   }
   void unmap(const dma::IovaSegment&) { ++unmaps; }
@@ -139,7 +139,7 @@ class DmaMovedFromDeathTest : public ViolationTest<blkown::Violation::use_of_mov
     return moved_on(mapped.ring(),
                     [&](Ring ring) { EXPECT_TRUE(std::move(ring).free(stop()).has_value()); });
   }
-  [[nodiscard]] dma::DmaEnded stop() { return mapped.mapped_device->declare_stopped(); }
+  [[nodiscard]] dma::EndProof stop() { return mapped.mapped_device->declare_stopped(); }
   Mapped mapped;
 };
 
@@ -153,7 +153,7 @@ TEST_F(DmaMovedFromDeathTest, EveryMemberOfActiveMappingNeedsAMapping) {
   dies("dma::ActiveMapping::direction", "", [&] { use(no_active().direction()); });
   dies("dma::ActiveMapping::cookie", "", [&] { use(no_active().cookie()); });
   dies_here("dma::ActiveMapping::unmap", "", [&] { use(no_active().unmap(stop())); });
-  Claim claim = std::move(*device.set->hand_over(0, blkown::Tag{0})).start().into_claim();
+  Claim claim = std::move(*device.set->allocate_tag(0, blkown::Tag{0})).start().into_claim();
   dies_here("dma::ActiveMapping::cancel", "", [&] { use(no_active().cancel(claim)); });
   dies_here("dma::ActiveMapping::renew", "", [&] { use(no_active().renew(stop(), claim)); });
   std::move(claim).end_ok();

@@ -9,7 +9,7 @@
 namespace death {
 namespace {
 
-using Value = blkown::RefValue<blkown::Word>;
+using Value = blkown::detail::RefValue<blkown::Word>;
 
 class NoReferenceDeathTest : public ViolationTest<blkown::Violation::no_reference> {};
 class ReferenceOverflowDeathTest : public ViolationTest<blkown::Violation::reference_overflow> {};

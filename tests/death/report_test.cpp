@@ -43,9 +43,9 @@ class ReportTest : public testing::Test {
     EXPECT_FALSE(ended->is_requeue());
     EXPECT_TRUE(device.list.empty());
     EXPECT_EQ(device.set->in_flight(), 0U);
-    EXPECT_FALSE(device.set->hand_over(Device::queue, Device::tag).has_value());
+    EXPECT_FALSE(device.set->allocate_tag(Device::queue, Device::tag).has_value());
     std::move(*ended).release();
-    auto idle = device.set->hand_over(Device::queue, Device::tag);
+    auto idle = device.set->allocate_tag(Device::queue, Device::tag);
     ASSERT_TRUE(idle.has_value());
     std::move(*idle).start().end_ok();
     std::move(*device.list.pop_front()).release();
@@ -89,7 +89,7 @@ TEST_F(ClaimDropped, WhilePinnedEndsWithTheLastPin) {
 TEST_F(ClaimDropped, AssignedOver) {
   {
     Claim claim = device.claim();
-    auto other = std::move(*device.set->hand_over(0, blkown::Tag{0})).start().into_claim();
+    auto other = std::move(*device.set->allocate_tag(0, blkown::Tag{0})).start().into_claim();
     claim = std::move(other);
     EXPECT_EQ(reports(), std::vector{text + published_in("count 0 owned")});
     expect_one_end_and_the_tag_free();
@@ -131,7 +131,7 @@ TEST_F(IdleDropped, AfterARequeue) {
 TEST_F(IdleDropped, AssignedOver) {
   {
     Idle idle = device.idle();
-    idle = std::move(*device.set->hand_over(0, blkown::Tag{0}));
+    idle = std::move(*device.set->allocate_tag(0, blkown::Tag{0}));
     EXPECT_EQ(reports(), std::vector{text + request_in("count 0")});
     expect_one_end_and_the_tag_free();
     std::move(idle).fail(blkown::Status::again);

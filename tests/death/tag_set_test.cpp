@@ -51,7 +51,7 @@ TEST_F(NoSuchQueueDeathTest, EveryOperationChecksItsQueue) {
   TagSet& set = *device.set;
   dies_here("TagSet::tag_cache", ", queue 2", [&] { use(set.tag_cache(2)); });
   dies_here("TagSet::tag_cache", ", queue 2", [&] { use(set.tag_cache(2, 8)); });
-  dies_here("TagSet::wait_for_tag", ", queue 2", [&] { use(set.wait_for_tag(2)); });
+  dies_here("TagSet::announce_demand", ", queue 2", [&] { use(set.announce_demand(2)); });
   dies_here("TagSet::taken_count", ", queue 2", [&] { use(set.taken_count(2)); });
   dies_here("TagSet::free_count", ", queue 2", [&] { use(set.free_count(2)); });
   dies_here("TagSet::for_each_in_flight", ", queue 2", [&] { set.for_each_in_flight(2, visit); });

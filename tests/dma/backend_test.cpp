@@ -13,20 +13,20 @@
 namespace {
 
 namespace dma = blkown::dma;
-using dma::DmaReason;
+using dma::MapFailure;
 
 /// The least that there can be: without bus addresses.
 struct Least {
-  dma::Limits limits() const;
-  std::expected<std::uint64_t, DmaReason> map(std::byte*, std::size_t, dma::Direction,
-                                              const blkown::Cookie&);
+  dma::DeviceLimits limits() const;
+  std::expected<std::uint64_t, MapFailure> map(std::byte*, std::size_t, dma::Direction,
+                                               const blkown::Cookie&);
   void unmap(const dma::IovaSegment&);
   void invalidate(std::span<const dma::IovaSegment>);
 };
 struct WithoutInvalidate {
-  dma::Limits limits() const;
-  std::expected<std::uint64_t, DmaReason> map(std::byte*, std::size_t, dma::Direction,
-                                              const blkown::Cookie&);
+  dma::DeviceLimits limits() const;
+  std::expected<std::uint64_t, MapFailure> map(std::byte*, std::size_t, dma::Direction,
+                                               const blkown::Cookie&);
   void unmap(const dma::IovaSegment&);
 };
 struct MapThatCannotRefuse : Least {
@@ -41,7 +41,7 @@ static_assert(!dma::Backend<MapThatCannotRefuse>);
 TEST(Backend, EachReasonHasAName) {
   std::vector<std::string> names;
   for (int i = 0; i != 32; ++i) {
-    const std::string name = to_string(static_cast<DmaReason>(i));
+    const std::string name = to_string(static_cast<MapFailure>(i));
     if (name == "unknown reason") break;
     EXPECT_EQ(std::ranges::count(names, name), 0) << name;
     names.push_back(name);
@@ -54,9 +54,9 @@ TEST(Backend, EachReasonHasAName) {
 // Goal: what comes back when another I/O has ended is tried again, the rest is not.
 TEST(Backend, WhatIsShortForNowIsAResource) {
   for (int i = 0; i != 9; ++i) {
-    const auto reason = static_cast<DmaReason>(i);
-    const bool is_for_now = reason == DmaReason::no_bounce_slot || reason == DmaReason::no_iova;
-    EXPECT_EQ((dma::DmaError{reason, 0, 0}.status()),
+    const auto reason = static_cast<MapFailure>(i);
+    const bool is_for_now = reason == MapFailure::no_bounce_slot || reason == MapFailure::no_iova;
+    EXPECT_EQ((dma::MapError{reason, 0, 0}.status()),
               is_for_now ? blkown::Status::resource : blkown::Status::io_error)
         << to_string(reason);
   }
@@ -66,23 +66,23 @@ TEST(Backend, TheBusFindsAByteAtItsAddressUnlessTheBackendSaysWhere) {
   const std::byte byte{};
   struct NoBackend {
   } none;
-  EXPECT_EQ(dma::internal::bus_address(none, &byte), reinterpret_cast<std::uintptr_t>(&byte));
+  EXPECT_EQ(dma::detail::bus_address(none, &byte), reinterpret_cast<std::uintptr_t>(&byte));
   fake::Backend placed;
   placed.place(&byte, 0x7000);
-  EXPECT_EQ(dma::internal::bus_address(placed, &byte), 0x7000U);
+  EXPECT_EQ(dma::detail::bus_address(placed, &byte), 0x7000U);
 }
 
 TEST(Backend, ASingleMapTakesAnyNumberOfBytesUnlessTheBackendSaysHowMany) {
   const std::byte byte{};
   struct NoBackend {
   } none;
-  EXPECT_EQ(dma::internal::mappable_bytes(none, &byte), ~std::uint64_t{0});
+  EXPECT_EQ(dma::detail::mappable_bytes(none, &byte), ~std::uint64_t{0});
   struct Regions {
     std::uint64_t bytes;
     [[nodiscard]] std::uint64_t mappable_bytes(const std::byte*) const { return bytes; }
   };
-  EXPECT_EQ(dma::internal::mappable_bytes(Regions{7}, &byte), 7U);
-  EXPECT_EQ(dma::internal::mappable_bytes(Regions{0}, &byte), ~std::uint64_t{0});
+  EXPECT_EQ(dma::detail::mappable_bytes(Regions{7}, &byte), 7U);
+  EXPECT_EQ(dma::detail::mappable_bytes(Regions{0}, &byte), ~std::uint64_t{0});
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ namespace {
 
 using fake::Claim;
 using fake::Direction;
-using fake::DmaEnded;
+using fake::EndProof;
 using fake::Rig;
 namespace dma = blkown::dma;
 
@@ -34,7 +34,7 @@ class Bounce : public testing::Test {
   }
   void complete() {
     Claim claim = rig.driver.claim(cookie);
-    EXPECT_TRUE(std::move(*mapping).unmap(*DmaEnded::of(claim)).has_value());
+    EXPECT_TRUE(std::move(*mapping).unmap(*EndProof::of(claim)).has_value());
     mapping.reset();
     std::move(claim).end_ok();
     EXPECT_EQ(rig.pool.free_slots(), 4U);
@@ -123,7 +123,7 @@ TEST_F(Bounce, ASlotOutOfReachIsNotUsed) {
   Claim claim = rig.unpublished();
   const auto none = rig.map(claim, {rig.part(0, 64)});
   ASSERT_FALSE(none.has_value());
-  EXPECT_EQ(none.error(), (dma::DmaError{dma::DmaReason::unreachable, 0, 0xFFFF}));
+  EXPECT_EQ(none.error(), (dma::MapError{dma::MapFailure::unreachable, 0, 0xFFFF}));
   EXPECT_EQ(rig.pool.free_slots(), 4U);
   EXPECT_TRUE(rig.backend.log.empty() || !rig.backend.log.front().starts_with("map"));
   std::move(claim).end_ok();
@@ -136,7 +136,7 @@ TEST_F(Bounce, ASlotAcrossABoundaryIsNotUsed) {
   rig.backend.place(rig.slots.data(), 0x10000 - 256 - 8);
   const auto none = rig.map(claim, {rig.part(0, 8), rig.part(64, 32)});
   ASSERT_FALSE(none.has_value()) << "of the second one at most 8 bytes are within";
-  EXPECT_EQ(none.error().reason, dma::DmaReason::unreachable);
+  EXPECT_EQ(none.error().reason, dma::MapFailure::unreachable);
   EXPECT_GE(none.error().segment, 1U) << "the first one was";
   EXPECT_EQ(rig.pool.free_slots(), 4U);
   EXPECT_EQ(rig.backend.live_count(), 0U);
@@ -193,7 +193,7 @@ TEST(BounceOrder, UnmapInvalidateCopyHomeAndThePinLast) {
   ends.rig = &rig;
   auto set = support::take_value(blkown::TagSet<fake::Request>::create(
       support::two_queues_of_eight, blkown::EndSink<fake::Request>::to(ends)));
-  auto idle = set.hand_over(0, blkown::Tag{0});
+  auto idle = set.allocate_tag(0, blkown::Tag{0});
   Claim claim = std::move(*idle).start().into_claim();
   auto mapping = support::take_value(rig.map(claim, {rig.part(0, 100)})).activate();
   const auto cookie = rig.driver.publish(std::move(claim));
@@ -204,7 +204,7 @@ TEST(BounceOrder, UnmapInvalidateCopyHomeAndThePinLast) {
     std::ranges::fill(std::span{rig.slots}, received);
   };
   Claim found = support::take_value(set.claim(0, cookie.value));
-  const DmaEnded proof = *DmaEnded::of(found);
+  const EndProof proof = *EndProof::of(found);
   std::move(found).end_ok();
   EXPECT_TRUE(ends.log.empty()) << "the pin holds the end back";
   EXPECT_TRUE(std::move(mapping).unmap(proof).has_value());

@@ -14,8 +14,8 @@
 
 namespace {
 
-using fake::DmaEnded;
-using fake::DmaReason;
+using fake::EndProof;
+using fake::MapFailure;
 using fake::Rig;
 namespace dma = blkown::dma;
 using Coherent = dma::Coherent<fake::Backend>;
@@ -44,10 +44,10 @@ TEST(Coherent, IsZeroedAlignedAndMappedBothWays) {
 TEST(Coherent, ComesBackWithAProofOfSomethingElse) {
   Rig rig;
   fake::Device other{rig.backend};
-  const DmaEnded before = rig.device.declare_stopped();
+  const EndProof before = rig.device.declare_stopped();
   Coherent ring = allocate(rig);
   auto claim = rig.driver.claim(rig.driver.in_flight());
-  for (const DmaEnded& wrong : {before, other.declare_stopped(), *DmaEnded::of(claim)}) {
+  for (const EndProof& wrong : {before, other.declare_stopped(), *EndProof::of(claim)}) {
     auto freed = std::move(ring).free(wrong);
     ASSERT_FALSE(freed.has_value());
     ring = std::move(freed.error());
@@ -60,7 +60,7 @@ TEST(Coherent, ComesBackWithAProofOfSomethingElse) {
 
 TEST(Coherent, DroppedItStaysUntilTheDeviceIsDrained) {
   Rig rig;
-  const DmaEnded before = rig.device.declare_stopped();
+  const EndProof before = rig.device.declare_stopped();
   const std::byte* memory = nullptr;
   {
     const Coherent ring = allocate(rig);
@@ -70,7 +70,7 @@ TEST(Coherent, DroppedItStaysUntilTheDeviceIsDrained) {
   EXPECT_EQ(*memory, std::byte{}) << "not freed: the device may write there";
   EXPECT_EQ(rig.device.drain(before), 0U);
   EXPECT_EQ(rig.backend.live_count(), 1U);
-  const DmaEnded since = rig.device.declare_stopped();
+  const EndProof since = rig.device.declare_stopped();
   {
     const Coherent later = allocate(rig);
   }
@@ -84,7 +84,7 @@ TEST(Coherent, DroppedItStaysUntilTheDeviceIsDrained) {
 TEST(Coherent, ADrainLeavesWhatItsOwnerStillHas) {
   Rig rig;
   Coherent ring = allocate(rig);
-  const DmaEnded proof = rig.device.declare_stopped();
+  const EndProof proof = rig.device.declare_stopped();
   EXPECT_EQ(rig.device.drain(proof), 0U);
   EXPECT_EQ(rig.backend.live_count(), 1U);
   EXPECT_TRUE(std::move(ring).free(proof).has_value());
@@ -98,14 +98,14 @@ TEST(Coherent, MovesAndIsAssignedOver) {
   moved = allocate(rig, 200);
   EXPECT_EQ(moved.segment().length_bytes, 200U);
   EXPECT_EQ(rig.backend.live_count(), 2U);
-  const DmaEnded proof = rig.device.declare_stopped();
+  const EndProof proof = rig.device.declare_stopped();
   EXPECT_EQ(rig.device.drain(proof), 1U) << "the first one";
   EXPECT_TRUE(std::move(moved).free(proof).has_value());
   EXPECT_EQ(rig.backend.live_count(), 0U);
 }
 
 /// An allocation that fails: nothing is mapped, the device can go, and nothing has leaked.
-void expect_failure(Rig& rig, std::size_t bytes, const dma::DmaError& error) {
+void expect_failure(Rig& rig, std::size_t bytes, const dma::MapError& error) {
   const auto failed = Coherent::allocate(rig.device, bytes);
   ASSERT_FALSE(failed.has_value());
   EXPECT_EQ(failed.error(), error);
@@ -114,27 +114,27 @@ void expect_failure(Rig& rig, std::size_t bytes, const dma::DmaError& error) {
 
 TEST(Coherent, OfNothingIsAnError) {
   Rig rig;
-  expect_failure(rig, 0, {DmaReason::no_bytes, 0, 0});
+  expect_failure(rig, 0, {MapFailure::no_bytes, 0, 0});
 }
 
 TEST(Coherent, OfMoreThanThereCanBeIsAnError) {
   Rig rig;
   constexpr std::size_t all = std::numeric_limits<std::size_t>::max();
-  expect_failure(rig, all, {DmaReason::out_of_memory, 0, all});
-  expect_failure(rig, all - 4094, {DmaReason::out_of_memory, 0, all - 4094});
+  expect_failure(rig, all, {MapFailure::out_of_memory, 0, all});
+  expect_failure(rig, all - 4094, {MapFailure::out_of_memory, 0, all - 4094});
 }
 
 TEST(Coherent, OutOfReachIsAnError) {
   Rig rig;
   rig.backend.settings.address_mask = 0xFFFF;
-  expect_failure(rig, 100, {DmaReason::unreachable, 0, 0xFFFF});
+  expect_failure(rig, 100, {MapFailure::unreachable, 0, 0xFFFF});
 }
 
 TEST(Coherent, RefusedIsAnError) {
   Rig rig;
   rig.backend.refuse_map = 0;
-  rig.backend.refuse_with = DmaReason::no_iova;
-  expect_failure(rig, 100, {DmaReason::no_iova, 0, 0});
+  rig.backend.refuse_with = MapFailure::no_iova;
+  expect_failure(rig, 100, {MapFailure::no_iova, 0, 0});
 }
 
 }  // namespace

@@ -21,7 +21,7 @@
 namespace {
 
 namespace dma = blkown::dma;
-using dma::DmaEnded;
+using dma::EndProof;
 
 constexpr std::uint32_t depth = 4;
 
@@ -31,9 +31,9 @@ struct Backend {
   std::array<std::atomic<int>, depth> is_mapped{};
   std::atomic<std::uint64_t> unmaps{0};
 
-  [[nodiscard]] static dma::Limits limits() { return {}; }
-  std::expected<std::uint64_t, dma::DmaReason> map(std::byte* data, std::size_t, dma::Direction,
-                                                   const blkown::Cookie&) {
+  [[nodiscard]] static dma::DeviceLimits limits() { return {}; }
+  std::expected<std::uint64_t, dma::MapFailure> map(std::byte* data, std::size_t, dma::Direction,
+                                                    const blkown::Cookie&) {
     const auto index = static_cast<std::size_t>(data - buffers[0].data()) / sizeof buffers[0];
     EXPECT_EQ(is_mapped[index].fetch_add(1, std::memory_order_relaxed), 0);
     return index;
@@ -79,7 +79,7 @@ class Contexts : public testing::Test {
   /// Each request in flight with a mapping in its data.
   void publish_all() {
     for (std::uint32_t tag = 0; tag != depth; ++tag) {
-      auto idle = set.hand_over(0, blkown::Tag{tag});
+      auto idle = set.allocate_tag(0, blkown::Tag{tag});
       ASSERT_TRUE(idle.has_value());
       auto claim = std::move(*idle).start().into_claim();
       const std::array segments{blkown::Segment{backend.buffers[tag].data(), 64}};
@@ -100,7 +100,7 @@ class Contexts : public testing::Test {
   void complete(const blkown::Cookie& cookie, stress::Random& random) {
     auto claim = set.claim(0, cookie.value);
     ASSERT_TRUE(claim.has_value());
-    const DmaEnded proof = *DmaEnded::of(*claim);
+    const EndProof proof = *EndProof::of(*claim);
     auto& mapping = claim->data().mapping;
     switch (random.below(5)) {
       case 0:  // as it should be
@@ -203,7 +203,7 @@ TEST_F(Contexts, AScanDoesNotDisturbIosThatAreAsTheyShouldBe) {
     for (const blkown::Cookie& cookie : cookies) {
       auto claim = set.claim(0, cookie.value);
       auto& mapping = claim->data().mapping;
-      EXPECT_TRUE(std::move(*mapping).unmap(*DmaEnded::of(*claim)).has_value());
+      EXPECT_TRUE(std::move(*mapping).unmap(*EndProof::of(*claim)).has_value());
       mapping.reset();
       std::move(*claim).end_ok();
     }

@@ -15,7 +15,7 @@ namespace {
 using blkown::Status;
 using fake::Claim;
 using fake::Direction;
-using fake::DmaEnded;
+using fake::EndProof;
 using fake::Rig;
 namespace dma = blkown::dma;
 using dma::QuarantineReason;
@@ -52,7 +52,7 @@ TEST(Quarantine, AMappingDroppedWithoutProofStays) {
   EXPECT_EQ(rig.backend.log, (std::vector<std::string>{"map 1000+512"}));
   EXPECT_FALSE(rig.is_tag_free(3));
   EXPECT_EQ(rig.driver.sink.count(), 0U) << "the I/O has not ended";
-  EXPECT_FALSE(rig.driver.set.hand_over(0, blkown::Tag{3}).has_value());
+  EXPECT_FALSE(rig.driver.set.allocate_tag(0, blkown::Tag{3}).has_value());
   const auto all = rig.quarantined();
   ASSERT_EQ(all.size(), 1U);
   EXPECT_EQ(all[0].reason, QuarantineReason::dropped);
@@ -74,10 +74,10 @@ TEST(Quarantine, AMappingDroppedWithoutProofStays) {
 TEST(Quarantine, IsDrainedWithAProofOfItsDevicesStopOnly) {
   Rig rig;
   fake::Device other{rig.backend};
-  const DmaEnded before = rig.device.declare_stopped();
+  const EndProof before = rig.device.declare_stopped();
   const auto cookie = rig.in_flight();
   Claim claim = rig.driver.claim(cookie);
-  const DmaEnded completed = *DmaEnded::of(claim);
+  const EndProof completed = *EndProof::of(claim);
   claim.data().mapping.reset();
   std::move(claim).end_ok();
   EXPECT_EQ(rig.device.drain(before), 0U) << "the stop was before it";
@@ -85,7 +85,7 @@ TEST(Quarantine, IsDrainedWithAProofOfItsDevicesStopOnly) {
   EXPECT_EQ(rig.device.drain(completed), 0U) << "of one I/O; its handle could have used it";
   EXPECT_EQ(rig.backend.live_count(), 1U);
   EXPECT_EQ(rig.driver.sink.count(), 0U);
-  const DmaEnded since = rig.device.declare_stopped();
+  const EndProof since = rig.device.declare_stopped();
   EXPECT_EQ(other.drain(since), 0U);
   EXPECT_EQ(rig.device.drain(since), 1U);
   EXPECT_EQ(rig.device.drain(since), 0U);
@@ -107,7 +107,7 @@ TEST(Quarantine, IsDrainedWhileTheIoGoesOn) {
 TEST(Quarantine, IsDrainedOfAllThatTheStopCovers) {
   Rig rig;
   for (std::uint32_t tag = 0; tag != 3; ++tag) drop_mapping(rig, rig.in_flight(tag));
-  const DmaEnded proof = rig.device.declare_stopped();
+  const EndProof proof = rig.device.declare_stopped();
   drop_mapping(rig, rig.in_flight(3));
   EXPECT_EQ(rig.device.drain(proof), 3U);
   ASSERT_EQ(rig.quarantined().size(), 1U);
@@ -152,7 +152,7 @@ TEST(Leaked, AMappingLeftInItsOwnRequestIsFoundAndDrained) {
 
 TEST(Leaked, ADrainFindsItToo) {
   Rig rig;
-  const DmaEnded before = rig.device.declare_stopped();
+  const EndProof before = rig.device.declare_stopped();
   rig.driver.claim(rig.in_flight()).end_ok();
   EXPECT_EQ(rig.device.drain(before), 0U);
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
@@ -163,7 +163,7 @@ TEST(Leaked, ADrainFindsItToo) {
 TEST(Leaked, IsNotSaidOfWhatSomebodyCanStillTakeOut) {
   Rig rig;
   const auto cookie = rig.in_flight();
-  const DmaEnded proof = rig.device.declare_stopped();
+  const EndProof proof = rig.device.declare_stopped();
   EXPECT_EQ(rig.device.drain(proof), 0U) << "parked";
   {
     const auto pin = rig.driver.pin(cookie);
@@ -229,12 +229,12 @@ TEST(Leaked, AnOldHandleDoesNotTouchTheNextMappingOfItsList) {
   Claim next = rig.unpublished(1);
   auto mapping = map(next);
   Claim found = rig.driver.claim(rig.driver.publish(std::move(next)));
-  EXPECT_FALSE(old->renew(*DmaEnded::of(found), found));
-  EXPECT_TRUE(std::move(*old).unmap(*DmaEnded::of(found)).has_value());
+  EXPECT_FALSE(old->renew(*EndProof::of(found), found));
+  EXPECT_TRUE(std::move(*old).unmap(*EndProof::of(found)).has_value());
   old.reset();
   EXPECT_EQ(rig.backend.live_count(), 1U);
   EXPECT_EQ(rig.driver.reports.count(), 0U);
-  EXPECT_TRUE(std::move(mapping).unmap(*DmaEnded::of(found)).has_value());
+  EXPECT_TRUE(std::move(mapping).unmap(*EndProof::of(found)).has_value());
   EXPECT_EQ(rig.backend.live_count(), 0U);
   std::move(found).end_ok();
 }
@@ -248,7 +248,7 @@ class Elsewhere : public testing::Test {
   Elsewhere() {
     Claim claim = rig.driver.claim(rig.in_flight());
     mapping.emplace(rig.taken_out(claim));
-    proof.emplace(*DmaEnded::of(claim));
+    proof.emplace(*EndProof::of(claim));
     std::move(claim).end_ok();
   }
   void TearDown() override {
@@ -259,7 +259,7 @@ class Elsewhere : public testing::Test {
   }
   Rig rig;
   std::optional<dma::ActiveMapping> mapping;
-  std::optional<DmaEnded> proof;
+  std::optional<EndProof> proof;
 };
 
 TEST_F(Elsewhere, TheHandleUnmapsFirst) {
@@ -276,7 +276,7 @@ TEST_F(Elsewhere, TheHandleUnmapsWhatIsInQuarantineAlready) {
 TEST_F(Elsewhere, ForWhatIsInQuarantineTheProofHasToFitToo) {
   EXPECT_EQ(rig.device.quarantined_count(), 1U);
   Claim other = rig.driver.claim(rig.driver.in_flight(1));
-  auto refused = std::move(*mapping).unmap(*DmaEnded::of(other));
+  auto refused = std::move(*mapping).unmap(*EndProof::of(other));
   std::move(other).end_ok();
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(rig.backend.live_count(), 1U);

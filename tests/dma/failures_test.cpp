@@ -16,7 +16,7 @@ using blkown::LookupReason;
 using blkown::Status;
 using fake::Claim;
 using fake::Direction;
-using fake::DmaEnded;
+using fake::EndProof;
 using fake::Rig;
 
 constexpr std::byte late_bytes{0x77};
@@ -30,13 +30,13 @@ TEST(DmaFailures, SpdkResetReusesBuffersWhileTheDeviceStillWrites) {
   static_cast<void>(rig.in_flight(1));
   rig.driver.set.for_each_in_flight(0, [&](const auto& pin, const blkown::Cookie& cookie) {
     Claim claim = support::take_value(blkown::claim(pin, cookie));
-    EXPECT_FALSE(DmaEnded::of(claim).has_value());
+    EXPECT_FALSE(EndProof::of(claim).has_value());
     if (cookie.tag.value == 0) claim.data().mapping.reset();  // however wrong it goes about it
     std::move(claim).end(Status::aborted);
   });
   EXPECT_EQ(rig.driver.sink.count(), 0U) << "nobody is told while the device may write";
-  EXPECT_FALSE(rig.driver.set.hand_over(0, blkown::Tag{0}).has_value());
-  EXPECT_FALSE(rig.driver.set.hand_over(0, blkown::Tag{1}).has_value());
+  EXPECT_FALSE(rig.driver.set.allocate_tag(0, blkown::Tag{0}).has_value());
+  EXPECT_FALSE(rig.driver.set.allocate_tag(0, blkown::Tag{1}).has_value());
   ASSERT_EQ(rig.quarantined().size(), 2U);
   for (const dma::Quarantined& one : rig.quarantined()) rig.backend.write(one.segments, late_bytes);
 
@@ -52,7 +52,7 @@ TEST(DmaFailures, SpdkResetAfterTheDeviceHasStopped) {
   Rig rig;
   static_cast<void>(rig.in_flight(0));
   static_cast<void>(rig.in_flight(1));
-  const DmaEnded stopped = rig.device.declare_stopped();
+  const EndProof stopped = rig.device.declare_stopped();
   rig.driver.set.for_each_in_flight(0, [&](const auto& pin, const blkown::Cookie& cookie) {
     Claim claim = support::take_value(blkown::claim(pin, cookie));
     EXPECT_TRUE(rig.taken_out(claim).unmap(stopped).has_value());
@@ -73,19 +73,19 @@ TEST(DmaFailures, UblksrvBuffersAreGivenBackUnderDma) {
   {
     const auto pin = rig.driver.pin(cookie);
     Claim timed_out = support::take_value(blkown::claim(pin, cookie));
-    EXPECT_FALSE(DmaEnded::of(timed_out).has_value());
+    EXPECT_FALSE(EndProof::of(timed_out).has_value());
     auto refused = rig.taken_out(timed_out).cancel(timed_out);
     ASSERT_FALSE(refused.has_value());
     timed_out.data().mapping.emplace(std::move(refused.error()));
     std::move(timed_out).release();
   }
-  EXPECT_FALSE(rig.driver.set.hand_over(0, blkown::Tag{1}).has_value());
+  EXPECT_FALSE(rig.driver.set.allocate_tag(0, blkown::Tag{1}).has_value());
   ASSERT_EQ(rig.backend.live_count(), 1U);
 
   Claim claim = rig.driver.claim(cookie);
   auto mapping = rig.taken_out(claim);
   rig.backend.write(mapping.segments(), late_bytes);
-  EXPECT_TRUE(std::move(mapping).unmap(*DmaEnded::of(claim)).has_value());
+  EXPECT_TRUE(std::move(mapping).unmap(*EndProof::of(claim)).has_value());
   std::move(claim).end_ok();
   EXPECT_TRUE(rig.is_all(0, 512, late_bytes));
   EXPECT_TRUE(rig.is_tag_free(1));
@@ -106,7 +106,7 @@ TEST(DmaFailures, UblksrvSlotsAreGivenBackUnderDma) {
   Claim next = rig.unpublished(1);
   const auto refused = rig.map(next, {rig.part(512, 64)});
   ASSERT_FALSE(refused.has_value());
-  EXPECT_EQ(refused.error().reason, fake::DmaReason::no_bounce_slot);
+  EXPECT_EQ(refused.error().reason, fake::MapFailure::no_bounce_slot);
   EXPECT_EQ(refused.error().status(), Status::resource) << "tried again when one is there";
   rig.backend.write(remembered, late_bytes);
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
@@ -123,7 +123,7 @@ TEST(DmaFailures, RustMappingInItsOwnRequestHoldsAReferenceToIt) {
   auto pinned = std::move(claim).into_owned();
   ASSERT_FALSE(pinned.has_value()) << "its own mapping's pin";
   Claim again = std::move(pinned.error());
-  EXPECT_TRUE(rig.taken_out(again).unmap(*DmaEnded::of(again)).has_value());
+  EXPECT_TRUE(rig.taken_out(again).unmap(*EndProof::of(again)).has_value());
   support::take_value(std::move(again).into_owned()).end_ok();
   EXPECT_TRUE(rig.is_tag_free());
 }

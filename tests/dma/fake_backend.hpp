@@ -26,9 +26,9 @@
 
 namespace blkown::dma {
 
-inline void PrintTo(DmaReason reason, std::ostream* out) { *out << to_string(reason); }
+inline void PrintTo(MapFailure reason, std::ostream* out) { *out << to_string(reason); }
 inline void PrintTo(QuarantineReason reason, std::ostream* out) { *out << to_string(reason); }
-inline void PrintTo(const DmaError& error, std::ostream* out) {
+inline void PrintTo(const MapError& error, std::ostream* out) {
   *out << to_string(error.reason) << ", segment " << error.segment << ", limit " << error.limit;
 }
 inline void PrintTo(const IovaSegment& segment, std::ostream* out) {
@@ -42,15 +42,15 @@ namespace fake {
 namespace dma = blkown::dma;
 using blkown::Segment;
 using dma::Direction;
-using dma::DmaReason;
+using dma::MapFailure;
 
 /// Hands out device addresses from 0x1000 on, a page for each mapping, and never one twice.
 class Backend {
  public:
-  dma::Limits settings;
+  dma::DeviceLimits settings;
   std::vector<std::string> log;  ///< "map 1000+512", "unmap 1000+512", "invalidate 1000+512 ..."
   std::size_t refuse_map = ~std::size_t{0};  ///< Which one, counted from 0.
-  DmaReason refuse_with = DmaReason::refused;
+  MapFailure refuse_with = MapFailure::refused;
   std::function<void()> on_unmap;
   std::function<void()> on_invalidate;
 
@@ -62,11 +62,11 @@ class Backend {
 
   // --- what a backend has to have ---------------------------------------------------------------
 
-  [[nodiscard]] dma::Limits limits() const { return settings; }
-  [[nodiscard]] std::expected<std::uint64_t, DmaReason> map(std::byte* data,
-                                                            std::size_t length_bytes,
-                                                            Direction direction,
-                                                            const blkown::Cookie& cookie) {
+  [[nodiscard]] dma::DeviceLimits limits() const { return settings; }
+  [[nodiscard]] std::expected<std::uint64_t, MapFailure> map(std::byte* data,
+                                                             std::size_t length_bytes,
+                                                             Direction direction,
+                                                             const blkown::Cookie& cookie) {
     const std::lock_guard guard{mutex_};
     if (maps_++ == refuse_map) return std::unexpected(refuse_with);
     const std::uint64_t iova = next_;
@@ -157,7 +157,7 @@ struct Data {
 using Device = dma::Device<Backend>;
 using Request = blkown::Request<Data>;
 using Claim = blkown::Claim<Request>;
-using dma::DmaEnded;
+using dma::EndProof;
 
 /// A device, the requests of its driver, and a page of memory.
 struct Rig {
@@ -186,7 +186,7 @@ struct Rig {
   [[nodiscard]] Claim unpublished(std::uint32_t tag = 0) { return driver.owned(tag).into_claim(); }
 
   /// Maps into the request's own list.
-  [[nodiscard]] std::expected<dma::PreparedMapping, dma::DmaError> map(
+  [[nodiscard]] std::expected<dma::PreparedMapping, dma::MapError> map(
       Claim& claim, const std::vector<Segment>& segments,
       Direction direction = Direction::from_device) {
     return dma::map(claim, device, segments, direction, claim.data().iovas);
@@ -218,7 +218,7 @@ struct Rig {
   /// Gives back what an I/O in flight has, as its completion does.
   void complete(const blkown::Cookie& cookie) {
     Claim claim = driver.claim(cookie);
-    EXPECT_TRUE(taken_out(claim).unmap(*DmaEnded::of(claim)).has_value());
+    EXPECT_TRUE(taken_out(claim).unmap(*EndProof::of(claim)).has_value());
     std::move(claim).end_ok();
   }
   [[nodiscard]] std::vector<dma::Quarantined> quarantined() {

@@ -30,7 +30,7 @@ TEST(Iova, ADirectionHasAName) {
 
 // Goal: limits that a backend leaves out are none for addresses.
 TEST(Iova, LimitsOnAddressesAreOptIn) {
-  constexpr dma::Limits limits;
+  constexpr dma::DeviceLimits limits;
   EXPECT_EQ(limits.boundary_mask, ~std::uint64_t{0});
   EXPECT_EQ(limits.address_mask, ~std::uint64_t{0});
   EXPECT_GT(limits.max_segments, 0U);

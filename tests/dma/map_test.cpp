@@ -13,7 +13,7 @@ namespace {
 
 using fake::Claim;
 using fake::Direction;
-using fake::DmaReason;
+using fake::MapFailure;
 using fake::Rig;
 namespace dma = blkown::dma;
 using Log = std::vector<std::string>;
@@ -85,7 +85,7 @@ class MapFails : public testing::Test {
     rig.backend.place(rig.memory.data(), 0x10000);
   }
 
-  void expect_failure(const std::vector<blkown::Segment>& segments, const dma::DmaError& error) {
+  void expect_failure(const std::vector<blkown::Segment>& segments, const dma::MapError& error) {
     {
       const auto failed = rig.map(claim, segments);
       ASSERT_FALSE(failed.has_value());
@@ -116,14 +116,14 @@ class MapWithSlotsFails : public MapFails {
   MapWithSlotsFails() : MapFails{Rig::Bounce::yes} { rig.only_slots_in_reach(); }
 };
 
-TEST_F(MapFails, OfNothing) { expect_failure({}, {DmaReason::no_bytes, 0, 0}); }
+TEST_F(MapFails, OfNothing) { expect_failure({}, {MapFailure::no_bytes, 0, 0}); }
 TEST_F(MapFails, OfEmptySegments) {
-  expect_failure({rig.part(0, 0), rig.part(9, 0)}, {DmaReason::no_bytes, 0, 0});
+  expect_failure({rig.part(0, 0), rig.part(9, 0)}, {MapFailure::no_bytes, 0, 0});
 }
 
 TEST_F(MapFails, IfTheListIsTooShort) {
   rig.backend.settings.max_segment_bytes = 100;
-  expect_failure({rig.part(0, 401)}, {DmaReason::list_too_short, 4, 4});
+  expect_failure({rig.part(0, 401)}, {MapFailure::list_too_short, 4, 4});
   EXPECT_EQ(rig.backend.log.at(4), "unmap 1000+100");
   EXPECT_EQ(rig.backend.log.at(8), "invalidate 1000+100 2000+100 3000+100 4000+100");
 }
@@ -131,18 +131,18 @@ TEST_F(MapFails, IfTheListIsTooShort) {
 TEST_F(MapFails, IfTheDeviceTakesFewerElements) {
   rig.backend.settings.max_segments = 2;
   expect_failure({rig.part(0, 8), rig.part(16, 8), rig.part(32, 8)},
-                 {DmaReason::too_many_segments, 2, 2});
+                 {MapFailure::too_many_segments, 2, 2});
 }
 
 TEST_F(MapFails, IfTheBackendRefusesTheFirst) {
   rig.backend.refuse_map = 0;
-  expect_failure({rig.part(0, 8)}, {DmaReason::refused, 0, 0});
+  expect_failure({rig.part(0, 8)}, {MapFailure::refused, 0, 0});
 }
 
 TEST_F(MapFails, IfTheBackendRefusesALaterOne) {
   rig.backend.refuse_map = 2;
-  rig.backend.refuse_with = DmaReason::no_iova;
-  expect_failure({rig.part(0, 8), rig.part(16, 8), rig.part(32, 8)}, {DmaReason::no_iova, 2, 0});
+  rig.backend.refuse_with = MapFailure::no_iova;
+  expect_failure({rig.part(0, 8), rig.part(16, 8), rig.part(32, 8)}, {MapFailure::no_iova, 2, 0});
   EXPECT_EQ(Log(rig.backend.log.begin(), rig.backend.log.begin() + 5),
             (Log{"map 1000+8", "map 2000+8", "unmap 1000+8", "unmap 2000+8",
                  "invalidate 1000+8 2000+8"}));
@@ -150,18 +150,18 @@ TEST_F(MapFails, IfTheBackendRefusesALaterOne) {
 
 TEST_F(MapFails, OfWhatTheDeviceCannotReachWithoutSlots) {
   rig.backend.settings.address_mask = 0x1000F;
-  expect_failure({rig.part(0, 16), rig.part(32, 1)}, {DmaReason::unreachable, 1, 0x1000F});
+  expect_failure({rig.part(0, 16), rig.part(32, 1)}, {MapFailure::unreachable, 1, 0x1000F});
 }
 
 TEST_F(MapWithSlotsFails, IfEverySlotIsTaken) {
   expect_failure({rig.part(0, 64), rig.part(128, 64), rig.part(256, 64), rig.part(512, 65)},
-                 {DmaReason::list_too_short, 4, 4});
+                 {MapFailure::list_too_short, 4, 4});
   rig.backend.settings.address_mask = 0xFFFF;
   std::byte* const other = rig.pool.take();
   {
     const auto failed = rig.map(claim, {rig.part(0, 256)});
     ASSERT_FALSE(failed.has_value());
-    EXPECT_EQ(failed.error(), (dma::DmaError{DmaReason::no_bounce_slot, 3, 0}));
+    EXPECT_EQ(failed.error(), (dma::MapError{MapFailure::no_bounce_slot, 3, 0}));
   }
   EXPECT_EQ(rig.pool.free_slots(), 3U);
   rig.pool.give(other);
@@ -170,7 +170,7 @@ TEST_F(MapWithSlotsFails, IfEverySlotIsTaken) {
 // Goal: the slot of the element that was refused goes back, too.
 TEST_F(MapWithSlotsFails, IfTheBackendRefusesASlot) {
   rig.backend.refuse_map = 1;
-  expect_failure({rig.part(0, 128)}, {DmaReason::refused, 1, 0});
+  expect_failure({rig.part(0, 128)}, {MapFailure::refused, 1, 0});
 }
 
 // Goal: the mapping that has the list keeps it.
@@ -181,15 +181,15 @@ TEST(Map, FailsIfAMappingUsesTheList) {
     auto prepared = rig.prepared(claim);
     const auto second = rig.map(claim, {rig.part(0, 8)});
     ASSERT_FALSE(second.has_value());
-    EXPECT_EQ(second.error(), (dma::DmaError{DmaReason::list_in_use, 0, 0}));
+    EXPECT_EQ(second.error(), (dma::MapError{MapFailure::list_in_use, 0, 0}));
     EXPECT_EQ(prepared.segments()[0].length_bytes, 512U);
     EXPECT_EQ(rig.driver.state(), "3 claimed");
     const auto active = std::move(prepared).activate();
-    EXPECT_EQ(rig.map(claim, {rig.part(0, 8)}).error().reason, DmaReason::list_in_use);
+    EXPECT_EQ(rig.map(claim, {rig.part(0, 8)}).error().reason, MapFailure::list_in_use);
     EXPECT_EQ(active.segments()[0].length_bytes, 512U);
   }
   // Quarantined: still in use.
-  EXPECT_EQ(rig.map(claim, {rig.part(0, 8)}).error().reason, DmaReason::list_in_use);
+  EXPECT_EQ(rig.map(claim, {rig.part(0, 8)}).error().reason, MapFailure::list_in_use);
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
   EXPECT_TRUE(rig.map(claim, {rig.part(0, 8)}).has_value());
   std::move(claim).end_ok();

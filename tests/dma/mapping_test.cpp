@@ -13,7 +13,7 @@ namespace {
 
 using fake::Claim;
 using fake::Direction;
-using fake::DmaEnded;
+using fake::EndProof;
 using fake::Rig;
 namespace dma = blkown::dma;
 
@@ -38,7 +38,7 @@ TEST(Mapping, SaysWhatItMapsForWhichPublication) {
   EXPECT_EQ(mapping.segments().data(), claim.data().iovas.segments().data());
   EXPECT_EQ(rig.driver.publish(std::move(claim)), next);
   Claim found = rig.driver.claim(next);
-  EXPECT_TRUE(std::move(mapping).unmap(*DmaEnded::of(found)).has_value());
+  EXPECT_TRUE(std::move(mapping).unmap(*EndProof::of(found)).has_value());
   std::move(found).end_ok();
 }
 
@@ -51,7 +51,7 @@ TEST(Mapping, TheRightProofUnmapsAndDropsThePinLast) {
   EXPECT_EQ(rig.driver.state(), "3 claimed");
   auto mapping = rig.taken_out(claim);
   rig.backend.on_invalidate = [&] { EXPECT_EQ(rig.driver.state(), "3 claimed"); };
-  EXPECT_TRUE(std::move(mapping).unmap(*DmaEnded::of(claim)).has_value());
+  EXPECT_TRUE(std::move(mapping).unmap(*EndProof::of(claim)).has_value());
   EXPECT_EQ(rig.driver.state(), "2 claimed");
   EXPECT_EQ(rig.backend.log,
             (std::vector<std::string>{"map 1000+512", "unmap 1000+512", "invalidate 1000+512"}));
@@ -64,7 +64,7 @@ TEST(Mapping, TheEndWaitsForTheMapping) {
   Rig rig;
   Claim claim = rig.driver.claim(rig.in_flight());
   auto mapping = rig.taken_out(claim);
-  const DmaEnded proof = *DmaEnded::of(claim);
+  const EndProof proof = *EndProof::of(claim);
   std::move(claim).end(blkown::Status::medium_error);
   EXPECT_EQ(rig.driver.sink.count(), 0U);
   EXPECT_FALSE(rig.is_tag_free());
@@ -78,7 +78,7 @@ TEST(Mapping, TheEndWaitsForTheMapping) {
 class WrongProof : public testing::Test {
  protected:
   /// The mapping comes back, and nothing has changed.
-  void expect_refused(const DmaEnded& proof) {
+  void expect_refused(const EndProof& proof) {
     const std::size_t asked = rig.backend.log.size();
     auto unmapped = std::move(*mapping).unmap(proof);
     ASSERT_FALSE(unmapped.has_value());
@@ -87,7 +87,7 @@ class WrongProof : public testing::Test {
     EXPECT_EQ(rig.backend.live_count(), 1U);
     EXPECT_EQ(mapping->segments().size(), 1U);
   }
-  void expect_accepted(const DmaEnded& proof) {
+  void expect_accepted(const EndProof& proof) {
     EXPECT_TRUE(std::move(*mapping).unmap(proof).has_value());
     mapping.reset();
     EXPECT_EQ(rig.backend.live_count(), 0U);
@@ -112,28 +112,28 @@ TEST_F(WrongProof, OfAnotherRequest) {
   Claim other = rig.driver.claim(rig.driver.in_flight(1));
   Claim claim = completed(rig.in_flight(0));
   ASSERT_EQ(other.cookie().generation, claim.cookie().generation);
-  expect_refused(*DmaEnded::of(other));
-  expect_accepted(*DmaEnded::of(claim));
+  expect_refused(*EndProof::of(other));
+  expect_accepted(*EndProof::of(claim));
   std::move(other).end_ok();
   std::move(claim).end_ok();
 }
 
 TEST_F(WrongProof, OfAnEarlierPublication) {
   Claim claim = rig.driver.claim(rig.driver.in_flight());
-  const DmaEnded earlier = *DmaEnded::of(claim);
+  const EndProof earlier = *EndProof::of(claim);
   mapping.emplace(rig.active(claim));
   expect_refused(earlier);
   Claim again = rig.driver.claim(rig.driver.publish(std::move(claim)));
   expect_refused(earlier);
-  expect_accepted(*DmaEnded::of(again));
+  expect_accepted(*EndProof::of(again));
   std::move(again).end_ok();
 }
 
 TEST_F(WrongProof, OfALaterPublication) {
   Claim claim = completed(rig.in_flight());
-  const DmaEnded its_own = *DmaEnded::of(claim);
+  const EndProof its_own = *EndProof::of(claim);
   Claim again = rig.driver.claim(rig.driver.publish(std::move(claim)));
-  expect_refused(*DmaEnded::of(again));
+  expect_refused(*EndProof::of(again));
   expect_accepted(its_own);
   std::move(again).end_ok();
 }
@@ -143,15 +143,15 @@ TEST_F(WrongProof, OfTheStopOfAnotherDevice) {
   fake::Device other{other_backend};
   Claim claim = completed(rig.in_flight());
   expect_refused(other.declare_stopped());
-  expect_accepted(*DmaEnded::of(claim));
+  expect_accepted(*EndProof::of(claim));
   std::move(claim).end_ok();
 }
 
 TEST_F(WrongProof, OfAStopBeforeItWasActivated) {
-  const DmaEnded before = rig.device.declare_stopped();
+  const EndProof before = rig.device.declare_stopped();
   Claim claim = completed(rig.in_flight());
   expect_refused(before);
-  expect_accepted(*DmaEnded::of(claim));
+  expect_accepted(*EndProof::of(claim));
   std::move(claim).end_ok();
 }
 
@@ -159,7 +159,7 @@ TEST_F(WrongProof, OfAStopBeforeItWasActivated) {
 TEST_F(WrongProof, OfAStopBetweenMapAndActivate) {
   Claim claim = rig.unpublished();
   auto prepared = rig.prepared(claim);
-  const DmaEnded between = rig.device.declare_stopped();
+  const EndProof between = rig.device.declare_stopped();
   mapping.emplace(std::move(prepared).activate());
   expect_refused(between);
   expect_accepted(rig.device.declare_stopped());
@@ -168,11 +168,11 @@ TEST_F(WrongProof, OfAStopBetweenMapAndActivate) {
 
 TEST_F(WrongProof, ButAStopSinceCoversIt) {
   const auto cookie = rig.in_flight();
-  const DmaEnded stopped = rig.device.declare_stopped();
+  const EndProof stopped = rig.device.declare_stopped();
   const auto pin = rig.driver.pin(cookie);
   Claim claim = support::take_value(blkown::claim(pin, cookie));
   mapping.emplace(rig.taken_out(claim));
-  ASSERT_FALSE(DmaEnded::of(claim).has_value());
+  ASSERT_FALSE(EndProof::of(claim).has_value());
   expect_accepted(stopped);
   std::move(claim).end(blkown::Status::timed_out);
 }
@@ -191,7 +191,7 @@ TEST_F(WrongProof, ButARefusalIsRight) {
       [](const blkown::Cookie&) -> std::expected<void, int> { return std::unexpected{1}; });
   ASSERT_FALSE(refused.has_value());
   Claim back = std::move(*refused.error().claim);
-  expect_accepted(*DmaEnded::of(back));
+  expect_accepted(*EndProof::of(back));
   std::move(back).end_ok();
 }
 
@@ -225,7 +225,7 @@ TEST(Cancel, IsRefusedOncePublished) {
   auto cancelled = rig.taken_out(claim).cancel(claim);
   ASSERT_FALSE(cancelled.has_value());
   EXPECT_EQ(rig.backend.live_count(), 1U);
-  EXPECT_TRUE(std::move(cancelled.error()).unmap(*DmaEnded::of(claim)).has_value());
+  EXPECT_TRUE(std::move(cancelled.error()).unmap(*EndProof::of(claim)).has_value());
   std::move(claim).end_ok();
 }
 
@@ -235,7 +235,7 @@ TEST(Cancel, TakesBackWhatWasMappedForAnotherTry) {
   Rig rig;
   Claim completed = rig.driver.claim(rig.driver.in_flight());
   auto mapping = rig.active(completed);
-  auto refused = std::move(mapping).unmap(*DmaEnded::of(completed));
+  auto refused = std::move(mapping).unmap(*EndProof::of(completed));
   ASSERT_FALSE(refused.has_value());
   EXPECT_TRUE(std::move(refused.error()).cancel(completed).has_value());
   EXPECT_EQ(rig.backend.live_count(), 0U);
@@ -271,9 +271,9 @@ TEST(Cancel, IsRefusedForARequestOfTheSameNameElsewhere) {
   auto cancelled = rig.active(claim).cancel(twin);
   ASSERT_FALSE(cancelled.has_value());
   Claim completed = other.claim(other.publish(std::move(twin)));
-  auto unmapped = std::move(cancelled.error()).unmap(*DmaEnded::of(completed));
+  auto unmapped = std::move(cancelled.error()).unmap(*EndProof::of(completed));
   ASSERT_FALSE(unmapped.has_value());
-  EXPECT_FALSE(unmapped.error().renew(*DmaEnded::of(completed), completed));
+  EXPECT_FALSE(unmapped.error().renew(*EndProof::of(completed), completed));
   EXPECT_TRUE(std::move(unmapped.error()).cancel(claim).has_value());
   std::move(claim).end_ok();
   std::move(completed).end_ok();
@@ -284,14 +284,14 @@ TEST(Cancel, IsRefusedForARequestOfTheSameNameElsewhere) {
 TEST(Renew, KeepsTheMemoryMappedForTheNextPublication) {
   Rig rig;
   Claim claim = rig.driver.claim(rig.in_flight());
-  const DmaEnded first = *DmaEnded::of(claim);
+  const EndProof first = *EndProof::of(claim);
   auto mapping = rig.taken_out(claim);
   ASSERT_TRUE(mapping.renew(first, claim));
   EXPECT_EQ(mapping.cookie(), claim.next_cookie());
   Claim again = rig.driver.claim(rig.driver.publish(std::move(claim)));
   auto refused = std::move(mapping).unmap(first);
   ASSERT_FALSE(refused.has_value()) << "the proof is used up";
-  EXPECT_TRUE(std::move(refused.error()).unmap(*DmaEnded::of(again)).has_value());
+  EXPECT_TRUE(std::move(refused.error()).unmap(*EndProof::of(again)).has_value());
   EXPECT_EQ(rig.backend.log.size(), 3U) << "mapped once, unmapped once";
   std::move(again).end_ok();
 }
@@ -303,9 +303,9 @@ TEST(Renew, OfARefusedOneToo) {
   auto refused = std::move(claim).publish(
       [](const blkown::Cookie&) -> std::expected<void, int> { return std::unexpected{1}; });
   Claim back = std::move(*refused.error().claim);
-  EXPECT_TRUE(mapping.renew(*DmaEnded::of(back), back));
+  EXPECT_TRUE(mapping.renew(*EndProof::of(back), back));
   Claim found = rig.driver.claim(rig.driver.publish(std::move(back)));
-  EXPECT_TRUE(std::move(mapping).unmap(*DmaEnded::of(found)).has_value());
+  EXPECT_TRUE(std::move(mapping).unmap(*EndProof::of(found)).has_value());
   std::move(found).end_ok();
 }
 
@@ -315,10 +315,10 @@ TEST(Renew, WithAnotherProofOrClaimChangesNothing) {
   Claim claim = rig.driver.claim(rig.in_flight(0));
   auto mapping = rig.taken_out(claim);
   const auto cookie = mapping.cookie();
-  EXPECT_FALSE(mapping.renew(*DmaEnded::of(other), claim));
-  EXPECT_FALSE(mapping.renew(*DmaEnded::of(claim), other));
+  EXPECT_FALSE(mapping.renew(*EndProof::of(other), claim));
+  EXPECT_FALSE(mapping.renew(*EndProof::of(claim), other));
   EXPECT_EQ(mapping.cookie(), cookie);
-  EXPECT_TRUE(std::move(mapping).unmap(*DmaEnded::of(claim)).has_value());
+  EXPECT_TRUE(std::move(mapping).unmap(*EndProof::of(claim)).has_value());
   std::move(other).end_ok();
   std::move(claim).end_ok();
 }
@@ -328,8 +328,8 @@ TEST(Renew, CountsAsActivatedAnew) {
   Rig rig;
   Claim claim = rig.driver.claim(rig.in_flight());
   auto mapping = rig.taken_out(claim);
-  const DmaEnded before = rig.device.declare_stopped();
-  ASSERT_TRUE(mapping.renew(*DmaEnded::of(claim), claim));
+  const EndProof before = rig.device.declare_stopped();
+  ASSERT_TRUE(mapping.renew(*EndProof::of(claim), claim));
   Claim again = rig.driver.claim(rig.driver.publish(std::move(claim)));
   auto refused = std::move(mapping).unmap(before);
   ASSERT_FALSE(refused.has_value());
@@ -347,7 +347,7 @@ TEST(Mapping, MovesWithItsRight) {
   EXPECT_EQ(second.segments().size(), 1U);
   std::optional<dma::ActiveMapping> third{std::move(second)};
   EXPECT_EQ(rig.driver.reports.count(), 0U);
-  EXPECT_TRUE(std::move(*third).unmap(*DmaEnded::of(claim)).has_value());
+  EXPECT_TRUE(std::move(*third).unmap(*EndProof::of(claim)).has_value());
   third.reset();
   EXPECT_EQ(rig.driver.reports.count(), 0U);
   EXPECT_EQ(rig.device.quarantined_count(), 0U);
@@ -365,7 +365,7 @@ TEST(Mapping, AssignedOverIsDropped) {
   EXPECT_EQ(rig.driver.reports.count(), 1U);
   ASSERT_EQ(rig.quarantined().size(), 1U);
   EXPECT_EQ(rig.quarantined()[0].cookie, first.cookie());
-  EXPECT_TRUE(std::move(mapping).unmap(*DmaEnded::of(second)).has_value());
+  EXPECT_TRUE(std::move(mapping).unmap(*EndProof::of(second)).has_value());
   std::move(first).end_ok();
   std::move(second).end_ok();
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);

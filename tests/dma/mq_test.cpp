@@ -15,7 +15,7 @@ namespace {
 namespace dma = blkown::dma;
 namespace mq = blkown::mq;
 using blkown::Status;
-using dma::DmaEnded;
+using dma::EndProof;
 
 /// Maps each request's memory, and finishes on the context that submitted it.
 struct Mapping {
@@ -44,10 +44,10 @@ struct Mapping {
 
   void complete(Hw&, blkown::Claim<Rq> claim) {
     auto mapping = std::exchange(claim.data().driver_data.mapping, std::nullopt);
-    const auto completed = DmaEnded::of(claim);
+    const auto completed = EndProof::of(claim);
     proofs.push_back(completed.has_value());
     // Without proof the device has to be stopped.
-    const DmaEnded proof = completed.has_value() ? *completed : device.declare_stopped();
+    const EndProof proof = completed.has_value() ? *completed : device.declare_stopped();
     EXPECT_TRUE(std::move(*mapping).unmap(proof).has_value());
     std::move(claim).end(completed.has_value() ? Status::ok : Status::timed_out);
   }

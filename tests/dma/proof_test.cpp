@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// DmaEnded: which Claims prove that the device is done, and which do not.
+// EndProof: which Claims prove that the device is done, and which do not.
 
 #include <gtest/gtest.h>
 
@@ -12,11 +12,11 @@
 namespace {
 
 using fake::Claim;
-using fake::DmaEnded;
+using fake::EndProof;
 using fake::Rig;
 namespace dma = blkown::dma;
 
-[[nodiscard]] bool proves(const Claim& claim) { return DmaEnded::of(claim).has_value(); }
+[[nodiscard]] bool proves(const Claim& claim) { return EndProof::of(claim).has_value(); }
 [[nodiscard]] std::expected<void, int> refuse(const blkown::Cookie&) { return std::unexpected{1}; }
 
 TEST(Proof, ACompletionIsOne) {
@@ -90,7 +90,7 @@ TEST(Proof, APinMadeAClaimIsNone) {
 TEST(Proof, ABareTagIsNone) {
   Rig rig;
   static_cast<void>(rig.driver.in_flight(3));
-  Claim claim = support::take_value(rig.driver.set.claim(0, blkown::Tag{3}));
+  Claim claim = support::take_value(rig.driver.set.claim_any_generation(0, blkown::Tag{3}));
   EXPECT_FALSE(proves(claim));
   std::move(claim).end_ok();
 }
@@ -142,26 +142,26 @@ TEST(Proof, WhereAClaimComesFromGoesWithIt) {
 TEST(Proof, IsAboutOnePublicationOfOneRequest) {
   Rig rig;
   Claim claim = rig.driver.claim(rig.driver.in_flight(0));
-  const DmaEnded first = *DmaEnded::of(claim);
-  EXPECT_EQ(first, *DmaEnded::of(claim));
+  const EndProof first = *EndProof::of(claim);
+  EXPECT_EQ(first, *EndProof::of(claim));
   Claim again = rig.driver.claim(rig.driver.publish(std::move(claim)));
-  EXPECT_NE(first, *DmaEnded::of(again));
+  EXPECT_NE(first, *EndProof::of(again));
   std::move(again).end_ok();
   Claim other = rig.driver.claim(rig.driver.in_flight(1));
-  EXPECT_NE(first, *DmaEnded::of(other));
+  EXPECT_NE(first, *EndProof::of(other));
   std::move(other).end_ok();
 }
 
 TEST(Proof, OfAStopIsAboutOneDeviceAndOneStop) {
   Rig rig;
   fake::Device other{rig.backend};
-  const DmaEnded first = rig.device.declare_stopped();
+  const EndProof first = rig.device.declare_stopped();
   EXPECT_NE(first, rig.device.declare_stopped());
   EXPECT_NE(first, other.declare_stopped());
 }
 
-static_assert(std::is_trivially_copyable_v<DmaEnded>);
-static_assert(sizeof(DmaEnded) <= 3 * sizeof(void*) || sizeof(blkown::Word) > sizeof(void*));
-static_assert(!std::is_default_constructible_v<DmaEnded>);
+static_assert(std::is_trivially_copyable_v<EndProof>);
+static_assert(sizeof(EndProof) <= 3 * sizeof(void*) || sizeof(blkown::Word) > sizeof(void*));
+static_assert(!std::is_default_constructible_v<EndProof>);
 
 }  // namespace

@@ -16,8 +16,8 @@ namespace {
 
 namespace dma = blkown::dma;
 using blkown::Segment;
-using dma::Limits;
-using Element = dma::internal::Run;
+using dma::DeviceLimits;
+using Element = dma::detail::Run;
 
 class Runs : public testing::Test {
  protected:
@@ -37,7 +37,7 @@ class Runs : public testing::Test {
   std::vector<Element> runs(const std::vector<Segment>& segments) {
     std::vector<Element> all;
     const bool is_whole =
-        dma::internal::for_each_run(backend, limits, slot_bytes, segments, [&](const Element& run) {
+        dma::detail::for_each_run(backend, limits, slot_bytes, segments, [&](const Element& run) {
           all.push_back(run);
           return true;
         });
@@ -54,7 +54,7 @@ class Runs : public testing::Test {
 
   std::array<std::byte, 4096> memory{};
   fake::Backend backend;
-  Limits limits;
+  DeviceLimits limits;
   std::size_t slot_bytes = 0;
 
   Runs() { backend.place(memory.data(), 0x10000); }
@@ -115,11 +115,11 @@ struct Regions {
 TEST_F(Runs, NoElementLeavesItsRegion) {
   const auto lengths = [&](const std::vector<Segment>& segments) {
     std::vector<std::size_t> all;
-    EXPECT_TRUE(dma::internal::for_each_run(Regions{memory.data(), 300}, limits, slot_bytes,
-                                            segments, [&](const Element& run) {
-                                              all.push_back(run.memory.length_bytes);
-                                              return true;
-                                            }));
+    EXPECT_TRUE(dma::detail::for_each_run(Regions{memory.data(), 300}, limits, slot_bytes, segments,
+                                          [&](const Element& run) {
+                                            all.push_back(run.memory.length_bytes);
+                                            return true;
+                                          }));
     return all;
   };
   EXPECT_EQ(lengths({part(0, 300)}), (std::vector<std::size_t>{300}));
@@ -158,13 +158,12 @@ TEST_F(Runs, WhatTheDeviceCannotReachIsBouncedInPiecesOfASlot) {
 TEST_F(Runs, StopWhereTheyAreToldTo) {
   limits.max_segment_bytes = 10;
   int taken = 0;
-  EXPECT_FALSE(dma::internal::for_each_run(backend, limits, 0, std::vector{part(0, 100)},
-                                           [&](const Element&) { return ++taken != 3; }));
+  EXPECT_FALSE(dma::detail::for_each_run(backend, limits, 0, std::vector{part(0, 100)},
+                                         [&](const Element&) { return ++taken != 3; }));
   EXPECT_EQ(taken, 3);
   taken = 0;
-  EXPECT_FALSE(dma::internal::for_each_run(backend, limits, 0,
-                                           std::vector{part(0, 10), part(50, 10)},
-                                           [&](const Element&) { return ++taken != 1; }))
+  EXPECT_FALSE(dma::detail::for_each_run(backend, limits, 0, std::vector{part(0, 10), part(50, 10)},
+                                         [&](const Element&) { return ++taken != 1; }))
       << "not the last segment";
   EXPECT_EQ(taken, 1);
 }

@@ -12,13 +12,13 @@
 namespace {
 
 using blkown::Word;
-using blkown::dma::internal::Epoch;
-using blkown::dma::internal::ListState;
-using blkown::dma::internal::SpinLock;
-using Value = ListState::Value;
+using blkown::dma::detail::Epoch;
+using blkown::dma::detail::MappingState;
+using blkown::dma::detail::SpinLock;
+using Value = MappingState::Value;
 
-TEST(ListState, GoesRoundWithANewNumberForEachMapping) {
-  ListState state;
+TEST(MappingState, GoesRoundWithANewNumberForEachMapping) {
+  MappingState state;
   EXPECT_EQ(state.look().value(), Value::free);
   const Word first = state.prepare();
   EXPECT_EQ(state.look().value(), Value::prepared);
@@ -34,8 +34,8 @@ TEST(ListState, GoesRoundWithANewNumberForEachMapping) {
   EXPECT_NE(state.prepare(), first);
 }
 
-TEST(ListState, IsTakenOnceAndOnlyByItsNumber) {
-  ListState state;
+TEST(MappingState, IsTakenOnceAndOnlyByItsNumber) {
+  MappingState state;
   const Word first = state.prepare();
   EXPECT_FALSE(state.take(first, Value::active)) << "it is not active yet";
   state.activate(first);

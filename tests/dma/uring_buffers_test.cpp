@@ -18,7 +18,7 @@
 namespace {
 
 namespace dma = blkown::dma;
-using dma::DmaReason;
+using dma::MapFailure;
 
 /// Two regions with a gap between them, and memory on both sides.
 struct Regions {
@@ -26,8 +26,8 @@ struct Regions {
   std::array<iovec, 2> vectors{iovec{memory.data() + 512, 1024}, iovec{memory.data() + 8192, 4096}};
   dma::UringBuffers buffers{vectors};
 
-  [[nodiscard]] std::expected<std::uint64_t, DmaReason> map(std::size_t offset,
-                                                            std::size_t length) {
+  [[nodiscard]] std::expected<std::uint64_t, MapFailure> map(std::size_t offset,
+                                                             std::size_t length) {
     return buffers.map(memory.data() + offset, length, dma::Direction::to_device, {});
   }
 };
@@ -57,7 +57,7 @@ TEST(UringBuffers, RefusesWhatNoOneRegionHolds) {
     const auto iova =
         regions.map(static_cast<std::size_t>(offset), static_cast<std::size_t>(length));
     ASSERT_FALSE(iova.has_value()) << offset << '+' << length;
-    EXPECT_EQ(iova.error(), DmaReason::refused);
+    EXPECT_EQ(iova.error(), MapFailure::refused);
   }
   EXPECT_FALSE(dma::UringBuffers{{}}.map(regions.memory.data(), 1, {}, {}).has_value());
 }
@@ -168,7 +168,7 @@ TEST(UringBuffers, AReadThroughAMapping) {
   EXPECT_EQ(cqe->res, 5);
   auto found = support::take_value(driver.set.claim(0, cqe->user_data));
   io_uring_cqe_seen(&ring.ring, cqe);
-  EXPECT_TRUE(fake::Rig::taken_out(found).unmap(*dma::DmaEnded::of(found)).has_value());
+  EXPECT_TRUE(fake::Rig::taken_out(found).unmap(*dma::EndProof::of(found)).has_value());
   std::move(found).end_ok();
   EXPECT_EQ(std::memcmp(regions.memory.data() + 9000, "bytes", 5), 0);
   std::fclose(file);

@@ -95,9 +95,9 @@ class ScriptedDevice : public Device {
     return taken;
   }
 
-  /// Moves bytes, most_bytes at most, and says so.
-  void complete(const Issued& issued_before, std::size_t most_bytes = SIZE_MAX) {
-    say(Entry::io, issued_before.cookie, move(issued_before.command, most_bytes));
+  /// Moves bytes, max_bytes at most, and says so.
+  void complete(const Issued& issued_before, std::size_t max_bytes = SIZE_MAX) {
+    say(Entry::io, issued_before.cookie, move(issued_before.command, max_bytes));
   }
 
   /// Puts an entry into the completion queue, whatever it says.
@@ -106,9 +106,9 @@ class ScriptedDevice : public Device {
   }
 
   /// Moves bytes between memory and the source or the destination; how many.
-  int move(const Command& command, std::size_t most_bytes = SIZE_MAX) {
+  int move(const Command& command, std::size_t max_bytes = SIZE_MAX) {
     const blkown::Segment memory = memory_at(command.memory);
-    std::size_t bytes = std::min(memory.length_bytes, most_bytes);
+    std::size_t bytes = std::min(memory.length_bytes, max_bytes);
     if (bytes == 0) return 0;
     if (command.operation == Operation::read) {
       if (command.offset_bytes >= source.size()) return 0;

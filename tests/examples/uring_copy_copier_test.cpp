@@ -152,7 +152,7 @@ TEST(UringCopyCopier, ACancelledCommandIsPublishedAgainWithTwiceTheTime) {
   std::uint32_t cancelled = 0;
   device.on_reap = [&] {
     const Issued issued = device.take_any();
-    if (++cancelled % Copier::most_attempts == 0) {
+    if (++cancelled % Copier::max_attempts == 0) {
       device.complete(issued);
     } else {
       device.say(Entry::io, issued.cookie, cancelled % 2 == 0 ? -EINTR : -ECANCELED);
@@ -161,10 +161,10 @@ TEST(UringCopyCopier, ACancelledCommandIsPublishedAgainWithTwiceTheTime) {
   Bench bench{device, 1, 512, 3};
   EXPECT_FALSE(bench.run().has_value());
   EXPECT_EQ(device.source, device.destination);
-  ASSERT_EQ(device.issued.size(), 2 * Copier::most_attempts);
-  for (std::uint32_t i = 0; i != Copier::most_attempts; ++i) {
+  ASSERT_EQ(device.issued.size(), 2 * Copier::max_attempts);
+  for (std::uint32_t i = 0; i != Copier::max_attempts; ++i) {
     EXPECT_EQ(device.issued[i].command.timeout_ms, 3U << i);
-    EXPECT_EQ(device.issued[i + Copier::most_attempts].command.timeout_ms, 3U << i);
+    EXPECT_EQ(device.issued[i + Copier::max_attempts].command.timeout_ms, 3U << i);
   }
 }
 
@@ -191,7 +191,7 @@ TEST(UringCopyCopier, ACommandThatIsCancelledEveryTimeEndsTheCopy) {
                                     return issued.command.operation == Operation::write &&
                                            issued.command.offset_bytes == 5'120;
                                   }),
-            Copier::most_attempts);
+            Copier::max_attempts);
 }
 
 TEST(UringCopyCopier, DuplicateStaleAndForgedCompletionsTouchNoRequest) {

@@ -98,7 +98,7 @@ constexpr blkown::TagSetConfig config{.queue_count = 2,
                                       .first_generation = blkown::Generation{41}};
 
 Owned start(TagSet& set, std::uint32_t queue, std::uint32_t tag) {
-  return (*set.hand_over(queue, Tag{tag})).start();
+  return (*set.allocate_tag(queue, Tag{tag})).start();
 }
 
 void use_values() {
@@ -135,7 +135,7 @@ void use_idle(TagSet& set, Sink& sink) {
   EXPECT(set.taken_count(0) + set.free_count(0) == set.depth());
   EXPECT(!set.state_of(1, Tag{7}).has_value());
 
-  Idle::from_raw((*set.hand_over(1, Tag{7})).into_raw()).requeue();
+  Idle::from_raw((*set.allocate_tag(1, Tag{7})).into_raw()).requeue();
   Owned owned = sink.last().into_idle().start();
   Owned assigned = start(set, 1, 6);
   std::move(assigned).end_ok();
@@ -143,10 +143,10 @@ void use_idle(TagSet& set, Sink& sink) {
   Owned::from_raw(std::move(assigned).into_raw()).end(Status::no_space);
   start(set, 0, 1).requeue();
   {
-    const auto dropped = set.hand_over(0, Tag{2});
+    const auto dropped = set.allocate_tag(0, Tag{2});
   }
   EXPECT(reports == 1);
-  const auto wait = set.wait_for_tag(0);
+  const auto wait = set.announce_demand(0);
   sink.kept = EndedList{};
 }
 
@@ -171,8 +171,8 @@ void use_owned(TagSet& set, Sink& sink) {
   {
     const ARef shared = (*drop_or_own(std::move(pin))).into_shared();
   }
-  std::move(*set.tag_to_owned(0, Tag{3})).park();
-  auto only = set.tag_to_rq(0, Tag{3});
+  std::move(*set.tag_to_owned_any_generation(0, Tag{3})).park();
+  auto only = set.tag_to_rq_any_generation(0, Tag{3});
   std::move(*Owned::try_from_shared(std::move(*only))).end_ok();
   static_cast<void>(sink.last());
 }
@@ -234,7 +234,7 @@ void use_scan(TagSet& set, Sink& sink) {
   EXPECT(list.pop_front()->tag() == Tag{5} && !list.empty());
   start(set, 1, 6).publish(doorbell);
   EXPECT(set.claim(0, doorbell.rung.value).error().reason == LookupReason::wrong_queue);
-  std::move(*set.claim(1, Tag{6})).end_ok();
+  std::move(*set.claim_any_generation(1, Tag{6})).end_ok();
   static_cast<void>(sink.last());
 }
 
@@ -248,7 +248,7 @@ void use_foreign_request() {
   EXPECT(made.has_value());
   if (!made.has_value()) return;
   Set set{std::move(*made)};
-  auto owned = (*set.hand_over(1, Tag{3})).start();
+  auto owned = (*set.allocate_tag(1, Tag{3})).start();
   EXPECT(owned.data().opcode == 3);
   std::move(owned).end_ok();
 }

@@ -31,7 +31,7 @@ namespace mq = blkown::mq;
 using blkown::Segment;
 using blkown::Status;
 
-constexpr std::uint64_t most_sectors = 64;
+constexpr std::uint64_t sectors_limit = 64;
 
 struct Driver {
   struct RequestData {};
@@ -81,7 +81,7 @@ struct Driver {
   }
 
   void check(const mq::DiskConfig& config, const mq::Payload<Driver>& request) {
-    const mq::Limits& limits = config.limits;
+    const mq::QueueLimits& limits = config.limits;
     std::uint64_t most = limits.max_sectors;
     if (request.op() == mq::Op::discard) most = limits.max_discard_sectors;
     if (request.op() == mq::Op::write_zeroes) most = limits.max_write_zeroes_sectors;
@@ -124,7 +124,7 @@ struct Driver {
 
   Input& input;
   Verdict& verdict;
-  std::array<std::byte, most_sectors * 512> medium{};
+  std::array<std::byte, sectors_limit * 512> medium{};
   std::vector<std::pair<Hw*, std::uint64_t>> published;
 };
 
@@ -132,9 +132,9 @@ struct Driver {
 struct Place {
   std::uint64_t first_sector = 0;
   std::uint64_t sectors = 0;
-  alignas(64) std::array<std::byte, most_sectors * 512 + 64> memory{};
+  alignas(64) std::array<std::byte, sectors_limit * 512 + 64> memory{};
   std::array<Segment, 2> segments;
-  std::array<std::byte, most_sectors * 512> expected{};  // of a read: what is on the medium
+  std::array<std::byte, sectors_limit * 512> expected{};  // of a read: what is on the medium
   std::unique_ptr<mq::Bio> bio;
   int ends = 0;
 };
@@ -199,7 +199,7 @@ class DiskCase {
 
  private:
   void read_config() {
-    config_.capacity_sectors = input_.below(most_sectors + 1);
+    config_.capacity_sectors = input_.below(sectors_limit + 1);
     config_.logical_block_bytes = std::uint32_t{256} << input_.below(4);
     if (input_.below(16) == 0) config_.logical_block_bytes += 512;
     config_.physical_block_bytes = 2048;
@@ -213,13 +213,14 @@ class DiskCase {
     config_.write_cache = input_.flag();
     config_.fua = input_.below(4) == 0;
     config_.depth = input_.below(6);
-    config_.completion = input_.flag() ? mq::CompletionMode::softirq : mq::CompletionMode::inline_;
+    config_.completion =
+        input_.flag() ? mq::CompletionMode::deferred : mq::CompletionMode::immediate;
     config_.blocking = input_.below(4) == 0;
   }
 
   [[nodiscard]] bool is_sound() const {
     const std::uint32_t block = config_.logical_block_bytes;
-    const mq::Limits& limits = config_.limits;
+    const mq::QueueLimits& limits = config_.limits;
     const bool blocks = block == 512 || block == 1024 || block == 2048;
     if (!blocks || config_.capacity_sectors == 0 || config_.capacity_sectors * 512 % block != 0) {
       return false;
@@ -280,7 +281,7 @@ class DiskCase {
     const Status refused = refusal(op, sector, length_bytes);
     disk.submit(context, *place.bio);
     if (refused == Status::ok) return;
-    if (config_.completion == mq::CompletionMode::inline_) {
+    if (config_.completion == mq::CompletionMode::immediate) {
       verdict_.expect(!place.bio->is_in_flight(), "a refused bio has ended when submit returns");
     }
     if (!place.bio->is_in_flight()) verdict_.expect(place.bio->status() == refused, "why refused");

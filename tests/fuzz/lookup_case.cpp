@@ -33,8 +33,8 @@ using Owned = blkown::Owned<Rq>;
 using Claim = blkown::Claim<Rq>;
 using ARef = blkown::ARef<Rq>;
 
-constexpr std::uint32_t most_queues = 3;
-constexpr std::uint32_t most_depth = 5;
+constexpr std::uint32_t max_queues = 3;
+constexpr std::uint32_t max_depth = 5;
 constexpr bool can_saturate = BLKOWN_WORD_BITS == 32;
 
 /// One request, and what the reference knows of it.
@@ -84,8 +84,8 @@ class LookupCase {
       case 3: config_.layout = packed_layout(); break;
       default: config_.layout = free_layout(); break;
     }
-    config_.queue_count = input_.below(most_queues + 1);
-    config_.depth = input_.below(most_depth + 1);
+    config_.queue_count = input_.below(max_queues + 1);
+    config_.depth = input_.below(max_depth + 1);
     config_.first_generation =
         blkown::Generation{static_cast<std::uint32_t>(input_.bits(input_.flag() ? 4 : 1))};
     // Just before the wrap is where mistakes are.
@@ -167,14 +167,14 @@ class LookupCase {
   }
 
   void publish(Slot& here, std::uint32_t queue, blkown::Tag tag) {
-    auto owned = std::move(*tags_->hand_over(queue, tag)).start();
+    auto owned = std::move(*tags_->allocate_tag(queue, tag)).start();
     here.generation = next(here.generation);
     expect_cookie(owned.next_cookie(), queue, tag, here.generation);
     std::move(owned).publish(
         [&](blkown::Cookie cookie) { expect_cookie(cookie, queue, tag, here.generation); });
   }
   void end(Slot&, std::uint32_t queue, blkown::Tag tag) {
-    std::move(*tags_->claim(queue, tag)).end_ok();
+    std::move(*tags_->claim_any_generation(queue, tag)).end_ok();
   }
 
   void bring(Slot& here, std::uint32_t queue, blkown::Tag tag, Slot::State state) {
@@ -182,19 +182,23 @@ class LookupCase {
     if (state == Slot::State::idle) return;
     publish(here, queue, tag);
     switch (state) {
-      case Slot::State::shared: here.pins.push_back(*tags_->tag_to_rq(queue, tag)); break;
-      case Slot::State::owned: here.owned.emplace(*tags_->tag_to_owned(queue, tag)); break;
+      case Slot::State::shared:
+        here.pins.push_back(*tags_->tag_to_rq_any_generation(queue, tag));
+        break;
+      case Slot::State::owned:
+        here.owned.emplace(*tags_->tag_to_owned_any_generation(queue, tag));
+        break;
       case Slot::State::claimed:
-        here.pins.push_back(*tags_->tag_to_rq(queue, tag));
-        here.claim.emplace(*tags_->claim(queue, tag));
+        here.pins.push_back(*tags_->tag_to_rq_any_generation(queue, tag));
+        here.claim.emplace(*tags_->claim_any_generation(queue, tag));
         break;
       case Slot::State::finished:
-        here.pins.push_back(*tags_->tag_to_rq(queue, tag));
+        here.pins.push_back(*tags_->tag_to_rq_any_generation(queue, tag));
         end(here, queue, tag);
         break;
       case Slot::State::saturated: {
-        auto more = tags_->tag_to_rq(queue, tag);
-        for (; more.has_value(); more = tags_->tag_to_rq(queue, tag)) {
+        auto more = tags_->tag_to_rq_any_generation(queue, tag);
+        for (; more.has_value(); more = tags_->tag_to_rq_any_generation(queue, tag)) {
           here.pins.push_back(std::move(*more));
         }
         verdict_.expect(more.error().reason == LookupReason::saturated, "saturation");
@@ -254,9 +258,9 @@ class LookupCase {
       case 0: settle(tags_->claim(arrival, value), error, here); break;
       case 1: settle(tags_->tag_to_owned(arrival, value), error, here); break;
       case 2: settle(tags_->tag_to_rq(arrival, value), error, here); break;
-      case 3: settle(tags_->claim(arrival, tag), error, here); break;
-      case 4: settle(tags_->tag_to_owned(arrival, tag), error, here); break;
-      default: settle(tags_->tag_to_rq(arrival, tag), error, here); break;
+      case 3: settle(tags_->claim_any_generation(arrival, tag), error, here); break;
+      case 4: settle(tags_->tag_to_owned_any_generation(arrival, tag), error, here); break;
+      default: settle(tags_->tag_to_rq_any_generation(arrival, tag), error, here); break;
     }
   }
 
@@ -294,7 +298,7 @@ class LookupCase {
         if (here.owned) std::move(*here.owned).end_ok();
         if (here.claim) std::move(*here.claim).end_ok();
         here.pins.clear();
-        auto parked = tags_->claim(queue, tag);
+        auto parked = tags_->claim_any_generation(queue, tag);
         if (parked.has_value()) std::move(*parked).end_ok();
       }
     }

@@ -50,7 +50,7 @@ class OperationsCase : private TagOperations {
     Slot& here = machine.slots[input.below(static_cast<std::uint32_t>(machine.slots.size()))];
     switch (chosen) {
       case 0: allocate(here); break;
-      case 1: hand_over(); break;
+      case 1: allocate_tag(); break;
       case 2:
       case 3:
         if (here.idle) use_idle(here);
@@ -144,7 +144,7 @@ class OperationsCase : private TagOperations {
   void use_claim(Slot& here) {
     RequestModel& model = here.model;
     const std::uint32_t what = input.below(7);
-    if (what == 0 && here.references.size() < most_references) {
+    if (what == 0 && here.references.size() < max_references) {
       step = "Claim::pin";
       model.pin();
       here.references.push_back(here.claim->pin());
@@ -250,7 +250,7 @@ class OperationsCase : private TagOperations {
     const std::uint32_t what = input.below(7);
     const std::size_t index = input.byte() % here.references.size();
     if (what == 0) {
-      if (here.references.size() == most_references) return;
+      if (here.references.size() == max_references) return;
       step = "copy of ARef";
       ++model.references;
       here.references.push_back(ARef{here.references[index]});
@@ -329,7 +329,7 @@ class OperationsCase : private TagOperations {
       if (here.owned) std::move(*here.owned).end(Status::aborted);
       if (here.claim) std::move(*here.claim).end(Status::aborted);
       here.references.clear();
-      auto parked = machine.tags.claim(here.queue, here.tag);
+      auto parked = machine.tags.claim_any_generation(here.queue, here.tag);
       if (parked.has_value()) std::move(*parked).end(Status::aborted);
       here.ended.reset();
     }
@@ -337,7 +337,7 @@ class OperationsCase : private TagOperations {
     for (auto& cache : machine.caches) cache.flush();
     step = "clean up";
     for (const Slot& here : machine.slots) {
-      auto idle = machine.tags.hand_over(here.queue, here.tag);
+      auto idle = machine.tags.allocate_tag(here.queue, here.tag);
       expect(idle.has_value(), "a tag was lost");
       if (idle) std::move(*idle).fail(Status::aborted);
     }

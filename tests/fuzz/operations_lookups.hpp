@@ -64,7 +64,8 @@ class LookupOperations : protected Operations {
     Tags& tags = machine.tags;
     if (kind == 0) {
       step = "claim";
-      auto claim = by_tag ? tags.claim(here.queue, here.tag) : tags.claim(here.queue, value);
+      auto claim =
+          by_tag ? tags.claim_any_generation(here.queue, here.tag) : tags.claim(here.queue, value);
       expect_answer(claim, expected);
       if (!claim.has_value()) return;
       model.take_right(model.references != 0);
@@ -74,16 +75,16 @@ class LookupOperations : protected Operations {
       if (expected.reason == LookupReason::none && model.references != 0) {
         expected.reason = LookupReason::shared;
       }
-      auto owned =
-          by_tag ? tags.tag_to_owned(here.queue, here.tag) : tags.tag_to_owned(here.queue, value);
+      auto owned = by_tag ? tags.tag_to_owned_any_generation(here.queue, here.tag)
+                          : tags.tag_to_owned(here.queue, value);
       expect_answer(owned, expected);
       if (!owned.has_value()) return;
       model.take_unique();
       here.owned.emplace(std::move(*owned));
     } else {
       step = "tag_to_rq";
-      auto reference =
-          by_tag ? tags.tag_to_rq(here.queue, here.tag) : tags.tag_to_rq(here.queue, value);
+      auto reference = by_tag ? tags.tag_to_rq_any_generation(here.queue, here.tag)
+                              : tags.tag_to_rq(here.queue, value);
       expect_answer(reference, expected);
       if (!reference.has_value()) return;
       ++model.references;
@@ -114,7 +115,7 @@ class LookupOperations : protected Operations {
           here.claim.emplace(std::move(*claim));
         }
       }
-      if (here.references.size() < most_references && input.flag()) {
+      if (here.references.size() < max_references && input.flag()) {
         here.references.push_back(std::move(pin));
       } else {
         static_cast<void>(here.model.drop());
@@ -154,7 +155,7 @@ class LookupOperations : protected Operations {
     here.claim.emplace(std::move(*claim));
   }
 
-  static constexpr std::size_t most_references = 6;
+  static constexpr std::size_t max_references = 6;
 
  private:
   /// A generation from one before to two after the current one.

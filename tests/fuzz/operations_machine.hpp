@@ -81,7 +81,7 @@ class Machine {
         here.queue = queue;
         here.tag = tag;
         here.model.generation = first_generation % RequestModel::generations;
-        here.request = std::move(*tags.hand_over(queue, tag)).into_raw();
+        here.request = std::move(*tags.allocate_tag(queue, tag)).into_raw();
         Idle::from_raw(here.request).fail(Status::ok);
         here.ended.reset();
       }
@@ -185,7 +185,7 @@ class Machine {
   std::array<Slot, queue_count * depth> slots;
   EndedList list;
   std::vector<Slot*> listed;  // what is in it, in order
-  std::optional<Tags::TagWait> wait;
+  std::optional<Tags::TagDemand> wait;
   std::uint32_t waiting_queue = 0;
 
   static inline std::uint64_t reports = 0;

@@ -57,11 +57,11 @@ class TagOperations : protected LookupOperations {
     }
   }
 
-  void hand_over() {
-    step = "hand_over";
+  void allocate_tag() {
+    step = "allocate_tag";
     const std::uint32_t queue = input.below(Machine::queue_count + 1);
     const blkown::Tag tag{input.below(Machine::depth + 1)};
-    auto idle = machine.tags.hand_over(queue, tag);
+    auto idle = machine.tags.allocate_tag(queue, tag);
     if (idle) {
       expect(idle->queue() == queue && idle->tag() == tag, "another tag");
       begin_io(std::move(*idle));
@@ -81,13 +81,13 @@ class TagOperations : protected LookupOperations {
         expect(machine.cache(here.queue, which).size() == 0, "a tag left over");
         break;
       case 1:
-        step = "wait_for_tag";
+        step = "announce_demand";
         machine.wait.reset();
-        machine.wait.emplace(machine.tags.wait_for_tag(here.queue));
+        machine.wait.emplace(machine.tags.announce_demand(here.queue));
         machine.waiting_queue = here.queue;
         break;
       default:
-        step = "end of a TagWait";
+        step = "end of a TagDemand";
         machine.wait.reset();
         break;
     }

@@ -14,8 +14,8 @@
 #include <algorithm>
 #include <array>
 #include <blkown/mq/bio.hpp>
-#include <blkown/mq/limits.hpp>
 #include <blkown/mq/detail/split.hpp>
+#include <blkown/mq/limits.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -29,18 +29,18 @@ namespace {
 namespace mq = blkown::mq;
 using blkown::Segment;
 
-constexpr std::uint32_t most_segments = 8;
-constexpr int most_bios = 3;
+constexpr std::uint32_t segments_limit = 8;
+constexpr int max_bios = 3;
 
 /// The longest request of an operation, in sectors.
-[[nodiscard]] std::uint64_t most_sectors_of(mq::Op op, const mq::Limits& limits) {
+[[nodiscard]] std::uint64_t max_sectors_of(mq::Op op, const mq::QueueLimits& limits) {
   if (op == mq::Op::discard) return limits.max_discard_sectors;
   if (op == mq::Op::write_zeroes) return limits.max_write_zeroes_sectors;
   if (op == mq::Op::zone_append) return limits.max_zone_append_sectors;
   return limits.max_sectors;
 }
 
-[[nodiscard]] bool is_sound(const mq::Limits& limits, std::uint32_t block_bytes) {
+[[nodiscard]] bool is_sound(const mq::QueueLimits& limits, std::uint32_t block_bytes) {
   const std::uint64_t block_sectors = block_bytes / 512;
   const std::uint64_t mask = limits.virt_boundary_mask;
   for (const std::uint64_t most : {limits.max_discard_sectors, limits.max_write_zeroes_sectors,
@@ -77,7 +77,7 @@ class Row {
 
   /// The pieces that one request may have from `from` on, `most` bytes of them at most.
   [[nodiscard]] std::vector<Segment> pieces(std::size_t from, std::uint64_t most,
-                                            const mq::Limits& limits) const {
+                                            const mq::QueueLimits& limits) const {
     const std::uint64_t mask = limits.virt_boundary_mask;
     std::vector<Segment> pieces;
     for (std::size_t i = from; i != size() && i - from < most; ++i) {
@@ -126,7 +126,7 @@ class SplitCase {
       } else {
         take_apart_range(op);
       }
-    } while (++bios != most_bios && !input_.exhausted() && verdict_.clean());
+    } while (++bios != max_bios && !input_.exhausted() && verdict_.clean());
     return verdict_.first();
   }
 
@@ -164,7 +164,7 @@ class SplitCase {
       memory.push_back({reinterpret_cast<std::byte*>(address), length_bytes});
       address += length_bytes;
     };
-    const std::uint32_t count = 1 + input_.below(most_segments);
+    const std::uint32_t count = 1 + input_.below(segments_limit);
     for (std::uint32_t i = 0; i != count; ++i) {
       switch (input_.below(4)) {
         case 0: break;
@@ -205,15 +205,15 @@ class SplitCase {
                     "what a bio was made from");
     verdict_.expect(bio.length_bytes() == row.size(), "a bio's length");
     verdict_.expect(std::ranges::equal(bio.segments(), memory), "a bio's memory");
-    const std::uint64_t most_bytes = most_sectors_of(op, limits_) * 512;
+    const std::uint64_t max_bytes = max_sectors_of(op, limits_) * 512;
     mq::SegmentCursor cursor;
     std::size_t done_bytes = 0;
     while (done_bytes != row.size() && verdict_.clean()) {
       const std::size_t left_bytes = row.size() - done_bytes;
-      const mq::Part part = mq::next_part(
+      const mq::detail::Part part = mq::detail::next_part(
           {.op = op, .segments = bio.segments(), .begin = cursor, .length_bytes = left_bytes},
           limits_, block_bytes_);
-      std::uint64_t longest_bytes = total_bytes(row.pieces(done_bytes, most_bytes, limits_));
+      std::uint64_t longest_bytes = total_bytes(row.pieces(done_bytes, max_bytes, limits_));
       longest_bytes -= longest_bytes % block_bytes_;
       if (op == mq::Op::zone_append && longest_bytes != left_bytes) longest_bytes = 0;
       verdict_.expect(part.length_bytes == longest_bytes, "a part's length");
@@ -254,14 +254,14 @@ class SplitCase {
                             : mq::Bio::write_zeroes(0, blocks * block_bytes_, nullptr, this);
     verdict_.expect(bio.op() == op && bio.length_bytes() == blocks * block_bytes_,
                     "a bio without memory");
-    const std::uint64_t most_blocks = most_sectors_of(op, limits_) / (block_bytes_ / 512);
+    const std::uint64_t max_blocks = max_sectors_of(op, limits_) / (block_bytes_ / 512);
     std::uint64_t left_blocks = blocks;
     // All of them, where they are not too many.
     for (int parts = 0; parts != 300 && left_blocks != 0 && verdict_.clean(); ++parts) {
-      const mq::Part part = mq::next_part(
+      const mq::detail::Part part = mq::detail::next_part(
           {.op = op, .segments = {}, .begin = {}, .length_bytes = left_blocks * block_bytes_},
           limits_, block_bytes_);
-      const std::uint64_t longest_blocks = std::min(left_blocks, most_blocks);
+      const std::uint64_t longest_blocks = std::min(left_blocks, max_blocks);
       verdict_.expect(part.length_bytes == longest_blocks * block_bytes_, "a range's part");
       if (part.length_bytes == 0) return;
       left_blocks -= longest_blocks;
@@ -270,7 +270,7 @@ class SplitCase {
 
   Input input_;
   Verdict verdict_;
-  mq::Limits limits_;
+  mq::QueueLimits limits_;
   std::uint32_t block_bytes_ = 512;
 };
 

@@ -175,8 +175,8 @@ def lookups():
 def references():
     yield Mutant(
         "a clone has no limit", WORD, "add_ref",
-        "return seen.count() >= Value::count_limit ? RefStep::overflow : RefStep::done;",
-        "return RefStep::done;")
+        "return seen.count() >= Value::count_limit ? RefResult::overflow : RefResult::done;",
+        "return RefResult::done;")
     yield Mutant(
         "a clone loads and stores", WORD, "add_ref",
         f"word_.fetch_add(1, {RELAXED});",
@@ -187,10 +187,10 @@ def references():
         f"word_.load({RELAXED}); word_.store(seen.bits - 1, {RELEASE});")
     yield Mutant(
         "a drop to 1 completes what has not ended", WORD, "drop_ref",
-        "if (!seen.finished()) return RefStep::done;", "")
+        "if (!seen.finished()) return RefResult::done;", "")
     yield Mutant(
         "the last drop does not complete the end", WORD, "drop_ref",
-        "if (!seen.finished()) return RefStep::done;", "return RefStep::done;")
+        "if (!seen.finished()) return RefResult::done;", "return RefResult::done;")
     yield Mutant(
         "try_from_shared does not require count 2", WORD, "try_from_shared",
         "seen.count() != 2 || seen.finished()", "seen.finished()")
@@ -242,7 +242,7 @@ def claims():
         "count() == 2", "count() <= 3")
     yield Mutant(
         "into_owned ignores pins", WORD, "claim_into_owned",
-        "if (!seen.alone()) return ClaimStep::pinned;", "")
+        "if (!seen.alone()) return ClaimResult::pinned;", "")
     yield Mutant(
         "publication with pins leaves claimed", WORD, "publish_claim",
         "Value::one_generation - Value::claimed_flag - 1", "Value::one_generation - 1")
@@ -269,7 +269,7 @@ def claims():
         f"word_.load({RELAXED}); word_.store(seen.bits + step, {RELEASE})")
     yield Mutant(
         "the end does not notice that the last pin has gone", WORD, "end_claim",
-        "if (seen.count() != 2) return ClaimStep::pinned;", "return ClaimStep::pinned;")
+        "if (seen.count() != 2) return ClaimResult::pinned;", "return ClaimResult::pinned;")
     yield Mutant(
         "the end leaves the flags", WORD, "make_idle",
         "seen.with_state(0)", "seen.with_state(seen.state() & ~Value::count_mask)")
@@ -281,7 +281,7 @@ def publications():
              'if (!detail::word_of(request).park_owned(seen)) [[unlikely]]'
              ' { violate(request, seen, "Owned::publish", where); }'),
             ("claim.hpp", "Claim",
-             'const ClaimStep step = detail::word_of(request).publish_claim(seen);'
+             'const ClaimResult step = detail::word_of(request).publish_claim(seen);'
              ' check(step, request, seen, "Claim::publish", where);')):
         yield Mutant(
             f"{handle}::publish tells the device first", file, "publish",

@@ -106,12 +106,12 @@ bool one_fails(const Wanted& wanted) {
     if (wanted.has(scenario)) left.push_back(&scenario);
   }
   for (const std::uint64_t limit :
-       {std::uint64_t{200}, std::uint64_t{20'000}, wanted.options.most_executions}) {
-    options.most_executions = limit;
+       {std::uint64_t{200}, std::uint64_t{20'000}, wanted.options.max_executions}) {
+    options.max_executions = limit;
     std::vector<const Scenario*> unfinished;
     for (const Scenario* scenario : left) {
       const model::Exploration found = model::explore(scenario->program, options);
-      if (found.at_limit && limit != wanted.options.most_executions) {
+      if (found.at_limit && limit != wanted.options.max_executions) {
         unfinished.push_back(scenario);
       } else if (found.failed) {
         print_failure(*scenario, found);

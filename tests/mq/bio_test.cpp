@@ -14,8 +14,8 @@ namespace {
 namespace mq = blkown::mq;
 using blkown::Segment;
 using mq::Bio;
-using mq::BioList;
 using mq::Op;
+using mq::detail::BioList;
 
 std::vector<std::byte> bio_memory(4096);
 

@@ -175,7 +175,7 @@ TEST(Control, ARemovalEndsEveryBioOnce) {
 
 // Goal: the same in every mode, and on a queue that is stopped.
 TEST(Control, ARemovalEndsWhatWaitsInEveryMode) {
-  for (const auto completion : {mq::CompletionMode::inline_, mq::CompletionMode::softirq}) {
+  for (const auto completion : {mq::CompletionMode::immediate, mq::CompletionMode::deferred}) {
     for (const bool blocking : {false, true}) {
       Bench bench{{.capacity_sectors = 1024, .completion = completion, .blocking = blocking}};
       bench.disk->hw_queue(0).stop();

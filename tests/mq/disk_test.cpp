@@ -277,7 +277,7 @@ TEST(Disk, WhatEndsElsewhereDuringTheRunIsNotForgotten) {
 }
 
 TEST(Disk, InSoftirqModeEndsComeWithTheContextsWork) {
-  Bench bench{{.capacity_sectors = 1024, .completion = mq::CompletionMode::softirq}};
+  Bench bench{{.capacity_sectors = 1024, .completion = mq::CompletionMode::deferred}};
   Ends ends;
   std::vector<std::byte> memory(512);
   mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);

@@ -15,7 +15,7 @@
 namespace mq = blkown::mq;
 using mq::DiskConfig;
 using mq::DiskReason;
-using mq::Limits;
+using mq::QueueLimits;
 
 namespace {
 
@@ -32,7 +32,7 @@ void expect_refused(DiskReason reason, const char* field,
                     const std::function<void(DiskConfig&)>& spoil) {
   DiskConfig config = sound();
   spoil(config);
-  const auto error = mq::internal::check_config(config);
+  const auto error = mq::detail::check_config(config);
   ASSERT_TRUE(error.has_value()) << field << " was accepted";
   EXPECT_STREQ(error->field, field);
   EXPECT_EQ(error->reason, reason) << to_string(error->reason);
@@ -41,8 +41,8 @@ void expect_refused(DiskReason reason, const char* field,
 }  // namespace
 
 TEST(DiskConfig, IsAcceptedWithNothingButACapacity) {
-  EXPECT_FALSE(mq::internal::check_config(sound()).has_value());
-  EXPECT_FALSE(mq::internal::check_config(DiskConfig{.capacity_sectors = 1}).has_value());
+  EXPECT_FALSE(mq::detail::check_config(sound()).has_value());
+  EXPECT_FALSE(mq::detail::check_config(DiskConfig{.capacity_sectors = 1}).has_value());
 }
 
 TEST(DiskConfig, TheErrorNamesTheField) {
@@ -81,7 +81,7 @@ TEST(DiskConfig, TheErrorNamesTheField) {
   expect_refused(too_large, "reserved_depth", [](DiskConfig& c) { c.reserved_depth = c.depth; });
 }
 
-TEST(Limits, TheErrorNamesTheField) {
+TEST(QueueLimits, TheErrorNamesTheField) {
   using enum DiskReason;
   expect_refused(too_small, "max_sectors", [](DiskConfig& c) { c.limits.max_sectors = 7; });
   expect_refused(too_small, "max_segments", [](DiskConfig& c) { c.limits.max_segments = 0; });
@@ -102,16 +102,16 @@ TEST(Limits, TheErrorNamesTheField) {
   });
 }
 
-TEST(Limits, AreAcceptedUpToTheEdge) {
-  const Limits edge{.max_sectors = 8,
-                    .max_segments = 1,
-                    .max_segment_bytes = 4096,
-                    .virt_boundary_mask = 4095,
-                    .max_discard_sectors = 8,
-                    .max_write_zeroes_sectors = 8,
-                    .max_zone_append_sectors = 8};
+TEST(QueueLimits, AreAcceptedUpToTheEdge) {
+  const QueueLimits edge{.max_sectors = 8,
+                         .max_segments = 1,
+                         .max_segment_bytes = 4096,
+                         .virt_boundary_mask = 4095,
+                         .max_discard_sectors = 8,
+                         .max_write_zeroes_sectors = 8,
+                         .max_zone_append_sectors = 8};
   EXPECT_FALSE(mq::check(edge, 4096).has_value());
-  EXPECT_FALSE(mq::check(Limits{}, 65536).has_value());
+  EXPECT_FALSE(mq::check(QueueLimits{}, 65536).has_value());
 }
 
 TEST(DiskReason, EachHasATextOfItsOwn) {

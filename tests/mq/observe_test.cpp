@@ -174,7 +174,7 @@ TEST(Memory, OfARequestAndADiskIsAsStated) {
     EXPECT_LE(sizeof(mq::Bio), 128U);
     EXPECT_LE(sizeof(mq::Disk<Lean>), 512U);
     EXPECT_LE(sizeof(mq::HwQueue<Lean>), 320U);
-    EXPECT_LE(sizeof(mq::internal::SubmitQueue<Lean>), 2560U);
+    EXPECT_LE(sizeof(mq::detail::SubmitQueue<Lean>), 2560U);
   }
 }
 

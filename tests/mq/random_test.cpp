@@ -15,8 +15,8 @@
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>
 #include <blkown/mq/thread_runtime.hpp>
-#include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <blkown/sim/device/random.hpp>
+#include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <cstring>
 #include <memory>
 #include <mutex>

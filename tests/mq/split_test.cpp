@@ -5,27 +5,27 @@
 
 #include <gtest/gtest.h>
 
+#include <blkown/mq/detail/split.hpp>
 #include <blkown/mq/limits.hpp>
 #include <blkown/mq/segments.hpp>
-#include <blkown/mq/detail/split.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <cstdint>
 #include <vector>
 
 namespace mq = blkown::mq;
 using blkown::Segment;
-using mq::Limits;
 using mq::Op;
-using mq::Part;
+using mq::QueueLimits;
 using mq::RequestSegments;
 using mq::SegmentCursor;
+using mq::detail::Part;
 
 namespace {
 
 std::byte* at(std::uintptr_t address) { return reinterpret_cast<std::byte*>(address); }
 
 std::vector<Segment> pieces_of(const std::vector<Segment>& memory, SegmentCursor from,
-                               std::uint64_t length_bytes, const Limits& limits) {
+                               std::uint64_t length_bytes, const QueueLimits& limits) {
   std::vector<Segment> pieces;
   for (const Segment piece : RequestSegments{memory, from, length_bytes, limits.max_segment_bytes,
                                              limits.virt_boundary_mask}) {
@@ -35,7 +35,7 @@ std::vector<Segment> pieces_of(const std::vector<Segment>& memory, SegmentCursor
 }
 
 /// Whether a device would take these pieces of memory.
-bool is_acceptable(const std::vector<Segment>& pieces, const Limits& limits) {
+bool is_acceptable(const std::vector<Segment>& pieces, const QueueLimits& limits) {
   if (pieces.size() > limits.max_segments) return false;
   for (std::size_t i = 0; i != pieces.size(); ++i) {
     const Segment& piece = pieces[i];
@@ -69,59 +69,63 @@ std::uint64_t total_bytes(const std::vector<Segment>& memory) {
 
 TEST(Split, TakesABioThatFitsWhole) {
   const std::vector<Segment> memory{{at(0x1000), 4096}};
-  const Part part = mq::next_part({Op::read, memory, {}, 4096}, Limits{}, 512);
+  const Part part = mq::detail::next_part({Op::read, memory, {}, 4096}, QueueLimits{}, 512);
   EXPECT_EQ(part.length_bytes, 4096U);
   EXPECT_EQ(part.end, (SegmentCursor{1, 0}));
 }
 
 TEST(Split, CutsAtTheNumberOfSectors) {
   const std::vector<Segment> memory{{at(0x1000), 10 * 512}};
-  const Limits limits{.max_sectors = 4};
-  Part part = mq::next_part({Op::write, memory, {}, 10 * 512}, limits, 512);
+  const QueueLimits limits{.max_sectors = 4};
+  Part part = mq::detail::next_part({Op::write, memory, {}, 10 * 512}, limits, 512);
   EXPECT_EQ(part.length_bytes, 4U * 512);
-  part = mq::next_part({Op::write, memory, part.end, 6 * 512}, limits, 512);
+  part = mq::detail::next_part({Op::write, memory, part.end, 6 * 512}, limits, 512);
   EXPECT_EQ(part.length_bytes, 4U * 512);
-  part = mq::next_part({Op::write, memory, part.end, 2 * 512}, limits, 512);
+  part = mq::detail::next_part({Op::write, memory, part.end, 2 * 512}, limits, 512);
   EXPECT_EQ(part.length_bytes, 2U * 512);
   EXPECT_EQ(part.end, (SegmentCursor{1, 0}));
 }
 
 TEST(Split, EndsOnWholeBlocks) {
   const std::vector<Segment> memory{{at(0x1000), 6 * 4096}};
-  const Limits limits{.max_sectors = 11};
-  EXPECT_EQ(mq::next_part({Op::read, memory, {}, 6 * 4096}, limits, 4096).length_bytes, 4096U);
+  const QueueLimits limits{.max_sectors = 11};
+  EXPECT_EQ(mq::detail::next_part({Op::read, memory, {}, 6 * 4096}, limits, 4096).length_bytes,
+            4096U);
 }
 
 TEST(Split, GivesNothingWhereNotEvenABlockFits) {
   const std::vector<Segment> memory{{at(0x1001), 200}, {at(0x3000), 312}};
-  const Limits one{.max_segments = 1};
-  EXPECT_EQ(mq::next_part({Op::read, memory, {}, 512}, one, 512).length_bytes, 0U);
+  const QueueLimits one{.max_segments = 1};
+  EXPECT_EQ(mq::detail::next_part({Op::read, memory, {}, 512}, one, 512).length_bytes, 0U);
 }
 
 TEST(Split, OperationsWithoutDataHaveTheirOwnLimit) {
-  const Limits limits{.max_discard_sectors = 1000, .max_write_zeroes_sectors = ~std::uint64_t{0}};
-  EXPECT_EQ(mq::next_part({Op::discard, {}, {}, 5000 * 512}, limits, 512).length_bytes,
+  const QueueLimits limits{.max_discard_sectors = 1000,
+                           .max_write_zeroes_sectors = ~std::uint64_t{0}};
+  EXPECT_EQ(mq::detail::next_part({Op::discard, {}, {}, 5000 * 512}, limits, 512).length_bytes,
             1000U * 512);
-  EXPECT_EQ(mq::next_part({Op::write_zeroes, {}, {}, 5000 * 512}, limits, 512).length_bytes,
+  EXPECT_EQ(mq::detail::next_part({Op::write_zeroes, {}, {}, 5000 * 512}, limits, 512).length_bytes,
             5000U * 512);
   // In bytes this limit is more than 64 bits hold.
-  const Limits endless{.max_discard_sectors = std::uint64_t{1} << 55};
-  EXPECT_EQ(mq::next_part({Op::discard, {}, {}, 5000 * 512}, endless, 512).length_bytes,
+  const QueueLimits endless{.max_discard_sectors = std::uint64_t{1} << 55};
+  EXPECT_EQ(mq::detail::next_part({Op::discard, {}, {}, 5000 * 512}, endless, 512).length_bytes,
             5000U * 512);
 }
 
 TEST(Split, AZoneAppendIsAllOrNothing) {
   const std::vector<Segment> memory{{at(0x1000), 4096}};
-  Limits limits{.max_zone_append_sectors = 8};
-  EXPECT_EQ(mq::next_part({Op::zone_append, memory, {}, 4096}, limits, 512).length_bytes, 4096U);
+  QueueLimits limits{.max_zone_append_sectors = 8};
+  EXPECT_EQ(mq::detail::next_part({Op::zone_append, memory, {}, 4096}, limits, 512).length_bytes,
+            4096U);
   limits.max_zone_append_sectors = 7;
-  EXPECT_EQ(mq::next_part({Op::zone_append, memory, {}, 4096}, limits, 512).length_bytes, 0U);
+  EXPECT_EQ(mq::detail::next_part({Op::zone_append, memory, {}, 4096}, limits, 512).length_bytes,
+            0U);
 }
 
 TEST(RequestSegments, SkipsEmptySegments) {
   const std::vector<Segment> memory{
       {at(0x10), 0}, {at(0x1000), 100}, {at(0x20), 0}, {at(0x2000), 50}};
-  const auto pieces = pieces_of(memory, {}, 150, Limits{});
+  const auto pieces = pieces_of(memory, {}, 150, QueueLimits{});
   ASSERT_EQ(pieces.size(), 2U);
   EXPECT_EQ(pieces[0], memory[1]);
   EXPECT_EQ(pieces[1], memory[3]);
@@ -130,7 +134,7 @@ TEST(RequestSegments, SkipsEmptySegments) {
 
 TEST(RequestSegments, CutsWhatBeginsOffTheBoundaryOnIt) {
   const std::vector<Segment> memory{{at(0x1800), 0x2000}};
-  const Limits limits{.max_segment_bytes = 0x1000, .virt_boundary_mask = 0xFFF};
+  const QueueLimits limits{.max_segment_bytes = 0x1000, .virt_boundary_mask = 0xFFF};
   const auto pieces = pieces_of(memory, {}, 0x2000, limits);
   ASSERT_EQ(pieces.size(), 3U);
   EXPECT_EQ(pieces[0], (Segment{at(0x1800), 0x800}));
@@ -144,7 +148,7 @@ TEST(Split, RandomBiosAreCoveredByPartsThatCouldNotBeLonger) {
   int several = 0;
   for (int round = 0; round != 4000; ++round) {
     const std::uint32_t block_bytes = random.chance(1, 2) ? 512 : 1024;
-    Limits limits;
+    QueueLimits limits;
     limits.max_sectors = static_cast<std::uint32_t>(block_bytes / 512 + random.below(12));
     limits.max_segments = static_cast<std::uint32_t>(1 + random.below(6));
     limits.virt_boundary_mask = random.chance(1, 2) ? 0 : (random.chance(1, 2) ? 511 : 2047);
@@ -174,8 +178,8 @@ TEST(Split, RandomBiosAreCoveredByPartsThatCouldNotBeLonger) {
     std::uint64_t done_bytes = 0;
     std::vector<std::uintptr_t> seen;
     while (done_bytes != length_bytes) {
-      const Part part =
-          mq::next_part({Op::read, memory, cursor, length_bytes - done_bytes}, limits, block_bytes);
+      const Part part = mq::detail::next_part({Op::read, memory, cursor, length_bytes - done_bytes},
+                                              limits, block_bytes);
       // The reference: the longest run of blocks that a device would take.
       std::uint64_t longest = 0;
       for (std::uint64_t tried = block_bytes; tried <= length_bytes - done_bytes;

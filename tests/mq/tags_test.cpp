@@ -227,9 +227,9 @@ TEST(Tags, ATurnThatComesWhileItIsAskedForIsNotLost) {
   mq::LoopRuntime runtime{2};
   auto pool = *mq::TagPool<fake::Driver>::create(
       {.queue_count = 1, .depth = 1, .layout = blkown::CookieLayout::nbd()});
-  mq::internal::TagLine<R>& line = pool->line(0);
+  mq::detail::TagLine<R>& line = pool->line(0);
   mq::Work ignored{[](mq::Work&) {}};
-  mq::internal::TagWaiter first{runtime.context(0), ignored, ignored},
+  mq::detail::TagWaiter first{runtime.context(0), ignored, ignored},
       second{runtime.context(1), ignored, ignored};
   for (int round = 0; round != 3; ++round) {
     ASSERT_TRUE(line.join(pool->tags(), 0, first, false)) << "it may try: nobody is before it";
@@ -377,11 +377,11 @@ TEST(Tags, DisksOnOnePoolComeAndGoAtTheSameTime) {
 TEST(Tags, WhoIsAloneIsToldThatItIsNoMore) {
   using R = mq::Request<fake::Driver>;
   mq::LoopRuntime runtime{3};
-  mq::internal::TagLine<R> line;
+  mq::detail::TagLine<R> line;
   mq::Work ignored{[](mq::Work&) {}};
   mq::Work works[3] = {mq::Work{[](mq::Work&) {}}, mq::Work{[](mq::Work&) {}},
                        mq::Work{[](mq::Work&) {}}};
-  mq::internal::TagWaiter first{runtime.context(0), ignored, works[0]},
+  mq::detail::TagWaiter first{runtime.context(0), ignored, works[0]},
       second{runtime.context(1), ignored, works[1]}, third{runtime.context(2), ignored, works[2]};
   line.enter(first);
   EXPECT_FALSE(line.is_shared());

@@ -12,8 +12,8 @@
 
 namespace {
 
-using blkown::mq::internal::TimerLink;
-using blkown::mq::internal::TimerQueue;
+using blkown::mq::detail::TimerLink;
+using blkown::mq::detail::TimerQueue;
 
 struct Before {
   bool operator()(const TimerLink* a, const TimerLink* b) const { return a->is_before(*b); }

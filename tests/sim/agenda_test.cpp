@@ -11,15 +11,15 @@
 
 namespace {
 
-using blkown::sim::internal::Agenda;
-using blkown::sim::internal::Command;
+using blkown::sim::detail::Command;
+using blkown::sim::detail::Schedule;
 
-TEST(Agenda, IsInOrderOfTimeAndThenOfPlanning) {
+TEST(Schedule, IsInOrderOfTimeAndThenOfPlanning) {
   struct Plan {
     std::uint64_t due_ns;
     std::uint64_t serial;
   };
-  Agenda agenda;
+  Schedule agenda;
   std::vector<Plan> plain;  // as they are planned
   std::mt19937 random{7};
   std::uint64_t now_ns = 0;

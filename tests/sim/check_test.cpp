@@ -89,7 +89,7 @@ TEST_F(CheckTest, FindsNothingInAnyStepOfARightIo) {
   EXPECT_EQ(found(), "");
   Claim completed = driver_.claim(cookie);
   EXPECT_EQ(found(), "");
-  ASSERT_TRUE(std::move(mapping).unmap(*dma::DmaEnded::of(completed)).has_value());
+  ASSERT_TRUE(std::move(mapping).unmap(*dma::EndProof::of(completed)).has_value());
   EXPECT_EQ(found(), "");
   std::move(completed).end_ok();
   EXPECT_EQ(found(), "");
@@ -180,7 +180,7 @@ TEST_F(CheckTest, FindsAnIoThatHasEndedWhileItIsMapped) {
   auto mapping = map(claim);
   const Cookie cookie = Driver<>::publish(std::move(claim));
   Claim completed = driver_.claim(cookie);
-  const auto proof = dma::DmaEnded::of(completed);
+  const auto proof = dma::EndProof::of(completed);
   std::move(completed).end_ok();
   EXPECT_EQ(found_of(3), "an I/O has ended while its memory is mapped");
   EXPECT_TRUE(std::move(mapping).unmap(*proof).has_value());
@@ -210,7 +210,7 @@ TEST_F(CheckTest, FindsAMappingOfAnEarlierPublication) {
   Claim claim = driver_.owned(3, 1).into_claim();
   auto mapping = map(claim);
   Claim completed = driver_.claim(Driver<>::publish(std::move(claim)));
-  const auto proof = dma::DmaEnded::of(completed);
+  const auto proof = dma::EndProof::of(completed);
   EXPECT_EQ(found(), "");
   const Cookie again = Driver<>::publish(std::move(completed));
   EXPECT_EQ(found_of(3), "published again with the mapping of an earlier publication");

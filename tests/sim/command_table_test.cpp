@@ -11,8 +11,8 @@
 
 namespace {
 
-using blkown::sim::internal::Command;
-using blkown::sim::internal::CommandTable;
+using blkown::sim::detail::Command;
+using blkown::sim::detail::CommandTable;
 
 [[nodiscard]] Command command_of(std::uint64_t serial) {
   Command command;

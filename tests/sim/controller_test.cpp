@@ -186,7 +186,7 @@ TEST(ControllerStop, ProvesItOfWhatWasMappedBefore) {
   using Memory = blkown::dma::Coherent<Iommu>;
   auto before = Memory::allocate(bench.device, 64);
   ASSERT_TRUE(before.has_value());
-  const blkown::dma::DmaEnded proof = bench.controller.stop();
+  const blkown::dma::EndProof proof = bench.controller.stop();
   auto after = Memory::allocate(bench.device, 64);
   ASSERT_TRUE(after.has_value());
   EXPECT_TRUE((*std::move(before)).free(proof).has_value());

@@ -18,8 +18,8 @@ namespace sim_test {
 using blkown::Cookie;
 using blkown::Tag;
 using blkown::dma::Direction;
-using blkown::dma::DmaReason;
 using blkown::dma::IovaSegment;
+using blkown::dma::MapFailure;
 using blkown::sim::Invalidation;
 using blkown::sim::Iommu;
 using blkown::sim::IommuConfig;

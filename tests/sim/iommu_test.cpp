@@ -47,7 +47,7 @@ TEST_F(IommuTest, BeginsMappingsWhereTheAlignmentSays) {
   make({.first_iova = 16 * page, .page_count = 16, .alignment_pages = 4});
   for (int i = 0; i != 4; ++i) EXPECT_EQ(map(0, page) / page % 4, 0U);
   EXPECT_EQ(iommu_->map(memory_.data(), page, Direction::to_device, nobody),
-            std::unexpected(DmaReason::no_iova))
+            std::unexpected(MapFailure::no_iova))
       << "pages are free, but none where a mapping may begin";
 }
 
@@ -58,14 +58,14 @@ TEST_F(IommuTest, NeverCrossesTheBoundary) {
     EXPECT_EQ(iova / (4 * page), (iova + 3 * page - 1) / (4 * page));
   }
   EXPECT_EQ(iommu_->map(memory_.data(), 2 * page, Direction::to_device, nobody),
-            std::unexpected(DmaReason::no_iova));
+            std::unexpected(MapFailure::no_iova));
   EXPECT_EQ(map(0, page) / page % 4, 3U) << "between the others";
 }
 
 TEST_F(IommuTest, SaysNoIovaWhenTheAddressSpaceIsFullAndTakesNothing) {
   static_cast<void>(map(0, 14 * page));
   EXPECT_EQ(iommu_->map(memory_.data(), 3 * page, Direction::to_device, nobody),
-            std::unexpected(DmaReason::no_iova));
+            std::unexpected(MapFailure::no_iova));
   EXPECT_EQ(iommu_->mapped_pages(), 14U);
   static_cast<void>(map(0, 2 * page));
 }
@@ -215,7 +215,7 @@ TEST_F(IommuTest, AsksTheHookBeforeEachMap) {
   static_cast<void>(map(0, page, Direction::to_device, first_io));
   hook.answer = false;
   EXPECT_EQ(iommu_->map(memory_.data(), page, Direction::to_device, second_io),
-            std::unexpected(DmaReason::no_iova));
+            std::unexpected(MapFailure::no_iova));
   EXPECT_EQ(hook.cookies, (std::vector{first_io.value, second_io.value}));
   EXPECT_EQ(iommu_->mapped_pages(), 1U);
   iommu_->set_map_hook({});

@@ -2,8 +2,8 @@
 //
 // The driver of an example, one of the block layer, under the adversary.
 
-#include <blkown/sim/kit.hpp>
 #include <blkown/sim/harness/mq_world.hpp>
+#include <blkown/sim/kit.hpp>
 
 #include "dma_round_trip/nvme.hpp"
 

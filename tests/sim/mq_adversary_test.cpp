@@ -8,9 +8,9 @@
 #include <gtest/gtest.h>
 
 #include <blkown/mq/thread_runtime.hpp>
-#include <blkown/sim/harness/invariant_checker.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <blkown/sim/harness/history.hpp>
+#include <blkown/sim/harness/invariant_checker.hpp>
 #include <cstring>
 #include <vector>
 

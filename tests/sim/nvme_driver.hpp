@@ -30,7 +30,7 @@ namespace sim = blkown::sim;
 using Rings = sim::DriverRings;
 
 struct RequestData {
-  dma::IovaList<Rings::most_segments> iovas;
+  dma::IovaList<Rings::max_segments> iovas;
   std::optional<dma::ActiveMapping> mapping;
   unsigned tries = 0;
   std::uint64_t target = 0;  // of an abort
@@ -78,7 +78,7 @@ class DriverOf {
   void failed() { self().reset(); }
 
   void stop() {
-    const dma::DmaEnded proof = host_.controller.stop();
+    const dma::EndProof proof = host_.controller.stop();
     self().give_up_all(proof);
     for (Rings& rings : rings_) rings.free(proof);
   }
@@ -127,13 +127,13 @@ class DriverOf {
   }
 
   void refused(Claim<R> claim) {
-    self().unmap(claim, *dma::DmaEnded::of(claim));
+    self().unmap(claim, *dma::EndProof::of(claim));
     self().give_back(std::move(claim), Status::resource);
   }
 
   /// What could not be issued is tried again, if there is hope.
   void give_back(Claim<R> claim, Status status) {
-    if (status == Status::resource && claim.data().driver.tries++ < most_tries) {
+    if (status == Status::resource && claim.data().driver.tries++ < max_tries) {
       return std::move(claim).requeue();
     }
     self().end(std::move(claim), status);
@@ -144,11 +144,11 @@ class DriverOf {
   void complete(std::uint32_t queue, const sim::CompletionEntry& entry) {
     auto claim = host_.claim(queue, entry.cookie);
     if (!claim.has_value()) return;  // late, double, forged: counted, and nothing else
-    self().unmap(*claim, *dma::DmaEnded::of(*claim));
+    self().unmap(*claim, *dma::EndProof::of(*claim));
     self().finish(*std::move(claim), entry);
   }
 
-  void unmap(Claim<R>& claim, const dma::DmaEnded& proof) {
+  void unmap(Claim<R>& claim, const dma::EndProof& proof) {
     auto mapping = std::exchange(claim.data().driver.mapping, std::nullopt);
     if (!mapping.has_value()) return;
     auto unmapped = std::move(*mapping).unmap(proof);
@@ -189,7 +189,7 @@ class DriverOf {
     idle->data().segment_count = 0;
     idle->data().length_sectors = 0;
     idle->data().driver.target = cookie.value;
-    idle->data().driver.tries = most_tries;  // it is not worth a second try
+    idle->data().driver.tries = max_tries;  // it is not worth a second try
     watches_[queue * host_.depth() + idle->tag().value].is_abort = true;
     self().submit(*std::move(idle));
     return true;
@@ -197,14 +197,14 @@ class DriverOf {
 
   /// Stops the device, which proves that it is done with all memory, and begins anew.
   void reset() {
-    const dma::DmaEnded proof = host_.controller.stop();
+    const dma::EndProof proof = host_.controller.stop();
     self().give_up_all(proof);
     host_.device.drain(proof);
     for (Rings& rings : rings_) rings.reset();
     host_.controller.start();
   }
 
-  void give_up_all(const dma::DmaEnded& proof) {
+  void give_up_all(const dma::EndProof& proof) {
     for (std::uint32_t queue = 0; queue != host_.queue_count(); ++queue) {
       host_.tags.for_each_in_flight(queue, [&](const ARef<R>& pin, const Cookie& cookie) {
         auto claim = blkown::claim(pin, cookie);
@@ -215,7 +215,7 @@ class DriverOf {
     }
   }
 
-  static constexpr unsigned most_tries = 8;
+  static constexpr unsigned max_tries = 8;
 
   struct Watch {
     blkown::Generation aborted{~std::uint32_t{0}};

@@ -223,7 +223,7 @@ class Holder {
     std::move(*owned).end_ok();
     std::move(*claimed).end_ok();
     pins.clear();
-    std::move(*tags_.claim(0, blkown::Tag{0})).end_ok();
+    std::move(*tags_.claim_any_generation(0, blkown::Tag{0})).end_ok();
   }
 
   static constexpr std::array<LookupReason, 4> reasons{LookupReason::owned, LookupReason::claimed,

@@ -76,7 +76,7 @@ class Race : public ::testing::Test {
   /// A round may leave the I/O in flight, when all let go of it; nobody has it then.
   void end_what_is_parked() {
     if (ends != 0) return;
-    auto parked = tags.tag_to_owned(0, blkown::Tag{0});
+    auto parked = tags.tag_to_owned_any_generation(0, blkown::Tag{0});
     if (!parked.has_value()) {
       ADD_FAILURE() << "neither ended nor parked: " << to_string(parked.error().reason);
       return;

@@ -286,7 +286,7 @@ TEST_F(References, IntoSharedAgainstAClaimHandsTheDataOver) {
 TEST_F(References, ParkedAgainAndAgainEachOwnerSeesTheOneBefore) {
   const auto part = [this](Random& random) {
     for (unsigned had = 0; had != 3;) {
-      auto pin = tags.tag_to_rq(0, blkown::Tag{0});
+      auto pin = tags.tag_to_rq_any_generation(0, blkown::Tag{0});
       if (!pin.has_value()) continue;
       auto alone = random.one_in(2) ? drop_or_own(std::move(*pin)) : [&] {
         auto tried = Owned::try_from_shared(std::move(*pin));

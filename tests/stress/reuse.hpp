@@ -50,7 +50,7 @@ class Reuse : public ::testing::Test {
   [[nodiscard]] Idle allocate(blkown::TagCache& cache, Random& random) {
     if (auto idle = tags.allocate(0, cache)) return std::move(*idle);
     // A context that waits lets the others' caches give way.
-    const auto waiting = tags.wait_for_tag(0);
+    const auto waiting = tags.announce_demand(0);
     for (;;) {
       if (auto idle = tags.allocate(0, cache)) return std::move(*idle);
       wait_a_little(random);

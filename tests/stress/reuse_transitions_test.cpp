@@ -59,7 +59,7 @@ TEST_F(Reuse, ThroughTagCachesTheNextLifeSeesTheLast) {
 TEST_F(Reuse, OfAHandedOverTagTheNextLifeSeesTheLast) {
   const auto part = [this](Random& random) {
     for (std::uint64_t i = 0; i != ios();) {
-      auto idle = tags.hand_over(0, blkown::Tag{random.below(depth)});
+      auto idle = tags.allocate_tag(0, blkown::Tag{random.below(depth)});
       if (!idle) {
         wait_a_little(random);
         continue;

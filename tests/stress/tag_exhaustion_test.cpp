@@ -182,7 +182,7 @@ TEST_F(TagWaiting, AWaiterGetsATagFromThoseWhoStashThemAll) {
     for (std::uint64_t i = 0; i != waits; ++i) {
       auto idle = tags.allocate(0, cache);
       if (!idle) {
-        const auto wait = tags.wait_for_tag(0);
+        const auto wait = tags.announce_demand(0);
         const std::uint64_t began = steps.load(std::memory_order_relaxed);
         while (!(idle = tags.allocate(0, cache))) {
           if (steps.load(std::memory_order_relaxed) - began > patience) break;

@@ -44,7 +44,7 @@ class TrackedReferences : public testing::Test {
  protected:
   TrackedReferences() {
     for (std::uint32_t tag = 0; tag != request_count; ++tag) {
-      std::move(*tags.hand_over(0, blkown::Tag{tag})).start().park();
+      std::move(*tags.allocate_tag(0, blkown::Tag{tag})).start().park();
     }
   }
   void TearDown() override {
@@ -72,7 +72,9 @@ class TrackedReferences : public testing::Test {
         static_cast<std::uint32_t>(random.below(random.below(2) == 0 ? 2 : request_count));
     switch (random.below(6)) {
       case 0:
-      case 1: slot.emplace(*tags.tag_to_rq(0, blkown::Tag{tag}, place_of(tag))); break;
+      case 1:
+        slot.emplace(*tags.tag_to_rq_any_generation(0, blkown::Tag{tag}, place_of(tag)));
+        break;
       case 2: slot.reset(); break;
       case 3: std::swap(slot, other); break;
       case 4:

@@ -103,7 +103,7 @@ class Actor : public Driver {
     if (!idle) {
       idle = world.tags().allocate(queue, caches_[queue]);
       if (!idle && random.one_in(8)) {
-        const auto waiting = world.tags().wait_for_tag(queue);
+        const auto waiting = world.tags().announce_demand(queue);
         wait_a_little(random);
         idle = world.tags().allocate(queue, caches_[queue]);
       }

@@ -14,11 +14,11 @@
 namespace support {
 
 struct IdentityBackend {
-  [[nodiscard]] blkown::dma::Limits limits() const { return {}; }
-  [[nodiscard]] std::expected<std::uint64_t, blkown::dma::DmaReason> map(std::byte* data,
-                                                                         std::size_t,
-                                                                         blkown::dma::Direction,
-                                                                         const blkown::Cookie&) {
+  [[nodiscard]] blkown::dma::DeviceLimits limits() const { return {}; }
+  [[nodiscard]] std::expected<std::uint64_t, blkown::dma::MapFailure> map(std::byte* data,
+                                                                          std::size_t,
+                                                                          blkown::dma::Direction,
+                                                                          const blkown::Cookie&) {
     return reinterpret_cast<std::uintptr_t>(data);
   }
   void unmap(const blkown::dma::IovaSegment&) {}

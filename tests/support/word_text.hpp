@@ -16,7 +16,7 @@ namespace support {
 
 /// Count and flags of a word's value.
 template <class W>
-[[nodiscard]] std::string state_text(blkown::RefValue<W> value) {
+[[nodiscard]] std::string state_text(blkown::detail::RefValue<W> value) {
   std::string text = std::to_string(value.count());
   if (value.owned()) text += " owned";
   if (value.claimed()) text += " claimed";
@@ -27,8 +27,9 @@ template <class W>
 /// The value that has this state: a count, or "limit", "limit-2" for one near count_limit, and
 /// flags behind it.
 template <class W>
-[[nodiscard]] blkown::RefValue<W> value_of(std::string_view state, blkown::Generation generation) {
-  using Value = blkown::RefValue<W>;
+[[nodiscard]] blkown::detail::RefValue<W> value_of(std::string_view state,
+                                                   blkown::Generation generation) {
+  using Value = blkown::detail::RefValue<W>;
   const std::string_view count = state.substr(0, state.find(' '));
   W bits = 0;
   for (const char letter : count) {
@@ -46,7 +47,8 @@ template <class W>
 }
 
 /// What a request's word says at this moment.
-[[nodiscard]] inline blkown::RefValue<blkown::Word> word_at(const blkown::RequestHeader& header) {
+[[nodiscard]] inline blkown::detail::RefValue<blkown::Word> word_at(
+    const blkown::RequestHeader& header) {
   return blkown::detail::HeaderAccess::word(const_cast<blkown::RequestHeader&>(header)).peek();
 }
 [[nodiscard]] inline std::string state_at(const blkown::RequestHeader& header) {

@@ -10,7 +10,8 @@
 #include <blkown/detail/ref_value.hpp>
 #include <blkown/tag.hpp>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 namespace detail {
 
@@ -79,6 +80,7 @@ class CookieCodec {
 
 }  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -9,7 +9,8 @@
 #include <blkown/tag.hpp>
 #include <initializer_list>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 namespace detail {
 
@@ -43,6 +44,7 @@ namespace detail {
 
 }  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

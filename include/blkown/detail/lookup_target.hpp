@@ -11,7 +11,9 @@
 #include <blkown/request.hpp>
 #include <blkown/tag.hpp>
 
-namespace blkown::inline BLKOWN_ABI::detail {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace detail {
 
 /// The request that a lookup asks for, or why there is none.
 struct LookupTarget {
@@ -21,7 +23,7 @@ struct LookupTarget {
   Generation generation;
 
   /// By a value that arrived on a queue.
-  [[nodiscard]] static LookupTarget of(const TagSetCore& core, std::uint32_t arrival_queue,
+  [[nodiscard]] static LookupTarget of(const TagSetState& core, std::uint32_t arrival_queue,
                                        std::uint64_t value) noexcept {
     const std::uint64_t queue = core.codec.queue(value, arrival_queue);
     const std::uint64_t tag = core.codec.tag(value);
@@ -40,7 +42,7 @@ struct LookupTarget {
   }
 
   /// By queue and tag alone.
-  [[nodiscard]] static LookupTarget of(const TagSetCore& core, std::uint32_t queue,
+  [[nodiscard]] static LookupTarget of(const TagSetState& core, std::uint32_t queue,
                                        Tag tag) noexcept {
     LookupTarget target;
     target.queue = queue;
@@ -62,6 +64,8 @@ struct LookupTarget {
   }
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::detail
+}  // namespace detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -25,7 +25,9 @@
 #include <concepts>
 #include <limits>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace detail {
 
 /// The value of an ownership word, decoded. W is std::uint64_t or std::uint32_t.
 template <std::unsigned_integral W>
@@ -73,7 +75,7 @@ struct RefValue {
     return state() == owned_flag || count() == 2;
   }
   /// Whether the Claim has ended it, and one reference is left.
-  [[nodiscard]] constexpr bool is_last_of_finished() const noexcept {
+  [[nodiscard]] constexpr bool end_awaits_last_pin() const noexcept {
     return finished() && count() == 2;
   }
 
@@ -144,7 +146,7 @@ template <std::unsigned_integral W>
 }
 
 /// The answer of an operation on a reference.
-enum class RefStep : std::uint8_t {
+enum class RefResult : std::uint8_t {
   done,          ///< The word moved, others still have the request.
   completed,     ///< The caller ended the I/O for good; the word is idle.
   alone,         ///< The caller now has the request to itself, at "0 owned".
@@ -154,7 +156,7 @@ enum class RefStep : std::uint8_t {
 };
 
 /// The answer of an operation on a Claim.
-enum class ClaimStep : std::uint8_t {
+enum class ClaimResult : std::uint8_t {
   done,         ///< The word moved.
   completed,    ///< The caller ended the I/O for good; the word is idle.
   pinned,       ///< Pins exist: the Claim stays (into_owned), or the last pin completes (end).
@@ -162,6 +164,8 @@ enum class ClaimStep : std::uint8_t {
   not_claimed,  ///< Violation: no Claim of this request exists.
 };
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

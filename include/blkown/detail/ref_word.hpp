@@ -23,7 +23,9 @@
 #include <blkown/detail/ref_value.hpp>
 #include <concepts>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace detail {
 
 /// The one atomic word of a request. Not copyable, never moved; the address is its identity.
 ///
@@ -50,9 +52,9 @@ class RefWord {
 
   /// Whether an end, which has been made, waits for one reference alone. Acquire, unlike peek: for
   /// a bystander, who may then look at what the I/O's owners did.
-  [[nodiscard]] bool is_last_of_finished() const noexcept {
+  [[nodiscard]] bool end_awaits_last_pin() const noexcept {
     // No transition. Partners: end_claim, drop_ref. Acquire: what was done before the end.
-    return Value{word_.load(std::memory_order_acquire)}.is_last_of_finished();
+    return Value{word_.load(std::memory_order_acquire)}.end_awaits_last_pin();
   }
 
   /// Gives an idle word its first generation, while nobody else knows the request.
@@ -91,30 +93,30 @@ class RefWord {
   // --- Claim: the caller is the only writer of the data, pins may come and go ----------------
 
   /// Claim::pin, 0 owned -> 3 claimed, else n claimed -> n+1 claimed.
-  [[nodiscard]] ClaimStep claim_pin(Value& seen) noexcept {
+  [[nodiscard]] ClaimResult claim_pin(Value& seen) noexcept {
     // Relaxed: whether pins exist was decided by this Claim or is decided again by the addition.
     seen.bits = word_.load(std::memory_order_relaxed);
     if (seen.state() == Value::owned_flag) {
       // 0 owned -> 3 claimed. Partner: none; lookups refuse both values. Relaxed: the pin's holder
       // gets it from this context, and whatever is handed over later is released then.
       word_.store(seen.with_state(Value::claimed_flag | 3).bits, std::memory_order_relaxed);
-      return ClaimStep::done;
+      return ClaimResult::done;
     }
-    if (!seen.held_by_claim()) return ClaimStep::not_claimed;
+    if (!seen.held_by_claim()) return ClaimResult::not_claimed;
     // n claimed -> n+1 claimed. Partner: drop_ref of other pins. Relaxed: the new pin is made out
     // of the right to the request, which is ordered already; RMW, so release sequences go on.
     seen.bits = word_.fetch_add(1, std::memory_order_relaxed);
-    return seen.count() >= Value::count_limit ? ClaimStep::overflow : ClaimStep::done;
+    return seen.count() >= Value::count_limit ? ClaimResult::overflow : ClaimResult::done;
   }
 
   /// Claim::publish: alone, 0 owned or 2 claimed -> 1; else n claimed -> n-1; the next generation.
-  [[nodiscard]] ClaimStep publish_claim(Value& seen) noexcept {
-    if (!load_claim(seen)) return ClaimStep::not_claimed;
+  [[nodiscard]] ClaimResult publish_claim(Value& seen) noexcept {
+    if (!load_claim(seen)) return ClaimResult::not_claimed;
     if (seen.alone()) {
       // 0 owned or 2 claimed -> 1, generation + 1. Partner: the CAS of tag_to_rq, tag_to_owned and
       // claim. Release: they see all that this holder, and the pins before it, did to the data.
       word_.store(seen.next_with_state(1).bits, std::memory_order_release);
-      return ClaimStep::done;
+      return ClaimResult::done;
     }
     // n claimed -> n-1, generation + 1, claimed cleared, in one addition. Partner: the CAS of
     // lookups. Release: as above. An addition, because pins may be dropped at the same time; the
@@ -122,85 +124,85 @@ class RefWord {
     // the Claim moves the generation, and a cookie need not wait for the addition.
     constexpr W step = static_cast<W>(Value::one_generation - Value::claimed_flag - 1);
     word_.fetch_add(step, std::memory_order_release);
-    return ClaimStep::done;
+    return ClaimResult::done;
   }
 
   /// Claim::release: alone, 0 owned or 2 claimed -> 1; else n claimed -> n-1; same generation.
-  [[nodiscard]] ClaimStep release_claim(Value& seen) noexcept {
-    if (!load_claim(seen)) return ClaimStep::not_claimed;
+  [[nodiscard]] ClaimResult release_claim(Value& seen) noexcept {
+    if (!load_claim(seen)) return ClaimResult::not_claimed;
     if (seen.alone()) {
       // 0 owned or 2 claimed -> 1. Partner: the CAS of lookups. Release: the next claimant of this
       // I/O sees what this one did.
       word_.store(seen.with_state(1).bits, std::memory_order_release);
-      return ClaimStep::done;
+      return ClaimResult::done;
     }
     // n claimed -> n-1. Partner: the CAS of lookups, try_from_shared, drop_or_own. Release: as
     // above. A subtraction, because pins may be dropped at the same time.
     seen.bits = word_.fetch_sub(Value::claimed_flag + 1, std::memory_order_release);
-    return ClaimStep::done;
+    return ClaimResult::done;
   }
 
   /// Claim::into_owned: 0 owned stays, 2 claimed -> 0 owned, else `pinned`.
-  [[nodiscard]] ClaimStep claim_into_owned(Value& seen) noexcept {
-    if (!load_claim(seen)) return ClaimStep::not_claimed;
-    if (!seen.alone()) return ClaimStep::pinned;
+  [[nodiscard]] ClaimResult claim_into_owned(Value& seen) noexcept {
+    if (!load_claim(seen)) return ClaimResult::not_claimed;
+    if (!seen.alone()) return ClaimResult::pinned;
     if (!seen.owned()) {
       // 2 claimed -> 0 owned. Partner: none, lookups refuse both values and no pin is left.
       // Relaxed: nothing is handed to anyone.
       word_.store(seen.with_state(Value::owned_flag).bits, std::memory_order_relaxed);
     }
-    return ClaimStep::done;
+    return ClaimResult::done;
   }
 
   /// Claim::end and requeue: alone, -> 0 (`completed`); else n claimed -> n-1 finished (`pinned`),
   /// and whoever drops the last pin completes, this caller included if that happened meanwhile.
-  [[nodiscard]] ClaimStep end_claim(Value& seen) noexcept {
-    if (!load_claim(seen)) return ClaimStep::not_claimed;
+  [[nodiscard]] ClaimResult end_claim(Value& seen) noexcept {
+    if (!load_claim(seen)) return ClaimResult::not_claimed;
     if (seen.alone()) {
       make_idle(seen);
-      return ClaimStep::completed;
+      return ClaimResult::completed;
     }
     // n claimed -> n-1 finished. Partner: drop_ref or drop_or_own of the last pin. Release: the
     // one who completes sees the status and the data. A subtraction, as pins may be dropped.
     constexpr W step = static_cast<W>(Value::finished_flag - Value::claimed_flag - 1);
     seen.bits = word_.fetch_add(step, std::memory_order_release);
-    if (seen.count() != 2) return ClaimStep::pinned;
+    if (seen.count() != 2) return ClaimResult::pinned;
     complete_end();
-    return ClaimStep::completed;
+    return ClaimResult::completed;
   }
 
   // --- ARef: the caller holds one reference --------------------------------------------------
 
   /// Clone of an ARef, n -> n+1 for n >= 2.
-  [[nodiscard]] RefStep add_ref(Value& seen) noexcept {
+  [[nodiscard]] RefResult add_ref(Value& seen) noexcept {
     // n -> n+1. Partner: drop_ref. Relaxed: a reference is made out of a reference, which already
     // orders everything; RMW, so that release sequences go on.
     seen.bits = word_.fetch_add(1, std::memory_order_relaxed);
-    if (seen.count() < 2) return RefStep::no_reference;
-    return seen.count() >= Value::count_limit ? RefStep::overflow : RefStep::done;
+    if (seen.count() < 2) return RefResult::no_reference;
+    return seen.count() >= Value::count_limit ? RefResult::overflow : RefResult::done;
   }
 
   /// Drop of an ARef, n -> n-1: 2 -> 1 parks, 2 finished -> 1 finished -> 0 completes the end.
-  [[nodiscard]] RefStep drop_ref(Value& seen) noexcept {
+  [[nodiscard]] RefResult drop_ref(Value& seen) noexcept {
     // n -> n-1. Partners: the CAS of try_from_shared, drop_or_own and lookups, the acquire load of
     // a Claim that finds itself alone. Release: they come after all this holder did under the pin.
     seen.bits = word_.fetch_sub(1, std::memory_order_release);
-    if (seen.count() > 2) return RefStep::done;
-    if (seen.count() < 2 || seen.claimed()) return RefStep::no_reference;
-    if (!seen.finished()) return RefStep::done;
+    if (seen.count() > 2) return RefResult::done;
+    if (seen.count() < 2 || seen.claimed()) return RefResult::no_reference;
+    if (!seen.finished()) return RefResult::done;
     complete_end();
-    return RefStep::completed;
+    return RefResult::completed;
   }
 
   /// Owned::try_from_shared, 2 -> 0 owned (`alone`), else `refused` and the reference stays.
   /// Racing callers may all be refused.
-  [[nodiscard]] RefStep try_from_shared(Value& seen) noexcept {
+  [[nodiscard]] RefResult try_from_shared(Value& seen) noexcept {
     // Relaxed: only decides whether to try; the CAS acquires.
     W bits = word_.load(std::memory_order_relaxed);
     seen.bits = bits;
-    if (seen.count() < 2) return RefStep::no_reference;
+    if (seen.count() < 2) return RefResult::no_reference;
     // `claimed` needs no test: at 2 claimed no reference exists.
-    if (seen.count() != 2 || seen.finished()) return RefStep::refused;
+    if (seen.count() != 2 || seen.finished()) return RefResult::refused;
     // 2 -> 0 owned. Partner: drop_ref of the others, park and publish before them. Acquire: their
     // reads and writes come before the new owner's. Relaxed on failure: nothing is gained. Strong:
     // a spurious failure would refuse a caller who is alone.
@@ -208,22 +210,22 @@ class RefWord {
         word_.compare_exchange_strong(bits, seen.with_state(Value::owned_flag).bits,
                                       std::memory_order_acquire, std::memory_order_relaxed);
     seen.bits = bits;
-    return won ? RefStep::alone : RefStep::refused;
+    return won ? RefResult::alone : RefResult::refused;
   }
 
   /// drop_or_own: 2 -> 0 owned (`alone`); 2 finished -> 0 (`completed`); else n -> n-1 (`done`).
   /// Of holders who all let go through this, exactly one becomes `alone` or `completed`.
-  [[nodiscard]] RefStep drop_or_own(Value& seen) noexcept {
+  [[nodiscard]] RefResult drop_or_own(Value& seen) noexcept {
     // Relaxed: every path on from here is a CAS with an order of its own.
     seen.bits = word_.load(std::memory_order_relaxed);
     while (true) {
-      if (seen.count() < 2) return RefStep::no_reference;
+      if (seen.count() < 2) return RefResult::no_reference;
       if (seen.count() > 2) {
         // n -> n-1. Partner: the acquire of whoever becomes alone. Release: it comes after all
         // that this holder did. Relaxed on failure: the loop decides again.
         if (word_.compare_exchange_weak(seen.bits, static_cast<W>(seen.bits - 1),
                                         std::memory_order_release, std::memory_order_relaxed)) {
-          return RefStep::done;
+          return RefResult::done;
         }
       } else if (seen.finished()) {
         // 2 finished -> 1 finished. Partners: end_claim, drop_ref of the others. Acquire: this
@@ -232,14 +234,14 @@ class RefWord {
         if (word_.compare_exchange_weak(seen.bits, last.bits, std::memory_order_acquire,
                                         std::memory_order_relaxed)) {
           make_idle(last);
-          return RefStep::completed;
+          return RefResult::completed;
         }
       } else {
         // 2 -> 0 owned. Partner: drop_ref and drop_or_own of the others. Acquire: their accesses
         // come before the owner's. Relaxed on failure: as above.
         if (word_.compare_exchange_weak(seen.bits, seen.with_state(Value::owned_flag).bits,
                                         std::memory_order_acquire, std::memory_order_relaxed)) {
-          return RefStep::alone;
+          return RefResult::alone;
         }
       }
     }
@@ -393,6 +395,8 @@ class RefWord {
   static_assert(Atomic<W>::is_always_lock_free, "the ownership word must be lock-free");
 };
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -7,7 +7,9 @@
 
 #include <blkown/config.hpp>
 
-namespace blkown::inline BLKOWN_ABI::detail {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace detail {
 
 /// Held for a few instructions, while nothing of a user's is called. Not for interrupts: one that
 /// preempts the holder would wait for ever.
@@ -46,6 +48,8 @@ class SpinGuard {
   SpinLock& lock_;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::detail
+}  // namespace detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Which tags of one hardware queue are taken, and a context's private stash of them.
+// Which tags of one hardware queue are taken.
 //
 // A tag's bit hands its request from one life to the next: giving it back is a release, taking it
 // an acquire, so that all that was done to the request before comes before all that is done after.
@@ -16,7 +16,9 @@
 #include <blkown/tag.hpp>
 #include <limits>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace detail {
 
 /// The tags of one hardware queue (the kernel's sbitmap). Each word has a cache line to itself, and
 /// a small depth is spread over several words, so that contexts meet on a line less often.
@@ -134,19 +136,19 @@ class alignas(cache_line_bytes) TagBitmap {
         [this](Word taken, std::uint32_t i) { return static_cast<Word>(~taken & usable_mask(i)); });
   }
 
-  /// Someone begins to wait for a tag of this queue: until the matching end_wait, every TagCache
+  /// Someone begins to wait for a tag of this queue: until the matching end_demand, every TagCache
   /// gives back what it holds at its next operation. Whoever waits tries again after this call.
-  void begin_wait() noexcept {
+  void begin_demand() noexcept {
     // n -> n+1. Partner: someone_waits. Relaxed: a request to be generous, it hands nothing over;
     // the tags themselves come through give and take.
     waiters_.fetch_add(1, std::memory_order_relaxed);
   }
-  void end_wait() noexcept {
-    // n -> n-1. Relaxed: as in begin_wait.
+  void end_demand() noexcept {
+    // n -> n-1. Relaxed: as in begin_demand.
     waiters_.fetch_sub(1, std::memory_order_relaxed);
   }
   [[nodiscard]] bool someone_waits() const noexcept {
-    // No transition. Relaxed: as in begin_wait; a late answer delays a tag by one operation.
+    // No transition. Relaxed: as in begin_demand; a late answer delays a tag by one operation.
     return waiters_.load(std::memory_order_relaxed) != 0;
   }
 
@@ -242,157 +244,8 @@ class alignas(cache_line_bytes) TagBitmap {
   static_assert(sizeof(Line) == cache_line_bytes, "no two words share a line");
 };
 
-namespace detail {
-struct TagSetCore;
-}
-
-/// One context's stash of free tags of one queue, so that most I/Os take and give tags without an
-/// atomic operation. It also keeps the context's place in the bitmap, with capacity 0 only that.
-///
-/// A plain object: one context uses it at a time, interrupt handlers included, and it moves between
-/// threads only over a release/acquire channel. It holds at most `capacity()` free tags, gives them
-/// all back when somebody waits for one (TagBitmap::begin_wait), on `flush()` and when destroyed. A
-/// context that goes idle calls `flush()`: nobody else can reach what it holds.
-/// Made by TagSet::tag_cache, destroyed before the TagSet.
-class TagCache {
- public:
-  static constexpr std::uint32_t max_capacity = 64;
-
-  TagCache(TagCache&& other) noexcept { take_over(other); }
-  TagCache& operator=(TagCache&& other) noexcept {
-    if (this != &other) {
-      close();
-      take_over(other);
-    }
-    return *this;
-  }
-  ~TagCache() { close(); }
-
-  /// The queue whose tags it holds.
-  [[nodiscard]] std::uint32_t queue() const noexcept { return queue_; }
-  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
-  [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
-
-  /// Gives every stashed tag back, one read-modify-write per bitmap word concerned.
-  void flush() noexcept { give_oldest(size_); }
-
- private:
-  friend struct detail::TagSetCore;
-
-  static constexpr std::uint32_t no_tag = ~std::uint32_t{0};
-
-  TagCache(TagBitmap& bitmap, std::uint32_t queue, std::uint32_t capacity) noexcept
-      : bitmap_{&bitmap},
-        queue_{queue},
-        capacity_{capacity < max_capacity ? capacity : max_capacity},
-        // Contexts begin at different words.
-        hint_{bitmap.add_cache() % bitmap.line_count()} {}
-
-  /// A tag for the context's own use, or no_tag.
-  [[nodiscard]] std::uint32_t take() noexcept {
-    if (size_ == 0 || bitmap_->someone_waits()) [[unlikely]]
-      return take_slowly();
-    return tags_[--size_];
-  }
-
-  /// A tag that the context has done with.
-  void give(Tag tag) noexcept {
-    if (size_ == capacity_ || bitmap_->someone_waits() || bitmap_->is_reserved(tag)) [[unlikely]]
-      return give_slowly(tag);
-    tags_[size_++] = tag.value;
-  }
-
-  // What touches the bitmap is out of line: a caller inlines the few instructions above.
-
-  [[nodiscard, gnu::noinline]] std::uint32_t take_slowly() noexcept {
-    if (size_ == 0) refill();
-    if (size_ == 0) return no_tag;
-    const std::uint32_t tag = tags_[--size_];
-    if (bitmap_->someone_waits()) flush();
-    return tag;
-  }
-
-  [[gnu::noinline]] void give_slowly(Tag tag) noexcept {
-    const bool is_asked_for = capacity_ == 0 || bitmap_->someone_waits();
-    if (is_asked_for) flush();
-    if (is_asked_for || bitmap_->is_reserved(tag)) {
-      give_mask(bitmap_->line_of(tag), bitmap_->bit_of(tag));
-      return;
-    }
-    // Whoever waited a moment ago may have got its tag, and then the stash need not be full.
-    if (size_ == capacity_) give_oldest((capacity_ + 1) / 2);
-    tags_[size_++] = tag.value;
-  }
-
-  void refill() noexcept {
-    const std::uint32_t half = capacity_ / 2;
-    const bool one_only = half == 0 || bitmap_->someone_waits();
-    TagBitmap::Run run = bitmap_->take_run(hint_, one_only ? 1 : half);
-    // The highest first, so that the lowest, the likeliest to be warm, is taken first.
-    while (run.mask != 0) {
-      const auto bit = static_cast<std::uint32_t>(std::bit_width(run.mask) - 1);
-      tags_[size_++] = run.first_tag + bit;
-      run.mask ^= Word{1} << bit;
-    }
-  }
-
-  /// Gives back the `count` tags stashed longest ago, grouped by word.
-  void give_oldest(std::uint32_t count) noexcept {
-    std::uint32_t begin = 0;
-    while (begin != count) {
-      const std::uint32_t line = bitmap_->line_of(Tag{tags_[begin]});
-      Word mask = 0;
-      std::uint32_t kept = count;
-      for (std::uint32_t i = count; i-- != begin;) {
-        if (bitmap_->line_of(Tag{tags_[i]}) == line) {
-          mask |= bitmap_->bit_of(Tag{tags_[i]});
-        } else {
-          tags_[--kept] = tags_[i];
-        }
-      }
-      give_mask(line, mask);
-      begin = kept;
-    }
-    for (std::uint32_t i = count; i != size_; ++i) tags_[i - count] = tags_[i];
-    size_ -= count;
-  }
-
-  void give_mask(std::uint32_t line, Word mask) noexcept {
-    if (!bitmap_->give_run(line, mask)) [[unlikely]] {
-      Incident incident;
-      incident.operation = "giving tags back";
-      incident.has_queue = true;
-      incident.queue = queue_;
-      detail::violate(Violation::tag_not_taken, incident);
-    }
-  }
-
-  void close() noexcept {
-    if (bitmap_ == nullptr) return;
-    flush();
-    bitmap_->remove_cache();
-    bitmap_ = nullptr;
-  }
-
-  void take_over(TagCache& other) noexcept {
-    bitmap_ = other.bitmap_;
-    queue_ = other.queue_;
-    capacity_ = other.capacity_;
-    hint_ = other.hint_;
-    size_ = other.size_;
-    for (std::uint32_t i = 0; i != size_; ++i) tags_[i] = other.tags_[i];
-    other.bitmap_ = nullptr;
-    other.size_ = 0;
-  }
-
-  TagBitmap* bitmap_ = nullptr;
-  std::uint32_t queue_ = 0;
-  std::uint32_t capacity_ = 0;
-  std::uint32_t hint_ = 0;
-  std::uint32_t size_ = 0;
-  std::uint32_t tags_[max_capacity];
-};
-
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -7,10 +7,10 @@
 #define BLKOWN_DETAIL_TAG_SET_STORAGE_HPP
 
 #include <blkown/config.hpp>
-#include <blkown/ended.hpp>
 #include <blkown/detail/first_generation.hpp>
-#include <blkown/request.hpp>
 #include <blkown/detail/tag_bitmap.hpp>
+#include <blkown/ended.hpp>
+#include <blkown/request.hpp>
 #include <blkown/tag_set_config.hpp>
 #include <expected>
 #include <memory>
@@ -18,7 +18,8 @@
 #include <span>
 #include <type_traits>
 
-namespace blkown::inline BLKOWN_ABI {
+namespace blkown {
+inline namespace BLKOWN_ABI {
 
 namespace detail {
 
@@ -39,7 +40,7 @@ struct TagSetStorage {
     std::uint64_t end = 0;
 
     explicit constexpr Plan(const TagSetConfig& config) noexcept {
-      bitmaps = align(sizeof(TagSetCore));
+      bitmaps = align(sizeof(TagSetState));
       lines = align(bitmaps + std::uint64_t{config.queue_count} * sizeof(TagBitmap));
       slots = align(lines + std::uint64_t{config.queue_count} * TagBitmap::lines_for(config.depth) *
                                 sizeof(TagBitmap::Line));
@@ -64,9 +65,9 @@ struct TagSetStorage {
   }
 
   template <class Build>
-  [[nodiscard]] static std::expected<TagSetCore*, TagSetError> allocate(const TagSetConfig& config,
-                                                                        EndSink<R> sink,
-                                                                        Build& build) noexcept {
+  [[nodiscard]] static std::expected<TagSetState*, TagSetError> allocate(const TagSetConfig& config,
+                                                                         EndSink<R> sink,
+                                                                         Build& build) noexcept {
     if (const auto error = check_config(config)) return std::unexpected(*error);
     const std::uint64_t needed = Plan{config}.end;
     const TagSetError no_memory{TagSetReason::out_of_memory, 0, needed};
@@ -84,7 +85,7 @@ struct TagSetStorage {
   }
 
   template <class Build>
-  [[nodiscard]] static std::expected<TagSetCore*, TagSetError> build_in(
+  [[nodiscard]] static std::expected<TagSetState*, TagSetError> build_in(
       std::span<std::byte> storage, const TagSetConfig& config, EndSink<R> sink,
       Build& build) noexcept {
     if (const auto error = check_config(config)) return std::unexpected(*error);
@@ -102,13 +103,13 @@ struct TagSetStorage {
     return build_all(storage.data(), plan, config, sink, build);
   }
 
-  [[nodiscard]] static R& slot(const TagSetCore& core, std::uint32_t queue, Tag tag) noexcept {
+  [[nodiscard]] static R& slot(const TagSetState& core, std::uint32_t queue, Tag tag) noexcept {
     const std::size_t index = std::size_t{queue} * core.depth + tag.value;
     return *std::launder(reinterpret_cast<R*>(core.slots + index * slot_bytes));
   }
 
   /// Precondition: every request is back.
-  static void destroy(TagSetCore& core) noexcept {
+  static void destroy(TagSetState& core) noexcept {
     for (std::uint32_t queue = 0; queue != core.queue_count; ++queue) {
       for (Tag tag; tag.value != core.depth; ++tag.value) slot(core, queue, tag).~R();
     }
@@ -132,13 +133,13 @@ struct TagSetStorage {
   }
 
   template <class Build>
-  [[nodiscard]] static TagSetCore* build_all(std::byte* base, const Plan& plan,
-                                             const TagSetConfig& config, EndSink<R> sink,
-                                             Build& build) noexcept {
+  [[nodiscard]] static TagSetState* build_all(std::byte* base, const Plan& plan,
+                                              const TagSetConfig& config, EndSink<R> sink,
+                                              Build& build) noexcept {
     const auto at = [base](std::uint64_t offset) {
       return base + static_cast<std::size_t>(offset);
     };
-    auto* const core = ::new (static_cast<void*>(base)) TagSetCore{};
+    auto* const core = ::new (static_cast<void*>(base)) TagSetState{};
     core->layout = config.layout;
     core->codec = CookieCodec{config.layout};
     core->queue_count = config.queue_count;
@@ -146,7 +147,7 @@ struct TagSetStorage {
     core->slots = at(plan.slots);
     core->bitmaps = reinterpret_cast<TagBitmap*>(at(plan.bitmaps));
     core->delivery = sink.delivery != nullptr ? sink.delivery : &deliver_by_function<R>;
-    core->end_function = reinterpret_cast<TagSetCore::AnyFunction>(sink.function);
+    core->end_function = reinterpret_cast<TagSetState::AnyFunction>(sink.function);
     core->end_context = sink.context;
 
     const Generation first =
@@ -181,12 +182,13 @@ struct TagSetStorage {
     }
   }
 
-  static_assert(std::is_trivially_destructible_v<TagSetCore>);
+  static_assert(std::is_trivially_destructible_v<TagSetState>);
   static_assert(slot_bytes % cache_line_bytes == 0, "two requests never share a line");
 };
 
 }  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -11,12 +11,14 @@
 #include <mutex>
 #include <span>
 
-namespace blkown::inline BLKOWN_ABI::dma {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace dma {
 
 /// Slots of equal size in the caller's memory (the kernel's swiotlb). A device has to be able to
-/// reach each slot as a whole: within its Limits::address_mask, not across its boundary_mask, and
-/// in one region if its backend has regions. A mapping that gets another is refused as unreachable.
-/// Any context. It outlives the devices that use it.
+/// reach each slot as a whole: within its DeviceLimits::address_mask, not across its boundary_mask,
+/// and in one region if its backend has regions. A mapping that gets another is refused as
+/// unreachable. Any context. It outlives the devices that use it.
 class BouncePool {
  public:
   /// What is left over at the end is not used.
@@ -54,11 +56,13 @@ class BouncePool {
 
  private:
   std::size_t slot_bytes_;
-  internal::SpinLock lock_;
+  detail::SpinLock lock_;
   std::byte* first_ = nullptr;  // each free slot begins with the address of the next
   std::size_t free_slots_ = 0;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::dma
+}  // namespace dma
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -14,7 +14,9 @@
 #include <new>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::dma {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace dma {
 
 /// Zeroed memory, mapped in both directions, for a submission or completion ring (the kernel's
 /// dma_alloc_coherent). It is given back with proof that the device is stopped; destroyed without,
@@ -24,30 +26,30 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
  public:
   /// `bytes` of it, aligned to `alignment_bytes`, a power of two.
   /// Errors: out_of_memory, unreachable, or the backend's.
-  [[nodiscard]] static std::expected<Coherent, DmaError> allocate(
+  [[nodiscard]] static std::expected<Coherent, MapError> allocate(
       Device<B>& device, std::size_t bytes, std::size_t alignment_bytes = 4096) {
-    if (bytes == 0) return failure(DmaReason::no_bytes);
+    if (bytes == 0) return failure(MapFailure::no_bytes);
     if (bytes > ~std::size_t{0} - alignment_bytes + 1) {
-      return failure(DmaReason::out_of_memory, bytes);
+      return failure(MapFailure::out_of_memory, bytes);
     }
     std::unique_ptr<Block> block{new (std::nothrow) Block{device}};
-    if (block == nullptr) return failure(DmaReason::out_of_memory, sizeof(Block));
+    if (block == nullptr) return failure(MapFailure::out_of_memory, sizeof(Block));
     const std::size_t whole = (bytes + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
     block->memory.reset(static_cast<std::byte*>(std::aligned_alloc(alignment_bytes, whole)));
-    if (block->memory == nullptr) return failure(DmaReason::out_of_memory, whole);
+    if (block->memory == nullptr) return failure(MapFailure::out_of_memory, whole);
     std::memset(block->memory.get(), 0, whole);
-    const Limits limits = device.backend().limits();
+    const DeviceLimits limits = device.backend().limits();
     for (const std::byte* end : {block->memory.get(), block->memory.get() + bytes - 1}) {
-      if ((internal::bus_address(device.backend(), end) & ~limits.address_mask) != 0) {
-        return failure(DmaReason::unreachable, limits.address_mask);
+      if ((detail::bus_address(device.backend(), end) & ~limits.address_mask) != 0) {
+        return failure(MapFailure::unreachable, limits.address_mask);
       }
     }
     const auto iova =
         device.backend().map(block->memory.get(), bytes, Direction::bidirectional, Cookie{});
     if (!iova.has_value()) return failure(iova.error());
     block->segment = {.iova = *iova, .length_bytes = bytes};
-    block->epoch = internal::DeviceAccess::core(device).epoch();
-    internal::DeviceAccess::core(device).add_coherent();
+    block->epoch = detail::DeviceAccess::core(device).epoch();
+    detail::DeviceAccess::core(device).add_coherent();
     return Coherent{block.release()};
   }
 
@@ -59,7 +61,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~Coherent() {
-    if (block_ != nullptr) internal::DeviceAccess::core(block_->device).adopt(*block_);
+    if (block_ != nullptr) detail::DeviceAccess::core(block_->device).adopt(*block_);
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
@@ -73,10 +75,10 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
 
   /// Unmaps and frees it. It comes back if the proof is not that its device was stopped since.
   BLKOWN_CONSUMES [[nodiscard]] std::expected<void, Coherent> free(
-      const DmaEnded& proof, Place where = Place::current()) && noexcept {
+      const EndProof& proof, Place where = Place::current()) && noexcept {
     Block& block =
         blkown::detail::held(std::exchange(block_, nullptr), "dma::Coherent::free", where);
-    internal::DeviceCore& core = internal::DeviceAccess::core(block.device);
+    detail::DeviceState& core = detail::DeviceAccess::core(block.device);
     if (!core.is_stopped_since(proof, block.epoch)) return std::unexpected(Coherent{&block});
     core.remove_coherent();
     Block::free_block(block);
@@ -87,7 +89,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
   struct Free {
     void operator()(std::byte* memory) const noexcept { std::free(memory); }
   };
-  struct Block : internal::Orphan {
+  struct Block : detail::Orphan {
     explicit Block(Device<B>& owner) noexcept : Orphan{&Block::free_block}, device{owner} {}
     static void free_block(Orphan& orphan) {
       const std::unique_ptr<Block> block{static_cast<Block*>(&orphan)};
@@ -101,14 +103,16 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
 
   explicit Coherent(Block* block) noexcept : block_{block} {}
 
-  [[nodiscard]] static std::unexpected<DmaError> failure(DmaReason reason,
+  [[nodiscard]] static std::unexpected<MapError> failure(MapFailure reason,
                                                          std::uint64_t limit = 0) noexcept {
-    return std::unexpected(DmaError{.reason = reason, .segment = 0, .limit = limit});
+    return std::unexpected(MapError{.reason = reason, .segment = 0, .limit = limit});
   }
 
   Block* block_;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::dma
+}  // namespace dma
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

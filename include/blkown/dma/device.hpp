@@ -9,13 +9,15 @@
 #include <blkown/config.hpp>
 #include <blkown/dma/backend.hpp>
 #include <blkown/dma/bounce_pool.hpp>
+#include <blkown/dma/detail/mapping_state.hpp>
 #include <blkown/dma/iova_list.hpp>
 #include <blkown/dma/proof.hpp>
-#include <blkown/dma/detail/mapping_state.hpp>
 #include <cstring>
 #include <mutex>
 
-namespace blkown::inline BLKOWN_ABI::dma {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace dma {
 
 /// A mapping that stays, its request's tag with it, until the device is stopped.
 struct Quarantined {
@@ -33,14 +35,14 @@ struct Mapped {
   std::span<const IovaSegment> segments;
 };
 
-namespace internal {
+namespace detail {
 
 struct DeviceAccess;
 
 /// The library's way into a list.
 struct ListAccess {
-  using Core = ListCore;
-  static ListState& state(Core& list) noexcept { return list.state_; }
+  using Core = ListState;
+  static MappingState& state(Core& list) noexcept { return list.state_; }
   static IovaSegment& segment(Core& list, std::uint32_t i) noexcept { return list.segments_[i]; }
   static Origin& origin(Core& list, std::uint32_t i) noexcept { return list.origins_[i]; }
   static std::uint32_t& count(Core& list) noexcept { return list.count_; }
@@ -50,10 +52,10 @@ struct ListAccess {
   static Word& epoch(Core& list) noexcept { return list.epoch_; }
   static Cookie& cookie(Core& list) noexcept { return list.cookie_; }
   static const RequestHeader*& header(Core& list) noexcept { return list.header_; }
-  static SharedPointer<void>& request(Core& list) noexcept { return list.request_; }
-  static SharedPointer<const PinOperations>& pin(Core& list) noexcept { return list.pin_; }
+  static PublishedPointer<void>& request(Core& list) noexcept { return list.request_; }
+  static PublishedPointer<const PinOperations>& pin(Core& list) noexcept { return list.pin_; }
   static blkown::detail::Holder& holder(Core& list) noexcept { return list.holder_; }
-  static DeviceCore*& device(Core& list) noexcept { return list.device_; }
+  static DeviceState*& device(Core& list) noexcept { return list.device_; }
   static Core*& next_known(Core& list) noexcept { return list.next_known_; }
   static Core*& previous_known(Core& list) noexcept { return list.previous_known_; }
 };
@@ -76,18 +78,18 @@ struct Orphan {
 
 /// The part of a device that does not depend on its backend: the lists it knows, each linked once
 /// and not once for each I/O, so that contexts do not meet on a line.
-class DeviceCore {
+class DeviceState {
  public:
-  using Unmap = void (*)(DeviceCore& device, ListCore& list);
+  using Unmap = void (*)(DeviceState& device, ListState& list);
   using Access = ListAccess;
-  using Value = ListState::Value;
+  using Value = MappingState::Value;
 
-  explicit DeviceCore(Unmap unmap_list) noexcept : unmap_{unmap_list} {}
-  DeviceCore(const DeviceCore&) = delete;
-  DeviceCore& operator=(const DeviceCore&) = delete;
-  ~DeviceCore() {
+  explicit DeviceState(Unmap unmap_list) noexcept : unmap_{unmap_list} {}
+  DeviceState(const DeviceState&) = delete;
+  DeviceState& operator=(const DeviceState&) = delete;
+  ~DeviceState() {
     const std::lock_guard guard{lock_};
-    for (ListCore* list = first_; list != nullptr; list = Access::next_known(*list)) {
+    for (ListState* list = first_; list != nullptr; list = Access::next_known(*list)) {
       if (!list->is_free())
         violate(Violation::object_in_use, "destruction of dma::Device", Place{});
       Access::device(*list) = nullptr;
@@ -98,10 +100,10 @@ class DeviceCore {
   }
 
   /// Precondition: the list is free.
-  void know(ListCore& list) noexcept {
+  void attach_list(ListState& list) noexcept {
     if (Access::device(list) == this) [[likely]]
       return;
-    if (Access::device(list) != nullptr) Access::device(list)->forget(list);
+    if (Access::device(list) != nullptr) Access::device(list)->detach_list(list);
     const std::lock_guard guard{lock_};
     Access::device(list) = this;
     Access::previous_known(list) = nullptr;
@@ -109,10 +111,10 @@ class DeviceCore {
     if (first_ != nullptr) Access::previous_known(*first_) = &list;
     first_ = &list;
   }
-  void forget(ListCore& list) noexcept {
+  void detach_list(ListState& list) noexcept {
     const std::lock_guard guard{lock_};
-    ListCore* const next = Access::next_known(list);
-    ListCore* const previous = Access::previous_known(list);
+    ListState* const next = Access::next_known(list);
+    ListState* const previous = Access::previous_known(list);
     (previous == nullptr ? first_ : Access::next_known(*previous)) = next;
     if (next != nullptr) Access::previous_known(*next) = previous;
     Access::device(list) = nullptr;
@@ -120,40 +122,40 @@ class DeviceCore {
 
   [[nodiscard]] Word epoch() const noexcept { return epoch_.current(); }
   /// Out of quarantine again, for a handle that is still there and has proof.
-  [[nodiscard]] bool take_quarantined(ListCore& list, Word serial) noexcept {
+  [[nodiscard]] bool take_quarantined(ListState& list, Word serial) noexcept {
     const std::lock_guard guard{lock_};
     return Access::state(list).take(serial, Value::quarantined);
   }
-  void put_in_quarantine(ListCore& list, Word serial) noexcept {
+  void put_in_quarantine(ListState& list, Word serial) noexcept {
     const std::lock_guard guard{lock_};
     if (!Access::state(list).quarantine(serial)) return;  // a scan or a drain has found it already
     Access::reason(list) = QuarantineReason::dropped;
   }
 
-  [[nodiscard]] DmaEnded stop() noexcept { return {this, epoch_.end(), false}; }
+  [[nodiscard]] EndProof stop() noexcept { return {this, epoch_.end(), false}; }
 
-  [[nodiscard]] bool is_stopped_since(const DmaEnded& proof, Word epoch) const noexcept {
+  [[nodiscard]] bool is_stopped_since(const EndProof& proof, Word epoch) const noexcept {
     return !proof.is_of_request_ && proof.about_ == this && epoch <= proof.number_;
   }
   /// Whether the proof is about what the list maps.
-  [[nodiscard]] bool covers(const DmaEnded& proof, ListCore& list) const noexcept {
+  [[nodiscard]] bool covers(const EndProof& proof, ListState& list) const noexcept {
     if (!proof.is_of_request_) return is_stopped_since(proof, Access::epoch(list));
     return proof.about_ == Access::header(list) &&
            proof.number_ == Access::cookie(list).generation.value;
   }
 
-  void unmap(ListCore& list) noexcept { unmap_(*this, list); }
+  void unmap(ListState& list) noexcept { unmap_(*this, list); }
   /// The same for what the device has never heard of: the caller's memory is as it was, and may be
   /// in use again, so that nothing is copied home.
-  void unmap_unseen(ListCore& list) noexcept {
+  void unmap_unseen(ListState& list) noexcept {
     Access::direction(list) = Direction::to_device;
     unmap(list);
   }
 
   /// Unmaps what is in quarantine and was mapped before the device was stopped. Returns how many.
-  std::size_t drain(const DmaEnded& proof) noexcept {
+  std::size_t drain(const EndProof& proof) noexcept {
     std::size_t count = 0;
-    while (ListCore* const list = take_one(proof)) {
+    while (ListState* const list = take_one(proof)) {
       unmap(*list);
       ++count;
     }
@@ -163,8 +165,8 @@ class DeviceCore {
   template <class Visit>
   void for_each_quarantined(Visit& visit) noexcept {
     const std::lock_guard guard{lock_};
-    for (ListCore* list = first_; list != nullptr; list = Access::next_known(*list)) {
-      ListState::Seen seen;
+    for (ListState* list = first_; list != nullptr; list = Access::next_known(*list)) {
+      MappingState::Seen seen;
       if (!is_quarantined(*list, seen)) continue;
       visit(Quarantined{.reason = Access::reason(*list),
                         .cookie = Access::cookie(*list),
@@ -176,7 +178,7 @@ class DeviceCore {
   template <class Visit>
   void for_each_mapping(Visit& visit) noexcept {
     const std::lock_guard guard{lock_};
-    for (ListCore* list = first_; list != nullptr; list = Access::next_known(*list)) {
+    for (ListState* list = first_; list != nullptr; list = Access::next_known(*list)) {
       const Value state = Access::state(*list).look().value();
       if (state == Value::free) continue;
       visit(Mapped{.cookie = Access::cookie(*list),
@@ -203,7 +205,7 @@ class DeviceCore {
  private:
   /// Whether the list is in quarantine. One whose request has ended with the mapping still in the
   /// request's own data gets there now. With the lock, which whoever takes a list out again holds.
-  [[nodiscard]] static bool is_quarantined(ListCore& list, ListState::Seen& seen) noexcept {
+  [[nodiscard]] static bool is_quarantined(ListState& list, MappingState::Seen& seen) noexcept {
     seen = Access::state(list).look();
     if (seen.value() == Value::quarantined) return true;
     if (seen.value() != Value::active) return false;
@@ -211,7 +213,7 @@ class DeviceCore {
     const PinOperations* const pin = Access::pin(list).get();
     // Meanwhile another context may unmap it and use the list anew: the two are believed only if
     // they are still about the mapping that was seen.
-    if (Access::state(list).look().word != seen.word || !pin->is_last_of_finished(request) ||
+    if (Access::state(list).look().word != seen.word || !pin->end_awaits_last_pin(request) ||
         !Access::state(list).quarantine(seen.serial())) {
       return false;
     }
@@ -219,17 +221,17 @@ class DeviceCore {
     return true;
   }
 
-  [[nodiscard]] ListCore* take_one(const DmaEnded& proof) noexcept {
+  [[nodiscard]] ListState* take_one(const EndProof& proof) noexcept {
     const std::lock_guard guard{lock_};
-    for (ListCore* list = first_; list != nullptr; list = Access::next_known(*list)) {
-      ListState::Seen seen;
+    for (ListState* list = first_; list != nullptr; list = Access::next_known(*list)) {
+      MappingState::Seen seen;
       if (!is_quarantined(*list, seen) || !is_stopped_since(proof, Access::epoch(*list))) continue;
       if (Access::state(*list).take(seen.serial(), Value::quarantined)) return list;
     }
     return nullptr;
   }
 
-  std::size_t free_orphans(const DmaEnded& proof) noexcept {
+  std::size_t free_orphans(const EndProof& proof) noexcept {
     std::size_t count = 0;
     while (true) {
       Orphan* found = nullptr;
@@ -250,19 +252,19 @@ class DeviceCore {
   Unmap unmap_;
   Epoch epoch_;
   SpinLock lock_;
-  ListCore* first_ = nullptr;
+  ListState* first_ = nullptr;
   Orphan* orphans_ = nullptr;
   std::size_t coherent_count_ = 0;
 };
 
-inline ListCore::~ListCore() {
+inline ListState::~ListState() {
   if (!is_free()) {
     violate(Violation::object_in_use, "destruction of dma::IovaList", Place{});
   }
-  if (device_ != nullptr) device_->forget(*this);
+  if (device_ != nullptr) device_->detach_list(*this);
 }
 
-}  // namespace internal
+}  // namespace detail
 
 /// A device that reaches memory through a backend: what mappings are made for, and where those are
 /// kept that nobody can end any more. Any context. It outlives its mappings, and the TagSet's
@@ -286,11 +288,11 @@ class Device {
   /// away, and it has confirmed that. The proof is for all that was mapped before.
   /// Precondition: that is so, and no context is between activating a mapping and publishing its
   /// I/O (stop submitting first: mq::Disk::quiesce).
-  [[nodiscard]] DmaEnded declare_stopped() noexcept { return core_.stop(); }
+  [[nodiscard]] EndProof declare_stopped() noexcept { return core_.stop(); }
 
   /// Unmaps what is in quarantine and what the proof covers; the requests end, or go on ending.
   /// Returns how many mappings and coherent allocations that was; none for another proof.
-  std::size_t drain(const DmaEnded& proof) noexcept { return core_.drain(proof); }
+  std::size_t drain(const EndProof& proof) noexcept { return core_.drain(proof); }
 
   /// Calls `visit(const Quarantined&)` for each mapping in quarantine. It must not map or unmap.
   template <class Visit>
@@ -310,12 +312,12 @@ class Device {
   }
 
  private:
-  friend struct internal::DeviceAccess;
+  friend struct detail::DeviceAccess;
 
   /// The core first in a struct of its own, from which the device is found again.
-  struct Core : internal::DeviceCore {
-    explicit Core(Device& owner) noexcept : DeviceCore{&Core::unmap_list}, device{owner} {}
-    static void unmap_list(internal::DeviceCore& core, internal::ListCore& list) {
+  struct Core : detail::DeviceState {
+    explicit Core(Device& owner) noexcept : DeviceState{&Core::unmap_list}, device{owner} {}
+    static void unmap_list(detail::DeviceState& core, detail::ListState& list) {
       static_cast<Core&>(core).device.unmap_list(list);
     }
     Device& device;
@@ -323,28 +325,28 @@ class Device {
 
   /// Translations first, then every memory of them, then the bytes home, and the request's pin
   /// last: whoever gets the tag next may use the same memory.
-  void unmap_list(internal::ListCore& list) noexcept {
-    using Access = internal::ListAccess;
+  void unmap_list(detail::ListState& list) noexcept {
+    using Access = detail::ListAccess;
     release_elements(list);
     void* const request = Access::request(list).get();
-    const internal::PinOperations& pin = *Access::pin(list).get();
+    const detail::PinOperations& pin = *Access::pin(list).get();
     Access::holder(list).let_go();
     Access::state(list).free(Access::state(list).look().serial());
     pin.drop(request);
   }
 
-  void release_elements(internal::ListCore& list) noexcept {
-    using Access = internal::ListAccess;
+  void release_elements(detail::ListState& list) noexcept {
+    using Access = detail::ListAccess;
     for (const IovaSegment& segment : list.segments()) backend_.unmap(segment);
     backend_.invalidate(list.segments());
     if (Access::is_bounced(list)) give_back_slots(list);
     Access::count(list) = 0;
   }
 
-  void give_back_slots(internal::ListCore& list) noexcept {
-    using Access = internal::ListAccess;
+  void give_back_slots(detail::ListState& list) noexcept {
+    using Access = detail::ListAccess;
     for (std::uint32_t i = 0; i != Access::count(list); ++i) {
-      const internal::Origin& origin = Access::origin(list, i);
+      const detail::Origin& origin = Access::origin(list, i);
       if (origin.bounce == nullptr) continue;
       if (device_writes(Access::direction(list))) {
         std::memcpy(origin.data, origin.bounce,
@@ -359,21 +361,23 @@ class Device {
   BouncePool* bounce_;
 };
 
-namespace internal {
+namespace detail {
 
 struct DeviceAccess {
   template <class B>
-  static DeviceCore& core(Device<B>& device) noexcept {
+  static DeviceState& core(Device<B>& device) noexcept {
     return device.core_;
   }
   template <class B>
-  static void release_elements(Device<B>& device, ListCore& list) noexcept {
+  static void release_elements(Device<B>& device, ListState& list) noexcept {
     device.release_elements(list);
   }
 };
 
-}  // namespace internal
+}  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI::dma
+}  // namespace dma
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -7,7 +7,9 @@
 
 #include <blkown/config.hpp>
 
-namespace blkown::inline BLKOWN_ABI::dma {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace dma {
 
 /// Which way the bytes go (the kernel's enum dma_data_direction).
 enum class Direction : std::uint8_t {
@@ -42,7 +44,7 @@ struct IovaSegment {
 };
 
 /// What one element of a scatter list may be (the kernel's struct device_dma_parameters).
-struct Limits {
+struct DeviceLimits {
   std::uint32_t max_segments = 128;
   std::uint64_t max_segment_bytes = 65536;
   /// No element crosses an address at which all of these bits come round to 0: one less than a
@@ -50,9 +52,11 @@ struct Limits {
   std::uint64_t boundary_mask = ~std::uint64_t{0};
   /// The bus addresses that the device can put on the bus. Memory elsewhere is bounced.
   std::uint64_t address_mask = ~std::uint64_t{0};
-  friend constexpr bool operator==(const Limits&, const Limits&) = default;
+  friend constexpr bool operator==(const DeviceLimits&, const DeviceLimits&) = default;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::dma
+}  // namespace dma
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

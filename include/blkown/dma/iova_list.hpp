@@ -7,14 +7,16 @@
 
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/dma/detail/mapping_state.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/dma/proof.hpp>
-#include <blkown/dma/detail/mapping_state.hpp>
 #include <blkown/tag.hpp>
 #include <blkown/tracking.hpp>
 #include <span>
 
-namespace blkown::inline BLKOWN_ABI::dma {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace dma {
 
 /// Why a mapping is in quarantine.
 enum class QuarantineReason : std::uint8_t {
@@ -30,7 +32,7 @@ enum class QuarantineReason : std::uint8_t {
   return "unknown reason";
 }
 
-namespace internal {
+namespace detail {
 
 struct ListAccess;
 
@@ -46,15 +48,15 @@ struct PinOperations {
   void (*drop)(void* request);
   /// Whether the I/O has ended and this pin is all that is left of it, so that nobody holds the
   /// Claim with which the mapping could be taken out.
-  bool (*is_last_of_finished)(void* request);
+  bool (*end_awaits_last_pin)(void* request);
 };
 
 /// The part of a list that does not depend on its length: all that is known of one mapping. It
 /// stays put, so that a mapping whose handle is gone can be kept until the device is stopped.
-class ListCore {
+class ListState {
  public:
-  ListCore(const ListCore&) = delete;
-  ListCore& operator=(const ListCore&) = delete;
+  ListState(const ListState&) = delete;
+  ListState& operator=(const ListState&) = delete;
 
   /// The scatter list for the command. Meaningful while a mapping uses the list.
   [[nodiscard]] std::span<const IovaSegment> segments() const noexcept {
@@ -63,13 +65,13 @@ class ListCore {
   [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
   /// Whether no mapping uses it.
   [[nodiscard]] bool is_free() const noexcept {
-    return state_.look().value() == ListState::Value::free;
+    return state_.look().value() == MappingState::Value::free;
   }
 
  protected:
-  ListCore(IovaSegment* segments, Origin* origins, std::uint32_t capacity) noexcept
+  ListState(IovaSegment* segments, Origin* origins, std::uint32_t capacity) noexcept
       : segments_{segments}, origins_{origins}, capacity_{capacity} {}
-  ~ListCore();
+  ~ListState();
 
  private:
   friend struct ListAccess;
@@ -79,23 +81,23 @@ class ListCore {
   std::uint32_t capacity_;
   std::uint32_t count_ = 0;
 
-  ListState state_;
+  MappingState state_;
   Direction direction_{};
   QuarantineReason reason_{};
   bool is_bounced_ = false;
   Word epoch_ = 0;  // in which it was activated
   Cookie cookie_;   // of the publication that it is for
   const RequestHeader* header_ = nullptr;
-  SharedPointer<void> request_;
-  SharedPointer<const PinOperations> pin_;
+  PublishedPointer<void> request_;
+  PublishedPointer<const PinOperations> pin_;
   [[no_unique_address]] blkown::detail::Holder holder_;  // in the raw pin's place
 
-  DeviceCore* device_ = nullptr;  // the one that knows the list
-  ListCore* next_known_ = nullptr;
-  ListCore* previous_known_ = nullptr;
+  DeviceState* device_ = nullptr;  // the one that knows the list
+  ListState* next_known_ = nullptr;
+  ListState* previous_known_ = nullptr;
 };
 
-}  // namespace internal
+}  // namespace detail
 
 /// Room for a scatter list of up to N elements, and for what is to be known of its mapping: part of
 /// the request's data, so that nothing is allocated for an I/O. One mapping uses it at a time.
@@ -103,15 +105,17 @@ class ListCore {
 /// It lives at least as long as the device that was mapped for, or is free when it goes. A mapping
 /// that is kept beside it is declared behind it, and so goes first.
 template <std::uint32_t N>
-class IovaList : public internal::ListCore {
+class IovaList : public detail::ListState {
  public:
-  IovaList() noexcept : ListCore{storage_, storage_of_origins_, N} {}
+  IovaList() noexcept : ListState{storage_, storage_of_origins_, N} {}
 
  private:
   IovaSegment storage_[N];
-  internal::Origin storage_of_origins_[N];
+  detail::Origin storage_of_origins_[N];
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::dma
+}  // namespace dma
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

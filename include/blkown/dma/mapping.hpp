@@ -8,14 +8,16 @@
 #include <blkown/aref.hpp>
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
-#include <blkown/dma/device.hpp>
 #include <blkown/dma/detail/runs.hpp>
+#include <blkown/dma/device.hpp>
 #include <expected>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::dma {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace dma {
 
-namespace internal {
+namespace detail {
 
 template <class B>
 class Mapper;
@@ -23,12 +25,12 @@ class Mapper;
 template <class R>
 inline constexpr PinOperations pin_operations{
     .drop = [](void* request) { const auto pin = ARef<R>::from_raw(static_cast<R*>(request)); },
-    .is_last_of_finished =
+    .end_awaits_last_pin =
         [](void* request) {
-          return blkown::detail::word_of(*static_cast<R*>(request)).is_last_of_finished();
+          return blkown::detail::word_of(*static_cast<R*>(request)).end_awaits_last_pin();
         }};
 
-}  // namespace internal
+}  // namespace detail
 
 /// Memory that is mapped and that the device may reach, as long as this lives: what an I/O in
 /// flight needs. It pins the I/O's request, so that neither the tag nor the memory is used again.
@@ -74,10 +76,10 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
   /// mapping comes back, active as before. If a drain of the stopped device has come first, there
   /// is nothing left to do.
   BLKOWN_CONSUMES [[nodiscard]] std::expected<void, ActiveMapping> unmap(
-      const DmaEnded& proof, Place where = Place::current()) && noexcept {
-    internal::ListCore* const list = take("dma::ActiveMapping::unmap", where);
+      const EndProof& proof, Place where = Place::current()) && noexcept {
+    detail::ListState* const list = take("dma::ActiveMapping::unmap", where);
     if (list == nullptr) return {};
-    internal::DeviceCore& device = *Access::device(*list);
+    detail::DeviceState& device = *Access::device(*list);
     if (!device.covers(proof, *list)) return give_back(*list);
     device.unmap(*list);
     return {};
@@ -89,7 +91,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
   template <class R>
   BLKOWN_CONSUMES [[nodiscard]] std::expected<void, ActiveMapping> cancel(
       const Claim<R>& claim, Place where = Place::current()) && noexcept {
-    internal::ListCore* const list = take("dma::ActiveMapping::cancel", where);
+    detail::ListState* const list = take("dma::ActiveMapping::cancel", where);
     if (list == nullptr) return {};
     if (&claim.header() != Access::header(*list) || claim.next_cookie() != Access::cookie(*list)) {
       return give_back(*list);
@@ -102,9 +104,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
   /// refused, or ended in a way that makes it worth another try. False, and nothing changes, if the
   /// proof is of something else or the Claim is of another request.
   template <class R>
-  BLKOWN_NEEDS_HELD [[nodiscard]] bool renew(const DmaEnded& proof, const Claim<R>& claim,
+  BLKOWN_NEEDS_HELD [[nodiscard]] bool renew(const EndProof& proof, const Claim<R>& claim,
                                              Place where = Place::current()) noexcept {
-    internal::ListCore& list = held("dma::ActiveMapping::renew", where);
+    detail::ListState& list = held("dma::ActiveMapping::renew", where);
     if (!Access::state(list).take(serial_, Value::active)) return false;
     const bool fits =
         &claim.header() == Access::header(list) && Access::device(list)->covers(proof, list);
@@ -118,32 +120,32 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
 
  private:
   friend class PreparedMapping;
-  using Access = internal::ListAccess;
-  using Value = internal::ListState::Value;
+  using Access = detail::ListAccess;
+  using Value = detail::MappingState::Value;
 
-  ActiveMapping(internal::ListCore& list, Word serial) noexcept : list_{&list}, serial_{serial} {}
+  ActiveMapping(detail::ListState& list, Word serial) noexcept : list_{&list}, serial_{serial} {}
 
-  [[nodiscard]] internal::ListCore& held(const char* operation, Place where) const noexcept {
+  [[nodiscard]] detail::ListState& held(const char* operation, Place where) const noexcept {
     return blkown::detail::held(list_, operation, where);
   }
 
   /// The list, this context's to unmap; null if it is unmapped already.
-  [[nodiscard]] internal::ListCore* take(const char* operation, Place where) noexcept {
-    internal::ListCore& list = held(operation, where);
+  [[nodiscard]] detail::ListState* take(const char* operation, Place where) noexcept {
+    detail::ListState& list = held(operation, where);
     list_ = nullptr;
     if (Access::state(list).take(serial_, Value::active)) return &list;
-    internal::DeviceCore* const device = Access::device(list);
+    detail::DeviceState* const device = Access::device(list);
     return device != nullptr && device->take_quarantined(list, serial_) ? &list : nullptr;
   }
 
-  [[nodiscard]] std::expected<void, ActiveMapping> give_back(internal::ListCore& list) noexcept {
+  [[nodiscard]] std::expected<void, ActiveMapping> give_back(detail::ListState& list) noexcept {
     Access::state(list).activate(serial_);
     return std::unexpected(ActiveMapping{list, serial_});
   }
 
   [[gnu::cold, gnu::noinline]] void quarantine() noexcept {
-    internal::ListCore& list = *list_;
-    internal::DeviceCore* const device = Access::device(list);
+    detail::ListState& list = *list_;
+    detail::DeviceState* const device = Access::device(list);
     if (device == nullptr || !Access::state(list).take(serial_, Value::active)) return;
     // The pin is still there, and so is the request.
     auto& header = const_cast<RequestHeader&>(*Access::header(list));
@@ -156,7 +158,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
     blkown::detail::report(Report::mapping_dropped, incident);
   }
 
-  internal::ListCore* list_;
+  detail::ListState* list_;
   Word serial_;
 };
 
@@ -186,26 +188,26 @@ class [[nodiscard]] BLKOWN_CONSUMABLE PreparedMapping {
   /// From here on the device may reach the memory: to be called before the I/O is published, and
   /// kept where its completion finds it (in the request's data).
   BLKOWN_CONSUMES [[nodiscard]] ActiveMapping activate(Place where = Place::current()) && noexcept {
-    internal::ListCore& list = blkown::detail::held(std::exchange(list_, nullptr),
-                                                    "dma::PreparedMapping::activate", where);
+    detail::ListState& list = blkown::detail::held(std::exchange(list_, nullptr),
+                                                   "dma::PreparedMapping::activate", where);
     Access::epoch(list) = Access::device(list)->epoch();
     Access::state(list).activate(serial_);
     return ActiveMapping{list, serial_};
   }
 
  private:
-  using Access = internal::ListAccess;
+  using Access = detail::ListAccess;
 
   template <class B>
-  friend class internal::Mapper;
+  friend class detail::Mapper;
 
-  PreparedMapping(internal::ListCore& list, Word serial) noexcept : list_{&list}, serial_{serial} {}
+  PreparedMapping(detail::ListState& list, Word serial) noexcept : list_{&list}, serial_{serial} {}
 
-  internal::ListCore* list_;
+  detail::ListState* list_;
   Word serial_;
 };
 
-namespace internal {
+namespace detail {
 
 /// Fills a list, element by element.
 template <class B>
@@ -213,7 +215,7 @@ class Mapper {
  public:
   using Access = ListAccess;
 
-  Mapper(Device<B>& device, ListCore& list) noexcept
+  Mapper(Device<B>& device, ListState& list) noexcept
       : device_{device}, list_{list}, limits_{device.backend().limits()} {}
 
   template <class Segments>
@@ -222,16 +224,16 @@ class Mapper {
     const std::size_t slot_bytes = pool == nullptr ? 0 : pool->slot_bytes();
     const bool is_whole = for_each_run(device_.backend(), limits_, slot_bytes, segments,
                                        [&](const Run& run) { return add(run); });
-    if (is_whole && Access::count(list_) == 0) return fail(DmaReason::no_bytes);
+    if (is_whole && Access::count(list_) == 0) return fail(MapFailure::no_bytes);
     return is_whole;
   }
-  [[nodiscard]] const DmaError& error() const noexcept { return error_; }
+  [[nodiscard]] const MapError& error() const noexcept { return error_; }
   [[nodiscard]] PreparedMapping prepared(Word serial) const noexcept {
     return PreparedMapping{list_, serial};
   }
 
  private:
-  bool fail(DmaReason reason, std::uint64_t limit = 0) noexcept {
+  bool fail(MapFailure reason, std::uint64_t limit = 0) noexcept {
     error_ = {.reason = reason, .segment = Access::count(list_), .limit = limit};
     return false;
   }
@@ -244,18 +246,18 @@ class Mapper {
 
   [[nodiscard]] bool add(const Run& run) noexcept {
     const std::uint32_t index = Access::count(list_);
-    if (index == limits_.max_segments) return fail(DmaReason::too_many_segments, index);
-    if (index == list_.capacity()) return fail(DmaReason::list_too_short, index);
+    if (index == limits_.max_segments) return fail(MapFailure::too_many_segments, index);
+    if (index == list_.capacity()) return fail(MapFailure::list_too_short, index);
     Origin origin{.data = run.memory.data};
     if (run.needs_bounce) {
       if (device_.bounce_pool() == nullptr) {
-        return fail(DmaReason::unreachable, limits_.address_mask);
+        return fail(MapFailure::unreachable, limits_.address_mask);
       }
       origin.bounce = device_.bounce_pool()->take();
-      if (origin.bounce == nullptr) return fail(DmaReason::no_bounce_slot);
+      if (origin.bounce == nullptr) return fail(MapFailure::no_bounce_slot);
       if (!can_take(Segment{origin.bounce, run.memory.length_bytes})) {
         device_.bounce_pool()->give(origin.bounce);
-        return fail(DmaReason::unreachable, limits_.address_mask);
+        return fail(MapFailure::unreachable, limits_.address_mask);
       }
       // Also where the device writes: what a short transfer leaves alone comes back unchanged, and
       // not as what another I/O had in the slot.
@@ -276,46 +278,48 @@ class Mapper {
   }
 
   Device<B>& device_;
-  ListCore& list_;
-  Limits limits_;
-  DmaError error_;
+  ListState& list_;
+  DeviceLimits limits_;
+  MapError error_;
 };
 
-}  // namespace internal
+}  // namespace detail
 
 /// Maps an I/O's memory, a range of Segments, for its next publication, and pins its request.
 /// Neighbouring segments are merged as far as the device's limits allow. Nothing is allocated.
-/// Errors: see DmaReason; then nothing is mapped, and nothing pinned.
+/// Errors: see MapFailure; then nothing is mapped, and nothing pinned.
 /// Precondition: `list` lives at least as long as the device, or is free when it goes.
 template <Backend B, class R, class Segments>
-[[nodiscard]] std::expected<PreparedMapping, DmaError> map(
+[[nodiscard]] std::expected<PreparedMapping, MapError> map(
     Claim<R>& claim, Device<B>& device, const Segments& segments, Direction direction,
-    internal::ListCore& list, Place where = Place::current()) noexcept {
-  using Access = internal::ListAccess;
+    detail::ListState& list, Place where = Place::current()) noexcept {
+  using Access = detail::ListAccess;
   if (!list.is_free()) {
-    return std::unexpected(DmaError{.reason = DmaReason::list_in_use, .segment = 0, .limit = 0});
+    return std::unexpected(MapError{.reason = MapFailure::list_in_use, .segment = 0, .limit = 0});
   }
-  internal::DeviceAccess::core(device).know(list);
+  detail::DeviceAccess::core(device).attach_list(list);
   const Word serial = Access::state(list).prepare();
   Access::direction(list) = direction;
   Access::is_bounced(list) = false;
   Access::count(list) = 0;
   Access::cookie(list) = claim.next_cookie();
   Access::header(list) = &claim.header();
-  internal::Mapper<B> mapper{device, list};
+  detail::Mapper<B> mapper{device, list};
   if (!mapper.map(segments)) {
     // Else the bytes of a read would be copied home that the device has never seen.
     Access::direction(list) = Direction::to_device;
-    internal::DeviceAccess::release_elements(device, list);
+    detail::DeviceAccess::release_elements(device, list);
     Access::state(list).free(serial);
     return std::unexpected(mapper.error());
   }
   Access::request(list).set(claim.pin(where).into_raw());
-  Access::pin(list).set(&internal::pin_operations<R>);
+  Access::pin(list).set(&detail::pin_operations<R>);
   Access::holder(list).hold(&claim.header(), where);
   return mapper.prepared(serial);
 }
 
-}  // namespace blkown::inline BLKOWN_ABI::dma
+}  // namespace dma
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

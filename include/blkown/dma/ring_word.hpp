@@ -8,7 +8,9 @@
 #include <atomic>
 #include <blkown/config.hpp>
 
-namespace blkown::inline BLKOWN_ABI::dma {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace dma {
 
 /// Reads a word of a ring that the device writes (an NVMe completion's phase tag).
 /// Synchronization: acquires what the device wrote before it (the kernel's READ_ONCE and dma_rmb).
@@ -26,6 +28,8 @@ void store_release(T& ring_word, T value) noexcept {
   std::atomic_ref<T>{ring_word}.store(value, std::memory_order_release);
 }
 
-}  // namespace blkown::inline BLKOWN_ABI::dma
+}  // namespace dma
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

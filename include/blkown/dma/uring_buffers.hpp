@@ -15,7 +15,9 @@
 #include <optional>
 #include <span>
 
-namespace blkown::inline BLKOWN_ABI::dma {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace dma {
 
 /// Memory that the kernel maps once for a ring, and not at each command. A mapping of an I/O then
 /// costs two searches among the regions; what it is for is its pin and its proof: the kernel reads
@@ -53,7 +55,7 @@ class UringBuffers {
   // --- Backend ----------------------------------------------------------------------------------
 
   /// One command takes one element, of no more bytes than its result can say.
-  [[nodiscard]] Limits limits() const noexcept { return {.max_segment_bytes = 0x7FFF'F000}; }
+  [[nodiscard]] DeviceLimits limits() const noexcept { return {.max_segment_bytes = 0x7FFF'F000}; }
 
   /// Regions that lie side by side stay two: a command reaches into one only.
   [[nodiscard]] std::uint64_t mappable_bytes(const std::byte* data) const noexcept {
@@ -63,10 +65,10 @@ class UringBuffers {
   }
 
   /// Errors: refused, if no one region holds all of the bytes.
-  [[nodiscard]] std::expected<std::uint64_t, DmaReason> map(std::byte* data,
-                                                            std::size_t length_bytes, Direction,
-                                                            const Cookie&) const noexcept {
-    if (length_bytes > mappable_bytes(data)) return std::unexpected(DmaReason::refused);
+  [[nodiscard]] std::expected<std::uint64_t, MapFailure> map(std::byte* data,
+                                                             std::size_t length_bytes, Direction,
+                                                             const Cookie&) const noexcept {
+    if (length_bytes > mappable_bytes(data)) return std::unexpected(MapFailure::refused);
     return reinterpret_cast<std::uintptr_t>(data);
   }
   void unmap(const IovaSegment&) const noexcept {}
@@ -90,6 +92,8 @@ class UringBuffers {
 
 static_assert(Backend<UringBuffers>);
 
-}  // namespace blkown::inline BLKOWN_ABI::dma
+}  // namespace dma
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -14,14 +14,16 @@
 #include <span>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
-namespace internal {
+namespace detail {
 struct BioAccess;
 
 /// Which of a bio's steps is under way.
 enum class Phase : std::uint8_t { preflush, data, postflush };
-}  // namespace internal
+}  // namespace detail
 
 /// One I/O of a submitter: an operation, sectors, memory, and whom to tell when it is over (the
 /// kernel's bio). The submitter's object: it stays where it is, with the memory and the array of
@@ -100,7 +102,7 @@ class Bio {
   [[nodiscard]] bool is_in_flight() const noexcept { return is_in_flight_; }
 
  private:
-  friend struct internal::BioAccess;
+  friend struct detail::BioAccess;
 
   Bio(Op op, std::uint64_t sector, std::uint64_t length_bytes, End end, void* argument,
       IoFlags flags) noexcept
@@ -145,7 +147,7 @@ class Bio {
   std::uint32_t parts_ = 0;       // requests that are out
   Op op_;
   IoFlags flags_;
-  internal::Phase phase_ = internal::Phase::data;
+  detail::Phase phase_ = detail::Phase::data;
   Status status_ = Status::ok;
   bool all_issued_ = false;  // no request of this phase is still to be made
   bool is_in_flight_ = false;
@@ -153,7 +155,7 @@ class Bio {
 
 static_assert(sizeof(Bio) <= 128, "a bio fits in two cache lines");
 
-namespace internal {
+namespace detail {
 
 /// The block layer's way into a bio.
 struct BioAccess {
@@ -186,14 +188,12 @@ struct BioAccess {
   static void set_sector(Bio& bio, std::uint64_t sector) noexcept { bio.sector_ = sector; }
 };
 
-}  // namespace internal
-
 /// Bios in order, linked through themselves. One context uses a list at a time.
 class BioList {
  public:
   [[nodiscard]] bool empty() const noexcept { return last_ == nullptr; }
   [[nodiscard]] Bio* front() const noexcept {
-    return last_ == nullptr ? nullptr : internal::BioAccess::next(*last_);
+    return last_ == nullptr ? nullptr : BioAccess::next(*last_);
   }
 
   void push_back(Bio& bio) noexcept {
@@ -202,9 +202,9 @@ class BioList {
   }
   void push_front(Bio& bio) noexcept {
     if (last_ == nullptr) {
-      internal::BioAccess::next(bio) = last_ = &bio;
+      BioAccess::next(bio) = last_ = &bio;
     } else {
-      internal::BioAccess::next(bio) = std::exchange(internal::BioAccess::next(*last_), &bio);
+      BioAccess::next(bio) = std::exchange(BioAccess::next(*last_), &bio);
     }
   }
   /// The oldest, or null.
@@ -214,7 +214,7 @@ class BioList {
     if (bio == last_) {
       last_ = nullptr;
     } else {
-      internal::BioAccess::next(*last_) = internal::BioAccess::next(*bio);
+      BioAccess::next(*last_) = BioAccess::next(*bio);
     }
     return bio;
   }
@@ -223,7 +223,7 @@ class BioList {
     if (this == &other || other.last_ == nullptr) return;
     Bio* const last = std::exchange(other.last_, nullptr);
     if (last_ != nullptr) {
-      std::swap(internal::BioAccess::next(*last), internal::BioAccess::next(*last_));
+      std::swap(BioAccess::next(*last), BioAccess::next(*last_));
     }
     last_ = last;
   }
@@ -232,6 +232,10 @@ class BioList {
   Bio* last_ = nullptr;  // behind it comes the first
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace detail
+
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -13,7 +13,9 @@
 #include <optional>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 class Context;
 
@@ -318,7 +320,7 @@ class Context {
     is_first_timer_new_.set(false);
   }
   /// The timer that is due first, if it is due.
-  [[nodiscard]] internal::TimerLink* due_timer() noexcept {
+  [[nodiscard]] detail::TimerLink* due_timer() noexcept {
     look_at_first_timer();
     return first_due_ns_ != never_ns && first_due_ns_ <= now_ns() ? timers_.first() : nullptr;
   }
@@ -351,9 +353,10 @@ class Context {
   Work* const nothing_;
 
   alignas(cache_line_bytes) Atomic<Work*> inbox_;
-  SharedFlag is_first_timer_new_;  // set with the mutex held: another is the first since that look
+  detail::RelaxedFlag
+      is_first_timer_new_;  // set with the mutex held: another is the first since that look
   std::mutex timer_mutex_;
-  internal::TimerQueue timers_;
+  detail::TimerQueue timers_;
 
   static constinit inline thread_local Context* current_ = nullptr;
 };
@@ -364,7 +367,9 @@ inline Work::~Work() {
   }
 }
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #include <blkown/mq/timer.hpp>
 

@@ -12,7 +12,9 @@
 #include <blkown/status.hpp>
 #include <mutex>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 /// One operation on a disk that every context takes part in (freeze, quiesce, remove and so on).
 /// The caller's object, as a bio is: it stays where it is until `done` was called, on one of the
@@ -38,9 +40,9 @@ class Control {
   template <class D>
   friend class Disk;
   template <class D>
-  friend class internal::Controls;
+  friend class detail::Controls;
   template <class D>
-  friend class internal::SubmitQueue;
+  friend class detail::SubmitQueue;
 
   enum class Kind : std::uint8_t { freeze, thaw, quiesce, unquiesce, queue_count, remove };
   /// What a context is asked to do.
@@ -59,10 +61,10 @@ class Control {
   std::uint32_t queue_count_ = 0;
   Kind kind_ = Kind::freeze;
   Status status_ = Status::ok;
-  SharedFlag is_running_;
+  detail::RelaxedFlag is_running_;
 };
 
-namespace internal {
+namespace detail {
 
 /// Carries out a disk's operations, one after the other: each step is told to every context, and
 /// the last context to have done its part goes on with the next step. So no lock and no fence is on
@@ -154,8 +156,10 @@ class Controls {
   Countdown countdown_;
 };
 
-}  // namespace internal
+}  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -12,7 +12,9 @@
 #include <blkown/tag.hpp>
 #include <cstddef>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 inline constexpr std::size_t status_count = static_cast<std::size_t>(Status::aborted) + 1;
 inline constexpr std::size_t lookup_reason_count =
@@ -44,16 +46,16 @@ struct Counters {
   }
 };
 
-namespace internal {
+namespace detail {
 
 /// One context's part of the Counters, on cache lines that no other context writes.
 struct alignas(cache_line_bytes) ContextCounters {
-  Counter submitted_bios;
-  Counter ended_bios;
-  Counter started_requests;
-  Counter requeued_requests;
-  Counter timed_out_requests;
-  std::array<Counter, status_count> ended_by_status;
+  OwnedCounter submitted_bios;
+  OwnedCounter ended_bios;
+  OwnedCounter started_requests;
+  OwnedCounter requeued_requests;
+  OwnedCounter timed_out_requests;
+  std::array<OwnedCounter, status_count> ended_by_status;
 
   void add_to(Counters& sum) const noexcept {
     sum.submitted_bios += submitted_bios.read();
@@ -69,8 +71,10 @@ struct alignas(cache_line_bytes) ContextCounters {
   }
 };
 
-}  // namespace internal
+}  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -10,13 +10,13 @@
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/control.hpp>
 #include <blkown/mq/counters.hpp>
+#include <blkown/mq/detail/hw_queues.hpp>
+#include <blkown/mq/detail/submit_queue.hpp>
 #include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/driver.hpp>
 #include <blkown/mq/hw_queue.hpp>
-#include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/in_flight_table.hpp>
 #include <blkown/mq/runtime.hpp>
-#include <blkown/mq/detail/submit_queue.hpp>
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/mq/trace.hpp>
 #include <expected>
@@ -26,7 +26,9 @@
 #include <utility>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 /// A disk on a driver, for a number of contexts (blk-mq's request_queue with its gendisk).
 ///
@@ -41,7 +43,7 @@ class Disk {
   static_assert(Driver<D>,
                 "a driver has the types RequestData, HwData and QueueData, and Dispatch<D>"
                 " queue_rq(HwQueue<D>&, QueueData&, Idle<Request<D>>, bool is_last)");
-  static_assert(internal::check_hooks<D>());
+  static_assert(detail::check_hooks<D>());
 
  public:
   using R = Request<D>;
@@ -55,13 +57,13 @@ class Disk {
   [[nodiscard]] static std::expected<std::unique_ptr<Disk>, DiskError> create(
       const DiskConfig& config, D& driver, Rt& runtime, QueueData data = {},
       TagPool<D>* pool = nullptr) {
-    if (const auto error = internal::check_config(config)) return std::unexpected(*error);
+    if (const auto error = detail::check_config(config)) return std::unexpected(*error);
     std::unique_ptr<Disk> disk{new (std::nothrow) Disk{config, driver, std::move(data)}};
     if (disk == nullptr) return std::unexpected(no_memory(sizeof(Disk)));
     if (const auto error = disk->take_pool(pool)) return std::unexpected(*error);
     for (std::uint32_t i = 0; i != runtime.context_count(); ++i) {
       disk->submit_queues_.push_back(
-          std::make_unique<internal::SubmitQueue<D>>(*disk, runtime.context(i)));
+          std::make_unique<detail::SubmitQueue<D>>(*disk, runtime.context(i)));
     }
     if (const auto error = disk->put_up()) return std::unexpected(*error);
     return disk;
@@ -115,7 +117,7 @@ class Disk {
     }
 
    private:
-    internal::SubmitQueue<D>& queue_;
+    detail::SubmitQueue<D>& queue_;
     Place where_;
   };
 
@@ -146,10 +148,9 @@ class Disk {
                        std::uint32_t timeout_ms = 0, Place where = Place::current()) {
     auto& queue = queue_of(context, "mq::Disk::execute_private", where);
     const Entry entry{queue, "mq::Disk::execute_private", where};
-    internal::PayloadAccess<D>::set_private_end(idle.data(), end, argument);
-    constexpr std::uint32_t most_ms = std::uint32_t{1} << 30;
-    internal::PayloadAccess<D>::timeout_ms(idle.data()) =
-        timeout_ms < most_ms ? timeout_ms : most_ms;
+    detail::PayloadAccess<D>::set_private_end(idle.data(), end, argument);
+    constexpr std::uint32_t max_ms = std::uint32_t{1} << 30;
+    detail::PayloadAccess<D>::timeout_ms(idle.data()) = timeout_ms < max_ms ? timeout_ms : max_ms;
     queue.execute_private(std::move(idle));
   }
 
@@ -178,7 +179,7 @@ class Disk {
   /// as many as it took, and the control's status says so.
   /// Violation: none, or more than DiskConfig::max_normal_queues.
   void set_queue_count(Control& control, std::uint32_t count, Place where = Place::current()) {
-    if (count == 0 || count > internal::most_normal_queues(config_)) {
+    if (count == 0 || count > detail::normal_queue_limit(config_)) {
       violate(Violation::no_such_queue, "mq::Disk::set_queue_count", where);
     }
     controls_.start(control, Control::Kind::queue_count, count, where);
@@ -245,7 +246,7 @@ class Disk {
   /// Describes the zones from the one that holds the sector on, as the driver knows them; returns
   /// how many, 0 if the disk has none, or the driver no report_zones.
   [[nodiscard]] unsigned report_zones(std::uint64_t sector, std::span<Zone> zones) {
-    if constexpr (internal::names_report_zones<D>) {
+    if constexpr (detail::names_report_zones<D>) {
       if (config_.zoned && sector < config_.capacity_sectors) {
         return driver_.report_zones(data_, sector, zones.data(),
                                     static_cast<unsigned>(zones.size()));
@@ -259,17 +260,17 @@ class Disk {
 
  private:
   template <class>
-  friend class internal::Controls;
+  friend class detail::Controls;
   template <class>
-  friend class internal::SubmitQueue;
+  friend class detail::SubmitQueue;
   template <class>
-  friend class internal::Issuer;
+  friend class detail::Issuer;
   template <class>
-  friend class internal::TimeoutScan;
+  friend class detail::TimeoutScan;
   template <class>
   friend class HwQueue;
 
-  using Entry = typename internal::SubmitQueue<D>::Entry;
+  using Entry = typename detail::SubmitQueue<D>::Entry;
 
   Disk(const DiskConfig& config, D& driver, QueueData&& data)
       : config_{config},
@@ -295,7 +296,7 @@ class Disk {
   [[nodiscard]] std::optional<DiskError> take_pool(TagPool<D>* pool) {
     if (pool == nullptr) {
       auto own = TagPool<D>::create(
-          {.queue_count = config_.shared_tags ? 1 : internal::HwQueues<D>::most(config_),
+          {.queue_count = config_.shared_tags ? 1 : detail::HwQueues<D>::most(config_),
            .depth = config_.depth,
            .reserved_depth = config_.reserved_depth,
            .layout = config_.layout});
@@ -309,11 +310,11 @@ class Disk {
       pool = own_pool_.get();
     }
     const std::uint32_t queues = pool->tags().queue_count();
-    if (queues != 1 && queues < internal::HwQueues<D>::most(config_)) {
+    if (queues != 1 && queues < detail::HwQueues<D>::most(config_)) {
       return DiskError{.reason = DiskReason::does_not_fit,
                        .field = "queues",
                        .given = queues,
-                       .limit = internal::HwQueues<D>::most(config_)};
+                       .limit = detail::HwQueues<D>::most(config_)};
     }
     pool_ = pool;
     return std::nullopt;
@@ -336,7 +337,7 @@ class Disk {
 
   // --- for Controls -----------------------------------------------------------------------------
 
-  [[nodiscard]] internal::Controls<D>& controls() noexcept { return controls_; }
+  [[nodiscard]] detail::Controls<D>& controls() noexcept { return controls_; }
   void tell_contexts() noexcept {
     for (auto& queue : submit_queues_) queue->begin_control();
   }
@@ -356,8 +357,8 @@ class Disk {
 
   // --- for submitting ---------------------------------------------------------------------------
 
-  [[nodiscard]] internal::SubmitQueue<D>& queue_of(const Context& context, const char* operation,
-                                                   const Place& where) {
+  [[nodiscard]] detail::SubmitQueue<D>& queue_of(const Context& context, const char* operation,
+                                                 const Place& where) {
     if (context.index() >= submit_queues_.size() ||
         &submit_queues_[context.index()]->context() != &context) [[unlikely]] {
       violate(Violation::wrong_context, operation, where);
@@ -372,11 +373,11 @@ class Disk {
   QueueData data_;
   std::unique_ptr<TagPool<D>> own_pool_;
   TagPool<D>* pool_ = nullptr;
-  internal::HwQueues<D> hw_queues_;
-  std::vector<std::unique_ptr<internal::SubmitQueue<D>>> submit_queues_;
+  detail::HwQueues<D> hw_queues_;
+  std::vector<std::unique_ptr<detail::SubmitQueue<D>>> submit_queues_;
   TraceSink trace_sink_;
   bool is_up_ = false;
-  internal::Controls<D> controls_;
+  detail::Controls<D> controls_;
 };
 
 template <class D>
@@ -395,6 +396,8 @@ void HwQueue<D>::for_each_in_flight(Visit visit, Place where) {
   pool_.tags().for_each_in_flight(tag_queue_, visit_own, where);
 }
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

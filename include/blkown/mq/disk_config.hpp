@@ -10,13 +10,15 @@
 #include <blkown/tag.hpp>
 #include <optional>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 /// Where a bio's end callback runs. It is the submitting context in either case, and never inside
 /// another callback or a handle's destructor.
 enum class CompletionMode : std::uint8_t {
-  inline_,  ///< Before submit() returns, for what ended in it; else with the context's next work.
-  softirq,  ///< Always as a piece of work of its own.
+  immediate,  ///< Before submit() returns, for what ended in it; else with the context's next work.
+  deferred,   ///< Always as a piece of work of its own.
 };
 
 /// A disk, before it is one. Disk::create says which field is wrong, and why.
@@ -25,7 +27,7 @@ struct DiskConfig {
   std::uint64_t capacity_sectors = 0;
   std::uint32_t logical_block_bytes = 512;
   std::uint32_t physical_block_bytes = 512;
-  Limits limits{};
+  QueueLimits limits{};
 
   bool read_only = false;
   bool write_cache = false;        ///< The device acknowledges writes before they are durable.
@@ -45,18 +47,18 @@ struct DiskConfig {
 
   std::uint32_t timeout_ms = 30'000;  ///< Until the driver's timeout hook is asked; 0: never.
   std::uint32_t busy_delay_ms = 3;    ///< When a request rejected as busy is tried again at last.
-  CompletionMode completion = CompletionMode::inline_;
+  CompletionMode completion = CompletionMode::immediate;
   bool blocking = false;  ///< queue_rq may sleep: submit leaves it to the context's work.
   bool auto_kick = true;  ///< Requeued requests are issued again at once, else after a kick.
 };
 
-namespace internal {
+namespace detail {
 
 [[nodiscard]] constexpr bool is_power_of_2(std::uint64_t value) noexcept {
   return value != 0 && (value & (value - 1)) == 0;
 }
 
-[[nodiscard]] constexpr std::uint32_t most_normal_queues(const DiskConfig& config) noexcept {
+[[nodiscard]] constexpr std::uint32_t normal_queue_limit(const DiskConfig& config) noexcept {
   return config.max_normal_queues == 0 ? config.normal_queues : config.max_normal_queues;
 }
 
@@ -80,11 +82,11 @@ namespace internal {
     return wrong(DiskReason::too_small, "physical_block_bytes", config.physical_block_bytes,
                  block_bytes);
   const std::uint64_t block_sectors = block_bytes / sector_bytes;
-  constexpr std::uint64_t most_sectors = ~std::uint64_t{0} / sector_bytes;
+  constexpr std::uint64_t max_sectors = ~std::uint64_t{0} / sector_bytes;
   if (config.capacity_sectors == 0)
     return wrong(DiskReason::too_small, "capacity_sectors", 0, block_sectors);
-  if (config.capacity_sectors > most_sectors)
-    return wrong(DiskReason::too_large, "capacity_sectors", config.capacity_sectors, most_sectors);
+  if (config.capacity_sectors > max_sectors)
+    return wrong(DiskReason::too_large, "capacity_sectors", config.capacity_sectors, max_sectors);
   if (config.capacity_sectors % block_sectors != 0)
     return wrong(DiskReason::not_a_multiple, "capacity_sectors", config.capacity_sectors,
                  block_sectors);
@@ -94,23 +96,25 @@ namespace internal {
   if (config.zone_sectors % block_sectors != 0)
     return wrong(DiskReason::not_a_multiple, "zone_sectors", config.zone_sectors, block_sectors);
   if (config.normal_queues == 0) return wrong(DiskReason::too_small, "normal_queues", 0, 1);
-  const std::uint32_t most_normal = most_normal_queues(config);
-  if (most_normal < config.normal_queues)
-    return wrong(DiskReason::too_small, "max_normal_queues", most_normal, config.normal_queues);
-  const std::uint64_t queues = std::uint64_t{most_normal} + config.read_queues + config.poll_queues;
+  const std::uint32_t max_normal = normal_queue_limit(config);
+  if (max_normal < config.normal_queues)
+    return wrong(DiskReason::too_small, "max_normal_queues", max_normal, config.normal_queues);
+  const std::uint64_t queues = std::uint64_t{max_normal} + config.read_queues + config.poll_queues;
   if (queues > 65536) return wrong(DiskReason::too_large, "queues", queues, 65536);
   if (config.depth == 0) return wrong(DiskReason::too_small, "depth", 0, 1);
   if (config.reserved_depth >= config.depth)
     return wrong(DiskReason::too_large, "reserved_depth", config.reserved_depth, config.depth - 1);
-  constexpr std::uint32_t most_ms = std::uint32_t{1} << 30;
-  if (config.timeout_ms > most_ms)
-    return wrong(DiskReason::too_large, "timeout_ms", config.timeout_ms, most_ms);
+  constexpr std::uint32_t max_ms = std::uint32_t{1} << 30;
+  if (config.timeout_ms > max_ms)
+    return wrong(DiskReason::too_large, "timeout_ms", config.timeout_ms, max_ms);
   if (config.busy_delay_ms == 0) return wrong(DiskReason::too_small, "busy_delay_ms", 0, 1);
   return check(config.limits, block_bytes);
 }
 
-}  // namespace internal
+}  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -14,7 +14,9 @@
 #include <concepts>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 /// Whether a rejected request is queued again rather than failed: something is short that comes
 /// back by itself (BLK_STS_RESOURCE, BLK_STS_DEV_RESOURCE).
@@ -157,7 +159,7 @@ enum class QueueType : std::uint8_t {
 };
 inline constexpr unsigned queue_type_count = 3;
 
-namespace internal {
+namespace detail {
 
 // A hook is found by its name, whatever it looks like, and then has to fit: a wrong signature is an
 // error and not silence. A class that inherits the name from two bases cannot say which it means.
@@ -251,8 +253,10 @@ constexpr bool check_hooks() {
   return true;
 }
 
-}  // namespace internal
+}  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -9,17 +9,19 @@
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
 #include <blkown/mq/counters.hpp>
-#include <blkown/mq/driver.hpp>
 #include <blkown/mq/detail/fwd.hpp>
-#include <blkown/mq/payload.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
+#include <blkown/mq/driver.hpp>
+#include <blkown/mq/payload.hpp>
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/mq/trace.hpp>
 #include <blkown/tag_set.hpp>
 #include <expected>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 /// One hardware queue of a disk (blk-mq's hctx): the driver's data for it, and the lookups for what
 /// arrives on it. It lives as long as its disk.
@@ -60,7 +62,7 @@ class HwQueue {
   /// Lets the context that submitted the I/O finish it: the driver's complete() is called there
   /// with the Claim (blk_mq_complete_request). No allocation, no lock.
   void complete(BLKOWN_HELD Claim<R>&& claim) noexcept {
-    internal::SubmitQueue<D>* const submitter = internal::PayloadAccess<D>::submitter(claim.data());
+    detail::SubmitQueue<D>* const submitter = detail::PayloadAccess<D>::submitter(claim.data());
     submitter->take_completed(std::move(claim));
   }
 
@@ -94,7 +96,7 @@ class HwQueue {
       event.queue = index_;
       event.value = value;
       if (!found.has_value()) event.reason = found.error().reason;
-      internal::tell(sink, event);
+      detail::tell(sink, event);
     }
     if (!found.has_value()) [[unlikely]] {
       rejected_[static_cast<std::size_t>(found.error().reason)].add();
@@ -114,10 +116,12 @@ class HwQueue {
   std::uint32_t tag_queue_;
   QueueType type_;
   // Looked at before every request, changed seldom.
-  alignas(cache_line_bytes) SharedFlag stopped_;
-  alignas(cache_line_bytes) std::array<SharedCounter, lookup_reason_count> rejected_;
+  alignas(cache_line_bytes) detail::RelaxedFlag stopped_;
+  alignas(cache_line_bytes) std::array<detail::RelaxedCounter, lookup_reason_count> rejected_;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -10,7 +10,9 @@
 #include <optional>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 /// Idle requests in the order in which they are to be issued, linked through the requests
 /// themselves: no allocation. One context uses a list at a time. A list dropped with requests in it
@@ -35,7 +37,8 @@ class [[nodiscard]] IdleList {
   [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
 
   void push_back(BLKOWN_HELD Idle<R>&& idle, Place where = Place::current()) noexcept {
-    R& request = detail::held(detail::HandleAccess::take(idle), "mq::IdleList::push_back", where);
+    R& request = blkown::detail::held(blkown::detail::HandleAccess::take(idle),
+                                      "mq::IdleList::push_back", where);
     next_of(request) = nullptr;
     if (last_ == nullptr) {
       first_ = &request;
@@ -47,7 +50,8 @@ class [[nodiscard]] IdleList {
 
   /// For what the device could not take after all: it stays the next one.
   void push_front(BLKOWN_HELD Idle<R>&& idle, Place where = Place::current()) noexcept {
-    R& request = detail::held(detail::HandleAccess::take(idle), "mq::IdleList::push_front", where);
+    R& request = blkown::detail::held(blkown::detail::HandleAccess::take(idle),
+                                      "mq::IdleList::push_front", where);
     next_of(request) = first_;
     first_ = &request;
     if (last_ == nullptr) last_ = &request;
@@ -59,18 +63,20 @@ class [[nodiscard]] IdleList {
     R& request = *first_;
     first_ = static_cast<R*>(next_of(request));
     if (first_ == nullptr) last_ = nullptr;
-    return detail::HandleAccess::make<Idle>(request);
+    return blkown::detail::HandleAccess::make<Idle>(request);
   }
 
  private:
   [[nodiscard]] static void*& next_of(R& request) noexcept {
-    return detail::HeaderAccess::next(detail::header_of(request));
+    return blkown::detail::HeaderAccess::next(blkown::detail::header_of(request));
   }
 
   R* first_ = nullptr;
   R* last_ = nullptr;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

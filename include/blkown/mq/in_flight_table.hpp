@@ -16,7 +16,9 @@
 #include <cstdio>
 #include <optional>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 /// One request that has its tag.
 struct InFlightRow {
@@ -59,9 +61,9 @@ void for_each_row(TagPool<D>& pool, std::uint32_t timeout_ms, std::uint64_t now_
       if (!state.has_value()) continue;
       InFlightRow row{
           .queue = queue, .tag = tag, .state = *state, .header = &tags.header(queue, tag)};
-      if (const auto pin = tags.tag_to_rq(queue, tag)) {
-        internal::PayloadAccess<D>::describe(*blkown::detail::HandleAccess::look(*pin), timeout_ms,
-                                             now_ns, row);
+      if (const auto pin = tags.tag_to_rq_any_generation(queue, tag)) {
+        detail::PayloadAccess<D>::describe(*blkown::detail::HandleAccess::look(*pin), timeout_ms,
+                                           now_ns, row);
       }
       visit(row);
     }
@@ -105,6 +107,8 @@ TagPool<D>::~TagPool() {
 #endif
 }
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -11,10 +11,12 @@
 #include <optional>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 /// The largest request a device takes; bios beyond that are split (the kernel's queue_limits).
-struct Limits {
+struct QueueLimits {
   std::uint32_t max_sectors = 2560;  ///< Of a read or write: 1,280 KiB.
   std::uint32_t max_segments = 128;  ///< Pieces of memory in one request.
   std::uint32_t max_segment_bytes = 65536;
@@ -24,7 +26,7 @@ struct Limits {
   std::uint64_t max_discard_sectors = 0;       ///< 0: the device does not discard.
   std::uint64_t max_write_zeroes_sectors = 0;  ///< 0: it has no such operation.
   std::uint64_t max_zone_append_sectors = 0;   ///< 0: it has no such operation.
-  friend constexpr bool operator==(const Limits&, const Limits&) = default;
+  friend constexpr bool operator==(const QueueLimits&, const QueueLimits&) = default;
 };
 
 /// Why a disk was not made.
@@ -66,7 +68,7 @@ struct DiskError {
 };
 
 /// The first of the limits that no request could obey.
-[[nodiscard]] constexpr std::optional<DiskError> check(const Limits& limits,
+[[nodiscard]] constexpr std::optional<DiskError> check(const QueueLimits& limits,
                                                        std::uint32_t block_bytes) noexcept {
   const std::uint64_t block_sectors = block_bytes / sector_bytes;
   if (limits.max_sectors < block_sectors) {
@@ -100,6 +102,8 @@ struct DiskError {
   return std::nullopt;
 }
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -17,7 +17,9 @@
 #include <utility>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 /// How a caller-pumped runtime is embedded.
 struct LoopHooks {
@@ -131,6 +133,8 @@ class LoopRuntime {
 
 static_assert(Runtime<LoopRuntime>);
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -7,7 +7,9 @@
 
 #include <blkown/config.hpp>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 /// The unit of positions and limits, whatever a disk's block size is.
 inline constexpr std::uint32_t sector_bytes = 512;
@@ -77,6 +79,8 @@ struct IoFlags {
   friend constexpr bool operator==(const IoFlags&, const IoFlags&) = default;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

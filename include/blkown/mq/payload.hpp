@@ -8,13 +8,15 @@
 #include <blkown/config.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/detail/fwd.hpp>
-#include <blkown/mq/op.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
 #include <blkown/mq/detail/split.hpp>
+#include <blkown/mq/op.hpp>
 #include <blkown/request.hpp>
 #include <blkown/status.hpp>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 /// The data of an mq::Request<D>: one part of a bio (the whole of it, if it obeys the limits), or a
 /// command of the driver's own. Reached through a handle, like any request's data.
@@ -48,10 +50,10 @@ class Payload {
   typename D::RequestData driver_data{};
 
  private:
-  friend struct internal::PayloadAccess<D>;
+  friend struct detail::PayloadAccess<D>;
 
   Bio* bio_ = nullptr;
-  internal::SubmitQueue<D>* submitter_ = nullptr;
+  detail::SubmitQueue<D>* submitter_ = nullptr;
   HwQueue<D>* hw_queue_ = nullptr;
   std::uint64_t sector_ = 0;
   std::uint64_t length_bytes_ = 0;
@@ -63,7 +65,7 @@ class Payload {
   std::uint32_t timeout_ms_ = 0;  // 0: the disk's
   // Milliseconds of the submitting context's clock, 0 until a scan has seen the request in flight.
   // Atomic, because a request that a scan has pinned can be published anew meanwhile.
-  SharedMoment deadline_ms_;
+  detail::RelaxedTime deadline_ms_;
   Op op_ = Op::read;
   IoFlags flags_;
   bool needs_no_kick_ = false;  // requeued because it was not taken, not because it shall wait
@@ -75,7 +77,7 @@ class Payload {
 template <class D>
 using Request = blkown::Request<Payload<D>>;
 
-namespace internal {
+namespace detail {
 
 template <class D>
 struct PayloadAccess {
@@ -125,8 +127,10 @@ struct PayloadAccess {
   }
 };
 
-}  // namespace internal
+}  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -11,7 +11,9 @@
 #include <condition_variable>
 #include <mutex>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 /// Happens once; then it has happened.
 class Event {
@@ -51,6 +53,8 @@ concept Runtime = requires(T& runtime, Event& event) {
   { runtime.wait_for(event) } -> std::same_as<bool>;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

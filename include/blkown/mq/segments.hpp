@@ -11,7 +11,9 @@
 #include <iterator>
 #include <span>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 /// A position in an array of segments.
 struct SegmentCursor {
@@ -113,6 +115,8 @@ class RequestSegments {
   std::uint64_t virt_boundary_mask_ = 0;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

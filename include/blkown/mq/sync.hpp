@@ -16,9 +16,11 @@
 #include <cstddef>
 #include <span>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
-namespace internal {
+namespace detail {
 
 /// Submits a bio on a context from wherever the caller is.
 template <class D>
@@ -36,7 +38,7 @@ struct Submission : Work {
 
 inline void set_event(Bio& bio) { static_cast<Event*>(bio.argument())->set(); }
 
-}  // namespace internal
+}  // namespace detail
 
 /// Submits the bio that `make(end, argument)` returns on the runtime's first context, and waits for
 /// its end.
@@ -45,8 +47,8 @@ inline void set_event(Bio& bio) { static_cast<Event*>(bio.argument())->set(); }
 template <Runtime Rt, class D, class Make>
 [[nodiscard]] Status submit_and_wait(Rt& runtime, Disk<D>& disk, Make make) {
   Event ended;
-  Bio bio = make(&internal::set_event, &ended);
-  internal::Submission<D> submission{disk, bio};
+  Bio bio = make(&detail::set_event, &ended);
+  detail::Submission<D> submission{disk, bio};
   runtime.context(0).post(submission);
   static_cast<void>(runtime.wait_for(ended));
   return bio.status();
@@ -115,6 +117,8 @@ template <Runtime Rt, class D>
   return run_and_wait(runtime, [&](Control& control) { disk.remove(control); });
 }
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -8,8 +8,8 @@
 #include <blkown/config.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/fwd.hpp>
-#include <blkown/mq/payload.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
+#include <blkown/mq/payload.hpp>
 #include <blkown/tag_set.hpp>
 #include <expected>
 #include <memory>
@@ -18,9 +18,11 @@
 #include <optional>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
-namespace internal {
+namespace detail {
 
 /// One that draws tags from one queue: a context's lane, and its place in the line when it waits.
 struct TagWaiter {
@@ -87,7 +89,7 @@ class TagLine {
     }
     waiter.is_in_line = true;
     // From here on every TagCache of the queue gives back what it holds.
-    if (!generous_.has_value()) generous_.emplace(tags.wait_for_tag(queue));
+    if (!generous_.has_value()) generous_.emplace(tags.announce_demand(queue));
     is_occupied_.set(true);
     if (first_ == nullptr) {
       first_ = last_ = &waiter;
@@ -157,17 +159,17 @@ class TagLine {
 
   // Read at every allocation and every end, written only when tags are short; and the other when a
   // context goes idle, written when disks come and go.
-  alignas(cache_line_bytes) SharedFlag is_occupied_;
-  SharedFlag is_shared_;
+  alignas(cache_line_bytes) RelaxedFlag is_occupied_;
+  RelaxedFlag is_shared_;
   std::mutex mutex_;
   TagWaiter* first_ = nullptr;
   TagWaiter* last_ = nullptr;
   TagWaiter* users_ = nullptr;
   std::uint32_t open_turns_ = 0;  // given, and not used yet
-  std::optional<typename TagSet<R>::TagWait> generous_;
+  std::optional<typename TagSet<R>::TagDemand> generous_;
 };
 
-}  // namespace internal
+}  // namespace detail
 
 /// The requests, with their tags, that one disk or several disks of one device draw from (blk-mq's
 /// tag set). It outlives the disks.
@@ -195,20 +197,20 @@ class TagPool {
   /// keep tags that he wants.
   [[nodiscard]] TagSet<Request<D>>& tags() noexcept { return tags_; }
   [[nodiscard]] const TagSet<Request<D>>& tags() const noexcept { return tags_; }
-  [[nodiscard]] internal::TagLine<Request<D>>& line(std::uint32_t queue) noexcept {
+  [[nodiscard]] detail::TagLine<Request<D>>& line(std::uint32_t queue) noexcept {
     return lines_[queue];
   }
 
  private:
   explicit TagPool(TagSet<Request<D>>&& tags)
       : tags_{std::move(tags)},
-        lines_{new(std::nothrow) internal::TagLine<Request<D>>[tags_.queue_count()]} {}
+        lines_{new(std::nothrow) detail::TagLine<Request<D>>[tags_.queue_count()]} {}
 
   /// Every request knows who submitted it.
   struct Sink {
     void operator()(EndedList<Request<D>>&& list) const {
       while (auto ended = list.pop_front()) {
-        internal::SubmitQueue<D>& submitter = *internal::PayloadAccess<D>::submitter(ended->data());
+        detail::SubmitQueue<D>& submitter = *detail::PayloadAccess<D>::submitter(ended->data());
         submitter.take_ended(*std::move(ended));
       }
     }
@@ -216,10 +218,12 @@ class TagPool {
   static constexpr Sink sink{};
 
   TagSet<Request<D>> tags_;
-  std::unique_ptr<internal::TagLine<Request<D>>[]> lines_;
+  std::unique_ptr<detail::TagLine<Request<D>>[]> lines_;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #include <blkown/mq/in_flight_table.hpp>
 

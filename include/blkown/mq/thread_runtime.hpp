@@ -16,7 +16,9 @@
 #include <utility>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 /// One thread for each context; it sleeps while there is nothing to run.
 class ThreadRuntime {
@@ -128,6 +130,8 @@ class ThreadRuntime {
 
 static_assert(Runtime<ThreadRuntime>);
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -11,10 +11,12 @@
 #include <optional>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 /// What Timer and Alarm have in common: being due on a context.
-class TimerNode : private internal::TimerLink {
+class TimerNode : private detail::TimerLink {
  public:
   TimerNode(const TimerNode&) = delete;
   TimerNode& operator=(const TimerNode&) = delete;
@@ -178,7 +180,7 @@ class Alarm : private TimerNode {
 inline bool Context::fire_due_timer() noexcept {
   if (!may_timer_be_due()) return false;
   std::unique_lock lock{timer_mutex_};
-  internal::TimerLink* const link = due_timer();
+  detail::TimerLink* const link = due_timer();
   if (link == nullptr) return false;
   timers_.remove(*link);
   look_at_first_timer();
@@ -188,6 +190,8 @@ inline bool Context::fire_due_timer() noexcept {
   return true;
 }
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -11,7 +11,9 @@
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 /// The steps of a request, in the order in which they come, but for those that come again.
 enum class TraceStep : std::uint8_t {
@@ -62,7 +64,7 @@ struct TraceSink {
   void* argument = nullptr;
 };
 
-namespace internal {
+namespace detail {
 
 [[nodiscard]] inline TraceEvent waiting_event(const Bio& bio, std::uint32_t context,
                                               std::uint32_t queue) noexcept {
@@ -83,8 +85,10 @@ inline void tell(const TraceSink& sink, const TraceEvent& event) {
     sink.function(sink.argument, event);
 }
 
-}  // namespace internal
+}  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -24,7 +24,9 @@
 #include <utility>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// What many runs have come to.
 struct KitTotals {
@@ -48,7 +50,7 @@ struct KitTotals {
   }
 };
 
-namespace internal {
+namespace detail {
 
 /// The run that is going on, for a violation, which ends the process.
 struct CurrentRun {
@@ -172,12 +174,12 @@ void print_shrunk(const KitOptions& options, WorldConfig config) {
               options.program.c_str(), config.seed, config.io_count, to_string(script).c_str());
 }
 
-}  // namespace internal
+}  // namespace detail
 
 /// Runs a world for each seed until one fails. World is CoreWorld<D>, or one like it.
 template <class World>
 [[nodiscard]] bool run_seeds(const KitOptions& options, KitTotals& totals) {
-  const internal::Handlers handlers;
+  const detail::Handlers handlers;
   for (std::uint64_t i = 0; i != options.seeds; ++i) {
     WorldConfig config;
     config.seed = options.first_seed + i;
@@ -185,10 +187,10 @@ template <class World>
     config.is_scripted = options.has_script;
     config.script = options.script;
     if (options.shrink &&
-        fails_in_child([&] { return internal::run_one<World>(options, config, nullptr); })) {
-      internal::print_shrunk<World>(options, config);
+        fails_in_child([&] { return detail::run_one<World>(options, config, nullptr); })) {
+      detail::print_shrunk<World>(options, config);
     }
-    if (!internal::run_one<World>(options, config, &totals)) return false;
+    if (!detail::run_one<World>(options, config, &totals)) return false;
   }
   return true;
 }
@@ -231,6 +233,8 @@ int core_main(int argc, char** argv) {
   return kit_main<CoreWorld<D>>(argv[0], {argv + 1, argv + argc});
 }
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

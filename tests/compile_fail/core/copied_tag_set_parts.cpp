@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: BSL-1.0
 // A TagSet, its caches, waits and lists exist once.
-// EXPECT(gcc): use of deleted function '.*::(TagSet|TagCache|TagWait|EndedList)\(const
-// EXPECT(clang): implicitly-deleted copy .* of .const .*(TagSet|TagCache|TagWait|EndedList)
+// EXPECT(gcc): use of deleted function '.*::(TagSet|TagCache|TagDemand|EndedList)\(const
+// EXPECT(clang): implicitly-deleted copy .* of .const .*(TagSet|TagCache|TagDemand|EndedList)
 #include "snippet.hpp"
 
-void snippet(TagSet& set, blkown::TagCache& cache, TagSet::TagWait& wait,
+void snippet(TagSet& set, blkown::TagCache& cache, TagSet::TagDemand& wait,
              blkown::EndedList<Request>& list) {
 #ifdef BLKOWN_WRONG
   const TagSet set_2{set};
   const blkown::TagCache cache_2{cache};
-  const TagSet::TagWait wait_2{wait};
+  const TagSet::TagDemand wait_2{wait};
   const blkown::EndedList<Request> list_2{list};
 #else
   const TagSet set_2{std::move(set)};
   const blkown::TagCache cache_2{std::move(cache)};
-  const TagSet::TagWait wait_2{std::move(wait)};
+  const TagSet::TagDemand wait_2{std::move(wait)};
   const blkown::EndedList<Request> list_2{std::move(list)};
 #endif
   use(set_2);

@@ -4,11 +4,11 @@
 // EXPECT(clang): call to deleted constructor of '.*RefWord<
 #include "snippet.hpp"
 
-void snippet(blkown::RefWord<blkown::Word>& word) {
+void snippet(blkown::detail::RefWord<blkown::Word>& word) {
 #ifdef BLKOWN_WRONG
-  blkown::RefWord<blkown::Word> copy{word};
+  blkown::detail::RefWord<blkown::Word> copy{word};
 #else
-  const blkown::RefValue<blkown::Word> copy = word.peek();
+  const blkown::detail::RefValue<blkown::Word> copy = word.peek();
 #endif
   use(copy);
 }

@@ -13,11 +13,11 @@ void allocate(TagSet& set, blkown::TagCache& cache) {
 #endif
 }
 
-void hand_over(TagSet& set, blkown::Tag tag) {
+void allocate_tag(TagSet& set, blkown::Tag tag) {
 #ifdef BLKOWN_WRONG
-  set.hand_over(0, tag);  // fails the I/O
+  set.allocate_tag(0, tag);  // fails the I/O
 #else
-  const std::optional<Idle> idle = set.hand_over(0, tag);
+  const std::optional<Idle> idle = set.allocate_tag(0, tag);
   use(idle);
 #endif
 }
@@ -51,13 +51,13 @@ void tag_to_owned(TagSet& set, std::uint64_t wire) {
 
 void by_tag_alone(TagSet& set, blkown::Tag tag) {
 #ifdef BLKOWN_WRONG
-  set.claim(0, tag);
-  set.tag_to_rq(0, tag);
-  set.tag_to_owned(0, tag);
+  set.claim_any_generation(0, tag);
+  set.tag_to_rq_any_generation(0, tag);
+  set.tag_to_owned_any_generation(0, tag);
 #else
-  use(set.claim(0, tag));
-  use(set.tag_to_rq(0, tag));
-  use(set.tag_to_owned(0, tag));
+  use(set.claim_any_generation(0, tag));
+  use(set.tag_to_rq_any_generation(0, tag));
+  use(set.tag_to_owned_any_generation(0, tag));
 #endif
 }
 
@@ -71,11 +71,11 @@ void tag_cache(TagSet& set) {
 #endif
 }
 
-void wait_for_tag(TagSet& set) {
+void announce_demand(TagSet& set) {
 #ifdef BLKOWN_WRONG
-  set.wait_for_tag(0);  // the wait is over at once
+  set.announce_demand(0);  // the wait is over at once
 #else
-  const TagSet::TagWait wait = set.wait_for_tag(0);
+  const TagSet::TagDemand wait = set.announce_demand(0);
 #endif
 }
 

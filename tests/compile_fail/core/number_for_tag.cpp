@@ -7,10 +7,10 @@
 
 void snippet(TagSet& set) {
 #ifdef BLKOWN_WRONG
-  use(set.hand_over(5, 0U));
+  use(set.allocate_tag(5, 0U));
   const blkown::Tag tag = 5;
 #else
-  use(set.hand_over(0, blkown::Tag{5}));
+  use(set.allocate_tag(0, blkown::Tag{5}));
   const blkown::Tag tag{5};
 #endif
   use(tag);

@@ -6,14 +6,14 @@
 
 void snippet(ActiveMapping unmapped, ActiveMapping cancelled, ActiveMapping renewed,
              PreparedMapping prepared, dma::Coherent<Backend> ring, const Claim& claim,
-             const DmaEnded& proof, dma::Device<Backend>& device) {
+             const EndProof& proof, dma::Device<Backend>& device) {
 #ifdef BLKOWN_WRONG
   std::move(unmapped).unmap(proof);
   std::move(cancelled).cancel(claim);
   renewed.renew(proof, claim);
   std::move(prepared).activate();
   std::move(ring).free(proof);
-  DmaEnded::of(claim);
+  EndProof::of(claim);
   device.declare_stopped();
 #else
   use(std::move(unmapped).unmap(proof));
@@ -21,7 +21,7 @@ void snippet(ActiveMapping unmapped, ActiveMapping cancelled, ActiveMapping rene
   use(renewed.renew(proof, claim));
   use(std::move(prepared).activate());
   use(std::move(ring).free(proof));
-  use(DmaEnded::of(claim));
+  use(EndProof::of(claim));
   use(device.declare_stopped());
 #endif
 }

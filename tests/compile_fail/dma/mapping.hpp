@@ -13,15 +13,15 @@
 namespace dma = blkown::dma;
 
 struct Backend {
-  dma::Limits limits() const;
-  std::expected<std::uint64_t, dma::DmaReason> map(std::byte*, std::size_t, dma::Direction,
-                                                   const blkown::Cookie&);
+  dma::DeviceLimits limits() const;
+  std::expected<std::uint64_t, dma::MapFailure> map(std::byte*, std::size_t, dma::Direction,
+                                                    const blkown::Cookie&);
   void unmap(const dma::IovaSegment&);
   void invalidate(std::span<const dma::IovaSegment>);
 };
 using Segments = std::array<blkown::Segment, 1>;
 using dma::ActiveMapping;
-using dma::DmaEnded;
+using dma::EndProof;
 using dma::PreparedMapping;
 
 #endif

@@ -4,9 +4,9 @@
 #include "mapping.hpp"
 
 struct WithoutInvalidate {
-  dma::Limits limits() const;
-  std::expected<std::uint64_t, dma::DmaReason> map(std::byte*, std::size_t, dma::Direction,
-                                                   const blkown::Cookie&);
+  dma::DeviceLimits limits() const;
+  std::expected<std::uint64_t, dma::MapFailure> map(std::byte*, std::size_t, dma::Direction,
+                                                    const blkown::Cookie&);
   void unmap(const dma::IovaSegment&);
 };
 

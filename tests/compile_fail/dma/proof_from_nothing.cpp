@@ -3,19 +3,19 @@
 // EXPECT: no matching (function|constructor)
 // EXPECT(gcc): is private within this context
 // EXPECT(clang): calling a private constructor
-// EXPECT(clang): no viable conversion from 'std::optional<DmaEnded>'
+// EXPECT(clang): no viable conversion from 'std::optional<EndProof>'
 #include "mapping.hpp"
 
 void snippet(const Claim& claim, dma::Device<Backend>& device) {
 #ifdef BLKOWN_WRONG
-  DmaEnded nothing;                                                       // refused
-  DmaEnded made{&claim.header(), claim.cookie().generation.value, true};  // refused
-  DmaEnded of_pin = DmaEnded::of(device);                                 // refused
+  EndProof nothing;                                                       // refused
+  EndProof made{&claim.header(), claim.cookie().generation.value, true};  // refused
+  EndProof of_pin = EndProof::of(device);                                 // refused
   use(nothing);
   use(made);
   use(of_pin);
 #else
-  use(DmaEnded::of(claim));
+  use(EndProof::of(claim));
   use(device.declare_stopped());
 #endif
 }

@@ -7,13 +7,13 @@
 #include "mapping.hpp"
 
 void snippet(ActiveMapping mapping, ActiveMapping other, const Claim& claim,
-             const DmaEnded& proof) {
+             const EndProof& proof) {
   use(proof);
 #ifdef BLKOWN_WRONG
   use(std::move(mapping).unmap());
   use(std::move(other).unmap(claim));
 #else
   use(std::move(mapping).unmap(proof));
-  use(std::move(other).unmap(*DmaEnded::of(claim)));
+  use(std::move(other).unmap(*EndProof::of(claim)));
 #endif
 }

@@ -6,7 +6,7 @@
 #include "mapping.hpp"
 
 void snippet(ActiveMapping active, ActiveMapping cancelled, PreparedMapping prepared,
-             dma::Coherent<Backend> ring, const Claim& claim, const DmaEnded& proof) {
+             dma::Coherent<Backend> ring, const Claim& claim, const EndProof& proof) {
 #ifdef BLKOWN_WRONG
   use(active.unmap(proof));
   use(cancelled.cancel(claim));

@@ -4,7 +4,7 @@
 // EXPECT(clang): invalid invocation of method '.*' .* while it is in the 'consumed' state
 #include "mapping.hpp"
 
-void unmapped(ActiveMapping mapping, Claim& claim, const DmaEnded& proof) {
+void unmapped(ActiveMapping mapping, Claim& claim, const EndProof& proof) {
   use(static_cast<ActiveMapping&&>(mapping).unmap(proof));
 #ifdef BLKOWN_WRONG
   use(mapping.segments());
@@ -32,7 +32,7 @@ void activated(PreparedMapping mapping) {
 #endif
 }
 
-void freed(dma::Coherent<Backend> ring, const DmaEnded& proof) {
+void freed(dma::Coherent<Backend> ring, const EndProof& proof) {
   use(static_cast<dma::Coherent<Backend>&&>(ring).free(proof));
 #ifdef BLKOWN_WRONG
   use(ring.data());

@@ -25,8 +25,8 @@ namespace model {
 
 struct Options {
   unsigned spurious_failures = 1;  ///< Of weak CASes, for each thread.
-  unsigned most_steps = 400;       ///< In one execution; more is a failure: a loop has no end.
-  std::uint64_t most_executions = 20'000'000;  ///< Complete or cut; more is a failure.
+  unsigned max_steps = 400;        ///< In one execution; more is a failure: a loop has no end.
+  std::uint64_t max_executions = 20'000'000;  ///< Complete or cut; more is a failure.
   bool reduce = true;  ///< False: every order of steps, equivalent ones too; to test the reduction.
   /// A plain store to an atomic that is not ordered after the write it follows is a failure. For
   /// programs that mean only one thread at a time to store: then nothing is lost by taking the
@@ -180,7 +180,7 @@ class Engine {
   /// Chooses and carries out the next step; its thread, which goes on, or null: the execution is
   /// at its end, complete or not.
   [[nodiscard]] Thread* choose_next() {
-    if (steps_.size() >= options_.most_steps) fail("step limit reached: a loop has no end?");
+    if (steps_.size() >= options_.max_steps) fail("step limit reached: a loop has no end?");
     Transition chosen;
     if (replay_ != nullptr && replayed_ != replay_->size()) {
       chosen = find_possible((*replay_)[replayed_++]);

@@ -18,7 +18,7 @@ struct Exploration {
   std::uint64_t cut = 0;         ///< Left because the rest was visited before.
   std::uint64_t steps = 0;       ///< Atomic operations carried out, in all of them.
   bool failed = false;
-  bool at_limit = false;  ///< It failed because Options::most_executions was reached.
+  bool at_limit = false;  ///< It failed because Options::max_executions was reached.
   std::string message;    ///< Why, if it failed.
   std::string choices;    ///< The failing execution's choices, for replay.
   std::string schedule;   ///< The failing execution, a line for each step.
@@ -37,7 +37,7 @@ inline void tell_failure(Exploration& result, Engine& engine, std::string messag
   Search search{options.reduce};
   Engine engine{program, options};
   do {
-    if (result.executions + result.cut == options.most_executions) {
+    if (result.executions + result.cut == options.max_executions) {
       tell_failure(result, engine, "not exhausted: more executions than the limit");
       result.at_limit = true;
       break;

@@ -69,7 +69,7 @@ TEST(Search, ALoopWithoutEndIsAFailure) {
 
 TEST(Search, ALimitThatIsReachedIsAFailure) {
   model::Options options;
-  options.most_executions = 3;
+  options.max_executions = 3;
   EXPECT_TRUE(
       contains(failure_of<StoreBuffering, &StoreBuffering::first, &StoreBuffering::second>(options),
                "not exhausted"));

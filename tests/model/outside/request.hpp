@@ -25,12 +25,12 @@
 
 namespace word {
 
-using blkown::ClaimStep;
 using blkown::Generation;
 using blkown::LookupReason;
-using blkown::RefStep;
 using blkown::Word;
-using RefWord = blkown::RefWord<Word>;
+using blkown::detail::ClaimResult;
+using blkown::detail::RefResult;
+using RefWord = blkown::detail::RefWord<Word>;
 using Value = RefWord::Value;
 using Match = RefWord::Match;
 using checker::Data;
@@ -109,30 +109,30 @@ class Context {
 
   void pin() {
     Value seen;
-    require(ref_.claim_pin(seen) == ClaimStep::done);
+    require(ref_.claim_pin(seen) == ClaimResult::done);
   }
   void publish() {
     Value seen;
-    require(ref_.publish_claim(seen) == ClaimStep::done);
+    require(ref_.publish_claim(seen) == ClaimResult::done);
   }
   void release_claim() {
     Value seen;
-    require(ref_.release_claim(seen) == ClaimStep::done);
+    require(ref_.release_claim(seen) == ClaimResult::done);
   }
   /// False: pins are left, and it is a Claim still.
   [[nodiscard]] bool into_owned() {
     Value seen;
-    const ClaimStep step = ref_.claim_into_owned(seen);
-    require(step == ClaimStep::done || step == ClaimStep::pinned);
-    return step == ClaimStep::done;
+    const ClaimResult step = ref_.claim_into_owned(seen);
+    require(step == ClaimResult::done || step == ClaimResult::pinned);
+    return step == ClaimResult::done;
   }
   /// The end without a last write. False: a pin's drop completes it.
   bool end_unwritten() {
     Value seen;
-    const ClaimStep step = ref_.end_claim(seen);
-    require(step == ClaimStep::completed || step == ClaimStep::pinned);
-    if (step == ClaimStep::completed) complete();
-    return step == ClaimStep::completed;
+    const ClaimResult step = ref_.end_claim(seen);
+    require(step == ClaimResult::completed || step == ClaimResult::pinned);
+    if (step == ClaimResult::completed) complete();
+    return step == ClaimResult::completed;
   }
   bool end() {
     write();
@@ -143,27 +143,27 @@ class Context {
 
   void clone() {
     Value seen;
-    require(ref_.add_ref(seen) == RefStep::done);
+    require(ref_.add_ref(seen) == RefResult::done);
   }
   /// True: this was the last reference of a finished I/O.
   bool drop() {
     Value seen;
-    const RefStep step = ref_.drop_ref(seen);
-    require(step == RefStep::done || step == RefStep::completed);
-    if (step == RefStep::completed) complete();
-    return step == RefStep::completed;
+    const RefResult step = ref_.drop_ref(seen);
+    require(step == RefResult::done || step == RefResult::completed);
+    if (step == RefResult::completed) complete();
+    return step == RefResult::completed;
   }
   [[nodiscard]] bool try_from_shared() {
     Value seen;
-    const RefStep step = ref_.try_from_shared(seen);
-    require(step == RefStep::alone || step == RefStep::refused);
-    return step == RefStep::alone;
+    const RefResult step = ref_.try_from_shared(seen);
+    require(step == RefResult::alone || step == RefResult::refused);
+    return step == RefResult::alone;
   }
-  RefStep drop_or_own() {
+  RefResult drop_or_own() {
     Value seen;
-    const RefStep step = ref_.drop_or_own(seen);
-    require(step == RefStep::alone || step == RefStep::completed || step == RefStep::done);
-    if (step == RefStep::completed) complete();
+    const RefResult step = ref_.drop_or_own(seen);
+    require(step == RefResult::alone || step == RefResult::completed || step == RefResult::done);
+    if (step == RefResult::completed) complete();
     return step;
   }
   [[nodiscard]] bool claim_with_ref(std::uint32_t generation) {
@@ -213,7 +213,7 @@ class Context {
     }
   }
   void own_or_lose() {
-    if (drop_or_own() == RefStep::alone) end_owned();
+    if (drop_or_own() == RefResult::alone) end_owned();
   }
   /// A completion: the right to the I/O of this generation and its end, or nothing.
   void complete_by_claim(std::uint32_t generation) {

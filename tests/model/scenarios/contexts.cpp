@@ -13,8 +13,8 @@
 // The fixture comes first: it chooses the explorer's atomic.
 #include <array>
 #include <blkown/mq/context.hpp>
-#include <blkown/mq/detail/request_stack.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
+#include <blkown/mq/detail/request_stack.hpp>
 
 namespace contexts {
 
@@ -125,7 +125,7 @@ const Add<Again, &Again::runs, &Again::posts> again{"contexts", "a sleeper is po
 struct Pushes : Device, Runtime {
   Pushes() : Device{2} {}
   std::array<Owned, 2> owned{start(0), start(1)};
-  mq::internal::RequestStack<R> stack;
+  mq::detail::RequestStack<R> stack;
   int taken = 0;
   Job job{*this,
           [](mq::Work& work) { static_cast<Pushes*>(static_cast<Job&>(work).owner)->take(); }};
@@ -139,7 +139,7 @@ struct Pushes : Device, Runtime {
     if (last == nullptr) return;
     R* taken_now = last;
     do {
-      taken_now = mq::internal::RequestStack<R>::behind(*taken_now);
+      taken_now = mq::detail::RequestStack<R>::behind(*taken_now);
       auto& value = blkown::RequestTraits<R>::data(*taken_now).value;
       model::check(value.get() == 5, "it was pushed, and not taken before");
       value.set(6);
@@ -163,7 +163,7 @@ const Add<Pushes, &Pushes::runs, &Pushes::pushes, &Pushes::pushes_too> pushes{
 struct Parties {
   std::array<model::Data<int>, 3> parts{
       model::Data<int>{0, "a part"}, model::Data<int>{0, "a part"}, model::Data<int>{0, "a part"}};
-  mq::Countdown countdown;
+  mq::detail::Countdown countdown;
   int last_ones = 0;
 
   Parties() { countdown.begin(3); }

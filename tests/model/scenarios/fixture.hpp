@@ -39,7 +39,7 @@ using Claim = blkown::Claim<R>;
 using ARef = blkown::ARef<R>;
 using Idle = blkown::Idle<R>;
 using Ended = blkown::Ended<R>;
-using Value = blkown::RefValue<blkown::Word>;
+using Value = blkown::detail::RefValue<blkown::Word>;
 using blkown::Cookie;
 using blkown::Generation;
 using blkown::LookupReason;
@@ -77,7 +77,7 @@ class Device {
 
   /// A new I/O on the tag, which must be free.
   [[nodiscard]] Owned start(std::uint32_t tag = 0) {
-    std::optional<Idle> idle = set_.hand_over(0, Tag{tag});
+    std::optional<Idle> idle = set_.allocate_tag(0, Tag{tag});
     model::check(idle.has_value(), "the tag is free");
     return begin(std::move(*idle));
   }
@@ -127,8 +127,8 @@ class Device {
 
   /// Flags and count of the tag's word now.
   [[nodiscard]] blkown::Word state(std::uint32_t tag = 0) { return word(tag).peek().state(); }
-  [[nodiscard]] blkown::RefWord<blkown::Word>& word(std::uint32_t tag = 0) {
-    auto* const core = reinterpret_cast<blkown::detail::TagSetCore*>(storage_);
+  [[nodiscard]] blkown::detail::RefWord<blkown::Word>& word(std::uint32_t tag = 0) {
+    auto* const core = reinterpret_cast<blkown::detail::TagSetState*>(storage_);
     return blkown::detail::word_of(blkown::detail::TagSetStorage<R>::slot(*core, 0, Tag{tag}));
   }
 
@@ -148,7 +148,7 @@ class Device {
     for (std::uint32_t tag = 0; tag != depth_; ++tag) {
       if (state(tag) == 0) continue;
       model::check(state(tag) == 1, "without handles, a request in flight has count 1, no flags");
-      auto claim = set_.claim(0, Tag{tag});
+      auto claim = set_.claim_any_generation(0, Tag{tag});
       model::check(claim.has_value(), "what is in flight can be claimed");
       write_and_end(std::move(*claim));
     }

@@ -149,7 +149,7 @@ struct Forged : Device {
     if (claim) write_and_end(std::move(*claim));
   }
   void forges_tag() {
-    auto claim = set().claim(0, Tag{0});
+    auto claim = set().claim_any_generation(0, Tag{0});
     if (claim) write_and_end(std::move(*claim));
   }
   void finish() { sweep(); }
@@ -169,11 +169,11 @@ struct ForgedLookups : Device {
     publish(std::move(owned));
   }
   void takes_pin() {
-    auto pin = set().tag_to_rq(0, Tag{0});
+    auto pin = set().tag_to_rq_any_generation(0, Tag{0});
     if (pin) read(*pin);
   }
   void takes_all() {
-    auto mine = set().tag_to_owned(0, Tag{0});
+    auto mine = set().tag_to_owned_any_generation(0, Tag{0});
     if (mine) write_and_end(std::move(*mine));
   }
   void finish() { sweep(); }
@@ -192,8 +192,8 @@ struct ForgedReason : Device {
                  "the submitter owns it");
   }
   void forges() {
-    check_reason(set().tag_to_rq(0, Tag{0}));
-    auto claim = set().claim(0, Tag{0});
+    check_reason(set().tag_to_rq_any_generation(0, Tag{0}));
+    auto claim = set().claim_any_generation(0, Tag{0});
     check_reason(claim);
     if (claim) write_and_end(std::move(*claim));
   }
@@ -206,11 +206,11 @@ const Add<ForgedReason, &ForgedReason::submits, &ForgedReason::forges> forged_re
 struct IdleLookup : Device {
   void submits() { write_and_end(start()); }
   void takes_pin() {
-    model::check(!set().tag_to_rq(0, Tag{0}).has_value(), "never published");
+    model::check(!set().tag_to_rq_any_generation(0, Tag{0}).has_value(), "never published");
     model::check(!set().claim(0, wire(first - 1)).has_value(), "never published");
   }
   void takes_all() {
-    model::check(!set().tag_to_owned(0, Tag{0}).has_value(), "never published");
+    model::check(!set().tag_to_owned_any_generation(0, Tag{0}).has_value(), "never published");
     const auto claim = set().claim(0, wire());
     model::check(!claim && claim.error().reason == LookupReason::early, "not published yet");
   }

@@ -4,8 +4,8 @@
 //
 // Goal: of the mapping's handle and a drain of the stopped device, one unmaps; it knows what the
 // list says; a drain that looks at a list that is used anew meanwhile believes nothing of the old
-// mapping. Method: ListState and SharedPointer, used in the order in which Device and the mappings
-// do it, with the list as model::Data. The device's lock, which orders more, is left out.
+// mapping. Method: MappingState and PublishedPointer, used in the order in which Device and the
+// mappings do it, with the list as model::Data. The device's lock, which orders more, is left out.
 
 #include "fixture.hpp"
 
@@ -16,14 +16,14 @@
 namespace mappings {
 
 using blkown::Word;
-using blkown::dma::internal::ListState;
-using blkown::dma::internal::SharedPointer;
-using State = ListState::Value;
+using blkown::dma::detail::MappingState;
+using blkown::dma::detail::PublishedPointer;
+using State = MappingState::Value;
 
 /// A list, and the requests that it is mapped for, one after the other.
 struct List {
-  ListState state;
-  SharedPointer<model::Data<int>> request;
+  MappingState state;
+  PublishedPointer<model::Data<int>> request;
   model::Data<int> elements{0, "the list's elements"};
   std::array<model::Data<int>, 2> requests{model::Data<int>{0, "a request"},
                                            model::Data<int>{0, "a request"}};
@@ -51,7 +51,7 @@ struct List {
   /// The device was stopped: what has no handle, or whose request has ended with the mapping, is
   /// unmapped. `has_ended`: the requests have.
   void drain(bool has_ended) {
-    ListState::Seen seen = state.look();
+    MappingState::Seen seen = state.look();
     if (seen.value() == State::active) {
       model::Data<int>* const pinned = request.get();
       if (state.look().word != seen.word) return;
@@ -142,8 +142,8 @@ struct RenewLeak : Device {
     write_and_end(std::move(*owner));
   }
   void drains() {
-    const ListState::Seen seen = list.state.look();
-    if (seen.value() != State::active || !word().is_last_of_finished() ||
+    const MappingState::Seen seen = list.state.look();
+    if (seen.value() != State::active || !word().end_awaits_last_pin() ||
         !list.state.quarantine(seen.serial())) {
       return;
     }
@@ -169,11 +169,11 @@ struct LeakDrain : List {
   }
   void maps() { map(1); }
   void finds() {
-    const ListState::Seen seen = state.look();
+    const MappingState::Seen seen = state.look();
     if (seen.value() == State::active) state.quarantine(seen.serial());
   }
   void drains() {
-    const ListState::Seen seen = state.look();
+    const MappingState::Seen seen = state.look();
     if (seen.value() != State::quarantined) return;
     if (state.take(seen.serial(), State::quarantined)) unmap(seen.serial());
   }

@@ -105,7 +105,7 @@ struct ReadRecycle : Device {
     auto claim = set().claim(0, wire());
     model::check(claim.has_value(), "nobody else claims");
     std::move(*claim).end_ok();
-    if (auto idle = set().hand_over(0, Tag{0})) write_and_end(begin(std::move(*idle)));
+    if (auto idle = set().allocate_tag(0, Tag{0})) write_and_end(begin(std::move(*idle)));
   }
   void finish() { check_all_ended(); }
 };

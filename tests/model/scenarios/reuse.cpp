@@ -12,7 +12,7 @@
 namespace reuse {
 
 /// End, then allocation of the same tag on another thread.
-enum class Through { hand_over, allocate, stash };
+enum class Through { allocate_tag, allocate, stash };
 
 template <Through How>
 struct EndAllocate : Device {
@@ -23,8 +23,8 @@ struct EndAllocate : Device {
     write_and_end(std::move(*claim));
   }
   void allocates() {
-    if constexpr (How == Through::hand_over) {
-      if (auto idle = set().hand_over(0, Tag{0})) write_and_end(begin(std::move(*idle)));
+    if constexpr (How == Through::allocate_tag) {
+      if (auto idle = set().allocate_tag(0, Tag{0})) write_and_end(begin(std::move(*idle)));
     } else {
       // The caches' own counters are left out: nobody else uses them here.
       if (auto idle = set().allocate(0, cache)) write_and_end(begin(std::move(*idle)));
@@ -36,7 +36,8 @@ struct EndAllocate : Device {
 };
 template <Through How>
 using AddEnd = Add<EndAllocate<How>, &EndAllocate<How>::ends_it, &EndAllocate<How>::allocates>;
-const AddEnd<Through::hand_over> end_hand_over{"reuse", "end, then hand_over on another thread"};
+const AddEnd<Through::allocate_tag> end_allocate_tag{"reuse",
+                                                     "end, then allocate_tag on another thread"};
 const AddEnd<Through::allocate> end_allocate{"reuse", "end, then allocate on another thread"};
 const AddEnd<Through::stash> end_stash{"reuse", "end, then allocate through a TagCache"};
 
@@ -51,11 +52,11 @@ struct Neighbour : Device {
     write_and_end(std::move(*claim));
   }
   void changes_neighbour() {
-    if (auto idle = set().hand_over(0, Tag{1})) write_and_end(begin(std::move(*idle)));
+    if (auto idle = set().allocate_tag(0, Tag{1})) write_and_end(begin(std::move(*idle)));
   }
   void allocates() {
-    if constexpr (How == Through::hand_over) {
-      if (auto idle = set().hand_over(0, Tag{0})) write_and_end(begin(std::move(*idle)));
+    if constexpr (How == Through::allocate_tag) {
+      if (auto idle = set().allocate_tag(0, Tag{0})) write_and_end(begin(std::move(*idle)));
     } else {
       if (auto idle = set().allocate(0, cache)) write_and_end(begin(std::move(*idle)));
       cache.flush();
@@ -67,7 +68,8 @@ struct Neighbour : Device {
 template <Through How>
 using AddNeighbour = Add<Neighbour<How>, &Neighbour<How>::ends_it,
                          &Neighbour<How>::changes_neighbour, &Neighbour<How>::allocates>;
-const AddNeighbour<Through::hand_over> neighbour_hand_over{"reuse", "end, another tag, hand_over"};
+const AddNeighbour<Through::allocate_tag> neighbour_allocate_tag{"reuse",
+                                                                 "end, another tag, allocate_tag"};
 const AddNeighbour<Through::allocate> neighbour_allocate{"reuse", "end, another tag, allocate"};
 const AddNeighbour<Through::stash> neighbour_stash{"reuse",
                                                    "end, another tag, allocate through a TagCache"};
@@ -118,7 +120,7 @@ struct Waiting : Device {
     given.store(true, release);
   }
   void waits() {
-    const auto wait = set().wait_for_tag(0);
+    const auto wait = set().announce_demand(0);
     waiting.store(true, release);
     static_cast<void>(given.await_equal(true, acquire));
     auto idle = set().allocate(0, other);
@@ -192,7 +194,7 @@ struct FlushCache : MoveCache {
     cache->flush();
   }
   void allocates() {
-    if (auto idle = set().hand_over(0, Tag{0})) write_and_end(begin(std::move(*idle)));
+    if (auto idle = set().allocate_tag(0, Tag{0})) write_and_end(begin(std::move(*idle)));
   }
   void finish() {
     cache.reset();
@@ -200,7 +202,7 @@ struct FlushCache : MoveCache {
   }
 };
 const Add<FlushCache, &FlushCache::ends_it, &FlushCache::allocates> flush_cache{
-    "reuse", "end into a TagCache that is flushed, then hand_over on another thread"};
+    "reuse", "end into a TagCache that is flushed, then allocate_tag on another thread"};
 
 /// A late completion after the tag's recycling: with a generation it never reaches the next life.
 struct Stale : Device {
@@ -245,7 +247,7 @@ struct StalePin : StalePublished {
     auto claim = set().claim(0, wire());
     model::check(claim.has_value(), "nobody else claims");
     std::move(*claim).end_ok();
-    if (auto idle = set().hand_over(0, Tag{0})) publish(begin(std::move(*idle)));
+    if (auto idle = set().allocate_tag(0, Tag{0})) publish(begin(std::move(*idle)));
   }
   void pins() {
     auto pin = set().tag_to_rq(0, wire());
@@ -271,7 +273,7 @@ struct Unprotected : Stale {
     if (claim) write_and_end(std::move(*claim));
   }
   void comes_by_tag() {
-    auto owned = set().tag_to_owned(0, Tag{0});
+    auto owned = set().tag_to_owned_any_generation(0, Tag{0});
     if (owned) write_and_end(std::move(*owned));
   }
 };
@@ -329,7 +331,7 @@ struct Iterations : Device {
     auto claim = set().claim(0, wire());
     if (!claim) return;
     std::move(*claim).end_ok();
-    if (auto idle = set().hand_over(0, Tag{0})) publish(begin(std::move(*idle)));
+    if (auto idle = set().allocate_tag(0, Tag{0})) publish(begin(std::move(*idle)));
   }
   std::uint32_t visited = 0;
   void iterates() {

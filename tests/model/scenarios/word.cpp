@@ -11,7 +11,7 @@
 
 namespace word {
 
-using Word = blkown::RefWord<blkown::Word>;
+using Word = blkown::detail::RefWord<blkown::Word>;
 using Match = Word::Match;
 
 constexpr Generation last{(std::uint64_t{1} << Value::generation_bits) - 1};
@@ -38,7 +38,7 @@ struct Saturated {
   }
   void clones() {
     Value seen;
-    if (word.add_ref(seen) == blkown::RefStep::done) ++given;
+    if (word.add_ref(seen) == blkown::detail::RefResult::done) ++given;
   }
   void finish() {
     model::check(given == 1, "one reference is left to give");
@@ -78,7 +78,7 @@ struct Wrap {
     Value seen;
     model::check(word.park_owned(seen), "it is owned");
     if (word.claim(Match::exactly(last), seen) != LookupReason::none) return;
-    model::check(word.publish_claim(seen) == blkown::ClaimStep::done, "it is claimed");
+    model::check(word.publish_claim(seen) == blkown::detail::ClaimResult::done, "it is claimed");
   }
   void takes_last() { takes(last); }
   void takes_first() { takes({0}); }
@@ -104,16 +104,16 @@ struct WrapPinned {
   Word word{at(last, Value::claimed_flag | 3)};
   void publishes() {
     Value seen;
-    model::check(word.publish_claim(seen) == blkown::ClaimStep::done, "it is claimed");
+    model::check(word.publish_claim(seen) == blkown::detail::ClaimResult::done, "it is claimed");
   }
   void drops() {
     Value seen;
-    model::check(word.drop_ref(seen) == blkown::RefStep::done, "there is a pin");
+    model::check(word.drop_ref(seen) == blkown::detail::RefResult::done, "there is a pin");
   }
   void takes() {
     Value seen;
     if (word.tag_to_rq(Match::exactly({0}), seen) != LookupReason::none) return;
-    model::check(word.drop_ref(seen) == blkown::RefStep::done, "there is a pin");
+    model::check(word.drop_ref(seen) == blkown::detail::RefResult::done, "there is a pin");
   }
   void finish() { model::check(word.peek() == at({0}, 1), "parked in generation 0"); }
 };

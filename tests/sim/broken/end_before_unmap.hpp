@@ -23,12 +23,12 @@ class EndBeforeUnmap : public DriverOf<EndBeforeUnmap> {
     auto claim = host_.claim(queue, entry.cookie);
     if (!claim.has_value()) return;
     if (auto mapping = std::exchange(claim->data().driver.mapping, std::nullopt)) {
-      later_.emplace_back(std::move(*mapping), *dma::DmaEnded::of(*claim));
+      later_.emplace_back(std::move(*mapping), *dma::EndProof::of(*claim));
     }
     finish(*std::move(claim), entry);
   }
 
-  std::vector<std::pair<dma::ActiveMapping, dma::DmaEnded>> later_;
+  std::vector<std::pair<dma::ActiveMapping, dma::EndProof>> later_;
 };
 
 }  // namespace nvme::broken

@@ -19,11 +19,11 @@ class GenerationIgnored : public DriverOf<GenerationIgnored> {
   void complete(std::uint32_t queue, const sim::CompletionEntry& entry) {
     auto claim = host_.claim(queue, entry.cookie);
     if (!claim.has_value() && claim.error().reason == blkown::LookupReason::stale_generation) {
-      claim = host_.tags.claim(queue, claim.error().tag);
+      claim = host_.tags.claim_any_generation(queue, claim.error().tag);
     }
     if (!claim.has_value()) return;
     // Such a Claim is no proof; whoever believes in the completion all the same has none.
-    if (const auto proof = dma::DmaEnded::of(*claim)) unmap(*claim, *proof);
+    if (const auto proof = dma::EndProof::of(*claim)) unmap(*claim, *proof);
     finish(*std::move(claim), entry);
   }
 };

@@ -19,12 +19,12 @@ class ProofOfAnother : public DriverOf<ProofOfAnother> {
   void complete(std::uint32_t queue, const sim::CompletionEntry& entry) {
     auto claim = host_.claim(queue, entry.cookie);
     if (!claim.has_value()) return;
-    const auto proof = std::exchange(last_, dma::DmaEnded::of(*claim));
+    const auto proof = std::exchange(last_, dma::EndProof::of(*claim));
     if (proof.has_value()) unmap(*claim, *proof);
     finish(*std::move(claim), entry);
   }
 
-  std::optional<dma::DmaEnded> last_;
+  std::optional<dma::EndProof> last_;
 };
 
 }  // namespace nvme::broken

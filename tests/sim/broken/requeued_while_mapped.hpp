@@ -21,7 +21,7 @@ class RequeuedWhileMapped : public DriverOf<RequeuedWhileMapped> {
     if (!claim.has_value()) return;
     const bool is_short = entry.transferred_bytes != claim->data().length_bytes();
     if (is_short && claim->data().segment_count != 0) return std::move(*claim).requeue();
-    unmap(*claim, *dma::DmaEnded::of(*claim));
+    unmap(*claim, *dma::EndProof::of(*claim));
     finish(*std::move(claim), entry);
   }
 };

@@ -9,7 +9,9 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/spin_lock.hpp>
 
-namespace blkown::inline BLKOWN_ABI::dma::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace dma::detail {
 
 // For what happens seldom, when a list is first used, a bounce slot taken, a mapping quarantined:
 // never on the way of a plain I/O.
@@ -35,7 +37,7 @@ class Epoch {
 
 /// A pointer that a scan reads while the list may be another mapping's by now.
 template <class T>
-class SharedPointer {
+class PublishedPointer {
  public:
   [[nodiscard]] T* get() const noexcept {
     // No transition. Partner: set. Acquire: the state of the list from before it, so that whoever
@@ -55,7 +57,7 @@ class SharedPointer {
 /// Free and prepared belong to one context, which is told so by its handles. From active on, the
 /// mapping's handle and a drain of the stopped device may both want to unmap it, and one does:
 /// whoever changes the word. The next mapping never repeats it; one that is renewed does.
-class ListState {
+class MappingState {
  public:
   enum class Value : std::uint8_t { free, prepared, active, quarantined };
 
@@ -118,6 +120,8 @@ class ListState {
   Atomic<Word> word_{0};
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::dma::internal
+}  // namespace dma::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -12,7 +12,9 @@
 #include <blkown/segment.hpp>
 #include <optional>
 
-namespace blkown::inline BLKOWN_ABI::dma::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace dma::detail {
 
 /// One element to be: a run of memory that the device can take whole.
 struct Run {
@@ -22,7 +24,7 @@ struct Run {
 
 /// How much of `memory`, from its beginning on, one element can hold.
 template <class B>
-[[nodiscard]] Run first_run(const B& backend, const Limits& limits, std::size_t slot_bytes,
+[[nodiscard]] Run first_run(const B& backend, const DeviceLimits& limits, std::size_t slot_bytes,
                             const Segment& memory) noexcept {
   std::uint64_t length_bytes = memory.length_bytes;
   if (length_bytes > limits.max_segment_bytes) length_bytes = limits.max_segment_bytes;
@@ -43,7 +45,7 @@ template <class B>
 /// Calls `take(Run) -> bool` for each element of the scatter list for `segments`, a range of
 /// Segments, until it answers false. Returns what the last call did.
 template <class B, class Segments, class Take>
-bool for_each_run(const B& backend, const Limits& limits, std::size_t slot_bytes,
+bool for_each_run(const B& backend, const DeviceLimits& limits, std::size_t slot_bytes,
                   const Segments& segments, Take take) noexcept {
   Segment pending;
   const auto flush = [&] {
@@ -66,6 +68,8 @@ bool for_each_run(const B& backend, const Limits& limits, std::size_t slot_bytes
   return flush();
 }
 
-}  // namespace blkown::inline BLKOWN_ABI::dma::internal
+}  // namespace dma::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -7,12 +7,14 @@
 
 #include <blkown/config.hpp>
 #include <blkown/mq/bio.hpp>
+#include <blkown/mq/detail/split.hpp>
 #include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/op.hpp>
-#include <blkown/mq/detail/split.hpp>
 #include <blkown/status.hpp>
 
-namespace blkown::inline BLKOWN_ABI::mq::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq::detail {
 
 /// Why a bio is refused before it costs a tag; Status::ok if it is not: not_supported where the
 /// disk does not do that, invalid where the range is empty, off the block boundaries or outside.
@@ -38,6 +40,8 @@ namespace blkown::inline BLKOWN_ABI::mq::internal {
   return is_aligned && is_inside && length_bytes != 0 ? Status::ok : Status::invalid;
 }
 
-}  // namespace blkown::inline BLKOWN_ABI::mq::internal
+}  // namespace mq::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

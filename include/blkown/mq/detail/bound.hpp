@@ -7,7 +7,9 @@
 
 #include <blkown/config.hpp>
 
-namespace blkown::inline BLKOWN_ABI::mq::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq::detail {
 
 /// `Base` calls a function with itself, which finds the object that has it as a part. Not with a
 /// member function as the template's argument: the owner's class would not be complete without the
@@ -26,6 +28,8 @@ class Bound : public Base {
   Owner& owner_;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::mq::internal
+}  // namespace mq::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -7,14 +7,16 @@
 
 #include <blkown/config.hpp>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq {
 
 template <class D>
 class Disk;
 template <class D>
 class HwQueue;
 
-namespace internal {
+namespace detail {
 
 template <class D>
 struct PayloadAccess;
@@ -27,8 +29,10 @@ class TimeoutScan;
 template <class D>
 class Controls;
 
-}  // namespace internal
+}  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -7,16 +7,18 @@
 
 #include <array>
 #include <blkown/config.hpp>
+#include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/driver.hpp>
-#include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/hw_queue.hpp>
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/status.hpp>
 #include <memory>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::mq::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq::detail {
 
 /// The queue for each type.
 template <class D>
@@ -32,14 +34,14 @@ class HwQueues {
   HwQueues& operator=(const HwQueues&) = delete;
 
   [[nodiscard]] static std::uint32_t most(const DiskConfig& config) noexcept {
-    return most_normal_queues(config) + config.read_queues + config.poll_queues;
+    return normal_queue_limit(config) + config.read_queues + config.poll_queues;
   }
 
   /// Makes all queues, and tells the driver of those in use; what init_hctx refused with, and then
   /// none is in use.
   [[nodiscard]] Status put_up(TagPool<D>& pool) {
     const bool is_shared = pool.tags().queue_count() == 1;
-    const std::uint32_t normal = most_normal_queues(config_);
+    const std::uint32_t normal = normal_queue_limit(config_);
     for (std::uint32_t i = 0; i != most(config_); ++i) {
       const QueueType type = i < normal                         ? QueueType::normal
                              : i < normal + config_.read_queues ? QueueType::read
@@ -69,7 +71,7 @@ class HwQueues {
 
   void take_down() {
     while (normal_ != 0) close(--normal_);
-    while (others_ != 0) close(most_normal_queues(config_) + --others_);
+    while (others_ != 0) close(normal_queue_limit(config_) + --others_);
   }
 
   [[nodiscard]] std::uint32_t count() const noexcept {
@@ -82,7 +84,7 @@ class HwQueues {
 
   /// Which queue a context uses for each type. Without queues of its own a type uses a normal one.
   [[nodiscard]] QueueMap<D> map_of(std::uint32_t context_index) {
-    const std::uint32_t first_read = most_normal_queues(config_);
+    const std::uint32_t first_read = normal_queue_limit(config_);
     const std::uint32_t first_poll = first_read + config_.read_queues;
     HwQueue<D>* const normal = choose(QueueType::normal, context_index, 0, normal_);
     return {normal,
@@ -127,6 +129,8 @@ class HwQueues {
   std::uint32_t others_ = 0;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::mq::internal
+}  // namespace mq::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

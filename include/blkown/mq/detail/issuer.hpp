@@ -10,18 +10,20 @@
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/counters.hpp>
-#include <blkown/mq/disk_config.hpp>
-#include <blkown/mq/driver.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/lane.hpp>
 #include <blkown/mq/detail/lanes.hpp>
-#include <blkown/mq/payload.hpp>
 #include <blkown/mq/detail/split.hpp>
+#include <blkown/mq/disk_config.hpp>
+#include <blkown/mq/driver.hpp>
+#include <blkown/mq/payload.hpp>
 #include <blkown/mq/trace.hpp>
 #include <optional>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::mq::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq::detail {
 
 /// Splits bios, gets tags, calls the driver, and keeps what has to wait. One context's.
 template <class D>
@@ -300,7 +302,7 @@ class Issuer {
       if (!is_last || lane.batched != 0) {
         lane.batch.push_back(std::move(idle));
         lane.is_uncommitted = true;
-        if (++lane.batched == most_batched || is_last) commit(lane);
+        if (++lane.batched == max_batched || is_last) commit(lane);
         return;
       }
     }
@@ -342,7 +344,7 @@ class Issuer {
     static_cast<void>(answer.settle());
   }
 
-  static constexpr unsigned most_batched = 32;
+  static constexpr unsigned max_batched = 32;
 
   void adopt(Lane<D>& lane, Idle<R>& idle, Bio* bio) noexcept {
     Payload<D>& payload = idle.data();
@@ -366,6 +368,8 @@ class Issuer {
   bool has_waiting_ = false;  // a lane may have something to issue, or a place in a line to give up
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::mq::internal
+}  // namespace mq::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -16,7 +16,9 @@
 #include <optional>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::mq::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq::detail {
 
 /// One context's. Without a hardware queue it is not in use.
 template <class D>
@@ -129,6 +131,8 @@ struct Lane {
   bool has_freed = false;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::mq::internal
+}  // namespace mq::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

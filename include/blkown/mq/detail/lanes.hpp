@@ -9,13 +9,15 @@
 #include <blkown/config.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
-#include <blkown/mq/driver.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/lane.hpp>
+#include <blkown/mq/driver.hpp>
 #include <blkown/mq/payload.hpp>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::mq::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq::detail {
 
 /// One context's. Types that go to the same hardware queue share a lane.
 template <class D>
@@ -103,6 +105,8 @@ class Lanes {
   bool is_in_use_ = false;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::mq::internal
+}  // namespace mq::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -7,11 +7,13 @@
 
 #include <blkown/config.hpp>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq::detail {
 
 /// A number that one context counts and every context may read. As wide as the ownership word, and
 /// it wraps like one.
-class Counter {
+class OwnedCounter {
  public:
   /// The owning context only: no read-modify-write.
   void add(Word count = 1) noexcept {
@@ -30,7 +32,7 @@ class Counter {
 };
 
 /// A number that any context counts, for what happens seldom.
-class SharedCounter {
+class RelaxedCounter {
  public:
   void add() noexcept {
     // n -> n+1. Relaxed: a number on its own; a read-modify-write, because several write.
@@ -46,7 +48,7 @@ class SharedCounter {
 };
 
 /// A moment in milliseconds that contexts pass on to one another. It orders nothing.
-class SharedMoment {
+class RelaxedTime {
  public:
   void set(std::uint32_t moment_ms) noexcept {
     // Relaxed: see above.
@@ -63,7 +65,7 @@ class SharedMoment {
 
 /// A switch that any context turns and every context looks at before it acts. It orders nothing:
 /// what has to happen after everyone has seen it is told to everyone (Disk's control operations).
-class SharedFlag {
+class RelaxedFlag {
  public:
   void set(bool value) noexcept {
     // Relaxed: see above.
@@ -97,6 +99,8 @@ class Countdown {
   Atomic<std::uint32_t> left_{0};
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

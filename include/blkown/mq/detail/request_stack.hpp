@@ -9,7 +9,9 @@
 #include <blkown/request.hpp>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::mq::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq::detail {
 
 /// Requests from any number of contexts for one: linked through the requests themselves, no
 /// allocation, and no lock, so that an interrupt may push (blk-mq's per-CPU completion list).
@@ -70,6 +72,8 @@ class RequestStack {
   Atomic<R*> top_{nullptr};
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::mq::internal
+}  // namespace mq::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

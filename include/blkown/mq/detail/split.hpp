@@ -14,7 +14,9 @@
 #include <cstdint>
 #include <span>
 
-namespace blkown::inline BLKOWN_ABI::mq {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq::detail {
 
 /// What is left of a bio: the argument of next_part.
 struct Rest {
@@ -30,9 +32,7 @@ struct Part {
   SegmentCursor end;               ///< Where the share after it begins.
 };
 
-namespace internal {
-
-[[nodiscard]] constexpr std::uint64_t max_sectors_of(Op op, const Limits& limits) noexcept {
+[[nodiscard]] constexpr std::uint64_t max_sectors_of(Op op, const QueueLimits& limits) noexcept {
   switch (op) {
     case Op::discard: return limits.max_discard_sectors;
     case Op::write_zeroes: return limits.max_write_zeroes_sectors;
@@ -58,9 +58,9 @@ namespace internal {
 }
 
 /// How much memory from the cursor on makes a list of at most max_segments pieces without a gap.
-[[nodiscard]] inline std::uint64_t mappable_bytes(const Rest& rest, std::uint64_t most_bytes,
-                                                  const Limits& limits) noexcept {
-  const RequestSegments pieces{rest.segments, rest.begin, most_bytes, limits.max_segment_bytes,
+[[nodiscard]] inline std::uint64_t mappable_bytes(const Rest& rest, std::uint64_t max_bytes,
+                                                  const QueueLimits& limits) noexcept {
+  const RequestSegments pieces{rest.segments, rest.begin, max_bytes, limits.max_segment_bytes,
                                limits.virt_boundary_mask};
   std::uint64_t taken_bytes = 0;
   std::uint32_t count = 0;
@@ -79,7 +79,8 @@ namespace internal {
 }
 
 /// next_part, for all cases.
-[[nodiscard, gnu::noinline]] inline Part next_part_in_full(const Rest& rest, const Limits& limits,
+[[nodiscard, gnu::noinline]] inline Part next_part_in_full(const Rest& rest,
+                                                           const QueueLimits& limits,
                                                            std::uint32_t block_bytes) noexcept {
   const std::uint64_t limit_sectors = max_sectors_of(rest.op, limits);
   const std::uint64_t limit_bytes = limit_sectors > (~std::uint64_t{0} >> sector_shift)
@@ -95,13 +96,11 @@ namespace internal {
   return {length_bytes, advanced(rest.segments, rest.begin, length_bytes)};
 }
 
-}  // namespace internal
-
 /// The longest share of the rest that one request may have: within max_sectors (or its operation's
 /// own limit) and max_segments, without a gap on the virt boundary, and made of whole blocks.
 /// A zone_append is never split: it is all or nothing.
 /// Precondition: the limits are sound for the block size (check), the rest is made of whole blocks.
-[[nodiscard]] inline Part next_part(const Rest& rest, const Limits& limits,
+[[nodiscard]] inline Part next_part(const Rest& rest, const QueueLimits& limits,
                                     std::uint32_t block_bytes) noexcept {
   // All that is left in one piece, and within the limits: nearly all there is.
   if (rest.op <= Op::write && rest.segments.size() == 1 && limits.virt_boundary_mask == 0 &&
@@ -109,9 +108,11 @@ namespace internal {
       (rest.length_bytes >> sector_shift) <= limits.max_sectors) [[likely]] {
     return {rest.length_bytes, {1, 0}};
   }
-  return internal::next_part_in_full(rest, limits, block_bytes);
+  return next_part_in_full(rest, limits, block_bytes);
 }
 
-}  // namespace blkown::inline BLKOWN_ABI::mq
+}  // namespace mq::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -8,23 +8,25 @@
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
 #include <blkown/ended.hpp>
-#include <blkown/mq/detail/admission.hpp>
 #include <blkown/mq/bio.hpp>
-#include <blkown/mq/detail/bound.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/control.hpp>
 #include <blkown/mq/counters.hpp>
+#include <blkown/mq/detail/admission.hpp>
+#include <blkown/mq/detail/bound.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/issuer.hpp>
-#include <blkown/mq/payload.hpp>
-#include <blkown/mq/detail/request_stack.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
+#include <blkown/mq/detail/request_stack.hpp>
 #include <blkown/mq/detail/timeout_scan.hpp>
+#include <blkown/mq/payload.hpp>
 #include <blkown/mq/timer.hpp>
 #include <optional>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::mq::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq::detail {
 
 /// blk-mq's software queue. Everything in it belongs to its context, but for what others reach it
 /// by: the two stacks, on which they put what they have ended or completed, the flag of a kick, and
@@ -206,7 +208,7 @@ class SubmitQueue {
   void leave() noexcept {
     if (has_come_up()) {
       const DiskConfig& config = disk_.config();
-      if (config.completion == CompletionMode::inline_) return settle(!config.blocking);
+      if (config.completion == CompletionMode::immediate) return settle(!config.blocking);
       context_.post_local(work_);
     }
     be_outside();
@@ -392,9 +394,11 @@ class SubmitQueue {
   ContextCounters counters_;
   alignas(cache_line_bytes) RequestStack<R> remote_ended_;
   RequestStack<R> remote_completed_;
-  SharedFlag is_kicked_;
+  RelaxedFlag is_kicked_;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::mq::internal
+}  // namespace mq::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -8,15 +8,17 @@
 #include <blkown/config.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/counters.hpp>
-#include <blkown/mq/driver.hpp>
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/issuer.hpp>
-#include <blkown/mq/payload.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
+#include <blkown/mq/driver.hpp>
+#include <blkown/mq/payload.hpp>
 #include <blkown/mq/timer.hpp>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::mq::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq::detail {
 
 /// Asks the driver about what has been in flight for too long. It runs on the context that issued,
 /// so never in the middle of a queue_rq. A request's time counts from the first look that finds it
@@ -75,7 +77,7 @@ class TimeoutScan {
   void look_at(HwQueue<D>& hw, const ARef<R>& pin, const Cookie& cookie, std::uint32_t now_ms) {
     Payload<D>& payload = RequestTraits<R>::data(*blkown::detail::HandleAccess::look(pin));
     if (Access::submitter(payload) != &queue_ || &payload.hw_queue() != &hw) return;
-    SharedMoment& deadline = Access::deadline_ms(payload);
+    RelaxedTime& deadline = Access::deadline_ms(payload);
     const std::uint32_t own_ms = Access::timeout_ms(payload);
     const std::uint32_t timeout_ms = own_ms != 0 ? own_ms : disk_.config().timeout_ms;
     if (timeout_ms == 0) return;
@@ -106,6 +108,8 @@ class TimeoutScan {
   bool is_watching_ = false;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::mq::internal
+}  // namespace mq::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -8,7 +8,9 @@
 #include <blkown/config.hpp>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::mq::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq::detail {
 
 /// The link by which a timer is queued: a node of a pairing heap.
 struct TimerLink {
@@ -97,6 +99,8 @@ class TimerQueue {
   std::uint64_t next_number_ = 0;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::mq::internal
+}  // namespace mq::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -13,7 +13,9 @@
 #include <cstring>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim::detail {
 
 inline constexpr std::uint64_t bytes_in_sector = 512;
 
@@ -157,6 +159,8 @@ class Executor {
   std::vector<std::byte> buffer_;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim::internal
+}  // namespace sim::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

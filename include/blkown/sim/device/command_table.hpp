@@ -11,7 +11,9 @@
 #include <cstdint>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim::detail {
 
 /// Commands in the order in which they were added. A copy of one finds it again without a search,
 /// however many there are; it allocates only when there are more than ever before.
@@ -91,6 +93,8 @@ class CommandTable {
   std::size_t size_ = 0;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim::internal
+}  // namespace sim::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

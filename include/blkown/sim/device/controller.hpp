@@ -13,7 +13,9 @@
 #include <optional>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// How a controller calls out. Not with its lock; any of them may call the controller again.
 struct ControllerHooks {
@@ -66,7 +68,7 @@ class Controller {
   }
   /// It gives up all it has, and touches no memory any more: the proof. Commands that it had will
   /// not complete.
-  [[nodiscard]] dma::DmaEnded stop() {
+  [[nodiscard]] dma::EndProof stop() {
     const std::lock_guard guard{mutex_};
     engine_.stop();
     return device_.declare_stopped();
@@ -142,7 +144,7 @@ class Controller {
     Lock(const Lock&) = delete;
     Lock& operator=(const Lock&) = delete;
     ~Lock() {
-      const internal::Outbox out = std::exchange(controller.engine_.outbox, {});
+      const detail::PendingCalls out = std::exchange(controller.engine_.outbox, {});
       controller.mutex_.unlock();
       controller.call_out(out);
     }
@@ -154,7 +156,7 @@ class Controller {
     return lock.controller.engine_.on_map(cookie);
   }
 
-  void call_out(const internal::Outbox& out) {
+  void call_out(const detail::PendingCalls& out) {
     for (const SubmissionEntry& lie : out.lies) {
       if (hooks_.lied != nullptr) hooks_.lied(hooks_.argument, lie);
     }
@@ -169,10 +171,12 @@ class Controller {
   Iommu& iommu_;
   dma::Device<Iommu>& device_;
   std::mutex mutex_;
-  internal::ControllerEngine engine_;
+  detail::ControllerEngine engine_;
   ControllerHooks hooks_;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -9,7 +9,9 @@
 #include <blkown/tag.hpp>
 #include <cstdint>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 struct ControllerConfig {
   std::uint32_t device_id = 1;    ///< In the IOMMU's fault log.
@@ -36,6 +38,8 @@ enum class LookupTruth : std::uint8_t {
   refused_genuine,  ///< It refused the completion of a command.
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -7,25 +7,27 @@
 
 #include <algorithm>
 #include <blkown/config.hpp>
-#include <blkown/sim/device/schedule.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/command_table.hpp>
-#include <blkown/sim/harness/completion_account.hpp>
 #include <blkown/sim/device/controller_config.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/pending_calls.hpp>
-#include <blkown/sim/device/recent_commands.hpp>
 #include <blkown/sim/device/queue_pair.hpp>
 #include <blkown/sim/device/random.hpp>
+#include <blkown/sim/device/recent_commands.hpp>
+#include <blkown/sim/device/schedule.hpp>
+#include <blkown/sim/harness/completion_account.hpp>
 #include <blkown/tag.hpp>
 #include <cstdint>
 #include <optional>
 #include <utility>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
-namespace internal {
+namespace detail {
 
 /// A controller without lock and calls: one context at a time.
 class ControllerEngine {
@@ -38,7 +40,7 @@ class ControllerEngine {
         random_{config.seed},
         queues_(config.queue_pairs) {}
 
-  Outbox outbox;
+  PendingCalls outbox;
 
   [[nodiscard]] const ControllerConfig& config() const noexcept { return config_; }
   [[nodiscard]] bool has_failed() const noexcept { return has_failed_; }
@@ -373,19 +375,21 @@ class ControllerEngine {
   bool has_failed_ = false;
   std::uint64_t now_ns_ = 0;
   CommandTable commands_;  // fetched, and not said to be done
-  Agenda agenda_;
+  Schedule agenda_;
   std::uint64_t next_serial_ = 0;
   std::vector<Command> done_;         // said to be done, and not looked up yet
   std::vector<Name> accepted_;        // said to be done, and taken for it
   std::vector<Name> lied_unfetched_;  // submitted, and taken for done
   std::optional<Command> refused_;    // the latest, with a completion all the same
-  PastNames past_;
+  RecentCommands past_;
   CompletionAccount account_;
   std::uint64_t events_ = 0;
 };
 
-}  // namespace internal
+}  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -11,7 +11,9 @@
 #include <blkown/mq/timer.hpp>
 #include <blkown/sim/device/controller.hpp>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// Steps a controller on a context, when something is due. On a DeterministicRuntime each step is
 /// one of those that the seed chooses among. Post it where the controller's wake hook is called.
@@ -60,6 +62,8 @@ class ControllerPump : public mq::Work {
   mq::Alarm alarm_;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

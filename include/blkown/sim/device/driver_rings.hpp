@@ -15,7 +15,9 @@
 #include <span>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// The device has not taken the command: its ring is full, or it said no.
 struct DeviceBusy {};
@@ -26,7 +28,7 @@ struct DeviceBusy {};
 class DriverRings {
  public:
   /// The most segments of a command.
-  static constexpr std::uint32_t most_segments = 8;
+  static constexpr std::uint32_t max_segments = 8;
 
   /// For commands of the tags below `depth`. None if there is no memory for it.
   [[nodiscard]] static std::optional<DriverRings> allocate(dma::Device<Iommu>& device,
@@ -36,7 +38,7 @@ class DriverRings {
     auto submissions = Memory::allocate(device, entries * sizeof(SubmissionEntry));
     auto completions = Memory::allocate(device, entries * sizeof(CompletionEntry));
     auto lists =
-        Memory::allocate(device, std::size_t{depth} * most_segments * sizeof(dma::IovaSegment));
+        Memory::allocate(device, std::size_t{depth} * max_segments * sizeof(dma::IovaSegment));
     if (!submissions || !completions || !lists) return std::nullopt;
     return DriverRings{*std::move(submissions), *std::move(completions), *std::move(lists),
                        entries};
@@ -56,7 +58,7 @@ class DriverRings {
     dma::store_release(fetched_, std::uint32_t{0});
     phase_ = true;
   }
-  void free(const dma::DmaEnded& proof) {
+  void free(const dma::EndProof& proof) {
     for (Memory* memory : {&submissions_, &completions_, &lists_}) {
       if (!std::move(*memory).free(proof).has_value()) std::abort();
     }
@@ -69,7 +71,7 @@ class DriverRings {
       entry.segment = segments[0];
       return;
     }
-    const std::size_t at = std::size_t{tag.value} * most_segments * sizeof segments[0];
+    const std::size_t at = std::size_t{tag.value} * max_segments * sizeof segments[0];
     std::memcpy(lists_.data() + at, segments.data(), segments.size_bytes());
     entry.segment = {.iova = lists_.segment().iova + at, .length_bytes = segments.size_bytes()};
   }
@@ -120,6 +122,8 @@ class DriverRings {
   bool phase_ = true;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

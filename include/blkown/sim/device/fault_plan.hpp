@@ -11,7 +11,9 @@
 #include <blkown/sim/device/random.hpp>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// What a device, or the way to it, does wrong.
 enum class FaultKind : std::uint8_t {
@@ -125,6 +127,8 @@ class FaultPlan {
   std::vector<FaultStrike> struck_;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

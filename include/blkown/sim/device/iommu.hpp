@@ -17,7 +17,9 @@
 #include <span>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// When a translation that was unmapped is forgotten.
 enum class Invalidation : std::uint8_t {
@@ -31,7 +33,7 @@ struct IommuConfig {
   std::uint32_t alignment_pages = 1;   ///< Where a mapping may begin.
   Invalidation invalidation = Invalidation::strict;
   std::uint32_t lazy_flush_pages = 64;  ///< How many pages wait for a common invalidation.
-  dma::Limits limits{};
+  dma::DeviceLimits limits{};
 };
 
 /// An IOMMU with a page table of one level, an IOTLB, and a log of faults: a dma::Backend. Bytes
@@ -50,7 +52,7 @@ class Iommu {
 
   // --- dma::Backend -----------------------------------------------------------------------------
 
-  [[nodiscard]] dma::Limits limits() const noexcept { return config_.limits; }
+  [[nodiscard]] dma::DeviceLimits limits() const noexcept { return config_.limits; }
 
   /// Memory that was added is where it was said to be; other memory is at its own address.
   [[nodiscard]] std::uint64_t bus_address(const std::byte* data) const noexcept {
@@ -62,12 +64,12 @@ class Iommu {
     return reinterpret_cast<std::uintptr_t>(data);
   }
 
-  [[nodiscard]] std::expected<std::uint64_t, dma::DmaReason> map(std::byte* data,
-                                                                 std::size_t length_bytes,
-                                                                 dma::Direction direction,
-                                                                 const Cookie& cookie) {
+  [[nodiscard]] std::expected<std::uint64_t, dma::MapFailure> map(std::byte* data,
+                                                                  std::size_t length_bytes,
+                                                                  dma::Direction direction,
+                                                                  const Cookie& cookie) {
     if (map_hook_.function != nullptr && !map_hook_.function(map_hook_.argument, cookie)) {
-      return std::unexpected(dma::DmaReason::no_iova);
+      return std::unexpected(dma::MapFailure::no_iova);
     }
     const std::lock_guard guard{mutex_};
     const std::uint64_t offset = bus_address(data) % page_bytes;
@@ -75,7 +77,7 @@ class Iommu {
     std::uint64_t first = 0;
     if (!find_free(count, first)) {
       flush_now();
-      if (!find_free(count, first)) return std::unexpected(dma::DmaReason::no_iova);
+      if (!find_free(count, first)) return std::unexpected(dma::MapFailure::no_iova);
     }
     std::uint64_t done_bytes = 0;
     for (std::uint64_t i = 0; i != count; ++i) {
@@ -301,7 +303,7 @@ class Iommu {
              const Access& access, std::uint64_t owner) {
     ++counts_.by_kind[static_cast<std::size_t>(kind)];
     if (!access.is_forbidden) ++counts_.not_forbidden;
-    if (log_.size() == most_logged) log_.pop_front();
+    if (log_.size() == max_logged) log_.pop_front();
     log_.push_back({.kind = kind,
                     .device = access.device,
                     .iova = iova,
@@ -312,7 +314,7 @@ class Iommu {
     return false;
   }
 
-  static constexpr std::size_t most_logged = 256;
+  static constexpr std::size_t max_logged = 256;
 
   IommuConfig config_;
   MapHook map_hook_;
@@ -329,6 +331,8 @@ class Iommu {
 
 static_assert(dma::Backend<Iommu>);
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

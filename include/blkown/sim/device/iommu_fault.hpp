@@ -9,7 +9,9 @@
 #include <blkown/config.hpp>
 #include <blkown/dma/iova.hpp>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 enum class IommuFaultKind : std::uint8_t {
   unmapped,           ///< Nothing is mapped there.
@@ -54,6 +56,8 @@ struct IommuFaultCounts {
   }
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

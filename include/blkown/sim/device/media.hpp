@@ -13,7 +13,9 @@
 #include <utility>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// Bytes by offset, in memory, in a file, or wherever a test likes. One access at a time. The range
 /// is within capacity_bytes(). False: the medium failed.
@@ -125,6 +127,8 @@ class FileMedia : public Media {
   std::uint64_t capacity_bytes_ = 0;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

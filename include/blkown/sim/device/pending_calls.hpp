@@ -10,16 +10,20 @@
 #include <cstdint>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim::detail {
 
 /// Filled under the controller's lock, and told when that is free again.
-struct Outbox {
+struct PendingCalls {
   std::uint64_t interrupts = 0;  // a bit for each queue
   bool has_failed = false;
   bool has_work = false;
   std::vector<SubmissionEntry> lies;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim::internal
+}  // namespace sim::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

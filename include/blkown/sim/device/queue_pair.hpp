@@ -13,7 +13,9 @@
 #include <deque>
 #include <span>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// Where a pair of rings lies, and how long they are. Of n entries n - 1 can be used.
 struct QueueMemory {
@@ -23,7 +25,7 @@ struct QueueMemory {
   std::uint32_t completion_entries = 0;
 };
 
-namespace internal {
+namespace detail {
 
 class QueuePair {
  public:
@@ -140,8 +142,10 @@ class QueuePair {
   std::deque<Posted> posted_;  // the entries that are in the ring
 };
 
-}  // namespace internal
+}  // namespace detail
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

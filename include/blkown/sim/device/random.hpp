@@ -7,7 +7,9 @@
 
 #include <blkown/config.hpp>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// A small generator (the splitmix64 sequence: a counter, mixed). Not for secrets.
 class Random {
@@ -37,6 +39,8 @@ class Random {
   std::uint64_t state_;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -12,10 +12,12 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace blkown::inline BLKOWN_ABI::sim::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim::detail {
 
 /// The latest of them, so many that tags have been used again meanwhile.
-class PastNames {
+class RecentCommands {
  public:
   void add(const Name& name) noexcept { names_[next_++ % names_.size()] = name; }
   [[nodiscard]] bool empty() const noexcept { return next_ == 0; }
@@ -29,6 +31,8 @@ class PastNames {
   std::size_t next_ = 0;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim::internal
+}  // namespace sim::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -9,7 +9,9 @@
 #include <blkown/dma/iova.hpp>
 #include <blkown/status.hpp>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 enum class Opcode : std::uint8_t {
   flush,
@@ -78,6 +80,8 @@ struct CompletionEntry {
 };
 static_assert(sizeof(CompletionEntry) == 16);
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

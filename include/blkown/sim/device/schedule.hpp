@@ -15,7 +15,9 @@
 #include <utility>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim::detail {
 
 enum class ActionKind : std::uint8_t {
   execute,  ///< Carry the command out.
@@ -32,7 +34,7 @@ struct Action {
 };
 
 /// Actions by time; those of one time in the order in which they were planned.
-class Agenda {
+class Schedule {
  public:
   void add(const Action& action, std::uint64_t due_ns) {
     entries_.push_back({due_ns, next_serial_++, action});
@@ -69,6 +71,8 @@ class Agenda {
   std::uint64_t next_serial_ = 0;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim::internal
+}  // namespace sim::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -11,7 +11,9 @@
 #include <cstdint>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim::internal {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim::detail {
 
 /// What a completion entry names: a cookie, on the queue that it came on.
 struct Name {
@@ -46,6 +48,8 @@ class CompletionAccount {
   std::vector<Name> looked_up_;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim::internal
+}  // namespace sim::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

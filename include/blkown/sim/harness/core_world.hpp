@@ -14,7 +14,9 @@
 #include <string>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// One run. Each event is chosen by the seed among all that could happen: an I/O is submitted or
 /// queued again, the controller does something, an interrupt is taken, a timeout is looked for. The
@@ -43,7 +45,7 @@ class CoreWorld : public WorldBase {
     driver_.emplace(host_);
     while (ended() < config_.io_count || out_ != 0) {
       if (!step()) return false;
-      if (history_.event() > config_.io_count * most_events_per_io + 100'000) {
+      if (history_.event() > config_.io_count * max_events_per_io + 100'000) {
         return fail("I/O goes on without an end");
       }
     }
@@ -53,7 +55,7 @@ class CoreWorld : public WorldBase {
  private:
   enum class Event : std::uint8_t { submit, resubmit, controller, interrupt, timeout, failure };
 
-  static constexpr std::uint64_t most_events_per_io = 2000;
+  static constexpr std::uint64_t max_events_per_io = 2000;
   static constexpr std::uint64_t event_ns = 1000;
 
   [[nodiscard]] TagSet<R> make_tags() {
@@ -255,6 +257,8 @@ class CoreWorld : public WorldBase {
   std::uint32_t next_slot_ = 0;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

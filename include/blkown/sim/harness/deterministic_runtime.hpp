@@ -12,7 +12,9 @@
 #include <memory>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// One thread, a clock of its own, and at each step a seeded choice among everything that could run
 /// on any context. Each step takes a microsecond of its clock; when nothing can run, the clock
@@ -64,9 +66,9 @@ class DeterministicRuntime {
     }
   }
 
-  /// Steps until nothing is left. False if that was not so after `most_steps`.
-  bool run_until_idle(std::uint64_t most_steps) {
-    for (; most_steps != 0; --most_steps) {
+  /// Steps until nothing is left. False if that was not so after `max_steps`.
+  bool run_until_idle(std::uint64_t max_steps) {
+    for (; max_steps != 0; --max_steps) {
       if (!step()) return true;
     }
     return false;
@@ -111,6 +113,8 @@ class DeterministicRuntime {
 
 static_assert(mq::Runtime<DeterministicRuntime>);
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -14,7 +14,9 @@
 #include <cstdio>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// The latest transitions. Whoever runs things says which event it is that is going on.
 class History {
@@ -89,6 +91,8 @@ class History {
   std::size_t next_ = 0;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

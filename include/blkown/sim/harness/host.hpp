@@ -15,19 +15,21 @@
 #include <expected>
 #include <span>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// The data of a request of the driver D on the bare core: what is asked, and the driver's own.
 template <class D>
 struct Io {
-  static constexpr std::uint32_t most_segments = 3;
+  static constexpr std::uint32_t max_segments = 3;
   /// Not an I/O of the kit's but a command of the driver's own, with a reserved tag.
   static constexpr std::uint32_t no_slot = ~std::uint32_t{0};
 
   Opcode opcode{};
   std::uint64_t sector = 0;
   std::uint32_t length_sectors = 0;
-  std::array<Segment, most_segments> memory;
+  std::array<Segment, max_segments> memory;
   std::uint32_t segment_count = 0;
   std::uint32_t slot = no_slot;  // the kit's
 
@@ -37,7 +39,7 @@ struct Io {
     return {memory.data(), segment_count};
   }
   [[nodiscard]] std::uint64_t length_bytes() const noexcept {
-    return std::uint64_t{length_sectors} * internal::bytes_in_sector;
+    return std::uint64_t{length_sectors} * detail::bytes_in_sector;
   }
   [[nodiscard]] dma::Direction direction() const noexcept {
     return opcode == Opcode::read ? dma::Direction::from_device : dma::Direction::to_device;
@@ -121,6 +123,8 @@ concept CoreDriver = requires(D& driver, Idle<CoreRequest<D>> idle, const ARef<C
   { driver.stop() } -> std::same_as<void>;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -8,14 +8,16 @@
 #include <blkown/config.hpp>
 #include <blkown/dma/device.hpp>
 #include <blkown/sim/device/controller.hpp>
-#include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/harness/history.hpp>
 #include <blkown/tag_set.hpp>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// What was found to be wrong, and with which request.
 struct Finding {
@@ -154,6 +156,8 @@ class Check {
   Finding finding_;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -16,7 +16,9 @@
 #include <string_view>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 struct KitOptions {
   std::string program;  ///< With what comes before the options, for the command that replays.
@@ -38,7 +40,7 @@ struct KitOptions {
   return text.empty() ? "none" : text;
 }
 
-namespace internal {
+namespace detail {
 
 template <class Number>
 [[nodiscard]] bool parse(std::string_view text, Number& number) {
@@ -69,7 +71,7 @@ template <class Number>
   }
 }
 
-}  // namespace internal
+}  // namespace detail
 
 /// Reads the options. None, after a line that says why and what there is, if they make no sense.
 [[nodiscard]] inline std::optional<KitOptions> parse_options(
@@ -82,14 +84,14 @@ template <class Number>
     if (word == "--shrink") {
       options.shrink = is_good = true;
     } else if (is_good && word == "--seeds") {
-      is_good = internal::parse(words[++i], options.seeds) && options.seeds != 0;
+      is_good = detail::parse(words[++i], options.seeds) && options.seeds != 0;
     } else if (is_good && word == "--first-seed") {
-      is_good = internal::parse(words[++i], options.first_seed);
+      is_good = detail::parse(words[++i], options.first_seed);
     } else if (is_good && word == "--ios") {
-      is_good = internal::parse(words[++i], options.io_count) && options.io_count != 0;
+      is_good = detail::parse(words[++i], options.io_count) && options.io_count != 0;
     } else if (is_good && word == "--script") {
       options.has_script = true;
-      is_good = internal::parse(words[++i], options.script);
+      is_good = detail::parse(words[++i], options.script);
     } else {
       is_good = false;
     }
@@ -104,6 +106,8 @@ template <class Number>
   return options;
 }
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -17,7 +17,9 @@
 #include <utility>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// A driver of the block layer for the kit: an mq::Driver that is made of a device and a
 /// controller, tells the controller of its rings in init_hctx, and takes the controller's calls.
@@ -77,7 +79,7 @@ class MqWorld : public WorldBase {
     while (ended() < config_.io_count || out_ != 0 || starts_ != submitters) {
       if (!step()) return fail("nothing is left to run, and I/O is out");
       if (!look(*check_)) return false;
-      if (history_.event() > config_.io_count * most_events_per_io + 1'000'000) {
+      if (history_.event() > config_.io_count * max_events_per_io + 1'000'000) {
         return fail("I/O goes on without an end");
       }
     }
@@ -85,7 +87,7 @@ class MqWorld : public WorldBase {
   }
 
  private:
-  static constexpr std::uint64_t most_events_per_io = 5000;
+  static constexpr std::uint64_t max_events_per_io = 5000;
 
   struct Starter : mq::Work {
     Starter(MqWorld& its_world, std::uint32_t its_index)
@@ -141,7 +143,7 @@ class MqWorld : public WorldBase {
     const std::uint32_t count = workload_.begin(slot, dice_, its.memory);
     const Workload::Slot& what = workload_.slot(slot);
     const std::uint64_t sector = workload_.sector_of(slot);
-    const std::uint64_t length_bytes = what.length_sectors * internal::bytes_in_sector;
+    const std::uint64_t length_bytes = what.length_sectors * detail::bytes_in_sector;
     const std::span<const Segment> memory{its.memory.data(), count};
     switch (what.opcode) {
       case Opcode::read:
@@ -189,7 +191,7 @@ class MqWorld : public WorldBase {
 
   bool finish() {
     static_cast<void>(mq::remove(runtime_, *disk_));
-    const dma::DmaEnded proof = controller_.stop();
+    const dma::EndProof proof = controller_.stop();
     pump_.finish(runtime_);
     // What the driver has begun of its own, operations on the disk among it.
     if (!runtime_.run_until_idle(1'000'000)) return fail("the driver goes on after the disk's end");
@@ -209,6 +211,8 @@ class MqWorld : public WorldBase {
   std::uint64_t begun_ = 0;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -14,7 +14,9 @@
 #include <cstdlib>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// Whether `run()` fails, tried in a process of its own, because a violation ends the process. What
 /// it prints is thrown away.
@@ -59,6 +61,8 @@ template <class Fails>
   return script;
 }
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -19,14 +19,16 @@
 #include <span>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// Slots, each with sectors and memory of its own and one I/O at a time, so that what every sector
 /// holds is known at any moment: the reference that a device is compared with.
 class Workload {
  public:
   static constexpr std::uint32_t slot_sectors = 16;
-  static constexpr std::size_t slot_bytes = slot_sectors * internal::bytes_in_sector;
+  static constexpr std::size_t slot_bytes = slot_sectors * detail::bytes_in_sector;
   static constexpr std::size_t slot_room_bytes = 2 * slot_bytes;
 
   struct Slot {
@@ -77,7 +79,7 @@ class Workload {
                   : what < 9  ? Opcode::write
                               : Opcode::read;
     if (slot.opcode != Opcode::read && slot.opcode != Opcode::write) return 0;
-    const std::size_t length_bytes = slot.length_sectors * internal::bytes_in_sector;
+    const std::size_t length_bytes = slot.length_sectors * detail::bytes_in_sector;
     slot.memory = arena_.get() + index * slot_room_bytes + dice.below(64) * 64;
     std::byte* const memory = slot.memory;
     if (slot.opcode == Opcode::write) {
@@ -111,13 +113,13 @@ class Workload {
     std::byte* const content = content_.data() + index * slot_bytes;
     for (std::uint32_t i = 0; i != slot.length_sectors; ++i) {
       const std::uint32_t sector = slot.at + i;
-      std::byte* const expected = content + sector * internal::bytes_in_sector;
+      std::byte* const expected = content + sector * detail::bytes_in_sector;
       const bool has_memory = slot.opcode == Opcode::read || slot.opcode == Opcode::write;
       const std::byte* const memory =
-          has_memory ? slot.memory + i * internal::bytes_in_sector : nullptr;
+          has_memory ? slot.memory + i * detail::bytes_in_sector : nullptr;
       if (slot.opcode == Opcode::read) {
         if (is_good && slot.is_known[sector] &&
-            std::memcmp(memory, expected, internal::bytes_in_sector) != 0) {
+            std::memcmp(memory, expected, detail::bytes_in_sector) != 0) {
           return "a read brought other data than was written";
         }
         continue;
@@ -125,9 +127,9 @@ class Workload {
       slot.is_known[sector] = is_good;
       if (!is_good) continue;
       if (slot.opcode == Opcode::write) {
-        std::memcpy(expected, memory, internal::bytes_in_sector);
+        std::memcpy(expected, memory, detail::bytes_in_sector);
       } else {
-        std::memset(expected, 0, internal::bytes_in_sector);
+        std::memset(expected, 0, detail::bytes_in_sector);
       }
     }
     return nullptr;
@@ -135,10 +137,10 @@ class Workload {
 
   /// Whether the medium holds what it must, wherever that is known. Null, or what is wrong.
   [[nodiscard]] const char* compare(Media& media) const {
-    std::vector<std::byte> seen(internal::bytes_in_sector);
+    std::vector<std::byte> seen(detail::bytes_in_sector);
     for (std::size_t sector = 0; sector != slots_.size() * slot_sectors; ++sector) {
       if (!slots_[sector / slot_sectors].is_known[sector % slot_sectors]) continue;
-      const std::uint64_t offset = sector * internal::bytes_in_sector;
+      const std::uint64_t offset = sector * detail::bytes_in_sector;
       if (!media.read(offset, seen) ||
           std::memcmp(seen.data(), content_.data() + offset, seen.size()) != 0) {
         return "the medium holds other data than was written";
@@ -157,6 +159,8 @@ class Workload {
   std::unique_ptr<std::byte, Free> arena_;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

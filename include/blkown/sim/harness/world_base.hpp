@@ -6,16 +6,18 @@
 #define BLKOWN_SIM_HARNESS_WORLD_BASE_HPP
 
 #include <blkown/config.hpp>
-#include <blkown/sim/harness/invariant_checker.hpp>
 #include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/host.hpp>
+#include <blkown/sim/harness/invariant_checker.hpp>
 #include <blkown/sim/harness/workload.hpp>
 #include <blkown/sim/harness/world_config.hpp>
 #include <string>
 #include <utility>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 /// All of one run but the driver and whoever calls it.
 class WorldBase {
@@ -158,6 +160,8 @@ class WorldBase {
   std::uint64_t good_ends_ = 0;
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

@@ -12,7 +12,9 @@
 #include <cstdint>
 #include <vector>
 
-namespace blkown::inline BLKOWN_ABI::sim {
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
 
 struct WorldConfig {
   std::uint64_t seed = 0;
@@ -35,6 +37,8 @@ struct WorldConfig {
   }
 };
 
-}  // namespace blkown::inline BLKOWN_ABI::sim
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
 
 #endif

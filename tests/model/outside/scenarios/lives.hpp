@@ -15,7 +15,7 @@
 namespace word {
 
 using blkown::Tag;
-using blkown::TagBitmap;
+using blkown::detail::TagBitmap;
 
 /// A request whose tag is taken; its tag, and another one of the same word.
 struct Life : Fixture {
@@ -117,9 +117,9 @@ struct LastPinGives : Life {
   }
   void owns() {
     b.read(1);
-    const blkown::RefStep step = b.drop_or_own();
-    if (step == RefStep::alone) b.end_owned();
-    give_if(step != RefStep::done);
+    const blkown::detail::RefResult step = b.drop_or_own();
+    if (step == RefResult::alone) b.end_owned();
+    give_if(step != RefResult::done);
   }
   void finish() { sweep(lives(), value().generation().value); }
 };
