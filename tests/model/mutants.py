@@ -22,10 +22,11 @@ class Mutant:
 
 
 WORD = "detail/ref_word.hpp"
-VALUE = "ref_value.hpp"
+VALUE = "detail/ref_value.hpp"
 BITMAP = "detail/tag_bitmap.hpp"
+CACHE = "tag_cache.hpp"
 CONTEXT = "mq/context.hpp"
-STACK = "mq/request_stack.hpp"
+STACK = "mq/detail/request_stack.hpp"
 MAPPING = "dma/detail/mapping_state.hpp"
 RELAXED = "std::memory_order_relaxed"
 ACQUIRE = "std::memory_order_acquire"
@@ -281,7 +282,7 @@ def publications():
              'if (!detail::word_of(request).park_owned(seen)) [[unlikely]]'
              ' { violate(request, seen, "Owned::publish", where); }'),
             ("claim.hpp", "Claim",
-             'const ClaimResult step = detail::word_of(request).publish_claim(seen);'
+             'const detail::ClaimResult step = detail::word_of(request).publish_claim(seen);'
              ' check(step, request, seen, "Claim::publish", where);')):
         yield Mutant(
             f"{handle}::publish tells the device first", file, "publish",
@@ -324,13 +325,13 @@ def tags():
         "take does not look whether it had the tag", BITMAP, "take",
         "& bit) == 0", "& bit) != bit || true")
     yield Mutant(
-        "a TagCache keeps what it is given though someone waits", BITMAP, "give_slowly",
+        "a TagCache keeps what it is given though someone waits", CACHE, "give_slowly",
         "capacity_ == 0 || bitmap_->someone_waits()", "capacity_ == 0")
     yield Mutant(
-        "a TagCache keeps what it has though someone waits", BITMAP, "take_slowly",
+        "a TagCache keeps what it has though someone waits", CACHE, "take_slowly",
         "if (bitmap_->someone_waits()) flush();", "")
     yield Mutant(
-        "a TagCache gives back the new tag only though someone waits", BITMAP, "give_slowly",
+        "a TagCache gives back the new tag only though someone waits", CACHE, "give_slowly",
         "if (is_asked_for) flush();", "")
 
 
