@@ -1,25 +1,34 @@
 # SPDX-License-Identifier: BSL-1.0
-# Install rules: headers, the CMake package, the pkg-config file. Nothing depends on the
-# architecture, so all but the headers goes to the data directory.
+# Install rules: headers, the CMake package, the pkg-config file, the documents. Nothing depends on
+# the architecture, so the CMake package and the pkg-config file go to the data directory.
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
 set(BLKOWN_PACKAGE_DIR ${CMAKE_INSTALL_DATADIR}/cmake/blkown)
 
-install(TARGETS blkown blkown_tracking blkown_dma blkown_dma_uring blkown_mq blkown_sim
+get_property(blkown_libraries GLOBAL PROPERTY blkown_libraries)
+install(TARGETS ${blkown_libraries}
   EXPORT blkown-targets
   FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT blkown-targets
   NAMESPACE blkown::
   DESTINATION ${BLKOWN_PACKAGE_DIR})
 
+# find_package(COMPONENTS) uses the names of the exported targets, and "core" for blkown::blkown.
+set(BLKOWN_COMPONENTS core)
+foreach(library IN LISTS blkown_libraries)
+  get_target_property(component ${library} EXPORT_NAME)
+  if(NOT component STREQUAL "blkown")
+    list(APPEND BLKOWN_COMPONENTS ${component})
+  endif()
+endforeach()
 configure_package_config_file(
   ${CMAKE_CURRENT_LIST_DIR}/blkown-config.cmake.in
   ${PROJECT_BINARY_DIR}/blkown-config.cmake
   INSTALL_DESTINATION ${BLKOWN_PACKAGE_DIR})
 write_basic_package_version_file(
   ${PROJECT_BINARY_DIR}/blkown-config-version.cmake
-  COMPATIBILITY SameMajorVersion
+  COMPATIBILITY SameMinorVersion
   ARCH_INDEPENDENT)
 install(FILES
   ${PROJECT_BINARY_DIR}/blkown-config.cmake
@@ -41,5 +50,7 @@ configure_file(
 install(FILES ${PROJECT_BINARY_DIR}/blkown.pc
   DESTINATION ${CMAKE_INSTALL_DATADIR}/pkgconfig)
 
-install(FILES ${PROJECT_SOURCE_DIR}/LICENSE
+install(FILES
+  ${PROJECT_SOURCE_DIR}/LICENSE
+  ${PROJECT_SOURCE_DIR}/README.md
   DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSL-1.0
-# Every header of the tree is installed, with the same bytes, and nothing else is: a header that
-# was forgotten in the file set of CMakeLists.txt is named here.
+# The installed headers are exactly the headers of the tree. This test reports a header that is
+# missing in the lists of include/blkown/**/CMakeLists.txt.
 cmake_minimum_required(VERSION 3.25)
 
 file(GLOB_RECURSE in_tree RELATIVE ${SOURCE_ROOT}/include ${SOURCE_ROOT}/include/*.hpp)
