@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Counters of a disk that can be read at any time.
+// The counters of a disk.
 
 #ifndef BLKOWN_MQ_COUNTERS_HPP
 #define BLKOWN_MQ_COUNTERS_HPP
@@ -20,27 +20,31 @@ inline constexpr std::size_t status_count = static_cast<std::size_t>(Status::abo
 inline constexpr std::size_t lookup_reason_count =
     static_cast<std::size_t>(LookupReason::shared) + 1;
 
-/// What a disk has counted, summed up over its contexts. Each number is read in a moment of its
-/// own, so while I/O is going on sums need not match to the last one.
+/// The counters of a disk, summed over its contexts.
+///
+/// Each counter is read separately, so the counters of a disk with I/O in flight need not add up.
+/// The counters wrap around at the size of a Word.
 struct Counters {
-  Word submitted_bios = 0;      ///< Bios handed to submit, refused ones included.
-  Word ended_bios = 0;          ///< Bios whose end callback was called, or is about to be.
-  Word started_requests = 0;    ///< Requests that got a tag: parts of bios, private ones.
-  Word requeued_requests = 0;   ///< Times that a request came back to be queued again.
-  Word timed_out_requests = 0;  ///< Times that the driver's timeout hook was asked.
-  Word ended_requests = 0;      ///< Requests that ended; by status below.
-  std::array<Word, status_count> ended_by_status{};
+  Word submitted_bios = 0;      ///< Bios passed to Disk::submit, including refused ones.
+  Word ended_bios = 0;          ///< Bios whose end callback was called or is being called.
+  Word started_requests = 0;    ///< Requests that got a tag: parts of bios and private requests.
+  Word requeued_requests = 0;   ///< Requeues of requests.
+  Word timed_out_requests = 0;  ///< Calls of the driver's timeout hook.
+  Word ended_requests = 0;      ///< Requests that ended: the sum of ended_by_status.
+  std::array<Word, status_count> ended_by_status{};          ///< By Status.
   std::array<Word, lookup_reason_count> rejected_lookups{};  ///< By LookupReason.
 
-  /// Requests that hold a tag.
+  /// Requests that hold a tag: started_requests - ended_requests, or 0 if that is negative.
   [[nodiscard]] Word in_flight() const noexcept {
-    // Read a moment apart, the later one may be ahead.
+    // The counters are read one after the other, so more requests may have ended than started.
     const Word difference = static_cast<Word>(started_requests - ended_requests);
     return difference > ~Word{0} / 2 ? 0 : difference;
   }
+  /// Requests that ended with `status`.
   [[nodiscard]] Word ended(Status status) const noexcept {
     return ended_by_status[static_cast<std::size_t>(status)];
   }
+  /// Lookups that HwQueue refused for `reason`.
   [[nodiscard]] Word rejected(LookupReason reason) const noexcept {
     return rejected_lookups[static_cast<std::size_t>(reason)];
   }
@@ -48,7 +52,7 @@ struct Counters {
 
 namespace detail {
 
-/// One context's part of the Counters, on cache lines that no other context writes.
+/// The counters of one context, on cache lines that no other context writes.
 struct alignas(cache_line_bytes) ContextCounters {
   OwnedCounter submitted_bios;
   OwnedCounter ended_bios;

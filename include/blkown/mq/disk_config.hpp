@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a disk is made from, and whether a disk can be made from it.
+// The configuration of a disk.
 
 #ifndef BLKOWN_MQ_DISK_CONFIG_HPP
 #define BLKOWN_MQ_DISK_CONFIG_HPP
@@ -14,42 +14,47 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq {
 
-/// Where a bio's end callback runs. It is the submitting context in either case, and never inside
-/// another callback or a handle's destructor.
+/// When a bio's end callback runs. In both modes the callback runs on the submitting context, and
+/// never inside another callback or inside a handle's destructor.
 enum class CompletionMode : std::uint8_t {
-  immediate,  ///< Before submit() returns, for what ended in it; else with the context's next work.
-  deferred,   ///< Always as a piece of work of its own.
+  immediate,  ///< Before Disk::submit returns if the bio ended in it, else in the context's work.
+  deferred,   ///< Always in the context's work.
 };
 
-/// A disk, before it is one. Disk::create says which field is wrong, and why.
+/// The configuration of a disk, for Disk::create.
 struct DiskConfig {
+  /// The disk's name in every violation text and report about it. The disk keeps the pointer, not a
+  /// copy: the string must outlive the disk. A string literal does.
   const char* name = "disk";
-  std::uint64_t capacity_sectors = 0;
-  std::uint32_t logical_block_bytes = 512;
-  std::uint32_t physical_block_bytes = 512;
-  QueueLimits limits{};
+  std::uint64_t capacity_sectors = 0;        ///< A multiple of the logical block.
+  std::uint32_t logical_block_bytes = 512;   ///< The unit of I/O: a power of two from 512 to 65536.
+  std::uint32_t physical_block_bytes = 512;  ///< A power of two, at least logical_block_bytes.
+  QueueLimits limits{};                      ///< The device's largest requests.
 
-  bool read_only = false;
+  bool read_only = false;          ///< Bios that change the medium end with Status::not_supported.
   bool write_cache = false;        ///< The device acknowledges writes before they are durable.
-  bool fua = false;                ///< It can make a single write durable; else a flush follows.
-  bool zoned = false;              ///< Zone operations are passed through.
-  std::uint64_t zone_sectors = 0;  ///< The size of each zone, of zoned disks.
+  bool fua = false;                ///< The device supports FUA. If not, a FUA write adds a flush.
+  bool zoned = false;              ///< The driver receives zone operations.
+  std::uint64_t zone_sectors = 0;  ///< The size of each zone of a zoned disk, else 0.
 
-  std::uint32_t normal_queues = 1;
-  std::uint32_t read_queues = 0;
-  std::uint32_t poll_queues = 0;
-  /// The most normal queues that there will ever be; 0: as many as there are.
+  std::uint32_t normal_queues = 1;  ///< Hardware queues of QueueType::normal.
+  std::uint32_t read_queues = 0;    ///< Hardware queues of QueueType::read.
+  std::uint32_t poll_queues = 0;    ///< Hardware queues of QueueType::poll.
+  /// The limit of Disk::set_queue_count. 0: normal_queues.
   std::uint32_t max_normal_queues = 0;
-  std::uint32_t depth = 64;          ///< Requests of each queue, reserved ones included.
-  std::uint32_t reserved_depth = 0;  ///< Kept for private requests that ask for them.
-  bool shared_tags = false;          ///< All queues draw their tags from one set of `depth`.
-  CookieLayout layout = CookieLayout::nbd();
+  std::uint32_t depth = 64;          ///< Requests of each queue, including the reserved ones.
+  std::uint32_t reserved_depth = 0;  ///< Requests that only Disk::allocate_private gets, if asked.
+  bool shared_tags = false;          ///< All queues share one set of `depth` tags.
+  CookieLayout layout = CookieLayout::nbd();  ///< The layout of the ids that the device sees.
 
-  std::uint32_t timeout_ms = 30'000;  ///< Until the driver's timeout hook is asked; 0: never.
-  std::uint32_t busy_delay_ms = 3;    ///< When a request rejected as busy is tried again at last.
-  CompletionMode completion = CompletionMode::immediate;
-  bool blocking = false;  ///< queue_rq may sleep: submit leaves it to the context's work.
-  bool auto_kick = true;  ///< Requeued requests are issued again at once, else after a kick.
+  /// Time in flight before the driver's timeout hook is called. 0: never.
+  std::uint32_t timeout_ms = 30'000;
+  /// The longest wait of a request that the driver rejected as busy. The end of another request on
+  /// the same context and queue ends the wait earlier.
+  std::uint32_t busy_delay_ms = 3;
+  CompletionMode completion = CompletionMode::immediate;  ///< When end callbacks run.
+  bool blocking = false;  ///< queue_rq may sleep, so the context's work calls it, not submit.
+  bool auto_kick = true;  ///< Requeued requests are issued without a Disk::kick_requeued.
 };
 
 namespace detail {
@@ -62,7 +67,7 @@ namespace detail {
   return config.max_normal_queues == 0 ? config.normal_queues : config.max_normal_queues;
 }
 
-/// The first thing that is wrong with it.
+/// Checks a configuration. Errors: the first field that is wrong.
 [[nodiscard]] constexpr std::optional<DiskError> check_config(const DiskConfig& config) noexcept {
   const auto wrong = [](DiskReason reason, const char* field, std::uint64_t given,
                         std::uint64_t limit) {

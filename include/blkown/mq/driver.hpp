@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a driver is to the block layer: its types, its hooks, and its answer to a request.
+// Driver: the types and hooks of a driver. Dispatch: a driver's answer to a request.
 
 #ifndef BLKOWN_MQ_DRIVER_HPP
 #define BLKOWN_MQ_DRIVER_HPP
@@ -18,28 +18,31 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq {
 
-/// Whether a rejected request is queued again rather than failed: something is short that comes
-/// back by itself (BLK_STS_RESOURCE, BLK_STS_DEV_RESOURCE).
+/// Whether a request that is rejected with `status` is issued again instead of failed.
+/// Source: the kernel's BLK_STS_RESOURCE and BLK_STS_DEV_RESOURCE.
 [[nodiscard]] constexpr bool is_busy(Status status) noexcept {
   return status == Status::resource || status == Status::device_resource;
 }
 
-/// A driver's answer to queue_rq. To reject a request is to give it back: whoever has ended or
-/// published it has no handle left to reject with, so a request cannot be ended twice this way.
+/// A driver's answer to queue_rq.
+///
+/// A rejection takes the request's handle back. A driver that has published or ended the request
+/// has no handle, so it cannot reject the request as well.
 template <class D>
 class [[nodiscard]] Dispatch {
  public:
-  /// The driver has the request, or had it: it is published, owned, or ended.
+  /// The driver took the request: the request is published, owned by the driver, or ended.
   [[nodiscard]] static Dispatch accepted() noexcept { return Dispatch{nullptr, Status::ok, false}; }
 
-  /// Not now, or not at all. With Status::resource or device_resource the request is queued again
-  /// and comes back when an I/O of the disk has ended, or after a moment; with any other status the
-  /// I/O ends with it (with io_error for Status::ok, which is no reason).
+  /// The driver did not take the request.
+  /// Effects: with a status for which is_busy() is true, the request is issued again after another
+  /// request on the same context and queue has ended, or after DiskConfig::busy_delay_ms. With any
+  /// other status the request ends with that status, and with io_error in place of Status::ok.
   [[nodiscard]] static Dispatch rejected(BLKOWN_HELD Idle<Request<D>>&& idle, Status status,
                                          Place where = Place::current()) noexcept {
     return Dispatch{std::move(idle).into_raw(where), status, false};
   }
-  /// The same for a request that was started already.
+  /// The driver started the request, and then could not send it. Effects as above.
   [[nodiscard]] static Dispatch rejected(BLKOWN_HELD Owned<Request<D>>&& owned, Status status,
                                          Place where = Place::current()) noexcept {
     return Dispatch{std::move(owned).into_raw(where), status, true};
@@ -50,14 +53,16 @@ class [[nodiscard]] Dispatch {
         status_{other.status_},
         started_{other.started_} {}
   Dispatch& operator=(Dispatch&&) = delete;
-  /// An answer that nobody took: the I/O does not get lost.
+  /// Effects: settle(), so that a discarded answer does not lose its request.
   ~Dispatch() { static_cast<void>(settle()); }
 
+  /// Whether the answer holds no request.
   [[nodiscard]] bool is_accepted() const noexcept { return request_ == nullptr; }
+  /// The status of a rejection. Status::ok for an accepted request.
   [[nodiscard]] Status status() const noexcept { return status_; }
 
-  /// Queues a rejected request again or fails it, through its TagSet's EndSink. False if there was
-  /// none: it was accepted.
+  /// Requeues a rejected request or ends it, through its TagSet's EndSink. Returns false if the
+  /// answer holds no request.
   bool settle() noexcept {
     if (request_ == nullptr) [[likely]]
       return false;
@@ -69,7 +74,7 @@ class [[nodiscard]] Dispatch {
   Dispatch(Request<D>* request, Status status, bool started) noexcept
       : request_{request}, status_{status}, started_{started} {}
 
-  /// Out of line, so that the destructor of nearly all answers is a test.
+  /// Out of line: the destructor of an accepted answer is then one test.
   [[gnu::noinline]] void give_back() noexcept {
     Request<D>* const request = std::exchange(request_, nullptr);
     if (started_) {
@@ -95,53 +100,64 @@ class [[nodiscard]] Dispatch {
   bool started_;
 };
 
-/// A driver's answer to timeout.
+/// A driver's answer to its timeout hook.
 enum class TimeoutAction : std::uint8_t {
-  handled,  ///< The driver sees to it: it has claimed the I/O, or its abort will.
-  rearm,    ///< Not yet: ask again after another timeout.
+  handled,  ///< The driver has claimed the request, or has started an abort that will end it.
+  rearm,    ///< The hook is called again after another timeout.
 };
 
-/// One zone of a zoned disk, as report_zones describes it.
+/// The description of one zone of a zoned disk, for report_zones.
 struct Zone {
+  /// The zone's state.
   enum class Condition : std::uint8_t { empty, open, closed, full, read_only, offline };
   std::uint64_t start_sector = 0;
   std::uint64_t length_sectors = 0;
   std::uint64_t capacity_sectors = 0;      ///< Sectors that can be written.
-  std::uint64_t write_pointer_sector = 0;  ///< Where the next write goes.
-  bool is_sequential = true;               ///< Else it is written at random, as other disks are.
+  std::uint64_t write_pointer_sector = 0;  ///< The sector of the next write.
+  bool is_sequential = true;               ///< False: a conventional zone, written in any order.
   Condition condition = Condition::empty;
   friend constexpr bool operator==(const Zone&, const Zone&) = default;
 };
 
-/// A driver: its types and queue_rq. The optional hooks are below. Hooks are called on the contexts
-/// that submit, several at a time; what they share, the driver orders.
+/// The requirements on a driver: three types and queue_rq. The other hooks are optional.
 ///
-///   struct RequestData;  kept in each request           struct HwData;     in each hardware queue
-///   struct QueueData;    in each disk
+///   struct RequestData;  The driver's data in each request.
+///   struct HwData;       The driver's data in each hardware queue.
+///   struct QueueData;    The driver's data in each disk.
 ///
 ///   Dispatch<D> queue_rq(HwQueue<D>&, QueueData&, Idle<Request<D>>, bool is_last);
-///       Issue the request. Unless is_last, more follow at once: the doorbell can wait, for a later
-///       queue_rq or for commit_rqs.
+///       Issues a request. With is_last false, another request follows at once, or commit_rqs: the
+///       driver may ring the doorbell later.
 ///   void queue_rqs(HwQueue<D>&, QueueData&, IdleList<Request<D>>&);
-///       Issue a batch; what is left in the list goes to queue_rq one by one.
+///       Issues a batch. Requests left in the list go to queue_rq one by one.
 ///   void commit_rqs(HwQueue<D>&, QueueData&);
-///       The batch ended early: ring the doorbell for what was issued without is_last.
+///       Rings the doorbell for the requests that were issued with is_last false, if no request
+///       with is_last true followed.
 ///   void complete(HwQueue<D>&, Claim<Request<D>>);
-///       The second half of a completion, on the context that submitted: what HwQueue::complete was
-///       given. Without the hook such an I/O ends with Status::ok there.
+///       Finishes a request that was given to HwQueue::complete, on the submitting context. Without
+///       this hook such a request ends with Status::ok.
 ///   TimeoutAction timeout(HwQueue<D>&, const ARef<Request<D>>&, const Cookie&);
-///       The I/O that the cookie names has been in flight for longer than its timeout. The race
-///       with its completion is decided by claim(pin, cookie). Without the hook nothing times out.
+///       Called for a request that has been in flight for longer than its timeout. The driver gets
+///       the request with blkown::claim(pin, cookie), which fails if the completion got it first.
+///       Without this hook no request times out.
 ///   unsigned poll(HwQueue<D>&);
-///       Reap completions; returns how many. For polled queues.
-///   Status init_hctx(HwQueue<D>&, QueueData&); void exit_hctx(HwQueue<D>&, QueueData&);
-///       A hardware queue comes into use, or goes: at creation, on a change of the number of
-///       queues, at the end. No request is in flight on it. A status other than ok refuses.
+///       Reaps the completions of a poll queue. Returns their number.
+///   Status init_hctx(HwQueue<D>&, QueueData&);
+///   void exit_hctx(HwQueue<D>&, QueueData&);
+///       Called when a hardware queue is put into use or taken out of use: by Disk::create,
+///       Disk::set_queue_count and Disk::remove. No request is in flight on the queue. An init_hctx
+///       that returns a status other than ok refuses the queue.
 ///   unsigned map_queues(QueueType, unsigned context_index, unsigned queue_count);
-///       Which of the type's queue_count queues a context submits to; by default
-///       context_index % queue_count.
+///       Returns the index of the context's queue among the queue_count queues of the type. Without
+///       this hook the index is context_index % queue_count.
 ///   unsigned report_zones(QueueData&, std::uint64_t sector, Zone* zones, unsigned count);
-///       Describes up to `count` zones from the one that holds the sector on; returns how many.
+///       Describes up to `count` zones, beginning with the zone that holds the sector. Returns the
+///       number of zones described.
+///
+/// Synchronization: hooks run on the disk's contexts, several at a time. Disk::create also calls
+/// init_hctx, exit_hctx and map_queues, and Disk::report_zones calls report_zones, on the caller's
+/// thread. The driver synchronizes the data that its hooks share.
+/// Source: the kernel's blk_mq_ops.
 template <class D>
 concept Driver =
     requires(D& driver, HwQueue<D>& hw, typename D::QueueData& queue, Idle<Request<D>> idle) {
@@ -151,18 +167,21 @@ concept Driver =
       { driver.queue_rq(hw, queue, std::move(idle), true) } -> std::same_as<Dispatch<D>>;
     };
 
-/// What a hardware queue is for: each has contexts mapped to it by its type.
+/// The kind of bios that a hardware queue serves. Each context has one queue of each type.
+/// Source: the kernel's enum hctx_type.
 enum class QueueType : std::uint8_t {
-  normal,  ///< Whatever the others do not take.
-  read,    ///< Reads, if there are such queues.
-  poll,    ///< Polled I/O, if there are such queues.
+  normal,  ///< Bios that no queue of another type serves.
+  read,    ///< Reads. Without read queues, normal queues serve them.
+  poll,    ///< Bios with IoFlags::polled. Without poll queues, normal queues serve them.
 };
+/// The number of queue types.
 inline constexpr unsigned queue_type_count = 3;
 
 namespace detail {
 
-// A hook is found by its name, whatever it looks like, and then has to fit: a wrong signature is an
-// error and not silence. A class that inherits the name from two bases cannot say which it means.
+// names_HOOK<D> is true if D has a member of that name, with any signature: a class that inherits
+// the name from two bases makes the name ambiguous. check_hooks then requires the right signature,
+// so a wrong one is a compile error and not a hook that is never called.
 #define BLKOWN_MQ_DETAIL_HOOK(hook)        \
   struct Named_##hook {                    \
     int hook;                              \
@@ -184,6 +203,7 @@ BLKOWN_MQ_DETAIL_HOOK(report_zones)
 
 #undef BLKOWN_MQ_DETAIL_HOOK
 
+/// Checks the signature of each hook that the driver names.
 template <class D>
 constexpr bool check_hooks() {
   using Hw = HwQueue<D>;

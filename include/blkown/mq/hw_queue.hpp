@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A hardware queue, as its driver sees it.
+// HwQueue: a hardware queue of a disk, for its driver.
 
 #ifndef BLKOWN_MQ_HW_QUEUE_HPP
 #define BLKOWN_MQ_HW_QUEUE_HPP
@@ -23,64 +23,89 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq {
 
-/// One hardware queue of a disk (blk-mq's hctx): the driver's data for it, and the lookups for what
-/// arrives on it. It lives as long as its disk.
+/// One hardware queue of a disk: the driver's data for the queue, and the lookups of the ids that
+/// the device sends on it. The queue lives as long as its disk.
+/// Source: the kernel's blk_mq_hw_ctx.
 template <class D>
 class HwQueue {
  public:
   using R = Request<D>;
 
+  /// Called by the disk.
   HwQueue(Disk<D>& disk, TagPool<D>& pool, std::uint32_t index, std::uint32_t tag_queue,
           QueueType type)
       : disk_{disk}, pool_{pool}, index_{index}, tag_queue_{tag_queue}, type_{type} {}
   HwQueue(const HwQueue&) = delete;
   HwQueue& operator=(const HwQueue&) = delete;
 
+  /// The queue's index among the disk's hardware queues (Disk::hw_queue).
   [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
+  /// The kind of bios that the queue serves.
   [[nodiscard]] QueueType type() const noexcept { return type_; }
+  /// The disk that the queue belongs to.
   [[nodiscard]] Disk<D>& disk() const noexcept { return disk_; }
-  /// The queue of the TagSet that its requests come from; index(), unless tags are shared.
+  /// The index of the TagSet's queue that this queue's requests come from: index(), or 0 if all
+  /// queues share one set of tags.
   [[nodiscard]] std::uint32_t tag_queue() const noexcept { return tag_queue_; }
 
-  // --- what the device sends; any context, interrupts included ----------------------------------
+  // --- completions -------------------------------------------------------------------------------
 
-  /// The right to the I/O that `value`, which arrived on this queue, names: TagSet::claim, with a
-  /// refusal counted under its reason.
-  /// An interrupt or a signal that preempts a context's own thread gives what it claims to
-  /// complete(): ending it there would touch the lists that the thread is in the middle of.
+  /// Claims the request that `value`, received on this queue, identifies. A refusal is counted
+  /// under its reason in Disk::counters().
+  /// Errors: those of TagSet::claim.
+  /// Context: any thread; interrupt safe. An interrupt or signal handler that preempts a context's
+  /// own thread must pass the Claim to complete() and must not end it: the thread may be in the
+  /// middle of changing the list that an end on that thread appends to.
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim(std::uint64_t value) noexcept {
     return counted(value, pool_.tags().claim(tag_queue_, value));
   }
+  /// Pins the request that `value`, received on this queue, identifies. A refusal is counted.
+  /// Errors: those of TagSet::tag_to_rq.
+  /// Context: any thread; interrupt safe.
   [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(
       std::uint64_t value, TrackedPlace where = Place::current()) noexcept {
     return counted(value, pool_.tags().tag_to_rq(tag_queue_, value, where));
   }
+  /// Gets the Owned of the request that `value`, received on this queue, identifies. A refusal is
+  /// counted.
+  /// Errors: those of TagSet::tag_to_owned.
+  /// Context: as claim().
   [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(std::uint64_t value) noexcept {
     return counted(value, pool_.tags().tag_to_owned(tag_queue_, value));
   }
 
-  /// Lets the context that submitted the I/O finish it: the driver's complete() is called there
-  /// with the Claim (blk_mq_complete_request). No allocation, no lock.
+  /// Passes the claim to the context that submitted the request. The driver's complete hook is
+  /// called there with the claim. Allocates nothing and takes no lock, except in the runtime's wake
+  /// hook.
+  /// Context: any thread; interrupt safe if the runtime's wake hook is.
+  /// Source: the kernel's blk_mq_complete_request.
   void complete(BLKOWN_HELD Claim<R>&& claim) noexcept {
     detail::SubmitQueue<D>* const submitter = detail::PayloadAccess<D>::submitter(claim.data());
     submitter->take_completed(std::move(claim));
   }
 
-  /// Calls `visit(ARef, Cookie)` for each of this disk's I/Os in flight on this queue.
+  /// Calls `visit(const ARef<R>&, const Cookie&)` for each of this disk's requests in flight on
+  /// this queue.
+  /// Context: any thread.
   template <class Visit>
   void for_each_in_flight(Visit visit, Place where = Place::current());
 
-  // --- flow control; any context ----------------------------------------------------------------
+  // --- flow control ------------------------------------------------------------------------------
 
-  /// No request is issued on this queue until start(): the device's ring is full. What queue_rq has
-  /// been called with is not touched; a queue_rq that runs elsewhere may still go on (use
-  /// Disk::quiesce to wait for it).
+  /// Stops the queue: queue_rq is not called on it until start(), for example because the device's
+  /// ring is full. A queue_rq that is running on another thread is not waited for; Disk::quiesce
+  /// waits. Issued requests are not affected.
+  /// Context: any thread; interrupt safe.
+  /// Source: the kernel's blk_mq_stop_hw_queue.
   void stop() noexcept { stopped_.set(true); }
-  /// Issues again what has waited.
+  /// Starts the queue. The contexts issue the requests and bios that wait.
+  /// Context: any thread; interrupt safe if the runtime's wake hook is.
+  /// Source: the kernel's blk_mq_start_stopped_hw_queue.
   void start() noexcept;
+  /// Whether the queue is stopped.
   [[nodiscard]] bool is_stopped() const noexcept { return stopped_.is_set(); }
 
-  /// The driver's own; made with the disk.
+  /// The driver's data. Constructed by Disk::create.
   typename D::HwData data{};
 
  private:
@@ -115,7 +140,7 @@ class HwQueue {
   std::uint32_t index_;
   std::uint32_t tag_queue_;
   QueueType type_;
-  // Looked at before every request, changed seldom.
+  // Read before every request and rarely written: on a cache line without frequent writes.
   alignas(cache_line_bytes) detail::RelaxedFlag stopped_;
   alignas(cache_line_bytes) std::array<detail::RelaxedCounter, lookup_reason_count> rejected_;
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What one request of a device may be, and why a disk could not be made.
+// The limits of a device's requests, and the errors of Disk::create.
 
 #ifndef BLKOWN_MQ_LIMITS_HPP
 #define BLKOWN_MQ_LIMITS_HPP
@@ -15,34 +15,37 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq {
 
-/// The largest request a device takes; bios beyond that are split (the kernel's queue_limits).
+/// The largest request that a device accepts. Bios beyond the limits are split.
+/// Source: the kernel's queue_limits.
 struct QueueLimits {
-  std::uint32_t max_sectors = 2560;  ///< Of a read or write: 1,280 KiB.
-  std::uint32_t max_segments = 128;  ///< Pieces of memory in one request.
-  std::uint32_t max_segment_bytes = 65536;
-  /// Within a request every piece but the last ends, and every one but the first begins, at an
-  /// address that has none of these bits set (NVMe's PRP lists: 4095). 0: wherever it likes.
+  std::uint32_t max_sectors = 2560;         ///< Length of a read or write. Default: 1,280 KiB.
+  std::uint32_t max_segments = 128;         ///< Pieces of memory in one request.
+  std::uint32_t max_segment_bytes = 65536;  ///< Length of one piece.
+  /// One less than a power of two, or 0 for no boundary. Within a request, every piece except the
+  /// first begins, and every piece except the last ends, at an address that has none of these bits
+  /// set. NVMe's PRP lists need 4095.
   std::uint64_t virt_boundary_mask = 0;
-  std::uint64_t max_discard_sectors = 0;       ///< 0: the device does not discard.
-  std::uint64_t max_write_zeroes_sectors = 0;  ///< 0: it has no such operation.
-  std::uint64_t max_zone_append_sectors = 0;   ///< 0: it has no such operation.
+  std::uint64_t max_discard_sectors = 0;       ///< 0: the device does not support discard.
+  std::uint64_t max_write_zeroes_sectors = 0;  ///< 0: the device does not support write_zeroes.
+  std::uint64_t max_zone_append_sectors = 0;   ///< 0: the device does not support zone_append.
   friend constexpr bool operator==(const QueueLimits&, const QueueLimits&) = default;
 };
 
-/// Why a disk was not made.
+/// The kind of a DiskError.
 enum class DiskReason : std::uint8_t {
   too_small,           ///< The field is below the limit.
   too_large,           ///< The field is above the limit.
-  not_a_power_of_two,  ///< The field is no power of two.
-  not_a_multiple,      ///< The field is no multiple of the limit.
+  not_a_power_of_two,  ///< The field is not a power of two.
+  not_a_multiple,      ///< The field is not a multiple of the limit.
   not_a_mask,          ///< The field is not one less than a power of two.
-  contradicts,         ///< The field does not go together with another.
-  does_not_fit,        ///< The TagPool that was given has other queues than the disk (limit).
-  bad_tags,            ///< No TagSet can be made of it: given is the TagSetReason.
-  init_failed,         ///< The driver's init_hctx refused a queue: given is its Status.
-  out_of_memory,       ///< limit bytes could not be allocated.
+  contradicts,         ///< The field conflicts with another field.
+  does_not_fit,        ///< The TagPool has `given` queues, the disk needs 1 or at least `limit`.
+  bad_tags,            ///< No TagSet can be made from the fields; `given` is the TagSetReason.
+  init_failed,         ///< The driver's init_hctx refused a queue; `given` is its Status.
+  out_of_memory,       ///< An allocation of `limit` bytes failed.
 };
 
+/// The reason as words that follow "FIELD is" in a message.
 [[nodiscard]] constexpr const char* to_string(DiskReason reason) noexcept {
   switch (reason) {
     case DiskReason::too_small: return "too small";
@@ -59,15 +62,16 @@ enum class DiskReason : std::uint8_t {
   return "unknown reason";
 }
 
-/// Why a disk was not made: which field of its configuration, what it was, what it may be.
+/// The error of Disk::create: a field of the configuration and its limit.
 struct DiskError {
   DiskReason reason{};
-  const char* field = "";
-  std::uint64_t given = 0;
-  std::uint64_t limit = 0;
+  const char* field = "";   ///< The field's name. A string literal.
+  std::uint64_t given = 0;  ///< The field's value, in the field's unit.
+  std::uint64_t limit = 0;  ///< The limit that the value violates, where there is one.
 };
 
-/// The first of the limits that no request could obey.
+/// Checks limits for a disk whose blocks are `block_bytes` long.
+/// Errors: the first field that no request of one block could obey.
 [[nodiscard]] constexpr std::optional<DiskError> check(const QueueLimits& limits,
                                                        std::uint32_t block_bytes) noexcept {
   const std::uint64_t block_sectors = block_bytes / sector_bytes;
@@ -82,7 +86,7 @@ struct DiskError {
   if (limits.max_segment_bytes == 0) {
     return DiskError{DiskReason::too_small, "max_segment_bytes", 0, 1};
   }
-  // A piece that is as long as it may be, and not the last, ends on the boundary.
+  // A piece of max_segment_bytes that is not the last one of its request ends on the boundary.
   if (limits.max_segment_bytes <= mask || (limits.max_segment_bytes & mask) != 0) {
     return DiskError{DiskReason::not_a_multiple, "max_segment_bytes", limits.max_segment_bytes,
                      mask + 1};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The block layer: everything that drivers and submitters need. Runtimes are included one by one.
+// The block layer's headers for drivers and submitters. A program includes its runtime separately.
 
 #ifndef BLKOWN_MQ_MQ_HPP
 #define BLKOWN_MQ_MQ_HPP

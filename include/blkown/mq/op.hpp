@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a bio or a request asks of a disk.
+// Operations and flags of bios and requests, and the sector, the unit of positions.
 
 #ifndef BLKOWN_MQ_OP_HPP
 #define BLKOWN_MQ_OP_HPP
@@ -11,26 +11,30 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq {
 
-/// The unit of positions and limits, whatever a disk's block size is.
+/// The size of a sector. Positions and limits count sectors, regardless of a disk's block size.
+/// Source: the kernel's SECTOR_SIZE and SECTOR_SHIFT.
 inline constexpr std::uint32_t sector_bytes = 512;
+/// `sector << sector_shift` is the sector's byte offset.
 inline constexpr unsigned sector_shift = 9;
 
-/// Operations (the kernel's REQ_OP_*).
+/// The operation of a bio or a request.
+/// Source: the kernel's REQ_OP_*.
 enum class Op : std::uint8_t {
   read,
   write,
-  flush,         ///< What was acknowledged becomes durable.
-  discard,       ///< The range's content is of no use any more.
-  write_zeroes,  ///< The range reads as zeroes afterwards.
+  flush,         ///< Makes all acknowledged writes durable.
+  discard,       ///< Tells the device that the range's content is no longer needed.
+  write_zeroes,  ///< Makes the range read as zeroes.
   zone_open,
   zone_close,
   zone_finish,
   zone_reset,
-  zone_append,  ///< A write to wherever the zone's write pointer is.
-  driver_in,    ///< A driver's own command that brings data, or none.
-  driver_out,   ///< A driver's own command that takes data.
+  zone_append,  ///< Writes at the zone's write pointer.
+  driver_in,    ///< A driver's private command that reads data or moves none.
+  driver_out,   ///< A driver's private command that writes data.
 };
 
+/// The enumerator's name, for messages.
 [[nodiscard]] constexpr const char* to_string(Op op) noexcept {
   switch (op) {
     case Op::read: return "read";
@@ -49,33 +53,38 @@ enum class Op : std::uint8_t {
   return "unknown op";
 }
 
-/// Whether a bio's memory is read or written.
+/// Whether the operation moves data between the bio's memory and the device.
 [[nodiscard]] constexpr bool has_data(Op op) noexcept {
   return op == Op::read || op == Op::write || op == Op::zone_append;
 }
-/// Whether it is about a range of sectors, and is split where the range is too long.
+/// Whether the operation covers a range of sectors. A bio whose range exceeds a limit is split.
 [[nodiscard]] constexpr bool has_range(Op op) noexcept {
   return has_data(op) || op == Op::discard || op == Op::write_zeroes;
 }
-/// Whether it is about a whole zone, named by its first sector.
+/// Whether the operation changes the state of a whole zone, which its first sector identifies.
 [[nodiscard]] constexpr bool is_zone_management(Op op) noexcept {
   return op >= Op::zone_open && op <= Op::zone_reset;
 }
+/// Whether the operation is a driver's private command (Disk::allocate_private).
 [[nodiscard]] constexpr bool is_private(Op op) noexcept {
   return op == Op::driver_in || op == Op::driver_out;
 }
-/// Whether it changes what is on the medium.
+/// Whether the operation changes the medium. A read-only disk refuses these operations.
 [[nodiscard]] constexpr bool is_write(Op op) noexcept {
   return op == Op::write || op == Op::discard || op == Op::write_zeroes || op == Op::zone_append ||
          is_zone_management(op);
 }
 
-/// How a bio is to be treated.
+/// Modifiers of a bio.
 struct IoFlags {
-  bool fua = false;       ///< It ends only when its data is durable.
-  bool preflush = false;  ///< What was acknowledged before becomes durable first.
-  bool polled = false;    ///< The submitter will poll for its end.
-  bool nowait = false;    ///< If it would have to wait for a tag, it ends with Status::again.
+  /// The bio ends only after its data is durable.
+  bool fua = false;
+  /// All writes acknowledged before become durable before this bio's data is written.
+  bool preflush = false;
+  /// The bio goes to a poll queue, if the disk has any. The submitter calls Disk::poll.
+  bool polled = false;
+  /// The bio ends with Status::again instead of waiting for a tag.
+  bool nowait = false;
   friend constexpr bool operator==(const IoFlags&, const IoFlags&) = default;
 };
 

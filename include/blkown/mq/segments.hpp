@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A request's share of its bio's memory, cut into the pieces that a device takes.
+// A request's part of its bio's memory, as pieces that obey the device's limits.
 
 #ifndef BLKOWN_MQ_SEGMENTS_HPP
 #define BLKOWN_MQ_SEGMENTS_HPP
@@ -17,19 +17,23 @@ namespace mq {
 
 /// A position in an array of segments.
 struct SegmentCursor {
-  std::uint32_t index = 0;
-  std::uint64_t offset_bytes = 0;
+  std::uint32_t index = 0;         ///< The segment's index in the array.
+  std::uint64_t offset_bytes = 0;  ///< The offset within that segment.
   friend constexpr bool operator==(const SegmentCursor&, const SegmentCursor&) = default;
 };
 
-/// The memory of one request: a range of Segments, none of them empty, none longer than the device
-/// takes, and cut on its boundary where one segment has to be cut (the kernel's req_for_each_bvec).
-/// A value that refers to the submitter's array; made, not stored: nothing is allocated.
+/// The memory of one request, as a range of pieces of type Segment.
+///
+/// No piece is empty or longer than QueueLimits::max_segment_bytes. A longer segment is cut into
+/// pieces that end on the boundary of QueueLimits::virt_boundary_mask. The pieces are computed
+/// during iteration. The object refers to the submitter's array and allocates nothing.
+/// Source: the kernel's req_for_each_bvec.
 class RequestSegments {
  public:
-  /// No memory.
+  /// An empty range.
   constexpr RequestSegments() = default;
-  /// `length_bytes` from `begin` on, which the array has.
+  /// The `length_bytes` bytes of `segments` that begin at `begin`.
+  /// Precondition: `segments` holds that many bytes from `begin` on, and outlives this object.
   constexpr RequestSegments(std::span<const Segment> segments, SegmentCursor begin,
                             std::uint64_t length_bytes, std::uint32_t max_segment_bytes,
                             std::uint64_t virt_boundary_mask) noexcept
@@ -39,6 +43,7 @@ class RequestSegments {
         max_segment_bytes_{max_segment_bytes},
         virt_boundary_mask_{virt_boundary_mask} {}
 
+  /// An input iterator over the pieces.
   class Iterator {
    public:
     using value_type = Segment;
@@ -65,7 +70,7 @@ class RequestSegments {
       ++*this;
       return before;
     }
-    /// How much is left, and nothing else, tells two iterators of one range apart.
+    /// Precondition: both iterators belong to one range. The bytes left identify a position in it.
     friend constexpr bool operator==(const Iterator& a, const Iterator& b) noexcept {
       return a.left_bytes_ == b.left_bytes_;
     }
@@ -88,18 +93,23 @@ class RequestSegments {
     std::uint64_t left_bytes_ = 0;
   };
 
+  /// The first piece.
   [[nodiscard]] Iterator begin() const noexcept { return {*this, length_bytes_}; }
+  /// The position behind the last piece.
   [[nodiscard]] Iterator end() const noexcept { return {*this, 0}; }
+  /// Whether the request has no memory.
   [[nodiscard]] bool empty() const noexcept { return length_bytes_ == 0; }
+  /// The sum of all pieces.
   [[nodiscard]] std::uint64_t length_bytes() const noexcept { return length_bytes_; }
-  /// How many there are, for the device's list: counts them.
+  /// The number of pieces, for the device's scatter list. Takes one step for each piece.
   [[nodiscard]] std::uint32_t count() const noexcept {
     std::uint32_t pieces = 0;
     for (Iterator it = begin(); it.left_bytes_ != 0; ++it) ++pieces;
     return pieces;
   }
 
-  /// How much of a segment is one piece: what begins off the boundary is cut on it.
+  /// The length of the first piece of `segment`. A piece that is cut off ends on the boundary, even
+  /// if the segment begins off it.
   [[nodiscard]] std::size_t piece_bytes(const Segment& segment) const noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(segment.data);
     const std::size_t most =

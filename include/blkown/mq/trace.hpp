@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What happens to a disk's requests, event by event, for whoever wants to watch.
+// Trace events of a disk's requests.
 
 #ifndef BLKOWN_MQ_TRACE_HPP
 #define BLKOWN_MQ_TRACE_HPP
@@ -15,19 +15,21 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq {
 
-/// The steps of a request, in the order in which they come, but for those that come again.
+/// A step in the life of a request. Without a rejection or a requeue, a request is allocated,
+/// issued and ended in this order.
+/// Source: the kernel's block trace events.
 enum class TraceStep : std::uint8_t {
-  allocated,  ///< It got its tag (blk-mq's getrq).
-  waits,      ///< Its bio waits for a tag, or for the queue to open; queue and tag mean nothing.
-  issued,     ///< It is handed to the driver's queue_rq.
-  rejected,   ///< The driver gave it back, with `status`.
-  requeued,   ///< It came back to be queued again.
-  timed_out,  ///< The driver's timeout hook is asked.
-  ended,      ///< It ended with `status`, and its tag is about to be free.
-  looked_up,  ///< What a device sent, `value`, was looked up; `reason` is none if that gave a
-              ///< handle.
+  allocated,  ///< The request got its tag (the kernel's block_getrq).
+  waits,      ///< A bio waits for a tag or for its queue. The event has no tag.
+  issued,     ///< The request is passed to the driver's queue_rq.
+  rejected,   ///< The driver rejected the request with `status`.
+  requeued,   ///< The request was requeued and will be issued again.
+  timed_out,  ///< The driver's timeout hook is called for the request.
+  ended,      ///< The request ended with `status`. Its tag is freed next.
+  looked_up,  ///< HwQueue looked up `value`, with the result `reason`.
 };
 
+/// The enumerator's name, for messages.
 [[nodiscard]] constexpr const char* to_string(TraceStep step) noexcept {
   switch (step) {
     case TraceStep::allocated: return "allocated";
@@ -42,30 +44,33 @@ enum class TraceStep : std::uint8_t {
   return "unknown step";
 }
 
-/// One step of one request.
+/// One step of one request, or of a bio that waits. In a looked_up event only `step`, `queue`,
+/// `value` and `reason` are set.
 struct TraceEvent {
   TraceStep step{};
   Op op{};
-  Status status = Status::ok;
-  std::uint32_t context = 0;  ///< The submitting context's index.
-  std::uint32_t queue = 0;    ///< The hardware queue.
+  Status status = Status::ok;  ///< Of rejected and ended.
+  std::uint32_t context = 0;   ///< The submitting context's index.
+  std::uint32_t queue = 0;     ///< The hardware queue's index.
   Tag tag;
   std::uint64_t sector = 0;
   std::uint64_t length_bytes = 0;
-  // Of looked_up, where of the others only the queue means something.
-  std::uint64_t value = 0;
-  LookupReason reason = LookupReason::none;
+  std::uint64_t value = 0;                   ///< Of looked_up: the id that the device sent.
+  LookupReason reason = LookupReason::none;  ///< Of looked_up: why it was refused, or none.
 };
 
-/// Who is told: on the submitting context, of lookups on whichever makes them, in the middle of its
-/// work, so it must not submit or wait. Without a function nobody is, at the cost of one test.
+/// The receiver of a disk's trace events (Disk::set_trace).
 struct TraceSink {
+  /// Called for each event, or null. Without a function each step of a request costs one test.
+  /// Precondition: the function neither submits nor waits.
+  /// Context: the submitting context, and for looked_up the thread or interrupt of the lookup.
   void (*function)(void* argument, const TraceEvent& event) = nullptr;
   void* argument = nullptr;
 };
 
 namespace detail {
 
+/// The event of a bio that waits.
 [[nodiscard]] inline TraceEvent waiting_event(const Bio& bio, std::uint32_t context,
                                               std::uint32_t queue) noexcept {
   return {.step = TraceStep::waits,
@@ -80,6 +85,7 @@ namespace detail {
           .reason = LookupReason::none};
 }
 
+/// Calls the sink's function, if there is one.
 inline void tell(const TraceSink& sink, const TraceEvent& event) {
   if (sink.function != nullptr) [[unlikely]]
     sink.function(sink.argument, event);
