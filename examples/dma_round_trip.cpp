@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// dma_round_trip SOURCE DESTINATION: copies a disk image through all of the library: block layer,
-// DMA mappings, and a simulated controller for each side, with several queues and threads. With
-// --faults SEED on one thread, in an order that the seed chooses, with controllers that misbehave.
-// First the life of one I/O is told, step by step.
+// dma_round_trip SOURCE DESTINATION: copies a disk image through the block layer, DMA mappings and
+// two simulated controllers, with several queues and threads. With --faults SEED the program runs
+// on one thread, in an order that the seed chooses, and the controllers misbehave. The program
+// first prints the steps of one I/O.
 
 #include <algorithm>
 #include <blkown/mq/thread_runtime.hpp>
@@ -45,7 +45,7 @@ int usage(const std::string& problem) {
   return 2;
 }
 
-/// None, after a line that says why.
+/// Parses the command line. Errors: none, after a line that names the error.
 std::optional<Options> parse(int argc, char** argv) {
   Options options;
   std::vector<std::string> files;
@@ -87,7 +87,7 @@ int fail(const std::string& what) {
   return 1;
 }
 
-/// Whether two files hold the same bytes.
+/// Whether two files have the same content.
 bool is_same(const std::string& a, const std::string& b) {
   std::ifstream one{a, std::ios::binary}, other{b, std::ios::binary};
   std::vector<char> left(1 << 20), right(1 << 20);
@@ -178,7 +178,7 @@ int run(const Options& options) {
   if (from->capacity_bytes() == 0 || from->capacity_bytes() % mq::sector_bytes != 0) {
     return fail(options.source + ": not a whole number of sectors of 512 bytes, or empty");
   }
-  // Under another name until it is whole.
+  // The copy has another name until it is complete.
   const std::string partial = options.destination + ".partial";
   auto to = sim::FileMedia::create(partial.c_str(), from->capacity_bytes());
   if (to == nullptr) {

@@ -16,8 +16,8 @@
 
 namespace round_trip {
 
-/// Reads chunk after chunk from one disk and writes it to the other, with so many chunks on the way
-/// on each context. What fails is tried again, some times.
+/// Copies one disk to another in chunks, several at a time on each context. A bio that fails is
+/// submitted again, a limited number of times.
 class Copier {
  public:
   static constexpr std::size_t chunk_bytes = 64 * 1024;
@@ -25,7 +25,7 @@ class Copier {
 
   Copier(mq::Disk<Nvme>& from, mq::Disk<Nvme>& to) : from_{from}, to_{to} {}
 
-  /// Begins with `chunks` chunks on the context.
+  /// Starts the copy of `chunks` chunks at a time on the context.
   void start_on(mq::Context& context, std::uint32_t chunks) {
     for (std::uint32_t i = 0; i != chunks; ++i) {
       lanes_.push_back(std::make_unique<Lane>(*this, context));
@@ -34,16 +34,16 @@ class Copier {
     }
   }
 
-  /// Set when all is copied, or something could not be.
+  /// Set when the copy is complete or has failed.
   [[nodiscard]] mq::Event& done() noexcept { return done_; }
   [[nodiscard]] std::uint64_t copied_bytes() const noexcept { return copied_bytes_.load(); }
-  /// How many bios ended badly and were tried again.
+  /// The number of bios that failed and were submitted again.
   [[nodiscard]] std::uint64_t failures() const noexcept { return failures_.load(); }
-  /// Why it ended early, if it did.
+  /// Why the copy failed. Status::ok if it has not.
   [[nodiscard]] Status status() const noexcept { return status_.load(); }
 
  private:
-  /// One chunk on its way, and then the next.
+  /// Copies one chunk after the other.
   struct Lane : mq::Work {
     Lane(Copier& its_copier, mq::Context& its_context)
         : Work{[](Work& work) { static_cast<Lane&>(work).next_chunk(); }},

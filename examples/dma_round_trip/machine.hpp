@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A disk with all that is behind it: driver, controller, IOMMU, medium; and what may go wrong.
+// Machine: a disk with its driver, controller, IOMMU and medium, and the controller's faults.
 
 #ifndef EXAMPLES_DMA_ROUND_TRIP_MACHINE_HPP
 #define EXAMPLES_DMA_ROUND_TRIP_MACHINE_HPP
@@ -24,11 +24,11 @@ struct MachineConfig {
   std::uint32_t timeout_ms = 50;
   std::uint64_t seed = 1;
   sim::FaultRates rates = sim::FaultRates::none();
-  /// For the finder's sake; null if interrupts are to come as they like.
+  /// The longest time that the controller takes for a command without a fault.
   std::uint64_t longest_ns = 20'000;
 };
 
-/// One of the runtime's contexts, the last, is the device's.
+/// A disk on a simulated controller. The controller runs on the runtime's last context.
 class Machine {
  public:
   template <mq::Runtime Rt>
@@ -69,18 +69,19 @@ class Machine {
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
-  /// Takes everything down. True if nothing is left mapped.
+  /// Removes the disk and stops the controller. Returns true if no page is left mapped.
   template <mq::Runtime Rt>
   [[nodiscard]] bool shut_down(Rt& runtime) {
     static_cast<void>(mq::remove(runtime, *disk_));
-    // A reset that was under way ends with an operation on the disk; they come one after the other.
+    // The driver's reset ends with an operation on the disk. Operations run in order, so a thaw
+    // that is done shows that the earlier operations are done.
     while (driver_.is_resetting()) {
       static_cast<void>(
           mq::run_and_wait(runtime, [&](mq::Control& control) { disk_->thaw(control); }));
     }
     const dma::EndProof proof = controller_.stop();
     pump_.finish(runtime);
-    disk_.reset();  // its rings are left to the device, which is stopped
+    disk_.reset();  // the controller is stopped, so it no longer uses the driver's rings
     static_cast<void>(device_.drain(proof));
     iommu_.flush();
     return iommu_.mapped_pages() == 0 && iommu_.fault_counts().not_forbidden == 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The life of one I/O with a real mapping, told once: what each step does to the request's count
-// and flags, and to what the device can reach.
+// Prints the steps of one I/O with a mapping: the request's count and flags after each step, and
+// the memory that the device can reach.
 
 #ifndef EXAMPLES_DMA_ROUND_TRIP_NARRATION_HPP
 #define EXAMPLES_DMA_ROUND_TRIP_NARRATION_HPP
@@ -16,11 +16,12 @@
 
 namespace round_trip {
 
-/// False if a step did not do what it is told to.
+/// One I/O, printed step by step.
 class Narration {
  public:
   Narration() : device_{iommu_} {}
 
+  /// Returns false if a step does not have its expected result.
   [[nodiscard]] bool run() {
     namespace dma = blkown::dma;
     std::printf("%-32s %5s  %-8s %10s  %s\n", "step", "count", "flags", "generation",
@@ -49,7 +50,7 @@ class Narration {
     auto mapping = *std::exchange(found->data().mapping, std::nullopt);
     is_good_ = std::move(mapping).unmap(*dma::EndProof::of(*found)).has_value() && is_good_;
     tell("unmap, with the claim as proof", 2, "claimed", false);
-    is_good_ = !iommu_.write(iova, bytes, access) && is_good_;  // a fault in the log, no more
+    is_good_ = !iommu_.write(iova, bytes, access) && is_good_;  // the IOMMU only records a fault
     auto alone = std::move(*found).into_owned();
     if (!alone.has_value()) return false;
     tell("into_owned", 0, "owned", false);
@@ -75,7 +76,7 @@ class Narration {
                (pages != 0) == is_mapped;
   }
 
-  // First, so that it goes last: the request's list in the tag set knows it.
+  // Declared before the tag set, so destroyed after it: the requests' lists refer to the device.
   blkown::sim::Iommu iommu_{{}};
   blkown::dma::Device<blkown::sim::Iommu> device_;
   Tags tags_ = *Tags::create({.depth = 1, .layout = blkown::CookieLayout::nvme()},
