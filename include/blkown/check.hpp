@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The two channels on which the library speaks up, in every build.
+// Violations and reports: the two ways in which the library tells the program about an error in its
+// own use. Both exist in every build.
 //
-//   violation  a programmer's error that would corrupt an I/O: it never returns.
-//   report     something a driver author wants to know, after which the state is consistent.
+//   violation  a programmer's error that would corrupt an I/O. The operation never returns.
+//   report     a programmer's error that the library has repaired. The operation goes on.
 //
-// What a device sends is neither: that is a LookupError.
+// A wrong value from a device is neither. Lookups answer it with a LookupError.
 
 #ifndef BLKOWN_CHECK_HPP
 #define BLKOWN_CHECK_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/enum_count.hpp>
 #include <blkown/place.hpp>
 #include <blkown/tag.hpp>
+#include <cstddef>
 #include <cstdint>
 
 namespace blkown {
@@ -20,54 +23,60 @@ inline namespace BLKOWN_ABI {
 
 class RequestHeader;
 
-/// Programmer errors.
+/// Programmer errors after which the operation does not return.
 enum class Violation : std::uint8_t {
-  use_of_moved_from,       ///< The handle was moved from, consumed, or never held anything.
-  not_idle,                ///< Started a request that is not with the block layer.
+  use_of_moved_from,       ///< The handle was moved from, consumed, or never held an object.
+  not_idle,                ///< An Idle of a request that is not idle: started twice, or forged.
   not_owned,               ///< An Owned of a request that is not owned: ended twice, or forged.
   not_claimed,             ///< A Claim of a request that is not claimed: ended twice, or forged.
-  no_reference,            ///< An ARef dropped or cloned while the count holds no reference of it.
-  reference_overflow,      ///< More references than half of what the word can count.
-  release_of_unpublished,  ///< Claim::release of an I/O that the device never had.
+  no_reference,            ///< An ARef was dropped or copied that the request does not count.
+  reference_overflow,      ///< A request has more references than RefValue::count_limit.
+  release_of_unpublished,  ///< Claim::release of an I/O that was never published.
   restart_of_ended,        ///< Ended::into_idle of an I/O that ended with a status.
-  tag_not_taken,           ///< A tag given back that was free.
-  no_such_queue,           ///< A queue index that the TagSet does not have.
-  tag_cache_of_other,      ///< A TagCache used with another TagSet or queue than its own.
-  tag_cache_alive,         ///< A TagSet destroyed before its TagCaches.
-  request_alive,           ///< A TagSet destroyed while a request is not back with it.
-  object_in_use,           ///< Destroyed or used anew while an I/O or a callback still needs it.
-  wrong_context,           ///< Called on another execution context than the object's own.
+  tag_not_taken,           ///< A free tag was given back.
+  no_such_queue,           ///< The TagSet or the disk does not have the queue.
+  tag_cache_of_other,      ///< A TagCache was used with another TagSet or queue than its own.
+  tag_cache_alive,         ///< A TagSet was destroyed before its TagCaches.
+  request_alive,           ///< A TagSet was destroyed while a handle or an I/O of it exists.
+  object_in_use,  ///< An object was destroyed or reused while an I/O or a callback uses it.
+  wrong_context,  ///< A call on another execution context than the object's own.
 };
 
-/// Things worth knowing after which nothing is broken.
+/// Programmer errors after which the operation has left a consistent state.
 enum class Report : std::uint8_t {
-  claim_dropped,    ///< A Claim was dropped without being ended: the I/O ended with io_error.
-  idle_dropped,     ///< An Idle was dropped without being started: the I/O ended with io_error.
-  mapping_dropped,  ///< A mapping was dropped without proof that the device is done: quarantined.
+  claim_dropped,    ///< A Claim was destroyed. Its I/O ends with io_error.
+  idle_dropped,     ///< An Idle was destroyed. Its I/O ends with io_error.
+  mapping_dropped,  ///< A DMA mapping was destroyed without an EndProof. It is quarantined.
 };
 
+/// What happened, as a sentence without a full stop.
 [[nodiscard]] constexpr const char* to_string(Violation violation) noexcept {
   switch (violation) {
-    case Violation::use_of_moved_from: return "use of a handle that holds no request";
-    case Violation::not_idle: return "the request is not idle";
-    case Violation::not_owned: return "the request is not owned: ended twice, or a forged handle";
+    case Violation::use_of_moved_from: return "a handle was used that holds no object";
+    case Violation::not_idle:
+      return "the request of an Idle is not idle: it was started twice, or the handle is forged";
+    case Violation::not_owned:
+      return "the request of an Owned is not owned: it was ended twice, or the handle is forged";
     case Violation::not_claimed:
-      return "the request is not claimed: ended twice, or a forged handle";
-    case Violation::no_reference: return "no such reference exists";
-    case Violation::reference_overflow: return "too many references";
-    case Violation::release_of_unpublished: return "release of an I/O that was never published";
-    case Violation::restart_of_ended: return "restart of an I/O that ended with a status";
-    case Violation::tag_not_taken: return "the tag is free already";
-    case Violation::no_such_queue: return "no such queue";
-    case Violation::tag_cache_of_other: return "a TagCache of another TagSet or queue";
-    case Violation::tag_cache_alive: return "TagSet destroyed before its TagCaches";
-    case Violation::request_alive: return "TagSet destroyed while a request is still out";
-    case Violation::object_in_use: return "destroyed or used anew while still in use";
-    case Violation::wrong_context: return "called on another context than its own";
+      return "the request of a Claim is not claimed: it was ended twice, or the handle is forged";
+    case Violation::no_reference: return "the request does not count this reference";
+    case Violation::reference_overflow: return "the request has too many references";
+    case Violation::release_of_unpublished: return "a Claim of an unpublished I/O was released";
+    case Violation::restart_of_ended: return "an I/O that ended with a status was restarted";
+    case Violation::tag_not_taken: return "a tag was given back that is free";
+    case Violation::no_such_queue: return "the queue does not exist";
+    case Violation::tag_cache_of_other:
+      return "a TagCache was used with another TagSet or queue than its own";
+    case Violation::tag_cache_alive: return "a TagSet was destroyed before its TagCaches";
+    case Violation::request_alive: return "a TagSet was destroyed while its requests are in use";
+    case Violation::object_in_use: return "an object was destroyed or reused while it is in use";
+    case Violation::wrong_context:
+      return "an object was used on another execution context than its own";
   }
   return "unknown violation";
 }
 
+/// What happened, as a sentence without a full stop.
 [[nodiscard]] constexpr const char* to_string(Report report) noexcept {
   switch (report) {
     case Report::claim_dropped: return "a Claim was dropped without being ended";
@@ -78,26 +87,103 @@ enum class Report : std::uint8_t {
   return "unknown report";
 }
 
-/// What the ownership word said, decoded.
+/// What the programmer should change. An Incident may have a more exact text.
+[[nodiscard]] constexpr const char* remedy_of(Violation violation) noexcept {
+  switch (violation) {
+    case Violation::use_of_moved_from: return "use the handle that the object was moved to";
+    case Violation::not_idle: return "start or end each Idle once; call from_raw once per into_raw";
+    case Violation::not_owned: return "end each Owned once; call from_raw once per into_raw";
+    case Violation::not_claimed: return "end each Claim once; call from_raw once per into_raw";
+    case Violation::no_reference: return "drop each ARef once; call from_raw once per into_raw";
+    case Violation::reference_overflow: return "drop the references that are not needed";
+    case Violation::release_of_unpublished: return "publish, end or requeue it instead";
+    case Violation::restart_of_ended: return "call into_idle() only where is_requeue() is true";
+    case Violation::tag_not_taken: return "release each Ended once";
+    case Violation::no_such_queue: return "pass an index below the number of queues";
+    case Violation::tag_cache_of_other:
+      return "use the TagCache that this TagSet made for this queue";
+    case Violation::tag_cache_alive: return "destroy the TagCaches first";
+    case Violation::request_alive:
+      return "end every I/O, drop every handle and release every Ended first";
+    case Violation::object_in_use: return "wait until the object is no longer in use";
+    case Violation::wrong_context: return "post the call to the object's own context";
+  }
+  return "no remedy is known";
+}
+
+/// What the programmer should change. An Incident may have a more exact text.
+[[nodiscard]] constexpr const char* remedy_of(Report report) noexcept {
+  switch (report) {
+    case Report::claim_dropped: return "end, requeue, publish or release each Claim";
+    case Report::idle_dropped: return "start, fail or requeue each Idle";
+    case Report::mapping_dropped: return "call unmap() with an EndProof, or drain the device";
+  }
+  return "no remedy is known";
+}
+
+/// The number of enumerators, for tables indexed by them.
+inline constexpr std::size_t violation_count =
+    static_cast<std::size_t>(Violation::wrong_context) + 1;
+inline constexpr std::size_t report_count = static_cast<std::size_t>(Report::mapping_dropped) + 1;
+static_assert(detail::counts_enumerators<Violation>(violation_count));
+static_assert(detail::counts_enumerators<Report>(report_count));
+
+/// A request's ownership word at one moment, decoded.
 struct RequestState {
-  Generation generation;
+  Generation generation{};
   std::uint32_t count = 0;
   bool owned = false;
   bool claimed = false;
   bool finished = false;
 };
 
-/// Where and about what a violation or a report was raised. Everything in it was read before it was
-/// raised; a handler need not, and should not, touch the request.
+/// Describes one violation or report for a handler. All fields were read before the handler was
+/// called. The handler must not touch the request. Texts live as long as the program or, `subject`,
+/// as the object that it names. Every text may be null or empty.
 struct Incident {
-  const char* operation = "";  ///< The operation that noticed, "Claim::release" for example.
-  Place place;                 ///< Its caller; line() is 0 where none is known (a destructor).
-  bool has_queue = false;      ///< queue is meaningful.
-  bool has_request = false;    ///< tag and state are meaningful too.
+  const char* operation = "";  ///< The operation that found the error, such as "Claim::release".
+  Place place{};               ///< Its caller. line() is 0 where none is known (a destructor).
+  bool has_queue = false;      ///< `queue` has a value.
+  bool has_request = false;    ///< `tag` and `state` have values too.
   std::uint32_t queue = 0;
-  Tag tag;
-  RequestState state;
-  const RequestHeader* header = nullptr;  ///< The request's name for visit_holders, or null.
+  Tag tag{};
+  RequestState state{};
+  const RequestHeader* header = nullptr;  ///< The request, for visit_holders, or null.
+
+  const char* subject = "";  ///< The object's name, such as a disk's name.
+  std::uint64_t count = 0;   ///< A number of things, such as requests in flight. 0: not known.
+  /// What happened, if it is more exact than to_string of the violation or the report. "{subject}"
+  /// stands for the subject. "{count|request is|requests are}" becomes "1 request is" or "3
+  /// requests are", and "requests are" where the count is not known.
+  const char* problem = "";
+  const char* remedy = "";  ///< What to change, if it is more exact than remedy_of.
+
+  /// An incident of an operation that has no request.
+  [[nodiscard]] static constexpr Incident of(const char* operation, Place place) noexcept {
+    Incident incident;
+    incident.operation = operation;
+    incident.place = place;
+    return incident;
+  }
+  /// The same incident with the texts of this case:
+  ///   Incident::of("destruction of mq::Disk", Place{})
+  ///       .with("disk '{subject}' destroyed while {count|request is|requests are} in flight",
+  ///             "call remove() and wait for it")
+  ///       .about(name, in_flight)
+  [[nodiscard]] constexpr Incident with(const char* exact_problem,
+                                        const char* exact_remedy = "") const noexcept {
+    Incident incident = *this;
+    incident.problem = exact_problem;
+    incident.remedy = exact_remedy;
+    return incident;
+  }
+  [[nodiscard]] constexpr Incident about(const char* name,
+                                         std::uint64_t number = 0) const noexcept {
+    Incident incident = *this;
+    incident.subject = name;
+    incident.count = number;
+    return incident;
+  }
 };
 
 using ViolationHandler = void (*)(Violation, const Incident&);
@@ -110,7 +196,7 @@ inline void print_report(Report report, const Incident& incident);
 
 namespace detail {
 
-// Plain variables on purpose: handlers are installed before the first request exists.
+// Plain variables: handlers are installed before another thread uses the library.
 #ifdef BLKOWN_NO_STDIO
 inline ViolationHandler violation_handler = nullptr;
 inline ReportHandler report_handler = nullptr;
@@ -121,18 +207,21 @@ inline ReportHandler report_handler = &print_report;
 
 }  // namespace detail
 
-/// Replaces the violation handler and returns the one before. The default prints one line to stderr
-/// and aborts; without stdio there is none. A handler does not throw, and where it returns, or
-/// where there is none, the program traps. Precondition: no other thread uses the library.
+/// Replaces the violation handler and returns the previous one. The default handler prints the
+/// incident to stderr and aborts; with BLKOWN_NO_STDIO there is no default handler.
+/// Precondition: no other thread uses the library. The handler does not throw.
+/// Effects: the program traps where the handler returns, or where there is none.
+/// Context: the handler runs where the violation was found, interrupts included.
 inline ViolationHandler set_violation_handler(ViolationHandler handler) noexcept {
   const ViolationHandler before = detail::violation_handler;
   detail::violation_handler = handler;
   return before;
 }
 
-/// Replaces the report handler and returns the one before; null drops reports. The default prints
-/// one line to stderr. It runs in the context that raised the report, interrupts included.
-/// Precondition: no other thread uses the library.
+/// Replaces the report handler and returns the previous one. The default handler prints the
+/// incident to stderr. With null, reports are discarded.
+/// Precondition: no other thread uses the library. The handler does not throw.
+/// Context: the handler runs where the report was made, interrupts included.
 inline ReportHandler set_report_handler(ReportHandler handler) noexcept {
   const ReportHandler before = detail::report_handler;
   detail::report_handler = handler;
@@ -147,24 +236,23 @@ namespace detail {
   __builtin_trap();
 }
 
+/// A violation that is about no request. Every library raises its violations with this function or
+/// with the one above.
+[[noreturn, gnu::cold, gnu::noinline]] inline void violate(Violation violation,
+                                                           const char* operation, Place place) {
+  violate(violation, Incident::of(operation, place));
+}
+
 [[gnu::cold, gnu::noinline]] inline void report(Report report, const Incident& incident) {
   if (report_handler != nullptr) report_handler(report, incident);
 }
 
-/// The violation of a handle that points nowhere.
-[[noreturn, gnu::cold, gnu::noinline]] inline void violate_moved_from(const char* operation,
-                                                                      Place place) {
-  Incident incident;
-  incident.operation = operation;
-  incident.place = place;
-  violate(Violation::use_of_moved_from, incident);
-}
-
-/// A handle's use begins here: what it points to, or the violation that it points nowhere.
+/// The object that a handle points to.
+/// Violation: use_of_moved_from, if the handle is empty.
 template <class R>
 [[nodiscard]] constexpr R& held(R* object, const char* operation, Place place) {
   if (object == nullptr) [[unlikely]]
-    violate_moved_from(operation, place);
+    violate(Violation::use_of_moved_from, operation, place);
   return *object;
 }
 

@@ -71,16 +71,19 @@ struct TagSetState {
     }
   }
 
+  [[nodiscard]] static Incident incident_of(std::uint32_t queue, const char* operation,
+                                            Place place) noexcept {
+    Incident incident = Incident::of(operation, place);
+    incident.has_queue = true;
+    incident.queue = queue;
+    return incident;
+  }
+
   [[noreturn, gnu::cold, gnu::noinline]] static void violate_queue(Violation violation,
                                                                    std::uint32_t queue,
                                                                    const char* operation,
                                                                    Place place) {
-    Incident incident;
-    incident.operation = operation;
-    incident.place = place;
-    incident.has_queue = true;
-    incident.queue = queue;
-    violate(violation, incident);
+    violate(violation, incident_of(queue, operation, place));
   }
 
  private:
@@ -281,9 +284,7 @@ template <class R>
 
 [[nodiscard]] inline Incident incident_of(const RequestHeader& header, RefValue<Word> seen,
                                           const char* operation, Place place) noexcept {
-  Incident incident;
-  incident.operation = operation;
-  incident.place = place;
+  Incident incident = Incident::of(operation, place);
   incident.has_queue = true;
   incident.has_request = true;
   incident.queue = header.queue();

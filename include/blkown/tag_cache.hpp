@@ -9,6 +9,7 @@
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/tag_bitmap.hpp>
+#include <blkown/place.hpp>
 #include <blkown/tag.hpp>
 #include <cstdint>
 
@@ -132,8 +133,7 @@ class TagCache {
 
   void give_mask(std::uint32_t line, Word mask) noexcept {
     if (!bitmap_->give_run(line, mask)) [[unlikely]] {
-      Incident incident;
-      incident.operation = "giving tags back";
+      Incident incident = Incident::of("giving tags back", Place{});
       incident.has_queue = true;
       incident.queue = queue_;
       detail::violate(Violation::tag_not_taken, incident);

@@ -342,18 +342,31 @@ class [[nodiscard]] TagSet {
         [](R& found) { return detail::HandleAccess::make<Owned>(found); });
   }
 
+  [[nodiscard]] std::uint64_t total_taken_count() const noexcept {
+    std::uint64_t count = 0;
+    for (std::uint32_t queue = 0; queue != core_->queue_count; ++queue) {
+      count += core_->bitmaps[queue].taken_count();
+    }
+    return count;
+  }
+
   void check_all_back() const noexcept {
     for (std::uint32_t queue = 0; queue != core_->queue_count; ++queue) {
       const detail::TagBitmap& bitmap = core_->bitmaps[queue];
       if (bitmap.cache_count() != 0) {
-        detail::TagSetState::violate_queue(Violation::tag_cache_alive, queue,
-                                           "destruction of TagSet", Place{});
+        detail::violate(Violation::tag_cache_alive,
+                        detail::TagSetState::incident_of(queue, "destruction of TagSet", Place{})
+                            .with("TagSet destroyed while {count|TagCache exists|TagCaches exist}")
+                            .about("TagSet", bitmap.cache_count()));
       }
       for (Tag tag; tag.value != core_->depth; ++tag.value) {
         if (!bitmap.is_taken(tag)) continue;
         R& alive = request(queue, tag);
-        detail::violate_request(Violation::request_alive, detail::header_of(alive),
-                                detail::word_of(alive).peek(), "destruction of TagSet");
+        detail::violate(Violation::request_alive,
+                        detail::incident_of(detail::header_of(alive), detail::word_of(alive).peek(),
+                                            "destruction of TagSet", Place{})
+                            .with("TagSet destroyed while {count|request is|requests are} in use")
+                            .about("TagSet", total_taken_count()));
       }
     }
   }

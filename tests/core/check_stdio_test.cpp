@@ -28,7 +28,7 @@ constexpr Place far_away = Place::current();
 
 std::string printed(const Incident& incident) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> out{std::tmpfile(), &std::fclose};
-  blkown::print_incident(out.get(), "violation", "it went wrong", incident);
+  blkown::print_incident(out.get(), "violation", "it went wrong", "mend it", incident);
   std::rewind(out.get());
   std::string text;
   for (int letter = std::fgetc(out.get()); letter != EOF; letter = std::fgetc(out.get())) {
@@ -51,9 +51,10 @@ Incident about_a_request() {
 
 }  // namespace
 
-TEST(CheckStdio, PrintsOneLineThatNamesWhatWhereAndWhich) {
+TEST(CheckStdio, PrintsWhatTheRemedyWhereAndWhich) {
   EXPECT_EQ(printed(about_a_request()),
-            "blkown: violation: it went wrong: Claim::release at drv.cc:91, "
+            "blkown: violation: it went wrong: mend it\n"
+            "blkown:   in Claim::release at drv.cc:91, "
             "queue 0 tag 5 generation 17 count 0 owned\n");
 }
 
@@ -62,7 +63,8 @@ TEST(CheckStdio, PrintsEveryFlag) {
   incident.state = {
       .generation = Generation{~0U}, .count = 3, .owned = true, .claimed = true, .finished = true};
   EXPECT_EQ(printed(incident),
-            "blkown: violation: it went wrong: Claim::release at drv.cc:91, "
+            "blkown: violation: it went wrong: mend it\n"
+            "blkown:   in Claim::release at drv.cc:91, "
             "queue 0 tag 5 generation 4294967295 count 3 owned claimed finished\n");
 }
 
@@ -71,7 +73,8 @@ TEST(CheckStdio, LeavesOutAPlaceThatIsNotKnown) {
   incident.place = Place{};
   incident.state.owned = false;
   EXPECT_EQ(printed(incident),
-            "blkown: violation: it went wrong: Claim::release, "
+            "blkown: violation: it went wrong: mend it\n"
+            "blkown:   in Claim::release, "
             "queue 0 tag 5 generation 17 count 0\n");
 }
 
@@ -80,13 +83,43 @@ TEST(CheckStdio, NamesOnlyTheQueueWhereThereIsNoRequest) {
   incident.has_request = false;
   incident.queue = 3;
   EXPECT_EQ(printed(incident),
-            "blkown: violation: it went wrong: Claim::release at drv.cc:91, queue 3\n");
+            "blkown: violation: it went wrong: mend it\n"
+            "blkown:   in Claim::release at drv.cc:91, queue 3\n");
 }
 
 TEST(CheckStdio, NamesNeitherWhereThereIsNone) {
   Incident incident = about_a_request();
   incident.has_request = incident.has_queue = false;
-  EXPECT_EQ(printed(incident), "blkown: violation: it went wrong: Claim::release at drv.cc:91\n");
+  EXPECT_EQ(printed(incident),
+            "blkown: violation: it went wrong: mend it\n"
+            "blkown:   in Claim::release at drv.cc:91\n");
+}
+
+TEST(CheckStdio, NamesTheSubjectAndTheCount) {
+  Incident incident = Incident::of("destruction of mq::Disk", Place{})
+                          .with(
+                              "disk '{subject}' destroyed while {count|request is|requests are} "
+                              "in flight",
+                              "call remove() and wait for it");
+  const std::string location = "blkown:   in destruction of mq::Disk\n";
+  const std::string remedy = ": call remove() and wait for it\n";
+  EXPECT_EQ(printed(incident.about("nbd0", 3)),
+            "blkown: violation: disk 'nbd0' destroyed while 3 requests are in flight" + remedy +
+                location);
+  EXPECT_EQ(
+      printed(incident.about("nbd0", 1)),
+      "blkown: violation: disk 'nbd0' destroyed while 1 request is in flight" + remedy + location);
+  EXPECT_EQ(printed(incident.about(nullptr)),
+            "blkown: violation: disk '(unnamed)' destroyed while requests are in flight" + remedy +
+                location);
+  incident.problem = incident.remedy = nullptr;
+  EXPECT_EQ(printed(incident.about("nbd0")),
+            "blkown: violation: nbd0: it went wrong: mend it\n" + location);
+}
+
+TEST(CheckStdio, TakesNoHalfPlaceholderForAWholeOne) {
+  EXPECT_EQ(printed(Incident::of("x", Place{}).with("{subject {count|a|b", "r")),
+            "blkown: violation: {subject {count|a|b: r\nblkown:   in x\n");
 }
 
 // Goal: a path of any length keeps the line whole: it is cut, and what follows is still there.
@@ -96,20 +129,22 @@ TEST(CheckStdio, CutsAPathThatIsTooLong) {
   const std::string text = printed(incident);
   EXPECT_NE(text.find(" at a/very/long/path/"), std::string::npos);
   EXPECT_TRUE(text.ends_with(", queue 0 tag 5 generation 17 count 0 owned\n")) << text;
-  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2);
 }
 
 TEST(CheckStdio, DefaultReportHandlerPrintsToStderrAndReturns) {
   testing::internal::CaptureStderr();
   blkown::print_report(blkown::Report::claim_dropped, about_a_request());
   EXPECT_EQ(testing::internal::GetCapturedStderr(),
-            "blkown: report: a Claim was dropped without being ended: Claim::release at drv.cc:91, "
+            "blkown: report: a Claim was dropped without being ended: end, requeue, publish or "
+            "release each Claim\nblkown:   in Claim::release at drv.cc:91, "
             "queue 0 tag 5 generation 17 count 0 owned\n");
 }
 
 TEST(CheckStdioDeathTest, DefaultViolationHandlerPrintsToStderrAndAborts) {
   EXPECT_EXIT(blkown::print_and_abort(blkown::Violation::release_of_unpublished, about_a_request()),
               testing::KilledBySignal(SIGABRT),
-              "blkown: violation: release of an I/O that was never published: Claim::release at "
-              "drv.cc:91, queue 0 tag 5 generation 17 count 0 owned");
+              "blkown: violation: a Claim of an unpublished I/O was released: publish, end or "
+              "requeue it instead\nblkown:   in Claim::release at drv.cc:91, queue 0 tag 5 "
+              "generation 17 count 0 owned");
 }

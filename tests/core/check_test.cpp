@@ -122,20 +122,17 @@ TEST(Check, ReportOfADroppedIdleNamesTheRequestAndItsState) {
   EXPECT_EQ(incident.state.count, 0U);
 }
 
-TEST(Check, EachViolationAndReportHasATextOfItsOwn) {
+template <class Enum>
+std::set<std::string> texts_of(std::size_t count) {
   std::set<std::string> texts;
-  for (int i = 0; i <= static_cast<int>(Violation::wrong_context); ++i) {
-    texts.insert(to_string(static_cast<Violation>(i)));
-  }
-  EXPECT_EQ(texts.size(), static_cast<std::size_t>(Violation::wrong_context) + 1);
-  EXPECT_FALSE(texts.contains("unknown violation"));
+  for (std::size_t i = 0; i != count; ++i) texts.insert(to_string(static_cast<Enum>(i)));
+  return texts;
+}
+
+TEST(Check, EachViolationAndReportHasATextOfItsOwn) {
+  EXPECT_EQ(texts_of<Violation>(blkown::violation_count).size(), blkown::violation_count);
   EXPECT_STREQ(to_string(static_cast<Violation>(200)), "unknown violation");
-  texts.clear();
-  for (int i = 0; i <= static_cast<int>(Report::mapping_dropped); ++i) {
-    texts.insert(to_string(static_cast<Report>(i)));
-  }
-  EXPECT_EQ(texts.size(), static_cast<std::size_t>(Report::mapping_dropped) + 1);
-  EXPECT_FALSE(texts.contains("unknown report"));
+  EXPECT_EQ(texts_of<Report>(blkown::report_count).size(), blkown::report_count);
   EXPECT_STREQ(to_string(static_cast<Report>(200)), "unknown report");
 }
 
@@ -144,7 +141,7 @@ TEST_F(CheckDeathTest, ViolationNamesItsCallerTheRequestAndItsState) {
   Driver<> driver;
   auto claim = driver.owned(5, 1).into_claim();
   std::string expected =
-      "release of an I/O that was never published.Claim::release.check_test.cpp:";
+      "a Claim of an unpublished I/O was released.Claim::release.check_test.cpp:";
   expected += std::to_string(release_line);
   expected += ".1 1.1 5.100 0 owned";
   EXPECT_EXIT(release(std::move(claim)), testing::ExitedWithCode(17), expected);
@@ -165,7 +162,7 @@ TEST_F(CheckDeathTest, ViolationNamesThePlaceThatWasPassedOn) {
 TEST_F(CheckDeathTest, ViolationAboutNoRequestSaysSo) {
   Driver<> driver;
   EXPECT_EXIT(static_cast<void>(driver.set.tag_cache(2)), testing::ExitedWithCode(17),
-              "no such queue.TagSet::tag_cache.check_test.cpp:[0-9]+.1 0.2 0.0 0");
+              "the queue does not exist.TagSet::tag_cache.check_test.cpp:[0-9]+.1 0.2 0.0 0");
 }
 
 TEST_F(CheckDeathTest, ViolationWhoseHandlerReturnsNeverReturnsToItsCaller) {

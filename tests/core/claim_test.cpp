@@ -253,7 +253,7 @@ TEST(Claim, ComesBackFromIntoOwnedWhileItIsPinned) {
 TEST(Claim, ThatBecameOwnedMayNotBeReleasedAnyMore) {
   Driver<> driver;
   Claim claim = support::take_value(driver.claimed().into_owned()).into_claim();
-  EXPECT_DEATH(std::move(claim).release(), "release of an I/O that was never published");
+  EXPECT_DEATH(std::move(claim).release(), "a Claim of an unpublished I/O was released");
   std::move(claim).end_ok();
 }
 
@@ -299,7 +299,7 @@ TEST(Claim, SwapsWithAnother) {
   EXPECT_EQ(looked_up.tag(), Tag{2});
   EXPECT_EQ(unpublished.tag(), Tag{1});
   std::move(unpublished).release();
-  EXPECT_DEATH(std::move(looked_up).release(), "release of an I/O that was never published");
+  EXPECT_DEATH(std::move(looked_up).release(), "a Claim of an unpublished I/O was released");
   std::move(looked_up).end_ok();
   driver.complete(cookie);
 }
@@ -318,6 +318,6 @@ TEST(Claim, CrossesACBoundaryAndMayStillBeReleased) {
 TEST(Claim, CrossesACBoundaryAndMayStillNotBeReleased) {
   Driver<> driver;
   Claim claim = Claim::from_raw(driver.owned(4).into_claim().into_raw());
-  EXPECT_DEATH(std::move(claim).release(), "release of an I/O that was never published");
+  EXPECT_DEATH(std::move(claim).release(), "a Claim of an unpublished I/O was released");
   std::move(claim).end_ok();
 }

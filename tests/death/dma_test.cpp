@@ -174,7 +174,8 @@ TEST_F(DmaMovedFromDeathTest, AMapNeedsAClaim) {
 }
 
 /// What a dropped mapping's report says, of the request as it is; the rest is in mapping_test.cpp.
-TEST(PrintedMappingReportDeathTest, IsOneLine) {
+TEST(PrintedMappingReportDeathTest, NamesProblemRemedyAndRequest) {
+  constexpr blkown::Report report = blkown::Report::mapping_dropped;
   Device device;
   Mapped mapped;
   EXPECT_EXIT(
@@ -184,9 +185,8 @@ TEST(PrintedMappingReportDeathTest, IsOneLine) {
         std::_Exit(0);
       },
       testing::ExitedWithCode(0),
-      testing::Eq("blkown: report: a mapping was dropped without proof that the device is done with"
-                  " it: drop of dma::ActiveMapping" +
-                  published_in("count 3 claimed") + "\n"));
+      testing::Eq(lines_of("report", to_string(report), remedy_of(report),
+                           "drop of dma::ActiveMapping" + published_in("count 3 claimed"))));
 }
 
 }  // namespace

@@ -70,6 +70,10 @@ void compare(blkown::Violation violation, const blkown::Incident& incident) {
   check(incident.state.owned == expected.state.owned);
   check(incident.state.claimed == expected.state.claimed);
   check(incident.state.finished == expected.state.finished);
+  check(std::strcmp(incident.subject, expected.subject) == 0);
+  check(incident.count == expected.count);
+  check(std::strcmp(incident.problem, expected.problem) == 0);
+  check(std::strcmp(incident.remedy, expected.remedy) == 0);
   std::_Exit(0);
 }
 
@@ -85,18 +89,10 @@ void tells(blkown::Violation violation, const blkown::Incident& incident, const 
       testing::ExitedWithCode(0), testing::Eq(std::string{}));
 }
 
-/// No queue and no request.
-blkown::Incident incident_of(const char* operation, const blkown::Place& place) {
-  blkown::Incident incident;
-  incident.operation = operation;
-  incident.place = place;
-  return incident;
-}
-
 TEST(HandlerDeathTest, TheHandlerIsToldOfTheRequest) {
   Device device;
   const blkown::Place here = blkown::Place::current();
-  blkown::Incident incident = incident_of("Claim::end_ok", here);
+  blkown::Incident incident = blkown::Incident::of("Claim::end_ok", here);
   incident.has_queue = true;
   incident.has_request = true;
   incident.queue = Device::queue;
@@ -125,7 +121,7 @@ TEST(HandlerDeathTest, TheHandlerIsToldOfTheRequest) {
 TEST(HandlerDeathTest, TheHandlerIsToldOfTheQueue) {
   Device device;
   const blkown::Place here = blkown::Place::current();
-  blkown::Incident incident = incident_of("TagSet::tag_cache", here);
+  blkown::Incident incident = blkown::Incident::of("TagSet::tag_cache", here);
   incident.has_queue = true;
   incident.queue = 7;
   const TagSet& set = *device.set;
@@ -135,8 +131,24 @@ TEST(HandlerDeathTest, TheHandlerIsToldOfTheQueue) {
 TEST(HandlerDeathTest, TheHandlerIsToldThatThereIsNoRequest) {
   Device device;
   const blkown::Place here = blkown::Place::current();
-  tells(blkown::Violation::use_of_moved_from, incident_of("Owned::park", here),
+  tells(blkown::Violation::use_of_moved_from, blkown::Incident::of("Owned::park", here),
         [&] { device.no_owned().park(here); });
+}
+
+TEST(HandlerDeathTest, TheHandlerIsToldTheObjectAndTheCount) {
+  Device device;
+  const blkown::Incident incident =
+      blkown::Incident::of("destruction of TagSet", blkown::Place{})
+          .with("TagSet destroyed while {count|TagCache exists|TagCaches exist}")
+          .about("TagSet", 2);
+  blkown::Incident with_queue = incident;
+  with_queue.has_queue = true;
+  with_queue.queue = 0;
+  tells(blkown::Violation::tag_cache_alive, with_queue, [&] {
+    const blkown::TagCache first = device.set->tag_cache(0);
+    const blkown::TagCache second = device.set->tag_cache(0);
+    device.set.reset();
+  });
 }
 
 }  // namespace

@@ -67,7 +67,7 @@ TEST(TagPoolDeathTest, APoolWithIoInFlightPrintsAllOfItBeforeItDies) {
       },
       "queue 0 tag 3 generation [0-9]+: with the device, pins 0, read of 0 bytes at sector 0\n"
       "queue 1 tag 2 generation [0-9]+: owned, pins 0\n"
-      ".*TagSet destroyed while a request is still out");
+      ".*TagSet destroyed while 2 requests are in use");
 }
 
 TEST_F(ObjectInUseDeathTest, ABioIsNotDestroyedInFlight) {

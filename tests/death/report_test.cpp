@@ -147,22 +147,22 @@ TEST_F(IdleDropped, NotIfItWasGivenAway) {
   EXPECT_EQ(log.count(), 0U);
 }
 
-/// The default handler prints one line and returns.
-void expect_printed(const std::string& line, void (*act)(Device&)) {
+/// The default handler prints the report's texts and the location, and returns.
+void expect_printed(blkown::Report report, const std::string& location, void (*act)(Device&)) {
   Device device;
   EXPECT_EXIT(
       {
         act(device);
         std::_Exit(device.list.empty() ? 1 : 0);
       },
-      testing::ExitedWithCode(0), testing::Eq("blkown: report: " + line + "\n"));
+      testing::ExitedWithCode(0),
+      testing::Eq(lines_of("report", to_string(report), remedy_of(report), location)));
 }
 
-TEST(PrintedReportDeathTest, IsOneLine) {
-  expect_printed(
-      "a Claim was dropped without being ended: drop of Claim" + published_in("count 0 owned"),
-      [](Device& device) { use(device.claim()); });
-  expect_printed("an Idle was dropped without being started: drop of Idle" + request_in("count 0"),
+TEST(PrintedReportDeathTest, NamesProblemRemedyAndRequest) {
+  expect_printed(blkown::Report::claim_dropped, "drop of Claim" + published_in("count 0 owned"),
+                 [](Device& device) { use(device.claim()); });
+  expect_printed(blkown::Report::idle_dropped, "drop of Idle" + request_in("count 0"),
                  [](Device& device) { use(device.idle()); });
 }
 

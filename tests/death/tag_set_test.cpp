@@ -11,8 +11,14 @@ namespace {
 class TagNotTakenDeathTest : public ViolationTest<blkown::Violation::tag_not_taken> {};
 class NoSuchQueueDeathTest : public ViolationTest<blkown::Violation::no_such_queue> {};
 class TagCacheOfOtherDeathTest : public ViolationTest<blkown::Violation::tag_cache_of_other> {};
-class TagCacheAliveDeathTest : public ViolationTest<blkown::Violation::tag_cache_alive> {};
-class RequestAliveDeathTest : public ViolationTest<blkown::Violation::request_alive> {};
+class TagCacheAliveDeathTest : public ViolationTest<blkown::Violation::tag_cache_alive> {
+ protected:
+  TagCacheAliveDeathTest() { prints("TagSet destroyed while 1 TagCache exists"); }
+};
+class RequestAliveDeathTest : public ViolationTest<blkown::Violation::request_alive> {
+ protected:
+  RequestAliveDeathTest() { prints("TagSet destroyed while 1 request is in use"); }
+};
 
 TEST_F(TagNotTakenDeathTest, AFreeTagIsNotReleased) {
   const std::string about = request_in("count 0");
@@ -115,6 +121,15 @@ TEST_F(RequestAliveDeathTest, ATagSetIsNotDestroyedWithARequestInAnyState) {
   dies(operation, published_in("count 2"), [&] { destroyed_with(device.aref()); });
   dies(operation, published_in("count 2 finished"),
        [&] { destroyed_with(device.finished_claim()); });
+}
+
+TEST_F(RequestAliveDeathTest, TheRequestsOfAllQueuesAreCounted) {
+  prints("TagSet destroyed while 2 requests are in use");
+  dies("destruction of TagSet", ", queue 0 tag 0 generation 41 count 0", [&] {
+    use(device.idle().into_raw());
+    use(std::move(*device.set->allocate_tag(0, blkown::Tag{0})).into_raw());
+    device.set.reset();
+  });
 }
 
 TEST_F(RequestAliveDeathTest, NorWithAnEndedThatNobodyReleased) {

@@ -19,8 +19,9 @@ std::string since(blkown::Place here) {
 }
 
 std::string alive(const std::string& state) {
-  return "blkown: violation: TagSet destroyed while a request is still out: destruction of TagSet" +
-         published_in(state) + "\n";
+  return lines_of("violation", "TagSet destroyed while 1 request is in use",
+                  remedy_of(blkown::Violation::request_alive),
+                  "destruction of TagSet" + published_in(state));
 }
 
 class HeldDeathTest : public testing::Test {
@@ -53,12 +54,12 @@ TEST_F(HeldDeathTest, AnEndTooManyNamesTheHolder) {
   const ARef pin = claim.pin();
   void* const raw = std::move(claim).into_raw();
   Claim::from_raw(raw).end_ok();
-  const std::string first_line =
-      "blkown: violation: the request is not claimed: ended twice, or a forged handle: "
-      "Claim::end_ok at " +
-      std::string{pinned.file_name()} + ":" + std::to_string(pinned.line()) +
-      published_in("count 2 finished") + "\n";
-  expect_abort(first_line + since(pinned), [&] { Claim::from_raw(raw).end_ok(pinned); });
+  constexpr blkown::Violation violation = blkown::Violation::not_claimed;
+  const std::string first_lines =
+      lines_of("violation", to_string(violation), remedy_of(violation),
+               std::string{"Claim::end_ok at "} + pinned.file_name() + ":" +
+                   std::to_string(pinned.line()) + published_in("count 2 finished"));
+  expect_abort(first_lines + since(pinned), [&] { Claim::from_raw(raw).end_ok(pinned); });
 }
 
 }  // namespace

@@ -66,20 +66,32 @@ inline void expect_silence(const Act& act) {
       testing::ExitedWithCode(0), testing::Eq(std::string{}));
 }
 
+/// The lines that the default handlers print: "blkown: CHANNEL: PROBLEM: REMEDY" and the location.
+[[nodiscard]] inline std::string lines_of(const std::string& channel, const std::string& problem,
+                                          const std::string& remedy, const std::string& location) {
+  return "blkown: " + channel + ": " + problem + ": " + remedy + "\nblkown:   in " + location +
+         "\n";
+}
+
 template <blkown::Violation violation>
 class ViolationTest : public testing::Test {
  protected:
-  /// `act` aborts with one line: what was wrong, in which operation, and `about` what. No place:
-  /// the operation takes none.
-  void dies(const std::string& operation, const std::string& about, const Act& act) {
-    expect_line(operation + about, act);
+  /// From here on `act` prints these texts in place of the violation's own.
+  void prints(const std::string& problem, const std::string& remedy = remedy_of(violation)) {
+    problem_ = problem;
+    remedy_ = remedy;
   }
-  /// The same, with the place that called the operation. The call of the operation and this call
-  /// are one line of code.
+
+  /// `act` aborts with the problem, the remedy, the operation, and `about` its queue and request.
+  /// The operation has no caller's place.
+  void dies(const std::string& operation, const std::string& about, const Act& act) {
+    expect_lines(operation + about, act);
+  }
+  /// The same, with the caller's place. `act` and this call are one line of code.
   void dies_here(const std::string& operation, const std::string& about, const Act& act,
                  blkown::Place here = blkown::Place::current()) {
-    expect_line(operation + " at " + here.file_name() + ":" + std::to_string(here.line()) + about,
-                act);
+    expect_lines(operation + " at " + here.file_name() + ":" + std::to_string(here.line()) + about,
+                 act);
   }
 
   void TearDown() override { EXPECT_NE(deaths_, 0) << "a death test without a death"; }
@@ -87,12 +99,13 @@ class ViolationTest : public testing::Test {
   Device device;
 
  private:
-  void expect_line(const std::string& rest, const Act& act) {
+  void expect_lines(const std::string& location, const Act& act) {
     ++deaths_;
-    expect_abort(std::string{"blkown: violation: "} + to_string(violation) + ": " + rest + "\n",
-                 act);
+    expect_abort(lines_of("violation", problem_, remedy_, location), act);
   }
 
+  std::string problem_ = to_string(violation);
+  std::string remedy_ = remedy_of(violation);
   int deaths_ = 0;
 };
 

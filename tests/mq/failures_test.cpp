@@ -150,7 +150,7 @@ TEST(BlockLayerFailures, RustQueueRqEndsAndReturnsAnError) {
   std::move(kept.front()).end_ok();
   EXPECT_DEATH(
       static_cast<void>(fake::Driver::Answer::rejected(std::move(kept.front()), Status::io_error)),
-      "use of a handle that holds no request");
+      "a handle was used that holds no object");
   bench.runtime.run();
   EXPECT_EQ(bench.disk->counters().ended_requests, 1U);
 }
