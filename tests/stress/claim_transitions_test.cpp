@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: of all that claim, end, release, requeue or refuse one I/O at the same moment, one has the
-// right at a time, each sees what the one before did, and the I/O ends once, after the last pin.
+// Goal: threads claim, end, release, requeue or refuse one I/O at the same moment. One thread holds
+// the right at a time and sees the writes of the holder before it. The I/O ends once, after the
+// last pin.
 //
-// Method: one request, two or three threads with a part each, thousands of rounds with random
-// delays. The data is plain memory that each holder of the right touches, the pages are plain
-// memory that each holder of a pin writes, for ThreadSanitizer.
+// Method: one request, and two or three threads that each play one part, for thousands of rounds
+// with random delays. Each holder of the right writes the data, and each holder of a pin writes its
+// page. Both are plain memory, so that ThreadSanitizer finds a missing order.
 //
-// Invariants: one end per round; the end sees the touch of each holder of the right and the page of
-// each pin; a cookie that is over claims nothing.
+// Invariants: one end per round. The end sees the touch of each holder of the right and the page of
+// each pin. A cookie of an earlier publication claims nothing.
 
 #include <gtest/gtest.h>
 
@@ -33,7 +34,7 @@ class Claims : public Race {
   static void no_doorbell(blkown::Cookie) {}
 
   void publish() { start().publish(no_doorbell); }
-  /// Published with mappings that hold pins.
+  /// Publishes an I/O whose mappings hold pins.
   void publish_pinned(unsigned pins) {
     auto claim = start().into_claim();
     first.emplace(claim.pin());
@@ -41,13 +42,13 @@ class Claims : public Race {
     std::move(claim).publish(no_doorbell);
   }
 
-  /// The holder of a pin is done.
+  /// Writes the page of a pin, then drops the pin.
   void drop_after_writing(std::optional<ARef>& pin, std::uint64_t& page) {
     page = round;
     pin.reset();
   }
 
-  /// Whoever got the right, if it was got, ends the I/O.
+  /// Ends the I/O if the lookup succeeded.
   template <class Handle, class Error>
   void end_if_had(std::expected<Handle, Error> had) {
     if (!had.has_value()) return;
@@ -55,7 +56,7 @@ class Claims : public Race {
     std::move(*had).end(Status::medium_error);
   }
 
-  // What the parts of a round begin with.
+  // The state with which the parts of a round begin.
   std::optional<Owned> owned;
   std::optional<Claim> right;
   std::optional<ARef> first;
@@ -122,7 +123,7 @@ TEST_F(Claims, OfTwoTimeoutsAndACompletionOneGetsTheRight) {
       [this](Random&) { end_if_had(tags.claim(0, cookie.value)); });
 }
 
-// A mapping's pin and a scan's: whoever is last completes the end, and sees everything.
+// A mapping and a scan each hold a pin. The last drop completes the end and sees every write.
 TEST_F(Claims, AnEndAMappingAndAScanCompleteOnce) {
   bool scanned = false;
   play_rounds(
@@ -175,7 +176,7 @@ TEST_F(Claims, AReleaseBetweenTwoCompletionsHandsTheDataOver) {
       [this](Random&) { drop_after_writing(first, pages[2]); });
 }
 
-// Timeouts take the right through their pins, beside them or in their place, and give it back.
+// Timeouts take the right beside their pins or in place of them, and release it.
 TEST_F(Claims, AReleaseHandsTheDataOverToAPinsClaim) {
   const auto claim_beside = [this](BLKOWN_HELD const ARef& pin) {
     auto had = blkown::claim(pin, cookie);
@@ -239,7 +240,8 @@ TEST_F(Claims, AReleaseAgainstTheLastPinGivesOneOwnerOrNone) {
       });
 }
 
-// A Claim with a pin publishes again; the pin's holder, alone from then on, sees what it wrote.
+// A Claim with a pin publishes again. The holder of the pin then becomes the only one and sees the
+// Claim's write.
 TEST_F(Claims, APublicationAgainstTheLastPinGivesOneOwnerOrNone) {
   play_rounds(
       rounds(),
@@ -265,7 +267,7 @@ TEST_F(Claims, APublicationAgainstTheLastPinGivesOneOwnerOrNone) {
       });
 }
 
-// The completion beats the doorbell's return while mappings hold pins.
+// The completion arrives before publish returns, while mappings hold pins.
 TEST_F(Claims, APublicationOfAClaimAgainstACompletionHandsEverythingOver) {
   play_rounds(
       rounds(),
@@ -287,10 +289,10 @@ TEST_F(Claims, APublicationOfAClaimAgainstACompletionHandsEverythingOver) {
       [this](Random&) { end_if_had(claim_when_free()); });
 }
 
-// The device refuses the command while a forged completion comes for it.
+// The device refuses the command, and a forged completion arrives for it.
 class RefusedClaims : public Claims {
  protected:
-  /// The driver's part.
+  /// The part of the driver.
   template <class Handle>
   void publish_in_vain(std::optional<Handle>& handle) {
     touch(*handle);
@@ -303,7 +305,7 @@ class RefusedClaims : public Claims {
     std::move(*taken_back).end(Status::device_resource);
   }
 
-  /// The forger's part.
+  /// The part of the forger.
   void forge(Random& random) {
     auto had = look_up_until([this] { return tags.claim(0, cookie.value); },
                              [](LookupReason reason) { return reason != LookupReason::early; });
@@ -340,13 +342,13 @@ TEST_F(RefusedClaims, ARefusalAgainstAForgedCompletionAndAPinEndsOnce) {
       [this](Random&) { drop_after_writing(first, pages[2]); });
 }
 
-// The I/O goes back to be started again, and its first cookie comes once more.
+// The I/O is requeued and starts again. Its first cookie arrives a second time.
 TEST_F(Claims, ARequeueAgainstALateCompletionLeavesTheNewIssueAlone) {
   play_rounds(
       rounds(), [this] { publish(); }, [this] { expect_one_end(); },
       [this](Random&) {
         auto had = tags.claim(0, cookie.value);
-        if (!had.has_value()) return;  // the other one had it, and ended it
+        if (!had.has_value()) return;  // the other thread had it and ended it
         touch(*had);
         std::move(*had).requeue();
         auto again = std::move(*ended.pop_front()).into_idle().start();

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// How much a stress test does, and where its choices come from. Both can be set from outside:
+// How much a stress test does, and the source of its random choices. The environment sets both:
 //
-//   BLKOWN_TEST_SCALE   multiplies every count; 1 unless set.
-//   BLKOWN_TEST_SEED    the seed of every random choice; a new one for each run unless set. The
-//                       scheduler's choices it cannot repeat.
+//     BLKOWN_TEST_SCALE   multiplies every count; default 1.
+//     BLKOWN_TEST_SEED    the seed of every random choice; by default each run has a new one. The
+//                         seed does not repeat the choices of the scheduler.
 
 #ifndef BLKOWN_TESTS_STRESS_EFFORT_HPP
 #define BLKOWN_TESTS_STRESS_EFFORT_HPP
@@ -29,8 +29,8 @@ inline constexpr bool under_tsan = false;
 inline constexpr bool under_tsan = false;
 #endif
 
-/// A mistake in the environment ends the program: a test that ran with other numbers than it was
-/// told would prove something else.
+/// Ends the program: a test that runs with other numbers than the requested ones would prove
+/// something else.
 [[noreturn]] inline void bad_environment(const char* name, const char* value, const char* wanted) {
   std::fprintf(stderr, "%s=%s: not %s\n", name, value, wanted);
   std::exit(2);
@@ -50,8 +50,8 @@ inline constexpr bool under_tsan = false;
   return value;
 }
 
-/// A count, scaled, and 1 at least. ThreadSanitizer makes every access some ten times as expensive,
-/// so a test says what it does under it.
+/// A count, scaled, and at least 1. Under ThreadSanitizer an access takes about ten times as long,
+/// so a test states a second count for it.
 [[nodiscard]] inline std::uint64_t scaled(std::uint64_t count, std::uint64_t count_under_tsan) {
   const double product = static_cast<double>(under_tsan ? count_under_tsan : count) * scale();
   return product < 1 ? 1 : static_cast<std::uint64_t>(product);
@@ -80,10 +80,10 @@ inline constexpr bool under_tsan = false;
   return value;
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): small, fast, and any two streams of one seed differ.
+/// SplitMix64 (Steele, Lea, Flood 2014). Any two streams of one seed differ.
 class Random {
  public:
-  /// The stream of this number under the run's seed.
+  /// The stream with this number under the seed of the run.
   explicit Random(std::uint64_t stream) noexcept : state_{mix(seed() + mix(stream))} {}
 
   [[nodiscard]] std::uint64_t bits() noexcept { return mix(state_ += increment); }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: an I/O that ends in one thread is handed to another one whole, over whatever channel the
-// EndSink uses, and a requeued one is started again with all that was done to it in sight.
+// Goal: an I/O that ends in one thread reaches another thread complete, over any channel that the
+// EndSink uses. A requeued I/O starts again with every earlier write visible.
 //
-// Method: a submitter, and one or two completing threads that find I/Os by cookie and end or
-// requeue them; their EndSink only queues. The submitter takes the list, reads the data, and frees
-// the tags or starts again. See reuse.hpp.
+// Method: one submitter, and one or two completing threads that find I/Os by cookie and end or
+// requeue them. Their EndSink only queues. The submitter takes the list, reads the data, and frees
+// the tags or starts the I/Os again. See reuse.hpp.
 //
-// Invariants: every I/O comes back once, with its status; the count of touches in the data is that
-// of all its holders.
+// Invariants: every I/O comes back once, with its status. The count of touches in the data is the
+// number of its holders.
 
 #include <gtest/gtest.h>
 
@@ -27,7 +27,7 @@ namespace {
 
 class EndedTransitions : public Reuse {
  protected:
-  /// Submits all I/Os, and takes back what has ended: `take_back()` says how many are over.
+  /// Submits all I/Os and takes back the ended ones. `take_back()` returns how many are finished.
   template <class TakeBack>
   void submit_all(Random& random, blkown::TagCache& cache, TakeBack take_back) {
     std::uint64_t submitted = 0;
@@ -45,7 +45,7 @@ class EndedTransitions : public Reuse {
     over.store(true, std::memory_order_relaxed);
   }
 
-  /// Finds I/Os by cookie until all are over; `finish(Claim)` ends each.
+  /// Finds I/Os by cookie until all are finished. `finish(Claim)` ends each.
   template <class Finish>
   void complete_all(Random& random, Finish finish) {
     while (!over.load(std::memory_order_relaxed)) {
@@ -81,11 +81,11 @@ TEST_F(EndedTransitions, AListUnderAMutexHandsTheEndedOver) {
     complete_all(random, [](Claim right) { std::move(right).end(blkown::Status::medium_error); });
   };
   run(submitter, completer, completer);
-  // Once each by: the submitter, the claimant, the sink, and the submitter again.
+  // One touch each by the submitter, the claimant, the sink, and the submitter again.
   expect_touched(4 * ios());
 }
 
-// The same over one slot: the completer fills it with a whole list, the submitter empties it.
+// The same over one slot: the completer fills it with a whole list, and the submitter empties it.
 TEST_F(EndedTransitions, AListOverAReleaseAcquireSlotHandsTheEndedOver) {
   sink = &collect;
   EndedList slot;
@@ -126,7 +126,7 @@ TEST_F(EndedTransitions, AListOverAReleaseAcquireSlotHandsTheEndedOver) {
   expect_touched(4 * ios());
 }
 
-// A requeued I/O is started again by the submitter, under the same tag and a new generation.
+// The submitter starts a requeued I/O again, under the same tag and a new generation.
 TEST_F(EndedTransitions, ARequeueHandsTheRequestBackToBeStartedAgain) {
   sink = &queue_under_mutex;
   std::atomic<std::uint64_t> requeues{0};
@@ -156,7 +156,7 @@ TEST_F(EndedTransitions, ARequeueHandsTheRequestBackToBeStartedAgain) {
     });
   };
   run(submitter, completer, completer);
-  // Once each by: the submitter, the claimant, the sink.
+  // One touch each by the submitter, the claimant and the sink.
   expect_touched(3 * (ios() + requeues.load()));
 }
 

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: whatever a device sends, a lookup gives the very I/O that the value names, or says why not,
-// and never waits, while real traffic makes every transition there is.
+// Goal: for any value that a device sends, a lookup returns the I/O that the value names, or the
+// reason why it does not. It never waits. Real traffic makes every possible transition at the same
+// time.
 //
-// Method: ten million lookups in all (fewer under ThreadSanitizer) over four layouts, half of
-// random bits, half of live cookies with one bit or one field changed, and beside these true
-// cookies late and twice. Two hostile threads do them; two honest ones submit, publish, complete,
-// refuse, requeue, park, pin and scan. A hostile thread that is given a request goes on as a driver
-// would: the library cannot know better, because the value did name an I/O in flight.
+// Method: ten million lookups in all (fewer under ThreadSanitizer) over four layouts. Half of the
+// values are random bits. The other half are live cookies with one bit or one field changed, and
+// true cookies that arrive late or twice. Two hostile threads look the values up. Two honest
+// threads submit, publish, complete, refuse, requeue, park, pin and scan. A hostile thread that
+// gets a request goes on as a driver would: the library cannot tell, because the value did name an
+// I/O in flight.
 //
-// Invariants: the reason fits the value and the generation seen; a request is the one that the
-// value names, its data stamped with the generation that the handle names; one holder of a right at
-// a time; every I/O ended exactly once; every reason that the layout can give is given.
+// Invariants: the reason fits the value and the generation seen. A returned request is the one that
+// the value names, and its data is stamped with the generation of the handle. A right has one
+// holder at a time. Every I/O ends exactly once. Every reason that the layout can give is given.
 
 #include <gtest/gtest.h>
 
@@ -43,7 +45,7 @@ constexpr unsigned honest_threads = 2;
 
 std::atomic<std::uint64_t> reports{0};
 
-/// Counts reports in place of printing them: the traffic drops handles on purpose.
+/// Counts reports and prints none: the traffic drops handles on purpose.
 class CountedReports {
  public:
   CountedReports() : before_{blkown::set_report_handler(&count)} { reports = 0; }
@@ -65,7 +67,7 @@ struct NamedLayout {
 
 void PrintTo(const NamedLayout& named, std::ostream* out) { *out << named.name; }
 
-/// What all attackers of a run have seen.
+/// The sum of what the attackers of a run counted.
 struct Tally {
   ReasonCounts counts{};
   std::uint64_t random_values = 0;
@@ -74,7 +76,7 @@ struct Tally {
   std::uint64_t reported_drops = 0;
 };
 
-/// Whether a layout lets the reason occur at all.
+/// Whether the reason can occur with this layout.
 [[nodiscard]] bool possible(const CookieLayout& layout, LookupReason reason) {
   switch (reason) {
     case LookupReason::wrong_queue: return layout.queue.bits != 0;
@@ -85,7 +87,7 @@ struct Tally {
   }
 }
 
-/// The reasons that any attacker has been given, a bit for each.
+/// The reasons that any attacker has received, one bit for each.
 using ReasonSet = std::atomic<std::uint32_t>;
 
 [[nodiscard]] bool all_possible_seen(const CookieLayout& layout, const ReasonSet& seen) {
@@ -96,8 +98,8 @@ using ReasonSet = std::atomic<std::uint32_t>;
   return true;
 }
 
-/// Does its quota of lookups, and goes on as long as a possible reason is missing, which happens
-/// when the scheduler lets the traffic do next to nothing; but not for ever.
+/// Performs its quota of lookups. If a possible reason is still missing, because the scheduler
+/// hardly ran the traffic, it goes on up to a limit.
 void attack(World& world, std::uint64_t stream, std::uint64_t quota, ReasonSet& seen,
             Tally& tally) {
   Actor actor{world, stream};
@@ -190,7 +192,7 @@ INSTANTIATE_TEST_SUITE_P(Layouts, HostileLookup,
                          ::testing::Values(NamedLayout{"nvme", CookieLayout::nvme()},
                                            NamedLayout{"nbd", CookieLayout::nbd()},
                                            NamedLayout{"io_uring", CookieLayout::io_uring()},
-                                           // So narrow that random bits often name an I/O.
+                                           // So narrow that random bits often match an I/O.
                                            NamedLayout{"narrow",
                                                        {.width_bits = 12,
                                                         .queue = {.shift = 10, .bits = 2},
@@ -200,9 +202,10 @@ INSTANTIATE_TEST_SUITE_P(Layouts, HostileLookup,
                                                         .all_ones_reserved = true}}),
                          [](const auto& instance) { return std::string{instance.param.name}; });
 
-// --- nobody waits for a holder ---------------------------------------------------------------
+// --- a lookup does not wait for a holder
+// -----------------------------------------------------------
 
-/// Every state in which a lookup is refused, each in a request of its own.
+/// Holds one request in each state in which a lookup is refused.
 class Holder {
  public:
   explicit Holder(Tags& tags) : tags_{tags}, cache_{tags.tag_cache(0, 0)} {
@@ -211,7 +214,7 @@ class Holder {
     owned.emplace(*std::move(*tags.claim(0, cookies[0].value)).into_owned());
     claimed.emplace(std::move(*tags.claim(0, cookies[1].value)));
     pins.push_back(claimed->pin());
-    // Ended under a pin: finished, until the pin goes.
+    // Ended under a pin: finished until the pin is dropped.
     auto ending = std::move(*tags.claim(0, cookies[2].value));
     pins.push_back(ending.pin());
     std::move(ending).end_ok();
@@ -228,7 +231,7 @@ class Holder {
 
   static constexpr std::array<LookupReason, 4> reasons{LookupReason::owned, LookupReason::claimed,
                                                        LookupReason::claimed, LookupReason::idle};
-  std::vector<blkown::Cookie> cookies;  // of the four, in the order of `reasons`
+  std::vector<blkown::Cookie> cookies;  // of the four requests, in the order of `reasons`
 
  private:
   [[nodiscard]] blkown::Cookie publish() {
@@ -253,7 +256,7 @@ class Holder {
   return std::move(*made);
 }
 
-/// `count` lookups of each kind of each held request: all are answered, with the right reason.
+/// Does `count` lookups of each kind for each held request. Each must return the right reason.
 [[nodiscard]] std::uint64_t wrong_answers(Tags& tags, const Holder& holder, std::uint64_t count) {
   std::uint64_t wrong = 0;
   for (std::uint64_t done = 0; done != count; ++done) {
@@ -271,14 +274,14 @@ class Holder {
   return wrong;
 }
 
-// With one thread there is nobody whom a lookup could wait for: it would never return.
+// The only thread: a lookup that waited would never return.
 TEST(LookupOfAHeldRequest, ReturnsWithNoOtherThreadInTheProcess) {
   Tags tags = make_tags();
   const Holder holder{tags};
   EXPECT_EQ(wrong_answers(tags, holder, scaled(1'000'000, 100'000) / 3 + 1), 0U);
 }
 
-// The holder stops in the middle of everything until the last lookup has been answered.
+// The holder sleeps between two transitions until the last lookup has returned.
 TEST(LookupOfAHeldRequest, ReturnsWhileItsHolderSleeps) {
   Tags tags = make_tags();
   std::binary_semaphore held{0};

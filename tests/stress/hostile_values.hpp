@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a hostile device sends, and what a lookup may answer to it: values made from random bits and
-// from cookies of real I/Os, and a reading of them that shares no code with the library's.
+// The values that a hostile device sends, made from random bits and from cookies of real I/Os, and
+// a check of the answers. The decoder here shares no code with the library.
 
 #ifndef BLKOWN_TESTS_STRESS_HOSTILE_VALUES_HPP
 #define BLKOWN_TESTS_STRESS_HOSTILE_VALUES_HPP
@@ -20,7 +20,7 @@ struct Arrival {
   std::uint64_t value = 0;
 };
 
-/// A value taken apart by the layout.
+/// A value, decoded with the layout.
 struct Reading {
   std::uint64_t queue = 0;
   std::uint64_t tag = 0;
@@ -47,14 +47,14 @@ struct Reading {
   }
 };
 
-/// A generation, cut to what the layout carries of it.
+/// A generation, cut to the bits that the layout carries.
 [[nodiscard]] inline std::uint64_t carried(const blkown::CookieLayout& layout,
                                            std::uint64_t generation) noexcept {
   const unsigned unused = 64U - layout.generation.bits;
   return unused == 64 ? 0 : generation << unused >> unused;
 }
 
-/// Why the value alone, whatever is in flight, names no request; `none` if it names one.
+/// Why the value names no request, whatever is in flight; `none` if it names one.
 [[nodiscard]] inline blkown::LookupReason refusal_by_value(const blkown::CookieLayout& layout,
                                                            std::uint32_t queue_count,
                                                            std::uint32_t depth,
@@ -68,8 +68,8 @@ struct Reading {
   return blkown::LookupReason::none;
 }
 
-/// What is wrong with a refusal, null if nothing: the reason has to fit the value and the
-/// generation that was seen, and the error has to name what the value names.
+/// What is wrong with a refusal, or null. The reason has to fit the value and the generation seen,
+/// and the error has to state what the value names.
 [[nodiscard]] inline const char* objection(const blkown::CookieLayout& layout,
                                            std::uint32_t queue_count, std::uint32_t depth,
                                            Arrival arrival, const blkown::LookupError& error) {
@@ -111,14 +111,14 @@ class Forger {
   Forger(const blkown::CookieLayout& layout, std::uint32_t queue_count, std::uint64_t stream)
       : layout_{layout}, queue_count_{queue_count}, random_{stream} {}
 
-  /// Random bits: all 64 of them, or as many as the device's integer has.
+  /// Random bits: all 64, or as many as the device's integer has.
   [[nodiscard]] Arrival random_value() {
     const std::uint64_t bits = random_.bits();
     const unsigned unused = random_.one_in(2) ? 0 : 64U - layout_.width_bits;
     return {random_queue(), bits << unused >> unused};
   }
 
-  /// The true arrival with one bit turned over.
+  /// The true arrival with one bit inverted.
   [[nodiscard]] Arrival turn_bit(Arrival arrival) {
     const unsigned width = random_.one_in(8) ? 64U : layout_.width_bits;
     arrival.value ^= std::uint64_t{1} << random_.below(width);
@@ -137,7 +137,7 @@ class Forger {
     const unsigned unused = 64U - field.bits;
     const std::uint64_t mask = ~std::uint64_t{0} << unused >> unused << field.shift;
     const std::uint64_t now = (arrival.value & mask) >> field.shift;
-    // Neighbours are what real devices confuse; the rest is anything.
+    // Real devices confuse neighbouring values; the others are arbitrary.
     const std::array replacements{now + 1, now - 1, std::uint64_t{random_.below(32)},
                                   random_.bits()};
     const std::uint64_t other = replacements[random_.below(replacements.size())];
@@ -150,7 +150,7 @@ class Forger {
   [[nodiscard]] Random& random() noexcept { return random_; }
 
  private:
-  /// Most often one that exists.
+  /// A random queue, most often an existing one.
   [[nodiscard]] std::uint32_t random_queue() {
     if (random_.one_in(32)) return static_cast<std::uint32_t>(random_.bits());
     return random_.below(queue_count_ + (random_.one_in(8) ? 1 : 0));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// How threads meet, and how they let a moment pass, on a machine that may have fewer cores than
-// they are and other things to do. Giving the core away costs the time until it comes back, which
-// on a busy machine is milliseconds: what happens often spins, and sleeps only after that.
+// Barriers and delays for threads on a machine that may have fewer cores than threads and other
+// load. Yielding a core takes until the scheduler returns it, on a busy machine milliseconds.
+// Frequent waits therefore spin first, and sleep only after that.
 
 #ifndef BLKOWN_TESTS_STRESS_MEETING_HPP
 #define BLKOWN_TESTS_STRESS_MEETING_HPP
@@ -15,7 +15,7 @@
 
 namespace stress {
 
-/// Lets threads go at the same moment, again and again.
+/// Releases all threads at the same moment, any number of times.
 class SpinBarrier {
  public:
   explicit SpinBarrier(unsigned parties) noexcept : parties_{parties} {}
@@ -40,14 +40,14 @@ class SpinBarrier {
   alignas(64) std::atomic<unsigned> phase_{0};
 };
 
-/// Passes a few cycles to a microsecond, so that threads meet in every order.
+/// Waits between a few cycles and a microsecond, so that threads meet in every order.
 inline void dawdle(Random& random) {
-  // Most delays are short: the windows of the races are.
+  // Most delays are short, because the windows of the races are short.
   const std::uint32_t most = 1U << random.below(10);
   for (std::uint32_t left = random.below(most); left != 0; --left) asm volatile("");
 }
 
-/// Between two tries of something that another thread has to make possible.
+/// Waits between two attempts at an operation that another thread must make possible.
 inline void wait_a_little(Random& random) {
   dawdle(random);
   if (random.one_in(128)) std::this_thread::yield();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// One request, and threads that make its transitions at the same moment. What only the holder of
-// the right may touch, and what only the holder of a reference may, is plain memory: where the
-// library does not order two holders, ThreadSanitizer sees a data race.
+// One request, and threads that make its transitions at the same moment. The memory that belongs to
+// the holder of the right, or to the holder of a reference, is plain: if the library does not order
+// two holders, ThreadSanitizer reports a data race.
 
 #ifndef BLKOWN_TESTS_STRESS_RACE_HPP
 #define BLKOWN_TESTS_STRESS_RACE_HPP
@@ -21,11 +21,11 @@
 
 namespace stress {
 
-/// An I/O's data, which belongs to whoever has the right to it.
+/// The data of an I/O. It belongs to the holder of the right.
 struct Command {
   std::uint64_t round = 0;       ///< Written before the publication.
-  std::uint32_t generation = 0;  ///< Likewise: that of the publication.
-  std::uint64_t touched = 0;     ///< How many holders of the right there have been.
+  std::uint32_t generation = 0;  ///< The generation of the publication, written before it.
+  std::uint64_t touched = 0;     ///< How many holders of the right there were.
 };
 
 using Rq = blkown::Request<Command>;
@@ -37,17 +37,16 @@ using ARef = blkown::ARef<Rq>;
 using Ended = blkown::Ended<Rq>;
 using EndedList = blkown::EndedList<Rq>;
 
-/// Makes a TagSet, which these configurations cannot fail to be.
+/// Makes a TagSet. Creation cannot fail with these configurations.
 [[nodiscard]] inline Tags make_tags(std::uint32_t depth, blkown::EndSink<Rq> sink) {
   return std::move(*Tags::create({.depth = depth, .layout = blkown::CookieLayout::nbd()}, sink));
 }
 
 class Race : public ::testing::Test {
  protected:
-  // Rounds of each test.
   [[nodiscard]] static std::uint64_t rounds() { return scaled(8'000, 2'500); }
 
-  /// A new I/O, with the round's number in its data.
+  /// A new I/O with the number of the round in its data.
   [[nodiscard]] Owned start() {
     pages.fill(0);
     ends = 0;
@@ -59,7 +58,7 @@ class Race : public ::testing::Test {
     return owned;
   }
 
-  /// A holder of the right does its work: it sees what the publisher wrote, and writes.
+  /// The work of a holder of the right: checks the publisher's write, then writes.
   template <class Handle>
   void touch(const Handle& handle) {
     Command& data = handle.data();
@@ -67,13 +66,13 @@ class Race : public ::testing::Test {
     ++data.touched;
   }
 
-  /// The end of a round: the I/O has ended exactly once, and its tag goes back.
+  /// Checks at the end of a round that the I/O ended exactly once, and frees its tag.
   void expect_one_end() {
     EXPECT_EQ(ends, 1U);
     while (auto back = ended.pop_front()) std::move(*back).release(cache);
   }
 
-  /// A round may leave the I/O in flight, when all let go of it; nobody has it then.
+  /// Ends the I/O if the round left it parked: in flight, without a handle.
   void end_what_is_parked() {
     if (ends != 0) return;
     auto parked = tags.tag_to_owned_any_generation(0, blkown::Tag{0});
@@ -85,7 +84,7 @@ class Race : public ::testing::Test {
     std::move(*parked).end(blkown::Status::aborted);
   }
 
-  /// Looks the round's cookie up, again and again, until it gives a handle or a reason for which
+  /// Looks up the cookie of the round until the lookup returns a handle, or a reason for which
   /// `over` is true.
   template <class LookUp, class Over>
   [[nodiscard]] auto look_up_until(LookUp look_up, Over over) {
@@ -96,7 +95,7 @@ class Race : public ::testing::Test {
     }
     return found;
   }
-  /// The same for reasons that pass: not published yet, or others have it.
+  /// Repeats a claim while the refusal is temporary: not published yet, or held by another thread.
   [[nodiscard]] auto claim_when_free() {
     return look_up_until([this] { return tags.claim(0, cookie.value); }, is_over);
   }
@@ -110,8 +109,9 @@ class Race : public ::testing::Test {
     return reason == blkown::LookupReason::idle || reason == blkown::LookupReason::stale_generation;
   }
 
-  /// The I/O's buffer. Who holds a reference writes to a cell of its own, as a device does to
-  /// memory mapped for it; who has the I/O for itself afterwards reads all of them.
+  /// The buffer of the I/O. The holder of a reference writes its own cell, as a device writes
+  /// memory that is mapped for it. The thread that is alone with the I/O afterwards reads all
+  /// cells.
   std::array<std::uint64_t, 3> pages{};
   [[nodiscard]] std::uint64_t pages_written() const {
     std::uint64_t written = 0;
@@ -119,7 +119,7 @@ class Race : public ::testing::Test {
     return written;
   }
 
-  // What the EndSink has seen in this round. Plain: an I/O ends once.
+  // Counted by the EndSink in this round. Plain: an I/O ends once.
   unsigned ends = 0;
   unsigned requeues = 0;
   std::uint64_t pages_at_end = 0;

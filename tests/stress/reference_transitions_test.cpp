@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: whatever holders of references do at the same moment as others look the request up, publish
-// it or let go of it, one holder of the right at most comes out of it, and it sees all that the
-// others did before.
+// Goal: holders of references act on one request while other threads look it up, publish it or drop
+// it. At most one thread becomes the holder of the right, and it sees every earlier write of the
+// others.
 //
-// Method: one request, two or three threads with a part each, thousands of rounds with random
-// delays. The data is plain memory that each holder touches, for ThreadSanitizer.
+// Method: one request, and two or three threads that each play one part, for thousands of rounds
+// with random delays. Each holder touches the data, which is plain memory for ThreadSanitizer.
 //
-// Invariants: at most one unique handle per round; who gets it finds the publisher's data and every
-// page that a dropped reference's holder wrote; the I/O ends once.
+// Invariants: at most one unique handle per round. Its holder finds the publisher's data and every
+// page that the holder of a dropped reference wrote. The I/O ends once.
 
 #include <gtest/gtest.h>
 
@@ -28,7 +28,7 @@ using blkown::LookupReason;
 
 class References : public Race {
  protected:
-  /// Both parts hold a reference, made from the round's Owned.
+  /// Gives each of two parts a reference, made from the round's Owned.
   void share_two() {
     first.emplace(start().into_shared());
     second.emplace(*first);
@@ -38,7 +38,7 @@ class References : public Race {
     third.emplace(*first);
   }
 
-  /// A part is alone with the I/O and ends it.
+  /// Ends the I/O of a part that is alone with it.
   void end(Owned owned, std::uint64_t pages_promised) {
     touch(owned);
     EXPECT_EQ(pages_written(), pages_promised);
@@ -115,7 +115,7 @@ TEST_F(References, DropOrOwnByThreeHoldersGivesOneOwner) {
       [&](Random&) { part(third, pages[2]); });
 }
 
-// A pin that goes through drop_or_own may be the last one of an I/O that its Claim has ended.
+// drop_or_own on a pin that may be the last one of an I/O whose Claim has ended it.
 TEST_F(References, DropOrOwnAndADropCompleteAnEndOnce) {
   std::optional<Claim> right;
   play_rounds(
@@ -159,7 +159,7 @@ TEST_F(References, ADropAgainstAClaimHandsThePagesOver) {
       [this](Random&) {
         auto right = claim_when_free();
         touch(*right);
-        // Waits for the drop: an Owned only comes of a Claim without pins.
+        // Waits for the drop: only a Claim without pins becomes an Owned.
         for (auto owned = std::move(*right).into_owned();;
              owned = std::move(owned).error().into_owned()) {
           if (!owned.has_value()) continue;
@@ -198,7 +198,7 @@ TEST_F(References, ADropAgainstTagToRqGivesOneOwner) {
       });
 }
 
-// The completion beats the doorbell's return, in each of the three ways to look it up.
+// The completion arrives before publish returns. Each of the three lookups finds the I/O.
 TEST_F(References, APublicationAgainstEachLookupHandsTheDataOver) {
   std::optional<Owned> owned;
   play_rounds(
@@ -225,7 +225,7 @@ TEST_F(References, APublicationAgainstEachLookupHandsTheDataOver) {
           }
           default: {
             auto pin = pin_when_free();
-            EXPECT_EQ(pages[0], round);  // under the pin alone, before anything else acquires
+            EXPECT_EQ(pages[0], round);  // under the pin alone, before another operation acquires
             auto alone = drop_or_own(std::move(*pin));
             EXPECT_EQ(alone.value().data().touched, 10U);
             std::move(*alone).end_ok();
@@ -247,7 +247,7 @@ TEST_F(References, IntoSharedAgainstTagToRqGivesOneOwner) {
         if (last.has_value()) end(std::move(*last), pages_written());
       },
       [this](Random&) {
-        // The other one may have been alone, and have ended it, before this one came.
+        // The other thread may have been alone first, and have ended the I/O.
         auto pin = look_up_until([this] { return tags.tag_to_rq(0, cookie.value); },
                                  [](LookupReason reason) { return reason != LookupReason::early; });
         if (!pin.has_value()) return;
@@ -281,8 +281,8 @@ TEST_F(References, IntoSharedAgainstAClaimHandsTheDataOver) {
       });
 }
 
-// 1 -> 2 -> 0 owned -> 1, and again, by two who look up the tag without a generation: each one's
-// writes come before the next one's.
+// 1 -> 2 -> 0 owned -> 1, repeatedly, by two threads that look up the tag without a generation. The
+// writes of each owner happen before those of the next.
 TEST_F(References, ParkedAgainAndAgainEachOwnerSeesTheOneBefore) {
   const auto part = [this](Random& random) {
     for (unsigned had = 0; had != 3;) {

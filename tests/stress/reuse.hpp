@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Few requests that threads pass round without any barrier, so that only the library, and the
-// channel that a test is about, orders one life of a request before the next. The data is plain
-// memory that each holder touches; cookies travel in relaxed atomics.
+// Few requests that threads pass on without a barrier, so that only the library and the channel
+// under test order one life of a request before the next. Each holder touches the data, which is
+// plain memory. Cookies travel in relaxed atomics.
 
 #ifndef BLKOWN_TESTS_STRESS_REUSE_HPP
 #define BLKOWN_TESTS_STRESS_REUSE_HPP
@@ -28,10 +28,10 @@ class Reuse : public ::testing::Test {
  protected:
   static constexpr std::uint32_t depth = 4;
 
-  /// I/Os of each submitter.
+  /// The number of I/Os of each submitter.
   [[nodiscard]] static std::uint64_t ios() { return scaled(30'000, 5'000); }
 
-  /// Runs each part in a thread of its own; all begin together.
+  /// Runs each part in a thread of its own. All parts begin together.
   template <class... Parts>
   static void run(Parts... parts) {
     SpinBarrier barrier{sizeof...(parts)};
@@ -49,7 +49,7 @@ class Reuse : public ::testing::Test {
 
   [[nodiscard]] Idle allocate(blkown::TagCache& cache, Random& random) {
     if (auto idle = tags.allocate(0, cache)) return std::move(*idle);
-    // A context that waits lets the others' caches give way.
+    // The demand of a waiting context makes the caches of the others give tags back.
     const auto waiting = tags.announce_demand(0);
     for (;;) {
       if (auto idle = tags.allocate(0, cache)) return std::move(*idle);
@@ -57,13 +57,13 @@ class Reuse : public ::testing::Test {
     }
   }
 
-  /// A new holder of the data: plain, so that a missing order shows.
+  /// Counts a new holder in the data, which is plain so that a missing order shows.
   template <class Handle>
   static void touch(const Handle& handle) {
     ++handle.data().touched;
   }
 
-  /// Every tag is free again, and no touch was lost.
+  /// Checks that every tag is free again and that no touch was lost.
   void expect_touched(std::uint64_t promised) {
     auto cache = tags.tag_cache(0, 0);
     std::uint64_t touched = 0;
@@ -82,7 +82,7 @@ class Reuse : public ::testing::Test {
     for (auto& idle : idles) std::move(*idle).fail(blkown::Status::aborted);
   }
 
-  // --- what the EndSink does with an I/O, as each test chooses ---
+  // --- what the EndSink does with an I/O; each test chooses ---
 
   using Sink = void (*)(Reuse&, Ended&&);
   static void free_at_once(Reuse&, Ended&& ended) {
@@ -114,7 +114,7 @@ class Reuse : public ::testing::Test {
   std::mutex mutex;
   EndedList queued;
 
-  /// The ids that the device has: written and read without ordering anything.
+  /// The ids that the device has. Relaxed accesses: they order nothing.
   std::array<std::atomic<std::uint64_t>, depth> cookies{};
   void issue(const blkown::Cookie& cookie) {
     cookies[cookie.tag.value].store(cookie.value, std::memory_order_relaxed);
@@ -123,14 +123,14 @@ class Reuse : public ::testing::Test {
     return cookies[random.below(depth)].load(std::memory_order_relaxed);
   }
 
-  /// Starts and publishes an I/O, with its generation in its data.
+  /// Starts and publishes an I/O with its generation in its data.
   void publish(Idle idle) {
     touch(idle);
     auto owned = std::move(idle).start();
     owned.data().generation = owned.next_cookie().generation.value;
     std::move(owned).publish([this](blkown::Cookie cookie) { issue(cookie); });
   }
-  /// What every holder of a right finds.
+  /// The check of each holder of a right.
   template <class Handle>
   static void expect_named(const Handle& handle) {
     EXPECT_EQ(handle.data().generation, handle.cookie().generation.value);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: what was done to a request in one life comes before all of its next life, whether its tag
-// goes over the bitmap or through a TagCache; and nobody who looks on meanwhile, a scan or a late
-// completion, meets another I/O than the one it names.
+// Goal: every access in one life of a request happens before every access in its next life, whether
+// the tag passes through the bitmap or through a TagCache. A scan or a late completion never
+// reaches another I/O than the one that it names.
 //
-// Method: two to four threads pass few requests round, without any barrier; see reuse.hpp.
+// Method: two to four threads pass few requests on, without a barrier; see reuse.hpp.
 //
-// Invariants: every I/O ends once; the count of touches in the data is that of its holders; the
-// data is that of the generation that a handle names.
+// Invariants: every I/O ends once. The count of touches in the data is the number of its holders.
+// The data belongs to the generation that the handle names.
 
 #include <gtest/gtest.h>
 
@@ -55,7 +55,7 @@ TEST_F(Reuse, ThroughTagCachesTheNextLifeSeesTheLast) {
   expect_touched(2 * 3 * ios());
 }
 
-// A guest picks its tags; only one of those who pick the same one gets it.
+// A guest chooses its tags. Of several threads that choose the same tag, one gets it.
 TEST_F(Reuse, OfAHandedOverTagTheNextLifeSeesTheLast) {
   const auto part = [this](Random& random) {
     for (std::uint64_t i = 0; i != ios();) {
@@ -75,8 +75,8 @@ TEST_F(Reuse, OfAHandedOverTagTheNextLifeSeesTheLast) {
   expect_touched(2 * 3 * ios());
 }
 
-// A scan pins what it meets, a timeout claims some of it, while I/Os are completed and their tags
-// used again; one of them ends each I/O.
+// A scan pins the I/Os it meets and a timeout claims some of them, while others are completed and
+// their tags used again. One of the two ends each I/O.
 TEST_F(Reuse, AScanMeetsTheIosThatItsCookiesName) {
   std::atomic<std::uint64_t> ended{0};
   const auto end_named = [&](auto& right) {
@@ -116,7 +116,7 @@ TEST_F(Reuse, AScanMeetsTheIosThatItsCookiesName) {
   expect_touched(3 * ios());
 }
 
-// A completion that is late by some I/Os of its tag gets nothing.
+// A completion that is several I/Os of its tag late is refused.
 TEST_F(Reuse, ALateCookieNeverNamesTheNextLife) {
   std::atomic<bool> over{false};
   const auto submitter = [&](Random& random) {
@@ -153,7 +153,7 @@ TEST_F(Reuse, ALateCookieNeverNamesTheNextLife) {
   expect_touched(2 * 2 * ios());
 }
 
-// A context's cache moves to another thread over a release/acquire flag, and back.
+// The cache of a context moves to another thread over a release/acquire flag, and back.
 TEST_F(Reuse, ATagCacheMovesBetweenThreads) {
   sink = &free_into_cache;
   auto cache = tags.tag_cache(0, depth);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Rounds of a race: everything is set up by one thread, then two or more meet at a barrier and do
-// their part at the same moment, then, when all have done it, one looks at what came of it.
+// Rounds of a race: one thread sets everything up, two or more meet at a barrier and play their
+// parts at the same moment, and when all have finished, one thread checks the result.
 //
-// The barrier orders rounds, not the parts of one round: between two of those only the library's
-// own operations order anything, so ThreadSanitizer sees what is missing there.
+// The barrier orders rounds. Within a round only the operations of the library order anything, so
+// ThreadSanitizer sees what is missing there.
 
 #ifndef BLKOWN_TESTS_STRESS_ROUNDS_HPP
 #define BLKOWN_TESTS_STRESS_ROUNDS_HPP
@@ -21,7 +21,7 @@
 namespace stress {
 
 /// Plays the round `count` times, or until an expectation fails. Each part is called as
-/// part(Random&); the first one runs in the thread that also calls set_up() and look().
+/// part(Random&). The first part runs in the thread that also calls set_up() and look().
 template <class SetUp, class Look, class First, class... Others>
 void play_rounds(std::uint64_t count, SetUp set_up, Look look, First first, Others... others) {
   SpinBarrier barrier{1 + sizeof...(others)};

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: with more contexts, and more room in their TagCaches, than there are tags, no tag is given
-// out twice, none is lost, and whoever waits for one gets it although the others go on.
+// Goal: the contexts and the room in their TagCaches exceed the number of tags. No tag is given out
+// twice, none is lost, and a context that waits for a tag gets one although the others go on.
 //
-// Method: each context allocates at random, keeps some requests, and gives them back through its
-// cache or past it; the data of each request says who has it. Waiters compete with contexts that
-// live off their stashes and would never touch the bitmap again.
+// Method: each context allocates at random, keeps some requests, and frees them through its cache
+// or past it. The data of each request states its holder. Waiters compete with contexts that
+// allocate from their stashes and would otherwise never touch the bitmap again.
 //
-// Invariants: a request has one holder; when all caches are gone every tag can be had once; a
-// waiter has a tag before the others have done a million steps.
+// Invariants: a request has one holder. After all caches are destroyed, every tag can be allocated
+// once. A waiter has a tag before the others have done a million steps.
 
 #include <gtest/gtest.h>
 
@@ -28,7 +28,7 @@
 namespace stress {
 namespace {
 
-/// A request's data: who has it.
+/// The data of a request: its holder.
 struct Slot {
   std::atomic<std::uint32_t> holders{0};
   std::uint64_t uses = 0;  // plain, so that a missing order between two holders shows
@@ -38,7 +38,7 @@ using Rq = blkown::Request<Slot>;
 using Tags = blkown::TagSet<Rq>;
 using Idle = blkown::Idle<Rq>;
 
-/// Requests that threads take and give back.
+/// Requests that threads allocate and free.
 class TagUsers {
  protected:
   [[nodiscard]] Tags make_tags(std::uint32_t depth) {
@@ -46,7 +46,7 @@ class TagUsers {
                                    blkown::EndSink<Rq>::to(sink_)));
   }
 
-  /// The holder of a new request is its only one.
+  /// Checks that a new request has no other holder.
   static void take_up(const Idle& idle) {
     Slot& slot = idle.data();
     EXPECT_EQ(slot.holders.fetch_add(1, std::memory_order_relaxed), 0U) << "given out twice";
@@ -58,7 +58,7 @@ class TagUsers {
     std::move(idle).fail(blkown::Status::ok);
   }
 
-  /// Every tag can be had, and each once. Gives how often they were used.
+  /// Checks that every tag can be allocated, and once. Returns how often they were used.
   static std::uint64_t expect_all_free(Tags& tags) {
     thread_cache = nullptr;
     auto cache = tags.tag_cache(0, 0);
@@ -74,7 +74,7 @@ class TagUsers {
     return uses;
   }
 
-  /// Where this thread's tags go; null: to the bitmap.
+  /// The cache into which this thread frees tags. Null: the bitmap.
   static inline thread_local blkown::TagCache* thread_cache = nullptr;
 
  private:
@@ -94,7 +94,7 @@ class TagUsers {
 struct Shortage {
   std::uint32_t depth;
   std::uint32_t capacity;  // of each context's cache
-  std::uint32_t keeps;     // how many requests a context keeps at most
+  std::uint32_t keeps;     // the maximum number of requests that a context keeps
 };
 
 void PrintTo(const Shortage& shortage, std::ostream* out) {
@@ -171,7 +171,7 @@ TEST_F(TagWaiting, AWaiterGetsATagFromThoseWhoStashThemAll) {
         take_up(*idle);
         give_back(std::move(*idle));
       }
-      // A hoarder that does not let the waiters run proves nothing about tags.
+      // Yields: without processor time for the waiters, the test would prove nothing about tags.
       if (steps.fetch_add(1, std::memory_order_relaxed) % 64 == 0) std::this_thread::yield();
     }
     thread_cache = nullptr;
@@ -195,7 +195,7 @@ TEST_F(TagWaiting, AWaiterGetsATagFromThoseWhoStashThemAll) {
       }
       take_up(*idle);
       give_back(std::move(*idle));
-      // Let them fill their stashes again.
+      // Lets the others fill their stashes again.
       std::this_thread::yield();
     }
     waiting.fetch_sub(1, std::memory_order_relaxed);

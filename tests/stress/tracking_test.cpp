@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: the tracking build's lists stay whole while several contexts take, copy, move and drop
-// references of the same requests and of others in the same lists, and look at who holds them.
+// Goal: the lists of the tracking build stay consistent while several contexts create, copy, move
+// and drop references of the same requests, and of other requests in the same lists, and visit the
+// holders.
 //
-// Method: threads, each with a few references that it takes and drops by chance; a reference's
-// place says whether its request's tag is even.
+// Method: threads, each with a few references that it creates and drops at random. The place of a
+// reference says whether the tag of its request is even.
 //
-// Invariants: a visitor only sees places of the request that it asks for; when all threads are
-// done, the holders are those references that are left, and after their drop there are none.
+// Invariants: a visitor only sees places of the request that it asks for. When all threads have
+// finished, the holders are the references that are left; after their drop there are none.
 
 #include <gtest/gtest.h>
 
@@ -31,7 +32,7 @@ using blkown::Place;
 
 static_assert(blkown::is_tracking);
 
-// As many as there are lists, so that some share one whatever the addresses are.
+// One more than there are lists, so that two requests share a list whatever their addresses are.
 constexpr std::uint32_t request_count = 65;
 constexpr std::uint32_t thread_count = 3;
 constexpr std::size_t references_each = 8;
@@ -53,7 +54,7 @@ class TrackedReferences : public testing::Test {
     });
   }
 
-  /// Even requests are taken at the one place, odd ones at the other.
+  /// References of even requests are created at one place, those of odd ones at the other.
   static const Place& place_of(std::uint32_t tag) { return tag % 2 == 0 ? even : odd; }
   [[nodiscard]] std::size_t holders_of(std::uint32_t tag) const {
     std::size_t count = 0;
@@ -67,7 +68,7 @@ class TrackedReferences : public testing::Test {
   void act(Random& random, std::vector<std::optional<ARef>>& own) {
     auto& slot = own[random.below(references_each)];
     auto& other = own[random.below(references_each)];
-    // Half of the time all want the same two requests.
+    // Half of the time all threads use the same two requests.
     const auto tag =
         static_cast<std::uint32_t>(random.below(random.below(2) == 0 ? 2 : request_count));
     switch (random.below(6)) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// One thread of the traffic: it submits I/Os, reaps completions and scans. A hostile thread is one
-// that looks up forged values and goes on like this with what it is given.
+// One thread of the traffic. It submits I/Os, reaps completions and scans. A hostile thread looks
+// up forged values as well, and goes on in the same way with the requests it gets.
 
 #ifndef BLKOWN_TESTS_STRESS_TRAFFIC_ACTOR_HPP
 #define BLKOWN_TESTS_STRESS_TRAFFIC_ACTOR_HPP
@@ -23,11 +23,11 @@
 
 namespace stress {
 
-// A 32-bit word saturates at 4096 references, which a hoarder makes. A 64-bit word does at 2^28:
-// that many handles are not made here, so there the reason cannot occur.
+// A 32-bit word saturates at 4096 references, which a hoarder creates. A 64-bit word saturates at
+// 2^28, which is more than the test creates, so the reason cannot occur there.
 inline constexpr bool can_saturate = BLKOWN_WORD_BITS == 32;
 
-/// How often a lookup gave what; index 0, LookupReason::none, counts the requests had.
+/// How often a lookup gave each answer. Index 0, LookupReason::none, counts the requests returned.
 using ReasonCounts = std::array<std::uint64_t, blkown::lookup_reason_count>;
 
 class Actor : public Driver {
@@ -38,7 +38,7 @@ class Actor : public Driver {
     }
     World::caches = &caches_;
   }
-  /// Runs in the thread that made it, after retire().
+  /// Runs in the thread that created the actor, after retire().
   ~Actor() { World::caches = nullptr; }
 
   /// One step of honest work.
@@ -56,8 +56,8 @@ class Actor : public Driver {
     }
   }
 
-  /// Looks a value up in one of the three ways, holds the answer against the value, and goes on
-  /// with the request if there is one. Gives the reason, `none` for a request.
+  /// Looks a value up in one of the three ways, checks the answer against the value, and goes on
+  /// with the request if there is one. Returns the reason, `none` for a request.
   blkown::LookupReason look_up(Arrival arrival) {
     switch (random.below(3)) {
       case 0: return go_on(world.tags().claim(arrival.queue, arrival.value), arrival);
@@ -130,7 +130,7 @@ class Actor : public Driver {
     act(std::move(*owned), io);
   }
 
-  /// A true completion. Refused for a state that passes, it is kept and tried again.
+  /// Reaps a true completion. One that is refused in a temporary state is kept and tried again.
   void reap(Arrival arrival) {
     switch (look_up(arrival)) {
       case blkown::LookupReason::owned:
@@ -156,8 +156,8 @@ class Actor : public Driver {
     });
   }
 
-  /// Makes references to an I/O up to the word's limit, as far as others let it, and holds them
-  /// until somebody has met that, or for a while.
+  /// Creates references to an I/O up to the limit of the word, as far as other threads permit, and
+  /// holds them until a lookup has met the limit, or for a while.
   void hoard(std::uint32_t queue) {
     std::optional<Owned> owned = begin(queue);
     if (!owned) return;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What one thread of the traffic does with the handles it gets: all that a driver may, at random,
-// with the books kept.
+// The use that one thread of the traffic makes of its handles: at random, everything that a driver
+// may do, with an account of it.
 
 #ifndef BLKOWN_TESTS_STRESS_TRAFFIC_DRIVER_HPP
 #define BLKOWN_TESTS_STRESS_TRAFFIC_DRIVER_HPP
@@ -31,13 +31,13 @@ class Driver {
   Driver(const Driver&) = delete;
   Driver& operator=(const Driver&) = delete;
 
-  /// Lets go of a pin that is kept: it may be what others wait for.
+  /// Drops a kept pin, for which other threads may be waiting.
   void drop_one() { drop(kept_[random.below(kept_count)]); }
 
-  /// Gives back all that this thread has kept.
+  /// Drops everything that this thread has kept.
   void retire() {
     for (bool any = true; any;) {
-      // What a pin leads to may be kept again.
+      // Dropping a pin can make this thread keep another one.
       any = false;
       for (auto& kept : kept_) {
         any = any || kept.has_value();
@@ -46,22 +46,23 @@ class Driver {
     }
   }
 
-  /// How many handles were dropped that report it.
+  /// How many dropped handles must have raised a report.
   [[nodiscard]] std::uint64_t reported_drops() const noexcept { return drops; }
 
  private:
   static constexpr std::uint32_t kept_count = 4;
 
-  /// A pin kept for a while, and the I/O it was made for.
+  /// A pin that is kept for a while, and the I/O for which it was created.
   struct Kept {
     ARef pin;
     std::uint64_t serial;
   };
 
  protected:
-  // --- the books -------------------------------------------------------------------------------
+  // --- the account
+  // ---------------------------------------------------------------------------------
 
-  /// The holder of a right begins: it is the only one, and the data is of the I/O it names.
+  /// Notes a new holder of the right. It must be the only one, and the data must belong to its I/O.
   template <class Handle>
   [[nodiscard]] Io& take_up(const Handle& handle) {
     Io& io = handle.data();
@@ -77,12 +78,12 @@ class Driver {
     if (io.ended_serial + 1 != io.serial.load(std::memory_order_relaxed)) {
       world.complain("the right to an I/O that has ended", io.queue, io.tag);
     }
-    // Some keep it long enough for others to meet it.
+    // Some holders keep the right long enough for other threads to meet it.
     if (random.one_in(8)) dawdle(random);
     if (random.one_in(512)) std::this_thread::yield();
     return io;
   }
-  /// The holder is done, before it gives the handle away.
+  /// Notes that the holder has finished, before it gives the handle away.
   void lay_down(Io& io) {
     if (io.holders.fetch_sub(1, std::memory_order_relaxed) != 1) {
       world.complain("somebody else had the right too", io.queue, io.tag);
@@ -97,8 +98,8 @@ class Driver {
 
   // --- pins ------------------------------------------------------------------------------------
 
-  /// Holds a pin for a while, in place of one that has been held for long. Until it is dropped the
-  /// tag is not used again.
+  /// Keeps a pin for a while, in place of one that was kept before. The tag is not used again while
+  /// the pin exists.
   void keep(ARef pin) {
     const std::uint64_t serial = pin.data().serial.load(std::memory_order_relaxed);
     auto& place = kept_[random.below(kept_count)];
@@ -116,7 +117,7 @@ class Driver {
     let_go(std::move(taken.pin));
   }
 
-  /// Lets go of a pin in one of the ways there are.
+  /// Drops a pin in one of the possible ways.
   void let_go(ARef pin) {
     const blkown::Cookie cookie{0, pin.generation(), pin.tag(), pin.queue()};
     switch (random.below(5)) {
@@ -154,7 +155,7 @@ class Driver {
   void settle(Claim claim) {
     Io& io = take_up(claim);
     switch (random.below(8)) {
-      case 0: {  // more completions of this command are to come
+      case 0: {  // more completions of this command will follow
         const blkown::Cookie cookie = claim.cookie();
         lay_down(io);
         std::move(claim).release();
@@ -180,7 +181,7 @@ class Driver {
     }
   }
 
-  /// The same, of a right to the publication that the cookie names.
+  /// The same for a right to the publication that the cookie names.
   void settle_named(Claim claim, const blkown::Cookie& cookie) {
     if (claim.cookie().generation != cookie.generation) {
       world.complain("the right to another publication", claim.queue(), claim.tag());
@@ -190,7 +191,7 @@ class Driver {
 
   void act(Owned owned, Io& io) {
     switch (random.below(8)) {
-      case 0:  // parked: only a scan, or a forger, finds it
+      case 0:  // parked: only a scan or a forger finds it
         stamp(owned, io);
         if (random.one_in(2)) std::move(owned).park();
         return;
@@ -209,7 +210,7 @@ class Driver {
     }
   }
 
-  /// With a mapping, say, that holds the request in place for longer than the right.
+  /// Acts with a pin that outlives the right, as a mapping's does.
   void act_pinned(Claim claim, Io& io) {
     if (io.hoarded) {
       act_either(std::move(claim), io);
@@ -220,7 +221,7 @@ class Driver {
     keep(std::move(pin));
   }
 
-  /// What Owned and Claim can both do.
+  /// The operations that Owned and Claim have in common.
   template <class Handle>
   void act_either(Handle handle, Io& io) {
     const std::uint32_t what = random.below(16);
@@ -245,7 +246,7 @@ class Driver {
     }
   }
 
-  /// The device did not take the command, and no forged completion has been faster.
+  /// The device refused the command, and no forged completion took it first.
   void refused(Claim claim, const blkown::Cookie& cookie) {
     if (random.one_in(8)) {
       ++drops;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What the threads of the traffic share: the TagSet, the device that completes its I/Os, and the
-// books that show whether each I/O was had by one holder at a time and ended exactly once.
+// The state that the threads of the traffic share: the TagSet, the device that completes the I/Os,
+// and an account that shows that each I/O had one holder at a time and ended exactly once.
 
 #ifndef BLKOWN_TESTS_STRESS_TRAFFIC_WORLD_HPP
 #define BLKOWN_TESTS_STRESS_TRAFFIC_WORLD_HPP
@@ -23,23 +23,23 @@
 
 namespace stress {
 
-/// An I/O's data. What is not atomic belongs to whoever has the right to the I/O.
+/// The data of an I/O. The members that are not atomic belong to the holder of the right.
 struct Io {
   Io(std::uint32_t its_queue, blkown::Tag its_tag) : queue{its_queue}, tag{its_tag} {}
 
   const std::uint32_t queue;
   const blkown::Tag tag;
 
-  std::uint64_t ended_serial = 0;         ///< The last I/O of this request that ended.
-  std::uint32_t generation = 0;           ///< Stamped before each publication: its generation.
-  bool hoarded = false;                   ///< Somebody makes references up to the word's limit.
-  std::atomic<std::uint64_t> serial{0};   ///< The I/O of this request that is under way.
-  std::atomic<std::uint32_t> holders{0};  ///< Who has the right, 1 at most.
+  std::uint64_t ended_serial = 0;  ///< The last I/O of this request that ended.
+  std::uint32_t generation = 0;    ///< The generation of the publication, written before it.
+  bool hoarded = false;            ///< A thread creates references up to the limit of the word.
+  std::atomic<std::uint64_t> serial{0};   ///< The I/O of this request that is in progress.
+  std::atomic<std::uint32_t> holders{0};  ///< How many hold the right, 1 at most.
 };
 
 }  // namespace stress
 
-/// Of an Io, a reference's holder reads only what is constant or atomic.
+/// The holder of a reference to an Io reads only its constant and atomic members.
 template <>
 inline constexpr bool blkown::shared_data<stress::Io> = true;
 
@@ -48,14 +48,14 @@ namespace stress {
 using Rq = blkown::Request<Io>;
 using Tags = blkown::TagSet<Rq>;
 
-/// The completions that a device has sent and nobody has reaped, in any order.
+/// The completions that the device has sent and no thread has reaped, in any order.
 class Channel {
  public:
   void send(std::uint64_t value, Random& random) {
     const std::lock_guard guard{mutex_};
     if (values_.size() < limit) {
       values_.push_back(value);
-    } else {  // a device that loses completions; a timeout ends those I/Os
+    } else {  // a lost completion: a timeout ends the I/O
       values_[random.below(limit)] = value;
     }
   }
@@ -96,18 +96,18 @@ class World {
   [[nodiscard]] Tags& tags() noexcept { return *tags_; }
   [[nodiscard]] Channel& channel(std::uint32_t queue) noexcept { return channels_[queue]; }
 
-  /// The device has the command: its id is known to everybody, and it will complete it.
+  /// The device has the command: every thread can read its id, and the device will complete it.
   void issue(const blkown::Cookie& cookie, Random& random) {
     learn(cookie);
     channels_[cookie.queue].send(cookie.value, random);
   }
-  /// Its id is known, and yet it does not complete it.
+  /// Makes the id readable without a completion.
   void learn(const blkown::Cookie& cookie) noexcept {
-    // Relaxed, so that nothing but the request's own word orders a lookup after the publication.
+    // Relaxed: only the word of the request may order a lookup after the publication.
     cookies_[cookie.queue * tags_->depth() + cookie.tag.value].store(cookie.value,
                                                                      std::memory_order_relaxed);
   }
-  /// The id that some request was published under last; most often it is in flight.
+  /// The id of the latest publication of some request, most often one in flight.
   [[nodiscard]] Arrival live_cookie(Random& random) const noexcept {
     const std::uint32_t index = random.below(static_cast<std::uint32_t>(cookies_.size()));
     return {index / tags_->depth(), cookies_[index].load(std::memory_order_relaxed)};
@@ -120,14 +120,14 @@ class World {
     return std::move(*ended).into_idle();
   }
 
-  /// Something is wrong with a request; all threads stop soon.
+  /// Notes a failure of a request. All threads stop soon.
   void complain(const std::string& what, std::uint32_t queue, blkown::Tag tag) {
     broken_.store(true, std::memory_order_relaxed);
     if (complaints_.fetch_add(1, std::memory_order_relaxed) < 20) {
       ADD_FAILURE() << what << ": queue " << queue << " tag " << tag.value << ", seed " << seed();
     }
   }
-  /// How often a lookup met a request at the word's limit.
+  /// Counts a lookup that met a request at the limit of its word.
   void count_saturation() noexcept { saturations_.fetch_add(1, std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t saturations() const noexcept {
     return saturations_.load(std::memory_order_relaxed);
@@ -135,10 +135,10 @@ class World {
 
   [[nodiscard]] bool broken() const noexcept { return broken_.load(std::memory_order_relaxed); }
 
-  /// Where the running thread keeps its free tags, one cache for each queue; null: nowhere.
+  /// The caches of the running thread, one for each queue. Null: the thread has none.
   static inline thread_local std::vector<blkown::TagCache>* caches = nullptr;
 
-  /// Ends what is in flight. No other thread may be at work.
+  /// Ends the I/Os in flight. Precondition: no other thread is running.
   void drain() {
     while (tags_->in_flight() != 0 || !requeued_.empty()) {
       while (auto idle = take_requeued()) std::move(*idle).fail(blkown::Status::aborted);
@@ -152,7 +152,7 @@ class World {
     }
   }
 
-  /// After drain: every tag is free, and every I/O that began has ended.
+  /// Checks after drain that every tag is free and every started I/O has ended.
   void expect_all_back() {
     std::uint64_t begun = 0;
     for (std::uint32_t queue = 0; queue != tags_->queue_count(); ++queue) {
