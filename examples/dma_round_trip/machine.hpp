@@ -7,9 +7,9 @@
 
 #include <blkown/mq/mq.hpp>
 #include <blkown/mq/sync.hpp>
-#include <blkown/sim/device/controller_pump.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/media.hpp>
+#include <blkown/sim/harness/controller_pump.hpp>
 #include <cstdio>
 #include <memory>
 #include <utility>

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <blkown/dma/ring_word.hpp>
 #include <blkown/sim/device/controller.hpp>
+#include <blkown/sim/harness/oracle.hpp>
 #include <cstring>
 #include <memory>
 #include <ostream>
@@ -64,8 +65,7 @@ class Bench {
             .shortest_ns = 1000,
             .longest_ns = 1000,
             .late_ns = 1'000'000,
-            .depth = 4,
-            .keeps_account = true};
+            .depth = 4};
   }
 
   explicit Bench(const Script& script = {}, const ControllerConfig& config = two_queues(),
@@ -180,6 +180,15 @@ class Bench {
     return take();
   }
 
+  /// Tells the Oracle of a lookup.
+  LookupTruth note_lookup(std::uint32_t queue, std::uint64_t cookie, bool was_accepted) {
+    const auto verdict = oracle.note_lookup(queue, cookie, was_accepted);
+    for (const SubmissionEntry& entry : verdict.false_completions) {
+      false_completions.push_back(entry.cookie);
+    }
+    return verdict.truth;
+  }
+
   // --- looking on -------------------------------------------------------------------------------
 
   [[nodiscard]] std::vector<std::byte> on_medium(std::uint64_t sector,
@@ -205,13 +214,14 @@ class Bench {
   MemoryMedia media{capacity_sectors * sector_bytes};
   FaultPlan plan;
   Controller controller;
+  blkown::sim::Oracle oracle{controller};
   std::vector<std::byte> data = std::vector<std::byte>(data_bytes);
   std::uint64_t data_iova = 0;
   std::uint64_t now_ns = 0;
   std::uint32_t submission_head = 0;  // as the latest completion said it
 
   std::vector<std::uint32_t> interrupts;
-  std::vector<std::uint64_t> lies;
+  std::vector<std::uint64_t> false_completions;  // accepted by the driver
   int failures = 0;
   int wakes = 0;
 
@@ -230,9 +240,7 @@ class Bench {
         .argument = this,
         .interrupt = [](void* self, std::uint32_t queue) { of(self).interrupts.push_back(queue); },
         .failed = [](void* self) { ++of(self).failures; },
-        .wake = [](void* self) { ++of(self).wakes; },
-        .lied = [](void* self,
-                   const SubmissionEntry& entry) { of(self).lies.push_back(entry.cookie); }};
+        .wake = [](void* self) { ++of(self).wakes; }};
   }
   [[nodiscard]] static Bench& of(void* self) noexcept { return *static_cast<Bench*>(self); }
 

@@ -150,14 +150,14 @@ TEST(ControllerStop, ForgetsEverything) {
   ASSERT_TRUE(bench.submit(bench.command(Opcode::write, 0x12, 1)));        // done
   bench.run(bench.now_ns + 500'000);
   ASSERT_TRUE(bench.submit(bench.command(Opcode::write, 0x13, 2)));  // not fetched
-  EXPECT_EQ(bench.controller.unaccounted(), 1U);
+  EXPECT_EQ(bench.oracle.unaccounted(), 1U);
   static_cast<void>(bench.controller.stop());
-  EXPECT_EQ(bench.controller.unaccounted(), 0U);
+  EXPECT_EQ(bench.oracle.unaccounted(), 0U);
   EXPECT_EQ(bench.controller.command_count(), 0U);
   for (const std::uint64_t cookie : {0x10U, 0x11U, 0x12U, 0x13U}) {
-    EXPECT_EQ(bench.controller.note_lookup(0, cookie, true), LookupTruth::wrong_claim) << cookie;
+    EXPECT_EQ(bench.note_lookup(0, cookie, true), LookupTruth::wrong_claim) << cookie;
   }
-  EXPECT_TRUE(bench.lies.empty());
+  EXPECT_TRUE(bench.false_completions.empty());
 }
 
 // Goal: the proof is true: nothing is touched any more, not even a ring.
@@ -173,7 +173,7 @@ TEST(ControllerStop, TouchesNoMemoryAnyMore) {
   static_cast<void>(bench.controller.stop());
   bench.iommu.unmap({.iova = 0x10000, .length_bytes = 4096 * 4096});
   ASSERT_EQ(bench.iommu.mapped_pages(), 0U);
-  static_cast<void>(bench.controller.note_lookup(0, 0x13, true));
+  static_cast<void>(bench.note_lookup(0, 0x13, true));
   bench.acknowledge();
   bench.run();
   bench.controller.start();
@@ -241,7 +241,7 @@ TEST(ControllerHook, ThereMayBeNone) {
   bench.controller.set_hooks({});
   EXPECT_EQ(bench.carry_out(bench.command(Opcode::flush, 0x11)).size(), 1U);
   EXPECT_TRUE(bench.submit(bench.command(Opcode::flush, 0x12)));
-  EXPECT_EQ(bench.controller.note_lookup(0, 0x12, true), LookupTruth::fits);
+  EXPECT_EQ(bench.note_lookup(0, 0x12, true), LookupTruth::fits);
   bench.run();
   EXPECT_TRUE(bench.controller.has_failed());
 }
@@ -264,8 +264,7 @@ struct Calling {
     bench.controller.set_hooks({.argument = this,
                                 .interrupt = [](void* self, std::uint32_t) { call(self, 0); },
                                 .failed = [](void* self) { call(self, 1); },
-                                .wake = [](void* self) { call(self, 2); },
-                                .lied = [](void* self, const SubmissionEntry&) { call(self, 3); }});
+                                .wake = [](void* self) { call(self, 2); }});
   }
   static void call(void* self, std::size_t which) {
     Calling& calling = *static_cast<Calling*>(self);
@@ -277,12 +276,12 @@ struct Calling {
     static_cast<void>(controller.events());
     static_cast<void>(controller.step(0));
     static_cast<void>(controller.next_ns());
-    static_cast<void>(controller.note_lookup(1, 0x77, false));
+    static_cast<void>(controller.disown(1, 0x77));
     calling.bench.acknowledge();
     calling.is_within = false;
   }
   Bench& bench;
-  std::array<int, 4> counts{};
+  std::array<int, 3> counts{};
   bool is_within = false;
 };
 
@@ -291,8 +290,8 @@ TEST(ControllerHook, IsCalledWithoutTheLock) {
   Calling calling{bench};
   ASSERT_TRUE(bench.submit(bench.command(Opcode::flush, 0x11)));
   EXPECT_EQ(calling.counts[2], 1);
-  EXPECT_EQ(bench.controller.note_lookup(0, 0x11, true), LookupTruth::fits);
-  EXPECT_EQ(calling.counts[3], 1);
+  EXPECT_EQ(bench.note_lookup(0, 0x11, true), LookupTruth::fits);
+  EXPECT_EQ(bench.false_completions.size(), 1U);
   ASSERT_TRUE(bench.submit(bench.command(Opcode::flush, 0x12)));
   bench.run();
   EXPECT_EQ(calling.counts[0], 1);

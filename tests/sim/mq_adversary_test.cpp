@@ -69,7 +69,7 @@ TEST(MqAdversary, ADriverComesThroughWithEachSeed) {
     sim::DeterministicRuntime runtime{seed, 4};
     Bench bench{runtime, seed, many()};
     std::vector<std::unique_ptr<sim::History>> histories;
-    std::vector<sim::Check<Nvme::Rq>> checks;
+    std::vector<sim::InvariantChecker<Nvme::Rq>> checks;
     for (Machine* machine : {&bench.source, &bench.destination}) {
       histories.push_back(std::make_unique<sim::History>());
       checks.emplace_back(machine->disk()->pool().tags(), machine->device(), machine->iommu(),

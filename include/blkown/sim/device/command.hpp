@@ -10,6 +10,7 @@
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/media.hpp>
 #include <blkown/sim/device/ring.hpp>
+#include <blkown/tag.hpp>
 #include <cstring>
 #include <vector>
 
@@ -19,15 +20,29 @@ namespace sim::detail {
 
 inline constexpr std::uint64_t bytes_in_sector = 512;
 
+/// A command as a completion entry names it: by a cookie and by the queue of the entry.
+struct CommandId {
+  std::uint32_t queue = 0;
+  std::uint64_t cookie = 0;
+  friend bool operator==(const CommandId&, const CommandId&) = default;
+};
+
+/// Compares two ids as a driver's lookup does: without the user bits of the cookies.
+[[nodiscard]] inline bool is_same_command(const CookieLayout& layout, const CommandId& a,
+                                          const CommandId& b) noexcept {
+  return a.queue == b.queue && ((a.cookie ^ b.cookie) & ~layout.user.mask()) == 0;
+}
+
 struct Command {
   std::uint64_t serial = 0;  // a cookie may come again, this does not
   std::uint32_t slot = 0;    // where the controller keeps it
   std::uint32_t queue = 0;
   SubmissionEntry entry;
-  bool is_answered = false;  // a lie was told about it: the driver may have taken its memory away
+  bool is_disowned = false;  // a false completion was accepted: the driver may have its memory
   bool is_lost = false;      // nobody will be told that it is done
   bool is_executed = false;  // and it is
 
+  [[nodiscard]] CommandId id() const noexcept { return {queue, entry.cookie}; }
   [[nodiscard]] std::uint64_t offset_bytes() const noexcept {
     return entry.sector * bytes_in_sector;
   }

@@ -9,9 +9,11 @@
 #include <blkown/config.hpp>
 #include <blkown/dma/device.hpp>
 #include <blkown/sim/device/controller_engine.hpp>
+#include <blkown/sim/device/controller_observer.hpp>
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
@@ -27,8 +29,6 @@ struct ControllerHooks {
   void (*failed)(void* argument) = nullptr;
   /// There is something for step() to do, where there was nothing.
   void (*wake)(void* argument) = nullptr;
-  /// The driver takes it that this command is done, which is not so.
-  void (*lied)(void* argument, const SubmissionEntry& entry) = nullptr;
 };
 
 /// An NVMe-like controller: pairs of rings in the driver's memory, doorbells, completions with a
@@ -50,6 +50,12 @@ class Controller {
 
   /// Before it is started.
   void set_hooks(const ControllerHooks& hooks) noexcept { hooks_ = hooks; }
+
+  /// Before it is started. Null: nothing is reported.
+  void set_observer(ControllerObserver* observer) {
+    const std::lock_guard guard{mutex_};
+    engine_.set_observer(observer);
+  }
 
   // --- the driver's side ------------------------------------------------------------------------
 
@@ -106,25 +112,14 @@ class Controller {
 
   // --- looking on -------------------------------------------------------------------------------
 
-  // The first three say something only if ControllerConfig::keeps_account.
-
-  /// How many completion entries the driver has taken out of a ring and not looked up, or looked up
-  /// and not taken out, of those that it told note_lookup of.
-  [[nodiscard]] std::size_t unaccounted() {
+  /// Makes the controller disown a command that it has, or has not fetched yet: the driver takes
+  /// the command for done, because it accepted a false completion. Returns the commands that match
+  /// the cookie; empty if there are none that were not disowned before.
+  /// Effects: accesses to the memory of a disowned command are forbidden (Iommu::Access). A
+  /// disowned command without memory is not executed.
+  [[nodiscard]] std::vector<SubmissionEntry> disown(std::uint32_t queue, std::uint64_t cookie) {
     const std::lock_guard guard{mutex_};
-    return engine_.unaccounted();
-  }
-  /// The driver has looked up what a completion entry said: for a test that keeps account of what
-  /// the driver makes of lies.
-  [[nodiscard]] LookupTruth note_lookup(std::uint32_t queue, std::uint64_t cookie,
-                                        bool was_accepted) {
-    Lock lock{*this};
-    return engine_.note_lookup(queue, cookie, was_accepted);
-  }
-  /// Whether the driver has accepted the completion of this command: then its I/O is not in flight.
-  [[nodiscard]] bool was_accepted(std::uint32_t queue, std::uint64_t cookie) {
-    const std::lock_guard guard{mutex_};
-    return engine_.was_accepted(queue, cookie);
+    return engine_.disown({queue, cookie});
   }
   /// Doorbells, fetches, executions, completions.
   [[nodiscard]] std::uint64_t events() {
@@ -144,9 +139,9 @@ class Controller {
     Lock(const Lock&) = delete;
     Lock& operator=(const Lock&) = delete;
     ~Lock() {
-      const detail::PendingCalls out = std::exchange(controller.engine_.outbox, {});
+      const detail::PendingCalls calls = std::exchange(controller.engine_.pending_calls, {});
       controller.mutex_.unlock();
-      controller.call_out(out);
+      controller.call_out(calls);
     }
     Controller& controller;
   };
@@ -156,16 +151,13 @@ class Controller {
     return lock.controller.engine_.on_map(cookie);
   }
 
-  void call_out(const detail::PendingCalls& out) {
-    for (const SubmissionEntry& lie : out.lies) {
-      if (hooks_.lied != nullptr) hooks_.lied(hooks_.argument, lie);
-    }
-    for (std::uint64_t left = out.interrupts; left != 0; left &= left - 1) {
+  void call_out(const detail::PendingCalls& calls) {
+    for (std::uint64_t left = calls.interrupts; left != 0; left &= left - 1) {
       const auto queue = static_cast<std::uint32_t>(std::countr_zero(left));
       if (hooks_.interrupt != nullptr) hooks_.interrupt(hooks_.argument, queue);
     }
-    if (out.has_failed && hooks_.failed != nullptr) hooks_.failed(hooks_.argument);
-    if (out.has_work && hooks_.wake != nullptr) hooks_.wake(hooks_.argument);
+    if (calls.has_failed && hooks_.failed != nullptr) hooks_.failed(hooks_.argument);
+    if (calls.has_work && hooks_.wake != nullptr) hooks_.wake(hooks_.argument);
   }
 
   Iommu& iommu_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a simulated controller is like, and what it can say of a driver's lookups.
+// What a simulated controller is like.
 
 #ifndef BLKOWN_SIM_DEVICE_CONTROLLER_CONFIG_HPP
 #define BLKOWN_SIM_DEVICE_CONTROLLER_CONFIG_HPP
@@ -25,17 +25,6 @@ struct ControllerConfig {
   CookieLayout layout = CookieLayout::nbd();
   std::uint32_t depth = 1;
   std::uint64_t seed = 1;  ///< For latencies.
-  /// Remembers what it has said until note_lookup says what became of it, and all that was
-  /// accepted: for a run of bounded length whose driver's every lookup is noted. Without it
-  /// note_lookup has nothing to judge by.
-  bool keeps_account = false;
-};
-
-/// What a lookup of the driver's came to, as the controller knows it.
-enum class LookupTruth : std::uint8_t {
-  fits,             ///< As it should be; or a lie, which the driver cannot know.
-  wrong_claim,      ///< It took the entry for the completion of an I/O that is not there.
-  refused_genuine,  ///< It refused the completion of a command.
 };
 
 }  // namespace sim

@@ -10,17 +10,16 @@
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/command_table.hpp>
 #include <blkown/sim/device/controller_config.hpp>
+#include <blkown/sim/device/controller_observer.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/pending_calls.hpp>
 #include <blkown/sim/device/queue_pair.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/device/recent_commands.hpp>
 #include <blkown/sim/device/schedule.hpp>
-#include <blkown/sim/harness/completion_account.hpp>
 #include <blkown/tag.hpp>
 #include <cstdint>
 #include <optional>
-#include <utility>
 #include <vector>
 
 namespace blkown {
@@ -40,14 +39,14 @@ class ControllerEngine {
         random_{config.seed},
         queues_(config.queue_pairs) {}
 
-  PendingCalls outbox;
+  PendingCalls pending_calls;
 
   [[nodiscard]] const ControllerConfig& config() const noexcept { return config_; }
   [[nodiscard]] bool has_failed() const noexcept { return has_failed_; }
-  [[nodiscard]] std::size_t unaccounted() const noexcept { return account_.open(); }
   [[nodiscard]] std::uint64_t events() const noexcept { return events_; }
   [[nodiscard]] std::size_t command_count() const noexcept { return commands_.size(); }
 
+  void set_observer(ControllerObserver* observer) noexcept { observer_ = observer; }
   void create_queue_pair(std::uint32_t queue, const QueueMemory& memory) {
     queues_[queue].create(memory);
   }
@@ -67,19 +66,19 @@ class ControllerEngine {
     if (strikes(FaultKind::refused_and_forged)) {
       SubmissionEntry entry;
       if (queues_[queue].read_latest(iommu_, ring_access(), tail, entry)) {
-        refused_ = Command{.serial = 0, .queue = queue, .entry = entry};
+        if (observer_ != nullptr) observer_->command_refused(queue, entry);
         send(queue, {.cookie = entry.cookie}, DeviceStatus::success);
       }
       return false;
     }
     if (!queues_[queue].ring_submission(tail)) return false;
-    outbox.has_work = true;
+    pending_calls.has_work = true;
     return true;
   }
   void ring_completion(std::uint32_t queue, std::uint32_t head) {
     ++events_;
-    queues_[queue].ring_completion(head, [&](std::uint64_t cookie) {
-      if (config_.keeps_account) account_.take({queue, cookie});
+    queues_[queue].ring_completion(head, [&] {
+      if (observer_ != nullptr) observer_->entry_taken(queue);
     });
   }
 
@@ -92,7 +91,7 @@ class ControllerEngine {
       fetch(queue);
       return true;
     }
-    const auto action = agenda_.take_due(now_ns);
+    const auto action = schedule_.take_due(now_ns);
     if (!action.has_value()) return false;
     ++events_;
     run(*action);
@@ -103,61 +102,38 @@ class ControllerEngine {
     for (const QueuePair& queue : queues_) {
       if (queue.has_submission()) return 0;
     }
-    return agenda_.next_ns();
+    return schedule_.next_ns();
   }
 
-  /// The driver has looked up what a completion entry said.
-  [[nodiscard]] LookupTruth note_lookup(std::uint32_t queue, std::uint64_t cookie,
-                                        bool was_accepted) {
-    account_.look_up({queue, cookie});
-    const auto is_it = [&](const Name& name) {
-      return name.queue == queue && ((name.cookie ^ cookie) & ~config_.layout.user.mask()) == 0;
+  /// The driver takes a command for done that is not. Returns the commands of this name that the
+  /// controller has, or has not fetched yet.
+  [[nodiscard]] std::vector<SubmissionEntry> disown(const CommandId& id) {
+    const auto is_it = [&](const CommandId& other) {
+      return is_same_command(config_.layout, other, id);
     };
-    const bool is_genuine = queues_[queue].look_up(cookie);
-    const auto done = std::ranges::find_if(
-        done_, [&](const Command& command) { return is_it(name_of(command)); });
-    const bool is_done = done != done_.end();
-    if (!was_accepted) {
-      if (!is_done || !is_genuine) return LookupTruth::fits;
-      done_.erase(done);
-      return LookupTruth::refused_genuine;
-    }
-    // What the controller still has comes first: the name may have been another command's before.
     Command* const command = commands_.find_first(
-        [&](const Command& one) { return is_it(name_of(one)) && !one.is_answered; });
+        [&](const Command& one) { return is_it(one.id()) && !one.is_disowned; });
     if (command != nullptr) {
-      outbox.lies.push_back(command->entry);
+      const SubmissionEntry entry = command->entry;
       // It is done, but not as this entry says; or it is not done. Nothing would keep one without
       // memory from being carried out behind the driver's back.
       if (command->is_executed || !command->moves_data()) {
         commands_.erase(*command);
       } else {
-        command->is_answered = true;
+        command->is_disowned = true;
       }
-      return LookupTruth::fits;
+      return {entry};
     }
-    bool is_found = false;
-    queues_[queue].for_each_submission(iommu_, ring_access(), [&](const SubmissionEntry& entry) {
-      const Name name{queue, entry.cookie};
-      if (!is_it(name) || std::ranges::find(lied_unfetched_, name) != lied_unfetched_.end()) return;
-      lied_unfetched_.push_back(name);
-      outbox.lies.push_back(entry);
-      is_found = true;
+    std::vector<SubmissionEntry> found;
+    queues_[id.queue].for_each_submission(iommu_, ring_access(), [&](const SubmissionEntry& entry) {
+      const CommandId own{id.queue, entry.cookie};
+      if (!is_it(own) || std::ranges::find(disowned_unfetched_, own) != disowned_unfetched_.end()) {
+        return;
+      }
+      disowned_unfetched_.push_back(own);
+      found.push_back(entry);
     });
-    if (is_found) return LookupTruth::fits;
-    if (is_done) {
-      if (!is_genuine) outbox.lies.push_back(done->entry);
-      accepted_.push_back(name_of(*done));
-      done_.erase(done);
-      return LookupTruth::fits;
-    }
-    if (!refused_.has_value() || !is_it(name_of(*refused_))) return LookupTruth::wrong_claim;
-    outbox.lies.push_back(refused_->entry);
-    return LookupTruth::fits;
-  }
-  /// Whether the driver has accepted the completion of the latest command of this name.
-  [[nodiscard]] bool was_accepted(std::uint32_t queue, std::uint64_t cookie) const {
-    return std::ranges::find(accepted_, Name{queue, cookie}) != accepted_.end();
+    return found;
   }
 
   /// The driver maps memory for its next publication. False: there is no address space left.
@@ -180,7 +156,7 @@ class ControllerEngine {
     return {.device = config_.device_id,
             .cookie = command.entry.cookie,
             .is_for_command = true,
-            .is_forbidden = command.is_answered};
+            .is_forbidden = command.is_disowned};
   }
   [[nodiscard]] std::uint64_t latency_ns() {
     // Some are over before the doorbell has returned.
@@ -207,13 +183,13 @@ class ControllerEngine {
   void fetch(std::uint32_t queue) {
     Command command{.serial = next_serial_++, .queue = queue, .entry = {}};
     if (!queues_[queue].fetch(iommu_, ring_access(), command.entry)) return fail();
-    command.is_answered = std::erase(lied_unfetched_, name_of(command)) != 0;
-    std::erase(accepted_, name_of(command));
+    command.is_disowned = std::erase(disowned_unfetched_, command.id()) != 0;
+    if (observer_ != nullptr) observer_->command_fetched(queue, command.entry);
     if (strikes(FaultKind::reset)) {
       commands_.add(command);
       return fail();
     }
-    if (command.is_answered && !command.moves_data()) return;
+    if (command.is_disowned && !command.moves_data()) return;
     command.is_lost = strikes(FaultKind::lost);
     command = commands_.add(command);
     // A command that is lost is either never executed, or nobody is told.
@@ -223,25 +199,18 @@ class ControllerEngine {
   }
 
   void schedule(const Action& action, std::uint64_t delay_ns) {
-    agenda_.add(action, now_ns_ + delay_ns);
+    schedule_.add(action, now_ns_ + delay_ns);
   }
 
-  /// It will be said to be done, and looked up; if nobody notes that, nothing would ever be erased.
   void note_done(const Command& command) {
-    if (config_.keeps_account) done_.push_back(command);
+    if (observer_ != nullptr) observer_->command_done(command.queue, command.entry);
   }
   void give_up_all() {
-    agenda_.clear();
+    schedule_.clear();
     commands_.clear();
-    done_.clear();
-    accepted_.clear();
-    account_.clear();
-    lied_unfetched_.clear();
-    refused_.reset();
+    disowned_unfetched_.clear();
     for (QueuePair& queue : queues_) queue.reset();
-  }
-  [[nodiscard]] static Name name_of(const Command& command) noexcept {
-    return {command.queue, command.entry.cookie};
+    if (observer_ != nullptr) observer_->stopped();
   }
 
   void execute(const Command& planned) {
@@ -265,7 +234,7 @@ class ControllerEngine {
       return;
     }
     commands_.erase(command);
-    if (command.is_answered) {
+    if (command.is_disowned) {
       // The driver has it already that the command is done.
       send(command.queue, {.cookie = command.entry.cookie}, status);
     } else {
@@ -279,7 +248,7 @@ class ControllerEngine {
     if (!command.is_lost) commands_.erase(command);
     const Command* const target = commands_.find_first([&](const Command& other) {
       return other.queue == command.queue && other.entry.cookie == command.entry.target &&
-             other.entry.opcode != Opcode::abort && !other.is_answered && !other.is_executed;
+             other.entry.opcode != Opcode::abort && !other.is_disowned && !other.is_executed;
     });
     const bool is_there = target != nullptr;
     if (is_there) {
@@ -293,8 +262,8 @@ class ControllerEngine {
 
   void fail() {
     has_failed_ = true;
-    outbox.has_failed = true;
-    agenda_.clear();  // what it has said, and what it was given, stays until it is stopped
+    pending_calls.has_failed = true;
+    schedule_.clear();  // what it has said, and what it was given, stays until it is stopped
   }
 
   // --- completions ------------------------------------------------------------------------------
@@ -316,14 +285,14 @@ class ControllerEngine {
       send(command.queue, {.cookie = (cookie & ~field.mask()) | field.put(field.get(cookie) + 1)},
            status);
     }
-    if (strikes(FaultKind::stale) && !past_.empty()) {
-      const Name& old = past_.pick(faults_->choice());
+    if (strikes(FaultKind::stale) && !recent_.empty()) {
+      const CommandId& old = recent_.pick(faults_->choice());
       send(old.queue, {.cookie = old.cookie}, status);
     }
-    past_.add(name_of(command));
+    recent_.add(command.id());
     if (strikes(FaultKind::dma_after_unmap)) {
       Command going_on = command;
-      going_on.is_answered = true;
+      going_on.is_disowned = true;
       schedule({.kind = ActionKind::touch, .command = going_on}, latency_ns());
     }
     const bool comes_twice = strikes(FaultKind::duplicate);
@@ -361,13 +330,15 @@ class ControllerEngine {
     // What does not fit is lost, as on hardware; rings are as long as the commands that can be out.
     if (!queues_[queue].exists() || queues_[queue].is_completion_full()) return;
     ++events_;
-    queues_[queue].post(iommu_, ring_access(), entry, status, turns_phase, is_genuine);
-    outbox.interrupts |= std::uint64_t{1} << queue;
+    queues_[queue].post(iommu_, ring_access(), entry, status, turns_phase);
+    if (observer_ != nullptr) observer_->entry_posted(queue, entry.cookie, is_genuine);
+    pending_calls.interrupts |= std::uint64_t{1} << queue;
   }
 
   ControllerConfig config_;
   Iommu& iommu_;
   FaultPlan* faults_;
+  ControllerObserver* observer_ = nullptr;
   Executor executor_;
   Random random_;
   std::vector<QueuePair> queues_;
@@ -375,14 +346,10 @@ class ControllerEngine {
   bool has_failed_ = false;
   std::uint64_t now_ns_ = 0;
   CommandTable commands_;  // fetched, and not said to be done
-  Schedule agenda_;
+  Schedule schedule_;
   std::uint64_t next_serial_ = 0;
-  std::vector<Command> done_;         // said to be done, and not looked up yet
-  std::vector<Name> accepted_;        // said to be done, and taken for it
-  std::vector<Name> lied_unfetched_;  // submitted, and taken for done
-  std::optional<Command> refused_;    // the latest, with a completion all the same
-  RecentCommands past_;
-  CompletionAccount account_;
+  std::vector<CommandId> disowned_unfetched_;  // submitted, and taken for done
+  RecentCommands recent_;
   std::uint64_t events_ = 0;
 };
 

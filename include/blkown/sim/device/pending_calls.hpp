@@ -6,9 +6,7 @@
 #define BLKOWN_SIM_DEVICE_PENDING_CALLS_HPP
 
 #include <blkown/config.hpp>
-#include <blkown/sim/device/command.hpp>
 #include <cstdint>
-#include <vector>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
@@ -19,7 +17,6 @@ struct PendingCalls {
   std::uint64_t interrupts = 0;  // a bit for each queue
   bool has_failed = false;
   bool has_work = false;
-  std::vector<SubmissionEntry> lies;
 };
 
 }  // namespace sim::detail

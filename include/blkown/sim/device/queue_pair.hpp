@@ -10,7 +10,6 @@
 #include <blkown/sim/device/ring.hpp>
 #include <cstddef>
 #include <cstring>
-#include <deque>
 #include <span>
 
 namespace blkown {
@@ -38,7 +37,6 @@ class QueuePair {
   void reset() noexcept {
     submission_head_ = submission_tail_ = completion_tail_ = completion_head_ = 0;
     phase_ = true;
-    posted_.clear();
   }
 
   // --- doorbells --------------------------------------------------------------------------------
@@ -49,25 +47,13 @@ class QueuePair {
     submission_tail_ = tail;
     return true;
   }
-  /// Calls `take(cookie)` for each entry that the driver has taken out.
+  /// Calls `take()` for each entry that the driver has taken out.
   template <class Take>
   void ring_completion(std::uint32_t head, Take take) {
     while (completion_head_ != head && completion_head_ != completion_tail_) {
       completion_head_ = (completion_head_ + 1) % memory_.completion_entries;
-      take(posted_.front().cookie);
-      posted_.pop_front();
+      take();
     }
-  }
-
-  /// The driver has looked up what an entry says: the first one of that cookie that it had not yet.
-  /// Whether that was the genuine completion of a command.
-  [[nodiscard]] bool look_up(std::uint64_t cookie) noexcept {
-    for (Posted& posted : posted_) {
-      if (posted.cookie != cookie || posted.is_looked_up) continue;
-      posted.is_looked_up = true;
-      return posted.is_genuine;
-    }
-    return false;
   }
 
   // --- entries ----------------------------------------------------------------------------------
@@ -101,7 +87,7 @@ class QueuePair {
   }
   /// Precondition: not full. The word with the phase goes last.
   void post(Iommu& iommu, const Iommu::Access& access, CompletionEntry entry, DeviceStatus status,
-            bool turns_phase, bool is_genuine) {
+            bool turns_phase) {
     entry.submission_head = static_cast<std::uint16_t>(submission_head_);
     const std::uint64_t iova =
         memory_.completion_iova + std::uint64_t{completion_tail_} * sizeof entry;
@@ -111,7 +97,6 @@ class QueuePair {
     static_cast<void>(iommu.write(iova, std::span{bytes}.first(word_at), access));
     static_cast<void>(iommu.write_word(
         iova + word_at, CompletionEntry::pack(status, turns_phase ? phase_ : !phase_), access));
-    posted_.push_back({entry.cookie, is_genuine, false});
     completion_tail_ = (completion_tail_ + 1) % memory_.completion_entries;
     if (completion_tail_ == 0) phase_ = !phase_;
   }
@@ -127,19 +112,12 @@ class QueuePair {
     return true;
   }
 
-  struct Posted {
-    std::uint64_t cookie;
-    bool is_genuine;
-    bool is_looked_up;
-  };
-
   QueueMemory memory_;
   std::uint32_t submission_head_ = 0;
   std::uint32_t submission_tail_ = 0;
   std::uint32_t completion_tail_ = 0;
   std::uint32_t completion_head_ = 0;
   bool phase_ = true;
-  std::deque<Posted> posted_;  // the entries that are in the ring
 };
 
 }  // namespace detail

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <blkown/config.hpp>
-#include <blkown/sim/harness/completion_account.hpp>
+#include <blkown/sim/device/command.hpp>
 #include <cstddef>
 #include <cstdint>
 
@@ -19,15 +19,15 @@ namespace sim::detail {
 /// The latest of them, so many that tags have been used again meanwhile.
 class RecentCommands {
  public:
-  void add(const Name& name) noexcept { names_[next_++ % names_.size()] = name; }
+  void add(const CommandId& id) noexcept { ids_[next_++ % ids_.size()] = id; }
   [[nodiscard]] bool empty() const noexcept { return next_ == 0; }
   /// Precondition: not empty.
-  [[nodiscard]] const Name& pick(std::uint64_t choice) const noexcept {
-    return names_[static_cast<std::size_t>(choice % std::min(next_, names_.size()))];
+  [[nodiscard]] const CommandId& pick(std::uint64_t choice) const noexcept {
+    return ids_[static_cast<std::size_t>(choice % std::min(next_, ids_.size()))];
   }
 
  private:
-  std::array<Name, 64> names_{};
+  std::array<CommandId, 64> ids_{};
   std::size_t next_ = 0;
 };
 

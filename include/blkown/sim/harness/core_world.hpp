@@ -36,7 +36,6 @@ class CoreWorld : public WorldBase {
     hooks.interrupt = [](void* self, std::uint32_t queue) { self_of(self).on_interrupt(queue); };
     hooks.failed = [](void* self) { self_of(self).has_failed_ = true; };
     hooks.wake = [](void* self) { self_of(self).on_doorbell(); };
-    hooks.lied = [](void* self, const SubmissionEntry& entry) { self_of(self).on_lie(entry); };
     controller_.set_hooks(hooks);
   }
 
@@ -195,7 +194,7 @@ class CoreWorld : public WorldBase {
           watch = {cookie.generation, true, now_ns_};
         } else if (now_ns_ - watch.since_ns >= config_.timeout_ns) {
           watch.since_ns = now_ns_;
-          if (controller_.was_accepted(queue, cookie.value)) {
+          if (oracle_.was_accepted(queue, cookie.value)) {
             fail("its completion was accepted, and it is in flight", queue, cookie.tag);
           }
           call_driver([&](D& driver) { driver.timeout(pin, cookie); });
@@ -245,7 +244,7 @@ class CoreWorld : public WorldBase {
   TagSet<R> tags_;
   std::vector<TagCache> caches_ = make_caches();
   Host<D> host_;
-  Check<R> check_;
+  InvariantChecker<R> check_;
   std::optional<D> driver_;
   EndedList<R> requeued_;
   std::vector<Watch> watches_ = std::vector<Watch>(config_.queue_count * config_.depth);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Check: what has to hold between any two events, whatever a driver does and a device sends.
+// InvariantChecker: what has to hold between any two events, whatever a driver does and a device
+// sends.
 
 #ifndef BLKOWN_SIM_HARNESS_INVARIANT_CHECKER_HPP
 #define BLKOWN_SIM_HARNESS_INVARIANT_CHECKER_HPP
@@ -33,9 +34,9 @@ struct Finding {
 /// pin; flags are clear where nobody has the request; a generation never goes back; a request with
 /// a mapping has not ended, and is not used anew.
 template <class R>
-class Check {
+class InvariantChecker {
  public:
-  Check(TagSet<R>& tags, dma::Device<Iommu>& device, Iommu& iommu, History& history)
+  InvariantChecker(TagSet<R>& tags, dma::Device<Iommu>& device, Iommu& iommu, History& history)
       : tags_{tags},
         device_{device},
         iommu_{iommu},

@@ -9,7 +9,7 @@
 #include <blkown/config.hpp>
 #include <blkown/mq/mq.hpp>
 #include <blkown/mq/sync.hpp>
-#include <blkown/sim/device/controller_pump.hpp>
+#include <blkown/sim/harness/controller_pump.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <blkown/sim/harness/world_base.hpp>
 #include <memory>
@@ -56,7 +56,6 @@ class MqWorld : public WorldBase {
     hooks.interrupt = [](void* self, std::uint32_t queue) { of(self).driver_.interrupt(queue); };
     hooks.failed = [](void* self) { of(self).driver_.failed(); };
     hooks.wake = [](void* self) { of(self).on_doorbell(); };
-    hooks.lied = [](void* self, const SubmissionEntry& entry) { of(self).on_lie(entry); };
     controller_.set_hooks(hooks);
     auto pool = mq::TagPool<D>::create(tag_config(config));
     if (!pool.has_value()) std::abort();
@@ -206,7 +205,7 @@ class MqWorld : public WorldBase {
   std::vector<SlotBio> bios_;
   std::unique_ptr<mq::TagPool<D>> pool_;
   std::unique_ptr<mq::Disk<D>> disk_;
-  std::optional<Check<R>> check_;
+  std::optional<InvariantChecker<R>> check_;
   std::uint32_t starts_ = 0;
   std::uint64_t begun_ = 0;
 };

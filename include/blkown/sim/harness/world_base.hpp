@@ -10,6 +10,7 @@
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/host.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>
+#include <blkown/sim/harness/oracle.hpp>
 #include <blkown/sim/harness/workload.hpp>
 #include <blkown/sim/harness/world_config.hpp>
 #include <string>
@@ -65,11 +66,6 @@ class WorldBase {
                                            static_cast<std::uint32_t>(config.seed % 64)}};
   }
 
-  void on_lie(const SubmissionEntry& entry) {
-    if (entry.opcode != Opcode::flush && entry.opcode != Opcode::abort) {
-      workload_.taint(entry.sector);
-    }
-  }
   /// The controller does all that it can at this moment.
   void run_controller(std::uint64_t now_ns) {
     while (controller_.step(now_ns)) {
@@ -79,7 +75,13 @@ class WorldBase {
   /// The driver has looked up what a completion entry says.
   void note_lookup(std::uint32_t queue, std::uint64_t value, LookupReason reason) {
     ++lookups_[static_cast<std::size_t>(reason)];
-    switch (controller_.note_lookup(queue, value, reason == LookupReason::none)) {
+    const LookupVerdict verdict = oracle_.note_lookup(queue, value, reason == LookupReason::none);
+    for (const SubmissionEntry& entry : verdict.false_completions) {
+      if (entry.opcode != Opcode::flush && entry.opcode != Opcode::abort) {
+        workload_.taint(entry.sector);
+      }
+    }
+    switch (verdict.truth) {
       case LookupTruth::fits: break;
       case LookupTruth::wrong_claim:
         fail("a completion was taken for that of an I/O which the device does not have");
@@ -100,9 +102,9 @@ class WorldBase {
   }
   /// After each event. True if nothing was found.
   template <class R>
-  bool look(Check<R>& check) {
+  bool look(InvariantChecker<R>& check) {
     if (!check.after_event()) add(check.finding());
-    if (controller_.unaccounted() != 0) {
+    if (oracle_.unaccounted() != 0) {
       fail("a completion entry was not looked up as what it is, where it was");
     }
     return finding_.what.empty();
@@ -133,6 +135,7 @@ class WorldBase {
   Iommu iommu_;
   dma::Device<Iommu> device_;
   Controller controller_;
+  Oracle oracle_{controller_};
   History history_;
   std::uint64_t out_ = 0;  // I/Os that have begun and not ended
 
@@ -150,8 +153,7 @@ class WorldBase {
             .late_ns = 3 * config.timeout_ns,
             .layout = config.layout(),
             .depth = config.depth,
-            .seed = config.seed,
-            .keeps_account = true};
+            .seed = config.seed};
   }
 
   Finding finding_;

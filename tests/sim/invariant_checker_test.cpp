@@ -21,8 +21,8 @@ namespace dma = blkown::dma;
 using blkown::Cookie;
 using blkown::Generation;
 using blkown::Tag;
-using blkown::sim::Check;
 using blkown::sim::History;
+using blkown::sim::InvariantChecker;
 using blkown::sim::Iommu;
 using support::Claim;
 using support::Driver;
@@ -73,7 +73,7 @@ class CheckTest : public testing::Test {
   dma::IovaList<1> list_;
   Driver<> driver_;
   History history_;
-  Check<support::Request> check_{driver_.set, device_, iommu_, history_};
+  InvariantChecker<support::Request> check_{driver_.set, device_, iommu_, history_};
 };
 
 TEST_F(CheckTest, FindsNothingInAnyStepOfARightIo) {
@@ -109,7 +109,7 @@ TEST_F(CheckTest, AGenerationMayWrap) {
   blkown::TagSetConfig config = support::two_queues_of_eight;
   config.first_generation = Generation{~std::uint32_t{0}};
   Driver<> driver{config};
-  Check<support::Request> check{driver.set, device_, iommu_, history_};
+  InvariantChecker<support::Request> check{driver.set, device_, iommu_, history_};
   auto owned = driver.owned(3, 1);
   EXPECT_TRUE(check.after_event());
   const Cookie cookie = Driver<>::publish(std::move(owned));
@@ -131,7 +131,7 @@ TEST_F(CheckTest, FindsAMappingOfARequestThatIsWithTheBlockLayer) {
 
 TEST_F(CheckTest, FindsFlagsAtZero) {
   for (const char* state : {"0 claimed", "0 finished"}) {
-    Check<support::Request> check{driver_.set, device_, iommu_, history_};
+    InvariantChecker<support::Request> check{driver_.set, device_, iommu_, history_};
     auto idle = driver_.idle(3, 1);
     {
       const Forged word{driver_.header(3, 1), state};
@@ -144,7 +144,7 @@ TEST_F(CheckTest, FindsFlagsAtZero) {
 
 TEST_F(CheckTest, FindsAnOwnedRequestThatIsMore) {
   for (const char* state : {"1 owned", "0 owned claimed", "0 owned finished"}) {
-    Check<support::Request> check{driver_.set, device_, iommu_, history_};
+    InvariantChecker<support::Request> check{driver_.set, device_, iommu_, history_};
     auto owned = driver_.owned(3, 1);
     {
       const Forged word{driver_.header(3, 1), state};

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// ControllerObserver: what a simulated controller reports to whoever judges its driver.
+
+#ifndef BLKOWN_SIM_DEVICE_CONTROLLER_OBSERVER_HPP
+#define BLKOWN_SIM_DEVICE_CONTROLLER_OBSERVER_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/sim/device/ring.hpp>
+#include <cstdint>
+
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
+
+/// Receives the events of a controller. A controller without an observer records none of them.
+///
+/// Precondition: no function calls the controller.
+/// Context: that of the controller's caller, with the controller's lock held.
+class ControllerObserver {
+ public:
+  ControllerObserver() = default;
+  ControllerObserver(const ControllerObserver&) = delete;
+  ControllerObserver& operator=(const ControllerObserver&) = delete;
+  virtual ~ControllerObserver() = default;
+
+  /// The controller has fetched a command from the queue's submission ring.
+  virtual void command_fetched(std::uint32_t queue, const SubmissionEntry& entry) = 0;
+  /// The controller has refused a command, and posts a false completion for the command.
+  virtual void command_refused(std::uint32_t queue, const SubmissionEntry& entry) = 0;
+  /// The command is done. Its own completion is posted next, unless the ring is full.
+  virtual void command_done(std::uint32_t queue, const SubmissionEntry& entry) = 0;
+  /// An entry was posted on the queue's completion ring. `is_genuine`: the entry is the completion
+  /// of a command that is done; any other entry is a false completion.
+  virtual void entry_posted(std::uint32_t queue, std::uint64_t cookie, bool is_genuine) = 0;
+  /// The driver has moved the completion head past the oldest entry of the queue.
+  virtual void entry_taken(std::uint32_t queue) = 0;
+  /// The controller was stopped: it has given up all commands and emptied all rings.
+  virtual void stopped() = 0;
+};
+
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
+
+#endif

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Oracle: judges what a driver makes of the completions that a simulated controller posts.
+//
+// Parties: the controller reports every event to the Oracle (ControllerObserver); the harness
+// reports every lookup of the driver (note_lookup). Neither knows of the other's report.
+//   - Every posted entry must be looked up once, on the queue on which it was posted:
+//   unaccounted().
+//   - A lookup that succeeds must name a command that the controller has, has done, or has refused
+//     with a false completion. Any other success is a wrong claim.
+//   - A lookup of a genuine completion must succeed.
+//   - A driver cannot tell a well forged completion from a genuine one. If the driver accepts a
+//     false completion, the Oracle tells the controller to disown the command, so that the
+//     controller's later accesses to the memory are not held against the driver.
+// When the controller stops, the Oracle forgets every command.
+
+#ifndef BLKOWN_SIM_HARNESS_ORACLE_HPP
+#define BLKOWN_SIM_HARNESS_ORACLE_HPP
+
+#include <algorithm>
+#include <blkown/config.hpp>
+#include <blkown/sim/device/command.hpp>
+#include <blkown/sim/device/controller.hpp>
+#include <blkown/sim/device/controller_observer.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <vector>
+
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
+
+namespace detail {
+
+/// Matches the entries that a driver took from its completion rings with the driver's lookups, in
+/// any order.
+class CompletionAccount {
+ public:
+  void take(const CommandId& id) { enter(taken_, looked_up_, id); }
+  void look_up(const CommandId& id) { enter(looked_up_, taken_, id); }
+  /// The number of entries without a lookup and of lookups without an entry.
+  [[nodiscard]] std::size_t open() const noexcept { return taken_.size() + looked_up_.size(); }
+  void clear() noexcept {
+    taken_.clear();
+    looked_up_.clear();
+  }
+
+ private:
+  static void enter(std::vector<CommandId>& side, std::vector<CommandId>& other,
+                    const CommandId& id) {
+    const auto match = std::ranges::find(other, id);
+    if (match != other.end()) {
+      other.erase(match);
+    } else {
+      side.push_back(id);
+    }
+  }
+
+  std::vector<CommandId> taken_;
+  std::vector<CommandId> looked_up_;
+};
+
+}  // namespace detail
+
+/// The Oracle's judgement of one lookup.
+enum class LookupTruth : std::uint8_t {
+  fits,             ///< Right, or wrong in a way that the driver cannot see.
+  wrong_claim,      ///< The driver accepted a completion of a command that does not exist.
+  refused_genuine,  ///< The driver refused the completion of a command that is done.
+};
+
+struct LookupVerdict {
+  LookupTruth truth = LookupTruth::fits;
+  /// The commands that the driver takes for done because it accepted a false completion.
+  std::vector<SubmissionEntry> false_completions;
+};
+
+/// The memory of an Oracle grows with the number of commands until the controller stops: it is for
+/// runs of bounded length in which every lookup is noted.
+///
+/// Context: the one that runs the controller and the driver; not thread-safe.
+class Oracle final : public ControllerObserver {
+ public:
+  /// Observes the controller, which outlives the Oracle.
+  /// Precondition: the controller is stopped.
+  explicit Oracle(Controller& controller)
+      : controller_{controller}, posted_(controller.config().queue_pairs) {
+    controller.set_observer(this);
+  }
+  ~Oracle() override { controller_.set_observer(nullptr); }
+
+  /// The number of entries that the driver took from a ring without a lookup, and of lookups
+  /// without such an entry.
+  [[nodiscard]] std::size_t unaccounted() const noexcept { return account_.open(); }
+
+  /// Judges one lookup of the driver.
+  /// Effects: the controller disowns a command whose false completion was accepted.
+  [[nodiscard]] LookupVerdict note_lookup(std::uint32_t queue, std::uint64_t cookie,
+                                          bool was_accepted) {
+    account_.look_up({queue, cookie});
+    const bool is_genuine = look_up_entry(queue, cookie);
+    const auto done = std::ranges::find_if(
+        done_, [&](const Done& one) { return is_same_command(one, queue, cookie); });
+    const bool is_done = done != done_.end();
+    if (!was_accepted) {
+      if (!is_done || !is_genuine) return {};
+      done_.erase(done);
+      return {.truth = LookupTruth::refused_genuine, .false_completions = {}};
+    }
+    // A command that the controller still has comes first: an earlier command may have had the same
+    // cookie.
+    LookupVerdict verdict{.truth = LookupTruth::fits,
+                          .false_completions = controller_.disown(queue, cookie)};
+    if (!verdict.false_completions.empty()) return verdict;
+    if (is_done) {
+      if (!is_genuine) verdict.false_completions.push_back(done->entry);
+      accepted_.push_back({done->queue, done->entry.cookie});
+      done_.erase(done);
+      return verdict;
+    }
+    if (refused_.has_value() && is_same_command(*refused_, queue, cookie)) {
+      verdict.false_completions.push_back(refused_->entry);
+    } else {
+      verdict.truth = LookupTruth::wrong_claim;
+    }
+    return verdict;
+  }
+
+  /// True if the driver has accepted the completion of the latest command with this cookie: then
+  /// the request must not be in flight.
+  [[nodiscard]] bool was_accepted(std::uint32_t queue, std::uint64_t cookie) const {
+    return std::ranges::find(accepted_, detail::CommandId{queue, cookie}) != accepted_.end();
+  }
+
+ private:
+  struct Done {
+    std::uint32_t queue = 0;
+    SubmissionEntry entry;
+  };
+  struct Posted {
+    std::uint64_t cookie = 0;
+    bool is_genuine = false;
+    bool is_looked_up = false;
+  };
+
+  // --- ControllerObserver -----------------------------------------------------------------------
+
+  void command_fetched(std::uint32_t queue, const SubmissionEntry& entry) override {
+    std::erase(accepted_, detail::CommandId{queue, entry.cookie});
+  }
+  void command_refused(std::uint32_t queue, const SubmissionEntry& entry) override {
+    refused_ = Done{queue, entry};
+  }
+  void command_done(std::uint32_t queue, const SubmissionEntry& entry) override {
+    done_.push_back({queue, entry});
+  }
+  void entry_posted(std::uint32_t queue, std::uint64_t cookie, bool is_genuine) override {
+    posted_[queue].push_back({.cookie = cookie, .is_genuine = is_genuine, .is_looked_up = false});
+  }
+  void entry_taken(std::uint32_t queue) override {
+    account_.take({queue, posted_[queue].front().cookie});
+    posted_[queue].pop_front();
+  }
+  void stopped() override {
+    for (auto& entries : posted_) entries.clear();
+    account_.clear();
+    done_.clear();
+    accepted_.clear();
+    refused_.reset();
+  }
+
+  // --- lookups ----------------------------------------------------------------------------------
+
+  /// Marks the oldest entry of this cookie that was not looked up yet. True if that entry is
+  /// genuine.
+  [[nodiscard]] bool look_up_entry(std::uint32_t queue, std::uint64_t cookie) noexcept {
+    for (Posted& posted : posted_[queue]) {
+      if (posted.cookie != cookie || posted.is_looked_up) continue;
+      posted.is_looked_up = true;
+      return posted.is_genuine;
+    }
+    return false;
+  }
+  [[nodiscard]] bool is_same_command(const Done& one, std::uint32_t queue,
+                                     std::uint64_t cookie) const noexcept {
+    return detail::is_same_command(controller_.config().layout, {one.queue, one.entry.cookie},
+                                   {queue, cookie});
+  }
+
+  Controller& controller_;
+  std::vector<std::deque<Posted>> posted_;  // the entries in each completion ring
+  detail::CompletionAccount account_;
+  std::vector<Done> done_;                   // done, and their completions not looked up yet
+  std::vector<detail::CommandId> accepted_;  // done, and their completions accepted
+  std::optional<Done> refused_;              // the latest command with a false completion
+};
+
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
+
+#endif
