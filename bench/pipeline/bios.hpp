@@ -34,7 +34,7 @@ class EmptyReads {
     for (std::size_t i = 0; i != depth; ++i) {
       bios.emplace_back(new mq::Bio(mq::Bio::read(
           block_sectors * (i * 7919 % 100'000), blkown::Segment{memory_.bytes, sizeof memory_},
-          [](mq::Bio& bio) { ++*static_cast<std::uint64_t*>(bio.argument()); }, &ended_)));
+          {[](void* ended, mq::Bio&) { ++*static_cast<std::uint64_t*>(ended); }, &ended_})));
     }
   }
   EmptyReads(const EmptyReads&) = delete;
@@ -68,7 +68,7 @@ class CheckedReads {
       sum_of_round_ += number;
       bios.emplace_back(new mq::Bio(mq::Bio::read(
           block_sectors * number, blkown::Segment{memory_[i].bytes, sizeof(Block)},
-          [](mq::Bio& bio) { static_cast<CheckedReads*>(bio.argument())->take(bio); }, this)));
+          {[](void* self, mq::Bio& bio) { static_cast<CheckedReads*>(self)->take(bio); }, this})));
     }
   }
   CheckedReads(const CheckedReads&) = delete;

@@ -46,7 +46,7 @@ class Copier {
   /// Copies one chunk after the other.
   struct Lane : mq::Work {
     Lane(Copier& its_copier, mq::Context& its_context)
-        : Work{[](Work& work) { static_cast<Lane&>(work).next_chunk(); }},
+        : Work{[](void* self, Work&) { static_cast<Lane*>(self)->next_chunk(); }, this},
           copier{its_copier},
           context{its_context},
           buffer(chunk_bytes) {}
@@ -64,12 +64,12 @@ class Copier {
       is_writing = writes;
       const std::uint64_t sector = offset_bytes / mq::sector_bytes;
       const blkown::Segment memory{buffer.data(), length_bytes};
-      bio.reset(writes ? new mq::Bio(mq::Bio::write(sector, memory, &on_end, this))
-                       : new mq::Bio(mq::Bio::read(sector, memory, &on_end, this)));
+      bio.reset(writes ? new mq::Bio(mq::Bio::write(sector, memory, {&on_end, this}))
+                       : new mq::Bio(mq::Bio::read(sector, memory, {&on_end, this})));
       (writes ? copier.to_ : copier.from_).submit(context, *bio);
     }
-    static void on_end(mq::Bio& ended) {
-      Lane& lane = *static_cast<Lane*>(ended.argument());
+    static void on_end(void* self, mq::Bio& ended) {
+      Lane& lane = *static_cast<Lane*>(self);
       if (ended.status() != Status::ok) {
         ++lane.copier.failures_;
         if (++lane.failures == max_failures) {

@@ -217,7 +217,7 @@ class Nvme {
     auto idle = disk_->allocate_private(here, mq::Op::driver_out, true);
     if (!idle.has_value()) return false;
     idle->data().driver_data.target = cookie.value;
-    disk_->execute_private(here, *std::move(idle), [](void*, Payload&, Status) {}, nullptr);
+    disk_->execute_private(here, *std::move(idle), {});
     return true;
   }
   static void on_control(void* self, mq::Control&) { static_cast<Nvme*>(self)->go_on(); }
@@ -258,7 +258,7 @@ class Nvme {
   std::atomic<bool> is_resetting_{false};
   std::atomic<unsigned> resets_{0};
   bool is_quiesced_ = false;  // the control operations of one reset come one after the other
-  mq::Control control_{&Nvme::on_control, this};
+  mq::Control control_{{&Nvme::on_control, this}};
 };
 
 }  // namespace round_trip

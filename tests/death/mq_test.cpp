@@ -37,8 +37,8 @@ struct Rig {
   ~Rig() {
     if (disk == nullptr) return;
     mq::Event gone;
-    mq::Control removal{[](void* its, mq::Control&) { static_cast<mq::Event*>(its)->set(); },
-                        &gone};
+    mq::Control removal{
+        {[](void* its, mq::Control&) { static_cast<mq::Event*>(its)->set(); }, &gone}};
     disk->remove(removal);
     EXPECT_TRUE(runtime.wait_for(gone));
   }
@@ -49,9 +49,8 @@ struct Rig {
   Silent driver;
   std::unique_ptr<mq::Disk<Silent>> disk;
   std::byte memory[512];
-  std::unique_ptr<mq::Bio> bio{
-      new mq::Bio(mq::Bio::read(0, blkown::Segment{memory, 512}, nullptr, nullptr))};
-  mq::Control control{[](void*, mq::Control&) {}, nullptr};
+  std::unique_ptr<mq::Bio> bio{new mq::Bio(mq::Bio::read(0, blkown::Segment{memory, 512}, {}))};
+  mq::Control control{{[](void*, mq::Control&) {}, nullptr}};
 };
 
 TEST(TagPoolDeathTest, APoolWithIoInFlightPrintsAllOfItBeforeItDies) {
@@ -84,14 +83,14 @@ TEST_F(ObjectInUseDeathTest, NorSubmittedTwice) {
 }
 
 TEST_F(ObjectInUseDeathTest, WorkIsNotDestroyedWhileItIsQueued) {
-  const auto nothing = +[](mq::Work&) {};
+  const auto nothing = +[](void*, mq::Work&) {};
   mq::LoopRuntime runtime;
   dies("destruction of mq::Work", "", [&] {
-    mq::Work work{nothing};
+    mq::Work work{nothing, nullptr};
     runtime.context(0).post(work);
   });
   dies("destruction of mq::Work", "", [&] {
-    mq::Work work{nothing};
+    mq::Work work{nothing, nullptr};
     const mq::Context::Scope scope{runtime.context(0)};
     runtime.context(0).post_local(work);
   });
@@ -100,7 +99,7 @@ TEST_F(ObjectInUseDeathTest, WorkIsNotDestroyedWhileItIsQueued) {
 TEST_F(ObjectInUseDeathTest, AnOperationIsNeitherDestroyedNorStartedWhileItRuns) {
   Rig rig{2};
   dies("destruction of mq::Control", "", [&] {
-    mq::Control control{[](void*, mq::Control&) {}, nullptr};
+    mq::Control control{{[](void*, mq::Control&) {}, nullptr}};
     rig.disk->freeze(control);
   });
   auto& disk = rig.disk;
@@ -120,13 +119,13 @@ TEST_F(ObjectInUseDeathTest, AnArmedTimerIsNotArmed) {
   mq::Context& context = runtime.context(0);
   mq::Timer<int> timer{[](void*, int&&) {}, nullptr};
   dies_here("mq::Timer::arm", "", [&] { timer.arm(context, 1, 1), timer.arm(context, 1, 1); });
-  mq::Alarm alarm{[](void*) {}, nullptr};
+  mq::Alarm alarm{[](void*, mq::Alarm&) {}, nullptr};
   dies_here("mq::Alarm::arm", "", [&] { alarm.arm(context, 1), alarm.arm(context, 1); });
 }
 
 TEST_F(WrongContextDeathTest, WorkIsPostedLocallyOnItsOwnContextOnly) {
   mq::LoopRuntime runtime{2};
-  mq::Work work{[](mq::Work&) {}};
+  mq::Work work{[](void*, mq::Work&) {}, nullptr};
   dies_here("mq::Context::post_local", "", [&] { runtime.context(0).post_local(work); });
   const mq::Context::Scope scope{runtime.context(1)};
   dies_here("mq::Context::post_local", "", [&] { runtime.context(0).post_local(work); });

@@ -181,8 +181,8 @@ class DiskCase {
     }
     // With an exhausted input every request is rejected as busy for ever: take the disk down.
     mq::Event gone;
-    mq::Control removal{[](void* its, mq::Control&) { static_cast<mq::Event*>(its)->set(); },
-                        &gone};
+    mq::Control removal{
+        {[](void* its, mq::Control&) { static_cast<mq::Event*>(its)->set(); }, &gone}};
     disk.remove(removal);
     for (int i = 0; i != 100; ++i) {
       driver.complete_one();
@@ -258,22 +258,22 @@ class DiskCase {
                                   : mq::Op::read;
     const auto make = [&]() -> mq::Bio* {
       switch (op) {
-        case mq::Op::flush: return new mq::Bio(mq::Bio::flush(&on_end, this));
+        case mq::Op::flush: return new mq::Bio(mq::Bio::flush({&on_end, this}));
         case mq::Op::discard:
-          return new mq::Bio(mq::Bio::discard(sector, length_bytes, &on_end, this));
+          return new mq::Bio(mq::Bio::discard(sector, length_bytes, {&on_end, this}));
         case mq::Op::write_zeroes:
-          return new mq::Bio(mq::Bio::write_zeroes(sector, length_bytes, &on_end, this));
+          return new mq::Bio(mq::Bio::write_zeroes(sector, length_bytes, {&on_end, this}));
         case mq::Op::write:
           for (std::size_t i = 0; i != length_bytes; ++i) {
             place.memory[shift + i] = static_cast<std::byte>(++pattern_);
           }
-          return new mq::Bio(mq::Bio::write(sector, place.segments, &on_end, this, flags));
+          return new mq::Bio(mq::Bio::write(sector, place.segments, {&on_end, this}, flags));
         default:
           place.memory.fill(std::byte{0xEE});
           if (sector * 512 + length_bytes <= driver.medium.size()) {
             std::memcpy(place.expected.data(), driver.medium.data() + sector * 512, length_bytes);
           }
-          return new mq::Bio(mq::Bio::read(sector, place.segments, &on_end, this, flags));
+          return new mq::Bio(mq::Bio::read(sector, place.segments, {&on_end, this}, flags));
       }
     };
     place.bio.reset(make());
@@ -303,7 +303,7 @@ class DiskCase {
     return is_aligned && is_inside && sectors != 0 ? Status::ok : Status::invalid;
   }
 
-  static void on_end(mq::Bio& bio) { static_cast<DiskCase*>(bio.argument())->ended(bio); }
+  static void on_end(void* self, mq::Bio& bio) { static_cast<DiskCase*>(self)->ended(bio); }
   void ended(mq::Bio& bio) {
     ++ended_;
     verdict_.expect(ended_ <= submitted_, "more ends than bios");

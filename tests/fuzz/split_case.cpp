@@ -185,15 +185,15 @@ class SplitCase {
     const std::vector<Segment> memory = read_memory();
     const std::uint64_t sector = input_.bits(2);
     if (op == mq::Op::zone_append) {
-      take_apart(mq::Bio::zone_append(sector, memory, nullptr, this), op, sector, memory);
+      take_apart(mq::Bio::zone_append(sector, memory, {nullptr, this}), op, sector, memory);
     } else if (memory.size() == 1) {
       // A single segment is remembered by the bio.
-      take_apart(op == mq::Op::read ? mq::Bio::read(sector, Segment{memory[0]}, nullptr, this)
-                                    : mq::Bio::write(sector, Segment{memory[0]}, nullptr, this),
+      take_apart(op == mq::Op::read ? mq::Bio::read(sector, Segment{memory[0]}, {nullptr, this})
+                                    : mq::Bio::write(sector, Segment{memory[0]}, {nullptr, this}),
                  op, sector, memory);
     } else {
-      take_apart(op == mq::Op::read ? mq::Bio::read(sector, memory, nullptr, this)
-                                    : mq::Bio::write(sector, memory, nullptr, this),
+      take_apart(op == mq::Op::read ? mq::Bio::read(sector, memory, {nullptr, this})
+                                    : mq::Bio::write(sector, memory, {nullptr, this}),
                  op, sector, memory);
     }
   }
@@ -250,8 +250,8 @@ class SplitCase {
   void take_apart_range(mq::Op op) {
     const std::uint64_t blocks = read_limit(200, 5);
     const mq::Bio bio = op == mq::Op::discard
-                            ? mq::Bio::discard(0, blocks * block_bytes_, nullptr, this)
-                            : mq::Bio::write_zeroes(0, blocks * block_bytes_, nullptr, this);
+                            ? mq::Bio::discard(0, blocks * block_bytes_, {nullptr, this})
+                            : mq::Bio::write_zeroes(0, blocks * block_bytes_, {nullptr, this});
     verdict_.expect(bio.op() == op && bio.length_bytes() == blocks * block_bytes_,
                     "a bio without memory");
     const std::uint64_t max_blocks = max_sectors_of(op, limits_) / (block_bytes_ / 512);

@@ -64,12 +64,12 @@ TEST(Allocation, NothingIsAllocatedForAnIo) {
   std::vector<std::byte> memory(32 * 512);
   static std::size_t ended = 0;
   ended = 0;
-  const auto on_end = +[](mq::Bio&) { ++ended; };
+  const auto on_end = +[](void*, mq::Bio&) { ++ended; };
   const blkown::Segment whole{memory.data(), memory.size()};
-  mq::Bio split = mq::Bio::read(0, whole, on_end, nullptr);
-  mq::Bio one = mq::Bio::write(0, whole.part(0, 4096), on_end, nullptr);
-  mq::Bio other = mq::Bio::read(8, whole.part(0, 512), on_end, nullptr);
-  mq::Bio refused = mq::Bio::read(2000, whole, on_end, nullptr);
+  mq::Bio split = mq::Bio::read(0, whole, {on_end, nullptr});
+  mq::Bio one = mq::Bio::write(0, whole.part(0, 4096), {on_end, nullptr});
+  mq::Bio other = mq::Bio::read(8, whole.part(0, 512), {on_end, nullptr});
+  mq::Bio refused = mq::Bio::read(2000, whole, {on_end, nullptr});
   const std::uint64_t before = allocations;
   for (int round = 0; round != 2000; ++round) {
     for (mq::Bio* bio : {&split, &one, &other, &refused}) disk->submit(runtime.context(0), *bio);

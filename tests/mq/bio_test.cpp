@@ -22,7 +22,7 @@ std::vector<std::byte> bio_memory(4096);
 TEST(Bio, SaysWhatItWasMadeFrom) {
   int argument = 0;
   const Bio bio =
-      Bio::write(7, Segment{bio_memory.data(), 1024}, nullptr, &argument, {.fua = true});
+      Bio::write(7, Segment{bio_memory.data(), 1024}, {nullptr, &argument}, {.fua = true});
   EXPECT_EQ(bio.op(), Op::write);
   EXPECT_EQ(bio.sector(), 7U);
   EXPECT_EQ(bio.length_bytes(), 1024U);
@@ -33,7 +33,7 @@ TEST(Bio, SaysWhatItWasMadeFrom) {
 }
 
 TEST(Bio, RemembersOneSegmentItself) {
-  const Bio bio = Bio::read(0, Segment{bio_memory.data(), 512}, nullptr, nullptr);
+  const Bio bio = Bio::read(0, Segment{bio_memory.data(), 512}, {});
   ASSERT_EQ(bio.segments().size(), 1U);
   EXPECT_EQ(bio.segments()[0], (Segment{bio_memory.data(), 512}));
   EXPECT_NE(static_cast<const void*>(bio.segments().data()),
@@ -42,23 +42,23 @@ TEST(Bio, RemembersOneSegmentItself) {
 
 TEST(Bio, RefersToAnArrayOfSeveral) {
   const std::vector<Segment> parts{{bio_memory.data(), 512}, {bio_memory.data() + 2048, 1024}};
-  const Bio bio = Bio::read(0, parts, nullptr, nullptr);
+  const Bio bio = Bio::read(0, parts, {});
   EXPECT_EQ(bio.segments().data(), parts.data());
   EXPECT_EQ(bio.segments().size(), 2U);
   EXPECT_EQ(bio.length_bytes(), 1536U);
 }
 
 TEST(Bio, OfARangeHasALengthAndNoMemory) {
-  EXPECT_EQ(Bio::discard(1, 1 << 20, nullptr, nullptr).length_bytes(), 1U << 20);
-  EXPECT_EQ(Bio::write_zeroes(1, 4096, nullptr, nullptr).op(), Op::write_zeroes);
-  EXPECT_EQ(Bio::flush(nullptr, nullptr).length_bytes(), 0U);
-  EXPECT_EQ(Bio::zone(Op::zone_close, 512, nullptr, nullptr).sector(), 512U);
+  EXPECT_EQ(Bio::discard(1, 1 << 20, {}).length_bytes(), 1U << 20);
+  EXPECT_EQ(Bio::write_zeroes(1, 4096, {}).op(), Op::write_zeroes);
+  EXPECT_EQ(Bio::flush({}).length_bytes(), 0U);
+  EXPECT_EQ(Bio::zone(Op::zone_close, 512, {}).sector(), 512U);
 }
 
 TEST(BioList, KeepsItsOrder) {
   std::vector<std::unique_ptr<Bio>> bios;
   for (std::uint64_t i = 0; i != 6; ++i) {
-    bios.emplace_back(new Bio(Bio::discard(i, 512, nullptr, nullptr)));
+    bios.emplace_back(new Bio(Bio::discard(i, 512, {})));
   }
   BioList list;
   EXPECT_TRUE(list.empty());

@@ -98,7 +98,7 @@ TEST(Context, CallsItsIdleHooksWhenNothingIsLeft) {
   mq::LoopRuntime runtime;
   Context& context = runtime.context(0);
   struct Hook : mq::IdleHook {
-    Hook() : IdleHook{[](IdleHook& hook) { static_cast<Hook&>(hook).go_idle(); }} {}
+    Hook() : IdleHook{[](void* self, IdleHook&) { static_cast<Hook*>(self)->go_idle(); }, this} {}
     void go_idle() {
       ++calls;
       if (work != nullptr) Context::current()->post_local(*std::exchange(work, nullptr));
@@ -211,7 +211,7 @@ TEST(Context, LooksAtTheClockOnlyForTimers) {
     return sleeper.looks - before;
   };
   EXPECT_EQ(looks_of_a_run(), 0);
-  mq::Alarm late{[](void*) {}, nullptr}, later{[](void*) {}, nullptr};
+  mq::Alarm late{[](void*, mq::Alarm&) {}, nullptr}, later{[](void*, mq::Alarm&) {}, nullptr};
   late.arm(context, 1'000);
   later.arm(context, 2'000);
   EXPECT_EQ(looks_of_a_run(), 1);
@@ -235,14 +235,14 @@ TEST(Context, WorkAndTimersDoNotKeepOneAnotherWaiting) {
     if (++runs == 2) context.post(other);
     if (runs != 1000 && !(is_fired && is_posted)) context.post_local(endless);
   };
-  mq::Alarm due{[](void* flag) { *static_cast<bool*>(flag) = true; }, &is_fired};
+  mq::Alarm due{[](void* flag, mq::Alarm&) { *static_cast<bool*>(flag) = true; }, &is_fired};
   due.arm(context, 0);
   context.post(endless);
   context.run();
   EXPECT_LT(runs, 10);
 
   struct Rearmed {
-    static void fire(void* self) {
+    static void fire(void* self, mq::Alarm&) {
       auto& its = *static_cast<Rearmed*>(self);
       if (++its.fires != 1000 && !its.is_done) its.alarm.arm(*its.context, 0);
     }

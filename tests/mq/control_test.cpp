@@ -21,7 +21,7 @@ using Mode = fake::Driver::Mode;
 /// An operation that the test looks at while it runs.
 struct Operation {
   mq::Control control{
-      [](void* self, mq::Control&) { static_cast<Operation*>(self)->is_done = true; }, this};
+      {[](void* self, mq::Control&) { static_cast<Operation*>(self)->is_done = true; }, this}};
   bool is_done = false;
 };
 
@@ -210,7 +210,7 @@ TEST(Control, WhatIsRequeuedDuringARemovalEnds) {
     std::vector<std::byte> memory(512);
     Ends ends;
     mq::Bio flushes_first =
-        mq::Bio::write(0, whole(memory), &Ends::on_end, &ends, {.preflush = true});
+        mq::Bio::write(0, whole(memory), {&Ends::on_end, &ends}, {.preflush = true});
     bench.disk->submit(bench.context(), held.bio);
     bench.disk->submit(bench.context(), flushes_first);
     bench.disk->hw_queue(0).stop();
@@ -253,11 +253,11 @@ TEST(Control, TheDiskMayGoInItsRemovalsDone) {
   Bench bench{{}, 3};
   static int gone = 0;
   gone = 0;
-  mq::Control control{[](void* disk, mq::Control&) {
-                        static_cast<std::unique_ptr<mq::Disk<fake::Driver>>*>(disk)->reset();
-                        ++gone;
-                      },
-                      &bench.disk};
+  mq::Control control{{[](void* disk, mq::Control&) {
+                         static_cast<std::unique_ptr<mq::Disk<fake::Driver>>*>(disk)->reset();
+                         ++gone;
+                       },
+                       &bench.disk}};
   bench.disk->remove(control);
   bench.runtime.run();
   EXPECT_EQ(gone, 1);

@@ -23,8 +23,8 @@ TEST(Disk, ReadsWhatWasWritten) {
   Ends ends;
   auto data = fake::pattern(8192, 1);
   std::vector<std::byte> back(8192);
-  mq::Bio write = mq::Bio::write(16, whole(data), &Ends::on_end, &ends);
-  mq::Bio read = mq::Bio::read(16, whole(back), &Ends::on_end, &ends);
+  mq::Bio write = mq::Bio::write(16, whole(data), {&Ends::on_end, &ends});
+  mq::Bio read = mq::Bio::read(16, whole(back), {&Ends::on_end, &ends});
   bench.disk->submit(bench.context(), write);
   bench.disk->submit(bench.context(), read);
   EXPECT_EQ(ends.statuses, (std::vector{Status::ok, Status::ok}));
@@ -38,8 +38,8 @@ TEST(Disk, MovesScatteredMemory) {
   auto data = fake::pattern(4096, 2);
   std::vector<std::byte> a(1000), b(96), c(3000);
   const std::vector<Segment> parts{whole(a), whole(b), whole(c)};
-  mq::Bio write = mq::Bio::write(0, whole(data), &Ends::on_end, &ends);
-  mq::Bio read = mq::Bio::read(0, parts, &Ends::on_end, &ends);
+  mq::Bio write = mq::Bio::write(0, whole(data), {&Ends::on_end, &ends});
+  mq::Bio read = mq::Bio::read(0, parts, {&Ends::on_end, &ends});
   bench.disk->submit(bench.context(), write);
   bench.disk->submit(bench.context(), read);
   ASSERT_EQ(ends.count, 2);
@@ -56,7 +56,8 @@ TEST(Disk, RefusesBeforeATagIsTaken) {
   std::vector<std::byte> memory(4096);
   const auto status_of = [&](std::uint64_t sector, std::size_t length_bytes) {
     Ends ends;
-    mq::Bio bio = mq::Bio::read(sector, Segment{memory.data(), length_bytes}, &Ends::on_end, &ends);
+    mq::Bio bio =
+        mq::Bio::read(sector, Segment{memory.data(), length_bytes}, {&Ends::on_end, &ends});
     bench.disk->submit(bench.context(), bio);
     EXPECT_EQ(ends.count, 1);
     return bio.status();
@@ -78,16 +79,16 @@ TEST(Disk, RefusesWhatItDoesNotDo) {
   Bench bench{{.capacity_sectors = 1024, .read_only = true}};
   Ends ends;
   std::vector<std::byte> memory(512);
-  mq::Bio write = mq::Bio::write(0, whole(memory), &Ends::on_end, &ends);
-  mq::Bio zeroes = mq::Bio::write_zeroes(0, 512, &Ends::on_end, &ends);
-  mq::Bio read = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+  mq::Bio write = mq::Bio::write(0, whole(memory), {&Ends::on_end, &ends});
+  mq::Bio zeroes = mq::Bio::write_zeroes(0, 512, {&Ends::on_end, &ends});
+  mq::Bio read = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends});
   for (mq::Bio* bio : {&write, &zeroes, &read}) bench.disk->submit(bench.context(), *bio);
   EXPECT_EQ(ends.statuses, (std::vector{Status::not_supported, Status::not_supported, Status::ok}));
 
   Bench plain;
   Ends others;
-  mq::Bio discard = mq::Bio::discard(0, 512, &Ends::on_end, &others);
-  mq::Bio reset = mq::Bio::zone(mq::Op::zone_reset, 0, &Ends::on_end, &others);
+  mq::Bio discard = mq::Bio::discard(0, 512, {&Ends::on_end, &others});
+  mq::Bio reset = mq::Bio::zone(mq::Op::zone_reset, 0, {&Ends::on_end, &others});
   plain.disk->submit(plain.context(), discard);
   plain.disk->submit(plain.context(), reset);
   EXPECT_EQ(others.statuses, (std::vector{Status::not_supported, Status::not_supported}));
@@ -98,7 +99,7 @@ TEST(Disk, SplitsALongBioAndEndsItOnce) {
   Ends ends;
   auto data = fake::pattern(40 * 512, 3);
   std::vector<std::byte> back(data.size());
-  mq::Bio write = mq::Bio::write(100, whole(data), &Ends::on_end, &ends);
+  mq::Bio write = mq::Bio::write(100, whole(data), {&Ends::on_end, &ends});
   bench.disk->submit(bench.context(), write);
   ASSERT_EQ(bench.driver.seen.size(), 5U);
   for (std::size_t i = 0; i != 5; ++i) {
@@ -106,7 +107,7 @@ TEST(Disk, SplitsALongBioAndEndsItOnce) {
     EXPECT_EQ(bench.driver.seen[i].length_bytes, 4096U);
     EXPECT_EQ(bench.driver.seen[i].is_last, i == 4) << "one doorbell for all";
   }
-  mq::Bio read = mq::Bio::read(100, whole(back), &Ends::on_end, &ends);
+  mq::Bio read = mq::Bio::read(100, whole(back), {&Ends::on_end, &ends});
   bench.disk->submit(bench.context(), read);
   EXPECT_EQ(ends.count, 2);
   EXPECT_EQ(back, data);
@@ -117,7 +118,7 @@ TEST(Disk, TheFirstFailureOfAPartIsTheBios) {
   bench.driver.mode = Mode::publish;
   Ends ends;
   std::vector<std::byte> memory(4 * 512);
-  mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+  mq::Bio bio = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends});
   bench.disk->submit(bench.context(), bio);
   bench.driver.reap(bench.data(), 1);
   bench.driver.reap(bench.data(), 1, Status::medium_error);
@@ -134,7 +135,7 @@ TEST(Disk, ABioThatNoRequestCanHoldEndsAsInvalid) {
   Ends ends;
   std::vector<std::byte> a(512 + 200), b(312);
   const std::vector<Segment> parts{whole(a), whole(b)};
-  mq::Bio bio = mq::Bio::read(0, parts, &Ends::on_end, &ends);
+  mq::Bio bio = mq::Bio::read(0, parts, {&Ends::on_end, &ends});
   bench.disk->submit(bench.context(), bio);
   EXPECT_EQ(ends.statuses, std::vector{Status::invalid});
   EXPECT_EQ(bench.driver.calls, 1) << "the first block was read";
@@ -147,7 +148,7 @@ TEST(Disk, FlushesAroundAWriteAsTheDeviceNeeds) {
   const auto ops_of = [&](bool write_cache, bool fua, mq::IoFlags flags) {
     Bench bench{{.capacity_sectors = 1024, .write_cache = write_cache, .fua = fua}};
     Ends ends;
-    mq::Bio bio = mq::Bio::write(0, whole(memory), &Ends::on_end, &ends, flags);
+    mq::Bio bio = mq::Bio::write(0, whole(memory), {&Ends::on_end, &ends}, flags);
     bench.disk->submit(bench.context(), bio);
     bench.runtime.run();
     EXPECT_EQ(ends.statuses, std::vector{Status::ok});
@@ -174,7 +175,7 @@ TEST(Disk, AFailedPreflushEndsTheBioWithoutItsData) {
   Ends ends;
   std::vector<std::byte> memory(512);
   mq::Bio bio =
-      mq::Bio::write(0, whole(memory), &Ends::on_end, &ends, {.fua = true, .preflush = true});
+      mq::Bio::write(0, whole(memory), {&Ends::on_end, &ends}, {.fua = true, .preflush = true});
   bench.disk->submit(bench.context(), bio);
   ASSERT_EQ(bench.driver.seen.size(), 1U);
   EXPECT_EQ(bench.driver.seen[0].op, mq::Op::flush);
@@ -187,7 +188,7 @@ TEST(Disk, AFailedPreflushEndsTheBioWithoutItsData) {
 TEST(Disk, AFlushWithoutAVolatileCacheIsDone) {
   Bench bench;
   Ends ends;
-  mq::Bio bio = mq::Bio::flush(&Ends::on_end, &ends);
+  mq::Bio bio = mq::Bio::flush({&Ends::on_end, &ends});
   bench.disk->submit(bench.context(), bio);
   EXPECT_EQ(ends.statuses, std::vector{Status::ok});
   EXPECT_EQ(bench.driver.calls, 0);
@@ -201,10 +202,10 @@ TEST(Disk, PassesZoneOperationsThrough) {
   Ends ends;
   std::vector<std::byte> memory(8 * 512);
   const std::vector<Segment> parts{whole(memory)};
-  mq::Bio open = mq::Bio::zone(mq::Op::zone_open, 256, &Ends::on_end, &ends);
-  mq::Bio append = mq::Bio::zone_append(512, parts, &Ends::on_end, &ends);
-  mq::Bio inside = mq::Bio::zone(mq::Op::zone_reset, 257, &Ends::on_end, &ends);
-  mq::Bio behind = mq::Bio::zone(mq::Op::zone_reset, 1024, &Ends::on_end, &ends);
+  mq::Bio open = mq::Bio::zone(mq::Op::zone_open, 256, {&Ends::on_end, &ends});
+  mq::Bio append = mq::Bio::zone_append(512, parts, {&Ends::on_end, &ends});
+  mq::Bio inside = mq::Bio::zone(mq::Op::zone_reset, 257, {&Ends::on_end, &ends});
+  mq::Bio behind = mq::Bio::zone(mq::Op::zone_reset, 1024, {&Ends::on_end, &ends});
   for (mq::Bio* bio : {&open, &append, &inside, &behind}) {
     bench.disk->submit(bench.context(), *bio);
   }
@@ -223,7 +224,7 @@ TEST(Disk, ABioIsSubmittedAgainFromItsOwnEnd) {
   Bench bench;
   Ends ends;
   std::vector<std::byte> memory(512);
-  mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+  mq::Bio bio = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends});
   int depth = 0;
   int deepest = 0;
   ends.then = [&](mq::Bio& ended) {
@@ -242,13 +243,12 @@ TEST(Disk, ABioIsDestroyedInItsOwnEnd) {
   static int ended = 0;
   static std::vector<std::byte> memory(512);
   struct Own {
-    mq::Bio bio = mq::Bio::read(
-        0, whole(memory),
-        [](mq::Bio& its) {
-          ++ended;
-          delete static_cast<Own*>(its.argument());
-        },
-        this);
+    mq::Bio bio = mq::Bio::read(0, whole(memory),
+                                {[](void* self, mq::Bio&) {
+                                   ++ended;
+                                   delete static_cast<Own*>(self);
+                                 },
+                                 this});
   };
   ended = 0;
   bench.disk->submit(bench.context(), (new Own)->bio);
@@ -264,7 +264,7 @@ TEST(Disk, WhatEndsElsewhereDuringTheRunIsNotForgotten) {
   Ends ends;
   std::vector<std::unique_ptr<mq::Bio>> bios;
   for (int i = 0; i != 4; ++i) {
-    bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), &Ends::on_end, &ends)));
+    bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends})));
     bench.disk->submit(bench.context(0), *bios.back());
   }
   ends.then = [&](mq::Bio&) {
@@ -280,7 +280,7 @@ TEST(Disk, InSoftirqModeEndsComeWithTheContextsWork) {
   Bench bench{{.capacity_sectors = 1024, .completion = mq::CompletionMode::deferred}};
   Ends ends;
   std::vector<std::byte> memory(512);
-  mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+  mq::Bio bio = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends});
   bench.disk->submit(bench.context(), bio);
   EXPECT_EQ(ends.count, 0);
   EXPECT_EQ(bench.driver.calls, 1);
@@ -292,7 +292,8 @@ TEST(Disk, ADriverThatMaySleepIsCalledFromWork) {
   Bench bench{{.capacity_sectors = 1024, .blocking = true}};
   Ends ends;
   std::vector<std::byte> memory(512);
-  mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends, mq::IoFlags{.nowait = true});
+  mq::Bio bio =
+      mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends}, mq::IoFlags{.nowait = true});
   bench.disk->submit(bench.context(), bio);
   EXPECT_EQ(bench.driver.calls, 0) << "submit never sleeps";
   bench.runtime.run();
@@ -308,15 +309,15 @@ TEST(Disk, TwoDisksOfOneDriverAreApart) {
                                            {std::vector<std::byte>(8192)});
   Ends ends;
   std::vector<std::byte> memory(512);
-  mq::Bio to_a = mq::Bio::read(10, whole(memory), &Ends::on_end, &ends);
-  mq::Bio to_b = mq::Bio::read(10, whole(memory), &Ends::on_end, &ends);
+  mq::Bio to_a = mq::Bio::read(10, whole(memory), {&Ends::on_end, &ends});
+  mq::Bio to_b = mq::Bio::read(10, whole(memory), {&Ends::on_end, &ends});
   a->submit(runtime.context(0), to_a);
   b->submit(runtime.context(0), to_b);
   EXPECT_EQ(ends.statuses, (std::vector{Status::invalid, Status::ok}));
   for (auto* disk : {&a, &b}) {
     mq::Event gone;
-    mq::Control control{[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); },
-                        &gone};
+    mq::Control control{
+        {[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); }, &gone}};
     (*disk)->remove(control);
     ASSERT_TRUE(runtime.wait_for(gone));
   }

@@ -21,7 +21,8 @@ using Mode = fake::Driver::Mode;
 struct Reads {
   Reads(std::size_t count, mq::IoFlags flags = {}) : memory(512) {
     for (std::size_t i = 0; i != count; ++i) {
-      bios.emplace_back(new mq::Bio(mq::Bio::read(i, whole(memory), &Ends::on_end, &ends, flags)));
+      bios.emplace_back(
+          new mq::Bio(mq::Bio::read(i, whole(memory), {&Ends::on_end, &ends}, flags)));
     }
   }
   template <class D>
@@ -129,7 +130,7 @@ TEST(Dispatch, ANowaitBioThatHasBegunWaitsForItsRest) {
   bench.driver.mode = Mode::publish;
   Ends ends;
   std::vector<std::byte> memory(1024);
-  mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends, {.nowait = true});
+  mq::Bio bio = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends}, {.nowait = true});
   bench.disk->submit(bench.context(), bio);
   for (int part = 0; part != 2; ++part) {
     EXPECT_EQ(ends.count, 0);
@@ -338,9 +339,9 @@ TEST(Dispatch, EachTypeHasItsQueueAndPolledIoIsReapedByPolling) {
       {.capacity_sectors = 1024, .normal_queues = 1, .read_queues = 1, .poll_queues = 1}};
   Ends ends;
   std::vector<std::byte> memory(512);
-  mq::Bio write = mq::Bio::write(0, whole(memory), &Ends::on_end, &ends);
-  mq::Bio read = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
-  mq::Bio polled = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends, {.polled = true});
+  mq::Bio write = mq::Bio::write(0, whole(memory), {&Ends::on_end, &ends});
+  mq::Bio read = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends});
+  mq::Bio polled = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends}, {.polled = true});
   for (mq::Bio* bio : {&write, &read, &polled}) bench.disk->submit(bench.context(), *bio);
   EXPECT_EQ(bench.driver.types,
             (std::vector{mq::QueueType::normal, mq::QueueType::read, mq::QueueType::poll}));
@@ -396,7 +397,7 @@ TEST(Dispatch, TheSecondHalfOfWhatPollingFindsEndsBeforeThePollIsOver) {
   Bench<HalvesDriver> bench{{.capacity_sectors = 1024, .poll_queues = 1}};
   Ends ends;
   std::vector<std::byte> memory(512);
-  mq::Bio polled = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends, {.polled = true});
+  mq::Bio polled = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends}, {.polled = true});
   bench.disk->submit(bench.context(), polled);
   EXPECT_EQ(bench.disk->poll(bench.context()), 1U);
   EXPECT_EQ(ends.count, 1);

@@ -86,7 +86,8 @@ TEST(BlockLayerFailures, BlkMqTimeoutFiresBeforeQueueRqHasFinished) {
   runtime.run();
   EXPECT_EQ(read.ends.count, 1);
   mq::Event gone;
-  mq::Control control{[](void* its, mq::Control&) { static_cast<mq::Event*>(its)->set(); }, &gone};
+  mq::Control control{
+      {[](void* its, mq::Control&) { static_cast<mq::Event*>(its)->set(); }, &gone}};
   disk->remove(control);
   EXPECT_TRUE(runtime.wait_for(gone));
 }
@@ -180,7 +181,8 @@ TEST(BlockLayerFailures, RustUnstartedRequestLeaks) {
   EXPECT_EQ(reports, 1);
   blkown::set_report_handler(before);
   mq::Event gone;
-  mq::Control control{[](void* its, mq::Control&) { static_cast<mq::Event*>(its)->set(); }, &gone};
+  mq::Control control{
+      {[](void* its, mq::Control&) { static_cast<mq::Event*>(its)->set(); }, &gone}};
   disk->remove(control);
   EXPECT_TRUE(runtime.wait_for(gone));
 }

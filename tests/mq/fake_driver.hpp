@@ -160,8 +160,8 @@ struct Bench {
   template <class Start>
   bool run(Start start) {
     mq::Event done;
-    mq::Control control{[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); },
-                        &done};
+    mq::Control control{
+        {[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); }, &done}};
     start(control);
     const bool is_done = runtime.wait_for(done);
     if (!is_done) std::abort();  // the control may not be destroyed while it runs
@@ -180,8 +180,8 @@ struct Bench {
 
 /// Counts a bio's ends and remembers the order in which several ended.
 struct Ends {
-  static void on_end(mq::Bio& bio) {
-    auto& ends = *static_cast<Ends*>(bio.argument());
+  static void on_end(void* self, mq::Bio& bio) {
+    auto& ends = *static_cast<Ends*>(self);
     ++ends.count;
     ends.statuses.push_back(bio.status());
     ends.order.push_back(&bio);
@@ -207,7 +207,7 @@ inline blkown::Segment whole(std::vector<std::byte>& bytes) { return {bytes.data
 /// A read of one block, with all that belongs to it.
 struct Read {
   explicit Read(std::uint64_t sector = 0)
-      : bio{mq::Bio::read(sector, whole(memory), &Ends::on_end, &ends)} {}
+      : bio{mq::Bio::read(sector, whole(memory), {&Ends::on_end, &ends})} {}
   std::vector<std::byte> memory = std::vector<std::byte>(512);
   Ends ends;
   mq::Bio bio;

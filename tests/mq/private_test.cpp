@@ -18,10 +18,10 @@ using fake::whole;
 using Mode = fake::Driver::Mode;
 
 struct Result {
-  static void on_end(void* self, mq::Payload<fake::Driver>& payload, Status status) {
+  static void on_end(void* self, mq::Payload<fake::Driver>& payload) {
     auto& result = *static_cast<Result*>(self);
     ++result.count;
-    result.status = status;
+    result.status = payload.status();
     result.number = payload.driver_data.number;
   }
   int count = 0;
@@ -38,7 +38,7 @@ TEST(PrivateRequest, GoesThroughQueueRqAndComesBack) {
   EXPECT_EQ(idle->data().op(), mq::Op::driver_out);
   idle->data().driver_data.number = 42;
   Result result;
-  bench.disk->execute_private(bench.context(), *std::move(idle), &Result::on_end, &result);
+  bench.disk->execute_private(bench.context(), *std::move(idle), {&Result::on_end, &result});
   EXPECT_EQ(bench.driver.calls, 1);
   bench.driver.reap(bench.data(), 1, Status::aborted);
   bench.runtime.run();
@@ -56,7 +56,7 @@ TEST(PrivateRequest, ReservedTagsAreThereWhenAllOthersAreTaken) {
   std::vector<std::byte> memory(512);
   std::vector<std::unique_ptr<mq::Bio>> bios;
   for (int i = 0; i != 4; ++i) {
-    bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), &Ends::on_end, &ends)));
+    bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends})));
     bench.disk->submit(bench.context(), *bios.back());
   }
   EXPECT_EQ(bench.driver.calls, 2) << "bios do not get the reserved tag";
@@ -69,7 +69,7 @@ TEST(PrivateRequest, ReservedTagsAreThereWhenAllOthersAreTaken) {
     EXPECT_FALSE(
         bench.disk->allocate_private(bench.context(), mq::Op::driver_in, true).has_value());
     bench.driver.next = {Mode::end};
-    bench.disk->execute_private(bench.context(), *std::move(idle), &Result::on_end, &result);
+    bench.disk->execute_private(bench.context(), *std::move(idle), {&Result::on_end, &result});
     EXPECT_EQ(result.count, round);
   }
   while (ends.count != 4) {
@@ -83,10 +83,10 @@ TEST(PrivateRequest, WaitsForABusyDriverLikeAnyOther) {
   bench.driver.next = {Mode::busy};
   auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
   Result result;
-  bench.disk->execute_private(bench.context(), *std::move(idle), &Result::on_end, &result);
+  bench.disk->execute_private(bench.context(), *std::move(idle), {&Result::on_end, &result});
   EXPECT_EQ(result.count, 0);
   auto second = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
-  bench.disk->execute_private(bench.context(), *std::move(second), &Result::on_end, &result);
+  bench.disk->execute_private(bench.context(), *std::move(second), {&Result::on_end, &result});
   EXPECT_EQ(bench.driver.calls, 1) << "the driver is still busy";
   bench.clock.pass_ms(2);
   bench.runtime.run();
@@ -98,7 +98,7 @@ TEST(PrivateRequest, DroppedItDoesNotEndForTheOneBefore) {
   Bench bench{{.capacity_sectors = 1024, .depth = 1}};
   Result result;
   auto first = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
-  bench.disk->execute_private(bench.context(), *std::move(first), &Result::on_end, &result);
+  bench.disk->execute_private(bench.context(), *std::move(first), {&Result::on_end, &result});
   EXPECT_EQ(result.count, 1);
   auto second = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
   ASSERT_TRUE(second.has_value());
@@ -117,7 +117,7 @@ TEST(PrivateRequest, IsNotToBeHadWhileTheDiskIsFrozen) {
   EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
   auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
   ASSERT_TRUE(idle.has_value());
-  bench.disk->execute_private(bench.context(), *std::move(idle), nullptr, nullptr);
+  bench.disk->execute_private(bench.context(), *std::move(idle), {});
 }
 
 TEST(PrivateRequest, IsRefusedByADiskThatIsGone) {

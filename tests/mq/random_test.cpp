@@ -119,7 +119,7 @@ struct Chaos {
   /// The device: completes some of what it has, in any order, and sends things twice.
   struct Device : mq::Work {
     Device(Chaos& its_driver, mq::Context& its_context)
-        : Work{[](Work& work) { static_cast<Device&>(work).run(); }},
+        : Work{[](void* self, Work&) { static_cast<Device*>(self)->run(); }, this},
           driver{its_driver},
           context{its_context} {}
     void run() {
@@ -224,9 +224,9 @@ struct Storm {
     const auto end = &Storm::on_end;
     void* const place = slot.storage;
     switch (dice.below(16)) {
-      case 0: new (place) mq::Bio(mq::Bio::flush(end, &slot)); break;
-      case 1: new (place) mq::Bio(mq::Bio::discard(sector, length_bytes, end, &slot)); break;
-      case 2: new (place) mq::Bio(mq::Bio::write_zeroes(sector, length_bytes, end, &slot)); break;
+      case 0: new (place) mq::Bio(mq::Bio::flush({end, &slot})); break;
+      case 1: new (place) mq::Bio(mq::Bio::discard(sector, length_bytes, {end, &slot})); break;
+      case 2: new (place) mq::Bio(mq::Bio::write_zeroes(sector, length_bytes, {end, &slot})); break;
       case 3:
       case 4:
       case 5:
@@ -237,18 +237,18 @@ struct Storm {
           const std::uint64_t word = dice.next();
           std::memcpy(slot.memory.data() + i, &word, 8);
         }
-        new (place) mq::Bio(mq::Bio::write(sector, slot.segments, end, &slot, flags));
+        new (place) mq::Bio(mq::Bio::write(sector, slot.segments, {end, &slot}, flags));
         break;
       default:
         std::memset(slot.memory.data(), 0xEE, length_bytes);
         new (place)
-            mq::Bio(mq::Bio::read(sector, slot.segments, end, &slot, {.nowait = flags.nowait}));
+            mq::Bio(mq::Bio::read(sector, slot.segments, {end, &slot}, {.nowait = flags.nowait}));
     }
     disk->submit(*context_of(slot.submitter), slot.bio());
   }
 
-  static void on_end(mq::Bio& bio) {
-    Slot& slot = *static_cast<Slot*>(bio.argument());
+  static void on_end(void* its, mq::Bio&) {
+    Slot& slot = *static_cast<Slot*>(its);
     slot.storm->ended_one(slot);
   }
 
@@ -313,7 +313,7 @@ struct Storm {
     if (next != nullptr) return (storm.disk.get()->*next)(storm.control, blkown::Place::current());
     storm.is_shaking.store(false, std::memory_order_release);
   }
-  static void on_alarm(void* self) {
+  static void on_alarm(void* self, mq::Alarm&) {
     Storm& storm = *static_cast<Storm*>(self);
     storm.stopped->start();
     storm.is_shaking.store(false, std::memory_order_release);
@@ -342,8 +342,8 @@ struct Storm {
   std::atomic<bool> is_removing{false}, is_shaking{false};
   void (mq::Disk<Chaos>::*reverse)(mq::Control&, blkown::Place) = nullptr;
   Hw* stopped = nullptr;
-  mq::Control control{&on_control, this};
-  mq::Control removal{&on_removed, this};
+  mq::Control control{{&on_control, this}};
+  mq::Control removal{{&on_removed, this}};
   mq::Alarm alarm{&on_alarm, this};
   mq::Event removed;
 };
@@ -371,7 +371,7 @@ void weather(Rt& runtime, std::uint64_t seed, std::uint64_t target, Run run) {
 
   struct Starter : mq::Work {
     Starter(Storm& its_storm, std::uint32_t its_index)
-        : Work{[](Work& work) { static_cast<Starter&>(work).go(); }},
+        : Work{[](void* self, Work&) { static_cast<Starter*>(self)->go(); }, this},
           storm{its_storm},
           index{its_index} {}
     void go() {

@@ -49,7 +49,7 @@ TEST(LoopRuntime, TellsItsEmbedderOfWorkAndOfTimers) {
   EXPECT_EQ(wakes, 1);
   runtime.context(0).post(task);
   EXPECT_EQ(wakes, 1) << "it knows";
-  mq::Alarm late{[](void*) {}, nullptr}, soon{[](void*) {}, nullptr};
+  mq::Alarm late{[](void*, mq::Alarm&) {}, nullptr}, soon{[](void*, mq::Alarm&) {}, nullptr};
   late.arm(runtime.context(0), 1'000'000'000'000);
   EXPECT_EQ(wakes, 2);
   const auto before = runtime.next_timer_ns();
@@ -62,7 +62,7 @@ TEST(LoopRuntime, TellsItsEmbedderOfWorkAndOfTimers) {
 TEST(LoopRuntime, WaitsForWhatATimerWillDo) {
   mq::LoopRuntime runtime;
   mq::Event event;
-  mq::Alarm alarm{[](void* its) { static_cast<mq::Event*>(its)->set(); }, &event};
+  mq::Alarm alarm{[](void* its, mq::Alarm&) { static_cast<mq::Event*>(its)->set(); }, &event};
   alarm.arm(runtime.context(0), 1'000'000);
   EXPECT_TRUE(runtime.wait_for(event));
 }
@@ -71,7 +71,7 @@ TEST(LoopRuntime, WaitsForWhatATimerWillDo) {
 TEST(LoopRuntime, IsWokenByAnotherThread) {
   mq::LoopRuntime runtime;
   mq::Event event;
-  mq::Alarm late{[](void*) {}, nullptr};
+  mq::Alarm late{[](void*, mq::Alarm&) {}, nullptr};
   late.arm(runtime.context(0), 3'600'000'000'000);
   Task task{[&] { event.set(); }};
   std::thread other{[&] { runtime.context(0).post(task); }};
@@ -170,9 +170,9 @@ TEST(ThreadRuntime, ATimerArmedFromElsewhereWakesTheSleeper) {
   mq::ThreadRuntime runtime{1};
   for (int i = 0; i != 20; ++i) {
     mq::Event event;
-    mq::Alarm late{[](void*) {}, nullptr};
+    mq::Alarm late{[](void*, mq::Alarm&) {}, nullptr};
     late.arm(runtime.context(0), 3'600'000'000'000);
-    mq::Alarm alarm{[](void* its) { static_cast<mq::Event*>(its)->set(); }, &event};
+    mq::Alarm alarm{[](void* its, mq::Alarm&) { static_cast<mq::Event*>(its)->set(); }, &event};
     alarm.arm(runtime.context(0), 100'000);
     EXPECT_TRUE(runtime.wait_for(event));
     runtime.run_on(0, [] {});
@@ -209,7 +209,7 @@ std::vector<int> order_of(std::uint64_t seed) {
     std::vector<int>* order;
     DeterministicRuntime* runtime;
   } timed{&order, &runtime};
-  mq::Alarm alarm{[](void* its) {
+  mq::Alarm alarm{[](void* its, mq::Alarm&) {
                     auto& which = *static_cast<Timed*>(its);
                     which.order->push_back(4);
                     EXPECT_EQ(which.runtime->now_ns(), 7'000'000U);

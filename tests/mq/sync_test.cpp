@@ -86,7 +86,7 @@ struct Elsewhere {
   struct QueueData {};
   using Rq = mq::Request<Elsewhere>;
   struct Device : mq::Work {
-    Device() : Work{[](Work& work) { static_cast<Device&>(work).run(); }} {}
+    Device() : Work{[](void* self, Work&) { static_cast<Device*>(self)->run(); }, this} {}
     void run() { std::move(*hw->claim(value)).end_ok(); }
     mq::HwQueue<Elsewhere>* hw = nullptr;
     std::uint64_t value = 0;
@@ -163,7 +163,7 @@ TEST(Zones, AnAppendSaysWhereItWentAndAReportWhatThereIs) {
   const std::vector<blkown::Segment> parts{fake::whole(memory)};
   fake::Ends ends;
   for (const std::uint64_t expected : {128U, 136U, 144U}) {
-    mq::Bio append = mq::Bio::zone_append(128, parts, &fake::Ends::on_end, &ends);
+    mq::Bio append = mq::Bio::zone_append(128, parts, {&fake::Ends::on_end, &ends});
     bench.disk->submit(bench.context(), append);
     EXPECT_EQ(append.status(), Status::ok);
     EXPECT_EQ(append.sector(), expected);

@@ -31,7 +31,7 @@ struct Submitter {
       if (is_running) bench.disk->submit(bio);
     };
     for (std::size_t i = 0; i != bio_count; ++i) {
-      bios.emplace_back(new mq::Bio(mq::Bio::read(context, whole(memory), &Ends::on_end, &ends)));
+      bios.emplace_back(new mq::Bio(mq::Bio::read(context, whole(memory), {&Ends::on_end, &ends})));
     }
   }
   void start() {
@@ -78,7 +78,7 @@ TEST(Tags, AreGivenInTheOrderInWhichTheyWereAskedFor) {
   Ends ends;
   std::vector<std::unique_ptr<mq::Bio>> bios;
   const auto submit = [&](std::uint32_t context) {
-    bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), &Ends::on_end, &ends)));
+    bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends})));
     bench.disk->submit(bench.context(context), *bios.back());
   };
   submit(0);
@@ -102,7 +102,7 @@ TEST(Tags, StashesOfContextsThatOnlyWaitAreGivenBack) {
   Ends ends;
   std::vector<std::unique_ptr<mq::Bio>> bios;
   for (std::uint32_t i = 0; i != contexts; ++i) {
-    bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), &Ends::on_end, &ends)));
+    bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends})));
     bench.disk->submit(bench.context(i), *bios.back());
   }
   bench.runtime.run();
@@ -118,13 +118,13 @@ TEST(Tags, AnIdleContextGivesBackItsStash) {
     Bench bench{{.capacity_sectors = 1024, .depth = 16}, 2};
     std::vector<std::byte> memory(512);
     Ends ends;
-    mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+    mq::Bio bio = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends});
     for (int i = 0; i != 40; ++i) bench.disk->submit(bench.context(idle), bio);
     EXPECT_GT(bench.disk->pool().tags().taken_count(0), 0U) << "stashed";
     bench.driver.mode = Mode::publish;
     std::vector<std::unique_ptr<mq::Bio>> bios;
     for (int i = 0; i != 16; ++i) {
-      bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), &Ends::on_end, &ends)));
+      bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends})));
       bench.disk->submit(bench.context(1 - idle), *bios.back());
     }
     bench.runtime.run();
@@ -169,9 +169,9 @@ TEST(Tags, ADiskThatCannotUseItsTurnPassesItOn) {
   auto b = *Disk::create({.capacity_sectors = 8}, driver, runtime, {}, pool.get());
   std::vector<std::byte> memory(512);
   Ends ends;
-  mq::Bio first = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
-  mq::Bio of_a = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
-  mq::Bio of_b = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+  mq::Bio first = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends});
+  mq::Bio of_a = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends});
+  mq::Bio of_b = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends});
   a->submit(runtime.context(0), first);
   a->submit(runtime.context(0), of_a);
   b->submit(runtime.context(1), of_b);
@@ -191,8 +191,8 @@ TEST(Tags, ADiskThatCannotUseItsTurnPassesItOn) {
   EXPECT_EQ(ends.order, (std::vector{&first, &of_b, &of_a}));
   for (auto* disk : {&a, &b}) {
     mq::Event gone;
-    mq::Control control{[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); },
-                        &gone};
+    mq::Control control{
+        {[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); }, &gone}};
     (*disk)->remove(control);
     ASSERT_TRUE(runtime.wait_for(gone));
     disk->reset();
@@ -207,7 +207,7 @@ TEST(Tags, ANowaitBioLeavesTheLine) {
   holds.is_running = waits.is_running = false;
   std::vector<std::byte> memory(512);
   Ends ends;
-  mq::Bio nowait = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends, {.nowait = true});
+  mq::Bio nowait = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends}, {.nowait = true});
   holds.start();
   bench.disk->submit(bench.context(1), nowait);
   EXPECT_EQ(ends.statuses, std::vector{Status::again});
@@ -228,7 +228,7 @@ TEST(Tags, ATurnThatComesWhileItIsAskedForIsNotLost) {
   auto pool = *mq::TagPool<fake::Driver>::create(
       {.queue_count = 1, .depth = 1, .layout = blkown::CookieLayout::nbd()});
   mq::detail::TagLine<R>& line = pool->line(0);
-  mq::Work ignored{[](mq::Work&) {}};
+  mq::Work ignored{[](void*, mq::Work&) {}, nullptr};
   mq::detail::TagWaiter first{runtime.context(0), ignored, ignored},
       second{runtime.context(1), ignored, ignored};
   for (int round = 0; round != 3; ++round) {
@@ -253,7 +253,7 @@ struct TwoDisks {
 
   TwoDisks() {
     first = *Disk::create({.capacity_sectors = 8}, driver, runtime_of_first, {}, pool.get());
-    mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+    mq::Bio bio = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends});
     for (int i = 0; i != 40; ++i) first->submit(runtime_of_first.context(0), bio);
     runtime_of_first.run();
     driver.mode = Mode::publish;
@@ -268,7 +268,7 @@ struct TwoDisks {
   void ask_for_all() {
     second = *Disk::create({.capacity_sectors = 8}, driver, runtime_of_second, {}, pool.get());
     for (std::uint32_t i = 0; i != depth; ++i) {
-      bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), &Ends::on_end, &ends)));
+      bios.emplace_back(new mq::Bio(mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends})));
       second->submit(runtime_of_second.context(0), *bios.back());
     }
     runtime_of_second.run();
@@ -335,12 +335,12 @@ TEST(Tags, WhoGoesWhileItIsToldOfAnotherHearsItFirst) {
     std::vector<std::byte> memory(512);
     ASSERT_EQ(mq::read(runtime, *first, 0, memory), Status::ok);
     mq::Event gone;
-    mq::Control control{[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); },
-                        &gone};
+    mq::Control control{
+        {[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); }, &gone}};
     first->remove(control);
     auto second = *Disk::create({.capacity_sectors = 8}, driver, runtime, {}, pool.get());
     Ends ends;
-    mq::Bio bio = mq::Bio::read(0, whole(memory), &Ends::on_end, &ends);
+    mq::Bio bio = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends});
     second->submit(runtime.context(0), bio);
     ASSERT_TRUE(runtime.wait_for(gone));
     ASSERT_TRUE(runtime.run_until_idle(1000));
@@ -378,9 +378,10 @@ TEST(Tags, WhoIsAloneIsToldThatItIsNoMore) {
   using R = mq::Request<fake::Driver>;
   mq::LoopRuntime runtime{3};
   mq::detail::TagLine<R> line;
-  mq::Work ignored{[](mq::Work&) {}};
-  mq::Work works[3] = {mq::Work{[](mq::Work&) {}}, mq::Work{[](mq::Work&) {}},
-                       mq::Work{[](mq::Work&) {}}};
+  mq::Work ignored{[](void*, mq::Work&) {}, nullptr};
+  mq::Work works[3] = {mq::Work{[](void*, mq::Work&) {}, nullptr},
+                       mq::Work{[](void*, mq::Work&) {}, nullptr},
+                       mq::Work{[](void*, mq::Work&) {}, nullptr}};
   mq::detail::TagWaiter first{runtime.context(0), ignored, works[0]},
       second{runtime.context(1), ignored, works[1]}, third{runtime.context(2), ignored, works[2]};
   line.enter(first);
@@ -411,7 +412,7 @@ TEST(Tags, QueuesMayShareThem) {
   Ends ends;
   std::vector<std::unique_ptr<mq::Bio>> bios;
   for (std::uint32_t i = 0; i != 3; ++i) {
-    bios.emplace_back(new mq::Bio(mq::Bio::read(i, whole(memory), &Ends::on_end, &ends)));
+    bios.emplace_back(new mq::Bio(mq::Bio::read(i, whole(memory), {&Ends::on_end, &ends})));
     bench.disk->submit(bench.context(i), *bios.back());
   }
   EXPECT_EQ(bench.driver.seen.size(), 2U) << "two for all three queues";

@@ -13,7 +13,8 @@ namespace fake {
 
 struct Task : blkown::mq::Work {
   explicit Task(std::function<void()> its_call)
-      : Work{[](Work& work) { static_cast<Task&>(work).call(); }}, call{std::move(its_call)} {}
+      : Work{[](void* self, Work&) { static_cast<Task*>(self)->call(); }, this},
+        call{std::move(its_call)} {}
   std::function<void()> call;
 };
 

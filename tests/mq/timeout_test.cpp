@@ -135,7 +135,7 @@ TEST(Timeout, APrivateRequestMayHaveItsOwn) {
   Bench bench{with_timeout(1000)};
   bench.driver.mode = Mode::publish;
   auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
-  bench.disk->execute_private(bench.context(), *std::move(idle), nullptr, nullptr, 100);
+  bench.disk->execute_private(bench.context(), *std::move(idle), {}, 100);
   pass(bench, 126);
   EXPECT_EQ(bench.driver.timeouts, 1) << "a quarter late at most";
   bench.driver.reap(bench.data());
@@ -148,7 +148,7 @@ TEST(Timeout, AlsoOnADiskThatHasNone) {
   Read read;
   bench.disk->submit(bench.context(), read.bio);
   auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
-  bench.disk->execute_private(bench.context(), *std::move(idle), nullptr, nullptr, 100);
+  bench.disk->execute_private(bench.context(), *std::move(idle), {}, 100);
   pass(bench, 126);
   EXPECT_EQ(bench.driver.timeouts, 1) << "the private one, a quarter late at most";
   bench.driver.reap(bench.data());

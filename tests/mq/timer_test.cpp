@@ -204,7 +204,7 @@ TEST(Alarm, CallsOnceUnlessCancelled) {
   fake::Clock clock;
   mq::LoopRuntime runtime{1, clock.hooks()};
   int calls = 0;
-  mq::Alarm alarm{[](void* count) { ++*static_cast<int*>(count); }, &calls};
+  mq::Alarm alarm{[](void* count, mq::Alarm&) { ++*static_cast<int*>(count); }, &calls};
   alarm.arm(runtime.context(0), 1'000'000);
   EXPECT_TRUE(alarm.cancel());
   EXPECT_FALSE(alarm.cancel());
@@ -219,7 +219,7 @@ TEST(Alarm, ArmedAgainForAtOnceItDoesNotKeepWorkWaiting) {
   fake::Clock clock;
   mq::LoopRuntime runtime{1, clock.hooks()};
   struct Hasty {
-    static void fire(void* self) {
+    static void fire(void* self, mq::Alarm&) {
       auto& its = *static_cast<Hasty*>(self);
       if (!its.is_over) its.alarm.arm(its.context, 0);
     }

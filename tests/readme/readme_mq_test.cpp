@@ -31,7 +31,7 @@ TEST(ReadmeRamDisk, ReadsWhatWasWritten) {
   EXPECT_EQ(refused, 1U);
 
   mq::Event gone;
-  mq::Control removal{&Event::set, &gone};
+  mq::Control removal{{&Event::set, &gone}};
   disk->remove(removal);
   EXPECT_TRUE(runtime.wait_for(gone));
 }
@@ -51,7 +51,8 @@ TEST(ReadmeRamDisk, AFullRingAndALostAnswer) {
   for (int i = 0; i != 70; ++i) {
     bios.emplace_back(new mq::Bio(mq::Bio::read(
         0, blkown::Segment{memory.data(), 512},
-        [](mq::Bio& bio) { ++(bio.status() == blkown::Status::ok ? good : timed_out); }, nullptr)));
+        {[](void*, mq::Bio& bio) { ++(bio.status() == blkown::Status::ok ? good : timed_out); },
+         nullptr})));
     disk->submit(runtime.context(0), *bios.back());
   }
   auto& ring = disk->hw_queue(0).data.ring;
@@ -68,7 +69,7 @@ TEST(ReadmeRamDisk, AFullRingAndALostAnswer) {
   }
   EXPECT_EQ(timed_out, 1);
   mq::Event gone;
-  mq::Control removal{&Event::set, &gone};
+  mq::Control removal{{&Event::set, &gone}};
   disk->remove(removal);
   EXPECT_TRUE(runtime.wait_for(gone));
 }

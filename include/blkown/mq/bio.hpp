@@ -7,6 +7,7 @@
 
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/mq/on_end.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/segments.hpp>
 #include <blkown/segment.hpp>
@@ -29,54 +30,51 @@ enum class Phase : std::uint8_t { preflush, data, postflush };
 /// kernel's bio). The submitter's object: it stays where it is, with the memory and the array of
 /// segments, from submit until `end` is called; `end` may submit it again, or destroy it.
 ///
-///   mq::Bio bio = mq::Bio::read(sector, {buffer, length_bytes}, &on_end, this);
+///   mq::Bio bio = mq::Bio::read(sector, {buffer, length_bytes}, {&on_end, this});
 ///   disk.submit(context, bio);
 ///
 /// However it is split, it ends once: with Status::ok if all of it was done, else with the status
 /// of the part that failed first.
 class Bio {
  public:
-  /// Called once for each submit, on the context that submitted.
-  using End = void (*)(Bio& bio);
-
   /// A read into one piece of memory, which the bio remembers itself.
-  [[nodiscard]] static Bio read(std::uint64_t sector, Segment memory, End end, void* argument,
+  [[nodiscard]] static Bio read(std::uint64_t sector, Segment memory, OnEnd<Bio> on_end,
                                 IoFlags flags = {}) noexcept {
-    return Bio{Op::read, sector, memory, end, argument, flags};
+    return Bio{Op::read, sector, memory, on_end, flags};
   }
   /// A read into several; the array stays until the end.
-  [[nodiscard]] static Bio read(std::uint64_t sector, std::span<const Segment> memory, End end,
-                                void* argument, IoFlags flags = {}) noexcept {
-    return Bio{Op::read, sector, memory, end, argument, flags};
+  [[nodiscard]] static Bio read(std::uint64_t sector, std::span<const Segment> memory,
+                                OnEnd<Bio> on_end, IoFlags flags = {}) noexcept {
+    return Bio{Op::read, sector, memory, on_end, flags};
   }
-  [[nodiscard]] static Bio write(std::uint64_t sector, Segment memory, End end, void* argument,
+  [[nodiscard]] static Bio write(std::uint64_t sector, Segment memory, OnEnd<Bio> on_end,
                                  IoFlags flags = {}) noexcept {
-    return Bio{Op::write, sector, memory, end, argument, flags};
+    return Bio{Op::write, sector, memory, on_end, flags};
   }
-  [[nodiscard]] static Bio write(std::uint64_t sector, std::span<const Segment> memory, End end,
-                                 void* argument, IoFlags flags = {}) noexcept {
-    return Bio{Op::write, sector, memory, end, argument, flags};
+  [[nodiscard]] static Bio write(std::uint64_t sector, std::span<const Segment> memory,
+                                 OnEnd<Bio> on_end, IoFlags flags = {}) noexcept {
+    return Bio{Op::write, sector, memory, on_end, flags};
   }
   /// A write to the zone that begins at `zone_sector`; afterwards sector() says where it went.
   [[nodiscard]] static Bio zone_append(std::uint64_t zone_sector, std::span<const Segment> memory,
-                                       End end, void* argument, IoFlags flags = {}) noexcept {
-    return Bio{Op::zone_append, zone_sector, memory, end, argument, flags};
+                                       OnEnd<Bio> on_end, IoFlags flags = {}) noexcept {
+    return Bio{Op::zone_append, zone_sector, memory, on_end, flags};
   }
-  [[nodiscard]] static Bio flush(End end, void* argument, IoFlags flags = {}) noexcept {
-    return Bio{Op::flush, 0, std::uint64_t{0}, end, argument, flags};
+  [[nodiscard]] static Bio flush(OnEnd<Bio> on_end, IoFlags flags = {}) noexcept {
+    return Bio{Op::flush, 0, std::uint64_t{0}, on_end, flags};
   }
-  [[nodiscard]] static Bio discard(std::uint64_t sector, std::uint64_t length_bytes, End end,
-                                   void* argument, IoFlags flags = {}) noexcept {
-    return Bio{Op::discard, sector, length_bytes, end, argument, flags};
+  [[nodiscard]] static Bio discard(std::uint64_t sector, std::uint64_t length_bytes,
+                                   OnEnd<Bio> on_end, IoFlags flags = {}) noexcept {
+    return Bio{Op::discard, sector, length_bytes, on_end, flags};
   }
-  [[nodiscard]] static Bio write_zeroes(std::uint64_t sector, std::uint64_t length_bytes, End end,
-                                        void* argument, IoFlags flags = {}) noexcept {
-    return Bio{Op::write_zeroes, sector, length_bytes, end, argument, flags};
+  [[nodiscard]] static Bio write_zeroes(std::uint64_t sector, std::uint64_t length_bytes,
+                                        OnEnd<Bio> on_end, IoFlags flags = {}) noexcept {
+    return Bio{Op::write_zeroes, sector, length_bytes, on_end, flags};
   }
   /// zone_open, zone_close, zone_finish or zone_reset of the zone that begins at `zone_sector`.
-  [[nodiscard]] static Bio zone(Op op, std::uint64_t zone_sector, End end, void* argument,
+  [[nodiscard]] static Bio zone(Op op, std::uint64_t zone_sector, OnEnd<Bio> on_end,
                                 IoFlags flags = {}) noexcept {
-    return Bio{op, zone_sector, std::uint64_t{0}, end, argument, flags};
+    return Bio{op, zone_sector, std::uint64_t{0}, on_end, flags};
   }
 
   Bio(const Bio&) = delete;
@@ -97,28 +95,23 @@ class Bio {
   }
   /// How it ended; Status::ok before.
   [[nodiscard]] Status status() const noexcept { return status_; }
-  [[nodiscard]] void* argument() const noexcept { return argument_; }
+  [[nodiscard]] void* argument() const noexcept { return on_end_.argument; }
   /// From submit until `end` is called. For the context that submits it.
   [[nodiscard]] bool is_in_flight() const noexcept { return is_in_flight_; }
 
  private:
   friend struct detail::BioAccess;
 
-  Bio(Op op, std::uint64_t sector, std::uint64_t length_bytes, End end, void* argument,
+  Bio(Op op, std::uint64_t sector, std::uint64_t length_bytes, OnEnd<Bio> on_end,
       IoFlags flags) noexcept
-      : end_{end},
-        argument_{argument},
-        sector_{sector},
-        length_bytes_{length_bytes},
-        op_{op},
-        flags_{flags} {}
-  Bio(Op op, std::uint64_t sector, Segment memory, End end, void* argument, IoFlags flags) noexcept
-      : Bio{op, sector, std::uint64_t{memory.length_bytes}, end, argument, flags} {
+      : on_end_{on_end}, sector_{sector}, length_bytes_{length_bytes}, op_{op}, flags_{flags} {}
+  Bio(Op op, std::uint64_t sector, Segment memory, OnEnd<Bio> on_end, IoFlags flags) noexcept
+      : Bio{op, sector, std::uint64_t{memory.length_bytes}, on_end, flags} {
     own_segment_ = memory;
   }
-  Bio(Op op, std::uint64_t sector, std::span<const Segment> memory, End end, void* argument,
+  Bio(Op op, std::uint64_t sector, std::span<const Segment> memory, OnEnd<Bio> on_end,
       IoFlags flags) noexcept
-      : Bio{op, sector, std::uint64_t{0}, end, argument, flags} {
+      : Bio{op, sector, std::uint64_t{0}, on_end, flags} {
     segments_ = memory.data();
     segment_count_ = memory.size();
     for (const Segment& segment : memory) length_bytes_ += segment.length_bytes;
@@ -132,8 +125,7 @@ class Bio {
     blkown::detail::violate(Violation::object_in_use, incident);
   }
 
-  End end_;
-  void* argument_;
+  OnEnd<Bio> on_end_;
   std::uint64_t sector_;
   std::uint64_t length_bytes_;
   Segment own_segment_;
@@ -177,7 +169,7 @@ struct BioAccess {
   /// Tells the submitter; the bio is not touched afterwards.
   static void finish(Bio& bio) noexcept {
     bio.is_in_flight_ = false;
-    if (bio.end_ != nullptr) bio.end_(bio);
+    bio.on_end_(bio);
   }
   static Bio*& next(Bio& bio) noexcept { return bio.next_; }
   static std::uint64_t& done_bytes(Bio& bio) noexcept { return bio.done_bytes_; }

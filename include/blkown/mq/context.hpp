@@ -24,9 +24,9 @@ class Context;
 /// again, or destroy it.
 class Work {
  public:
-  using Function = void (*)(Work& work);
+  using Function = void (*)(void* argument, Work& work);
 
-  explicit Work(Function function) noexcept : function_{function} {}
+  Work(Function function, void* argument) noexcept : function_{function}, argument_{argument} {}
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
   /// Violation: it is queued.
@@ -42,6 +42,7 @@ class Work {
   friend class Context;
 
   Function function_;
+  void* argument_;
   // In the inbox, which any context may put it into; and, at the same time, in the context's own
   // list, which only that one touches.
   Work* inbox_next_ = nullptr;
@@ -53,14 +54,16 @@ class Work {
 /// Called when a context has nothing left to run, to give back what it only keeps for speed.
 class IdleHook {
  public:
-  using Function = void (*)(IdleHook& hook);
-  explicit IdleHook(Function function) noexcept : function_{function} {}
+  using Function = void (*)(void* argument, IdleHook& hook);
+
+  IdleHook(Function function, void* argument) noexcept : function_{function}, argument_{argument} {}
   IdleHook(const IdleHook&) = delete;
   IdleHook& operator=(const IdleHook&) = delete;
 
  private:
   friend class Context;
   Function function_;
+  void* argument_;
   IdleHook* next_ = nullptr;
 };
 
@@ -175,7 +178,7 @@ class Context {
     before->next_ = work->next_;
     if (last_ == work) last_ = before;
     work->is_listed_ = false;
-    work->function_(*work);
+    work->function_(work->argument_, *work);
   }
   /// Nothing is left to run: gives back what is kept for speed. True if that made more work.
   bool go_idle() noexcept {
@@ -265,7 +268,7 @@ class Context {
     for (IdleHook* hook = hooks_first_; hook != nullptr;) {
       IdleHook& called = *hook;
       hook = hook->next_;
-      called.function_(called);
+      called.function_(called.argument_, called);
     }
   }
 
@@ -307,7 +310,7 @@ class Context {
     Work& work = *first_;
     first_ = work.next_;
     work.is_listed_ = false;
-    work.function_(work);  // it may be gone now
+    work.function_(work.argument_, work);  // it may be gone now
   }
 
   /// False: no timer is due. Most often without the mutex, and without a clock if none is armed.
@@ -349,7 +352,7 @@ class Context {
 
   // What the inbox holds when nothing is posted: null, or the mark by which a post knows that it
   // has to wake somebody.
-  Work asleep_{nullptr};
+  Work asleep_{nullptr, nullptr};
   Work* const nothing_;
 
   alignas(cache_line_bytes) Atomic<Work*> inbox_;

@@ -9,6 +9,7 @@
 #include <blkown/config.hpp>
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
+#include <blkown/mq/on_end.hpp>
 #include <blkown/status.hpp>
 #include <mutex>
 
@@ -17,14 +18,12 @@ inline namespace BLKOWN_ABI {
 namespace mq {
 
 /// One operation on a disk that every context takes part in (freeze, quiesce, remove and so on).
-/// The caller's object, as a bio is: it stays where it is until `done` was called, on one of the
-/// disk's contexts; `done` may destroy it or start it again. Operations of one disk are carried out
-/// one after the other, in the order in which they were started.
+/// The caller's object, as a bio is: it stays where it is until `on_end` was called, on one of the
+/// disk's contexts; `on_end` may destroy it or start it again. Operations of one disk are carried
+/// out one after the other, in the order in which they were started.
 class Control {
  public:
-  using Done = void (*)(void* argument, Control& control);
-
-  Control(Done done, void* argument) noexcept : done_{done}, argument_{argument} {}
+  explicit Control(OnEnd<Control> on_end) noexcept : on_end_{on_end} {}
   Control(const Control&) = delete;
   Control& operator=(const Control&) = delete;
   ~Control() {
@@ -55,8 +54,7 @@ class Control {
     blkown::detail::violate(Violation::object_in_use, incident);
   }
 
-  Done done_;
-  void* argument_;
+  OnEnd<Control> on_end_;
   Control* next_ = nullptr;
   std::uint32_t queue_count_ = 0;
   Kind kind_ = Kind::freeze;
@@ -145,7 +143,7 @@ class Controls {
     }
     if (is_more) begin();
     control.is_running_.set(false);
-    control.done_(control.argument_, control);
+    control.on_end_(control);
   }
 
   Disk<D>& disk_;

@@ -16,6 +16,8 @@
 #include <blkown/mq/driver.hpp>
 #include <blkown/mq/hw_queue.hpp>
 #include <blkown/mq/in_flight_table.hpp>
+#include <blkown/mq/on_end.hpp>
+#include <blkown/mq/payload.hpp>
 #include <blkown/mq/runtime.hpp>
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/mq/trace.hpp>
@@ -142,13 +144,13 @@ class Disk {
   }
 
   /// Sends it through queue_rq, like any request; timeouts apply, its own if timeout_ms is not 0.
-  /// `end` is called on the context when it has ended.
-  void execute_private(Context& context, BLKOWN_HELD Idle<R>&& idle,
-                       typename Payload<D>::PrivateEnd end, void* argument,
+  /// `on_end` is called on the context when it has ended: Payload::status() is how, and what the
+  /// driver left in the payload can be read. After it returns, the tag is used again.
+  void execute_private(Context& context, BLKOWN_HELD Idle<R>&& idle, OnEnd<Payload<D>> on_end,
                        std::uint32_t timeout_ms = 0, Place where = Place::current()) {
     auto& queue = queue_of(context, "mq::Disk::execute_private", where);
     const Entry entry{queue, "mq::Disk::execute_private", where};
-    detail::PayloadAccess<D>::set_private_end(idle.data(), end, argument);
+    detail::PayloadAccess<D>::set_private_end(idle.data(), on_end);
     constexpr std::uint32_t max_ms = std::uint32_t{1} << 30;
     detail::PayloadAccess<D>::timeout_ms(idle.data()) = timeout_ms < max_ms ? timeout_ms : max_ms;
     queue.execute_private(std::move(idle));

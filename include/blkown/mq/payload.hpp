@@ -10,6 +10,7 @@
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
 #include <blkown/mq/detail/split.hpp>
+#include <blkown/mq/on_end.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/request.hpp>
 #include <blkown/status.hpp>
@@ -23,10 +24,6 @@ namespace mq {
 template <class D>
 class Payload {
  public:
-  /// Called on the context that submitted a private request, when it has ended: what the driver
-  /// left in the payload can be read, and after it returns the tag is used again.
-  using PrivateEnd = void (*)(void* argument, Payload& payload, Status status);
-
   [[nodiscard]] Op op() const noexcept { return op_; }
   /// Of the bio's flags those that the device is to follow: what it cannot do natively (FUA) and
   /// what is done by other requests (preflush) is not among them.
@@ -39,6 +36,8 @@ class Payload {
   [[nodiscard]] RequestSegments segments() const noexcept { return segments_; }
   /// Whether the driver submitted it itself (Op::driver_in, Op::driver_out).
   [[nodiscard]] bool is_private() const noexcept { return bio_ == nullptr; }
+  /// The status that a private request ended with. Precondition: its OnEnd is being called.
+  [[nodiscard]] Status status() const noexcept { return status_; }
   /// The hardware queue that it is issued on. With shared tags this is not the tag's queue.
   [[nodiscard]] HwQueue<D>& hw_queue() const noexcept { return *hw_queue_; }
 
@@ -60,14 +59,14 @@ class Payload {
   // Not in sector_'s place, which whoever holds a pin may be reading for a table.
   std::uint64_t written_sector_ = 0;
   RequestSegments segments_;
-  PrivateEnd private_end_ = nullptr;
-  void* private_argument_ = nullptr;
+  OnEnd<Payload> on_private_end_;
   std::uint32_t timeout_ms_ = 0;  // 0: the disk's
   // Milliseconds of the submitting context's clock, 0 until a scan has seen the request in flight.
   // Atomic, because a request that a scan has pinned can be published anew meanwhile.
   detail::RelaxedTime deadline_ms_;
   Op op_ = Op::read;
   IoFlags flags_;
+  Status status_ = Status::ok;  // of a private request that has ended
   bool needs_no_kick_ = false;  // requeued because it was not taken, not because it shall wait
   // Of the Claim on its way to the submitting context.
   blkown::detail::ClaimOrigin claim_origin_{};
@@ -109,12 +108,11 @@ struct PayloadAccess {
     row.age_ms = static_cast<std::uint32_t>(static_cast<std::int32_t>(allowed_ms) - left_ms);
   }
   static void end_private(P& payload, Status status) noexcept {
-    if (payload.private_end_ != nullptr)
-      payload.private_end_(payload.private_argument_, payload, status);
+    payload.status_ = status;
+    payload.on_private_end_(payload);
   }
-  static void set_private_end(P& payload, typename P::PrivateEnd end, void* argument) noexcept {
-    payload.private_end_ = end;
-    payload.private_argument_ = argument;
+  static void set_private_end(P& payload, OnEnd<P> on_end) noexcept {
+    payload.on_private_end_ = on_end;
   }
   static void set_range(P& payload, Op op, IoFlags flags, std::uint64_t sector,
                         std::uint64_t length_bytes, RequestSegments segments) noexcept {

@@ -61,7 +61,8 @@ class ThreadRuntime {
   void run_on(std::uint32_t index, Call call) {
     struct Errand : Work {
       explicit Errand(Call& its_call)
-          : Work{[](Work& work) { static_cast<Errand&>(work).go(); }}, call{its_call} {}
+          : Work{[](void* self, Work&) { static_cast<Errand*>(self)->go(); }, this},
+            call{its_call} {}
       void go() {
         call();
         done.set();

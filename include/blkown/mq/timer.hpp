@@ -144,7 +144,7 @@ class Timer : private TimerNode {
 /// A call on a context after a while, without a handle.
 class Alarm : private TimerNode {
  public:
-  using Function = void (*)(void* argument);
+  using Function = void (*)(void* argument, Alarm& alarm);
 
   Alarm(Function function, void* argument) noexcept
       : TimerNode{&fire}, function_{function}, argument_{argument} {}
@@ -166,11 +166,11 @@ class Alarm : private TimerNode {
 
  private:
   static void fire(TimerNode& node, Lock& lock) {
-    const auto& self = static_cast<Alarm&>(node);
+    auto& self = static_cast<Alarm&>(node);
     const Function function = self.function_;
     void* const argument = self.argument_;
     lock.unlock();
-    function(argument);
+    function(argument, self);
   }
 
   Function function_;

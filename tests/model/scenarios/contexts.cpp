@@ -60,24 +60,18 @@ struct Errand {
   void look() { is_known = is_known || data.is_known_to_be(1); }
 };
 
-struct Job : mq::Work {
-  template <class P>
-  Job(P& program, void (*function)(mq::Work&)) : Work{function}, owner{&program} {}
-  void* owner;
-};
-
 /// Two posters, with a work each or with the same one.
 template <bool IsShared>
 struct Posts : Runtime {
   std::array<Errand, 2> errands;
-  std::array<Job, 2> jobs{Job{*this, &run_first}, Job{*this, &run_second}};
+  std::array<mq::Work, 2> jobs{mq::Work{&run_first, this}, mq::Work{&run_second, this}};
 
-  static Posts& of(mq::Work& work) { return *static_cast<Posts*>(static_cast<Job&>(work).owner); }
-  static void run_first(mq::Work& work) {
-    of(work).errands[0].look();
-    if (IsShared) of(work).errands[1].look();
+  static void run_first(void* self, mq::Work&) {
+    auto& errands = static_cast<Posts*>(self)->errands;
+    errands[0].look();
+    if (IsShared) errands[1].look();
   }
-  static void run_second(mq::Work& work) { of(work).errands[1].look(); }
+  static void run_second(void* self, mq::Work&) { static_cast<Posts*>(self)->errands[1].look(); }
 
   void runs() {
     run_until([this] { return errands[0].is_known && errands[1].is_known; });
@@ -100,11 +94,10 @@ const AddPosts<true> posts_shared{"contexts", "two posts of one work"};
 /// A context that has slept already, and a poster that comes twice.
 struct Again : Runtime {
   std::array<Errand, 2> errands;
-  Job job{*this, [](mq::Work& work) {
-            for (Errand& errand : static_cast<Again*>(static_cast<Job&>(work).owner)->errands) {
-              errand.look();
-            }
-          }};
+  mq::Work job{[](void* self, mq::Work&) {
+                 for (Errand& errand : static_cast<Again*>(self)->errands) errand.look();
+               },
+               this};
 
   Again() { model::check(context.fall_asleep(), "nothing is posted"); }
   void runs() {
@@ -127,8 +120,7 @@ struct Pushes : Device, Runtime {
   std::array<Owned, 2> owned{start(0), start(1)};
   mq::detail::RequestStack<R> stack;
   int taken = 0;
-  Job job{*this,
-          [](mq::Work& work) { static_cast<Pushes*>(static_cast<Job&>(work).owner)->take(); }};
+  mq::Work job{[](void* self, mq::Work&) { static_cast<Pushes*>(self)->take(); }, this};
 
   void push(std::uint32_t tag) {
     owned[tag].data().value.set(5);

@@ -135,7 +135,7 @@ class Issuer {
                          : lane.allocate_now(pool());
     if (!idle.has_value()) return std::nullopt;
     adopt(lane, *idle, nullptr);
-    Access::set_private_end(idle->data(), nullptr, nullptr);
+    Access::set_private_end(idle->data(), {});
     Access::set_range(idle->data(), op, {}, 0, 0, {});
     trace(TraceStep::allocated, idle->data(), idle->tag(), Status::ok);
     return idle;

@@ -13,7 +13,6 @@
 #include <blkown/mq/control.hpp>
 #include <blkown/mq/counters.hpp>
 #include <blkown/mq/detail/admission.hpp>
-#include <blkown/mq/detail/bound.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/issuer.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
@@ -44,11 +43,13 @@ class SubmitQueue {
   SubmitQueue(Disk<D>& disk, Context& context)
       : disk_{disk},
         context_{context},
-        work_{*this, [](Work& work) { Task::owner_of(work).run(); }},
-        control_work_{*this, [](Work& work) { Task::owner_of(work).take_part(); }},
-        company_work_{*this, [](Work& work) { Task::owner_of(work).take_company(); }},
-        idle_hook_{*this, [](IdleHook& hook) { Hook::owner_of(hook).go_idle(); }},
-        retry_alarm_{[](void* self) { static_cast<SubmitQueue*>(self)->retry(); }, this},
+        work_{[](void* self, Work&) { static_cast<SubmitQueue*>(self)->run(); }, this},
+        control_work_{[](void* self, Work&) { static_cast<SubmitQueue*>(self)->take_part(); },
+                      this},
+        company_work_{[](void* self, Work&) { static_cast<SubmitQueue*>(self)->take_company(); },
+                      this},
+        idle_hook_{[](void* self, IdleHook&) { static_cast<SubmitQueue*>(self)->go_idle(); }, this},
+        retry_alarm_{[](void* self, Alarm&) { static_cast<SubmitQueue*>(self)->retry(); }, this},
         issuer_{disk, *this, context, work_, company_work_, counters_, ended_bios_},
         timeouts_{disk, *this, issuer_, counters_} {}
   SubmitQueue(const SubmitQueue&) = delete;
@@ -178,9 +179,6 @@ class SubmitQueue {
   }
 
  private:
-  using Task = Bound<Work, SubmitQueue>;
-  using Hook = Bound<IdleHook, SubmitQueue>;
-
   void go_idle() noexcept { issuer_.lanes().go_idle(disk_.pool()); }
 
   /// Before the context's first I/O. Not with the disk, which may be made on any thread.
@@ -372,10 +370,10 @@ class SubmitQueue {
 
   Disk<D>& disk_;
   Context& context_;
-  Task work_;
-  Task control_work_;
-  Task company_work_;
-  Hook idle_hook_;
+  Work work_;
+  Work control_work_;
+  Work company_work_;
+  IdleHook idle_hook_;
   Alarm retry_alarm_;
   EndedList<R> ended_;
   BioList ended_bios_;

@@ -35,7 +35,7 @@ class TimeoutScan {
         queue_{queue},
         issuer_{issuer},
         counters_{counters},
-        alarm_{[](void* self) { static_cast<TimeoutScan*>(self)->scan(); }, this} {}
+        alarm_{[](void* self, Alarm&) { static_cast<TimeoutScan*>(self)->scan(); }, this} {}
 
   /// There will be requests with this timeout; 0: that never time out.
   void allow(std::uint32_t timeout_ms) noexcept {

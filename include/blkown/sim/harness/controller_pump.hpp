@@ -20,10 +20,10 @@ namespace sim {
 class ControllerPump : public mq::Work {
  public:
   ControllerPump(Controller& controller, mq::Context& context)
-      : Work{[](Work& work) { static_cast<ControllerPump&>(work).run(); }},
+      : Work{[](void* self, Work&) { static_cast<ControllerPump*>(self)->run(); }, this},
         controller_{controller},
         context_{context},
-        alarm_{[](void* self) { static_cast<ControllerPump*>(self)->run(); }, this} {}
+        alarm_{[](void* self, mq::Alarm&) { static_cast<ControllerPump*>(self)->run(); }, this} {}
 
   /// Any context.
   void wake() noexcept { context_.post(*this); }
@@ -34,7 +34,7 @@ class ControllerPump : public mq::Work {
   void finish(Rt& runtime) {
     struct Last : mq::Work {
       explicit Last(ControllerPump& its_pump)
-          : Work{[](Work& work) { static_cast<Last&>(work).go(); }}, pump{its_pump} {}
+          : Work{[](void* self, Work&) { static_cast<Last*>(self)->go(); }, this}, pump{its_pump} {}
       void go() {
         if (pump.is_queued()) return pump.context_.post(*this);
         pump.alarm_.cancel();

@@ -90,7 +90,7 @@ class MqWorld : public WorldBase {
 
   struct Starter : mq::Work {
     Starter(MqWorld& its_world, std::uint32_t its_index)
-        : Work{[](Work& work) { static_cast<Starter&>(work).go(); }},
+        : Work{[](void* self, Work&) { static_cast<Starter*>(self)->go(); }, this},
           world{its_world},
           index{its_index} {}
     void go() {
@@ -146,23 +146,23 @@ class MqWorld : public WorldBase {
     const std::span<const Segment> memory{its.memory.data(), count};
     switch (what.opcode) {
       case Opcode::read:
-        its.bio.reset(new mq::Bio(mq::Bio::read(sector, memory, &on_end, &its)));
+        its.bio.reset(new mq::Bio(mq::Bio::read(sector, memory, {&on_end, &its})));
         break;
       case Opcode::write:
-        its.bio.reset(new mq::Bio(mq::Bio::write(sector, memory, &on_end, &its)));
+        its.bio.reset(new mq::Bio(mq::Bio::write(sector, memory, {&on_end, &its})));
         break;
       case Opcode::discard:
-        its.bio.reset(new mq::Bio(mq::Bio::discard(sector, length_bytes, &on_end, &its)));
+        its.bio.reset(new mq::Bio(mq::Bio::discard(sector, length_bytes, {&on_end, &its})));
         break;
       case Opcode::write_zeroes:
-        its.bio.reset(new mq::Bio(mq::Bio::write_zeroes(sector, length_bytes, &on_end, &its)));
+        its.bio.reset(new mq::Bio(mq::Bio::write_zeroes(sector, length_bytes, {&on_end, &its})));
         break;
-      default: its.bio.reset(new mq::Bio(mq::Bio::flush(&on_end, &its)));
+      default: its.bio.reset(new mq::Bio(mq::Bio::flush({&on_end, &its})));
     }
     disk_->submit(*its.bio);
   }
-  static void on_end(mq::Bio& bio) {
-    SlotBio& its = *static_cast<SlotBio*>(bio.argument());
+  static void on_end(void* self, mq::Bio& bio) {
+    SlotBio& its = *static_cast<SlotBio*>(self);
     its.world->ended_one(its, bio.status());
   }
   void ended_one(SlotBio& its, Status status) {
