@@ -104,7 +104,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
   /// Violation: this Claim came from an Owned, so the device does not have the I/O.
   /// Synchronization: releases what this holder did, for the next claimant.
   BLKOWN_CONSUMES void release(Place where = Place::current()) && noexcept {
-    const bool is_published = origin() != detail::ClaimOrigin::owner;
+    const bool is_published = detail::includes(origin(), detail::ClaimOrigin::published);
     R& request = take("Claim::release", where);
     detail::RefWord<Word>& word = detail::word_of(request);
     if (!is_published) [[unlikely]] {
@@ -157,7 +157,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim {
   // Where a Claim comes from says whether it may be released, and whether it proves that the device
   // is done. It lives beside the pointer, whose low bits are always free, so that a Claim is one
   // pointer wide and the word and the header need no room for it.
-  static constexpr std::uintptr_t origin_bits = 3;
+  static constexpr auto origin_bits = static_cast<std::uintptr_t>(detail::ClaimOrigin::completion);
 
   Claim(R& request, detail::ClaimOrigin origin) noexcept
       : bits_{reinterpret_cast<std::uintptr_t>(&request) | static_cast<std::uintptr_t>(origin)} {

@@ -17,7 +17,7 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 
 template <class R>
-struct EndSink;
+class EndSink;
 
 namespace detail {
 template <class R>
@@ -157,7 +157,7 @@ class [[nodiscard]] EndedList {
 
  private:
   friend struct detail::HandleAccess;
-  friend struct EndSink<R>;
+  friend class EndSink<R>;
   friend void detail::deliver_by_function<R>(const detail::TagSetState& core, void* request);
 
   /// Of a request whose word is idle again.
@@ -187,26 +187,24 @@ class [[nodiscard]] EndedList {
   R* last_ = nullptr;
 };
 
-/// Where a TagSet's I/Os go when they end: a function and its context. It is called in the context
-/// that completed the end, which may be an interrupt, the drop of the last reference on any thread,
-/// or a handle's destructor; it must not throw. A sink that only queues the list for the submitting
-/// context keeps user callbacks out of destructors.
+/// The function that a TagSet calls with each I/O that has ended, and the function's argument.
+/// Context: the function runs where the end was completed, which may be an interrupt, the drop of
+/// the last reference on any thread, or a handle's destructor. It must not throw. A function that
+/// only queues the list for the submitting context keeps user callbacks out of destructors.
 template <class R>
-struct EndSink {
+class EndSink {
+ public:
   using Function = void (*)(void* context, EndedList<R>&& ended);
 
-  Function function = nullptr;
-  void* context = nullptr;
-  /// How the library gets there with one request; null: by `function`. It comes before `function`,
-  /// so who replaces that of a sink from `to` or `freeing` sets this to null. What `to` and
-  /// `freeing` set has the target's code within it, and the list in registers: through `function`
-  /// it goes through memory, which every I/O would wait for.
-  void (*delivery)(const detail::TagSetState& core, void* request) = nullptr;
+  /// No function. TagSet::create refuses such a sink with no_end_sink.
+  EndSink() = default;
+  EndSink(Function function, void* context) noexcept : EndSink{function, context, nullptr} {}
 
-  /// Calls `target(EndedList<R>&&)`. `target` must outlive the TagSet.
+  /// Calls `target(EndedList<R>&&)`.
+  /// Precondition: `target` outlives the TagSet.
   template <class F>
   [[nodiscard]] static EndSink to(F& target) noexcept {
-    // A const target comes back as const F, which it was called as.
+    // The const of a const target is restored by F.
     return {
         [](void* context, EndedList<R>&& ended) { (*static_cast<F*>(context))(std::move(ended)); },
         const_cast<std::remove_const_t<F>*>(&target),
@@ -215,7 +213,7 @@ struct EndSink {
         }};
   }
 
-  /// Frees the tags and tells nobody.
+  /// Frees the tags and calls no function.
   [[nodiscard]] static EndSink freeing() noexcept {
     return {[](void*, EndedList<R>&& ended) { const EndedList<R> dropped{std::move(ended)}; },
             nullptr,
@@ -223,6 +221,20 @@ struct EndSink {
               const auto dropped = EndedList<R>::of_one(*static_cast<R*>(request));
             }};
   }
+
+ private:
+  friend struct detail::TagSetStorage<R>;
+
+  /// Delivers one request. The code of `to`'s target is inlined in it and the list stays in
+  /// registers; through `function` the list goes through memory, on which every I/O waits.
+  using Delivery = void (*)(const detail::TagSetState& core, void* request);
+
+  EndSink(Function function, void* context, Delivery delivery) noexcept
+      : function_{function}, context_{context}, delivery_{delivery} {}
+
+  Function function_ = nullptr;
+  void* context_ = nullptr;
+  Delivery delivery_ = nullptr;  // null: through function_
 };
 
 namespace detail {

@@ -187,12 +187,21 @@ struct RequestTraits<Request<T>> {
 
 namespace detail {
 
-/// Where a Claim comes from: what its holder may take for granted about the device.
+/// What a Claim's holder may assume about the device. A set of bits, kept beside the Claim's
+/// pointer.
 enum class ClaimOrigin : std::uint8_t {
-  owner = 0,       ///< An Owned: no device has the next publication.
-  bystander = 1,   ///< A pin or a bare tag: the device may still be at it.
-  completion = 3,  ///< Its completion, or the device's refusal: the device is done with it.
+  published = 1,  ///< Bit: the I/O was published, so the Claim may be released.
+  completed = 2,  ///< Bit: the device has completed or refused the I/O and no longer uses it.
+
+  owner = 0,                           ///< From an Owned.
+  bystander = published,               ///< From a pin or a tag alone.
+  completion = published | completed,  ///< From the I/O's completion or the device's refusal.
 };
+
+/// Whether `origin` has the bit `part`.
+[[nodiscard]] constexpr bool includes(ClaimOrigin origin, ClaimOrigin part) noexcept {
+  return (static_cast<unsigned>(origin) & static_cast<unsigned>(part)) != 0;
+}
 
 /// The way from one handle to another; users have the handles' own members.
 struct HandleAccess {

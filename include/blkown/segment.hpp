@@ -21,8 +21,8 @@ struct Segment {
   [[nodiscard]] constexpr std::byte* end() const noexcept { return data + length_bytes; }
   [[nodiscard]] constexpr bool empty() const noexcept { return length_bytes == 0; }
 
-  /// The bytes from offset_bytes on, length_bytes of them at most. An offset past the end gives the
-  /// empty segment at the end, so a short transfer's remainder needs no special case.
+  /// The bytes from `offset_bytes` on, at most `part_bytes` of them. An offset past the end gives
+  /// the empty segment at the end, so that the remainder of a short transfer is no special case.
   [[nodiscard]] constexpr Segment part(std::size_t offset_bytes,
                                        std::size_t part_bytes) const noexcept {
     if (offset_bytes >= length_bytes) return {end(), 0};

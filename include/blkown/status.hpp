@@ -6,6 +6,9 @@
 #define BLKOWN_STATUS_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/enum_count.hpp>
+#include <cstddef>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
@@ -57,6 +60,10 @@ enum class Status : std::uint8_t {
   }
   return "unknown status";
 }
+
+/// The number of enumerators, for tables indexed by Status.
+inline constexpr std::size_t status_count = static_cast<std::size_t>(Status::aborted) + 1;
+static_assert(detail::counts_enumerators<Status>(status_count));
 
 }  // namespace BLKOWN_ABI
 }  // namespace blkown

@@ -7,7 +7,9 @@
 #define BLKOWN_TAG_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/enum_count.hpp>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 
 namespace blkown {
@@ -70,8 +72,10 @@ enum class LookupReason : std::uint8_t {
   return "unknown reason";
 }
 
-/// How many enumerators LookupReason has, for tables of counters indexed by it.
-inline constexpr std::size_t lookup_reason_count = 11;
+/// The number of enumerators, for tables indexed by LookupReason.
+inline constexpr std::size_t lookup_reason_count =
+    static_cast<std::size_t>(LookupReason::shared) + 1;
+static_assert(detail::counts_enumerators<LookupReason>(lookup_reason_count));
 
 /// Why a device's value gave no request, with all that is needed to log it. Where the value names
 /// no request (no_such_queue, no_such_tag, wrong_queue), seen_generation is 0.

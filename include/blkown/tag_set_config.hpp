@@ -6,7 +6,9 @@
 #define BLKOWN_TAG_SET_CONFIG_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/enum_count.hpp>
 #include <blkown/tag.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
@@ -70,6 +72,11 @@ enum class TagSetReason : std::uint8_t {
   }
   return "unknown reason";
 }
+
+/// The number of enumerators, for tables indexed by TagSetReason.
+inline constexpr std::size_t tag_set_reason_count =
+    static_cast<std::size_t>(TagSetReason::out_of_memory) + 1;
+static_assert(detail::counts_enumerators<TagSetReason>(tag_set_reason_count));
 
 /// Why a TagSet was not made, with what was asked for and what is possible.
 struct TagSetError {

@@ -87,7 +87,7 @@ TEST(Claim, OfAnUnpublishedIoIsNotFoundByLookups) {
 
 TEST(Claim, EndsAtOnceWithAnyStatusWhenItIsAlone) {
   Driver<> driver;
-  for (int i = 0; i <= static_cast<int>(Status::aborted); ++i) {
+  for (std::size_t i = 0; i != blkown::status_count; ++i) {
     const auto status = static_cast<Status>(i);
     driver.claimed(2).end(status);
     EXPECT_EQ(driver.sink.count(), static_cast<std::size_t>(i) + 1);

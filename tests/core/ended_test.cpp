@@ -209,12 +209,11 @@ TEST(EndSink, OfNobodyFreesTheTags) {
 // Goal: a sink is a plain function with a context, as C code has it.
 TEST(EndSink, CallsItsFunctionWithItsContext) {
   int calls = 0;
-  const EndSink<Request> sink{.function =
-                                  [](void* context, EndedList&& list) {
-                                    ++*static_cast<int*>(context);
-                                    const EndedList dropped{std::move(list)};
-                                  },
-                              .context = &calls};
+  const EndSink<Request> sink{[](void* context, EndedList&& list) {
+                                ++*static_cast<int*>(context);
+                                const EndedList dropped{std::move(list)};
+                              },
+                              &calls};
   auto set = TagSet::create(support::two_queues_of_eight, sink).value();
   set.allocate_tag(0, Tag{1}).value().start().end_ok();
   set.allocate_tag(1, Tag{1}).value().start().end_ok();

@@ -44,7 +44,7 @@ TEST(Idle, IsNotFoundByLookups) {
 
 TEST(Idle, FailsWithAnyStatusAndFreesItsTag) {
   Driver<> driver;
-  for (int i = 0; i <= static_cast<int>(Status::aborted); ++i) {
+  for (std::size_t i = 0; i != blkown::status_count; ++i) {
     const auto status = static_cast<Status>(i);
     driver.idle(2).fail(status);
     EXPECT_EQ(driver.sink.last(), (EndRecord{.queue = 0, .tag = 2, .status = status}));

@@ -11,12 +11,12 @@ using blkown::Status;
 TEST(Status, EachHasANameOfItsOwn) {
   EXPECT_EQ(static_cast<int>(Status::ok), 0);
   std::set<std::string> names;
-  for (int i = 0; i <= static_cast<int>(Status::aborted); ++i) {
+  for (std::size_t i = 0; i != blkown::status_count; ++i) {
     const std::string name = to_string(static_cast<Status>(i));
     EXPECT_NE(name, "unknown status") << i;
     EXPECT_TRUE(names.insert(name).second) << name << " names two";
   }
-  EXPECT_EQ(names.size(), 18U);
+  EXPECT_EQ(names.size(), blkown::status_count);
   EXPECT_STREQ(to_string(Status::medium_error), "medium_error");
 }
 

@@ -197,10 +197,10 @@ TEST(TagSetConfig, AllOnesIsFreeWhereOneFieldNeverHasThem) {
 
 TEST(TagSetConfig, EachReasonHasATextOfItsOwn) {
   std::set<std::string> texts;
-  for (int i = 0; i <= static_cast<int>(TagSetReason::out_of_memory); ++i) {
+  for (std::size_t i = 0; i != blkown::tag_set_reason_count; ++i) {
     texts.insert(to_string(static_cast<TagSetReason>(i)));
   }
-  EXPECT_EQ(texts.size(), static_cast<std::size_t>(TagSetReason::out_of_memory) + 1);
+  EXPECT_EQ(texts.size(), blkown::tag_set_reason_count);
   EXPECT_FALSE(texts.contains("unknown reason"));
   EXPECT_STREQ(to_string(static_cast<TagSetReason>(99)), "unknown reason");
 }

@@ -83,7 +83,7 @@ class OperationsCase : private TagOperations {
   }
 
   [[nodiscard]] Status any_status() {
-    return static_cast<Status>(input.below(static_cast<std::uint32_t>(Status::aborted) + 1));
+    return static_cast<Status>(input.below(static_cast<std::uint32_t>(blkown::status_count)));
   }
 
   void use_idle(Slot& here) {

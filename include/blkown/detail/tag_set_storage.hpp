@@ -89,7 +89,7 @@ struct TagSetStorage {
       std::span<std::byte> storage, const TagSetConfig& config, EndSink<R> sink,
       Build& build) noexcept {
     if (const auto error = check_config(config)) return std::unexpected(*error);
-    if (sink.function == nullptr) return std::unexpected(TagSetError{TagSetReason::no_end_sink});
+    if (sink.function_ == nullptr) return std::unexpected(TagSetError{TagSetReason::no_end_sink});
     const auto address = reinterpret_cast<std::uintptr_t>(storage.data());
     if (address % alignment_bytes != 0) {
       return std::unexpected(
@@ -146,9 +146,9 @@ struct TagSetStorage {
     core->depth = config.depth;
     core->slots = at(plan.slots);
     core->bitmaps = reinterpret_cast<TagBitmap*>(at(plan.bitmaps));
-    core->delivery = sink.delivery != nullptr ? sink.delivery : &deliver_by_function<R>;
-    core->end_function = reinterpret_cast<TagSetState::AnyFunction>(sink.function);
-    core->end_context = sink.context;
+    core->delivery = sink.delivery_ != nullptr ? sink.delivery_ : &deliver_by_function<R>;
+    core->end_function = reinterpret_cast<TagSetState::AnyFunction>(sink.function_);
+    core->end_context = sink.context_;
 
     const Generation first =
         config.first_generation ? *config.first_generation : unpredictable_generation(base);

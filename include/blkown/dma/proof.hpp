@@ -34,7 +34,8 @@ class [[nodiscard]] EndProof {
   /// Precondition: the completion is the command's last; a Claim that will be released is no proof.
   template <class R>
   [[nodiscard]] static std::optional<EndProof> of(const Claim<R>& claim) noexcept {
-    if (blkown::detail::HandleAccess::origin(claim) != blkown::detail::ClaimOrigin::completion) {
+    if (!blkown::detail::includes(blkown::detail::HandleAccess::origin(claim),
+                                  blkown::detail::ClaimOrigin::completed)) {
       return std::nullopt;
     }
     return EndProof{&claim.header(), claim.cookie().generation.value, true};

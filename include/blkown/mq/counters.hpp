@@ -16,10 +16,6 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq {
 
-inline constexpr std::size_t status_count = static_cast<std::size_t>(Status::aborted) + 1;
-inline constexpr std::size_t lookup_reason_count =
-    static_cast<std::size_t>(LookupReason::shared) + 1;
-
 /// The counters of a disk, summed over its contexts.
 ///
 /// Each counter is read separately, so the counters of a disk with I/O in flight need not add up.
