@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: whatever a disk's configuration, its bios and its driver's answers are, each bio ends once
-// with the status it should, no request exceeds a limit, and the right bytes move.
+// Goal: for any configuration of a disk, any bios and any answers of the driver, each bio ends once
+// with the right status, no request exceeds a limit, and the right bytes move.
 //
-// Method: the input gives a configuration, then bios and what becomes of each request: it ends at
-// once, is rejected, requeued, or published and completed later, in any order. The disk runs on a
-// caller's loop with a clock that the input moves.
+// Method: the input gives a configuration, then bios and the fate of each request: it ends at once,
+// is rejected, requeued, or published and completed later, in any order. The disk runs on a loop
+// with a clock that the input advances.
 //
-// Invariants: a disk is made exactly from configurations that a plain check accepts; a bio is
-// refused exactly where a plain check refuses it; a successful one moved exactly its bytes between
-// its memory and a plain copy of the medium; requests stay within the limits; at the end the
-// counters add up.
+// Invariants: a disk is created exactly from the configurations that a plain check accepts. A bio
+// is refused exactly where a plain check refuses it. A successful bio moved exactly its bytes
+// between its memory and a plain copy of the medium. Requests stay within the limits. At the end
+// the counters add up.
 
 #include <array>
 #include <blkown/mq/loop_runtime.hpp>
@@ -134,7 +134,7 @@ struct Place {
   std::uint64_t sectors = 0;
   alignas(64) std::array<std::byte, sectors_limit * 512 + 64> memory{};
   std::array<Segment, 2> segments;
-  std::array<std::byte, sectors_limit * 512> expected{};  // of a read: what is on the medium
+  std::array<std::byte, sectors_limit * 512> expected{};  // for a read: the contents of the medium
   std::unique_ptr<mq::Bio> bio;
   int ends = 0;
 };
@@ -172,14 +172,13 @@ class DiskCase {
         default: submit(driver, runtime.context(0), disk);
       }
     }
-    // Until everything has ended; an exhausted input rejects, so what is left is ended by its
-    // answers.
+    // Runs until everything has ended. An exhausted input rejects, so its answers end what is left.
     for (int i = 0; i != 2000 && submitted_ != ended_; ++i) {
       driver.complete_one();
       now_ns_ += 3'000'000;
       runtime.run();
     }
-    // With an exhausted input every request is rejected as busy for ever: take the disk down.
+    // With an exhausted input every request is rejected as busy for ever: remove the disk.
     mq::Event gone;
     mq::Control removal{
         {[](void* its, mq::Control&) { static_cast<mq::Event*>(its)->set(); }, &gone}};

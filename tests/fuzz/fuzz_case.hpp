@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a fuzz target is here: a function from bytes to what went wrong. Every input is a case; a
-// fuzzer, the corpus and a generator of random bytes all run the same function.
+// A fuzz target is a function from bytes to the first disagreement it finds. Every input is a case.
+// A fuzzer, the corpus and a generator of random bytes all run the same function.
 
 #ifndef BLKOWN_TESTS_FUZZ_FUZZ_CASE_HPP
 #define BLKOWN_TESTS_FUZZ_FUZZ_CASE_HPP
@@ -16,7 +16,7 @@ namespace fuzz {
 
 using Bytes = std::span<const std::uint8_t>;
 
-/// Takes choices out of the input, front to back; an exhausted one gives zeros.
+/// Takes choices from the input, front to back. An exhausted input gives zeros.
 class Input {
  public:
   explicit Input(Bytes bytes) noexcept : bytes_{bytes} {}
@@ -28,10 +28,10 @@ class Input {
     bytes_ = bytes_.subspan(1);
     return first;
   }
-  /// 0 to limit - 1; limit is 256 at most.
+  /// Returns 0 to limit - 1; limit is at most 256.
   [[nodiscard]] std::uint32_t below(std::uint32_t limit) noexcept { return byte() % limit; }
   [[nodiscard]] bool flag() noexcept { return (byte() & 1) != 0; }
-  /// `count` bytes, the lowest first.
+  /// Returns `count` bytes, the lowest first.
   [[nodiscard]] std::uint64_t bits(unsigned count) noexcept {
     std::uint64_t value = 0;
     for (unsigned i = 0; i != count; ++i) value |= std::uint64_t{byte()} << (8 * i);
@@ -42,14 +42,14 @@ class Input {
   Bytes bytes_;
 };
 
-/// What a case has found: the first thing on which library and reference disagree.
+/// The result of a case: the first thing on which library and reference disagree.
 class Verdict {
  public:
-  /// A disagreement, unless `agreed`.
+  /// Notes a disagreement, unless `agreed`.
   void expect(bool agreed, std::string_view about) {
     if (agreed || !first_.empty()) return;
     first_ = about;
-    // At once: on a broken library a violation may end the program before the case returns.
+    // Printed at once: on a broken library a violation may end the program before the case returns.
     std::fprintf(stderr, "library and reference disagree: %s\n", first_.c_str());
   }
   [[nodiscard]] bool clean() const noexcept { return first_.empty(); }
@@ -59,7 +59,8 @@ class Verdict {
   std::string first_;
 };
 
-/// The function of this target; empty: all agreed. One translation unit of each target defines it.
+/// The function of this target; it returns an empty string if all agreed. One translation unit of
+/// each target defines it.
 [[nodiscard]] std::string run_case(Bytes bytes);
 
 }  // namespace fuzz

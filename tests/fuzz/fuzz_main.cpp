@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The entry of a libFuzzer target.
+// The entry point of a libFuzzer target.
 
 #include <cstddef>
 #include <cstdint>

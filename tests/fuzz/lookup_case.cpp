@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: for any layout, any state of the requests and any value, a lookup answers as the
-// description says.
+// Goal: for any layout, any state of the requests and any value, a lookup answers as documented.
 //
 // Method: the input gives a layout, queues and a depth, brings each request into a state, and then
-// sends values, free ones and changed cookies. A lookup that gives a request is undone.
+// sends values: arbitrary ones and changed cookies. A lookup that returns a request is undone.
 //
-// Invariants: a TagSet is made exactly from sound configurations; every answer, every field of a
-// LookupError and every handle is that of the reference (reference_decoder.hpp).
+// Invariants: a TagSet is created exactly from sound configurations. Every answer, every field of a
+// LookupError and every handle agrees with the reference (reference_decoder.hpp).
 
 #include <array>
 #include <blkown/blkown.hpp>
@@ -37,7 +36,7 @@ constexpr std::uint32_t max_queues = 3;
 constexpr std::uint32_t max_depth = 5;
 constexpr bool can_saturate = BLKOWN_WORD_BITS == 32;
 
-/// One request, and what the reference knows of it.
+/// A request, and the reference's knowledge of it.
 struct Slot {
   enum class State : std::uint8_t { idle, parked, shared, owned, claimed, finished, saturated };
 
@@ -88,7 +87,7 @@ class LookupCase {
     config_.depth = input_.below(max_depth + 1);
     config_.first_generation =
         blkown::Generation{static_cast<std::uint32_t>(input_.bits(input_.flag() ? 4 : 1))};
-    // Just before the wrap is where mistakes are.
+    // Mistakes are likely just before the wrap.
     if (input_.flag()) config_.first_generation->value = ~config_.first_generation->value;
   }
 
@@ -113,7 +112,7 @@ class LookupCase {
     return layout;
   }
 
-  /// Anything at all.
+  /// Any layout, sound or not.
   [[nodiscard]] blkown::CookieLayout free_layout() {
     blkown::CookieLayout layout;
     layout.width_bits = input_.byte();
@@ -129,13 +128,13 @@ class LookupCase {
     return slots_[static_cast<std::size_t>(queue * config_.depth + tag)];
   }
 
-  /// A generation as wide as the word's.
+  /// The next generation, as wide as that of the word.
   [[nodiscard]] static std::uint32_t next(std::uint32_t generation) {
     constexpr std::uint64_t modulus = std::uint64_t{1} << (BLKOWN_WORD_BITS / 2);
     return static_cast<std::uint32_t>((std::uint64_t{generation} + 1) % modulus);
   }
 
-  /// What a cookie of the slot must be.
+  /// Checks a cookie of the slot.
   void expect_cookie(const blkown::Cookie& cookie, std::uint32_t queue, blkown::Tag tag,
                      std::uint32_t generation) {
     const Parts parts{.queue = queue, .tag = tag.value, .generation = generation};
@@ -208,8 +207,8 @@ class LookupCase {
     }
   }
 
-  /// A value of the input's choice: free, or a slot's cookie with another generation and some bits
-  /// turned over.
+  /// Reads a value from the input: any value, or the cookie of a slot with another generation and
+  /// some bits inverted.
   [[nodiscard]] std::uint64_t read_value() {
     if (input_.flag()) return input_.bits(8);
     Parts parts{.queue = input_.below(config_.queue_count), .tag = input_.below(config_.depth)};
@@ -264,7 +263,7 @@ class LookupCase {
     }
   }
 
-  /// Holds an answer against what was expected, and undoes what it did.
+  /// Compares an answer with the expected one, and undoes its effect.
   template <class Handle>
   void settle(std::expected<Handle, blkown::LookupError> answer,
               const blkown::LookupError& expected, Slot* here) {
@@ -309,7 +308,7 @@ class LookupCase {
   Verdict verdict_;
   blkown::TagSetConfig config_;
   std::optional<Tags> tags_;
-  std::vector<Slot> slots_;  // dropped before the TagSet
+  std::vector<Slot> slots_;  // destroyed before the TagSet
 };
 
 }  // namespace

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: whatever a single context does with a few requests, in any order that its handles allow,
-// every step has the result that the description gives it.
+// Goal: a single context operates on a few requests in any order that its handles allow, and every
+// step has its documented result.
 //
-// Method: the input is a sequence of operations on handles that exist, lookups, scans, and tags
-// through two caches for each queue; each is done by the library and by a plain model
-// (request_model.hpp).
+// Method: the input is a sequence of operations: on existing handles, lookups, scans, and tags
+// through two caches for each queue. The library and a plain model (request_model.hpp) both perform
+// each operation.
 //
-// Invariants: after each step every answer, every word, every handle's name and every Ended is as
-// the model says (operations_machine.hpp); a tag is given only if it is free, and refused only if
-// none is or the other cache has them; at the end all comes back.
+// Invariants: after each step every answer, every word, the cookie of every handle and every Ended
+// agree with the model (operations_machine.hpp). A tag is given only if it is free, and refused
+// only if none is free or the other cache holds the free ones. At the end every tag is free.
 
 #include <blkown/blkown.hpp>
 #include <cstdint>
@@ -198,7 +198,8 @@ class OperationsCase : private TagOperations {
     }
   }
 
-  /// With a device that takes the command or not, and completions that beat its answer.
+  /// Publishes to a device that accepts or refuses the command, with completions that precede its
+  /// answer.
   template <class Handle>
   void publish(Slot& here, Handle handle, const char* name) {
     step = name;
@@ -207,7 +208,7 @@ class OperationsCase : private TagOperations {
     const bool ignored = input.flag();
     std::uint64_t published = 0;
     auto result = std::move(handle).publish([&](blkown::Cookie cookie) -> std::expected<int, int> {
-      // Visible before the device hears of it.
+      // Visible before the device is told.
       model.publish(model.references);
       published = model.generation;
       expect(cookie == here.cookie(), "the cookie");
@@ -233,7 +234,7 @@ class OperationsCase : private TagOperations {
       here.claim.emplace(std::move(*result.error().claim));
     }
   }
-  /// Somebody looks the request up, and does something with it.
+  /// Looks the request up and uses the handle.
   void meddle(Slot& here) {
     look_up(here);
     if (here.owned && input.flag()) {
@@ -295,7 +296,7 @@ class OperationsCase : private TagOperations {
     }
   }
 
-  /// What a reference was turned into, or the reference.
+  /// The result of a conversion of a reference, or the reference.
   template <class Handle>
   void keep_either(Slot& here, bool expected, std::expected<Handle, ARef> had) {
     expect(had.has_value() == expected, "the handle, or the reference back");
@@ -308,9 +309,10 @@ class OperationsCase : private TagOperations {
     }
   }
 
-  // --- the rest --------------------------------------------------------------------------------
+  // --- the rest
+  // ------------------------------------------------------------------------------------
 
-  /// Through a C interface and back.
+  /// Passes handles through a C interface and back.
   void pass_through_raw(Slot& here) {
     step = "into_raw, from_raw";
     if (here.idle) here.idle.emplace(Idle::from_raw(take(here.idle).into_raw()));
@@ -321,7 +323,7 @@ class OperationsCase : private TagOperations {
     }
   }
 
-  /// Everything comes to its end, and every tag can be had again.
+  /// Ends everything and checks that every tag can be allocated again.
   void clean_up() {
     machine.wait.reset();
     for (Slot& here : machine.slots) {

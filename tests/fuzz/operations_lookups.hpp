@@ -18,12 +18,12 @@
 
 namespace fuzz {
 
-/// What all operations work on.
+/// The state that all operations work on.
 class Operations {
  protected:
   explicit Operations(Bytes bytes)
       : input{bytes},
-        // Half of the time just before the wrap.
+        // Half of the time the first generation is just before the wrap.
         machine{input.flag() ? ~input.below(4) : static_cast<std::uint32_t>(input.bits(4))} {}
 
   void expect(bool agreed, const char* what) {
@@ -32,7 +32,7 @@ class Operations {
 
   Input input;
   Machine machine;
-  std::string step;  // the operation's name
+  std::string step;  // the name of the operation
 };
 
 class LookupOperations : protected Operations {
@@ -47,7 +47,7 @@ class LookupOperations : protected Operations {
     if (!answer.has_value()) expect(answer.error() == expected, "the error");
   }
 
-  /// By cookie or by tag, in each of the three ways.
+  /// By cookie or by tag, with each of the three lookups.
   void look_up(Slot& here) {
     RequestModel& model = here.model;
     const std::uint32_t kind = input.below(3);
@@ -92,7 +92,7 @@ class LookupOperations : protected Operations {
     }
   }
 
-  /// Visits what is in flight and not claimed, in the order of the tags.
+  /// Visits the requests in flight that are not claimed, in the order of their tags.
   void scan(std::uint32_t queue) {
     step = "for_each_in_flight";
     std::vector<std::uint32_t> expected;
@@ -124,7 +124,7 @@ class LookupOperations : protected Operations {
     expect(visited == expected, "what was visited");
   }
 
-  /// A cookie near the slot's.
+  /// A cookie close to that of the slot.
   [[nodiscard]] blkown::Cookie any_cookie(const Slot& here) {
     blkown::Cookie cookie = here.cookie();
     if (input.flag()) cookie.generation = {near_generation(here.model)};

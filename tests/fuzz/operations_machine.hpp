@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A few requests with all handles of them, each beside its model, and what has to be true of them
-// after every step.
+// A few requests with all their handles, each beside its model, and the check that runs after every
+// step.
 
 #ifndef BLKOWN_TESTS_FUZZ_OPERATIONS_MACHINE_HPP
 #define BLKOWN_TESTS_FUZZ_OPERATIONS_MACHINE_HPP
@@ -33,27 +33,28 @@ using ARef = blkown::ARef<Rq>;
 using Ended = blkown::Ended<Rq>;
 using EndedList = blkown::EndedList<Rq>;
 
-/// A request, its model, and all the handles of it.
+/// A request, its model, and all its handles.
 struct Slot {
   Rq* request = nullptr;
   std::uint32_t queue = 0;
   blkown::Tag tag;
   RequestModel model;
-  std::uint64_t serial = 0;  // of its current I/O
+  std::uint64_t serial = 0;  // of the I/O in progress
 
   std::optional<Idle> idle;
   std::optional<Owned> owned;
   std::optional<Claim> claim;
   std::vector<ARef> references;
   std::optional<Ended> ended;
-  bool listed = false;  // its Ended is in the machine's list
+  bool listed = false;  // its Ended is in the list of the machine
 
-  /// The name that the model gives the current publication, and the next one.
+  /// The cookie that the model expects for the current publication; next_cookie is for the next
+  /// one.
   [[nodiscard]] blkown::Cookie cookie() const { return named(model.seen_generation()); }
   [[nodiscard]] blkown::Cookie next_cookie() const { return named(model.next_generation()); }
 
  private:
-  /// NBD's layout, written out.
+  /// The layout of NBD, written out.
   [[nodiscard]] blkown::Cookie named(std::uint32_t generation) const {
     return {std::uint64_t{generation} << 32 | std::uint64_t{queue} << 16 | tag.value,
             {generation},
@@ -98,7 +99,7 @@ class Machine {
     return caches[2 * queue + which];
   }
 
-  /// How many tags of the queue nobody has, stashed ones among them.
+  /// How many tags of the queue are free, including the stashed ones.
   [[nodiscard]] std::uint32_t free_tags(std::uint32_t queue) {
     std::uint32_t free = 0;
     for (const Slot& here : slots) {
@@ -110,9 +111,9 @@ class Machine {
     return cache(queue, 0).size() + cache(queue, 1).size();
   }
 
-  /// Everything that can be seen is as the model says.
+  /// Compares everything observable with the model.
   void check(const std::string& step) {
-    // No text is made as long as all agrees.
+    // No text is built as long as everything agrees.
     const auto expect = [&](bool agreed, const char* what, const Slot& here) {
       if (agreed) return;
       verdict.expect(false, step + ": " + what + " of queue " + std::to_string(here.queue) +
@@ -163,9 +164,9 @@ class Machine {
     }
   }
 
-  // In the order in which they have to be made; handles and caches go before the TagSet.
+  // Declared in the order of creation; handles and caches are destroyed before the TagSet.
  private:
-  /// What has ended comes back here, into its slot.
+  /// Puts ended requests back into their slots.
   struct Sink {
     Machine& machine;
     void operator()(EndedList&& ended) {
@@ -184,7 +185,7 @@ class Machine {
   std::array<blkown::TagCache, 2 * queue_count> caches;
   std::array<Slot, queue_count * depth> slots;
   EndedList list;
-  std::vector<Slot*> listed;  // what is in it, in order
+  std::vector<Slot*> listed;  // the contents of the list, in order
   std::optional<Tags::TagDemand> wait;
   std::uint32_t waiting_queue = 0;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The operations on tags: where an I/O begins, and where it comes back.
+// The operations on tags: allocating for a new I/O, and releasing after its end.
 
 #ifndef BLKOWN_TESTS_FUZZ_OPERATIONS_TAGS_HPP
 #define BLKOWN_TESTS_FUZZ_OPERATIONS_TAGS_HPP
@@ -35,7 +35,7 @@ class TagOperations : protected LookupOperations {
     here.idle.emplace(std::move(idle));
   }
 
-  /// Someone waits: a cache that is used keeps nothing.
+  /// Demand was announced: a cache that is used keeps no tag.
   void expect_generous(std::uint32_t queue, std::uint32_t which) {
     if (machine.wait && machine.waiting_queue == queue) {
       expect(machine.cache(queue, which).size() == 0, "a stash while someone waits");

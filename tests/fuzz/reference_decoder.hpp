@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A reading of cookies and configurations that shares nothing with the library's but the
-// description of the layout: one bit after the other, everything tried out, nothing clever.
+// A second decoder of cookies and configurations. It shares only the description of the layout with
+// the library, works bit by bit, and tries every possibility.
 
 #ifndef BLKOWN_TESTS_FUZZ_REFERENCE_DECODER_HPP
 #define BLKOWN_TESTS_FUZZ_REFERENCE_DECODER_HPP
@@ -22,7 +22,7 @@ struct Parts {
   bool stray_bits = false;
 };
 
-/// Which part the bit of a cookie is in, and which bit of it; part 4 is none of them.
+/// Which part a bit of a cookie belongs to, and which bit of the part it is; part 4 means none.
 struct BitPlace {
   unsigned part = 4;
   unsigned bit = 0;
@@ -67,12 +67,12 @@ struct BitPlace {
   return bits >= 64 || number >> bits == 0;
 }
 
-/// Whether a TagSet may be made from it.
+/// Whether a TagSet may be created from the configuration.
 [[nodiscard]] inline bool is_sound(const blkown::TagSetConfig& config) {
   const blkown::CookieLayout& layout = config.layout;
   if (config.queue_count == 0 || config.depth == 0) return false;
   if (layout.width_bits == 0 || layout.width_bits > 64) return false;
-  // Every bit of every field lies within the width, and no two on each other.
+  // Every bit of every field lies within the width, and no two fields overlap.
   std::array<unsigned, 64> uses{};
   for (const auto field : {layout.queue, layout.tag, layout.generation, layout.user}) {
     for (unsigned i = 0; i != field.bits; ++i) {
@@ -84,14 +84,14 @@ struct BitPlace {
   if (layout.queue.bits != 0 && !fits(config.queue_count - 1, layout.queue.bits)) return false;
   if (!fits(config.depth - 1, layout.tag.bits)) return false;
   if (!layout.all_ones_reserved) return true;
-  // Could a cookie be all ones? Generation and user bits take every value.
+  // Whether a cookie could be all ones. Generation and user bits take every value.
   const std::uint64_t all_ones = ~std::uint64_t{0} >> (64 - layout.width_bits);
   const Parts ones = decode(layout, all_ones);
   if (ones.stray_bits) return true;
   return (layout.queue.bits != 0 && ones.queue >= config.queue_count) || ones.tag >= config.depth;
 }
 
-/// The generation's low bits, as many as the layout carries.
+/// The low bits of the generation, as many as the layout carries.
 [[nodiscard]] inline std::uint64_t carried(const blkown::CookieLayout& layout,
                                            std::uint64_t generation) {
   std::uint64_t carried = 0;
@@ -101,7 +101,8 @@ struct BitPlace {
   return carried;
 }
 
-/// What the generation says against a value that carries `wanted`; `none`: it is the current one.
+/// The reason that the generation gives against a value that carries `wanted`; `none`: it is
+/// current.
 [[nodiscard]] inline blkown::LookupReason by_generation(const blkown::CookieLayout& layout,
                                                         std::uint64_t wanted,
                                                         std::uint32_t current) {
@@ -110,7 +111,7 @@ struct BitPlace {
   return blkown::LookupReason::stale_generation;
 }
 
-/// What the value says by itself; `none`: it names a request.
+/// The reason that the value alone gives; `none`: it names a request.
 [[nodiscard]] inline blkown::LookupReason by_value(const blkown::TagSetConfig& config,
                                                    std::uint32_t arrival_queue,
                                                    const Parts& parts) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: what fuzzing has found, and what it found worth keeping, holds under every compiler.
+// Goal: the inputs that fuzzing found, and those that it found worth keeping, pass under every
+// compiler.
 //
-// Method: runs the target's function on each file of its corpus, and on random bytes of a fixed
-// seed. A red case is replayed with:   <target>_replay FILE...
+// Method: runs the function of the target on each file of its corpus, and on random bytes from a
+// fixed seed. To replay a red case:   <target>_replay FILE...
 //
 // Invariants: those of the target.
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A request as the description tells it, without a word: who has it, how many references exist,
-// which publication it is. What the word then has to read follows from that.
+// A model of a request that has no word: its holder, the number of references, the publication. The
+// expected word follows from these.
 
 #ifndef BLKOWN_TESTS_FUZZ_REQUEST_MODEL_HPP
 #define BLKOWN_TESTS_FUZZ_REQUEST_MODEL_HPP
@@ -24,12 +24,12 @@ struct RequestModel {
     claim,     ///< A Claim, with `references` pins.
     device,    ///< Published; `references` ARefs.
     finished,  ///< Ended or requeued under `references` pins.
-    ended,     ///< An Ended, in hand or in a list.
+    ended,     ///< An Ended, held or in a list.
   };
 
   Holder holder = Holder::nobody;
   std::uint32_t references = 0;
-  std::uint64_t generation = 0;  // counted on without end
+  std::uint64_t generation = 0;  // counted without a wrap
   bool claim_published = false;  // the Claim may be released
   bool claim_counted = false;    // the Claim has met pins, and is counted with them from then on
   Status status = Status::ok;
@@ -43,7 +43,7 @@ struct RequestModel {
     return static_cast<std::uint32_t>((generation + 1) % generations);
   }
 
-  /// What the word's count has to be.
+  /// The count that the word must have.
   [[nodiscard]] std::uint32_t count() const {
     switch (holder) {
       case Holder::device:
@@ -58,7 +58,7 @@ struct RequestModel {
     return holder == Holder::owned ? "owned" : "";
   }
 
-  /// Why a lookup of the current generation is refused.
+  /// The reason why a lookup of the current generation is refused.
   [[nodiscard]] LookupReason refusal() const {
     switch (holder) {
       case Holder::owned: return LookupReason::owned;
@@ -85,7 +85,7 @@ struct RequestModel {
     holder = Holder::owned;
     references = 0;
   }
-  /// `counted`: the right was taken while references existed, the claimant's own among them.
+  /// `counted`: the right was taken while references existed, including that of the claimant.
   void take_right(bool counted) {
     holder = Holder::claim;
     claim_published = true;
@@ -96,14 +96,14 @@ struct RequestModel {
     ++references;
   }
   void release() { holder = Holder::device; }
-  /// True if the end is complete.
+  /// Returns true if the end is complete.
   [[nodiscard]] bool end(Status how, bool again) {
     status = how;
     requeue = again;
     holder = references == 0 ? Holder::ended : Holder::finished;
     return references == 0;
   }
-  /// A reference goes; true if that completes an end.
+  /// Drops a reference. Returns true if that completes an end.
   [[nodiscard]] bool drop() {
     --references;
     if (holder != Holder::finished || references != 0) return false;

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: whatever limits a device has and however a bio's memory lies, the bio is cut as described.
+// Goal: for any limits of a device and any memory of a bio, the bio is split as documented.
 //
 // Method: the input gives a block size and limits, sound ones most of the time, then an operation
-// and its memory or its length. What is sound is taken apart, request by request. The memory is
-// never touched: only its addresses matter.
+// and its memory or its length. A sound bio is split request by request. The memory is never
+// accessed: only its addresses matter.
 //
-// Invariants: limits are refused exactly where a plain check refuses them; a bio has the memory and
-// the length it was made from; each part is as long, and consists of the same pieces, as that of a
-// reference that goes through the memory byte by byte; where the reference finds no part, there is
-// none.
+// Invariants: limits are refused exactly where a plain check refuses them. A bio has the memory and
+// the length it was created from. Each part has the length and the pieces of the part that a
+// reference finds byte by byte. Where the reference finds no part, there is none.
 
 #include <algorithm>
 #include <array>
@@ -75,7 +74,7 @@ class Row {
 
   [[nodiscard]] std::size_t size() const { return bytes_.size(); }
 
-  /// The pieces that one request may have from `from` on, `most` bytes of them at most.
+  /// The pieces that one request may have from `from` on, at most `most` bytes.
   [[nodiscard]] std::vector<Segment> pieces(std::size_t from, std::uint64_t most,
                                             const mq::QueueLimits& limits) const {
     const std::uint64_t mask = limits.virt_boundary_mask;
@@ -100,7 +99,7 @@ class Row {
  private:
   struct Byte {
     std::uintptr_t address = 0;
-    bool begins = false;  // a segment
+    bool begins = false;  // a segment begins here
   };
   std::vector<Byte> bytes_;
 };
@@ -131,7 +130,8 @@ class SplitCase {
   }
 
  private:
-  /// Small most of the time, only then is there much to cut; or close to where it overflows.
+  /// A limit that is small most of the time, so that there is much to split, or close to an
+  /// overflow.
   [[nodiscard]] std::uint64_t read_limit(std::uint32_t small, unsigned bytes) {
     switch (input_.below(8)) {
       case 0: return input_.bits(bytes);
@@ -156,7 +156,7 @@ class SplitCase {
     limits_.max_zone_append_sectors = read_limit(24, 4);
   }
 
-  /// Segments one after the other, with and without holes between them; whole blocks in all.
+  /// Segments one after the other, with and without gaps; whole blocks in total.
   [[nodiscard]] std::vector<Segment> read_memory() {
     std::vector<Segment> memory;
     std::uintptr_t address = 0x10'0000;
@@ -187,7 +187,7 @@ class SplitCase {
     if (op == mq::Op::zone_append) {
       take_apart(mq::Bio::zone_append(sector, memory, {nullptr, this}), op, sector, memory);
     } else if (memory.size() == 1) {
-      // A single segment is remembered by the bio.
+      // The bio itself stores a single segment.
       take_apart(op == mq::Op::read ? mq::Bio::read(sector, Segment{memory[0]}, {nullptr, this})
                                     : mq::Bio::write(sector, Segment{memory[0]}, {nullptr, this}),
                  op, sector, memory);
@@ -235,7 +235,7 @@ class SplitCase {
                     "the length of the pieces");
   }
 
-  /// How many bytes lie before it; more than there are, if it is no position.
+  /// How many bytes lie before the cursor; more than there are, if it is no position.
   [[nodiscard]] static std::uint64_t position_of(mq::SegmentCursor cursor,
                                                  const std::vector<Segment>& memory) {
     const std::uint64_t nowhere = total_bytes(memory) + 1;
@@ -246,7 +246,7 @@ class SplitCase {
     return total_bytes({memory.begin(), here}) + cursor.offset_bytes;
   }
 
-  /// A length without memory: as long as a sector number goes.
+  /// A length without memory, up to the largest sector number.
   void take_apart_range(mq::Op op) {
     const std::uint64_t blocks = read_limit(200, 5);
     const mq::Bio bio = op == mq::Op::discard
@@ -256,7 +256,7 @@ class SplitCase {
                     "a bio without memory");
     const std::uint64_t max_blocks = max_sectors_of(op, limits_) / (block_bytes_ / 512);
     std::uint64_t left_blocks = blocks;
-    // All of them, where they are not too many.
+    // Every part, unless there are too many.
     for (int parts = 0; parts != 300 && left_blocks != 0 && verdict_.clean(); ++parts) {
       const mq::detail::Part part = mq::detail::next_part(
           {.op = op, .segments = {}, .begin = {}, .length_bytes = left_blocks * block_bytes_},

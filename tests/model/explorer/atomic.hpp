@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// model::atomic, in std::atomic's place: each operation is a step of the execution in progress.
+// model::atomic replaces std::atomic: each operation is a step of the execution in progress.
 
 #ifndef MODEL_ATOMIC_HPP
 #define MODEL_ATOMIC_HPP
@@ -13,8 +13,8 @@
 
 namespace model {
 
-/// std::atomic's members as far as integers and pointers need them. The last parameter of each is
-/// the place that a failing schedule names.
+/// The members of std::atomic that integers and pointers need. The last parameter of each is the
+/// place that a failing schedule prints.
 template <class T>
 class atomic {
   static_assert(std::is_unsigned_v<T> || std::is_same_v<T, bool> || std::is_pointer_v<T>);
@@ -65,8 +65,8 @@ class atomic {
     return compare_exchange(OpKind::cas_strong, expected, desired, success, failure, place);
   }
 
-  /// Beyond std::atomic: a load in a loop until it reads `value`, or something else than it,
-  /// without the rounds in vain. If that never comes the execution fails.
+  /// Beyond std::atomic: a load that is repeated until it reads `value`, or another value than it,
+  /// without exploring the failed attempts. If no such value is ever stored, the execution fails.
   T await_equal(T value, std::memory_order order, Place place = Place::current()) const noexcept {
     return seen(OpKind::await_equal, value, order, place);
   }
@@ -74,7 +74,7 @@ class atomic {
     return seen(OpKind::await_other, value, order, place);
   }
 
-  /// How schedules call the atomic and write its values.
+  /// Sets the label of the atomic, and the format of its values, in schedules.
   void describe(const char* name, Format format = nullptr) noexcept {
     Location& location = Engine::current().memory().location(location_);
     location.name = name;
@@ -116,8 +116,7 @@ class atomic {
     return result.wrote;
   }
 
-  // The stores themselves are in the engine's Memory, so that an atomic is as small as the real
-  // one.
+  // The Memory of the engine holds the stores, so that an atomic is as small as the real one.
   std::uint8_t location_;
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// model::Data: memory that is not atomic. Two accesses of which one writes and neither happens
-// before the other are a data race, and the execution fails, naming both.
+// model::Data: memory that is not atomic. Two accesses are a data race if one of them writes and
+// neither happens before the other. The execution then fails and states both.
 
 #ifndef MODEL_DATA_HPP
 #define MODEL_DATA_HPP
@@ -36,8 +36,8 @@ class Data {
     note(reads_[Engine::current().current_thread()], place);
     return value_;
   }
-  /// Whether this is the value, and its write comes before what this thread does now; only then it
-  /// is a read. For what is written once: then it depends on happens-before alone.
+  /// Returns whether this is the value and its write happens before this call. Only then the call
+  /// counts as a read. For data that is written once: the result depends on happens-before alone.
   [[nodiscard]] bool is_known_to_be(T value, Place place = Place::current()) const {
     const Engine& engine = Engine::current();
     if (value_ != value || !engine.current_knowledge().has(write_.thread, write_.tick))
@@ -53,7 +53,7 @@ class Data {
   }
 
  private:
-  /// The last one of its kind; by tick 0 there was none, thread 0's included.
+  /// The last access of its kind. Tick 0 means none, also for thread 0.
   struct Access {
     unsigned thread = 0;
     std::uint16_t tick = 0;
@@ -69,7 +69,7 @@ class Data {
 
   void check(const Access& earlier, const char* what, const char* now, const Place& place) const {
     Engine& engine = Engine::current();
-    // A thread's own accesses are ordered, and it always knows its own ticks.
+    // The accesses of one thread are ordered, and a thread always knows its own ticks.
     if (engine.current_knowledge().has(earlier.thread, earlier.tick)) [[likely]]
       return;
     engine.fail(std::string{"data race on "} + name_ + ": " + what + " by thread " +

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// One execution after the other: threads as fibres, which stop before each atomic operation until
-// the search has chosen whose operation is next and how it turns out.
+// Runs executions one after the other. Threads are fibres. A fibre stops before each atomic
+// operation until the search has chosen whose operation is next and how it turns out.
 //
-// What a thread does between two atomic operations belongs to the step before. Accesses to Data
-// need no choice of their own: whether two of them race is a matter of happens-before, which the
-// clocks give in every order of steps that leads to the same execution.
+// The code between two atomic operations belongs to the step before. Accesses to Data need no
+// choice of their own: whether two of them race depends on happens-before, and the vector clocks
+// give the same happens-before in every order of steps that leads to the same execution.
 
 #ifndef MODEL_ENGINE_HPP
 #define MODEL_ENGINE_HPP
@@ -25,23 +25,23 @@ namespace model {
 
 struct Options {
   unsigned spurious_failures = 1;  ///< Of weak CASes, for each thread.
-  unsigned max_steps = 400;        ///< In one execution; more is a failure: a loop has no end.
+  unsigned max_steps = 400;        ///< In one execution. More is a failure: a loop has no end.
   std::uint64_t max_executions = 20'000'000;  ///< Complete or cut; more is a failure.
-  bool reduce = true;  ///< False: every order of steps, equivalent ones too; to test the reduction.
-  /// A plain store to an atomic that is not ordered after the write it follows is a failure. For
-  /// programs that mean only one thread at a time to store: then nothing is lost by taking the
-  /// order of execution for modification order.
+  bool reduce = true;  ///< False: explores equivalent orders of steps too, to test the reduction.
+  /// Makes a plain store a failure if it is not ordered after the write it follows. For programs in
+  /// which one thread at a time may store: the order of execution is then the modification order,
+  /// and nothing is lost.
   bool stores_are_ordered = false;
 };
 
-/// What the engine runs: an object made anew for each execution, and what to do with it.
+/// A program: an object that is created for each execution, and the functions that run on it.
 struct Program {
   std::size_t bytes = 0;
   void (*make)(void* at) = nullptr;
   unsigned thread_count = 0;
   std::array<void (*)(void* object), max_threads - 1> threads{};
-  /// After all threads, ordered after them; ends the object's life. Not called for an execution
-  /// that is cut or fails.
+  /// Runs after all threads, ordered after them, and destroys the object. Not called for an
+  /// execution that is cut or fails.
   void (*finish)(void* object, void* context) = nullptr;
   void* finish_context = nullptr;
 };
@@ -70,14 +70,14 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
   ~Engine() { ::operator delete(object_, std::align_val_t{object_alignment_bytes}); }
 
-  /// Runs the execution that `search` is at, or, with `replay`, the one with these choices.
+  /// Runs the execution that `search` has reached, or with `replay` the one with these choices.
   End run(Search& search, const std::vector<WrittenChoice>* replay = nullptr);
 
   [[nodiscard]] const std::vector<Step>& steps() const noexcept { return steps_; }
   [[nodiscard]] const std::string& message() const noexcept { return message_; }
   [[nodiscard]] Memory& memory() noexcept { return memory_; }
 
-  // --- for what runs inside ---
+  // --- called by the program that runs inside ---
 
   [[nodiscard]] static Engine& current() noexcept {
     if (current_engine == nullptr) {
@@ -91,14 +91,15 @@ class Engine {
     return memory_.knowledge(running_);
   }
 
-  /// A new atomic. In the object's constructor only, so that its number is always the same.
+  /// Adds an atomic. Only the constructor of the object may do so: its number is then always the
+  /// same.
   [[nodiscard]] std::uint8_t add_location(std::uint64_t value, std::uint64_t value_mask) {
     if (phase_ != Phase::making) fail("an atomic is made while threads run");
     if (memory_.location_count() == max_locations) fail("too many atomics: raise max_locations");
     return memory_.add_location(value, value_mask);
   }
 
-  /// Carries out an atomic operation of the running thread when its turn has come.
+  /// Performs an atomic operation of the running thread when the search chooses that thread.
   Result perform(const Op& op) {
     reject_unknown_orders(op);
     if (phase_ != Phase::running && phase_ != Phase::starting) return perform_alone(op);
@@ -113,7 +114,7 @@ class Engine {
     return self.result;
   }
 
-  /// The execution shows that the program is wrong. Does not return to the thread.
+  /// Ends the execution: the program is wrong. Does not return to the thread.
   [[noreturn, gnu::cold]] void fail(std::string message) {
     message_ = std::move(message);
     leave(End::failed);
@@ -156,14 +157,14 @@ class Engine {
     Fibre::leave_to(next == nullptr ? engine.root_ : *next->fibre);
   }
 
-  /// Lets the thread go on until it announces an operation, is done, or has failed.
+  /// Runs the thread until it announces an operation, finishes, or fails.
   void enter(unsigned index) {
     running_ = index;
     threads_[index].fibre->prepare(&thread_body, &threads_[index]);
     Fibre::switch_to(root_, *threads_[index].fibre);
   }
 
-  /// An operation of thread 0 while no other thread is there: it reads the newest store.
+  /// Performs an operation of thread 0 while no other thread exists: it reads the newest store.
   Result perform_alone(const Op& op) {
     Transition only;
     bool any = false;
@@ -177,8 +178,8 @@ class Engine {
     return result;
   }
 
-  /// Chooses and carries out the next step; its thread, which goes on, or null: the execution is
-  /// at its end, complete or not.
+  /// Chooses and performs the next step. Returns its thread, which continues, or null if the
+  /// execution ends, complete or not.
   [[nodiscard]] Thread* choose_next() {
     if (steps_.size() >= options_.max_steps) fail("step limit reached: a loop has no end?");
     Transition chosen;
@@ -283,7 +284,7 @@ inline Engine::End Engine::run(Search& search, const std::vector<WrittenChoice>*
   if (end_ == End::complete) {
     phase(Phase::running);
     running_ = 0;
-    // Thread 0 stands in for the root: it makes the first choice and hands over.
+    // Thread 0 stands in for the root: it makes the first choice and switches to the chosen thread.
     threads_[0].fibre->prepare(
         [](void* argument) {
           Engine& engine = *static_cast<Engine*>(argument);

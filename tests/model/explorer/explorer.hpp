@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// explore: runs a program in every way in which its atomic operations can follow each other and
-// turn out, until the first failure or to exhaustion.
+// explore: runs a program in every order and with every outcome of its atomic operations, until the
+// first failure or to exhaustion.
 
 #ifndef MODEL_EXPLORER_HPP
 #define MODEL_EXPLORER_HPP
@@ -15,16 +15,16 @@ namespace model {
 
 struct Exploration {
   std::uint64_t executions = 0;  ///< Run to their end; no two of them are equivalent.
-  std::uint64_t cut = 0;         ///< Left because the rest was visited before.
-  std::uint64_t steps = 0;       ///< Atomic operations carried out, in all of them.
+  std::uint64_t cut = 0;         ///< Abandoned because the rest was visited before.
+  std::uint64_t steps = 0;       ///< Atomic operations performed in all executions.
   bool failed = false;
   bool at_limit = false;  ///< It failed because Options::max_executions was reached.
-  std::string message;    ///< Why, if it failed.
-  std::string choices;    ///< The failing execution's choices, for replay.
-  std::string schedule;   ///< The failing execution, a line for each step.
+  std::string message;    ///< The reason of the failure.
+  std::string choices;    ///< The choices of the failing execution, for replay.
+  std::string schedule;   ///< The failing execution, one line for each step.
 };
 
-/// The execution that the engine ran last, as the Exploration of a failure.
+/// Fills in the Exploration of a failure from the last execution of the engine.
 inline void tell_failure(Exploration& result, Engine& engine, std::string message) {
   result.failed = true;
   result.message = std::move(message);
@@ -53,7 +53,7 @@ inline void tell_failure(Exploration& result, Engine& engine, std::string messag
   return result;
 }
 
-/// Runs the one execution that these choices (Exploration::choices) lead to; its schedule is told
+/// Runs the one execution with these choices (Exploration::choices). Its schedule is returned
 /// whether it fails or not.
 [[nodiscard]] inline Exploration replay(const Program& program, const Options& options,
                                         const std::vector<WrittenChoice>& choices) {
@@ -68,7 +68,7 @@ inline void tell_failure(Exploration& result, Engine& engine, std::string messag
   return result;
 }
 
-/// Sees a program's object at the end of each complete execution: Program::finish_context.
+/// Receives the object of a program at the end of each complete execution: Program::finish_context.
 template <class P>
 struct Visitor {
   virtual void visit(P& program) = 0;
@@ -77,7 +77,7 @@ struct Visitor {
   ~Visitor() = default;
 };
 
-/// Ends an execution as a failure unless `condition` holds.
+/// Fails the execution unless `condition` holds.
 inline void check(bool condition, const char* what, Place place = Place::current()) {
   if (condition) [[likely]]
     return;
@@ -101,9 +101,9 @@ void finish(void* object, void* context) {
 
 }  // namespace detail
 
-/// The program whose constructor sets up, whose members Bodies are the threads, and whose finish(),
-/// if there is one, checks afterwards. It holds no memory of its own but in itself: an execution
-/// that is left forgets it.
+/// The program whose constructor is the setup, whose members Bodies are the threads, and whose
+/// optional finish() checks the end state. Its object owns no memory outside itself: an abandoned
+/// execution does not destroy it.
 template <class P, auto... Bodies>
 [[nodiscard]] Program program_of() {
   static_assert(sizeof...(Bodies) >= 1 && sizeof...(Bodies) < max_threads);

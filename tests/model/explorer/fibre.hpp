@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Stacks of control that the explorer switches between. A fibre can be left at any point for good
-// and begun anew on its empty stack: what was on the stack is forgotten, destructors do not run.
+// Stacks that the explorer switches between. A fibre can be abandoned at any point and started
+// again on its empty stack. The previous contents of the stack are discarded; destructors do not
+// run.
 //
-// ucontext makes each stack once; switching is _setjmp and _longjmp, which cost no system call.
+// ucontext creates each stack once. _setjmp and _longjmp switch, because they cost no system call.
 
 #ifndef MODEL_FIBRE_HPP
 #define MODEL_FIBRE_HPP
@@ -22,10 +23,10 @@ namespace model {
 
 class Fibre {
  public:
-  /// Must not return: its last act is leave_to.
+  /// The function of a fibre. It must not return: its last call is leave_to.
   using Body = void (*)(void* argument);
 
-  /// The stack of whoever calls switch_to with it first.
+  /// The stack of the first caller of switch_to.
   Fibre() = default;
   /// A stack of its own.
   explicit Fibre(std::size_t stack_bytes) : stack_{new std::byte[stack_bytes]} {
@@ -48,16 +49,16 @@ class Fibre {
     resume_at_ = &start_;
   }
 
-  /// Goes on in `to`; returns when someone switches back to `from`.
+  /// Continues in `to`. Returns when another fibre switches back to `from`.
   [[gnu::noinline]] static void switch_to(Fibre& from, Fibre& to) noexcept {
     from.resume_at_ = &from.here_;
     if (_setjmp(from.here_) == 0) leave_to(to);
   }
-  /// Goes on in `to`; the calling fibre is at its end, or given up.
+  /// Continues in `to`. The calling fibre has finished or is abandoned.
   [[noreturn]] static void leave_to(Fibre& to) noexcept { _longjmp(*to.resume_at_, 1); }
 
  private:
-  // makecontext hands over ints only.
+  // makecontext passes only ints.
   static inline Fibre* being_made = nullptr;
 
   static void base() { run(*being_made); }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a thread knows at a moment of an execution: which steps of every thread happen before it (a
-// vector clock), and which store of every location it may not look behind any more (a view). A
-// release puts the thread's knowledge into the store, an acquire adds the store's to the reader's.
+// The knowledge of a thread at a moment of an execution: the steps of every thread that happen
+// before it (a vector clock), and for every location the oldest store that it may still read (a
+// view). A release copies the knowledge of the thread into the store. An acquire adds that of the
+// store to the reader.
 
 #ifndef MODEL_KNOWLEDGE_HPP
 #define MODEL_KNOWLEDGE_HPP
@@ -13,14 +14,15 @@
 
 namespace model {
 
-/// Thread 0 is the one that sets a program up and looks at it afterwards; 1 to 3 run it.
+/// Thread 0 sets a program up and checks it afterwards; threads 1 to 3 run it.
 inline constexpr unsigned max_threads = 4;
 inline constexpr unsigned max_locations = 28;
 
 struct Knowledge {
-  /// ticks[t]: the steps of thread t up to this one happen before what the knower does next.
+  /// ticks[t]: the steps of thread t up to this one happen before the next step of the owner.
   std::array<std::uint16_t, max_threads> ticks{};
-  /// seen[x]: coherence forbids the knower to read a store of location x older than this one.
+  /// seen[x]: coherence forbids the owner to read a store of location x that is older than this
+  /// one.
   std::array<std::uint16_t, max_locations> seen{};
 
   void add(const Knowledge& other) noexcept {
@@ -32,7 +34,7 @@ struct Knowledge {
     }
   }
 
-  /// Whether the step `tick` of `thread` happens before what the knower does next.
+  /// Whether the step `tick` of `thread` happens before the next step of the owner.
   [[nodiscard]] bool has(unsigned thread, std::uint16_t tick) const noexcept {
     return ticks[thread] >= tick;
   }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The atomics of an execution: every store of each location in modification order, which of them a
-// thread may read, and what it comes to know by reading it (C++20, without seq_cst and fences).
+// The atomics of an execution: every store of each location in modification order, the stores that
+// a thread may read, and the knowledge that it gains by reading (C++20, without seq_cst and
+// fences).
 //
-// Modification order is the order in which the search executes the writes, and a read-modify-write
-// reads the newest. What that leaves out is said in ../README.md.
+// Modification order is the order in which the search executes the writes. A read-modify-write
+// reads the newest store. ../README.md states what this leaves out.
 
 #ifndef MODEL_MEMORY_HPP
 #define MODEL_MEMORY_HPP
@@ -20,12 +21,12 @@ struct Store {
   std::uint64_t value = 0;
   std::uint8_t thread = 0;
   std::uint16_t tick = 0;
-  /// What an acquire that reads this store comes to know: all that was known at the head of each
-  /// release sequence that the store is part of; nothing if it is part of none.
+  /// The knowledge that an acquire of this store gains: that at the head of each release sequence
+  /// that the store belongs to; nothing if it belongs to none.
   Knowledge released;
 };
 
-/// Writes a location's value for a person.
+/// Prints the value of a location.
 using Format = void (*)(std::uint64_t value, char* text, std::size_t text_bytes);
 
 struct Location {
@@ -39,10 +40,10 @@ struct Location {
   }
 };
 
-/// What an operation gave its thread, and what it did to the location.
+/// The result of an operation for its thread, and its effect on the location.
 struct Result {
   std::uint64_t seen = 0;
-  std::uint64_t written = 0;  ///< Only if it wrote.
+  std::uint64_t written = 0;  ///< Only valid if it wrote.
   bool wrote = false;
   bool over_unordered = false;  ///< A plain store, not ordered after the write it follows.
 };
@@ -54,7 +55,7 @@ class Memory {
     knowledge_ = {};
   }
 
-  /// A new atomic, made by thread 0. No more than max_locations.
+  /// Adds an atomic, made by thread 0. Precondition: there are fewer than max_locations.
   [[nodiscard]] std::uint8_t add_location(std::uint64_t value, std::uint64_t value_mask) {
     if (location_count_ == locations_.size()) locations_.emplace_back();
     Location& made = locations_[location_count_];
@@ -71,14 +72,14 @@ class Memory {
   [[nodiscard]] const Knowledge& knowledge(unsigned thread) const noexcept {
     return knowledge_[thread];
   }
-  /// `child` begins after all that `parent` has done; a join is the same the other way round.
+  /// `child` begins after everything that `parent` has done. For a join the two are swapped.
   void order_after(unsigned child, unsigned parent) noexcept {
     knowledge_[child].add(knowledge_[parent]);
     tick(child);
   }
 
-  /// Calls `give(Transition)` for each way in which the operation can turn out now, the newest
-  /// store first; none for an await that nothing readable satisfies.
+  /// Calls `give(Transition)` for each possible outcome of the operation, the newest store first;
+  /// not at all for an await that no readable store satisfies.
   template <class Give>
   void outcomes(unsigned thread, const Op& op, bool may_fail_spuriously, Give give) const {
     const Location& at = locations_[op.location];
@@ -109,7 +110,7 @@ class Memory {
     }
   }
 
-  /// Carries out one of the outcomes.
+  /// Performs one of the outcomes.
   Result apply(unsigned thread, const Op& op, const Transition& chosen) {
     Location& at = locations_[op.location];
     Knowledge& knows = knowledge_[thread];
@@ -129,8 +130,7 @@ class Memory {
       result.written = written(op, read.value) & at.value_mask;
       result.over_unordered = op.kind == OpKind::store && !knows.has(read.thread, read.tick);
       Store made{result.written, static_cast<std::uint8_t>(thread), knows.ticks[thread], {}};
-      // A release sequence goes on through read-modify-writes of any thread, and through nothing
-      // else.
+      // Only read-modify-writes, of any thread, continue a release sequence.
       if (op.kind != OpKind::store) made.released = read.released;
       knows.seen[op.location] = static_cast<std::uint16_t>(at.stores.size());
       if (releases(order)) made.released.add(knows);
@@ -150,7 +150,7 @@ class Memory {
   static void raise(std::uint16_t& value, std::uint16_t least) noexcept {
     if (value < least) value = least;
   }
-  /// What a thread does from here on is not known to those who knew it until now.
+  /// Later steps of the thread are unknown to the threads that knew it until now.
   void tick(unsigned thread) noexcept { ++knowledge_[thread].ticks[thread]; }
 
   [[nodiscard]] static std::uint64_t written(const Op& op, std::uint64_t before) noexcept {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// An execution for people: its choices as a string that can be replayed, and one line per step.
+// An execution as text: its choices as a string that can be replayed, and one line per step.
 //
-// A choice is the thread's number, followed by the number of the store it reads if that was a
-// choice: "1 2 1r3 2f0 1s2" is a write by thread 1, one by thread 2, a load by thread 1 of the
-// store number 3 of its location, a CAS of thread 2 that fails on store 0, a spurious failure.
+// A choice is the number of the thread, followed by the number of the store that it reads if there
+// was a choice: "1 2 1r3 2f0 1s2" is a write by thread 1, one by thread 2, a load by thread 1 of
+// store number 3 of its location, a CAS of thread 2 that fails on store 0, and a spurious failure.
 
 #ifndef MODEL_SCHEDULE_HPP
 #define MODEL_SCHEDULE_HPP
@@ -30,7 +30,7 @@ namespace model {
   return '?';
 }
 
-/// Steps of the setup and of the finish are thread 0's, and no choices.
+/// The steps of the setup and of finish() belong to thread 0 and are no choices.
 [[nodiscard]] inline std::string choices_of(const std::vector<Step>& steps) {
   std::string text;
   for (const Step& step : steps) {
@@ -44,7 +44,7 @@ namespace model {
   return text;
 }
 
-/// The reverse of choices_of; none if the text is not such a string.
+/// The inverse of choices_of; none if the text is not such a string.
 [[nodiscard]] inline std::optional<std::vector<WrittenChoice>> read_choices(const char* text) {
   std::vector<WrittenChoice> choices;
   while (*text != '\0') {
@@ -100,7 +100,7 @@ namespace model {
   return line;
 }
 
-/// One line per step: thread, atomic, operation, order, the value read, and the one written.
+/// One line per step: thread, atomic, operation, order, the value read, and the value written.
 [[nodiscard]] inline std::string schedule_of(const std::vector<Step>& steps, Memory& memory) {
   std::string text;
   for (const Step& step : steps) text += step_text(step, memory.location(step.op.location));

@@ -2,11 +2,11 @@
 //
 // The search: a depth-first walk over the transitions of each state, with sleep sets.
 //
-// A program is run again from its beginning for each execution. The search keeps the path of
-// choices that leads to the execution in progress and, for each state on it, what is still to be
-// tried there, and which transitions sleep: all executions that begin with them were visited from
-// an earlier branch. A transition falls asleep in the states behind its later siblings, and wakes
-// where something is done that it cannot be swapped with.
+// Each execution runs the program again from its beginning. The search keeps the path of choices
+// that leads to the execution in progress. For each state on the path it keeps the transitions that
+// are still to be tried, and those that sleep: all executions that begin with them were visited
+// from an earlier branch. A transition falls asleep in the states behind its later siblings. It
+// wakes when a step is performed that it cannot be swapped with.
 
 #ifndef MODEL_SEARCH_HPP
 #define MODEL_SEARCH_HPP
@@ -23,13 +23,13 @@ class Search {
   /// Without sleep sets every order of the transitions is visited.
   explicit Search(bool sleep_sets = true) noexcept : sleep_sets_{sleep_sets} {}
 
-  /// A new execution from the first state.
+  /// Starts a new execution from the first state.
   void begin_execution() noexcept {
     depth_ = 0;
     if (path_.empty()) sleeping_.clear();
   }
 
-  /// Whether the next state was visited before: then its choice is made, by `repeat`.
+  /// Whether the next state was visited before. Its choice is then made, and `repeat` returns it.
   [[nodiscard]] bool on_known_path() const noexcept { return depth_ != path_.size(); }
   [[nodiscard]] Transition repeat() {
     const Transition chosen = chosen_at(path_[depth_++]);
@@ -37,7 +37,7 @@ class Search {
     return chosen;
   }
 
-  /// A new state, whose possible transitions follow, each by `offer`.
+  /// Enters a new state. A call of `offer` follows for each possible transition.
   void enter_state() {
     path_.push_back({pool_.size(), pool_.size(), 0});
     offered_ = 0;
@@ -53,17 +53,17 @@ class Search {
 
   enum class Choice : std::uint8_t {
     made,
-    asleep,   ///< All possible transitions sleep: what follows was visited before.
+    asleep,   ///< All possible transitions sleep: the rest was visited before.
     nothing,  ///< No transition is possible.
   };
-  /// The first choice at the state that was entered.
+  /// Makes the first choice in the state that was entered.
   [[nodiscard]] Choice choose(Transition& chosen) {
     State& state = path_.back();
     if (state.first == state.end) {
       path_.pop_back();
       return offered_ == 0 ? Choice::nothing : Choice::asleep;
     }
-    // What slept on entry is kept behind what is to be tried.
+    // The transitions that slept on entry are stored behind those to be tried.
     state.asleep = pool_.size();
     state.sleepers = sleeping_.size();
     pool_.insert(pool_.end(), sleeping_.begin(), sleeping_.end());
@@ -73,7 +73,7 @@ class Search {
     return Choice::made;
   }
 
-  /// Turns to the next branch that was not tried; false if there is none.
+  /// Moves to the next untried branch. Returns false if there is none.
   [[nodiscard]] bool next_execution() {
     while (!path_.empty()) {
       State& last = path_.back();
@@ -85,15 +85,15 @@ class Search {
     return false;
   }
 
-  /// The choices of the execution in progress.
+  /// Calls `give` for each choice of the execution in progress.
   template <class Give>
   void for_each_choice(Give give) const {
     for (std::size_t i = 0; i != depth_; ++i) give(chosen_at(path_[i]));
   }
 
  private:
-  /// pool_[first, end) is tried here in this order, pool_[first + current] at the moment;
-  /// pool_[asleep, asleep + sleepers) slept on entry.
+  /// pool_[first, end) are the transitions tried here, in this order; pool_[first + current] is the
+  /// current one. pool_[asleep, asleep + sleepers) slept on entry.
   struct State {
     std::size_t first = 0;
     std::size_t end = 0;
@@ -106,8 +106,8 @@ class Search {
     return pool_[state.first + state.current];
   }
 
-  /// Who sleeps behind the state's current choice: who slept before and what was tried before, as
-  /// far as it can be swapped with the choice.
+  /// Computes the transitions that sleep behind the current choice of the state: those that slept
+  /// before and those tried before, if they can be swapped with the choice.
   void fall_asleep_behind(const State& state) {
     const Transition chosen = chosen_at(state);
     sleeping_.clear();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a thread is about to do to an atomic, and the ways in which it can turn out. An operation
-// together with one of its outcomes is a transition: what the search chooses between.
+// An atomic operation that a thread is about to perform, and its possible outcomes. An operation
+// with one of its outcomes is a transition. The search chooses between transitions.
 
 #ifndef MODEL_TRANSITION_HPP
 #define MODEL_TRANSITION_HPP
@@ -24,8 +24,8 @@ enum class OpKind : std::uint8_t {
   bit_and,
   cas_weak,
   cas_strong,
-  await_equal,  ///< A load that takes place only once it reads `operand`.
-  await_other,  ///< A load that takes place only once it reads something else than `operand`.
+  await_equal,  ///< A load that becomes possible once it reads `operand`.
+  await_other,  ///< A load that becomes possible once it reads another value than `operand`.
 };
 
 [[nodiscard]] constexpr const char* to_string(OpKind kind) noexcept {
@@ -63,19 +63,19 @@ struct Op {
   std::uint8_t location = 0;
   std::memory_order order = std::memory_order_relaxed;
   std::memory_order failure_order = std::memory_order_relaxed;
-  std::uint64_t operand = 0;   ///< What is stored, added, awaited; the new value of a CAS.
-  std::uint64_t expected = 0;  ///< A CAS only.
+  std::uint64_t operand = 0;   ///< The value stored, added or awaited; the new value of a CAS.
+  std::uint64_t expected = 0;  ///< For a CAS only.
   Place place;
 };
 
 enum class OutcomeKind : std::uint8_t {
-  writes,    ///< A store, a read-modify-write, a CAS that succeeds: reads and follows the newest.
+  writes,    ///< A store, a read-modify-write, or a CAS that succeeds: reads the newest store.
   reads,     ///< A load of store number `store`.
-  refused,   ///< A CAS that reads store number `store`, which is not what it expects.
-  spurious,  ///< A weak CAS that reads what it expects in store number `store`, and yet fails.
+  refused,   ///< A CAS that reads store number `store`, which is not the expected value.
+  spurious,  ///< A weak CAS that reads the expected value in store number `store`, and fails.
 };
 
-/// A thread's announced operation with the outcome that it is given.
+/// An announced operation of a thread with its outcome.
 struct Transition {
   std::uint8_t thread = 0;
   std::uint8_t location = 0;
@@ -85,7 +85,7 @@ struct Transition {
   friend bool operator==(const Transition&, const Transition&) = default;
 };
 
-/// A choice as it was written: the location follows from the execution.
+/// A choice as text. Its location follows from the execution.
 struct WrittenChoice {
   std::uint8_t thread = 0;
   OutcomeKind kind = OutcomeKind::writes;
@@ -100,10 +100,11 @@ struct WrittenChoice {
 /// Whether two transitions that are possible in the same state can be swapped: each stays possible
 /// after the other, and both orders lead to the same state.
 ///
-/// Different threads' operations on different locations can. On the same location two writes cannot
-/// (modification order, and what a read-modify-write reads). A read can be swapped with a write,
-/// because the transition names the store that is read: one that was readable stays so when
-/// another thread adds a newer one. The read of the newer one is another transition.
+/// Operations of different threads on different locations can be swapped. On the same location two
+/// writes cannot: the order changes the modification order and the value that a read-modify-write
+/// reads. A read and a write can, because the transition states the store that is read: a readable
+/// store stays readable when another thread adds a newer one. The read of the newer store is
+/// another transition.
 [[nodiscard]] inline bool independent(const Transition& a, const Transition& b) noexcept {
   if (a.thread == b.thread) return false;
   return a.location != b.location || a.kind != OutcomeKind::writes || b.kind != OutcomeKind::writes;
