@@ -98,7 +98,8 @@ int run_replay(const Wanted& wanted, const Scenario& scenario) {
   return found.failed ? 1 : 0;
 }
 
-/// Whether a scenario fails, each one's beginning first: what is wrong most often shows there.
+/// Returns whether a scenario fails. The beginning of each scenario runs first, because most
+/// failures show there.
 bool one_fails(const Wanted& wanted) {
   model::Options options = wanted.options;
   std::vector<const Scenario*> left;

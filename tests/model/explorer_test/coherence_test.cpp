@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: loads read every store that coherence and happens-before leave to a thread, and no other.
-// Method: the classic litmus tests of one and of several atomics, with all their outcomes; and the
-// two limits, which would have to change with the explorer.
+// Goal: loads read every store that coherence and happens-before permit to a thread, and no other.
+// Method: the classic litmus tests of one and of several atomics, with all their outcomes, and the
+// two limits of the explorer, which must not change unnoticed.
 
 #include "litmus.hpp"
 
@@ -20,7 +20,7 @@ TEST(Coherence, TwoLoadsNeverGoBack) {
             (Outcomes{"00", "01", "02", "11", "12", "22"}));
 }
 
-/// A load after the thread's own store reads that or a newer one.
+/// A load after the thread's own store reads that store or a newer one.
 struct WriteRead : Litmus {
   Flag x{0};
   void first() {
@@ -36,7 +36,7 @@ TEST(Coherence, ALoadNeverLooksBehindTheThreadsOwnStore) {
             (Outcomes{"11", "12", "22"}));
 }
 
-/// A load before the thread's own store never reads that; nor one that comes after it.
+/// A load before the thread's own store never reads that store, nor one that comes after it.
 struct ReadWrite : Litmus {
   Flag x{0};
   void first() {
@@ -52,7 +52,7 @@ TEST(Coherence, ALoadBeforeTheThreadsOwnStoreReadsNothingFromBehindIt) {
             (Outcomes{"01", "02", "21"}));
 }
 
-/// What another thread has read before, and handed on, may not be un-read.
+/// A thread never reads a store older than one that another thread read and passed on.
 struct HandedOnRead : Litmus {
   Flag x{0};
   Flag y{0};
@@ -75,8 +75,8 @@ TEST(Coherence, HoldsAcrossHappensBefore) {
 
 // --- several threads ---
 
-/// Independent reads of independent writes: one writer here, as its two stores are relaxed and so
-/// not ordered for the readers; three threads are enough.
+/// Independent reads of independent writes. One writer suffices: its two stores are relaxed, and so
+/// not ordered for the two readers.
 struct IndependentReads : Litmus {
   Flag x{0};
   Flag y{0};
@@ -102,10 +102,10 @@ TEST(SeveralThreads, MayDisagreeOnTheOrderOfIndependentWrites) {
   for (const char* first : {"00", "01", "10", "11"}) {
     for (const char* second : {"00", "01", "10", "11"}) all.insert(std::string{first} + second);
   }
-  EXPECT_EQ(seen, all);  // "1010" among them: each sees its first write only
+  EXPECT_EQ(seen, all);  // "1010" among them: each reader sees its first write only
 }
 
-/// Write to read causality: through a thread in between.
+/// Causality from a write to a read through a third thread.
 template <std::memory_order Between_>
 struct Causality : Litmus {
   model::Data<int> data{0};
@@ -132,7 +132,7 @@ TEST(SeveralThreads, HappensBeforeIsTransitive) {
       contains(failure_of<Wrong, &Wrong::writes, &Wrong::hands_on, &Wrong::reads>(), "data race"));
 }
 
-/// The limit: each would have to read what the other writes afterwards.
+/// A limit of the explorer: each thread would have to read what the other writes afterwards.
 struct LoadBuffering : Litmus {
   Flag x{0};
   Flag y{0};

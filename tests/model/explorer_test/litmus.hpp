@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Small programs with known answers (litmus tests), for the explorer's own tests. Each notes what
-// its threads read; the set of notes over all executions must be exactly the set of those that
-// C++20 allows, within the limits that ../README.md names.
+// Small programs with known outcomes (litmus tests) for the tests of the explorer. Each notes the
+// values that its threads read. The set of notes over all executions must equal the set that C++20
+// permits, within the limits that ../README.md states.
 
 #ifndef MODEL_EXPLORER_TEST_LITMUS_HPP
 #define MODEL_EXPLORER_TEST_LITMUS_HPP
@@ -23,7 +23,7 @@ constexpr auto acq_rel = std::memory_order_acq_rel;
 using Flag = model::atomic<std::uint32_t>;
 using Outcomes = std::set<std::string>;
 
-/// What a program's threads read: r[0], r[1], ..., as a string of digits.
+/// The values that the threads of a program read: r[0], r[1], ..., as a string of digits.
 struct Litmus {
   std::array<int, 4> r{};
   int noted = 0;
@@ -59,7 +59,7 @@ Explored run(const model::Options& options = {}) {
   return {std::move(collect.outcomes), std::move(exploration)};
 }
 
-/// All executions, no failure.
+/// Runs all executions, which must not fail. Returns the notes.
 template <class P, auto... Bodies>
 Outcomes outcomes_of(const model::Options& options = {}) {
   Explored explored = run<P, Bodies...>(options);
@@ -68,7 +68,7 @@ Outcomes outcomes_of(const model::Options& options = {}) {
   return explored.outcomes;
 }
 
-/// The message of the failure that there must be.
+/// Runs a program that must fail, and returns the message.
 template <class P, auto... Bodies>
 std::string failure_of(const model::Options& options = {}) {
   const Explored explored = run<P, Bodies...>(options);
@@ -80,7 +80,7 @@ inline bool contains(const std::string& text, const char* part) {
   return text.find(part) != std::string::npos;
 }
 
-// --- programs of more than one test ---
+// --- programs that several tests use ---
 
 struct StoreBuffering : Litmus {
   Flag x{0};
@@ -95,7 +95,7 @@ struct StoreBuffering : Litmus {
   }
 };
 
-/// Two loads of one atomic never go back.
+/// Two loads of one atomic never go back to an older store.
 struct ReadRead : Litmus {
   Flag x{0};
   void writes() {

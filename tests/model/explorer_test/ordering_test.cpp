@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: the explorer derives happens-before from the orders a program declares: what is ordered is
-// no race and is seen, what is not is a data race in some execution. Method: message passing,
-// release sequences and unordered accesses, each also with one order left out.
+// Goal: the explorer derives happens-before from the declared orders. Ordered accesses are no race
+// and are seen; unordered ones are a data race in some execution. Method: message passing, release
+// sequences and unordered accesses, each also with one order left out.
 
 #include "litmus.hpp"
 
@@ -10,7 +10,7 @@ namespace {
 
 // --- message passing ---
 
-/// Data, then a flag; the reader looks at the data only if it sees the flag.
+/// Data, then a flag. The reader accesses the data only if it sees the flag.
 template <std::memory_order Send, std::memory_order Receive>
 struct MessagePassing : Litmus {
   model::Data<int> data{0};
@@ -49,7 +49,7 @@ TEST(MessagePassing, WithoutEitherItIsADataRaceThatNamesBothPlaces) {
   }
 }
 
-/// The other way round: what follows the release is not part of it.
+/// The reverse: an access that follows the release is not covered by it.
 struct ReleasedTooEarly : Litmus {
   model::Data<int> data{0};
   Flag flag{0};
@@ -68,7 +68,7 @@ TEST(MessagePassing, WhatFollowsTheReleaseIsNotReleased) {
       "data race"));
 }
 
-/// The same with the data atomic, so that the stale value shows.
+/// The same with atomic data, so that a stale value shows.
 template <std::memory_order Send, std::memory_order Receive>
 struct StaleMessage : Litmus {
   Flag data{0};
@@ -96,7 +96,8 @@ TEST(MessagePassing, RelaxedLetsTheFlagOvertakeTheData) {
 
 enum class Between { rmw_of_other, rmw_of_same, store_of_other, store_of_same };
 
-/// A release store, then a relaxed change of the same atomic, then an acquire that reads that.
+/// A release store, then a relaxed change of the same atomic, then an acquire that reads that
+/// change.
 template <Between Change>
 struct ReleaseSequence : Litmus {
   model::Data<int> data{0};
@@ -129,11 +130,11 @@ TEST(ReleaseSequence, GoesOnThroughReadModifyWritesOfAnyThread) {
 
 TEST(ReleaseSequence, EndsAtAPlainStoreOfAnyThread) {
   EXPECT_TRUE(contains(break_sequence<Between::store_of_other>(), "data race"));
-  // Since C++20 the releasing thread's own later store ends it too.
+  // Since C++20 a later store of the releasing thread ends the sequence too.
   EXPECT_TRUE(contains(break_sequence<Between::store_of_same>(), "data race"));
 }
 
-/// Two releases by subtraction; whoever brings it to 0 has to acquire both.
+/// Two releases by subtraction. The thread that reaches 0 must acquire both.
 template <std::memory_order Drop, std::memory_order Last>
 struct Drops : Litmus {
   model::Data<int> data{0};

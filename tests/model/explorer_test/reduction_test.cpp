@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: sleep sets leave out no execution that matters.
-// Method: programs drawn from a seed, of three threads with a few operations on two atomics and one
-// piece of data, run with and without the reduction: both find the same outcomes, and if one finds
-// a data race so does the other.
+// Goal: sleep sets skip no execution that matters. Method: random programs of three threads with a
+// few operations on two atomics and one piece of data run with and without the reduction. Both find
+// the same outcomes, and both find a data race or none.
 
 #include <gtest/gtest.h>
 
@@ -29,12 +28,12 @@ struct Line {
   std::uint8_t location;
   std::uint8_t value;
   std::uint8_t order;
-  bool only_if_seen;  // only if the thread's last load read something else than 0
+  bool only_if_seen;  // only if the last load of the thread read another value than 0
 };
 
 constexpr unsigned lines_each = 3;
 
-// What the program of the moment is: an object is made anew for each execution.
+// The current program: an object is created for each execution.
 std::array<std::array<Line, lines_each>, 3> drawn;
 
 struct Random {
@@ -110,7 +109,7 @@ TEST(Reduction, FindsTheSameAsTheWholeSearch) {
   for (int round = 0; round != 400; ++round) {
     for (auto& thread : drawn) {
       for (Line& line : thread) {
-        // Data in one line of four or so; racy programs end early and say little.
+        // About one line in four accesses data: racy programs end early and test little.
         const Act act = below(8) == 0 ? static_cast<Act>(5 + below(2)) : static_cast<Act>(below(5));
         line = {act, below(2), static_cast<std::uint8_t>(1 + below(2)), below(4), below(4) == 0};
       }
@@ -132,7 +131,7 @@ TEST(Reduction, FindsTheSameAsTheWholeSearch) {
   }
   EXPECT_GT(races, 20);
   EXPECT_LT(races, 350);
-  // It is a reduction, and a large one.
+  // The reduction must be a large one.
   EXPECT_LT(reduced * 5, whole);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: read-modify-writes read the newest store, and a compare-exchange fails as it may.
-// Method: lost updates, spurious and stale failures, the failure order.
+// Goal: read-modify-writes read the newest store, and a compare-exchange fails in every permitted
+// way. Method: lost updates, spurious and stale failures, and the failure order.
 
 #include "litmus.hpp"
 
@@ -23,7 +23,7 @@ TEST(ReadModifyWrite, ALoadAndAStoreLoseOne) {
             (Outcomes{"1", "2"}));
 }
 
-/// Two push themselves onto a list, and one is behind the other.
+/// Two threads push themselves onto a list. One ends up behind the other.
 struct Pushes : Litmus {
   struct Node {
     Node* next = nullptr;
@@ -50,7 +50,7 @@ TEST(ReadModifyWrite, PointersAreValues) {
             (Outcomes{"120", "210"}));
 }
 
-/// 0: succeeded; 1: failed.
+/// 0: the exchange succeeded; 1: it failed.
 template <bool Weak>
 struct Exchange : Litmus {
   Flag x{5};
@@ -74,7 +74,7 @@ TEST(ReadModifyWrite, OnlyAWeakExchangeFailsSpuriouslyIfAllowed) {
   EXPECT_EQ((outcomes_of<Weak, &Weak::tries, &Weak::idles>(never)), (Outcomes{"05"}));
 }
 
-/// Two in a row; the value stays what both expect.
+/// Two exchanges in a row. The value stays what both expect.
 struct TwoTries : Litmus {
   Flag x{5};
   void tries() {
@@ -92,7 +92,7 @@ TEST(ReadModifyWrite, SpuriousFailuresAreCountedForEachThread) {
   EXPECT_EQ((outcomes_of<TwoTries, &TwoTries::tries>(twice)), (Outcomes{"00", "01", "10", "11"}));
 }
 
-/// A failing strong CAS is a load: it may read an old value, but not one that is expected.
+/// A strong CAS that fails is a load: it may read an old value, but not the expected one.
 struct StaleFailure : Litmus {
   Flag x{0};
   void writes() {
@@ -112,7 +112,7 @@ TEST(ReadModifyWrite, AFailingExchangeMayReadAnOldValueASucceedingOneReadsTheNew
             (Outcomes{"00", "01", "12"}));
 }
 
-/// A CAS orders by its failure order if it fails.
+/// A CAS that fails has its failure order.
 template <std::memory_order Failure>
 struct FailureOrder : Litmus {
   model::Data<int> data{0};

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: the search visits each execution once and ends; what cannot be trusted is a failure.
+// Goal: the search visits each execution once and ends; a search that proves nothing is a failure.
 // Method: programs whose executions can be counted by hand, and programs that are wrong.
 
 #include "litmus.hpp"
 
 namespace {
 
-/// n independent steps of each thread are one execution, not as many as there are orders.
+/// n independent steps of each thread are one execution, whatever the number of their orders.
 struct Independent : Litmus {
   Flag x{0};
   Flag y{0};
@@ -22,7 +22,7 @@ struct Independent : Litmus {
 TEST(Search, VisitsOneExecutionOfEachKind) {
   const auto independent = run<Independent, &Independent::first, &Independent::second>();
   EXPECT_EQ(independent.exploration.executions, 1U);
-  // Two loads of three stores: one execution per outcome, whenever the stores happen to come.
+  // Two loads of three stores: one execution per outcome, whenever the stores are performed.
   const auto reads = run<ReadRead, &ReadRead::writes, &ReadRead::reads>();
   EXPECT_EQ(reads.exploration.executions, reads.outcomes.size());
   // Three additions to one atomic: one execution for each order.
@@ -110,7 +110,7 @@ TEST(Search, AFailureComesWithAScheduleThatCanBeReplayed) {
   EXPECT_TRUE(again.failed);
   EXPECT_EQ(again.message, found.message);
   EXPECT_EQ(again.schedule, found.schedule);
-  // Another path does not fail, and one that does not fit is refused.
+  // Another path does not fail. A path that does not fit the program is refused.
   EXPECT_FALSE(model::replay(program, {}, *model::read_choices("1 1 2r1 2r1")).failed);
   EXPECT_TRUE(
       contains(model::replay(program, {}, *model::read_choices("2r5")).message, "do not fit"));

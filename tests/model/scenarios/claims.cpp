@@ -2,16 +2,15 @@
 //
 // Theme: the right to an I/O, while pins exist.
 //
-// Goal: of all who ask for the right to one publication one gets it; it is the only writer; its end
-// takes effect once, when the last pin is gone.
-// Method: completions, pins turned into Claims, mapping pins and a scan's pins, in twos and threes.
-// Invariants: as in theme pins.
+// Goal: of all threads that ask for the right to one publication, one gets it and is the only
+// writer. Its end takes effect once, after the last pin is dropped. Method: completions, pins that
+// become Claims, mapping pins and a scan's pins, in twos and threes. Invariants: as in theme pins.
 
 #include "fixture.hpp"
 
 namespace claims {
 
-/// A started I/O as a Claim with a mapping pin, which the scenario keeps in `mapping`.
+/// A started I/O as a Claim with a mapping pin. The scenario keeps the pin in `mapping`.
 struct Mapped : Device {
   std::optional<ARef> mapping;
 
@@ -22,7 +21,7 @@ struct Mapped : Device {
   }
 };
 
-/// Duplicate completions, through each lookup there is.
+/// Duplicate completions, through each kind of lookup.
 struct Duplicates : Device {
   Duplicates() { publish(start()); }
   void by_claim() {
@@ -51,7 +50,7 @@ const Add<Duplicates, &Duplicates::by_claim, &Duplicates::by_claim, &Duplicates:
 const Add<Duplicates, &Duplicates::by_pin, &Duplicates::by_pin, &Duplicates::by_claim>
     duplicate_pins{"claims", "the right by two pins and a completion"};
 
-/// A pin turned into a Claim, against a completion, and a drop of another pin.
+/// A pin that becomes a Claim, against a completion and the drop of another pin.
 struct PinToClaim : Device {
   ARef a = start().into_shared();
   ARef b = a;
@@ -72,7 +71,7 @@ struct PinToClaim : Device {
 const Add<PinToClaim, &PinToClaim::turns, &PinToClaim::claims, &PinToClaim::drops> pin_to_claim{
     "claims", "ARef to Claim against claim and drop"};
 
-/// Two pins turned into Claims: one of them fails and drops its pin.
+/// Two pins become Claims: one of them fails and drops its pin.
 struct PinsToClaims : Device {
   ARef a = start().into_shared();
   ARef b = a;
@@ -87,8 +86,8 @@ struct PinsToClaims : Device {
 const Add<PinsToClaims, &PinsToClaims::first, &PinsToClaims::second> pins_to_claims{
     "claims", "two ARefs to Claims"};
 
-/// What a publisher wrote is seen by who gets the right through a pin taken before: pins taken
-/// early do not order it, the claim does.
+/// The claimant through an older pin sees the publisher's write: the claim orders it, the pin does
+/// not.
 struct PinBeforeRelease : Device {
   ARef a = start().into_shared();
   void claims_first() {
@@ -117,8 +116,8 @@ const Add<BorrowBeforeRelease, &BorrowBeforeRelease::claims_first,
           &BorrowBeforeRelease::claims_beside_pin>
     borrow_before{"claims", "claim beside a pin against a Claim that is released"};
 
-/// Claim, end and last drop, with a mapping's pin and a scan's pin alive, and a lookup that comes
-/// when the end is almost through.
+/// Claim, end and last drop, with the pins of a mapping and of a scan, and a lookup that arrives
+/// when the end is almost complete.
 struct EndPinned : Mapped {
   EndPinned() { publish(map(start())); }
   void completes() {
@@ -135,7 +134,7 @@ struct EndPinned : Mapped {
 const Add<EndPinned, &EndPinned::completes, &EndPinned::unmaps, &EndPinned::scans> end_pinned{
     "claims", "claim, end and last drop with a mapping's and a scan's pin"};
 
-/// The same with a duplicate completion instead of the scan.
+/// The same with a duplicate completion in place of the scan.
 struct EndDuplicate : EndPinned {
   void completes() {
     auto claim = set().claim(0, wire());
@@ -151,7 +150,7 @@ const Add<EndDuplicate, &EndDuplicate::completes, &EndDuplicate::unmaps, &EndDup
 const Add<EndDuplicate, &EndDuplicate::completes, &EndDuplicate::unmaps, &EndDuplicate::duplicates>
     end_owned{"claims", "a completion and tag_to_owned with a mapping's pin"};
 
-/// A Claim that makes and drops pins of its own while another pin goes.
+/// A Claim creates and drops pins of its own while another pin is dropped.
 struct PinsOfClaim : Mapped {
   Claim claim = map(start());
   void maps_more() {
@@ -167,8 +166,9 @@ struct PinsOfClaim : Mapped {
 const Add<PinsOfClaim, &PinsOfClaim::maps_more, &PinsOfClaim::unmaps> pins_of_claim{
     "claims", "Claim::pin against the drop of another pin"};
 
-/// What holders of pins may try on a claimed or finished word: all of it is refused, the pins come
-/// back or go, and the end happens once. Nobody becomes the owner of what a Claim has ended.
+/// Holders of pins try every operation on a claimed or finished word. All are refused, the pins
+/// come back or are dropped, and the end happens once. No thread becomes the owner of an I/O that a
+/// Claim has ended.
 struct OnFinished : Device {
   ARef a = start().into_shared();
   ARef b = a;
@@ -212,7 +212,8 @@ const Add<OnFinishedLookup, &OnFinishedLookup::ends, &OnFinishedLookup::tries,
           &OnFinishedLookup::looks_up>
     on_finished_lookup{"claims", "tag_to_owned on claimed and finished words"};
 
-/// The Claim wrote, then ended with pins: who completes the end by drop_or_own has seen it.
+/// The Claim writes and ends with pins. The thread that completes the end by drop_or_own sees the
+/// write.
 struct EndThenOwn : Device {
   ARef a = start().into_shared();
   std::uint32_t rights = 0;
@@ -236,7 +237,7 @@ struct EndThenOwn : Device {
 const Add<EndThenOwn, &EndThenOwn::ends, &EndThenOwn::owns> end_then_own{
     "claims", "a written Claim's end against drop_or_own"};
 
-/// into_owned against a pin drop: alone, it writes; else the Claim comes back and ends.
+/// into_owned against a pin drop: alone, the owner writes; otherwise the Claim comes back and ends.
 struct IntoOwned : Mapped {
   Claim claim = map(start());
   void takes() {
@@ -256,15 +257,15 @@ struct IntoOwned : Mapped {
 const Add<IntoOwned, &IntoOwned::takes, &IntoOwned::unmaps> into_owned{
     "claims", "into_owned against a pin drop"};
 
-/// The Claim ends alone, with a plain store, while the last pin, which read, has just gone.
+/// The Claim ends alone, by a plain store, after the last pin, whose holder has read.
 struct EndAlone : IntoOwned {
   void ends() { std::move(claim).end_ok(); }
 };
 const Add<EndAlone, &EndAlone::ends, &EndAlone::unmaps> end_alone{"claims",
                                                                   "end against a pin drop"};
 
-/// Publish, and release, of a Claim whose last pin, which read, is going: the next claimant writes
-/// after that read, whether the Claim was alone or not.
+/// Publish and release of a Claim while its last pin, whose holder has read, is dropped. The next
+/// claimant writes after that read, whether the Claim was alone or not.
 template <bool Publish>
 struct LetGoAlone : Mapped {
   std::optional<Claim> claim;
@@ -297,7 +298,7 @@ const Add<LetGoAlone<false>, &LetGoAlone<false>::lets_go, &LetGoAlone<false>::un
           &LetGoAlone<false>::takes>
     release_alone{"claims", "release of a Claim against a pin drop"};
 
-/// What a Claim wrote before it let go reaches the next claimant.
+/// The next claimant sees what a Claim wrote before it released or published.
 enum class Pins { none, one };
 template <bool Publish, Pins Held>
 struct WriteLetGo : Mapped {
@@ -334,8 +335,8 @@ const AddWrite<false, Pins::none> write_release{"claims", "a Claim writes and re
 const AddWrite<false, Pins::one> write_release_pinned{"claims",
                                                       "a Claim writes and releases, pinned"};
 
-/// Two completions of one command, in contexts of their own; each finds the I/O unless the other
-/// holds it just then, and the right is not used up: the last one ends it.
+/// Two completions of one command, in contexts of their own. Each finds the I/O unless the other
+/// holds it at that moment. Neither uses the right up; the last one ends the I/O.
 struct TwoCompletions : Device {
   TwoCompletions() { publish(start()); }
   void completes() {
@@ -357,7 +358,7 @@ struct TwoCompletions : Device {
 const Add<TwoCompletions, &TwoCompletions::completes, &TwoCompletions::completes> two_completions{
     "claims", "release between two completions of one command"};
 
-/// The same with a scan's pin coming and going, so that releases happen at any count.
+/// The same with a scan's pin, so that releases happen at any count.
 struct TwoCompletionsScan : TwoCompletions {
   void completes() {
     auto claim = set().claim(0, wire());

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Theme: what a context of the block layer is handed by others.
+// Theme: work and requests that other threads pass to a context of the block layer.
 //
-// Goal: after each post there is a run that knows what was done before the post, also where several
-// posts are one run, or the post comes when the context is about to sleep; each request that is
-// pushed to a context is taken once, with what was done to it; the last of several parties knows
-// what the others did. Method: a runtime's loop as a thread, posters and pushers as others. A
-// context that sleeps although there is something to run waits for ever, which is a failure.
+// Goal: after each post there is a run that knows what was done before the post, also when one run
+// serves several posts, or when the post arrives while the context is falling asleep. Each request
+// that is pushed to a context is taken once, with all earlier writes visible. The last of several
+// parties knows what the others did. Method: the loop of a runtime is one thread; posters and
+// pushers are the others. A context that sleeps although it has work waits for ever, which is a
+// failure.
 
 #include "fixture.hpp"
 
@@ -32,7 +33,7 @@ struct Runtime {
 
   Runtime() { is_woken.describe("woken"); }
 
-  // A runtime has a mutex there. This hands nothing over, so that the inbox has to.
+  // A real runtime has a mutex here. These orders pass nothing on, so that the inbox has to.
   void wake() { is_woken.exchange(true, relaxed); }
   void sleep() {
     static_cast<void>(is_woken.await_equal(true, relaxed));
@@ -50,17 +51,17 @@ struct Runtime {
   }
 };
 
-/// What a poster does before its post, and whether a run has known of it.
+/// The write of a poster before its post, and whether a run has known of it.
 struct Errand {
   model::Data<int> data{0, "what was done before the post"};
   bool is_known = false;
 
   void prepare() { data.set(1); }
-  /// In a run, which may be of an earlier post.
+  /// Called in a run, which may be that of an earlier post.
   void look() { is_known = is_known || data.is_known_to_be(1); }
 };
 
-/// Two posters, with a work each or with the same one.
+/// Two posters, with one work each or with the same one.
 template <bool IsShared>
 struct Posts : Runtime {
   std::array<Errand, 2> errands;
@@ -91,7 +92,7 @@ using AddPosts = Add<Posts<IsShared>, &Posts<IsShared>::runs, &Posts<IsShared>::
 const AddPosts<false> posts{"contexts", "two posts of two works"};
 const AddPosts<true> posts_shared{"contexts", "two posts of one work"};
 
-/// A context that has slept already, and a poster that comes twice.
+/// A context that is asleep, and a poster that posts twice.
 struct Again : Runtime {
   std::array<Errand, 2> errands;
   mq::Work job{[](void* self, mq::Work&) {
@@ -113,8 +114,8 @@ struct Again : Runtime {
 };
 const Add<Again, &Again::runs, &Again::posts> again{"contexts", "a sleeper is posted to twice"};
 
-/// Requests that others have ended come to their context, which is told by whoever finds the stack
-/// empty.
+/// Requests that other threads have ended reach their context. The thread that finds the stack
+/// empty posts to it.
 struct Pushes : Device, Runtime {
   Pushes() : Device{2} {}
   std::array<Owned, 2> owned{start(0), start(1)};

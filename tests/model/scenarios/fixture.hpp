@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What the scenarios stand on: the real core over the explorer's atomic, a TagSet with one queue
-// made anew for each execution, and the invariants that hold for all of them.
+// The base of the scenarios: the real core over the explorer's atomic, a TagSet with one queue that
+// is created for each execution, and the invariants that hold for all scenarios.
 //
-// The data of a request is a model::Data, so that two writers, or a pin's read that is not ordered
-// before the next owner's write, are data races. It stands for the header's plain members too: the
-// sink writes it, as it reads the status that the ender wrote.
+// The data of a request is a model::Data. Two writers are therefore a data race, and so is a pin's
+// read that is not ordered before the next owner's write. The data stands for the plain members of
+// the header too: the sink writes the data where it reads the status that the ender wrote.
 
 #ifndef MODEL_SCENARIOS_FIXTURE_HPP
 #define MODEL_SCENARIOS_FIXTURE_HPP
 
-// The explorer comes first: config.hpp wants the provider declared.
+// The explorer comes first: config.hpp expects the atomic to be declared.
 #include "../explorer/explorer.hpp"
 
 #define BLKOWN_ATOMIC model::atomic
@@ -27,7 +27,7 @@ struct Payload {
   model::Data<int> value{0, "the request's data"};
 
   Payload() = default;
-  // Request<T> moves what its builder returns into place; new data is all alike.
+  // Request<T> moves the result of its builder into place. All new data is alike.
   Payload(Payload&&) noexcept {}
 };
 template <>
@@ -69,13 +69,13 @@ class Device {
     blkown::set_report_handler(nullptr);
   }
 
-  /// Set by a thread whose own ends are to be kept in `kept`, and not to free the tag at once.
+  /// Set by a thread that puts its own ended I/Os into `kept`, and does not free the tag at once.
   bool keep_list = false;
   std::optional<Ended> kept;
 
   [[nodiscard]] blkown::TagSet<R>& set() { return set_; }
 
-  /// A new I/O on the tag, which must be free.
+  /// Starts a new I/O on the tag. Precondition: the tag is free.
   [[nodiscard]] Owned start(std::uint32_t tag = 0) {
     std::optional<Idle> idle = set_.allocate_tag(0, Tag{tag});
     model::check(idle.has_value(), "the tag is free");
@@ -87,16 +87,16 @@ class Device {
     return std::move(idle).start();
   }
 
-  /// The value that names publication `generation` of the tag.
+  /// The integer of publication `generation` of the tag, as the device carries it.
   [[nodiscard]] std::uint64_t wire(std::uint32_t generation = first, std::uint32_t tag = 0) {
     return set_.layout().encode(0, Tag{tag}, Generation{generation});
   }
-  /// The same for claim and try_claim through a pin.
+  /// The cookie of the same, for claim and try_claim through a pin.
   [[nodiscard]] Cookie cookie(std::uint32_t generation = first, std::uint32_t tag = 0) {
     return {wire(generation, tag), Generation{generation}, Tag{tag}, 0};
   }
 
-  /// What whoever has the right does to its I/O.
+  /// The work of the holder of the right.
   static void write_and_end(Claim claim) {
     claim.data().value.set(2);
     std::move(claim).end_ok();
@@ -107,7 +107,7 @@ class Device {
   }
   static void read(const ARef& pin) { static_cast<void>(pin.data().value.get()); }
 
-  /// Publishes without a device that listens.
+  /// Publishes to a device that does nothing.
   template <class Handle>
   static void publish(Handle handle) {
     std::move(handle).publish([](const Cookie&) {});
@@ -117,7 +117,7 @@ class Device {
   [[nodiscard]] std::uint32_t ends() const { return ends_; }
   [[nodiscard]] std::uint32_t requeues() const { return requeues_; }
 
-  /// The last I/O that was requeued, for the context that did it.
+  /// The last I/O that was requeued, for the context that requeued it.
   [[nodiscard]] Idle take_requeued() {
     model::check(requeued_.has_value(), "the requeued I/O came back");
     Idle idle = std::move(*requeued_).into_idle();
@@ -125,15 +125,15 @@ class Device {
     return idle;
   }
 
-  /// Flags and count of the tag's word now.
+  /// The current flags and count of the tag's word.
   [[nodiscard]] blkown::Word state(std::uint32_t tag = 0) { return word(tag).peek().state(); }
   [[nodiscard]] blkown::detail::RefWord<blkown::Word>& word(std::uint32_t tag = 0) {
     auto* const core = reinterpret_cast<blkown::detail::TagSetState*>(storage_);
     return blkown::detail::word_of(blkown::detail::TagSetStorage<R>::slot(*core, 0, Tag{tag}));
   }
 
-  /// At the end, all handles gone: every I/O that began has ended, exactly once, and its word is
-  /// idle with its flags clear. That every tag is free is checked by the TagSet's destructor.
+  /// Called at the end, without handles: every started I/O has ended exactly once, and its word is
+  /// idle with its flags clear. The destructor of the TagSet checks that every tag is free.
   void check_all_ended() {
     model::check(ends_ >= lives_, "a lost completion: an I/O has not ended");
     model::check(ends_ == lives_, "an I/O has ended twice");
@@ -142,8 +142,8 @@ class Device {
     }
   }
 
-  /// The same where I/Os may be left in flight with nobody to complete them: all handles are gone,
-  /// so such a word must be at 1, and claimable.
+  /// The same for scenarios that may leave I/Os in flight. All handles are gone, so the word of
+  /// such an I/O must be at 1 and claimable.
   void sweep() {
     for (std::uint32_t tag = 0; tag != depth_; ++tag) {
       if (state(tag) == 0) continue;

@@ -2,9 +2,9 @@
 //
 // Theme: issuing to a device, its refusal, and the stages of an I/O.
 //
-// Goal: a completion that beats publish's return is found; a refused publish gets its right back
-// unless somebody took it; one stage's completion never reaches the next stage.
-// Method: the device, or its forger, is a thread of its own; doorbell and completion queue are
+// Goal: a completion that arrives before publish returns is found. A refused publish gets its right
+// back unless another thread took it. The completion of one stage never reaches the next stage.
+// Method: the device, or its forger, is a thread of its own. Doorbell and completion queue are
 // release/acquire channels. Invariants: as in theme pins, and no completion is lost.
 
 #include "fixture.hpp"
@@ -20,7 +20,7 @@ struct Channel {
   [[nodiscard]] std::uint64_t look() { return value.load(acquire); }
 };
 
-/// Doorbell to completion channel. The device writes into the pages between the two.
+/// From the doorbell to the completion channel. The device writes the pages in between.
 template <bool FromClaim>
 struct Doorbell : Device {
   Channel doorbell{"doorbell"};
@@ -56,7 +56,7 @@ using AddDoorbell = Add<Doorbell<FromClaim>, &Doorbell<FromClaim>::submits,
 const AddDoorbell<false> doorbell{"issues", "doorbell to completion channel"};
 const AddDoorbell<true> doorbell_claim{"issues", "doorbell to completion channel, from a Claim"};
 
-/// The same with a mapping pin that the reaper drops, then takes the request for itself.
+/// The same with a mapping pin. The reaper drops the pin, then takes the request for itself.
 struct DoorbellMapped : Device {
   Channel doorbell{"doorbell"};
   model::Data<int> pages{0, "the pages"};
@@ -90,8 +90,8 @@ const Add<DoorbellMapped, &DoorbellMapped::submits, &DoorbellMapped::completes,
           &DoorbellMapped::scans>
     doorbell_mapped{"issues", "doorbell to completion of a mapped I/O, with a scan"};
 
-/// Published again (a short read, say) by whoever got the first stage's completion, against a
-/// duplicate of that completion, while the second stage completes.
+/// The claimant of the first stage's completion publishes again (after a short read, for example),
+/// against a duplicate of that completion, while the second stage completes.
 struct NextStage : Device {
   Channel doorbell{"doorbell"};
   NextStage() { publish(start()); }
@@ -121,8 +121,8 @@ struct NextStage : Device {
 const Add<NextStage, &NextStage::continues, &NextStage::duplicates, &NextStage::completes>
     next_stage{"issues", "publish again against a duplicate of the earlier stage"};
 
-/// Requeue against a late completion: it may come before the requeue, or find the next issue under
-/// another name; it never gets that one.
+/// Requeue against a late completion. The completion may arrive before the requeue or meet the next
+/// issue, which has another generation; it never gets that one.
 struct RequeueLate : Device {
   RequeueLate() { publish(start()); }
   void requeues_it() {
@@ -153,7 +153,7 @@ const Add<RequeueLate, &RequeueLate::requeues_it, &RequeueLate::completes_late,
           &RequeueLate::completes>
     requeue_late{"issues", "requeue against a late completion"};
 
-/// Requeue of a Claim with a pin alive: the last drop hands the I/O back, on its thread.
+/// Requeue of a Claim with a pin: the last drop returns the I/O, on the thread that drops.
 struct RequeuePinned : Device {
   std::optional<ARef> pin;
   RequeuePinned() {
@@ -177,7 +177,7 @@ struct RequeuePinned : Device {
 const Add<RequeuePinned, &RequeuePinned::requeues_it, &RequeuePinned::drops> requeue_pinned{
     "issues", "requeue against the last pin's drop"};
 
-/// A publish that the device refuses. What the submitter gets back it ends.
+/// The device refuses the publication. The submitter ends the I/O if it gets it back.
 struct Refusing : Device {
   std::optional<Owned> owned{start()};
   std::uint32_t taken_back = 0;
@@ -204,7 +204,7 @@ struct Refusing : Device {
     model::check(!answer.has_value(), "refused");
     if (!answer.error().claim) return;
     ++taken_back;
-    // At once, before anything else acquires.
+    // At once, before another operation acquires.
     answer.error().claim->data().value.set(4);
     auto mine = std::move(*answer.error().claim).into_owned();
     if (mine) {
@@ -215,7 +215,7 @@ struct Refusing : Device {
   }
 };
 
-/// With a forged completion and a scan in flight.
+/// With a forged completion and a scan.
 struct RefusedForged : Refusing {
   void scans() {
     set().for_each_in_flight(0, [this](ARef pin, const Cookie& seen) {
@@ -234,8 +234,8 @@ const Add<RefusedForged, &RefusedForged::submits_claim, &RefusedForged::forges,
           &RefusedForged::scans>
     refused_claim{"issues", "Claim's publish refused, with a forged completion and a scan"};
 
-/// With a forged Claim that is released again: it may have kept the submitter from taking the right
-/// back, and then the I/O is in flight, to be found by a scan or a timeout.
+/// With a forged Claim that is released again. It may have kept the submitter from taking the right
+/// back; the I/O is then in flight, for a scan or a timeout to find.
 struct RefusedReleased : Refusing {
   void forges_and_releases() {
     auto claim = set().claim(0, wire());
@@ -251,8 +251,8 @@ struct RefusedReleased : Refusing {
 const Add<RefusedReleased, &RefusedReleased::submits, &RefusedReleased::forges_and_releases>
     refused_released{"issues", "publish refused, with a forged Claim that is released again"};
 
-/// With the tag reused meanwhile: the forged completion ends the I/O, and the tag's next I/Os, also
-/// one whose generation is the same in a narrow cookie, are not the refused one.
+/// The tag is reused: the forged completion ends the I/O. The next I/Os of the tag are not the
+/// refused one, even if a narrow cookie gives them the same generation.
 struct RefusedReused : Refusing {
   void forges_and_reuses() {
     auto claim = set().claim(0, wire());
@@ -268,7 +268,7 @@ struct RefusedReused : Refusing {
     }
   }
   void finish() {
-    // Either the refused I/O was taken back and nothing else began, or the last of three is parked.
+    // Either the refused I/O was taken back and no other began, or the last of three is parked.
     model::check(taken_back == (lives() == 1 ? 1 : 0), "taken back unless forged");
     model::check(ends() == (lives() == 1 ? 1 : 2), "the reused tag's I/O is not ended by it");
     sweep();

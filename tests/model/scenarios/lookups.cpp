@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Theme: lookups, against those who hold the request or publish it.
+// Theme: lookups, against threads that hold the request or publish it.
 //
-// Goal: a lookup finds a request only in the state, and under the name, that it may; who finds it
-// comes after all that was done to it before; who is refused changes nothing.
-// Method: a holder or a publisher, and completions that are right, early or forged. Invariants: as
-// in theme pins, and the right of one publication goes to one caller.
+// Goal: a lookup finds a request only in the permitted state and by its own cookie. A holder that
+// found a request sees every earlier write. A refused lookup changes nothing. Method: a holder or a
+// publisher, and completions that are right, early or forged. Invariants: as in theme pins, and one
+// caller gets the right to a publication.
 
 #include "fixture.hpp"
 
@@ -13,7 +13,7 @@ namespace lookups {
 
 enum class Find { pin, owned, claim };
 
-/// A lookup that then tries to become the writer, and ends the I/O if it does.
+/// A lookup that then tries to become the writer, and ends the I/O if it succeeds.
 template <Find How>
 void look_up(Device& device, std::uint64_t wire) {
   if constexpr (How == Find::pin) {
@@ -28,7 +28,7 @@ void look_up(Device& device, std::uint64_t wire) {
   } else {
     auto claim = device.set().claim(0, wire);
     if (!claim) return;
-    // Pins may be reading: only the end, whose sink writes when they are gone.
+    // Pins may be reading: it only ends. The sink writes after the last pin.
     std::move(*claim).end_ok();
   }
 }
@@ -50,7 +50,7 @@ const AddDrop<Find::pin> drop_pin{"lookups", "drop against tag_to_rq"};
 const AddDrop<Find::owned> drop_owned{"lookups", "drop against tag_to_owned"};
 const AddDrop<Find::claim> drop_claim{"lookups", "drop against claim"};
 
-/// Publish against lookup, by an Owned and by a Claim. An early lookup learns why it is refused.
+/// Publish against lookup, by an Owned and by a Claim. An early lookup gets the reason.
 template <bool FromClaim, Find How>
 struct PublishLookup : Device {
   Owned owned = start();
@@ -69,7 +69,8 @@ struct PublishLookup : Device {
       std::move(*claim).end_ok();
       return;
     }
-    // Early, or the other lookup has it: as a pin (then it is not refused), alone, or to its end.
+    // Early, or the other lookup has it: as a pin (then it is not refused), alone, or until its
+    // end.
     const LookupReason reason = claim.error().reason;
     const std::uint32_t seen = claim.error().seen_generation.value;
     model::check(reason == LookupReason::early || reason == LookupReason::owned ||
@@ -128,8 +129,8 @@ struct DropTakeLookup : Device {
 const Add<DropTakeLookup, &DropTakeLookup::drops, &DropTakeLookup::takes, &DropTakeLookup::looks_up>
     drop_take{"lookups", "drop, take and lookup at once"};
 
-/// A forged completion while the submitter still writes: by the cookie to come, and by the tag
-/// alone. Neither may touch the data before it is published.
+/// A forged completion while the submitter still writes: by the next cookie, and by the tag alone.
+/// Neither may touch the data before the publication.
 template <bool FromClaim>
 struct Forged : Device {
   Owned owned = start();
@@ -182,7 +183,7 @@ const Add<ForgedLookups, &ForgedLookups::submits, &ForgedLookups::takes_pin,
           &ForgedLookups::takes_all>
     forged_lookups{"lookups", "forged tag_to_rq and tag_to_owned while the submitter writes"};
 
-/// While an Owned exists a forged lookup is told so.
+/// A forged lookup of an owned request gets the reason `owned`.
 struct ForgedReason : Device {
   Owned owned = start();
   void submits() { publish(std::move(owned)); }
@@ -202,7 +203,7 @@ struct ForgedReason : Device {
 const Add<ForgedReason, &ForgedReason::submits, &ForgedReason::forges> forged_reason{
     "lookups", "what a forged lookup of an owned request is told"};
 
-/// An idle request, whose tag is taken meanwhile: no lookup ever writes at 0.
+/// An idle request whose tag is allocated: no lookup ever writes at 0.
 struct IdleLookup : Device {
   void submits() { write_and_end(start()); }
   void takes_pin() {

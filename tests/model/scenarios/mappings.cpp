@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Theme: whose a mapping's list is.
+// Theme: the owner of a mapping's list.
 //
-// Goal: of the mapping's handle and a drain of the stopped device, one unmaps; it knows what the
-// list says; a drain that looks at a list that is used anew meanwhile believes nothing of the old
-// mapping. Method: MappingState and PublishedPointer, used in the order in which Device and the
-// mappings do it, with the list as model::Data. The device's lock, which orders more, is left out.
+// Goal: the mapping's handle or a drain of the stopped device unmaps the list, never both. The one
+// that unmaps knows the contents of the list. A drain that reads a list while it is reused discards
+// what it read of the old mapping. Method: MappingState and PublishedPointer, called in the order
+// in which Device and the mappings call them, with the list as model::Data. The lock of the device,
+// which orders more, is left out.
 
 #include "fixture.hpp"
 
@@ -30,7 +31,7 @@ struct List {
   std::array<int, 2> unmapped{};
   Word first = map(0);
 
-  /// Maps for this request; returns the mapping's serial number.
+  /// Maps for this request. Returns the serial number of the mapping.
   Word map(std::size_t which) {
     const Word serial = state.prepare();
     requests[which].set(7);
@@ -39,7 +40,7 @@ struct List {
     state.activate(serial);
     return serial;
   }
-  /// By whoever has taken the list.
+  /// Called by the thread that has taken the list.
   void unmap(Word serial) {
     const int which = elements.get();
     model::check(serial == first + static_cast<Word>(which) - 1,
@@ -48,8 +49,8 @@ struct List {
     elements.set(which);
     state.free(serial);
   }
-  /// The device was stopped: what has no handle, or whose request has ended with the mapping, is
-  /// unmapped. `has_ended`: the requests have.
+  /// The device has stopped: unmaps a mapping that has no handle, or whose request has ended.
+  /// `has_ended`: the requests have ended.
   void drain(bool has_ended) {
     MappingState::Seen seen = state.look();
     if (seen.value() == State::active) {
@@ -68,7 +69,7 @@ struct List {
   }
 };
 
-/// The handle unmaps, or finds that the drain has, and the list is used anew.
+/// The handle unmaps, or finds that the drain did, and the list is reused.
 template <bool HasEnded>
 struct UnmapDrain : List {
   bool is_drained = false;
@@ -76,7 +77,7 @@ struct UnmapDrain : List {
     if (state.take(first, State::active) || state.take(first, State::quarantined)) {
       unmap(first);
     } else if (state.look().value() != State::free) {
-      is_drained = true;  // the drain has it
+      is_drained = true;  // the drain has taken it
       return;
     }
     map(1);
@@ -94,7 +95,7 @@ using AddUnmapDrain =
 const AddUnmapDrain<false> unmap_look{"mappings", "unmap and map again against a look"};
 const AddUnmapDrain<true> unmap_drain{"mappings", "unmap and map again against a drain"};
 
-/// The handle is dropped without a proof, and makes a report of what the list says.
+/// The handle is dropped without a proof, and reads the list for its report.
 struct DropDrain : List {
   void drops() {
     if (!state.take(first, State::active)) return;
@@ -111,7 +112,8 @@ struct DropDrain : List {
 const Add<DropDrain, &DropDrain::drops, &DropDrain::drains> drop_drain{"mappings",
                                                                        "drop against a drain"};
 
-/// The handle's proof is of something else, as it finds in the list: the mapping comes back.
+/// The handle finds in the list that its proof belongs to another publication: the mapping comes
+/// back.
 struct GiveBackDrain : List {
   void tries() {
     if (!state.take(first, State::active)) return;
@@ -127,8 +129,8 @@ struct GiveBackDrain : List {
 const Add<GiveBackDrain, &GiveBackDrain::tries, &GiveBackDrain::drains> give_back_drain{
     "mappings", "given back against a drain"};
 
-/// The mapping is renewed, and its request ends with it. What brings its bytes home then knows what
-/// the I/O's owner did, and for which epoch the mapping is.
+/// The mapping is renewed, and its request ends while mapped. The drain that copies the bytes back
+/// then knows what the owner of the I/O did, and the epoch of the mapping.
 struct RenewLeak : Device {
   List list;
   model::Data<int> epoch{1, "the epoch of the list"};
@@ -160,7 +162,7 @@ struct RenewLeak : Device {
 const Add<RenewLeak, &RenewLeak::renews, &RenewLeak::drains> renew_leak{"mappings",
                                                                         "renewed, and left over"};
 
-/// One context sends it into quarantine, another drains it: what activated it goes on to that one.
+/// One context puts the mapping into quarantine, another drains it and sees what activated it.
 struct LeakDrain : List {
   LeakDrain() {
     model::check(state.take(first, State::active), "nobody else does");

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Theme: pins, and becoming the only holder out of one.
+// Theme: pins, and how the holder of a pin becomes the only holder.
 //
-// Goal: whoever becomes alone, or gets the right, comes after everything that the other holders
-// did; of racing holders as many succeed as the operation promises.
-// Method: each holder reads the data under its pin, lets go in its own way, and who has the right
-// writes. Invariants: no race on the data, every I/O ends exactly once, a word that is not idle at
-// the end is at 1 without flags (no handle is left), and idle words have no flags.
+// Goal: a thread that becomes alone, or gets the right, sees everything that the other holders did.
+// Of racing holders as many succeed as the operation promises. Method: each holder reads the data
+// under its pin and drops the pin in its own way. The holder of the right writes. Invariants: no
+// race on the data. Every I/O ends exactly once. A word that is not idle at the end is at 1 without
+// flags (no handle is left), and idle words have no flags.
 
 #include "fixture.hpp"
 
 namespace pins {
 
-/// Drop against try_from_shared. The loser turns its pin into a Claim, which always works here.
+/// Drop against try_from_shared. The loser turns its pin into a Claim, which always succeeds here.
 struct DropTry : Device {
   ARef a = start().into_shared();
   ARef b = a;
@@ -36,7 +36,7 @@ struct DropTry : Device {
 const Add<DropTry, &DropTry::drops, &DropTry::tries> drop_try{"pins",
                                                               "drop against try_from_shared"};
 
-/// Two holders, both by try_from_shared: one, or none, becomes the owner; never both.
+/// Two holders, both by try_from_shared: one or none becomes the owner, never both.
 struct TryTry : Device {
   ARef a = start().into_shared();
   ARef b = a;
@@ -52,7 +52,7 @@ struct TryTry : Device {
 const Add<TryTry, &TryTry::first, &TryTry::second> try_try{"pins",
                                                            "try_from_shared against itself"};
 
-/// A sole holder is never refused, whatever lookups under other names try meanwhile.
+/// try_from_shared never refuses a sole holder, whatever lookups by other cookies happen.
 struct TryAlone : Device {
   ARef a = start().into_shared();
   void tries() {
@@ -69,7 +69,7 @@ struct TryAlone : Device {
 const Add<TryAlone, &TryAlone::tries, &TryAlone::looks_up_stale> try_alone{
     "pins", "try_from_shared by a sole holder"};
 
-/// A clone made while another holder drops; the clone goes on in the same thread.
+/// A clone made while another holder drops. The clone goes on in the same thread.
 struct CloneDrop : Device {
   ARef a = start().into_shared();
   ARef b = a;
@@ -88,8 +88,8 @@ struct CloneDrop : Device {
 const Add<CloneDrop, &CloneDrop::clones, &CloneDrop::tries> clone_drop{
     "pins", "clone against try_from_shared"};
 
-/// Pins that read while a completion ends the I/O; the last drop completes, and the tag's next life
-/// begins on the claimant's thread if it finds the tag free.
+/// Pins read while a completion ends the I/O. The last drop completes the end. The next life of the
+/// tag begins on the claimant's thread if it finds the tag free.
 struct ReadRecycle : Device {
   ARef a = start().into_shared();
   ARef b = a;
@@ -112,7 +112,7 @@ struct ReadRecycle : Device {
 const Add<ReadRecycle, &ReadRecycle::reads_a, &ReadRecycle::reads_b, &ReadRecycle::recycles>
     read_recycle{"pins", "pins that read, then recycle"};
 
-/// A holder of `pin` lets go by drop_or_own.
+/// A holder of `pin` drops it by drop_or_own.
 struct OwnLast : Device {
   std::uint32_t owners = 0;
   void let_go(ARef pin) {
@@ -124,7 +124,7 @@ struct OwnLast : Device {
   }
 };
 
-/// drop_or_own by two and by three: exactly one becomes the owner.
+/// drop_or_own by two and by three holders: exactly one becomes the owner.
 struct OwnTwo : OwnLast {
   ARef a = start().into_shared();
   ARef b = a;
@@ -152,7 +152,7 @@ struct OwnThree : OwnLast {
 const Add<OwnThree, &OwnThree::first, &OwnThree::second, &OwnThree::third> own_three{
     "pins", "drop_or_own by three"};
 
-/// drop_or_own against a plain drop: one owner or none; then the request is parked.
+/// drop_or_own against a plain drop: one owner, or none and the request is parked.
 struct OwnDrop : OwnLast {
   ARef a = start().into_shared();
   ARef b = a;
@@ -169,8 +169,9 @@ struct OwnDrop : OwnLast {
 const Add<OwnDrop, &OwnDrop::owns, &OwnDrop::drops> own_drop{"pins",
                                                              "drop_or_own against a plain drop"};
 
-/// An owner who got the request from drops publishes it again without touching the data: the next
-/// claimant still comes after the dropped pin's reads. Get says how it becomes alone.
+/// An owner that got the request from drops publishes it again without touching the data. The next
+/// claimant still comes after the reads of the dropped pins. Get selects how the owner became
+/// alone.
 enum class Get { try_from_shared, drop_or_own, tag_to_owned, claim, claim_of_pin, into_owned };
 
 template <Get How>
@@ -195,7 +196,7 @@ struct PublishAgain : Device {
       auto owned = set().tag_to_owned(0, wire());
       if (owned) publish(std::move(*owned));
     } else if constexpr (How == Get::claim) {
-      // At 2 the Claim is with the pin, and publishes by an addition; at 1 it is alone.
+      // At 2 the Claim has the pin beside it and publishes by an addition; at 1 it is alone.
       auto claim = set().claim(0, wire());
       if (claim) publish(std::move(*claim));
     } else if constexpr (How == Get::claim_of_pin) {

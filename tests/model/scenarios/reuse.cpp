@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Theme: a tag's next life.
+// Theme: the next life of a tag.
 //
-// Goal: what was done to a request comes before its next life, wherever that begins; a value or a
-// pin of an earlier life never reaches a later one, unless it carries no generation.
-// Method: one thread ends an I/O, another begins the tag's next one, through the bitmap or a
-// TagCache; late completions and scans in between. Invariants: as in theme pins.
+// Goal: all accesses of one life of a request happen before its next life, wherever that begins. A
+// value or a pin of an earlier life never reaches a later one, unless it carries no generation.
+// Method: one thread ends an I/O, another begins the next one on the tag, through the bitmap or a
+// TagCache, with late completions and scans in between. Invariants: as in theme pins.
 
 #include "fixture.hpp"
 
@@ -26,7 +26,7 @@ struct EndAllocate : Device {
     if constexpr (How == Through::allocate_tag) {
       if (auto idle = set().allocate_tag(0, Tag{0})) write_and_end(begin(std::move(*idle)));
     } else {
-      // The caches' own counters are left out: nobody else uses them here.
+      // The counters of the caches are not modelled: no other thread uses them here.
       if (auto idle = set().allocate(0, cache)) write_and_end(begin(std::move(*idle)));
       cache.flush();
     }
@@ -41,8 +41,8 @@ const AddEnd<Through::allocate_tag> end_allocate_tag{"reuse",
 const AddEnd<Through::allocate> end_allocate{"reuse", "end, then allocate on another thread"};
 const AddEnd<Through::stash> end_stash{"reuse", "end, then allocate through a TagCache"};
 
-/// The same while a third thread changes another tag of the same bitmap word: the bit's release
-/// sequence runs through that.
+/// The same while a third thread changes another tag of the same bitmap word: the release sequence
+/// of the bit continues through that change.
 template <Through How>
 struct Neighbour : Device {
   Neighbour() : Device{2} { publish(start()); }
@@ -97,8 +97,8 @@ struct AllocateTwo : Device {
 const Add<AllocateTwo, &AllocateTwo::first_context, &AllocateTwo::second_context> allocate_two{
     "reuse", "two contexts allocate at once"};
 
-/// A TagCache holds a free tag that somebody waits for: at its next operation it gives it back, and
-/// whoever waits finds it after that.
+/// A TagCache holds a free tag for which another context waits. At its next operation the cache
+/// gives the tag back, and the waiting context finds it afterwards.
 struct Waiting : Device {
   explicit Waiting(std::uint32_t depth = 2, std::uint32_t capacity = 4)
       : Device{depth}, cache{set().tag_cache(0, capacity)} {}
@@ -135,11 +135,11 @@ struct Waiting : Device {
 const Add<Waiting, &Waiting::uses_cache, &Waiting::waits> waiting{
     "reuse", "a TagCache gives way to a waiter"};
 
-/// The same when the cache's next operation takes a tag: it gives back the rest of what it has.
+/// The same when the next operation takes a tag: the cache gives the rest of its tags back.
 struct WaitingTake : Waiting {
   WaitingTake() : Waiting{3, 6} {}
   void uses_cache() {
-    // Takes all three tags and uses one; if the other thread waits already, takes only that one.
+    // Takes all three tags and uses one. If the other thread waits already, it takes only that one.
     auto idle = set().allocate(0, cache);
     model::check(idle.has_value(), "all tags are free");
     Owned owned = begin(std::move(*idle));
@@ -154,7 +154,7 @@ struct WaitingTake : Waiting {
 const Add<WaitingTake, &WaitingTake::uses_cache, &WaitingTake::waits> waiting_take{
     "reuse", "a TagCache that takes gives way to a waiter"};
 
-/// A TagCache and the tags in it move to another thread over a release/acquire channel.
+/// A TagCache and its tags move to another thread over a release/acquire channel.
 struct MoveCache : Device {
   std::optional<blkown::TagCache> cache{set().tag_cache(0, 4)};
   model::atomic<bool> moved{false};
@@ -181,7 +181,7 @@ struct MoveCache : Device {
 const Add<MoveCache, &MoveCache::ends_it, &MoveCache::goes_on> move_cache{
     "reuse", "end to re-allocation on another thread through a TagCache"};
 
-/// The stash is flushed instead, and the other thread allocates from the bitmap.
+/// The stash is flushed in place of that, and the other thread allocates from the bitmap.
 struct FlushCache : MoveCache {
   void ends_it() {
     auto claim = set().claim(0, wire());
@@ -204,7 +204,7 @@ struct FlushCache : MoveCache {
 const Add<FlushCache, &FlushCache::ends_it, &FlushCache::allocates> flush_cache{
     "reuse", "end into a TagCache that is flushed, then allocate_tag on another thread"};
 
-/// A late completion after the tag's recycling: with a generation it never reaches the next life.
+/// A late completion after the tag was reused: with a generation it never reaches the next life.
 struct Stale : Device {
   using Device::Device;
   void recycles() {
@@ -241,7 +241,7 @@ const Add<StalePublished, &StalePublished::recycles, &StalePublished::comes_late
           &StalePublished::owns_late>
     stale{"reuse", "a stale cookie after recycling"};
 
-/// A late pin keeps the tag from its next life, and is never of the next one.
+/// A late pin keeps the tag from its next life, and never belongs to the next one.
 struct StalePin : StalePublished {
   void recycles() {
     auto claim = set().claim(0, wire());
@@ -259,7 +259,7 @@ struct StalePin : StalePublished {
 const Add<StalePin, &StalePin::recycles, &StalePin::pins, &StalePin::pins> stale_pin{
     "reuse", "a stale pin against recycling"};
 
-/// Without a generation a late completion may get the next life: still one end for each, no race.
+/// Without a generation a late completion may get the next life: one end for each, and no race.
 constexpr blkown::CookieLayout no_generation{.width_bits = 16,
                                              .queue = {},
                                              .tag = {.shift = 0, .bits = 12},
@@ -280,8 +280,8 @@ struct Unprotected : Stale {
 const Add<Unprotected, &Unprotected::recycles, &Unprotected::comes_late, &Unprotected::comes_by_tag>
     unprotected{"reuse", "a late completion without a generation"};
 
-/// A scan's pin across a re-publication: by pin and cookie it gets the publication that it saw, or
-/// nothing, however long it held the pin.
+/// A scan's pin across a re-publication. By pin and cookie the scan gets the publication that it
+/// saw, or nothing, however long it held the pin.
 struct ScanAcross : Device {
   ScanAcross() { publish(start()); }
   void scans() {
@@ -307,7 +307,7 @@ struct ScanAcross : Device {
 const Add<ScanAcross, &ScanAcross::scans, &ScanAcross::continues, &ScanAcross::completes>
     scan_across{"reuse", "a scan's pin across a re-publication"};
 
-/// The same by a pin that was there from the start, turned into the Claim.
+/// The same by a pin that existed from the start and becomes the Claim.
 struct PinAcross : ScanAcross {
   std::optional<ARef> pin;
   PinAcross() { pin.emplace(std::move(*set().tag_to_rq(0, wire()))); }
@@ -321,8 +321,8 @@ struct PinAcross : ScanAcross {
 const Add<PinAcross, &PinAcross::turns, &PinAcross::continues, &PinAcross::completes> pin_across{
     "reuse", "a pin turned into a Claim across a re-publication"};
 
-/// Iteration against claim, end and reuse: it pins what is in flight at that moment, and by its
-/// cookie gets that I/O only.
+/// Iteration against claim, end and reuse. It pins an I/O in flight, and by the cookie gets only
+/// that I/O.
 struct Iterations : Device {
   explicit Iterations(std::uint32_t depth = 1) : Device{depth} {
     for (std::uint32_t tag = 0; tag != depth; ++tag) publish(start(tag));
@@ -358,7 +358,7 @@ struct Iteration : Iterations {
 const Add<Iteration, &Iteration::recycles, &Iteration::iterates> iteration{
     "reuse", "iteration against claim, end and reuse"};
 
-/// Two iterations at once, as by two timeouts: each I/O is ended once.
+/// Two iterations at once, as by two timeouts: each I/O ends once.
 const Add<Iterations, &Iterations::iterates, &Iterations::iterates> iterations{
     "reuse", "two iterations at once"};
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The list of all scenarios, which each adds itself to.
+// The list of all scenarios. Each scenario adds itself.
 
 #ifndef MODEL_SCENARIOS_SCENARIO_HPP
 #define MODEL_SCENARIOS_SCENARIO_HPP
@@ -21,8 +21,8 @@ struct Scenario {
   return scenarios;
 }
 
-/// A constant of this type at namespace scope is a scenario: P's constructor sets up, Bodies are
-/// its threads, P::finish checks afterwards.
+/// A constant of this type at namespace scope is a scenario: the constructor of P is the setup,
+/// Bodies are its threads, P::finish checks the end state.
 template <class P, auto... Bodies>
 struct Add {
   Add(const char* theme, const char* name) {

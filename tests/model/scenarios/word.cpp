@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Theme: the word itself, where the handles would need more requests or threads than fit.
+// Theme: the word itself, in cases for which handles would need too many requests or threads.
 //
-// Goal: the count never passes its limit through lookups, the generation wraps within its field,
-// and what loses a race leaves the word alone.
-// Method: a RefWord preset near the edge. Invariants: a count of n >= 1 is 1 plus the references
-// that were given; nothing carries into the flags or the generation.
+// Goal: lookups never raise the count above its limit, the generation wraps within its field, and
+// an operation that loses a race does not change the word. Method: a RefWord preset near the edge.
+// Invariants: a count of n >= 1 is 1 plus the references given. Nothing carries into the flags or
+// the generation.
 
 #include "fixture.hpp"
 
@@ -20,7 +20,7 @@ constexpr Generation last{(std::uint64_t{1} << Value::generation_bits) - 1};
   return Value::idle_at(generation).with_state(state);
 }
 
-/// One below the limit of references, two lookups: one gets the last reference.
+/// Two lookups one below the limit of references: one gets the last reference.
 struct Saturated {
   Word word{at({9}, Value::count_limit - 1)};
   std::uint32_t given = 0;
@@ -51,7 +51,7 @@ const Add<Saturated, &Saturated::pins, &Saturated::pins> saturated{
 const Add<Saturated, &Saturated::pins, &Saturated::claims> saturated_claim{
     "word", "a lookup and a claim one below the limit"};
 
-/// A lookup and a clone: the lookup is refused at the limit, the clone says that it went over.
+/// A lookup and a clone: the lookup is refused at the limit, the clone reports the overflow.
 const Add<Saturated, &Saturated::pins, &Saturated::clones> saturated_clone{
     "word", "a lookup and a clone one below the limit"};
 
@@ -70,7 +70,7 @@ struct SaturatedClaim : Saturated {
 const Add<SaturatedClaim, &SaturatedClaim::pins, &SaturatedClaim::claims_beside> saturated_beside{
     "word", "a lookup and a claim beside a pin one below the limit"};
 
-/// Publications across the generation's wrap, against lookups of the last and the first one.
+/// Publications across the wrap of the generation, against lookups of the last and the first one.
 struct Wrap {
   Word word{at({last.value - 1}, Value::owned_flag)};
   std::uint32_t found = 0;
@@ -120,7 +120,7 @@ struct WrapPinned {
 const Add<WrapPinned, &WrapPinned::publishes, &WrapPinned::drops, &WrapPinned::takes> wrap_pinned{
     "word", "publication with pins across the generation's wrap"};
 
-/// A publisher may take its right back at the limit, above which others saturated the word.
+/// A publisher may take its right back at the limit, to which other threads saturated the word.
 struct TakeBack {
   Word word{at({9}, Value::count_limit)};
   bool mine = false;
@@ -138,7 +138,7 @@ struct TakeBack {
 const Add<TakeBack, &TakeBack::takes_back, &TakeBack::turns_pin> take_back{
     "word", "take_back against a pin's claim at the limit"};
 
-/// At the limit lookups are refused, and that is no reason not to give the publisher its right.
+/// At the limit lookups are refused. The publisher must still get its right back.
 struct TakeBackAtLimit : TakeBack {
   void looks_up() {
     Value seen;
