@@ -109,7 +109,7 @@ TEST(Reduction, FindsTheSameAsTheWholeSearch) {
   for (int round = 0; round != 400; ++round) {
     for (auto& thread : drawn) {
       for (Line& line : thread) {
-        // About one line in four accesses data: racy programs end early and test little.
+        // One line in eight accesses data: racy programs end early and test little.
         const Act act = below(8) == 0 ? static_cast<Act>(5 + below(2)) : static_cast<Act>(below(5));
         line = {act, below(2), static_cast<std::uint8_t>(1 + below(2)), below(4), below(4) == 0};
       }

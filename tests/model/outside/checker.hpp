@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a scenario may use of the checker that runs it, and nothing else:
+// The interface of the checker that runs a scenario. A scenario uses nothing else of it:
 //
 //   checker::Data<T>          memory that is not atomic: get() and set(); a race on it is a failure
-//   checker::require(cond)    the execution is a failure unless cond holds
+//   checker::require(cond)    fails the execution unless cond holds
 //   BLKOWN_ATOMIC             the checker's atomic, also for a scenario's own flags
 //
-// A scenario is an object. Its constructor sets up, each member of its list of bodies is a thread,
-// its finish() checks afterwards, ordered after all of them. scenarios.inc lists the scenarios.
+// A scenario is an object. Its constructor is the setup, each member in its list of bodies is a
+// thread, and its finish() checks the end state, ordered after all threads. scenarios.inc lists the
+// scenarios.
 //
-// The macro WORD_CHECKER_GENMC, WORD_CHECKER_RELACY or WORD_CHECKER_EXPLORER chooses the checker;
-// without one, scenarios run on threads of this machine, over and over.
+// The macro WORD_CHECKER_GENMC, WORD_CHECKER_RELACY or WORD_CHECKER_EXPLORER selects the checker.
+// Without one, scenarios run repeatedly on threads of this machine.
 
 #ifndef MODEL_WORD_CHECKER_HPP
 #define MODEL_WORD_CHECKER_HPP
@@ -29,7 +30,7 @@
 
 namespace checker {
 
-/// A scenario and its threads, as members of it.
+/// A scenario with its threads, which are members of it.
 template <class Scenario, auto... Bodies>
 struct Program {
   using Object = Scenario;
@@ -41,7 +42,7 @@ struct Program {
   }
 
  private:
-  /// `Base` is where the member comes from, a base of the scenario perhaps.
+  /// `Base` is the class that declares the member, which may be a base of the scenario.
   template <class Base>
   static void call(std::type_identity_t<Base>& object, void (Base::*body)()) {
     (object.*body)();

@@ -1,25 +1,26 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What the scenarios stand on: a request that is only its ownership word and data, and contexts
-// that move it and keep count.
+// The base of the scenarios: a request that is only its ownership word and data, and contexts that
+// make its transitions and count.
 //
-// A request has two pieces of memory. `data` is written by whoever has the right to it, an Owned or
-// a Claim. `still` is what pins read; it is written only by those who are alone. So two writers, a
-// pin's read that is not ordered before the next owner's write, and a write that the next owner has
-// not seen are data races. Checkers without races (hardware models) find them as a lost or an early
+// A request has two pieces of memory. The holder of the right, an Owned or a Claim, writes `data`.
+// Pins read `still`, and only a holder that is alone writes it. Therefore two writers, a pin's read
+// that is not ordered before the next owner's write, and a write that the next owner has not seen
+// are data races. Checkers without races (hardware models) find them as a lost or an early
 // increment.
 //
-// Invariants that hold for all scenarios:
-//   - no operation meets a word that its handle excludes (each violation's answer fails);
+// Invariants of all scenarios:
+//   - no operation meets a word that its handle excludes (a violation's answer fails);
 //   - every increment of the data is there at the end, and every life ended exactly once;
-//   - a word that is not in flight is 0, flags clear; an idle one of the last generation published.
+//   - a word that is not in flight is 0, flags clear; an idle one has the last generation
+//   published.
 
 #ifndef MODEL_WORD_REQUEST_HPP
 #define MODEL_WORD_REQUEST_HPP
 
-// The checker comes first: config.hpp wants its atomic declared.
+// The checker comes first: config.hpp expects its atomic to be declared.
 #include "checker.hpp"
-// What follows may use it.
+// Headers that may use the checker's atomic.
 #include <blkown/detail/ref_word.hpp>
 #include <cstdint>
 
@@ -40,7 +41,7 @@ inline constexpr auto acquire = std::memory_order_acquire;
 inline constexpr auto release = std::memory_order_release;
 inline constexpr auto relaxed = std::memory_order_relaxed;
 
-/// The generation of a request's first publication.
+/// The generation of the first publication of a request.
 inline constexpr std::uint32_t first = 1;
 
 struct Request {
@@ -49,8 +50,8 @@ struct Request {
   Data<int> still{0};
 };
 
-/// A thread or an interrupt handler, the handles that it has, and what it did. The values that the
-/// word's operations show stay in locals, so that a checker sees retries that change no memory.
+/// A thread or an interrupt handler, its handles, and its counts. Values read by the operations of
+/// the word stay in locals, so that a checker recognises retries that change no memory.
 class Context {
  public:
   explicit Context(Request& request)
@@ -58,9 +59,9 @@ class Context {
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
-  /// Of the last lookup or claim.
+  /// The reason of the last lookup or claim.
   LookupReason reason = LookupReason::none;
-  /// Of the request when tag_to_rq found it.
+  /// The generation of the request when tag_to_rq found it.
   std::uint32_t found_generation = 0;
 
   [[nodiscard]] int ends() const { return ends_; }
@@ -69,14 +70,14 @@ class Context {
 
   // --- data ---
 
-  /// A pin's look; `at_least` lone writes were made before what the pin stands on.
+  /// The read of a pin. `at_least` writes of a holder that was alone happened before it.
   void read(int at_least = 0) { require(still_.get() >= at_least); }
-  /// A Claim's write, pins or not.
+  /// The write of a Claim, with or without pins.
   void write() {
     data_.set(data_.get() + 1);
     ++writes_;
   }
-  /// The write of one who has the request to itself.
+  /// The write of a holder that is alone.
   void write_alone() {
     write();
     still_.set(still_.get() + 1);
@@ -119,14 +120,14 @@ class Context {
     Value seen;
     require(ref_.release_claim(seen) == ClaimResult::done);
   }
-  /// False: pins are left, and it is a Claim still.
+  /// Returns false if pins are left and it is still a Claim.
   [[nodiscard]] bool into_owned() {
     Value seen;
     const ClaimResult step = ref_.claim_into_owned(seen);
     require(step == ClaimResult::done || step == ClaimResult::pinned);
     return step == ClaimResult::done;
   }
-  /// The end without a last write. False: a pin's drop completes it.
+  /// Ends without a last write. Returns false if the drop of a pin completes the end.
   bool end_unwritten() {
     Value seen;
     const ClaimResult step = ref_.end_claim(seen);
@@ -145,7 +146,7 @@ class Context {
     Value seen;
     require(ref_.add_ref(seen) == RefResult::done);
   }
-  /// True: this was the last reference of a finished I/O.
+  /// Returns true if this was the last reference of a finished I/O.
   bool drop() {
     Value seen;
     const RefResult step = ref_.drop_ref(seen);
@@ -202,9 +203,9 @@ class Context {
     return ref_.take_back(Generation{generation}, seen);
   }
 
-  // --- all that a handler does with what it got ---
+  // --- the complete work of a handler ---
 
-  /// A reference, to a writer if it is the only one; else it goes.
+  /// Turns a reference into ownership if it is the only one; otherwise drops it.
   void own_or_drop() {
     if (try_from_shared()) {
       end_owned();
@@ -215,14 +216,14 @@ class Context {
   void own_or_lose() {
     if (drop_or_own() == RefResult::alone) end_owned();
   }
-  /// A completion: the right to the I/O of this generation and its end, or nothing.
+  /// A completion: claims the I/O of this generation and ends it, if the claim succeeds.
   void complete_by_claim(std::uint32_t generation) {
     if (claim(generation)) end();
   }
   void complete_by_owned(std::uint32_t generation) {
     if (tag_to_owned(generation)) end_owned();
   }
-  /// A reference turned into the right; where that is refused it goes.
+  /// Turns a reference into the right. A refused reference is dropped.
   void complete_by_ref(std::uint32_t generation) {
     if (claim_with_ref(generation)) {
       end();
@@ -245,7 +246,7 @@ class Context {
   [[nodiscard]] static Match exactly(std::uint32_t generation) {
     return Match::exactly(Generation{generation});
   }
-  /// The block layer has it back, to itself.
+  /// Completes the end: the block layer is alone with the request.
   void complete() {
     ++ends_;
     write_alone();
@@ -259,7 +260,7 @@ class Context {
   int writes_alone_ = 0;
 };
 
-/// One request, and the contexts of up to three threads and of what is before and after them.
+/// One request, the contexts of up to three threads, and one for the code before and after them.
 struct Fixture {
   Request request;
   Context main{request};
@@ -270,14 +271,14 @@ struct Fixture {
   [[nodiscard]] int ends() const { return main.ends() + a.ends() + b.ends() + c.ends(); }
   [[nodiscard]] Value value() const { return request.ref.peek(); }
 
-  /// Every life has ended, once.
+  /// Checks that every life has ended, once.
   void check_ended(int lives = 1, std::uint32_t generation = first) {
     require(value().state() == 0);
     require(value().generation().value == generation);
     require(ends() == lives);
     check_data();
   }
-  /// The last life is in flight, unreferenced.
+  /// Checks that the last life is in flight, unreferenced.
   void check_parked(int ended_lives = 0, std::uint32_t generation = first) {
     require(value().state() == 1);
     require(value().generation().value == generation);
@@ -289,7 +290,7 @@ struct Fixture {
     require(request.still.get() ==
             main.writes_alone() + a.writes_alone() + b.writes_alone() + c.writes_alone());
   }
-  /// What a device's teardown does: ends what is in flight. Nothing else is left.
+  /// Ends the I/O in flight, as the teardown of a device does. Checks that nothing else is left.
   void sweep(int lives = 1, std::uint32_t generation = first) {
     if (ends() != lives) {
       check_parked(lives - 1, generation);
@@ -300,7 +301,7 @@ struct Fixture {
   }
 };
 
-/// In flight, unreferenced.
+/// A request in flight, unreferenced.
 struct Parked : Fixture {
   Parked() {
     main.start();
@@ -308,7 +309,7 @@ struct Parked : Fixture {
   }
 };
 
-/// Shared by two references, one for each of two threads.
+/// A request with two references, one for each of two threads.
 struct TwoReferences : Fixture {
   TwoReferences() {
     main.start();
@@ -321,7 +322,7 @@ struct ThreeReferences : TwoReferences {
   ThreeReferences() { main.clone(); }
 };
 
-/// A Claim with one pin (a mapping's), never published.
+/// A Claim with one pin, that of a mapping, never published.
 struct Pinned : Fixture {
   Pinned() {
     main.start();
@@ -330,7 +331,7 @@ struct Pinned : Fixture {
   }
 };
 
-/// A Claim from a completion, with the pin that its mapping held meanwhile.
+/// A Claim from a completion, with the pin that its mapping has held.
 struct ClaimedPinned : Pinned {
   ClaimedPinned() {
     main.publish();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Runs the scenarios, or the one named, in the project's own explorer.
+// Runs the scenarios, or the given one, in the project's own explorer.
 
 #define WORD_CHECKER_EXPLORER
 #include <cstdint>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// One scenario for GenMC, which reads this source and interprets main. WORD_SCENARIO_NAME is the
-// scenario's name.
+// One scenario for GenMC, which reads this source and interprets main. WORD_SCENARIO_NAME selects
+// the scenario.
 
 #define WORD_CHECKER_GENMC
 #include "scenarios.hpp"

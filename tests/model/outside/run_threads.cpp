@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Runs the scenarios, or the one named, on threads of this machine.
+// Runs the scenarios, or the given one, on threads of this machine.
 
 #include <atomic>
 #include <cstdio>
@@ -15,7 +15,7 @@ namespace {
 
 word::Storage storage;
 
-/// Each round's threads start together, or they would hardly ever meet.
+/// The threads of a round start together; otherwise they would hardly ever overlap.
 void run_round(const word::Entry& entry) {
   entry.make(&storage);
   std::atomic<unsigned> ready{0};

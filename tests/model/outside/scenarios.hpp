@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// All scenarios as programs, each under its name in scenarios.inc.
+// All scenarios as programs, under their names in scenarios.inc.
 
 #ifndef MODEL_WORD_SCENARIOS_HPP
 #define MODEL_WORD_SCENARIOS_HPP

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// All scenarios as a table, for runners that are not compiled anew for each.
+// A table of all scenarios, for runners that are compiled once for all of them.
 
 #ifndef MODEL_WORD_TABLE_HPP
 #define MODEL_WORD_TABLE_HPP
@@ -17,7 +17,7 @@ struct Entry {
   unsigned thread_count;
   void (*make)(void* at);
   void (*thread)(void* object, unsigned index);
-  void (*finish)(void* object);  ///< Ends its life too.
+  void (*finish)(void* object);  ///< Destroys the object as well.
 };
 
 template <class P>
@@ -37,7 +37,7 @@ inline constexpr Entry table[] = {
 #undef WORD_SCENARIO
 };
 
-/// Room for the largest.
+/// Storage for the largest scenario.
 union Storage {
   constexpr Storage() {}
   ~Storage() {}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// For the project's own explorer.
+// The backend for the project's own explorer.
 
 #ifndef MODEL_WORD_BACKENDS_EXPLORER_HPP
 #define MODEL_WORD_BACKENDS_EXPLORER_HPP

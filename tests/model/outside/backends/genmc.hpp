@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// For GenMC: its own <atomic>, pthreads, and data that is a plain member, whose accesses it sees in
-// the compiler's intermediate code.
+// The backend for GenMC: its own <atomic>, pthreads, and data that is a plain member, whose
+// accesses GenMC sees in the intermediate code.
 
 #ifndef MODEL_WORD_BACKENDS_GENMC_HPP
 #define MODEL_WORD_BACKENDS_GENMC_HPP
@@ -17,11 +17,11 @@ template <class T>
 struct Atomic : std::atomic<T> {
   using std::atomic<T>::atomic;
 
-  // GenMC's <atomic> is an older one: this member is not there in every mode.
+  // The <atomic> of GenMC is an older one and lacks this member in some modes.
   static constexpr bool is_always_lock_free = __atomic_always_lock_free(sizeof(T), nullptr);
 
   // GenMC 0.11 adds in 64 bits and keeps the carry out of a narrower atomic: a compare-exchange
-  // then never finds the value that a load returned. So what is added to go down is subtracted.
+  // then never finds the value that a load returned. A negative addend is therefore subtracted.
   T fetch_add(T value, std::memory_order order) noexcept {
     const T negative = static_cast<T>(T{0} - value);
     return negative < value ? std::atomic<T>::fetch_sub(negative, order)

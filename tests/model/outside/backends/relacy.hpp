@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// For Relacy: its atomics in std::atomic's clothes, its data, its assertion.
+// The backend for Relacy: its atomics under std::atomic's interface, its data, its assertion.
 
 #ifndef MODEL_WORD_BACKENDS_RELACY_HPP
 #define MODEL_WORD_BACKENDS_RELACY_HPP
@@ -10,7 +10,7 @@
 #include <source_location>
 #include <type_traits>
 
-// Last, because it redefines words such as free.
+// Last, because it redefines identifiers such as free.
 #include <relacy/relacy.hpp>
 
 namespace checker {

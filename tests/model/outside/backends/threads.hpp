@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Without a checker: std::thread and std::atomic. It visits few schedules and, without
-// ThreadSanitizer, sees no race; it keeps the scenarios compiling and their end states right.
+// The backend without a checker: std::thread and std::atomic. It visits few schedules and, without
+// ThreadSanitizer, finds no race. It keeps the scenarios compiling and their end states right.
 
 #ifndef MODEL_WORD_BACKENDS_THREADS_HPP
 #define MODEL_WORD_BACKENDS_THREADS_HPP

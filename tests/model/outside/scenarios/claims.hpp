@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Goal: Claims against completions, against references that become Claims, and against pins.
-// Method: the Claim's holder writes, pins read before they go.
-// Invariants: one Claim at a time; what it does alone comes after all the pins, what the next
-// claimant does after what it did; with pins left, the last of them completes the end, once.
+// Method: the holder of the Claim writes; the holders of pins read before they drop them.
+// Invariants: one Claim at a time. What it does alone comes after the reads of all pins. The next
+// claimant comes after what it did. With pins left, the last one completes the end, once.
 
 #ifndef MODEL_WORD_SCENARIOS_CLAIMS_HPP
 #define MODEL_WORD_SCENARIOS_CLAIMS_HPP
@@ -12,7 +12,7 @@
 
 namespace word {
 
-/// A reference becomes the Claim, or has a Claim made beside it, against a completion and a drop.
+/// A reference becomes the Claim, or a Claim is made beside it, against a completion and a drop.
 struct RefToClaim : TwoReferences {
   void turns() {
     a.read(1);
@@ -30,7 +30,7 @@ struct RefToClaim : TwoReferences {
   void finish() { check_ended(); }
 };
 
-/// Two references become Claims: one of them is refused and goes.
+/// Two references become Claims: one of them is refused and dropped.
 struct RefsToClaims : TwoReferences {
   void turns() {
     a.read(1);
@@ -44,8 +44,8 @@ struct RefsToClaims : TwoReferences {
   void finish() { check_ended(); }
 };
 
-/// Two completions of one command, each releases the right after a write; a reference that is older
-/// than both becomes the third Claim, and sees their writes.
+/// Two completions of one command each release the right after a write. A reference older than both
+/// becomes the third Claim and sees their writes.
 struct ReleaseBesideRef : Fixture {
   ReleaseBesideRef() {
     main.start();
@@ -61,7 +61,7 @@ struct ReleaseBesideRef : Fixture {
   void finish() { sweep(); }
 };
 
-/// Claim, end and last drop, with a mapping's pin and a scan's alive.
+/// Claim, end and last drop, with the pins of a mapping and of a scan.
 struct EndPinned : Pinned {
   EndPinned() { main.publish(); }
   void completes() {
@@ -79,7 +79,7 @@ struct EndPinned : Pinned {
   void finish() { check_ended(); }
 };
 
-/// The end of a Claim against holders who let go through drop_or_own.
+/// The end of a Claim against holders that drop their pins by drop_or_own.
 struct EndAndOwn : Fixture {
   EndAndOwn() {
     main.start();
@@ -101,7 +101,7 @@ struct EndAndOwnByTwo : EndAndOwn {
   }
 };
 
-/// What references may try on claimed and finished words: all of it is refused.
+/// References try every operation on claimed and finished words: all are refused.
 struct OnFinished : TwoReferences {
   void completes() {
     if (a.claim(first)) a.end_unwritten();
@@ -125,7 +125,8 @@ struct OnFinishedLookup : EndAndOwn {
   void looks_up() { c.complete_by_owned(first); }
 };
 
-/// A Claim that was never published, against the drop of its pin: into_owned tells.
+/// A Claim that was never published, against the drop of its pin: into_owned reports whether it is
+/// alone.
 struct IntoOwnedAndDrop : Pinned {
   void takes() {
     if (a.into_owned()) {
@@ -135,7 +136,7 @@ struct IntoOwnedAndDrop : Pinned {
     }
   }
   void ends_it() { a.end(); }
-  /// One more pin comes and goes.
+  /// Creates and drops one more pin, then ends.
   void pins_and_ends() {
     a.pin();
     a.end_unwritten();
@@ -149,7 +150,7 @@ struct IntoOwnedAndDrop : Pinned {
   void finish() { check_ended(1, first - 1); }
 };
 
-/// Publish, and release, of a Claim against the drop of its pin, and the next claimant.
+/// Publish and release of a Claim against the drop of its pin, and the next claimant.
 struct PublishAndDrop : Pinned {
   PublishAndDrop() {
     main.publish();
@@ -178,7 +179,7 @@ struct ReleaseAndDrop : PublishAndDrop {
   void finish() { sweep(); }
 };
 
-/// The same, and the last pin does not read: only the Claim's own write is handed on.
+/// The same, and the last pin does not read: only the Claim's own write is passed on.
 struct PublishPinned : Pinned {
   void publishes() {
     a.write();
@@ -195,8 +196,8 @@ struct PublishPinned : Pinned {
   }
 };
 
-/// Several completions of one command: each finds the I/O, unless the other has it just then, and
-/// gives it back.
+/// Several completions of one command. Each finds the I/O and releases it, unless another one holds
+/// it at that moment.
 struct TwoCompletions : Parked {
   void completes() {
     if (!a.claim(first)) {

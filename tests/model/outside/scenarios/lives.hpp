@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: from one life of a request to the next, through the tag bitmap.
-// Method: whoever completes an end gives the tag back, a thread that finds it free starts anew.
-// Invariants: the next life comes after everything of the last one; a completion of the last life
-// never ends the next one, unless it carries no generation, and even then each life ends once.
+// Goal: from one life of a request to the next, through the tag bitmap. Method: the context that
+// completes an end frees the tag. A thread that finds it free starts a new life. Invariants: the
+// next life comes after everything in the last one. A completion of the last life never ends the
+// next one, unless it carries no generation, and even then each life ends once.
 
 #ifndef MODEL_WORD_SCENARIOS_LIVES_HPP
 #define MODEL_WORD_SCENARIOS_LIVES_HPP
 
 #include "../request.hpp"
-// A core header too, so after the checker's atomic.
+// A core header too, and therefore after the checker's atomic.
 #include <blkown/detail/tag_bitmap.hpp>
 
 namespace word {
@@ -17,7 +17,7 @@ namespace word {
 using blkown::Tag;
 using blkown::detail::TagBitmap;
 
-/// A request whose tag is taken; its tag, and another one of the same word.
+/// A request whose tag is taken, its tag, and another tag of the same word.
 struct Life : Fixture {
   static constexpr std::uint32_t depth = 4;
   static constexpr Tag tag{1};
@@ -35,13 +35,13 @@ struct Life : Fixture {
   void give_if(bool completed) {
     if (completed) give(tag);
   }
-  /// The next life, as far as its publication, if the tag is free.
+  /// Starts and publishes the next life if the tag is free.
   void begins() {
     if (!bitmap.take(tag)) return;
     c.start();
     c.park();
   }
-  /// The same by a context that takes all that it can get.
+  /// The same by a context that takes as many tags as it can get.
   void begins_with_run() {
     std::uint32_t hint = 0;
     const TagBitmap::Run run = bitmap.take_run(hint, depth);
@@ -63,14 +63,14 @@ struct EndToAllocation : Life {
     a.end();
     give(tag);
   }
-  /// Both tags in one operation, the other one's request being of no interest here.
+  /// Frees both tags in one operation. The request of the other tag does not matter here.
   void ends_both() {
     require(a.claim(first));
     a.end();
     require(bitmap.give_run(bitmap.line_of(tag),
                             static_cast<Word>(bitmap.bit_of(tag) | bitmap.bit_of(other))));
   }
-  /// Changes of another tag of the word, between the give and the take.
+  /// Changes another tag of the word between the give and the take.
   void gives_other() { give(other); }
   void gives_and_takes_other() {
     give(other);
@@ -98,7 +98,7 @@ struct AllocateByTwo : Life {
   }
 };
 
-/// A life that ends while pins are left: who drops the last one gives the tag.
+/// A life that ends while pins are left: the context that drops the last one frees the tag.
 struct LastPinGives : Life {
   LastPinGives() {
     main.pin();
@@ -124,7 +124,7 @@ struct LastPinGives : Life {
   void finish() { sweep(lives(), value().generation().value); }
 };
 
-/// Lookups' pins that read, and the next life.
+/// Pins from lookups that read, and the next life.
 struct PinsAndNextLife : Life {
   PinsAndNextLife() { main.park(); }
   void completes() {
@@ -143,11 +143,11 @@ struct PinsAndNextLife : Life {
   void stale() {
     if (b.claim(first)) give_if(b.end());
   }
-  /// Without a generation it may end the next life instead.
+  /// Without a generation it may end the next life.
   void without_generation() {
     if (b.claim(Match::any())) give_if(b.end());
   }
-  /// The in-flight table's iteration: a pin of whatever life, and the right to that life only.
+  /// The iteration of the in-flight table: a pin of any life, and the right to that life only.
   void iterates() {
     if (!b.tag_to_rq(Match::any())) return;
     b.read(1);
@@ -167,8 +167,8 @@ struct StaleCookie : PinsAndNextLife {
   }
 };
 
-/// The device refuses a publication, a forged completion ends it, and the tag has its next life
-/// while the submitter is about to take it back.
+/// The device refuses a publication and a forged completion ends the I/O. The tag has its next life
+/// while the submitter is about to take the publication back.
 struct RefusedAndReused : Life {
   void submits() {
     a.write_alone();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: lookups against those who let a request go: publish it, or drop its last reference.
-// Method: the letting go has data behind it, which the lookup's holder reads or writes.
-// Invariants: a lookup that succeeds sees all that was done before, one that is refused has changed
-// nothing, and of several completions one ends the I/O.
+// Goal: lookups against threads that publish a request or drop its last reference. Method: the
+// publisher or dropper has accessed data that the finder reads or writes. Invariants: a lookup that
+// succeeds sees everything done before. A refused lookup changes nothing. Of several completions
+// one ends the I/O.
 
 #ifndef MODEL_WORD_SCENARIOS_LOOKUPS_HPP
 #define MODEL_WORD_SCENARIOS_LOOKUPS_HPP
@@ -32,7 +32,7 @@ struct ShareAndLookup : Lookups {
     a.into_shared();
     a.drop();
   }
-  /// It reads under its reference, so that an owner has more to be ordered after.
+  /// Reads under the reference, so that an owner has more to be ordered after.
   void shares_and_reads() {
     a.write_alone();
     a.into_shared();
@@ -41,7 +41,7 @@ struct ShareAndLookup : Lookups {
   }
 };
 
-/// The same, but the publisher never lets go: the claimant writes beside its reference.
+/// The same, but the publisher never drops it: the claimant writes beside its reference.
 struct ShareAndKeep : Lookups {
   ShareAndKeep() { main.start(); }
   void shares() {
@@ -75,7 +75,7 @@ struct DropAndLookup : Lookups {
   }
 };
 
-/// One completion several times, by every lookup: one of them ends the I/O.
+/// Several completions of one publication, by every lookup: one of them ends the I/O.
 struct Duplicates : Parked {
   void by_claim() { a.complete_by_claim(first); }
   void by_owned() { b.complete_by_owned(first); }
@@ -99,8 +99,9 @@ struct DuplicateClaims : Parked {
   void finish() { check_ended(); }
 };
 
-/// From the doorbell to the completion: the submitter publishes and rings, the device answers, the
-/// reaper's lookup comes after all that and must succeed, however relaxed its first load is.
+/// From the doorbell to the completion: the submitter publishes and rings, and the device answers.
+/// The lookup of the reaper comes after all that and must succeed, however relaxed its first load
+/// is.
 struct Doorbell : Fixture {
   blkown::Atomic<Word> doorbell{0};
   blkown::Atomic<Word> completion{0};

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: references that are dropped, cloned and turned into ownership at the same time.
-// Method: each thread holds a reference and reads the data under it before it lets go.
-// Invariants: at most one becomes the owner, exactly one where all let go through drop_or_own; its
-// writes come after all the reads; who is refused has lost nothing.
+// Goal: references that are dropped, cloned and turned into ownership at the same time. Method:
+// each thread holds a reference and reads the data under it before it drops it. Invariants: at most
+// one becomes the owner; exactly one if all drop by drop_or_own. The owner's writes come after all
+// the reads. A refused thread has lost nothing.
 
 #ifndef MODEL_WORD_SCENARIOS_REFERENCES_HPP
 #define MODEL_WORD_SCENARIOS_REFERENCES_HPP
@@ -12,7 +12,8 @@
 
 namespace word {
 
-/// A drop against try_from_shared: refused and dropped too, the I/O stays parked.
+/// A drop against try_from_shared. If that is refused its reference is dropped too, and the I/O
+/// stays parked.
 struct DropAndTake : TwoReferences {
   void drops() {
     a.read(1);
@@ -64,7 +65,7 @@ struct OwnByThree : ThreeReferences {
   void finish() { check_ended(); }
 };
 
-/// drop_or_own against a plain drop: if the drop is last, the I/O stays parked.
+/// drop_or_own against a plain drop: if the plain drop is last, the I/O stays parked.
 struct OwnAgainstDrop : DropAndTake {
   void owns() {
     b.read(1);
@@ -72,7 +73,7 @@ struct OwnAgainstDrop : DropAndTake {
   }
 };
 
-/// A drop, try_from_shared, and a lookup that brings a third reference.
+/// A drop, try_from_shared, and a lookup that adds a third reference.
 struct DropTakeLookup : DropAndTake {
   void looks_up() {
     if (!c.tag_to_rq(first)) return;
@@ -81,7 +82,7 @@ struct DropTakeLookup : DropAndTake {
   }
 };
 
-/// A reference is cloned, and both go, while the other holder tries to own.
+/// A reference is cloned and both are dropped, while the other holder tries to become the owner.
 struct CloneAndTake : TwoReferences {
   void clones() {
     a.clone();
@@ -93,7 +94,7 @@ struct CloneAndTake : TwoReferences {
   void finish() { sweep(); }
 };
 
-/// The same against drop_or_own and a drop: the clone keeps the release sequence going.
+/// The same against drop_or_own and a drop: the clone continues the release sequence.
 struct CloneOwnDrop : CloneAndTake {
   CloneOwnDrop() { main.clone(); }
   void owns() { b.own_or_lose(); }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: a request that is published again, and a publication that the device refused.
-// Method: each publication has a generation of its own, which completions name.
-// Invariants: a completion of an earlier stage never gets a later one; a refused publication is
-// taken back by its submitter or ended by the one who was faster, never both; each stage sees the
-// data of the one before.
+// Goal: a request that is published again, and a publication that the device refuses. Method: each
+// publication has a generation of its own, which its completions carry. Invariants: a completion of
+// an earlier stage never gets a later one. Either the submitter takes a refused publication back,
+// or the faster context ends it, never both. Each stage sees the data of the stage before.
 
 #ifndef MODEL_WORD_SCENARIOS_REPUBLISHED_HPP
 #define MODEL_WORD_SCENARIOS_REPUBLISHED_HPP
@@ -13,8 +12,8 @@
 
 namespace word {
 
-/// Published again by an owner who does not touch the data: the first publisher's writes reach the
-/// third.
+/// Published again by an owner that does not touch the data: the writes of the first publisher
+/// reach the third.
 struct RepublishUntouched : Fixture {
   RepublishUntouched() { main.start(); }
   void publishes() {
@@ -44,7 +43,8 @@ struct RepublishPinned : RepublishUntouched {
   }
 };
 
-/// A stage's completion comes twice, while the next stage is published: one of them publishes it.
+/// The completion of a stage comes twice while the next stage is published: one of them publishes
+/// it.
 struct Stages : Parked {
   void next_stage() {
     if (!a.claim(first)) return;
@@ -60,7 +60,7 @@ struct Stages : Parked {
   void finish() { sweep(1, first + 1); }
 };
 
-/// A scan's pin, taken in either stage, names the stage when it takes the right.
+/// A scan's pin, taken in either stage, states the stage when it takes the right.
 struct ScanAcrossStages : Stages {
   void scans() {
     if (!b.tag_to_rq(Match::any())) return;
@@ -79,7 +79,7 @@ struct TurnAcrossStages : Stages {
   void finish() { sweep(1, value().generation().value); }
 };
 
-/// Requeued and started again by its completion, against a late duplicate and the next completion.
+/// The completion requeues and restarts the I/O, against a late duplicate and the next completion.
 struct Requeue : Parked {
   void requeues() {
     if (!a.claim(first) || !a.end()) return;
@@ -94,8 +94,8 @@ struct Requeue : Parked {
   }
 };
 
-/// The device refuses what was published, and a completion is forged, also before the publication,
-/// while the submitter writes.
+/// The device refuses the publication. A forged completion arrives, possibly before the
+/// publication, while the submitter writes.
 struct Refused : Fixture {
   Refused() { main.start(); }
   void submits() {
@@ -105,7 +105,7 @@ struct Refused : Fixture {
   }
   void forges() { b.complete_by_claim(first); }
   void forges_owned() { b.complete_by_owned(first); }
-  /// The forged Claim is given back: then the submitter may have it, or comes too early.
+  /// The forged Claim is released again. The submitter then gets the I/O, or tries too early.
   void forges_and_releases() {
     if (!b.claim(first)) return;
     b.write();
@@ -119,7 +119,7 @@ struct RefusedReleased : Refused {
   void finish() { sweep(); }
 };
 
-/// The same for a Claim with a mapping's pin, which the submitter drops in the end.
+/// The same for a Claim with a mapping's pin, which the submitter drops at the end.
 struct RefusedPinned : Refused {
   RefusedPinned() { main.pin(); }
   void submits() {
