@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a backend is, and what its errors say.
+// Goal: the Backend concept accepts complete backends only, and every MapFailure has a name and a
+// status.
 
 #include <gtest/gtest.h>
 
@@ -15,7 +16,7 @@ namespace {
 namespace dma = blkown::dma;
 using dma::MapFailure;
 
-/// The least that there can be: without bus addresses.
+/// A backend with the required members only.
 struct Least {
   dma::DeviceLimits limits() const;
   std::expected<std::uint64_t, MapFailure> map(std::byte*, std::size_t, dma::Direction,
@@ -51,8 +52,8 @@ TEST(Backend, EachReasonHasAName) {
   EXPECT_EQ(names.back(), "out_of_memory");
 }
 
-// Goal: what comes back when another I/O has ended is tried again, the rest is not.
-TEST(Backend, WhatIsShortForNowIsAResource) {
+// Goal: an error that the end of another I/O can clear is tried again; every other error is final.
+TEST(Backend, AShortageIsAResource) {
   for (int i = 0; i != 9; ++i) {
     const auto reason = static_cast<MapFailure>(i);
     const bool is_for_now = reason == MapFailure::no_bounce_slot || reason == MapFailure::no_iova;

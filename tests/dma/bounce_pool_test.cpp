@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Bounce slots: each is one mapping's at a time.
+// Goal: a slot belongs to one mapping at a time.
 
 #include <gtest/gtest.h>
 
@@ -26,7 +26,7 @@ TEST(BouncePool, HasAsManySlotsAsFitWhole) {
   EXPECT_EQ(four.pool.free_slots(), 4U);
   EXPECT_EQ(four.pool.slot_bytes(), 64U);
   Slots three{255};
-  EXPECT_EQ(three.pool.free_slots(), 3U) << "the last one would end behind the memory";
+  EXPECT_EQ(three.pool.free_slots(), 3U) << "the last slot would end beyond the memory";
   Slots none{63};
   EXPECT_EQ(none.pool.free_slots(), 0U);
   EXPECT_EQ(none.pool.take(), nullptr);
@@ -50,17 +50,18 @@ TEST(BouncePool, GivesEachSlotToOneUntilItComesBack) {
   EXPECT_EQ(slots.pool.take(), back);
 }
 
-// Goal: two contexts never have the same slot. What they write into it is plain memory.
+// Goal: two contexts never have the same slot. Method: both write plain memory into their slots and
+// read it back, also under ThreadSanitizer.
 TEST(BouncePool, IsAnyContexts) {
   Slots slots;
   std::vector<std::thread> contexts;
-  for (int who = 1; who != 3; ++who) {
-    contexts.emplace_back([&slots, who] {
+  for (int mark = 1; mark != 3; ++mark) {
+    contexts.emplace_back([&slots, mark] {
       for (int i = 0; i != 2000; ++i) {
         std::byte* const slot = slots.pool.take();
         if (slot == nullptr) continue;
-        std::fill_n(slot, 64, static_cast<std::byte>(who));
-        EXPECT_EQ(std::count(slot, slot + 64, static_cast<std::byte>(who)), 64);
+        std::fill_n(slot, 64, static_cast<std::byte>(mark));
+        EXPECT_EQ(std::count(slot, slot + 64, static_cast<std::byte>(mark)), 64);
         slots.pool.give(slot);
       }
     });

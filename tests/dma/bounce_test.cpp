@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Memory that the device cannot reach: what goes through slots, when, and what does not.
+// Goal: memory that the device cannot reach is copied into slots before the I/O and back after it,
+// and all other memory is left alone.
 
 #include <gtest/gtest.h>
 
@@ -25,7 +26,7 @@ class Bounce : public testing::Test {
  protected:
   Bounce() { rig.only_slots_in_reach(); }
 
-  /// An I/O in flight with so many bytes of the memory, which the device cannot reach.
+  /// Puts an I/O in flight with `bytes` bytes of the memory, which the device cannot reach.
   void publish(Direction direction, std::size_t bytes = 100) {
     Claim claim = rig.unpublished();
     mapping.emplace(
@@ -49,7 +50,7 @@ class Bounce : public testing::Test {
   blkown::Cookie cookie;
 };
 
-TEST_F(Bounce, WhatGoesToTheDeviceIsInTheSlotsBeforeItIsPublished) {
+TEST_F(Bounce, BytesForTheDeviceAreInTheSlotsBeforeThePublication) {
   rig.memory.fill(sent);
   publish(Direction::to_device);
   ASSERT_EQ(mapping->segments().size(), 2U);
@@ -61,15 +62,15 @@ TEST_F(Bounce, WhatGoesToTheDeviceIsInTheSlotsBeforeItIsPublished) {
   complete();
 }
 
-// Goal: a device that scribbles over what it was to read does not change the caller's memory.
-TEST_F(Bounce, WhatGoesToTheDeviceDoesNotComeBack) {
+// Goal: a device that writes to memory it should only read does not change the caller's memory.
+TEST_F(Bounce, BytesForTheDeviceAreNotCopiedBack) {
   publish(Direction::to_device);
   rig.backend.write(mapping->segments(), received);
   complete();
   EXPECT_TRUE(rig.is_all(0, 4096, untouched));
 }
 
-TEST_F(Bounce, WhatComesFromTheDeviceIsHomeAfterTheUnmapAndNotEarlier) {
+TEST_F(Bounce, BytesFromTheDeviceAreCopiedBackByTheUnmapAndNotEarlier) {
   publish(Direction::from_device);
   rig.backend.write(mapping->segments(), received);
   EXPECT_TRUE(rig.is_all(0, 4096, untouched));
@@ -78,7 +79,7 @@ TEST_F(Bounce, WhatComesFromTheDeviceIsHomeAfterTheUnmapAndNotEarlier) {
   EXPECT_TRUE(rig.is_all(100, 3996, untouched));
 }
 
-TEST_F(Bounce, BothWaysIsBoth) {
+TEST_F(Bounce, BidirectionalBytesAreCopiedBothWays) {
   rig.memory.fill(sent);
   publish(Direction::bidirectional);
   EXPECT_EQ(rig.backend.read(mapping->segments()), std::vector(100, sent));
@@ -87,8 +88,9 @@ TEST_F(Bounce, BothWaysIsBoth) {
   EXPECT_TRUE(rig.is_all(0, 100, received));
 }
 
-// Goal: what a short transfer leaves alone is what the caller had there, and not another I/O's.
-TEST_F(Bounce, AShortTransferKeepsWhatWasThere) {
+// Goal: bytes that a short transfer does not write keep the caller's values, and do not get those
+// of the slot's last I/O.
+TEST_F(Bounce, AShortTransferKeepsTheOtherBytes) {
   publish(Direction::from_device, 256);
   rig.backend.write(mapping->segments(), std::byte{0xEE});
   complete();
@@ -100,7 +102,7 @@ TEST_F(Bounce, AShortTransferKeepsWhatWasThere) {
   EXPECT_TRUE(rig.is_all(100, 3996, untouched));
 }
 
-TEST_F(Bounce, OnlyWhatIsOutOfReachIsBounced) {
+TEST_F(Bounce, OnlyMemoryOutOfReachIsBounced) {
   rig.backend.settings.address_mask = 0x1FFF;
   rig.backend.place(rig.memory.data(), 0x1F00);
   Claim claim = rig.unpublished();
@@ -117,7 +119,8 @@ TEST_F(Bounce, OnlyWhatIsOutOfReachIsBounced) {
   EXPECT_TRUE(rig.is_all(512, 64, received));
 }
 
-// Goal: a pool that the device cannot reach either is said to be one, and not handed to the device.
+// Goal: a slot that the device cannot reach is not given to the device; the map fails as
+// unreachable.
 TEST_F(Bounce, ASlotOutOfReachIsNotUsed) {
   rig.backend.place(rig.slots.data(), 0x10000);
   Claim claim = rig.unpublished();
@@ -132,20 +135,20 @@ TEST_F(Bounce, ASlotOutOfReachIsNotUsed) {
 TEST_F(Bounce, ASlotAcrossABoundaryIsNotUsed) {
   rig.backend.settings.boundary_mask = 0x1F;  // half a slot
   Claim claim = rig.unpublished();
-  EXPECT_TRUE(rig.map(claim, {rig.part(0, 16)}).has_value()) << "what is used of it is not across";
+  EXPECT_TRUE(rig.map(claim, {rig.part(0, 16)}).has_value()) << "16 bytes do not cross";
   rig.backend.place(rig.slots.data(), 0x10000 - 256 - 8);
   const auto none = rig.map(claim, {rig.part(0, 8), rig.part(64, 32)});
-  ASSERT_FALSE(none.has_value()) << "of the second one at most 8 bytes are within";
+  ASSERT_FALSE(none.has_value()) << "32 bytes cross in every slot";
   EXPECT_EQ(none.error().reason, dma::MapFailure::unreachable);
-  EXPECT_GE(none.error().segment, 1U) << "the first one was";
+  EXPECT_GE(none.error().segment, 1U) << "the first element fits";
   EXPECT_EQ(rig.pool.free_slots(), 4U);
   EXPECT_EQ(rig.backend.live_count(), 0U);
   std::move(claim).end_ok();
 }
 
-// Goal: the caller has its memory as before when the device has never seen the I/O, and may have
-// gone on to use it.
-TEST_F(Bounce, WhatTheDeviceNeverSawIsNotCopiedHome) {
+// Goal: if the device has never seen the I/O, the caller's memory is not written: the caller may
+// already use it for something else.
+TEST_F(Bounce, AMappingThatTheDeviceHasNotSeenIsNotCopiedBack) {
   Claim claim = rig.unpublished();
   {
     const auto prepared = rig.map(claim, {rig.part(0, 100)});
@@ -165,25 +168,25 @@ TEST_F(Bounce, WhatTheDeviceNeverSawIsNotCopiedHome) {
 
   rig.memory.fill(untouched);
   rig.backend.on_unmap = [&] { rig.memory.fill(sent); };
-  rig.backend.refuse_map = 5;  // of this I/O the second one
+  rig.backend.refuse_map = 5;  // this I/O's second element
   EXPECT_FALSE(rig.map(next, {rig.part(0, 100)}).has_value());
   EXPECT_TRUE(rig.is_all(0, 4096, sent)) << "a map that failed";
   EXPECT_EQ(rig.pool.free_slots(), 4U);
   std::move(next).end_ok();
 }
 
-// Goal: in this order: unmap, invalidate, the bytes home, the request free. Before its invalidate
-// the device could still write to the slot, and with its end the caller may look at the memory.
-TEST(BounceOrder, UnmapInvalidateCopyHomeAndThePinLast) {
+// Goal: the order is unmap, invalidate, copy back, free the request. Until the invalidate the
+// device can write to the slot, and from the request's end on the caller may read the memory.
+TEST(BounceOrder, UnmapInvalidateCopyBackAndThePinLast) {
   struct Ends {
     Rig* rig = nullptr;
     std::vector<std::string> log;
-    [[nodiscard]] std::string home() const {
-      return rig->is_all(0, 100, received) ? "home" : "not home";
+    [[nodiscard]] std::string copied() const {
+      return rig->is_all(0, 100, received) ? "copied" : "not copied";
     }
     void operator()(blkown::EndedList<fake::Request>&& list) {
       while (auto ended = list.pop_front()) {
-        log.push_back("end, " + home());
+        log.push_back("end, " + copied());
         std::move(*ended).release();
       }
     }
@@ -197,19 +200,19 @@ TEST(BounceOrder, UnmapInvalidateCopyHomeAndThePinLast) {
   Claim claim = std::move(*idle).start().into_claim();
   auto mapping = support::take_value(rig.map(claim, {rig.part(0, 100)})).activate();
   const auto cookie = rig.driver.publish(std::move(claim));
-  rig.backend.on_unmap = [&] { ends.log.push_back("unmap, " + ends.home()); };
+  rig.backend.on_unmap = [&] { ends.log.push_back("unmap, " + ends.copied()); };
   rig.backend.on_invalidate = [&] {
-    ends.log.push_back("invalidate, " + ends.home());
+    ends.log.push_back("invalidate, " + ends.copied());
     // The last moment at which the device may write.
     std::ranges::fill(std::span{rig.slots}, received);
   };
   Claim found = support::take_value(set.claim(0, cookie.value));
   const EndProof proof = *EndProof::of(found);
   std::move(found).end_ok();
-  EXPECT_TRUE(ends.log.empty()) << "the pin holds the end back";
+  EXPECT_TRUE(ends.log.empty()) << "the pin delays the end";
   EXPECT_TRUE(std::move(mapping).unmap(proof).has_value());
-  EXPECT_EQ(ends.log, (std::vector<std::string>{"unmap, not home", "unmap, not home",
-                                                "invalidate, not home", "end, home"}));
+  EXPECT_EQ(ends.log, (std::vector<std::string>{"unmap, not copied", "unmap, not copied",
+                                                "invalidate, not copied", "end, copied"}));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Coherent: memory for rings, given back when the device is stopped.
+// Goal: coherent memory is freed with proof of the device's stop only, and a drain frees the memory
+// of a destroyed Coherent.
 
 #include <gtest/gtest.h>
 
@@ -74,7 +75,7 @@ TEST(Coherent, DroppedItStaysUntilTheDeviceIsDrained) {
   {
     const Coherent later = allocate(rig);
   }
-  EXPECT_EQ(rig.device.drain(since), 1U) << "not the one that was allocated since";
+  EXPECT_EQ(rig.device.drain(since), 1U) << "memory allocated after the stop stays";
   EXPECT_EQ(rig.backend.live_count(), 1U);
   EXPECT_EQ(rig.device.drain(since), 0U);
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
@@ -99,12 +100,13 @@ TEST(Coherent, MovesAndIsAssignedOver) {
   EXPECT_EQ(moved.segment().length_bytes, 200U);
   EXPECT_EQ(rig.backend.live_count(), 2U);
   const EndProof proof = rig.device.declare_stopped();
-  EXPECT_EQ(rig.device.drain(proof), 1U) << "the first one";
+  EXPECT_EQ(rig.device.drain(proof), 1U) << "the memory that was assigned over";
   EXPECT_TRUE(std::move(moved).free(proof).has_value());
   EXPECT_EQ(rig.backend.live_count(), 0U);
 }
 
-/// An allocation that fails: nothing is mapped, the device can go, and nothing has leaked.
+/// Expects that the allocation fails and maps nothing. The device's destructor and LeakSanitizer
+/// find what is left behind.
 void expect_failure(Rig& rig, std::size_t bytes, const dma::MapError& error) {
   const auto failed = Coherent::allocate(rig.device, bytes);
   ASSERT_FALSE(failed.has_value());

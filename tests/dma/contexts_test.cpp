@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: of the contexts that could unmap a mapping, one does, and whoever uses the memory next
-// comes after it.
-// Method: one context ends I/Os by their completions, in all the ways in which a driver can get
-// that right or wrong; one stops the device and drains it; one looks at the quarantine all the
-// time. The memory and the counts are plain: ThreadSanitizer sees what the library does not order.
+// Goal: of the contexts that try to unmap a mapping, exactly one succeeds, and the next use of the
+// memory happens after the unmap.
+// Method: one context completes I/Os, correctly and with each of a driver's mistakes; one stops and
+// drains the device; one reads the quarantine all the time. Memory and counts are plain, so that
+// ThreadSanitizer reports an order that the library does not make.
 
 #include <gtest/gtest.h>
 
@@ -25,7 +25,8 @@ using dma::EndProof;
 
 constexpr std::uint32_t depth = 4;
 
-/// Counts, and orders nothing. Each request has its own buffer, whose index is the address.
+/// Counts maps and unmaps without ordering memory. Each request has a buffer of its own; the
+/// buffer's index is the device address.
 struct Backend {
   std::array<std::array<std::byte, 64>, depth> buffers{};
   std::array<std::atomic<int>, depth> is_mapped{};
@@ -43,7 +44,7 @@ struct Backend {
     unmaps.fetch_add(1, std::memory_order_relaxed);
   }
   void invalidate(std::span<const dma::IovaSegment> segments) {
-    // What the device still had to write: before the request's end.
+    // The device's last write, which has to happen before the request's end.
     for (const dma::IovaSegment& segment : segments) buffers[segment.iova][0] ^= std::byte{1};
   }
 };
@@ -68,7 +69,7 @@ class Contexts : public testing::Test {
     std::atomic<std::uint64_t> ends{0};
     void operator()(blkown::EndedList<Request>&& list) {
       while (auto ended = list.pop_front()) {
-        // As the caller, who has its memory back.
+        // The submitter uses its memory again.
         backend.buffers[ended->tag().value].fill(std::byte{1});
         ends.fetch_add(1, std::memory_order_relaxed);
         std::move(*ended).release();
@@ -76,7 +77,7 @@ class Contexts : public testing::Test {
     }
   };
 
-  /// Each request in flight with a mapping in its data.
+  /// Puts every request in flight, with a mapping in its data.
   void publish_all() {
     for (std::uint32_t tag = 0; tag != depth; ++tag) {
       auto idle = set.allocate_tag(0, blkown::Tag{tag});
@@ -88,7 +89,7 @@ class Contexts : public testing::Test {
       ASSERT_TRUE(prepared.has_value());
       auto active = std::move(*prepared).activate();
       if (claim.data().mapping.has_value()) {
-        *claim.data().mapping = std::move(active);  // over a handle that was drained
+        *claim.data().mapping = std::move(active);  // the old handle was drained
       } else {
         claim.data().mapping.emplace(std::move(active));
       }
@@ -96,23 +97,23 @@ class Contexts : public testing::Test {
     }
   }
 
-  /// Ends one I/O, in one of the ways that there are.
+  /// Completes one I/O, in a random one of five ways.
   void complete(const blkown::Cookie& cookie, stress::Random& random) {
     auto claim = set.claim(0, cookie.value);
     ASSERT_TRUE(claim.has_value());
     const EndProof proof = *EndProof::of(*claim);
     auto& mapping = claim->data().mapping;
     switch (random.below(5)) {
-      case 0:  // as it should be
+      case 0:  // correct
         EXPECT_TRUE(std::move(*mapping).unmap(proof).has_value());
         mapping.reset();
         break;
-      case 1:  // dropped
+      case 1:  // the mapping is dropped
         mapping.reset();
         break;
-      case 2:  // leaked
+      case 2:  // the mapping is left in the request
         break;
-      default: {  // taken out, and unmapped or dropped when the I/O has ended: who comes first?
+      default: {  // taken out, and unmapped or dropped after the end: races with a drain
         std::optional held{*std::move(mapping)};
         mapping.reset();
         std::move(*claim).end_ok();
@@ -150,7 +151,7 @@ TEST_F(Contexts, OneUnmapsEach) {
     stress::Random random{3};
     while (!is_over.load(std::memory_order_relaxed)) {
       device.for_each_quarantined([&](const dma::Quarantined& one) {
-        // It stays so as long as it is visited.
+        // A mapping stays in quarantine during its visit.
         EXPECT_EQ(one.segments.size(), 1U);
         EXPECT_LT(one.cookie.tag.value, depth);
       });
@@ -182,15 +183,16 @@ TEST_F(Contexts, OneUnmapsEach) {
   is_over.store(true, std::memory_order_relaxed);
   watcher.join();
   stopper.join();
-  // Else the test would have shown nothing.
+  // Both ways have to occur: drained by the stopper, and unmapped by the handle.
   EXPECT_GT(drained, rounds / 10);
   EXPECT_LT(drained, rounds * depth);
   EXPECT_GT(dropped.load(), 0U);
 }
 
-// Goal: a scan looks at lists that their I/Os are done with, and that serve the next ones already.
-// No lock orders the two: a plain I/O takes none.
-TEST_F(Contexts, AScanDoesNotDisturbIosThatAreAsTheyShouldBe) {
+// Goal: a scan of the quarantine leaves correct I/Os alone. The scan reads lists whose I/O has
+// ended and that already serve the next one. No lock orders the two, because a correct I/O takes
+// none.
+TEST_F(Contexts, AScanDoesNotDisturbCorrectIos) {
   std::atomic<bool> is_over{false};
   std::thread watcher{[&] {
     while (!is_over.load(std::memory_order_relaxed)) {
@@ -213,8 +215,8 @@ TEST_F(Contexts, AScanDoesNotDisturbIosThatAreAsTheyShouldBe) {
   watcher.join();
 }
 
-// Goal: who drains a mapping comes after who made it, and who uses its list next after both, by the
-// list's own state. The two contexts take turns by an atomic that orders nothing.
+// Goal: the list's state orders a drain after the map, and the list's next use after the drain.
+// Method: two contexts take turns by a relaxed atomic, which orders nothing else.
 TEST_F(Contexts, ADrainComesAfterTheMapAndBeforeTheNextOne) {
   const std::uint64_t rounds = stress::scaled(4'000, 1'500);
   std::atomic<std::uint64_t> turn{0};
@@ -234,7 +236,7 @@ TEST_F(Contexts, ADrainComesAfterTheMapAndBeforeTheNextOne) {
     publish_all();
     for (const blkown::Cookie& cookie : cookies) {
       auto claim = set.claim(0, cookie.value);
-      std::move(*claim).end_ok();  // with the mapping inside
+      std::move(*claim).end_ok();  // with the mapping in its data
     }
     turn.store(2 * round + 1, std::memory_order_relaxed);
     wait_for(2 * round + 2);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Device: where a mapping goes that nobody ended with proof, and how it comes back from there.
+// Goal: a mapping without proof goes into quarantine, and only a proof of the device's stop ends
+// the quarantine.
 
 #include <gtest/gtest.h>
 
@@ -20,7 +21,7 @@ using fake::Rig;
 namespace dma = blkown::dma;
 using dma::QuarantineReason;
 
-/// Drops the mapping of an I/O in flight, as a driver does that has forgotten about it.
+/// Completes an I/O whose mapping is dropped without proof, as a faulty driver does.
 void drop_mapping(Rig& rig, const blkown::Cookie& cookie) {
   Claim claim = rig.driver.claim(cookie);
   claim.data().mapping.reset();
@@ -43,7 +44,8 @@ TEST(Quarantine, AMappingDroppedWithoutProofIsReported) {
   rig.device.drain(rig.device.declare_stopped());
 }
 
-// Goal: the memory stays mapped and the tag taken, and the table says why.
+// Goal: the memory stays mapped and the tag stays allocated, and the device lists the mapping with
+// its reason.
 TEST(Quarantine, AMappingDroppedWithoutProofStays) {
   Rig rig;
   const auto cookie = rig.in_flight(3);
@@ -66,7 +68,7 @@ TEST(Quarantine, AMappingDroppedWithoutProofStays) {
   EXPECT_EQ(rig.backend.log,
             (std::vector<std::string>{"map 1000+512", "unmap 1000+512", "invalidate 1000+512"}));
   ASSERT_EQ(rig.driver.sink.count(), 1U);
-  EXPECT_EQ(rig.driver.sink.last().status, Status::medium_error) << "its end goes on";
+  EXPECT_EQ(rig.driver.sink.last().status, Status::medium_error) << "the I/O's own status";
   EXPECT_TRUE(rig.is_tag_free(3));
   EXPECT_EQ(rig.device.quarantined_count(), 0U);
 }
@@ -80,9 +82,9 @@ TEST(Quarantine, IsDrainedWithAProofOfItsDevicesStopOnly) {
   const EndProof completed = *EndProof::of(claim);
   claim.data().mapping.reset();
   std::move(claim).end_ok();
-  EXPECT_EQ(rig.device.drain(before), 0U) << "the stop was before it";
-  EXPECT_EQ(rig.device.drain(other.declare_stopped()), 0U) << "another device's";
-  EXPECT_EQ(rig.device.drain(completed), 0U) << "of one I/O; its handle could have used it";
+  EXPECT_EQ(rig.device.drain(before), 0U) << "the stop was before the mapping";
+  EXPECT_EQ(rig.device.drain(other.declare_stopped()), 0U) << "a stop of another device";
+  EXPECT_EQ(rig.device.drain(completed), 0U) << "a completion is a proof for unmap only";
   EXPECT_EQ(rig.backend.live_count(), 1U);
   EXPECT_EQ(rig.driver.sink.count(), 0U);
   const EndProof since = rig.device.declare_stopped();
@@ -92,7 +94,7 @@ TEST(Quarantine, IsDrainedWithAProofOfItsDevicesStopOnly) {
   EXPECT_TRUE(rig.is_tag_free());
 }
 
-// Goal: a drop while the I/O still has its Claim keeps the request, too.
+// Goal: a mapping that is dropped before the I/O ends is drained while the Claim exists.
 TEST(Quarantine, IsDrainedWhileTheIoGoesOn) {
   Rig rig;
   Claim claim = rig.driver.claim(rig.in_flight());
@@ -115,7 +117,7 @@ TEST(Quarantine, IsDrainedOfAllThatTheStopCovers) {
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
 }
 
-TEST(Quarantine, BringsBouncedBytesHomeBeforeTheIoEnds) {
+TEST(Quarantine, CopiesBouncedBytesBackBeforeTheIoEnds) {
   Rig rig{Rig::Bounce::yes};
   rig.only_slots_in_reach();
   Claim claim = rig.unpublished();
@@ -130,9 +132,9 @@ TEST(Quarantine, BringsBouncedBytesHomeBeforeTheIoEnds) {
   EXPECT_EQ(rig.pool.free_slots(), 4U);
 }
 
-// --- ended with the mapping still inside -----------------------------------------------------
+// --- an I/O that ended with the mapping in its data ------------------------------------------
 
-// Goal: a request that waits for its own mapping is found, and comes back by a stop.
+// Goal: a request that only its own mapping pins is found by a scan, and freed by a stop.
 TEST(Leaked, AMappingLeftInItsOwnRequestIsFoundAndDrained) {
   Rig rig;
   const auto cookie = rig.in_flight(2);
@@ -159,8 +161,8 @@ TEST(Leaked, ADrainFindsItToo) {
   EXPECT_TRUE(rig.is_tag_free());
 }
 
-// Goal: whoever can still take the mapping out is not robbed of it.
-TEST(Leaked, IsNotSaidOfWhatSomebodyCanStillTakeOut) {
+// Goal: a mapping that a handle can still take out is not leaked.
+TEST(Leaked, IsNoMappingThatAHandleCanStillTakeOut) {
   Rig rig;
   const auto cookie = rig.in_flight();
   const EndProof proof = rig.device.declare_stopped();
@@ -174,15 +176,16 @@ TEST(Leaked, IsNotSaidOfWhatSomebodyCanStillTakeOut) {
   EXPECT_EQ(rig.device.quarantined_count(), 0U);
   std::optional pin{claim.pin()};
   std::move(claim).end_ok();
-  EXPECT_EQ(rig.device.drain(proof), 0U) << "ended, and another pin is there";
+  EXPECT_EQ(rig.device.drain(proof), 0U) << "ended, with another pin";
   EXPECT_EQ(rig.device.quarantined_count(), 0U);
   pin.reset();
-  ASSERT_EQ(rig.quarantined().size(), 1U) << "now nobody can";
+  ASSERT_EQ(rig.quarantined().size(), 1U) << "only the mapping's pin is left";
   EXPECT_EQ(rig.quarantined()[0].reason, QuarantineReason::leaked);
   EXPECT_EQ(rig.device.drain(proof), 1U);
 }
 
-// Goal: the handle that the drain made idle is still in the data when the tag is used again.
+// Goal: after a drain the old handle is still in the request's data; the next I/O may assign over
+// it without a report.
 TEST(Leaked, TheNextIoAssignsItsMappingOverTheOldHandle) {
   Rig rig;
   rig.driver.claim(rig.in_flight()).end_ok();
@@ -199,8 +202,8 @@ TEST(Leaked, TheNextIoAssignsItsMappingOverTheOldHandle) {
   EXPECT_TRUE(rig.is_tag_free());
 }
 
-// Goal: what is said of a list is about the mapping that it has now.
-TEST(Leaked, IsNotSaidOfTheNextMappingThatIsDropped) {
+// Goal: the reason belongs to the list's present mapping, not to its last one.
+TEST(Leaked, IsNotTheReasonOfTheNextMapping) {
   Rig rig;
   rig.driver.claim(rig.in_flight()).end_ok();
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
@@ -212,7 +215,8 @@ TEST(Leaked, IsNotSaidOfTheNextMappingThatIsDropped) {
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
 }
 
-// Goal: the same with the old handle dropped only then: it does not take the new mapping with it.
+// Goal: an old handle that is used and dropped during the list's next mapping does not touch that
+// mapping.
 TEST(Leaked, AnOldHandleDoesNotTouchTheNextMappingOfItsList) {
   Rig rig;
   dma::IovaList<1> list;
@@ -241,8 +245,8 @@ TEST(Leaked, AnOldHandleDoesNotTouchTheNextMappingOfItsList) {
 
 // --- a handle beside the request -------------------------------------------------------------
 
-/// A mapping kept elsewhere than in the request, whose I/O has ended: whether it is leaked cannot
-/// be told, and is decided by who comes first.
+/// A mapping that is kept outside its request, whose I/O has ended. The device cannot tell such a
+/// mapping from a leaked one: the handle or a drain, the first of them unmaps.
 class Elsewhere : public testing::Test {
  protected:
   Elsewhere() {
@@ -267,13 +271,13 @@ TEST_F(Elsewhere, TheHandleUnmapsFirst) {
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 0U);
 }
 
-TEST_F(Elsewhere, TheHandleUnmapsWhatIsInQuarantineAlready) {
+TEST_F(Elsewhere, TheHandleUnmapsOutOfQuarantine) {
   EXPECT_EQ(rig.device.quarantined_count(), 1U);
   EXPECT_TRUE(std::move(*mapping).unmap(*proof).has_value());
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 0U);
 }
 
-TEST_F(Elsewhere, ForWhatIsInQuarantineTheProofHasToFitToo) {
+TEST_F(Elsewhere, InQuarantineTheProofHasToFitToo) {
   EXPECT_EQ(rig.device.quarantined_count(), 1U);
   Claim other = rig.driver.claim(rig.driver.in_flight(1));
   auto refused = std::move(*mapping).unmap(*EndProof::of(other));
@@ -301,7 +305,7 @@ TEST_F(Elsewhere, DroppedInQuarantineItStaysThere) {
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
 }
 
-// --- the rest --------------------------------------------------------------------------------
+// --- other members ---------------------------------------------------------------------------
 
 TEST(Device, ShowsTheMappingsThatExist) {
   Rig rig;
@@ -338,7 +342,7 @@ TEST(Device, KnowsItsBackendAndItsSlots) {
   EXPECT_EQ(with.device.bounce_pool(), &with.pool);
 }
 
-// Goal: neither has to outlive the other, once their mappings are over.
+// Goal: a device and a free list can be destroyed in either order.
 TEST(Device, AndItsListsGoInEitherOrder) {
   fake::Backend backend;
   std::array<std::byte, 8> memory{};

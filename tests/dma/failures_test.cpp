@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: what has gone wrong with memory under a device does not go wrong here. One test for each
-// row of tests/README.md's table that is about DMA; it does what went wrong.
+// Goal: published bugs with memory under DMA cannot happen with this library. Method: one test for
+// each row about DMA in the table of tests/README.md; the test does what the buggy driver did.
 
 #include <gtest/gtest.h>
 
@@ -21,9 +21,9 @@ using fake::Rig;
 
 constexpr std::byte late_bytes{0x77};
 
-// SPDK #2360: a reset completes the I/Os by hand and their buffers are used again, while the device
-// still writes to them. Here the scan's Claim proves nothing, and whatever the reset does with it,
-// nobody is told, and no tag is free, before the device has stopped.
+// SPDK #2360: a reset completes the I/Os manually, and their buffers are used again while the
+// device still writes to them. Here the scan's Claim is no proof: no I/O's end is delivered, and no
+// tag is free, before the device was stopped.
 TEST(DmaFailures, SpdkResetReusesBuffersWhileTheDeviceStillWrites) {
   Rig rig;
   static_cast<void>(rig.in_flight(0));
@@ -31,10 +31,10 @@ TEST(DmaFailures, SpdkResetReusesBuffersWhileTheDeviceStillWrites) {
   rig.driver.set.for_each_in_flight(0, [&](const auto& pin, const blkown::Cookie& cookie) {
     Claim claim = support::take_value(blkown::claim(pin, cookie));
     EXPECT_FALSE(EndProof::of(claim).has_value());
-    if (cookie.tag.value == 0) claim.data().mapping.reset();  // however wrong it goes about it
+    if (cookie.tag.value == 0) claim.data().mapping.reset();  // one dropped, one leaked
     std::move(claim).end(Status::aborted);
   });
-  EXPECT_EQ(rig.driver.sink.count(), 0U) << "nobody is told while the device may write";
+  EXPECT_EQ(rig.driver.sink.count(), 0U) << "no end while the device may write";
   EXPECT_FALSE(rig.driver.set.allocate_tag(0, blkown::Tag{0}).has_value());
   EXPECT_FALSE(rig.driver.set.allocate_tag(0, blkown::Tag{1}).has_value());
   ASSERT_EQ(rig.quarantined().size(), 2U);
@@ -47,7 +47,7 @@ TEST(DmaFailures, SpdkResetReusesBuffersWhileTheDeviceStillWrites) {
   EXPECT_TRUE(rig.is_tag_free(0) && rig.is_tag_free(1));
 }
 
-// The same with a stop where the reset begins, as it should be: it is the proof for all of them.
+// The correct reset: it stops the device first, and the stop is the proof for all I/Os.
 TEST(DmaFailures, SpdkResetAfterTheDeviceHasStopped) {
   Rig rig;
   static_cast<void>(rig.in_flight(0));
@@ -64,9 +64,8 @@ TEST(DmaFailures, SpdkResetAfterTheDeviceHasStopped) {
   EXPECT_EQ(rig.backend.live_count(), 0U);
 }
 
-// ublksrv #196: the buffer of a tag is given back and used again under DMA, and the reader gets
-// zeros. Here the timeout cannot take the memory from the device; its completion, which comes late,
-// can.
+// ublksrv #196: the buffer of a tag is freed and used again under DMA, and the reader gets zeros.
+// Here the timeout cannot unmap the memory; the late completion can.
 TEST(DmaFailures, UblksrvBuffersAreGivenBackUnderDma) {
   Rig rig;
   const auto cookie = rig.in_flight(1);
@@ -91,7 +90,7 @@ TEST(DmaFailures, UblksrvBuffersAreGivenBackUnderDma) {
   EXPECT_TRUE(rig.is_tag_free(1));
 }
 
-// The same with bounce slots, whose bytes are the next I/O's if a slot is given back too early.
+// The same with bounce slots: a slot that is given back too early would hold the next I/O's bytes.
 TEST(DmaFailures, UblksrvSlotsAreGivenBackUnderDma) {
   Rig rig{Rig::Bounce::yes};
   rig.only_slots_in_reach();
@@ -101,40 +100,40 @@ TEST(DmaFailures, UblksrvSlotsAreGivenBackUnderDma) {
   const auto cookie = rig.driver.publish(std::move(claim));
   const std::vector<dma::IovaSegment> remembered{mapping->segments().begin(),
                                                  mapping->segments().end()};
-  mapping.reset();  // given up, the device still at it
+  mapping.reset();  // the device still writes
   rig.driver.claim(cookie).end(Status::timed_out);
   Claim next = rig.unpublished(1);
   const auto refused = rig.map(next, {rig.part(512, 64)});
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().reason, fake::MapFailure::no_bounce_slot);
-  EXPECT_EQ(refused.error().status(), Status::resource) << "tried again when one is there";
+  EXPECT_EQ(refused.error().status(), Status::resource) << "tried again when a slot is free";
   rig.backend.write(remembered, late_bytes);
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
   EXPECT_TRUE(rig.map(next, {rig.part(512, 64)}).has_value());
-  EXPECT_TRUE(rig.is_all(256, 3840, std::byte{0x11})) << "nothing of the first one";
+  EXPECT_TRUE(rig.is_all(256, 3840, std::byte{0x11})) << "no bytes of the first I/O";
   std::move(next).end_ok();
 }
 
-// Linux's Rust block layer: a mapping that is stored in its own request holds a reference to it, so
-// the request is never unique and never ends. Here the Claim takes it out.
+// Linux's Rust block layer: a mapping that is stored in its own request holds a reference to the
+// request, so the request is never unique and never ends. Here the Claim takes the mapping out.
 TEST(DmaFailures, RustMappingInItsOwnRequestHoldsAReferenceToIt) {
   Rig rig;
   Claim claim = rig.driver.claim(rig.in_flight());
   auto pinned = std::move(claim).into_owned();
-  ASSERT_FALSE(pinned.has_value()) << "its own mapping's pin";
+  ASSERT_FALSE(pinned.has_value()) << "the mapping pins the request";
   Claim again = std::move(pinned.error());
   EXPECT_TRUE(rig.taken_out(again).unmap(*EndProof::of(again)).has_value());
   support::take_value(std::move(again).into_owned()).end_ok();
   EXPECT_TRUE(rig.is_tag_free());
 }
 
-// And where the driver forgets to, the request is found, and comes back with the device's stop.
+// If the driver forgets to take the mapping out, a scan finds the request, and a stop frees it.
 TEST(DmaFailures, RustMappingForgottenInItsOwnRequest) {
   Rig rig;
   const auto cookie = rig.in_flight();
   rig.driver.claim(cookie).end_ok();
   EXPECT_EQ(rig.driver.sink.count(), 0U);
-  EXPECT_EQ(rig.driver.refusal(cookie), LookupReason::claimed) << "nobody can end it any more";
+  EXPECT_EQ(rig.driver.refusal(cookie), LookupReason::claimed) << "no second end";
   ASSERT_EQ(rig.quarantined().size(), 1U);
   EXPECT_EQ(rig.quarantined()[0].reason, dma::QuarantineReason::leaked);
   EXPECT_EQ(rig.quarantined()[0].cookie, cookie);

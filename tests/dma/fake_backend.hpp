@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A device for tests: what maps memory for it writes down all that is asked of it, in order, and
-// reaches memory only through what is mapped.
+// A device for tests. Its backend logs every call in order, and reaches memory only through live
+// mappings.
 
 #ifndef TESTS_DMA_FAKE_BACKEND_HPP
 #define TESTS_DMA_FAKE_BACKEND_HPP
@@ -44,23 +44,23 @@ using blkown::Segment;
 using dma::Direction;
 using dma::MapFailure;
 
-/// Hands out device addresses from 0x1000 on, a page for each mapping, and never one twice.
+/// Allocates device addresses from 0x1000 on, whole pages for each mapping, and never reuses one.
 class Backend {
  public:
   dma::DeviceLimits settings;
   std::vector<std::string> log;  ///< "map 1000+512", "unmap 1000+512", "invalidate 1000+512 ..."
-  std::size_t refuse_map = ~std::size_t{0};  ///< Which one, counted from 0.
+  std::size_t refuse_map = ~std::size_t{0};  ///< The index of the map call that fails.
   MapFailure refuse_with = MapFailure::refused;
   std::function<void()> on_unmap;
   std::function<void()> on_invalidate;
 
-  /// The bus finds `first` at `address`, and the rest of the memory in order from there.
+  /// Makes `address` the bus address of `first`; the bytes behind it follow in order.
   void place(const std::byte* first, std::uint64_t address) {
     first_ = first;
     address_ = address;
   }
 
-  // --- what a backend has to have ---------------------------------------------------------------
+  // --- the Backend concept ----------------------------------------------------------------------
 
   [[nodiscard]] dma::DeviceLimits limits() const { return settings; }
   [[nodiscard]] std::expected<std::uint64_t, MapFailure> map(std::byte* data,
@@ -80,7 +80,7 @@ class Backend {
     const std::lock_guard guard{mutex_};
     const auto found = live_.find(segment.iova);
     if (found == live_.end() || found->second.memory.length_bytes != segment.length_bytes) {
-      ADD_FAILURE() << "unmap of what is not mapped: " << text(segment);
+      ADD_FAILURE() << "unmap of memory that is not mapped: " << text(segment);
       return;
     }
     live_.erase(found);
@@ -101,7 +101,7 @@ class Backend {
            (reinterpret_cast<std::uintptr_t>(data) - reinterpret_cast<std::uintptr_t>(first_));
   }
 
-  // --- what the device can do -------------------------------------------------------------------
+  // --- the device's accesses --------------------------------------------------------------------
 
   struct Live {
     Segment memory;
@@ -113,7 +113,7 @@ class Backend {
   [[nodiscard]] const Live& live(const dma::IovaSegment& segment) const {
     return live_.at(segment.iova);
   }
-  /// Writes `value` into the first bytes of a list's memory, `bytes` of them at most.
+  /// Writes `value` into the first `bytes` bytes of a list's memory.
   void write(std::span<const dma::IovaSegment> segments, std::byte value,
              std::size_t bytes = ~std::size_t{0}) {
     for (const dma::IovaSegment& segment : segments) {
@@ -148,7 +148,7 @@ class Backend {
   std::uint64_t address_ = 0;
 };
 
-/// A request's own: room for four elements, and the mapping of the I/O in flight.
+/// The request's data: a list of four elements, and the mapping of the I/O in flight.
 struct Data {
   dma::IovaList<4> iovas;
   std::optional<dma::ActiveMapping> mapping;
@@ -159,7 +159,7 @@ using Request = blkown::Request<Data>;
 using Claim = blkown::Claim<Request>;
 using dma::EndProof;
 
-/// A device, the requests of its driver, and a page of memory.
+/// A device, its driver's requests, and a page of memory.
 struct Rig {
   Backend backend;
   alignas(16) std::array<std::byte, 256> slots{};
@@ -185,25 +185,25 @@ struct Rig {
 
   [[nodiscard]] Claim unpublished(std::uint32_t tag = 0) { return driver.owned(tag).into_claim(); }
 
-  /// Maps into the request's own list.
+  /// Maps with the list in the request's data.
   [[nodiscard]] std::expected<dma::PreparedMapping, dma::MapError> map(
       Claim& claim, const std::vector<Segment>& segments,
       Direction direction = Direction::from_device) {
     return dma::map(claim, device, segments, direction, claim.data().iovas);
   }
-  /// The device reaches addresses of 16 bits: the bounce pool's slots, and none of the memory.
+  /// Limits the device to 16 address bits: it reaches the bounce slots, and none of the memory.
   void only_slots_in_reach() {
     backend.settings.address_mask = 0xFFFF;
     backend.place(slots.data(), 0x10000 - slots.size());
   }
 
-  /// 512 bytes for the next publication.
+  /// Maps 512 bytes for the next publication.
   [[nodiscard]] dma::PreparedMapping prepared(Claim& claim) {
     return support::take_value(map(claim, {part(0, 512)}));
   }
   [[nodiscard]] dma::ActiveMapping active(Claim& claim) { return prepared(claim).activate(); }
 
-  /// An I/O in flight with the mapping in its data.
+  /// Puts an I/O in flight, with the mapping in its data.
   [[nodiscard]] blkown::Cookie in_flight(std::uint32_t tag = 0) {
     Claim claim = unpublished(tag);
     claim.data().mapping.emplace(active(claim));
@@ -215,7 +215,7 @@ struct Rig {
     claim.data().mapping.reset();
     return mapping;
   }
-  /// Gives back what an I/O in flight has, as its completion does.
+  /// Completes an I/O in flight: unmaps with the completion's proof, and ends the I/O.
   void complete(const blkown::Cookie& cookie) {
     Claim claim = driver.claim(cookie);
     EXPECT_TRUE(taken_out(claim).unmap(*EndProof::of(claim)).has_value());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Directions, and what a device can do that says nothing about itself.
+// Goal: the meaning of each direction, and the limits of a backend that sets none.
 
 #include <gtest/gtest.h>
 
@@ -28,7 +28,7 @@ TEST(Iova, ADirectionHasAName) {
   EXPECT_STREQ(to_string(static_cast<Direction>(77)), "unknown direction");
 }
 
-// Goal: limits that a backend leaves out are none for addresses.
+// Goal: by default there is no limit on addresses.
 TEST(Iova, LimitsOnAddressesAreOptIn) {
   constexpr dma::DeviceLimits limits;
   EXPECT_EQ(limits.boundary_mask, ~std::uint64_t{0});

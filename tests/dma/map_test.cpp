@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// dma::map: what it asks of the backend, what it pins, and that a failure leaves nothing behind.
+// Goal: dma::map maps each element once and pins the request, and a failure leaves nothing mapped
+// and nothing pinned.
 
 #include <gtest/gtest.h>
 
@@ -38,8 +39,7 @@ TEST(Map, MakesTheBytesReachableAndPinsTheRequest) {
   std::move(claim).end_ok();
 }
 
-// Goal: a mapping that the device never heard of goes without proof, in the order in which any
-// goes.
+// Goal: a mapping that the device has never seen is unmapped without proof, in the usual order.
 TEST(Map, APreparedMappingThatIsDroppedIsUnmapped) {
   Rig rig;
   Claim claim = rig.unpublished();
@@ -78,7 +78,7 @@ TEST(Map, KeepsToTheDevicesLimits) {
   std::move(claim).end_ok();
 }
 
-/// A map that fails, and everything as if it had not been tried.
+/// A map that fails, and the checks that nothing has changed.
 class MapFails : public testing::Test {
  protected:
   explicit MapFails(Rig::Bounce bounce = Rig::Bounce::no) : rig{bounce} {
@@ -97,7 +97,7 @@ class MapFails : public testing::Test {
     EXPECT_EQ(rig.pool.free_slots(), 4U);
     EXPECT_TRUE(rig.is_all(0, rig.memory.size(), std::byte{0x11}));
     EXPECT_EQ(rig.driver.reports.count(), 0U);
-    // And the list and the request can be used.
+    // The list and the request can be used again.
     rig.backend.settings = {};
     rig.backend.refuse_map = ~std::size_t{0};
     EXPECT_TRUE(rig.map(claim, {rig.part(0, 8)}).has_value());
@@ -167,13 +167,13 @@ TEST_F(MapWithSlotsFails, IfEverySlotIsTaken) {
   rig.pool.give(other);
 }
 
-// Goal: the slot of the element that was refused goes back, too.
+// Goal: the slot of the element that was refused is given back too.
 TEST_F(MapWithSlotsFails, IfTheBackendRefusesASlot) {
   rig.backend.refuse_map = 1;
   expect_failure({rig.part(0, 128)}, {MapFailure::refused, 1, 0});
 }
 
-// Goal: the mapping that has the list keeps it.
+// Goal: a map with a list that is in use fails, and does not change the list's mapping.
 TEST(Map, FailsIfAMappingUsesTheList) {
   Rig rig;
   Claim claim = rig.unpublished();
@@ -188,7 +188,7 @@ TEST(Map, FailsIfAMappingUsesTheList) {
     EXPECT_EQ(rig.map(claim, {rig.part(0, 8)}).error().reason, MapFailure::list_in_use);
     EXPECT_EQ(active.segments()[0].length_bytes, 512U);
   }
-  // Quarantined: still in use.
+  // A mapping in quarantine uses its list.
   EXPECT_EQ(rig.map(claim, {rig.part(0, 8)}).error().reason, MapFailure::list_in_use);
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
   EXPECT_TRUE(rig.map(claim, {rig.part(0, 8)}).has_value());
@@ -211,7 +211,7 @@ TEST(Map, OneIoCanHaveSeveralMappings) {
   std::move(claim).end_ok();
 }
 
-// Goal: a list is known to the device that it was used for last.
+// Goal: a list is attached to the device that it was last used for.
 TEST(Map, AListMayServeOneDeviceAfterAnother) {
   Rig rig;
   fake::Backend other_backend;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// ActiveMapping: it ends with the right proof, and with no other.
+// Goal: an ActiveMapping is unmapped with the right proof, and comes back with every other proof.
 
 #include <gtest/gtest.h>
 
@@ -25,7 +25,7 @@ static_assert(!std::is_copy_constructible_v<dma::PreparedMapping>);
 static_assert(std::is_nothrow_move_constructible_v<dma::ActiveMapping>);
 static_assert(!std::is_default_constructible_v<dma::ActiveMapping>);
 
-TEST(Mapping, SaysWhatItMapsForWhichPublication) {
+TEST(Mapping, ReportsItsMemoryAndItsPublication) {
   Rig rig;
   Claim claim = rig.unpublished();
   const auto next = claim.next_cookie();
@@ -42,7 +42,7 @@ TEST(Mapping, SaysWhatItMapsForWhichPublication) {
   std::move(found).end_ok();
 }
 
-// The reference sequence of the handles, with a real mapping.
+// Goal: the reference sequence of one I/O, with a mapping.
 TEST(Mapping, TheRightProofUnmapsAndDropsThePinLast) {
   Rig rig;
   const auto cookie = rig.in_flight();
@@ -74,10 +74,10 @@ TEST(Mapping, TheEndWaitsForTheMapping) {
   EXPECT_TRUE(rig.is_tag_free());
 }
 
-/// A mapping of an I/O in flight, and proofs of something else.
+/// A mapping of an I/O in flight, with proofs that do not fit.
 class WrongProof : public testing::Test {
  protected:
-  /// The mapping comes back, and nothing has changed.
+  /// Expects that the mapping comes back and that the backend was not called.
   void expect_refused(const EndProof& proof) {
     const std::size_t asked = rig.backend.log.size();
     auto unmapped = std::move(*mapping).unmap(proof);
@@ -92,7 +92,7 @@ class WrongProof : public testing::Test {
     mapping.reset();
     EXPECT_EQ(rig.backend.live_count(), 0U);
   }
-  /// A Claim with the mapping taken out.
+  /// Claims the completion, and takes the mapping out of the data.
   [[nodiscard]] Claim completed(const blkown::Cookie& cookie) {
     Claim claim = rig.driver.claim(cookie);
     if (claim.data().mapping.has_value()) mapping.emplace(rig.taken_out(claim));
@@ -108,7 +108,7 @@ class WrongProof : public testing::Test {
 };
 
 TEST_F(WrongProof, OfAnotherRequest) {
-  // The same generation: both are their tag's first publication.
+  // Both I/Os are their tag's first publication, so their generations are equal.
   Claim other = rig.driver.claim(rig.driver.in_flight(1));
   Claim claim = completed(rig.in_flight(0));
   ASSERT_EQ(other.cookie().generation, claim.cookie().generation);
@@ -155,7 +155,7 @@ TEST_F(WrongProof, OfAStopBeforeItWasActivated) {
   std::move(claim).end_ok();
 }
 
-// Goal: what counts is when it was activated, not when it was mapped.
+// Goal: the stop has to be after the activation; the time of the map does not count.
 TEST_F(WrongProof, OfAStopBetweenMapAndActivate) {
   Claim claim = rig.unpublished();
   auto prepared = rig.prepared(claim);
@@ -197,7 +197,7 @@ TEST_F(WrongProof, ButARefusalIsRight) {
 
 // --- cancel ----------------------------------------------------------------------------------
 
-TEST(Cancel, TakesBackWhatWasNotPublished) {
+TEST(Cancel, UnmapsAnIoThatWasNotPublished) {
   Rig rig;
   Claim claim = rig.unpublished();
   auto mapping = rig.active(claim);
@@ -213,7 +213,7 @@ TEST(Cancel, IsRefusedOncePublished) {
   Rig rig;
   const auto cookie = rig.in_flight();
   {
-    // By whoever has no proof, too.
+    // By a Claim without proof.
     const auto pin = rig.driver.pin(cookie);
     Claim claim = support::take_value(blkown::claim(pin, cookie));
     auto cancelled = rig.taken_out(claim).cancel(claim);
@@ -229,9 +229,9 @@ TEST(Cancel, IsRefusedOncePublished) {
   std::move(claim).end_ok();
 }
 
-// Goal: what was mapped for another try that is given up after all: the device is done with the
-// publication before, which the mapping is not for, and has not heard of the next one.
-TEST(Cancel, TakesBackWhatWasMappedForAnotherTry) {
+// Goal: a mapping for a second try that is given up. The proof of the first publication does not
+// fit the mapping; the Claim, which could make the second publication, does.
+TEST(Cancel, UnmapsAMappingForAnotherTry) {
   Rig rig;
   Claim completed = rig.driver.claim(rig.driver.in_flight());
   auto mapping = rig.active(completed);
@@ -261,8 +261,8 @@ TEST(Cancel, IsRefusedForAnotherRequest) {
   std::move(other).end_ok();
 }
 
-// Goal: requests of two TagSets have the same names, and are not taken for each other.
-TEST(Cancel, IsRefusedForARequestOfTheSameNameElsewhere) {
+// Goal: two requests with equal cookies, in two TagSets, are not mistaken for each other.
+TEST(Cancel, IsRefusedForAnEqualCookieOfAnotherTagSet) {
   Rig rig;
   support::Driver<fake::Request> other;
   Claim claim = rig.unpublished();
@@ -290,7 +290,7 @@ TEST(Renew, KeepsTheMemoryMappedForTheNextPublication) {
   EXPECT_EQ(mapping.cookie(), claim.next_cookie());
   Claim again = rig.driver.claim(rig.driver.publish(std::move(claim)));
   auto refused = std::move(mapping).unmap(first);
-  ASSERT_FALSE(refused.has_value()) << "the proof is used up";
+  ASSERT_FALSE(refused.has_value()) << "the proof is of the first publication";
   EXPECT_TRUE(std::move(refused.error()).unmap(*EndProof::of(again)).has_value());
   EXPECT_EQ(rig.backend.log.size(), 3U) << "mapped once, unmapped once";
   std::move(again).end_ok();
@@ -323,8 +323,8 @@ TEST(Renew, WithAnotherProofOrClaimChangesNothing) {
   std::move(claim).end_ok();
 }
 
-// Goal: a stop covers what was renewed before it, and not what was renewed since.
-TEST(Renew, CountsAsActivatedAnew) {
+// Goal: a renewed mapping is covered by stops after the renewal only.
+TEST(Renew, CountsAsAnActivation) {
   Rig rig;
   Claim claim = rig.driver.claim(rig.in_flight());
   auto mapping = rig.taken_out(claim);
@@ -339,7 +339,7 @@ TEST(Renew, CountsAsActivatedAnew) {
 
 // --- the handle ------------------------------------------------------------------------------
 
-TEST(Mapping, MovesWithItsRight) {
+TEST(Mapping, MovesWithItsMapping) {
   Rig rig;
   Claim claim = rig.driver.claim(rig.in_flight());
   auto first = rig.taken_out(claim);
@@ -354,7 +354,7 @@ TEST(Mapping, MovesWithItsRight) {
   std::move(claim).end_ok();
 }
 
-// Goal: a mapping that is assigned over goes the way of one that is dropped.
+// Goal: assigning over a mapping drops it.
 TEST(Mapping, AssignedOverIsDropped) {
   Rig rig;
   Claim first = rig.driver.claim(rig.in_flight(0));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Mappings on the block layer: what a Claim proves, it proves in the driver's complete hook, too.
+// Goal: in a driver of the block layer, the Claim of the complete hook is proof exactly if it comes
+// from a completion.
 
 #include <gtest/gtest.h>
 
@@ -17,7 +18,7 @@ namespace mq = blkown::mq;
 using blkown::Status;
 using dma::EndProof;
 
-/// Maps each request's memory, and finishes on the context that submitted it.
+/// Maps each request's memory, and unmaps in the complete hook.
 struct Mapping {
   struct RequestData {
     dma::IovaList<4> iovas;
@@ -46,7 +47,7 @@ struct Mapping {
     auto mapping = std::exchange(claim.data().driver_data.mapping, std::nullopt);
     const auto completed = EndProof::of(claim);
     proofs.push_back(completed.has_value());
-    // Without proof the device has to be stopped.
+    // Without a completion only a stop is proof.
     const EndProof proof = completed.has_value() ? *completed : device.declare_stopped();
     EXPECT_TRUE(std::move(*mapping).unmap(proof).has_value());
     std::move(claim).end(completed.has_value() ? Status::ok : Status::timed_out);
@@ -66,21 +67,21 @@ struct Mapping {
   std::vector<bool> proofs;
 };
 
-// Goal: a completion that is finished on another context is still the completion.
+// Goal: a completion whose hook runs later, on the submitter's context, is still proof.
 TEST(DmaOnMq, TheCompleteHookHasTheCompletionsProof) {
   fake::Bench<Mapping> bench;
   fake::Read read;
   bench.disk->submit(bench.context(), read.bio);
   EXPECT_EQ(bench.driver.backend.live_count(), 1U);
   bench.driver.hw->complete(support::take_value(bench.driver.hw->claim(bench.driver.value)));
-  EXPECT_TRUE(bench.driver.proofs.empty()) << "not yet: its context has not run";
+  EXPECT_TRUE(bench.driver.proofs.empty()) << "the context has not run yet";
   bench.runtime.run();
   EXPECT_EQ(bench.driver.proofs, std::vector{true});
   EXPECT_EQ(bench.driver.backend.live_count(), 0U);
   EXPECT_EQ(read.ends.statuses, std::vector{Status::ok});
 }
 
-// Goal: going through complete does not make a completion of a timeout.
+// Goal: HwQueue::complete does not turn a timeout's Claim into a completion's.
 TEST(DmaOnMq, ATimeoutsClaimIsNoProofThereEither) {
   fake::Bench<Mapping> bench{{.capacity_sectors = 1024, .timeout_ms = 40}};
   fake::Read read;
@@ -95,8 +96,8 @@ TEST(DmaOnMq, ATimeoutsClaimIsNoProofThereEither) {
   EXPECT_FALSE(bench.driver.hw->claim(bench.driver.value).has_value()) << "the late completion";
 }
 
-// Goal: and the next I/O of the same request, whose completion is one, has its proof.
-TEST(DmaOnMq, WhatATimeoutWasDoesNotStick) {
+// Goal: after a timeout, the next I/O with the same request gets its completion's proof.
+TEST(DmaOnMq, ATimeoutDoesNotSpoilTheNextIosProof) {
   fake::Bench<Mapping> bench{{.capacity_sectors = 1024, .depth = 1, .timeout_ms = 40}};
   fake::Read first;
   bench.disk->submit(bench.context(), first.bio);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// EndProof: which Claims prove that the device is done, and which do not.
+// Goal: a Claim is proof if it comes from a completion or a refusal, however it is moved, and from
+// no other origin.
 
 #include <gtest/gtest.h>
 
@@ -56,7 +57,7 @@ TEST(Proof, AnIoThatWasNotPublishedIsNone) {
   std::move(claim).end_ok();
 }
 
-// Goal: what a timeout has proves nothing: the device may still be writing.
+// Goal: a timeout's Claim is no proof: the device may still write.
 TEST(Proof, ATimeoutIsNone) {
   Rig rig;
   const auto cookie = rig.driver.in_flight();
@@ -95,7 +96,7 @@ TEST(Proof, ABareTagIsNone) {
   std::move(claim).end_ok();
 }
 
-// Goal: an Owned does not say where it comes from.
+// Goal: a Claim from an Owned is no proof, because an Owned does not record its origin.
 TEST(Proof, AnOwnedIsNone) {
   Rig rig;
   const auto cookie = rig.driver.in_flight();
@@ -112,17 +113,17 @@ TEST(Proof, AnOwnedIsNone) {
 
 TEST(Proof, WhereAClaimComesFromGoesWithIt) {
   Rig rig;
-  // Moved, assigned.
+  // Moved and assigned.
   Claim completed = rig.driver.claim(rig.driver.in_flight(0));
   Claim unpublished = rig.unpublished(1);
   std::swap(completed, unpublished);
   EXPECT_FALSE(proves(completed));
   EXPECT_TRUE(proves(unpublished));
   std::move(completed).end_ok();
-  // Through C.
+  // Through a C interface.
   Claim back = Claim::from_raw(std::move(unpublished).into_raw());
   EXPECT_TRUE(proves(back));
-  // Pinned, and so given back by into_owned.
+  // Given back by into_owned because of a pin.
   const auto pin = back.pin();
   Claim given_back = std::move(std::move(back).into_owned().error());
   EXPECT_TRUE(proves(given_back));
@@ -138,7 +139,7 @@ TEST(Proof, WhereAClaimComesFromGoesWithIt) {
   std::move(still).end_ok();
 }
 
-// Goal: a proof is about one publication; the next one, or another request's, has another.
+// Goal: each publication of each request has a proof of its own.
 TEST(Proof, IsAboutOnePublicationOfOneRequest) {
   Rig rig;
   Claim claim = rig.driver.claim(rig.driver.in_flight(0));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A ring's entry is read only when it is there: what was written before its word is seen by whoever
-// reads the word. ThreadSanitizer says so of the plain memory.
+// Goal: a thread that reads the new word of a ring entry sees the entry's fields. Method: the
+// fields are plain memory, so ThreadSanitizer reports a missing order.
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// From segments to elements: neighbours are merged, what is too long for the device is cut, and
-// every byte is in one element, in order.
+// Goal: adjacent segments are merged, segments over the device's limits are cut, and every byte is
+// in exactly one element, in order.
 
 #include <gtest/gtest.h>
 
@@ -67,7 +67,7 @@ TEST_F(Runs, NeighboursAreMerged) {
 
 TEST_F(Runs, NothingElseIsMerged) {
   EXPECT_EQ(pieces({part(512, 512), part(0, 512)}), (std::vector<Piece>{{512, 512}, {0, 512}}))
-      << "the one behind comes first";
+      << "the second segment is at the lower address";
   EXPECT_EQ(pieces({part(0, 512), part(513, 512)}), (std::vector<Piece>{{0, 512}, {513, 512}}));
   EXPECT_EQ(pieces({part(0, 512), part(0, 512)}), (std::vector<Piece>{{0, 512}, {0, 512}}));
 }
@@ -95,14 +95,14 @@ TEST_F(Runs, NoElementCrossesABoundary) {
   EXPECT_EQ(pieces({part(100, 1000)}), (std::vector<Piece>{{100, 412}, {512, 512}, {1024, 76}}));
 }
 
-// Goal: the boundary is the bus's, not the program's.
+// Goal: boundaries are counted in bus addresses.
 TEST_F(Runs, BoundariesAreOnTheBus) {
   limits.boundary_mask = 0x1FF;
   backend.place(memory.data(), 0x10000 + 500);
   EXPECT_EQ(pieces({part(0, 100)}), (std::vector<Piece>{{0, 12}, {12, 88}}));
 }
 
-/// A backend that takes so many bytes at once, counted from the memory's beginning.
+/// A backend whose regions have `region_bytes` bytes, counted from the memory's beginning.
 struct Regions {
   const std::byte* first;
   std::uint64_t region_bytes;
@@ -127,7 +127,7 @@ TEST_F(Runs, NoElementLeavesItsRegion) {
   EXPECT_EQ(lengths({part(299, 2)}), (std::vector<std::size_t>{1, 1}));
   limits.max_segment_bytes = 200;
   EXPECT_EQ(lengths({part(0, 600)}), (std::vector<std::size_t>{200, 100, 200, 100}))
-      << "the shorter one holds";
+      << "the shorter limit applies";
 }
 
 TEST_F(Runs, AtTheEndOfTheAddressesNothingOverflows) {
@@ -148,14 +148,14 @@ TEST_F(Runs, WhatTheDeviceCannotReachIsBouncedInPiecesOfASlot) {
 
   backend.place(memory.data(), 0xFF00);
   const auto within = runs({part(0, 256)});
-  ASSERT_EQ(within.size(), 1U) << "what it can reach is not cut to slots";
+  ASSERT_EQ(within.size(), 1U) << "reachable memory is not cut to slots";
   EXPECT_FALSE(within[0].needs_bounce);
   const auto last = runs({part(255, 2)});
   ASSERT_EQ(last.size(), 1U);
-  EXPECT_TRUE(last[0].needs_bounce) << "its last byte is beyond";
+  EXPECT_TRUE(last[0].needs_bounce) << "the last byte is out of reach";
 }
 
-TEST_F(Runs, StopWhereTheyAreToldTo) {
+TEST_F(Runs, StopAtTheFirstFalse) {
   limits.max_segment_bytes = 10;
   int taken = 0;
   EXPECT_FALSE(dma::detail::for_each_run(backend, limits, 0, std::vector{part(0, 100)},
@@ -168,8 +168,8 @@ TEST_F(Runs, StopWhereTheyAreToldTo) {
   EXPECT_EQ(taken, 1);
 }
 
-// Goal: whatever the limits and the segments are, the elements are the same bytes in the same
-// order, and each keeps to the limits.
+// Goal: for random limits and segments, the elements hold the same bytes in the same order, and
+// each element is within the limits.
 TEST_F(Runs, AreTheSameBytesUnderAnyLimits) {
   std::mt19937 random{7};
   const auto below = [&](std::size_t bound) { return random() % bound; };

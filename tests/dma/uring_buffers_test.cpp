@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Mappings over io_uring's registered buffers. Where this machine has no io_uring, what needs a
-// ring checks that the kernel says so.
+// Goal: mappings through the registered buffers of io_uring. On a machine without io_uring, the
+// tests that need a ring check for the kernel's error instead.
 
 #include <blkown/dma/uring_buffers.hpp>
 
@@ -62,8 +62,8 @@ TEST(UringBuffers, RefusesWhatNoOneRegionHolds) {
   EXPECT_FALSE(dma::UringBuffers{{}}.map(regions.memory.data(), 1, {}, {}).has_value());
 }
 
-// Goal: neighbours in memory are one element, but not where two regions meet: a command reads into
-// one buffer.
+// Goal: adjacent memory is one element within a region, and two elements across a border of
+// regions: a command can use one buffer.
 TEST(UringBuffers, AnElementStaysInItsRegion) {
   alignas(4096) std::array<std::byte, 2 * 4096> memory{};
   const std::array vectors{iovec{memory.data(), 4096}, iovec{memory.data() + 4096, 4096}};
@@ -94,7 +94,7 @@ TEST(UringBuffers, HasNoIndexWithoutARing) {
   EXPECT_FALSE(regions.buffers.buffer_index(*regions.map(512, 1)).has_value());
 }
 
-/// A ring, or none where there is no io_uring.
+/// A ring, or none on a machine without io_uring.
 struct Ring {
   Ring() : error{-io_uring_queue_init(4, &ring, 0)} {
     EXPECT_TRUE(error == 0 || error == ENOSYS || error == EPERM || error == EACCES) << error;
@@ -134,7 +134,7 @@ TEST(UringBuffers, WhatIsNotRegisteredIsMappedAllTheSame) {
   EXPECT_FALSE(regions.buffers.buffer_index(*iova).has_value());
 }
 
-// Goal: an I/O with a mapping, from map to the proof that its completion is.
+// Goal: one I/O through a ring, from the map to the unmap with the completion's proof.
 TEST(UringBuffers, AReadThroughAMapping) {
   Regions regions;
   Ring ring;

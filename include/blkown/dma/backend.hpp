@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What makes memory reachable for a device, and why that did not work.
+// Backend: the interface that maps memory for a device, and the errors of mapping.
 
 #ifndef BLKOWN_DMA_BACKEND_HPP
 #define BLKOWN_DMA_BACKEND_HPP
@@ -19,17 +19,18 @@ namespace dma {
 
 /// Why memory was not mapped.
 enum class MapFailure : std::uint8_t {
-  no_bytes,           ///< There is nothing to map.
-  list_in_use,        ///< The IovaList still belongs to a mapping.
-  list_too_short,     ///< The IovaList has room for fewer elements than the memory needs.
-  too_many_segments,  ///< More elements than the device takes.
-  unreachable,        ///< Outside the device's address mask, and no bounce slot that it reaches.
+  no_bytes,           ///< The segments hold no bytes.
+  list_in_use,        ///< A mapping uses the IovaList.
+  list_too_short,     ///< The memory needs more elements than the IovaList has room for.
+  too_many_segments,  ///< The memory needs more elements than the device takes.
+  unreachable,        ///< Outside the device's address mask, and without a reachable bounce slot.
   no_bounce_slot,     ///< Every slot of the bounce pool is taken.
   no_iova,            ///< The device's address space is full.
   refused,            ///< The backend does not map this memory.
-  out_of_memory,      ///< The memory itself could not be allocated.
+  out_of_memory,      ///< Coherent memory could not be allocated.
 };
 
+/// The enumerator's name.
 [[nodiscard]] constexpr const char* to_string(MapFailure reason) noexcept {
   switch (reason) {
     case MapFailure::no_bytes: return "no_bytes";
@@ -45,50 +46,52 @@ enum class MapFailure : std::uint8_t {
   return "unknown reason";
 }
 
-/// Why memory was not mapped, and how far it went: nothing of it is mapped any more.
+/// Why memory was not mapped. No part of the memory is mapped after the error.
 struct MapError {
   MapFailure reason{};
-  std::uint32_t segment = 0;  ///< Which element of the scatter list it was about.
-  std::uint64_t limit = 0;    ///< What there may be of it, where the reason is about a number.
+  std::uint32_t segment = 0;  ///< The index of the element that failed.
+  std::uint64_t limit = 0;    ///< The limit that was exceeded, if the reason is a limit.
   friend constexpr bool operator==(const MapError&, const MapError&) = default;
 
-  /// How an I/O that could not be mapped is rejected: what is short comes back when another I/O
-  /// has ended, what does not fit never will.
+  /// The status with which a driver rejects the I/O. `resource`: the end of another I/O frees what
+  /// is missing. `io_error`: the I/O can never be mapped.
   [[nodiscard]] constexpr Status status() const noexcept {
     return reason == MapFailure::no_bounce_slot || reason == MapFailure::no_iova ? Status::resource
                                                                                  : Status::io_error;
   }
 };
 
-/// What maps memory for one device: an IOMMU's domain, VFIO's container, io_uring's registered
-/// buffers. Called from any context that maps or unmaps, several at a time.
+/// The interface that maps memory for one device: an IOMMU domain, a VFIO container, the registered
+/// buffers of io_uring.
+/// Context: every context that maps or unmaps; several at a time.
 ///
 ///   DeviceLimits limits() const;
 ///   std::expected<std::uint64_t, MapFailure> map(std::byte* data, std::size_t length_bytes,
 ///                                               Direction, const Cookie&);
-///       Makes the bytes reachable under consecutive device addresses, of which it returns the
-///       first. The cookie says for which I/O, for fault logs; a default one: for none.
+///       Maps the bytes at consecutive device addresses and returns the first one. The cookie names
+///       the I/O for fault logs; coherent memory has a default cookie.
 ///   void unmap(const IovaSegment&);
-///       Takes back what a map gave.
+///       Removes the translations of one map.
 ///   void invalidate(std::span<const IovaSegment>);
-///       After the unmaps of a list: returns when no translation of them is remembered anywhere.
+///       Called after all unmaps of a list. Returns when no cache holds a translation of them.
 ///   std::uint64_t bus_address(const std::byte*) const;
-///       Optional: where the bus finds the byte, for DeviceLimits::address_mask and boundary_mask.
-///       Without it, its address.
+///       Optional: the byte's bus address, for DeviceLimits::address_mask and boundary_mask.
+///       Default: the byte's address.
 ///   std::uint64_t mappable_bytes(const std::byte*) const;
-///       Optional: how many bytes from this one on a single map can take: those up to the end of
-///       its registered region. An element is not longer; 0 leaves it to map to say why not.
-///       Without it, any number.
+///       Optional: how many bytes from this one on a single map accepts, for example up to the end
+///       of a registered region. An element is not longer. 0 means no limit here, so that map gets
+///       the bytes and returns the error. Default: no limit.
 template <class B>
-concept Backend = requires(B& backend, const B& looked_at, std::byte* data, const Cookie& cookie,
-                           const IovaSegment& segment, std::span<const IovaSegment> segments) {
-  { looked_at.limits() } -> std::convertible_to<DeviceLimits>;
-  {
-    backend.map(data, std::size_t{}, Direction::to_device, cookie)
-  } -> std::same_as<std::expected<std::uint64_t, MapFailure>>;
-  { backend.unmap(segment) } -> std::same_as<void>;
-  { backend.invalidate(segments) } -> std::same_as<void>;
-};
+concept Backend =
+    requires(B& backend, const B& const_backend, std::byte* data, const Cookie& cookie,
+             const IovaSegment& segment, std::span<const IovaSegment> segments) {
+      { const_backend.limits() } -> std::convertible_to<DeviceLimits>;
+      {
+        backend.map(data, std::size_t{}, Direction::to_device, cookie)
+      } -> std::same_as<std::expected<std::uint64_t, MapFailure>>;
+      { backend.unmap(segment) } -> std::same_as<void>;
+      { backend.invalidate(segments) } -> std::same_as<void>;
+    };
 
 namespace detail {
 

@@ -1,12 +1,25 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// BouncePool: memory that a device can reach, in place of memory that it cannot.
+// BouncePool: memory that a device can reach, as a substitute for memory that it cannot reach.
+//
+// A map takes one slot for each element that lies outside the device's DeviceLimits::address_mask:
+//
+//   1. map copies the element's bytes into the slot, and maps the slot in place of the bytes. Also
+//      for a read: a short transfer then leaves the other bytes as they were.
+//   2. The device works on the slot while the I/O is in flight.
+//   3. unmap removes the translations, then copies the slot's bytes back if the device may have
+//      written them, then gives the slot back. A mapping that the device has never seen (a
+//      destroyed PreparedMapping, ActiveMapping::cancel) is not copied back.
+//
+// A map that finds no free slot fails with MapFailure::no_bounce_slot, unmaps its other elements,
+// and gives their slots back. Its MapError::status() is `resource`: the end of another I/O frees a
+// slot. The slots of a mapping in quarantine stay taken until the device is drained.
 
 #ifndef BLKOWN_DMA_BOUNCE_POOL_HPP
 #define BLKOWN_DMA_BOUNCE_POOL_HPP
 
 #include <blkown/config.hpp>
-#include <blkown/dma/detail/mapping_state.hpp>
+#include <blkown/detail/spin_lock.hpp>
 #include <cstring>
 #include <mutex>
 #include <span>
@@ -15,14 +28,16 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace dma {
 
-/// Slots of equal size in the caller's memory (the kernel's swiotlb). A device has to be able to
-/// reach each slot as a whole: within its DeviceLimits::address_mask, not across its boundary_mask,
-/// and in one region if its backend has regions. A mapping that gets another is refused as
-/// unreachable. Any context. It outlives the devices that use it.
+/// Slots of equal size in the caller's memory.
+/// Precondition: the pool outlives the devices that use it. Each device reaches each slot as one
+/// element: the slot lies within DeviceLimits::address_mask, does not cross boundary_mask, and lies
+/// in one region if the backend has regions. A map that takes another slot fails as unreachable.
+/// Context: any, but not an interrupt, because the members take a lock.
+/// Source: the kernel's swiotlb.
 class BouncePool {
  public:
-  /// What is left over at the end is not used.
-  /// Precondition: slot_bytes >= sizeof(void*); memory is aligned to at least that.
+  /// Cuts `memory` into slots. A remainder shorter than one slot is not used.
+  /// Precondition: slot_bytes >= sizeof(void*); `memory` is aligned to that and outlives the pool.
   BouncePool(std::span<std::byte> memory, std::size_t slot_bytes) noexcept
       : slot_bytes_{slot_bytes} {
     for (std::size_t at = 0; at + slot_bytes <= memory.size(); at += slot_bytes) {
@@ -38,7 +53,7 @@ class BouncePool {
     return free_slots_;
   }
 
-  /// A slot, or null if none is free.
+  /// Takes a slot; null if none is free.
   [[nodiscard]] std::byte* take() noexcept {
     const std::lock_guard guard{lock_};
     std::byte* const slot = first_;
@@ -47,6 +62,8 @@ class BouncePool {
     --free_slots_;
     return slot;
   }
+  /// Gives a slot back.
+  /// Precondition: `slot` came from take().
   void give(std::byte* slot) noexcept {
     const std::lock_guard guard{lock_};
     std::memcpy(slot, &first_, sizeof first_);
@@ -56,8 +73,8 @@ class BouncePool {
 
  private:
   std::size_t slot_bytes_;
-  detail::SpinLock lock_;
-  std::byte* first_ = nullptr;  // each free slot begins with the address of the next
+  blkown::detail::SpinLock lock_;
+  std::byte* first_ = nullptr;  // each free slot begins with the address of the next free slot
   std::size_t free_slots_ = 0;
 };
 

@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Coherent: memory that a device and its driver share for longer than an I/O, for rings.
+// Coherent: memory for rings, which a device and its driver share for longer than one I/O.
 
 #ifndef BLKOWN_DMA_COHERENT_HPP
 #define BLKOWN_DMA_COHERENT_HPP
 
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/dma/backend.hpp>
+#include <blkown/dma/detail/device_state.hpp>
 #include <blkown/dma/device.hpp>
+#include <blkown/dma/iova.hpp>
+#include <blkown/dma/proof.hpp>
+#include <blkown/place.hpp>
+#include <blkown/tag.hpp>
 #include <cstdlib>
+#include <cstring>
 #include <expected>
 #include <memory>
 #include <new>
@@ -18,14 +25,15 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace dma {
 
-/// Zeroed memory, mapped in both directions, for a submission or completion ring (the kernel's
-/// dma_alloc_coherent). It is given back with proof that the device is stopped; destroyed without,
-/// it stays mapped and allocated until the device is drained. Move-only.
+/// Zeroed memory, mapped in both directions, for a submission or completion ring. free() wants
+/// proof that the device was stopped. Destroyed without free(), the memory stays mapped and
+/// allocated until the device is drained. One pointer wide; move-only. Precondition: the device
+/// outlives the memory. Source: the kernel's dma_alloc_coherent.
 template <Backend B>
 class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
  public:
-  /// `bytes` of it, aligned to `alignment_bytes`, a power of two.
-  /// Errors: out_of_memory, unreachable, or the backend's.
+  /// Allocates and maps `bytes` bytes, aligned to `alignment_bytes`, a power of two.
+  /// Errors: no_bytes, out_of_memory, unreachable, or the backend's.
   [[nodiscard]] static std::expected<Coherent, MapError> allocate(
       Device<B>& device, std::size_t bytes, std::size_t alignment_bytes = 4096) {
     if (bytes == 0) return failure(MapFailure::no_bytes);
@@ -48,8 +56,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
         device.backend().map(block->memory.get(), bytes, Direction::bidirectional, Cookie{});
     if (!iova.has_value()) return failure(iova.error());
     block->segment = {.iova = *iova, .length_bytes = bytes};
-    block->epoch = detail::DeviceAccess::core(device).epoch();
-    detail::DeviceAccess::core(device).add_coherent();
+    block->epoch = detail::DeviceAccess::state(device).epoch();
+    detail::DeviceAccess::state(device).add_coherent();
     return Coherent{block.release()};
   }
 
@@ -61,26 +69,29 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~Coherent() {
-    if (block_ != nullptr) detail::DeviceAccess::core(block_->device).adopt(*block_);
+    if (block_ != nullptr) detail::DeviceAccess::state(block_->device).adopt(*block_);
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
+  /// The memory.
   BLKOWN_NEEDS_HELD [[nodiscard]] std::byte* data() const noexcept {
     return blkown::detail::held(block_, "dma::Coherent::data", Place{}).memory.get();
   }
-  /// The same memory for the device.
+  /// The device address of the memory.
   BLKOWN_NEEDS_HELD [[nodiscard]] const IovaSegment& segment() const noexcept {
     return blkown::detail::held(block_, "dma::Coherent::segment", Place{}).segment;
   }
 
-  /// Unmaps and frees it. It comes back if the proof is not that its device was stopped since.
+  /// Unmaps and frees the memory.
+  /// Errors: the Coherent comes back, if the proof is not of a stop of its device after the
+  /// allocation.
   BLKOWN_CONSUMES [[nodiscard]] std::expected<void, Coherent> free(
       const EndProof& proof, Place where = Place::current()) && noexcept {
     Block& block =
         blkown::detail::held(std::exchange(block_, nullptr), "dma::Coherent::free", where);
-    detail::DeviceState& core = detail::DeviceAccess::core(block.device);
-    if (!core.is_stopped_since(proof, block.epoch)) return std::unexpected(Coherent{&block});
-    core.remove_coherent();
+    detail::DeviceState& state = detail::DeviceAccess::state(block.device);
+    if (!state.is_stopped_since(proof, block.epoch)) return std::unexpected(Coherent{&block});
+    state.remove_coherent();
     Block::free_block(block);
     return {};
   }

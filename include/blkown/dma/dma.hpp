@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// All of the DMA types but for the backends.
+// Everything of blkown::dma except for the backends.
 
 #ifndef BLKOWN_DMA_DMA_HPP
 #define BLKOWN_DMA_DMA_HPP
@@ -13,5 +13,7 @@
 #include <blkown/dma/iova_list.hpp>
 #include <blkown/dma/mapping.hpp>
 #include <blkown/dma/proof.hpp>
+#include <blkown/dma/quarantine.hpp>
+#include <blkown/dma/ring_word.hpp>
 
 #endif

@@ -1,16 +1,43 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Mappings: memory that a device may reach, tied to the I/O that it is for.
+// Mappings: memory that a device may reach, tied to one publication of one request.
+//
+// A mapping's life:
+//
+//   1. map(claim, ...) before the publication fills the list, pins the request, and returns a
+//      PreparedMapping. Destroyed, a PreparedMapping unmaps: the device has not seen it.
+//   2. activate() returns the ActiveMapping, for the request's data or another place where the
+//      completion finds it. From here on the device may reach the memory.
+//   3. The Claim publishes the I/O. The completion gives a Claim, and this Claim the EndProof.
+//   4. unmap(proof) unmaps the elements, copies bounced bytes back, and drops the pin.
+//      Instead, cancel(claim) unmaps an I/O that was not published after all, and renew(proof,
+//      claim) keeps the memory mapped for the request's next publication.
+//
+// Parties: the context with the handle, the device, and a drain of the stopped device. While the
+// mapping exists, the request's tag is not allocated again and its memory stays mapped. Without the
+// right proof there is no way back: the mapping stays active, or goes into the device's quarantine
+// if its handle is destroyed (device.hpp). A handle whose mapping was drained has no effect.
 
 #ifndef BLKOWN_DMA_MAPPING_HPP
 #define BLKOWN_DMA_MAPPING_HPP
 
 #include <blkown/aref.hpp>
+#include <blkown/check.hpp>
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
-#include <blkown/dma/detail/runs.hpp>
+#include <blkown/dma/backend.hpp>
+#include <blkown/dma/detail/device_state.hpp>
+#include <blkown/dma/detail/list_state.hpp>
+#include <blkown/dma/detail/mapper.hpp>
+#include <blkown/dma/detail/mapping_state.hpp>
 #include <blkown/dma/device.hpp>
+#include <blkown/dma/iova.hpp>
+#include <blkown/dma/proof.hpp>
+#include <blkown/place.hpp>
+#include <blkown/request.hpp>
+#include <blkown/tag.hpp>
 #include <expected>
+#include <span>
 #include <utility>
 
 namespace blkown {
@@ -19,8 +46,7 @@ namespace dma {
 
 namespace detail {
 
-template <class B>
-class Mapper;
+struct MappingAccess;
 
 template <class R>
 inline constexpr PinOperations pin_operations{
@@ -32,17 +58,15 @@ inline constexpr PinOperations pin_operations{
 
 }  // namespace detail
 
-/// Memory that is mapped and that the device may reach, as long as this lives: what an I/O in
-/// flight needs. It pins the I/O's request, so that neither the tag nor the memory is used again.
+/// The mapping of an I/O in flight: the device may reach the memory. The mapping pins the request,
+/// so neither the tag nor the memory is used again. Two words wide; move-only.
 ///
-/// It ends with unmap, which wants proof that the device is done. Destroyed without, it goes into
-/// the device's quarantine with a report: the mapping stays, and the tag with it, until the device
-/// is stopped (Device::drain).
+/// Destroyed without unmap, a mapping goes into the device's quarantine and is reported: the memory
+/// stays mapped and the tag allocated until the device is stopped (Device::drain).
 ///
-/// Kept in the request's own data it has to be taken out by the Claim before that ends the I/O: a
-/// request that waits for its own mapping never comes back, but by a stop of the device.
-///
-/// Two words wide; move-only; for the context that has the Claim.
+/// A driver that keeps a mapping in the request's own data takes it out, with the Claim, before it
+/// ends the I/O. Otherwise the request waits for its own mapping, until the device is stopped.
+/// Context: the context that has the Claim.
 class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
  public:
   ActiveMapping(ActiveMapping&& other) noexcept
@@ -61,109 +85,111 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
 
   /// The scatter list for the command.
   BLKOWN_NEEDS_HELD [[nodiscard]] std::span<const IovaSegment> segments() const noexcept {
-    return held("dma::ActiveMapping::segments", Place{}).segments();
+    return held("dma::ActiveMapping::segments", Place{}).view();
   }
   BLKOWN_NEEDS_HELD [[nodiscard]] Direction direction() const noexcept {
-    return Access::direction(held("dma::ActiveMapping::direction", Place{}));
+    return held("dma::ActiveMapping::direction", Place{}).direction;
   }
-  /// The publication that it is for.
+  /// The publication that the memory is mapped for.
   BLKOWN_NEEDS_HELD [[nodiscard]] Cookie cookie() const noexcept {
-    return Access::cookie(held("dma::ActiveMapping::cookie", Place{}));
+    return held("dma::ActiveMapping::cookie", Place{}).cookie;
   }
 
-  /// Takes the memory away from the device: no translation of it is left, what the device wrote is
-  /// in the caller's memory, and the pin is dropped last. With a proof of something else the
-  /// mapping comes back, active as before. If a drain of the stopped device has come first, there
-  /// is nothing left to do.
+  /// Unmaps the memory.
+  /// Effects: no translation of the memory is left, the device's bytes are in the caller's memory,
+  /// and then the pin is dropped. If a drain of the stopped device has unmapped first, nothing
+  /// happens.
+  /// Errors: the mapping comes back, active as before, if the proof is of something else.
   BLKOWN_CONSUMES [[nodiscard]] std::expected<void, ActiveMapping> unmap(
       const EndProof& proof, Place where = Place::current()) && noexcept {
-    detail::ListState* const list = take("dma::ActiveMapping::unmap", where);
+    detail::ListFields* const list = take("dma::ActiveMapping::unmap", where);
     if (list == nullptr) return {};
-    detail::DeviceState& device = *Access::device(*list);
+    detail::DeviceState& device = *list->device;
     if (!device.covers(proof, *list)) return give_back(*list);
     device.unmap(*list);
     return {};
   }
 
-  /// The same for an I/O that was not published with it, of which the device has not heard: the
-  /// next publication of `claim`, which nobody else can make, would be the one that the mapping is
-  /// for. Nothing is copied home.
+  /// Unmaps the memory of an I/O that was not published. The Claim proves that the device has not
+  /// seen the mapping: only the Claim can make the publication that the memory is mapped for.
+  /// Effects: as unmap, but no bounced bytes are copied back.
+  /// Errors: the mapping comes back if its I/O was published or `claim` is another request's.
   template <class R>
   BLKOWN_CONSUMES [[nodiscard]] std::expected<void, ActiveMapping> cancel(
       const Claim<R>& claim, Place where = Place::current()) && noexcept {
-    detail::ListState* const list = take("dma::ActiveMapping::cancel", where);
+    detail::ListFields* const list = take("dma::ActiveMapping::cancel", where);
     if (list == nullptr) return {};
-    if (&claim.header() != Access::header(*list) || claim.next_cookie() != Access::cookie(*list)) {
+    if (&claim.header() != list->header || claim.next_cookie() != list->cookie) {
       return give_back(*list);
     }
-    Access::device(*list)->unmap_unseen(*list);
+    list->device->unmap_unseen(*list);
     return {};
   }
 
-  /// Keeps the memory mapped for the next publication of the same request: a command that was
-  /// refused, or ended in a way that makes it worth another try. False, and nothing changes, if the
-  /// proof is of something else or the Claim is of another request.
+  /// Keeps the memory mapped for the next publication of the same request: for a command that was
+  /// refused, or that is tried again.
+  /// Errors: false, and no change, if the proof is of something else, `claim` is another request's,
+  /// or a drain has unmapped the memory.
   template <class R>
   BLKOWN_NEEDS_HELD [[nodiscard]] bool renew(const EndProof& proof, const Claim<R>& claim,
                                              Place where = Place::current()) noexcept {
-    detail::ListState& list = held("dma::ActiveMapping::renew", where);
-    if (!Access::state(list).take(serial_, Value::active)) return false;
-    const bool fits =
-        &claim.header() == Access::header(list) && Access::device(list)->covers(proof, list);
+    detail::ListFields& list = held("dma::ActiveMapping::renew", where);
+    if (!list.state.take(serial_, Value::active)) return false;
+    const bool fits = &claim.header() == list.header && list.device->covers(proof, list);
     if (fits) {
-      Access::cookie(list) = claim.next_cookie();
-      Access::epoch(list) = Access::device(list)->epoch();
+      list.cookie = claim.next_cookie();
+      list.epoch = list.device->epoch();
     }
-    Access::state(list).activate(serial_);
+    list.state.activate(serial_);
     return fits;
   }
 
  private:
   friend class PreparedMapping;
-  using Access = detail::ListAccess;
   using Value = detail::MappingState::Value;
 
-  ActiveMapping(detail::ListState& list, Word serial) noexcept : list_{&list}, serial_{serial} {}
+  ActiveMapping(detail::ListFields& list, Word serial) noexcept : list_{&list}, serial_{serial} {}
 
-  [[nodiscard]] detail::ListState& held(const char* operation, Place where) const noexcept {
+  [[nodiscard]] detail::ListFields& held(const char* operation, Place where) const noexcept {
     return blkown::detail::held(list_, operation, where);
   }
 
-  /// The list, this context's to unmap; null if it is unmapped already.
-  [[nodiscard]] detail::ListState* take(const char* operation, Place where) noexcept {
-    detail::ListState& list = held(operation, where);
+  /// The list, taken by this context; null if a drain has unmapped it.
+  [[nodiscard]] detail::ListFields* take(const char* operation, Place where) noexcept {
+    detail::ListFields& list = held(operation, where);
     list_ = nullptr;
-    if (Access::state(list).take(serial_, Value::active)) return &list;
-    detail::DeviceState* const device = Access::device(list);
+    if (list.state.take(serial_, Value::active)) return &list;
+    detail::DeviceState* const device = list.device;
     return device != nullptr && device->take_quarantined(list, serial_) ? &list : nullptr;
   }
 
-  [[nodiscard]] std::expected<void, ActiveMapping> give_back(detail::ListState& list) noexcept {
-    Access::state(list).activate(serial_);
+  [[nodiscard]] std::expected<void, ActiveMapping> give_back(detail::ListFields& list) noexcept {
+    list.state.activate(serial_);
     return std::unexpected(ActiveMapping{list, serial_});
   }
 
   [[gnu::cold, gnu::noinline]] void quarantine() noexcept {
-    detail::ListState& list = *list_;
-    detail::DeviceState* const device = Access::device(list);
-    if (device == nullptr || !Access::state(list).take(serial_, Value::active)) return;
-    // The pin is still there, and so is the request.
-    auto& header = const_cast<RequestHeader&>(*Access::header(list));
+    detail::ListFields& list = *list_;
+    detail::DeviceState* const device = list.device;
+    // Taken while the incident is made, so that the pin and the request stay.
+    if (device == nullptr || !list.state.take(serial_, Value::active)) return;
+    auto& header = const_cast<RequestHeader&>(*list.header);
     Incident incident =
         blkown::detail::incident_of(header, blkown::detail::HeaderAccess::word(header).peek(),
                                     "drop of dma::ActiveMapping", Place{});
-    incident.state.generation = Access::cookie(list).generation;
-    Access::state(list).activate(serial_);
+    incident.state.generation = list.cookie.generation;
+    list.state.activate(serial_);
     device->put_in_quarantine(list, serial_);
     blkown::detail::report(Report::mapping_dropped, incident);
   }
 
-  detail::ListState* list_;
+  detail::ListFields* list_;
   Word serial_;
 };
 
-/// Memory that is mapped while the device does not know of it yet. Destroyed, it is unmapped.
-/// Move-only; for the context that has the Claim.
+/// Mapped memory of which the device does not know yet. Destroyed, it is unmapped. Two words wide;
+/// move-only.
+/// Context: the context that has the Claim.
 class [[nodiscard]] BLKOWN_CONSUMABLE PreparedMapping {
  public:
   PreparedMapping(PreparedMapping&& other) noexcept
@@ -176,146 +202,78 @@ class [[nodiscard]] BLKOWN_CONSUMABLE PreparedMapping {
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~PreparedMapping() {
-    if (list_ != nullptr) Access::device(*list_)->unmap_unseen(*list_);
+    if (list_ != nullptr) list_->device->unmap_unseen(*list_);
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
   /// The scatter list for the command.
   BLKOWN_NEEDS_HELD [[nodiscard]] std::span<const IovaSegment> segments() const noexcept {
-    return blkown::detail::held(list_, "dma::PreparedMapping::segments", Place{}).segments();
+    return blkown::detail::held(list_, "dma::PreparedMapping::segments", Place{}).view();
   }
 
-  /// From here on the device may reach the memory: to be called before the I/O is published, and
-  /// kept where its completion finds it (in the request's data).
+  /// Allows the device to reach the memory. To be called before the I/O is published.
   BLKOWN_CONSUMES [[nodiscard]] ActiveMapping activate(Place where = Place::current()) && noexcept {
-    detail::ListState& list = blkown::detail::held(std::exchange(list_, nullptr),
-                                                   "dma::PreparedMapping::activate", where);
-    Access::epoch(list) = Access::device(list)->epoch();
-    Access::state(list).activate(serial_);
+    detail::ListFields& list = blkown::detail::held(std::exchange(list_, nullptr),
+                                                    "dma::PreparedMapping::activate", where);
+    list.epoch = list.device->epoch();
+    list.state.activate(serial_);
     return ActiveMapping{list, serial_};
   }
 
  private:
-  using Access = detail::ListAccess;
+  friend struct detail::MappingAccess;
 
-  template <class B>
-  friend class detail::Mapper;
+  PreparedMapping(detail::ListFields& list, Word serial) noexcept : list_{&list}, serial_{serial} {}
 
-  PreparedMapping(detail::ListState& list, Word serial) noexcept : list_{&list}, serial_{serial} {}
-
-  detail::ListState* list_;
+  detail::ListFields* list_;
   Word serial_;
 };
 
 namespace detail {
 
-/// Fills a list, element by element.
-template <class B>
-class Mapper {
- public:
-  using Access = ListAccess;
-
-  Mapper(Device<B>& device, ListState& list) noexcept
-      : device_{device}, list_{list}, limits_{device.backend().limits()} {}
-
-  template <class Segments>
-  [[nodiscard]] bool map(const Segments& segments) noexcept {
-    BouncePool* const pool = device_.bounce_pool();
-    const std::size_t slot_bytes = pool == nullptr ? 0 : pool->slot_bytes();
-    const bool is_whole = for_each_run(device_.backend(), limits_, slot_bytes, segments,
-                                       [&](const Run& run) { return add(run); });
-    if (is_whole && Access::count(list_) == 0) return fail(MapFailure::no_bytes);
-    return is_whole;
+struct MappingAccess {
+  static PreparedMapping prepared(ListFields& list, Word serial) noexcept {
+    return PreparedMapping{list, serial};
   }
-  [[nodiscard]] const MapError& error() const noexcept { return error_; }
-  [[nodiscard]] PreparedMapping prepared(Word serial) const noexcept {
-    return PreparedMapping{list_, serial};
-  }
-
- private:
-  bool fail(MapFailure reason, std::uint64_t limit = 0) noexcept {
-    error_ = {.reason = reason, .segment = Access::count(list_), .limit = limit};
-    return false;
-  }
-
-  /// Whether the device can reach a slot of the bounce pool, as one element.
-  [[nodiscard]] bool can_take(const Segment& slot) const noexcept {
-    const Run run = first_run(device_.backend(), limits_, 0, slot);
-    return !run.needs_bounce && run.memory.length_bytes == slot.length_bytes;
-  }
-
-  [[nodiscard]] bool add(const Run& run) noexcept {
-    const std::uint32_t index = Access::count(list_);
-    if (index == limits_.max_segments) return fail(MapFailure::too_many_segments, index);
-    if (index == list_.capacity()) return fail(MapFailure::list_too_short, index);
-    Origin origin{.data = run.memory.data};
-    if (run.needs_bounce) {
-      if (device_.bounce_pool() == nullptr) {
-        return fail(MapFailure::unreachable, limits_.address_mask);
-      }
-      origin.bounce = device_.bounce_pool()->take();
-      if (origin.bounce == nullptr) return fail(MapFailure::no_bounce_slot);
-      if (!can_take(Segment{origin.bounce, run.memory.length_bytes})) {
-        device_.bounce_pool()->give(origin.bounce);
-        return fail(MapFailure::unreachable, limits_.address_mask);
-      }
-      // Also where the device writes: what a short transfer leaves alone comes back unchanged, and
-      // not as what another I/O had in the slot.
-      std::memcpy(origin.bounce, run.memory.data, run.memory.length_bytes);
-    }
-    const auto iova = device_.backend().map(
-        origin.bounce != nullptr ? origin.bounce : run.memory.data, run.memory.length_bytes,
-        Access::direction(list_), Access::cookie(list_));
-    if (!iova.has_value()) {
-      if (origin.bounce != nullptr) device_.bounce_pool()->give(origin.bounce);
-      return fail(iova.error());
-    }
-    Access::segment(list_, index) = {.iova = *iova, .length_bytes = run.memory.length_bytes};
-    Access::origin(list_, index) = origin;
-    Access::is_bounced(list_) = Access::is_bounced(list_) || origin.bounce != nullptr;
-    Access::count(list_) = index + 1;
-    return true;
-  }
-
-  Device<B>& device_;
-  ListState& list_;
-  DeviceLimits limits_;
-  MapError error_;
 };
 
 }  // namespace detail
 
-/// Maps an I/O's memory, a range of Segments, for its next publication, and pins its request.
-/// Neighbouring segments are merged as far as the device's limits allow. Nothing is allocated.
-/// Errors: see MapFailure; then nothing is mapped, and nothing pinned.
-/// Precondition: `list` lives at least as long as the device, or is free when it goes.
+/// Maps the memory of the Claim's next publication, and pins the request. `segments` is a range of
+/// Segments, `list` an IovaList. Adjacent segments are merged as far as the device's limits allow.
+/// Precondition: `list` outlives the device, or is free when it is destroyed.
+/// Effects: memory out of the device's reach is copied into bounce slots. Nothing is allocated.
+/// Errors: see MapFailure. After an error nothing is mapped and nothing is pinned.
+/// Context: the context that has the Claim.
+/// Source: the kernel's dma_map_sg.
 template <Backend B, class R, class Segments>
 [[nodiscard]] std::expected<PreparedMapping, MapError> map(
     Claim<R>& claim, Device<B>& device, const Segments& segments, Direction direction,
     detail::ListState& list, Place where = Place::current()) noexcept {
-  using Access = detail::ListAccess;
   if (!list.is_free()) {
     return std::unexpected(MapError{.reason = MapFailure::list_in_use, .segment = 0, .limit = 0});
   }
-  detail::DeviceAccess::core(device).attach_list(list);
-  const Word serial = Access::state(list).prepare();
-  Access::direction(list) = direction;
-  Access::is_bounced(list) = false;
-  Access::count(list) = 0;
-  Access::cookie(list) = claim.next_cookie();
-  Access::header(list) = &claim.header();
-  detail::Mapper<B> mapper{device, list};
+  detail::BackendState<B>& state = detail::DeviceAccess::state(device);
+  detail::ListFields& fields = detail::ListFields::of(list);
+  state.attach_list(fields);
+  const Word serial = fields.state.prepare();
+  fields.direction = direction;
+  fields.is_bounced = false;
+  fields.count = 0;
+  fields.cookie = claim.next_cookie();
+  fields.header = &claim.header();
+  detail::Mapper<B> mapper{state, fields};
   if (!mapper.map(segments)) {
-    // Else the bytes of a read would be copied home that the device has never seen.
-    Access::direction(list) = Direction::to_device;
-    detail::DeviceAccess::release_elements(device, list);
-    Access::state(list).free(serial);
+    // The device has seen none of the memory, so a read's bounce slots are not copied back.
+    fields.direction = Direction::to_device;
+    state.unmap_elements(fields);
+    fields.state.free(serial);
     return std::unexpected(mapper.error());
   }
-  Access::request(list).set(claim.pin(where).into_raw());
-  Access::pin(list).set(&detail::pin_operations<R>);
-  Access::holder(list).hold(&claim.header(), where);
-  return mapper.prepared(serial);
+  fields.request.set(claim.pin(where).into_raw());
+  fields.pin.set(&detail::pin_operations<R>);
+  fields.holder.hold(&claim.header(), where);
+  return detail::MappingAccess::prepared(fields, serial);
 }
 
 }  // namespace dma

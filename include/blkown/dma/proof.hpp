@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// EndProof: what has to be shown before memory that a device may write to is given back.
+// EndProof: the condition for unmapping memory that a device may have written to.
 
 #ifndef BLKOWN_DMA_PROOF_HPP
 #define BLKOWN_DMA_PROOF_HPP
 
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
-#include <blkown/dma/detail/mapping_state.hpp>
 #include <blkown/request.hpp>
 #include <optional>
 
@@ -17,21 +16,21 @@ namespace dma {
 
 namespace detail {
 class DeviceState;
-class ListState;
 }  // namespace detail
 
-/// Proof that a device does not touch certain memory any more: because it has completed the I/O,
-/// has refused it, or is stopped. A small value, valid for what it is about and nothing else: one
-/// publication of one request, or all that was mapped for a device before it was stopped.
+/// Proof that a device no longer reaches certain memory: the device completed the I/O, refused the
+/// I/O, or was stopped. A small value. It covers one publication of one request, or all memory that
+/// was mapped for a device before the device was stopped.
 ///
-/// A timeout, an abort that was sent, a cancel that was asked for prove nothing: there the device
-/// has the last word, or has to be stopped.
+/// A timeout, an abort that was sent and a cancellation that was asked for prove nothing: the
+/// device may still write. Wait for the completion, or stop the device (Device::declare_stopped).
 class [[nodiscard]] EndProof {
  public:
-  /// From the Claim that the I/O's completion gave (TagSet::claim with the device's value), or that
-  /// a refused publish gave back. None from another Claim: of a timeout, a scan, or an I/O that was
-  /// not published.
-  /// Precondition: the completion is the command's last; a Claim that will be released is no proof.
+  /// The proof from a Claim that TagSet::claim returned for the device's completion, or that a
+  /// refused publish returned.
+  /// Precondition: the completion is the command's last, and the Claim is not released: a command
+  /// that goes on is not at its end.
+  /// Errors: none, for a Claim of a timeout, of a scan, or of an I/O that was not published.
   template <class R>
   [[nodiscard]] static std::optional<EndProof> of(const Claim<R>& claim) noexcept {
     if (!blkown::detail::includes(blkown::detail::HandleAccess::origin(claim),
@@ -45,7 +44,6 @@ class [[nodiscard]] EndProof {
 
  private:
   friend class detail::DeviceState;
-  friend class detail::ListState;
 
   EndProof(const void* about, Word number, bool is_of_request) noexcept
       : about_{about}, number_{number}, is_of_request_{is_of_request} {}

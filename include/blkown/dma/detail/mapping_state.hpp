@@ -1,51 +1,40 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What contexts share about mappings: a lock for what happens seldom, a device's epoch, and the
-// state of a list.
+// MappingState: the atomic word of a list, which decides what context may unmap.
+//
+//     free ---prepare--> prepared --activate--> active --quarantine--> quarantined
+//      ^                 |  ^  ^                  |                        |
+//      +------free-------+  |  +-------take-------+                        |
+//                           +----------------take--------------------------+
+//
+// Parties: the context with the mapping's handle, and contexts that scan or drain the device. In
+// the states free and prepared exactly one context uses the list: the handle, or the result of
+// take, says which. From active on, the handle and a drain may both try to unmap. The one whose
+// take changes the word unmaps; the other finds the word changed and leaves the list alone. Each
+// mapping of a list gets a new serial number, so a handle or a scan of an older mapping cannot
+// change the word of a newer one. A mapping that is renewed, or given back after a wrong proof,
+// returns to active with its old number, and so with the same word.
 
 #ifndef BLKOWN_DMA_DETAIL_MAPPING_STATE_HPP
 #define BLKOWN_DMA_DETAIL_MAPPING_STATE_HPP
 
 #include <blkown/config.hpp>
-#include <blkown/detail/spin_lock.hpp>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace dma::detail {
 
-// For what happens seldom, when a list is first used, a bounce slot taken, a mapping quarantined:
-// never on the way of a plain I/O.
-using blkown::detail::SpinLock;
-
-/// Counts how often a device was stopped. A mapping remembers the epoch in which it was activated.
-class Epoch {
- public:
-  [[nodiscard]] Word current() const noexcept {
-    // No transition. Relaxed: a number on its own; that nothing is activated while the device is
-    // being stopped is the caller's to see to.
-    return value_.load(std::memory_order_relaxed);
-  }
-  /// The epoch that is over.
-  Word end() noexcept {
-    // n -> n+1. Relaxed: as in current.
-    return value_.fetch_add(1, std::memory_order_relaxed);
-  }
-
- private:
-  Atomic<Word> value_{1};
-};
-
-/// A pointer that a scan reads while the list may be another mapping's by now.
+/// A pointer of a list that a scan reads while another context may map the list again.
 template <class T>
 class PublishedPointer {
  public:
   [[nodiscard]] T* get() const noexcept {
-    // No transition. Partner: set. Acquire: the state of the list from before it, so that whoever
-    // reads a later mapping's pointer sees that the mapping it means is over.
+    // No transition. Partner: set. Acquire: the list's state from before the set, so that a scan
+    // that reads a later mapping's pointer also sees that the mapping it looked at has ended.
     return pointer_.load(std::memory_order_acquire);
   }
   void set(T* pointer) noexcept {
-    // Old pointer -> new pointer. Partner: get. Release: the list's state, prepared anew.
+    // Old pointer -> new pointer. Partner: get. Release: the list's new state, prepared.
     pointer_.store(pointer, std::memory_order_release);
   }
 
@@ -53,10 +42,7 @@ class PublishedPointer {
   Atomic<T*> pointer_{nullptr};
 };
 
-/// Whose a list is, and for which mapping: a state, and a serial number that each mapping has anew.
-/// Free and prepared belong to one context, which is told so by its handles. From active on, the
-/// mapping's handle and a drain of the stopped device may both want to unmap it, and one does:
-/// whoever changes the word. The next mapping never repeats it; one that is renewed does.
+/// The state of a list and the serial number of its mapping, in one word.
 class MappingState {
  public:
   enum class Value : std::uint8_t { free, prepared, active, quarantined };
@@ -69,39 +55,47 @@ class MappingState {
   };
 
   [[nodiscard]] Seen look() const noexcept {
-    // No transition. Partner: free, activate. Acquire: what they wrote into the list.
+    // No transition. Partners: free, activate. Acquire: the fields of the list that they released.
     return {word_.load(std::memory_order_acquire)};
   }
-  /// free -> prepared, by the context that maps. Returns the mapping's serial number.
+
+  /// free -> prepared. Returns the new mapping's serial number.
+  /// Precondition: the list is free, and no other context maps it.
   Word prepare() noexcept {
-    // No transition. Relaxed: nobody else writes now.
+    // No transition. Relaxed: no other context writes a free list's word.
     const Word serial = static_cast<Word>((word_.load(std::memory_order_relaxed) >> 2) + 1);
-    // free -> prepared. Relaxed: whoever still looks at the last mapping has to see this only if it
-    // sees one of the list's new pointers, and they are released after it.
+    // free -> prepared. Relaxed: a scan of the last mapping has to see this store only if it reads
+    // one of the list's new pointers, and PublishedPointer::set releases those after it.
     word_.store(word(serial, Value::prepared), std::memory_order_relaxed);
     return serial;
   }
+  /// prepared -> active.
+  /// Precondition: the caller has the list, from prepare or take.
   void activate(Word serial) noexcept {
-    // prepared -> active. Partners: look, quarantine. Release: what was written into the list. A
-    // plain store, for nobody else writes now.
+    // prepared -> active. Partners: look, quarantine. Release: the fields of the list. A plain
+    // store: no other context writes a prepared list's word.
     word_.store(word(serial, Value::active), std::memory_order_release);
   }
+  /// prepared -> free.
+  /// Precondition: the caller has the list, from prepare or take.
   void free(Word serial) noexcept {
-    // prepared -> free. Partner: look of the next user. Release: the list is done with. As above.
+    // prepared -> free. Partner: look by the list's next user. Release: all uses of the list. A
+    // plain store, as in activate.
     word_.store(word(serial, Value::free), std::memory_order_release);
   }
 
-  /// active or quarantined -> prepared: the caller, and nobody else, unmaps it now.
-  /// Precondition: it has the mapping's handle, or has found it quarantined.
+  /// active or quarantined -> prepared. True: the caller has the list and unmaps it.
+  /// Precondition: the caller has the mapping's handle, or has seen it quarantined.
   [[nodiscard]] bool take(Word serial, Value from) noexcept {
-    // Relaxed: the caller knows the list, from its handle or from look.
+    // Relaxed: the caller has acquired the list's fields by its handle or by look.
     return change<std::memory_order_relaxed>(serial, from, Value::prepared);
   }
-  /// active -> quarantined: it has no handle any more that could unmap it.
+  /// active -> quarantined: no handle is left that could unmap the list.
   bool quarantine(Word serial) noexcept {
     // Partner: activate. Acquire: a mapping that was renewed or given back has the same word again,
-    // so that what this changes may be a later activation than the one that was looked at. Whoever
-    // looks at the new state acquires the activation too: this goes on with its release sequence.
+    // so this exchange may read a later activation than the one that was looked at. A context that
+    // looks at the new state acquires the activation too: the exchange continues its release
+    // sequence.
     return change<std::memory_order_acquire>(serial, Value::active, Value::quarantined);
   }
 
@@ -112,7 +106,7 @@ class MappingState {
   template <std::memory_order order>
   [[nodiscard]] bool change(Word serial, Value from, Value to) noexcept {
     Word expected = word(serial, from);
-    // As the caller says. Relaxed on failure: nothing is read of the list.
+    // from -> to. The caller chooses the order. Relaxed on failure: no field of the list is read.
     return word_.compare_exchange_strong(expected, word(serial, to), order,
                                          std::memory_order_relaxed);
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// From an I/O's segments to the elements of a scatter list: neighbours are merged, and what is too
-// long for the device is cut.
+// Runs: how an I/O's segments become the elements of a scatter list. Adjacent segments are merged;
+// a segment that is longer than the device's limits allow is cut.
 
 #ifndef BLKOWN_DMA_DETAIL_RUNS_HPP
 #define BLKOWN_DMA_DETAIL_RUNS_HPP
@@ -16,13 +16,15 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace dma::detail {
 
-/// One element to be: a run of memory that the device can take whole.
+/// The memory of one element: a run of bytes within the device's limits.
 struct Run {
   Segment memory;
   bool needs_bounce = false;
 };
 
-/// How much of `memory`, from its beginning on, one element can hold.
+/// The longest beginning of `memory` that one element can hold. `slot_bytes` is the length of a
+/// bounce slot, or 0 for no limit.
+/// Precondition: `memory` is not empty.
 template <class B>
 [[nodiscard]] Run first_run(const B& backend, const DeviceLimits& limits, std::size_t slot_bytes,
                             const Segment& memory) noexcept {
@@ -31,7 +33,7 @@ template <class B>
   const std::uint64_t mappable = mappable_bytes(backend, memory.data);
   if (length_bytes > mappable) length_bytes = mappable;
   const std::uint64_t first = bus_address(backend, memory.data);
-  // As far as the next boundary, less one, so that all ones do not overflow.
+  // The distance to the next boundary, minus one: a mask of all ones would overflow.
   const std::uint64_t beyond = limits.boundary_mask - (first & limits.boundary_mask);
   if (length_bytes - 1 > beyond) length_bytes = beyond + 1;
   const std::uint64_t last =
@@ -43,7 +45,7 @@ template <class B>
 }
 
 /// Calls `take(Run) -> bool` for each element of the scatter list for `segments`, a range of
-/// Segments, until it answers false. Returns what the last call did.
+/// Segments, until a call returns false. Returns the last call's result, or true without a call.
 template <class B, class Segments, class Take>
 bool for_each_run(const B& backend, const DeviceLimits& limits, std::size_t slot_bytes,
                   const Segments& segments, Take take) noexcept {

@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The state of a list: who changes it has the list, and no mapping's number comes back.
+// Goal: only the caller whose call changes the state has the list, and each mapping of a list has a
+// serial number of its own.
 
 #include <gtest/gtest.h>
 
 #include <blkown/dma/detail/mapping_state.hpp>
-#include <mutex>
-#include <thread>
-#include <vector>
 
 namespace {
 
 using blkown::Word;
-using blkown::dma::detail::Epoch;
 using blkown::dma::detail::MappingState;
-using blkown::dma::detail::SpinLock;
 using Value = MappingState::Value;
 
 TEST(MappingState, GoesRoundWithANewNumberForEachMapping) {
@@ -43,7 +39,7 @@ TEST(MappingState, IsTakenOnceAndOnlyByItsNumber) {
   EXPECT_FALSE(state.take(first, Value::quarantined));
   EXPECT_TRUE(state.take(first, Value::active));
   EXPECT_FALSE(state.take(first, Value::active));
-  EXPECT_FALSE(state.quarantine(first)) << "whoever has taken it unmaps it";
+  EXPECT_FALSE(state.quarantine(first)) << "it is taken";
   state.free(first);
   const Word second = state.prepare();
   state.activate(second);
@@ -51,30 +47,6 @@ TEST(MappingState, IsTakenOnceAndOnlyByItsNumber) {
   EXPECT_FALSE(state.quarantine(first));
   EXPECT_EQ(state.look().value(), Value::active);
   EXPECT_EQ(state.look().serial(), second);
-}
-
-TEST(Epoch, EndsAreCounted) {
-  Epoch epoch;
-  const Word first = epoch.current();
-  EXPECT_EQ(epoch.end(), first);
-  EXPECT_EQ(epoch.current(), first + 1);
-  EXPECT_EQ(epoch.end(), first + 1);
-}
-
-TEST(SpinLock, IsOneContextsAtATime) {
-  SpinLock lock;
-  int count = 0;  // plain: the lock orders it
-  std::vector<std::thread> contexts;
-  for (int i = 0; i != 2; ++i) {
-    contexts.emplace_back([&] {
-      for (int round = 0; round != 2000; ++round) {
-        const std::lock_guard guard{lock};
-        ++count;
-      }
-    });
-  }
-  for (std::thread& context : contexts) context.join();
-  EXPECT_EQ(count, 4000);
 }
 
 }  // namespace

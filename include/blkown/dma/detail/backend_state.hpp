@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// BackendState: a device's state together with its backend and its bounce pool.
+
+#ifndef BLKOWN_DMA_DETAIL_BACKEND_STATE_HPP
+#define BLKOWN_DMA_DETAIL_BACKEND_STATE_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/dma/bounce_pool.hpp>
+#include <blkown/dma/detail/device_state.hpp>
+#include <blkown/dma/detail/list_state.hpp>
+#include <blkown/dma/iova.hpp>
+#include <cstring>
+
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace dma::detail {
+
+/// The inside of Device<B>.
+template <class B>
+class BackendState : public DeviceState {
+ public:
+  BackendState(B& backend, BouncePool* bounce_pool) noexcept
+      : DeviceState{&BackendState::unmap_list}, backend_{backend}, bounce_pool_{bounce_pool} {}
+
+  [[nodiscard]] B& backend() const noexcept { return backend_; }
+  [[nodiscard]] BouncePool* bounce_pool() const noexcept { return bounce_pool_; }
+
+  /// Unmaps the elements of a list, and copies bounced bytes back. The list stays taken.
+  void unmap_elements(ListFields& list) noexcept {
+    for (const IovaSegment& segment : list.view()) backend_.unmap(segment);
+    backend_.invalidate(list.view());
+    if (list.is_bounced) give_back_slots(list);
+    list.count = 0;
+  }
+
+ private:
+  /// The order matters. First the translations go, then every cached copy of them, so that the
+  /// device writes no more. Then the bounced bytes are copied back. The pin is dropped last: the
+  /// next owner of the tag may use the same memory.
+  static void unmap_list(DeviceState& device, ListFields& list) {
+    static_cast<BackendState&>(device).unmap_elements(list);
+    void* const request = list.request.get();
+    const PinOperations& pin = *list.pin.get();
+    list.holder.let_go();
+    list.state.free(list.state.look().serial());
+    pin.drop(request);
+  }
+
+  void give_back_slots(ListFields& list) noexcept {
+    for (std::uint32_t i = 0; i != list.count; ++i) {
+      const Origin& origin = list.origins[i];
+      if (origin.bounce == nullptr) continue;
+      if (device_writes(list.direction)) {
+        std::memcpy(origin.data, origin.bounce,
+                    static_cast<std::size_t>(list.segments[i].length_bytes));
+      }
+      bounce_pool_->give(origin.bounce);
+    }
+  }
+
+  B& backend_;
+  BouncePool* bounce_pool_;
+};
+
+}  // namespace dma::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
+
+#endif

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// DeviceState: a device without its backend: the lists attached to it, the quarantine, the stop.
+
+#ifndef BLKOWN_DMA_DETAIL_DEVICE_STATE_HPP
+#define BLKOWN_DMA_DETAIL_DEVICE_STATE_HPP
+
+#include <blkown/check.hpp>
+#include <blkown/config.hpp>
+#include <blkown/detail/spin_lock.hpp>
+#include <blkown/dma/detail/epoch.hpp>
+#include <blkown/dma/detail/list_state.hpp>
+#include <blkown/dma/detail/mapping_state.hpp>
+#include <blkown/dma/proof.hpp>
+#include <mutex>
+
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace dma::detail {
+
+/// A coherent allocation whose Coherent was destroyed without proof. Lies in its own heap block.
+struct Orphan {
+  void (*free)(Orphan& orphan);
+  Orphan* next = nullptr;
+  Word epoch = 0;  // of the allocation
+};
+
+/// The lists that map for one device, and its coherent allocations. A list is attached at its first
+/// use and not once for each I/O, so contexts that map do not share a cache line. The lock covers
+/// the links of the lists and every way out of quarantine; a map and an unmap with proof do not
+/// take it.
+class DeviceState {
+ public:
+  /// Unmaps a list that the caller has taken, and drops its pin.
+  using UnmapList = void (*)(DeviceState& device, ListFields& list);
+  using Value = MappingState::Value;
+
+  explicit DeviceState(UnmapList unmap_list) noexcept : unmap_list_{unmap_list} {}
+  DeviceState(const DeviceState&) = delete;
+  DeviceState& operator=(const DeviceState&) = delete;
+  ~DeviceState() {
+    const std::lock_guard guard{lock_};
+    for (ListFields* list = first_attached_; list != nullptr; list = list->next_attached) {
+      if (list->state.look().value() != Value::free) violate_in_use();
+      list->device = nullptr;
+    }
+    if (coherent_count_ != 0) violate_in_use();
+  }
+
+  /// Precondition: the list is free.
+  void attach_list(ListFields& list) noexcept {
+    if (list.device == this) [[likely]]
+      return;
+    if (list.device != nullptr) list.device->detach_list(list);
+    const std::lock_guard guard{lock_};
+    list.device = this;
+    list.previous_attached = nullptr;
+    list.next_attached = first_attached_;
+    if (first_attached_ != nullptr) first_attached_->previous_attached = &list;
+    first_attached_ = &list;
+  }
+  void detach_list(ListFields& list) noexcept {
+    const std::lock_guard guard{lock_};
+    ListFields* const next = list.next_attached;
+    ListFields* const previous = list.previous_attached;
+    (previous == nullptr ? first_attached_ : previous->next_attached) = next;
+    if (next != nullptr) next->previous_attached = previous;
+    list.device = nullptr;
+  }
+
+  /// The number of the current epoch.
+  [[nodiscard]] Word epoch() const noexcept { return epoch_.current(); }
+  /// Ends the epoch. The proof covers all mappings that were activated in it or before.
+  [[nodiscard]] EndProof stop() noexcept { return {this, epoch_.end(), false}; }
+
+  /// Whether the proof is that this device was stopped in this epoch or later.
+  [[nodiscard]] bool is_stopped_since(const EndProof& proof, Word epoch) const noexcept {
+    return !proof.is_of_request_ && proof.about_ == this && epoch <= proof.number_;
+  }
+  /// Whether the proof is about the publication that the list is mapped for, or about a stop of
+  /// this device after the activation.
+  [[nodiscard]] bool covers(const EndProof& proof, const ListFields& list) const noexcept {
+    if (!proof.is_of_request_) return is_stopped_since(proof, list.epoch);
+    return proof.about_ == list.header && proof.number_ == list.cookie.generation.value;
+  }
+
+  /// Moves a mapping whose handle is destroyed into quarantine. A scan or a drain may have found
+  /// the mapping first; then nothing changes.
+  void put_in_quarantine(ListFields& list, Word serial) noexcept {
+    const std::lock_guard guard{lock_};
+    if (list.state.quarantine(serial)) list.reason = QuarantineReason::dropped;
+  }
+  /// Takes a mapping out of quarantine, for a handle that still exists and has proof.
+  [[nodiscard]] bool take_quarantined(ListFields& list, Word serial) noexcept {
+    const std::lock_guard guard{lock_};
+    return list.state.take(serial, Value::quarantined);
+  }
+
+  /// Precondition: the caller has taken the list.
+  void unmap(ListFields& list) noexcept { unmap_list_(*this, list); }
+  /// Unmaps an I/O that the device has never seen. The caller's memory is unchanged and may be in
+  /// other use, so no bounced bytes are copied back.
+  /// Precondition: the caller has taken the list.
+  void unmap_unseen(ListFields& list) noexcept {
+    list.direction = Direction::to_device;
+    unmap(list);
+  }
+
+  /// Unmaps every mapping in quarantine, and frees every orphan, that the proof covers. Returns how
+  /// many there were.
+  std::size_t drain(const EndProof& proof) noexcept {
+    std::size_t count = 0;
+    while (ListFields* const list = take_one(proof)) {
+      unmap(*list);
+      ++count;
+    }
+    return count + free_orphans(proof);
+  }
+
+  /// Calls `visit(const ListFields&)` for each mapping in quarantine, under the lock.
+  template <class Visit>
+  void for_each_quarantined(Visit visit) noexcept {
+    const std::lock_guard guard{lock_};
+    for (ListFields* list = first_attached_; list != nullptr; list = list->next_attached) {
+      MappingState::Seen seen;
+      if (is_quarantined(*list, seen)) visit(*list);
+    }
+  }
+  /// Calls `visit(const ListFields&, MappingState::Value)` for each list in use, under the lock.
+  template <class Visit>
+  void for_each_mapping(Visit visit) noexcept {
+    const std::lock_guard guard{lock_};
+    for (ListFields* list = first_attached_; list != nullptr; list = list->next_attached) {
+      const Value value = list->state.look().value();
+      if (value != Value::free) visit(*list, value);
+    }
+  }
+
+  void add_coherent() noexcept {
+    const std::lock_guard guard{lock_};
+    ++coherent_count_;
+  }
+  void remove_coherent() noexcept {
+    const std::lock_guard guard{lock_};
+    --coherent_count_;
+  }
+  void adopt(Orphan& orphan) noexcept {
+    const std::lock_guard guard{lock_};
+    orphan.next = orphans_;
+    orphans_ = &orphan;
+  }
+
+ private:
+  /// Whether the list is in quarantine; `seen` gets the word that says that. A mapping whose
+  /// request has ended with the mapping in its own data goes into quarantine here, because only a
+  /// scan can find it. Precondition: the caller holds the lock, which every way out of quarantine
+  /// takes.
+  [[nodiscard]] static bool is_quarantined(ListFields& list, MappingState::Seen& seen) noexcept {
+    seen = list.state.look();
+    if (seen.value() == Value::quarantined) return true;
+    if (seen.value() != Value::active) return false;
+    void* const request = list.request.get();
+    const PinOperations* const pin = list.pin.get();
+    // Another context may unmap and map the list at this moment. Both pointers are used only if the
+    // word still belongs to the mapping that was seen.
+    if (list.state.look().word != seen.word || !pin->end_awaits_last_pin(request) ||
+        !list.state.quarantine(seen.serial())) {
+      return false;
+    }
+    list.reason = QuarantineReason::leaked;
+    return true;
+  }
+
+  /// Takes one quarantined list that the proof covers; null if none is left.
+  [[nodiscard]] ListFields* take_one(const EndProof& proof) noexcept {
+    const std::lock_guard guard{lock_};
+    for (ListFields* list = first_attached_; list != nullptr; list = list->next_attached) {
+      MappingState::Seen seen;
+      if (!is_quarantined(*list, seen) || !is_stopped_since(proof, list->epoch)) continue;
+      if (list->state.take(seen.serial(), Value::quarantined)) return list;
+    }
+    return nullptr;
+  }
+
+  std::size_t free_orphans(const EndProof& proof) noexcept {
+    std::size_t count = 0;
+    while (Orphan* const orphan = take_orphan(proof)) {
+      orphan->free(*orphan);
+      ++count;
+    }
+    return count;
+  }
+
+  /// Unlinks one orphan that the proof covers; null if none is left.
+  [[nodiscard]] Orphan* take_orphan(const EndProof& proof) noexcept {
+    const std::lock_guard guard{lock_};
+    Orphan** link = &orphans_;
+    while (*link != nullptr && !is_stopped_since(proof, (*link)->epoch)) link = &(*link)->next;
+    Orphan* const found = *link;
+    if (found == nullptr) return nullptr;
+    *link = found->next;
+    --coherent_count_;
+    return found;
+  }
+
+  [[noreturn]] static void violate_in_use() {
+    Incident incident;
+    incident.operation = "destruction of dma::Device";
+    blkown::detail::violate(Violation::object_in_use, incident);
+  }
+
+  UnmapList unmap_list_;
+  Epoch epoch_;
+  blkown::detail::SpinLock lock_;
+  ListFields* first_attached_ = nullptr;
+  Orphan* orphans_ = nullptr;
+  std::size_t coherent_count_ = 0;
+};
+
+inline ListState::~ListState() {
+  if (!is_free()) {
+    Incident incident;
+    incident.operation = "destruction of dma::IovaList";
+    blkown::detail::violate(Violation::object_in_use, incident);
+  }
+  if (fields_.device != nullptr) fields_.device->detach_list(fields_);
+}
+
+}  // namespace dma::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
+
+#endif

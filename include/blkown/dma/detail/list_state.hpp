@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// ListState: an IovaList without its length, and the fields of the one mapping that uses the list.
+
+#ifndef BLKOWN_DMA_DETAIL_LIST_STATE_HPP
+#define BLKOWN_DMA_DETAIL_LIST_STATE_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/dma/detail/mapping_state.hpp>
+#include <blkown/dma/iova.hpp>
+#include <blkown/dma/quarantine.hpp>
+#include <blkown/tag.hpp>
+#include <blkown/tracking.hpp>
+#include <span>
+
+namespace blkown {
+inline namespace BLKOWN_ABI {
+
+class RequestHeader;
+
+namespace dma::detail {
+
+class DeviceState;
+class ListState;
+
+/// The memory behind one element of a scatter list.
+struct Origin {
+  std::byte* data = nullptr;
+  std::byte* bounce = nullptr;  // the slot that the device reaches instead of data, or null
+};
+
+/// The operations on a mapping's pin, without the request's type.
+struct PinOperations {
+  /// Drops the pin. The request, and the list in its data, may be in use again before the return.
+  void (*drop)(void* request);
+  /// Whether the I/O has ended and only this pin keeps the request. Then no Claim is left with
+  /// which the driver could take the mapping out of the request's data.
+  bool (*end_awaits_last_pin)(void* request);
+};
+
+/// The fields of a list and of its mapping, for the library. A mapping's handle points here, and so
+/// does the device's list of attached lists.
+struct ListFields {
+  [[nodiscard]] static ListFields& of(ListState& list) noexcept;
+
+  [[nodiscard]] std::span<const IovaSegment> view() const noexcept { return {segments, count}; }
+
+  IovaSegment* segments;
+  Origin* origins;
+  std::uint32_t capacity;
+  std::uint32_t count = 0;
+
+  MappingState state{};
+  Direction direction{};
+  QuarantineReason reason{};
+  bool is_bounced = false;
+  Word epoch = 0;   // of the activation
+  Cookie cookie{};  // of the publication that the memory is mapped for
+  const RequestHeader* header = nullptr;
+  PublishedPointer<void> request{};
+  PublishedPointer<const PinOperations> pin{};
+  [[no_unique_address]] blkown::detail::Holder holder{};  // lists the raw pin in a tracking build
+
+  DeviceState* device = nullptr;  // the device that the list is attached to
+  ListFields* next_attached = nullptr;
+  ListFields* previous_attached = nullptr;
+};
+
+/// The base of every IovaList. It stays at its address, so that a mapping whose handle is gone can
+/// be kept until the device is stopped.
+class ListState {
+ public:
+  ListState(const ListState&) = delete;
+  ListState& operator=(const ListState&) = delete;
+
+  /// The scatter list for the command; empty while no mapping uses the list.
+  [[nodiscard]] std::span<const IovaSegment> segments() const noexcept { return fields_.view(); }
+  /// How many elements the list has room for.
+  [[nodiscard]] std::uint32_t capacity() const noexcept { return fields_.capacity; }
+  /// Whether no mapping uses the list.
+  [[nodiscard]] bool is_free() const noexcept {
+    return fields_.state.look().value() == MappingState::Value::free;
+  }
+
+ protected:
+  ListState(IovaSegment* segments, Origin* origins, std::uint32_t capacity) noexcept
+      : fields_{.segments = segments, .origins = origins, .capacity = capacity} {}
+  ~ListState();  // in device_state.hpp
+
+ private:
+  friend struct ListFields;
+  ListFields fields_;
+};
+
+inline ListFields& ListFields::of(ListState& list) noexcept { return list.fields_; }
+
+}  // namespace dma::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
+
+#endif
