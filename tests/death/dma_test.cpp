@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: neither a device nor a scatter list goes while a mapping needs it, a mapping that was given
-// away is not used again, and one that is dropped without proof is reported.
+// Goal: a device or a list that is destroyed before its mapping is a violation, and so is the use
+// of a mapping that was moved from. A mapping that is dropped without proof is reported.
 
 #include <array>
 #include <blkown/dma/dma.hpp>
@@ -16,7 +16,7 @@ namespace {
 
 namespace dma = blkown::dma;
 
-/// Everything is reachable where it is.
+/// Maps all memory at its own address.
 struct Flat {
   [[nodiscard]] static dma::DeviceLimits limits() { return {}; }
   static std::expected<std::uint64_t, dma::MapFailure> map(std::byte* data, std::size_t,
@@ -30,7 +30,7 @@ struct Flat {
 using MappedDevice = dma::Device<Flat>;
 using Ring = dma::Coherent<Flat>;
 
-/// A mapping of the death tests' request, with a list beside it.
+/// A device, and mappings of the death tests' request with a list outside the request.
 struct Mapped {
   [[nodiscard]] dma::PreparedMapping prepared(Claim& claim) {
     return *dma::map(claim, *mapped_device, std::array{blkown::Segment{memory, 8}},
@@ -47,10 +47,13 @@ struct Mapped {
 
 class DmaInUseDeathTest : public ViolationTest<blkown::Violation::object_in_use> {
  protected:
+  static constexpr const char* unmap_first =
+      "unmap the mappings, or stop and drain the device, first";
   Mapped mapped;
 };
 
 TEST_F(DmaInUseDeathTest, ADeviceIsNotDestroyedBeforeItsMappings) {
+  prints("dma::Device destroyed while 1 mapping exists", unmap_first);
   dies("destruction of dma::Device", "", [&] {
     Claim claim = device.unpublished_claim();
     const auto prepared = mapped.prepared(claim);
@@ -63,7 +66,21 @@ TEST_F(DmaInUseDeathTest, ADeviceIsNotDestroyedBeforeItsMappings) {
   });
 }
 
+TEST_F(DmaInUseDeathTest, ADeviceCountsItsMappings) {
+  prints("dma::Device destroyed while 2 mappings exist", unmap_first);
+  dies("destruction of dma::Device", "", [&] {
+    dma::IovaList<1> second_list;
+    Claim claim = device.unpublished_claim();
+    const auto first = mapped.active(claim);
+    const auto second =
+        dma::map(claim, *mapped.mapped_device, std::array{blkown::Segment{mapped.memory, 8}},
+                 dma::Direction::to_device, second_list);
+    mapped.mapped_device.reset();
+  });
+}
+
 TEST_F(DmaInUseDeathTest, NorWithAMappingInQuarantine) {
+  prints("dma::Device destroyed while 1 mapping exists", unmap_first);
   const support::ReportLog quiet;
   dies("destruction of dma::Device", "", [&] {
     Claim claim = device.unpublished_claim();
@@ -73,6 +90,8 @@ TEST_F(DmaInUseDeathTest, NorWithAMappingInQuarantine) {
 }
 
 TEST_F(DmaInUseDeathTest, NorWithCoherentMemory) {
+  prints("dma::Device destroyed while 1 Coherent exists",
+         "stop the device, then free each Coherent or drain the device");
   dies("destruction of dma::Device", "", [&] {
     const Ring ring = mapped.ring();
     mapped.mapped_device.reset();
@@ -97,6 +116,8 @@ TEST_F(DmaInUseDeathTest, AfterADrainBothGo) {
     mapped.list.reset();
     std::move(claim).end_ok();
   });
+  prints("dma::IovaList destroyed while its mapping is in quarantine",
+         "stop and drain the device first");
   dies("destruction of dma::IovaList", "", [&] {
     Claim claim = device.unpublished_claim();
     drop(claim);
@@ -105,6 +126,8 @@ TEST_F(DmaInUseDeathTest, AfterADrainBothGo) {
 }
 
 TEST_F(DmaInUseDeathTest, AListIsNotDestroyedBeforeItsMapping) {
+  prints("dma::IovaList destroyed while its mapping exists",
+         "unmap the mapping first; declare it after its list");
   dies("destruction of dma::IovaList", "", [&] {
     Claim claim = device.unpublished_claim();
     const auto active = mapped.active(claim);
@@ -114,7 +137,8 @@ TEST_F(DmaInUseDeathTest, AListIsNotDestroyedBeforeItsMapping) {
 
 class DmaMovedFromDeathTest : public ViolationTest<blkown::Violation::use_of_moved_from> {
  protected:
-  /// The handle is moved on, by a way that typestate does not see, and ends there in order.
+  /// Moves the handle on and ends it there. Returns the empty handle; the detour through the
+  /// optional hides the move from typestate analysis.
   template <class Handle, class End>
   [[nodiscard]] static Handle moved_on(Handle handle, End end) {
     std::optional<Handle> slot{std::move(handle)};
@@ -173,7 +197,8 @@ TEST_F(DmaMovedFromDeathTest, AMapNeedsAClaim) {
   });
 }
 
-/// What a dropped mapping's report says, of the request as it is; the rest is in mapping_test.cpp.
+/// Goal: the printed report of a dropped mapping has the request's present state. The Incident's
+/// fields are tested in mapping_test.cpp.
 TEST(PrintedMappingReportDeathTest, NamesProblemRemedyAndRequest) {
   constexpr blkown::Report report = blkown::Report::mapping_dropped;
   Device device;

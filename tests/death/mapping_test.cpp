@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: a mapping that is dropped without proof is reported once, with the publication that it was
-// for, and the request does not come back before the device was stopped.
+// Goal: a mapping that is dropped without proof is reported once, with its publication, and the
+// request does not end before the device was stopped.
 
 #include <blkown/dma/dma.hpp>
 #include <optional>

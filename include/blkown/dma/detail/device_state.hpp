@@ -12,6 +12,7 @@
 #include <blkown/dma/detail/list_state.hpp>
 #include <blkown/dma/detail/mapping_state.hpp>
 #include <blkown/dma/proof.hpp>
+#include <blkown/place.hpp>
 #include <mutex>
 
 namespace blkown {
@@ -40,11 +41,20 @@ class DeviceState {
   DeviceState& operator=(const DeviceState&) = delete;
   ~DeviceState() {
     const std::lock_guard guard{lock_};
+    std::uint64_t mapping_count = 0;
     for (ListFields* list = first_attached_; list != nullptr; list = list->next_attached) {
-      if (list->state.look().value() != Value::free) violate_in_use();
+      if (list->state.look().value() != Value::free) ++mapping_count;
       list->device = nullptr;
     }
-    if (coherent_count_ != 0) violate_in_use();
+    if (mapping_count != 0) {
+      violate_in_use("dma::Device destroyed while {count|mapping exists|mappings exist}",
+                     "unmap the mappings, or stop and drain the device, first", mapping_count);
+    }
+    if (coherent_count_ != 0) {
+      violate_in_use("dma::Device destroyed while {count|Coherent exists|Coherents exist}",
+                     "stop the device, then free each Coherent or drain the device",
+                     coherent_count_);
+    }
   }
 
   /// Precondition: the list is free.
@@ -203,10 +213,12 @@ class DeviceState {
     return found;
   }
 
-  [[noreturn]] static void violate_in_use() {
-    Incident incident;
-    incident.operation = "destruction of dma::Device";
-    blkown::detail::violate(Violation::object_in_use, incident);
+  [[noreturn, gnu::cold, gnu::noinline]] static void violate_in_use(const char* problem,
+                                                                    const char* remedy,
+                                                                    std::uint64_t count) {
+    blkown::detail::violate(
+        Violation::object_in_use,
+        Incident::of("destruction of dma::Device", Place{}).with(problem, remedy).about("", count));
   }
 
   UnmapList unmap_list_;
@@ -217,12 +229,19 @@ class DeviceState {
   std::size_t coherent_count_ = 0;
 };
 
+[[noreturn, gnu::cold, gnu::noinline]] inline void violate_list_in_use(MappingState::Value value) {
+  const Incident incident = Incident::of("destruction of dma::IovaList", Place{});
+  blkown::detail::violate(
+      Violation::object_in_use,
+      value == MappingState::Value::quarantined
+          ? incident.with("dma::IovaList destroyed while its mapping is in quarantine",
+                          "stop and drain the device first")
+          : incident.with("dma::IovaList destroyed while its mapping exists",
+                          "unmap the mapping first; declare it after its list"));
+}
+
 inline ListState::~ListState() {
-  if (!is_free()) {
-    Incident incident;
-    incident.operation = "destruction of dma::IovaList";
-    blkown::detail::violate(Violation::object_in_use, incident);
-  }
+  if (!is_free()) violate_list_in_use(fields_.state.look().value());
   if (fields_.device != nullptr) fields_.device->detach_list(fields_);
 }
 
