@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a build may choose, and the macros the other headers share.
+// The build's choices, and the macros of the other headers. Define a choice for the whole program.
 //
 //   BLKOWN_WORD_BITS      64 or 32: the width of a request's ownership word and of a tag bitmap's
 //                         words. Default: 64 where such atomics are lock-free, else 32.
-//   BLKOWN_ATOMIC         the atomic class template that the core uses, std::atomic by default. A
-//                         checker, a counter or a single-threaded user names its own here, with
-//   BLKOWN_ATOMIC_NAME    an identifier for it. The provider has std::atomic's members.
-//   BLKOWN_NO_STDIO       violations trap and reports are dropped unless a handler is installed;
-//                         nothing of <cstdio> is included. Implied by a freestanding compiler.
-//   BLKOWN_CACHE_LINE_BYTES   the distance that keeps two requests from sharing a line, 64.
+//   BLKOWN_ATOMIC         the class template for the core's atomics, with the members of
+//   std::atomic,
+//                         which is the default. A model checker, a counter of operations or a
+//                         single-threaded program defines its own template here, with
+//   BLKOWN_ATOMIC_NAME    an identifier for that template.
+//   BLKOWN_NO_STDIO       no header of <cstdio> is included and no handlers are installed, so that
+//                         violations trap and reports are discarded. A freestanding compiler
+//                         implies it.
+//   BLKOWN_CACHE_LINE_BYTES   the distance at which two requests share no cache line. Default: 64.
 //   BLKOWN_TRACKING       1: each live ARef remembers where it was taken, and visit_holders lists
-//                         them (tracking.hpp). 0, the default: nothing is kept. The CMake target
-//                         blkown::tracking sets it. ARefs are then wider than a pointer, share
-//                         locks, and are not for interrupts.
+//                         them (tracking.hpp). 0, the default: nothing is stored. The CMake target
+//                         blkown::tracking defines it as 1. ARefs are then wider than a pointer,
+//                         take spin locks, and must not be used in interrupts.
 //
-// Each choice that changes a type or a function body is part of the inline namespace's name, so two
-// parts of a program that chose differently do not link to each other's types by accident.
+// Each choice that changes a type or a function body changes the name of the inline namespace, so
+// that two parts of a program with different choices do not link.
 
 #ifndef BLKOWN_CONFIG_HPP
 #define BLKOWN_CONFIG_HPP
@@ -45,6 +48,7 @@
 #include <atomic>
 #define BLKOWN_ATOMIC std::atomic
 #define BLKOWN_ATOMIC_NAME std
+#define BLKOWN_DETAIL_STD_ATOMIC
 #endif
 
 #if !defined(BLKOWN_NO_STDIO) && !__STDC_HOSTED__
@@ -78,16 +82,22 @@
 #define BLKOWN_DETAIL_ABI(word, line, atomic, stdio, tracking) \
   BLKOWN_DETAIL_ABI_JOIN(word, line, atomic, stdio, tracking)
 
-// The inline namespace of everything here: blkown::v1_w64_l64_std_stdio by default, and
-// blkown::v1_w64_l64_std_stdio_tracking with BLKOWN_TRACKING.
+// The inline namespace of all declarations: blkown::v1 for 64-bit words, 64-byte lines,
+// std::atomic, stdio and no tracking; else every choice is in the name, as in
+// blkown::v1_w32_l64_std_stdio or blkown::v1_w64_l64_std_stdio_tracking.
+#if BLKOWN_WORD_BITS == 64 && BLKOWN_CACHE_LINE_BYTES == 64 && \
+    defined(BLKOWN_DETAIL_STD_ATOMIC) && !defined(BLKOWN_NO_STDIO) && BLKOWN_TRACKING == 0
+#define BLKOWN_ABI v1
+#else
 #define BLKOWN_ABI                                                                 \
   BLKOWN_DETAIL_ABI(BLKOWN_WORD_BITS, BLKOWN_CACHE_LINE_BYTES, BLKOWN_ATOMIC_NAME, \
                     BLKOWN_DETAIL_STDIO_NAME, BLKOWN_DETAIL_TRACKING_NAME)
+#endif
 
 // Clang's typestate attributes (checked with -Wconsumed); GCC would warn about them.
 //   BLKOWN_CONSUMABLE   on a handle's class: a new one holds a request.
 //   BLKOWN_CONSUMES     on a member that gives the request away; calling it twice is diagnosed.
-//   BLKOWN_NEEDS_HELD   on a member that may not be called once the request was given away.
+//   BLKOWN_NEEDS_HELD   on a member that must not be called after the request was given away.
 //   BLKOWN_HELD         on a parameter that must still hold its request.
 #ifdef __clang__
 #define BLKOWN_CONSUMABLE [[clang::consumable(unconsumed)]]
@@ -102,8 +112,8 @@
 #define BLKOWN_HELD
 #endif
 
-// Around each handle's destructor. GCC takes the handle that an empty std::optional does not have
-// for one that is destroyed uninitialized, and warns whoever keeps a handle there.
+// Encloses each handle's destructor. GCC sees an uninitialized handle in the destructor of an empty
+// std::optional and warns in the code that keeps a handle there.
 #if defined(__GNUC__) && !defined(__clang__)
 #define BLKOWN_DETAIL_DESTRUCTOR_BEGIN \
   _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wmaybe-uninitialized\"")
@@ -121,11 +131,11 @@ inline constexpr std::size_t cache_line_bytes = BLKOWN_CACHE_LINE_BYTES;
 static_assert(cache_line_bytes >= 64 && (cache_line_bytes & (cache_line_bytes - 1)) == 0,
               "BLKOWN_CACHE_LINE_BYTES is a power of two, 64 at least");
 
-/// The atomic template of the whole core; see BLKOWN_ATOMIC above.
+/// The atomic template of the core: BLKOWN_ATOMIC.
 template <class T>
 using Atomic = BLKOWN_ATOMIC<T>;
 
-/// The unsigned integer behind an ownership word and a tag bitmap's word.
+/// The unsigned integer in an ownership word and in a word of a tag bitmap.
 using Word = std::conditional_t<BLKOWN_WORD_BITS == 64, std::uint64_t, std::uint32_t>;
 
 }  // namespace BLKOWN_ABI
