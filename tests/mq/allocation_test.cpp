@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: nothing is allocated for an I/O: not for one that ends at once, one that completes later,
-// one that is split, one that waits for a tag, a requeue, or a timer.
-// Method: this program replaces the global allocation functions and counts.
+// Goal: an I/O allocates nothing, whether it ends at once or later, is split, waits for a tag, is
+// requeued, or arms a timer.
+// Method: the program replaces the global allocation functions and counts their calls.
 
 #include <gtest/gtest.h>
 
@@ -18,7 +18,8 @@ namespace {
 namespace mq = blkown::mq;
 using blkown::Status;
 
-/// Ends every third request at once, publishes the others, requeues some; a ring of fixed size.
+/// Ends every third request at once, requeues or rejects some, and publishes the others into a ring
+/// of fixed size.
 struct Driver {
   struct RequestData {};
   struct HwData {};
@@ -76,9 +77,9 @@ TEST(Allocation, NothingIsAllocatedForAnIo) {
     for (int i = 0;
          i != 100 && (split.is_in_flight() || one.is_in_flight() || other.is_in_flight()); ++i) {
       driver.reap();
-      now_ns += 1'000'000;  // a driver that was busy is asked again
+      now_ns += 1'000'000;  // a rejected request is issued again
       runtime.run();
-      if (i == 90) FAIL() << "round " << round << ": nothing comes back any more";
+      if (i == 90) FAIL() << "round " << round << ": bios do not end";
     }
   }
   EXPECT_EQ(allocations, before);

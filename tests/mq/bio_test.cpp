@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Bio and BioList.
+// Tests of Bio, BioList and Op.
 
 #include <gtest/gtest.h>
 

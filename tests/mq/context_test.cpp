@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Context: work that is posted, from here and from elsewhere.
+// Tests of Context: work posted on the context itself and from other threads.
 
 #include <gtest/gtest.h>
 
@@ -20,7 +20,7 @@ namespace mq = blkown::mq;
 using fake::Task;
 using mq::Context;
 
-TEST(Context, RunsWhatWasPostedInOrder) {
+TEST(Context, RunsPostedWorkInOrder) {
   mq::LoopRuntime runtime;
   std::vector<int> order;
   Task first{[&] { order.push_back(1); }}, second{[&] { order.push_back(2); }};
@@ -64,7 +64,7 @@ TEST(Context, WorkMayPostItselfAndOthers) {
   EXPECT_GE(others, 1);
 }
 
-TEST(Context, WorkMayGoInItsOwnRun) {
+TEST(Context, WorkMayBeDestroyedInItsOwnRun) {
   mq::LoopRuntime runtime;
   static int runs = 0;
   runs = 0;
@@ -79,7 +79,7 @@ TEST(Context, WorkMayGoInItsOwnRun) {
   EXPECT_EQ(runs, 1);
 }
 
-TEST(Context, KnowsWhoseThreadItIs) {
+TEST(Context, CurrentIsTheContextThatTheThreadRuns) {
   mq::LoopRuntime runtime{2};
   EXPECT_EQ(Context::current(), nullptr);
   Context* seen = nullptr;
@@ -114,7 +114,7 @@ TEST(Context, CallsItsIdleHooksWhenNothingIsLeft) {
   context.add_idle_hook(first);
   context.add_idle_hook(second);
   second.work = &task;
-  EXPECT_EQ(context.run(), 1U) << "what a hook posts is run";
+  EXPECT_EQ(context.run(), 1U) << "work that a hook posts is run";
   EXPECT_EQ(first.calls, 2);
   context.remove_idle_hook(first);
   context.run();
@@ -122,7 +122,7 @@ TEST(Context, CallsItsIdleHooksWhenNothingIsLeft) {
   EXPECT_EQ(second.calls, 3);
 }
 
-TEST(Context, RunsTheOneThatIsChosen) {
+TEST(Context, RunsTheChosenWork) {
   mq::LoopRuntime runtime;
   Context& context = runtime.context(0);
   std::vector<int> order;
@@ -144,7 +144,8 @@ TEST(Context, RunsTheOneThatIsChosen) {
   EXPECT_EQ(context.runnable(), 0U);
 }
 
-/// A context whose runtime says when it sleeps, with its calls counted.
+/// A context that counts the calls of its wake hook and its clock. With `tells`, its runtime calls
+/// fall_asleep before it sleeps.
 struct Sleeper {
   explicit Sleeper(bool tells)
       : context{{.runtime = this,
@@ -154,24 +155,24 @@ struct Sleeper {
                 0} {}
   static constexpr std::uint64_t now_ns = 1'000'000;
   int wakes = 0;
-  int looks = 0;  // at the clock
+  int looks = 0;  // calls of the clock
   Context context;
 };
 
-// Goal: a post wakes whoever sleeps, and nobody else.
-TEST(Context, IsWokenOnlyWhereItSleeps) {
+// Goal: a post calls the wake hook of a context that sleeps, and of no other.
+TEST(Context, IsWokenOnlyWhileItSleeps) {
   Sleeper sleeper{true};
   Context& context = sleeper.context;
   Task first{[] {}}, second{[] {}};
   context.post(first);
   EXPECT_EQ(sleeper.wakes, 0);
   EXPECT_FALSE(context.is_inbox_empty());
-  EXPECT_FALSE(context.fall_asleep()) << "there is something to run";
+  EXPECT_FALSE(context.fall_asleep()) << "work is posted";
   EXPECT_EQ(context.run(), 1U);
   EXPECT_TRUE(context.fall_asleep());
-  EXPECT_TRUE(context.fall_asleep()) << "still";
+  EXPECT_TRUE(context.fall_asleep()) << "it is asleep already";
   EXPECT_TRUE(context.is_inbox_empty());
-  EXPECT_EQ(context.run(), 0U) << "the mark is no work";
+  EXPECT_EQ(context.run(), 0U) << "the mark of a sleeping context is not work";
   EXPECT_TRUE(context.fall_asleep()) << "again";
   context.post(first);
   EXPECT_EQ(sleeper.wakes, 1);
@@ -182,11 +183,11 @@ TEST(Context, IsWokenOnlyWhereItSleeps) {
   EXPECT_TRUE(context.fall_asleep());
   EXPECT_EQ(context.run(), 0U);
   context.post(first);
-  EXPECT_EQ(sleeper.wakes, 1) << "it runs, and has not said since that it sleeps";
+  EXPECT_EQ(sleeper.wakes, 1) << "it has run and has not fallen asleep again";
   EXPECT_EQ(context.run(), 1U);
 }
 
-TEST(Context, OfARuntimeThatDoesNotTellIsWokenForTheFirstPost) {
+TEST(Context, IsWokenForTheFirstPostIfItsRuntimeDoesNotTellOfItsSleep) {
   Sleeper sleeper{false};
   Context& context = sleeper.context;
   Task first{[] {}}, second{[] {}};
@@ -199,8 +200,8 @@ TEST(Context, OfARuntimeThatDoesNotTellIsWokenForTheFirstPost) {
   }
 }
 
-// Goal: the clock is read once for a run, and only for a timer's sake.
-TEST(Context, LooksAtTheClockOnlyForTimers) {
+// Goal: a run reads the clock once if a timer is armed, and otherwise not at all.
+TEST(Context, ReadsTheClockOnlyForTimers) {
   Sleeper sleeper{true};
   Context& context = sleeper.context;
   Task task{[] {}};
@@ -217,14 +218,14 @@ TEST(Context, LooksAtTheClockOnlyForTimers) {
   EXPECT_EQ(looks_of_a_run(), 1);
   EXPECT_EQ(looks_of_a_run(), 1);
   EXPECT_TRUE(late.cancel());
-  EXPECT_EQ(looks_of_a_run(), 1) << "for the other one";
+  EXPECT_EQ(looks_of_a_run(), 1) << "the other timer is armed";
   EXPECT_TRUE(later.cancel());
   EXPECT_EQ(looks_of_a_run(), 0);
 }
 
-// Goal: work that never comes to an end keeps no timer waiting, nor what others post; and a timer
-// that is armed again for at once keeps no work waiting.
-TEST(Context, WorkAndTimersDoNotKeepOneAnotherWaiting) {
+// Goal: endless work delays neither timers nor work that others post, and a timer that is re-armed
+// with no delay does not delay work.
+TEST(Context, WorkAndTimersDoNotDelayEachOther) {
   Sleeper sleeper{true};
   Context& context = sleeper.context;
   int runs = 0;
@@ -261,8 +262,8 @@ TEST(Context, WorkAndTimersDoNotKeepOneAnotherWaiting) {
   }
 }
 
-// Goal: no post is lost and none tears the list, from however many threads; what was written before
-// the post is seen by the run.
+// Goal: posts from several threads are neither lost nor do they damage the list, and a run sees all
+// writes before the post.
 TEST(Context, TakesPostsFromManyThreads) {
   mq::LoopRuntime runtime;
   Context& context = runtime.context(0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Operations on the whole disk: freeze, quiesce, the number of queues, removal.
+// Tests of the operations on a disk: freeze, quiesce, set_queue_count, remove.
 
 #include <gtest/gtest.h>
 
@@ -18,7 +18,7 @@ using fake::Read;
 using fake::whole;
 using Mode = fake::Driver::Mode;
 
-/// An operation that the test looks at while it runs.
+/// An operation that the test observes while it runs.
 struct Operation {
   mq::Control control{
       {[](void* self, mq::Control&) { static_cast<Operation*>(self)->is_done = true; }, this}};
@@ -39,14 +39,14 @@ TEST(Control, AFreezeIsDoneWhenAllIoHasEnded) {
   bench.runtime.run();
   EXPECT_TRUE(freeze.is_done);
   EXPECT_EQ(before.ends.count, 1);
-  EXPECT_EQ(bench.driver.calls, 1) << "the second one waits";
+  EXPECT_EQ(bench.driver.calls, 1) << "the second bio waits";
   bench.driver.mode = Mode::end;
   EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
   bench.runtime.run();
   EXPECT_EQ(after.ends.count, 1);
 }
 
-TEST(Control, WhatIsRequeuedWhileFrozenIsIssuedAgain) {
+TEST(Control, ARequestRequeuedWhileFrozenIsIssuedAgain) {
   Bench bench;
   bench.driver.next = {Mode::keep};
   Read read;
@@ -58,7 +58,7 @@ TEST(Control, WhatIsRequeuedWhileFrozenIsIssuedAgain) {
   bench.driver.kept.clear();
   std::move(kept).requeue();
   bench.runtime.run();
-  EXPECT_TRUE(freeze.is_done) << "or it would never be done";
+  EXPECT_TRUE(freeze.is_done) << "the freeze waits for the requeued request";
   EXPECT_EQ(read.ends.count, 1);
 }
 
@@ -68,7 +68,7 @@ TEST(Control, AQuiescedDiskDoesNotCallItsDriver) {
   Read held, waits;
   bench.disk->submit(bench.context(0), held.bio);
   EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->quiesce(control); }))
-      << "done, though I/O is out";
+      << "done while I/O is in flight";
   auto kept = std::move(bench.driver.kept.front());
   bench.driver.kept.clear();
   std::move(kept).requeue();
@@ -105,7 +105,7 @@ TEST(Control, TheNumberOfQueuesChangesUnderIo) {
   EXPECT_EQ(opened(), (std::vector{1, 1, 1, 1}));
   EXPECT_EQ(used(), (std::vector<std::uint32_t>{0, 1, 2, 3}));
 
-  // Down to one, while an I/O is out on a queue that goes, and another waits.
+  // Changes to one queue while an I/O is in flight on a queue that is taken out of use.
   bench.driver.mode = Mode::publish;
   Read out, waits;
   bench.disk->submit(bench.context(3), out.bio);
@@ -120,7 +120,8 @@ TEST(Control, TheNumberOfQueuesChangesUnderIo) {
   EXPECT_TRUE(change.is_done);
   EXPECT_EQ(opened(), (std::vector{1, 0, 0, 0}));
   EXPECT_EQ(out.ends.count + waits.ends.count, 2);
-  EXPECT_EQ(bench.driver.seen.back().hw_queue, 0U) << "it went to where its context goes now";
+  EXPECT_EQ(bench.driver.seen.back().hw_queue, 0U)
+      << "the waiting bio goes to its context's new queue";
   EXPECT_EQ(used(), (std::vector<std::uint32_t>{0, 0, 0, 0}));
 }
 
@@ -131,7 +132,7 @@ TEST(Control, AQueueThatTheDriverRefusesIsNotUsed) {
   EXPECT_EQ(bench.status, Status::resource);
   Read read;
   bench.disk->submit(bench.context(3), read.bio);
-  EXPECT_EQ(bench.driver.seen.back().hw_queue, 1U) << "of the two that it took";
+  EXPECT_EQ(bench.driver.seen.back().hw_queue, 1U) << "the driver accepted queues 0 and 1";
 }
 
 TEST(Control, OperationsAreCarriedOutInOrder) {
@@ -144,11 +145,12 @@ TEST(Control, OperationsAreCarriedOutInOrder) {
   EXPECT_TRUE(freeze.is_done && grow.is_done && thaw.is_done);
   Read read;
   bench.disk->submit(bench.context(1), read.bio);
-  EXPECT_EQ(read.ends.count, 1) << "as often thawed as frozen";
+  EXPECT_EQ(read.ends.count, 1) << "thawed as often as frozen";
   EXPECT_EQ(read.bio.status(), Status::ok);
 }
 
-// Goal: at the end every bio has ended once: out, waiting for a tag, requeued, and new.
+// Goal: after a removal every bio has ended once, whether it was in flight, requeued, waiting for a
+// tag or submitted later.
 TEST(Control, ARemovalEndsEveryBioOnce) {
   Bench bench{{.capacity_sectors = 1024, .depth = 2, .auto_kick = false}};
   bench.driver.next = {Mode::publish, Mode::requeue};
@@ -160,7 +162,7 @@ TEST(Control, ARemovalEndsEveryBioOnce) {
   Operation removal;
   bench.disk->remove(removal.control);
   bench.runtime.run();
-  EXPECT_FALSE(removal.is_done) << "the device still has one";
+  EXPECT_FALSE(removal.is_done) << "one request is in flight";
   EXPECT_EQ(requeued.ends.statuses, std::vector{Status::offline});
   EXPECT_EQ(waits.ends.statuses, std::vector{Status::offline});
   bench.disk->submit(bench.context(), late.bio);
@@ -173,8 +175,9 @@ TEST(Control, ARemovalEndsEveryBioOnce) {
   bench.disk.reset();
 }
 
-// Goal: the same in every mode, and on a queue that is stopped.
-TEST(Control, ARemovalEndsWhatWaitsInEveryMode) {
+// Goal: a removal ends waiting bios in each completion mode, with and without a blocking driver,
+// and on a stopped queue.
+TEST(Control, ARemovalEndsWaitingBiosInEveryMode) {
   for (const auto completion : {mq::CompletionMode::immediate, mq::CompletionMode::deferred}) {
     for (const bool blocking : {false, true}) {
       Bench bench{{.capacity_sectors = 1024, .completion = completion, .blocking = blocking}};
@@ -199,9 +202,9 @@ TEST(Control, AThawTooManyDoesNothing) {
   EXPECT_EQ(read.ends.count, 1);
 }
 
-// Goal: what comes back to be issued again when the disk is on its way out ends instead: requeued,
-// held back for a kick that nobody gives, or on a queue that is stopped.
-TEST(Control, WhatIsRequeuedDuringARemovalEnds) {
+// Goal: a request that is requeued during a removal ends, also if it is held for a kick or its
+// queue is stopped.
+TEST(Control, ARequestRequeuedDuringARemovalEnds) {
   for (const bool auto_kick : {false, true}) {
     Bench bench{{.capacity_sectors = 1024, .write_cache = true, .auto_kick = auto_kick}};
     bench.driver.mode = Mode::publish;
@@ -220,7 +223,7 @@ TEST(Control, WhatIsRequeuedDuringARemovalEnds) {
     EXPECT_FALSE(removal.is_done);
     std::move(bench.driver.kept.front()).requeue();
     bench.driver.kept.clear();
-    bench.driver.reap(bench.data());  // the flush; its data would come next
+    bench.driver.reap(bench.data());  // the preflush; the bio's data has not been issued
     bench.runtime.run();
     EXPECT_TRUE(removal.is_done);
     EXPECT_EQ(held.ends.statuses, std::vector{Status::offline});
@@ -229,7 +232,7 @@ TEST(Control, WhatIsRequeuedDuringARemovalEnds) {
   }
 }
 
-TEST(Control, OfADeviceThatIsStoppedTheIoIsFailed) {
+TEST(Control, FailInFlightEndsTheIoOfAStoppedDevice) {
   Bench bench;
   bench.driver.mode = Mode::publish;
   Read a, b;
@@ -244,12 +247,12 @@ TEST(Control, OfADeviceThatIsStoppedTheIoIsFailed) {
   EXPECT_TRUE(removal.is_done);
   EXPECT_EQ(a.ends.statuses, std::vector{Status::aborted});
   EXPECT_EQ(b.ends.statuses, std::vector{Status::aborted});
-  bench.driver.reap(bench.data());  // the answers come after all: refused
+  bench.driver.reap(bench.data());  // late completions are refused
   EXPECT_EQ(bench.disk->counters().rejected(blkown::LookupReason::idle), 2U);
   bench.disk.reset();
 }
 
-TEST(Control, TheDiskMayGoInItsRemovalsDone) {
+TEST(Control, TheDiskMayBeDestroyedInItsRemovalsCallback) {
   Bench bench{{}, 3};
   static int gone = 0;
   gone = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Disk: what it takes and refuses, how bios are split, and how they end.
+// Tests of Disk: accepted and refused bios, splitting, flushes, and ends.
 
 #include <gtest/gtest.h>
 
@@ -49,7 +49,7 @@ TEST(Disk, MovesScatteredMemory) {
   EXPECT_EQ(joined, data);
 }
 
-// Goal: what could never succeed does not cost a tag, and still ends once.
+// Goal: a bio that cannot succeed takes no tag and still ends once.
 TEST(Disk, RefusesBeforeATagIsTaken) {
   Bench bench{
       {.capacity_sectors = 1024, .logical_block_bytes = 1024, .physical_block_bytes = 4096}};
@@ -64,18 +64,18 @@ TEST(Disk, RefusesBeforeATagIsTaken) {
   };
   EXPECT_EQ(status_of(0, 1024), Status::ok);
   EXPECT_EQ(status_of(1022, 1024), Status::ok);
-  EXPECT_EQ(status_of(0, 0), Status::invalid) << "nothing to move";
+  EXPECT_EQ(status_of(0, 0), Status::invalid) << "no data";
   EXPECT_EQ(status_of(1, 1024), Status::invalid) << "off the block boundary";
   EXPECT_EQ(status_of(0, 512), Status::invalid) << "half a block";
-  EXPECT_EQ(status_of(1024, 1024), Status::invalid) << "behind the end";
+  EXPECT_EQ(status_of(1024, 1024), Status::invalid) << "beyond the end";
   EXPECT_EQ(status_of(1022, 2048), Status::invalid) << "across the end";
-  EXPECT_EQ(status_of(~std::uint64_t{0} - 1, 1024), Status::invalid) << "far behind the end";
+  EXPECT_EQ(status_of(~std::uint64_t{0} - 1, 1024), Status::invalid) << "far beyond the end";
   EXPECT_EQ(bench.driver.calls, 2);
   EXPECT_EQ(bench.disk->counters().started_requests, 2U);
   EXPECT_EQ(bench.disk->counters().ended_bios, 8U);
 }
 
-TEST(Disk, RefusesWhatItDoesNotDo) {
+TEST(Disk, RefusesUnsupportedOperations) {
   Bench bench{{.capacity_sectors = 1024, .read_only = true}};
   Ends ends;
   std::vector<std::byte> memory(512);
@@ -105,7 +105,7 @@ TEST(Disk, SplitsALongBioAndEndsItOnce) {
   for (std::size_t i = 0; i != 5; ++i) {
     EXPECT_EQ(bench.driver.seen[i].sector, 100 + 8 * i);
     EXPECT_EQ(bench.driver.seen[i].length_bytes, 4096U);
-    EXPECT_EQ(bench.driver.seen[i].is_last, i == 4) << "one doorbell for all";
+    EXPECT_EQ(bench.driver.seen[i].is_last, i == 4) << "one doorbell for all parts";
   }
   mq::Bio read = mq::Bio::read(100, whole(back), {&Ends::on_end, &ends});
   bench.disk->submit(bench.context(), read);
@@ -113,7 +113,7 @@ TEST(Disk, SplitsALongBioAndEndsItOnce) {
   EXPECT_EQ(back, data);
 }
 
-TEST(Disk, TheFirstFailureOfAPartIsTheBios) {
+TEST(Disk, ABioEndsWithTheFirstFailureOfItsParts) {
   Bench bench{{.capacity_sectors = 1024, .limits = {.max_sectors = 1}}};
   bench.driver.mode = Mode::publish;
   Ends ends;
@@ -124,7 +124,7 @@ TEST(Disk, TheFirstFailureOfAPartIsTheBios) {
   bench.driver.reap(bench.data(), 1, Status::medium_error);
   bench.driver.reap(bench.data(), 1, Status::timed_out);
   bench.runtime.run();
-  EXPECT_EQ(ends.count, 0) << "one part is still out";
+  EXPECT_EQ(ends.count, 0) << "one part is in flight";
   bench.driver.reap(bench.data(), 1);
   bench.runtime.run();
   EXPECT_EQ(ends.statuses, std::vector{Status::medium_error});
@@ -142,7 +142,7 @@ TEST(Disk, ABioThatNoRequestCanHoldEndsAsInvalid) {
   EXPECT_EQ(bench.disk->counters().in_flight(), 0U);
 }
 
-// Goal: durability on devices with and without a volatile cache, and with and without FUA.
+// Goal: a write is durable on devices with and without a volatile cache, and with and without FUA.
 TEST(Disk, FlushesAroundAWriteAsTheDeviceNeeds) {
   std::vector<std::byte> memory(512);
   const auto ops_of = [&](bool write_cache, bool fua, mq::IoFlags flags) {
@@ -185,7 +185,7 @@ TEST(Disk, AFailedPreflushEndsTheBioWithoutItsData) {
   EXPECT_EQ(bench.driver.seen.size(), 1U);
 }
 
-TEST(Disk, AFlushWithoutAVolatileCacheIsDone) {
+TEST(Disk, AFlushWithoutAVolatileCacheEndsAtOnce) {
   Bench bench;
   Ends ends;
   mq::Bio bio = mq::Bio::flush({&Ends::on_end, &ends});
@@ -212,14 +212,15 @@ TEST(Disk, PassesZoneOperationsThrough) {
   EXPECT_EQ(ends.count, 4);
   EXPECT_EQ(open.status(), Status::ok);
   EXPECT_EQ(append.status(), Status::ok);
-  EXPECT_EQ(inside.status(), Status::invalid) << "not where a zone begins";
+  EXPECT_EQ(inside.status(), Status::invalid) << "not the first sector of a zone";
   EXPECT_EQ(behind.status(), Status::invalid);
   ASSERT_EQ(bench.driver.seen.size(), 2U);
   EXPECT_EQ(bench.driver.seen[0].op, mq::Op::zone_open);
   EXPECT_EQ(bench.driver.seen[0].sector, 256U);
 }
 
-// Goal: callbacks may do anything, and nothing recurses however long that goes on.
+// Goal: an end callback may submit its bio again any number of times, and the callback does not
+// recurse.
 TEST(Disk, ABioIsSubmittedAgainFromItsOwnEnd) {
   Bench bench;
   Ends ends;
@@ -255,9 +256,9 @@ TEST(Disk, ABioIsDestroyedInItsOwnEnd) {
   EXPECT_EQ(ended, 1);
 }
 
-// Goal: ends from elsewhere come in their order; and one that comes while the work that takes them
-// runs is not forgotten.
-TEST(Disk, WhatEndsElsewhereDuringTheRunIsNotForgotten) {
+// Goal: requests that end on another context are taken in order, including one that ends while the
+// submitting context takes the others.
+TEST(Disk, TakesRequestsThatEndElsewhereDuringItsRun) {
   Bench bench{{.capacity_sectors = 1024, .depth = 64}, 2};
   bench.driver.mode = fake::Driver::Mode::publish;
   std::vector<std::byte> memory(512);
@@ -276,7 +277,7 @@ TEST(Disk, WhatEndsElsewhereDuringTheRunIsNotForgotten) {
   EXPECT_EQ(ends.order, (std::vector{bios[0].get(), bios[1].get(), bios[2].get(), bios[3].get()}));
 }
 
-TEST(Disk, InSoftirqModeEndsComeWithTheContextsWork) {
+TEST(Disk, InDeferredModeEndsComeWithTheContextsWork) {
   Bench bench{{.capacity_sectors = 1024, .completion = mq::CompletionMode::deferred}};
   Ends ends;
   std::vector<std::byte> memory(512);
@@ -288,7 +289,7 @@ TEST(Disk, InSoftirqModeEndsComeWithTheContextsWork) {
   EXPECT_EQ(ends.count, 1);
 }
 
-TEST(Disk, ADriverThatMaySleepIsCalledFromWork) {
+TEST(Disk, ABlockingDriverIsCalledFromWork) {
   Bench bench{{.capacity_sectors = 1024, .blocking = true}};
   Ends ends;
   std::vector<std::byte> memory(512);
@@ -300,7 +301,7 @@ TEST(Disk, ADriverThatMaySleepIsCalledFromWork) {
   EXPECT_EQ(ends.statuses, std::vector{Status::ok});
 }
 
-TEST(Disk, TwoDisksOfOneDriverAreApart) {
+TEST(Disk, TwoDisksOfOneDriverAreIndependent) {
   mq::LoopRuntime runtime;
   fake::Driver driver;
   auto a = *mq::Disk<fake::Driver>::create({.capacity_sectors = 8}, driver, runtime,
@@ -323,8 +324,8 @@ TEST(Disk, TwoDisksOfOneDriverAreApart) {
   }
 }
 
-// Goal: the field and the reason, for what the configuration alone does not show.
-TEST(Disk, SaysWhyItWasNotMade) {
+// Goal: create() gives the field and the reason of errors outside of check_config.
+TEST(Disk, CreateReportsItsError) {
   mq::LoopRuntime runtime;
   fake::Driver driver;
   using Disk = mq::Disk<fake::Driver>;

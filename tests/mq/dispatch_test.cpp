@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Between a disk and its driver: answers, batches, doorbells, and what has to wait.
+// Tests between a disk and its driver: answers, batches, doorbells, and waiting requests.
 
 #include <gtest/gtest.h>
 
@@ -17,7 +17,7 @@ using fake::Ends;
 using fake::whole;
 using Mode = fake::Driver::Mode;
 
-/// So many reads of one block each, from sector 0 on.
+/// `count` reads of one block each, at sectors from 0 on.
 struct Reads {
   Reads(std::size_t count, mq::IoFlags flags = {}) : memory(512) {
     for (std::size_t i = 0; i != count; ++i) {
@@ -44,7 +44,7 @@ TEST(Dispatch, ARejectionWithAnErrorFailsTheIo) {
 
 TEST(Dispatch, ARejectionOfAStartedRequestFailsTheIoToo) {
   Bench bench;
-  // An Owned given back, with a status that is none: the I/O is not taken for done.
+  // A rejection with Status::ok does not end the request as if it had succeeded.
   auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
   ASSERT_TRUE(idle.has_value());
   auto answer = fake::Driver::Answer::rejected(std::move(*idle).start(), Status::ok);
@@ -55,7 +55,7 @@ TEST(Dispatch, ARejectionOfAStartedRequestFailsTheIoToo) {
   EXPECT_EQ(bench.disk->counters().ended(Status::io_error), 1U);
 }
 
-// Goal: the request comes back as soon as something else has ended.
+// Goal: a request that is rejected as busy is issued again as soon as another request has ended.
 TEST(Dispatch, ABusyDriverIsAskedAgainWhenAnIoHasEnded) {
   for (const Status busy : {Status::device_resource, Status::resource}) {
     Bench bench;
@@ -65,7 +65,7 @@ TEST(Dispatch, ABusyDriverIsAskedAgainWhenAnIoHasEnded) {
     reads.submit(bench);
     EXPECT_EQ(bench.driver.calls, 2) << "the third waits behind the second";
     bench.runtime.run();
-    EXPECT_EQ(bench.driver.calls, 2) << "and is not tried in vain";
+    EXPECT_EQ(bench.driver.calls, 2) << "no retry before an end";
     bench.driver.reap(bench.data());
     bench.runtime.run();
     EXPECT_EQ(reads.ends.statuses, std::vector(3, Status::ok));
@@ -76,7 +76,7 @@ TEST(Dispatch, ABusyDriverIsAskedAgainWhenAnIoHasEnded) {
   }
 }
 
-TEST(Dispatch, OrAfterAMomentIfNothingEnds) {
+TEST(Dispatch, ABusyDriverIsAskedAgainAfterADelayIfNothingEnds) {
   Bench bench{{.capacity_sectors = 1024, .busy_delay_ms = 5}};
   bench.driver.next = {Mode::busy};
   Reads reads{1};
@@ -101,19 +101,19 @@ TEST(Dispatch, ARequeuedRequestIsIssuedAgain) {
   EXPECT_EQ(bench.disk->counters().started_requests, 1U) << "with the same tag";
 }
 
-TEST(Dispatch, WithoutAutoKickItWaitsForTheKick) {
+TEST(Dispatch, WithoutAutoKickARequeuedRequestWaitsForTheKick) {
   Bench bench{{.capacity_sectors = 1024, .auto_kick = false}};
   bench.driver.next = {Mode::requeue};
   Reads reads{2};
   reads.submit(bench);
   bench.runtime.run();
-  EXPECT_EQ(reads.ends.count, 1) << "the other one passed by";
+  EXPECT_EQ(reads.ends.count, 1) << "the second read is not held";
   bench.disk->kick_requeued();
   bench.runtime.run();
   EXPECT_EQ(reads.ends.count, 2);
 }
 
-// Goal: what the driver did not take is not held back for a kick that nobody owes it.
+// Goal: a request that the driver rejected is not held for a kick.
 TEST(Dispatch, ARejectedRequestNeedsNoKick) {
   Bench bench{{.capacity_sectors = 1024, .auto_kick = false}};
   bench.driver.next = {Mode::busy};
@@ -124,7 +124,7 @@ TEST(Dispatch, ARejectedRequestNeedsNoKick) {
   EXPECT_EQ(reads.ends.statuses, std::vector{Status::ok});
 }
 
-// Goal: once a part of it is out, "again" would be wrong, whether it waits now or later.
+// Goal: a nowait bio does not end with Status::again after its first part was issued.
 TEST(Dispatch, ANowaitBioThatHasBegunWaitsForItsRest) {
   Bench bench{{.capacity_sectors = 1024, .limits = {.max_sectors = 1}, .depth = 1}};
   bench.driver.mode = Mode::publish;
@@ -147,7 +147,7 @@ TEST(Dispatch, AStoppedQueueIsNotIssuedOn) {
   reads.submit(bench);
   bench.runtime.run();
   EXPECT_EQ(bench.driver.calls, 0);
-  EXPECT_EQ(bench.disk->counters().started_requests, 0U) << "and costs no tag";
+  EXPECT_EQ(bench.disk->counters().started_requests, 0U) << "no tag is taken";
   bench.disk->hw_queue(0).start();
   EXPECT_EQ(bench.driver.calls, 0) << "start() may be called from an interrupt";
   bench.runtime.run();
@@ -172,8 +172,8 @@ TEST(Dispatch, APlugCollectsAndRingsOnce) {
   EXPECT_EQ(reads.ends.count, 4);
 }
 
-// Goal: a driver that was told that more follows always hears the end of it.
-TEST(Dispatch, ABatchThatBreaksOffIsCommitted) {
+// Goal: commit_rqs is called if no request with is_last follows one without.
+TEST(Dispatch, AnInterruptedBatchIsCommitted) {
   Bench bench{{.capacity_sectors = 1024, .depth = 2}};
   bench.driver.mode = Mode::publish;
   Reads reads{4};
@@ -190,7 +190,7 @@ TEST(Dispatch, ABatchThatBreaksOffIsCommitted) {
   }
 }
 
-TEST(Dispatch, ARejectionWithinABatchCommitsWhatWasTaken) {
+TEST(Dispatch, ARejectionWithinABatchCommitsTheRequestsBefore) {
   Bench bench;
   bench.driver.next = {Mode::publish, Mode::fail};
   Reads reads{2};
@@ -219,11 +219,12 @@ TEST(Dispatch, NowaitFailsAtOnceWhenNoTagIsFree) {
   third.submit(bench);
   bench.driver.reap(bench.data());
   bench.runtime.run();
-  EXPECT_EQ(third.ends.statuses, std::vector{Status::ok}) << "nobody waits in its place";
+  EXPECT_EQ(third.ends.statuses, std::vector{Status::ok}) << "no other bio waits";
 }
 
-// Goal: collected by a plug, or left to the context's work, it still does not wait for a tag.
-TEST(Dispatch, NorDoesNowaitWaitBehindAPlugOrForABlockingDriver) {
+// Goal: a nowait bio that a plug collects, or that the context's work issues, does not wait for a
+// tag.
+TEST(Dispatch, NowaitDoesNotWaitBehindAPlugOrForABlockingDriver) {
   for (const bool blocking : {false, true}) {
     Bench bench{{.capacity_sectors = 1024, .depth = 1, .blocking = blocking}};
     bench.driver.mode = Mode::publish;
@@ -241,7 +242,7 @@ TEST(Dispatch, NorDoesNowaitWaitBehindAPlugOrForABlockingDriver) {
   }
 }
 
-/// Takes batches, but only so many of each.
+/// Takes batches, and at most `max_batch` requests of each.
 struct BatchDriver : fake::Driver {
   struct QueueData : fake::Driver::QueueData {};
   using BatchRq = mq::Request<BatchDriver>;
@@ -256,7 +257,7 @@ struct BatchDriver : fake::Driver {
   }
   void queue_rqs(BatchHw&, QueueData&, mq::IdleList<BatchRq>& list) {
     ++batches;
-    for (int i = 0; i != most; ++i) {
+    for (int i = 0; i != max_batch; ++i) {
       auto idle = list.pop_front();
       if (!idle.has_value()) return;
       batched.push_back(idle->data().sector());
@@ -270,13 +271,13 @@ struct BatchDriver : fake::Driver {
   blkown::Status init_hctx(BatchHw&, QueueData&) { return blkown::Status::ok; }
   void exit_hctx(BatchHw&, QueueData&) {}
 
-  int most = 1000;
+  int max_batch = 1000;
   int batches = 0;
   std::vector<std::uint64_t> singles, batched;
   std::vector<bool> last_of_singles;
 };
 
-TEST(Dispatch, ADriverThatTakesBatchesGetsThemWhole) {
+TEST(Dispatch, ADriverWithQueueRqsGetsWholeBatches) {
   Bench<BatchDriver> bench{{.capacity_sectors = 1024, .depth = 128}};
   Reads reads{40};
   {
@@ -289,9 +290,9 @@ TEST(Dispatch, ADriverThatTakesBatchesGetsThemWhole) {
   EXPECT_EQ(reads.ends.count, 40);
 }
 
-TEST(Dispatch, WhatABatchLeavesComesOneByOne) {
+TEST(Dispatch, RequestsLeftInABatchComeOneByOne) {
   Bench<BatchDriver> bench{{.capacity_sectors = 1024, .depth = 128}};
-  bench.driver.most = 3;
+  bench.driver.max_batch = 3;
   Reads reads{5};
   {
     const mq::Disk<BatchDriver>::Plug plug{*bench.disk, bench.context()};
@@ -303,7 +304,7 @@ TEST(Dispatch, WhatABatchLeavesComesOneByOne) {
   EXPECT_EQ(reads.ends.count, 5);
 }
 
-/// Publishes, and reaps when it is polled.
+/// Publishes every request, and reaps when it is polled.
 struct PollDriver {
   struct RequestData {};
   struct HwData {
@@ -334,7 +335,7 @@ struct PollDriver {
   std::vector<mq::QueueType> types;
 };
 
-TEST(Dispatch, EachTypeHasItsQueueAndPolledIoIsReapedByPolling) {
+TEST(Dispatch, EachTypeHasItsQueueAndPollReapsPolledIo) {
   Bench<PollDriver> bench{
       {.capacity_sectors = 1024, .normal_queues = 1, .read_queues = 1, .poll_queues = 1}};
   Ends ends;
@@ -346,7 +347,7 @@ TEST(Dispatch, EachTypeHasItsQueueAndPolledIoIsReapedByPolling) {
   EXPECT_EQ(bench.driver.types,
             (std::vector{mq::QueueType::normal, mq::QueueType::read, mq::QueueType::poll}));
   EXPECT_EQ(bench.disk->poll(bench.context()), 1U);
-  ASSERT_EQ(ends.count, 1) << "it ended before poll() returned";
+  ASSERT_EQ(ends.count, 1) << "the bio ends before poll() returns";
   EXPECT_EQ(ends.order[0], &polled);
   EXPECT_EQ(bench.disk->poll(bench.context()), 0U);
   for (std::uint32_t i = 0; i != 3; ++i) bench.driver.poll(bench.disk->hw_queue(i));
@@ -354,7 +355,7 @@ TEST(Dispatch, EachTypeHasItsQueueAndPolledIoIsReapedByPolling) {
   EXPECT_EQ(ends.count, 3);
 }
 
-/// Lets the submitting context finish what an interrupt has found.
+/// Passes its claims to the submitting context, and ends them in its complete hook.
 struct HalvesDriver : PollDriver {
   using HalvesRq = mq::Request<HalvesDriver>;
   mq::Dispatch<HalvesDriver> queue_rq(mq::HwQueue<HalvesDriver>& hw, QueueData&,
@@ -378,7 +379,7 @@ struct HalvesDriver : PollDriver {
   std::vector<mq::Context*> completed_on;
 };
 
-TEST(Dispatch, TheSecondHalfOfACompletionRunsWhereItWasSubmitted) {
+TEST(Dispatch, CompleteRunsOnTheSubmittingContext) {
   Bench<HalvesDriver> bench{{.capacity_sectors = 1024}, 2};
   Reads reads{1};
   bench.disk->submit(bench.context(1), *reads.bios[0]);
@@ -386,14 +387,15 @@ TEST(Dispatch, TheSecondHalfOfACompletionRunsWhereItWasSubmitted) {
   auto claim = hw.claim(hw.data.published.at(0));
   ASSERT_TRUE(claim.has_value());
   hw.complete(*std::move(claim));
-  EXPECT_TRUE(bench.driver.completed_on.empty()) << "not here";
+  EXPECT_TRUE(bench.driver.completed_on.empty()) << "not on this thread";
   bench.runtime.run();
   EXPECT_EQ(bench.driver.completed_on, std::vector{&bench.context(1)});
   EXPECT_EQ(reads.ends.statuses, std::vector{Status::protection_error});
 }
 
-// Goal: who does nothing but poll has the second half of what the driver has found.
-TEST(Dispatch, TheSecondHalfOfWhatPollingFindsEndsBeforeThePollIsOver) {
+// Goal: claims that the poll hook passes to HwQueue::complete are completed before Disk::poll
+// returns.
+TEST(Dispatch, PollCompletesItsClaimsBeforeItReturns) {
   Bench<HalvesDriver> bench{{.capacity_sectors = 1024, .poll_queues = 1}};
   Ends ends;
   std::vector<std::byte> memory(512);
@@ -405,8 +407,8 @@ TEST(Dispatch, TheSecondHalfOfWhatPollingFindsEndsBeforeThePollIsOver) {
   EXPECT_EQ(ends.count, 1);
 }
 
-// Goal: of several that wait for their second half each one has it, in the order of completion.
-TEST(Dispatch, TheSecondHalvesComeInTheOrderOfTheFirst) {
+// Goal: the complete hook is called for claims in the order of HwQueue::complete.
+TEST(Dispatch, CompleteKeepsTheOrderOfTheClaims) {
   Bench<HalvesDriver> bench{{.capacity_sectors = 1024}, 2};
   Reads reads{3};
   for (auto& bio : reads.bios) bench.disk->submit(bench.context(1), *bio);

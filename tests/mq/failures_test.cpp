@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: what has gone wrong in block layers and under them does not go wrong on this one. One test
-// for each row of tests/README.md's table that is about the block layer; it does what went wrong.
+// Goal: known failures of block layers and drivers do not occur on this one.
+// Method: one test for each row on the block layer in the table of tests/README.md. Each test
+// repeats the events that led to the failure.
 
 #include <gtest/gtest.h>
 
@@ -23,7 +24,7 @@ using fake::whole;
 using Mode = fake::Driver::Mode;
 using Rq = fake::Driver::Rq;
 
-// Linux nbd, 2019: the timeout and the reply both complete the request.
+// Linux nbd, 2019: the timeout and the reply both complete a request.
 TEST(BlockLayerFailures, NbdTimeoutAndReplyBothComplete) {
   Bench bench{{.capacity_sectors = 1024, .timeout_ms = 40}};
   bench.driver.mode = Mode::publish;
@@ -43,8 +44,8 @@ TEST(BlockLayerFailures, NbdTimeoutAndReplyBothComplete) {
   EXPECT_EQ(read.ends.statuses, std::vector{Status::timed_out});
 }
 
-// Linux blk-mq, 2022: the timeout fires before queue_rq has finished, and the request is queued
-// twice. Here the scan runs on the context that issues, never in the middle of a queue_rq.
+// Linux blk-mq, 2022: a timeout fires before queue_rq has finished, and the request is queued
+// twice. On this block layer the scan runs on the issuing context, so never during a queue_rq.
 TEST(BlockLayerFailures, BlkMqTimeoutFiresBeforeQueueRqHasFinished) {
   struct Slow {
     struct RequestData {};
@@ -54,7 +55,7 @@ TEST(BlockLayerFailures, BlkMqTimeoutFiresBeforeQueueRqHasFinished) {
     mq::Dispatch<Slow> queue_rq(mq::HwQueue<Slow>& hw, QueueData&, blkown::Idle<SlowRq> idle,
                                 bool) {
       std::move(idle).start().publish([&](const blkown::Cookie& cookie) {
-        clock->pass_ms(1000);  // the device is slow to take it
+        clock->pass_ms(1000);  // the device takes the request late
         EXPECT_EQ(timeouts, 0);
         value = cookie.value;
       });
@@ -79,7 +80,7 @@ TEST(BlockLayerFailures, BlkMqTimeoutFiresBeforeQueueRqHasFinished) {
   Read read;
   disk->submit(runtime.context(0), read.bio);
   runtime.run();
-  EXPECT_EQ(driver.timeouts, 0) << "its time begins when it is seen in flight";
+  EXPECT_EQ(driver.timeouts, 0) << "its time starts at the first scan that finds it in flight";
   auto claim = driver.hw_seen->claim(driver.value);
   ASSERT_TRUE(claim.has_value());
   std::move(*claim).end_ok();
@@ -121,7 +122,8 @@ TEST(BlockLayerFailures, NbdTeardownAndReceiverBothComplete) {
   EXPECT_EQ(bench.disk->counters().rejected(LookupReason::idle), 1U);
 }
 
-// Linux nbd, 2023: a requeue after the header went out, and the reply to it arrives.
+// Linux nbd, 2023: a request is requeued after its header was sent, and the reply to the first
+// issue arrives.
 TEST(BlockLayerFailures, NbdReplyToTheIssueBeforeARequeue) {
   Bench bench;
   bench.driver.mode = Mode::publish;
@@ -141,12 +143,12 @@ TEST(BlockLayerFailures, NbdReplyToTheIssueBeforeARequeue) {
   EXPECT_EQ(read.ends.statuses, std::vector{Status::ok});
 }
 
-// Linux's Rust block layer: queue_rq ends the request, and then returns an error for it: ended
-// twice. Here a rejection is made of the handle, and ending has taken that.
+// Linux's Rust block layer: queue_rq ends a request and then returns an error for it, so the
+// request ends twice. On this block layer a rejection needs the handle, which the end has taken.
 TEST(BlockLayerFailures, RustQueueRqEndsAndReturnsAnError) {
   Bench bench;
   std::optional idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
-  std::vector<blkown::Owned<Rq>> kept;  // where the compiler does not look
+  std::vector<blkown::Owned<Rq>> kept;  // hides the moved-from handle from static analysis
   kept.push_back(std::move(*idle).start());
   std::move(kept.front()).end_ok();
   EXPECT_DEATH(
@@ -187,8 +189,8 @@ TEST(BlockLayerFailures, RustUnstartedRequestLeaks) {
   EXPECT_TRUE(runtime.wait_for(gone));
 }
 
-// Linux's Rust block layer: a dismissed timer stays armed without a reference, and fires on the
-// next request of that tag.
+// Linux's Rust block layer: a dismissed timer stays armed without a reference, and fires for the
+// next request with the same tag.
 TEST(BlockLayerFailures, RustDismissedTimerFiresOnARecycledRequest) {
   Bench bench{{.capacity_sectors = 1024, .depth = 1}};
   bench.driver.next = {Mode::keep, Mode::publish};
@@ -203,8 +205,8 @@ TEST(BlockLayerFailures, RustDismissedTimerFiresOnARecycledRequest) {
     timer.arm(bench.context(), 1'000'000, claim.pin());
     std::move(claim).end_ok();
     bench.runtime.run();
-    EXPECT_EQ(first.ends.count, 0) << "the timer pins it: the tag is not used again";
-  }  // dismissed: the reference is given back, and only now is the I/O over
+    EXPECT_EQ(first.ends.count, 0) << "the timer's pin keeps the tag";
+  }  // dismissed: the timer drops its pin, and the I/O ends
   bench.runtime.run();
   EXPECT_EQ(first.ends.count, 1);
   bench.disk->submit(bench.context(), second.bio);
@@ -216,7 +218,8 @@ TEST(BlockLayerFailures, RustDismissedTimerFiresOnARecycledRequest) {
   EXPECT_EQ(second.ends.count, 1);
 }
 
-// ublksrv: per-tag buffers are used again under DMA: a mapping's pin outlives the end.
+// ublksrv: a per-tag buffer is used again while DMA to it runs. On this block layer a mapping's pin
+// keeps the tag after the end.
 TEST(BlockLayerFailures, UblksrvTagIsUsedAgainUnderDma) {
   Bench bench{{.capacity_sectors = 1024, .depth = 1}};
   bench.driver.next = {Mode::keep};
@@ -236,7 +239,7 @@ TEST(BlockLayerFailures, UblksrvTagIsUsedAgainUnderDma) {
   EXPECT_EQ(second.ends.count, 1);
 }
 
-// ubiblk: a completion that could not be delivered is dropped, and the guest hangs.
+// ubiblk: a completion that cannot be delivered is dropped, and the guest hangs.
 TEST(BlockLayerFailures, UbiblkDroppedCompletionHangsTheGuest) {
   const auto before = blkown::set_report_handler(nullptr);
   Bench bench;

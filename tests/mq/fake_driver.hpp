@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A driver for tests: it keeps a medium in memory, and does with each request what the test says.
+// A driver for tests: a medium in memory, and an answer to each request that the test chooses.
 
 #ifndef TESTS_MQ_FAKE_DRIVER_HPP
 #define TESTS_MQ_FAKE_DRIVER_HPP
@@ -18,7 +18,7 @@ namespace fake {
 
 namespace mq = blkown::mq;
 
-/// What the driver saw of one request.
+/// One request as the driver received it.
 struct Seen {
   mq::Op op{};
   mq::IoFlags flags;
@@ -82,7 +82,7 @@ struct Driver {
   }
   void exit_hctx(Hw& hw, QueueData&) { --hw.data.opened; }
 
-  /// Moves the bytes, as the device would.
+  /// Moves the data in the device's place.
   static void transfer(QueueData& queue, const mq::Payload<Driver>& request) {
     if (queue.medium.empty()) return;
     std::byte* medium = queue.medium.data() + request.sector() * mq::sector_bytes;
@@ -99,7 +99,7 @@ struct Driver {
     }
   }
 
-  /// The device completes what was published, the oldest `count` of it.
+  /// Completes the oldest `count` published requests in the device's place.
   void reap(QueueData& queue, std::size_t count = ~std::size_t{0},
             blkown::Status status = blkown::Status::ok) {
     for (; count != 0 && !published.empty(); --count) {
@@ -113,7 +113,7 @@ struct Driver {
   }
 
   Mode mode = Mode::end;
-  std::deque<Mode> next;  // for the next requests, one each
+  std::deque<Mode> next;  // the modes of the next requests, in place of `mode`
   blkown::Status end_status = blkown::Status::ok;
   blkown::Status busy_status = blkown::Status::device_resource;
   std::uint32_t refused_queue = ~std::uint32_t{0};
@@ -126,7 +126,7 @@ struct Driver {
   int timeouts = 0;
 };
 
-/// A clock that the test moves.
+/// A clock that the test advances.
 struct Clock {
   std::uint64_t now_ns = 1'000'000'000;
   mq::LoopHooks hooks() {
@@ -137,7 +137,7 @@ struct Clock {
   void pass_ms(std::uint64_t ms) { now_ns += ms * 1'000'000; }
 };
 
-/// A disk on a loop with as many contexts as asked for; it is removed when it goes.
+/// A disk on a LoopRuntime. The destructor removes the disk.
 template <class D = Driver>
 struct Bench {
   explicit Bench(mq::DiskConfig config = {}, std::uint32_t contexts = 1,
@@ -156,7 +156,7 @@ struct Bench {
     run([&](mq::Control& control) { disk->remove(control); });
     disk.reset();
   }
-  /// Starts an operation and runs until it is done; false if it never is.
+  /// Starts an operation with `start(control)` and runs the contexts until the operation is done.
   template <class Start>
   bool run(Start start) {
     mq::Event done;
@@ -178,7 +178,7 @@ struct Bench {
   blkown::Status status = blkown::Status::ok;
 };
 
-/// Counts a bio's ends and remembers the order in which several ended.
+/// Records the ends of bios: count, statuses and order.
 struct Ends {
   static void on_end(void* self, mq::Bio& bio) {
     auto& ends = *static_cast<Ends*>(self);
@@ -193,7 +193,7 @@ struct Ends {
   std::function<void(mq::Bio&)> then;
 };
 
-/// Memory with a pattern of its own.
+/// Memory filled with a pattern that the seed selects.
 inline std::vector<std::byte> pattern(std::size_t length_bytes, unsigned seed) {
   std::vector<std::byte> bytes(length_bytes);
   for (std::size_t i = 0; i != length_bytes; ++i) {
@@ -204,7 +204,7 @@ inline std::vector<std::byte> pattern(std::size_t length_bytes, unsigned seed) {
 
 inline blkown::Segment whole(std::vector<std::byte>& bytes) { return {bytes.data(), bytes.size()}; }
 
-/// A read of one block, with all that belongs to it.
+/// A read of one block, with its memory and its record of ends.
 struct Read {
   explicit Read(std::uint64_t sector = 0)
       : bio{mq::Bio::read(sector, whole(memory), {&Ends::on_end, &ends})} {}

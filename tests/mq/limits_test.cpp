@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: a configuration that no I/O could be served with is refused, and the error names the field.
-// Method: one field at a time is spoilt in a configuration that is accepted.
+// Goal: an invalid configuration is refused, and the error names the field.
+// Method: each case changes one field of a valid configuration.
 
 #include <gtest/gtest.h>
 
@@ -40,7 +40,7 @@ void expect_refused(DiskReason reason, const char* field,
 
 }  // namespace
 
-TEST(DiskConfig, IsAcceptedWithNothingButACapacity) {
+TEST(DiskConfig, NeedsOnlyACapacity) {
   EXPECT_FALSE(mq::detail::check_config(sound()).has_value());
   EXPECT_FALSE(mq::detail::check_config(DiskConfig{.capacity_sectors = 1}).has_value());
 }
@@ -102,7 +102,7 @@ TEST(QueueLimits, TheErrorNamesTheField) {
   });
 }
 
-TEST(QueueLimits, AreAcceptedUpToTheEdge) {
+TEST(QueueLimits, AreAcceptedUpToTheirExtremes) {
   const QueueLimits edge{.max_sectors = 8,
                          .max_segments = 1,
                          .max_segment_bytes = 4096,
@@ -114,7 +114,7 @@ TEST(QueueLimits, AreAcceptedUpToTheEdge) {
   EXPECT_FALSE(mq::check(QueueLimits{}, 65536).has_value());
 }
 
-TEST(DiskReason, EachHasATextOfItsOwn) {
+TEST(DiskReason, EachHasItsOwnText) {
   std::set<std::string> texts;
   for (int i = 0; i <= static_cast<int>(DiskReason::out_of_memory); ++i) {
     texts.insert(to_string(static_cast<DiskReason>(i)));

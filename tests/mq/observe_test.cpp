@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What can be seen of a disk from outside: counters, the trace, the table of what is in flight, and
-// how much memory it takes.
+// Tests of a disk's counters, its trace, its table of requests in flight, and its memory.
 
 #include <gtest/gtest.h>
 
@@ -58,7 +57,7 @@ TEST(Counters, AddUp) {
   EXPECT_GE(seen.rejected(LookupReason::idle), 1U);
 }
 
-TEST(Trace, TellsEachStepInOrder) {
+TEST(Trace, ReportsEachStepInOrder) {
   Bench bench{{.capacity_sectors = 1024, .depth = 1}};
   struct Steps {
     static void on_event(void* self, const mq::TraceEvent& event) {
@@ -91,8 +90,8 @@ TEST(Trace, TellsEachStepInOrder) {
             "ended 2 ok\n");
 }
 
-// Goal: what a device sent is told, with the queue, and why it was refused.
-TEST(Trace, TellsOfLookupsAndWhyTheyWereRefused) {
+// Goal: the trace reports each lookup with its queue, its value and the reason of a refusal.
+TEST(Trace, ReportsLookupsAndTheirReasons) {
   Bench bench{{.capacity_sectors = 1024}};
   std::vector<mq::TraceEvent> events;
   bench.disk->set_trace({[](void* self, const mq::TraceEvent& event) {
@@ -118,8 +117,9 @@ std::string table_of(mq::Disk<fake::Driver>& disk) {
   return text;
 }
 
-// Goal: who has each request, and of those with the device what they are and for how long.
-TEST(InFlightTable, NamesWhoHasEachRequest) {
+// Goal: the table shows the holder of each request, and for requests with the device their
+// operation and age.
+TEST(InFlightTable, ShowsTheHolderOfEachRequest) {
   Bench bench{{.capacity_sectors = 1024, .timeout_ms = 1000}};
   bench.driver.next = {Mode::publish, Mode::keep, Mode::publish, Mode::publish};
   Read parked{8}, owned{9}, pinned{10}, claimed{11};
@@ -141,7 +141,7 @@ TEST(InFlightTable, NamesWhoHasEachRequest) {
         << before;
     EXPECT_NE(before.find(": claimed, pinned, pins 1\n"), std::string::npos) << before;
     bench.clock.pass_ms(250);
-    bench.runtime.run();  // a scan has seen them
+    bench.runtime.run();  // a timeout scan finds the requests
     bench.clock.pass_ms(70);
     EXPECT_NE(table_of(*bench.disk).find("at sector 8, for 70 ms\n"), std::string::npos)
         << table_of(*bench.disk);
@@ -167,8 +167,9 @@ struct Lean {
   }
 };
 
-// Goal: what the README says of memory. Three cache lines for a request, header included.
-TEST(Memory, OfARequestAndADiskIsAsStated) {
+// Goal: objects are as large as include/blkown/mq/README.md states. A request takes three cache
+// lines.
+TEST(Memory, ObjectsAreAsLargeAsStated) {
   if constexpr (sizeof(void*) == 8) {
     EXPECT_EQ(sizeof(mq::Request<Lean>), 192U);
     EXPECT_LE(sizeof(mq::Bio), 128U);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Op and IoFlags: every question that is asked of an operation, for every operation.
+// Tests of Op and IoFlags: each predicate for each operation.
 
 #include <gtest/gtest.h>
 
@@ -45,10 +45,10 @@ TEST(OpTable, HasARowForEveryOperationInItsOrder) {
     EXPECT_EQ(static_cast<std::size_t>(op_rows[i].op), i) << op_rows[i].name;
   }
   EXPECT_STREQ(to_string(static_cast<Op>(op_rows.size())), "unknown op")
-      << "an operation that has no row";
+      << "an operation without a row";
 }
 
-TEST(OpTable, EveryOperationIsWhatItsRowSays) {
+TEST(OpTable, PredicatesAgreeWithTheTable) {
   for (const OpRow& row : op_rows) {
     SCOPED_TRACE(row.name);
     EXPECT_STREQ(to_string(row.op), row.name);
@@ -60,7 +60,7 @@ TEST(OpTable, EveryOperationIsWhatItsRowSays) {
   }
 }
 
-TEST(IoFlags, AskForNothingUnlessTold) {
+TEST(IoFlags, AreAllFalseByDefault) {
   EXPECT_EQ(mq::IoFlags{},
             (mq::IoFlags{.fua = false, .preflush = false, .polled = false, .nowait = false}));
   for (const mq::IoFlags flags : {mq::IoFlags{.fua = true}, mq::IoFlags{.preflush = true},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The driver's own requests: no bio, reserved tags, timeouts of their own.
+// Tests of private requests: requests without a bio, reserved tags, their own timeouts.
 
 #include <gtest/gtest.h>
 
@@ -44,12 +44,12 @@ TEST(PrivateRequest, GoesThroughQueueRqAndComesBack) {
   bench.runtime.run();
   EXPECT_EQ(result.count, 1);
   EXPECT_EQ(result.status, Status::aborted);
-  EXPECT_EQ(result.number, 42) << "what the driver left in the request can be read";
+  EXPECT_EQ(result.number, 42) << "the driver's data can be read";
   EXPECT_EQ(bench.disk->counters().in_flight(), 0U);
 }
 
-// Goal: an abort gets through when bios have taken every tag there is.
-TEST(PrivateRequest, ReservedTagsAreThereWhenAllOthersAreTaken) {
+// Goal: an abort gets a reserved tag while bios use all other tags.
+TEST(PrivateRequest, ReservedTagsAreFreeWhenAllOthersAreTaken) {
   Bench bench{{.capacity_sectors = 1024, .depth = 3, .reserved_depth = 1}};
   bench.driver.mode = Mode::publish;
   Ends ends;
@@ -93,8 +93,9 @@ TEST(PrivateRequest, WaitsForABusyDriverLikeAnyOther) {
   EXPECT_EQ(result.count, 2);
 }
 
-// Goal: what a tag's last private request was to call is not called for its next one.
-TEST(PrivateRequest, DroppedItDoesNotEndForTheOneBefore) {
+// Goal: a private request that fails before it is executed does not call the callback of the tag's
+// previous private request.
+TEST(PrivateRequest, AFailedOneDoesNotCallThePreviousCallback) {
   Bench bench{{.capacity_sectors = 1024, .depth = 1}};
   Result result;
   auto first = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
@@ -108,8 +109,8 @@ TEST(PrivateRequest, DroppedItDoesNotEndForTheOneBefore) {
   EXPECT_EQ(bench.disk->counters().in_flight(), 0U);
 }
 
-// Goal: a frozen disk's queues may change, so nothing new is let out on them.
-TEST(PrivateRequest, IsNotToBeHadWhileTheDiskIsFrozen) {
+// Goal: no private request starts on a frozen disk, because the disk's queues may change.
+TEST(PrivateRequest, IsNotAllocatedWhileTheDiskIsFrozen) {
   Bench bench;
   EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->freeze(control); }));
   EXPECT_FALSE(bench.disk->allocate_private(bench.context(), mq::Op::driver_in, true).has_value());
@@ -120,7 +121,7 @@ TEST(PrivateRequest, IsNotToBeHadWhileTheDiskIsFrozen) {
   bench.disk->execute_private(bench.context(), *std::move(idle), {});
 }
 
-TEST(PrivateRequest, IsRefusedByADiskThatIsGone) {
+TEST(PrivateRequest, IsNotAllocatedOnARemovedDisk) {
   Bench bench;
   auto& disk = *bench.disk;
   EXPECT_TRUE(bench.run([&](mq::Control& control) { disk.remove(control); }));

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: whatever a driver answers, a device does and the disk is put through, each bio ends exactly
-// once, successful ones moved the right bytes, and the counters add up.
-// Method: four submitters on two hardware queues and a device on a context of its own; all
-// operations; inline, late, duplicate and lost completions, busy and failing drivers, requeues,
-// timeouts, stopped queues, freezes, changes of the number of queues, and a removal in the middle
-// of it all. On each of the three runtimes. Each submitter keeps a plain copy of its part of the
-// disk.
+// Goal: each bio ends exactly once, a successful bio moves the right bytes, and the counters add
+// up, for random answers of the driver, a device that misbehaves, and operations on the disk under
+// I/O.
+// Method: four submitters on two hardware queues, and a device on its own context, on each of the
+// three runtimes. The run contains all operations; immediate, late, duplicate and lost completions;
+// busy and failing drivers; requeues, timeouts, stopped queues, freezes, changes of the number of
+// queues, and a removal under I/O. Each submitter keeps a copy of its part of the disk.
 
 #include <gtest/gtest.h>
 
@@ -43,7 +43,7 @@ struct Chaos;
 using Rq = mq::Request<Chaos>;
 using Hw = mq::HwQueue<Chaos>;
 
-/// The driver and its device.
+/// A driver with random answers, and its device.
 struct Chaos {
   struct RequestData {};
   struct HwData {};
@@ -116,7 +116,7 @@ struct Chaos {
     std::uint64_t value;
   };
 
-  /// The device: completes some of what it has, in any order, and sends things twice.
+  /// The device. It completes published requests in random order, and sends some ids twice.
   struct Device : mq::Work {
     Device(Chaos& its_driver, mq::Context& its_context)
         : Work{[](void* self, Work&) { static_cast<Device*>(self)->run(); }, this},
@@ -170,10 +170,10 @@ struct Chaos {
   Device* device = nullptr;
 };
 
-/// Everything of one run.
+/// The state of one run.
 struct Storm;
 
-/// A range of sectors with at most one bio at a time.
+/// A range of sectors with at most one bio in flight.
 struct Slot {
   Storm* storm = nullptr;
   std::uint32_t submitter = 0;
@@ -211,7 +211,7 @@ struct Storm {
     slot.blocks = 1 + dice.below(std::min<std::uint64_t>(slot_blocks - slot.at, 20));
     const std::uint64_t sector = slot.first_sector + slot.at;
     const auto length_bytes = static_cast<std::size_t>(slot.blocks * 512);
-    // Up to three pieces, cut anywhere on a block.
+    // Three pieces, cut on a block. One of them is empty.
     const auto cut = static_cast<std::size_t>(512 * dice.below(slot.blocks + 1));
     slot.segments = {Segment{slot.memory.data(), cut},
                      Segment{slot.memory.data() + cut, length_bytes - cut},
@@ -291,7 +291,7 @@ struct Storm {
     }
   }
 
-  /// Now and then, something happens to the disk as a whole.
+  /// Starts an operation on the disk or stops a queue, with a probability of 1 in 150.
   void shake(Random& dice) {
     if (!dice.chance(1, 150) || is_shaking.exchange(true, std::memory_order_acquire)) return;
     shakes.fetch_add(1, std::memory_order_relaxed);
@@ -387,8 +387,8 @@ void weather(Rt& runtime, std::uint64_t seed, std::uint64_t target, Run run) {
     starters.push_back(std::make_unique<Starter>(storm, i));
     runtime.context(i).post(*starters.back());
   }
-  ASSERT_TRUE(run(storm)) << "nothing is left to run, and " << storm.submitted - storm.ended
-                          << " bios are out";
+  ASSERT_TRUE(run(storm)) << "nothing is left to run with " << storm.submitted - storm.ended
+                          << " bios in flight";
   EXPECT_EQ(storm.failures.load(), 0U) << storm.failure.load();
   EXPECT_EQ(storm.submitted.load(), storm.ended.load());
   EXPECT_GE(storm.ended.load(), target);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The runtimes: a caller's loop, threads, and a seed.
+// Tests of LoopRuntime, ThreadRuntime and DeterministicRuntime.
 
 #include <gtest/gtest.h>
 
@@ -25,7 +25,7 @@ namespace mq = blkown::mq;
 using blkown::sim::DeterministicRuntime;
 using fake::Task;
 
-TEST(LoopRuntime, RunsWhatItsContextsPostToOneAnother) {
+TEST(LoopRuntime, RunsWorkThatItsContextsPostToEachOther) {
   mq::LoopRuntime runtime{3};
   int count = 0;
   std::vector<std::unique_ptr<Task>> tasks;
@@ -39,7 +39,7 @@ TEST(LoopRuntime, RunsWhatItsContextsPostToOneAnother) {
   EXPECT_EQ(runtime.run(), 30U);
 }
 
-TEST(LoopRuntime, TellsItsEmbedderOfWorkAndOfTimers) {
+TEST(LoopRuntime, CallsTheWakeHookForWorkAndForTimers) {
   int wakes = 0;
   mq::LoopRuntime runtime{1, {.argument = &wakes, .now_ns = nullptr, .wake = [](void* count) {
                                 ++*static_cast<int*>(count);
@@ -48,18 +48,18 @@ TEST(LoopRuntime, TellsItsEmbedderOfWorkAndOfTimers) {
   runtime.context(0).post(task);
   EXPECT_EQ(wakes, 1);
   runtime.context(0).post(task);
-  EXPECT_EQ(wakes, 1) << "it knows";
+  EXPECT_EQ(wakes, 1) << "work is posted already";
   mq::Alarm late{[](void*, mq::Alarm&) {}, nullptr}, soon{[](void*, mq::Alarm&) {}, nullptr};
   late.arm(runtime.context(0), 1'000'000'000'000);
   EXPECT_EQ(wakes, 2);
   const auto before = runtime.next_timer_ns();
   soon.arm(runtime.context(0), 1'000'000'000);
-  EXPECT_EQ(wakes, 3) << "earlier than what it knows of";
+  EXPECT_EQ(wakes, 3) << "due before the other timer";
   EXPECT_LT(runtime.next_timer_ns(), before);
   runtime.run();
 }
 
-TEST(LoopRuntime, WaitsForWhatATimerWillDo) {
+TEST(LoopRuntime, WaitsForATimer) {
   mq::LoopRuntime runtime;
   mq::Event event;
   mq::Alarm alarm{[](void* its, mq::Alarm&) { static_cast<mq::Event*>(its)->set(); }, &event};
@@ -67,7 +67,7 @@ TEST(LoopRuntime, WaitsForWhatATimerWillDo) {
   EXPECT_TRUE(runtime.wait_for(event));
 }
 
-// Goal: an event that another thread brings about is not waited for until some timer is due.
+// Goal: a post of another thread ends the wait before the next timer is due.
 TEST(LoopRuntime, IsWokenByAnotherThread) {
   mq::LoopRuntime runtime;
   mq::Event event;
@@ -79,7 +79,7 @@ TEST(LoopRuntime, IsWokenByAnotherThread) {
   other.join();
 }
 
-// Goal: however the post falls between the last look and the sleep, it wakes the loop.
+// Goal: a post between the last look at the inbox and the sleep wakes the loop.
 TEST(LoopRuntime, NoWakeUpIsLost) {
   mq::LoopRuntime runtime{2};
   const int rounds = static_cast<int>(stress::scaled(20'000, 3'000));
@@ -101,7 +101,7 @@ TEST(LoopRuntime, NoWakeUpIsLost) {
   other.join();
 }
 
-TEST(LoopRuntime, WithAClockOfItsOwnSaysThatNothingIsLeft) {
+TEST(LoopRuntime, WithACallersClockReportsThatNothingIsLeft) {
   mq::LoopRuntime runtime{
       1, {.argument = nullptr, .now_ns = [](void*) { return std::uint64_t{1}; }, .wake = nullptr}};
   mq::Event never;
@@ -122,9 +122,10 @@ TEST(ThreadRuntime, EachContextHasAThread) {
   EXPECT_NE(threads[0], std::this_thread::get_id());
 }
 
-// Goal: a post that finds the thread about to sleep is run all the same. It comes while the work
-// runs, which takes a little longer each time, so that some come when the thread has looked last.
-// If one is lost, the next look at the count never ends.
+// Goal: work that is posted while the thread is about to sleep is run.
+// Method: each post comes while the previous run of the work ends. Runs have different lengths, so
+// some posts come between the thread's last look at its inbox and its sleep. After a lost post the
+// test waits forever.
 TEST(ThreadRuntime, APostKeepsTheThreadFromFallingAsleep) {
   mq::ThreadRuntime runtime{1};
   const int rounds = static_cast<int>(stress::scaled(20'000, 3'000));
@@ -141,11 +142,11 @@ TEST(ThreadRuntime, APostKeepsTheThreadFromFallingAsleep) {
       if (looks > 1000) std::this_thread::yield();
     }
   }
-  runtime.run_on(0, [] {});  // the last run has returned
+  runtime.run_on(0, [] {});  // waits until the last run has returned
   EXPECT_EQ(count.load(), rounds);
 }
 
-// Goal: however the post falls between the last look and the sleep, it wakes the thread.
+// Goal: a post between the last look at the inbox and the sleep wakes the thread.
 TEST(ThreadRuntime, NoWakeUpIsLost) {
   mq::ThreadRuntime runtime{2};
   const int rounds = static_cast<int>(stress::scaled(20'000, 3'000));
@@ -163,10 +164,10 @@ TEST(ThreadRuntime, NoWakeUpIsLost) {
   runtime.context(0).post(ping);
   EXPECT_TRUE(runtime.wait_for(done));
   EXPECT_EQ(count.load(), rounds);
-  runtime.run_on(1, [] {});  // the last pong has returned
+  runtime.run_on(1, [] {});  // waits until the last pong has returned
 }
 
-TEST(ThreadRuntime, ATimerArmedFromElsewhereWakesTheSleeper) {
+TEST(ThreadRuntime, ATimerArmedByAnotherThreadWakesTheSleeper) {
   mq::ThreadRuntime runtime{1};
   for (int i = 0; i != 20; ++i) {
     mq::Event event;
@@ -179,8 +180,9 @@ TEST(ThreadRuntime, ATimerArmedFromElsewhereWakesTheSleeper) {
   }
 }
 
-// Goal: also when the thread sleeps, and finds the stop as soon as the post that wakes it.
-TEST(ThreadRuntime, FinishesWhatIsPostedWhenItGoes) {
+// Goal: the destructor runs posted work, also if the thread sleeps and finds the stop together with
+// the post.
+TEST(ThreadRuntime, FinishesPostedWorkInItsDestructor) {
   for (int round = 0; round != 100; ++round) {
     std::atomic<int> runs{0};
     Task task{[&] { ++runs; }};
@@ -196,7 +198,7 @@ TEST(ThreadRuntime, FinishesWhatIsPostedWhenItGoes) {
   }
 }
 
-/// The order in which a seed runs four tasks that post one another, and a timer.
+/// The order in which a seed runs four tasks and a timer.
 std::vector<int> order_of(std::uint64_t seed) {
   DeterministicRuntime runtime{seed, 2};
   std::vector<int> order;
@@ -221,20 +223,21 @@ std::vector<int> order_of(std::uint64_t seed) {
   return order;
 }
 
-// Goal: a seed is a run, and other seeds are other runs; time passes when nothing else can.
+// Goal: a seed always gives the same run, other seeds give other runs, and time passes only when no
+// work is left.
 TEST(DeterministicRuntime, TheSameSeedIsTheSameRun) {
   std::set<std::vector<int>> orders;
   for (std::uint64_t seed = 0; seed != 300; ++seed) {
     const std::vector<int> order = order_of(seed);
     ASSERT_EQ(order.size(), 5U);
-    EXPECT_EQ(order.back(), 4) << "the timer is due when the others have run";
+    EXPECT_EQ(order.back(), 4) << "the timer is due after the tasks";
     EXPECT_EQ(order, order_of(seed));
     orders.insert(order);
   }
-  EXPECT_EQ(orders.size(), 24U) << "every order of the four occurs";
+  EXPECT_EQ(orders.size(), 24U) << "every order of the tasks occurs";
 }
 
-TEST(DeterministicRuntime, SaysWhenAnEventCannotHappen) {
+TEST(DeterministicRuntime, ReportsThatAnEventCannotHappen) {
   DeterministicRuntime runtime{1, 1};
   mq::Event event;
   EXPECT_FALSE(runtime.wait_for(event));
@@ -246,7 +249,7 @@ TEST(DeterministicRuntime, SaysWhenAnEventCannotHappen) {
   EXPECT_TRUE(runtime.run_until_idle(1000));
 }
 
-TEST(Random, IsTheSameEverywhereAndEven) {
+TEST(Random, IsTheSameEverywhereAndUniform) {
   blkown::sim::Random random{42};
   EXPECT_EQ(random.next(), 0xBDD732262FEB6E95U);
   std::vector<int> counts(10);

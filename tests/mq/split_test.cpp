@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: however limits and memory lie, the parts of a bio cover it, obey every limit, and none of
-// them could have been longer. Method: many random ones, against a plain byte-by-byte reference.
+// Goal: the parts of a bio cover it, obey every limit, and are as long as the limits allow.
+// Method: random bios and limits, compared with a reference that tries each length.
 
 #include <gtest/gtest.h>
 
@@ -34,7 +34,7 @@ std::vector<Segment> pieces_of(const std::vector<Segment>& memory, SegmentCursor
   return pieces;
 }
 
-/// Whether a device would take these pieces of memory.
+/// Whether the pieces obey the limits.
 bool is_acceptable(const std::vector<Segment>& pieces, const QueueLimits& limits) {
   if (pieces.size() > limits.max_segments) return false;
   for (std::size_t i = 0; i != pieces.size(); ++i) {
@@ -48,7 +48,7 @@ bool is_acceptable(const std::vector<Segment>& pieces, const QueueLimits& limits
   return true;
 }
 
-/// The addresses of all bytes of some memory, in order.
+/// The addresses of all bytes of the memory, in order.
 std::vector<std::uintptr_t> bytes_of(const std::vector<Segment>& memory) {
   std::vector<std::uintptr_t> bytes;
   for (const Segment& segment : memory) {
@@ -67,14 +67,14 @@ std::uint64_t total_bytes(const std::vector<Segment>& memory) {
 
 }  // namespace
 
-TEST(Split, TakesABioThatFitsWhole) {
+TEST(Split, DoesNotSplitABioThatFits) {
   const std::vector<Segment> memory{{at(0x1000), 4096}};
   const Part part = mq::detail::next_part({Op::read, memory, {}, 4096}, QueueLimits{}, 512);
   EXPECT_EQ(part.length_bytes, 4096U);
   EXPECT_EQ(part.end, (SegmentCursor{1, 0}));
 }
 
-TEST(Split, CutsAtTheNumberOfSectors) {
+TEST(Split, CutsAtMaxSectors) {
   const std::vector<Segment> memory{{at(0x1000), 10 * 512}};
   const QueueLimits limits{.max_sectors = 4};
   Part part = mq::detail::next_part({Op::write, memory, {}, 10 * 512}, limits, 512);
@@ -93,7 +93,7 @@ TEST(Split, EndsOnWholeBlocks) {
             4096U);
 }
 
-TEST(Split, GivesNothingWhereNotEvenABlockFits) {
+TEST(Split, GivesNothingIfNoBlockFits) {
   const std::vector<Segment> memory{{at(0x1001), 200}, {at(0x3000), 312}};
   const QueueLimits one{.max_segments = 1};
   EXPECT_EQ(mq::detail::next_part({Op::read, memory, {}, 512}, one, 512).length_bytes, 0U);
@@ -106,13 +106,13 @@ TEST(Split, OperationsWithoutDataHaveTheirOwnLimit) {
             1000U * 512);
   EXPECT_EQ(mq::detail::next_part({Op::write_zeroes, {}, {}, 5000 * 512}, limits, 512).length_bytes,
             5000U * 512);
-  // In bytes this limit is more than 64 bits hold.
+  // This limit in bytes exceeds 64 bits.
   const QueueLimits endless{.max_discard_sectors = std::uint64_t{1} << 55};
   EXPECT_EQ(mq::detail::next_part({Op::discard, {}, {}, 5000 * 512}, endless, 512).length_bytes,
             5000U * 512);
 }
 
-TEST(Split, AZoneAppendIsAllOrNothing) {
+TEST(Split, AZoneAppendIsNeverSplit) {
   const std::vector<Segment> memory{{at(0x1000), 4096}};
   QueueLimits limits{.max_zone_append_sectors = 8};
   EXPECT_EQ(mq::detail::next_part({Op::zone_append, memory, {}, 4096}, limits, 512).length_bytes,
@@ -132,7 +132,7 @@ TEST(RequestSegments, SkipsEmptySegments) {
   EXPECT_EQ((RequestSegments{memory, {}, 150, 65536, 0}.count()), 2U);
 }
 
-TEST(RequestSegments, CutsWhatBeginsOffTheBoundaryOnIt) {
+TEST(RequestSegments, CutsASegmentThatBeginsOffTheBoundary) {
   const std::vector<Segment> memory{{at(0x1800), 0x2000}};
   const QueueLimits limits{.max_segment_bytes = 0x1000, .virt_boundary_mask = 0xFFF};
   const auto pieces = pieces_of(memory, {}, 0x2000, limits);
@@ -142,7 +142,7 @@ TEST(RequestSegments, CutsWhatBeginsOffTheBoundaryOnIt) {
   EXPECT_EQ(pieces[2], (Segment{at(0x3000), 0x800}));
 }
 
-TEST(Split, RandomBiosAreCoveredByPartsThatCouldNotBeLonger) {
+TEST(Split, PartsOfRandomBiosCoverThemAndAreOfMaximalLength) {
   blkown::sim::Random random{20260101};
   int refused = 0;
   int several = 0;
@@ -180,7 +180,7 @@ TEST(Split, RandomBiosAreCoveredByPartsThatCouldNotBeLonger) {
     while (done_bytes != length_bytes) {
       const Part part = mq::detail::next_part({Op::read, memory, cursor, length_bytes - done_bytes},
                                               limits, block_bytes);
-      // The reference: the longest run of blocks that a device would take.
+      // The reference: the longest run of blocks that obeys the limits.
       std::uint64_t longest = 0;
       for (std::uint64_t tried = block_bytes; tried <= length_bytes - done_bytes;
            tried += block_bytes) {
@@ -200,6 +200,6 @@ TEST(Split, RandomBiosAreCoveredByPartsThatCouldNotBeLonger) {
     expected.resize(static_cast<std::size_t>(done_bytes));
     ASSERT_EQ(seen, expected) << "round " << round;
   }
-  EXPECT_GT(refused, 100) << "bios that no request can take are among them";
-  EXPECT_GT(several, 1000) << "and bios of several parts";
+  EXPECT_GT(refused, 100) << "bios that no request can hold";
+  EXPECT_GT(several, 1000) << "bios of several parts";
 }

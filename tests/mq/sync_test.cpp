@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// I/O and operations that wait, on each runtime; and how disks go.
+// Tests of the functions in sync.hpp on each runtime, of the destruction of disks, and of zones.
 
 #include <gtest/gtest.h>
 
@@ -63,9 +63,9 @@ TEST(Sync, FromASeed) {
   }
 }
 
-// Goal: a disk may be destroyed as soon as its removal is done, while its contexts' threads are
-// still on their way out of it.
-TEST(Sync, ADiskGoesAsSoonAsItIsRemoved) {
+// Goal: a disk may be destroyed as soon as its removal is done, while its contexts' threads still
+// return from it.
+TEST(Sync, ADiskMayBeDestroyedAsSoonAsItIsRemoved) {
   mq::ThreadRuntime runtime{3};
   fake::Driver driver;
   std::vector<std::byte> memory(512);
@@ -79,7 +79,7 @@ TEST(Sync, ADiskGoesAsSoonAsItIsRemoved) {
   }
 }
 
-/// Completes on a context of its own.
+/// A driver whose device completes requests on another context.
 struct Elsewhere {
   struct RequestData {};
   struct HwData {};
@@ -105,8 +105,9 @@ struct Elsewhere {
   Device device;
 };
 
-// Goal: nor does it matter who has ended its last I/O, and is on its way out of that.
-TEST(Sync, ADiskGoesWhileAnotherContextLeavesItsLastIo) {
+// Goal: a removed disk may be destroyed while the context that ended its last request returns from
+// that end.
+TEST(Sync, ADiskMayBeDestroyedWhileAnotherContextLeavesItsLastIo) {
   mq::ThreadRuntime runtime{2};
   Elsewhere driver{runtime.context(1)};
   std::vector<std::byte> memory(512);
@@ -154,7 +155,7 @@ struct Zoned : fake::Driver {
   std::uint64_t filled[4] = {};
 };
 
-TEST(Zones, AnAppendSaysWhereItWentAndAReportWhatThereIs) {
+TEST(Zones, AnAppendGivesItsSectorAndAReportDescribesTheZones) {
   fake::Bench<Zoned> bench{{.capacity_sectors = 256,
                             .limits = {.max_zone_append_sectors = 16},
                             .zoned = true,

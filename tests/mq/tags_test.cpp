@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Tags: waiting for one in turn, and sharing them between queues and disks.
+// Tests of tags: waiting in turn, sharing between queues and disks.
 
 #include <gtest/gtest.h>
 
@@ -23,7 +23,7 @@ using fake::Ends;
 using fake::whole;
 using Mode = fake::Driver::Mode;
 
-/// A submitter with one bio in flight or waiting at any time: it submits again when it has ended.
+/// A submitter that submits each of its bios again when the bio has ended.
 struct Submitter {
   Submitter(Bench<>& its_bench, std::uint32_t its_context, std::size_t bio_count)
       : bench{its_bench}, context{its_context} {
@@ -45,8 +45,9 @@ struct Submitter {
   bool is_running = true;
 };
 
-// Goal: four contexts want one tag, one of them with ten times as many bios: each has its turn.
-TEST(Tags, NobodyStarvesWhenTheyAreShort) {
+// Goal: of four contexts that share one tag each gets its turn, although one of them has ten times
+// as many bios as the others.
+TEST(Tags, NoContextStarvesWhenTheyAreShort) {
   Bench bench{{.capacity_sectors = 1024, .depth = 1}, 4};
   bench.driver.mode = Mode::publish;
   std::array<std::unique_ptr<Submitter>, 4> submitters;
@@ -60,7 +61,7 @@ TEST(Tags, NobodyStarvesWhenTheyAreShort) {
   }
   int total = 0;
   for (auto& submitter : submitters) total += submitter->ends.count;
-  EXPECT_GE(total, 390) << "and no turn is wasted";
+  EXPECT_GE(total, 390) << "no turn is lost";
   for (auto& submitter : submitters) EXPECT_GE(submitter->ends.count, 80);
   for (auto& submitter : submitters) submitter->is_running = false;
   for (int i = 0; i != 20; ++i) {
@@ -70,8 +71,9 @@ TEST(Tags, NobodyStarvesWhenTheyAreShort) {
   EXPECT_EQ(bench.disk->counters().in_flight(), 0U);
 }
 
-// Goal: first come, first served, also against the context that frees the tag and wants it back.
-TEST(Tags, AreGivenInTheOrderInWhichTheyWereAskedFor) {
+// Goal: a freed tag goes to the context that waits longest, and not back to the context that freed
+// it.
+TEST(Tags, AreGivenInTheOrderOfTheRequests) {
   Bench bench{{.capacity_sectors = 1024, .depth = 1}, 2};
   bench.driver.mode = Mode::publish;
   std::vector<std::byte> memory(512);
@@ -89,12 +91,11 @@ TEST(Tags, AreGivenInTheOrderInWhichTheyWereAskedFor) {
     bench.runtime.run();
   }
   EXPECT_EQ(ends.order[0], bios[0].get());
-  EXPECT_EQ(ends.order[1], bios[1].get()) << "and not the twenty that came after it";
+  EXPECT_EQ(ends.order[1], bios[1].get()) << "before the twenty bios submitted after it";
 }
 
-// Goal: contexts that took several tags for one I/O, and then wait for its end, keep none for
-// later.
-TEST(Tags, StashesOfContextsThatOnlyWaitAreGivenBack) {
+// Goal: a context that waits for the end of its I/O gives back the tags that it stashed.
+TEST(Tags, ContextsThatOnlyWaitGiveBackTheirStashes) {
   constexpr std::uint32_t contexts = 17;
   Bench bench{{.capacity_sectors = 1024, .depth = 256}, contexts};
   bench.driver.mode = Mode::publish;
@@ -112,7 +113,7 @@ TEST(Tags, StashesOfContextsThatOnlyWaitAreGivenBack) {
   EXPECT_EQ(ends.count, static_cast<int>(contexts));
 }
 
-// Goal: a context that has done its work keeps no tag that another one waits for.
+// Goal: an idle context keeps no tag that another context waits for.
 TEST(Tags, AnIdleContextGivesBackItsStash) {
   for (const std::uint32_t idle : {0U, 1U}) {
     Bench bench{{.capacity_sectors = 1024, .depth = 16}, 2};
@@ -135,7 +136,7 @@ TEST(Tags, AnIdleContextGivesBackItsStash) {
   }
 }
 
-TEST(Tags, SeveralThatComeFreeAtOnceServeSeveral) {
+TEST(Tags, SeveralFreedAtOnceServeSeveralContexts) {
   Bench bench{{.capacity_sectors = 1024, .depth = 4}, 5};
   bench.driver.mode = Mode::publish;
   std::vector<std::unique_ptr<Submitter>> submitters;
@@ -157,7 +158,7 @@ TEST(Tags, SeveralThatComeFreeAtOnceServeSeveral) {
   for (std::size_t i = 1; i != 5; ++i) EXPECT_EQ(submitters[i]->ends.count, 1);
 }
 
-// Goal: a context that waits and is frozen, or goes, does not keep others from their turn.
+// Goal: a waiting disk whose queue is stopped does not delay the turn of another disk.
 TEST(Tags, ADiskThatCannotUseItsTurnPassesItOn) {
   mq::LoopRuntime runtime{2};
   fake::Driver driver;
@@ -180,7 +181,7 @@ TEST(Tags, ADiskThatCannotUseItsTurnPassesItOn) {
   driver.reap(a->queue_data());
   runtime.run();
   EXPECT_EQ(ends.order, std::vector{&first});
-  EXPECT_EQ(driver.published.size(), 1U) << "b's turn, since a is stopped";
+  EXPECT_EQ(driver.published.size(), 1U) << "b's turn, because a is stopped";
   driver.reap(a->queue_data());
   runtime.run();
   EXPECT_EQ(ends.order, (std::vector{&first, &of_b}));
@@ -199,7 +200,7 @@ TEST(Tags, ADiskThatCannotUseItsTurnPassesItOn) {
   }
 }
 
-// Goal: who has asked in vain, and does not wait, keeps nobody else from the next tag.
+// Goal: a nowait bio that got no tag does not delay the bios behind it.
 TEST(Tags, ANowaitBioLeavesTheLine) {
   Bench bench{{.capacity_sectors = 1024, .depth = 1}, 3};
   bench.driver.mode = Mode::publish;
@@ -214,14 +215,14 @@ TEST(Tags, ANowaitBioLeavesTheLine) {
   waits.start();
   bench.driver.reap(bench.data());
   bench.runtime.run();
-  EXPECT_EQ(bench.driver.published.size(), 1U) << "the one that waits has its turn";
+  EXPECT_EQ(bench.driver.published.size(), 1U) << "the waiting bio has its turn";
   bench.driver.reap(bench.data());
   bench.runtime.run();
   EXPECT_EQ(waits.ends.count, 1);
 }
 
-// Goal: a turn that comes between a context's look for it and its place in the line is used. Lost
-// turns add up until nobody is woken any more.
+// Goal: a turn that comes while its context asks for one is used. After enough lost turns no
+// context would be woken.
 TEST(Tags, ATurnThatComesWhileItIsAskedForIsNotLost) {
   using R = mq::Request<fake::Driver>;
   mq::LoopRuntime runtime{2};
@@ -232,21 +233,21 @@ TEST(Tags, ATurnThatComesWhileItIsAskedForIsNotLost) {
   mq::detail::TagWaiter first{runtime.context(0), ignored, ignored},
       second{runtime.context(1), ignored, ignored};
   for (int round = 0; round != 3; ++round) {
-    ASSERT_TRUE(line.join(pool->tags(), 0, first, false)) << "it may try: nobody is before it";
+    ASSERT_TRUE(line.join(pool->tags(), 0, first, false)) << "the first in the line may try";
     ASSERT_FALSE(line.join(pool->tags(), 0, second, false));
     EXPECT_FALSE(line.take_turn(first)) << "not yet";
     line.wake_first(pool->tags(), 0);
-    EXPECT_TRUE(line.join(pool->tags(), 0, first, false)) << "now: it may try";
-    EXPECT_FALSE(line.leave(first)) << "it was used";
+    EXPECT_TRUE(line.join(pool->tags(), 0, first, false)) << "it has its turn and may try";
+    EXPECT_FALSE(line.leave(first)) << "the turn was used";
     line.wake_first(pool->tags(), 0);
-    EXPECT_TRUE(line.take_turn(second)) << "the one tag is the next one's";
+    EXPECT_TRUE(line.take_turn(second)) << "the turn passes to the second";
     EXPECT_FALSE(line.is_occupied());
   }
   runtime.run();
 }
 
-/// Two disks that share a device's tags, each with a runtime of its own; the first has done its
-/// work.
+/// Two disks that share a device's tags, each on its own runtime. The first disk is idle and has a
+/// stash of tags.
 struct TwoDisks {
   using Disk = mq::Disk<fake::Driver>;
   static constexpr std::uint32_t depth = 16;
@@ -264,7 +265,7 @@ struct TwoDisks {
     if (second != nullptr) static_cast<void>(mq::remove(runtime_of_second, *second));
   }
   [[nodiscard]] std::uint32_t kept() const { return pool->tags().taken_count(0); }
-  /// The second one comes, and wants all there are.
+  /// Creates the second disk and submits as many bios as there are tags.
   void ask_for_all() {
     second = *Disk::create({.capacity_sectors = 8}, driver, runtime_of_second, {}, pool.get());
     for (std::uint32_t i = 0; i != depth; ++i) {
@@ -275,7 +276,7 @@ struct TwoDisks {
   }
   void finish() {
     runtime_of_second.run();
-    EXPECT_EQ(driver.published.size(), depth) << "all there are";
+    EXPECT_EQ(driver.published.size(), depth) << "all tags are in use";
     driver.reap(second->queue_data());
     runtime_of_second.run();
     EXPECT_EQ(ends.count, 40 + static_cast<int>(depth));
@@ -296,35 +297,37 @@ struct TwoDisks {
   std::unique_ptr<Disk> first, second;
 };
 
-// Goal: what an idle context keeps while it is alone is not lost to a disk that comes later.
-TEST(Tags, WhoIsAloneKeepsItsStashUntilAnotherComes) {
+// Goal: an idle context keeps its stash while no other uses the pool, and gives it back to a disk
+// that is created later.
+TEST(Tags, AnUnsharedStashIsKeptUntilAnotherDiskComes) {
   TwoDisks disks;
   const std::uint32_t kept = disks.kept();
-  EXPECT_GT(kept, 0U) << "nobody else wants them";
+  EXPECT_GT(kept, 0U) << "no other context uses the pool";
   disks.runtime_of_first.run();
   EXPECT_EQ(disks.kept(), kept);
   disks.ask_for_all();
   EXPECT_EQ(disks.driver.published.size(), TwoDisks::depth - kept);
-  EXPECT_TRUE(disks.is_first_called) << "it sleeps, and would not look by itself";
+  EXPECT_TRUE(disks.is_first_called) << "the idle context is woken";
   disks.runtime_of_first.run();
   disks.finish();
 }
 
-// Goal: nor if the first one goes instead.
-TEST(Tags, WhoWasAloneAndGoesPassesThemOn) {
+// Goal: the stash also becomes free if the first disk is removed instead.
+TEST(Tags, ARemovedDiskGivesBackItsStash) {
   TwoDisks disks;
   disks.ask_for_all();
   EXPECT_LT(disks.driver.published.size(), std::size_t{TwoDisks::depth});
   EXPECT_EQ(mq::remove(disks.runtime_of_first, *disks.first), Status::ok);
   disks.first.reset();
   disks.finish();
-  // Now the second is the one that is alone.
+  // The second disk is now the only one, and keeps a stash.
   EXPECT_GT(disks.kept(), 0U);
 }
 
-// Goal: a disk that is told of another while it goes is not gone before it has heard it, in
-// whatever order its context does these things.
-TEST(Tags, WhoGoesWhileItIsToldOfAnotherHearsItFirst) {
+// Goal: a disk that is removed while the pool notifies it of another disk is not destroyed before
+// the notice has run.
+// Method: seeds choose the order of the context's work.
+TEST(Tags, ADiskIsNotDestroyedBeforeAPendingNoticeRuns) {
   using Disk = mq::Disk<fake::Driver>;
   for (std::uint64_t seed = 0; seed != 200; ++seed) {
     blkown::sim::DeterministicRuntime runtime{seed, 1};
@@ -350,7 +353,7 @@ TEST(Tags, WhoGoesWhileItIsToldOfAnotherHearsItFirst) {
   }
 }
 
-// Goal: disks on one pool may come, have I/O and go at the same time, each on threads of its own.
+// Goal: threads may create, use and remove disks on one pool at the same time.
 TEST(Tags, DisksOnOnePoolComeAndGoAtTheSameTime) {
   using Disk = mq::Disk<fake::Driver>;
   auto pool = *mq::TagPool<fake::Driver>::create(
@@ -360,7 +363,7 @@ TEST(Tags, DisksOnOnePoolComeAndGoAtTheSameTime) {
     fake::Driver driver;
     std::vector<std::byte> memory(512);
     for (std::uint64_t i = 0; i != stress::scaled(300, 100); ++i) {
-      // Three types with a hardware queue each, and one set of tags: three lanes of one context.
+      // The queue types have separate hardware queues and share one set of tags.
       auto disk = *Disk::create({.capacity_sectors = 8, .read_queues = 1}, driver, runtime,
                                 {std::vector<std::byte>(8 * 512)}, pool.get());
       EXPECT_EQ(mq::write(runtime, *disk, 0, memory), Status::ok);
@@ -373,8 +376,9 @@ TEST(Tags, DisksOnOnePoolComeAndGoAtTheSameTime) {
   other.join();
 }
 
-// Goal: only who was alone is told; and each time that it ceases to be.
-TEST(Tags, WhoIsAloneIsToldThatItIsNoMore) {
+// Goal: only a waiter that was the line's single user is notified of another, and each time that it
+// stops being the single user.
+TEST(Tags, ASingleUserIsNotifiedOfTheSecond) {
   using R = mq::Request<fake::Driver>;
   mq::LoopRuntime runtime{3};
   mq::detail::TagLine<R> line;
@@ -392,7 +396,7 @@ TEST(Tags, WhoIsAloneIsToldThatItIsNoMore) {
   EXPECT_TRUE(works[0].is_queued());
   EXPECT_EQ(runtime.run(), 1U);
   line.enter(third);
-  EXPECT_EQ(runtime.run(), 0U) << "they know";
+  EXPECT_EQ(runtime.run(), 0U) << "the others were notified";
   line.exit(second);
   EXPECT_TRUE(line.is_shared());
   line.exit(first);
@@ -405,7 +409,7 @@ TEST(Tags, WhoIsAloneIsToldThatItIsNoMore) {
   EXPECT_FALSE(line.is_shared());
 }
 
-TEST(Tags, QueuesMayShareThem) {
+TEST(Tags, QueuesMayShareTags) {
   Bench bench{{.capacity_sectors = 1024, .normal_queues = 3, .depth = 2, .shared_tags = true}, 3};
   bench.driver.mode = Mode::publish;
   std::vector<std::byte> memory(512);
@@ -415,7 +419,7 @@ TEST(Tags, QueuesMayShareThem) {
     bios.emplace_back(new mq::Bio(mq::Bio::read(i, whole(memory), {&Ends::on_end, &ends})));
     bench.disk->submit(bench.context(i), *bios.back());
   }
-  EXPECT_EQ(bench.driver.seen.size(), 2U) << "two for all three queues";
+  EXPECT_EQ(bench.driver.seen.size(), 2U) << "two tags for three queues";
   EXPECT_EQ(bench.driver.seen[1].hw_queue, 1U);
   while (ends.count != 3) {
     bench.driver.reap(bench.data());

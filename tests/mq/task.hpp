@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Work that calls a function.
+// Task: a Work that calls a std::function.
 
 #ifndef TESTS_MQ_TASK_HPP
 #define TESTS_MQ_TASK_HPP

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Timeouts: who is asked, when, and who wins.
+// Tests of timeouts: when the driver's hook is called, and its race with the completion.
 
 #include <gtest/gtest.h>
 
@@ -18,7 +18,7 @@ using fake::Read;
 using fake::whole;
 using Mode = fake::Driver::Mode;
 
-/// Lets time pass in small steps, running what is due at each.
+/// Advances the clock in steps of 1 ms, and runs the contexts after each step.
 void pass(Bench<>& bench, unsigned ms) {
   for (unsigned i = 0; i != ms; ++i) {
     bench.clock.pass_ms(1);
@@ -30,8 +30,8 @@ mq::DiskConfig with_timeout(std::uint32_t timeout_ms) {
   return {.capacity_sectors = 1024, .timeout_ms = timeout_ms};
 }
 
-// Goal: never early, and at most a quarter of the timeout late.
-TEST(Timeout, AsksTheDriverWhenTheTimeIsOver) {
+// Goal: the hook is called not early, and at most a quarter of the timeout late.
+TEST(Timeout, CallsTheHookAfterTheTimeout) {
   Bench bench{with_timeout(100)};
   bench.driver.mode = Mode::publish;
   pass(bench, 37);
@@ -43,10 +43,10 @@ TEST(Timeout, AsksTheDriverWhenTheTimeIsOver) {
   EXPECT_EQ(bench.driver.timeouts, 1);
   bench.driver.reap(bench.data());
   bench.runtime.run();
-  EXPECT_EQ(read.ends.statuses, std::vector{Status::ok}) << "rearmed, it may still complete";
+  EXPECT_EQ(read.ends.statuses, std::vector{Status::ok}) << "a rearmed request may still complete";
 }
 
-TEST(Timeout, RearmedItAsksAgain) {
+TEST(Timeout, CallsTheHookAgainIfRearmed) {
   Bench bench{with_timeout(100)};
   bench.driver.mode = Mode::publish;
   Read read;
@@ -60,7 +60,7 @@ TEST(Timeout, RearmedItAsksAgain) {
   bench.runtime.run();
 }
 
-TEST(Timeout, HandledItDoesNot) {
+TEST(Timeout, CallsTheHookOnceIfHandled) {
   Bench bench{with_timeout(100)};
   bench.driver.mode = Mode::publish;
   bench.driver.on_timeout = [](auto&, auto&, auto&) { return mq::TimeoutAction::handled; };
@@ -72,7 +72,7 @@ TEST(Timeout, HandledItDoesNot) {
   bench.runtime.run();
 }
 
-// Goal: of the timeout and the completion one ends the I/O, and the other one learns that.
+// Goal: either the timeout or the completion ends the request, and the other one is refused.
 TEST(Timeout, TheRaceWithTheCompletionIsDecidedByTheClaim) {
   for (const bool completion_first : {false, true}) {
     Bench bench{with_timeout(40)};
@@ -111,8 +111,8 @@ TEST(Timeout, ARequestThatTheDriverStillHoldsDoesNotTimeOut) {
   EXPECT_EQ(read.ends.count, 1);
 }
 
-// Goal: a request's second life, and its second issue, have the whole time again.
-TEST(Timeout, CountsAnewForEachIssue) {
+// Goal: a request that is issued again has its whole timeout again.
+TEST(Timeout, RestartsWithEachIssue) {
   Bench bench{with_timeout(100)};
   bench.driver.mode = Mode::publish;
   Read read;
@@ -131,18 +131,18 @@ TEST(Timeout, CountsAnewForEachIssue) {
   bench.runtime.run();
 }
 
-TEST(Timeout, APrivateRequestMayHaveItsOwn) {
+TEST(Timeout, APrivateRequestMayHaveItsOwnTimeout) {
   Bench bench{with_timeout(1000)};
   bench.driver.mode = Mode::publish;
   auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
   bench.disk->execute_private(bench.context(), *std::move(idle), {}, 100);
   pass(bench, 126);
-  EXPECT_EQ(bench.driver.timeouts, 1) << "a quarter late at most";
+  EXPECT_EQ(bench.driver.timeouts, 1) << "at most a quarter late";
   bench.driver.reap(bench.data());
   bench.runtime.run();
 }
 
-TEST(Timeout, AlsoOnADiskThatHasNone) {
+TEST(Timeout, APrivateRequestMayHaveOneOnADiskWithout) {
   Bench bench{with_timeout(0)};
   bench.driver.mode = Mode::publish;
   Read read;
@@ -150,7 +150,7 @@ TEST(Timeout, AlsoOnADiskThatHasNone) {
   auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
   bench.disk->execute_private(bench.context(), *std::move(idle), {}, 100);
   pass(bench, 126);
-  EXPECT_EQ(bench.driver.timeouts, 1) << "the private one, a quarter late at most";
+  EXPECT_EQ(bench.driver.timeouts, 1) << "the private request, at most a quarter late";
   bench.driver.reap(bench.data());
   bench.runtime.run();
 }

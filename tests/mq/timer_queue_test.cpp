@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: the heap of timers gives them in order whatever is added and removed in between.
-// Method: random operations against a std::set that does the same.
+// Goal: the heap of timers keeps their order while timers are added and removed.
+// Method: random operations, compared with a std::set.
 
 #include <gtest/gtest.h>
 
@@ -19,7 +19,7 @@ struct Before {
   bool operator()(const TimerLink* a, const TimerLink* b) const { return a->is_before(*b); }
 };
 
-TEST(TimerQueue, OfTwoThatAreDueAtOnceTheFirstAddedComesFirst) {
+TEST(TimerQueue, OfTwoWithOneDeadlineTheFirstAddedComesFirst) {
   TimerQueue queue;
   TimerLink a, b, c;
   queue.add(a, 5);

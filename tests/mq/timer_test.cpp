@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Timer and Alarm: who gets the handle, and when.
+// Tests of Timer and Alarm: expiry, cancellation, and the ownership of the handle.
 
 #include <gtest/gtest.h>
 
@@ -53,7 +53,7 @@ struct Device {
   Status last = Status::ok;
 };
 
-TEST(Timer, GivesTheHandleToItsFunctionWhenItsTimeHasCome) {
+TEST(Timer, PassesTheHandleToItsFunctionWhenItExpires) {
   Device device;
   fake::Clock clock;
   mq::LoopRuntime runtime{1, clock.hooks()};
@@ -73,7 +73,7 @@ TEST(Timer, GivesTheHandleToItsFunctionWhenItsTimeHasCome) {
   EXPECT_EQ(fired.size(), 1U);
   EXPECT_EQ(device.ended, 1);
   EXPECT_FALSE(runtime.next_timer_ns().has_value());
-  EXPECT_FALSE(timer.cancel().has_value()) << "the function had it";
+  EXPECT_FALSE(timer.cancel().has_value()) << "the function got the handle";
 }
 
 TEST(Timer, CancelGivesTheHandleBack) {
@@ -94,7 +94,7 @@ TEST(Timer, CancelGivesTheHandleBack) {
   EXPECT_EQ(device.last, Status::ok);
 }
 
-// Goal: a dismissed timer leaves no reference behind, and does not fire on the next I/O.
+// Goal: a destroyed timer drops its handle and does not fire.
 TEST(Timer, DestroyedWhileArmedItDropsItsHandle) {
   Device device;
   fake::Clock clock;
@@ -148,7 +148,7 @@ void SelfTimed::fire(void* self, blkown::ARef<SelfRq>&& pin) {
   if (claim.has_value()) std::move(*claim).end(Status::timed_out);
 }
 
-// Goal: the timer that times a request out lives in that request's own data.
+// Goal: the timer of a request's timeout may be part of the request's data.
 TEST(Timer, MayLiveInItsRequestsOwnData) {
   fake::Clock clock;
   mq::LoopRuntime runtime{1, clock.hooks()};
@@ -172,8 +172,9 @@ TEST(Timer, MayLiveInItsRequestsOwnData) {
   }
 }
 
-// Goal: cancelling finds the timer wherever it is armed at that moment: it is armed on one context
-// after the other, by its own function, while another thread cancels it.
+// Goal: cancel() finds a timer on the context on which the timer is armed.
+// Method: the timer's function arms the timer on alternating contexts while another thread cancels
+// it.
 TEST(Timer, IsCancelledWhileItMovesFromContextToContext) {
   Device device;
   mq::ThreadRuntime runtime{2};
@@ -215,7 +216,7 @@ TEST(Alarm, CallsOnceUnlessCancelled) {
   EXPECT_EQ(calls, 1);
 }
 
-TEST(Alarm, ArmedAgainForAtOnceItDoesNotKeepWorkWaiting) {
+TEST(Alarm, RearmedWithoutDelayDoesNotDelayWork) {
   fake::Clock clock;
   mq::LoopRuntime runtime{1, clock.hooks()};
   struct Hasty {
@@ -234,7 +235,7 @@ TEST(Alarm, ArmedAgainForAtOnceItDoesNotKeepWorkWaiting) {
   EXPECT_TRUE(hasty.is_over);
 }
 
-// Goal: of an expiry and a cancel from another thread exactly one has the handle, every time.
+// Goal: either the expiry or a cancel() on another thread gets the handle.
 TEST(Timer, OfExpiryAndCancelOneGetsTheHandle) {
   Device device;
   mq::ThreadRuntime runtime{1};
@@ -246,7 +247,7 @@ TEST(Timer, OfExpiryAndCancelOneGetsTheHandle) {
                            static_cast<std::atomic<int>*>(count)->fetch_add(1);
                          },
                          &fired};
-  // Looks for the moment at which either may win, and stays there.
+  // Adjusts the delay so that either may win.
   std::uint64_t delay_ns = 0;
   for (int i = 0; i != rounds; ++i) {
     timer.arm(runtime.context(0), delay_ns, device.start());
@@ -262,7 +263,7 @@ TEST(Timer, OfExpiryAndCancelOneGetsTheHandle) {
     while (device.ended.load() != i + 1) std::this_thread::yield();
   }
   while (fired.load() + cancelled != rounds) std::this_thread::yield();
-  EXPECT_GT(fired.load(), 0) << "both come to pass, or there was no race";
+  EXPECT_GT(fired.load(), 0) << "without both outcomes there was no race";
   EXPECT_GT(cancelled, 0);
 }
 

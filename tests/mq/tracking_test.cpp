@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The tracking build on a disk: who holds a request is printed under its line in the table of what
-// is in flight.
+// Tests of the tracking build on a disk: the table of requests in flight lists the holders of each
+// request.
 
 #include <gtest/gtest.h>
 
@@ -25,7 +25,7 @@ using ARef = blkown::ARef<fake::Driver::Rq>;
 
 Place next_to(Place here = Place::current()) { return here; }
 
-/// The line of the table for what was taken on the line behind `place`.
+/// The table's line for a pin that was taken in the source line after `place`.
 std::string since(const Place& place) {
   return std::string{"  held since "} + place.file_name() + ":" + std::to_string(place.line() + 1) +
          ", " + place.function_name() + "\n";
@@ -44,7 +44,7 @@ std::string table_of(mq::Disk<fake::Driver>& disk) {
 
 }  // namespace
 
-TEST(TrackedDisk, PrintsUnderEachRequestWhoHoldsIt) {
+TEST(TrackedDisk, PrintsTheHoldersOfEachRequest) {
   Bench bench;
   bench.driver.next = {Mode::publish, Mode::publish};
   Read free{8}, held{9};
@@ -61,15 +61,15 @@ TEST(TrackedDisk, PrintsUnderEachRequestWhoHoldsIt) {
     const std::string table = table_of(*bench.disk);
     EXPECT_NE(table.find(row + since(looked_up) + since(copied)), std::string::npos) << table;
     EXPECT_NE(table.find("pins 0, read of 512 bytes at sector 8\n"), std::string::npos) << table;
-    EXPECT_EQ(table.find("held since"), table.find(row) + row.size() + 2) << "one row's only";
+    EXPECT_EQ(table.find("held since"), table.find(row) + row.size() + 2) << "for one row only";
   }
   EXPECT_EQ(table_of(*bench.disk).find("held since"), std::string::npos);
   bench.driver.reap(bench.data());
   bench.runtime.run();
 }
 
-// Goal: an I/O that its Claim has ended and that a pin keeps is the one that is looked for.
-TEST(TrackedDisk, PrintsWhoKeepsARequestThatHasEnded) {
+// Goal: the table shows the pin that keeps an ended request.
+TEST(TrackedDisk, PrintsThePinOfARequestThatHasEnded) {
   Bench bench;
   bench.driver.next = {Mode::publish};
   Read read;
