@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The block layer README's driver and submitter, as printed there.
+// The driver, the making and removing of a disk, and the submitter of the block layer's README, as
+// printed there.
 
 #include <gtest/gtest.h>
 
@@ -12,31 +13,30 @@
 
 namespace {
 
-struct Event {
-  static void set(void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); }
-};
-
 TEST(ReadmeRamDisk, ReadsWhatWasWritten) {
   mq::LoopRuntime runtime;
   RamDisk driver;
-  auto made = mq::Disk<RamDisk>::create({.capacity_sectors = 64}, driver, runtime,
-                                        {std::vector<std::byte>(64 * 512)});
-  ASSERT_TRUE(made.has_value());
-  auto disk = *std::move(made);
+  auto disk = make_disk(driver, runtime, 64);
+  ASSERT_NE(disk, nullptr);
+  EXPECT_STREQ(disk->config().name, "ram0");
   EXPECT_TRUE(round_trip(driver, runtime, *disk));
   EXPECT_EQ(disk->counters().ended(blkown::Status::ok), 2U);
   driver.interrupt(disk->hw_queue(0), 12345);
   blkown::Word refused = 0;
   for (const blkown::Word count : disk->counters().rejected_lookups) refused += count;
   EXPECT_EQ(refused, 1U);
-
-  mq::Event gone;
-  mq::Control removal{{&Event::set, &gone}};
-  disk->remove(removal);
-  EXPECT_TRUE(runtime.wait_for(gone));
+  EXPECT_TRUE(remove_disk(runtime, std::move(disk)));
 }
 
-// Goal: a full ring is not an error, and what the device forgets times out.
+TEST(ReadmeRamDisk, PrintsTheFieldOfAWrongConfiguration) {
+  mq::LoopRuntime runtime;
+  RamDisk driver;
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(make_disk(driver, runtime, 0), nullptr);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "disk 'ram0': capacity_sectors: too small\n");
+}
+
+// Goal: a full ring is not an error, and a request that the device loses times out.
 TEST(ReadmeRamDisk, AFullRingAndALostAnswer) {
   static std::uint64_t now_ns = 1'000'000'000;
   mq::LoopRuntime runtime{
@@ -48,11 +48,12 @@ TEST(ReadmeRamDisk, AFullRingAndALostAnswer) {
   static int good = 0;
   std::vector<std::byte> memory(512);
   std::vector<std::unique_ptr<mq::Bio>> bios;
+  const auto count = [](void*, mq::Bio& bio) {
+    ++(bio.status() == blkown::Status::ok ? good : timed_out);
+  };
   for (int i = 0; i != 70; ++i) {
-    bios.emplace_back(new mq::Bio(mq::Bio::read(
-        0, blkown::Segment{memory.data(), 512},
-        {[](void*, mq::Bio& bio) { ++(bio.status() == blkown::Status::ok ? good : timed_out); },
-         nullptr})));
+    bios.emplace_back(
+        new mq::Bio(mq::Bio::read(0, blkown::Segment{memory.data(), 512}, {.function = count})));
     disk->submit(runtime.context(0), *bios.back());
   }
   auto& ring = disk->hw_queue(0).data.ring;
@@ -68,10 +69,7 @@ TEST(ReadmeRamDisk, AFullRingAndALostAnswer) {
     runtime.run();
   }
   EXPECT_EQ(timed_out, 1);
-  mq::Event gone;
-  mq::Control removal{{&Event::set, &gone}};
-  disk->remove(removal);
-  EXPECT_TRUE(runtime.wait_for(gone));
+  EXPECT_TRUE(remove_disk(runtime, std::move(disk)));
 }
 
 }  // namespace
