@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The reference driver on the bare core under the adversary, or with --driver NAME one of the
-// broken ones, which it has to catch.
+// Runs a driver on the bare core under the adversary: the right one, or with --driver NAME one of
+// the broken ones, in which the adversary has to find a fault.
 
 #include <blkown/sim/kit.hpp>
 #include <cstdio>
 #include <string>
-#include <vector>
+#include <string_view>
 
 #include "sim/broken/drivers.hpp"
 #include "sim/nvme_driver.hpp"
 
 int main(int argc, char** argv) {
-  std::vector<std::string> words{argv + 1, argv + argc};
-  std::string name = "reference";
+  std::string driver_name = "reference";
   std::string program = argv[0];
-  if (words.size() >= 2 && words[0] == "--driver") {
-    name = words[1];
-    program += " --driver " + name;
-    words.erase(words.begin(), words.begin() + 2);
+  if (argc >= 3 && std::string_view{argv[1]} == "--driver") {
+    driver_name = argv[2];
+    // The kit prints the program's name in the command that replays a run.
+    program += " --driver " + driver_name;
+    argv += 2;
+    argc -= 2;
+    argv[0] = program.data();
   }
-  if (name == "reference") {
-    return blkown::sim::kit_main<blkown::sim::CoreWorld<nvme::Driver>>(program, words);
-  }
+  if (driver_name == "reference") return blkown::sim::core_main<nvme::Driver>(argc, argv);
   for (const nvme::broken::NamedDriver& driver : nvme::broken::drivers()) {
-    if (driver.name == name) return driver.run(program, words);
+    if (driver.name == driver_name) return driver.main(argc, argv);
   }
-  std::fprintf(stderr, "%s: no driver is called '%s'; there are reference", argv[0], name.c_str());
+  std::fprintf(stderr, "no driver is called '%s'; the drivers are reference", driver_name.c_str());
   for (const nvme::broken::NamedDriver& driver : nvme::broken::drivers()) {
     std::fprintf(stderr, " %s", driver.name);
   }

@@ -169,18 +169,21 @@ struct Printed {
   int code = 0;
   std::string text;
 };
-template <class W>
-[[nodiscard]] Printed kit(const std::vector<std::string>& words) {
+template <class D>
+[[nodiscard]] Printed kit(std::vector<std::string> words) {
+  words.insert(words.begin(), "the_program");
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
   testing::internal::CaptureStdout();
   Printed printed;
-  printed.code = sim::kit_main<W>("the_program", words);
+  printed.code = sim::core_main<D>(static_cast<int>(argv.size()), argv.data());
   std::fflush(stdout);
   printed.text = testing::internal::GetCapturedStdout();
   return printed;
 }
 
 TEST(Kit, SaysWhatAllTheRunsCameTo) {
-  const Printed printed = kit<World>({"--seeds", "3", "--ios", "50"});
+  const Printed printed = kit<nvme::Driver>({"--seeds", "3", "--ios", "50"});
   EXPECT_EQ(printed.code, 0);
   EXPECT_EQ(printed.text.find("3 runs, 150 I/Os ended, "), 0U) << printed.text;
   EXPECT_NE(printed.text.find("\nfaults: duplicate "), std::string::npos);
@@ -189,12 +192,12 @@ TEST(Kit, SaysWhatAllTheRunsCameTo) {
 
 TEST(Kit, ForOptionsThatMakeNoSenseIsTwo) {
   testing::internal::CaptureStderr();
-  EXPECT_EQ(sim::kit_main<World>("the_program", {"--what"}), 2);
+  EXPECT_EQ(kit<nvme::Driver>({"--what"}).code, 2);
   EXPECT_NE(testing::internal::GetCapturedStderr(), "");
 }
 
 TEST(Kit, OfABrokenDriverPrintsTheRequestAndTheCommandThatReplays) {
-  using Broken = sim::CoreWorld<nvme::broken::ErrorsForgotten>;
+  using Broken = nvme::broken::ErrorsForgotten;
   const Printed printed = kit<Broken>({"--seeds", "5", "--ios", "500"});
   EXPECT_EQ(printed.code, 1);
   EXPECT_EQ(printed.text.find("seed 0, event "), 0U) << printed.text;
@@ -207,7 +210,7 @@ TEST(Kit, OfABrokenDriverPrintsTheRequestAndTheCommandThatReplays) {
 }
 
 TEST(Kit, TheShortestScriptFailsByItself) {
-  using Broken = sim::CoreWorld<nvme::broken::ErrorsForgotten>;
+  using Broken = nvme::broken::ErrorsForgotten;
   const Printed printed = kit<Broken>({"--seeds", "1", "--ios", "200", "--shrink"});
   const std::string before = "shortest: the_program --seeds 1 --first-seed 0 --ios 200 --script ";
   ASSERT_EQ(printed.text.find(before), 0U) << printed.text;

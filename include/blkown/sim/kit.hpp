@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The kit: a driver of one's own under the adversary, with a few lines.
+// The kit: main functions that run a driver under the adversary.
 //
 //   int main(int argc, char** argv) { return blkown::sim::core_main<MyDriver>(argc, argv); }
 //
-// runs it with a hundred seeds, or as the options say, and exits with 1 if an invariant is broken.
+// runs a driver on the bare core with a hundred seeds, or as the options say (kit_options.hpp).
+// mq_main does the same for a driver of the block layer. Each seed is one run: a simulated
+// controller, the faults that the seed chooses, a thousand I/Os, and every invariant checked after
+// every event. The first broken invariant is printed with the command that replays the run.
 
 #ifndef BLKOWN_SIM_KIT_HPP
 #define BLKOWN_SIM_KIT_HPP
@@ -14,6 +17,7 @@
 #include <blkown/config.hpp>
 #include <blkown/sim/harness/core_world.hpp>
 #include <blkown/sim/harness/kit_options.hpp>
+#include <blkown/sim/harness/mq_world.hpp>
 #include <blkown/sim/harness/shrink.hpp>
 #include <chrono>
 #include <cinttypes>
@@ -213,11 +217,11 @@ inline void print(const KitTotals& totals, double seconds) {
   std::puts("");
 }
 
-/// The main function of a program that runs one kind of world: 0 if all went well, 1 if an
-/// invariant was broken, 2 for options that make no sense.
+namespace detail {
+
 template <class World>
-int kit_main(const std::string& program, const std::vector<std::string>& words) {
-  const auto options = parse_options(program, words);
+int world_main(int argc, char** argv) {
+  const auto options = parse_options(argv[0], {argv + 1, argv + argc});
   if (!options.has_value()) return 2;
   KitTotals totals;
   const auto begin = std::chrono::steady_clock::now();
@@ -227,10 +231,19 @@ int kit_main(const std::string& program, const std::vector<std::string>& words) 
   return is_good ? 0 : 1;
 }
 
-/// The same for a driver on the bare core.
+}  // namespace detail
+
+/// The main function of a program that tests a driver on the bare core. Returns 0 if no invariant
+/// was broken, 1 if one was, and 2 if the options cannot be used.
 template <CoreDriver D>
 int core_main(int argc, char** argv) {
-  return kit_main<CoreWorld<D>>(argv[0], {argv + 1, argv + argc});
+  return detail::world_main<CoreWorld<D>>(argc, argv);
+}
+
+/// The main function of a program that tests a driver of the block layer. Returns as core_main.
+template <MqDriver D>
+int mq_main(int argc, char** argv) {
+  return detail::world_main<MqWorld<D>>(argc, argv);
 }
 
 }  // namespace sim

@@ -27,30 +27,25 @@
 namespace nvme::broken {
 namespace {
 
-template <class D>
-int run(const std::string& program, const std::vector<std::string>& words) {
-  return blkown::sim::kit_main<blkown::sim::CoreWorld<D>>(program, words);
-}
-
 constexpr std::array table{
-    NamedDriver{"buffers_reused_on_reset", &run<BuffersReusedOnReset>},
-    NamedDriver{"completed_twice", &run<CompletedTwice>},
-    NamedDriver{"double_end", &run<DoubleEnd>},
-    NamedDriver{"end_before_unmap", &run<EndBeforeUnmap>},
-    NamedDriver{"ended_on_timeout", &run<EndedOnTimeout>},
-    NamedDriver{"errors_forgotten", &run<ErrorsForgotten>},
-    NamedDriver{"generation_ignored", &run<GenerationIgnored>},
-    NamedDriver{"issue_before_publish", &run<IssueBeforePublish>},
-    NamedDriver{"old_cookie", &run<OldCookie>},
-    NamedDriver{"pin_leaked", &run<PinLeaked>},
-    NamedDriver{"proof_of_another", &run<ProofOfAnother>},
-    NamedDriver{"queue_ignored", &run<QueueIgnored>},
-    NamedDriver{"reference_dropped", &run<ReferenceDropped>},
-    NamedDriver{"requeued_while_mapped", &run<RequeuedWhileMapped>},
-    NamedDriver{"short_taken_for_whole", &run<ShortTakenForWhole>},
-    NamedDriver{"touched_after_publish", &run<TouchedAfterPublish>},
-    NamedDriver{"unmapped_on_timeout", &run<UnmappedOnTimeout>},
-    NamedDriver{"wrong_direction", &run<WrongDirection>},
+    NamedDriver{"buffers_reused_on_reset", &blkown::sim::core_main<BuffersReusedOnReset>},
+    NamedDriver{"completed_twice", &blkown::sim::core_main<CompletedTwice>},
+    NamedDriver{"double_end", &blkown::sim::core_main<DoubleEnd>},
+    NamedDriver{"end_before_unmap", &blkown::sim::core_main<EndBeforeUnmap>},
+    NamedDriver{"ended_on_timeout", &blkown::sim::core_main<EndedOnTimeout>},
+    NamedDriver{"errors_forgotten", &blkown::sim::core_main<ErrorsForgotten>},
+    NamedDriver{"generation_ignored", &blkown::sim::core_main<GenerationIgnored>},
+    NamedDriver{"issue_before_publish", &blkown::sim::core_main<IssueBeforePublish>},
+    NamedDriver{"old_cookie", &blkown::sim::core_main<OldCookie>},
+    NamedDriver{"pin_leaked", &blkown::sim::core_main<PinLeaked>},
+    NamedDriver{"proof_of_another", &blkown::sim::core_main<ProofOfAnother>},
+    NamedDriver{"queue_ignored", &blkown::sim::core_main<QueueIgnored>},
+    NamedDriver{"reference_dropped", &blkown::sim::core_main<ReferenceDropped>},
+    NamedDriver{"requeued_while_mapped", &blkown::sim::core_main<RequeuedWhileMapped>},
+    NamedDriver{"short_taken_for_whole", &blkown::sim::core_main<ShortTakenForWhole>},
+    NamedDriver{"touched_after_publish", &blkown::sim::core_main<TouchedAfterPublish>},
+    NamedDriver{"unmapped_on_timeout", &blkown::sim::core_main<UnmappedOnTimeout>},
+    NamedDriver{"wrong_direction", &blkown::sim::core_main<WrongDirection>},
 };
 
 }  // namespace

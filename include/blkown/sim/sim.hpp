@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// All of the simulation: the device, the harness, and the kit's main functions.
+
+#ifndef BLKOWN_SIM_SIM_HPP
+#define BLKOWN_SIM_SIM_HPP
+
+#include <blkown/sim/device/controller.hpp>
+#include <blkown/sim/device/controller_config.hpp>
+#include <blkown/sim/device/controller_observer.hpp>
+#include <blkown/sim/device/driver_rings.hpp>
+#include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/iommu_fault.hpp>
+#include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/random.hpp>
+#include <blkown/sim/device/ring.hpp>
+#include <blkown/sim/harness/controller_pump.hpp>
+#include <blkown/sim/harness/core_world.hpp>
+#include <blkown/sim/harness/deterministic_runtime.hpp>
+#include <blkown/sim/harness/history.hpp>
+#include <blkown/sim/harness/host.hpp>
+#include <blkown/sim/harness/invariant_checker.hpp>
+#include <blkown/sim/harness/kit_options.hpp>
+#include <blkown/sim/harness/mq_world.hpp>
+#include <blkown/sim/harness/oracle.hpp>
+#include <blkown/sim/harness/shrink.hpp>
+#include <blkown/sim/harness/workload.hpp>
+#include <blkown/sim/harness/world_base.hpp>
+#include <blkown/sim/harness/world_config.hpp>
+#include <blkown/sim/kit.hpp>
+
+#endif
