@@ -39,15 +39,16 @@ struct RefValue {
   static constexpr unsigned count_bits = generation_bits - flag_bits;
 
   static constexpr W count_mask = static_cast<W>((W{1} << count_bits) - 1);
-  static constexpr W finished_flag = W{1} << count_bits;
-  static constexpr W claimed_flag = W{1} << (count_bits + 1);
-  static constexpr W owned_flag = W{1} << (count_bits + 2);
-  static constexpr W one_generation = W{1} << generation_bits;
+  // Parenthesised, because ctags does not see a member that is initialised with `W{1} <<`.
+  static constexpr W finished_flag = (W{1} << count_bits);
+  static constexpr W claimed_flag = (W{1} << (count_bits + 1));
+  static constexpr W owned_flag = (W{1} << (count_bits + 2));
+  static constexpr W one_generation = (W{1} << generation_bits);
   static constexpr W generation_mask = static_cast<W>(~(one_generation - 1));
 
   /// References at which a lookup answers `saturated` and a clone is a violation. Half of what the
   /// count holds, so that as many threads again would have to pass the test at once to carry.
-  static constexpr W count_limit = W{1} << (count_bits - 1);
+  static constexpr W count_limit = (W{1} << (count_bits - 1));
 
   W bits = 0;
 

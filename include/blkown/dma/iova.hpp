@@ -6,6 +6,7 @@
 #define BLKOWN_DMA_IOVA_HPP
 
 #include <blkown/config.hpp>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
@@ -52,9 +53,9 @@ struct DeviceLimits {
   std::uint64_t max_segment_bytes = 65536;
   /// A power of two, minus one. No element crosses an address whose bits under this mask are all 0.
   /// All ones: no boundary.
-  std::uint64_t boundary_mask = ~std::uint64_t{0};
+  std::uint64_t boundary_mask = UINT64_MAX;
   /// The address bits that the device can drive. Memory at higher bus addresses is bounced.
-  std::uint64_t address_mask = ~std::uint64_t{0};
+  std::uint64_t address_mask = UINT64_MAX;
   friend constexpr bool operator==(const DeviceLimits&, const DeviceLimits&) = default;
 };
 

@@ -12,6 +12,7 @@
 #include <blkown/sim/device/controller.hpp>
 #include <blkown/tag_set.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <expected>
 #include <span>
 
@@ -24,7 +25,7 @@ template <class D>
 struct Io {
   static constexpr std::uint32_t max_segments = 3;
   /// Not an I/O of the kit's but a command of the driver's own, with a reserved tag.
-  static constexpr std::uint32_t no_slot = ~std::uint32_t{0};
+  static constexpr std::uint32_t no_slot = UINT32_MAX;
 
   Opcode opcode{};
   std::uint64_t sector = 0;
