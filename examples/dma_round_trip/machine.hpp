@@ -59,8 +59,7 @@ class Machine {
                                 .timeout_ms = config.timeout_ms},
                                driver_, runtime);
     if (!disk.has_value()) {
-      std::fprintf(stderr, "no disk: %s is %s\n", disk.error().field,
-                   to_string(disk.error().reason));
+      std::fprintf(stderr, "no disk: %s: %s\n", disk.error().field, to_string(disk.error().reason));
       return;
     }
     disk_ = *std::move(disk);

@@ -80,16 +80,16 @@ TEST(BioList, KeepsItsOrder) {
   EXPECT_EQ(list.pop_front(), nullptr);
 }
 
-TEST(Op, EachHasANameOfItsOwn) {
+TEST(Op, EachHasItsOwnName) {
   std::set<std::string> names;
-  for (int i = 0; i <= static_cast<int>(Op::driver_out); ++i) {
+  for (std::size_t i = 0; i != mq::op_count; ++i) {
     names.insert(to_string(static_cast<Op>(i)));
   }
-  EXPECT_EQ(names.size(), static_cast<std::size_t>(Op::driver_out) + 1);
+  EXPECT_EQ(names.size(), mq::op_count);
   EXPECT_STREQ(to_string(static_cast<Op>(99)), "unknown op");
 }
 
-TEST(Op, KnowsWhatItIs) {
+TEST(Op, HasPredicates) {
   EXPECT_TRUE(has_data(Op::zone_append) && has_range(Op::zone_append) && is_write(Op::zone_append));
   EXPECT_TRUE(!has_data(Op::discard) && has_range(Op::discard) && is_write(Op::discard));
   EXPECT_TRUE(!has_range(Op::flush) && !is_write(Op::flush) && !is_write(Op::read));

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <blkown/mq/disk_config.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -116,9 +117,9 @@ TEST(QueueLimits, AreAcceptedUpToTheirExtremes) {
 
 TEST(DiskReason, EachHasItsOwnText) {
   std::set<std::string> texts;
-  for (int i = 0; i <= static_cast<int>(DiskReason::out_of_memory); ++i) {
+  for (std::size_t i = 0; i != mq::disk_reason_count; ++i) {
     texts.insert(to_string(static_cast<DiskReason>(i)));
   }
-  EXPECT_EQ(texts.size(), static_cast<std::size_t>(DiskReason::out_of_memory) + 1);
+  EXPECT_EQ(texts.size(), mq::disk_reason_count);
   EXPECT_FALSE(texts.contains("unknown reason"));
 }

@@ -23,7 +23,7 @@ constexpr bool yes = true;
 constexpr bool no = false;
 
 // clang-format off
-constexpr std::array op_rows{
+constexpr std::array<OpRow, mq::op_count> op_rows{
     //                                        data range zone own  write
     OpRow{Op::read,         "read",           yes, yes,  no,  no,  no},
     OpRow{Op::write,        "write",          yes, yes,  no,  no,  yes},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Bio: one I/O as its submitter sees it.
+// Bio: one I/O of a submitter.
 
 #ifndef BLKOWN_MQ_BIO_HPP
 #define BLKOWN_MQ_BIO_HPP
@@ -22,56 +22,69 @@ namespace mq {
 namespace detail {
 struct BioAccess;
 
-/// Which of a bio's steps is under way.
+/// The step of a bio that is in progress.
 enum class Phase : std::uint8_t { preflush, data, postflush };
 }  // namespace detail
 
-/// One I/O of a submitter: an operation, sectors, memory, and whom to tell when it is over (the
-/// kernel's bio). The submitter's object: it stays where it is, with the memory and the array of
-/// segments, from submit until `end` is called; `end` may submit it again, or destroy it.
+/// One I/O of a submitter: an operation, a range of sectors, memory, and an end callback.
 ///
 ///   mq::Bio bio = mq::Bio::read(sector, {buffer, length_bytes}, {&on_end, this});
 ///   disk.submit(context, bio);
 ///
-/// However it is split, it ends once: with Status::ok if all of it was done, else with the status
-/// of the part that failed first.
+/// The submitter owns the bio. The bio, its memory and its array of segments stay in place from
+/// Disk::submit until the end callback is called. The callback runs once for each submit, on the
+/// context that submitted, and may submit the bio again or destroy it.
+///
+/// A bio that exceeds the disk's limits is split into several requests. The bio ends once, after
+/// all of its requests have ended, with Status::ok or with the status of the request that failed
+/// first.
+/// Source: the kernel's struct bio.
 class Bio {
  public:
-  /// A read into one piece of memory, which the bio remembers itself.
+  /// Makes a read from `sector` on into one piece of memory. The bio keeps a copy of `memory`.
   [[nodiscard]] static Bio read(std::uint64_t sector, Segment memory, OnEnd<Bio> on_end,
                                 IoFlags flags = {}) noexcept {
     return Bio{Op::read, sector, memory, on_end, flags};
   }
-  /// A read into several; the array stays until the end.
+  /// Makes a read from `sector` on into several pieces of memory. The bio refers to the array,
+  /// which stays in place until the bio has ended.
   [[nodiscard]] static Bio read(std::uint64_t sector, std::span<const Segment> memory,
                                 OnEnd<Bio> on_end, IoFlags flags = {}) noexcept {
     return Bio{Op::read, sector, memory, on_end, flags};
   }
+  /// Makes a write from `sector` on of one piece of memory. The bio keeps a copy of `memory`.
   [[nodiscard]] static Bio write(std::uint64_t sector, Segment memory, OnEnd<Bio> on_end,
                                  IoFlags flags = {}) noexcept {
     return Bio{Op::write, sector, memory, on_end, flags};
   }
+  /// Makes a write from `sector` on of several pieces of memory. The array stays in place as above.
   [[nodiscard]] static Bio write(std::uint64_t sector, std::span<const Segment> memory,
                                  OnEnd<Bio> on_end, IoFlags flags = {}) noexcept {
     return Bio{Op::write, sector, memory, on_end, flags};
   }
-  /// A write to the zone that begins at `zone_sector`; afterwards sector() says where it went.
+  /// Makes an append to the zone that begins at `zone_sector`. After the end, sector() is the first
+  /// sector written. The array stays in place as above.
   [[nodiscard]] static Bio zone_append(std::uint64_t zone_sector, std::span<const Segment> memory,
                                        OnEnd<Bio> on_end, IoFlags flags = {}) noexcept {
     return Bio{Op::zone_append, zone_sector, memory, on_end, flags};
   }
+  /// Makes a flush: all writes that ended before its submit become durable.
   [[nodiscard]] static Bio flush(OnEnd<Bio> on_end, IoFlags flags = {}) noexcept {
     return Bio{Op::flush, 0, std::uint64_t{0}, on_end, flags};
   }
+  /// Makes a discard of `length_bytes` from `sector` on.
   [[nodiscard]] static Bio discard(std::uint64_t sector, std::uint64_t length_bytes,
                                    OnEnd<Bio> on_end, IoFlags flags = {}) noexcept {
     return Bio{Op::discard, sector, length_bytes, on_end, flags};
   }
+  /// Makes a write_zeroes of `length_bytes` from `sector` on.
   [[nodiscard]] static Bio write_zeroes(std::uint64_t sector, std::uint64_t length_bytes,
                                         OnEnd<Bio> on_end, IoFlags flags = {}) noexcept {
     return Bio{Op::write_zeroes, sector, length_bytes, on_end, flags};
   }
-  /// zone_open, zone_close, zone_finish or zone_reset of the zone that begins at `zone_sector`.
+  /// Makes a zone_open, zone_close, zone_finish or zone_reset of the zone that begins at
+  /// `zone_sector`.
+  /// Precondition: is_zone_management(op).
   [[nodiscard]] static Bio zone(Op op, std::uint64_t zone_sector, OnEnd<Bio> on_end,
                                 IoFlags flags = {}) noexcept {
     return Bio{op, zone_sector, std::uint64_t{0}, on_end, flags};
@@ -79,7 +92,7 @@ class Bio {
 
   Bio(const Bio&) = delete;
   Bio& operator=(const Bio&) = delete;
-  /// Violation: it is in flight.
+  /// Violation: the bio is in flight.
   ~Bio() {
     if (is_in_flight_) [[unlikely]]
       violate("destruction of mq::Bio", Place{});
@@ -87,16 +100,21 @@ class Bio {
 
   [[nodiscard]] Op op() const noexcept { return op_; }
   [[nodiscard]] IoFlags flags() const noexcept { return flags_; }
+  /// The first sector. After a zone_append has ended: the first sector written.
   [[nodiscard]] std::uint64_t sector() const noexcept { return sector_; }
+  /// The length of the range, or of the memory. 0 for a flush and for operations on zones.
   [[nodiscard]] std::uint64_t length_bytes() const noexcept { return length_bytes_; }
+  /// The memory.
   [[nodiscard]] std::span<const Segment> segments() const noexcept {
     return segments_ == nullptr ? std::span{&own_segment_, std::size_t{1}}
                                 : std::span{segments_, segment_count_};
   }
-  /// How it ended; Status::ok before.
+  /// The result of the last submit, valid after the end callback was called.
   [[nodiscard]] Status status() const noexcept { return status_; }
+  /// The argument of the end callback.
   [[nodiscard]] void* argument() const noexcept { return on_end_.argument; }
-  /// From submit until `end` is called. For the context that submits it.
+  /// Whether the bio was submitted and its end callback has not been called.
+  /// Context: the context that submits the bio.
   [[nodiscard]] bool is_in_flight() const noexcept { return is_in_flight_; }
 
  private:

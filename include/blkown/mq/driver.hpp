@@ -175,7 +175,7 @@ enum class QueueType : std::uint8_t {
   poll,    ///< Bios with IoFlags::polled. Without poll queues, normal queues serve them.
 };
 /// The number of queue types.
-inline constexpr unsigned queue_type_count = 3;
+inline constexpr unsigned queue_type_count = static_cast<unsigned>(QueueType::poll) + 1;
 
 namespace detail {
 

@@ -6,7 +6,9 @@
 #define BLKOWN_MQ_LIMITS_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/enum_count.hpp>
 #include <blkown/mq/op.hpp>
+#include <cstddef>
 #include <initializer_list>
 #include <optional>
 #include <utility>
@@ -45,7 +47,7 @@ enum class DiskReason : std::uint8_t {
   out_of_memory,       ///< An allocation of `limit` bytes failed.
 };
 
-/// The reason as words that follow "FIELD is" in a message.
+/// The reason, for a message such as "disk 'ram0': capacity_sectors: too small".
 [[nodiscard]] constexpr const char* to_string(DiskReason reason) noexcept {
   switch (reason) {
     case DiskReason::too_small: return "too small";
@@ -61,6 +63,11 @@ enum class DiskReason : std::uint8_t {
   }
   return "unknown reason";
 }
+
+/// How many enumerators DiskReason has, for tables indexed by it.
+inline constexpr std::size_t disk_reason_count =
+    static_cast<std::size_t>(DiskReason::out_of_memory) + 1;
+static_assert(blkown::detail::counts_enumerators<DiskReason>(disk_reason_count));
 
 /// The error of Disk::create: a field of the configuration and its limit.
 struct DiskError {

@@ -6,6 +6,8 @@
 #define BLKOWN_MQ_OP_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/enum_count.hpp>
+#include <cstddef>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
@@ -52,6 +54,10 @@ enum class Op : std::uint8_t {
   }
   return "unknown op";
 }
+
+/// How many enumerators Op has, for tables indexed by it.
+inline constexpr std::size_t op_count = static_cast<std::size_t>(Op::driver_out) + 1;
+static_assert(blkown::detail::counts_enumerators<Op>(op_count));
 
 /// Whether the operation moves data between the bio's memory and the device.
 [[nodiscard]] constexpr bool has_data(Op op) noexcept {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// I/O and operations that return when they are done, for tools, tests and start-up code.
+// I/O and operations that wait for their end, for tools, tests and start-up code.
 
 #ifndef BLKOWN_MQ_SYNC_HPP
 #define BLKOWN_MQ_SYNC_HPP
@@ -23,7 +23,7 @@ namespace mq {
 
 namespace detail {
 
-/// Submits a bio on a context from wherever the caller is.
+/// A Work that submits a bio on the context that runs it.
 template <class D>
 struct Submission : Work {
   Submission(Disk<D>& its_disk, Bio& its_bio)
@@ -38,14 +38,16 @@ struct Submission : Work {
   Bio& bio;
 };
 
+/// The end callback of a bio: sets the Event.
 inline void set_event(void* event, Bio&) { static_cast<Event*>(event)->set(); }
 
 }  // namespace detail
 
-/// Submits the bio that `make(on_end)` returns on the runtime's first context, and waits for
-/// its end.
-/// Violation: the runtime has nothing left to run, so that it never ends (the bio is in flight).
-/// Precondition: the caller is on none of the runtime's contexts.
+/// Submits the bio that `make(on_end)` returns on the runtime's first context, and waits for its
+/// end. Returns the bio's status.
+/// Precondition: the caller runs on none of the runtime's contexts.
+/// Violation: the runtime has nothing left to run before the bio has ended.
+/// Context: may sleep.
 template <Runtime Rt, class D, class Make>
 [[nodiscard]] Status submit_and_wait(Rt& runtime, Disk<D>& disk, Make make) {
   Event ended;
@@ -56,7 +58,8 @@ template <Runtime Rt, class D, class Make>
   return bio.status();
 }
 
-/// Fills `memory` from the sector on. Preconditions as above, for all that follow.
+/// Reads from `sector` on into `memory`, and waits. The labels of submit_and_wait apply to this
+/// function and to the functions below.
 template <Runtime Rt, class D>
 [[nodiscard]] Status read(Rt& runtime, Disk<D>& disk, std::uint64_t sector,
                           std::span<std::byte> memory) {
@@ -64,26 +67,29 @@ template <Runtime Rt, class D>
     return Bio::read(sector, Segment{memory.data(), memory.size()}, on_end);
   });
 }
-/// Writes `memory` from the sector on; durable when it returns if flags.fua is set.
+/// Writes `memory` from `sector` on, and waits. With flags.fua the data is durable on return.
 template <Runtime Rt, class D>
 [[nodiscard]] Status write(Rt& runtime, Disk<D>& disk, std::uint64_t sector,
                            std::span<const std::byte> memory, IoFlags flags = {}) {
   return submit_and_wait(runtime, disk, [&](OnEnd<Bio> on_end) {
-    // A device reads what is written to it; the type serves both directions.
+    // A Segment serves both directions, so its memory is not const. A write does not change it.
     auto* const data = const_cast<std::byte*>(memory.data());
     return Bio::write(sector, Segment{data, memory.size()}, on_end, flags);
   });
 }
+/// Makes all writes that ended before this call durable, and waits.
 template <Runtime Rt, class D>
 [[nodiscard]] Status flush(Rt& runtime, Disk<D>& disk) {
   return submit_and_wait(runtime, disk, [](OnEnd<Bio> on_end) { return Bio::flush(on_end); });
 }
+/// Discards `length_bytes` from `sector` on, and waits.
 template <Runtime Rt, class D>
 [[nodiscard]] Status discard(Rt& runtime, Disk<D>& disk, std::uint64_t sector,
                              std::uint64_t length_bytes) {
   return submit_and_wait(
       runtime, disk, [&](OnEnd<Bio> on_end) { return Bio::discard(sector, length_bytes, on_end); });
 }
+/// Writes zeroes to `length_bytes` from `sector` on, and waits.
 template <Runtime Rt, class D>
 [[nodiscard]] Status write_zeroes(Rt& runtime, Disk<D>& disk, std::uint64_t sector,
                                   std::uint64_t length_bytes) {
@@ -92,8 +98,11 @@ template <Runtime Rt, class D>
   });
 }
 
-/// Starts an operation on a disk, `start(Control&)`, and waits until it is done. Its status.
-/// Violation: as above.
+/// Starts an operation on a disk with `start(Control&)`, and waits until the operation is done.
+/// Returns the operation's status.
+/// Precondition: the caller runs on none of the runtime's contexts.
+/// Violation: the runtime has nothing left to run before the operation is done.
+/// Context: may sleep.
 template <Runtime Rt, class Start>
 [[nodiscard]] Status run_and_wait(Rt& runtime, Start start) {
   struct Done {
@@ -111,7 +120,8 @@ template <Runtime Rt, class Start>
   return done.status;
 }
 
-/// Takes a disk down and waits until its last I/O has ended; then it may be destroyed.
+/// Removes a disk, and waits until its last I/O has ended. The disk may be destroyed afterwards.
+/// The labels of run_and_wait apply.
 template <Runtime Rt, class D>
 [[nodiscard]] Status remove(Rt& runtime, Disk<D>& disk) {
   return run_and_wait(runtime, [&](Control& control) { disk.remove(control); });

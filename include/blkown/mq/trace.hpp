@@ -6,10 +6,12 @@
 #define BLKOWN_MQ_TRACE_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/enum_count.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
+#include <cstddef>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
@@ -43,6 +45,10 @@ enum class TraceStep : std::uint8_t {
   }
   return "unknown step";
 }
+
+/// How many enumerators TraceStep has, for tables indexed by it.
+inline constexpr std::size_t trace_step_count = static_cast<std::size_t>(TraceStep::looked_up) + 1;
+static_assert(blkown::detail::counts_enumerators<TraceStep>(trace_step_count));
 
 /// One step of one request, or of a bio that waits. In a looked_up event only `step`, `queue`,
 /// `value` and `reason` are set.
