@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Replaces the global allocation functions of the program that includes it, once, and counts.
+// Replaces the program's global allocation functions with counting ones. One source file of a
+// program includes this header.
 
 #ifndef TESTS_SUPPORT_COUNTED_ALLOCATION_HPP
 #define TESTS_SUPPORT_COUNTED_ALLOCATION_HPP

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// An atomic that counts its operations. Include it before any header of blkown: it chooses itself
-// as the core's provider.
+// An atomic that counts its operations. Included before every header of blkown, this header selects
+// the atomic for the core.
 
 #ifndef BLKOWN_TESTS_SUPPORT_COUNTING_ATOMIC_HPP
 #define BLKOWN_TESTS_SUPPORT_COUNTING_ATOMIC_HPP
@@ -18,11 +18,11 @@ namespace support {
 struct AtomicCounts {
   std::uint64_t loads = 0;
   std::uint64_t stores = 0;
-  std::uint64_t rmws = 0;  ///< Read-modify-writes, each try of a compare-exchange among them.
+  std::uint64_t rmws = 0;  ///< Read-modify-writes; each try of a compare-exchange counts.
   friend bool operator==(const AtomicCounts&, const AtomicCounts&) = default;
 };
 
-/// Of all threads together; the tests that count have one.
+/// The operations so far. Not synchronized: the tests that count have one thread.
 inline AtomicCounts atomic_counts;
 
 /// std::atomic<T>, counted. A weak compare-exchange does not fail spuriously, so counts are exact.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The smallest driver: a TagSet whose ends and reports are recorded, and short ways to bring an I/O
-// where a test wants it.
+// A minimal driver: a TagSet that records ended I/Os and reports, and short calls that bring an I/O
+// into the state that a test needs.
 
 #ifndef BLKOWN_TESTS_SUPPORT_DRIVER_HPP
 #define BLKOWN_TESTS_SUPPORT_DRIVER_HPP
@@ -39,14 +39,14 @@ inline constexpr blkown::TagSetConfig two_queues_of_eight{
     .layout = blkown::CookieLayout::nbd(),
     .first_generation = blkown::Generation{100}};
 
-/// The value of a result that must have one; value() would need an error that can be copied.
+/// The result's value. Throws for an error, as value() does, but does not need a copyable error.
 template <class T, class E>
 [[nodiscard]] T take_value(std::expected<T, E> result) {
   if (!result.has_value()) throw std::logic_error{"the result is an error"};
   return *std::move(result);
 }
 
-/// Everything that can fail here throws, and so fails the test.
+/// A call that cannot do its work throws, which fails the test.
 template <class R = Request>
 class Driver {
  public:
@@ -61,16 +61,16 @@ class Driver {
   [[nodiscard]] blkown::Owned<R> owned(std::uint32_t tag = 0, std::uint32_t queue = 0) {
     return idle(tag, queue).start();
   }
-  /// An I/O in flight, with no handle.
+  /// Puts an I/O in flight, without a handle.
   [[nodiscard]] blkown::Cookie in_flight(std::uint32_t tag = 0, std::uint32_t queue = 0) {
     return publish(owned(tag, queue));
   }
-  /// A Claim that came from a lookup.
+  /// Puts an I/O in flight and claims it by a lookup.
   [[nodiscard]] blkown::Claim<R> claimed(std::uint32_t tag = 0, std::uint32_t queue = 0) {
     return claim(in_flight(tag, queue));
   }
 
-  /// Publishes an Owned or a Claim to a device that takes everything.
+  /// Publishes an Owned or a Claim to a device that accepts every command.
   template <class Handle>
   [[nodiscard]] static blkown::Cookie publish(Handle handle) {
     blkown::Cookie sent;
@@ -85,7 +85,8 @@ class Driver {
     return set.tag_to_rq(cookie.queue, cookie.value).value();
   }
 
-  /// Why `claim` refuses the cookie; none if it does not, and then the I/O has been ended.
+  /// The reason for which a lookup refuses the cookie. None: the lookup succeeded, and the I/O was
+  /// ended.
   [[nodiscard]] blkown::LookupReason refusal(const blkown::Cookie& cookie) {
     auto claim = set.claim(cookie.queue, cookie.value);
     if (!claim.has_value()) return claim.error().reason;
@@ -95,7 +96,7 @@ class Driver {
   /// Ends an I/O that is in flight.
   void complete(const blkown::Cookie& cookie) { claim(cookie).end_ok(); }
 
-  /// What the word of a request says that this driver has had before.
+  /// The state of a request's word, as text. Works for requests that this driver has used.
   [[nodiscard]] std::string state(std::uint32_t tag = 0, std::uint32_t queue = 0) const {
     return state_at(header(tag, queue));
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// In a tracking build: where a request's references were taken, as lines of the test.
+// The holders of a request in a tracking build, as line numbers of the test.
 
 #ifndef BLKOWN_TESTS_SUPPORT_HOLDERS_HPP
 #define BLKOWN_TESTS_SUPPORT_HOLDERS_HPP
@@ -16,10 +16,11 @@ namespace support {
 using Line = std::uint_least32_t;
 using Lines = std::vector<Line>;
 
-/// The line behind the one of the call.
+/// The line after the call's line.
 inline Line next_line(blkown::Place here = blkown::Place::current()) { return here.line() + 1; }
 
-/// The lines of those who hold the request, oldest first. All in the caller's file.
+/// The lines at which the request's references were taken, oldest first. Expects all of them in the
+/// caller's file.
 inline Lines holders(const blkown::RequestHeader& request,
                      blkown::Place here = blkown::Place::current()) {
   Lines lines;

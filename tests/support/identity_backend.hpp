@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A device that reaches all memory as it is, for tests that are not about mapping.
+// A backend that maps all memory at its own address, for tests that are not about mapping.
 
 #ifndef BLKOWN_TESTS_SUPPORT_IDENTITY_BACKEND_HPP
 #define BLKOWN_TESTS_SUPPORT_IDENTITY_BACKEND_HPP

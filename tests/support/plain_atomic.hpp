@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// An atomic for programs of one thread without interrupts: plain reads and writes. Include it
-// before any header of blkown: it chooses itself as the core's provider.
+// An atomic of plain reads and writes, for programs with one thread and without interrupts.
+// Included before every header of blkown, this header selects the atomic for the core.
 
 #ifndef BLKOWN_TESTS_SUPPORT_PLAIN_ATOMIC_HPP
 #define BLKOWN_TESTS_SUPPORT_PLAIN_ATOMIC_HPP

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What GoogleTest prints for the library's values when a comparison fails.
+// Printers of the library's values for GoogleTest's failure messages.
 
 #ifndef BLKOWN_TESTS_SUPPORT_PRINTING_HPP
 #define BLKOWN_TESTS_SUPPORT_PRINTING_HPP

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Recorders for what the library gives out: ended I/Os and reports.
+// Recorders of ended I/Os and of reports.
 
 #ifndef BLKOWN_TESTS_SUPPORT_RECORDING_HPP
 #define BLKOWN_TESTS_SUPPORT_RECORDING_HPP
@@ -15,7 +15,7 @@
 
 namespace support {
 
-/// How one I/O came back.
+/// The end of one I/O.
 struct EndRecord {
   std::uint32_t queue = 0;
   std::uint32_t tag = 0;
@@ -29,8 +29,8 @@ struct EndRecord {
   }
 };
 
-/// An end sink's target: writes down every I/O, frees the tags of those that ended, and keeps those
-/// to be started again in `requeued`.
+/// An end sink's target. Records every I/O, releases ended ones, and keeps requeued ones in
+/// `requeued`.
 template <class R>
 class RecordingSink {
  public:
@@ -58,7 +58,7 @@ class RecordingSink {
   std::vector<EndRecord> records_;
 };
 
-/// While it lives, reports are written down instead of printed. One at a time.
+/// Records reports instead of printing them, until it is destroyed. One ReportLog at a time.
 class ReportLog {
  public:
   struct Entry {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// An ownership word's state as text, so that tests read like the tables of ref_value.hpp:
-// "0 owned", "3 claimed", "2 finished".
+// The state of an ownership word as text, in the notation of the tables in ref_value.hpp: "0
+// owned", "3 claimed", "2 finished".
 
 #ifndef BLKOWN_TESTS_SUPPORT_WORD_TEXT_HPP
 #define BLKOWN_TESTS_SUPPORT_WORD_TEXT_HPP
@@ -14,7 +14,7 @@
 
 namespace support {
 
-/// Count and flags of a word's value.
+/// The count and the flags of a value.
 template <class W>
 [[nodiscard]] std::string state_text(blkown::detail::RefValue<W> value) {
   std::string text = std::to_string(value.count());
@@ -24,8 +24,8 @@ template <class W>
   return text;
 }
 
-/// The value that has this state: a count, or "limit", "limit-2" for one near count_limit, and
-/// flags behind it.
+/// The value with this state: a count, or "limit" or "limit-2" for a count near count_limit, then
+/// the flags.
 template <class W>
 [[nodiscard]] blkown::detail::RefValue<W> value_of(std::string_view state,
                                                    blkown::Generation generation) {
@@ -46,7 +46,7 @@ template <class W>
   return Value::idle_at(generation).with_state(bits);
 }
 
-/// What a request's word says at this moment.
+/// The present value of a request's word.
 [[nodiscard]] inline blkown::detail::RefValue<blkown::Word> word_at(
     const blkown::RequestHeader& header) {
   return blkown::detail::HeaderAccess::word(const_cast<blkown::RequestHeader&>(header)).peek();
@@ -55,8 +55,8 @@ template <class W>
   return state_text(word_at(header));
 }
 
-/// Brings a request's word into a state that would take too long to reach. Handles that exist keep
-/// what they have; put the state back before they go.
+/// Sets a request's word to a state that would take too long to reach. Existing handles do not
+/// change, so the caller restores the state before they are destroyed.
 inline void preset_word(const blkown::RequestHeader& header, std::string_view state) {
   const auto value = value_of<blkown::Word>(state, word_at(header).generation());
   auto& word = blkown::detail::HeaderAccess::word(const_cast<blkown::RequestHeader&>(header));

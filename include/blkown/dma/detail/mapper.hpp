@@ -45,8 +45,9 @@ class Mapper {
     return false;
   }
 
-  /// Adds one element to the list.
-  [[nodiscard]] bool add(const Run& run) noexcept {
+  /// Adds one element to the list. Not inlined: for_each_run calls it in two loops, and clang would
+  /// otherwise spill the loops' registers.
+  [[nodiscard, gnu::noinline]] bool add(const Run& run) noexcept {
     const std::uint32_t index = list_.count;
     if (index == limits_.max_segments) return fail(MapFailure::too_many_segments, index);
     if (index == list_.capacity) return fail(MapFailure::list_too_short, index);
