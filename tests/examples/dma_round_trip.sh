@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
 #
-# dma_round_trip.sh CASE PROGRAM: runs the program as a user does, and looks at what it leaves.
+# dma_round_trip.sh CASE PROGRAM: runs the program, and checks its output, exit status and files.
 set -euo pipefail
 case=$1 program=$2
 work=$(mktemp -d)
@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 
 die() { echo "$case: $*" >&2; exit 1; }
 
-# expect STATUS TEXT COMMAND...: that status, and a line with that text.
+# expect STATUS TEXT COMMAND...: the command exits with STATUS and prints a line with TEXT.
 expect() {
   local status=$1 text=$2 seen=0
   shift 2
@@ -19,7 +19,7 @@ expect() {
 }
 
 head -c 3000320 /dev/urandom >"$work/source"
-truncate -s 3000320 "$work/source"  # 5,860 sectors: the last chunk is a short one
+truncate -s 3000320 "$work/source"  # 5,860 sectors: the last chunk is short
 
 case $case in
   threads)
@@ -33,10 +33,10 @@ case $case in
     for seed in 1 2 3 4 5; do
       expect 0 'verified:' "$program" "$work/source" "$work/copy" --faults "$seed"
       cmp "$work/source" "$work/copy" || die "the copy differs with seed $seed"
-      grep -q 'faults: .* [0-9]' "$work/out" || die "nothing went wrong with seed $seed"
+      grep -q 'faults: .* [0-9]' "$work/out" || die "no fault with seed $seed"
       grep '^source:' "$work/out" >"$work/first"
       expect 0 'verified:' "$program" "$work/source" "$work/copy" --faults "$seed"
-      grep '^source:' "$work/out" | cmp - "$work/first" || die "seed $seed is not the same run twice"
+      grep '^source:' "$work/out" | cmp - "$work/first" || die "seed $seed gave two different runs"
     done ;;
   options)
     expect 2 'a source and a destination are needed' "$program" "$work/source"

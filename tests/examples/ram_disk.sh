@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
 #
-# ram_disk.sh CASE PROGRAM: runs the program as a user does, and checks its output and exit status.
+# ram_disk.sh CASE PROGRAM: runs the program, and checks its output and exit status.
 set -euo pipefail
 case=$1 program=$2
 

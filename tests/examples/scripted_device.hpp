@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A device in memory that does to the copier what a test tells it to. As with a real one, the bytes
-// of a command move no earlier than its own completion is made, so a buffer that is used again
-// before that shows in the copy.
+// A device in memory that follows a test's script. The bytes of a command move when the device
+// makes the command's completion, so a copier that uses a buffer again too early produces a wrong
+// copy.
 
 #ifndef BLKOWN_TESTS_SCRIPTED_DEVICE_HPP
 #define BLKOWN_TESTS_SCRIPTED_DEVICE_HPP
@@ -37,18 +37,18 @@ class ScriptedDevice : public Device {
   std::vector<std::byte> source;
   std::vector<std::byte> destination;
 
-  // The script. By default commands are taken, and one of those in flight, chosen at random, is
-  // completed in full at each reap.
+  // The script. By default every command is accepted, and each reap completes one command in
+  // flight, at random and in full.
   std::function<std::expected<void, int>(const Issued&)> on_issue;
   std::function<std::expected<void, int>()> on_submit;
   std::function<void(std::uint64_t)> on_cancel;
   std::function<void()> on_reap;
 
-  // What was asked of it.
+  // The commands and cancels so far.
   std::vector<Issued> issued;
   std::vector<std::uint64_t> cancels;
 
-  /// Taken, and not completed.
+  /// Accepted commands without a completion.
   std::deque<Issued> in_flight;
 
   std::expected<void, int> issue(const Command& command, std::uint64_t cookie) override {
@@ -82,7 +82,7 @@ class ScriptedDevice : public Device {
     return in_flight.size() + completions_.size();
   }
 
-  /// One of the commands in flight, which it no longer is.
+  /// Removes a random command from those in flight.
   Issued take_any() {
     const std::size_t index = random_() % in_flight.size();
     const Issued taken = in_flight[index];
@@ -95,17 +95,17 @@ class ScriptedDevice : public Device {
     return taken;
   }
 
-  /// Moves bytes, max_bytes at most, and says so.
+  /// Moves at most max_bytes bytes of the command, and makes its completion.
   void complete(const Issued& issued_before, std::size_t max_bytes = SIZE_MAX) {
     say(Entry::io, issued_before.cookie, move(issued_before.command, max_bytes));
   }
 
-  /// Puts an entry into the completion queue, whatever it says.
+  /// Puts any entry into the completion queue.
   void say(Entry entry, std::uint64_t cookie, int result) {
     completions_.push_back({name_of(entry, cookie), result});
   }
 
-  /// Moves bytes between memory and the source or the destination; how many.
+  /// Moves bytes between memory and the source or the destination. Returns their number.
   int move(const Command& command, std::size_t max_bytes = SIZE_MAX) {
     const blkown::Segment memory = memory_at(command.memory);
     std::size_t bytes = std::min(memory.length_bytes, max_bytes);

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
-# Runs uring_copy as a user would, one case at a time:
+# Runs one case of tests of the program uring_copy:
 #   uring_copy.sh CASE URING_COPY WITHOUT_IO_URING
-# Where this machine has no io_uring, what needs it checks that the program says so instead.
+# On a machine without io_uring, cases that need io_uring check the program's error instead.
 set -euo pipefail
 
 case_name=$1
@@ -21,8 +21,8 @@ fail() {
   exit 1
 }
 
-# run COMMAND...: sets status; its output is in stdout and stderr. A note about the limit on locked
-# memory, which some machines cause, goes to note.
+# run COMMAND...: runs the command, sets status, and writes its output to the files stdout and
+# stderr. A note about the limit on locked memory, which some machines cause, goes to the file note.
 run() {
   status=0
   "$@" >stdout 2>all || status=$?
@@ -30,12 +30,12 @@ run() {
   grep -v '^uring_copy: buffers not registered' all >stderr || true
 }
 
-# expect STATUS [TEXT]: what the last run did; TEXT is part of what it printed.
+# expect STATUS [TEXT]: the last run exited with STATUS and printed TEXT.
 expect() {
   [ "$status" -eq "$1" ] || fail "status $status, expected $1"
   [ $# -lt 2 ] || cat stdout stderr | grep -qF -- "$2" || fail "did not say: $2"
-  [ "$1" -eq 0 ] || [ "$(wc -l <stderr)" -eq 1 ] || fail "an error is one line"
-  [ "$1" -eq 0 ] || [ ! -s stdout ] || fail "an error goes to stderr only"
+  [ "$1" -eq 0 ] || [ "$(wc -l <stderr)" -eq 1 ] || fail "an error is more than one line"
+  [ "$1" -eq 0 ] || [ ! -s stdout ] || fail "an error was printed to stdout"
   local left
   left=$(find . -name '.uring_copy-*')
   [ -z "$left" ] || fail "left behind: $left"
@@ -47,7 +47,7 @@ have_uring() {
   [ "$status" -ne 3 ]
 }
 
-# The backends that work here. The other one is seen to say why it does not.
+# Prints the backends that work on this machine. Checks the error of a backend that does not.
 backends() {
   if have_uring; then
     echo uring threads
@@ -79,14 +79,14 @@ sizes() {
   # 1048589 bytes in blocks of 4 KiB.
   grep -q "in 257 requests, " stdout || fail "wrong number of requests"
   grep -q "; rejected lookups: none" stdout || fail "lookups were rejected without a time limit"
-  [ ! -s stderr ] || fail "progress is for terminals only"
+  [ ! -s stderr ] || fail "progress was printed without a terminal"
   run "$program" --backend threads --threads 9 --quiet source out/copy
   expect 0
   [ ! -s stdout ] || fail "--quiet is not quiet"
 }
 
-# Each read and write has a time limit with a completion of its own. All of these make a lookup:
-# those that come before their I/O's completion find it, the others are rejected.
+# Each read and write has a time limit with its own completion, which is looked up. A time limit
+# that completes before its I/O finds the I/O, and a later one is rejected.
 timeouts() {
   local requests before rejected
   [ "$(backends)" != threads ] || return 0
@@ -99,10 +99,10 @@ timeouts() {
     awk '{ sum += $2 } END { print sum + 0 }')
   [ "$requests" -eq 733 ] || fail "wrong number of requests: $requests"
   [ $((${before:-0} + rejected)) -eq $((2 * requests)) ] ||
-    fail "not every time limit was heard: ${before:-0} before, $rejected after"
+    fail "time limits are missing: ${before:-0} before their I/O, $rejected after"
 
-  # Limits that do pass, in the middle of reads and writes. A machine slow enough may need more than
-  # all the tries; then there is an error and no copy, but never a wrong one.
+  # Time limits that expire during reads and writes. On a slow machine all attempts may expire. The
+  # program then ends with an error and without a copy.
   random_file source 67108865
   local shape
   for shape in "--depth 256" "--depth 64 --block-bytes 16m" "--depth 8 --block-bytes 1m" \
@@ -123,7 +123,7 @@ timeouts() {
   expect 0 "checked 67108865 bytes: equal"
 }
 
-# Progress is shown on a terminal, and gone at the end.
+# Progress is shown on a terminal, and erased at the end.
 terminal() {
   local backend
   random_file source 5000000
@@ -178,7 +178,7 @@ TEXT
   expect 2 "--depth needs a value"
   run "$program" --backend threads -- source ./-x
   expect 0
-  cmp source ./-x || fail "a name behind -- is a name"
+  cmp source ./-x || fail "a file name after -- was taken for an option"
 }
 
 sources() {
@@ -195,7 +195,7 @@ sources() {
 
     random_file secret 100
     chmod 000 secret
-    # root reads everything, unless it has given that right away.
+    # root can read every file unless it drops the capability.
     if [ "$(id -u)" -eq 0 ]; then
       run setpriv --bounding-set=-dac_override,-dac_read_search \
         "$program" --backend "$backend" secret out/copy
@@ -205,8 +205,8 @@ sources() {
     expect 1 "secret: cannot open it: Permission denied"
     rm -f secret
 
-    # A file of /sys says that it has 4096 bytes and ends early; a file of /proc says that it is
-    # empty and has bytes. So do files that shrink and grow while they are copied.
+    # A file of /sys reports 4096 bytes and ends early. A file of /proc reports 0 bytes and has
+    # more. Files that shrink or grow during the copy behave in the same way.
     run "$program" --backend "$backend" /sys/devices/system/cpu/possible out/copy
     expect 1 "/sys/devices/system/cpu/possible: ends at byte "
     run "$program" --backend "$backend" /proc/version out/copy
@@ -243,7 +243,7 @@ destinations() {
     expect 1 "source/copy: cannot examine it: Not a directory"
     run "${copy[@]}" source out/none/
     expect 1 "out/none/: names a directory"
-    # Root makes a device of its own: a program that replaced it would harm the machine's.
+    # Root makes a device for the test, because a wrong program would replace the machine's.
     local device=/dev/full
     rm -f full
     if mknod full c 1 7 2>/dev/null; then device=full; fi
@@ -274,8 +274,8 @@ destinations() {
   done
 }
 
-# A limit on file sizes everywhere, and a small file system where one can be mounted. The write that
-# meets the end is short first.
+# A limit on file sizes, and a small file system where one can be mounted. The write that reaches
+# the limit is short before the next write fails.
 full() {
   local backend
   random_file source 300000
@@ -310,14 +310,14 @@ full() {
   done
 }
 
-# A signal in the middle of a copy that would take seconds.
+# A signal during a copy that would take seconds.
 interrupted() {
   local backend signal pid tries
   truncate -s 1G source
   for backend in $(backends); do
     for signal in INT TERM HUP; do
       echo old >out/copy
-      # Children of a script in the background ignore SIGINT, unless told not to.
+      # A background child of a script ignores SIGINT by default.
       env --default-signal=$signal "$program" --backend "$backend" --depth 4 --block-bytes 512 \
         source out/copy >stdout 2>stderr &
       pid=$!
@@ -352,7 +352,8 @@ disabled() {
   done
 }
 
-# Without the right to lock memory the buffers cannot be registered; the copy goes on and says so.
+# Without the right to lock memory the program cannot register its buffers. It prints a note and
+# copies.
 locked_memory() {
   local unprivileged=()
   [ "$(backends)" != threads ] || return 0

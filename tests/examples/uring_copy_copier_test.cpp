@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The copier of uring_copy against a device that does everything a device may do, and some of what
-// it may not.
+// Tests of the copier of uring_copy on a scripted device: completions in any order, short
+// transfers, timeouts, refusals, and completions that no correct device sends.
 
 #include "uring_copy/copier.hpp"
 
@@ -18,7 +18,7 @@ namespace {
 
 using blkown::LookupReason;
 
-/// The copier with everything it needs.
+/// A copier with its buffers and requests.
 struct Bench {
   Bench(ScriptedDevice& device, std::uint32_t depth, std::uint32_t block_bytes,
         std::uint32_t timeout_ms = 0)
@@ -26,7 +26,8 @@ struct Bench {
         requests{*make_requests(buffers, ledger)},
         copier{device, buffers.device(), requests, ledger, device.source.size(), timeout_ms} {}
 
-  /// Runs to the end, with a bound, so that a copier that waits for ever is a failure instead.
+  /// Runs the copier, and stops after a million rounds so that a copier that never ends is a
+  /// failure.
   std::optional<Failure> run() {
     std::uint64_t rounds = 0;
     auto failure = copier.run([&] { return ++rounds != 1'000'000; });
@@ -49,7 +50,7 @@ struct Bench {
   Copier copier;
 };
 
-TEST(UringCopyCopier, CopiesEveryByteWhateverTheOrderOfCompletions) {
+TEST(UringCopyCopier, CopiesEveryByteInAnyOrderOfCompletions) {
   for (const std::size_t size_bytes : {0U, 1U, 511U, 512U, 513U, 5'120U, 70'001U}) {
     for (const std::uint32_t depth : {1U, 2U, 7U, 64U}) {
       ScriptedDevice device{size_bytes, size_bytes * 100 + depth};
@@ -63,14 +64,14 @@ TEST(UringCopyCopier, CopiesEveryByteWhateverTheOrderOfCompletions) {
   }
 }
 
-TEST(UringCopyCopier, EveryPublicationHasANameOfItsOwn) {
+TEST(UringCopyCopier, EveryPublicationHasItsOwnCookie) {
   ScriptedDevice device{100'000};
   Bench bench{device, 8, 512};
   EXPECT_FALSE(bench.run().has_value());
-  std::set<std::uint64_t> names;
-  for (const Issued& issued : device.issued) names.insert(issued.cookie);
-  EXPECT_EQ(names.size(), device.issued.size());
-  EXPECT_EQ(names.size(), 2 * bench.ledger.requests);
+  std::set<std::uint64_t> cookies;
+  for (const Issued& issued : device.issued) cookies.insert(issued.cookie);
+  EXPECT_EQ(cookies.size(), device.issued.size());
+  EXPECT_EQ(cookies.size(), 2 * bench.ledger.requests);
 }
 
 TEST(UringCopyCopier, ShortReadsAndWritesArePublishedAgainForTheRest) {
@@ -86,8 +87,8 @@ TEST(UringCopyCopier, ShortReadsAndWritesArePublishedAgainForTheRest) {
 }
 
 TEST(UringCopyCopier, ATimeLimitOrACancelThatComesFirstDoesNotEndTheIo) {
-  // The time limit passes and claims to have cancelled, the cancel that the copier then asks for
-  // claims success, and only after all that the device moves the bytes and completes the I/O.
+  // The time limit reports a cancellation, the copier's cancel reports success, and the device
+  // moves the bytes and completes the I/O afterwards.
   ScriptedDevice device{40'000};
   std::deque<Issued> late;
   device.on_cancel = [&](std::uint64_t cookie) { device.say(Entry::cancel, cookie, 0); };
@@ -96,7 +97,7 @@ TEST(UringCopyCopier, ATimeLimitOrACancelThatComesFirstDoesNotEndTheIo) {
     for (const Issued& issued : device.in_flight) {
       if (std::ranges::count(late, issued.cookie, &Issued::cookie) != 0 || !hold) continue;
       device.say(Entry::link_timeout, issued.cookie, -EALREADY);
-      device.say(Entry::link_timeout, issued.cookie, -ETIME);  // twice, and only one cancel follows
+      device.say(Entry::link_timeout, issued.cookie, -ETIME);  // sent twice, and causes one cancel
       late.push_back(issued);
     }
     if (!late.empty()) {
@@ -140,7 +141,7 @@ TEST(UringCopyCopier, ATimeLimitThatComesAfterItsIoFindsNothing) {
   Bench bench{device, 16, 500, 7};
   EXPECT_FALSE(bench.run().has_value());
   EXPECT_EQ(device.source, device.destination);
-  // After a read its request is out as a write already; after a write it is idle.
+  // After a read the same request is in flight as a write. After a write it is idle.
   EXPECT_EQ(bench.rejected(LookupReason::stale_generation), 80U);
   EXPECT_EQ(bench.rejected(LookupReason::idle), 80U);
   EXPECT_EQ(bench.rejected(), 160U);
@@ -206,12 +207,12 @@ TEST(UringCopyCopier, DuplicateStaleAndForgedCompletionsTouchNoRequest) {
     const Issued issued = device.take_any();
     device.complete(issued);
     over.push_back(issued.cookie);
-    forge(issued.cookie);                                  // twice
-    forge(over[device.random() % over.size()]);            // long ago
+    forge(issued.cookie);                                  // a duplicate
+    forge(over[device.random() % over.size()]);            // a stale id
     forge(issued.cookie ^ cookie_layout.tag.put(0x8000));  // no such tag
     forge(issued.cookie ^ cookie_layout.queue.put(1));     // no such queue
     const blkown::CookieField generation = cookie_layout.generation;
-    forge((issued.cookie & ~generation.mask()) |  // not published yet
+    forge((issued.cookie & ~generation.mask()) |  // a generation not published yet
           generation.put(generation.get(issued.cookie) + 2));
     forge(~std::uint64_t{0});
   };
@@ -226,7 +227,7 @@ TEST(UringCopyCopier, DuplicateStaleAndForgedCompletionsTouchNoRequest) {
 }
 
 TEST(UringCopyCopier, ACompletionThatBeatsTheDoorbellIsFound) {
-  // The device completes each command while it is being handed over, as an interrupt would.
+  // The device completes each command while the copier issues it, as an interrupt would.
   ScriptedDevice device{30'000};
   Copier* copier = nullptr;
   device.on_issue = [&](const Issued& issued) -> std::expected<void, int> {
@@ -241,7 +242,7 @@ TEST(UringCopyCopier, ACompletionThatBeatsTheDoorbellIsFound) {
   EXPECT_EQ(bench.rejected(), 0U);
 }
 
-TEST(UringCopyCopier, ACommandThatIsRefusedForWantOfRoomIsPublishedAgain) {
+TEST(UringCopyCopier, ACommandThatABusyDeviceRefusesIsPublishedAgain) {
   ScriptedDevice device{60'000};
   std::uint32_t refused = 0;
   device.on_issue = [&](const Issued&) -> std::expected<void, int> {
@@ -251,18 +252,18 @@ TEST(UringCopyCopier, ACommandThatIsRefusedForWantOfRoomIsPublishedAgain) {
   };
   std::uint32_t rounds = 0;
   device.on_reap = [&] {
-    // In most rounds nothing is completed, so the same commands are refused time and again.
+    // Most rounds complete nothing, so the same commands are refused repeatedly.
     if (++rounds % 50 == 0) device.complete(device.take_any());
   };
   Bench bench{device, 16, 512, 5};
   EXPECT_FALSE(bench.run().has_value());
   EXPECT_EQ(device.source, device.destination);
   EXPECT_GT(refused, 1'000U);
-  // A refusal is not a try: none of them had more time than the first.
+  // A refusal does not count as an attempt, so it does not raise the time limit.
   for (const Issued& issued : device.issued) EXPECT_EQ(issued.command.timeout_ms, 5U);
 }
 
-TEST(UringCopyCopier, ACommandThatIsRefusedForGoodEndsTheCopy) {
+TEST(UringCopyCopier, APermanentRefusalEndsTheCopy) {
   for (const int error : {EBUSY, EPERM}) {
     ScriptedDevice device{60'000};
     std::uint32_t taken = 0;
@@ -279,8 +280,8 @@ TEST(UringCopyCopier, ACommandThatIsRefusedForGoodEndsTheCopy) {
   }
 }
 
-TEST(UringCopyCopier, ACommandThatWasRefusedAndYetCompletedIsTheCompletions) {
-  // A device that says no and completes the command all the same.
+TEST(UringCopyCopier, ACommandThatWasRefusedAndCompletedIsComplete) {
+  // The device refuses the command and also completes it.
   ScriptedDevice device{30'000};
   Copier* copier = nullptr;
   std::uint32_t commands = 0;
@@ -295,7 +296,7 @@ TEST(UringCopyCopier, ACommandThatWasRefusedAndYetCompletedIsTheCompletions) {
   EXPECT_EQ(device.source, device.destination);
 }
 
-TEST(UringCopyCopier, ASourceThatEndsEarlyIsNamedWithThePlace) {
+TEST(UringCopyCopier, TheErrorOfASourceThatEndsEarlyNamesThePosition) {
   ScriptedDevice device{60'000};
   device.on_reap = [&] {
     const Issued issued = device.take_oldest();
@@ -316,7 +317,7 @@ TEST(UringCopyCopier, ASourceThatEndsEarlyIsNamedWithThePlace) {
       " and copy again");
 }
 
-TEST(UringCopyCopier, AFullDestinationIsNamedWithThePlace) {
+TEST(UringCopyCopier, TheErrorOfAFullDestinationNamesThePosition) {
   ScriptedDevice device{60'000};
   device.on_reap = [&] {
     const Issued issued = device.take_oldest();
@@ -341,7 +342,7 @@ TEST(UringCopyCopier, AFullDestinationIsNamedWithThePlace) {
             " destination");
 }
 
-TEST(UringCopyCopier, AfterAFailureNothingNewIsIssuedAndAllInFlightIsAskedToEnd) {
+TEST(UringCopyCopier, AFailureStopsIssuingAndCancelsAllInFlight) {
   ScriptedDevice device{60'000};
   std::size_t issued_at_failure = 0;
   device.on_reap = [&] {
@@ -362,7 +363,7 @@ TEST(UringCopyCopier, AfterAFailureNothingNewIsIssuedAndAllInFlightIsAskedToEnd)
   EXPECT_LT(bench.ledger.copied_bytes, 60'000U);
 }
 
-TEST(UringCopyCopier, AnInterruptedCopyWaitsForWhatIsInFlight) {
+TEST(UringCopyCopier, AnInterruptedCopyWaitsForItsIoInFlight) {
   ScriptedDevice device{60'000};
   Bench bench{device, 16, 512};
   std::uint32_t rounds = 0;
@@ -380,7 +381,7 @@ TEST(UringCopyCopier, AnInterruptedCopyWaitsForWhatIsInFlight) {
   EXPECT_EQ(bench.requests.in_flight(), 0U);
 }
 
-TEST(UringCopyCopier, ADeviceThatForgetsACommandIsFoundOut) {
+TEST(UringCopyCopier, ALostCommandEndsTheCopy) {
   ScriptedDevice device{60'000};
   std::uint32_t commands = 0;
   device.on_reap = [&] {
@@ -408,7 +409,7 @@ TEST(UringCopyCopier, ADoorbellThatFailsEndsTheCopy) {
   EXPECT_EQ(rings, 30U);
 }
 
-TEST(UringCopyCopier, ADoorbellThatIsBusyIsRungAgainAndNotForEver) {
+TEST(UringCopyCopier, ABusyDoorbellIsRungAgainWithALimit) {
   ScriptedDevice device{60'000};
   std::uint32_t rings = 0;
   bool stuck = false;
@@ -432,14 +433,14 @@ TEST(UringCopyCopier, ADoorbellThatIsBusyIsRungAgainAndNotForEver) {
   EXPECT_EQ(failure->error, EBUSY);
 }
 
-TEST(UringCopyCopier, AnImpossibleNumberOfBytesIsNotBelieved) {
+TEST(UringCopyCopier, AnImpossibleNumberOfBytesEndsTheCopy) {
   for (const Operation operation : {Operation::read, Operation::write}) {
     ScriptedDevice device{2'000};
     device.on_reap = [&] {
       const Issued issued = device.take_any();
       const int moved = device.move(issued.command);
-      const bool lies = issued.command.operation == operation;
-      device.say(Entry::io, issued.cookie, lies ? moved + 1 : moved);
+      const bool is_false = issued.command.operation == operation;
+      device.say(Entry::io, issued.cookie, is_false ? moved + 1 : moved);
     };
     Bench bench{device, 1, 512};
     const auto failure = bench.run();

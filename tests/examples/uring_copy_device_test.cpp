@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The devices of uring_copy, and what the kernel really says when a command waits too long: an
-// empty pipe is a source that waits for as long as a test likes. Where this machine has no
-// io_uring, the tests check that the device says so instead.
+// Tests of uring_copy's devices, with the kernel's own results for a command that waits too long.
+// Method: the source is a pipe, so a read waits until the test writes to the pipe. On a machine
+// without io_uring the tests check the device's error instead.
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -27,7 +27,7 @@ namespace {
 
 constexpr std::uint32_t block_bytes = 1'000;
 
-/// Memory as the copier's mappings name it.
+/// The memory as a segment of a mapping.
 [[nodiscard]] blkown::dma::IovaSegment mapped(const blkown::Segment& memory) {
   return {reinterpret_cast<std::uintptr_t>(memory.data), memory.length_bytes};
 }
@@ -37,7 +37,7 @@ class PipeRing {
  public:
   explicit PipeRing(std::uint32_t depth) : PipeRing{make_pipe(), depth} {}
 
-  /// Null where there is no io_uring; then the reason is checked.
+  /// The device. Without io_uring, checks the error and returns null.
   UringDevice* device() const {
     if (device_) return device_->get();
     EXPECT_EQ(device_.error().exit_status, exit_unavailable);
@@ -56,12 +56,12 @@ class PipeRing {
     return text;
   }
 
-  /// A read of the pipe into the first buffer.
+  /// A command that reads the pipe into the first buffer.
   Command read(std::uint32_t timeout_ms) const {
     return {Operation::read, 0, mapped(buffers_.block(0)), 0, timeout_ms};
   }
 
-  /// Waits for `count` completions: results by name.
+  /// Waits for `count` completions. Returns the results by id.
   std::map<std::uint64_t, int> results(std::size_t count) const {
     std::map<std::uint64_t, int> found;
     EXPECT_EQ(device()->outstanding(), count);
@@ -122,7 +122,7 @@ TEST(UringCopyDevice, ATimeLimitThatDoesNotPassEndsWithItsRead) {
   EXPECT_EQ(std::string(reinterpret_cast<const char*>(ring.buffers().block(0).data), 3), "abc");
 }
 
-TEST(UringCopyDevice, ACancelEndsTheReadOfThatNameOnly) {
+TEST(UringCopyDevice, ACancelEndsOnlyTheReadWithItsId) {
   const PipeRing ring{2};
   if (ring.device() == nullptr) return;
   EXPECT_TRUE(ring.device()->issue(ring.read(0), 5).has_value());
@@ -136,8 +136,8 @@ TEST(UringCopyDevice, ACancelEndsTheReadOfThatNameOnly) {
   EXPECT_EQ(results.at(name_of(Entry::io, 5)), -ECANCELED);
 }
 
-TEST(UringCopyDevice, MoreCommandsThanPlacesAreSubmittedInBetween) {
-  const PipeRing ring{2};  // four places, three chains of two
+TEST(UringCopyDevice, AFullRingIsSubmittedBeforeTheNextCommand) {
+  const PipeRing ring{2};  // four entries, for three chains of two
   if (ring.device() == nullptr) return;
   for (std::uint64_t cookie = 1; cookie != 4; ++cookie) {
     EXPECT_TRUE(ring.device()->issue(ring.read(20), cookie).has_value());
@@ -149,7 +149,7 @@ TEST(UringCopyDevice, MoreCommandsThanPlacesAreSubmittedInBetween) {
   }
 }
 
-TEST(UringCopyDevice, ASourceSlowerThanItsTimeLimitIsCopiedByTryingAgain) {
+TEST(UringCopyDevice, ASourceSlowerThanItsTimeLimitIsCopiedByRetries) {
   const PipeRing ring{1};
   if (ring.device() == nullptr) return;
   std::string text;
@@ -158,7 +158,7 @@ TEST(UringCopyDevice, ASourceSlowerThanItsTimeLimitIsCopiedByTryingAgain) {
   Ledger ledger;
   auto requests = make_requests(ring.buffers(), ledger);
   Copier copier{*ring.device(), ring.buffers().device(), *requests, ledger, text.size(), 4};
-  // Each piece comes later than the first time limit, and long before the last one.
+  // Each piece comes after the first time limit and long before the last.
   std::thread feeder{[&] {
     for (std::size_t at = 0; at < text.size(); at += 700) {
       std::this_thread::sleep_for(std::chrono::milliseconds{30});
@@ -186,7 +186,7 @@ TEST(UringCopyDevice, ASourceThatNeverAnswersEndsTheCopy) {
   EXPECT_EQ(ring.device()->outstanding(), 0U);
 }
 
-TEST(UringCopyDevice, AnInterruptedCopyCancelsWhatWaits) {
+TEST(UringCopyDevice, AnInterruptedCopyCancelsWaitingCommands) {
   const PipeRing ring{4};
   if (ring.device() == nullptr) return;
   Ledger ledger;
@@ -199,8 +199,8 @@ TEST(UringCopyDevice, AnInterruptedCopyCancelsWhatWaits) {
   EXPECT_EQ(ring.device()->outstanding(), 0U);
 }
 
-TEST(UringCopyDevice, AThreadsCommandThatNoWorkerBeganCanBeCancelled) {
-  ThreadDevice device{-1, -1};  // without a worker nothing is ever begun
+TEST(UringCopyDevice, ThreadDeviceCancelsACommandThatNoWorkerHasStarted) {
+  ThreadDevice device{-1, -1};  // without workers no command is started
   std::array<std::byte, 16> bytes{};
   const Command command{Operation::read, 0, mapped({bytes.data(), bytes.size()}), 0, 0};
   EXPECT_TRUE(device.issue(command, 1).has_value());
@@ -218,7 +218,7 @@ TEST(UringCopyDevice, AThreadsCommandThatNoWorkerBeganCanBeCancelled) {
   EXPECT_EQ(device.outstanding(), 0U);
 }
 
-TEST(UringCopyDevice, AThreadsErrorIsTheSystemCalls) {
+TEST(UringCopyDevice, ThreadDeviceReportsTheErrorOfTheSystemCall) {
   ThreadDevice device{-1, -1};
   EXPECT_TRUE(device.start(1).has_value());
   std::array<std::byte, 16> bytes{};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The files of uring_copy: sources that change while they are copied, destinations that are not
-// what they should be, and the comparison of --check.
+// Tests of uring_copy's files: sources that change during the copy, destinations of the wrong size,
+// and the comparison of --check.
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -59,7 +59,7 @@ class UringCopyFiles : public testing::Test {
   std::filesystem::path directory_;
 };
 
-/// Worker threads, and something that happens just before a certain command.
+/// A ThreadDevice that calls `disturb` before it issues command number `at`.
 class DisturbedDevice final : public Device {
  public:
   DisturbedDevice(int source_fd, int destination_fd, std::uint32_t at,
@@ -94,7 +94,7 @@ std::optional<Failure> copy(const Source& source, const Destination& destination
   return copier.run([] { return true; });
 }
 
-TEST_F(UringCopyFiles, ASourceThatIsShortenedMeanwhileEndsTheCopy) {
+TEST_F(UringCopyFiles, ASourceThatShrinksEndsTheCopy) {
   const auto source = Source::open(make("source", pattern(100'000)));
   const auto destination = Destination::create(path("copy"), *source);
   const auto failure =
@@ -104,7 +104,7 @@ TEST_F(UringCopyFiles, ASourceThatIsShortenedMeanwhileEndsTheCopy) {
   EXPECT_GE(failure->offset_bytes, 50'000U);
 }
 
-TEST_F(UringCopyFiles, ASourceThatIsLengthenedMeanwhileIsToldAfterwards) {
+TEST_F(UringCopyFiles, ASourceThatGrowsIsReportedAfterTheCopy) {
   const auto source = Source::open(make("source", pattern(100'000)));
   auto destination = Destination::create(path("copy"), *source);
   const auto failure = copy(*source, *destination, [&] {
@@ -153,7 +153,7 @@ TEST_F(UringCopyFiles, ACopyOfTheWrongSizeIsNotFinished) {
 
 class UringCopyCompare : public UringCopyFiles {
  protected:
-  /// What --check says of two files with these contents; empty if they are equal.
+  /// The error of --check for two files with these contents. Empty if they are equal.
   std::string difference(const std::string& source, const std::string& copy) const {
     const auto same = compare(make("source", source), make("copy", copy), "COPY", source.size(),
                               [](std::uint64_t) { return true; });
@@ -167,7 +167,7 @@ TEST_F(UringCopyCompare, EqualFilesAreEqual) {
   }
 }
 
-TEST_F(UringCopyCompare, TheFirstByteThatDiffersIsNamed) {
+TEST_F(UringCopyCompare, TheErrorNamesTheFirstByteThatDiffers) {
   const std::string source = pattern((1 << 20) * 2 + 77);
   for (const std::size_t at : {std::size_t{0}, std::size_t{4'096}, std::size_t{(1 << 20) - 1},
                                std::size_t{1 << 20}, source.size() - 1}) {
@@ -189,7 +189,7 @@ TEST_F(UringCopyCompare, MissingAndAdditionalBytesAreDifferences) {
                   .find("byte " + std::to_string(bytes - 1) + ";"),
               std::string::npos);
   }
-  // A source that has become shorter than what was copied.
+  // The source has become shorter than the copy.
   const auto same = compare(make("source", pattern(4'999)), make("copy", pattern(5'000)), "COPY",
                             5'000, [](std::uint64_t) { return true; });
   ASSERT_FALSE(same.has_value());

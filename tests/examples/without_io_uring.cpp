@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Runs a program as on a machine that has no io_uring: io_uring_setup answers EPERM, as where an
-// administrator or a container's seccomp profile forbids it, or ENOSYS, as where the kernel was
-// built without.
+// Runs a program as on a machine without io_uring. io_uring_setup fails with EPERM, as under a
+// sysctl or a seccomp profile that forbids io_uring, or with ENOSYS, as on a kernel built without
+// io_uring.
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -18,7 +18,7 @@
 
 namespace {
 
-/// From now on, for this process and what it executes, io_uring_setup fails with `error`.
+/// Makes io_uring_setup fail with `error` in this process and in the programs that it executes.
 bool forbid_io_uring(unsigned error) {
   std::array<sock_filter, 4> program{{
       {BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(seccomp_data, nr)},
