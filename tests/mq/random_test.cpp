@@ -39,20 +39,20 @@ constexpr std::uint32_t slots_each = 12;
 constexpr std::uint32_t slot_blocks = 24;
 constexpr std::uint64_t capacity = std::uint64_t{submitters} * slots_each * slot_blocks;
 
-struct Chaos;
-using Rq = mq::Request<Chaos>;
-using Hw = mq::HwQueue<Chaos>;
+struct RandomDriver;
+using Rq = mq::Request<RandomDriver>;
+using Hw = mq::HwQueue<RandomDriver>;
 
 /// A driver with random answers, and its device.
-struct Chaos {
+struct RandomDriver {
   struct RequestData {};
   struct HwData {};
   struct QueueData {
     std::vector<std::byte> medium;
   };
-  using Answer = mq::Dispatch<Chaos>;
+  using Answer = mq::Dispatch<RandomDriver>;
 
-  explicit Chaos(std::uint64_t seed) {
+  explicit RandomDriver(std::uint64_t seed) {
     for (std::uint64_t i = 0; i != submitters + 1; ++i) random.emplace_back(seed * 31 + i);
   }
 
@@ -96,7 +96,7 @@ struct Chaos {
     return mq::TimeoutAction::handled;
   }
 
-  static void transfer(QueueData& queue, const mq::Payload<Chaos>& request) {
+  static void transfer(QueueData& queue, const mq::Payload<RandomDriver>& request) {
     std::byte* medium = queue.medium.data() + request.sector() * mq::sector_bytes;
     if (request.op() == mq::Op::write_zeroes || request.op() == mq::Op::discard) {
       std::memset(medium, 0, static_cast<std::size_t>(request.length_bytes()));
@@ -118,7 +118,7 @@ struct Chaos {
 
   /// The device. It completes published requests in random order, and sends some ids twice.
   struct Device : mq::Work {
-    Device(Chaos& its_driver, mq::Context& its_context)
+    Device(RandomDriver& its_driver, mq::Context& its_context)
         : Work{[](void* self, Work&) { static_cast<Device*>(self)->run(); }, this},
           driver{its_driver},
           context{its_context} {}
@@ -159,7 +159,7 @@ struct Chaos {
       transfer(one.hw->disk().queue_data(), claim->data());
       std::move(*claim).end_ok();
     }
-    Chaos& driver;
+    RandomDriver& driver;
     mq::Context& context;
     std::array<Published, 64> old{};
   };
@@ -171,15 +171,15 @@ struct Chaos {
 };
 
 /// The state of one run.
-struct Storm;
+struct RandomRun;
 
 /// A range of sectors with at most one bio in flight.
 struct Slot {
-  Storm* storm = nullptr;
+  RandomRun* test = nullptr;
   std::uint32_t submitter = 0;
   std::uint64_t first_sector = 0;
   alignas(mq::Bio) std::byte storage[sizeof(mq::Bio)];
-  bool is_out = false;
+  bool is_in_flight = false;
   std::uint64_t at = 0;      // the bio's first block within the slot
   std::uint64_t blocks = 0;  // and how many
   std::vector<std::byte> memory = std::vector<std::byte>(slot_blocks * 512);
@@ -190,12 +190,12 @@ struct Slot {
   mq::Bio& bio() { return *std::launder(reinterpret_cast<mq::Bio*>(storage)); }
 };
 
-struct Storm {
-  Storm(std::uint64_t seed, std::uint64_t its_target) : driver{seed}, target{its_target} {
+struct RandomRun {
+  RandomRun(std::uint64_t seed, std::uint64_t its_target) : driver{seed}, target{its_target} {
     for (std::uint32_t i = 0; i != submitters; ++i) {
       for (std::uint32_t j = 0; j != slots_each; ++j) {
         Slot& slot = slots[i * slots_each + j];
-        slot.storm = this;
+        slot.test = this;
         slot.submitter = i;
         slot.first_sector = std::uint64_t{i * slots_each + j} * slot_blocks;
         slot.is_known.fill(true);
@@ -220,8 +220,8 @@ struct Storm {
                             .preflush = dice.chance(1, 16),
                             .polled = false,
                             .nowait = dice.chance(1, 8)};
-    slot.is_out = true;
-    const auto end = &Storm::on_end;
+    slot.is_in_flight = true;
+    const auto end = &RandomRun::on_end;
     void* const place = slot.storage;
     switch (dice.below(16)) {
       case 0: new (place) mq::Bio(mq::Bio::flush({end, &slot})); break;
@@ -249,18 +249,18 @@ struct Storm {
 
   static void on_end(void* its, mq::Bio&) {
     Slot& slot = *static_cast<Slot*>(its);
-    slot.storm->ended_one(slot);
+    slot.test->ended_one(slot);
   }
 
   void ended_one(Slot& slot) {
     ended.fetch_add(1, std::memory_order_relaxed);
-    if (!slot.is_out) return fail("a bio ended twice");
+    if (!slot.is_in_flight) return fail("a bio ended twice");
     if (mq::Context::current() != context_of(slot.submitter)) return fail("on another context");
-    slot.is_out = false;
+    slot.is_in_flight = false;
     check(slot);
     slot.bio().~Bio();
     if (ended.load(std::memory_order_relaxed) >= target) return begin_removal();
-    if (slot.submitter == 0) shake(driver.random[0]);
+    if (slot.submitter == 0) maybe_start_operation(driver.random[0]);
     submit(slot);
   }
 
@@ -292,13 +292,13 @@ struct Storm {
   }
 
   /// Starts an operation on the disk or stops a queue, with a probability of 1 in 150.
-  void shake(Random& dice) {
-    if (!dice.chance(1, 150) || is_shaking.exchange(true, std::memory_order_acquire)) return;
-    shakes.fetch_add(1, std::memory_order_relaxed);
+  void maybe_start_operation(Random& dice) {
+    if (!dice.chance(1, 150) || operation_pending.exchange(true, std::memory_order_acquire)) return;
+    operations.fetch_add(1, std::memory_order_relaxed);
     switch (dice.below(4)) {
       case 0: return disk->set_queue_count(control, static_cast<std::uint32_t>(1 + dice.below(2)));
-      case 1: reverse = &mq::Disk<Chaos>::thaw; return disk->freeze(control);
-      case 2: reverse = &mq::Disk<Chaos>::unquiesce; return disk->quiesce(control);
+      case 1: reverse = &mq::Disk<RandomDriver>::thaw; return disk->freeze(control);
+      case 2: reverse = &mq::Disk<RandomDriver>::unquiesce; return disk->quiesce(control);
       default: {
         Hw& hw = disk->hw_queue(static_cast<std::uint32_t>(dice.below(2)));
         hw.stop();
@@ -308,21 +308,21 @@ struct Storm {
     }
   }
   static void on_control(void* self, mq::Control&) {
-    Storm& storm = *static_cast<Storm*>(self);
-    const auto next = std::exchange(storm.reverse, nullptr);
-    if (next != nullptr) return (storm.disk.get()->*next)(storm.control, blkown::Place::current());
-    storm.is_shaking.store(false, std::memory_order_release);
+    RandomRun& test = *static_cast<RandomRun*>(self);
+    const auto next = std::exchange(test.reverse, nullptr);
+    if (next != nullptr) return (test.disk.get()->*next)(test.control, blkown::Place::current());
+    test.operation_pending.store(false, std::memory_order_release);
   }
   static void on_alarm(void* self, mq::Alarm&) {
-    Storm& storm = *static_cast<Storm*>(self);
-    storm.stopped->start();
-    storm.is_shaking.store(false, std::memory_order_release);
+    RandomRun& test = *static_cast<RandomRun*>(self);
+    test.stopped->start();
+    test.operation_pending.store(false, std::memory_order_release);
   }
 
   void begin_removal() {
     if (!is_removing.exchange(true)) disk->remove(removal);
   }
-  static void on_removed(void* self, mq::Control&) { static_cast<Storm*>(self)->removed.set(); }
+  static void on_removed(void* self, mq::Control&) { static_cast<RandomRun*>(self)->removed.set(); }
 
   void fail(const char* what) {
     failure = what;
@@ -331,16 +331,16 @@ struct Storm {
 
   mq::Context* context_of(std::uint32_t index) const { return contexts[index]; }
 
-  Chaos driver;
+  RandomDriver driver;
   std::uint64_t target;
   std::array<mq::Context*, submitters + 1> contexts{};
-  std::unique_ptr<mq::Disk<Chaos>> disk;
+  std::unique_ptr<mq::Disk<RandomDriver>> disk;
   std::vector<Slot> slots = std::vector<Slot>(submitters * slots_each);
   std::atomic<std::uint64_t> submitted{0}, ended{0}, good_ends{0}, bad_ends{0}, failures{0};
-  std::atomic<std::uint64_t> shakes{0};
+  std::atomic<std::uint64_t> operations{0};
   std::atomic<const char*> failure{""};
-  std::atomic<bool> is_removing{false}, is_shaking{false};
-  void (mq::Disk<Chaos>::*reverse)(mq::Control&, blkown::Place) = nullptr;
+  std::atomic<bool> is_removing{false}, operation_pending{false};
+  void (mq::Disk<RandomDriver>::*reverse)(mq::Control&, blkown::Place) = nullptr;
   Hw* stopped = nullptr;
   mq::Control control{{&on_control, this}};
   mq::Control removal{{&on_removed, this}};
@@ -349,11 +349,11 @@ struct Storm {
 };
 
 template <mq::Runtime Rt, class Run>
-void weather(Rt& runtime, std::uint64_t seed, std::uint64_t target, Run run) {
-  Storm storm{seed, target};
-  for (std::uint32_t i = 0; i != submitters + 1; ++i) storm.contexts[i] = &runtime.context(i);
-  Chaos::Device device{storm.driver, runtime.context(device_context)};
-  storm.driver.device = &device;
+void run_random_io(Rt& runtime, std::uint64_t seed, std::uint64_t target, Run run) {
+  RandomRun test{seed, target};
+  for (std::uint32_t i = 0; i != submitters + 1; ++i) test.contexts[i] = &runtime.context(i);
+  RandomDriver::Device device{test.driver, runtime.context(device_context)};
+  test.driver.device = &device;
   const mq::DiskConfig config{.capacity_sectors = capacity,
                               .limits = {.max_sectors = 8,
                                          .max_segments = 2,
@@ -364,39 +364,39 @@ void weather(Rt& runtime, std::uint64_t seed, std::uint64_t target, Run run) {
                               .depth = 16,
                               .timeout_ms = 20,
                               .busy_delay_ms = 1};
-  auto made = mq::Disk<Chaos>::create(config, storm.driver, runtime,
-                                      {std::vector<std::byte>(capacity * 512)});
+  auto made = mq::Disk<RandomDriver>::create(config, test.driver, runtime,
+                                             {std::vector<std::byte>(capacity * 512)});
   ASSERT_TRUE(made.has_value());
-  storm.disk = *std::move(made);
+  test.disk = *std::move(made);
 
   struct Starter : mq::Work {
-    Starter(Storm& its_storm, std::uint32_t its_index)
+    Starter(RandomRun& its_test, std::uint32_t its_index)
         : Work{[](void* self, Work&) { static_cast<Starter*>(self)->go(); }, this},
-          storm{its_storm},
+          test{its_test},
           index{its_index} {}
     void go() {
       for (std::uint32_t j = 0; j != slots_each; ++j) {
-        storm.submit(storm.slots[index * slots_each + j]);
+        test.submit(test.slots[index * slots_each + j]);
       }
     }
-    Storm& storm;
+    RandomRun& test;
     std::uint32_t index;
   };
   std::vector<std::unique_ptr<Starter>> starters;
   for (std::uint32_t i = 0; i != submitters; ++i) {
-    starters.push_back(std::make_unique<Starter>(storm, i));
+    starters.push_back(std::make_unique<Starter>(test, i));
     runtime.context(i).post(*starters.back());
   }
-  ASSERT_TRUE(run(storm)) << "nothing is left to run with " << storm.submitted - storm.ended
-                          << " bios in flight";
-  EXPECT_EQ(storm.failures.load(), 0U) << storm.failure.load();
-  EXPECT_EQ(storm.submitted.load(), storm.ended.load());
-  EXPECT_GE(storm.ended.load(), target);
-  EXPECT_GT(storm.good_ends.load(), target / 2);
-  EXPECT_GT(storm.bad_ends.load(), target / 100);
-  EXPECT_GT(storm.shakes.load(), 0U);
-  const mq::Counters seen = storm.disk->counters();
-  EXPECT_EQ(seen.submitted_bios, static_cast<blkown::Word>(storm.submitted.load()));
+  ASSERT_TRUE(run(test)) << "nothing is left to run with " << test.submitted - test.ended
+                         << " bios in flight";
+  EXPECT_EQ(test.failures.load(), 0U) << test.failure.load();
+  EXPECT_EQ(test.submitted.load(), test.ended.load());
+  EXPECT_GE(test.ended.load(), target);
+  EXPECT_GT(test.good_ends.load(), target / 2);
+  EXPECT_GT(test.bad_ends.load(), target / 100);
+  EXPECT_GT(test.operations.load(), 0U);
+  const mq::Counters seen = test.disk->counters();
+  EXPECT_EQ(seen.submitted_bios, static_cast<blkown::Word>(test.submitted.load()));
   EXPECT_EQ(seen.ended_bios, seen.submitted_bios);
   EXPECT_EQ(seen.ended_requests, seen.started_requests);
   EXPECT_GT(seen.started_requests, seen.submitted_bios);
@@ -407,14 +407,14 @@ void weather(Rt& runtime, std::uint64_t seed, std::uint64_t target, Run run) {
   if (target > 100'000) {
     EXPECT_GT(seen.timed_out_requests, 0U);
   }
-  storm.disk.reset();
+  test.disk.reset();
 }
 
 TEST(Random, OnACallersLoop) {
   fake::Clock clock;
   mq::LoopRuntime runtime{submitters + 1, clock.hooks()};
-  weather(runtime, 1, stress::scaled(400'000, 20'000), [&](Storm& storm) {
-    while (!storm.removed.is_set()) {
+  run_random_io(runtime, 1, stress::scaled(400'000, 20'000), [&](RandomRun& test) {
+    while (!test.removed.is_set()) {
       if (runtime.run() == 0) {
         const auto next_ns = runtime.next_timer_ns();
         if (!next_ns.has_value()) return false;
@@ -429,8 +429,8 @@ TEST(Random, OnACallersLoop) {
 
 TEST(Random, OnThreads) {
   mq::ThreadRuntime runtime{submitters + 1};
-  weather(runtime, 2, stress::scaled(400'000, 20'000), [&](Storm& storm) {
-    runtime.wait_for(storm.removed);
+  run_random_io(runtime, 2, stress::scaled(400'000, 20'000), [&](RandomRun& test) {
+    runtime.wait_for(test.removed);
     for (std::uint32_t i = 0; i != submitters + 1; ++i) runtime.run_on(i, [] {});
     return true;
   });
@@ -441,8 +441,8 @@ TEST(Random, FromSeeds) {
   for (std::uint64_t seed = 0; seed != seeds; ++seed) {
     SCOPED_TRACE(seed);
     blkown::sim::DeterministicRuntime runtime{seed, submitters + 1};
-    weather(runtime, seed, 10'000, [&](Storm& storm) {
-      return runtime.wait_for(storm.removed) && runtime.run_until_idle(1'000'000);
+    run_random_io(runtime, seed, 10'000, [&](RandomRun& test) {
+      return runtime.wait_for(test.removed) && runtime.run_until_idle(1'000'000);
     });
     if (HasFailure()) return;
   }
