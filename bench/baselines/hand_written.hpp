@@ -53,13 +53,13 @@ class Stash {
     if (size_ == 0 && !refill()) [[unlikely]]
       return none;
     const std::uint32_t tag = tags_[--size_];
-    if (bitmap_->someone_waits()) [[unlikely]]
+    if (bitmap_->has_demand()) [[unlikely]]
       give_back(size_);
     return tag;
   }
 
   void give(std::uint32_t tag) {
-    if (bitmap_->someone_waits()) [[unlikely]] {
+    if (bitmap_->has_demand()) [[unlikely]] {
       give_back(size_);
       must(bitmap_->give(Tag{tag}));
       return;
@@ -71,7 +71,7 @@ class Stash {
 
  private:
   [[gnu::noinline]] bool refill() {
-    auto run = bitmap_->take_run(hint_, bitmap_->someone_waits() ? 1 : capacity_ / 2);
+    auto run = bitmap_->take_run(hint_, bitmap_->has_demand() ? 1 : capacity_ / 2);
     while (run.mask != 0) {
       const auto bit = static_cast<std::uint32_t>(std::bit_width(run.mask) - 1);
       tags_[size_++] = run.first_tag + bit;

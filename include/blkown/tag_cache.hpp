@@ -64,14 +64,14 @@ class TagCache {
 
   /// A tag for the context's own use, or no_tag.
   [[nodiscard]] std::uint32_t take() noexcept {
-    if (size_ == 0 || bitmap_->someone_waits()) [[unlikely]]
+    if (size_ == 0 || bitmap_->has_demand()) [[unlikely]]
       return take_slowly();
     return tags_[--size_];
   }
 
   /// A tag that the context has done with.
   void give(Tag tag) noexcept {
-    if (size_ == capacity_ || bitmap_->someone_waits() || bitmap_->is_reserved(tag)) [[unlikely]]
+    if (size_ == capacity_ || bitmap_->has_demand() || bitmap_->is_reserved(tag)) [[unlikely]]
       return give_slowly(tag);
     tags_[size_++] = tag.value;
   }
@@ -82,12 +82,12 @@ class TagCache {
     if (size_ == 0) refill();
     if (size_ == 0) return no_tag;
     const std::uint32_t tag = tags_[--size_];
-    if (bitmap_->someone_waits()) flush();
+    if (bitmap_->has_demand()) flush();
     return tag;
   }
 
   [[gnu::noinline]] void give_slowly(Tag tag) noexcept {
-    const bool is_asked_for = capacity_ == 0 || bitmap_->someone_waits();
+    const bool is_asked_for = capacity_ == 0 || bitmap_->has_demand();
     if (is_asked_for) flush();
     if (is_asked_for || bitmap_->is_reserved(tag)) {
       give_mask(bitmap_->line_of(tag), bitmap_->bit_of(tag));
@@ -100,7 +100,7 @@ class TagCache {
 
   void refill() noexcept {
     const std::uint32_t half = capacity_ / 2;
-    const bool one_only = half == 0 || bitmap_->someone_waits();
+    const bool one_only = half == 0 || bitmap_->has_demand();
     detail::TagBitmap::Run run = bitmap_->take_run(hint_, one_only ? 1 : half);
     // The highest first, so that the lowest, the likeliest to be warm, is taken first.
     while (run.mask != 0) {

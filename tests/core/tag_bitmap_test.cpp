@@ -204,13 +204,13 @@ TEST(TagBitmap, TakesAHintFromAnotherQueueForTheFirstWord) {
 
 TEST(TagBitmap, KnowsWhetherAnyoneWaits) {
   Bitmap bitmap{4};
-  EXPECT_FALSE(bitmap->someone_waits());
+  EXPECT_FALSE(bitmap->has_demand());
   bitmap->begin_demand();
   bitmap->begin_demand();
   bitmap->end_demand();
-  EXPECT_TRUE(bitmap->someone_waits());
+  EXPECT_TRUE(bitmap->has_demand());
   bitmap->end_demand();
-  EXPECT_FALSE(bitmap->someone_waits());
+  EXPECT_FALSE(bitmap->has_demand());
 }
 
 TEST(TagBitmap, CountsItsCaches) {

@@ -326,10 +326,10 @@ def tags():
         "& bit) == 0", "& bit) != bit || true")
     yield Mutant(
         "a TagCache keeps what it is given though someone waits", CACHE, "give_slowly",
-        "capacity_ == 0 || bitmap_->someone_waits()", "capacity_ == 0")
+        "capacity_ == 0 || bitmap_->has_demand()", "capacity_ == 0")
     yield Mutant(
         "a TagCache keeps what it has though someone waits", CACHE, "take_slowly",
-        "if (bitmap_->someone_waits()) flush();", "")
+        "if (bitmap_->has_demand()) flush();", "")
     yield Mutant(
         "a TagCache gives back the new tag only though someone waits", CACHE, "give_slowly",
         "if (is_asked_for) flush();", "")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A first generation that an earlier life of the device is not likely to have used.
+// The default of TagSetConfig::first_generation: a generation that an earlier run of the driver has
+// probably not used.
 
 #ifndef BLKOWN_DETAIL_FIRST_GENERATION_HPP
 #define BLKOWN_DETAIL_FIRST_GENERATION_HPP
@@ -14,7 +15,7 @@ inline namespace BLKOWN_ABI {
 
 namespace detail {
 
-/// The processor's time counter, 0 where there is none that user space may read.
+/// The processor's time counter, or 0 on a machine where user space cannot read one.
 [[nodiscard]] inline std::uint64_t cycle_counter() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
   return __builtin_ia32_rdtsc();
@@ -27,15 +28,15 @@ namespace detail {
 #endif
 }
 
-/// Mixes the time and where things lie in memory. Not a secret: an adversary who must not guess it
-/// calls for TagSetConfig::first_generation from a better source, as does a machine that has
-/// neither a counter nor address randomisation.
+/// A generation mixed from the time counter and two addresses. It is not a secret. Set
+/// TagSetConfig::first_generation from a better source if an adversary must not guess it, or if the
+/// machine has neither a time counter nor address randomisation.
 [[nodiscard]] inline Generation unpredictable_generation(const void* storage) noexcept {
   const int on_stack = 0;
   std::uint64_t mixed = cycle_counter();
   for (const void* address : {storage, static_cast<const void*>(&on_stack)}) {
     mixed ^= reinterpret_cast<std::uintptr_t>(address);
-    // An odd multiplier carries every bit upwards, the shift brings them down again.
+    // The odd multiplier spreads every bit upwards, the shift downwards.
     mixed *= 0x9e37'79b9'7f4a'7c15U;
     mixed ^= mixed >> 29;
   }

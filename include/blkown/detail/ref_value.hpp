@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The value of an ownership word, decoded, and the answers of the operations on it. Plain values;
-// the word itself and all it can do are in ref_word.hpp.
+// The value of an ownership word, decoded, and the results of operations on the word. The atomic
+// word and its transitions are in ref_word.hpp.
 //
 //   high bits                                              low bits
 //   | generation | owned | claimed | finished |              count |
 //
 //   64 bits: 32 | 3 | 29      32 bits: 16 | 3 | 13
 //
-//   count  flags     who has the request
+//   count  flags     owner of the request
 //   0      -         the block layer: idle
-//   0      owned     exactly one handle: an Owned, or a Claim without pins
+//   0      owned     one handle: an Owned, or a Claim without pins
 //   1      -         in flight, unreferenced: the device has the cookie, no handle exists (parked)
 //   n>=2   -         shared: n-1 references (ARef)
-//   n>=2   claimed   one Claim and n-2 references, which only hold the request in place
-//   n>=2   finished  the Claim has ended it; n-1 references still hold it
-//   1      finished  whoever dropped the last of those completes the end; nobody else may
+//   n>=2   claimed   one Claim, and n-2 references that only pin the request
+//   n>=2   finished  the Claim has ended the I/O; n-1 references still pin the request
+//   1      finished  the context that dropped the last of those references completes the end
 
 #ifndef BLKOWN_DETAIL_REF_VALUE_HPP
 #define BLKOWN_DETAIL_REF_VALUE_HPP
@@ -46,8 +46,9 @@ struct RefValue {
   static constexpr W one_generation = (W{1} << generation_bits);
   static constexpr W generation_mask = static_cast<W>(~(one_generation - 1));
 
-  /// References at which a lookup answers `saturated` and a clone is a violation. Half of what the
-  /// count holds, so that as many threads again would have to pass the test at once to carry.
+  /// The count at which a lookup answers `saturated` and a copy of an ARef is a violation. It is
+  /// half of the field's range: for an overflow, as many threads again would have to pass the test
+  /// at once.
   static constexpr W count_limit = (W{1} << (count_bits - 1));
 
   W bits = 0;
@@ -67,15 +68,15 @@ struct RefValue {
   /// Flags and count, without the generation.
   [[nodiscard]] constexpr W state() const noexcept { return bits & ~generation_mask; }
 
-  /// Whether some Claim has the request: the states a Claim's operations may meet.
+  /// Whether a Claim of the request exists, if the caller has one: the states a Claim may find.
   [[nodiscard]] constexpr bool held_by_claim() const noexcept {
     return state() == owned_flag || (claimed() && count() >= 2);
   }
-  /// Whether that Claim is the only handle. Precondition: there is one.
+  /// Whether the Claim is the only handle. Precondition: held_by_claim().
   [[nodiscard]] constexpr bool alone() const noexcept {
     return state() == owned_flag || count() == 2;
   }
-  /// Whether the Claim has ended it, and one reference is left.
+  /// Whether the Claim has ended the I/O and one reference is left.
   [[nodiscard]] constexpr bool end_awaits_last_pin() const noexcept {
     return finished() && count() == 2;
   }
@@ -95,11 +96,11 @@ struct RefValue {
   friend constexpr bool operator==(RefValue, RefValue) = default;
 };
 
-/// Which generation a lookup means: compared in the low `bits` bits only, none at all with 0 bits.
+/// The generation that a lookup accepts, compared in the bits of `mask` only.
 template <std::unsigned_integral W>
 struct GenerationMatch {
-  W wanted = 0;  ///< In place, masked.
-  W mask = 0;    ///< In place.
+  W wanted = 0;  ///< The generation at its place in the word, masked.
+  W mask = 0;    ///< The compared bits at their place in the word. 0: any generation.
 
   [[nodiscard]] static constexpr GenerationMatch any() noexcept { return {}; }
   [[nodiscard]] static constexpr GenerationMatch low_bits(Generation generation,
@@ -116,9 +117,10 @@ struct GenerationMatch {
   }
 };
 
-/// Why a lookup is refused at this value, `none` if it is not. What the generation says comes
-/// first: another I/O's state is nobody's business. Out of line, with the parts of a
-/// GenerationMatch, so that lookup_refusal is small and a caller keeps them in registers.
+/// Why a lookup is refused at this value, or `none`. The generation is tested first, because the
+/// state of another I/O is of no use to the caller. Out of line and with the parts of a
+/// GenerationMatch as parameters, so that lookup_refusal is small and its caller keeps them in
+/// registers.
 template <std::unsigned_integral W>
 [[nodiscard, gnu::cold, gnu::noinline]] constexpr LookupReason lookup_refusal_in_full(
     W bits, W wanted, W mask) noexcept {
@@ -135,32 +137,32 @@ template <std::unsigned_integral W>
   return LookupReason::none;
 }
 
-/// The same, quick where nothing is refused.
+/// Why a lookup is refused at this value, or `none`. Fast where the lookup is not refused.
 template <std::unsigned_integral W>
 [[nodiscard]] constexpr LookupReason lookup_refusal(RefValue<W> value,
                                                     GenerationMatch<W> match) noexcept {
-  // The flags lie above the count, so a state from 1 to below the limit has none of them.
+  // The flags are above the count, so a state from 1 to below the limit has no flag.
   const bool countable = static_cast<W>(value.state() - 1) < RefValue<W>::count_limit - 1;
   if (countable && match.accepts(value)) [[likely]]
     return LookupReason::none;
   return lookup_refusal_in_full(value.bits, match.wanted, match.mask);
 }
 
-/// The answer of an operation on a reference.
+/// The result of an operation on a reference.
 enum class RefResult : std::uint8_t {
-  done,          ///< The word moved, others still have the request.
-  completed,     ///< The caller ended the I/O for good; the word is idle.
-  alone,         ///< The caller now has the request to itself, at "0 owned".
-  refused,       ///< Nothing happened: others have it too, or it is claimed or finished.
+  done,          ///< The word has changed. Other holders remain, or the request is parked.
+  completed,     ///< The caller has completed the end of the I/O. The word is idle.
+  alone,         ///< The caller has the unique handle: "0 owned".
+  refused,       ///< No change: other holders exist, or the request is claimed or finished.
   overflow,      ///< Violation: more references than count_limit.
-  no_reference,  ///< Violation: the count holds no such reference.
+  no_reference,  ///< Violation: the count does not include the caller's reference.
 };
 
-/// The answer of an operation on a Claim.
+/// The result of an operation on a Claim.
 enum class ClaimResult : std::uint8_t {
-  done,         ///< The word moved.
-  completed,    ///< The caller ended the I/O for good; the word is idle.
-  pinned,       ///< Pins exist: the Claim stays (into_owned), or the last pin completes (end).
+  done,         ///< The word has changed.
+  completed,    ///< The caller has completed the end of the I/O. The word is idle.
+  pinned,       ///< Pins exist. into_owned: no change. end: the last pin's drop completes the end.
   overflow,     ///< Violation: more references than count_limit.
   not_claimed,  ///< Violation: no Claim of this request exists.
 };

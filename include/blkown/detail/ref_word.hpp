@@ -1,20 +1,34 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The ownership word of a request, and every transition it can make; its values: ref_value.hpp.
+// The ownership word of a request: one atomic word and every transition that it can make. The
+// values are in ref_value.hpp.
 //
-// The three rules behind the memory orders:
-//   1. Whoever lets go of a request (park, share, drop, release, end with pins) does it with a
-//      release operation on this word; whoever takes it (lookup, claim, 2 -> 0) with an acquire
-//      one.
-//   2. All operations on a word that others may write at the same time are read-modify-writes, so
-//      that a release sequence runs through them and an acquire sees every earlier release.
-//   3. Plain stores are for a word that only the caller may write: at "0 owned" nobody else writes,
-//      because lookups refuse `owned`; at "2 claimed" nobody else writes, because lookups refuse
-//      `claimed` and no reference is left to be dropped.
-// Idle words travel through the tag bitmap, whose release and acquire order what is relaxed here.
+// Parties: the holders of handles (Idle, Owned, Claim, ARef) and, at the same time, lookups by any
+// number of completions, timeouts and scans, in any context. The state in the word decides which of
+// them may write.
 //
-// Nothing here reports or checks handles: an operation that meets a word it does not expect leaves
-// it alone (an addition or subtraction has happened, and the caller never goes on) and answers so.
+// An I/O passes 0 -> 0 owned (start) -> 1 (publish or park) -> 0 owned or n claimed (claim) -> 0
+// (end). Pins are counted beside that. If pins exist at the end, the word becomes n finished, and
+// the drop of the last pin makes it 0.
+//
+// Guarantees: of any number of claims of one publication, one succeeds. An end completes exactly
+// once. No lookup succeeds at "owned", "claimed", "finished", 0, or another generation. If a
+// handle's holder disappears without a transition, the word keeps its state and the I/O never ends;
+// the destructors of the handles therefore always make one.
+//
+// Rules for the memory orders:
+//   1. A party that gives a request away (park, share, drop, release, end with pins) does so with a
+//      release operation on this word. A party that takes it (lookup, claim, 2 -> 0) uses acquire.
+//   2. A word that others may write at the same time is changed by read-modify-writes only, so that
+//      release sequences continue and an acquire synchronizes with every earlier release.
+//   3. Plain stores are for a word that only the caller may write. At "0 owned" no other party
+//      writes, because lookups refuse `owned`. At "2 claimed" no other party writes, because
+//      lookups refuse `claimed` and no reference is left to be dropped.
+// Idle words pass through the tag bitmap. Its release and acquire order the relaxed accesses here.
+//
+// An operation that finds an unexpected value returns an error and leaves the word unchanged,
+// except for an addition or subtraction that has already happened; then the caller raises a
+// violation.
 
 #ifndef BLKOWN_DETAIL_REF_WORD_HPP
 #define BLKOWN_DETAIL_REF_WORD_HPP
@@ -27,12 +41,12 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace detail {
 
-/// The one atomic word of a request. Not copyable, never moved; the address is its identity.
-///
-/// Every operation that can refuse stores in `seen` the value it decided on (publish_claim's count
-/// may be older), so that reports and LookupErrors speak of that very moment. No operation blocks;
-/// those that loop do so only when another context has changed the word in between (or a weak CAS
-/// failed spuriously). Safe in interrupts. A CAS expects a local W: GCC keeps `seen` in memory.
+/// The ownership word of one request. It is neither copied nor moved.
+/// Effects: an operation that can fail stores in `seen` the value that decided (for publish_claim
+/// the count may be older), so that reports and LookupErrors describe that moment. Context: any,
+/// interrupts included. No operation blocks. A loop repeats only if another context has changed the
+/// word, or if a weak compare-exchange failed spuriously.
+// A compare-exchange uses a local W for the expected value, because GCC keeps `seen` in memory.
 template <std::unsigned_integral W>
 class RefWord {
  public:
@@ -44,33 +58,36 @@ class RefWord {
   RefWord(const RefWord&) = delete;
   RefWord& operator=(const RefWord&) = delete;
 
-  /// The value of this moment, for identification and reports; it orders nothing.
+  /// The value at this moment, for identification and reports.
+  /// Synchronization: none.
   [[nodiscard]] Value peek() const noexcept {
-    // No transition. Relaxed: the caller either has the request to itself, or only displays this.
+    // No transition. Relaxed: the caller is the only writer, or only displays the value.
     return {word_.load(std::memory_order_relaxed)};
   }
 
-  /// Whether an end, which has been made, waits for one reference alone. Acquire, unlike peek: for
-  /// a bystander, who may then look at what the I/O's owners did.
+  /// Whether the Claim has ended the I/O and one reference is left.
+  /// Synchronization: acquires what the owners of the I/O did before its end.
   [[nodiscard]] bool end_awaits_last_pin() const noexcept {
-    // No transition. Partners: end_claim, drop_ref. Acquire: what was done before the end.
+    // No transition. Partners: end_claim, drop_ref. Acquire: the caller may read what the owners
+    // wrote before the end.
     return Value{word_.load(std::memory_order_acquire)}.end_awaits_last_pin();
   }
 
-  /// Gives an idle word its first generation, while nobody else knows the request.
+  /// Sets the first generation of an idle word.
+  /// Precondition: no other context has access to the request.
   void set_first_generation(Generation first) noexcept {
-    // -> 0. Relaxed: whoever publishes the request's existence orders this.
+    // -> 0. Relaxed: the channel that publishes the TagSet to other contexts orders this store.
     word_.store(Value::idle_at(first).bits, std::memory_order_relaxed);
   }
 
-  // --- Idle and Owned: the caller is the only one who may write ------------------------------
+  // --- Idle and Owned: no other party may write ----------------------------------------------
 
   /// Idle::start, 0 -> 0 owned. False if the word is not idle.
   [[nodiscard]] bool start(Value& seen) noexcept {
     // Relaxed: the tag's allocation (acquire) has ordered this after the word's last store.
     seen.bits = word_.load(std::memory_order_relaxed);
     if (seen.state() != 0) return false;
-    // 0 -> 0 owned. Partner: none; lookups refuse both values, and no data is handed to anyone.
+    // 0 -> 0 owned. Partner: none. Relaxed: lookups refuse both values, and no data is given away.
     word_.store(seen.with_state(Value::owned_flag).bits, std::memory_order_relaxed);
     return true;
   }
@@ -83,28 +100,29 @@ class RefWord {
 
   /// Owned::end and requeue, 0 owned -> 0. False if the word is not owned.
   [[nodiscard]] bool end_owned(Value& seen) noexcept {
-    // Relaxed: the Owned's holder is the only writer and has acquired when it got it.
+    // Relaxed: the Owned's holder is the only writer and acquired the request with the handle.
     seen.bits = word_.load(std::memory_order_relaxed);
     if (seen.state() != Value::owned_flag) return false;
     make_idle(seen);
     return true;
   }
 
-  // --- Claim: the caller is the only writer of the data, pins may come and go ----------------
+  // --- Claim: the caller is the only writer of the data; pins are taken and dropped ----------
 
   /// Claim::pin, 0 owned -> 3 claimed, else n claimed -> n+1 claimed.
   [[nodiscard]] ClaimResult claim_pin(Value& seen) noexcept {
-    // Relaxed: whether pins exist was decided by this Claim or is decided again by the addition.
+    // Relaxed: at 0 owned this Claim is the only writer; else the addition below reads again.
     seen.bits = word_.load(std::memory_order_relaxed);
     if (seen.state() == Value::owned_flag) {
-      // 0 owned -> 3 claimed. Partner: none; lookups refuse both values. Relaxed: the pin's holder
-      // gets it from this context, and whatever is handed over later is released then.
+      // 0 owned -> 3 claimed. Partner: none. Relaxed: lookups refuse both values, the pin is given
+      // to its holder by this context, and the publication will be a release.
       word_.store(seen.with_state(Value::claimed_flag | 3).bits, std::memory_order_relaxed);
       return ClaimResult::done;
     }
     if (!seen.held_by_claim()) return ClaimResult::not_claimed;
-    // n claimed -> n+1 claimed. Partner: drop_ref of other pins. Relaxed: the new pin is made out
-    // of the right to the request, which is ordered already; RMW, so release sequences go on.
+    // n claimed -> n+1 claimed. Partner: drop_ref of other pins. Relaxed: the new pin derives from
+    // the Claim, whose acquisition is ordered already. A read-modify-write, so that release
+    // sequences continue.
     seen.bits = word_.fetch_add(1, std::memory_order_relaxed);
     return seen.count() >= Value::count_limit ? ClaimResult::overflow : ClaimResult::done;
   }
@@ -114,14 +132,14 @@ class RefWord {
     if (!load_claim(seen)) return ClaimResult::not_claimed;
     if (seen.alone()) {
       // 0 owned or 2 claimed -> 1, generation + 1. Partner: the CAS of tag_to_rq, tag_to_owned and
-      // claim. Release: they see all that this holder, and the pins before it, did to the data.
+      // claim. Release: they see what this holder, and dropped pins, did to the data.
       word_.store(seen.next_with_state(1).bits, std::memory_order_release);
       return ClaimResult::done;
     }
     // n claimed -> n-1, generation + 1, claimed cleared, in one addition. Partner: the CAS of
-    // lookups. Release: as above. An addition, because pins may be dropped at the same time; the
-    // generation is the highest field, so its carry leaves the word. `seen` stays as loaded: only
-    // the Claim moves the generation, and a cookie need not wait for the addition.
+    // lookups. Release: as above. An addition, because pins may be dropped at the same time. The
+    // generation is the highest field, so its carry leaves the word. `seen` keeps the loaded value:
+    // only the Claim changes the generation, so the cookie need not wait for the addition.
     constexpr W step = static_cast<W>(Value::one_generation - Value::claimed_flag - 1);
     word_.fetch_add(step, std::memory_order_release);
     return ClaimResult::done;
@@ -132,7 +150,7 @@ class RefWord {
     if (!load_claim(seen)) return ClaimResult::not_claimed;
     if (seen.alone()) {
       // 0 owned or 2 claimed -> 1. Partner: the CAS of lookups. Release: the next claimant of this
-      // I/O sees what this one did.
+      // I/O sees what this holder did.
       word_.store(seen.with_state(1).bits, std::memory_order_release);
       return ClaimResult::done;
     }
@@ -147,15 +165,16 @@ class RefWord {
     if (!load_claim(seen)) return ClaimResult::not_claimed;
     if (!seen.alone()) return ClaimResult::pinned;
     if (!seen.owned()) {
-      // 2 claimed -> 0 owned. Partner: none, lookups refuse both values and no pin is left.
-      // Relaxed: nothing is handed to anyone.
+      // 2 claimed -> 0 owned. Partner: none. Relaxed: lookups refuse both values, no pin is left,
+      // and no data is given away.
       word_.store(seen.with_state(Value::owned_flag).bits, std::memory_order_relaxed);
     }
     return ClaimResult::done;
   }
 
   /// Claim::end and requeue: alone, -> 0 (`completed`); else n claimed -> n-1 finished (`pinned`),
-  /// and whoever drops the last pin completes, this caller included if that happened meanwhile.
+  /// and the drop of the last pin completes the end. If that pin is dropped during this call, this
+  /// call completes the end (`completed`).
   [[nodiscard]] ClaimResult end_claim(Value& seen) noexcept {
     if (!load_claim(seen)) return ClaimResult::not_claimed;
     if (seen.alone()) {
@@ -163,7 +182,8 @@ class RefWord {
       return ClaimResult::completed;
     }
     // n claimed -> n-1 finished. Partner: drop_ref or drop_or_own of the last pin. Release: the
-    // one who completes sees the status and the data. A subtraction, as pins may be dropped.
+    // party that completes the end sees the status and the data. A subtraction, because pins may be
+    // dropped at the same time.
     constexpr W step = static_cast<W>(Value::finished_flag - Value::claimed_flag - 1);
     seen.bits = word_.fetch_add(step, std::memory_order_release);
     if (seen.count() != 2) return ClaimResult::pinned;
@@ -175,8 +195,8 @@ class RefWord {
 
   /// Clone of an ARef, n -> n+1 for n >= 2.
   [[nodiscard]] RefResult add_ref(Value& seen) noexcept {
-    // n -> n+1. Partner: drop_ref. Relaxed: a reference is made out of a reference, which already
-    // orders everything; RMW, so that release sequences go on.
+    // n -> n+1. Partner: drop_ref. Relaxed: the new reference derives from one whose acquisition is
+    // ordered already. A read-modify-write, so that release sequences continue.
     seen.bits = word_.fetch_add(1, std::memory_order_relaxed);
     if (seen.count() < 2) return RefResult::no_reference;
     return seen.count() >= Value::count_limit ? RefResult::overflow : RefResult::done;
@@ -184,8 +204,8 @@ class RefWord {
 
   /// Drop of an ARef, n -> n-1: 2 -> 1 parks, 2 finished -> 1 finished -> 0 completes the end.
   [[nodiscard]] RefResult drop_ref(Value& seen) noexcept {
-    // n -> n-1. Partners: the CAS of try_from_shared, drop_or_own and lookups, the acquire load of
-    // a Claim that finds itself alone. Release: they come after all this holder did under the pin.
+    // n -> n-1. Partners: the CAS of try_from_shared, drop_or_own and lookups, and load_claim of a
+    // Claim that is alone. Release: this holder's accesses under the pin come before theirs.
     seen.bits = word_.fetch_sub(1, std::memory_order_release);
     if (seen.count() > 2) return RefResult::done;
     if (seen.count() < 2 || seen.claimed()) return RefResult::no_reference;
@@ -194,18 +214,18 @@ class RefWord {
     return RefResult::completed;
   }
 
-  /// Owned::try_from_shared, 2 -> 0 owned (`alone`), else `refused` and the reference stays.
-  /// Racing callers may all be refused.
+  /// Owned::try_from_shared, 2 -> 0 owned (`alone`), else `refused` and the caller keeps its
+  /// reference. All of several concurrent callers may be refused.
   [[nodiscard]] RefResult try_from_shared(Value& seen) noexcept {
-    // Relaxed: only decides whether to try; the CAS acquires.
+    // Relaxed: decides whether to try; the CAS acquires.
     W bits = word_.load(std::memory_order_relaxed);
     seen.bits = bits;
     if (seen.count() < 2) return RefResult::no_reference;
-    // `claimed` needs no test: at 2 claimed no reference exists.
+    // No test of `claimed`: at 2 claimed no reference exists.
     if (seen.count() != 2 || seen.finished()) return RefResult::refused;
     // 2 -> 0 owned. Partner: drop_ref of the others, park and publish before them. Acquire: their
-    // reads and writes come before the new owner's. Relaxed on failure: nothing is gained. Strong:
-    // a spurious failure would refuse a caller who is alone.
+    // reads and writes come before the new owner's. Relaxed on failure: the caller gets nothing.
+    // Strong: a spurious failure would refuse the only holder.
     const bool won =
         word_.compare_exchange_strong(bits, seen.with_state(Value::owned_flag).bits,
                                       std::memory_order_acquire, std::memory_order_relaxed);
@@ -214,22 +234,23 @@ class RefWord {
   }
 
   /// drop_or_own: 2 -> 0 owned (`alone`); 2 finished -> 0 (`completed`); else n -> n-1 (`done`).
-  /// Of holders who all let go through this, exactly one becomes `alone` or `completed`.
+  /// If all holders drop their references by this function, exactly one gets `alone` or
+  /// `completed`.
   [[nodiscard]] RefResult drop_or_own(Value& seen) noexcept {
-    // Relaxed: every path on from here is a CAS with an order of its own.
+    // Relaxed: every path from here is a CAS with an order of its own.
     seen.bits = word_.load(std::memory_order_relaxed);
     while (true) {
       if (seen.count() < 2) return RefResult::no_reference;
       if (seen.count() > 2) {
-        // n -> n-1. Partner: the acquire of whoever becomes alone. Release: it comes after all
-        // that this holder did. Relaxed on failure: the loop decides again.
+        // n -> n-1. Partner: the acquire of the holder that becomes alone. Release: this holder's
+        // accesses come before that. Relaxed on failure: the loop decides again.
         if (word_.compare_exchange_weak(seen.bits, static_cast<W>(seen.bits - 1),
                                         std::memory_order_release, std::memory_order_relaxed)) {
           return RefResult::done;
         }
       } else if (seen.finished()) {
         // 2 finished -> 1 finished. Partners: end_claim, drop_ref of the others. Acquire: this
-        // caller completes the end and needs status and data. Relaxed on failure: as above.
+        // caller completes the end and reads status and data. Relaxed on failure: as above.
         const Value last = seen.with_state(Value::finished_flag | 1);
         if (word_.compare_exchange_weak(seen.bits, last.bits, std::memory_order_acquire,
                                         std::memory_order_relaxed)) {
@@ -257,9 +278,9 @@ class RefWord {
     return claim_counted(match, 1, seen);
   }
 
-  // --- Lookups: the caller holds nothing -----------------------------------------------------
+  // --- Lookups: the caller has no handle -----------------------------------------------------
 
-  /// n -> n+1 for n >= 1. `none` gives the caller a reference. Never writes at count 0.
+  /// n -> n+1 for n >= 1. `none`: the caller has a reference. Never writes at count 0.
   [[nodiscard]] LookupReason tag_to_rq(Match match, Value& seen) noexcept {
     // Relaxed: decides whether to try; the CAS acquires.
     W bits = word_.load(std::memory_order_relaxed);
@@ -267,8 +288,8 @@ class RefWord {
       seen.bits = bits;
       const LookupReason reason = lookup_refusal(seen, match);
       if (reason != LookupReason::none) return reason;
-      // n -> n+1. Partners: park, into_shared, publish, release. Acquire: the caller sees the data
-      // as published. With relaxed, 1 -> 2 -> 0 owned by this caller would race with the
+      // n -> n+1. Partners: park, into_shared, publish, release. Acquire: the caller sees the
+      // published data; with relaxed, this caller's 1 -> 2 -> 0 owned would race with the
       // publisher's writes. Relaxed on failure: the loop decides again. The generation is part of
       // the compared value, so it cannot change between the test and the increment.
       if (word_.compare_exchange_weak(bits, static_cast<W>(bits + 1), std::memory_order_acquire,
@@ -278,7 +299,7 @@ class RefWord {
     }
   }
 
-  /// 1 -> 0 owned. `none` gives the caller the request for itself.
+  /// 1 -> 0 owned. `none`: the caller has the unique handle.
   [[nodiscard]] LookupReason tag_to_owned(Match match, Value& seen) noexcept {
     // Relaxed: decides whether to try; the CAS acquires.
     W bits = word_.load(std::memory_order_relaxed);
@@ -296,7 +317,7 @@ class RefWord {
     }
   }
 
-  /// 1 -> 0 owned, n >= 2 -> n+1 claimed. `none` gives the caller the Claim.
+  /// 1 -> 0 owned, n >= 2 -> n+1 claimed. `none`: the caller has the Claim.
   [[nodiscard]] LookupReason claim(Match match, Value& seen) noexcept {
     // Relaxed: decides whether to try; the CAS acquires.
     seen.bits = word_.load(std::memory_order_relaxed);
@@ -307,9 +328,9 @@ class RefWord {
     }
   }
 
-  /// After a refused publish: as `claim` for exactly this generation, at any count, because the
-  /// one publisher of a generation may exceed the limit by its own reference. False if another
-  /// has taken the right meanwhile.
+  /// After a refused publish: `claim` of exactly this generation, at any count, because the single
+  /// publisher of a generation may exceed the limit by its own reference. False if another party
+  /// has claimed the I/O.
   [[nodiscard]] bool take_back(Generation published, Value& seen) noexcept {
     const Match match = Match::exactly(published);
     // Relaxed: decides whether to try; the CAS acquires.
@@ -323,29 +344,29 @@ class RefWord {
 
  private:
   [[nodiscard]] bool load_claim(Value& seen) noexcept {
-    // No transition: a Claim looks whether pins are left. Partner: drop_ref. Acquire: where none
-    // is, the pins' reads come before whatever the Claim does next, and its plain store is safe.
+    // No transition: reads whether pins are left. Partner: drop_ref. Acquire: if none is left, the
+    // pins' reads come before the Claim's next accesses, and a plain store is safe.
     seen.bits = word_.load(std::memory_order_acquire);
     return seen.held_by_claim();
   }
 
-  /// The last step of an end by a caller who has the request to itself.
+  /// The last step of an end. Precondition: the caller is the only writer of the word.
   void make_idle(Value seen) noexcept {
     // -> 0, flags clear, same generation. Partner: start(), through the tag bitmap, whose release
-    // publishes this store. Relaxed: lookups refuse both values, and no data is handed over here.
+    // publishes this store. Relaxed: lookups refuse both values, and no data is given away here.
     word_.store(seen.with_state(0).bits, std::memory_order_relaxed);
   }
 
-  /// The caller has brought the word to 1 finished by an addition or a subtraction: it completes.
+  /// Completes the end. Precondition: the caller's own operation brought the word to 1 finished.
   void complete_end() noexcept {
-    // No transition. Partners: drop_ref of the other pins and end_claim, whose releases lead up to
-    // this caller's own operation in one release sequence. Acquire: the data, the status and the
-    // pins' reads come before the block layer's reuse. A load of its own, so that all the drops
-    // that are not the last pay for release only.
+    // No transition. Partners: drop_ref of the other pins and end_claim, whose release sequences
+    // include this caller's own operation. Acquire: the writes of the data and the status, and the
+    // pins' reads, come before the request's reuse. A separate load, so that a drop that is not the
+    // last needs release only.
     make_idle({word_.load(std::memory_order_acquire)});
   }
 
-  /// One try of a lookup to become the Claim; on failure `seen` is the value found.
+  /// One attempt of a lookup to become the Claim. On failure `seen` is the value found.
   [[nodiscard]] bool try_take_right(Value& seen) noexcept {
     const W state = seen.count() == 1 ? Value::owned_flag
                                       : static_cast<W>(Value::claimed_flag | (seen.count() + 1));
@@ -359,7 +380,7 @@ class RefWord {
     return won;
   }
 
-  /// The claim of a caller who holds a reference: n -> n + added, claimed.
+  /// The claim by a holder of a reference: n -> n + added, claimed.
   [[nodiscard]] LookupReason claim_counted(Match match, W added, Value& seen) noexcept {
     // Relaxed: decides whether to try; the CAS acquires.
     W bits = word_.load(std::memory_order_relaxed);
@@ -370,7 +391,7 @@ class RefWord {
       if (reason != LookupReason::none && !at_limit) return reason;
       const W state = static_cast<W>(Value::claimed_flag | (seen.count() + added));
       // n -> n + added, claimed. Partners: park, publish, release, into_shared. Acquire: the
-      // claimant writes the data after all of them, and the generation may be newer than the
+      // claimant writes the data after all of them, and the publication may be newer than the
       // caller's reference. Relaxed on failure: the loop decides again.
       if (word_.compare_exchange_weak(bits, seen.with_state(state).bits, std::memory_order_acquire,
                                       std::memory_order_relaxed)) {
@@ -381,11 +402,11 @@ class RefWord {
 
   /// 0 owned -> count, generation + 1.
   [[nodiscard]] bool publish_owned(W count, Value& seen) noexcept {
-    // Relaxed: the Owned's holder is the only writer and has acquired when it got it.
+    // Relaxed: the Owned's holder is the only writer and acquired the request with the handle.
     seen.bits = word_.load(std::memory_order_relaxed);
     if (seen.state() != Value::owned_flag) return false;
-    // 0 owned -> 1 or 2, generation + 1. Partner: the CAS of lookups. Release: they see the data
-    // as the owner left it. A plain store, because at 0 owned nobody else writes.
+    // 0 owned -> 1 or 2, generation + 1. Partner: the CAS of lookups. Release: they see the owner's
+    // writes to the data. A plain store, because at 0 owned no other party writes.
     word_.store(seen.next_with_state(count).bits, std::memory_order_release);
     return true;
   }

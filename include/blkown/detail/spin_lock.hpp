@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// SpinLock: for lists that several contexts change, off the way of a plain I/O.
+// SpinLock: protects lists that several contexts change. The path of a plain I/O takes none.
 
 #ifndef BLKOWN_DETAIL_SPIN_LOCK_HPP
 #define BLKOWN_DETAIL_SPIN_LOCK_HPP
@@ -11,8 +11,8 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace detail {
 
-/// Held for a few instructions, while nothing of a user's is called. Not for interrupts: one that
-/// preempts the holder would wait for ever.
+/// A lock that is held for a few instructions. No callback of the user runs under it.
+/// Context: not for interrupts, because an interrupt of the holder would wait for ever.
 class SpinLock {
  public:
   SpinLock() = default;
@@ -20,15 +20,15 @@ class SpinLock {
   SpinLock& operator=(const SpinLock&) = delete;
 
   void lock() noexcept {
-    // false -> true. Partner: unlock. Acquire: what the last holder did.
+    // false -> true. Partner: unlock. Acquire: the previous holder's accesses come before.
     while (taken_.exchange(true, std::memory_order_acquire)) {
-      // No transition. Relaxed: the exchange looks again.
+      // No transition. Relaxed: the exchange reads again.
       while (taken_.load(std::memory_order_relaxed)) {
       }
     }
   }
   void unlock() noexcept {
-    // true -> false. Partner: lock. Release: what this holder did.
+    // true -> false. Partner: lock. Release: this holder's accesses come before the next holder's.
     taken_.store(false, std::memory_order_release);
   }
 
