@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSL-1.0
-# What the scripts tests/run and examples/run share. Source it; it runs nothing by itself.
+# The functions that tests/run, examples/run and bench/run share. A script sources this file, which
+# runs nothing by itself.
 
 say() { printf '%s\n' "$*"; }
 
@@ -9,11 +10,11 @@ die() {
   exit 1
 }
 
-# need_packages PACKAGE...: installs the Debian packages that are missing, or, without the right to
-# do so, names them and stops.
+# need_packages PACKAGE...: installs the Debian packages that are missing. Without root's rights, names
+# them and exits.
 need_packages() {
   if ! command -v dpkg-query >/dev/null; then
-    say "not a Debian system: taking for granted what these packages bring: $*"
+    say "not a Debian system: these packages are assumed to be installed: $*"
     return
   fi
   local package missing=()
@@ -43,8 +44,8 @@ need_packages() {
   rm -f "$log"
 }
 
-# logged LOG COMMAND...: runs the command without stdin and with its output in LOG; while it runs,
-# every 20 seconds one line shows the last one of LOG.
+# logged LOG COMMAND...: runs the command without stdin and with its output in LOG. Every 20 seconds,
+# prints the last line of LOG.
 logged() {
   local log=$1 heartbeat result=0
   shift

@@ -2,7 +2,7 @@
 # The documents for users and contributors are installed with the contents of the tree's files.
 cmake_minimum_required(VERSION 3.25)
 
-foreach(document LICENSE README.md)
+foreach(document LICENSE README.md .github/CHANGELOG.md .github/CONTRIBUTING.md)
   get_filename_component(file_name ${document} NAME)
   set(installed ${PREFIX}/share/doc/blkown/${file_name})
   if(NOT EXISTS ${installed})
