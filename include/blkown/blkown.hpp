@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The whole core of blkown.
+// Includes all public headers of the core.
 
 #ifndef BLKOWN_BLKOWN_HPP
 #define BLKOWN_BLKOWN_HPP

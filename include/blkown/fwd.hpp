@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The names of the templates that refer to one another.
+// Declarations of the class templates that refer to one another.
 
 #ifndef BLKOWN_FWD_HPP
 #define BLKOWN_FWD_HPP

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Place: where in the caller's source something happened.
+// Place: a position in the caller's source.
 
 #ifndef BLKOWN_PLACE_HPP
 #define BLKOWN_PLACE_HPP
@@ -11,8 +11,9 @@
 namespace blkown {
 inline namespace BLKOWN_ABI {
 
-/// The place in the caller's source that an operation was called from. Public operations take it as
-/// a defaulted last parameter; pass one on to name a caller further out.
+/// The position in the source from which an operation was called. Public operations take it as a
+/// defaulted last parameter. A wrapper that takes and passes one on is reported by its caller's
+/// place.
 using Place = std::source_location;
 
 }  // namespace BLKOWN_ABI

@@ -1,8 +1,20 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Publishing: the request becomes visible to lookups first, and only then does the device hear of
-// it, so that a completion that beats the doorbell's return is found. And what comes of it when the
-// device refuses the command after all.
+// Publishing an I/O and taking it back when the device refuses it.
+//
+// Parties: the publisher, which calls publish(issue) on an Owned or a Claim; the device; and the
+// lookups of its completions, in any context.
+//
+//   1. The word becomes parked under the next generation (a release). From here on lookups find the
+//      request, and its I/O may end and its tag be allocated again at any moment.
+//   2. `issue(Cookie)` tells the device. A completion may be processed before `issue` returns,
+//      because step 1 comes first. The publisher touches nothing of the request but the word.
+//   3. If `issue` returns an error, the publisher claims the I/O again, for exactly the published
+//      generation. It fails if a completion, possibly a forged one, has claimed the I/O first; then
+//      that Claim ends it.
+//
+// An I/O is therefore never lost: it is in flight at the device, or one Claim has it. A publisher
+// that ignores the error drops the Claim in Refused, which ends the I/O with io_error and a report.
 
 #ifndef BLKOWN_PUBLISH_HPP
 #define BLKOWN_PUBLISH_HPP
@@ -18,10 +30,10 @@
 namespace blkown {
 inline namespace BLKOWN_ABI {
 
-/// The device did not take the command. `claim` is the right to the I/O, taken back, ready to be
-/// published again, ended or requeued; it is empty if a completion, a forged one included, took it
-/// in the meantime, and then that completion's holder ends the I/O. Ignoring a Refused ends the I/O
-/// with io_error and a report; it is never left parked.
+/// The error of a publish(issue) whose `issue` returned one. `claim` is the right to the I/O, to be
+/// published again, ended or requeued. It is empty if a completion, possibly a forged one, has
+/// claimed the I/O; then the holder of that Claim ends it. Dropping a Refused ends the I/O with
+/// io_error and a report.
 template <class R, class E>
 struct [[nodiscard]] Refused {
   E error;
@@ -34,7 +46,7 @@ template <class R, class Result>
 struct PublishResult {
   static_assert(!std::is_same_v<Result, Result>,
                 "publish(issue): issue(Cookie) returns void, or std::expected<T, E> to refuse");
-  using Type = void;  // the assertion says it all: no second error
+  using Type = void;  // so that the assertion is the only error
 };
 template <class R>
 struct PublishResult<R, void> {
@@ -45,13 +57,13 @@ struct PublishResult<R, std::expected<T, E>> {
   using Type = std::expected<T, Refused<R, E>>;
 };
 
-/// What publish(issue) returns: void if issue cannot refuse, else issue's own expected with Refused
-/// in place of its error.
+/// The result of publish(issue): void if `issue` returns void, else the std::expected of `issue`
+/// with Refused in place of its error.
 template <class R, class Issue>
 using PublishResultOf =
     typename PublishResult<R, std::remove_cvref_t<std::invoke_result_t<Issue&, Cookie>>>::Type;
 
-/// The right to an I/O whose command the device refused, unless somebody has it already.
+/// The right to an I/O whose command the device refused. Empty if another party has claimed it.
 template <class R>
 [[nodiscard]] std::optional<Claim<R>> take_back(R& request, Generation published) noexcept {
   RefValue<Word> seen;
@@ -59,8 +71,7 @@ template <class R>
   return HandleAccess::make_claim(request, ClaimOrigin::completion);
 }
 
-/// Tells the device about a request that is visible already. From here on the request may be
-/// ended, and its tag used again, at any moment: only the word is touched, by take_back.
+/// Steps 2 and 3 of a publication.
 template <class R, class Issue>
 [[nodiscard]] PublishResultOf<R, Issue> issue_published(R& request, const Cookie& cookie,
                                                         Issue& issue) noexcept {

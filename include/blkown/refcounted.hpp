@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a type must offer for ARef and Owned to hold it. Requests meet all of it (request.hpp); a
-// type of the user's, a device or a request of another library, meets what it needs.
+// The operations that ARef and Owned need of the type they hold. Requests have all of them
+// (request.hpp). A user's own type, such as a device, has those that it uses.
 
 #ifndef BLKOWN_REFCOUNTED_HPP
 #define BLKOWN_REFCOUNTED_HPP
@@ -12,15 +12,19 @@
 namespace blkown {
 inline namespace BLKOWN_ABI {
 
-/// How handles count and own an object of type T. This one forwards to T's own members; specialise
-/// it for a type that cannot have them. The functions must not throw.
+/// The operations by which handles count and own an object of type T. The primary template forwards
+/// to T's members; specialise it for a type without such members. The functions must not throw.
 ///
-///   add_ref        one more reference (the kernel's AlwaysRefCounted::inc_ref)
-///   drop_ref       one less; whoever drops the last does what that means for T (dec_ref)
-///   release_owned  the unique handle is dropped (Ownable::release)
-///   into_shared    the unique handle becomes the first reference
-///   try_into_owned the caller's reference becomes the unique handle; false, and nothing has
-///                  happened, if it is not the only one. Acquires what other drops released.
+///   add_ref         adds a reference
+///   drop_ref        removes a reference; removing the last one does what T needs
+///   release_owned   the unique handle is dropped
+///   into_shared     the unique handle becomes the first reference
+///   try_into_owned  the caller's reference becomes the unique handle. False, and no change, if it
+///   is
+///                   not the only one. Acquires what drop_ref of other references released.
+///
+/// Source: the kernel's AlwaysRefCounted (inc_ref, dec_ref), Ownable (release) and
+/// OwnableRefCounted.
 template <class T>
 struct Ownership {
   static void add_ref(T& object)
@@ -52,27 +56,29 @@ struct Ownership {
   }
 };
 
-/// Can be held by any number of ARefs (the kernel's AlwaysRefCounted).
+/// A type that ARefs can hold.
+/// Source: the kernel's AlwaysRefCounted.
 template <class T>
 concept RefCounted = requires(T& object) {
   Ownership<T>::add_ref(object);
   Ownership<T>::drop_ref(object);
 };
 
-/// Can be held by one Owned (the kernel's Ownable).
+/// A type that an Owned can hold.
+/// Source: the kernel's Ownable.
 template <class T>
 concept Ownable = requires(T& object) { Ownership<T>::release_owned(object); };
 
-/// Can go from unique to shared and back (the kernel's OwnableRefCounted).
+/// A type that can change between one Owned and ARefs.
+/// Source: the kernel's OwnableRefCounted.
 template <class T>
 concept OwnableRefCounted = RefCounted<T> && Ownable<T> && requires(T& object) {
   Ownership<T>::into_shared(object);
   { Ownership<T>::try_into_owned(object) } -> std::same_as<bool>;
 };
 
-/// Opt-in: T may be read while others hold the request (Rust's Sync), so ARef::data gives it.
-/// Specialise as true only for data that nobody changes while references exist, or that
-/// synchronises itself.
+/// Whether ARef::data gives access to data of type T. Specialise as true only for data that does
+/// not change while references exist, or that synchronises its own accesses. Source: Rust's Sync.
 template <class T>
 inline constexpr bool shared_data = false;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A piece of the caller's memory that an I/O reads or writes.
+// Segment: a contiguous part of an I/O's data buffer.
 
 #ifndef BLKOWN_SEGMENT_HPP
 #define BLKOWN_SEGMENT_HPP
@@ -10,9 +10,9 @@
 namespace blkown {
 inline namespace BLKOWN_ABI {
 
-/// One contiguous run of bytes of an I/O's data buffer (the kernel's bio_vec, a scatter-gather
-/// element). It refers to the memory and never owns it: whoever made the I/O keeps the bytes alive
-/// and in place until the I/O has ended.
+/// Contiguous bytes of an I/O's data buffer. It refers to the memory and does not own it.
+/// Precondition: the submitter keeps the bytes in place until the I/O has ended.
+/// Source: the kernel's bio_vec.
 struct Segment {
   std::byte* data = nullptr;
   std::size_t length_bytes = 0;

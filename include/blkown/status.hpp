@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// How an I/O ended, as the block layer hears it.
+// Status: the result of an I/O.
 
 #ifndef BLKOWN_STATUS_HPP
 #define BLKOWN_STATUS_HPP
@@ -13,27 +13,27 @@
 namespace blkown {
 inline namespace BLKOWN_ABI {
 
-/// The result of one I/O. The set follows the kernel's blk_status_t, whose names block drivers
-/// already know. Ending an I/O is total over this type: every enumerator is accepted everywhere.
+/// The result of one I/O. Every function that ends an I/O accepts every enumerator.
+/// Source: the kernel's blk_status_t.
 enum class Status : std::uint8_t {
-  ok,                    ///< All bytes moved.
-  io_error,              ///< Failed, no better reason known.
-  not_supported,         ///< The device does not do this operation.
+  ok,                    ///< All bytes were transferred.
+  io_error,              ///< The I/O failed for a reason that no other enumerator describes.
+  not_supported,         ///< The device does not support this operation.
   timed_out,             ///< No completion arrived in time.
   no_space,              ///< The medium or its thin pool is full.
-  transport_error,       ///< The path to the device failed; another path may work.
-  target_error,          ///< The device refused the command for good.
+  transport_error,       ///< The path to the device failed. Another path may work.
+  target_error,          ///< The device refused the command. A retry is useless.
   reservation_conflict,  ///< Another initiator holds a reservation.
   medium_error,          ///< The medium could not be read or written.
   protection_error,      ///< An integrity tag did not match.
-  resource,              ///< A resource of the host is short; retry when one is freed.
-  device_resource,       ///< A resource of the device is short; a completion of its I/O frees one.
-  again,                 ///< Would block, and the submitter asked not to.
+  resource,              ///< The host lacks a resource. Retry when one is freed.
+  device_resource,       ///< The device lacks a resource. A completion of its I/O frees one.
+  again,                 ///< The I/O would block, and the submitter does not allow that.
   zone_open_resource,    ///< Too many open zones.
   zone_active_resource,  ///< Too many active zones.
-  offline,               ///< The device is set offline.
+  offline,               ///< The device is offline.
   invalid,               ///< The request is malformed.
-  aborted,               ///< Cancelled before the device finished it.
+  aborted,               ///< The I/O was cancelled before the device finished it.
 };
 
 /// The enumerator's name, for messages.

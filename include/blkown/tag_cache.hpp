@@ -1,6 +1,20 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// TagCache: one context's stash of free tags.
+// TagCache: the free tags that one context keeps for itself.
+//
+// Parties: the context that owns the cache, and the queue's bitmap (detail/tag_bitmap.hpp), which
+// all contexts share.
+//
+// A cached tag is free for the application but taken in the bitmap. take() and give() use the array
+// of the cache without an atomic operation. An empty cache takes up to half its capacity from one
+// bitmap word; a full cache gives back the older half. The releases and acquires of the bitmap
+// therefore order only the tags that pass from one context to another; within a context program
+// order does.
+//
+// While a context waits for a tag (TagSet::TagDemand), every cache of the queue gives back all its
+// tags at its next operation and keeps none. No other context can reach the tags of a cache whose
+// context makes no operation, so such a context flushes its cache when it goes idle. The destructor
+// gives the tags back, too; a TagSet that is destroyed before its caches raises a violation.
 
 #ifndef BLKOWN_TAG_CACHE_HPP
 #define BLKOWN_TAG_CACHE_HPP
@@ -20,14 +34,12 @@ namespace detail {
 struct TagSetState;
 }
 
-/// One context's stash of free tags of one queue, so that most I/Os take and give tags without an
-/// atomic operation. It also keeps the context's place in the bitmap, with capacity 0 only that.
-///
-/// A plain object: one context uses it at a time, interrupt handlers included, and it moves between
-/// threads only over a release/acquire channel. It holds at most `capacity()` free tags, gives them
-/// all back when somebody waits for one (detail::TagBitmap::begin_demand), on `flush()` and when
-/// destroyed. A context that goes idle calls `flush()`: nobody else can reach what it holds. Made
-/// by TagSet::tag_cache, destroyed before the TagSet.
+/// The free tags of one queue that one context keeps, so that most I/Os take and give tags without
+/// an atomic operation. Made by TagSet::tag_cache. It also stores where the context's next search
+/// in the bitmap starts; with capacity 0 it stores only that. Precondition: it is destroyed before
+/// the TagSet. A context that goes idle calls flush(). Synchronization: one context at a time uses
+/// a cache, interrupt handlers included. A cache passes to another thread over a release/acquire
+/// channel only.
 class TagCache {
  public:
   static constexpr std::uint32_t max_capacity = 64;
@@ -42,12 +54,12 @@ class TagCache {
   }
   ~TagCache() { close(); }
 
-  /// The queue whose tags it holds.
+  /// The queue of the cached tags.
   [[nodiscard]] std::uint32_t queue() const noexcept { return queue_; }
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
   [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
 
-  /// Gives every stashed tag back, one read-modify-write per bitmap word concerned.
+  /// Gives all cached tags back: one read-modify-write for each bitmap word of them.
   void flush() noexcept { give_oldest(size_); }
 
  private:
@@ -59,24 +71,24 @@ class TagCache {
       : bitmap_{&bitmap},
         queue_{queue},
         capacity_{capacity < max_capacity ? capacity : max_capacity},
-        // Contexts begin at different words.
+        // Contexts start their searches at different words.
         hint_{bitmap.add_cache() % bitmap.line_count()} {}
 
-  /// A tag for the context's own use, or no_tag.
+  /// Takes a tag. no_tag if none is free.
   [[nodiscard]] std::uint32_t take() noexcept {
     if (size_ == 0 || bitmap_->has_demand()) [[unlikely]]
       return take_slowly();
     return tags_[--size_];
   }
 
-  /// A tag that the context has done with.
+  /// Gives a tag back.
   void give(Tag tag) noexcept {
     if (size_ == capacity_ || bitmap_->has_demand() || bitmap_->is_reserved(tag)) [[unlikely]]
       return give_slowly(tag);
     tags_[size_++] = tag.value;
   }
 
-  // What touches the bitmap is out of line: a caller inlines the few instructions above.
+  // Functions that access the bitmap are out of line, so that callers inline only take and give.
 
   [[nodiscard, gnu::noinline]] std::uint32_t take_slowly() noexcept {
     if (size_ == 0) refill();
@@ -87,13 +99,13 @@ class TagCache {
   }
 
   [[gnu::noinline]] void give_slowly(Tag tag) noexcept {
-    const bool is_asked_for = capacity_ == 0 || bitmap_->has_demand();
-    if (is_asked_for) flush();
-    if (is_asked_for || bitmap_->is_reserved(tag)) {
+    const bool has_demand = capacity_ == 0 || bitmap_->has_demand();
+    if (has_demand) flush();
+    if (has_demand || bitmap_->is_reserved(tag)) {
       give_mask(bitmap_->line_of(tag), bitmap_->bit_of(tag));
       return;
     }
-    // Whoever waited a moment ago may have got its tag, and then the stash need not be full.
+    // The demand that led here may have ended. The cache is then not necessarily full.
     if (size_ == capacity_) give_oldest((capacity_ + 1) / 2);
     tags_[size_++] = tag.value;
   }
@@ -102,7 +114,8 @@ class TagCache {
     const std::uint32_t half = capacity_ / 2;
     const bool one_only = half == 0 || bitmap_->has_demand();
     detail::TagBitmap::Run run = bitmap_->take_run(hint_, one_only ? 1 : half);
-    // The highest first, so that the lowest, the likeliest to be warm, is taken first.
+    // The highest first, so that the next take() returns the lowest, whose request is most likely
+    // in the processor's cache.
     while (run.mask != 0) {
       const auto bit = static_cast<std::uint32_t>(std::bit_width(run.mask) - 1);
       tags_[size_++] = run.first_tag + bit;
@@ -110,7 +123,7 @@ class TagCache {
     }
   }
 
-  /// Gives back the `count` tags stashed longest ago, grouped by word.
+  /// Gives back the `count` oldest tags, grouped by bitmap word.
   void give_oldest(std::uint32_t count) noexcept {
     std::uint32_t begin = 0;
     while (begin != count) {

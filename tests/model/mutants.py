@@ -332,7 +332,7 @@ def tags():
         "if (bitmap_->has_demand()) flush();", "")
     yield Mutant(
         "a TagCache gives back the new tag only though someone waits", CACHE, "give_slowly",
-        "if (is_asked_for) flush();", "")
+        "if (has_demand) flush();", "")
 
 
 def contexts():
