@@ -143,7 +143,7 @@ TEST(CoreWorld, AFindingEndsTheRunAndIsTheSameOneAgain) {
   using Broken = sim::CoreWorld<nvme::broken::ShortTakenForWhole>;
   std::uint64_t first = 0;
   for (int i = 0; i != 2; ++i) {
-    auto& world = caught<Broken>(config_of(0));
+    auto& world = caught<Broken>(config_of(1));
     EXPECT_FALSE(world.run());
     EXPECT_EQ(world.finding().what, "a read brought other data than was written");
     EXPECT_TRUE(world.finding().has_request);

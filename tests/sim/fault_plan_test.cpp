@@ -50,6 +50,36 @@ TEST(FaultPlan, CountsTheOpportunitiesOfEachKindApart) {
   EXPECT_NE(strikes_of(alone, FaultKind::late, 5000), found) << "each kind has its own";
 }
 
+// Goal: a new kind changes no draw of the existing kinds, so that recorded seeds stay valid.
+// Method: each kind's first strike with one seed, recorded when there were seventeen kinds. A new
+// kind needs no line here. A line that fails means that every recorded seed has changed.
+TEST(FaultPlan, ANewKindChangesNoDrawOfTheOthers) {
+  static constexpr FaultStrike recorded[] = {
+      {FaultKind::duplicate, 147},
+      {FaultKind::stale, 184},
+      {FaultKind::forged, 17},
+      {FaultKind::early, 142},
+      {FaultKind::late, 149},
+      {FaultKind::lost, 644},
+      {FaultKind::reordered, 60},
+      {FaultKind::wrong_queue, 92},
+      {FaultKind::before_publish, 325},
+      {FaultKind::dma_after_unmap, 47},
+      {FaultKind::short_transfer, 185},
+      {FaultKind::media_error, 217},
+      {FaultKind::doorbell_refused, 32},
+      {FaultKind::refused_and_forged, 3},
+      {FaultKind::reset, 2540},
+      {FaultKind::map_failure, 364},
+      {FaultKind::no_phase_change, 0},
+  };
+  FaultPlan plan{7, FaultRates::all()};
+  for (const FaultStrike& strike : recorded) {
+    const auto found = strikes_of(plan, strike.kind, strike.opportunity + 1);
+    EXPECT_EQ(found, std::vector<std::uint64_t>{strike.opportunity}) << to_string(strike.kind);
+  }
+}
+
 TEST(FaultPlan, StrikesAboutAsOftenAsTheRatesSay) {
   for (const std::uint32_t rate : {0U, 655U, 16384U, 65536U}) {
     FaultRates rates = FaultRates::none();

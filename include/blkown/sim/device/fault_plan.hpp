@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// FaultPlan: what goes wrong, and when; from a seed, or from a script.
+// FaultPlan: which faults occur in a run, and when; from a seed or from a script.
 
 #ifndef BLKOWN_SIM_DEVICE_FAULT_PLAN_HPP
 #define BLKOWN_SIM_DEVICE_FAULT_PLAN_HPP
@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <blkown/config.hpp>
+#include <blkown/detail/enum_count.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <vector>
 
@@ -15,27 +16,27 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// What a device, or the way to it, does wrong.
+/// A fault of the device, or of the path between driver and device. A new kind is added at the end:
+/// the number of a kind is part of the draw that decides when the kind strikes.
 enum class FaultKind : std::uint8_t {
-  duplicate,           ///< A completion comes twice.
-  stale,               ///< The completion of an I/O that is long over comes again.
-  forged,              ///< A completion with bits of the device's own invention.
-  early,               ///< A completion for the next use of a tag, which is not published yet.
-  late,                ///< It comes after the driver's timeout.
-  lost,                ///< It never comes.
-  reordered,           ///< It comes behind others that were executed later.
-  wrong_queue,         ///< It comes on another queue.
-  before_publish,      ///< It comes while the driver maps the memory, before it has published.
-  dma_after_unmap,     ///< The device goes on after its completion.
-  short_transfer,      ///< Not all of the bytes move; the completion says how many.
+  duplicate,           ///< The completion is sent twice.
+  stale,               ///< The completion of an earlier I/O is sent again.
+  forged,              ///< A completion with an invented cookie is sent.
+  early,               ///< A completion for the tag's next publication is sent.
+  late,                ///< The command takes longer than the driver's timeout.
+  lost,                ///< The completion is never sent.
+  reordered,           ///< The completion is sent after those of commands executed later.
+  wrong_queue,         ///< The completion is sent on another queue, too.
+  before_publish,      ///< A completion is sent while the driver maps memory, before it publishes.
+  dma_after_unmap,     ///< The device accesses the command's memory after its completion.
+  short_transfer,      ///< Only some of the bytes are moved. The completion has their number.
   media_error,         ///< The medium fails.
   doorbell_refused,    ///< The device does not take the command.
-  refused_and_forged,  ///< The same, with a completion for it all the same.
-  reset,               ///< The controller fails, with all it had, until it is reset.
+  refused_and_forged,  ///< The device does not take the command, yet sends a completion for it.
+  reset,               ///< The controller fails with all its commands, until it is reset.
   map_failure,         ///< The IOMMU has no address space left.
-  no_phase_change,     ///< A completion is written with the phase of the last round.
+  no_phase_change,     ///< The completion is written with the previous round's phase.
 };
-inline constexpr std::size_t fault_kind_count = 17;
 
 [[nodiscard]] constexpr const char* to_string(FaultKind kind) noexcept {
   switch (kind) {
@@ -60,15 +61,20 @@ inline constexpr std::size_t fault_kind_count = 17;
   return "unknown kind";
 }
 
-/// How often each kind strikes, in opportunities out of 65,536.
+/// The number of enumerators, for tables indexed by them.
+inline constexpr std::size_t fault_kind_count =
+    static_cast<std::size_t>(FaultKind::no_phase_change) + 1;
+static_assert(blkown::detail::counts_enumerators<FaultKind>(fault_kind_count));
+
+/// The rate of each kind, in strikes per 65,536 opportunities.
 struct FaultRates {
   std::array<std::uint32_t, fault_kind_count> of{};
 
   [[nodiscard]] std::uint32_t& operator[](FaultKind kind) noexcept {
     return of[static_cast<std::size_t>(kind)];
   }
-  /// Each kind often enough to be met a few times in a thousand I/Os; a reset or a lost completion,
-  /// which cost a timeout, less often.
+  /// Rates at which every kind strikes a few times in a thousand I/Os. The kinds that cost a
+  /// timeout or a reset are rarer.
   [[nodiscard]] static FaultRates all() noexcept {
     FaultRates rates;
     rates.of.fill(65536 / 100);
@@ -79,25 +85,28 @@ struct FaultRates {
   [[nodiscard]] static FaultRates none() noexcept { return {}; }
 };
 
-/// One fault: the kind, at its n-th opportunity, counted from 0 for each kind.
+/// One fault: a kind and the index of its opportunity. Each kind counts its opportunities from 0.
 struct FaultStrike {
   FaultKind kind{};
   std::uint64_t opportunity = 0;
   friend constexpr bool operator==(const FaultStrike&, const FaultStrike&) = default;
 };
 
-/// Decides at each opportunity whether a fault strikes. What it decides depends on the seed, or on
-/// the script, and on the number of the opportunity alone, so that a run with a shorter script is
-/// the same run with fewer faults. One context at a time.
+/// Decides at each opportunity whether a fault strikes. The decision depends only on the seed (or
+/// the script), the kind and the index of the opportunity. Therefore a run with a shorter script is
+/// the same run with fewer faults, and a new kind does not change the draws of the existing ones.
+///
+/// Context: one at a time.
 class FaultPlan {
  public:
   FaultPlan() = default;
   FaultPlan(std::uint64_t seed, const FaultRates& rates) : seed_{seed}, rates_{rates} {}
-  /// Exactly these. The seed still decides what a forged completion is like.
+  /// Strikes exactly as the script says. The seed still decides the choices (choice()).
   FaultPlan(std::uint64_t seed, std::vector<FaultStrike> script)
       : seed_{seed}, script_{std::move(script)}, is_scripted_{true} {}
 
-  /// An opportunity for a fault of the kind. True if it strikes; it is then in struck().
+  /// Takes the next opportunity of the kind. True if the fault strikes.
+  /// Effects: a strike is appended to struck().
   [[nodiscard]] bool strikes(FaultKind kind) {
     const FaultStrike here{kind, opportunities_[static_cast<std::size_t>(kind)]++};
     const bool does = is_scripted_ ? std::ranges::find(script_, here) != script_.end()
@@ -105,19 +114,24 @@ class FaultPlan {
     if (does) struck_.push_back(here);
     return does;
   }
-  /// A number that belongs to the latest strike, for the choices that it leaves open.
+  /// A random number for the details of the latest strike, such as the bits of a forged cookie.
   [[nodiscard]] std::uint64_t choice() const {
     return struck_.empty() ? 0 : Random{number(struck_.back()) ^ 0xC401CE}.next();
   }
-  /// All faults so far: the script that repeats this run.
+  /// All strikes so far, in order: the script that repeats this run.
   [[nodiscard]] const std::vector<FaultStrike>& struck() const noexcept { return struck_; }
 
  private:
+  /// The draw of one opportunity.
   [[nodiscard]] std::uint64_t number(const FaultStrike& strike) const noexcept {
-    return Random{seed_ * 0x9E3779B97F4A7C15 + strike.opportunity * fault_kind_count +
+    return Random{seed_ * 0x9E3779B97F4A7C15 + strike.opportunity * kind_stride +
                   static_cast<std::uint64_t>(strike.kind)}
         .next();
   }
+
+  /// The distance between the draws of two opportunities of one kind. Every value of FaultKind
+  /// fits, so that the distance does not depend on the number of kinds.
+  static constexpr std::uint64_t kind_stride = 256;
 
   std::uint64_t seed_ = 0;
   FaultRates rates_;

@@ -1,26 +1,29 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What an IOMMU has to say of an access that it did not let through.
+// The faults that a simulated IOMMU logs: accesses that it did not let through.
 
 #ifndef BLKOWN_SIM_DEVICE_IOMMU_FAULT_HPP
 #define BLKOWN_SIM_DEVICE_IOMMU_FAULT_HPP
 
 #include <array>
 #include <blkown/config.hpp>
+#include <blkown/detail/enum_count.hpp>
 #include <blkown/dma/iova.hpp>
+#include <cstddef>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
+/// Why the IOMMU refused an access.
 enum class IommuFaultKind : std::uint8_t {
-  unmapped,           ///< Nothing is mapped there.
-  stale_translation,  ///< It was unmapped, and real hardware might still let the access through.
-  wrong_direction,    ///< Mapped, but not for that.
-  out_of_bounds,      ///< The page is mapped, this byte of it is not.
-  other_owner,        ///< Mapped for another I/O.
+  unmapped,           ///< Nothing is mapped at the address.
+  stale_translation,  ///< It was unmapped, but real hardware might still let the access through.
+  wrong_direction,    ///< The mapping does not allow this direction.
+  out_of_bounds,      ///< The page is mapped, but not this byte of it.
+  other_owner,        ///< The memory is mapped for another I/O.
 };
-inline constexpr std::size_t iommu_fault_kind_count = 5;
 
 [[nodiscard]] constexpr const char* to_string(IommuFaultKind kind) noexcept {
   switch (kind) {
@@ -33,20 +36,26 @@ inline constexpr std::size_t iommu_fault_kind_count = 5;
   return "unknown kind";
 }
 
+/// The number of enumerators, for tables indexed by them.
+inline constexpr std::size_t iommu_fault_kind_count =
+    static_cast<std::size_t>(IommuFaultKind::other_owner) + 1;
+static_assert(blkown::detail::counts_enumerators<IommuFaultKind>(iommu_fault_kind_count));
+
 /// One entry of the fault log.
 struct IommuFault {
   IommuFaultKind kind{};
   std::uint32_t device = 0;
   std::uint64_t iova = 0;
   dma::Direction direction{};
-  std::uint64_t cookie = 0;   ///< Of the command for which the device wanted the memory.
-  std::uint64_t owner = 0;    ///< Of the I/O that it is, or was, mapped for; 0 if none is known.
-  bool is_forbidden = false;  ///< The device knew that it must not.
+  std::uint64_t cookie = 0;   ///< Of the command for which the device made the access.
+  std::uint64_t owner = 0;    ///< The cookie of the I/O that the memory is or was mapped for, or 0.
+  bool is_forbidden = false;  ///< The device was not entitled to the access (Iommu::Access).
 };
 
+/// The number of faults since the IOMMU was made.
 struct IommuFaultCounts {
   std::array<std::uint64_t, iommu_fault_kind_count> by_kind{};
-  /// Of accesses that a well-behaved device makes: what the driver is to blame for.
+  /// Faults of accesses that a correct device makes: each one is an error of the driver.
   std::uint64_t not_forbidden = 0;
 
   [[nodiscard]] std::uint64_t total() const noexcept {
