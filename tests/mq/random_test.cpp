@@ -221,6 +221,13 @@ struct RandomRun {
                             .polled = false,
                             .nowait = dice.chance(1, 8)};
     slot.is_in_flight = true;
+    make_bio(slot, sector, length_bytes, flags);
+    disk->submit(*context_of(slot.submitter), slot.bio());
+  }
+
+  /// Makes the slot's bio with a random operation, and fills the slot's memory.
+  void make_bio(Slot& slot, std::uint64_t sector, std::size_t length_bytes, mq::IoFlags flags) {
+    Random& dice = driver.random[slot.submitter];
     const auto end = &RandomRun::on_end;
     void* const place = slot.storage;
     switch (dice.below(16)) {
@@ -244,7 +251,6 @@ struct RandomRun {
         new (place)
             mq::Bio(mq::Bio::read(sector, slot.segments, {end, &slot}, {.nowait = flags.nowait}));
     }
-    disk->submit(*context_of(slot.submitter), slot.bio());
   }
 
   static void on_end(void* its, mq::Bio&) {
@@ -348,6 +354,45 @@ struct RandomRun {
   mq::Event removed;
 };
 
+/// Submits the first bios of one submitter on its context.
+struct Starter : mq::Work {
+  Starter(RandomRun& its_test, std::uint32_t its_index)
+      : Work{[](void* self, Work&) { static_cast<Starter*>(self)->start(); }, this},
+        test{its_test},
+        index{its_index} {}
+  void start() {
+    for (std::uint32_t j = 0; j != slots_each; ++j) {
+      test.submit(test.slots[index * slots_each + j]);
+    }
+  }
+  RandomRun& test;
+  std::uint32_t index;
+};
+
+void expect_totals(const RandomRun& test) {
+  EXPECT_EQ(test.failures.load(), 0U) << test.failure.load();
+  EXPECT_EQ(test.submitted.load(), test.ended.load());
+  EXPECT_GE(test.ended.load(), test.target);
+  EXPECT_GT(test.good_ends.load(), test.target / 2);
+  EXPECT_GT(test.bad_ends.load(), test.target / 100);
+  EXPECT_GT(test.operations.load(), 0U);
+  const mq::Counters seen = test.disk->counters();
+  EXPECT_EQ(seen.submitted_bios, static_cast<blkown::Word>(test.submitted.load()));
+  EXPECT_EQ(seen.ended_bios, seen.submitted_bios);
+  EXPECT_EQ(seen.ended_requests, seen.started_requests);
+  EXPECT_GT(seen.started_requests, seen.submitted_bios);
+  EXPECT_GT(seen.requeued_requests, 0U);
+  EXPECT_GT(seen.rejected(blkown::LookupReason::stale_generation) +
+                seen.rejected(blkown::LookupReason::idle),
+            0U);
+  if (test.target > 100'000) {
+    EXPECT_GT(seen.timed_out_requests, 0U);
+  }
+}
+
+/// Makes a disk, submits random I/O until `target` bios have ended, and checks the totals.
+/// `run(test)` runs the contexts until the disk is removed, and returns false if nothing is left to
+/// run before.
 template <mq::Runtime Rt, class Run>
 void run_random_io(Rt& runtime, std::uint64_t seed, std::uint64_t target, Run run) {
   RandomRun test{seed, target};
@@ -368,20 +413,6 @@ void run_random_io(Rt& runtime, std::uint64_t seed, std::uint64_t target, Run ru
                                              {std::vector<std::byte>(capacity * 512)});
   ASSERT_TRUE(made.has_value());
   test.disk = *std::move(made);
-
-  struct Starter : mq::Work {
-    Starter(RandomRun& its_test, std::uint32_t its_index)
-        : Work{[](void* self, Work&) { static_cast<Starter*>(self)->go(); }, this},
-          test{its_test},
-          index{its_index} {}
-    void go() {
-      for (std::uint32_t j = 0; j != slots_each; ++j) {
-        test.submit(test.slots[index * slots_each + j]);
-      }
-    }
-    RandomRun& test;
-    std::uint32_t index;
-  };
   std::vector<std::unique_ptr<Starter>> starters;
   for (std::uint32_t i = 0; i != submitters; ++i) {
     starters.push_back(std::make_unique<Starter>(test, i));
@@ -389,24 +420,7 @@ void run_random_io(Rt& runtime, std::uint64_t seed, std::uint64_t target, Run ru
   }
   ASSERT_TRUE(run(test)) << "nothing is left to run with " << test.submitted - test.ended
                          << " bios in flight";
-  EXPECT_EQ(test.failures.load(), 0U) << test.failure.load();
-  EXPECT_EQ(test.submitted.load(), test.ended.load());
-  EXPECT_GE(test.ended.load(), target);
-  EXPECT_GT(test.good_ends.load(), target / 2);
-  EXPECT_GT(test.bad_ends.load(), target / 100);
-  EXPECT_GT(test.operations.load(), 0U);
-  const mq::Counters seen = test.disk->counters();
-  EXPECT_EQ(seen.submitted_bios, static_cast<blkown::Word>(test.submitted.load()));
-  EXPECT_EQ(seen.ended_bios, seen.submitted_bios);
-  EXPECT_EQ(seen.ended_requests, seen.started_requests);
-  EXPECT_GT(seen.started_requests, seen.submitted_bios);
-  EXPECT_GT(seen.requeued_requests, 0U);
-  EXPECT_GT(seen.rejected(blkown::LookupReason::stale_generation) +
-                seen.rejected(blkown::LookupReason::idle),
-            0U);
-  if (target > 100'000) {
-    EXPECT_GT(seen.timed_out_requests, 0U);
-  }
+  expect_totals(test);
   test.disk.reset();
 }
 

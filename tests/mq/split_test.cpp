@@ -142,35 +142,61 @@ TEST(RequestSegments, CutsASegmentThatBeginsOffTheBoundary) {
   EXPECT_EQ(pieces[2], (Segment{at(0x3000), 0x800}));
 }
 
+namespace {
+
+QueueLimits random_limits(blkown::sim::Random& random, std::uint32_t block_bytes) {
+  QueueLimits limits;
+  limits.max_sectors = static_cast<std::uint32_t>(block_bytes / 512 + random.below(12));
+  limits.max_segments = static_cast<std::uint32_t>(1 + random.below(6));
+  limits.virt_boundary_mask = random.chance(1, 2) ? 0 : (random.chance(1, 2) ? 511 : 2047);
+  limits.max_segment_bytes =
+      static_cast<std::uint32_t>((limits.virt_boundary_mask + 1) *
+                                 (1 + random.below(limits.virt_boundary_mask == 0 ? 4000 : 4)));
+  return limits;
+}
+
+/// Segments at random addresses, of a whole number of blocks together.
+std::vector<Segment> random_memory(blkown::sim::Random& random, std::uint32_t block_bytes) {
+  std::vector<Segment> memory;
+  std::uintptr_t address = 0x100000;
+  const std::size_t segments = 1 + random.below(6);
+  for (std::size_t i = 0; i != segments; ++i) {
+    address += random.chance(1, 3) ? 0 : 512 * random.below(9) + (random.chance(1, 4) ? 17 : 0);
+    std::size_t length_bytes = static_cast<std::size_t>(512 * random.below(9));
+    if (random.chance(1, 5)) length_bytes += static_cast<std::size_t>(random.below(512));
+    memory.push_back({at(address), length_bytes});
+    address += length_bytes;
+  }
+  const std::uint64_t rest = total_bytes(memory) % block_bytes;
+  if (rest != 0) {
+    memory.push_back({at(address + 4096), static_cast<std::size_t>(block_bytes - rest)});
+  }
+  return memory;
+}
+
+/// The reference for next_part: the longest run of blocks from the cursor on that obeys the limits.
+std::uint64_t longest_part(const std::vector<Segment>& memory, SegmentCursor cursor,
+                           std::uint64_t left_bytes, const QueueLimits& limits,
+                           std::uint32_t block_bytes) {
+  std::uint64_t longest = 0;
+  for (std::uint64_t tried = block_bytes; tried <= left_bytes; tried += block_bytes) {
+    if (tried > std::uint64_t{limits.max_sectors} * 512) break;
+    if (is_acceptable(pieces_of(memory, cursor, tried, limits), limits)) longest = tried;
+  }
+  return longest;
+}
+
+}  // namespace
+
 TEST(Split, PartsOfRandomBiosCoverThemAndAreOfMaximalLength) {
   blkown::sim::Random random{20260101};
   int refused = 0;
   int several = 0;
   for (int round = 0; round != 4000; ++round) {
     const std::uint32_t block_bytes = random.chance(1, 2) ? 512 : 1024;
-    QueueLimits limits;
-    limits.max_sectors = static_cast<std::uint32_t>(block_bytes / 512 + random.below(12));
-    limits.max_segments = static_cast<std::uint32_t>(1 + random.below(6));
-    limits.virt_boundary_mask = random.chance(1, 2) ? 0 : (random.chance(1, 2) ? 511 : 2047);
-    limits.max_segment_bytes =
-        static_cast<std::uint32_t>((limits.virt_boundary_mask + 1) *
-                                   (1 + random.below(limits.virt_boundary_mask == 0 ? 4000 : 4)));
+    const QueueLimits limits = random_limits(random, block_bytes);
     ASSERT_FALSE(mq::check(limits, block_bytes).has_value());
-
-    std::vector<Segment> memory;
-    std::uintptr_t address = 0x100000;
-    const std::size_t segments = 1 + random.below(6);
-    for (std::size_t i = 0; i != segments; ++i) {
-      address += random.chance(1, 3) ? 0 : 512 * random.below(9) + (random.chance(1, 4) ? 17 : 0);
-      std::size_t length_bytes = static_cast<std::size_t>(512 * random.below(9));
-      if (random.chance(1, 5)) length_bytes += static_cast<std::size_t>(random.below(512));
-      memory.push_back({at(address), length_bytes});
-      address += length_bytes;
-    }
-    const std::uint64_t total = total_bytes(memory);
-    const std::uint64_t rest = total % block_bytes;
-    if (rest != 0)
-      memory.push_back({at(address + 4096), static_cast<std::size_t>(block_bytes - rest)});
+    const std::vector<Segment> memory = random_memory(random, block_bytes);
     const std::uint64_t length_bytes = total_bytes(memory);
     if (length_bytes == 0) continue;
 
@@ -180,13 +206,8 @@ TEST(Split, PartsOfRandomBiosCoverThemAndAreOfMaximalLength) {
     while (done_bytes != length_bytes) {
       const Part part = mq::detail::next_part({Op::read, memory, cursor, length_bytes - done_bytes},
                                               limits, block_bytes);
-      // The reference: the longest run of blocks that obeys the limits.
-      std::uint64_t longest = 0;
-      for (std::uint64_t tried = block_bytes; tried <= length_bytes - done_bytes;
-           tried += block_bytes) {
-        if (tried > std::uint64_t{limits.max_sectors} * 512) break;
-        if (is_acceptable(pieces_of(memory, cursor, tried, limits), limits)) longest = tried;
-      }
+      const std::uint64_t longest =
+          longest_part(memory, cursor, length_bytes - done_bytes, limits, block_bytes);
       ASSERT_EQ(part.length_bytes, longest) << "round " << round << " at " << done_bytes;
       if (part.length_bytes == 0) break;
       const auto pieces = pieces_of(memory, cursor, part.length_bytes, limits);

@@ -203,9 +203,9 @@ BLKOWN_MQ_DETAIL_HOOK(report_zones)
 
 #undef BLKOWN_MQ_DETAIL_HOOK
 
-/// Checks the signature of each hook that the driver names.
+// Each of these functions checks the signatures of some hooks that the driver names.
 template <class D>
-constexpr bool check_hooks() {
+constexpr bool check_issue_hooks() {
   using Hw = HwQueue<D>;
   using Queue = typename D::QueueData;
   using R = Request<D>;
@@ -222,6 +222,13 @@ constexpr bool check_hooks() {
           { d.commit_rqs(hw, q) } -> std::same_as<void>;
         }, "the driver's commit_rqs is void commit_rqs(HwQueue<D>&, QueueData&)");
   }
+  return true;
+}
+
+template <class D>
+constexpr bool check_completion_hooks() {
+  using Hw = HwQueue<D>;
+  using R = Request<D>;
   if constexpr (names_complete<D>) {
     static_assert(
         requires(D& d, Hw& hw, Claim<R> claim) {
@@ -242,6 +249,13 @@ constexpr bool check_hooks() {
           { d.poll(hw) } -> std::same_as<unsigned>;
         }, "the driver's poll is unsigned poll(HwQueue<D>&)");
   }
+  return true;
+}
+
+template <class D>
+constexpr bool check_queue_hooks() {
+  using Hw = HwQueue<D>;
+  using Queue = typename D::QueueData;
   if constexpr (names_init_hctx<D>) {
     static_assert(
         requires(D& d, Hw& hw, Queue& q) {
@@ -264,13 +278,19 @@ constexpr bool check_hooks() {
   }
   if constexpr (names_report_zones<D>) {
     static_assert(
-        requires(D& d, typename D::QueueData& q, Zone* zones) {
+        requires(D& d, Queue& q, Zone* zones) {
           { d.report_zones(q, std::uint64_t{}, zones, 1U) } -> std::same_as<unsigned>;
         },
         "the driver's report_zones is unsigned report_zones(QueueData&, std::uint64_t sector,"
         " Zone* zones, unsigned count)");
   }
   return true;
+}
+
+/// Checks the signature of each hook that the driver names.
+template <class D>
+constexpr bool check_hooks() {
+  return check_issue_hooks<D>() && check_completion_hooks<D>() && check_queue_hooks<D>();
 }
 
 }  // namespace detail
