@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A request type of your own. A disk library in C has its struct disk_request, integers for ids and
-// callbacks with an untyped argument. With a RequestHeader inside, that struct gets Idle, Owned,
-// Claim, ARef and lookups; nothing else about it changes, and nothing is allocated.
+// A struct of a C library as the request type. The library has its own struct disk_request, integer
+// ids, and callbacks with a void* argument. With a RequestHeader as a new member, the struct works
+// with Idle, Owned, Claim, ARef and lookups. The rest of the library does not change, and the
+// program allocates nothing.
 //
-// The disk completes out of order, one command twice, and one after its timeout, when its tag is in
-// use again. All other reads must end once, with the right bytes; else the program exits with 1.
+// The disk completes commands out of order. It completes one command twice, and one after its
+// timeout, when the tag is in use again. The program exits with 1 unless every other read ends once
+// with the right bytes.
 
 #include <blkown/blkown.hpp>
 #include <cstdio>
 #include <cstring>
 #include <utility>
 
-// --- in C: the disk and the host's work queue, which know nothing of ownership -------------------
+// --- in C: the disk and the host's work queue, without ownership ---------------------------------
 
 extern "C" {
 
@@ -23,7 +25,7 @@ struct disk_request {
   unsigned count_sectors;
   unsigned char* buffer;
   int error;
-  blkown::RequestHeader header;  // the one line that is new
+  blkown::RequestHeader header;  // the only new line
 };
 
 struct disk_command {
@@ -43,7 +45,7 @@ struct disk {
 
 static void disk_submit(disk* self, const disk_command* cmd) { self->queue[self->queued++] = *cmd; }
 
-/* Completes all commands but the oldest `stuck` ones, newest first. */
+/* Completes the commands, newest first. The oldest `stuck` commands stay in the queue. */
 static void disk_run(disk* self, unsigned stuck) {
   while (self->queued > stuck) {
     const disk_command* const command = &self->queue[--self->queued];
@@ -53,7 +55,7 @@ static void disk_run(disk* self, unsigned stuck) {
   }
 }
 
-/* Drops what is queued: from now on the disk does not touch these buffers. */
+/* Drops the queued commands: the disk no longer accesses their buffers. */
 static void disk_abort(disk* self) { self->queued = 0; }
 
 struct work {
@@ -79,20 +81,20 @@ namespace {
 
 using Tags = blkown::TagSet<disk_request>;
 
-// NVMe's command identifier: 12 bits of tag, 4 bits of generation, in 16 bits.
+// An id has the 16 bits of an NVMe command identifier: 12 for the tag, 4 for the generation.
 const blkown::TagSetConfig config{.depth = 4, .layout = blkown::CookieLayout::nvme()};
 alignas(Tags::storage_alignment_bytes()) std::byte storage[2048];
 
 struct Driver {
   disk& device;
   Tags* tags = nullptr;
-  unsigned right = 0;  // reads that ended well and brought what is on the medium
+  unsigned right = 0;  // reads that ended with ok and the medium's bytes
   unsigned timed_out = 0;
   unsigned duplicates = 0;
   unsigned stale = 0;
 };
 
-/// Where I/Os go that are over. It frees the tag, in whatever context the I/O ended.
+/// Receives ended I/Os, in the context in which they ended, and frees their tags.
 void on_ended(void* context, blkown::EndedList<disk_request>&& list) {
   auto& driver = *static_cast<Driver*>(context);
   while (auto ended = list.pop_front()) {
@@ -107,14 +109,14 @@ void on_ended(void* context, blkown::EndedList<disk_request>&& list) {
   }
 }
 
-/// The bottom half: a Claim went through C as an untyped pointer and is a Claim again.
+/// The bottom half. The Claim comes through the C work queue as a void*.
 extern "C" void finish(void* raw) {
   auto claim = blkown::Claim<disk_request>::from_raw(raw);
   const bool good = claim.data().error == 0;
   std::move(claim).end(good ? blkown::Status::ok : blkown::Status::medium_error);
 }
 
-/// The interrupt handler: the integer is a request only if its I/O is in flight.
+/// The interrupt handler. The lookup finds a request only if the id's I/O is in flight.
 extern "C" void on_interrupt(void* context, unsigned short id, int error) {
   auto& driver = *static_cast<Driver*>(context);
   auto claim = driver.tags->claim(0, id);
@@ -122,7 +124,7 @@ extern "C" void on_interrupt(void* context, unsigned short id, int error) {
     const blkown::LookupError& why = claim.error();
     std::printf("  id %04x refused: %s (tag %u, generation %u, seen %u)\n", id,
                 to_string(why.reason), why.tag.value, why.expected_generation.value,
-                why.seen_generation.value % 16);  // as many bits as the id has
+                why.seen_generation.value % 16);  // the id has 4 bits of it
     driver.duplicates += why.reason == blkown::LookupReason::owned ? 1U : 0U;
     driver.stale += why.reason == blkown::LookupReason::stale_generation ? 1U : 0U;
     return;
@@ -133,7 +135,7 @@ extern "C" void on_interrupt(void* context, unsigned short id, int error) {
 
 void read(Driver& driver, blkown::TagCache& cache, unsigned long long lba, unsigned char* buffer) {
   auto idle = driver.tags->allocate(0, cache);
-  if (!idle) return;  // all tags are in use; a real driver would wait for one
+  if (!idle) return;  // no free tag; a real driver would wait
   auto owned = std::move(*idle).start();
   disk_request& request = owned.data();
   request.lba = lba;
@@ -141,16 +143,17 @@ void read(Driver& driver, blkown::TagCache& cache, unsigned long long lba, unsig
   request.buffer = buffer;
   const disk_command command{static_cast<unsigned short>(owned.next_cookie().value), request.lba,
                              request.count_sectors, request.buffer};
-  // From here on the request may complete at any moment; the command is a copy of what it said.
+  // After the publication the request may complete at any moment, so the disk gets a copied
+  // command.
   std::move(owned).publish([&](blkown::Cookie) { disk_submit(&driver.device, &command); });
 }
 
-/// What is still in flight when its time is over: aborted on the disk first, then ended.
+/// Times out all I/Os in flight: aborts them on the disk first, then ends them.
 void time_out(Driver& driver) {
   disk_abort(&driver.device);
   driver.tags->for_each_in_flight(
       0, [&](blkown::ARef<disk_request> pin, const blkown::Cookie& cookie) {
-        auto claim = blkown::claim(pin, cookie);  // refused if a completion was faster
+        auto claim = blkown::claim(pin, cookie);  // refused if the I/O has completed
         if (!claim) return;
         std::printf("  tag %u is late: it ends when this scan's pin is dropped\n", pin.tag().value);
         std::move(*claim).end(blkown::Status::timed_out);
@@ -162,7 +165,7 @@ void time_out(Driver& driver) {
 int main() {
   static disk device;
   static unsigned char buffers[8][8 * sector_bytes];
-  for (unsigned i = 0; i != sizeof device.media; ++i) {  // no two sectors are alike
+  for (unsigned i = 0; i != sizeof device.media; ++i) {  // every sector is different
     device.media[i] = static_cast<unsigned char>((i >> 9) * 37 + i);
   }
   Driver driver{.device = device};
@@ -195,6 +198,6 @@ int main() {
               driver.timed_out, driver.duplicates, driver.stale, tags->in_flight());
   const bool good = driver.right == 7 && driver.timed_out == 1 && driver.duplicates == 1 &&
                     driver.stale == 1 && tags->in_flight() == 0;
-  if (!good) std::fprintf(stderr, "own_request: that is not what should have happened\n");
+  if (!good) std::fprintf(stderr, "own_request: the counts are not as expected\n");
   return good ? 0 : 1;
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// uring_copy: copies a disk image through io_uring, whose user_data carries blkown's cookies.
+// uring_copy: copies a disk image through io_uring. The user_data of each command is a blkown
+// cookie.
 //
-// How to read it: uring_copy/copier.hpp is the driver, the only file that uses the library;
-// uring_copy/device.hpp is what it asks of a device, uring_device.hpp and thread_device.hpp are
-// the two there are. The rest is what any copying program needs.
+// A reading order: uring_copy/copier.hpp is the driver. uring_copy/device.hpp is its interface to a
+// device, with two implementations, uring_device.hpp and thread_device.hpp. The other headers are
+// needed by every copy program.
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -34,12 +35,12 @@ namespace {
 
 using namespace uring_copy;
 
-/// The signal that asked the program to stop, or 0.
+/// The signal that stops the program, or 0.
 std::atomic<int> stop_signal{0};
 static_assert(std::atomic<int>::is_always_lock_free);
 
-/// The first signal stops the copy in an orderly way, a second one ends the program at once. What
-/// was ignored when the program began (nohup) stays ignored.
+/// The first signal stops the copy and removes the temporary file. A second signal ends the program
+/// at once. A signal that was ignored at the start of the program (nohup) stays ignored.
 void catch_signals() {
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction action{};
@@ -49,13 +50,13 @@ void catch_signals() {
     action.sa_flags = static_cast<int>(SA_RESETHAND);
     sigaction(number, &action, nullptr);
   }
-  // A write beyond the limit on file sizes answers EFBIG instead.
+  // With SIGXFSZ ignored, a write beyond the limit on file sizes fails with EFBIG.
   signal(SIGXFSZ, SIG_IGN);
 }
 
 [[nodiscard]] bool keep_going() { return stop_signal.load(std::memory_order_relaxed) == 0; }
 
-/// The device that the options ask for.
+/// Makes the device that the options select.
 [[nodiscard]] std::expected<std::unique_ptr<Device>, Problem> make_device(
     const Options& options, const Source& source, const Destination& destination,
     const Buffers& buffers) {
@@ -73,7 +74,7 @@ void catch_signals() {
     rlimit limit{};
     getrlimit(RLIMIT_MEMLOCK, &limit);
     std::fprintf(stderr,
-                 "uring_copy: buffers not registered with the kernel, going on without: %s; the"
+                 "uring_copy: buffers not registered with the kernel, copying without: %s; the"
                  " limit on locked memory is %llu KiB: raise it (ulimit -l), or lower --depth or"
                  " --block-bytes\n",
                  error_text(error).c_str(), static_cast<unsigned long long>(limit.rlim_cur / 1024));
@@ -86,14 +87,14 @@ struct Moved {
   Copier::Counters counters;
 };
 
-/// Moves the bytes into the destination's temporary file.
+/// Copies the bytes into the destination's temporary file.
 [[nodiscard]] std::expected<Moved, Problem> move_bytes(const Options& options, const Source& source,
                                                        const Destination& destination) {
   const std::uint64_t size_bytes = source.size_bytes();
   const std::uint64_t blocks = size_bytes / options.block_bytes + 1;
   const auto depth = static_cast<std::uint32_t>(std::min<std::uint64_t>(options.depth, blocks));
 
-  // In this order, so that the device is gone before the memory it moves bytes in.
+  // Declared in this order, so that the device is destroyed before its memory.
   auto buffers = Buffers::create(depth, options.block_bytes);
   if (!buffers) return std::unexpected(buffers.error());
   Ledger ledger;
@@ -126,7 +127,7 @@ struct Moved {
                  });
 }
 
-/// The whole program, but for its command line and its last words.
+/// The program without its command line and its error message.
 [[nodiscard]] std::expected<void, Problem> copy(const Options& options) {
   auto source = Source::open(options.source);
   if (!source) return std::unexpected(source.error());
@@ -173,7 +174,7 @@ int main(int argc, char** argv) {
 
   std::fprintf(stderr, "uring_copy: %s\n", done.error().text.c_str());
   if (done.error().exit_status != exit_interrupted) return done.error().exit_status;
-  // Everything is cleared away: now the signal may do what it does, so that the shell sees it.
+  // The temporary file is removed. The signal now ends the program, so that the shell sees it.
   const int number = stop_signal.load(std::memory_order_relaxed);
   signal(number, SIG_DFL);
   raise(number);

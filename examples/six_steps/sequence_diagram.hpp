@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A sequence diagram in plain ASCII: a lifeline for each party, an arrow for each step, and under
-// it what the parties hold since. It knows nothing of requests.
+// A sequence diagram in ASCII. Each party has a lifeline. Each step is an arrow; the line below it
+// shows what the parties hold after the step.
 
 #ifndef SIX_STEPS_SEQUENCE_DIAGRAM_HPP
 #define SIX_STEPS_SEQUENCE_DIAGRAM_HPP
@@ -24,8 +24,8 @@ class SequenceDiagram {
     print(line, margin);
   }
 
-  /// Prints a step of `actor`: an arrow to the other party whose holdings it changed, or a star if
-  /// it changed only its own; then who holds what, with `margin` beside it.
+  /// Prints a step of `actor`: an arrow to the party whose holdings changed, or a star if only the
+  /// actor's changed. Then prints all holdings, with `margin` in the column beside them.
   void step(std::string_view what, std::size_t actor, const Row& holdings,
             std::string_view margin) {
     std::string action = lifelines();
@@ -65,7 +65,7 @@ class SequenceDiagram {
     const std::size_t left = centre(from < to ? from : to) + 1;
     const std::size_t right = centre(from < to ? to : from) - 1;
     line.replace(left, right - left + 1, right - left + 1, '-');
-    // The label near its actor: what a long arrow passes has no part in it.
+    // The label is next to the actor: the parties that a long arrow passes take no part.
     write(line, from < to ? left + (spacing - 1) / 2 : right - (spacing - 1) / 2 + 1,
           ' ' + std::string{what} + ' ');
     if (from < to) {

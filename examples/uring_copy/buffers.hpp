@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The memory that the device reads into and writes from: one block for each request, so that a
-// request's tag is its buffer's index and whoever has the request has the buffer. It is what I/Os
-// are mapped in: each buffer is a region that io_uring knows once and for all.
+// The buffers of the copy: one block for each request. A request's tag is its buffer's index, so
+// the owner of the request owns the buffer. Each buffer is one region that is registered with
+// io_uring.
 
 #ifndef URING_COPY_BUFFERS_HPP
 #define URING_COPY_BUFFERS_HPP
@@ -25,8 +25,8 @@
 
 namespace uring_copy {
 
-/// What memory is mapped for. One address is as good as another to a device in this process, so the
-/// worker threads need no backend of their own.
+/// The device that buffers are mapped for. The worker threads use it too: they access memory at its
+/// own address, as UringBuffers maps it.
 using MappedDevice = blkown::dma::Device<blkown::dma::UringBuffers>;
 
 class Buffers {
@@ -55,8 +55,8 @@ class Buffers {
     return buffers;
   }
 
-  /// Leaves the memory alone for ever: for a device of which nobody knows whether it has stopped
-  /// writing there. Freed, the memory could be something else's when it does.
+  /// Leaks the memory, for a device that may still write to it. Freed memory could be in other use
+  /// at the time of the write.
   void abandon() noexcept { static_cast<void>(memory_.release()); }
 
   [[nodiscard]] std::uint32_t count() const noexcept { return count_; }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// --check: both files are read back, one piece after the other and by nothing that made the copy,
-// and every byte is compared.
+// --check: reads both files piece by piece, with plain reads instead of the copy's device, and
+// compares every byte.
 
 #ifndef URING_COPY_COMPARE_HPP
 #define URING_COPY_COMPARE_HPP
@@ -27,7 +27,7 @@ namespace uring_copy {
 
 namespace detail {
 
-/// Reads until the buffer is full or the file ends; the bytes read, or an errno value.
+/// Reads until the buffer is full or the file ends. Returns the bytes read, or an errno value.
 [[nodiscard]] inline std::expected<std::size_t, int> read_fully(int fd, std::span<std::byte> buffer,
                                                                 std::uint64_t offset_bytes) {
   std::size_t filled = 0;
@@ -43,9 +43,9 @@ namespace detail {
 
 }  // namespace detail
 
-/// Nothing, if the source's first size_bytes and the whole file `copy_path` are the same.
-/// `copy_name` is the copy's name in messages. `keep_going` is called now and then with the bytes
-/// compared so far; if it returns false, the comparison is interrupted.
+/// Compares the source's first size_bytes bytes with the whole file `copy_path`, which messages
+/// call `copy_name`. Calls `keep_going` after each piece with the bytes compared so far; false
+/// interrupts the comparison.
 [[nodiscard]] inline std::expected<void, Problem> compare(
     const std::string& source_path, const std::string& copy_path, const std::string& copy_name,
     std::uint64_t size_bytes, const std::function<bool(std::uint64_t)>& keep_going) {
@@ -53,7 +53,7 @@ namespace detail {
   if (source.fd() < 0) return std::unexpected(system_problem(source_path, "--check", errno));
   const File copy{open(copy_path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (copy.fd() < 0) return std::unexpected(system_problem(copy_name, "--check", errno));
-  // So that the bytes come from the medium, where the file system allows it.
+  // Drops the cached pages, where the file system allows it, so that the medium is read.
   for (const int fd : {source.fd(), copy.fd()}) posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 
   constexpr std::size_t piece_bytes = 1024 * 1024;
@@ -68,7 +68,7 @@ namespace detail {
     if (!expected_bytes) {
       return std::unexpected(system_problem(source_path, "--check", expected_bytes.error()));
     }
-    // The copy is asked for all it has, so that bytes behind its end are a difference.
+    // Reads a whole piece of the copy, so that bytes beyond the expected end are a difference.
     const auto found_bytes = detail::read_fully(copy.fd(), found, offset_bytes);
     if (!found_bytes) {
       return std::unexpected(system_problem(copy_name, "--check", found_bytes.error()));

@@ -1,8 +1,19 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The copy itself: a driver in small. One request moves one block, first as a read and then as a
-// write; each time it is published, its tag and a new generation are the name that the device
-// carries, and each name that comes back is looked up.
+// Copier: the driver. One request copies one block, first with a read and then with a write.
+//
+//   1. Each command is one publication: its buffer is mapped, and its cookie, a tag and a new
+//      generation, is the command's user_data.
+//   2. A publication has up to three completion entries with this cookie: the I/O's own, its time
+//      limit's and a cancel's. Each entry is looked up, and the lookup refuses an entry whose
+//      publication has ended.
+//   3. Only the I/O's own entry proves that the device is done with the buffer. The other entries
+//      release the Claim again.
+//   4. A short or cancelled command is published again for the rest. After the first failure
+//   nothing
+//      is published, and commands in flight are cancelled.
+//
+// If the device fails, or loses a command, its buffers are never used again: see abandon().
 
 #ifndef URING_COPY_COPIER_HPP
 #define URING_COPY_COPIER_HPP
@@ -25,23 +36,23 @@
 
 namespace uring_copy {
 
-/// A request's data: the block that it moves. Only who holds the Owned, the Claim or the Ended
-/// touches it.
+/// A request's data: the block that the request copies. Accessed through the Owned, the Claim or
+/// the Ended.
 struct Copy {
-  blkown::Segment buffer;  ///< This request's own, for ever.
+  blkown::Segment buffer;  ///< Belongs to the request for the whole copy.
   std::uint32_t buffer_index = 0;
   Operation stage = Operation::read;
   std::uint64_t offset_bytes = 0;
   std::uint32_t length_bytes = 0;
-  std::uint32_t done_bytes = 0;  ///< Of this stage.
-  std::uint32_t cancelled = 0;   ///< Times in a row, since something was moved.
-  bool cancel_sent = false;      ///< For the current publication.
+  std::uint32_t done_bytes = 0;  ///< In this stage.
+  std::uint32_t cancelled = 0;   ///< Cancelled tries since the last progress.
+  bool cancel_sent = false;      ///< In the current publication.
 
-  /// What the device may do with the buffer, from before a publication until its own completion.
+  /// The buffer's mapping, from before a publication until the I/O's own completion.
   blkown::dma::IovaList<1> iovas{};
   std::optional<blkown::dma::ActiveMapping> mapping{};
 
-  /// What is left of this stage.
+  /// The bytes of this stage that are not copied yet.
   [[nodiscard]] blkown::Segment rest() const noexcept {
     return buffer.part(done_bytes, length_bytes - done_bytes);
   }
@@ -49,7 +60,8 @@ struct Copy {
     return stage == Operation::read ? blkown::dma::Direction::from_device
                                     : blkown::dma::Direction::to_device;
   }
-  /// The same for the device. Precondition: it is mapped.
+  /// The command for the rest of this stage.
+  /// Precondition: the rest is mapped.
   [[nodiscard]] Command command(std::uint32_t timeout_ms) const noexcept {
     return {stage, buffer_index, mapping->segments().front(), offset_bytes + done_bytes,
             timeout_ms};
@@ -59,7 +71,7 @@ struct Copy {
 using CopyRequest = blkown::Request<Copy>;
 using Requests = blkown::TagSet<CopyRequest>;
 
-/// What has been copied: the end of every I/O passes through here.
+/// The end sink of all I/Os: counts the copied bytes and frees the tags.
 struct Ledger {
   std::uint64_t requests = 0;
   std::uint64_t copied_bytes = 0;
@@ -75,7 +87,8 @@ struct Ledger {
   }
 };
 
-/// One request for each buffer. `ledger` must outlive them.
+/// Makes one request for each buffer.
+/// Precondition: `ledger` outlives the requests.
 [[nodiscard]] inline std::expected<Requests, Problem> make_requests(const Buffers& buffers,
                                                                     Ledger& ledger) {
   auto made = Requests::create(
@@ -91,19 +104,19 @@ struct Ledger {
 
 class Copier {
  public:
-  /// How often a command is tried that is cancelled each time, before the copy fails.
+  /// The copy fails when a command is cancelled this many times in a row.
   static constexpr std::uint32_t max_attempts = 10;
 
   struct Counters {
     std::uint64_t short_transfers = 0;  ///< Published again for the rest.
     std::uint64_t cancelled = 0;        ///< Published again, or given up.
-    std::uint64_t came_first = 0;       ///< Time limits and cancels heard before their I/O.
+    std::uint64_t came_first = 0;  ///< Entries of time limits and cancels before the I/O's own.
     std::array<std::uint64_t, blkown::lookup_reason_count> rejected{};
   };
 
-  /// `requests` are make_requests(buffers, ledger), all idle, whose buffers `mapped` can map; all
-  /// references must outlive this.
-  /// timeout_ms is each command's time limit, 0 for none; it doubles at each further try.
+  /// timeout_ms is the time limit of a command's first try, 0 for none. It doubles with each try.
+  /// Precondition: `requests` come from make_requests(buffers, ledger) and are idle. `mapped` maps
+  /// their buffers. All arguments outlive the Copier.
   Copier(Device& device, MappedDevice& mapped, Requests& requests, const Ledger& ledger,
          std::uint64_t size_bytes, std::uint32_t timeout_ms)
       : device_{device},
@@ -116,8 +129,8 @@ class Copier {
     held_back_.reserve(requests.depth());
   }
 
-  /// Copies everything, or stops at the first failure; either way no I/O is alive afterwards.
-  /// `keep_going` is called now and then; if it returns false, the copy is interrupted.
+  /// Copies everything, or stops at the first failure. All I/Os have ended at the return. Calls
+  /// `keep_going` in each round; false interrupts the copy.
   [[nodiscard]] std::optional<Failure> run(const std::function<bool()>& keep_going) {
     while (true) {
       publish_held_back();
@@ -138,18 +151,18 @@ class Copier {
     return failure_;
   }
 
-  /// What the device sent: any value at all is answered, and at most one entry of a publication
-  /// ends it. A real driver calls this from an interrupt.
+  /// Handles one completion entry, with any value. At most one entry of a publication ends the
+  /// publication. A hardware driver calls this from its interrupt handler.
   void complete(const Completion& completion) {
     auto found = requests_.claim(0, completion.value);
     if (!found.has_value()) {
-      // Too late, twice, or never ours. That is an answer, not an accident: the I/O that the entry
-      // was about is over, and the one that has the tag now is not touched.
+      // A late, duplicate or foreign entry. Its I/O has ended, and the I/O that has the tag now is
+      // not touched. Late entries are normal here, so this is no error.
       ++counters_.rejected[static_cast<std::size_t>(found.error().reason)];
     } else if (entry_of(completion.value) == Entry::io) {
       settle(std::move(*found), completion.result);
     } else {
-      overhear(std::move(*found), completion);
+      give_back(std::move(*found), completion);
     }
   }
 
@@ -159,14 +172,14 @@ class Copier {
   using Claim = blkown::Claim<CopyRequest>;
   using EndProof = blkown::dma::EndProof;
 
-  /// Whether a doorbell that answers `error` is the device's end: at once, or after ten seconds of
-  /// having no room and completing nothing.
+  /// Whether the device has failed, from the doorbell's `error`. A busy device has failed after ten
+  /// seconds without a completion.
   [[nodiscard]] bool is_dead(int error, bool completed_nothing) noexcept {
     idle_rounds_ = completed_nothing ? idle_rounds_ + 1 : 0;
     return !is_busy(error) || idle_rounds_ == 100;
   }
 
-  /// Takes free requests for the next blocks, as long as there are both.
+  /// Starts reads of the next blocks, while free requests are left.
   void start_reads() {
     while (!failure_ && held_back_.empty() && next_bytes_ != size_bytes_) {
       auto idle = requests_.allocate(0, cache_);
@@ -184,7 +197,7 @@ class Copier {
     }
   }
 
-  /// Gives the rest of the request's stage to the device, under a new name.
+  /// Publishes the rest of the request's stage, with a new cookie.
   void publish(Claim claim) {
     if (failure_) {
       std::move(claim).end(blkown::Status::aborted);
@@ -200,14 +213,14 @@ class Copier {
       return;
     }
     copy.mapping.emplace(std::move(*prepared).activate());
-    // Read before the publication: after it the request may be over at any moment.
+    // Built before the publication: after it, the request may end at any moment.
     const Command command = copy.command(timeout_ms_ << copy.cancelled);
     auto published = std::move(claim).publish(
         [&](blkown::Cookie cookie) { return device_.issue(command, cookie.value); });
     if (published.has_value()) return;
 
-    // Refused. The right comes back, unless somebody completed a command that the device says it
-    // never had; then that Claim's holder sees to the request.
+    // Refused. The Claim comes back, unless a completion has claimed the command that the device
+    // refused; then the completion handles the request.
     auto& refused = published.error();
     if (!refused.claim.has_value()) return;
     unmap(*refused.claim, *EndProof::of(*refused.claim));
@@ -219,21 +232,22 @@ class Copier {
     }
   }
 
-  /// Takes the buffer away from the device, which is done with it, and lets go of the request.
+  /// Unmaps the buffer and drops the mapping's pin.
+  /// Precondition: `proof` covers the mapping.
   static void unmap(const Claim& claim, const EndProof& proof) {
     auto mapping = std::exchange(claim.data().mapping, std::nullopt);
     auto unmapped = std::move(*mapping).unmap(proof);
-    // Of something else: then it stays where it was. Here each proof is of the I/O itself.
+    // A proof that does not cover the mapping would leave it where it was.
     if (!unmapped.has_value()) claim.data().mapping.emplace(std::move(unmapped.error()));
   }
 
-  /// Tries again what the device had no room for.
+  /// Publishes the commands for which the device had no room.
   void publish_held_back() {
     for (Claim& claim : std::exchange(held_back_, {})) publish(std::move(claim));
   }
 
-  /// The I/O's own completion: the device is done with the buffer, and only now may the request be
-  /// ended or published again.
+  /// Handles the I/O's own completion. The device is done with the buffer, so the request can end
+  /// or be published again.
   void settle(Claim claim, int result) {
     unmap(claim, *EndProof::of(claim));
     Copy& copy = claim.data();
@@ -242,13 +256,13 @@ class Copier {
     Failure failure{.operation = copy.stage, .offset_bytes = here_bytes};
 
     if (failure_) {
-      // Everything stops; what came of this one no longer matters.
+      // The copy has failed already; this result does not matter.
       std::move(claim).end(blkown::Status::aborted);
       return;
     }
     if (result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
-      // Out of time. Published again from where it was: a write that was cut off writes the same
-      // bytes to the same place once more.
+      // Cancelled. The command is published again from the same position: a write that was
+      // interrupted writes the same bytes to the same place again.
       ++counters_.cancelled;
       if (++copy.cancelled != max_attempts) {
         publish(std::move(claim));
@@ -270,7 +284,7 @@ class Copier {
     fail(failure);
   }
 
-  /// Some bytes were moved: on with the rest, with the write, or done.
+  /// Continues after progress: with the rest, with the write, or with the end.
   void advance(Claim claim, std::uint32_t moved_bytes) {
     Copy& copy = claim.data();
     copy.cancelled = 0;
@@ -287,24 +301,26 @@ class Copier {
     }
   }
 
-  /// A time limit's or a cancel's entry that came before its I/O's own. It got the right, and must
-  /// neither end the I/O nor publish it again: whatever it says, "cancelled" included, the kernel
-  /// may still be moving bytes between the buffer and the file, until the I/O's own entry comes.
-  /// So it gives the right back under the same name, for that entry to find.
-  void overhear(Claim claim, const Completion& completion) {
+  /// Handles a time limit's or a cancel's entry that arrived before the I/O's own. The entry must
+  /// not end or publish the I/O, whatever its result: until the I/O's own entry the kernel may
+  /// still copy between the buffer and the file. The Claim is released, so that the I/O's own entry
+  /// finds it.
+  void give_back(Claim claim, const Completion& completion) {
     ++counters_.came_first;
     const bool late = completion.result == -ETIME || completion.result == -EALREADY;
-    const bool ask = entry_of(completion.value) == Entry::link_timeout && late &&
-                     !std::exchange(claim.data().cancel_sent, true);
+    const bool needs_cancel = entry_of(completion.value) == Entry::link_timeout && late &&
+                              !std::exchange(claim.data().cancel_sent, true);
     const std::uint64_t cookie = claim.cookie().value;
     std::move(claim).release();
-    // The limit has passed and the I/O is still there: where the limit found it in the middle of
-    // something, a cancel may find it waiting. This races with the I/O's own completion, and hits
-    // nothing else: the next publication of the request has another name.
-    if (ask) static_cast<void>(device_.cancel(cookie));
+    // The time limit has passed and the I/O is still in flight. The limit's own cancellation may
+    // have failed because the I/O was running; a later cancel may find the I/O waiting. The cancel
+    // races with the I/O's completion but cannot hit another I/O: the next publication has another
+    // cookie.
+    if (needs_cancel) static_cast<void>(device_.cancel(cookie));
   }
 
-  /// Nothing new from here on, and what is in flight is asked to end soon. It ends by completions.
+  /// Records the first failure, ends the commands that wait for room, and cancels those in flight.
+  /// The cancelled commands still end by their completions.
   void fail(const Failure& failure) {
     if (failure_) return;
     failure_ = failure;
@@ -312,14 +328,14 @@ class Copier {
       std::move(claim).end(blkown::Status::aborted);
     }
     requests_.for_each_in_flight(0, [&](blkown::ARef<CopyRequest>, blkown::Cookie cookie) {
-      // Refused: then the I/O takes the time it takes.
+      // Without the cancel the I/O only takes longer.
       static_cast<void>(device_.cancel(cookie.value));
     });
   }
 
-  /// Ends what a device that failed, or lost it, will never complete. Such a device may still write
-  /// to the buffers: may_still_write() of the failure says so, and their owner leaves them alone
-  /// for ever. Only because nobody uses that memory again may the device be taken for stopped.
+  /// Ends the I/Os that a failed device will not complete. Such a device may still write to the
+  /// buffers: may_still_write() tells the buffers' owner to leak them. Because the memory is never
+  /// used again, the device may be declared stopped.
   void abandon() {
     const EndProof stopped = mapped_.declare_stopped();
     requests_.for_each_in_flight(0, [&](blkown::ARef<CopyRequest> pin, blkown::Cookie cookie) {
@@ -337,9 +353,9 @@ class Copier {
   blkown::TagCache cache_;
   std::uint64_t size_bytes_;
   std::uint32_t timeout_ms_;
-  std::uint64_t next_bytes_ = 0;   // where the next block begins
-  std::vector<Claim> held_back_;   // refused for want of room, to be published again
-  std::uint32_t idle_rounds_ = 0;  // of a device without room
+  std::uint64_t next_bytes_ = 0;   // the offset of the next block
+  std::vector<Claim> held_back_;   // the device had no room; to be published again
+  std::uint32_t idle_rounds_ = 0;  // rounds of a busy device without a completion
   std::optional<Failure> failure_;
   Counters counters_;
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The file to write: under a temporary name until it is whole.
+// Destination: the file to write. The file has a temporary name until the copy is complete.
 
 #ifndef URING_COPY_DESTINATION_HPP
 #define URING_COPY_DESTINATION_HPP
@@ -23,8 +23,8 @@
 
 namespace uring_copy {
 
-/// A file beside the destination with a name of its own, gone with this object unless it was
-/// renamed. The destination is not touched before.
+/// A temporary file in the destination's directory. The destructor removes the file unless
+/// take_name() has renamed it. The destination is not touched before take_name().
 class Destination {
  public:
   [[nodiscard]] static std::expected<Destination, Problem> create(const std::string& path,
@@ -45,7 +45,7 @@ class Destination {
       return std::unexpected(Problem{path + ": names a directory; name the file to write"});
     }
     const std::string directory = name.has_parent_path() ? name.parent_path().string() : ".";
-    // Short whatever the name of the destination is, so that it is never too long.
+    // A short name, which the file system accepts however long the destination's name is.
     std::string temporary = directory + "/.uring_copy-XXXXXX";
     File file{mkostemp(temporary.data(), O_CLOEXEC)};
     if (file.fd() < 0) {
@@ -68,12 +68,11 @@ class Destination {
   }
 
   [[nodiscard]] int fd() const noexcept { return file_.fd(); }
-  /// As the user named it.
+  /// The destination's name, as the user gave it.
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   [[nodiscard]] const std::string& temporary_path() const noexcept { return temporary_; }
 
-  /// Brings the bytes and the permissions to the medium, and makes sure that they are as many as
-  /// they should be.
+  /// Writes the bytes and the permissions to the medium, and checks the file's size.
   [[nodiscard]] std::expected<void, Problem> finish(std::uint64_t size_bytes) {
     struct stat written{};
     if (fchmod(fd(), mode_) != 0 || fsync(fd()) != 0 || fstat(fd(), &written) != 0) {
@@ -87,7 +86,8 @@ class Destination {
     return {};
   }
 
-  /// Gives the file its name, in place of what had it. After finish().
+  /// Renames the file to the destination's name and replaces an old destination.
+  /// Precondition: finish() has succeeded.
   [[nodiscard]] std::expected<void, Problem> take_name() {
     if (const int error = file_.close_now(); error != 0) {
       return std::unexpected(system_problem(path_, "cannot close it", error));
@@ -96,7 +96,8 @@ class Destination {
       return std::unexpected(system_problem(path_, "cannot take its name", errno));
     }
     temporary_.clear();
-    // The name is on the medium when the directory is. Some file systems cannot say so: EINVAL.
+    // The new name is on the medium after an fsync of the directory. Some file systems do not
+    // support that and return EINVAL.
     const File directory{open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
     if (directory.fd() < 0 || (fsync(directory.fd()) != 0 && errno != EINVAL)) {
       return std::unexpected(system_problem(
@@ -115,7 +116,7 @@ class Destination {
         temporary_{std::move(temporary)},
         mode_{mode} {}
 
-  /// The file to replace: through a symbolic link, what it points to.
+  /// The file to replace. A symbolic link is followed.
   [[nodiscard]] static std::expected<std::string, Problem> follow(const std::string& path) {
     struct stat link{};
     if (lstat(path.c_str(), &link) != 0 || !S_ISLNK(link.st_mode)) return path;
@@ -145,8 +146,8 @@ class Destination {
     return {};
   }
 
-  /// The permissions of a regular source, those of any new file for a device's image; never set-id
-  /// bits; less the umask.
+  /// The permissions of the copy: those of a regular source, or 0666 for a block device, without
+  /// set-id bits and without the umask's bits.
   [[nodiscard]] static mode_t mode_for(const Source& source) {
     const mode_t mask = umask(0);
     umask(mask);

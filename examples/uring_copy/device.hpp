@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What the copier asks of a device: to take commands under a 64-bit name, and to give each name
-// back with a result when the command is over. That is all a device has in common with another.
+// Device: the copier's interface to a device. The device takes commands with a 64-bit value, and
+// returns each value with a result when the command has ended.
 
 #ifndef URING_COPY_DEVICE_HPP
 #define URING_COPY_DEVICE_HPP
@@ -17,15 +17,15 @@
 
 namespace uring_copy {
 
-/// Where tag and generation sit in the 64 bits; the 8 user bits say what kind of entry it is.
+/// The layout of the 64 bits. The 8 user bits hold the Entry.
 inline constexpr blkown::CookieLayout cookie_layout = blkown::CookieLayout::io_uring();
 
-/// The entries that one publication of a request may have in the device's completion queue. All
-/// carry the request's cookie and differ in the user bits, which lookups ignore.
+/// The completion entries that one publication may have. All have the publication's cookie. They
+/// differ in the user bits, which lookups ignore.
 enum class Entry : std::uint8_t {
-  io = 0,            ///< The read or write itself. Only after it is the buffer ours again.
-  link_timeout = 1,  ///< Its time limit.
-  cancel = 2,        ///< The answer to Device::cancel.
+  io = 0,            ///< The read or write. After it, the buffer belongs to the program again.
+  link_timeout = 1,  ///< The command's time limit.
+  cancel = 2,        ///< The result of Device::cancel.
 };
 
 [[nodiscard]] constexpr std::uint64_t name_of(Entry entry, std::uint64_t cookie) noexcept {
@@ -37,11 +37,11 @@ enum class Entry : std::uint8_t {
 
 enum class Operation : std::uint8_t { read, write };
 
-/// Bytes to move between mapped memory and the source (read) or the destination (write).
+/// A transfer from the source to mapped memory (read), or from there to the destination (write).
 struct Command {
   Operation operation = Operation::read;
-  std::uint32_t buffer_index = 0;   ///< The request's own.
-  blkown::dma::IovaSegment memory;  ///< A mapping's, in that buffer.
+  std::uint32_t buffer_index = 0;   ///< The request's buffer.
+  blkown::dma::IovaSegment memory;  ///< The mapped part of the buffer.
   std::uint64_t offset_bytes = 0;
   std::uint32_t timeout_ms = 0;  ///< 0: no limit.
 };
@@ -51,18 +51,18 @@ struct Command {
   return {reinterpret_cast<std::byte*>(mapped.iova), static_cast<std::size_t>(mapped.length_bytes)};
 }
 
-/// What the device says: a name, and a number of bytes or minus an errno value.
+/// A completion entry: the command's value, and the number of bytes or a negative errno value.
 struct Completion {
   std::uint64_t value = 0;
   int result = 0;
 };
 
-/// Whether the device only has no room at the moment.
+/// Whether the error means that the device has no room at the moment.
 [[nodiscard]] constexpr bool is_busy(int error) noexcept {
   return error == EAGAIN || error == EBUSY || error == EINTR;
 }
 
-/// One thread uses it. Errors are errno values.
+/// A device for one thread. Errors are errno values.
 class Device {
  public:
   Device() = default;
@@ -70,23 +70,22 @@ class Device {
   Device& operator=(const Device&) = delete;
   virtual ~Device() = default;
 
-  /// Takes a command, or refuses it and then knows nothing of it. It may begin at once, and begins
-  /// at the next submit() at the latest.
+  /// Takes a command, or refuses it without a trace. The command begins at the next submit() at the
+  /// latest, and may begin at once.
   [[nodiscard]] virtual std::expected<void, int> issue(const Command& command,
                                                        std::uint64_t cookie) = 0;
 
-  /// Asks for the command to be ended early. It ends by its own completion, as any other; this
-  /// asks for no more than that it be soon.
+  /// Requests that the command ends early. The command still ends by its own completion.
   [[nodiscard]] virtual std::expected<void, int> cancel(std::uint64_t cookie) = 0;
 
-  /// The doorbell.
+  /// Rings the doorbell: begins all commands that were taken.
   [[nodiscard]] virtual std::expected<void, int> submit() = 0;
 
-  /// Waits for completions, a tenth of a second at most, and returns those there are. They are
-  /// valid until the next call.
+  /// Waits at most 100 ms for completions, and returns all that have arrived. The span is valid
+  /// until the next call.
   [[nodiscard]] virtual std::expected<std::span<const Completion>, int> reap() = 0;
 
-  /// How many completions are still to come.
+  /// How many completions have not arrived yet.
   [[nodiscard]] virtual std::size_t outstanding() const noexcept = 0;
 };
 

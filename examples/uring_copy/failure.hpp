@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Why a copy stopped, and how that is said.
+// Failure: why a copy stopped, and its message.
 
 #ifndef URING_COPY_FAILURE_HPP
 #define URING_COPY_FAILURE_HPP
@@ -14,13 +14,13 @@
 namespace uring_copy {
 
 enum class Cause : std::uint8_t {
-  io,            ///< The device answered a read or write with an error.
-  source_ended,  ///< A read met the end of the source too early.
+  io,            ///< A read or write ended with an error.
+  source_ended,  ///< The source ended before its expected size.
   cancelled,     ///< A read or write was cancelled too many times in a row.
-  no_progress,   ///< A write moved nothing, or a command more than it was given.
-  device,        ///< The device itself failed; nothing is known of what it had.
-  lost,          ///< The device forgot a command.
-  interrupted,   ///< The user asked to stop.
+  no_progress,   ///< A write of 0 bytes, or a result larger than the command.
+  device,        ///< The device failed; the state of its commands is unknown.
+  lost,          ///< The device did not complete a command.
+  interrupted,   ///< The user stopped the copy.
 };
 
 struct Failure {
@@ -30,7 +30,7 @@ struct Failure {
   int error = 0;  ///< An errno value, for `io` and `device`.
 };
 
-/// Whether the device may have kept commands, and with them the use of their buffers.
+/// Whether the device may still have commands, and so may still write to their buffers.
 [[nodiscard]] constexpr bool may_still_write(const Failure& failure) noexcept {
   return failure.cause == Cause::device || failure.cause == Cause::lost;
 }

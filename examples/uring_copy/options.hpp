@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The command line.
+// Options: the command line.
 
 #ifndef URING_COPY_OPTIONS_HPP
 #define URING_COPY_OPTIONS_HPP
@@ -56,7 +56,7 @@ Exit status: 0 copied; 1 not copied; 2 wrong usage; 3 io_uring is not available.
 
 namespace detail {
 
-/// A whole number within limits; `suffixes` allows k and m.
+/// Parses a whole number within limits. `suffixes` allows k and m.
 [[nodiscard]] inline std::expected<std::uint32_t, Problem> number(std::string_view option,
                                                                   std::string_view text,
                                                                   std::uint32_t least,
@@ -78,7 +78,7 @@ namespace detail {
   return static_cast<std::uint32_t>(value * unit);
 }
 
-/// The most memory that the buffers of all blocks in flight may take.
+/// The limit on the memory of all buffers.
 inline constexpr std::uint64_t max_buffer_bytes = std::uint64_t{1} << 30;
 
 [[nodiscard]] inline std::unexpected<Problem> usage(const std::string& text) {
@@ -107,7 +107,7 @@ class Parser {
   }
 
  private:
-  /// One option, with its value behind "=" or in the next argument.
+  /// Parses one option, whose value follows "=" or is the next argument.
   [[nodiscard]] std::expected<void, Problem> option(std::string_view argument) {
     const std::size_t equals = argument.find('=');
     const std::string_view name = argument.substr(0, equals);
@@ -154,7 +154,7 @@ class Parser {
     return {};
   }
 
-  /// What can be said only when all options are known.
+  /// Checks the options against each other.
   [[nodiscard]] std::expected<void, Problem> check() {
     if (names_.size() != 2) {
       return usage("give two names, SRC and DST, not " + std::to_string(names_.size()));
@@ -187,7 +187,7 @@ class Parser {
 
 }  // namespace detail
 
-/// Reads the arguments behind the program's name.
+/// Parses the arguments after the program's name.
 [[nodiscard]] inline std::expected<Options, Problem> parse_options(
     std::span<const char* const> arguments) {
   return detail::Parser{arguments}.parse();

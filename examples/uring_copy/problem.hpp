@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What is told to the user when the copy cannot be made: one line, and the status to exit with.
+// Problem: a one-line error message for the user, with the exit status.
 
 #ifndef URING_COPY_PROBLEM_HPP
 #define URING_COPY_PROBLEM_HPP
@@ -12,22 +12,23 @@
 
 namespace uring_copy {
 
-inline constexpr int exit_failed = 1;        ///< The copy was not made; DST is as it was.
-inline constexpr int exit_usage = 2;         ///< The command line asks for nothing possible.
-inline constexpr int exit_unavailable = 3;   ///< No io_uring here; another backend may work.
-inline constexpr int exit_interrupted = -1;  ///< A signal: the program ends by that signal.
+inline constexpr int exit_failed = 1;       ///< The copy failed; DST is unchanged.
+inline constexpr int exit_usage = 2;        ///< The command line is invalid.
+inline constexpr int exit_unavailable = 3;  ///< No io_uring here; another backend may work.
+inline constexpr int exit_interrupted =
+    -1;  ///< The program ends itself with the signal that it got.
 
 struct Problem {
-  std::string text;  ///< Names the thing and, where there is one, the remedy.
+  std::string text;  ///< Names the object and, if there is one, the remedy.
   int exit_status = exit_failed;
 };
 
-/// The system's words for an errno value.
+/// The system's message for an errno value.
 [[nodiscard]] inline std::string error_text(int error) {
   return std::generic_category().message(error);
 }
 
-/// What can be done about an errno value, as the end of a sentence; empty if nothing general can.
+/// The remedy for an errno value, as the end of a message, or an empty string.
 [[nodiscard]] inline std::string remedy(int error) {
   switch (error) {
     case ENOSPC: return "; free space there, or name another destination";
@@ -42,7 +43,7 @@ struct Problem {
   }
 }
 
-/// "PATH: what happened: the system's words; the remedy".
+/// A message of the form "PATH: what happened: the system's message; the remedy".
 [[nodiscard]] inline Problem system_problem(const std::string& path, const std::string& what,
                                             int error) {
   return {path + ": " + what + ": " + error_text(error) + remedy(error)};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What the user sees of a copy that goes well: progress on a terminal, and one line at the end.
+// The output of a successful copy: progress on a terminal, and one line at the end.
 
 #ifndef URING_COPY_REPORT_HPP
 #define URING_COPY_REPORT_HPP
@@ -20,7 +20,7 @@ namespace uring_copy {
 
 using Clock = std::chrono::steady_clock;
 
-/// "12.3 MiB".
+/// A size for humans, such as "12.3 MiB".
 [[nodiscard]] inline std::string human_bytes(double bytes) {
   constexpr std::array units{"B", "KiB", "MiB", "GiB", "TiB"};
   std::size_t unit = 0;
@@ -33,7 +33,7 @@ using Clock = std::chrono::steady_clock;
   return text.data();
 }
 
-/// One line on stderr that is written again a few times a second, if that is a terminal.
+/// A progress line, written to stderr a few times a second if stderr is a terminal.
 class Progress {
  public:
   explicit Progress(bool wanted) : shown_{wanted && isatty(STDERR_FILENO) == 1} {}
@@ -64,7 +64,7 @@ class Progress {
   Clock::time_point next_{};
 };
 
-/// The lookups that found nothing, by reason.
+/// The numbers of refused lookups, by reason.
 [[nodiscard]] inline std::string rejected_text(const Copier::Counters& counters) {
   std::string text;
   for (std::size_t i = 0; i != counters.rejected.size(); ++i) {
@@ -77,7 +77,7 @@ class Progress {
   return "rejected lookups:" + (text.empty() ? " none" : text);
 }
 
-/// The line at the end. The time is that until the bytes are on the medium.
+/// The line at the end. The time includes writing the bytes to the medium.
 [[nodiscard]] inline std::string summary(const Ledger& ledger, const Copier::Counters& counters,
                                          Clock::duration elapsed) {
   const double seconds = std::chrono::duration<double>{elapsed}.count();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The file to copy, and the owner of a file descriptor.
+// Source: the file to copy. File: the owner of a file descriptor.
 
 #ifndef URING_COPY_SOURCE_HPP
 #define URING_COPY_SOURCE_HPP
@@ -31,19 +31,19 @@ class File {
 
   [[nodiscard]] int fd() const noexcept { return fd_; }
 
-  /// Closes it and says whether the file system still had an error to tell: an errno value or 0.
+  /// Closes the file. Returns 0, or the errno value of a late write error.
   [[nodiscard]] int close_now() noexcept { return close(std::exchange(fd_, -1)) == 0 ? 0 : errno; }
 
  private:
   int fd_;
 };
 
-/// The file to copy: a regular file or a block device, whose size is known beforehand.
+/// The file to copy: a regular file or a block device, so that the size is known.
 class Source {
  public:
   [[nodiscard]] static std::expected<Source, Problem> open(const std::string& path) {
-    // Without O_NONBLOCK the open of a named pipe would wait for a writer; with it, reads of a
-    // regular file or a disk are no different, but io_uring would give up instead of waiting.
+    // Without O_NONBLOCK, open() of a named pipe would wait for a writer. The flag is cleared
+    // below, because with it io_uring fails reads that would have to wait.
     File file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)};
     if (file.fd() < 0) return std::unexpected(system_problem(path, "cannot open it", errno));
     Source source{std::move(file), path};
@@ -58,7 +58,7 @@ class Source {
       return std::unexpected(Problem{path + ": neither a regular file nor a block device, so its"
                                             " size is not known; write it to a file first"});
     }
-    // A block device has its size at its end, not in its status.
+    // stat() does not know the size of a block device.
     const off_t size =
         S_ISBLK(source.status_.st_mode) ? lseek(source.fd(), 0, SEEK_END) : source.status_.st_size;
     if (size < 0) return std::unexpected(system_problem(path, "cannot find its size", errno));
@@ -69,13 +69,13 @@ class Source {
   [[nodiscard]] int fd() const noexcept { return file_.fd(); }
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   [[nodiscard]] const struct stat& status() const noexcept { return status_; }
-  /// When it was opened: so much is copied.
+  /// The size at the open, which is copied.
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_bytes_; }
 
-  /// Nothing, if the source still ends where it did: the copy of one that grew is a copy of
-  /// neither state.
+  /// Checks that the source has not grown. A copy of a growing file matches neither its old nor its
+  /// new state.
   [[nodiscard]] std::expected<void, Problem> check_not_grown() const {
-    // Read, because some files (those of /proc) have more bytes than their size says.
+    // By a read: files of /proc have more bytes than their size says.
     char byte = 0;
     ssize_t got = 0;
     do {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Worker threads as the device: they take commands from one queue, and put each name with its
-// result into another. To the copier there is no difference.
+// ThreadDevice: worker threads as the device. The workers take commands from one queue, and put the
+// completions into another.
 
 #ifndef URING_COPY_THREAD_DEVICE_HPP
 #define URING_COPY_THREAD_DEVICE_HPP
@@ -44,7 +44,7 @@ class ThreadDevice final : public Device {
     try {
       for (std::uint32_t i = 0; i != count; ++i) workers_.emplace_back([this] { work(); });
     } catch (const std::system_error& error) {
-      // Some threads do as well as all.
+      // The threads that did start are enough.
       if (workers_.empty()) return std::unexpected(error.code().value());
     }
     return {};
@@ -61,7 +61,7 @@ class ThreadDevice final : public Device {
     return {};
   }
 
-  /// As io_uring's: a command that no worker has begun ends with ECANCELED, and the cancel has a
+  /// As in io_uring, a command that no worker has begun ends with ECANCELED, and the cancel has a
   /// completion of its own.
   [[nodiscard]] std::expected<void, int> cancel(std::uint64_t cookie) override {
     const std::lock_guard lock{mutex_};

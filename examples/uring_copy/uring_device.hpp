@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// io_uring as the device. The kernel carries a command's name in user_data.
+// UringDevice: io_uring as the device. A command's value is its user_data.
 
 #ifndef URING_COPY_URING_DEVICE_HPP
 #define URING_COPY_URING_DEVICE_HPP
@@ -22,14 +22,14 @@ namespace uring_copy {
 
 class UringDevice final : public Device {
  public:
-  /// Sets up a ring with room for all that the buffers can have in flight.
+  /// Makes a ring with room for the commands of all buffers.
   [[nodiscard]] static std::expected<std::unique_ptr<UringDevice>, Problem> create(
       int source_fd, int destination_fd, const Buffers& buffers) {
     std::unique_ptr<UringDevice> device{
         new UringDevice(source_fd, destination_fd, buffers.regions())};
     device->limits_.resize(buffers.count());
-    // The completion queue has twice as many places as the submission queue: enough for the three
-    // entries that each publication may have.
+    // The completion queue is twice as long as the submission queue: long enough for three entries
+    // of each publication.
     const std::uint32_t entries = buffers.count() * 2;
     const int error = -io_uring_queue_init(entries, &device->ring_, 0);
     if (error != 0) return std::unexpected(setup_problem(error));
@@ -42,13 +42,13 @@ class UringDevice final : public Device {
     if (is_open_) io_uring_queue_exit(&ring_);
   }
 
-  /// 0 if the buffers are registered: the kernel maps them once instead of at each command. Else
-  /// why not, most often ENOMEM because of the limit on locked memory; the device works without.
+  /// 0 if the buffers are registered, or the errno value of the registration, most often ENOMEM for
+  /// the limit on locked memory. The device works without registration too.
   [[nodiscard]] int register_error() const noexcept { return register_error_; }
 
   [[nodiscard]] std::expected<void, int> issue(const Command& command,
                                                std::uint64_t cookie) override {
-    // A command and its time limit are a chain, and a chain must be submitted in one piece.
+    // A command and its time limit are linked, and linked entries must be submitted together.
     const bool has_limit = command.timeout_ms != 0;
     if (const auto room = make_room(has_limit ? 2 : 1); !room) return room;
     io_uring_sqe* const sqe = io_uring_get_sqe(&ring_);
@@ -57,7 +57,7 @@ class UringDevice final : public Device {
     ++outstanding_;
     if (has_limit) {
       sqe->flags |= IOSQE_IO_LINK;
-      // The kernel reads it at the next submit.
+      // The kernel reads the limit at the next submit.
       __kernel_timespec& limit = limits_[command.buffer_index];
       limit.tv_sec = command.timeout_ms / 1000;
       limit.tv_nsec = command.timeout_ms % 1000 * 1'000'000;
@@ -79,7 +79,7 @@ class UringDevice final : public Device {
   }
 
   [[nodiscard]] std::expected<void, int> submit() override {
-    // Orders all that was written before: a store-release of the queue's tail, and a system call.
+    // Releases all earlier writes: a store-release of the queue's tail, then a system call.
     const int submitted = io_uring_submit(&ring_);
     if (submitted < 0) return std::unexpected(-submitted);
     return {};
@@ -130,7 +130,7 @@ class UringDevice final : public Device {
     }
   }
 
-  /// Why there is no ring, and how to get one.
+  /// The message for a failed setup, with the remedy.
   [[nodiscard]] static Problem setup_problem(int error) {
     const std::string text = "io_uring is not available: " + error_text(error) + "; ";
     if (error != ENOSYS && error != EPERM && error != EACCES) {

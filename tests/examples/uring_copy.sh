@@ -362,7 +362,7 @@ locked_memory() {
   # shellcheck disable=SC2016
   run bash -c 'ulimit -l 64; exec "$@"' limited "${unprivileged[@]}" \
     "$program" --check source out/copy
-  grep -q 'going on without: .*raise it (ulimit -l)' note || fail "does not say what it lacks"
+  grep -q 'copying without: .*raise it (ulimit -l)' note || fail "does not say what it lacks"
   expect 0 "checked 300001 bytes: equal"
   cmp source out/copy || fail "not equal"
 }
