@@ -30,10 +30,10 @@ TEST(LookupReason, EachHasANameOfItsOwn) {
 // Goal: the enumerators stand in the order in which lookups test, as their documentation says.
 TEST(LookupReason, StandsInTheOrderOfTheTests) {
   using enum LookupReason;
-  const LookupReason order[] = {none,    no_such_queue,    no_such_tag, wrong_queue,
-                                early,   stale_generation, owned,       idle,
-                                claimed, saturated,        shared};
-  ASSERT_EQ(std::size(order), blkown::lookup_reason_count);
+  constexpr LookupReason order[] = {none,    no_such_queue,    no_such_tag, wrong_queue,
+                                    early,   stale_generation, owned,       idle,
+                                    claimed, saturated,        shared};
+  static_assert(std::size(order) == blkown::lookup_reason_count);
   for (std::size_t i = 0; i < std::size(order); ++i) {
     EXPECT_EQ(static_cast<std::size_t>(order[i]), i) << to_string(order[i]);
   }

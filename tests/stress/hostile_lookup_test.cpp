@@ -83,8 +83,15 @@ struct Tally {
     case LookupReason::early: return layout.generation.bits != 0;
     case LookupReason::stale_generation: return layout.generation.bits > 1;
     case LookupReason::saturated: return can_saturate;
-    default: return true;
+    case LookupReason::none:
+    case LookupReason::no_such_queue:
+    case LookupReason::no_such_tag:
+    case LookupReason::owned:
+    case LookupReason::idle:
+    case LookupReason::claimed:
+    case LookupReason::shared: return true;
   }
+  return true;
 }
 
 /// The reasons that any attacker has received, one bit for each.

@@ -101,8 +101,12 @@ struct Reading {
     case LookupReason::saturated:
     case LookupReason::shared:
       return seen == read.generation ? nullptr : "a state told to another generation";
-    default: return "a reason that the value does not give";
+    case LookupReason::none:
+    case LookupReason::no_such_queue:
+    case LookupReason::no_such_tag:
+    case LookupReason::wrong_queue: break;
   }
+  return "a reason that the value does not give";
 }
 
 /// Makes hostile arrivals out of true ones.

@@ -139,7 +139,13 @@ class Actor : public Driver {
       case blkown::LookupReason::saturated:
         world.channel(arrival.queue).send(arrival.value, random);
         break;
-      default: break;
+      case blkown::LookupReason::none:
+      case blkown::LookupReason::no_such_queue:
+      case blkown::LookupReason::no_such_tag:
+      case blkown::LookupReason::wrong_queue:
+      case blkown::LookupReason::early:
+      case blkown::LookupReason::stale_generation:
+      case blkown::LookupReason::idle: break;
     }
   }
 
