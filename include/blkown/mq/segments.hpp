@@ -112,9 +112,9 @@ class RequestSegments {
   /// if the segment begins off it.
   [[nodiscard]] std::size_t piece_bytes(const Segment& segment) const noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(segment.data);
-    const std::size_t most =
+    const std::size_t max_bytes =
         max_segment_bytes_ - static_cast<std::size_t>(address & virt_boundary_mask_);
-    return segment.length_bytes < most ? segment.length_bytes : most;
+    return segment.length_bytes < max_bytes ? segment.length_bytes : max_bytes;
   }
 
  private:
