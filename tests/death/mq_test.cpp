@@ -85,6 +85,7 @@ TEST_F(ObjectInUseDeathTest, NorSubmittedTwice) {
 TEST_F(ObjectInUseDeathTest, WorkIsNotDestroyedWhileItIsQueued) {
   const auto nothing = +[](void*, mq::Work&) {};
   mq::LoopRuntime runtime;
+  prints("a Work was destroyed while it is queued", "destroy it in or after its last run");
   dies("destruction of mq::Work", "", [&] {
     mq::Work work{nothing, nullptr};
     runtime.context(0).post(work);
@@ -117,6 +118,7 @@ TEST_F(ObjectInUseDeathTest, ADiskIsNotDestroyedBeforeItIsRemoved) {
 TEST_F(ObjectInUseDeathTest, AnArmedTimerIsNotArmed) {
   mq::LoopRuntime runtime;
   mq::Context& context = runtime.context(0);
+  prints("a timer was armed that is armed", "cancel() it first");
   mq::Timer<int> timer{[](void*, int&&) {}, nullptr};
   dies_here("mq::Timer::arm", "", [&] { timer.arm(context, 1, 1), timer.arm(context, 1, 1); });
   mq::Alarm alarm{[](void*, mq::Alarm&) {}, nullptr};
@@ -126,6 +128,7 @@ TEST_F(ObjectInUseDeathTest, AnArmedTimerIsNotArmed) {
 TEST_F(WrongContextDeathTest, WorkIsPostedLocallyOnItsOwnContextOnly) {
   mq::LoopRuntime runtime{2};
   mq::Work work{[](void*, mq::Work&) {}, nullptr};
+  prints("post_local was called by a thread that does not run the context", "call post()");
   dies_here("mq::Context::post_local", "", [&] { runtime.context(0).post_local(work); });
   const mq::Context::Scope scope{runtime.context(1)};
   dies_here("mq::Context::post_local", "", [&] { runtime.context(0).post_local(work); });

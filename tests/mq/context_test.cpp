@@ -151,7 +151,7 @@ struct Sleeper {
       : context{{.runtime = this,
                  .now_ns = [](void* self) { return ++static_cast<Sleeper*>(self)->looks, now_ns; },
                  .wake = [](void* self, std::uint32_t) { ++static_cast<Sleeper*>(self)->wakes; },
-                 .tells_of_its_sleep = tells},
+                 .announces_sleep = tells},
                 0} {}
   static constexpr std::uint64_t now_ns = 1'000'000;
   int wakes = 0;

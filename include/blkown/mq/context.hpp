@@ -1,6 +1,27 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Context: one line of execution, with the work that is waiting for it.
+// Context: one line of execution with its pending work and timers.
+//
+// Parties: the thread that runs a context; any number of posters (other contexts' threads,
+// interrupts, foreign threads); the runtime, which owns the thread and puts it to sleep.
+//
+//   own list    first_ .. last_, touched by the running thread only. post_local() appends to it.
+//   inbox       a stack of posted works, linked through the works. post() pushes a work with a
+//               compare-exchange. The running thread takes the whole stack with one exchange and
+//               appends it, oldest first, to the own list.
+//   is_in_inbox_ a work's claim on its inbox link. The post that sets it pushes the work. Any other
+//               post only hands over what its caller has written before. The run that follows sees
+//               the writes of every post that came before the flag was cleared.
+//   sleep       1. The runtime runs the context until nothing is left. 2. fall_asleep() marks the
+//               empty inbox with asleep_; it fails if a work was posted, and the runtime runs
+//               again.
+//               3. The runtime reads next_timer_ns() and sleeps until then or until `wake`.
+//               A post that replaces the mark calls `wake`. Arming an earlier timer does, too.
+//
+// Guarantees: each post is followed by a run of its work; several posts may share one run. No
+// wake-up is lost: of a post and fall_asleep(), one comes first in the inbox's modification order.
+// A work or a timer may be destroyed in its own function. A context must outlive every poster and
+// every armed timer.
 
 #ifndef BLKOWN_MQ_CONTEXT_HPP
 #define BLKOWN_MQ_CONTEXT_HPP
@@ -18,10 +39,13 @@ inline namespace BLKOWN_ABI {
 namespace mq {
 
 class Context;
+namespace detail {
+class TimerBase;
+}
 
-/// A piece of deferred work, which a context runs when it comes to it (the kernel's work_struct).
-/// The poster's object, linked into the context's list: no allocation. Its function may post it
-/// again, or destroy it.
+/// A deferred call on a context. The poster owns the object. The context links it into its list, so
+/// that posting allocates nothing. The function may post the work again, or destroy it.
+/// Source: the kernel's work_struct.
 class Work {
  public:
   using Function = void (*)(void* argument, Work& work);
@@ -29,29 +53,41 @@ class Work {
   Work(Function function, void* argument) noexcept : function_{function}, argument_{argument} {}
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
-  /// Violation: it is queued.
-  ~Work();
+  /// Violation: object_in_use, if the work is queued.
+  ~Work() {
+    if (is_queued()) [[unlikely]]
+      violate_queued();
+  }
 
-  /// Whether a run is still to come. For its context, or when nobody posts any more.
+  /// Whether a run is pending.
+  /// Precondition: the caller is on the work's context, or no thread posts the work any more.
   [[nodiscard]] bool is_queued() const noexcept {
-    // No transition. Relaxed: who asks has ordered the posts that it means.
+    // No transition. Relaxed: the caller has ordered the posts that it asks about.
     return is_listed_ || is_in_inbox_.load(std::memory_order_relaxed);
   }
 
  private:
   friend class Context;
 
+  [[noreturn, gnu::cold, gnu::noinline]] static void violate_queued() {
+    blkown::detail::violate(Violation::object_in_use,
+                            Incident::of("destruction of mq::Work", Place{})
+                                .with("a Work was destroyed while it is queued",
+                                      "destroy it in or after its last run"));
+  }
+
   Function function_;
   void* argument_;
-  // In the inbox, which any context may put it into; and, at the same time, in the context's own
-  // list, which only that one touches.
+  // A work can be in the inbox, where any thread may put it, and in the context's own list at the
+  // same time. Each has a link of its own.
   Work* inbox_next_ = nullptr;
   Work* next_ = nullptr;
   Atomic<bool> is_in_inbox_{false};
   bool is_listed_ = false;
 };
 
-/// Called when a context has nothing left to run, to give back what it only keeps for speed.
+/// A call that a context makes when it has nothing left to run. A hook gives back resources that
+/// its owner keeps only for speed.
 class IdleHook {
  public:
   using Function = void (*)(void* argument, IdleHook& hook);
@@ -62,57 +98,57 @@ class IdleHook {
 
  private:
   friend class Context;
+
   Function function_;
   void* argument_;
   IdleHook* next_ = nullptr;
 };
 
-/// What a runtime brings to a context.
+/// The functions that a runtime gives to each of its contexts.
 struct ContextHooks {
-  void* runtime = nullptr;
-  std::uint64_t (*now_ns)(void* runtime) = nullptr;  ///< A clock that never goes back.
-  /// There is something to run, or a timer that is due before all others. Any context.
+  void* runtime = nullptr;                           ///< The first argument of the functions.
+  std::uint64_t (*now_ns)(void* runtime) = nullptr;  ///< A monotonic clock.
+  /// The context has work, or a timer that is due before all others. Context: any, interrupts
+  /// included if interrupts post.
   void (*wake)(void* runtime, std::uint32_t index) = nullptr;
-  /// Whether the runtime calls fall_asleep before it sleeps: then `wake` is called for the first
-  /// work after that. If not, for every work that is posted where nothing was.
-  bool tells_of_its_sleep = false;
+  /// Whether the runtime calls fall_asleep() before it sleeps. If it does, `wake` is called for the
+  /// first work after that. If not, `wake` is called for each work posted to an empty inbox.
+  bool announces_sleep = false;
 };
 
-class TimerNode;
-
-/// One line of execution: a thread's, or one that a caller runs when it likes. What belongs to a
-/// context is touched by one thread at a time, the one that runs it; so it needs no locks. Others
-/// reach it by posting work.
+/// One line of execution: a thread's, or one that a caller runs. One thread at a time runs a
+/// context and touches what belongs to it, so its state needs no locks. Other threads post work.
 class Context {
  public:
   Context(const ContextHooks& hooks, std::uint32_t index) noexcept
       : hooks_{hooks},
         index_{index},
-        nothing_{hooks.tells_of_its_sleep ? nullptr : &asleep_},
+        nothing_{hooks.announces_sleep ? nullptr : &asleep_},
         inbox_{nothing_} {}
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
-  /// Its place among its runtime's contexts.
+  /// The context's index in its runtime.
   [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
+  /// The runtime's clock.
   [[nodiscard]] std::uint64_t now_ns() const noexcept { return hooks_.now_ns(hooks_.runtime); }
 
-  // --- any context, interrupts included ---------------------------------------------------------
+  // --- any context ------------------------------------------------------------------------------
 
-  /// The work runs on this context after this, once or more often; several posts that it has not
-  /// come to yet may be one run. No allocation, no lock (but what `wake` does).
-  /// Synchronization: what was done before comes before the run.
+  /// Makes the work run on this context. Posts made before the run begins may share it.
+  /// Synchronization: the caller's writes before the post happen before the run.
+  /// Context: any, interrupts included. No allocation, and no lock but the runtime's in `wake`.
   void post(Work& work) noexcept {
-    // false -> true. Partner: pull_posted. Release: if the work is in the inbox already, it is this
-    // exchange that hands over what was done before. Acquire: if it is not, pull_posted has done
-    // with the link before it is written here.
+    // false -> true. Partner: pull_posted. Release: if the work is in the inbox already, this
+    // exchange hands over the caller's writes. Acquire: if it is not, pull_posted has read the link
+    // before it is written here.
     if (work.is_in_inbox_.exchange(true, std::memory_order_acq_rel)) return;
-    // No transition. Relaxed: a guess for the exchange below, which looks again.
+    // No transition. Relaxed: a first guess for the exchange below, which compares it.
     Work* top = inbox_.load(std::memory_order_relaxed);
     do {
       work.inbox_next_ = top;
       // top -> work. Partners: pull_posted; fall_asleep, whose mark may be the top. Release: the
-      // link, and what was done before. Relaxed on failure: nothing is read through `top`.
+      // link and the caller's writes. Relaxed on failure: nothing is read through `top`.
     } while (!inbox_.compare_exchange_weak(top, &work, std::memory_order_release,
                                            std::memory_order_relaxed));
     if (top == &asleep_) hooks_.wake(hooks_.runtime, index_);
@@ -120,23 +156,24 @@ class Context {
 
   // --- this context -----------------------------------------------------------------------------
 
-  /// The same from the context itself, without an atomic operation.
-  /// Violation: another context's thread.
+  /// Makes the work run on this context, like post(), without an atomic operation.
+  /// Violation: wrong_context, if the caller's thread does not run this context.
   void post_local(Work& work, Place where = Place::current()) noexcept {
     if (current_ != this) [[unlikely]]
-      violate(Violation::wrong_context, "mq::Context::post_local", where);
+      violate_post_local(where);
     list(work);
   }
 
-  /// Runs everything that is due or posted, until nothing is left, and then the idle hooks. Returns
-  /// how many pieces it ran.
+  /// Runs all pending work and due timers until none is left, then the idle hooks. Returns the
+  /// number of calls made.
   std::size_t run() noexcept {
     const Scope scope{*this};
     std::size_t count = 0;
     if (first_ == nullptr) pull();
     while (true) {
-      // As long a turn as there is work now; then timers and the inbox have theirs. Timers second,
-      // so that work need not wait for a look at the clock.
+      // One turn is the work that is listed now. Timers and the inbox follow, so that work that
+      // posts itself again does not starve them. Timers come second, so that work does not wait for
+      // a read of the clock.
       for (const Work* const last = last_; first_ != nullptr;) {
         const Work* const work = first_;
         run_first();
@@ -154,14 +191,15 @@ class Context {
     }
   }
 
-  /// How many pieces could run now, in any order: for a runtime that chooses.
+  /// The number of calls that could be made now, in any order. For a runtime that chooses.
   [[nodiscard]] std::size_t runnable() noexcept {
     pull();
     std::size_t count = is_timer_due() ? 1 : 0;
     for (Work* work = first_; work != nullptr; work = work->next_) ++count;
     return count;
   }
-  /// Runs one of them. Precondition: which < runnable(), and nothing happened in between.
+  /// Makes one of these calls.
+  /// Precondition: which < runnable(), and the context was not used since runnable() returned.
   void run_one(std::size_t which) noexcept {
     const Scope scope{*this};
     Work* before = nullptr;
@@ -180,7 +218,8 @@ class Context {
     work->is_listed_ = false;
     work->function_(work->argument_, *work);
   }
-  /// Nothing is left to run: gives back what is kept for speed. True if that made more work.
+  /// Calls the idle hooks. Returns whether that made work.
+  /// Precondition: runnable() returned 0.
   bool go_idle() noexcept {
     const Scope scope{*this};
     call_idle_hooks();
@@ -194,12 +233,12 @@ class Context {
     if (*link != nullptr) *link = hook.next_;
   }
 
-  // --- who runs ---------------------------------------------------------------------------------
+  // --- the running thread -----------------------------------------------------------------------
 
-  /// The context that this thread is running, or null.
+  /// The context that this thread runs, or null.
   [[nodiscard]] static Context* current() noexcept { return current_; }
 
-  /// While it lives, this thread runs the context. Scopes nest.
+  /// While a Scope exists, its thread runs the context. Scopes nest.
   class [[nodiscard]] Scope {
    public:
     explicit Scope(Context& context) noexcept : before_{std::exchange(current_, &context)} {}
@@ -211,45 +250,45 @@ class Context {
     Context* before_;
   };
 
-  // --- timers; any context (timer.hpp is the way to use them) -----------------------------------
+  // --- the runtime ------------------------------------------------------------------------------
 
-  /// When the earliest timer is due, if there is one.
+  /// The earliest deadline of the armed timers, or none. Context: any; it locks a mutex.
   [[nodiscard]] std::optional<std::uint64_t> next_timer_ns() noexcept {
     const std::lock_guard lock{timer_mutex_};
     if (timers_.first() == nullptr) return std::nullopt;
     return timers_.first()->deadline_ns;
   }
 
-  /// For the runtime, when this context has run and it is about to sleep: the next work that is
-  /// posted calls `wake`. False if something is posted already; then there is something to run.
+  /// Announces that the runtime is about to sleep: the next post calls `wake`. Returns false if a
+  /// work was posted; the runtime must then call run() first.
+  /// Precondition: the runtime has called run(), and sleeps only if no `wake` was called since.
   [[nodiscard]] bool fall_asleep() noexcept {
     Work* top = nullptr;
-    // null -> asleep. Partner: post. Relaxed, because it hands nothing over: of this and a post one
-    // comes first; either this one fails, or the post finds the mark and wakes. Where the mark is
-    // there already, it may have been replaced since this look: who did that calls `wake`, and what
-    // `wake` sets is looked at by the runtime before it sleeps. A run takes the mark away.
+    // null -> asleep. Partner: post. Relaxed, because it hands nothing over: of this exchange and a
+    // post one comes first. Either this one fails, or the post finds the mark and wakes. If the
+    // mark is there already, a post may replace it after this look. That post calls `wake`, and the
+    // runtime looks for a wake before it sleeps. run() removes the mark.
     return inbox_.compare_exchange_strong(top, &asleep_, std::memory_order_relaxed,
                                           std::memory_order_relaxed) ||
            top == &asleep_;
   }
 
-  /// Whether nothing has been posted since the last run.
+  /// Whether no work was posted since the last run.
+  /// Precondition: the caller has ordered the posts that it asks about.
   [[nodiscard]] bool is_inbox_empty() const noexcept {
-    // No transition. Relaxed: who asks has ordered the posts that it means.
+    // No transition. Relaxed: see the precondition.
     return is_end(inbox_.load(std::memory_order_relaxed));
   }
 
  private:
-  friend class TimerNode;
-  friend class Work;
+  friend class detail::TimerBase;
 
-  [[noreturn, gnu::cold, gnu::noinline]] static void violate(Violation violation,
-                                                             const char* operation,
-                                                             const Place& place) {
-    Incident incident;
-    incident.operation = operation;
-    incident.place = place;
-    blkown::detail::violate(violation, incident);
+  [[noreturn, gnu::cold, gnu::noinline]] static void violate_post_local(const Place& place) {
+    blkown::detail::violate(
+        Violation::wrong_context,
+        Incident::of("mq::Context::post_local", place)
+            .with("post_local was called by a thread that does not run the context",
+                  "call post()"));
   }
 
   void list(Work& work) noexcept {
@@ -272,20 +311,20 @@ class Context {
     }
   }
 
-  /// The end of the inbox's list.
+  /// Whether this is the end of the inbox's list.
   [[nodiscard]] bool is_end(const Work* work) const noexcept {
     return work == nullptr || work == &asleep_;
   }
 
-  /// Lists what others have posted, oldest first.
+  /// Lists the works that others have posted, oldest first.
   void pull() noexcept {
-    // No transition. Relaxed: whether it is worth a read-modify-write; who posts to a context that
-    // sleeps wakes it.
+    // No transition. Relaxed: decides only whether a read-modify-write is worth it. A post that is
+    // missed here wakes a context that sleeps.
     if (inbox_.load(std::memory_order_relaxed) != nothing_) [[unlikely]]
       pull_posted();
   }
-  /// Out of line, like what is done about timers: a context that is kept busy by its own I/O does
-  /// not save registers for either.
+  /// Not inlined, like the functions about timers: a context that is kept busy by its own I/O saves
+  /// no registers for them.
   [[gnu::noinline]] void pull_posted() noexcept {
     // top -> nothing. Partner: post. Acquire: the links. The top may be this context's own mark.
     Work* work = inbox_.exchange(nothing_, std::memory_order_acquire);
@@ -298,9 +337,10 @@ class Context {
     while (oldest != nullptr) {
       Work& pulled = *oldest;
       oldest = pulled.inbox_next_;
-      // true -> false. Partner: post, of those too that found it in the inbox already. Acquire:
-      // what they did before comes before the run. Release: the link was read, the next poster may
-      // write it. A read-modify-write, to see the last of them.
+      // true -> false. Partner: every post, including those that found the work in the inbox.
+      // Acquire: the posters' writes happen before the run. Release: the link has been read; the
+      // next poster may write it. A read-modify-write, because a store would not synchronize with
+      // the last post in the modification order.
       pulled.is_in_inbox_.exchange(false, std::memory_order_acq_rel);
       list(pulled);
     }
@@ -310,19 +350,21 @@ class Context {
     Work& work = *first_;
     first_ = work.next_;
     work.is_listed_ = false;
-    work.function_(work.argument_, work);  // it may be gone now
+    work.function_(work.argument_, work);  // may destroy the work
   }
 
-  /// False: no timer is due. Most often without the mutex, and without a clock if none is armed.
+  // --- timers -----------------------------------------------------------------------------------
+
+  /// False only if no timer is due. Takes no lock, and reads no clock unless a timer is armed.
   [[nodiscard]] bool may_timer_be_due() const noexcept {
     return is_first_timer_new_.is_set() || (first_due_ns_ != never_ns && first_due_ns_ <= now_ns());
   }
-  // Precondition of these two: the mutex is held.
+  // Precondition of the next two functions: timer_mutex_ is held.
   void look_at_first_timer() noexcept {
     first_due_ns_ = timers_.first() == nullptr ? never_ns : timers_.first()->deadline_ns;
     is_first_timer_new_.set(false);
   }
-  /// The timer that is due first, if it is due.
+  /// The timer with the earliest deadline, if it is due.
   [[nodiscard]] detail::TimerLink* due_timer() noexcept {
     look_at_first_timer();
     return first_due_ns_ != never_ns && first_due_ns_ <= now_ns() ? timers_.first() : nullptr;
@@ -332,48 +374,50 @@ class Context {
     const std::lock_guard lock{timer_mutex_};
     return due_timer() != nullptr;
   }
-  /// Fires what is due, and returns how many: 64 at most, so that a timer that is armed again for
-  /// at once does not keep work waiting.
+  /// Fires due timers and returns their number: at most 64, so that a timer that re-arms itself
+  /// with no delay does not starve the works.
   [[nodiscard, gnu::noinline]] std::size_t fire_due_timers() noexcept {
     std::size_t count = 0;
     while (count != 64 && fire_due_timer()) ++count;
     return count;
   }
-  [[nodiscard]] bool fire_due_timer() noexcept;
+  [[nodiscard]] bool fire_due_timer() noexcept {
+    if (!may_timer_be_due()) return false;
+    std::unique_lock lock{timer_mutex_};
+    detail::TimerLink* const link = due_timer();
+    if (link == nullptr) return false;
+    timers_.remove(*link);
+    look_at_first_timer();
+    auto& node = static_cast<detail::TimerNode&>(*link);
+    node.disarm();
+    node.fire(node, lock);
+    return true;
+  }
 
   static constexpr std::uint64_t never_ns = ~std::uint64_t{0};
 
   ContextHooks hooks_;
   std::uint32_t index_;
   Work* first_ = nullptr;
-  Work* last_ = nullptr;  // only if there is a first
+  Work* last_ = nullptr;  // meaningful only if first_ is not null
   IdleHook* hooks_first_ = nullptr;
-  std::uint64_t first_due_ns_ = never_ns;  // when the last look saw the first timer due
+  std::uint64_t first_due_ns_ = never_ns;  // the first timer's deadline at the last locked look
 
-  // What the inbox holds when nothing is posted: null, or the mark by which a post knows that it
-  // has to wake somebody.
+  // The empty inbox's value: null while the context is awake, and the mark asleep_ while posts have
+  // to wake it. A context whose runtime does not announce its sleep always has the mark.
   Work asleep_{nullptr, nullptr};
   Work* const nothing_;
 
   alignas(cache_line_bytes) Atomic<Work*> inbox_;
-  detail::RelaxedFlag
-      is_first_timer_new_;  // set with the mutex held: another is the first since that look
+  detail::RelaxedFlag is_first_timer_new_;  // set with the mutex held: first_due_ns_ is out of date
   std::mutex timer_mutex_;
   detail::TimerQueue timers_;
 
   static constinit inline thread_local Context* current_ = nullptr;
 };
 
-inline Work::~Work() {
-  if (is_queued()) [[unlikely]] {
-    Context::violate(Violation::object_in_use, "destruction of mq::Work", Place{});
-  }
-}
-
 }  // namespace mq
 }  // namespace BLKOWN_ABI
 }  // namespace blkown
-
-#include <blkown/mq/timer.hpp>
 
 #endif

@@ -241,7 +241,7 @@ class Disk {
   void print_in_flight(std::FILE* file) {
     const std::uint64_t now_ns =
         submit_queues_.empty() ? 0 : submit_queues_.front()->context().now_ns();
-    mq::print_in_flight(*pool_, config_.timeout_ms, now_ns, file);
+    mq::print_in_flight<D>(pool_->tags(), config_.timeout_ms, now_ns, file);
   }
 #endif
 

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a disk's requests are doing, one line each: for a disk that does not come down, a device
-// that does not answer, a debugger's prompt.
+// A table of the requests that hold a tag, one line each: for a disk that cannot be removed, for a
+// device that does not answer, and for a debugger.
 
 #ifndef BLKOWN_MQ_IN_FLIGHT_TABLE_HPP
 #define BLKOWN_MQ_IN_FLIGHT_TABLE_HPP
 
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
-#include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
-#include <blkown/mq/tag_pool.hpp>
+#include <blkown/tag_set.hpp>
 #include <cinttypes>
 #include <cstdio>
 #include <optional>
@@ -20,23 +19,22 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq {
 
-/// One request that has its tag.
+/// One request that holds a tag.
 struct InFlightRow {
-  std::uint32_t queue = 0;  ///< The TagSet's.
+  std::uint32_t queue = 0;  ///< The TagSet's queue.
   Tag tag;
   RequestState state;
-  // Known of a request that could be pinned: it is in flight, and nobody has claimed it.
+  /// Whether op, sector and length_bytes are known: the request is in flight and could be pinned.
   bool is_known = false;
   Op op{};
   std::uint64_t sector = 0;
   std::uint64_t length_bytes = 0;
-  /// For how long a scan for timeouts has known it in flight; meaningless if none has.
-  bool has_age = false;
-  std::uint32_t age_ms = 0;
+  bool has_age = false;      ///< Whether a timeout scan has seen the request in flight.
+  std::uint32_t age_ms = 0;  ///< The time since that scan.
   const RequestHeader* header = nullptr;  ///< For visit_holders.
 };
 
-/// Who has the request, in the words of the ownership word's table.
+/// Who holds the request, in the words of the ownership word's table.
 [[nodiscard]] inline const char* holder_of(const RequestState& state) noexcept {
   if (state.finished) return "ended, pinned";
   if (state.claimed) return "claimed, pinned";
@@ -44,17 +42,19 @@ struct InFlightRow {
   if (state.count == 0) return "not started";
   return state.count == 1 ? "with the device" : "shared";
 }
-/// How many ARefs hold it.
+/// The number of ARefs that hold the request.
 [[nodiscard]] inline std::uint32_t pins_of(const RequestState& state) noexcept {
   const std::uint32_t others = state.claimed ? 2 : 1;
   return state.count < others ? 0 : state.count - others;
 }
 
-/// Calls `visit(const InFlightRow&)` for each request of the pool whose tag is taken; tags that lie
-/// in a context's stash are told as "not started". Any context; each row is of a moment of its own.
+/// Calls `visit(const InFlightRow&)` for each request whose tag is taken. Tags in a context's stash
+/// count as taken; their requests are "not started". Each row is read at a moment of its own.
+/// `timeout_ms` is the disk's timeout, from which ages are calculated.
+/// Context: any.
 template <class D, class Visit>
-void for_each_row(TagPool<D>& pool, std::uint32_t timeout_ms, std::uint64_t now_ns, Visit visit) {
-  auto& tags = pool.tags();
+void for_each_row(TagSet<Request<D>>& tags, std::uint32_t timeout_ms, std::uint64_t now_ns,
+                  Visit visit) {
   for (std::uint32_t queue = 0; queue != tags.queue_count(); ++queue) {
     for (Tag tag; tag.value != tags.depth(); ++tag.value) {
       const std::optional<RequestState> state = tags.state_of(queue, tag);
@@ -71,8 +71,8 @@ void for_each_row(TagPool<D>& pool, std::uint32_t timeout_ms, std::uint64_t now_
 }
 
 #ifndef BLKOWN_NO_STDIO
-/// One line, and in a tracking build one more for each that holds the request; none for one that is
-/// simply free or stashed.
+/// Prints one line, and in a tracking build one more for each holder. Prints nothing for a request
+/// that is free or stashed.
 inline void print(const InFlightRow& row, std::FILE* file) {
   if (row.state.count == 0 && !row.state.owned) return;
   std::fprintf(file, "queue %" PRIu32 " tag %" PRIu32 " generation %" PRIu32 ": %s, pins %" PRIu32,
@@ -87,25 +87,13 @@ inline void print(const InFlightRow& row, std::FILE* file) {
   print_holders(file, "  ", *row.header);
 }
 
-/// The whole table.
+/// Prints the whole table.
 template <class D>
-void print_in_flight(TagPool<D>& pool, std::uint32_t timeout_ms, std::uint64_t now_ns,
+void print_in_flight(TagSet<Request<D>>& tags, std::uint32_t timeout_ms, std::uint64_t now_ns,
                      std::FILE* file) {
-  for_each_row(pool, timeout_ms, now_ns, [&](const InFlightRow& row) { print(row, file); });
+  for_each_row<D>(tags, timeout_ms, now_ns, [&](const InFlightRow& row) { print(row, file); });
 }
 #endif
-
-/// Before the TagSet's own violation, which names the first of them only: all that is alive. For
-/// how long, no context is left to say.
-template <class D>
-TagPool<D>::~TagPool() {
-#ifndef BLKOWN_NO_STDIO
-  for_each_row(*this, 0, 0, [](InFlightRow row) {
-    row.has_age = false;
-    print(row, stderr);
-  });
-#endif
-}
 
 }  // namespace mq
 }  // namespace BLKOWN_ABI

@@ -42,7 +42,7 @@ class LoopRuntime {
                        .now_ns = &clock_of,
                        .wake = &wake_of,
                        // An embedder's loop sleeps where this one cannot see it.
-                       .tells_of_its_sleep = hooks.wake == nullptr},
+                       .announces_sleep = hooks.wake == nullptr},
           i));
     }
   }

@@ -81,7 +81,7 @@ class ThreadRuntime {
         : context{ContextHooks{.runtime = &runtime,
                                .now_ns = &clock_of,
                                .wake = &wake_of,
-                               .tells_of_its_sleep = true},
+                               .announces_sleep = true},
                   index} {}
 
     void work() {

@@ -1,12 +1,29 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Timer: keeps a handle until its time has come, or until it is cancelled.
+// Timer and Alarm: a call on a context at a deadline, with a handle or without.
+//
+// Parties: the thread that arms or cancels, which may be any; the context that the timer is armed
+// on, which fires it.
+//
+//   armed    the node's `armed_on` is the context, and the node is in that context's TimerQueue.
+//            Both change only with that context's timer mutex held.
+//   arm      null -> context by a compare-exchange, so that one of several arms wins.
+//   cancel   reads `armed_on`, locks its mutex, and reads again: the timer may have fired and been
+//            armed on another context before the lock was taken.
+//   fire     the context removes the node, disarms it, and takes the handle, all with the mutex
+//            held. It unlocks, and then calls the function.
+//
+// Guarantees: each armed handle goes to exactly one of cancel() and the function. The function is
+// called on the context, not before the deadline. From the unlock on, firing does not touch the
+// timer, so the function or another thread may destroy it or arm it again.
 
 #ifndef BLKOWN_MQ_TIMER_HPP
 #define BLKOWN_MQ_TIMER_HPP
 
+#include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/mq/context.hpp>
+#include <blkown/mq/detail/timer_queue.hpp>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -15,57 +32,65 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq {
 
-/// What Timer and Alarm have in common: being due on a context.
-class TimerNode : private detail::TimerLink {
+namespace detail {
+
+/// The common part of Timer and Alarm: being armed on a context.
+class TimerBase : private TimerNode {
  public:
-  TimerNode(const TimerNode&) = delete;
-  TimerNode& operator=(const TimerNode&) = delete;
+  TimerBase(const TimerBase&) = delete;
+  TimerBase& operator=(const TimerBase&) = delete;
 
  protected:
-  using Lock = std::unique_lock<std::mutex>;
-  /// Called with the context's timers locked; takes out what it needs, unlocks, and goes on. From
-  /// the unlocking on the timer may be armed again, or gone.
-  using Fire = void (*)(TimerNode& node, Lock& lock);
+  using TimerNode::Lock;
 
-  explicit TimerNode(Fire fire) noexcept : fire_{fire} {}
-  ~TimerNode() = default;
+  /// `Derived::fire(Derived&, Lock&)` is the TimerNode's `fire`.
+  template <class Derived>
+  struct FireOf {};
 
-  /// `store` is called with the timers locked. False if it is armed already.
+  template <class Derived>
+  explicit TimerBase(FireOf<Derived>) noexcept
+      : TimerNode{[](TimerNode& node, Lock& lock) {
+          Derived::fire(static_cast<Derived&>(static_cast<TimerBase&>(node)), lock);
+        }} {}
+  ~TimerBase() = default;
+
+  /// Arms the node. Calls `store` with the timers locked.
+  /// Violation: object_in_use, if the node is armed.
   template <class Store>
-  [[nodiscard]] bool arm_node(Context& context, std::uint64_t delay_ns, Store store) noexcept {
+  void arm_node(Context& context, std::uint64_t delay_ns, const char* operation, const Place& where,
+                Store store) noexcept {
     const std::uint64_t due_ns = context.now_ns() + delay_ns;
-    bool is_first = false;
-    {
-      const std::lock_guard lock{context.timer_mutex_};
-      // null -> context: armed, by one of those who try. Relaxed: what it guards is read and
-      // written with the mutex of the context that it names.
-      Context* unarmed = nullptr;
-      if (!context_.compare_exchange_strong(unarmed, &context, std::memory_order_relaxed,
-                                            std::memory_order_relaxed)) {
-        return false;
-      }
-      store();
-      context.timers_.add(*this, due_ns);
-      is_first = context.timers_.first() == this;
-      if (is_first) context.is_first_timer_new_.set(true);
+    Lock lock{context.timer_mutex_};
+    // null -> context: armed, by one of those that try. Relaxed: what the pointer guards is read
+    // and written with the mutex of the context that it names.
+    Context* unarmed = nullptr;
+    if (!armed_on.compare_exchange_strong(unarmed, &context, std::memory_order_relaxed,
+                                          std::memory_order_relaxed)) [[unlikely]] {
+      lock.unlock();
+      violate_armed(operation, where);
     }
+    store();
+    context.timers_.add(*this, due_ns);
+    const bool is_first = context.timers_.first() == this;
+    if (is_first) context.is_first_timer_new_.set(true);
+    lock.unlock();
     if (is_first && Context::current() != &context) {
       context.hooks_.wake(context.hooks_.runtime, context.index_);
     }
-    return true;
   }
 
-  /// `take` is called with the timers locked, if it was armed. False if not, or if it has fired.
+  /// Disarms the node. Calls `take` with the timers locked. Returns false, without a call, if the
+  /// node is not armed or has fired.
   template <class Take>
   bool cancel_node(Take take) noexcept {
-    // No transition. Relaxed: decided with the mutex.
-    while (Context* const context = context_.load(std::memory_order_relaxed)) {
-      const std::lock_guard lock{context->timer_mutex_};
-      // It may have fired, and be armed on another context by now. Relaxed: changed with the mutex
-      // of the context that it names, and of this one that is held here.
-      if (context_.load(std::memory_order_relaxed) != context) continue;
-      if (context->timers_.first() == this) context->is_first_timer_new_.set(true);
-      context->timers_.remove(*this);
+    // No transition. Relaxed: the pointer is read again with the mutex held.
+    while (Context* const found = armed_on.load(std::memory_order_relaxed)) {
+      const std::lock_guard lock{found->timer_mutex_};
+      // The timer may have fired, and be armed on another context. Relaxed: the pointer changes
+      // only with the mutex of the context that it names, and that of `found` is held.
+      if (armed_on.load(std::memory_order_relaxed) != found) continue;
+      if (found->timers_.first() == this) found->is_first_timer_new_.set(true);
+      found->timers_.remove(*this);
       disarm();
       take();
       return true;
@@ -74,48 +99,43 @@ class TimerNode : private detail::TimerLink {
   }
 
  private:
-  friend class Context;
-
-  /// With the mutex of the context that it was armed on.
-  void disarm() noexcept {
-    // context -> null. Relaxed: as above.
-    context_.store(nullptr, std::memory_order_relaxed);
+  [[noreturn, gnu::cold, gnu::noinline]] static void violate_armed(const char* operation,
+                                                                   const Place& where) {
+    blkown::detail::violate(Violation::object_in_use,
+                            Incident::of(operation, where)
+                                .with("a timer was armed that is armed", "cancel() it first"));
   }
-
-  Fire fire_;
-  Atomic<Context*> context_{nullptr};
 };
 
-/// Owns a handle until it fires or is cancelled: a timeout that holds an ARef, a delayed completion
-/// that holds the Owned or the Claim. Armed on a context, it calls its function there with the
-/// handle. (The kernel's hrtimer with an ARef; but a dismissed timer gives the reference back.)
-///
-/// It may live in the request's own data: from the moment its function is called nobody touches it
-/// but the driver.
+}  // namespace detail
+
+/// Owns a handle until it fires or is cancelled: a timeout that holds an ARef, or a delayed
+/// completion that holds an Owned or a Claim. Firing calls the function on the context with the
+/// handle. A Timer may be a member of its request's data: once the function is called, the library
+/// does not touch the Timer.
+/// Source: the kernel's hrtimer with an ARef. Cancelling this one returns the reference.
 template <class Handle>
-class Timer : private TimerNode {
+class Timer : private detail::TimerBase {
  public:
   using Function = void (*)(void* argument, Handle&& handle);
 
   Timer(Function function, void* argument) noexcept
-      : TimerNode{&fire}, function_{function}, argument_{argument} {}
-  /// Cancels it, and drops the handle, which does what its destructor does.
+      : TimerBase{FireOf<Timer>{}}, function_{function}, argument_{argument} {}
+  /// Cancels the timer and drops the handle.
   ~Timer() { static_cast<void>(cancel()); }
 
-  /// In `delay_ns` the function is called on the context with the handle. Any context.
-  /// Violation: it is armed.
+  /// Makes the context call the function with the handle after `delay_ns`.
+  /// Violation: object_in_use, if the timer is armed.
+  /// Context: any; it locks a mutex.
   void arm(Context& context, std::uint64_t delay_ns, Handle&& handle,
            Place where = Place::current()) noexcept {
-    if (!arm_node(context, delay_ns, [&] { handle_.emplace(std::move(handle)); })) {
-      Incident incident;
-      incident.operation = "mq::Timer::arm";
-      incident.place = where;
-      blkown::detail::violate(Violation::object_in_use, incident);
-    }
+    arm_node(context, delay_ns, "mq::Timer::arm", where,
+             [&] { handle_.emplace(std::move(handle)); });
   }
 
-  /// The handle back; none if it was not armed, or if the function has the handle, or is about to
-  /// get it. Never both. Any context.
+  /// Disarms the timer and returns the handle. Returns none if the timer was not armed, or if the
+  /// function has the handle or is about to get it.
+  /// Context: any; it locks a mutex.
   [[nodiscard]] std::optional<Handle> cancel() noexcept {
     std::optional<Handle> handle;
     cancel_node([&] { handle = take(); });
@@ -123,12 +143,13 @@ class Timer : private TimerNode {
   }
 
  private:
+  friend class detail::TimerBase;
+
   [[nodiscard]] std::optional<Handle> take() noexcept {
     return std::exchange(handle_, std::nullopt);
   }
 
-  static void fire(TimerNode& node, Lock& lock) {
-    auto& self = static_cast<Timer&>(node);
+  static void fire(Timer& self, Lock& lock) {
     std::optional<Handle> handle = self.take();
     const Function function = self.function_;
     void* const argument = self.argument_;
@@ -141,32 +162,33 @@ class Timer : private TimerNode {
   std::optional<Handle> handle_;
 };
 
-/// A call on a context after a while, without a handle.
-class Alarm : private TimerNode {
+/// Calls a function on a context after a delay, without a handle.
+class Alarm : private detail::TimerBase {
  public:
+  /// `alarm` is valid as long as the owner keeps it: cancel() does not wait for a running call.
   using Function = void (*)(void* argument, Alarm& alarm);
 
   Alarm(Function function, void* argument) noexcept
-      : TimerNode{&fire}, function_{function}, argument_{argument} {}
+      : TimerBase{FireOf<Alarm>{}}, function_{function}, argument_{argument} {}
+  /// Cancels the alarm.
   ~Alarm() { cancel(); }
 
-  /// Any context. Violation: it is armed.
+  /// Makes the context call the function after `delay_ns`.
+  /// Violation: object_in_use, if the alarm is armed.
+  /// Context: any; it locks a mutex.
   void arm(Context& context, std::uint64_t delay_ns, Place where = Place::current()) noexcept {
-    if (!arm_node(context, delay_ns, [] {})) {
-      Incident incident;
-      incident.operation = "mq::Alarm::arm";
-      incident.place = where;
-      blkown::detail::violate(Violation::object_in_use, incident);
-    }
+    arm_node(context, delay_ns, "mq::Alarm::arm", where, [] {});
   }
-  /// False if it was not armed, or if the function is called or about to be. Any context.
+  /// Disarms the alarm. Returns false if it was not armed, or if the function is called or about to
+  /// be. Context: any; it locks a mutex.
   bool cancel() noexcept {
     return cancel_node([] {});
   }
 
  private:
-  static void fire(TimerNode& node, Lock& lock) {
-    auto& self = static_cast<Alarm&>(node);
+  friend class detail::TimerBase;
+
+  static void fire(Alarm& self, Lock& lock) {
     const Function function = self.function_;
     void* const argument = self.argument_;
     lock.unlock();
@@ -176,19 +198,6 @@ class Alarm : private TimerNode {
   Function function_;
   void* argument_;
 };
-
-inline bool Context::fire_due_timer() noexcept {
-  if (!may_timer_be_due()) return false;
-  std::unique_lock lock{timer_mutex_};
-  detail::TimerLink* const link = due_timer();
-  if (link == nullptr) return false;
-  timers_.remove(*link);
-  look_at_first_timer();
-  auto& node = static_cast<TimerNode&>(*link);
-  node.disarm();
-  node.fire_(node, lock);
-  return true;
-}
 
 }  // namespace mq
 }  // namespace BLKOWN_ABI

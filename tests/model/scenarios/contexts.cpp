@@ -28,7 +28,7 @@ struct Runtime {
       mq::ContextHooks{.runtime = this,
                        .now_ns = [](void*) { return std::uint64_t{1}; },
                        .wake = [](void* its, std::uint32_t) { static_cast<Runtime*>(its)->wake(); },
-                       .tells_of_its_sleep = true},
+                       .announces_sleep = true},
       0};
 
   Runtime() { is_woken.describe("woken"); }

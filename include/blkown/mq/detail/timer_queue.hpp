@@ -1,22 +1,27 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Timers in the order in which they are due.
+// The queue of a context's armed timers, ordered by deadline.
 
 #ifndef BLKOWN_MQ_DETAIL_TIMER_QUEUE_HPP
 #define BLKOWN_MQ_DETAIL_TIMER_QUEUE_HPP
 
 #include <blkown/config.hpp>
+#include <mutex>
 #include <utility>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
-namespace mq::detail {
+namespace mq {
 
-/// The link by which a timer is queued: a node of a pairing heap.
+class Context;
+
+namespace detail {
+
+/// A timer's link in a TimerQueue: a node of a pairing heap.
 struct TimerLink {
   std::uint64_t deadline_ns = 0;
-  std::uint64_t number = 0;        // of two that are due at once, the one armed first
-  TimerLink* child = nullptr;      // the first of those that are due later
+  std::uint64_t number = 0;        // breaks ties: the timer that was added first is first
+  TimerLink* child = nullptr;      // the first child; no child is due before its parent
   TimerLink* sibling = nullptr;    // the next child of the same parent
   TimerLink** incoming = nullptr;  // the pointer that leads here; null: not queued
 
@@ -27,18 +32,39 @@ struct TimerLink {
   }
 };
 
-/// A pairing heap, linked through the timers: no allocation; adding is constant, removing any of n
-/// is log n on average. The caller keeps one context at a time in it.
+/// A queued timer, as its context sees it.
+struct TimerNode : TimerLink {
+  using Lock = std::unique_lock<std::mutex>;
+  /// Called with the context's timers locked. Copies what it needs from the node, unlocks, and
+  /// calls the timer's function. After the unlock the node may be armed again, or destroyed.
+  using Fire = void (*)(TimerNode& node, Lock& lock);
+
+  explicit TimerNode(Fire its_fire) noexcept : fire{its_fire} {}
+
+  /// Precondition: the mutex of the context that the timer is armed on is held.
+  void disarm() noexcept {
+    // context -> null. Relaxed: whoever reads another value than null checks it again with that
+    // context's mutex held.
+    armed_on.store(nullptr, std::memory_order_relaxed);
+  }
+
+  Fire fire;
+  Atomic<Context*> armed_on{nullptr};  ///< The context whose queue holds the timer, or null.
+};
+
+/// A pairing heap, linked through the timers, so that no allocation is needed. Adding takes
+/// constant time. Removing any of n timers takes log n amortized. Synchronization: none. The caller
+/// serializes all calls.
 class TimerQueue {
  public:
   TimerQueue() = default;
   TimerQueue(const TimerQueue&) = delete;
   TimerQueue& operator=(const TimerQueue&) = delete;
 
-  /// The one due first, or null.
+  /// The link with the earliest deadline, or null.
   [[nodiscard]] TimerLink* first() const noexcept { return root_; }
 
-  /// Precondition: it is not queued.
+  /// Precondition: the link is not queued.
   void add(TimerLink& link, std::uint64_t deadline_ns) noexcept {
     link.deadline_ns = deadline_ns;
     link.number = next_number_++;
@@ -47,7 +73,7 @@ class TimerQueue {
     set_root(merged(root_, &link));
   }
 
-  /// Precondition: it is queued here.
+  /// Precondition: the link is queued here.
   void remove(TimerLink& link) noexcept {
     TimerLink* const below = paired(std::exchange(link.child, nullptr));
     if (&link == root_) {
@@ -66,7 +92,7 @@ class TimerQueue {
   }
   void set_root(TimerLink* link) noexcept { set(root_, link); }
 
-  /// Two heaps in one: the later root becomes the earlier one's first child.
+  /// Merges two heaps: the root with the later deadline becomes the first child of the other root.
   [[nodiscard]] static TimerLink* merged(TimerLink* a, TimerLink* b) noexcept {
     if (a == nullptr) return b;
     if (b == nullptr) return a;
@@ -76,7 +102,8 @@ class TimerQueue {
     return a;
   }
 
-  /// The children of a removed node as one heap: merged in pairs, then the pairs from the back.
+  /// Merges the children of a removed node into one heap: in pairs from the front, then the pairs
+  /// from the back. This order gives the amortized bound.
   [[nodiscard]] static TimerLink* paired(TimerLink* list) noexcept {
     TimerLink* pairs = nullptr;
     while (list != nullptr) {
@@ -99,7 +126,9 @@ class TimerQueue {
   std::uint64_t next_number_ = 0;
 };
 
-}  // namespace mq::detail
+}  // namespace detail
+
+}  // namespace mq
 }  // namespace BLKOWN_ABI
 }  // namespace blkown
 
