@@ -274,7 +274,7 @@ class LookupCase {
     if (!answer.has_value()) verdict_.expect(answer.error() == expected, "an error's fields");
     if (!answer.has_value() || !verdict_.clean()) return;
     verdict_.expect(answer->queue() == expected.queue && answer->tag() == expected.tag,
-                    "the request's name");
+                    "queue and tag of the request");
     undo(std::move(*answer), *here);
   }
   void undo(Claim claim, Slot& here) {

@@ -201,8 +201,8 @@ class OperationsCase : private TagOperations {
   /// Publishes to a device that accepts or refuses the command, with completions that precede its
   /// answer.
   template <class Handle>
-  void publish(Slot& here, Handle handle, const char* name) {
-    step = name;
+  void publish(Slot& here, Handle handle, const char* operation) {
+    step = operation;
     RequestModel& model = here.model;
     const bool refuses = input.flag();
     const bool ignored = input.flag();
@@ -216,7 +216,7 @@ class OperationsCase : private TagOperations {
       if (refuses) return std::unexpected(7);
       return 5;
     });
-    step = name;
+    step = operation;
     expect(result.has_value() != refuses, "whether the device took it");
     if (result.has_value()) {
       expect(*result == 5, "issue's value");

@@ -154,7 +154,7 @@ class Machine {
       for (const ARef& reference : here.references) {
         expect(reference.queue() == here.queue && reference.tag() == here.tag &&
                    reference.generation().value == model.seen_generation(),
-               "a reference's name", here);
+               "the cookie of a reference", here);
       }
     }
     expect_of_all(tags.in_flight() == in_flight, "in_flight()");

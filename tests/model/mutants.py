@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSL-1.0
 """The protocol mutants of tests/model/mutate: each undoes one step of the protocol.
 
-Mutant(name, file, function, old, new): in include/blkown/FILE, in the body of FUNCTION (None: in
-the whole file), the text OLD, which must be there exactly once, becomes NEW. White space in OLD
-matches any white space. A mutant that needs a second change of the file has it in `also`, as
-another (function, old, new).
+Mutant(name, file, function, old, new) replaces OLD by NEW in the body of FUNCTION (None: anywhere) of
+include/blkown/FILE. OLD must occur there exactly once. White space in OLD matches any white space,
+and comments in the file are ignored. A second change of the same file is in `also`, as another
+(function, old, new).
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ class Mutant:
     old: str
     new: str
     also: tuple[str | None, str, str] | None = None
-    order: bool = False  # a weakened order: it has to show in the data
+    order: bool = False  # a weakened order: it must show in the data, not as an unordered store
 
 
 WORD = "detail/ref_word.hpp"
@@ -34,7 +34,7 @@ RELEASE = "std::memory_order_release"
 
 
 def shared_orders():
-    """Orders that stand once in the code and serve several transitions: one mutant for each."""
+    """Orders that serve several transitions: one mutant for each transition."""
     for function in ("publish_claim", "release_claim", "claim_into_owned", "end_claim"):
         yield Mutant(
             f"{function}: its load acquires nothing", WORD, function,

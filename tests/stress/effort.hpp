@@ -31,8 +31,9 @@ inline constexpr bool under_tsan = false;
 
 /// Ends the program: a test that runs with other numbers than the requested ones would prove
 /// something else.
-[[noreturn]] inline void bad_environment(const char* name, const char* value, const char* wanted) {
-  std::fprintf(stderr, "%s=%s: not %s\n", name, value, wanted);
+[[noreturn]] inline void bad_environment(const char* variable, const char* value,
+                                         const char* wanted) {
+  std::fprintf(stderr, "%s=%s: not %s\n", variable, value, wanted);
   std::exit(2);
 }
 
