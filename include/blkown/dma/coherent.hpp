@@ -25,10 +25,11 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace dma {
 
-/// Zeroed memory, mapped in both directions, for a submission or completion ring. free() wants
+/// Zeroed memory, mapped in both directions, for a submission or completion ring. free() needs the
 /// proof that the device was stopped. Destroyed without free(), the memory stays mapped and
-/// allocated until the device is drained. One pointer wide; move-only. Precondition: the device
-/// outlives the memory. Source: the kernel's dma_alloc_coherent.
+/// allocated until the device is drained. One pointer wide; move-only.
+/// Precondition: the device outlives the memory.
+/// Source: the kernel's dma_alloc_coherent.
 template <Backend B>
 class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
  public:

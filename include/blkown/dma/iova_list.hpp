@@ -6,7 +6,7 @@
 #define BLKOWN_DMA_IOVA_LIST_HPP
 
 #include <blkown/config.hpp>
-#include <blkown/dma/detail/device_state.hpp>
+#include <blkown/dma/detail/device_state.hpp>  // the destructor of ListState
 #include <blkown/dma/detail/list_state.hpp>
 #include <blkown/dma/iova.hpp>
 

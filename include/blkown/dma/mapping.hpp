@@ -26,6 +26,7 @@
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
 #include <blkown/dma/backend.hpp>
+#include <blkown/dma/detail/backend_state.hpp>
 #include <blkown/dma/detail/device_state.hpp>
 #include <blkown/dma/detail/list_state.hpp>
 #include <blkown/dma/detail/mapper.hpp>

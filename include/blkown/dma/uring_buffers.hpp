@@ -12,6 +12,10 @@
 #include <algorithm>
 #include <blkown/config.hpp>
 #include <blkown/dma/backend.hpp>
+#include <blkown/dma/iova.hpp>
+#include <blkown/tag.hpp>
+#include <expected>
+#include <iterator>
 #include <optional>
 #include <span>
 
@@ -22,7 +26,8 @@ namespace dma {
 /// Memory that the kernel maps once for a ring instead of once for each command. Mapping an I/O
 /// then costs two searches among the regions. The mapping still gives the I/O its pin and its
 /// proof: the kernel may access the memory until the command's own completion, also after a timeout
-/// or a cancel. A device address is the address of the memory. Context: any.
+/// or a cancel. A device address is the address of the memory.
+/// Context: any.
 class UringBuffers {
  public:
   /// Precondition: the regions are sorted by address and do not overlap. The regions and their

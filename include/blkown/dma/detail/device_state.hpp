@@ -11,7 +11,9 @@
 #include <blkown/dma/detail/epoch.hpp>
 #include <blkown/dma/detail/list_state.hpp>
 #include <blkown/dma/detail/mapping_state.hpp>
+#include <blkown/dma/iova.hpp>
 #include <blkown/dma/proof.hpp>
+#include <blkown/dma/quarantine.hpp>
 #include <blkown/place.hpp>
 #include <mutex>
 
@@ -161,10 +163,9 @@ class DeviceState {
   }
 
  private:
-  /// Whether the list is in quarantine; `seen` gets the word that says that. A mapping whose
-  /// request has ended with the mapping in its own data goes into quarantine here, because only a
-  /// scan can find it. Precondition: the caller holds the lock, which every way out of quarantine
-  /// takes.
+  /// Whether the list is in quarantine; `seen` gets the word that says so. A mapping whose request
+  /// has ended with the mapping in its own data goes into quarantine here.
+  /// Precondition: the caller holds the lock, which every way out of quarantine takes.
   [[nodiscard]] static bool is_quarantined(ListFields& list, MappingState::Seen& seen) noexcept {
     seen = list.state.look();
     if (seen.value() == Value::quarantined) return true;

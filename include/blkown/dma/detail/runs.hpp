@@ -10,7 +10,6 @@
 #include <blkown/dma/backend.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/segment.hpp>
-#include <optional>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
