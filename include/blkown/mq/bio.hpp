@@ -12,6 +12,8 @@
 #include <blkown/mq/segments.hpp>
 #include <blkown/segment.hpp>
 #include <blkown/status.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <span>
 #include <utility>
 

@@ -7,7 +7,9 @@
 
 #include <blkown/config.hpp>
 #include <blkown/mq/limits.hpp>
+#include <blkown/mq/op.hpp>
 #include <blkown/tag.hpp>
+#include <cstdint>
 #include <optional>
 
 namespace blkown {

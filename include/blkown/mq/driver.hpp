@@ -5,13 +5,19 @@
 #ifndef BLKOWN_MQ_DRIVER_HPP
 #define BLKOWN_MQ_DRIVER_HPP
 
+#include <blkown/aref.hpp>
+#include <blkown/claim.hpp>
 #include <blkown/config.hpp>
 #include <blkown/idle.hpp>
+#include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/idle_list.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/owned.hpp>
+#include <blkown/place.hpp>
 #include <blkown/status.hpp>
+#include <blkown/tag.hpp>
 #include <concepts>
+#include <cstdint>
 #include <utility>
 
 namespace blkown {

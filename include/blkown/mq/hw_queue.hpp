@@ -6,6 +6,7 @@
 #define BLKOWN_MQ_HW_QUEUE_HPP
 
 #include <array>
+#include <blkown/aref.hpp>
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
 #include <blkown/mq/counters.hpp>
@@ -15,7 +16,12 @@
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/mq/trace.hpp>
-#include <blkown/tag_set.hpp>
+#include <blkown/owned.hpp>
+#include <blkown/place.hpp>
+#include <blkown/tag.hpp>
+#include <blkown/tracking.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <expected>
 #include <utility>
 

@@ -9,6 +9,7 @@
 #include <blkown/detail/enum_count.hpp>
 #include <blkown/mq/op.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <optional>
 #include <utility>

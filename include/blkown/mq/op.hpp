@@ -8,6 +8,7 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/enum_count.hpp>
 #include <cstddef>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

@@ -8,6 +8,7 @@
 #include <blkown/config.hpp>
 #include <blkown/segment.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
 #include <span>
 

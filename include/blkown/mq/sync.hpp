@@ -11,10 +11,12 @@
 #include <blkown/mq/control.hpp>
 #include <blkown/mq/disk.hpp>
 #include <blkown/mq/on_end.hpp>
+#include <blkown/mq/op.hpp>
 #include <blkown/mq/runtime.hpp>
 #include <blkown/segment.hpp>
 #include <blkown/status.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 namespace blkown {

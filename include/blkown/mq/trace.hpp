@@ -12,6 +12,7 @@
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
 #include <cstddef>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
