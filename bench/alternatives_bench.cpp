@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What one would write without the library, for the simple I/O: a request goes to a device under an
-// id, comes back by it, and ends. Each does what people do with it; what it does not protect
-// against is in README.md. Compare with simple/library, which is in the same program. The most
-// usual one, a map under a mutex, is in contention/shared_map_bench.cpp.
+// The simple I/O with common alternatives to the library: a request goes to a device under an id,
+// comes back by it, and ends. Each alternative is written in its usual form; README.md states what
+// it does not protect against. Compare with simple/library, which is in the same program. The most
+// usual alternative, a map under a mutex, is in contention/shared_map_bench.cpp.
 
 #include <benchmark/benchmark.h>
 
@@ -75,7 +75,7 @@ void intrusive_array(benchmark::State& state) {
     Pointer submitted{&requests[free.take()]};
     submitted->command.number = number++;
     std::uint64_t id = submitted->slot;
-    in_flight[id] = submitted;  // the driver keeps its own while it issues
+    in_flight[id] = submitted;  // the driver keeps a reference while it issues
     submitted.reset();
     id = through_device(id);
     must(id < depth && in_flight[id] != nullptr);

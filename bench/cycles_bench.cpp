@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a whole I/O costs, one thread and warm lines: three cycles, each through the library, by
-// hand with the fewest read-modify-writes (bare), in the kernel's scheme, and with three atomics in
-// place of one word.
+// What a whole I/O costs on one thread with warm lines, in three cycles:
 //
 //   simple   allocate, start, publish, claim, end
-//   seed     the seed's six steps: Owned, shared, a reference for the mapping, the driver's
-//   dropped,
-//            looked up by the completion, the mapping's dropped, Owned again, end
+//   seed     the kernel's six steps: Owned; shared; a second reference for the mapping, and the
+//            driver's dropped; looked up by the completion; the mapping's dropped; Owned again, end
 //   pinned   the same I/O with a Claim: pinned for the mapping, published, claimed, unpinned, ended
 //
-// Each I/O carries a number from the submitter to the sink, and the sum is checked: a cycle that
-// lost or repeated an I/O, or was optimised away, does not finish.
+// Each cycle runs through the library, by hand with the fewest read-modify-writes (bare), and in
+// the kernel's scheme. That scheme has no Claim, so its pinned I/O takes the steps of seed. simple
+// and seed also run with three atomics in place of one word.
+//
+// Each I/O carries a number from the submitter to the sink. If the sum of the numbers is wrong,
+// because an I/O was lost, repeated or optimised away, the benchmark reports an error.
 
 #include <benchmark/benchmark.h>
 
@@ -26,7 +27,7 @@
 namespace bench {
 namespace {
 
-/// Runs `io(number)` for each iteration, then checks what the sink added up.
+/// Runs `io(number)` for each iteration, then checks the sum of the sink.
 template <class Queue, class Io>
 void run_cycle(benchmark::State& state, const Queue& queue, Io io) {
   const AtomicMeter meter;
@@ -154,7 +155,7 @@ void pinned_bare(benchmark::State& state) {
 }
 BENCHMARK(pinned_bare)->Name("pinned/bare");
 
-// The kernel's scheme has no Claim: an I/O with a mapping goes through the six steps.
+// The kernel's scheme has no Claim: an I/O with a mapping takes the six steps.
 BENCHMARK(seed_by_hand<KernelScheme>)->Name("pinned/kernel_scheme");
 
 }  // namespace

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What each transition of the core costs alone, on one thread and a warm line. Each benchmark is a
-// cycle of transitions that ends in the state it began in, so nothing but these is in the loop; its
-// name says which. Compare with transition/rmw: ratios hold between machines, nanoseconds do not.
+// What each transition of the core costs alone, on one thread with a warm line. Each benchmark is a
+// cycle of the transitions in its name and ends in the state in which it began, so the loop
+// contains nothing else. Compare with transition/rmw: ratios hold between machines, nanoseconds do
+// not.
 
 #include <benchmark/benchmark.h>
 
@@ -13,14 +14,14 @@
 namespace bench {
 namespace {
 
-/// A sink that keeps what was requeued, so that a cycle needs no tag allocation.
+/// A sink that keeps requeued requests, so that a cycle needs no tag allocation.
 struct Keep {
   EndedList<Request> kept;
   void operator()(EndedList<Request>&& ended) { kept.append(std::move(ended)); }
   [[nodiscard]] Idle<Request> idle() { return must(kept.pop_front()).into_idle(); }
 };
 
-/// One I/O on one tag; the device is a variable that holds the cookie.
+/// One I/O on one tag. The device is a variable that holds the cookie.
 class Device {
  public:
   [[nodiscard]] Owned<Request> start() { return must(tags_.allocate_tag(0, Tag{0})).start(); }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A real device: io_uring's NOP, which does nothing but go through the kernel, in batches. Raw: the
-// number of a slot in user_data. With the library: allocate, start, publish, whose issue fills the
-// entry, and claim and end for each completion. Bare: the same by hand (baselines/bare.hpp), the
-// floor of what tags that can be looked up cost beside such a device. All add up a number that each
-// I/O carries.
+// A real device: io_uring's NOP, which only passes through the kernel, in batches. Three forms:
+// "raw" has the number of a slot in user_data. "library" allocates, starts, publishes (issue fills
+// the entry), and claims and ends each completion. "bare" does the same by hand
+// (baselines/bare.hpp): the minimum cost of tags that can be looked up beside such a device. Each
+// form adds up a number that each I/O carries.
 
 #include <benchmark/benchmark.h>
 #include <liburing.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The floor: the library's word with the fewest read-modify-writes and no check of the caller.
-// Plain stores where nobody else may write; whether lookups find the I/O is all that is tested.
+// The floor: the library's word with the fewest read-modify-writes and no check of the caller. It
+// uses plain stores where no other thread may write, and only tests whether lookups find the I/O.
 
 #ifndef BLKOWN_BENCH_BARE_HPP
 #define BLKOWN_BENCH_BARE_HPP
@@ -29,7 +29,7 @@ struct Bare {
   static void publish(Words& word) {
     word.store(look(word).next_with_state(1).bits, std::memory_order_release);
   }
-  /// Whether the caller has the I/O to itself now.
+  /// Returns whether the caller is now alone with the I/O.
   [[nodiscard]] static bool claim(Words& word, Match match) {
     const Value seen = look(word);
     blkown::Word expected = seen.bits;
@@ -90,7 +90,7 @@ struct Bare {
     }
     return false;
   }
-  /// False if pins are left.
+  /// Returns false if pins are left.
   [[nodiscard]] static bool end_pinned(Words& word) {
     const Value seen{word.load(std::memory_order_acquire)};
     if (seen.count() != 2) return false;

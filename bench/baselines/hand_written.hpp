@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// All of an I/O except the ownership protocol, written by hand, for baselines: slots at fixed
-// addresses, tags from a stash over the library's bitmap, cookies made and taken apart by its
-// codec, bounds checks of what the device sends, and the way of an ended I/O through a sink. Step
-// for step what TagSet, TagCache and EndSink do, without handles, error values or violations. Two
-// baselines built on this differ in the Protocol only.
+// Everything of an I/O except the ownership protocol, written by hand for the baselines: slots at
+// fixed addresses, tags from a stash over the library's bitmap, cookies encoded and decoded by its
+// codec, bounds checks of the values from the device, and a sink for ended I/Os. It does the same
+// steps as TagSet, TagCache and EndSink, without handles, error values or violations. Two baselines
+// built on it differ in the Protocol only.
 
 #ifndef BLKOWN_BENCH_HAND_WRITTEN_HPP
 #define BLKOWN_BENCH_HAND_WRITTEN_HPP
@@ -20,7 +20,7 @@ namespace bench {
 using Match = blkown::detail::GenerationMatch<blkown::Word>;
 using Value = blkown::detail::RefValue<blkown::Word>;
 
-/// The bitmaps of a HandWritten's queues.
+/// The bitmaps of the queues of a HandWritten.
 struct Bitmaps {
   Bitmaps(std::uint32_t queue_count, std::uint32_t tags) {
     const std::uint32_t lines_each = blkown::detail::TagBitmap::lines_for(tags);
@@ -34,7 +34,7 @@ struct Bitmaps {
   std::vector<std::unique_ptr<blkown::detail::TagBitmap>> bitmaps;
 };
 
-/// What TagCache does, as one would write it for oneself.
+/// A stash of tags, as TagCache, written by hand.
 class Stash {
  public:
   static constexpr std::uint32_t none = ~std::uint32_t{0};
@@ -107,7 +107,7 @@ class HandWritten {
     Command data;
   };
 
-  /// Gets a list of slots, linked through `next`.
+  /// Receives a list of slots, linked through `next`.
   using Sink = void (*)(void* context, Slot* first);
 
   HandWritten(Sink sink, void* context, std::uint32_t queue_count = 1, std::uint32_t tags = depth)
@@ -133,7 +133,7 @@ class HandWritten {
     return *bitmaps_.bitmaps[queue];
   }
 
-  /// Null if no tag is free.
+  /// Returns null if no tag is free.
   [[nodiscard]] Slot* allocate(std::uint32_t queue, Stash& stash) {
     must(queue < queue_count_ && stash.is_of(bitmap(queue)));
     const std::uint32_t tag = stash.take();
@@ -144,7 +144,7 @@ class HandWritten {
     return codec_.cookie(slot.queue, Tag{slot.tag}, generation).value;
   }
 
-  /// The slot that the device's value means, and what its generation has to be; null if none.
+  /// Returns the slot for a value from the device, with the generation it must have; null if none.
   [[nodiscard]] Slot* locate(std::uint32_t arrival_queue, std::uint64_t value, Match& match) {
     const std::uint64_t queue = codec_.queue(value, arrival_queue);
     const std::uint64_t tag = codec_.tag(value);
@@ -156,7 +156,8 @@ class HandWritten {
     return &at(arrival_queue, static_cast<std::uint32_t>(tag));
   }
 
-  /// Through the sink, after the protocol's own last step. `set_outcome` comes before that step.
+  /// Passes the slot through the sink, after the last step of the protocol. `set_outcome` comes
+  /// before that step.
   static void set_outcome(Slot& slot, blkown::Status status) {
     slot.status = status;
     slot.requeue = false;
@@ -166,7 +167,7 @@ class HandWritten {
     slot.set->sink_(slot.set->context_, &slot);
   }
 
-  /// What Ended::release(cache) does.
+  /// Frees the tag into a stash, as Ended::release(cache).
   static void free(const Slot& slot, Stash& stash) {
     must(slot.queue < slot.set->queue_count_ && stash.is_of(slot.set->bitmap(slot.queue)));
     stash.give(slot.tag);
@@ -186,7 +187,7 @@ class HandWritten {
   void* context_;
 };
 
-/// One queue with one submitting context, as bench::Queue is for the library.
+/// One queue with one submitting context, as bench::Queue for the library.
 template <class Protocol>
 class HandWrittenQueue {
  public:
@@ -221,7 +222,8 @@ class HandWrittenQueue {
     }
   }
 
-  std::unique_ptr<Set> set_{std::make_unique<Set>(&on_end, this)};  // a TagSet is one pointer too
+  std::unique_ptr<Set> set_{
+      std::make_unique<Set>(&on_end, this)};  // behind one pointer, like a TagSet
   Stash stash_{set_->bitmap(0), depth / 8};
   std::uint64_t sum_ = 0;
 };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The scheme of the Linux kernel's Rust block layer, as its sources describe it, written anew: one
-// count, 0 for unique or idle, 1 in flight, n + 1 for n references, and every step that changes it
-// a read-modify-write. The kernel has no generation; here the same word carries one, moved in the
-// same additions, so that both sides decode and compare the same cookie.
+// The scheme of the Linux kernel's Rust block layer, reimplemented from its description in the
+// sources: one count, 0 for unique or idle, 1 for in flight, n + 1 for n references. Every step
+// that changes the count is a read-modify-write. The kernel has no generation. Here the same word
+// carries one, moved by the same additions, so that both sides decode and compare the same cookie.
 
 #ifndef BLKOWN_BENCH_KERNEL_SCHEME_HPP
 #define BLKOWN_BENCH_KERNEL_SCHEME_HPP
@@ -22,7 +22,7 @@ struct KernelScheme {
     return look(word).next_generation();
   }
 
-  /// The count of a unique request is 0, started or not.
+  /// The count of a unique request is 0, whether it was started or not.
   static void start(Words&) {}
   static void end(Words&) {}
 
@@ -33,7 +33,7 @@ struct KernelScheme {
     return match.accepts(look(word)) && take_all(word, 1);
   }
 
-  // --- seed; a request with a mapping goes the same way ---
+  // --- seed; an I/O with a mapping takes the same steps ---
 
   static void into_shared(Words& word) { add(word, Value::one_generation + 2); }
   static void map(Words& word) { add(word, 1); }
@@ -54,14 +54,14 @@ struct KernelScheme {
   [[nodiscard]] static bool try_from_shared(Words& word) { return take_all(word, 2); }
 
  private:
-  /// Its sources change the count in load and compare-exchange loops.
+  /// The kernel's sources change the count in loops of load and compare-exchange.
   static void add(Words& word, blkown::Word step) {
     blkown::Word seen = word.load(std::memory_order_relaxed);
     while (!word.compare_exchange_weak(seen, seen + step, std::memory_order_release,
                                        std::memory_order_relaxed)) {
     }
   }
-  /// count -> 0, if it is that.
+  /// Changes the count to 0 if it has this value.
   [[nodiscard]] static bool take_all(Words& word, blkown::Word count) {
     const Value seen = look(word);
     blkown::Word expected = seen.bits;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // The alternative to one word: the in-flight state with its generation, the reference count and the
-// count of mappings, each an atomic of its own.
+// count of mappings, each in an atomic of its own.
 //
-// A lookup counts itself first and looks at the state then; whoever takes the right changes the
-// state first and looks at the counts then, so that one of the two sees the other. That needs
-// sequentially consistent operations where one word needs acquire and release. A lookup that comes
-// too late takes its reference back, at any moment, the request's next life included: so the
-// reference count may only ever be changed by read-modify-writes.
+// A lookup increments the reference count first and then reads the state. A context that takes the
+// right changes the state first and then reads the counts. One of the two therefore sees the other,
+// but only with sequentially consistent operations, where one word needs acquire and release. A
+// lookup that comes too late takes its reference back at any moment, even in the next life of the
+// request. The reference count may therefore only be changed by read-modify-writes.
 
 #ifndef BLKOWN_BENCH_THREE_FIELDS_HPP
 #define BLKOWN_BENCH_THREE_FIELDS_HPP
@@ -16,9 +16,9 @@
 
 namespace bench {
 
-/// `idle_references` is what the count is while one holder has the request, or none. With 0 an I/O
-/// without references is cheap and sharing costs two more read-modify-writes; with 1, the holder's
-/// own, it is the other way round. No one form has both.
+/// `idle_references` is the count while one holder, or none, has the request. With 0 an I/O without
+/// references is cheap, and sharing costs two more read-modify-writes. With 1, the holder's own
+/// reference, it is the reverse. No form is cheap in both.
 template <std::uint32_t idle_references>
 struct ThreeFields {
   struct Words {
@@ -43,7 +43,7 @@ struct ThreeFields {
     if constexpr (idle_references == 1) drop(words);
     set_in_flight(words);
   }
-  /// Whether the caller has the I/O to itself now.
+  /// Returns whether the caller is now alone with the I/O.
   [[nodiscard]] static bool claim(Words& words, Match match) {
     Value seen = look(words);
     if (!match.accepts(seen) || !take_state(words, seen)) return false;
@@ -71,7 +71,7 @@ struct ThreeFields {
     drop(words);
     return false;
   }
-  /// The caller's reference becomes the right to the request, if it is the only one.
+  /// Turns the caller's reference into the right to the request, if it is the only one.
   [[nodiscard]] static bool try_from_shared(Words& words) {
     Value seen = look(words);
     if (!take_state(words, seen)) return false;

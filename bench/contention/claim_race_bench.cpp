@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Every completion is delivered to every thread: all claim, one wins. The first thread publishes a
-// window of I/Os, all threads claim each of them, in the same order and so at the same time, and
-// end what they have won. An iteration is one window; each I/O must have been won once.
+// window of I/Os. All threads claim each of them in the same order, and so at the same time, and
+// end the I/Os that they have won. An iteration is one window. Each I/O must be won once.
 
 #include <benchmark/benchmark.h>
 
@@ -19,7 +19,7 @@
 namespace bench {
 namespace {
 
-/// A barrier that spins: the threads have to arrive within nanoseconds of each other.
+/// A barrier that spins: the threads must leave it within nanoseconds of each other.
 class SpinBarrier {
  public:
   explicit SpinBarrier(int threads) : threads_{threads} {}
@@ -53,7 +53,7 @@ struct Race {
       });
     }
   }
-  /// How many the calling thread wins.
+  /// Returns how many the calling thread wins.
   [[nodiscard]] std::uint64_t claim_all() {
     std::uint64_t won = 0;
     for (const std::uint64_t value : values) {

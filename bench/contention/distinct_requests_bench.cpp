@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Requests that no two threads share: does the throughput grow with the threads? Each thread runs
-// the simple I/O of cycles_bench.cpp on a queue of its own in one TagSet. Beside it, what the
-// machine itself gives: threads with nothing at all in common, and threads whose words share a
-// cache line.
+// the simple I/O of cycles_bench.cpp on a queue of its own in one TagSet. Two benchmarks show the
+// limits of the machine: threads that have nothing in common, and threads whose words share a cache
+// line.
 
 #include <benchmark/benchmark.h>
 
@@ -30,7 +30,7 @@ class QueuePerThread {
   QueuePerThread(const QueuePerThread&) = delete;
   QueuePerThread& operator=(const QueuePerThread&) = delete;
 
-  /// The sink.
+  /// The sink of the TagSet.
   void operator()(EndedList<Request>&& list) {
     while (auto ended = list.pop_front()) {
       Context& context = *contexts_[ended->queue()];
@@ -55,7 +55,7 @@ class QueuePerThread {
     std::uint64_t sum = 0;
   };
   TagSet tags_;
-  std::vector<std::unique_ptr<Context>> contexts_;  // the stashes go before the TagSet
+  std::vector<std::unique_ptr<Context>> contexts_;  // the stashes are destroyed before the TagSet
 };
 
 void distinct_requests(benchmark::State& state) {
@@ -73,7 +73,7 @@ void distinct_requests(benchmark::State& state) {
   if (queues->sum(queue) != sum_below(number)) state.SkipWithError("the sums differ");
 }
 
-/// Read-modify-writes on one word per thread, `distance` words from the next thread's.
+/// Read-modify-writes on one word per thread, at a distance of `distance` words.
 void own_words(benchmark::State& state, std::size_t distance) {
   static std::unique_ptr<std::atomic<std::uint64_t>[]> words;
   const PinnedThread pinned{state.thread_index()};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// All threads on one request: what a reference costs when everybody wants one at the same time, and
-// what two operations that exclude each other do to one another.
+// All threads on one request: the cost of a reference when every thread takes one at the same time,
+// and the effect that two operations that exclude each other have on one another.
 
 #include <benchmark/benchmark.h>
 
@@ -16,8 +16,8 @@
 namespace bench {
 namespace {
 
-/// One request of one TagSet, which the first thread sets up before the loop and ends after it;
-/// Google Benchmark's threads wait for each other at both ends.
+/// One request of one TagSet. The first thread sets it up before the loop and ends it afterwards.
+/// The threads of Google Benchmark wait for each other at both ends.
 struct Hot {
   TagSet tags = make_freeing_tags();
   std::optional<ARef<Request>> shared;
@@ -42,7 +42,7 @@ void clone_drop(benchmark::State& state) {
   }
   meter.report(state);
   if (state.thread_index() == 0) {
-    // Only a count that is back where it was lets the one reference become the Owned.
+    // Succeeds only if the count is back at its first value.
     must(Owned<Request>::try_from_shared(*std::exchange(hot->shared, std::nullopt))).end_ok();
     hot.reset();
   }
@@ -82,9 +82,9 @@ void lookup_drop(benchmark::State& state) {
   }
 }
 
-// --- one thread takes the request for itself again and again, the others look it up ---
+// --- one thread takes the request for itself repeatedly, the others look it up ---
 
-/// The first thread: shares, takes back, which fails while a lookup's reference exists.
+/// The first thread: shares and takes back, which fails while a lookup's reference exists.
 void take_back_again_and_again(benchmark::State& state) {
   Owned<Request> owned = start();
   std::uint64_t refused = 0;

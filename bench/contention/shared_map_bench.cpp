@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What most would write: each I/O a std::shared_ptr in an unordered_map under a mutex, one map for
-// the device. Each thread its own I/Os, as in distinct/library, which it is compared with.
+// The most usual alternative: each I/O is a std::shared_ptr in an unordered_map under a mutex, one
+// map for the device. Each thread has its own I/Os, as in distinct/library. Compare with that.
 
 #include <benchmark/benchmark.h>
 

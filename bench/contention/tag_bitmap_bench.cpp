@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Tags of one queue that all threads want, straight from the bitmap (a TagCache of capacity 0,
-// which is a context's place in it): nearly all free, nearly all taken, and fewer than there are
-// threads, so that some always wait. The TagSet's destruction checks that every tag came back.
+// All threads allocate tags of one queue directly from the bitmap (a TagCache of capacity 0 is a
+// context's place in it). The tags are nearly all free, nearly all taken, or fewer than the
+// threads, so that some threads always wait. The destruction of the TagSet checks that every tag
+// came back.
 
 #include <benchmark/benchmark.h>
 
@@ -21,11 +22,11 @@ namespace {
 
 constexpr std::uint32_t tag_count = 1024;
 
-/// A TagSet of which all tags but `left_free` are held, and each thread's place in its bitmap.
+/// A TagSet of which all tags but `left_free` are held, and the place of each thread in its bitmap.
 class Pool {
  public:
   Pool(std::uint32_t threads, std::uint32_t left_free) {
-    // What stays free lies in all words.
+    // The free tags are spread over all words.
     const std::uint32_t every = tag_count / left_free;
     for (std::uint32_t tag = 0; tag != tag_count; ++tag) {
       if (tag % every != 0 || tag / every >= left_free) {
@@ -42,7 +43,7 @@ class Pool {
     for (Idle<Request>& idle : held_) std::move(idle).fail(blkown::Status::ok);
   }
 
-  /// Waits as a context without a tag does until one comes; counts that.
+  /// Allocates a tag and waits for one as a context without a tag does. Counts the waits.
   [[nodiscard]] Idle<Request> allocate(std::size_t thread, std::uint64_t& waits) {
     TagCache& place = places_[thread]->cache;
     if (auto idle = tags_.allocate(0, place)) return *std::move(idle);

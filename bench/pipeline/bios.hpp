@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What goes through the block layer: reads of one block each, all in flight at a time.
+// The bios of the pipelines: reads of one block each, all in flight at the same time.
 
 #ifndef BLKOWN_BENCH_PIPELINE_BIOS_HPP
 #define BLKOWN_BENCH_PIPELINE_BIOS_HPP
@@ -24,8 +24,8 @@ inline constexpr std::uint64_t block_sectors = sizeof(Block) / mq::sector_bytes;
 
 using Bios = std::vector<std::unique_ptr<mq::Bio>>;
 
-/// For drivers that move no data: from all over a disk, into one and the same memory. The ends are
-/// counted.
+/// Reads for drivers that move no data: from all over a disk, into the same memory. Counts the
+/// ends.
 class EmptyReads {
  public:
   static constexpr std::uint64_t capacity_sectors = std::uint64_t{1} << 30;
@@ -49,9 +49,9 @@ class EmptyReads {
   std::uint64_t ended_ = 0;
 };
 
-/// For devices that move data: of blocks that hold their own numbers, each word of them. A read has
-/// memory of its own, and takes the last word of it out when it has ended, so that the device has
-/// to bring it anew each time.
+/// Reads for devices that move data. Each word of a block holds the number of the block. A read has
+/// memory of its own. When it has ended, its last word is added up and cleared, so that the device
+/// must write it again each time.
 class CheckedReads {
  public:
   static void fill(std::span<std::byte, sizeof(Block)> block, std::uint64_t number) {
@@ -60,7 +60,7 @@ class CheckedReads {
     }
   }
 
-  /// Each of `depth` blocks once. Precondition: depth is a power of two.
+  /// Reads each of `depth` blocks once. Precondition: depth is a power of two.
   CheckedReads(std::size_t depth, std::uint64_t first_block) : memory_(depth) {
     for (std::size_t i = 0; i != depth; ++i) {
       const std::uint64_t number = first_block + i * 7919 % depth;
@@ -76,8 +76,8 @@ class CheckedReads {
 
   [[nodiscard]] std::uint64_t ended() const noexcept { return ended_; }
 
-  /// Whether so many rounds have brought what is on the disk: a word of each read, and all of the
-  /// last round's.
+  /// Returns whether this number of rounds read the contents of the disk: one word of each read,
+  /// and every word of the last round.
   [[nodiscard]] bool are_right(std::uint64_t rounds) const {
     if (ended_ != rounds * bios.size() || sum_ != rounds * sum_of_round_) return false;
     Block expected;
@@ -103,7 +103,7 @@ class CheckedReads {
   }
 
   std::vector<Block> memory_;
-  std::vector<std::uint64_t> numbers_;  // of each read's block
+  std::vector<std::uint64_t> numbers_;  // of the block of each read
   std::uint64_t sum_of_round_ = 0;
   std::uint64_t sum_ = 0;
   std::uint64_t ended_ = 0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A disk with all that is behind it: the driver of examples/dma_round_trip, typed mappings, and the
-// simulated controller with its rings, its IOMMU and its medium. Nothing goes wrong here, and the
-// device takes no time of its own: what is left is what its programs cost.
+// A disk with everything behind it: the driver of examples/dma_round_trip, typed mappings, and the
+// simulated controller with its rings, its IOMMU and its medium. There are no faults, and the
+// device has no latency: the benchmark measures the cost of the code.
 
 #ifndef BLKOWN_BENCH_PIPELINE_DEVICE_HPP
 #define BLKOWN_BENCH_PIPELINE_DEVICE_HPP
@@ -28,7 +28,7 @@ using round_trip::Nvme;
 
 class Device {
  public:
-  /// Room for `depth` commands on each queue, and for as many blocks for each of them.
+  /// Has room for `depth` commands on each queue, and for as many blocks for each of them.
   template <mq::Runtime Rt>
   Device(benchmark::State& state, Rt& runtime, std::uint32_t queues, std::uint32_t depth)
       : medium_{std::uint64_t{queues} * depth},
@@ -59,13 +59,13 @@ class Device {
   [[nodiscard]] const MeasuredDisk<Nvme>& measured() const noexcept { return measured_; }
   [[nodiscard]] mq::Disk<Nvme>* disk() noexcept { return measured_.disk.get(); }
 
-  /// Lets the device do what it has been told to. Any thread.
+  /// Lets the device perform its pending work. Context: any thread.
   void work() {
     while (controller_.step(0)) {
     }
   }
 
-  /// Takes it down after `ios` reads. Null, or what was not as it should have been.
+  /// Takes the device down after `ios` reads. Returns null, or what was wrong.
   template <mq::Runtime Rt>
   [[nodiscard]] const char* remove(Rt& runtime, std::uint64_t ios) {
     const char* wrong = nullptr;
@@ -77,16 +77,16 @@ class Device {
     if (driver_.resets() != 0) wrong = "the driver has reset the controller";
     static_cast<void>(mq::remove(runtime, *disk()));
     const dma::EndProof proof = controller_.stop();
-    measured_.disk.reset();  // its rings are left to the device, which is stopped
+    measured_.disk.reset();  // leaves its rings to the device, which is stopped
     static_cast<void>(device_.drain(proof));
     return wrong;
   }
 
  private:
-  /// Entries of 64 and 16 bytes, four for each command, and segment lists: of 1,024 commands.
+  /// Entries of 64 and 16 bytes, four for each command, and segment lists, for 1,024 commands.
   static constexpr std::uint32_t max_ring_pages = 128;
 
-  /// Holds numbered blocks.
+  /// A medium of numbered blocks.
   class Medium : public sim::MemoryMedia {
    public:
     explicit Medium(std::uint64_t blocks) : MemoryMedia{blocks * sizeof(Block)} {

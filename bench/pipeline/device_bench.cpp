@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The same bio with a device behind it: mapped for DMA, written into a submission ring, announced
-// by a doorbell, fetched, carried out and completed by the simulated controller, each byte through
-// its IOMMU, and looked up, unmapped and ended by the driver. The data is checked.
+// The same bio with a device: mapped for DMA, written into a submission ring, announced by a
+// doorbell, fetched, executed and completed by the simulated controller, with each byte through its
+// IOMMU, then looked up, unmapped and ended by the driver. The data is checked.
 
 #include <benchmark/benchmark.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The least that a driver of the block layer can do: end at once, or publish and complete later by
-// cookie. Both add up what they are asked for.
+// The shortest drivers of the block layer: one ends at once, one publishes and completes later by
+// cookie. Both add up the requested sectors.
 
 #ifndef BLKOWN_BENCH_PIPELINE_DRIVERS_HPP
 #define BLKOWN_BENCH_PIPELINE_DRIVERS_HPP
@@ -18,7 +18,8 @@ namespace bench {
 
 namespace mq = blkown::mq;
 
-// A driver is one translation unit's own, as kernel drivers are, and the compiler knows it.
+// A driver belongs to one translation unit, as kernel drivers do, so that the compiler sees all of
+// it.
 namespace {
 
 struct EndsAtOnce {
@@ -39,7 +40,7 @@ struct EndsAtOnce {
 };
 
 /// A ring of cookies for each hardware queue. The benchmark reaps it, as a device's completions
-/// would come.
+/// would arrive.
 struct CompletesLater {
   struct RequestData {};
   struct HwData {};
@@ -61,7 +62,7 @@ struct CompletesLater {
         [&](const blkown::Cookie& cookie) { ring.cookies[ring.count++] = cookie.value; });
     return mq::Dispatch<CompletesLater>::accepted();
   }
-  /// Inlined, so that a bio at depth 1 does not bear a call that a driver's loop need not have.
+  /// Inlined, because at depth 1 a bio would pay for a call that a driver's loop need not have.
   [[gnu::always_inline]] void reap(Hw& hw) {
     Ring& ring = rings[hw.index()];
     for (std::size_t i = 0; i != ring.count; ++i) {

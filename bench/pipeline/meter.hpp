@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What stands beside a pipeline's time: the size of a request and of a disk, and what was allocated
-// for each I/O.
+// The figures beside the time of a pipeline: the size of a request and of a disk, and the
+// allocations for each I/O.
 
 #ifndef BLKOWN_BENCH_PIPELINE_METER_HPP
 #define BLKOWN_BENCH_PIPELINE_METER_HPP
@@ -18,10 +18,10 @@ namespace bench {
 
 namespace mq = blkown::mq;
 
-/// A disk, and how much memory it is.
+/// A disk, and the size of its memory.
 template <class D>
 struct MeasuredDisk {
-  /// None if it could not be made; then `state` says why.
+  /// The disk is null if it could not be created; `state` then has the reason.
   template <mq::Runtime Rt>
   static MeasuredDisk create(benchmark::State& state, const mq::DiskConfig& config, D& driver,
                              Rt& runtime) {
@@ -37,13 +37,13 @@ struct MeasuredDisk {
   }
 
   std::unique_ptr<mq::Disk<D>> disk;
-  std::uint64_t bytes = 0;  ///< But for its requests.
+  std::uint64_t bytes = 0;  ///< Without its requests.
 };
 
-/// Made before the loop, told after it.
+/// Created before the loop, reported after it.
 class Meter {
  public:
-  /// Of the calling thread, since the meter was made.
+  /// The allocations of the calling thread since the meter was created.
   [[nodiscard]] std::uint64_t allocations() const noexcept {
     return (Allocations::so_far() - before_).count;
   }

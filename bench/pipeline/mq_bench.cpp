@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// I/Os through the block layer on one context: what a bio costs from submit to its end, with a
+// I/Os through the block layer on one context: the cost of a bio from submit to its end, with a
 // driver that ends at once and with one that publishes and completes later by cookie. bench/run
-// sets these beside fio's null engine.
+// compares these with fio's null engine.
 
 #include <benchmark/benchmark.h>
 
@@ -17,8 +17,9 @@
 namespace bench {
 namespace {
 
-/// `reap(Hw&)` does what a device would, on the context as a loop that looks for completions
-/// does, or outside of it as an interrupt; `sectors()` is what the driver was asked for.
+/// `reap(Hw&)` completes requests as a device would: on the context, as a loop that polls, or
+/// outside of it, as an interrupt. `sectors()` is the number of sectors that the driver was asked
+/// for.
 template <class D, class Reap, class Sectors>
 void run(benchmark::State& state, D& driver, bool reaps_here, Reap reap, Sectors sectors) {
   const auto depth = static_cast<std::uint32_t>(state.range(0));
@@ -46,7 +47,7 @@ void run(benchmark::State& state, D& driver, bool reaps_here, Reap reap, Sectors
   const std::uint64_t allocations = meter.allocations();
   Meter::report(state, measured, allocations, submitted);
   state.SetItemsProcessed(static_cast<std::int64_t>(submitted));
-  // A benchmark whose work was optimised away, or lost, is an error.
+  // Work that was lost or optimised away is an error.
   if (reads.ended() != submitted || sectors() != submitted * block_sectors ||
       disk.counters().ended(blkown::Status::ok) != submitted) {
     state.SkipWithError("I/Os are missing");

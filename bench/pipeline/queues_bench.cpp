@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // One disk, and a hardware queue, a context and a thread for each processor: does the throughput
-// grow with them? What the block layer shares between contexts are switches that are read; the
-// simulated device is one, behind one lock, and stands for what does not grow.
+// grow with them? The contexts of the block layer share only switches, which they read. The
+// simulated device is one, behind one lock, and stands for a part that does not scale.
 
 #include <benchmark/benchmark.h>
 
@@ -25,8 +25,8 @@ namespace {
 constexpr std::uint32_t reads_in_flight = 32;  // on each queue
 constexpr std::uint32_t queue_depth = 64;
 
-/// What all threads of a run use. Made by the first before the loop and taken down by it after
-/// that; the others come and go in between.
+/// The state that all threads of a run use. The first thread creates it before the loop and
+/// destroys it after the loop; the others start and stop in between.
 struct CookieDisk {
   CookieDisk(benchmark::State& state, std::uint32_t queues)
       : runtime{queues},
@@ -37,7 +37,8 @@ struct CookieDisk {
                                                   .normal_queues = queues,
                                                   .depth = queue_depth},
                                                  driver, runtime)} {
-    if (measured.disk == nullptr) std::abort();  // the other threads' loops would go on without
+    if (measured.disk == nullptr)
+      std::abort();  // the loops of the other threads would run without it
   }
 
   mq::LoopRuntime runtime;
@@ -58,7 +59,7 @@ void completes_later(benchmark::State& state) {
     mq::Disk<CompletesLater>& disk = *shared->measured.disk;
     mq::Context& context = shared->runtime.context(index);
     {
-      // A thread that polls its queue is on its context all the time: nobody has to be woken.
+      // A thread that polls its queue is always on its context: no wake-up is needed.
       const mq::Context::Scope here{context};
       for (auto& bio : reads.bios) disk.submit(context, *bio);
       shared->driver.reap(disk.hw_queue(index));
@@ -72,7 +73,7 @@ void completes_later(benchmark::State& state) {
   if (allocations != 0) state.SkipWithError("an I/O has allocated");
   if (index != 0) return;
   Meter::report(state, shared->measured, allocations, ios);
-  // All threads go the same number of rounds.
+  // All threads run the same number of rounds.
   mq::Disk<CompletesLater>& disk = *shared->measured.disk;
   if (disk.counters().ended(blkown::Status::ok) != ios * threads) {
     state.SkipWithError("the disk has not ended what was submitted");
@@ -104,7 +105,7 @@ void device(benchmark::State& state) {
     mq::Context& context = shared->runtime.context(index);
     for (auto& bio : reads.bios) shared->device.disk()->submit(context, *bio);
     ++rounds;
-    // Another thread may have carried out what this one has submitted, and is about to say so.
+    // Another thread may have executed the command of this one, and be about to complete it.
     do {
       shared->device.work();
       context.run();

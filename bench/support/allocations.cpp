@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Replaces the program's allocation functions. The array and sized forms call these by default.
+// Replaces the allocation functions of the program. By default the array and sized forms call
+// these.
 
 #include <cstddef>
 #include <cstdlib>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What the calling thread has allocated, counted by the global operator new of the programs that
-// are linked with allocations.cpp. That costs an allocation two additions, and what allocates
-// nothing nothing.
+// Counts the allocations of the calling thread, in the global operator new of the programs that
+// link allocations.cpp. An allocation costs two additions more; code that allocates nothing pays
+// nothing.
 
 #ifndef BLKOWN_BENCH_ALLOCATIONS_HPP
 #define BLKOWN_BENCH_ALLOCATIONS_HPP
@@ -15,7 +15,7 @@ struct Allocations {
   std::uint64_t count = 0;
   std::uint64_t bytes = 0;
 
-  /// By this thread, since it began.
+  /// The allocations of this thread since it began.
   [[nodiscard]] static Allocations so_far() noexcept;
 
   friend Allocations operator-(const Allocations& now, const Allocations& then) noexcept {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Read-modify-writes and failed compare-exchanges, counted: with BLKOWN_BENCH_COUNT the core, and
-// the baselines beside it, use an atomic that counts. Programs built with it count, programs built
-// without it measure time; the benchmarks are the same.
+// Counts read-modify-writes and failed compare-exchanges. With BLKOWN_BENCH_COUNT the core and the
+// baselines use an atomic that counts. A program built with it counts, a program built without it
+// measures time. The benchmarks are the same.
 
 #ifndef BLKOWN_BENCH_COUNTING_ATOMIC_HPP
 #define BLKOWN_BENCH_COUNTING_ATOMIC_HPP
@@ -16,14 +16,14 @@ namespace bench {
 
 #ifdef BLKOWN_BENCH_COUNT
 
-/// What the calling thread has done so far.
+/// The operations of the calling thread since it began.
 struct AtomicCounts {
   std::uint64_t rmws = 0;     ///< Failed compare-exchanges included.
   std::uint64_t retries = 0;  ///< Compare-exchanges that failed.
 };
 inline thread_local AtomicCounts atomic_counts;
 
-/// std::atomic, as far as the core and the baselines use it.
+/// The part of std::atomic that the core and the baselines use.
 template <class T>
 class CountingAtomic {
  public:
@@ -74,8 +74,8 @@ class CountingAtomic {
 
 #endif
 
-/// Puts what one thread's atomics did per iteration beside the benchmark's time; nothing where they
-/// are not counted. Made before the loop, told after it.
+/// Reports the counts of one thread per iteration beside the time of the benchmark, if they are
+/// counted. Created before the loop, reported after it.
 class AtomicMeter {
  public:
 #ifdef BLKOWN_BENCH_COUNT

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What every benchmark of the library does its I/O with: a request, a TagSet of it, a sink that
-// frees tags and adds up what came back, and the way through a device.
+// The parts that every benchmark of the library uses for its I/O: a request, a TagSet of it, a sink
+// that frees tags and adds up the numbers, and the path through a device.
 //
 // BLKOWN_BENCH_COUNT selects the counting atomic for the whole program (counting_atomic.hpp).
 
@@ -9,7 +9,7 @@
 #define BLKOWN_BENCH_IO_HPP
 
 #include <support/counting_atomic.hpp>
-// The counting atomic, if it is selected, comes before the core.
+// The counting atomic, if selected, comes before the core.
 #include <blkown/blkown.hpp>
 #include <cstdint>
 #include <cstdlib>
@@ -30,14 +30,14 @@ using blkown::TagCache;
 
 inline constexpr std::uint32_t depth = 256;
 
-/// The driver's data of one I/O. Each I/O carries a number that its end adds up.
+/// The driver's data of one I/O: a number, which the sink adds up.
 struct Command {
   std::uint64_t number = 0;
 };
 using Request = blkown::Request<Command>;
 using TagSet = blkown::TagSet<Request>;
 
-/// A cycle that meets a refusal has measured nothing.
+/// Ends the program if an operation is refused: the cycle would measure nothing.
 template <class T, class E>
 [[nodiscard]] inline T must(std::expected<T, E>&& result) {
   if (!result.has_value()) [[unlikely]]
@@ -55,19 +55,19 @@ inline void must(bool holds) {
     std::abort();
 }
 
-/// The value goes to the device and comes back: the compiler can neither follow it nor keep memory
-/// that others may change in registers meanwhile.
+/// Passes the value through a device. The compiler can neither follow the value nor keep memory
+/// that other threads may change in registers.
 [[nodiscard, gnu::always_inline]] inline std::uint64_t through_device(std::uint64_t value) {
   asm volatile("" : "+r"(value) : : "memory");
   return value;
 }
 
-/// The sum of 0 to count - 1, modulo 2^64: what `count` I/Os numbered from 0 must add up to.
+/// The sum of 0 to count - 1, modulo 2^64: the numbers of `count` I/Os counted from 0.
 [[nodiscard]] constexpr std::uint64_t sum_below(std::uint64_t count) {
   return count % 2 == 0 ? count / 2 * (count - 1) : (count - 1) / 2 * count;
 }
 
-/// Adds up what ended and frees the tags into a context's stash.
+/// Adds up the ended I/Os and frees their tags into the stash of a context.
 struct SummingSink {
   TagCache* cache = nullptr;
   std::uint64_t sum = 0;
@@ -87,7 +87,7 @@ template <class Sink>
       blkown::EndSink<Request>::to(sink)));
 }
 
-/// With a sink that frees the tags at once.
+/// A TagSet with a sink that frees the tags at once.
 [[nodiscard]] inline TagSet make_freeing_tags(std::uint32_t queues = 1,
                                               std::uint32_t tags = depth) {
   return must(TagSet::create(

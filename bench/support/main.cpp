@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// main of every benchmark program: Google Benchmark's, with --threads=N before the rest.
+// The main function of every benchmark program: Google Benchmark's, with --threads=N as well.
 
 #include <benchmark/benchmark.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// One thread, one processor: a benchmark with several threads measures what it claims only if each
-// has a processor to itself from the first iteration to the last.
+// Pins threads. A benchmark with several threads measures what it claims only if each thread has
+// its own processor from the first iteration to the last.
 
 #ifndef BLKOWN_BENCH_PINNED_THREAD_HPP
 #define BLKOWN_BENCH_PINNED_THREAD_HPP
@@ -13,8 +13,8 @@
 
 namespace bench {
 
-/// Pins the calling thread to the index-th processor that the process may use, while it lives; with
-/// more threads than processors they take turns.
+/// Pins the calling thread to the index-th processor that the process may use, as long as the
+/// object lives. With more threads than processors, several threads share one.
 class PinnedThread {
  public:
   explicit PinnedThread(int index) {
@@ -28,12 +28,12 @@ class PinnedThread {
   PinnedThread(const PinnedThread&) = delete;
   PinnedThread& operator=(const PinnedThread&) = delete;
   ~PinnedThread() {
-    // The next benchmark's threads inherit from this one.
+    // The threads of the next benchmark inherit from this one.
     if (pinned_) sched_setaffinity(0, sizeof before_, &before_);
   }
 
  private:
-  /// As the process found them, before any thread was pinned.
+  /// The processors of the process before any thread was pinned.
   [[nodiscard]] static const std::vector<int>& allowed() {
     static const std::vector<int> cpus = [] {
       std::vector<int> found;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Benchmarks that need to know how many threads were asked for (--threads=N) register themselves
-// when main has read that.
+// A list of functions that register benchmarks after main has read --threads=N, for benchmarks that
+// depend on the number of threads.
 
 #ifndef BLKOWN_BENCH_REGISTRY_HPP
 #define BLKOWN_BENCH_REGISTRY_HPP
@@ -25,8 +25,8 @@ class Registration {
   }
 };
 
-/// 1, 2, 4, ... and the number asked for, on threads that run at the same time: what counts is the
-/// time on the wall.
+/// Runs the benchmark on 1, 2, 4, ... and `max_threads` threads at the same time, and measures
+/// wall-clock time.
 inline void on_threads(benchmark::internal::Benchmark* benchmark, int max_threads,
                        int fewest_threads = 1) {
   for (int threads = 1; threads < max_threads; threads *= 2) {

@@ -15,7 +15,7 @@
 namespace bench {
 namespace {
 
-/// DPDK's environment, once for the program: no huge pages, no devices, nothing shared.
+/// Starts DPDK's environment once for the program: no huge pages, no devices, nothing shared.
 [[nodiscard]] bool start_environment() {
   static const bool started = [] {
     std::array<std::string, 9> words{

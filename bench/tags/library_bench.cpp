@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The library's tags: with a TagCache for each thread, through a whole Idle and its end; and from
-// the bitmap alone, one read-modify-write each way. Beside them the simplest pool there is.
+// The library's tags: with a TagCache for each thread, through a whole Idle and its end; and
+// directly from the bitmap, with one read-modify-write each way. For comparison, the simplest pool.
 
 #include <benchmark/benchmark.h>
 
@@ -17,7 +17,7 @@
 namespace bench {
 namespace {
 
-/// A tag is taken as the Idle of its request, and given back by ending that.
+/// A tag is taken as the Idle of its request, and given back by ending it.
 class CachedPool {
  public:
   explicit CachedPool(int threads) {
@@ -53,7 +53,7 @@ class CachedPool {
 
   [[nodiscard]] Context& at(int thread) { return *contexts_[static_cast<std::size_t>(thread)]; }
 
-  /// The sink runs in the context that ends, here the one that allocated.
+  /// The cache of the running thread: the sink runs in the context that ends, which allocated here.
   static inline thread_local TagCache* ending = nullptr;
   Sink sink_;
   TagSet tags_ = make_tags(sink_, 1, pool_tags);

@@ -26,7 +26,7 @@ class MoodycamelPool {
   }
   [[nodiscard]] std::uint32_t take(int thread) {
     std::uint32_t tag = pool_tags;
-    // It may miss an element that another thread is just putting in.
+    // try_dequeue may miss an element that another thread is adding.
     while (!free_.try_dequeue(at(thread).consumer, tag)) {
     }
     return tag;

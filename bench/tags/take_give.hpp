@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Taking a free tag and giving it back: the loop that all pools of free tags are measured with, on
-// one thread and on all at the same pool. A pool is made for a number of threads and offers
-// `take(thread)` and `give(thread, tag)`.
+// Takes a free tag and gives it back: the loop that measures every pool of free tags, on one thread
+// and on all threads with the same pool. A pool is created for a number of threads and has the
+// members `take(thread)` and `give(thread, tag)`.
 
 #ifndef BLKOWN_BENCH_TAKE_GIVE_HPP
 #define BLKOWN_BENCH_TAKE_GIVE_HPP
@@ -20,7 +20,7 @@ namespace bench {
 inline constexpr std::uint32_t pool_tags = 1024;
 inline constexpr std::uint32_t pool_cache_tags = 32;
 
-/// Ends the program if a pool gives something that is no tag.
+/// Ends the program if the pool returns a value that is no tag.
 template <class Pool>
 void take_give(benchmark::State& state) {
   static std::unique_ptr<Pool> pool;
