@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a TagSet is made from, and why it could not be made.
+// The configuration of a TagSet, and the reasons why a TagSet cannot be made from one.
 
 #ifndef BLKOWN_TAG_SET_CONFIG_HPP
 #define BLKOWN_TAG_SET_CONFIG_HPP
@@ -16,40 +16,40 @@
 namespace blkown {
 inline namespace BLKOWN_ABI {
 
-/// How many requests a TagSet has and how a device names them.
+/// The number of requests of a TagSet, and the layout of the cookies that name them.
 struct TagSetConfig {
-  std::uint32_t queue_count = 1;  ///< Hardware queues, 65,536 at most.
+  std::uint32_t queue_count = 1;  ///< Hardware queues, at most 65,536.
   std::uint32_t depth = 0;        ///< Requests per queue.
-  /// So many of them, the ones with the lowest tags, are kept for allocate_reserved: commands that
-  /// must get through when every other tag is taken (abort, keep-alive). allocate_tag takes
-  /// whatever tag it is told.
+  /// The number of tags per queue, the lowest ones, that only allocate_reserved and allocate_tag
+  /// take: for commands that must not wait for a tag (abort, keep-alive).
   std::uint32_t reserved_depth = 0;
   CookieLayout layout{};
-  /// The generation before the first publication, cut to the word's width. By default an
-  /// unpredictable one, so that ids from an earlier life of the device are most likely stale.
+  /// The generation before the first publication, cut to the width of the word's field. Default: an
+  /// unpredictable one, so that cookies of an earlier run are stale with high probability.
   std::optional<Generation> first_generation{};
 };
 
-/// Why a TagSet was not made.
+/// Why a TagSet was not made. `limit` is TagSetError::limit.
 enum class TagSetReason : std::uint8_t {
   no_queues,                  ///< queue_count is 0.
   too_many_queues,            ///< queue_count exceeds limit.
   no_depth,                   ///< depth is 0.
   too_deep,                   ///< depth exceeds limit.
-  all_reserved,               ///< reserved_depth exceeds limit, so no ordinary request is left.
+  all_reserved,               ///< reserved_depth exceeds limit: every tag would be reserved.
   no_end_sink,                ///< The EndSink has no function.
   bad_width,                  ///< The layout's width is 0 or exceeds limit.
   field_outside_width,        ///< A field ends above the layout's width (limit).
   fields_overlap,             ///< Two fields share a bit.
-  generation_field_too_wide,  ///< The field is wider than the ownership word's generation (limit).
-  queue_field_too_narrow,     ///< queue_count exceeds what the field names (limit).
-  tag_field_too_narrow,       ///< depth exceeds what the field names (limit).
-  all_ones_in_use,            ///< A cookie could have every bit set: depth at most limit avoids it.
+  generation_field_too_wide,  ///< The field is wider than the word's generation (limit).
+  queue_field_too_narrow,     ///< queue_count exceeds the number of the field's values (limit).
+  tag_field_too_narrow,       ///< depth exceeds the number of the field's values (limit).
+  all_ones_in_use,            ///< A cookie could have every bit set. A depth of limit avoids that.
   storage_misaligned,         ///< The storage is not aligned to limit bytes.
   storage_too_small,          ///< The storage has fewer than limit bytes.
   out_of_memory,              ///< limit bytes could not be allocated.
 };
 
+/// The reason as a phrase, for messages.
 [[nodiscard]] constexpr const char* to_string(TagSetReason reason) noexcept {
   switch (reason) {
     case TagSetReason::no_queues: return "a TagSet needs at least one queue";
@@ -78,7 +78,7 @@ inline constexpr std::size_t tag_set_reason_count =
     static_cast<std::size_t>(TagSetReason::out_of_memory) + 1;
 static_assert(detail::counts_enumerators<TagSetReason>(tag_set_reason_count));
 
-/// Why a TagSet was not made, with what was asked for and what is possible.
+/// Why a TagSet was not made, with the value that was given and the limit for it.
 struct TagSetError {
   TagSetReason reason{};
   std::uint64_t given = 0;
@@ -88,12 +88,12 @@ struct TagSetError {
 
 namespace detail {
 
-/// How many values a field can name, as far as 32-bit counts are concerned.
+/// The number of values of a field, at most 2^32.
 [[nodiscard]] constexpr std::uint64_t values_of(CookieField field) noexcept {
   return field.bits >= 32 ? std::uint64_t{1} << 32 : std::uint64_t{1} << field.bits;
 }
 
-/// Whether the layout is sound in itself.
+/// The first error of the layout that does not depend on the other members of the configuration.
 [[nodiscard]] constexpr std::optional<TagSetError> check_layout(
     const CookieLayout& layout) noexcept {
   if (layout.width_bits == 0 || layout.width_bits > 64) {
@@ -117,11 +117,11 @@ namespace detail {
   return std::nullopt;
 }
 
-/// Whether the layout can name all requests and never takes a reserved value.
+/// The first error of the layout with this number of queues and depth.
 [[nodiscard]] constexpr std::optional<TagSetError> check_names(
     const TagSetConfig& config) noexcept {
   const CookieLayout& layout = config.layout;
-  // Without a queue field any number of queues will do: the completion's queue is known.
+  // Without a queue field the arrival queue names the queue, so any number of queues is allowed.
   if (layout.queue.bits != 0 && config.queue_count > values_of(layout.queue)) {
     return TagSetError{TagSetReason::queue_field_too_narrow, config.queue_count,
                        values_of(layout.queue)};
@@ -140,7 +140,7 @@ namespace detail {
   return std::nullopt;
 }
 
-/// Everything about a configuration that can be said without its requests' size.
+/// The first error of the configuration that does not depend on the size of a request.
 [[nodiscard]] constexpr std::optional<TagSetError> check_config(
     const TagSetConfig& config) noexcept {
   constexpr std::uint32_t max_queues = 65536;
