@@ -9,9 +9,8 @@
 //      publication has ended.
 //   3. Only the I/O's own entry proves that the device is done with the buffer. The other entries
 //      release the Claim again.
-//   4. A short or cancelled command is published again for the rest. After the first failure
-//   nothing
-//      is published, and commands in flight are cancelled.
+//   4. A short or cancelled command is published again for the rest. After the first failure the
+//      copier publishes nothing more and cancels the commands in flight.
 //
 // If the device fails, or loses a command, its buffers are never used again: see abandon().
 
