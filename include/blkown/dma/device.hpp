@@ -69,8 +69,8 @@ class Device {
   /// The bounce pool, or null.
   [[nodiscard]] BouncePool* bounce_pool() const noexcept { return state_.bounce_pool(); }
 
-  /// Declares that the device no longer reaches memory: it was reset, its ring closed or its bus
-  /// mastering taken away, and it has confirmed that.
+  /// Declares that the device no longer reaches memory: it was reset, its ring was closed, or its
+  /// bus mastering was switched off, and it has confirmed that.
   /// Precondition: the declaration is true, and no context is between activating a mapping and
   /// publishing its I/O. Stop submitting first, for example with mq::Disk::quiesce.
   /// Effects: the proof covers all memory that was mapped before.
@@ -78,7 +78,8 @@ class Device {
 
   /// Unmaps the mappings in quarantine, and frees the abandoned coherent memory, that the proof
   /// covers. Returns how many there were; 0 for a proof of something else.
-  /// Effects: drops the pins, so that requests end whose I/O has ended.
+  /// Effects: drops the mappings' pins. If the I/O has ended, its request then goes to the end
+  /// sink.
   std::size_t drain(const EndProof& proof) noexcept { return state_.drain(proof); }
 
   /// Calls `visit(const Quarantined&)` for each mapping in quarantine.

@@ -59,7 +59,7 @@ struct ListFields {
   const RequestHeader* header = nullptr;
   PublishedPointer<void> request{};
   PublishedPointer<const PinOperations> pin{};
-  [[no_unique_address]] blkown::detail::Holder holder{};  // lists the raw pin in a tracking build
+  [[no_unique_address]] blkown::detail::Holder holder{};  // shows the raw pin to visit_holders
 
   DeviceState* device = nullptr;  // the device that the list is attached to
   ListFields* next_attached = nullptr;

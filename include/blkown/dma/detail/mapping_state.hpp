@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// MappingState: the atomic word of a list, which decides what context may unmap.
+// MappingState: the atomic word of a list, which decides which context may unmap.
 //
 //     free ---prepare--> prepared --activate--> active --quarantine--> quarantined
 //      ^                 |  ^  ^                  |                        |
