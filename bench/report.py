@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSL-1.0
 """Usage: report.py BUILD COMPILER...
 
-Reads what the benchmarks of each compiler left in BUILD/COMPILER/*.json, prints the table of ratios
-against their targets, and writes the data of the plots to BUILD/plots/*.tsv.
+Reads the results of each compiler from BUILD/COMPILER/*.json, prints the table of ratios and
+targets, and writes the data of the plots to BUILD/plots/*.tsv.
 """
 
 import json
@@ -13,7 +13,7 @@ import sys
 
 
 class Results:
-    """The benchmarks of one compiler: medians over the repetitions."""
+    """The results of one compiler: medians over the repetitions."""
 
     def __init__(self, folder):
         self.runs = {}
@@ -35,21 +35,21 @@ class Results:
         return statistics.median(values) if values else None
 
     def time_ns(self, name):
-        """One thread, pinned: processor time, which a busy machine disturbs least."""
+        """Processor time of a benchmark with one pinned thread: other load disturbs it least."""
         return self.median(name, "cpu_time")
 
     def shared_ns(self, name, threads):
-        """Several threads at once: time on the wall for one operation of any of them."""
+        """Wall-clock time per operation of any of several threads."""
         return self.median(f"{name}/real_time/threads:{threads}",
                            "cpu_time" if threads == 1 else "real_time")
 
     def per_io_ns(self, name, depth):
-        """One of the I/Os that a round of the pipeline takes through the block layer."""
+        """Time per I/O: a round of the pipeline takes `depth` I/Os through the block layer."""
         round_ns = self.time_ns(f"{name}/{depth}")
         return None if round_ns is None else round_ns / depth
 
     def threads(self):
-        """The numbers of threads that were run."""
+        """The numbers of threads of the runs."""
         found = (re.search(r"/threads:(\d+)$", name) for name in self.runs)
         return sorted({int(match[1]) for match in found if match})
 
@@ -59,8 +59,8 @@ def ratio(one, other):
 
 
 class Row:
-    """One line of the table: what, the target, and how to get the number from Results. Without a
-    target it is a figure to know."""
+    """One line of the table: the text, the target, and the function that computes the number from
+    Results. Without a target the line is a figure without a verdict."""
 
     def __init__(self, what, target, measure, at_least=False):
         self.what = what
@@ -120,7 +120,7 @@ def rows(threads):
 
 
 def fio_ns(build):
-    """Processor time of one I/O of fio's null engine; none if fio was not run."""
+    """Processor time per I/O of fio's null engine; none if fio did not run."""
     times = []
     for path in sorted(build.glob("fio_*.json")):
         with path.open(encoding="utf-8") as file:
@@ -184,7 +184,7 @@ def pipeline_rows(fio, threads):
 
 
 def rmws(results, name):
-    """Without the fraction that filling and emptying the stash costs."""
+    """Read-modify-writes per I/O, rounded: filling and emptying the stash adds a fraction."""
     counted = results.median(name, "rmws")
     return None if counted is None else float(f"{counted:.1f}")
 
@@ -196,7 +196,7 @@ def print_table(lines):
 
 
 def print_answer(results, compilers):
-    """One word or three? The question is older than the library, so it gets an answer each time."""
+    """Prints the times of three fields relative to one word."""
     print("\nthree fields (state, references, mappings) / one word, nanoseconds:")
     for compiler, result in zip(compilers, results):
         for cycle in ("simple", "seed"):

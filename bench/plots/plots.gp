@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-# The pictures, from the data that report.py wrote beside them. Run in the folder of the data.
+# Draws the pictures from the data of report.py. Run in the folder of the data.
 set datafile separator "\t"
 set datafile missing "nan"
 set terminal svg size 760,430 font "sans-serif,12" background "#ffffff" noenhanced
