@@ -46,7 +46,7 @@ void simple_library(benchmark::State& state) {
     owned.data().number = number;
     std::uint64_t value = 0;
     std::move(owned).publish([&](Cookie cookie) { value = through_device(cookie.value); });
-    must(queue.tags().claim(0, value)).end_ok();
+    must(queue.tags().claim(blkown::QueueIndex{0}, value)).end_ok();
   });
 }
 BENCHMARK(simple_library)->Name("simple/library");
@@ -63,7 +63,7 @@ void seed_library(benchmark::State& state) {
       const ARef<Request> dropped = std::move(driver);
     }
     value = through_device(value);
-    ARef<Request> completion = must(queue.tags().tag_to_rq(0, value));
+    ARef<Request> completion = must(queue.tags().tag_to_rq(blkown::QueueIndex{0}, value));
     mapping.reset();
     must(Owned<Request>::try_from_shared(std::move(completion))).end_ok();
   });
@@ -78,7 +78,7 @@ void pinned_library(benchmark::State& state) {
     std::optional<ARef<Request>> mapping{submitting.pin()};
     std::uint64_t value = 0;
     std::move(submitting).publish([&](Cookie cookie) { value = through_device(cookie.value); });
-    Claim<Request> completing = must(queue.tags().claim(0, value));
+    Claim<Request> completing = must(queue.tags().claim(blkown::QueueIndex{0}, value));
     mapping.reset();
     std::move(completing).end_ok();
   });

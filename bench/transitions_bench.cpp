@@ -24,7 +24,9 @@ struct Keep {
 /// One I/O on one tag. The device is a variable that holds the cookie.
 class Device {
  public:
-  [[nodiscard]] Owned<Request> start() { return must(tags_.allocate_tag(0, Tag{0})).start(); }
+  [[nodiscard]] Owned<Request> start() {
+    return must(tags_.allocate_tag(blkown::QueueIndex{0}, Tag{0})).start();
+  }
   [[nodiscard]] auto issue() {
     return [this](Cookie cookie) {
       value_ = cookie.value;
@@ -52,10 +54,10 @@ BENCHMARK(rmw)->Name("transition/rmw");
 void allocate_release(benchmark::State& state) {
   SummingSink sink;
   TagSet tags = make_tags(sink);
-  TagCache cache = tags.tag_cache(0);
+  TagCache cache = tags.tag_cache(blkown::QueueIndex{0});
   sink.cache = &cache;
   for (auto _ : state) {
-    Idle<Request> idle = must(tags.allocate(0, cache));
+    Idle<Request> idle = must(tags.allocate(blkown::QueueIndex{0}, cache));
     benchmark::DoNotOptimize(idle);
     std::move(idle).fail(blkown::Status::ok);
   }
@@ -64,9 +66,9 @@ BENCHMARK(allocate_release)->Name("transition/allocate_release");
 
 void allocate_release_uncached(benchmark::State& state) {
   TagSet tags = make_freeing_tags();
-  TagCache place = tags.tag_cache(0, 0);
+  TagCache place = tags.tag_cache(blkown::QueueIndex{0}, 0);
   for (auto _ : state) {
-    Idle<Request> idle = must(tags.allocate(0, place));
+    Idle<Request> idle = must(tags.allocate(blkown::QueueIndex{0}, place));
     benchmark::DoNotOptimize(idle);
     std::move(idle).fail(blkown::Status::ok);
   }
@@ -76,7 +78,7 @@ BENCHMARK(allocate_release_uncached)->Name("transition/allocate_release_uncached
 void allocate_tag_release(benchmark::State& state) {
   TagSet tags = make_freeing_tags();
   for (auto _ : state) {
-    Idle<Request> idle = must(tags.allocate_tag(0, Tag{7}));
+    Idle<Request> idle = must(tags.allocate_tag(blkown::QueueIndex{0}, Tag{7}));
     benchmark::DoNotOptimize(idle);
     std::move(idle).fail(blkown::Status::ok);
   }
@@ -88,7 +90,7 @@ BENCHMARK(allocate_tag_release)->Name("transition/allocate_tag_release");
 void start_requeue(benchmark::State& state) {
   Keep sink;
   TagSet tags = make_tags(sink);
-  must(tags.allocate_tag(0, Tag{0})).requeue();
+  must(tags.allocate_tag(blkown::QueueIndex{0}, Tag{0})).requeue();
   for (auto _ : state) {
     sink.idle().start().requeue();
     benchmark::ClobberMemory();
@@ -102,7 +104,7 @@ void publish_tag_to_owned(benchmark::State& state) {
   Owned<Request> owned = device.start();
   for (auto _ : state) {
     std::move(owned).publish(device.issue());
-    owned = must(device.tags().tag_to_owned(0, device.value()));
+    owned = must(device.tags().tag_to_owned(blkown::QueueIndex{0}, device.value()));
   }
   std::move(owned).end_ok();
 }
@@ -113,7 +115,7 @@ void publish_claim(benchmark::State& state) {
   Claim<Request> claim = device.start().into_claim();
   for (auto _ : state) {
     std::move(claim).publish(device.issue());
-    claim = must(device.tags().claim(0, device.value()));
+    claim = must(device.tags().claim(blkown::QueueIndex{0}, device.value()));
   }
   std::move(claim).end_ok();
 }
@@ -123,9 +125,9 @@ void claim_release(benchmark::State& state) {
   Device device;
   device.start().publish(device.issue());
   for (auto _ : state) {
-    must(device.tags().claim(0, device.value())).release();
+    must(device.tags().claim(blkown::QueueIndex{0}, device.value())).release();
   }
-  must(device.tags().claim(0, device.value())).end_ok();
+  must(device.tags().claim(blkown::QueueIndex{0}, device.value())).end_ok();
 }
 BENCHMARK(claim_release)->Name("transition/claim_release");
 
@@ -157,10 +159,10 @@ void tag_to_rq_drop(benchmark::State& state) {
   Device device;
   device.start().publish(device.issue());
   for (auto _ : state) {
-    ARef<Request> pin = must(device.tags().tag_to_rq(0, device.value()));
+    ARef<Request> pin = must(device.tags().tag_to_rq(blkown::QueueIndex{0}, device.value()));
     benchmark::DoNotOptimize(pin);
   }
-  must(device.tags().claim(0, device.value())).end_ok();
+  must(device.tags().claim(blkown::QueueIndex{0}, device.value())).end_ok();
 }
 BENCHMARK(tag_to_rq_drop)->Name("transition/tag_to_rq_drop");
 
@@ -185,20 +187,24 @@ void refused_stale(benchmark::State& state) {
   Device device;
   device.start().publish(device.issue());
   const std::uint64_t old = device.value();
-  must(device.tags().claim(0, old)).into_owned().value().publish(device.issue());
+  must(device.tags().claim(blkown::QueueIndex{0}, old))
+      .into_owned()
+      .value()
+      .publish(device.issue());
   for (auto _ : state) {
-    benchmark::DoNotOptimize(device.tags().claim(0, old).has_value());
+    benchmark::DoNotOptimize(device.tags().claim(blkown::QueueIndex{0}, old).has_value());
   }
-  must(device.tags().claim(0, device.value())).end_ok();
+  must(device.tags().claim(blkown::QueueIndex{0}, device.value())).end_ok();
 }
 BENCHMARK(refused_stale)->Name("transition/refused_stale");
 
 void refused_claimed(benchmark::State& state) {
   Device device;
   device.start().publish(device.issue());
-  Claim<Request> held = must(device.tags().claim(0, device.value()));
+  Claim<Request> held = must(device.tags().claim(blkown::QueueIndex{0}, device.value()));
   for (auto _ : state) {
-    benchmark::DoNotOptimize(device.tags().claim(0, device.value()).has_value());
+    benchmark::DoNotOptimize(
+        device.tags().claim(blkown::QueueIndex{0}, device.value()).has_value());
   }
   std::move(held).end_ok();
 }

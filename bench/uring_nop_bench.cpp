@@ -95,8 +95,9 @@ void nop_library(benchmark::State& state) {
       owned.data().number = number++;
       std::move(owned).publish([&](Cookie cookie) { ring.prepare(cookie.value); });
     }
-    ring.submit_and_reap(batch,
-                         [&](std::uint64_t value) { must(queue.tags().claim(0, value)).end_ok(); });
+    ring.submit_and_reap(batch, [&](std::uint64_t value) {
+      must(queue.tags().claim(blkown::QueueIndex{0}, value)).end_ok();
+    });
   }
   finish(state, batch, queue.sum(), number);
 }

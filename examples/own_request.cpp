@@ -119,7 +119,7 @@ extern "C" void finish(void* raw) {
 /// The interrupt handler. The lookup finds a request only if the id's I/O is in flight.
 extern "C" void on_interrupt(void* context, unsigned short id, int error) {
   auto& driver = *static_cast<Driver*>(context);
-  auto claim = driver.tags->claim(0, id);
+  auto claim = driver.tags->claim(blkown::QueueIndex{0}, id);
   if (!claim) {
     const blkown::LookupError& why = claim.error();
     std::printf("  id %04x refused: %s (tag %u, generation %u, seen %u)\n", id,
@@ -134,7 +134,7 @@ extern "C" void on_interrupt(void* context, unsigned short id, int error) {
 }
 
 void read(Driver& driver, blkown::TagCache& cache, unsigned long long lba, unsigned char* buffer) {
-  auto idle = driver.tags->allocate(0, cache);
+  auto idle = driver.tags->allocate(blkown::QueueIndex{0}, cache);
   if (!idle) return;  // no free tag; a real driver would wait
   auto owned = std::move(*idle).start();
   disk_request& request = owned.data();
@@ -152,7 +152,7 @@ void read(Driver& driver, blkown::TagCache& cache, unsigned long long lba, unsig
 void time_out(Driver& driver) {
   disk_abort(&driver.device);
   driver.tags->for_each_in_flight(
-      0, [&](blkown::ARef<disk_request> pin, const blkown::Cookie& cookie) {
+      blkown::QueueIndex{0}, [&](blkown::ARef<disk_request> pin, const blkown::Cookie& cookie) {
         auto claim = blkown::claim(pin, cookie);  // refused if the I/O has completed
         if (!claim) return;
         std::printf("  tag %u is late: it ends when this scan's pin is dropped\n", pin.tag().value);
@@ -177,7 +177,7 @@ int main() {
   driver.tags = &*tags;
   device.interrupt = &on_interrupt;
   device.context = &driver;
-  auto cache = tags->tag_cache(0);
+  auto cache = tags->tag_cache(blkown::QueueIndex{0});
 
   std::printf("%u requests in %zu bytes\n", tags->depth(), Tags::storage_bytes(config));
   std::puts("first round: the newest command completes twice, the oldest one is stuck");

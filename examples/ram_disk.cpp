@@ -60,7 +60,7 @@ struct RamDisk {
 
 // Submits a bio, and completes requests in the device's place until the bio has ended.
 bool run(RamDisk& driver, mq::LoopRuntime& runtime, mq::Disk<RamDisk>& disk, mq::Bio& bio) {
-  RamDisk::Hw& hw = disk.hw_queue(0);
+  RamDisk::Hw& hw = disk.hw_queue(blkown::QueueIndex{0});
   disk.submit(runtime.context(0), bio);
   std::printf("%s: submitted, %zu in flight; ", to_string(bio.op()), hw.data.ring.size());
   while (bio.is_in_flight()) {

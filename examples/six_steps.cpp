@@ -71,7 +71,7 @@ class Narrator {
 
   void step(const std::string& what, Role actor, std::uint32_t count, const std::string& flag) {
     // For display only. A driver decides nothing on a count: another context may change it.
-    const auto now = tags_.state_of(0, tag_).value_or(blkown::RequestState{});
+    const auto now = tags_.state_of(blkown::QueueIndex{0}, tag_).value_or(blkown::RequestState{});
     SequenceDiagram<4>::Row holdings;
     std::uint32_t sharing = 0;
     for (std::size_t i = 0; i != parties_.size(); ++i) {
@@ -106,7 +106,7 @@ class Narrator {
 
 void with_references(Tags& tags, blkown::TagCache& cache, Parties& parties) {
   auto& [blk, drv, dev, irq] = parties;
-  Narrator tell{tags, parties, *tags.allocate(0, cache)};
+  Narrator tell{tags, parties, *tags.allocate(blkown::QueueIndex{0}, cache)};
   drv.owned = take(drv.idle).start();
   drv.owned->data() = 8;
   tell.step("start", driver, 0, "owned");
@@ -118,7 +118,7 @@ void with_references(Tags& tags, blkown::TagCache& cache, Parties& parties) {
   dev.id = id;
   drv.reference.reset();
   tell.step("submit, drop", driver, 2, "-");
-  irq.reference = must(tags.tag_to_rq(0, take(dev.id)), "tag_to_rq");
+  irq.reference = must(tags.tag_to_rq(blkown::QueueIndex{0}, take(dev.id)), "tag_to_rq");
   tell.step("tag_to_rq", device, 3, "-");
   dev.reference.reset();
   tell.step("unmap", completion, 2, "-");
@@ -131,7 +131,7 @@ void with_references(Tags& tags, blkown::TagCache& cache, Parties& parties) {
 
 void with_claim(Tags& tags, blkown::TagCache& cache, Parties& parties) {
   auto& [blk, drv, dev, irq] = parties;
-  Narrator tell{tags, parties, *tags.allocate(0, cache)};
+  Narrator tell{tags, parties, *tags.allocate(blkown::QueueIndex{0}, cache)};
   drv.owned = take(drv.idle).start();
   tell.step("start", driver, 0, "owned");
   drv.claim = take(drv.owned).into_claim();
@@ -140,7 +140,7 @@ void with_claim(Tags& tags, blkown::TagCache& cache, Parties& parties) {
   tell.step("map: pin", driver, 3, "claimed");
   take(drv.claim).publish([&](blkown::Cookie cookie) { dev.id = cookie.value; });
   tell.step("publish", driver, 2, "-");
-  irq.claim = must(tags.claim(0, take(dev.id)), "claim");
+  irq.claim = must(tags.claim(blkown::QueueIndex{0}, take(dev.id)), "claim");
   tell.step("claim", device, 3, "claimed");
   dev.reference.reset();
   tell.step("unmap", completion, 2, "claimed");
@@ -153,7 +153,7 @@ void with_claim(Tags& tags, blkown::TagCache& cache, Parties& parties) {
 
 /// Sends an id that names no I/O in flight. The lookup refuses it with a reason.
 void send(Tags& tags, const char* what, std::uint64_t id, blkown::LookupReason expected) {
-  const auto claimed = tags.claim(0, id);
+  const auto claimed = tags.claim(blkown::QueueIndex{0}, id);
   const blkown::LookupError why = claimed ? blkown::LookupError{} : claimed.error();
   std::printf("%-9s  %016" PRIx64 "  %-16s  tag %u, expected %u, seen %u\n", what, id,
               to_string(why.reason), why.tag.value, why.expected_generation.value,
@@ -164,17 +164,19 @@ void send(Tags& tags, const char* what, std::uint64_t id, blkown::LookupReason e
 void wrong_ids(Tags& tags, blkown::TagCache& cache, Parties& parties) {
   auto& [blk, drv, dev, irq] = parties;
   const auto issue = [&](blkown::Cookie cookie) { dev.id = cookie.value; };
-  std::move(*tags.allocate(0, cache)).start().publish(issue);
+  std::move(*tags.allocate(blkown::QueueIndex{0}, cache)).start().publish(issue);
   const std::uint64_t first = *dev.id;
-  irq.claim = must(tags.claim(0, first), "claim");
+  irq.claim = must(tags.claim(blkown::QueueIndex{0}, first), "claim");
   send(tags, "duplicate", first, blkown::LookupReason::owned);  // while the first is claimed
   take(irq.claim).end_ok();
   send(tags, "duplicate", first, blkown::LookupReason::idle);  // and after its end
   take(blk.ended).release();
-  std::move(*tags.allocate(0, cache)).start().publish(issue);  // the next I/O with this tag
+  std::move(*tags.allocate(blkown::QueueIndex{0}, cache))
+      .start()
+      .publish(issue);  // the next I/O with this tag
   send(tags, "stale", first, blkown::LookupReason::stale_generation);
   send(tags, "forged", *dev.id + 1, blkown::LookupReason::no_such_tag);
-  must(tags.claim(0, *dev.id), "claim").end_ok();
+  must(tags.claim(blkown::QueueIndex{0}, *dev.id), "claim").end_ok();
   std::printf("%-9s  %016" PRIx64 "  accepted, ended with %s\n", "in flight", take(dev.id),
               to_string(blk.ended->status()));
   take(blk.ended).release();
@@ -188,7 +190,7 @@ int main() {
   // With one request, every I/O uses the same tag.
   const blkown::TagSetConfig config{.depth = 1, .layout = blkown::CookieLayout::nbd()};
   auto tags = must(Tags::create(config, blkown::EndSink<Rq>::to(sink)), "TagSet::create");
-  auto cache = tags.tag_cache(0);
+  auto cache = tags.tag_cache(blkown::QueueIndex{0});
   std::puts("With references, as in the kernel's drivers\n");
   with_references(tags, cache, parties);
   std::puts("\nWith a Claim\n");

@@ -141,12 +141,12 @@ class HandWritten {
   }
 
   [[nodiscard]] std::uint64_t cookie(const Slot& slot, blkown::Generation generation) const {
-    return codec_.cookie(slot.queue, Tag{slot.tag}, generation).value;
+    return codec_.cookie(blkown::QueueIndex{slot.queue}, Tag{slot.tag}, generation).value;
   }
 
   /// Returns the slot for a value from the device, with the generation it must have; null if none.
   [[nodiscard]] Slot* locate(std::uint32_t arrival_queue, std::uint64_t value, Match& match) {
-    const std::uint64_t queue = codec_.queue(value, arrival_queue);
+    const std::uint64_t queue = codec_.queue(value, blkown::QueueIndex{arrival_queue});
     const std::uint64_t tag = codec_.tag(value);
     match = codec_.match(codec_.generation(value));
     if (arrival_queue >= queue_count_ || queue >= queue_count_ || tag >= depth_ ||

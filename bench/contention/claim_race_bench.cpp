@@ -48,7 +48,7 @@ struct Race {
 
   void publish_all() {
     for (std::uint32_t tag = 0; tag != window; ++tag) {
-      must(tags.allocate_tag(0, Tag{tag})).start().publish([&](Cookie cookie) {
+      must(tags.allocate_tag(blkown::QueueIndex{0}, Tag{tag})).start().publish([&](Cookie cookie) {
         values[tag] = cookie.value;
       });
     }
@@ -57,7 +57,7 @@ struct Race {
   [[nodiscard]] std::uint64_t claim_all() {
     std::uint64_t won = 0;
     for (const std::uint64_t value : values) {
-      if (auto claim = tags.claim(0, value)) {
+      if (auto claim = tags.claim(blkown::QueueIndex{0}, value)) {
         std::move(*claim).end_ok();
         ++won;
       }

@@ -23,7 +23,7 @@ namespace {
 class QueuePerThread {
  public:
   explicit QueuePerThread(std::uint32_t threads) : tags_{make_tags(*this, threads)} {
-    for (std::uint32_t queue = 0; queue != threads; ++queue) {
+    for (blkown::QueueIndex queue; queue.value != threads; ++queue.value) {
       contexts_.push_back(std::make_unique<Context>(tags_.tag_cache(queue)));
     }
   }
@@ -33,20 +33,22 @@ class QueuePerThread {
   /// The sink of the TagSet.
   void operator()(EndedList<Request>&& list) {
     while (auto ended = list.pop_front()) {
-      Context& context = *contexts_[ended->queue()];
+      Context& context = *contexts_[ended->queue().value];
       context.sum += ended->data().number;
       std::move(*ended).release(context.stash);
     }
   }
 
-  void run(std::uint32_t queue, std::uint64_t number) {
-    Owned<Request> owned = must(tags_.allocate(queue, contexts_[queue]->stash)).start();
+  void run(blkown::QueueIndex queue, std::uint64_t number) {
+    Owned<Request> owned = must(tags_.allocate(queue, contexts_[queue.value]->stash)).start();
     owned.data().number = number;
     std::uint64_t value = 0;
     std::move(owned).publish([&](Cookie cookie) { value = through_device(cookie.value); });
     must(tags_.claim(queue, value)).end_ok();
   }
-  [[nodiscard]] std::uint64_t sum(std::uint32_t queue) const { return contexts_[queue]->sum; }
+  [[nodiscard]] std::uint64_t sum(blkown::QueueIndex queue) const {
+    return contexts_[queue.value]->sum;
+  }
 
  private:
   struct alignas(blkown::cache_line_bytes) Context {
@@ -61,8 +63,8 @@ class QueuePerThread {
 void distinct_requests(benchmark::State& state) {
   static std::unique_ptr<QueuePerThread> queues;
   const PinnedThread pinned{state.thread_index()};
-  const auto queue = static_cast<std::uint32_t>(state.thread_index());
-  if (queue == 0) {
+  const blkown::QueueIndex queue{static_cast<std::uint32_t>(state.thread_index())};
+  if (queue.value == 0) {
     queues = std::make_unique<QueuePerThread>(static_cast<std::uint32_t>(state.threads()));
   }
   const AtomicMeter meter;

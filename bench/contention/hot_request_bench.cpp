@@ -25,7 +25,9 @@ struct Hot {
 };
 std::unique_ptr<Hot> hot;
 
-[[nodiscard]] Owned<Request> start() { return must(hot->tags.allocate_tag(0, Tag{0})).start(); }
+[[nodiscard]] Owned<Request> start() {
+  return must(hot->tags.allocate_tag(blkown::QueueIndex{0}, Tag{0})).start();
+}
 
 // --- clone and drop: the library beside the two instructions ---
 
@@ -72,12 +74,12 @@ void lookup_drop(benchmark::State& state) {
   }
   const AtomicMeter meter;
   for (auto _ : state) {
-    ARef<Request> pin = must(hot->tags.tag_to_rq(0, hot->value));
+    ARef<Request> pin = must(hot->tags.tag_to_rq(blkown::QueueIndex{0}, hot->value));
     benchmark::DoNotOptimize(pin);
   }
   meter.report(state);
   if (state.thread_index() == 0) {
-    must(hot->tags.tag_to_owned(0, hot->value)).end_ok();
+    must(hot->tags.tag_to_owned(blkown::QueueIndex{0}, hot->value)).end_ok();
     hot.reset();
   }
 }
@@ -118,7 +120,7 @@ void try_from_shared_against_lookup(benchmark::State& state) {
   const AtomicMeter meter;
   std::uint64_t found = 0;
   for (auto _ : state) {
-    const auto pin = hot->tags.tag_to_rq_any_generation(0, Tag{0});
+    const auto pin = hot->tags.tag_to_rq_any_generation(blkown::QueueIndex{0}, Tag{0});
     if (pin.has_value()) ++found;
   }
   meter.report(state);

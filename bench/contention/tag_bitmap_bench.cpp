@@ -30,11 +30,11 @@ class Pool {
     const std::uint32_t every = tag_count / left_free;
     for (std::uint32_t tag = 0; tag != tag_count; ++tag) {
       if (tag % every != 0 || tag / every >= left_free) {
-        held_.push_back(must(tags_.allocate_tag(0, Tag{tag})));
+        held_.push_back(must(tags_.allocate_tag(blkown::QueueIndex{0}, Tag{tag})));
       }
     }
     for (std::uint32_t thread = 0; thread != threads; ++thread) {
-      places_.push_back(std::make_unique<Place>(tags_.tag_cache(0, 0)));
+      places_.push_back(std::make_unique<Place>(tags_.tag_cache(blkown::QueueIndex{0}, 0)));
     }
   }
   Pool(const Pool&) = delete;
@@ -46,11 +46,11 @@ class Pool {
   /// Allocates a tag and waits for one as a context without a tag does. Counts the waits.
   [[nodiscard]] Idle<Request> allocate(std::size_t thread, std::uint64_t& waits) {
     TagCache& place = places_[thread]->cache;
-    if (auto idle = tags_.allocate(0, place)) return *std::move(idle);
+    if (auto idle = tags_.allocate(blkown::QueueIndex{0}, place)) return *std::move(idle);
     ++waits;
-    const auto waiting = tags_.announce_demand(0);
+    const auto waiting = tags_.announce_demand(blkown::QueueIndex{0});
     while (true) {
-      if (auto idle = tags_.allocate(0, place)) return *std::move(idle);
+      if (auto idle = tags_.allocate(blkown::QueueIndex{0}, place)) return *std::move(idle);
       std::this_thread::yield();
     }
   }

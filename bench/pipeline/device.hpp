@@ -41,7 +41,7 @@ class Device {
         driver_{device_, controller_} {
     controller_.set_hooks(
         {.argument = &driver_, .interrupt = [](void* driver, std::uint32_t queue) {
-           static_cast<Nvme*>(driver)->interrupt(queue);
+           static_cast<Nvme*>(driver)->interrupt(blkown::QueueIndex{queue});
          }});
     measured_ = MeasuredDisk<Nvme>::create(
         state,

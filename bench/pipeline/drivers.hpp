@@ -57,14 +57,14 @@ struct CompletesLater {
   explicit CompletesLater(std::uint32_t queues = 1) : rings(queues) {}
 
   mq::Dispatch<CompletesLater> queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
-    Ring& ring = rings[hw.index()];
+    Ring& ring = rings[hw.index().value];
     std::move(idle).start().publish(
         [&](const blkown::Cookie& cookie) { ring.cookies[ring.count++] = cookie.value; });
     return mq::Dispatch<CompletesLater>::accepted();
   }
   /// Inlined, because at depth 1 a bio would pay for a call that a driver's loop need not have.
   [[gnu::always_inline]] void reap(Hw& hw) {
-    Ring& ring = rings[hw.index()];
+    Ring& ring = rings[hw.index().value];
     for (std::size_t i = 0; i != ring.count; ++i) {
       auto claim = hw.claim(ring.cookies[i]);
       if (!claim.has_value()) std::abort();

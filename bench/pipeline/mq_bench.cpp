@@ -30,7 +30,7 @@ void run(benchmark::State& state, D& driver, bool reaps_here, Reap reap, Sectors
   if (measured.disk == nullptr) return;
   mq::Disk<D>& disk = *measured.disk;
   mq::Context& context = runtime.context(0);
-  auto& hw = disk.hw_queue(0);
+  auto& hw = disk.hw_queue(blkown::QueueIndex{0});
   EmptyReads reads{depth};
   std::uint64_t submitted = 0;
   const Meter meter;

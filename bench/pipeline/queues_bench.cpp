@@ -62,7 +62,7 @@ void completes_later(benchmark::State& state) {
       // A thread that polls its queue is always on its context: no wake-up is needed.
       const mq::Context::Scope here{context};
       for (auto& bio : reads.bios) disk.submit(context, *bio);
-      shared->driver.reap(disk.hw_queue(index));
+      shared->driver.reap(disk.hw_queue(blkown::QueueIndex{index}));
     }
     context.run();
     ios += reads_in_flight;

@@ -25,6 +25,7 @@ using blkown::Cookie;
 using blkown::EndedList;
 using blkown::Idle;
 using blkown::Owned;
+using blkown::QueueIndex;
 using blkown::Tag;
 using blkown::TagCache;
 
@@ -102,14 +103,14 @@ class Queue {
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 
-  [[nodiscard]] Idle<Request> allocate() { return must(tags_.allocate(0, cache_)); }
+  [[nodiscard]] Idle<Request> allocate() { return must(tags_.allocate(QueueIndex{0}, cache_)); }
   [[nodiscard]] TagSet& tags() { return tags_; }
   [[nodiscard]] std::uint64_t sum() const { return sink_.sum; }
 
  private:
   SummingSink sink_;
   TagSet tags_ = make_tags(sink_);
-  TagCache cache_ = tags_.tag_cache(0);
+  TagCache cache_ = tags_.tag_cache(QueueIndex{0});
 };
 
 }  // namespace bench

@@ -22,13 +22,14 @@ class CachedPool {
  public:
   explicit CachedPool(int threads) {
     for (int thread = 0; thread != threads; ++thread) {
-      contexts_.push_back(std::make_unique<Context>(tags_.tag_cache(0, pool_cache_tags)));
+      contexts_.push_back(
+          std::make_unique<Context>(tags_.tag_cache(blkown::QueueIndex{0}, pool_cache_tags)));
     }
   }
 
   [[nodiscard]] std::uint32_t take(int thread) {
     Context& context = at(thread);
-    Idle<Request> idle = must(tags_.allocate(0, context.cache));
+    Idle<Request> idle = must(tags_.allocate(blkown::QueueIndex{0}, context.cache));
     const std::uint32_t tag = idle.tag().value;
     context.taken = std::move(idle).into_raw();
     return tag;

@@ -41,7 +41,7 @@ class Machine {
     sim::ControllerHooks hooks;
     hooks.argument = this;
     hooks.interrupt = [](void* self, std::uint32_t queue) {
-      self_of(self).driver_.interrupt(queue);
+      self_of(self).driver_.interrupt(blkown::QueueIndex{queue});
     };
     hooks.failed = [](void* self) { self_of(self).driver_.failed(); };
     hooks.wake = [](void* self) { self_of(self).pump_.wake(); };

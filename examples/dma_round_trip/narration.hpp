@@ -26,8 +26,8 @@ class Narration {
     namespace dma = blkown::dma;
     std::printf("%-32s %5s  %-8s %10s  %s\n", "step", "count", "flags", "generation",
                 "the device can reach");
-    auto cache = tags_.tag_cache(0);
-    auto owned = (*tags_.allocate(0, cache)).start();
+    auto cache = tags_.tag_cache(blkown::QueueIndex{0});
+    auto owned = (*tags_.allocate(blkown::QueueIndex{0}, cache)).start();
     tell("hand over, start", 0, "owned", false);
     auto claim = std::move(owned).into_claim();
     tell("into_claim", 0, "owned", false);
@@ -44,7 +44,7 @@ class Narration {
     const std::vector<std::byte> bytes(buffer_.size(), std::byte{7});
     const blkown::sim::Iommu::Access access{.device = 1, .cookie = sent};
     is_good_ = iommu_.write(iova, bytes, access) && is_good_;
-    auto found = tags_.claim(0, sent);
+    auto found = tags_.claim(blkown::QueueIndex{0}, sent);
     if (!found.has_value()) return false;
     tell("completion: claim(cookie)", 3, "claimed", true);
     auto mapping = *std::exchange(found->data().mapping, std::nullopt);
@@ -67,7 +67,8 @@ class Narration {
   using Tags = blkown::TagSet<Rq>;
 
   void tell(const char* step, unsigned count, const char* flags, bool is_mapped) {
-    const auto state = tags_.state_of(0, blkown::Tag{0}).value_or(blkown::RequestState{});
+    const auto state =
+        tags_.state_of(blkown::QueueIndex{0}, blkown::Tag{0}).value_or(blkown::RequestState{});
     const char* const seen = state.owned ? "owned" : state.claimed ? "claimed" : "-";
     const std::uint64_t pages = iommu_.mapped_pages();
     std::printf("%-32s %5u  %-8s %10u  %s\n", step, state.count, seen, state.generation.value,

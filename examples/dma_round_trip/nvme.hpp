@@ -73,7 +73,7 @@ class Nvme {
     hw.data.rings = sim::DriverRings::allocate(device_, depth);
     if (!hw.data.rings.has_value()) return Status::resource;
     hw.data.aborted.resize(depth);
-    controller_.create_queue_pair(hw.index(), hw.data.rings->memory());
+    controller_.create_queue_pair(hw.index().value, hw.data.rings->memory());
     return Status::ok;
   }
 
@@ -88,7 +88,7 @@ class Nvme {
     const sim::SubmissionEntry entry = command(hw, claim);
     auto issued = std::move(claim).publish([&](const Cookie&) {
       const std::lock_guard lock{hw.data.submission};
-      return hw.data.rings->submit(controller_, hw.index(), entry);
+      return hw.data.rings->submit(controller_, hw.index().value, entry);
     });
     // A completion, a forged one, may have been faster than the refusal; then it has the I/O.
     if (issued.has_value() || !issued.error().claim.has_value()) return Answer::accepted();
@@ -100,7 +100,7 @@ class Nvme {
   // --- back -------------------------------------------------------------------------------------
 
   /// Completions are there, on this queue. Any context; in the middle of a doorbell, too.
-  void interrupt(std::uint32_t queue) {
+  void interrupt(blkown::QueueIndex queue) {
     Hw& hw = disk_->hw_queue(queue);
     const std::lock_guard lock{hw.data.completion};
     while (const auto entry = hw.data.rings->next_completion()) {
@@ -109,7 +109,7 @@ class Nvme {
       claim->data().driver_data.result = *entry;
       hw.complete(*std::move(claim));
     }
-    controller_.ring_completion(queue, hw.data.rings->completion_head());
+    controller_.ring_completion(queue.value, hw.data.rings->completion_head());
   }
 
   /// On the context that submitted the I/O.
@@ -233,7 +233,8 @@ class Nvme {
     is_quiesced_ = true;
     ++resets_;
     const dma::EndProof proof = controller_.stop();
-    for (std::uint32_t i = 0; i != disk_->hw_queue_count(); ++i) give_up(disk_->hw_queue(i), proof);
+    for (std::uint32_t i = 0; i != disk_->hw_queue_count(); ++i)
+      give_up(disk_->hw_queue(blkown::QueueIndex{i}), proof);
     static_cast<void>(device_.drain(proof));
     controller_.start();
     disk_->unquiesce(control_);

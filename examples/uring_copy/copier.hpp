@@ -92,7 +92,7 @@ struct Ledger {
                                                                     Ledger& ledger) {
   auto made = Requests::create(
       {.queue_count = 1, .depth = buffers.count(), .layout = cookie_layout},
-      blkown::EndSink<CopyRequest>::to(ledger), [&](std::uint32_t, blkown::Tag tag) {
+      blkown::EndSink<CopyRequest>::to(ledger), [&](blkown::QueueIndex, blkown::Tag tag) {
         return Copy{.buffer = buffers.block(tag.value), .buffer_index = tag.value};
       });
   if (!made.has_value()) {
@@ -122,7 +122,7 @@ class Copier {
         mapped_{mapped},
         requests_{requests},
         ledger_{ledger},
-        cache_{requests.tag_cache(0)},
+        cache_{requests.tag_cache(blkown::QueueIndex{0})},
         size_bytes_{size_bytes},
         timeout_ms_{timeout_ms} {
     held_back_.reserve(requests.depth());
@@ -153,7 +153,7 @@ class Copier {
   /// Handles one completion entry, with any value. At most one entry of a publication ends the
   /// publication. A hardware driver calls this from its interrupt handler.
   void complete(const Completion& completion) {
-    auto found = requests_.claim(0, completion.value);
+    auto found = requests_.claim(blkown::QueueIndex{0}, completion.value);
     if (!found.has_value()) {
       // A late, duplicate or foreign entry. Its I/O has ended, and the I/O that has the tag now is
       // not touched. Late entries are normal here, so this is no error.
@@ -181,7 +181,7 @@ class Copier {
   /// Starts reads of the next blocks, while free requests are left.
   void start_reads() {
     while (!failure_ && held_back_.empty() && next_bytes_ != size_bytes_) {
-      auto idle = requests_.allocate(0, cache_);
+      auto idle = requests_.allocate(blkown::QueueIndex{0}, cache_);
       if (!idle.has_value()) return;
       auto owned = std::move(*idle).start();
       Copy& copy = owned.data();
@@ -326,10 +326,11 @@ class Copier {
     for (Claim& claim : std::exchange(held_back_, {})) {
       std::move(claim).end(blkown::Status::aborted);
     }
-    requests_.for_each_in_flight(0, [&](blkown::ARef<CopyRequest>, blkown::Cookie cookie) {
-      // Without the cancel the I/O only takes longer.
-      static_cast<void>(device_.cancel(cookie.value));
-    });
+    requests_.for_each_in_flight(blkown::QueueIndex{0},
+                                 [&](blkown::ARef<CopyRequest>, blkown::Cookie cookie) {
+                                   // Without the cancel the I/O only takes longer.
+                                   static_cast<void>(device_.cancel(cookie.value));
+                                 });
   }
 
   /// Ends the I/Os that a failed device will not complete. Such a device may still write to the
@@ -337,12 +338,13 @@ class Copier {
   /// used again, the device may be declared stopped.
   void abandon() {
     const EndProof stopped = mapped_.declare_stopped();
-    requests_.for_each_in_flight(0, [&](blkown::ARef<CopyRequest> pin, blkown::Cookie cookie) {
-      if (auto claim = blkown::claim(pin, cookie)) {
-        unmap(*claim, stopped);
-        std::move(*claim).end(blkown::Status::transport_error);
-      }
-    });
+    requests_.for_each_in_flight(blkown::QueueIndex{0},
+                                 [&](blkown::ARef<CopyRequest> pin, blkown::Cookie cookie) {
+                                   if (auto claim = blkown::claim(pin, cookie)) {
+                                     unmap(*claim, stopped);
+                                     std::move(*claim).end(blkown::Status::transport_error);
+                                   }
+                                 });
   }
 
   Device& device_;

@@ -108,7 +108,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef {
   // --- requests ---
 
   /// The hardware queue and the tag: constant.
-  BLKOWN_NEEDS_HELD [[nodiscard]] std::uint32_t queue() const noexcept
+  BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue() const noexcept
     requires RequestType<R>
   {
     return detail::header_of(detail::held(request_, "ARef::queue", Place{})).queue();

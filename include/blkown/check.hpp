@@ -145,7 +145,7 @@ struct Incident {
   Place place{};               ///< Its caller. line() is 0 where none is known (a destructor).
   bool has_queue = false;      ///< `queue` has a value.
   bool has_request = false;    ///< `tag` and `state` have values too.
-  std::uint32_t queue = 0;
+  QueueIndex queue;
   Tag tag{};
   RequestState state{};
   const RequestHeader* header = nullptr;  ///< The request, for visit_holders, or null.

@@ -84,7 +84,7 @@ inline void add_location(BoundedText& line, const Incident& incident) noexcept {
   }
   if (!incident.has_queue && !incident.has_request) return;
   line.add(", queue ");
-  line.add(incident.queue);
+  line.add(incident.queue.value);
   if (!incident.has_request) return;
   std::snprintf(text, sizeof text, " tag %lu generation %lu count %lu%s%s%s",
                 static_cast<unsigned long>(incident.tag.value),

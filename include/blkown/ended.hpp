@@ -44,7 +44,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended {
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
-  BLKOWN_NEEDS_HELD [[nodiscard]] std::uint32_t queue() const noexcept {
+  BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue() const noexcept {
     return header("Ended::queue").queue();
   }
   BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept { return header("Ended::tag").tag(); }
@@ -102,7 +102,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended {
 
   static void give_back(R& request, const char* operation, Place where) noexcept {
     const RequestHeader& name = detail::header_of(request);
-    detail::TagBitmap& bitmap = detail::HeaderAccess::core(name).bitmaps[name.queue()];
+    detail::TagBitmap& bitmap = detail::HeaderAccess::core(name).bitmaps[name.queue().value];
     if (!bitmap.give(name.tag())) [[unlikely]] {
       detail::violate_request(Violation::tag_not_taken, name, detail::word_of(request).peek(),
                               operation, where);

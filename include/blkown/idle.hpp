@@ -36,7 +36,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle {
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
-  BLKOWN_NEEDS_HELD [[nodiscard]] std::uint32_t queue() const noexcept {
+  BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue() const noexcept {
     return detail::header_of(detail::held(request_, "Idle::queue", Place{})).queue();
   }
   BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept {

@@ -92,7 +92,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
 
   // --- requests ---
 
-  BLKOWN_NEEDS_HELD [[nodiscard]] std::uint32_t queue() const noexcept
+  BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue() const noexcept
     requires RequestType<R>
   {
     return detail::header_of(detail::held(request_, "Owned::queue", Place{})).queue();

@@ -46,32 +46,31 @@ struct TagSetState {
   void* end_context = nullptr;
   void (*free_storage)(void* storage) = nullptr;  // null: the storage is the caller's
 
-  [[nodiscard]] TagCache make_cache(std::uint32_t queue, std::uint32_t capacity,
+  [[nodiscard]] TagCache make_cache(QueueIndex queue, std::uint32_t capacity,
                                     Place place) const noexcept {
     check_queue(queue, "TagSet::tag_cache", place);
-    return {bitmaps[queue], queue, capacity};
+    return {bitmaps[queue.value], queue, capacity};
   }
 
   /// A tag out of the stash or the queue; false if none is free.
-  [[nodiscard]] bool take(std::uint32_t queue, TagCache& cache, Tag& tag,
-                          Place place) const noexcept {
+  [[nodiscard]] bool take(QueueIndex queue, TagCache& cache, Tag& tag, Place place) const noexcept {
     check_cache(queue, cache, "TagSet::allocate", place);
     tag.value = cache.take();
     return tag.value != TagCache::no_tag;
   }
 
-  void give(std::uint32_t queue, Tag tag, TagCache& cache, Place place) const noexcept {
+  void give(QueueIndex queue, Tag tag, TagCache& cache, Place place) const noexcept {
     check_cache(queue, cache, "Ended::release", place);
     cache.give(tag);
   }
 
-  void check_queue(std::uint32_t queue, const char* operation, Place place) const noexcept {
-    if (queue >= queue_count) [[unlikely]] {
+  void check_queue(QueueIndex queue, const char* operation, Place place) const noexcept {
+    if (queue.value >= queue_count) [[unlikely]] {
       violate_queue(Violation::no_such_queue, queue, operation, place);
     }
   }
 
-  [[nodiscard]] static Incident incident_of(std::uint32_t queue, const char* operation,
+  [[nodiscard]] static Incident incident_of(QueueIndex queue, const char* operation,
                                             Place place) noexcept {
     Incident incident = Incident::of(operation, place);
     incident.has_queue = true;
@@ -80,17 +79,17 @@ struct TagSetState {
   }
 
   [[noreturn, gnu::cold, gnu::noinline]] static void violate_queue(Violation violation,
-                                                                   std::uint32_t queue,
+                                                                   QueueIndex queue,
                                                                    const char* operation,
                                                                    Place place) {
     violate(violation, incident_of(queue, operation, place));
   }
 
  private:
-  void check_cache(std::uint32_t queue, const TagCache& cache, const char* operation,
+  void check_cache(QueueIndex queue, const TagCache& cache, const char* operation,
                    Place place) const noexcept {
     check_queue(queue, operation, place);
-    if (cache.bitmap_ != &bitmaps[queue]) [[unlikely]] {
+    if (cache.bitmap_ != &bitmaps[queue.value]) [[unlikely]] {
       violate_queue(Violation::tag_cache_of_other, queue, operation, place);
     }
   }
@@ -110,7 +109,7 @@ class RequestHeader {
   RequestHeader& operator=(const RequestHeader&) = delete;
 
   /// The hardware queue the request belongs to. Constant from the TagSet's creation on.
-  [[nodiscard]] std::uint32_t queue() const noexcept { return queue_; }
+  [[nodiscard]] QueueIndex queue() const noexcept { return QueueIndex{queue_}; }
   /// The request's index within its queue. Constant from the TagSet's creation on.
   [[nodiscard]] Tag tag() const noexcept { return tag_; }
 
@@ -169,7 +168,7 @@ class Request {
   friend struct detail::TagSetStorage<Request>;
 
   template <class Build>
-  Request(Build& build, std::uint32_t queue, Tag tag) : data_(build(queue, tag)) {}
+  Request(Build& build, QueueIndex queue, Tag tag) : data_(build(queue, tag)) {}
 
   // The member and not the class: data of an alignment above a line's must be able to raise it.
   alignas(cache_line_bytes) RequestHeader header_;
@@ -256,10 +255,10 @@ struct HeaderAccess {
   static void*& next(RequestHeader& header) noexcept { return header.next_; }
 
   /// Names the request, once, while nobody else knows it.
-  static void name(RequestHeader& header, const TagSetState& core, std::uint32_t queue, Tag tag,
+  static void name(RequestHeader& header, const TagSetState& core, QueueIndex queue, Tag tag,
                    Generation first) noexcept {
     header.core_ = &core;
-    header.queue_ = static_cast<std::uint16_t>(queue);
+    header.queue_ = static_cast<std::uint16_t>(queue.value);
     header.tag_ = tag;
     header.word_.set_first_generation(first);
   }

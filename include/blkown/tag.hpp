@@ -11,6 +11,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
@@ -20,6 +21,19 @@ struct Tag {
   std::uint32_t value = 0;
   friend constexpr auto operator<=>(Tag, Tag) = default;
 };
+
+/// The index of a hardware queue, 0 to queue_count() - 1. An integer does not convert to a
+/// QueueIndex, so a lookup whose queue and value are swapped does not compile.
+/// Source: blk-mq's hctx->queue_num.
+struct QueueIndex {
+  constexpr QueueIndex() noexcept = default;
+  explicit constexpr QueueIndex(std::uint32_t index) noexcept : value{index} {}
+
+  std::uint32_t value = 0;
+  friend constexpr auto operator<=>(QueueIndex, QueueIndex) = default;
+};
+static_assert(sizeof(QueueIndex) == 4 && std::is_trivially_copyable_v<QueueIndex>,
+              "a QueueIndex is passed in a register, as an integer is");
 
 /// Which use of a tag an I/O is. It advances by one at every publication and wraps at the width of
 /// the ownership word's field: 32 bits of a 64-bit word, 16 bits of a 32-bit word.
@@ -35,7 +49,7 @@ struct Cookie {
   std::uint64_t value = 0;
   Generation generation;
   Tag tag;
-  std::uint32_t queue = 0;
+  QueueIndex queue;
   friend constexpr bool operator==(const Cookie&, const Cookie&) = default;
 };
 
@@ -81,7 +95,7 @@ static_assert(detail::counts_enumerators<LookupReason>(lookup_reason_count));
 /// no request (no_such_queue, no_such_tag, wrong_queue), seen_generation is 0.
 struct LookupError {
   LookupReason reason = LookupReason::none;
-  std::uint32_t queue = 0;         ///< The queue the value came from.
+  QueueIndex queue;                ///< The queue the value came from.
   Tag tag;                         ///< The tag it names.
   Generation expected_generation;  ///< What it carries, as many bits as the layout has.
   Generation seen_generation;      ///< What the request had at that moment, in full.
@@ -166,9 +180,9 @@ struct CookieLayout {
   }
 
   /// The device's integer for a request, user bits 0. A generation wider than its field is cut.
-  [[nodiscard]] constexpr std::uint64_t encode(std::uint32_t queue_index, Tag tag_index,
+  [[nodiscard]] constexpr std::uint64_t encode(QueueIndex queue_index, Tag tag_index,
                                                Generation current) const noexcept {
-    return queue.put(queue_index) | tag.put(tag_index.value) | generation.put(current.value);
+    return queue.put(queue_index.value) | tag.put(tag_index.value) | generation.put(current.value);
   }
 
   /// `value` with its user bits replaced; bits of `user_bits` above the field are cut off.

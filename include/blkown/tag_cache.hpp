@@ -55,7 +55,7 @@ class TagCache {
   ~TagCache() { close(); }
 
   /// The queue of the cached tags.
-  [[nodiscard]] std::uint32_t queue() const noexcept { return queue_; }
+  [[nodiscard]] QueueIndex queue() const noexcept { return queue_; }
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
   [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
 
@@ -67,7 +67,7 @@ class TagCache {
 
   static constexpr std::uint32_t no_tag = ~std::uint32_t{0};
 
-  TagCache(detail::TagBitmap& bitmap, std::uint32_t queue, std::uint32_t capacity) noexcept
+  TagCache(detail::TagBitmap& bitmap, QueueIndex queue, std::uint32_t capacity) noexcept
       : bitmap_{&bitmap},
         queue_{queue},
         capacity_{capacity < max_capacity ? capacity : max_capacity},
@@ -172,7 +172,7 @@ class TagCache {
   }
 
   detail::TagBitmap* bitmap_ = nullptr;
-  std::uint32_t queue_ = 0;
+  QueueIndex queue_;
   std::uint32_t capacity_ = 0;
   std::uint32_t hint_ = 0;
   std::uint32_t size_ = 0;

@@ -19,6 +19,7 @@
 #include <blkown/request.hpp>
 #include <blkown/tag.hpp>
 #include <blkown/tag_set_config.hpp>
+#include <concepts>
 #include <expected>
 #include <optional>
 #include <span>
@@ -99,13 +100,13 @@ class [[nodiscard]] TagSet {
   /// A context's stash of tags of one queue, by default an eighth of those that are not reserved,
   /// 32 at most; with capacity 0 it only keeps the context's place in the bitmap.
   /// Violation: no such queue.
-  [[nodiscard]] TagCache tag_cache(std::uint32_t queue,
+  [[nodiscard]] TagCache tag_cache(QueueIndex queue,
                                    Place where = Place::current()) const noexcept {
     core_->check_queue(queue, "TagSet::tag_cache", where);
-    const std::uint32_t share = core_->bitmaps[queue].common_depth() / 8;
+    const std::uint32_t share = core_->bitmaps[queue.value].common_depth() / 8;
     return tag_cache(queue, share < 32 ? share : 32, where);
   }
-  [[nodiscard]] TagCache tag_cache(std::uint32_t queue, std::uint32_t capacity,
+  [[nodiscard]] TagCache tag_cache(QueueIndex queue, std::uint32_t capacity,
                                    Place where = Place::current()) const noexcept {
     return core_->make_cache(queue, capacity, where);
   }
@@ -114,7 +115,7 @@ class [[nodiscard]] TagSet {
   /// Never blocks; as interrupt-safe as the cache, which is one context's.
   /// Synchronization: acquires what the request's last Ended released.
   /// Violations: no such queue; a cache of another TagSet or queue.
-  [[nodiscard]] std::optional<Idle<R>> allocate(std::uint32_t queue, TagCache& cache,
+  [[nodiscard]] std::optional<Idle<R>> allocate(QueueIndex queue, TagCache& cache,
                                                 Place where = Place::current()) noexcept {
     Tag tag;
     if (!core_->take(queue, cache, tag, where)) return std::nullopt;
@@ -125,9 +126,9 @@ class [[nodiscard]] TagSet {
   /// are taken, or if there is no such queue. Give them back with Ended::release(), with or without
   /// a cache. One read-modify-write if nobody else takes one meanwhile; interrupt-safe.
   /// Synchronization: acquires what the request's last Ended released.
-  [[nodiscard]] std::optional<Idle<R>> allocate_reserved(std::uint32_t queue) noexcept {
+  [[nodiscard]] std::optional<Idle<R>> allocate_reserved(QueueIndex queue) noexcept {
     Tag tag;
-    if (queue >= core_->queue_count || !core_->bitmaps[queue].take_reserved(tag)) {
+    if (queue.value >= core_->queue_count || !core_->bitmaps[queue.value].take_reserved(tag)) {
       return std::nullopt;
     }
     return detail::HandleAccess::make<Idle>(request(queue, tag));
@@ -139,9 +140,9 @@ class [[nodiscard]] TagSet {
   /// them back with Ended::release() and without a cache.
   /// One read-modify-write; interrupt-safe.
   /// Synchronization: acquires what the request's last Ended released.
-  [[nodiscard]] std::optional<Idle<R>> allocate_tag(std::uint32_t queue, Tag tag) noexcept {
-    if (queue >= core_->queue_count || tag.value >= core_->depth) return std::nullopt;
-    if (!core_->bitmaps[queue].take(tag)) return std::nullopt;
+  [[nodiscard]] std::optional<Idle<R>> allocate_tag(QueueIndex queue, Tag tag) noexcept {
+    if (queue.value >= core_->queue_count || tag.value >= core_->depth) return std::nullopt;
+    if (!core_->bitmaps[queue.value].take(tag)) return std::nullopt;
     return detail::HandleAccess::make<Idle>(request(queue, tag));
   }
 
@@ -163,32 +164,32 @@ class [[nodiscard]] TagSet {
     detail::TagBitmap* bitmap_;
   };
   /// Violation: no such queue.
-  TagDemand announce_demand(std::uint32_t queue, Place where = Place::current()) const noexcept {
+  TagDemand announce_demand(QueueIndex queue, Place where = Place::current()) const noexcept {
     core_->check_queue(queue, "TagSet::announce_demand", where);
-    return TagDemand{core_->bitmaps[queue]};
+    return TagDemand{core_->bitmaps[queue.value]};
   }
 
   /// How many of the queue's tags are taken, stashed ones included; it orders nothing.
   /// Violation: no such queue.
-  [[nodiscard]] std::uint32_t taken_count(std::uint32_t queue,
+  [[nodiscard]] std::uint32_t taken_count(QueueIndex queue,
                                           Place where = Place::current()) const noexcept {
     core_->check_queue(queue, "TagSet::taken_count", where);
-    return core_->bitmaps[queue].taken_count();
+    return core_->bitmaps[queue.value].taken_count();
   }
 
   /// How many of them an allocate would find in the bitmap: free, neither stashed nor reserved.
   /// Violation: no such queue.
-  [[nodiscard]] std::uint32_t free_count(std::uint32_t queue,
+  [[nodiscard]] std::uint32_t free_count(QueueIndex queue,
                                          Place where = Place::current()) const noexcept {
     core_->check_queue(queue, "TagSet::free_count", where);
-    return core_->bitmaps[queue].free_count();
+    return core_->bitmaps[queue.value].free_count();
   }
 
   /// What a request's word says at this moment, for tables; none if its tag is free. It orders
   /// nothing, and may be over before it is read.
-  /// Precondition: queue < queue_count(), tag < depth().
-  [[nodiscard]] std::optional<RequestState> state_of(std::uint32_t queue, Tag tag) const noexcept {
-    if (!core_->bitmaps[queue].is_taken(tag)) return std::nullopt;
+  /// Precondition: queue.value < queue_count(), tag < depth().
+  [[nodiscard]] std::optional<RequestState> state_of(QueueIndex queue, Tag tag) const noexcept {
+    if (!core_->bitmaps[queue.value].is_taken(tag)) return std::nullopt;
     R& looked_at = request(queue, tag);
     return detail::incident_of(detail::header_of(looked_at), detail::word_of(looked_at).peek(), "",
                                Place{})
@@ -196,8 +197,8 @@ class [[nodiscard]] TagSet {
   }
 
   /// The name of the request with this tag, for visit_holders. It is there as long as the TagSet.
-  /// Precondition: queue < queue_count(), tag < depth().
-  [[nodiscard]] const RequestHeader& header(std::uint32_t queue, Tag tag) const noexcept {
+  /// Precondition: queue.value < queue_count(), tag < depth().
+  [[nodiscard]] const RequestHeader& header(QueueIndex queue, Tag tag) const noexcept {
     return detail::header_of(request(queue, tag));
   }
 
@@ -209,36 +210,36 @@ class [[nodiscard]] TagSet {
 
   /// The right to the I/O that `value`, which arrived on `arrival_queue`, names. Of any number of
   /// completions of one publication, one gets it.
-  [[nodiscard]] std::expected<Claim<R>, LookupError> claim(std::uint32_t arrival_queue,
+  [[nodiscard]] std::expected<Claim<R>, LookupError> claim(QueueIndex arrival_queue,
                                                            std::uint64_t value) noexcept {
     return claim_at(locate(arrival_queue, value), match_of(value), detail::ClaimOrigin::completion);
   }
   /// A pin of the request (the kernel's tag_to_rq). It gives no right to the I/O.
   [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(
-      std::uint32_t arrival_queue, std::uint64_t value,
+      QueueIndex arrival_queue, std::uint64_t value,
       TrackedPlace where = Place::current()) noexcept {
     return reference_at(locate(arrival_queue, value), match_of(value), where);
   }
   /// The request for oneself, if no pin exists. A scan holds pins for moments, and then this
   /// answers `shared`: drivers use claim.
-  [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(std::uint32_t arrival_queue,
+  [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(QueueIndex arrival_queue,
                                                                   std::uint64_t value) noexcept {
     return owned_at(locate(arrival_queue, value), match_of(value));
   }
 
   /// The same by queue and tag alone: a late or forged value reaches whatever I/O has the tag now.
   /// For devices that carry nothing but the tag, and for teardown.
-  [[nodiscard]] std::expected<Claim<R>, LookupError> claim_any_generation(std::uint32_t queue,
+  [[nodiscard]] std::expected<Claim<R>, LookupError> claim_any_generation(QueueIndex queue,
                                                                           Tag tag) noexcept {
     return claim_at(locate(queue, tag), detail::GenerationMatch<Word>::any(),
                     detail::ClaimOrigin::bystander);
   }
   [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq_any_generation(
-      std::uint32_t queue, Tag tag, TrackedPlace where = Place::current()) noexcept {
+      QueueIndex queue, Tag tag, TrackedPlace where = Place::current()) noexcept {
     return reference_at(locate(queue, tag), detail::GenerationMatch<Word>::any(), where);
   }
-  [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned_any_generation(
-      std::uint32_t queue, Tag tag) noexcept {
+  [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned_any_generation(QueueIndex queue,
+                                                                                 Tag tag) noexcept {
     return owned_at(locate(queue, tag), detail::GenerationMatch<Word>::any());
   }
 
@@ -248,7 +249,7 @@ class [[nodiscard]] TagSet {
   /// during the scan may or may not be visited.
   /// Violation: no such queue.
   template <class Visit>
-  void for_each_in_flight(std::uint32_t queue, Visit&& visit, Place where = Place::current()) {
+  void for_each_in_flight(QueueIndex queue, Visit&& visit, Place where = Place::current()) {
     core_->check_queue(queue, "TagSet::for_each_in_flight", where);
     for (Tag tag; tag.value != core_->depth; ++tag.value) {
       R& candidate = request(queue, tag);
@@ -265,13 +266,44 @@ class [[nodiscard]] TagSet {
   /// still pinned. Each is looked at in a moment of its own.
   [[nodiscard]] std::size_t in_flight() const noexcept {
     std::size_t count = 0;
-    for (std::uint32_t queue = 0; queue != core_->queue_count; ++queue) {
+    for (QueueIndex queue; queue.value != core_->queue_count; ++queue.value) {
       for (Tag tag; tag.value != core_->depth; ++tag.value) {
         if (detail::word_of(request(queue, tag)).peek().count() != 0) ++count;
       }
     }
     return count;
   }
+
+  // --- deleted: an integer in place of a QueueIndex
+  // -----------------------------------------------
+  //
+  // Without these overloads the compiler lists every candidate. With them it names
+  // QueueIndexWanted.
+
+  template <std::integral QueueIndexWanted, class... Rest>
+  void tag_cache(QueueIndexWanted, Rest&&...) const = delete;
+  template <std::integral QueueIndexWanted, class... Rest>
+  void allocate(QueueIndexWanted, Rest&&...) = delete;
+  template <std::integral QueueIndexWanted, class... Rest>
+  void allocate_reserved(QueueIndexWanted, Rest&&...) = delete;
+  template <std::integral QueueIndexWanted, class... Rest>
+  void allocate_tag(QueueIndexWanted, Rest&&...) = delete;
+  template <std::integral QueueIndexWanted, class... Rest>
+  void announce_demand(QueueIndexWanted, Rest&&...) const = delete;
+  template <std::integral QueueIndexWanted, class... Rest>
+  void claim(QueueIndexWanted, Rest&&...) = delete;
+  template <std::integral QueueIndexWanted, class... Rest>
+  void tag_to_rq(QueueIndexWanted, Rest&&...) = delete;
+  template <std::integral QueueIndexWanted, class... Rest>
+  void tag_to_owned(QueueIndexWanted, Rest&&...) = delete;
+  template <std::integral QueueIndexWanted, class... Rest>
+  void claim_any_generation(QueueIndexWanted, Rest&&...) = delete;
+  template <std::integral QueueIndexWanted, class... Rest>
+  void tag_to_rq_any_generation(QueueIndexWanted, Rest&&...) = delete;
+  template <std::integral QueueIndexWanted, class... Rest>
+  void tag_to_owned_any_generation(QueueIndexWanted, Rest&&...) = delete;
+  template <std::integral QueueIndexWanted, class... Rest>
+  void for_each_in_flight(QueueIndexWanted, Rest&&...) = delete;
 
  private:
   using Target = detail::LookupTarget;
@@ -284,14 +316,14 @@ class [[nodiscard]] TagSet {
     return TagSet{**made};
   }
 
-  [[nodiscard]] R& request(std::uint32_t queue, Tag tag) const noexcept {
+  [[nodiscard]] R& request(QueueIndex queue, Tag tag) const noexcept {
     return detail::TagSetStorage<R>::slot(*core_, queue, tag);
   }
 
-  [[nodiscard]] Target locate(std::uint32_t arrival_queue, std::uint64_t value) const noexcept {
+  [[nodiscard]] Target locate(QueueIndex arrival_queue, std::uint64_t value) const noexcept {
     return Target::of(*core_, arrival_queue, value);
   }
-  [[nodiscard]] Target locate(std::uint32_t queue, Tag tag) const noexcept {
+  [[nodiscard]] Target locate(QueueIndex queue, Tag tag) const noexcept {
     return Target::of(*core_, queue, tag);
   }
 
@@ -351,8 +383,8 @@ class [[nodiscard]] TagSet {
   }
 
   void check_all_back() const noexcept {
-    for (std::uint32_t queue = 0; queue != core_->queue_count; ++queue) {
-      const detail::TagBitmap& bitmap = core_->bitmaps[queue];
+    for (QueueIndex queue; queue.value != core_->queue_count; ++queue.value) {
+      const detail::TagBitmap& bitmap = core_->bitmaps[queue.value];
       if (bitmap.cache_count() != 0) {
         detail::violate(Violation::tag_cache_alive,
                         detail::TagSetState::incident_of(queue, "destruction of TagSet", Place{})

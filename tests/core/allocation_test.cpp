@@ -19,6 +19,7 @@
 namespace {
 
 using blkown::Cookie;
+using blkown::QueueIndex;
 using blkown::Status;
 using blkown::Tag;
 
@@ -54,33 +55,33 @@ using Doorbell = std::expected<void, int>;
 
 /// Every way of an I/O, those of errors among them; how many ended.
 void run_ios(TagSet& set, Sink& sink) {
-  auto cache = set.tag_cache(0, 4);
+  auto cache = set.tag_cache(QueueIndex{0}, 4);
   Cookie sent;
   const auto issue = [&](const Cookie& cookie) { sent = cookie; };
   const auto refuse = [](const Cookie&) -> Doorbell { return std::unexpected(5); };
 
-  set.allocate(0, cache).value().start().publish(issue);
-  set.claim(0, sent.value).value().end_ok();
-  static_cast<void>(set.claim(0, sent.value));                     // idle
-  static_cast<void>(set.claim(0, ~std::uint64_t{0}));              // no such queue
-  static_cast<void>(set.tag_to_owned_any_generation(1, Tag{31}));  // idle
+  set.allocate(QueueIndex{0}, cache).value().start().publish(issue);
+  set.claim(QueueIndex{0}, sent.value).value().end_ok();
+  static_cast<void>(set.claim(QueueIndex{0}, sent.value));                     // idle
+  static_cast<void>(set.claim(QueueIndex{0}, ~std::uint64_t{0}));              // no such queue
+  static_cast<void>(set.tag_to_owned_any_generation(QueueIndex{1}, Tag{31}));  // idle
   {
-    const auto dropped = set.allocate(0, cache);
+    const auto dropped = set.allocate(QueueIndex{0}, cache);
   }  // a report
-  set.allocate_tag(1, Tag{7}).value().start().publish(issue);
+  set.allocate_tag(QueueIndex{1}, Tag{7}).value().start().publish(issue);
   {
-    const auto dropped = set.claim(1, sent.value);
+    const auto dropped = set.claim(QueueIndex{1}, sent.value);
   }  // a report
   {
-    const auto ignored = set.allocate(0, cache).value().start().publish(refuse);
+    const auto ignored = set.allocate(QueueIndex{0}, cache).value().start().publish(refuse);
   }
   {
-    auto refused = set.allocate(0, cache).value().start().publish(refuse);
+    auto refused = set.allocate(QueueIndex{0}, cache).value().start().publish(refuse);
     std::move(*refused.error().claim).requeue();
     sink.requeued.pop_front().value().into_idle().start().end(Status::no_space);
   }
   {
-    auto claim = set.allocate(0, cache).value().start().into_claim();
+    auto claim = set.allocate(QueueIndex{0}, cache).value().start().into_claim();
     std::optional<ARef> pin = claim.pin();
     auto pinned = std::move(claim).into_owned();
     std::move(pinned).error().publish(issue);
@@ -90,8 +91,8 @@ void run_ios(TagSet& set, Sink& sink) {
     std::move(*taken).end(Status::timed_out);
     pin.reset();
   }
-  set.allocate_tag(1, Tag{9}).value().start().park();
-  set.for_each_in_flight(1, [](ARef pin, const Cookie& cookie) {
+  set.allocate_tag(QueueIndex{1}, Tag{9}).value().start().park();
+  set.for_each_in_flight(QueueIndex{1}, [](ARef pin, const Cookie& cookie) {
     blkown::claim(pin, cookie).value().end(Status::aborted);
   });
 }

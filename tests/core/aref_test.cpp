@@ -9,6 +9,7 @@
 
 #include "support/driver.hpp"
 
+using blkown::QueueIndex;
 using blkown::Status;
 using blkown::Tag;
 using support::ARef;
@@ -42,7 +43,7 @@ TEST(ARef, NamesItsRequest) {
   const auto cookie = driver.in_flight(3, 1);
   {
     const ARef pin = driver.pin(cookie);
-    EXPECT_EQ(pin.queue(), 1U);
+    EXPECT_EQ(pin.queue(), QueueIndex{1});
     EXPECT_EQ(pin.tag(), Tag{3});
     EXPECT_EQ(pin.generation(), cookie.generation);
     EXPECT_EQ(&pin.header(), &driver.header(3, 1));
@@ -95,9 +96,9 @@ TEST(ARef, KeepsTheTagFromBeingUsedAgain) {
   {
     const ARef pin = driver.pin(cookie);
     driver.claim(cookie).end_ok();
-    EXPECT_FALSE(driver.set.allocate_tag(0, Tag{6}).has_value());
+    EXPECT_FALSE(driver.set.allocate_tag(QueueIndex{0}, Tag{6}).has_value());
   }
-  EXPECT_TRUE(driver.set.allocate_tag(0, Tag{6}).has_value());
+  EXPECT_TRUE(driver.set.allocate_tag(QueueIndex{0}, Tag{6}).has_value());
 }
 
 TEST(ARef, CompletesTheEndWhenItIsTheLast) {

@@ -43,7 +43,7 @@ Incident about_a_request() {
   incident.place = at_drv_91;
   incident.has_queue = true;
   incident.has_request = true;
-  incident.queue = 0;
+  incident.queue = blkown::QueueIndex{0};
   incident.tag = Tag{5};
   incident.state = {.generation = Generation{17}, .count = 0, .owned = true};
   return incident;
@@ -81,7 +81,7 @@ TEST(CheckStdio, LeavesOutAPlaceThatIsNotKnown) {
 TEST(CheckStdio, NamesOnlyTheQueueWhereThereIsNoRequest) {
   Incident incident = about_a_request();
   incident.has_request = false;
-  incident.queue = 3;
+  incident.queue = blkown::QueueIndex{3};
   EXPECT_EQ(printed(incident),
             "blkown: violation: it went wrong: mend it\n"
             "blkown:   in Claim::release at drv.cc:91, queue 3\n");

@@ -32,7 +32,7 @@ void tell_violation(Violation violation, const Incident& incident) {
   std::fprintf(stderr, "%s|%s|%s:%u|%d %d|%u %u|%u %u%s%s%s|", to_string(violation),
                incident.operation, slash != nullptr ? slash + 1 : incident.place.file_name(),
                static_cast<unsigned>(incident.place.line()), incident.has_queue,
-               incident.has_request, incident.queue, incident.tag.value,
+               incident.has_request, incident.queue.value, incident.tag.value,
                incident.state.generation.value, incident.state.count,
                incident.state.owned ? " owned" : "", incident.state.claimed ? " claimed" : "",
                incident.state.finished ? " finished" : "");
@@ -98,7 +98,7 @@ TEST(Check, ReportOfADroppedClaimNamesTheRequestAndItsState) {
   EXPECT_EQ(incident.place.line(), 0U) << "a destructor has no caller";
   EXPECT_TRUE(incident.has_queue);
   EXPECT_TRUE(incident.has_request);
-  EXPECT_EQ(incident.queue, 1U);
+  EXPECT_EQ(incident.queue, blkown::QueueIndex{1});
   EXPECT_EQ(incident.tag, blkown::Tag{3});
   EXPECT_EQ(incident.state.generation, blkown::Generation{101});
   EXPECT_EQ(incident.state.count, 3U);
@@ -116,7 +116,7 @@ TEST(Check, ReportOfADroppedIdleNamesTheRequestAndItsState) {
   const auto& [report, incident] = driver.reports.last();
   EXPECT_EQ(report, Report::idle_dropped);
   EXPECT_STREQ(incident.operation, "drop of Idle");
-  EXPECT_EQ(incident.queue, 1U);
+  EXPECT_EQ(incident.queue, blkown::QueueIndex{1});
   EXPECT_EQ(incident.tag, blkown::Tag{5});
   EXPECT_EQ(incident.state.generation, blkown::Generation{100});
   EXPECT_EQ(incident.state.count, 0U);
@@ -161,7 +161,8 @@ TEST_F(CheckDeathTest, ViolationNamesThePlaceThatWasPassedOn) {
 
 TEST_F(CheckDeathTest, ViolationAboutNoRequestSaysSo) {
   Driver<> driver;
-  EXPECT_EXIT(static_cast<void>(driver.set.tag_cache(2)), testing::ExitedWithCode(17),
+  EXPECT_EXIT(static_cast<void>(driver.set.tag_cache(blkown::QueueIndex{2})),
+              testing::ExitedWithCode(17),
               "the queue does not exist.TagSet::tag_cache.check_test.cpp:[0-9]+.1 0.2 0.0 0");
 }
 
@@ -170,7 +171,7 @@ TEST_F(CheckDeathTest, ViolationWhoseHandlerReturnsNeverReturnsToItsCaller) {
   blkown::set_violation_handler(&ignore_violation);
   EXPECT_DEATH(
       {
-        static_cast<void>(driver.set.tag_cache(2));
+        static_cast<void>(driver.set.tag_cache(blkown::QueueIndex{2}));
         _exit(0);
       },
       "");
@@ -181,7 +182,7 @@ TEST_F(CheckDeathTest, ViolationWithoutHandlerNeverReturnsToItsCaller) {
   blkown::set_violation_handler(nullptr);
   EXPECT_DEATH(
       {
-        static_cast<void>(driver.set.tag_cache(2));
+        static_cast<void>(driver.set.tag_cache(blkown::QueueIndex{2}));
         _exit(0);
       },
       "");

@@ -14,6 +14,7 @@ using blkown::Cookie;
 using blkown::Generation;
 using blkown::LookupError;
 using blkown::LookupReason;
+using blkown::QueueIndex;
 using blkown::Status;
 using blkown::Tag;
 using support::ARef;
@@ -89,7 +90,7 @@ TEST(TryClaim, GivesThePinBackForAnyOtherCookie) {
   const Cookie cookie = driver.in_flight(3, 1);
   const Cookie others[] = {
       changed(cookie, [](Cookie& other) { other.tag = Tag{4}; }),
-      changed(cookie, [](Cookie& other) { other.queue = 0; }),
+      changed(cookie, [](Cookie& other) { other.queue = {}; }),
       changed(cookie, [](Cookie& other) { ++other.generation.value; }),
       changed(cookie, [](Cookie& other) { --other.generation.value; }),
   };
@@ -136,7 +137,7 @@ TEST(ClaimFromPin, RefusesAnIoThatWasPublishedAgain) {
   const auto refused = blkown::claim(pin, cookie);
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error(), (LookupError{.reason = LookupReason::stale_generation,
-                                          .queue = 0,
+                                          .queue = {},
                                           .tag = Tag{0},
                                           .expected_generation = cookie.generation,
                                           .seen_generation = next.generation}));
@@ -156,7 +157,7 @@ TEST(ClaimFromPin, ComparesTheWholeGeneration) {
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().reason, LookupReason::stale_generation);
   EXPECT_FALSE(try_claim(ARef{pin}, sixteen_later).has_value());
-  EXPECT_TRUE(driver.set.tag_to_rq(0, cookie.value).has_value());
+  EXPECT_TRUE(driver.set.tag_to_rq(QueueIndex{0}, cookie.value).has_value());
   driver.complete(cookie);
 }
 
@@ -170,12 +171,12 @@ TEST(ClaimFromPin, SaysWhyItRefuses) {
   };
   EXPECT_EQ(reason(changed(cookie, [](Cookie& other) { other.tag = Tag{4}; })),
             LookupReason::no_such_tag);
-  EXPECT_EQ(reason(changed(cookie, [](Cookie& other) { other.queue = 0; })),
+  EXPECT_EQ(reason(changed(cookie, [](Cookie& other) { other.queue = {}; })),
             LookupReason::wrong_queue);
   EXPECT_EQ(reason(changed(cookie,
                            [](Cookie& other) {
                              other.tag = Tag{4};
-                             other.queue = 0;
+                             other.queue = {};
                            })),
             LookupReason::no_such_tag)
       << "the tag is tested first";

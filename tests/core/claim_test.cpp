@@ -11,6 +11,7 @@
 #include "support/driver.hpp"
 
 using blkown::LookupReason;
+using blkown::QueueIndex;
 using blkown::Report;
 using blkown::Status;
 using blkown::Tag;
@@ -24,7 +25,7 @@ TEST(Claim, NamesItsRequestAndHoldsItsData) {
   const auto cookie = driver.in_flight(3, 1);
   Claim claim = driver.claim(cookie);
   claim.data().sectors = 4;
-  EXPECT_EQ(claim.queue(), 1U);
+  EXPECT_EQ(claim.queue(), QueueIndex{1});
   EXPECT_EQ(claim.tag(), Tag{3});
   EXPECT_EQ(&claim.header(), &driver.header(3, 1));
   EXPECT_EQ(claim.cookie(), cookie);

@@ -44,7 +44,7 @@ INSTANTIATE_TEST_SUITE_P(Layouts, CookieCodecOf, testing::ValuesIn(tried_layouts
 
 TEST_P(CookieCodecOf, MakesTheLayoutsCookie) {
   for (int i = 0; i < 1000; ++i) {
-    const auto queue = static_cast<std::uint32_t>(random_());
+    const blkown::QueueIndex queue{static_cast<std::uint32_t>(random_())};
     const Tag tag{static_cast<std::uint32_t>(random_())};
     const Generation generation{static_cast<std::uint32_t>(random_())};
     const Cookie cookie = codec_.cookie(queue, tag, generation);
@@ -61,7 +61,8 @@ TEST_P(CookieCodecOf, TakesAnyValueApartAsTheLayoutDoes) {
     EXPECT_EQ(codec_.tag(value), layout_.tag.get(value));
     EXPECT_EQ(codec_.generation(value).value, layout_.generation.get(value));
     EXPECT_EQ(codec_.has_stray_bits(value), (value & layout_.stray_mask()) != 0);
-    EXPECT_EQ(codec_.queue(value, 6), layout_.queue.bits == 0 ? 6 : layout_.queue.get(value));
+    EXPECT_EQ(codec_.queue(value, blkown::QueueIndex{6}),
+              layout_.queue.bits == 0 ? 6 : layout_.queue.get(value));
   }
 }
 

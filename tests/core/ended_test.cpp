@@ -12,6 +12,7 @@
 #include "support/driver.hpp"
 
 using blkown::EndSink;
+using blkown::QueueIndex;
 using blkown::Status;
 using blkown::Tag;
 using support::Ended;
@@ -26,7 +27,7 @@ class Ending : public testing::Test {
  protected:
   /// One of queue 0 that has ended with this status.
   Ended ended(std::uint32_t tag, Status status = Status::ok) {
-    set_.allocate_tag(0, Tag{tag}).value().start().end(status);
+    set_.allocate_tag(QueueIndex{0}, Tag{tag}).value().start().end(status);
     return list_.pop_front().value();
   }
   EndedList list_of(std::initializer_list<std::uint32_t> tags) {
@@ -35,7 +36,7 @@ class Ending : public testing::Test {
     return list;
   }
   bool is_free(std::uint32_t tag) {
-    auto idle = set_.allocate_tag(0, Tag{tag});
+    auto idle = set_.allocate_tag(QueueIndex{0}, Tag{tag});
     if (!idle.has_value()) return false;
     std::move(*idle).fail(Status::ok);
     return list_.pop_front().has_value();
@@ -58,11 +59,11 @@ class Ending : public testing::Test {
 }  // namespace
 
 TEST_F(Ending, SaysWhichIoEndedAndHow) {
-  auto owned = set_.allocate_tag(1, Tag{3}).value().start();
+  auto owned = set_.allocate_tag(QueueIndex{1}, Tag{3}).value().start();
   owned.data().sectors = 12;
   std::move(owned).end(Status::protection_error);
   Ended ended = list_.pop_front().value();
-  EXPECT_EQ(ended.queue(), 1U);
+  EXPECT_EQ(ended.queue(), QueueIndex{1});
   EXPECT_EQ(ended.tag(), Tag{3});
   EXPECT_EQ(ended.status(), Status::protection_error);
   EXPECT_FALSE(ended.is_requeue());
@@ -86,11 +87,11 @@ TEST_F(Ending, FreesTheTagWhenItIsDropped) {
 
 // Goal: the next allocation of this context takes the tag without asking the bitmap.
 TEST_F(Ending, PutsTheTagIntoAStash) {
-  blkown::TagCache cache = set_.tag_cache(0, 4);
+  blkown::TagCache cache = set_.tag_cache(QueueIndex{0}, 4);
   ended(2).release(cache);
   EXPECT_EQ(cache.size(), 1U);
   EXPECT_FALSE(is_free(2)) << "for all others it is taken";
-  auto idle = set_.allocate(0, cache);
+  auto idle = set_.allocate(QueueIndex{0}, cache);
   ASSERT_TRUE(idle.has_value());
   EXPECT_EQ(idle->tag(), Tag{2});
   std::move(*idle).fail(Status::ok);
@@ -98,7 +99,7 @@ TEST_F(Ending, PutsTheTagIntoAStash) {
 }
 
 TEST_F(Ending, BecomesIdleAgainAfterARequeue) {
-  set_.allocate_tag(0, Tag{2}).value().start().requeue();
+  set_.allocate_tag(QueueIndex{0}, Tag{2}).value().start().requeue();
   Ended ended = list_.pop_front().value();
   EXPECT_TRUE(ended.is_requeue());
   EXPECT_EQ(ended.status(), Status::ok);
@@ -113,7 +114,7 @@ TEST_F(Ending, BecomesIdleAgainAfterARequeue) {
 }
 
 TEST_F(Ending, OfARequeueMayBeGivenUp) {
-  set_.allocate_tag(0, Tag{2}).value().requeue();
+  set_.allocate_tag(QueueIndex{0}, Tag{2}).value().requeue();
   list_.pop_front().value().release();
   EXPECT_TRUE(is_free(2));
 }
@@ -203,7 +204,7 @@ TEST_F(Ending, ListMovesAndFreesWhatItHeldBefore) {
 
 TEST(EndSink, OfNobodyFreesTheTags) {
   auto set = TagSet::create(support::two_queues_of_eight, EndSink<Request>::freeing()).value();
-  for (int io = 0; io < 3; ++io) set.allocate_tag(0, Tag{1}).value().start().end_ok();
+  for (int io = 0; io < 3; ++io) set.allocate_tag(QueueIndex{0}, Tag{1}).value().start().end_ok();
 }
 
 // Goal: a sink is a plain function with a context, as C code has it.
@@ -215,8 +216,8 @@ TEST(EndSink, CallsItsFunctionWithItsContext) {
                               },
                               &calls};
   auto set = TagSet::create(support::two_queues_of_eight, sink).value();
-  set.allocate_tag(0, Tag{1}).value().start().end_ok();
-  set.allocate_tag(1, Tag{1}).value().start().end_ok();
+  set.allocate_tag(QueueIndex{0}, Tag{1}).value().start().end_ok();
+  set.allocate_tag(QueueIndex{1}, Tag{1}).value().start().end_ok();
   EXPECT_EQ(calls, 2);
 }
 
@@ -228,11 +229,11 @@ TEST(EndSink, MayStartTheNextIoFromWithin) {
     int left = 5;
     void operator()(EndedList&& list) {
       list.pop_front().value().release();
-      if (left-- > 0) set->allocate_tag(0, Tag{1}).value().start().end_ok();
+      if (left-- > 0) set->allocate_tag(QueueIndex{0}, Tag{1}).value().start().end_ok();
     }
   } resubmit;
   auto set = TagSet::create(support::two_queues_of_eight, EndSink<Request>::to(resubmit)).value();
   resubmit.set = &set;
-  set.allocate_tag(0, Tag{1}).value().start().end_ok();
+  set.allocate_tag(QueueIndex{0}, Tag{1}).value().start().end_ok();
   EXPECT_EQ(resubmit.left, -1);
 }

@@ -18,6 +18,7 @@ using blkown::Cookie;
 using blkown::CookieLayout;
 using blkown::Generation;
 using blkown::LookupReason;
+using blkown::QueueIndex;
 using blkown::Status;
 using blkown::Tag;
 using support::ARef;
@@ -35,7 +36,7 @@ blkown::TagSetConfig with_layout(const CookieLayout& layout) {
 }
 
 /// Ends, as timed out, whatever a scan finds in flight on the queue.
-std::size_t time_out(Driver<>& driver, std::uint32_t queue) {
+std::size_t time_out(Driver<>& driver, QueueIndex queue) {
   std::size_t ended = 0;
   driver.set.for_each_in_flight(queue, [&](ARef pin, const Cookie& cookie) {
     auto claim = blkown::claim(pin, cookie);
@@ -54,12 +55,12 @@ std::size_t time_out(Driver<>& driver, std::uint32_t queue) {
 TEST(Failures, NbdTimeoutAndReplyBothComplete) {
   Driver<> driver;
   const Cookie late = driver.in_flight(0);
-  EXPECT_EQ(time_out(driver, 0), 1U);
+  EXPECT_EQ(time_out(driver, QueueIndex{0}), 1U);
   EXPECT_EQ(driver.refusal(late), LookupReason::idle);
 
   const Cookie in_time = driver.in_flight(1);
   EXPECT_EQ(driver.refusal(in_time), LookupReason::none);
-  EXPECT_EQ(time_out(driver, 0), 0U);
+  EXPECT_EQ(time_out(driver, QueueIndex{0}), 0U);
   EXPECT_EQ(driver.sink.count(), 2U);
 }
 
@@ -67,7 +68,7 @@ TEST(Failures, NbdTimeoutAndReplyBothComplete) {
 TEST(Failures, NbdReplyArrivesWhileTheTimeoutLooksAtTheRequest) {
   Driver<> driver;
   const Cookie reply = driver.in_flight();
-  driver.set.for_each_in_flight(0, [&](ARef pin, const Cookie& cookie) {
+  driver.set.for_each_in_flight(QueueIndex{0}, [&](ARef pin, const Cookie& cookie) {
     driver.claim(reply).end_ok();
     EXPECT_EQ(blkown::claim(pin, cookie).error().reason, LookupReason::claimed);
     EXPECT_EQ(driver.sink.count(), 0U) << "not before the timeout's pin is gone";
@@ -97,7 +98,7 @@ TEST(Failures, NbdRandomTagReachesAFreedRequest) {
     // Every other one gets past the first checks: a tag and a queue that exist.
     if (i % 2 == 0) value = (value & 0xFFFF'FFFF'0000'0000U) | 0x1'0000U | (value & 7U);
     if (value == live.value) continue;
-    EXPECT_FALSE(driver.set.claim(1, value).has_value());
+    EXPECT_FALSE(driver.set.claim(QueueIndex{1}, value).has_value());
   }
   driver.complete(live);
   EXPECT_EQ(driver.sink.count(), 6U);
@@ -107,7 +108,8 @@ TEST(Failures, NbdRandomTagReachesAFreedRequest) {
 TEST(Failures, NbdReplyOnAnotherSocketIsAccepted) {
   Driver<> driver;
   const Cookie cookie = driver.in_flight(2, 0);
-  EXPECT_EQ(driver.set.claim(1, cookie.value).error().reason, LookupReason::wrong_queue);
+  EXPECT_EQ(driver.set.claim(QueueIndex{1}, cookie.value).error().reason,
+            LookupReason::wrong_queue);
   driver.complete(cookie);
 }
 
@@ -116,8 +118,9 @@ TEST(Failures, NbdTeardownAndReceiverBothComplete) {
   Driver<> driver;
   const Cookie cookie = driver.in_flight(3);
   Claim receiver = driver.claim(cookie);
-  EXPECT_EQ(time_out(driver, 0), 0U);
-  EXPECT_EQ(driver.set.claim_any_generation(0, Tag{3}).error().reason, LookupReason::owned);
+  EXPECT_EQ(time_out(driver, QueueIndex{0}), 0U);
+  EXPECT_EQ(driver.set.claim_any_generation(QueueIndex{0}, Tag{3}).error().reason,
+            LookupReason::owned);
   std::move(receiver).end_ok();
   EXPECT_EQ(driver.sink.count(), 1U);
 }
@@ -168,12 +171,13 @@ TEST(Failures, BlkMqIterationFindsStaleEntries) {
   driver.complete(driver.in_flight(2));
   auto idle = driver.idle(3);
   std::optional<ARef> kept;
-  driver.set.for_each_in_flight(0, [&](ARef pin, const Cookie& cookie) {
+  driver.set.for_each_in_flight(QueueIndex{0}, [&](ARef pin, const Cookie& cookie) {
     EXPECT_EQ(cookie, live);
     driver.claim(cookie).end_ok();
     kept = std::move(pin);
   });
-  EXPECT_FALSE(driver.set.allocate_tag(0, Tag{1}).has_value()) << "pinned, so not used again";
+  EXPECT_FALSE(driver.set.allocate_tag(QueueIndex{0}, Tag{1}).has_value())
+      << "pinned, so not used again";
   EXPECT_EQ(driver.sink.last().tag, 2U);
   kept.reset();
   EXPECT_EQ(driver.sink.last().tag, 1U);
@@ -184,22 +188,24 @@ TEST(Failures, BlkMqIterationFindsStaleEntries) {
 TEST(Failures, BlkMqTimeoutFiresBeforeTheDriverHasFinishedIssuing) {
   Driver<> driver;
   Owned owned = driver.owned();
-  EXPECT_EQ(time_out(driver, 0), 0U) << "the driver has it";
+  EXPECT_EQ(time_out(driver, QueueIndex{0}), 0U) << "the driver has it";
   Claim claim = std::move(owned).into_claim();
   std::optional<ARef> mapping = claim.pin();
-  EXPECT_EQ(time_out(driver, 0), 0U) << "mapped, and not yet published";
+  EXPECT_EQ(time_out(driver, QueueIndex{0}), 0U) << "mapped, and not yet published";
   claim.data().sectors = 30;
   static_cast<void>(Driver<>::publish(std::move(claim)));
   mapping.reset();
-  EXPECT_EQ(time_out(driver, 0), 1U);
+  EXPECT_EQ(time_out(driver, QueueIndex{0}), 1U);
 }
 
 // scsi, 2020: the tag of a command that was never started.
 TEST(Failures, ScsiTagOfACommandThatWasNeverStarted) {
   Driver<> driver;
   auto idle = driver.idle(6);
-  EXPECT_EQ(driver.set.claim_any_generation(0, Tag{6}).error().reason, LookupReason::idle);
-  EXPECT_EQ(driver.set.tag_to_rq_any_generation(0, Tag{6}).error().reason, LookupReason::idle);
+  EXPECT_EQ(driver.set.claim_any_generation(QueueIndex{0}, Tag{6}).error().reason,
+            LookupReason::idle);
+  EXPECT_EQ(driver.set.tag_to_rq_any_generation(QueueIndex{0}, Tag{6}).error().reason,
+            LookupReason::idle);
   std::move(idle).fail(Status::ok);
 }
 
@@ -219,9 +225,11 @@ TEST(Failures, UblkCancelAndDispatchBothComplete) {
 TEST(Failures, UblksrvCompletesABareTagTwice) {
   Driver<> driver;
   static_cast<void>(driver.in_flight(2));
-  driver.set.claim_any_generation(0, Tag{2}).value().end_ok();
-  EXPECT_EQ(driver.set.claim_any_generation(0, Tag{2}).error().reason, LookupReason::idle);
-  EXPECT_EQ(driver.set.claim_any_generation(0, Tag{200}).error().reason, LookupReason::no_such_tag);
+  driver.set.claim_any_generation(QueueIndex{0}, Tag{2}).value().end_ok();
+  EXPECT_EQ(driver.set.claim_any_generation(QueueIndex{0}, Tag{2}).error().reason,
+            LookupReason::idle);
+  EXPECT_EQ(driver.set.claim_any_generation(QueueIndex{0}, Tag{200}).error().reason,
+            LookupReason::no_such_tag);
   EXPECT_EQ(driver.sink.count(), 1U);
 }
 
@@ -231,7 +239,7 @@ TEST(Failures, SpdkCompletionDoesNotMapToAnOutstandingCommand) {
   const Cookie live = driver.in_flight(0);
   std::size_t accepted = 0;
   for (std::uint64_t command_id = 0; command_id <= 0x1'FFFF; ++command_id) {
-    if (driver.set.tag_to_rq(0, command_id).has_value()) {
+    if (driver.set.tag_to_rq(QueueIndex{0}, command_id).has_value()) {
       EXPECT_EQ(command_id, live.value);
       ++accepted;
     }
@@ -247,11 +255,11 @@ TEST(Failures, UblksrvTagIsUsedAgainUnderDma) {
   std::optional<ARef> mapping = claim.pin();
   const Cookie cookie = Driver<>::publish(std::move(claim));
   driver.claim(cookie).end(Status::timed_out);
-  EXPECT_FALSE(driver.set.allocate_tag(0, Tag{1}).has_value());
+  EXPECT_FALSE(driver.set.allocate_tag(QueueIndex{0}, Tag{1}).has_value());
   EXPECT_EQ(driver.sink.count(), 0U) << "nobody is told while the device may write";
   mapping.reset();
   EXPECT_EQ(driver.sink.count(), 1U);
-  EXPECT_TRUE(driver.set.allocate_tag(0, Tag{1}).has_value());
+  EXPECT_TRUE(driver.set.allocate_tag(QueueIndex{0}, Tag{1}).has_value());
 }
 
 // ubiblk #486: a completion that could not be delivered was dropped, and the guest hung.
@@ -259,7 +267,7 @@ TEST(Failures, UbiblkDroppedCompletionHangsTheGuest) {
   Driver<> driver;
   const Cookie cookie = driver.in_flight(4);
   {
-    const auto dropped = driver.set.claim(0, cookie.value);
+    const auto dropped = driver.set.claim(QueueIndex{0}, cookie.value);
   }
   EXPECT_EQ(driver.sink.last(), (EndRecord{.queue = 0, .tag = 4, .status = Status::io_error}));
   EXPECT_EQ(driver.reports.count(), 1U);
@@ -286,10 +294,10 @@ TEST(Failures, OsvDeviceIdsIndexArraysUnchecked) {
   const CookieLayout layout = driver.set.layout();
   for (const std::uint32_t tag : {8U, 9U, 0x7FFFU, 0xFFFFU}) {
     for (const std::uint32_t queue : {0U, 1U, 2U, 0xFFFFU}) {
-      const std::uint64_t value = layout.encode(queue, Tag{tag}, Generation{100});
+      const std::uint64_t value = layout.encode(QueueIndex{queue}, Tag{tag}, Generation{100});
       for (const std::uint32_t arrival : {0U, 1U, 2U, ~0U}) {
-        EXPECT_FALSE(driver.set.claim(arrival, value).has_value());
-        EXPECT_FALSE(driver.set.claim_any_generation(arrival, Tag{tag}).has_value());
+        EXPECT_FALSE(driver.set.claim(QueueIndex{arrival}, value).has_value());
+        EXPECT_FALSE(driver.set.claim_any_generation(QueueIndex{arrival}, Tag{tag}).has_value());
       }
     }
   }
@@ -301,8 +309,8 @@ TEST(Failures, OpenvmmErrorDoesNotSayWhichQueueOrId) {
   const Cookie stale = driver.in_flight(3, 1);
   driver.complete(stale);
   const Cookie live = driver.in_flight(3, 1);
-  const auto error = driver.set.claim(1, stale.value).error();
-  EXPECT_EQ(error.queue, 1U);
+  const auto error = driver.set.claim(QueueIndex{1}, stale.value).error();
+  EXPECT_EQ(error.queue, blkown::QueueIndex{1});
   EXPECT_EQ(error.tag, Tag{3});
   EXPECT_EQ(error.expected_generation, Generation{101 % 16});
   EXPECT_EQ(error.seen_generation, live.generation);
@@ -315,17 +323,20 @@ TEST(Failures, OpenvmmErrorDoesNotSayWhichQueueOrId) {
 TEST(Failures, RustLookupSpinsWhileTheRequestIsOwned) {
   Driver<> driver;
   Owned owned = driver.owned();
-  EXPECT_EQ(driver.set.tag_to_rq_any_generation(0, Tag{0}).error().reason, LookupReason::owned);
-  EXPECT_EQ(driver.set.tag_to_owned(0, owned.cookie().value).error().reason, LookupReason::owned);
+  EXPECT_EQ(driver.set.tag_to_rq_any_generation(QueueIndex{0}, Tag{0}).error().reason,
+            LookupReason::owned);
+  EXPECT_EQ(driver.set.tag_to_owned(QueueIndex{0}, owned.cookie().value).error().reason,
+            LookupReason::owned);
   std::move(owned).end_ok();
-  EXPECT_EQ(driver.set.tag_to_rq_any_generation(0, Tag{0}).error().reason, LookupReason::idle);
+  EXPECT_EQ(driver.set.tag_to_rq_any_generation(QueueIndex{0}, Tag{0}).error().reason,
+            LookupReason::idle);
 }
 
 // Without a generation a late completion completes the next I/O that has the tag.
 TEST(Failures, RustLateCompletionCompletesTheNextIo) {
   Driver<> driver;
   const Cookie late = driver.in_flight();
-  time_out(driver, 0);
+  time_out(driver, QueueIndex{0});
   const Cookie next = driver.in_flight();
   EXPECT_EQ(driver.refusal(late), LookupReason::stale_generation);
   EXPECT_EQ(driver.state(), "1");
@@ -337,7 +348,7 @@ TEST(Failures, RustDuplicateCompletionsAreBothCompleted) {
   Driver<> driver;
   const Cookie cookie = driver.in_flight();
   auto first = try_claim(driver.pin(cookie), cookie);
-  auto second = driver.set.tag_to_rq(0, cookie.value);
+  auto second = driver.set.tag_to_rq(QueueIndex{0}, cookie.value);
   ASSERT_TRUE(first.has_value());
   EXPECT_EQ(second.error().reason, LookupReason::claimed);
   std::move(*first).end_ok();

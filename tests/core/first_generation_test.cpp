@@ -16,7 +16,7 @@ using support::Driver;
 namespace {
 
 std::uint32_t first_generation_of(support::TagSet& set) {
-  auto owned = set.allocate_tag(0, blkown::Tag{0}).value().start();
+  auto owned = set.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{0}).value().start();
   const std::uint32_t generation = owned.cookie().generation.value;
   std::move(owned).end_ok();
   return generation;
@@ -27,7 +27,7 @@ std::uint32_t first_generation_of(support::TagSet& set) {
 TEST(FirstGeneration, IsTheOneThatWasGiven) {
   Driver<> driver;
   EXPECT_EQ(driver.owned().cookie().generation, blkown::Generation{100});
-  driver.set.tag_to_owned_any_generation(0, blkown::Tag{0}).value().end_ok();
+  driver.set.tag_to_owned_any_generation(blkown::QueueIndex{0}, blkown::Tag{0}).value().end_ok();
 }
 
 TEST(FirstGeneration, IsCutToTheWordsWidth) {

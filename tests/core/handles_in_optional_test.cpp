@@ -64,7 +64,7 @@ class HandleInOptional : public testing::Test {
  protected:
   ~HandleInOptional() override {
     if (driver_.set.in_flight() != 0)
-      driver_.set.claim_any_generation(0, blkown::Tag{0}).value().end_ok();
+      driver_.set.claim_any_generation(blkown::QueueIndex{0}, blkown::Tag{0}).value().end_ok();
   }
   Handle make() { return Making<Handle>::make(driver_); }
   static constexpr std::size_t ends = Making<Handle>::ends;

@@ -15,7 +15,7 @@ using support::Idle;
 TEST(Idle, NamesItsRequest) {
   Driver<> driver;
   Idle idle = driver.idle(3, 1);
-  EXPECT_EQ(idle.queue(), 1U);
+  EXPECT_EQ(idle.queue(), blkown::QueueIndex{1});
   EXPECT_EQ(idle.tag(), blkown::Tag{3});
   EXPECT_EQ(&idle.header(), &driver.header(3, 1));
   std::move(idle).fail(Status::ok);
@@ -36,7 +36,7 @@ TEST(Idle, StartsAsOwnedUnderTheSameGenerationWithItsData) {
 TEST(Idle, IsNotFoundByLookups) {
   Driver<> driver;
   Idle idle = driver.idle();
-  const auto refused = driver.set.claim_any_generation(0, blkown::Tag{0});
+  const auto refused = driver.set.claim_any_generation(blkown::QueueIndex{0}, blkown::Tag{0});
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().reason, LookupReason::idle);
   std::move(idle).fail(Status::ok);
@@ -57,7 +57,8 @@ TEST(Idle, RequeuedIsHandedOverAgainUnderTheSameTag) {
   Driver<> driver;
   driver.idle(2).requeue();
   EXPECT_EQ(driver.sink.last(), (EndRecord{.queue = 0, .tag = 2, .is_requeue = true}));
-  EXPECT_FALSE(driver.set.allocate_tag(0, blkown::Tag{2}).has_value()) << "it keeps its tag";
+  EXPECT_FALSE(driver.set.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{2}).has_value())
+      << "it keeps its tag";
   Idle again = driver.sink.requeued.pop_front().value().into_idle();
   EXPECT_EQ(again.tag(), blkown::Tag{2});
   std::move(again).start().end_ok();
@@ -74,7 +75,8 @@ TEST(Idle, DroppedFailsTheIoAndReportsOnce) {
   EXPECT_EQ(driver.sink.last(), (EndRecord{.queue = 0, .tag = 1, .status = Status::io_error}));
   ASSERT_EQ(driver.reports.count(), 1U);
   EXPECT_EQ(driver.reports.last().report, Report::idle_dropped);
-  EXPECT_TRUE(driver.set.allocate_tag(0, blkown::Tag{1}).has_value()) << "its tag is free";
+  EXPECT_TRUE(driver.set.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{1}).has_value())
+      << "its tag is free";
 }
 
 TEST(Idle, MovedFromHoldsNothing) {

@@ -10,6 +10,7 @@
 #include "support/driver.hpp"
 
 using blkown::LookupReason;
+using blkown::QueueIndex;
 using blkown::Status;
 using blkown::Tag;
 using support::ARef;
@@ -21,7 +22,7 @@ TEST(Owned, NamesItsRequestAndHoldsItsData) {
   Driver<> driver;
   Owned owned = driver.owned(3, 1);
   owned.data().sectors = 16;
-  EXPECT_EQ(owned.queue(), 1U);
+  EXPECT_EQ(owned.queue(), QueueIndex{1});
   EXPECT_EQ(owned.tag(), Tag{3});
   EXPECT_EQ(&owned.header(), &driver.header(3, 1));
   EXPECT_EQ(owned.data().sectors, 16);
@@ -35,8 +36,8 @@ TEST(Owned, KnowsItsCookieAndTheNext) {
   const blkown::Cookie next = owned.next_cookie();
   EXPECT_EQ(next.generation, blkown::Generation{101});
   EXPECT_EQ(next.tag, Tag{3});
-  EXPECT_EQ(next.queue, 1U);
-  EXPECT_EQ(next.value, driver.set.layout().encode(1, Tag{3}, blkown::Generation{101}));
+  EXPECT_EQ(next.queue, blkown::QueueIndex{1});
+  EXPECT_EQ(next.value, driver.set.layout().encode(QueueIndex{1}, Tag{3}, blkown::Generation{101}));
   EXPECT_EQ(Driver<>::publish(std::move(owned)), next);
   driver.complete(next);
 }
@@ -84,7 +85,7 @@ TEST(Owned, DroppedParksUnderANewGeneration) {
   EXPECT_EQ(driver.sink.count(), 0U);
   EXPECT_EQ(driver.reports.count(), 0U);
   EXPECT_EQ(driver.refusal(never_published), LookupReason::stale_generation);
-  driver.set.claim_any_generation(0, Tag{0}).value().end(Status::timed_out);
+  driver.set.claim_any_generation(QueueIndex{0}, Tag{0}).value().end(Status::timed_out);
 }
 
 TEST(Owned, ParkIsTheSameSaidAloud) {
@@ -92,7 +93,7 @@ TEST(Owned, ParkIsTheSameSaidAloud) {
   driver.owned().park();
   EXPECT_EQ(driver.state(), "1");
   EXPECT_EQ(driver.generation(), 101U);
-  driver.set.claim_any_generation(0, Tag{0}).value().end_ok();
+  driver.set.claim_any_generation(QueueIndex{0}, Tag{0}).value().end_ok();
 }
 
 // Goal: a completion that comes after the request was taken back and dropped does not find it.
@@ -100,10 +101,10 @@ TEST(Owned, TakenBackAndDroppedNoLongerAnswersToItsOldCookie) {
   Driver<> driver;
   const blkown::Cookie cookie = driver.in_flight();
   {
-    const Owned dropped = driver.set.tag_to_owned(0, cookie.value).value();
+    const Owned dropped = driver.set.tag_to_owned(QueueIndex{0}, cookie.value).value();
   }
   EXPECT_EQ(driver.refusal(cookie), LookupReason::stale_generation);
-  driver.set.claim_any_generation(0, Tag{0}).value().end_ok();
+  driver.set.claim_any_generation(QueueIndex{0}, Tag{0}).value().end_ok();
 }
 
 TEST(Owned, BecomesAClaimWithoutTouchingTheWord) {
@@ -121,7 +122,7 @@ TEST(Owned, SharedIsVisibleUnderTheNextGenerationWithOneReference) {
   const ARef pin = std::move(owned).into_shared();
   EXPECT_EQ(driver.state(), "2");
   EXPECT_EQ(pin.generation(), next.generation);
-  EXPECT_TRUE(driver.set.tag_to_rq(0, next.value).has_value());
+  EXPECT_TRUE(driver.set.tag_to_rq(QueueIndex{0}, next.value).has_value());
   EXPECT_EQ(driver.refusal(next), LookupReason::none);
 }
 
@@ -224,7 +225,7 @@ TEST(Owned, AssignedToParksTheRequestItHeld) {
   EXPECT_EQ(driver.state(2), "0 owned");
   EXPECT_EQ(owned.tag(), Tag{2});
   std::move(owned).end_ok();
-  driver.set.claim_any_generation(0, Tag{1}).value().end_ok();
+  driver.set.claim_any_generation(QueueIndex{0}, Tag{1}).value().end_ok();
 }
 
 TEST(Owned, SurvivesAMoveToItself) {

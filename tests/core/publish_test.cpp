@@ -15,6 +15,7 @@
 
 using blkown::Cookie;
 using blkown::LookupReason;
+using blkown::QueueIndex;
 using blkown::Refused;
 using blkown::Report;
 using blkown::Status;
@@ -105,7 +106,7 @@ TYPED_TEST(PublishOf, AnswersYesWhenTheDeviceTakesTheCommand) {
       std::is_same_v<decltype(result), std::expected<void, Refused<Request, DoorbellError>>>);
   EXPECT_TRUE(result.has_value());
   EXPECT_EQ(this->driver_.state(), "1");
-  this->driver_.set.claim_any_generation(0, Tag{0}).value().end_ok();
+  this->driver_.set.claim_any_generation(QueueIndex{0}, Tag{0}).value().end_ok();
 }
 
 TYPED_TEST(PublishOf, PassesTheValueOfIssueOn) {
@@ -115,7 +116,7 @@ TYPED_TEST(PublishOf, PassesTheValueOfIssueOn) {
       });
   ASSERT_TRUE(result.has_value());
   EXPECT_EQ(**result, "slot 0");
-  this->driver_.set.claim_any_generation(0, Tag{0}).value().end_ok();
+  this->driver_.set.claim_any_generation(QueueIndex{0}, Tag{0}).value().end_ok();
 }
 
 TYPED_TEST(PublishOf, PassesAnErrorThatOnlyMovesOn) {
@@ -136,7 +137,7 @@ TYPED_TEST(PublishOf, TakesAnIssueThatOnlyMovesOrIsCalledByReference) {
   this->handle(2).publish(std::move(issue));
   EXPECT_EQ(calls, 3) << "it was neither copied nor moved in between";
   for (const std::uint32_t tag : {1U, 2U})
-    this->driver_.set.claim_any_generation(0, Tag{tag}).value().end_ok();
+    this->driver_.set.claim_any_generation(QueueIndex{0}, Tag{tag}).value().end_ok();
 }
 
 TYPED_TEST(PublishOf, GivesTheClaimBackWhenTheDeviceRefuses) {
@@ -283,7 +284,7 @@ TEST(Publish, RefusedWithPinsGivesTheClaimBackBesideThem) {
   pin.reset();
   EXPECT_TRUE(std::move(still_pinned).error().into_owned().has_value());
   EXPECT_EQ(driver.state(), "1") << "the Owned was dropped";
-  driver.set.claim_any_generation(0, Tag{0}).value().end_ok();
+  driver.set.claim_any_generation(QueueIndex{0}, Tag{0}).value().end_ok();
 }
 
 // Goal: a Claim got by a lookup issues the rest of a short transfer under a new name.

@@ -14,6 +14,7 @@
 #include "support/driver.hpp"
 
 using blkown::EmbeddedHeader;
+using blkown::QueueIndex;
 using blkown::RequestHeader;
 using blkown::Tag;
 using support::Driver;
@@ -31,7 +32,7 @@ struct PinsItself {
 
 /// Can be built in place only, and says who built it, and how often.
 struct Immovable {
-  Immovable(std::uint32_t built_for_queue, Tag built_for_tag)
+  Immovable(QueueIndex built_for_queue, Tag built_for_tag)
       : queue{built_for_queue}, tag{built_for_tag} {
     ++built;
   }
@@ -39,7 +40,7 @@ struct Immovable {
   Immovable& operator=(const Immovable&) = delete;
   ~Immovable() { ++destroyed; }
 
-  std::uint32_t queue;
+  blkown::QueueIndex queue;
   Tag tag;
   int writes = 0;
   static inline int built = 0;
@@ -101,7 +102,7 @@ TEST(Request, KnowsItsQueueAndTag) {
   for (std::uint32_t queue = 0; queue < 2; ++queue) {
     for (std::uint32_t tag = 0; tag < 8; ++tag) {
       const auto cookie = driver.in_flight(tag, queue);
-      EXPECT_EQ(driver.header(tag, queue).queue(), queue);
+      EXPECT_EQ(driver.header(tag, queue).queue(), blkown::QueueIndex{queue});
       EXPECT_EQ(driver.header(tag, queue).tag(), Tag{tag});
       driver.complete(cookie);
     }
@@ -120,14 +121,14 @@ TEST(Request, BuildsImmovableDataOnceForEachQueueAndTag) {
   using Set = blkown::TagSet<blkown::Request<Immovable>>;
   Immovable::built = Immovable::destroyed = 0;
   {
-    auto build = [](std::uint32_t queue, Tag tag) { return Immovable(queue, tag); };
+    auto build = [](QueueIndex queue, Tag tag) { return Immovable(queue, tag); };
     auto set = Set::create({.queue_count = 2, .depth = 3, .layout = blkown::CookieLayout::nbd()},
                            blkown::EndSink<blkown::Request<Immovable>>::freeing(), build)
                    .value();
     EXPECT_EQ(Immovable::built, 6);
     for (int io = 0; io < 3; ++io) {
-      auto owned = set.allocate_tag(1, Tag{2}).value().start();
-      EXPECT_EQ(owned.data().queue, 1U);
+      auto owned = set.allocate_tag(QueueIndex{1}, Tag{2}).value().start();
+      EXPECT_EQ(owned.data().queue, blkown::QueueIndex{1});
       EXPECT_EQ(owned.data().tag, Tag{2});
       EXPECT_EQ(owned.data().writes++, io) << "data is not reset between I/Os";
       std::move(owned).end_ok();
@@ -223,7 +224,7 @@ TEST(ForeignRequest, IsItsOwnData) {
   auto owned = driver.owned(1, 1);
   owned.data().opcode = 7;
   EXPECT_EQ(&owned.header(), &owned.data().header);
-  EXPECT_EQ(owned.queue(), 1U);
+  EXPECT_EQ(owned.queue(), QueueIndex{1});
   auto claim = driver.claim(driver.publish(std::move(owned)));
   EXPECT_EQ(claim.data().opcode, 7);
   std::move(claim).end_ok();
@@ -243,13 +244,14 @@ TEST(ForeignRequest, CanCallAPartOfItselfItsData) {
 TEST(ForeignRequest, IsBuiltByTheCaller) {
   using Set = blkown::TagSet<kernel_request>;
   // A struct with a header cannot be returned by name; it is made where it stays.
-  auto build = [](std::uint32_t queue, Tag tag) {
-    return kernel_request{.opcode = static_cast<int>(queue), .header = {}, .sector = tag.value};
+  auto build = [](QueueIndex queue, Tag tag) {
+    return kernel_request{
+        .opcode = static_cast<int>(queue.value), .header = {}, .sector = tag.value};
   };
   auto set = Set::create({.queue_count = 2, .depth = 4, .layout = blkown::CookieLayout::nbd()},
                          blkown::EndSink<kernel_request>::freeing(), build)
                  .value();
-  auto idle = set.allocate_tag(1, Tag{3}).value();
+  auto idle = set.allocate_tag(QueueIndex{1}, Tag{3}).value();
   EXPECT_EQ(idle.data().opcode, 1);
   EXPECT_EQ(idle.data().sector, 3);
   std::move(idle).fail(blkown::Status::ok);

@@ -23,6 +23,7 @@
 using blkown::Cookie;
 using blkown::EndSink;
 using blkown::Generation;
+using blkown::QueueIndex;
 using blkown::Tag;
 using blkown::TagCache;
 using support::ARef;
@@ -52,7 +53,7 @@ class Counting {
   ~Counting() { free_tags(); }
 
   [[nodiscard]] Owned owned(std::uint32_t tag = 0) {
-    return set.allocate_tag(0, Tag{tag}).value().start();
+    return set.allocate_tag(QueueIndex{0}, Tag{tag}).value().start();
   }
   [[nodiscard]] Cookie in_flight() {
     Cookie sent;
@@ -97,7 +98,7 @@ TEST(RmwCount, PublishClaimAndEndTakeOne) {
   EXPECT_EQ(rmws_of([&] {
               Cookie sent;
               std::move(owned).publish([&](const Cookie& cookie) { sent = cookie; });
-              driver.set.claim(0, sent.value).value().end_ok();
+              driver.set.claim(QueueIndex{0}, sent.value).value().end_ok();
             }),
             1U);
 }
@@ -108,7 +109,7 @@ TEST(RmwCount, PublishTagToOwnedAndEndTakeOne) {
   EXPECT_EQ(rmws_of([&] {
               Cookie sent;
               std::move(owned).publish([&](const Cookie& cookie) { sent = cookie; });
-              driver.set.tag_to_owned(0, sent.value).value().end_ok();
+              driver.set.tag_to_owned(QueueIndex{0}, sent.value).value().end_ok();
             }),
             1U);
 }
@@ -121,7 +122,7 @@ TEST(RmwCount, SixStepsWithReferencesTakeFive) {
               std::optional<ARef> submitting = std::move(owned).into_shared();
               std::optional<ARef> mapping = *submitting;
               submitting.reset();
-              ARef completed = driver.set.tag_to_rq(0, value).value();
+              ARef completed = driver.set.tag_to_rq(QueueIndex{0}, value).value();
               mapping.reset();
               Owned::try_from_shared(std::move(completed)).value().end_ok();
             }),
@@ -136,7 +137,7 @@ TEST(RmwCount, SixStepsWithAClaimAndOnePinTakeThree) {
               std::optional<ARef> mapping = claim.pin();
               Cookie sent;
               std::move(claim).publish([&](const Cookie& cookie) { sent = cookie; });
-              Claim completed = driver.set.claim(0, sent.value).value();
+              Claim completed = driver.set.claim(QueueIndex{0}, sent.value).value();
               mapping.reset();
               support::take_value(std::move(completed).into_owned()).end_ok();
             }),
@@ -158,8 +159,8 @@ TEST(RmwCount, AReleasedClaimTakesOneMoreForItsNextLookup) {
   Counting driver;
   const Cookie cookie = driver.in_flight();
   EXPECT_EQ(rmws_of([&] {
-              driver.set.claim(0, cookie.value).value().release();
-              driver.set.claim(0, cookie.value).value().end_ok();
+              driver.set.claim(QueueIndex{0}, cookie.value).value().release();
+              driver.set.claim(QueueIndex{0}, cookie.value).value().end_ok();
             }),
             2U);
 }
@@ -169,26 +170,30 @@ TEST(RmwCount, ARefusedLookupTakesNone) {
   Counting driver;
   Owned owned = driver.owned(1);
   const Cookie shared = driver.in_flight();
-  const ARef pin = driver.set.tag_to_rq(0, shared.value).value();
+  const ARef pin = driver.set.tag_to_rq(QueueIndex{0}, shared.value).value();
   const blkown::CookieLayout layout = driver.set.layout();
-  const std::uint64_t values[] = {layout.encode(7, Tag{0}, Generation{101}),   // no_such_queue
-                                  layout.encode(0, Tag{9}, Generation{101}),   // no_such_tag
-                                  layout.encode(1, Tag{0}, Generation{101}),   // wrong_queue
-                                  layout.encode(0, Tag{0}, Generation{102}),   // early
-                                  layout.encode(0, Tag{0}, Generation{99}),    // stale_generation
-                                  layout.encode(0, Tag{1}, Generation{100}),   // owned
-                                  layout.encode(0, Tag{2}, Generation{100})};  // idle
-  EXPECT_EQ(rmws_of([&] {
-              for (const std::uint64_t value : values) {
-                EXPECT_FALSE(driver.set.claim(0, value).has_value());
-                EXPECT_FALSE(driver.set.tag_to_rq(0, value).has_value());
-                EXPECT_FALSE(driver.set.tag_to_owned(0, value).has_value());
-              }
-              EXPECT_FALSE(driver.set.tag_to_owned(0, shared.value).has_value());  // shared
-            }),
-            0U);
-  Claim claim = driver.set.claim(0, shared.value).value();
-  EXPECT_EQ(rmws_of([&] { EXPECT_FALSE(driver.set.claim(0, shared.value).has_value()); }), 0U);
+  const std::uint64_t values[] = {
+      layout.encode(QueueIndex{7}, Tag{0}, Generation{101}),   // no_such_queue
+      layout.encode(QueueIndex{0}, Tag{9}, Generation{101}),   // no_such_tag
+      layout.encode(QueueIndex{1}, Tag{0}, Generation{101}),   // wrong_queue
+      layout.encode(QueueIndex{0}, Tag{0}, Generation{102}),   // early
+      layout.encode(QueueIndex{0}, Tag{0}, Generation{99}),    // stale_generation
+      layout.encode(QueueIndex{0}, Tag{1}, Generation{100}),   // owned
+      layout.encode(QueueIndex{0}, Tag{2}, Generation{100})};  // idle
+  EXPECT_EQ(
+      rmws_of([&] {
+        for (const std::uint64_t value : values) {
+          EXPECT_FALSE(driver.set.claim(QueueIndex{0}, value).has_value());
+          EXPECT_FALSE(driver.set.tag_to_rq(QueueIndex{0}, value).has_value());
+          EXPECT_FALSE(driver.set.tag_to_owned(QueueIndex{0}, value).has_value());
+        }
+        EXPECT_FALSE(driver.set.tag_to_owned(QueueIndex{0}, shared.value).has_value());  // shared
+      }),
+      0U);
+  Claim claim = driver.set.claim(QueueIndex{0}, shared.value).value();
+  EXPECT_EQ(
+      rmws_of([&] { EXPECT_FALSE(driver.set.claim(QueueIndex{0}, shared.value).has_value()); }),
+      0U);
   EXPECT_EQ(rmws_of([&] { EXPECT_FALSE(blkown::claim(pin, shared).has_value()); }), 0U);
   std::move(claim).end_ok();
   std::move(owned).end_ok();
@@ -196,28 +201,34 @@ TEST(RmwCount, ARefusedLookupTakesNone) {
 
 TEST(RmwCount, AllocateAndFreeTakeTwoWithoutAStash) {
   Counting driver;
-  TagCache cache = driver.set.tag_cache(0, 0);
-  EXPECT_EQ(rmws_of([&] { driver.set.allocate(0, cache).value().fail(blkown::Status::ok); }), 1U);
+  TagCache cache = driver.set.tag_cache(QueueIndex{0}, 0);
+  EXPECT_EQ(
+      rmws_of([&] { driver.set.allocate(QueueIndex{0}, cache).value().fail(blkown::Status::ok); }),
+      1U);
   EXPECT_EQ(rmws_of([&] { driver.ended().release(cache); }), 1U);
-  EXPECT_EQ(rmws_of([&] { driver.set.allocate(0, cache).value().fail(blkown::Status::ok); }), 1U);
+  EXPECT_EQ(
+      rmws_of([&] { driver.set.allocate(QueueIndex{0}, cache).value().fail(blkown::Status::ok); }),
+      1U);
   EXPECT_EQ(rmws_of([&] { driver.ended().release(); }), 1U);
 }
 
 TEST(RmwCount, AReservedTagTakesOneOrNone) {
   Counting driver{{.depth = 8, .reserved_depth = 1, .layout = blkown::CookieLayout::nbd()}};
   std::optional<Idle> idle;
-  EXPECT_EQ(rmws_of([&] { idle = driver.set.allocate_reserved(0); }), 1U);
+  EXPECT_EQ(rmws_of([&] { idle = driver.set.allocate_reserved(QueueIndex{0}); }), 1U);
   ASSERT_TRUE(idle.has_value());
-  EXPECT_EQ(rmws_of([&] { EXPECT_FALSE(driver.set.allocate_reserved(0).has_value()); }), 0U);
+  EXPECT_EQ(rmws_of([&] { EXPECT_FALSE(driver.set.allocate_reserved(QueueIndex{0}).has_value()); }),
+            0U);
   std::move(*idle).fail(blkown::Status::ok);
 }
 
 TEST(RmwCount, AllocationFromAFullQueueTakesNone) {
   Counting driver;
-  TagCache cache = driver.set.tag_cache(0, 4);
+  TagCache cache = driver.set.tag_cache(QueueIndex{0}, 4);
   std::vector<Idle> idles;
-  while (auto idle = driver.set.allocate(0, cache)) idles.push_back(*std::move(idle));
-  EXPECT_EQ(rmws_of([&] { EXPECT_FALSE(driver.set.allocate(0, cache).has_value()); }), 0U);
+  while (auto idle = driver.set.allocate(QueueIndex{0}, cache)) idles.push_back(*std::move(idle));
+  EXPECT_EQ(rmws_of([&] { EXPECT_FALSE(driver.set.allocate(QueueIndex{0}, cache).has_value()); }),
+            0U);
   for (Idle& idle : idles) std::move(idle).fail(blkown::Status::ok);
   EXPECT_EQ(rmws_of([&] {
               while (!idles.empty()) idles.pop_back();
@@ -232,13 +243,14 @@ TEST(RmwCount, AllocateAndFreeTakeNoneAmortisedWithAStash) {
   auto config = support::two_queues_of_eight;
   config.depth = 64;
   Counting driver{config};
-  TagCache cache = driver.set.tag_cache(0);
+  TagCache cache = driver.set.tag_cache(QueueIndex{0});
   const std::uint64_t rmws = rmws_of([&] {
     for (std::uint64_t io = 0; io < ios; ++io) {
       Cookie sent;
-      driver.set.allocate(0, cache).value().start().publish(
-          [&](const Cookie& cookie) { sent = cookie; });
-      driver.set.claim(0, sent.value).value().end_ok();
+      driver.set.allocate(QueueIndex{0}, cache).value().start().publish([&](const Cookie& cookie) {
+        sent = cookie;
+      });
+      driver.set.claim(QueueIndex{0}, sent.value).value().end_ok();
       driver.ended().release(cache);
     }
   });
@@ -253,16 +265,17 @@ TEST(RmwCount, AllocateAndFreeTakeNoneAmortisedAtAnyOrderOfEnds) {
   auto config = support::two_queues_of_eight;
   config.depth = 256;
   Counting driver{config};
-  TagCache cache = driver.set.tag_cache(0);
+  TagCache cache = driver.set.tag_cache(QueueIndex{0});
   std::mt19937 random{32};
   std::vector<Idle> in_flight;
-  while (in_flight.size() < 32) in_flight.push_back(driver.set.allocate(0, cache).value());
+  while (in_flight.size() < 32)
+    in_flight.push_back(driver.set.allocate(QueueIndex{0}, cache).value());
   const std::uint64_t rmws = rmws_of([&] {
     for (std::uint64_t io = 0; io < ios; ++io) {
       Idle& ending = in_flight[random() % in_flight.size()];
       std::move(ending).fail(blkown::Status::ok);
       driver.ended().release(cache);
-      ending = driver.set.allocate(0, cache).value();
+      ending = driver.set.allocate(QueueIndex{0}, cache).value();
     }
   });
   print("32 in flight, ended in any order", rmws, ios);
@@ -279,7 +292,7 @@ TEST(RmwCount, AllocateAndFreeTakeFewWhenTheLoadWanders) {
   auto config = support::two_queues_of_eight;
   config.depth = 64;
   Counting driver{config};
-  TagCache cache = driver.set.tag_cache(0, 8);
+  TagCache cache = driver.set.tag_cache(QueueIndex{0}, 8);
   std::mt19937 random{32};
   std::vector<Idle> in_flight;
   std::uint64_t ios = 0;
@@ -287,7 +300,7 @@ TEST(RmwCount, AllocateAndFreeTakeFewWhenTheLoadWanders) {
     for (std::uint64_t step = 0; step < steps; ++step) {
       const bool submit = in_flight.empty() || (in_flight.size() < 32 && random() % 2 == 0);
       if (submit) {
-        in_flight.push_back(driver.set.allocate(0, cache).value());
+        in_flight.push_back(driver.set.allocate(QueueIndex{0}, cache).value());
         ++ios;
       } else {
         std::swap(in_flight[random() % in_flight.size()], in_flight.back());
@@ -311,7 +324,7 @@ TEST(RmwCount, AStashGivesTheTagsOfAWordBackTogether) {
   config.depth = 16;  // four words of four
   Counting driver{config};
   for (const std::uint32_t words : {1U, 2U, 4U}) {
-    TagCache cache = driver.set.tag_cache(0, 16);
+    TagCache cache = driver.set.tag_cache(QueueIndex{0}, 16);
     for (std::uint32_t i = 0; i < 4 * words; ++i) {
       const Tag tag{i % words * 4 + i / words};  // from word to word
       driver.owned(tag.value).end_ok();

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+using blkown::QueueIndex;
 using blkown::Tag;
 using blkown::TagCache;
 using blkown::detail::TagBitmap;
@@ -30,15 +31,15 @@ class Queue {
   }
 
   TagCache cache(std::uint32_t capacity) const {
-    return core_.make_cache(0, capacity, blkown::Place::current());
+    return core_.make_cache(QueueIndex{0}, capacity, blkown::Place::current());
   }
   /// A tag, or `no_tag`.
   std::uint32_t take(TagCache& cache) const {
     Tag tag;
-    return core_.take(0, cache, tag, blkown::Place::current()) ? tag.value : no_tag;
+    return core_.take(QueueIndex{0}, cache, tag, blkown::Place::current()) ? tag.value : no_tag;
   }
   void give(TagCache& cache, std::uint32_t tag) const {
-    core_.give(0, Tag{tag}, cache, blkown::Place::current());
+    core_.give(QueueIndex{0}, Tag{tag}, cache, blkown::Place::current());
   }
   std::vector<std::uint32_t> take(TagCache& cache, std::uint32_t count) const {
     std::vector<std::uint32_t> tags;
@@ -62,7 +63,7 @@ TEST(TagCache, IsBoundedWhateverItIsAskedFor) {
   EXPECT_EQ(queue.cache(0).capacity(), 0U);
   EXPECT_EQ(queue.cache(1000).capacity(), TagCache::max_capacity);
   EXPECT_EQ(queue.cache(8).size(), 0U);
-  EXPECT_EQ(queue.cache(8).queue(), 0U);
+  EXPECT_EQ(queue.cache(8).queue(), QueueIndex{0});
 }
 
 // Goal: whatever its capacity, a cache hands out every tag of the queue, each once.

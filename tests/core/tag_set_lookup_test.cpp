@@ -19,6 +19,7 @@ using blkown::CookieLayout;
 using blkown::Generation;
 using blkown::LookupError;
 using blkown::LookupReason;
+using blkown::QueueIndex;
 using blkown::Tag;
 using support::ARef;
 using support::Claim;
@@ -43,11 +44,12 @@ constexpr blkown::TagSetConfig narrow_config{.queue_count = 3,
 class Lookup : public testing::Test {
  protected:
   static std::uint64_t value(std::uint32_t queue, std::uint32_t tag, std::uint32_t generation) {
-    return narrow.encode(queue, Tag{tag}, Generation{generation});
+    return narrow.encode(QueueIndex{queue}, Tag{tag}, Generation{generation});
   }
 
   /// What each lookup answers; they must agree. Only for values that are refused.
-  LookupError refused(std::uint32_t arrival_queue, std::uint64_t wire_value) {
+  LookupError refused(std::uint32_t arrival, std::uint64_t wire_value) {
+    const QueueIndex arrival_queue{arrival};
     const auto claim = driver_.set.claim(arrival_queue, wire_value);
     const auto pin = driver_.set.tag_to_rq(arrival_queue, wire_value);
     const auto owned = driver_.set.tag_to_owned(arrival_queue, wire_value);
@@ -59,8 +61,8 @@ class Lookup : public testing::Test {
     EXPECT_EQ(claim.error(), owned.error());
     return claim.error();
   }
-  LookupReason reason(std::uint32_t arrival_queue, std::uint64_t wire_value) {
-    return refused(arrival_queue, wire_value).reason;
+  LookupReason reason(std::uint32_t arrival, std::uint64_t wire_value) {
+    return refused(arrival, wire_value).reason;
   }
 
   Driver<> driver_{narrow_config};
@@ -193,16 +195,16 @@ TEST_F(Lookup, SharedForTheUniqueHandleOnly) {
   const Cookie cookie = driver_.in_flight();
   {
     const ARef pin = driver_.pin(cookie);
-    const auto owned = driver_.set.tag_to_owned(0, cookie.value);
+    const auto owned = driver_.set.tag_to_owned(QueueIndex{0}, cookie.value);
     ASSERT_FALSE(owned.has_value());
     EXPECT_EQ(owned.error(), (LookupError{.reason = LookupReason::shared,
-                                          .queue = 0,
+                                          .queue = QueueIndex{0},
                                           .tag = Tag{0},
                                           .expected_generation = Generation{1},
                                           .seen_generation = cookie.generation}));
     EXPECT_EQ(driver_.state(), "2");
   }
-  auto owned = driver_.set.tag_to_owned(0, cookie.value);
+  auto owned = driver_.set.tag_to_owned(QueueIndex{0}, cookie.value);
   ASSERT_TRUE(owned.has_value());
   std::move(*owned).end_ok();
 }
@@ -231,7 +233,7 @@ TEST_F(Lookup, SaturatedByRealReferences) {
 TEST_F(Lookup, FindsOneBelowTheLimit) {
   const Cookie cookie = driver_.in_flight();
   support::preset_word(driver_.header(), "limit-1");
-  EXPECT_TRUE(driver_.set.tag_to_rq(0, cookie.value).has_value());
+  EXPECT_TRUE(driver_.set.tag_to_rq(QueueIndex{0}, cookie.value).has_value());
   support::preset_word(driver_.header(), "1");
   driver_.complete(cookie);
 }
@@ -240,19 +242,19 @@ TEST_F(Lookup, ErrorCarriesWhatALogNeeds) {
   const Cookie cookie = driver_.in_flight(2, 1);
   EXPECT_EQ(refused(1, value(1, 2, first_generation + 5)),
             (LookupError{.reason = LookupReason::stale_generation,
-                         .queue = 1,
+                         .queue = QueueIndex{1},
                          .tag = Tag{2},
                          .expected_generation = Generation{5},
                          .seen_generation = Generation{first_generation + 1}}))
       << "expected as the layout carries it, seen in full";
   EXPECT_EQ(refused(0, cookie.value), (LookupError{.reason = LookupReason::wrong_queue,
-                                                   .queue = 0,
+                                                   .queue = QueueIndex{0},
                                                    .tag = Tag{2},
                                                    .expected_generation = Generation{1},
                                                    .seen_generation = Generation{0}}))
       << "the queue it arrived on; no request was looked at";
   EXPECT_EQ(refused(9, value(1, 14, 7)), (LookupError{.reason = LookupReason::no_such_queue,
-                                                      .queue = 9,
+                                                      .queue = QueueIndex{9},
                                                       .tag = Tag{14},
                                                       .expected_generation = Generation{7},
                                                       .seen_generation = Generation{0}}));
@@ -263,7 +265,7 @@ TEST_F(Lookup, IgnoresUserBits) {
   for (std::uint64_t user = 0; user < 8; ++user) {
     const Cookie cookie = driver_.in_flight();
     const std::uint64_t marked = narrow.with_user(cookie.value, user);
-    auto claim = driver_.set.claim(0, marked);
+    auto claim = driver_.set.claim(QueueIndex{0}, marked);
     ASSERT_TRUE(claim.has_value());
     EXPECT_EQ(claim->cookie().value, cookie.value) << "the cookie itself has none";
     std::move(*claim).end_ok();
@@ -282,12 +284,12 @@ TEST_F(Lookup, AcceptsExactlyTheCookiesInFlight) {
   auto idle = driver_.idle(1, 0);
   auto owned = driver_.owned(1, 1);
   std::uint32_t accepted = 0;
-  for (std::uint32_t arrival = 0; arrival < 4; ++arrival) {
+  for (QueueIndex arrival; arrival.value < 4; ++arrival.value) {
     for (std::uint64_t wire_value = 0; wire_value < 65536; ++wire_value) {
       const auto pin = driver_.set.tag_to_rq(arrival, wire_value);
       const auto expected = live.find(narrow.with_user(wire_value, 0));
       const bool is_live = expected != live.end() && expected->second.queue == arrival;
-      ASSERT_EQ(pin.has_value(), is_live) << wire_value << " on " << arrival;
+      ASSERT_EQ(pin.has_value(), is_live) << wire_value << " on " << arrival.value;
       if (!pin.has_value()) continue;
       ++accepted;
       EXPECT_EQ(pin->tag(), expected->second.tag);
@@ -306,12 +308,13 @@ TEST(LookupWithoutQueueField, TakesTheQueueFromWhereTheValueArrived) {
   nvme.layout = CookieLayout::nvme();
   Driver<> driver{nvme};
   const Cookie cookie = driver.in_flight(3, 1);
-  EXPECT_EQ(driver.set.claim(0, cookie.value).error().reason, LookupReason::early)
+  EXPECT_EQ(driver.set.claim(QueueIndex{0}, cookie.value).error().reason, LookupReason::early)
       << "there that tag was never published";
-  EXPECT_EQ(driver.set.claim(2, cookie.value).error().reason, LookupReason::no_such_queue);
-  auto claim = driver.set.claim(1, cookie.value);
+  EXPECT_EQ(driver.set.claim(QueueIndex{2}, cookie.value).error().reason,
+            LookupReason::no_such_queue);
+  auto claim = driver.set.claim(QueueIndex{1}, cookie.value);
   ASSERT_TRUE(claim.has_value());
-  EXPECT_EQ(claim->queue(), 1U);
+  EXPECT_EQ(claim->queue(), QueueIndex{1});
   std::move(*claim).end_ok();
 }
 
@@ -322,44 +325,47 @@ TEST(LookupWithoutQueueField, NeverTakesAllOnesForACookie) {
   nvme.first_generation = Generation{14};
   Driver<> driver{nvme};
   for (std::uint32_t tag : {0U, 4094U}) EXPECT_NE(driver.in_flight(tag).value, 0xFFFFU);
-  EXPECT_EQ(driver.set.claim(0, 0xFFFF).error().reason, LookupReason::no_such_tag);
+  EXPECT_EQ(driver.set.claim(QueueIndex{0}, 0xFFFF).error().reason, LookupReason::no_such_tag);
   for (std::uint32_t tag : {0U, 4094U})
-    driver.set.claim_any_generation(0, Tag{tag}).value().end_ok();
+    driver.set.claim_any_generation(QueueIndex{0}, Tag{tag}).value().end_ok();
 }
 
 // Goal: by queue and tag alone a late completion reaches whatever has the tag now, as documented.
 TEST(LookupByTag, ReachesWhateverIoHasTheTag) {
   Driver<> driver;
   static_cast<void>(driver.in_flight(3, 1));
-  driver.set.claim_any_generation(1, Tag{3}).value().end_ok();
+  driver.set.claim_any_generation(QueueIndex{1}, Tag{3}).value().end_ok();
   static_cast<void>(driver.in_flight(3, 1));
   {
-    const auto pin = driver.set.tag_to_rq_any_generation(1, Tag{3});
+    const auto pin = driver.set.tag_to_rq_any_generation(QueueIndex{1}, Tag{3});
     ASSERT_TRUE(pin.has_value());
     EXPECT_EQ(driver.state(3, 1), "2");
-    EXPECT_EQ(driver.set.tag_to_owned_any_generation(1, Tag{3}).error().reason,
+    EXPECT_EQ(driver.set.tag_to_owned_any_generation(QueueIndex{1}, Tag{3}).error().reason,
               LookupReason::shared);
   }
-  auto owned = driver.set.tag_to_owned_any_generation(1, Tag{3});
+  auto owned = driver.set.tag_to_owned_any_generation(QueueIndex{1}, Tag{3});
   ASSERT_TRUE(owned.has_value());
   std::move(*owned).end_ok();
 }
 
 TEST(LookupByTag, RefusesWhatDoesNotExistOrIsNotInFlight) {
   Driver<> driver;
-  EXPECT_EQ(driver.set.claim_any_generation(2, Tag{0}).error().reason, LookupReason::no_such_queue);
-  EXPECT_EQ(driver.set.claim_any_generation(2, Tag{8}).error().reason, LookupReason::no_such_queue);
-  EXPECT_EQ(driver.set.tag_to_rq_any_generation(1, Tag{8}).error().reason,
+  EXPECT_EQ(driver.set.claim_any_generation(QueueIndex{2}, Tag{0}).error().reason,
+            LookupReason::no_such_queue);
+  EXPECT_EQ(driver.set.claim_any_generation(QueueIndex{2}, Tag{8}).error().reason,
+            LookupReason::no_such_queue);
+  EXPECT_EQ(driver.set.tag_to_rq_any_generation(QueueIndex{1}, Tag{8}).error().reason,
             LookupReason::no_such_tag);
-  EXPECT_EQ(driver.set.tag_to_owned_any_generation(1, Tag{~0U}).error().reason,
+  EXPECT_EQ(driver.set.tag_to_owned_any_generation(QueueIndex{1}, Tag{~0U}).error().reason,
             LookupReason::no_such_tag);
-  EXPECT_EQ(driver.set.claim_any_generation(1, Tag{7}).error(),
+  EXPECT_EQ(driver.set.claim_any_generation(QueueIndex{1}, Tag{7}).error(),
             (LookupError{.reason = LookupReason::idle,
-                         .queue = 1,
+                         .queue = QueueIndex{1},
                          .tag = Tag{7},
                          .expected_generation = {},
                          .seen_generation = Generation{100}}));
   auto owned = driver.owned(7, 1);
-  EXPECT_EQ(driver.set.claim_any_generation(1, Tag{7}).error().reason, LookupReason::owned);
+  EXPECT_EQ(driver.set.claim_any_generation(QueueIndex{1}, Tag{7}).error().reason,
+            LookupReason::owned);
   std::move(owned).end_ok();
 }

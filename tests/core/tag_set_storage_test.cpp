@@ -17,6 +17,7 @@
 #include "support/driver.hpp"
 
 using blkown::EndSink;
+using blkown::QueueIndex;
 using blkown::Tag;
 using blkown::TagSetConfig;
 using blkown::TagSetError;
@@ -66,7 +67,7 @@ class Storage {
 };
 
 void use_all(TagSet& set) {
-  for (std::uint32_t queue = 0; queue < set.queue_count(); ++queue) {
+  for (blkown::QueueIndex queue; queue.value != set.queue_count(); ++queue.value) {
     for (std::uint32_t tag = 0; tag < set.depth(); ++tag) {
       auto owned = set.allocate_tag(queue, Tag{tag}).value().start();
       owned.data().sectors = -1;
@@ -82,7 +83,7 @@ TEST(TagSetStorage, OfTheCallerHoldsEverythingAndNothingBeyond) {
   {
     auto set = TagSet::create_in(storage.all(), config, EndSink<Request>::freeing()).value();
     use_all(set);
-    auto owned = set.allocate_tag(1, Tag{7}).value().start();
+    auto owned = set.allocate_tag(QueueIndex{1}, Tag{7}).value().start();
     const auto* const address = reinterpret_cast<const std::byte*>(&owned.data());
     EXPECT_GE(address, storage.all().data());
     EXPECT_LT(address, storage.all().data() + storage.all().size());
@@ -134,7 +135,7 @@ TEST(TagSetStorage, AlignsAsTheDataNeeds) {
   Storage storage{Pages::storage_bytes(config)};
   auto set =
       Pages::create_in(storage.all(), config, EndSink<blkown::Request<Page>>::freeing()).value();
-  auto owned = set.allocate_tag(1, Tag{7}).value().start();
+  auto owned = set.allocate_tag(QueueIndex{1}, Tag{7}).value().start();
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(&owned.data()) % 512, 0U);
   std::move(owned).end_ok();
 }

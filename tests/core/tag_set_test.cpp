@@ -15,6 +15,7 @@
 using blkown::Cookie;
 using blkown::EndSink;
 using blkown::LookupReason;
+using blkown::QueueIndex;
 using blkown::Status;
 using blkown::Tag;
 using blkown::TagCache;
@@ -41,12 +42,12 @@ TEST(TagSet, AllocatesEachRequestOfAQueueOnce) {
     Driver<> driver{config};
     std::set<std::pair<std::uint32_t, std::uint32_t>> names;
     std::vector<Idle> idles;
-    for (std::uint32_t queue = 0; queue < 3; ++queue) {
+    for (QueueIndex queue; queue.value < 3; ++queue.value) {
       TagCache cache = driver.set.tag_cache(queue, capacity);
       while (auto idle = driver.set.allocate(queue, cache)) {
         EXPECT_EQ(idle->queue(), queue);
         EXPECT_LT(idle->tag().value, 21U);
-        names.insert({idle->queue(), idle->tag().value});
+        names.insert({idle->queue().value, idle->tag().value});
         idles.push_back(*std::move(idle));
       }
     }
@@ -58,12 +59,12 @@ TEST(TagSet, AllocatesEachRequestOfAQueueOnce) {
 
 TEST(TagSet, AllocatesWhatWasFreed) {
   Driver<> driver;
-  TagCache cache = driver.set.tag_cache(1);
+  TagCache cache = driver.set.tag_cache(QueueIndex{1});
   std::vector<Idle> idles;
-  while (auto idle = driver.set.allocate(1, cache)) idles.push_back(*std::move(idle));
+  while (auto idle = driver.set.allocate(QueueIndex{1}, cache)) idles.push_back(*std::move(idle));
   const Tag freed = idles[5].tag();
   std::move(idles[5]).fail(Status::ok);
-  auto again = driver.set.allocate(1, cache);
+  auto again = driver.set.allocate(QueueIndex{1}, cache);
   ASSERT_TRUE(again.has_value());
   EXPECT_EQ(again->tag(), freed);
   idles[5] = *std::move(again);
@@ -74,71 +75,73 @@ TEST(TagSet, MakesAStashOfAnEighthOfAQueueByDefault) {
   auto config = support::two_queues_of_eight;
   const auto capacity = [&](std::uint32_t depth) {
     config.depth = depth;
-    return Driver<>{config}.set.tag_cache(1).capacity();
+    return Driver<>{config}.set.tag_cache(QueueIndex{1}).capacity();
   };
   EXPECT_EQ(capacity(7), 0U);
   EXPECT_EQ(capacity(8), 1U);
   EXPECT_EQ(capacity(128), 16U);
   EXPECT_EQ(capacity(1024), 32U);
-  EXPECT_EQ(Driver<>{}.set.tag_cache(1).queue(), 1U);
+  EXPECT_EQ(Driver<>{}.set.tag_cache(QueueIndex{1}).queue(), QueueIndex{1});
 }
 
 TEST(TagSet, HandsOverACertainTag) {
   Driver<> driver;
-  auto idle = driver.set.allocate_tag(1, Tag{6});
+  auto idle = driver.set.allocate_tag(QueueIndex{1}, Tag{6});
   ASSERT_TRUE(idle.has_value());
-  EXPECT_EQ(idle->queue(), 1U);
+  EXPECT_EQ(idle->queue(), QueueIndex{1});
   EXPECT_EQ(idle->tag(), Tag{6});
-  EXPECT_FALSE(driver.set.allocate_tag(1, Tag{6}).has_value()) << "it is taken";
-  EXPECT_TRUE(driver.set.allocate_tag(0, Tag{6}).has_value()) << "the other queue's is not";
+  EXPECT_FALSE(driver.set.allocate_tag(QueueIndex{1}, Tag{6}).has_value()) << "it is taken";
+  EXPECT_TRUE(driver.set.allocate_tag(QueueIndex{0}, Tag{6}).has_value())
+      << "the other queue's is not";
   std::move(*idle).fail(Status::ok);
-  EXPECT_TRUE(driver.set.allocate_tag(1, Tag{6}).has_value());
+  EXPECT_TRUE(driver.set.allocate_tag(QueueIndex{1}, Tag{6}).has_value());
 }
 
 // Goal: a guest that names what does not exist gets nothing, and nothing is touched.
 TEST(TagSet, HandsOverNothingForAQueueOrTagThatDoesNotExist) {
   Driver<> driver;
-  EXPECT_FALSE(driver.set.allocate_tag(2, Tag{0}).has_value());
-  EXPECT_FALSE(driver.set.allocate_tag(~0U, Tag{0}).has_value());
-  EXPECT_FALSE(driver.set.allocate_tag(0, Tag{8}).has_value());
-  EXPECT_FALSE(driver.set.allocate_tag(0, Tag{~0U}).has_value());
+  EXPECT_FALSE(driver.set.allocate_tag(QueueIndex{2}, Tag{0}).has_value());
+  EXPECT_FALSE(driver.set.allocate_tag(QueueIndex{~0U}, Tag{0}).has_value());
+  EXPECT_FALSE(driver.set.allocate_tag(QueueIndex{0}, Tag{8}).has_value());
+  EXPECT_FALSE(driver.set.allocate_tag(QueueIndex{0}, Tag{~0U}).has_value());
 }
 
 TEST(TagSet, HandsOverNoTagThatLiesInAStash) {
   Driver<> driver;
-  TagCache cache = driver.set.tag_cache(0, 1);
-  auto idle = driver.set.allocate(0, cache);
+  TagCache cache = driver.set.tag_cache(QueueIndex{0}, 1);
+  auto idle = driver.set.allocate(QueueIndex{0}, cache);
   const Tag tag = idle->tag();
   std::move(*idle).requeue();
   driver.sink.requeued.pop_front().value().release(cache);
-  EXPECT_FALSE(driver.set.allocate_tag(0, tag).has_value());
+  EXPECT_FALSE(driver.set.allocate_tag(QueueIndex{0}, tag).has_value());
   cache.flush();
-  EXPECT_TRUE(driver.set.allocate_tag(0, tag).has_value());
+  EXPECT_TRUE(driver.set.allocate_tag(QueueIndex{0}, tag).has_value());
 }
 
 TEST(TagSet, StashGivesWayToWhoeverWaits) {
   Driver<> driver;
-  TagCache hoard = driver.set.tag_cache(0, 8);
-  TagCache poor = driver.set.tag_cache(0, 0);
+  TagCache hoard = driver.set.tag_cache(QueueIndex{0}, 8);
+  TagCache poor = driver.set.tag_cache(QueueIndex{0}, 0);
   std::vector<Idle> idles;
-  while (auto idle = driver.set.allocate(0, hoard)) idles.push_back(*std::move(idle));
+  while (auto idle = driver.set.allocate(QueueIndex{0}, hoard)) idles.push_back(*std::move(idle));
   while (idles.size() > 1) {
     std::move(idles.back()).requeue();
     idles.pop_back();
     driver.sink.requeued.pop_front().value().release(hoard);
   }
-  EXPECT_FALSE(driver.set.allocate(0, poor).has_value()) << "all lie in the other's stash";
+  EXPECT_FALSE(driver.set.allocate(QueueIndex{0}, poor).has_value())
+      << "all lie in the other's stash";
   {
-    auto wait = driver.set.announce_demand(0);
-    EXPECT_FALSE(driver.set.allocate(0, poor).has_value());
+    auto wait = driver.set.announce_demand(QueueIndex{0});
+    EXPECT_FALSE(driver.set.allocate(QueueIndex{0}, poor).has_value());
     const auto still_waiting = std::move(wait);
     std::move(idles.back()).requeue();
     idles.pop_back();
     driver.sink.requeued.pop_front().value().release(hoard);
     EXPECT_EQ(hoard.size(), 0U);
-    EXPECT_TRUE(driver.set.allocate(0, poor).has_value());
+    EXPECT_TRUE(driver.set.allocate(QueueIndex{0}, poor).has_value());
   }
-  auto idle = driver.set.allocate(0, hoard);
+  auto idle = driver.set.allocate(QueueIndex{0}, hoard);
   EXPECT_GT(hoard.size(), 0U) << "nobody waits any more";
   std::move(*idle).fail(Status::ok);
 }
@@ -148,29 +151,29 @@ TEST(TagSet, KeepsReservedTagsApart) {
   auto config = support::two_queues_of_eight;
   config.reserved_depth = 2;
   Driver<> driver{config};
-  TagCache cache = driver.set.tag_cache(1, 4);
+  TagCache cache = driver.set.tag_cache(QueueIndex{1}, 4);
   std::set<std::uint32_t> ordinary;
   std::vector<Idle> idles;
-  while (auto idle = driver.set.allocate(1, cache)) {
+  while (auto idle = driver.set.allocate(QueueIndex{1}, cache)) {
     ordinary.insert(idle->tag().value);
     idles.push_back(*std::move(idle));
   }
   EXPECT_EQ(ordinary, (std::set<std::uint32_t>{2, 3, 4, 5, 6, 7}));
-  auto first = driver.set.allocate_reserved(1);
-  auto second = driver.set.allocate_reserved(1);
+  auto first = driver.set.allocate_reserved(QueueIndex{1});
+  auto second = driver.set.allocate_reserved(QueueIndex{1});
   ASSERT_TRUE(first.has_value() && second.has_value());
   EXPECT_EQ(first->tag(), Tag{0});
   EXPECT_EQ(second->tag(), Tag{1});
-  EXPECT_EQ(second->queue(), 1U);
-  EXPECT_FALSE(driver.set.allocate_reserved(1).has_value()) << "two were reserved";
-  EXPECT_FALSE(driver.set.allocate_reserved(2).has_value()) << "there is no such queue";
+  EXPECT_EQ(second->queue(), QueueIndex{1});
+  EXPECT_FALSE(driver.set.allocate_reserved(QueueIndex{1}).has_value()) << "two were reserved";
+  EXPECT_FALSE(driver.set.allocate_reserved(QueueIndex{2}).has_value()) << "there is no such queue";
 
   // Given to a cache, it goes back to where it came from: nobody gets it by accident.
   std::move(*second).requeue();
   driver.sink.requeued.pop_front().value().release(cache);
   EXPECT_EQ(cache.size(), 0U);
-  EXPECT_FALSE(driver.set.allocate(1, cache).has_value());
-  second = driver.set.allocate_reserved(1);
+  EXPECT_FALSE(driver.set.allocate(QueueIndex{1}, cache).has_value());
+  second = driver.set.allocate_reserved(QueueIndex{1});
   ASSERT_TRUE(second.has_value());
   EXPECT_EQ(second->tag(), Tag{1});
 
@@ -220,11 +223,12 @@ TEST(TagSet, ScanVisitsWhatIsInFlightAndNotClaimedInOrderOfTags) {
   const Cookie other_queue = driver.in_flight(0, 1);
 
   std::vector<std::uint32_t> visited;
-  driver.set.for_each_in_flight(0, [&](ARef visiting, const Cookie& cookie) {
+  driver.set.for_each_in_flight(QueueIndex{0}, [&](ARef visiting, const Cookie& cookie) {
     EXPECT_EQ(visiting.tag(), cookie.tag);
     EXPECT_EQ(visiting.queue(), cookie.queue);
     EXPECT_EQ(visiting.generation(), cookie.generation);
-    EXPECT_EQ(cookie.value, driver.set.layout().encode(0, cookie.tag, cookie.generation));
+    EXPECT_EQ(cookie.value,
+              driver.set.layout().encode(QueueIndex{0}, cookie.tag, cookie.generation));
     EXPECT_EQ(driver.state(cookie.tag.value), cookie.tag == Tag{1} ? "3" : "2");
     visited.push_back(cookie.tag.value);
   });
@@ -236,7 +240,7 @@ TEST(TagSet, ScanVisitsWhatIsInFlightAndNotClaimedInOrderOfTags) {
   std::move(idle).fail(Status::ok);
   std::move(owned).end_ok();
   shared.reset();
-  driver.set.claim_any_generation(0, Tag{1}).value().end_ok();
+  driver.set.claim_any_generation(QueueIndex{0}, Tag{1}).value().end_ok();
   driver.complete(parked);
   driver.complete(other_queue);
 }
@@ -244,7 +248,7 @@ TEST(TagSet, ScanVisitsWhatIsInFlightAndNotClaimedInOrderOfTags) {
 TEST(TagSet, ScanGetsTheRightToWhatItVisits) {
   Driver<> driver;
   for (std::uint32_t tag = 0; tag < 8; ++tag) static_cast<void>(driver.in_flight(tag, 1));
-  driver.set.for_each_in_flight(1, [](ARef pin, const Cookie& cookie) {
+  driver.set.for_each_in_flight(QueueIndex{1}, [](ARef pin, const Cookie& cookie) {
     blkown::claim(pin, cookie).value().end(Status::aborted);
   });
   EXPECT_EQ(driver.sink.count(), 8U);
@@ -257,7 +261,7 @@ TEST(TagSet, ScanDoesNotGetWhatWasPublishedAgainMeanwhile) {
   Driver<> driver;
   const Cookie first = driver.in_flight();
   Cookie second;
-  driver.set.for_each_in_flight(0, [&](ARef pin, const Cookie& cookie) {
+  driver.set.for_each_in_flight(QueueIndex{0}, [&](ARef pin, const Cookie& cookie) {
     EXPECT_EQ(cookie, first);
     second = Driver<>::publish(driver.claim(first));
     const auto refused = blkown::claim(pin, cookie);
@@ -272,7 +276,7 @@ TEST(TagSet, ScanMayKeepThePinsAndTakeTheRestOfTheQueueAlong) {
   Driver<> driver;
   const Cookie first = driver.in_flight(0);
   std::vector<ARef> kept;
-  driver.set.for_each_in_flight(0, [&](ARef pin, const Cookie& cookie) {
+  driver.set.for_each_in_flight(QueueIndex{0}, [&](ARef pin, const Cookie& cookie) {
     kept.push_back(std::move(pin));
     if (cookie == first) static_cast<void>(driver.in_flight(7));
   });
@@ -280,14 +284,14 @@ TEST(TagSet, ScanMayKeepThePinsAndTakeTheRestOfTheQueueAlong) {
   EXPECT_EQ(driver.state(7), "2");
   kept.clear();
   driver.complete(first);
-  driver.set.claim_any_generation(0, Tag{7}).value().end_ok();
+  driver.set.claim_any_generation(QueueIndex{0}, Tag{7}).value().end_ok();
 }
 
 TEST(TagSet, ScanPassesOverARequestAtTheLimitOfItsCount) {
   Driver<> driver;
   const Cookie cookie = driver.in_flight();
   support::preset_word(driver.header(), "limit");
-  driver.set.for_each_in_flight(0, [](const ARef&, const Cookie&) { ADD_FAILURE(); });
+  driver.set.for_each_in_flight(QueueIndex{0}, [](const ARef&, const Cookie&) { ADD_FAILURE(); });
   support::preset_word(driver.header(), "1");
   driver.complete(cookie);
 }
@@ -296,8 +300,8 @@ TEST(TagSet, ScanPassesOverARequestAtTheLimitOfItsCount) {
 TEST(TagSet, MovesUnderItsLiveIos) {
   support::RecordingSink<Request> sink;
   auto made = TagSet::create(support::two_queues_of_eight, EndSink<Request>::to(sink)).value();
-  TagCache cache = made.tag_cache(0, 4);
-  auto idle = made.allocate(0, cache);
+  TagCache cache = made.tag_cache(QueueIndex{0}, 4);
+  auto idle = made.allocate(QueueIndex{0}, cache);
   const auto* const address = &idle->data();
   auto owned = std::move(*idle).start();
 
@@ -305,11 +309,11 @@ TEST(TagSet, MovesUnderItsLiveIos) {
   TagCache stash{std::move(cache)};
   EXPECT_EQ(set.in_flight(), 0U);
   const Cookie cookie = Driver<>::publish(std::move(owned));
-  Claim claim = set.claim(0, cookie.value).value();
+  Claim claim = set.claim(QueueIndex{0}, cookie.value).value();
   EXPECT_EQ(&claim.data(), address);
   std::move(claim).requeue();
   sink.requeued.pop_front().value().release(stash);
-  auto again = set.allocate(0, stash);
+  auto again = set.allocate(QueueIndex{0}, stash);
   std::move(*again).fail(Status::ok);
   EXPECT_EQ(sink.count(), 2U);
 }
@@ -323,7 +327,7 @@ TEST(TagSet, AssignedToDestroysTheRequestsItHad) {
   const auto make = [](int& destroyed) {
     return Set::create({.queue_count = 1, .depth = 5, .layout = blkown::CookieLayout::nbd()},
                        EndSink<blkown::Request<Counted>>::freeing(),
-                       [&](std::uint32_t, Tag) { return Counted{&destroyed}; })
+                       [&](QueueIndex, Tag) { return Counted{&destroyed}; })
         .value();
   };
   int first = 0;
@@ -346,7 +350,7 @@ TEST(TagSet, SurvivesBeingDestroyedWithEverythingBack) {
   Driver<> driver;
   for (std::uint32_t tag = 0; tag < 8; ++tag) driver.complete(driver.in_flight(tag));
   {
-    TagCache cache = driver.set.tag_cache(0, 4);
+    TagCache cache = driver.set.tag_cache(QueueIndex{0}, 4);
   }
   TagSet destroyed{std::move(driver.set)};
 }

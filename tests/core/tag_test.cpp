@@ -14,6 +14,7 @@ using blkown::CookieField;
 using blkown::CookieLayout;
 using blkown::Generation;
 using blkown::LookupReason;
+using blkown::QueueIndex;
 using blkown::Tag;
 
 TEST(LookupReason, EachHasANameOfItsOwn) {
@@ -72,7 +73,7 @@ TEST(CookieField, AbsentCarriesNothingWhereverItsShiftPoints) {
 
 TEST(CookieLayout, NvmeHasTheTagLowAndTheGenerationInTheTopFourBits) {
   constexpr CookieLayout layout = CookieLayout::nvme();
-  EXPECT_EQ(layout.encode(3, Tag{0xABC}, Generation{0x15}), 0x5ABCU);
+  EXPECT_EQ(layout.encode(QueueIndex{3}, Tag{0xABC}, Generation{0x15}), 0x5ABCU);
   EXPECT_EQ(layout.width_bits, 16);
   EXPECT_EQ(layout.stray_mask(), ~std::uint64_t{0xFFFF});
   EXPECT_TRUE(layout.all_ones_reserved);
@@ -80,14 +81,15 @@ TEST(CookieLayout, NvmeHasTheTagLowAndTheGenerationInTheTopFourBits) {
 
 TEST(CookieLayout, NbdHasTagQueueAndTheWholeGeneration) {
   constexpr CookieLayout layout = CookieLayout::nbd();
-  EXPECT_EQ(layout.encode(0x1234, Tag{0xABCD}, Generation{0x9876}), 0x0000'9876'1234'ABCDU);
+  EXPECT_EQ(layout.encode(QueueIndex{0x1234}, Tag{0xABCD}, Generation{0x9876}),
+            0x0000'9876'1234'ABCDU);
   EXPECT_EQ(layout.generation.bits, BLKOWN_WORD_BITS / 2);
   EXPECT_EQ(layout.stray_mask(), BLKOWN_WORD_BITS == 64 ? 0U : 0xFFFF'0000'0000'0000U);
 }
 
 TEST(CookieLayout, IoUringHasUserBitsBetweenQueueAndGeneration) {
   constexpr CookieLayout layout = CookieLayout::io_uring();
-  const std::uint64_t value = layout.encode(0x12, Tag{0xABCD}, Generation{0x9876});
+  const std::uint64_t value = layout.encode(QueueIndex{0x12}, Tag{0xABCD}, Generation{0x9876});
   EXPECT_EQ(value, 0x0000'9876'0012'ABCDU);
   EXPECT_EQ(layout.with_user(value, 0x34), 0x0000'9876'3412'ABCDU);
   EXPECT_EQ(layout.generation.bits, BLKOWN_WORD_BITS / 2);
@@ -95,7 +97,7 @@ TEST(CookieLayout, IoUringHasUserBitsBetweenQueueAndGeneration) {
 
 TEST(CookieLayout, UserBitsComeBackAndLeaveTheRestAlone) {
   constexpr CookieLayout layout = CookieLayout::io_uring();
-  const std::uint64_t value = layout.encode(7, Tag{99}, Generation{1000});
+  const std::uint64_t value = layout.encode(QueueIndex{7}, Tag{99}, Generation{1000});
   for (std::uint64_t user = 0; user <= layout.user.max(); ++user) {
     const std::uint64_t marked = layout.with_user(layout.with_user(value, 0xA5), user);
     EXPECT_EQ(layout.user_of(marked), user);
@@ -118,7 +120,7 @@ TEST(CookieLayout, CutsEachFieldToItself) {
                                 .tag = {.shift = 0, .bits = 4},
                                 .generation = {.shift = 8, .bits = 4},
                                 .user = {.shift = 12, .bits = 4}};
-  EXPECT_EQ(layout.encode(0x1F, Tag{0x2E}, Generation{0x3D}), 0x0DFEU);
+  EXPECT_EQ(layout.encode(QueueIndex{0x1F}, Tag{0x2E}, Generation{0x3D}), 0x0DFEU);
   EXPECT_EQ(layout.stray_mask(), ~std::uint64_t{0xFFFF});
 }
 

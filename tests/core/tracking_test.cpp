@@ -16,6 +16,7 @@
 #include "support/holders.hpp"
 
 using blkown::Place;
+using blkown::QueueIndex;
 using blkown::Tag;
 using support::ARef;
 using support::Driver;
@@ -40,7 +41,7 @@ class Tracking : public testing::Test {
  protected:
   /// Ends what a test has left in flight.
   void TearDown() override {
-    for (std::uint32_t queue = 0; queue != driver.set.queue_count(); ++queue) {
+    for (blkown::QueueIndex queue; queue.value != driver.set.queue_count(); ++queue.value) {
       driver.set.for_each_in_flight(queue, [](const ARef& pin, const blkown::Cookie& cookie) {
         std::move(*blkown::claim(pin, cookie)).end_ok();
       });
@@ -63,15 +64,15 @@ class Tracking : public testing::Test {
 TEST_F(Tracking, ALookupRemembersItsLine) {
   const auto cookie = driver.in_flight(3, 1);
   const Line by_value = next_line();
-  const auto first = driver.set.tag_to_rq(1, cookie.value);
+  const auto first = driver.set.tag_to_rq(QueueIndex{1}, cookie.value);
   const Line by_tag = next_line();
-  const auto second = driver.set.tag_to_rq_any_generation(1, Tag{3});
+  const auto second = driver.set.tag_to_rq_any_generation(QueueIndex{1}, Tag{3});
   EXPECT_EQ(holders(driver.header(3, 1)), (Lines{by_value, by_tag}));
 }
 
 TEST_F(Tracking, ALookupThatIsRefusedHoldsNothing) {
   const auto cookie = driver.in_flight();
-  EXPECT_FALSE(driver.set.tag_to_rq(0, cookie.value ^ 1U).has_value());
+  EXPECT_FALSE(driver.set.tag_to_rq(QueueIndex{0}, cookie.value ^ 1U).has_value());
   EXPECT_EQ(held(), Lines{});
 }
 
@@ -123,7 +124,7 @@ TEST_F(Tracking, AScanIsAHolderWhileItVisits) {
   std::vector<Lines> seen;
   const auto look = [&](const ARef&, const blkown::Cookie&) { seen.push_back(held()); };
   const Line line = next_line();
-  driver.set.for_each_in_flight(0, look);
+  driver.set.for_each_in_flight(QueueIndex{0}, look);
   EXPECT_EQ(seen, std::vector<Lines>(1, Lines{line}));
   EXPECT_EQ(held(), Lines{});
   driver.complete(cookie);
@@ -183,7 +184,7 @@ TEST_F(Tracking, WhoIsDroppedFirstMiddleOrLastIsNoHolder) {
     Lines left;
     for (auto& copy : copies) {
       const Line where = next_line();
-      copy.emplace(driver.set.tag_to_rq_any_generation(0, Tag{0}).value());
+      copy.emplace(driver.set.tag_to_rq_any_generation(QueueIndex{0}, Tag{0}).value());
       left.push_back(where);
     }
     {
@@ -194,7 +195,7 @@ TEST_F(Tracking, WhoIsDroppedFirstMiddleOrLastIsNoHolder) {
     EXPECT_EQ(held(), left);
     copies.clear();
     EXPECT_EQ(held(), Lines{});
-    std::move(*driver.set.claim_any_generation(0, Tag{0})).end_ok();
+    std::move(*driver.set.claim_any_generation(QueueIndex{0}, Tag{0})).end_ok();
   }
 }
 
@@ -212,7 +213,7 @@ TEST_F(Tracking, WhoBecomesTheOwnerIsNoHolder) {
 TEST_F(Tracking, WhoIsRefusedStaysAHolderSinceThen) {
   auto [first, line] = reference();
   const Line looked_up = next_line();
-  auto second = driver.set.tag_to_rq_any_generation(0, Tag{0});
+  auto second = driver.set.tag_to_rq_any_generation(QueueIndex{0}, Tag{0});
   auto owned = blkown::Owned<support::Request>::try_from_shared(std::move(first));
   ASSERT_FALSE(owned.has_value());
   EXPECT_EQ(held(), (Lines{line, looked_up}));
@@ -225,7 +226,7 @@ TEST_F(Tracking, WhoIsRefusedStaysAHolderSinceThen) {
 
 TEST_F(Tracking, WhoTakesTheClaimIsNoHolder) {
   const auto cookie = driver.in_flight();
-  auto pin = driver.set.tag_to_rq(0, cookie.value);
+  auto pin = driver.set.tag_to_rq(QueueIndex{0}, cookie.value);
   auto claim = blkown::try_claim(std::move(*pin), cookie);
   ASSERT_TRUE(claim.has_value());
   EXPECT_EQ(held(), Lines{});
@@ -249,7 +250,7 @@ TEST_F(Tracking, ARequestNamesTheSameHoldersAsItsHeader) {
   Lines lines;
   blkown::visit_holders(*raw, [&](const Place& place) { lines.push_back(place.line()); });
   EXPECT_EQ(lines, Lines{line});
-  EXPECT_EQ(holders(driver.set.header(0, Tag{0})), Lines{line});
+  EXPECT_EQ(holders(driver.set.header(QueueIndex{0}, Tag{0})), Lines{line});
   const ARef back = ARef::from_raw(raw);
 }
 
@@ -260,8 +261,8 @@ TEST_F(Tracking, AllAreVisitedHoweverManyThereAre) {
     const auto other = driver.in_flight(1);
     std::vector<ARef> pins;
     for (std::size_t i = 0; i != count; ++i) {
-      pins.push_back(driver.set.tag_to_rq(0, cookie.value).value());
-      pins.push_back(driver.set.tag_to_rq(0, other.value).value());
+      pins.push_back(driver.set.tag_to_rq(QueueIndex{0}, cookie.value).value());
+      pins.push_back(driver.set.tag_to_rq(QueueIndex{0}, other.value).value());
     }
     EXPECT_EQ(held(0).size(), count);
     EXPECT_EQ(held(1).size(), count);
@@ -308,7 +309,7 @@ TEST_F(Tracking, WhoseDropCompletesTheEndIsNoHolderWhenTheEndIsTold) {
                  .value();
   sink.set = &set;
   for (const bool by_name : {false, true}) {
-    auto claim = std::move(*set.allocate_tag(0, Tag{0})).start().into_claim();
+    auto claim = std::move(*set.allocate_tag(QueueIndex{0}, Tag{0})).start().into_claim();
     ARef pin = claim.pin();
     std::move(claim).end_ok();
     if (by_name) {
@@ -340,12 +341,12 @@ TEST_F(Tracking, HoldersArePrintedOneLineEach) {
                            std::to_string(place.line()) + ", " + place.function_name() + "\n";
   std::string expected;
   for (int i = 0; i != 16; ++i) {
-    pins.push_back(driver.set.tag_to_rq(0, cookie.value, place).value());
+    pins.push_back(driver.set.tag_to_rq(QueueIndex{0}, cookie.value, place).value());
     expected += line;
     EXPECT_EQ(printed(), expected);
   }
   for (const char* more : {"1", "2"}) {
-    pins.push_back(driver.set.tag_to_rq(0, cookie.value, place).value());
+    pins.push_back(driver.set.tag_to_rq(QueueIndex{0}, cookie.value, place).value());
     EXPECT_EQ(printed(), expected + "> held by " + more + " more\n");
   }
 }

@@ -60,7 +60,7 @@ class Device {
   static constexpr std::uint32_t depth = 4;
   /// Of the request that the members below are about. Not the first of either, so that a message
   /// with zeros in it is a wrong one.
-  static constexpr std::uint32_t queue = 1;
+  static constexpr blkown::QueueIndex queue{1};
   static constexpr blkown::Tag tag{3};
   static constexpr blkown::Generation first_generation{41};
 
@@ -94,7 +94,9 @@ class Device {
   }
   [[nodiscard]] ARef aref() { return owned().into_shared(); }
   [[nodiscard]] ARef aref_of_another_request() {
-    return std::move(*set->allocate_tag(0, blkown::Tag{0})).start().into_shared();
+    return std::move(*set->allocate_tag(blkown::QueueIndex{0}, blkown::Tag{0}))
+        .start()
+        .into_shared();
   }
   [[nodiscard]] Ended ended() {
     idle().fail(blkown::Status::medium_error);
@@ -105,7 +107,7 @@ class Device {
     const blkown::Generation generation{first_generation.value + 1};
     return {set->layout().encode(queue, tag, generation), generation, tag, queue};
   }
-  [[nodiscard]] blkown::TagCache& cache_of(std::uint32_t queue_index) {
+  [[nodiscard]] blkown::TagCache& cache_of(blkown::QueueIndex queue_index) {
     return cache.emplace(set->tag_cache(queue_index, 2));
   }
   [[nodiscard]] blkown::TagCache& cache_of_other_set() {

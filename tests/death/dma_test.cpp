@@ -177,7 +177,9 @@ TEST_F(DmaMovedFromDeathTest, EveryMemberOfActiveMappingNeedsAMapping) {
   dies("dma::ActiveMapping::direction", "", [&] { use(no_active().direction()); });
   dies("dma::ActiveMapping::cookie", "", [&] { use(no_active().cookie()); });
   dies_here("dma::ActiveMapping::unmap", "", [&] { use(no_active().unmap(stop())); });
-  Claim claim = std::move(*device.set->allocate_tag(0, blkown::Tag{0})).start().into_claim();
+  Claim claim = std::move(*device.set->allocate_tag(blkown::QueueIndex{0}, blkown::Tag{0}))
+                    .start()
+                    .into_claim();
   dies_here("dma::ActiveMapping::cancel", "", [&] { use(no_active().cancel(claim)); });
   dies_here("dma::ActiveMapping::renew", "", [&] { use(no_active().renew(stop(), claim)); });
   std::move(claim).end_ok();

@@ -123,9 +123,10 @@ TEST(HandlerDeathTest, TheHandlerIsToldOfTheQueue) {
   const blkown::Place here = blkown::Place::current();
   blkown::Incident incident = blkown::Incident::of("TagSet::tag_cache", here);
   incident.has_queue = true;
-  incident.queue = 7;
+  incident.queue = blkown::QueueIndex{7};
   const TagSet& set = *device.set;
-  tells(blkown::Violation::no_such_queue, incident, [&] { use(set.tag_cache(7, 2, here)); });
+  tells(blkown::Violation::no_such_queue, incident,
+        [&] { use(set.tag_cache(blkown::QueueIndex{7}, 2, here)); });
 }
 
 TEST(HandlerDeathTest, TheHandlerIsToldThatThereIsNoRequest) {
@@ -143,10 +144,10 @@ TEST(HandlerDeathTest, TheHandlerIsToldTheObjectAndTheCount) {
           .about("TagSet", 2);
   blkown::Incident with_queue = incident;
   with_queue.has_queue = true;
-  with_queue.queue = 0;
+  with_queue.queue = blkown::QueueIndex{0};
   tells(blkown::Violation::tag_cache_alive, with_queue, [&] {
-    const blkown::TagCache first = device.set->tag_cache(0);
-    const blkown::TagCache second = device.set->tag_cache(0);
+    const blkown::TagCache first = device.set->tag_cache(blkown::QueueIndex{0});
+    const blkown::TagCache second = device.set->tag_cache(blkown::QueueIndex{0});
     device.set.reset();
   });
 }

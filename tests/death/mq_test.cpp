@@ -58,9 +58,10 @@ TEST(TagPoolDeathTest, APoolWithIoInFlightPrintsAllOfItBeforeItDies) {
       {
         auto pool = *mq::TagPool<Silent>::create(
             {.queue_count = 2, .depth = 4, .layout = blkown::CookieLayout::nbd()});
-        (*pool->tags().allocate_tag(0, blkown::Tag{3})).start().publish([](const blkown::Cookie&) {
-        });
-        auto owned = (*pool->tags().allocate_tag(1, blkown::Tag{2})).start();
+        (*pool->tags().allocate_tag(blkown::QueueIndex{0}, blkown::Tag{3}))
+            .start()
+            .publish([](const blkown::Cookie&) {});
+        auto owned = (*pool->tags().allocate_tag(blkown::QueueIndex{1}, blkown::Tag{2})).start();
         static_cast<void>(std::move(owned).into_raw());
         pool.reset();
       },

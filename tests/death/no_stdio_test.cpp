@@ -28,7 +28,8 @@ TEST(NoStdioDeathTest, ViolationsTrap) {
   Device device;
   EXPECT_EXIT(device.ended_owned().end_ok(), trapped, testing::Eq(std::string{}));
   EXPECT_EXIT(device.no_claim().end_ok(), trapped, testing::Eq(std::string{}));
-  EXPECT_EXIT(static_cast<void>(device.set->tag_cache(2)), trapped, testing::Eq(std::string{}));
+  EXPECT_EXIT(static_cast<void>(device.set->tag_cache(blkown::QueueIndex{2})), trapped,
+              testing::Eq(std::string{}));
 }
 
 TEST(NoStdioDeathTest, ReportsAreDropped) {

@@ -15,7 +15,7 @@ namespace {
 class NotCaughtDeathTest : public testing::Test {
  protected:
   [[nodiscard]] not_caught::Owned owned(std::uint32_t tag = 0) {
-    return std::move(*set_.allocate_tag(0, blkown::Tag{tag})).start();
+    return std::move(*set_.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{tag})).start();
   }
 
   void ends_once(const char* name, const Act& act) {

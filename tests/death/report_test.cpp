@@ -20,7 +20,7 @@ std::string text_of(const support::ReportLog::Entry& entry) {
   return std::string{to_string(entry.report)} + ": " + incident.operation +
          (incident.place.line() == 0 ? "" : " at a place") +
          (incident.has_queue && incident.has_request ? "" : " without request") + ", queue " +
-         std::to_string(incident.queue) + " tag " + std::to_string(incident.tag.value) +
+         std::to_string(incident.queue.value) + " tag " + std::to_string(incident.tag.value) +
          " generation " + std::to_string(state.generation.value) + " count " +
          std::to_string(state.count) + (state.owned ? " owned" : "") +
          (state.claimed ? " claimed" : "") + (state.finished ? " finished" : "");
@@ -89,7 +89,9 @@ TEST_F(ClaimDropped, WhilePinnedEndsWithTheLastPin) {
 TEST_F(ClaimDropped, AssignedOver) {
   {
     Claim claim = device.claim();
-    auto other = std::move(*device.set->allocate_tag(0, blkown::Tag{0})).start().into_claim();
+    auto other = std::move(*device.set->allocate_tag(blkown::QueueIndex{0}, blkown::Tag{0}))
+                     .start()
+                     .into_claim();
     claim = std::move(other);
     EXPECT_EQ(reports(), std::vector{text + published_in("count 0 owned")});
     expect_one_end_and_the_tag_free();
@@ -131,7 +133,7 @@ TEST_F(IdleDropped, AfterARequeue) {
 TEST_F(IdleDropped, AssignedOver) {
   {
     Idle idle = device.idle();
-    idle = std::move(*device.set->allocate_tag(0, blkown::Tag{0}));
+    idle = std::move(*device.set->allocate_tag(blkown::QueueIndex{0}, blkown::Tag{0}));
     EXPECT_EQ(reports(), std::vector{text + request_in("count 0")});
     expect_one_end_and_the_tag_free();
     std::move(idle).fail(blkown::Status::again);

@@ -35,19 +35,19 @@ TEST_F(TagNotTakenDeathTest, NorByADrop) {
 
 TEST_F(TagNotTakenDeathTest, NorToACacheThatKeepsNothing) {
   dies("giving tags back", ", queue 1", [&] {
-    blkown::TagCache cache = device.set->tag_cache(1, 0);
+    blkown::TagCache cache = device.set->tag_cache(blkown::QueueIndex{1}, 0);
     device.freed_ended().release(cache);
   });
 }
 
 TEST_F(TagNotTakenDeathTest, NorByACacheThatKeepsItTwice) {
   dies("giving tags back", ", queue 1", [&] {
-    blkown::TagCache cache = device.set->tag_cache(1, 2);
+    blkown::TagCache cache = device.set->tag_cache(blkown::QueueIndex{1}, 2);
     device.freed_ended().release(cache);
     cache.flush();
   });
   dies("giving tags back", ", queue 1", [&] {
-    blkown::TagCache cache = device.set->tag_cache(1, 2);
+    blkown::TagCache cache = device.set->tag_cache(blkown::QueueIndex{1}, 2);
     device.freed_ended().release(cache);
   });
 }
@@ -55,38 +55,49 @@ TEST_F(TagNotTakenDeathTest, NorByACacheThatKeepsItTwice) {
 TEST_F(NoSuchQueueDeathTest, EveryOperationChecksItsQueue) {
   const auto visit = [](const ARef&, const blkown::Cookie&) {};
   TagSet& set = *device.set;
-  dies_here("TagSet::tag_cache", ", queue 2", [&] { use(set.tag_cache(2)); });
-  dies_here("TagSet::tag_cache", ", queue 2", [&] { use(set.tag_cache(2, 8)); });
-  dies_here("TagSet::announce_demand", ", queue 2", [&] { use(set.announce_demand(2)); });
-  dies_here("TagSet::taken_count", ", queue 2", [&] { use(set.taken_count(2)); });
-  dies_here("TagSet::free_count", ", queue 2", [&] { use(set.free_count(2)); });
-  dies_here("TagSet::for_each_in_flight", ", queue 2", [&] { set.for_each_in_flight(2, visit); });
-  dies_here("TagSet::allocate", ", queue 2", [&] { use(set.allocate(2, device.cache_of(1))); });
+  dies_here("TagSet::tag_cache", ", queue 2", [&] { use(set.tag_cache(blkown::QueueIndex{2})); });
+  dies_here("TagSet::tag_cache", ", queue 2",
+            [&] { use(set.tag_cache(blkown::QueueIndex{2}, 8)); });
+  dies_here("TagSet::announce_demand", ", queue 2",
+            [&] { use(set.announce_demand(blkown::QueueIndex{2})); });
+  dies_here("TagSet::taken_count", ", queue 2",
+            [&] { use(set.taken_count(blkown::QueueIndex{2})); });
+  dies_here("TagSet::free_count", ", queue 2", [&] { use(set.free_count(blkown::QueueIndex{2})); });
+  dies_here("TagSet::for_each_in_flight", ", queue 2",
+            [&] { set.for_each_in_flight(blkown::QueueIndex{2}, visit); });
+  dies_here("TagSet::allocate", ", queue 2", [&] {
+    use(set.allocate(blkown::QueueIndex{2}, device.cache_of(blkown::QueueIndex{1})));
+  });
 }
 
 TEST_F(TagCacheOfOtherDeathTest, AllocateTakesAnOwnCache) {
   TagSet& set = *device.set;
   const std::string operation = "TagSet::allocate";
-  dies_here(operation, ", queue 1", [&] { use(set.allocate(1, device.cache_of(0))); });
-  dies_here(operation, ", queue 1", [&] { use(set.allocate(1, device.cache_of_other_set())); });
-  dies_here(operation, ", queue 1", [&] { use(set.allocate(1, device.moved_from_cache())); });
+  dies_here(operation, ", queue 1", [&] {
+    use(set.allocate(blkown::QueueIndex{1}, device.cache_of(blkown::QueueIndex{0})));
+  });
+  dies_here(operation, ", queue 1",
+            [&] { use(set.allocate(blkown::QueueIndex{1}, device.cache_of_other_set())); });
+  dies_here(operation, ", queue 1",
+            [&] { use(set.allocate(blkown::QueueIndex{1}, device.moved_from_cache())); });
 }
 
 TEST_F(TagCacheOfOtherDeathTest, ReleaseTakesAnOwnCache) {
   const std::string operation = "Ended::release";
-  dies_here(operation, ", queue 1", [&] { device.ended().release(device.cache_of(0)); });
+  dies_here(operation, ", queue 1",
+            [&] { device.ended().release(device.cache_of(blkown::QueueIndex{0})); });
   dies_here(operation, ", queue 1", [&] { device.ended().release(device.cache_of_other_set()); });
   dies_here(operation, ", queue 1", [&] { device.ended().release(device.moved_from_cache()); });
-  expect_silence([&] { device.ended().release(device.cache_of(1)); });
+  expect_silence([&] { device.ended().release(device.cache_of(blkown::QueueIndex{1})); });
 }
 
 TEST_F(TagCacheAliveDeathTest, ATagSetIsNotDestroyedWithACache) {
   dies("destruction of TagSet", ", queue 1", [&] {
-    use(device.cache_of(1));
+    use(device.cache_of(blkown::QueueIndex{1}));
     device.set.reset();
   });
   expect_silence([&] {
-    use(device.cache_of(1));
+    use(device.cache_of(blkown::QueueIndex{1}));
     device.cache.reset();
     device.set.reset();
   });
@@ -102,7 +113,7 @@ TEST_F(TagCacheAliveDeathTest, NorWithOneThatMoved) {
 
 TEST_F(TagCacheAliveDeathTest, NorAssignedOver) {
   dies("destruction of TagSet", ", queue 0", [&] {
-    use(device.cache_of(0));
+    use(device.cache_of(blkown::QueueIndex{0}));
     *device.set = std::move(device.other_set());
   });
 }
@@ -127,7 +138,7 @@ TEST_F(RequestAliveDeathTest, TheRequestsOfAllQueuesAreCounted) {
   prints("TagSet destroyed while 2 requests are in use");
   dies("destruction of TagSet", ", queue 0 tag 0 generation 41 count 0", [&] {
     use(device.idle().into_raw());
-    use(std::move(*device.set->allocate_tag(0, blkown::Tag{0})).into_raw());
+    use(std::move(*device.set->allocate_tag(blkown::QueueIndex{0}, blkown::Tag{0})).into_raw());
     device.set.reset();
   });
 }

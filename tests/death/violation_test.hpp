@@ -29,8 +29,9 @@ inline void take(const blkown::Cookie&) {}
 /// What a violation says of the device's request.
 [[nodiscard]] inline std::string request_in(
     const std::string& state, blkown::Generation generation = Device::first_generation) {
-  return ", queue " + std::to_string(Device::queue) + " tag " + std::to_string(Device::tag.value) +
-         " generation " + std::to_string(generation.value) + " " + state;
+  return ", queue " + std::to_string(Device::queue.value) + " tag " +
+         std::to_string(Device::tag.value) + " generation " + std::to_string(generation.value) +
+         " " + state;
 }
 /// The same after the first publication.
 [[nodiscard]] inline std::string published_in(const std::string& state) {

@@ -196,7 +196,7 @@ TEST(BounceOrder, UnmapInvalidateCopyBackAndThePinLast) {
   ends.rig = &rig;
   auto set = support::take_value(blkown::TagSet<fake::Request>::create(
       support::two_queues_of_eight, blkown::EndSink<fake::Request>::to(ends)));
-  auto idle = set.allocate_tag(0, blkown::Tag{0});
+  auto idle = set.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{0});
   Claim claim = std::move(*idle).start().into_claim();
   auto mapping = support::take_value(rig.map(claim, {rig.part(0, 100)})).activate();
   const auto cookie = rig.driver.publish(std::move(claim));
@@ -206,7 +206,7 @@ TEST(BounceOrder, UnmapInvalidateCopyBackAndThePinLast) {
     // The last moment at which the device may write.
     std::ranges::fill(std::span{rig.slots}, received);
   };
-  Claim found = support::take_value(set.claim(0, cookie.value));
+  Claim found = support::take_value(set.claim(blkown::QueueIndex{0}, cookie.value));
   const EndProof proof = *EndProof::of(found);
   std::move(found).end_ok();
   EXPECT_TRUE(ends.log.empty()) << "the pin delays the end";

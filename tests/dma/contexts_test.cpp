@@ -80,7 +80,7 @@ class Contexts : public testing::Test {
   /// Puts every request in flight, with a mapping in its data.
   void publish_all() {
     for (std::uint32_t tag = 0; tag != depth; ++tag) {
-      auto idle = set.allocate_tag(0, blkown::Tag{tag});
+      auto idle = set.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{tag});
       ASSERT_TRUE(idle.has_value());
       auto claim = std::move(*idle).start().into_claim();
       const std::array segments{blkown::Segment{backend.buffers[tag].data(), 64}};
@@ -99,7 +99,7 @@ class Contexts : public testing::Test {
 
   /// Completes one I/O, in a random one of five ways.
   void complete(const blkown::Cookie& cookie, stress::Random& random) {
-    auto claim = set.claim(0, cookie.value);
+    auto claim = set.claim(blkown::QueueIndex{0}, cookie.value);
     ASSERT_TRUE(claim.has_value());
     const EndProof proof = *EndProof::of(*claim);
     auto& mapping = claim->data().mapping;
@@ -203,7 +203,7 @@ TEST_F(Contexts, AScanDoesNotDisturbCorrectIos) {
   for (std::uint64_t round = 0; round != rounds; ++round) {
     publish_all();
     for (const blkown::Cookie& cookie : cookies) {
-      auto claim = set.claim(0, cookie.value);
+      auto claim = set.claim(blkown::QueueIndex{0}, cookie.value);
       auto& mapping = claim->data().mapping;
       EXPECT_TRUE(std::move(*mapping).unmap(*EndProof::of(*claim)).has_value());
       mapping.reset();
@@ -235,7 +235,7 @@ TEST_F(Contexts, ADrainComesAfterTheMapAndBeforeTheNextOne) {
   for (std::uint64_t round = 0; round != rounds; ++round) {
     publish_all();
     for (const blkown::Cookie& cookie : cookies) {
-      auto claim = set.claim(0, cookie.value);
+      auto claim = set.claim(blkown::QueueIndex{0}, cookie.value);
       std::move(*claim).end_ok();  // with the mapping in its data
     }
     turn.store(2 * round + 1, std::memory_order_relaxed);

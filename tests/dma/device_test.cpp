@@ -54,7 +54,7 @@ TEST(Quarantine, AMappingDroppedWithoutProofStays) {
   EXPECT_EQ(rig.backend.log, (std::vector<std::string>{"map 1000+512"}));
   EXPECT_FALSE(rig.is_tag_free(3));
   EXPECT_EQ(rig.driver.sink.count(), 0U) << "the I/O has not ended";
-  EXPECT_FALSE(rig.driver.set.allocate_tag(0, blkown::Tag{3}).has_value());
+  EXPECT_FALSE(rig.driver.set.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{3}).has_value());
   const auto all = rig.quarantined();
   ASSERT_EQ(all.size(), 1U);
   EXPECT_EQ(all[0].reason, QuarantineReason::dropped);

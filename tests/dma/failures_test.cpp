@@ -28,15 +28,17 @@ TEST(DmaFailures, SpdkResetReusesBuffersWhileTheDeviceStillWrites) {
   Rig rig;
   static_cast<void>(rig.in_flight(0));
   static_cast<void>(rig.in_flight(1));
-  rig.driver.set.for_each_in_flight(0, [&](const auto& pin, const blkown::Cookie& cookie) {
-    Claim claim = support::take_value(blkown::claim(pin, cookie));
-    EXPECT_FALSE(EndProof::of(claim).has_value());
-    if (cookie.tag.value == 0) claim.data().mapping.reset();  // one dropped, one leaked
-    std::move(claim).end(Status::aborted);
-  });
+  rig.driver.set.for_each_in_flight(blkown::QueueIndex{0},
+                                    [&](const auto& pin, const blkown::Cookie& cookie) {
+                                      Claim claim = support::take_value(blkown::claim(pin, cookie));
+                                      EXPECT_FALSE(EndProof::of(claim).has_value());
+                                      if (cookie.tag.value == 0)
+                                        claim.data().mapping.reset();  // one dropped, one leaked
+                                      std::move(claim).end(Status::aborted);
+                                    });
   EXPECT_EQ(rig.driver.sink.count(), 0U) << "no end while the device may write";
-  EXPECT_FALSE(rig.driver.set.allocate_tag(0, blkown::Tag{0}).has_value());
-  EXPECT_FALSE(rig.driver.set.allocate_tag(0, blkown::Tag{1}).has_value());
+  EXPECT_FALSE(rig.driver.set.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{0}).has_value());
+  EXPECT_FALSE(rig.driver.set.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{1}).has_value());
   ASSERT_EQ(rig.quarantined().size(), 2U);
   for (const dma::Quarantined& one : rig.quarantined()) rig.backend.write(one.segments, late_bytes);
 
@@ -53,11 +55,12 @@ TEST(DmaFailures, SpdkResetAfterTheDeviceHasStopped) {
   static_cast<void>(rig.in_flight(0));
   static_cast<void>(rig.in_flight(1));
   const EndProof stopped = rig.device.declare_stopped();
-  rig.driver.set.for_each_in_flight(0, [&](const auto& pin, const blkown::Cookie& cookie) {
-    Claim claim = support::take_value(blkown::claim(pin, cookie));
-    EXPECT_TRUE(rig.taken_out(claim).unmap(stopped).has_value());
-    std::move(claim).end(Status::aborted);
-  });
+  rig.driver.set.for_each_in_flight(blkown::QueueIndex{0},
+                                    [&](const auto& pin, const blkown::Cookie& cookie) {
+                                      Claim claim = support::take_value(blkown::claim(pin, cookie));
+                                      EXPECT_TRUE(rig.taken_out(claim).unmap(stopped).has_value());
+                                      std::move(claim).end(Status::aborted);
+                                    });
   EXPECT_EQ(rig.driver.sink.count(), 2U);
   EXPECT_EQ(rig.device.quarantined_count(), 0U);
   EXPECT_EQ(rig.driver.reports.count(), 0U);
@@ -78,7 +81,7 @@ TEST(DmaFailures, UblksrvBuffersAreGivenBackUnderDma) {
     timed_out.data().mapping.emplace(std::move(refused.error()));
     std::move(timed_out).release();
   }
-  EXPECT_FALSE(rig.driver.set.allocate_tag(0, blkown::Tag{1}).has_value());
+  EXPECT_FALSE(rig.driver.set.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{1}).has_value());
   ASSERT_EQ(rig.backend.live_count(), 1U);
 
   Claim claim = rig.driver.claim(cookie);

@@ -227,7 +227,7 @@ struct Rig {
     return all;
   }
   [[nodiscard]] bool is_tag_free(std::uint32_t tag = 0) {
-    return !driver.set.state_of(0, blkown::Tag{tag}).has_value();
+    return !driver.set.state_of(blkown::QueueIndex{0}, blkown::Tag{tag}).has_value();
   }
 };
 

@@ -71,12 +71,13 @@ TEST(Proof, AScanIsNone) {
   Rig rig;
   static_cast<void>(rig.driver.in_flight());
   int seen = 0;
-  rig.driver.set.for_each_in_flight(0, [&](const auto& pin, const blkown::Cookie& cookie) {
-    Claim claim = support::take_value(blkown::claim(pin, cookie));
-    EXPECT_FALSE(proves(claim));
-    std::move(claim).end(blkown::Status::aborted);
-    ++seen;
-  });
+  rig.driver.set.for_each_in_flight(blkown::QueueIndex{0},
+                                    [&](const auto& pin, const blkown::Cookie& cookie) {
+                                      Claim claim = support::take_value(blkown::claim(pin, cookie));
+                                      EXPECT_FALSE(proves(claim));
+                                      std::move(claim).end(blkown::Status::aborted);
+                                      ++seen;
+                                    });
   EXPECT_EQ(seen, 1);
 }
 
@@ -91,7 +92,8 @@ TEST(Proof, APinMadeAClaimIsNone) {
 TEST(Proof, ABareTagIsNone) {
   Rig rig;
   static_cast<void>(rig.driver.in_flight(3));
-  Claim claim = support::take_value(rig.driver.set.claim_any_generation(0, blkown::Tag{3}));
+  Claim claim = support::take_value(
+      rig.driver.set.claim_any_generation(blkown::QueueIndex{0}, blkown::Tag{3}));
   EXPECT_FALSE(proves(claim));
   std::move(claim).end_ok();
 }

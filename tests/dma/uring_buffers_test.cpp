@@ -166,7 +166,7 @@ TEST(UringBuffers, AReadThroughAMapping) {
   io_uring_cqe* cqe = nullptr;
   ASSERT_EQ(io_uring_wait_cqe(&ring.ring, &cqe), 0);
   EXPECT_EQ(cqe->res, 5);
-  auto found = support::take_value(driver.set.claim(0, cqe->user_data));
+  auto found = support::take_value(driver.set.claim(blkown::QueueIndex{0}, cqe->user_data));
   io_uring_cqe_seen(&ring.ring, cqe);
   EXPECT_TRUE(fake::Rig::taken_out(found).unmap(*dma::EndProof::of(found)).has_value());
   std::move(found).end_ok();

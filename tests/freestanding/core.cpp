@@ -52,6 +52,7 @@ namespace {
 
 using blkown::Cookie;
 using blkown::LookupReason;
+using blkown::QueueIndex;
 using blkown::Status;
 using blkown::Tag;
 using Request = blkown::Request<Command>;
@@ -98,12 +99,12 @@ constexpr blkown::TagSetConfig config{.queue_count = 2,
                                       .first_generation = blkown::Generation{41}};
 
 Owned start(TagSet& set, std::uint32_t queue, std::uint32_t tag) {
-  return (*set.allocate_tag(queue, Tag{tag})).start();
+  return (*set.allocate_tag(QueueIndex{queue}, Tag{tag})).start();
 }
 
 void use_values() {
   const blkown::CookieLayout layout = blkown::CookieLayout::io_uring();
-  const std::uint64_t value = layout.encode(1, Tag{2}, blkown::Generation{3});
+  const std::uint64_t value = layout.encode(QueueIndex{1}, Tag{2}, blkown::Generation{3});
   EXPECT(layout.user_of(layout.with_user(value, 4)) == 4);
   EXPECT(layout.tag.get(value) == 2 && (layout.stray_mask() & value) == 0);
   EXPECT(blkown::CookieLayout::nvme() != layout);
@@ -117,25 +118,26 @@ void use_values() {
 }
 
 void use_idle(TagSet& set, Sink& sink) {
-  blkown::TagCache cache = set.tag_cache(0);
-  blkown::TagCache other = set.tag_cache(0, 4);
-  Idle idle = *set.allocate(0, cache);
-  EXPECT(idle.queue() == 0 && idle.tag() == idle.header().tag());
+  blkown::TagCache cache = set.tag_cache(QueueIndex{0});
+  blkown::TagCache other = set.tag_cache(QueueIndex{0}, 4);
+  Idle idle = *set.allocate(QueueIndex{0}, cache);
+  EXPECT(idle.queue() == QueueIndex{0} && idle.tag() == idle.header().tag());
   idle.data().sectors = 1;
   Idle moved{std::move(idle)};
   std::move(moved).fail(Status::medium_error);
   Ended ended = sink.last();
-  EXPECT(ended.status() == Status::medium_error && !ended.is_requeue() && ended.queue() == 0);
+  EXPECT(ended.status() == Status::medium_error && !ended.is_requeue() &&
+         ended.queue() == QueueIndex{0});
   EXPECT(ended.data().sectors == 1 && ended.tag().value < 8);
   std::move(ended).release(cache);
-  EXPECT(cache.size() <= cache.capacity() && cache.queue() == 0);
+  EXPECT(cache.size() <= cache.capacity() && cache.queue() == QueueIndex{0});
   cache.flush();
   cache = std::move(other);
-  EXPECT(!set.allocate_reserved(0).has_value());  // this set has none
-  EXPECT(set.taken_count(0) + set.free_count(0) == set.depth());
-  EXPECT(!set.state_of(1, Tag{7}).has_value());
+  EXPECT(!set.allocate_reserved(QueueIndex{0}).has_value());  // this set has none
+  EXPECT(set.taken_count(QueueIndex{0}) + set.free_count(QueueIndex{0}) == set.depth());
+  EXPECT(!set.state_of(QueueIndex{1}, Tag{7}).has_value());
 
-  Idle::from_raw((*set.allocate_tag(1, Tag{7})).into_raw()).requeue();
+  Idle::from_raw((*set.allocate_tag(QueueIndex{1}, Tag{7})).into_raw()).requeue();
   Owned owned = sink.last().into_idle().start();
   Owned assigned = start(set, 1, 6);
   std::move(assigned).end_ok();
@@ -143,10 +145,10 @@ void use_idle(TagSet& set, Sink& sink) {
   Owned::from_raw(std::move(assigned).into_raw()).end(Status::no_space);
   start(set, 0, 1).requeue();
   {
-    const auto dropped = set.allocate_tag(0, Tag{2});
+    const auto dropped = set.allocate_tag(QueueIndex{0}, Tag{2});
   }
   EXPECT(reports == 1);
-  const auto wait = set.announce_demand(0);
+  const auto wait = set.announce_demand(QueueIndex{0});
   sink.kept = EndedList{};
 }
 
@@ -154,25 +156,25 @@ void use_owned(TagSet& set, Sink& sink) {
   Doorbell doorbell;
   Owned owned = start(set, 0, 3);
   owned.data().sectors = 2;
-  EXPECT(owned.queue() == 0 && owned.tag() == Tag{3} && owned.header().tag() == Tag{3});
+  EXPECT(owned.queue() == QueueIndex{0} && owned.tag() == Tag{3} && owned.header().tag() == Tag{3});
   const Cookie next = owned.next_cookie();
   EXPECT(owned.cookie() != next);
   std::move(owned).publish(doorbell);
   EXPECT(doorbell.rung == next && set.in_flight() == 1);
 
-  ARef pin = *set.tag_to_rq(0, next.value);
+  ARef pin = *set.tag_to_rq(QueueIndex{0}, next.value);
   ARef copy = pin;
-  EXPECT(copy.data().sectors == 2 && copy.tag() == Tag{3} && copy.queue() == 0);
+  EXPECT(copy.data().sectors == 2 && copy.tag() == Tag{3} && copy.queue() == QueueIndex{0});
   EXPECT(copy.generation() == next.generation && copy.header().tag() == Tag{3});
-  EXPECT(set.tag_to_owned(0, next.value).error().reason == LookupReason::shared);
+  EXPECT(set.tag_to_owned(QueueIndex{0}, next.value).error().reason == LookupReason::shared);
   auto refused = Owned::try_from_shared(std::move(copy));
   EXPECT(!drop_or_own(std::move(refused.error())).has_value());
   pin = ARef::from_raw(std::move(pin).into_raw());
   {
     const ARef shared = (*drop_or_own(std::move(pin))).into_shared();
   }
-  std::move(*set.tag_to_owned_any_generation(0, Tag{3})).park();
-  auto only = set.tag_to_rq_any_generation(0, Tag{3});
+  std::move(*set.tag_to_owned_any_generation(QueueIndex{0}, Tag{3})).park();
+  auto only = set.tag_to_rq_any_generation(QueueIndex{0}, Tag{3});
   std::move(*Owned::try_from_shared(std::move(*only))).end_ok();
   static_cast<void>(sink.last());
 }
@@ -181,14 +183,14 @@ void use_claim(TagSet& set, Sink& sink) {
   Doorbell doorbell;
   Claim claim = start(set, 0, 4).into_claim();
   claim.data().sectors = 3;
-  EXPECT(claim.queue() == 0 && claim.tag() == Tag{4} && claim.header().tag() == Tag{4});
+  EXPECT(claim.queue() == QueueIndex{0} && claim.tag() == Tag{4} && claim.header().tag() == Tag{4});
   EXPECT(claim.cookie() != claim.next_cookie());
   ARef pin = claim.pin();
   std::move(claim).publish(doorbell);
   const Cookie cookie = doorbell.rung;
 
-  Claim completed = *set.claim(0, cookie.value);
-  EXPECT(set.claim(0, cookie.value).error().reason == LookupReason::claimed);
+  Claim completed = *set.claim(QueueIndex{0}, cookie.value);
+  EXPECT(set.claim(QueueIndex{0}, cookie.value).error().reason == LookupReason::claimed);
   Claim::from_raw(std::move(completed).into_raw()).release();
   (*blkown::claim(pin, cookie)).release();
   EXPECT(blkown::claim(pin, Cookie{}).error().reason == LookupReason::no_such_tag);
@@ -225,7 +227,7 @@ void use_scan(TagSet& set, Sink& sink) {
   Doorbell doorbell;
   start(set, 1, 2).publish(doorbell);
   start(set, 1, 5).publish(doorbell);
-  set.for_each_in_flight(1, [](BLKOWN_HELD const ARef& pin, const Cookie& cookie) {
+  set.for_each_in_flight(QueueIndex{1}, [](BLKOWN_HELD const ARef& pin, const Cookie& cookie) {
     (*blkown::claim(pin, cookie)).end(Status::aborted);
   });
   EndedList list;
@@ -233,22 +235,22 @@ void use_scan(TagSet& set, Sink& sink) {
   list.push_back(*list.pop_front());
   EXPECT(list.pop_front()->tag() == Tag{5} && !list.empty());
   start(set, 1, 6).publish(doorbell);
-  EXPECT(set.claim(0, doorbell.rung.value).error().reason == LookupReason::wrong_queue);
-  std::move(*set.claim_any_generation(1, Tag{6})).end_ok();
+  EXPECT(set.claim(QueueIndex{0}, doorbell.rung.value).error().reason == LookupReason::wrong_queue);
+  std::move(*set.claim_any_generation(QueueIndex{1}, Tag{6})).end_ok();
   static_cast<void>(sink.last());
 }
 
 void use_foreign_request() {
   using Set = blkown::TagSet<foreign_request>;
   alignas(Set::storage_alignment_bytes()) static std::byte storage[8192];
-  auto build = [](std::uint32_t, Tag tag) {
+  auto build = [](QueueIndex, Tag tag) {
     return foreign_request{.header = {}, .opcode = static_cast<int>(tag.value)};
   };
   auto made = Set::create_in(storage, config, blkown::EndSink<foreign_request>::freeing(), build);
   EXPECT(made.has_value());
   if (!made.has_value()) return;
   Set set{std::move(*made)};
-  auto owned = (*set.allocate_tag(1, Tag{3})).start();
+  auto owned = (*set.allocate_tag(QueueIndex{1}, Tag{3})).start();
   EXPECT(owned.data().opcode == 3);
   std::move(owned).end_ok();
 }

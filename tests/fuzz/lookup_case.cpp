@@ -135,9 +135,9 @@ class LookupCase {
   }
 
   /// Checks a cookie of the slot.
-  void expect_cookie(const blkown::Cookie& cookie, std::uint32_t queue, blkown::Tag tag,
+  void expect_cookie(const blkown::Cookie& cookie, blkown::QueueIndex queue, blkown::Tag tag,
                      std::uint32_t generation) {
-    const Parts parts{.queue = queue, .tag = tag.value, .generation = generation};
+    const Parts parts{.queue = queue.value, .tag = tag.value, .generation = generation};
     verdict_.expect(
         cookie == blkown::Cookie{encode(config_.layout, parts), {generation}, tag, queue},
         "a cookie");
@@ -147,9 +147,9 @@ class LookupCase {
     const std::uint32_t first = static_cast<std::uint32_t>(
         config_.first_generation->value % (std::uint64_t{1} << (BLKOWN_WORD_BITS / 2)));
     slots_.resize(std::size_t{config_.queue_count} * config_.depth);
-    for (std::uint32_t queue = 0; queue != config_.queue_count; ++queue) {
+    for (blkown::QueueIndex queue; queue.value != config_.queue_count; ++queue.value) {
       for (blkown::Tag tag; tag.value != config_.depth; ++tag.value) {
-        Slot& here = slot(queue, tag.value);
+        Slot& here = slot(queue.value, tag.value);
         here.generation = first;
         const std::uint32_t ios = input_.below(4);
         for (std::uint32_t io = 0; io != ios; ++io) {
@@ -165,18 +165,18 @@ class LookupCase {
     }
   }
 
-  void publish(Slot& here, std::uint32_t queue, blkown::Tag tag) {
+  void publish(Slot& here, blkown::QueueIndex queue, blkown::Tag tag) {
     auto owned = std::move(*tags_->allocate_tag(queue, tag)).start();
     here.generation = next(here.generation);
     expect_cookie(owned.next_cookie(), queue, tag, here.generation);
     std::move(owned).publish(
         [&](blkown::Cookie cookie) { expect_cookie(cookie, queue, tag, here.generation); });
   }
-  void end(Slot&, std::uint32_t queue, blkown::Tag tag) {
+  void end(Slot&, blkown::QueueIndex queue, blkown::Tag tag) {
     std::move(*tags_->claim_any_generation(queue, tag)).end_ok();
   }
 
-  void bring(Slot& here, std::uint32_t queue, blkown::Tag tag, Slot::State state) {
+  void bring(Slot& here, blkown::QueueIndex queue, blkown::Tag tag, Slot::State state) {
     here.state = state;
     if (state == Slot::State::idle) return;
     publish(here, queue, tag);
@@ -220,7 +220,7 @@ class LookupCase {
 
   void look_up() {
     const std::uint32_t kind = input_.below(6);
-    const std::uint32_t arrival = input_.below(config_.queue_count + 1);
+    const blkown::QueueIndex arrival{input_.below(config_.queue_count + 1)};
     Parts parts;
     LookupReason expected = LookupReason::none;
     std::uint64_t value = 0;
@@ -228,7 +228,7 @@ class LookupCase {
     const bool by_tag = kind >= 3;
     if (by_tag) {
       tag.value = input_.below(config_.depth + 1);
-      if (arrival >= config_.queue_count) {
+      if (arrival.value >= config_.queue_count) {
         expected = LookupReason::no_such_queue;
       } else if (tag.value >= config_.depth) {
         expected = LookupReason::no_such_tag;
@@ -237,9 +237,9 @@ class LookupCase {
       value = read_value();
       parts = decode(config_.layout, value);
       tag.value = static_cast<std::uint32_t>(parts.tag);
-      expected = by_value(config_, arrival, parts);
+      expected = by_value(config_, arrival.value, parts);
     }
-    Slot* const here = expected == LookupReason::none ? &slot(arrival, tag.value) : nullptr;
+    Slot* const here = expected == LookupReason::none ? &slot(arrival.value, tag.value) : nullptr;
     if (here != nullptr && !by_tag) {
       expected = by_generation(config_.layout, parts.generation, here->generation);
     }
@@ -291,9 +291,9 @@ class LookupCase {
   }
 
   void clean_up() {
-    for (std::uint32_t queue = 0; queue != config_.queue_count; ++queue) {
+    for (blkown::QueueIndex queue; queue.value != config_.queue_count; ++queue.value) {
       for (blkown::Tag tag; tag.value != config_.depth; ++tag.value) {
-        Slot& here = slot(queue, tag.value);
+        Slot& here = slot(queue.value, tag.value);
         if (here.owned) std::move(*here.owned).end_ok();
         if (here.claim) std::move(*here.claim).end_ok();
         here.pins.clear();

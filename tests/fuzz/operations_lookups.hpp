@@ -55,7 +55,7 @@ class LookupOperations : protected Operations {
     std::uint32_t wanted = model.seen_generation();
     if (!by_tag && input.flag()) wanted = near_generation(model);
     const std::uint64_t value =
-        std::uint64_t{wanted} << 32 | std::uint64_t{here.queue} << 16 | here.tag.value;
+        std::uint64_t{wanted} << 32 | std::uint64_t{here.queue.value} << 16 | here.tag.value;
     blkown::LookupError expected{.reason = model.refusal_of(wanted),
                                  .queue = here.queue,
                                  .tag = here.tag,
@@ -93,7 +93,7 @@ class LookupOperations : protected Operations {
   }
 
   /// Visits the requests in flight that are not claimed, in the order of their tags.
-  void scan(std::uint32_t queue) {
+  void scan(blkown::QueueIndex queue) {
     step = "for_each_in_flight";
     std::vector<std::uint32_t> expected;
     for (const Slot& here : machine.slots) {
@@ -129,7 +129,7 @@ class LookupOperations : protected Operations {
     blkown::Cookie cookie = here.cookie();
     if (input.flag()) cookie.generation = {near_generation(here.model)};
     if (input.below(8) == 1) cookie.tag.value ^= 1;
-    if (input.below(8) == 1) cookie.queue ^= 1;
+    if (input.below(8) == 1) cookie.queue.value ^= 1;
     return cookie;
   }
   [[nodiscard]] static LookupReason refusal_by_cookie(const Slot& here,

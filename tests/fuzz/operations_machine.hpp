@@ -36,7 +36,7 @@ using EndedList = blkown::EndedList<Rq>;
 /// A request, its model, and all its handles.
 struct Slot {
   Rq* request = nullptr;
-  std::uint32_t queue = 0;
+  blkown::QueueIndex queue;
   blkown::Tag tag;
   RequestModel model;
   std::uint64_t serial = 0;  // of the I/O in progress
@@ -56,7 +56,7 @@ struct Slot {
  private:
   /// The layout of NBD, written out.
   [[nodiscard]] blkown::Cookie named(std::uint32_t generation) const {
-    return {std::uint64_t{generation} << 32 | std::uint64_t{queue} << 16 | tag.value,
+    return {std::uint64_t{generation} << 32 | std::uint64_t{queue.value} << 16 | tag.value,
             {generation},
             tag,
             queue};
@@ -74,9 +74,9 @@ class Machine {
                                       .layout = blkown::CookieLayout::nbd(),
                                       .first_generation = blkown::Generation{first_generation}},
                                      blkown::EndSink<Rq>::to(sink_)))},
-        caches{tags.tag_cache(0, 2), tags.tag_cache(0, 1), tags.tag_cache(1, 2),
-               tags.tag_cache(1, 0)} {
-    for (std::uint32_t queue = 0; queue != queue_count; ++queue) {
+        caches{tags.tag_cache(blkown::QueueIndex{0}, 2), tags.tag_cache(blkown::QueueIndex{0}, 1),
+               tags.tag_cache(blkown::QueueIndex{1}, 2), tags.tag_cache(blkown::QueueIndex{1}, 0)} {
+    for (blkown::QueueIndex queue; queue.value != queue_count; ++queue.value) {
       for (blkown::Tag tag; tag.value != depth; ++tag.value) {
         Slot& here = slot(queue, tag);
         here.queue = queue;
@@ -91,23 +91,23 @@ class Machine {
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
-  [[nodiscard]] Slot& slot(std::uint32_t queue, blkown::Tag tag) {
-    return slots[queue * depth + tag.value];
+  [[nodiscard]] Slot& slot(blkown::QueueIndex queue, blkown::Tag tag) {
+    return slots[queue.value * depth + tag.value];
   }
   /// The two caches of a queue.
-  [[nodiscard]] blkown::TagCache& cache(std::uint32_t queue, std::uint32_t which) {
-    return caches[2 * queue + which];
+  [[nodiscard]] blkown::TagCache& cache(blkown::QueueIndex queue, std::uint32_t which) {
+    return caches[2 * queue.value + which];
   }
 
   /// How many tags of the queue are free, including the stashed ones.
-  [[nodiscard]] std::uint32_t free_tags(std::uint32_t queue) {
+  [[nodiscard]] std::uint32_t free_tags(blkown::QueueIndex queue) {
     std::uint32_t free = 0;
     for (const Slot& here : slots) {
       free += here.queue == queue && here.model.holder == Holder::nobody ? 1 : 0;
     }
     return free;
   }
-  [[nodiscard]] std::uint32_t stashed_tags(std::uint32_t queue) {
+  [[nodiscard]] std::uint32_t stashed_tags(blkown::QueueIndex queue) {
     return cache(queue, 0).size() + cache(queue, 1).size();
   }
 
@@ -116,7 +116,7 @@ class Machine {
     // No text is built as long as everything agrees.
     const auto expect = [&](bool agreed, const char* what, const Slot& here) {
       if (agreed) return;
-      verdict.expect(false, step + ": " + what + " of queue " + std::to_string(here.queue) +
+      verdict.expect(false, step + ": " + what + " of queue " + std::to_string(here.queue.value) +
                                 " tag " + std::to_string(here.tag.value));
     };
     const auto expect_of_all = [&](bool agreed, const char* what) {
@@ -159,7 +159,7 @@ class Machine {
     }
     expect_of_all(tags.in_flight() == in_flight, "in_flight()");
     expect_of_all(reports == expected_reports, "the number of reports");
-    for (std::uint32_t queue = 0; queue != queue_count; ++queue) {
+    for (blkown::QueueIndex queue; queue.value != queue_count; ++queue.value) {
       expect_of_all(stashed_tags(queue) <= free_tags(queue), "more stashed tags than free ones");
     }
   }
@@ -187,7 +187,7 @@ class Machine {
   EndedList list;
   std::vector<Slot*> listed;  // the contents of the list, in order
   std::optional<Tags::TagDemand> wait;
-  std::uint32_t waiting_queue = 0;
+  blkown::QueueIndex waiting_queue;
 
   static inline std::uint64_t reports = 0;
   std::uint64_t expected_reports = reports;

@@ -36,7 +36,7 @@ class TagOperations : protected LookupOperations {
   }
 
   /// Demand was announced: a cache that is used keeps no tag.
-  void expect_generous(std::uint32_t queue, std::uint32_t which) {
+  void expect_generous(blkown::QueueIndex queue, std::uint32_t which) {
     if (machine.wait && machine.waiting_queue == queue) {
       expect(machine.cache(queue, which).size() == 0, "a stash while someone waits");
     }
@@ -44,7 +44,7 @@ class TagOperations : protected LookupOperations {
 
   void allocate(Slot& here) {
     step = "allocate";
-    const std::uint32_t queue = here.queue;
+    const blkown::QueueIndex queue = here.queue;
     const std::uint32_t which = input.below(2);
     const std::uint32_t free = machine.free_tags(queue);
     auto idle = machine.tags.allocate(queue, machine.cache(queue, which));
@@ -59,13 +59,13 @@ class TagOperations : protected LookupOperations {
 
   void allocate_tag() {
     step = "allocate_tag";
-    const std::uint32_t queue = input.below(Machine::queue_count + 1);
+    const blkown::QueueIndex queue{input.below(Machine::queue_count + 1)};
     const blkown::Tag tag{input.below(Machine::depth + 1)};
     auto idle = machine.tags.allocate_tag(queue, tag);
     if (idle) {
       expect(idle->queue() == queue && idle->tag() == tag, "another tag");
       begin_io(std::move(*idle));
-    } else if (queue < Machine::queue_count && tag.value < Machine::depth) {
+    } else if (queue.value < Machine::queue_count && tag.value < Machine::depth) {
       expect(machine.slot(queue, tag).model.holder != Holder::nobody ||
                  machine.stashed_tags(queue) != 0,
              "refused, and yet the tag is free");

@@ -48,9 +48,9 @@ int main() {
     return 1;
   }
   blkown::TagSet<Request>& tags = *made;
-  blkown::TagCache cache = tags.tag_cache(0);
+  blkown::TagCache cache = tags.tag_cache(blkown::QueueIndex{0});
 
-  auto idle = tags.allocate(0, cache);
+  auto idle = tags.allocate(blkown::QueueIndex{0}, cache);
   if (!idle.has_value()) {
     std::fprintf(stderr, "no free tag in an empty TagSet\n");
     return 1;
@@ -60,7 +60,7 @@ int main() {
   std::uint64_t at_device = 0;
   std::move(owned).publish([&](blkown::Cookie cookie) { at_device = cookie.value; });
 
-  auto claim = tags.claim(0, at_device);
+  auto claim = tags.claim(blkown::QueueIndex{0}, at_device);
   if (!claim.has_value()) {
     std::fprintf(stderr, "completion refused: %s\n", blkown::to_string(claim.error().reason));
     return 1;
@@ -72,7 +72,7 @@ int main() {
                  blkown::to_string(ends.status));
     return 1;
   }
-  if (tags.claim(0, at_device).has_value()) {
+  if (tags.claim(blkown::QueueIndex{0}, at_device).has_value()) {
     std::fprintf(stderr, "the same completion was taken twice\n");
     return 1;
   }

@@ -85,7 +85,8 @@ TEST(Control, TheNumberOfQueuesChangesUnderIo) {
   Bench bench{{.capacity_sectors = 1024, .normal_queues = 2, .max_normal_queues = 4}, 4};
   const auto opened = [&] {
     std::vector<int> counts;
-    for (std::uint32_t i = 0; i != 4; ++i) counts.push_back(bench.disk->hw_queue(i).data.opened);
+    for (std::uint32_t i = 0; i != 4; ++i)
+      counts.push_back(bench.disk->hw_queue(blkown::QueueIndex{i}).data.opened);
     return counts;
   };
   const auto used = [&] {
@@ -171,7 +172,7 @@ TEST(Control, ARemovalEndsEveryBioOnce) {
   bench.runtime.run();
   EXPECT_TRUE(removal.is_done);
   EXPECT_EQ(out.ends.statuses, std::vector{Status::ok});
-  EXPECT_EQ(bench.disk->hw_queue(0).data.opened, 0);
+  EXPECT_EQ(bench.disk->hw_queue(blkown::QueueIndex{0}).data.opened, 0);
   bench.disk.reset();
 }
 
@@ -181,7 +182,7 @@ TEST(Control, ARemovalEndsWaitingBiosInEveryMode) {
   for (const auto completion : {mq::CompletionMode::immediate, mq::CompletionMode::deferred}) {
     for (const bool blocking : {false, true}) {
       Bench bench{{.capacity_sectors = 1024, .completion = completion, .blocking = blocking}};
-      bench.disk->hw_queue(0).stop();
+      bench.disk->hw_queue(blkown::QueueIndex{0}).stop();
       Read waits;
       bench.disk->submit(bench.context(), waits.bio);
       Operation removal;
@@ -216,7 +217,7 @@ TEST(Control, ARequestRequeuedDuringARemovalEnds) {
         mq::Bio::write(0, whole(memory), {&Ends::on_end, &ends}, {.preflush = true});
     bench.disk->submit(bench.context(), held.bio);
     bench.disk->submit(bench.context(), flushes_first);
-    bench.disk->hw_queue(0).stop();
+    bench.disk->hw_queue(blkown::QueueIndex{0}).stop();
     Operation removal;
     bench.disk->remove(removal.control);
     bench.runtime.run();

@@ -142,13 +142,13 @@ TEST(Dispatch, ANowaitBioThatHasBegunWaitsForItsRest) {
 
 TEST(Dispatch, AStoppedQueueIsNotIssuedOn) {
   Bench bench;
-  bench.disk->hw_queue(0).stop();
+  bench.disk->hw_queue(blkown::QueueIndex{0}).stop();
   Reads reads{2};
   reads.submit(bench);
   bench.runtime.run();
   EXPECT_EQ(bench.driver.calls, 0);
   EXPECT_EQ(bench.disk->counters().started_requests, 0U) << "no tag is taken";
-  bench.disk->hw_queue(0).start();
+  bench.disk->hw_queue(blkown::QueueIndex{0}).start();
   EXPECT_EQ(bench.driver.calls, 0) << "start() may be called from an interrupt";
   bench.runtime.run();
   EXPECT_EQ(reads.ends.count, 2);
@@ -350,7 +350,8 @@ TEST(Dispatch, EachTypeHasItsQueueAndPollReapsPolledIo) {
   ASSERT_EQ(ends.count, 1) << "the bio ends before poll() returns";
   EXPECT_EQ(ends.order[0], &polled);
   EXPECT_EQ(bench.disk->poll(bench.context()), 0U);
-  for (std::uint32_t i = 0; i != 3; ++i) bench.driver.poll(bench.disk->hw_queue(i));
+  for (std::uint32_t i = 0; i != 3; ++i)
+    bench.driver.poll(bench.disk->hw_queue(blkown::QueueIndex{i}));
   bench.runtime.run();
   EXPECT_EQ(ends.count, 3);
 }
@@ -383,7 +384,7 @@ TEST(Dispatch, CompleteRunsOnTheSubmittingContext) {
   Bench<HalvesDriver> bench{{.capacity_sectors = 1024}, 2};
   Reads reads{1};
   bench.disk->submit(bench.context(1), *reads.bios[0]);
-  auto& hw = bench.disk->hw_queue(0);
+  auto& hw = bench.disk->hw_queue(blkown::QueueIndex{0});
   auto claim = hw.claim(hw.data.published.at(0));
   ASSERT_TRUE(claim.has_value());
   hw.complete(*std::move(claim));
@@ -412,7 +413,7 @@ TEST(Dispatch, CompleteKeepsTheOrderOfTheClaims) {
   Bench<HalvesDriver> bench{{.capacity_sectors = 1024}, 2};
   Reads reads{3};
   for (auto& bio : reads.bios) bench.disk->submit(bench.context(1), *bio);
-  auto& hw = bench.disk->hw_queue(0);
+  auto& hw = bench.disk->hw_queue(blkown::QueueIndex{0});
   for (const std::size_t i : {2U, 0U, 1U}) hw.complete(*hw.claim(hw.data.published.at(i)));
   bench.runtime.run();
   EXPECT_EQ(bench.driver.completed_on.size(), 3U);

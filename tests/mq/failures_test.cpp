@@ -100,8 +100,10 @@ TEST(BlockLayerFailures, BlkMqIterationFindsStaleEntries) {
   Read ended, out, owned;
   for (Read* read : {&ended, &out, &owned}) bench.disk->submit(bench.context(), read->bio);
   std::vector<std::uint64_t> seen;
-  bench.disk->hw_queue(0).for_each_in_flight(
-      [&](const blkown::ARef<Rq>&, const blkown::Cookie& cookie) { seen.push_back(cookie.value); });
+  bench.disk->hw_queue(blkown::QueueIndex{0})
+      .for_each_in_flight([&](const blkown::ARef<Rq>&, const blkown::Cookie& cookie) {
+        seen.push_back(cookie.value);
+      });
   EXPECT_EQ(seen, std::vector{bench.driver.published.front().second});
   std::move(bench.driver.kept.front()).end_ok();
   bench.driver.kept.clear();
@@ -129,7 +131,7 @@ TEST(BlockLayerFailures, NbdReplyToTheIssueBeforeARequeue) {
   bench.driver.mode = Mode::publish;
   Read read;
   bench.disk->submit(bench.context(), read.bio);
-  auto& hw = bench.disk->hw_queue(0);
+  auto& hw = bench.disk->hw_queue(blkown::QueueIndex{0});
   const std::uint64_t first = bench.driver.published.front().second;
   bench.driver.published.clear();
   std::move(*hw.claim(first)).requeue();
@@ -247,7 +249,8 @@ TEST(BlockLayerFailures, UbiblkDroppedCompletionHangsTheGuest) {
   Read read;
   bench.disk->submit(bench.context(), read.bio);
   {
-    const auto dropped = bench.disk->hw_queue(0).claim(bench.driver.published.front().second);
+    const auto dropped =
+        bench.disk->hw_queue(blkown::QueueIndex{0}).claim(bench.driver.published.front().second);
     EXPECT_TRUE(dropped.has_value());
   }
   bench.driver.published.clear();

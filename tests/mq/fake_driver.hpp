@@ -52,8 +52,8 @@ struct Driver {
     const Mode now = next.empty() ? mode : next.front();
     if (!next.empty()) next.pop_front();
     if (now == Mode::busy) return Answer::rejected(std::move(idle), busy_status);
-    seen.push_back(
-        {about.op(), about.flags(), about.sector(), about.length_bytes(), hw.index(), is_last});
+    seen.push_back({about.op(), about.flags(), about.sector(), about.length_bytes(),
+                    hw.index().value, is_last});
     if (now == Mode::fail) return Answer::rejected(std::move(idle), blkown::Status::no_space);
     blkown::Owned<Rq> owned = std::move(idle).start();
     switch (now) {
@@ -76,7 +76,7 @@ struct Driver {
   }
 
   blkown::Status init_hctx(Hw& hw, QueueData&) {
-    if (hw.index() == refused_queue) return blkown::Status::resource;
+    if (hw.index().value == refused_queue) return blkown::Status::resource;
     ++hw.data.opened;
     return blkown::Status::ok;
   }

@@ -42,7 +42,7 @@ TEST(Counters, AddUp) {
   EXPECT_EQ(seen.ended(Status::ok), 2U);
   EXPECT_EQ(seen.ended(Status::no_space), 1U);
 
-  auto& hw = bench.disk->hw_queue(0);
+  auto& hw = bench.disk->hw_queue(blkown::QueueIndex{0});
   const std::uint64_t value = bench.driver.published.front().second;
   EXPECT_FALSE(hw.claim(value ^ (std::uint64_t{1} << 63)).has_value());
   EXPECT_FALSE(hw.tag_to_rq(value + 1).has_value());
@@ -98,10 +98,10 @@ TEST(Trace, ReportsLookupsAndTheirReasons) {
                            static_cast<std::vector<mq::TraceEvent>*>(self)->push_back(event);
                          },
                          &events});
-  EXPECT_FALSE(bench.disk->hw_queue(0).claim(0xFFFF'FFFF).has_value());
+  EXPECT_FALSE(bench.disk->hw_queue(blkown::QueueIndex{0}).claim(0xFFFF'FFFF).has_value());
   ASSERT_EQ(events.size(), 1U);
   EXPECT_EQ(events[0].step, mq::TraceStep::looked_up);
-  EXPECT_EQ(events[0].queue, 0U);
+  EXPECT_EQ(events[0].queue, blkown::QueueIndex{0});
   EXPECT_EQ(events[0].value, 0xFFFF'FFFFU);
   EXPECT_EQ(events[0].reason, blkown::LookupReason::no_such_queue);
   bench.disk->set_trace({});
@@ -126,7 +126,7 @@ TEST(InFlightTable, ShowsTheHolderOfEachRequest) {
   for (Read* read : {&parked, &owned, &pinned, &claimed}) {
     bench.disk->submit(bench.context(), read->bio);
   }
-  auto& hw = bench.disk->hw_queue(0);
+  auto& hw = bench.disk->hw_queue(blkown::QueueIndex{0});
   {
     const auto pin = hw.tag_to_rq(bench.driver.published[1].second);
     auto claim = hw.claim(bench.driver.published[2].second);

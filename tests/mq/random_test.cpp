@@ -306,7 +306,7 @@ struct RandomRun {
       case 1: reverse = &mq::Disk<RandomDriver>::thaw; return disk->freeze(control);
       case 2: reverse = &mq::Disk<RandomDriver>::unquiesce; return disk->quiesce(control);
       default: {
-        Hw& hw = disk->hw_queue(static_cast<std::uint32_t>(dice.below(2)));
+        Hw& hw = disk->hw_queue(blkown::QueueIndex{static_cast<std::uint32_t>(dice.below(2))});
         hw.stop();
         stopped = &hw;
         alarm.arm(*context_of(device_context), 50'000);

@@ -121,7 +121,7 @@ TEST(Tags, AnIdleContextGivesBackItsStash) {
     Ends ends;
     mq::Bio bio = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends});
     for (int i = 0; i != 40; ++i) bench.disk->submit(bench.context(idle), bio);
-    EXPECT_GT(bench.disk->pool().tags().taken_count(0), 0U) << "stashed";
+    EXPECT_GT(bench.disk->pool().tags().taken_count(blkown::QueueIndex{0}), 0U) << "stashed";
     bench.driver.mode = Mode::publish;
     std::vector<std::unique_ptr<mq::Bio>> bios;
     for (int i = 0; i != 16; ++i) {
@@ -176,7 +176,7 @@ TEST(Tags, ADiskThatCannotUseItsTurnPassesItOn) {
   a->submit(runtime.context(0), first);
   a->submit(runtime.context(0), of_a);
   b->submit(runtime.context(1), of_b);
-  a->hw_queue(0).stop();
+  a->hw_queue(blkown::QueueIndex{0}).stop();
   runtime.run();
   driver.reap(a->queue_data());
   runtime.run();
@@ -185,7 +185,7 @@ TEST(Tags, ADiskThatCannotUseItsTurnPassesItOn) {
   driver.reap(a->queue_data());
   runtime.run();
   EXPECT_EQ(ends.order, (std::vector{&first, &of_b}));
-  a->hw_queue(0).start();
+  a->hw_queue(blkown::QueueIndex{0}).start();
   runtime.run();
   driver.reap(a->queue_data());
   runtime.run();
@@ -228,18 +228,20 @@ TEST(Tags, ATurnThatComesWhileItIsAskedForIsNotLost) {
   mq::LoopRuntime runtime{2};
   auto pool = *mq::TagPool<fake::Driver>::create(
       {.queue_count = 1, .depth = 1, .layout = blkown::CookieLayout::nbd()});
-  mq::detail::TagLine<R>& line = pool->line(0);
+  mq::detail::TagLine<R>& line = pool->line(blkown::QueueIndex{0});
   mq::Work ignored{[](void*, mq::Work&) {}, nullptr};
   mq::detail::TagWaiter first{runtime.context(0), ignored, ignored},
       second{runtime.context(1), ignored, ignored};
   for (int round = 0; round != 3; ++round) {
-    ASSERT_TRUE(line.join(pool->tags(), 0, first, false)) << "the first in the line may try";
-    ASSERT_FALSE(line.join(pool->tags(), 0, second, false));
+    ASSERT_TRUE(line.join(pool->tags(), blkown::QueueIndex{0}, first, false))
+        << "the first in the line may try";
+    ASSERT_FALSE(line.join(pool->tags(), blkown::QueueIndex{0}, second, false));
     EXPECT_FALSE(line.take_turn(first)) << "not yet";
-    line.wake_first(pool->tags(), 0);
-    EXPECT_TRUE(line.join(pool->tags(), 0, first, false)) << "it has its turn and may try";
+    line.wake_first(pool->tags(), blkown::QueueIndex{0});
+    EXPECT_TRUE(line.join(pool->tags(), blkown::QueueIndex{0}, first, false))
+        << "it has its turn and may try";
     EXPECT_FALSE(line.leave(first)) << "the turn was used";
-    line.wake_first(pool->tags(), 0);
+    line.wake_first(pool->tags(), blkown::QueueIndex{0});
     EXPECT_TRUE(line.take_turn(second)) << "the turn passes to the second";
     EXPECT_FALSE(line.is_occupied());
   }
@@ -264,7 +266,9 @@ struct TwoDisks {
     if (first != nullptr) static_cast<void>(mq::remove(runtime_of_first, *first));
     if (second != nullptr) static_cast<void>(mq::remove(runtime_of_second, *second));
   }
-  [[nodiscard]] std::uint32_t kept() const { return pool->tags().taken_count(0); }
+  [[nodiscard]] std::uint32_t kept() const {
+    return pool->tags().taken_count(blkown::QueueIndex{0});
+  }
   /// Creates the second disk and submits as many bios as there are tags.
   void ask_for_all() {
     second = *Disk::create({.capacity_sectors = 8}, driver, runtime_of_second, {}, pool.get());

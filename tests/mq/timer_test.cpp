@@ -45,8 +45,8 @@ struct Device {
     tags.emplace(*std::move(made));
   }
   Owned start() {
-    auto cache = tags->tag_cache(0, 0);
-    return std::move(*tags->allocate(0, cache)).start();
+    auto cache = tags->tag_cache(blkown::QueueIndex{0}, 0);
+    return std::move(*tags->allocate(blkown::QueueIndex{0}, cache)).start();
   }
   std::optional<Tags> tags;
   std::atomic<int> ended{0};
@@ -160,9 +160,9 @@ TEST(Timer, MayLiveInItsRequestsOwnData) {
                                               },
                                               &ended});
   ASSERT_TRUE(made.has_value());
-  auto cache = made->tag_cache(0, 0);
+  auto cache = made->tag_cache(blkown::QueueIndex{0}, 0);
   for (int round = 1; round != 4; ++round) {
-    auto claim = std::move(*made->allocate(0, cache)).start().into_claim();
+    auto claim = std::move(*made->allocate(blkown::QueueIndex{0}, cache)).start().into_claim();
     claim.data().cookie = claim.next_cookie();
     claim.data().timer.arm(runtime.context(0), 1'000'000, claim.pin());
     std::move(claim).publish([](const blkown::Cookie&) {});

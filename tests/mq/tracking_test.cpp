@@ -50,7 +50,7 @@ TEST(TrackedDisk, PrintsTheHoldersOfEachRequest) {
   Read free{8}, held{9};
   bench.disk->submit(bench.context(), free.bio);
   bench.disk->submit(bench.context(), held.bio);
-  auto& hw = bench.disk->hw_queue(0);
+  auto& hw = bench.disk->hw_queue(blkown::QueueIndex{0});
   {
     const Place looked_up = next_to();
     const auto pin = hw.tag_to_rq(bench.driver.published[1].second);
@@ -75,7 +75,8 @@ TEST(TrackedDisk, PrintsThePinOfARequestThatHasEnded) {
   Read read;
   bench.disk->submit(bench.context(), read.bio);
   {
-    auto claim = bench.disk->hw_queue(0).claim(bench.driver.published[0].second);
+    auto claim =
+        bench.disk->hw_queue(blkown::QueueIndex{0}).claim(bench.driver.published[0].second);
     ASSERT_TRUE(claim.has_value());
     const Place pinned = next_to();
     const ARef pin = claim->pin();
@@ -97,7 +98,7 @@ TEST(TrackedDisk, AScanIsAHolderSinceItsCaller) {
   std::string table;
   const auto look = [&](const ARef&, const blkown::Cookie&) { table += table_of(*bench.disk); };
   const Place scanned = next_to();
-  bench.disk->hw_queue(0).for_each_in_flight(look);
+  bench.disk->hw_queue(blkown::QueueIndex{0}).for_each_in_flight(look);
   EXPECT_NE(table.find(since(scanned)), std::string::npos) << table;
   bench.driver.reap(bench.data());
   bench.runtime.run();
@@ -111,7 +112,8 @@ TEST(TrackedDisk, ATimerHoldsSinceItsReferenceWasTaken) {
   int fired = 0;
   mq::Timer<ARef> timer{[](void* count, ARef&&) { ++*static_cast<int*>(count); }, &fired};
   const Place looked_up = next_to();
-  auto pin = bench.disk->hw_queue(0).tag_to_rq(bench.driver.published[0].second);
+  auto pin =
+      bench.disk->hw_queue(blkown::QueueIndex{0}).tag_to_rq(bench.driver.published[0].second);
   ASSERT_TRUE(pin.has_value());
   timer.arm(bench.context(), 1'000'000, *std::move(pin));
   EXPECT_NE(table_of(*bench.disk).find(since(looked_up)), std::string::npos)

@@ -21,7 +21,7 @@ TEST(ReadmeRamDisk, ReadsWhatWasWritten) {
   EXPECT_STREQ(disk->config().name, "ram0");
   EXPECT_TRUE(round_trip(driver, runtime, *disk));
   EXPECT_EQ(disk->counters().ended(blkown::Status::ok), 2U);
-  driver.interrupt(disk->hw_queue(0), 12345);
+  driver.interrupt(disk->hw_queue(blkown::QueueIndex{0}), 12345);
   blkown::Word refused = 0;
   for (const blkown::Word count : disk->counters().rejected_lookups) refused += count;
   EXPECT_EQ(refused, 1U);
@@ -56,11 +56,12 @@ TEST(ReadmeRamDisk, AFullRingAndALostAnswer) {
         new mq::Bio(mq::Bio::read(0, blkown::Segment{memory.data(), 512}, {.function = count})));
     disk->submit(runtime.context(0), *bios.back());
   }
-  auto& ring = disk->hw_queue(0).data.ring;
+  auto& ring = disk->hw_queue(blkown::QueueIndex{0}).data.ring;
   EXPECT_EQ(ring.size(), 64U);
   ring.erase(ring.begin());  // lost
   while (good != 69) {
-    for (const std::uint64_t id : std::exchange(ring, {})) driver.interrupt(disk->hw_queue(0), id);
+    for (const std::uint64_t id : std::exchange(ring, {}))
+      driver.interrupt(disk->hw_queue(blkown::QueueIndex{0}), id);
     runtime.run();
   }
   EXPECT_EQ(timed_out, 0);

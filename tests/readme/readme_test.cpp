@@ -45,7 +45,7 @@ class ReadmeDriver : public testing::Test {
   void TearDown() override { EXPECT_EQ(made_->in_flight(), 0U); }
 
   void submit(std::uint32_t tag, std::uint64_t lba) {
-    auto idle = made_->allocate_tag(0, blkown::Tag{tag});
+    auto idle = made_->allocate_tag(blkown::QueueIndex{0}, blkown::Tag{tag});
     ASSERT_TRUE(idle.has_value()) << "tag " << tag;
     driver_.queue_rq(std::move(*idle), {.lba = lba, .buffer = nullptr});
   }
@@ -93,7 +93,7 @@ TEST_F(ReadmeDriver, EndsNothingForAnIdThatComesTwiceLateOrFromNowhere) {
 
 TEST_F(ReadmeDriver, FreesTheTagWhenTheIoHasEnded) {
   submit(7, 1);
-  EXPECT_FALSE(made_->allocate_tag(0, blkown::Tag{7}).has_value());
+  EXPECT_FALSE(made_->allocate_tag(blkown::QueueIndex{0}, blkown::Tag{7}).has_value());
   driver_.interrupt(sent[0].id, true);
   submit(7, 2);
   driver_.interrupt(sent[1].id, true);

@@ -133,7 +133,7 @@ TEST(ControllerCommand, SaysSoWhenTheIommuKeepsItFromMemory) {
 
 TEST(ControllerCommand, GivesTheCommandsCookieToTheIommu) {
   Bench bench;
-  const Cookie own{.value = 0x11, .generation = {1}, .tag = {}, .queue = 0};
+  const Cookie own{.value = 0x11, .generation = {1}, .tag = {}, .queue = {}};
   SubmissionEntry entry = bench.command(Opcode::write, own.value);
   std::vector<std::byte> memory(sector_bytes, std::byte{0x77});
   entry.segment.iova = bench.map(memory, own);

@@ -156,7 +156,7 @@ TEST_F(ControllerFault, BeforePublishComesWhileTheDriverMaps) {
   std::vector<std::byte> memory(64);
   static_cast<void>(bench_->map(memory));
   EXPECT_TRUE(bench_->completions().empty()) << "mapped for no I/O: no opportunity";
-  const Cookie next{.value = first_cookie, .generation = {5}, .tag = {2}, .queue = 0};
+  const Cookie next{.value = first_cookie, .generation = {5}, .tag = {2}, .queue = {}};
   static_cast<void>(bench_->map(memory, next));
   EXPECT_EQ(bench_->interrupts, std::vector<std::uint32_t>{0});
   EXPECT_EQ(bench_->completions(), (Completions{{first_cookie, DeviceStatus::success, 0}}));
@@ -168,7 +168,7 @@ TEST_F(ControllerFault, MapFailureLeavesNoAddressSpace) {
   std::vector<std::byte> memory(64);
   static_cast<void>(bench_->map(memory));
   const std::uint64_t before = bench_->iommu.mapped_pages();
-  const Cookie next{.value = first_cookie, .generation = {5}, .tag = {2}, .queue = 0};
+  const Cookie next{.value = first_cookie, .generation = {5}, .tag = {2}, .queue = {}};
   EXPECT_EQ(bench_->iommu.map(memory.data(), 64, Direction::to_device, next),
             std::unexpected(blkown::dma::MapFailure::no_iova));
   EXPECT_EQ(bench_->iommu.mapped_pages(), before);
@@ -265,7 +265,7 @@ TEST_F(ControllerFault, NoPhaseChangeCannotBeSeen) {
 TEST_F(ControllerFault, DmaAfterUnmapReachesNothingAndIsSeen) {
   for (const Opcode opcode : {Opcode::read, Opcode::write}) {
     strike(FaultKind::dma_after_unmap);
-    const Cookie own{.value = first_cookie, .generation = {5}, .tag = {2}, .queue = 0};
+    const Cookie own{.value = first_cookie, .generation = {5}, .tag = {2}, .queue = {}};
     std::vector<std::byte> memory(sector_bytes, std::byte{0x77});
     const IovaSegment segment{.iova = bench_->map(memory, own), .length_bytes = sector_bytes};
     SubmissionEntry entry = bench_->command(opcode, first_cookie);

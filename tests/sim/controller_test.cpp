@@ -215,7 +215,7 @@ TEST(ControllerStop, AControllerThatIsGoneWatchesNoMapsAnyMore) {
   Bench bench;
   FaultPlan none_left{1, Script{{FaultKind::map_failure, 0}, {FaultKind::map_failure, 1}}};
   std::byte byte{};
-  const Cookie cookie{.value = 1, .generation = {1}, .tag = {}, .queue = 0};
+  const Cookie cookie{.value = 1, .generation = {1}, .tag = {}, .queue = {}};
   {
     const Controller other{{}, bench.iommu, bench.device, bench.media, &none_left};
     EXPECT_FALSE(bench.iommu.map(&byte, 1, Direction::to_device, cookie).has_value());
@@ -296,7 +296,7 @@ TEST(ControllerHook, IsCalledWithoutTheLock) {
   bench.run();
   EXPECT_EQ(calling.counts[0], 1);
   std::vector<std::byte> memory(64);
-  static_cast<void>(bench.map(memory, {.value = 0x13, .generation = {1}, .tag = {}, .queue = 0}));
+  static_cast<void>(bench.map(memory, {.value = 0x13, .generation = {1}, .tag = {}, .queue = {}}));
   EXPECT_EQ(calling.counts[0], 2);
   ASSERT_TRUE(bench.submit(bench.command(Opcode::flush, 0x14)));
   bench.run();

@@ -60,7 +60,7 @@ template <class W = World>
   char* text = nullptr;
   std::size_t size = 0;
   std::FILE* const file = open_memstream(&text, &size);
-  for (std::uint32_t queue = 0; queue != config.queue_count; ++queue) {
+  for (blkown::QueueIndex queue; queue.value != config.queue_count; ++queue.value) {
     for (Tag tag; tag.value != config.depth; ++tag.value) {
       world->history().print(file, queue, tag, 10'000);
     }
@@ -154,8 +154,8 @@ TEST(CoreWorld, AFindingEndsTheRunAndIsTheSameOneAgain) {
 
 TEST(CoreWorld, AFindingOfSomebodyElsesEndsTheRun) {
   auto& world = caught<World>(config_of(0));
-  world.add({.what = "the first", .has_request = false, .queue = 0, .tag = {}});
-  world.add({.what = "the second", .has_request = false, .queue = 0, .tag = {}});
+  world.add({.what = "the first", .has_request = false, .queue = {}, .tag = {}});
+  world.add({.what = "the second", .has_request = false, .queue = {}, .tag = {}});
   EXPECT_FALSE(world.run());
   EXPECT_EQ(world.history().event(), 1U);
   EXPECT_EQ(world.finding().what, "the first");

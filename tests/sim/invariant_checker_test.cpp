@@ -37,7 +37,7 @@ class CheckTest : public testing::Test {
   [[nodiscard]] std::string found_of(std::uint32_t tag) {
     const std::string what = found();
     EXPECT_TRUE(check_.finding().has_request);
-    EXPECT_EQ(check_.finding().queue, 1U);
+    EXPECT_EQ(check_.finding().queue, blkown::QueueIndex{1});
     EXPECT_EQ(check_.finding().tag, Tag{tag});
     return what;
   }
@@ -273,7 +273,7 @@ TEST_F(CheckTest, WritesTheTransitionsOfEachRequestIntoTheHistory) {
   char* text = nullptr;
   std::size_t size = 0;
   std::FILE* const file = open_memstream(&text, &size);
-  history_.print(file, 1, Tag{3}, 12);
+  history_.print(file, blkown::QueueIndex{1}, Tag{3}, 12);
   std::fclose(file);
   EXPECT_STREQ(text,
                "  event 1 at 5 us, submit: queue 1, tag 3: free -> 1, generation 101\n"

@@ -90,7 +90,7 @@ TEST_F(IommuTest, LogsAnAccessToAnotherIosMemory) {
 
 // Goal: cookie 0 is an I/O's name like any other.
 TEST_F(IommuTest, TellsAnIoWithCookieZeroFromNoIo) {
-  const Cookie zero{.value = 0, .generation = {16}, .tag = {}, .queue = 0};
+  const Cookie zero{.value = 0, .generation = {16}, .tag = {}, .queue = {}};
   const std::uint64_t iova = map(0, 64, Direction::bidirectional, zero);
   EXPECT_TRUE(write(iova, 64, zero));
   EXPECT_FALSE(read(iova, 64, nobody));

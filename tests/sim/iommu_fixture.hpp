@@ -28,8 +28,8 @@ using blkown::sim::IommuFaultKind;
 
 inline constexpr std::uint64_t page = Iommu::page_bytes;
 inline constexpr Cookie nobody{};
-inline constexpr Cookie first_io{.value = 0x1234, .generation = {}, .tag = Tag{1}, .queue = 0};
-inline constexpr Cookie second_io{.value = 0x5678, .generation = {}, .tag = Tag{2}, .queue = 0};
+inline constexpr Cookie first_io{.value = 0x1234, .generation = {}, .tag = Tag{1}, .queue = {}};
+inline constexpr Cookie second_io{.value = 0x5678, .generation = {}, .tag = Tag{2}, .queue = {}};
 
 /// Sixteen pages of memory that the bus finds at an address with 32 zero bits, for an IOMMU.
 class IommuTest : public testing::Test {

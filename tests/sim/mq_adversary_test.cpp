@@ -84,7 +84,7 @@ TEST(MqAdversary, ADriverComesThroughWithEachSeed) {
         const bool is_well = checks[i].after_event();
         const sim::Finding& finding = checks[i].finding();
         if (!is_well) histories[i]->print(stdout, finding.queue, finding.tag, 12);
-        ASSERT_TRUE(is_well) << finding.what << ", queue " << finding.queue << ", tag "
+        ASSERT_TRUE(is_well) << finding.what << ", queue " << finding.queue.value << ", tag "
                              << finding.tag.value << ", step " << runtime.steps();
       }
     }

@@ -22,6 +22,7 @@ using blkown::ARef;
 using blkown::Claim;
 using blkown::Cookie;
 using blkown::Idle;
+using blkown::QueueIndex;
 using blkown::Status;
 using blkown::sim::DeviceStatus;
 using blkown::sim::Opcode;
@@ -45,10 +46,10 @@ class DriverOf {
 
   explicit DriverOf(sim::Host<Self>& host)
       : host_{host}, watches_(host.queue_count() * host.depth()) {
-    for (std::uint32_t queue = 0; queue != host.queue_count(); ++queue) {
+    for (QueueIndex queue; queue.value != host.queue_count(); ++queue.value) {
       auto rings = Rings::allocate(host.device, host.depth());
       if (!rings.has_value()) std::abort();
-      host.controller.create_queue_pair(queue, rings->memory());
+      host.controller.create_queue_pair(queue.value, rings->memory());
       rings_.push_back(*std::move(rings));
     }
     host.controller.start();
@@ -58,15 +59,15 @@ class DriverOf {
 
   void submit(Idle<R> idle) { self().issue(std::move(idle).start().into_claim()); }
 
-  void interrupt(std::uint32_t queue) {
-    Rings& rings = rings_[queue];
+  void interrupt(QueueIndex queue) {
+    Rings& rings = rings_[queue.value];
     while (const auto entry = rings.next_completion()) self().complete(queue, *entry);
-    host_.controller.ring_completion(queue, rings.completion_head());
+    host_.controller.ring_completion(queue.value, rings.completion_head());
   }
 
   /// First an abort; if that does not help either, a reset.
   void timeout(const ARef<R>& pin, const Cookie& cookie) {
-    Watch& watch = watches_[pin.queue() * host_.depth() + pin.tag().value];
+    Watch& watch = watches_[pin.queue().value * host_.depth() + pin.tag().value];
     const bool is_new = !watch.is_abort && watch.aborted != cookie.generation;
     if (is_new && self().abort(pin.queue(), cookie)) {
       watch.aborted = cookie.generation;
@@ -94,9 +95,10 @@ class DriverOf {
     if (const auto error = self().map(claim)) return self().give_back(std::move(claim), *error);
     // Built before it is published: from then on the request may be over at any moment.
     const sim::SubmissionEntry entry = self().command(claim);
-    const std::uint32_t queue = claim.queue();
-    auto issued = std::move(claim).publish(
-        [&](const Cookie&) { return rings_[queue].submit(host_.controller, queue, entry); });
+    const QueueIndex queue = claim.queue();
+    auto issued = std::move(claim).publish([&](const Cookie&) {
+      return rings_[queue.value].submit(host_.controller, queue.value, entry);
+    });
     // If a completion, a forged one, was faster than the refusal, it has the I/O now.
     if (!issued.has_value() && issued.error().claim.has_value()) {
       self().refused(*std::move(issued.error().claim));
@@ -121,7 +123,7 @@ class DriverOf {
     entry.length_sectors = io.length_sectors;
     entry.target = io.driver.target;
     if (io.driver.mapping.has_value()) {
-      rings_[claim.queue()].put_segments(entry, claim.tag(), io.driver.mapping->segments());
+      rings_[claim.queue().value].put_segments(entry, claim.tag(), io.driver.mapping->segments());
     }
     return entry;
   }
@@ -141,7 +143,7 @@ class DriverOf {
 
   // --- back -------------------------------------------------------------------------------------
 
-  void complete(std::uint32_t queue, const sim::CompletionEntry& entry) {
+  void complete(QueueIndex queue, const sim::CompletionEntry& entry) {
     auto claim = host_.claim(queue, entry.cookie);
     if (!claim.has_value()) return;  // late, double, forged: counted, and nothing else
     self().unmap(*claim, *dma::EndProof::of(*claim));
@@ -175,14 +177,14 @@ class DriverOf {
   void end(Claim<R> claim, Status status) {
     claim.data().driver.tries = 0;
     claim.data().driver.target = 0;
-    watches_[claim.queue() * host_.depth() + claim.tag().value] = {};
+    watches_[claim.queue().value * host_.depth() + claim.tag().value] = {};
     std::move(claim).end(status);
   }
 
   // --- when nothing comes back ------------------------------------------------------------------
 
   /// Asks the device to end the I/O; its own completion will say so. False if that cannot be done.
-  [[nodiscard]] bool abort(std::uint32_t queue, const Cookie& cookie) {
+  [[nodiscard]] bool abort(QueueIndex queue, const Cookie& cookie) {
     auto idle = host_.tags.allocate_reserved(queue);
     if (!idle.has_value()) return false;
     idle->data().opcode = Opcode::abort;
@@ -190,7 +192,7 @@ class DriverOf {
     idle->data().length_sectors = 0;
     idle->data().driver.target = cookie.value;
     idle->data().driver.tries = max_tries;  // it is not worth a second try
-    watches_[queue * host_.depth() + idle->tag().value].is_abort = true;
+    watches_[queue.value * host_.depth() + idle->tag().value].is_abort = true;
     self().submit(*std::move(idle));
     return true;
   }
@@ -205,7 +207,7 @@ class DriverOf {
   }
 
   void give_up_all(const dma::EndProof& proof) {
-    for (std::uint32_t queue = 0; queue != host_.queue_count(); ++queue) {
+    for (QueueIndex queue; queue.value != host_.queue_count(); ++queue.value) {
       host_.tags.for_each_in_flight(queue, [&](const ARef<R>& pin, const Cookie& cookie) {
         auto claim = blkown::claim(pin, cookie);
         if (!claim.has_value()) return;

@@ -64,7 +64,7 @@ TEST(Oracle, ACookieThatComesAgainIsAnotherCommands) {
 
 TEST(Oracle, ALieAboutACommandThatIsNotDoneIsTheDevicesFault) {
   Bench bench{{{FaultKind::late, 0}}};
-  const Cookie own{.value = 0x11, .generation = {1}, .tag = {}, .queue = 0};
+  const Cookie own{.value = 0x11, .generation = {1}, .tag = {}, .queue = {}};
   std::vector<std::byte> memory(sector_bytes);
   const IovaSegment segment{.iova = bench.map(memory, own), .length_bytes = sector_bytes};
   SubmissionEntry entry = bench.command(Opcode::read, 0x11);
@@ -148,7 +148,7 @@ TEST(Oracle, TellsTheGenuineEntryFromOneThatLooksLikeIt) {
   for (const bool takes_the_first : {true, false}) {
     Bench bench{{{FaultKind::before_publish, 0}}};
     std::vector<std::byte> memory(sector_bytes);
-    const Cookie next{.value = 0x11, .generation = {1}, .tag = {}, .queue = 0};
+    const Cookie next{.value = 0x11, .generation = {1}, .tag = {}, .queue = {}};
     SubmissionEntry entry = bench.command(Opcode::read, 0x11);
     entry.segment.iova = bench.map(memory, next);
     ASSERT_EQ(bench.seen_of(entry).size(), 2U);

@@ -71,15 +71,17 @@ TEST_F(Claims, OfThreeKindsOfLookupOneGetsTheRight) {
         EXPECT_EQ(touched_at_end, 2U);
       },
       [this](Random&) {
-        const auto pin = tags.tag_to_rq(0, cookie.value);
+        const auto pin = tags.tag_to_rq(blkown::QueueIndex{0}, cookie.value);
         if (pin.has_value()) pages[0] = round;
       },
-      [this](Random&) { end_if_had(tags.tag_to_owned(0, cookie.value)); },
-      [this](Random&) { end_if_had(tags.claim(0, cookie.value)); });
+      [this](Random&) { end_if_had(tags.tag_to_owned(blkown::QueueIndex{0}, cookie.value)); },
+      [this](Random&) { end_if_had(tags.claim(blkown::QueueIndex{0}, cookie.value)); });
 }
 
 TEST_F(Claims, OfThreeDuplicateCompletionsOneGetsTheRight) {
-  const auto part = [this](Random&) { end_if_had(tags.claim(0, cookie.value)); };
+  const auto part = [this](Random&) {
+    end_if_had(tags.claim(blkown::QueueIndex{0}, cookie.value));
+  };
   play_rounds(
       rounds(), [this] { publish(); },
       [this] {
@@ -103,7 +105,7 @@ TEST_F(Claims, OfTryClaimAndClaimOneGetsTheRightWhateverIsDropped) {
         first.reset();
       },
       [this](Random&) { drop_after_writing(second, pages[1]); },
-      [this](Random&) { end_if_had(tags.claim(0, cookie.value)); });
+      [this](Random&) { end_if_had(tags.claim(blkown::QueueIndex{0}, cookie.value)); });
 }
 
 TEST_F(Claims, OfTwoTimeoutsAndACompletionOneGetsTheRight) {
@@ -120,7 +122,7 @@ TEST_F(Claims, OfTwoTimeoutsAndACompletionOneGetsTheRight) {
         EXPECT_EQ(pages_at_end, 2U);
       },
       [&](Random&) { time_out(first, pages[0]); }, [&](Random&) { time_out(second, pages[1]); },
-      [this](Random&) { end_if_had(tags.claim(0, cookie.value)); });
+      [this](Random&) { end_if_had(tags.claim(blkown::QueueIndex{0}, cookie.value)); });
 }
 
 // A mapping and a scan each hold a pin. The last drop completes the end and sees every write.
@@ -138,7 +140,7 @@ TEST_F(Claims, AnEndAMappingAndAScanCompleteOnce) {
         EXPECT_EQ(pages_at_end, scanned ? 2U : 1U);
       },
       [this](Random& random) {
-        auto had = tags.claim(0, cookie.value);
+        auto had = tags.claim(blkown::QueueIndex{0}, cookie.value);
         touch(*had);
         if (random.one_in(4)) {
           std::move(*had).requeue();
@@ -148,11 +150,12 @@ TEST_F(Claims, AnEndAMappingAndAScanCompleteOnce) {
       },
       [this](Random&) { drop_after_writing(first, pages[1]); },
       [&](Random&) {
-        tags.for_each_in_flight(0, [&](const ARef& pin, const blkown::Cookie& seen) {
-          EXPECT_EQ(pin.tag(), seen.tag);
-          scanned = true;
-          pages[2] = round;
-        });
+        tags.for_each_in_flight(blkown::QueueIndex{0},
+                                [&](const ARef& pin, const blkown::Cookie& seen) {
+                                  EXPECT_EQ(pin.tag(), seen.tag);
+                                  scanned = true;
+                                  pages[2] = round;
+                                });
       });
 }
 
@@ -212,7 +215,7 @@ TEST_F(Claims, AReleaseAgainstTheLastPinGivesOneOwnerOrNone) {
       rounds(),
       [this] {
         publish_pinned(1);
-        right.emplace(std::move(*tags.claim(0, cookie.value)));
+        right.emplace(std::move(*tags.claim(blkown::QueueIndex{0}, cookie.value)));
       },
       [this] {
         end_what_is_parked();
@@ -307,7 +310,7 @@ class RefusedClaims : public Claims {
 
   /// The part of the forger.
   void forge(Random& random) {
-    auto had = look_up_until([this] { return tags.claim(0, cookie.value); },
+    auto had = look_up_until([this] { return tags.claim(blkown::QueueIndex{0}, cookie.value); },
                              [](LookupReason reason) { return reason != LookupReason::early; });
     if (!had.has_value()) return;
     touch(*had);
@@ -347,7 +350,7 @@ TEST_F(Claims, ARequeueAgainstALateCompletionLeavesTheNewIssueAlone) {
   play_rounds(
       rounds(), [this] { publish(); }, [this] { expect_one_end(); },
       [this](Random&) {
-        auto had = tags.claim(0, cookie.value);
+        auto had = tags.claim(blkown::QueueIndex{0}, cookie.value);
         if (!had.has_value()) return;  // the other thread had it and ended it
         touch(*had);
         std::move(*had).requeue();
@@ -355,11 +358,11 @@ TEST_F(Claims, ARequeueAgainstALateCompletionLeavesTheNewIssueAlone) {
         touch(again);
         blkown::Cookie second_cookie;
         std::move(again).publish([&](blkown::Cookie made) { second_cookie = made; });
-        end_if_had(tags.claim(0, second_cookie.value));
+        end_if_had(tags.claim(blkown::QueueIndex{0}, second_cookie.value));
       },
       [this](Random&) {
         for (unsigned tries = 0; tries != 8; ++tries) {
-          auto had = tags.claim(0, cookie.value);
+          auto had = tags.claim(blkown::QueueIndex{0}, cookie.value);
           if (!had.has_value()) continue;
           EXPECT_EQ(had->cookie(), cookie);
           touch(*had);

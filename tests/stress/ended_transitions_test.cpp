@@ -34,7 +34,7 @@ class EndedTransitions : public Reuse {
     for (std::uint64_t back = 0; back != ios();) {
       const std::uint64_t before = submitted + back;
       if (submitted != ios()) {
-        if (auto idle = tags.allocate(0, cache)) {
+        if (auto idle = tags.allocate(blkown::QueueIndex{0}, cache)) {
           publish(std::move(*idle));
           ++submitted;
         }
@@ -49,7 +49,7 @@ class EndedTransitions : public Reuse {
   template <class Finish>
   void complete_all(Random& random, Finish finish) {
     while (!over.load(std::memory_order_relaxed)) {
-      auto right = tags.claim(0, any_cookie(random));
+      auto right = tags.claim(blkown::QueueIndex{0}, any_cookie(random));
       if (!right.has_value()) {
         wait_a_little(random);
         continue;
@@ -65,7 +65,7 @@ class EndedTransitions : public Reuse {
 TEST_F(EndedTransitions, AListUnderAMutexHandsTheEndedOver) {
   sink = &queue_under_mutex;
   const auto submitter = [&](Random& random) {
-    auto cache = tags.tag_cache(0, 2);
+    auto cache = tags.tag_cache(blkown::QueueIndex{0}, 2);
     submit_all(random, cache, [&] {
       std::uint64_t back = 0;
       while (auto one = take_queued()) {
@@ -91,7 +91,7 @@ TEST_F(EndedTransitions, AListOverAReleaseAcquireSlotHandsTheEndedOver) {
   EndedList slot;
   std::atomic<bool> full{false};
   const auto submitter = [&](Random& random) {
-    auto cache = tags.tag_cache(0, 2);
+    auto cache = tags.tag_cache(blkown::QueueIndex{0}, 2);
     submit_all(random, cache, [&] {
       std::uint64_t back = 0;
       if (!full.load(std::memory_order_acquire)) return back;
@@ -109,7 +109,7 @@ TEST_F(EndedTransitions, AListOverAReleaseAcquireSlotHandsTheEndedOver) {
     EndedList mine;
     thread_list = &mine;
     while (!over.load(std::memory_order_relaxed)) {
-      auto right = tags.claim(0, any_cookie(random));
+      auto right = tags.claim(blkown::QueueIndex{0}, any_cookie(random));
       if (right.has_value()) {
         expect_named(*right);
         std::move(*right).end_ok();
@@ -131,7 +131,7 @@ TEST_F(EndedTransitions, ARequeueHandsTheRequestBackToBeStartedAgain) {
   sink = &queue_under_mutex;
   std::atomic<std::uint64_t> requeues{0};
   const auto submitter = [&](Random& random) {
-    auto cache = tags.tag_cache(0, 0);
+    auto cache = tags.tag_cache(blkown::QueueIndex{0}, 0);
     submit_all(random, cache, [&] {
       std::uint64_t back = 0;
       while (auto one = take_queued()) {

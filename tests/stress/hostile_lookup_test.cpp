@@ -215,17 +215,17 @@ INSTANTIATE_TEST_SUITE_P(Layouts, HostileLookup,
 /// Holds one request in each state in which a lookup is refused.
 class Holder {
  public:
-  explicit Holder(Tags& tags) : tags_{tags}, cache_{tags.tag_cache(0, 0)} {
+  explicit Holder(Tags& tags) : tags_{tags}, cache_{tags.tag_cache(blkown::QueueIndex{0}, 0)} {
     static_cast<void>(publish());  // tag 0 stays parked
     for (unsigned i = 0; i != 4; ++i) cookies.push_back(publish());
-    owned.emplace(*std::move(*tags.claim(0, cookies[0].value)).into_owned());
-    claimed.emplace(std::move(*tags.claim(0, cookies[1].value)));
+    owned.emplace(*std::move(*tags.claim(blkown::QueueIndex{0}, cookies[0].value)).into_owned());
+    claimed.emplace(std::move(*tags.claim(blkown::QueueIndex{0}, cookies[1].value)));
     pins.push_back(claimed->pin());
     // Ended under a pin: finished until the pin is dropped.
-    auto ending = std::move(*tags.claim(0, cookies[2].value));
+    auto ending = std::move(*tags.claim(blkown::QueueIndex{0}, cookies[2].value));
     pins.push_back(ending.pin());
     std::move(ending).end_ok();
-    std::move(*tags.claim(0, cookies[3].value)).end_ok();
+    std::move(*tags.claim(blkown::QueueIndex{0}, cookies[3].value)).end_ok();
   }
   Holder(const Holder&) = delete;
   Holder& operator=(const Holder&) = delete;
@@ -233,7 +233,7 @@ class Holder {
     std::move(*owned).end_ok();
     std::move(*claimed).end_ok();
     pins.clear();
-    std::move(*tags_.claim_any_generation(0, blkown::Tag{0})).end_ok();
+    std::move(*tags_.claim_any_generation(blkown::QueueIndex{0}, blkown::Tag{0})).end_ok();
   }
 
   static constexpr std::array<LookupReason, 4> reasons{LookupReason::owned, LookupReason::claimed,
@@ -243,9 +243,9 @@ class Holder {
  private:
   [[nodiscard]] blkown::Cookie publish() {
     blkown::Cookie cookie;
-    std::move(*tags_.allocate(0, cache_)).start().publish([&](blkown::Cookie made) {
-      cookie = made;
-    });
+    std::move(*tags_.allocate(blkown::QueueIndex{0}, cache_))
+        .start()
+        .publish([&](blkown::Cookie made) { cookie = made; });
     return cookie;
   }
 
@@ -259,7 +259,7 @@ class Holder {
 [[nodiscard]] Tags make_tags() {
   auto made =
       Tags::create({.depth = 5, .layout = CookieLayout::nbd()}, blkown::EndSink<Rq>::freeing(),
-                   [](std::uint32_t queue, blkown::Tag tag) { return Io{queue, tag}; });
+                   [](blkown::QueueIndex queue, blkown::Tag tag) { return Io{queue, tag}; });
   return std::move(*made);
 }
 
@@ -269,9 +269,9 @@ class Holder {
   for (std::uint64_t done = 0; done != count; ++done) {
     for (std::size_t i = 0; i != holder.reasons.size(); ++i) {
       const std::uint64_t value = holder.cookies[i].value;
-      const auto right = tags.claim(0, value);
-      const auto alone = tags.tag_to_owned(0, value);
-      const auto pin = tags.tag_to_rq(0, value);
+      const auto right = tags.claim(blkown::QueueIndex{0}, value);
+      const auto alone = tags.tag_to_owned(blkown::QueueIndex{0}, value);
+      const auto pin = tags.tag_to_rq(blkown::QueueIndex{0}, value);
       const bool as_it_should = !right.has_value() && right.error().reason == holder.reasons[i] &&
                                 !alone.has_value() && alone.error().reason == holder.reasons[i] &&
                                 !pin.has_value() && pin.error().reason == holder.reasons[i];

@@ -16,7 +16,7 @@ namespace stress {
 
 /// A completion as it arrives.
 struct Arrival {
-  std::uint32_t queue = 0;
+  blkown::QueueIndex queue;
   std::uint64_t value = 0;
 };
 
@@ -61,10 +61,10 @@ struct Reading {
                                                            Arrival arrival) noexcept {
   const Reading read{layout, arrival.value};
   const bool names_queue = layout.queue.bits != 0;
-  if (arrival.queue >= queue_count) return blkown::LookupReason::no_such_queue;
+  if (arrival.queue.value >= queue_count) return blkown::LookupReason::no_such_queue;
   if (names_queue && read.queue >= queue_count) return blkown::LookupReason::no_such_queue;
   if (read.tag >= depth || read.stray_bits) return blkown::LookupReason::no_such_tag;
-  if (names_queue && read.queue != arrival.queue) return blkown::LookupReason::wrong_queue;
+  if (names_queue && read.queue != arrival.queue.value) return blkown::LookupReason::wrong_queue;
   return blkown::LookupReason::none;
 }
 
@@ -134,8 +134,8 @@ class Forger {
     const std::array fields{layout_.queue, layout_.tag, layout_.generation, layout_.user};
     const std::uint32_t chosen = random_.below(fields.size() + 1);
     if (chosen == fields.size() || fields[chosen].bits == 0) {
-      const std::uint32_t queue = random_queue();
-      return {queue == arrival.queue ? queue + 1 : queue, arrival.value};
+      const blkown::QueueIndex queue = random_queue();
+      return {queue == arrival.queue ? blkown::QueueIndex{queue.value + 1} : queue, arrival.value};
     }
     const blkown::CookieField field = fields[chosen];
     const unsigned unused = 64U - field.bits;
@@ -155,9 +155,11 @@ class Forger {
 
  private:
   /// A random queue, most often an existing one.
-  [[nodiscard]] std::uint32_t random_queue() {
-    if (random_.one_in(32)) return static_cast<std::uint32_t>(random_.bits());
-    return random_.below(queue_count_ + (random_.one_in(8) ? 1 : 0));
+  [[nodiscard]] blkown::QueueIndex random_queue() {
+    if (random_.one_in(32)) {
+      return blkown::QueueIndex{static_cast<std::uint32_t>(random_.bits())};
+    }
+    return blkown::QueueIndex{random_.below(queue_count_ + (random_.one_in(8) ? 1 : 0))};
   }
 
   blkown::CookieLayout layout_;

@@ -51,7 +51,7 @@ class Race : public ::testing::Test {
     pages.fill(0);
     ends = 0;
     requeues = 0;
-    auto owned = std::move(*tags.allocate(0, cache)).start();
+    auto owned = std::move(*tags.allocate(blkown::QueueIndex{0}, cache)).start();
     command = {.round = ++round, .generation = 0, .touched = 0};
     owned.data() = command;
     cookie = owned.next_cookie();
@@ -75,7 +75,7 @@ class Race : public ::testing::Test {
   /// Ends the I/O if the round left it parked: in flight, without a handle.
   void end_what_is_parked() {
     if (ends != 0) return;
-    auto parked = tags.tag_to_owned_any_generation(0, blkown::Tag{0});
+    auto parked = tags.tag_to_owned_any_generation(blkown::QueueIndex{0}, blkown::Tag{0});
     if (!parked.has_value()) {
       ADD_FAILURE() << "neither ended nor parked: " << to_string(parked.error().reason);
       return;
@@ -97,13 +97,16 @@ class Race : public ::testing::Test {
   }
   /// Repeats a claim while the refusal is temporary: not published yet, or held by another thread.
   [[nodiscard]] auto claim_when_free() {
-    return look_up_until([this] { return tags.claim(0, cookie.value); }, is_over);
+    return look_up_until([this] { return tags.claim(blkown::QueueIndex{0}, cookie.value); },
+                         is_over);
   }
   [[nodiscard]] auto own_when_free() {
-    return look_up_until([this] { return tags.tag_to_owned(0, cookie.value); }, is_over);
+    return look_up_until([this] { return tags.tag_to_owned(blkown::QueueIndex{0}, cookie.value); },
+                         is_over);
   }
   [[nodiscard]] auto pin_when_free() {
-    return look_up_until([this] { return tags.tag_to_rq(0, cookie.value); }, is_over);
+    return look_up_until([this] { return tags.tag_to_rq(blkown::QueueIndex{0}, cookie.value); },
+                         is_over);
   }
   [[nodiscard]] static bool is_over(blkown::LookupReason reason) {
     return reason == blkown::LookupReason::idle || reason == blkown::LookupReason::stale_generation;
@@ -146,7 +149,7 @@ class Race : public ::testing::Test {
 
  protected:
   Tags tags = make_tags(1, blkown::EndSink<Rq>::to(sink_));
-  blkown::TagCache cache = tags.tag_cache(0, 1);
+  blkown::TagCache cache = tags.tag_cache(blkown::QueueIndex{0}, 1);
 };
 
 }  // namespace stress

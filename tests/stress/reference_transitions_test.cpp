@@ -125,7 +125,7 @@ TEST_F(References, DropOrOwnAndADropCompleteAnEndOnce) {
         first.emplace(claim.pin());
         second.emplace(claim.pin());
         std::move(claim).publish([](blkown::Cookie) {});
-        right.emplace(std::move(*tags.claim(0, cookie.value)));
+        right.emplace(std::move(*tags.claim(blkown::QueueIndex{0}, cookie.value)));
       },
       [this] {
         expect_one_end();
@@ -248,8 +248,9 @@ TEST_F(References, IntoSharedAgainstTagToRqGivesOneOwner) {
       },
       [this](Random&) {
         // The other thread may have been alone first, and have ended the I/O.
-        auto pin = look_up_until([this] { return tags.tag_to_rq(0, cookie.value); },
-                                 [](LookupReason reason) { return reason != LookupReason::early; });
+        auto pin =
+            look_up_until([this] { return tags.tag_to_rq(blkown::QueueIndex{0}, cookie.value); },
+                          [](LookupReason reason) { return reason != LookupReason::early; });
         if (!pin.has_value()) return;
         pages[1] = round;
         auto last = drop_or_own(std::move(*pin));
@@ -286,7 +287,7 @@ TEST_F(References, IntoSharedAgainstAClaimHandsTheDataOver) {
 TEST_F(References, ParkedAgainAndAgainEachOwnerSeesTheOneBefore) {
   const auto part = [this](Random& random) {
     for (unsigned had = 0; had != 3;) {
-      auto pin = tags.tag_to_rq_any_generation(0, blkown::Tag{0});
+      auto pin = tags.tag_to_rq_any_generation(blkown::QueueIndex{0}, blkown::Tag{0});
       if (!pin.has_value()) continue;
       auto alone = random.one_in(2) ? drop_or_own(std::move(*pin)) : [&] {
         auto tried = Owned::try_from_shared(std::move(*pin));

@@ -48,11 +48,11 @@ class Reuse : public ::testing::Test {
   }
 
   [[nodiscard]] Idle allocate(blkown::TagCache& cache, Random& random) {
-    if (auto idle = tags.allocate(0, cache)) return std::move(*idle);
+    if (auto idle = tags.allocate(blkown::QueueIndex{0}, cache)) return std::move(*idle);
     // The demand of a waiting context makes the caches of the others give tags back.
-    const auto waiting = tags.announce_demand(0);
+    const auto waiting = tags.announce_demand(blkown::QueueIndex{0});
     for (;;) {
-      if (auto idle = tags.allocate(0, cache)) return std::move(*idle);
+      if (auto idle = tags.allocate(blkown::QueueIndex{0}, cache)) return std::move(*idle);
       wait_a_little(random);
     }
   }
@@ -65,18 +65,18 @@ class Reuse : public ::testing::Test {
 
   /// Checks that every tag is free again and that no touch was lost.
   void expect_touched(std::uint64_t promised) {
-    auto cache = tags.tag_cache(0, 0);
+    auto cache = tags.tag_cache(blkown::QueueIndex{0}, 0);
     std::uint64_t touched = 0;
     std::array<std::optional<Idle>, depth> idles;
     for (auto& idle : idles) {
-      idle = tags.allocate(0, cache);
+      idle = tags.allocate(blkown::QueueIndex{0}, cache);
       if (!idle) {
         ADD_FAILURE() << "a tag was lost";
         return;
       }
       touched += idle->data().touched;
     }
-    EXPECT_FALSE(tags.allocate(0, cache).has_value()) << "a tag too many";
+    EXPECT_FALSE(tags.allocate(blkown::QueueIndex{0}, cache).has_value()) << "a tag too many";
     EXPECT_EQ(touched, promised);
     sink = &free_at_once;
     for (auto& idle : idles) std::move(*idle).fail(blkown::Status::aborted);

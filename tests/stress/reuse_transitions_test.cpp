@@ -26,7 +26,7 @@ namespace {
 
 TEST_F(Reuse, OverTheBitmapTheNextLifeSeesTheLast) {
   const auto part = [this](Random& random) {
-    auto cache = tags.tag_cache(0, 0);
+    auto cache = tags.tag_cache(blkown::QueueIndex{0}, 0);
     for (std::uint64_t i = 0; i != ios(); ++i) {
       auto owned = allocate(cache, random).start();
       touch(owned);
@@ -41,7 +41,7 @@ TEST_F(Reuse, OverTheBitmapTheNextLifeSeesTheLast) {
 TEST_F(Reuse, ThroughTagCachesTheNextLifeSeesTheLast) {
   sink = &free_into_cache;
   const auto part = [this](Random& random) {
-    auto cache = tags.tag_cache(0, 2);
+    auto cache = tags.tag_cache(blkown::QueueIndex{0}, 2);
     thread_cache = &cache;
     for (std::uint64_t i = 0; i != ios(); ++i) {
       auto owned = allocate(cache, random).start();
@@ -59,7 +59,7 @@ TEST_F(Reuse, ThroughTagCachesTheNextLifeSeesTheLast) {
 TEST_F(Reuse, OfAHandedOverTagTheNextLifeSeesTheLast) {
   const auto part = [this](Random& random) {
     for (std::uint64_t i = 0; i != ios();) {
-      auto idle = tags.allocate_tag(0, blkown::Tag{random.below(depth)});
+      auto idle = tags.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{random.below(depth)});
       if (!idle) {
         wait_a_little(random);
         continue;
@@ -86,12 +86,12 @@ TEST_F(Reuse, AScanMeetsTheIosThatItsCookiesName) {
   };
   const auto all_ended = [&] { return ended.load(std::memory_order_relaxed) == ios(); };
   const auto submitter = [&](Random& random) {
-    auto cache = tags.tag_cache(0, 0);
+    auto cache = tags.tag_cache(blkown::QueueIndex{0}, 0);
     for (std::uint64_t i = 0; i != ios(); ++i) publish(allocate(cache, random));
   };
   const auto completer = [&](Random& random) {
     while (!all_ended()) {
-      auto right = tags.claim(0, any_cookie(random));
+      auto right = tags.claim(blkown::QueueIndex{0}, any_cookie(random));
       if (right.has_value()) {
         end_named(*right);
       } else {
@@ -101,14 +101,15 @@ TEST_F(Reuse, AScanMeetsTheIosThatItsCookiesName) {
   };
   const auto scanner = [&](Random& random) {
     while (!all_ended()) {
-      tags.for_each_in_flight(0, [&](BLKOWN_HELD const ARef& pin, const blkown::Cookie& cookie) {
-        EXPECT_EQ(pin.tag(), cookie.tag);
-        if (random.one_in(4)) return;
-        auto right = blkown::claim(pin, cookie);
-        if (!right.has_value()) return;
-        EXPECT_EQ(right->cookie(), cookie);
-        end_named(*right);
-      });
+      tags.for_each_in_flight(blkown::QueueIndex{0},
+                              [&](BLKOWN_HELD const ARef& pin, const blkown::Cookie& cookie) {
+                                EXPECT_EQ(pin.tag(), cookie.tag);
+                                if (random.one_in(4)) return;
+                                auto right = blkown::claim(pin, cookie);
+                                if (!right.has_value()) return;
+                                EXPECT_EQ(right->cookie(), cookie);
+                                end_named(*right);
+                              });
       wait_a_little(random);
     }
   };
@@ -120,7 +121,7 @@ TEST_F(Reuse, AScanMeetsTheIosThatItsCookiesName) {
 TEST_F(Reuse, ALateCookieNeverNamesTheNextLife) {
   std::atomic<bool> over{false};
   const auto submitter = [&](Random& random) {
-    auto cache = tags.tag_cache(0, 0);
+    auto cache = tags.tag_cache(blkown::QueueIndex{0}, 0);
     for (std::uint64_t i = 0; i != ios(); ++i) {
       blkown::Cookie made;
       auto owned = allocate(cache, random).start();
@@ -130,7 +131,7 @@ TEST_F(Reuse, ALateCookieNeverNamesTheNextLife) {
         issue(cookie);
       });
       dawdle(random);
-      auto right = tags.claim(0, made.value);
+      auto right = tags.claim(blkown::QueueIndex{0}, made.value);
       if (!right.has_value()) continue;
       expect_named(*right);
       std::move(*right).end_ok();
@@ -141,7 +142,7 @@ TEST_F(Reuse, ALateCookieNeverNamesTheNextLife) {
     std::uint64_t kept = 0;
     while (!over.load(std::memory_order_relaxed)) {
       if (random.one_in(8)) kept = any_cookie(random);
-      auto right = tags.claim(0, kept);
+      auto right = tags.claim(blkown::QueueIndex{0}, kept);
       dawdle(random);
       if (!right.has_value()) continue;
       EXPECT_EQ(right->cookie().value, kept);
@@ -156,7 +157,7 @@ TEST_F(Reuse, ALateCookieNeverNamesTheNextLife) {
 // The cache of a context moves to another thread over a release/acquire flag, and back.
 TEST_F(Reuse, ATagCacheMovesBetweenThreads) {
   sink = &free_into_cache;
-  auto cache = tags.tag_cache(0, depth);
+  auto cache = tags.tag_cache(blkown::QueueIndex{0}, depth);
   std::atomic<unsigned> turn{0};
   const auto part = [&](unsigned mine) {
     return [&, mine](Random& random) {
@@ -164,7 +165,7 @@ TEST_F(Reuse, ATagCacheMovesBetweenThreads) {
         while (turn.load(std::memory_order_acquire) != mine) wait_a_little(random);
         blkown::TagCache here = std::move(cache);
         thread_cache = &here;
-        auto owned = std::move(*tags.allocate(0, here)).start();
+        auto owned = std::move(*tags.allocate(blkown::QueueIndex{0}, here)).start();
         touch(owned);
         std::move(owned).end_ok();
         cache = std::move(here);

@@ -61,10 +61,10 @@ class TagUsers {
   /// Checks that every tag can be allocated, and once. Returns how often they were used.
   static std::uint64_t expect_all_free(Tags& tags) {
     thread_cache = nullptr;
-    auto cache = tags.tag_cache(0, 0);
+    auto cache = tags.tag_cache(blkown::QueueIndex{0}, 0);
     std::vector<Idle> idles;
     std::uint64_t uses = 0;
-    while (auto idle = tags.allocate(0, cache)) {
+    while (auto idle = tags.allocate(blkown::QueueIndex{0}, cache)) {
       uses += idle->data().uses;
       take_up(*idle);
       idles.push_back(std::move(*idle));
@@ -113,14 +113,14 @@ TEST_P(TagExhaustion, GivesNoTagTwiceAndLosesNone) {
   SpinBarrier barrier{contexts};
   const auto context = [&](unsigned number) {
     Random random{number};
-    auto cache = tags.tag_cache(0, capacity);
+    auto cache = tags.tag_cache(blkown::QueueIndex{0}, capacity);
     std::vector<Idle> kept;
     barrier.arrive_and_wait();
     for (std::uint64_t step = 0; step != steps; ++step) {
       if (random.one_in(4096)) std::this_thread::yield();
       if (random.one_in(256)) cache.flush();
       if (kept.size() < keeps && random.one_in(2)) {
-        if (auto idle = tags.allocate(0, cache)) {
+        if (auto idle = tags.allocate(blkown::QueueIndex{0}, cache)) {
           take_up(*idle);
           ++had[number];
           kept.push_back(std::move(*idle));
@@ -163,11 +163,11 @@ TEST_F(TagWaiting, AWaiterGetsATagFromThoseWhoStashThemAll) {
   std::atomic<unsigned> waiting{2};
   SpinBarrier barrier{4};
   const auto hoarder = [&](unsigned) {
-    auto cache = tags.tag_cache(0, depth);
+    auto cache = tags.tag_cache(blkown::QueueIndex{0}, depth);
     thread_cache = &cache;
     barrier.arrive_and_wait();
     while (waiting.load(std::memory_order_relaxed) != 0) {
-      if (auto idle = tags.allocate(0, cache)) {
+      if (auto idle = tags.allocate(blkown::QueueIndex{0}, cache)) {
         take_up(*idle);
         give_back(std::move(*idle));
       }
@@ -177,14 +177,14 @@ TEST_F(TagWaiting, AWaiterGetsATagFromThoseWhoStashThemAll) {
     thread_cache = nullptr;
   };
   const auto waiter = [&](unsigned) {
-    auto cache = tags.tag_cache(0, 0);
+    auto cache = tags.tag_cache(blkown::QueueIndex{0}, 0);
     barrier.arrive_and_wait();
     for (std::uint64_t i = 0; i != waits; ++i) {
-      auto idle = tags.allocate(0, cache);
+      auto idle = tags.allocate(blkown::QueueIndex{0}, cache);
       if (!idle) {
-        const auto wait = tags.announce_demand(0);
+        const auto wait = tags.announce_demand(blkown::QueueIndex{0});
         const std::uint64_t began = steps.load(std::memory_order_relaxed);
-        while (!(idle = tags.allocate(0, cache))) {
+        while (!(idle = tags.allocate(blkown::QueueIndex{0}, cache))) {
           if (steps.load(std::memory_order_relaxed) - began > patience) break;
           std::this_thread::yield();
         }

@@ -45,23 +45,25 @@ class TrackedReferences : public testing::Test {
  protected:
   TrackedReferences() {
     for (std::uint32_t tag = 0; tag != request_count; ++tag) {
-      std::move(*tags.allocate_tag(0, blkown::Tag{tag})).start().park();
+      std::move(*tags.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{tag})).start().park();
     }
   }
   void TearDown() override {
-    tags.for_each_in_flight(0, [](const ARef& pin, const blkown::Cookie& cookie) {
-      std::move(*blkown::claim(pin, cookie)).end_ok();
-    });
+    tags.for_each_in_flight(blkown::QueueIndex{0},
+                            [](const ARef& pin, const blkown::Cookie& cookie) {
+                              std::move(*blkown::claim(pin, cookie)).end_ok();
+                            });
   }
 
   /// References of even requests are created at one place, those of odd ones at the other.
   static const Place& place_of(std::uint32_t tag) { return tag % 2 == 0 ? even : odd; }
   [[nodiscard]] std::size_t holders_of(std::uint32_t tag) const {
     std::size_t count = 0;
-    blkown::visit_holders(tags.header(0, blkown::Tag{tag}), [&](const Place& place) {
-      ++count;
-      EXPECT_EQ(place.line(), place_of(tag).line()) << "a holder of another request";
-    });
+    blkown::visit_holders(
+        tags.header(blkown::QueueIndex{0}, blkown::Tag{tag}), [&](const Place& place) {
+          ++count;
+          EXPECT_EQ(place.line(), place_of(tag).line()) << "a holder of another request";
+        });
     return count;
   }
 
@@ -74,7 +76,8 @@ class TrackedReferences : public testing::Test {
     switch (random.below(6)) {
       case 0:
       case 1:
-        slot.emplace(*tags.tag_to_rq_any_generation(0, blkown::Tag{tag}, place_of(tag)));
+        slot.emplace(
+            *tags.tag_to_rq_any_generation(blkown::QueueIndex{0}, blkown::Tag{tag}, place_of(tag)));
         break;
       case 2: slot.reset(); break;
       case 3: std::swap(slot, other); break;

@@ -33,7 +33,7 @@ using ReasonCounts = std::array<std::uint64_t, blkown::lookup_reason_count>;
 class Actor : public Driver {
  public:
   Actor(World& its_world, std::uint64_t stream) : Driver{its_world, stream} {
-    for (std::uint32_t queue = 0; queue != world.tags().queue_count(); ++queue) {
+    for (blkown::QueueIndex queue; queue.value != world.tags().queue_count(); ++queue.value) {
       caches_.push_back(world.tags().tag_cache(queue, 2));
     }
     World::caches = &caches_;
@@ -43,7 +43,7 @@ class Actor : public Driver {
 
   /// One step of honest work.
   void step() {
-    const std::uint32_t queue = random.below(world.tags().queue_count());
+    const blkown::QueueIndex queue{random.below(world.tags().queue_count())};
     if (random.one_in(16)) drop_one();
     if (can_saturate && random.one_in(world.saturations() == 0 ? 256 : 4096)) {
       hoard(queue);
@@ -98,14 +98,14 @@ class Actor : public Driver {
 
   // --- honest work -----------------------------------------------------------------------------
 
-  [[nodiscard]] std::optional<Owned> begin(std::uint32_t queue) {
+  [[nodiscard]] std::optional<Owned> begin(blkown::QueueIndex queue) {
     std::optional<Idle> idle = world.take_requeued();
     if (!idle) {
-      idle = world.tags().allocate(queue, caches_[queue]);
+      idle = world.tags().allocate(queue, caches_[queue.value]);
       if (!idle && random.one_in(8)) {
         const auto waiting = world.tags().announce_demand(queue);
         wait_a_little(random);
-        idle = world.tags().allocate(queue, caches_[queue]);
+        idle = world.tags().allocate(queue, caches_[queue.value]);
       }
       if (!idle) return std::nullopt;
       idle->data().serial.fetch_add(1, std::memory_order_relaxed);
@@ -122,7 +122,7 @@ class Actor : public Driver {
     }
   }
 
-  void submit(std::uint32_t queue) {
+  void submit(blkown::QueueIndex queue) {
     std::optional<Owned> owned = begin(queue);
     if (!owned) return;
     Io& io = owned->data();
@@ -149,7 +149,7 @@ class Actor : public Driver {
     }
   }
 
-  void scan(std::uint32_t queue) {
+  void scan(blkown::QueueIndex queue) {
     world.tags().for_each_in_flight(queue, [this](ARef pin, blkown::Cookie cookie) {
       if (pin.queue() != cookie.queue || pin.tag() != cookie.tag) {
         world.complain("a scan's cookie of another request", pin.queue(), pin.tag());
@@ -164,7 +164,7 @@ class Actor : public Driver {
 
   /// Creates references to an I/O up to the limit of the word, as far as other threads permit, and
   /// holds them until a lookup has met the limit, or for a while.
-  void hoard(std::uint32_t queue) {
+  void hoard(blkown::QueueIndex queue) {
     std::optional<Owned> owned = begin(queue);
     if (!owned) return;
     Io& io = owned->data();

@@ -25,9 +25,9 @@ namespace stress {
 
 /// The data of an I/O. The members that are not atomic belong to the holder of the right.
 struct Io {
-  Io(std::uint32_t its_queue, blkown::Tag its_tag) : queue{its_queue}, tag{its_tag} {}
+  Io(blkown::QueueIndex its_queue, blkown::Tag its_tag) : queue{its_queue}, tag{its_tag} {}
 
-  const std::uint32_t queue;
+  const blkown::QueueIndex queue;
   const blkown::Tag tag;
 
   std::uint64_t ended_serial = 0;  ///< The last I/O of this request that ended.
@@ -81,8 +81,9 @@ class World {
       : channels_(queue_count), cookies_(queue_count * depth), sink_{*this} {
     const blkown::TagSetConfig config{
         .queue_count = queue_count, .depth = depth, .layout = layout, .first_generation = {}};
-    auto made = Tags::create(config, blkown::EndSink<Rq>::to(sink_),
-                             [](std::uint32_t queue, blkown::Tag tag) { return Io{queue, tag}; });
+    auto made =
+        Tags::create(config, blkown::EndSink<Rq>::to(sink_),
+                     [](blkown::QueueIndex queue, blkown::Tag tag) { return Io{queue, tag}; });
     if (made.has_value()) {
       tags_.emplace(std::move(*made));
     } else {
@@ -94,23 +95,26 @@ class World {
   World& operator=(const World&) = delete;
 
   [[nodiscard]] Tags& tags() noexcept { return *tags_; }
-  [[nodiscard]] Channel& channel(std::uint32_t queue) noexcept { return channels_[queue]; }
+  [[nodiscard]] Channel& channel(blkown::QueueIndex queue) noexcept {
+    return channels_[queue.value];
+  }
 
   /// The device has the command: every thread can read its id, and the device will complete it.
   void issue(const blkown::Cookie& cookie, Random& random) {
     learn(cookie);
-    channels_[cookie.queue].send(cookie.value, random);
+    channels_[cookie.queue.value].send(cookie.value, random);
   }
   /// Makes the id readable without a completion.
   void learn(const blkown::Cookie& cookie) noexcept {
     // Relaxed: only the word of the request may order a lookup after the publication.
-    cookies_[cookie.queue * tags_->depth() + cookie.tag.value].store(cookie.value,
-                                                                     std::memory_order_relaxed);
+    cookies_[cookie.queue.value * tags_->depth() + cookie.tag.value].store(
+        cookie.value, std::memory_order_relaxed);
   }
   /// The id of the latest publication of some request, most often one in flight.
   [[nodiscard]] Arrival live_cookie(Random& random) const noexcept {
     const std::uint32_t index = random.below(static_cast<std::uint32_t>(cookies_.size()));
-    return {index / tags_->depth(), cookies_[index].load(std::memory_order_relaxed)};
+    return {blkown::QueueIndex{index / tags_->depth()},
+            cookies_[index].load(std::memory_order_relaxed)};
   }
 
   [[nodiscard]] std::optional<blkown::Idle<Rq>> take_requeued() {
@@ -121,10 +125,11 @@ class World {
   }
 
   /// Notes a failure of a request. All threads stop soon.
-  void complain(const std::string& what, std::uint32_t queue, blkown::Tag tag) {
+  void complain(const std::string& what, blkown::QueueIndex queue, blkown::Tag tag) {
     broken_.store(true, std::memory_order_relaxed);
     if (complaints_.fetch_add(1, std::memory_order_relaxed) < 20) {
-      ADD_FAILURE() << what << ": queue " << queue << " tag " << tag.value << ", seed " << seed();
+      ADD_FAILURE() << what << ": queue " << queue.value << " tag " << tag.value << ", seed "
+                    << seed();
     }
   }
   /// Counts a lookup that met a request at the limit of its word.
@@ -142,7 +147,7 @@ class World {
   void drain() {
     while (tags_->in_flight() != 0 || !requeued_.empty()) {
       while (auto idle = take_requeued()) std::move(*idle).fail(blkown::Status::aborted);
-      for (std::uint32_t queue = 0; queue != tags_->queue_count(); ++queue) {
+      for (blkown::QueueIndex queue; queue.value != tags_->queue_count(); ++queue.value) {
         tags_->for_each_in_flight(
             queue, [](BLKOWN_HELD const blkown::ARef<Rq>& pin, const blkown::Cookie& cookie) {
               auto right = blkown::claim(pin, cookie);
@@ -155,7 +160,7 @@ class World {
   /// Checks after drain that every tag is free and every started I/O has ended.
   void expect_all_back() {
     std::uint64_t begun = 0;
-    for (std::uint32_t queue = 0; queue != tags_->queue_count(); ++queue) {
+    for (blkown::QueueIndex queue; queue.value != tags_->queue_count(); ++queue.value) {
       auto cache = tags_->tag_cache(queue, 0);
       std::set<std::uint32_t> found;
       std::vector<blkown::Idle<Rq>> idles;
@@ -205,7 +210,7 @@ class World {
       const std::lock_guard guard{requeued_mutex_};
       requeued_.push_back(std::move(ended));
     } else if (caches != nullptr && serial % 2 == 0) {
-      std::move(ended).release((*caches)[io.queue]);
+      std::move(ended).release((*caches)[io.queue.value]);
     } else {
       std::move(ended).release();
     }

@@ -54,7 +54,7 @@ class Driver {
       : set{blkown::TagSet<R>::create(config, blkown::EndSink<R>::to(sink)).value()} {}
 
   [[nodiscard]] blkown::Idle<R> idle(std::uint32_t tag = 0, std::uint32_t queue = 0) {
-    auto taken = set.allocate_tag(queue, blkown::Tag{tag});
+    auto taken = set.allocate_tag(blkown::QueueIndex{queue}, blkown::Tag{tag});
     headers_[{queue, tag}] = &taken.value().header();
     return *std::move(taken);
   }

@@ -36,7 +36,7 @@ class RecordingSink {
  public:
   void operator()(blkown::EndedList<R>&& list) {
     while (auto ended = list.pop_front()) {
-      records_.push_back({.queue = ended->queue(),
+      records_.push_back({.queue = ended->queue().value,
                           .tag = ended->tag().value,
                           .status = ended->status(),
                           .is_requeue = ended->is_requeue()});

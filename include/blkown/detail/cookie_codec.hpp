@@ -27,16 +27,16 @@ class CookieCodec {
         arrival_mask_{layout.queue.bits == 0 ? ~std::uint64_t{0} : 0},
         match_mask_{GenerationMatch<Word>::low_bits({}, layout.generation.bits).mask} {}
 
-  [[nodiscard]] constexpr Cookie cookie(std::uint32_t queue, Tag tag,
+  [[nodiscard]] constexpr Cookie cookie(QueueIndex queue, Tag tag,
                                         Generation generation) const noexcept {
-    return {queue_.put(queue) | tag_.put(tag.value) | generation_.put(generation.value), generation,
-            tag, queue};
+    return {queue_.put(queue.value) | tag_.put(tag.value) | generation_.put(generation.value),
+            generation, tag, queue};
   }
 
   /// The queue that the value names: the one it arrived on if the layout has no field for it.
   [[nodiscard]] constexpr std::uint64_t queue(std::uint64_t value,
-                                              std::uint32_t arrival_queue) const noexcept {
-    return queue_.get(value) | (arrival_queue & arrival_mask_);
+                                              QueueIndex arrival_queue) const noexcept {
+    return queue_.get(value) | (arrival_queue.value & arrival_mask_);
   }
   [[nodiscard]] constexpr std::uint64_t tag(std::uint64_t value) const noexcept {
     return tag_.get(value);

@@ -18,12 +18,12 @@ namespace detail {
 /// The request that a lookup asks for, or why there is none.
 struct LookupTarget {
   LookupReason reason = LookupReason::none;
-  std::uint32_t queue = 0;
+  QueueIndex queue;
   Tag tag;
   Generation generation;
 
   /// By a value that arrived on a queue.
-  [[nodiscard]] static LookupTarget of(const TagSetState& core, std::uint32_t arrival_queue,
+  [[nodiscard]] static LookupTarget of(const TagSetState& core, QueueIndex arrival_queue,
                                        std::uint64_t value) noexcept {
     const std::uint64_t queue = core.codec.queue(value, arrival_queue);
     const std::uint64_t tag = core.codec.tag(value);
@@ -31,23 +31,23 @@ struct LookupTarget {
     target.queue = arrival_queue;
     target.tag.value = static_cast<std::uint32_t>(tag);
     target.generation = core.codec.generation(value);
-    if (arrival_queue >= core.queue_count || queue >= core.queue_count) {
+    if (arrival_queue.value >= core.queue_count || queue >= core.queue_count) {
       target.reason = LookupReason::no_such_queue;
     } else if (tag >= core.depth || core.codec.has_stray_bits(value)) {
       target.reason = LookupReason::no_such_tag;
-    } else if (queue != arrival_queue) {
+    } else if (queue != arrival_queue.value) {
       target.reason = LookupReason::wrong_queue;
     }
     return target;
   }
 
   /// By queue and tag alone.
-  [[nodiscard]] static LookupTarget of(const TagSetState& core, std::uint32_t queue,
+  [[nodiscard]] static LookupTarget of(const TagSetState& core, QueueIndex queue,
                                        Tag tag) noexcept {
     LookupTarget target;
     target.queue = queue;
     target.tag = tag;
-    if (queue >= core.queue_count) {
+    if (queue.value >= core.queue_count) {
       target.reason = LookupReason::no_such_queue;
     } else if (tag.value >= core.depth) {
       target.reason = LookupReason::no_such_tag;

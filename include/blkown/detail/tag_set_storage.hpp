@@ -60,7 +60,7 @@ struct TagSetStorage {
   }
 
   /// What create uses without a `build`.
-  [[nodiscard]] static auto default_data(std::uint32_t, Tag) noexcept {
+  [[nodiscard]] static auto default_data(QueueIndex, Tag) noexcept {
     return typename Built<R>::Type{};
   }
 
@@ -103,14 +103,14 @@ struct TagSetStorage {
     return build_all(storage.data(), plan, config, sink, build);
   }
 
-  [[nodiscard]] static R& slot(const TagSetState& core, std::uint32_t queue, Tag tag) noexcept {
-    const std::size_t index = std::size_t{queue} * core.depth + tag.value;
+  [[nodiscard]] static R& slot(const TagSetState& core, QueueIndex queue, Tag tag) noexcept {
+    const std::size_t index = std::size_t{queue.value} * core.depth + tag.value;
     return *std::launder(reinterpret_cast<R*>(core.slots + index * slot_bytes));
   }
 
   /// Precondition: every request is back.
   static void destroy(TagSetState& core) noexcept {
-    for (std::uint32_t queue = 0; queue != core.queue_count; ++queue) {
+    for (QueueIndex queue; queue.value != core.queue_count; ++queue.value) {
       for (Tag tag; tag.value != core.depth; ++tag.value) slot(core, queue, tag).~R();
     }
     // The bitmaps, their lines and the core have trivial destructors.
@@ -153,17 +153,17 @@ struct TagSetStorage {
     const Generation first =
         config.first_generation ? *config.first_generation : unpredictable_generation(base);
     const std::uint32_t lines_each = TagBitmap::lines_for(config.depth);
-    for (std::uint32_t queue = 0; queue != config.queue_count; ++queue) {
+    for (QueueIndex queue; queue.value != config.queue_count; ++queue.value) {
       std::byte* const lines =
-          at(plan.lines + std::uint64_t{queue} * lines_each * sizeof(TagBitmap::Line));
+          at(plan.lines + std::uint64_t{queue.value} * lines_each * sizeof(TagBitmap::Line));
       for (std::uint32_t i = 0; i != lines_each; ++i) {
         ::new (static_cast<void*>(lines + i * sizeof(TagBitmap::Line))) TagBitmap::Line{};
       }
-      ::new (static_cast<void*>(&core->bitmaps[queue]))
+      ::new (static_cast<void*>(&core->bitmaps[queue.value]))
           TagBitmap{std::launder(reinterpret_cast<TagBitmap::Line*>(lines)), config.depth,
                     config.reserved_depth};
       for (Tag tag; tag.value != config.depth; ++tag.value) {
-        const std::size_t index = std::size_t{queue} * config.depth + tag.value;
+        const std::size_t index = std::size_t{queue.value} * config.depth + tag.value;
         void* const place = core->slots + index * slot_bytes;
         R& request = *construct(place, build, queue, tag);
         HeaderAccess::name(header_of(request), *core, queue, tag, first);
@@ -173,8 +173,7 @@ struct TagSetStorage {
   }
 
   template <class Build>
-  [[nodiscard]] static R* construct(void* place, Build& build, std::uint32_t queue,
-                                    Tag tag) noexcept {
+  [[nodiscard]] static R* construct(void* place, Build& build, QueueIndex queue, Tag tag) noexcept {
     if constexpr (std::is_same_v<typename Built<R>::Type, R>) {
       return ::new (place) R(build(queue, tag));
     } else {

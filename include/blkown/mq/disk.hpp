@@ -221,12 +221,15 @@ class Disk {
   /// Hardware queues: the normal ones from 0, as many as there may be, then those for reads, then
   /// those for polling.
   [[nodiscard]] std::uint32_t hw_queue_count() const noexcept { return hw_queues_.count(); }
-  [[nodiscard]] HwQueue<D>& hw_queue(std::uint32_t index, Place where = Place::current()) noexcept {
-    if (index >= hw_queues_.count()) {
+  [[nodiscard]] HwQueue<D>& hw_queue(QueueIndex index, Place where = Place::current()) noexcept {
+    if (index.value >= hw_queues_.count()) {
       violate(Violation::no_such_queue, "mq::Disk::hw_queue", where);
     }
-    return hw_queues_[index];
+    return hw_queues_[index.value];
   }
+  /// Deleted: an integer is not a QueueIndex.
+  template <std::integral QueueIndexWanted>
+  HwQueue<D>& hw_queue(QueueIndexWanted, Place = {}) = delete;
 
   [[nodiscard]] Counters counters() const noexcept {
     Counters sum;

@@ -38,21 +38,20 @@ class HwQueue {
   using R = Request<D>;
 
   /// Called by the disk.
-  HwQueue(Disk<D>& disk, TagPool<D>& pool, std::uint32_t index, std::uint32_t tag_queue,
-          QueueType type)
+  HwQueue(Disk<D>& disk, TagPool<D>& pool, QueueIndex index, QueueIndex tag_queue, QueueType type)
       : disk_{disk}, pool_{pool}, index_{index}, tag_queue_{tag_queue}, type_{type} {}
   HwQueue(const HwQueue&) = delete;
   HwQueue& operator=(const HwQueue&) = delete;
 
   /// The queue's index among the disk's hardware queues (Disk::hw_queue).
-  [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
+  [[nodiscard]] QueueIndex index() const noexcept { return index_; }
   /// The kind of bios that the queue serves.
   [[nodiscard]] QueueType type() const noexcept { return type_; }
   /// The disk that the queue belongs to.
   [[nodiscard]] Disk<D>& disk() const noexcept { return disk_; }
   /// The index of the TagSet's queue that this queue's requests come from: index(), or 0 if all
   /// queues share one set of tags.
-  [[nodiscard]] std::uint32_t tag_queue() const noexcept { return tag_queue_; }
+  [[nodiscard]] QueueIndex tag_queue() const noexcept { return tag_queue_; }
 
   // --- completions -------------------------------------------------------------------------------
 
@@ -143,8 +142,8 @@ class HwQueue {
 
   Disk<D>& disk_;
   TagPool<D>& pool_;
-  std::uint32_t index_;
-  std::uint32_t tag_queue_;
+  QueueIndex index_;
+  QueueIndex tag_queue_;
   QueueType type_;
   // Read before every request and rarely written: on a cache line without frequent writes.
   alignas(cache_line_bytes) detail::RelaxedFlag stopped_;

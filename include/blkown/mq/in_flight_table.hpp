@@ -21,7 +21,7 @@ namespace mq {
 
 /// One request that holds a tag.
 struct InFlightRow {
-  std::uint32_t queue = 0;  ///< The TagSet's queue.
+  QueueIndex queue;  ///< The TagSet's queue.
   Tag tag;
   RequestState state;
   /// Whether op, sector and length_bytes are known: the request is in flight and could be pinned.
@@ -55,7 +55,7 @@ struct InFlightRow {
 template <class D, class Visit>
 void for_each_row(TagSet<Request<D>>& tags, std::uint32_t timeout_ms, std::uint64_t now_ns,
                   Visit visit) {
-  for (std::uint32_t queue = 0; queue != tags.queue_count(); ++queue) {
+  for (QueueIndex queue; queue.value != tags.queue_count(); ++queue.value) {
     for (Tag tag; tag.value != tags.depth(); ++tag.value) {
       const std::optional<RequestState> state = tags.state_of(queue, tag);
       if (!state.has_value()) continue;
@@ -76,7 +76,7 @@ void for_each_row(TagSet<Request<D>>& tags, std::uint32_t timeout_ms, std::uint6
 inline void print(const InFlightRow& row, std::FILE* file) {
   if (row.state.count == 0 && !row.state.owned) return;
   std::fprintf(file, "queue %" PRIu32 " tag %" PRIu32 " generation %" PRIu32 ": %s, pins %" PRIu32,
-               row.queue, row.tag.value, row.state.generation.value, holder_of(row.state),
+               row.queue.value, row.tag.value, row.state.generation.value, holder_of(row.state),
                pins_of(row.state));
   if (row.is_known) {
     std::fprintf(file, ", %s of %" PRIu64 " bytes at sector %" PRIu64, to_string(row.op),

@@ -58,8 +58,8 @@ class TagPool {
   [[nodiscard]] TagSet<Request<D>>& tags() noexcept { return tags_; }
   [[nodiscard]] const TagSet<Request<D>>& tags() const noexcept { return tags_; }
   /// The line for a queue's tags.
-  [[nodiscard]] detail::TagLine<Request<D>>& line(std::uint32_t queue) noexcept {
-    return lines_[queue];
+  [[nodiscard]] detail::TagLine<Request<D>>& line(QueueIndex queue) noexcept {
+    return lines_[queue.value];
   }
 
  private:

@@ -58,7 +58,7 @@ struct TraceEvent {
   Op op{};
   Status status = Status::ok;  ///< Of rejected and ended.
   std::uint32_t context = 0;   ///< The submitting context's index.
-  std::uint32_t queue = 0;     ///< The hardware queue's index.
+  QueueIndex queue;            ///< The hardware queue's index.
   Tag tag;
   std::uint64_t sector = 0;
   std::uint64_t length_bytes = 0;
@@ -79,7 +79,7 @@ namespace detail {
 
 /// The event of a bio that waits.
 [[nodiscard]] inline TraceEvent waiting_event(const Bio& bio, std::uint32_t context,
-                                              std::uint32_t queue) noexcept {
+                                              QueueIndex queue) noexcept {
   return {.step = TraceStep::waits,
           .op = bio.op(),
           .status = Status::ok,

@@ -127,7 +127,7 @@ class Run : public CurrentRun {
     std::printf("seed %" PRIu64 ", event %" PRIu64 ": %s", config_.seed, history.event(),
                 finding.what.c_str());
     if (finding.has_request) {
-      std::printf(" (queue %u, tag %u)\n", finding.queue, finding.tag.value);
+      std::printf(" (queue %u, tag %u)\n", finding.queue.value, finding.tag.value);
       history.print(stdout, finding.queue, finding.tag, 12);
     } else {
       std::puts("");

@@ -6,76 +6,76 @@
 
 void allocate(TagSet& set, blkown::TagCache& cache) {
 #ifdef BLKOWN_WRONG
-  set.allocate(0, cache);  // fails the I/O
+  set.allocate(blkown::QueueIndex{0}, cache);  // fails the I/O
 #else
-  const std::optional<Idle> idle = set.allocate(0, cache);
+  const std::optional<Idle> idle = set.allocate(blkown::QueueIndex{0}, cache);
   use(idle);
 #endif
 }
 
 void allocate_tag(TagSet& set, blkown::Tag tag) {
 #ifdef BLKOWN_WRONG
-  set.allocate_tag(0, tag);  // fails the I/O
+  set.allocate_tag(blkown::QueueIndex{0}, tag);  // fails the I/O
 #else
-  const std::optional<Idle> idle = set.allocate_tag(0, tag);
+  const std::optional<Idle> idle = set.allocate_tag(blkown::QueueIndex{0}, tag);
   use(idle);
 #endif
 }
 
 void claim(TagSet& set, std::uint64_t wire) {
 #ifdef BLKOWN_WRONG
-  set.claim(0, wire);  // ends the I/O with io_error
+  set.claim(blkown::QueueIndex{0}, wire);  // ends the I/O with io_error
 #else
-  const auto claim = set.claim(0, wire);
+  const auto claim = set.claim(blkown::QueueIndex{0}, wire);
   use(claim);
 #endif
 }
 
 void tag_to_rq(TagSet& set, std::uint64_t wire) {
 #ifdef BLKOWN_WRONG
-  set.tag_to_rq(0, wire);  // drops the reference at once
+  set.tag_to_rq(blkown::QueueIndex{0}, wire);  // drops the reference at once
 #else
-  const auto aref = set.tag_to_rq(0, wire);
+  const auto aref = set.tag_to_rq(blkown::QueueIndex{0}, wire);
   use(aref);
 #endif
 }
 
 void tag_to_owned(TagSet& set, std::uint64_t wire) {
 #ifdef BLKOWN_WRONG
-  set.tag_to_owned(0, wire);  // parks the I/O
+  set.tag_to_owned(blkown::QueueIndex{0}, wire);  // parks the I/O
 #else
-  const auto owned = set.tag_to_owned(0, wire);
+  const auto owned = set.tag_to_owned(blkown::QueueIndex{0}, wire);
   use(owned);
 #endif
 }
 
 void by_tag_alone(TagSet& set, blkown::Tag tag) {
 #ifdef BLKOWN_WRONG
-  set.claim_any_generation(0, tag);
-  set.tag_to_rq_any_generation(0, tag);
-  set.tag_to_owned_any_generation(0, tag);
+  set.claim_any_generation(blkown::QueueIndex{0}, tag);
+  set.tag_to_rq_any_generation(blkown::QueueIndex{0}, tag);
+  set.tag_to_owned_any_generation(blkown::QueueIndex{0}, tag);
 #else
-  use(set.claim_any_generation(0, tag));
-  use(set.tag_to_rq_any_generation(0, tag));
-  use(set.tag_to_owned_any_generation(0, tag));
+  use(set.claim_any_generation(blkown::QueueIndex{0}, tag));
+  use(set.tag_to_rq_any_generation(blkown::QueueIndex{0}, tag));
+  use(set.tag_to_owned_any_generation(blkown::QueueIndex{0}, tag));
 #endif
 }
 
 void tag_cache(TagSet& set) {
 #ifdef BLKOWN_WRONG
-  set.tag_cache(0);
-  set.tag_cache(0, 4);
+  set.tag_cache(blkown::QueueIndex{0});
+  set.tag_cache(blkown::QueueIndex{0}, 4);
 #else
-  const blkown::TagCache cache = set.tag_cache(0);
-  const blkown::TagCache small_cache = set.tag_cache(0, 4);
+  const blkown::TagCache cache = set.tag_cache(blkown::QueueIndex{0});
+  const blkown::TagCache small_cache = set.tag_cache(blkown::QueueIndex{0}, 4);
 #endif
 }
 
 void announce_demand(TagSet& set) {
 #ifdef BLKOWN_WRONG
-  set.announce_demand(0);  // the wait is over at once
+  set.announce_demand(blkown::QueueIndex{0});  // the wait is over at once
 #else
-  const TagSet::TagDemand wait = set.announce_demand(0);
+  const TagSet::TagDemand wait = set.announce_demand(blkown::QueueIndex{0});
 #endif
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 // A lookup says on which queue the completion arrived.
-// EXPECT(gcc): no matching function for call to '.*::claim\(uint64_t&\)'
-// EXPECT(clang): no matching member function for call to 'claim'
+// EXPECT(gcc): use of deleted function .*::claim\(QueueIndexWanted
+// EXPECT(clang): call to deleted member function 'claim'
 #include "snippet.hpp"
 
-void snippet(TagSet& set, std::uint32_t queue, std::uint64_t wire) {
+void snippet(TagSet& set, blkown::QueueIndex queue, std::uint64_t wire) {
 #ifdef BLKOWN_WRONG
-  use(set.claim(wire));
+  set.claim(wire);
 #else
   use(set.claim(queue, wire));
 #endif

@@ -4,11 +4,11 @@
 // EXPECT(clang): calling a private constructor of class '.*Request<Command>'
 #include "snippet.hpp"
 
-Command build(std::uint32_t queue, blkown::Tag tag);
+Command build(blkown::QueueIndex queue, blkown::Tag tag);
 
 void snippet(const blkown::TagSetConfig& config) {
 #ifdef BLKOWN_WRONG
-  use(Request{build, 0, blkown::Tag{0}});
+  use(Request{build, blkown::QueueIndex{0}, blkown::Tag{0}});
 #else
   use(TagSet::create(config, blkown::EndSink<Request>::freeing(), build));
 #endif

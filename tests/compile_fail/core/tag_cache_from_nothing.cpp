@@ -8,7 +8,7 @@ void snippet(const TagSet& set) {
 #ifdef BLKOWN_WRONG
   blkown::TagCache cache;
 #else
-  blkown::TagCache cache = set.tag_cache(0);
+  blkown::TagCache cache = set.tag_cache(blkown::QueueIndex{0});
 #endif
   cache.flush();
   use(set);

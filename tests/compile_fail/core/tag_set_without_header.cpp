@@ -18,7 +18,7 @@ void snippet(const blkown::TagSetConfig& config) {
 #ifdef BLKOWN_WRONG
   use(blkown::TagSet<Bare>::create(config, blkown::EndSink<Bare>::freeing()));
 #else
-  const auto build = [](std::uint32_t, blkown::Tag) { return WithHeader{}; };
+  const auto build = [](blkown::QueueIndex, blkown::Tag) { return WithHeader{}; };
   use(blkown::TagSet<WithHeader>::create(config, blkown::EndSink<WithHeader>::freeing(), build));
 #endif
   use(config);

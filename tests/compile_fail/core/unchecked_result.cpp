@@ -6,13 +6,13 @@
 
 void snippet(TagSet& set, blkown::TagCache& cache, std::uint64_t wire) {
 #ifdef BLKOWN_WRONG
-  const Idle idle = set.allocate(0, cache);
-  const Claim claim = set.claim(0, wire);
-  const ARef aref = set.tag_to_rq(0, wire);
+  const Idle idle = set.allocate(blkown::QueueIndex{0}, cache);
+  const Claim claim = set.claim(blkown::QueueIndex{0}, wire);
+  const ARef aref = set.tag_to_rq(blkown::QueueIndex{0}, wire);
 #else
-  const std::optional<Idle> idle = set.allocate(0, cache);
-  const std::expected<Claim, blkown::LookupError> claim = set.claim(0, wire);
-  const std::expected<ARef, blkown::LookupError> aref = set.tag_to_rq(0, wire);
+  const std::optional<Idle> idle = set.allocate(blkown::QueueIndex{0}, cache);
+  const std::expected<Claim, blkown::LookupError> claim = set.claim(blkown::QueueIndex{0}, wire);
+  const std::expected<ARef, blkown::LookupError> aref = set.tag_to_rq(blkown::QueueIndex{0}, wire);
 #endif
   use(idle);
   use(claim);

@@ -58,7 +58,7 @@ void endless(Owned owned) {
 
 // Right: a handle of each round, a handle that comes back, and one that a counted loop leaves with.
 void each_round_its_own(TagSet& set, blkown::TagCache& cache) {
-  while (auto idle = set.allocate(0, cache)) std::move(*idle).start().park();
+  while (auto idle = set.allocate(blkown::QueueIndex{0}, cache)) std::move(*idle).start().park();
 }
 
 void until_the_device_takes_it(Claim claim) {

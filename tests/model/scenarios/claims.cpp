@@ -25,15 +25,15 @@ struct Mapped : Device {
 struct Duplicates : Device {
   Duplicates() { publish(start()); }
   void by_claim() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (claim) write_and_end(std::move(*claim));
   }
   void by_owned() {
-    auto owned = set().tag_to_owned(0, wire());
+    auto owned = set().tag_to_owned(QueueIndex{0}, wire());
     if (owned) write_and_end(std::move(*owned));
   }
   void by_pin() {
-    auto pin = set().tag_to_rq(0, wire());
+    auto pin = set().tag_to_rq(QueueIndex{0}, wire());
     if (!pin) return;
     auto claim = blkown::claim(*pin, cookie());
     if (claim) write_and_end(std::move(*claim));
@@ -59,7 +59,7 @@ struct PinToClaim : Device {
     if (claim) write_and_end(std::move(*claim));
   }
   void claims() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (claim) write_and_end(std::move(*claim));
   }
   void drops() { const ARef mine = std::move(b); }
@@ -91,7 +91,7 @@ const Add<PinsToClaims, &PinsToClaims::first, &PinsToClaims::second> pins_to_cla
 struct PinBeforeRelease : Device {
   ARef a = start().into_shared();
   void claims_first() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) return;
     claim->data().value.set(8);
     std::move(*claim).release();
@@ -121,13 +121,14 @@ const Add<BorrowBeforeRelease, &BorrowBeforeRelease::claims_first,
 struct EndPinned : Mapped {
   EndPinned() { publish(map(start())); }
   void completes() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     model::check(claim.has_value(), "nobody else claims");
     write_and_end(std::move(*claim));
   }
   void unmaps() { mapping.reset(); }
   void scans() {
-    set().for_each_in_flight(0, [](ARef pin, const Cookie&) { const ARef mine = std::move(pin); });
+    set().for_each_in_flight(QueueIndex{0},
+                             [](ARef pin, const Cookie&) { const ARef mine = std::move(pin); });
   }
   void finish() { check_all_ended(); }
 };
@@ -137,11 +138,11 @@ const Add<EndPinned, &EndPinned::completes, &EndPinned::unmaps, &EndPinned::scan
 /// The same with a duplicate completion in place of the scan.
 struct EndDuplicate : EndPinned {
   void completes() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (claim) write_and_end(std::move(*claim));
   }
   void duplicates() {
-    auto owned = set().tag_to_owned(0, wire());
+    auto owned = set().tag_to_owned(QueueIndex{0}, wire());
     if (owned) write_and_end(std::move(*owned));
   }
 };
@@ -174,7 +175,7 @@ struct OnFinished : Device {
   ARef b = a;
   std::uint32_t rights = 0;
   void ends() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) return;
     ++rights;
     std::move(*claim).end_ok();
@@ -204,7 +205,7 @@ const Add<OnFinished, &OnFinished::ends, &OnFinished::tries, &OnFinished::owns> 
 struct OnFinishedLookup : OnFinished {
   OnFinishedLookup() { const ARef dropped = std::move(b); }
   void looks_up() {
-    auto owned = set().tag_to_owned(0, wire());
+    auto owned = set().tag_to_owned(QueueIndex{0}, wire());
     if (owned) take(std::move(*owned));
   }
 };
@@ -218,7 +219,7 @@ struct EndThenOwn : Device {
   ARef a = start().into_shared();
   std::uint32_t rights = 0;
   void ends() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) return;
     ++rights;
     write_and_end(std::move(*claim));
@@ -271,7 +272,7 @@ struct LetGoAlone : Mapped {
   std::optional<Claim> claim;
   LetGoAlone() {
     publish(map(start()));
-    auto found = set().claim(0, wire());
+    auto found = set().claim(QueueIndex{0}, wire());
     claim.emplace(std::move(*found));
   }
   void lets_go() {
@@ -286,7 +287,7 @@ struct LetGoAlone : Mapped {
     mapping.reset();
   }
   void takes() {
-    auto owned = set().tag_to_owned(0, wire(Publish ? first + 1 : first));
+    auto owned = set().tag_to_owned(QueueIndex{0}, wire(Publish ? first + 1 : first));
     if (owned) write_and_end(std::move(*owned));
   }
   void finish() { sweep(); }
@@ -307,7 +308,7 @@ struct WriteLetGo : Mapped {
     if (Held == Pins::none) mapping.reset();
   }
   void writes() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) return;
     claim->data().value.set(6);
     if constexpr (Publish) {
@@ -317,7 +318,7 @@ struct WriteLetGo : Mapped {
     }
   }
   void writes_too() {
-    auto claim = set().claim(0, wire(Publish ? first + 1 : first));
+    auto claim = set().claim(QueueIndex{0}, wire(Publish ? first + 1 : first));
     if (claim) write_and_end(std::move(*claim));
   }
   void finish() {
@@ -340,7 +341,7 @@ const AddWrite<false, Pins::one> write_release_pinned{"claims",
 struct TwoCompletions : Device {
   TwoCompletions() { publish(start()); }
   void completes() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) {
       model::check(claim.error().reason == LookupReason::owned, "the other one has it");
       return;
@@ -349,7 +350,7 @@ struct TwoCompletions : Device {
     std::move(*claim).release();
   }
   void finish() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     model::check(claim.has_value(), "released under the same generation");
     write_and_end(std::move(*claim));
     check_all_ended();
@@ -361,13 +362,14 @@ const Add<TwoCompletions, &TwoCompletions::completes, &TwoCompletions::completes
 /// The same with a scan's pin, so that releases happen at any count.
 struct TwoCompletionsScan : TwoCompletions {
   void completes() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) return;
     claim->data().value.set(9);
     std::move(*claim).release();
   }
   void scans() {
-    set().for_each_in_flight(0, [](ARef pin, const Cookie&) { const ARef mine = std::move(pin); });
+    set().for_each_in_flight(QueueIndex{0},
+                             [](ARef pin, const Cookie&) { const ARef mine = std::move(pin); });
   }
 };
 const Add<TwoCompletionsScan, &TwoCompletionsScan::completes, &TwoCompletionsScan::completes,

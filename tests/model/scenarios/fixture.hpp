@@ -43,6 +43,7 @@ using Value = blkown::detail::RefValue<blkown::Word>;
 using blkown::Cookie;
 using blkown::Generation;
 using blkown::LookupReason;
+using blkown::QueueIndex;
 using blkown::Tag;
 
 constexpr auto acquire = std::memory_order_acquire;
@@ -77,7 +78,7 @@ class Device {
 
   /// Starts a new I/O on the tag. Precondition: the tag is free.
   [[nodiscard]] Owned start(std::uint32_t tag = 0) {
-    std::optional<Idle> idle = set_.allocate_tag(0, Tag{tag});
+    std::optional<Idle> idle = set_.allocate_tag(QueueIndex{0}, Tag{tag});
     model::check(idle.has_value(), "the tag is free");
     return begin(std::move(*idle));
   }
@@ -89,11 +90,11 @@ class Device {
 
   /// The integer of publication `generation` of the tag, as the device carries it.
   [[nodiscard]] std::uint64_t wire(std::uint32_t generation = first, std::uint32_t tag = 0) {
-    return set_.layout().encode(0, Tag{tag}, Generation{generation});
+    return set_.layout().encode(QueueIndex{0}, Tag{tag}, Generation{generation});
   }
   /// The cookie of the same, for claim and try_claim through a pin.
   [[nodiscard]] Cookie cookie(std::uint32_t generation = first, std::uint32_t tag = 0) {
-    return {wire(generation, tag), Generation{generation}, Tag{tag}, 0};
+    return {wire(generation, tag), Generation{generation}, Tag{tag}, QueueIndex{0}};
   }
 
   /// The work of the holder of the right.
@@ -129,7 +130,8 @@ class Device {
   [[nodiscard]] blkown::Word state(std::uint32_t tag = 0) { return word(tag).peek().state(); }
   [[nodiscard]] blkown::detail::RefWord<blkown::Word>& word(std::uint32_t tag = 0) {
     auto* const core = reinterpret_cast<blkown::detail::TagSetState*>(storage_);
-    return blkown::detail::word_of(blkown::detail::TagSetStorage<R>::slot(*core, 0, Tag{tag}));
+    return blkown::detail::word_of(
+        blkown::detail::TagSetStorage<R>::slot(*core, QueueIndex{0}, Tag{tag}));
   }
 
   /// Called at the end, without handles: every started I/O has ended exactly once, and its word is
@@ -148,7 +150,7 @@ class Device {
     for (std::uint32_t tag = 0; tag != depth_; ++tag) {
       if (state(tag) == 0) continue;
       model::check(state(tag) == 1, "without handles, a request in flight has count 1, no flags");
-      auto claim = set_.claim_any_generation(0, Tag{tag});
+      auto claim = set_.claim_any_generation(QueueIndex{0}, Tag{tag});
       model::check(claim.has_value(), "what is in flight can be claimed");
       write_and_end(std::move(*claim));
     }

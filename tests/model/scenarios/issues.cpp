@@ -43,7 +43,7 @@ struct Doorbell : Device {
     completion.send(id);
   }
   void reaps() {
-    auto claim = set().claim(0, completion.wait());
+    auto claim = set().claim(QueueIndex{0}, completion.wait());
     model::check(claim.has_value(), "a lost completion: the I/O was not visible yet");
     model::check(pages.get() == 2, "the device has written the pages");
     write_and_end(std::move(*claim));
@@ -70,7 +70,7 @@ struct DoorbellMapped : Device {
     std::move(claim).publish([this](const Cookie& c) { doorbell.send(c.value); });
   }
   void completes() {
-    auto claim = set().claim(0, doorbell.wait());
+    auto claim = set().claim(QueueIndex{0}, doorbell.wait());
     model::check(claim.has_value(), "a lost completion: the I/O was not visible yet");
     pages.set(pages.get() + 1);
     mapping.reset();
@@ -82,7 +82,8 @@ struct DoorbellMapped : Device {
     }
   }
   void scans() {
-    set().for_each_in_flight(0, [](ARef pin, const Cookie&) { const ARef mine = std::move(pin); });
+    set().for_each_in_flight(QueueIndex{0},
+                             [](ARef pin, const Cookie&) { const ARef mine = std::move(pin); });
   }
   void finish() { check_all_ended(); }
 };
@@ -96,14 +97,14 @@ struct NextStage : Device {
   Channel doorbell{"doorbell"};
   NextStage() { publish(start()); }
   void continues() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) return;
     claim->data().value.set(5);
     model::check(claim->next_cookie() == cookie(first + 1), "the next publication's name");
     std::move(*claim).publish([this](const Cookie& c) { doorbell.send(c.value); });
   }
   void duplicates() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) return;
     model::check(claim->cookie() == cookie(), "a duplicate gets the stage that it names");
     write_and_end(std::move(*claim));
@@ -112,7 +113,7 @@ struct NextStage : Device {
     const std::uint64_t id = doorbell.look();
     if (id == 0) return;
     model::check(id == wire(first + 1), "the second stage's cookie");
-    auto claim = set().claim(0, id);
+    auto claim = set().claim(QueueIndex{0}, id);
     model::check(claim.has_value(), "only this completion names the second stage");
     write_and_end(std::move(*claim));
   }
@@ -126,19 +127,19 @@ const Add<NextStage, &NextStage::continues, &NextStage::duplicates, &NextStage::
 struct RequeueLate : Device {
   RequeueLate() { publish(start()); }
   void requeues_it() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) return;
     std::move(*claim).requeue();
     publish(begin_again(take_requeued()));
   }
   void completes_late() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) return;
     model::check(claim->cookie() == cookie(), "a late completion gets its own issue only");
     write_and_end(std::move(*claim));
   }
   void completes() {
-    auto claim = set().claim(0, wire(first + 1));
+    auto claim = set().claim(QueueIndex{0}, wire(first + 1));
     if (claim) write_and_end(std::move(*claim));
   }
   void finish() { sweep(); }
@@ -162,7 +163,7 @@ struct RequeuePinned : Device {
     publish(std::move(claim));
   }
   void requeues_it() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     model::check(claim.has_value(), "nobody else claims");
     claim->data().value.set(6);
     std::move(*claim).requeue();
@@ -193,7 +194,7 @@ struct Refusing : Device {
     end_refused(std::move(claim).publish(&refuse));
   }
   void forges() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (claim) write_and_end(std::move(*claim));
   }
 
@@ -218,7 +219,7 @@ struct Refusing : Device {
 /// With a forged completion and a scan.
 struct RefusedForged : Refusing {
   void scans() {
-    set().for_each_in_flight(0, [this](ARef pin, const Cookie& seen) {
+    set().for_each_in_flight(QueueIndex{0}, [this](ARef pin, const Cookie& seen) {
       model::check(seen == cookie(), "the scan's cookie");
       const ARef mine = std::move(pin);
     });
@@ -238,7 +239,7 @@ const Add<RefusedForged, &RefusedForged::submits_claim, &RefusedForged::forges,
 /// back; the I/O is then in flight, for a scan or a timeout to find.
 struct RefusedReleased : Refusing {
   void forges_and_releases() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) return;
     claim->data().value.set(7);
     std::move(*claim).release();
@@ -255,14 +256,14 @@ const Add<RefusedReleased, &RefusedReleased::submits, &RefusedReleased::forges_a
 /// refused one, even if a narrow cookie gives them the same generation.
 struct RefusedReused : Refusing {
   void forges_and_reuses() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) return;
     write_and_end(std::move(*claim));
     for (int i = 0; i != 2; ++i) {
       Owned next = start();
       publish(std::move(next));
       if (i == 1) continue;
-      auto mine = set().tag_to_owned(0, wire(first + 1));
+      auto mine = set().tag_to_owned(QueueIndex{0}, wire(first + 1));
       model::check(mine.has_value(), "nobody else knows the reused tag's cookie");
       write_and_end(std::move(*mine));
     }

@@ -17,16 +17,16 @@ enum class Find { pin, owned, claim };
 template <Find How>
 void look_up(Device& device, std::uint64_t wire) {
   if constexpr (How == Find::pin) {
-    auto pin = device.set().tag_to_rq(0, wire);
+    auto pin = device.set().tag_to_rq(QueueIndex{0}, wire);
     if (!pin) return;
     Device::read(*pin);
     auto owned = Owned::try_from_shared(std::move(*pin));
     if (owned) Device::write_and_end(std::move(*owned));
   } else if constexpr (How == Find::owned) {
-    auto owned = device.set().tag_to_owned(0, wire);
+    auto owned = device.set().tag_to_owned(QueueIndex{0}, wire);
     if (owned) Device::write_and_end(std::move(*owned));
   } else {
-    auto claim = device.set().claim(0, wire);
+    auto claim = device.set().claim(QueueIndex{0}, wire);
     if (!claim) return;
     // Pins may be reading: it only ends. The sink writes after the last pin.
     std::move(*claim).end_ok();
@@ -64,7 +64,7 @@ struct PublishLookup : Device {
   }
   void looks_up() { look_up<How>(*this, wire()); }
   void says_why() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (claim) {
       std::move(*claim).end_ok();
       return;
@@ -146,11 +146,11 @@ struct Forged : Device {
     }
   }
   void forges_cookie() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (claim) write_and_end(std::move(*claim));
   }
   void forges_tag() {
-    auto claim = set().claim_any_generation(0, Tag{0});
+    auto claim = set().claim_any_generation(QueueIndex{0}, Tag{0});
     if (claim) write_and_end(std::move(*claim));
   }
   void finish() { sweep(); }
@@ -170,11 +170,11 @@ struct ForgedLookups : Device {
     publish(std::move(owned));
   }
   void takes_pin() {
-    auto pin = set().tag_to_rq_any_generation(0, Tag{0});
+    auto pin = set().tag_to_rq_any_generation(QueueIndex{0}, Tag{0});
     if (pin) read(*pin);
   }
   void takes_all() {
-    auto mine = set().tag_to_owned_any_generation(0, Tag{0});
+    auto mine = set().tag_to_owned_any_generation(QueueIndex{0}, Tag{0});
     if (mine) write_and_end(std::move(*mine));
   }
   void finish() { sweep(); }
@@ -193,8 +193,8 @@ struct ForgedReason : Device {
                  "the submitter owns it");
   }
   void forges() {
-    check_reason(set().tag_to_rq_any_generation(0, Tag{0}));
-    auto claim = set().claim_any_generation(0, Tag{0});
+    check_reason(set().tag_to_rq_any_generation(QueueIndex{0}, Tag{0}));
+    auto claim = set().claim_any_generation(QueueIndex{0}, Tag{0});
     check_reason(claim);
     if (claim) write_and_end(std::move(*claim));
   }
@@ -207,12 +207,14 @@ const Add<ForgedReason, &ForgedReason::submits, &ForgedReason::forges> forged_re
 struct IdleLookup : Device {
   void submits() { write_and_end(start()); }
   void takes_pin() {
-    model::check(!set().tag_to_rq_any_generation(0, Tag{0}).has_value(), "never published");
-    model::check(!set().claim(0, wire(first - 1)).has_value(), "never published");
+    model::check(!set().tag_to_rq_any_generation(QueueIndex{0}, Tag{0}).has_value(),
+                 "never published");
+    model::check(!set().claim(QueueIndex{0}, wire(first - 1)).has_value(), "never published");
   }
   void takes_all() {
-    model::check(!set().tag_to_owned_any_generation(0, Tag{0}).has_value(), "never published");
-    const auto claim = set().claim(0, wire());
+    model::check(!set().tag_to_owned_any_generation(QueueIndex{0}, Tag{0}).has_value(),
+                 "never published");
+    const auto claim = set().claim(QueueIndex{0}, wire());
     model::check(!claim && claim.error().reason == LookupReason::early, "not published yet");
   }
   void finish() { check_all_ended(); }

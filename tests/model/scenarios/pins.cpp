@@ -61,8 +61,8 @@ struct TryAlone : Device {
     write_and_end(std::move(*owned));
   }
   void looks_up_stale() {
-    model::check(!set().tag_to_rq(0, wire(first - 1)).has_value(), "a stale value");
-    model::check(!set().claim(0, wire(first + 1)).has_value(), "an early value");
+    model::check(!set().tag_to_rq(QueueIndex{0}, wire(first - 1)).has_value(), "a stale value");
+    model::check(!set().claim(QueueIndex{0}, wire(first + 1)).has_value(), "an early value");
   }
   void finish() { check_all_ended(); }
 };
@@ -102,10 +102,11 @@ struct ReadRecycle : Device {
     read(mine);
   }
   void recycles() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     model::check(claim.has_value(), "nobody else claims");
     std::move(*claim).end_ok();
-    if (auto idle = set().allocate_tag(0, Tag{0})) write_and_end(begin(std::move(*idle)));
+    if (auto idle = set().allocate_tag(QueueIndex{0}, Tag{0}))
+      write_and_end(begin(std::move(*idle)));
   }
   void finish() { check_all_ended(); }
 };
@@ -193,11 +194,11 @@ struct PublishAgain : Device {
       auto owned = blkown::drop_or_own(std::move(*b));
       if (owned) publish(std::move(*owned));
     } else if constexpr (How == Get::tag_to_owned) {
-      auto owned = set().tag_to_owned(0, wire());
+      auto owned = set().tag_to_owned(QueueIndex{0}, wire());
       if (owned) publish(std::move(*owned));
     } else if constexpr (How == Get::claim) {
       // At 2 the Claim has the pin beside it and publishes by an addition; at 1 it is alone.
-      auto claim = set().claim(0, wire());
+      auto claim = set().claim(QueueIndex{0}, wire());
       if (claim) publish(std::move(*claim));
     } else if constexpr (How == Get::claim_of_pin) {
       auto claim = blkown::try_claim(std::move(*b), cookie());
@@ -214,7 +215,7 @@ struct PublishAgain : Device {
     }
   }
   void claims() {
-    auto owned = set().tag_to_owned(0, wire(first + 1));
+    auto owned = set().tag_to_owned(QueueIndex{0}, wire(first + 1));
     if (owned) write_and_end(std::move(*owned));
   }
   void finish() { sweep(); }

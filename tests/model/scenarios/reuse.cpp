@@ -18,21 +18,22 @@ template <Through How>
 struct EndAllocate : Device {
   EndAllocate() { publish(start()); }
   void ends_it() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     model::check(claim.has_value(), "nobody else claims");
     write_and_end(std::move(*claim));
   }
   void allocates() {
     if constexpr (How == Through::allocate_tag) {
-      if (auto idle = set().allocate_tag(0, Tag{0})) write_and_end(begin(std::move(*idle)));
+      if (auto idle = set().allocate_tag(QueueIndex{0}, Tag{0}))
+        write_and_end(begin(std::move(*idle)));
     } else {
       // The counters of the caches are not modelled: no other thread uses them here.
-      if (auto idle = set().allocate(0, cache)) write_and_end(begin(std::move(*idle)));
+      if (auto idle = set().allocate(QueueIndex{0}, cache)) write_and_end(begin(std::move(*idle)));
       cache.flush();
     }
   }
   void finish() { check_all_ended(); }
-  blkown::TagCache cache = set().tag_cache(0, How == Through::stash ? 4 : 0);
+  blkown::TagCache cache = set().tag_cache(QueueIndex{0}, How == Through::stash ? 4 : 0);
 };
 template <Through How>
 using AddEnd = Add<EndAllocate<How>, &EndAllocate<How>::ends_it, &EndAllocate<How>::allocates>;
@@ -47,23 +48,25 @@ template <Through How>
 struct Neighbour : Device {
   Neighbour() : Device{2} { publish(start()); }
   void ends_it() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     model::check(claim.has_value(), "nobody else claims");
     write_and_end(std::move(*claim));
   }
   void changes_neighbour() {
-    if (auto idle = set().allocate_tag(0, Tag{1})) write_and_end(begin(std::move(*idle)));
+    if (auto idle = set().allocate_tag(QueueIndex{0}, Tag{1}))
+      write_and_end(begin(std::move(*idle)));
   }
   void allocates() {
     if constexpr (How == Through::allocate_tag) {
-      if (auto idle = set().allocate_tag(0, Tag{0})) write_and_end(begin(std::move(*idle)));
+      if (auto idle = set().allocate_tag(QueueIndex{0}, Tag{0}))
+        write_and_end(begin(std::move(*idle)));
     } else {
-      if (auto idle = set().allocate(0, cache)) write_and_end(begin(std::move(*idle)));
+      if (auto idle = set().allocate(QueueIndex{0}, cache)) write_and_end(begin(std::move(*idle)));
       cache.flush();
     }
   }
   void finish() { check_all_ended(); }
-  blkown::TagCache cache = set().tag_cache(0, How == Through::stash ? 4 : 0);
+  blkown::TagCache cache = set().tag_cache(QueueIndex{0}, How == Through::stash ? 4 : 0);
 };
 template <Through How>
 using AddNeighbour = Add<Neighbour<How>, &Neighbour<How>::ends_it,
@@ -77,11 +80,11 @@ const AddNeighbour<Through::stash> neighbour_stash{"reuse",
 /// Two contexts allocate from one word at once: never the same tag twice, and none is lost.
 struct AllocateTwo : Device {
   AllocateTwo() : Device{2} {}
-  blkown::TagCache a = set().tag_cache(0, 0);
-  blkown::TagCache b = set().tag_cache(0, 2);
+  blkown::TagCache a = set().tag_cache(QueueIndex{0}, 0);
+  blkown::TagCache b = set().tag_cache(QueueIndex{0}, 2);
   std::uint32_t found = 0;
   void allocates(blkown::TagCache& cache) {
-    auto idle = set().allocate(0, cache);
+    auto idle = set().allocate(QueueIndex{0}, cache);
     model::check(idle.has_value(), "there is a tag for each of two");
     ++found;
     write_and_end(begin(std::move(*idle)));
@@ -101,14 +104,14 @@ const Add<AllocateTwo, &AllocateTwo::first_context, &AllocateTwo::second_context
 /// gives the tag back, and the waiting context finds it afterwards.
 struct Waiting : Device {
   explicit Waiting(std::uint32_t depth = 2, std::uint32_t capacity = 4)
-      : Device{depth}, cache{set().tag_cache(0, capacity)} {}
+      : Device{depth}, cache{set().tag_cache(QueueIndex{0}, capacity)} {}
   blkown::TagCache cache;
-  blkown::TagCache other = set().tag_cache(0, 0);
+  blkown::TagCache other = set().tag_cache(QueueIndex{0}, 0);
   model::atomic<bool> waiting{false};
   model::atomic<bool> given{false};
   void uses_cache() {
     // The first allocation stashes both tags and takes one.
-    auto idle = set().allocate(0, cache);
+    auto idle = set().allocate(QueueIndex{0}, cache);
     model::check(idle.has_value(), "both tags are free");
     Owned owned = begin(std::move(*idle));
     static_cast<void>(waiting.await_equal(true, acquire));
@@ -120,10 +123,10 @@ struct Waiting : Device {
     given.store(true, release);
   }
   void waits() {
-    const auto wait = set().announce_demand(0);
+    const auto wait = set().announce_demand(QueueIndex{0});
     waiting.store(true, release);
     static_cast<void>(given.await_equal(true, acquire));
-    auto idle = set().allocate(0, other);
+    auto idle = set().allocate(QueueIndex{0}, other);
     model::check(idle.has_value(), "a TagCache gives way to a waiter");
     write_and_end(begin(std::move(*idle)));
   }
@@ -140,11 +143,11 @@ struct WaitingTake : Waiting {
   WaitingTake() : Waiting{3, 6} {}
   void uses_cache() {
     // Takes all three tags and uses one. If the other thread waits already, it takes only that one.
-    auto idle = set().allocate(0, cache);
+    auto idle = set().allocate(QueueIndex{0}, cache);
     model::check(idle.has_value(), "all tags are free");
     Owned owned = begin(std::move(*idle));
     static_cast<void>(waiting.await_equal(true, acquire));
-    auto next = set().allocate(0, cache);
+    auto next = set().allocate(QueueIndex{0}, cache);
     model::check(next.has_value(), "nobody has the other two");
     given.store(true, release);
     write_and_end(begin(std::move(*next)));
@@ -156,11 +159,11 @@ const Add<WaitingTake, &WaitingTake::uses_cache, &WaitingTake::waits> waiting_ta
 
 /// A TagCache and its tags move to another thread over a release/acquire channel.
 struct MoveCache : Device {
-  std::optional<blkown::TagCache> cache{set().tag_cache(0, 4)};
+  std::optional<blkown::TagCache> cache{set().tag_cache(QueueIndex{0}, 4)};
   model::atomic<bool> moved{false};
   MoveCache() { publish(start()); }
   void ends_it() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     model::check(claim.has_value(), "nobody else claims");
     keep_list = true;
     write_and_end(std::move(*claim));
@@ -170,7 +173,7 @@ struct MoveCache : Device {
   }
   void goes_on() {
     static_cast<void>(moved.await_equal(true, acquire));
-    auto idle = set().allocate(0, *cache);
+    auto idle = set().allocate(QueueIndex{0}, *cache);
     model::check(idle.has_value(), "the stash has the tag");
     keep_list = false;
     write_and_end(begin(std::move(*idle)));
@@ -184,7 +187,7 @@ const Add<MoveCache, &MoveCache::ends_it, &MoveCache::goes_on> move_cache{
 /// The stash is flushed in place of that, and the other thread allocates from the bitmap.
 struct FlushCache : MoveCache {
   void ends_it() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     model::check(claim.has_value(), "nobody else claims");
     keep_list = true;
     write_and_end(std::move(*claim));
@@ -194,7 +197,8 @@ struct FlushCache : MoveCache {
     cache->flush();
   }
   void allocates() {
-    if (auto idle = set().allocate_tag(0, Tag{0})) write_and_end(begin(std::move(*idle)));
+    if (auto idle = set().allocate_tag(QueueIndex{0}, Tag{0}))
+      write_and_end(begin(std::move(*idle)));
   }
   void finish() {
     cache.reset();
@@ -208,26 +212,26 @@ const Add<FlushCache, &FlushCache::ends_it, &FlushCache::allocates> flush_cache{
 struct Stale : Device {
   using Device::Device;
   void recycles() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) return;
     write_and_end(std::move(*claim));
     publish(start());
   }
   void comes_late() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) return;
     model::check(claim->cookie() == cookie(), "a stale cookie never gets the next life");
     write_and_end(std::move(*claim));
   }
   void pins_late() {
-    auto pin = set().tag_to_rq(0, wire());
+    auto pin = set().tag_to_rq(QueueIndex{0}, wire());
     if (!pin) return;
     model::check(pin->generation().value >= first, "pinned under its name, or later reissued");
-    auto owned = set().tag_to_owned(0, wire());
+    auto owned = set().tag_to_owned(QueueIndex{0}, wire());
     model::check(!owned.has_value(), "not while it is pinned");
   }
   void owns_late() {
-    auto owned = set().tag_to_owned(0, wire());
+    auto owned = set().tag_to_owned(QueueIndex{0}, wire());
     if (!owned) return;
     model::check(owned->cookie() == cookie(), "a stale cookie never gets the next life");
     write_and_end(std::move(*owned));
@@ -244,13 +248,13 @@ const Add<StalePublished, &StalePublished::recycles, &StalePublished::comes_late
 /// A late pin keeps the tag from its next life, and never belongs to the next one.
 struct StalePin : StalePublished {
   void recycles() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     model::check(claim.has_value(), "nobody else claims");
     std::move(*claim).end_ok();
-    if (auto idle = set().allocate_tag(0, Tag{0})) publish(begin(std::move(*idle)));
+    if (auto idle = set().allocate_tag(QueueIndex{0}, Tag{0})) publish(begin(std::move(*idle)));
   }
   void pins() {
-    auto pin = set().tag_to_rq(0, wire());
+    auto pin = set().tag_to_rq(QueueIndex{0}, wire());
     if (!pin) return;
     read(*pin);
     model::check(pin->generation().value == first, "a pin holds its I/O in place");
@@ -269,11 +273,11 @@ constexpr blkown::CookieLayout no_generation{.width_bits = 16,
 struct Unprotected : Stale {
   Unprotected() : Stale{1, no_generation} { publish(start()); }
   void comes_late() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (claim) write_and_end(std::move(*claim));
   }
   void comes_by_tag() {
-    auto owned = set().tag_to_owned_any_generation(0, Tag{0});
+    auto owned = set().tag_to_owned_any_generation(QueueIndex{0}, Tag{0});
     if (owned) write_and_end(std::move(*owned));
   }
 };
@@ -285,7 +289,7 @@ const Add<Unprotected, &Unprotected::recycles, &Unprotected::comes_late, &Unprot
 struct ScanAcross : Device {
   ScanAcross() { publish(start()); }
   void scans() {
-    set().for_each_in_flight(0, [](ARef pin, const Cookie& seen) {
+    set().for_each_in_flight(QueueIndex{0}, [](ARef pin, const Cookie& seen) {
       auto claim = blkown::claim(pin, seen);
       if (!claim) return;
       model::check(claim->cookie() == seen, "the publication that the scan saw");
@@ -293,13 +297,13 @@ struct ScanAcross : Device {
     });
   }
   void continues() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) return;
     claim->data().value.set(5);
     publish(std::move(*claim));
   }
   void completes() {
-    auto claim = set().claim(0, wire(first + 1));
+    auto claim = set().claim(QueueIndex{0}, wire(first + 1));
     if (claim) write_and_end(std::move(*claim));
   }
   void finish() { sweep(); }
@@ -310,7 +314,7 @@ const Add<ScanAcross, &ScanAcross::scans, &ScanAcross::continues, &ScanAcross::c
 /// The same by a pin that existed from the start and becomes the Claim.
 struct PinAcross : ScanAcross {
   std::optional<ARef> pin;
-  PinAcross() { pin.emplace(std::move(*set().tag_to_rq(0, wire()))); }
+  PinAcross() { pin.emplace(std::move(*set().tag_to_rq(QueueIndex{0}, wire()))); }
   void turns() {
     auto claim = blkown::try_claim(std::move(*pin), cookie());
     if (!claim) return;
@@ -328,14 +332,14 @@ struct Iterations : Device {
     for (std::uint32_t tag = 0; tag != depth; ++tag) publish(start(tag));
   }
   void recycles() {
-    auto claim = set().claim(0, wire());
+    auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) return;
     std::move(*claim).end_ok();
-    if (auto idle = set().allocate_tag(0, Tag{0})) publish(begin(std::move(*idle)));
+    if (auto idle = set().allocate_tag(QueueIndex{0}, Tag{0})) publish(begin(std::move(*idle)));
   }
   std::uint32_t visited = 0;
   void iterates() {
-    set().for_each_in_flight(0, [this](ARef pin, const Cookie& seen) {
+    set().for_each_in_flight(QueueIndex{0}, [this](ARef pin, const Cookie& seen) {
       ++visited;
       model::check(seen.generation.value == first || seen.generation.value == first + 1,
                    "a generation that was published");

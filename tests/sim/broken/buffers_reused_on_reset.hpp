@@ -17,7 +17,7 @@ class BuffersReusedOnReset : public DriverOf<BuffersReusedOnReset> {
   friend class DriverOf<BuffersReusedOnReset>;
 
   void reset() {
-    for (std::uint32_t queue = 0; queue != host_.queue_count(); ++queue) {
+    for (QueueIndex queue; queue.value != host_.queue_count(); ++queue.value) {
       host_.tags.for_each_in_flight(queue, [&](const ARef<R>& pin, const Cookie& cookie) {
         auto claim = blkown::claim(pin, cookie);
         if (!claim.has_value()) return;

@@ -16,7 +16,7 @@ class CompletedTwice : public DriverOf<CompletedTwice> {
  private:
   friend class DriverOf<CompletedTwice>;
 
-  void complete(std::uint32_t queue, const sim::CompletionEntry& entry) {
+  void complete(QueueIndex queue, const sim::CompletionEntry& entry) {
     DriverOf::complete(queue, entry);
     DriverOf::complete(queue, entry);
   }

@@ -16,7 +16,7 @@ class EndBeforeUnmap : public DriverOf<EndBeforeUnmap> {
  private:
   friend class DriverOf<EndBeforeUnmap>;
 
-  void complete(std::uint32_t queue, const sim::CompletionEntry& entry) {
+  void complete(QueueIndex queue, const sim::CompletionEntry& entry) {
     for (auto& [mapping, proof] : std::exchange(later_, {})) {
       static_cast<void>(std::move(mapping).unmap(proof));
     }

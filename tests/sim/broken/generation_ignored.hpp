@@ -16,7 +16,7 @@ class GenerationIgnored : public DriverOf<GenerationIgnored> {
  private:
   friend class DriverOf<GenerationIgnored>;
 
-  void complete(std::uint32_t queue, const sim::CompletionEntry& entry) {
+  void complete(QueueIndex queue, const sim::CompletionEntry& entry) {
     auto claim = host_.claim(queue, entry.cookie);
     if (!claim.has_value() && claim.error().reason == blkown::LookupReason::stale_generation) {
       claim = host_.tags.claim_any_generation(queue, claim.error().tag);

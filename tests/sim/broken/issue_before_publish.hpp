@@ -18,8 +18,8 @@ class IssueBeforePublish : public DriverOf<IssueBeforePublish> {
 
   void issue(Claim<R> claim) {
     if (const auto error = map(claim)) return give_back(std::move(claim), *error);
-    const std::uint32_t queue = claim.queue();
-    if (!rings_[queue].submit(host_.controller, queue, command(claim)).has_value()) {
+    const QueueIndex queue = claim.queue();
+    if (!rings_[queue.value].submit(host_.controller, queue.value, command(claim)).has_value()) {
       if (auto mapping = std::exchange(claim.data().driver.mapping, std::nullopt)) {
         static_cast<void>(std::move(*mapping).cancel(claim));
       }

@@ -16,7 +16,7 @@ class ProofOfAnother : public DriverOf<ProofOfAnother> {
  private:
   friend class DriverOf<ProofOfAnother>;
 
-  void complete(std::uint32_t queue, const sim::CompletionEntry& entry) {
+  void complete(QueueIndex queue, const sim::CompletionEntry& entry) {
     auto claim = host_.claim(queue, entry.cookie);
     if (!claim.has_value()) return;
     const auto proof = std::exchange(last_, dma::EndProof::of(*claim));

@@ -16,7 +16,9 @@ class QueueIgnored : public DriverOf<QueueIgnored> {
  private:
   friend class DriverOf<QueueIgnored>;
 
-  void complete(std::uint32_t, const sim::CompletionEntry& entry) { DriverOf::complete(0, entry); }
+  void complete(QueueIndex, const sim::CompletionEntry& entry) {
+    DriverOf::complete(QueueIndex{0}, entry);
+  }
 };
 
 }  // namespace nvme::broken

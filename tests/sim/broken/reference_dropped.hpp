@@ -16,7 +16,7 @@ class ReferenceDropped : public DriverOf<ReferenceDropped> {
  private:
   friend class DriverOf<ReferenceDropped>;
 
-  void complete(std::uint32_t queue, const sim::CompletionEntry& entry) {
+  void complete(QueueIndex queue, const sim::CompletionEntry& entry) {
     auto reference = host_.tag_to_rq(queue, entry.cookie);
     if (!reference.has_value()) return;
     auto owned = blkown::Owned<R>::try_from_shared(*std::move(reference));

@@ -16,7 +16,7 @@ class RequeuedWhileMapped : public DriverOf<RequeuedWhileMapped> {
  private:
   friend class DriverOf<RequeuedWhileMapped>;
 
-  void complete(std::uint32_t queue, const sim::CompletionEntry& entry) {
+  void complete(QueueIndex queue, const sim::CompletionEntry& entry) {
     auto claim = host_.claim(queue, entry.cookie);
     if (!claim.has_value()) return;
     const bool is_short = entry.transferred_bytes != claim->data().length_bytes();

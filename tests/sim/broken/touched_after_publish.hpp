@@ -19,10 +19,11 @@ class TouchedAfterPublish : public DriverOf<TouchedAfterPublish> {
   void issue(Claim<R> claim) {
     if (const auto error = map(claim)) return give_back(std::move(claim), *error);
     const sim::SubmissionEntry entry = command(claim);
-    const std::uint32_t queue = claim.queue();
+    const QueueIndex queue = claim.queue();
     sim::Io<TouchedAfterPublish>& io = claim.data();
-    auto issued = std::move(claim).publish(
-        [&](const Cookie&) { return rings_[queue].submit(host_.controller, queue, entry); });
+    auto issued = std::move(claim).publish([&](const Cookie&) {
+      return rings_[queue.value].submit(host_.controller, queue.value, entry);
+    });
     io.segment_count = 0;
     if (!issued.has_value() && issued.error().claim.has_value()) {
       refused(*std::move(issued.error().claim));

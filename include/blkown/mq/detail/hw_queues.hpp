@@ -46,7 +46,8 @@ class HwQueues {
       const QueueType type = i < normal                         ? QueueType::normal
                              : i < normal + config_.read_queues ? QueueType::read
                                                                 : QueueType::poll;
-      queues_.push_back(std::make_unique<HwQueue<D>>(disk_, pool, i, is_shared ? 0 : i, type));
+      queues_.push_back(std::make_unique<HwQueue<D>>(disk_, pool, QueueIndex{i},
+                                                     QueueIndex{is_shared ? 0 : i}, type));
     }
     Status status = Status::ok;
     while (status == Status::ok && normal + others_ != queues_.size()) {

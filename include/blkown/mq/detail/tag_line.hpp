@@ -87,7 +87,7 @@ class TagLine {
   /// Puts the lane at the end of the line, or at its head (`first`) if its turn was in vain.
   /// Returns whether the lane may try to allocate once more: it has just joined, is the first, and
   /// no other turn is open; or its turn has come since the lane asked.
-  [[nodiscard]] bool join(TagSet<R>& tags, std::uint32_t queue, TagWaiter& waiter, bool first) {
+  [[nodiscard]] bool join(TagSet<R>& tags, QueueIndex queue, TagWaiter& waiter, bool first) {
     const std::lock_guard lock{mutex_};
     if (waiter.state == TagWaiter::State::in_line) return false;
     const bool had_turn = waiter.state == TagWaiter::State::has_turn;
@@ -129,7 +129,7 @@ class TagLine {
   }
 
   /// Gives the first lane in line its turn, if the queue has more free tags than open turns.
-  void wake_first(const TagSet<R>& tags, std::uint32_t queue) {
+  void wake_first(const TagSet<R>& tags, QueueIndex queue) {
     const std::lock_guard lock{mutex_};
     if (first_ == nullptr || tags.free_count(queue) <= open_turns_) return;
     TagWaiter& woken = *first_;

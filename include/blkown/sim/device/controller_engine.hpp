@@ -140,7 +140,8 @@ class ControllerEngine {
   [[nodiscard]] bool on_map(const Cookie& cookie) {
     if (cookie == Cookie{}) return true;
     if (is_running_ && !has_failed_ && strikes(FaultKind::before_publish)) {
-      send(cookie.queue % config_.queue_pairs, {.cookie = cookie.value}, DeviceStatus::success);
+      send(cookie.queue.value % config_.queue_pairs, {.cookie = cookie.value},
+           DeviceStatus::success);
     }
     return !strikes(FaultKind::map_failure);
   }
@@ -321,7 +322,9 @@ class ControllerEngine {
     const CookieLayout& layout = config_.layout;
     const Tag tag{static_cast<std::uint32_t>((choice >> 8) % (2 * config_.depth))};
     const Generation generation{static_cast<std::uint32_t>(choice >> 32)};
-    send(queue, {.cookie = choice % 2 == 0 ? choice >> 1 : layout.encode(queue, tag, generation)},
+    send(queue,
+         {.cookie =
+              choice % 2 == 0 ? choice >> 1 : layout.encode(QueueIndex{queue}, tag, generation)},
          DeviceStatus::success);
   }
 

@@ -33,7 +33,9 @@ class CoreWorld : public WorldBase {
         check_{tags_, device_, iommu_, history_} {
     ControllerHooks hooks;
     hooks.argument = this;
-    hooks.interrupt = [](void* self, std::uint32_t queue) { self_of(self).on_interrupt(queue); };
+    hooks.interrupt = [](void* self, std::uint32_t queue) {
+      self_of(self).on_interrupt(QueueIndex{queue});
+    };
     hooks.failed = [](void* self) { self_of(self).has_failed_ = true; };
     hooks.wake = [](void* self) { self_of(self).on_doorbell(); };
     controller_.set_hooks(hooks);
@@ -66,7 +68,7 @@ class CoreWorld : public WorldBase {
   [[nodiscard]] std::vector<TagCache> make_caches() {
     std::vector<TagCache> caches;
     for (std::uint32_t i = 0; i != config_.queue_count; ++i)
-      caches.push_back(tags_.tag_cache(i, 0));
+      caches.push_back(tags_.tag_cache(QueueIndex{i}, 0));
     return caches;
   }
 
@@ -130,8 +132,8 @@ class CoreWorld : public WorldBase {
 
   /// False if there is no tag, or no slot; nothing has happened then.
   bool submit() {
-    const auto queue = static_cast<std::uint32_t>(dice_.below(config_.queue_count));
-    auto idle = tags_.allocate(queue, caches_[queue]);
+    const QueueIndex queue{static_cast<std::uint32_t>(dice_.below(config_.queue_count))};
+    auto idle = tags_.allocate(queue, caches_[queue.value]);
     if (!idle.has_value()) return false;
     history_.begin_event("submit", now_ns_);
     std::uint32_t index = next_slot_;
@@ -150,27 +152,29 @@ class CoreWorld : public WorldBase {
 
   void interrupt() {
     history_.begin_event("interrupt", now_ns_);
-    std::uint32_t queue = static_cast<std::uint32_t>(dice_.below(config_.queue_count));
-    while ((interrupts_ >> queue & 1U) == 0) queue = (queue + 1) % config_.queue_count;
-    interrupts_ &= ~(std::uint64_t{1} << queue);
+    QueueIndex queue{static_cast<std::uint32_t>(dice_.below(config_.queue_count))};
+    while ((interrupts_ >> queue.value & 1U) == 0) {
+      queue.value = (queue.value + 1) % config_.queue_count;
+    }
+    interrupts_ &= ~(std::uint64_t{1} << queue.value);
     driver_->interrupt(queue);
   }
 
   /// Within a submission or a timeout, now and then, it comes at once: as on another processor.
-  void on_interrupt(std::uint32_t queue) {
+  void on_interrupt(QueueIndex queue) {
     if (is_interruptible_ && dice_.chance(1, 4)) {
       is_interruptible_ = false;
       driver_->interrupt(queue);
       is_interruptible_ = true;
       return;
     }
-    interrupts_ |= std::uint64_t{1} << queue;
+    interrupts_ |= std::uint64_t{1} << queue.value;
   }
   /// Now and then the device is done with a command before the doorbell has returned.
   void on_doorbell() {
     if (dice_.chance(1, 4)) run_controller(now_ns_);
   }
-  static void on_lookup(void* self, std::uint32_t queue, std::uint64_t value, LookupReason reason) {
+  static void on_lookup(void* self, QueueIndex queue, std::uint64_t value, LookupReason reason) {
     self_of(self).note_lookup(queue, value, reason);
   }
   [[nodiscard]] static CoreWorld& self_of(void* self) noexcept {
@@ -187,14 +191,14 @@ class CoreWorld : public WorldBase {
   void scan() {
     history_.begin_event("timeout scan", now_ns_);
     next_scan_ns_ = now_ns_ + config_.timeout_ns / 2;
-    for (std::uint32_t queue = 0; queue != config_.queue_count; ++queue) {
+    for (QueueIndex queue; queue.value != config_.queue_count; ++queue.value) {
       tags_.for_each_in_flight(queue, [&](const ARef<R>& pin, const Cookie& cookie) {
-        Watch& watch = watches_[queue * config_.depth + pin.tag().value];
+        Watch& watch = watches_[queue.value * config_.depth + pin.tag().value];
         if (watch.generation != cookie.generation || !watch.is_watched) {
           watch = {cookie.generation, true, now_ns_};
         } else if (now_ns_ - watch.since_ns >= config_.timeout_ns) {
           watch.since_ns = now_ns_;
-          if (oracle_.was_accepted(queue, cookie.value)) {
+          if (oracle_.was_accepted(queue.value, cookie.value)) {
             fail("its completion was accepted, and it is in flight", queue, cookie.tag);
           }
           call_driver([&](D& driver) { driver.timeout(pin, cookie); });

@@ -29,7 +29,7 @@ class History {
   }
   [[nodiscard]] std::uint64_t event() const noexcept { return event_; }
 
-  void add(std::uint32_t queue, Tag tag, bool was_taken, const RequestState& before, bool is_taken,
+  void add(QueueIndex queue, Tag tag, bool was_taken, const RequestState& before, bool is_taken,
            const RequestState& after) {
     lines_[next_++ % lines_.size()] = {.event = event_,
                                        .name = event_name_,
@@ -43,7 +43,7 @@ class History {
   }
 
   /// Prints the latest transitions of one request, oldest first.
-  void print(std::FILE* file, std::uint32_t queue, Tag tag, std::size_t most) const {
+  void print(std::FILE* file, QueueIndex queue, Tag tag, std::size_t most) const {
     std::vector<const Line*> own;
     const std::size_t kept = next_ < lines_.size() ? next_ : lines_.size();
     for (std::size_t i = 0; i != kept && own.size() != most; ++i) {
@@ -58,7 +58,7 @@ class History {
     std::uint64_t event = 0;
     const char* name = "";
     std::uint64_t now_ns = 0;
-    std::uint32_t queue = 0;
+    QueueIndex queue;
     Tag tag;
     bool was_taken = false;
     bool is_taken = false;
@@ -68,7 +68,7 @@ class History {
 
   static void print(std::FILE* file, const Line& line) {
     std::fprintf(file, "  event %" PRIu64 " at %" PRIu64 " us, %s: queue %u, tag %u: ", line.event,
-                 line.now_ns / 1000, line.name, line.queue, line.tag.value);
+                 line.now_ns / 1000, line.name, line.queue.value, line.tag.value);
     print(file, line.was_taken, line.before);
     std::fputs(" -> ", file);
     print(file, line.is_taken, line.after);

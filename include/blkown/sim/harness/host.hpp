@@ -60,7 +60,7 @@ struct Host {
   using R = CoreRequest<D>;
   /// Told of each lookup: the queue, the value, and why it was refused, or none.
   struct LookupSink {
-    void (*function)(void* argument, std::uint32_t queue, std::uint64_t value,
+    void (*function)(void* argument, QueueIndex queue, std::uint64_t value,
                      LookupReason reason) = nullptr;
     void* argument = nullptr;
   };
@@ -78,19 +78,18 @@ struct Host {
 
   /// TagSet::claim, and the kit is told: every completion entry that the driver takes out of a ring
   /// is to be looked up with one of these, so that none goes unaccounted for.
-  [[nodiscard]] std::expected<Claim<R>, LookupError> claim(std::uint32_t queue,
-                                                           std::uint64_t value) {
+  [[nodiscard]] std::expected<Claim<R>, LookupError> claim(QueueIndex queue, std::uint64_t value) {
     return told(queue, value, tags.claim(queue, value));
   }
   /// TagSet::tag_to_rq, likewise.
-  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(std::uint32_t queue,
+  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(QueueIndex queue,
                                                               std::uint64_t value) {
     return told(queue, value, tags.tag_to_rq(queue, value));
   }
 
  private:
   template <class Handle>
-  [[nodiscard]] std::expected<Handle, LookupError> told(std::uint32_t queue, std::uint64_t value,
+  [[nodiscard]] std::expected<Handle, LookupError> told(QueueIndex queue, std::uint64_t value,
                                                         std::expected<Handle, LookupError> found) {
     sink_.function(sink_.argument, queue, value,
                    found.has_value() ? LookupReason::none : found.error().reason);
@@ -107,7 +106,7 @@ struct Host {
 ///   struct RequestData;             in each request, default-constructed once
 ///   explicit D(Host<D>&);           makes the rings and starts the controller
 ///   void submit(Idle<R>);           issues the I/O, ends it, or requeues it
-///   void interrupt(std::uint32_t queue);        completions are there
+///   void interrupt(QueueIndex queue);        completions are there
 ///   void timeout(const ARef<R>&, const Cookie&);   the I/O has been in flight for too long; asked
 ///                                   again after as long again
 ///   void failed();                  the controller has failed
@@ -118,7 +117,7 @@ concept CoreDriver = requires(D& driver, Idle<CoreRequest<D>> idle, const ARef<C
   typename D::RequestData;
   D{host};
   { driver.submit(std::move(idle)) } -> std::same_as<void>;
-  { driver.interrupt(std::uint32_t{}) } -> std::same_as<void>;
+  { driver.interrupt(QueueIndex{}) } -> std::same_as<void>;
   { driver.timeout(pin, cookie) } -> std::same_as<void>;
   { driver.failed() } -> std::same_as<void>;
   { driver.stop() } -> std::same_as<void>;

@@ -24,7 +24,7 @@ namespace sim {
 struct Finding {
   std::string what;
   bool has_request = false;
-  std::uint32_t queue = 0;
+  QueueIndex queue;
   Tag tag;
 };
 
@@ -48,11 +48,11 @@ class InvariantChecker {
     for (Seen& seen : requests_) seen.pins = 0;
     bool is_well = true;
     device_.for_each_mapping([&](const dma::Mapped& mapping) {
-      Seen& seen = requests_[mapping.cookie.queue * tags_.depth() + mapping.cookie.tag.value];
+      Seen& seen = requests_[mapping.cookie.queue.value * tags_.depth() + mapping.cookie.tag.value];
       ++seen.pins;
       seen.mapped_generation = mapping.cookie.generation;
     });
-    for (std::uint32_t queue = 0; queue != tags_.queue_count(); ++queue) {
+    for (QueueIndex queue; queue.value != tags_.queue_count(); ++queue.value) {
       for (Tag tag; tag.value != tags_.depth(); ++tag.value) {
         is_well = look_at(queue, tag) && is_well;
       }
@@ -71,8 +71,8 @@ class InvariantChecker {
     Generation mapped_generation;
   };
 
-  bool look_at(std::uint32_t queue, Tag tag) {
-    Seen& before = requests_[queue * tags_.depth() + tag.value];
+  bool look_at(QueueIndex queue, Tag tag) {
+    Seen& before = requests_[queue.value * tags_.depth() + tag.value];
     const auto now = tags_.state_of(queue, tag);
     const bool is_taken = now.has_value();
     const RequestState state =
@@ -142,7 +142,7 @@ class InvariantChecker {
     if (finding_.what.empty()) finding_.what = std::move(what);
     return false;
   }
-  bool fail(std::string what, std::uint32_t queue, Tag tag) {
+  bool fail(std::string what, QueueIndex queue, Tag tag) {
     if (finding_.what.empty()) {
       finding_ = {.what = std::move(what), .has_request = true, .queue = queue, .tag = tag};
     }

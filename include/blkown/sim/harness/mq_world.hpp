@@ -26,13 +26,13 @@ namespace sim {
 /// The kit starts the controller when the disk is there, and stops it when the disk is removed.
 ///
 ///   D(dma::Device<Iommu>&, Controller&);
-///   void interrupt(std::uint32_t queue);   completions are there; also in the middle of a doorbell
+///   void interrupt(QueueIndex queue);      completions are there; also in the middle of a doorbell
 ///   void failed();                         the controller has failed; on its context
 template <class D>
 concept MqDriver =
     mq::Driver<D> && requires(D& driver, dma::Device<Iommu>& device, Controller& controller) {
       D{device, controller};
-      { driver.interrupt(std::uint32_t{}) } -> std::same_as<void>;
+      { driver.interrupt(QueueIndex{}) } -> std::same_as<void>;
       { driver.failed() } -> std::same_as<void>;
     };
 
@@ -53,7 +53,9 @@ class MqWorld : public WorldBase {
         bios_(workload_.slot_count()) {
     ControllerHooks hooks;
     hooks.argument = this;
-    hooks.interrupt = [](void* self, std::uint32_t queue) { of(self).driver_.interrupt(queue); };
+    hooks.interrupt = [](void* self, std::uint32_t queue) {
+      of(self).driver_.interrupt(QueueIndex{queue});
+    };
     hooks.failed = [](void* self) { of(self).driver_.failed(); };
     hooks.wake = [](void* self) { of(self).on_doorbell(); };
     controller_.set_hooks(hooks);

@@ -73,9 +73,10 @@ class WorldBase {
   }
 
   /// The driver has looked up what a completion entry says.
-  void note_lookup(std::uint32_t queue, std::uint64_t value, LookupReason reason) {
+  void note_lookup(QueueIndex queue, std::uint64_t value, LookupReason reason) {
     ++lookups_[static_cast<std::size_t>(reason)];
-    const LookupVerdict verdict = oracle_.note_lookup(queue, value, reason == LookupReason::none);
+    const LookupVerdict verdict =
+        oracle_.note_lookup(queue.value, value, reason == LookupReason::none);
     for (const SubmissionEntry& entry : verdict.false_completions) {
       if (entry.opcode != Opcode::flush && entry.opcode != Opcode::abort) {
         workload_.taint(entry.sector);
@@ -95,7 +96,7 @@ class WorldBase {
     if (status == Status::ok) ++good_ends_;
     if (const char* const wrong = workload_.end(slot, status)) fail(wrong);
   }
-  void end_io(std::uint32_t slot, Status status, std::uint32_t queue, Tag tag) {
+  void end_io(std::uint32_t slot, Status status, QueueIndex queue, Tag tag) {
     ++ended_;
     if (status == Status::ok) ++good_ends_;
     if (const char* const wrong = workload_.end(slot, status)) fail(wrong, queue, tag);
@@ -122,7 +123,7 @@ class WorldBase {
     if (finding_.what.empty()) finding_.what = std::move(what);
     return false;
   }
-  bool fail(std::string what, std::uint32_t queue, Tag tag) {
+  bool fail(std::string what, QueueIndex queue, Tag tag) {
     add({.what = std::move(what), .has_request = true, .queue = queue, .tag = tag});
     return false;
   }
