@@ -31,7 +31,7 @@ struct Trace {
   bool is_good = false;
   std::uint64_t events = 0;
   std::uint64_t ended = 0;
-  std::uint64_t good_ends = 0;
+  std::uint64_t ended_ok = 0;
   sim::LookupTally lookups{};
   std::vector<FaultStrike> struck;
   std::uint64_t iommu_faults = 0;
@@ -53,7 +53,7 @@ template <class W = World>
   trace.is_good = world->run();
   trace.events = world->events();
   trace.ended = world->ended();
-  trace.good_ends = world->good_ends();
+  trace.ended_ok = world->ended_ok();
   trace.lookups = world->lookups();
   trace.struck = world->faults().struck();
   trace.iommu_faults = world->iommu_faults().total();
@@ -112,7 +112,7 @@ TEST(CoreWorld, WithoutFaultsEveryIoEndsWell) {
     config.rates = sim::FaultRates::none();
     const Trace trace = run(config);
     EXPECT_TRUE(trace.is_good);
-    EXPECT_EQ(trace.good_ends, 300U);
+    EXPECT_EQ(trace.ended_ok, 300U);
     EXPECT_TRUE(trace.struck.empty());
     EXPECT_EQ(trace.iommu_faults, 0U);
     for (std::size_t reason = 1; reason != trace.lookups.size(); ++reason) {
@@ -128,7 +128,7 @@ TEST(CoreWorld, WithOneFaultOnlyThatOneIsMet) {
   const Trace trace = run(config);
   EXPECT_TRUE(trace.is_good);
   EXPECT_EQ(trace.ended, 300U);
-  EXPECT_EQ(trace.good_ends, 299U);
+  EXPECT_EQ(trace.ended_ok, 299U);
   EXPECT_EQ(trace.struck, config.script);
 }
 
@@ -145,7 +145,7 @@ TEST(CoreWorld, AFindingEndsTheRunAndIsTheSameOneAgain) {
   for (int i = 0; i != 2; ++i) {
     auto& world = caught<Broken>(config_of(1));
     EXPECT_FALSE(world.run());
-    EXPECT_EQ(world.finding().what, "a read brought other data than was written");
+    EXPECT_EQ(world.finding().what, "a read returned other data than was written");
     EXPECT_TRUE(world.finding().has_request);
     if (i == 0) first = world.history().event();
     EXPECT_EQ(world.history().event(), first);
@@ -201,7 +201,7 @@ TEST(Kit, OfABrokenDriverPrintsTheRequestAndTheCommandThatReplays) {
   const Printed printed = kit<Broken>({"--seeds", "5", "--ios", "500"});
   EXPECT_EQ(printed.code, 1);
   EXPECT_EQ(printed.text.find("seed 0, event "), 0U) << printed.text;
-  EXPECT_NE(printed.text.find(": drop of Claim: a Claim was dropped without being ended (queue "),
+  EXPECT_NE(printed.text.find(": drop of Claim: a Claim was dropped without being ended: "),
             std::string::npos);
   EXPECT_NE(printed.text.find("\n  event "), std::string::npos) << "its latest transitions";
   const std::string replay = "replay: the_program --seeds 1 --first-seed 0 --ios 500\n";

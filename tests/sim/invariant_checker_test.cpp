@@ -101,7 +101,7 @@ TEST_F(CheckTest, FindsAGenerationThatWentBack) {
   auto& word =
       blkown::detail::HeaderAccess::word(const_cast<blkown::RequestHeader&>(driver_.header(3, 1)));
   word.set_first_generation(Generation{99});
-  EXPECT_EQ(found_of(3), "a generation went back");
+  EXPECT_EQ(found_of(3), "the generation of a request went back");
   std::move(idle).fail(blkown::Status::ok);
 }
 
@@ -123,7 +123,7 @@ TEST_F(CheckTest, FindsAMappingOfARequestThatIsWithTheBlockLayer) {
   auto mapping = map(claim);
   {
     const Forged word{driver_.header(3, 1), "0"};
-    EXPECT_EQ(found_of(3), "a request that is mapped is with the block layer");
+    EXPECT_EQ(found_of(3), "a free or idle request has a mapping");
   }
   ASSERT_TRUE(std::move(mapping).cancel(claim).has_value());
   std::move(claim).end_ok();
@@ -136,7 +136,7 @@ TEST_F(CheckTest, FindsFlagsAtZero) {
     {
       const Forged word{driver_.header(3, 1), state};
       EXPECT_FALSE(check.after_event());
-      EXPECT_EQ(check.finding().what, "flags are set at 0");
+      EXPECT_EQ(check.finding().what, "an idle request is claimed or finished");
     }
     std::move(idle).fail(blkown::Status::ok);
   }
@@ -149,7 +149,7 @@ TEST_F(CheckTest, FindsAnOwnedRequestThatIsMore) {
     {
       const Forged word{driver_.header(3, 1), state};
       EXPECT_FALSE(check.after_event());
-      EXPECT_EQ(check.finding().what, "owned, and more than that") << state;
+      EXPECT_EQ(check.finding().what, "an owned request has references or further flags") << state;
     }
     std::move(owned).end_ok();
   }
@@ -160,7 +160,7 @@ TEST_F(CheckTest, FindsAPinBesideTheOwner) {
   auto mapping = map(claim);
   {
     const Forged word{driver_.header(3, 1), "0 owned"};
-    EXPECT_EQ(found_of(3), "a pin exists beside the one owner");
+    EXPECT_EQ(found_of(3), "an owned request has a mapping");
   }
   ASSERT_TRUE(std::move(mapping).cancel(claim).has_value());
   std::move(claim).end_ok();
@@ -170,7 +170,7 @@ TEST_F(CheckTest, FindsARequestThatIsClaimedAndFinished) {
   Claim claim = driver_.claimed(3, 1);
   {
     const Forged word{driver_.header(3, 1), "2 claimed finished"};
-    EXPECT_EQ(found_of(3), "claimed and finished");
+    EXPECT_EQ(found_of(3), "a request is both claimed and finished");
   }
   std::move(claim).end_ok();
 }
@@ -190,7 +190,8 @@ TEST_F(CheckTest, FindsAReferenceThatNobodyKnowsOf) {
   const Cookie cookie = driver_.in_flight(3, 1);
   {
     const auto pin = driver_.pin(cookie);
-    EXPECT_EQ(found_of(3), "the count is 2, and 0 handles and mappings exist");
+    EXPECT_EQ(found_of(3),
+              "the count is 2 and should be 1, one more than the handles and mappings that exist");
   }
   driver_.complete(cookie);
 }
@@ -200,7 +201,8 @@ TEST_F(CheckTest, FindsAReferenceThatIsMissing) {
   auto mapping = map(claim);
   {
     const Forged word{driver_.header(3, 1), "2 claimed"};
-    EXPECT_EQ(found_of(3), "the count is 2, and 2 handles and mappings exist");
+    EXPECT_EQ(found_of(3),
+              "the count is 2 and should be 3, one more than the handles and mappings that exist");
   }
   ASSERT_TRUE(std::move(mapping).cancel(claim).has_value());
   std::move(claim).end_ok();
@@ -213,7 +215,8 @@ TEST_F(CheckTest, FindsAMappingOfAnEarlierPublication) {
   const auto proof = dma::EndProof::of(completed);
   EXPECT_EQ(found(), "");
   const Cookie again = Driver<>::publish(std::move(completed));
-  EXPECT_EQ(found_of(3), "published again with the mapping of an earlier publication");
+  EXPECT_EQ(found_of(3),
+            "a request was published again with the mapping of an earlier publication");
   ASSERT_TRUE(std::move(mapping).unmap(*proof).has_value());
   driver_.complete(again);
 }
@@ -227,7 +230,7 @@ TEST_F(CheckTest, FindsThatTheDeviceWasKeptFromMemory) {
   EXPECT_EQ(found(), "") << "the device knew that it must not";
   EXPECT_FALSE(iommu_.write(0x3000, {&byte, 1}, access(false)));
   EXPECT_EQ(found(),
-            "the device was kept from memory that its command names: unmapped, from_device,"
+            "the IOMMU refused an access of a correct device: unmapped, from_device,"
             " cookie 18");
   EXPECT_FALSE(check_.finding().has_request);
 }
@@ -236,12 +239,12 @@ TEST_F(CheckTest, FindsItAlsoWhenTheLogHasForgottenIt) {
   std::byte byte{};
   EXPECT_FALSE(iommu_.read(0x3000, {&byte, 1}, access(false)));
   for (int i = 0; i != 1000; ++i) EXPECT_FALSE(iommu_.read(0x3000, {&byte, 1}, access(true)));
-  EXPECT_EQ(found(), "the device was kept from memory that its command names");
+  EXPECT_EQ(found(), "the IOMMU refused an access of a correct device");
 }
 
 TEST_F(CheckTest, FindsAnUnmapOfWhatIsNotMapped) {
   iommu_.unmap({.iova = 0x20000, .length_bytes = 1});
-  EXPECT_EQ(found(), "what was not mapped was unmapped");
+  EXPECT_EQ(found(), "the driver unmapped memory that was not mapped");
 }
 
 TEST_F(CheckTest, KeepsWhatItFoundFirst) {
@@ -250,10 +253,12 @@ TEST_F(CheckTest, KeepsWhatItFoundFirst) {
   {
     const auto pin = driver_.pin(first);
     const auto other_pin = driver_.pin(second);
-    EXPECT_EQ(found_of(3), "the count is 2, and 0 handles and mappings exist");
+    EXPECT_EQ(found_of(3),
+              "the count is 2 and should be 1, one more than the handles and mappings that exist");
   }
   iommu_.unmap({.iova = 0x20000, .length_bytes = 1});
-  EXPECT_EQ(found(), "the count is 2, and 0 handles and mappings exist");
+  EXPECT_EQ(found(),
+            "the count is 2 and should be 1, one more than the handles and mappings that exist");
   driver_.complete(first);
   driver_.complete(second);
 }

@@ -112,8 +112,8 @@ TEST_F(WorkloadTest, GivesEachSlotSectorsAndMemoryOfItsOwn) {
 TEST_F(WorkloadTest, SaysThatAnIoHasEndedTwice) {
   begin(1, Opcode::flush);
   EXPECT_EQ(workload_.end(1, Status::ok), nullptr);
-  EXPECT_STREQ(workload_.end(1, Status::ok), "an I/O has ended twice");
-  EXPECT_STREQ(workload_.end(0, Status::ok), "an I/O has ended twice") << "it never began";
+  EXPECT_STREQ(workload_.end(1, Status::ok), "an I/O ended twice");
+  EXPECT_STREQ(workload_.end(0, Status::ok), "an I/O ended twice") << "it never began";
 }
 
 TEST_F(WorkloadTest, SaysThatAReadBroughtOtherData) {
@@ -122,10 +122,10 @@ TEST_F(WorkloadTest, SaysThatAReadBroughtOtherData) {
     carry_out(2);
     std::byte* const last = workload_.slot(2).memory + length_bytes(2) - 1;
     *(wrong == 0 ? workload_.slot(2).memory : last) ^= std::byte{1};
-    EXPECT_STREQ(workload_.end(2, Status::ok), "a read brought other data than was written");
+    EXPECT_STREQ(workload_.end(2, Status::ok), "a read returned other data than was written");
   }
   begin(2, Opcode::read);
-  EXPECT_STREQ(workload_.end(2, Status::ok), "a read brought other data than was written")
+  EXPECT_STREQ(workload_.end(2, Status::ok), "a read returned other data than was written")
       << "nothing came at all";
 }
 

@@ -14,6 +14,7 @@
 
 #include <array>
 #include <blkown/check.hpp>
+#include <blkown/check_stdio.hpp>
 #include <blkown/config.hpp>
 #include <blkown/sim/harness/core_world.hpp>
 #include <blkown/sim/harness/kit_options.hpp>
@@ -32,13 +33,13 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// What many runs have come to.
+/// The sums over all runs of a program.
 struct KitTotals {
   std::uint64_t runs = 0;
   std::uint64_t events = 0;
   std::uint64_t ended = 0;
-  std::uint64_t good_ends = 0;
-  std::array<std::uint64_t, fault_kind_count> struck{};
+  std::uint64_t ended_ok = 0;
+  std::array<std::uint64_t, fault_kind_count> struck{};  ///< By FaultKind.
   LookupTally lookups{};
 
   template <class World>
@@ -46,7 +47,7 @@ struct KitTotals {
     ++runs;
     events += world.events();
     ended += world.ended();
-    good_ends += world.good_ends();
+    ended_ok += world.ended_ok();
     for (const FaultStrike& strike : world.faults().struck()) {
       ++struck[static_cast<std::size_t>(strike.kind)];
     }
@@ -56,7 +57,7 @@ struct KitTotals {
 
 namespace detail {
 
-/// The run that is going on, for a violation, which ends the process.
+/// The current run. A violation handler has no argument through which it could get the run.
 struct CurrentRun {
   virtual ~CurrentRun() = default;
   virtual void print(const Finding& finding) const = 0;
@@ -64,25 +65,34 @@ struct CurrentRun {
 };
 inline CurrentRun* current_run = nullptr;
 
-[[nodiscard]] inline Finding finding_of(const char* what, const Incident& incident) {
-  return {.what = std::string{incident.operation} + ": " + what,
+/// The incident as a finding: the operation, what happened, and the remedy.
+[[nodiscard]] inline Finding finding_of(const char* what, const char* remedy,
+                                        const Incident& incident) {
+  blkown::detail::BoundedText text;
+  text.add(blkown::detail::text_or(incident.operation, "an operation"));
+  text.add(": ");
+  blkown::detail::add_problem(text, blkown::detail::text_or(incident.problem, what), incident);
+  text.add(": ");
+  text.add(blkown::detail::text_or(incident.remedy, remedy));
+  return {.what = text.c_str(),
           .has_request = incident.has_request,
           .queue = incident.queue,
           .tag = incident.tag};
 }
 
-/// Within its scope violations and reports are findings of the current run.
+/// While an object of this class exists, violations and reports are findings of the current run.
 class Handlers {
  public:
   Handlers()
       : violation_{set_violation_handler([](Violation violation, const Incident& incident) {
           if (current_run == nullptr) print_and_abort(violation, incident);
-          current_run->print(finding_of(to_string(violation), incident));
+          current_run->print(finding_of(to_string(violation), remedy_of(violation), incident));
           std::fflush(nullptr);
           std::_Exit(1);
         })},
         report_{set_report_handler([](Report report, const Incident& incident) {
-          if (current_run != nullptr) current_run->add(finding_of(to_string(report), incident));
+          if (current_run == nullptr) return;
+          current_run->add(finding_of(to_string(report), remedy_of(report), incident));
         })} {}
   Handlers(const Handlers&) = delete;
   Handlers& operator=(const Handlers&) = delete;
@@ -106,7 +116,7 @@ class Run : public CurrentRun {
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
   ~Run() override {
-    // Of a driver that was caught nothing can be taken down in order: it stays.
+    // A broken driver may break further invariants if its world is destroyed, so the world is kept.
     static auto* const kept = new std::vector<World*>;
     if (has_failed_) kept->push_back(world_.release());
     world_.reset();
@@ -122,7 +132,7 @@ class Run : public CurrentRun {
   void add(Finding finding) override { world_->add(std::move(finding)); }
   void print(const Finding& finding) const override {
     static const History none;
-    // While the world is being taken down there is no history of it any more.
+    // A violation in the world's destructor comes after the end of its history.
     const History& history = world_ != nullptr ? world_->history() : none;
     std::printf("seed %" PRIu64 ", event %" PRIu64 ": %s", config_.seed, history.event(),
                 finding.what.c_str());
@@ -155,12 +165,13 @@ template <class World>
   return is_good;
 }
 
-/// Prints the shortest script under which the seed's run still fails.
+/// Prints the shortest script with which the run still fails.
 template <class World>
 void print_shrunk(const KitOptions& options, WorldConfig config) {
   std::vector<FaultStrike> all = config.script;
   if (!config.is_scripted) {
-    // The faults up to the failure; a run that ends in a violation cannot be asked for them.
+    // Starts from all faults of the seed's plan: a run that ends in a violation ends the process,
+    // and cannot be asked for the faults up to then.
     FaultPlan plan{config.seed, config.rates};
     for (std::size_t kind = 0; kind != fault_kind_count; ++kind) {
       for (std::uint64_t n = 0; n != 8 * config.io_count; ++n) {
@@ -180,7 +191,8 @@ void print_shrunk(const KitOptions& options, WorldConfig config) {
 
 }  // namespace detail
 
-/// Runs a world for each seed until one fails. World is CoreWorld<D>, or one like it.
+/// Runs a World, CoreWorld<D> or MqWorld<D>, with each seed until a run fails.
+/// Errors: false if a run failed. Its finding was printed.
 template <class World>
 [[nodiscard]] bool run_seeds(const KitOptions& options, KitTotals& totals) {
   const detail::Handlers handlers;
@@ -199,11 +211,11 @@ template <class World>
   return true;
 }
 
-/// The totals, in a few lines.
+/// Prints the totals to stdout.
 inline void print(const KitTotals& totals, double seconds) {
-  std::printf("%" PRIu64 " runs, %" PRIu64 " I/Os ended, %" PRIu64 " of them well; %" PRIu64
-              " events, %.1f million a second\nfaults:",
-              totals.runs, totals.ended, totals.good_ends, totals.events,
+  std::printf("%" PRIu64 " runs, %" PRIu64 " I/Os ended, %" PRIu64 " of them ok; %" PRIu64
+              " events, %.1f million per second\nfaults:",
+              totals.runs, totals.ended, totals.ended_ok, totals.events,
               static_cast<double>(totals.events) / seconds / 1e6);
   for (std::size_t i = 0; i != fault_kind_count; ++i) {
     std::printf(" %s %" PRIu64, to_string(static_cast<FaultKind>(i)), totals.struck[i]);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// ControllerObserver: what a simulated controller reports to whoever judges its driver.
+// ControllerObserver: the interface through which a simulated controller reports its events, so
+// that a harness can judge the driver.
 
 #ifndef BLKOWN_SIM_DEVICE_CONTROLLER_OBSERVER_HPP
 #define BLKOWN_SIM_DEVICE_CONTROLLER_OBSERVER_HPP

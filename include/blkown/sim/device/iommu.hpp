@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Iommu: the only way from a simulated device to memory.
+// Iommu: a simulated IOMMU, the only path from a simulated device to memory.
+//
+// The driver maps and unmaps memory through dma::Device, whose Backend the Iommu is. A mapping is
+// bytes, not whole pages: the Iommu translates page by page, as hardware does, but refuses the
+// bytes of a page that the mapping does not have. The device reads and writes with its own id and
+// the cookie of the command that it executes. An access is refused, and logged as a fault, if the
+// memory is not mapped, is mapped for the other direction, or is mapped for another I/O. A refused
+// access never touches memory.
+//
+// unmap() makes the pages stale, invalidate() makes them free: at once in strict mode, together
+// with others in lazy mode. An access to a stale page whose translation was used before is a fault
+// of its own kind (stale_translation), because hardware might let such an access through.
 
 #ifndef BLKOWN_SIM_DEVICE_IOMMU_HPP
 #define BLKOWN_SIM_DEVICE_IOMMU_HPP
@@ -21,27 +32,26 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// When a translation that was unmapped is forgotten.
+/// When invalidate() frees the addresses of unmapped pages.
 enum class Invalidation : std::uint8_t {
   strict,  ///< At once.
-  lazy,    ///< With many others together; until then its addresses are not used again.
+  lazy,    ///< When IommuConfig::lazy_flush_pages pages wait, or when addresses run out.
 };
 
 struct IommuConfig {
-  std::uint64_t first_iova = 0x10000;  ///< A multiple of the page.
-  std::uint32_t page_count = 4096;     ///< How much address space there is.
-  std::uint32_t alignment_pages = 1;   ///< Where a mapping may begin.
+  std::uint64_t first_iova = 0x10000;  ///< A multiple of Iommu::page_bytes.
+  std::uint32_t page_count = 4096;     ///< The size of the address space.
+  std::uint32_t alignment_pages = 1;   ///< Each mapping begins at a multiple.
   Invalidation invalidation = Invalidation::strict;
-  std::uint32_t lazy_flush_pages = 64;  ///< How many pages wait for a common invalidation.
+  std::uint32_t lazy_flush_pages = 64;  ///< Lazy mode frees this many pages at once.
   dma::DeviceLimits limits{};
 };
 
-/// An IOMMU with a page table of one level, an IOTLB, and a log of faults: a dma::Backend. Bytes
-/// move through it or not at all: an access to what is not mapped, not in that direction, or mapped
-/// for another I/O is a fault in the log, never an access to memory. It sees single bytes, not
-/// pages only: the rest of a page that a mapping begins or ends in is out of bounds.
+/// An IOMMU with a page table of one level, an IOTLB, and a log of the latest 256 faults.
 ///
-/// Any context; one access or change at a time, so that memory is not taken away under an access.
+/// Synchronization: a mutex serializes accesses and changes, so that unmap() returns only after the
+/// accesses before it.
+/// Context: any thread.
 class Iommu {
  public:
   static constexpr std::uint64_t page_bytes = 4096;
@@ -54,7 +64,7 @@ class Iommu {
 
   [[nodiscard]] dma::DeviceLimits limits() const noexcept { return config_.limits; }
 
-  /// Memory that was added is where it was said to be; other memory is at its own address.
+  /// The bus address of the byte: as given to add_memory(), else the byte's own address.
   [[nodiscard]] std::uint64_t bus_address(const std::byte* data) const noexcept {
     for (const Memory& memory : memories_) {
       if (data >= memory.bytes.data() && data < memory.bytes.data() + memory.bytes.size()) {
@@ -127,18 +137,19 @@ class Iommu {
     if (waiting_.size() >= config_.lazy_flush_pages) flush_now();
   }
 
-  // --- the devices' side ------------------------------------------------------------------------
+  // --- the device's side ------------------------------------------------------------------------
 
-  /// Who accesses memory, and for which command; 0 bits of cookie where `is_for_command` is false.
+  /// The device and the command of an access.
   struct Access {
     std::uint32_t device = 0;
-    std::uint64_t cookie = 0;
-    bool is_for_command = true;
-    /// The device knows that it must not: an adversary's doing, not a mistake of the driver's.
-    bool is_forbidden = false;
+    std::uint64_t cookie = 0;    ///< The command's. Unused without a command.
+    bool is_for_command = true;  ///< False: an access to a ring or to a list of segments.
+    bool is_forbidden = false;   ///< A correct device would not make this access, so its fault is
+                                 ///< not the driver's error.
   };
 
-  /// Moves bytes from memory to the device. False if it came to a fault; what lies before it moved.
+  /// Moves bytes from memory to the device.
+  /// Errors: false if a byte was refused. The bytes before the refused one have moved.
   bool read(std::uint64_t iova, std::span<std::byte> to, const Access& access) {
     return walk(iova, to.size(), dma::Direction::to_device, access,
                 [&](std::byte* memory, std::size_t done, std::size_t bytes) {
@@ -146,13 +157,16 @@ class Iommu {
                 });
   }
   /// Moves bytes from the device to memory.
+  /// Errors: as read().
   bool write(std::uint64_t iova, std::span<const std::byte> from, const Access& access) {
     return walk(iova, from.size(), dma::Direction::from_device, access,
                 [&](std::byte* memory, std::size_t done, std::size_t bytes) {
                   std::memcpy(memory, from.data() + done, bytes);
                 });
   }
-  /// Writes a word that the driver may be looking at, after all that was written before.
+  /// Writes a word that the driver may read at the same time.
+  /// Synchronization: a release store, after all earlier writes.
+  /// Errors: as read().
   bool write_word(std::uint64_t iova, std::uint16_t value, const Access& access) {
     return walk(iova, sizeof value, dma::Direction::from_device, access,
                 [&](std::byte* memory, std::size_t, std::size_t) {
@@ -160,21 +174,23 @@ class Iommu {
                 });
   }
 
-  // --- whoever sets it up, and looks on ---------------------------------------------------------
+  // --- setup and inspection ---------------------------------------------------------------------
 
-  /// Says where the bus finds some memory, so that reach and cuts do not depend on the process's
-  /// addresses. Precondition: nothing is mapped yet.
+  /// Gives memory a bus address, so that the layout of mappings does not depend on the addresses of
+  /// the process.
+  /// Precondition: nothing is mapped yet.
   void add_memory(std::span<std::byte> bytes, std::uint64_t address) {
     memories_.push_back({bytes, address});
   }
-  /// Asked before each map; false: the address space counts as full. It may map and unmap.
+  /// Called before each map() without the lock, so that the function may map and unmap. If the
+  /// function returns false, map() fails as if the address space were full.
   struct MapHook {
     bool (*function)(void* argument, const Cookie& cookie) = nullptr;
     void* argument = nullptr;
   };
   void set_map_hook(MapHook hook) noexcept { map_hook_ = hook; }
 
-  /// Forgets, in lazy mode, what waits for that.
+  /// Frees all invalidated pages that lazy mode has kept.
   void flush() {
     const std::lock_guard guard{mutex_};
     flush_now();
@@ -184,7 +200,7 @@ class Iommu {
     const std::lock_guard guard{mutex_};
     return mapped_pages_;
   }
-  /// How often something was unmapped that was not mapped.
+  /// The number of unmaps of pages that were not mapped.
   [[nodiscard]] std::uint64_t bad_unmaps() {
     const std::lock_guard guard{mutex_};
     return bad_unmaps_;
@@ -193,7 +209,7 @@ class Iommu {
     const std::lock_guard guard{mutex_};
     return counts_;
   }
-  /// The latest faults, oldest first.
+  /// The latest 256 faults, oldest first.
   [[nodiscard]] std::vector<IommuFault> faults() {
     const std::lock_guard guard{mutex_};
     return {log_.begin(), log_.end()};
@@ -202,11 +218,11 @@ class Iommu {
  private:
   enum class State : std::uint8_t { free, mapped, stale };
   struct Page {
-    std::byte* data = nullptr;  // of the byte at `low`
-    std::uint16_t low = 0;
-    std::uint16_t high = 0;  // one past the last byte
+    std::byte* data = nullptr;  // the byte at offset `low`
+    std::uint16_t low = 0;      // the offset of the first mapped byte
+    std::uint16_t high = 0;     // one past the offset of the last mapped byte
     State state = State::free;
-    bool is_cached = false;  // the IOTLB has it
+    bool is_cached = false;  // the IOTLB has the translation
     dma::Direction direction{};
     std::uint64_t owner = 0;
     bool has_owner = false;
@@ -216,7 +232,8 @@ class Iommu {
     std::uint64_t bus_address;
   };
 
-  /// A free run of pages, after the last one that was taken if possible: addresses come back late.
+  /// Finds a run of free pages. Searches from the end of the latest mapping, so that addresses are
+  /// reused as late as possible.
   [[nodiscard]] bool find_free(std::uint64_t count, std::uint64_t& first) const noexcept {
     return find_free(next_, pages_.size(), count, first) ||
            find_free(0, pages_.size(), count, first);
@@ -242,7 +259,8 @@ class Iommu {
     return ((begin ^ last) & ~config_.limits.boundary_mask) != 0;
   }
 
-  /// False if the segment is empty, or not all of it lies in the address space.
+  /// Calls `visit(page, index)` for each page of the segment. False if the segment is empty or
+  /// reaches beyond the address space.
   template <class Visit>
   bool for_pages_of(const dma::IovaSegment& segment, Visit visit) {
     if (segment.length_bytes == 0 || segment.iova < config_.first_iova) return false;
@@ -270,7 +288,7 @@ class Iommu {
       }
       Page& page = pages_[number];
       const std::uint64_t offset = at % page_bytes;
-      const auto kind = why_not(page, offset, direction, access);
+      const auto kind = refusal_of(page, offset, direction, access);
       if (kind.has_value()) return fault(*kind, at, direction, access, page.owner);
       page.is_cached = true;
       std::size_t bytes = page.high - static_cast<std::size_t>(offset);
@@ -281,9 +299,10 @@ class Iommu {
     return true;
   }
 
-  [[nodiscard]] static std::optional<IommuFaultKind> why_not(const Page& page, std::uint64_t offset,
-                                                             dma::Direction direction,
-                                                             const Access& access) noexcept {
+  [[nodiscard]] static std::optional<IommuFaultKind> refusal_of(const Page& page,
+                                                                std::uint64_t offset,
+                                                                dma::Direction direction,
+                                                                const Access& access) noexcept {
     if (page.state == State::free) return IommuFaultKind::unmapped;
     if (page.state == State::stale) {
       return page.is_cached ? IommuFaultKind::stale_translation : IommuFaultKind::unmapped;

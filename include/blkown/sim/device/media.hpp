@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a simulated controller stores its blocks on.
+// Media: the storage behind a simulated controller, in memory or in a file.
 
 #ifndef BLKOWN_SIM_DEVICE_MEDIA_HPP
 #define BLKOWN_SIM_DEVICE_MEDIA_HPP
@@ -17,8 +17,10 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// Bytes by offset, in memory, in a file, or wherever a test likes. One access at a time. The range
-/// is within capacity_bytes(). False: the medium failed.
+/// Storage addressed by byte offset.
+/// Precondition: every range lies within capacity_bytes().
+/// Errors: a function returns false if the medium failed.
+/// Context: one at a time.
 class Media {
  public:
   Media() = default;
@@ -33,6 +35,7 @@ class Media {
   [[nodiscard]] virtual bool flush() = 0;
 };
 
+/// Storage in memory, all zeroes at first. It never fails.
 class MemoryMedia : public Media {
  public:
   explicit MemoryMedia(std::uint64_t capacity) : bytes_(static_cast<std::size_t>(capacity)) {}
@@ -60,11 +63,11 @@ class MemoryMedia : public Media {
 
 enum class FileMode : std::uint8_t { read_only, read_write };
 
-/// A file: an image, or a new one, with holes where nothing was written. It ends with the last byte
-/// that was written or, if it is made anew, at its capacity.
+/// Storage in a file. A new file has holes where nothing was written.
 class FileMedia : public Media {
  public:
-  /// An existing file. Null if it cannot be opened so; errno says why.
+  /// Opens an existing file. The capacity is the file's size.
+  /// Errors: null if the file cannot be opened in this mode; errno has the reason.
   [[nodiscard]] static std::unique_ptr<FileMedia> open(const char* path,
                                                        FileMode mode = FileMode::read_write) {
     auto media = make(std::fopen(path, mode == FileMode::read_only ? "rb" : "r+b"));
@@ -74,7 +77,8 @@ class FileMedia : public Media {
     media->capacity_bytes_ = static_cast<std::uint64_t>(end);
     return media;
   }
-  /// A new file of that capacity, or an existing one emptied and made so long.
+  /// Creates a file of this capacity. An existing file is emptied first.
+  /// Errors: null if the file cannot be created; errno has the reason.
   [[nodiscard]] static std::unique_ptr<FileMedia> create(const char* path, std::uint64_t capacity) {
     auto media = make(std::fopen(path, "w+b"));
     if (media == nullptr) return nullptr;
@@ -89,7 +93,7 @@ class FileMedia : public Media {
     if (!seek(offset_bytes)) return false;
     const std::size_t got = std::fread(to.data(), 1, to.size(), file_.get());
     if (std::ferror(file_.get()) != 0) return false;
-    // Behind the end of a file that somebody has cut there is nothing: zeroes, as in a hole.
+    // The file may have been truncated. Bytes beyond its end are zeroes, as in a hole.
     std::memset(to.data() + got, 0, to.size() - got);
     return true;
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a simulated controller has to tell others.
+// PendingCalls: the hooks that a simulated controller has to call.
 
 #ifndef BLKOWN_SIM_DEVICE_PENDING_CALLS_HPP
 #define BLKOWN_SIM_DEVICE_PENDING_CALLS_HPP
@@ -12,9 +12,10 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim::detail {
 
-/// Filled under the controller's lock, and told when that is free again.
+/// Filled with the controller's lock held. The controller calls the hooks after it has released
+/// the lock, so that a hook may call the controller.
 struct PendingCalls {
-  std::uint64_t interrupts = 0;  // a bit for each queue
+  std::uint64_t interrupts = 0;  // one bit for each queue
   bool has_failed = false;
   bool has_work = false;
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Numbers from a seed: the same ones on every machine and with every standard library.
+// Random: a generator whose numbers are the same on every machine and with every standard library.
 
 #ifndef BLKOWN_SIM_DEVICE_RANDOM_HPP
 #define BLKOWN_SIM_DEVICE_RANDOM_HPP
@@ -11,7 +11,8 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// A small generator (the splitmix64 sequence: a counter, mixed). Not for secrets.
+/// The splitmix64 generator: a mixed counter. Not for secrets.
+/// Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
 class Random {
  public:
   explicit constexpr Random(std::uint64_t seed) noexcept : state_{seed} {}
@@ -24,13 +25,14 @@ class Random {
     return mixed ^ (mixed >> 31);
   }
 
-  /// One of 0 to bound - 1, every one as likely as the others but for one part in 2^32.
+  /// A number below `bound`. The probabilities of two numbers differ by less than 2^-32.
   /// Precondition: 0 < bound < 2^32.
   constexpr std::uint64_t below(std::uint64_t bound) noexcept {
     return ((next() >> 32) * bound) >> 32;
   }
 
-  /// True `times` times out of `of`.
+  /// True with the probability `times` / `of`.
+  /// Precondition: 0 < of < 2^32.
   constexpr bool chance(std::uint64_t times, std::uint64_t of) noexcept {
     return below(of) < times;
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Which commands there were, for a device that completes one of them again.
+// RecentCommands: the latest commands, from which the fault `stale` picks one to complete again.
 
 #ifndef BLKOWN_SIM_DEVICE_RECENT_COMMANDS_HPP
 #define BLKOWN_SIM_DEVICE_RECENT_COMMANDS_HPP
@@ -16,12 +16,13 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim::detail {
 
-/// The latest of them, so many that tags have been used again meanwhile.
+/// The ids of the latest 64 commands: enough that the tags of the oldest have been reused.
 class RecentCommands {
  public:
   void add(const CommandId& id) noexcept { ids_[next_++ % ids_.size()] = id; }
   [[nodiscard]] bool empty() const noexcept { return next_ == 0; }
-  /// Precondition: not empty.
+  /// Any of the kept ids, by a random number.
+  /// Precondition: !empty().
   [[nodiscard]] const CommandId& pick(std::uint64_t choice) const noexcept {
     return ids_[static_cast<std::size_t>(choice % std::min(next_, ids_.size()))];
   }

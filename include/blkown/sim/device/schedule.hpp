@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a simulated controller will do, and when.
+// Schedule: the actions that a simulated controller has planned, by time.
 
 #ifndef BLKOWN_SIM_DEVICE_SCHEDULE_HPP
 #define BLKOWN_SIM_DEVICE_SCHEDULE_HPP
@@ -20,9 +20,9 @@ inline namespace BLKOWN_ABI {
 namespace sim::detail {
 
 enum class ActionKind : std::uint8_t {
-  execute,  ///< Carry the command out.
+  execute,  ///< Execute the command.
   send,     ///< Send a completion with the command's queue and cookie.
-  touch,    ///< Access the command's memory once more.
+  touch,    ///< Access the memory of a command that is done.
 };
 
 struct Action {
@@ -33,7 +33,7 @@ struct Action {
   bool is_genuine = false;
 };
 
-/// Actions by time; those of one time in the order in which they were planned.
+/// A queue of actions ordered by due time. Actions of the same time keep the order of add().
 class Schedule {
  public:
   void add(const Action& action, std::uint64_t due_ns) {
@@ -42,12 +42,12 @@ class Schedule {
   }
   void clear() noexcept { entries_.clear(); }
 
-  /// When the next one is due, if there is one.
+  /// The due time of the first action, if there is one.
   [[nodiscard]] std::optional<std::uint64_t> next_ns() const noexcept {
     if (entries_.empty()) return std::nullopt;
     return entries_.front().due_ns;
   }
-  /// The next one, if it is due.
+  /// Takes the first action if it is due.
   [[nodiscard]] std::optional<Action> take_due(std::uint64_t now_ns) {
     if (entries_.empty() || entries_.front().due_ns > now_ns) return std::nullopt;
     std::ranges::pop_heap(entries_, is_later);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// ControllerPump: runs a controller on a context of a runtime.
+// ControllerPump: runs a simulated controller on a context of a runtime of the block layer.
 
 #ifndef BLKOWN_SIM_DEVICE_CONTROLLER_PUMP_HPP
 #define BLKOWN_SIM_DEVICE_CONTROLLER_PUMP_HPP
@@ -15,8 +15,9 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// Steps a controller on a context, when something is due. On a DeterministicRuntime each step is
-/// one of those that the seed chooses among. Post it where the controller's wake hook is called.
+/// Steps a controller on a context whenever the controller has something due. On a
+/// DeterministicRuntime the seed decides when each step runs. The controller's wake hook must call
+/// wake().
 class ControllerPump : public mq::Work {
  public:
   ControllerPump(Controller& controller, mq::Context& context)
@@ -25,11 +26,12 @@ class ControllerPump : public mq::Work {
         context_{context},
         alarm_{[](void* self, mq::Alarm&) { static_cast<ControllerPump*>(self)->run(); }, this} {}
 
-  /// Any context.
+  /// Makes the context step the controller.
+  /// Context: any thread.
   void wake() noexcept { context_.post(*this); }
 
-  /// Waits until nothing of it is left to run: before it is destroyed.
-  /// Precondition: the controller is stopped; the caller is on none of the runtime's contexts.
+  /// Waits until the pump is neither posted nor has its alarm armed. Called before destruction.
+  /// Precondition: the controller is stopped. The caller is on no context of the runtime.
   template <mq::Runtime Rt>
   void finish(Rt& runtime) {
     struct Last : mq::Work {

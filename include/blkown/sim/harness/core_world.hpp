@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// CoreWorld: a driver on the bare core, a controller that misbehaves, and everything between them,
-// run by one seed.
+// CoreWorld: one run of a driver on the bare core with a misbehaving controller.
+//
+// The parties are the submitter, the controller, the interrupts, the timer and the driver. The
+// world plays all of them but the driver, on one thread: at each event the seed chooses one among
+// all that are possible. An event moves the clock by a microsecond; if none is possible, the clock
+// jumps to the next time at which one is. Concurrency is simulated by nesting: a controller step
+// may run within a doorbell, and an interrupt within submit() and timeout(). After every event all
+// invariants are checked; the first broken one ends the run.
 
 #ifndef BLKOWN_SIM_HARNESS_CORE_WORLD_HPP
 #define BLKOWN_SIM_HARNESS_CORE_WORLD_HPP
@@ -18,9 +24,7 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// One run. Each event is chosen by the seed among all that could happen: an I/O is submitted or
-/// queued again, the controller does something, an interrupt is taken, a timeout is looked for. The
-/// clock moves a microsecond with each, and jumps ahead where nothing can happen.
+/// One run of the driver D. Each world runs once.
 template <CoreDriver D>
 class CoreWorld : public WorldBase {
  public:
@@ -41,13 +45,14 @@ class CoreWorld : public WorldBase {
     controller_.set_hooks(hooks);
   }
 
-  /// Runs until so many I/Os have ended. True if nothing was found to be wrong.
+  /// Runs until config.io_count I/Os have ended, then stops the driver.
+  /// Errors: false if an invariant was broken: finding().
   bool run() {
     driver_.emplace(host_);
-    while (ended() < config_.io_count || out_ != 0) {
+    while (ended() < config_.io_count || in_flight_ != 0) {
       if (!step()) return false;
       if (history_.event() > config_.io_count * max_events_per_io + 100'000) {
-        return fail("I/O goes on without an end");
+        return fail("the I/O did not end within the limit of events of a run");
       }
     }
     return finish();
@@ -78,7 +83,7 @@ class CoreWorld : public WorldBase {
     while (true) {
       std::array<Event, 6> possible{};
       std::size_t count = 0;
-      if (ended() + out_ < config_.io_count && out_ < workload_.slot_count()) {
+      if (ended() + in_flight_ < config_.io_count && in_flight_ < workload_.slot_count()) {
         possible[count++] = Event::submit;
       }
       if (!requeued_.empty()) possible[count++] = Event::resubmit;
@@ -87,7 +92,7 @@ class CoreWorld : public WorldBase {
       if (interrupts_ != 0) possible[count++] = Event::interrupt;
       if (has_failed_) possible[count++] = Event::failure;
       if (next_scan_ns_ <= now_ns_) possible[count++] = Event::timeout;
-      // Where every tag is taken, a submission changes nothing.
+      // If every tag is taken, a submission changes nothing: the world chooses again.
       if (count != 0) {
         const Event event = possible[static_cast<std::size_t>(dice_.below(count))];
         if (event == Event::submit && !submit()) {
@@ -109,9 +114,9 @@ class CoreWorld : public WorldBase {
   bool run_event(Event event) {
     now_ns_ += event_ns;
     switch (event) {
-      case Event::submit: break;  // done
+      case Event::submit: break;  // done by step()
       case Event::resubmit:
-        history_.begin_event("submit again", now_ns_);
+        history_.begin_event("resubmit", now_ns_);
         call_driver(
             [&](D& driver) { driver.submit(std::move(*requeued_.pop_front()).into_idle()); });
         break;
@@ -127,17 +132,17 @@ class CoreWorld : public WorldBase {
         break;
       case Event::timeout: scan(); break;
     }
-    return look(check_);
+    return check_after_event(check_);
   }
 
-  /// False if there is no tag, or no slot; nothing has happened then.
+  /// False, without any effect, if no tag is free.
   bool submit() {
     const QueueIndex queue{static_cast<std::uint32_t>(dice_.below(config_.queue_count))};
     auto idle = tags_.allocate(queue, caches_[queue.value]);
     if (!idle.has_value()) return false;
     history_.begin_event("submit", now_ns_);
     std::uint32_t index = next_slot_;
-    while (workload_.slot(index).is_out) index = (index + 1) % workload_.slot_count();
+    while (workload_.slot(index).is_in_flight) index = (index + 1) % workload_.slot_count();
     next_slot_ = (index + 1) % workload_.slot_count();
     Io<D>& io = idle->data();
     io.slot = index;
@@ -145,7 +150,7 @@ class CoreWorld : public WorldBase {
     io.opcode = workload_.slot(index).opcode;
     io.length_sectors = workload_.slot(index).length_sectors;
     io.sector = workload_.sector_of(index);
-    ++out_;
+    ++in_flight_;
     call_driver([&](D& driver) { driver.submit(*std::move(idle)); });
     return true;
   }
@@ -160,7 +165,8 @@ class CoreWorld : public WorldBase {
     driver_->interrupt(queue);
   }
 
-  /// Within a submission or a timeout, now and then, it comes at once: as on another processor.
+  /// Runs one interrupt in four at once if the driver is in submit() or timeout(), as another
+  /// processor would. The others become events.
   void on_interrupt(QueueIndex queue) {
     if (is_interruptible_ && dice_.chance(1, 4)) {
       is_interruptible_ = false;
@@ -170,7 +176,8 @@ class CoreWorld : public WorldBase {
     }
     interrupts_ |= std::uint64_t{1} << queue.value;
   }
-  /// Now and then the device is done with a command before the doorbell has returned.
+  /// Runs the controller within one doorbell in four: commands may be done before the doorbell
+  /// returns.
   void on_doorbell() {
     if (dice_.chance(1, 4)) run_controller(now_ns_);
   }
@@ -180,7 +187,7 @@ class CoreWorld : public WorldBase {
   [[nodiscard]] static CoreWorld& self_of(void* self) noexcept {
     return *static_cast<CoreWorld*>(self);
   }
-  /// A call of the driver's in which an interrupt may come.
+  /// Calls the driver so that interrupts may run within the call.
   template <class Call>
   void call_driver(Call call) {
     is_interruptible_ = true;
@@ -199,7 +206,7 @@ class CoreWorld : public WorldBase {
         } else if (now_ns_ - watch.since_ns >= config_.timeout_ns) {
           watch.since_ns = now_ns_;
           if (oracle_.was_accepted(queue.value, cookie.value)) {
-            fail("its completion was accepted, and it is in flight", queue, cookie.tag);
+            fail("a request is in flight although its completion was accepted", queue, cookie.tag);
           }
           call_driver([&](D& driver) { driver.timeout(pin, cookie); });
         }
@@ -207,31 +214,30 @@ class CoreWorld : public WorldBase {
     }
   }
 
-  // --- what comes of it -------------------------------------------------------------------------
+  // --- the end of I/O ---------------------------------------------------------------------------
 
   void take_ended(EndedList<R>&& list) {
     while (auto ended = list.pop_front()) {
       const std::uint32_t slot = ended->data().slot;
-      if (slot == Io<D>::no_slot) continue;  // the driver's own: its tag is free again
+      if (slot == Io<D>::no_slot) continue;  // a command of the driver's own
       if (ended->is_requeue()) {
         requeued_.push_back(*std::move(ended));
         continue;
       }
       end_io(slot, ended->status(), ended->queue(), ended->tag());
       ended->data().slot = Io<D>::no_slot;
-      --out_;
+      --in_flight_;
     }
   }
 
-  /// When all I/O has ended.
+  /// Stops the driver after all I/O has ended. The driver may still have commands of its own.
   bool finish() {
-    history_.begin_event("the end", now_ns_);
-    // What the driver still has of its own goes with it.
+    history_.begin_event("stop", now_ns_);
     driver_->stop();
     driver_.reset();
-    if (!look(check_)) return false;
-    if (tags_.in_flight() != 0) return fail("a request is in flight after the driver's end");
-    return look_at_the_end();
+    if (!check_after_event(check_)) return false;
+    if (tags_.in_flight() != 0) return fail("a request is in flight after the driver was stopped");
+    return check_after_stop();
   }
 
   struct Sink {
@@ -254,7 +260,7 @@ class CoreWorld : public WorldBase {
   std::vector<Watch> watches_ = std::vector<Watch>(config_.queue_count * config_.depth);
   std::uint64_t now_ns_ = 0;
   std::uint64_t next_scan_ns_ = config_.timeout_ns;
-  std::uint64_t interrupts_ = 0;  // a bit for each queue
+  std::uint64_t interrupts_ = 0;  // pending, one bit for each queue
   bool is_interruptible_ = false;
   bool has_failed_ = false;
   std::uint32_t next_slot_ = 0;

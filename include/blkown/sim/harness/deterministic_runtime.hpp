@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Contexts that a seed runs: the same seed, the same run.
+// DeterministicRuntime: a runtime of the block layer whose order of execution a seed determines.
 
 #ifndef BLKOWN_SIM_HARNESS_DETERMINISTIC_RUNTIME_HPP
 #define BLKOWN_SIM_HARNESS_DETERMINISTIC_RUNTIME_HPP
@@ -16,10 +16,11 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// One thread, a clock of its own, and at each step a seeded choice among everything that could run
-/// on any context. Each step takes a microsecond of its clock; when nothing can run, the clock
-/// jumps to the next timer. So what threads would do in some order is done in an order that comes
-/// back with its seed, and time costs nothing.
+/// A runtime on one thread with a simulated clock. Each step runs one piece of work, which the seed
+/// chooses among all the work that is ready on any context, and takes one simulated microsecond.
+/// When no work is ready, the clock jumps to the next timer. The same seed gives the same order.
+///
+/// Context: one thread.
 class DeterministicRuntime {
  public:
   DeterministicRuntime(std::uint64_t seed, std::uint32_t context_count) : random_{seed} {
@@ -37,13 +38,14 @@ class DeterministicRuntime {
   }
   [[nodiscard]] mq::Context& context(std::uint32_t index) noexcept { return *contexts_[index]; }
   [[nodiscard]] std::uint64_t now_ns() noexcept { return now_ns_; }
-  /// The generator that chooses: what a test draws from it, it draws again with the same seed.
+  /// The generator that chooses the steps. A test may draw from it, too: the numbers repeat with
+  /// the seed.
   [[nodiscard]] Random& random() noexcept { return random_; }
-  /// How many steps have been taken: the number of an event, in a report.
+  /// The number of steps so far.
   [[nodiscard]] std::uint64_t steps() const noexcept { return steps_; }
 
-  /// Runs one piece of work, after moving the clock on if need be. False if nothing is left: no
-  /// work, no timer.
+  /// Runs one piece of work. Advances the clock first if no work is ready.
+  /// Errors: false if there is no work and no timer.
   bool step() {
     while (true) {
       std::size_t total = 0;
@@ -66,7 +68,8 @@ class DeterministicRuntime {
     }
   }
 
-  /// Steps until nothing is left. False if that was not so after `max_steps`.
+  /// Steps until there is no work and no timer.
+  /// Errors: false if there was still work after `max_steps`.
   bool run_until_idle(std::uint64_t max_steps) {
     for (; max_steps != 0; --max_steps) {
       if (!step()) return true;
@@ -74,7 +77,8 @@ class DeterministicRuntime {
     return false;
   }
 
-  /// Steps until the event has happened. False if nothing is left that could make it happen.
+  /// Steps until the event is set.
+  /// Errors: false if there is no work and no timer left, and the event is not set.
   bool wait_for(mq::Event& event) {
     while (!event.is_set()) {
       if (!step()) return event.is_set();
@@ -88,7 +92,7 @@ class DeterministicRuntime {
   }
   static void ignore(void*, std::uint32_t) {}
 
-  /// To the next timer, if there is one.
+  /// Moves the clock to the next timer. False if there is none.
   bool advance() {
     bool is_found = false;
     std::uint64_t next_ns = ~std::uint64_t{0};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// History: what has happened to requests, one line for each transition.
+// History: the latest transitions of all requests, for the report of a finding.
 
 #ifndef BLKOWN_SIM_HARNESS_HISTORY_HPP
 #define BLKOWN_SIM_HARNESS_HISTORY_HPP
@@ -18,21 +18,24 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// The latest transitions. Whoever runs things says which event it is that is going on.
+/// The latest 4096 transitions. The world announces each event before the event runs.
 class History {
  public:
-  /// The event that begins now. `name` is kept, not copied.
-  void begin_event(const char* name, std::uint64_t now_ns) noexcept {
+  /// Begins an event. Transitions that are added until the next event belong to it.
+  /// Precondition: `event_name` lives as long as the History.
+  void begin_event(const char* event_name, std::uint64_t now_ns) noexcept {
     ++event_;
-    event_name_ = name;
+    event_name_ = event_name;
     now_ns_ = now_ns;
   }
+  /// The number of the current event, from 1; 0 before the first event.
   [[nodiscard]] std::uint64_t event() const noexcept { return event_; }
 
+  /// Adds a transition of one request. `was_taken` and `is_taken`: whether its tag is allocated.
   void add(QueueIndex queue, Tag tag, bool was_taken, const RequestState& before, bool is_taken,
            const RequestState& after) {
     lines_[next_++ % lines_.size()] = {.event = event_,
-                                       .name = event_name_,
+                                       .event_name = event_name_,
                                        .now_ns = now_ns_,
                                        .queue = queue,
                                        .tag = tag,
@@ -42,11 +45,11 @@ class History {
                                        .after = after};
   }
 
-  /// Prints the latest transitions of one request, oldest first.
-  void print(std::FILE* file, QueueIndex queue, Tag tag, std::size_t most) const {
+  /// Prints the latest `max_lines` transitions of one request, oldest first.
+  void print(std::FILE* file, QueueIndex queue, Tag tag, std::size_t max_lines) const {
     std::vector<const Line*> own;
     const std::size_t kept = next_ < lines_.size() ? next_ : lines_.size();
-    for (std::size_t i = 0; i != kept && own.size() != most; ++i) {
+    for (std::size_t i = 0; i != kept && own.size() != max_lines; ++i) {
       const Line& line = lines_[(next_ - 1 - i) % lines_.size()];
       if (line.queue == queue && line.tag == tag) own.push_back(&line);
     }
@@ -56,7 +59,7 @@ class History {
  private:
   struct Line {
     std::uint64_t event = 0;
-    const char* name = "";
+    const char* event_name = "";
     std::uint64_t now_ns = 0;
     QueueIndex queue;
     Tag tag;
@@ -68,7 +71,7 @@ class History {
 
   static void print(std::FILE* file, const Line& line) {
     std::fprintf(file, "  event %" PRIu64 " at %" PRIu64 " us, %s: queue %u, tag %u: ", line.event,
-                 line.now_ns / 1000, line.name, line.queue.value, line.tag.value);
+                 line.now_ns / 1000, line.event_name, line.queue.value, line.tag.value);
     print(file, line.was_taken, line.before);
     std::fputs(" -> ", file);
     print(file, line.is_taken, line.after);

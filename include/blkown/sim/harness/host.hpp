@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a driver on the bare core is given to work with, and what an I/O asks of it.
+// Host: the environment of a driver on the bare core, and the interface that the driver implements.
+//
+// The world (core_world.hpp) makes the TagSet, the DMA device and the controller, and gives them to
+// the driver as a Host<D>. The driver D implements CoreDriver: the world calls submit() for each
+// I/O, interrupt() for completions, and timeout(), failed() and stop() as their names say. The data
+// of each request is an Io<D>: the I/O, and the driver's own data.
 
 #ifndef BLKOWN_SIM_HARNESS_HOST_HPP
 #define BLKOWN_SIM_HARNESS_HOST_HPP
@@ -20,11 +25,11 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// The data of a request of the driver D on the bare core: what is asked, and the driver's own.
+/// The data of a request: one I/O, and the data of the driver D.
 template <class D>
 struct Io {
   static constexpr std::uint32_t max_segments = 3;
-  /// Not an I/O of the kit's but a command of the driver's own, with a reserved tag.
+  /// The slot of a command of the driver's own, with a reserved tag.
   static constexpr std::uint32_t no_slot = UINT32_MAX;
 
   Opcode opcode{};
@@ -32,9 +37,9 @@ struct Io {
   std::uint32_t length_sectors = 0;
   std::array<Segment, max_segments> memory;
   std::uint32_t segment_count = 0;
-  std::uint32_t slot = no_slot;  // the kit's
+  std::uint32_t slot = no_slot;  ///< For the world only.
 
-  typename D::RequestData driver;  ///< Built once, not reset between I/Os.
+  typename D::RequestData driver;  ///< Constructed once. Not reset between I/Os.
 
   [[nodiscard]] std::span<const Segment> segments() const noexcept {
     return {memory.data(), segment_count};
@@ -51,14 +56,14 @@ struct Io {
 template <class D>
 using CoreRequest = Request<Io<D>>;
 
-/// What lookups answered, by reason; those that succeeded under `none`.
+/// The number of lookups by reason. Successful ones count under `none`.
 using LookupTally = std::array<std::uint64_t, lookup_reason_count>;
 
-/// A driver's surroundings.
+/// The environment of the driver D.
 template <class D>
 struct Host {
   using R = CoreRequest<D>;
-  /// Told of each lookup: the queue, the value, and why it was refused, or none.
+  /// Called after each lookup. `reason`: why the lookup was refused, or none.
   struct LookupSink {
     void (*function)(void* argument, QueueIndex queue, std::uint64_t value,
                      LookupReason reason) = nullptr;
@@ -76,12 +81,12 @@ struct Host {
   [[nodiscard]] std::uint32_t queue_count() const noexcept { return tags.queue_count(); }
   [[nodiscard]] std::uint32_t depth() const noexcept { return tags.depth(); }
 
-  /// TagSet::claim, and the kit is told: every completion entry that the driver takes out of a ring
-  /// is to be looked up with one of these, so that none goes unaccounted for.
+  /// TagSet::claim, reported to the world. A driver must look up each completion entry once, with
+  /// claim() or tag_to_rq() of the Host: the world finds an entry that was not looked up.
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim(QueueIndex queue, std::uint64_t value) {
     return told(queue, value, tags.claim(queue, value));
   }
-  /// TagSet::tag_to_rq, likewise.
+  /// TagSet::tag_to_rq, reported to the world.
   [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(QueueIndex queue,
                                                               std::uint64_t value) {
     return told(queue, value, tags.tag_to_rq(queue, value));
@@ -99,18 +104,21 @@ struct Host {
   LookupSink sink_;
 };
 
-/// A driver on the bare core, for the kit. One context at a time; interrupt() may come in the
-/// middle of submit() and timeout(), as from another processor: within a doorbell, or within
-/// dma::map.
+/// A driver on the bare core for the kit.
 ///
-///   struct RequestData;             in each request, default-constructed once
-///   explicit D(Host<D>&);           makes the rings and starts the controller
-///   void submit(Idle<R>);           issues the I/O, ends it, or requeues it
-///   void interrupt(QueueIndex queue);        completions are there
-///   void timeout(const ARef<R>&, const Cookie&);   the I/O has been in flight for too long; asked
-///                                   again after as long again
-///   void failed();                  the controller has failed
-///   void stop();                    the end: stops the controller, and gives back all it holds
+///   struct RequestData;                     data of each request; default-constructed once
+///   explicit D(Host<D>&);                   makes the rings and starts the controller
+///   void submit(Idle<R>);                   issues, ends or requeues the I/O
+///   void interrupt(QueueIndex queue);       takes the completions of the queue
+///   void timeout(const ARef<R>&, const Cookie&);
+///                                           the I/O has been in flight for a timeout; called again
+///                                           after each further timeout
+///   void failed();                          the controller has failed
+///   void stop();                            the last call: stops the controller, ends all I/O and
+///                                           frees all memory
+///
+/// Context: one at a time, except that interrupt() may run within submit() and timeout(), as an
+/// interrupt on another processor would: within a doorbell or within dma::map.
 template <class D>
 concept CoreDriver = requires(D& driver, Idle<CoreRequest<D>> idle, const ARef<CoreRequest<D>>& pin,
                               const Cookie& cookie, Host<D>& host) {

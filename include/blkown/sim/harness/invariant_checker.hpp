@@ -1,7 +1,18 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// InvariantChecker: what has to hold between any two events, whatever a driver does and a device
-// sends.
+// InvariantChecker: checks, after every event, what must hold for every request and for the IOMMU.
+//
+// A world runs on one context, so between two events no operation is half done, and the ownership
+// word of each request must agree with the handles and mappings that exist:
+//   - A request is idle, owned, or in flight; an owned request has no reference and no mapping.
+//   - In flight, the count is one more than the Claim and the mappings, which are pins.
+//   - The flags claimed and finished are never both set, and never set on an idle request.
+//   - A finished request has no mapping, and a request is not published again with the mapping of
+//   an
+//     earlier publication.
+//   - The generation never goes back.
+// For the IOMMU: every access of a correct device was let through, and only mapped memory was
+// unmapped.
 
 #ifndef BLKOWN_SIM_HARNESS_INVARIANT_CHECKER_HPP
 #define BLKOWN_SIM_HARNESS_INVARIANT_CHECKER_HPP
@@ -20,7 +31,7 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// What was found to be wrong, and with which request.
+/// A broken invariant and, if it concerns one, the request.
 struct Finding {
   std::string what;
   bool has_request = false;
@@ -28,11 +39,9 @@ struct Finding {
   Tag tag;
 };
 
-/// Looks at every request after every event. With one context, and between events, nobody is in the
-/// middle of anything, so that the word has to agree with the handles and mappings that exist:
-/// one writer at most; a count of n >= 1 is one more than the Claim and the pins; at 0 there is no
-/// pin; flags are clear where nobody has the request; a generation never goes back; a request with
-/// a mapping has not ended, and is not used anew.
+/// Checks all requests of a TagSet and the IOMMU. Adds each transition to the History.
+///
+/// Context: the one that runs the driver, between two events.
 template <class R>
 class InvariantChecker {
  public:
@@ -43,7 +52,8 @@ class InvariantChecker {
         history_{history},
         requests_(std::size_t{tags.queue_count()} * tags.depth()) {}
 
-  /// True if all is well; else finding() says what is not.
+  /// Checks all invariants.
+  /// Errors: false if one is broken. finding() has the first one.
   [[nodiscard]] bool after_event() {
     for (Seen& seen : requests_) seen.pins = 0;
     bool is_well = true;
@@ -54,10 +64,10 @@ class InvariantChecker {
     });
     for (QueueIndex queue; queue.value != tags_.queue_count(); ++queue.value) {
       for (Tag tag; tag.value != tags_.depth(); ++tag.value) {
-        is_well = look_at(queue, tag) && is_well;
+        is_well = check_request(queue, tag) && is_well;
       }
     }
-    return is_well && look_at_device();
+    return is_well && check_iommu();
   }
 
   [[nodiscard]] const Finding& finding() const noexcept { return finding_; }
@@ -65,13 +75,13 @@ class InvariantChecker {
  private:
   struct Seen {
     bool is_taken = false;
-    bool has_generation = false;  // it has been taken before
+    bool has_generation = false;  // the tag was allocated before
     RequestState state;
     std::uint32_t pins = 0;
     Generation mapped_generation;
   };
 
-  bool look_at(QueueIndex queue, Tag tag) {
+  bool check_request(QueueIndex queue, Tag tag) {
     Seen& before = requests_[queue.value * tags_.depth() + tag.value];
     const auto now = tags_.state_of(queue, tag);
     const bool is_taken = now.has_value();
@@ -86,50 +96,60 @@ class InvariantChecker {
       before.is_taken = is_taken;
       before.has_generation = before.has_generation || is_taken;
       before.state = state;
-      if (goes_back) return fail("a generation went back", queue, tag);
+      if (goes_back) return fail("the generation of a request went back", queue, tag);
     }
-    const std::uint32_t pins = before.pins;
     if (!is_taken || (state.count == 0 && !state.owned)) {
-      if (pins != 0) return fail("a request that is mapped is with the block layer", queue, tag);
-      if (state.claimed || state.finished) return fail("flags are set at 0", queue, tag);
+      if (before.pins != 0) return fail("a free or idle request has a mapping", queue, tag);
+      if (state.claimed || state.finished) {
+        return fail("an idle request is claimed or finished", queue, tag);
+      }
       return true;
     }
     if (state.owned) {
       if (state.count != 0 || state.claimed || state.finished) {
-        return fail("owned, and more than that", queue, tag);
+        return fail("an owned request has references or further flags", queue, tag);
       }
-      if (pins != 0) return fail("a pin exists beside the one owner", queue, tag);
+      if (before.pins != 0) return fail("an owned request has a mapping", queue, tag);
       return true;
     }
-    if (state.claimed && state.finished) return fail("claimed and finished", queue, tag);
-    if (state.finished && pins != 0) {
+    return check_in_flight(queue, tag, before);
+  }
+
+  bool check_in_flight(QueueIndex queue, Tag tag, const Seen& seen) {
+    const RequestState& state = seen.state;
+    if (state.claimed && state.finished) {
+      return fail("a request is both claimed and finished", queue, tag);
+    }
+    if (state.finished && seen.pins != 0) {
       return fail("an I/O has ended while its memory is mapped", queue, tag);
     }
-    const std::uint32_t holders = pins + (state.claimed ? 1 : 0);
-    if (state.count != 1 + holders) {
-      return fail("the count is " + std::to_string(state.count) + ", and " +
-                      std::to_string(holders) + " handles and mappings exist",
+    const std::uint32_t expected = 1 + seen.pins + (state.claimed ? 1 : 0);
+    if (state.count != expected) {
+      return fail("the count is " + std::to_string(state.count) + " and should be " +
+                      std::to_string(expected) +
+                      ", one more than the handles and mappings that exist",
                   queue, tag);
     }
-    if (pins != 0 && !state.claimed && before.mapped_generation != state.generation) {
-      return fail("published again with the mapping of an earlier publication", queue, tag);
+    if (seen.pins != 0 && !state.claimed && seen.mapped_generation != state.generation) {
+      return fail("a request was published again with the mapping of an earlier publication", queue,
+                  tag);
     }
     return true;
   }
 
-  bool look_at_device() {
+  bool check_iommu() {
     const IommuFaultCounts faults = iommu_.fault_counts();
     if (faults.not_forbidden != 0) {
       const auto log = iommu_.faults();
       for (const IommuFault& fault : log) {
         if (fault.is_forbidden) continue;
-        return fail(std::string{"the device was kept from memory that its command names: "} +
+        return fail(std::string{"the IOMMU refused an access of a correct device: "} +
                     to_string(fault.kind) + ", " + to_string(fault.direction) + ", cookie " +
                     std::to_string(fault.cookie));
       }
-      return fail("the device was kept from memory that its command names");
+      return fail("the IOMMU refused an access of a correct device");
     }
-    if (iommu_.bad_unmaps() != 0) return fail("what was not mapped was unmapped");
+    if (iommu_.bad_unmaps() != 0) return fail("the driver unmapped memory that was not mapped");
     return true;
   }
 

@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The kit's command line: which seeds, how much I/O, or a script of faults.
+// KitOptions: the command line of a program that tests a driver.
+//
+//   --seeds N         runs N seeds (100)
+//   --first-seed S    the first of them (0)
+//   --ios N           I/Os of each run (1000)
+//   --script SCRIPT   the faults of each run, instead of the seed's: KIND@N,... where N is the
+//   index
+//                     of the kind's opportunity, or "none"
+//   --shrink          if a run fails, also prints the shortest script with which it still fails
 
 #ifndef BLKOWN_SIM_HARNESS_KIT_OPTIONS_HPP
 #define BLKOWN_SIM_HARNESS_KIT_OPTIONS_HPP
@@ -21,7 +29,7 @@ inline namespace BLKOWN_ABI {
 namespace sim {
 
 struct KitOptions {
-  std::string program;  ///< With what comes before the options, for the command that replays.
+  std::string program;  ///< The program and its own words before the options, for replay commands.
   std::uint64_t seeds = 100;
   std::uint64_t first_seed = 0;
   std::uint64_t io_count = 1000;
@@ -30,7 +38,7 @@ struct KitOptions {
   std::vector<FaultStrike> script;
 };
 
-/// A script as text: kind@opportunity, separated by commas; "none" for no fault at all.
+/// The script as text: KIND@N separated by commas, or "none" for an empty script.
 [[nodiscard]] inline std::string to_string(const std::vector<FaultStrike>& script) {
   std::string text;
   for (const FaultStrike& strike : script) {
@@ -73,7 +81,8 @@ template <class Number>
 
 }  // namespace detail
 
-/// Reads the options. None, after a line that says why and what there is, if they make no sense.
+/// Reads the options.
+/// Errors: none if a word cannot be used. Prints the word and the list of options to stderr.
 [[nodiscard]] inline std::optional<KitOptions> parse_options(
     const std::string& program, const std::vector<std::string>& words) {
   KitOptions options;

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// MqWorld: a driver of the block layer, a controller that misbehaves, and everything between them,
-// run by one seed.
+// MqWorld: one run of a driver of the block layer with a misbehaving controller.
+//
+// Three contexts of a DeterministicRuntime submit bios, a fourth runs the controller. At each step
+// the seed chooses one piece of work among all that are ready. Each slot of the workload has a bio,
+// which is submitted again from its own callback until the run has enough I/O. After every step all
+// invariants are checked; the first broken one ends the run.
 
 #ifndef BLKOWN_SIM_HARNESS_MQ_WORLD_HPP
 #define BLKOWN_SIM_HARNESS_MQ_WORLD_HPP
@@ -21,13 +25,14 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// A driver of the block layer for the kit: an mq::Driver that is made of a device and a
-/// controller, tells the controller of its rings in init_hctx, and takes the controller's calls.
-/// The kit starts the controller when the disk is there, and stops it when the disk is removed.
+/// A driver of the block layer for the kit: an mq::Driver that creates its queue pairs in
+/// init_hctx. The world starts the controller after it has made the disk, and stops the controller
+/// after it has removed the disk.
 ///
 ///   D(dma::Device<Iommu>&, Controller&);
-///   void interrupt(QueueIndex queue);      completions are there; also in the middle of a doorbell
-///   void failed();                         the controller has failed; on its context
+///   void interrupt(QueueIndex queue);   takes the completions of the queue; may run within a
+///                                          doorbell
+///   void failed();                         the controller has failed; on the controller's context
 template <class D>
 concept MqDriver =
     mq::Driver<D> && requires(D& driver, dma::Device<Iommu>& device, Controller& controller) {
@@ -36,8 +41,7 @@ concept MqDriver =
       { driver.failed() } -> std::same_as<void>;
     };
 
-/// One run, as CoreWorld is on the bare core: bios from several contexts, the controller on one
-/// more, and at each step the seed's choice among everything that could run.
+/// One run of the driver D. Each world runs once.
 template <MqDriver D>
 class MqWorld : public WorldBase {
  public:
@@ -69,7 +73,8 @@ class MqWorld : public WorldBase {
     check_.emplace(pool_->tags(), device_, iommu_, history_);
   }
 
-  /// Runs until so many bios have ended. True if nothing was found to be wrong.
+  /// Runs until config.io_count bios have ended, then removes the disk.
+  /// Errors: false if an invariant was broken: finding().
   bool run() {
     controller_.start();
     std::vector<std::unique_ptr<Starter>> starters;
@@ -77,11 +82,11 @@ class MqWorld : public WorldBase {
       starters.push_back(std::make_unique<Starter>(*this, i));
       runtime_.context(i).post(*starters.back());
     }
-    while (ended() < config_.io_count || out_ != 0 || starts_ != submitters) {
-      if (!step()) return fail("nothing is left to run, and I/O is out");
-      if (!look(*check_)) return false;
+    while (ended() < config_.io_count || in_flight_ != 0 || starts_ != submitters) {
+      if (!step()) return fail("no context has work left, but an I/O has not ended");
+      if (!check_after_event(*check_)) return false;
       if (history_.event() > config_.io_count * max_events_per_io + 1'000'000) {
-        return fail("I/O goes on without an end");
+        return fail("the I/O did not end within the limit of events of a run");
       }
     }
     return finish();
@@ -104,7 +109,7 @@ class MqWorld : public WorldBase {
     MqWorld& world;
     std::uint32_t index;
   };
-  /// What a slot's bio refers to.
+  /// A slot's bio, with its memory and the argument of its callback.
   struct SlotBio {
     MqWorld* world = nullptr;
     std::uint32_t slot = 0;
@@ -118,7 +123,7 @@ class MqWorld : public WorldBase {
     mq::DiskConfig disk;
     disk.capacity_sectors =
         std::uint64_t{2} * config.queue_count * config.depth * Workload::slot_sectors;
-    // Small enough that many a bio is split.
+    // Small enough that many bios are split.
     disk.limits = {.max_sectors = 8,
                    .max_segments = 4,
                    .max_discard_sectors = 8,
@@ -137,43 +142,43 @@ class MqWorld : public WorldBase {
   void submit(std::uint32_t slot) {
     if (begun_ == config_.io_count) return;
     ++begun_;
-    ++out_;
-    SlotBio& its = bios_[slot];
-    its.world = this;
-    its.slot = slot;
-    const std::uint32_t count = workload_.begin(slot, dice_, its.memory);
-    const Workload::Slot& what = workload_.slot(slot);
+    ++in_flight_;
+    SlotBio& own = bios_[slot];
+    own.world = this;
+    own.slot = slot;
+    const std::uint32_t count = workload_.begin(slot, dice_, own.memory);
+    const Workload::Slot& io = workload_.slot(slot);
     const std::uint64_t sector = workload_.sector_of(slot);
-    const std::uint64_t length_bytes = what.length_sectors * detail::bytes_in_sector;
-    const std::span<const Segment> memory{its.memory.data(), count};
-    switch (what.opcode) {
+    const std::uint64_t length_bytes = io.length_sectors * detail::bytes_in_sector;
+    const std::span<const Segment> memory{own.memory.data(), count};
+    switch (io.opcode) {
       case Opcode::read:
-        its.bio.reset(new mq::Bio(mq::Bio::read(sector, memory, {&on_end, &its})));
+        own.bio.reset(new mq::Bio(mq::Bio::read(sector, memory, {&on_end, &own})));
         break;
       case Opcode::write:
-        its.bio.reset(new mq::Bio(mq::Bio::write(sector, memory, {&on_end, &its})));
+        own.bio.reset(new mq::Bio(mq::Bio::write(sector, memory, {&on_end, &own})));
         break;
       case Opcode::discard:
-        its.bio.reset(new mq::Bio(mq::Bio::discard(sector, length_bytes, {&on_end, &its})));
+        own.bio.reset(new mq::Bio(mq::Bio::discard(sector, length_bytes, {&on_end, &own})));
         break;
       case Opcode::write_zeroes:
-        its.bio.reset(new mq::Bio(mq::Bio::write_zeroes(sector, length_bytes, {&on_end, &its})));
+        own.bio.reset(new mq::Bio(mq::Bio::write_zeroes(sector, length_bytes, {&on_end, &own})));
         break;
-      default: its.bio.reset(new mq::Bio(mq::Bio::flush({&on_end, &its})));
+      default: own.bio.reset(new mq::Bio(mq::Bio::flush({&on_end, &own})));
     }
-    disk_->submit(*its.bio);
+    disk_->submit(*own.bio);
   }
   static void on_end(void* self, mq::Bio& bio) {
-    SlotBio& its = *static_cast<SlotBio*>(self);
-    its.world->ended_one(its, bio.status());
+    SlotBio& own = *static_cast<SlotBio*>(self);
+    own.world->ended_one(own, bio.status());
   }
-  void ended_one(SlotBio& its, Status status) {
-    end_io(its.slot, status);
-    --out_;
-    submit(its.slot);
+  void ended_one(SlotBio& own, Status status) {
+    end_io(own.slot, status);
+    --in_flight_;
+    submit(own.slot);
   }
 
-  // --- what happens -----------------------------------------------------------------------------
+  // --- events -----------------------------------------------------------------------------------
 
   bool step() {
     history_.begin_event("step", runtime_.now_ns());
@@ -184,7 +189,8 @@ class MqWorld : public WorldBase {
       of(self).note_lookup(event.queue, event.value, event.reason);
     }
   }
-  /// Now and then the device is done with a command before the doorbell has returned.
+  /// Runs the controller within one doorbell in eight: commands may be done before the doorbell
+  /// returns.
   void on_doorbell() {
     if (dice_.chance(1, 8)) run_controller(runtime_.now_ns());
     pump_.wake();
@@ -194,11 +200,13 @@ class MqWorld : public WorldBase {
     static_cast<void>(mq::remove(runtime_, *disk_));
     const dma::EndProof proof = controller_.stop();
     pump_.finish(runtime_);
-    // What the driver has begun of its own, operations on the disk among it.
-    if (!runtime_.run_until_idle(1'000'000)) return fail("the driver goes on after the disk's end");
+    // Operations that the driver has begun itself, on the disk too, end before the disk is
+    // destroyed.
+    if (!runtime_.run_until_idle(1'000'000))
+      return fail("the driver still has work after its disk was removed");
     disk_.reset();
     static_cast<void>(device_.drain(proof));
-    return look_at_the_end();
+    return check_after_stop();
   }
 
   DeterministicRuntime runtime_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// From a script of faults under which something fails to a short one under which it still does.
+// Shrinking: finds a short script of faults with which a run still fails.
 
 #ifndef BLKOWN_SIM_HARNESS_SHRINK_HPP
 #define BLKOWN_SIM_HARNESS_SHRINK_HPP
@@ -18,8 +18,8 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// Whether `run()` fails, tried in a process of its own, because a violation ends the process. What
-/// it prints is thrown away.
+/// Calls `run()` in a child process, because a violation ends the process, and discards its output.
+/// True if `run()` returned false or the child did not exit with 0. False if no child can be made.
 template <class Run>
 [[nodiscard]] bool fails_in_child(Run run) {
   std::fflush(nullptr);
@@ -36,8 +36,10 @@ template <class Run>
   return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
 }
 
-/// Takes away halves, quarters and so on down to single faults, as long as `fails(script)` still
-/// holds. The result fails, and does not without any one of its faults.
+/// Removes faults from a failing script while `fails(script)` is true: first halves of the script,
+/// then quarters, and so on down to single faults. The result fails, and no longer fails without
+/// any one of its faults. Source: Zeller and Hildebrandt, "Simplifying and isolating
+/// failure-inducing input", 2002.
 template <class Fails>
 [[nodiscard]] std::vector<FaultStrike> shrink(std::vector<FaultStrike> script, Fails fails) {
   if (fails(std::vector<FaultStrike>{})) return {};
@@ -55,7 +57,7 @@ template <class Fails>
         at += chunk;
       }
     }
-    // Single faults until none of them can go.
+    // Single faults are tried until none of them can be removed.
     if (chunk != 1 || !has_shrunk) chunk /= 2;
   }
   return script;

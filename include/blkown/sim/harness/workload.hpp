@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Workload: I/O on a disk, and what has to come of it.
+// Workload: random I/O on a disk, and the results that it must have.
 
 #ifndef BLKOWN_SIM_HARNESS_WORKLOAD_HPP
 #define BLKOWN_SIM_HARNESS_WORKLOAD_HPP
@@ -23,8 +23,12 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// Slots, each with sectors and memory of its own and one I/O at a time, so that what every sector
-/// holds is known at any moment: the reference that a device is compared with.
+/// The I/O of a run, and a model of the disk to compare the device with. The disk is divided into
+/// slots of 16 sectors, each with memory of its own. A slot has at most one I/O in flight, so the
+/// model knows the content of every sector, except after an I/O that failed or whose completion was
+/// false.
+///
+/// Context: one at a time.
 class Workload {
  public:
   static constexpr std::uint32_t slot_sectors = 16;
@@ -33,12 +37,12 @@ class Workload {
 
   struct Slot {
     Opcode opcode{};
-    std::uint32_t at = 0;  // the first sector within the slot
+    std::uint32_t first_sector = 0;  // within the slot
     std::uint32_t length_sectors = 0;
     std::byte* memory = nullptr;
-    bool is_out = false;
-    bool is_tainted = false;  // the device has lied about it
-    std::array<bool, slot_sectors> is_known{};
+    bool is_in_flight = false;
+    bool is_tainted = false;                    // the driver accepted a false completion
+    std::array<bool, slot_sectors> is_known{};  // the model knows the sector's content
   };
 
   explicit Workload(std::uint32_t slot_count)
@@ -54,30 +58,33 @@ class Workload {
     return static_cast<std::uint32_t>(slots_.size());
   }
   [[nodiscard]] std::uint64_t capacity_bytes() const noexcept { return content_.size(); }
-  /// All memory that I/O uses.
+  /// The memory of all I/O.
   [[nodiscard]] std::span<std::byte> arena() noexcept {
     return {arena_.get(), slots_.size() * slot_room_bytes};
   }
   [[nodiscard]] const Slot& slot(std::uint32_t index) const noexcept { return slots_[index]; }
 
+  /// The first sector, on the disk, of the slot's I/O.
   [[nodiscard]] std::uint64_t sector_of(std::uint32_t index) const noexcept {
-    return std::uint64_t{index} * slot_sectors + slots_[index].at;
+    return std::uint64_t{index} * slot_sectors + slots_[index].first_sector;
   }
 
-  /// Begins an I/O on a slot that has none: chooses what it does. Returns its memory, in up to
-  /// three segments, somewhere in the slot's room.
+  /// Chooses an I/O for the slot. Returns the number of segments that the I/O has in `segments`: 0
+  /// for an operation without memory.
+  /// Precondition: the slot has no I/O in flight.
   std::uint32_t begin(std::uint32_t index, Random& dice, std::span<Segment, 3> segments) {
     Slot& slot = slots_[index];
-    slot.is_out = true;
+    slot.is_in_flight = true;
     slot.is_tainted = false;
-    slot.at = static_cast<std::uint32_t>(dice.below(slot_sectors));
-    slot.length_sectors = 1 + static_cast<std::uint32_t>(dice.below(slot_sectors - slot.at));
-    const std::uint64_t what = dice.below(16);
-    slot.opcode = what == 0   ? Opcode::flush
-                  : what == 1 ? Opcode::discard
-                  : what == 2 ? Opcode::write_zeroes
-                  : what < 9  ? Opcode::write
-                              : Opcode::read;
+    slot.first_sector = static_cast<std::uint32_t>(dice.below(slot_sectors));
+    slot.length_sectors =
+        1 + static_cast<std::uint32_t>(dice.below(slot_sectors - slot.first_sector));
+    const std::uint64_t choice = dice.below(16);
+    slot.opcode = choice == 0   ? Opcode::flush
+                  : choice == 1 ? Opcode::discard
+                  : choice == 2 ? Opcode::write_zeroes
+                  : choice < 9  ? Opcode::write
+                                : Opcode::read;
     if (slot.opcode != Opcode::read && slot.opcode != Opcode::write) return 0;
     const std::size_t length_bytes = slot.length_sectors * detail::bytes_in_sector;
     slot.memory = arena_.get() + index * slot_room_bytes + dice.below(64) * 64;
@@ -90,29 +97,31 @@ class Workload {
     } else {
       std::memset(memory, 0xEE, length_bytes);
     }
-    // Cut anywhere on a word. Pieces lie side by side, and may become one again.
+    // The pieces are adjacent, so a driver may merge them again.
     const std::size_t first = dice.chance(1, 2) ? length_bytes : 8 * dice.below(length_bytes / 8);
     segments[0] = {memory, first};
     segments[1] = {memory + first, length_bytes - first};
     return first == length_bytes ? 1 : 2;
   }
 
-  /// The device has said that an I/O on these sectors is done, and it is not.
+  /// Marks the I/O on this sector as one whose false completion the driver accepted.
+  /// Effects: its data is not compared, and its sectors are unknown afterwards.
   void taint(std::uint64_t sector) noexcept {
     const std::uint64_t index = sector / slot_sectors;
     if (index < slots_.size()) slots_[static_cast<std::size_t>(index)].is_tainted = true;
   }
 
-  /// An I/O has ended. Null, or what is wrong.
+  /// Ends the slot's I/O: compares what a read returned, updates the model after a write.
+  /// Errors: a text that says what is wrong, or null.
   [[nodiscard]] const char* end(std::uint32_t index, Status status) {
     Slot& slot = slots_[index];
-    if (!slot.is_out) return "an I/O has ended twice";
-    slot.is_out = false;
+    if (!slot.is_in_flight) return "an I/O ended twice";
+    slot.is_in_flight = false;
     const bool is_good = status == Status::ok && !slot.is_tainted;
     if (slot.opcode == Opcode::flush) return nullptr;
     std::byte* const content = content_.data() + index * slot_bytes;
     for (std::uint32_t i = 0; i != slot.length_sectors; ++i) {
-      const std::uint32_t sector = slot.at + i;
+      const std::uint32_t sector = slot.first_sector + i;
       std::byte* const expected = content + sector * detail::bytes_in_sector;
       const bool has_memory = slot.opcode == Opcode::read || slot.opcode == Opcode::write;
       const std::byte* const memory =
@@ -120,7 +129,7 @@ class Workload {
       if (slot.opcode == Opcode::read) {
         if (is_good && slot.is_known[sector] &&
             std::memcmp(memory, expected, detail::bytes_in_sector) != 0) {
-          return "a read brought other data than was written";
+          return "a read returned other data than was written";
         }
         continue;
       }
@@ -135,7 +144,8 @@ class Workload {
     return nullptr;
   }
 
-  /// Whether the medium holds what it must, wherever that is known. Null, or what is wrong.
+  /// Compares the medium with the model, wherever the model knows the content.
+  /// Errors: a text that says what is wrong, or null.
   [[nodiscard]] const char* compare(Media& media) const {
     std::vector<std::byte> seen(detail::bytes_in_sector);
     for (std::size_t sector = 0; sector != slots_.size() * slot_sectors; ++sector) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What the worlds of the kit have in common: device, medium, what goes wrong, what was found.
+// WorldBase: the common parts of CoreWorld and MqWorld.
 
 #ifndef BLKOWN_SIM_HARNESS_WORLD_BASE_HPP
 #define BLKOWN_SIM_HARNESS_WORLD_BASE_HPP
@@ -20,13 +20,17 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// All of one run but the driver and whoever calls it.
+/// Everything of one run but the driver and its callers: the simulated device, the faults, the
+/// workload, the Oracle, and the first finding.
+///
+/// Context: one thread.
 class WorldBase {
  public:
   WorldBase(const WorldBase&) = delete;
   WorldBase& operator=(const WorldBase&) = delete;
 
-  /// Something was found to be wrong by somebody else; the run ends with it.
+  /// Adds a finding from outside the world, such as a report of the library. The first finding is
+  /// kept, and ends the run.
   void add(Finding finding) {
     if (finding_.what.empty()) finding_ = std::move(finding);
   }
@@ -34,10 +38,11 @@ class WorldBase {
   [[nodiscard]] const History& history() const noexcept { return history_; }
   [[nodiscard]] const FaultPlan& faults() const noexcept { return faults_; }
   [[nodiscard]] const LookupTally& lookups() const noexcept { return lookups_; }
-  /// How many I/Os have ended, and how many of them well.
+  /// The number of I/Os that ended.
   [[nodiscard]] std::uint64_t ended() const noexcept { return ended_; }
-  [[nodiscard]] std::uint64_t good_ends() const noexcept { return good_ends_; }
-  /// Events of this world, and those inside the controller.
+  /// The number of I/Os that ended with Status::ok.
+  [[nodiscard]] std::uint64_t ended_ok() const noexcept { return ended_ok_; }
+  /// The number of events of the world and of the controller.
   [[nodiscard]] std::uint64_t events() { return history_.event() + controller_.events(); }
   [[nodiscard]] IommuFaultCounts iommu_faults() { return iommu_.fault_counts(); }
 
@@ -56,7 +61,8 @@ class WorldBase {
   }
   ~WorldBase() = default;
 
-  /// The requests of a run: with most seeds their generations wrap within it.
+  /// The tags of a run. The first generation is close to the largest one, so that the generations
+  /// wrap within the run with most seeds.
   [[nodiscard]] static TagSetConfig tag_config(const WorldConfig& config) noexcept {
     return {.queue_count = config.queue_count,
             .depth = config.depth,
@@ -66,13 +72,13 @@ class WorldBase {
                                            static_cast<std::uint32_t>(config.seed % 64)}};
   }
 
-  /// The controller does all that it can at this moment.
+  /// Runs the controller until it has nothing due at `now_ns`.
   void run_controller(std::uint64_t now_ns) {
     while (controller_.step(now_ns)) {
     }
   }
 
-  /// The driver has looked up what a completion entry says.
+  /// Has the Oracle judge one lookup of the driver.
   void note_lookup(QueueIndex queue, std::uint64_t value, LookupReason reason) {
     ++lookups_[static_cast<std::size_t>(reason)];
     const LookupVerdict verdict =
@@ -85,36 +91,40 @@ class WorldBase {
     switch (verdict.truth) {
       case LookupTruth::fits: break;
       case LookupTruth::wrong_claim:
-        fail("a completion was taken for that of an I/O which the device does not have");
+        fail("the driver accepted a completion of an I/O that the device does not have");
         break;
-      case LookupTruth::refused_genuine: fail("the completion of an I/O was refused"); break;
+      case LookupTruth::refused_genuine:
+        fail("the driver refused the genuine completion of an I/O");
+        break;
     }
   }
-  /// An I/O has ended, by this request's end if one is named.
+  /// Ends the slot's I/O in the workload. The second form names the request of the I/O.
   void end_io(std::uint32_t slot, Status status) {
     ++ended_;
-    if (status == Status::ok) ++good_ends_;
+    if (status == Status::ok) ++ended_ok_;
     if (const char* const wrong = workload_.end(slot, status)) fail(wrong);
   }
   void end_io(std::uint32_t slot, Status status, QueueIndex queue, Tag tag) {
     ++ended_;
-    if (status == Status::ok) ++good_ends_;
+    if (status == Status::ok) ++ended_ok_;
     if (const char* const wrong = workload_.end(slot, status)) fail(wrong, queue, tag);
   }
-  /// After each event. True if nothing was found.
+  /// Checks everything that must hold after each event. False if there is a finding.
   template <class R>
-  bool look(InvariantChecker<R>& check) {
+  bool check_after_event(InvariantChecker<R>& check) {
     if (!check.after_event()) add(check.finding());
     if (oracle_.unaccounted() != 0) {
-      fail("a completion entry was not looked up as what it is, where it was");
+      fail("the driver did not look up each completion entry once, with its own cookie and queue");
     }
     return finding_.what.empty();
   }
-  /// When the driver is gone.
-  bool look_at_the_end() {
-    if (device_.quarantined_count() != 0) return fail("a mapping was left in quarantine");
+  /// Checks what must hold after the driver was stopped. False if there is a finding.
+  bool check_after_stop() {
+    if (device_.quarantined_count() != 0) {
+      return fail("a mapping is in quarantine after the driver was stopped");
+    }
     iommu_.flush();
-    if (iommu_.mapped_pages() != 0) return fail("memory is mapped after the driver's end");
+    if (iommu_.mapped_pages() != 0) return fail("memory is mapped after the driver was stopped");
     const char* const wrong = workload_.compare(media_);
     return finding_.what.empty() && (wrong == nullptr || fail(wrong));
   }
@@ -138,7 +148,7 @@ class WorldBase {
   Controller controller_;
   Oracle oracle_{controller_};
   History history_;
-  std::uint64_t out_ = 0;  // I/Os that have begun and not ended
+  std::uint64_t in_flight_ = 0;  // I/Os that were submitted and have not ended
 
  private:
   [[nodiscard]] static IommuConfig iommu_config(const WorldConfig& config) {
@@ -160,7 +170,7 @@ class WorldBase {
   Finding finding_;
   LookupTally lookups_{};
   std::uint64_t ended_ = 0;
-  std::uint64_t good_ends_ = 0;
+  std::uint64_t ended_ok_ = 0;
 };
 
 }  // namespace sim

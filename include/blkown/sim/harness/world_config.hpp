@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What one run under the adversary is made of; all of it follows from its seed, unless said
-// otherwise.
+// WorldConfig: the parameters of one run under the adversary.
 
 #ifndef BLKOWN_SIM_HARNESS_WORLD_CONFIG_HPP
 #define BLKOWN_SIM_HARNESS_WORLD_CONFIG_HPP
@@ -16,18 +15,20 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
+/// The parameters of one run. Everything else follows from the seed.
 struct WorldConfig {
   std::uint64_t seed = 0;
   std::uint64_t io_count = 1000;
   std::uint32_t queue_count = 2;
-  std::uint32_t depth = 8;           ///< With the reserved ones.
-  std::uint32_t reserved_depth = 2;  ///< For the driver's own commands.
+  std::uint32_t depth = 8;           ///< Tags of each queue, the reserved ones included.
+  std::uint32_t reserved_depth = 2;  ///< Tags for the driver's own commands.
   std::uint64_t timeout_ns = 2'000'000;
   FaultRates rates = FaultRates::all();
-  std::vector<FaultStrike> script;  ///< In place of the rates, if is_scripted.
+  std::vector<FaultStrike> script;  ///< Replaces the rates if is_scripted.
   bool is_scripted = false;
 
-  /// Of a seed: layouts with wide and with narrow generations, with the queue in them and without.
+  /// The cookie layout of the seed. The three layouts have wide and narrow generations, and a queue
+  /// field or none.
   [[nodiscard]] CookieLayout layout() const noexcept {
     switch (seed % 3) {
       case 0: return CookieLayout::nvme();
