@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSL-1.0
-# What the READMEs name exists: every file that they link to, [text](path); every path in backquotes
-# that begins with a folder of the tree, `tests/run`; every test in backquotes, `Suite.Case`.
+# Everything that the READMEs and the pages in .github name exists: every file that they link to,
+# [text](path); every path in backquotes that begins with a folder of the tree, `tests/run`; every
+# test in backquotes, `Suite.Case`.
 cmake_minimum_required(VERSION 3.25)
 
-set(readmes ${ROOT}/README.md)
+file(GLOB readmes ${ROOT}/README.md ${ROOT}/.github/*.md)
 set(tests "")
 foreach(folder include tests bench examples)
   file(GLOB_RECURSE found ${ROOT}/${folder}/README.md)
