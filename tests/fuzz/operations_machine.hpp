@@ -103,7 +103,7 @@ class Machine {
   [[nodiscard]] std::uint32_t free_tags(blkown::QueueIndex queue) {
     std::uint32_t free = 0;
     for (const Slot& here : slots) {
-      free += here.queue == queue && here.model.holder == Holder::nobody ? 1 : 0;
+      free += here.queue == queue && here.model.holder == Holder::none ? 1 : 0;
     }
     return free;
   }
@@ -135,7 +135,7 @@ class Machine {
       expect(seen.generation().value == model.seen_generation(), "the generation", here);
       expect(here.references.size() == model.references, "the references", here);
       expect((here.ended.has_value() || here.listed) == (model.holder == Holder::ended),
-             "whether it has come back", here);
+             "whether it came back", here);
       if (here.ended) {
         expect(here.ended->is_requeue() == model.requeue, "requeue or end", here);
         expect(here.ended->status() == model.status, "the status", here);

@@ -29,7 +29,7 @@ class TagOperations : protected LookupOperations {
 
   void begin_io(Idle idle) {
     Slot& here = machine.slot(idle.queue(), idle.tag());
-    expect(here.model.holder == Holder::nobody, "a tag that somebody has");
+    expect(here.model.holder == Holder::none, "a tag that has a holder");
     here.model.holder = Holder::idle;
     idle.data().serial = ++here.serial;
     here.idle.emplace(std::move(idle));
@@ -38,7 +38,7 @@ class TagOperations : protected LookupOperations {
   /// Demand was announced: a cache that is used keeps no tag.
   void expect_generous(blkown::QueueIndex queue, std::uint32_t which) {
     if (machine.wait && machine.waiting_queue == queue) {
-      expect(machine.cache(queue, which).size() == 0, "a stash while someone waits");
+      expect(machine.cache(queue, which).size() == 0, "a stash while a context waits");
     }
   }
 
@@ -66,9 +66,9 @@ class TagOperations : protected LookupOperations {
       expect(idle->queue() == queue && idle->tag() == tag, "another tag");
       begin_io(std::move(*idle));
     } else if (queue.value < Machine::queue_count && tag.value < Machine::depth) {
-      expect(machine.slot(queue, tag).model.holder != Holder::nobody ||
-                 machine.stashed_tags(queue) != 0,
-             "refused, and yet the tag is free");
+      expect(
+          machine.slot(queue, tag).model.holder != Holder::none || machine.stashed_tags(queue) != 0,
+          "refused, and yet the tag is free");
     }
   }
 
@@ -96,7 +96,7 @@ class TagOperations : protected LookupOperations {
   void use_ended(Slot& here) {
     Ended ended = take(here.ended);
     const std::uint32_t what = input.below(4);
-    here.model.holder = Holder::nobody;
+    here.model.holder = Holder::none;
     if (what == 0 && here.model.requeue) {
       step = "Ended::into_idle";
       here.model.holder = Holder::idle;
@@ -118,7 +118,7 @@ class TagOperations : protected LookupOperations {
     machine.list = EndedList{};
     for (Slot* dropped : machine.listed) {
       dropped->listed = false;
-      dropped->model.holder = Holder::nobody;
+      dropped->model.holder = Holder::none;
     }
     machine.listed.clear();
   }

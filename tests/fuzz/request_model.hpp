@@ -18,7 +18,7 @@ using blkown::Status;
 
 struct RequestModel {
   enum class Holder : std::uint8_t {
-    nobody,    ///< The tag is free.
+    none,      ///< The tag is free.
     idle,      ///< An Idle.
     owned,     ///< An Owned.
     claim,     ///< A Claim, with `references` pins.
@@ -27,7 +27,7 @@ struct RequestModel {
     ended,     ///< An Ended, held or in a list.
   };
 
-  Holder holder = Holder::nobody;
+  Holder holder = Holder::none;
   std::uint32_t references = 0;
   std::uint64_t generation = 0;  // counted without a wrap
   bool claim_published = false;  // the Claim may be released

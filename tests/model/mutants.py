@@ -239,7 +239,7 @@ def claims():
         f"word_.fetch_add(1, {RELAXED});",
         f"word_.load({RELAXED}); word_.store(seen.bits + 1, {RELAXED});")
     yield Mutant(
-        "a Claim with a pin takes itself for alone", VALUE, "alone",
+        "a Claim with a pin counts as alone", VALUE, "alone",
         "count() == 2", "count() <= 3")
     yield Mutant(
         "into_owned ignores pins", WORD, "claim_into_owned",
@@ -262,14 +262,14 @@ def claims():
         "the end with pins leaves claimed", WORD, "end_claim",
         "Value::finished_flag - Value::claimed_flag - 1", "Value::finished_flag - 1")
     yield Mutant(
-        "the end with pins does not say finished", WORD, "end_claim",
+        "the end with pins does not set finished", WORD, "end_claim",
         "Value::finished_flag - Value::claimed_flag - 1", "0 - Value::claimed_flag - 1")
     yield Mutant(
         "the end with pins stores", WORD, "end_claim",
         f"word_.fetch_add(step, {RELEASE})",
         f"word_.load({RELAXED}); word_.store(seen.bits + step, {RELEASE})")
     yield Mutant(
-        "the end does not notice that the last pin has gone", WORD, "end_claim",
+        "the end does not notice that the last pin was dropped", WORD, "end_claim",
         "if (seen.count() != 2) return ClaimResult::pinned;", "return ClaimResult::pinned;")
     yield Mutant(
         "the end leaves the flags", WORD, "make_idle",
@@ -285,7 +285,7 @@ def publications():
              'const detail::ClaimResult step = detail::word_of(request).publish_claim(seen);'
              ' check(step, request, seen, "Claim::publish", where);')):
         yield Mutant(
-            f"{handle}::publish tells the device first", file, "publish",
+            f"{handle}::publish issues before it is visible", file, "publish",
             f"{step} const Cookie cookie ="
             " detail::cookie_of(request, seen.next_generation());",
             f"""if constexpr (std::is_void_v<detail::PublishResultOf<R, Issue>>) {{
@@ -300,7 +300,7 @@ def publications():
         "a refused publication takes nothing back", "publish.hpp", "issue_published",
         "take_back(request, cookie.generation)", "std::nullopt")
     yield Mutant(
-        "a refused publication trusts that nobody took it", "publish.hpp", "take_back",
+        "a refused publication does not check whether it was taken", "publish.hpp", "take_back",
         "if (!word_of(request).take_back(published, seen)) return std::nullopt;",
         "static_cast<void>(word_of(request).take_back(published, seen));")
 
@@ -322,26 +322,26 @@ def tags():
         f"lines_[line_index].taken.load({RELAXED});"
         f" lines_[line_index].taken.store(before & ~mask, {RELEASE})")
     yield Mutant(
-        "take does not look whether it had the tag", BITMAP, "take",
+        "take does not check whether the tag was free", BITMAP, "take",
         "& bit) == 0", "& bit) != bit || true")
     yield Mutant(
-        "a TagCache keeps what it is given though someone waits", CACHE, "give_slowly",
+        "a TagCache keeps a released tag though a context waits", CACHE, "give_slowly",
         "capacity_ == 0 || bitmap_->has_demand()", "capacity_ == 0")
     yield Mutant(
-        "a TagCache keeps what it has though someone waits", CACHE, "take_slowly",
+        "a TagCache keeps its tags though a context waits", CACHE, "take_slowly",
         "if (bitmap_->has_demand()) flush();", "")
     yield Mutant(
-        "a TagCache gives back the new tag only though someone waits", CACHE, "give_slowly",
+        "a TagCache gives back only the new tag though a context waits", CACHE, "give_slowly",
         "if (has_demand) flush();", "")
 
 
 def contexts():
     yield Mutant(
-        "a post to work that is in the inbox hands nothing over", CONTEXT, "post",
+        "a post of work that is in the inbox releases nothing", CONTEXT, "post",
         "work.is_in_inbox_.exchange(true, std::memory_order_acq_rel)",
         f"work.is_in_inbox_.exchange(true, {ACQUIRE})", order=True)
     yield Mutant(
-        "what was done before a post is not acquired", CONTEXT, "pull_posted",
+        "a run does not acquire the writes before a post", CONTEXT, "pull_posted",
         "pulled.is_in_inbox_.exchange(false, std::memory_order_acq_rel)",
         f"pulled.is_in_inbox_.exchange(false, {RELEASE})", order=True)
     yield Mutant(
@@ -352,10 +352,10 @@ def contexts():
         "pull leaves work marked as being in the inbox", CONTEXT, "pull_posted",
         "pulled.is_in_inbox_.exchange(false, std::memory_order_acq_rel);", "")
     yield Mutant(
-        "a post does not look whether the context sleeps", CONTEXT, "post",
+        "a post does not wake a sleeping context", CONTEXT, "post",
         "if (top == &asleep_) hooks_.wake(hooks_.runtime, index_);", "")
     yield Mutant(
-        "a context falls asleep over a post", CONTEXT, "fall_asleep",
+        "a context falls asleep despite a post", CONTEXT, "fall_asleep",
         "top == &asleep_", "true")
     yield Mutant(
         "a context sleeps without a mark", CONTEXT, "fall_asleep",
@@ -363,12 +363,12 @@ def contexts():
         " std::memory_order_relaxed)",
         f"(top = inbox_.load({RELAXED})) == nullptr")
     yield Mutant(
-        "push believes its first look at what lies in the stack", STACK, "push",
+        "push decides by its first look whether the stack was empty", STACK, "push",
         "R* top = top_.load(std::memory_order_relaxed);",
         f"R* top = top_.load({RELAXED}); const bool was_empty = top == nullptr;",
         also=("push", "return top == nullptr;", "return was_empty;"))
     yield Mutant(
-        "the ring of what was pushed is not closed", STACK, "take_all",
+        "the ring of pushed requests is not closed", STACK, "take_all",
         "next_of(*last) = behind;", "next_of(*last) = last;")
 
 

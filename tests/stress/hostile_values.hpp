@@ -100,7 +100,7 @@ struct Reading {
     case LookupReason::claimed:
     case LookupReason::saturated:
     case LookupReason::shared:
-      return seen == read.generation ? nullptr : "a state told to another generation";
+      return seen == read.generation ? nullptr : "a state reported for another generation";
     case LookupReason::none:
     case LookupReason::no_such_queue:
     case LookupReason::no_such_tag:

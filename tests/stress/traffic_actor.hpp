@@ -112,7 +112,7 @@ class Actor : public Driver {
       idle->data().hoarded = false;
     }
     if (idle->data().holders.load(std::memory_order_relaxed) != 0) {
-      world.complain("handed over while somebody has it", idle->queue(), idle->tag());
+      world.complain("allocated while another holder has it", idle->queue(), idle->tag());
     }
     switch (random.below(64)) {
       case 0: std::move(*idle).fail(blkown::Status::invalid); return std::nullopt;

@@ -86,7 +86,7 @@ class Driver {
   /// Notes that the holder has finished, before it gives the handle away.
   void lay_down(Io& io) {
     if (io.holders.fetch_sub(1, std::memory_order_relaxed) != 1) {
-      world.complain("somebody else had the right too", io.queue, io.tag);
+      world.complain("another holder had the right too", io.queue, io.tag);
     }
   }
   /// The same before a publication.

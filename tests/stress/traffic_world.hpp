@@ -196,7 +196,7 @@ class World {
   void take_back(blkown::Ended<Rq>&& ended) {
     Io& io = ended.data();
     if (io.holders.fetch_add(1, std::memory_order_relaxed) != 0) {
-      complain("ended while somebody has the right to it", io.queue, io.tag);
+      complain("ended while another holder has the right to it", io.queue, io.tag);
     }
     const bool requeue = ended.is_requeue();
     const std::uint64_t serial = io.serial.load(std::memory_order_relaxed);

@@ -172,7 +172,7 @@ class Engine {
       if (!any) only = possible;
       any = true;
     });
-    if (!any) fail("an await that nobody is left to satisfy");
+    if (!any) fail("an await that no thread can satisfy");
     const Result result = memory_.apply(0, op, only);
     steps_.push_back({op, only, result});
     return result;

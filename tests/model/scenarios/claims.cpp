@@ -122,7 +122,7 @@ struct EndPinned : Mapped {
   EndPinned() { publish(map(start())); }
   void completes() {
     auto claim = set().claim(QueueIndex{0}, wire());
-    model::check(claim.has_value(), "nobody else claims");
+    model::check(claim.has_value(), "no other thread claims");
     write_and_end(std::move(*claim));
   }
   void unmaps() { mapping.reset(); }
@@ -236,7 +236,7 @@ struct EndThenOwn : Device {
   }
 };
 const Add<EndThenOwn, &EndThenOwn::ends, &EndThenOwn::owns> end_then_own{
-    "claims", "a written Claim's end against drop_or_own"};
+    "claims", "the end of a Claim that wrote against drop_or_own"};
 
 /// into_owned against a pin drop: alone, the owner writes; otherwise the Claim comes back and ends.
 struct IntoOwned : Mapped {
@@ -343,7 +343,7 @@ struct TwoCompletions : Device {
   void completes() {
     auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) {
-      model::check(claim.error().reason == LookupReason::owned, "the other one has it");
+      model::check(claim.error().reason == LookupReason::owned, "the other thread has it");
       return;
     }
     claim->data().value.set(9);

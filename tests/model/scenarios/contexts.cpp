@@ -112,7 +112,7 @@ struct Again : Runtime {
     }
   }
 };
-const Add<Again, &Again::runs, &Again::posts> again{"contexts", "a sleeper is posted to twice"};
+const Add<Again, &Again::runs, &Again::posts> again{"contexts", "two posts to a sleeping context"};
 
 /// Requests that other threads have ended reach their context. The thread that finds the stack
 /// empty posts to it.
@@ -134,7 +134,7 @@ struct Pushes : Device, Runtime {
     do {
       taken_now = mq::detail::RequestStack<R>::behind(*taken_now);
       auto& value = blkown::RequestTraits<R>::data(*taken_now).value;
-      model::check(value.get() == 5, "it was pushed, and not taken before");
+      model::check(value.get() == 5, "a taken request was pushed, and not taken before");
       value.set(6);
       ++taken;
     } while (taken_now != last);

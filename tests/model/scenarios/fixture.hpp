@@ -151,7 +151,7 @@ class Device {
       if (state(tag) == 0) continue;
       model::check(state(tag) == 1, "without handles, a request in flight has count 1, no flags");
       auto claim = set_.claim_any_generation(QueueIndex{0}, Tag{tag});
-      model::check(claim.has_value(), "what is in flight can be claimed");
+      model::check(claim.has_value(), "an I/O in flight can be claimed");
       write_and_end(std::move(*claim));
     }
     check_all_ended();

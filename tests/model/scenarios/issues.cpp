@@ -100,13 +100,13 @@ struct NextStage : Device {
     auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) return;
     claim->data().value.set(5);
-    model::check(claim->next_cookie() == cookie(first + 1), "the next publication's name");
+    model::check(claim->next_cookie() == cookie(first + 1), "the next publication's cookie");
     std::move(*claim).publish([this](const Cookie& c) { doorbell.send(c.value); });
   }
   void duplicates() {
     auto claim = set().claim(QueueIndex{0}, wire());
     if (!claim) return;
-    model::check(claim->cookie() == cookie(), "a duplicate gets the stage that it names");
+    model::check(claim->cookie() == cookie(), "a duplicate only gets its own stage");
     write_and_end(std::move(*claim));
   }
   void completes() {
@@ -114,7 +114,7 @@ struct NextStage : Device {
     if (id == 0) return;
     model::check(id == wire(first + 1), "the second stage's cookie");
     auto claim = set().claim(QueueIndex{0}, id);
-    model::check(claim.has_value(), "only this completion names the second stage");
+    model::check(claim.has_value(), "only this completion has the second stage's cookie");
     write_and_end(std::move(*claim));
   }
   void finish() { sweep(); }
@@ -164,7 +164,7 @@ struct RequeuePinned : Device {
   }
   void requeues_it() {
     auto claim = set().claim(QueueIndex{0}, wire());
-    model::check(claim.has_value(), "nobody else claims");
+    model::check(claim.has_value(), "no other thread claims");
     claim->data().value.set(6);
     std::move(*claim).requeue();
   }
@@ -245,7 +245,7 @@ struct RefusedReleased : Refusing {
     std::move(*claim).release();
   }
   void finish() {
-    model::check(ends() == taken_back, "nobody else ends it");
+    model::check(ends() == taken_back, "no other thread ends it");
     sweep();
   }
 };
@@ -264,7 +264,7 @@ struct RefusedReused : Refusing {
       publish(std::move(next));
       if (i == 1) continue;
       auto mine = set().tag_to_owned(QueueIndex{0}, wire(first + 1));
-      model::check(mine.has_value(), "nobody else knows the reused tag's cookie");
+      model::check(mine.has_value(), "no other thread knows the reused tag's cookie");
       write_and_end(std::move(*mine));
     }
   }
@@ -276,6 +276,6 @@ struct RefusedReused : Refusing {
   }
 };
 const Add<RefusedReused, &RefusedReused::submits, &RefusedReused::forges_and_reuses> refused_reused{
-    "issues", "publish refused, with the tag reused meanwhile"};
+    "issues", "publish refused, with the tag reused"};
 
 }  // namespace issues

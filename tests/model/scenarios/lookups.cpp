@@ -201,7 +201,7 @@ struct ForgedReason : Device {
   void finish() { sweep(); }
 };
 const Add<ForgedReason, &ForgedReason::submits, &ForgedReason::forges> forged_reason{
-    "lookups", "what a forged lookup of an owned request is told"};
+    "lookups", "the reason for a forged lookup of an owned request"};
 
 /// An idle request whose tag is allocated: no lookup ever writes at 0.
 struct IdleLookup : Device {

@@ -57,7 +57,7 @@ struct List {
       model::Data<int>* const pinned = request.get();
       if (state.look().word != seen.word) return;
       model::check(pinned == &requests[seen.serial() - first], "it is the mapping's request");
-      model::check(pinned->get() == 7, "and what was done to it is known");
+      model::check(pinned->get() == 7, "the writes before the mapping are visible");
       if (!has_ended || !state.quarantine(seen.serial())) return;
     } else if (seen.value() != State::quarantined) {
       return;
@@ -65,7 +65,8 @@ struct List {
     if (state.take(seen.serial(), State::quarantined)) unmap(seen.serial());
   }
   void check_unmapped(int of_first, int of_second) {
-    model::check(unmapped[0] == of_first && unmapped[1] == of_second, "each is unmapped once");
+    model::check(unmapped[0] == of_first && unmapped[1] == of_second,
+                 "each mapping is unmapped once");
   }
 };
 
@@ -127,7 +128,7 @@ struct GiveBackDrain : List {
   }
 };
 const Add<GiveBackDrain, &GiveBackDrain::tries, &GiveBackDrain::drains> give_back_drain{
-    "mappings", "given back against a drain"};
+    "mappings", "a mapping that comes back against a drain"};
 
 /// The mapping is renewed, and its request ends while mapped. The drain that copies the bytes back
 /// then knows what the owner of the I/O did, and the epoch of the mapping.
@@ -159,13 +160,13 @@ struct RenewLeak : Device {
     check_all_ended();
   }
 };
-const Add<RenewLeak, &RenewLeak::renews, &RenewLeak::drains> renew_leak{"mappings",
-                                                                        "renewed, and left over"};
+const Add<RenewLeak, &RenewLeak::renews, &RenewLeak::drains> renew_leak{
+    "mappings", "a renewed mapping outlives its request"};
 
 /// One context puts the mapping into quarantine, another drains it and sees what activated it.
 struct LeakDrain : List {
   LeakDrain() {
-    model::check(state.take(first, State::active), "nobody else does");
+    model::check(state.take(first, State::active), "no other thread takes it");
     state.free(first);
     unmapped[0] = 1;
   }
@@ -185,6 +186,6 @@ struct LeakDrain : List {
   }
 };
 const Add<LeakDrain, &LeakDrain::maps, &LeakDrain::finds, &LeakDrain::drains> leak_drain{
-    "mappings", "found to be left over by one, drained by another"};
+    "mappings", "quarantined by one context, drained by another"};
 
 }  // namespace mappings

@@ -28,7 +28,7 @@ struct DropTry : Device {
       return;
     }
     auto claim = blkown::try_claim(std::move(owned.error()), cookie());
-    model::check(claim.has_value(), "nobody else claims");
+    model::check(claim.has_value(), "no other thread claims");
     std::move(*claim).end_ok();
   }
   void finish() { check_all_ended(); }
@@ -103,7 +103,7 @@ struct ReadRecycle : Device {
   }
   void recycles() {
     auto claim = set().claim(QueueIndex{0}, wire());
-    model::check(claim.has_value(), "nobody else claims");
+    model::check(claim.has_value(), "no other thread claims");
     std::move(*claim).end_ok();
     if (auto idle = set().allocate_tag(QueueIndex{0}, Tag{0}))
       write_and_end(begin(std::move(*idle)));

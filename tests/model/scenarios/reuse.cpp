@@ -19,7 +19,7 @@ struct EndAllocate : Device {
   EndAllocate() { publish(start()); }
   void ends_it() {
     auto claim = set().claim(QueueIndex{0}, wire());
-    model::check(claim.has_value(), "nobody else claims");
+    model::check(claim.has_value(), "no other thread claims");
     write_and_end(std::move(*claim));
   }
   void allocates() {
@@ -49,7 +49,7 @@ struct Neighbour : Device {
   Neighbour() : Device{2} { publish(start()); }
   void ends_it() {
     auto claim = set().claim(QueueIndex{0}, wire());
-    model::check(claim.has_value(), "nobody else claims");
+    model::check(claim.has_value(), "no other thread claims");
     write_and_end(std::move(*claim));
   }
   void changes_neighbour() {
@@ -127,16 +127,16 @@ struct Waiting : Device {
     waiting.store(true, release);
     static_cast<void>(given.await_equal(true, acquire));
     auto idle = set().allocate(QueueIndex{0}, other);
-    model::check(idle.has_value(), "a TagCache gives way to a waiter");
+    model::check(idle.has_value(), "a TagCache gives tags back for a waiter");
     write_and_end(begin(std::move(*idle)));
   }
   void finish() {
-    model::check(cache.size() == 0, "nothing is stashed while somebody waits");
+    model::check(cache.size() == 0, "no tag is stashed while a context waits");
     check_all_ended();
   }
 };
 const Add<Waiting, &Waiting::uses_cache, &Waiting::waits> waiting{
-    "reuse", "a TagCache gives way to a waiter"};
+    "reuse", "a TagCache gives tags back for a waiter"};
 
 /// The same when the next operation takes a tag: the cache gives the rest of its tags back.
 struct WaitingTake : Waiting {
@@ -148,14 +148,14 @@ struct WaitingTake : Waiting {
     Owned owned = begin(std::move(*idle));
     static_cast<void>(waiting.await_equal(true, acquire));
     auto next = set().allocate(QueueIndex{0}, cache);
-    model::check(next.has_value(), "nobody has the other two");
+    model::check(next.has_value(), "the other two tags are free");
     given.store(true, release);
     write_and_end(begin(std::move(*next)));
     write_and_end(std::move(owned));
   }
 };
 const Add<WaitingTake, &WaitingTake::uses_cache, &WaitingTake::waits> waiting_take{
-    "reuse", "a TagCache that takes gives way to a waiter"};
+    "reuse", "a TagCache that takes gives tags back for a waiter"};
 
 /// A TagCache and its tags move to another thread over a release/acquire channel.
 struct MoveCache : Device {
@@ -164,7 +164,7 @@ struct MoveCache : Device {
   MoveCache() { publish(start()); }
   void ends_it() {
     auto claim = set().claim(QueueIndex{0}, wire());
-    model::check(claim.has_value(), "nobody else claims");
+    model::check(claim.has_value(), "no other thread claims");
     keep_list = true;
     write_and_end(std::move(*claim));
     std::move(*kept).release(*cache);
@@ -188,7 +188,7 @@ const Add<MoveCache, &MoveCache::ends_it, &MoveCache::goes_on> move_cache{
 struct FlushCache : MoveCache {
   void ends_it() {
     auto claim = set().claim(QueueIndex{0}, wire());
-    model::check(claim.has_value(), "nobody else claims");
+    model::check(claim.has_value(), "no other thread claims");
     keep_list = true;
     write_and_end(std::move(*claim));
     keep_list = false;
@@ -226,7 +226,7 @@ struct Stale : Device {
   void pins_late() {
     auto pin = set().tag_to_rq(QueueIndex{0}, wire());
     if (!pin) return;
-    model::check(pin->generation().value >= first, "pinned under its name, or later reissued");
+    model::check(pin->generation().value >= first, "the pin is of its publication or a later one");
     auto owned = set().tag_to_owned(QueueIndex{0}, wire());
     model::check(!owned.has_value(), "not while it is pinned");
   }
@@ -249,7 +249,7 @@ const Add<StalePublished, &StalePublished::recycles, &StalePublished::comes_late
 struct StalePin : StalePublished {
   void recycles() {
     auto claim = set().claim(QueueIndex{0}, wire());
-    model::check(claim.has_value(), "nobody else claims");
+    model::check(claim.has_value(), "no other thread claims");
     std::move(*claim).end_ok();
     if (auto idle = set().allocate_tag(QueueIndex{0}, Tag{0})) publish(begin(std::move(*idle)));
   }
@@ -318,7 +318,7 @@ struct PinAcross : ScanAcross {
   void turns() {
     auto claim = blkown::try_claim(std::move(*pin), cookie());
     if (!claim) return;
-    model::check(claim->cookie() == cookie(), "the publication that it named");
+    model::check(claim->cookie() == cookie(), "the publication of its cookie");
     write_and_end(std::move(*claim));
   }
 };
@@ -343,7 +343,7 @@ struct Iterations : Device {
       ++visited;
       model::check(seen.generation.value == first || seen.generation.value == first + 1,
                    "a generation that was published");
-      model::check(pin.tag() == seen.tag, "the pin's own name");
+      model::check(pin.tag() == seen.tag, "the pin's own tag");
       auto claim = blkown::claim(pin, seen);
       if (!claim) return;
       model::check(claim->cookie() == seen, "the I/O that was visited");

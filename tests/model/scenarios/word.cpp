@@ -42,7 +42,7 @@ struct Saturated {
   }
   void finish() {
     model::check(given == 1, "one reference is left to give");
-    model::check(word.peek().generation() == Generation{9}, "nothing carries");
+    model::check(word.peek().generation() == Generation{9}, "no carry into the generation");
   }
 };
 const Add<Saturated, &Saturated::pins, &Saturated::pins> saturated{
@@ -64,7 +64,7 @@ struct SaturatedClaim : Saturated {
   }
   void finish() {
     model::check(given == 1, "one reference is left to give");
-    model::check(word.peek().count() == Value::count_limit, "the count says so");
+    model::check(word.peek().count() == Value::count_limit, "the count is at the limit");
   }
 };
 const Add<SaturatedClaim, &SaturatedClaim::pins, &SaturatedClaim::claims_beside> saturated_beside{
@@ -84,15 +84,17 @@ struct Wrap {
   void takes_first() { takes({0}); }
   void finish() {
     const Value now = word.peek();
-    model::check(now.generation() == last || now.generation() == Generation{0}, "it wraps");
-    model::check(now.state() == (found == 1 ? Value::owned_flag : blkown::Word{1}), "one has it");
+    model::check(now.generation() == last || now.generation() == Generation{0},
+                 "the generation wraps");
+    model::check(now.state() == (found == 1 ? Value::owned_flag : blkown::Word{1}),
+                 "one lookup has the request");
   }
 
  private:
   void takes(Generation generation) {
     Value seen;
     if (word.tag_to_owned(Match::exactly(generation), seen) != LookupReason::none) return;
-    model::check(seen.generation() == generation, "that generation's");
+    model::check(seen.generation() == generation, "a request of that generation");
     ++found;
   }
 };
@@ -146,7 +148,7 @@ struct TakeBackAtLimit : TakeBack {
     model::check(reason == LookupReason::saturated || reason == LookupReason::claimed,
                  "no reference is left to give");
   }
-  void finish() { model::check(mine != theirs, "nobody else has the right"); }
+  void finish() { model::check(mine != theirs, "no other thread has the right"); }
 };
 const Add<TakeBackAtLimit, &TakeBackAtLimit::takes_back, &TakeBackAtLimit::looks_up>
     take_back_at_limit{"word", "take_back against a lookup at the limit"};
