@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Which commands a simulated controller has: found again, and in order, against a plain list.
+// CommandTable finds its commands and keeps their order: compared with a plain list.
 
 #include <gtest/gtest.h>
 
@@ -40,8 +40,8 @@ TEST(CommandTable, ACopyFindsWhatWasAdded) {
   EXPECT_EQ(table.find(second)->serial, 8U);
 }
 
-// Goal: what the controller was about to do with a command that was aborted is not done with the
-// one that is in its place now.
+// Goal: an action that was planned for an aborted command does not reach the command that has its
+// slot now.
 TEST(CommandTable, ACopyOfWhatIsGoneFindsNothing) {
   CommandTable table;
   const Command gone = table.add(command_of(7));
@@ -65,7 +65,7 @@ TEST(CommandTable, OneOfItsOwnMayBeAddedAgain) {
   EXPECT_EQ(table.size(), 101U);
 }
 
-// Goal: a command that is added again, for what is still to be said of it, comes last.
+// Goal: a command that is added again, because its completion is delayed, comes last.
 TEST(CommandTable, KeepsTheOrderInWhichTheyWereAdded) {
   CommandTable table;
   std::vector<Command> plain;

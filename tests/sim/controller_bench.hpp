@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A controller on the bench: rings that a test fills by hand, memory, and a log of its calls.
+// Bench: a controller with rings that a test fills by hand, memory, and a log of its hook calls.
 
 #ifndef BLKOWN_TESTS_SIM_CONTROLLER_BENCH_HPP
 #define BLKOWN_TESTS_SIM_CONTROLLER_BENCH_HPP
@@ -40,7 +40,7 @@ using Script = std::vector<FaultStrike>;
 
 inline constexpr std::size_t sector_bytes = 512;
 
-/// What a completion said.
+/// A completion entry that was taken from a ring.
 struct Completion {
   std::uint64_t cookie = 0;
   DeviceStatus status{};
@@ -85,12 +85,12 @@ class Bench {
   Bench(const Bench&) = delete;
   Bench& operator=(const Bench&) = delete;
 
-  /// What the data holds at first; the medium holds zeroes.
+  /// The initial content of the data. The medium holds zeroes.
   [[nodiscard]] static std::byte pattern(std::size_t i) noexcept {
     return static_cast<std::byte>(1 + (i * 7 + i / 512) % 255);
   }
 
-  // --- the driver -------------------------------------------------------------------------------
+  // --- the driver --------------------------------------------------------------------------------
 
   [[nodiscard]] SubmissionEntry command(Opcode opcode, std::uint64_t cookie,
                                         std::uint64_t sector = 0,
@@ -120,7 +120,7 @@ class Bench {
     ring.tail = next;
     return true;
   }
-  /// Takes completions out of the ring, by their phase, without saying so.
+  /// Takes completions out of the ring by their phase, without ringing the doorbell.
   [[nodiscard]] Completions take(std::uint32_t queue = 0) {
     Ring& ring = rings_[queue];
     Completions taken;
@@ -145,7 +145,7 @@ class Bench {
     acknowledge(queue);
     return taken;
   }
-  /// The rings as they are for a controller that starts anew.
+  /// Resets the rings for a controller that is started again.
   void reset_rings() {
     for (Ring& ring : rings_) {
       std::ranges::fill(ring.completions, std::byte{});
@@ -154,9 +154,9 @@ class Bench {
     }
   }
 
-  // --- the device -------------------------------------------------------------------------------
+  // --- the device --------------------------------------------------------------------------------
 
-  /// Until nothing is left to do, or not before a time.
+  /// Steps the controller, advancing the clock, until its next step is due after `until_ns`.
   void run(std::uint64_t until_ns = ~std::uint64_t{0}) {
     while (true) {
       while (controller.step(now_ns)) {
@@ -166,14 +166,14 @@ class Bench {
       now_ns = std::max(now_ns, *next_ns);
     }
   }
-  /// Submits a command and runs until it has gone as far as it goes.
+  /// Submits a command, runs the controller to its end, and takes the completions.
   Completions carry_out(const SubmissionEntry& entry) {
     EXPECT_TRUE(submit(entry));
     run();
     return completions();
   }
 
-  /// The same, with the entries still in the ring, as for a driver that looks them up.
+  /// As carry_out(), without ringing the completion doorbell: a driver looks entries up before it.
   Completions seen_of(const SubmissionEntry& entry) {
     EXPECT_TRUE(submit(entry));
     run();
@@ -189,7 +189,7 @@ class Bench {
     return verdict.truth;
   }
 
-  // --- looking on -------------------------------------------------------------------------------
+  // --- inspection --------------------------------------------------------------------------------
 
   [[nodiscard]] std::vector<std::byte> on_medium(std::uint64_t sector,
                                                  std::size_t count_sectors) const {
@@ -218,7 +218,7 @@ class Bench {
   std::vector<std::byte> data = std::vector<std::byte>(data_bytes);
   std::uint64_t data_iova = 0;
   std::uint64_t now_ns = 0;
-  std::uint32_t submission_head = 0;  // as the latest completion said it
+  std::uint32_t submission_head = 0;  // of the latest completion
 
   std::vector<std::uint32_t> interrupts;
   std::vector<std::uint64_t> false_completions;  // accepted by the driver

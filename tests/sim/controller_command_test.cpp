@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a Controller does with commands.
+// How a Controller executes commands.
 
 #include <gtest/gtest.h>
 
@@ -111,7 +111,7 @@ TEST(ControllerCommand, RefusesAnOpcodeThatItDoesNotKnow) {
             (Completions{{0x11, DeviceStatus::invalid_command, 0}}));
 }
 
-// Goal: it reaches memory through the IOMMU alone.
+// Goal: the controller reaches memory only through the IOMMU.
 TEST(ControllerCommand, SaysSoWhenTheIommuKeepsItFromMemory) {
   Bench bench;
   SubmissionEntry read = bench.command(Opcode::read, 0x11, 0, 2);
@@ -142,10 +142,9 @@ TEST(ControllerCommand, GivesTheCommandsCookieToTheIommu) {
   EXPECT_EQ(bench.carry_out(entry), (Completions{{0x12, DeviceStatus::dma_fault, 0}}));
 }
 
-// --- abort
-// ----------------------------------------------------------------------------------------
+// --- abort ---------------------------------------------------------------------------------------
 
-/// With the first command late, so that it is there to be aborted.
+/// A bench whose first command is late, so that the controller still has it when the abort comes.
 struct AbortBench : Bench {
   AbortBench() : Bench{{{FaultKind::late, 0}}} {
     EXPECT_TRUE(submit(command(Opcode::write, 0x11, 0, 1)));
@@ -188,7 +187,7 @@ TEST(ControllerAbort, DoesNotAbortAborts) {
             (Completions{{0x22, DeviceStatus::not_found, 0}, {0x21, DeviceStatus::not_found, 0}}));
 }
 
-// Goal: what was lost after it was carried out cannot be undone.
+// Goal: a command whose completion was lost after its execution cannot be aborted.
 TEST(ControllerAbort, OfACommandThatWasCarriedOutAndLostIsInVain) {
   int found = 0;
   for (std::uint64_t seed = 0; seed != 16; ++seed) {

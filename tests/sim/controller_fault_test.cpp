@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What each kind of fault does to a Controller's work, and that it does nothing else.
+// Each kind of fault has its effect on a Controller, and no other effect.
 
 #include <gtest/gtest.h>
 
@@ -11,12 +11,12 @@
 namespace sim_test {
 namespace {
 
-/// One completion, as it comes when nothing goes wrong.
+/// The completions of one command without a fault.
 [[nodiscard]] Completion good(std::uint64_t cookie, std::uint32_t length_sectors = 1) {
   return {cookie, DeviceStatus::success, static_cast<std::uint32_t>(length_sectors * sector_bytes)};
 }
 
-/// In all of them the first command, a write of four sectors, is struck, and the second is not.
+/// In all tests the fault strikes the first command, a write of four sectors, and not the second.
 class ControllerFault : public testing::Test {
  protected:
   void strike(FaultKind kind, const ControllerConfig& config = Bench::two_queues()) {
@@ -25,7 +25,7 @@ class ControllerFault : public testing::Test {
   [[nodiscard]] Completions first(std::uint32_t length_sectors = 4) {
     return bench_->carry_out(bench_->command(Opcode::write, first_cookie, 0, length_sectors));
   }
-  /// What comes after it goes well, and nothing is left.
+  /// A later command succeeds, and the controller has no command left.
   void TearDown() override {
     ASSERT_EQ(bench_->plan.struck().size(), 1U);
     EXPECT_EQ(bench_->carry_out(bench_->command(Opcode::write, second_cookie, 8, 1)),
@@ -107,7 +107,7 @@ TEST_F(ControllerFault, LostNeverComes) {
   EXPECT_EQ(bench_->controller.command_count(), 1U) << "until it is aborted, or all are given up";
 }
 
-// Goal: a lost abort is lost, whether or not it has done its work.
+// Goal: no completion of a lost abort comes, whether or not the abort was executed.
 TEST(ControllerFaults, AnAbortIsLostLikeAnyOther) {
   int carried_out = 0;
   for (std::uint64_t seed = 0; seed != 16; ++seed) {
@@ -259,8 +259,7 @@ TEST_F(ControllerFault, NoPhaseChangeCannotBeSeen) {
   bench_->controller.start();
 }
 
-// --- the device goes on after its completion
-// ------------------------------------------------------
+// --- DMA after the completion --------------------------------------------------------------------
 
 TEST_F(ControllerFault, DmaAfterUnmapReachesNothingAndIsSeen) {
   for (const Opcode opcode : {Opcode::read, Opcode::write}) {

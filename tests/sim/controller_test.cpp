@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A Controller's rings, doorbells, hooks, and how it stops and starts. Its commands are in
-// controller_command_test.cpp.
+// The rings, doorbells and hooks of a Controller, and its stop and start. Its commands are tested
+// in controller_command_test.cpp.
 
 #include <gtest/gtest.h>
 
@@ -15,8 +15,7 @@
 namespace sim_test {
 namespace {
 
-// --- rings
-// ----------------------------------------------------------------------------------------
+// --- rings ---------------------------------------------------------------------------------------
 
 TEST(ControllerRing, ThePhaseTurnsWithEachRound) {
   Bench bench;
@@ -132,8 +131,7 @@ TEST(ControllerRing, TheSameSeedTakesTheSameTimes) {
   EXPECT_NE(times(1), times(2));
 }
 
-// --- stop and start
-// -------------------------------------------------------------------------------
+// --- stop and start ------------------------------------------------------------------------------
 
 TEST(ControllerStop, AControllerThatWasNotStartedTakesNothing) {
   Bench bench;
@@ -160,7 +158,7 @@ TEST(ControllerStop, ForgetsEverything) {
   EXPECT_TRUE(bench.false_completions.empty());
 }
 
-// Goal: the proof is true: nothing is touched any more, not even a ring.
+// Goal: the proof of stop() is true. After it the controller touches no memory, rings included.
 TEST(ControllerStop, TouchesNoMemoryAnyMore) {
   Bench bench{{{FaultKind::dma_after_unmap, 0}, {FaultKind::late, 1}}};
   static_cast<void>(bench.submit(bench.command(Opcode::read, 0x11)));
@@ -223,8 +221,7 @@ TEST(ControllerStop, AControllerThatIsGoneWatchesNoMapsAnyMore) {
   EXPECT_TRUE(bench.iommu.map(&byte, 1, Direction::to_device, cookie).has_value());
 }
 
-// --- hooks
-// ----------------------------------------------------------------------------------------
+// --- hooks ---------------------------------------------------------------------------------------
 
 TEST(ControllerHook, EachCompletionIsAnInterruptAndEachDoorbellAWake) {
   Bench bench;
@@ -258,7 +255,7 @@ TEST(ControllerHook, TheLastOf64QueuesInterruptsToo) {
   EXPECT_EQ(bench.interrupts, (std::vector<std::uint32_t>{63, 0, 62}));
 }
 
-/// Every hook calls the controller again, as drivers do; with the lock held it would wait for ever.
+/// Every hook calls the controller, as drivers do. A hook called with the lock held would deadlock.
 struct Calling {
   explicit Calling(Bench& its_bench) : bench{its_bench} {
     bench.controller.set_hooks({.argument = this,

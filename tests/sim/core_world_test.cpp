@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: a run comes back with its seed, and with the script of its faults, so that what was found
-// once can be found again.
+// Goal: a run can be repeated from its seed, and from the script of its faults, so that a finding
+// can be reproduced.
 
 #include <gtest/gtest.h>
 
@@ -26,7 +26,7 @@ using sim::FaultStrike;
 using sim::WorldConfig;
 using World = sim::CoreWorld<nvme::Driver>;
 
-/// All that can be seen of a run from outside.
+/// Everything about a run that is visible from outside.
 struct Trace {
   bool is_good = false;
   std::uint64_t events = 0;
@@ -82,7 +82,7 @@ TEST(CoreWorld, TheSameSeedIsTheSameRun) {
   EXPECT_FALSE(run(config_of(3)) == run(config_of(9)));
 }
 
-// Goal: no address decides anything.
+// Goal: no decision depends on an address. Method: the same seed with another heap.
 TEST(CoreWorld, WhatElseIsOnTheHeapChangesNothing) {
   for (std::uint64_t seed = 0; seed != 12; ++seed) {
     const Trace first = run(config_of(seed));
@@ -132,7 +132,7 @@ TEST(CoreWorld, WithOneFaultOnlyThatOneIsMet) {
   EXPECT_EQ(trace.struck, config.script);
 }
 
-/// A world whose driver is caught cannot be taken down in order: it stays.
+/// A world with a finding cannot be destroyed in order, so it is kept.
 template <class W>
 [[nodiscard]] W& caught(const WorldConfig& config) {
   static auto* const kept = new std::vector<std::unique_ptr<W>>;
@@ -161,10 +161,9 @@ TEST(CoreWorld, AFindingOfSomebodyElsesEndsTheRun) {
   EXPECT_EQ(world.finding().what, "the first");
 }
 
-// --- the kit
-// --------------------------------------------------------------------------------------
+// --- the kit -------------------------------------------------------------------------------------
 
-/// What a kit's main function returns and prints.
+/// The result and the output of a main function of the kit.
 struct Printed {
   int code = 0;
   std::string text;

@@ -35,7 +35,7 @@ TEST(FaultPlan, StrikesAtTheSameOpportunitiesWithTheSameSeed) {
   EXPECT_NE(strikes_of(other, FaultKind::duplicate, 5000), found);
 }
 
-// Goal: a fault that is left out moves no other fault.
+// Goal: leaving out a fault moves no other fault.
 TEST(FaultPlan, CountsTheOpportunitiesOfEachKindApart) {
   FaultPlan alone{7, FaultRates::all()};
   FaultPlan mixed{7, FaultRates::all()};
@@ -148,7 +148,7 @@ TEST(FaultPlan, ARunIsRepeatedByWhatStruck) {
   EXPECT_EQ(again.struck(), plan.struck());
 }
 
-// Goal: what a forged completion is like does not change when other faults are left out.
+// Goal: the details of a forged completion do not change when other faults are left out.
 TEST(FaultPlan, AStrikesChoiceIsItsOwn) {
   const FaultStrike first{FaultKind::forged, 0};
   const FaultStrike second{FaultKind::forged, 1};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Each thing that Check finds, brought about by hand with as little as it takes.
+// Each finding of InvariantChecker, from the smallest state that breaks the invariant.
 
 #include <gtest/gtest.h>
 
@@ -29,11 +29,11 @@ using support::Driver;
 
 class CheckTest : public testing::Test {
  protected:
-  /// What is found, or nothing.
+  /// The finding, or an empty text.
   [[nodiscard]] std::string found() {
     return check_.after_event() ? std::string{} : check_.finding().what;
   }
-  /// The same, which has to be about the request with this tag on queue 1.
+  /// The finding, which must concern the request with this tag on queue 1.
   [[nodiscard]] std::string found_of(std::uint32_t tag) {
     const std::string what = found();
     EXPECT_TRUE(check_.finding().has_request);
@@ -51,7 +51,7 @@ class CheckTest : public testing::Test {
     return {.device = 1, .cookie = 18, .is_for_command = true, .is_forbidden = is_forbidden};
   }
 
-  /// A word that nobody could bring about with handles, for as long as this lives.
+  /// Sets a word to a state that no handle can produce, and restores the word at the end.
   class Forged {
    public:
     Forged(const blkown::RequestHeader& header, const std::string& state)
@@ -221,8 +221,7 @@ TEST_F(CheckTest, FindsAMappingOfAnEarlierPublication) {
   driver_.complete(again);
 }
 
-// --- the device
-// -----------------------------------------------------------------------------------
+// --- the device ----------------------------------------------------------------------------------
 
 TEST_F(CheckTest, FindsThatTheDeviceWasKeptFromMemory) {
   std::byte byte{};
@@ -263,8 +262,7 @@ TEST_F(CheckTest, KeepsWhatItFoundFirst) {
   driver_.complete(second);
 }
 
-// --- history
-// --------------------------------------------------------------------------------------
+// --- history -------------------------------------------------------------------------------------
 
 TEST_F(CheckTest, WritesTheTransitionsOfEachRequestIntoTheHistory) {
   history_.begin_event("submit", 5'000);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What an Iommu does not let through, and what it says of it.
+// The accesses that an Iommu refuses, and the faults that it logs.
 
 #include <gtest/gtest.h>
 
@@ -53,7 +53,7 @@ TEST_F(IommuTest, LogsAnAccessInTheWrongDirection) {
   EXPECT_TRUE(only_written(page, 64));
 }
 
-// Goal: the pages of an IOMMU do not hide the bytes beside a buffer.
+// Goal: bytes beside a buffer are refused, although they are on a mapped page.
 TEST_F(IommuTest, LogsAnAccessToTheRestOfAPage) {
   const std::uint64_t iova = map(100, 64, Direction::bidirectional, first_io);
   EXPECT_FALSE(write(iova - 1, 1, first_io));
@@ -88,7 +88,7 @@ TEST_F(IommuTest, LogsAnAccessToAnotherIosMemory) {
   EXPECT_TRUE(only_written(0, 0));
 }
 
-// Goal: cookie 0 is an I/O's name like any other.
+// Goal: the cookie value 0 names an I/O as any other value does.
 TEST_F(IommuTest, TellsAnIoWithCookieZeroFromNoIo) {
   const Cookie zero{.value = 0, .generation = {16}, .tag = {}, .queue = {}};
   const std::uint64_t iova = map(0, 64, Direction::bidirectional, zero);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// An IOMMU, and memory to map with it.
+// A fixture with an IOMMU and memory to map.
 
 #ifndef BLKOWN_TESTS_SIM_IOMMU_FIXTURE_HPP
 #define BLKOWN_TESTS_SIM_IOMMU_FIXTURE_HPP
@@ -31,7 +31,7 @@ inline constexpr Cookie nobody{};
 inline constexpr Cookie first_io{.value = 0x1234, .generation = {}, .tag = Tag{1}, .queue = {}};
 inline constexpr Cookie second_io{.value = 0x5678, .generation = {}, .tag = Tag{2}, .queue = {}};
 
-/// Sixteen pages of memory that the bus finds at an address with 32 zero bits, for an IOMMU.
+/// An IOMMU and sixteen pages of memory, at a bus address whose lower 32 bits are 0.
 class IommuTest : public testing::Test {
  protected:
   static constexpr std::uint64_t memory_at = std::uint64_t{1} << 32;
@@ -74,7 +74,7 @@ class IommuTest : public testing::Test {
     const std::vector<std::byte> bytes(length_bytes, std::byte{0xA5});
     return iommu_->write(iova, bytes, of(cookie));
   }
-  /// Whether all memory is as it was but for `count` bytes from `offset`, which were written.
+  /// Whether the `count` bytes from `offset` were written, and no other byte has changed.
   [[nodiscard]] bool only_written(std::size_t offset, std::size_t count) const {
     for (std::size_t i = 0; i != memory_.size(); ++i) {
       const bool is_inside = i >= offset && i < offset + count;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Where an Iommu puts mappings, and how long it remembers them. What it does not let through is in
-// iommu_fault_test.cpp.
+// The addresses that an Iommu gives to mappings, and when it reuses them. Refused accesses are
+// tested in iommu_fault_test.cpp.
 
 #include <gtest/gtest.h>
 
@@ -16,8 +16,7 @@
 namespace sim_test {
 namespace {
 
-// --- addresses
-// ------------------------------------------------------------------------------------
+// --- addresses -----------------------------------------------------------------------------------
 
 TEST_F(IommuTest, MovesTheBytesOfAMappingAndNothingElse) {
   const std::uint64_t iova = map(100, 2 * page);
@@ -100,8 +99,7 @@ TEST_F(IommuTest, TakesTheOffsetOfAPageFromTheBusAddress) {
   EXPECT_EQ(*iova % page, 24U);
 }
 
-// --- unmapping
-// ------------------------------------------------------------------------------------
+// --- unmapping -----------------------------------------------------------------------------------
 
 TEST_F(IommuTest, ForgetsWhatIsUnmappedAtOnceIfStrict) {
   const std::uint64_t iova = map(0, page, Direction::bidirectional, first_io);
@@ -189,8 +187,7 @@ TEST_F(IommuTest, CountsAnUnmapOutsideTheAddressSpaceOrOfNoBytes) {
   EXPECT_EQ(iommu_->mapped_pages(), 15U) << "all but the page that the last one names rightly";
 }
 
-// --- the hook
-// -------------------------------------------------------------------------------------
+// --- the hook ------------------------------------------------------------------------------------
 
 struct Hook {
   Iommu* iommu = nullptr;

@@ -16,7 +16,7 @@ using blkown::sim::parse_options;
 using Words = std::vector<std::string>;
 using Script = std::vector<FaultStrike>;
 
-/// What was printed with options that make no sense; nothing if they do make sense.
+/// The message about options that cannot be used, or an empty text.
 std::string refusal(const Words& words) {
   testing::internal::CaptureStderr();
   const auto options = parse_options("the_program", words);
@@ -56,7 +56,7 @@ TEST(KitOptions, NoFaultAtAllIsAScriptToo) {
   EXPECT_TRUE(options->script.empty());
 }
 
-// Goal: one line that names what is wrong, and what there is.
+// Goal: one line with the word that cannot be used, and the list of options.
 TEST(KitOptions, ThatMakeNoSenseAreRefusedInOneLine) {
   const std::vector<std::pair<Words, std::string>> cases{
       {{"--seeds"}, "--seeds"},

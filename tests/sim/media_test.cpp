@@ -20,7 +20,7 @@ using Bytes = std::vector<std::byte>;
 
 constexpr std::uint64_t capacity_bytes = 200'000;
 
-/// The name of a file that is gone with the test.
+/// The path of a file that the test removes at its end.
 class FileName {
  public:
   FileName() {
@@ -43,7 +43,7 @@ class FileName {
   return bytes;
 }
 
-/// What every medium does.
+/// The behaviour that every medium has.
 void check(Media& media) {
   ASSERT_EQ(media.capacity_bytes(), capacity_bytes);
   EXPECT_EQ(read(media, 0, capacity_bytes), Bytes(capacity_bytes)) << "a new one holds zeroes";
@@ -58,7 +58,7 @@ void check(Media& media) {
   EXPECT_EQ(read(media, 0, capacity_bytes), expected);
   EXPECT_EQ(read(media, 100'004, 12).front(), std::byte{1});
 
-  // More than a piece of 65,536 bytes.
+  // More than the 65,536 bytes that zero() writes at once.
   ASSERT_TRUE(media.zero(100'001, 66'000));
   std::fill_n(expected.begin() + 100'001, 66'000, std::byte{0});
   EXPECT_EQ(read(media, 0, capacity_bytes), expected);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: a driver of the block layer comes through what a controller does wrong: every bio ends
-// once, what is copied is what was there, nothing is left mapped, and after every step each
-// request's word agrees with the handles and mappings that exist. The same driver and controller on
-// threads. Method: the driver of examples/dma_round_trip copies one disk to another, from seeds.
+// Goal: a driver of the block layer survives every fault of a controller: every bio ends once, the
+// copy equals the source, no memory stays mapped, and after every step all invariants hold. Method:
+// the driver of examples/dma_round_trip copies one disk to another, once for each seed; then the
+// same on threads.
 
 #include <gtest/gtest.h>
 
@@ -24,7 +24,7 @@ using namespace round_trip;
 
 constexpr std::size_t disk_bytes = 1 << 20;
 
-/// Two disks, one of them with something on it.
+/// Two disks: a source with content, and an empty destination.
 template <class Rt>
 struct Bench {
   Bench(Rt& its_runtime, std::uint64_t seed, const sim::FaultRates& rates)
@@ -39,7 +39,7 @@ struct Bench {
   static MachineConfig config(std::uint64_t seed, const sim::FaultRates& rates) {
     return {.depth = 8, .timeout_ms = 5, .seed = seed, .rates = rates};
   }
-  /// Takes everything down, and compares.
+  /// Shuts both machines down and compares the disks.
   void finish(std::uint64_t copied_bytes) {
     EXPECT_EQ(copied_bytes, disk_bytes);
     EXPECT_TRUE(source.shut_down(runtime));
@@ -54,7 +54,7 @@ struct Bench {
   Machine destination;
 };
 
-/// Some times what the kit of the bare core uses: a copy is fewer I/Os.
+/// Four times the kit's rates, because a copy has fewer I/Os than a run of the kit.
 sim::FaultRates many() {
   sim::FaultRates rates = sim::FaultRates::all();
   for (std::uint32_t& rate : rates.of) rate *= 4;

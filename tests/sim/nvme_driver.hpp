@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A driver on the bare core for the simulated controller, as one would write it for hardware: the
-// one that has to come through whatever the adversary does. Those in broken/ are this one with one
-// step done wrong.
+// The reference driver: a driver on the bare core for the simulated controller, written as for
+// hardware. It must survive every fault of the adversary. Each driver in broken/ is this driver
+// with one wrong step.
 
 #ifndef BLKOWN_TESTS_SIM_NVME_DRIVER_HPP
 #define BLKOWN_TESTS_SIM_NVME_DRIVER_HPP
@@ -37,7 +37,7 @@ struct RequestData {
   std::uint64_t target = 0;  // of an abort
 };
 
-/// `Self` may replace any of the steps below that are called through self().
+/// The driver. `Self` may replace the steps that are called through self().
 template <class Self>
 class DriverOf {
  public:
@@ -65,7 +65,7 @@ class DriverOf {
     host_.controller.ring_completion(queue.value, rings.completion_head());
   }
 
-  /// First an abort; if that does not help either, a reset.
+  /// The first timeout of a publication aborts the command, the next one resets the controller.
   void timeout(const ARef<R>& pin, const Cookie& cookie) {
     Watch& watch = watches_[pin.queue().value * host_.depth() + pin.tag().value];
     const bool is_new = !watch.is_abort && watch.aborted != cookie.generation;
@@ -87,19 +87,20 @@ class DriverOf {
  protected:
   [[nodiscard]] Self& self() noexcept { return static_cast<Self&>(*this); }
 
-  // --- out --------------------------------------------------------------------------------------
+  // --- issue -------------------------------------------------------------------------------------
 
-  /// Maps, publishes, and tells the device, in this order: the completion may be here before the
-  /// doorbell returns.
+  /// Maps the memory, publishes, and rings the doorbell, in this order: the completion may arrive
+  /// before the doorbell returns.
   void issue(Claim<R> claim) {
     if (const auto error = self().map(claim)) return self().give_back(std::move(claim), *error);
-    // Built before it is published: from then on the request may be over at any moment.
+    // Built before publishing: after it the I/O may end at any moment.
     const sim::SubmissionEntry entry = self().command(claim);
     const QueueIndex queue = claim.queue();
     auto issued = std::move(claim).publish([&](const Cookie&) {
       return rings_[queue.value].submit(host_.controller, queue.value, entry);
     });
-    // If a completion, a forged one, was faster than the refusal, it has the I/O now.
+    // A forged completion may have claimed the I/O before the refusal. Then it is not ours any
+    // more.
     if (!issued.has_value() && issued.error().claim.has_value()) {
       self().refused(*std::move(issued.error().claim));
     }
@@ -133,7 +134,7 @@ class DriverOf {
     self().give_back(std::move(claim), Status::resource);
   }
 
-  /// What could not be issued is tried again, if there is hope.
+  /// Requeues an I/O that failed for lack of a resource, up to a number of times. Ends any other.
   void give_back(Claim<R> claim, Status status) {
     if (status == Status::resource && claim.data().driver.tries++ < max_tries) {
       return std::move(claim).requeue();
@@ -141,11 +142,11 @@ class DriverOf {
     self().end(std::move(claim), status);
   }
 
-  // --- back -------------------------------------------------------------------------------------
+  // --- completion --------------------------------------------------------------------------------
 
   void complete(QueueIndex queue, const sim::CompletionEntry& entry) {
     auto claim = host_.claim(queue, entry.cookie);
-    if (!claim.has_value()) return;  // late, double, forged: counted, and nothing else
+    if (!claim.has_value()) return;  // late, duplicated or forged; the host has counted it
     self().unmap(*claim, *dma::EndProof::of(*claim));
     self().finish(*std::move(claim), entry);
   }
@@ -154,7 +155,7 @@ class DriverOf {
     auto mapping = std::exchange(claim.data().driver.mapping, std::nullopt);
     if (!mapping.has_value()) return;
     auto unmapped = std::move(*mapping).unmap(proof);
-    // A proof that does not fit gives the mapping back; then it stays where it was.
+    // unmap() returns the mapping if the proof does not fit.
     if (!unmapped.has_value()) claim.data().driver.mapping = std::move(unmapped.error());
   }
 
@@ -181,9 +182,9 @@ class DriverOf {
     std::move(claim).end(status);
   }
 
-  // --- when nothing comes back ------------------------------------------------------------------
+  // --- errors ------------------------------------------------------------------------------------
 
-  /// Asks the device to end the I/O; its own completion will say so. False if that cannot be done.
+  /// Sends an abort for the I/O, which then ends with its own completion. False if no tag is free.
   [[nodiscard]] bool abort(QueueIndex queue, const Cookie& cookie) {
     auto idle = host_.tags.allocate_reserved(queue);
     if (!idle.has_value()) return false;
@@ -191,13 +192,13 @@ class DriverOf {
     idle->data().segment_count = 0;
     idle->data().length_sectors = 0;
     idle->data().driver.target = cookie.value;
-    idle->data().driver.tries = max_tries;  // it is not worth a second try
+    idle->data().driver.tries = max_tries;  // an abort is not retried
     watches_[queue.value * host_.depth() + idle->tag().value].is_abort = true;
     self().submit(*std::move(idle));
     return true;
   }
 
-  /// Stops the device, which proves that it is done with all memory, and begins anew.
+  /// Stops the controller, which proves that it is done with all memory, and starts it again.
   void reset() {
     const dma::EndProof proof = host_.controller.stop();
     self().give_up_all(proof);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a Controller knows of the lookups that a driver makes of its completions.
+// How the Oracle judges a driver's lookups.
 
 #include <gtest/gtest.h>
 
@@ -28,7 +28,7 @@ TEST(Oracle, ACompletionThatIsRefusedWasGenuine) {
   static_cast<void>(bench.seen_of(bench.command(Opcode::write, 0x11)));
   EXPECT_EQ(bench.note_lookup(0, 0x11, false), refused_genuine);
   EXPECT_FALSE(bench.oracle.was_accepted(0, 0x11));
-  EXPECT_EQ(bench.note_lookup(0, 0x11, false), fits) << "said once";
+  EXPECT_EQ(bench.note_lookup(0, 0x11, false), fits) << "reported once";
 }
 
 TEST(Oracle, WhatTheDeviceDoesNotHaveCannotBeAccepted) {
@@ -59,10 +59,9 @@ TEST(Oracle, ACookieThatComesAgainIsAnotherCommands) {
   EXPECT_EQ(bench.note_lookup(0, 0x11, false), refused_genuine);
 }
 
-// --- lies
-// -----------------------------------------------------------------------------------------
+// --- false completions ---------------------------------------------------------------------------
 
-TEST(Oracle, ALieAboutACommandThatIsNotDoneIsTheDevicesFault) {
+TEST(Oracle, AFalseCompletionOfACommandThatIsNotDoneIsTheDevicesFault) {
   Bench bench{{{FaultKind::late, 0}}};
   const Cookie own{.value = 0x11, .generation = {1}, .tag = {}, .queue = {}};
   std::vector<std::byte> memory(sector_bytes);
@@ -75,18 +74,18 @@ TEST(Oracle, ALieAboutACommandThatIsNotDoneIsTheDevicesFault) {
   EXPECT_EQ(bench.false_completions, std::vector<std::uint64_t>{0x11});
   EXPECT_EQ(bench.note_lookup(0, 0x11, true), wrong_claim) << "a second time";
 
-  // The driver has its memory back, and the device goes on with it.
+  // The driver has its memory back, and the device still accesses it.
   bench.iommu.unmap(segment);
   bench.iommu.invalidate({&segment, 1});
   bench.run();
   EXPECT_EQ(bench.completions(), (Completions{{0x11, DeviceStatus::dma_fault, 0}}));
   EXPECT_EQ(bench.iommu.fault_counts().total(), 1U);
   EXPECT_EQ(bench.iommu.fault_counts().not_forbidden, 0U) << "the driver is not to blame";
-  EXPECT_EQ(bench.note_lookup(0, 0x11, false), fits) << "that one comes too late";
+  EXPECT_EQ(bench.note_lookup(0, 0x11, false), fits) << "the genuine entry comes too late";
   EXPECT_FALSE(bench.oracle.was_accepted(0, 0x11));
 }
 
-TEST(Oracle, ACommandWithoutMemoryIsNotCarriedOutBehindTheDriversBack) {
+TEST(Oracle, ADisownedCommandWithoutMemoryIsNotExecuted) {
   Bench bench{{{FaultKind::late, 1}}};
   static_cast<void>(bench.carry_out(bench.command(Opcode::write, 0x10, 0, 4)));
   ASSERT_TRUE(bench.submit(bench.command(Opcode::discard, 0x11, 0, 4)));
@@ -98,7 +97,7 @@ TEST(Oracle, ACommandWithoutMemoryIsNotCarriedOutBehindTheDriversBack) {
   EXPECT_EQ(bench.controller.command_count(), 0U);
 }
 
-TEST(Oracle, ALieAboutACommandThatIsNotEvenFetchedIsOneToo) {
+TEST(Oracle, AFalseCompletionOfACommandThatIsNotFetchedIsOneToo) {
   for (const Opcode opcode : {Opcode::write, Opcode::discard}) {
     Bench bench;
     ASSERT_TRUE(bench.submit(bench.command(opcode, 0x11)));
@@ -112,7 +111,7 @@ TEST(Oracle, ALieAboutACommandThatIsNotEvenFetchedIsOneToo) {
   }
 }
 
-TEST(Oracle, ARefusedCommandWithACompletionIsALie) {
+TEST(Oracle, ARefusedCommandWithACompletionHasAFalseCompletion) {
   Bench bench{{{FaultKind::refused_and_forged, 0}}};
   ASSERT_FALSE(bench.submit(bench.command(Opcode::write, 0x11)));
   EXPECT_EQ(bench.note_lookup(0, 0x12, true), wrong_claim);
@@ -122,8 +121,9 @@ TEST(Oracle, ARefusedCommandWithACompletionIsALie) {
   EXPECT_EQ(bench.note_lookup(0, 0x11, true), wrong_claim) << "given up with the rest";
 }
 
-// Goal: a command that is done is no wrong claim, whatever else names it; what that says is a lie.
-TEST(Oracle, WhatIsDoneAndNotSentYetIsNotAsAnotherEntrySays) {
+// Goal: accepting a false completion of a command that is done is no wrong claim, and the
+// completion is reported as false.
+TEST(Oracle, AFalseCompletionOfACommandThatIsDoneIsNoWrongClaim) {
   int found = 0;
   for (const FaultKind kind : {FaultKind::reordered, FaultKind::no_phase_change, FaultKind::lost}) {
     for (std::uint64_t seed = 0; seed != 8; ++seed) {
@@ -140,10 +140,10 @@ TEST(Oracle, WhatIsDoneAndNotSentYetIsNotAsAnotherEntrySays) {
       EXPECT_EQ(bench.note_lookup(0, 0x11, true), wrong_claim);
     }
   }
-  EXPECT_GT(found, 16) << "some of those that were lost, too";
+  EXPECT_GT(found, 16) << "some of the lost commands, too";
 }
 
-// Goal: of two entries with one name, one is the command's own.
+// Goal: of two entries with the same cookie, only one is genuine.
 TEST(Oracle, TellsTheGenuineEntryFromOneThatLooksLikeIt) {
   for (const bool takes_the_first : {true, false}) {
     Bench bench{{{FaultKind::before_publish, 0}}};
@@ -160,8 +160,7 @@ TEST(Oracle, TellsTheGenuineEntryFromOneThatLooksLikeIt) {
   }
 }
 
-// --- entries
-// --------------------------------------------------------------------------------------
+// --- entries -------------------------------------------------------------------------------------
 
 TEST(Oracle, EachEntryThatIsTakenOutIsLookedUpOnce) {
   Bench bench;

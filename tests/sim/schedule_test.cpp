@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a simulated controller has to do: in order, against a plain list that is searched.
+// Schedule returns actions in order: compared with a plain list that is searched.
 
 #include <gtest/gtest.h>
 
@@ -20,7 +20,7 @@ TEST(Schedule, IsInOrderOfTimeAndThenOfPlanning) {
     std::uint64_t serial;
   };
   Schedule agenda;
-  std::vector<Plan> plain;  // as they are planned
+  std::vector<Plan> plain;  // in the order of planning
   std::mt19937 random{7};
   std::uint64_t now_ns = 0;
   std::size_t taken = 0;

@@ -18,7 +18,7 @@ using blkown::sim::FaultStrike;
 using blkown::sim::shrink;
 using Script = std::vector<FaultStrike>;
 
-/// Faults of one kind at the opportunities 0 to count - 1.
+/// A script of one kind, with the opportunities 0 to count - 1.
 Script script_of(std::uint64_t count) {
   Script script;
   for (std::uint64_t i = 0; i != count; ++i) script.push_back({FaultKind::lost, i});
@@ -46,10 +46,10 @@ TEST(Shrink, FindsAPairThatMatters) {
   }
 }
 
-// Goal: each single fault that is left is needed, also where one can go only after another has.
+// Goal: every fault of the result is needed, even if one can be removed only after another.
 TEST(Shrink, LeavesNothingThatCouldGo) {
   const auto fails = [](const Script& script) {
-    // Opportunity n + 1 only fails together with n, down to 0, and then 0 is enough.
+    // Fault n + 1 can be removed while fault n is there, so they go one by one; 0 alone fails.
     std::uint64_t run = 0;
     while (has(script, run)) ++run;
     return run != 0 && run == script.size();
@@ -84,8 +84,7 @@ TEST(Shrink, OnlyTriesWhatIsShorter) {
   EXPECT_LT(tries, 50U) << "halves, not single faults";
 }
 
-// --- in a process of its own
-// ----------------------------------------------------------------------
+// --- child process -------------------------------------------------------------------------------
 
 TEST(FailsInChild, SaysWhetherTheRunFailed) {
   EXPECT_FALSE(fails_in_child([] { return true; }));

@@ -25,12 +25,12 @@ using blkown::sim::Workload;
 
 constexpr std::size_t sector_bytes = 512;
 
-/// Slots, and a medium that does what it is told.
+/// A workload, and a medium without faults.
 class WorkloadTest : public testing::Test {
  protected:
   static constexpr std::uint32_t slot_count = 4;
 
-  /// Begins I/Os on the slot until it is one of these; the others go well.
+  /// Begins I/Os on the slot until one has this opcode. The others end with ok.
   void begin(std::uint32_t index, Opcode opcode, std::uint32_t least_sectors = 1) {
     while (true) {
       segment_count_ = workload_.begin(index, dice_, segments_);
@@ -43,7 +43,7 @@ class WorkloadTest : public testing::Test {
   [[nodiscard]] std::size_t length_bytes(std::uint32_t index) const {
     return workload_.slot(index).length_sectors * sector_bytes;
   }
-  /// What a good device does with the I/O.
+  /// Executes the I/O as a correct device does.
   void carry_out(std::uint32_t index) {
     const Workload::Slot& slot = workload_.slot(index);
     const std::uint64_t offset = workload_.sector_of(index) * sector_bytes;
@@ -155,7 +155,7 @@ TEST_F(WorkloadTest, KnowsWhatWasDiscarded) {
   }
 }
 
-// Goal: after an error nobody knows what the sectors hold, and nothing is expected of them.
+// Goal: after an error the content of the sectors is unknown and is not compared.
 TEST_F(WorkloadTest, ExpectsNothingWhereAWriteHasFailed) {
   begin(3, Opcode::write, 2);
   const std::uint64_t sector = workload_.sector_of(3);
@@ -174,7 +174,7 @@ TEST_F(WorkloadTest, ExpectsNothingOfAReadThatHasFailed) {
   EXPECT_EQ(workload_.end(0, Status::medium_error), nullptr);
 }
 
-// Goal: what a driver cannot know is not held against it.
+// Goal: data that a false completion made wrong is not counted against the driver.
 TEST_F(WorkloadTest, ExpectsNothingOfAnIoThatTheDeviceLiedAbout) {
   begin(1, Opcode::read);
   workload_.taint(workload_.sector_of(1));

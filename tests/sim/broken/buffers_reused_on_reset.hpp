@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// At a reset all I/Os are ended by hand and their memory is let go, without a stop of the device.
+// A reset ends all I/Os and drops their mappings without stopping the device.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_BUFFERS_REUSED_ON_RESET_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_BUFFERS_REUSED_ON_RESET_HPP

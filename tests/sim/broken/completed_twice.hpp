@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Each completion entry is handled twice.
+// The driver handles each completion entry twice.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_COMPLETED_TWICE_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_COMPLETED_TWICE_HPP

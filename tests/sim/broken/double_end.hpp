@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The I/O is ended twice, by way of a raw pointer, which the compiler cannot follow.
+// The driver ends the I/O twice, through a raw pointer that the compiler cannot follow.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_DOUBLE_END_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_DOUBLE_END_HPP

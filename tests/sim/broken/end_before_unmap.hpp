@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The I/O is ended at once, and its memory unmapped when there is time.
+// The driver ends the I/O first and unmaps its memory at the next completion.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_END_BEFORE_UNMAP_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_END_BEFORE_UNMAP_HPP

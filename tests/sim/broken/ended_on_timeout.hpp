@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A timeout ends the I/O without an abort, while the device is still at it.
+// A timeout ends the I/O without an abort, while the device still executes it.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_ENDED_ON_TIMEOUT_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_ENDED_ON_TIMEOUT_HPP

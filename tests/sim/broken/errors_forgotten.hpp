@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// On an error the handler returns early, and the I/O is nobody's.
+// The completion handler returns early on an error, without ending the I/O.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_ERRORS_FORGOTTEN_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_ERRORS_FORGOTTEN_HPP

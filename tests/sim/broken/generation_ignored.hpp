@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A completion that is refused as stale is taken for the I/O that has the tag now.
+// The driver accepts a stale completion for the I/O that has the tag now.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_GENERATION_IGNORED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_GENERATION_IGNORED_HPP
@@ -22,7 +22,7 @@ class GenerationIgnored : public DriverOf<GenerationIgnored> {
       claim = host_.tags.claim_any_generation(queue, claim.error().tag);
     }
     if (!claim.has_value()) return;
-    // Such a Claim is no proof; whoever believes in the completion all the same has none.
+    // A Claim without a generation check gives no proof, so the memory stays mapped.
     if (const auto proof = dma::EndProof::of(*claim)) unmap(*claim, *proof);
     finish(*std::move(claim), entry);
   }

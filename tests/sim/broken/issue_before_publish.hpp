@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The doorbell is rung before the I/O is published: a fast completion finds nothing.
+// The driver rings the doorbell before it publishes: the lookup of a fast completion fails.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_ISSUE_BEFORE_PUBLISH_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_ISSUE_BEFORE_PUBLISH_HPP

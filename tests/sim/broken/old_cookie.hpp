@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The command is built with the cookie of the publication before.
+// The driver builds the command with the cookie of the previous publication.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_OLD_COOKIE_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_OLD_COOKIE_HPP

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A pin of the request is kept in the request's own data, and forgotten there.
+// The driver forgets a pin of the request that it has turned into a raw pointer.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_PIN_LEAKED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_PIN_LEAKED_HPP

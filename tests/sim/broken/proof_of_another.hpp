@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The proof that is shown is that of the completion before.
+// The driver unmaps with the proof of the previous completion.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_PROOF_OF_ANOTHER_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_PROOF_OF_ANOTHER_HPP

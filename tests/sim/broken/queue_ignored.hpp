@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// All completions are looked up as if they had come on the first queue.
+// The driver looks up every completion as one of the first queue.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_QUEUE_IGNORED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_QUEUE_IGNORED_HPP

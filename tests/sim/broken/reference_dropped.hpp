@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// try_from_shared gives the reference back, because the mapping is one, too; it is dropped.
+// try_from_shared returns the reference as its error, because the mapping is a second reference.
+// The driver drops the returned reference.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_REFERENCE_DROPPED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_REFERENCE_DROPPED_HPP

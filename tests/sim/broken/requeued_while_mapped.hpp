@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What came back short is queued again with its memory still mapped.
+// The driver requeues a short transfer with its memory still mapped.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_REQUEUED_WHILE_MAPPED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_REQUEUED_WHILE_MAPPED_HPP

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// How much was transferred is not looked at.
+// The driver ignores the number of bytes transferred.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_SHORT_TAKEN_FOR_WHOLE_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_SHORT_TAKEN_FOR_WHOLE_HPP

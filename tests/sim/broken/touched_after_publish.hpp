@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The request is tidied up after it was published, when it may be over, or be another one.
+// The driver writes to the request's data after publishing, when the request may be another I/O.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_TOUCHED_AFTER_PUBLISH_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_TOUCHED_AFTER_PUBLISH_HPP

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A timeout is taken for proof that the device is done: the mapping is dropped.
+// The driver treats a timeout as proof that the device is done, and drops the mapping.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_UNMAPPED_ON_TIMEOUT_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_UNMAPPED_ON_TIMEOUT_HPP

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Memory is mapped the wrong way round.
+// The driver maps the memory for the opposite direction.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_WRONG_DIRECTION_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_WRONG_DIRECTION_HPP
