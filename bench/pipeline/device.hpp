@@ -71,10 +71,11 @@ class Device {
     const char* wrong = nullptr;
     if (disk()->counters().ended(blkown::Status::ok) != ios) wrong = "I/Os are missing";
     // A doorbell, a fetch, an execution, a completion and its doorbell.
-    if (controller_.events() != 5 * ios) wrong = "the controller has done less, or more";
-    if (iommu_.fault_counts().total() != 0) wrong = "the IOMMU has let an access not through";
+    if (controller_.events() != 5 * ios)
+      wrong = "the controller processed a wrong number of events";
+    if (iommu_.fault_counts().total() != 0) wrong = "the IOMMU refused an access";
     if (iommu_.mapped_pages() != pages_at_rest_) wrong = "an I/O's memory is still mapped";
-    if (driver_.resets() != 0) wrong = "the driver has reset the controller";
+    if (driver_.resets() != 0) wrong = "the driver reset the controller";
     static_cast<void>(mq::remove(runtime, *disk()));
     const dma::EndProof proof = controller_.stop();
     measured_.disk.reset();  // leaves its rings to the device, which is stopped

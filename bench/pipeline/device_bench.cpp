@@ -34,7 +34,7 @@ void through_device(benchmark::State& state) {
   const std::uint64_t ios = rounds * depth;
   Meter::report(state, device.measured(), meter.allocations(), ios);
   state.SetItemsProcessed(static_cast<std::int64_t>(ios));
-  if (!reads.are_right(rounds)) state.SkipWithError("the data is not what is on the medium");
+  if (!reads.are_right(rounds)) state.SkipWithError("the data differs from the medium");
   if (const char* const wrong = device.remove(runtime, ios)) state.SkipWithError(wrong);
 }
 BENCHMARK(through_device)->Name("pipeline/device")->Arg(1)->Arg(8)->Arg(32)->Arg(256)->Arg(1024);

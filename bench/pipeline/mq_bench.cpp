@@ -52,7 +52,7 @@ void run(benchmark::State& state, D& driver, bool reaps_here, Reap reap, Sectors
       disk.counters().ended(blkown::Status::ok) != submitted) {
     state.SkipWithError("I/Os are missing");
   }
-  if (allocations != 0) state.SkipWithError("an I/O has allocated");
+  if (allocations != 0) state.SkipWithError("an I/O allocated memory");
   static_cast<void>(mq::remove(runtime, disk));
 }
 

@@ -70,16 +70,16 @@ void completes_later(benchmark::State& state) {
   const std::uint64_t allocations = meter.allocations();
   state.SetItemsProcessed(static_cast<std::int64_t>(ios));
   if (reads.ended() != ios) state.SkipWithError("I/Os are missing");
-  if (allocations != 0) state.SkipWithError("an I/O has allocated");
+  if (allocations != 0) state.SkipWithError("an I/O allocated memory");
   if (index != 0) return;
   Meter::report(state, shared->measured, allocations, ios);
   // All threads run the same number of rounds.
   mq::Disk<CompletesLater>& disk = *shared->measured.disk;
   if (disk.counters().ended(blkown::Status::ok) != ios * threads) {
-    state.SkipWithError("the disk has not ended what was submitted");
+    state.SkipWithError("I/Os did not end");
   }
   for (const CompletesLater::Ring& ring : shared->driver.rings) {
-    if (ring.sectors != ios * block_sectors) state.SkipWithError("a queue has gone without");
+    if (ring.sectors != ios * block_sectors) state.SkipWithError("a queue was not used");
   }
   static_cast<void>(mq::remove(shared->runtime, disk));
   shared.reset();
@@ -113,7 +113,7 @@ void device(benchmark::State& state) {
   }
   const std::uint64_t ios = rounds * reads_in_flight;
   state.SetItemsProcessed(static_cast<std::int64_t>(ios));
-  if (!reads.are_right(rounds)) state.SkipWithError("the data is not what is on the medium");
+  if (!reads.are_right(rounds)) state.SkipWithError("the data differs from the medium");
   if (index != 0) return;
   if (const char* const wrong = shared->device.remove(shared->runtime, ios * threads)) {
     state.SkipWithError(wrong);

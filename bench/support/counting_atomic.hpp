@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Counts read-modify-writes and failed compare-exchanges. With BLKOWN_BENCH_COUNT the core and the
-// baselines use an atomic that counts. A program built with it counts, a program built without it
-// measures time. The benchmarks are the same.
+// baselines use an atomic that counts. Programs with this macro count, the others measure time. The
+// benchmarks are the same.
 
 #ifndef BLKOWN_BENCH_COUNTING_ATOMIC_HPP
 #define BLKOWN_BENCH_COUNTING_ATOMIC_HPP

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Pins threads. A benchmark with several threads measures what it claims only if each thread has
+// Pins threads. A benchmark with several threads has a valid result only if each thread has
 // its own processor from the first iteration to the last.
 
 #ifndef BLKOWN_BENCH_PINNED_THREAD_HPP

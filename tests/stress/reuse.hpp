@@ -130,7 +130,7 @@ class Reuse : public ::testing::Test {
     owned.data().generation = owned.next_cookie().generation.value;
     std::move(owned).publish([this](blkown::Cookie cookie) { issue(cookie); });
   }
-  /// The check of each holder of a right.
+  /// Checks the data for a new holder of a right.
   template <class Handle>
   static void expect_named(const Handle& handle) {
     EXPECT_EQ(handle.data().generation, handle.cookie().generation.value);

@@ -97,7 +97,7 @@ class Device {
     return {wire(generation, tag), Generation{generation}, Tag{tag}, QueueIndex{0}};
   }
 
-  /// The work of the holder of the right.
+  /// Writes the data and ends the I/O, as the holder of the right may.
   static void write_and_end(Claim claim) {
     claim.data().value.set(2);
     std::move(claim).end_ok();
