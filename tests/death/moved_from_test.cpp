@@ -118,9 +118,9 @@ TEST_F(UseOfMovedFromDeathTest, EveryAccessorOfEndedNeedsARequest) {
 }
 
 TEST_F(UseOfMovedFromDeathTest, EveryConsumerOfEndedNeedsARequest) {
+  blkown::TagCache& cache = device.cache_of(blkown::QueueIndex{1});
   dies_here("Ended::release", "", [&] { device.no_ended().release(); });
-  dies_here("Ended::release", "",
-            [&] { device.no_ended().release(device.cache_of(blkown::QueueIndex{1})); });
+  dies_here("Ended::release", "", [&] { device.no_ended().release(cache); });
   dies_here("Ended::into_idle", "", [&] { use(device.no_ended().into_idle()); });
   dies_here("EndedList::push_back", "", [&] { device.list.push_back(device.no_ended()); });
 }

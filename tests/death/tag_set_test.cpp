@@ -55,39 +55,36 @@ TEST_F(TagNotTakenDeathTest, NorByACacheThatKeepsItTwice) {
 TEST_F(NoSuchQueueDeathTest, EveryOperationChecksItsQueue) {
   const auto visit = [](const ARef&, const blkown::Cookie&) {};
   TagSet& set = *device.set;
-  dies_here("TagSet::tag_cache", ", queue 2", [&] { use(set.tag_cache(blkown::QueueIndex{2})); });
-  dies_here("TagSet::tag_cache", ", queue 2",
-            [&] { use(set.tag_cache(blkown::QueueIndex{2}, 8)); });
-  dies_here("TagSet::announce_demand", ", queue 2",
-            [&] { use(set.announce_demand(blkown::QueueIndex{2})); });
-  dies_here("TagSet::taken_count", ", queue 2",
-            [&] { use(set.taken_count(blkown::QueueIndex{2})); });
-  dies_here("TagSet::free_count", ", queue 2", [&] { use(set.free_count(blkown::QueueIndex{2})); });
-  dies_here("TagSet::for_each_in_flight", ", queue 2",
-            [&] { set.for_each_in_flight(blkown::QueueIndex{2}, visit); });
-  dies_here("TagSet::allocate", ", queue 2", [&] {
-    use(set.allocate(blkown::QueueIndex{2}, device.cache_of(blkown::QueueIndex{1})));
-  });
+  blkown::TagCache& cache = device.cache_of(blkown::QueueIndex{1});
+  constexpr blkown::QueueIndex none{2};
+  const std::string about = ", queue 2";
+  dies_here("TagSet::tag_cache", about, [&] { use(set.tag_cache(none)); });
+  dies_here("TagSet::tag_cache", about, [&] { use(set.tag_cache(none, 8)); });
+  dies_here("TagSet::announce_demand", about, [&] { use(set.announce_demand(none)); });
+  dies_here("TagSet::taken_count", about, [&] { use(set.taken_count(none)); });
+  dies_here("TagSet::free_count", about, [&] { use(set.free_count(none)); });
+  dies_here("TagSet::for_each_in_flight", about, [&] { set.for_each_in_flight(none, visit); });
+  dies_here("TagSet::allocate", about, [&] { use(set.allocate(none, cache)); });
 }
 
 TEST_F(TagCacheOfOtherDeathTest, AllocateTakesAnOwnCache) {
   TagSet& set = *device.set;
-  const std::string operation = "TagSet::allocate";
-  dies_here(operation, ", queue 1", [&] {
-    use(set.allocate(blkown::QueueIndex{1}, device.cache_of(blkown::QueueIndex{0})));
-  });
-  dies_here(operation, ", queue 1",
-            [&] { use(set.allocate(blkown::QueueIndex{1}, device.cache_of_other_set())); });
-  dies_here(operation, ", queue 1",
-            [&] { use(set.allocate(blkown::QueueIndex{1}, device.moved_from_cache())); });
+  constexpr blkown::QueueIndex one{1};
+  blkown::TagCache& of_zero = device.cache_of(blkown::QueueIndex{0});
+  const std::string what = "TagSet::allocate";
+  const std::string about = ", queue 1";
+  dies_here(what, about, [&] { use(set.allocate(one, of_zero)); });
+  dies_here(what, about, [&] { use(set.allocate(one, device.cache_of_other_set())); });
+  dies_here(what, about, [&] { use(set.allocate(one, device.moved_from_cache())); });
 }
 
 TEST_F(TagCacheOfOtherDeathTest, ReleaseTakesAnOwnCache) {
-  const std::string operation = "Ended::release";
-  dies_here(operation, ", queue 1",
-            [&] { device.ended().release(device.cache_of(blkown::QueueIndex{0})); });
-  dies_here(operation, ", queue 1", [&] { device.ended().release(device.cache_of_other_set()); });
-  dies_here(operation, ", queue 1", [&] { device.ended().release(device.moved_from_cache()); });
+  blkown::TagCache& of_zero = device.cache_of(blkown::QueueIndex{0});
+  const std::string what = "Ended::release";
+  const std::string about = ", queue 1";
+  dies_here(what, about, [&] { device.ended().release(of_zero); });
+  dies_here(what, about, [&] { device.ended().release(device.cache_of_other_set()); });
+  dies_here(what, about, [&] { device.ended().release(device.moved_from_cache()); });
   expect_silence([&] { device.ended().release(device.cache_of(blkown::QueueIndex{1})); });
 }
 
