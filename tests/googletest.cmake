@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSL-1.0
-# Gives GTest::gtest, GTest::gtest_main and GTest::gmock: Debian's libraries, or, where these do
-# not fit (another standard library or machine, a sanitizer that must see every access), a build of
-# the sources that the same package brings.
+# Provides GTest::gtest, GTest::gtest_main and GTest::gmock. These are Debian's libraries, or a build
+# of the sources in the same package for another standard library, another machine, or a sanitizer
+# that must see every access.
 set(BLKOWN_GOOGLETEST_SOURCE_DIR /usr/src/googletest CACHE PATH
   "GoogleTest's sources, for builds with libc++, a sanitizer or a cross compiler")
 find_package(Threads REQUIRED)
@@ -15,6 +15,9 @@ if(BLKOWN_USES_LIBCXX OR BLKOWN_USES_SANITIZER OR CMAKE_CROSSCOMPILING)
   set(BUILD_SHARED_LIBS OFF)
   add_subdirectory(${BLKOWN_GOOGLETEST_SOURCE_DIR} ${CMAKE_CURRENT_BINARY_DIR}/googletest
     EXCLUDE_FROM_ALL SYSTEM)
+  # It takes longer to optimise GoogleTest than the tests would gain.
+  target_compile_options(gtest PRIVATE -O0)
+  target_compile_options(gtest_main PRIVATE -O0)
   foreach(library gtest gtest_main gmock)
     if(NOT TARGET GTest::${library})
       add_library(GTest::${library} ALIAS ${library})
