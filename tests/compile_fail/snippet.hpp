@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What the snippets stand on: a driver's request types and short names for its handles. Nothing
-// here is ever linked.
+// The snippets' common types: a driver's request types and short names for its handles. Nothing
+// here is linked.
 
 #ifndef SNIPPET_HPP
 #define SNIPPET_HPP
@@ -12,7 +12,7 @@
 #include <optional>
 #include <utility>
 
-/// A driver's data that only the request's holder may look at.
+/// A driver's data, which only the request's holder may access.
 struct Command {
   int sectors = 0;
 };
@@ -24,7 +24,7 @@ using ARef = blkown::ARef<Request>;
 using Ended = blkown::Ended<Request>;
 using TagSet = blkown::TagSet<Request>;
 
-/// Data that does not change while a reference exists, so it may be read through one.
+/// Data that is constant while a reference exists, so it may be read through an ARef.
 struct Geometry {
   int sectors = 0;
 };
@@ -32,7 +32,7 @@ template <>
 inline constexpr bool blkown::shared_data<Geometry> = true;
 using ReadableARef = blkown::ARef<blkown::Request<Geometry>>;
 
-/// An object of the driver's own that is counted and owned, and is no request.
+/// A driver's reference-counted and ownable object that is not a request.
 struct Device {
   void add_ref() noexcept;
   void drop_ref() noexcept;
@@ -42,11 +42,11 @@ struct Device {
   int minor = 0;
 };
 
-/// A device that takes every command, and one that may refuse it.
+/// A device that accepts every command, and one that may refuse it.
 void ring(blkown::Cookie cookie);
 std::expected<void, int> try_ring(blkown::Cookie cookie);
 
-/// Looks at a value.
+/// Uses a value.
 template <class T>
 void use(const T& value);
 

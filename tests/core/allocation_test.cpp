@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A TagSet allocates once, when it is made; nothing on an I/O's way does, errors included. This
-// program replaces the global allocation functions and counts.
+// Goal: creating a TagSet allocates once; no operation of an I/O allocates, errors included.
+// Method: the program replaces the global allocation functions and counts their calls.
 
 #include <gtest/gtest.h>
 
@@ -37,7 +37,7 @@ constexpr blkown::TagSetConfig config{.queue_count = 2,
                                       .layout = blkown::CookieLayout::nbd(),
                                       .first_generation = blkown::Generation{1}};
 
-/// Keeps what is to be started again, without a container.
+/// Keeps requeued requests in an EndedList, which does not allocate.
 struct Sink {
   EndedList requeued;
   std::uint64_t ended = 0;
@@ -53,7 +53,7 @@ void ignore_report(blkown::Report, const blkown::Incident&) {}
 
 using Doorbell = std::expected<void, int>;
 
-/// Every way of an I/O, those of errors among them; how many ended.
+/// Runs I/Os through every operation, refused lookups and dropped handles included.
 void run_ios(TagSet& set, Sink& sink) {
   auto cache = set.tag_cache(QueueIndex{0}, 4);
   Cookie sent;
@@ -67,11 +67,11 @@ void run_ios(TagSet& set, Sink& sink) {
   static_cast<void>(set.tag_to_owned_any_generation(QueueIndex{1}, Tag{31}));  // idle
   {
     const auto dropped = set.allocate(QueueIndex{0}, cache);
-  }  // a report
+  }  // dropped: reported
   set.allocate_tag(QueueIndex{1}, Tag{7}).value().start().publish(issue);
   {
     const auto dropped = set.claim(QueueIndex{1}, sent.value);
-  }  // a report
+  }  // dropped: reported
   {
     const auto ignored = set.allocate(QueueIndex{0}, cache).value().start().publish(refuse);
   }
@@ -152,7 +152,7 @@ TEST(Allocation, ThatFailsIsAnError) {
                                                TagSet::storage_bytes(config)}));
 }
 
-// Goal: memory that was had and is not needed after all goes back.
+// Goal: when creation fails after the allocation, the memory is freed.
 TEST(Allocation, OfATagSetWithoutSinkIsUndone) {
   const std::uint64_t before = allocations;
   const std::uint64_t freed_before = deallocations;
@@ -161,9 +161,9 @@ TEST(Allocation, OfATagSetWithoutSinkIsUndone) {
   EXPECT_EQ(allocations - before, deallocations - freed_before);
 }
 
-// Goal: the counters count at all.
+// Goal: the replaced functions are called, so a count of 0 means something.
 TEST(Allocation, IsSeenByThisProgram) {
   const std::uint64_t before = allocations;
-  ::operator delete(::operator new(100));  // called by name, so not left out by an optimiser
+  ::operator delete(::operator new(100));  // a call by name is not optimised away
   EXPECT_EQ(allocations - before, 1U);
 }

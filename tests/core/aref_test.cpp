@@ -18,7 +18,7 @@ using support::EndRecord;
 
 namespace {
 
-/// Set up before publication and not changed while references exist.
+/// Written before publication and constant while references exist.
 struct Geometry {
   int sectors = 0;
 };
@@ -79,7 +79,7 @@ TEST(ARef, ParksUnderTheSameGeneration) {
   driver.complete(cookie);
 }
 
-// Goal: the pin holds the request in place, but neither its state nor its generation.
+// Goal: a pin keeps the request's tag in use. The state and the generation may still change.
 TEST(ARef, DoesNotFreezeTheGeneration) {
   Driver<> driver;
   const auto cookie = driver.in_flight();
@@ -176,7 +176,7 @@ TEST(ARef, AssignedToLetsGoOfTheRequestItHeld) {
   driver.complete(second);
 }
 
-// Goal: an assignment that drops the last pin of an ended request completes its end.
+// Goal: assigning over the last pin of an ended request completes the end.
 TEST(ARef, AssignedToCompletesTheEndThatWaitedForIt) {
   Driver<> driver;
   const auto other = driver.in_flight(2);
@@ -239,7 +239,7 @@ TEST(ARef, CrossesACBoundaryWithItsReference) {
   driver.complete(cookie);
 }
 
-// Goal: a driver may ask who holds a request in every build. tracking_test.cpp has the answers.
+// Goal: visit_holders compiles in every build. tracking_test.cpp tests its results.
 TEST(ARef, NamesItsHoldersInATrackingBuildAndElseKeepsNothingOfThem) {
   Driver<> driver;
   const auto cookie = driver.in_flight();

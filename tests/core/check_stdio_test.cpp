@@ -17,7 +17,7 @@ using blkown::Tag;
 
 namespace {
 
-// The places are to look the same wherever this file lies.
+// #line makes the printed places independent of this file's path.
 // clang-format off
 #line 91 "drv.cc"
 constexpr Place at_drv_91 = Place::current();
@@ -122,7 +122,7 @@ TEST(CheckStdio, TakesNoHalfPlaceholderForAWholeOne) {
             "blkown: violation: {subject {count|a|b: r\nblkown:   in x\n");
 }
 
-// Goal: a path of any length keeps the line whole: it is cut, and what follows is still there.
+// Goal: a path that is too long is cut, and the text after it is still printed.
 TEST(CheckStdio, CutsAPathThatIsTooLong) {
   Incident incident = about_a_request();
   incident.place = far_away;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The two channels: their handlers and what an incident says. One death test per violation is in
-// tests/death.
+// The violation handler, the report handler, and the fields of an Incident. tests/death has a test
+// for each violation.
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -26,7 +26,7 @@ int reports = 0;
 void count_report(Report, const Incident&) { ++reports; }
 void ignore_violation(Violation, const Incident&) {}
 
-/// Says on stderr all that it was told, and leaves.
+/// Prints all fields of the incident to stderr and exits.
 void tell_violation(Violation violation, const Incident& incident) {
   const char* const slash = std::strrchr(incident.place.file_name(), '/');
   std::fprintf(stderr, "%s|%s|%s:%u|%d %d|%u %u|%u %u%s%s%s|", to_string(violation),
@@ -72,7 +72,7 @@ TEST(Check, ReportGoesToTheHandlerAndReturns) {
   blkown::set_report_handler(before);
 }
 
-// Goal: without a handler a report is dropped, and the I/O it is about still ends.
+// Goal: without a handler a report is dropped, and its I/O still ends.
 TEST(Check, ReportWithoutHandlerIsDropped) {
   Driver<> driver;
   const blkown::ReportHandler before = blkown::set_report_handler(nullptr);
@@ -136,7 +136,7 @@ TEST(Check, EachViolationAndReportHasATextOfItsOwn) {
   EXPECT_STREQ(to_string(static_cast<Report>(200)), "unknown report");
 }
 
-// Goal: the line of the caller, the request and the very state that was refused.
+// Goal: a violation names the caller's line, the request, and the state that was refused.
 TEST_F(CheckDeathTest, ViolationNamesItsCallerTheRequestAndItsState) {
   Driver<> driver;
   auto claim = driver.owned(5, 1).into_claim();
@@ -148,7 +148,7 @@ TEST_F(CheckDeathTest, ViolationNamesItsCallerTheRequestAndItsState) {
   std::move(claim).end_ok();
 }
 
-// Goal: a wrapper can name the caller further out.
+// Goal: a wrapper can pass its own caller's place on.
 TEST_F(CheckDeathTest, ViolationNamesThePlaceThatWasPassedOn) {
   Driver<> driver;
   auto claim = driver.owned().into_claim();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The right to an I/O by way of a pin: try_claim and claim, which name the Cookie that they mean.
+// Claiming an I/O through a pin and a Cookie: try_claim and claim.
 
 #include <gtest/gtest.h>
 
@@ -41,7 +41,7 @@ TEST(TryClaim, MakesAPinTheClaim) {
   EXPECT_EQ(driver.sink.count(), 1U);
 }
 
-// Goal: what remains where try_from_shared is refused because others hold pins as well.
+// Goal: try_claim succeeds where try_from_shared is refused because other pins exist.
 TEST(TryClaim, SucceedsBesideOtherPins) {
   Driver<> driver;
   const Cookie cookie = driver.in_flight();
@@ -128,7 +128,7 @@ TEST(ClaimFromPin, MayBeReleased) {
   driver.complete(cookie);
 }
 
-// Goal: a timeout that was given (pin, cookie) cannot end the next publication of the request.
+// Goal: a timeout handler that has (pin, cookie) cannot end the request's next publication.
 TEST(ClaimFromPin, RefusesAnIoThatWasPublishedAgain) {
   Driver<> driver;
   const Cookie cookie = driver.in_flight();
@@ -145,7 +145,7 @@ TEST(ClaimFromPin, RefusesAnIoThatWasPublishedAgain) {
   blkown::claim(pin, next).value().end_ok();
 }
 
-// Goal: the layout's few bits are for the device; here the whole generation counts.
+// Goal: claim compares the whole generation, not only the bits that the layout carries.
 TEST(ClaimFromPin, ComparesTheWholeGeneration) {
   auto config = support::two_queues_of_eight;
   config.layout = blkown::CookieLayout::nvme();

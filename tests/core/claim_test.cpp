@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Claim as a handle. Getting one from a pin is in claim_from_pin_test.cpp, publishing in
-// publish_test.cpp.
+// Claim as a handle. claim_from_pin_test.cpp tests claiming through a pin, publish_test.cpp
+// publishing.
 
 #include <gtest/gtest.h>
 
@@ -34,7 +34,7 @@ TEST(Claim, NamesItsRequestAndHoldsItsData) {
   std::move(claim).end_ok();
 }
 
-// Goal: of two completions of one publication, one gets the I/O.
+// Goal: of two completions of one publication, exactly one gets the Claim.
 TEST(Claim, IsHadOnce) {
   Driver<> driver;
   const auto cookie = driver.in_flight();
@@ -75,7 +75,7 @@ TEST(Claim, PinsItsRequest) {
   std::move(claim).end_ok();
 }
 
-// Goal: before publication no lookup may find it, with pins no more than without.
+// Goal: before publication no lookup finds the I/O, with or without pins.
 TEST(Claim, OfAnUnpublishedIoIsNotFoundByLookups) {
   Driver<> driver;
   Claim claim = driver.owned().into_claim();
@@ -111,7 +111,7 @@ TEST(Claim, EndsAtOnceWhenItsPinsAreGone) {
   EXPECT_EQ(driver.sink.count(), 1U);
 }
 
-// Goal: never while somebody may still look at it, never twice, and in the context of the last pin.
+// Goal: the end is delivered once, when the last pin is dropped, in that pin's context.
 TEST(Claim, EndedWithPinsCompletesWhenTheLastPinGoes) {
   Driver<> driver;
   Claim claim = driver.claimed(5);
@@ -180,7 +180,8 @@ TEST(Claim, DroppedWithPinsReportsAtOnceAndCompletesWithTheLastPin) {
   EXPECT_EQ(driver.reports.count(), 1U);
 }
 
-// Goal: several completions of one command: the next one still finds it under the same cookie.
+// Goal: a command may have several completions: after a release the next one is accepted with the
+// same cookie.
 TEST(Claim, ReleasedIsClaimedAgainUnderTheSameCookie) {
   Driver<> driver;
   const auto cookie = driver.in_flight();
@@ -236,7 +237,7 @@ TEST(Claim, BecomesOwnedWhenItIsAlone) {
   EXPECT_EQ(driver.reports.count(), 0U);
 }
 
-// Goal: what comes back is the same Claim, its right to be released included.
+// Goal: a refused into_owned returns the same Claim, which may still be released.
 TEST(Claim, ComesBackFromIntoOwnedWhileItIsPinned) {
   Driver<> driver;
   const auto cookie = driver.in_flight();
@@ -290,7 +291,7 @@ TEST(Claim, SurvivesAMoveToItself) {
   EXPECT_EQ(driver.reports.count(), 0U);
 }
 
-// Goal: whether it may be released goes along with a move and with a swap.
+// Goal: a move and a swap carry along whether the Claim may be released.
 TEST(Claim, SwapsWithAnother) {
   Driver<> driver;
   const auto cookie = driver.in_flight(1);

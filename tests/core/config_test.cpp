@@ -15,7 +15,7 @@
 #define TEXT_OF(macro) TEXT_OF_EXPANDED(macro)
 #define TEXT_OF_EXPANDED(text) #text
 
-// Goal: parts of a program that chose differently do not link to each other's types.
+// Goal: parts of a program with different choices do not link to each other's types.
 TEST(Config, NamesEveryChoiceThatIsNotTheDefaultInTheNamespace) {
   const bool is_default =
       BLKOWN_WORD_BITS == 64 && BLKOWN_CACHE_LINE_BYTES == 64 && BLKOWN_TRACKING == 0;

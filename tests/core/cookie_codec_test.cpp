@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The codec is the layout with its masks worked out: it must agree with the layout on every value.
+// Goal: the codec, whose masks are computed in advance, agrees with the layout on every value.
 
 #include <gtest/gtest.h>
 
@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::array tried_layouts{
     CookieLayout::nvme(), CookieLayout::nbd(), CookieLayout::io_uring(),
-    // Nothing but a tag, at the bottom; then at the top.
+    // Only a tag, in the lowest bits and in the highest bits.
     CookieLayout{.width_bits = 8, .queue = {}, .tag = {0, 8}, .generation = {}, .user = {}},
     CookieLayout{.width_bits = 64, .queue = {}, .tag = {32, 32}, .generation = {}, .user = {}},
     // Gaps between all fields, absent fields with a shift, a single generation bit at the top.

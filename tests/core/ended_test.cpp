@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The way back: Ended, EndedList, EndSink.
+// Ended, EndedList and EndSink.
 
 #include <gtest/gtest.h>
 
@@ -22,10 +22,10 @@ using support::TagSet;
 
 namespace {
 
-/// A TagSet whose sink keeps everything in a list.
+/// A TagSet whose sink keeps all ended requests in a list.
 class Ending : public testing::Test {
  protected:
-  /// One of queue 0 that has ended with this status.
+  /// An ended request of queue 0 with this status.
   Ended ended(std::uint32_t tag, Status status = Status::ok) {
     set_.allocate_tag(QueueIndex{0}, Tag{tag}).value().start().end(status);
     return list_.pop_front().value();
@@ -85,7 +85,7 @@ TEST_F(Ending, FreesTheTagWhenItIsDropped) {
   EXPECT_TRUE(is_free(2));
 }
 
-// Goal: the next allocation of this context takes the tag without asking the bitmap.
+// Goal: the context's next allocation takes the tag from the cache, not from the bitmap.
 TEST_F(Ending, PutsTheTagIntoAStash) {
   blkown::TagCache cache = set_.tag_cache(QueueIndex{0}, 4);
   ended(2).release(cache);
@@ -207,7 +207,7 @@ TEST(EndSink, OfNobodyFreesTheTags) {
   for (int io = 0; io < 3; ++io) set.allocate_tag(QueueIndex{0}, Tag{1}).value().start().end_ok();
 }
 
-// Goal: a sink is a plain function with a context, as C code has it.
+// Goal: a sink may be a plain function with a context pointer, as in C.
 TEST(EndSink, CallsItsFunctionWithItsContext) {
   int calls = 0;
   const EndSink<Request> sink{[](void* context, EndedList&& list) {
@@ -221,8 +221,7 @@ TEST(EndSink, CallsItsFunctionWithItsContext) {
   EXPECT_EQ(calls, 2);
 }
 
-// Goal: a tag is free before its end is told, so whoever is told can submit the next I/O from
-// there.
+// Goal: the sink may free the tag and submit the next I/O before it returns.
 TEST(EndSink, MayStartTheNextIoFromWithin) {
   struct Resubmit {
     TagSet* set = nullptr;

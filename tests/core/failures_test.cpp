@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Failures that block drivers have shipped, and holes in the kernel's Rust design, as far as the
-// core alone makes them impossible or reports them. Each test does what went wrong there.
+// Goal: failures of shipped block drivers, and gaps in the kernel's Rust design, are impossible or
+// reported where the core alone can do that.
+// Method: each test repeats the steps of one failure.
 
 #include <gtest/gtest.h>
 
@@ -35,7 +36,7 @@ blkown::TagSetConfig with_layout(const CookieLayout& layout) {
   return config;
 }
 
-/// Ends, as timed out, whatever a scan finds in flight on the queue.
+/// Ends every I/O in flight on the queue with timed_out. Returns how many it ended.
 std::size_t time_out(Driver<>& driver, QueueIndex queue) {
   std::size_t ended = 0;
   driver.set.for_each_in_flight(queue, [&](ARef pin, const Cookie& cookie) {
@@ -49,9 +50,9 @@ std::size_t time_out(Driver<>& driver, QueueIndex queue) {
 
 }  // namespace
 
-// --- a completion id turned into the wrong request -----------------------------------------------
+// --- a completion id that leads to the wrong request ---------------------------------------------
 
-// nbd, 2019: the reference count underflows, and the request is used after it was freed.
+// nbd, 2019: the reference count underflows and the request is used after it was freed.
 TEST(Failures, NbdTimeoutAndReplyBothComplete) {
   Driver<> driver;
   const Cookie late = driver.in_flight(0);
@@ -64,7 +65,7 @@ TEST(Failures, NbdTimeoutAndReplyBothComplete) {
   EXPECT_EQ(driver.sink.count(), 2U);
 }
 
-// The same with the reply between the timeout's pin and its claim.
+// The same failure with the reply between the timeout's pin and the timeout's claim.
 TEST(Failures, NbdReplyArrivesWhileTheTimeoutLooksAtTheRequest) {
   Driver<> driver;
   const Cookie reply = driver.in_flight();
@@ -95,7 +96,7 @@ TEST(Failures, NbdRandomTagReachesAFreedRequest) {
   std::mt19937_64 random{969};
   for (int i = 0; i < 100'000; ++i) {
     std::uint64_t value = random();
-    // Every other one gets past the first checks: a tag and a queue that exist.
+    // Every second value has a tag and a queue that exist, so it passes the first checks.
     if (i % 2 == 0) value = (value & 0xFFFF'FFFF'0000'0000U) | 0x1'0000U | (value & 7U);
     if (value == live.value) continue;
     EXPECT_FALSE(driver.set.claim(QueueIndex{1}, value).has_value());
@@ -104,7 +105,7 @@ TEST(Failures, NbdRandomTagReachesAFreedRequest) {
   EXPECT_EQ(driver.sink.count(), 6U);
 }
 
-// nbd, 2021: a reply that comes on another connection is accepted.
+// nbd, 2021: a reply on another connection is accepted.
 TEST(Failures, NbdReplyOnAnotherSocketIsAccepted) {
   Driver<> driver;
   const Cookie cookie = driver.in_flight(2, 0);
@@ -125,7 +126,8 @@ TEST(Failures, NbdTeardownAndReceiverBothComplete) {
   EXPECT_EQ(driver.sink.count(), 1U);
 }
 
-// nbd, 2023: a requeue after the header went out; the reply to it meets the next issue.
+// nbd, 2023: a request is requeued after its header was sent, and the reply to the first issue
+// completes the second.
 TEST(Failures, NbdReplyToTheIssueBeforeARequeue) {
   Driver<> driver;
   const Cookie sent = driver.in_flight(4);
@@ -138,7 +140,7 @@ TEST(Failures, NbdReplyToTheIssueBeforeARequeue) {
   EXPECT_EQ(driver.refusal(resent), LookupReason::none);
 }
 
-// nvme, 2021: controllers complete a command twice.
+// nvme, 2021: a controller completes a command twice.
 TEST(Failures, NvmeControllerCompletesACommandTwice) {
   Driver<> driver{with_layout(CookieLayout::nvme())};
   const Cookie twice = driver.in_flight();
@@ -150,7 +152,7 @@ TEST(Failures, NvmeControllerCompletesACommandTwice) {
   EXPECT_EQ(driver.sink.count(), 2U);
 }
 
-// nvme-tcp: the sender touches the request after the last byte went out and the reply came.
+// nvme-tcp: the sender accesses the request after the last byte was sent and the reply received.
 TEST(Failures, NvmeTcpSenderTouchesTheRequestAfterTheReply) {
   Driver<> driver;
   std::optional<Owned> next;
@@ -164,7 +166,7 @@ TEST(Failures, NvmeTcpSenderTouchesTheRequestAfterTheReply) {
   std::move(*next).end_ok();
 }
 
-// blk-mq, 2020: iteration over tags finds stale or freed entries.
+// blk-mq, 2020: an iteration over the tags finds stale or freed entries.
 TEST(Failures, BlkMqIterationFindsStaleEntries) {
   Driver<> driver;
   const Cookie live = driver.in_flight(1);
@@ -184,7 +186,7 @@ TEST(Failures, BlkMqIterationFindsStaleEntries) {
   std::move(idle).fail(Status::ok);
 }
 
-// blk-mq, 2022: the timeout fires before queue_rq has finished.
+// blk-mq, 2022: a timeout fires before queue_rq has returned.
 TEST(Failures, BlkMqTimeoutFiresBeforeTheDriverHasFinishedIssuing) {
   Driver<> driver;
   Owned owned = driver.owned();
@@ -198,7 +200,7 @@ TEST(Failures, BlkMqTimeoutFiresBeforeTheDriverHasFinishedIssuing) {
   EXPECT_EQ(time_out(driver, QueueIndex{0}), 1U);
 }
 
-// scsi, 2020: the tag of a command that was never started.
+// scsi, 2020: a completion has the tag of a command that was never started.
 TEST(Failures, ScsiTagOfACommandThatWasNeverStarted) {
   Driver<> driver;
   auto idle = driver.idle(6);
@@ -233,7 +235,7 @@ TEST(Failures, UblksrvCompletesABareTagTwice) {
   EXPECT_EQ(driver.sink.count(), 1U);
 }
 
-// SPDK: "cpl does not map to outstanding cmd": asserts, or goes on in a release build.
+// SPDK, "cpl does not map to outstanding cmd": a debug build asserts, a release build continues.
 TEST(Failures, SpdkCompletionDoesNotMapToAnOutstandingCommand) {
   Driver<> driver{with_layout(CookieLayout::nvme())};
   const Cookie live = driver.in_flight(0);
@@ -248,7 +250,7 @@ TEST(Failures, SpdkCompletionDoesNotMapToAnOutstandingCommand) {
   driver.complete(live);
 }
 
-// ublksrv #196: buffers of a tag are given back while DMA is still under way.
+// ublksrv #196: a tag's buffers are reused while DMA still accesses them.
 TEST(Failures, UblksrvTagIsUsedAgainUnderDma) {
   Driver<> driver;
   Claim claim = driver.owned(1).into_claim();
@@ -262,7 +264,7 @@ TEST(Failures, UblksrvTagIsUsedAgainUnderDma) {
   EXPECT_TRUE(driver.set.allocate_tag(QueueIndex{0}, Tag{1}).has_value());
 }
 
-// ubiblk #486: a completion that could not be delivered was dropped, and the guest hung.
+// ubiblk #486: a completion that cannot be delivered is dropped, and the guest hangs.
 TEST(Failures, UbiblkDroppedCompletionHangsTheGuest) {
   Driver<> driver;
   const Cookie cookie = driver.in_flight(4);
@@ -288,7 +290,7 @@ TEST(Failures, ManagarmSlotIsFilledAfterTheDoorbell) {
   EXPECT_EQ(seen_by_completion, 9);
 }
 
-// OSv's virtio and nvme drivers: ids of the device index arrays unchecked.
+// OSv's virtio and nvme drivers: the device's ids index arrays without a range check.
 TEST(Failures, OsvDeviceIdsIndexArraysUnchecked) {
   Driver<> driver;
   const CookieLayout layout = driver.set.layout();
@@ -303,7 +305,7 @@ TEST(Failures, OsvDeviceIdsIndexArraysUnchecked) {
   }
 }
 
-// openvmm #1685: it panics on a mismatch and does not say on which queue or id.
+// openvmm #1685: a mismatch panics without naming the queue or the id.
 TEST(Failures, OpenvmmErrorDoesNotSayWhichQueueOrId) {
   Driver<> driver{with_layout(CookieLayout::nvme())};
   const Cookie stale = driver.in_flight(3, 1);
@@ -317,9 +319,9 @@ TEST(Failures, OpenvmmErrorDoesNotSayWhichQueueOrId) {
   driver.complete(live);
 }
 
-// --- holes in the kernel's Rust design -----------------------------------------------------------
+// --- gaps in the kernel's Rust design ------------------------------------------------------------
 
-// A lookup spins while the request is owned: an interrupt on the submitting CPU never returns.
+// A lookup spins while the request is owned, so an interrupt on the submitting CPU never returns.
 TEST(Failures, RustLookupSpinsWhileTheRequestIsOwned) {
   Driver<> driver;
   Owned owned = driver.owned();
@@ -343,7 +345,7 @@ TEST(Failures, RustLateCompletionCompletesTheNextIo) {
   driver.complete(next);
 }
 
-// Nothing claims the completion: a duplicate gives two references, and both can be completed.
+// No claim exists: duplicate completions give two references, and both can be completed.
 TEST(Failures, RustDuplicateCompletionsAreBothCompleted) {
   Driver<> driver;
   const Cookie cookie = driver.in_flight();
@@ -355,7 +357,7 @@ TEST(Failures, RustDuplicateCompletionsAreBothCompleted) {
   EXPECT_EQ(driver.sink.count(), 1U);
 }
 
-// try_from_shared fails while any transient reference lives: drivers panic, or lose the I/O.
+// try_from_shared fails while a transient reference exists: drivers panic or lose the I/O.
 TEST(Failures, RustTransientReferenceLosesTheIo) {
   Driver<> driver;
   const Cookie cookie = driver.in_flight();
@@ -368,7 +370,8 @@ TEST(Failures, RustTransientReferenceLosesTheIo) {
   EXPECT_EQ(driver.sink.count(), 1U);
 }
 
-// The transient reference and the completion let go at the same time, and neither owns it.
+// The transient reference and the completion's are dropped at the same time, and neither becomes
+// the owner.
 TEST(Failures, RustNeitherOfTwoReferencesBecomesTheOwner) {
   Driver<> driver;
   const Cookie cookie = driver.in_flight();
@@ -380,7 +383,7 @@ TEST(Failures, RustNeitherOfTwoReferencesBecomesTheOwner) {
   std::move(*owner).end_ok();
 }
 
-// A request that is dropped before it was started leaks silently.
+// A request that is dropped before it was started leaks without a report.
 TEST(Failures, RustUnstartedRequestLeaks) {
   Driver<> driver;
   {

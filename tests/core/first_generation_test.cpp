@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The generation that a TagSet begins with.
+// The first generation of a TagSet.
 
 #include <gtest/gtest.h>
 
@@ -37,9 +37,9 @@ TEST(FirstGeneration, IsCutToTheWordsWidth) {
   EXPECT_EQ(first_generation_of(driver.set), BLKOWN_WORD_BITS == 64 ? 0x1234'5678U : 0x5678U);
 }
 
-// Goal: two lives of a device begin at different generations. The tolerance: of 64 TagSets, which
-// exist at the same time and so at different addresses, 48 at least differ. Of 64 numbers of 16
-// random bits, 17 that are taken already have a probability below 10^-40.
+// Goal: the TagSets of successive attaches of a device begin at different generations.
+// Method: 64 TagSets exist at the same time, at different addresses. At least 48 generations must
+// be distinct. Among 64 random 16-bit numbers, 17 duplicates have a probability below 10^-40.
 TEST(FirstGeneration, DiffersFromTagSetToTagSet) {
   auto config = support::two_queues_of_eight;
   config.first_generation.reset();
@@ -56,7 +56,7 @@ TEST(FirstGeneration, DiffersFromTagSetToTagSet) {
     zeros |= ~generation;
   }
   EXPECT_GE(generations.size(), 48U);
-  // Each bit takes both values; that 64 random ones do not has a probability of 2^-63 for each.
+  // Each bit takes both values. 64 random bits are all equal with a probability of 2^-63.
   EXPECT_EQ(std::popcount(ones), BLKOWN_WORD_BITS / 2);
   EXPECT_GE(std::popcount(zeros), BLKOWN_WORD_BITS / 2);
 }

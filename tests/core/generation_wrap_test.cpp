@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What lookups make of late cookies, for each layout, on both sides of the point where its
-// generation field wraps: with g bits a stale cookie is refused unless a multiple of 2^g
-// publications of its tag lie between.
+// Goal: with g generation bits a lookup refuses a stale cookie unless a multiple of 2^g
+// publications of its tag lie between. Method: for each layout, late cookies on both sides of the
+// wrap of its generation field.
 
 #include <gtest/gtest.h>
 
@@ -54,13 +54,13 @@ class GenerationWrap : public testing::TestWithParam<Named> {
   [[nodiscard]] std::uint64_t field_generations() const {
     return std::uint64_t{1} << GetParam().layout.generation.bits;
   }
-  /// What a lookup answers to a cookie when `distance` publications of its tag came after it.
+  /// A lookup's result for a cookie that `distance` publications of its tag have followed.
   [[nodiscard]] LookupReason expected(std::uint64_t distance) const {
     if (distance % field_generations() == 0) return LookupReason::none;
     const bool is_next = (distance + 1) % field_generations() == 0;
     return is_next ? LookupReason::early : LookupReason::stale_generation;
   }
-  /// As if `count` more I/Os had been published and had ended.
+  /// Advances the generation as `count` published and ended I/Os would.
   static void let_pass(const Driver<>& driver, std::uint64_t count) {
     auto& header = const_cast<blkown::RequestHeader&>(driver.header());
     const std::uint64_t now = driver.generation() + count;
@@ -74,7 +74,7 @@ class GenerationWrap : public testing::TestWithParam<Named> {
 INSTANTIATE_TEST_SUITE_P(Layouts, GenerationWrap, testing::ValuesIn(layouts()),
                          [](const auto& named) { return std::string{named.param.name}; });
 
-// Goal: real publications, one after the other, from below the word's own wrap to beyond it.
+// Method: real publications in sequence, from below the wrap of the word's generation to beyond it.
 TEST_P(GenerationWrap, EachOfTheNextPublicationsKnowsTheOldCookieOrRefusesIt) {
   const std::uint32_t first = static_cast<std::uint32_t>(word_generations - 21);
   Driver<> driver{one_queue(GetParam().layout, first)};
@@ -88,7 +88,7 @@ TEST_P(GenerationWrap, EachOfTheNextPublicationsKnowsTheOldCookieOrRefusesIt) {
   }
 }
 
-// Goal: the distances around each multiple of 2^g, as far as the word itself counts.
+// Method: the distances around multiples of 2^g, as far as the word's generation is wide enough.
 TEST_P(GenerationWrap, OnlyAMultipleOfTheFieldsRangeHidesAStaleCookie) {
   const std::uint64_t range = field_generations();
   for (const std::uint64_t multiple : {1U, 2U, 3U}) {
@@ -108,8 +108,8 @@ TEST_P(GenerationWrap, OnlyAMultipleOfTheFieldsRangeHidesAStaleCookie) {
   }
 }
 
-// Goal: the cookie of the publication to come is early, or, where a layout cannot tell, is taken
-// for the current one.
+// Goal: the next publication's cookie is refused as early. A layout without generation bits cannot
+// distinguish it and accepts it.
 TEST_P(GenerationWrap, NextCookieIsEarlyUntilItIsPublished) {
   for (const std::uint32_t first : {0U, static_cast<std::uint32_t>(word_generations - 2),
                                     static_cast<std::uint32_t>(word_generations - 1)}) {
@@ -123,7 +123,7 @@ TEST_P(GenerationWrap, NextCookieIsEarlyUntilItIsPublished) {
   }
 }
 
-// Goal: with one bit the next and the last generation are one, and `early` is the answer to both.
+// Goal: with one bit the next and the previous generation are equal, and both are refused as early.
 TEST(GenerationWrapOfOneBit, CannotTellEarlyFromStale) {
   Driver<> driver{one_queue(with_generation_bits(1), 0)};
   const Cookie first = driver.in_flight();
@@ -135,8 +135,7 @@ TEST(GenerationWrapOfOneBit, CannotTellEarlyFromStale) {
   driver.complete(current);
 }
 
-// Goal: without generation bits every cookie of a tag reaches the I/O that has it now, as
-// documented.
+// Goal: without generation bits every cookie of a tag reaches the tag's current I/O, as documented.
 TEST(GenerationWrapOfNoBits, AcceptsEveryCookieOfATagInFlight) {
   Driver<> driver{one_queue(with_generation_bits(0), 0)};
   const Cookie first = driver.in_flight();

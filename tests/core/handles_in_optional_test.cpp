@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Handles in std::optional, as members of drivers' own structs and as the library itself returns
-// them. What is optimised here must compile without a warning: GCC is prone to take the handle that
-// an optional does not have for one that is destroyed uninitialized.
+// Goal: handles in std::optional, in drivers' structs and as results of the library, compile
+// without a warning when optimised. Reason: GCC may assume that an empty optional destroys an
+// uninitialised handle.
 
 #include <gtest/gtest.h>
 
@@ -16,16 +16,16 @@ using support::Driver;
 
 namespace {
 
-/// A driver's slot: empty, then with a handle, then empty again.
+/// A driver's slot, which is empty or holds a handle.
 template <class Handle>
 struct Slot {
   std::optional<Handle> handle;
 };
 
-/// An opaque step in between, of which an optimiser knows nothing.
+/// A step that the optimiser cannot see into.
 [[gnu::noinline]] void step(Driver<>& driver) { EXPECT_LE(driver.set.in_flight(), 2U); }
 
-/// How each handle is had, and how many ends its drop makes.
+/// Makes a handle of each type, and says how many I/Os a drop of the handle ends.
 template <class Handle>
 struct Making;
 template <>

@@ -65,7 +65,7 @@ TEST(Idle, RequeuedIsHandedOverAgainUnderTheSameTag) {
   EXPECT_EQ(driver.sink.count(), 2U);
 }
 
-// Goal: an I/O that a driver loses is not lost for the one who submitted it.
+// Goal: an I/O whose Idle the driver drops still ends for its submitter.
 TEST(Idle, DroppedFailsTheIoAndReportsOnce) {
   Driver<> driver;
   {

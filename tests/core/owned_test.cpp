@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Owned, and the ways to become it from references. Publishing is in publish_test.cpp.
+// Owned, and the operations that make an Owned of references. publish_test.cpp tests publishing.
 
 #include <gtest/gtest.h>
 
@@ -72,7 +72,7 @@ TEST(Owned, RequeuedIsStartedAgain) {
   EXPECT_EQ(driver.sink.last(), (EndRecord{.queue = 0, .tag = 2, .status = Status::no_space}));
 }
 
-// Goal: as in the kernel the I/O stays in flight; unlike there its old id is worth nothing.
+// Goal: a dropped Owned leaves the I/O in flight, as in the kernel, but its old id is refused.
 TEST(Owned, DroppedParksUnderANewGeneration) {
   Driver<> driver;
   blkown::Cookie never_published;
@@ -96,7 +96,7 @@ TEST(Owned, ParkIsTheSameSaidAloud) {
   driver.set.claim_any_generation(QueueIndex{0}, Tag{0}).value().end_ok();
 }
 
-// Goal: a completion that comes after the request was taken back and dropped does not find it.
+// Goal: after an Owned was taken back and dropped, a completion with the old cookie is refused.
 TEST(Owned, TakenBackAndDroppedNoLongerAnswersToItsOldCookie) {
   Driver<> driver;
   const blkown::Cookie cookie = driver.in_flight();
@@ -208,7 +208,7 @@ TEST(DropOrOwn, CompletesAnEndThatWaitedForTheLastPin) {
   EXPECT_EQ(driver.state(4), "0");
 }
 
-// Goal: while a Claim exists, a pin that goes leaves the request to it.
+// Goal: while a Claim exists, drop_or_own of a pin does not make an Owned.
 TEST(DropOrOwn, DropsBesideAClaim) {
   Driver<> driver;
   auto claim = driver.claimed();

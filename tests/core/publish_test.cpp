@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Publishing an Owned or a Claim: what issue sees, what comes back, and what is left of a refusal.
+// Publishing an Owned or a Claim: the state inside issue, the results, and refusals.
 
 #include <gtest/gtest.h>
 
@@ -37,12 +37,12 @@ constexpr auto refuse = [](const Cookie&) -> Doorbell {
 };
 constexpr auto accept = [](const Cookie&) -> Doorbell { return {}; };
 
-/// An error that only moves, as a driver's own may be.
+/// A move-only error, as a driver's may be.
 struct HeavyError {
   std::unique_ptr<int> code;
 };
 
-/// Brings an I/O to its publication, from either handle.
+/// Makes a handle of each type that can be published.
 template <class Handle>
 struct Publishing;
 template <>
@@ -80,7 +80,7 @@ TYPED_TEST(PublishOf, ToADeviceThatCannotRefuseGivesNothingBack) {
   this->driver_.complete(sent);
 }
 
-// Goal: visible first, issued second: a completion that beats the doorbell's return is found.
+// Goal: a request is visible before issue runs, so a completion inside issue finds it.
 TYPED_TEST(PublishOf, LetsACompletionInsideIssueEndTheIo) {
   this->handle().publish([&](const Cookie& cookie) {
     EXPECT_EQ(this->driver_.state(), "1");
@@ -153,7 +153,7 @@ TYPED_TEST(PublishOf, GivesTheClaimBackWhenTheDeviceRefuses) {
             (EndRecord{.queue = 0, .tag = 2, .status = Status::device_resource}));
 }
 
-// Goal: the retry has a cookie of its own; a late completion of the refused one finds nothing.
+// Goal: a retry has its own cookie, and a late completion of the refused publication is refused.
 TYPED_TEST(PublishOf, CanBeTriedAgainAfterARefusal) {
   auto result = this->handle().publish(refuse);
   const Cookie refused = result.error().claim->cookie();
@@ -172,7 +172,8 @@ TYPED_TEST(PublishOf, LeavesAnOwnedAfterARefusal) {
   this->driver_.sink.requeued.pop_front().value().release();
 }
 
-// Goal: a device that said no and yet completes: the driver may wait for that.
+// Goal: after a refusal the driver may release the Claim and wait for a completion that a device
+// sends all the same.
 TYPED_TEST(PublishOf, MayBeReleasedAfterARefusal) {
   auto result = this->handle().publish(refuse);
   const Cookie cookie = result.error().claim->cookie();
@@ -215,7 +216,7 @@ TYPED_TEST(PublishOf, GivesNoClaimBackWhenTheTagIsUsedForAnotherIo) {
   std::move(*next).end_ok();
 }
 
-// Goal: the whole generation counts; 16 publications later nvme's four bits are the same again.
+// Goal: the whole generation is compared: nvme's four bits repeat after 16 publications.
 TYPED_TEST(PublishOf, GivesNoClaimOfALaterPublicationBack) {
   auto config = support::two_queues_of_eight;
   config.layout = blkown::CookieLayout::nvme();
@@ -246,7 +247,7 @@ TYPED_TEST(PublishOf, GivesTheClaimBackWhenAForgedCompletionReleasedIt) {
   EXPECT_EQ(this->driver_.sink.last().status, Status::resource);
 }
 
-// Goal: a driver that looks at has_value() only neither loses the I/O nor leaves it in flight.
+// Goal: a driver that ignores the refusal's Claim neither loses the I/O nor leaves it in flight.
 TYPED_TEST(PublishOf, EndsTheIoWhenTheRefusalIsIgnored) {
   {
     const auto ignored = this->handle(2).publish(refuse);
@@ -287,7 +288,7 @@ TEST(Publish, RefusedWithPinsGivesTheClaimBackBesideThem) {
   driver.set.claim_any_generation(QueueIndex{0}, Tag{0}).value().end_ok();
 }
 
-// Goal: a Claim got by a lookup issues the rest of a short transfer under a new name.
+// Goal: a Claim from a lookup publishes the rest of a short transfer with a new cookie.
 TEST(Publish, OfALookedUpClaimIsANewIssue) {
   Driver<> driver;
   const Cookie first = driver.in_flight();

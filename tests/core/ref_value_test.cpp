@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// RefValue, GenerationMatch and lookup_refusal for both widths; the word's transitions are in
-// ref_word_test.cpp.
+// RefValue, GenerationMatch and lookup_refusal for both widths. ref_word_test.cpp tests the word's
+// transitions.
 
 #include <gtest/gtest.h>
 
@@ -31,7 +31,7 @@ class RefValueOf : public testing::Test {
 using Words = testing::Types<std::uint64_t, std::uint32_t>;
 TYPED_TEST_SUITE(RefValueOf, Words);
 
-// Goal: the field widths are those that are documented, 32|3|29 and 16|3|13.
+// Goal: the field widths are the documented ones, 32|3|29 and 16|3|13.
 TEST(RefValue, HasTheDocumentedWidths) {
   EXPECT_EQ(RefValue<std::uint64_t>::generation_bits, 32U);
   EXPECT_EQ(RefValue<std::uint64_t>::count_bits, 29U);
@@ -51,7 +51,7 @@ TYPED_TEST(RefValueOf, FieldsFillTheWordWithoutOverlap) {
     all |= field;
   }
   EXPECT_EQ(static_cast<TypeParam>(~all), 0U);
-  // The additions of ref_word.hpp carry out of the generation only if it is the highest field.
+  // ref_word.hpp's additions may carry out of the generation only because it is the highest field.
   EXPECT_EQ(std::countl_zero(V::generation_mask), 0);
   EXPECT_EQ(V::count_mask & 1U, 1U);
 }
@@ -133,7 +133,7 @@ TYPED_TEST(RefValueOf, ExactMatchComparesEveryBit) {
   EXPECT_EQ(M::exactly(Generation{5}).mask, RefValue<TypeParam>::generation_mask);
 }
 
-// Goal: what the generation says is answered before any state, and early before stale.
+// Goal: a wrong generation is reported before any state, and early before stale.
 TYPED_TEST(RefValueOf, RefusesByGenerationBeforeState) {
   using M = GenerationMatch<TypeParam>;
   for (const char* state : {"0", "0 owned", "1", "2", "3 claimed", "2 finished", "limit"}) {
@@ -155,7 +155,7 @@ TYPED_TEST(RefValueOf, KnowsTheNextGenerationAcrossTheWrap) {
   EXPECT_EQ(lookup_refusal(this->at("1", 15), M::low_bits(Generation{0}, 4)), LookupReason::early);
 }
 
-// Goal: each state has its reason, and of several that apply the first in LookupReason's order.
+// Goal: each state has its reason. If several apply, the first in LookupReason's order is reported.
 TYPED_TEST(RefValueOf, RefusesByStateInOrder) {
   const auto match = GenerationMatch<TypeParam>::exactly(Generation{7});
   const auto refusal = [&](const char* state) { return lookup_refusal(this->at(state), match); };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The transitions of an ownership word made by references, by lookups and after a refused publish,
-// for both widths.
+// The ownership word's transitions by references, by lookups and after a refused publish, for both
+// widths.
 
 #include <gtest/gtest.h>
 
@@ -97,7 +97,7 @@ TYPED_TEST(RefWordLookupOf, DropsAReferenceOrMakesTheLastOneOwned) {
       [](auto& word, auto, auto& seen) { return word.drop_or_own(seen); });
 }
 
-// Goal: the reference becomes the Claim, so at the limit there is room for it.
+// Goal: the reference becomes the Claim, so the operation succeeds at the count's limit too.
 TYPED_TEST(RefWordLookupOf, ClaimsInPlaceOfAReference) {
   using enum LookupReason;
   this->expect_lookup(
@@ -137,7 +137,7 @@ TYPED_TEST(RefWordLookupOf, LooksUpAReference) {
       [](auto& word, auto match, auto& seen) { return word.tag_to_rq(match, seen); });
 }
 
-// Goal: `shared` is the last reason, behind `saturated`.
+// Goal: `shared` is the last reason, after `saturated`.
 TYPED_TEST(RefWordLookupOf, LooksUpTheUniqueHandle) {
   using enum LookupReason;
   this->expect_lookup(
@@ -161,7 +161,7 @@ TYPED_TEST(RefWordLookupOf, LooksUpTheClaim) {
                       [](auto& word, auto match, auto& seen) { return word.claim(match, seen); });
 }
 
-// Goal: with fewer bits than the word's, what those bits say decides.
+// Goal: with fewer generation bits than the word has, only those bits are compared.
 TYPED_TEST(RefWordLookupOf, LooksUpByAsManyGenerationBitsAsTheLayoutHas) {
   using Bits = blkown::detail::GenerationMatch<TypeParam>;
   blkown::detail::RefWord<TypeParam> word{this->value("1", 0x37)};
@@ -176,7 +176,7 @@ TYPED_TEST(RefWordLookupOf, LooksUpByAsManyGenerationBitsAsTheLayoutHas) {
 
 // --- a refused publish ---------------------------------------------------------------------------
 
-// Goal: beyond the limit too, because there is one publisher of a generation at most.
+// Goal: the operation succeeds beyond the count's limit, because a generation has one publisher.
 TYPED_TEST(RefWordLookupOf, TakesARefusedPublicationBackAtAnyCount) {
   this->template expect_table<bool>(
       {.rows = {{"1", true, "0 owned"},
@@ -191,7 +191,7 @@ TYPED_TEST(RefWordLookupOf, TakesARefusedPublicationBackAtAnyCount) {
       });
 }
 
-// Goal: the whole generation is compared, whatever a layout carries.
+// Goal: the whole generation is compared, whatever the layout.
 TYPED_TEST(RefWordLookupOf, TakesNoOtherPublicationBack) {
   for (unsigned bit = 0; bit < blkown::detail::RefValue<TypeParam>::generation_bits; ++bit) {
     blkown::detail::RefWord<TypeParam> word{this->value("1", 7)};

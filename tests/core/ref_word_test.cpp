@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The transitions of an ownership word whose caller has the request: Idle, Owned and Claim, for
-// both widths. References and lookups are in ref_word_lookup_test.cpp; what threads can do to one
-// another is the model tests' part.
+// The ownership word's transitions by Idle, Owned and Claim, for both widths.
+// ref_word_lookup_test.cpp tests references and lookups, tests/model the interleavings of threads.
 
 #include <gtest/gtest.h>
 
@@ -66,7 +65,8 @@ TYPED_TEST(RefWordOf, PinsWhatIsClaimedUpToTheLimit) {
       [](auto& word, auto, auto& seen) { return word.claim_pin(seen); });
 }
 
-// Goal: with pins one addition clears `claimed`, lets go and advances, across the wrap too.
+// Goal: with pins, one addition clears `claimed`, drops the Claim's count and advances the
+// generation, across its wrap too.
 TYPED_TEST(RefWordOf, PublishesAClaimUnderTheNextGenerationAndKeepsItsPins) {
   using enum blkown::detail::ClaimResult;
   this->template expect_table<blkown::detail::ClaimResult>(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// ARef and Owned around objects that are no requests and count themselves.
+// ARef and Owned of reference-counted objects other than requests.
 
 #include <gtest/gtest.h>
 
@@ -15,7 +15,7 @@ namespace {
 template <class T>
 using Ref = blkown::ARef<T>;
 
-/// A block device as a driver's own code has it: counted, shared by whoever stores it.
+/// A block device of a driver's code, reference-counted and shared.
 struct Device {
   int references = 1;
   bool is_gone = false;
@@ -27,7 +27,7 @@ struct Device {
   }
 };
 
-/// Owned by one, then shared, then owned again.
+/// An object that is owned, then shared, then owned again.
 struct Widget {
   int references = 0;
   bool is_released = false;
@@ -44,12 +44,12 @@ struct Widget {
   }
 };
 
-/// A C library's object, which cannot have members.
+/// A C library's object, without member functions.
 struct legacy {
   int use_count;
 };
 
-/// Has one owner and no references.
+/// An object with one owner and no references.
 struct Session {
   bool is_closed = false;
   void release_owned() { is_closed = true; }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Requests: their layout, what data they can hold, and foreign structs that are requests.
+// Requests: their layout, their data, and foreign structs as requests.
 
 #include <gtest/gtest.h>
 
@@ -25,12 +25,12 @@ constexpr std::size_t line_bytes = blkown::cache_line_bytes;
 
 struct Empty {};
 
-/// A mapping is kept in the request's own data and pins that very request.
+/// Data that holds a pin of its own request, as a stored mapping does.
 struct PinsItself {
   std::optional<blkown::ARef<blkown::Request<PinsItself>>> mapping;
 };
 
-/// Can be built in place only, and says who built it, and how often.
+/// Immovable data, which records the arguments and the number of its constructions.
 struct Immovable {
   Immovable(QueueIndex built_for_queue, Tag built_for_tag)
       : queue{built_for_queue}, tag{built_for_tag} {
@@ -51,14 +51,14 @@ struct alignas(256) OverAligned {
   std::byte page[300];
 };
 
-/// A kernel's own request: C-like, the header in the middle, smaller than a cache line.
+/// A kernel-like request: a C struct below a cache line's size with the header in the middle.
 struct kernel_request {
   int opcode = 0;
   RequestHeader header;
   long sector = 0;
 };
 
-/// One whose data is a part of it.
+/// A request whose data is one of its members.
 struct split_request {
   int driver_part = 0;
   RequestHeader header;
@@ -116,7 +116,7 @@ TEST(Request, BeginsItsDataAsZeroUnlessItIsBuilt) {
   std::move(idle).fail(blkown::Status::ok);
 }
 
-// Goal: data that cannot move is built in place, once for each request, and dies with the TagSet.
+// Goal: immovable data is built in place, once for each request, and destroyed with the TagSet.
 TEST(Request, BuildsImmovableDataOnceForEachQueueAndTag) {
   using Set = blkown::TagSet<blkown::Request<Immovable>>;
   Immovable::built = Immovable::destroyed = 0;
@@ -156,7 +156,7 @@ TEST(Request, HoldsAMappingThatPinsItself) {
   EXPECT_EQ(driver.sink.count(), 1U);
 }
 
-// Goal: ended with its own pin still inside, the I/O waits, visibly, until somebody takes that out.
+// Goal: an ended I/O whose own data holds a pin stays unfinished until the pin is dropped.
 TEST(Request, WaitsForItsOwnPinWhenItIsEnded) {
   Driver<blkown::Request<PinsItself>> driver;
   auto claim = driver.owned().into_claim();
@@ -187,7 +187,7 @@ using RequestTypes = testing::Types<blkown::Request<Empty>, blkown::Request<int>
                                     blkown::Request<OverAligned>, kernel_request, split_request>;
 TYPED_TEST_SUITE(RequestOf, RequestTypes);
 
-// Goal: whatever a request is, its word shares its line with nobody's, and it never moves.
+// Goal: the words of two requests never share a cache line, and a request never moves.
 TYPED_TEST(RequestOf, SharesNoLineAndStaysInPlace) {
   Driver<TypeParam> driver;
   std::uintptr_t behind_last = 0;
@@ -208,7 +208,7 @@ TYPED_TEST(RequestOf, SharesNoLineAndStaysInPlace) {
   }
 }
 
-// Goal: every handle and lookup works for it.
+// Goal: every handle and every lookup works for each kind of request.
 TYPED_TEST(RequestOf, GoesThroughALife) {
   Driver<TypeParam> driver;
   blkown::ARef<TypeParam> pin = driver.owned(3).into_shared();
@@ -243,7 +243,7 @@ TEST(ForeignRequest, CanCallAPartOfItselfItsData) {
 
 TEST(ForeignRequest, IsBuiltByTheCaller) {
   using Set = blkown::TagSet<kernel_request>;
-  // A struct with a header cannot be returned by name; it is made where it stays.
+  // A struct with a header cannot be moved, so the lambda returns a prvalue.
   auto build = [](QueueIndex queue, Tag tag) {
     return kernel_request{
         .opcode = static_cast<int>(queue.value), .header = {}, .sector = tag.value};

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// How many read-modify-writes the operations take, counted by an atomic of the tests' own. They are
-// what an I/O costs on an uncontended line, and these counts do not depend on the machine.
+// Goal: the number of read-modify-writes of each operation. They dominate an I/O's cost on an
+// uncontended line, and the counts do not depend on the machine.
+// Method: the library is built with a counting atomic.
 
-// clang-format off: the provider comes first.
+// clang-format off: the atomic provider must be included first.
 #include "support/counting_atomic.hpp"
 // clang-format on
 
@@ -37,7 +38,7 @@ using support::TagSet;
 
 namespace {
 
-/// The read-modify-writes of what is done.
+/// The number of read-modify-writes that `what` performs.
 template <class F>
 std::uint64_t rmws_of(F&& what) {
   const std::uint64_t before = support::atomic_counts.rmws;
@@ -45,7 +46,8 @@ std::uint64_t rmws_of(F&& what) {
   return support::atomic_counts.rmws - before;
 }
 
-/// A driver whose sink keeps ended I/Os, so that freeing their tags is counted where it is meant.
+/// A driver whose sink keeps ended I/Os, so that a test chooses where freeing their tags is
+/// counted.
 class Counting {
  public:
   explicit Counting(const blkown::TagSetConfig& config = support::two_queues_of_eight)
@@ -165,7 +167,7 @@ TEST(RmwCount, AReleasedClaimTakesOneMoreForItsNextLookup) {
             2U);
 }
 
-// Goal: a device that floods a driver with wrong ids contends with nobody.
+// Goal: a device that floods a driver with wrong ids causes no contention.
 TEST(RmwCount, ARefusedLookupTakesNone) {
   Counting driver;
   Owned owned = driver.owned(1);
@@ -237,7 +239,7 @@ TEST(RmwCount, AllocationFromAFullQueueTakesNone) {
   driver.free_tags();
 }
 
-// Goal: one at a time, a stash asks the bitmap once for a million I/Os.
+// Goal: with one I/O at a time, a cache accesses the bitmap once for a million I/Os.
 TEST(RmwCount, AllocateAndFreeTakeNoneAmortisedWithAStash) {
   constexpr std::uint64_t ios = 1'000'000;
   auto config = support::two_queues_of_eight;
@@ -259,7 +261,7 @@ TEST(RmwCount, AllocateAndFreeTakeNoneAmortisedWithAStash) {
   EXPECT_EQ(rmws - for_lookups, 1U) << "the first allocation fills the stash";
 }
 
-// Goal: 32 at a time, which end in any order: the stash never runs empty or full.
+// Goal: with 32 I/Os at a time, ending in any order, the cache never runs empty or full.
 TEST(RmwCount, AllocateAndFreeTakeNoneAmortisedAtAnyOrderOfEnds) {
   constexpr std::uint64_t ios = 1'000'000;
   auto config = support::two_queues_of_eight;
@@ -284,9 +286,9 @@ TEST(RmwCount, AllocateAndFreeTakeNoneAmortisedAtAnyOrderOfEnds) {
   driver.free_tags();
 }
 
-// Goal: the hard case, a load between 0 and 32 in flight that wanders, with a stash of 8: tags of
-// many words in any order, and refills and overflows all the time. Without a stash it takes 2 per
-// I/O; with this one it must stay below a tenth of that.
+// Goal: in the worst case a cache still saves nine tenths of the read-modify-writes.
+// Method: the number of I/Os in flight varies between 0 and 32 and the cache holds 8, so the cache
+// is refilled and overflows all the time. Without a cache an I/O takes 2.
 TEST(RmwCount, AllocateAndFreeTakeFewWhenTheLoadWanders) {
   constexpr std::uint64_t steps = 1'000'000;
   auto config = support::two_queues_of_eight;
@@ -318,7 +320,7 @@ TEST(RmwCount, AllocateAndFreeTakeFewWhenTheLoadWanders) {
   driver.free_tags();
 }
 
-// Goal: a stash gives tags back one word at a time.
+// Goal: a cache gives back all tags of one word with one read-modify-write.
 TEST(RmwCount, AStashGivesTheTagsOfAWordBackTogether) {
   auto config = support::two_queues_of_eight;
   config.depth = 16;  // four words of four
@@ -326,7 +328,7 @@ TEST(RmwCount, AStashGivesTheTagsOfAWordBackTogether) {
   for (const std::uint32_t words : {1U, 2U, 4U}) {
     TagCache cache = driver.set.tag_cache(QueueIndex{0}, 16);
     for (std::uint32_t i = 0; i < 4 * words; ++i) {
-      const Tag tag{i % words * 4 + i / words};  // from word to word
+      const Tag tag{i % words * 4 + i / words};  // a different word each time
       driver.owned(tag.value).end_ok();
       driver.ended().release(cache);
     }

@@ -40,13 +40,13 @@ TEST_F(SegmentOfTen, CutsAPartAtItsEnd) {
   EXPECT_EQ(whole_.part(0, 11), whole_);
 }
 
-// Goal: a length that would overflow when added to the offset is cut like any other.
+// Goal: a length whose sum with the offset overflows is cut like any other length.
 TEST_F(SegmentOfTen, CutsAPartOfAnyLength) {
   constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
   EXPECT_EQ(whole_.part(1, most), (Segment{memory_.data() + 1, 9}));
 }
 
-// Goal: the remainder after a whole transfer needs no special case.
+// Goal: the remainder after a complete transfer is an empty segment, not a special case.
 TEST_F(SegmentOfTen, GivesTheEmptySegmentAtItsEndForAnOffsetBeyondIt) {
   const Segment at_end{memory_.data() + 10, 0};
   EXPECT_EQ(whole_.part(10, 5), at_end);

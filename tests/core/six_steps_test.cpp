@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The reference sequence of a driver that maps memory for a device, step by step, in both forms. A
-// mapping is a pin here. How many read-modify-writes it takes is in rmw_count_test.cpp.
+// The reference sequence of a driver that maps memory for a device, in both forms. Here a mapping
+// is a pin. rmw_count_test.cpp counts the sequence's read-modify-writes.
 
 #include <gtest/gtest.h>
 
@@ -16,7 +16,7 @@ using support::Claim;
 using support::Driver;
 using support::Owned;
 
-// Goal: with references alone, as the kernel's Rust drivers do it.
+// The form with references only, as in the kernel's Rust drivers.
 TEST(SixSteps, InTheFormWithReferences) {
   Driver<> driver;
 
@@ -50,7 +50,7 @@ TEST(SixSteps, InTheFormWithReferences) {
   EXPECT_EQ(driver.reports.count(), 0U);
 }
 
-// Goal: with the right to the I/O, so that of two completions one goes on.
+// The form with a Claim: of two completions, exactly one gets it.
 TEST(SixSteps, InTheFormWithAClaim) {
   Driver<> driver;
 

@@ -7,7 +7,7 @@
 
 using blkown::Status;
 
-// Goal: the default of an all-zero field is success, and messages tell all statuses apart.
+// Goal: a zeroed field means success, and no two statuses have the same text.
 TEST(Status, EachHasANameOfItsOwn) {
   EXPECT_EQ(static_cast<int>(Status::ok), 0);
   std::set<std::string> names;

@@ -34,7 +34,7 @@ std::vector<std::uint32_t> tags_of(const TagBitmap::Run& run) {
   return tags;
 }
 
-/// Takes all there is, `most` at a time, and says which tags came; each must come once.
+/// Takes all tags, at most `most` at a time, and checks that each comes once. Returns the tags.
 std::set<std::uint32_t> take_all(TagBitmap& bitmap, std::uint32_t hint, std::uint32_t most) {
   std::set<std::uint32_t> taken;
   while (true) {
@@ -56,7 +56,7 @@ std::set<std::uint32_t> all_below(std::uint32_t depth) {
 
 }  // namespace
 
-// Goal: whatever part of a word, or of several, is reserved, the rest is handed out and only that.
+// Goal: exactly the tags that are not reserved are handed out, wherever in the words they lie.
 TEST(TagBitmap, HandsOutWhatIsNotReserved) {
   for (const std::uint32_t depth : {2U, 7U, 64U, 65U, 300U}) {
     for (const std::uint32_t reserved : {1U, 3U, 31U, 32U, 63U, 64U, 65U, 200U}) {
@@ -80,7 +80,7 @@ TEST(TagBitmap, HandsOutWhatIsNotReserved) {
   }
 }
 
-// Goal: no tag is lost in a word's tail, and none from beyond it is handed out.
+// Goal: each tag of the last word is handed out, and none beyond the depth.
 TEST(TagBitmap, HandsOutEachTagOnceAtEveryDepth) {
   for (std::uint32_t depth = 1; depth <= 300; ++depth) {
     Bitmap bitmap{depth};
@@ -100,7 +100,7 @@ TEST(TagBitmap, HandsOutEachTagOnceAtLargeDepths) {
   }
 }
 
-// Goal: a tag's bit and line are its own, so that giving one never frees another.
+// Goal: no two tags share a bit, so giving one back never frees another.
 TEST(TagBitmap, HasABitOfItsOwnForEachTag) {
   for (const std::uint32_t depth : {1U, 5U, 16U, 17U, 63U, 64U, 100U, 257U}) {
     Bitmap bitmap{depth};
@@ -117,7 +117,7 @@ TEST(TagBitmap, HasABitOfItsOwnForEachTag) {
   }
 }
 
-// Goal: contexts of a shallow queue still meet on different lines, and a deep one uses whole words.
+// Goal: a shallow queue is spread over several lines, and a deep queue uses whole words.
 TEST(TagBitmap, SpreadsSmallDepthsOverSeveralLines) {
   EXPECT_EQ(TagBitmap::lines_for(1), 1U);
   EXPECT_EQ(TagBitmap::lines_for(4), 1U);
@@ -154,7 +154,7 @@ TEST(TagBitmap, NoticesATagGivenBackTwice) {
   EXPECT_EQ(bitmap->taken_count(), 0U);
 }
 
-// Goal: of several given back together, one that was free is noticed.
+// Goal: giving several tags back reports a tag among them that was free already.
 TEST(TagBitmap, NoticesAFreeTagAmongThoseGivenBackTogether) {
   Bitmap bitmap{20};
   std::uint32_t hint = 0;
@@ -182,7 +182,7 @@ TEST(TagBitmap, TakesTheLowestFreeTagsOfAWord) {
   EXPECT_EQ(tags_of(bitmap->take_run(hint, 3)), (std::vector<std::uint32_t>{0, 2, 3}));
 }
 
-// Goal: a context stays at the word where it found tags, and moves on when that is full.
+// Goal: the hint stays at a word that has free tags and moves on when the word has none.
 TEST(TagBitmap, SearchesFromTheHintAndLeavesItWhereTagsWere) {
   Bitmap bitmap{16};  // four words of four
   std::uint32_t hint = 2;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A context's stash of tags. How many read-modify-writes it saves is in rmw_count_test.cpp.
+// TagCache. rmw_count_test.cpp counts the read-modify-writes that a cache saves.
 
 #include <gtest/gtest.h>
 
@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::uint32_t no_tag = ~std::uint32_t{0};
 
-/// One queue's tags, reached as a TagSet reaches them.
+/// The tags of one queue, allocated and freed as a TagSet does.
 class Queue {
  public:
   explicit Queue(std::uint32_t depth)
@@ -66,7 +66,7 @@ TEST(TagCache, IsBoundedWhateverItIsAskedFor) {
   EXPECT_EQ(queue.cache(8).queue(), QueueIndex{0});
 }
 
-// Goal: whatever its capacity, a cache hands out every tag of the queue, each once.
+// Goal: a cache of any capacity hands out every tag of the queue once.
 TEST(TagCache, HandsOutEachTagOnce) {
   for (const std::uint32_t capacity : {0U, 1U, 2U, 3U, 8U, 63U, 64U}) {
     for (std::uint32_t depth = 1; depth < 140; depth += 7) {
@@ -91,7 +91,7 @@ TEST(TagCache, TakesTagsInBulkAndGivesTheLowestFirst) {
   EXPECT_EQ(queue.bitmap.taken_count(), 4U);
 }
 
-// Goal: the tag that was used last, and whose request is warm, is used next.
+// Goal: the tag that was given last, whose request is in the processor's cache, is taken next.
 TEST(TagCache, GivesTheTagThatCameLast) {
   Queue queue{64};
   TagCache cache = queue.cache(8);
@@ -116,12 +116,12 @@ TEST(TagCache, NeverHoldsMoreThanItsCapacity) {
   }
 }
 
-// Goal: what goes back from a full stash is the half that lay longest; the warm ones stay.
+// Goal: a full cache gives back the half that was stored longest ago and keeps the other half.
 TEST(TagCache, GivesTheOldestHalfBackWhenItIsFull) {
   Queue queue{64};
   TagCache cache = queue.cache(4);
   const auto tags = queue.take(cache, 5);
-  queue.bitmap.begin_demand();  // what it may have taken beyond those five goes back
+  queue.bitmap.begin_demand();  // makes the cache give back tags beyond those five
   queue.give(cache, queue.take(cache));
   queue.bitmap.end_demand();
   ASSERT_EQ(cache.size(), 0U);
@@ -166,7 +166,7 @@ TEST(TagCache, FlushGivesEverythingBack) {
   EXPECT_TRUE(queue.bitmap.is_taken(Tag{held}));
 }
 
-// Goal: someone who waits for a tag gets those that lie in stashes, at their contexts' next step.
+// Goal: while a waiter announces demand, a cache gives its tags back at its next operation.
 TEST(TagCache, TakingGivesTheStashBackWhileSomeoneWaits) {
   Queue queue{64};
   TagCache cache = queue.cache(16);
@@ -239,7 +239,7 @@ TEST(TagCache, MovesWithWhatItHolds) {
   EXPECT_EQ(queue.bitmap.taken_count(), 8U);
 }
 
-// Goal: what a cache held before it is assigned to is not lost, and both are counted off once.
+// Goal: assigning over a cache gives its tags back, and each cache is deregistered once.
 TEST(TagCache, GivesItsOwnTagsBackWhenItIsAssignedTo) {
   Queue queue{64};
   {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Which configurations and layouts a TagSet accepts, and how it says why not. What depends on
-// memory is in tag_set_storage_test.cpp.
+// The configurations and layouts that a TagSet accepts, and the errors for the others.
+// tag_set_storage_test.cpp tests the errors that depend on memory.
 
 #include <gtest/gtest.h>
 
@@ -23,7 +23,7 @@ namespace {
 constexpr std::uint32_t max_queues = 65536;
 constexpr std::uint64_t max_requests = std::uint64_t{1} << 31;
 
-/// 16 bits: user, queue, generation, tag, four each, all used.
+/// 16 bits in four fields of four: user, queue, generation, tag. No bit is unused.
 constexpr CookieLayout full{.width_bits = 16,
                             .queue = {.shift = 8, .bits = 4},
                             .tag = {.shift = 0, .bits = 4},
@@ -117,7 +117,7 @@ TEST(TagSetConfig, KeepsEveryFieldWithinTheWidth) {
   }
 }
 
-// Goal: no shift beyond the integer happens on the way to the answer.
+// Goal: the check itself shifts by less than the integer's width.
 TEST(TagSetConfig, RefusesAFieldFarOutside) {
   const auto layout = changed([](CookieLayout& l) { l.user = {.shift = 255, .bits = 255}; });
   EXPECT_TRUE(
@@ -162,7 +162,7 @@ TEST(TagSetConfig, NeedsAQueueFieldThatNamesEveryQueue) {
   EXPECT_FALSE(check_config(config_of(full, 16)).has_value());
   EXPECT_TRUE(
       is_error(check_config(config_of(full, 17)), TagSetReason::queue_field_too_narrow, 17, 16));
-  // Without such a field the completion's queue says it all.
+  // Without a queue field any number of queues is accepted.
   const auto none = changed([](CookieLayout& l) { l.queue = {}; });
   EXPECT_FALSE(check_config(config_of(none, 17)).has_value());
 }

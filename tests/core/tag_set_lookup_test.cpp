@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Lookups: which values of a device name an I/O in flight, and what is answered to all the others,
-// by each of the three lookups. For every two neighbours in LookupReason's order there is a value
-// to which both apply.
+// Goal: each of the three lookups accepts the values of I/Os in flight and refuses all others with
+// the first reason that applies.
+// Method: for every two neighbours in LookupReason's order, a value to which both apply.
 
 #include <gtest/gtest.h>
 
@@ -27,7 +27,7 @@ using support::Driver;
 
 namespace {
 
-/// All 16 bits but one: a queue field of 4 bits for 3 queues, a tag field of 4 for 5 tags.
+/// 16 bits, one of them unused: a queue field of 4 bits for 3 queues, a tag field of 4 for 5 tags.
 constexpr CookieLayout narrow{.width_bits = 16,
                               .queue = {.shift = 0, .bits = 4},
                               .tag = {.shift = 4, .bits = 4},
@@ -47,7 +47,7 @@ class Lookup : public testing::Test {
     return narrow.encode(QueueIndex{queue}, Tag{tag}, Generation{generation});
   }
 
-  /// What each lookup answers; they must agree. Only for values that are refused.
+  /// The error of all three lookups, which must agree. The value must be refused.
   LookupError refused(std::uint32_t arrival, std::uint64_t wire_value) {
     const QueueIndex arrival_queue{arrival};
     const auto claim = driver_.set.claim(arrival_queue, wire_value);
@@ -210,7 +210,7 @@ TEST_F(Lookup, SharedForTheUniqueHandleOnly) {
 }
 
 #if BLKOWN_WORD_BITS == 32
-// Goal: the limit, reached in earnest: 4096 is 4095 references.
+// Goal: the limit with real references: a count of 4096 is 4095 references.
 TEST_F(Lookup, SaturatedByRealReferences) {
   const Cookie cookie = driver_.in_flight();
   std::vector<ARef> pins;
@@ -219,7 +219,7 @@ TEST_F(Lookup, SaturatedByRealReferences) {
   EXPECT_EQ(reason(0, cookie.value), LookupReason::saturated);
   EXPECT_EQ(blkown::claim(pins.front(), cookie).error().reason, LookupReason::saturated);
 
-  // A reference that is there already can become the Claim.
+  // An existing reference can still become the Claim.
   ARef last = std::move(pins.back());
   pins.pop_back();
   Claim claim = try_claim(std::move(last), cookie).value();
@@ -272,7 +272,7 @@ TEST_F(Lookup, IgnoresUserBits) {
   }
 }
 
-// Goal: of all that 16 bits can say, exactly the cookies of I/Os in flight are accepted.
+// Goal: of all 16-bit values, exactly the cookies of I/Os in flight are accepted.
 TEST_F(Lookup, AcceptsExactlyTheCookiesInFlight) {
   std::map<std::uint64_t, Cookie> live;
   for (const auto& [queue, tag] : {std::pair{0U, 0U}, {0U, 4U}, {1U, 2U}, {2U, 0U}, {2U, 4U}}) {
@@ -302,7 +302,7 @@ TEST_F(Lookup, AcceptsExactlyTheCookiesInFlight) {
   std::move(owned).end_ok();
 }
 
-// Goal: without a queue field the queue is the one that the value arrived on.
+// Goal: without a queue field, a lookup uses the queue on which the value arrived.
 TEST(LookupWithoutQueueField, TakesTheQueueFromWhereTheValueArrived) {
   auto nvme = support::two_queues_of_eight;
   nvme.layout = CookieLayout::nvme();
@@ -330,7 +330,7 @@ TEST(LookupWithoutQueueField, NeverTakesAllOnesForACookie) {
     driver.set.claim_any_generation(QueueIndex{0}, Tag{tag}).value().end_ok();
 }
 
-// Goal: by queue and tag alone a late completion reaches whatever has the tag now, as documented.
+// Goal: without a generation a late completion reaches the tag's current I/O, as documented.
 TEST(LookupByTag, ReachesWhateverIoHasTheTag) {
   Driver<> driver;
   static_cast<void>(driver.in_flight(3, 1));

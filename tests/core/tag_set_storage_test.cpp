@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Where a TagSet's requests live: in memory of its own or in the caller's.
+// A TagSet's storage: its own memory or the caller's.
 
 #include <gtest/gtest.h>
 
@@ -29,7 +29,7 @@ namespace {
 
 constexpr TagSetConfig config = support::two_queues_of_eight;
 
-/// Storage with a page's alignment and a margin behind it that nobody may touch.
+/// Page-aligned storage, followed by a margin that must stay unchanged.
 class Storage {
  public:
   explicit Storage(std::size_t bytes) : bytes_{bytes}, whole_(bytes + margin_bytes) {
@@ -158,7 +158,7 @@ TEST(TagSetStorage, NeedsAnEndSink) {
   EXPECT_EQ(TagSet::create(config, EndSink<Request>{}).error().reason, TagSetReason::no_end_sink);
 }
 
-// Goal: sizes that no machine has are refused, those among them that overflow 64 bits.
+// Goal: sizes beyond any machine's memory are refused, sizes that overflow 64 bits included.
 TEST(TagSetStorage, RefusesWhatNoMemoryCanHold) {
   constexpr blkown::CookieLayout wide{
       .width_bits = 64, .queue = {32, 17}, .tag = {0, 32}, .generation = {49, 8}, .user = {}};

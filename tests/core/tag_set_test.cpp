@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// TagSet: allocating, handing over, scanning, moving. Lookups are in tag_set_lookup_test.cpp.
+// TagSet: allocating, scanning, moving. tag_set_lookup_test.cpp tests lookups.
 
 #include <gtest/gtest.h>
 
@@ -33,26 +33,26 @@ TEST(TagSet, SaysHowItWasMade) {
   EXPECT_EQ(driver.set.layout(), blkown::CookieLayout::nbd());
 }
 
-// Goal: neither one I/O too few nor one too many, whatever the stash takes in advance.
+// Goal: allocate hands out each request once, whatever the cache takes in advance.
 TEST(TagSet, AllocatesEachRequestOfAQueueOnce) {
   auto config = support::two_queues_of_eight;
   config.queue_count = 3;
   config.depth = 21;
   for (const std::uint32_t capacity : {0U, 1U, 5U, 64U}) {
     Driver<> driver{config};
-    std::set<std::pair<std::uint32_t, std::uint32_t>> names;
+    std::set<std::pair<std::uint32_t, std::uint32_t>> allocated;
     std::vector<Idle> idles;
     for (QueueIndex queue; queue.value < 3; ++queue.value) {
       TagCache cache = driver.set.tag_cache(queue, capacity);
       while (auto idle = driver.set.allocate(queue, cache)) {
         EXPECT_EQ(idle->queue(), queue);
         EXPECT_LT(idle->tag().value, 21U);
-        names.insert({idle->queue().value, idle->tag().value});
+        allocated.insert({idle->queue().value, idle->tag().value});
         idles.push_back(*std::move(idle));
       }
     }
     EXPECT_EQ(idles.size(), 3U * 21U);
-    EXPECT_EQ(names.size(), 3U * 21U);
+    EXPECT_EQ(allocated.size(), 3U * 21U);
     for (Idle& idle : idles) std::move(idle).fail(Status::ok);
   }
 }
@@ -97,7 +97,7 @@ TEST(TagSet, HandsOverACertainTag) {
   EXPECT_TRUE(driver.set.allocate_tag(QueueIndex{1}, Tag{6}).has_value());
 }
 
-// Goal: a guest that names what does not exist gets nothing, and nothing is touched.
+// Goal: allocate_tag with a queue or tag that does not exist returns none and accesses nothing.
 TEST(TagSet, HandsOverNothingForAQueueOrTagThatDoesNotExist) {
   Driver<> driver;
   EXPECT_FALSE(driver.set.allocate_tag(QueueIndex{2}, Tag{0}).has_value());
@@ -146,7 +146,7 @@ TEST(TagSet, StashGivesWayToWhoeverWaits) {
   std::move(*idle).fail(Status::ok);
 }
 
-// Goal: when all others are taken a reserved tag is to be had, and only by asking for one.
+// Goal: a reserved tag is available when all others are taken, and only through allocate_reserved.
 TEST(TagSet, KeepsReservedTagsApart) {
   auto config = support::two_queues_of_eight;
   config.reserved_depth = 2;
@@ -168,7 +168,7 @@ TEST(TagSet, KeepsReservedTagsApart) {
   EXPECT_FALSE(driver.set.allocate_reserved(QueueIndex{1}).has_value()) << "two were reserved";
   EXPECT_FALSE(driver.set.allocate_reserved(QueueIndex{2}).has_value()) << "there is no such queue";
 
-  // Given to a cache, it goes back to where it came from: nobody gets it by accident.
+  // A cache does not keep a reserved tag, so allocate cannot hand it out.
   std::move(*second).requeue();
   driver.sink.requeued.pop_front().value().release(cache);
   EXPECT_EQ(cache.size(), 0U);
@@ -182,7 +182,7 @@ TEST(TagSet, KeepsReservedTagsApart) {
   for (Idle& idle : idles) std::move(idle).fail(Status::ok);
 }
 
-// Goal: the I/Os in flight, whoever pins them, and none that a handle has to itself.
+// Goal: in_flight counts published I/Os, pinned or not, and none that an Owned holds alone.
 TEST(TagSet, CountsWhatIsInFlight) {
   Driver<> driver;
   EXPECT_EQ(driver.set.in_flight(), 0U);
@@ -256,7 +256,7 @@ TEST(TagSet, ScanGetsTheRightToWhatItVisits) {
   EXPECT_EQ(driver.set.in_flight(), 0U);
 }
 
-// Goal: the cookie that a scan was given is that of the I/O it saw, and of no later one.
+// Goal: a scan's cookie claims only the I/O that the scan saw.
 TEST(TagSet, ScanDoesNotGetWhatWasPublishedAgainMeanwhile) {
   Driver<> driver;
   const Cookie first = driver.in_flight();
@@ -296,7 +296,7 @@ TEST(TagSet, ScanPassesOverARequestAtTheLimitOfItsCount) {
   driver.complete(cookie);
 }
 
-// Goal: only the object moves; handles, cookies and caches that exist go on working.
+// Goal: a move leaves existing handles, cookies and caches valid.
 TEST(TagSet, MovesUnderItsLiveIos) {
   support::RecordingSink<Request> sink;
   auto made = TagSet::create(support::two_queues_of_eight, EndSink<Request>::to(sink)).value();

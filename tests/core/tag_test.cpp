@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Names, reasons and cookie layouts as values. What lookups make of a layout at its wrap is in
-// generation_wrap_test.cpp.
+// Tags, generations, reasons and cookie layouts as values. generation_wrap_test.cpp tests lookups
+// at a layout's wrap.
 
 #include <gtest/gtest.h>
 
@@ -28,7 +28,7 @@ TEST(LookupReason, EachHasANameOfItsOwn) {
   EXPECT_STREQ(to_string(static_cast<LookupReason>(blkown::lookup_reason_count)), "unknown reason");
 }
 
-// Goal: the enumerators stand in the order in which lookups test, as their documentation says.
+// Goal: the enumerators are in the documented order, in which lookups test.
 TEST(LookupReason, StandsInTheOrderOfTheTests) {
   using enum LookupReason;
   constexpr LookupReason order[] = {none,    no_such_queue,    no_such_tag, wrong_queue,
@@ -53,7 +53,7 @@ TEST(CookieField, CutsWhatIsWiderThanItself) {
   EXPECT_EQ(field.put(0b11010), 0b010U << 4);
 }
 
-// Goal: no shift by the width of the integer, which would be undefined.
+// Goal: a field as wide as the integer causes no undefined shift.
 TEST(CookieField, MayFillTheWholeInteger) {
   constexpr CookieField field{.shift = 0, .bits = 64};
   static_assert(field.max() == ~std::uint64_t{0});
@@ -108,12 +108,12 @@ TEST(CookieLayout, UserBitsComeBackAndLeaveTheRestAlone) {
 TEST(CookieLayout, CutsUserBitsToTheirField) {
   constexpr CookieLayout layout = CookieLayout::io_uring();
   EXPECT_EQ(layout.with_user(0, 0x1FF), layout.with_user(0, 0xFF));
-  // Without such a field nothing changes, and nothing comes back.
+  // Without a user field, with_user changes nothing and user_of returns 0.
   EXPECT_EQ(CookieLayout::nbd().with_user(0x77, 0xFF), 0x77U);
   EXPECT_EQ(CookieLayout::nbd().user_of(~std::uint64_t{0}), 0U);
 }
 
-// Goal: a generation that outgrows its field loses its high bits and touches no neighbour.
+// Goal: a value wider than its field is cut and does not change the neighbouring fields.
 TEST(CookieLayout, CutsEachFieldToItself) {
   constexpr CookieLayout layout{.width_bits = 16,
                                 .queue = {.shift = 4, .bits = 4},

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The tracking build: a DMA mapping keeps its pin as a raw pointer, and is a holder all the same.
-// Most requests that cannot end wait for one.
+// Goal: in the tracking build a DMA mapping, whose pin is a raw pointer, is listed as a holder. A
+// request that cannot end most often waits for a mapping.
 
 #include <gtest/gtest.h>
 
@@ -62,7 +62,7 @@ TEST_F(TrackedMapping, RemembersWhereItWasMadeUntilItIsUnmapped) {
   std::move(claim).end_ok();
 }
 
-// Goal: the report of a quarantined mapping leads to whoever keeps the request.
+// Goal: the report of a quarantined mapping leads to the request's holders.
 TEST_F(TrackedMapping, IsAHolderInQuarantineToo) {
   static Lines reported;
   reported.clear();

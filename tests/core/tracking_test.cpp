@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The tracking build: who holds a request, and since where. Compiled with BLKOWN_TRACKING; what a
-// plain build answers is at the end of aref_test.cpp.
+// The tracking build (BLKOWN_TRACKING): a request's holders and the places where they were taken.
+// The end of aref_test.cpp tests a plain build.
 
 #include <gtest/gtest.h>
 
@@ -30,7 +30,7 @@ using support::Line;
 using support::Lines;
 using support::next_line;
 
-/// A counted object that is no request.
+/// A reference-counted object that is not a request.
 struct Counted {
   void add_ref() { ++references; }
   void drop_ref() { --references; }
@@ -39,7 +39,7 @@ struct Counted {
 
 class Tracking : public testing::Test {
  protected:
-  /// Ends what a test has left in flight.
+  /// Ends the I/Os that a test has left in flight.
   void TearDown() override {
     for (blkown::QueueIndex queue; queue.value != driver.set.queue_count(); ++queue.value) {
       driver.set.for_each_in_flight(queue, [](const ARef& pin, const blkown::Cookie& cookie) {
@@ -49,7 +49,7 @@ class Tracking : public testing::Test {
   }
 
   [[nodiscard]] Lines held(std::uint32_t tag = 0) const { return holders(driver.header(tag)); }
-  /// A reference of an I/O in flight, and the line that remembers it.
+  /// A reference to an I/O in flight, and the line that the reference must record.
   [[nodiscard]] std::pair<ARef, Line> reference(std::uint32_t tag = 0) {
     const Line line = next_line();
     ARef pin = driver.owned(tag).into_shared();
@@ -109,7 +109,7 @@ TEST_F(Tracking, ACopyRemembersWhereItWasCopied) {
   EXPECT_EQ(held(), (Lines{line, constructed, initialised}));
 }
 
-// Goal: an assignment has no room for a Place of its own, and remembers its line all the same.
+// Goal: a copy assignment, which has no Place parameter, records its line too.
 TEST_F(Tracking, AnAssignedCopyRemembersWhereItWasAssigned) {
   auto [first, line] = reference(1);
   const auto [second, other_line] = reference(2);
@@ -254,7 +254,7 @@ TEST_F(Tracking, ARequestNamesTheSameHoldersAsItsHeader) {
   const ARef back = ARef::from_raw(raw);
 }
 
-// Goal: neither the number that is read at once nor a neighbour in the same list is a limit.
+// Goal: all holders are visited, however many a request and its list neighbours have.
 TEST_F(Tracking, AllAreVisitedHoweverManyThereAre) {
   for (const std::size_t count : {15U, 16U, 17U, 32U, 100U}) {
     const auto cookie = driver.in_flight(0);
@@ -280,7 +280,7 @@ TEST_F(Tracking, AVisitorMayTakeAndDropReferences) {
   EXPECT_EQ(taken.size(), 1U);
 }
 
-// Goal: this is what it is for.
+// Goal: the main use: finding out why a request does not end.
 TEST_F(Tracking, ARequestThatCannotEndNamesItsTwoHolders) {
   auto claim = driver.claimed();
   const Line mapped = next_line();
@@ -293,7 +293,8 @@ TEST_F(Tracking, ARequestThatCannotEndNamesItsTwoHolders) {
   EXPECT_EQ(held(), (Lines{mapped, looked_up}));
 }
 
-// Goal: from the drop on the request may be another I/O's, which the dropped one does not hold.
+// Goal: a reference whose drop completes the end is no longer listed when the sink runs, because
+// the request may already be in use by another I/O.
 TEST_F(Tracking, WhoseDropCompletesTheEndIsNoHolderWhenTheEndIsTold) {
   struct Sink {
     void operator()(support::EndedList&& list) {
@@ -321,7 +322,8 @@ TEST_F(Tracking, WhoseDropCompletesTheEndIsNoHolderWhenTheEndIsTold) {
   EXPECT_EQ(sink.seen, std::vector<std::size_t>(2, 0));
 }
 
-// Goal: the printed lines name file, line and function; a crowd is cut short and counted.
+// Goal: the printed lines name file, line and function. A long list is cut, with a count of the
+// rest.
 TEST_F(Tracking, HoldersArePrintedOneLineEach) {
   const auto printed = [&] {
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> out{std::tmpfile(), &std::fclose};
@@ -351,7 +353,7 @@ TEST_F(Tracking, HoldersArePrintedOneLineEach) {
   }
 }
 
-// Goal: who reports of a request gives a handler the way to its holders.
+// Goal: an Incident about a request gives the handler access to the request's holders.
 TEST_F(Tracking, AnIncidentLeadsToTheHolders) {
   static Lines seen;
   seen.clear();

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The operations of an ownership word as tables: from which state to which, with which answer. Each
-// operation is tried from every state, those of its rows and those that it must refuse; a refusal
-// leaves the word as it was.
+// The operations of an ownership word as tables of state before, state after and result. Each
+// operation is tried from every state, both the states of its rows and those that it must refuse. A
+// refusal must leave the word unchanged.
 
-#ifndef BLKOWN_TESTS_UNIT_WORD_TABLE_HPP
-#define BLKOWN_TESTS_UNIT_WORD_TABLE_HPP
+#ifndef BLKOWN_TESTS_CORE_WORD_TABLE_HPP
+#define BLKOWN_TESTS_CORE_WORD_TABLE_HPP
 
 #include <gtest/gtest.h>
 
@@ -17,7 +17,7 @@
 
 #include "support/word_text.hpp"
 
-/// Every kind of state that a word can be in.
+/// Each kind of state of a word.
 inline constexpr std::string_view every_state[] = {"0",
                                                    "0 owned",
                                                    "1",
@@ -36,10 +36,10 @@ inline constexpr std::string_view every_state[] = {"0",
                                                    "limit claimed",
                                                    "limit finished"};
 
-enum class Step { stays, advances };  // the generation
+enum class Step { stays, advances };  // of the generation
 
-/// From one state to another, with the answer. An empty `after` is not compared: the operation has
-/// answered that it is a violation, and its caller never goes on.
+/// One transition and its result. An empty `after` is not compared: the result is a violation,
+/// after which the word is not used.
 template <class Answer>
 struct Row {
   std::string_view before;
@@ -47,8 +47,8 @@ struct Row {
   std::string_view after;
 };
 
-/// The rows of an operation; every state without a row stays as it is and gives `otherwise`. States
-/// in which the operation cannot be called are left out.
+/// The rows of an operation. A state without a row must stay unchanged and give `otherwise`. The
+/// operation is not called in the states of `impossible`.
 template <class Answer>
 struct Table {
   std::vector<Row<Answer>> rows;
@@ -86,7 +86,7 @@ class WordTable : public testing::Test {
   }
 
   /// Calls `operation(word, match, seen)` in every state, on both sides of the generation's wrap,
-  /// and compares the answer, the whole word, and what it says that it decided on.
+  /// and compares the result, the whole word, and the value that the operation reports in `seen`.
   template <class Answer, class Operation>
   static void expect_table(const Table<Answer>& table, Operation operation) {
     for (const std::uint32_t generation : {0U, 7U, last_generation - 1, last_generation}) {
@@ -108,20 +108,21 @@ class WordTable : public testing::Test {
     }
   }
 
-  /// A lookup: the table holds the states it accepts; the others are refused for their own reason.
+  /// Checks a lookup. The table has the states that the lookup accepts; each other state has a
+  /// reason.
   template <class Operation>
   static void expect_lookup(Table<blkown::LookupReason> table, Operation operation) {
     const Row<blkown::LookupReason> refusals[] = {
         {"0", blkown::LookupReason::idle, "0"},
         {"0 owned", blkown::LookupReason::owned, "0 owned"},
         {"limit", blkown::LookupReason::saturated, "limit"}};
-    // Behind the table's own rows, which come first.
+    // After the table's rows: the first row of a state is used.
     for (const auto& row : refusals) table.rows.push_back(row);
     expect_table(table, operation);
     expect_generation(operation);
   }
 
-  /// A lookup refuses every generation but its own, whatever the state is.
+  /// Checks that a lookup refuses every other generation in every state.
   template <class Operation>
   static void expect_generation(Operation operation) {
     for (const std::string_view state : every_state) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: no Violation is without a suite that raises it, and no Report without one that meets it.
-// Method: the suites of this executable are asked for by name. A new enumerator does not compile
-// until it has its line here.
+// Goal: each Violation and each Report has a test suite that raises it.
+// Method: the suites of this executable are looked up by name. A new enumerator does not compile
+// until it has a line in this file.
 
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@
 namespace death {
 namespace {
 
-/// The suite that raises a violation or a report, and its texts.
+/// The suite that raises a violation or a report, and the texts that must be printed.
 struct Expected {
   const char* suite = "";
   const char* problem = "";

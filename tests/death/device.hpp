@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What the death tests misuse: a TagSet in static storage, short ways to bring one of its requests
-// into a state, and the two kinds of handle that no right program has: one that was given away, and
-// one of a request that another handle has had its way with.
+// The fixture that the death tests misuse: a TagSet in static storage, functions that bring one of
+// its requests into a state, and the two kinds of wrong handles: moved-from handles, and second
+// handles of a request whose state another handle has changed.
 
 #ifndef BLKOWN_TESTS_DEATH_DEVICE_HPP
 #define BLKOWN_TESTS_DEATH_DEVICE_HPP
@@ -36,7 +36,7 @@ using Ended = blkown::Ended<Request>;
 using EndedList = blkown::EndedList<Request>;
 using TagSet = blkown::TagSet<Request>;
 
-/// An object that is counted and owned, and is no request.
+/// A reference-counted and ownable object that is not a request.
 struct Object {
   void add_ref() {}
   void drop_ref() {}
@@ -46,7 +46,8 @@ struct Object {
   int member = 0;
 };
 
-/// The handle is given away, by a way that typestate does not see, and comes back empty.
+/// Moves the request out of the handle and returns the empty handle. The optional hides the move
+/// from typestate analysis.
 template <class Handle>
 [[nodiscard]] Handle given_away(Handle handle) {
   std::optional<Handle> slot{std::move(handle)};
@@ -58,8 +59,8 @@ class Device {
  public:
   static constexpr std::uint32_t queue_count = 2;
   static constexpr std::uint32_t depth = 4;
-  /// Of the request that the members below are about. Not the first of either, so that a message
-  /// with zeros in it is a wrong one.
+  /// The queue and the tag of the tested request. They are not 0, so that a message that prints 0
+  /// fails the test.
   static constexpr blkown::QueueIndex queue{1};
   static constexpr blkown::Tag tag{3};
   static constexpr blkown::Generation first_generation{41};
@@ -68,25 +69,25 @@ class Device {
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
-  /// The end sink: keeps everything.
+  /// The end sink: keeps all ended requests.
   void operator()(EndedList&& ended) { list.append(std::move(ended)); }
 
-  // --- right handles ----------------------------------------------------------------------------
+  // --- valid handles ----------------------------------------------------------------------------
 
   [[nodiscard]] Idle idle() { return std::move(*set->allocate_tag(queue, tag)); }
   [[nodiscard]] Owned owned() { return idle().start(); }
   [[nodiscard]] Claim unpublished_claim() { return owned().into_claim(); }
-  /// Not published, with one pin: 3 claimed.
+  /// Not published, with one pin. The word is 3 claimed.
   [[nodiscard]] Claim pinned_claim() {
     Claim claim = unpublished_claim();
     pin.emplace(claim.pin());
     return claim;
   }
-  /// Not published, handed to C and back.
+  /// Not published, passed through into_raw and from_raw.
   [[nodiscard]] Claim claim_through_c() { return Claim::from_raw(unpublished_claim().into_raw()); }
-  /// Not published, and pinned when it was to become an Owned: 3 claimed.
+  /// Not published, returned by into_owned because of a pin. The word is 3 claimed.
   [[nodiscard]] Claim claim_given_back() { return std::move(pinned_claim().into_owned().error()); }
-  /// Published, and found by its completion.
+  /// Published, and claimed by its completion.
   [[nodiscard]] Claim claim() {
     blkown::Cookie sent;
     owned().publish([&](const blkown::Cookie& cookie) { sent = cookie; });
@@ -102,7 +103,7 @@ class Device {
     idle().fail(blkown::Status::medium_error);
     return std::move(*list.pop_front());
   }
-  /// The name of the first publication.
+  /// The cookie of the first publication.
   [[nodiscard]] blkown::Cookie cookie() const {
     const blkown::Generation generation{first_generation.value + 1};
     return {set->layout().encode(queue, tag, generation), generation, tag, queue};
@@ -122,7 +123,7 @@ class Device {
     return *other;
   }
 
-  // --- handles that were given away -------------------------------------------------------------
+  // --- moved-from handles -----------------------------------------------------------------------
 
   [[nodiscard]] Idle no_idle() { return given_away(idle()); }
   [[nodiscard]] Owned no_owned() { return given_away(owned()); }
@@ -140,27 +141,29 @@ class Device {
     return given_away(blkown::ARef<Object>::from_raw(&object));
   }
 
-  // --- second handles, as only from_raw makes them ----------------------------------------------
+  // --- second handles, made with from_raw -------------------------------------------------------
+  //
+  // The comments give the state of the request's word.
 
-  /// Of an I/O that was started: 0 owned.
+  /// A started I/O: 0 owned.
   [[nodiscard]] Idle started_idle() { return Idle::from_raw(owned().into_raw()); }
-  /// Of an I/O in flight: 1.
+  /// An I/O in flight: 1.
   [[nodiscard]] Idle parked_idle() { return Idle::from_raw(parked_aref().into_raw()); }
-  /// Of an I/O that has a reference: 2.
+  /// An I/O with a reference: 2.
   [[nodiscard]] Owned shared_owned() { return Owned::from_raw(aref().into_raw()); }
-  /// Of an I/O that was ended: 0.
+  /// An ended I/O: 0.
   [[nodiscard]] Owned ended_owned() {
     Request* const raw = owned().into_raw();
     Owned::from_raw(raw).end_ok();
     return Owned::from_raw(raw);
   }
-  /// Of an I/O that was ended: 0.
+  /// An ended I/O: 0.
   [[nodiscard]] Claim ended_claim() {
     void* const raw = claim().into_raw();
     Claim::from_raw(raw).end_ok();
     return Claim::from_raw(raw);
   }
-  /// Of an I/O that was ended and is pinned: 2 finished.
+  /// An ended I/O with a pin: 2 finished.
   [[nodiscard]] Claim finished_claim() {
     Claim right = claim();
     pin.emplace(right.pin());
@@ -168,27 +171,27 @@ class Device {
     Claim::from_raw(raw).end_ok();
     return Claim::from_raw(raw);
   }
-  /// Of an I/O that was ended: 0.
+  /// An ended I/O: 0.
   [[nodiscard]] ARef ended_aref() { return ARef::from_raw(ended_owned().into_raw()); }
-  /// Of an I/O that one handle has to itself: 0 owned.
+  /// An I/O that an Owned holds: 0 owned.
   [[nodiscard]] ARef owned_aref() { return ARef::from_raw(owned().into_raw()); }
-  /// Of an I/O in flight that nobody refers to: 1.
+  /// An I/O in flight without references: 1.
   [[nodiscard]] ARef parked_aref() {
     Request* const raw = owned().into_raw();
     Owned::from_raw(raw).park();
     return ARef::from_raw(raw);
   }
-  /// Of an I/O that a Claim has, with no pins: 2 claimed.
+  /// A claimed I/O without pins: 2 claimed.
   [[nodiscard]] ARef claimed_aref() {
     Request* const raw = aref().into_raw();
     claimant.emplace(std::move(*blkown::try_claim(ARef::from_raw(raw), cookie())));
     return ARef::from_raw(raw);
   }
-  /// Of an I/O that nobody refers to, through a reference that it does not hold: 1 claimed.
+  /// A Claim made through a reference that the count does not include: 1 claimed.
   [[nodiscard]] Claim claim_of_a_forged_aref() {
     return std::move(*blkown::try_claim(parked_aref(), cookie()));
   }
-  /// Of a tag that is free already.
+  /// A request whose tag is free already.
   [[nodiscard]] Ended freed_ended() {
     Request* const raw = idle().into_raw();
     Idle::from_raw(raw).fail(blkown::Status::medium_error);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: the violation handler can be replaced, gets all that is known, and cannot let the program
-// go on.
+// Goal: the violation handler can be replaced and gets all fields of the Incident. The program ends
+// even if the handler returns.
 
 #include <sys/wait.h>
 
@@ -13,8 +13,8 @@
 namespace death {
 namespace {
 
-/// Whether the program ended in __builtin_trap: an illegal instruction on some processors, a
-/// breakpoint on others.
+/// Whether the program ended in __builtin_trap, which is an illegal instruction on some processors
+/// and a breakpoint on others.
 bool trapped(int status) {
   return WIFSIGNALED(status) && (WTERMSIG(status) == SIGILL || WTERMSIG(status) == SIGTRAP);
 }
@@ -48,7 +48,8 @@ TEST(HandlerDeathTest, TheHandlerBeforeIsReturned) {
   EXPECT_EQ(blkown::set_violation_handler(before), nullptr);
 }
 
-/// Exits with 0 if it is told just this, else with the number of the first comparison that fails.
+/// A handler that exits with 0 if it gets the expected violation and incident, else with the number
+/// of the first comparison that fails.
 blkown::Violation expected_violation{};
 blkown::Incident expected;
 void compare(blkown::Violation violation, const blkown::Incident& incident) {

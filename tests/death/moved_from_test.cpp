@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: no public member of any handle does anything for a handle that holds no request.
-// Method: each is called on one that was given away; nothing about a request is printed, because
-// there is none.
+// Goal: calling any public member of a moved-from handle is a violation.
+// Method: each member is called on a moved-from handle. The printed lines name no request.
 
 #include "violation_test.hpp"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: what the block layer or its user still needs is not destroyed or used anew, and what
-// belongs to one context is not touched on another.
+// Goal: destroying or reusing an object of the block layer that is still in use is a violation, and
+// so is using an object on another context than its own.
 
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>
@@ -18,7 +18,7 @@ namespace mq = blkown::mq;
 class ObjectInUseDeathTest : public ViolationTest<blkown::Violation::object_in_use> {};
 class WrongContextDeathTest : public ViolationTest<blkown::Violation::wrong_context> {};
 
-/// Publishes every request, and never completes one.
+/// A driver that publishes every request and completes none.
 struct Silent {
   struct RequestData {};
   struct HwData {};

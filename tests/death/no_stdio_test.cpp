@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: without stdio a violation traps in silence, a report is dropped and its I/O ends all the
-// same, and both handlers can be installed.
+// Goal: without stdio a violation traps and prints nothing, a report is dropped but its I/O still
+// ends, and both handlers can be installed.
 // Method: this file is built with BLKOWN_NO_STDIO.
 
 #include <gtest/gtest.h>

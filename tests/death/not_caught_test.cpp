@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: an I/O that is ended twice in a way that no compiler refuses is ended once, and the second
-// end is found out.
-// Method: the very programs of tests/compile_fail/typestate/not_caught.hpp.
+// Goal: if a program that no compiler refuses ends an I/O twice, the I/O ends once and the second
+// end is a violation.
+// Method: the programs of tests/compile_fail/typestate/not_caught.hpp.
 
 #include <cstdio>
 #include <typestate/not_caught.hpp>

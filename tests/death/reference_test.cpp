@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: a reference that the count does not hold, and one more than it may hold, are found out.
-// Method: forged references for the first. For the second the count is brought to its limit: by
-// counting where the word is narrow, and in both widths by writing it there.
+// Goal: a reference that the count does not include is a violation, and so is a reference beyond
+// the count's limit. Method: forged references for the first. For the second the count is brought
+// to its limit, by taking references where the word is narrow, and by writing the word in both
+// widths.
 
 #include "violation_test.hpp"
 
@@ -64,8 +65,7 @@ TEST_F(NoReferenceDeathTest, AForgedReferenceIsNeitherDroppedNorOwned) {
   dies_here("drop_or_own", ended, [&] { use(blkown::drop_or_own(device.ended_aref())); });
 }
 
-/// Writes the count of the device's request, whose word is the header's first member, so that it
-/// says that there are `count` of what it counts.
+/// Sets the count of a request's word to `count`. The word is the header's first member.
 void write_count(const blkown::RequestHeader& header, blkown::Word count) {
   auto& word =
       reinterpret_cast<blkown::Atomic<blkown::Word>&>(const_cast<blkown::RequestHeader&>(header));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: a Claim or an Idle that is dropped is reported once, with all that is known, and its I/O
-// ends with io_error once, so that the tag is free again.
-// Method: reports are recorded; after each the end sink's list and the tag are looked at.
+// Goal: a dropped Claim or Idle is reported once, with all fields of the Incident, and its I/O ends
+// once with io_error, so that its tag can be allocated again.
+// Method: reports are recorded. After each, the end sink's list and the tag are checked.
 
 #include <string>
 #include <vector>
@@ -13,7 +13,7 @@
 namespace death {
 namespace {
 
-/// What a report says, in the words of a violation's line.
+/// A report's fields in the format of a violation's line.
 std::string text_of(const support::ReportLog::Entry& entry) {
   const blkown::Incident& incident = entry.incident;
   const blkown::RequestState& state = incident.state;
@@ -33,7 +33,7 @@ class ReportTest : public testing::Test {
     for (const auto& entry : log.entries()) texts.push_back(text_of(entry));
     return texts;
   }
-  /// One I/O ended, with io_error, and its tag can be had again: the device is as new.
+  /// Checks that one I/O ended with io_error and that its tag can be allocated again.
   void expect_one_end_and_the_tag_free() {
     auto ended = device.list.pop_front();
     ASSERT_TRUE(ended.has_value());
@@ -149,7 +149,7 @@ TEST_F(IdleDropped, NotIfItWasGivenAway) {
   EXPECT_EQ(log.count(), 0U);
 }
 
-/// The default handler prints the report's texts and the location, and returns.
+/// Checks that the default handler prints the report's texts and the location, and returns.
 void expect_printed(blkown::Report report, const std::string& location, void (*act)(Device&)) {
   Device device;
   EXPECT_EXIT(

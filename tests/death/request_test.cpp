@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: a handle of a request that is in another state than the handle says is found out by the
-// first operation on the request's word.
-// Method: such handles are made with from_raw, as a C boundary that hands one out twice makes them.
+// Goal: if a request is not in the state that its handle's type means, the handle's first operation
+// on the request's word is a violation.
+// Method: such handles are made with from_raw, as by a C boundary that passes one pointer twice.
 
 #include "violation_test.hpp"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: tags that are given back twice, queues and caches that are not the TagSet's own, and a
-// TagSet that goes while something of it is still out, are found out.
+// Goal: these are violations: giving a tag back twice, a queue or a cache that is not the TagSet's,
+// and destroying a TagSet that is still in use.
 
 #include "violation_test.hpp"
 

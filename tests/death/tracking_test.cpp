@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The tracking build: a violation about a request names who holds it, one line each.
+// Goal: in the tracking build a violation about a request prints a line for each of its holders.
 
 #include <blkown/tracking.hpp>
 #include <string>
@@ -12,7 +12,7 @@ namespace {
 
 static_assert(blkown::is_tracking);
 
-/// What is printed of a reference that was taken on the line behind `here`.
+/// The printed line of a reference that was taken on the line after `here`.
 std::string since(blkown::Place here) {
   return std::string{"blkown:   held since "} + here.file_name() + ":" +
          std::to_string(here.line() + 1) + ", " + here.function_name() + "\n";
@@ -47,7 +47,7 @@ TEST_F(HeldDeathTest, ARequestThatNobodyHoldsHasNoSuchLine) {
   });
 }
 
-// Goal: every violation about a request names them, not only the one above.
+// Goal: every violation about a request prints the holders, not only the violation above.
 TEST_F(HeldDeathTest, AnEndTooManyNamesTheHolder) {
   Claim claim = device.claim();
   const blkown::Place pinned = blkown::Place::current();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The fixture of the death tests: one suite for each Violation, and what a violation must print.
+// The fixture of the death tests, with one suite for each Violation, and the text that a violation
+// must print.
 
 #ifndef BLKOWN_TESTS_DEATH_VIOLATION_TEST_HPP
 #define BLKOWN_TESTS_DEATH_VIOLATION_TEST_HPP
@@ -16,29 +17,30 @@
 
 namespace death {
 
-/// Takes a result that the statement does not live to see.
+/// Uses a result, so that a nodiscard result is not discarded.
 template <class T>
 void use(const T&) {}
 
-/// Devices to publish to: one takes every command, one none.
+/// Functions to publish with: take accepts every command, refuse refuses every command.
 inline void take(const blkown::Cookie&) {}
 [[nodiscard]] inline std::expected<void, int> refuse(const blkown::Cookie&) {
   return std::unexpected{1};
 }
 
-/// What a violation says of the device's request.
+/// The queue, tag and generation that a violation prints, and `state`.
 [[nodiscard]] inline std::string request_in(
     const std::string& state, blkown::Generation generation = Device::first_generation) {
   return ", queue " + std::to_string(Device::queue.value) + " tag " +
          std::to_string(Device::tag.value) + " generation " + std::to_string(generation.value) +
          " " + state;
 }
-/// The same after the first publication.
+/// The same text with the generation of the first publication.
 [[nodiscard]] inline std::string published_in(const std::string& state) {
   return request_in(state, {Device::first_generation.value + 1});
 }
 
-/// What a test does, by reference: what EXPECT_EXIT expands to is compiled once, not once for each.
+/// A type-erased reference to a test's function, so that EXPECT_EXIT is compiled once and not once
+/// for each test.
 class Act {
  public:
   template <class F>
@@ -51,13 +53,13 @@ class Act {
   void (*call_)(const void*);
 };
 
-/// `act` aborts, having printed this and nothing else on stderr.
+/// Checks that `act` prints exactly this text to stderr and aborts.
 inline void expect_abort(const std::string& printed, const Act& act) {
   SCOPED_TRACE(printed);
   EXPECT_EXIT(act(), testing::KilledBySignal(SIGABRT), testing::Eq(printed));
 }
 
-/// `act` is right: it neither dies nor prints anything.
+/// Checks that `act` neither dies nor prints anything.
 inline void expect_silence(const Act& act) {
   EXPECT_EXIT(
       {

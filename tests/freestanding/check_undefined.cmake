@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: BSL-1.0
 # cmake -DNM=<nm> -DOBJECT=<object file> -P check_undefined.cmake
-# Fails unless all that the object file needs from elsewhere is what a freestanding environment has.
+# Fails if the object file has an undefined symbol that a freestanding environment does not have.
 execute_process(COMMAND ${NM} -u ${OBJECT}
   OUTPUT_VARIABLE output COMMAND_ERROR_IS_FATAL ANY)
 if(NOT EXISTS ${OBJECT})
   message(FATAL_ERROR "${OBJECT}: no such file")
 endif()
 
-# What every compiler may call without being told; helpers of its own run-time library that stand
-# for machine instructions (ARM's division, AArch64's choice of atomics); and a name that only the
-# linker knows.
+# Allowed are the functions that every compiler may call implicitly, helpers of its run-time library
+# that replace machine instructions (division on ARM, the choice of atomics on AArch64), and a
+# symbol that the linker defines.
 set(allowed "^(mem(cpy|move|set|cmp)|__aeabi_.*|__aarch64_(cas|swp|ld(add|clr|eor|set)).*|_GLOBAL_OFFSET_TABLE_)$")
 
 string(REGEX MATCHALL "[^ \n]+\n" names "${output}")

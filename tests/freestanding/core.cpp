@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The whole core, every public operation that does not allocate, for an environment without a
-// runtime library. Compiled freestanding, its object file may leave nothing undefined but memcpy
-// and its like; linked into run_core.cpp it also runs.
+// Uses every public operation of the core that does not allocate. Compiled freestanding, the object
+// file may have no undefined symbols except memcpy and similar functions. run_core.cpp runs it.
 
 #ifdef USE_PLAIN_ATOMIC
 #include "support/plain_atomic.hpp"
@@ -21,13 +20,13 @@ struct Command {
   int sectors = 0;
 };
 
-/// A driver's own struct.
+/// A driver's struct with an embedded header.
 struct foreign_request {
   blkown::RequestHeader header;
   int opcode = 0;
 };
 
-/// A counted object that is no request.
+/// A reference-counted object that is not a request.
 struct Device {
   int references = 0;
   void add_ref() { ++references; }
@@ -84,7 +83,7 @@ struct Sink {
   Ended last() { return *kept.pop_front(); }
 };
 
-/// A device that takes every command, and one that takes none.
+/// A device that accepts every command, and one that refuses every command.
 struct Doorbell {
   Cookie rung;
   void operator()(const Cookie& cookie) { rung = cookie; }
@@ -133,7 +132,7 @@ void use_idle(TagSet& set, Sink& sink) {
   EXPECT(cache.size() <= cache.capacity() && cache.queue() == QueueIndex{0});
   cache.flush();
   cache = std::move(other);
-  EXPECT(!set.allocate_reserved(QueueIndex{0}).has_value());  // this set has none
+  EXPECT(!set.allocate_reserved(QueueIndex{0}).has_value());  // no reserved tags
   EXPECT(set.taken_count(QueueIndex{0}) + set.free_count(QueueIndex{0}) == set.depth());
   EXPECT(!set.state_of(QueueIndex{1}, Tag{7}).has_value());
 
@@ -280,7 +279,7 @@ void use_errors() {
 }
 
 #if __STDC_HOSTED__
-// Where there is a heap, a TagSet may take its memory from there.
+// A hosted environment has a heap, so the TagSet allocates.
 void use_heap() {
   auto made = TagSet::create(config, blkown::EndSink<Request>::freeing());
   EXPECT(made.has_value());

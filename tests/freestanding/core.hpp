@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What core.cpp offers in each of the ways it is compiled. CORE is the name of that way.
+// The functions of core.cpp. CORE is the namespace of one way of compiling it.
 
 #ifndef BLKOWN_TESTS_FREESTANDING_CORE_HPP
 #define BLKOWN_TESTS_FREESTANDING_CORE_HPP
 
 namespace CORE {
 
-/// Uses all of the core and returns the line of core.cpp that found something wrong, 0 if none did.
+/// Uses the whole core. Returns the line of core.cpp of a failed check, or 0.
 int use();
 
-/// The core's inline namespace in that build.
+/// Returns the name of the core's inline namespace.
 const char* abi();
 
 }  // namespace CORE

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What must not get into the core, so that the check of undefined symbols is seen to find it.
+// Code that the core must not contain. The check of undefined symbols must find it.
 
 #include <cstdlib>
 #include <new>

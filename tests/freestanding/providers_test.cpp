@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Three parts of one program that chose different atomics: std::atomic, one that counts, and a
-// plain one for a single thread. The linker must not take one part's functions for another's.
+// Goal: three parts of one program may use different atomics (std::atomic, a counting one, a plain
+// one for a single thread), and the linker does not confuse their functions.
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-// clang-format off: the provider comes first.
+// clang-format off: the atomic provider must be included first.
 #include "support/counting_atomic.hpp"
 #include <blkown/config.hpp>
 // clang-format on
@@ -39,7 +39,7 @@ TEST(Providers, EachDoesAllOfTheCoresWork) {
   EXPECT_EQ(core_plain::use(), 0) << "the line of core.cpp";
 }
 
-// Goal: had the linker kept one copy of a function for all, the counts would show it.
+// Goal: only the counting part counts. If the linker had merged functions, other parts would count.
 TEST(Providers, DoNotMix) {
   const support::AtomicCounts none = support::atomic_counts;
   EXPECT_EQ(core_hosted::use(), 0);

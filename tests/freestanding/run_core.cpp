@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Runs core.cpp in the way it was compiled.
+// Runs core.cpp as it was compiled.
 
 #include <cstdio>
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSL-1.0
-# Configures, builds and runs the project in the folder CONSUMER, which finds the library its own
-# way; then checks that installing the consumer installs nothing of the library.
+# Configures, builds and runs the project in the folder CONSUMER. Then checks that installing the
+# consumer installs no file of the library.
 cmake_minimum_required(VERSION 3.25)
 
 file(REMOVE_RECURSE ${WORK_DIR})

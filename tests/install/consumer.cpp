@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a user's first program does: one I/O from allocation to its end, and the same completion a
-// second time. The exit status says whether all of it came out as it should.
+// A user's first program: one I/O from its allocation to its end, and the same completion again.
+// The exit status is 0 if every step succeeds and the second completion is refused.
 
 #include <blkown/blkown.hpp>
 #include <cstdint>
@@ -21,7 +21,7 @@ struct Command {
 };
 using Request = blkown::Request<Command>;
 
-/// The block layer's side: remembers how the last I/O ended.
+/// The end sink: counts the ended I/Os and keeps the data and status of the last.
 struct Ends {
   int count = 0;
   int sector = 0;

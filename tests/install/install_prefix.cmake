@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSL-1.0
-# Installs the project as a packager would and then moves the installed tree to PREFIX, so that a
-# path of the build or of the first place in an installed file breaks the consumers.
+# Installs the project as a packager does and moves the installed tree to PREFIX. An installed file
+# that contains a path of the build or of the first prefix then breaks the consumers.
 cmake_minimum_required(VERSION 3.25)
 
 file(REMOVE_RECURSE ${WORK_DIR} ${PREFIX})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-# A consumer without CMake: one compiler call with what pkg-config says.
+# A consumer without CMake: one compiler call with the flags that pkg-config prints.
 cmake_minimum_required(VERSION 3.25)
 include(${TOOLCHAIN})
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-# The consumer CONSUMER with the option OPTION does not configure, and the output matches REASON.
+# Checks that CONSUMER cannot be configured with OPTION and that the output matches REASON.
 cmake_minimum_required(VERSION 3.25)
 
 file(REMOVE_RECURSE ${WORK_DIR})
@@ -14,7 +14,7 @@ execute_process(
 if(result EQUAL 0)
   message(FATAL_ERROR "${CONSUMER} was configured with ${OPTION}:\n${output}")
 endif()
-# CMake breaks the lines of a message.
+# CMake wraps the lines of a message.
 string(REGEX REPLACE "[ \n]+" " " text "${output}")
 if(NOT text MATCHES "${REASON}")
   message(FATAL_ERROR "${CONSUMER} with ${OPTION} failed for another reason than \"${REASON}\":"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSL-1.0
-# extract_program(<markdown> <source>): writes to <source> the code blocks of <markdown> that follow
-# the line "<!-- compiled by tests/readme -->", in order. Errors in them name the Markdown's lines.
+# extract_program(<markdown> <source>)
+# Writes to <source>, in order, the code blocks of <markdown> that follow the line
+# "<!-- compiled by tests/readme -->". Compiler errors name the lines of the Markdown file.
 function(extract_program markdown source)
   file(READ ${markdown} rest)
   get_filename_component(name ${markdown} NAME)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSL-1.0
-# Everything that the READMEs and the pages in .github name exists: every file that they link to,
-# [text](path); every path in backquotes that begins with a folder of the tree, `tests/run`; every
-# test in backquotes, `Suite.Case`.
+# Checks that everything that the READMEs and the pages in .github name exists: the files that they
+# link to, [text](path); the paths in backquotes that begin with a folder of the tree, `tests/run`;
+# the tests in backquotes, `Suite.Case`.
 cmake_minimum_required(VERSION 3.25)
 
 file(GLOB readmes ${ROOT}/README.md ${ROOT}/.github/*.md)
@@ -21,7 +21,7 @@ set(checked 0)
 set(missing "")
 foreach(readme IN LISTS readmes)
   file(READ ${readme} text)
-  # Semicolons and brackets would change how CMake splits lists.
+  # Semicolons and brackets change how CMake splits a list.
   string(REPLACE "](" "link(" text "${text}")
   string(REGEX REPLACE "[][;]" " " text "${text}")
   get_filename_component(folder ${readme} DIRECTORY)

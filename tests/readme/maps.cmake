@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSL-1.0
-# Each README that says what is where names all of it: every header, example, benchmark, and every
-# folder of tests.
+# Checks that the READMEs that list a folder's contents are complete: headers, examples, benchmarks
+# and the folders of tests.
 cmake_minimum_required(VERSION 3.25)
 
 set(missing "")

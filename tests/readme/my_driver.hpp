@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The driver of the simulation's README: the reference driver, under the name that is used there.
+// The driver of the simulation's README: the reference driver under the README's name.
 
 #ifndef BLKOWN_TESTS_README_MY_DRIVER_HPP
 #define BLKOWN_TESTS_README_MY_DRIVER_HPP

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The driver, the making and removing of a disk, and the submitter of the block layer's README, as
-// printed there.
+// Goal: the programs of the block layer's README work as printed: the driver, the functions that
+// create and remove a disk, and the submitter.
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The README's driver, as printed there, on a device that this file plays.
+// Goal: the README's driver works as printed.
+// Method: this file acts as its device.
 
 #include <gtest/gtest.h>
 
@@ -25,7 +26,7 @@ std::vector<blkown::LookupReason> refused;
 
 }  // namespace
 
-// What the README leaves to its reader.
+// The functions that the README leaves to the reader.
 void ring_doorbell(std::uint64_t id, const Command& command) { sent.push_back({id, command}); }
 void log_refused(const blkown::LookupError& why) { refused.push_back(why.reason); }
 void tell_submitter(const Command& command, blkown::Status status) {

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSL-1.0
-# The driver in include/blkown/mq/README.md is the driver in examples/ram_disk.cpp, word for word.
+# Checks that the driver in include/blkown/mq/README.md is a copy of the driver in
+# examples/ram_disk.cpp.
 cmake_minimum_required(VERSION 3.25)
 
 function(driver_of path result)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Atomics are lock-free, or a lookup would not be safe in an interrupt.
+// The atomics must be lock-free, because lookups are called in interrupts.
 // EXPECT: static assertion failed.*: the ownership word must be lock-free
 // EXPECT: static assertion failed.*: tag words must be lock-free
 // EXPECT(clang): request.hpp:.* static assertion

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A provider of atomics has a name, which keeps its types apart from another provider's.
+// An atomic provider must have a name, which distinguishes its types from another provider's.
 // EXPECT: define BLKOWN_ATOMIC \(.*\) and BLKOWN_ATOMIC_NAME \(.*\) together
 #include <atomic>
 #define BLKOWN_ATOMIC std::atomic

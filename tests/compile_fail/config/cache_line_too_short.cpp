@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Requests are kept apart by a power of two of bytes, 64 at least.
+// A cache line is a power of two of bytes, at least 64.
 // EXPECT: static assertion failed.*: BLKOWN_CACHE_LINE_BYTES is a power of two, 64 at least
 // EXPECT: no data, one line
 #ifdef BLKOWN_WRONG

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A build tracks or does not.
+// BLKOWN_TRACKING is 0 or 1.
 // EXPECT: BLKOWN_TRACKING is 0 or 1
 #ifdef BLKOWN_WRONG
 #define BLKOWN_TRACKING 2

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// An ARef holds what is RefCounted.
+// An ARef requires a RefCounted type.
 // EXPECT(gcc): no matching function for call to '.*Ownership<Uncounted>::drop_ref
 // EXPECT(clang): invalid reference to function 'drop_ref': constraints not satisfied
 #include "snippet.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A request is not reached behind its handle's back.
+// A request handle has no operator->: the data is accessed with data().
 // EXPECT(gcc): no match for 'operator\*' in '\*(owned|aref)'
 // EXPECT(gcc): no matching function for call to '.*(Owned|ARef)<.*>::operator->\(\)'
 // EXPECT(clang): indirection requires pointer operand \('(Owned|ARef)'

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// What gives an Idle away is said aloud, with std::move.
+// A member that consumes an Idle requires std::move.
 // EXPECT(gcc): passing '(Idle|Owned|Claim|ARef|Ended)' .* as 'this' argument discards qualifiers
 // EXPECT(clang): 'this' argument .* is an lvalue, but function has rvalue ref-qualifier
 #include "snippet.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// What gives an Owned away is said aloud, with std::move.
+// A member that consumes an Owned requires std::move.
 // EXPECT(gcc): passing '(Idle|Owned|Claim|ARef|Ended)' .* as 'this' argument discards qualifiers
 // EXPECT(clang): 'this' argument .* is an lvalue, but function has rvalue ref-qualifier
 // EXPECT(clang): no matching member function for call to '(publish|release)'

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Two Claim handles of one I/O: it would be ended twice.
+// A Claim cannot be copied: the I/O would be ended twice.
 // EXPECT(gcc): use of deleted function .*Claim\(const .*Claim<
 // EXPECT(clang): call to implicitly-deleted copy constructor of 'Claim'
 #include "snippet.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Two Ended handles of one I/O: it would be ended twice.
+// An Ended cannot be copied: the I/O would be ended twice.
 // EXPECT(gcc): use of deleted function .*Ended\(const .*Ended<
 // EXPECT(clang): call to implicitly-deleted copy constructor of 'Ended'
 #include "snippet.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A request is found by its address: its header is neither copied nor moved.
+// A RequestHeader can be neither copied nor moved: lookups find it by its address.
 // EXPECT(gcc): use of deleted function '.*RequestHeader::(RequestHeader|operator=)\(const
 // EXPECT(clang): call to deleted constructor of '.*RequestHeader'
 // EXPECT(clang): overload resolution selected deleted operator '='

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Two Idle handles of one I/O: it would be ended twice.
+// An Idle cannot be copied: the I/O would be ended twice.
 // EXPECT(gcc): use of deleted function .*Idle\(const .*Idle<
 // EXPECT(clang): call to implicitly-deleted copy constructor of 'Idle'
 #include "snippet.hpp"

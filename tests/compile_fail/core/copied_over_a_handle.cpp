@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Assignment copies no handle either.
+// A handle cannot be copy-assigned.
 // EXPECT(gcc): use of deleted function .*operator=\(const
 // EXPECT(clang): copy assignment operator is implicitly deleted
 #include "snippet.hpp"

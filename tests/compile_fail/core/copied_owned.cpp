@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Two Owned handles of one I/O: it would be ended twice.
+// An Owned cannot be copied: the I/O would be ended twice.
 // EXPECT(gcc): use of deleted function .*Owned\(const .*Owned<
 // EXPECT(clang): call to implicitly-deleted copy constructor of 'Owned'
 #include "snippet.hpp"

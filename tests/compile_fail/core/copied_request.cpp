@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A request is found by its address: it is neither copied nor moved.
+// A request can be neither copied nor moved: lookups find it by its address.
 // EXPECT(gcc): use of deleted function '.*Request(<Command>|Header)(::R.*|::operator=)\(
 // EXPECT(clang): call to implicitly-deleted copy constructor of 'Request'
 // EXPECT(clang): object of type 'Request' .*copy assignment operator is implicitly deleted

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A TagSet, its caches, waits and lists exist once.
+// A TagSet, a TagCache, a TagDemand and an EndedList cannot be copied.
 // EXPECT(gcc): use of deleted function '.*::(TagSet|TagCache|TagDemand|EndedList)\(const
 // EXPECT(clang): implicitly-deleted copy .* of .const .*(TagSet|TagCache|TagDemand|EndedList)
 #include "snippet.hpp"

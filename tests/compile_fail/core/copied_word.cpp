@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// An ownership word is identified by its address.
+// An ownership word can be neither copied nor moved.
 // EXPECT(gcc): use of deleted function '.*RefWord<W>::RefWord\(const
 // EXPECT(clang): call to deleted constructor of '.*RefWord<
 #include "snippet.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A handle always begins with a request.
+// A handle cannot be constructed without a request.
 // EXPECT(gcc): no matching function for call to '.*(Idle|Owned|Claim|ARef|Ended)<.*>::.*\(\)'
 // EXPECT(clang): no matching constructor .* of 'const (Idle|Owned|Claim|ARef|Ended)'
 #include "snippet.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Requests are made by a TagSet only.
+// Only a TagSet constructs requests.
 // EXPECT(gcc): no matching function for call to '.*Request<Command>::Request\(
 // EXPECT(clang): no matching constructor for initialization of 'Request'
 #include "snippet.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// What a Claim becomes is not to be dropped unseen.
+// The results of a Claim's consuming members cannot be discarded.
 // EXPECT(gcc): ignoring return(ed)? value of .*, declared with attribute 'nodiscard'
 // EXPECT(clang): ignoring return value of function declared with 'nodiscard' attribute
 #include "snippet.hpp"

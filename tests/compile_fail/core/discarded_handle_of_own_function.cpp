@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A driver's own function that returns a handle needs no nodiscard of its own.
+// A handle that a driver's function returns cannot be discarded, even without nodiscard there.
 // EXPECT(gcc): ignoring returned value of type '.*(Idle|Owned|Claim|ARef|Ended|Refused)
 // EXPECT(clang): ignoring return value of function declared with 'nodiscard' attribute
 #include "snippet.hpp"

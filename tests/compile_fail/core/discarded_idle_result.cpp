@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// What an Idle becomes is not to be dropped unseen: it would be parked, or lost to C.
+// The results of an Idle's consuming members cannot be discarded: the request would be parked or
+// leaked.
 // EXPECT(gcc): ignoring return(ed)? value of .*, declared with attribute 'nodiscard'
 // EXPECT(clang): ignoring return value of function declared with 'nodiscard' attribute
 #include "snippet.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// What a TagSet finds is not to be dropped unseen.
+// The results of a TagSet's members cannot be discarded.
 // EXPECT(gcc): ignoring return(ed)? value of .*, declared with attribute 'nodiscard'
 // EXPECT(clang): ignoring return value of function declared with 'nodiscard' attribute
 #include "snippet.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// EmbeddedHeader names the member that is the RequestHeader.
+// EmbeddedHeader requires a member of type RequestHeader.
 // EXPECT(gcc): invalid use of incomplete type '.*EmbeddedHeader<&Mine::sectors>'
 // EXPECT(clang): implicit instantiation of undefined template '.*EmbeddedHeader<&Mine::sectors>'
 #include "snippet.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// What an end sink calls lives as long as the TagSet.
+// An EndSink cannot refer to a temporary: its target must live as long as the TagSet.
 // EXPECT(gcc): cannot bind non-const lvalue reference of type 'Target&' to an rvalue
 // EXPECT(clang): no matching function for call to 'to'
 #include "snippet.hpp"

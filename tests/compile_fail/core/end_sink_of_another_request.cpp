@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A TagSet's ended I/Os are of its own request type.
+// A TagSet's EndSink has the TagSet's request type.
 // EXPECT(gcc): no matching function for call to '.*::create\(.*EndSink<.*Geometry
 // EXPECT(clang): no matching function for call to 'create'
 #include "snippet.hpp"

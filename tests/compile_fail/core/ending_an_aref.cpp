@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A reference gives no right to the I/O: it cannot end, requeue, publish or park it.
+// An ARef cannot end, requeue, publish or park the I/O.
 // EXPECT(gcc): ARef<.* has no member named '(end|end_ok|requeue|publish|park|release)'
 // EXPECT(clang): no member named '(end|end_ok|requeue|publish|park|release)' in '.*ARef<
 #include "snippet.hpp"

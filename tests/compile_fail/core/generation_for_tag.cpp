@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A Generation is not a Tag, and neither is a number.
+// A Generation does not convert to a Tag or to an integer, nor an integer to a Generation.
 // EXPECT(gcc): no match for 'operator==' .*Tag' and '.*Generation'
 // EXPECT(gcc): cannot convert '.*Generation' to 'const uint32_t'
 // EXPECT(gcc): conversion from '.*Generation' to non-scalar type 'const .*Tag' requested

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A function that takes a handle over gets it with std::move.
+// A function that consumes a handle requires std::move.
 // EXPECT(gcc): cannot bind rvalue reference of type '.*(ARef|Ended|EndedList)<.*&&' to lvalue
 // EXPECT(clang): rvalue reference to type '.*(ARef|Ended|EndedList)<.*>' cannot bind to lvalue
 // EXPECT(clang): no matching function for call to '(drop_or_own|try_claim)'

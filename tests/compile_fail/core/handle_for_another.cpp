@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Each handle is a right of its own: none passes for another.
+// A handle does not convert to a handle of another type.
 // EXPECT(gcc): could not convert 'std::move<.* to '.*(Idle|Owned|Claim|ARef)'
 // EXPECT(clang): no matching function for call to 'take_(idle|owned|claim|aref)'
 #include "snippet.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A pointer becomes a handle by from_raw only.
+// Only from_raw makes a handle of a pointer.
 // EXPECT(gcc): no matching function for call to '.*(Idle|Owned|Claim|ARef)<.*brace-enclosed
 // EXPECT(clang): no matching constructor for initialization of 'const (Idle|Owned|Claim|ARef)'
 #include "snippet.hpp"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// A handle is not made of a request: it comes from another handle, from a lookup, or, said aloud,
-// from what into_raw gave.
+// A handle cannot be constructed from a request. It comes from another handle, from a lookup, or
+// from from_raw.
 // EXPECT(gcc): (Idle|Owned|Claim|ARef|Ended)\(R&.*is private within this context
 // EXPECT(clang): calling a private constructor of class '.*(Idle|Owned|Claim|ARef|Ended)<
 #include "snippet.hpp"

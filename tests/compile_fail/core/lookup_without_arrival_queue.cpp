@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A lookup says on which queue the completion arrived.
+// A lookup requires the queue on which the completion arrived.
 // EXPECT(gcc): use of deleted function .*::claim\(QueueIndexWanted
 // EXPECT(clang): call to deleted member function 'claim'
 #include "snippet.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// An I/O ends with a Status, not with an errno.
+// An I/O ends with a Status, not with an integer such as an errno.
 // EXPECT(gcc): cannot convert 'int' to '.*Status'
 // EXPECT(clang): cannot initialize a parameter of type '.*Status' with an rvalue of type 'int'
 #include "snippet.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// An Owned holds what is Ownable.
+// An Owned requires an Ownable type.
 // EXPECT(gcc): no matching function for call to '.*Ownership<Unownable>::release_owned
 // EXPECT(clang): invalid reference to function 'release_owned': constraints not satisfied
 #include "snippet.hpp"

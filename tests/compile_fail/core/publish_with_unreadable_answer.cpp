@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// What issue answers is void or an expected: a bool or a negative number would be ignored.
+// publish's issue function returns void or an expected. A bool or a negative number would be
+// ignored.
 // EXPECT: publish\(issue\): issue\(Cookie\) returns void, or std::expected<T, E> to refuse
 // EXPECT(clang): no matching member function for call to 'publish'
 #include "snippet.hpp"

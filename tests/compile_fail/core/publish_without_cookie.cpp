@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// What tells the device gets the Cookie to tell.
+// publish's issue function takes the Cookie.
 // EXPECT(gcc): no matching function for call to '.*::publish\(
 // EXPECT(gcc): no type named 'type' in 'struct std::invoke_result<.*Cookie>'
 // EXPECT(clang): no matching member function for call to 'publish'

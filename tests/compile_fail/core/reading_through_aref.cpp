@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Data is read through a reference only if its type opts in (shared_data).
+// Data can be read through an ARef only if its type opts in with shared_data.
 // EXPECT(gcc): no matching function for call to '.*ARef<.*>::data\(\)'
 // EXPECT(clang): invalid reference to function 'data': constraints not satisfied
 #include "snippet.hpp"

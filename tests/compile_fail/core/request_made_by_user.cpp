@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Requests are made by a TagSet only.
+// Only a TagSet constructs requests.
 // EXPECT(gcc): Request\(Build&.*is private within this context
 // EXPECT(clang): calling a private constructor of class '.*Request<Command>'
 #include "snippet.hpp"

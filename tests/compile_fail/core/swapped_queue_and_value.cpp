@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A lookup takes the queue first and the device's value second; swapped, the call does not compile.
+// The queue comes before the device's value, and swapped arguments do not compile.
 // EXPECT(gcc): use of deleted function .*::(claim|tag_to_rq|tag_to_owned)\(QueueIndexWanted
 // EXPECT(gcc): no matching function for call to '.*::allocate_tag\(.*Tag&, .*QueueIndex&\)'
 // EXPECT(clang): call to deleted member function '(claim|tag_to_rq|tag_to_owned)'

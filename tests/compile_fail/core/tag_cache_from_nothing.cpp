@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A TagCache is one of a TagSet's queues.
+// Only a TagSet makes a TagCache.
 // EXPECT(gcc): no matching function for call to '.*TagCache::TagCache\(\)'
 // EXPECT(clang): no matching constructor for initialization of '.*TagCache'
 #include "snippet.hpp"

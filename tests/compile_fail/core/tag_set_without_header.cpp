@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A TagSet holds types in which RequestTraits finds a RequestHeader.
+// A TagSet requires a type in which RequestTraits finds a RequestHeader.
 // EXPECT(gcc): incomplete type '.*RequestTraits<Bare>'
 // EXPECT(clang): implicit instantiation of undefined template '.*RequestTraits<Bare>'
 #include "snippet.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// What may be refused is not used unlooked at.
+// A result that may be an error cannot be used as the value.
 // EXPECT(gcc): conversion from 'std::(optional|expected)<.*' to .* 'const (Idle|Claim|ARef)'
 // EXPECT(clang): no viable conversion from '.*(optional|expected)<.*' to 'const (Idle|Claim|ARef)'
 #include "snippet.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A reference gives no right to write, not even to data that may be read.
+// Data cannot be written through an ARef, even where it may be read.
 // EXPECT(gcc): assignment of member 'Geometry::sectors' in read-only object
 // EXPECT(clang): cannot assign to return value because function 'data' returns a const value
 #include "snippet.hpp"

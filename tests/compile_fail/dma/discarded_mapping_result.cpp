@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// What may give a mapping back, or refuse, is looked at.
+// A result that may hold a mapping or an error cannot be discarded.
 // EXPECT(gcc): ignoring return(ed)? value
 // EXPECT(clang): ignoring return value
 #include "mapping.hpp"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A device, and a request that keeps its mapping's list.
+// The snippets' common types: a device, and a request whose data has the mapping's list.
 
 #ifndef DMA_MAPPING_HPP
 #define DMA_MAPPING_HPP

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// Memory is mapped by whoever has the right to the I/O: not with a pin, nor before the I/O is
-// started, nor with an Owned, whose publication would not be the mapping's.
+// map requires a Claim. A pin and an Idle do not hold the I/O, and an Owned's publication would not
+// be the mapping's.
 // EXPECT: no matching function for call to
 #include "mapping.hpp"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A device needs what maps memory, unmaps it and forgets its translations.
+// A device requires a backend that maps memory, unmaps it and invalidates translations.
 // EXPECT: (constraints? not satisfied|constraint failure)
 #include "mapping.hpp"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A proof comes from a Claim or from the stop of a device, and is not made up.
+// A proof comes from a Claim or from a device's stop. It cannot be constructed.
 // EXPECT: no matching (function|constructor)
 // EXPECT(gcc): is private within this context
 // EXPECT(clang): calling a private constructor

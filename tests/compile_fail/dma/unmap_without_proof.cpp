@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Memory is taken away from a device only with proof that it is done; a Claim is none.
+// unmap requires a proof that the device is done with the memory. A Claim is not a proof.
 // EXPECT(gcc): no matching function for call to '.*::unmap\(\)'
 // EXPECT(gcc): cannot convert 'const Claim'
 // EXPECT(clang): too few arguments to function call, at least argument 'proof' must be specified

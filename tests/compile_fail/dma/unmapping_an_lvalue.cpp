@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// What unmaps or activates a mapping, or frees a ring, consumes it, and that is written down.
+// Unmapping or activating a mapping, and freeing a ring, requires std::move.
 // EXPECT(gcc): passing '.*' as 'this' argument discards qualifiers
 // EXPECT(clang): 'this' argument to member function '.*' is an lvalue, but function has rvalue
 // EXPECT(clang): no matching member function for call to 'cancel'

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// A mapping that was unmapped, cancelled or activated is not used again, nor a ring that was freed.
+// A mapping cannot be used after it was unmapped, cancelled or activated, nor a ring after it was
+// freed.
 // EXPECT(gcc): no diagnostic
 // EXPECT(clang): invalid invocation of method '.*' .* while it is in the 'consumed' state
 #include "mapping.hpp"

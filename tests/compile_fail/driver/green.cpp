@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A snippet as it should be.
+// A correct snippet.
 // EXPECT: 'unknown' was not declared|undeclared identifier 'unknown'
 #ifdef BLKOWN_WRONG
 int value = unknown;

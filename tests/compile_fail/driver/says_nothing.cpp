@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // RED: no EXPECT for
-// Without a line that says what the compiler answers.
+// A snippet without an EXPECT line.
 #ifdef BLKOWN_WRONG
 int value = unknown;
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// The second half of a completion is handed the Claim.
+// complete takes a Claim.
 // EXPECT: the driver's complete is
 #include "driver.hpp"
 

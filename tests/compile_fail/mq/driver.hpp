@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A driver that is right; each snippet beside it spoils one thing.
+// A correct driver. Each snippet breaks one rule.
 
 #ifndef MQ_DRIVER_HPP
 #define MQ_DRIVER_HPP
@@ -10,7 +10,7 @@
 
 namespace mq = blkown::mq;
 
-/// The types of a driver, and a queue_rq that is right. D is the driver itself.
+/// The types of a driver and a correct queue_rq. D is the driver.
 template <class D>
 struct RightDriver {
   struct RequestData {};

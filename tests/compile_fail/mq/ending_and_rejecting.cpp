@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A rejection is made of the handle: what was ended cannot be rejected as well.
+// A rejection consumes the handle, so an ended request cannot be rejected.
 // EXPECT(gcc): no diagnostic
 // EXPECT(clang): argument not in expected state; expected 'unconsumed', observed 'consumed'
 #include "driver.hpp"

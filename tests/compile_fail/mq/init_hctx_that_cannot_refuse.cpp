@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// init_hctx says whether the queue can be used.
+// init_hctx returns a Status.
 // EXPECT: the driver's init_hctx is
 #include "driver.hpp"
 

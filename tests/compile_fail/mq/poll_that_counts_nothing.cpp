@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// poll says how many it reaped.
+// poll returns the number of completions that it has reaped.
 // EXPECT: the driver's poll is
 #include "driver.hpp"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// queue_rq is handed an Idle: the driver starts it, or gives it back.
+// queue_rq takes an Idle, which the driver starts or returns.
 // EXPECT: a driver has the types RequestData, HwData and QueueData, and Dispatch<D>
 #include "driver.hpp"
 

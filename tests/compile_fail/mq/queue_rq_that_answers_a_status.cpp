@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// queue_rq answers with a Dispatch, which is made of the handle.
+// queue_rq returns a Dispatch, which consumes the handle.
 // EXPECT: a driver has the types RequestData, HwData and QueueData, and Dispatch<D>
 #include "driver.hpp"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A batch is an IdleList.
+// queue_rqs takes an IdleList.
 // EXPECT: the driver's queue_rqs is
 #include "driver.hpp"
 

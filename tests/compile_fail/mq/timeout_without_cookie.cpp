@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A timeout is given the cookie that it means: the pinned request may be published anew.
+// timeout takes the timed-out publication's cookie: the pinned request may be published again.
 // EXPECT: the driver's timeout is
 #include "driver.hpp"
 

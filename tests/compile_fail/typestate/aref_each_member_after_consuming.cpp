@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// No member of an ARef may be called once the ARef was given away.
+// No member of an ARef may be called after the ARef was consumed.
 // EXPECT(clang): invalid invocation of method '.*' .* while it is in the 'consumed' state
 #include "snippet.hpp"
 

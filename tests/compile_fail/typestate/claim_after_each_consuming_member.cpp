@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// Each member that gives a Claim away leaves nothing to use.
-// By a cast: std::move alone is taken for consuming, and a member must not rely on that.
+// A Claim cannot be used after any of its consuming members.
+// A cast, not std::move: typestate treats std::move itself as consuming.
 // EXPECT(clang): invalid invocation of method '.*' .* while it is in the 'consumed' state
 #include "snippet.hpp"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// No member of a Claim may be called once the Claim was given away.
+// No member of a Claim may be called after the Claim was consumed.
 // EXPECT(clang): invalid invocation of method '.*' .* while it is in the 'consumed' state
 #include "snippet.hpp"
 

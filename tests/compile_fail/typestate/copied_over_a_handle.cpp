@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// An ARef that was given away is not copied over another.
+// A consumed ARef cannot be copy-assigned to another.
 // EXPECT(clang): argument not in expected state; expected 'unconsumed', observed 'consumed'
 #include "snippet.hpp"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// No member of an Ended may be called once the Ended was given away.
+// No member of an Ended may be called after the Ended was consumed.
 // EXPECT(clang): invalid invocation of method '.*' .* while it is in the 'consumed' state
 #include "snippet.hpp"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// What a loop gives away is gone when it comes round again.
+// A handle that a loop's body consumes cannot be used in the next iteration.
 // EXPECT(clang): state of variable '.*' must match at the entry and exit of loop
 #include <initializer_list>
 
@@ -56,7 +56,8 @@ void endless(Owned owned) {
 #endif
 }
 
-// Right: a handle of each round, a handle that comes back, and one that a counted loop leaves with.
+// Right: a handle for each iteration, a handle that is assigned again, and a handle that is
+// consumed where a counted loop is left.
 void each_round_its_own(TagSet& set, blkown::TagCache& cache) {
   while (auto idle = set.allocate(blkown::QueueIndex{0}, cache)) std::move(*idle).start().park();
 }

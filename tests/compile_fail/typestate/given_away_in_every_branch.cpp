@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// What every branch gives away is gone behind them, whatever kind of branch it is.
+// A handle that every branch consumes cannot be used after the branches, whatever their kind.
 // EXPECT(clang): invalid invocation of method '.*' .* while it is in the 'consumed' state
 #include "snippet.hpp"
 
@@ -54,7 +54,7 @@ void within_one_branch(Owned owned, bool ok) {
   }
 }
 
-// Right: a branch that gives the handle away and leaves the function ends its story.
+// Right: a branch that consumes the handle and returns.
 void early_return(Owned owned, bool ok) {
   if (!ok) {
     std::move(owned).end(blkown::Status::io_error);

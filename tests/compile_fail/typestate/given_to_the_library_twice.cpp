@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// What the library takes over must still hold its request.
+// A consumed handle cannot be passed to a function of the library that consumes it.
 // EXPECT(clang): argument not in expected state; expected 'unconsumed', observed 'consumed'
 #include "snippet.hpp"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A parameter marked BLKOWN_HELD takes no handle that was given away.
+// A consumed handle cannot be passed to a parameter marked BLKOWN_HELD.
 // EXPECT(clang): argument not in expected state; expected 'unconsumed', observed 'consumed'
 #include "snippet.hpp"
 

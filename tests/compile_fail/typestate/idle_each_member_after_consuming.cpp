@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// No member of an Idle may be called once the Idle was given away.
+// No member of an Idle may be called after the Idle was consumed.
 // EXPECT(clang): invalid invocation of method '.*' .* while it is in the 'consumed' state
 #include "snippet.hpp"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A handle that was moved into another is empty.
+// A handle cannot be used after it was moved into another.
 // EXPECT(clang): invalid invocation of method '.*' .* while it is in the 'consumed' state
 #include "snippet.hpp"
 

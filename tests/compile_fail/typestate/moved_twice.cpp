@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A handle that is made of an empty one is empty too.
+// A handle that was constructed from a consumed handle cannot be used.
 // EXPECT(clang): invalid invocation of method '.*' .* while it is in the 'consumed' state
 #include "snippet.hpp"
 
@@ -27,7 +27,7 @@ void copied(ARef aref) {
 #endif
 }
 
-// Right: an empty handle that was given a request again.
+// Right: a consumed handle to which a request was assigned again.
 void refilled(Owned owned, Owned other) {
   std::move(owned).end_ok();
   owned = std::move(other);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// What typestate does not see. Should a later compiler refuse one of these, this snippet goes red,
-// and the list in the README gets shorter.
+// Programs that typestate does not refuse. If a later compiler refuses one, this test fails; then
+// shorten the list in the README.
 // EXPECT(clang): no diagnostic
 #ifdef BLKOWN_WRONG
 #include "not_caught.hpp"

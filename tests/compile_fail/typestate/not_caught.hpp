@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Wrong programs that neither compiler refuses: each ends its I/O twice. The snippet not_caught.cpp
-// shows that they compile, the death test NotCaughtDeathTest that the second end is a violation.
+// Wrong programs that no compiler refuses: each ends its I/O twice. not_caught.cpp tests that they
+// compile, and NotCaughtDeathTest that the second end is a violation.
 
 #ifndef NOT_CAUGHT_HPP
 #define NOT_CAUGHT_HPP

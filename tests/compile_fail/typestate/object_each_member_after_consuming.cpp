@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// The same for handles of an object that is no request.
+// No member of a handle of another object may be called after the handle was consumed.
 // EXPECT(clang): invalid invocation of method '.*' .* while it is in the 'consumed' state
 #include "snippet.hpp"
 

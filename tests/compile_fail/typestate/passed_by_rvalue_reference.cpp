@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A handle that was passed with std::move counts as gone.
+// A handle cannot be used after it was passed with std::move.
 // EXPECT(clang): invalid invocation of method '.*' .* while it is in the 'consumed' state
 #include "snippet.hpp"
 

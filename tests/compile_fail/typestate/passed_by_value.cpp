@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A handle that was passed by value is gone.
+// A handle cannot be used after it was passed by value.
 // EXPECT(clang): invalid invocation of method '.*' .* while it is in the 'consumed' state
 #include "snippet.hpp"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// A false positive: a handle made in each round of an endless loop, given away in a branch that
-// leaves the loop and used behind that branch. Give each round's handle to a function of its own.
+// A false positive: a handle made in each iteration of an endless loop, consumed in a branch that
+// leaves the loop, and used after that branch. Move the loop's body into a function.
 // EXPECT(clang): invalid invocation of method '.*' .* while it is in the 'consumed' state
 #include "snippet.hpp"
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
-// A false positive: of a handle that came by reference nothing is known, so it is not passed on to
-// where one must be held, nor returned. Mark the parameter BLKOWN_HELD.
+// A false positive: the state of a handle that was passed by reference is unknown, so the handle
+// cannot be passed to a BLKOWN_HELD parameter or returned. Mark the parameter BLKOWN_HELD.
 // EXPECT(clang): (argument|return value) not in expected state; .* observed 'unknown'
 #include "snippet.hpp"
 
-// A timeout handler's pin needs no mark: claim(pin, cookie) asks for none.
+// A timeout handler's pin needs no mark, because claim(pin, cookie) does not require one.
 void timeout(const ARef& pin, const blkown::Cookie& cookie) {
   use(pin.tag());
   use(blkown::claim(pin, cookie));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// A false positive: a handle from outside an endless loop, or one that a flag ends, which is given
-// away inside or only after it. Write the condition into the loop's head, and give away behind it.
+// A false positive: a handle from outside a loop that is endless or ends by a flag, consumed inside
+// the loop or only after it. Write the condition into the loop's head and consume after the loop.
 // EXPECT(clang): state of variable '.*' must match at the entry and exit of loop
 #include "snippet.hpp"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// What a function returns still holds its request.
+// A consumed handle cannot be returned.
 // EXPECT(clang): return value not in expected state; expected 'unconsumed', observed 'consumed'
 #include "snippet.hpp"
 

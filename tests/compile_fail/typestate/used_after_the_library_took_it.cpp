@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// What the library took over is gone, even if it comes back: then it is in the result.
+// A handle cannot be used after a function of the library consumed it. If the request comes back,
+// the result has it.
 // EXPECT(clang): invalid invocation of method '.*' .* while it is in the 'consumed' state
 #include "snippet.hpp"
 
