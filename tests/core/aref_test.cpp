@@ -64,7 +64,7 @@ TEST(ARef, EachCopyIsAReference) {
     }
     EXPECT_EQ(driver.state(), "3");
   }
-  EXPECT_EQ(driver.state(), "1") << "the last drop parks";
+  EXPECT_EQ(driver.state(), "1") << "dropping the last reference parks the I/O";
   driver.complete(cookie);
 }
 

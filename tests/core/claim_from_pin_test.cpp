@@ -73,7 +73,7 @@ TEST(TryClaim, GivesThePinBackIfTheIoIsClaimed) {
   EXPECT_EQ(refused.error().tag(), Tag{0});
   EXPECT_EQ(driver.state(), "3 claimed");
   std::move(claim).end_ok();
-  EXPECT_EQ(driver.state(), "2 finished") << "the pin that came back still counts";
+  EXPECT_EQ(driver.state(), "2 finished") << "the returned pin is still counted";
 }
 
 TEST(TryClaim, GivesThePinBackIfTheIoHasEnded) {
@@ -82,7 +82,7 @@ TEST(TryClaim, GivesThePinBackIfTheIoHasEnded) {
   ARef pin = driver.pin(cookie);
   driver.claim(cookie).end_ok();
   EXPECT_FALSE(try_claim(std::move(pin), cookie).has_value());
-  EXPECT_EQ(driver.sink.count(), 1U) << "it was dropped with the answer, and was the last";
+  EXPECT_EQ(driver.sink.count(), 1U) << "the returned pin was the last and is dropped here";
 }
 
 TEST(TryClaim, GivesThePinBackForAnyOtherCookie) {
@@ -187,5 +187,5 @@ TEST(ClaimFromPin, SaysWhyItRefuses) {
   auto claim = driver.claim(cookie);
   EXPECT_EQ(reason(cookie), LookupReason::claimed);
   std::move(claim).end_ok();
-  EXPECT_EQ(reason(cookie), LookupReason::claimed) << "ended, and pinned by us";
+  EXPECT_EQ(reason(cookie), LookupReason::claimed) << "ended, with the test's pin";
 }

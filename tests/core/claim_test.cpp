@@ -54,7 +54,7 @@ TEST(Claim, OfAPinnedRequestIsHadOnce) {
     EXPECT_EQ(driver.state(), "3 claimed");
     EXPECT_EQ(driver.refusal(cookie), LookupReason::claimed);
     std::move(claim).end_ok();
-    EXPECT_EQ(driver.refusal(cookie), LookupReason::claimed) << "ended, and pinned still";
+    EXPECT_EQ(driver.refusal(cookie), LookupReason::claimed) << "ended, still pinned";
   }
   EXPECT_EQ(driver.refusal(cookie), LookupReason::idle);
 }
@@ -67,7 +67,7 @@ TEST(Claim, PinsItsRequest) {
     EXPECT_EQ(driver.state(), "3 claimed");
     const ARef second = claim.pin();
     EXPECT_EQ(driver.state(), "4 claimed");
-    EXPECT_EQ(driver.generation(), 100U) << "a pin is no publication";
+    EXPECT_EQ(driver.generation(), 100U) << "a pin does not advance the generation";
   }
   EXPECT_EQ(driver.state(), "2 claimed");
   const ARef again = claim.pin();

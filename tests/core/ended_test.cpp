@@ -90,7 +90,7 @@ TEST_F(Ending, PutsTheTagIntoAStash) {
   blkown::TagCache cache = set_.tag_cache(QueueIndex{0}, 4);
   ended(2).release(cache);
   EXPECT_EQ(cache.size(), 1U);
-  EXPECT_FALSE(is_free(2)) << "for all others it is taken";
+  EXPECT_FALSE(is_free(2)) << "other contexts see the tag as taken";
   auto idle = set_.allocate(QueueIndex{0}, cache);
   ASSERT_TRUE(idle.has_value());
   EXPECT_EQ(idle->tag(), Tag{2});
@@ -109,7 +109,7 @@ TEST_F(Ending, BecomesIdleAgainAfterARequeue) {
   std::move(idle).start().end(Status::aborted);
   EXPECT_FALSE(list_.empty());
   Ended again = list_.pop_front().value();
-  EXPECT_FALSE(again.is_requeue()) << "this time it ended";
+  EXPECT_FALSE(again.is_requeue()) << "the second time the I/O ended";
   EXPECT_EQ(again.status(), Status::aborted);
 }
 
@@ -161,7 +161,7 @@ TEST_F(Ending, ListAppendsAnotherBehindItself) {
   EndedList more = list_of({3, 4});
   list.append(std::move(more));
   more.push_back(ended(5));
-  EXPECT_EQ(drain(more), (Tags{5})) << "it is empty and usable";
+  EXPECT_EQ(drain(more), (Tags{5})) << "a moved-from list is empty and usable";
   list.push_back(ended(6));
   EXPECT_EQ(drain(list), (Tags{1, 2, 3, 4, 6}));
 }

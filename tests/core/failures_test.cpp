@@ -72,7 +72,7 @@ TEST(Failures, NbdReplyArrivesWhileTheTimeoutLooksAtTheRequest) {
   driver.set.for_each_in_flight(QueueIndex{0}, [&](ARef pin, const Cookie& cookie) {
     driver.claim(reply).end_ok();
     EXPECT_EQ(blkown::claim(pin, cookie).error().reason, LookupReason::claimed);
-    EXPECT_EQ(driver.sink.count(), 0U) << "not before the timeout's pin is gone";
+    EXPECT_EQ(driver.sink.count(), 0U) << "the timeout's pin delays the end";
   });
   ASSERT_EQ(driver.sink.count(), 1U);
   EXPECT_EQ(driver.sink.last().status, Status::ok);
@@ -134,7 +134,7 @@ TEST(Failures, NbdReplyToTheIssueBeforeARequeue) {
   driver.claim(sent).requeue();
   EXPECT_EQ(driver.refusal(sent), LookupReason::idle);
   auto again = driver.sink.requeued.pop_front().value().into_idle();
-  EXPECT_EQ(again.tag(), Tag{4}) << "and it kept its tag";
+  EXPECT_EQ(again.tag(), Tag{4}) << "a requeue keeps the tag";
   const Cookie resent = Driver<>::publish(std::move(again).start());
   EXPECT_EQ(driver.refusal(sent), LookupReason::stale_generation);
   EXPECT_EQ(driver.refusal(resent), LookupReason::none);
@@ -161,7 +161,7 @@ TEST(Failures, NvmeTcpSenderTouchesTheRequestAfterTheReply) {
     next = driver.owned();  // the tag is in use again
     next->data().sectors = 77;
   });
-  EXPECT_EQ(driver.state(), "0 owned") << "publish has not touched the word behind the doorbell";
+  EXPECT_EQ(driver.state(), "0 owned") << "publish does not access the word after issue";
   EXPECT_EQ(next->data().sectors, 77);
   std::move(*next).end_ok();
 }
@@ -179,7 +179,7 @@ TEST(Failures, BlkMqIterationFindsStaleEntries) {
     kept = std::move(pin);
   });
   EXPECT_FALSE(driver.set.allocate_tag(QueueIndex{0}, Tag{1}).has_value())
-      << "pinned, so not used again";
+      << "the pin keeps the tag in use";
   EXPECT_EQ(driver.sink.last().tag, 2U);
   kept.reset();
   EXPECT_EQ(driver.sink.last().tag, 1U);
@@ -190,10 +190,10 @@ TEST(Failures, BlkMqIterationFindsStaleEntries) {
 TEST(Failures, BlkMqTimeoutFiresBeforeTheDriverHasFinishedIssuing) {
   Driver<> driver;
   Owned owned = driver.owned();
-  EXPECT_EQ(time_out(driver, QueueIndex{0}), 0U) << "the driver has it";
+  EXPECT_EQ(time_out(driver, QueueIndex{0}), 0U) << "the driver holds the request";
   Claim claim = std::move(owned).into_claim();
   std::optional<ARef> mapping = claim.pin();
-  EXPECT_EQ(time_out(driver, QueueIndex{0}), 0U) << "mapped, and not yet published";
+  EXPECT_EQ(time_out(driver, QueueIndex{0}), 0U) << "mapped, not yet published";
   claim.data().sectors = 30;
   static_cast<void>(Driver<>::publish(std::move(claim)));
   mapping.reset();
@@ -258,7 +258,7 @@ TEST(Failures, UblksrvTagIsUsedAgainUnderDma) {
   const Cookie cookie = Driver<>::publish(std::move(claim));
   driver.claim(cookie).end(Status::timed_out);
   EXPECT_FALSE(driver.set.allocate_tag(QueueIndex{0}, Tag{1}).has_value());
-  EXPECT_EQ(driver.sink.count(), 0U) << "nobody is told while the device may write";
+  EXPECT_EQ(driver.sink.count(), 0U) << "no end while the device may write";
   mapping.reset();
   EXPECT_EQ(driver.sink.count(), 1U);
   EXPECT_TRUE(driver.set.allocate_tag(QueueIndex{0}, Tag{1}).has_value());

@@ -58,7 +58,7 @@ TEST(Idle, RequeuedIsHandedOverAgainUnderTheSameTag) {
   driver.idle(2).requeue();
   EXPECT_EQ(driver.sink.last(), (EndRecord{.queue = 0, .tag = 2, .is_requeue = true}));
   EXPECT_FALSE(driver.set.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{2}).has_value())
-      << "it keeps its tag";
+      << "a requeue keeps the tag";
   Idle again = driver.sink.requeued.pop_front().value().into_idle();
   EXPECT_EQ(again.tag(), blkown::Tag{2});
   std::move(again).start().end_ok();
@@ -76,7 +76,7 @@ TEST(Idle, DroppedFailsTheIoAndReportsOnce) {
   ASSERT_EQ(driver.reports.count(), 1U);
   EXPECT_EQ(driver.reports.last().report, Report::idle_dropped);
   EXPECT_TRUE(driver.set.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{1}).has_value())
-      << "its tag is free";
+      << "the tag is free";
 }
 
 TEST(Idle, MovedFromHoldsNothing) {

@@ -57,7 +57,7 @@ TEST(Owned, EndsOnceWithAnyStatus) {
     EXPECT_EQ(driver.sink.count(), static_cast<std::size_t>(i) + 1);
     EXPECT_EQ(driver.sink.last(), (EndRecord{.queue = 0, .tag = 2, .status = status}));
     EXPECT_EQ(driver.state(2), "0");
-    EXPECT_EQ(driver.generation(2), 100U) << "an end is no publication";
+    EXPECT_EQ(driver.generation(2), 100U) << "an end does not advance the generation";
   }
   driver.owned(2).end_ok();
   EXPECT_EQ(driver.sink.last(), (EndRecord{.queue = 0, .tag = 2, .status = Status::ok}));
@@ -132,7 +132,8 @@ TEST(Owned, ComesBackFromTheOnlyReference) {
   auto owned = Owned::try_from_shared(std::move(pin));
   ASSERT_TRUE(owned.has_value());
   EXPECT_EQ(driver.state(1), "0 owned");
-  EXPECT_EQ(driver.generation(1), 101U) << "taking it back is no publication";
+  EXPECT_EQ(driver.generation(1), 101U)
+      << "taking the request back does not advance the generation";
   std::move(*owned).end_ok();
   EXPECT_EQ(driver.sink.count(), 1U);
 }

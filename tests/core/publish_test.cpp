@@ -135,7 +135,7 @@ TYPED_TEST(PublishOf, TakesAnIssueThatOnlyMovesOrIsCalledByReference) {
   };
   this->handle(1).publish(issue);
   this->handle(2).publish(std::move(issue));
-  EXPECT_EQ(calls, 3) << "it was neither copied nor moved in between";
+  EXPECT_EQ(calls, 3) << "issue is neither copied nor moved";
   for (const std::uint32_t tag : {1U, 2U})
     this->driver_.set.claim_any_generation(QueueIndex{0}, Tag{tag}).value().end_ok();
 }
@@ -212,7 +212,7 @@ TYPED_TEST(PublishOf, GivesNoClaimBackWhenTheTagIsUsedForAnotherIo) {
     return std::unexpected(DoorbellError::dead);
   });
   EXPECT_FALSE(result.error().claim.has_value());
-  EXPECT_EQ(this->driver_.state(), "0 owned") << "the next I/O is untouched";
+  EXPECT_EQ(this->driver_.state(), "0 owned") << "the next I/O is unchanged";
   std::move(*next).end_ok();
 }
 
@@ -284,7 +284,7 @@ TEST(Publish, RefusedWithPinsGivesTheClaimBackBesideThem) {
   ASSERT_FALSE(still_pinned.has_value());
   pin.reset();
   EXPECT_TRUE(std::move(still_pinned).error().into_owned().has_value());
-  EXPECT_EQ(driver.state(), "1") << "the Owned was dropped";
+  EXPECT_EQ(driver.state(), "1") << "the dropped Owned parks the I/O";
   driver.set.claim_any_generation(QueueIndex{0}, Tag{0}).value().end_ok();
 }
 
@@ -305,6 +305,6 @@ TEST(Publish, WrapsTheGenerationOfAPinnedClaim) {
   const ARef pin = claim.pin();
   const Cookie cookie = Driver<>::publish(std::move(claim));
   EXPECT_EQ(cookie.generation, blkown::Generation{0});
-  EXPECT_EQ(driver.state(), "2") << "the carry has left the word";
+  EXPECT_EQ(driver.state(), "2") << "the carry leaves the word";
   driver.claim(cookie).end_ok();
 }

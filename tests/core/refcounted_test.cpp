@@ -176,7 +176,7 @@ TEST(OwnableRefCounted, GoesFromUniqueToSharedAndBack) {
   EXPECT_EQ(widget.references, 0);
   EXPECT_EQ((*again)->value, 5);
   EXPECT_EQ(std::move(*again).into_raw(), &widget);
-  EXPECT_FALSE(widget.is_released) << "into_raw has given it away";
+  EXPECT_FALSE(widget.is_released) << "into_raw took the object out of the handle";
 }
 
 TEST(OwnableRefCounted, GivesTheReferenceBackWhileThereAreOthers) {
@@ -191,5 +191,5 @@ TEST(OwnableRefCounted, GivesTheReferenceBackWhileThereAreOthers) {
   }
   EXPECT_EQ(widget.references, 1);
   EXPECT_TRUE(Owned<Widget>::try_from_shared(std::move(reference)).has_value());
-  EXPECT_TRUE(widget.is_released) << "the Owned was dropped";
+  EXPECT_TRUE(widget.is_released) << "the dropped Owned releases the object";
 }

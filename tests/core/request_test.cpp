@@ -87,7 +87,7 @@ struct blkown::RequestTraits<split_request> {
 static_assert(sizeof(RequestHeader) <= 40);
 static_assert(sizeof(blkown::Request<Empty>) == line_bytes &&
               alignof(blkown::Request<Empty>) == line_bytes);
-static_assert(sizeof(blkown::Request<int>) == line_bytes, "the data is behind the header");
+static_assert(sizeof(blkown::Request<int>) == line_bytes, "the data follows the header");
 static_assert(sizeof(blkown::Request<std::array<std::byte, 1000>>) % line_bytes == 0);
 static_assert(alignof(blkown::Request<OverAligned>) == 256);
 static_assert(sizeof(blkown::Idle<kernel_request>) == sizeof(void*) &&

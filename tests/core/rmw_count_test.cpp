@@ -258,7 +258,7 @@ TEST(RmwCount, AllocateAndFreeTakeNoneAmortisedWithAStash) {
   });
   const std::uint64_t for_lookups = ios;
   print("one at a time", rmws - for_lookups, ios);
-  EXPECT_EQ(rmws - for_lookups, 1U) << "the first allocation fills the stash";
+  EXPECT_EQ(rmws - for_lookups, 1U) << "the first allocation fills the cache";
 }
 
 // Goal: with 32 I/Os at a time, ending in any order, the cache never runs empty or full.
@@ -312,7 +312,7 @@ TEST(RmwCount, AllocateAndFreeTakeFewWhenTheLoadWanders) {
       }
     }
   });
-  print("0 to 32 in flight, wandering, a stash of 8", rmws, ios);
+  print("0 to 32 in flight, varying, a cache of 8", rmws, ios);
   EXPECT_GT(rmws, 0U);
   EXPECT_LT(rmws * 10, ios * 2);
   for (Idle& idle : in_flight) std::move(idle).fail(blkown::Status::ok);
@@ -334,6 +334,6 @@ TEST(RmwCount, AStashGivesTheTagsOfAWordBackTogether) {
     }
     EXPECT_EQ(cache.size(), 4 * words);
     EXPECT_EQ(rmws_of([&] { cache.flush(); }), words);
-    EXPECT_EQ(rmws_of([&] { cache.flush(); }), 0U) << "nothing is left";
+    EXPECT_EQ(rmws_of([&] { cache.flush(); }), 0U) << "the cache is empty";
   }
 }

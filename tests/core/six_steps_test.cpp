@@ -21,7 +21,7 @@ TEST(SixSteps, InTheFormWithReferences) {
   Driver<> driver;
 
   Owned owned = driver.owned();
-  EXPECT_EQ(driver.state(), "0 owned") << "1: handed over";
+  EXPECT_EQ(driver.state(), "0 owned") << "1: started";
 
   const Cookie cookie = owned.next_cookie();
   std::optional<ARef> submitting = std::move(owned).into_shared();
@@ -55,10 +55,10 @@ TEST(SixSteps, InTheFormWithAClaim) {
   Driver<> driver;
 
   Owned owned = driver.owned();
-  EXPECT_EQ(driver.state(), "0 owned") << "1: handed over";
+  EXPECT_EQ(driver.state(), "0 owned") << "1: started";
 
   Claim claim = std::move(owned).into_claim();
-  EXPECT_EQ(driver.state(), "0 owned") << "2: a change of type";
+  EXPECT_EQ(driver.state(), "0 owned") << "2: the type changes, not the word";
 
   std::optional<ARef> mapping = claim.pin();
   EXPECT_EQ(driver.state(), "3 claimed") << "3: mapped";

@@ -14,7 +14,7 @@ TEST(Status, EachHasANameOfItsOwn) {
   for (std::size_t i = 0; i != blkown::status_count; ++i) {
     const std::string name = to_string(static_cast<Status>(i));
     EXPECT_NE(name, "unknown status") << i;
-    EXPECT_TRUE(names.insert(name).second) << name << " names two";
+    EXPECT_TRUE(names.insert(name).second) << name << " is the text of two";
   }
   EXPECT_EQ(names.size(), blkown::status_count);
   EXPECT_STREQ(to_string(Status::medium_error), "medium_error");
@@ -24,4 +24,4 @@ TEST(Status, ANumberThatIsNoStatusHasAName) {
   EXPECT_STREQ(to_string(static_cast<Status>(200)), "unknown status");
 }
 
-static_assert(sizeof(Status) == 1, "it has one byte in the header");
+static_assert(sizeof(Status) == 1, "the header has one byte for a Status");

@@ -88,7 +88,8 @@ TEST(TagBitmap, HandsOutEachTagOnceAtEveryDepth) {
     EXPECT_EQ(bitmap->taken_count(), depth);
     for (std::uint32_t tag = 0; tag < depth; ++tag) EXPECT_TRUE(bitmap->give(Tag{tag}));
     EXPECT_EQ(bitmap->taken_count(), 0U);
-    EXPECT_EQ(take_all(*bitmap, 0, 5), all_below(depth)) << depth << " after all were given back";
+    EXPECT_EQ(take_all(*bitmap, 0, 5), all_below(depth))
+        << depth << " after all tags were given back";
   }
 }
 
@@ -192,7 +193,7 @@ TEST(TagBitmap, SearchesFromTheHintAndLeavesItWhereTagsWere) {
   EXPECT_EQ(hint, 3U);
   EXPECT_EQ(tags_of(bitmap->take_run(hint, 9)), (std::vector<std::uint32_t>{13, 14, 15}));
   EXPECT_EQ(tags_of(bitmap->take_run(hint, 9)), (std::vector<std::uint32_t>{0, 1, 2, 3}));
-  EXPECT_EQ(hint, 0U) << "the search goes round";
+  EXPECT_EQ(hint, 0U) << "the search wraps";
 }
 
 TEST(TagBitmap, TakesAHintFromAnotherQueueForTheFirstWord) {

@@ -85,7 +85,7 @@ TEST(TagCache, TakesTagsInBulkAndGivesTheLowestFirst) {
   Queue queue{64 * 8};
   TagCache cache = queue.cache(8);
   EXPECT_EQ(queue.take(cache), 0U);
-  EXPECT_EQ(queue.bitmap.taken_count(), 4U) << "half of what it may hold";
+  EXPECT_EQ(queue.bitmap.taken_count(), 4U) << "half of the capacity";
   EXPECT_EQ(cache.size(), 3U);
   EXPECT_EQ(queue.take(cache, 3), (std::vector<std::uint32_t>{1, 2, 3}));
   EXPECT_EQ(queue.bitmap.taken_count(), 4U);
@@ -111,7 +111,7 @@ TEST(TagCache, NeverHoldsMoreThanItsCapacity) {
       queue.give(cache, tag);
       EXPECT_LE(cache.size(), capacity);
     }
-    EXPECT_EQ(queue.bitmap.taken_count(), cache.size()) << "the others are free for all";
+    EXPECT_EQ(queue.bitmap.taken_count(), cache.size()) << "the other tags are free";
     EXPECT_GT(cache.size(), 0U);
   }
 }
@@ -176,8 +176,8 @@ TEST(TagCache, TakingGivesTheStashBackWhileSomeoneWaits) {
   EXPECT_NE(queue.take(cache), no_tag);
   EXPECT_EQ(cache.size(), 0U);
   EXPECT_EQ(queue.bitmap.taken_count(), 2U);
-  EXPECT_NE(queue.take(cache), no_tag) << "it takes what it needs";
-  EXPECT_EQ(queue.bitmap.taken_count(), 3U) << "and nothing beyond";
+  EXPECT_NE(queue.take(cache), no_tag) << "the cache takes the tag that it needs";
+  EXPECT_EQ(queue.bitmap.taken_count(), 3U) << "and no further tag";
   queue.bitmap.end_demand();
 }
 
@@ -191,7 +191,7 @@ TEST(TagCache, GivingGivesTheStashBackWhileSomeoneWaits) {
   EXPECT_EQ(queue.bitmap.taken_count(), 1U);
   queue.bitmap.end_demand();
   queue.give(cache, tags[1]);
-  EXPECT_EQ(cache.size(), 1U) << "nobody waits any more";
+  EXPECT_EQ(cache.size(), 1U) << "no waiter is left";
 }
 
 TEST(TagCache, ContextsBeginAtDifferentWords) {
@@ -235,7 +235,7 @@ TEST(TagCache, MovesWithWhatItHolds) {
   EXPECT_EQ(to.size(), size);
   EXPECT_EQ(to.capacity(), 16U);
   EXPECT_EQ(queue.take(to), tag);
-  EXPECT_EQ(queue.bitmap.cache_count(), 1U) << "it is still one";
+  EXPECT_EQ(queue.bitmap.cache_count(), 1U) << "a moved cache is registered once";
   EXPECT_EQ(queue.bitmap.taken_count(), 8U);
 }
 

@@ -44,7 +44,7 @@ constexpr CookieLayout changed(Change change) {
 
 ::testing::AssertionResult is_error(const std::optional<TagSetError>& error, TagSetReason reason,
                                     std::uint64_t given, std::uint64_t limit) {
-  if (!error.has_value()) return ::testing::AssertionFailure() << "it was accepted";
+  if (!error.has_value()) return ::testing::AssertionFailure() << "the configuration was accepted";
   if (*error == TagSetError{reason, given, limit}) return ::testing::AssertionSuccess();
   return ::testing::AssertionFailure()
          << to_string(error->reason) << ", given " << error->given << ", limit " << error->limit;
@@ -135,7 +135,7 @@ TEST(TagSetConfig, LetsNoTwoFieldsShareABit) {
       ASSERT_TRUE(error.has_value());
       EXPECT_EQ(error->reason, TagSetReason::fields_overlap);
       EXPECT_EQ(error->given, (layout.*one).mask());
-      EXPECT_EQ(error->given & ~error->limit, error->given) << "limit is what was free";
+      EXPECT_EQ(error->given & ~error->limit, error->given) << "limit is the number of free bits";
     }
   }
 }
@@ -190,7 +190,7 @@ TEST(TagSetConfig, AllOnesIsFreeWhereOneFieldNeverHasThem) {
       << "the last queue does not exist";
   EXPECT_FALSE(check_config(config_of(full, 16, 15)).has_value()) << "the last tag does not exist";
   const auto gap = changed([](CookieLayout& l) { l.user = {}; });
-  EXPECT_FALSE(check_config(config_of(gap, 16, 16)).has_value()) << "a bit is always zero";
+  EXPECT_FALSE(check_config(config_of(gap, 16, 16)).has_value()) << "one bit is always zero";
   const auto unreserved = changed([](CookieLayout& l) { l.all_ones_reserved = false; });
   EXPECT_FALSE(check_config(config_of(unreserved, 16, 16)).has_value());
 }

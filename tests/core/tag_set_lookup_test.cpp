@@ -154,7 +154,8 @@ TEST_F(Lookup, OwnedWhileOneHandleHasIt) {
   Claim claim = driver_.claim(cookie);
   EXPECT_EQ(reason(0, cookie.value), LookupReason::owned);
   auto owned = support::take_value(std::move(claim).into_owned());
-  EXPECT_EQ(reason(0, cookie.value), LookupReason::owned) << "and not idle, with the same count";
+  EXPECT_EQ(reason(0, cookie.value), LookupReason::owned)
+      << "owned, not idle, although the count is 0 too";
   std::move(owned).end_ok();
 }
 
@@ -246,13 +247,13 @@ TEST_F(Lookup, ErrorCarriesWhatALogNeeds) {
                          .tag = Tag{2},
                          .expected_generation = Generation{5},
                          .seen_generation = Generation{first_generation + 1}}))
-      << "expected as the layout carries it, seen in full";
+      << "expected has the layout's bits, seen the whole generation";
   EXPECT_EQ(refused(0, cookie.value), (LookupError{.reason = LookupReason::wrong_queue,
                                                    .queue = QueueIndex{0},
                                                    .tag = Tag{2},
                                                    .expected_generation = Generation{1},
                                                    .seen_generation = Generation{0}}))
-      << "the queue it arrived on; no request was looked at";
+      << "the arrival queue; no request was read";
   EXPECT_EQ(refused(9, value(1, 14, 7)), (LookupError{.reason = LookupReason::no_such_queue,
                                                       .queue = QueueIndex{9},
                                                       .tag = Tag{14},
@@ -267,7 +268,7 @@ TEST_F(Lookup, IgnoresUserBits) {
     const std::uint64_t marked = narrow.with_user(cookie.value, user);
     auto claim = driver_.set.claim(QueueIndex{0}, marked);
     ASSERT_TRUE(claim.has_value());
-    EXPECT_EQ(claim->cookie().value, cookie.value) << "the cookie itself has none";
+    EXPECT_EQ(claim->cookie().value, cookie.value) << "the cookie has no user bits";
     std::move(*claim).end_ok();
   }
 }
@@ -309,7 +310,7 @@ TEST(LookupWithoutQueueField, TakesTheQueueFromWhereTheValueArrived) {
   Driver<> driver{nvme};
   const Cookie cookie = driver.in_flight(3, 1);
   EXPECT_EQ(driver.set.claim(QueueIndex{0}, cookie.value).error().reason, LookupReason::early)
-      << "there that tag was never published";
+      << "that queue's tag was never published";
   EXPECT_EQ(driver.set.claim(QueueIndex{2}, cookie.value).error().reason,
             LookupReason::no_such_queue);
   auto claim = driver.set.claim(QueueIndex{1}, cookie.value);

@@ -90,9 +90,9 @@ TEST(TagSet, HandsOverACertainTag) {
   ASSERT_TRUE(idle.has_value());
   EXPECT_EQ(idle->queue(), QueueIndex{1});
   EXPECT_EQ(idle->tag(), Tag{6});
-  EXPECT_FALSE(driver.set.allocate_tag(QueueIndex{1}, Tag{6}).has_value()) << "it is taken";
+  EXPECT_FALSE(driver.set.allocate_tag(QueueIndex{1}, Tag{6}).has_value()) << "the tag is taken";
   EXPECT_TRUE(driver.set.allocate_tag(QueueIndex{0}, Tag{6}).has_value())
-      << "the other queue's is not";
+      << "the other queue's tag is free";
   std::move(*idle).fail(Status::ok);
   EXPECT_TRUE(driver.set.allocate_tag(QueueIndex{1}, Tag{6}).has_value());
 }
@@ -130,7 +130,7 @@ TEST(TagSet, StashGivesWayToWhoeverWaits) {
     driver.sink.requeued.pop_front().value().release(hoard);
   }
   EXPECT_FALSE(driver.set.allocate(QueueIndex{0}, poor).has_value())
-      << "all lie in the other's stash";
+      << "the other context's cache has all tags";
   {
     auto wait = driver.set.announce_demand(QueueIndex{0});
     EXPECT_FALSE(driver.set.allocate(QueueIndex{0}, poor).has_value());
@@ -142,7 +142,7 @@ TEST(TagSet, StashGivesWayToWhoeverWaits) {
     EXPECT_TRUE(driver.set.allocate(QueueIndex{0}, poor).has_value());
   }
   auto idle = driver.set.allocate(QueueIndex{0}, hoard);
-  EXPECT_GT(hoard.size(), 0U) << "nobody waits any more";
+  EXPECT_GT(hoard.size(), 0U) << "no waiter is left";
   std::move(*idle).fail(Status::ok);
 }
 
@@ -166,7 +166,8 @@ TEST(TagSet, KeepsReservedTagsApart) {
   EXPECT_EQ(second->tag(), Tag{1});
   EXPECT_EQ(second->queue(), QueueIndex{1});
   EXPECT_FALSE(driver.set.allocate_reserved(QueueIndex{1}).has_value()) << "two were reserved";
-  EXPECT_FALSE(driver.set.allocate_reserved(QueueIndex{2}).has_value()) << "there is no such queue";
+  EXPECT_FALSE(driver.set.allocate_reserved(QueueIndex{2}).has_value())
+      << "the queue does not exist";
 
   // A cache does not keep a reserved tag, so allocate cannot hand it out.
   std::move(*second).requeue();
@@ -198,7 +199,7 @@ TEST(TagSet, CountsWhatIsInFlight) {
   EXPECT_EQ(driver.set.in_flight(), 3U);
 
   std::move(pinned).end_ok();
-  EXPECT_EQ(driver.set.in_flight(), 3U) << "ended, and pinned still";
+  EXPECT_EQ(driver.set.in_flight(), 3U) << "ended, still pinned";
   pin.reset();
   EXPECT_EQ(driver.set.in_flight(), 2U);
   std::move(idle).fail(Status::ok);
@@ -233,7 +234,7 @@ TEST(TagSet, ScanVisitsWhatIsInFlightAndNotClaimedInOrderOfTags) {
     visited.push_back(cookie.tag.value);
   });
   EXPECT_EQ(visited, (std::vector<std::uint32_t>{1, 6}));
-  EXPECT_EQ(driver.state(6), "1") << "the scan's pins are gone";
+  EXPECT_EQ(driver.state(6), "1") << "the scan has dropped its pins";
   EXPECT_EQ(driver.state(1), "2");
 
   std::move(claimed).end_ok();
@@ -280,7 +281,7 @@ TEST(TagSet, ScanMayKeepThePinsAndTakeTheRestOfTheQueueAlong) {
     kept.push_back(std::move(pin));
     if (cookie == first) static_cast<void>(driver.in_flight(7));
   });
-  ASSERT_EQ(kept.size(), 2U) << "published during the scan, and behind it";
+  ASSERT_EQ(kept.size(), 2U) << "the I/O that is published during the scan at tag 7 is visited";
   EXPECT_EQ(driver.state(7), "2");
   kept.clear();
   driver.complete(first);
@@ -306,14 +307,14 @@ TEST(TagSet, MovesUnderItsLiveIos) {
   auto owned = std::move(*idle).start();
 
   TagSet set{std::move(made)};
-  TagCache stash{std::move(cache)};
+  TagCache moved_cache{std::move(cache)};
   EXPECT_EQ(set.in_flight(), 0U);
   const Cookie cookie = Driver<>::publish(std::move(owned));
   Claim claim = set.claim(QueueIndex{0}, cookie.value).value();
   EXPECT_EQ(&claim.data(), address);
   std::move(claim).requeue();
-  sink.requeued.pop_front().value().release(stash);
-  auto again = set.allocate(QueueIndex{0}, stash);
+  sink.requeued.pop_front().value().release(moved_cache);
+  auto again = set.allocate(QueueIndex{0}, moved_cache);
   std::move(*again).fail(Status::ok);
   EXPECT_EQ(sink.count(), 2U);
 }

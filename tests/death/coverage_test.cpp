@@ -113,7 +113,7 @@ void expect_coverage(std::size_t count) {
     EXPECT_STREQ(remedy_of(candidate), expected.remedy);
     problems.insert(to_string(candidate));
   }
-  EXPECT_EQ(problems.size(), count) << "each has a text of its own";
+  EXPECT_EQ(problems.size(), count) << "no two have the same text";
 }
 
 TEST(Coverage, EveryViolationHasADeathTest) {

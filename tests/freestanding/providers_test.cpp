@@ -54,5 +54,5 @@ TEST(Providers, DoNotMix) {
 
   EXPECT_EQ(core_counting::use(), 0);
   EXPECT_EQ(support::atomic_counts.rmws - once.rmws, once.rmws - none.rmws)
-      << "the same work takes the same operations";
+      << "equal work takes equally many operations";
 }

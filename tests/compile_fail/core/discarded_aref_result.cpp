@@ -6,7 +6,7 @@
 
 void into_raw(ARef aref) {
 #ifdef BLKOWN_WRONG
-  std::move(aref).into_raw();  // nobody drops this reference any more
+  std::move(aref).into_raw();  // the reference is never dropped
 #else
   Request* const raw = std::move(aref).into_raw();
   use(raw);
@@ -32,7 +32,7 @@ void try_from_shared(ARef aref) {
 
 void drop_or_own(ARef aref) {
 #ifdef BLKOWN_WRONG
-  blkown::drop_or_own(std::move(aref));  // may be the one that owns
+  blkown::drop_or_own(std::move(aref));  // the result may be an Owned
 #else
   const std::optional<Owned> owned = blkown::drop_or_own(std::move(aref));
   use(owned);

@@ -22,7 +22,7 @@ void publish(Claim claim) {
 }
 
 void publish_to_a_device_that_takes_all(Claim claim) {
-  std::move(claim).publish(ring);  // no result, nothing to look at
+  std::move(claim).publish(ring);  // no result to check
 }
 
 void into_owned(Claim claim) {
@@ -36,7 +36,7 @@ void into_owned(Claim claim) {
 
 void into_raw(Claim claim) {
 #ifdef BLKOWN_WRONG
-  std::move(claim).into_raw();  // nobody has the request any more
+  std::move(claim).into_raw();  // the request is leaked
 #else
   void* const raw = std::move(claim).into_raw();
   use(raw);

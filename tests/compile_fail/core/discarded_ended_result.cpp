@@ -14,7 +14,7 @@ void into_idle(Ended ended) {
 
 void pop_front(blkown::EndedList<Request> list) {
 #ifdef BLKOWN_WRONG
-  list.pop_front();  // frees the tag, and whoever waits for the I/O hears nothing
+  list.pop_front();  // frees the tag, and the requeued I/O is lost
 #else
   const std::optional<Ended> ended = list.pop_front();
   use(ended);

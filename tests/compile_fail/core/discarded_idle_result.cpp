@@ -15,7 +15,7 @@ void start(Idle idle) {
 
 void into_raw(Idle idle) {
 #ifdef BLKOWN_WRONG
-  std::move(idle).into_raw();  // nobody has the request any more
+  std::move(idle).into_raw();  // the request is leaked
 #else
   Request* const raw = std::move(idle).into_raw();
   use(raw);

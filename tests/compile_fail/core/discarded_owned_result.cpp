@@ -30,12 +30,12 @@ void publish(Owned owned) {
 }
 
 void publish_to_a_device_that_takes_all(Owned owned) {
-  std::move(owned).publish(ring);  // no result, nothing to look at
+  std::move(owned).publish(ring);  // no result to check
 }
 
 void into_raw(Owned owned) {
 #ifdef BLKOWN_WRONG
-  std::move(owned).into_raw();  // nobody has the request any more
+  std::move(owned).into_raw();  // the request is leaked
 #else
   Request* const raw = std::move(owned).into_raw();
   use(raw);

@@ -73,7 +73,7 @@ void tag_cache(TagSet& set) {
 
 void announce_demand(TagSet& set) {
 #ifdef BLKOWN_WRONG
-  set.announce_demand(blkown::QueueIndex{0});  // the wait is over at once
+  set.announce_demand(blkown::QueueIndex{0});  // the demand ends at once
 #else
   const TagSet::TagDemand wait = set.announce_demand(blkown::QueueIndex{0});
 #endif

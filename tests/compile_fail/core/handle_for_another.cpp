@@ -53,7 +53,7 @@ void own_shared(ARef aref) {
 
 void start_again(Ended ended) {
 #ifdef BLKOWN_WRONG
-  take_idle(std::move(ended));  // may be over
+  take_idle(std::move(ended));  // the I/O may have ended
 #else
   if (ended.is_requeue()) take_idle(std::move(ended).into_idle());
 #endif
