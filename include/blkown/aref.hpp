@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// ARef: a reference that holds a request (or any RefCounted object) in place.
+// ARef: a counted reference to a request, or to any RefCounted object.
 
 #ifndef BLKOWN_AREF_HPP
 #define BLKOWN_AREF_HPP
 
+#include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/holder_list.hpp>
+#include <blkown/detail/ref_value.hpp>
 #include <blkown/ended.hpp>
+#include <blkown/place.hpp>
 #include <blkown/refcounted.hpp>
 #include <blkown/request.hpp>
+#include <blkown/tag.hpp>
 #include <blkown/tracking.hpp>
 #include <utility>
 
@@ -17,9 +23,9 @@ inline namespace BLKOWN_ABI {
 
 namespace detail {
 
-/// The address under which the holders of an object are listed: of a request, its header's.
+/// The address that identifies an object in the holder lists. For a request it is its header's.
 template <class R>
-[[nodiscard]] const void* name_of(R& object) noexcept {
+[[nodiscard]] const void* holder_key(R& object) noexcept {
   if constexpr (RequestType<R>) {
     return &header_of(object);
   } else {
@@ -29,141 +35,154 @@ template <class R>
 
 }  // namespace detail
 
-/// A pin: while it lives, the object stays, and a request's tag is not used again. It names the
-/// request and gives no right to its data, except to read it where shared_data<T> says that others
-/// may. It does not freeze a request's generation: a completion may end the I/O, or publish it
-/// again, meanwhile. So whatever takes the right through a pin names the Cookie that it means.
-///
-/// Copyable: each copy is a reference. One pointer wide and safe in interrupt context, but for a
-/// tracking build, in which it also remembers where it was taken (visit_holders). The kernel's
-/// ARef.
+/// A pin: while it exists, the object exists, and a request's tag is not allocated again. It gives
+/// no right to the request's data, except to read it if shared_data<T> is true. It does not keep
+/// the request's generation: at the same time a completion may end the I/O or publish it again. A
+/// function that takes the right to an I/O through a pin therefore takes the Cookie of that I/O
+/// too. Copyable: each copy is a reference. One pointer wide, except in a tracking build, where it
+/// also stores where it was taken (visit_holders). Context: any, interrupts included; in a tracking
+/// build, any but an interrupt. Source: the kernel's ARef.
 template <class R>
-class [[nodiscard]] BLKOWN_CONSUMABLE ARef {
+class [[nodiscard]] BLKOWN_CONSUMABLE ARef : private detail::HandleBase<R> {
+  using Base = detail::HandleBase<R>;
+
  public:
-  /// One more reference. One read-modify-write, relaxed.
-  /// Violations: `other` is empty; the count has reached half of what the word can hold.
+  /// Adds a reference: one read-modify-write, relaxed.
+  /// Violation: use_of_moved_from; no_reference; reference_overflow, if the count has reached
+  /// RefValue::count_limit.
   ARef(BLKOWN_HELD const ARef& other, TrackedPlace where = Place::current()) noexcept
-      : request_{&detail::held(other.request_, "copy of ARef", Place{})} {
-    Ownership<R>::add_ref(*request_);
+      : Base{&other.held("copy of ARef")} {
+    Ownership<R>::add_ref(*object());
     hold(where);
   }
-  ARef(ARef&& other) noexcept
-      : request_{std::exchange(other.request_, nullptr)}, holder_{std::move(other.holder_)} {}
+  ARef(ARef&& other) noexcept : Base{std::move(other)}, holder_{std::move(other.holder_)} {}
 #if BLKOWN_TRACKING
-  // A copy or a move. By value, so that a copy is taken, and remembered, where the caller assigns;
-  // but then typestate does not see it.
+  // A copy or a move. By value, so that a copy stores the place of the assignment. Clang's
+  // typestate does not see that the parameter must hold a request.
   ARef& operator=(ARef other) noexcept {
-    std::swap(request_, other.request_);
+    Base::swap(other);
     holder_.swap(other.holder_);
     return *this;
   }
 #else
   ARef& operator=(BLKOWN_HELD const ARef& other) noexcept {
     ARef copy{other};
-    std::swap(request_, copy.request_);
+    Base::swap(copy);
     return *this;
   }
   ARef& operator=(ARef&& other) noexcept {
     ARef taken{std::move(other)};
-    std::swap(request_, taken.request_);
+    Base::swap(taken);
     return *this;
   }
 #endif
 
-  /// Drops the reference. The last drop of a request parks it (count 1), or completes its end if
-  /// its Claim has ended it: then the EndSink runs here.
-  /// Synchronization: releases all that this holder did, for whoever has the request alone next.
+  /// Drops the reference. The drop of a request's last reference parks the request, or completes
+  /// the end if the Claim has ended the I/O; then the EndSink runs in this call. Synchronization:
+  /// releases this holder's accesses for the next unique holder. Violation: no_reference.
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~ARef() {
-    if (request_ == nullptr) return;
-    holder_.let_go();  // first: from the drop on, the request may be another I/O's
-    Ownership<R>::drop_ref(*request_);
+    if (object() == nullptr) return;
+    holder_.let_go();  // first, because after the drop the request may be that of another I/O
+    Ownership<R>::drop_ref(*object());
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
   // --- any RefCounted object ---
 
-  /// The object, which is safe to use while shared as its type says. Not for a request, whose
-  /// members are below.
+  /// The object, which its type must allow to be used while it is shared. A request has the members
+  /// below instead.
   BLKOWN_NEEDS_HELD [[nodiscard]] R& operator*() const noexcept
     requires(!RequestType<R>)
   {
-    return detail::held(request_, "ARef::operator*", Place{});
+    return held("ARef::operator*");
   }
   BLKOWN_NEEDS_HELD [[nodiscard]] R* operator->() const noexcept
     requires(!RequestType<R>)
   {
-    return &detail::held(request_, "ARef::operator->", Place{});
+    return &held("ARef::operator->");
   }
 
-  /// Gives the reference to C; from_raw takes it back. The count does not change.
+  /// Gives the reference away as a pointer, for C code. from_raw takes it over. The count does not
+  /// change.
   BLKOWN_CONSUMES [[nodiscard]] R* into_raw(Place where = Place::current()) && noexcept {
-    return &detail::held(take(), "ARef::into_raw", where);
+    return &take("ARef::into_raw", where);
   }
-  /// Takes over a reference that exists: from into_raw, or the first one of a new object.
+  /// Takes over a reference that the count includes: one that into_raw gave away, or the first one
+  /// of a new object.
   [[nodiscard]] static ARef from_raw(R* object, Place where = Place::current()) noexcept {
     return ARef{detail::held(object, "ARef::from_raw", where), where};
   }
 
   // --- requests ---
 
-  /// The hardware queue and the tag: constant.
+  /// The request's hardware queue.
   BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue() const noexcept
     requires RequestType<R>
   {
-    return detail::header_of(detail::held(request_, "ARef::queue", Place{})).queue();
+    return detail::header_of(held("ARef::queue")).queue();
   }
+  /// The request's tag.
   BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept
     requires RequestType<R>
   {
-    return detail::header_of(detail::held(request_, "ARef::tag", Place{})).tag();
+    return detail::header_of(held("ARef::tag")).tag();
   }
+  /// The request's header, for visit_holders.
   BLKOWN_NEEDS_HELD [[nodiscard]] const RequestHeader& header() const noexcept
     requires RequestType<R>
   {
-    return detail::header_of(detail::held(request_, "ARef::header", Place{}));
+    return detail::header_of(held("ARef::header"));
   }
 
-  /// The generation of this moment. It orders nothing.
+  /// The request's generation at this moment.
+  /// Synchronization: none.
   BLKOWN_NEEDS_HELD [[nodiscard]] Generation generation() const noexcept
     requires RequestType<R>
   {
-    return detail::word_of(detail::held(request_, "ARef::generation", Place{})).peek().generation();
+    return detail::word_of(held("ARef::generation")).peek().generation();
   }
 
-  /// The data, to read. What was written before the publication, or before the release or drop
-  /// that this reference's lookup met, is seen.
+  /// The request's data, to read.
+  /// Synchronization: the lookup that made this reference acquired the writes before the
+  /// publication, and those of later holders that released the I/O.
   BLKOWN_NEEDS_HELD [[nodiscard]] const auto& data() const noexcept
     requires(RequestType<R> && shared_data<typename RequestTraits<R>::Data>)
   {
-    return std::as_const(RequestTraits<R>::data(detail::held(request_, "ARef::data", Place{})));
+    return std::as_const(RequestTraits<R>::data(held("ARef::data")));
   }
 
  private:
   friend struct detail::HandleAccess;
+  using Base::held;
+  using Base::object;
 
-  ARef(R& request, TrackedPlace where) noexcept : request_{&request} { hold(where); }
+  ARef(R& request, TrackedPlace where) noexcept : Base{&request} { hold(where); }
 
-  void hold(TrackedPlace where) noexcept { holder_.hold(detail::name_of(*request_), where); }
+  void hold(TrackedPlace where) noexcept { holder_.hold(detail::holder_key(*object()), where); }
 
-  /// What it held, null if nothing; it holds nothing any more, and is no holder.
-  [[nodiscard]] R* take() noexcept {
+  /// As HandleBase::take, and removes the reference from the holder list.
+  [[nodiscard]] R& take(const char* operation, Place where) noexcept {
     holder_.let_go();
-    return std::exchange(request_, nullptr);
+    return Base::take(operation, where);
+  }
+  /// The object, or null. The handle is empty afterwards and not in the holder list.
+  [[nodiscard]] R* take_reference() noexcept {
+    holder_.let_go();
+    return std::exchange(this->pointer_, nullptr);
   }
 
-  R* request_;
   [[no_unique_address]] detail::Holder holder_;
 };
 
-/// visit_holders of a request or any other RefCounted object: calls `visit(const Place&)` for each
-/// of its ARefs.
+/// Calls `visit(const Place&)` for each ARef of a request or any other RefCounted object, as
+/// visit_holders of a request does.
 template <RefCounted R, class Visit>
 void visit_holders(R& object, Visit&& visit) {
-  detail::visit_holders_of(detail::name_of(object), visit);
+  detail::visit_holders_of(detail::holder_key(object), visit);
 }
 
-/// How handles own and count a request: through its ownership word.
+/// The Ownership of a request: its ownership word.
 template <RequestType R>
 struct Ownership<R> {
   static void add_ref(R& request) noexcept {
@@ -189,7 +208,7 @@ struct Ownership<R> {
                             "drop of ARef");
   }
 
-  /// Parks: the I/O is in flight, unreferenced, under the next generation.
+  /// Parks the request: its I/O is in flight and unreferenced, under the next generation.
   static void release_owned(R& request) noexcept {
     detail::RefValue<Word> seen;
     if (detail::word_of(request).park_owned(seen)) [[likely]]

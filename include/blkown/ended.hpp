@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The way of an I/O back to the block layer: Ended, one that is over or to be queued again; a list
-// of them; and the sink that a TagSet gives them to.
+// How an I/O returns to the block layer: Ended, a request whose I/O has ended or is to be queued
+// again; EndedList, a list of them; and EndSink, the function that a TagSet calls with them.
 
 #ifndef BLKOWN_ENDED_HPP
 #define BLKOWN_ENDED_HPP
 
+#include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/tag_bitmap.hpp>
+#include <blkown/detail/tag_set_state.hpp>
+#include <blkown/fwd.hpp>
+#include <blkown/place.hpp>
 #include <blkown/request.hpp>
 #include <blkown/status.hpp>
+#include <blkown/tag.hpp>
+#include <blkown/tag_cache.hpp>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -21,99 +29,105 @@ class EndSink;
 
 namespace detail {
 template <class R>
-void deliver_by_function(const TagSetState& core, void* request);
+void deliver_by_function(const TagSetState& state, void* request);
 }
 
-/// An I/O that the driver has ended or asked to queue again, on its way back. It has the request
-/// and its data for itself; the word is idle, so lookups refuse it. Dropping it frees the tag.
-///
-/// Not a handle of the driver's: the EndSink gets it, in the context that completed the end, and
-/// takes it to where the submitter can be told.
+/// A request whose I/O the driver has ended or asked to queue again. The word is idle, so no lookup
+/// finds the request, and only the holder of the handle accesses the data. The EndSink receives it
+/// in the context that completed the end and passes it to the submitter; a driver never has one.
+/// One pointer wide; move-only. Effects: dropping an Ended frees the tag. Context: any, interrupts
+/// included.
 template <class R>
-class [[nodiscard]] BLKOWN_CONSUMABLE Ended {
+class [[nodiscard]] BLKOWN_CONSUMABLE Ended : private detail::HandleBase<R> {
+  using Base = detail::HandleBase<R>;
+
  public:
-  Ended(Ended&& other) noexcept : request_{std::exchange(other.request_, nullptr)} {}
+  Ended(Ended&& other) noexcept : Base{std::move(other)} {}
   Ended& operator=(Ended&& other) noexcept {
     Ended taken{std::move(other)};
-    std::swap(request_, taken.request_);
+    Base::swap(taken);
     return *this;
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~Ended() {
-    if (request_ != nullptr) give_back(*request_, "drop of Ended", Place{});
+    if (object() != nullptr) give_back(*object(), "drop of Ended", Place{});
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
+  /// The request's hardware queue.
   BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue() const noexcept {
     return header("Ended::queue").queue();
   }
+  /// The request's tag.
   BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept { return header("Ended::tag").tag(); }
 
-  /// How the I/O ended. Status::ok for a requeue, which has not ended.
+  /// The status with which the I/O ended. Status::ok for a requeue.
   BLKOWN_NEEDS_HELD [[nodiscard]] Status status() const noexcept {
     return detail::HeaderAccess::status(header("Ended::status"));
   }
-  /// Whether the driver asks for the I/O to be started again.
+  /// Whether the driver has asked to start the I/O again.
   BLKOWN_NEEDS_HELD [[nodiscard]] bool is_requeue() const noexcept {
     return detail::HeaderAccess::requeue(header("Ended::is_requeue"));
   }
 
-  /// The request's data; the holder is the only one who may touch it.
+  /// The request's data, to read and write.
   BLKOWN_NEEDS_HELD [[nodiscard]] auto& data() const noexcept {
-    return RequestTraits<R>::data(detail::held(request_, "Ended::data", Place{}));
+    return RequestTraits<R>::data(held("Ended::data"));
   }
 
   /// Frees the tag: one read-modify-write on the bitmap.
-  /// Synchronization: releases all that was done to the request, for the tag's next allocation.
+  /// Synchronization: releases the accesses to the request for the tag's next allocation.
+  /// Violation: tag_not_taken.
   BLKOWN_CONSUMES void release(Place where = Place::current()) && noexcept {
-    give_back(detail::held(std::exchange(request_, nullptr), "Ended::release", where),
-              "Ended::release", where);
+    give_back(take("Ended::release", where), "Ended::release", where);
   }
 
-  /// Puts the tag into this context's stash, most often without an atomic operation.
-  /// Violation: a cache of another TagSet or queue.
+  /// Frees the tag through this context's cache, mostly without an atomic operation.
+  /// Violation: tag_cache_of_other; tag_not_taken, when the cache gives the tag back.
   BLKOWN_CONSUMES void release(TagCache& cache, Place where = Place::current()) && noexcept {
-    R& request = detail::held(std::exchange(request_, nullptr), "Ended::release", where);
-    const RequestHeader& name = detail::header_of(request);
-    detail::HeaderAccess::core(name).give(name.queue(), name.tag(), cache, where);
+    const RequestHeader& header = detail::header_of(take("Ended::release", where));
+    detail::HeaderAccess::state(header).give(header.queue(), header.tag(), cache, where);
   }
 
-  /// A requeued I/O, to be started again under the same tag. What brought the Ended here from the
-  /// context that requeued it must be a release/acquire channel.
-  /// Violation: an I/O that ended with a status.
+  /// Changes the handle of a requeued I/O into an Idle, to start the I/O again under the same tag.
+  /// Precondition: the Ended came from the context that requeued the I/O over a release/acquire
+  /// channel.
+  /// Violation: restart_of_ended, if is_requeue() is false.
   BLKOWN_CONSUMES [[nodiscard]] Idle<R> into_idle(Place where = Place::current()) && noexcept {
-    R& request = detail::held(std::exchange(request_, nullptr), "Ended::into_idle", where);
-    RequestHeader& name = detail::header_of(request);
-    if (!detail::HeaderAccess::requeue(name)) [[unlikely]] {
-      detail::violate_request(Violation::restart_of_ended, name,
-                              detail::HeaderAccess::word(name).peek(), "Ended::into_idle", where);
+    R& request = take("Ended::into_idle", where);
+    RequestHeader& header = detail::header_of(request);
+    if (!detail::HeaderAccess::requeue(header)) [[unlikely]] {
+      detail::violate_request(Violation::restart_of_ended, header, detail::word_of(request).peek(),
+                              "Ended::into_idle", where);
     }
     return detail::HandleAccess::make<Idle>(request);
   }
 
  private:
   friend struct detail::HandleAccess;
+  using Base::held;
+  using Base::object;
+  using Base::take;
 
-  explicit Ended(R& request) noexcept : request_{&request} {}
+  explicit Ended(R& request) noexcept : Base{&request} {}
 
   [[nodiscard]] RequestHeader& header(const char* operation) const noexcept {
-    return detail::header_of(detail::held(request_, operation, Place{}));
+    return detail::header_of(held(operation));
   }
 
   static void give_back(R& request, const char* operation, Place where) noexcept {
-    const RequestHeader& name = detail::header_of(request);
-    detail::TagBitmap& bitmap = detail::HeaderAccess::core(name).bitmaps[name.queue().value];
-    if (!bitmap.give(name.tag())) [[unlikely]] {
-      detail::violate_request(Violation::tag_not_taken, name, detail::word_of(request).peek(),
+    const RequestHeader& header = detail::header_of(request);
+    detail::TagBitmap& bitmap = detail::HeaderAccess::state(header).bitmaps[header.queue().value];
+    if (!bitmap.give(header.tag())) [[unlikely]] {
+      detail::violate_request(Violation::tag_not_taken, header, detail::word_of(request).peek(),
                               operation, where);
     }
   }
-
-  R* request_;
 };
 
-/// Ended I/Os in order, linked through the requests themselves: no allocation. One context uses a
-/// list at a time. Dropping it frees the tags.
+/// A list of ended requests in order, linked through the requests. Nothing is allocated.
+/// Effects: dropping a list frees the tags.
+/// Synchronization: one context at a time uses a list.
 template <class R>
 class [[nodiscard]] EndedList {
  public:
@@ -131,19 +145,20 @@ class [[nodiscard]] EndedList {
 
   [[nodiscard]] bool empty() const noexcept { return last_ == nullptr; }
 
+  /// Appends a request.
   void push_back(BLKOWN_HELD Ended<R>&& ended, Place where = Place::current()) noexcept {
     R& request = detail::held(detail::HandleAccess::take(ended), "EndedList::push_back", where);
     next_of(request) = &request;
     append_ring(request);
   }
 
-  /// Moves all of `other` behind what is here.
+  /// Appends all requests of `other`, which is empty afterwards.
   void append(EndedList&& other) noexcept {
     if (this == &other || other.empty()) return;
     append_ring(*std::exchange(other.last_, nullptr));
   }
 
-  /// The oldest, or none.
+  /// Removes and returns the oldest request. None if the list is empty.
   [[nodiscard]] std::optional<Ended<R>> pop_front() noexcept {
     if (last_ == nullptr) return std::nullopt;
     R& request = *static_cast<R*>(next_of(*last_));
@@ -158,9 +173,9 @@ class [[nodiscard]] EndedList {
  private:
   friend struct detail::HandleAccess;
   friend class EndSink<R>;
-  friend void detail::deliver_by_function<R>(const detail::TagSetState& core, void* request);
+  friend void detail::deliver_by_function<R>(const detail::TagSetState& state, void* request);
 
-  /// Of a request whose word is idle again.
+  /// A list of one request, whose word is idle.
   [[nodiscard]] static EndedList of_one(R& request) noexcept {
     EndedList list;
     list.push_back(detail::HandleAccess::make<Ended>(request));
@@ -176,14 +191,14 @@ class [[nodiscard]] EndedList {
     return detail::HeaderAccess::next(detail::header_of(request));
   }
 
-  /// All of a ring that ends with `last`.
+  /// Appends the requests of a ring that ends with `last`.
   void append_ring(R& last) noexcept {
     if (last_ != nullptr) std::swap(next_of(last), next_of(*last_));
     last_ = &last;
   }
 
-  // Behind the last one comes the first. Not two pointers: compilers write a pair of them with one
-  // vector instruction, and a processor may be slow to read back half of that.
+  // The last request links to the first. Not two pointers, because compilers write a pair of
+  // pointers with one vector instruction, and reading half of it back can stall the processor.
   R* last_ = nullptr;
 };
 
@@ -208,8 +223,8 @@ class EndSink {
     return {
         [](void* context, EndedList<R>&& ended) { (*static_cast<F*>(context))(std::move(ended)); },
         const_cast<std::remove_const_t<F>*>(&target),
-        [](const detail::TagSetState& core, void* request) {
-          (*static_cast<F*>(core.end_context))(EndedList<R>::of_one(*static_cast<R*>(request)));
+        [](const detail::TagSetState& state, void* request) {
+          (*static_cast<F*>(state.end_context))(EndedList<R>::of_one(*static_cast<R*>(request)));
         }};
   }
 
@@ -227,7 +242,7 @@ class EndSink {
 
   /// Delivers one request. The code of `to`'s target is inlined in it and the list stays in
   /// registers; through `function` the list goes through memory, on which every I/O waits.
-  using Delivery = void (*)(const detail::TagSetState& core, void* request);
+  using Delivery = void (*)(const detail::TagSetState& state, void* request);
 
   EndSink(Function function, void* context, Delivery delivery) noexcept
       : function_{function}, context_{context}, delivery_{delivery} {}
@@ -239,25 +254,26 @@ class EndSink {
 
 namespace detail {
 
-/// Sets how the I/O ends. Before the word's end operation, which releases it.
+/// Sets the status of an end. Precondition: called before the word's end operation, which releases
+/// it.
 template <class R>
 void set_outcome(R& request, Status status, bool requeue) noexcept {
   HeaderAccess::status(header_of(request)) = status;
   HeaderAccess::requeue(header_of(request)) = requeue;
 }
 
-/// Hands a request whose word is idle again to its TagSet's sink.
+/// Calls the EndSink of the TagSet with a request whose word is idle.
 template <class R>
 void deliver(R& request) noexcept {
-  const TagSetState& core = core_of(request);
-  core.delivery(core, &request);
+  const TagSetState& state = state_of(request);
+  state.delivery(state, &request);
 }
 
-/// The delivery of a sink that has none of its own.
+/// The delivery of a sink that was made of a function and its argument.
 template <class R>
-void deliver_by_function(const TagSetState& core, void* request) {
-  const auto function = reinterpret_cast<typename EndSink<R>::Function>(core.end_function);
-  function(core.end_context, EndedList<R>::of_one(*static_cast<R*>(request)));
+void deliver_by_function(const TagSetState& state, void* request) {
+  const auto function = reinterpret_cast<typename EndSink<R>::Function>(state.end_function);
+  function(state.end_context, EndedList<R>::of_one(*static_cast<R*>(request)));
 }
 
 }  // namespace detail

@@ -1,56 +1,67 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Idle: a request handed to the driver that it has not started.
+// Idle: a request that the driver has received and not started.
 
 #ifndef BLKOWN_IDLE_HPP
 #define BLKOWN_IDLE_HPP
 
+#include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/ref_value.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/owned.hpp>
+#include <blkown/place.hpp>
 #include <blkown/request.hpp>
 #include <blkown/status.hpp>
+#include <blkown/tag.hpp>
 #include <utility>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
 
-/// A request with its tag, handed over by the block layer (or allocated) and not started: the word
-/// is idle, no lookup finds it, and the holder has the data for itself.
-///
-/// Dropping an Idle fails the I/O with io_error and reports: an I/O is never silently lost.
-/// Safe in interrupt context. One pointer wide; move-only. The kernel's IdleRequest.
+/// A request with its tag that was allocated, or received from the block layer, and not started.
+/// The word is idle, so no lookup finds the request, and only the holder of the handle accesses the
+/// data. One pointer wide; move-only. Effects: dropping an Idle ends the I/O with io_error and
+/// makes a report. Context: any, interrupts included. Source: the kernel's IdleRequest.
 template <class R>
-class [[nodiscard]] BLKOWN_CONSUMABLE Idle {
+class [[nodiscard]] BLKOWN_CONSUMABLE Idle : private detail::HandleBase<R> {
+  using Base = detail::HandleBase<R>;
+
  public:
-  Idle(Idle&& other) noexcept : request_{std::exchange(other.request_, nullptr)} {}
+  Idle(Idle&& other) noexcept : Base{std::move(other)} {}
   Idle& operator=(Idle&& other) noexcept {
     Idle taken{std::move(other)};
-    std::swap(request_, taken.request_);
+    Base::swap(taken);
     return *this;
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~Idle() {
-    if (request_ != nullptr) [[unlikely]]
-      drop(*request_);
+    if (object() != nullptr) [[unlikely]]
+      drop(*object());
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
+  /// The request's hardware queue.
   BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue() const noexcept {
-    return detail::header_of(detail::held(request_, "Idle::queue", Place{})).queue();
+    return detail::header_of(held("Idle::queue")).queue();
   }
+  /// The request's tag.
   BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept {
-    return detail::header_of(detail::held(request_, "Idle::tag", Place{})).tag();
+    return detail::header_of(held("Idle::tag")).tag();
   }
+  /// The request's header, for visit_holders.
   BLKOWN_NEEDS_HELD [[nodiscard]] const RequestHeader& header() const noexcept {
-    return detail::header_of(detail::held(request_, "Idle::header", Place{}));
+    return detail::header_of(held("Idle::header"));
   }
-  /// The request's data, this holder's to read and write.
+  /// The request's data, to read and write.
   BLKOWN_NEEDS_HELD [[nodiscard]] auto& data() const noexcept {
-    return RequestTraits<R>::data(detail::held(request_, "Idle::data", Place{}));
+    return RequestTraits<R>::data(held("Idle::data"));
   }
 
-  /// The driver takes the I/O on (blk_mq_start_request). A plain store.
+  /// Starts the I/O. A plain store.
+  /// Violation: not_idle.
+  /// Source: blk_mq_start_request.
   BLKOWN_CONSUMES [[nodiscard]] Owned<R> start(Place where = Place::current()) && noexcept {
     R& request = take("Idle::start", where);
     detail::RefValue<Word> seen;
@@ -60,33 +71,35 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle {
     return detail::HandleAccess::make<Owned>(request);
   }
 
-  /// Ends the I/O with a status, unstarted. The EndSink runs here.
+  /// Ends the I/O with a status, without starting it. The EndSink runs in this call.
+  /// Violation: not_idle.
   BLKOWN_CONSUMES void fail(Status status, Place where = Place::current()) && noexcept {
     finish(take("Idle::fail", where), status, false, "Idle::fail", where);
   }
-  /// Hands the I/O back to be handed over again later. The EndSink runs here.
+  /// Returns the I/O to the block layer to be queued again. The EndSink runs in this call.
+  /// Violation: not_idle.
   BLKOWN_CONSUMES void requeue(Place where = Place::current()) && noexcept {
     finish(take("Idle::requeue", where), Status::ok, true, "Idle::requeue", where);
   }
 
-  /// Gives the handle to C; from_raw takes it back. Nothing else changes.
+  /// Gives the handle away as a pointer, for C code. from_raw takes it over.
   BLKOWN_CONSUMES [[nodiscard]] R* into_raw(Place where = Place::current()) && noexcept {
     return &take("Idle::into_raw", where);
   }
+  /// Takes over a handle that into_raw gave away.
   [[nodiscard]] static Idle from_raw(R* request, Place where = Place::current()) noexcept {
     return Idle{detail::held(request, "Idle::from_raw", where)};
   }
 
  private:
   friend struct detail::HandleAccess;
+  using Base::held;
+  using Base::object;
+  using Base::take;
 
-  explicit Idle(R& request) noexcept : request_{&request} {}
+  explicit Idle(R& request) noexcept : Base{&request} {}
 
-  [[nodiscard]] R& take(const char* operation, Place where) noexcept {
-    return detail::held(std::exchange(request_, nullptr), operation, where);
-  }
-
-  /// Out of line, so that a destructor that has nothing to do is nothing.
+  /// Out of line, so that the destructor of an empty handle inlines to nothing.
   [[gnu::cold, gnu::noinline]] static void drop(R& request) noexcept {
     detail::report_request(Report::idle_dropped, detail::header_of(request),
                            detail::word_of(request).peek(), "drop of Idle");
@@ -109,8 +122,6 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle {
     detail::set_outcome(request, status, requeue);
     detail::deliver(request);
   }
-
-  R* request_;
 };
 
 }  // namespace BLKOWN_ABI

@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Owned: the unique handle; and the ways to become it, or a Claim, from a reference.
+// Owned: the unique handle of a request or an object, and how a reference becomes one.
 
 #ifndef BLKOWN_OWNED_HPP
 #define BLKOWN_OWNED_HPP
 
 #include <blkown/aref.hpp>
+#include <blkown/check.hpp>
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/ref_value.hpp>
+#include <blkown/ended.hpp>
+#include <blkown/place.hpp>
 #include <blkown/publish.hpp>
 #include <blkown/refcounted.hpp>
 #include <blkown/request.hpp>
 #include <blkown/status.hpp>
+#include <blkown/tag.hpp>
 #include <expected>
 #include <optional>
 #include <utility>
@@ -19,46 +25,47 @@
 namespace blkown {
 inline namespace BLKOWN_ABI {
 
-/// The only handle of a started I/O (or of any Ownable object): its holder reads and writes the
-/// data, and no lookup finds the request.
-///
-/// Dropping an Owned request parks it, as in the kernel: in flight, unreferenced, under a new
-/// generation. Whatever completes it must find it by its tag: a completion with the cookie of that
-/// generation, a scan, a timeout. Where none of these exists the I/O waits for ever; end it, or
-/// publish it.
-/// Safe in interrupt context. One pointer wide; move-only. The kernel's Owned<Request>.
+/// The unique handle of a started I/O, or of any Ownable object. Only its holder reads and writes
+/// the data, and no lookup finds the request. One pointer wide; move-only. Effects: dropping an
+/// Owned parks the request: the I/O is in flight and unreferenced, under the next generation. A
+/// completion with the cookie of that generation, a scan or a timeout must find it by its tag.
+/// Without any of these the I/O never ends; publish or end it instead. Context: any, interrupts
+/// included. Source: the kernel's Owned<Request>.
 template <class R>
-class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
+class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
+  using Base = detail::HandleBase<R>;
+
  public:
-  Owned(Owned&& other) noexcept : request_{std::exchange(other.request_, nullptr)} {}
+  Owned(Owned&& other) noexcept : Base{std::move(other)} {}
   Owned& operator=(Owned&& other) noexcept {
     Owned taken{std::move(other)};
-    std::swap(request_, taken.request_);
+    Base::swap(taken);
     return *this;
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~Owned() {
-    if (request_ != nullptr) Ownership<R>::release_owned(*request_);
+    if (object() != nullptr) Ownership<R>::release_owned(*object());
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
   // --- any Ownable object ---
 
-  /// The object. Not for a request, whose members are below.
+  /// The object. A request has the members below instead.
   BLKOWN_NEEDS_HELD [[nodiscard]] R& operator*() const noexcept
     requires(!RequestType<R>)
   {
-    return detail::held(request_, "Owned::operator*", Place{});
+    return held("Owned::operator*");
   }
   BLKOWN_NEEDS_HELD [[nodiscard]] R* operator->() const noexcept
     requires(!RequestType<R>)
   {
-    return &detail::held(request_, "Owned::operator->", Place{});
+    return &held("Owned::operator->");
   }
 
-  /// Becomes the first reference: a request is published under the next generation, found by
-  /// lookups, with one ARef. A plain store.
-  /// Synchronization: all that this holder did comes before what others do with the request.
+  /// Changes the unique handle into the first reference. A request becomes visible to lookups under
+  /// the next generation. A plain store.
+  /// Synchronization: releases this holder's accesses for the lookups.
+  /// Violation: not_owned.
   BLKOWN_CONSUMES [[nodiscard]] ARef<R> into_shared(Place where = Place::current()) && noexcept {
     R& request = take("Owned::into_shared", where);
     if constexpr (RequestType<R>) {
@@ -69,9 +76,10 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
     return detail::HandleAccess::make_reference(request, where);
   }
 
-  /// The unique handle again, if `reference` is the only one; else it comes back unchanged. Racing
-  /// callers may all get theirs back: use drop_or_own, or a Claim, where one must win.
-  /// Synchronization: acquires what dropped references did.
+  /// Changes `reference` into the unique handle if it is the only reference; else returns it. All
+  /// of several concurrent callers may get their references back. Use drop_or_own or a Claim where
+  /// one of them must succeed. Synchronization: acquires the accesses under dropped references.
+  /// Violation: no_reference.
   [[nodiscard]] static std::expected<Owned, ARef<R>> try_from_shared(
       BLKOWN_HELD ARef<R>&& reference, Place where = Place::current()) noexcept {
     R& request =
@@ -81,57 +89,60 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
     return Owned{request};
   }
 
-  /// Gives the handle to C; from_raw takes it back. Nothing else changes.
+  /// Gives the handle away as a pointer, for C code. from_raw takes it over.
   BLKOWN_CONSUMES [[nodiscard]] R* into_raw(Place where = Place::current()) && noexcept {
     return &take("Owned::into_raw", where);
   }
-  /// Takes over what into_raw gave, or a new object that nobody else has.
+  /// Takes over a handle that into_raw gave away, or a new object without another handle.
   [[nodiscard]] static Owned from_raw(R* request, Place where = Place::current()) noexcept {
     return Owned{detail::held(request, "Owned::from_raw", where)};
   }
 
   // --- requests ---
 
+  /// The request's hardware queue.
   BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue() const noexcept
     requires RequestType<R>
   {
-    return detail::header_of(detail::held(request_, "Owned::queue", Place{})).queue();
+    return detail::header_of(held("Owned::queue")).queue();
   }
+  /// The request's tag.
   BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept
     requires RequestType<R>
   {
-    return detail::header_of(detail::held(request_, "Owned::tag", Place{})).tag();
+    return detail::header_of(held("Owned::tag")).tag();
   }
+  /// The request's header, for visit_holders.
   BLKOWN_NEEDS_HELD [[nodiscard]] const RequestHeader& header() const noexcept
     requires RequestType<R>
   {
-    return detail::header_of(detail::held(request_, "Owned::header", Place{}));
+    return detail::header_of(held("Owned::header"));
   }
 
-  /// The name under which the I/O was published last; if it never was, a name that was or will be
-  /// another I/O's.
+  /// The cookie of the last publication. If this I/O was not published, the cookie is that of
+  /// another I/O of the request.
   BLKOWN_NEEDS_HELD [[nodiscard]] Cookie cookie() const noexcept
     requires RequestType<R>
   {
-    R& request = detail::held(request_, "Owned::cookie", Place{});
+    R& request = held("Owned::cookie");
     return detail::cookie_of(request, detail::word_of(request).peek().generation());
   }
-  /// The name that the next publication will have, for building the command before it.
+  /// The cookie of the next publication, for the driver to build the command before it.
   BLKOWN_NEEDS_HELD [[nodiscard]] Cookie next_cookie() const noexcept
     requires RequestType<R>
   {
-    R& request = detail::held(request_, "Owned::next_cookie", Place{});
+    R& request = held("Owned::next_cookie");
     return detail::cookie_of(request, detail::word_of(request).peek().next_generation());
   }
 
-  /// The request's data, this holder's to read and write.
+  /// The request's data, to read and write.
   BLKOWN_NEEDS_HELD [[nodiscard]] auto& data() const noexcept
     requires RequestType<R>
   {
-    return RequestTraits<R>::data(detail::held(request_, "Owned::data", Place{}));
+    return RequestTraits<R>::data(held("Owned::data"));
   }
 
-  /// The right to the I/O in the form that can be pinned. No change of the word.
+  /// Changes the handle into a Claim, which can be pinned. The word does not change.
   BLKOWN_CONSUMES [[nodiscard]] Claim<R> into_claim(Place where = Place::current()) && noexcept
     requires RequestType<R>
   {
@@ -139,12 +150,13 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
                                             detail::ClaimOrigin::owner);
   }
 
-  /// Makes the I/O visible under the next generation, then calls `issue(Cookie)`, which tells the
-  /// device. A completion may be processed before `issue` returns. A plain store.
-  /// Synchronization: all that this holder did comes before what a lookup's caller does. `issue`
-  /// must order earlier writes before the device sees the command (a store-release, a syscall, a
-  /// lock, a device barrier), and must not throw.
-  /// Returns void if `issue` does; if it returns std::expected<T, E>, that with Refused for E.
+  /// Makes the I/O visible to lookups under the next generation, then calls `issue(Cookie)`, which
+  /// gives the command to the device (publish.hpp). A plain store. The result is void if `issue`
+  /// returns void, or the std::expected<T, E> of `issue` with Refused in place of E.
+  /// Precondition: `issue` does not throw. It orders earlier writes before the device reads the
+  /// command (a store-release, a syscall, a lock, a device barrier). Effects: a completion may be
+  /// processed before `issue` returns. Synchronization: releases this holder's accesses for the
+  /// lookups. Violation: not_owned.
   template <class Issue>
   BLKOWN_CONSUMES [[nodiscard]] detail::PublishResultOf<R, Issue> publish(
       Issue&& issue, Place where = Place::current()) && noexcept
@@ -159,8 +171,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
     return detail::issue_published(request, cookie, issue);
   }
 
-  /// In flight, unreferenced, under the next generation, without telling any device: what dropping
-  /// the handle does, said aloud.
+  /// Parks the request, as dropping the handle does: the I/O is in flight and unreferenced, under
+  /// the next generation. No device is involved. Synchronization: releases this holder's accesses
+  /// for the lookups. Violation: not_owned.
   BLKOWN_CONSUMES void park(Place where = Place::current()) && noexcept
     requires RequestType<R>
   {
@@ -171,18 +184,21 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
     }
   }
 
-  /// Ends the I/O; the EndSink runs here. A plain store.
+  /// Ends the I/O. The EndSink runs in this call. A plain store.
+  /// Violation: not_owned.
   BLKOWN_CONSUMES void end(Status status, Place where = Place::current()) && noexcept
     requires RequestType<R>
   {
     finish(take("Owned::end", where), status, false, "Owned::end", where);
   }
+  /// Ends the I/O with Status::ok.
   BLKOWN_CONSUMES void end_ok(Place where = Place::current()) && noexcept
     requires RequestType<R>
   {
     finish(take("Owned::end_ok", where), Status::ok, false, "Owned::end_ok", where);
   }
-  /// Hands the I/O back to be started again.
+  /// Returns the I/O to the block layer to be started again.
+  /// Violation: not_owned.
   BLKOWN_CONSUMES void requeue(Place where = Place::current()) && noexcept
     requires RequestType<R>
   {
@@ -191,12 +207,11 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
 
  private:
   friend struct detail::HandleAccess;
+  using Base::held;
+  using Base::object;
+  using Base::take;
 
-  explicit Owned(R& request) noexcept : request_{&request} {}
-
-  [[nodiscard]] R& take(const char* operation, Place where) noexcept {
-    return detail::held(std::exchange(request_, nullptr), operation, where);
-  }
+  explicit Owned(R& request) noexcept : Base{&request} {}
 
   [[nodiscard]] static bool try_into_owned(R& object, Place where) noexcept {
     if constexpr (RequestType<R>) {
@@ -223,14 +238,13 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned {
     }
     detail::deliver(request);
   }
-
-  R* request_;
 };
 
-/// Drops a reference, unless it is the last: then the caller has the request to itself. If all
-/// holders let go through this, exactly one gets the Owned, or completes an end that was waiting
-/// for the last pin (which gives nothing). Against plain drops use try_claim.
-/// Synchronization: releases, as a drop; acquires what others did, if it was the last.
+/// Drops a reference, or changes it into the unique handle if it is the last. If all holders of a
+/// request use this function, exactly one of them gets the Owned, or completes an end that waits
+/// for the last pin and gets none. Use try_claim where other holders drop their references.
+/// Synchronization: releases this holder's accesses. The last holder acquires those of the others.
+/// Violation: no_reference.
 template <RequestType R>
 [[nodiscard]] std::optional<Owned<R>> drop_or_own(BLKOWN_HELD ARef<R>&& reference,
                                                   Place where = Place::current()) noexcept {

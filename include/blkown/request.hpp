@@ -1,116 +1,47 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A request: the header with its ownership word, and the driver's data behind it. What all the
-// requests of one TagSet share is here too, because each header points to it.
+// A request: a header with the ownership word, and the driver's data.
 
 #ifndef BLKOWN_REQUEST_HPP
 #define BLKOWN_REQUEST_HPP
 
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
-#include <blkown/detail/cookie_codec.hpp>
+#include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/ref_value.hpp>
 #include <blkown/detail/ref_word.hpp>
-#include <blkown/fwd.hpp>
-#include <blkown/refcounted.hpp>
+#include <blkown/detail/tag_set_state.hpp>
+#include <blkown/place.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
-#include <blkown/tag_cache.hpp>
-#include <blkown/tracking.hpp>
 #include <concepts>
+#include <cstddef>
+#include <cstdint>
 #include <type_traits>
-#include <utility>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
-
-class RequestHeader;
 
 namespace detail {
 
 template <class R>
 struct TagSetStorage;
-
-/// What all requests of one TagSet share. Its address does not change while the TagSet lives.
-struct TagSetState {
-  using AnyFunction = void (*)();
-
-  CookieLayout layout;
-  CookieCodec codec;  // of the layout
-  std::uint32_t queue_count = 0;
-  std::uint32_t depth = 0;
-  std::byte* slots = nullptr;
-  TagBitmap* bitmaps = nullptr;  // one for each queue
-  void (*delivery)(const TagSetState& core,
-                   void* request) = nullptr;  // how an end gets to the sink
-  AnyFunction end_function = nullptr;         // EndSink<R>::Function
-  void* end_context = nullptr;
-  void (*free_storage)(void* storage) = nullptr;  // null: the storage is the caller's
-
-  [[nodiscard]] TagCache make_cache(QueueIndex queue, std::uint32_t capacity,
-                                    Place place) const noexcept {
-    check_queue(queue, "TagSet::tag_cache", place);
-    return {bitmaps[queue.value], queue, capacity};
-  }
-
-  /// A tag out of the stash or the queue; false if none is free.
-  [[nodiscard]] bool take(QueueIndex queue, TagCache& cache, Tag& tag, Place place) const noexcept {
-    check_cache(queue, cache, "TagSet::allocate", place);
-    tag.value = cache.take();
-    return tag.value != TagCache::no_tag;
-  }
-
-  void give(QueueIndex queue, Tag tag, TagCache& cache, Place place) const noexcept {
-    check_cache(queue, cache, "Ended::release", place);
-    cache.give(tag);
-  }
-
-  void check_queue(QueueIndex queue, const char* operation, Place place) const noexcept {
-    if (queue.value >= queue_count) [[unlikely]] {
-      violate_queue(Violation::no_such_queue, queue, operation, place);
-    }
-  }
-
-  [[nodiscard]] static Incident incident_of(QueueIndex queue, const char* operation,
-                                            Place place) noexcept {
-    Incident incident = Incident::of(operation, place);
-    incident.has_queue = true;
-    incident.queue = queue;
-    return incident;
-  }
-
-  [[noreturn, gnu::cold, gnu::noinline]] static void violate_queue(Violation violation,
-                                                                   QueueIndex queue,
-                                                                   const char* operation,
-                                                                   Place place) {
-    violate(violation, incident_of(queue, operation, place));
-  }
-
- private:
-  void check_cache(QueueIndex queue, const TagCache& cache, const char* operation,
-                   Place place) const noexcept {
-    check_queue(queue, operation, place);
-    if (cache.bitmap_ != &bitmaps[queue.value]) [[unlikely]] {
-      violate_queue(Violation::tag_cache_of_other, queue, operation, place);
-    }
-  }
-};
-
 struct HeaderAccess;
 
 }  // namespace detail
 
-/// The library's part of a request: the ownership word, the request's name, and the end's outcome
-/// and link, which belong to whoever ends the I/O. Embedded in a struct of the user's own it makes
-/// that struct a request (RequestTraits). Not copyable and never moved: lookups find it by address.
+/// The library's part of a request: the ownership word, the queue and the tag, the status of the
+/// end and a link for lists of ended requests. A user's own struct with a RequestHeader member is a
+/// request (RequestTraits). It is neither copied nor moved, because lookups find it by its address.
 class RequestHeader {
  public:
   RequestHeader() = default;
   RequestHeader(const RequestHeader&) = delete;
   RequestHeader& operator=(const RequestHeader&) = delete;
 
-  /// The hardware queue the request belongs to. Constant from the TagSet's creation on.
+  /// The request's hardware queue. It does not change.
   [[nodiscard]] QueueIndex queue() const noexcept { return QueueIndex{queue_}; }
-  /// The request's index within its queue. Constant from the TagSet's creation on.
+  /// The request's index in its queue. It does not change.
   [[nodiscard]] Tag tag() const noexcept { return tag_; }
 
  private:
@@ -121,15 +52,14 @@ class RequestHeader {
   std::uint16_t queue_ = 0;
   Status status_ = Status::ok;
   bool requeue_ = false;
-  const detail::TagSetState* core_ = nullptr;
-  void* next_ = nullptr;  // the request behind this one in a list
+  const detail::TagSetState* state_ = nullptr;
+  void* next_ = nullptr;  // the next request in an EndedList
 };
 
-static_assert(sizeof(RequestHeader) <= 40, "a header leaves most of the first line to the data");
+static_assert(sizeof(RequestHeader) <= 40, "the data gets room in the header's cache line");
 static_assert(std::is_standard_layout_v<RequestHeader>);
 
-/// How the library finds its header in a request of type R. Specialised for Request<T>; for a
-/// struct of one's own:
+/// How the library finds the header and the data of a request of type R. For a user's own struct:
 ///
 ///   template <>
 ///   struct blkown::RequestTraits<my_request> : blkown::EmbeddedHeader<&my_request::header> {};
@@ -139,7 +69,7 @@ struct RequestTraits;
 template <auto Member>
 struct EmbeddedHeader;
 
-/// A header that is a data member; the data of such a request is the whole struct.
+/// The traits of a struct with a RequestHeader member. The data is the whole struct.
 template <class R, RequestHeader R::* Member>
 struct EmbeddedHeader<Member> {
   using Data = R;
@@ -147,7 +77,7 @@ struct EmbeddedHeader<Member> {
   [[nodiscard]] static R& data(R& request) noexcept { return request; }
 };
 
-/// A type that a TagSet can hold: it has a RequestHeader that RequestTraits finds.
+/// A type that a TagSet can hold: RequestTraits is specialised for it.
 template <class R>
 concept RequestType = requires(R& request) {
   typename RequestTraits<R>::Data;
@@ -155,9 +85,9 @@ concept RequestType = requires(R& request) {
   { RequestTraits<R>::data(request) } -> std::same_as<typename RequestTraits<R>::Data&>;
 };
 
-/// A request with the driver's data T (a command, its segments, a mapping), which is built once and
-/// kept across I/Os. It is only reached through a handle: Idle, Owned, Claim, or ARef where
-/// shared_data<T> allows.
+/// A request with the driver's data T, such as a command, its segments or a mapping. The data is
+/// built once and is not reset between I/Os. Only a handle gives access to it: Idle, Owned, Claim,
+/// or ARef if shared_data<T> is true.
 template <class T>
 class Request {
  public:
@@ -170,7 +100,7 @@ class Request {
   template <class Build>
   Request(Build& build, QueueIndex queue, Tag tag) : data_(build(queue, tag)) {}
 
-  // The member and not the class: data of an alignment above a line's must be able to raise it.
+  // On the member, not on the class, so that data with a larger alignment raises that of the class.
   alignas(cache_line_bytes) RequestHeader header_;
   T data_;
 };
@@ -186,78 +116,21 @@ struct RequestTraits<Request<T>> {
 
 namespace detail {
 
-/// What a Claim's holder may assume about the device. A set of bits, kept beside the Claim's
-/// pointer.
-enum class ClaimOrigin : std::uint8_t {
-  published = 1,  ///< Bit: the I/O was published, so the Claim may be released.
-  completed = 2,  ///< Bit: the device has completed or refused the I/O and no longer uses it.
-
-  owner = 0,                           ///< From an Owned.
-  bystander = published,               ///< From a pin or a tag alone.
-  completion = published | completed,  ///< From the I/O's completion or the device's refusal.
-};
-
-/// Whether `origin` has the bit `part`.
-[[nodiscard]] constexpr bool includes(ClaimOrigin origin, ClaimOrigin part) noexcept {
-  return (static_cast<unsigned>(origin) & static_cast<unsigned>(part)) != 0;
-}
-
-/// The way from one handle to another; users have the handles' own members.
-struct HandleAccess {
-  template <template <class> class Handle, class R>
-  [[nodiscard]] static Handle<R> make(R& request) noexcept {
-    return Handle<R>{request};
-  }
-  template <class R>
-  [[nodiscard]] static ARef<R> make_reference(R& request, TrackedPlace where) noexcept {
-    return ARef<R>{request, where};
-  }
-  template <class R>
-  [[nodiscard]] static Claim<R> make_claim(R& request, ClaimOrigin origin) noexcept {
-    return Claim<R>{request, origin};
-  }
-  template <class R>
-  [[nodiscard]] static ClaimOrigin origin(const Claim<R>& claim) noexcept {
-    return claim.origin();
-  }
-  /// What the handle held, null if nothing; it holds nothing any more.
-  template <template <class> class Handle, class R>
-  [[nodiscard]] static R* take(Handle<R>& handle) noexcept {
-    return std::exchange(handle.request_, nullptr);
-  }
-  template <class R>
-  [[nodiscard]] static R* take_reference(ARef<R>& reference) noexcept {
-    return reference.take();
-  }
-  template <class R>
-  [[nodiscard]] static R* take_claim(Claim<R>& claim) noexcept {
-    return Claim<R>::pointer_in(std::exchange(claim.bits_, 0));
-  }
-  /// Ended requests that are linked already, as a ring that ends with `last`.
-  template <class R>
-  static void append(EndedList<R>& list, R& last) noexcept {
-    list.append_ring(last);
-  }
-  template <template <class> class Handle, class R>
-  [[nodiscard]] static R* look(const Handle<R>& handle) noexcept {
-    return handle.request_;
-  }
-};
-
-/// The handles' way into a header.
+/// Access to the private members of RequestHeader.
 struct HeaderAccess {
   [[nodiscard]] static RefWord<Word>& word(RequestHeader& header) noexcept { return header.word_; }
-  [[nodiscard]] static const TagSetState& core(const RequestHeader& header) noexcept {
-    return *header.core_;
+  [[nodiscard]] static const TagSetState& state(const RequestHeader& header) noexcept {
+    return *header.state_;
   }
   static Status& status(RequestHeader& header) noexcept { return header.status_; }
   static bool& requeue(RequestHeader& header) noexcept { return header.requeue_; }
   static void*& next(RequestHeader& header) noexcept { return header.next_; }
 
-  /// Names the request, once, while nobody else knows it.
-  static void name(RequestHeader& header, const TagSetState& core, QueueIndex queue, Tag tag,
-                   Generation first) noexcept {
-    header.core_ = &core;
+  /// Sets the request's TagSet, queue, tag and first generation.
+  /// Precondition: no other context has access to the request.
+  static void identify(RequestHeader& header, const TagSetState& state, QueueIndex queue, Tag tag,
+                       Generation first) noexcept {
+    header.state_ = &state;
     header.queue_ = static_cast<std::uint16_t>(queue.value);
     header.tag_ = tag;
     header.word_.set_first_generation(first);
@@ -281,15 +154,16 @@ template <class R>
   return HeaderAccess::word(header_of(request));
 }
 template <class R>
-[[nodiscard]] const TagSetState& core_of(R& request) noexcept {
-  return HeaderAccess::core(header_of(request));
+[[nodiscard]] const TagSetState& state_of(R& request) noexcept {
+  return HeaderAccess::state(header_of(request));
 }
 template <class R>
 [[nodiscard]] Cookie cookie_of(R& request, Generation generation) noexcept {
   const RequestHeader& header = header_of(request);
-  return HeaderAccess::core(header).codec.cookie(header.queue(), header.tag(), generation);
+  return HeaderAccess::state(header).codec.cookie(header.queue(), header.tag(), generation);
 }
 
+/// An incident about a request whose word has the value `seen`.
 [[nodiscard]] inline Incident incident_of(const RequestHeader& header, RefValue<Word> seen,
                                           const char* operation, Place place) noexcept {
   Incident incident = Incident::of(operation, place);
@@ -306,7 +180,7 @@ template <class R>
   return incident;
 }
 
-/// A violation about a request, from the value that the failing operation read.
+/// Raises a violation about a request. `seen` is the value that the failing operation read.
 [[noreturn, gnu::cold, gnu::noinline]] inline void violate_request(Violation violation,
                                                                    const RequestHeader& header,
                                                                    RefValue<Word> seen,
@@ -315,7 +189,7 @@ template <class R>
   violate(violation, incident_of(header, seen, operation, place));
 }
 
-/// A report about a request.
+/// Makes a report about a request. `seen` is a recent value of its word.
 [[gnu::cold, gnu::noinline]] inline void report_request(Report what, const RequestHeader& header,
                                                         RefValue<Word> seen,
                                                         const char* operation) {

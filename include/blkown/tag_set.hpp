@@ -79,21 +79,21 @@ class [[nodiscard]] TagSet {
     return create_in(storage, config, sink, &detail::TagSetStorage<R>::default_data);
   }
 
-  TagSet(TagSet&& other) noexcept : core_{std::exchange(other.core_, nullptr)} {}
+  TagSet(TagSet&& other) noexcept : state_{std::exchange(other.state_, nullptr)} {}
   TagSet& operator=(TagSet&& other) noexcept {
     TagSet taken{std::move(other)};
-    std::swap(core_, taken.core_);
+    std::swap(state_, taken.state_);
     return *this;
   }
   ~TagSet() {
-    if (core_ == nullptr) return;
+    if (state_ == nullptr) return;
     check_all_back();
-    detail::TagSetStorage<R>::destroy(*core_);
+    detail::TagSetStorage<R>::destroy(*state_);
   }
 
-  [[nodiscard]] std::uint32_t queue_count() const noexcept { return core_->queue_count; }
-  [[nodiscard]] std::uint32_t depth() const noexcept { return core_->depth; }
-  [[nodiscard]] const CookieLayout& layout() const noexcept { return core_->layout; }
+  [[nodiscard]] std::uint32_t queue_count() const noexcept { return state_->queue_count; }
+  [[nodiscard]] std::uint32_t depth() const noexcept { return state_->depth; }
+  [[nodiscard]] const CookieLayout& layout() const noexcept { return state_->layout; }
 
   // --- tags: a new I/O --------------------------------------------------------------------------
 
@@ -102,13 +102,13 @@ class [[nodiscard]] TagSet {
   /// Violation: no such queue.
   [[nodiscard]] TagCache tag_cache(QueueIndex queue,
                                    Place where = Place::current()) const noexcept {
-    core_->check_queue(queue, "TagSet::tag_cache", where);
-    const std::uint32_t share = core_->bitmaps[queue.value].common_depth() / 8;
+    state_->check_queue(queue, "TagSet::tag_cache", where);
+    const std::uint32_t share = state_->bitmaps[queue.value].common_depth() / 8;
     return tag_cache(queue, share < 32 ? share : 32, where);
   }
   [[nodiscard]] TagCache tag_cache(QueueIndex queue, std::uint32_t capacity,
                                    Place where = Place::current()) const noexcept {
-    return core_->make_cache(queue, capacity, where);
+    return state_->make_cache(queue, capacity, where);
   }
 
   /// A request with a free tag, through the calling context's own cache; none if all are taken.
@@ -118,7 +118,7 @@ class [[nodiscard]] TagSet {
   [[nodiscard]] std::optional<Idle<R>> allocate(QueueIndex queue, TagCache& cache,
                                                 Place where = Place::current()) noexcept {
     Tag tag;
-    if (!core_->take(queue, cache, tag, where)) return std::nullopt;
+    if (!state_->take(queue, cache, tag, where)) return std::nullopt;
     return detail::HandleAccess::make<Idle>(request(queue, tag));
   }
 
@@ -128,7 +128,7 @@ class [[nodiscard]] TagSet {
   /// Synchronization: acquires what the request's last Ended released.
   [[nodiscard]] std::optional<Idle<R>> allocate_reserved(QueueIndex queue) noexcept {
     Tag tag;
-    if (queue.value >= core_->queue_count || !core_->bitmaps[queue.value].take_reserved(tag)) {
+    if (queue.value >= state_->queue_count || !state_->bitmaps[queue.value].take_reserved(tag)) {
       return std::nullopt;
     }
     return detail::HandleAccess::make<Idle>(request(queue, tag));
@@ -141,8 +141,8 @@ class [[nodiscard]] TagSet {
   /// One read-modify-write; interrupt-safe.
   /// Synchronization: acquires what the request's last Ended released.
   [[nodiscard]] std::optional<Idle<R>> allocate_tag(QueueIndex queue, Tag tag) noexcept {
-    if (queue.value >= core_->queue_count || tag.value >= core_->depth) return std::nullopt;
-    if (!core_->bitmaps[queue.value].take(tag)) return std::nullopt;
+    if (queue.value >= state_->queue_count || tag.value >= state_->depth) return std::nullopt;
+    if (!state_->bitmaps[queue.value].take(tag)) return std::nullopt;
     return detail::HandleAccess::make<Idle>(request(queue, tag));
   }
 
@@ -165,31 +165,31 @@ class [[nodiscard]] TagSet {
   };
   /// Violation: no such queue.
   TagDemand announce_demand(QueueIndex queue, Place where = Place::current()) const noexcept {
-    core_->check_queue(queue, "TagSet::announce_demand", where);
-    return TagDemand{core_->bitmaps[queue.value]};
+    state_->check_queue(queue, "TagSet::announce_demand", where);
+    return TagDemand{state_->bitmaps[queue.value]};
   }
 
   /// How many of the queue's tags are taken, stashed ones included; it orders nothing.
   /// Violation: no such queue.
   [[nodiscard]] std::uint32_t taken_count(QueueIndex queue,
                                           Place where = Place::current()) const noexcept {
-    core_->check_queue(queue, "TagSet::taken_count", where);
-    return core_->bitmaps[queue.value].taken_count();
+    state_->check_queue(queue, "TagSet::taken_count", where);
+    return state_->bitmaps[queue.value].taken_count();
   }
 
   /// How many of them an allocate would find in the bitmap: free, neither stashed nor reserved.
   /// Violation: no such queue.
   [[nodiscard]] std::uint32_t free_count(QueueIndex queue,
                                          Place where = Place::current()) const noexcept {
-    core_->check_queue(queue, "TagSet::free_count", where);
-    return core_->bitmaps[queue.value].free_count();
+    state_->check_queue(queue, "TagSet::free_count", where);
+    return state_->bitmaps[queue.value].free_count();
   }
 
   /// What a request's word says at this moment, for tables; none if its tag is free. It orders
   /// nothing, and may be over before it is read.
   /// Precondition: queue.value < queue_count(), tag < depth().
   [[nodiscard]] std::optional<RequestState> state_of(QueueIndex queue, Tag tag) const noexcept {
-    if (!core_->bitmaps[queue.value].is_taken(tag)) return std::nullopt;
+    if (!state_->bitmaps[queue.value].is_taken(tag)) return std::nullopt;
     R& looked_at = request(queue, tag);
     return detail::incident_of(detail::header_of(looked_at), detail::word_of(looked_at).peek(), "",
                                Place{})
@@ -250,8 +250,8 @@ class [[nodiscard]] TagSet {
   /// Violation: no such queue.
   template <class Visit>
   void for_each_in_flight(QueueIndex queue, Visit&& visit, Place where = Place::current()) {
-    core_->check_queue(queue, "TagSet::for_each_in_flight", where);
-    for (Tag tag; tag.value != core_->depth; ++tag.value) {
+    state_->check_queue(queue, "TagSet::for_each_in_flight", where);
+    for (Tag tag; tag.value != state_->depth; ++tag.value) {
       R& candidate = request(queue, tag);
       detail::RefValue<Word> seen;
       if (detail::word_of(candidate).tag_to_rq(detail::GenerationMatch<Word>::any(), seen) ==
@@ -266,8 +266,8 @@ class [[nodiscard]] TagSet {
   /// still pinned. Each is looked at in a moment of its own.
   [[nodiscard]] std::size_t in_flight() const noexcept {
     std::size_t count = 0;
-    for (QueueIndex queue; queue.value != core_->queue_count; ++queue.value) {
-      for (Tag tag; tag.value != core_->depth; ++tag.value) {
+    for (QueueIndex queue; queue.value != state_->queue_count; ++queue.value) {
+      for (Tag tag; tag.value != state_->depth; ++tag.value) {
         if (detail::word_of(request(queue, tag)).peek().count() != 0) ++count;
       }
     }
@@ -308,7 +308,7 @@ class [[nodiscard]] TagSet {
  private:
   using Target = detail::LookupTarget;
 
-  explicit TagSet(detail::TagSetState& core) noexcept : core_{&core} {}
+  explicit TagSet(detail::TagSetState& state) noexcept : state_{&state} {}
 
   [[nodiscard]] static std::expected<TagSet, TagSetError> wrap(
       std::expected<detail::TagSetState*, TagSetError> made) noexcept {
@@ -317,19 +317,19 @@ class [[nodiscard]] TagSet {
   }
 
   [[nodiscard]] R& request(QueueIndex queue, Tag tag) const noexcept {
-    return detail::TagSetStorage<R>::slot(*core_, queue, tag);
+    return detail::TagSetStorage<R>::slot(*state_, queue, tag);
   }
 
   [[nodiscard]] Target locate(QueueIndex arrival_queue, std::uint64_t value) const noexcept {
-    return Target::of(*core_, arrival_queue, value);
+    return Target::of(*state_, arrival_queue, value);
   }
   [[nodiscard]] Target locate(QueueIndex queue, Tag tag) const noexcept {
-    return Target::of(*core_, queue, tag);
+    return Target::of(*state_, queue, tag);
   }
 
   /// The generation that the value carries, as a lookup compares it.
   [[nodiscard]] detail::GenerationMatch<Word> match_of(std::uint64_t value) const noexcept {
-    return core_->codec.match(core_->codec.generation(value));
+    return state_->codec.match(state_->codec.generation(value));
   }
 
   /// One lookup: `operation` on the target's word, `wrap_handle` around the request if it is had.
@@ -376,22 +376,22 @@ class [[nodiscard]] TagSet {
 
   [[nodiscard]] std::uint64_t total_taken_count() const noexcept {
     std::uint64_t count = 0;
-    for (std::uint32_t queue = 0; queue != core_->queue_count; ++queue) {
-      count += core_->bitmaps[queue].taken_count();
+    for (std::uint32_t queue = 0; queue != state_->queue_count; ++queue) {
+      count += state_->bitmaps[queue].taken_count();
     }
     return count;
   }
 
   void check_all_back() const noexcept {
-    for (QueueIndex queue; queue.value != core_->queue_count; ++queue.value) {
-      const detail::TagBitmap& bitmap = core_->bitmaps[queue.value];
+    for (QueueIndex queue; queue.value != state_->queue_count; ++queue.value) {
+      const detail::TagBitmap& bitmap = state_->bitmaps[queue.value];
       if (bitmap.cache_count() != 0) {
         detail::violate(Violation::tag_cache_alive,
                         detail::TagSetState::incident_of(queue, "destruction of TagSet", Place{})
                             .with("TagSet destroyed while {count|TagCache exists|TagCaches exist}")
                             .about("TagSet", bitmap.cache_count()));
       }
-      for (Tag tag; tag.value != core_->depth; ++tag.value) {
+      for (Tag tag; tag.value != state_->depth; ++tag.value) {
         if (!bitmap.is_taken(tag)) continue;
         R& alive = request(queue, tag);
         detail::violate(Violation::request_alive,
@@ -403,7 +403,7 @@ class [[nodiscard]] TagSet {
     }
   }
 
-  detail::TagSetState* core_;
+  detail::TagSetState* state_;
 
   static_assert(sizeof(Idle<R>) == sizeof(void*) && sizeof(Owned<R>) == sizeof(void*) &&
                     sizeof(Claim<R>) == sizeof(void*) && sizeof(Ended<R>) == sizeof(void*) &&

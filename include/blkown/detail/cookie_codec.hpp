@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A CookieLayout with its masks worked out, for the two places that every I/O passes: making the
-// cookie of a publication and taking apart the value of a completion. No branch on the layout.
+// CookieCodec: a CookieLayout with precomputed masks. Every publication encodes a cookie and every
+// completion decodes one, without a branch on the layout.
 
 #ifndef BLKOWN_DETAIL_COOKIE_CODEC_HPP
 #define BLKOWN_DETAIL_COOKIE_CODEC_HPP
@@ -18,7 +18,7 @@ namespace detail {
 class CookieCodec {
  public:
   CookieCodec() = default;
-  /// Precondition: the layout is sound (check_layout).
+  /// Precondition: check_layout returns no error.
   explicit constexpr CookieCodec(const CookieLayout& layout) noexcept
       : queue_{layout.queue},
         tag_{layout.tag},
@@ -33,7 +33,7 @@ class CookieCodec {
             generation, tag, queue};
   }
 
-  /// The queue that the value names: the one it arrived on if the layout has no field for it.
+  /// The value's queue. Without a queue field in the layout, the arrival queue.
   [[nodiscard]] constexpr std::uint64_t queue(std::uint64_t value,
                                               QueueIndex arrival_queue) const noexcept {
     return queue_.get(value) | (arrival_queue.value & arrival_mask_);
@@ -48,13 +48,13 @@ class CookieCodec {
   [[nodiscard]] constexpr bool has_stray_bits(std::uint64_t value) const noexcept {
     return (value & stray_mask_) != 0;
   }
-  /// What a lookup of this generation compares.
+  /// The comparison of a lookup for this generation.
   [[nodiscard]] constexpr GenerationMatch<Word> match(Generation generation) const noexcept {
     return {static_cast<Word>(RefValue<Word>::idle_at(generation).bits & match_mask_), match_mask_};
   }
 
  private:
-  /// A CookieField; the mask is before the shift, and 0 for an absent field.
+  /// A CookieField with its mask, at bit 0. The mask of an absent field is 0.
   struct Field {
     std::uint64_t mask = 0;
     std::uint8_t shift = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Where a value that a device sent points, before any request is looked at.
+// LookupTarget: the request that a device's value names. No request is read to find it.
 
 #ifndef BLKOWN_DETAIL_LOOKUP_TARGET_HPP
 #define BLKOWN_DETAIL_LOOKUP_TARGET_HPP
@@ -8,32 +8,32 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/cookie_codec.hpp>
 #include <blkown/detail/ref_value.hpp>
-#include <blkown/request.hpp>
+#include <blkown/detail/tag_set_state.hpp>
 #include <blkown/tag.hpp>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace detail {
 
-/// The request that a lookup asks for, or why there is none.
+/// The request that a lookup names, or the reason why it names none.
 struct LookupTarget {
   LookupReason reason = LookupReason::none;
   QueueIndex queue;
   Tag tag;
   Generation generation;
 
-  /// By a value that arrived on a queue.
-  [[nodiscard]] static LookupTarget of(const TagSetState& core, QueueIndex arrival_queue,
+  /// The target of `value`, which a device sent on `arrival_queue`.
+  [[nodiscard]] static LookupTarget of(const TagSetState& state, QueueIndex arrival_queue,
                                        std::uint64_t value) noexcept {
-    const std::uint64_t queue = core.codec.queue(value, arrival_queue);
-    const std::uint64_t tag = core.codec.tag(value);
+    const std::uint64_t queue = state.codec.queue(value, arrival_queue);
+    const std::uint64_t tag = state.codec.tag(value);
     LookupTarget target;
     target.queue = arrival_queue;
     target.tag.value = static_cast<std::uint32_t>(tag);
-    target.generation = core.codec.generation(value);
-    if (arrival_queue.value >= core.queue_count || queue >= core.queue_count) {
+    target.generation = state.codec.generation(value);
+    if (arrival_queue.value >= state.queue_count || queue >= state.queue_count) {
       target.reason = LookupReason::no_such_queue;
-    } else if (tag >= core.depth || core.codec.has_stray_bits(value)) {
+    } else if (tag >= state.depth || state.codec.has_stray_bits(value)) {
       target.reason = LookupReason::no_such_tag;
     } else if (queue != arrival_queue.value) {
       target.reason = LookupReason::wrong_queue;
@@ -41,15 +41,15 @@ struct LookupTarget {
     return target;
   }
 
-  /// By queue and tag alone.
-  [[nodiscard]] static LookupTarget of(const TagSetState& core, QueueIndex queue,
+  /// The target of a queue and a tag.
+  [[nodiscard]] static LookupTarget of(const TagSetState& state, QueueIndex queue,
                                        Tag tag) noexcept {
     LookupTarget target;
     target.queue = queue;
     target.tag = tag;
-    if (queue.value >= core.queue_count) {
+    if (queue.value >= state.queue_count) {
       target.reason = LookupReason::no_such_queue;
-    } else if (tag.value >= core.depth) {
+    } else if (tag.value >= state.depth) {
       target.reason = LookupReason::no_such_tag;
     }
     return target;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A TagSet's memory, in one block: the shared core, a bitmap for each queue, the bitmaps' lines,
-// then the requests, each on cache lines of its own.
+// The memory of a TagSet: one block with the TagSetState, a bitmap for each queue, the bitmaps'
+// lines and the requests, each on its own cache lines.
 
 #ifndef BLKOWN_DETAIL_TAG_SET_STORAGE_HPP
 #define BLKOWN_DETAIL_TAG_SET_STORAGE_HPP
@@ -27,12 +27,13 @@ template <class R>
 struct TagSetStorage {
   static constexpr std::size_t alignment_bytes = alignof(R) > cache_line_bytes ? alignof(R)
                                                                                : cache_line_bytes;
-  /// From one request to the next; a foreign type is padded, so that no two share a line.
+  /// The distance of two requests. A type without alignment is padded, so that no two requests
+  /// share a cache line.
   static constexpr std::size_t slot_bytes =
       (sizeof(R) + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
 
-  /// The offsets of the block's parts, in 64 bits. Requests of more bytes than those can count give
-  /// the largest end, which no memory reaches.
+  /// The offsets of the block's parts in bytes. If `end` does not fit into 64 bits, it is the
+  /// largest value, which no allocation satisfies.
   struct Plan {
     std::uint64_t bitmaps = 0;
     std::uint64_t lines = 0;
@@ -44,9 +45,9 @@ struct TagSetStorage {
       lines = align(bitmaps + std::uint64_t{config.queue_count} * sizeof(TagBitmap));
       slots = align(lines + std::uint64_t{config.queue_count} * TagBitmap::lines_for(config.depth) *
                                 sizeof(TagBitmap::Line));
-      constexpr std::uint64_t most = ~std::uint64_t{0};
+      constexpr std::uint64_t max = ~std::uint64_t{0};
       const std::uint64_t requests = std::uint64_t{config.queue_count} * config.depth;
-      end = requests > (most - slots) / slot_bytes ? most : slots + requests * slot_bytes;
+      end = requests > (max - slots) / slot_bytes ? max : slots + requests * slot_bytes;
     }
     static constexpr std::uint64_t align(std::uint64_t offset) noexcept {
       return (offset + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
@@ -54,12 +55,12 @@ struct TagSetStorage {
   };
 
   [[nodiscard]] static constexpr std::size_t bytes(const TagSetConfig& config) noexcept {
-    constexpr std::uint64_t most = ~std::size_t{0};
+    constexpr std::uint64_t max = ~std::size_t{0};
     const std::uint64_t needed = Plan{config}.end;
-    return static_cast<std::size_t>(needed < most ? needed : most);
+    return static_cast<std::size_t>(needed < max ? needed : max);
   }
 
-  /// What create uses without a `build`.
+  /// The `build` of TagSet::create without one.
   [[nodiscard]] static auto default_data(QueueIndex, Tag) noexcept {
     return typename Built<R>::Type{};
   }
@@ -103,19 +104,19 @@ struct TagSetStorage {
     return build_all(storage.data(), plan, config, sink, build);
   }
 
-  [[nodiscard]] static R& slot(const TagSetState& core, QueueIndex queue, Tag tag) noexcept {
-    const std::size_t index = std::size_t{queue.value} * core.depth + tag.value;
-    return *std::launder(reinterpret_cast<R*>(core.slots + index * slot_bytes));
+  [[nodiscard]] static R& slot(const TagSetState& state, QueueIndex queue, Tag tag) noexcept {
+    const std::size_t index = std::size_t{queue.value} * state.depth + tag.value;
+    return *std::launder(reinterpret_cast<R*>(state.slots + index * slot_bytes));
   }
 
-  /// Precondition: every request is back.
-  static void destroy(TagSetState& core) noexcept {
-    for (QueueIndex queue; queue.value != core.queue_count; ++queue.value) {
-      for (Tag tag; tag.value != core.depth; ++tag.value) slot(core, queue, tag).~R();
+  /// Destroys the requests and frees the storage. Precondition: no request is in use.
+  static void destroy(TagSetState& state) noexcept {
+    for (QueueIndex queue; queue.value != state.queue_count; ++queue.value) {
+      for (Tag tag; tag.value != state.depth; ++tag.value) slot(state, queue, tag).~R();
     }
-    // The bitmaps, their lines and the core have trivial destructors.
-    const auto free_storage = core.free_storage;
-    if (free_storage != nullptr) free_storage(&core);
+    // The bitmaps, their lines and the state have trivial destructors.
+    const auto free_storage = state.free_storage;
+    if (free_storage != nullptr) free_storage(&state);
   }
 
  private:
@@ -139,16 +140,16 @@ struct TagSetStorage {
     const auto at = [base](std::uint64_t offset) {
       return base + static_cast<std::size_t>(offset);
     };
-    auto* const core = ::new (static_cast<void*>(base)) TagSetState{};
-    core->layout = config.layout;
-    core->codec = CookieCodec{config.layout};
-    core->queue_count = config.queue_count;
-    core->depth = config.depth;
-    core->slots = at(plan.slots);
-    core->bitmaps = reinterpret_cast<TagBitmap*>(at(plan.bitmaps));
-    core->delivery = sink.delivery_ != nullptr ? sink.delivery_ : &deliver_by_function<R>;
-    core->end_function = reinterpret_cast<TagSetState::AnyFunction>(sink.function_);
-    core->end_context = sink.context_;
+    auto* const state = ::new (static_cast<void*>(base)) TagSetState{};
+    state->layout = config.layout;
+    state->codec = CookieCodec{config.layout};
+    state->queue_count = config.queue_count;
+    state->depth = config.depth;
+    state->slots = at(plan.slots);
+    state->bitmaps = reinterpret_cast<TagBitmap*>(at(plan.bitmaps));
+    state->delivery = sink.delivery_ != nullptr ? sink.delivery_ : &deliver_by_function<R>;
+    state->end_function = reinterpret_cast<TagSetState::AnyFunction>(sink.function_);
+    state->end_context = sink.context_;
 
     const Generation first =
         config.first_generation ? *config.first_generation : unpredictable_generation(base);
@@ -159,17 +160,17 @@ struct TagSetStorage {
       for (std::uint32_t i = 0; i != lines_each; ++i) {
         ::new (static_cast<void*>(lines + i * sizeof(TagBitmap::Line))) TagBitmap::Line{};
       }
-      ::new (static_cast<void*>(&core->bitmaps[queue.value]))
+      ::new (static_cast<void*>(&state->bitmaps[queue.value]))
           TagBitmap{std::launder(reinterpret_cast<TagBitmap::Line*>(lines)), config.depth,
                     config.reserved_depth};
       for (Tag tag; tag.value != config.depth; ++tag.value) {
         const std::size_t index = std::size_t{queue.value} * config.depth + tag.value;
-        void* const place = core->slots + index * slot_bytes;
+        void* const place = state->slots + index * slot_bytes;
         R& request = *construct(place, build, queue, tag);
-        HeaderAccess::name(header_of(request), *core, queue, tag, first);
+        HeaderAccess::identify(header_of(request), *state, queue, tag, first);
       }
     }
-    return core;
+    return state;
   }
 
   template <class Build>

@@ -160,7 +160,7 @@ class SubmitQueue {
   /// Where HwQueue::complete brings them.
   void take_completed(Claim<R>&& claim) noexcept {
     Access::claim_origin(claim.data()) = blkown::detail::HandleAccess::origin(claim);
-    R* const request = blkown::detail::HandleAccess::take_claim(claim);
+    R* const request = blkown::detail::HandleAccess::take(claim);
     if (remote_completed_.push(*request)) context_.post(work_);
   }
 
