@@ -129,7 +129,7 @@ TEST(Allocation, DoesNotHappenInStorageOfTheCaller) {
   blkown::set_report_handler(handler);
 }
 
-TEST(Allocation, DoesNotHappenOnAnIosWay) {
+TEST(Allocation, DoesNotHappenDuringAnIo) {
   const auto handler = blkown::set_report_handler(&ignore_report);
   Sink sink;
   auto set = TagSet::create(config, blkown::EndSink<Request>::to(sink)).value();
@@ -153,7 +153,7 @@ TEST(Allocation, ThatFailsIsAnError) {
 }
 
 // Goal: when creation fails after the allocation, the memory is freed.
-TEST(Allocation, OfATagSetWithoutSinkIsUndone) {
+TEST(Allocation, OfARefusedTagSetIsFreed) {
   const std::uint64_t before = allocations;
   const std::uint64_t freed_before = deallocations;
   const auto made = TagSet::create(config, blkown::EndSink<Request>{});

@@ -240,7 +240,7 @@ TEST(ARef, CrossesACBoundaryWithItsReference) {
 }
 
 // Goal: visit_holders compiles in every build. tracking_test.cpp tests its results.
-TEST(ARef, NamesItsHoldersInATrackingBuildAndElseKeepsNothingOfThem) {
+TEST(ARef, VisitsItsHoldersInATrackingBuildOnly) {
   Driver<> driver;
   const auto cookie = driver.in_flight();
   {

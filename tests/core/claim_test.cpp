@@ -35,7 +35,7 @@ TEST(Claim, NamesItsRequestAndHoldsItsData) {
 }
 
 // Goal: of two completions of one publication, exactly one gets the Claim.
-TEST(Claim, IsHadOnce) {
+TEST(Claim, IsGivenOnce) {
   Driver<> driver;
   const auto cookie = driver.in_flight();
   Claim claim = driver.claim(cookie);
@@ -45,7 +45,7 @@ TEST(Claim, IsHadOnce) {
   EXPECT_EQ(driver.sink.count(), 1U);
 }
 
-TEST(Claim, OfAPinnedRequestIsHadOnce) {
+TEST(Claim, OfAPinnedRequestIsGivenOnce) {
   Driver<> driver;
   const auto cookie = driver.in_flight();
   {

@@ -86,7 +86,7 @@ TEST_F(Ending, FreesTheTagWhenItIsDropped) {
 }
 
 // Goal: the context's next allocation takes the tag from the cache, not from the bitmap.
-TEST_F(Ending, PutsTheTagIntoAStash) {
+TEST_F(Ending, PutsTheTagIntoACache) {
   blkown::TagCache cache = set_.tag_cache(QueueIndex{0}, 4);
   ended(2).release(cache);
   EXPECT_EQ(cache.size(), 1U);
@@ -156,7 +156,7 @@ TEST_F(Ending, ListTakesMoreAfterItRanEmpty) {
   EXPECT_EQ(drain(list), (Tags{2, 3}));
 }
 
-TEST_F(Ending, ListAppendsAnotherBehindItself) {
+TEST_F(Ending, ListAppendsAnotherAtItsEnd) {
   EndedList list = list_of({1, 2});
   EndedList more = list_of({3, 4});
   list.append(std::move(more));
@@ -202,7 +202,7 @@ TEST_F(Ending, ListMovesAndFreesWhatItHeldBefore) {
   EXPECT_EQ(drain(moved), (Tags{4, 5, 6}));
 }
 
-TEST(EndSink, OfNobodyFreesTheTags) {
+TEST(EndSink, FreeingFreesTheTags) {
   auto set = TagSet::create(support::two_queues_of_eight, EndSink<Request>::freeing()).value();
   for (int io = 0; io < 3; ++io) set.allocate_tag(QueueIndex{0}, Tag{1}).value().start().end_ok();
 }

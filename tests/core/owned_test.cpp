@@ -88,7 +88,7 @@ TEST(Owned, DroppedParksUnderANewGeneration) {
   driver.set.claim_any_generation(QueueIndex{0}, Tag{0}).value().end(Status::timed_out);
 }
 
-TEST(Owned, ParkIsTheSameSaidAloud) {
+TEST(Owned, ParkDoesWhatADropDoes) {
   Driver<> driver;
   driver.owned().park();
   EXPECT_EQ(driver.state(), "1");
@@ -97,7 +97,7 @@ TEST(Owned, ParkIsTheSameSaidAloud) {
 }
 
 // Goal: after an Owned was taken back and dropped, a completion with the old cookie is refused.
-TEST(Owned, TakenBackAndDroppedNoLongerAnswersToItsOldCookie) {
+TEST(Owned, TakenBackAndDroppedIsNotFoundByItsOldCookie) {
   Driver<> driver;
   const blkown::Cookie cookie = driver.in_flight();
   {

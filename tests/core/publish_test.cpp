@@ -100,7 +100,7 @@ TYPED_TEST(PublishOf, CountsEveryPublication) {
   }
 }
 
-TYPED_TEST(PublishOf, AnswersYesWhenTheDeviceTakesTheCommand) {
+TYPED_TEST(PublishOf, SucceedsWhenTheDeviceTakesTheCommand) {
   auto result = this->handle().publish(accept);
   static_assert(
       std::is_same_v<decltype(result), std::expected<void, Refused<Request, DoorbellError>>>);

@@ -201,7 +201,7 @@ TEST(RmwCount, ARefusedLookupTakesNone) {
   std::move(owned).end_ok();
 }
 
-TEST(RmwCount, AllocateAndFreeTakeTwoWithoutAStash) {
+TEST(RmwCount, AllocateAndFreeTakeTwoWithoutACache) {
   Counting driver;
   TagCache cache = driver.set.tag_cache(QueueIndex{0}, 0);
   EXPECT_EQ(
@@ -240,7 +240,7 @@ TEST(RmwCount, AllocationFromAFullQueueTakesNone) {
 }
 
 // Goal: with one I/O at a time, a cache accesses the bitmap once for a million I/Os.
-TEST(RmwCount, AllocateAndFreeTakeNoneAmortisedWithAStash) {
+TEST(RmwCount, AllocateAndFreeTakeNoneAmortisedWithACache) {
   constexpr std::uint64_t ios = 1'000'000;
   auto config = support::two_queues_of_eight;
   config.depth = 64;
@@ -289,7 +289,7 @@ TEST(RmwCount, AllocateAndFreeTakeNoneAmortisedAtAnyOrderOfEnds) {
 // Goal: in the worst case a cache still saves nine tenths of the read-modify-writes.
 // Method: the number of I/Os in flight varies between 0 and 32 and the cache holds 8, so the cache
 // is refilled and overflows all the time. Without a cache an I/O takes 2.
-TEST(RmwCount, AllocateAndFreeTakeFewWhenTheLoadWanders) {
+TEST(RmwCount, AllocateAndFreeTakeFewWhenTheLoadVaries) {
   constexpr std::uint64_t steps = 1'000'000;
   auto config = support::two_queues_of_eight;
   config.depth = 64;
@@ -321,7 +321,7 @@ TEST(RmwCount, AllocateAndFreeTakeFewWhenTheLoadWanders) {
 }
 
 // Goal: a cache gives back all tags of one word with one read-modify-write.
-TEST(RmwCount, AStashGivesTheTagsOfAWordBackTogether) {
+TEST(RmwCount, ACacheGivesTheTagsOfAWordBackTogether) {
   auto config = support::two_queues_of_eight;
   config.depth = 16;  // four words of four
   Counting driver{config};

@@ -166,7 +166,7 @@ TEST(TagBitmap, NoticesAFreeTagAmongThoseGivenBackTogether) {
   EXPECT_FALSE(bitmap->give_run(line, run.mask));
 }
 
-TEST(TagBitmap, TakesNothingFromAFullQueueOrForNobody) {
+TEST(TagBitmap, TakesNothingFromAFullQueueOrForACountOfZero) {
   Bitmap bitmap{9};
   std::uint32_t hint = 1;
   EXPECT_EQ(bitmap->take_run(hint, 0).mask, 0U);

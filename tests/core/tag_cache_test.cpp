@@ -167,7 +167,7 @@ TEST(TagCache, FlushGivesEverythingBack) {
 }
 
 // Goal: while a waiter announces demand, a cache gives its tags back at its next operation.
-TEST(TagCache, TakingGivesTheStashBackWhileSomeoneWaits) {
+TEST(TagCache, TakingGivesTheTagsBackDuringDemand) {
   Queue queue{64};
   TagCache cache = queue.cache(16);
   ASSERT_NE(queue.take(cache), no_tag);
@@ -181,7 +181,7 @@ TEST(TagCache, TakingGivesTheStashBackWhileSomeoneWaits) {
   queue.bitmap.end_demand();
 }
 
-TEST(TagCache, GivingGivesTheStashBackWhileSomeoneWaits) {
+TEST(TagCache, GivingGivesTheTagsBackDuringDemand) {
   Queue queue{64};
   TagCache cache = queue.cache(16);
   const auto tags = queue.take(cache, 2);

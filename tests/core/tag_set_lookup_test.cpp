@@ -113,7 +113,7 @@ TEST_F(Lookup, WrongQueueIsTestedBeforeTheGeneration) {
   std::move(owned).end_ok();
 }
 
-TEST_F(Lookup, EarlyForTheGenerationToComeInEveryState) {
+TEST_F(Lookup, EarlyForTheNextGenerationInEveryState) {
   const auto early = value(0, 0, first_generation + 1);
   auto idle = driver_.idle();
   EXPECT_EQ(reason(0, early), LookupReason::early) << "tested before idle";

@@ -71,7 +71,7 @@ TEST(TagSet, AllocatesWhatWasFreed) {
   for (Idle& idle : idles) std::move(idle).fail(Status::ok);
 }
 
-TEST(TagSet, MakesAStashOfAnEighthOfAQueueByDefault) {
+TEST(TagSet, MakesACacheOfAnEighthOfAQueueByDefault) {
   auto config = support::two_queues_of_eight;
   const auto capacity = [&](std::uint32_t depth) {
     config.depth = depth;
@@ -84,7 +84,7 @@ TEST(TagSet, MakesAStashOfAnEighthOfAQueueByDefault) {
   EXPECT_EQ(Driver<>{}.set.tag_cache(QueueIndex{1}).queue(), QueueIndex{1});
 }
 
-TEST(TagSet, HandsOverACertainTag) {
+TEST(TagSet, AllocatesAGivenTag) {
   Driver<> driver;
   auto idle = driver.set.allocate_tag(QueueIndex{1}, Tag{6});
   ASSERT_TRUE(idle.has_value());
@@ -98,7 +98,7 @@ TEST(TagSet, HandsOverACertainTag) {
 }
 
 // Goal: allocate_tag with a queue or tag that does not exist returns none and accesses nothing.
-TEST(TagSet, HandsOverNothingForAQueueOrTagThatDoesNotExist) {
+TEST(TagSet, AllocatesNoTagThatDoesNotExist) {
   Driver<> driver;
   EXPECT_FALSE(driver.set.allocate_tag(QueueIndex{2}, Tag{0}).has_value());
   EXPECT_FALSE(driver.set.allocate_tag(QueueIndex{~0U}, Tag{0}).has_value());
@@ -106,7 +106,7 @@ TEST(TagSet, HandsOverNothingForAQueueOrTagThatDoesNotExist) {
   EXPECT_FALSE(driver.set.allocate_tag(QueueIndex{0}, Tag{~0U}).has_value());
 }
 
-TEST(TagSet, HandsOverNoTagThatLiesInAStash) {
+TEST(TagSet, AllocatesNoTagThatACacheHas) {
   Driver<> driver;
   TagCache cache = driver.set.tag_cache(QueueIndex{0}, 1);
   auto idle = driver.set.allocate(QueueIndex{0}, cache);
@@ -118,7 +118,7 @@ TEST(TagSet, HandsOverNoTagThatLiesInAStash) {
   EXPECT_TRUE(driver.set.allocate_tag(QueueIndex{0}, tag).has_value());
 }
 
-TEST(TagSet, StashGivesWayToWhoeverWaits) {
+TEST(TagSet, CachesGiveTagsBackDuringDemand) {
   Driver<> driver;
   TagCache hoard = driver.set.tag_cache(QueueIndex{0}, 8);
   TagCache poor = driver.set.tag_cache(QueueIndex{0}, 0);
@@ -246,7 +246,7 @@ TEST(TagSet, ScanVisitsWhatIsInFlightAndNotClaimedInOrderOfTags) {
   driver.complete(other_queue);
 }
 
-TEST(TagSet, ScanGetsTheRightToWhatItVisits) {
+TEST(TagSet, ScanMayClaimWhatItVisits) {
   Driver<> driver;
   for (std::uint32_t tag = 0; tag < 8; ++tag) static_cast<void>(driver.in_flight(tag, 1));
   driver.set.for_each_in_flight(QueueIndex{1}, [](ARef pin, const Cookie& cookie) {
@@ -258,7 +258,7 @@ TEST(TagSet, ScanGetsTheRightToWhatItVisits) {
 }
 
 // Goal: a scan's cookie claims only the I/O that the scan saw.
-TEST(TagSet, ScanDoesNotGetWhatWasPublishedAgainMeanwhile) {
+TEST(TagSet, ScansCookieClaimsNoLaterPublication) {
   Driver<> driver;
   const Cookie first = driver.in_flight();
   Cookie second;
@@ -273,7 +273,7 @@ TEST(TagSet, ScanDoesNotGetWhatWasPublishedAgainMeanwhile) {
   driver.complete(second);
 }
 
-TEST(TagSet, ScanMayKeepThePinsAndTakeTheRestOfTheQueueAlong) {
+TEST(TagSet, ScanMayKeepThePinsAndVisitsIosPublishedDuringTheScan) {
   Driver<> driver;
   const Cookie first = driver.in_flight(0);
   std::vector<ARef> kept;

@@ -130,7 +130,7 @@ TEST_F(Tracking, AScanIsAHolderWhileItVisits) {
   driver.complete(cookie);
 }
 
-TEST_F(Tracking, APlaceCanBeOfACallerFurtherOut) {
+TEST_F(Tracking, APlaceMayBeAnOuterCallers) {
   const auto pin_for = [&](const blkown::Cookie& cookie, Place where = Place::current()) {
     return driver.set.tag_to_rq(cookie.queue, cookie.value, where);
   };
@@ -140,7 +140,7 @@ TEST_F(Tracking, APlaceCanBeOfACallerFurtherOut) {
   EXPECT_EQ(held(), Lines{line});
 }
 
-TEST_F(Tracking, WhatCHasIsNotListedUntilItComesBack) {
+TEST_F(Tracking, ARawReferenceIsNotListedUntilFromRaw) {
   auto [first, line] = reference();
   auto* const raw = std::move(first).into_raw();
   EXPECT_EQ(held(), Lines{});
@@ -177,7 +177,7 @@ TEST_F(Tracking, ASwapKeepsThePlaces) {
   EXPECT_EQ(held(2), Lines{});
 }
 
-TEST_F(Tracking, WhoIsDroppedFirstMiddleOrLastIsNoHolder) {
+TEST_F(Tracking, ADroppedReferenceFirstMiddleOrLastIsNoHolder) {
   for (std::size_t dropped = 0; dropped != 3; ++dropped) {
     auto [first, line] = reference();
     std::vector<std::optional<ARef>> copies(3);
@@ -199,7 +199,7 @@ TEST_F(Tracking, WhoIsDroppedFirstMiddleOrLastIsNoHolder) {
   }
 }
 
-TEST_F(Tracking, WhoBecomesTheOwnerIsNoHolder) {
+TEST_F(Tracking, AReferenceThatBecomesAnOwnedIsNoHolder) {
   auto [first, line] = reference();
   auto owned = blkown::Owned<support::Request>::try_from_shared(std::move(first));
   ASSERT_TRUE(owned.has_value());
@@ -210,7 +210,7 @@ TEST_F(Tracking, WhoBecomesTheOwnerIsNoHolder) {
   std::move(*again).end_ok();
 }
 
-TEST_F(Tracking, WhoIsRefusedStaysAHolderSinceThen) {
+TEST_F(Tracking, ARefusedReferenceStaysAHolder) {
   auto [first, line] = reference();
   const Line looked_up = next_line();
   auto second = driver.set.tag_to_rq_any_generation(QueueIndex{0}, Tag{0});
@@ -224,7 +224,7 @@ TEST_F(Tracking, WhoIsRefusedStaysAHolderSinceThen) {
   EXPECT_EQ(held(), (Lines{line, looked_up}));
 }
 
-TEST_F(Tracking, WhoTakesTheClaimIsNoHolder) {
+TEST_F(Tracking, AReferenceThatBecomesAClaimIsNoHolder) {
   const auto cookie = driver.in_flight();
   auto pin = driver.set.tag_to_rq(QueueIndex{0}, cookie.value);
   auto claim = blkown::try_claim(std::move(*pin), cookie);
@@ -295,7 +295,7 @@ TEST_F(Tracking, ARequestThatCannotEndNamesItsTwoHolders) {
 
 // Goal: a reference whose drop completes the end is no longer listed when the sink runs, because
 // the request may already be in use by another I/O.
-TEST_F(Tracking, WhoseDropCompletesTheEndIsNoHolderWhenTheEndIsTold) {
+TEST_F(Tracking, AReferenceWhoseDropEndsTheIoIsNoHolderInTheSink) {
   struct Sink {
     void operator()(support::EndedList&& list) {
       while (auto ended = list.pop_front()) {

@@ -140,7 +140,7 @@ TEST_F(RequestAliveDeathTest, TheRequestsOfAllQueuesAreCounted) {
   });
 }
 
-TEST_F(RequestAliveDeathTest, NorWithAnEndedThatNobodyReleased) {
+TEST_F(RequestAliveDeathTest, NorWithAnUnreleasedEnded) {
   dies("destruction of TagSet", request_in("count 0"), [&] {
     device.list.push_back(device.ended());
     device.set.reset();

@@ -40,7 +40,7 @@ TEST_F(HeldDeathTest, ATagSetDestroyedTooEarlyNamesTheTwoHoldersOfAnEndedRequest
                [&] { device.set.reset(); });
 }
 
-TEST_F(HeldDeathTest, ARequestThatNobodyHoldsHasNoSuchLine) {
+TEST_F(HeldDeathTest, ARequestWithoutHoldersPrintsNoLine) {
   expect_abort(alive("count 1"), [&] {
     use(device.parked_aref().into_raw());
     device.set.reset();

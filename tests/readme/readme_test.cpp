@@ -75,7 +75,7 @@ TEST_F(ReadmeDriver, EndsEachIoWithItsOwnStatusInWhateverOrderTheDeviceCompletes
   EXPECT_TRUE(refused.empty());
 }
 
-TEST_F(ReadmeDriver, EndsNothingForAnIdThatComesTwiceLateOrFromNowhere) {
+TEST_F(ReadmeDriver, RefusesADuplicateALateAndAForgedId) {
   using enum blkown::LookupReason;
   submit(5, 1);
   const std::uint64_t old = sent[0].id;
