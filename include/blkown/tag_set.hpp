@@ -274,10 +274,9 @@ class [[nodiscard]] TagSet {
     return count;
   }
 
-  // --- deleted: an integer in place of a QueueIndex
-  // -----------------------------------------------
+  // --- deleted: an integer in place of a QueueIndex ---------------------------------------------
   //
-  // Without these overloads the compiler lists every candidate. With them it names
+  // Without these overloads a compiler only lists the candidates. With these it names
   // QueueIndexWanted.
 
   template <std::integral QueueIndexWanted, class... Rest>

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <set>
 #include <string>
+#include <type_traits>
 
 using blkown::CookieField;
 using blkown::CookieLayout;
@@ -124,7 +125,18 @@ TEST(CookieLayout, CutsEachFieldToItself) {
   EXPECT_EQ(layout.stray_mask(), ~std::uint64_t{0xFFFF});
 }
 
-TEST(Tag, AndGenerationCompareByValue) {
+// Goal: a lookup's queue and value cannot be swapped, nor a queue and a tag.
+TEST(QueueIndex, ConvertsToAndFromNothing) {
+  EXPECT_FALSE((std::is_convertible_v<std::uint32_t, QueueIndex>));
+  EXPECT_FALSE((std::is_convertible_v<QueueIndex, std::uint64_t>));
+  EXPECT_FALSE((std::is_constructible_v<QueueIndex, Tag>));
+  EXPECT_FALSE((std::is_constructible_v<Tag, QueueIndex>));
+  EXPECT_EQ(QueueIndex{7}.value, 7U);
+  EXPECT_EQ(QueueIndex{}, QueueIndex{0});
+}
+
+TEST(Tag, AndQueueIndexAndGenerationCompareByValue) {
+  EXPECT_LT(QueueIndex{1}, QueueIndex{2});
   EXPECT_LT(Tag{1}, Tag{2});
   EXPECT_EQ(Generation{5}, Generation{5});
   EXPECT_NE(Generation{5}, Generation{6});

@@ -21,6 +21,7 @@
 #include <blkown/mq/runtime.hpp>
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/mq/trace.hpp>
+#include <concepts>
 #include <expected>
 #include <memory>
 #include <optional>
