@@ -30,7 +30,7 @@ using blkown::sim::detail::CommandTable;
   return all;
 }
 
-TEST(CommandTable, ACopyFindsWhatWasAdded) {
+TEST(CommandTable, ACopyFindsTheAddedCommand) {
   CommandTable table;
   const Command first = table.add(command_of(7));
   const Command second = table.add(command_of(8));
@@ -42,7 +42,7 @@ TEST(CommandTable, ACopyFindsWhatWasAdded) {
 
 // Goal: an action that was planned for an aborted command does not reach the command that has its
 // slot now.
-TEST(CommandTable, ACopyOfWhatIsGoneFindsNothing) {
+TEST(CommandTable, ACopyOfAnErasedCommandFindsNothing) {
   CommandTable table;
   const Command gone = table.add(command_of(7));
   EXPECT_TRUE(table.erase(gone));
@@ -58,7 +58,7 @@ TEST(CommandTable, ACopyOfWhatIsGoneFindsNothing) {
   EXPECT_EQ(table.find(command_of(0)), nullptr) << "one that was never added";
 }
 
-TEST(CommandTable, OneOfItsOwnMayBeAddedAgain) {
+TEST(CommandTable, AFoundCommandMayBeAddedAgain) {
   CommandTable table;
   const Command first = table.add(command_of(7));
   for (int i = 0; i != 100; ++i) ASSERT_EQ(table.add(*table.find(first)).serial, 7U);
@@ -66,7 +66,7 @@ TEST(CommandTable, OneOfItsOwnMayBeAddedAgain) {
 }
 
 // Goal: a command that is added again, because its completion is delayed, comes last.
-TEST(CommandTable, KeepsTheOrderInWhichTheyWereAdded) {
+TEST(CommandTable, KeepsTheOrderOfAdding) {
   CommandTable table;
   std::vector<Command> plain;
   std::mt19937 random{7};

@@ -9,7 +9,7 @@
 namespace sim_test {
 namespace {
 
-TEST(ControllerCommand, WritesAndReadsWhatTheSegmentHolds) {
+TEST(ControllerCommand, WritesAndReadsTheSegment) {
   Bench bench;
   EXPECT_EQ(bench.carry_out(bench.command(Opcode::write, 0x11, 5, 3)),
             (Completions{{0x11, DeviceStatus::success, 3 * sector_bytes}}));
@@ -25,7 +25,7 @@ TEST(ControllerCommand, WritesAndReadsWhatTheSegmentHolds) {
   EXPECT_EQ(bench.iommu.fault_counts().total(), 0U);
 }
 
-TEST(ControllerCommand, FindsAListOfSegmentsWhereTheEntrySays) {
+TEST(ControllerCommand, ReadsTheListOfSegmentsThatTheEntryNames) {
   Bench bench;
   const IovaSegment list[] = {{.iova = bench.data_iova + 100, .length_bytes = 24},
                               {.iova = bench.data_iova + 4000, .length_bytes = 700},
@@ -105,14 +105,14 @@ TEST(ControllerCommand, RefusesSegmentsThatDoNotAddUp) {
   EXPECT_TRUE(bench.is_zero(0, 2));
 }
 
-TEST(ControllerCommand, RefusesAnOpcodeThatItDoesNotKnow) {
+TEST(ControllerCommand, RefusesAnUnknownOpcode) {
   Bench bench;
   EXPECT_EQ(bench.carry_out(bench.command(static_cast<Opcode>(77), 0x11)),
             (Completions{{0x11, DeviceStatus::invalid_command, 0}}));
 }
 
 // Goal: the controller reaches memory only through the IOMMU.
-TEST(ControllerCommand, SaysSoWhenTheIommuKeepsItFromMemory) {
+TEST(ControllerCommand, ReportsADmaFaultWhenTheIommuRefusesTheAccess) {
   Bench bench;
   SubmissionEntry read = bench.command(Opcode::read, 0x11, 0, 2);
   read.segment.iova += Bench::data_bytes - sector_bytes;
@@ -153,15 +153,15 @@ struct AbortBench : Bench {
   }
 };
 
-TEST(ControllerAbort, EndsACommandThatIsThere) {
+TEST(ControllerAbort, EndsACommandOfTheController) {
   AbortBench bench;
   EXPECT_EQ(bench.carry_out(bench.abort_of(0x11, 0x21)),
             (Completions{{0x11, DeviceStatus::aborted, 0}, {0x21, DeviceStatus::success, 0}}));
-  EXPECT_TRUE(bench.is_zero(0, 1)) << "it is not carried out any more";
+  EXPECT_TRUE(bench.is_zero(0, 1)) << "an aborted command is not executed";
   EXPECT_EQ(bench.controller.command_count(), 0U);
 }
 
-TEST(ControllerAbort, FindsNoCommandThatIsNotThere) {
+TEST(ControllerAbort, DoesNotFindAnUnknownCommand) {
   AbortBench bench;
   EXPECT_EQ(bench.carry_out(bench.abort_of(0x12, 0x21)),
             (Completions{{0x21, DeviceStatus::not_found, 0}, {0x11, DeviceStatus::success, 512}}));
@@ -188,7 +188,7 @@ TEST(ControllerAbort, DoesNotAbortAborts) {
 }
 
 // Goal: a command whose completion was lost after its execution cannot be aborted.
-TEST(ControllerAbort, OfACommandThatWasCarriedOutAndLostIsInVain) {
+TEST(ControllerAbort, DoesNotFindALostCommandThatWasExecuted) {
   int found = 0;
   for (std::uint64_t seed = 0; seed != 16; ++seed) {
     Bench bench{{{FaultKind::lost, 0}}, Bench::two_queues(), seed};

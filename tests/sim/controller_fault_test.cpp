@@ -44,13 +44,13 @@ class ControllerFault : public testing::Test {
   std::optional<Bench> bench_;
 };
 
-TEST_F(ControllerFault, DuplicateComesTwice) {
+TEST_F(ControllerFault, DuplicateIsSentTwice) {
   strike(FaultKind::duplicate);
   EXPECT_EQ(first(), (Completions{good(first_cookie, 4), good(first_cookie, 4)}));
   EXPECT_TRUE(is_written());
 }
 
-TEST_F(ControllerFault, StaleIsOfAnIoThatIsLongOver) {
+TEST_F(ControllerFault, StaleIsTheCompletionOfAnEarlierIo) {
   bench_.emplace(Script{{FaultKind::stale, 2}});
   for (const std::uint64_t cookie : {0x31U, 0x32U}) {
     EXPECT_EQ(bench_->carry_out(bench_->command(Opcode::write, cookie)), Completions{good(cookie)});
@@ -61,12 +61,12 @@ TEST_F(ControllerFault, StaleIsOfAnIoThatIsLongOver) {
   EXPECT_EQ(seen[1], good(first_cookie, 4));
 }
 
-TEST_F(ControllerFault, StaleIsNothingWhereNothingIsOverYet) {
+TEST_F(ControllerFault, StaleHasNoEffectBeforeTheFirstCompletion) {
   strike(FaultKind::stale);
   EXPECT_EQ(first(), Completions{good(first_cookie, 4)});
 }
 
-TEST_F(ControllerFault, ForgedIsOfTheDevicesOwnInvention) {
+TEST_F(ControllerFault, ForgedHasAnInventedCookie) {
   strike(FaultKind::forged);
   const Completions seen = first();
   ASSERT_EQ(seen.size(), 2U);
@@ -74,7 +74,7 @@ TEST_F(ControllerFault, ForgedIsOfTheDevicesOwnInvention) {
   EXPECT_EQ(seen[1], good(first_cookie, 4));
 }
 
-TEST_F(ControllerFault, EarlyIsOfTheNextGeneration) {
+TEST_F(ControllerFault, EarlyHasTheNextGeneration) {
   strike(FaultKind::early);
   EXPECT_EQ(first(), (Completions{{0x0000'0006'0000'0002, DeviceStatus::success, 0},
                                   good(first_cookie, 4)}));
@@ -88,7 +88,7 @@ TEST_F(ControllerFault, EarlyWrapsWithinTheGenerationsField) {
             (Completions{{0x0002, DeviceStatus::success, 0}, {0xF002, DeviceStatus::success, 0}}));
 }
 
-TEST_F(ControllerFault, LateComesAfterTheTimeout) {
+TEST_F(ControllerFault, LateIsSentAfterTheTimeout) {
   strike(FaultKind::late);
   ASSERT_TRUE(bench_->submit(bench_->command(Opcode::write, first_cookie, 0, 4)));
   bench_->run(999'999);
@@ -100,15 +100,15 @@ TEST_F(ControllerFault, LateComesAfterTheTimeout) {
   EXPECT_TRUE(is_written());
 }
 
-TEST_F(ControllerFault, LostNeverComes) {
+TEST_F(ControllerFault, LostIsNeverSent) {
   strike(FaultKind::lost);
   EXPECT_TRUE(first().empty());
   EXPECT_TRUE(bench_->interrupts.empty());
-  EXPECT_EQ(bench_->controller.command_count(), 1U) << "until it is aborted, or all are given up";
+  EXPECT_EQ(bench_->controller.command_count(), 1U) << "until an abort or a stop";
 }
 
 // Goal: no completion of a lost abort comes, whether or not the abort was executed.
-TEST(ControllerFaults, AnAbortIsLostLikeAnyOther) {
+TEST(ControllerFaults, AnAbortCanBeLost) {
   int carried_out = 0;
   for (std::uint64_t seed = 0; seed != 16; ++seed) {
     Bench bench{{{FaultKind::late, 0}, {FaultKind::lost, 1}}, Bench::two_queues(), seed};
@@ -125,33 +125,33 @@ TEST(ControllerFaults, AnAbortIsLostLikeAnyOther) {
   EXPECT_LT(carried_out, 16);
 }
 
-TEST_F(ControllerFault, ReorderedComesBehindALaterOne) {
+TEST_F(ControllerFault, ReorderedIsSentAfterALaterOne) {
   strike(FaultKind::reordered);
   ASSERT_TRUE(bench_->submit(bench_->command(Opcode::write, first_cookie, 0, 4)));
   while (!is_written()) {
     if (!bench_->controller.step(bench_->now_ns)) bench_->now_ns += 1000;
   }
-  EXPECT_TRUE(bench_->completions().empty()) << "it is done, and nobody is told yet";
+  EXPECT_TRUE(bench_->completions().empty()) << "done, but not sent yet";
   ASSERT_TRUE(bench_->submit(bench_->command(Opcode::write, 0x31, 20)));
   bench_->run();
   EXPECT_EQ(bench_->completions(), (Completions{good(0x31), good(first_cookie, 4)}));
 }
 
-TEST_F(ControllerFault, WrongQueueComesOnAnotherToo) {
+TEST_F(ControllerFault, WrongQueueIsSentOnAnotherQueueToo) {
   strike(FaultKind::wrong_queue);
   EXPECT_EQ(first(), Completions{good(first_cookie, 4)});
   EXPECT_EQ(bench_->completions(1), Completions{good(first_cookie, 4)});
   EXPECT_EQ(bench_->interrupts.size(), 2U);
 }
 
-TEST(ControllerFaults, WrongQueueIsNothingWhereThereIsOne) {
+TEST(ControllerFaults, WrongQueueHasNoEffectWithOneQueue) {
   ControllerConfig config = Bench::two_queues();
   config.queue_pairs = 1;
   Bench bench{{{FaultKind::wrong_queue, 0}}, config};
   EXPECT_EQ(bench.carry_out(bench.command(Opcode::write, 0x11)), Completions{good(0x11)});
 }
 
-TEST_F(ControllerFault, BeforePublishComesWhileTheDriverMaps) {
+TEST_F(ControllerFault, BeforePublishIsSentWhileTheDriverMaps) {
   strike(FaultKind::before_publish);
   std::vector<std::byte> memory(64);
   static_cast<void>(bench_->map(memory));
@@ -160,7 +160,7 @@ TEST_F(ControllerFault, BeforePublishComesWhileTheDriverMaps) {
   static_cast<void>(bench_->map(memory, next));
   EXPECT_EQ(bench_->interrupts, std::vector<std::uint32_t>{0});
   EXPECT_EQ(bench_->completions(), (Completions{{first_cookie, DeviceStatus::success, 0}}));
-  EXPECT_EQ(first(), Completions{good(first_cookie, 4)}) << "and the right one when it is done";
+  EXPECT_EQ(first(), Completions{good(first_cookie, 4)}) << "and the genuine one later";
 }
 
 TEST_F(ControllerFault, MapFailureLeavesNoAddressSpace) {
@@ -176,7 +176,7 @@ TEST_F(ControllerFault, MapFailureLeavesNoAddressSpace) {
   EXPECT_EQ(first(), Completions{good(first_cookie, 4)});
 }
 
-TEST_F(ControllerFault, ShortTransferSaysHowMuchOfItMoved) {
+TEST_F(ControllerFault, ShortTransferReportsTheBytesMoved) {
   strike(FaultKind::short_transfer);
   const Completions seen = first();
   ASSERT_EQ(seen.size(), 1U);
@@ -198,7 +198,7 @@ TEST_F(ControllerFault, ShortTransferOfAReadLeavesTheRestOfTheMemoryAlone) {
   EXPECT_EQ(bench_->data[moved], Bench::pattern(moved));
 }
 
-TEST_F(ControllerFault, ShortTransferIsNothingToASectorOrToAFlush) {
+TEST_F(ControllerFault, ShortTransferHasNoEffectOnASectorOrAFlush) {
   strike(FaultKind::short_transfer);
   EXPECT_EQ(first(1), Completions{good(first_cookie)});
   EXPECT_EQ(bench_->carry_out(bench_->command(Opcode::discard, 0x31, 0, 4)).size(), 1U);
@@ -221,7 +221,7 @@ TEST_F(ControllerFault, DoorbellRefusedTakesNoCommand) {
   EXPECT_EQ(bench_->wakes, 0);
 }
 
-TEST_F(ControllerFault, RefusedAndForgedSaysThatItIsDoneAllTheSame) {
+TEST_F(ControllerFault, RefusedAndForgedSendsACompletion) {
   strike(FaultKind::refused_and_forged);
   EXPECT_FALSE(bench_->submit(bench_->command(Opcode::write, first_cookie, 0, 4)));
   EXPECT_EQ(bench_->interrupts, std::vector<std::uint32_t>{0});
@@ -230,7 +230,7 @@ TEST_F(ControllerFault, RefusedAndForgedSaysThatItIsDoneAllTheSame) {
   EXPECT_TRUE(bench_->is_zero(0, 4));
 }
 
-TEST_F(ControllerFault, ResetIsAFailureUntilItIsStartedAnew) {
+TEST_F(ControllerFault, ResetIsAFailureUntilTheNextStart) {
   strike(FaultKind::reset);
   EXPECT_TRUE(first().empty());
   EXPECT_EQ(bench_->failures, 1);
@@ -244,16 +244,17 @@ TEST_F(ControllerFault, ResetIsAFailureUntilItIsStartedAnew) {
   EXPECT_FALSE(bench_->controller.has_failed());
   bench_->run();
   EXPECT_TRUE(bench_->completions().empty());
-  EXPECT_TRUE(bench_->is_zero(0, 4)) << "what it had is gone";
+  EXPECT_TRUE(bench_->is_zero(0, 4)) << "the command is gone";
 }
 
-TEST_F(ControllerFault, NoPhaseChangeCannotBeSeen) {
+TEST_F(ControllerFault, NoPhaseChangeIsInvisibleToTheDriver) {
   strike(FaultKind::no_phase_change);
   EXPECT_TRUE(first().empty());
   EXPECT_EQ(bench_->interrupts, std::vector<std::uint32_t>{0});
   EXPECT_TRUE(is_written());
-  EXPECT_EQ(bench_->controller.command_count(), 1U) << "not said to be done";
-  EXPECT_TRUE(bench_->carry_out(bench_->command(Opcode::flush, 0x31)).empty()) << "it lies behind";
+  EXPECT_EQ(bench_->controller.command_count(), 1U) << "no completion was sent";
+  EXPECT_TRUE(bench_->carry_out(bench_->command(Opcode::flush, 0x31)).empty())
+      << "the entry before it is not visible";
   static_cast<void>(bench_->controller.stop());
   bench_->reset_rings();
   bench_->controller.start();
@@ -261,7 +262,7 @@ TEST_F(ControllerFault, NoPhaseChangeCannotBeSeen) {
 
 // --- DMA after the completion --------------------------------------------------------------------
 
-TEST_F(ControllerFault, DmaAfterUnmapReachesNothingAndIsSeen) {
+TEST_F(ControllerFault, DmaAfterUnmapIsRefusedAndLogged) {
   for (const Opcode opcode : {Opcode::read, Opcode::write}) {
     strike(FaultKind::dma_after_unmap);
     const Cookie own{.value = first_cookie, .generation = {5}, .tag = {2}, .queue = {}};
@@ -291,7 +292,7 @@ TEST_F(ControllerFault, DmaAfterUnmapReachesNothingAndIsSeen) {
   }
 }
 
-TEST_F(ControllerFault, DmaAfterUnmapChangesNothingWhereItStillGetsThrough) {
+TEST_F(ControllerFault, DmaAfterUnmapChangesNoMemoryThatIsStillMapped) {
   strike(FaultKind::dma_after_unmap);
   EXPECT_EQ(first(), Completions{good(first_cookie, 4)});
   EXPECT_TRUE(is_written());

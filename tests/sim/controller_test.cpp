@@ -34,7 +34,7 @@ TEST(ControllerRing, FetchesEverythingUpToTheDoorbell) {
   }
   EXPECT_EQ(bench.controller.command_count(), 0U);
   for (std::size_t i = 0; i != Bench::entries - 1; ++i) {
-    EXPECT_EQ(bench.controller.next_ns(), 0U) << "there is something to fetch";
+    EXPECT_EQ(bench.controller.next_ns(), 0U) << "a command can be fetched";
     EXPECT_TRUE(bench.controller.step(0));
     EXPECT_EQ(bench.controller.command_count(), i + 1);
   }
@@ -52,7 +52,7 @@ TEST(ControllerRing, CountsDoorbellsFetchesExecutionsAndCompletions) {
   EXPECT_EQ(bench.controller.events(), 5U);
 }
 
-TEST(ControllerRing, WhatDoesNotFitIntoTheCompletionRingIsLost) {
+TEST(ControllerRing, LosesACompletionIfTheRingIsFull) {
   Bench bench;
   for (std::uint64_t i = 0; i != 2 * (Bench::entries - 1); ++i) {
     EXPECT_TRUE(bench.submit(bench.command(Opcode::flush, i)));
@@ -65,7 +65,7 @@ TEST(ControllerRing, WhatDoesNotFitIntoTheCompletionRingIsLost) {
   EXPECT_EQ(bench.carry_out(bench.command(Opcode::flush, 0x99)).size(), 1U) << "room again";
 }
 
-TEST(ControllerRing, ADoorbellThatTheRingDoesNotHaveIsRefused) {
+TEST(ControllerRing, RefusesADoorbellBeyondTheRing) {
   Bench bench;
   EXPECT_FALSE(bench.controller.ring_submission(0, Bench::entries));
   EXPECT_FALSE(bench.controller.ring_submission(0, ~std::uint32_t{0}));
@@ -75,10 +75,10 @@ TEST(ControllerRing, ADoorbellThatTheRingDoesNotHaveIsRefused) {
   ASSERT_TRUE(bench.submit(bench.command(Opcode::flush, 0x12)));
   bench.run();
   bench.controller.ring_completion(0, 77);
-  EXPECT_EQ(bench.completions().size(), 1U) << "no more was taken out than was there";
+  EXPECT_EQ(bench.completions().size(), 1U) << "only one entry was there";
 }
 
-TEST(ControllerRing, APairThatWasNotCreatedTakesNothing) {
+TEST(ControllerRing, AMissingQueuePairTakesNoCommand) {
   for (const FaultKind kind : {FaultKind::reset, FaultKind::refused_and_forged}) {
     Bench bench{{{kind, 0}}};
     Controller other{
@@ -91,7 +91,7 @@ TEST(ControllerRing, APairThatWasNotCreatedTakesNothing) {
   }
 }
 
-TEST(ControllerRing, ARingThatTheIommuDoesNotHaveIsAFailure) {
+TEST(ControllerRing, AnUnmappedRingIsAFailure) {
   Bench bench;
   static_cast<void>(bench.controller.stop());
   bench.controller.create_queue_pair(0, {.submission_iova = 0x1000,
@@ -133,7 +133,7 @@ TEST(ControllerRing, TheSameSeedTakesTheSameTimes) {
 
 // --- stop and start ------------------------------------------------------------------------------
 
-TEST(ControllerStop, AControllerThatWasNotStartedTakesNothing) {
+TEST(ControllerStop, AStoppedControllerTakesNoCommand) {
   Bench bench;
   static_cast<void>(bench.controller.stop());
   EXPECT_FALSE(bench.submit(bench.command(Opcode::flush, 0x11)));
@@ -141,7 +141,7 @@ TEST(ControllerStop, AControllerThatWasNotStartedTakesNothing) {
   EXPECT_EQ(bench.controller.next_ns(), std::nullopt);
 }
 
-TEST(ControllerStop, ForgetsEverything) {
+TEST(ControllerStop, ForgetsAllCommands) {
   Bench bench{{{FaultKind::late, 1}}};
   static_cast<void>(bench.carry_out(bench.command(Opcode::flush, 0x10)));  // taken out
   ASSERT_TRUE(bench.submit(bench.command(Opcode::write, 0x11)));           // late
@@ -159,7 +159,7 @@ TEST(ControllerStop, ForgetsEverything) {
 }
 
 // Goal: the proof of stop() is true. After it the controller touches no memory, rings included.
-TEST(ControllerStop, TouchesNoMemoryAnyMore) {
+TEST(ControllerStop, AccessesNoMemoryAfterwards) {
   Bench bench{{{FaultKind::dma_after_unmap, 0}, {FaultKind::late, 1}}};
   static_cast<void>(bench.submit(bench.command(Opcode::read, 0x11)));
   while (bench.take().empty()) {
@@ -179,7 +179,7 @@ TEST(ControllerStop, TouchesNoMemoryAnyMore) {
   EXPECT_EQ(bench.iommu.fault_counts().total(), 0U);
 }
 
-TEST(ControllerStop, ProvesItOfWhatWasMappedBefore) {
+TEST(ControllerStop, ProvesTheEndOfMappingsMadeBefore) {
   Bench bench;
   using Memory = blkown::dma::Coherent<Iommu>;
   auto before = Memory::allocate(bench.device, 64);
@@ -193,7 +193,7 @@ TEST(ControllerStop, ProvesItOfWhatWasMappedBefore) {
   EXPECT_TRUE(std::move(kept.error()).free(bench.controller.stop()).has_value());
 }
 
-TEST(ControllerStop, RingsBeginAnewWithTheFirstPhase) {
+TEST(ControllerStop, RingsStartAgainWithTheFirstPhase) {
   Bench bench;
   for (std::uint64_t i = 0; i != Bench::entries + 3; ++i) {
     static_cast<void>(bench.carry_out(bench.command(Opcode::flush, i)));
@@ -209,7 +209,7 @@ TEST(ControllerStop, RingsBeginAnewWithTheFirstPhase) {
   EXPECT_EQ(bench.submission_head, 1U);
 }
 
-TEST(ControllerStop, AControllerThatIsGoneWatchesNoMapsAnyMore) {
+TEST(ControllerStop, ADestroyedControllerObservesNoMaps) {
   Bench bench;
   FaultPlan none_left{1, Script{{FaultKind::map_failure, 0}, {FaultKind::map_failure, 1}}};
   std::byte byte{};
@@ -233,7 +233,7 @@ TEST(ControllerHook, EachCompletionIsAnInterruptAndEachDoorbellAWake) {
   EXPECT_EQ(bench.failures, 0);
 }
 
-TEST(ControllerHook, ThereMayBeNone) {
+TEST(ControllerHook, IsOptional) {
   Bench bench{{{FaultKind::reset, 1}}};
   bench.controller.set_hooks({});
   EXPECT_EQ(bench.carry_out(bench.command(Opcode::flush, 0x11)).size(), 1U);

@@ -83,7 +83,7 @@ TEST(CoreWorld, TheSameSeedIsTheSameRun) {
 }
 
 // Goal: no decision depends on an address. Method: the same seed with another heap.
-TEST(CoreWorld, WhatElseIsOnTheHeapChangesNothing) {
+TEST(CoreWorld, TheHeapDoesNotInfluenceTheRun) {
   for (std::uint64_t seed = 0; seed != 12; ++seed) {
     const Trace first = run(config_of(seed));
     std::vector<std::unique_ptr<std::byte[]>> others;
@@ -95,7 +95,7 @@ TEST(CoreWorld, WhatElseIsOnTheHeapChangesNothing) {
   }
 }
 
-TEST(CoreWorld, WhatStruckIsAScriptThatRepeatsTheRun) {
+TEST(CoreWorld, TheStrikesAreAScriptThatRepeatsTheRun) {
   for (std::uint64_t seed = 0; seed != 12; ++seed) {
     const Trace first = run(config_of(seed));
     ASSERT_FALSE(first.struck.empty());
@@ -106,7 +106,7 @@ TEST(CoreWorld, WhatStruckIsAScriptThatRepeatsTheRun) {
   }
 }
 
-TEST(CoreWorld, WithoutFaultsEveryIoEndsWell) {
+TEST(CoreWorld, WithoutFaultsEveryIoEndsOk) {
   for (std::uint64_t seed = 0; seed != 12; ++seed) {
     WorldConfig config = config_of(seed);
     config.rates = sim::FaultRates::none();
@@ -121,7 +121,7 @@ TEST(CoreWorld, WithoutFaultsEveryIoEndsWell) {
   }
 }
 
-TEST(CoreWorld, WithOneFaultOnlyThatOneIsMet) {
+TEST(CoreWorld, AScriptOfOneFaultStrikesOnce) {
   WorldConfig config = config_of(1);
   config.is_scripted = true;
   config.script = {{sim::FaultKind::media_error, 20}};
@@ -139,7 +139,7 @@ template <class W>
   return *kept->emplace_back(std::make_unique<W>(config));
 }
 
-TEST(CoreWorld, AFindingEndsTheRunAndIsTheSameOneAgain) {
+TEST(CoreWorld, AFindingEndsTheRunAndIsReproducible) {
   using Broken = sim::CoreWorld<nvme::broken::ShortTakenForWhole>;
   std::uint64_t first = 0;
   for (int i = 0; i != 2; ++i) {
@@ -152,7 +152,7 @@ TEST(CoreWorld, AFindingEndsTheRunAndIsTheSameOneAgain) {
   }
 }
 
-TEST(CoreWorld, AFindingOfSomebodyElsesEndsTheRun) {
+TEST(CoreWorld, AFindingFromOutsideEndsTheRun) {
   auto& world = caught<World>(config_of(0));
   world.add({.what = "the first", .has_request = false, .queue = {}, .tag = {}});
   world.add({.what = "the second", .has_request = false, .queue = {}, .tag = {}});
@@ -181,7 +181,7 @@ template <class D>
   return printed;
 }
 
-TEST(Kit, SaysWhatAllTheRunsCameTo) {
+TEST(Kit, PrintsTheTotals) {
   const Printed printed = kit<nvme::Driver>({"--seeds", "3", "--ios", "50"});
   EXPECT_EQ(printed.code, 0);
   EXPECT_EQ(printed.text.find("3 runs, 150 I/Os ended, "), 0U) << printed.text;
@@ -189,13 +189,13 @@ TEST(Kit, SaysWhatAllTheRunsCameTo) {
   EXPECT_NE(printed.text.find("\nlookups: accepted "), std::string::npos);
 }
 
-TEST(Kit, ForOptionsThatMakeNoSenseIsTwo) {
+TEST(Kit, ReturnsTwoForUnusableOptions) {
   testing::internal::CaptureStderr();
   EXPECT_EQ(kit<nvme::Driver>({"--what"}).code, 2);
   EXPECT_NE(testing::internal::GetCapturedStderr(), "");
 }
 
-TEST(Kit, OfABrokenDriverPrintsTheRequestAndTheCommandThatReplays) {
+TEST(Kit, PrintsTheRequestAndTheReplayCommandOfABrokenDriver) {
   using Broken = nvme::broken::ErrorsForgotten;
   const Printed printed = kit<Broken>({"--seeds", "5", "--ios", "500"});
   EXPECT_EQ(printed.code, 1);
@@ -208,14 +208,14 @@ TEST(Kit, OfABrokenDriverPrintsTheRequestAndTheCommandThatReplays) {
   EXPECT_EQ(kit<Broken>({"--seeds", "1", "--first-seed", "0", "--ios", "500"}).text, printed.text);
 }
 
-TEST(Kit, TheShortestScriptFailsByItself) {
+TEST(Kit, TheShortestScriptReproducesTheFailure) {
   using Broken = nvme::broken::ErrorsForgotten;
   const Printed printed = kit<Broken>({"--seeds", "1", "--ios", "200", "--shrink"});
   const std::string before = "shortest: the_program --seeds 1 --first-seed 0 --ios 200 --script ";
   ASSERT_EQ(printed.text.find(before), 0U) << printed.text;
   const std::string script =
       printed.text.substr(before.size(), printed.text.find('\n') - before.size());
-  EXPECT_EQ(script.find(','), std::string::npos) << "one error is enough";
+  EXPECT_EQ(script.find(','), std::string::npos) << "one fault is enough";
   EXPECT_EQ(kit<Broken>({"--ios", "200", "--script", script}).code, 1);
   EXPECT_EQ(kit<Broken>({"--ios", "200", "--seeds", "1", "--script", "none"}).code, 0);
 }

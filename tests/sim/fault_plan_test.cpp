@@ -36,7 +36,7 @@ TEST(FaultPlan, StrikesAtTheSameOpportunitiesWithTheSameSeed) {
 }
 
 // Goal: leaving out a fault moves no other fault.
-TEST(FaultPlan, CountsTheOpportunitiesOfEachKindApart) {
+TEST(FaultPlan, CountsTheOpportunitiesOfEachKindSeparately) {
   FaultPlan alone{7, FaultRates::all()};
   FaultPlan mixed{7, FaultRates::all()};
   const auto found = strikes_of(alone, FaultKind::lost, 5000);
@@ -92,7 +92,7 @@ TEST(FaultPlan, StrikesAboutAsOftenAsTheRatesSay) {
   }
 }
 
-TEST(FaultPlan, WithNothingNeverStrikes) {
+TEST(FaultPlan, NeverStrikesWithoutRates) {
   FaultPlan plan;
   for (std::size_t kind = 0; kind != fault_kind_count; ++kind) {
     EXPECT_TRUE(strikes_of(plan, static_cast<FaultKind>(kind), 1000).empty());
@@ -104,7 +104,7 @@ TEST(FaultPlan, WithNothingNeverStrikes) {
   }
 }
 
-TEST(FaultPlan, MeetsEveryKindAFewTimesInAThousandIos) {
+TEST(FaultPlan, StrikesWithEveryKindInAThousandIos) {
   const FaultRates rates = FaultRates::all();
   FaultPlan plan{1, rates};
   for (std::size_t kind = 0; kind != fault_kind_count; ++kind) {
@@ -113,7 +113,7 @@ TEST(FaultPlan, MeetsEveryKindAFewTimesInAThousandIos) {
   }
 }
 
-TEST(FaultPlan, RemembersInOrderWhatStruck) {
+TEST(FaultPlan, ListsTheStrikesInOrder) {
   FaultPlan plan{
       1,
       {{.kind = FaultKind::lost, .opportunity = 1}, {.kind = FaultKind::late, .opportunity = 0}}};
@@ -124,7 +124,7 @@ TEST(FaultPlan, RemembersInOrderWhatStruck) {
   EXPECT_EQ(plan.struck(), (std::vector<FaultStrike>{{FaultKind::late, 0}, {FaultKind::lost, 1}}));
 }
 
-TEST(FaultPlan, FollowsItsScriptAndNothingElse) {
+TEST(FaultPlan, StrikesAsTheScriptSaysAndNotOtherwise) {
   const std::vector<FaultStrike> script{{FaultKind::reset, 3}, {FaultKind::reset, 5}};
   FaultPlan plan{7, script};
   EXPECT_EQ(strikes_of(plan, FaultKind::reset, 1000), (std::vector<std::uint64_t>{3, 5}));
@@ -133,7 +133,7 @@ TEST(FaultPlan, FollowsItsScriptAndNothingElse) {
   EXPECT_TRUE(strikes_of(nothing, FaultKind::reset, 1000).empty());
 }
 
-TEST(FaultPlan, ARunIsRepeatedByWhatStruck) {
+TEST(FaultPlan, TheListOfStrikesRepeatsTheRun) {
   FaultPlan plan{7, FaultRates::all()};
   for (int i = 0; i != 3000; ++i) {
     static_cast<void>(plan.strikes(FaultKind::forged));
@@ -149,7 +149,7 @@ TEST(FaultPlan, ARunIsRepeatedByWhatStruck) {
 }
 
 // Goal: the details of a forged completion do not change when other faults are left out.
-TEST(FaultPlan, AStrikesChoiceIsItsOwn) {
+TEST(FaultPlan, TheChoiceOfAStrikeIsIndependentOfOthers) {
   const FaultStrike first{FaultKind::forged, 0};
   const FaultStrike second{FaultKind::forged, 1};
   FaultPlan both{7, std::vector{first, second}};

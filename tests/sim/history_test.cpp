@@ -36,7 +36,7 @@ TEST(History, IsEmptyAtFirst) {
   EXPECT_EQ(printed(history, blkown::QueueIndex{0}, Tag{0}), "");
 }
 
-TEST(History, SaysWhichEventDidWhat) {
+TEST(History, NamesTheEventOfEachTransition) {
   History history;
   history.begin_event("submit", 12'345);
   history.add(blkown::QueueIndex{0}, Tag{1}, false, {}, true, state(1));
@@ -64,7 +64,7 @@ TEST(History, SaysWhichEventDidWhat) {
             " 0 owned, generation 7 -> free\n");
 }
 
-TEST(History, PrintsOneRequestsLatestOldestFirst) {
+TEST(History, PrintsTheLatestOfOneRequestOldestFirst) {
   History history;
   for (std::uint32_t i = 0; i != 6; ++i) {
     history.begin_event("step", 0);
@@ -86,7 +86,8 @@ TEST(History, KeepsTheLatestTransitionsOfAll) {
     history.add(blkown::QueueIndex{0}, Tag{2}, true, {}, true, {});
   EXPECT_NE(printed(history, blkown::QueueIndex{0}, Tag{1}), "");
   history.add(blkown::QueueIndex{0}, Tag{2}, true, {}, true, {});
-  EXPECT_EQ(printed(history, blkown::QueueIndex{0}, Tag{1}), "") << "4096 have come since";
+  EXPECT_EQ(printed(history, blkown::QueueIndex{0}, Tag{1}), "")
+      << "4096 newer transitions were added";
   history.begin_event("last", 0);
   history.add(blkown::QueueIndex{0}, Tag{1}, true, state(2), true, state(3));
   EXPECT_EQ(printed(history, blkown::QueueIndex{0}, Tag{1}),

@@ -27,7 +27,7 @@ using blkown::sim::Iommu;
 using support::Claim;
 using support::Driver;
 
-class CheckTest : public testing::Test {
+class InvariantCheckerTest : public testing::Test {
  protected:
   /// The finding, or an empty text.
   [[nodiscard]] std::string found() {
@@ -76,7 +76,7 @@ class CheckTest : public testing::Test {
   InvariantChecker<support::Request> check_{driver_.set, device_, iommu_, history_};
 };
 
-TEST_F(CheckTest, FindsNothingInAnyStepOfARightIo) {
+TEST_F(InvariantCheckerTest, FindsNothingInACorrectIo) {
   EXPECT_EQ(found(), "");
   auto idle = driver_.idle(3, 1);
   EXPECT_EQ(found(), "");
@@ -95,7 +95,7 @@ TEST_F(CheckTest, FindsNothingInAnyStepOfARightIo) {
   EXPECT_EQ(found(), "");
 }
 
-TEST_F(CheckTest, FindsAGenerationThatWentBack) {
+TEST_F(InvariantCheckerTest, FindsAGenerationThatWentBack) {
   auto idle = driver_.idle(3, 1);
   EXPECT_EQ(found(), "");
   auto& word =
@@ -105,7 +105,7 @@ TEST_F(CheckTest, FindsAGenerationThatWentBack) {
   std::move(idle).fail(blkown::Status::ok);
 }
 
-TEST_F(CheckTest, AGenerationMayWrap) {
+TEST_F(InvariantCheckerTest, AGenerationMayWrap) {
   blkown::TagSetConfig config = support::two_queues_of_eight;
   config.first_generation = Generation{~std::uint32_t{0}};
   Driver<> driver{config};
@@ -118,7 +118,7 @@ TEST_F(CheckTest, AGenerationMayWrap) {
   driver.complete(cookie);
 }
 
-TEST_F(CheckTest, FindsAMappingOfARequestThatIsWithTheBlockLayer) {
+TEST_F(InvariantCheckerTest, FindsAMappingOfAnIdleRequest) {
   Claim claim = driver_.owned(3, 1).into_claim();
   auto mapping = map(claim);
   {
@@ -129,7 +129,7 @@ TEST_F(CheckTest, FindsAMappingOfARequestThatIsWithTheBlockLayer) {
   std::move(claim).end_ok();
 }
 
-TEST_F(CheckTest, FindsFlagsAtZero) {
+TEST_F(InvariantCheckerTest, FindsFlagsOfAnIdleRequest) {
   for (const char* state : {"0 claimed", "0 finished"}) {
     InvariantChecker<support::Request> check{driver_.set, device_, iommu_, history_};
     auto idle = driver_.idle(3, 1);
@@ -142,7 +142,7 @@ TEST_F(CheckTest, FindsFlagsAtZero) {
   }
 }
 
-TEST_F(CheckTest, FindsAnOwnedRequestThatIsMore) {
+TEST_F(InvariantCheckerTest, FindsAnOwnedRequestWithReferencesOrFlags) {
   for (const char* state : {"1 owned", "0 owned claimed", "0 owned finished"}) {
     InvariantChecker<support::Request> check{driver_.set, device_, iommu_, history_};
     auto owned = driver_.owned(3, 1);
@@ -155,7 +155,7 @@ TEST_F(CheckTest, FindsAnOwnedRequestThatIsMore) {
   }
 }
 
-TEST_F(CheckTest, FindsAPinBesideTheOwner) {
+TEST_F(InvariantCheckerTest, FindsAMappingOfAnOwnedRequest) {
   Claim claim = driver_.owned(3, 1).into_claim();
   auto mapping = map(claim);
   {
@@ -166,7 +166,7 @@ TEST_F(CheckTest, FindsAPinBesideTheOwner) {
   std::move(claim).end_ok();
 }
 
-TEST_F(CheckTest, FindsARequestThatIsClaimedAndFinished) {
+TEST_F(InvariantCheckerTest, FindsARequestThatIsClaimedAndFinished) {
   Claim claim = driver_.claimed(3, 1);
   {
     const Forged word{driver_.header(3, 1), "2 claimed finished"};
@@ -175,7 +175,7 @@ TEST_F(CheckTest, FindsARequestThatIsClaimedAndFinished) {
   std::move(claim).end_ok();
 }
 
-TEST_F(CheckTest, FindsAnIoThatHasEndedWhileItIsMapped) {
+TEST_F(InvariantCheckerTest, FindsAnIoThatHasEndedWhileItIsMapped) {
   Claim claim = driver_.owned(3, 1).into_claim();
   auto mapping = map(claim);
   const Cookie cookie = Driver<>::publish(std::move(claim));
@@ -186,7 +186,7 @@ TEST_F(CheckTest, FindsAnIoThatHasEndedWhileItIsMapped) {
   EXPECT_TRUE(std::move(mapping).unmap(*proof).has_value());
 }
 
-TEST_F(CheckTest, FindsAReferenceThatNobodyKnowsOf) {
+TEST_F(InvariantCheckerTest, FindsAReferenceWithoutAHandle) {
   const Cookie cookie = driver_.in_flight(3, 1);
   {
     const auto pin = driver_.pin(cookie);
@@ -196,7 +196,7 @@ TEST_F(CheckTest, FindsAReferenceThatNobodyKnowsOf) {
   driver_.complete(cookie);
 }
 
-TEST_F(CheckTest, FindsAReferenceThatIsMissing) {
+TEST_F(InvariantCheckerTest, FindsAReferenceThatIsMissing) {
   Claim claim = driver_.owned(3, 1).into_claim();
   auto mapping = map(claim);
   {
@@ -208,7 +208,7 @@ TEST_F(CheckTest, FindsAReferenceThatIsMissing) {
   std::move(claim).end_ok();
 }
 
-TEST_F(CheckTest, FindsAMappingOfAnEarlierPublication) {
+TEST_F(InvariantCheckerTest, FindsAMappingOfAnEarlierPublication) {
   Claim claim = driver_.owned(3, 1).into_claim();
   auto mapping = map(claim);
   Claim completed = driver_.claim(Driver<>::publish(std::move(claim)));
@@ -223,10 +223,10 @@ TEST_F(CheckTest, FindsAMappingOfAnEarlierPublication) {
 
 // --- the device ----------------------------------------------------------------------------------
 
-TEST_F(CheckTest, FindsThatTheDeviceWasKeptFromMemory) {
+TEST_F(InvariantCheckerTest, FindsARefusedAccess) {
   std::byte byte{};
   EXPECT_FALSE(iommu_.read(0x3000, {&byte, 1}, access(true)));
-  EXPECT_EQ(found(), "") << "the device knew that it must not";
+  EXPECT_EQ(found(), "") << "the access was forbidden";
   EXPECT_FALSE(iommu_.write(0x3000, {&byte, 1}, access(false)));
   EXPECT_EQ(found(),
             "the IOMMU refused an access of a correct device: unmapped, from_device,"
@@ -234,19 +234,19 @@ TEST_F(CheckTest, FindsThatTheDeviceWasKeptFromMemory) {
   EXPECT_FALSE(check_.finding().has_request);
 }
 
-TEST_F(CheckTest, FindsItAlsoWhenTheLogHasForgottenIt) {
+TEST_F(InvariantCheckerTest, FindsARefusedAccessThatTheLogHasForgotten) {
   std::byte byte{};
   EXPECT_FALSE(iommu_.read(0x3000, {&byte, 1}, access(false)));
   for (int i = 0; i != 1000; ++i) EXPECT_FALSE(iommu_.read(0x3000, {&byte, 1}, access(true)));
   EXPECT_EQ(found(), "the IOMMU refused an access of a correct device");
 }
 
-TEST_F(CheckTest, FindsAnUnmapOfWhatIsNotMapped) {
+TEST_F(InvariantCheckerTest, FindsAnUnmapOfUnmappedMemory) {
   iommu_.unmap({.iova = 0x20000, .length_bytes = 1});
   EXPECT_EQ(found(), "the driver unmapped memory that was not mapped");
 }
 
-TEST_F(CheckTest, KeepsWhatItFoundFirst) {
+TEST_F(InvariantCheckerTest, KeepsTheFirstFinding) {
   const Cookie first = driver_.in_flight(3, 1);
   const Cookie second = driver_.in_flight(5, 1);
   {
@@ -264,7 +264,7 @@ TEST_F(CheckTest, KeepsWhatItFoundFirst) {
 
 // --- history -------------------------------------------------------------------------------------
 
-TEST_F(CheckTest, WritesTheTransitionsOfEachRequestIntoTheHistory) {
+TEST_F(InvariantCheckerTest, WritesTheTransitionsOfEachRequestIntoTheHistory) {
   history_.begin_event("submit", 5'000);
   Cookie cookie = driver_.in_flight(3, 1);
   EXPECT_EQ(found(), "");

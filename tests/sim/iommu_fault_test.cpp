@@ -13,7 +13,7 @@
 namespace sim_test {
 namespace {
 
-TEST_F(IommuTest, LogsAnAccessToWhatIsNotMapped) {
+TEST_F(IommuTest, LogsAnAccessToUnmappedMemory) {
   const std::uint64_t iova = map(0, page, Direction::from_device, first_io);
   EXPECT_FALSE(write(iova + page, 16, first_io));
   const IommuFault fault = last_fault();
@@ -69,7 +69,7 @@ TEST_F(IommuTest, LogsAnAccessToTheRestOfAPage) {
 TEST_F(IommuTest, MovesNoByteBeyondAFault) {
   const std::uint64_t iova = map(100, 5000, Direction::bidirectional, first_io);
   EXPECT_FALSE(write(iova + 4990, 20, first_io));
-  EXPECT_TRUE(only_written(5090, 10)) << "what lies before it has moved";
+  EXPECT_TRUE(only_written(5090, 10)) << "the bytes before the refused one have moved";
   EXPECT_EQ(last_fault().iova, iova + 5000);
   EXPECT_FALSE(read(iova + 4000, 2000, first_io));
   EXPECT_EQ(seen_[999], memory_[100 + 4999]);
@@ -83,7 +83,7 @@ TEST_F(IommuTest, LogsAnAccessToAnotherIosMemory) {
   EXPECT_EQ(fault.kind, IommuFaultKind::other_owner);
   EXPECT_EQ(fault.cookie, second_io.value);
   EXPECT_EQ(fault.owner, first_io.value);
-  EXPECT_FALSE(read(iova, 64)) << "for no command at all";
+  EXPECT_FALSE(read(iova, 64)) << "an access without a command";
   EXPECT_EQ(last_fault().kind, IommuFaultKind::other_owner);
   EXPECT_TRUE(only_written(0, 0));
 }
@@ -93,17 +93,17 @@ TEST_F(IommuTest, TellsAnIoWithCookieZeroFromNoIo) {
   const Cookie zero{.value = 0, .generation = {16}, .tag = {}, .queue = {}};
   const std::uint64_t iova = map(0, 64, Direction::bidirectional, zero);
   EXPECT_TRUE(write(iova, 64, zero));
-  EXPECT_FALSE(read(iova, 64, nobody));
+  EXPECT_FALSE(read(iova, 64, no_io));
   EXPECT_EQ(last_fault().kind, IommuFaultKind::other_owner);
 }
 
-TEST_F(IommuTest, LetsEveryCommandAtMemoryThatIsMappedForNone) {
+TEST_F(IommuTest, LetsEveryCommandAccessMemoryWithoutAnOwner) {
   const std::uint64_t iova = map(0, 64);
   EXPECT_TRUE(read(iova, 64));
   EXPECT_TRUE(write(iova, 64, second_io));
 }
 
-TEST_F(IommuTest, CountsFaultsByKindAndThoseOfAWellBehavedDevice) {
+TEST_F(IommuTest, CountsFaultsByKindAndThoseOfACorrectDevice) {
   const std::uint64_t iova = map(0, 64, Direction::to_device, first_io);
   EXPECT_FALSE(write(iova, 1, first_io));
   EXPECT_FALSE(write(iova, 1, first_io));
@@ -132,9 +132,9 @@ TEST_F(IommuTest, KeepsTheLatestFaultsAndCountsThemAll) {
 
 TEST_F(IommuTest, WritesAWordOfARing) {
   const std::uint64_t iova = map(0, 64);
-  EXPECT_TRUE(iommu_->write_word(iova + 8, 0xA5A5, of(nobody)));
+  EXPECT_TRUE(iommu_->write_word(iova + 8, 0xA5A5, of(no_io)));
   EXPECT_TRUE(only_written(8, 2));
-  EXPECT_FALSE(iommu_->write_word(iova + 64, 0xA5A5, of(nobody)));
+  EXPECT_FALSE(iommu_->write_word(iova + 64, 0xA5A5, of(no_io)));
   EXPECT_TRUE(only_written(8, 2));
 }
 

@@ -27,7 +27,7 @@ using blkown::sim::IommuFault;
 using blkown::sim::IommuFaultKind;
 
 inline constexpr std::uint64_t page = Iommu::page_bytes;
-inline constexpr Cookie nobody{};
+inline constexpr Cookie no_io{};
 inline constexpr Cookie first_io{.value = 0x1234, .generation = {}, .tag = Tag{1}, .queue = {}};
 inline constexpr Cookie second_io{.value = 0x5678, .generation = {}, .tag = Tag{2}, .queue = {}};
 
@@ -50,7 +50,7 @@ class IommuTest : public testing::Test {
   }
   [[nodiscard]] std::uint64_t map(std::size_t offset, std::size_t length_bytes,
                                   Direction direction = Direction::bidirectional,
-                                  const Cookie& cookie = nobody) {
+                                  const Cookie& cookie = no_io) {
     const auto iova = iommu_->map(memory_.data() + offset, length_bytes, direction, cookie);
     EXPECT_TRUE(iova.has_value());
     return iova.value_or(0);
@@ -62,15 +62,15 @@ class IommuTest : public testing::Test {
   }
 
   [[nodiscard]] static Iommu::Access of(const Cookie& cookie) {
-    return {.device = 7, .cookie = cookie.value, .is_for_command = cookie != nobody};
+    return {.device = 7, .cookie = cookie.value, .is_for_command = cookie != no_io};
   }
   [[nodiscard]] bool read(std::uint64_t iova, std::size_t length_bytes,
-                          const Cookie& cookie = nobody) {
+                          const Cookie& cookie = no_io) {
     seen_.assign(length_bytes, std::byte{0xA5});
     return iommu_->read(iova, seen_, of(cookie));
   }
   [[nodiscard]] bool write(std::uint64_t iova, std::size_t length_bytes,
-                           const Cookie& cookie = nobody) {
+                           const Cookie& cookie = no_io) {
     const std::vector<std::byte> bytes(length_bytes, std::byte{0xA5});
     return iommu_->write(iova, bytes, of(cookie));
   }

@@ -31,7 +31,7 @@ TEST_F(IommuTest, KeepsTheOffsetWithinAPage) {
   EXPECT_EQ(map(0, page) % page, 0U);
   EXPECT_EQ(map(3 * page + 8, 16) % page, 8U);
   EXPECT_EQ(map(5 * page - 1, 2) % page, page - 1);
-  EXPECT_EQ(iommu_->mapped_pages(), 4U) << "the last one lies on two pages";
+  EXPECT_EQ(iommu_->mapped_pages(), 4U) << "the last mapping is on two pages";
 }
 
 TEST_F(IommuTest, NeverPutsTwoMappingsOnOnePage) {
@@ -42,10 +42,10 @@ TEST_F(IommuTest, NeverPutsTwoMappingsOnOnePage) {
   EXPECT_EQ(iommu_->mapped_pages(), 16U);
 }
 
-TEST_F(IommuTest, BeginsMappingsWhereTheAlignmentSays) {
+TEST_F(IommuTest, AlignsMappings) {
   make({.first_iova = 16 * page, .page_count = 16, .alignment_pages = 4});
   for (int i = 0; i != 4; ++i) EXPECT_EQ(map(0, page) / page % 4, 0U);
-  EXPECT_EQ(iommu_->map(memory_.data(), page, Direction::to_device, nobody),
+  EXPECT_EQ(iommu_->map(memory_.data(), page, Direction::to_device, no_io),
             std::unexpected(MapFailure::no_iova))
       << "pages are free, but none where a mapping may begin";
 }
@@ -56,20 +56,20 @@ TEST_F(IommuTest, NeverCrossesTheBoundary) {
     const std::uint64_t iova = map(0, 3 * page);
     EXPECT_EQ(iova / (4 * page), (iova + 3 * page - 1) / (4 * page));
   }
-  EXPECT_EQ(iommu_->map(memory_.data(), 2 * page, Direction::to_device, nobody),
+  EXPECT_EQ(iommu_->map(memory_.data(), 2 * page, Direction::to_device, no_io),
             std::unexpected(MapFailure::no_iova));
   EXPECT_EQ(map(0, page) / page % 4, 3U) << "between the others";
 }
 
-TEST_F(IommuTest, SaysNoIovaWhenTheAddressSpaceIsFullAndTakesNothing) {
+TEST_F(IommuTest, ReturnsNoIovaWhenTheAddressSpaceIsFull) {
   static_cast<void>(map(0, 14 * page));
-  EXPECT_EQ(iommu_->map(memory_.data(), 3 * page, Direction::to_device, nobody),
+  EXPECT_EQ(iommu_->map(memory_.data(), 3 * page, Direction::to_device, no_io),
             std::unexpected(MapFailure::no_iova));
   EXPECT_EQ(iommu_->mapped_pages(), 14U);
   static_cast<void>(map(0, 2 * page));
 }
 
-TEST_F(IommuTest, UsesAddressesAgainAsLateAsItCan) {
+TEST_F(IommuTest, ReusesAddressesAsLateAsPossible) {
   const std::uint64_t first = map(0, page);
   unmap(first, page);
   std::uint64_t iova = first;
@@ -83,7 +83,7 @@ TEST_F(IommuTest, UsesAddressesAgainAsLateAsItCan) {
   EXPECT_EQ(map(0, page), first) << "round again";
 }
 
-TEST_F(IommuTest, FindsMemoryOnTheBusWhereItWasAdded) {
+TEST_F(IommuTest, GivesAddedMemoryItsBusAddress) {
   EXPECT_EQ(iommu_->bus_address(memory_.data() + 10), memory_at + 10);
   EXPECT_EQ(iommu_->bus_address(memory_.data() + memory_.size() - 1),
             memory_at + memory_.size() - 1);
@@ -94,14 +94,14 @@ TEST_F(IommuTest, FindsMemoryOnTheBusWhereItWasAdded) {
 TEST_F(IommuTest, TakesTheOffsetOfAPageFromTheBusAddress) {
   std::vector<std::byte> memory(2 * page);
   iommu_->add_memory(memory, memory_at * 2 + 24);
-  const auto iova = iommu_->map(memory.data(), 64, Direction::to_device, nobody);
+  const auto iova = iommu_->map(memory.data(), 64, Direction::to_device, no_io);
   ASSERT_TRUE(iova.has_value());
   EXPECT_EQ(*iova % page, 24U);
 }
 
 // --- unmapping -----------------------------------------------------------------------------------
 
-TEST_F(IommuTest, ForgetsWhatIsUnmappedAtOnceIfStrict) {
+TEST_F(IommuTest, FreesUnmappedPagesAtOnceInStrictMode) {
   const std::uint64_t iova = map(0, page, Direction::bidirectional, first_io);
   ASSERT_TRUE(read(iova, page, first_io));
   unmap(iova, page);
@@ -110,7 +110,7 @@ TEST_F(IommuTest, ForgetsWhatIsUnmappedAtOnceIfStrict) {
   EXPECT_EQ(last_fault().kind, IommuFaultKind::unmapped);
 }
 
-TEST_F(IommuTest, AnInvalidationWithoutAnUnmapTakesNothingAway) {
+TEST_F(IommuTest, AnInvalidationWithoutAnUnmapHasNoEffect) {
   for (const Invalidation invalidation : {Invalidation::strict, Invalidation::lazy}) {
     make({.page_count = 16, .invalidation = invalidation});
     const IovaSegment segment{.iova = map(0, page), .length_bytes = page};
@@ -120,7 +120,7 @@ TEST_F(IommuTest, AnInvalidationWithoutAnUnmapTakesNothingAway) {
   }
 }
 
-TEST_F(IommuTest, RemembersWhatIsUnmappedForAWhileIfLazy) {
+TEST_F(IommuTest, KeepsUnmappedPagesStaleInLazyMode) {
   make({.page_count = 16, .invalidation = Invalidation::lazy});
   const std::uint64_t used = map(0, page, Direction::bidirectional, first_io);
   const std::uint64_t unused = map(page, page, Direction::bidirectional, second_io);
@@ -132,14 +132,14 @@ TEST_F(IommuTest, RemembersWhatIsUnmappedForAWhileIfLazy) {
   EXPECT_EQ(last_fault().kind, IommuFaultKind::stale_translation);
   EXPECT_EQ(last_fault().owner, first_io.value);
   EXPECT_FALSE(write(unused, page, second_io));
-  EXPECT_EQ(last_fault().kind, IommuFaultKind::unmapped) << "no device has ever looked it up";
+  EXPECT_EQ(last_fault().kind, IommuFaultKind::unmapped) << "the IOTLB never had the translation";
   EXPECT_TRUE(only_written(0, 0)) << "a stale translation lets nothing through here";
   iommu_->flush();
   EXPECT_FALSE(write(used, page, first_io));
   EXPECT_EQ(last_fault().kind, IommuFaultKind::unmapped);
 }
 
-TEST_F(IommuTest, DoesNotUseAddressesAgainThatAreRemembered) {
+TEST_F(IommuTest, DoesNotReuseStaleAddresses) {
   make({.page_count = 16, .invalidation = Invalidation::lazy});
   std::set<std::uint64_t> iovas;
   for (int i = 0; i != 16; ++i) {
@@ -147,10 +147,10 @@ TEST_F(IommuTest, DoesNotUseAddressesAgainThatAreRemembered) {
     EXPECT_TRUE(iovas.insert(iova).second);
     unmap(iova, page);
   }
-  EXPECT_FALSE(iovas.insert(map(0, page)).second) << "full: all were forgotten together";
+  EXPECT_FALSE(iovas.insert(map(0, page)).second) << "full, so all stale pages were freed";
 }
 
-TEST_F(IommuTest, ForgetsTogetherWhatHasBeenWaiting) {
+TEST_F(IommuTest, FreesStalePagesTogether) {
   make({.page_count = 16, .invalidation = Invalidation::lazy, .lazy_flush_pages = 3});
   const std::uint64_t first = map(0, page);
   const std::uint64_t second = map(0, 2 * page);
@@ -163,7 +163,7 @@ TEST_F(IommuTest, ForgetsTogetherWhatHasBeenWaiting) {
   EXPECT_EQ(last_fault().kind, IommuFaultKind::unmapped);
 }
 
-TEST_F(IommuTest, CountsWhatIsUnmappedAndIsNotMapped) {
+TEST_F(IommuTest, CountsUnmapsOfUnmappedPages) {
   const std::uint64_t iova = map(0, 2 * page);
   unmap(iova, 2 * page);
   EXPECT_EQ(iommu_->bad_unmaps(), 0U);
@@ -199,14 +199,14 @@ struct Hook {
     if (hook.iommu != nullptr) {
       Iommu& iommu = *std::exchange(hook.iommu, nullptr);
       std::byte byte{};
-      const auto iova = iommu.map(&byte, 1, Direction::to_device, nobody);
+      const auto iova = iommu.map(&byte, 1, Direction::to_device, no_io);
       iommu.unmap({.iova = iova.value_or(0), .length_bytes = 1});
     }
     return hook.answer;
   }
 };
 
-TEST_F(IommuTest, AsksTheHookBeforeEachMap) {
+TEST_F(IommuTest, CallsTheHookBeforeEachMap) {
   Hook hook;
   iommu_->set_map_hook({&Hook::on_map, &hook});
   static_cast<void>(map(0, page, Direction::to_device, first_io));
@@ -225,7 +225,7 @@ TEST_F(IommuTest, LetsTheHookMapAndUnmap) {
   hook.iommu = &*iommu_;
   iommu_->set_map_hook({&Hook::on_map, &hook});
   static_cast<void>(map(0, page, Direction::to_device, first_io));
-  EXPECT_EQ(hook.cookies, (std::vector{first_io.value, nobody.value}));
+  EXPECT_EQ(hook.cookies, (std::vector{first_io.value, no_io.value}));
   EXPECT_EQ(iommu_->mapped_pages(), 1U);
   EXPECT_EQ(iommu_->bad_unmaps(), 0U);
 }

@@ -49,7 +49,7 @@ TEST(KitOptions, AreRead) {
   EXPECT_EQ(options->script, (Script{{FaultKind::lost, 7}, {FaultKind::late, 0}}));
 }
 
-TEST(KitOptions, NoFaultAtAllIsAScriptToo) {
+TEST(KitOptions, AnEmptyScriptIsNone) {
   const auto options = parse_options("the_program", {"--script", "none"});
   ASSERT_TRUE(options.has_value());
   EXPECT_TRUE(options->has_script);
@@ -57,7 +57,7 @@ TEST(KitOptions, NoFaultAtAllIsAScriptToo) {
 }
 
 // Goal: one line with the word that cannot be used, and the list of options.
-TEST(KitOptions, ThatMakeNoSenseAreRefusedInOneLine) {
+TEST(KitOptions, UnusableOnesAreRefusedInOneLine) {
   const std::vector<std::pair<Words, std::string>> cases{
       {{"--seeds"}, "--seeds"},
       {{"--seeds", "many"}, "many"},
@@ -92,7 +92,7 @@ TEST(KitOptions, ThatMakeNoSenseAreRefusedInOneLine) {
   }
 }
 
-TEST(KitOptions, AScriptComesBackFromItsText) {
+TEST(KitOptions, AScriptSurvivesConversionToText) {
   Script script;
   for (std::size_t kind = 0; kind != blkown::sim::fault_kind_count; ++kind) {
     script.push_back({static_cast<FaultKind>(kind), kind * kind});

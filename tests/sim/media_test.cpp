@@ -69,14 +69,14 @@ void check(Media& media) {
   EXPECT_TRUE(media.flush());
 }
 
-TEST(MemoryMedia, HoldsWhatWasWritten) {
+TEST(MemoryMedia, ReturnsTheBytesWritten) {
   MemoryMedia media{capacity_bytes};
   check(media);
   EXPECT_EQ(media.bytes().size(), capacity_bytes);
   EXPECT_EQ(media.bytes()[100'000], std::byte{1});
 }
 
-TEST(FileMedia, HoldsWhatWasWritten) {
+TEST(FileMedia, ReturnsTheBytesWritten) {
   const FileName name;
   const auto media = FileMedia::create(name.c_str(), capacity_bytes);
   ASSERT_NE(media, nullptr);
@@ -92,7 +92,7 @@ TEST(FileMedia, KeepsItsCapacityAndBytesInTheFile) {
   }
   const auto media = FileMedia::open(name.c_str());
   ASSERT_NE(media, nullptr);
-  EXPECT_EQ(media->capacity_bytes(), capacity_bytes) << "though most of it was never written";
+  EXPECT_EQ(media->capacity_bytes(), capacity_bytes) << "although most of it was never written";
   EXPECT_EQ(read(*media, 512, 512), Bytes(512, std::byte{3}));
   EXPECT_EQ(read(*media, 0, 512), Bytes(512));
   EXPECT_EQ(read(*media, capacity_bytes - 512, 512), Bytes(512)) << "a hole holds zeroes";
@@ -101,7 +101,7 @@ TEST(FileMedia, KeepsItsCapacityAndBytesInTheFile) {
   EXPECT_EQ(read(*media, 1024, 512), Bytes(512, std::byte{6}));
 }
 
-TEST(FileMedia, ReadsZeroesWhereTheFileHasBecomeShorter) {
+TEST(FileMedia, ReadsZeroesBeyondATruncatedFile) {
   const FileName name;
   const auto media = FileMedia::create(name.c_str(), 4096);
   ASSERT_NE(media, nullptr);
@@ -113,7 +113,7 @@ TEST(FileMedia, ReadsZeroesWhereTheFileHasBecomeShorter) {
   EXPECT_EQ(read(*media, 0, 200), expected);
 }
 
-TEST(FileMedia, AFlushIsSeenByWhoeverElseReadsTheFile) {
+TEST(FileMedia, AFlushIsVisibleToOtherReadersOfTheFile) {
   const FileName name;
   const auto media = FileMedia::create(name.c_str(), 4096);
   ASSERT_NE(media, nullptr);
@@ -124,7 +124,7 @@ TEST(FileMedia, AFlushIsSeenByWhoeverElseReadsTheFile) {
   EXPECT_EQ(read(*other, 0, 16), Bytes(16, std::byte{4}));
 }
 
-TEST(FileMedia, EmptiesTheFileThatItMakesAnew) {
+TEST(FileMedia, CreateEmptiesAnExistingFile) {
   const FileName name;
   {
     const auto media = FileMedia::create(name.c_str(), 4096);
@@ -137,7 +137,7 @@ TEST(FileMedia, EmptiesTheFileThatItMakesAnew) {
   EXPECT_EQ(read(*media, 0, 1024), Bytes(1024));
 }
 
-TEST(FileMedia, IsNullWhereThereIsNoSuchFile) {
+TEST(FileMedia, IsNullForAMissingFile) {
   const FileName name;
   const std::string missing = std::string{name.c_str()} + "/missing";
   errno = 0;
@@ -148,7 +148,7 @@ TEST(FileMedia, IsNullWhereThereIsNoSuchFile) {
   EXPECT_NE(errno, 0);
 }
 
-TEST(FileMedia, SaysThatTheMediumFailed) {
+TEST(FileMedia, ReportsAFailureOfTheMedium) {
   const auto media = FileMedia::create("/dev/full", 4096);
   ASSERT_NE(media, nullptr);
   EXPECT_FALSE(media->flush()) << "there is no space on this device";

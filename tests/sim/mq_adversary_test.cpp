@@ -61,7 +61,7 @@ sim::FaultRates many() {
   return rates;
 }
 
-TEST(MqAdversary, ADriverComesThroughWithEachSeed) {
+TEST(MqAdversary, ADriverSurvivesEachSeed) {
   const auto seeds = static_cast<std::uint64_t>(stress::scaled(60, 6));
   std::uint64_t strikes = 0, resets = 0, rejected = 0;
   for (std::uint64_t seed = 0; seed != seeds; ++seed) {
@@ -78,7 +78,7 @@ TEST(MqAdversary, ADriverComesThroughWithEachSeed) {
     Copier copier{*bench.source.disk(), *bench.destination.disk()};
     for (std::uint32_t i = 0; i != 3; ++i) copier.start_on(runtime.context(i), 3);
     while (!copier.done().is_set()) {
-      ASSERT_TRUE(runtime.step()) << "nothing is left to run, and the copy is not done";
+      ASSERT_TRUE(runtime.step()) << "no work is left, but the copy is not done";
       for (std::size_t i = 0; i != checks.size(); ++i) {
         histories[i]->begin_event("step", runtime.now_ns());
         const bool is_well = checks[i].after_event();
@@ -110,11 +110,11 @@ void copy_on_threads(std::uint64_t seed, const sim::FaultRates& rates) {
   bench.finish(copier.copied_bytes());
 }
 
-TEST(MqAdversary, TheSameDriverAndControllerOnThreads) {
+TEST(MqAdversary, OnThreadsWithoutFaults) {
   for (std::uint64_t seed = 0; seed != 4; ++seed) copy_on_threads(seed, sim::FaultRates::none());
 }
 
-TEST(MqAdversary, AndWithFaults) {
+TEST(MqAdversary, OnThreadsWithFaults) {
   for (std::uint64_t seed = 0; seed != 4; ++seed) {
     SCOPED_TRACE(seed);
     copy_on_threads(seed, many());

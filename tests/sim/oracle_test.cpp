@@ -18,12 +18,12 @@ TEST(Oracle, ACompletionIsAcceptedOnce) {
   EXPECT_EQ(bench.note_lookup(0, 0x11, true), fits);
   EXPECT_TRUE(bench.oracle.was_accepted(0, 0x11));
   EXPECT_FALSE(bench.oracle.was_accepted(1, 0x11));
-  EXPECT_EQ(bench.note_lookup(0, 0x11, true), wrong_claim) << "it came once";
+  EXPECT_EQ(bench.note_lookup(0, 0x11, true), wrong_claim) << "the completion was posted once";
   EXPECT_EQ(bench.note_lookup(0, 0x11, false), fits);
   EXPECT_TRUE(bench.false_completions.empty());
 }
 
-TEST(Oracle, ACompletionThatIsRefusedWasGenuine) {
+TEST(Oracle, FindsARefusedGenuineCompletion) {
   Bench bench;
   static_cast<void>(bench.seen_of(bench.command(Opcode::write, 0x11)));
   EXPECT_EQ(bench.note_lookup(0, 0x11, false), refused_genuine);
@@ -31,7 +31,7 @@ TEST(Oracle, ACompletionThatIsRefusedWasGenuine) {
   EXPECT_EQ(bench.note_lookup(0, 0x11, false), fits) << "reported once";
 }
 
-TEST(Oracle, WhatTheDeviceDoesNotHaveCannotBeAccepted) {
+TEST(Oracle, FindsAnAcceptedCompletionOfAnUnknownCommand) {
   Bench bench;
   EXPECT_EQ(bench.note_lookup(0, 0x11, true), wrong_claim);
   EXPECT_EQ(bench.note_lookup(0, 0x11, false), fits);
@@ -50,7 +50,7 @@ TEST(Oracle, IgnoresTheUserBits) {
   EXPECT_EQ(bench.note_lookup(0, 0x11, true), fits);
 }
 
-TEST(Oracle, ACookieThatComesAgainIsAnotherCommands) {
+TEST(Oracle, AReusedCookieIsAnotherCommand) {
   Bench bench;
   static_cast<void>(bench.seen_of(bench.command(Opcode::write, 0x11)));
   EXPECT_EQ(bench.note_lookup(0, 0x11, true), fits);
@@ -97,7 +97,7 @@ TEST(Oracle, ADisownedCommandWithoutMemoryIsNotExecuted) {
   EXPECT_EQ(bench.controller.command_count(), 0U);
 }
 
-TEST(Oracle, AFalseCompletionOfACommandThatIsNotFetchedIsOneToo) {
+TEST(Oracle, AFalseCompletionOfAnUnfetchedCommandIsTheDevicesFault) {
   for (const Opcode opcode : {Opcode::write, Opcode::discard}) {
     Bench bench;
     ASSERT_TRUE(bench.submit(bench.command(opcode, 0x11)));
@@ -118,7 +118,7 @@ TEST(Oracle, ARefusedCommandWithACompletionHasAFalseCompletion) {
   EXPECT_EQ(bench.note_lookup(0, 0x11, true), fits);
   EXPECT_EQ(bench.false_completions, std::vector<std::uint64_t>{0x11});
   static_cast<void>(bench.controller.stop());
-  EXPECT_EQ(bench.note_lookup(0, 0x11, true), wrong_claim) << "given up with the rest";
+  EXPECT_EQ(bench.note_lookup(0, 0x11, true), wrong_claim) << "stop() gives all commands up";
 }
 
 // Goal: accepting a false completion of a command that is done is no wrong claim, and the
@@ -162,7 +162,7 @@ TEST(Oracle, TellsTheGenuineEntryFromOneThatLooksLikeIt) {
 
 // --- entries -------------------------------------------------------------------------------------
 
-TEST(Oracle, EachEntryThatIsTakenOutIsLookedUpOnce) {
+TEST(Oracle, CountsEntriesThatWereNotLookedUpOnce) {
   Bench bench;
   static_cast<void>(bench.carry_out(bench.command(Opcode::write, 0x11)));
   EXPECT_EQ(bench.oracle.unaccounted(), 1U) << "taken out, and not looked up";
@@ -171,10 +171,10 @@ TEST(Oracle, EachEntryThatIsTakenOutIsLookedUpOnce) {
   static_cast<void>(bench.note_lookup(0, 0x11, true));
   EXPECT_EQ(bench.oracle.unaccounted(), 1U) << "looked up twice";
   static_cast<void>(bench.note_lookup(1, 0x12, false));
-  EXPECT_EQ(bench.oracle.unaccounted(), 2U) << "from nowhere";
+  EXPECT_EQ(bench.oracle.unaccounted(), 2U) << "no such entry was posted";
 }
 
-TEST(Oracle, AnEntryMayBeLookedUpBeforeTheDoorbellSaysThatItIsTakenOut) {
+TEST(Oracle, AnEntryMayBeLookedUpBeforeTheDoorbell) {
   Bench bench;
   ASSERT_TRUE(bench.submit(bench.command(Opcode::flush, 0x11)));
   ASSERT_TRUE(bench.submit(bench.command(Opcode::flush, 0x12)));
@@ -189,7 +189,7 @@ TEST(Oracle, AnEntryMayBeLookedUpBeforeTheDoorbellSaysThatItIsTakenOut) {
   EXPECT_EQ(bench.oracle.unaccounted(), 0U);
 }
 
-TEST(Oracle, IsToldNothingIfItDoesNotObserve) {
+TEST(Oracle, KnowsNothingWithoutObserving) {
   Bench bench;
   bench.controller.set_observer(nullptr);
   EXPECT_EQ(bench.carry_out(bench.command(Opcode::write, 0x11)).size(), 1U);

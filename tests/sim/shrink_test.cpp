@@ -35,7 +35,7 @@ TEST(Shrink, FindsTheOneFaultThatMatters) {
   }
 }
 
-TEST(Shrink, FindsAPairThatMatters) {
+TEST(Shrink, FindsThePairOfFaultsThatMatters) {
   for (const std::uint64_t first : {0U, 3U, 49U}) {
     for (const std::uint64_t second : {50U, 51U, 99U}) {
       EXPECT_EQ(
@@ -47,7 +47,7 @@ TEST(Shrink, FindsAPairThatMatters) {
 }
 
 // Goal: every fault of the result is needed, even if one can be removed only after another.
-TEST(Shrink, LeavesNothingThatCouldGo) {
+TEST(Shrink, LeavesNoFaultThatCanBeRemoved) {
   const auto fails = [](const Script& script) {
     // Fault n + 1 can be removed while fault n is there, so they go one by one; 0 alone fails.
     std::uint64_t run = 0;
@@ -67,14 +67,14 @@ TEST(Shrink, KeepsTheOrder) {
       << "all of it is needed";
 }
 
-TEST(Shrink, OfWhatFailsWithoutAnyFaultIsNothing) {
+TEST(Shrink, IsEmptyIfTheRunFailsWithoutFaults) {
   int tries = 0;
   EXPECT_TRUE(shrink(script_of(10), [&](const Script&) { return ++tries > 0; }).empty());
   EXPECT_EQ(tries, 1);
   EXPECT_TRUE(shrink(Script{}, [](const Script&) { return true; }).empty());
 }
 
-TEST(Shrink, OnlyTriesWhatIsShorter) {
+TEST(Shrink, TriesOnlyShorterScripts) {
   std::size_t tries = 0;
   static_cast<void>(shrink(script_of(1000), [&](const Script& script) {
     ++tries;
@@ -91,7 +91,7 @@ TEST(FailsInChild, SaysWhetherTheRunFailed) {
   EXPECT_TRUE(fails_in_child([] { return false; }));
 }
 
-TEST(FailsInChild, SurvivesWhateverEndsTheRun) {
+TEST(FailsInChild, SurvivesAnyEndOfTheRun) {
   EXPECT_TRUE(fails_in_child([]() -> bool { std::_Exit(3); }));
   EXPECT_TRUE(fails_in_child([]() -> bool {
     std::signal(SIGABRT, SIG_DFL);
@@ -99,7 +99,7 @@ TEST(FailsInChild, SurvivesWhateverEndsTheRun) {
   }));
 }
 
-TEST(FailsInChild, ThrowsAwayWhatTheRunPrintsAndChangesNothingHere) {
+TEST(FailsInChild, DiscardsTheOutputAndChangesNothingInTheParent) {
   int changed = 0;
   testing::internal::CaptureStdout();
   std::printf("before ");

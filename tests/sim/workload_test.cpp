@@ -67,7 +67,7 @@ class WorkloadTest : public testing::Test {
   std::uint32_t segment_count_ = 0;
 };
 
-TEST_F(WorkloadTest, FindsNothingWrongWithAGoodDevice) {
+TEST_F(WorkloadTest, FindsNothingWithACorrectDevice) {
   std::set<Opcode> opcodes;
   for (std::uint32_t i = 0; i != 1000; ++i) {
     const std::uint32_t index = i % slot_count;
@@ -81,7 +81,7 @@ TEST_F(WorkloadTest, FindsNothingWrongWithAGoodDevice) {
   EXPECT_EQ(workload_.compare(media_), nullptr);
 }
 
-TEST_F(WorkloadTest, GivesEachSlotSectorsAndMemoryOfItsOwn) {
+TEST_F(WorkloadTest, GivesEachSlotItsOwnSectorsAndMemory) {
   EXPECT_EQ(workload_.capacity_bytes(), slot_count * Workload::slot_bytes);
   for (int i = 0; i != 500; ++i) {
     for (std::uint32_t index = 0; index != slot_count; ++index) {
@@ -109,14 +109,14 @@ TEST_F(WorkloadTest, GivesEachSlotSectorsAndMemoryOfItsOwn) {
   }
 }
 
-TEST_F(WorkloadTest, SaysThatAnIoHasEndedTwice) {
+TEST_F(WorkloadTest, FindsAnIoThatEndsTwice) {
   begin(1, Opcode::flush);
   EXPECT_EQ(workload_.end(1, Status::ok), nullptr);
   EXPECT_STREQ(workload_.end(1, Status::ok), "an I/O ended twice");
   EXPECT_STREQ(workload_.end(0, Status::ok), "an I/O ended twice") << "it never began";
 }
 
-TEST_F(WorkloadTest, SaysThatAReadBroughtOtherData) {
+TEST_F(WorkloadTest, FindsAReadThatReturnsOtherData) {
   for (const std::size_t wrong : {std::size_t{0}, std::size_t{1}}) {
     begin(2, Opcode::read, 2);
     carry_out(2);
@@ -126,20 +126,20 @@ TEST_F(WorkloadTest, SaysThatAReadBroughtOtherData) {
   }
   begin(2, Opcode::read);
   EXPECT_STREQ(workload_.end(2, Status::ok), "a read returned other data than was written")
-      << "nothing came at all";
+      << "no data was transferred";
 }
 
-TEST_F(WorkloadTest, KnowsWhatWasWritten) {
+TEST_F(WorkloadTest, KnowsTheDataWritten) {
   begin(0, Opcode::write);
   const std::uint64_t sector = workload_.sector_of(0);
   EXPECT_EQ(workload_.end(0, Status::ok), nullptr);
   EXPECT_STREQ(workload_.compare(media_), "the medium holds other data than was written")
-      << "the device has only said that it wrote";
+      << "the device has not written";
   ASSERT_TRUE(media_.write(sector * sector_bytes, {workload_.slot(0).memory, length_bytes(0)}));
   EXPECT_EQ(workload_.compare(media_), nullptr);
 }
 
-TEST_F(WorkloadTest, KnowsWhatWasDiscarded) {
+TEST_F(WorkloadTest, KnowsTheSectorsDiscarded) {
   ASSERT_TRUE(media_.write(0, std::vector(media_.capacity_bytes(), std::byte{7})));
   EXPECT_STREQ(workload_.compare(media_), "the medium holds other data than was written");
   ASSERT_TRUE(media_.zero(0, media_.capacity_bytes()));
@@ -156,7 +156,7 @@ TEST_F(WorkloadTest, KnowsWhatWasDiscarded) {
 }
 
 // Goal: after an error the content of the sectors is unknown and is not compared.
-TEST_F(WorkloadTest, ExpectsNothingWhereAWriteHasFailed) {
+TEST_F(WorkloadTest, ExpectsNothingAfterAFailedWrite) {
   begin(3, Opcode::write, 2);
   const std::uint64_t sector = workload_.sector_of(3);
   ASSERT_TRUE(media_.write(sector * sector_bytes, {workload_.slot(3).memory, sector_bytes}));
@@ -166,16 +166,16 @@ TEST_F(WorkloadTest, ExpectsNothingWhereAWriteHasFailed) {
   carry_out(3);
   EXPECT_EQ(workload_.end(3, Status::ok), nullptr);
   ASSERT_TRUE(media_.zero(sector * sector_bytes, sector_bytes));
-  EXPECT_NE(workload_.compare(media_), nullptr) << "now it is known again";
+  EXPECT_NE(workload_.compare(media_), nullptr) << "the content is known again";
 }
 
-TEST_F(WorkloadTest, ExpectsNothingOfAReadThatHasFailed) {
+TEST_F(WorkloadTest, ExpectsNothingOfAFailedRead) {
   begin(0, Opcode::read);
   EXPECT_EQ(workload_.end(0, Status::medium_error), nullptr);
 }
 
 // Goal: data that a false completion made wrong is not counted against the driver.
-TEST_F(WorkloadTest, ExpectsNothingOfAnIoThatTheDeviceLiedAbout) {
+TEST_F(WorkloadTest, ExpectsNothingOfAnIoWithAFalseCompletion) {
   begin(1, Opcode::read);
   workload_.taint(workload_.sector_of(1));
   EXPECT_EQ(workload_.end(1, Status::ok), nullptr);
@@ -185,10 +185,10 @@ TEST_F(WorkloadTest, ExpectsNothingOfAnIoThatTheDeviceLiedAbout) {
   EXPECT_EQ(workload_.compare(media_), nullptr);
   begin(2, Opcode::read);
   workload_.taint(workload_.sector_of(1));
-  EXPECT_NE(workload_.end(2, Status::ok), nullptr) << "that was about another slot";
+  EXPECT_NE(workload_.end(2, Status::ok), nullptr) << "the other slot was marked";
 }
 
-TEST_F(WorkloadTest, ALieIsForgottenWithTheNextIo) {
+TEST_F(WorkloadTest, AFalseCompletionAffectsOneIoOnly) {
   begin(1, Opcode::flush);
   workload_.taint(workload_.sector_of(1));
   workload_.taint(slot_count * Workload::slot_sectors);
