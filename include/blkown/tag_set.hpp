@@ -1,7 +1,21 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// TagSet: the requests of a device, their tags, and the lookups that turn what the device sends
-// into a request.
+// TagSet: the requests of a device, their tags, and the lookups of what the device sends.
+//
+// Parties: submitters, which allocate tags; the driver, which publishes I/Os to the device;
+// completions, timeouts and scans, which look I/Os up in any context; and the EndSink, which
+// receives ended I/Os.
+//
+//   allocate -> Idle -> start -> Owned -> publish -> in flight
+//   claim(queue, value) -> Claim -> end -> EndSink(Ended) -> release -> the tag is free
+//
+// Guarantees: the requests are at fixed addresses as long as the TagSet lives, so a late lookup
+// never reads freed memory. Every value that a device sends gives a request or a LookupError. Of
+// any number of completions of one publication, one gets the Claim, and the I/O ends once.
+//
+// A driver that loses a handle by dropping it ends or parks the I/O (see each handle). A parked I/O
+// whose device disappears stays in flight until for_each_in_flight or claim_any_generation finds
+// it. The destructor raises a violation if a TagCache or a handle exists or an I/O is in flight.
 
 #ifndef BLKOWN_TAG_SET_HPP
 #define BLKOWN_TAG_SET_HPP
@@ -28,44 +42,45 @@
 namespace blkown {
 inline namespace BLKOWN_ABI {
 
-/// All the requests of a device: queue_count x depth of them, at fixed addresses as long as the
-/// TagSet lives, so that a late lookup never reads freed memory (blk-mq's tag set).
-///
-/// Lookups are total: any value that a device sends gives a request or a LookupError, in every
-/// build, without blocking, anywhere. R is Request<T>, or has a RequestHeader (RequestTraits).
-///
-/// Only the object itself moves, never the requests; a TagSet that was moved from may be destroyed
-/// or assigned to. Destroying it with a TagCache alive, or with a request that is not back (an
-/// Idle, Owned, Claim, ARef or Ended exists, or the I/O is in flight), is a violation.
-/// Precondition of destruction: no publish(issue) still runs.
+/// The requests of a device: depth() of them for each of queue_count() queues. R is Request<T>, or
+/// a type with a RequestHeader (RequestTraits). A move moves the TagSet only, not the requests. A
+/// TagSet that was moved from may be destroyed or assigned to. Precondition: no publish(issue) runs
+/// when it is destroyed. Violation: tag_cache_alive or request_alive, if it is destroyed while a
+/// TagCache or a handle of it exists or an I/O is in flight. Source: blk-mq's blk_mq_tag_set.
 template <class R>
 class [[nodiscard]] TagSet {
  public:
-  /// The size and alignment of the storage that create_in needs.
+  /// The size of the storage for create_in.
   [[nodiscard]] static constexpr std::size_t storage_bytes(const TagSetConfig& config) noexcept {
     return detail::TagSetStorage<R>::bytes(config);
   }
+  /// The alignment of the storage for create_in.
   [[nodiscard]] static constexpr std::size_t storage_alignment_bytes() noexcept {
     return detail::TagSetStorage<R>::alignment_bytes;
   }
 
-  /// Makes the requests in memory of its own, the only allocation there ever is.
-  /// `build(queue, tag)` gives each request's data (for R = Request<T>: a T; else an R) once; the
-  /// data is not reset between I/Os. It must not throw.
+  /// Makes a TagSet in memory that it allocates. Nothing else is ever allocated. `build(QueueIndex,
+  /// Tag)` is called once for each request and returns its data: a T if R is Request<T>, else an R.
+  /// The data is not reset between I/Os.
+  /// Precondition: `build` does not throw.
+  /// Errors: TagSetReason.
   template <class Build>
   [[nodiscard]] static std::expected<TagSet, TagSetError> create(const TagSetConfig& config,
                                                                  EndSink<R> sink,
                                                                  Build&& build) noexcept {
     return wrap(detail::TagSetStorage<R>::allocate(config, sink, build));
   }
-  /// The same with value-initialised data.
+  /// Makes a TagSet whose requests have value-initialised data.
+  /// Errors: TagSetReason.
   [[nodiscard]] static std::expected<TagSet, TagSetError> create(const TagSetConfig& config,
                                                                  EndSink<R> sink) noexcept {
     return create(config, sink, &detail::TagSetStorage<R>::default_data);
   }
 
-  /// Makes the requests in the caller's storage, which must outlive the TagSet: at least
-  /// storage_bytes(config) long and aligned to storage_alignment_bytes().
+  /// Makes a TagSet in the caller's storage. `build` is as for create.
+  /// Precondition: the storage outlives the TagSet.
+  /// Errors: storage_too_small or storage_misaligned, if it has fewer than storage_bytes(config)
+  /// bytes or is not aligned to storage_alignment_bytes(); other TagSetReasons.
   template <class Build>
   [[nodiscard]] static std::expected<TagSet, TagSetError> create_in(std::span<std::byte> storage,
                                                                     const TagSetConfig& config,
@@ -73,6 +88,7 @@ class [[nodiscard]] TagSet {
                                                                     Build&& build) noexcept {
     return wrap(detail::TagSetStorage<R>::build_in(storage, config, sink, build));
   }
+  /// The same with value-initialised data.
   [[nodiscard]] static std::expected<TagSet, TagSetError> create_in(std::span<std::byte> storage,
                                                                     const TagSetConfig& config,
                                                                     EndSink<R> sink) noexcept {
@@ -91,30 +107,32 @@ class [[nodiscard]] TagSet {
     detail::TagSetStorage<R>::destroy(*state_);
   }
 
+  /// The number of hardware queues.
   [[nodiscard]] std::uint32_t queue_count() const noexcept { return state_->queue_count; }
+  /// The number of requests per queue.
   [[nodiscard]] std::uint32_t depth() const noexcept { return state_->depth; }
+  /// The layout of the cookies.
   [[nodiscard]] const CookieLayout& layout() const noexcept { return state_->layout; }
 
   // --- tags: a new I/O --------------------------------------------------------------------------
 
-  /// A context's stash of tags of one queue, by default an eighth of those that are not reserved,
-  /// 32 at most; with capacity 0 it only keeps the context's place in the bitmap.
-  /// Violation: no such queue.
+  /// Makes a cache of the queue's tags for one context. Its capacity is an eighth of the tags that
+  /// are not reserved, at most 32. Violation: no_such_queue.
   [[nodiscard]] TagCache tag_cache(QueueIndex queue,
                                    Place where = Place::current()) const noexcept {
     state_->check_queue(queue, "TagSet::tag_cache", where);
     const std::uint32_t share = state_->bitmaps[queue.value].common_depth() / 8;
     return tag_cache(queue, share < 32 ? share : 32, where);
   }
+  /// The same with this capacity, at most TagCache::max_capacity.
   [[nodiscard]] TagCache tag_cache(QueueIndex queue, std::uint32_t capacity,
                                    Place where = Place::current()) const noexcept {
     return state_->make_cache(queue, capacity, where);
   }
 
-  /// A request with a free tag, through the calling context's own cache; none if all are taken.
-  /// Never blocks; as interrupt-safe as the cache, which is one context's.
-  /// Synchronization: acquires what the request's last Ended released.
-  /// Violations: no such queue; a cache of another TagSet or queue.
+  /// Allocates a request with a free tag through the calling context's cache. None if no tag is
+  /// free. Synchronization: acquires what the request's last Ended released. Violation:
+  /// no_such_queue; tag_cache_of_other. Context: that of the cache. It does not block.
   [[nodiscard]] std::optional<Idle<R>> allocate(QueueIndex queue, TagCache& cache,
                                                 Place where = Place::current()) noexcept {
     Tag tag;
@@ -122,10 +140,10 @@ class [[nodiscard]] TagSet {
     return detail::HandleAccess::make<Idle>(request(queue, tag));
   }
 
-  /// A request with one of the reserved tags (TagSetConfig::reserved_depth); none if all of those
-  /// are taken, or if there is no such queue. Give them back with Ended::release(), with or without
-  /// a cache. One read-modify-write if nobody else takes one meanwhile; interrupt-safe.
-  /// Synchronization: acquires what the request's last Ended released.
+  /// Allocates a request with a reserved tag (TagSetConfig::reserved_depth). None if all reserved
+  /// tags are taken or the queue does not exist. Each Ended::release gives such a tag back to the
+  /// bitmap. Synchronization: acquires what the request's last Ended released. Context: any,
+  /// interrupts included. One read-modify-write without contention.
   [[nodiscard]] std::optional<Idle<R>> allocate_reserved(QueueIndex queue) noexcept {
     Tag tag;
     if (queue.value >= state_->queue_count || !state_->bitmaps[queue.value].take_reserved(tag)) {
@@ -134,20 +152,19 @@ class [[nodiscard]] TagSet {
     return detail::HandleAccess::make<Idle>(request(queue, tag));
   }
 
-  /// The request of a certain tag, for a front end that picks tags itself (a guest, a kernel
-  /// driver, a peer); none if it is taken, or if there is no such queue or tag.
-  /// A tag in a TagCache counts as taken: on a queue whose tags are picked by the front end, give
-  /// them back with Ended::release() and without a cache.
-  /// One read-modify-write; interrupt-safe.
+  /// Allocates the request with this tag, for a front end that chooses the tags (a guest, a kernel
+  /// driver, a peer). None if the tag is taken, or the queue or the tag does not exist. A tag in a
+  /// TagCache is taken, so a queue with chosen tags uses Ended::release without a cache.
   /// Synchronization: acquires what the request's last Ended released.
+  /// Context: any, interrupts included. One read-modify-write.
   [[nodiscard]] std::optional<Idle<R>> allocate_tag(QueueIndex queue, Tag tag) noexcept {
     if (queue.value >= state_->queue_count || tag.value >= state_->depth) return std::nullopt;
     if (!state_->bitmaps[queue.value].take(tag)) return std::nullopt;
     return detail::HandleAccess::make<Idle>(request(queue, tag));
   }
 
-  /// While it lives, every TagCache of the queue gives back what it holds at its next operation:
-  /// someone waits for a tag. Try allocate again after making it.
+  /// Announces that a context needs a tag of the queue. While a TagDemand exists, every TagCache of
+  /// the queue gives back its tags at its next operation.
   class [[nodiscard]] TagDemand {
    public:
     TagDemand(TagDemand&& other) noexcept : bitmap_{std::exchange(other.bitmap_, nullptr)} {}
@@ -163,31 +180,34 @@ class [[nodiscard]] TagSet {
     }
     detail::TagBitmap* bitmap_;
   };
-  /// Violation: no such queue.
+  /// Makes a TagDemand. Call allocate again after it.
+  /// Violation: no_such_queue.
   TagDemand announce_demand(QueueIndex queue, Place where = Place::current()) const noexcept {
     state_->check_queue(queue, "TagSet::announce_demand", where);
     return TagDemand{state_->bitmaps[queue.value]};
   }
 
-  /// How many of the queue's tags are taken, stashed ones included; it orders nothing.
-  /// Violation: no such queue.
+  /// The number of taken tags of the queue, cached ones included.
+  /// Synchronization: none.
+  /// Violation: no_such_queue.
   [[nodiscard]] std::uint32_t taken_count(QueueIndex queue,
                                           Place where = Place::current()) const noexcept {
     state_->check_queue(queue, "TagSet::taken_count", where);
     return state_->bitmaps[queue.value].taken_count();
   }
 
-  /// How many of them an allocate would find in the bitmap: free, neither stashed nor reserved.
-  /// Violation: no such queue.
+  /// The number of tags that allocate can take from the bitmap: free, neither cached nor reserved.
+  /// Synchronization: none.
+  /// Violation: no_such_queue.
   [[nodiscard]] std::uint32_t free_count(QueueIndex queue,
                                          Place where = Place::current()) const noexcept {
     state_->check_queue(queue, "TagSet::free_count", where);
     return state_->bitmaps[queue.value].free_count();
   }
 
-  /// What a request's word says at this moment, for tables; none if its tag is free. It orders
-  /// nothing, and may be over before it is read.
-  /// Precondition: queue.value < queue_count(), tag < depth().
+  /// The state of a request's ownership word at this moment, for tables. None if the tag is free.
+  /// Precondition: queue.value < queue_count(), tag.value < depth().
+  /// Synchronization: none.
   [[nodiscard]] std::optional<RequestState> state_of(QueueIndex queue, Tag tag) const noexcept {
     if (!state_->bitmaps[queue.value].is_taken(tag)) return std::nullopt;
     R& looked_at = request(queue, tag);
@@ -196,58 +216,63 @@ class [[nodiscard]] TagSet {
         .state;
   }
 
-  /// The name of the request with this tag, for visit_holders. It is there as long as the TagSet.
-  /// Precondition: queue.value < queue_count(), tag < depth().
+  /// The header of the request with this tag, for visit_holders. It lives as long as the TagSet.
+  /// Precondition: queue.value < queue_count(), tag.value < depth().
   [[nodiscard]] const RequestHeader& header(QueueIndex queue, Tag tag) const noexcept {
     return detail::header_of(request(queue, tag));
   }
 
-  // --- lookups: what a device sent --------------------------------------------------------------
+  // --- lookups ----------------------------------------------------------------------------------
   //
-  // All: never block, interrupt-safe, one compare-exchange if they succeed, none if they refuse.
-  // Synchronization: acquire what the publisher did, and whoever parked, released or dropped the
-  // request since.
+  // For all of them:
+  // Synchronization: acquires the accesses of the publisher and of later holders that parked,
+  // released or dropped the request. Errors: LookupReason. Context: any, interrupts included. They
+  // do not block. A successful lookup makes one compare-exchange, a refused one none.
 
-  /// The right to the I/O that `value`, which arrived on `arrival_queue`, names. Of any number of
-  /// completions of one publication, one gets it.
+  /// The right to the I/O that `value`, which a device sent on `arrival_queue`, names. Of any
+  /// number of completions of one publication, one gets it.
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim(QueueIndex arrival_queue,
                                                            std::uint64_t value) noexcept {
     return claim_at(locate(arrival_queue, value), match_of(value), detail::ClaimOrigin::completion);
   }
-  /// A pin of the request (the kernel's tag_to_rq). It gives no right to the I/O.
+  /// A pin of the request of that I/O. It gives no right to the I/O.
+  /// Source: the kernel's tag_to_rq.
   [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(
       QueueIndex arrival_queue, std::uint64_t value,
       TrackedPlace where = Place::current()) noexcept {
     return reference_at(locate(arrival_queue, value), match_of(value), where);
   }
-  /// The request for oneself, if no pin exists. A scan holds pins for moments, and then this
-  /// answers `shared`: drivers use claim.
+  /// The unique handle of that I/O, if no pin exists. Drivers use claim instead, because a
+  /// concurrent scan pins requests and this lookup then fails with `shared`.
   [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(QueueIndex arrival_queue,
                                                                   std::uint64_t value) noexcept {
     return owned_at(locate(arrival_queue, value), match_of(value));
   }
 
-  /// The same by queue and tag alone: a late or forged value reaches whatever I/O has the tag now.
-  /// For devices that carry nothing but the tag, and for teardown.
+  // Lookups by queue and tag alone. A late or forged value finds the I/O that has the tag at this
+  // moment. For devices that carry only the tag, and for teardown.
+
+  /// As claim, for any generation.
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim_any_generation(QueueIndex queue,
                                                                           Tag tag) noexcept {
     return claim_at(locate(queue, tag), detail::GenerationMatch<Word>::any(),
                     detail::ClaimOrigin::bystander);
   }
+  /// As tag_to_rq, for any generation.
   [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq_any_generation(
       QueueIndex queue, Tag tag, TrackedPlace where = Place::current()) noexcept {
     return reference_at(locate(queue, tag), detail::GenerationMatch<Word>::any(), where);
   }
+  /// As tag_to_owned, for any generation.
   [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned_any_generation(QueueIndex queue,
                                                                                  Tag tag) noexcept {
     return owned_at(locate(queue, tag), detail::GenerationMatch<Word>::any());
   }
 
-  /// Calls `visit(ARef, Cookie)` for each I/O of the queue that is in flight and not claimed, one
-  /// after the other, each pinned while it is visited. The I/O may end or be published again
-  /// meanwhile; claim(pin, cookie) gets the right only to the one that was seen. I/Os published
-  /// during the scan may or may not be visited.
-  /// Violation: no such queue.
+  /// Calls `visit(ARef, Cookie)` for each I/O of the queue that is in flight and not claimed. The
+  /// pin does not keep the I/O: it may end or be published again during the call, and claim(pin,
+  /// cookie) then fails. I/Os that are published during the scan may be visited or not. Violation:
+  /// no_such_queue.
   template <class Visit>
   void for_each_in_flight(QueueIndex queue, Visit&& visit, Place where = Place::current()) {
     state_->check_queue(queue, "TagSet::for_each_in_flight", where);
@@ -262,8 +287,8 @@ class [[nodiscard]] TagSet {
     }
   }
 
-  /// How many I/Os are published and not over: parked, shared, claimed with pins, or ended and
-  /// still pinned. Each is looked at in a moment of its own.
+  /// The number of requests whose word counts a reference or the device: parked, shared, claimed
+  /// with pins, or ended and still pinned. Each word is read at its own moment.
   [[nodiscard]] std::size_t in_flight() const noexcept {
     std::size_t count = 0;
     for (QueueIndex queue; queue.value != state_->queue_count; ++queue.value) {
@@ -276,7 +301,7 @@ class [[nodiscard]] TagSet {
 
   // --- deleted: an integer in place of a QueueIndex ---------------------------------------------
   //
-  // Without these overloads a compiler only lists the candidates. With these it names
+  // Without these overloads the compiler's error lists every candidate. With them the error names
   // QueueIndexWanted.
 
   template <std::integral QueueIndexWanted, class... Rest>
@@ -326,12 +351,13 @@ class [[nodiscard]] TagSet {
     return Target::of(*state_, queue, tag);
   }
 
-  /// The generation that the value carries, as a lookup compares it.
+  /// The comparison of a lookup with the value's generation.
   [[nodiscard]] detail::GenerationMatch<Word> match_of(std::uint64_t value) const noexcept {
     return state_->codec.match(state_->codec.generation(value));
   }
 
-  /// One lookup: `operation` on the target's word, `wrap_handle` around the request if it is had.
+  /// Makes one lookup: `operation` on the target's word, and, if it succeeds, `wrap_handle` of the
+  /// request.
   template <class Handle, class Operation, class Wrap>
   [[nodiscard]] std::expected<Handle, LookupError> look_up(const Target& target,
                                                            detail::GenerationMatch<Word> match,
