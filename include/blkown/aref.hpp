@@ -40,8 +40,9 @@ template <class R>
 /// the request's generation: at the same time a completion may end the I/O or publish it again. A
 /// function that takes the right to an I/O through a pin therefore takes the Cookie of that I/O
 /// too. Copyable: each copy is a reference. One pointer wide, except in a tracking build, where it
-/// also stores where it was taken (visit_holders). Context: any, interrupts included; in a tracking
-/// build, any but an interrupt. Source: the kernel's ARef.
+/// also stores where it was taken (visit_holders).
+/// Context: any, interrupts included; in a tracking build, any but an interrupt.
+/// Source: the kernel's ARef.
 template <class R>
 class [[nodiscard]] BLKOWN_CONSUMABLE ARef : private detail::HandleBase<R> {
   using Base = detail::HandleBase<R>;
@@ -78,8 +79,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef : private detail::HandleBase<R> {
 #endif
 
   /// Drops the reference. The drop of a request's last reference parks the request, or completes
-  /// the end if the Claim has ended the I/O; then the EndSink runs in this call. Synchronization:
-  /// releases this holder's accesses for the next unique holder. Violation: no_reference.
+  /// the end if the Claim has ended the I/O; then the EndSink runs in this call.
+  /// Synchronization: releases this holder's accesses for the next unique holder.
+  /// Violation: no_reference.
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~ARef() {
     if (object() == nullptr) return;

@@ -29,7 +29,8 @@ inline namespace BLKOWN_ABI {
 /// (Owned::into_claim) and after the completion (TagSet::claim). Of any number of completions,
 /// timeouts and cancels of one publication, one gets the Claim. One pointer wide; move-only.
 /// Effects: dropping a Claim ends the I/O with io_error and makes a report. If pins exist, an end
-/// or a requeue takes effect when the last pin is dropped. Context: any, interrupts included.
+/// or a requeue takes effect when the last pin is dropped.
+/// Context: any, interrupts included.
 template <class R>
 class [[nodiscard]] BLKOWN_CONSUMABLE Claim
     : private detail::HandleBase<R, detail::ClaimPointer<R>> {
@@ -95,11 +96,12 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
 
   /// Makes the I/O visible to lookups under the next generation, then calls `issue(Cookie)`, which
   /// gives the command to the device (publish.hpp). The result is void if `issue` returns void, or
-  /// the std::expected<T, E> of `issue` with Refused in place of E. Precondition: `issue` does not
-  /// throw. It orders earlier writes before the device reads the command (a store-release, a
-  /// syscall, a lock, a device barrier). Effects: a completion may be processed before `issue`
-  /// returns. Synchronization: releases this holder's accesses for the lookups. Violation:
-  /// not_claimed.
+  /// the std::expected<T, E> of `issue` with Refused in place of E.
+  /// Precondition: `issue` does not throw. It orders earlier writes before the device reads the
+  /// command (a store-release, a syscall, a lock, a device barrier).
+  /// Effects: a completion may be processed before `issue` returns.
+  /// Synchronization: releases this holder's accesses for the lookups.
+  /// Violation: not_claimed.
   template <class Issue>
   BLKOWN_CONSUMES [[nodiscard]] detail::PublishResultOf<R, Issue> publish(
       Issue&& issue, Place where = Place::current()) && noexcept {
@@ -114,8 +116,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
   /// Gives the right back under the same generation without ending the I/O, for a command with more
   /// than one completion. A completion that arrives while a Claim exists is refused. One context
   /// must process the command's completions, or the driver must keep a refused one and look it up
-  /// again. Synchronization: releases this holder's accesses for the next claimant. Violation:
-  /// not_claimed; release_of_unpublished, if the Claim came from an Owned.
+  /// again.
+  /// Synchronization: releases this holder's accesses for the next claimant.
+  /// Violation: not_claimed; release_of_unpublished, if the Claim came from an Owned.
   BLKOWN_CONSUMES void release(Place where = Place::current()) && noexcept {
     const bool is_published =
         detail::includes(this->pointer_.origin(), detail::ClaimOrigin::published);
@@ -234,9 +237,10 @@ template <RequestType R>
 }
 
 /// The right to the I/O that `cookie` names, for the holder of a pin, who keeps it: for timeouts
-/// and scans, which receive a pin and a Cookie. Synchronization: acquires the accesses of the
-/// publisher and of later holders that released the I/O. Errors: no_such_tag and wrong_queue, if
-/// the pin is of another request; else as TagSet::claim.
+/// and scans, which receive a pin and a Cookie.
+/// Synchronization: acquires the accesses of the publisher and of later holders that released the
+/// I/O.
+/// Errors: no_such_tag and wrong_queue, if the pin is of another request; else as TagSet::claim.
 // The pin is not BLKOWN_HELD: Clang does not know the state of a reference parameter and would
 // refuse the call in every timeout handler.
 template <RequestType R>

@@ -35,8 +35,9 @@ void deliver_by_function(const TagSetState& state, void* request);
 /// A request whose I/O the driver has ended or asked to queue again. The word is idle, so no lookup
 /// finds the request, and only the holder of the handle accesses the data. The EndSink receives it
 /// in the context that completed the end and passes it to the submitter; a driver never has one.
-/// One pointer wide; move-only. Effects: dropping an Ended frees the tag. Context: any, interrupts
-/// included.
+/// One pointer wide; move-only.
+/// Effects: dropping an Ended frees the tag.
+/// Context: any, interrupts included.
 template <class R>
 class [[nodiscard]] BLKOWN_CONSUMABLE Ended : private detail::HandleBase<R> {
   using Base = detail::HandleBase<R>;
@@ -254,8 +255,8 @@ class EndSink {
 
 namespace detail {
 
-/// Sets the status of an end. Precondition: called before the word's end operation, which releases
-/// it.
+/// Sets the status of an end.
+/// Precondition: called before the word's end operation, which releases it.
 template <class R>
 void set_outcome(R& request, Status status, bool requeue) noexcept {
   HeaderAccess::status(header_of(request)) = status;

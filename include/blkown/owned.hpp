@@ -26,11 +26,12 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 
 /// The unique handle of a started I/O, or of any Ownable object. Only its holder reads and writes
-/// the data, and no lookup finds the request. One pointer wide; move-only. Effects: dropping an
-/// Owned parks the request: the I/O is in flight and unreferenced, under the next generation. A
-/// completion with the cookie of that generation, a scan or a timeout must find it by its tag.
-/// Without any of these the I/O never ends; publish or end it instead. Context: any, interrupts
-/// included. Source: the kernel's Owned<Request>.
+/// the data, and no lookup finds the request. One pointer wide; move-only.
+/// Effects: dropping an Owned parks the request: the I/O is in flight and unreferenced, under the
+/// next generation. A completion with the cookie of that generation, a scan or a timeout must find
+/// it by its tag. Without any of these the I/O never ends; publish or end it instead.
+/// Context: any, interrupts included.
+/// Source: the kernel's Owned<Request>.
 template <class R>
 class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
   using Base = detail::HandleBase<R>;
@@ -78,7 +79,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
 
   /// Changes `reference` into the unique handle if it is the only reference; else returns it. All
   /// of several concurrent callers may get their references back. Use drop_or_own or a Claim where
-  /// one of them must succeed. Synchronization: acquires the accesses under dropped references.
+  /// one of them must succeed.
+  /// Synchronization: acquires the accesses under dropped references.
   /// Violation: no_reference.
   [[nodiscard]] static std::expected<Owned, ARef<R>> try_from_shared(
       BLKOWN_HELD ARef<R>&& reference, Place where = Place::current()) noexcept {
@@ -154,9 +156,10 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
   /// gives the command to the device (publish.hpp). A plain store. The result is void if `issue`
   /// returns void, or the std::expected<T, E> of `issue` with Refused in place of E.
   /// Precondition: `issue` does not throw. It orders earlier writes before the device reads the
-  /// command (a store-release, a syscall, a lock, a device barrier). Effects: a completion may be
-  /// processed before `issue` returns. Synchronization: releases this holder's accesses for the
-  /// lookups. Violation: not_owned.
+  /// command (a store-release, a syscall, a lock, a device barrier).
+  /// Effects: a completion may be processed before `issue` returns.
+  /// Synchronization: releases this holder's accesses for the lookups.
+  /// Violation: not_owned.
   template <class Issue>
   BLKOWN_CONSUMES [[nodiscard]] detail::PublishResultOf<R, Issue> publish(
       Issue&& issue, Place where = Place::current()) && noexcept
@@ -172,8 +175,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
   }
 
   /// Parks the request, as dropping the handle does: the I/O is in flight and unreferenced, under
-  /// the next generation. No device is involved. Synchronization: releases this holder's accesses
-  /// for the lookups. Violation: not_owned.
+  /// the next generation. No device is involved.
+  /// Synchronization: releases this holder's accesses for the lookups.
+  /// Violation: not_owned.
   BLKOWN_CONSUMES void park(Place where = Place::current()) && noexcept
     requires RequestType<R>
   {

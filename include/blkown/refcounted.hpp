@@ -78,7 +78,8 @@ concept OwnableRefCounted = RefCounted<T> && Ownable<T> && requires(T& object) {
 };
 
 /// Whether ARef::data gives access to data of type T. Specialise as true only for data that does
-/// not change while references exist, or that synchronises its own accesses. Source: Rust's Sync.
+/// not change while references exist, or that synchronises its own accesses.
+/// Source: Rust's Sync.
 template <class T>
 inline constexpr bool shared_data = false;
 

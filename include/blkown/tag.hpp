@@ -148,7 +148,8 @@ struct CookieLayout {
   friend constexpr bool operator==(const CookieLayout&, const CookieLayout&) = default;
 
   /// NVMe's 16-bit command identifier: tag 12 bits, generation 4 bits. FFFFh is reserved. The queue
-  /// is the completion's. Source: NVM Express Base Specification, common command format.
+  /// is the completion's.
+  /// Source: NVM Express Base Specification, common command format.
   [[nodiscard]] static constexpr CookieLayout nvme() noexcept {
     return {.width_bits = 16,
             .queue = {},
@@ -159,8 +160,8 @@ struct CookieLayout {
   }
 
   /// NBD's 64-bit cookie, which the server returns unchanged: tag 16 bits, queue (connection) 16
-  /// bits, generation as wide as the word's. Source: NBD protocol, simple reply and structured
-  /// reply.
+  /// bits, generation as wide as the word's.
+  /// Source: NBD protocol, simple reply and structured reply.
   [[nodiscard]] static constexpr CookieLayout nbd() noexcept {
     return {.width_bits = 64,
             .queue = {.shift = 16, .bits = 16},

@@ -36,10 +36,10 @@ struct TagSetState;
 
 /// The free tags of one queue that one context keeps, so that most I/Os take and give tags without
 /// an atomic operation. Made by TagSet::tag_cache. It also stores where the context's next search
-/// in the bitmap starts; with capacity 0 it stores only that. Precondition: it is destroyed before
-/// the TagSet. A context that goes idle calls flush(). Synchronization: one context at a time uses
-/// a cache, interrupt handlers included. A cache passes to another thread over a release/acquire
-/// channel only.
+/// in the bitmap starts; with capacity 0 it stores only that.
+/// Precondition: it is destroyed before the TagSet. A context that goes idle calls flush().
+/// Synchronization: one context at a time uses a cache, interrupt handlers included. A cache passes
+/// to another thread over a release/acquire channel only.
 class TagCache {
  public:
   static constexpr std::uint32_t max_capacity = 64;

@@ -44,9 +44,11 @@ inline namespace BLKOWN_ABI {
 
 /// The requests of a device: depth() of them for each of queue_count() queues. R is Request<T>, or
 /// a type with a RequestHeader (RequestTraits). A move moves the TagSet only, not the requests. A
-/// TagSet that was moved from may be destroyed or assigned to. Precondition: no publish(issue) runs
-/// when it is destroyed. Violation: tag_cache_alive or request_alive, if it is destroyed while a
-/// TagCache or a handle of it exists or an I/O is in flight. Source: blk-mq's blk_mq_tag_set.
+/// TagSet that was moved from may be destroyed or assigned to.
+/// Precondition: no publish(issue) runs when it is destroyed.
+/// Violation: tag_cache_alive or request_alive, if it is destroyed while a TagCache or a handle of
+/// it exists or an I/O is in flight.
+/// Source: blk-mq's blk_mq_tag_set.
 template <class R>
 class [[nodiscard]] TagSet {
  public:
@@ -117,7 +119,8 @@ class [[nodiscard]] TagSet {
   // --- tags: a new I/O --------------------------------------------------------------------------
 
   /// Makes a cache of the queue's tags for one context. Its capacity is an eighth of the tags that
-  /// are not reserved, at most 32. Violation: no_such_queue.
+  /// are not reserved, at most 32.
+  /// Violation: no_such_queue.
   [[nodiscard]] TagCache tag_cache(QueueIndex queue,
                                    Place where = Place::current()) const noexcept {
     state_->check_queue(queue, "TagSet::tag_cache", where);
@@ -131,8 +134,10 @@ class [[nodiscard]] TagSet {
   }
 
   /// Allocates a request with a free tag through the calling context's cache. None if no tag is
-  /// free. Synchronization: acquires what the request's last Ended released. Violation:
-  /// no_such_queue; tag_cache_of_other. Context: that of the cache. It does not block.
+  /// free.
+  /// Synchronization: acquires what the request's last Ended released.
+  /// Violation: no_such_queue; tag_cache_of_other.
+  /// Context: that of the cache. It does not block.
   [[nodiscard]] std::optional<Idle<R>> allocate(QueueIndex queue, TagCache& cache,
                                                 Place where = Place::current()) noexcept {
     Tag tag;
@@ -142,8 +147,9 @@ class [[nodiscard]] TagSet {
 
   /// Allocates a request with a reserved tag (TagSetConfig::reserved_depth). None if all reserved
   /// tags are taken or the queue does not exist. Each Ended::release gives such a tag back to the
-  /// bitmap. Synchronization: acquires what the request's last Ended released. Context: any,
-  /// interrupts included. One read-modify-write without contention.
+  /// bitmap.
+  /// Synchronization: acquires what the request's last Ended released.
+  /// Context: any, interrupts included. One read-modify-write without contention.
   [[nodiscard]] std::optional<Idle<R>> allocate_reserved(QueueIndex queue) noexcept {
     Tag tag;
     if (queue.value >= state_->queue_count || !state_->bitmaps[queue.value].take_reserved(tag)) {
@@ -226,8 +232,10 @@ class [[nodiscard]] TagSet {
   //
   // For all of them:
   // Synchronization: acquires the accesses of the publisher and of later holders that parked,
-  // released or dropped the request. Errors: LookupReason. Context: any, interrupts included. They
-  // do not block. A successful lookup makes one compare-exchange, a refused one none.
+  // released or dropped the request.
+  // Errors: LookupReason.
+  // Context: any, interrupts included. They do not block. A successful lookup makes one
+  // compare-exchange, a refused one none.
 
   /// The right to the I/O that `value`, which a device sent on `arrival_queue`, names. Of any
   /// number of completions of one publication, one gets it.
@@ -271,8 +279,8 @@ class [[nodiscard]] TagSet {
 
   /// Calls `visit(ARef, Cookie)` for each I/O of the queue that is in flight and not claimed. The
   /// pin does not keep the I/O: it may end or be published again during the call, and claim(pin,
-  /// cookie) then fails. I/Os that are published during the scan may be visited or not. Violation:
-  /// no_such_queue.
+  /// cookie) then fails. I/Os that are published during the scan may be visited or not.
+  /// Violation: no_such_queue.
   template <class Visit>
   void for_each_in_flight(QueueIndex queue, Visit&& visit, Place where = Place::current()) {
     state_->check_queue(queue, "TagSet::for_each_in_flight", where);

@@ -37,7 +37,8 @@ class Holder {
   Holder& operator=(Holder&&) = delete;
   ~Holder() { let_go(); }
 
-  /// Adds this entry as the youngest holder of the object. Precondition: it is in no list.
+  /// Adds this entry as the youngest holder of the object.
+  /// Precondition: it is in no list.
   void hold(const void* key, const Place& where) noexcept;
   /// Removes this entry if it is in a list.
   void let_go() noexcept;

@@ -72,7 +72,8 @@ struct RefValue {
   [[nodiscard]] constexpr bool held_by_claim() const noexcept {
     return state() == owned_flag || (claimed() && count() >= 2);
   }
-  /// Whether the Claim is the only handle. Precondition: held_by_claim().
+  /// Whether the Claim is the only handle.
+  /// Precondition: held_by_claim().
   [[nodiscard]] constexpr bool alone() const noexcept {
     return state() == owned_flag || count() == 2;
   }

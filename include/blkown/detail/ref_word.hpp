@@ -43,9 +43,9 @@ namespace detail {
 
 /// The ownership word of one request. It is neither copied nor moved.
 /// Effects: an operation that can fail stores in `seen` the value that decided (for publish_claim
-/// the count may be older), so that reports and LookupErrors describe that moment. Context: any,
-/// interrupts included. No operation blocks. A loop repeats only if another context has changed the
-/// word, or if a weak compare-exchange failed spuriously.
+/// the count may be older), so that reports and LookupErrors describe that moment.
+/// Context: any, interrupts included. No operation blocks. A loop repeats only if another context
+/// has changed the word, or if a weak compare-exchange failed spuriously.
 // A compare-exchange uses a local W for the expected value, because GCC keeps `seen` in memory.
 template <std::unsigned_integral W>
 class RefWord {
@@ -350,14 +350,16 @@ class RefWord {
     return seen.held_by_claim();
   }
 
-  /// The last step of an end. Precondition: the caller is the only writer of the word.
+  /// The last step of an end.
+  /// Precondition: the caller is the only writer of the word.
   void make_idle(Value seen) noexcept {
     // -> 0, flags clear, same generation. Partner: start(), through the tag bitmap, whose release
     // publishes this store. Relaxed: lookups refuse both values, and no data is given away here.
     word_.store(seen.with_state(0).bits, std::memory_order_relaxed);
   }
 
-  /// Completes the end. Precondition: the caller's own operation brought the word to 1 finished.
+  /// Completes the end.
+  /// Precondition: the caller's own operation brought the word to 1 finished.
   void complete_end() noexcept {
     // No transition. Partners: drop_ref of the other pins and end_claim, whose release sequences
     // include this caller's own operation. Acquire: the writes of the data and the status, and the

@@ -31,9 +31,10 @@ inline namespace BLKOWN_ABI {
 namespace detail {
 
 /// The tags of one hardware queue. Each word has its own cache line, and a small depth is spread
-/// over several words, so that contexts rarely use the same line at the same time. Context: any,
-/// interrupts included. No operation blocks. A loop repeats only if another context has changed the
-/// word. Source: the kernel's sbitmap.
+/// over several words, so that contexts rarely use the same line at the same time.
+/// Context: any, interrupts included. No operation blocks. A loop repeats only if another context
+/// has changed the word.
+/// Source: the kernel's sbitmap.
 class alignas(cache_line_bytes) TagBitmap {
  public:
   /// One word on its own cache line. A set bit is a taken tag.

@@ -109,7 +109,8 @@ struct TagSetStorage {
     return *std::launder(reinterpret_cast<R*>(state.slots + index * slot_bytes));
   }
 
-  /// Destroys the requests and frees the storage. Precondition: no request is in use.
+  /// Destroys the requests and frees the storage.
+  /// Precondition: no request is in use.
   static void destroy(TagSetState& state) noexcept {
     for (QueueIndex queue; queue.value != state.queue_count; ++queue.value) {
       for (Tag tag; tag.value != state.depth; ++tag.value) slot(state, queue, tag).~R();
