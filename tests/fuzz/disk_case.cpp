@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -172,6 +173,13 @@ class DiskCase {
         default: submit(driver, runtime.context(0), disk);
       }
     }
+    finish(driver, runtime, disk);
+    return verdict_.first();
+  }
+
+ private:
+  /// Ends all I/O, removes the disk and checks the counters.
+  void finish(Driver& driver, mq::LoopRuntime& runtime, mq::Disk<Driver>& disk) {
     // Runs until everything has ended. An exhausted input rejects, so its answers end what is left.
     for (int i = 0; i != 2000 && submitted_ != ended_; ++i) {
       driver.complete_one();
@@ -193,10 +201,8 @@ class DiskCase {
     const mq::Counters seen = disk.counters();
     verdict_.expect(seen.submitted_bios == submitted_ && seen.ended_bios == ended_, "bios counted");
     verdict_.expect(seen.started_requests == seen.ended_requests, "requests counted");
-    return verdict_.first();
   }
 
- private:
   void read_config() {
     config_.capacity_sectors = input_.below(sectors_limit + 1);
     config_.logical_block_bytes = std::uint32_t{256} << input_.below(4);
@@ -255,27 +261,17 @@ class DiskCase {
                       : what == 2 ? mq::Op::write_zeroes
                       : what < 5  ? mq::Op::write
                                   : mq::Op::read;
-    const auto make = [&]() -> mq::Bio* {
-      switch (op) {
-        case mq::Op::flush: return new mq::Bio(mq::Bio::flush({&on_end, this}));
-        case mq::Op::discard:
-          return new mq::Bio(mq::Bio::discard(sector, length_bytes, {&on_end, this}));
-        case mq::Op::write_zeroes:
-          return new mq::Bio(mq::Bio::write_zeroes(sector, length_bytes, {&on_end, this}));
-        case mq::Op::write:
-          for (std::size_t i = 0; i != length_bytes; ++i) {
-            place.memory[shift + i] = static_cast<std::byte>(++pattern_);
-          }
-          return new mq::Bio(mq::Bio::write(sector, place.segments, {&on_end, this}, flags));
-        default:
-          place.memory.fill(std::byte{0xEE});
-          if (sector * 512 + length_bytes <= driver.medium.size()) {
-            std::memcpy(place.expected.data(), driver.medium.data() + sector * 512, length_bytes);
-          }
-          return new mq::Bio(mq::Bio::read(sector, place.segments, {&on_end, this}, flags));
+    if (op == mq::Op::write) {
+      for (std::size_t i = 0; i != length_bytes; ++i) {
+        place.memory[shift + i] = static_cast<std::byte>(++pattern_);
       }
-    };
-    place.bio.reset(make());
+    } else if (op == mq::Op::read) {
+      place.memory.fill(std::byte{0xEE});
+      if (sector * 512 + length_bytes <= driver.medium.size()) {
+        std::memcpy(place.expected.data(), driver.medium.data() + sector * 512, length_bytes);
+      }
+    }
+    place.bio.reset(new mq::Bio(make_bio(op, sector, length_bytes, place.segments, flags)));
     ++submitted_;
     const Status refused = refusal(op, sector, length_bytes);
     disk.submit(context, *place.bio);
@@ -284,6 +280,18 @@ class DiskCase {
       verdict_.expect(!place.bio->is_in_flight(), "a refused bio has ended when submit returns");
     }
     if (!place.bio->is_in_flight()) verdict_.expect(place.bio->status() == refused, "why refused");
+  }
+
+  [[nodiscard]] mq::Bio make_bio(mq::Op op, std::uint64_t sector, std::size_t length_bytes,
+                                 std::span<const Segment> segments, mq::IoFlags flags) {
+    switch (op) {
+      case mq::Op::flush: return mq::Bio::flush({&on_end, this});
+      case mq::Op::discard: return mq::Bio::discard(sector, length_bytes, {&on_end, this});
+      case mq::Op::write_zeroes:
+        return mq::Bio::write_zeroes(sector, length_bytes, {&on_end, this});
+      case mq::Op::write: return mq::Bio::write(sector, segments, {&on_end, this}, flags);
+      default: return mq::Bio::read(sector, segments, {&on_end, this}, flags);
+    }
   }
 
   [[nodiscard]] Status refusal(mq::Op op, std::uint64_t sector, std::size_t length_bytes) const {

@@ -136,31 +136,39 @@ class Machine {
       expect(here.references.size() == model.references, "the references", here);
       expect((here.ended.has_value() || here.listed) == (model.holder == Holder::ended),
              "whether it came back", here);
-      if (here.ended) {
-        expect(here.ended->is_requeue() == model.requeue, "requeue or end", here);
-        expect(here.ended->status() == model.status, "the status", here);
-        expect(here.ended->data().serial == here.serial, "the data", here);
-      }
-      if (here.owned) {
-        expect(here.owned->cookie() == here.cookie(), "the Owned's cookie", here);
-        expect(here.owned->next_cookie() == here.next_cookie(), "the Owned's next cookie", here);
-        expect(here.owned->data().serial == here.serial, "the data", here);
-      }
-      if (here.claim) {
-        expect(here.claim->cookie() == here.cookie(), "the Claim's cookie", here);
-        expect(here.claim->next_cookie() == here.next_cookie(), "the Claim's next cookie", here);
-        expect(here.claim->data().serial == here.serial, "the data", here);
-      }
-      for (const ARef& reference : here.references) {
-        expect(reference.queue() == here.queue && reference.tag() == here.tag &&
-                   reference.generation().value == model.seen_generation(),
-               "the cookie of a reference", here);
-      }
+      check_handles(here, expect);
     }
     expect_of_all(tags.in_flight() == in_flight, "in_flight()");
     expect_of_all(reports == expected_reports, "the number of reports");
     for (blkown::QueueIndex queue; queue.value != queue_count; ++queue.value) {
       expect_of_all(stashed_tags(queue) <= free_tags(queue), "more stashed tags than free ones");
+    }
+  }
+
+  /// Compares the handles of a request with its model. `expect(agreed, what, slot)` notes the
+  /// result.
+  template <class Expect>
+  static void check_handles(const Slot& here, const Expect& expect) {
+    const RequestModel& model = here.model;
+    if (here.ended) {
+      expect(here.ended->is_requeue() == model.requeue, "requeue or end", here);
+      expect(here.ended->status() == model.status, "the status", here);
+      expect(here.ended->data().serial == here.serial, "the data", here);
+    }
+    if (here.owned) {
+      expect(here.owned->cookie() == here.cookie(), "the Owned's cookie", here);
+      expect(here.owned->next_cookie() == here.next_cookie(), "the Owned's next cookie", here);
+      expect(here.owned->data().serial == here.serial, "the data", here);
+    }
+    if (here.claim) {
+      expect(here.claim->cookie() == here.cookie(), "the Claim's cookie", here);
+      expect(here.claim->next_cookie() == here.next_cookie(), "the Claim's next cookie", here);
+      expect(here.claim->data().serial == here.serial, "the data", here);
+    }
+    for (const ARef& reference : here.references) {
+      expect(reference.queue() == here.queue && reference.tag() == here.tag &&
+                 reference.generation().value == model.seen_generation(),
+             "the cookie of a reference", here);
     }
   }
 

@@ -74,6 +74,14 @@ struct Tally {
   std::uint64_t mutations = 0;
   std::uint64_t replays = 0;
   std::uint64_t reported_drops = 0;
+
+  void add(const Tally& one) {
+    for (std::size_t i = 0; i != counts.size(); ++i) counts[i] += one.counts[i];
+    random_values += one.random_values;
+    mutations += one.mutations;
+    replays += one.replays;
+    reported_drops += one.reported_drops;
+  }
 };
 
 /// Whether the reason can occur with this layout.
@@ -173,13 +181,7 @@ TEST_P(HostileLookup, GivesTheNamedRequestOrTheReasonWhyNot) {
   world.expect_all_back();
 
   Tally all;
-  for (const Tally& one : tallies) {
-    for (std::size_t i = 0; i != all.counts.size(); ++i) all.counts[i] += one.counts[i];
-    all.random_values += one.random_values;
-    all.mutations += one.mutations;
-    all.replays += one.replays;
-    all.reported_drops += one.reported_drops;
-  }
+  for (const Tally& one : tallies) all.add(one);
   for (const std::uint64_t drops : honest_drops) all.reported_drops += drops;
   std::printf("%s: %llu random, %llu mutated, %llu replayed; %llu I/Os ended\n", GetParam().name,
               static_cast<unsigned long long>(all.random_values),

@@ -16,6 +16,7 @@
 #include <atomic>
 #include <blkown/blkown.hpp>
 #include <cstdint>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <thread>
@@ -152,11 +153,27 @@ INSTANTIATE_TEST_SUITE_P(Shortages, TagExhaustion,
                            return "Depth" + std::to_string(instance.param.depth);
                          });
 
-class TagWaiting : public ::testing::Test, protected TagUsers {};
+class TagWaiting : public ::testing::Test, protected TagUsers {
+ protected:
+  static constexpr std::uint64_t patience = 1'000'000;  // steps of the others
+
+  /// Allocates a tag and waits for one while the others do `patience` steps; empty if none came.
+  [[nodiscard]] static std::optional<Idle> allocate_or_wait(
+      Tags& tags, blkown::TagCache& cache, const std::atomic<std::uint64_t>& steps) {
+    auto idle = tags.allocate(blkown::QueueIndex{0}, cache);
+    if (idle) return idle;
+    const auto demand = tags.announce_demand(blkown::QueueIndex{0});
+    const std::uint64_t began = steps.load(std::memory_order_relaxed);
+    while (!(idle = tags.allocate(blkown::QueueIndex{0}, cache))) {
+      if (steps.load(std::memory_order_relaxed) - began > patience) break;
+      std::this_thread::yield();
+    }
+    return idle;
+  }
+};
 
 TEST_F(TagWaiting, AWaiterGetsATagFromThoseWhoStashThemAll) {
   constexpr std::uint32_t depth = 4;
-  constexpr std::uint64_t patience = 1'000'000;  // steps of the others
   const std::uint64_t waits = scaled(3'000, 500);
   Tags tags = make_tags(depth);
   std::atomic<std::uint64_t> steps{0};
@@ -180,15 +197,7 @@ TEST_F(TagWaiting, AWaiterGetsATagFromThoseWhoStashThemAll) {
     auto cache = tags.tag_cache(blkown::QueueIndex{0}, 0);
     barrier.arrive_and_wait();
     for (std::uint64_t i = 0; i != waits; ++i) {
-      auto idle = tags.allocate(blkown::QueueIndex{0}, cache);
-      if (!idle) {
-        const auto wait = tags.announce_demand(blkown::QueueIndex{0});
-        const std::uint64_t began = steps.load(std::memory_order_relaxed);
-        while (!(idle = tags.allocate(blkown::QueueIndex{0}, cache))) {
-          if (steps.load(std::memory_order_relaxed) - began > patience) break;
-          std::this_thread::yield();
-        }
-      }
+      auto idle = allocate_or_wait(tags, cache, steps);
       if (!idle) {
         ADD_FAILURE() << "no tag came in " << patience << " steps of the others";
         break;
