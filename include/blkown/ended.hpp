@@ -9,6 +9,7 @@
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/ring.hpp>
 #include <blkown/detail/tag_bitmap.hpp>
 #include <blkown/detail/tag_set_state.hpp>
 #include <blkown/fwd.hpp>
@@ -133,42 +134,33 @@ template <class R>
 class [[nodiscard]] EndedList {
  public:
   EndedList() = default;
-  EndedList(EndedList&& other) noexcept : last_{std::exchange(other.last_, nullptr)} {}
+  EndedList(EndedList&&) = default;
   EndedList& operator=(EndedList&& other) noexcept {
     EndedList taken{std::move(other)};
-    std::swap(last_, taken.last_);
+    requests_.swap(taken.requests_);
     return *this;
   }
   ~EndedList() {
-    if (last_ != nullptr) [[unlikely]]
+    if (!requests_.empty()) [[unlikely]]
       drop_all();
   }
 
-  [[nodiscard]] bool empty() const noexcept { return last_ == nullptr; }
+  [[nodiscard]] bool empty() const noexcept { return requests_.empty(); }
 
   /// Appends a request.
   void push_back(BLKOWN_HELD Ended<R>&& ended, Place where = Place::current()) noexcept {
-    R& request = detail::held(detail::HandleAccess::take(ended), "EndedList::push_back", where);
-    next_of(request) = &request;
-    append_ring(request);
+    requests_.push_back(
+        detail::held(detail::HandleAccess::take(ended), "EndedList::push_back", where));
   }
 
   /// Appends all requests of `other`, which is empty afterwards.
-  void append(EndedList&& other) noexcept {
-    if (this == &other || other.empty()) return;
-    append_ring(*std::exchange(other.last_, nullptr));
-  }
+  void append(EndedList&& other) noexcept { requests_.append(other.requests_); }
 
   /// Removes and returns the oldest request. None if the list is empty.
   [[nodiscard]] std::optional<Ended<R>> pop_front() noexcept {
-    if (last_ == nullptr) return std::nullopt;
-    R& request = *static_cast<R*>(next_of(*last_));
-    if (&request == last_) {
-      last_ = nullptr;
-    } else {
-      next_of(*last_) = next_of(request);
-    }
-    return detail::HandleAccess::make<Ended>(request);
+    R* const request = requests_.pop_front();
+    if (request == nullptr) return std::nullopt;
+    return detail::HandleAccess::make<Ended>(*request);
   }
 
  private:
@@ -188,19 +180,7 @@ class [[nodiscard]] EndedList {
     }
   }
 
-  [[nodiscard]] static void*& next_of(R& request) noexcept {
-    return detail::HeaderAccess::next(detail::header_of(request));
-  }
-
-  /// Appends the requests of a ring that ends with `last`.
-  void append_ring(R& last) noexcept {
-    if (last_ != nullptr) std::swap(next_of(last), next_of(*last_));
-    last_ = &last;
-  }
-
-  // The last request links to the first. Not two pointers, because compilers write a pair of
-  // pointers with one vector instruction, and reading half of it back can stall the processor.
-  R* last_ = nullptr;
+  detail::Ring<R, detail::RequestLink<R>> requests_;
 };
 
 /// The function that a TagSet calls with each I/O that has ended, and the function's argument.

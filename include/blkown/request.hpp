@@ -149,6 +149,16 @@ template <class R>
 [[nodiscard]] RequestHeader& header_of(R& request) noexcept {
   return RequestTraits<R>::header(request);
 }
+/// The link of a request in a Ring.
+template <class R>
+struct RequestLink {
+  [[nodiscard]] static R* next(R& request) noexcept {
+    return static_cast<R*>(HeaderAccess::next(header_of(request)));
+  }
+  static void set_next(R& request, R* next) noexcept {
+    HeaderAccess::next(header_of(request)) = next;
+  }
+};
 template <class R>
 [[nodiscard]] RefWord<Word>& word_of(R& request) noexcept {
   return HeaderAccess::word(header_of(request));

@@ -16,6 +16,7 @@ namespace {
 namespace mq = blkown::mq;
 
 class ObjectInUseDeathTest : public ViolationTest<blkown::Violation::object_in_use> {};
+class NoSuchDiskQueueDeathTest : public ViolationTest<blkown::Violation::no_such_queue> {};
 class WrongContextDeathTest : public ViolationTest<blkown::Violation::wrong_context> {};
 
 /// A driver that publishes every request and completes none.
@@ -32,7 +33,7 @@ struct Silent {
 
 struct Rig {
   explicit Rig(std::uint32_t contexts = 1) : runtime{contexts} {
-    disk = *mq::Disk<Silent>::create({.capacity_sectors = 8}, driver, runtime);
+    disk = *mq::Disk<Silent>::create({.name = "rig", .capacity_sectors = 8}, driver, runtime);
   }
   ~Rig() {
     if (disk == nullptr) return;
@@ -71,6 +72,7 @@ TEST(TagPoolDeathTest, APoolWithIoInFlightPrintsAllOfItBeforeItDies) {
 }
 
 TEST_F(ObjectInUseDeathTest, ABioIsNotDestroyedInFlight) {
+  prints("a bio was destroyed while it is in flight", "keep it until its end callback is called");
   dies("destruction of mq::Bio", "", [] {
     Rig rig;
     rig.disk->submit(rig.runtime.context(0), *rig.bio);
@@ -80,6 +82,8 @@ TEST_F(ObjectInUseDeathTest, ABioIsNotDestroyedInFlight) {
 
 TEST_F(ObjectInUseDeathTest, NorSubmittedTwice) {
   Rig rig;
+  prints("a bio was submitted to disk 'rig' while it is in flight",
+         "wait until its end callback is called");
   dies_here("mq::Disk::submit", "", [&] { rig.submit(*rig.bio), rig.submit(*rig.bio); });
 }
 
@@ -100,20 +104,38 @@ TEST_F(ObjectInUseDeathTest, WorkIsNotDestroyedWhileItIsQueued) {
 
 TEST_F(ObjectInUseDeathTest, AnOperationIsNeitherDestroyedNorStartedWhileItRuns) {
   Rig rig{2};
+  prints("a Control was destroyed while its operation is running",
+         "keep it until its end callback is called");
   dies("destruction of mq::Control", "", [&] {
     mq::Control control{{[](void*, mq::Control&) {}, nullptr}};
     rig.disk->freeze(control);
   });
   auto& disk = rig.disk;
   auto& control = rig.control;
+  prints("a Control of disk 'rig' was started while its operation is running",
+         "wait until its end callback is called, or use another Control");
   dies_here("start of mq::Control", "", [&] { disk->freeze(control), disk->thaw(control); });
 }
 
 TEST_F(ObjectInUseDeathTest, ADiskIsNotDestroyedBeforeItIsRemoved) {
+  prints("disk 'rig' destroyed before it was removed", "call remove() and wait for it");
   dies("destruction of mq::Disk", "", [] {
     Rig rig;
     rig.disk.reset();
   });
+}
+
+TEST(DiskDeathTest, ADiskWithIoInFlightPrintsItAndItsNumber) {
+  EXPECT_DEATH(
+      {
+        Rig rig;
+        rig.submit(*rig.bio);
+        rig.disk.reset();
+      },
+      "queue 0 tag [0-9]+ generation [0-9]+: with the device, pins 0, read of 512 bytes at sector "
+      "0\n"
+      "blkown: violation: disk 'rig' destroyed while 1 request is in flight: call remove\\(\\) and "
+      "wait for it\n");
 }
 
 TEST_F(ObjectInUseDeathTest, AnArmedTimerIsNotArmed) {
@@ -137,10 +159,27 @@ TEST_F(WrongContextDeathTest, WorkIsPostedLocallyOnItsOwnContextOnly) {
 
 TEST_F(WrongContextDeathTest, IoIsSubmittedOnTheContextThatRuns) {
   Rig rig{2};
+  prints("a bio was submitted to disk 'rig' by a thread that runs no context",
+         "pass the context, or submit in its work");
   dies_here("mq::Disk::submit", "", [&] { rig.disk->submit(*rig.bio); });
   mq::LoopRuntime other{3};
+  prints("the context is not one of disk 'rig'",
+         "pass a context of the runtime that the disk was made with");
   dies_here("mq::Disk::submit", "", [&] { rig.disk->submit(other.context(2), *rig.bio); });
   dies_here("mq::Disk::submit", "", [&] { rig.disk->submit(other.context(0), *rig.bio); });
+  const mq::Context::Scope scope{rig.runtime.context(1)};
+  prints("disk 'rig' was used for another context than the one that the thread runs",
+         "post the call to that context");
+  dies_here("mq::Disk::submit", "", [&] { rig.submit(*rig.bio); });
+}
+
+TEST_F(NoSuchDiskQueueDeathTest, OfADisk) {
+  Rig rig;
+  prints("disk 'rig' has 1 hardware queue", "pass an index below hw_queue_count()");
+  const blkown::QueueIndex one{1};
+  dies_here("mq::Disk::hw_queue", "", [&] { use(rig.disk->hw_queue(one).index()); });
+  prints("disk 'rig' cannot have 2 normal queues", "pass 1 to DiskConfig::max_normal_queues");
+  dies_here("mq::Disk::set_queue_count", "", [&] { rig.disk->set_queue_count(rig.control, 2); });
 }
 
 }  // namespace

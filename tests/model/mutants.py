@@ -369,7 +369,7 @@ def contexts():
         also=("push", "return top == nullptr;", "return was_empty;"))
     yield Mutant(
         "the ring of pushed requests is not closed", STACK, "take_all",
-        "next_of(*last) = behind;", "next_of(*last) = last;")
+        "Link::set_next(*last, behind);", "Link::set_next(*last, last);")
 
 
 def mappings():

@@ -123,10 +123,10 @@ struct HandleAccess {
   [[nodiscard]] static R* look(const Handle<R>& handle) noexcept {
     return handle.object();
   }
-  /// Appends a ring of linked requests that ends with `last`.
-  template <class R>
-  static void append(EndedList<R>& list, R& last) noexcept {
-    list.append_ring(last);
+  /// Appends a ring of ended requests to the list.
+  template <class R, class Requests>
+  static void append(EndedList<R>& list, Requests&& requests) noexcept {
+    list.requests_.append(requests);
   }
 };
 

@@ -7,6 +7,7 @@
 
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/ring.hpp>
 #include <blkown/mq/on_end.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/segments.hpp>
@@ -21,11 +22,33 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq {
 
+class Bio;
+
 namespace detail {
+
 struct BioAccess;
 
-/// The step of a bio that is in progress.
-enum class Phase : std::uint8_t { preflush, data, postflush };
+/// The steps of a bio's flush sequence.
+enum class FlushStep : std::uint8_t { preflush, data, postflush };
+
+/// The block layer's part of a bio. Its context uses it while the bio is in flight.
+struct BioState {
+  Bio* next = nullptr;           // in a BioList
+  std::uint64_t sector = 0;      // the first sector; a zone_append's result replaces it
+  std::uint64_t done_bytes = 0;  // issued in requests
+  SegmentCursor cursor;          // the position behind those bytes
+  std::uint32_t parts = 0;       // requests in flight
+  FlushStep step = FlushStep::data;
+  Status status = Status::ok;
+  bool all_issued = false;  // no request of this step is left to issue
+  bool in_flight = false;
+
+  /// Keeps the first failure.
+  void fail(Status reason) noexcept {
+    if (status == Status::ok) status = reason;
+  }
+};
+
 }  // namespace detail
 
 /// One I/O of a submitter: an operation, a range of sectors, memory, and an end callback.
@@ -96,14 +119,14 @@ class Bio {
   Bio& operator=(const Bio&) = delete;
   /// Violation: the bio is in flight.
   ~Bio() {
-    if (is_in_flight_) [[unlikely]]
-      violate("destruction of mq::Bio", Place{});
+    if (state_.in_flight) [[unlikely]]
+      violate_destroyed();
   }
 
   [[nodiscard]] Op op() const noexcept { return op_; }
   [[nodiscard]] IoFlags flags() const noexcept { return flags_; }
   /// The first sector. After a zone_append has ended: the first sector written.
-  [[nodiscard]] std::uint64_t sector() const noexcept { return sector_; }
+  [[nodiscard]] std::uint64_t sector() const noexcept { return state_.sector; }
   /// The length of the range, or of the memory. 0 for a flush and for operations on zones.
   [[nodiscard]] std::uint64_t length_bytes() const noexcept { return length_bytes_; }
   /// The memory.
@@ -112,19 +135,21 @@ class Bio {
                                 : std::span{segments_, segment_count_};
   }
   /// The result of the last submit, valid after the end callback was called.
-  [[nodiscard]] Status status() const noexcept { return status_; }
+  [[nodiscard]] Status status() const noexcept { return state_.status; }
   /// The argument of the end callback.
   [[nodiscard]] void* argument() const noexcept { return on_end_.argument; }
   /// Whether the bio was submitted and its end callback has not been called.
   /// Context: the context that submits the bio.
-  [[nodiscard]] bool is_in_flight() const noexcept { return is_in_flight_; }
+  [[nodiscard]] bool is_in_flight() const noexcept { return state_.in_flight; }
 
  private:
   friend struct detail::BioAccess;
 
   Bio(Op op, std::uint64_t sector, std::uint64_t length_bytes, OnEnd<Bio> on_end,
       IoFlags flags) noexcept
-      : on_end_{on_end}, sector_{sector}, length_bytes_{length_bytes}, op_{op}, flags_{flags} {}
+      : on_end_{on_end}, length_bytes_{length_bytes}, op_{op}, flags_{flags} {
+    state_.sector = sector;
+  }
   Bio(Op op, std::uint64_t sector, Segment memory, OnEnd<Bio> on_end, IoFlags flags) noexcept
       : Bio{op, sector, std::uint64_t{memory.length_bytes}, on_end, flags} {
     own_segment_ = memory;
@@ -137,112 +162,71 @@ class Bio {
     for (const Segment& segment : memory) length_bytes_ += segment.length_bytes;
   }
 
-  [[noreturn, gnu::cold, gnu::noinline]] static void violate(const char* operation,
-                                                             const Place& place) {
-    Incident incident;
-    incident.operation = operation;
-    incident.place = place;
-    blkown::detail::violate(Violation::object_in_use, incident);
+  [[noreturn, gnu::cold, gnu::noinline]] static void violate_destroyed() {
+    blkown::detail::violate(Violation::object_in_use,
+                            Incident::of("destruction of mq::Bio", Place{})
+                                .with("a bio was destroyed while it is in flight",
+                                      "keep it until its end callback is called"));
   }
 
   OnEnd<Bio> on_end_;
-  std::uint64_t sector_;
   std::uint64_t length_bytes_;
   Segment own_segment_;
   const Segment* segments_ = nullptr;  // null: own_segment_
   std::size_t segment_count_ = 0;
-
-  // The block layer's, while it is in flight.
-  Bio* next_ = nullptr;
-  std::uint64_t done_bytes_ = 0;  // handed out in requests
-  SegmentCursor cursor_;          // where those end
-  std::uint32_t parts_ = 0;       // requests that are out
+  detail::BioState state_;
   Op op_;
   IoFlags flags_;
-  detail::Phase phase_ = detail::Phase::data;
-  Status status_ = Status::ok;
-  bool all_issued_ = false;  // no request of this phase is still to be made
-  bool is_in_flight_ = false;
 };
 
 static_assert(sizeof(Bio) <= 128, "a bio fits in two cache lines");
 
 namespace detail {
 
-/// The block layer's way into a bio.
+/// The block layer's access to a bio.
 struct BioAccess {
-  static void begin(Bio& bio, const Place& where) noexcept {
-    if (bio.is_in_flight_) [[unlikely]]
-      Bio::violate("mq::Disk::submit", where);
-    bio.is_in_flight_ = true;
-    bio.status_ = Status::ok;
-    bio.done_bytes_ = 0;
-    bio.cursor_ = {};
-    bio.parts_ = 0;
-    bio.phase_ = Phase::data;
-    bio.all_issued_ = false;
+  [[nodiscard]] static BioState& state(Bio& bio) noexcept { return bio.state_; }
+
+  /// Puts a bio in flight.
+  /// Violation: object_in_use, if it is in flight already.
+  static void begin(Bio& bio, const char* disk_name, const Place& where) noexcept {
+    BioState& state = bio.state_;
+    if (state.in_flight) [[unlikely]]
+      violate_submitted(disk_name, where);
+    state.in_flight = true;
+    state.status = Status::ok;
+    state.done_bytes = 0;
+    state.cursor = {};
+    state.parts = 0;
+    state.step = FlushStep::data;
+    state.all_issued = false;
   }
-  /// The first failure is the bio's status.
-  static void fail(Bio& bio, Status status) noexcept {
-    if (bio.status_ == Status::ok) bio.status_ = status;
-  }
-  /// Tells the submitter; the bio is not touched afterwards.
+  /// Ends the bio and calls its end callback. The bio is not touched afterwards.
   static void finish(Bio& bio) noexcept {
-    bio.is_in_flight_ = false;
+    bio.state_.in_flight = false;
     bio.on_end_(bio);
-  }
-  static Bio*& next(Bio& bio) noexcept { return bio.next_; }
-  static std::uint64_t& done_bytes(Bio& bio) noexcept { return bio.done_bytes_; }
-  static SegmentCursor& cursor(Bio& bio) noexcept { return bio.cursor_; }
-  static std::uint32_t& parts(Bio& bio) noexcept { return bio.parts_; }
-  static Phase& phase(Bio& bio) noexcept { return bio.phase_; }
-  static bool& all_issued(Bio& bio) noexcept { return bio.all_issued_; }
-  static void set_sector(Bio& bio, std::uint64_t sector) noexcept { bio.sector_ = sector; }
-};
-
-/// Bios in order, linked through themselves. One context uses a list at a time.
-class BioList {
- public:
-  [[nodiscard]] bool empty() const noexcept { return last_ == nullptr; }
-  [[nodiscard]] Bio* front() const noexcept {
-    return last_ == nullptr ? nullptr : BioAccess::next(*last_);
-  }
-
-  void push_back(Bio& bio) noexcept {
-    push_front(bio);
-    last_ = &bio;
-  }
-  void push_front(Bio& bio) noexcept {
-    if (last_ == nullptr) {
-      BioAccess::next(bio) = last_ = &bio;
-    } else {
-      BioAccess::next(bio) = std::exchange(BioAccess::next(*last_), &bio);
-    }
-  }
-  /// The oldest, or null.
-  [[nodiscard]] Bio* pop_front() noexcept {
-    Bio* const bio = front();
-    if (bio == nullptr) return nullptr;
-    if (bio == last_) {
-      last_ = nullptr;
-    } else {
-      BioAccess::next(*last_) = BioAccess::next(*bio);
-    }
-    return bio;
-  }
-  /// Moves all of `other` behind what is here.
-  void append(BioList& other) noexcept {
-    if (this == &other || other.last_ == nullptr) return;
-    Bio* const last = std::exchange(other.last_, nullptr);
-    if (last_ != nullptr) {
-      std::swap(BioAccess::next(*last), BioAccess::next(*last_));
-    }
-    last_ = last;
   }
 
  private:
-  Bio* last_ = nullptr;  // behind it comes the first
+  [[noreturn, gnu::cold, gnu::noinline]] static void violate_submitted(const char* disk_name,
+                                                                       const Place& where) {
+    blkown::detail::violate(
+        Violation::object_in_use,
+        Incident::of("mq::Disk::submit", where)
+            .with("a bio was submitted to disk '{subject}' while it is in flight",
+                  "wait until its end callback is called")
+            .about(disk_name));
+  }
 };
+
+/// The link of a bio in a BioList.
+struct BioLink {
+  [[nodiscard]] static Bio* next(Bio& bio) noexcept { return BioAccess::state(bio).next; }
+  static void set_next(Bio& bio, Bio* next) noexcept { BioAccess::state(bio).next = next; }
+};
+
+/// Bios in order, linked through themselves.
+using BioList = blkown::detail::Ring<Bio, BioLink>;
 
 }  // namespace detail
 

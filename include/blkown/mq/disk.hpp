@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Disk: what a driver puts up, and what I/O is submitted to.
+// Disk: a disk on a driver, to which I/O is submitted.
 
 #ifndef BLKOWN_MQ_DISK_HPP
 #define BLKOWN_MQ_DISK_HPP
 
+#include <blkown/check.hpp>
+#include <blkown/claim.hpp>
 #include <blkown/config.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/control.hpp>
 #include <blkown/mq/counters.hpp>
+#include <blkown/mq/detail/controls.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/submit_queue.hpp>
 #include <blkown/mq/disk_config.hpp>
@@ -21,9 +24,12 @@
 #include <blkown/mq/runtime.hpp>
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/mq/trace.hpp>
+#include <blkown/tag.hpp>
 #include <concepts>
+#include <cstdio>
 #include <expected>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <utility>
@@ -33,14 +39,16 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq {
 
-/// A disk on a driver, for a number of contexts (blk-mq's request_queue with its gendisk).
+/// A disk on a driver, for all contexts of a runtime. Bios are submitted on a context and end on
+/// it.
 ///
-/// Bios are submitted on a context and end on it. A context that has I/O out must be run until that
-/// has ended, and so must every context of the disk for an operation on the whole of it (freeze,
-/// quiesce, set_queue_count, remove); and one that has had I/O, whenever it is woken: it may keep
-/// tags that others want. The disk is removed before it is destroyed.
-///
-/// The driver, the contexts and a TagPool that was given outlive the disk.
+/// The driver, the contexts, the string DiskConfig::name, and a TagPool given to create() outlive
+/// the disk. A disk is removed before it is destroyed. These contexts must be run:
+///   - a context with I/O in flight, until the I/O has ended;
+///   - every context of the disk, until a control operation (freeze, quiesce, set_queue_count,
+///     remove) has ended;
+///   - a context that has had I/O, whenever it is woken: it may keep tags that other contexts need.
+/// Source: blk-mq's request_queue with its gendisk.
 template <class D>
 class Disk {
   static_assert(Driver<D>,
@@ -52,10 +60,11 @@ class Disk {
   using R = Request<D>;
   using QueueData = typename D::QueueData;
 
-  /// Puts up a disk on the runtime's contexts. Requests come from the pool, if one is given, whose
-  /// depth, layout and queues then count instead of the configuration's; it has as many queues as
-  /// the disk can have, or one that all of them share.
-  /// Errors: what is wrong with the configuration; init_failed if the driver's init_hctx refused.
+  /// Makes a disk on the runtime's contexts. Requests come from `pool`, or from a pool of the
+  /// disk's own if `pool` is null. A pool's depth, layout and queues replace those of the
+  /// configuration. The pool has one queue, which all hardware queues share, or as many as the disk
+  /// can have. Errors: the first field of the configuration that is wrong; bad_tags; does_not_fit,
+  /// if the pool has too few queues; init_failed, if init_hctx refused a queue; out_of_memory.
   template <Runtime Rt>
   [[nodiscard]] static std::expected<std::unique_ptr<Disk>, DiskError> create(
       const DiskConfig& config, D& driver, Rt& runtime, QueueData data = {},
@@ -68,44 +77,48 @@ class Disk {
       disk->submit_queues_.push_back(
           std::make_unique<detail::SubmitQueue<D>>(*disk, runtime.context(i)));
     }
-    if (const auto error = disk->put_up()) return std::unexpected(*error);
+    if (const auto error = disk->open()) return std::unexpected(*error);
     return disk;
   }
 
   Disk(const Disk&) = delete;
   Disk& operator=(const Disk&) = delete;
 
-  /// Violation: the disk was not removed.
-  /// Precondition: since then nothing was submitted whose submit may still run; and of the threads
-  /// that are no contexts, none is still within a call that ends or completes one of its requests.
+  /// Precondition: since the removal, every submit() has returned, and so has every call on a
+  /// thread outside the contexts that ends or completes one of the disk's requests. Violation:
+  /// object_in_use, if the disk was not removed.
   ~Disk() {
-    if (!is_up_) return;
-#ifndef BLKOWN_NO_STDIO
-    print_in_flight(stderr);
-#endif
-    violate(Violation::object_in_use, "destruction of mq::Disk", Place{});
+    if (is_live_) [[unlikely]]
+      violate_destroyed();
   }
 
   // --- I/O; on the context ----------------------------------------------------------------------
 
-  /// Submits a bio. It ends exactly once, on this context, also if it is refused: out of range, not
-  /// on block boundaries, of length zero, or a write to a read-only disk (Status::invalid,
-  /// not_supported), or when the disk goes (offline). It stays where it is until then.
-  /// Violations: another context's thread; a bio in flight.
+  /// Submits a bio. The bio and its memory stay in place until its end callback is called, once, on
+  /// this context.
+  /// Errors, as the bio's status: invalid, if the range is empty, not aligned to blocks or beyond
+  /// the capacity; not_supported, if the disk does not have the operation; offline, if the disk is
+  /// removed; again, if the bio has the flag nowait and would have to wait; or the driver's status.
+  /// Violation: wrong_context, if the thread runs another context, or if the context is not one of
+  /// the disk's; object_in_use, if the bio is in flight.
   void submit(Context& context, Bio& bio, Place where = Place::current()) {
     auto& queue = queue_of(context, "mq::Disk::submit", where);
     const Entry entry{queue, "mq::Disk::submit", where};
     queue.submit(bio, where);
   }
-  /// On the context whose callback or work this is. Violation: there is none.
+  /// Submits a bio on the context that this thread runs.
+  /// Violation: as above; wrong_context, if the thread runs no context.
   void submit(Bio& bio, Place where = Place::current()) {
     Context* const here = Context::current();
-    if (here == nullptr) violate(Violation::wrong_context, "mq::Disk::submit", where);
+    if (here == nullptr) [[unlikely]]
+      violate_no_context(where);
     submit(*here, bio, where);
   }
 
-  /// While it lives, bios submitted on the context are collected; then they are issued together
-  /// (blk_plug): a batch for queue_rqs, one doorbell for all.
+  /// While a Plug exists, the bios submitted on its context are collected. Its destructor issues
+  /// them together: as one batch for queue_rqs, with one doorbell. Plugs nest.
+  /// Context: the context given.
+  /// Source: blk_plug.
   class [[nodiscard]] Plug {
    public:
     Plug(Disk& disk, Context& context, Place where = Place::current())
@@ -124,18 +137,20 @@ class Disk {
     Place where_;
   };
 
-  /// Lets the driver reap this context's polled I/O. Returns how many the driver says it reaped.
+  /// Calls the driver's poll() for this context's polled I/O. Returns the number of requests that
+  /// the driver reports as reaped.
   unsigned poll(Context& context, Place where = Place::current()) {
     auto& queue = queue_of(context, "mq::Disk::poll", where);
     const Entry entry{queue, "mq::Disk::poll", where};
     return queue.poll();
   }
 
-  // --- the driver's own requests; on the context ------------------------------------------------
+  // --- private requests; on the context ---------------------------------------------------------
 
-  /// A request without a bio (admin commands, aborts, keep-alive): op is driver_in or driver_out.
-  /// None if no tag is free, or the disk is frozen or gone; of the reserved tags there are
-  /// reserved_depth. The driver fills in driver_data and gives it to execute_private.
+  /// Allocates a request without a bio, such as an admin command, an abort or a keep-alive. `op` is
+  /// driver_in or driver_out. `reserved` takes one of the reserved_depth tags that bios do not use.
+  /// The driver fills in driver_data and passes the request to execute_private. Returns none if no
+  /// tag is free, or if the disk is frozen or removed.
   [[nodiscard]] std::optional<Idle<R>> allocate_private(Context& context, Op op, bool reserved,
                                                         QueueType type = QueueType::normal,
                                                         Place where = Place::current()) {
@@ -144,58 +159,63 @@ class Disk {
     return queue.allocate_private(type, op, reserved);
   }
 
-  /// Sends it through queue_rq, like any request; timeouts apply, its own if timeout_ms is not 0.
-  /// `on_end` is called on the context when it has ended: Payload::status() is how, and what the
-  /// driver left in the payload can be read. After it returns, the tag is used again.
+  /// Issues a private request through queue_rq. `timeout_ms` replaces the disk's timeout if it is
+  /// not 0. The end callback runs on the context; in it, Payload::status() and driver_data can be
+  /// read. The tag is free after the callback has returned.
   void execute_private(Context& context, BLKOWN_HELD Idle<R>&& idle, OnEnd<Payload<D>> on_end,
                        std::uint32_t timeout_ms = 0, Place where = Place::current()) {
     auto& queue = queue_of(context, "mq::Disk::execute_private", where);
     const Entry entry{queue, "mq::Disk::execute_private", where};
-    detail::PayloadAccess<D>::set_private_end(idle.data(), on_end);
     constexpr std::uint32_t max_ms = std::uint32_t{1} << 30;
-    detail::PayloadAccess<D>::timeout_ms(idle.data()) = timeout_ms < max_ms ? timeout_ms : max_ms;
+    auto& payload = detail::state_of(idle.data());
+    payload.on_private_end = on_end;
+    payload.timeout_ms = timeout_ms < max_ms ? timeout_ms : max_ms;
     queue.execute_private(std::move(idle));
   }
 
-  // --- operations on the whole disk; any context ------------------------------------------------
+  // --- control operations; any context ----------------------------------------------------------
+  //
+  // Each starts an operation and returns. The Control's end callback reports its end.
+  // Violation: object_in_use, if the Control is running.
 
-  /// No further bio is issued, nor a further step or part of one that has begun, and no private
-  /// request is to be had; done is called when every request that was issued has ended. Where one
-  /// cannot be issued again (the disk is quiesced, its queue stopped, a kick missing), that is not
-  /// before it can, and what is started behind the freeze waits, too.
+  /// Stops issuing bios, including the further parts and flushes of bios that have begun, and
+  /// refuses private requests. Ends when every request in flight has ended. A request that cannot
+  /// be issued again (the disk is quiesced, its queue is stopped, a kick is missing) delays that
+  /// end, and with it the operations behind. Freezes nest.
   void freeze(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::freeze, 0, where);
   }
-  /// As often as it was frozen. A thaw too many does nothing.
+  /// Undoes one freeze. A thaw without a freeze has no effect.
   void thaw(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::thaw, 0, where);
   }
-  /// No further request is issued, and done is called when no queue_rq runs any more.
+  /// Stops all calls of queue_rq. Ends when none is running. Requests in flight stay in flight.
   void quiesce(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::quiesce, 0, where);
   }
+  /// Undoes all quiesces.
   void unquiesce(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::unquiesce, 0, where);
   }
-  /// Changes the number of normal hardware queues, under I/O: freezes, tells the driver
-  /// (exit_hctx, init_hctx), maps the contexts anew, thaws. If init_hctx refuses a queue, there are
-  /// as many as it took, and the control's status says so.
-  /// Violation: none, or more than DiskConfig::max_normal_queues.
+  /// Changes the number of normal hardware queues under I/O: freezes the disk, calls exit_hctx or
+  /// init_hctx, maps the contexts to the queues again, and thaws the disk.
+  /// Errors, as the Control's status: the status with which init_hctx refused a queue. The disk
+  /// then uses the queues before it. offline, if the disk is removed. Violation: no_such_queue, if
+  /// `count` is 0 or above DiskConfig::max_normal_queues.
   void set_queue_count(Control& control, std::uint32_t count, Place where = Place::current()) {
-    if (count == 0 || count > detail::normal_queue_limit(config_)) {
-      violate(Violation::no_such_queue, "mq::Disk::set_queue_count", where);
-    }
+    if (count == 0 || count > detail::normal_queue_limit(config_)) [[unlikely]]
+      violate_queue_count(count, where);
     controls_.start(control, Control::Kind::queue_count, count, where);
   }
-  /// Takes the disk down: bios that wait, and any that still come, end with Status::offline; done
-  /// is called when all I/O that was issued has ended. A device that answers no more: stop it, then
-  /// fail_in_flight.
+  /// Removes the disk: waiting bios and later ones end with Status::offline. Ends when all issued
+  /// I/O has ended; then the disk may be destroyed. If the device does not answer, stop it and call
+  /// fail_in_flight().
   void remove(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::remove, 0, where);
   }
 
-  /// Ends all I/O in flight with a status. Requests that a handle holds are not touched.
-  /// Precondition: the device is stopped: it does not write to any I/O's memory any more.
+  /// Ends all I/O that the device has with a status. Requests that a handle holds are not affected.
+  /// Precondition: the device is stopped, so that it does not access the memory of any I/O.
   void fail_in_flight(Status status) {
     for (std::uint32_t i = 0; i != hw_queues_.count(); ++i) {
       hw_queues_[i].for_each_in_flight([&](const ARef<R>& pin, const Cookie& cookie) {
@@ -204,34 +224,36 @@ class Disk {
     }
   }
 
-  /// Lets go what was requeued while DiskConfig::auto_kick is off.
+  /// Issues the requests that were requeued while DiskConfig::auto_kick is off.
   void kick_requeued() noexcept {
     for (auto& queue : submit_queues_) queue->kick(true);
   }
 
-  // --- looking on; any context ------------------------------------------------------------------
+  // --- observation; any context -----------------------------------------------------------------
 
   [[nodiscard]] const DiskConfig& config() const noexcept { return config_; }
   [[nodiscard]] D& driver() const noexcept { return driver_; }
+  /// The driver's data for the disk.
   [[nodiscard]] QueueData& queue_data() noexcept { return data_; }
   [[nodiscard]] TagPool<D>& pool() noexcept { return *pool_; }
   [[nodiscard]] std::uint32_t context_count() const noexcept {
     return static_cast<std::uint32_t>(submit_queues_.size());
   }
 
-  /// Hardware queues: the normal ones from 0, as many as there may be, then those for reads, then
-  /// those for polling.
+  /// The number of hardware queues. Indexes from 0: the normal queues, as many as the configuration
+  /// allows, then those for reads, then those for polling.
   [[nodiscard]] std::uint32_t hw_queue_count() const noexcept { return hw_queues_.count(); }
+  /// Violation: no_such_queue.
   [[nodiscard]] HwQueue<D>& hw_queue(QueueIndex index, Place where = Place::current()) noexcept {
-    if (index.value >= hw_queues_.count()) {
-      violate(Violation::no_such_queue, "mq::Disk::hw_queue", where);
-    }
+    if (index.value >= hw_queues_.count()) [[unlikely]]
+      violate_hw_queue(where);
     return hw_queues_[index.value];
   }
   /// Deleted: an integer is not a QueueIndex.
   template <std::integral QueueIndexWanted>
   HwQueue<D>& hw_queue(QueueIndexWanted, Place = {}) = delete;
 
+  /// The sum of the contexts' counters. Each number is read at a moment of its own.
   [[nodiscard]] Counters counters() const noexcept {
     Counters sum;
     for (const auto& queue : submit_queues_) queue->counters().add_to(sum);
@@ -240,8 +262,8 @@ class Disk {
   }
 
 #ifndef BLKOWN_NO_STDIO
-  /// A line for each request that is on its way: queue, tag, generation, who has it, pins, what it
-  /// is, for how long. Of a pool that is shared with other disks theirs, too.
+  /// Prints a line for each request in use: queue, tag, generation, holder, pins, operation, range
+  /// and age. If the pool is shared, the requests of the other disks are printed, too.
   void print_in_flight(std::FILE* file) {
     const std::uint64_t now_ns =
         submit_queues_.empty() ? 0 : submit_queues_.front()->context().now_ns();
@@ -249,8 +271,8 @@ class Disk {
   }
 #endif
 
-  /// Describes the zones from the one that holds the sector on, as the driver knows them; returns
-  /// how many, 0 if the disk has none, or the driver no report_zones.
+  /// Describes the zones from the one that holds `sector` on. Returns the number described: 0 if
+  /// the disk has no zones, or the driver no report_zones.
   [[nodiscard]] unsigned report_zones(std::uint64_t sector, std::span<Zone> zones) {
     if constexpr (detail::names_report_zones<D>) {
       if (config_.zoned && sector < config_.capacity_sectors) {
@@ -261,12 +283,15 @@ class Disk {
     return 0;
   }
 
-  /// Precondition: no I/O yet.
+  /// Sets the function that trace events are passed to.
+  /// Precondition: no I/O was submitted yet.
   void set_trace(TraceSink sink) noexcept { trace_sink_ = sink; }
 
  private:
   template <class>
   friend class detail::Controls;
+  template <class>
+  friend class detail::ControlPart;
   template <class>
   friend class detail::SubmitQueue;
   template <class>
@@ -285,27 +310,19 @@ class Disk {
         hw_queues_{*this, config_},
         controls_{*this} {}
 
-  [[noreturn, gnu::cold, gnu::noinline]] static void violate(Violation violation,
-                                                             const char* operation,
-                                                             const Place& place) {
-    Incident incident;
-    incident.operation = operation;
-    incident.place = place;
-    blkown::detail::violate(violation, incident);
-  }
+  // --- making and removing ----------------------------------------------------------------------
+
   [[nodiscard]] static DiskError no_memory(std::size_t bytes) noexcept {
     return {.reason = DiskReason::out_of_memory, .field = "", .given = 0, .limit = bytes};
   }
 
-  // --- putting up and taking down ---------------------------------------------------------------
-
   [[nodiscard]] std::optional<DiskError> take_pool(TagPool<D>* pool) {
+    const std::uint32_t max_queues = detail::HwQueues<D>::max_count(config_);
     if (pool == nullptr) {
-      auto own = TagPool<D>::create(
-          {.queue_count = config_.shared_tags ? 1 : detail::HwQueues<D>::most(config_),
-           .depth = config_.depth,
-           .reserved_depth = config_.reserved_depth,
-           .layout = config_.layout});
+      auto own = TagPool<D>::create({.queue_count = config_.shared_tags ? 1 : max_queues,
+                                     .depth = config_.depth,
+                                     .reserved_depth = config_.reserved_depth,
+                                     .layout = config_.layout});
       if (!own.has_value()) {
         return DiskError{.reason = DiskReason::bad_tags,
                          .field = to_string(own.error().reason),
@@ -316,18 +333,18 @@ class Disk {
       pool = own_pool_.get();
     }
     const std::uint32_t queues = pool->tags().queue_count();
-    if (queues != 1 && queues < detail::HwQueues<D>::most(config_)) {
+    if (queues != 1 && queues < max_queues) {
       return DiskError{.reason = DiskReason::does_not_fit,
                        .field = "queues",
                        .given = queues,
-                       .limit = detail::HwQueues<D>::most(config_)};
+                       .limit = max_queues};
     }
     pool_ = pool;
     return std::nullopt;
   }
 
-  [[nodiscard]] std::optional<DiskError> put_up() {
-    const Status status = hw_queues_.put_up(*pool_);
+  [[nodiscard]] std::optional<DiskError> open() {
+    const Status status = hw_queues_.open(*pool_);
     if (status != Status::ok) {
       return DiskError{.reason = DiskReason::init_failed,
                        .field = "init_hctx",
@@ -337,7 +354,7 @@ class Disk {
     for (auto& queue : submit_queues_) {
       queue->attach(hw_queues_.map_of(queue->context().index()));
     }
-    is_up_ = true;
+    is_live_ = true;
     return std::nullopt;
   }
 
@@ -347,9 +364,9 @@ class Disk {
   void tell_contexts() noexcept {
     for (auto& queue : submit_queues_) queue->begin_control();
   }
-  /// Everything is frozen.
+  /// Precondition: every context has answered a freeze.
   [[nodiscard]] Status change_queue_count(std::uint32_t count) {
-    if (!is_up_) return Status::offline;
+    if (!is_live_) return Status::offline;
     const Status status = hw_queues_.set_normal_count(count);
     for (auto& queue : submit_queues_) {
       queue->remap(hw_queues_.map_of(queue->context().index()));
@@ -357,8 +374,8 @@ class Disk {
     return status;
   }
   void finish_removal() {
-    hw_queues_.take_down();
-    is_up_ = false;
+    hw_queues_.close();
+    is_live_ = false;
   }
 
   // --- for submitting ---------------------------------------------------------------------------
@@ -367,12 +384,63 @@ class Disk {
                                                  const Place& where) {
     if (context.index() >= submit_queues_.size() ||
         &submit_queues_[context.index()]->context() != &context) [[unlikely]] {
-      violate(Violation::wrong_context, operation, where);
+      violate_context(operation, where);
     }
     return *submit_queues_[context.index()];
   }
 
   [[nodiscard]] const TraceSink& trace_sink() const noexcept { return trace_sink_; }
+
+  // --- violations -------------------------------------------------------------------------------
+
+  [[noreturn, gnu::cold, gnu::noinline]] void violate_destroyed() {
+#ifndef BLKOWN_NO_STDIO
+    print_in_flight(stderr);
+#endif
+    const Incident incident = Incident::of("destruction of mq::Disk", Place{});
+    const Word in_flight = counters().in_flight();
+    blkown::detail::violate(
+        Violation::object_in_use,
+        (in_flight == 0
+             ? incident.with("disk '{subject}' destroyed before it was removed",
+                             "call remove() and wait for it")
+             : incident.with(
+                   "disk '{subject}' destroyed while {count|request is|requests are} in flight",
+                   "call remove() and wait for it"))
+            .about(config_.name, in_flight));
+  }
+  [[noreturn, gnu::cold, gnu::noinline]] void violate_no_context(const Place& where) const {
+    blkown::detail::violate(
+        Violation::wrong_context,
+        Incident::of("mq::Disk::submit", where)
+            .with("a bio was submitted to disk '{subject}' by a thread that runs no context",
+                  "pass the context, or submit in its work")
+            .about(config_.name));
+  }
+  [[noreturn, gnu::cold, gnu::noinline]] void violate_context(const char* operation,
+                                                              const Place& where) const {
+    blkown::detail::violate(Violation::wrong_context,
+                            Incident::of(operation, where)
+                                .with("the context is not one of disk '{subject}'",
+                                      "pass a context of the runtime that the disk was made with")
+                                .about(config_.name));
+  }
+  [[noreturn, gnu::cold, gnu::noinline]] void violate_queue_count(std::uint32_t count,
+                                                                  const Place& where) const {
+    blkown::detail::violate(
+        Violation::no_such_queue,
+        Incident::of("mq::Disk::set_queue_count", where)
+            .with("disk '{subject}' cannot have {count|normal queue|normal queues}",
+                  "pass 1 to DiskConfig::max_normal_queues")
+            .about(config_.name, count));
+  }
+  [[noreturn, gnu::cold, gnu::noinline]] void violate_hw_queue(const Place& where) const {
+    blkown::detail::violate(Violation::no_such_queue,
+                            Incident::of("mq::Disk::hw_queue", where)
+                                .with("disk '{subject}' has {count|hardware queue|hardware queues}",
+                                      "pass an index below hw_queue_count()")
+                                .about(config_.name, hw_queues_.count()));
+  }
 
   DiskConfig config_;
   D& driver_;
@@ -382,7 +450,7 @@ class Disk {
   detail::HwQueues<D> hw_queues_;
   std::vector<std::unique_ptr<detail::SubmitQueue<D>>> submit_queues_;
   TraceSink trace_sink_;
-  bool is_up_ = false;
+  bool is_live_ = false;  // between create() and the end of the removal
   detail::Controls<D> controls_;
 };
 

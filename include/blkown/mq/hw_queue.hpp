@@ -85,7 +85,7 @@ class HwQueue {
   /// Context: any thread; interrupt safe if the runtime's wake hook is.
   /// Source: the kernel's blk_mq_complete_request.
   void complete(BLKOWN_HELD Claim<R>&& claim) noexcept {
-    detail::SubmitQueue<D>* const submitter = detail::PayloadAccess<D>::submitter(claim.data());
+    detail::SubmitQueue<D>* const submitter = detail::state_of(claim.data()).submitter;
     submitter->take_completed(std::move(claim));
   }
 

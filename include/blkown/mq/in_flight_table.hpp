@@ -48,6 +48,27 @@ struct InFlightRow {
   return state.count < others ? 0 : state.count - others;
 }
 
+namespace detail {
+
+/// Fills in what a row says of a request. Precondition: the request is pinned.
+template <class D>
+void describe(const PayloadState<D>& payload, std::uint32_t disk_timeout_ms, std::uint64_t now_ns,
+              InFlightRow& row) noexcept {
+  row.is_known = true;
+  row.op = payload.op;
+  row.sector = payload.sector;
+  row.length_bytes = payload.length_bytes;
+  const std::uint32_t due_ms = payload.deadline_ms.read_ms();
+  if (due_ms == 0) return;
+  const std::uint32_t timeout_ms = payload.timeout_ms != 0 ? payload.timeout_ms : disk_timeout_ms;
+  const auto now_ms = static_cast<std::uint32_t>(now_ns / 1'000'000);
+  const auto left_ms = static_cast<std::int32_t>(due_ms - now_ms);
+  row.has_age = true;
+  row.age_ms = static_cast<std::uint32_t>(static_cast<std::int32_t>(timeout_ms) - left_ms);
+}
+
+}  // namespace detail
+
 /// Calls `visit(const InFlightRow&)` for each request whose tag is taken. Tags in a context's stash
 /// count as taken; their requests are "not started". Each row is read at a moment of its own.
 /// `timeout_ms` is the disk's timeout, from which ages are calculated.
@@ -62,8 +83,9 @@ void for_each_row(TagSet<Request<D>>& tags, std::uint32_t timeout_ms, std::uint6
       InFlightRow row{
           .queue = queue, .tag = tag, .state = *state, .header = &tags.header(queue, tag)};
       if (const auto pin = tags.tag_to_rq_any_generation(queue, tag)) {
-        detail::PayloadAccess<D>::describe(*blkown::detail::HandleAccess::look(*pin), timeout_ms,
-                                           now_ns, row);
+        auto& request = *blkown::detail::HandleAccess::look(*pin);
+        detail::describe(detail::state_of(RequestTraits<Request<D>>::data(request)), timeout_ms,
+                         now_ns, row);
       }
       visit(row);
     }

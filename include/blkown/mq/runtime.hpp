@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Who runs contexts; and waiting for one thing to happen, whoever does.
+// Runtime: what runs contexts. Event: waiting for one thing to happen.
 
 #ifndef BLKOWN_MQ_RUNTIME_HPP
 #define BLKOWN_MQ_RUNTIME_HPP
@@ -15,21 +15,22 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq {
 
-/// Happens once; then it has happened.
+/// A one-shot event: set once, and then set forever.
 class Event {
  public:
-  /// Any context. The event may be gone as soon as a waiter has seen it: nothing is touched after
-  /// the mutex is free.
+  /// Sets the event. A waiter may destroy it at once: nothing is touched after the unlock.
+  /// Context: any; it locks a mutex.
   void set() {
     const std::lock_guard lock{mutex_};
     is_set_ = true;
     happened_.notify_all();
   }
+  /// Context: any; it locks a mutex.
   [[nodiscard]] bool is_set() {
     const std::lock_guard lock{mutex_};
     return is_set_;
   }
-  /// Blocks the thread.
+  /// Blocks the thread until the event is set.
   void wait() {
     std::unique_lock lock{mutex_};
     happened_.wait(lock, [&] { return is_set_; });
@@ -41,15 +42,15 @@ class Event {
   bool is_set_ = false;
 };
 
-/// Something with contexts, indexed from 0, that runs them: threads (ThreadRuntime), the caller
-/// (LoopRuntime), or a seed (sim::DeterministicRuntime).
+/// A type that has contexts, indexed from 0, and runs them: on threads (ThreadRuntime), on the
+/// caller's thread (LoopRuntime), or in an order that a seed chooses (sim::DeterministicRuntime).
 template <class T>
 concept Runtime = requires(T& runtime, Event& event) {
   { runtime.context_count() } -> std::same_as<std::uint32_t>;
   { runtime.context(std::uint32_t{}) } -> std::same_as<Context&>;
   { runtime.now_ns() } -> std::same_as<std::uint64_t>;
-  // Waits for the event, running the contexts if nobody else does. Not to be called on a context.
-  // False if nothing is left to run, so that it will not happen.
+  // Waits for the event, and runs the contexts if no other thread does. Returns false if nothing is
+  // left to run, so that the event cannot happen. Precondition: the caller is on no context.
   { runtime.wait_for(event) } -> std::same_as<bool>;
 };
 

@@ -14,7 +14,7 @@
 // The fixture comes first: it chooses the explorer's atomic.
 #include <array>
 #include <blkown/mq/context.hpp>
-#include <blkown/mq/detail/relaxed.hpp>
+#include <blkown/mq/detail/countdown.hpp>
 #include <blkown/mq/detail/request_stack.hpp>
 
 namespace contexts {
@@ -128,16 +128,13 @@ struct Pushes : Device, Runtime {
     if (stack.push(*blkown::detail::HandleAccess::look(owned[tag]))) context.post(job);
   }
   void take() {
-    R* const last = stack.take_all();
-    if (last == nullptr) return;
-    R* taken_now = last;
-    do {
-      taken_now = mq::detail::RequestStack<R>::behind(*taken_now);
-      auto& value = blkown::RequestTraits<R>::data(*taken_now).value;
+    auto requests = stack.take_all();
+    while (R* const request = requests.pop_front()) {
+      auto& value = blkown::RequestTraits<R>::data(*request).value;
       model::check(value.get() == 5, "a taken request was pushed, and not taken before");
       value.set(6);
       ++taken;
-    } while (taken_now != last);
+    }
   }
   void pushes() { push(0); }
   void pushes_too() { push(1); }

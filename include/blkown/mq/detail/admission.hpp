@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Which bios a disk takes at all.
+// Admission: the checks that a bio passes before it costs a tag.
 
 #ifndef BLKOWN_MQ_DETAIL_ADMISSION_HPP
 #define BLKOWN_MQ_DETAIL_ADMISSION_HPP
@@ -16,8 +16,8 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// Why a bio is refused before it costs a tag; Status::ok if it is not: not_supported where the
-/// disk does not do that, invalid where the range is empty, off the block boundaries or outside.
+/// The status that refuses a bio: not_supported if the disk does not have the operation, invalid if
+/// the range is empty, not aligned to blocks, or beyond the capacity. Status::ok admits the bio.
 [[nodiscard]] inline Status refusal(const Bio& bio, const DiskConfig& config) noexcept {
   const Op op = bio.op();
   if (config.read_only && is_write(op)) return Status::not_supported;
@@ -32,7 +32,7 @@ namespace mq::detail {
     if (is_zone_management(op)) return Status::ok;
   }
   if (!has_range(op) || max_sectors_of(op, config.limits) == 0) return Status::not_supported;
-  // The block size is a power of two, and so is the number of sectors in a block.
+  // The block size is a power of two, so the number of sectors in a block is one, too.
   const std::uint64_t block_mask = config.logical_block_bytes - 1;
   const bool is_aligned = (((sector << sector_shift) | length_bytes) & block_mask) == 0;
   const bool is_inside = sector < config.capacity_sectors &&

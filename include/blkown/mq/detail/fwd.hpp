@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The names of the block layer's templates that refer to one another.
+// Declarations of the block layer's templates that refer to one another.
 
 #ifndef BLKOWN_MQ_DETAIL_FWD_HPP
 #define BLKOWN_MQ_DETAIL_FWD_HPP
@@ -19,15 +19,19 @@ class HwQueue;
 namespace detail {
 
 template <class D>
+class ControlPart;
+template <class D>
+class Controls;
+template <class D>
+class HwQueues;
+template <class D>
+class Issuer;
+template <class D>
 struct PayloadAccess;
 template <class D>
 class SubmitQueue;
 template <class D>
-class Issuer;
-template <class D>
 class TimeoutScan;
-template <class D>
-class Controls;
 
 }  // namespace detail
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A disk's hardware queues: which are in use, and which of them a context submits to.
+// HwQueues: a disk's hardware queues, and the mapping of contexts to them.
 
 #ifndef BLKOWN_MQ_DETAIL_HW_QUEUES_HPP
 #define BLKOWN_MQ_DETAIL_HW_QUEUES_HPP
@@ -20,12 +20,13 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// The queue for each type.
+/// The hardware queue for each queue type.
 template <class D>
 using QueueMap = std::array<HwQueue<D>*, queue_type_count>;
 
-/// Normal queues from 0, as many as there may ever be, then those for reads, then those for
-/// polling. Changed only while nothing is issued.
+/// Indexes from 0: the normal queues, as many as the configuration allows, then those for reads,
+/// then those for polling. A queue is open between init_hctx and exit_hctx. Queues are opened and
+/// closed only while nothing is issued.
 template <class D>
 class HwQueues {
  public:
@@ -33,61 +34,64 @@ class HwQueues {
   HwQueues(const HwQueues&) = delete;
   HwQueues& operator=(const HwQueues&) = delete;
 
-  [[nodiscard]] static std::uint32_t most(const DiskConfig& config) noexcept {
+  /// The most queues that the configuration allows.
+  [[nodiscard]] static std::uint32_t max_count(const DiskConfig& config) noexcept {
     return normal_queue_limit(config) + config.read_queues + config.poll_queues;
   }
 
-  /// Makes all queues, and tells the driver of those in use; what init_hctx refused with, and then
-  /// none is in use.
-  [[nodiscard]] Status put_up(TagPool<D>& pool) {
+  /// Makes all queues and opens those in use. Returns the status with which init_hctx refused; then
+  /// none is open.
+  [[nodiscard]] Status open(TagPool<D>& pool) {
     const bool is_shared = pool.tags().queue_count() == 1;
-    const std::uint32_t normal = normal_queue_limit(config_);
-    for (std::uint32_t i = 0; i != most(config_); ++i) {
-      const QueueType type = i < normal                         ? QueueType::normal
-                             : i < normal + config_.read_queues ? QueueType::read
-                                                                : QueueType::poll;
+    const std::uint32_t normal_limit = normal_queue_limit(config_);
+    for (std::uint32_t i = 0; i != max_count(config_); ++i) {
+      const QueueType type = i < normal_limit                         ? QueueType::normal
+                             : i < normal_limit + config_.read_queues ? QueueType::read
+                                                                      : QueueType::poll;
       queues_.push_back(std::make_unique<HwQueue<D>>(disk_, pool, QueueIndex{i},
                                                      QueueIndex{is_shared ? 0 : i}, type));
     }
     Status status = Status::ok;
-    while (status == Status::ok && normal + others_ != queues_.size()) {
-      status = open(normal + others_);
-      if (status == Status::ok) ++others_;
+    while (status == Status::ok && normal_limit + open_others_ != queues_.size()) {
+      status = open_queue(normal_limit + open_others_);
+      if (status == Status::ok) ++open_others_;
     }
     if (status == Status::ok) status = set_normal_count(config_.normal_queues);
-    if (status != Status::ok) take_down();
+    if (status != Status::ok) close();
     return status;
   }
 
-  /// Changes how many normal ones are in use. If the driver refuses one, those before it are.
+  /// Changes the number of open normal queues. If init_hctx refuses a queue, the queues before it
+  /// stay open.
   [[nodiscard]] Status set_normal_count(std::uint32_t count) {
-    while (normal_ > count) close(--normal_);
-    while (normal_ < count) {
-      const Status status = open(normal_);
+    while (open_normal_ > count) close_queue(--open_normal_);
+    while (open_normal_ < count) {
+      const Status status = open_queue(open_normal_);
       if (status != Status::ok) return status;
-      ++normal_;
+      ++open_normal_;
     }
     return Status::ok;
   }
 
-  void take_down() {
-    while (normal_ != 0) close(--normal_);
-    while (others_ != 0) close(normal_queue_limit(config_) + --others_);
+  /// Closes all queues.
+  void close() {
+    while (open_normal_ != 0) close_queue(--open_normal_);
+    while (open_others_ != 0) close_queue(normal_queue_limit(config_) + --open_others_);
   }
 
+  /// The number of queues, open or not.
   [[nodiscard]] std::uint32_t count() const noexcept {
     return static_cast<std::uint32_t>(queues_.size());
   }
-  [[nodiscard]] std::uint32_t normal_count() const noexcept { return normal_; }
   [[nodiscard]] HwQueue<D>& operator[](std::uint32_t index) const noexcept {
     return *queues_[index];
   }
 
-  /// Which queue a context uses for each type. Without queues of its own a type uses a normal one.
+  /// The queues that a context uses. A type without queues of its own uses a normal queue.
   [[nodiscard]] QueueMap<D> map_of(std::uint32_t context_index) {
     const std::uint32_t first_read = normal_queue_limit(config_);
     const std::uint32_t first_poll = first_read + config_.read_queues;
-    HwQueue<D>* const normal = choose(QueueType::normal, context_index, 0, normal_);
+    HwQueue<D>* const normal = choose(QueueType::normal, context_index, 0, open_normal_);
     return {normal,
             config_.read_queues == 0
                 ? normal
@@ -107,7 +111,7 @@ class HwQueues {
     return queues_[first + chosen % count].get();
   }
 
-  [[nodiscard]] Status open(std::uint32_t index) {
+  [[nodiscard]] Status open_queue(std::uint32_t index) {
     if constexpr (names_init_hctx<D>) {
       return disk_.driver().init_hctx(*queues_[index], disk_.queue_data());
     } else {
@@ -115,7 +119,7 @@ class HwQueues {
       return Status::ok;
     }
   }
-  void close(std::uint32_t index) {
+  void close_queue(std::uint32_t index) {
     if constexpr (names_exit_hctx<D>) {
       disk_.driver().exit_hctx(*queues_[index], disk_.queue_data());
     } else {
@@ -126,8 +130,8 @@ class HwQueues {
   Disk<D>& disk_;
   const DiskConfig& config_;
   std::vector<std::unique_ptr<HwQueue<D>>> queues_;
-  std::uint32_t normal_ = 0;
-  std::uint32_t others_ = 0;
+  std::uint32_t open_normal_ = 0;
+  std::uint32_t open_others_ = 0;  // for reads and for polling
 };
 
 }  // namespace mq::detail

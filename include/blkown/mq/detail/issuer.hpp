@@ -1,23 +1,29 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The outgoing half of a context's side of a disk: from bios to requests, and to the driver.
+// Issuer: the outgoing half of a context's side of a disk: from bios to requests to the driver.
 
 #ifndef BLKOWN_MQ_DETAIL_ISSUER_HPP
 #define BLKOWN_MQ_DETAIL_ISSUER_HPP
 
 #include <blkown/config.hpp>
 #include <blkown/ended.hpp>
+#include <blkown/idle.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/counters.hpp>
+#include <blkown/mq/detail/flush_sequence.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/lane.hpp>
 #include <blkown/mq/detail/lanes.hpp>
 #include <blkown/mq/detail/split.hpp>
 #include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/driver.hpp>
+#include <blkown/mq/idle_list.hpp>
+#include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
+#include <blkown/mq/segments.hpp>
 #include <blkown/mq/trace.hpp>
+#include <blkown/status.hpp>
 #include <optional>
 #include <utility>
 
@@ -25,62 +31,56 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// Splits bios, gets tags, calls the driver, and keeps what has to wait. One context's.
+/// Splits bios, allocates tags, calls the driver, and keeps in the lanes what cannot be issued yet.
+/// Belongs to its context.
 template <class D>
 class Issuer {
  public:
   using R = Request<D>;
-  using Access = PayloadAccess<D>;
 
-  /// Bios that are over go to `ended_bios`; the works are for the TagWaiters.
-  Issuer(Disk<D>& disk, SubmitQueue<D>& self, Context& context, Work& wake, Work& company,
+  /// Bios that end are appended to `ended_bios`.
+  Issuer(Disk<D>& disk, SubmitQueue<D>& submitter, Context& context, Lanes<D>& lanes,
          ContextCounters& counters, BioList& ended_bios)
       : disk_{disk},
-        self_{self},
+        submitter_{submitter},
         context_{context},
+        lanes_{lanes},
         counters_{counters},
-        ended_bios_{ended_bios},
-        lanes_{context, wake, company} {}
+        ended_bios_{ended_bios} {}
 
-  /// Requests that hold a tag.
-  [[nodiscard]] Word out() const noexcept { return out_; }
-  [[nodiscard]] Lanes<D>& lanes() noexcept { return lanes_; }
+  /// The number of requests that hold a tag.
+  [[nodiscard]] Word in_flight() const noexcept { return in_flight_; }
 
   // --- bios -------------------------------------------------------------------------------------
 
-  /// A bio that was not refused: which steps it takes. The last one is the data (or what the bio
-  /// is); a flush before it, and one behind it, make it durable on a device that cannot by itself.
-  void begin(Bio& bio) noexcept {
-    const bool flush_first =
-        bio.flags().preflush && disk_.config().write_cache && bio.op() != Op::flush;
-    BioAccess::phase(bio) = flush_first ? Phase::preflush : Phase::data;
-  }
-
-  /// Issues the bio, or lets it wait.
+  /// Issues a bio, or makes it wait.
+  /// Precondition: the bio was admitted (admission.hpp), and its flush sequence is not empty.
   void submit(Bio& bio, bool is_plugged) noexcept {
+    sequence(bio).begin();
     Lane<D>& lane = lanes_.of(bio);
-    // A plug only collects, and a blocking driver's turn comes with the context's next work.
+    // A plug collects bios. A blocking driver is called by the context's work only.
     const bool is_deferred = is_plugged || disk_.config().blocking;
     const bool is_issued =
         !is_deferred && lane.waiting.empty() && is_open(lane) && issue(lane, bio, false);
     commit(lane);
     if (is_issued) return;
     has_waiting_ = true;
-    if (bio.flags().nowait && !is_deferred && !is_begun(bio)) {
+    if (bio.flags().nowait && !is_deferred && !sequence(bio).is_begun()) {
       return break_off(bio, Status::again);
     }
     lane.waiting.push_back(bio);
     tell(disk_.trace_sink(), waiting_event(bio, context_.index(), lane.hw->index()));
   }
 
-  /// One of the bio's requests has ended.
+  /// Accounts for the end of one of the bio's requests.
   void end_part(Bio& bio, Status status) noexcept {
-    if (status != Status::ok) BioAccess::fail(bio, status);
-    --BioAccess::parts(bio);
+    BioState& state = BioAccess::state(bio);
+    if (status != Status::ok) state.fail(status);
+    --state.parts;
     end_step(bio);
   }
 
-  /// Issues what waits, as far as it can. False if nothing does.
+  /// Issues waiting requests and bios as far as possible. Returns false if none waits.
   bool resume() noexcept {
     if (!std::exchange(has_waiting_, false)) [[likely]]
       return false;
@@ -91,7 +91,7 @@ class Issuer {
     return true;
   }
 
-  /// Fails every bio that waits, and passes those on that are out no more. False if there was none.
+  /// Fails all waiting bios and requests. Returns false if none waits.
   bool fail_waiting(Status status) noexcept {
     bool is_any = false;
     lanes_.for_each([&](Lane<D>& lane) {
@@ -105,13 +105,13 @@ class Issuer {
 
   // --- requests ---------------------------------------------------------------------------------
 
-  /// A request that came back to be queued again.
+  /// Takes back a request that is to be issued again.
   void take_requeued(Ended<R>&& ended) noexcept {
     counters_.requeued_requests.add();
     has_waiting_ = true;
     Lane<D>& lane = lanes_.of(ended.data());
     trace(TraceStep::requeued, ended.data(), ended.tag(), Status::ok);
-    if (std::exchange(Access::needs_no_kick(ended.data()), false) || disk_.config().auto_kick) {
+    if (std::exchange(state_of(ended.data()).needs_no_kick, false) || disk_.config().auto_kick) {
       lane.requeued.push_back(std::move(ended));
     } else {
       lane.held.push_back(std::move(ended));
@@ -122,34 +122,35 @@ class Issuer {
   void free(Ended<R>&& ended) noexcept {
     Lane<D>& lane = lanes_.of(ended.data());
     lane.is_busy = false;
-    --out_;
-    lane.free(std::move(ended), pool());
+    --in_flight_;
+    lane.tags.free(std::move(ended), pool(), *lane.hw);
   }
 
-  /// A request of the driver's own: with a tag, ready to be filled in.
+  /// Allocates a private request. Returns none if no tag is free, or if the disk is frozen: its
+  /// queues may be about to change.
   [[nodiscard]] std::optional<Idle<R>> allocate_private(QueueType type, Op op, bool reserved) {
-    // While the disk is frozen nothing new is let out, or the queues might change under it.
     if (freezes_ != 0) return std::nullopt;
     Lane<D>& lane = lanes_.of(type);
     auto idle = reserved ? pool().tags().allocate_reserved(lane.hw->tag_queue())
-                         : lane.allocate_now(pool());
+                         : lane.tags.allocate_now(pool(), *lane.hw);
     if (!idle.has_value()) return std::nullopt;
     adopt(lane, *idle, nullptr);
-    Access::set_private_end(idle->data(), {});
-    Access::set_range(idle->data(), op, {}, 0, 0, {});
+    state_of(idle->data()).on_private_end = {};
+    state_of(idle->data()).set_range(op, {}, 0, 0, {});
     trace(TraceStep::allocated, idle->data(), idle->tag(), Status::ok);
     return idle;
   }
+  /// Issues a private request, or makes it wait.
   void execute(Idle<R>&& idle) noexcept {
     Lane<D>& lane = lanes_.of(idle.data());
     if (is_quiesced_ || lane.is_held_up()) {
-      Access::needs_no_kick(idle.data()) = true;
+      state_of(idle.data()).needs_no_kick = true;
       return std::move(idle).requeue();
     }
     send(lane, std::move(idle), true);
   }
 
-  /// Requeued requests that were held back are let go.
+  /// Makes held requests be issued again.
   void kick() noexcept {
     has_waiting_ = true;
     lanes_.kick();
@@ -161,9 +162,10 @@ class Issuer {
   void thaw() noexcept { freezes_ -= freezes_ != 0 ? 1 : 0; }
   void set_quiesced(bool quiesced) noexcept { is_quiesced_ = quiesced; }
 
+  /// Precondition: no request is in flight.
   void map(const QueueMap<D>& queues) noexcept {
     has_waiting_ = true;
-    lanes_.map(queues, pool());
+    lanes_.map(queues);
   }
 
   void trace(TraceStep step, const Payload<D>& payload, Tag tag, Status status) const noexcept {
@@ -183,7 +185,10 @@ class Issuer {
   }
 
  private:
+  static constexpr unsigned max_batched = 32;
+
   [[nodiscard]] TagPool<D>& pool() noexcept { return disk_.pool(); }
+  [[nodiscard]] FlushSequence sequence(Bio& bio) const noexcept { return {bio, disk_.config()}; }
 
   [[nodiscard]] bool is_open(const Lane<D>& lane) const noexcept {
     return freezes_ == 0 && !is_quiesced_ && !lane.is_held_up();
@@ -199,102 +204,85 @@ class Issuer {
       if (bio == nullptr) break;
       static_cast<void>(lane.waiting.pop_front());
       if (issue(lane, *bio, !lane.waiting.empty())) continue;
-      if (!bio->flags().nowait || is_begun(*bio)) {
+      if (!bio->flags().nowait || sequence(*bio).is_begun()) {
         lane.waiting.push_front(*bio);
         break;
       }
       break_off(*bio, Status::again);
     }
     commit(lane);
-    // While it cannot use a tag it stands in nobody's way.
-    if (!is_open(lane) || lane.waiting.empty()) lane.leave_line(pool());
+    // A lane that cannot use a tag must not keep a place in the line.
+    if (!is_open(lane) || lane.waiting.empty()) lane.tags.leave_line(pool(), *lane.hw);
   }
 
-  /// Issues the rest of the bio's step; false if something is left, because the queue has closed or
-  /// no tag is free. `is_more_behind`: another bio follows at once.
+  /// Issues the rest of the bio's present step. Returns false if a part is left, because the lane
+  /// was closed or no tag is free. `is_more_behind`: another bio follows at once.
   [[nodiscard]] bool issue(Lane<D>& lane, Bio& bio, bool is_more_behind) noexcept {
-    const bool is_data = BioAccess::phase(bio) == Phase::data;
+    BioState& state = BioAccess::state(bio);
+    const bool is_data = sequence(bio).is_in_data();
     const std::uint64_t length_bytes = is_data ? bio.length_bytes() : 0;
-    std::uint64_t& done_bytes = BioAccess::done_bytes(bio);
     do {
       if (!is_open(lane)) return false;
       Part part{};
       if (is_data && has_range(bio.op())) {
         part = next_part({.op = bio.op(),
                           .segments = bio.segments(),
-                          .begin = BioAccess::cursor(bio),
-                          .length_bytes = length_bytes - done_bytes},
+                          .begin = state.cursor,
+                          .length_bytes = length_bytes - state.done_bytes},
                          disk_.config().limits, disk_.config().logical_block_bytes);
         if (part.length_bytes == 0) [[unlikely]] {
           break_off(bio, Status::invalid);
           return true;
         }
       }
-      std::optional<Idle<R>> idle = lane.allocate(pool());
+      std::optional<Idle<R>> idle = lane.tags.allocate(pool(), *lane.hw);
       if (!idle.has_value()) return false;
       fill(lane, *idle, bio, part);
-      const bool is_last = !is_data || done_bytes + part.length_bytes == length_bytes;
+      const bool is_last = !is_data || state.done_bytes + part.length_bytes == length_bytes;
       if (is_data) {
-        done_bytes += part.length_bytes;
-        BioAccess::cursor(bio) = part.end;
+        state.done_bytes += part.length_bytes;
+        state.cursor = part.end;
       }
-      if (is_last) BioAccess::all_issued(bio) = true;
+      if (is_last) state.all_issued = true;
       send_or_collect(lane, *std::move(idle), is_last && !is_more_behind);
       if (is_last) return true;
     } while (true);
   }
 
-  /// Whether a part of it has been issued: then it is not "again", however long the rest waits.
-  [[nodiscard]] static bool is_begun(Bio& bio) noexcept {
-    return BioAccess::phase(bio) == Phase::postflush || BioAccess::parts(bio) != 0 ||
-           BioAccess::done_bytes(bio) != 0 ||
-           (BioAccess::phase(bio) == Phase::data && bio.flags().preflush);
-  }
-
-  /// No further part of the bio is issued; it is over when those that were have ended.
+  /// Fails the bio: no further request of it is issued. It ends when its requests have ended.
   void break_off(Bio& bio, Status status) noexcept {
-    BioAccess::fail(bio, status);
-    BioAccess::all_issued(bio) = true;
+    BioState& state = BioAccess::state(bio);
+    state.fail(status);
+    state.all_issued = true;
     end_step(bio);
   }
 
-  /// The bio's step may be over, and then its next one begins, or the bio ends.
+  /// If the bio's step is complete, begins the next one or ends the bio.
   void end_step(Bio& bio) noexcept {
-    if (BioAccess::parts(bio) != 0 || !BioAccess::all_issued(bio)) return;
-    Phase& phase = BioAccess::phase(bio);
-    const DiskConfig& config = disk_.config();
-    const bool is_flush_left =
-        bio.flags().fua && !config.fua && config.write_cache && is_write(bio.op());
-    if (bio.status() != Status::ok || phase == Phase::postflush ||
-        (phase == Phase::data && !is_flush_left)) {
-      return ended_bios_.push_back(bio);
-    }
-    phase = phase == Phase::preflush ? Phase::data : Phase::postflush;
-    BioAccess::all_issued(bio) = false;
-    // Not here and now: the caller may be in the middle of a list of ended requests.
+    FlushSequence steps = sequence(bio);
+    if (!steps.is_step_complete()) return;
+    if (!steps.advance()) return ended_bios_.push_back(bio);
+    // Deferred to resume(), because the caller may be in the middle of a list of ended requests.
     lanes_.of(bio).waiting.push_front(bio);
     has_waiting_ = true;
   }
 
   void fill(Lane<D>& lane, Idle<R>& idle, Bio& bio, const Part& part) noexcept {
     adopt(lane, idle, &bio);
-    ++BioAccess::parts(bio);
-    Payload<D>& payload = idle.data();
-    if (BioAccess::phase(bio) != Phase::data) {
-      Access::set_range(payload, Op::flush, {}, 0, 0, {});
+    BioState& state = BioAccess::state(bio);
+    ++state.parts;
+    PayloadState<D>& payload = state_of(idle.data());
+    if (!sequence(bio).is_in_data()) {
+      payload.set_range(Op::flush, {}, 0, 0, {});
     } else {
-      IoFlags flags = bio.flags();
-      flags.preflush = false;
-      flags.fua = flags.fua && disk_.config().fua;
-      const std::uint64_t done_bytes = BioAccess::done_bytes(bio);
-      const std::uint64_t length_bytes = part.length_bytes;
-      Access::set_range(
-          payload, bio.op(), flags, bio.sector() + (done_bytes >> sector_shift), length_bytes,
-          RequestSegments{
-              bio.segments(), BioAccess::cursor(bio), has_data(bio.op()) ? length_bytes : 0,
-              disk_.config().limits.max_segment_bytes, disk_.config().limits.virt_boundary_mask});
+      const QueueLimits& limits = disk_.config().limits;
+      payload.set_range(
+          bio.op(), sequence(bio).data_flags(), bio.sector() + (state.done_bytes >> sector_shift),
+          part.length_bytes,
+          RequestSegments{bio.segments(), state.cursor, has_data(bio.op()) ? part.length_bytes : 0,
+                          limits.max_segment_bytes, limits.virt_boundary_mask});
     }
-    trace(TraceStep::allocated, payload, idle.tag(), Status::ok);
+    trace(TraceStep::allocated, idle.data(), idle.tag(), Status::ok);
   }
 
   void send_or_collect(Lane<D>& lane, Idle<R>&& idle, bool is_last) noexcept {
@@ -309,7 +297,7 @@ class Issuer {
     send(lane, std::move(idle), is_last);
   }
 
-  /// The driver hears that nothing more follows.
+  /// Tells the driver that no more requests follow.
   void commit(Lane<D>& lane) noexcept {
     if (!std::exchange(lane.is_uncommitted, false)) return;
     if constexpr (names_queue_rqs<D>) {
@@ -324,48 +312,47 @@ class Issuer {
     if constexpr (names_commit_rqs<D>) disk_.driver().commit_rqs(*lane.hw, disk_.queue_data());
   }
 
-  /// Calls the driver.
+  /// Calls queue_rq.
   void send(Lane<D>& lane, Idle<R>&& idle, bool is_last) noexcept {
     Payload<D>& payload = idle.data();
     const Tag tag = idle.tag();
-    Access::deadline_ms(payload).set(0);
+    state_of(payload).deadline_ms.set(0);
     trace(TraceStep::issued, payload, tag, Status::ok);
     Dispatch<D> answer =
         disk_.driver().queue_rq(*lane.hw, disk_.queue_data(), std::move(idle), is_last);
-    lane.is_uncommitted = !is_last;  // not before: the driver may have sent something of its own
+    // Set after the call, because the driver may have sent a private request in it.
+    lane.is_uncommitted = !is_last;
     if (answer.is_accepted()) [[likely]]
       return;
     trace(TraceStep::rejected, payload, tag, answer.status());
-    // The request still counts as collected by the driver only if it was taken: what it was told
-    // to expect has not come.
+    // The driver may still expect a last request: a rejected one does not count.
     lane.is_uncommitted = true;
     lane.is_busy = lane.is_busy || is_busy(answer.status());
-    Access::needs_no_kick(payload) = true;
+    state_of(payload).needs_no_kick = true;
     static_cast<void>(answer.settle());
   }
 
-  static constexpr unsigned max_batched = 32;
-
   void adopt(Lane<D>& lane, Idle<R>& idle, Bio* bio) noexcept {
-    Payload<D>& payload = idle.data();
-    Access::bio(payload) = bio;
-    Access::submitter(payload) = &self_;
-    Access::hw_queue(payload) = lane.hw;
-    Access::timeout_ms(payload) = 0;
+    PayloadState<D>& payload = state_of(idle.data());
+    payload.bio = bio;
+    payload.submitter = &submitter_;
+    payload.hw_queue = lane.hw;
+    payload.timeout_ms = 0;
     counters_.started_requests.add();
-    ++out_;
+    ++in_flight_;
   }
 
   Disk<D>& disk_;
-  SubmitQueue<D>& self_;
+  SubmitQueue<D>& submitter_;
   Context& context_;
+  Lanes<D>& lanes_;
   ContextCounters& counters_;
   BioList& ended_bios_;
-  Lanes<D> lanes_;
-  Word out_ = 0;
+  Word in_flight_ = 0;
   unsigned freezes_ = 0;
   bool is_quiesced_ = false;
-  bool has_waiting_ = false;  // a lane may have something to issue, or a place in a line to give up
+  // A lane may have something to issue, or a place in a line to give up.
+  bool has_waiting_ = false;
 };
 
 }  // namespace mq::detail

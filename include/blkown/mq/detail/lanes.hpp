@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A context's ways to a disk's hardware queues: one lane for each queue that it uses.
+// Lanes: one context's ways to a disk's hardware queues.
 
 #ifndef BLKOWN_MQ_DETAIL_LANES_HPP
 #define BLKOWN_MQ_DETAIL_LANES_HPP
@@ -12,20 +12,28 @@
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/lane.hpp>
 #include <blkown/mq/driver.hpp>
+#include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
+#include <blkown/mq/tag_pool.hpp>
 #include <utility>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// One context's. Types that go to the same hardware queue share a lane.
+/// One lane for each hardware queue that the context uses. Queue types that map to the same
+/// hardware queue share a lane. Belongs to its context.
 template <class D>
 class Lanes {
  public:
-  Lanes(Context& context, Work& wake, Work& company)
-      : lanes_{Lane<D>{context, wake, company}, Lane<D>{context, wake, company},
-               Lane<D>{context, wake, company}} {}
+  Lanes(Context& context, TagPool<D>& pool, Work& turn, Work& tags_shared)
+      : context_{context},
+        pool_{pool},
+        lanes_{Lane<D>{context, turn, tags_shared}, Lane<D>{context, turn, tags_shared},
+               Lane<D>{context, turn, tags_shared}},
+        idle_hook_{[](void* self, IdleHook&) { static_cast<Lanes*>(self)->go_idle(); }, this} {}
+  Lanes(const Lanes&) = delete;
+  Lanes& operator=(const Lanes&) = delete;
 
   [[nodiscard]] Lane<D>& of(QueueType type) noexcept {
     return lanes_[lane_of_type_[static_cast<unsigned>(type)]];
@@ -41,7 +49,7 @@ class Lanes {
     return lanes_[i];
   }
 
-  /// `visit(Lane<D>&)` for each that is in use.
+  /// Calls `visit(Lane<D>&)` for each lane with a hardware queue.
   template <class Visit>
   void for_each(Visit visit) {
     for (Lane<D>& lane : lanes_) {
@@ -49,50 +57,50 @@ class Lanes {
     }
   }
 
-  /// Where the types' bios go from now on. Precondition: nothing is out.
-  void map(const QueueMap<D>& queues, TagPool<D>& pool) noexcept {
+  /// Maps the queue types to hardware queues, and moves the waiting bios with them.
+  /// Precondition: no request is in flight.
+  void map(const QueueMap<D>& queues) noexcept {
     BioList waiting;
     for (Lane<D>& lane : lanes_) {
       waiting.append(lane.waiting);
-      lane.detach(pool);
+      lane.detach(pool_);
     }
     for (unsigned type = 0; type != queue_type_count; ++type) {
       unsigned same = 0;
       while (queues[same] != queues[type]) ++same;
       lane_of_type_[type] = same;
-      if (same == type) lanes_[type].attach(pool, *queues[type]);
+      if (same == type) lanes_[type].attach(pool_, *queues[type]);
     }
-    if (is_in_use_) begin_use(pool);
+    if (in_use_) begin_use();
     while (Bio* const bio = waiting.pop_front()) of(*bio).waiting.push_back(*bio);
   }
-  /// Tags are going to be asked for. On the context.
-  void begin_use(TagPool<D>& pool) noexcept {
-    is_in_use_ = true;
-    for (Lane<D>& lane : lanes_) lane.enter(pool);
+  /// Makes the lanes known to the lines for tags, before the first tag is asked for.
+  /// Context: the lanes' own.
+  void begin_use() noexcept {
+    in_use_ = true;
+    for (Lane<D>& lane : lanes_) lane.enter(pool_);
+    note_shared_tags();
   }
-  [[nodiscard]] bool are_in_use() const noexcept { return is_in_use_; }
-  void detach(TagPool<D>& pool) noexcept {
-    for (Lane<D>& lane : lanes_) lane.detach(pool);
+  [[nodiscard]] bool are_in_use() const noexcept { return in_use_; }
+  /// From now on, if other lanes draw from the same tags, stashed tags go back when the context is
+  /// idle. The context of a lane that is alone keeps them.
+  void note_shared_tags() noexcept {
+    if (hooked_ || !are_tags_shared()) return;
+    hooked_ = true;
+    context_.add_idle_hook(idle_hook_);
+  }
+  /// Gives back all tags and leaves the lines.
+  void detach() noexcept {
+    for (Lane<D>& lane : lanes_) lane.detach(pool_);
+    if (std::exchange(hooked_, false)) context_.remove_idle_hook(idle_hook_);
   }
 
-  /// Whether another lane draws from the tags of one of these.
-  [[nodiscard]] bool has_company(TagPool<D>& pool) const noexcept {
-    bool is_found = false;
-    for (const Lane<D>& lane : lanes_) is_found = is_found || lane.has_company(pool);
-    return is_found;
-  }
-
-  /// The context goes idle: what nobody else could reach goes back.
-  void go_idle(TagPool<D>& pool) noexcept {
-    for_each([&](Lane<D>& lane) { lane.go_idle(pool); });
-  }
-
-  /// Requeued requests that were held back are let go.
+  /// Moves the held requests to those that are issued again.
   void kick() noexcept {
     for (Lane<D>& lane : lanes_) lane.requeued.append(std::move(lane.held));
   }
-  /// A driver that was busy may be asked again.
-  void try_again() noexcept {
+  /// Lets a driver that was busy be called again.
+  void clear_busy() noexcept {
     for (Lane<D>& lane : lanes_) lane.is_busy = false;
   }
   [[nodiscard]] bool is_any_busy() const noexcept {
@@ -100,9 +108,22 @@ class Lanes {
   }
 
  private:
+  [[nodiscard]] bool are_tags_shared() const noexcept {
+    bool shared = false;
+    for (const Lane<D>& lane : lanes_) shared = shared || lane.are_tags_shared(pool_);
+    return shared;
+  }
+  void go_idle() noexcept {
+    for_each([&](Lane<D>& lane) { lane.tags.go_idle(pool_, *lane.hw); });
+  }
+
+  Context& context_;
+  TagPool<D>& pool_;
   std::array<Lane<D>, queue_type_count> lanes_;
   std::array<unsigned, queue_type_count> lane_of_type_{};
-  bool is_in_use_ = false;
+  IdleHook idle_hook_;
+  bool in_use_ = false;
+  bool hooked_ = false;
 };
 
 }  // namespace mq::detail

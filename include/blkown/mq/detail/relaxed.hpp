@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The small things that contexts share: numbers, switches, and a countdown that the last one ends.
+// Single values that contexts share and that order nothing: counters, a time, a flag.
 
 #ifndef BLKOWN_MQ_DETAIL_RELAXED_HPP
 #define BLKOWN_MQ_DETAIL_RELAXED_HPP
@@ -11,14 +11,14 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// A number that one context counts and every context may read. As wide as the ownership word, and
-/// it wraps like one.
+/// A counter that one context writes and every context may read. It is as wide as the ownership
+/// word, and wraps.
 class OwnedCounter {
  public:
-  /// The owning context only: no read-modify-write.
+  /// Context: the owning context only. No read-modify-write.
   void add(Word count = 1) noexcept {
-    // n -> n + count. Relaxed: a number on its own, it hands nothing over. A load and a store,
-    // because nobody else writes.
+    // n -> n + count. Relaxed: the number hands nothing over. A load and a store suffice, because
+    // only one context writes.
     value_.store(static_cast<Word>(value_.load(std::memory_order_relaxed) + count),
                  std::memory_order_relaxed);
   }
@@ -31,11 +31,11 @@ class OwnedCounter {
   Atomic<Word> value_{0};
 };
 
-/// A number that any context counts, for what happens seldom.
+/// A counter that every context writes, for rare events.
 class RelaxedCounter {
  public:
   void add() noexcept {
-    // n -> n+1. Relaxed: a number on its own; a read-modify-write, because several write.
+    // n -> n+1. Relaxed: the number hands nothing over. A read-modify-write, because several write.
     value_.fetch_add(1, std::memory_order_relaxed);
   }
   [[nodiscard]] Word read() const noexcept {
@@ -47,15 +47,15 @@ class RelaxedCounter {
   Atomic<Word> value_{0};
 };
 
-/// A moment in milliseconds that contexts pass on to one another. It orders nothing.
+/// A time that contexts tell one another. It orders nothing.
 class RelaxedTime {
  public:
-  void set(std::uint32_t moment_ms) noexcept {
-    // Relaxed: see above.
-    value_ms_.store(moment_ms, std::memory_order_relaxed);
+  void set(std::uint32_t time_ms) noexcept {
+    // Relaxed: the time hands nothing over.
+    value_ms_.store(time_ms, std::memory_order_relaxed);
   }
   [[nodiscard]] std::uint32_t read_ms() const noexcept {
-    // No transition. Relaxed: see above.
+    // No transition. Relaxed: as in set.
     return value_ms_.load(std::memory_order_relaxed);
   }
 
@@ -63,40 +63,21 @@ class RelaxedTime {
   Atomic<std::uint32_t> value_ms_{0};
 };
 
-/// A switch that any context turns and every context looks at before it acts. It orders nothing:
-/// what has to happen after everyone has seen it is told to everyone (Disk's control operations).
+/// A flag that any context sets and every context reads before it acts. It orders nothing. An
+/// action that must follow after every context has seen the flag is a control operation.
 class RelaxedFlag {
  public:
   void set(bool value) noexcept {
-    // Relaxed: see above.
+    // Relaxed: the flag hands nothing over.
     value_.store(value, std::memory_order_relaxed);
   }
   [[nodiscard]] bool is_set() const noexcept {
-    // No transition. Relaxed: see above.
+    // No transition. Relaxed: as in set.
     return value_.load(std::memory_order_relaxed);
   }
 
  private:
   Atomic<bool> value_{false};
-};
-
-/// Counts parties that have yet to do something; the last one knows that it is.
-class Countdown {
- public:
-  /// Precondition: the last round is over.
-  void begin(std::uint32_t parties) noexcept {
-    // Relaxed: the parties are told over a release/acquire channel.
-    left_.store(parties, std::memory_order_relaxed);
-  }
-  /// This party has done its part. True for the last one, which then sees what all of them did.
-  [[nodiscard]] bool arrive() noexcept {
-    // n -> n-1. Partner: arrive of the others. Release: the last one sees what this one did.
-    // Acquire: if this is the last one, it sees what the others did.
-    return left_.fetch_sub(1, std::memory_order_acq_rel) == 1;
-  }
-
- private:
-  Atomic<std::uint32_t> left_{0};
 };
 
 }  // namespace mq::detail

@@ -1,11 +1,26 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The channel by which requests get back to the context that submitted them.
+// RequestStack: the channel by which requests return to the context that submitted them.
+//
+// Parties: any number of pushers (other contexts, interrupts, threads that drop a last handle); one
+// taking context.
+//
+//   push      gives up its handle and links the request on top with a compare-exchange. The pusher
+//             that found the stack empty posts the taking context's work; any other pusher relies
+//             on that post.
+//   take_all  takes the whole stack with one exchange, and returns its requests as a ring, oldest
+//             first. The taker makes the handles again.
+//
+// Guarantees: each pushed request is taken once, and with the pusher's writes. No request is left
+// behind: the first push to an empty stack is followed by a run of the taker. The stack holds plain
+// pointers, so the taking context must be run until the stack is empty before the stack is
+// destroyed. Source: blk-mq's per-CPU completion list.
 
 #ifndef BLKOWN_MQ_DETAIL_REQUEST_STACK_HPP
 #define BLKOWN_MQ_DETAIL_REQUEST_STACK_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/ring.hpp>
 #include <blkown/request.hpp>
 #include <utility>
 
@@ -13,25 +28,27 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// Requests from any number of contexts for one: linked through the requests themselves, no
-/// allocation, and no lock, so that an interrupt may push (blk-mq's per-CPU completion list).
-/// It holds bare pointers; whoever pushes gives up the handle, whoever takes makes it anew.
+/// See the top of this file.
 template <class R>
 class RequestStack {
  public:
+  using Requests = blkown::detail::Ring<R, blkown::detail::RequestLink<R>>;
+
   RequestStack() = default;
   RequestStack(const RequestStack&) = delete;
   RequestStack& operator=(const RequestStack&) = delete;
 
-  /// Any context, interrupts included. True if the stack was empty: then the taker has to be told.
-  /// Synchronization: releases what was done to the request, for take_all.
+  /// Pushes a request. Returns true if the stack was empty: then the caller must post the taker's
+  /// work.
+  /// Synchronization: the caller's writes to the request happen before take_all() returns it.
+  /// Context: any, interrupts included. No allocation, no lock.
   [[nodiscard]] bool push(R& request) noexcept {
-    // No transition. Relaxed: a guess for the exchange below, which looks again.
+    // No transition. Relaxed: a first guess for the exchange below, which compares it.
     R* top = top_.load(std::memory_order_relaxed);
     do {
-      next_of(request) = top;
-      // top -> request. Partner: take_all. Release: the taker sees the outcome, the data and the
-      // link. What lies below was released by its own push, whose release sequence this
+      Link::set_next(request, top);
+      // top -> request. Partner: take_all. Release: the outcome, the data and the link. The
+      // requests below were released by their own pushes, whose release sequences this
       // read-modify-write continues. Relaxed on failure: nothing is read through `top`.
     } while (!top_.compare_exchange_weak(top, &request, std::memory_order_release,
                                          std::memory_order_relaxed));
@@ -39,35 +56,30 @@ class RequestStack {
   }
 
   [[nodiscard]] bool empty() const noexcept {
-    // No transition. Relaxed: whoever finds the stack empty when pushing tells the taker, so what
-    // is missed here is not missed for long.
+    // No transition. Relaxed: the push that finds the stack empty is followed by a post, and its
+    // run looks again.
     return top_.load(std::memory_order_relaxed) == nullptr;
   }
 
-  /// Takes all that was pushed so far, linked as a ring in the order in which it was pushed.
-  /// Returns the last one, behind which comes the first; null if there is none. The taking context
-  /// only. Synchronization: acquires what the pushers did.
-  [[nodiscard]] R* take_all() noexcept {
-    if (empty()) return nullptr;
-    // top -> null. Partner: push. Acquire: outcome, data and links of all that is in it.
+  /// Takes all requests, in the order in which they were pushed.
+  /// Synchronization: acquires the pushers' writes. Context: the taking context only.
+  [[nodiscard]] Requests take_all() noexcept {
+    if (empty()) return {};
+    // top -> null. Partner: push. Acquire: outcome, data and link of every request.
     R* const last = top_.exchange(nullptr, std::memory_order_acquire);
     R* behind = nullptr;
     for (R* request = last; request != nullptr;) {
-      R* const below = static_cast<R*>(std::exchange(next_of(*request), behind));
+      R* const below = Link::next(*request);
+      Link::set_next(*request, behind);
       behind = request;
       request = below;
     }
-    next_of(*last) = behind;
-    return last;
+    Link::set_next(*last, behind);
+    return Requests::ending_with(*last);
   }
-
-  /// The one behind it in its ring.
-  [[nodiscard]] static R* behind(R& request) noexcept { return static_cast<R*>(next_of(request)); }
 
  private:
-  [[nodiscard]] static void*& next_of(R& request) noexcept {
-    return blkown::detail::HeaderAccess::next(blkown::detail::header_of(request));
-  }
+  using Link = blkown::detail::RequestLink<R>;
 
   Atomic<R*> top_{nullptr};
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// How much of a bio goes into its next request.
+// The split of a bio into requests that keep the limits.
 
 #ifndef BLKOWN_MQ_DETAIL_SPLIT_HPP
 #define BLKOWN_MQ_DETAIL_SPLIT_HPP
@@ -18,7 +18,7 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// What is left of a bio: the argument of next_part.
+/// The part of a bio that is not issued yet: the argument of next_part.
 struct Rest {
   Op op{};
   std::span<const Segment> segments;
@@ -26,10 +26,10 @@ struct Rest {
   std::uint64_t length_bytes = 0;
 };
 
-/// The next request's share.
+/// The part of a bio that the next request gets.
 struct Part {
-  std::uint64_t length_bytes = 0;  ///< 0: not even one block can be had within the limits.
-  SegmentCursor end;               ///< Where the share after it begins.
+  std::uint64_t length_bytes = 0;  ///< 0: the limits do not allow even one block.
+  SegmentCursor end;               ///< The begin of the next part.
 };
 
 [[nodiscard]] constexpr std::uint64_t max_sectors_of(Op op, const QueueLimits& limits) noexcept {
@@ -41,7 +41,7 @@ struct Part {
   }
 }
 
-/// The position `length_bytes` further on.
+/// The position `length_bytes` behind `at`.
 [[nodiscard]] inline SegmentCursor advanced(std::span<const Segment> segments, SegmentCursor at,
                                             std::uint64_t length_bytes) noexcept {
   while (length_bytes != 0) {
@@ -57,7 +57,8 @@ struct Part {
   return at;
 }
 
-/// How much memory from the cursor on makes a list of at most max_segments pieces without a gap.
+/// The length of memory from the cursor on that forms at most max_segments pieces without a gap on
+/// the virt boundary.
 [[nodiscard]] inline std::uint64_t mappable_bytes(const Rest& rest, std::uint64_t max_bytes,
                                                   const QueueLimits& limits) noexcept {
   const RequestSegments pieces{rest.segments, rest.begin, max_bytes, limits.max_segment_bytes,
@@ -66,7 +67,7 @@ struct Part {
   std::uint32_t count = 0;
   const std::byte* end = nullptr;
   for (const Segment piece : pieces) {
-    // Both sides of a seam lie on the boundary, or the list ends before it.
+    // Between two pieces, the end and the begin lie on the boundary, or the part ends there.
     const auto seam =
         reinterpret_cast<std::uintptr_t>(end) | reinterpret_cast<std::uintptr_t>(piece.data);
     const bool has_gap = count != 0 && (seam & limits.virt_boundary_mask) != 0;
@@ -78,7 +79,7 @@ struct Part {
   return taken_bytes;
 }
 
-/// next_part, for all cases.
+/// next_part without its fast path.
 [[nodiscard, gnu::noinline]] inline Part next_part_in_full(const Rest& rest,
                                                            const QueueLimits& limits,
                                                            std::uint32_t block_bytes) noexcept {
@@ -96,13 +97,13 @@ struct Part {
   return {length_bytes, advanced(rest.segments, rest.begin, length_bytes)};
 }
 
-/// The longest share of the rest that one request may have: within max_sectors (or its operation's
-/// own limit) and max_segments, without a gap on the virt boundary, and made of whole blocks.
-/// A zone_append is never split: it is all or nothing.
-/// Precondition: the limits are sound for the block size (check), the rest is made of whole blocks.
+/// The longest part of the rest that one request may have: whole blocks, within max_sectors or the
+/// operation's own limit, within max_segments, and without a gap on the virt boundary. A
+/// zone_append is never split: the part is the whole rest, or empty. Precondition: check_config()
+/// accepts the limits; the rest is made of whole blocks.
 [[nodiscard]] inline Part next_part(const Rest& rest, const QueueLimits& limits,
                                     std::uint32_t block_bytes) noexcept {
-  // All that is left in one piece, and within the limits: nearly all there is.
+  // The common case: the rest is one piece of memory within the limits.
   if (rest.op <= Op::write && rest.segments.size() == 1 && limits.virt_boundary_mask == 0 &&
       rest.length_bytes <= limits.max_segment_bytes &&
       (rest.length_bytes >> sector_shift) <= limits.max_sectors) [[likely]] {

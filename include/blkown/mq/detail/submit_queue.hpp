@@ -1,25 +1,52 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// One context's side of a disk: bios come in, requests go out, ended requests come back.
+// SubmitQueue: one context's side of a disk. Bios come in, requests go out, ended requests return.
+//
+// Parties: the context's own thread; other contexts, interrupts and threads, which end or complete
+// this context's requests; Controls, which posts the steps of control operations.
+//
+//   Entry     every call on the context opens an Entry. Entries nest; the outermost one settles.
+//   settle    takes back ended requests (frees the tag, tells the bio), calls end callbacks, and
+//             resumes what waits, until nothing is left or the budget is used up. So a callback is
+//             never called from inside another one or from a handle's destructor, and nothing
+//             recurses: a callback that submits only adds to what settle() still has to do.
+//   own ends  a request that ends on the context is appended to ended_. If no Entry is open, the
+//             work is posted.
+//   others    push the request on a RequestStack. The push that finds the stack empty posts the
+//   work. work      run() takes the stacks, and then settles.
+//
+// Guarantees: each bio ends once, on this context. A request that ends anywhere is freed here, so
+// tags and lists need no locks. Ends of other contexts are taken in the order of their pushes.
+// The last line of an outermost Entry, and of run(), may answer the last step of a removal. The
+// disk, and this object, may be destroyed then.
 
 #ifndef BLKOWN_MQ_DETAIL_SUBMIT_QUEUE_HPP
 #define BLKOWN_MQ_DETAIL_SUBMIT_QUEUE_HPP
 
+#include <blkown/check.hpp>
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
-#include <blkown/mq/control.hpp>
 #include <blkown/mq/counters.hpp>
 #include <blkown/mq/detail/admission.hpp>
+#include <blkown/mq/detail/control_part.hpp>
+#include <blkown/mq/detail/controls.hpp>
+#include <blkown/mq/detail/flush_sequence.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/issuer.hpp>
+#include <blkown/mq/detail/lanes.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
 #include <blkown/mq/detail/request_stack.hpp>
 #include <blkown/mq/detail/timeout_scan.hpp>
+#include <blkown/mq/disk_config.hpp>
+#include <blkown/mq/driver.hpp>
+#include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/timer.hpp>
+#include <blkown/status.hpp>
+#include <cstddef>
 #include <optional>
 #include <utility>
 
@@ -27,18 +54,12 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// blk-mq's software queue. Everything in it belongs to its context, but for what others reach it
-/// by: the two stacks, on which they put what they have ended or completed, the flag of a kick, and
-/// the works that they post.
-///
-/// All that happens on the context happens inside an Entry: submit and the like leave the rest
-/// (ended requests, end callbacks, what waits) to settle(), which the outermost Entry calls. So
-/// nothing is called back from inside something else, and nothing recurses.
+/// See the top of this file. Its members belong to the context, except the two stacks, the kick
+/// flag and the works, which other threads use. Source: blk-mq's software queue.
 template <class D>
 class SubmitQueue {
  public:
   using R = Request<D>;
-  using Access = PayloadAccess<D>;
 
   SubmitQueue(Disk<D>& disk, Context& context)
       : disk_{disk},
@@ -46,12 +67,13 @@ class SubmitQueue {
         work_{[](void* self, Work&) { static_cast<SubmitQueue*>(self)->run(); }, this},
         control_work_{[](void* self, Work&) { static_cast<SubmitQueue*>(self)->take_part(); },
                       this},
-        company_work_{[](void* self, Work&) { static_cast<SubmitQueue*>(self)->take_company(); },
-                      this},
-        idle_hook_{[](void* self, IdleHook&) { static_cast<SubmitQueue*>(self)->go_idle(); }, this},
+        tags_shared_work_{
+            [](void* self, Work&) { static_cast<SubmitQueue*>(self)->note_shared_tags(); }, this},
         retry_alarm_{[](void* self, Alarm&) { static_cast<SubmitQueue*>(self)->retry(); }, this},
-        issuer_{disk, *this, context, work_, company_work_, counters_, ended_bios_},
-        timeouts_{disk, *this, issuer_, counters_} {}
+        lanes_{context, disk.pool(), work_, tags_shared_work_},
+        issuer_{disk, *this, context, lanes_, counters_, ended_bios_},
+        timeouts_{disk, *this, lanes_, issuer_, counters_},
+        control_{disk, *this} {}
   SubmitQueue(const SubmitQueue&) = delete;
   SubmitQueue& operator=(const SubmitQueue&) = delete;
 
@@ -60,13 +82,14 @@ class SubmitQueue {
 
   // --- this context -----------------------------------------------------------------------------
 
-  /// Being on the context and in the middle of something.
+  /// While an Entry exists, its thread runs the context inside the disk's code.
+  /// Violation: wrong_context, if the thread runs another context.
   class Entry {
    public:
     Entry(SubmitQueue& queue, const char* operation, const Place& where)
         : scope_{check(queue, operation, where)},
           queue_{queue},
-          is_outermost_{!std::exchange(queue.is_entered_, true)} {}
+          is_outermost_{!std::exchange(queue.entered_, true)} {}
     Entry(const Entry&) = delete;
     Entry& operator=(const Entry&) = delete;
     ~Entry() {
@@ -77,12 +100,8 @@ class SubmitQueue {
     [[nodiscard]] static Context& check(SubmitQueue& queue, const char* operation,
                                         const Place& where) {
       const Context* const here = Context::current();
-      if (here != nullptr && here != &queue.context_) [[unlikely]] {
-        Incident incident;
-        incident.operation = operation;
-        incident.place = where;
-        blkown::detail::violate(Violation::wrong_context, incident);
-      }
+      if (here != nullptr && here != &queue.context_) [[unlikely]]
+        queue.violate_entered(operation, where);
       return queue.context_;
     }
 
@@ -91,149 +110,167 @@ class SubmitQueue {
     bool is_outermost_;
   };
 
-  // Precondition of those that follow: inside an Entry.
+  // Precondition of the functions up to unplug(): inside an Entry.
 
   void submit(Bio& bio, Place where) noexcept {
     begin_use();
-    BioAccess::begin(bio, where);
+    const DiskConfig& config = disk_.config();
+    BioAccess::begin(bio, config.name, where);
     counters_.submitted_bios.add();
-    const Status refused = is_gone_ ? Status::offline : refusal(bio, disk_.config());
+    const Status refused = control_.is_removed() ? Status::offline : refusal(bio, config);
     if (refused != Status::ok) [[unlikely]] {
-      BioAccess::fail(bio, refused);
+      BioAccess::state(bio).fail(refused);
       return ended_bios_.push_back(bio);
     }
-    if (bio.op() == Op::flush && !disk_.config().write_cache) {
-      return ended_bios_.push_back(bio);  // what was written is durable already
-    }
-    issuer_.begin(bio);
+    if (FlushSequence{bio, config}.is_empty()) return ended_bios_.push_back(bio);
     issuer_.submit(bio, plugs_ != 0);
-    if (disk_.config().blocking) is_to_resume_ = true;
-  }
-
-  void plug() noexcept { ++plugs_; }
-  void unplug() noexcept {
-    if (--plugs_ == 0) is_to_resume_ = true;
+    if (config.blocking) resume_pending_ = true;
   }
 
   [[nodiscard]] std::optional<Idle<R>> allocate_private(QueueType type, Op op, bool reserved) {
-    if (is_gone_) return std::nullopt;
+    if (control_.is_removed()) return std::nullopt;
     begin_use();
     return issuer_.allocate_private(type, op, reserved);
   }
   void execute_private(Idle<R>&& idle) noexcept {
-    timeouts_.allow(Access::timeout_ms(idle.data()));
+    timeouts_.allow(state_of(idle.data()).timeout_ms);
     issuer_.execute(std::move(idle));
   }
 
   [[nodiscard]] unsigned poll() noexcept {
     if constexpr (names_poll<D>) {
-      HwQueue<D>* const hw = issuer_.lanes().of(QueueType::poll).hw;
+      HwQueue<D>* const hw = lanes_.of(QueueType::poll).hw;
       if (hw != nullptr && hw->type() == QueueType::poll) {
         const unsigned count = disk_.driver().poll(*hw);
-        take_remote();  // what the driver gave to HwQueue::complete ends here, too
+        take_remote();  // so that Claims that the driver gave to HwQueue::complete end here, too
         return count;
       }
     }
     return 0;
   }
 
-  /// Takes up its place among the disk's contexts. Before any I/O; nothing else runs yet.
+  void plug() noexcept { ++plugs_; }  // needs no Entry
+  void unplug() noexcept {
+    if (--plugs_ == 0) resume_pending_ = true;
+  }
+
+  // --- for the disk, before any I/O or while it is frozen ---------------------------------------
+
+  /// Makes the disk usable on this context.
   void attach(const QueueMap<D>& queues) {
     issuer_.map(queues);
     timeouts_.allow(disk_.config().timeout_ms);
-    is_gone_ = false;
+    control_.open();
   }
+  /// Sets the map for the time after the next thaw. Precondition: frozen, no request in flight.
+  void remap(const QueueMap<D>& queues) noexcept { control_.set_next_map(queues); }
 
   // --- any context ------------------------------------------------------------------------------
 
-  /// Where the EndSink brings this context's requests, whatever handle ended them.
+  /// Takes back an ended request. The EndSink calls this, from whatever thread dropped the last
+  /// handle.
   void take_ended(Ended<R>&& ended) noexcept {
     if (Context::current() == &context_) {
       ended_.push_back(std::move(ended));
-      if (!is_entered_) context_.post_local(work_);
+      if (!entered_) context_.post_local(work_);
       return;
     }
     R* const request = blkown::detail::HandleAccess::take(ended);
     if (remote_ended_.push(*request)) context_.post(work_);
   }
 
-  /// Where HwQueue::complete brings them.
+  /// Takes over a Claim. The context will call the driver's complete().
   void take_completed(Claim<R>&& claim) noexcept {
-    Access::claim_origin(claim.data()) = blkown::detail::HandleAccess::origin(claim);
+    state_of(claim.data()).claim_origin = blkown::detail::HandleAccess::origin(claim);
     R* const request = blkown::detail::HandleAccess::take(claim);
     if (remote_completed_.push(*request)) context_.post(work_);
   }
 
-  /// Something has changed for what waits. `requeues`: held back requests are let go, too.
+  /// Makes the context issue its waiting bios again. With `requeues`, held requests are issued too.
   void kick(bool requeues) noexcept {
     if (requeues) is_kicked_.set(true);
     context_.post(work_);
   }
 
+  /// Makes the context do its part of the present control step.
   void begin_control() noexcept { context_.post(control_work_); }
 
-  /// Where the types' bios go after the next thaw. Precondition: frozen, and nothing is out.
-  void remap(const QueueMap<D>& queues) noexcept {
-    next_map_ = queues;
-    is_to_remap_ = true;
+  // --- for ControlPart --------------------------------------------------------------------------
+
+  [[nodiscard]] bool is_drained() const noexcept {
+    return issuer_.in_flight() == 0 && ended_bios_.empty() && !resume_pending_;
+  }
+  /// Gives back all tags, and takes alarms and hooks out of the context.
+  void withdraw() noexcept {
+    lanes_.detach();
+    timeouts_.stop();
+    retry_alarm_.cancel();
+  }
+  [[nodiscard]] bool is_work_queued() const noexcept {
+    return work_.is_queued() || tags_shared_work_.is_queued();
   }
 
  private:
-  void go_idle() noexcept { issuer_.lanes().go_idle(disk_.pool()); }
+  static constexpr std::uint64_t ns_per_ms = 1'000'000;
+  // Bounds one settle(), so that other works of the context are not starved.
+  static constexpr unsigned settle_budget = 512;
 
-  /// Before the context's first I/O. Not with the disk, which may be made on any thread.
+  [[noreturn, gnu::cold, gnu::noinline]] void violate_entered(const char* operation,
+                                                              const Place& where) const {
+    blkown::detail::violate(
+        Violation::wrong_context,
+        Incident::of(operation, where)
+            .with("disk '{subject}' was used for another context than the one that the thread runs",
+                  "post the call to that context")
+            .about(disk_.config().name));
+  }
+
+  /// Enters the lines for tags before the context's first I/O. Not done when the disk is made,
+  /// which may happen on any thread.
   void begin_use() noexcept {
-    if (issuer_.lanes().are_in_use() || is_gone_) [[likely]]
+    if (lanes_.are_in_use() || control_.is_removed()) [[likely]]
       return;
-    issuer_.lanes().begin_use(disk_.pool());
-    look_for_company();
+    lanes_.begin_use();
   }
 
-  /// Another lane has come to where one of this context's was alone.
-  void take_company() noexcept {
-    look_for_company();
-    acknowledge();
+  /// Another lane draws from tags that one of this context's lanes had for itself.
+  void note_shared_tags() noexcept {
+    if (!control_.is_removed()) lanes_.note_shared_tags();
+    control_.acknowledge();
   }
 
-  /// Where a lane is not alone with its tags, they go back when the context is idle.
-  void look_for_company() noexcept {
-    if (is_hooked_ || is_gone_ || !issuer_.lanes().has_company(disk_.pool())) return;
-    is_hooked_ = true;
-    context_.add_idle_hook(idle_hook_);
-  }
-
-  /// The end of the outermost Entry. Its last line may have been the end of the disk.
+  /// Ends the outermost Entry. This object may be destroyed when it returns.
   void leave() noexcept {
-    if (has_come_up()) {
+    if (is_unsettled()) {
       const DiskConfig& config = disk_.config();
       if (config.completion == CompletionMode::immediate) return settle(!config.blocking);
       context_.post_local(work_);
     }
-    be_outside();
+    end_entry();
   }
 
-  /// The context's work for the disk: what came from elsewhere, and what waits.
+  /// The context's work for the disk.
   void run() noexcept {
-    is_entered_ = true;
+    entered_ = true;
     if (is_kicked_.is_set()) [[unlikely]] {
-      is_kicked_.set(false);  // before the list is looked at: a kick that comes now is not lost
+      is_kicked_.set(false);  // before the lanes are kicked, so that a concurrent kick is not lost
       issuer_.kick();
     }
-    is_to_resume_ = true;
+    resume_pending_ = true;
     if (!remote_ended_.empty() || !remote_completed_.empty()) take_remote();
     settle(true);
   }
 
-  /// Something is to be done here and now. What comes from elsewhere is the work's, which whoever
-  /// brought it has posted.
-  [[nodiscard]] bool has_come_up() const noexcept {
-    return !ended_.empty() || !ended_bios_.empty() || is_to_resume_;
+  /// Whether settle() has something to do. The stacks do not count: the thread that pushed has
+  /// posted the work.
+  [[nodiscard]] bool is_unsettled() const noexcept {
+    return !ended_.empty() || !ended_bios_.empty() || resume_pending_;
   }
 
-  /// Does what has come up, until nothing has, or other work of the context has waited long enough;
-  /// the end of an Entry or of the work. Not inlined into both: then less would be inlined here.
+  /// See the top of this file. Not inlined into its two callers, so that more is inlined into it.
+  /// This object may be destroyed when it returns.
   [[gnu::noinline]] void settle(bool may_issue) noexcept {
-    for (unsigned budget = 512; budget != 0; --budget) {
+    for (unsigned budget = settle_budget; budget != 0; --budget) {
       for (; budget != 0 && !ended_.empty(); --budget) take_back(*ended_.pop_front());
       for (; budget != 0 && !ended_bios_.empty(); --budget) {
         counters_.ended_bios.add();
@@ -241,59 +278,55 @@ class SubmitQueue {
       }
       if (budget == 0) break;
       if (!ended_.empty()) continue;
-      if (!may_issue || !std::exchange(is_to_resume_, false) || !resume()) break;
+      if (!may_issue || !std::exchange(resume_pending_, false) || !resume()) break;
     }
-    if (has_come_up()) context_.post_local(work_);
-    be_outside();
+    if (is_unsettled()) context_.post_local(work_);
+    end_entry();
   }
 
-  /// Its last line may have been the end of the disk.
-  void be_outside() noexcept {
+  /// The end of an outermost Entry or of run(). This object may be destroyed when it returns.
+  void end_entry() noexcept {
     watch();
-    is_entered_ = false;
-    if (is_to_acknowledge_) acknowledge();
+    entered_ = false;
+    control_.acknowledge();
   }
 
-  /// Issues what waits, or fails it if the disk is gone. False if nothing does.
+  /// Issues what waits, or fails it if the disk is removed. Returns false if nothing waits.
   bool resume() noexcept {
-    if (!is_gone_) [[likely]]
+    if (!control_.is_removed()) [[likely]]
       return issuer_.resume();
     return issuer_.fail_waiting(Status::offline);
   }
 
-  /// What came from elsewhere: seldom, where each context completes its own, so out of line. If
-  /// more comes while this goes on, the work has been posted anew.
+  /// Takes the requests that other threads have pushed. Not inlined, because it is rare where each
+  /// context completes its own requests. A push during this call posts the work again.
   [[gnu::noinline]] void take_remote() noexcept {
-    if (R* const last = remote_ended_.take_all()) {
-      blkown::detail::HandleAccess::append(ended_, *last);
-    }
-    if (R* const last = remote_completed_.take_all()) {
-      R* next = RequestStack<R>::behind(*last);
-      for (R* request = nullptr; request != last;) {
-        request = std::exchange(next, RequestStack<R>::behind(*next));
-        complete(*request);
-      }
-    }
+    blkown::detail::HandleAccess::append(ended_, remote_ended_.take_all());
+    auto completed = remote_completed_.take_all();
+    while (R* const request = completed.pop_front()) complete(*request);
   }
 
   void take_back(Ended<R>&& ended) noexcept {
-    is_to_resume_ = true;
+    resume_pending_ = true;
     if (ended.is_requeue()) return issuer_.take_requeued(std::move(ended));
     const Status status = ended.status();
     Payload<D>& payload = ended.data();
+    PayloadState<D>& state = state_of(payload);
     counters_.ended_by_status[static_cast<std::size_t>(status)].add();
     issuer_.trace(TraceStep::ended, payload, ended.tag(), status);
-    Bio* const bio = Access::bio(payload);
-    if (bio == nullptr) Access::end_private(payload, status);
-    if (payload.op() == Op::zone_append)
-      BioAccess::set_sector(*bio, Access::written_sector(payload));
+    Bio* const bio = state.bio;
+    if (bio == nullptr) {
+      state.status = status;
+      state.on_private_end(payload);
+    }
+    if (state.op == Op::zone_append) BioAccess::state(*bio).sector = state.written_sector;
     issuer_.free(std::move(ended));
     if (bio != nullptr) issuer_.end_part(*bio, status);
   }
 
   void complete(R& request) noexcept {
     Payload<D>& payload = RequestTraits<R>::data(request);
-    auto claim = blkown::detail::HandleAccess::make_claim(request, Access::claim_origin(payload));
+    auto claim = blkown::detail::HandleAccess::make_claim(request, state_of(payload).claim_origin);
     if constexpr (names_complete<D>) {
       disk_.driver().complete(payload.hw_queue(), std::move(claim));
     } else {
@@ -301,94 +334,46 @@ class SubmitQueue {
     }
   }
 
-  /// Sees to it that what is out is looked after, and a busy driver asked again.
+  /// Makes sure that requests in flight are scanned for timeouts, and that a busy driver is
+  /// retried.
   void watch() noexcept {
-    if (issuer_.out() == 0) return;
+    if (issuer_.in_flight() == 0) return;
     timeouts_.watch();
-    if (!is_retrying_ && issuer_.lanes().is_any_busy()) {
-      is_retrying_ = true;
+    if (!retry_pending_ && lanes_.is_any_busy()) {
+      retry_pending_ = true;
       retry_alarm_.arm(context_, std::uint64_t{disk_.config().busy_delay_ms} * ns_per_ms);
     }
   }
 
   void retry() noexcept {
-    is_retrying_ = false;
+    retry_pending_ = false;
     const Entry entry{*this, "mq::SubmitQueue::retry", Place{}};
-    issuer_.lanes().try_again();
-    is_to_resume_ = true;
+    lanes_.clear_busy();
+    resume_pending_ = true;
   }
 
-  /// This context's part in an operation on the disk.
   void take_part() noexcept {
     const Entry entry{*this, "mq::SubmitQueue::take_part", Place{}};
-    is_to_acknowledge_ = true;
-    is_to_drain_ = false;
-    switch (disk_.controls().step()) {
-      case Control::Step::freeze:
-        issuer_.freeze();
-        is_to_drain_ = true;
-        break;
-      case Control::Step::thaw:
-        if (std::exchange(is_to_remap_, false)) {
-          issuer_.map(next_map_);
-          look_for_company();
-        }
-        issuer_.thaw();
-        break;
-      case Control::Step::quiesce: issuer_.set_quiesced(true); break;
-      case Control::Step::unquiesce: issuer_.set_quiesced(false); break;
-      case Control::Step::remove:
-        is_gone_ = true;
-        is_to_drain_ = true;
-        break;
-      case Control::Step::pass:
-      case Control::Step::leave: break;
-    }
-    is_to_resume_ = true;
+    control_.take_part(issuer_);
+    resume_pending_ = true;
   }
-
-  /// Says that this context has done its part of an operation, as soon as it has. The very last
-  /// thing an Entry does: the disk may be gone when it returns.
-  void acknowledge() noexcept {
-    if (!is_to_acknowledge_) [[likely]]
-      return;
-    if (is_to_drain_ && (issuer_.out() != 0 || !ended_bios_.empty() || is_to_resume_)) return;
-    if (is_gone_) {
-      issuer_.lanes().detach(disk_.pool());
-      timeouts_.stop();
-      retry_alarm_.cancel();
-      if (std::exchange(is_hooked_, false)) context_.remove_idle_hook(idle_hook_);
-      // Where one is queued still, it will be back here.
-      const bool is_queued = work_.is_queued() || company_work_.is_queued();
-      if (disk_.controls().step() == Control::Step::leave && is_queued) return;
-    }
-    is_to_acknowledge_ = false;
-    disk_.controls().arrive();
-  }
-
-  static constexpr std::uint64_t ns_per_ms = 1'000'000;
 
   Disk<D>& disk_;
   Context& context_;
   Work work_;
   Work control_work_;
-  Work company_work_;
-  IdleHook idle_hook_;
+  Work tags_shared_work_;
   Alarm retry_alarm_;
   EndedList<R> ended_;
   BioList ended_bios_;
+  Lanes<D> lanes_;
   Issuer<D> issuer_;
   TimeoutScan<D> timeouts_;
-  QueueMap<D> next_map_{};
+  ControlPart<D> control_;
   unsigned plugs_ = 0;
-  bool is_entered_ = false;
-  bool is_to_resume_ = false;
-  bool is_retrying_ = false;
-  bool is_to_remap_ = false;
-  bool is_to_acknowledge_ = false;
-  bool is_to_drain_ = false;
-  bool is_gone_ = true;
-  bool is_hooked_ = false;
+  bool entered_ = false;
+  bool resume_pending_ = false;
+  bool retry_pending_ = false;
   ContextCounters counters_;
   alignas(cache_line_bytes) RequestStack<R> remote_ended_;
   RequestStack<R> remote_completed_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Who has been in flight for too long: a context's look at what it has issued.
+// TimeoutScan: a context's search for requests that have been in flight for too long.
 
 #ifndef BLKOWN_MQ_DETAIL_TIMEOUT_SCAN_HPP
 #define BLKOWN_MQ_DETAIL_TIMEOUT_SCAN_HPP
@@ -10,6 +10,7 @@
 #include <blkown/mq/counters.hpp>
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/issuer.hpp>
+#include <blkown/mq/detail/lanes.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
 #include <blkown/mq/driver.hpp>
 #include <blkown/mq/payload.hpp>
@@ -20,52 +21,57 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// Asks the driver about what has been in flight for too long. It runs on the context that issued,
-/// so never in the middle of a queue_rq. A request's time counts from the first look that finds it
-/// in flight: no clock is read when it is issued, and it is never asked about early; a quarter of
-/// the shortest timeout late at most.
+/// Calls the driver's timeout hook for requests whose time has passed. A scan runs on the context
+/// that issued the requests, and so never during a queue_rq of theirs. A request's time begins with
+/// the first scan that finds it in flight: issuing reads no clock, and the hook is called at most a
+/// quarter of the shortest timeout late, and never early. Belongs to its context.
 template <class D>
 class TimeoutScan {
  public:
   using R = Request<D>;
-  using Access = PayloadAccess<D>;
 
-  TimeoutScan(Disk<D>& disk, SubmitQueue<D>& queue, Issuer<D>& issuer, ContextCounters& counters)
+  TimeoutScan(Disk<D>& disk, SubmitQueue<D>& queue, Lanes<D>& lanes, const Issuer<D>& issuer,
+              ContextCounters& counters)
       : disk_{disk},
         queue_{queue},
+        lanes_{lanes},
         issuer_{issuer},
         counters_{counters},
         alarm_{[](void* self, Alarm&) { static_cast<TimeoutScan*>(self)->scan(); }, this} {}
 
-  /// There will be requests with this timeout; 0: that never time out.
+  /// Announces requests with this timeout. 0: they never time out.
   void allow(std::uint32_t timeout_ms) noexcept {
     if (timeout_ms == 0 || (shortest_ms_ != 0 && timeout_ms >= shortest_ms_)) return;
     shortest_ms_ = timeout_ms;
-    stop();  // the next look comes sooner
+    stop();  // so that the next scan comes earlier
   }
 
-  /// Something is in flight. Sees to it that somebody looks.
+  /// Makes sure that a scan is pending. Called while requests are in flight.
   void watch() noexcept {
     if constexpr (names_timeout<D>) {
-      if (is_watching_ || shortest_ms_ == 0) [[likely]]
+      if (scan_pending_ || shortest_ms_ == 0) [[likely]]
         return;
-      is_watching_ = true;
+      scan_pending_ = true;
       const std::uint64_t quarter_ns = std::uint64_t{shortest_ms_} * ns_per_ms / 4;
       alarm_.arm(queue_.context(), quarter_ns < ns_per_ms ? ns_per_ms : quarter_ns);
     }
   }
 
   void stop() noexcept {
-    if (std::exchange(is_watching_, false)) alarm_.cancel();
+    if (std::exchange(scan_pending_, false)) alarm_.cancel();
   }
 
  private:
+  static constexpr std::uint64_t ns_per_ms = 1'000'000;
+  // The next deadline after a hook that does not re-arm: twelve days.
+  static constexpr std::uint32_t far_ms = std::uint32_t{1} << 30;
+
   void scan() noexcept {
-    is_watching_ = false;
+    scan_pending_ = false;
     if constexpr (names_timeout<D>) {
       const typename SubmitQueue<D>::Entry entry{queue_, "mq::TimeoutScan", Place{}};
       const auto now_ms = static_cast<std::uint32_t>(queue_.context().now_ns() / ns_per_ms);
-      issuer_.lanes().for_each([&](Lane<D>& lane) {
+      lanes_.for_each([&](Lane<D>& lane) {
         disk_.pool().tags().for_each_in_flight(lane.hw->tag_queue(),
                                                [&](const ARef<R>& pin, const Cookie& cookie) {
                                                  look_at(*lane.hw, pin, cookie, now_ms);
@@ -76,11 +82,12 @@ class TimeoutScan {
 
   void look_at(HwQueue<D>& hw, const ARef<R>& pin, const Cookie& cookie, std::uint32_t now_ms) {
     Payload<D>& payload = RequestTraits<R>::data(*blkown::detail::HandleAccess::look(pin));
-    if (Access::submitter(payload) != &queue_ || &payload.hw_queue() != &hw) return;
-    RelaxedTime& deadline = Access::deadline_ms(payload);
-    const std::uint32_t own_ms = Access::timeout_ms(payload);
-    const std::uint32_t timeout_ms = own_ms != 0 ? own_ms : disk_.config().timeout_ms;
+    PayloadState<D>& state = state_of(payload);
+    if (state.submitter != &queue_ || state.hw_queue != &hw) return;
+    const std::uint32_t timeout_ms =
+        state.timeout_ms != 0 ? state.timeout_ms : disk_.config().timeout_ms;
     if (timeout_ms == 0) return;
+    RelaxedTime& deadline = state.deadline_ms;
     const std::uint32_t due_ms = deadline.read_ms();
     if (due_ms == 0 || static_cast<std::int32_t>(now_ms - due_ms) < 0) {
       if (due_ms == 0) deadline.set(never_zero(now_ms + timeout_ms));
@@ -88,24 +95,23 @@ class TimeoutScan {
     }
     counters_.timed_out_requests.add();
     issuer_.trace(TraceStep::timed_out, payload, pin.tag(), Status::timed_out);
-    constexpr std::uint32_t far_ms = std::uint32_t{1} << 30;  // twelve days
     const TimeoutAction action = disk_.driver().timeout(hw, pin, cookie);
     deadline.set(never_zero(now_ms + (action == TimeoutAction::rearm ? timeout_ms : far_ms)));
   }
 
-  /// 0 says that no look has found it yet.
-  [[nodiscard]] static std::uint32_t never_zero(std::uint32_t moment_ms) noexcept {
-    return moment_ms == 0 ? 1 : moment_ms;
+  /// 0 means that no scan has seen the request.
+  [[nodiscard]] static std::uint32_t never_zero(std::uint32_t time_ms) noexcept {
+    return time_ms == 0 ? 1 : time_ms;
   }
-  static constexpr std::uint64_t ns_per_ms = 1'000'000;
 
   Disk<D>& disk_;
   SubmitQueue<D>& queue_;
-  Issuer<D>& issuer_;
+  Lanes<D>& lanes_;
+  const Issuer<D>& issuer_;
   ContextCounters& counters_;
   Alarm alarm_;
-  std::uint32_t shortest_ms_ = 0;  // of all timeouts that were asked for; 0: none was
-  bool is_watching_ = false;
+  std::uint32_t shortest_ms_ = 0;  // of all announced timeouts; 0: none
+  bool scan_pending_ = false;
 };
 
 }  // namespace mq::detail

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// ControlPart: one context's part in freeze, quiesce, set_queue_count and remove.
+//
+//   take_part    the post of a step (detail/controls.hpp) has arrived. The part changes the
+//   issuer's
+//                state, and owes an answer.
+//   acknowledge  called whenever the context leaves the disk's code. It answers as soon as the step
+//                is done: at once, or after a drain when no request is in flight, no bio waits for
+//                its callback, and nothing waits to be resumed.
+//   removed      from the remove step on, new bios are refused and waiting bios fail. After the
+//   drain
+//                the lanes give back all tags, and alarms and hooks are taken out of the context.
+//                The leave step is answered only when no work of this context's part is queued.
+//
+// After the answer to the last step of a removal, the disk may be destroyed at any moment.
+
+#ifndef BLKOWN_MQ_DETAIL_CONTROL_PART_HPP
+#define BLKOWN_MQ_DETAIL_CONTROL_PART_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/mq/control.hpp>
+#include <blkown/mq/detail/fwd.hpp>
+#include <blkown/mq/detail/hw_queues.hpp>
+#include <blkown/mq/detail/issuer.hpp>
+#include <optional>
+#include <utility>
+
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq::detail {
+
+/// See the top of this file. Belongs to its context.
+template <class D>
+class ControlPart {
+ public:
+  ControlPart(Disk<D>& disk, SubmitQueue<D>& queue) : disk_{disk}, queue_{queue} {}
+
+  /// Whether the disk is removed, or not usable yet.
+  [[nodiscard]] bool is_removed() const noexcept { return removed_; }
+  /// Makes the disk usable on this context.
+  void open() noexcept { removed_ = false; }
+
+  /// Sets the map that the next thaw brings into force.
+  /// Precondition: every context has answered the freeze.
+  void set_next_map(const QueueMap<D>& queues) noexcept { next_map_ = queues; }
+
+  /// Does this context's part of the present step.
+  void take_part(Issuer<D>& issuer) noexcept {
+    duty_ = Duty::answer;
+    switch (disk_.controls().step()) {
+      case Control::Step::freeze:
+        issuer.freeze();
+        duty_ = Duty::drain;
+        break;
+      case Control::Step::thaw:
+        if (next_map_.has_value()) issuer.map(*std::exchange(next_map_, std::nullopt));
+        issuer.thaw();
+        break;
+      case Control::Step::quiesce: issuer.set_quiesced(true); break;
+      case Control::Step::unquiesce: issuer.set_quiesced(false); break;
+      case Control::Step::remove:
+        removed_ = true;
+        duty_ = Duty::drain;
+        break;
+      case Control::Step::pass:
+      case Control::Step::leave: break;
+    }
+  }
+
+  /// Answers, if an answer is owed and the step is done. The caller must not touch the disk
+  /// afterwards.
+  void acknowledge() noexcept {
+    if (duty_ != Duty::none) [[unlikely]]
+      answer_if_done();
+  }
+
+ private:
+  /// What this context owes to the present step.
+  enum class Duty : std::uint8_t { none, answer, drain };
+
+  [[gnu::noinline]] void answer_if_done() noexcept {
+    if (duty_ == Duty::drain && !queue_.is_drained()) return;
+    if (removed_) {
+      queue_.withdraw();
+      // A queued work comes back here when it has run.
+      if (disk_.controls().step() == Control::Step::leave && queue_.is_work_queued()) return;
+    }
+    duty_ = Duty::none;
+    disk_.controls().arrive();
+  }
+
+  Disk<D>& disk_;
+  SubmitQueue<D>& queue_;
+  std::optional<QueueMap<D>> next_map_;
+  Duty duty_ = Duty::none;
+  bool removed_ = true;
+};
+
+}  // namespace mq::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
+
+#endif

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Controls: carries out the control operations of a disk.
+//
+// Parties: callers on any thread, which start operations; every context of the disk, with its
+// ControlPart; Controls, which runs on the thread that made the last move.
+//
+//   start    appends the operation to the queue. If the queue was empty, its first step begins.
+//   step     an operation is a sequence of steps:
+//              freeze, thaw, quiesce, unquiesce   one step of that name
+//              queue_count                        freeze; then the queues change; thaw
+//              remove                             remove, pass, leave; then the queues are closed
+//   tell     a step begins with a post to every context.
+//   arrive   a context arrives when its ControlPart has done the step, which for freeze and remove
+//            includes that its requests have ended. The last context to arrive begins the next step
+//            or ends the operation.
+//
+// `pass` exists because a context that handed over another context's last request may still be on
+// its way out of that call. When every context has run once more, all such calls have returned.
+// `leave` then waits until no work of this disk is queued on any context.
+//
+// Guarantees: when a step is done, every context has seen it, without a lock or a fence on the path
+// of an I/O. The end callback is called last; the disk may be destroyed in it. An operation does
+// not end while a context is not run, or while a frozen disk's request cannot end.
+
+#ifndef BLKOWN_MQ_DETAIL_CONTROLS_HPP
+#define BLKOWN_MQ_DETAIL_CONTROLS_HPP
+
+#include <blkown/check.hpp>
+#include <blkown/config.hpp>
+#include <blkown/mq/control.hpp>
+#include <blkown/mq/detail/countdown.hpp>
+#include <blkown/mq/detail/fwd.hpp>
+#include <blkown/status.hpp>
+#include <mutex>
+
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq::detail {
+
+/// See the top of this file.
+template <class D>
+class Controls {
+ public:
+  explicit Controls(Disk<D>& disk) : disk_{disk} {}
+
+  /// Starts an operation.
+  /// Violation: object_in_use, if the Control is running.
+  /// Context: any; it locks a mutex.
+  void start(Control& control, Control::Kind kind, std::uint32_t queue_count, const Place& where) {
+    if (control.is_running()) violate_started(where);
+    control.is_running_.set(true);
+    control.kind_ = kind;
+    control.queue_count_ = queue_count;
+    control.status_ = Status::ok;
+    control.next_ = nullptr;
+    {
+      const std::lock_guard lock{mutex_};
+      if (first_ != nullptr) {
+        last_ = last_->next_ = &control;
+        return;
+      }
+      first_ = last_ = &control;
+    }
+    begin();
+  }
+
+  /// The present step.
+  /// Context: the disk's contexts, between the post of the step and their arrival.
+  [[nodiscard]] Control::Step step() const noexcept { return step_; }
+
+  /// A context has done the present step. The disk may be destroyed when this returns.
+  void arrive() {
+    if (countdown_.arrive()) finish_step();
+  }
+
+ private:
+  [[noreturn, gnu::cold, gnu::noinline]] void violate_started(const Place& where) const {
+    blkown::detail::violate(
+        Violation::object_in_use,
+        Incident::of("start of mq::Control", where)
+            .with("a Control of disk '{subject}' was started while its operation is running",
+                  "wait until its end callback is called, or use another Control")
+            .about(disk_.config().name));
+  }
+
+  void begin() {
+    switch (first_->kind_) {
+      case Control::Kind::freeze:
+      case Control::Kind::queue_count: return tell(Control::Step::freeze);
+      case Control::Kind::thaw: return tell(Control::Step::thaw);
+      case Control::Kind::quiesce: return tell(Control::Step::quiesce);
+      case Control::Kind::unquiesce: return tell(Control::Step::unquiesce);
+      case Control::Kind::remove: return tell(Control::Step::remove);
+    }
+  }
+
+  void tell(Control::Step step) {
+    step_ = step;
+    countdown_.begin(disk_.context_count());
+    disk_.tell_contexts();
+  }
+
+  void finish_step() {
+    Control& control = *first_;
+    if (control.kind_ == Control::Kind::queue_count && step_ == Control::Step::freeze) {
+      control.status_ = disk_.change_queue_count(control.queue_count_);
+      return tell(Control::Step::thaw);
+    }
+    if (control.kind_ == Control::Kind::remove) {
+      if (step_ == Control::Step::remove) return tell(Control::Step::pass);
+      if (step_ == Control::Step::pass) return tell(Control::Step::leave);
+      disk_.finish_removal();
+    }
+    bool is_more = false;
+    {
+      const std::lock_guard lock{mutex_};
+      first_ = control.next_;
+      is_more = first_ != nullptr;
+    }
+    if (is_more) begin();
+    control.is_running_.set(false);
+    control.on_end_(control);
+  }
+
+  Disk<D>& disk_;
+  std::mutex mutex_;
+  Control* first_ = nullptr;
+  Control* last_ = nullptr;
+  Control::Step step_ = Control::Step::thaw;
+  Countdown countdown_;
+};
+
+}  // namespace mq::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
+
+#endif

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// FlushSequence: the steps of one bio that make its data durable on a device with a volatile cache.
+//
+//   preflush   a flush request, if the bio has the flag and the disk has a write cache
+//   data       the bio's own operation, split into requests
+//   postflush  a flush request, if the bio is a FUA write, the disk has a write cache, and the
+//   device
+//              has no FUA
+//
+// Steps that do not apply are left out. A step is complete when its last request has been issued
+// and all of its requests have ended; only then does the next step begin. A bio ends after its last
+// step, or after the first step with a failure. The state is in the bio (BioState); a FlushSequence
+// is a view of it that adds the disk's configuration. Source: the kernel's blk-flush.c. This one
+// merges no flushes of different bios.
+
+#ifndef BLKOWN_MQ_DETAIL_FLUSH_SEQUENCE_HPP
+#define BLKOWN_MQ_DETAIL_FLUSH_SEQUENCE_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/mq/bio.hpp>
+#include <blkown/mq/disk_config.hpp>
+#include <blkown/mq/op.hpp>
+#include <blkown/status.hpp>
+
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq::detail {
+
+/// See the top of this file. Belongs to the bio's context.
+class FlushSequence {
+ public:
+  FlushSequence(Bio& bio, const DiskConfig& config) noexcept
+      : bio_{bio}, state_{BioAccess::state(bio)}, config_{config} {}
+
+  /// Whether the bio needs no request: a flush of a disk whose acknowledged writes are durable.
+  [[nodiscard]] bool is_empty() const noexcept {
+    return bio_.op() == Op::flush && !config_.write_cache;
+  }
+
+  /// Enters the first step.
+  void begin() noexcept {
+    const bool flush_first = bio_.flags().preflush && config_.write_cache && bio_.op() != Op::flush;
+    state_.step = flush_first ? FlushStep::preflush : FlushStep::data;
+  }
+
+  [[nodiscard]] bool is_in_data() const noexcept { return state_.step == FlushStep::data; }
+
+  /// Whether a request of the bio was issued. From then on the bio cannot end with Status::again.
+  [[nodiscard]] bool is_begun() const noexcept {
+    return state_.step == FlushStep::postflush || state_.parts != 0 || state_.done_bytes != 0 ||
+           (state_.step == FlushStep::data && bio_.flags().preflush);
+  }
+
+  /// The flags of a request of the data step. The other steps do what the cleared flags ask for.
+  [[nodiscard]] IoFlags data_flags() const noexcept {
+    IoFlags flags = bio_.flags();
+    flags.preflush = false;
+    flags.fua = flags.fua && config_.fua;
+    return flags;
+  }
+
+  [[nodiscard]] bool is_step_complete() const noexcept {
+    return state_.parts == 0 && state_.all_issued;
+  }
+
+  /// Enters the next step. Returns false if there is none: the bio ends.
+  /// Precondition: is_step_complete().
+  [[nodiscard]] bool advance() noexcept {
+    const bool needs_postflush =
+        bio_.flags().fua && !config_.fua && config_.write_cache && is_write(bio_.op());
+    if (state_.status != Status::ok || state_.step == FlushStep::postflush ||
+        (state_.step == FlushStep::data && !needs_postflush)) {
+      return false;
+    }
+    state_.step = state_.step == FlushStep::preflush ? FlushStep::data : FlushStep::postflush;
+    state_.all_issued = false;
+    return true;
+  }
+
+ private:
+  Bio& bio_;
+  BioState& state_;
+  const DiskConfig& config_;
+};
+
+}  // namespace mq::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
+
+#endif

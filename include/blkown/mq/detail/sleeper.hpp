@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The clock and the sleep that the runtimes on real threads share.
+//
+// Parties: the sleeping thread, which runs one context or several; any thread that posts work to
+// them, arms a timer on them, or stops them.
+//
+//   1. The sleeper runs its contexts until nothing is left to run.
+//   2. Context::fall_asleep() on each. If it fails, work was posted: back to 1.
+//   3. It reads the earliest deadline of its contexts' timers.
+//   4. It waits until wake() or stop() was called, or until that deadline.
+//
+// Guarantee: no wake-up is lost. A post comes before step 2, which then fails, or it finds the
+// context asleep and calls wake(), which step 4 sees. The same holds for a timer that becomes the
+// earliest after step 3: arming it calls wake().
+
+#ifndef BLKOWN_MQ_DETAIL_SLEEPER_HPP
+#define BLKOWN_MQ_DETAIL_SLEEPER_HPP
+
+#include <blkown/config.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace mq::detail {
+
+/// The steady clock.
+[[nodiscard]] inline std::uint64_t steady_now_ns() noexcept {
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                        std::chrono::steady_clock::now().time_since_epoch())
+                                        .count());
+}
+
+/// One thread's sleep. See the top of this file.
+class Sleeper {
+ public:
+  /// Ends the present sleep or the next one. Context: any; it locks a mutex.
+  void wake() {
+    // Notified under the mutex: the sleeper may be destroyed as soon as its thread has seen it.
+    const std::lock_guard lock{mutex_};
+    is_woken_ = true;
+    changed_.notify_one();
+  }
+  /// Ends this sleep and all later ones. Context: any; it locks a mutex.
+  void stop() {
+    const std::lock_guard lock{mutex_};
+    is_stopped_ = true;
+    changed_.notify_one();
+  }
+
+  /// Steps 2 to 4. `fall_asleep()` calls Context::fall_asleep() on each context and returns whether
+  /// all succeeded. `next_timer_ns()` returns the earliest deadline, or none. Returns whether
+  /// stop() was called; false if the contexts did not fall asleep. Precondition: nothing is left to
+  /// run. Context: the sleeping thread.
+  template <class FallAsleep, class NextTimer>
+  bool sleep(FallAsleep fall_asleep, NextTimer next_timer_ns) {
+    if (!fall_asleep()) return false;
+    const std::optional<std::uint64_t> due_ns = next_timer_ns();
+    std::unique_lock lock{mutex_};
+    const auto is_called = [&] { return is_woken_ || is_stopped_; };
+    if (due_ns.has_value()) {
+      const std::chrono::steady_clock::time_point due{std::chrono::nanoseconds{*due_ns}};
+      changed_.wait_until(lock, due, is_called);
+    } else {
+      changed_.wait(lock, is_called);
+    }
+    is_woken_ = false;
+    return is_stopped_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool is_woken_ = false;
+  bool is_stopped_ = false;
+};
+
+}  // namespace mq::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
+
+#endif
