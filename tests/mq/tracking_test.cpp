@@ -111,9 +111,9 @@ TEST(TrackedDisk, ATimerHoldsSinceItsReferenceWasTaken) {
   bench.disk->submit(bench.context(), read.bio);
   int fired = 0;
   mq::Timer<ARef> timer{[](void* count, ARef&&) { ++*static_cast<int*>(count); }, &fired};
+  auto& hw = bench.disk->hw_queue(blkown::QueueIndex{0});
   const Place looked_up = next_to();
-  auto pin =
-      bench.disk->hw_queue(blkown::QueueIndex{0}).tag_to_rq(bench.driver.published[0].second);
+  auto pin = hw.tag_to_rq(bench.driver.published[0].second);
   ASSERT_TRUE(pin.has_value());
   timer.arm(bench.context(), 1'000'000, *std::move(pin));
   EXPECT_NE(table_of(*bench.disk).find(since(looked_up)), std::string::npos)

@@ -43,7 +43,7 @@ struct TimerNode : TimerLink {
 
   /// Precondition: the mutex of the context that the timer is armed on is held.
   void disarm() noexcept {
-    // context -> null. Relaxed: whoever reads another value than null checks it again with that
+    // context -> null. Relaxed: a reader of another value than null checks it again with that
     // context's mutex held.
     armed_on.store(nullptr, std::memory_order_relaxed);
   }
