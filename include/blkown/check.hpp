@@ -177,6 +177,7 @@ struct Incident {
     incident.remedy = exact_remedy;
     return incident;
   }
+  /// The same incident with a subject and a count.
   [[nodiscard]] constexpr Incident about(const char* name,
                                          std::uint64_t number = 0) const noexcept {
     Incident incident = *this;
@@ -236,8 +237,8 @@ namespace detail {
   __builtin_trap();
 }
 
-/// A violation that is about no request. Every library raises its violations with this function or
-/// with the one above.
+/// Raises a violation that is about no request. Every library raises its violations with this
+/// function or with the one above.
 [[noreturn, gnu::cold, gnu::noinline]] inline void violate(Violation violation,
                                                            const char* operation, Place place) {
   violate(violation, Incident::of(operation, place));

@@ -4,16 +4,15 @@
 //
 //   BLKOWN_WORD_BITS      64 or 32: the width of a request's ownership word and of a tag bitmap's
 //                         words. Default: 64 where such atomics are lock-free, else 32.
-//   BLKOWN_ATOMIC         the class template for the core's atomics, with the members of
-//   std::atomic,
-//                         which is the default. A model checker, a counter of operations or a
+//   BLKOWN_ATOMIC         the class template of the core's atomics. It has std::atomic's members.
+//                         Default: std::atomic. A model checker, a counter of operations or a
 //                         single-threaded program defines its own template here, with
 //   BLKOWN_ATOMIC_NAME    an identifier for that template.
 //   BLKOWN_NO_STDIO       no header of <cstdio> is included and no handlers are installed, so that
 //                         violations trap and reports are discarded. A freestanding compiler
 //                         implies it.
 //   BLKOWN_CACHE_LINE_BYTES   the distance at which two requests share no cache line. Default: 64.
-//   BLKOWN_TRACKING       1: each live ARef remembers where it was taken, and visit_holders lists
+//   BLKOWN_TRACKING       1: each live ARef stores where it was taken, and visit_holders lists
 //                         them (tracking.hpp). 0, the default: nothing is stored. The CMake target
 //                         blkown::tracking defines it as 1. ARefs are then wider than a pointer,
 //                         take spin locks, and must not be used in interrupts.
