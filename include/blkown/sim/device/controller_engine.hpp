@@ -115,8 +115,9 @@ class ControllerEngine {
         [&](const Command& one) { return is_it(one.id()) && !one.is_disowned; });
     if (command != nullptr) {
       const SubmissionEntry entry = command->entry;
-      // It is done, but not as this entry says; or it is not done. Nothing would keep one without
-      // memory from being carried out behind the driver's back.
+      // A command that was executed has nothing left to do. A command without memory makes no
+      // access that the IOMMU could refuse, so it must not be executed after the driver took it for
+      // done.
       if (command->is_executed || !command->moves_data()) {
         commands_.erase(*command);
       } else {

@@ -38,6 +38,7 @@ enum class FaultKind : std::uint8_t {
   no_phase_change,     ///< The completion is written with the previous round's phase.
 };
 
+/// The name of the kind, as scripts have it.
 [[nodiscard]] constexpr const char* to_string(FaultKind kind) noexcept {
   switch (kind) {
     case FaultKind::duplicate: return "duplicate";
@@ -82,6 +83,7 @@ struct FaultRates {
     rates[FaultKind::reset] = rates[FaultKind::no_phase_change] = 65536 / 800;
     return rates;
   }
+  /// Rates at which no fault strikes.
   [[nodiscard]] static FaultRates none() noexcept { return {}; }
 };
 
@@ -99,7 +101,9 @@ struct FaultStrike {
 /// Context: one at a time.
 class FaultPlan {
  public:
+  /// Never strikes.
   FaultPlan() = default;
+  /// Strikes at the rates, at opportunities that the seed chooses.
   FaultPlan(std::uint64_t seed, const FaultRates& rates) : seed_{seed}, rates_{rates} {}
   /// Strikes exactly as the script says. The seed still decides the choices (choice()).
   FaultPlan(std::uint64_t seed, std::vector<FaultStrike> script)

@@ -62,6 +62,7 @@ class Iommu {
 
   // --- dma::Backend -----------------------------------------------------------------------------
 
+  /// The device's limits, as configured.
   [[nodiscard]] dma::DeviceLimits limits() const noexcept { return config_.limits; }
 
   /// The bus address of the byte: as given to add_memory(), else the byte's own address.
@@ -74,6 +75,8 @@ class Iommu {
     return reinterpret_cast<std::uintptr_t>(data);
   }
 
+  /// Maps memory for the I/O with this cookie, or for every access if the cookie is Cookie{}.
+  /// Errors: no_iova if there is no free run of pages, or if the map hook refuses.
   [[nodiscard]] std::expected<std::uint64_t, dma::MapFailure> map(std::byte* data,
                                                                   std::size_t length_bytes,
                                                                   dma::Direction direction,
@@ -109,6 +112,7 @@ class Iommu {
     return config_.first_iova + first * page_bytes + offset;
   }
 
+  /// Makes the pages of the segment stale. A page that is not mapped is counted (bad_unmaps).
   void unmap(const dma::IovaSegment& segment) {
     const std::lock_guard guard{mutex_};
     const bool is_inside = for_pages_of(segment, [&](Page& page, std::uint64_t) {
@@ -122,6 +126,7 @@ class Iommu {
     if (!is_inside) ++bad_unmaps_;
   }
 
+  /// Frees the stale pages of the segments, at once or later (Invalidation).
   void invalidate(std::span<const dma::IovaSegment> segments) {
     const std::lock_guard guard{mutex_};
     for (const dma::IovaSegment& segment : segments) {
@@ -196,6 +201,7 @@ class Iommu {
     flush_now();
   }
 
+  /// The number of pages that are mapped now.
   [[nodiscard]] std::uint64_t mapped_pages() {
     const std::lock_guard guard{mutex_};
     return mapped_pages_;
@@ -205,6 +211,7 @@ class Iommu {
     const std::lock_guard guard{mutex_};
     return bad_unmaps_;
   }
+  /// The number of all faults so far.
   [[nodiscard]] IommuFaultCounts fault_counts() {
     const std::lock_guard guard{mutex_};
     return counts_;

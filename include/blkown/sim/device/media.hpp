@@ -55,6 +55,7 @@ class MemoryMedia : public Media {
   }
   [[nodiscard]] bool flush() override { return true; }
 
+  /// The content.
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
 
  private:

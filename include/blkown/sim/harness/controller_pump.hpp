@@ -20,6 +20,7 @@ namespace sim {
 /// wake().
 class ControllerPump : public mq::Work {
  public:
+  /// Precondition: the controller and the context outlive the pump.
   ControllerPump(Controller& controller, mq::Context& context)
       : Work{[](void* self, Work&) { static_cast<ControllerPump*>(self)->run(); }, this},
         controller_{controller},

@@ -3,11 +3,11 @@
 // CoreWorld: one run of a driver on the bare core with a misbehaving controller.
 //
 // The parties are the submitter, the controller, the interrupts, the timer and the driver. The
-// world plays all of them but the driver, on one thread: at each event the seed chooses one among
-// all that are possible. An event moves the clock by a microsecond; if none is possible, the clock
-// jumps to the next time at which one is. Concurrency is simulated by nesting: a controller step
-// may run within a doorbell, and an interrupt within submit() and timeout(). After every event all
-// invariants are checked; the first broken one ends the run.
+// world runs all of them but the driver, on one thread. At each event the seed chooses one of the
+// possible events. An event moves the clock by a microsecond. If no event is possible, the clock
+// jumps to the next time at which one is. Nesting simulates concurrency: a controller step may run
+// within a doorbell, and an interrupt within submit() and timeout(). All invariants are checked
+// after every event. The first broken one ends the run.
 
 #ifndef BLKOWN_SIM_HARNESS_CORE_WORLD_HPP
 #define BLKOWN_SIM_HARNESS_CORE_WORLD_HPP
@@ -46,7 +46,7 @@ class CoreWorld : public WorldBase {
   }
 
   /// Runs until config.io_count I/Os have ended, then stops the driver.
-  /// Errors: false if an invariant was broken: finding().
+  /// Errors: false if an invariant was broken. finding() says which one.
   bool run() {
     driver_.emplace(host_);
     while (ended() < config_.io_count || in_flight_ != 0) {

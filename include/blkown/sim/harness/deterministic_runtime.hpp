@@ -37,6 +37,7 @@ class DeterministicRuntime {
     return static_cast<std::uint32_t>(contexts_.size());
   }
   [[nodiscard]] mq::Context& context(std::uint32_t index) noexcept { return *contexts_[index]; }
+  /// The simulated clock.
   [[nodiscard]] std::uint64_t now_ns() noexcept { return now_ns_; }
   /// The generator that chooses the steps. A test may draw from it, too: the numbers repeat with
   /// the seed.

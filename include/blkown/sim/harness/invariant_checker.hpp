@@ -45,6 +45,7 @@ struct Finding {
 template <class R>
 class InvariantChecker {
  public:
+  /// Precondition: the arguments outlive the checker.
   InvariantChecker(TagSet<R>& tags, dma::Device<Iommu>& device, Iommu& iommu, History& history)
       : tags_{tags},
         device_{device},
@@ -70,6 +71,7 @@ class InvariantChecker {
     return is_well && check_iommu();
   }
 
+  /// The first finding. Its text is empty if there is none.
   [[nodiscard]] const Finding& finding() const noexcept { return finding_; }
 
  private:

@@ -5,9 +5,8 @@
 //   --seeds N         runs N seeds (100)
 //   --first-seed S    the first of them (0)
 //   --ios N           I/Os of each run (1000)
-//   --script SCRIPT   the faults of each run, instead of the seed's: KIND@N,... where N is the
-//   index
-//                     of the kind's opportunity, or "none"
+//   --script SCRIPT   the faults of each run, instead of the seed's: "none" or KIND@N,... where N
+//                     is the index of the kind's opportunity
 //   --shrink          if a run fails, also prints the shortest script with which it still fails
 
 #ifndef BLKOWN_SIM_HARNESS_KIT_OPTIONS_HPP
@@ -28,13 +27,14 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
+/// The options of a program, with their defaults.
 struct KitOptions {
   std::string program;  ///< The program and its own words before the options, for replay commands.
-  std::uint64_t seeds = 100;
-  std::uint64_t first_seed = 0;
-  std::uint64_t io_count = 1000;
-  bool shrink = false;
-  bool has_script = false;
+  std::uint64_t seeds = 100;      ///< The number of runs.
+  std::uint64_t first_seed = 0;   ///< The seed of the first run. Each further run adds 1.
+  std::uint64_t io_count = 1000;  ///< I/Os of each run.
+  bool shrink = false;            ///< Prints the shortest failing script of a failing run.
+  bool has_script = false;        ///< `script` replaces the faults of the seed.
   std::vector<FaultStrike> script;
 };
 

@@ -2,10 +2,10 @@
 //
 // MqWorld: one run of a driver of the block layer with a misbehaving controller.
 //
-// Three contexts of a DeterministicRuntime submit bios, a fourth runs the controller. At each step
-// the seed chooses one piece of work among all that are ready. Each slot of the workload has a bio,
-// which is submitted again from its own callback until the run has enough I/O. After every step all
-// invariants are checked; the first broken one ends the run.
+// Three contexts of a DeterministicRuntime submit bios. A fourth context runs the controller. At
+// each step the seed chooses one piece of work among all that is ready. Each slot of the workload
+// has a bio, whose callback submits it again until the run has enough I/O. All invariants are
+// checked after every step. The first broken one ends the run.
 
 #ifndef BLKOWN_SIM_HARNESS_MQ_WORLD_HPP
 #define BLKOWN_SIM_HARNESS_MQ_WORLD_HPP
@@ -31,8 +31,8 @@ namespace sim {
 ///
 ///   D(dma::Device<Iommu>&, Controller&);
 ///   void interrupt(QueueIndex queue);   takes the completions of the queue; may run within a
-///                                          doorbell
-///   void failed();                         the controller has failed; on the controller's context
+///                                       doorbell
+///   void failed();                      the controller has failed; on the controller's context
 template <class D>
 concept MqDriver =
     mq::Driver<D> && requires(D& driver, dma::Device<Iommu>& device, Controller& controller) {
@@ -74,7 +74,7 @@ class MqWorld : public WorldBase {
   }
 
   /// Runs until config.io_count bios have ended, then removes the disk.
-  /// Errors: false if an invariant was broken: finding().
+  /// Errors: false if an invariant was broken. finding() says which one.
   bool run() {
     controller_.start();
     std::vector<std::unique_ptr<Starter>> starters;
@@ -200,8 +200,7 @@ class MqWorld : public WorldBase {
     static_cast<void>(mq::remove(runtime_, *disk_));
     const dma::EndProof proof = controller_.stop();
     pump_.finish(runtime_);
-    // Operations that the driver has begun itself, on the disk too, end before the disk is
-    // destroyed.
+    // Operations on the disk that the driver has begun must end before the disk is destroyed.
     if (!runtime_.run_until_idle(1'000'000))
       return fail("the driver still has work after its disk was removed");
     disk_.reset();

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Oracle: judges what a driver makes of the completions that a simulated controller posts.
+// Oracle: judges the driver's lookups of the completions that a simulated controller posts.
 //
-// Parties: the controller reports every event to the Oracle (ControllerObserver); the harness
-// reports every lookup of the driver (note_lookup). Neither knows of the other's report.
-//   - Every posted entry must be looked up once, on the queue on which it was posted:
-//   unaccounted().
+// The controller reports its events to the Oracle (ControllerObserver). The harness reports every
+// lookup of the driver (note_lookup). The Oracle compares the two:
+//   - Every entry that the driver takes from a ring must be looked up once, with the queue of the
+//     ring (unaccounted).
 //   - A lookup that succeeds must name a command that the controller has, has done, or has refused
 //     with a false completion. Any other success is a wrong claim.
 //   - A lookup of a genuine completion must succeed.

@@ -35,6 +35,7 @@ class Workload {
   static constexpr std::size_t slot_bytes = slot_sectors * detail::bytes_in_sector;
   static constexpr std::size_t slot_room_bytes = 2 * slot_bytes;
 
+  /// A slot and its latest I/O.
   struct Slot {
     Opcode opcode{};
     std::uint32_t first_sector = 0;  // within the slot
@@ -57,6 +58,7 @@ class Workload {
   [[nodiscard]] std::uint32_t slot_count() const noexcept {
     return static_cast<std::uint32_t>(slots_.size());
   }
+  /// The size of the disk that the workload uses.
   [[nodiscard]] std::uint64_t capacity_bytes() const noexcept { return content_.size(); }
   /// The memory of all I/O.
   [[nodiscard]] std::span<std::byte> arena() noexcept {

@@ -34,9 +34,13 @@ class WorldBase {
   void add(Finding finding) {
     if (finding_.what.empty()) finding_ = std::move(finding);
   }
+  /// The first finding. Its text is empty if there is none.
   [[nodiscard]] const Finding& finding() const noexcept { return finding_; }
+  /// The transitions of the requests.
   [[nodiscard]] const History& history() const noexcept { return history_; }
+  /// The faults, with their strikes so far.
   [[nodiscard]] const FaultPlan& faults() const noexcept { return faults_; }
+  /// The driver's lookups by reason.
   [[nodiscard]] const LookupTally& lookups() const noexcept { return lookups_; }
   /// The number of I/Os that ended.
   [[nodiscard]] std::uint64_t ended() const noexcept { return ended_; }
@@ -44,6 +48,7 @@ class WorldBase {
   [[nodiscard]] std::uint64_t ended_ok() const noexcept { return ended_ok_; }
   /// The number of events of the world and of the controller.
   [[nodiscard]] std::uint64_t events() { return history_.event() + controller_.events(); }
+  /// The faults of the IOMMU.
   [[nodiscard]] IommuFaultCounts iommu_faults() { return iommu_.fault_counts(); }
 
  protected:
