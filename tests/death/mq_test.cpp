@@ -6,6 +6,8 @@
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "violation_test.hpp"
@@ -123,6 +125,22 @@ TEST_F(ObjectInUseDeathTest, ADiskIsNotDestroyedBeforeItIsRemoved) {
     Rig rig;
     rig.disk.reset();
   });
+}
+
+// Goal: a violation names the disk that it is about, and a disk without a name is printed as
+// unnamed. Method: three disks on one driver and one runtime differ only in their names.
+TEST_F(ObjectInUseDeathTest, EachDiskIsNamedByItsOwnConfiguration) {
+  for (const auto& [name, printed] : {std::pair{"nbd0", "nbd0"}, std::pair{"", "(unnamed)"},
+                                      std::pair<const char*, const char*>{nullptr, "(unnamed)"}}) {
+    prints(std::string{"disk '"} + printed + "' destroyed before it was removed",
+           "call remove() and wait for it");
+    dies("destruction of mq::Disk", "", [&name = name] {
+      Rig rig;
+      auto disk =
+          *mq::Disk<Silent>::create({.name = name, .capacity_sectors = 8}, rig.driver, rig.runtime);
+      disk.reset();
+    });
+  }
 }
 
 TEST(DiskDeathTest, ADiskWithIoInFlightPrintsItAndItsNumber) {

@@ -324,6 +324,16 @@ TEST(Disk, TwoDisksOfOneDriverAreIndependent) {
   }
 }
 
+// Goal: the disk keeps the pointer to its name, so a caller may change the text while the disk
+// exists.
+TEST(Disk, KeepsThePointerToItsName) {
+  char name[] = "ram0";
+  Bench bench{{.name = name}};
+  EXPECT_EQ(bench.disk->config().name, static_cast<const char*>(name));
+  name[3] = '1';
+  EXPECT_STREQ(bench.disk->config().name, "ram1");
+}
+
 // Goal: create() gives the field and the reason of errors outside of check_config.
 TEST(Disk, CreateReportsItsError) {
   mq::LoopRuntime runtime;

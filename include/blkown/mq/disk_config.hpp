@@ -25,8 +25,10 @@ enum class CompletionMode : std::uint8_t {
 
 /// The configuration of a disk, for Disk::create.
 struct DiskConfig {
-  /// The disk's name in every violation text and report about it. The disk keeps the pointer, not a
-  /// copy: the string must outlive the disk. A string literal does.
+  /// The disk's name, for the texts of violations: "disk 'nbd0' destroyed while 3 requests are in
+  /// flight". Null or empty: "(unnamed)".
+  /// Precondition: the string outlives the disk, as a string literal does. The disk keeps the
+  /// pointer and makes no copy.
   const char* name = "disk";
   std::uint64_t capacity_sectors = 0;        ///< A multiple of the logical block.
   std::uint32_t logical_block_bytes = 512;   ///< The unit of I/O: a power of two from 512 to 65536.
