@@ -2,26 +2,26 @@
 //
 // Context: one line of execution with its pending work and timers.
 //
-// Parties: the thread that runs a context; any number of posters (other contexts' threads,
-// interrupts, foreign threads); the runtime, which owns the thread and puts it to sleep.
+// Parties: the thread that runs a context; any number of posters (threads of other contexts, other
+// threads, interrupts); the runtime, which owns the thread and puts it to sleep.
 //
-//   own list    first_ .. last_, touched by the running thread only. post_local() appends to it.
-//   inbox       a stack of posted works, linked through the works. post() pushes a work with a
-//               compare-exchange. The running thread takes the whole stack with one exchange and
-//               appends it, oldest first, to the own list.
-//   is_in_inbox_ a work's claim on its inbox link. The post that sets it pushes the work. Any other
-//               post only hands over what its caller has written before. The run that follows sees
-//               the writes of every post that came before the flag was cleared.
-//   sleep       1. The runtime runs the context until nothing is left. 2. fall_asleep() marks the
-//               empty inbox with asleep_; it fails if a work was posted, and the runtime runs
-//               again.
-//               3. The runtime reads next_timer_ns() and sleeps until then or until `wake`.
-//               A post that replaces the mark calls `wake`. Arming an earlier timer does, too.
+//   own list      first_ .. last_, used by the running thread only. post_local() appends to it.
+//   inbox         a stack of posted works, linked through the works. post() pushes a work with a
+//                 compare-exchange. The running thread takes the whole stack with one exchange and
+//                 appends the works, oldest first, to the own list.
+//   is_in_inbox_  guards a work's inbox link. The post that sets the flag pushes the work. Other
+//                 posts only hand over their callers' writes. The run that follows sees the writes
+//                 of every post that came before the flag was cleared.
+//   sleep         1. The runtime runs the context until nothing is left.
+//                 2. fall_asleep() marks the empty inbox with asleep_. If a work was posted,
+//                    fall_asleep() fails, and the runtime runs the context again.
+//                 3. The runtime reads next_timer_ns(), and sleeps until then or until `wake`.
+//                 A post that replaces the mark calls `wake`, and so does arming an earlier timer.
 //
-// Guarantees: each post is followed by a run of its work; several posts may share one run. No
+// Guarantees: each post is followed by a run of its work. Several posts may share one run. No
 // wake-up is lost: of a post and fall_asleep(), one comes first in the inbox's modification order.
-// A work or a timer may be destroyed in its own function. A context must outlive every poster and
-// every armed timer.
+// A work may be destroyed in its own function, and so may a timer. A context must outlive its
+// posters and armed timers.
 
 #ifndef BLKOWN_MQ_CONTEXT_HPP
 #define BLKOWN_MQ_CONTEXT_HPP
@@ -108,8 +108,8 @@ class IdleHook {
 struct ContextHooks {
   void* runtime = nullptr;                           ///< The first argument of the functions.
   std::uint64_t (*now_ns)(void* runtime) = nullptr;  ///< A monotonic clock.
-  /// The context has work, or a timer that is due before all others. Context: any, interrupts
-  /// included if interrupts post.
+  /// The context has work, or a timer that is due before all others.
+  /// Context: any, interrupts included if interrupts post.
   void (*wake)(void* runtime, std::uint32_t index) = nullptr;
   /// Whether the runtime calls fall_asleep() before it sleeps. If it does, `wake` is called for the
   /// first work after that. If not, `wake` is called for each work posted to an empty inbox.
@@ -252,7 +252,8 @@ class Context {
 
   // --- the runtime ------------------------------------------------------------------------------
 
-  /// The earliest deadline of the armed timers, or none. Context: any; it locks a mutex.
+  /// The earliest deadline of the armed timers, or none.
+  /// Context: any; it locks a mutex.
   [[nodiscard]] std::optional<std::uint64_t> next_timer_ns() noexcept {
     const std::lock_guard lock{timer_mutex_};
     if (timers_.first() == nullptr) return std::nullopt;

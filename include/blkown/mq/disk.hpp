@@ -63,8 +63,9 @@ class Disk {
   /// Makes a disk on the runtime's contexts. Requests come from `pool`, or from a pool of the
   /// disk's own if `pool` is null. A pool's depth, layout and queues replace those of the
   /// configuration. The pool has one queue, which all hardware queues share, or as many as the disk
-  /// can have. Errors: the first field of the configuration that is wrong; bad_tags; does_not_fit,
-  /// if the pool has too few queues; init_failed, if init_hctx refused a queue; out_of_memory.
+  /// can have.
+  /// Errors: the first field of the configuration that is wrong; bad_tags; does_not_fit, if the
+  /// pool has too few queues; init_failed, if init_hctx refused a queue; out_of_memory.
   template <Runtime Rt>
   [[nodiscard]] static std::expected<std::unique_ptr<Disk>, DiskError> create(
       const DiskConfig& config, D& driver, Rt& runtime, QueueData data = {},
@@ -85,8 +86,8 @@ class Disk {
   Disk& operator=(const Disk&) = delete;
 
   /// Precondition: since the removal, every submit() has returned, and so has every call on a
-  /// thread outside the contexts that ends or completes one of the disk's requests. Violation:
-  /// object_in_use, if the disk was not removed.
+  /// thread outside the contexts that ends or completes one of the disk's requests.
+  /// Violation: object_in_use, if the disk was not removed.
   ~Disk() {
     if (is_live_) [[unlikely]]
       violate_destroyed();
@@ -200,8 +201,8 @@ class Disk {
   /// Changes the number of normal hardware queues under I/O: freezes the disk, calls exit_hctx or
   /// init_hctx, maps the contexts to the queues again, and thaws the disk.
   /// Errors, as the Control's status: the status with which init_hctx refused a queue. The disk
-  /// then uses the queues before it. offline, if the disk is removed. Violation: no_such_queue, if
-  /// `count` is 0 or above DiskConfig::max_normal_queues.
+  /// then uses the queues before it. offline, if the disk is removed.
+  /// Violation: no_such_queue, if `count` is 0 or above DiskConfig::max_normal_queues.
   void set_queue_count(Control& control, std::uint32_t count, Place where = Place::current()) {
     if (count == 0 || count > detail::normal_queue_limit(config_)) [[unlikely]]
       violate_queue_count(count, where);

@@ -18,7 +18,9 @@ namespace mq {
 
 /// Idle requests in the order in which the driver should issue them, linked through the requests,
 /// so that no allocation is needed. Dropping a list drops each Idle, which fails its I/O and
-/// reports. Synchronization: none. One context uses a list at a time. Source: the kernel's rq_list.
+/// reports.
+/// Synchronization: none. One context uses a list at a time.
+/// Source: the kernel's rq_list.
 template <class R>
 class [[nodiscard]] IdleList {
  public:

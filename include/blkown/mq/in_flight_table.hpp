@@ -50,7 +50,8 @@ struct InFlightRow {
 
 namespace detail {
 
-/// Fills in what a row says of a request. Precondition: the request is pinned.
+/// Fills in what a row says of a request.
+/// Precondition: the request is pinned.
 template <class D>
 void describe(const PayloadState<D>& payload, std::uint32_t disk_timeout_ms, std::uint64_t now_ns,
               InFlightRow& row) noexcept {

@@ -180,7 +180,8 @@ class Alarm : private detail::TimerBase {
     arm_node(context, delay_ns, "mq::Alarm::arm", where, [] {});
   }
   /// Disarms the alarm. Returns false if it was not armed, or if the function is called or about to
-  /// be. Context: any; it locks a mutex.
+  /// be.
+  /// Context: any; it locks a mutex.
   bool cancel() noexcept {
     return cancel_node([] {});
   }

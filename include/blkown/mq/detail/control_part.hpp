@@ -2,16 +2,15 @@
 //
 // ControlPart: one context's part in freeze, quiesce, set_queue_count and remove.
 //
-//   take_part    the post of a step (detail/controls.hpp) has arrived. The part changes the
-//   issuer's
-//                state, and owes an answer.
-//   acknowledge  called whenever the context leaves the disk's code. It answers as soon as the step
-//                is done: at once, or after a drain when no request is in flight, no bio waits for
-//                its callback, and nothing waits to be resumed.
-//   removed      from the remove step on, new bios are refused and waiting bios fail. After the
-//   drain
-//                the lanes give back all tags, and alarms and hooks are taken out of the context.
-//                The leave step is answered only when no work of this context's part is queued.
+//   take_part    the post of a step (controls.hpp) has arrived. The part changes the issuer's
+//                state. An answer is due.
+//   acknowledge  called whenever the context leaves the disk's code. It answers when the step is
+//                done. After a freeze or a removal, that is when no request is in flight, no bio
+//                waits for its callback, and nothing waits to be resumed.
+//   removed      from the remove step on, new bios are refused and waiting bios fail. When the
+//                requests have ended, the lanes give back all tags, and alarms and hooks are taken
+//                out of the context. The leave step is answered when no work of this context's side
+//                is queued.
 //
 // After the answer to the last step of a removal, the disk may be destroyed at any moment.
 

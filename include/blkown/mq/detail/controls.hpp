@@ -3,25 +3,25 @@
 // Controls: carries out the control operations of a disk.
 //
 // Parties: callers on any thread, which start operations; every context of the disk, with its
-// ControlPart; Controls, which runs on the thread that made the last move.
+// ControlPart; Controls, which runs on the thread that starts an operation or ends a step.
 //
 //   start    appends the operation to the queue. If the queue was empty, its first step begins.
 //   step     an operation is a sequence of steps:
-//              freeze, thaw, quiesce, unquiesce   one step of that name
-//              queue_count                        freeze; then the queues change; thaw
-//              remove                             remove, pass, leave; then the queues are closed
+//              freeze, thaw, quiesce, unquiesce  one step of that name
+//              queue_count                       freeze; then the queues change; thaw
+//              remove                            remove, pass, leave; then the queues are closed
 //   tell     a step begins with a post to every context.
-//   arrive   a context arrives when its ControlPart has done the step, which for freeze and remove
-//            includes that its requests have ended. The last context to arrive begins the next step
+//   arrive   a context arrives when its ControlPart has done the step. For freeze and remove,
+//            that includes the end of its requests. The last context to arrive begins the next step
 //            or ends the operation.
 //
-// `pass` exists because a context that handed over another context's last request may still be on
-// its way out of that call. When every context has run once more, all such calls have returned.
-// `leave` then waits until no work of this disk is queued on any context.
+// `pass` exists because a context that handed over another context's last request may still be
+// inside that call. When every context has run once more, all such calls have returned. `leave`
+// then waits until no work of this disk is queued on any context.
 //
 // Guarantees: when a step is done, every context has seen it, without a lock or a fence on the path
-// of an I/O. The end callback is called last; the disk may be destroyed in it. An operation does
-// not end while a context is not run, or while a frozen disk's request cannot end.
+// of an I/O. The end callback is called last, and the disk may be destroyed in it. An operation
+// does not end while a context is not run, or while a request of a frozen disk cannot end.
 
 #ifndef BLKOWN_MQ_DETAIL_CONTROLS_HPP
 #define BLKOWN_MQ_DETAIL_CONTROLS_HPP

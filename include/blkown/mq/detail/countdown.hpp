@@ -14,7 +14,8 @@ namespace mq::detail {
 /// Counts the parties that have not arrived yet.
 class Countdown {
  public:
-  /// Begins a round. Precondition: every party of the round before has arrived.
+  /// Begins a round.
+  /// Precondition: every party of the round before has arrived.
   void begin(std::uint32_t parties) noexcept {
     // Relaxed: the parties learn of the round over a release/acquire channel.
     left_.store(parties, std::memory_order_relaxed);

@@ -5,14 +5,13 @@
 //   preflush   a flush request, if the bio has the flag and the disk has a write cache
 //   data       the bio's own operation, split into requests
 //   postflush  a flush request, if the bio is a FUA write, the disk has a write cache, and the
-//   device
-//              has no FUA
+//              device does not support FUA
 //
 // Steps that do not apply are left out. A step is complete when its last request has been issued
-// and all of its requests have ended; only then does the next step begin. A bio ends after its last
-// step, or after the first step with a failure. The state is in the bio (BioState); a FlushSequence
-// is a view of it that adds the disk's configuration. Source: the kernel's blk-flush.c. This one
-// merges no flushes of different bios.
+// and all of its requests have ended. Then the next step begins. A bio ends after its last step, or
+// after the first step with a failure. The state is in the bio (BioState). A FlushSequence is a
+// view of that state and of the disk's configuration. Source: the kernel's blk-flush.c. Flushes of
+// different bios are not merged here.
 
 #ifndef BLKOWN_MQ_DETAIL_FLUSH_SEQUENCE_HPP
 #define BLKOWN_MQ_DETAIL_FLUSH_SEQUENCE_HPP

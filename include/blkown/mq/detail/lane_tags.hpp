@@ -34,7 +34,8 @@ class LaneTags {
     cache_.emplace(pool.tags().tag_cache(hw.tag_queue()));
   }
   /// Makes the lane known to the line. Other lanes post works to this context from now on.
-  /// Precondition: no tag was asked for since attach(). Context: the lane's own.
+  /// Precondition: no tag was asked for since attach().
+  /// Context: the lane's own.
   void enter(TagPool<D>& pool, const HwQueue<D>& hw) {
     pool.line(hw.tag_queue()).enter(waiter_);
     use_ = Use::draws;

@@ -5,16 +5,15 @@
 // Parties: any number of pushers (other contexts, interrupts, threads that drop a last handle); one
 // taking context.
 //
-//   push      gives up its handle and links the request on top with a compare-exchange. The pusher
-//             that found the stack empty posts the taking context's work; any other pusher relies
-//             on that post.
-//   take_all  takes the whole stack with one exchange, and returns its requests as a ring, oldest
-//             first. The taker makes the handles again.
+//   push      the pusher gives up its handle, and links the request on top with a compare-exchange.
+//             The pusher that found the stack empty posts the taking context's work. The others
+//             rely on that post.
+//   take_all  the taker takes the whole stack with one exchange, and gets its requests as a ring,
+//             oldest first. The taker makes the handles again.
 //
-// Guarantees: each pushed request is taken once, and with the pusher's writes. No request is left
-// behind: the first push to an empty stack is followed by a run of the taker. The stack holds plain
-// pointers, so the taking context must be run until the stack is empty before the stack is
-// destroyed. Source: blk-mq's per-CPU completion list.
+// Guarantees: each request is taken once, with its pusher's writes. A push to an empty stack is
+// followed by a run of the taker. The stack holds plain pointers and is destroyed empty.
+// Source: blk-mq's per-CPU completion list.
 
 #ifndef BLKOWN_MQ_DETAIL_REQUEST_STACK_HPP
 #define BLKOWN_MQ_DETAIL_REQUEST_STACK_HPP
@@ -62,7 +61,8 @@ class RequestStack {
   }
 
   /// Takes all requests, in the order in which they were pushed.
-  /// Synchronization: acquires the pushers' writes. Context: the taking context only.
+  /// Synchronization: acquires the pushers' writes.
+  /// Context: the taking context only.
   [[nodiscard]] Requests take_all() noexcept {
     if (empty()) return {};
     // top -> null. Partner: push. Acquire: outcome, data and link of every request.

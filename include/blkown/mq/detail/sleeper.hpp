@@ -37,14 +37,16 @@ namespace mq::detail {
 /// One thread's sleep. See the top of this file.
 class Sleeper {
  public:
-  /// Ends the present sleep or the next one. Context: any; it locks a mutex.
+  /// Ends the present sleep or the next one.
+  /// Context: any; it locks a mutex.
   void wake() {
     // Notified under the mutex: the sleeper may be destroyed as soon as its thread has seen it.
     const std::lock_guard lock{mutex_};
     is_woken_ = true;
     changed_.notify_one();
   }
-  /// Ends this sleep and all later ones. Context: any; it locks a mutex.
+  /// Ends this sleep and all later ones.
+  /// Context: any; it locks a mutex.
   void stop() {
     const std::lock_guard lock{mutex_};
     is_stopped_ = true;
@@ -53,8 +55,9 @@ class Sleeper {
 
   /// Steps 2 to 4. `fall_asleep()` calls Context::fall_asleep() on each context and returns whether
   /// all succeeded. `next_timer_ns()` returns the earliest deadline, or none. Returns whether
-  /// stop() was called; false if the contexts did not fall asleep. Precondition: nothing is left to
-  /// run. Context: the sleeping thread.
+  /// stop() was called; false if the contexts did not fall asleep.
+  /// Precondition: nothing is left to run.
+  /// Context: the sleeping thread.
   template <class FallAsleep, class NextTimer>
   bool sleep(FallAsleep fall_asleep, NextTimer next_timer_ns) {
     if (!fall_asleep()) return false;

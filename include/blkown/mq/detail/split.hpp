@@ -99,8 +99,8 @@ struct Part {
 
 /// The longest part of the rest that one request may have: whole blocks, within max_sectors or the
 /// operation's own limit, within max_segments, and without a gap on the virt boundary. A
-/// zone_append is never split: the part is the whole rest, or empty. Precondition: check_config()
-/// accepts the limits; the rest is made of whole blocks.
+/// zone_append is never split: the part is the whole rest, or empty.
+/// Precondition: check_config() accepts the limits; the rest is made of whole blocks.
 [[nodiscard]] inline Part next_part(const Rest& rest, const QueueLimits& limits,
                                     std::uint32_t block_bytes) noexcept {
   // The common case: the rest is one piece of memory within the limits.

@@ -2,23 +2,24 @@
 //
 // SubmitQueue: one context's side of a disk. Bios come in, requests go out, ended requests return.
 //
-// Parties: the context's own thread; other contexts, interrupts and threads, which end or complete
-// this context's requests; Controls, which posts the steps of control operations.
+// Parties: the context's own thread; other contexts, other threads and interrupts, which end or
+// complete this context's requests; Controls, which posts the steps of control operations.
 //
-//   Entry     every call on the context opens an Entry. Entries nest; the outermost one settles.
-//   settle    takes back ended requests (frees the tag, tells the bio), calls end callbacks, and
-//             resumes what waits, until nothing is left or the budget is used up. So a callback is
-//             never called from inside another one or from a handle's destructor, and nothing
-//             recurses: a callback that submits only adds to what settle() still has to do.
-//   own ends  a request that ends on the context is appended to ended_. If no Entry is open, the
-//             work is posted.
-//   others    push the request on a RequestStack. The push that finds the stack empty posts the
-//   work. work      run() takes the stacks, and then settles.
+//   Entry     every call on the context opens an Entry. Entries nest. The outermost one settles.
+//   settle    takes back ended requests (frees the tag, ends the part of the bio), calls end
+//             callbacks, and resumes what waits, until nothing is left or the budget is used up.
+//   own ends  a request that ends on the context is appended to ended_. If no Entry is open, work_
+//             is posted.
+//   others    push the request on a RequestStack. The push to an empty stack posts work_.
+//   run       the function of work_: takes the stacks, and settles.
 //
 // Guarantees: each bio ends once, on this context. A request that ends anywhere is freed here, so
-// tags and lists need no locks. Ends of other contexts are taken in the order of their pushes.
-// The last line of an outermost Entry, and of run(), may answer the last step of a removal. The
-// disk, and this object, may be destroyed then.
+// tags and lists need no locks. Requests from other threads are taken in the order of their pushes.
+// A callback never runs inside another callback or a handle's destructor, and nothing recurses: a
+// bio that a callback submits is left to the settle() that called it.
+//
+// The outermost Entry and run() end with ControlPart::acknowledge(), after which the disk, and this
+// object, may be destroyed.
 
 #ifndef BLKOWN_MQ_DETAIL_SUBMIT_QUEUE_HPP
 #define BLKOWN_MQ_DETAIL_SUBMIT_QUEUE_HPP
@@ -55,7 +56,8 @@ inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
 /// See the top of this file. Its members belong to the context, except the two stacks, the kick
-/// flag and the works, which other threads use. Source: blk-mq's software queue.
+/// flag and the works, which other threads use.
+/// Source: blk-mq's software queue.
 template <class D>
 class SubmitQueue {
  public:
@@ -162,7 +164,8 @@ class SubmitQueue {
     timeouts_.allow(disk_.config().timeout_ms);
     control_.open();
   }
-  /// Sets the map for the time after the next thaw. Precondition: frozen, no request in flight.
+  /// Sets the map for the time after the next thaw.
+  /// Precondition: frozen, no request in flight.
   void remap(const QueueMap<D>& queues) noexcept { control_.set_next_map(queues); }
 
   // --- any context ------------------------------------------------------------------------------

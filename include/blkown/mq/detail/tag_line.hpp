@@ -2,27 +2,28 @@
 //
 // TagLine: the order in which contexts get the tags of one queue when tags are short.
 //
-// Parties: the lanes that draw tags from the queue (a lane is one context's way to one hardware
-// queue), each with a TagWaiter; any context that frees a tag.
+// Parties: the lanes that draw tags from the queue, each with a TagWaiter (a lane is one context's
+// way to one hardware queue); any context that frees a tag.
 //
-//   enter      a lane starts to draw. If another lane was the only one, that lane is told (its work
-//              `tags_shared` is posted) before the new lane asks for a tag.
-//   join       a lane that got no tag joins the line. If it is the first, it tries once more.
-//   wake_first a context that freed a tag gives the first lane in line its turn: its work `turn` is
-//              posted. A turn reserves no tag, but while a turn is open, no lane outside the line
-//              allocates.
-//   take_turn  the lane whose turn has come allocates, or joins again at the head.
-//   leave      a lane that cannot use a tag any more leaves. An unused turn goes to the next lane.
-//   exit       a lane stops to draw, after it has given back all tags.
+//   enter       a lane begins to draw. If one other lane draws from the queue, that lane's work
+//               `tags_shared` is posted before the new lane asks for a tag.
+//   join        a lane that got no tag joins the line. The first in line tries once more.
+//   wake_first  a context that freed a tag gives the first lane its turn: the lane's work `turn` is
+//               posted. A turn reserves no tag, but while a turn is open, no lane outside the line
+//               allocates.
+//   take_turn   a lane whose turn has come allocates, or joins again at the head.
+//   leave       a lane that cannot use a tag any more leaves. An unused turn goes to the next lane.
+//   exit        a lane ends drawing, after it has given back all tags.
 //
-// Guarantees: first come, first served; no lane blocks a thread; no wake-up is lost. The freeing
-// context looks without the mutex whether a lane waits, and may look just before the lane joins;
-// and the lane may try just before the tag is free. But each context that freed tags looks again
-// when it goes idle, with the mutex held. Either the lane has joined by then and is woken, or it
-// joins later, and the mutex orders the freed tag before the lane's try. A lane that is alone with
-// its queue omits the look and keeps its stash, because it could wake only itself. `tags_shared`
-// ends that. While the line is occupied, every TagCache of the queue gives back the tags that it
-// holds.
+// Guarantees: first come, first served. No thread blocks. No wake-up is lost: the freeing context
+// looks for waiting lanes without the mutex and may miss one that is joining, and the joining
+// lane's last try may come just before the tag is free. But a context that has freed tags looks
+// again when it goes idle, with the mutex held. If the lane has joined by then, it is woken. If
+// not, the mutex orders the freed tag before the lane's try.
+//
+// A lane that is alone with its queue omits that look and keeps its stash, because it could wake
+// only itself; the post of `tags_shared` ends that. While the line is occupied, every TagCache of
+// the queue gives back the tags that it holds.
 
 #ifndef BLKOWN_MQ_DETAIL_TAG_LINE_HPP
 #define BLKOWN_MQ_DETAIL_TAG_LINE_HPP

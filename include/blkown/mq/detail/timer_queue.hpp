@@ -53,8 +53,8 @@ struct TimerNode : TimerLink {
 };
 
 /// A pairing heap, linked through the timers, so that no allocation is needed. Adding takes
-/// constant time. Removing any of n timers takes log n amortized. Synchronization: none. The caller
-/// serializes all calls.
+/// constant time. Removing any of n timers takes log n amortized.
+/// Synchronization: none. The caller serializes all calls.
 class TimerQueue {
  public:
   TimerQueue() = default;
