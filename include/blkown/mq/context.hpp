@@ -117,7 +117,7 @@ struct ContextHooks {
 };
 
 /// One line of execution: a thread's, or one that a caller runs. One thread at a time runs a
-/// context and touches what belongs to it, so its state needs no locks. Other threads post work.
+/// context and uses its state, which therefore needs no locks. Other threads post work.
 class Context {
  public:
   Context(const ContextHooks& hooks, std::uint32_t index) noexcept
@@ -324,8 +324,8 @@ class Context {
     if (inbox_.load(std::memory_order_relaxed) != nothing_) [[unlikely]]
       pull_posted();
   }
-  /// Not inlined, like the functions about timers: a context that is kept busy by its own I/O saves
-  /// no registers for them.
+  /// Not inlined, like the functions about timers, so that a context that is busy with its own I/O
+  /// saves no registers for these calls.
   [[gnu::noinline]] void pull_posted() noexcept {
     // top -> nothing. Partner: post. Acquire: the links. The top may be this context's own mark.
     Work* work = inbox_.exchange(nothing_, std::memory_order_acquire);

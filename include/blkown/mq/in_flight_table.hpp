@@ -50,7 +50,7 @@ struct InFlightRow {
 
 namespace detail {
 
-/// Fills in what a row says of a request.
+/// Fills in the fields of a row that describe the I/O.
 /// Precondition: the request is pinned.
 template <class D>
 void describe(const PayloadState<D>& payload, std::uint32_t disk_timeout_ms, std::uint64_t now_ns,

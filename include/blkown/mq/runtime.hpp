@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Runtime: what runs contexts. Event: waiting for one thing to happen.
+// Runtime: the requirements on a type that runs contexts. Event: a one-shot event to wait for.
 
 #ifndef BLKOWN_MQ_RUNTIME_HPP
 #define BLKOWN_MQ_RUNTIME_HPP

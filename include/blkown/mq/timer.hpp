@@ -61,8 +61,8 @@ class TimerBase : private TimerNode {
                 Store store) noexcept {
     const std::uint64_t due_ns = context.now_ns() + delay_ns;
     Lock lock{context.timer_mutex_};
-    // null -> context: armed, by one of those that try. Relaxed: what the pointer guards is read
-    // and written with the mutex of the context that it names.
+    // null -> context: armed, by one of those that try. Relaxed: the node's other fields are
+    // read and written with the mutex of the context that the pointer names.
     Context* unarmed = nullptr;
     if (!armed_on.compare_exchange_strong(unarmed, &context, std::memory_order_relaxed,
                                           std::memory_order_relaxed)) [[unlikely]] {
@@ -113,7 +113,7 @@ class TimerBase : private TimerNode {
 /// completion that holds an Owned or a Claim. Firing calls the function on the context with the
 /// handle. A Timer may be a member of its request's data: once the function is called, the library
 /// does not touch the Timer.
-/// Source: the kernel's hrtimer with an ARef. Cancelling this one returns the reference.
+/// Source: the kernel's hrtimer with an ARef, except that cancelling returns the reference.
 template <class Handle>
 class Timer : private detail::TimerBase {
  public:

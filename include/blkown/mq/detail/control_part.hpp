@@ -75,7 +75,7 @@ class ControlPart {
   }
 
  private:
-  /// What this context owes to the present step.
+  /// The answer that is due for the present step: none, at once, or after a drain.
   enum class Duty : std::uint8_t { none, answer, drain };
 
   [[gnu::noinline]] void answer_if_done() noexcept {

@@ -21,10 +21,10 @@ class Countdown {
     left_.store(parties, std::memory_order_relaxed);
   }
   /// Returns true for the last party of the round.
-  /// Synchronization: what each party did before it arrived happens before the last party's return.
+  /// Synchronization: each party's writes before its arrival happen before the last party's return.
   [[nodiscard]] bool arrive() noexcept {
-    // n -> n-1. Partner: arrive of the others. Release: the last party sees what this one did.
-    // Acquire: if this is the last party, it sees what the others did.
+    // n -> n-1. Partner: arrive of the others. Release: the last party sees this party's writes.
+    // Acquire: if this is the last party, it sees the others' writes.
     return left_.fetch_sub(1, std::memory_order_acq_rel) == 1;
   }
 

@@ -51,7 +51,7 @@ class FlushSequence {
            (state_.step == FlushStep::data && bio_.flags().preflush);
   }
 
-  /// The flags of a request of the data step. The other steps do what the cleared flags ask for.
+  /// The flags of a request of the data step. The other steps replace the flags that are cleared.
   [[nodiscard]] IoFlags data_flags() const noexcept {
     IoFlags flags = bio_.flags();
     flags.preflush = false;

@@ -31,8 +31,8 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// Splits bios, allocates tags, calls the driver, and keeps in the lanes what cannot be issued yet.
-/// Belongs to its context.
+/// Splits bios, allocates tags and calls the driver. Bios and requests that cannot be issued yet
+/// wait in the lanes. Belongs to its context.
 template <class D>
 class Issuer {
  public:
@@ -249,7 +249,8 @@ class Issuer {
     } while (true);
   }
 
-  /// Fails the bio: no further request of it is issued. It ends when its requests have ended.
+  /// Fails the bio: no further request of the bio is issued, and the bio ends when its requests
+  /// have ended.
   void break_off(Bio& bio, Status status) noexcept {
     BioState& state = BioAccess::state(bio);
     state.fail(status);

@@ -45,14 +45,14 @@ class LaneTags {
     cache_->flush();
     if (std::exchange(use_, Use::none) == Use::draws) {
       pool.line(hw.tag_queue()).exit(waiter_);
-      // A lane that entered while this one was alone may wait for the tags that were flushed.
+      // A lane that entered while this lane was alone may wait for the tags that were flushed.
       wake_next(pool, hw);
     }
     cache_.reset();
   }
 
-  /// Allocates a tag in turn. Returns none if the bio has to wait; then this lane is in line, and
-  /// its context is woken when its turn has come.
+  /// Allocates a tag in turn. If no tag is available to this lane, returns none and joins the line;
+  /// the context is woken when the turn has come.
   [[nodiscard]] std::optional<Idle<R>> allocate(TagPool<D>& pool, const HwQueue<D>& hw) {
     auto& line = pool.line(hw.tag_queue());
     bool had_turn = false;

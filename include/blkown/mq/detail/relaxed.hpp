@@ -11,8 +11,8 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// A counter that one context writes and every context may read. It is as wide as the ownership
-/// word, and wraps.
+/// A counter that one context writes and every context may read. As wide as the ownership word, and
+/// wraps like one.
 class OwnedCounter {
  public:
   /// Context: the owning context only. No read-modify-write.
@@ -47,7 +47,7 @@ class RelaxedCounter {
   Atomic<Word> value_{0};
 };
 
-/// A time that contexts tell one another. It orders nothing.
+/// A time that contexts tell one another. Reading it orders nothing.
 class RelaxedTime {
  public:
   void set(std::uint32_t time_ms) noexcept {
@@ -63,8 +63,8 @@ class RelaxedTime {
   Atomic<std::uint32_t> value_ms_{0};
 };
 
-/// A flag that any context sets and every context reads before it acts. It orders nothing. An
-/// action that must follow after every context has seen the flag is a control operation.
+/// A flag that any context sets and every context reads before it acts. Reading it orders nothing.
+/// An action that must follow after every context has seen a flag is a control operation.
 class RelaxedFlag {
  public:
   void set(bool value) noexcept {

@@ -7,7 +7,8 @@
 //
 //   Entry     every call on the context opens an Entry. Entries nest. The outermost one settles.
 //   settle    takes back ended requests (frees the tag, ends the part of the bio), calls end
-//             callbacks, and resumes what waits, until nothing is left or the budget is used up.
+//             callbacks, and resumes waiting bios and requests, until nothing is left or the budget
+//             is used up.
 //   own ends  a request that ends on the context is appended to ended_. If no Entry is open, work_
 //             is posted.
 //   others    push the request on a RequestStack. The push to an empty stack posts work_.
@@ -294,7 +295,8 @@ class SubmitQueue {
     control_.acknowledge();
   }
 
-  /// Issues what waits, or fails it if the disk is removed. Returns false if nothing waits.
+  /// Issues the waiting bios and requests, or fails them if the disk is removed. Returns false if
+  /// none waits.
   bool resume() noexcept {
     if (!control_.is_removed()) [[likely]]
       return issuer_.resume();

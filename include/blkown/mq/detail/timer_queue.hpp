@@ -35,7 +35,7 @@ struct TimerLink {
 /// A queued timer, as its context sees it.
 struct TimerNode : TimerLink {
   using Lock = std::unique_lock<std::mutex>;
-  /// Called with the context's timers locked. Copies what it needs from the node, unlocks, and
+  /// Called with the context's timers locked. Copies the fields of the node, unlocks, and
   /// calls the timer's function. After the unlock the node may be armed again, or destroyed.
   using Fire = void (*)(TimerNode& node, Lock& lock);
 
