@@ -45,7 +45,7 @@ int usage(const std::string& problem) {
   return 2;
 }
 
-/// Parses the command line. Errors: none, after a line that names the error.
+/// Parses the command line. Returns nothing after it has printed an error.
 std::optional<Options> parse(int argc, char** argv) {
   Options options;
   std::vector<std::string> files;

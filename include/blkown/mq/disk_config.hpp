@@ -71,7 +71,8 @@ namespace detail {
   return config.max_normal_queues == 0 ? config.normal_queues : config.max_normal_queues;
 }
 
-/// Checks a configuration. Errors: the first field that is wrong.
+/// Checks a configuration.
+/// Errors: the first field that is wrong.
 [[nodiscard]] constexpr std::optional<DiskError> check_config(const DiskConfig& config) noexcept {
   const auto wrong = [](DiskReason reason, const char* field, std::uint64_t given,
                         std::uint64_t limit) {
