@@ -56,7 +56,7 @@ TEST_F(Reuse, ThroughTagCachesTheNextLifeSeesTheLast) {
 }
 
 // A guest chooses its tags. Of several threads that choose the same tag, one gets it.
-TEST_F(Reuse, OfAHandedOverTagTheNextLifeSeesTheLast) {
+TEST_F(Reuse, ThroughAllocateTagTheNextLifeSeesTheLast) {
   const auto part = [this](Random& random) {
     for (std::uint64_t i = 0; i != ios();) {
       auto idle = tags.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{random.below(depth)});
@@ -77,7 +77,7 @@ TEST_F(Reuse, OfAHandedOverTagTheNextLifeSeesTheLast) {
 
 // A scan pins the I/Os it meets and a timeout claims some of them, while others are completed and
 // their tags used again. One of the two ends each I/O.
-TEST_F(Reuse, AScanMeetsTheIosThatItsCookiesName) {
+TEST_F(Reuse, AScanPinsTheIosOfItsCookies) {
   std::atomic<std::uint64_t> ended{0};
   const auto end_named = [&](auto& right) {
     expect_named(right);
@@ -118,7 +118,7 @@ TEST_F(Reuse, AScanMeetsTheIosThatItsCookiesName) {
 }
 
 // A completion that is several I/Os of its tag late is refused.
-TEST_F(Reuse, ALateCookieNeverNamesTheNextLife) {
+TEST_F(Reuse, ALateCookieNeverReachesTheNextLife) {
   std::atomic<bool> over{false};
   const auto submitter = [&](Random& random) {
     auto cache = tags.tag_cache(blkown::QueueIndex{0}, 0);

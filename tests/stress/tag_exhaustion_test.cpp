@@ -172,7 +172,7 @@ class TagWaiting : public ::testing::Test, protected TagUsers {
   }
 };
 
-TEST_F(TagWaiting, AWaiterGetsATagFromThoseWhoStashThemAll) {
+TEST_F(TagWaiting, AWaiterGetsATagThoughOthersStashThemAll) {
   constexpr std::uint32_t depth = 4;
   const std::uint64_t waits = scaled(3'000, 500);
   Tags tags = make_tags(depth);
