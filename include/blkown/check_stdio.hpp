@@ -7,7 +7,10 @@
 #define BLKOWN_CHECK_STDIO_HPP
 
 #include <blkown/check.hpp>
+#include <blkown/config.hpp>
 #include <blkown/tracking.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>

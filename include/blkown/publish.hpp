@@ -20,8 +20,11 @@
 #define BLKOWN_PUBLISH_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/ref_value.hpp>
 #include <blkown/fwd.hpp>
 #include <blkown/request.hpp>
+#include <blkown/tag.hpp>
 #include <expected>
 #include <optional>
 #include <type_traits>

@@ -7,7 +7,6 @@
 
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
-#include <blkown/detail/handle_base.hpp>
 #include <blkown/detail/ref_value.hpp>
 #include <blkown/detail/ref_word.hpp>
 #include <blkown/detail/tag_set_state.hpp>

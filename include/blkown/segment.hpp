@@ -6,6 +6,7 @@
 #define BLKOWN_SEGMENT_HPP
 
 #include <blkown/config.hpp>
+#include <cstddef>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

@@ -8,7 +8,7 @@
 
 #include <blkown/config.hpp>
 #include <blkown/detail/enum_count.hpp>
-#include <compare>
+#include <compare>  // IWYU pragma: keep
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>

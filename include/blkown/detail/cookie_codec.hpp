@@ -9,6 +9,7 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/ref_value.hpp>
 #include <blkown/tag.hpp>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

@@ -8,6 +8,7 @@
 
 #include <blkown/config.hpp>
 #include <blkown/tag.hpp>
+#include <cstdint>
 #include <initializer_list>
 
 namespace blkown {

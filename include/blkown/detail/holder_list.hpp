@@ -12,10 +12,10 @@
 #define BLKOWN_DETAIL_HOLDER_LIST_HPP
 
 #include <blkown/config.hpp>
-#include <blkown/place.hpp>
 
 #if BLKOWN_TRACKING
 #include <blkown/detail/spin_lock.hpp>
+#include <blkown/place.hpp>
 #include <cstddef>
 #include <cstdint>
 #else

@@ -10,6 +10,7 @@
 #include <blkown/detail/ref_value.hpp>
 #include <blkown/detail/tag_set_state.hpp>
 #include <blkown/tag.hpp>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

@@ -23,6 +23,7 @@
 #include <blkown/config.hpp>
 #include <blkown/tag.hpp>
 #include <concepts>
+#include <cstdint>
 #include <limits>
 
 namespace blkown {

@@ -33,8 +33,10 @@
 #ifndef BLKOWN_DETAIL_REF_WORD_HPP
 #define BLKOWN_DETAIL_REF_WORD_HPP
 
+#include <atomic>
 #include <blkown/config.hpp>
 #include <blkown/detail/ref_value.hpp>
+#include <blkown/tag.hpp>
 #include <concepts>
 
 namespace blkown {

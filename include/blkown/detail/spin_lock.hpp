@@ -5,6 +5,7 @@
 #ifndef BLKOWN_DETAIL_SPIN_LOCK_HPP
 #define BLKOWN_DETAIL_SPIN_LOCK_HPP
 
+#include <atomic>
 #include <blkown/config.hpp>
 
 namespace blkown {

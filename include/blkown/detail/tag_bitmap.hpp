@@ -20,10 +20,11 @@
 #ifndef BLKOWN_DETAIL_TAG_BITMAP_HPP
 #define BLKOWN_DETAIL_TAG_BITMAP_HPP
 
+#include <atomic>
 #include <bit>
-#include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/tag.hpp>
+#include <cstdint>
 #include <limits>
 
 namespace blkown {

@@ -9,11 +9,14 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/first_generation.hpp>
 #include <blkown/detail/tag_bitmap.hpp>
+#include <blkown/detail/tag_set_state.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/request.hpp>
+#include <blkown/tag.hpp>
 #include <blkown/tag_set_config.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <expected>
-#include <memory>
 #include <new>
 #include <span>
 #include <type_traits>

@@ -7,7 +7,7 @@
 
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
-#include <blkown/request.hpp>
+#include <blkown/detail/handle_base.hpp>
 #include <optional>
 
 namespace blkown {

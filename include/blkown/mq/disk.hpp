@@ -8,6 +8,7 @@
 #include <blkown/check.hpp>
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/handle_base.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/control.hpp>

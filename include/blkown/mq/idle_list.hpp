@@ -6,6 +6,7 @@
 #define BLKOWN_MQ_IDLE_LIST_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/handle_base.hpp>
 #include <blkown/detail/ring.hpp>
 #include <blkown/idle.hpp>
 #include <blkown/request.hpp>

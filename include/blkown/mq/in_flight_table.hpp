@@ -8,6 +8,7 @@
 
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/handle_base.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/tag_set.hpp>

@@ -6,6 +6,7 @@
 #define BLKOWN_MQ_PAYLOAD_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/handle_base.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/relaxed.hpp>

@@ -28,6 +28,7 @@
 #include <blkown/check.hpp>
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/handle_base.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>

@@ -6,6 +6,7 @@
 #define BLKOWN_MQ_DETAIL_TIMEOUT_SCAN_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/handle_base.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/counters.hpp>
 #include <blkown/mq/detail/fwd.hpp>
