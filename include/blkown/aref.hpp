@@ -99,6 +99,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef : private detail::HandleBase<R> {
   {
     return held("ARef::operator*");
   }
+  /// A member of the object.
   BLKOWN_NEEDS_HELD [[nodiscard]] R* operator->() const noexcept
     requires(!RequestType<R>)
   {

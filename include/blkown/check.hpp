@@ -49,7 +49,7 @@ enum class Report : std::uint8_t {
   mapping_dropped,  ///< A DMA mapping was destroyed without an EndProof. It is quarantined.
 };
 
-/// What happened, as a sentence without a full stop.
+/// The violation as a sentence without a full stop.
 [[nodiscard]] constexpr const char* to_string(Violation violation) noexcept {
   switch (violation) {
     case Violation::use_of_moved_from: return "a handle was used that holds no object";
@@ -76,7 +76,7 @@ enum class Report : std::uint8_t {
   return "unknown violation";
 }
 
-/// What happened, as a sentence without a full stop.
+/// The report as a sentence without a full stop.
 [[nodiscard]] constexpr const char* to_string(Report report) noexcept {
   switch (report) {
     case Report::claim_dropped: return "a Claim was dropped without being ended";
@@ -87,7 +87,7 @@ enum class Report : std::uint8_t {
   return "unknown report";
 }
 
-/// What the programmer should change. An Incident may have a more exact text.
+/// The change that avoids the violation. An Incident may have a more exact text.
 [[nodiscard]] constexpr const char* remedy_of(Violation violation) noexcept {
   switch (violation) {
     case Violation::use_of_moved_from: return "use the handle that the object was moved to";
@@ -111,7 +111,7 @@ enum class Report : std::uint8_t {
   return "no remedy is known";
 }
 
-/// What the programmer should change. An Incident may have a more exact text.
+/// The change that avoids the report. An Incident may have a more exact text.
 [[nodiscard]] constexpr const char* remedy_of(Report report) noexcept {
   switch (report) {
     case Report::claim_dropped: return "end, requeue, publish or release each Claim";
@@ -152,11 +152,11 @@ struct Incident {
 
   const char* subject = "";  ///< The object's name, such as a disk's name.
   std::uint64_t count = 0;   ///< A number of things, such as requests in flight. 0: not known.
-  /// What happened, if it is more exact than to_string of the violation or the report. "{subject}"
-  /// stands for the subject. "{count|request is|requests are}" becomes "1 request is" or "3
+  /// A text that is more exact than to_string of the violation or the report. "{subject}" stands
+  /// for the subject. "{count|request is|requests are}" becomes "1 request is" or "3
   /// requests are", and "requests are" where the count is not known.
   const char* problem = "";
-  const char* remedy = "";  ///< What to change, if it is more exact than remedy_of.
+  const char* remedy = "";  ///< A text that is more exact than remedy_of.
 
   /// An incident of an operation that has no request.
   [[nodiscard]] static constexpr Incident of(const char* operation, Place place) noexcept {
@@ -187,6 +187,7 @@ struct Incident {
   }
 };
 
+/// The functions that receive violations and reports.
 using ViolationHandler = void (*)(Violation, const Incident&);
 using ReportHandler = void (*)(Report, const Incident&);
 

@@ -236,7 +236,7 @@ template <RequestType R>
   return detail::HandleAccess::make_claim(request, detail::ClaimOrigin::bystander);
 }
 
-/// The right to the I/O that `cookie` names, for the holder of a pin, who keeps it: for timeouts
+/// The right to the I/O that `cookie` names, for the holder of a pin. The pin stays. For timeouts
 /// and scans, which receive a pin and a Cookie.
 /// Synchronization: acquires the accesses of the publisher and of later holders that released the
 /// I/O.

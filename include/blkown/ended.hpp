@@ -145,6 +145,7 @@ class [[nodiscard]] EndedList {
       drop_all();
   }
 
+  /// Whether the list has no request.
   [[nodiscard]] bool empty() const noexcept { return requests_.empty(); }
 
   /// Appends a request.

@@ -57,6 +57,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
   {
     return held("Owned::operator*");
   }
+  /// A member of the object.
   BLKOWN_NEEDS_HELD [[nodiscard]] R* operator->() const noexcept
     requires(!RequestType<R>)
   {

@@ -20,6 +20,7 @@ struct Segment {
 
   /// One past the last byte.
   [[nodiscard]] constexpr std::byte* end() const noexcept { return data + length_bytes; }
+  /// Whether the segment has no bytes.
   [[nodiscard]] constexpr bool empty() const noexcept { return length_bytes == 0; }
 
   /// The bytes from `offset_bytes` on, at most `part_bytes` of them. An offset past the end gives

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What identifies a request and its I/O: the hardware queue, the tag, the generation, and the
+// The identity of a request and its I/O: the hardware queue, the tag, the generation, and the
 // cookie that a device carries; and the error of a lookup whose cookie names no I/O.
 
 #ifndef BLKOWN_TAG_HPP

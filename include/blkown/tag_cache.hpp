@@ -37,11 +37,12 @@ struct TagSetState;
 /// The free tags of one queue that one context keeps, so that most I/Os take and give tags without
 /// an atomic operation. Made by TagSet::tag_cache. It also stores where the context's next search
 /// in the bitmap starts; with capacity 0 it stores only that.
-/// Precondition: it is destroyed before the TagSet. A context that goes idle calls flush().
+/// Precondition: the cache is destroyed before the TagSet. A context that goes idle calls flush().
 /// Synchronization: one context at a time uses a cache, interrupt handlers included. A cache passes
 /// to another thread over a release/acquire channel only.
 class TagCache {
  public:
+  /// The largest capacity of a cache, in tags.
   static constexpr std::uint32_t max_capacity = 64;
 
   TagCache(TagCache&& other) noexcept { take_over(other); }
@@ -56,10 +57,14 @@ class TagCache {
 
   /// The queue of the cached tags.
   [[nodiscard]] QueueIndex queue() const noexcept { return queue_; }
+  /// The number of cached tags.
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
+  /// The number of tags that the cache can keep.
   [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
 
   /// Gives all cached tags back: one read-modify-write for each bitmap word of them.
+  /// Synchronization: releases the accesses to their requests for the tags' next allocations.
+  /// Violation: tag_not_taken, if a tag was released twice.
   void flush() noexcept { give_oldest(size_); }
 
  private:

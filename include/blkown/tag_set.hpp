@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// TagSet: the requests of a device, their tags, and the lookups of what the device sends.
+// TagSet: the requests of a device, their tags, and the lookups of values that the device sends.
 //
 // Parties: submitters, which allocate tags; the driver, which publishes I/Os to the device;
 // completions, timeouts and scans, which look I/Os up in any context; and the EndSink, which
@@ -54,9 +54,9 @@ inline namespace BLKOWN_ABI {
 /// The requests of a device: depth() of them for each of queue_count() queues. R is Request<T>, or
 /// a type with a RequestHeader (RequestTraits). A move moves the TagSet only, not the requests. A
 /// TagSet that was moved from may be destroyed or assigned to.
-/// Precondition: no publish(issue) runs when it is destroyed.
-/// Violation: tag_cache_alive or request_alive, if it is destroyed while a TagCache or a handle of
-/// it exists or an I/O is in flight.
+/// Precondition: no publish(issue) runs when the TagSet is destroyed.
+/// Violation: tag_cache_alive or request_alive, if the TagSet is destroyed while a TagCache or a
+/// handle of it exists or an I/O is in flight.
 /// Source: blk-mq's blk_mq_tag_set.
 template <class R>
 class [[nodiscard]] TagSet {
@@ -70,9 +70,9 @@ class [[nodiscard]] TagSet {
     return detail::TagSetStorage<R>::alignment_bytes;
   }
 
-  /// Makes a TagSet in memory that it allocates. Nothing else is ever allocated. `build(QueueIndex,
-  /// Tag)` is called once for each request and returns its data: a T if R is Request<T>, else an R.
-  /// The data is not reset between I/Os.
+  /// Allocates memory and makes a TagSet in it. This is the core's only allocation.
+  /// `build(QueueIndex, Tag)` is called once for each request and returns its data: a T if R is
+  /// Request<T>, else an R. The data is not reset between I/Os.
   /// Precondition: `build` does not throw.
   /// Errors: TagSetReason.
   template <class Build>

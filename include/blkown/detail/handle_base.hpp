@@ -18,8 +18,8 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace detail {
 
-/// What a Claim's holder may assume about the device. A set of bits, kept beside the Claim's
-/// pointer.
+/// The source of a Claim, which says what the holder may assume about the device. A set of bits,
+/// kept beside the Claim's pointer.
 enum class ClaimOrigin : std::uint8_t {
   published = 1,  ///< Bit: the I/O was published, so the Claim may be released.
   completed = 2,  ///< Bit: the device has completed or refused the I/O and no longer uses it.
@@ -79,7 +79,7 @@ class HandleBase {
     return detail::held(object(), operation, where);
   }
 
-  /// The object, which the handle gives away.
+  /// Gives the object away. The handle is empty afterwards.
   /// Violation: use_of_moved_from, if there is none.
   [[nodiscard]] R& take(const char* operation, Place where) noexcept {
     return detail::held(static_cast<R*>(std::exchange(pointer_, Pointer{})), operation, where);

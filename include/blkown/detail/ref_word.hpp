@@ -68,10 +68,10 @@ class RefWord {
   }
 
   /// Whether the Claim has ended the I/O and one reference is left.
-  /// Synchronization: acquires what the owners of the I/O did before its end.
+  /// Synchronization: acquires the accesses of the I/O's owners before its end.
   [[nodiscard]] bool end_awaits_last_pin() const noexcept {
-    // No transition. Partners: end_claim, drop_ref. Acquire: the caller may read what the owners
-    // wrote before the end.
+    // No transition. Partners: end_claim, drop_ref. Acquire: the caller may read data that the
+    // owners wrote before the end.
     return Value{word_.load(std::memory_order_acquire)}.end_awaits_last_pin();
   }
 
@@ -134,7 +134,7 @@ class RefWord {
     if (!load_claim(seen)) return ClaimResult::not_claimed;
     if (seen.alone()) {
       // 0 owned or 2 claimed -> 1, generation + 1. Partner: the CAS of tag_to_rq, tag_to_owned and
-      // claim. Release: they see what this holder, and dropped pins, did to the data.
+      // claim. Release: they see the accesses of this holder and of dropped pins to the data.
       word_.store(seen.next_with_state(1).bits, std::memory_order_release);
       return ClaimResult::done;
     }
@@ -152,7 +152,7 @@ class RefWord {
     if (!load_claim(seen)) return ClaimResult::not_claimed;
     if (seen.alone()) {
       // 0 owned or 2 claimed -> 1. Partner: the CAS of lookups. Release: the next claimant of this
-      // I/O sees what this holder did.
+      // I/O sees this holder's writes.
       word_.store(seen.with_state(1).bits, std::memory_order_release);
       return ClaimResult::done;
     }
