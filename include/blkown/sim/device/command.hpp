@@ -7,11 +7,15 @@
 
 #include <algorithm>
 #include <blkown/config.hpp>
+#include <blkown/dma/iova.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/media.hpp>
 #include <blkown/sim/device/ring.hpp>
 #include <blkown/tag.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <span>
 #include <vector>
 
 namespace blkown {

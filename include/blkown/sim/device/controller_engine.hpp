@@ -12,12 +12,16 @@
 #include <blkown/sim/device/controller_config.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/media.hpp>
 #include <blkown/sim/device/pending_calls.hpp>
 #include <blkown/sim/device/queue_pair.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/device/recent_commands.hpp>
+#include <blkown/sim/device/ring.hpp>
 #include <blkown/sim/device/schedule.hpp>
 #include <blkown/tag.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>

@@ -5,9 +5,19 @@
 #ifndef BLKOWN_SIM_DEVICE_DRIVER_RINGS_HPP
 #define BLKOWN_SIM_DEVICE_DRIVER_RINGS_HPP
 
+#include <blkown/config.hpp>
 #include <blkown/dma/coherent.hpp>
+#include <blkown/dma/device.hpp>
+#include <blkown/dma/iova.hpp>
+#include <blkown/dma/proof.hpp>
 #include <blkown/dma/ring_word.hpp>
 #include <blkown/sim/device/controller.hpp>
+#include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/queue_pair.hpp>
+#include <blkown/sim/device/ring.hpp>
+#include <blkown/tag.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <expected>

@@ -10,6 +10,9 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/enum_count.hpp>
 #include <blkown/sim/device/random.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace blkown {

@@ -18,8 +18,12 @@
 
 #include <blkown/config.hpp>
 #include <blkown/dma/backend.hpp>
+#include <blkown/dma/iova.hpp>
 #include <blkown/dma/ring_word.hpp>
 #include <blkown/sim/device/iommu_fault.hpp>
+#include <blkown/tag.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <deque>
 #include <expected>

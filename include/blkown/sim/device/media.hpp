@@ -6,11 +6,12 @@
 #define BLKOWN_SIM_DEVICE_MEDIA_HPP
 
 #include <blkown/config.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 #include <span>
-#include <utility>
 #include <vector>
 
 namespace blkown {

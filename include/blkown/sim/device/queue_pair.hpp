@@ -9,6 +9,7 @@
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/ring.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <span>
 

@@ -6,6 +6,7 @@
 #define BLKOWN_SIM_DEVICE_RANDOM_HPP
 
 #include <blkown/config.hpp>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

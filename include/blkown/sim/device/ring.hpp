@@ -7,7 +7,7 @@
 
 #include <blkown/config.hpp>
 #include <blkown/dma/iova.hpp>
-#include <blkown/status.hpp>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

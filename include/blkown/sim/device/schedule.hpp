@@ -9,7 +9,6 @@
 #include <blkown/config.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/ring.hpp>
-#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <utility>

@@ -10,6 +10,7 @@
 #include <blkown/mq/runtime.hpp>
 #include <blkown/mq/timer.hpp>
 #include <blkown/sim/device/controller.hpp>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

@@ -13,12 +13,23 @@
 #define BLKOWN_SIM_HARNESS_CORE_WORLD_HPP
 
 #include <array>
+#include <blkown/aref.hpp>
 #include <blkown/config.hpp>
+#include <blkown/ended.hpp>
+#include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/harness/host.hpp>
+#include <blkown/sim/harness/invariant_checker.hpp>
 #include <blkown/sim/harness/world_base.hpp>
+#include <blkown/sim/harness/world_config.hpp>
+#include <blkown/tag.hpp>
+#include <blkown/tag_cache.hpp>
+#include <blkown/tag_set.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
 #include <optional>
-#include <string>
 #include <utility>
+#include <vector>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

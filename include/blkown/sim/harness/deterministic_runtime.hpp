@@ -9,6 +9,8 @@
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/runtime.hpp>
 #include <blkown/sim/device/random.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <vector>
 

@@ -11,12 +11,21 @@
 #define BLKOWN_SIM_HARNESS_HOST_HPP
 
 #include <array>
+#include <blkown/aref.hpp>
+#include <blkown/claim.hpp>
 #include <blkown/config.hpp>
 #include <blkown/dma/device.hpp>
+#include <blkown/dma/iova.hpp>
+#include <blkown/idle.hpp>
+#include <blkown/request.hpp>
 #include <blkown/segment.hpp>
+#include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/controller.hpp>
+#include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/ring.hpp>
+#include <blkown/tag.hpp>
 #include <blkown/tag_set.hpp>
-#include <cstddef>
+#include <concepts>
 #include <cstdint>
 #include <expected>
 #include <span>

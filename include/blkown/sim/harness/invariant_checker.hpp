@@ -17,14 +17,19 @@
 #ifndef BLKOWN_SIM_HARNESS_INVARIANT_CHECKER_HPP
 #define BLKOWN_SIM_HARNESS_INVARIANT_CHECKER_HPP
 
+#include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/dma/device.hpp>
-#include <blkown/sim/device/controller.hpp>
+#include <blkown/dma/iova.hpp>
 #include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/iommu_fault.hpp>
 #include <blkown/sim/harness/history.hpp>
+#include <blkown/tag.hpp>
 #include <blkown/tag_set.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace blkown {

@@ -15,12 +15,13 @@
 #include <blkown/config.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <charconv>
-#include <cinttypes>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace blkown {

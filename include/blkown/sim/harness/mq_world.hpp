@@ -10,14 +10,36 @@
 #ifndef BLKOWN_SIM_HARNESS_MQ_WORLD_HPP
 #define BLKOWN_SIM_HARNESS_MQ_WORLD_HPP
 
+#include <array>
 #include <blkown/config.hpp>
-#include <blkown/mq/mq.hpp>
+#include <blkown/dma/device.hpp>
+#include <blkown/dma/proof.hpp>
+#include <blkown/mq/bio.hpp>
+#include <blkown/mq/context.hpp>
+#include <blkown/mq/disk.hpp>
+#include <blkown/mq/disk_config.hpp>
+#include <blkown/mq/driver.hpp>
+#include <blkown/mq/payload.hpp>
 #include <blkown/mq/sync.hpp>
+#include <blkown/mq/tag_pool.hpp>
+#include <blkown/mq/trace.hpp>
+#include <blkown/segment.hpp>
+#include <blkown/sim/device/command.hpp>
+#include <blkown/sim/device/controller.hpp>
+#include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/ring.hpp>
 #include <blkown/sim/harness/controller_pump.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
+#include <blkown/sim/harness/invariant_checker.hpp>
 #include <blkown/sim/harness/world_base.hpp>
+#include <blkown/sim/harness/world_config.hpp>
+#include <blkown/status.hpp>
+#include <concepts>
+#include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 

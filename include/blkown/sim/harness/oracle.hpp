@@ -22,6 +22,7 @@
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
+#include <blkown/sim/device/ring.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <deque>

@@ -10,8 +10,10 @@
 #include <algorithm>
 #include <blkown/config.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 #include <vector>
 
 namespace blkown {

@@ -13,6 +13,8 @@
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/device/ring.hpp>
 #include <blkown/status.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>

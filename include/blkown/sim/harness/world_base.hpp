@@ -6,13 +6,24 @@
 #define BLKOWN_SIM_HARNESS_WORLD_BASE_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/dma/device.hpp>
 #include <blkown/sim/device/controller.hpp>
+#include <blkown/sim/device/controller_config.hpp>
+#include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/iommu_fault.hpp>
+#include <blkown/sim/device/ring.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/host.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>
 #include <blkown/sim/harness/oracle.hpp>
 #include <blkown/sim/harness/workload.hpp>
 #include <blkown/sim/harness/world_config.hpp>
+#include <blkown/status.hpp>
+#include <blkown/tag.hpp>
+#include <blkown/tag_set_config.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <utility>
 
