@@ -30,7 +30,7 @@ template <class R>
 struct TagSetStorage {
   static constexpr std::size_t alignment_bytes = alignof(R) > cache_line_bytes ? alignof(R)
                                                                                : cache_line_bytes;
-  /// The distance of two requests. A type without alignment is padded, so that no two requests
+  /// The distance of two requests. A smaller type is padded, so that no two requests
   /// share a cache line.
   static constexpr std::size_t slot_bytes =
       (sizeof(R) + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
