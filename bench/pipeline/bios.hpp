@@ -60,7 +60,8 @@ class CheckedReads {
     }
   }
 
-  /// Reads each of `depth` blocks once. Precondition: depth is a power of two.
+  /// Reads each of `depth` blocks once.
+  /// Precondition: depth is a power of two.
   CheckedReads(std::size_t depth, std::uint64_t first_block) : memory_(depth) {
     for (std::size_t i = 0; i != depth; ++i) {
       const std::uint64_t number = first_block + i * 7919 % depth;

@@ -59,7 +59,8 @@ class Device {
   [[nodiscard]] const MeasuredDisk<Nvme>& measured() const noexcept { return measured_; }
   [[nodiscard]] mq::Disk<Nvme>* disk() noexcept { return measured_.disk.get(); }
 
-  /// Lets the device perform its pending work. Context: any thread.
+  /// Lets the device perform its pending work.
+  /// Context: any thread.
   void work() {
     while (controller_.step(0)) {
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Goal: with g generation bits a lookup refuses a stale cookie unless a multiple of 2^g
-// publications of its tag lie between. Method: for each layout, late cookies on both sides of the
-// wrap of its generation field.
+// publications of its tag lie between.
+// Method: for each layout, late cookies on both sides of the wrap of its generation field.
 
 #include <gtest/gtest.h>
 

@@ -128,7 +128,8 @@ TEST_F(ObjectInUseDeathTest, ADiskIsNotDestroyedBeforeItIsRemoved) {
 }
 
 // Goal: a violation names the disk that it is about, and a disk without a name is printed as
-// unnamed. Method: three disks on one driver and one runtime differ only in their names.
+// unnamed.
+// Method: three disks on one driver and one runtime differ only in their names.
 TEST_F(ObjectInUseDeathTest, EachDiskIsNamedByItsOwnConfiguration) {
   for (const auto& [name, printed] : {std::pair{"nbd0", "nbd0"}, std::pair{"", "(unnamed)"},
                                       std::pair<const char*, const char*>{nullptr, "(unnamed)"}}) {

@@ -50,8 +50,8 @@ TEST(BouncePool, GivesEachSlotToOneUntilItComesBack) {
   EXPECT_EQ(slots.pool.take(), back);
 }
 
-// Goal: two contexts never have the same slot. Method: both write plain memory into their slots and
-// read it back, also under ThreadSanitizer.
+// Goal: two contexts never have the same slot.
+// Method: both write plain memory into their slots and read it back, also under ThreadSanitizer.
 TEST(BouncePool, IsAnyContexts) {
   Slots slots;
   std::vector<std::thread> contexts;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: published bugs with memory under DMA cannot happen with this library. Method: one test for
-// each row about DMA in the table of tests/README.md; the test does what the buggy driver did.
+// Goal: published bugs with memory under DMA cannot happen with this library.
+// Method: one test for each row about DMA in the table of tests/README.md; the test does what the
+// buggy driver did.
 
 #include <gtest/gtest.h>
 

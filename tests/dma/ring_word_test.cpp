@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: a thread that reads the new word of a ring entry sees the entry's fields. Method: the
-// fields are plain memory, so ThreadSanitizer reports a missing order.
+// Goal: a thread that reads the new word of a ring entry sees the entry's fields.
+// Method: the fields are plain memory, so ThreadSanitizer reports a missing order.
 
 #include <gtest/gtest.h>
 

@@ -82,7 +82,8 @@ TEST(CoreWorld, TheSameSeedIsTheSameRun) {
   EXPECT_FALSE(run(config_of(3)) == run(config_of(9)));
 }
 
-// Goal: no decision depends on an address. Method: the same seed with another heap.
+// Goal: no decision depends on an address.
+// Method: the same seed with another heap.
 TEST(CoreWorld, TheHeapDoesNotInfluenceTheRun) {
   for (std::uint64_t seed = 0; seed != 12; ++seed) {
     const Trace first = run(config_of(seed));

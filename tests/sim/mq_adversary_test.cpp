@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Goal: a driver of the block layer survives every fault of a controller: every bio ends once, the
-// copy equals the source, no memory stays mapped, and after every step all invariants hold. Method:
-// the driver of examples/dma_round_trip copies one disk to another, once for each seed; then the
-// same on threads.
+// copy equals the source, no memory stays mapped, and after every step all invariants hold.
+// Method: the driver of examples/dma_round_trip copies one disk to another, once for each seed;
+// then the same on threads.
 
 #include <gtest/gtest.h>
 

@@ -143,7 +143,8 @@ class World {
   /// The caches of the running thread, one for each queue. Null: the thread has none.
   static inline thread_local std::vector<blkown::TagCache>* caches = nullptr;
 
-  /// Ends the I/Os in flight. Precondition: no other thread is running.
+  /// Ends the I/Os in flight.
+  /// Precondition: no other thread is running.
   void drain() {
     while (tags_->in_flight() != 0 || !requeued_.empty()) {
       while (auto idle = take_requeued()) std::move(*idle).fail(blkown::Status::aborted);

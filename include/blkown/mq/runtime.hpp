@@ -50,7 +50,8 @@ concept Runtime = requires(T& runtime, Event& event) {
   { runtime.context(std::uint32_t{}) } -> std::same_as<Context&>;
   { runtime.now_ns() } -> std::same_as<std::uint64_t>;
   // Waits for the event, and runs the contexts if no other thread does. Returns false if nothing is
-  // left to run, so that the event cannot happen. Precondition: the caller is on no context.
+  // left to run, so that the event cannot happen.
+  // Precondition: the caller is on no context.
   { runtime.wait_for(event) } -> std::same_as<bool>;
 };
 

@@ -55,7 +55,8 @@ class Memory {
     knowledge_ = {};
   }
 
-  /// Adds an atomic, made by thread 0. Precondition: there are fewer than max_locations.
+  /// Adds an atomic, made by thread 0.
+  /// Precondition: there are fewer than max_locations.
   [[nodiscard]] std::uint8_t add_location(std::uint64_t value, std::uint64_t value_mask) {
     if (location_count_ == locations_.size()) locations_.emplace_back();
     Location& made = locations_[location_count_];

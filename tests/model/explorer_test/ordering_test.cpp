@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Goal: the explorer derives happens-before from the declared orders. Ordered accesses are no race
-// and are seen; unordered ones are a data race in some execution. Method: message passing, release
-// sequences and unordered accesses, each also with one order left out.
+// and are seen; unordered ones are a data race in some execution.
+// Method: message passing, release sequences and unordered accesses, each also with one order left
+// out.
 
 #include "litmus.hpp"
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: sleep sets skip no execution that matters. Method: random programs of three threads with a
-// few operations on two atomics and one piece of data run with and without the reduction. Both find
-// the same outcomes, and both find a data race or none.
+// Goal: sleep sets skip no execution that matters.
+// Method: random programs of three threads with a few operations on two atomics and one piece of
+// data run with and without the reduction. Both find the same outcomes, and both find a data race
+// or none.
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Goal: read-modify-writes read the newest store, and a compare-exchange fails in every permitted
-// way. Method: lost updates, spurious and stale failures, and the failure order.
+// way.
+// Method: lost updates, spurious and stale failures, and the failure order.
 
 #include "litmus.hpp"
 

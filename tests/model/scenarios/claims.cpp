@@ -3,8 +3,9 @@
 // Theme: the right to an I/O, while pins exist.
 //
 // Goal: of all threads that ask for the right to one publication, one gets it and is the only
-// writer. Its end takes effect once, after the last pin is dropped. Method: completions, pins that
-// become Claims, mapping pins and a scan's pins, in twos and threes. Invariants: as in theme pins.
+// writer. Its end takes effect once, after the last pin is dropped.
+// Method: completions, pins that become Claims, mapping pins and a scan's pins, in twos and threes.
+// Invariants: as in theme pins.
 
 #include "fixture.hpp"
 

@@ -5,9 +5,9 @@
 // Goal: after each post there is a run that knows what was done before the post, also when one run
 // serves several posts, or when the post arrives while the context is falling asleep. Each request
 // that is pushed to a context is taken once, with all earlier writes visible. The last of several
-// parties knows what the others did. Method: the loop of a runtime is one thread; posters and
-// pushers are the others. A context that sleeps although it has work waits for ever, which is a
-// failure.
+// parties knows what the others did.
+// Method: the loop of a runtime is one thread; posters and pushers are the others. A context that
+// sleeps although it has work waits for ever, which is a failure.
 
 #include "fixture.hpp"
 

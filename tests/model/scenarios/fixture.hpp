@@ -76,7 +76,8 @@ class Device {
 
   [[nodiscard]] blkown::TagSet<R>& set() { return set_; }
 
-  /// Starts a new I/O on the tag. Precondition: the tag is free.
+  /// Starts a new I/O on the tag.
+  /// Precondition: the tag is free.
   [[nodiscard]] Owned start(std::uint32_t tag = 0) {
     std::optional<Idle> idle = set_.allocate_tag(QueueIndex{0}, Tag{tag});
     model::check(idle.has_value(), "the tag is free");

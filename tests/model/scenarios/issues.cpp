@@ -5,7 +5,8 @@
 // Goal: a completion that arrives before publish returns is found. A refused publish gets its right
 // back unless another thread took it. The completion of one stage never reaches the next stage.
 // Method: the device, or its forger, is a thread of its own. Doorbell and completion queue are
-// release/acquire channels. Invariants: as in theme pins, and no completion is lost.
+// release/acquire channels.
+// Invariants: as in theme pins, and no completion is lost.
 
 #include "fixture.hpp"
 

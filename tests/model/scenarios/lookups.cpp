@@ -3,9 +3,9 @@
 // Theme: lookups, against threads that hold the request or publish it.
 //
 // Goal: a lookup finds a request only in the permitted state and by its own cookie. A holder that
-// found a request sees every earlier write. A refused lookup changes nothing. Method: a holder or a
-// publisher, and completions that are right, early or forged. Invariants: as in theme pins, and one
-// caller gets the right to a publication.
+// found a request sees every earlier write. A refused lookup changes nothing.
+// Method: a holder or a publisher, and completions that are right, early or forged.
+// Invariants: as in theme pins, and one caller gets the right to a publication.
 
 #include "fixture.hpp"
 

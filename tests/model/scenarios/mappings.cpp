@@ -4,9 +4,9 @@
 //
 // Goal: the mapping's handle or a drain of the stopped device unmaps the list, never both. The one
 // that unmaps knows the contents of the list. A drain that reads a list while it is reused discards
-// what it read of the old mapping. Method: MappingState and PublishedPointer, called in the order
-// in which Device and the mappings call them, with the list as model::Data. The lock of the device,
-// which orders more, is left out.
+// what it read of the old mapping.
+// Method: MappingState and PublishedPointer, called in the order in which Device and the mappings
+// call them, with the list as model::Data. The lock of the device, which orders more, is left out.
 
 #include "fixture.hpp"
 

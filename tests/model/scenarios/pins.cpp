@@ -3,10 +3,11 @@
 // Theme: pins, and how the holder of a pin becomes the only holder.
 //
 // Goal: a thread that becomes alone, or gets the right, sees everything that the other holders did.
-// Of racing holders as many succeed as the operation promises. Method: each holder reads the data
-// under its pin and drops the pin in its own way. The holder of the right writes. Invariants: no
-// race on the data. Every I/O ends exactly once. A word that is not idle at the end is at 1 without
-// flags (no handle is left), and idle words have no flags.
+// Of racing holders as many succeed as the operation promises.
+// Method: each holder reads the data under its pin and drops the pin in its own way. The holder of
+// the right writes.
+// Invariants: no race on the data. Every I/O ends exactly once. A word that is not idle at the end
+// is at 1 without flags (no handle is left), and idle words have no flags.
 
 #include "fixture.hpp"
 

@@ -5,7 +5,8 @@
 // Goal: all accesses of one life of a request happen before its next life, wherever that begins. A
 // value or a pin of an earlier life never reaches a later one, unless it carries no generation.
 // Method: one thread ends an I/O, another begins the next one on the tag, through the bitmap or a
-// TagCache, with late completions and scans in between. Invariants: as in theme pins.
+// TagCache, with late completions and scans in between.
+// Invariants: as in theme pins.
 
 #include "fixture.hpp"
 

@@ -3,7 +3,8 @@
 // Theme: the word itself, in cases for which handles would need too many requests or threads.
 //
 // Goal: lookups never raise the count above its limit, the generation wraps within its field, and
-// an operation that loses a race does not change the word. Method: a RefWord preset near the edge.
+// an operation that loses a race does not change the word.
+// Method: a RefWord preset near the edge.
 // Invariants: a count of n >= 1 is 1 plus the references given. Nothing carries into the flags or
 // the generation.
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: from one life of a request to the next, through the tag bitmap. Method: the context that
-// completes an end frees the tag. A thread that finds it free starts a new life. Invariants: the
-// next life comes after everything in the last one. A completion of the last life never ends the
-// next one, unless it carries no generation, and even then each life ends once.
+// Goal: from one life of a request to the next, through the tag bitmap.
+// Method: the context that completes an end frees the tag. A thread that finds it free starts a new
+// life.
+// Invariants: the next life comes after everything in the last one. A completion of the last life
+// never ends the next one, unless it carries no generation, and even then each life ends once.
 
 #ifndef MODEL_WORD_SCENARIOS_LIVES_HPP
 #define MODEL_WORD_SCENARIOS_LIVES_HPP

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: lookups against threads that publish a request or drop its last reference. Method: the
-// publisher or dropper has accessed data that the finder reads or writes. Invariants: a lookup that
-// succeeds sees everything done before. A refused lookup changes nothing. Of several completions
-// one ends the I/O.
+// Goal: lookups against threads that publish a request or drop its last reference.
+// Method: the publisher or dropper has accessed data that the finder reads or writes.
+// Invariants: a lookup that succeeds sees everything done before. A refused lookup changes nothing.
+// Of several completions one ends the I/O.
 
 #ifndef MODEL_WORD_SCENARIOS_LOOKUPS_HPP
 #define MODEL_WORD_SCENARIOS_LOOKUPS_HPP

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: references that are dropped, cloned and turned into ownership at the same time. Method:
-// each thread holds a reference and reads the data under it before it drops it. Invariants: at most
-// one becomes the owner; exactly one if all drop by drop_or_own. The owner's writes come after all
-// the reads. A refused thread has lost nothing.
+// Goal: references that are dropped, cloned and turned into ownership at the same time.
+// Method: each thread holds a reference and reads the data under it before it drops it.
+// Invariants: at most one becomes the owner; exactly one if all drop by drop_or_own. The owner's
+// writes come after all the reads. A refused thread has lost nothing.
 
 #ifndef MODEL_WORD_SCENARIOS_REFERENCES_HPP
 #define MODEL_WORD_SCENARIOS_REFERENCES_HPP

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: a request that is published again, and a publication that the device refuses. Method: each
-// publication has a generation of its own, which its completions carry. Invariants: a completion of
-// an earlier stage never gets a later one. Either the submitter takes a refused publication back,
-// or the faster context ends it, never both. Each stage sees the data of the stage before.
+// Goal: a request that is published again, and a publication that the device refuses.
+// Method: each publication has a generation of its own, which its completions carry.
+// Invariants: a completion of an earlier stage never gets a later one. Either the submitter takes a
+// refused publication back, or the faster context ends it, never both. Each stage sees the data of
+// the stage before.
 
 #ifndef MODEL_WORD_SCENARIOS_REPUBLISHED_HPP
 #define MODEL_WORD_SCENARIOS_REPUBLISHED_HPP
