@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSL-1.0
-# For the project's own tests, benchmarks and examples: the warnings they are built with, and what
-# the outer flags make of the standard library. Never exported, never seen by a consumer.
+# Settings of the project's own tests, benchmarks and examples: their warnings, and the standard library
+# and sanitizers that the compiler's flags choose. No consumer sees them.
 include(CheckCXXSourceCompiles)
 
 add_library(blkown_warnings INTERFACE)
@@ -15,8 +15,8 @@ target_compile_options(blkown_warnings
     $<$<CXX_COMPILER_ID:Clang>:-Wconsumed>
     $<$<CXX_COMPILER_ID:Clang>:-Werror=consumed>)
 
-# Debian's GoogleTest and Google Benchmark are built against libstdc++, without sanitizers. What
-# counts is what the compiler does, not what the flags look like.
+# Debian's GoogleTest and Google Benchmark are built against libstdc++, without sanitizers. Each choice
+# is read off the compiler, not off the text of the flags.
 check_cxx_source_compiles([[
 #include <version>
 #ifndef _LIBCPP_VERSION

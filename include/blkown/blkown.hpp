@@ -5,6 +5,7 @@
 #ifndef BLKOWN_BLKOWN_HPP
 #define BLKOWN_BLKOWN_HPP
 
+// IWYU pragma: begin_exports
 #include <blkown/aref.hpp>
 #include <blkown/check.hpp>
 #include <blkown/claim.hpp>
@@ -25,5 +26,6 @@
 #include <blkown/tag_set.hpp>
 #include <blkown/tag_set_config.hpp>
 #include <blkown/tracking.hpp>
+// IWYU pragma: end_exports
 
 #endif

@@ -10,6 +10,8 @@
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
 #include <concepts>
+#include <cstddef>
+#include <cstdint>
 #include <expected>
 #include <span>
 

@@ -20,6 +20,7 @@
 
 #include <blkown/config.hpp>
 #include <blkown/detail/spin_lock.hpp>
+#include <cstddef>
 #include <cstring>
 #include <mutex>
 #include <span>

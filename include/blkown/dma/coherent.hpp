@@ -14,6 +14,8 @@
 #include <blkown/dma/proof.hpp>
 #include <blkown/place.hpp>
 #include <blkown/tag.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <expected>

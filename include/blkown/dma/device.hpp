@@ -32,6 +32,7 @@
 #include <blkown/dma/proof.hpp>
 #include <blkown/dma/quarantine.hpp>
 #include <blkown/tag.hpp>
+#include <cstddef>
 #include <span>
 
 namespace blkown {

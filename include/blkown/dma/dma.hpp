@@ -5,6 +5,7 @@
 #ifndef BLKOWN_DMA_DMA_HPP
 #define BLKOWN_DMA_DMA_HPP
 
+// IWYU pragma: begin_exports
 #include <blkown/dma/backend.hpp>
 #include <blkown/dma/bounce_pool.hpp>
 #include <blkown/dma/coherent.hpp>
@@ -15,5 +16,6 @@
 #include <blkown/dma/proof.hpp>
 #include <blkown/dma/quarantine.hpp>
 #include <blkown/dma/ring_word.hpp>
+// IWYU pragma: end_exports
 
 #endif

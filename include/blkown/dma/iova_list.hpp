@@ -6,9 +6,10 @@
 #define BLKOWN_DMA_IOVA_LIST_HPP
 
 #include <blkown/config.hpp>
-#include <blkown/dma/detail/device_state.hpp>  // the destructor of ListState
+#include <blkown/dma/detail/device_state.hpp>  // IWYU pragma: keep (the destructor of ListState)
 #include <blkown/dma/detail/list_state.hpp>
 #include <blkown/dma/iova.hpp>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

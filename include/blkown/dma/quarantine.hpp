@@ -8,6 +8,7 @@
 #include <blkown/config.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/tag.hpp>
+#include <cstdint>
 #include <span>
 
 namespace blkown {

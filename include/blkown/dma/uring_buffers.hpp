@@ -7,13 +7,15 @@
 #define BLKOWN_DMA_URING_BUFFERS_HPP
 
 #include <liburing.h>
-#include <sys/uio.h>
+#include <sys/uio.h>  // IWYU pragma: keep (iovec)
 
-#include <algorithm>
+#include <algorithm>  // IWYU pragma: keep (std::ranges)
 #include <blkown/config.hpp>
 #include <blkown/dma/backend.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/tag.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <expected>
 #include <iterator>
 #include <optional>

@@ -26,10 +26,13 @@
 #ifndef BLKOWN_MQ_CONTEXT_HPP
 #define BLKOWN_MQ_CONTEXT_HPP
 
+#include <atomic>
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
 #include <blkown/mq/detail/timer_queue.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <optional>
 #include <utility>

@@ -11,6 +11,7 @@
 #include <blkown/mq/detail/relaxed.hpp>
 #include <blkown/mq/on_end.hpp>
 #include <blkown/status.hpp>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

@@ -5,10 +5,12 @@
 #ifndef BLKOWN_MQ_DISK_HPP
 #define BLKOWN_MQ_DISK_HPP
 
+#include <blkown/aref.hpp>
 #include <blkown/check.hpp>
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
+#include <blkown/idle.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/control.hpp>
@@ -20,13 +22,20 @@
 #include <blkown/mq/driver.hpp>
 #include <blkown/mq/hw_queue.hpp>
 #include <blkown/mq/in_flight_table.hpp>
+#include <blkown/mq/limits.hpp>
 #include <blkown/mq/on_end.hpp>
+#include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/runtime.hpp>
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/mq/trace.hpp>
+#include <blkown/place.hpp>
+#include <blkown/request.hpp>
+#include <blkown/status.hpp>
 #include <blkown/tag.hpp>
 #include <concepts>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <expected>
 #include <memory>

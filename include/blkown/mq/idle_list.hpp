@@ -9,6 +9,7 @@
 #include <blkown/detail/handle_base.hpp>
 #include <blkown/detail/ring.hpp>
 #include <blkown/idle.hpp>
+#include <blkown/place.hpp>
 #include <blkown/request.hpp>
 #include <optional>
 #include <utility>

@@ -7,12 +7,16 @@
 #define BLKOWN_MQ_IN_FLIGHT_TABLE_HPP
 
 #include <blkown/check.hpp>
+#include <blkown/check_stdio.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
+#include <blkown/request.hpp>
+#include <blkown/tag.hpp>
 #include <blkown/tag_set.hpp>
 #include <cinttypes>
+#include <cstdint>
 #include <cstdio>
 #include <optional>
 

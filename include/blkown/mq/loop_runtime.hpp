@@ -10,6 +10,7 @@
 #include <blkown/mq/detail/sleeper.hpp>
 #include <blkown/mq/runtime.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>

@@ -5,6 +5,7 @@
 #ifndef BLKOWN_MQ_MQ_HPP
 #define BLKOWN_MQ_MQ_HPP
 
+// IWYU pragma: begin_exports
 #include <blkown/blkown.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
@@ -21,5 +22,6 @@
 #include <blkown/mq/sync.hpp>
 #include <blkown/mq/timer.hpp>
 #include <blkown/mq/trace.hpp>
+// IWYU pragma: end_exports
 
 #endif

@@ -15,6 +15,7 @@
 #include <blkown/mq/segments.hpp>
 #include <blkown/request.hpp>
 #include <blkown/status.hpp>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

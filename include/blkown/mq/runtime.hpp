@@ -9,6 +9,7 @@
 #include <blkown/mq/context.hpp>
 #include <concepts>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 
 namespace blkown {

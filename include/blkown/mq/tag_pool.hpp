@@ -6,11 +6,14 @@
 #define BLKOWN_MQ_TAG_POOL_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/ended.hpp>
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/tag_line.hpp>
 #include <blkown/mq/in_flight_table.hpp>
 #include <blkown/mq/payload.hpp>
+#include <blkown/tag.hpp>
 #include <blkown/tag_set.hpp>
+#include <blkown/tag_set_config.hpp>
 #include <expected>
 #include <memory>
 #include <new>

@@ -9,6 +9,7 @@
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/sleeper.hpp>
 #include <blkown/mq/runtime.hpp>
+#include <cstdint>
 #include <memory>
 #include <thread>
 #include <vector>

@@ -20,10 +20,13 @@
 #ifndef BLKOWN_MQ_TIMER_HPP
 #define BLKOWN_MQ_TIMER_HPP
 
+#include <atomic>
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/timer_queue.hpp>
+#include <blkown/place.hpp>
+#include <cstdint>
 #include <mutex>
 #include <optional>
 #include <utility>

@@ -5,6 +5,7 @@
 #ifndef BLKOWN_SIM_SIM_HPP
 #define BLKOWN_SIM_SIM_HPP
 
+// IWYU pragma: begin_exports
 #include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/device/controller_config.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
@@ -29,5 +30,6 @@
 #include <blkown/sim/harness/world_base.hpp>
 #include <blkown/sim/harness/world_config.hpp>
 #include <blkown/sim/kit.hpp>
+// IWYU pragma: end_exports
 
 #endif

@@ -10,6 +10,7 @@
 #include <blkown/dma/detail/device_state.hpp>
 #include <blkown/dma/detail/list_state.hpp>
 #include <blkown/dma/iova.hpp>
+#include <cstdint>
 #include <cstring>
 
 namespace blkown {

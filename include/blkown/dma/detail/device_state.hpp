@@ -15,6 +15,8 @@
 #include <blkown/dma/proof.hpp>
 #include <blkown/dma/quarantine.hpp>
 #include <blkown/place.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <mutex>
 
 namespace blkown {

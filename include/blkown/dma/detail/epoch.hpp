@@ -5,6 +5,7 @@
 #ifndef BLKOWN_DMA_DETAIL_EPOCH_HPP
 #define BLKOWN_DMA_DETAIL_EPOCH_HPP
 
+#include <atomic>
 #include <blkown/config.hpp>
 
 namespace blkown {

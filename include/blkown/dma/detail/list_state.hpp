@@ -6,11 +6,14 @@
 #define BLKOWN_DMA_DETAIL_LIST_STATE_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/holder_list.hpp>
 #include <blkown/dma/detail/mapping_state.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/dma/quarantine.hpp>
 #include <blkown/tag.hpp>
 #include <blkown/tracking.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <span>
 
 namespace blkown {

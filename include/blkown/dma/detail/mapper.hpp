@@ -13,6 +13,8 @@
 #include <blkown/dma/detail/runs.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/segment.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 
 namespace blkown {

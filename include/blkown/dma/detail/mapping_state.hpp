@@ -18,7 +18,9 @@
 #ifndef BLKOWN_DMA_DETAIL_MAPPING_STATE_HPP
 #define BLKOWN_DMA_DETAIL_MAPPING_STATE_HPP
 
+#include <atomic>
 #include <blkown/config.hpp>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

@@ -10,6 +10,8 @@
 #include <blkown/dma/backend.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/segment.hpp>
+#include <cstddef>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

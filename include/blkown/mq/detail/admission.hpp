@@ -11,6 +11,7 @@
 #include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/status.hpp>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

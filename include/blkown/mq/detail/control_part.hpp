@@ -22,6 +22,7 @@
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/issuer.hpp>
+#include <cstdint>
 #include <optional>
 #include <utility>
 

@@ -31,7 +31,9 @@
 #include <blkown/mq/control.hpp>
 #include <blkown/mq/detail/countdown.hpp>
 #include <blkown/mq/detail/fwd.hpp>
+#include <blkown/place.hpp>
 #include <blkown/status.hpp>
+#include <cstdint>
 #include <mutex>
 
 namespace blkown {

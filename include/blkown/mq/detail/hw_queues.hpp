@@ -13,6 +13,7 @@
 #include <blkown/mq/hw_queue.hpp>
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/status.hpp>
+#include <cstdint>
 #include <memory>
 #include <vector>
 

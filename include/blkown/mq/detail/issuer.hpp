@@ -12,18 +12,22 @@
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/counters.hpp>
 #include <blkown/mq/detail/flush_sequence.hpp>
+#include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/lane.hpp>
 #include <blkown/mq/detail/lanes.hpp>
 #include <blkown/mq/detail/split.hpp>
-#include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/driver.hpp>
 #include <blkown/mq/idle_list.hpp>
+#include <blkown/mq/limits.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/segments.hpp>
+#include <blkown/mq/tag_pool.hpp>
 #include <blkown/mq/trace.hpp>
 #include <blkown/status.hpp>
+#include <blkown/tag.hpp>
+#include <cstdint>
 #include <optional>
 #include <utility>
 

@@ -14,7 +14,6 @@
 #include <blkown/mq/idle_list.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/tag_pool.hpp>
-#include <utility>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

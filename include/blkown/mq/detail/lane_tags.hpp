@@ -14,6 +14,7 @@
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/tag_cache.hpp>
+#include <cstdint>
 #include <optional>
 #include <utility>
 

@@ -12,6 +12,7 @@
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/lane.hpp>
 #include <blkown/mq/driver.hpp>
+#include <blkown/mq/hw_queue.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/tag_pool.hpp>

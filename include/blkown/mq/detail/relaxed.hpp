@@ -5,7 +5,9 @@
 #ifndef BLKOWN_MQ_DETAIL_RELAXED_HPP
 #define BLKOWN_MQ_DETAIL_RELAXED_HPP
 
+#include <atomic>
 #include <blkown/config.hpp>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

@@ -18,10 +18,10 @@
 #ifndef BLKOWN_MQ_DETAIL_REQUEST_STACK_HPP
 #define BLKOWN_MQ_DETAIL_REQUEST_STACK_HPP
 
+#include <atomic>
 #include <blkown/config.hpp>
 #include <blkown/detail/ring.hpp>
 #include <blkown/request.hpp>
-#include <utility>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

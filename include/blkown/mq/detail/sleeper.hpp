@@ -20,6 +20,7 @@
 #include <blkown/config.hpp>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 #include <optional>
 

@@ -11,6 +11,7 @@
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/segments.hpp>
 #include <blkown/segment.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 

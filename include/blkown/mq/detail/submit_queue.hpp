@@ -30,13 +30,14 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
 #include <blkown/ended.hpp>
+#include <blkown/idle.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/counters.hpp>
 #include <blkown/mq/detail/admission.hpp>
 #include <blkown/mq/detail/control_part.hpp>
-#include <blkown/mq/detail/controls.hpp>
 #include <blkown/mq/detail/flush_sequence.hpp>
+#include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/issuer.hpp>
 #include <blkown/mq/detail/lanes.hpp>
@@ -45,11 +46,16 @@
 #include <blkown/mq/detail/timeout_scan.hpp>
 #include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/driver.hpp>
+#include <blkown/mq/hw_queue.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/timer.hpp>
+#include <blkown/mq/trace.hpp>
+#include <blkown/place.hpp>
+#include <blkown/request.hpp>
 #include <blkown/status.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <utility>
 

@@ -31,7 +31,9 @@
 #include <blkown/config.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
+#include <blkown/tag.hpp>
 #include <blkown/tag_set.hpp>
+#include <cstdint>
 #include <mutex>
 #include <optional>
 #include <utility>

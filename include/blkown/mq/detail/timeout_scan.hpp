@@ -5,17 +5,23 @@
 #ifndef BLKOWN_MQ_DETAIL_TIMEOUT_SCAN_HPP
 #define BLKOWN_MQ_DETAIL_TIMEOUT_SCAN_HPP
 
+#include <blkown/aref.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
-#include <blkown/mq/context.hpp>
 #include <blkown/mq/counters.hpp>
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/issuer.hpp>
+#include <blkown/mq/detail/lane.hpp>
 #include <blkown/mq/detail/lanes.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
 #include <blkown/mq/driver.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/timer.hpp>
+#include <blkown/mq/trace.hpp>
+#include <blkown/request.hpp>
+#include <blkown/status.hpp>
+#include <blkown/tag.hpp>
+#include <cstdint>
 #include <utility>
 
 namespace blkown {

@@ -5,7 +5,9 @@
 #ifndef BLKOWN_MQ_DETAIL_TIMER_QUEUE_HPP
 #define BLKOWN_MQ_DETAIL_TIMER_QUEUE_HPP
 
+#include <atomic>
 #include <blkown/config.hpp>
+#include <cstdint>
 #include <mutex>
 #include <utility>
 
