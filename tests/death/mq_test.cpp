@@ -135,10 +135,10 @@ TEST_F(ObjectInUseDeathTest, EachDiskIsNamedByItsOwnConfiguration) {
                                       std::pair<const char*, const char*>{nullptr, "(unnamed)"}}) {
     prints(std::string{"disk '"} + printed + "' destroyed before it was removed",
            "call remove() and wait for it");
-    dies("destruction of mq::Disk", "", [&name = name] {
+    dies("destruction of mq::Disk", "", [&chosen = name] {
       Rig rig;
-      auto disk =
-          *mq::Disk<Silent>::create({.name = name, .capacity_sectors = 8}, rig.driver, rig.runtime);
+      auto disk = *mq::Disk<Silent>::create({.name = chosen, .capacity_sectors = 8}, rig.driver,
+                                            rig.runtime);
       disk.reset();
     });
   }

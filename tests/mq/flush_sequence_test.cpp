@@ -38,10 +38,10 @@ std::string steps_of(mq::Bio& bio, const mq::DiskConfig& config,
   return steps;
 }
 
-std::byte memory[512];
+std::byte block[512];
 
 mq::Bio write(mq::IoFlags flags) {
-  return mq::Bio::write(0, blkown::Segment{memory, sizeof memory}, {}, flags);
+  return mq::Bio::write(0, blkown::Segment{block, sizeof block}, {}, flags);
 }
 
 TEST(FlushSequence, AWriteTakesTheStepsThatItNeeds) {
@@ -70,7 +70,7 @@ TEST(FlushSequence, AFailureEndsIt) {
 
 TEST(FlushSequence, AReadHasNoPostflush) {
   const mq::DiskConfig config{.write_cache = true};
-  mq::Bio bio = mq::Bio::read(0, blkown::Segment{memory, sizeof memory}, {}, {.fua = true});
+  mq::Bio bio = mq::Bio::read(0, blkown::Segment{block, sizeof block}, {}, {.fua = true});
   EXPECT_EQ(steps_of(bio, config), "d");
 }
 
