@@ -165,6 +165,8 @@ class Nvme {
         payload.op() == mq::Op::read ? dma::Direction::from_device : dma::Direction::to_device;
     auto prepared =
         dma::map(claim, device_, payload.segments(), direction, payload.driver_data.iovas);
+    // A shortage is `resource`: the disk issues the request again. Memory that can never be mapped
+    // is `invalid`, and the bio ends.
     if (!prepared.has_value()) return prepared.error().status();
     payload.driver_data.mapping = std::move(*prepared).activate();
     return std::nullopt;

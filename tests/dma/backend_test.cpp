@@ -47,18 +47,21 @@ TEST(Backend, EachReasonHasAName) {
     EXPECT_EQ(std::ranges::count(names, name), 0) << name;
     names.push_back(name);
   }
-  ASSERT_EQ(names.size(), 9U);
+  ASSERT_EQ(names.size(), 11U);
   EXPECT_EQ(names.front(), "no_bytes");
-  EXPECT_EQ(names.back(), "out_of_memory");
+  EXPECT_EQ(names.back(), "iova_space_too_small");
 }
 
 // Goal: an error that the end of another I/O can clear is tried again; every other error is final.
 TEST(Backend, AShortageIsAResource) {
-  for (int i = 0; i != 9; ++i) {
+  for (int i = 0; i != 11; ++i) {
     const auto reason = static_cast<MapFailure>(i);
-    const bool is_for_now = reason == MapFailure::no_bounce_slot || reason == MapFailure::no_iova;
+    const bool is_for_now = reason == MapFailure::no_bounce_slot || reason == MapFailure::no_iova ||
+                            reason == MapFailure::list_in_use ||
+                            reason == MapFailure::out_of_memory;
+    EXPECT_EQ(is_permanent(reason), !is_for_now) << to_string(reason);
     EXPECT_EQ((dma::MapError{reason, 0, 0}.status()),
-              is_for_now ? blkown::Status::resource : blkown::Status::io_error)
+              is_for_now ? blkown::Status::resource : blkown::Status::invalid)
         << to_string(reason);
   }
 }

@@ -24,6 +24,7 @@ struct Slots {
 TEST(BouncePool, HasAsManySlotsAsFitWhole) {
   Slots four;
   EXPECT_EQ(four.pool.free_slots(), 4U);
+  EXPECT_EQ(four.pool.slot_count(), 4U);
   EXPECT_EQ(four.pool.slot_bytes(), 64U);
   Slots three{255};
   EXPECT_EQ(three.pool.free_slots(), 3U) << "the last slot would end beyond the memory";
@@ -43,6 +44,7 @@ TEST(BouncePool, GivesEachSlotToOneUntilItComesBack) {
     std::fill_n(slot, 64, std::byte{0xFF});
   }
   EXPECT_EQ(slots.pool.free_slots(), 0U);
+  EXPECT_EQ(slots.pool.slot_count(), 4U);
   EXPECT_EQ(slots.pool.take(), nullptr);
   std::byte* const back = *taken.begin();
   slots.pool.give(back);

@@ -49,6 +49,7 @@ class Backend {
  public:
   dma::DeviceLimits settings;
   std::vector<std::string> log;  ///< "map 1000+512", "unmap 1000+512", "invalidate 1000+512 ..."
+  std::uint64_t pages = ~std::uint64_t{0};   ///< The size of the device's address space.
   std::size_t refuse_map = ~std::size_t{0};  ///< The index of the map call that fails.
   MapFailure refuse_with = MapFailure::refused;
   std::function<void()> on_unmap;
@@ -69,8 +70,11 @@ class Backend {
                                                              const blkown::Cookie& cookie) {
     const std::lock_guard guard{mutex_};
     if (maps_++ == refuse_map) return std::unexpected(refuse_with);
+    if (pages_of(length_bytes) > pages) return std::unexpected(MapFailure::iova_space_too_small);
+    if (pages_of(length_bytes) > pages - used_pages_) return std::unexpected(MapFailure::no_iova);
+    used_pages_ += pages_of(length_bytes);
     const std::uint64_t iova = next_;
-    next_ += (length_bytes / 0x1000 + 1) * 0x1000;
+    next_ += pages_of(length_bytes) * 0x1000;
     live_[iova] = {{data, length_bytes}, direction, cookie};
     log.push_back("map " + text({iova, length_bytes}));
     return iova;
@@ -84,6 +88,7 @@ class Backend {
       return;
     }
     live_.erase(found);
+    used_pages_ -= pages_of(segment.length_bytes);
     log.push_back("unmap " + text(segment));
   }
   void invalidate(std::span<const dma::IovaSegment> segments) {
@@ -95,6 +100,11 @@ class Backend {
       entry += ' ' + text(segment);
     }
     log.push_back(std::move(entry));
+  }
+  [[nodiscard]] bool can_hold(std::span<const dma::IovaSegment> elements) const {
+    std::uint64_t needed_pages = 0;
+    for (const dma::IovaSegment& element : elements) needed_pages += pages_of(element.length_bytes);
+    return needed_pages <= pages;
   }
   [[nodiscard]] std::uint64_t bus_address(const std::byte* data) const {
     return address_ +
@@ -133,6 +143,9 @@ class Backend {
   }
 
  private:
+  [[nodiscard]] static std::uint64_t pages_of(std::uint64_t length_bytes) {
+    return length_bytes / 0x1000 + 1;
+  }
   [[nodiscard]] static std::string text(const dma::IovaSegment& segment) {
     char text[64];
     std::snprintf(text, sizeof text, "%llx+%llu", static_cast<unsigned long long>(segment.iova),
@@ -143,15 +156,19 @@ class Backend {
   std::mutex mutex_;
   std::map<std::uint64_t, Live> live_;
   std::uint64_t next_ = 0x1000;
+  std::uint64_t used_pages_ = 0;
   std::size_t maps_ = 0;
   const std::byte* first_ = nullptr;
   std::uint64_t address_ = 0;
 };
 
-/// The request's data: a list of four elements, and the mapping of the I/O in flight.
+/// The request's data: a list of four elements and a list of one, each with the mapping of the I/O
+/// in flight.
 struct Data {
   dma::IovaList<4> iovas;
   std::optional<dma::ActiveMapping> mapping;
+  dma::IovaList<1> metadata_iovas;
+  std::optional<dma::ActiveMapping> metadata;
 };
 
 using Device = dma::Device<Backend>;
@@ -207,6 +224,20 @@ struct Rig {
   [[nodiscard]] blkown::Cookie in_flight(std::uint32_t tag = 0) {
     Claim claim = unpublished(tag);
     claim.data().mapping.emplace(active(claim));
+    return driver.publish(std::move(claim));
+  }
+  /// Maps another 8 bytes, of the device if it is another one, with the second list of the data.
+  void add_metadata(Claim& claim, Device* other = nullptr) {
+    auto mapped = dma::map(claim, other == nullptr ? device : *other, std::array{part(1024, 8)},
+                           Direction::to_device, claim.data().metadata_iovas);
+    claim.data().metadata.emplace(support::take_value(std::move(mapped)).activate());
+  }
+  /// Puts an I/O in flight, with two mappings in its data.
+  [[nodiscard]] blkown::Cookie in_flight_with_metadata(std::uint32_t tag = 0,
+                                                       Device* other = nullptr) {
+    Claim claim = unpublished(tag);
+    claim.data().mapping.emplace(active(claim));
+    add_metadata(claim, other);
     return driver.publish(std::move(claim));
   }
   /// Takes the mapping out of the data.

@@ -69,6 +69,53 @@ TEST_F(IommuTest, ReturnsNoIovaWhenTheAddressSpaceIsFull) {
   static_cast<void>(map(0, 2 * page));
 }
 
+// Goal: what an empty address space could not map is told apart from what has to wait.
+TEST_F(IommuTest, TellsATooSmallAddressSpaceFromAFullOne) {
+  static_cast<void>(map(0, 14 * page));
+  EXPECT_EQ(iommu_->map(memory_.data(), 16 * page, Direction::to_device, first_io),
+            std::unexpected(MapFailure::no_iova));
+  EXPECT_EQ(iommu_->map(memory_.data() + 1, 16 * page, Direction::to_device, first_io),
+            std::unexpected(MapFailure::iova_space_too_small))
+      << "the bytes lie on seventeen pages";
+  make({.page_count = 16, .limits = {.boundary_mask = 4 * page - 1}});
+  EXPECT_EQ(iommu_->map(memory_.data(), 5 * page, Direction::to_device, first_io),
+            std::unexpected(MapFailure::iova_space_too_small))
+      << "crosses the boundary everywhere";
+}
+
+TEST_F(IommuTest, SaysWhetherItCouldHoldAllElements) {
+  static_cast<void>(map(0, 14 * page, Direction::to_device, first_io));
+  std::vector<IovaSegment> elements(16, IovaSegment{memory_at, page});
+  EXPECT_TRUE(iommu_->can_hold(elements)) << "other I/Os do not count";
+  elements.push_back({memory_at, 1});
+  EXPECT_FALSE(iommu_->can_hold(elements));
+  elements.resize(16);
+  elements[3].iova += 8;
+  EXPECT_FALSE(iommu_->can_hold(elements)) << "an element lies on two pages";
+  elements.resize(15);
+  EXPECT_TRUE(iommu_->can_hold(elements));
+  static_cast<void>(map(0, page));
+  EXPECT_FALSE(iommu_->can_hold(elements)) << "coherent memory stays";
+  EXPECT_TRUE(iommu_->can_hold({}));
+}
+
+// Goal: the answer follows the rules of the real search: alignment, boundary, and the order.
+TEST_F(IommuTest, CountsPagesThatAlignmentAndBoundaryWaste) {
+  make({.page_count = 5, .alignment_pages = 2});
+  const std::vector<IovaSegment> singles(3, IovaSegment{memory_at, page});
+  EXPECT_TRUE(iommu_->can_hold(singles)) << "pages 0, 2 and 4";
+  const std::vector<IovaSegment> pairs(2, IovaSegment{memory_at, 2 * page});
+  EXPECT_TRUE(iommu_->can_hold(pairs));
+  const std::vector<IovaSegment> mixed{{memory_at, page}, {memory_at, page}, {memory_at, 2 * page}};
+  EXPECT_TRUE(iommu_->can_hold(mixed)) << "pages 4, 0, then 2 and 3";
+  const std::vector<IovaSegment> four(4, IovaSegment{memory_at, page});
+  EXPECT_FALSE(iommu_->can_hold(four)) << "five pages, but only three places";
+  make({.page_count = 4, .limits = {.boundary_mask = 2 * page - 1}});
+  const std::vector<IovaSegment> crossing{{memory_at, 2 * page}, {memory_at, 3 * page}};
+  EXPECT_FALSE(iommu_->can_hold(crossing));
+  EXPECT_TRUE(iommu_->can_hold(pairs));
+}
+
 TEST_F(IommuTest, ReusesAddressesAsLateAsPossible) {
   const std::uint64_t first = map(0, page);
   unmap(first, page);

@@ -19,17 +19,20 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace dma {
 
-/// Why memory was not mapped.
+/// Why memory was not mapped. is_permanent() tells whether a later map of the same memory can
+/// succeed.
 enum class MapFailure : std::uint8_t {
-  no_bytes,           ///< The segments hold no bytes.
-  list_in_use,        ///< A mapping uses the IovaList.
-  list_too_short,     ///< The memory needs more elements than the IovaList has room for.
-  too_many_segments,  ///< The memory needs more elements than the device takes.
-  unreachable,        ///< Outside the device's address mask, and without a reachable bounce slot.
-  no_bounce_slot,     ///< Every slot of the bounce pool is taken.
-  no_iova,            ///< The device's address space is full.
-  refused,            ///< The backend does not map this memory.
-  out_of_memory,      ///< Coherent memory could not be allocated.
+  no_bytes,              ///< Permanent. The segments hold no bytes.
+  list_in_use,           ///< For now. A mapping uses the IovaList.
+  list_too_short,        ///< Permanent. More elements than the IovaList has room for.
+  too_many_segments,     ///< Permanent. More elements than the device takes.
+  unreachable,           ///< Permanent. Outside the address mask, without a reachable bounce slot.
+  no_bounce_slot,        ///< For now. Other mappings have the bounce pool's slots.
+  no_iova,               ///< For now. Other mappings have the device's address space.
+  refused,               ///< Permanent. The backend does not map this memory.
+  out_of_memory,         ///< For now. The heap has no memory for a Coherent.
+  too_few_bounce_slots,  ///< Permanent. More slots than the bounce pool has in all.
+  iova_space_too_small,  ///< Permanent. More than the device's whole address space.
 };
 
 /// The enumerator's name.
@@ -44,8 +47,23 @@ enum class MapFailure : std::uint8_t {
     case MapFailure::no_iova: return "no_iova";
     case MapFailure::refused: return "refused";
     case MapFailure::out_of_memory: return "out_of_memory";
+    case MapFailure::too_few_bounce_slots: return "too_few_bounce_slots";
+    case MapFailure::iova_space_too_small: return "iova_space_too_small";
   }
   return "unknown reason";
+}
+
+/// Whether a map of the same memory with the same list would fail even if no other I/O was mapped.
+/// A driver ends such an I/O with an error. False: the end of another I/O, or the drain of the
+/// quarantine, can free what is missing; the driver tries again.
+[[nodiscard]] constexpr bool is_permanent(MapFailure reason) noexcept {
+  switch (reason) {
+    case MapFailure::list_in_use:
+    case MapFailure::no_bounce_slot:
+    case MapFailure::no_iova:
+    case MapFailure::out_of_memory: return false;
+    default: return true;
+  }
 }
 
 /// Why memory was not mapped. No part of the memory is mapped after the error.
@@ -53,13 +71,13 @@ struct MapError {
   MapFailure reason{};
   std::uint32_t segment = 0;  ///< The index of the element that failed.
   std::uint64_t limit = 0;    ///< The limit that was exceeded, if the reason is a limit.
+  std::uint64_t given = 0;    ///< too_few_bounce_slots: how many slots the memory needs.
   friend constexpr bool operator==(const MapError&, const MapError&) = default;
 
-  /// The status with which a driver rejects the I/O. `resource`: the end of another I/O frees what
-  /// is missing. `io_error`: the I/O can never be mapped.
+  /// The status with which a driver rejects the I/O. `resource`: the block layer issues the request
+  /// again when another I/O has ended. `invalid`: the failure is permanent, and the bio ends.
   [[nodiscard]] constexpr Status status() const noexcept {
-    return reason == MapFailure::no_bounce_slot || reason == MapFailure::no_iova ? Status::resource
-                                                                                 : Status::io_error;
+    return is_permanent(reason) ? Status::invalid : Status::resource;
   }
 };
 
@@ -83,6 +101,16 @@ struct MapError {
 ///       Optional: how many bytes from this one on a single map accepts, for example up to the end
 ///       of a registered region. An element is not longer. 0 means no limit here, so that map gets
 ///       the bytes and returns the error. Default: no limit.
+///   bool can_hold(std::span<const IovaSegment>) const;
+///       Optional, for a backend whose map returns no_iova: whether all of these elements could be
+///       mapped together, in this order, if no other I/O was mapped. Coherent memory stays mapped.
+///       The elements have bus addresses, or 0 for a bounce slot. Called after a map has returned
+///       no_iova, when the I/O's own elements are unmapped again. False makes the error
+///       iova_space_too_small. Default: true.
+///
+/// A map that fails says whether the failure is permanent: no_iova if other mappings have the
+/// addresses, iova_space_too_small if these bytes alone need more than there are, refused if the
+/// backend never maps this memory.
 template <class B>
 concept Backend =
     requires(B& backend, const B& const_backend, std::byte* data, const Cookie& cookie,
@@ -113,6 +141,15 @@ template <class B>
     if (bytes != 0) return bytes;
   }
   return ~std::uint64_t{0};
+}
+
+template <class B>
+[[nodiscard]] bool can_hold(const B& backend, std::span<const IovaSegment> elements) noexcept {
+  if constexpr (requires { backend.can_hold(elements); }) {
+    return backend.can_hold(elements);
+  } else {
+    return true;
+  }
 }
 
 }  // namespace detail

@@ -11,9 +11,11 @@
 //      written them, then gives the slot back. A mapping that the device has never seen (a
 //      destroyed PreparedMapping, ActiveMapping::cancel) is not copied back.
 //
-// A map that finds no free slot fails with MapFailure::no_bounce_slot, unmaps its other elements,
-// and gives their slots back. Its MapError::status() is `resource`: the end of another I/O frees a
-// slot. The slots of a mapping in quarantine stay taken until the device is drained.
+// A map that finds no free slot unmaps its other elements and gives their slots back. It fails with
+// MapFailure::no_bounce_slot, and MapError::status() `resource`, if the pool has enough slots: the
+// end of another I/O frees them. It fails with too_few_bounce_slots, and `invalid`, if the memory
+// needs more slots than the pool has. The slots of a mapping in quarantine stay taken until the
+// device is drained.
 
 #ifndef BLKOWN_DMA_BOUNCE_POOL_HPP
 #define BLKOWN_DMA_BOUNCE_POOL_HPP
@@ -44,11 +46,14 @@ class BouncePool {
     for (std::size_t at = 0; at + slot_bytes <= memory.size(); at += slot_bytes) {
       give(memory.data() + at);
     }
+    slot_count_ = free_slots_;
   }
   BouncePool(const BouncePool&) = delete;
   BouncePool& operator=(const BouncePool&) = delete;
 
   [[nodiscard]] std::size_t slot_bytes() const noexcept { return slot_bytes_; }
+  /// How many slots the pool has, free or taken.
+  [[nodiscard]] std::size_t slot_count() const noexcept { return slot_count_; }
   [[nodiscard]] std::size_t free_slots() noexcept {
     const std::lock_guard guard{lock_};
     return free_slots_;
@@ -77,6 +82,7 @@ class BouncePool {
   blkown::detail::SpinLock lock_;
   std::byte* first_ = nullptr;  // each free slot begins with the address of the next free slot
   std::size_t free_slots_ = 0;
+  std::size_t slot_count_ = 0;
 };
 
 }  // namespace dma

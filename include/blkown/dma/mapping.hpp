@@ -65,8 +65,10 @@ inline constexpr PinOperations pin_operations{
 /// Destroyed without unmap, a mapping goes into the device's quarantine and is reported: the memory
 /// stays mapped and the tag allocated until the device is stopped (Device::drain).
 ///
-/// A driver that keeps a mapping in the request's own data takes it out, with the Claim, before it
-/// ends the I/O. Otherwise the request waits for its own mapping, until the device is stopped.
+/// A driver that keeps mappings in the request's own data takes them out, with the Claim, before it
+/// ends or requeues the I/O. Otherwise the request waits for its own mappings, until the device is
+/// stopped. A drain of the stopped device finds any number of them, also while others pin the
+/// request.
 /// Context: the context that has the Claim.
 class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
  public:
@@ -190,6 +192,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
 
 /// Mapped memory of which the device does not know yet. Destroyed, it is unmapped. Two words wide;
 /// move-only.
+/// Precondition: activated or destroyed before the I/O ends. A drain does not unmap it.
 /// Context: the context that has the Claim.
 class [[nodiscard]] BLKOWN_CONSUMABLE PreparedMapping {
  public:
@@ -243,8 +246,10 @@ struct MappingAccess {
 /// Maps the memory of the Claim's next publication, and pins the request. `segments` is a range of
 /// Segments, `list` an IovaList. Adjacent segments are merged as far as the device's limits allow.
 /// Precondition: `list` outlives the device, or is free when it is destroyed.
+/// Precondition: `segments` can be iterated several times.
 /// Effects: memory out of the device's reach is copied into bounce slots. Nothing is allocated.
-/// Errors: see MapFailure. After an error nothing is mapped and nothing is pinned.
+/// Errors: see MapFailure. After an error nothing is mapped and nothing is pinned. A permanent
+/// failure is reported as permanent also while other I/Os have what is missing.
 /// Context: the context that has the Claim.
 /// Source: the kernel's dma_map_sg.
 template <Backend B, class R, class Segments>
@@ -268,8 +273,9 @@ template <Backend B, class R, class Segments>
     // The device has seen none of the memory, so a read's bounce slots are not copied back.
     fields.direction = Direction::to_device;
     state.unmap_elements(fields);
+    const MapError error = mapper.final_error(segments);
     fields.state.free(serial);
-    return std::unexpected(mapper.error());
+    return std::unexpected(error);
   }
   fields.request.set(claim.pin(where).into_raw());
   fields.pin.set(&detail::pin_operations<R>);

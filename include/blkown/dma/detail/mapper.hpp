@@ -39,20 +39,80 @@ class Mapper {
     if (is_whole && list_.count == 0) return fail(MapFailure::no_bytes);
     return is_whole;
   }
-  [[nodiscard]] const MapError& error() const noexcept { return error_; }
+  /// The error after map() has failed. Finds out whether a shortage is permanent: compares what all
+  /// of the memory needs with what there is without other mappings.
+  /// Precondition: the list's elements are unmapped. The list serves as scratch memory.
+  template <class Segments>
+  [[nodiscard, gnu::cold, gnu::noinline]] MapError final_error(const Segments& segments) noexcept {
+    if (error_.reason != MapFailure::no_bounce_slot && error_.reason != MapFailure::no_iova) {
+      return error_;
+    }
+    const Needs needs = needs_of(segments);
+    const BouncePool* const pool = device_.bounce_pool();
+    if (needs.is_too_long) {
+      list_.count = needs.elements;
+      static_cast<void>(has_room());
+      list_.count = 0;
+    } else if (needs.bounced != 0 && pool == nullptr) {
+      error_ = {MapFailure::unreachable, needs.first_without_slot, limits_.address_mask};
+    } else if (needs.bounced != 0 && needs.bounced > pool->slot_count()) {
+      error_ = {MapFailure::too_few_bounce_slots, needs.first_without_slot, pool->slot_count(),
+                needs.bounced};
+    } else if (!can_hold(device_.backend(), {list_.segments, needs.elements})) {
+      error_.reason = MapFailure::iova_space_too_small;
+    }
+    return error_;
+  }
 
  private:
+  /// What all of the memory needs.
+  struct Needs {
+    std::uint32_t elements = 0;
+    std::uint32_t bounced = 0;             // elements that need a slot
+    std::uint32_t first_without_slot = 0;  // the first element for which the pool has no slot
+    bool is_too_long = false;              // there are more elements than were counted
+  };
+
+  /// Counts the elements and writes them into the list, as far as the list and the device take
+  /// them.
+  template <class Segments>
+  [[nodiscard]] Needs needs_of(const Segments& segments) noexcept {
+    const BouncePool* const pool = device_.bounce_pool();
+    const std::size_t slots = pool == nullptr ? 0 : pool->slot_count();
+    const std::size_t slot_bytes = pool == nullptr ? 0 : pool->slot_bytes();
+    Needs needs;
+    const auto count = [&](const Run& run) {
+      needs.is_too_long =
+          needs.elements == list_.capacity || needs.elements == limits_.max_segments;
+      if (needs.is_too_long) return false;
+      if (run.needs_bounce && needs.bounced++ == slots) needs.first_without_slot = needs.elements;
+      list_.segments[needs.elements++] = {
+          .iova = run.needs_bounce ? 0 : bus_address(device_.backend(), run.memory.data),
+          .length_bytes = run.memory.length_bytes};
+      return true;
+    };
+    static_cast<void>(for_each_run(device_.backend(), limits_, slot_bytes, segments, count));
+    return needs;
+  }
+
   bool fail(MapFailure reason, std::uint64_t limit = 0) noexcept {
     error_ = {.reason = reason, .segment = list_.count, .limit = limit};
     return false;
+  }
+
+  /// Whether the list and the device take another element.
+  [[nodiscard]] bool has_room() noexcept {
+    const std::uint32_t index = list_.count;
+    if (index == limits_.max_segments) return fail(MapFailure::too_many_segments, index);
+    if (index == list_.capacity) return fail(MapFailure::list_too_short, index);
+    return true;
   }
 
   /// Adds one element to the list. Not inlined: for_each_run calls it in two loops, and clang would
   /// otherwise spill the loops' registers.
   [[nodiscard, gnu::noinline]] bool add(const Run& run) noexcept {
     const std::uint32_t index = list_.count;
-    if (index == limits_.max_segments) return fail(MapFailure::too_many_segments, index);
-    if (index == list_.capacity) return fail(MapFailure::list_too_short, index);
+    if (!has_room()) return false;
     Origin origin{.data = run.memory.data};
     if (run.needs_bounce && !bounce(run, origin)) return false;
     const auto iova =

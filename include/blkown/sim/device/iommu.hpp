@@ -90,11 +90,14 @@ class Iommu {
     }
     const std::lock_guard guard{mutex_};
     const std::uint64_t offset = bus_address(data) % page_bytes;
-    const std::uint64_t count = (offset + length_bytes + page_bytes - 1) / page_bytes;
+    const std::uint64_t count = pages_of(offset, length_bytes);
     std::uint64_t first = 0;
     if (!find_free(count, first)) {
       flush_now();
-      if (!find_free(count, first)) return std::unexpected(dma::MapFailure::no_iova);
+      if (!find_free(count, first)) {
+        return std::unexpected(is_large_enough_for(count) ? dma::MapFailure::no_iova
+                                                          : dma::MapFailure::iova_space_too_small);
+      }
     }
     std::uint64_t done_bytes = 0;
     for (std::uint64_t i = 0; i != count; ++i) {
@@ -114,6 +117,27 @@ class Iommu {
     next_ = first + count;
     mapped_pages_ += count;
     return config_.first_iova + first * page_bytes + offset;
+  }
+
+  /// Whether all of these elements could be mapped together if no I/O was mapped: there is a place
+  /// in the address space from which the search for free pages would find room for each of them.
+  [[nodiscard]] bool can_hold(std::span<const dma::IovaSegment> elements) const {
+    const std::lock_guard guard{mutex_};
+    std::vector<bool> coherent(pages_.size());
+    std::uint64_t free_count = pages_.size();
+    for (std::size_t i = 0; i != pages_.size(); ++i) {
+      coherent[i] = pages_[i].state == State::mapped && !pages_[i].has_owner;
+      if (coherent[i]) --free_count;
+    }
+    for (const dma::IovaSegment& element : elements) {
+      const std::uint64_t count = pages_of(element.iova % page_bytes, element.length_bytes);
+      if (count > free_count) return false;
+      free_count -= count;
+    }
+    for (std::uint64_t start = 0; start < pages_.size(); start += config_.alignment_pages) {
+      if (finds_room_for(elements, start, coherent)) return true;
+    }
+    return elements.empty();
   }
 
   /// Makes the pages of the segment stale. A page that is not mapped is counted (bad_unmaps).
@@ -243,18 +267,31 @@ class Iommu {
     std::uint64_t bus_address;
   };
 
+  /// How many pages hold the bytes from an offset within the first page on.
+  [[nodiscard]] static std::uint64_t pages_of(std::uint64_t offset, std::uint64_t length_bytes) {
+    return (offset + length_bytes + page_bytes - 1) / page_bytes;
+  }
+
   /// Finds a run of free pages. Searches from the end of the latest mapping, so that addresses are
   /// reused as late as possible.
-  [[nodiscard]] bool find_free(std::uint64_t count, std::uint64_t& first) const noexcept {
-    return find_free(next_, pages_.size(), count, first) ||
-           find_free(0, pages_.size(), count, first);
+  [[nodiscard]] bool find_free(std::uint64_t count, std::uint64_t& first) const {
+    return find_free(next_, count, first,
+                     [&](std::uint64_t page) { return pages_[page].state == State::free; });
   }
-  [[nodiscard]] bool find_free(std::uint64_t from, std::uint64_t to, std::uint64_t count,
-                               std::uint64_t& first) const noexcept {
+  /// The same from `start` on, and then from the first page on.
+  template <class IsFree>
+  [[nodiscard]] bool find_free(std::uint64_t start, std::uint64_t count, std::uint64_t& first,
+                               const IsFree& is_free) const {
+    return find_free_behind(start, count, first, is_free) ||
+           find_free_behind(0, count, first, is_free);
+  }
+  template <class IsFree>
+  [[nodiscard]] bool find_free_behind(std::uint64_t from, std::uint64_t count, std::uint64_t& first,
+                                      const IsFree& is_free) const {
     const std::uint64_t step = config_.alignment_pages;
-    for (std::uint64_t at = (from + step - 1) / step * step; at + count <= to;) {
+    for (std::uint64_t at = (from + step - 1) / step * step; at + count <= pages_.size();) {
       std::uint64_t used = at;
-      while (used != at + count && pages_[used].state == State::free) ++used;
+      while (used != at + count && is_free(used)) ++used;
       if (used == at + count && !crosses_boundary(at, count)) {
         first = at;
         return true;
@@ -263,6 +300,25 @@ class Iommu {
       at = (at + step - 1) / step * step;
     }
     return false;
+  }
+  /// Whether an empty address space has room for one mapping of `count` pages.
+  [[nodiscard]] bool is_large_enough_for(std::uint64_t count) const {
+    std::uint64_t first = 0;
+    return find_free(0, count, first, [](std::uint64_t) { return true; });
+  }
+  /// Whether all elements find room one after the other if the first search begins at `start` and
+  /// `taken` has the pages in use.
+  [[nodiscard]] bool finds_room_for(std::span<const dma::IovaSegment> elements, std::uint64_t start,
+                                    std::vector<bool> taken) const {
+    const auto is_free = [&](std::uint64_t page) { return !taken[page]; };
+    for (const dma::IovaSegment& element : elements) {
+      const std::uint64_t count = pages_of(element.iova % page_bytes, element.length_bytes);
+      std::uint64_t first = 0;
+      if (!find_free(start, count, first, is_free)) return false;
+      for (std::uint64_t i = 0; i != count; ++i) taken[first + i] = true;
+      start = first + count;
+    }
+    return true;
   }
   [[nodiscard]] bool crosses_boundary(std::uint64_t page, std::uint64_t count) const noexcept {
     const std::uint64_t begin = config_.first_iova + page * page_bytes;
@@ -349,7 +405,7 @@ class Iommu {
   IommuConfig config_;
   MapHook map_hook_;
   std::vector<Memory> memories_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::vector<Page> pages_;
   std::uint64_t next_ = 0;
   std::uint64_t mapped_pages_ = 0;
