@@ -59,17 +59,17 @@ TYPED_TEST(RefValueOf, FieldsFillTheWordWithoutOverlap) {
 TYPED_TEST(RefValueOf, SaysWhatAClaimHasAndWhatAnEndWaitsFor) {
   struct Row {
     const char* state;
-    bool held_by_claim, alone, end_awaits_last_pin;
+    bool held_by_claim, alone, end_awaits_pins;
   };
   for (const Row& row :
        {Row{"0", false, false, false}, Row{"0 owned", true, true, false},
         Row{"1", false, false, false}, Row{"2", false, false, false},
         Row{"1 claimed", false, false, false}, Row{"2 claimed", true, true, false},
         Row{"3 claimed", true, false, false}, Row{"1 finished", false, false, false},
-        Row{"2 finished", false, false, true}, Row{"3 finished", false, false, false}}) {
+        Row{"2 finished", false, false, true}, Row{"3 finished", false, false, true}}) {
     const auto value = this->at(row.state);
     EXPECT_EQ(value.held_by_claim(), row.held_by_claim) << row.state;
-    EXPECT_EQ(value.end_awaits_last_pin(), row.end_awaits_last_pin) << row.state;
+    EXPECT_EQ(value.end_awaits_pins(), row.end_awaits_pins) << row.state;
     EXPECT_EQ(value.held_by_claim() && value.alone(), row.alone) << row.state;
   }
 }

@@ -174,14 +174,91 @@ TEST(Leaked, IsNoMappingThatAHandleCanStillTakeOut) {
   Claim claim = rig.driver.claim(cookie);
   EXPECT_EQ(rig.device.drain(proof), 0U) << "claimed";
   EXPECT_EQ(rig.device.quarantined_count(), 0U);
-  std::optional pin{claim.pin()};
-  std::move(claim).end_ok();
-  EXPECT_EQ(rig.device.drain(proof), 0U) << "ended, with another pin";
+  const auto pin = claim.pin();
+  EXPECT_EQ(rig.device.drain(proof), 0U) << "claimed and pinned";
   EXPECT_EQ(rig.device.quarantined_count(), 0U);
-  pin.reset();
-  ASSERT_EQ(rig.quarantined().size(), 1U) << "only the mapping's pin is left";
+  std::move(claim).end_ok();
+  ASSERT_EQ(rig.quarantined().size(), 1U) << "ended: no Claim is left";
   EXPECT_EQ(rig.quarantined()[0].reason, QuarantineReason::leaked);
   EXPECT_EQ(rig.device.drain(proof), 1U);
+}
+
+// Goal: a driver maps data and metadata, and forgets both. One drain finds both.
+TEST(Leaked, TwoMappingsOfOneRequestAreFoundAndDrained) {
+  Rig rig;
+  const auto cookie = rig.in_flight_with_metadata(2);
+  rig.driver.claim(cookie).end_ok();
+  EXPECT_EQ(rig.driver.state(2), "3 finished");
+  EXPECT_EQ(rig.device.quarantined_count(), 2U);
+  for (const dma::Quarantined& one : rig.quarantined()) {
+    EXPECT_EQ(one.reason, QuarantineReason::leaked);
+    EXPECT_EQ(one.cookie, cookie);
+  }
+  EXPECT_EQ(rig.driver.sink.count(), 0U);
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 2U);
+  EXPECT_EQ(rig.backend.live_count(), 0U);
+  EXPECT_EQ(rig.driver.sink.count(), 1U);
+  EXPECT_TRUE(rig.is_tag_free(2));
+}
+
+TEST(Leaked, ADrainWithoutAScanFindsBothToo) {
+  Rig rig;
+  rig.driver.claim(rig.in_flight_with_metadata()).end_ok();
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 2U);
+  EXPECT_TRUE(rig.is_tag_free());
+}
+
+// Goal: one mapping is taken out and unmapped, the other is forgotten.
+TEST(Leaked, TheSecondMappingIsFoundIfOnlyTheFirstIsTakenOut) {
+  Rig rig;
+  Claim claim = rig.driver.claim(rig.in_flight_with_metadata());
+  EXPECT_TRUE(rig.taken_out(claim).unmap(*EndProof::of(claim)).has_value());
+  std::move(claim).end_ok();
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+  EXPECT_TRUE(rig.is_tag_free());
+}
+
+// Goal: a scan that pins the request during the drain does not hide its mappings. The request ends
+// when the scan's pin goes.
+TEST(Leaked, TwoMappingsAreFoundBesideThePinsOfOthers) {
+  Rig rig;
+  const auto cookie = rig.in_flight_with_metadata();
+  std::optional pin{rig.driver.pin(cookie)};
+  std::optional second_pin{rig.driver.pin(cookie)};
+  rig.driver.claim(cookie).end_ok();
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 2U);
+  EXPECT_EQ(rig.backend.live_count(), 0U);
+  EXPECT_EQ(rig.driver.state(), "3 finished") << "the pins of the scans";
+  pin.reset();
+  EXPECT_EQ(rig.driver.sink.count(), 0U);
+  second_pin.reset();
+  EXPECT_EQ(rig.driver.sink.count(), 1U);
+  EXPECT_TRUE(rig.is_tag_free());
+}
+
+// Goal: each device drains its own mappings of a request, whichever device is stopped first.
+TEST(Leaked, EachDeviceDrainsItsOwnMappingsOfARequest) {
+  Rig rig;
+  fake::Backend other_backend;
+  fake::Device other{other_backend};
+  rig.driver.claim(rig.in_flight_with_metadata(0, &other)).end_ok();
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+  EXPECT_EQ(rig.driver.state(), "2 finished") << "the other device may still write";
+  EXPECT_EQ(other_backend.live_count(), 1U);
+  EXPECT_EQ(other.drain(other.declare_stopped()), 1U);
+  EXPECT_EQ(rig.driver.sink.count(), 1U);
+  EXPECT_TRUE(rig.is_tag_free());
+}
+
+// Goal: a request that is requeued with its mappings in its data is issued again after the stop.
+TEST(Leaked, MappingsOfARequestThatIsRequeuedAreFoundToo) {
+  Rig rig;
+  rig.driver.claim(rig.in_flight_with_metadata()).requeue();
+  EXPECT_EQ(rig.driver.sink.count(), 0U);
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 2U);
+  ASSERT_EQ(rig.driver.sink.count(), 1U);
+  EXPECT_TRUE(rig.driver.sink.last().is_requeue);
+  rig.driver.sink.requeued.pop_front().value().into_idle().fail(Status::aborted);
 }
 
 // Goal: after a drain the old handle is still in the request's data; the next I/O may assign over
@@ -249,14 +326,16 @@ TEST(Leaked, AnOldHandleDoesNotTouchTheNextMappingOfItsList) {
 /// mapping from a leaked one: the handle or a drain, the first of them unmaps.
 class Elsewhere : public testing::Test {
  protected:
-  Elsewhere() {
+  explicit Elsewhere(bool with_pin = false) {
     Claim claim = rig.driver.claim(rig.in_flight());
+    if (with_pin) pin.emplace(claim.pin());
     mapping.emplace(rig.taken_out(claim));
     proof.emplace(*EndProof::of(claim));
     std::move(claim).end_ok();
   }
   void TearDown() override {
     EXPECT_EQ(rig.backend.live_count(), 0U);
+    pin.reset();
     EXPECT_EQ(rig.backend.log.size(), 3U) << "unmapped once";
     EXPECT_EQ(std::ranges::count(rig.driver.sink.records(), 0U, &support::EndRecord::tag), 1);
     EXPECT_TRUE(rig.is_tag_free());
@@ -264,6 +343,13 @@ class Elsewhere : public testing::Test {
   Rig rig;
   std::optional<dma::ActiveMapping> mapping;
   std::optional<EndProof> proof;
+  std::optional<blkown::ARef<fake::Request>> pin;
+};
+
+/// The same while another party pins the request.
+class ElsewhereBesideAPin : public Elsewhere {
+ protected:
+  ElsewhereBesideAPin() : Elsewhere{true} {}
 };
 
 TEST_F(Elsewhere, TheHandleUnmapsFirst) {
@@ -296,6 +382,22 @@ TEST_F(Elsewhere, ADrainUnmapsFirstAndTheHandleIsDroppedInSilence) {
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
   mapping.reset();
   EXPECT_EQ(rig.driver.reports.count(), 0U);
+}
+
+TEST_F(ElsewhereBesideAPin, TheHandleUnmapsFirst) {
+  EXPECT_TRUE(std::move(*mapping).unmap(*proof).has_value());
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 0U);
+}
+
+TEST_F(ElsewhereBesideAPin, ADrainUnmapsFirst) {
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+  EXPECT_TRUE(std::move(*mapping).unmap(*proof).has_value());
+}
+
+TEST_F(ElsewhereBesideAPin, TheHandleUnmapsOutOfQuarantine) {
+  EXPECT_EQ(rig.device.quarantined_count(), 1U);
+  EXPECT_TRUE(std::move(*mapping).unmap(*proof).has_value());
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 0U);
 }
 
 TEST_F(Elsewhere, DroppedInQuarantineItStaysThere) {

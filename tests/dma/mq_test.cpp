@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <optional>
 #include <vector>
 
@@ -23,6 +24,8 @@ struct Mapping {
   struct RequestData {
     dma::IovaList<4> iovas;
     std::optional<dma::ActiveMapping> mapping;
+    dma::IovaList<1> metadata_iovas;
+    std::optional<dma::ActiveMapping> metadata;
   };
   struct HwData {};
   struct QueueData {
@@ -38,12 +41,20 @@ struct Mapping {
                              data.driver_data.iovas);
     EXPECT_TRUE(prepared.has_value());
     data.driver_data.mapping.emplace(std::move(*prepared).activate());
+    if (is_forgetful) {
+      const std::array bytes{blkown::Segment{metadata.data(), metadata.size()}};
+      auto second = dma::map(claim, device, bytes, dma::Direction::to_device,
+                             data.driver_data.metadata_iovas);
+      EXPECT_TRUE(second.has_value());
+      data.driver_data.metadata.emplace(std::move(*second).activate());
+    }
     hw = &queue;
     std::move(claim).publish([&](const blkown::Cookie& cookie) { value = cookie.value; });
     return mq::Dispatch<Mapping>::accepted();
   }
 
   void complete(Hw&, blkown::Claim<Rq> claim) {
+    if (is_forgetful) return std::move(claim).end(Status::ok);
     auto mapping = std::exchange(claim.data().driver_data.mapping, std::nullopt);
     const auto completed = EndProof::of(claim);
     proofs.push_back(completed.has_value());
@@ -65,6 +76,8 @@ struct Mapping {
   Hw* hw = nullptr;
   std::uint64_t value = 0;
   std::vector<bool> proofs;
+  bool is_forgetful = false;  // ends I/Os with two mappings in their data
+  std::array<std::byte, 8> metadata{};
 };
 
 // Goal: a completion whose hook runs later, on the submitter's context, is still proof.
@@ -111,6 +124,30 @@ TEST(DmaOnMq, ATimeoutDoesNotSpoilTheNextIosProof) {
   bench.runtime.run();
   EXPECT_EQ(bench.driver.proofs, (std::vector{false, true}));
   EXPECT_EQ(second.ends.statuses, std::vector{Status::ok});
+}
+
+// Goal: a driver that leaves data and metadata mapped in the request gets its bio's end from a stop
+// of the device, also while a scan pins the request.
+TEST(DmaOnMq, TwoForgottenMappingsAreFoundByTheStop) {
+  fake::Bench<Mapping> bench;
+  bench.driver.is_forgetful = true;
+  fake::Read read;
+  bench.disk->submit(bench.context(), read.bio);
+  std::optional<blkown::ARef<Mapping::Rq>> pin;
+  bench.driver.hw->for_each_in_flight(
+      [&](const blkown::ARef<Mapping::Rq>& found, const blkown::Cookie&) { pin.emplace(found); });
+  ASSERT_TRUE(pin.has_value());
+  bench.driver.hw->complete(support::take_value(bench.driver.hw->claim(bench.driver.value)));
+  bench.runtime.run();
+  EXPECT_EQ(read.ends.count, 0) << "the device may still write";
+  dma::Device<fake::Backend>& device = bench.driver.device;
+  EXPECT_EQ(device.drain(device.declare_stopped()), 2U);
+  EXPECT_EQ(bench.driver.backend.live_count(), 0U);
+  bench.runtime.run();
+  EXPECT_EQ(read.ends.count, 0) << "the scan's pin";
+  pin.reset();
+  bench.runtime.run();
+  EXPECT_EQ(read.ends.statuses, std::vector{Status::ok});
 }
 
 }  // namespace

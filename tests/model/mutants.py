@@ -386,6 +386,9 @@ def mappings():
         "a mapping is taken whatever its state", MAPPING, "change",
         "Word expected = word(serial, from);",
         "Word expected = word_.load(std::memory_order_relaxed);")
+    yield Mutant(
+        "a leaked mapping is looked for only under its request's last pin", VALUE,
+        "end_awaits_pins", "count() >= 2", "count() == 2")
 
 
 def all_mutants():

@@ -78,9 +78,9 @@ struct RefValue {
   [[nodiscard]] constexpr bool alone() const noexcept {
     return state() == owned_flag || count() == 2;
   }
-  /// Whether the Claim has ended the I/O and one reference is left.
-  [[nodiscard]] constexpr bool end_awaits_last_pin() const noexcept {
-    return finished() && count() == 2;
+  /// Whether the Claim has ended the I/O, and pins are left that delay the end.
+  [[nodiscard]] constexpr bool end_awaits_pins() const noexcept {
+    return finished() && count() >= 2;
   }
 
   /// Same generation, other flags and count.

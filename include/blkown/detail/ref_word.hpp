@@ -67,12 +67,13 @@ class RefWord {
     return {word_.load(std::memory_order_relaxed)};
   }
 
-  /// Whether the Claim has ended the I/O and one reference is left.
+  /// Whether the Claim has ended the I/O, and pins are left that delay the end.
   /// Synchronization: acquires the accesses of the I/O's owners before its end.
-  [[nodiscard]] bool end_awaits_last_pin() const noexcept {
-    // No transition. Partners: end_claim, drop_ref. Acquire: the caller may read data that the
-    // owners wrote before the end.
-    return Value{word_.load(std::memory_order_acquire)}.end_awaits_last_pin();
+  [[nodiscard]] bool end_awaits_pins() const noexcept {
+    // No transition. Partner: end_claim, whose release sequence the drops of pins continue.
+    // Acquire: the caller may read data that the owners wrote before the end. The pins that are
+    // left may still read the data.
+    return Value{word_.load(std::memory_order_acquire)}.end_awaits_pins();
   }
 
   /// Sets the first generation of an idle word.

@@ -4,8 +4,9 @@
 //
 // Parties: the contexts that map and unmap, the device, and the driver's recovery path.
 //
-// An ActiveMapping that is destroyed without proof goes into quarantine. So does a mapping that is
-// left in the data of a request whose I/O has ended; a scan finds that one. In quarantine the
+// An ActiveMapping that is destroyed without proof goes into quarantine. So does every mapping that
+// is left in the data of a request whose I/O has ended or was requeued; a scan or a drain finds
+// them, however many they are and whoever else pins the request. In quarantine the
 // memory stays mapped and the request stays pinned, so neither the memory nor the tag is used again
 // while the device may still write. Only a stop of the device ends a quarantine:
 //
@@ -79,8 +80,8 @@ class Device {
 
   /// Unmaps the mappings in quarantine, and frees the abandoned coherent memory, that the proof
   /// covers. Returns how many there were; 0 for a proof of something else.
-  /// Effects: drops the mappings' pins. If the I/O has ended, its request then goes to the end
-  /// sink.
+  /// Effects: drops the mappings' pins. If the I/O has ended, its request goes to the end sink with
+  /// the last pin: here, or where another party drops its own.
   std::size_t drain(const EndProof& proof) noexcept { return state_.drain(proof); }
 
   /// Calls `visit(const Quarantined&)` for each mapping in quarantine.

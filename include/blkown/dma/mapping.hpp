@@ -52,9 +52,9 @@ struct MappingAccess;
 template <class R>
 inline constexpr PinOperations pin_operations{
     .drop = [](void* request) { const auto pin = ARef<R>::from_raw(static_cast<R*>(request)); },
-    .end_awaits_last_pin =
+    .end_awaits_pins =
         [](void* request) {
-          return blkown::detail::word_of(*static_cast<R*>(request)).end_awaits_last_pin();
+          return blkown::detail::word_of(*static_cast<R*>(request)).end_awaits_pins();
         }};
 
 }  // namespace detail

@@ -64,7 +64,7 @@ struct List {
     }
     if (state.take(seen.serial(), State::quarantined)) unmap(seen.serial());
   }
-  void check_unmapped(int of_first, int of_second) {
+  void check_unmapped(int of_first, int of_second) const {
     model::check(unmapped[0] == of_first && unmapped[1] == of_second,
                  "each mapping is unmapped once");
   }
@@ -146,7 +146,7 @@ struct RenewLeak : Device {
   }
   void drains() {
     const MappingState::Seen seen = list.state.look();
-    if (seen.value() != State::active || !word().end_awaits_last_pin() ||
+    if (seen.value() != State::active || !word().end_awaits_pins() ||
         !list.state.quarantine(seen.serial())) {
       return;
     }
@@ -162,6 +162,105 @@ struct RenewLeak : Device {
 };
 const Add<RenewLeak, &RenewLeak::renews, &RenewLeak::drains> renew_leak{
     "mappings", "a renewed mapping outlives its request"};
+
+/// A request that is ended with its mappings in its data: `count` lists, each with its pin.
+template <std::size_t count>
+struct Leaked : Device {
+  std::array<List, count> lists;
+  std::optional<Claim> owner{start().into_claim()};
+  std::array<std::optional<ARef>, count> pins;
+
+  Leaked() {
+    for (auto& pin : pins) pin.emplace(owner->pin());
+  }
+  /// Called by the thread that has taken the list. The mapping's pin is dropped last.
+  void unmap(std::size_t which) {
+    lists[which].unmap(lists[which].first);
+    pins[which].reset();
+  }
+  void ends() { write_and_end(std::move(*owner)); }
+  void drains() {
+    for (std::size_t i = 0; i != count; ++i) {
+      const MappingState::Seen seen = lists[i].state.look();
+      if (seen.value() != State::active || !word().end_awaits_pins() ||
+          !lists[i].state.quarantine(seen.serial())) {
+        continue;
+      }
+      if (!lists[i].state.take(seen.serial(), State::quarantined)) continue;
+      read(*pins[i]);  // the owner's writes before the end are visible
+      unmap(i);
+    }
+  }
+  /// Expects that a drain finds the mappings that are left, whatever else pins the request.
+  void drain_the_rest() {
+    drains();
+    for (const List& list : lists) list.check_unmapped(1, 0);
+  }
+};
+
+/// Two mappings of a request are left in its data. A drain finds both; a drain before the end finds
+/// none. One of them has a handle outside of the request, which unmaps or finds that the drain did.
+struct TwoLeaked : Leaked<2> {
+  void unmaps() {
+    const Word serial = lists[1].first;
+    if (lists[1].state.take(serial, State::active) ||
+        lists[1].state.take(serial, State::quarantined)) {
+      unmap(1);
+    }
+  }
+  void finish() {
+    drain_the_rest();
+    check_all_ended();
+  }
+};
+const Add<TwoLeaked, &TwoLeaked::ends, &TwoLeaked::drains> two_leaked{
+    "mappings", "two mappings outlive their request"};
+const Add<TwoLeaked, &TwoLeaked::ends, &TwoLeaked::drains, &TwoLeaked::unmaps> two_leaked_unmap{
+    "mappings", "two mappings outlive their request, against an unmap"};
+
+/// The mapping was renewed and is left in the data, while another context pins the request. The
+/// drain knows the epoch of the renewal. The last pin, whichever it is, completes the end.
+struct LeakedBesidePin : Leaked<1> {
+  model::Data<int> epoch{1, "the epoch of the list"};
+  std::optional<ARef> scan{owner->pin()};
+  void renews_and_ends() {
+    if (lists[0].state.take(lists[0].first, State::active)) {
+      epoch.set(2);
+      lists[0].state.activate(lists[0].first);
+    }
+    ends();
+  }
+  void drains_renewed() {
+    const MappingState::Seen seen = lists[0].state.look();
+    if (seen.value() != State::active || !word().end_awaits_pins() ||
+        !lists[0].state.quarantine(seen.serial())) {
+      return;
+    }
+    model::check(epoch.get() == 2, "the mapping's epoch is the renewed one");
+    read(*pins[0]);
+    if (lists[0].state.take(seen.serial(), State::quarantined)) unmap(0);
+  }
+  void scans() {
+    read(*scan);
+    scan.reset();
+  }
+  void finish() {
+    drain_the_rest();
+    if (scan.has_value()) scans();
+    check_all_ended();
+  }
+};
+const Add<LeakedBesidePin, &LeakedBesidePin::renews_and_ends, &LeakedBesidePin::drains_renewed>
+    leaked_beside_pin{"mappings", "a renewed mapping outlives its request, beside a pin"};
+
+/// The same with a pin that is dropped at the same time. The scan does not read: nothing orders the
+/// owner's writes after its read.
+struct LeakedBesideDrop : LeakedBesidePin {
+  void drops() { scan.reset(); }
+};
+const Add<LeakedBesideDrop, &LeakedBesideDrop::renews_and_ends, &LeakedBesideDrop::drains_renewed,
+          &LeakedBesideDrop::drops>
+    leaked_beside_drop{"mappings", "a renewed mapping outlives its request, beside a pin's drop"};
 
 /// One context puts the mapping into quarantine, another drains it and sees what activated it.
 struct LeakDrain : List {

@@ -166,7 +166,9 @@ class DeviceState {
 
  private:
   /// Whether the list is in quarantine; `seen` gets the word that says so. A mapping whose request
-  /// has ended with the mapping in its own data goes into quarantine here.
+  /// has ended goes into quarantine here, whether other pins keep the request or not: no Claim is
+  /// left, so only a handle outside of the request's data could still unmap it. While the mapping
+  /// is active, its own pin keeps the end from completing, so the answer holds until the exchange.
   /// Precondition: the caller holds the lock, which every way out of quarantine takes.
   [[nodiscard]] static bool is_quarantined(ListFields& list, MappingState::Seen& seen) noexcept {
     seen = list.state.look();
@@ -176,7 +178,7 @@ class DeviceState {
     const PinOperations* const pin = list.pin.get();
     // Another context may unmap and map the list at this moment. Both pointers are used only if the
     // word still belongs to the mapping that was seen.
-    if (list.state.look().word != seen.word || !pin->end_awaits_last_pin(request) ||
+    if (list.state.look().word != seen.word || !pin->end_awaits_pins(request) ||
         !list.state.quarantine(seen.serial())) {
       return false;
     }

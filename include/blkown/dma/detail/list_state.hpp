@@ -36,9 +36,9 @@ struct Origin {
 struct PinOperations {
   /// Drops the pin. The request, and the list in its data, may be in use again before the return.
   void (*drop)(void* request);
-  /// Whether the I/O has ended and only this pin keeps the request. Then no Claim is left with
-  /// which the driver could take the mapping out of the request's data.
-  bool (*end_awaits_last_pin)(void* request);
+  /// Whether the I/O has ended and only pins keep the request, this one and perhaps others. Then no
+  /// Claim is left with which the driver could take the mapping out of the request's data.
+  bool (*end_awaits_pins)(void* request);
 };
 
 /// The fields of a list and of its mapping, for the library. A mapping's handle points here, and so
