@@ -19,9 +19,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <optional>
-#ifndef BLKOWN_NO_STDIO
-#include <blkown/check_stdio.hpp>
-#endif
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
