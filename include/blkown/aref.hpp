@@ -23,7 +23,8 @@ inline namespace BLKOWN_ABI {
 
 namespace detail {
 
-/// The address that identifies an object in the holder lists. For a request it is its header's.
+/// The address that identifies an object in the holder lists. A request is identified by its
+/// header's address.
 template <class R>
 [[nodiscard]] const void* holder_key(R& object) noexcept {
   if constexpr (RequestType<R>) {
@@ -35,12 +36,12 @@ template <class R>
 
 }  // namespace detail
 
-/// A pin: while it exists, the object exists, and a request's tag is not allocated again. It gives
-/// no right to the request's data, except to read it if shared_data<T> is true. It does not keep
-/// the request's generation: at the same time a completion may end the I/O or publish it again. A
-/// function that takes the right to an I/O through a pin therefore takes the Cookie of that I/O
-/// too. Copyable: each copy is a reference. One pointer wide, except in a tracking build, where it
-/// also stores where it was taken (visit_holders).
+/// A pin: while it exists, the object exists, and a request's tag is not allocated again. A pin
+/// gives no right to the request's data, except to read the data if shared_data<T> is true. A pin
+/// does not keep the request's generation: at the same time a completion may end the I/O or publish
+/// the request again. A function that takes the right to an I/O through a pin therefore takes the
+/// Cookie of that I/O too. Copyable: each copy is a reference. One pointer wide, except in a
+/// tracking build, where it also stores where it was taken (visit_holders).
 /// Context: any, interrupts included; in a tracking build, any but an interrupt.
 /// Source: the kernel's ARef.
 template <class R>
@@ -85,7 +86,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef : private detail::HandleBase<R> {
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~ARef() {
     if (object() == nullptr) return;
-    holder_.let_go();  // first, because after the drop the request may be that of another I/O
+    holder_.let_go();  // first, because after the drop the request may serve another I/O
     Ownership<R>::drop_ref(*object());
   }
   BLKOWN_DETAIL_DESTRUCTOR_END

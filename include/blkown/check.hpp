@@ -44,9 +44,9 @@ enum class Violation : std::uint8_t {
 
 /// Programmer errors after which the operation has left a consistent state.
 enum class Report : std::uint8_t {
-  claim_dropped,    ///< A Claim was destroyed. Its I/O ends with io_error.
-  idle_dropped,     ///< An Idle was destroyed. Its I/O ends with io_error.
-  mapping_dropped,  ///< A DMA mapping was destroyed without an EndProof. It is quarantined.
+  claim_dropped,    ///< A Claim was destroyed. The Claim's I/O ends with io_error.
+  idle_dropped,     ///< An Idle was destroyed. The Idle's I/O ends with io_error.
+  mapping_dropped,  ///< A DMA mapping was destroyed without an EndProof and is quarantined.
 };
 
 /// The violation as a sentence without a full stop.
@@ -138,11 +138,11 @@ struct RequestState {
 };
 
 /// Describes one violation or report for a handler. All fields were read before the handler was
-/// called. The handler must not touch the request. Texts live as long as the program or, `subject`,
-/// as the object that it names. Every text may be null or empty.
+/// called. The handler must not touch the request. `subject` lives as long as the object that it
+/// names, and all other texts live as long as the program. Every text may be null or empty.
 struct Incident {
   const char* operation = "";  ///< The operation that found the error, such as "Claim::release".
-  Place place{};               ///< Its caller. line() is 0 where none is known (a destructor).
+  Place place{};               ///< The operation's caller. line() is 0 if the caller is unknown.
   bool has_queue = false;      ///< `queue` has a value.
   bool has_request = false;    ///< `tag` and `state` have values too.
   QueueIndex queue;
@@ -152,11 +152,11 @@ struct Incident {
 
   const char* subject = "";  ///< The object's name, such as a disk's name.
   std::uint64_t count = 0;   ///< A number of things, such as requests in flight. 0: not known.
-  /// A text that is more exact than to_string of the violation or the report. "{subject}" stands
-  /// for the subject. "{count|request is|requests are}" becomes "1 request is" or "3
+  /// Replaces the text of to_string(violation) or to_string(report) if not empty. "{subject}"
+  /// stands for the subject. "{count|request is|requests are}" becomes "1 request is" or "3
   /// requests are", and "requests are" where the count is not known.
   const char* problem = "";
-  const char* remedy = "";  ///< A text that is more exact than remedy_of.
+  const char* remedy = "";  ///< Replaces the text of remedy_of if not empty.
 
   /// An incident of an operation that has no request.
   [[nodiscard]] static constexpr Incident of(const char* operation, Place place) noexcept {
@@ -212,7 +212,7 @@ inline ReportHandler report_handler = &print_report;
 /// Replaces the violation handler and returns the previous one. The default handler prints the
 /// incident to stderr and aborts; with BLKOWN_NO_STDIO there is no default handler.
 /// Precondition: no other thread uses the library. The handler does not throw.
-/// Effects: the program traps where the handler returns, or where there is none.
+/// Effects: the program traps if the handler returns, or if no handler is installed.
 /// Context: the handler runs where the violation was found, interrupts included.
 inline ViolationHandler set_violation_handler(ViolationHandler handler) noexcept {
   const ViolationHandler before = detail::violation_handler;

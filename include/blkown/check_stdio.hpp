@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The default handlers of check.hpp for a hosted system. They print an incident to stderr and, for
-// a violation, abort. BLKOWN_NO_STDIO leaves this header out.
+// The default handlers of check.hpp for a hosted system. The handlers print an incident to stderr.
+// The violation handler then aborts. BLKOWN_NO_STDIO leaves this header out.
 
 #ifndef BLKOWN_CHECK_STDIO_HPP
 #define BLKOWN_CHECK_STDIO_HPP
@@ -119,7 +119,7 @@ inline void print_holders(std::FILE* out, const char* margin, const RequestHeade
 ///   blkown:   in Claim::release at drv.cc:91, queue 0 tag 5 generation 17 count 0 owned
 /// A tracking build adds a line for each holder of the request:
 ///   blkown:   held since drv.cc:80, void queue_rq(Command&)
-/// `what` and `remedy` are the texts for an incident that has none of its own.
+/// `what` and `remedy` are the texts for an incident without texts of its own.
 inline void print_incident(std::FILE* out, const char* channel, const char* what,
                            const char* remedy, const Incident& incident) {
   detail::BoundedText problem;

@@ -97,8 +97,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
   /// Makes the I/O visible to lookups under the next generation, then calls `issue(Cookie)`, which
   /// gives the command to the device (publish.hpp). The result is void if `issue` returns void, or
   /// the std::expected<T, E> of `issue` with Refused in place of E.
-  /// Precondition: `issue` does not throw. It orders earlier writes before the device reads the
-  /// command (a store-release, a syscall, a lock, a device barrier).
+  /// Precondition: `issue` does not throw. `issue` orders earlier writes before the device reads
+  /// the command (a store-release, a syscall, a lock, a device barrier).
   /// Effects: a completion may be processed before `issue` returns.
   /// Synchronization: releases this holder's accesses for the lookups.
   /// Violation: not_claimed.
@@ -218,7 +218,8 @@ namespace detail {
 }  // namespace detail
 
 /// Changes a pin into the right to the I/O that `cookie` names, if that I/O is in flight and not
-/// claimed; else returns the pin. It succeeds where try_from_shared fails because other pins exist.
+/// claimed; else returns the pin. try_claim succeeds where try_from_shared fails because other pins
+/// exist.
 /// Synchronization: acquires the accesses of the publisher and of later holders that released the
 /// I/O.
 template <RequestType R>

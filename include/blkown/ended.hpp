@@ -186,8 +186,9 @@ class [[nodiscard]] EndedList {
 
 /// The function that a TagSet calls with each I/O that has ended, and the function's argument.
 /// Context: the function runs where the end was completed, which may be an interrupt, the drop of
-/// the last reference on any thread, or a handle's destructor. It must not throw. A function that
-/// only queues the list for the submitting context keeps user callbacks out of destructors.
+/// the last reference on any thread, or a handle's destructor. The function must not throw. A
+/// function that only queues the list for the submitting context keeps user callbacks out of
+/// destructors.
 template <class R>
 class EndSink {
  public:
@@ -201,7 +202,7 @@ class EndSink {
   /// Precondition: `target` outlives the TagSet.
   template <class F>
   [[nodiscard]] static EndSink to(F& target) noexcept {
-    // The const of a const target is restored by F.
+    // The cast to F* restores the const of a const target.
     return {
         [](void* context, EndedList<R>&& ended) { (*static_cast<F*>(context))(std::move(ended)); },
         const_cast<std::remove_const_t<F>*>(&target),

@@ -20,9 +20,9 @@
 namespace blkown {
 inline namespace BLKOWN_ABI {
 
-/// A request with its tag that was allocated, or received from the block layer, and not started.
-/// The word is idle, so no lookup finds the request, and only the holder of the handle accesses the
-/// data. One pointer wide; move-only.
+/// A request, with its tag, that the driver has allocated or received from the block layer and has
+/// not started. The word is idle, so no lookup finds the request, and only the holder of the handle
+/// accesses the data. One pointer wide; move-only.
 /// Effects: dropping an Idle ends the I/O with io_error and makes a report.
 /// Context: any, interrupts included.
 /// Source: the kernel's IdleRequest.

@@ -156,8 +156,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
   /// Makes the I/O visible to lookups under the next generation, then calls `issue(Cookie)`, which
   /// gives the command to the device (publish.hpp). A plain store. The result is void if `issue`
   /// returns void, or the std::expected<T, E> of `issue` with Refused in place of E.
-  /// Precondition: `issue` does not throw. It orders earlier writes before the device reads the
-  /// command (a store-release, a syscall, a lock, a device barrier).
+  /// Precondition: `issue` does not throw. `issue` orders earlier writes before the device reads
+  /// the command (a store-release, a syscall, a lock, a device barrier).
   /// Effects: a completion may be processed before `issue` returns.
   /// Synchronization: releases this holder's accesses for the lookups.
   /// Violation: not_owned.

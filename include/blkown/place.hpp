@@ -11,9 +11,9 @@
 namespace blkown {
 inline namespace BLKOWN_ABI {
 
-/// The position in the source from which an operation was called. Public operations take it as a
-/// defaulted last parameter. A wrapper that takes and passes one on is reported by its caller's
-/// place.
+/// The position in the source from which an operation was called. Public operations have a Place as
+/// their defaulted last parameter. A wrapper that passes on a Place of its own caller is reported
+/// at that place.
 using Place = std::source_location;
 
 }  // namespace BLKOWN_ABI

@@ -10,8 +10,8 @@
 //   2. `issue(Cookie)` tells the device. A completion may be processed before `issue` returns,
 //      because step 1 comes first. The publisher touches nothing of the request but the word.
 //   3. If `issue` returns an error, the publisher claims the I/O again, for exactly the published
-//      generation. It fails if a completion, possibly a forged one, has claimed the I/O first; then
-//      that Claim ends it.
+//      generation. The claim fails if a completion, possibly a forged one, has claimed the I/O
+//      first; then that Claim ends the I/O.
 //
 // An I/O is therefore never lost: it is in flight at the device, or one Claim has it. A publisher
 // that ignores the error drops the Claim in Refused, which ends the I/O with io_error and a report.
@@ -34,9 +34,9 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 
 /// The error of a publish(issue) whose `issue` returned one. `claim` is the right to the I/O, to be
-/// published again, ended or requeued. It is empty if a completion, possibly a forged one, has
-/// claimed the I/O; then the holder of that Claim ends it. Dropping a Refused ends the I/O with
-/// io_error and a report.
+/// published again, ended or requeued. `claim` is empty if a completion, possibly a forged one, has
+/// claimed the I/O; then the holder of that Claim ends the I/O. Dropping a Refused ends the I/O
+/// with io_error and a report.
 template <class R, class E>
 struct [[nodiscard]] Refused {
   E error;

@@ -31,16 +31,17 @@ struct HeaderAccess;
 
 /// The library's part of a request: the ownership word, the queue and the tag, the status of the
 /// end and a link for lists of ended requests. A user's own struct with a RequestHeader member is a
-/// request (RequestTraits). It is neither copied nor moved, because lookups find it by its address.
+/// request (RequestTraits). A header is neither copied nor moved, because lookups find the request
+/// by its address.
 class RequestHeader {
  public:
   RequestHeader() = default;
   RequestHeader(const RequestHeader&) = delete;
   RequestHeader& operator=(const RequestHeader&) = delete;
 
-  /// The request's hardware queue. It does not change.
+  /// The request's hardware queue, which does not change.
   [[nodiscard]] QueueIndex queue() const noexcept { return QueueIndex{queue_}; }
-  /// The request's index in its queue. It does not change.
+  /// The request's index in its queue, which does not change.
   [[nodiscard]] Tag tag() const noexcept { return tag_; }
 
  private:
@@ -99,7 +100,8 @@ class Request {
   template <class Build>
   Request(Build& build, QueueIndex queue, Tag tag) : data_(build(queue, tag)) {}
 
-  // On the member, not on the class, so that data with a larger alignment raises that of the class.
+  // The attribute is on the member and not on the class, so that data with a larger alignment
+  // raises the alignment of the class.
   alignas(cache_line_bytes) RequestHeader header_;
   T data_;
 };

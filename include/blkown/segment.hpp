@@ -11,7 +11,7 @@
 namespace blkown {
 inline namespace BLKOWN_ABI {
 
-/// Contiguous bytes of an I/O's data buffer. It refers to the memory and does not own it.
+/// Contiguous bytes of an I/O's data buffer. A Segment refers to the memory and does not own it.
 /// Precondition: the submitter keeps the bytes in place until the I/O has ended.
 /// Source: the kernel's bio_vec.
 struct Segment {

@@ -36,8 +36,8 @@ struct QueueIndex {
 static_assert(sizeof(QueueIndex) == 4 && std::is_trivially_copyable_v<QueueIndex>,
               "a QueueIndex is passed in a register, as an integer is");
 
-/// The number of a request's publication. Every publication increments it. It wraps at the width of
-/// the ownership word's field: 32 bits of a 64-bit word, 16 bits of a 32-bit word.
+/// The number of a request's publication. Every publication increments the generation, which wraps
+/// at the width of the ownership word's field: 32 bits of a 64-bit word, 16 bits of a 32-bit word.
 struct Generation {
   std::uint32_t value = 0;
   friend constexpr auto operator<=>(Generation, Generation) = default;
@@ -200,7 +200,7 @@ struct CookieLayout {
     return user.get(value);
   }
 
-  /// The bits that no field uses. They are 0 in every value that this layout encodes.
+  /// The bits that no field uses, which are 0 in every value that this layout encodes.
   [[nodiscard]] constexpr std::uint64_t stray_mask() const noexcept {
     return ~(queue.mask() | tag.mask() | generation.mask() | user.mask());
   }

@@ -35,8 +35,8 @@ struct TagSetState;
 }
 
 /// The free tags of one queue that one context keeps, so that most I/Os take and give tags without
-/// an atomic operation. Made by TagSet::tag_cache. It also stores where the context's next search
-/// in the bitmap starts; with capacity 0 it stores only that.
+/// an atomic operation. Made by TagSet::tag_cache. A cache also stores where the context's next
+/// search in the bitmap starts. A cache with capacity 0 stores nothing else.
 /// Precondition: the cache is destroyed before the TagSet. A context that goes idle calls flush().
 /// Synchronization: one context at a time uses a cache, interrupt handlers included. A cache passes
 /// to another thread over a release/acquire channel only.
@@ -119,8 +119,8 @@ class TagCache {
     const std::uint32_t half = capacity_ / 2;
     const bool one_only = half == 0 || bitmap_->has_demand();
     detail::TagBitmap::Run run = bitmap_->take_run(hint_, one_only ? 1 : half);
-    // The highest first, so that the next take() returns the lowest, whose request is most likely
-    // in the processor's cache.
+    // The highest tag is stored first, so that the next take() returns the lowest tag, whose
+    // request is most likely in the processor's cache.
     while (run.mask != 0) {
       const auto bit = static_cast<std::uint32_t>(std::bit_width(run.mask) - 1);
       tags_[size_++] = run.first_tag + bit;

@@ -70,7 +70,7 @@ class [[nodiscard]] TagSet {
     return detail::TagSetStorage<R>::alignment_bytes;
   }
 
-  /// Allocates memory and makes a TagSet in it. This is the core's only allocation.
+  /// Allocates memory and makes a TagSet in it. No other function of the core allocates.
   /// `build(QueueIndex, Tag)` is called once for each request and returns its data: a T if R is
   /// Request<T>, else an R. The data is not reset between I/Os.
   /// Precondition: `build` does not throw.
@@ -127,8 +127,8 @@ class [[nodiscard]] TagSet {
 
   // --- tags: a new I/O --------------------------------------------------------------------------
 
-  /// Makes a cache of the queue's tags for one context. Its capacity is an eighth of the tags that
-  /// are not reserved, at most 32.
+  /// Makes a cache of the queue's tags for one context. The cache's capacity is an eighth of the
+  /// tags that are not reserved, at most 32.
   /// Violation: no_such_queue.
   [[nodiscard]] TagCache tag_cache(QueueIndex queue,
                                    Place where = Place::current()) const noexcept {
@@ -146,7 +146,7 @@ class [[nodiscard]] TagSet {
   /// free.
   /// Synchronization: acquires what the request's last Ended released.
   /// Violation: no_such_queue; tag_cache_of_other.
-  /// Context: that of the cache. It does not block.
+  /// Context: that of the cache. The call does not block.
   [[nodiscard]] std::optional<Idle<R>> allocate(QueueIndex queue, TagCache& cache,
                                                 Place where = Place::current()) noexcept {
     Tag tag;
@@ -231,7 +231,8 @@ class [[nodiscard]] TagSet {
         .state;
   }
 
-  /// The header of the request with this tag, for visit_holders. It lives as long as the TagSet.
+  /// The header of the request with this tag, for visit_holders. The header lives as long as the
+  /// TagSet.
   /// Precondition: queue.value < queue_count(), tag.value < depth().
   [[nodiscard]] const RequestHeader& header(QueueIndex queue, Tag tag) const noexcept {
     return detail::header_of(request(queue, tag));
@@ -243,16 +244,16 @@ class [[nodiscard]] TagSet {
   // Synchronization: acquires the accesses of the publisher and of later holders that parked,
   // released or dropped the request.
   // Errors: LookupReason.
-  // Context: any, interrupts included. They do not block. A successful lookup makes one
+  // Context: any, interrupts included. A lookup does not block. A successful lookup makes one
   // compare-exchange, a refused one none.
 
   /// The right to the I/O that `value`, which a device sent on `arrival_queue`, names. Of any
-  /// number of completions of one publication, one gets it.
+  /// number of completions of one publication, one gets the right.
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim(QueueIndex arrival_queue,
                                                            std::uint64_t value) noexcept {
     return claim_at(locate(arrival_queue, value), match_of(value), detail::ClaimOrigin::completion);
   }
-  /// A pin of the request of that I/O. It gives no right to the I/O.
+  /// A pin of the request of that I/O. A pin gives no right to the I/O.
   /// Source: the kernel's tag_to_rq.
   [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(
       QueueIndex arrival_queue, std::uint64_t value,
@@ -373,8 +374,8 @@ class [[nodiscard]] TagSet {
     return state_->codec.match(state_->codec.generation(value));
   }
 
-  /// Makes one lookup: `operation` on the target's word, and, if it succeeds, `wrap_handle` of the
-  /// request.
+  /// Calls `operation` on the target's word. If the operation succeeds, returns the handle that
+  /// `wrap_handle` makes of the request.
   template <class Handle, class Operation, class Wrap>
   [[nodiscard]] std::expected<Handle, LookupError> look_up(const Target& target,
                                                            detail::GenerationMatch<Word> match,

@@ -29,7 +29,7 @@ namespace detail {
 #endif
 }
 
-/// A generation mixed from the time counter and two addresses. It is not a secret. Set
+/// A generation mixed from the time counter and two addresses. The generation is not a secret. Set
 /// TagSetConfig::first_generation from a better source if an adversary must not guess it, or if the
 /// machine has neither a time counter nor address randomisation.
 [[nodiscard]] inline Generation unpredictable_generation(const void* storage) noexcept {

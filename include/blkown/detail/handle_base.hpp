@@ -88,8 +88,7 @@ class HandleBase {
   Pointer pointer_;
 };
 
-/// Access to the private members of handles. It makes a handle of a request, or takes the request
-/// out of a handle, where the library changes one handle into another.
+/// Access to the private members of handles, for library code that changes one handle into another.
 struct HandleAccess {
   template <template <class> class Handle, class R>
   [[nodiscard]] static Handle<R> make(R& request) noexcept {

@@ -38,7 +38,7 @@ class Holder {
   ~Holder() { let_go(); }
 
   /// Adds this entry as the youngest holder of the object.
-  /// Precondition: it is in no list.
+  /// Precondition: this entry is in no list.
   void hold(const void* key, const Place& where) noexcept;
   /// Removes this entry if it is in a list.
   void let_go() noexcept;

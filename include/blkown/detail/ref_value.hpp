@@ -47,9 +47,9 @@ struct RefValue {
   static constexpr W one_generation = (W{1} << generation_bits);
   static constexpr W generation_mask = static_cast<W>(~(one_generation - 1));
 
-  /// The count at which a lookup answers `saturated` and a copy of an ARef is a violation. It is
-  /// half of the field's range: for an overflow, as many threads again would have to pass the test
-  /// at once.
+  /// The count at which a lookup answers `saturated` and a copy of an ARef is a violation. The
+  /// limit is half of the field's range: for an overflow, as many threads again would have to pass
+  /// the test at once.
   static constexpr W count_limit = (W{1} << (count_bits - 1));
 
   W bits = 0;

@@ -24,7 +24,8 @@
 //   3. Plain stores are for a word that only the caller may write. At "0 owned" no other party
 //      writes, because lookups refuse `owned`. At "2 claimed" no other party writes, because
 //      lookups refuse `claimed` and no reference is left to be dropped.
-// Idle words pass through the tag bitmap. Its release and acquire order the relaxed accesses here.
+// An idle request passes to its next I/O through the tag bitmap, whose release and acquire order
+// the relaxed accesses here.
 //
 // An operation that finds an unexpected value returns an error and leaves the word unchanged,
 // except for an addition or subtraction that has already happened; then the caller raises a
@@ -43,7 +44,7 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace detail {
 
-/// The ownership word of one request. It is neither copied nor moved.
+/// The ownership word of one request, neither copied nor moved.
 /// Effects: an operation that can fail stores in `seen` the value that decided (for publish_claim
 /// the count may be older), so that reports and LookupErrors describe that moment.
 /// Context: any, interrupts included. No operation blocks. A loop repeats only if another context
@@ -135,7 +136,8 @@ class RefWord {
     if (!load_claim(seen)) return ClaimResult::not_claimed;
     if (seen.alone()) {
       // 0 owned or 2 claimed -> 1, generation + 1. Partner: the CAS of tag_to_rq, tag_to_owned and
-      // claim. Release: they see the accesses of this holder and of dropped pins to the data.
+      // claim. Release: these lookups see the accesses of this holder and of dropped pins to the
+      // data.
       word_.store(seen.next_with_state(1).bits, std::memory_order_release);
       return ClaimResult::done;
     }
@@ -410,8 +412,8 @@ class RefWord {
     // Relaxed: the Owned's holder is the only writer and acquired the request with the handle.
     seen.bits = word_.load(std::memory_order_relaxed);
     if (seen.state() != Value::owned_flag) return false;
-    // 0 owned -> 1 or 2, generation + 1. Partner: the CAS of lookups. Release: they see the owner's
-    // writes to the data. A plain store, because at 0 owned no other party writes.
+    // 0 owned -> 1 or 2, generation + 1. Partner: the CAS of lookups. Release: a lookup sees the
+    // owner's writes to the data. A plain store, because at 0 owned no other party writes.
     word_.store(seen.next_with_state(count).bits, std::memory_order_release);
     return true;
   }

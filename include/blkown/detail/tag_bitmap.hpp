@@ -163,8 +163,8 @@ class alignas(cache_line_bytes) TagBitmap {
     demands_.fetch_sub(1, std::memory_order_relaxed);
   }
   [[nodiscard]] bool has_demand() const noexcept {
-    // No transition. Partner: begin_demand. Relaxed: as there; an old answer delays a tag by one
-    // operation of the cache.
+    // No transition. Partner: begin_demand. Relaxed: as in begin_demand; an old answer delays a tag
+    // by one operation of the cache.
     return demands_.load(std::memory_order_relaxed) != 0;
   }
 
@@ -184,8 +184,8 @@ class alignas(cache_line_bytes) TagBitmap {
   }
 
  private:
-  /// log2 of the number of tags per word: that of a full word, reduced until the bitmap has four
-  /// words or a word has four tags.
+  /// log2 of the number of tags per word. The number begins at a word's width, and is halved until
+  /// the bitmap has four words or a word has four tags.
   [[nodiscard]] static constexpr std::uint32_t shift_for(std::uint32_t depth) noexcept {
     auto shift = static_cast<std::uint32_t>(std::bit_width(word_bits) - 1);
     while (shift > 2 && (std::uint64_t{4} << shift) > depth) --shift;

@@ -19,8 +19,8 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace detail {
 
-/// The state that all requests of one TagSet share. It is constant, except for the bitmaps, and its
-/// address does not change while the TagSet lives.
+/// The state that all requests of one TagSet share. The state is constant, except for the bitmaps,
+/// and stays at its address while the TagSet lives.
 struct TagSetState {
   using AnyFunction = void (*)();
 

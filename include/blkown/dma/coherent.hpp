@@ -86,8 +86,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
   }
 
   /// Unmaps and frees the memory.
-  /// Errors: the Coherent comes back, if the proof is not of a stop of its device after the
-  /// allocation.
+  /// Errors: returns the Coherent, still mapped, if the proof does not show that the device was
+  /// stopped after the allocation.
   BLKOWN_CONSUMES [[nodiscard]] std::expected<void, Coherent> free(
       const EndProof& proof, Place where = Place::current()) && noexcept {
     Block& block =

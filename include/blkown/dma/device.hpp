@@ -4,11 +4,11 @@
 //
 // Parties: the contexts that map and unmap, the device, and the driver's recovery path.
 //
-// An ActiveMapping that is destroyed without proof goes into quarantine. So does every mapping that
-// is left in the data of a request whose I/O has ended or was requeued; a scan or a drain finds
-// them, however many they are and whoever else pins the request. In quarantine the
-// memory stays mapped and the request stays pinned, so neither the memory nor the tag is used again
-// while the device may still write. Only a stop of the device ends a quarantine:
+// An ActiveMapping that is destroyed without proof goes into quarantine. A scan or a drain also
+// moves every mapping there that is left in the data of a request whose I/O has ended or was
+// requeued, whether other pins keep the request or not. In quarantine the memory stays mapped and
+// the request stays pinned, so neither the memory nor the tag is used again while the device may
+// still write. Only a stop of the device ends a quarantine:
 //
 //   1. The driver stops submitting, for example with mq::Disk::quiesce.
 //   2. The driver stops the device: reset, ring closed, bus mastering off. The device confirms.
@@ -71,15 +71,15 @@ class Device {
   /// The bounce pool, or null.
   [[nodiscard]] BouncePool* bounce_pool() const noexcept { return state_.bounce_pool(); }
 
-  /// Declares that the device no longer reaches memory: it was reset, its ring was closed, or its
-  /// bus mastering was switched off, and it has confirmed that.
+  /// Declares that the device no longer reaches memory. The device was reset, its ring was closed,
+  /// or its bus mastering was switched off, and the device has confirmed that.
   /// Precondition: the declaration is true, and no context is between activating a mapping and
   /// publishing its I/O. Stop submitting first, for example with mq::Disk::quiesce.
   /// Effects: the proof covers all memory that was mapped before.
   [[nodiscard]] EndProof declare_stopped() noexcept { return state_.stop(); }
 
   /// Unmaps the mappings in quarantine, and frees the abandoned coherent memory, that the proof
-  /// covers. Returns how many there were; 0 for a proof of something else.
+  /// covers. Returns the number of both, which is 0 if the proof covers none.
   /// Effects: drops the mappings' pins. If the I/O has ended, its request goes to the end sink with
   /// the last pin: here, or where another party drops its own.
   std::size_t drain(const EndProof& proof) noexcept { return state_.drain(proof); }
@@ -107,7 +107,7 @@ class Device {
                    .segments = list.view()});
     });
   }
-  /// How many mappings are in quarantine.
+  /// The number of mappings in quarantine.
   [[nodiscard]] std::size_t quarantined_count() noexcept {
     std::size_t count = 0;
     for_each_quarantined([&](const Quarantined&) { ++count; });

@@ -62,8 +62,8 @@ inline constexpr PinOperations pin_operations{
 /// The mapping of an I/O in flight: the device may reach the memory. The mapping pins the request,
 /// so neither the tag nor the memory is used again. Two words wide; move-only.
 ///
-/// Destroyed without unmap, a mapping goes into the device's quarantine and is reported: the memory
-/// stays mapped and the tag allocated until the device is stopped (Device::drain).
+/// A mapping that is destroyed without unmap goes into the device's quarantine and is reported. The
+/// memory stays mapped and the tag allocated until the device is stopped (Device::drain).
 ///
 /// A driver that keeps mappings in the request's own data takes them out, with the Claim, before it
 /// ends or requeues the I/O. Otherwise the request waits for its own mappings, until the device is
@@ -102,7 +102,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
   /// Effects: no translation of the memory is left, the device's bytes are in the caller's memory,
   /// and then the pin is dropped. If a drain of the stopped device has unmapped first, nothing
   /// happens.
-  /// Errors: the mapping comes back, active as before, if the proof is of something else.
+  /// Errors: returns the mapping, active as before, if the proof does not cover the mapping.
   BLKOWN_CONSUMES [[nodiscard]] std::expected<void, ActiveMapping> unmap(
       const EndProof& proof, Place where = Place::current()) && noexcept {
     detail::ListFields* const list = take("dma::ActiveMapping::unmap", where);
@@ -116,7 +116,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
   /// Unmaps the memory of an I/O that was not published. The Claim proves that the device has not
   /// seen the mapping: only the Claim can make the publication that the memory is mapped for.
   /// Effects: as unmap, but no bounced bytes are copied back.
-  /// Errors: the mapping comes back if its I/O was published or `claim` is another request's.
+  /// Errors: returns the mapping if its I/O was published or `claim` is another request's.
   template <class R>
   BLKOWN_CONSUMES [[nodiscard]] std::expected<void, ActiveMapping> cancel(
       const Claim<R>& claim, Place where = Place::current()) && noexcept {
@@ -129,10 +129,10 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
     return {};
   }
 
-  /// Keeps the memory mapped for the next publication of the same request: for a command that was
-  /// refused, or that is tried again.
-  /// Errors: false, and no change, if the proof is of something else, `claim` is another request's,
-  /// or a drain has unmapped the memory.
+  /// Keeps the memory mapped for the next publication of the same request, such as a second try of
+  /// a refused command.
+  /// Errors: false, and no change, if the proof does not cover the mapping, `claim` is another
+  /// request's, or a drain has unmapped the memory.
   template <class R>
   BLKOWN_NEEDS_HELD [[nodiscard]] bool renew(const EndProof& proof, const Claim<R>& claim,
                                              Place where = Place::current()) noexcept {
@@ -174,7 +174,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
   [[gnu::cold, gnu::noinline]] void quarantine() noexcept {
     detail::ListFields& list = *list_;
     detail::DeviceState* const device = list.device;
-    // Taken while the incident is made, so that the pin and the request stay.
+    // A drain leaves a taken list alone, so the pin and the request exist until the incident is
+    // complete.
     if (device == nullptr || !list.state.take(serial_, Value::active)) return;
     auto& header = const_cast<RequestHeader&>(*list.header);
     Incident incident =
@@ -190,7 +191,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
   Word serial_;
 };
 
-/// Mapped memory of which the device does not know yet. Destroyed, it is unmapped. Two words wide;
+/// Mapped memory that the device has not seen. The destructor unmaps the memory. Two words wide;
 /// move-only.
 /// Precondition: activated or destroyed before the I/O ends. A drain does not unmap it.
 /// Context: the context that has the Claim.
@@ -215,7 +216,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE PreparedMapping {
     return blkown::detail::held(list_, "dma::PreparedMapping::segments", Place{}).view();
   }
 
-  /// Allows the device to reach the memory. To be called before the I/O is published.
+  /// Allows the device to reach the memory.
+  /// Precondition: the I/O is not published yet.
   BLKOWN_CONSUMES [[nodiscard]] ActiveMapping activate(Place where = Place::current()) && noexcept {
     detail::ListFields& list = blkown::detail::held(std::exchange(list_, nullptr),
                                                     "dma::PreparedMapping::activate", where);

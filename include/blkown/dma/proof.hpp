@@ -19,8 +19,8 @@ class DeviceState;
 }  // namespace detail
 
 /// Proof that a device no longer reaches certain memory: the device completed the I/O, refused the
-/// I/O, or was stopped. A small value. It covers one publication of one request, or all memory that
-/// was mapped for a device before the device was stopped.
+/// I/O, or was stopped. A proof covers one publication of one request, or all memory that was
+/// mapped for a device before the device was stopped. A small value.
 ///
 /// A timeout, an abort that was sent and a cancellation that was asked for prove nothing: the
 /// device may still write. Wait for the completion, or stop the device (Device::declare_stopped).
@@ -30,7 +30,8 @@ class [[nodiscard]] EndProof {
   /// refused publish returned.
   /// Precondition: the completion is the command's last, and the Claim is not released: a command
   /// that goes on is not at its end.
-  /// Errors: none, for a Claim of a timeout, of a scan, or of an I/O that was not published.
+  /// Errors: returns no proof for a Claim of a timeout, of a scan, or of an I/O that was not
+  /// published.
   template <class R>
   [[nodiscard]] static std::optional<EndProof> of(const Claim<R>& claim) noexcept {
     if (!blkown::detail::includes(blkown::detail::HandleAccess::origin(claim),

@@ -12,7 +12,7 @@
 //
 // A driver that reads the old value in step 3 reads no other field. Both functions order memory
 // between threads, such as a driver and an emulated device. A device behind a bus may need the
-// machine's own DMA barriers, and a doorbell register does.
+// machine's own DMA barriers. A write to a doorbell register always needs such a barrier.
 
 #ifndef BLKOWN_DMA_RING_WORD_HPP
 #define BLKOWN_DMA_RING_WORD_HPP

@@ -51,7 +51,8 @@ class UringBuffers {
   [[nodiscard]] bool is_registered() const noexcept { return is_registered_; }
 
   /// The index of the buffer that holds a mapped element, for io_uring_prep_read_fixed and
-  /// io_uring_prep_write_fixed. None without registration: use io_uring_prep_read and write.
+  /// io_uring_prep_write_fixed. None without registration: use io_uring_prep_read and
+  /// io_uring_prep_write.
   [[nodiscard]] std::optional<int> buffer_index(std::uint64_t iova) const noexcept {
     const iovec* const region = region_of(iova);
     if (!is_registered_ || region == nullptr) return std::nullopt;

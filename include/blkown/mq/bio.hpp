@@ -30,7 +30,8 @@ struct BioAccess;
 /// The steps of a bio's flush sequence.
 enum class FlushStep : std::uint8_t { preflush, data, postflush };
 
-/// The block layer's part of a bio. Its context uses it while the bio is in flight.
+/// The block layer's part of a bio. The submitting context uses this part while the bio is in
+/// flight.
 struct BioState {
   Bio* next = nullptr;           // in a BioList
   std::uint64_t sector = 0;      // the first sector; a zone_append's result replaces it

@@ -111,7 +111,7 @@ class IdleHook {
 struct ContextHooks {
   void* runtime = nullptr;                           ///< The first argument of the functions.
   std::uint64_t (*now_ns)(void* runtime) = nullptr;  ///< A monotonic clock.
-  /// The context has work, or a timer that is due before all others.
+  /// Tells the runtime that the context has work, or a timer that is due before all others.
   /// Context: any, interrupts included if interrupts post.
   void (*wake)(void* runtime, std::uint32_t index) = nullptr;
   /// Whether the runtime calls fall_asleep() before it sleeps. If it does, `wake` is called for the
@@ -221,7 +221,7 @@ class Context {
     work->is_listed_ = false;
     work->function_(work->argument_, *work);
   }
-  /// Calls the idle hooks. Returns whether that made work.
+  /// Calls the idle hooks. Returns whether a hook made work.
   /// Precondition: runnable() returned 0.
   bool go_idle() noexcept {
     const Scope scope{*this};
@@ -256,7 +256,7 @@ class Context {
   // --- the runtime ------------------------------------------------------------------------------
 
   /// The earliest deadline of the armed timers, or none.
-  /// Context: any; it locks a mutex.
+  /// Context: any; the call locks a mutex.
   [[nodiscard]] std::optional<std::uint64_t> next_timer_ns() noexcept {
     const std::lock_guard lock{timer_mutex_};
     if (timers_.first() == nullptr) return std::nullopt;
@@ -268,10 +268,10 @@ class Context {
   /// Precondition: the runtime has called run(), and sleeps only if no `wake` was called since.
   [[nodiscard]] bool fall_asleep() noexcept {
     Work* top = nullptr;
-    // null -> asleep. Partner: post. Relaxed, because it hands nothing over: of this exchange and a
-    // post one comes first. Either this one fails, or the post finds the mark and wakes. If the
-    // mark is there already, a post may replace it after this look. That post calls `wake`, and the
-    // runtime looks for a wake before it sleeps. run() removes the mark.
+    // null -> asleep. Partner: post. Relaxed: the mark hands nothing over. Of this exchange and a
+    // post, one comes first: either the exchange fails, or the post finds the mark and calls
+    // `wake`. If the exchange finds an older mark, a post may replace that mark at any time. The
+    // post calls `wake`, and the runtime looks for a wake before it sleeps. run() removes the mark.
     return inbox_.compare_exchange_strong(top, &asleep_, std::memory_order_relaxed,
                                           std::memory_order_relaxed) ||
            top == &asleep_;
@@ -322,12 +322,12 @@ class Context {
 
   /// Lists the works that others have posted, oldest first.
   void pull() noexcept {
-    // No transition. Relaxed: decides only whether a read-modify-write is worth it. A post that is
+    // No transition. Relaxed: decides only whether to try a read-modify-write. A post that is
     // missed here wakes a context that sleeps.
     if (inbox_.load(std::memory_order_relaxed) != nothing_) [[unlikely]]
       pull_posted();
   }
-  /// Not inlined, like the functions about timers, so that a context that is busy with its own I/O
+  /// Not inlined, like the functions about timers, so that a context without posted work and timers
   /// saves no registers for these calls.
   [[gnu::noinline]] void pull_posted() noexcept {
     // top -> nothing. Partner: post. Acquire: the links. The top may be this context's own mark.

@@ -126,8 +126,8 @@ class Disk {
     submit(*here, bio, where);
   }
 
-  /// While a Plug exists, the bios submitted on its context are collected. Its destructor issues
-  /// them together: as one batch for queue_rqs, with one doorbell. Plugs nest.
+  /// While a Plug exists, the bios submitted on its context are collected. The Plug's destructor
+  /// issues them together, as one batch for queue_rqs with one doorbell. Plugs nest.
   /// Context: the context given.
   /// Source: blk_plug.
   class [[nodiscard]] Plug {
@@ -191,8 +191,8 @@ class Disk {
 
   /// Stops issuing bios, including the further parts and flushes of bios that have begun, and
   /// refuses private requests. Ends when every request in flight has ended. A request that cannot
-  /// be issued again (the disk is quiesced, its queue is stopped, a kick is missing) delays that
-  /// end, and with it the operations behind. Freezes nest.
+  /// be issued again (the disk is quiesced, its queue is stopped, a kick is missing) delays the end
+  /// of the freeze and all later operations. Freezes nest.
   void freeze(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::freeze, 0, where);
   }

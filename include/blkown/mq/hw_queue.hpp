@@ -98,8 +98,8 @@ class HwQueue {
   // --- flow control ------------------------------------------------------------------------------
 
   /// Stops the queue: queue_rq is not called on it until start(), for example because the device's
-  /// ring is full. A queue_rq that is running on another thread is not waited for; Disk::quiesce
-  /// waits. Issued requests are not affected.
+  /// ring is full. stop() does not wait for a queue_rq that is running on another thread.
+  /// Disk::quiesce waits for such calls. Issued requests are not affected.
   /// Context: any thread; interrupt safe.
   /// Source: the kernel's blk_mq_stop_hw_queue.
   void stop() noexcept { stopped_.set(true); }

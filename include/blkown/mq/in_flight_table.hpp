@@ -39,7 +39,7 @@ struct InFlightRow {
   const RequestHeader* header = nullptr;  ///< For visit_holders.
 };
 
-/// Who holds the request, in the words of the ownership word's table.
+/// The holder of the request, in the words of the table in detail/ref_value.hpp.
 [[nodiscard]] inline const char* holder_of(const RequestState& state) noexcept {
   if (state.finished) return "ended, pinned";
   if (state.claimed) return "claimed, pinned";

@@ -65,7 +65,7 @@ enum class DiskReason : std::uint8_t {
   return "unknown reason";
 }
 
-/// How many enumerators DiskReason has, for tables indexed by it.
+/// The number of enumerators, for tables indexed by DiskReason.
 inline constexpr std::size_t disk_reason_count =
     static_cast<std::size_t>(DiskReason::out_of_memory) + 1;
 static_assert(blkown::detail::counts_enumerators<DiskReason>(disk_reason_count));

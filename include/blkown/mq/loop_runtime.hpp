@@ -24,7 +24,7 @@ struct LoopHooks {
   void* argument = nullptr;  ///< The argument of the functions.
   /// The clock. Null: the steady clock.
   std::uint64_t (*now_ns)(void* argument) = nullptr;
-  /// A thread has posted work: the caller's loop must call run(). Null: the loop polls.
+  /// Tells the caller's loop to call run(), because work was posted. Null: the loop polls.
   /// Context: any.
   void (*wake)(void* argument) = nullptr;
 };
@@ -36,13 +36,14 @@ class LoopRuntime {
   explicit LoopRuntime(std::uint32_t context_count = 1, const LoopHooks& hooks = {})
       : hooks_{hooks} {
     for (std::uint32_t i = 0; i != context_count; ++i) {
-      contexts_.push_back(std::make_unique<Context>(
-          ContextHooks{.runtime = this,
-                       .now_ns = &clock_of,
-                       .wake = &wake_of,
-                       // The caller's loop sleeps where this runtime cannot announce it.
-                       .announces_sleep = hooks.wake == nullptr},
-          i));
+      contexts_.push_back(
+          std::make_unique<Context>(ContextHooks{.runtime = this,
+                                                 .now_ns = &clock_of,
+                                                 .wake = &wake_of,
+                                                 // A caller's loop that has a wake hook sleeps
+                                                 // without a call of fall_asleep().
+                                                 .announces_sleep = hooks.wake == nullptr},
+                                    i));
     }
   }
   LoopRuntime(const LoopRuntime&) = delete;
@@ -75,8 +76,8 @@ class LoopRuntime {
     return next;
   }
 
-  /// Runs the contexts until the event is set, and sleeps while nothing is left to run. With a
-  /// clock of the caller's own it does not sleep, and returns false if nothing is left to run.
+  /// Runs the contexts until the event is set, and sleeps while nothing is left to run. With
+  /// LoopHooks::now_ns the function does not sleep, and returns false if nothing is left to run.
   bool wait_for(Event& event) {
     while (true) {
       run();

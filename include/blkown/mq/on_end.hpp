@@ -21,7 +21,8 @@ struct OnEnd {
   Function function = nullptr;
   void* argument = nullptr;
 
-  /// Calls the function, if one is set. The function may destroy the object, and this with it.
+  /// Calls the function, if one is set. The function may destroy the object together with this
+  /// OnEnd.
   void operator()(Object& object) const {
     if (function != nullptr) function(argument, object);
   }

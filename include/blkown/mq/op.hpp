@@ -56,7 +56,7 @@ enum class Op : std::uint8_t {
   return "unknown op";
 }
 
-/// How many enumerators Op has, for tables indexed by it.
+/// The number of enumerators, for tables indexed by Op.
 inline constexpr std::size_t op_count = static_cast<std::size_t>(Op::driver_out) + 1;
 static_assert(blkown::detail::counts_enumerators<Op>(op_count));
 

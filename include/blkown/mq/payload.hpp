@@ -34,7 +34,7 @@ struct PayloadState {
   HwQueue<D>* hw_queue = nullptr;
   std::uint64_t sector = 0;
   std::uint64_t length_bytes = 0;
-  // Apart from `sector`, which another context may be reading with a pin.
+  // Not stored in `sector`, which another context may be reading with a pin.
   std::uint64_t written_sector = 0;
   RequestSegments segments;
   OnEnd<Payload<D>> on_private_end;
@@ -63,14 +63,15 @@ struct PayloadState {
 }  // namespace detail
 
 /// The data of an mq::Request<D>: one part of a bio, which is the whole bio if it keeps the limits,
-/// or one private request of the driver. A driver reaches it through a handle, like any request's
-/// data.
+/// or one private request of the driver. A driver accesses the payload through a handle, like any
+/// request's data.
 template <class D>
 class Payload {
  public:
   [[nodiscard]] Op op() const noexcept { return state_.op; }
-  /// The bio's flags that the device must follow. FUA is cleared if the device cannot do it;
-  /// preflush is always cleared. Other requests do both.
+  /// The bio's flags that the device must follow. FUA is cleared if the device does not support
+  /// FUA, and preflush is always cleared. The block layer issues flush requests in place of the
+  /// cleared flags.
   [[nodiscard]] IoFlags flags() const noexcept { return state_.flags; }
   /// The first sector, in units of 512 bytes whatever the block size.
   [[nodiscard]] std::uint64_t sector() const noexcept { return state_.sector; }

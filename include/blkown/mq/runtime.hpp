@@ -16,17 +16,18 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq {
 
-/// A one-shot event: set once, and then set forever.
+/// An event that is set once and is never cleared.
 class Event {
  public:
-  /// Sets the event. A waiter may destroy it at once: nothing is touched after the unlock.
-  /// Context: any; it locks a mutex.
+  /// Sets the event. A waiter may destroy the event at once, because set() touches nothing after
+  /// the unlock.
+  /// Context: any; the call locks a mutex.
   void set() {
     const std::lock_guard lock{mutex_};
     is_set_ = true;
     happened_.notify_all();
   }
-  /// Context: any; it locks a mutex.
+  /// Context: any; the call locks a mutex.
   [[nodiscard]] bool is_set() {
     const std::lock_guard lock{mutex_};
     return is_set_;

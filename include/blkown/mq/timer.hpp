@@ -11,7 +11,7 @@
 //   cancel   reads `armed_on`, locks its mutex, and reads again: the timer may have fired and been
 //            armed on another context before the lock was taken.
 //   fire     the context removes the node, disarms it, and takes the handle, all with the mutex
-//            held. It unlocks, and then calls the function.
+//            held. The context unlocks, and then calls the function.
 //
 // Guarantees: each armed handle goes to exactly one of cancel() and the function. The function is
 // called on the context, not before the deadline. From the unlock on, firing does not touch the
@@ -64,8 +64,8 @@ class TimerBase : private TimerNode {
                 Store store) noexcept {
     const std::uint64_t due_ns = context.now_ns() + delay_ns;
     Lock lock{context.timer_mutex_};
-    // null -> context: armed, by one of those that try. Relaxed: the node's other fields are
-    // read and written with the mutex of the context that the pointer names.
+    // null -> context, by exactly one of several callers. Relaxed: the node's other fields are read
+    // and written with the mutex of the context that the pointer names.
     Context* unarmed = nullptr;
     if (!armed_on.compare_exchange_strong(unarmed, &context, std::memory_order_relaxed,
                                           std::memory_order_relaxed)) [[unlikely]] {
@@ -129,7 +129,7 @@ class Timer : private detail::TimerBase {
 
   /// Makes the context call the function with the handle after `delay_ns`.
   /// Violation: object_in_use, if the timer is armed.
-  /// Context: any; it locks a mutex.
+  /// Context: any; the call locks a mutex.
   void arm(Context& context, std::uint64_t delay_ns, Handle&& handle,
            Place where = Place::current()) noexcept {
     arm_node(context, delay_ns, "mq::Timer::arm", where,
@@ -138,7 +138,7 @@ class Timer : private detail::TimerBase {
 
   /// Disarms the timer and returns the handle. Returns none if the timer was not armed, or if the
   /// function has the handle or is about to get it.
-  /// Context: any; it locks a mutex.
+  /// Context: any; the call locks a mutex.
   [[nodiscard]] std::optional<Handle> cancel() noexcept {
     std::optional<Handle> handle;
     cancel_node([&] { handle = take(); });
@@ -178,13 +178,13 @@ class Alarm : private detail::TimerBase {
 
   /// Makes the context call the function after `delay_ns`.
   /// Violation: object_in_use, if the alarm is armed.
-  /// Context: any; it locks a mutex.
+  /// Context: any; the call locks a mutex.
   void arm(Context& context, std::uint64_t delay_ns, Place where = Place::current()) noexcept {
     arm_node(context, delay_ns, "mq::Alarm::arm", where, [] {});
   }
   /// Disarms the alarm. Returns false if it was not armed, or if the function is called or about to
   /// be.
-  /// Context: any; it locks a mutex.
+  /// Context: any; the call locks a mutex.
   bool cancel() noexcept {
     return cancel_node([] {});
   }

@@ -28,7 +28,7 @@ enum class TraceStep : std::uint8_t {
   rejected,   ///< The driver rejected the request with `status`.
   requeued,   ///< The request was requeued and will be issued again.
   timed_out,  ///< The driver's timeout hook is called for the request.
-  ended,      ///< The request ended with `status`. Its tag is freed next.
+  ended,      ///< The request ended with `status`. The tag is freed next.
   looked_up,  ///< HwQueue looked up `value`, with the result `reason`.
 };
 
@@ -47,7 +47,7 @@ enum class TraceStep : std::uint8_t {
   return "unknown step";
 }
 
-/// How many enumerators TraceStep has, for tables indexed by it.
+/// The number of enumerators, for tables indexed by TraceStep.
 inline constexpr std::size_t trace_step_count = static_cast<std::size_t>(TraceStep::looked_up) + 1;
 static_assert(blkown::detail::counts_enumerators<TraceStep>(trace_step_count));
 

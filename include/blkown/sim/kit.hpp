@@ -177,8 +177,8 @@ template <class World>
 void print_shrunk(const KitOptions& options, WorldConfig config) {
   std::vector<FaultStrike> all = config.script;
   if (!config.is_scripted) {
-    // Starts from all faults of the seed's plan: a run that ends in a violation ends the process,
-    // and cannot be asked for the faults up to then.
+    // Starts from all faults of the seed's plan, because a run that ends in a violation ends the
+    // process and cannot report its faults.
     FaultPlan plan{config.seed, config.rates};
     for (std::size_t kind = 0; kind != fault_kind_count; ++kind) {
       for (std::uint64_t n = 0; n != 8 * config.io_count; ++n) {
@@ -199,7 +199,7 @@ void print_shrunk(const KitOptions& options, WorldConfig config) {
 }  // namespace detail
 
 /// Runs a World, CoreWorld<D> or MqWorld<D>, with each seed until a run fails.
-/// Errors: false if a run failed. Its finding was printed.
+/// Errors: false if a run failed. The finding was printed.
 template <class World>
 [[nodiscard]] bool run_seeds(const KitOptions& options, KitTotals& totals) {
   const detail::Handlers handlers;

@@ -98,8 +98,8 @@ class DeviceState {
     return proof.about_ == list.header && proof.number_ == list.cookie.generation.value;
   }
 
-  /// Moves a mapping whose handle is destroyed into quarantine. A scan or a drain may have found
-  /// the mapping first; then nothing changes.
+  /// Moves a mapping whose handle is destroyed into quarantine. Nothing changes if a scan or a
+  /// drain has found the mapping first.
   void put_in_quarantine(ListFields& list, Word serial) noexcept {
     const std::lock_guard guard{lock_};
     if (list.state.quarantine(serial)) list.reason = QuarantineReason::dropped;
@@ -120,8 +120,8 @@ class DeviceState {
     unmap(list);
   }
 
-  /// Unmaps every mapping in quarantine, and frees every orphan, that the proof covers. Returns how
-  /// many there were.
+  /// Unmaps every mapping in quarantine, and frees every orphan, that the proof covers. Returns the
+  /// number of unmapped mappings and freed orphans.
   std::size_t drain(const EndProof& proof) noexcept {
     std::size_t count = 0;
     while (ListFields* const list = take_one(proof)) {
@@ -165,10 +165,11 @@ class DeviceState {
   }
 
  private:
-  /// Whether the list is in quarantine; `seen` gets the word that says so. A mapping whose request
-  /// has ended goes into quarantine here, whether other pins keep the request or not: no Claim is
-  /// left, so only a handle outside of the request's data could still unmap it. While the mapping
-  /// is active, its own pin keeps the end from completing, so the answer holds until the exchange.
+  /// Whether the list is in quarantine. `seen` receives the word that was read. A mapping whose
+  /// request has ended goes into quarantine here, whether other pins keep the request or not: no
+  /// Claim is left, so only a handle outside of the request's data could still unmap it. While the
+  /// mapping is active, its own pin keeps the end from completing, so the answer holds until the
+  /// exchange.
   /// Precondition: the caller holds the lock, which every way out of quarantine takes.
   [[nodiscard]] static bool is_quarantined(ListFields& list, MappingState::Seen& seen) noexcept {
     seen = list.state.look();

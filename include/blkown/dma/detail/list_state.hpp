@@ -41,8 +41,8 @@ struct PinOperations {
   bool (*end_awaits_pins)(void* request);
 };
 
-/// The fields of a list and of its mapping, for the library. A mapping's handle points here, and so
-/// does the device's list of attached lists.
+/// The fields of a list and of its mapping, for the library. A mapping's handle and the device's
+/// list of attached lists point here.
 struct ListFields {
   [[nodiscard]] static ListFields& of(ListState& list) noexcept;
 
@@ -69,8 +69,8 @@ struct ListFields {
   ListFields* previous_attached = nullptr;
 };
 
-/// The base of every IovaList. It stays at its address, so that a mapping whose handle is gone can
-/// be kept until the device is stopped.
+/// The base of every IovaList. A list stays at its address, so that the device can keep a mapping
+/// whose handle is destroyed until the device is stopped.
 class ListState {
  public:
   ListState(const ListState&) = delete;

@@ -8,12 +8,12 @@
 //                           +----------------take--------------------------+
 //
 // Parties: the context with the mapping's handle, and contexts that scan or drain the device. In
-// the states free and prepared exactly one context uses the list: the handle, or the result of
-// take, says which. From active on, the handle and a drain may both try to unmap. The one whose
-// take changes the word unmaps; the other finds the word changed and leaves the list alone. Each
-// mapping of a list gets a new serial number, so a handle or a scan of an older mapping cannot
-// change the word of a newer one. A mapping that is renewed, or given back after a wrong proof,
-// returns to active with its old number, and so with the same word.
+// the states free and prepared exactly one context uses the list: the one with the mapping's
+// handle, or the one whose take changed the word. From active on, the handle and a drain may both
+// try to unmap. The one whose take changes the word unmaps; the other finds the word changed and
+// leaves the list alone. Each mapping of a list gets a new serial number, so a handle or a scan of
+// an older mapping cannot change the word of a newer one. A mapping that is renewed, or given back
+// after a wrong proof, returns to active with its old number, and so with the same word.
 
 #ifndef BLKOWN_DMA_DETAIL_MAPPING_STATE_HPP
 #define BLKOWN_DMA_DETAIL_MAPPING_STATE_HPP
@@ -31,8 +31,8 @@ template <class T>
 class PublishedPointer {
  public:
   [[nodiscard]] T* get() const noexcept {
-    // No transition. Partner: set. Acquire: the list's state from before the set, so that a scan
-    // that reads a later mapping's pointer also sees that the mapping it looked at has ended.
+    // No transition. Partner: set. Acquire: the list's state from before the set. A scan that reads
+    // the pointer of a later mapping then also sees that the earlier mapping has ended.
     return pointer_.load(std::memory_order_acquire);
   }
   void set(T* pointer) noexcept {
@@ -86,8 +86,9 @@ class MappingState {
     word_.store(word(serial, Value::free), std::memory_order_release);
   }
 
-  /// active or quarantined -> prepared. True: the caller has the list and unmaps it.
-  /// Precondition: the caller has the mapping's handle, or has seen it quarantined.
+  /// Takes the list: active or quarantined -> prepared. True: the caller has the list and unmaps
+  /// it.
+  /// Precondition: the caller has the mapping's handle, or has seen the mapping in quarantine.
   [[nodiscard]] bool take(Word serial, Value from) noexcept {
     // Relaxed: the caller has acquired the list's fields by its handle or by look.
     return change<std::memory_order_relaxed>(serial, from, Value::prepared);

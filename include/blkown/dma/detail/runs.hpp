@@ -23,8 +23,8 @@ struct Run {
   bool needs_bounce = false;
 };
 
-/// The longest beginning of `memory` that one element can hold. `slot_bytes` is the length of a
-/// bounce slot, or 0 for no limit.
+/// The longest prefix of `memory` that one element can hold. `slot_bytes` is the length of a bounce
+/// slot, or 0 for no limit.
 /// Precondition: `memory` is not empty.
 template <class B>
 [[nodiscard]] Run first_run(const B& backend, const DeviceLimits& limits, std::size_t slot_bytes,

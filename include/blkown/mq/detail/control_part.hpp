@@ -68,7 +68,7 @@ class ControlPart {
     }
   }
 
-  /// Answers, if an answer is owed and the step is done. The caller must not touch the disk
+  /// Answers if an answer is due and the step is done. The caller must not touch the disk
   /// afterwards.
   void acknowledge() noexcept {
     if (duty_ != Duty::none) [[unlikely]]

@@ -48,7 +48,7 @@ class Controls {
 
   /// Starts an operation.
   /// Violation: object_in_use, if the Control is running.
-  /// Context: any; it locks a mutex.
+  /// Context: any; the call locks a mutex.
   void start(Control& control, Control::Kind kind, std::uint32_t queue_count, const Place& where) {
     if (control.is_running()) violate_started(where);
     control.is_running_.set(true);
@@ -71,7 +71,8 @@ class Controls {
   /// Context: the disk's contexts, between the post of the step and their arrival.
   [[nodiscard]] Control::Step step() const noexcept { return step_; }
 
-  /// A context has done the present step. The disk may be destroyed when this returns.
+  /// Records that one context has done the present step. The disk may be destroyed when the call
+  /// returns.
   void arrive() {
     if (countdown_.arrive()) finish_step();
   }

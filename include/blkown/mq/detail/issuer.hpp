@@ -325,7 +325,7 @@ class Issuer {
     trace(TraceStep::issued, payload, tag, Status::ok);
     Dispatch<D> answer =
         disk_.driver().queue_rq(*lane.hw, disk_.queue_data(), std::move(idle), is_last);
-    // Set after the call, because the driver may have sent a private request in it.
+    // Set after the call, because the driver may send a private request within the call.
     lane.is_uncommitted = !is_last;
     if (answer.is_accepted()) [[likely]]
       return;
@@ -356,7 +356,7 @@ class Issuer {
   Word in_flight_ = 0;
   unsigned freezes_ = 0;
   bool is_quiesced_ = false;
-  // A lane may have something to issue, or a place in a line to give up.
+  // Whether a lane may have something to issue, or a place in a line to give up.
   bool has_waiting_ = false;
 };
 

@@ -61,7 +61,7 @@ class LaneTags {
       had_turn = line.take_turn(waiter_);
     if (had_turn || !line.is_occupied()) {
       if (auto idle = allocate_now(pool, hw)) [[likely]] {
-        // Several tags may have become free at once, and woken only this lane.
+        // A context that frees several tags at once may have woken only this lane.
         if (had_turn) [[unlikely]]
           wake_next(pool, hw);
         return idle;
@@ -73,7 +73,7 @@ class LaneTags {
     auto idle = allocate_now(pool, hw);
     if (idle.has_value()) {
       leave_line(pool, hw);
-      // That tag did not wake the lanes that have joined behind this one, either.
+      // The tag also woke none of the lanes that have joined behind this one.
       if (line.is_occupied()) wake_next(pool, hw);
     }
     return idle;
@@ -97,8 +97,8 @@ class LaneTags {
     if (pool.line(hw.tag_queue()).leave(waiter_)) wake_next(pool, hw);
   }
 
-  /// Gives back the stashed tags, if other lanes draw from the same queue: they cannot reach the
-  /// stash of a context that runs nothing.
+  /// Gives back the stashed tags if other lanes draw from the same queue. Other lanes cannot reach
+  /// the stash of a context that runs nothing.
   void go_idle(TagPool<D>& pool, const HwQueue<D>& hw) {
     if (!pool.line(hw.tag_queue()).is_shared()) return;
     if (!std::exchange(has_freed_, false) && cache_->size() == 0) return;

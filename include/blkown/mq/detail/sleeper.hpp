@@ -7,8 +7,8 @@
 //
 //   1. The sleeper runs its contexts until nothing is left to run.
 //   2. Context::fall_asleep() on each. If it fails, work was posted: back to 1.
-//   3. It reads the earliest deadline of its contexts' timers.
-//   4. It waits until wake() or stop() was called, or until that deadline.
+//   3. The sleeper reads the earliest deadline of its contexts' timers.
+//   4. The sleeper waits until wake() or stop() was called, or until that deadline.
 //
 // Guarantee: no wake-up is lost. A post comes before step 2, which then fails, or it finds the
 // context asleep and calls wake(), which step 4 sees. The same holds for a timer that becomes the
@@ -39,15 +39,16 @@ namespace mq::detail {
 class Sleeper {
  public:
   /// Ends the present sleep or the next one.
-  /// Context: any; it locks a mutex.
+  /// Context: any; the call locks a mutex.
   void wake() {
-    // Notified under the mutex: the sleeper may be destroyed as soon as its thread has seen it.
+    // Notified under the mutex, because the sleeper may be destroyed as soon as its thread has seen
+    // the flag.
     const std::lock_guard lock{mutex_};
     is_woken_ = true;
     changed_.notify_one();
   }
   /// Ends this sleep and all later ones.
-  /// Context: any; it locks a mutex.
+  /// Context: any; the call locks a mutex.
   void stop() {
     const std::lock_guard lock{mutex_};
     is_stopped_ = true;

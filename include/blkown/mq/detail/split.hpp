@@ -30,7 +30,7 @@ struct Rest {
 /// The part of a bio that the next request gets.
 struct Part {
   std::uint64_t length_bytes = 0;  ///< 0: the limits do not allow even one block.
-  SegmentCursor end;               ///< The begin of the next part.
+  SegmentCursor end;               ///< The beginning of the next part.
 };
 
 [[nodiscard]] constexpr std::uint64_t max_sectors_of(Op op, const QueueLimits& limits) noexcept {
@@ -68,7 +68,8 @@ struct Part {
   std::uint32_t count = 0;
   const std::byte* end = nullptr;
   for (const Segment piece : pieces) {
-    // Between two pieces, the end and the begin lie on the boundary, or the part ends there.
+    // The part ends between two pieces unless the end of the first and the beginning of the second
+    // lie on the boundary.
     const auto seam =
         reinterpret_cast<std::uintptr_t>(end) | reinterpret_cast<std::uintptr_t>(piece.data);
     const bool has_gap = count != 0 && (seam & limits.virt_boundary_mask) != 0;

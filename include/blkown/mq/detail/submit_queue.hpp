@@ -63,7 +63,7 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// See the top of this file. Its members belong to the context, except the two stacks, the kick
+/// See the top of this file. The members belong to the context, except the two stacks, the kick
 /// flag and the works, which other threads use.
 /// Source: blk-mq's software queue.
 template <class D>
@@ -152,7 +152,7 @@ class SubmitQueue {
       HwQueue<D>* const hw = lanes_.of(QueueType::poll).hw;
       if (hw != nullptr && hw->type() == QueueType::poll) {
         const unsigned count = disk_.driver().poll(*hw);
-        take_remote();  // so that Claims that the driver gave to HwQueue::complete end here, too
+        take_remote();  // so that Claims that the driver gave to HwQueue::complete end here
         return count;
       }
     }
@@ -244,13 +244,13 @@ class SubmitQueue {
     lanes_.begin_use();
   }
 
-  /// Another lane draws from tags that one of this context's lanes had for itself.
+  /// Tells the lanes that another lane draws from tags that one of them had for itself.
   void note_shared_tags() noexcept {
     if (!control_.is_removed()) lanes_.note_shared_tags();
     control_.acknowledge();
   }
 
-  /// Ends the outermost Entry. This object may be destroyed when it returns.
+  /// Ends the outermost Entry. This object may be destroyed when the call returns.
   void leave() noexcept {
     if (is_unsettled()) {
       const DiskConfig& config = disk_.config();
@@ -278,8 +278,8 @@ class SubmitQueue {
     return !ended_.empty() || !ended_bios_.empty() || resume_pending_;
   }
 
-  /// See the top of this file. Not inlined into its two callers, so that more is inlined into it.
-  /// This object may be destroyed when it returns.
+  /// See the top of this file. Not inlined into its two callers, so that its own calls are inlined.
+  /// This object may be destroyed when the call returns.
   [[gnu::noinline]] void settle(bool may_issue) noexcept {
     for (unsigned budget = settle_budget; budget != 0; --budget) {
       for (; budget != 0 && !ended_.empty(); --budget) take_back(*ended_.pop_front());
@@ -295,7 +295,7 @@ class SubmitQueue {
     end_entry();
   }
 
-  /// The end of an outermost Entry or of run(). This object may be destroyed when it returns.
+  /// The end of an outermost Entry or of run(). This object may be destroyed when the call returns.
   void end_entry() noexcept {
     watch();
     entered_ = false;

@@ -61,20 +61,20 @@ struct TagWaiter {
 template <class R>
 class TagLine {
  public:
-  /// The lane draws from the queue from now on.
-  /// Precondition: it has asked for no tag yet.
+  /// Registers a lane that begins to draw from the queue.
+  /// Precondition: the lane has asked for no tag yet.
   void enter(TagWaiter& user) {
     const std::lock_guard lock{mutex_};
     user.next_user = std::exchange(users_, &user);
     TagWaiter* const other = user.next_user;
     if (other == nullptr) return;
     is_shared_.set(true);
-    // Posted under the mutex, so that the other lane has not exited. Its work runs after this post,
-    // and so it sees the flag.
+    // Posted under the mutex, so that the other lane has not exited. The posted work runs after
+    // this post, and therefore sees the flag.
     if (other->next_user == nullptr) other->context.post(other->tags_shared);
   }
 
-  /// The lane draws from the queue no longer.
+  /// Removes a lane that ends drawing from the queue.
   /// Precondition: the lane is not in line, and has given back all tags.
   void exit(TagWaiter& user) {
     const std::lock_guard lock{mutex_};
@@ -88,8 +88,8 @@ class TagLine {
   [[nodiscard]] bool is_shared() const noexcept { return is_shared_.is_set(); }
 
   /// Puts the lane at the end of the line, or at its head (`first`) if its turn was in vain.
-  /// Returns whether the lane may try to allocate once more: it has just joined, is the first, and
-  /// no other turn is open; or its turn has come since the lane asked.
+  /// Returns whether the lane may try to allocate once more: the lane has just joined, is the
+  /// first, and no other turn is open; or the lane's turn has come since it asked.
   [[nodiscard]] bool join(TagSet<R>& tags, QueueIndex queue, TagWaiter& waiter, bool first) {
     const std::lock_guard lock{mutex_};
     if (waiter.state == TagWaiter::State::in_line) return false;

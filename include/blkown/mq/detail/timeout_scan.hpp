@@ -46,7 +46,7 @@ class TimeoutScan {
         counters_{counters},
         alarm_{[](void* self, Alarm&) { static_cast<TimeoutScan*>(self)->scan(); }, this} {}
 
-  /// Announces requests with this timeout. 0: they never time out.
+  /// Announces requests with this timeout. Requests with timeout 0 never time out.
   void allow(std::uint32_t timeout_ms) noexcept {
     if (timeout_ms == 0 || (shortest_ms_ != 0 && timeout_ms >= shortest_ms_)) return;
     shortest_ms_ = timeout_ms;

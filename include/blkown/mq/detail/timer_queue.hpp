@@ -105,7 +105,7 @@ class TimerQueue {
   }
 
   /// Merges the children of a removed node into one heap: in pairs from the front, then the pairs
-  /// from the back. This order gives the amortized bound.
+  /// from the back. The amortized bound depends on this order.
   [[nodiscard]] static TimerLink* paired(TimerLink* list) noexcept {
     TimerLink* pairs = nullptr;
     while (list != nullptr) {

@@ -29,21 +29,21 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// The device has not taken the command: its ring is full, or it said no.
+/// The error of a submission: the ring is full, or the controller has refused the command.
 struct DeviceBusy {};
 
 /// Both rings, and the memory for the segment lists of commands. One context at a time submits, and
-/// one takes completions, which may be in the middle of the other's submission.
-/// Given back with free(), or, if it is just destroyed, by dma::Device::drain.
+/// one takes completions, which may be in the middle of the other's submission. free() gives the
+/// memory back. If the object is destroyed without free(), dma::Device::drain does.
 class DriverRings {
  public:
-  /// The most segments of a command.
+  /// The maximum number of segments of a command.
   static constexpr std::uint32_t max_segments = 8;
 
-  /// For commands of the tags below `depth`. None if there is no memory for it.
+  /// Allocates rings for commands with the tags below `depth`. None if memory cannot be allocated.
   [[nodiscard]] static std::optional<DriverRings> allocate(dma::Device<Iommu>& device,
                                                            std::uint32_t depth) {
-    // Twice as many as can be out, and as many again for what a device sends on its own account.
+    // Twice the number of commands and aborts in flight, and as many again for false completions.
     const std::uint32_t entries = 4 * depth;
     auto submissions = Memory::allocate(device, entries * sizeof(SubmissionEntry));
     auto completions = Memory::allocate(device, entries * sizeof(CompletionEntry));
@@ -61,7 +61,7 @@ class DriverRings {
             .completion_entries = entries_};
   }
 
-  /// As after a reset of the controller.
+  /// Brings the rings into the state that a controller expects after a reset.
   void reset() {
     std::memset(completions_.data(), 0, entries_ * sizeof(CompletionEntry));
     tail_ = completion_head_ = 0;
@@ -74,7 +74,8 @@ class DriverRings {
     }
   }
 
-  /// Puts the segments into the entry: one in the entry itself, more in the tag's list.
+  /// Puts the segments into the entry. A single segment is in the entry itself, several are in the
+  /// tag's list.
   void put_segments(SubmissionEntry& entry, Tag tag, std::span<const dma::IovaSegment> segments) {
     entry.segment_count = static_cast<std::uint16_t>(segments.size());
     if (segments.size() == 1) {
@@ -96,7 +97,8 @@ class DriverRings {
     return {};
   }
 
-  /// The next completion, if there is one. Its phase is read first, and what it says with it.
+  /// Takes the next completion, if the device has posted one. The phase is read first, with
+  /// acquire, and then the other fields.
   [[nodiscard]] std::optional<CompletionEntry> next_completion() {
     const std::byte* const at = completions_.data() + completion_head_ * sizeof(CompletionEntry);
     const auto& slot = *reinterpret_cast<const CompletionEntry*>(at);
@@ -127,7 +129,7 @@ class DriverRings {
   Memory lists_;
   std::uint32_t entries_;
   std::uint32_t tail_ = 0;
-  std::uint32_t fetched_ = 0;  // by the device; from the context that takes completions
+  std::uint32_t fetched_ = 0;  // written by the context that takes completions
   std::uint32_t completion_head_ = 0;
   bool phase_ = true;
 };

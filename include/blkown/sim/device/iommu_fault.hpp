@@ -19,7 +19,7 @@ namespace sim {
 /// Why the IOMMU refused an access.
 enum class IommuFaultKind : std::uint8_t {
   unmapped,           ///< Nothing is mapped at the address.
-  stale_translation,  ///< It was unmapped, but real hardware might still let the access through.
+  stale_translation,  ///< The memory was unmapped, but real hardware might still allow the access.
   wrong_direction,    ///< The mapping does not allow this direction.
   out_of_bounds,      ///< The page is mapped, but not this byte of it.
   other_owner,        ///< The memory is mapped for another I/O.

@@ -36,7 +36,7 @@ class Media {
   [[nodiscard]] virtual bool flush() = 0;
 };
 
-/// Storage in memory, all zeroes at first. It never fails.
+/// Storage in memory, all zeroes at first. No access fails.
 class MemoryMedia : public Media {
  public:
   explicit MemoryMedia(std::uint64_t capacity) : bytes_(static_cast<std::size_t>(capacity)) {}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// InvariantChecker: checks, after every event, what must hold for every request and for the IOMMU.
+// InvariantChecker: checks the invariants of every request and of the IOMMU after every event.
 //
 // A world runs on one context, so between two events no operation is half done, and the ownership
 // word of each request must agree with the handles and mappings that exist:
@@ -76,7 +76,7 @@ class InvariantChecker {
     return is_well && check_iommu();
   }
 
-  /// The first finding. Its text is empty if there is none.
+  /// The first finding, whose text is empty if no invariant was broken.
   [[nodiscard]] const Finding& finding() const noexcept { return finding_; }
 
  private:

@@ -83,7 +83,8 @@ template <class Number>
 }  // namespace detail
 
 /// Reads the options.
-/// Errors: none if a word cannot be used. Prints the word and the list of options to stderr.
+/// Errors: returns no options if a word cannot be used, and prints the word and the list of options
+/// to stderr.
 [[nodiscard]] inline std::optional<KitOptions> parse_options(
     const std::string& program, const std::vector<std::string>& words) {
   KitOptions options;

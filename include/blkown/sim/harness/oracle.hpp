@@ -78,8 +78,9 @@ struct LookupVerdict {
   std::vector<SubmissionEntry> false_completions;
 };
 
-/// The memory of an Oracle grows with the number of commands until the controller stops: it is for
-/// runs of bounded length in which every lookup is noted.
+/// The judge of one controller's driver. An Oracle's memory grows with the number of commands until
+/// the controller stops. An Oracle is therefore for runs of bounded length, in which every lookup
+/// is noted.
 ///
 /// Context: the one that runs the controller and the driver; not thread-safe.
 class Oracle final : public ControllerObserver {

@@ -109,7 +109,7 @@ class Workload {
   }
 
   /// Marks the I/O on this sector as one whose false completion the driver accepted.
-  /// Effects: its data is not compared, and its sectors are unknown afterwards.
+  /// Effects: the I/O's data is not compared, and the I/O's sectors are unknown afterwards.
   void taint(std::uint64_t sector) noexcept {
     const std::uint64_t index = sector / slot_sectors;
     if (index < slots_.size()) slots_[static_cast<std::size_t>(index)].is_tainted = true;

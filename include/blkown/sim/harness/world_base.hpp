@@ -45,7 +45,7 @@ class WorldBase {
   void add(Finding finding) {
     if (finding_.what.empty()) finding_ = std::move(finding);
   }
-  /// The first finding. Its text is empty if there is none.
+  /// The first finding, whose text is empty if no invariant was broken.
   [[nodiscard]] const Finding& finding() const noexcept { return finding_; }
   /// The transitions of the requests.
   [[nodiscard]] const History& history() const noexcept { return history_; }
@@ -125,7 +125,7 @@ class WorldBase {
     if (status == Status::ok) ++ended_ok_;
     if (const char* const wrong = workload_.end(slot, status)) fail(wrong, queue, tag);
   }
-  /// Checks everything that must hold after each event. False if there is a finding.
+  /// Checks all invariants after an event. False if there is a finding.
   template <class R>
   bool check_after_event(InvariantChecker<R>& check) {
     if (!check.after_event()) add(check.finding());
@@ -134,7 +134,7 @@ class WorldBase {
     }
     return finding_.what.empty();
   }
-  /// Checks what must hold after the driver was stopped. False if there is a finding.
+  /// Checks the invariants of a stopped driver. False if there is a finding.
   bool check_after_stop() {
     if (device_.quarantined_count() != 0) {
       return fail("a mapping is in quarantine after the driver was stopped");
