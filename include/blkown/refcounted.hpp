@@ -16,12 +16,11 @@ inline namespace BLKOWN_ABI {
 /// to T's members; specialise it for a type without such members. The functions must not throw.
 ///
 ///   add_ref         adds a reference
-///   drop_ref        removes a reference; removing the last one does what T needs
-///   release_owned   the unique handle is dropped
-///   into_shared     the unique handle becomes the first reference
-///   try_into_owned  the caller's reference becomes the unique handle. False, and no change, if it
-///   is
-///                   not the only one. Acquires what drop_ref of other references released.
+///   drop_ref        removes a reference; the removal of the last one does what T needs
+///   release_owned   drops the unique handle
+///   into_shared     changes the unique handle into the first reference
+///   try_into_owned  changes the caller's reference into the unique handle. False, and no change,
+///                   if other references exist. Acquires what their drop_ref released.
 ///
 /// Source: the kernel's AlwaysRefCounted (inc_ref, dec_ref), Ownable (release) and
 /// OwnableRefCounted.

@@ -18,7 +18,7 @@ using support::EndRecord;
 
 namespace {
 
-/// Written before publication and constant while references exist.
+/// Data that is written before publication and constant while references exist.
 struct Geometry {
   int sectors = 0;
 };

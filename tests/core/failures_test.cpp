@@ -36,7 +36,7 @@ blkown::TagSetConfig with_layout(const CookieLayout& layout) {
   return config;
 }
 
-/// Ends every I/O in flight on the queue with timed_out. Returns how many it ended.
+/// Ends every I/O in flight on the queue with timed_out. Returns the number of these I/Os.
 std::size_t time_out(Driver<>& driver, QueueIndex queue) {
   std::size_t ended = 0;
   driver.set.for_each_in_flight(queue, [&](ARef pin, const Cookie& cookie) {

@@ -172,8 +172,8 @@ TYPED_TEST(PublishOf, LeavesAnOwnedAfterARefusal) {
   this->driver_.sink.requeued.pop_front().value().release();
 }
 
-// Goal: after a refusal the driver may release the Claim and wait for a completion that a device
-// sends all the same.
+// Goal: after a refusal the driver may release the Claim and wait for a completion that the device
+// sends in spite of the refusal.
 TYPED_TEST(PublishOf, MayBeReleasedAfterARefusal) {
   auto result = this->handle().publish(refuse);
   const Cookie cookie = result.error().claim->cookie();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: the number of read-modify-writes of each operation. They dominate an I/O's cost on an
-// uncontended line, and the counts do not depend on the machine.
+// Goal: the number of read-modify-writes of each operation. Read-modify-writes dominate an I/O's
+// cost on an uncontended line, and their number does not depend on the machine.
 // Method: the library is built with a counting atomic.
 
 // clang-format off: the atomic provider must be included first.

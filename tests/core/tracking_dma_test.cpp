@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: in the tracking build a DMA mapping, whose pin is a raw pointer, is listed as a holder. A
-// request that cannot end most often waits for a mapping.
+// Goal: in the tracking build a DMA mapping, whose pin is a raw pointer, is listed as a holder.
+// Most requests that cannot end wait for a mapping.
 
 #include <gtest/gtest.h>
 

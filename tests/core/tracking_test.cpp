@@ -280,7 +280,7 @@ TEST_F(Tracking, AVisitorMayTakeAndDropReferences) {
   EXPECT_EQ(taken.size(), 1U);
 }
 
-// Goal: the main use: finding out why a request does not end.
+// Goal: the holders show why a request does not end, which is the main use of tracking.
 TEST_F(Tracking, ARequestThatCannotEndNamesItsTwoHolders) {
   auto claim = driver.claimed();
   const Line mapped = next_line();

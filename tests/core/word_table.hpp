@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // The operations of an ownership word as tables of state before, state after and result. Each
-// operation is tried from every state, both the states of its rows and those that it must refuse. A
-// refusal must leave the word unchanged.
+// operation is tried from every state: from the states of its rows, and from the states that the
+// operation must refuse. A refusal must leave the word unchanged.
 
 #ifndef BLKOWN_TESTS_CORE_WORD_TABLE_HPP
 #define BLKOWN_TESTS_CORE_WORD_TABLE_HPP

@@ -45,7 +45,7 @@ const char* suite_of(blkown::Report report) {
   return "";
 }
 
-/// What a line of the default handlers says, in the order of the enumerators.
+/// The texts of a line of the default handlers, in the order of the enumerators.
 struct Texts {
   const char* problem;
   const char* remedy;

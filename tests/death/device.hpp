@@ -59,7 +59,7 @@ class Device {
  public:
   static constexpr std::uint32_t queue_count = 2;
   static constexpr std::uint32_t depth = 4;
-  /// The queue and the tag of the tested request. They are not 0, so that a message that prints 0
+  /// The queue and the tag of the tested request. Neither is 0, so that a message that prints 0
   /// fails the test.
   static constexpr blkown::QueueIndex queue{1};
   static constexpr blkown::Tag tag{3};

@@ -105,8 +105,8 @@ TEST(Coherent, MovesAndIsAssignedOver) {
   EXPECT_EQ(rig.backend.live_count(), 0U);
 }
 
-/// Expects that the allocation fails and maps nothing. The device's destructor and LeakSanitizer
-/// find what is left behind.
+/// Expects that the allocation fails and maps nothing. The device's destructor finds mappings that
+/// are left, and LeakSanitizer finds memory that is left.
 void expect_failure(Rig& rig, std::size_t bytes, const dma::MapError& error) {
   const auto failed = Coherent::allocate(rig.device, bytes);
   ASSERT_FALSE(failed.has_value());

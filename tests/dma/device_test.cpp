@@ -322,8 +322,8 @@ TEST(Leaked, AnOldHandleDoesNotTouchTheNextMappingOfItsList) {
 
 // --- a handle beside the request -------------------------------------------------------------
 
-/// A mapping that is kept outside its request, whose I/O has ended. The device cannot tell such a
-/// mapping from a leaked one: the handle or a drain, the first of them unmaps.
+/// A mapping that is kept outside its request, whose I/O has ended. The device cannot distinguish
+/// such a mapping from a leaked one: the handle or a drain unmaps the memory, whichever is first.
 class Elsewhere : public testing::Test {
  protected:
   explicit Elsewhere(bool with_pin = false) {

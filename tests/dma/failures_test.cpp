@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Goal: published bugs with memory under DMA cannot happen with this library.
-// Method: one test for each row about DMA in the table of tests/README.md; the test does what the
-// buggy driver did.
+// Method: one test for each row about DMA in the table of tests/README.md. The test repeats the
+// steps of the buggy driver.
 
 #include <gtest/gtest.h>
 
@@ -50,7 +50,7 @@ TEST(DmaFailures, SpdkResetReusesBuffersWhileTheDeviceStillWrites) {
   EXPECT_TRUE(rig.is_tag_free(0) && rig.is_tag_free(1));
 }
 
-// The correct reset: it stops the device first, and the stop is the proof for all I/Os.
+// The correct reset stops the device first. The stop is the proof for all I/Os.
 TEST(DmaFailures, SpdkResetAfterTheDeviceHasStopped) {
   Rig rig;
   static_cast<void>(rig.in_flight(0));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A device for tests. Its backend logs every call in order, and reaches memory only through live
+// A device for tests, whose backend logs every call in order and reaches memory only through live
 // mappings.
 
 #ifndef TESTS_DMA_FAKE_BACKEND_HPP
@@ -208,7 +208,8 @@ struct Rig {
       Direction direction = Direction::from_device) {
     return dma::map(claim, device, segments, direction, claim.data().iovas);
   }
-  /// Limits the device to 16 address bits: it reaches the bounce slots, and none of the memory.
+  /// Limits the device to 16 address bits, so that the device reaches the bounce slots and none of
+  /// the memory.
   void only_slots_in_reach() {
     backend.settings.address_mask = 0xFFFF;
     backend.place(slots.data(), 0x10000 - slots.size());

@@ -213,7 +213,7 @@ TEST(Cancel, IsRefusedOncePublished) {
   Rig rig;
   const auto cookie = rig.in_flight();
   {
-    // By a Claim without proof.
+    // Refused for a Claim that gives no proof.
     const auto pin = rig.driver.pin(cookie);
     Claim claim = support::take_value(blkown::claim(pin, cookie));
     auto cancelled = rig.taken_out(claim).cancel(claim);
@@ -229,8 +229,8 @@ TEST(Cancel, IsRefusedOncePublished) {
   std::move(claim).end_ok();
 }
 
-// Goal: a mapping for a second try that is given up. The proof of the first publication does not
-// fit the mapping; the Claim, which could make the second publication, does.
+// Goal: a mapping for a second try that does not happen is unmapped by the Claim that could make
+// the second publication. The proof of the first publication does not fit the mapping.
 TEST(Cancel, UnmapsAMappingForAnotherTry) {
   Rig rig;
   Claim completed = rig.driver.claim(rig.driver.in_flight());

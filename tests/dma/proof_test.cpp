@@ -115,17 +115,17 @@ TEST(Proof, AnOwnedIsNone) {
 
 TEST(Proof, WhereAClaimComesFromGoesWithIt) {
   Rig rig;
-  // Moved and assigned.
+  // A Claim that was moved and assigned.
   Claim completed = rig.driver.claim(rig.driver.in_flight(0));
   Claim unpublished = rig.unpublished(1);
   std::swap(completed, unpublished);
   EXPECT_FALSE(proves(completed));
   EXPECT_TRUE(proves(unpublished));
   std::move(completed).end_ok();
-  // Through a C interface.
+  // A Claim that passed through a C interface.
   Claim back = Claim::from_raw(std::move(unpublished).into_raw());
   EXPECT_TRUE(proves(back));
-  // Given back by into_owned because of a pin.
+  // A Claim that into_owned returned because of a pin.
   const auto pin = back.pin();
   Claim given_back = std::move(std::move(back).into_owned().error());
   EXPECT_TRUE(proves(given_back));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: each reason of a quarantine has a name. What goes into quarantine is tested in
-// device_test.cpp.
+// Goal: each reason of a quarantine has a name. device_test.cpp tests which mappings go into
+// quarantine.
 
 #include <gtest/gtest.h>
 

@@ -105,7 +105,8 @@ class ScriptedDevice : public Device {
     completions_.push_back({name_of(entry, cookie), result});
   }
 
-  /// Moves bytes between memory and the source or the destination. Returns their number.
+  /// Moves bytes between memory and the source or the destination. Returns the number of moved
+  /// bytes.
   int move(const Command& command, std::size_t max_bytes = SIZE_MAX) {
     const blkown::Segment memory = memory_at(command.memory);
     std::size_t bytes = std::min(memory.length_bytes, max_bytes);

@@ -3,9 +3,9 @@
 // Goal: for any configuration of a disk, any bios and any answers of the driver, each bio ends once
 // with the right status, no request exceeds a limit, and the right bytes move.
 //
-// Method: the input gives a configuration, then bios and the fate of each request: it ends at once,
-// is rejected, requeued, or published and completed later, in any order. The disk runs on a loop
-// with a clock that the input advances.
+// Method: the input gives a configuration, then bios and the fate of each request. A request ends
+// at once, is rejected, is requeued, or is published and completed later, in any order. The disk
+// runs on a loop with a clock that the input advances.
 //
 // Invariants: a disk is created exactly from the configurations that a plain check accepts. A bio
 // is refused exactly where a plain check refuses it. A successful bio moved exactly its bytes

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A fuzz target is a function from bytes to the first disagreement it finds. Every input is a case.
-// A fuzzer, the corpus and a generator of random bytes all run the same function.
+// A fuzz target is a function from bytes to the first disagreement between the library and a
+// reference. Every input is a case. A fuzzer, the corpus and a generator of random bytes all run
+// the same function.
 
 #ifndef BLKOWN_TESTS_FUZZ_FUZZ_CASE_HPP
 #define BLKOWN_TESTS_FUZZ_FUZZ_CASE_HPP
@@ -59,8 +60,8 @@ class Verdict {
   std::string first_;
 };
 
-/// The function of this target; it returns an empty string if all agreed. One translation unit of
-/// each target defines it.
+/// The function of this target. Returns an empty string if library and reference agree. One
+/// translation unit of each target defines it.
 [[nodiscard]] std::string run_case(Bytes bytes);
 
 }  // namespace fuzz

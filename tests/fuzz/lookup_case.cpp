@@ -157,7 +157,7 @@ class LookupCase {
           end(here, queue, tag);
         }
         const std::uint8_t state = input_.byte();
-        // Rarely: it takes thousands of references.
+        // Done rarely, because saturation takes thousands of references.
         const bool saturate = can_saturate && state >= 250;
         bring(here, queue, tag,
               saturate ? Slot::State::saturated : static_cast<Slot::State>(state % 6));

@@ -208,7 +208,7 @@ class OperationsCase : private TagOperations {
     const bool ignored = input.flag();
     std::uint64_t published = 0;
     auto result = std::move(handle).publish([&](blkown::Cookie cookie) -> std::expected<int, int> {
-      // Visible before the device is told.
+      // The I/O is visible before the device has the command.
       model.publish(model.references);
       published = model.generation;
       expect(cookie == here.cookie(), "the cookie");

@@ -47,7 +47,7 @@ class LookupOperations : protected Operations {
     if (!answer.has_value()) expect(answer.error() == expected, "the error");
   }
 
-  /// By cookie or by tag, with each of the three lookups.
+  /// Looks a request up by cookie or by tag, with one of the three lookups.
   void look_up(Slot& here) {
     RequestModel& model = here.model;
     const std::uint32_t kind = input.below(3);

@@ -113,7 +113,7 @@ class Machine {
 
   /// Compares everything observable with the model.
   void check(const std::string& step) {
-    // No text is built as long as everything agrees.
+    // A text is built only for a disagreement.
     const auto expect = [&](bool agreed, const char* what, const Slot& here) {
       if (agreed) return;
       verdict.expect(false, step + ": " + what + " of queue " + std::to_string(here.queue.value) +

@@ -35,7 +35,7 @@ class TagOperations : protected LookupOperations {
     here.idle.emplace(std::move(idle));
   }
 
-  /// Demand was announced: a cache that is used keeps no tag.
+  /// Checks that a used cache keeps no tag after demand was announced.
   void expect_generous(blkown::QueueIndex queue, std::uint32_t which) {
     if (machine.wait && machine.waiting_queue == queue) {
       expect(machine.cache(queue, which).size() == 0, "a stash while a context waits");

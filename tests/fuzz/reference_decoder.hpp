@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A second decoder of cookies and configurations. It shares only the description of the layout with
-// the library, works bit by bit, and tries every possibility.
+// A second decoder of cookies and configurations, which works bit by bit and tries every
+// possibility. The decoder shares only the description of the layout with the library.
 
 #ifndef BLKOWN_TESTS_FUZZ_REFERENCE_DECODER_HPP
 #define BLKOWN_TESTS_FUZZ_REFERENCE_DECODER_HPP
@@ -22,7 +22,8 @@ struct Parts {
   bool stray_bits = false;
 };
 
-/// Which part a bit of a cookie belongs to, and which bit of the part it is; part 4 means none.
+/// The part to which a bit of a cookie belongs, and the bit's index in that part. Part 4 means no
+/// part.
 struct BitPlace {
   unsigned part = 4;
   unsigned bit = 0;
@@ -101,7 +102,7 @@ struct BitPlace {
   return carried;
 }
 
-/// The reason that the generation gives against a value that carries `wanted`; `none`: it is
+/// The refusal of a value that carries `wanted`, by its generation alone. `none`: the generation is
 /// current.
 [[nodiscard]] inline blkown::LookupReason by_generation(const blkown::CookieLayout& layout,
                                                         std::uint64_t wanted,
@@ -111,7 +112,7 @@ struct BitPlace {
   return blkown::LookupReason::stale_generation;
 }
 
-/// The reason that the value alone gives; `none`: it names a request.
+/// The refusal of a value by its fields alone. `none`: the value names a request.
 [[nodiscard]] inline blkown::LookupReason by_value(const blkown::TagSetConfig& config,
                                                    std::uint32_t arrival_queue,
                                                    const Parts& parts) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A model of a request that has no word: its holder, the number of references, the publication. The
-// expected word follows from these.
+// A model of a request without a word. The expected word follows from the model's holder, number of
+// references and publication.
 
 #ifndef BLKOWN_TESTS_FUZZ_REQUEST_MODEL_HPP
 #define BLKOWN_TESTS_FUZZ_REQUEST_MODEL_HPP

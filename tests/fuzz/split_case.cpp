@@ -130,8 +130,7 @@ class SplitCase {
   }
 
  private:
-  /// A limit that is small most of the time, so that there is much to split, or close to an
-  /// overflow.
+  /// A limit that is small most of the time, so that bios are split, or else close to an overflow.
   [[nodiscard]] std::uint64_t read_limit(std::uint32_t small, unsigned bytes) {
     switch (input_.below(8)) {
       case 0: return input_.bits(bytes);
@@ -235,7 +234,8 @@ class SplitCase {
                     "the length of the pieces");
   }
 
-  /// How many bytes lie before the cursor; more than there are, if it is no position.
+  /// The number of bytes before the cursor. Exceeds the number of all bytes if the cursor is no
+  /// position.
   [[nodiscard]] static std::uint64_t position_of(mq::SegmentCursor cursor,
                                                  const std::vector<Segment>& memory) {
     const std::uint64_t nowhere = total_bytes(memory) + 1;
@@ -256,7 +256,7 @@ class SplitCase {
                     "a bio without memory");
     const std::uint64_t max_blocks = max_sectors_of(op, limits_) / (block_bytes_ / 512);
     std::uint64_t left_blocks = blocks;
-    // Every part, unless there are too many.
+    // At most 300 parts are checked.
     for (int parts = 0; parts != 300 && left_blocks != 0 && verdict_.clean(); ++parts) {
       const mq::detail::Part part = mq::detail::next_part(
           {.op = op, .segments = {}, .begin = {}, .length_bytes = left_blocks * block_bytes_},

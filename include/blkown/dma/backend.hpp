@@ -55,7 +55,7 @@ enum class MapFailure : std::uint8_t {
 
 /// Whether a map of the same memory with the same list would fail even if no other I/O was mapped.
 /// A driver ends such an I/O with an error. False: the end of another I/O, or the drain of the
-/// quarantine, can free what is missing; the driver tries again.
+/// quarantine, can free the missing resource, and the driver tries again.
 [[nodiscard]] constexpr bool is_permanent(MapFailure reason) noexcept {
   switch (reason) {
     case MapFailure::list_in_use:

@@ -11,11 +11,11 @@
 //      written them, then gives the slot back. A mapping that the device has never seen (a
 //      destroyed PreparedMapping, ActiveMapping::cancel) is not copied back.
 //
-// A map that finds no free slot unmaps its other elements and gives their slots back. It fails with
-// MapFailure::no_bounce_slot, and MapError::status() `resource`, if the pool has enough slots: the
-// end of another I/O frees them. It fails with too_few_bounce_slots, and `invalid`, if the memory
-// needs more slots than the pool has. The slots of a mapping in quarantine stay taken until the
-// device is drained.
+// A map that finds no free slot unmaps its other elements and gives their slots back. If the pool
+// has enough slots, the map fails with MapFailure::no_bounce_slot and MapError::status()
+// `resource`: the end of another I/O frees slots. If the memory needs more slots than the pool has,
+// the map fails with too_few_bounce_slots and `invalid`. The slots of a mapping in quarantine stay
+// taken until the device is drained.
 
 #ifndef BLKOWN_DMA_BOUNCE_POOL_HPP
 #define BLKOWN_DMA_BOUNCE_POOL_HPP

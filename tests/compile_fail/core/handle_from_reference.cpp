@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A handle cannot be constructed from a request. It comes from another handle, from a lookup, or
+// A handle cannot be constructed from a request. Handles come from other handles, from lookups, and
 // from from_raw.
 // EXPECT(gcc): (Idle|Owned|Claim|ARef|Ended)\(R&.*is private within this context
 // EXPECT(clang): calling a private constructor of class '.*(Idle|Owned|Claim|ARef|Ended)<

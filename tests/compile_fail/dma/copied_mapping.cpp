@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A mapping cannot be copied: it is ended once.
+// A mapping cannot be copied, because memory is unmapped once.
 // EXPECT(gcc): use of deleted function
 // EXPECT(clang): call to (implicitly-)?deleted
 #include "mapping.hpp"

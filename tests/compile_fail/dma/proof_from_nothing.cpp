@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A proof comes from a Claim or from a device's stop. It cannot be constructed.
+// A proof cannot be constructed. Proofs come from Claims and from a device's stop.
 // EXPECT: no matching (function|constructor)
 // EXPECT(gcc): is private within this context
 // EXPECT(clang): calling a private constructor

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// The other half. If it is built with other choices (config.hpp), it must not link.
+// The half that receives the request. Halves that are built with different choices (config.hpp)
+// must not link.
 #include <blkown/blkown.hpp>
 
 void take(blkown::Owned<blkown::Request<int>> owned);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// A hook with a known name and wrong parameters is an error. It is not ignored.
+// A hook with a known name and wrong parameters is an error and is not ignored.
 // EXPECT: the driver's commit_rqs is
 #include "driver.hpp"
 

@@ -10,8 +10,9 @@
 // Steps that do not apply are left out. A step is complete when its last request has been issued
 // and all of its requests have ended. Then the next step begins. A bio ends after its last step, or
 // after the first step with a failure. The state is in the bio (BioState). A FlushSequence is a
-// view of that state and of the disk's configuration. Source: the kernel's blk-flush.c. Flushes of
-// different bios are not merged here.
+// view of that state and of the disk's configuration. Flushes of different bios are not merged.
+//
+// Source: the kernel's blk-flush.c, which also merges flushes.
 
 #ifndef BLKOWN_MQ_DETAIL_FLUSH_SEQUENCE_HPP
 #define BLKOWN_MQ_DETAIL_FLUSH_SEQUENCE_HPP

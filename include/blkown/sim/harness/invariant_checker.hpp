@@ -7,9 +7,8 @@
 //   - A request is idle, owned, or in flight; an owned request has no reference and no mapping.
 //   - In flight, the count is one more than the Claim and the mappings, which are pins.
 //   - The flags claimed and finished are never both set, and never set on an idle request.
-//   - A finished request has no mapping, and a request is not published again with the mapping of
-//   an
-//     earlier publication.
+//   - A finished request has no mapping.
+//   - A request is not published again with the mapping of an earlier publication.
 //   - The generation never goes back.
 // For the IOMMU: every access of a correct device was let through, and only mapped memory was
 // unmapped.

@@ -40,8 +40,8 @@ template <class Run>
 
 /// Removes faults from a failing script while `fails(script)` is true: first halves of the script,
 /// then quarters, and so on down to single faults. The result fails, and no longer fails without
-/// any one of its faults. Source: Zeller and Hildebrandt, "Simplifying and isolating
-/// failure-inducing input", 2002.
+/// any one of its faults.
+/// Source: Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", 2002.
 template <class Fails>
 [[nodiscard]] std::vector<FaultStrike> shrink(std::vector<FaultStrike> script, Fails fails) {
   if (fails(std::vector<FaultStrike>{})) return {};
