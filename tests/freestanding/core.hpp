@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The functions of core.cpp. CORE is the namespace of one way of compiling it.
+// The functions of core.cpp. CORE is the namespace of one build of core.cpp.
 
 #ifndef BLKOWN_TESTS_FREESTANDING_CORE_HPP
 #define BLKOWN_TESTS_FREESTANDING_CORE_HPP

@@ -309,8 +309,7 @@ class OperationsCase : private TagOperations {
     }
   }
 
-  // --- the rest
-  // ------------------------------------------------------------------------------------
+  // --- the rest ----------------------------------------------------------------------------------
 
   /// Passes handles through a C interface and back.
   void pass_through_raw(Slot& here) {

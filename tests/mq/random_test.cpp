@@ -116,7 +116,7 @@ struct RandomDriver {
     std::uint64_t value;
   };
 
-  /// The device. It completes published requests in random order, and sends some ids twice.
+  /// The device, which completes published requests in random order and sends some ids twice.
   struct Device : mq::Work {
     Device(RandomDriver& its_driver, mq::Context& its_context)
         : Work{[](void* self, Work&) { static_cast<Device*>(self)->run(); }, this},

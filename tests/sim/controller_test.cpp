@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The rings, doorbells and hooks of a Controller, and its stop and start. Its commands are tested
-// in controller_command_test.cpp.
+// The rings, doorbells and hooks of a Controller, and its stop and start.
+// controller_command_test.cpp tests commands.
 
 #include <gtest/gtest.h>
 

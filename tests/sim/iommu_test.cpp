@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The addresses that an Iommu gives to mappings, and when it reuses them. Refused accesses are
-// tested in iommu_fault_test.cpp.
+// The addresses that an Iommu gives to mappings, and the reuse of addresses. iommu_fault_test.cpp
+// tests refused accesses.
 
 #include <gtest/gtest.h>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // The reference driver: a driver on the bare core for the simulated controller, written as for
-// hardware. It must survive every fault of the adversary. Each driver in broken/ is this driver
-// with one wrong step.
+// hardware. The reference driver must survive every fault of the adversary. Each driver in broken/
+// is this driver with one wrong step.
 
 #ifndef BLKOWN_TESTS_SIM_NVME_DRIVER_HPP
 #define BLKOWN_TESTS_SIM_NVME_DRIVER_HPP
@@ -93,14 +93,14 @@ class DriverOf {
   /// before the doorbell returns.
   void issue(Claim<R> claim) {
     if (const auto error = self().map(claim)) return self().give_back(std::move(claim), *error);
-    // Built before publishing: after it the I/O may end at any moment.
+    // Built before publishing, because a published I/O may end at any moment.
     const sim::SubmissionEntry entry = self().command(claim);
     const QueueIndex queue = claim.queue();
     auto issued = std::move(claim).publish([&](const Cookie&) {
       return rings_[queue.value].submit(host_.controller, queue.value, entry);
     });
-    // A forged completion may have claimed the I/O before the refusal. Then it is not ours any
-    // more.
+    // A forged completion may have claimed the I/O before the refusal. The holder of that Claim
+    // then ends the I/O.
     if (!issued.has_value() && issued.error().claim.has_value()) {
       self().refused(*std::move(issued.error().claim));
     }

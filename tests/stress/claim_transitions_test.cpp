@@ -345,7 +345,7 @@ TEST_F(RefusedClaims, ARefusalAgainstAForgedCompletionAndAPinEndsOnce) {
       [this](Random&) { drop_after_writing(first, pages[2]); });
 }
 
-// The I/O is requeued and starts again. Its first cookie arrives a second time.
+// The I/O is requeued and starts again. The cookie of the first issue arrives a second time.
 TEST_F(Claims, ARequeueAgainstALateCompletionLeavesTheNewIssueAlone) {
   play_rounds(
       rounds(), [this] { publish(); }, [this] { expect_one_end(); },

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// How much a stress test does, and the source of its random choices. The environment sets both:
+// The amount of work of a stress test, and the source of its random choices. The environment sets
+// both:
 //
 //     BLKOWN_TEST_SCALE   multiplies every count; default 1.
 //     BLKOWN_TEST_SEED    the seed of every random choice; by default each run has a new one. The
@@ -29,7 +30,7 @@ inline constexpr bool under_tsan = false;
 inline constexpr bool under_tsan = false;
 #endif
 
-/// Ends the program: a test that runs with other numbers than the requested ones would prove
+/// Ends the program, because a test with other numbers than the requested ones would prove
 /// something else.
 [[noreturn]] inline void bad_environment(const char* variable, const char* value,
                                          const char* wanted) {

@@ -4,7 +4,7 @@
 // EndSink uses. A requeued I/O starts again with every earlier write visible.
 //
 // Method: one submitter, and one or two completing threads that find I/Os by cookie and end or
-// requeue them. Their EndSink only queues. The submitter takes the list, reads the data, and frees
+// requeue them. The EndSink only queues. The submitter takes the list, reads the data, and frees
 // the tags or starts the I/Os again. See reuse.hpp.
 //
 // Invariants: every I/O comes back once, with its status. The count of touches in the data is the

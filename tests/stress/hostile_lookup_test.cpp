@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Goal: for any value that a device sends, a lookup returns the I/O that the value names, or the
-// reason why it does not. It never waits. Real traffic makes every possible transition at the same
-// time.
+// reason why the value names none. A lookup never waits. Real traffic makes every possible
+// transition at the same time.
 //
 // Method: ten million lookups in all (fewer under ThreadSanitizer) over four layouts. Half of the
 // values are random bits. The other half are live cookies with one bit or one field changed, and
@@ -67,7 +67,7 @@ struct NamedLayout {
 
 void PrintTo(const NamedLayout& named, std::ostream* out) { *out << named.name; }
 
-/// The sum of what the attackers of a run counted.
+/// The sum of the counts of all attackers of a run.
 struct Tally {
   ReasonCounts counts{};
   std::uint64_t random_values = 0;
@@ -201,7 +201,8 @@ INSTANTIATE_TEST_SUITE_P(Layouts, HostileLookup,
                          ::testing::Values(NamedLayout{"nvme", CookieLayout::nvme()},
                                            NamedLayout{"nbd", CookieLayout::nbd()},
                                            NamedLayout{"io_uring", CookieLayout::io_uring()},
-                                           // So narrow that random bits often match an I/O.
+                                           // A layout so narrow that random bits often match an
+                                           // I/O.
                                            NamedLayout{"narrow",
                                                        {.width_bits = 12,
                                                         .queue = {.shift = 10, .bits = 2},
@@ -211,8 +212,7 @@ INSTANTIATE_TEST_SUITE_P(Layouts, HostileLookup,
                                                         .all_ones_reserved = true}}),
                          [](const auto& instance) { return std::string{instance.param.name}; });
 
-// --- a lookup does not wait for a holder
-// -----------------------------------------------------------
+// --- a lookup does not wait for a holder ---------------------------------------------------------
 
 /// Holds one request in each state in which a lookup is refused.
 class Holder {
@@ -223,7 +223,7 @@ class Holder {
     owned.emplace(*std::move(*tags.claim(blkown::QueueIndex{0}, cookies[0].value)).into_owned());
     claimed.emplace(std::move(*tags.claim(blkown::QueueIndex{0}, cookies[1].value)));
     pins.push_back(claimed->pin());
-    // Ended under a pin: finished until the pin is dropped.
+    // An I/O that ended under a pin: finished until the pin is dropped.
     auto ending = std::move(*tags.claim(blkown::QueueIndex{0}, cookies[2].value));
     pins.push_back(ending.pin());
     std::move(ending).end_ok();

@@ -21,11 +21,11 @@
 
 namespace stress {
 
-/// The data of an I/O. It belongs to the holder of the right.
+/// The data of an I/O, which belongs to the holder of the right.
 struct Command {
   std::uint64_t round = 0;       ///< Written before the publication.
   std::uint32_t generation = 0;  ///< The generation of the publication, written before it.
-  std::uint64_t touched = 0;     ///< How many holders of the right there were.
+  std::uint64_t touched = 0;     ///< The number of holders of the right so far.
 };
 
 using Rq = blkown::Request<Command>;

@@ -7,8 +7,8 @@
 // Method: one request, and two or three threads that each play one part, for thousands of rounds
 // with random delays. Each holder touches the data, which is plain memory for ThreadSanitizer.
 //
-// Invariants: at most one unique handle per round. Its holder finds the publisher's data and every
-// page that the holder of a dropped reference wrote. The I/O ends once.
+// Invariants: at most one unique handle per round. The handle's holder finds the publisher's data
+// and every page that the holder of a dropped reference wrote. The I/O ends once.
 
 #include <gtest/gtest.h>
 

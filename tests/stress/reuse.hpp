@@ -114,7 +114,7 @@ class Reuse : public ::testing::Test {
   std::mutex mutex;
   EndedList queued;
 
-  /// The ids that the device has. Relaxed accesses: they order nothing.
+  /// The ids that the device has. The accesses are relaxed and order nothing.
   std::array<std::atomic<std::uint64_t>, depth> cookies{};
   void issue(const blkown::Cookie& cookie) {
     cookies[cookie.tag.value].store(cookie.value, std::memory_order_relaxed);

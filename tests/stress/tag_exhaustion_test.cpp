@@ -29,7 +29,7 @@
 namespace stress {
 namespace {
 
-/// The data of a request: its holder.
+/// The data of a request: a count of its holders, which is 0 or 1.
 struct Slot {
   std::atomic<std::uint32_t> holders{0};
   std::uint64_t uses = 0;  // plain, so that a missing order between two holders shows
@@ -59,7 +59,7 @@ class TagUsers {
     std::move(idle).fail(blkown::Status::ok);
   }
 
-  /// Checks that every tag can be allocated, and once. Returns how often they were used.
+  /// Checks that every tag can be allocated exactly once. Returns the number of all uses.
   static std::uint64_t expect_all_free(Tags& tags) {
     thread_cache = nullptr;
     auto cache = tags.tag_cache(blkown::QueueIndex{0}, 0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// One thread of the traffic. It submits I/Os, reaps completions and scans. A hostile thread looks
-// up forged values as well, and goes on in the same way with the requests it gets.
+// One thread of the traffic, which submits I/Os, reaps completions and scans. A hostile thread also
+// looks up forged values, and uses the requests that it gets in the same way.
 
 #ifndef BLKOWN_TESTS_STRESS_TRAFFIC_ACTOR_HPP
 #define BLKOWN_TESTS_STRESS_TRAFFIC_ACTOR_HPP
@@ -27,7 +27,8 @@ namespace stress {
 // 2^28, which is more than the test creates, so the reason cannot occur there.
 inline constexpr bool can_saturate = BLKOWN_WORD_BITS == 32;
 
-/// How often a lookup gave each answer. Index 0, LookupReason::none, counts the requests returned.
+/// The number of lookups with each answer. Index 0, LookupReason::none, counts the requests
+/// returned.
 using ReasonCounts = std::array<std::uint64_t, blkown::lookup_reason_count>;
 
 class Actor : public Driver {
@@ -130,7 +131,8 @@ class Actor : public Driver {
     act(std::move(*owned), io);
   }
 
-  /// Reaps a true completion. One that is refused in a temporary state is kept and tried again.
+  /// Reaps a true completion. A completion that is refused in a temporary state is kept and tried
+  /// again.
   void reap(Arrival arrival) {
     switch (look_up(arrival)) {
       case blkown::LookupReason::owned:

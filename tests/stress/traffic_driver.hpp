@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The use that one thread of the traffic makes of its handles: at random, everything that a driver
-// may do, with an account of it.
+// One thread of the traffic with its handles. The thread chooses at random among all operations
+// that a driver may perform, and keeps an account of them.
 
 #ifndef BLKOWN_TESTS_STRESS_TRAFFIC_DRIVER_HPP
 #define BLKOWN_TESTS_STRESS_TRAFFIC_DRIVER_HPP
@@ -46,7 +46,7 @@ class Driver {
     }
   }
 
-  /// How many dropped handles must have raised a report.
+  /// The number of dropped handles that must have raised a report.
   [[nodiscard]] std::uint64_t reported_drops() const noexcept { return drops; }
 
  private:
@@ -59,10 +59,10 @@ class Driver {
   };
 
  protected:
-  // --- the account
-  // ---------------------------------------------------------------------------------
+  // --- the account -------------------------------------------------------------------------------
 
-  /// Notes a new holder of the right. It must be the only one, and the data must belong to its I/O.
+  /// Notes a new holder of the right. The right must have no other holder, and the data must belong
+  /// to the holder's I/O.
   template <class Handle>
   [[nodiscard]] Io& take_up(const Handle& handle) {
     Io& io = handle.data();

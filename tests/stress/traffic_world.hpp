@@ -34,7 +34,7 @@ struct Io {
   std::uint32_t generation = 0;    ///< The generation of the publication, written before it.
   bool hoarded = false;            ///< A thread creates references up to the limit of the word.
   std::atomic<std::uint64_t> serial{0};   ///< The I/O of this request that is in progress.
-  std::atomic<std::uint32_t> holders{0};  ///< How many hold the right, 1 at most.
+  std::atomic<std::uint32_t> holders{0};  ///< The holders of the right, 1 at most.
 };
 
 }  // namespace stress

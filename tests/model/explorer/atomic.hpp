@@ -65,8 +65,9 @@ class atomic {
     return compare_exchange(OpKind::cas_strong, expected, desired, success, failure, place);
   }
 
-  /// Beyond std::atomic: a load that is repeated until it reads `value`, or another value than it,
-  /// without exploring the failed attempts. If no such value is ever stored, the execution fails.
+  /// Not in std::atomic: waits until a load reads `value` (await_equal), or a value other than
+  /// `value` (await_other). Failed attempts are not explored. If no such value is ever stored, the
+  /// execution fails.
   T await_equal(T value, std::memory_order order, Place place = Place::current()) const noexcept {
     return seen(OpKind::await_equal, value, order, place);
   }

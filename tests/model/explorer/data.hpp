@@ -36,8 +36,9 @@ class Data {
     note(reads_[Engine::current().current_thread()], place);
     return value_;
   }
-  /// Returns whether this is the value and its write happens before this call. Only then the call
-  /// counts as a read. For data that is written once: the result depends on happens-before alone.
+  /// Whether the data has this value and the write of the value happens before this call. Only a
+  /// call that returns true counts as a read. For data that is written once, so that the result
+  /// depends on happens-before alone.
   [[nodiscard]] bool is_known_to_be(T value, Place place = Place::current()) const {
     const Engine& engine = Engine::current();
     if (value_ != value || !engine.current_knowledge().has(write_.thread, write_.tick))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Runs executions one after the other. Threads are fibres. A fibre stops before each atomic
-// operation until the search has chosen whose operation is next and how it turns out.
+// operation until the search has chosen the next operation and its outcome.
 //
 // The code between two atomic operations belongs to the step before. Accesses to Data need no
 // choice of their own: whether two of them race depends on happens-before, and the vector clocks
@@ -91,8 +91,8 @@ class Engine {
     return memory_.knowledge(running_);
   }
 
-  /// Adds an atomic. Only the constructor of the object may do so: its number is then always the
-  /// same.
+  /// Adds an atomic and returns its number. Called only in the constructor of the object, so that
+  /// an atomic has the same number in every execution.
   [[nodiscard]] std::uint8_t add_location(std::uint64_t value, std::uint64_t value_mask) {
     if (phase_ != Phase::making) fail("an atomic is made while threads run");
     if (memory_.location_count() == max_locations) fail("too many atomics: raise max_locations");
@@ -114,7 +114,7 @@ class Engine {
     return self.result;
   }
 
-  /// Ends the execution: the program is wrong. Does not return to the thread.
+  /// Ends the execution as a failure of the program. Does not return to the thread.
   [[noreturn, gnu::cold]] void fail(std::string message) {
     message_ = std::move(message);
     leave(End::failed);
@@ -164,7 +164,8 @@ class Engine {
     Fibre::switch_to(root_, *threads_[index].fibre);
   }
 
-  /// Performs an operation of thread 0 while no other thread exists: it reads the newest store.
+  /// Performs an operation of thread 0 while no other thread exists. The operation reads the newest
+  /// store.
   Result perform_alone(const Op& op) {
     Transition only;
     bool any = false;
@@ -284,7 +285,7 @@ inline Engine::End Engine::run(Search& search, const std::vector<WrittenChoice>*
   if (end_ == End::complete) {
     phase(Phase::running);
     running_ = 0;
-    // Thread 0 stands in for the root: it makes the first choice and switches to the chosen thread.
+    // Thread 0 makes the first choice and switches to the chosen thread.
     threads_[0].fibre->prepare(
         [](void* argument) {
           Engine& engine = *static_cast<Engine*>(argument);

@@ -53,8 +53,8 @@ inline void tell_failure(Exploration& result, Engine& engine, std::string messag
   return result;
 }
 
-/// Runs the one execution with these choices (Exploration::choices). Its schedule is returned
-/// whether it fails or not.
+/// Runs the one execution with these choices (Exploration::choices). Returns the schedule also if
+/// the execution does not fail.
 [[nodiscard]] inline Exploration replay(const Program& program, const Options& options,
                                         const std::vector<WrittenChoice>& choices) {
   Exploration result;
@@ -102,8 +102,8 @@ void finish(void* object, void* context) {
 }  // namespace detail
 
 /// The program whose constructor is the setup, whose members Bodies are the threads, and whose
-/// optional finish() checks the end state. Its object owns no memory outside itself: an abandoned
-/// execution does not destroy it.
+/// optional finish() checks the end state. The object owns no memory outside itself, because an
+/// abandoned execution does not destroy the object.
 template <class P, auto... Bodies>
 [[nodiscard]] Program program_of() {
   static_assert(sizeof...(Bodies) >= 1 && sizeof...(Bodies) < max_threads);

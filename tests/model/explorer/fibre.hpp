@@ -23,7 +23,7 @@ namespace model {
 
 class Fibre {
  public:
-  /// The function of a fibre. It must not return: its last call is leave_to.
+  /// The function of a fibre. The function must not return: its last call is leave_to.
   using Body = void (*)(void* argument);
 
   /// The stack of the first caller of switch_to.

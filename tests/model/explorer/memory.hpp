@@ -21,8 +21,8 @@ struct Store {
   std::uint64_t value = 0;
   std::uint8_t thread = 0;
   std::uint16_t tick = 0;
-  /// The knowledge that an acquire of this store gains: that at the head of each release sequence
-  /// that the store belongs to; nothing if it belongs to none.
+  /// The knowledge that an acquire of this store gains: the knowledge at the head of each release
+  /// sequence that contains the store. Empty if no release sequence does.
   Knowledge released;
 };
 

@@ -5,8 +5,8 @@
 // Each execution runs the program again from its beginning. The search keeps the path of choices
 // that leads to the execution in progress. For each state on the path it keeps the transitions that
 // are still to be tried, and those that sleep: all executions that begin with them were visited
-// from an earlier branch. A transition falls asleep in the states behind its later siblings. It
-// wakes when a step is performed that it cannot be swapped with.
+// from an earlier branch. A transition falls asleep in the states behind its later siblings. A
+// sleeping transition wakes when a step is performed that cannot be swapped with the transition.
 
 #ifndef MODEL_SEARCH_HPP
 #define MODEL_SEARCH_HPP
@@ -29,7 +29,8 @@ class Search {
     if (path_.empty()) sleeping_.clear();
   }
 
-  /// Whether the next state was visited before. Its choice is then made, and `repeat` returns it.
+  /// Whether the next state was visited before. `repeat` then returns the choice that leads on from
+  /// this state.
   [[nodiscard]] bool on_known_path() const noexcept { return depth_ != path_.size(); }
   [[nodiscard]] Transition repeat() {
     const Transition chosen = chosen_at(path_[depth_++]);

@@ -85,7 +85,7 @@ struct Transition {
   friend bool operator==(const Transition&, const Transition&) = default;
 };
 
-/// A choice as text. Its location follows from the execution.
+/// A choice as text. The location follows from the execution.
 struct WrittenChoice {
   std::uint8_t thread = 0;
   OutcomeKind kind = OutcomeKind::writes;

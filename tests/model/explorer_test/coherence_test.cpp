@@ -75,8 +75,8 @@ TEST(Coherence, HoldsAcrossHappensBefore) {
 
 // --- several threads ---
 
-/// Independent reads of independent writes. One writer suffices: its two stores are relaxed, and so
-/// not ordered for the two readers.
+/// Independent reads of independent writes. One writer suffices, because two relaxed stores of one
+/// thread are not ordered for the readers.
 struct IndependentReads : Litmus {
   Flag x{0};
   Flag y{0};
@@ -132,7 +132,8 @@ TEST(SeveralThreads, HappensBeforeIsTransitive) {
       contains(failure_of<Wrong, &Wrong::writes, &Wrong::hands_on, &Wrong::reads>(), "data race"));
 }
 
-/// A limit of the explorer: each thread would have to read what the other writes afterwards.
+/// A limit of the explorer: the outcome "11" is missing, in which each load reads the store that
+/// the other thread makes after its own load.
 struct LoadBuffering : Litmus {
   Flag x{0};
   Flag y{0};
@@ -151,7 +152,8 @@ TEST(Limits, LoadBufferingIsNotShown) {
             (Outcomes{"00", "01", "10"}));
 }
 
-/// The other limit: both first stores last in modification order.
+/// The other limit of the explorer: the outcome "11" is missing, in which each thread's first store
+/// is the last one in modification order.
 struct TwoWrites : Litmus {
   Flag x{0};
   Flag y{0};

@@ -75,7 +75,7 @@ TEST(ReadModifyWrite, OnlyAWeakExchangeFailsSpuriouslyIfAllowed) {
   EXPECT_EQ((outcomes_of<Weak, &Weak::tries, &Weak::idles>(never)), (Outcomes{"05"}));
 }
 
-/// Two exchanges in a row. The value stays what both expect.
+/// Two exchanges in a row, both of which expect the value that the atomic keeps.
 struct TwoTries : Litmus {
   Flag x{5};
   void tries() {
@@ -93,7 +93,7 @@ TEST(ReadModifyWrite, SpuriousFailuresAreCountedForEachThread) {
   EXPECT_EQ((outcomes_of<TwoTries, &TwoTries::tries>(twice)), (Outcomes{"00", "01", "10", "11"}));
 }
 
-/// A strong CAS that fails is a load: it may read an old value, but not the expected one.
+/// A strong CAS that fails is a load, which may read an old value but not the expected one.
 struct StaleFailure : Litmus {
   Flag x{0};
   void writes() {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The interface of the checker that runs a scenario. A scenario uses nothing else of it:
+// The interface of the checker that runs a scenario. A scenario uses only:
 //
 //   checker::Data<T>          memory that is not atomic: get() and set(); a race on it is a failure
 //   checker::require(cond)    fails the execution unless cond holds
 //   BLKOWN_ATOMIC             the checker's atomic, also for a scenario's own flags
 //
-// A scenario is an object. Its constructor is the setup, each member in its list of bodies is a
-// thread, and its finish() checks the end state, ordered after all threads. scenarios.inc lists the
+// A scenario is an object. The constructor is the setup, each member in the list of bodies is a
+// thread, and finish() checks the end state, ordered after all threads. scenarios.inc lists the
 // scenarios.
 //
 // The macro WORD_CHECKER_GENMC, WORD_CHECKER_RELACY or WORD_CHECKER_EXPLORER selects the checker.

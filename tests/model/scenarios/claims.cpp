@@ -2,8 +2,8 @@
 //
 // Theme: the right to an I/O, while pins exist.
 //
-// Goal: of all threads that ask for the right to one publication, one gets it and is the only
-// writer. Its end takes effect once, after the last pin is dropped.
+// Goal: of all threads that ask for the right to one publication, one gets the right and is the
+// only writer. The end takes effect once, after the last pin is dropped.
 // Method: completions, pins that become Claims, mapping pins and a scan's pins, in twos and threes.
 // Invariants: as in theme pins.
 
@@ -337,8 +337,9 @@ const AddWrite<false, Pins::none> write_release{"claims", "a Claim writes and re
 const AddWrite<false, Pins::one> write_release_pinned{"claims",
                                                       "a Claim writes and releases, pinned"};
 
-/// Two completions of one command, in contexts of their own. Each finds the I/O unless the other
-/// holds it at that moment. Neither uses the right up; the last one ends the I/O.
+/// Two completions of one command, in contexts of their own. Each completion finds the I/O unless
+/// the other completion holds the I/O at that moment. A completion releases the right, so the I/O
+/// can be claimed again afterwards.
 struct TwoCompletions : Device {
   TwoCompletions() { publish(start()); }
   void completes() {

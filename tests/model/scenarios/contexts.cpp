@@ -33,7 +33,8 @@ struct Runtime {
 
   Runtime() { is_woken.describe("woken"); }
 
-  // A real runtime has a mutex here. These orders pass nothing on, so that the inbox has to.
+  // A real runtime has a mutex here. The orders here are relaxed, so that the inbox must order the
+  // work.
   void wake() { is_woken.exchange(true, relaxed); }
   void sleep() {
     static_cast<void>(is_woken.await_equal(true, relaxed));
@@ -51,7 +52,7 @@ struct Runtime {
   }
 };
 
-/// The write of a poster before its post, and whether a run has known of it.
+/// The write of a poster before its post, and whether a run has seen this write.
 struct Errand {
   model::Data<int> data{0, "what was done before the post"};
   bool is_known = false;

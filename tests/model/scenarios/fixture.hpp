@@ -58,7 +58,7 @@ inline void format_word(std::uint64_t bits, char* text, std::size_t text_bytes) 
                 value.claimed() ? " claimed" : "", value.finished() ? " finished" : "");
 }
 
-/// A device with `depth` requests of queue 0. Its first publication has generation `first`.
+/// A device with `depth` requests of queue 0. The first publication has generation `first`.
 class Device {
  public:
   static constexpr std::uint32_t first = 7;

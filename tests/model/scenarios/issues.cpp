@@ -123,8 +123,8 @@ struct NextStage : Device {
 const Add<NextStage, &NextStage::continues, &NextStage::duplicates, &NextStage::completes>
     next_stage{"issues", "publish again against a duplicate of the earlier stage"};
 
-/// Requeue against a late completion. The completion may arrive before the requeue or meet the next
-/// issue, which has another generation; it never gets that one.
+/// Requeue against a late completion. The completion may arrive before the requeue or during the
+/// next issue. The next issue has another generation, so the completion never gets that issue.
 struct RequeueLate : Device {
   RequeueLate() { publish(start()); }
   void requeues_it() {
@@ -206,7 +206,7 @@ struct Refusing : Device {
     model::check(!answer.has_value(), "refused");
     if (!answer.error().claim) return;
     ++taken_back;
-    // At once, before another operation acquires.
+    // Written at once, before another operation acquires.
     answer.error().claim->data().value.set(4);
     auto mine = std::move(*answer.error().claim).into_owned();
     if (mine) {
@@ -236,8 +236,8 @@ const Add<RefusedForged, &RefusedForged::submits_claim, &RefusedForged::forges,
           &RefusedForged::scans>
     refused_claim{"issues", "Claim's publish refused, with a forged completion and a scan"};
 
-/// With a forged Claim that is released again. It may have kept the submitter from taking the right
-/// back; the I/O is then in flight, for a scan or a timeout to find.
+/// With a forged Claim that is released again. The forged Claim may have prevented the submitter
+/// from taking the right back. The I/O is then in flight, and a scan or a timeout finds it.
 struct RefusedReleased : Refusing {
   void forges_and_releases() {
     auto claim = set().claim(QueueIndex{0}, wire());

@@ -28,7 +28,7 @@ void look_up(Device& device, std::uint64_t wire) {
   } else {
     auto claim = device.set().claim(QueueIndex{0}, wire);
     if (!claim) return;
-    // Pins may be reading: it only ends. The sink writes after the last pin.
+    // Pins may be reading, so the I/O ends without a write. The sink writes after the last pin.
     std::move(*claim).end_ok();
   }
 }
@@ -69,8 +69,8 @@ struct PublishLookup : Device {
       std::move(*claim).end_ok();
       return;
     }
-    // Early, or the other lookup has it: as a pin (then it is not refused), alone, or until its
-    // end.
+    // The lookup is early, or the other lookup has the I/O alone (owned), beside a pin (claimed),
+    // or has ended the I/O (idle). A pin alone refuses nothing.
     const LookupReason reason = claim.error().reason;
     const std::uint32_t seen = claim.error().seen_generation.value;
     model::check(reason == LookupReason::early || reason == LookupReason::owned ||

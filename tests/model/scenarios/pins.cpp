@@ -70,7 +70,8 @@ struct TryAlone : Device {
 const Add<TryAlone, &TryAlone::tries, &TryAlone::looks_up_stale> try_alone{
     "pins", "try_from_shared by a sole holder"};
 
-/// A clone made while another holder drops. The clone goes on in the same thread.
+/// A clone made while another holder tries to become the only one. The cloning thread reads under
+/// the clone.
 struct CloneDrop : Device {
   ARef a = start().into_shared();
   ARef b = a;

@@ -185,7 +185,7 @@ struct MoveCache : Device {
 const Add<MoveCache, &MoveCache::ends_it, &MoveCache::goes_on> move_cache{
     "reuse", "end to re-allocation on another thread through a TagCache"};
 
-/// The stash is flushed in place of that, and the other thread allocates from the bitmap.
+/// The stash is flushed instead of moved, and the other thread allocates from the bitmap.
 struct FlushCache : MoveCache {
   void ends_it() {
     auto claim = set().claim(QueueIndex{0}, wire());
@@ -326,8 +326,8 @@ struct PinAcross : ScanAcross {
 const Add<PinAcross, &PinAcross::turns, &PinAcross::continues, &PinAcross::completes> pin_across{
     "reuse", "a pin turned into a Claim across a re-publication"};
 
-/// Iteration against claim, end and reuse. It pins an I/O in flight, and by the cookie gets only
-/// that I/O.
+/// Iteration against claim, end and reuse. The iteration pins an I/O in flight, and by the cookie
+/// gets only that I/O.
 struct Iterations : Device {
   explicit Iterations(std::uint32_t depth = 1) : Device{depth} {
     for (std::uint32_t tag = 0; tag != depth; ++tag) publish(start(tag));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The backend without a checker: std::thread and std::atomic. It visits few schedules and, without
-// ThreadSanitizer, finds no race. It keeps the scenarios compiling and their end states right.
+// The backend without a checker: std::thread and std::atomic. This backend visits few schedules
+// and, without ThreadSanitizer, finds no race. The test of this backend shows that the scenarios
+// compile and that their end states are right.
 
 #ifndef MODEL_WORD_BACKENDS_THREADS_HPP
 #define MODEL_WORD_BACKENDS_THREADS_HPP

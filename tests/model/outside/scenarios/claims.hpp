@@ -2,8 +2,9 @@
 //
 // Goal: Claims against completions, against references that become Claims, and against pins.
 // Method: the holder of the Claim writes; the holders of pins read before they drop them.
-// Invariants: one Claim at a time. What it does alone comes after the reads of all pins. The next
-// claimant comes after what it did. With pins left, the last one completes the end, once.
+// Invariants: one Claim exists at a time. The accesses of a Claim that is alone come after the
+// reads of all pins. The accesses of the next claimant come after those of the Claim. If pins are
+// left, the drop of the last one completes the end, once.
 
 #ifndef MODEL_WORD_SCENARIOS_CLAIMS_HPP
 #define MODEL_WORD_SCENARIOS_CLAIMS_HPP

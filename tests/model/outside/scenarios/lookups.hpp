@@ -100,8 +100,7 @@ struct DuplicateClaims : Parked {
 };
 
 /// From the doorbell to the completion: the submitter publishes and rings, and the device answers.
-/// The lookup of the reaper comes after all that and must succeed, however relaxed its first load
-/// is.
+/// The reaper's lookup comes after both and must succeed, although its first load is relaxed.
 struct Doorbell : Fixture {
   blkown::Atomic<Word> doorbell{0};
   blkown::Atomic<Word> completion{0};

@@ -12,8 +12,7 @@
 
 namespace word {
 
-/// A drop against try_from_shared. If that is refused its reference is dropped too, and the I/O
-/// stays parked.
+/// A drop against try_from_shared. A refused reference is dropped too, and the I/O stays parked.
 struct DropAndTake : TwoReferences {
   void drops() {
     a.read(1);
