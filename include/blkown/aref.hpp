@@ -107,8 +107,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef : private detail::HandleBase<R> {
     return &held("ARef::operator->");
   }
 
-  /// Gives the reference away as a pointer, for C code. from_raw takes it over. The count does not
-  /// change.
+  /// Gives the reference away as a pointer, for C code. from_raw takes the reference over. The
+  /// count does not change.
   BLKOWN_CONSUMES [[nodiscard]] R* into_raw(Place where = Place::current()) && noexcept {
     return &take("ARef::into_raw", where);
   }

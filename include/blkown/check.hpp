@@ -6,7 +6,7 @@
 //   violation  a programmer's error that would corrupt an I/O. The operation never returns.
 //   report     a programmer's error that the library has repaired. The operation goes on.
 //
-// A wrong value from a device is neither. Lookups answer it with a LookupError.
+// A wrong value from a device is neither. Lookups answer such a value with a LookupError.
 
 #ifndef BLKOWN_CHECK_HPP
 #define BLKOWN_CHECK_HPP
@@ -121,7 +121,7 @@ enum class Report : std::uint8_t {
   return "no remedy is known";
 }
 
-/// The number of enumerators, for tables indexed by them.
+/// The number of enumerators, for tables indexed by Violation.
 inline constexpr std::size_t violation_count =
     static_cast<std::size_t>(Violation::wrong_context) + 1;
 inline constexpr std::size_t report_count = static_cast<std::size_t>(Report::mapping_dropped) + 1;

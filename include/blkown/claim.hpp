@@ -25,7 +25,7 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 
 /// The right to one I/O: its holder is the only writer of the data and the only party that may end
-/// the I/O, while ARefs may pin the request. A driver has it before the publication
+/// the I/O, while ARefs may pin the request. A driver has a Claim before the publication
 /// (Owned::into_claim) and after the completion (TagSet::claim). Of any number of completions,
 /// timeouts and cancels of one publication, one gets the Claim. One pointer wide; move-only.
 /// Effects: dropping a Claim ends the I/O with io_error and makes a report. If pins exist, an end
@@ -68,7 +68,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
     R& request = held("Claim::cookie");
     return detail::cookie_of(request, detail::word_of(request).peek().generation());
   }
-  /// The cookie of the next publication, for the driver to build the command before it.
+  /// The cookie of the next publication, with which the driver builds the command before it
+  /// publishes.
   BLKOWN_NEEDS_HELD [[nodiscard]] Cookie next_cookie() const noexcept {
     R& request = held("Claim::next_cookie");
     return detail::cookie_of(request, detail::word_of(request).peek().next_generation());
@@ -115,8 +116,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
 
   /// Gives the right back under the same generation without ending the I/O, for a command with more
   /// than one completion. A completion that arrives while a Claim exists is refused. One context
-  /// must process the command's completions, or the driver must keep a refused one and look it up
-  /// again.
+  /// must process the command's completions, or the driver must keep a refused completion and look
+  /// its cookie up again.
   /// Synchronization: releases this holder's accesses for the next claimant.
   /// Violation: not_claimed; release_of_unpublished, if the Claim came from an Owned.
   BLKOWN_CONSUMES void release(Place where = Place::current()) && noexcept {
@@ -161,7 +162,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
     return detail::HandleAccess::make<Owned>(request);
   }
 
-  /// Gives the handle away as an opaque pointer, for C code. from_raw takes it over.
+  /// Gives the handle away as an opaque pointer, for C code. from_raw takes the handle over.
   BLKOWN_CONSUMES [[nodiscard]] void* into_raw(Place where = Place::current()) && noexcept {
     static_cast<void>(held("Claim::into_raw", where));
     return std::exchange(this->pointer_, {}).raw();

@@ -93,11 +93,11 @@
                     BLKOWN_DETAIL_STDIO_NAME, BLKOWN_DETAIL_TRACKING_NAME)
 #endif
 
-// Clang's typestate attributes (checked with -Wconsumed); GCC would warn about them.
-//   BLKOWN_CONSUMABLE   on a handle's class: a new one holds a request.
-//   BLKOWN_CONSUMES     on a member that gives the request away; calling it twice is diagnosed.
-//   BLKOWN_NEEDS_HELD   on a member that must not be called after the request was given away.
-//   BLKOWN_HELD         on a parameter that must still hold its request.
+// Clang's typestate attributes (checked with -Wconsumed); GCC would warn about these attributes.
+//   BLKOWN_CONSUMABLE on a handle's class: a new one holds a request. BLKOWN_CONSUMES on a member
+//   that gives the request away; a second call is diagnosed. BLKOWN_NEEDS_HELD on a member that
+//   must not be called after the request was given away. BLKOWN_HELD on a parameter that must still
+//   hold its request.
 #ifdef __clang__
 #define BLKOWN_CONSUMABLE [[clang::consumable(unconsumed)]]
 #define BLKOWN_CONSUMES \

@@ -34,9 +34,9 @@ void deliver_by_function(const TagSetState& state, void* request);
 }
 
 /// A request whose I/O the driver has ended or asked to queue again. The word is idle, so no lookup
-/// finds the request, and only the holder of the handle accesses the data. The EndSink receives it
-/// in the context that completed the end and passes it to the submitter; a driver never has one.
-/// One pointer wide; move-only.
+/// finds the request, and only the holder of the handle accesses the data. The EndSink receives the
+/// Ended in the context that completed the end and passes the Ended to the submitter. A driver
+/// never has an Ended. One pointer wide; move-only.
 /// Effects: dropping an Ended frees the tag.
 /// Context: any, interrupts included.
 template <class R>
@@ -223,8 +223,9 @@ class EndSink {
  private:
   friend struct detail::TagSetStorage<R>;
 
-  /// Delivers one request. The code of `to`'s target is inlined in it and the list stays in
-  /// registers; through `function` the list goes through memory, on which every I/O waits.
+  /// Delivers one request. A Delivery inlines the code of `to`'s target, so the list stays in
+  /// registers. A call through `function` passes the list in memory, and every I/O waits for that
+  /// memory.
   using Delivery = void (*)(const detail::TagSetState& state, void* request);
 
   EndSink(Function function, void* context, Delivery delivery) noexcept

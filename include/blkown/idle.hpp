@@ -84,7 +84,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle : private detail::HandleBase<R> {
     finish(take("Idle::requeue", where), Status::ok, true, "Idle::requeue", where);
   }
 
-  /// Gives the handle away as a pointer, for C code. from_raw takes it over.
+  /// Gives the handle away as a pointer, for C code. from_raw takes the handle over.
   BLKOWN_CONSUMES [[nodiscard]] R* into_raw(Place where = Place::current()) && noexcept {
     return &take("Idle::into_raw", where);
   }

@@ -29,7 +29,8 @@ inline namespace BLKOWN_ABI {
 /// the data, and no lookup finds the request. One pointer wide; move-only.
 /// Effects: dropping an Owned parks the request: the I/O is in flight and unreferenced, under the
 /// next generation. A completion with the cookie of that generation, a scan or a timeout must find
-/// it by its tag. Without any of these the I/O never ends; publish or end it instead.
+/// the I/O by its tag. Without any of these the I/O never ends, so publish or end an I/O instead of
+/// dropping its Owned.
 /// Context: any, interrupts included.
 /// Source: the kernel's Owned<Request>.
 template <class R>
@@ -78,9 +79,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
     return detail::HandleAccess::make_reference(request, where);
   }
 
-  /// Changes `reference` into the unique handle if it is the only reference; else returns it. All
-  /// of several concurrent callers may get their references back. Use drop_or_own or a Claim where
-  /// one of them must succeed.
+  /// Changes `reference` into the unique handle if it is the only reference, else returns
+  /// `reference`. All of several concurrent callers may get their references back. Use drop_or_own
+  /// or a Claim where one of the callers must succeed.
   /// Synchronization: acquires the accesses under dropped references.
   /// Violation: no_reference.
   [[nodiscard]] static std::expected<Owned, ARef<R>> try_from_shared(
@@ -92,7 +93,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
     return Owned{request};
   }
 
-  /// Gives the handle away as a pointer, for C code. from_raw takes it over.
+  /// Gives the handle away as a pointer, for C code. from_raw takes the handle over.
   BLKOWN_CONSUMES [[nodiscard]] R* into_raw(Place where = Place::current()) && noexcept {
     return &take("Owned::into_raw", where);
   }
@@ -130,7 +131,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
     R& request = held("Owned::cookie");
     return detail::cookie_of(request, detail::word_of(request).peek().generation());
   }
-  /// The cookie of the next publication, for the driver to build the command before it.
+  /// The cookie of the next publication, with which the driver builds the command before it
+  /// publishes.
   BLKOWN_NEEDS_HELD [[nodiscard]] Cookie next_cookie() const noexcept
     requires RequestType<R>
   {

@@ -66,7 +66,8 @@ template <class R, class Issue>
 using PublishResultOf =
     typename PublishResult<R, std::remove_cvref_t<std::invoke_result_t<Issue&, Cookie>>>::Type;
 
-/// The right to an I/O whose command the device refused. Empty if another party has claimed it.
+/// The right to an I/O whose command the device refused. Empty if another party has claimed the
+/// I/O.
 template <class R>
 [[nodiscard]] std::optional<Claim<R>> take_back(R& request, Generation published) noexcept {
   RefValue<Word> seen;

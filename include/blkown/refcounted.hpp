@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The operations that ARef and Owned need of the type they hold. Requests have all of them
-// (request.hpp). A user's own type, such as a device, has those that it uses.
+// The operations that ARef and Owned need of the type they hold. Requests have all operations
+// (request.hpp). A user's own type, such as a device, needs only the operations that are used.
 
 #ifndef BLKOWN_REFCOUNTED_HPP
 #define BLKOWN_REFCOUNTED_HPP

@@ -77,7 +77,7 @@ struct EmbeddedHeader<Member> {
   [[nodiscard]] static R& data(R& request) noexcept { return request; }
 };
 
-/// A type that a TagSet can hold: RequestTraits is specialised for it.
+/// A type that a TagSet can hold, for which RequestTraits is specialised.
 template <class R>
 concept RequestType = requires(R& request) {
   typename RequestTraits<R>::Data;
@@ -86,8 +86,8 @@ concept RequestType = requires(R& request) {
 };
 
 /// A request with the driver's data T, such as a command, its segments or a mapping. The data is
-/// built once and is not reset between I/Os. Only a handle gives access to it: Idle, Owned, Claim,
-/// or ARef if shared_data<T> is true.
+/// built once and is not reset between I/Os. Only a handle gives access to the data: Idle, Owned,
+/// Claim, or ARef if shared_data<T> is true.
 template <class T>
 class Request {
  public:

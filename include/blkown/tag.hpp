@@ -63,7 +63,7 @@ enum class LookupReason : std::uint8_t {
   wrong_queue,       ///< The value's queue is not the arrival queue.
   early,             ///< The generation is the next one, which is not published yet.
   stale_generation,  ///< The generation is another one: the I/O has ended or never existed.
-  owned,             ///< A unique handle has the request. The device does not have it.
+  owned,             ///< A unique handle has the request, so the device does not.
   idle,              ///< No I/O of the request was started, or it has ended.
   claimed,           ///< A Claim has the I/O, or has ended it while pins exist.
   saturated,         ///< The request has as many references as the word allows.

@@ -62,7 +62,7 @@ class TagCache {
   /// The number of tags that the cache can keep.
   [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
 
-  /// Gives all cached tags back: one read-modify-write for each bitmap word of them.
+  /// Gives all cached tags back: one read-modify-write for each bitmap word that has cached tags.
   /// Synchronization: releases the accesses to their requests for the tags' next allocations.
   /// Violation: tag_not_taken, if a tag was released twice.
   void flush() noexcept { give_oldest(size_); }

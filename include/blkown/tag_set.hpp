@@ -195,7 +195,7 @@ class [[nodiscard]] TagSet {
     }
     detail::TagBitmap* bitmap_;
   };
-  /// Makes a TagDemand. Call allocate again after it.
+  /// Makes a TagDemand. The caller then calls allocate again.
   /// Violation: no_such_queue.
   TagDemand announce_demand(QueueIndex queue, Place where = Place::current()) const noexcept {
     state_->check_queue(queue, "TagSet::announce_demand", where);

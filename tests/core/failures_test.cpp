@@ -96,7 +96,7 @@ TEST(Failures, NbdRandomTagReachesAFreedRequest) {
   std::mt19937_64 random{969};
   for (int i = 0; i < 100'000; ++i) {
     std::uint64_t value = random();
-    // Every second value has a tag and a queue that exist, so it passes the first checks.
+    // Every second value passes the first checks, because its tag and its queue exist.
     if (i % 2 == 0) value = (value & 0xFFFF'FFFF'0000'0000U) | 0x1'0000U | (value & 7U);
     if (value == live.value) continue;
     EXPECT_FALSE(driver.set.claim(QueueIndex{1}, value).has_value());

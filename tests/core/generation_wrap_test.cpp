@@ -108,8 +108,8 @@ TEST_P(GenerationWrap, OnlyAMultipleOfTheFieldsRangeHidesAStaleCookie) {
   }
 }
 
-// Goal: the next publication's cookie is refused as early. A layout without generation bits cannot
-// distinguish it and accepts it.
+// Goal: the next publication's cookie is refused as early. A layout without generation bits accepts
+// this cookie.
 TEST_P(GenerationWrap, NextCookieIsEarlyUntilItIsPublished) {
   for (const std::uint32_t first : {0U, static_cast<std::uint32_t>(word_generations - 2),
                                     static_cast<std::uint32_t>(word_generations - 1)}) {

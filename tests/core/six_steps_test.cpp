@@ -50,7 +50,7 @@ TEST(SixSteps, InTheFormWithReferences) {
   EXPECT_EQ(driver.reports.count(), 0U);
 }
 
-// The form with a Claim: of two completions, exactly one gets it.
+// The form with a Claim: of two completions, exactly one gets the Claim.
 TEST(SixSteps, InTheFormWithAClaim) {
   Driver<> driver;
 

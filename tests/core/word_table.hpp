@@ -116,7 +116,7 @@ class WordTable : public testing::Test {
         {"0", blkown::LookupReason::idle, "0"},
         {"0 owned", blkown::LookupReason::owned, "0 owned"},
         {"limit", blkown::LookupReason::saturated, "limit"}};
-    // After the table's rows: the first row of a state is used.
+    // The refusals come after the table's rows, because the first row of a state is used.
     for (const auto& row : refusals) table.rows.push_back(row);
     expect_table(table, operation);
     expect_generation(operation);

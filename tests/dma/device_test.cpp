@@ -262,7 +262,7 @@ TEST(Leaked, MappingsOfARequestThatIsRequeuedAreFoundToo) {
 }
 
 // Goal: after a drain the old handle is still in the request's data; the next I/O may assign over
-// it without a report.
+// that handle without a report.
 TEST(Leaked, TheNextIoAssignsItsMappingOverTheOldHandle) {
   Rig rig;
   rig.driver.claim(rig.in_flight()).end_ok();

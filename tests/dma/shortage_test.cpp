@@ -83,7 +83,8 @@ TEST_F(SlotShortage, NotNowIfOthersHaveTheSlots) {
   std::move(claim).end_ok();
 }
 
-// Goal: the slots of a mapping in quarantine come back at the drain, so they are missing for now.
+// Goal: the slots of a mapping in quarantine are free again after the drain, so the shortage is
+// temporary.
 TEST_F(SlotShortage, NotNowIfTheQuarantineHasTheSlots) {
   Claim other = rig.unpublished(0);
   other.data().mapping.emplace(support::take_value(rig.map(other, {rig.part(0, 64)})).activate());
@@ -224,8 +225,8 @@ TEST(Shortage, AListInUseIsForNow) {
   std::move(second).end_ok();
 }
 
-// Goal: the simulated IOMMU's pages are one such limit. Its rings keep their pages while I/Os come
-// and go, so an I/O that fits only without them is never mapped.
+// Goal: the simulated IOMMU's pages are one such limit. The rings keep their pages while I/Os come
+// and go, so an I/O that fits only without the rings is never mapped.
 TEST(Shortage, TheSimulatedIommuTellsNeverFromNotNow) {
   constexpr std::size_t page_bytes = blkown::sim::Iommu::page_bytes;
   blkown::sim::Iommu iommu{{.page_count = 8, .limits = {.max_segment_bytes = page_bytes}}};

@@ -16,7 +16,7 @@ using blkown::detail::SpinLock;
 
 TEST(SpinLock, IsOneContextsAtATime) {
   SpinLock lock;
-  int count = 0;  // plain: the lock orders it
+  int count = 0;  // plain, so that only the lock orders the accesses
   std::vector<std::thread> contexts;
   for (int i = 0; i != 2; ++i) {
     contexts.emplace_back([&] {

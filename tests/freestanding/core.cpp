@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Uses every public operation of the core that does not allocate. Compiled freestanding, the object
-// file may have no undefined symbols except memcpy and similar functions. run_core.cpp runs it.
+// file may have no undefined symbols except memcpy and similar functions. run_core.cpp runs the
+// code.
 
 #ifdef USE_PLAIN_ATOMIC
 #include "support/plain_atomic.hpp"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Code that the core must not contain. The check of undefined symbols must find it.
+// Code that the core must not contain. The check of undefined symbols must find this code.
 
 #include <cstdlib>
 #include <new>

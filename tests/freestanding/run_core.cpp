@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Runs core.cpp as it was compiled.
+// Runs one build of core.cpp.
 
 #include <cstdio>
 

@@ -61,7 +61,7 @@ class Verdict {
 };
 
 /// The function of this target. Returns an empty string if library and reference agree. One
-/// translation unit of each target defines it.
+/// translation unit of each target defines this function.
 [[nodiscard]] std::string run_case(Bytes bytes);
 
 }  // namespace fuzz

@@ -173,7 +173,8 @@ class Bench {
     return completions();
   }
 
-  /// As carry_out(), without ringing the completion doorbell: a driver looks entries up before it.
+  /// As carry_out(), without ringing the completion doorbell, because a driver looks entries up
+  /// before it rings.
   Completions seen_of(const SubmissionEntry& entry) {
     EXPECT_TRUE(submit(entry));
     run();

@@ -132,7 +132,7 @@ TEST(Oracle, AFalseCompletionOfACommandThatIsDoneIsNoWrongClaim) {
       for (int i = 0; i != 100 && bench.is_zero(0, 1); ++i) {
         if (!bench.controller.step(bench.now_ns)) bench.now_ns += 100;
       }
-      if (bench.is_zero(0, 1)) continue;  // lost before it was carried out
+      if (bench.is_zero(0, 1)) continue;  // the command was lost before its execution
       ++found;
       EXPECT_EQ(bench.note_lookup(0, 0x11, true), fits);
       EXPECT_EQ(bench.false_completions, std::vector<std::uint64_t>{0x11});

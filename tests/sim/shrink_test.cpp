@@ -49,7 +49,8 @@ TEST(Shrink, FindsThePairOfFaultsThatMatters) {
 // Goal: every fault of the result is needed, even if one can be removed only after another.
 TEST(Shrink, LeavesNoFaultThatCanBeRemoved) {
   const auto fails = [](const Script& script) {
-    // Fault n + 1 can be removed while fault n is there, so they go one by one; 0 alone fails.
+    // A script fails if it consists of the faults 0 to n - 1 for some n >= 1. Faults can therefore
+    // be removed only one by one, from the last one on.
     std::uint64_t run = 0;
     while (has(script, run)) ++run;
     return run != 0 && run == script.size();

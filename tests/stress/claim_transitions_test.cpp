@@ -351,7 +351,7 @@ TEST_F(Claims, ARequeueAgainstALateCompletionLeavesTheNewIssueAlone) {
       rounds(), [this] { publish(); }, [this] { expect_one_end(); },
       [this](Random&) {
         auto had = tags.claim(blkown::QueueIndex{0}, cookie.value);
-        if (!had.has_value()) return;  // the other thread had it and ended it
+        if (!had.has_value()) return;  // the other thread had the right and ended the I/O
         touch(*had);
         std::move(*had).requeue();
         auto again = std::move(*ended.pop_front()).into_idle().start();

@@ -59,7 +59,7 @@ inline constexpr bool under_tsan = false;
   return product < 1 ? 1 : static_cast<std::uint64_t>(product);
 }
 
-/// The seed of this run. The first call prints it.
+/// The seed of this run. The first call prints the seed.
 [[nodiscard]] inline std::uint64_t seed() {
   static const std::uint64_t value = [] {
     const char* const text = std::getenv("BLKOWN_TEST_SEED");

@@ -85,7 +85,8 @@ TEST_F(EndedTransitions, AListUnderAMutexHandsTheEndedOver) {
   expect_touched(4 * ios());
 }
 
-// The same over one slot: the completer fills it with a whole list, and the submitter empties it.
+// The same over one slot: the completer fills the slot with a whole list, and the submitter empties
+// the slot.
 TEST_F(EndedTransitions, AListOverAReleaseAcquireSlotHandsTheEndedOver) {
   sink = &collect;
   EndedList slot;

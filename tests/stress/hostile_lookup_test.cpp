@@ -114,7 +114,7 @@ using ReasonSet = std::atomic<std::uint32_t>;
 }
 
 /// Performs its quota of lookups. If a possible reason is still missing, because the scheduler
-/// hardly ran the traffic, it goes on up to a limit.
+/// hardly ran the traffic, the attack goes on up to a limit.
 void attack(World& world, std::uint64_t stream, std::uint64_t quota, ReasonSet& seen,
             Tally& tally) {
   Actor actor{world, stream};

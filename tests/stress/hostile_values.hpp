@@ -54,7 +54,7 @@ struct Reading {
   return unused == 64 ? 0 : generation << unused >> unused;
 }
 
-/// Why the value names no request, whatever is in flight; `none` if it names one.
+/// Why the value names no request, whatever is in flight; `none` if the value names a request.
 [[nodiscard]] inline blkown::LookupReason refusal_by_value(const blkown::CookieLayout& layout,
                                                            std::uint32_t queue_count,
                                                            std::uint32_t depth,

@@ -117,7 +117,7 @@ struct HandleAccess {
   [[nodiscard]] static R* take_reference(ARef<R>& reference) noexcept {
     return reference.take_reference();
   }
-  /// The object of the handle, or null. The handle keeps it.
+  /// The object of the handle, or null. The handle keeps the object.
   template <template <class> class Handle, class R>
   [[nodiscard]] static R* look(const Handle<R>& handle) noexcept {
     return handle.object();

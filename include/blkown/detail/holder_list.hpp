@@ -124,7 +124,7 @@ inline constexpr unsigned holder_list_bits = 6;
 inline HolderList holder_lists[std::size_t{1} << holder_list_bits];
 
 inline HolderList& HolderList::of(const void* key) noexcept {
-  // Requests lie at regular distances. The multiplication spreads them over the lists.
+  // Requests lie at regular distances. The multiplication spreads requests over the lists.
   const auto address = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(key));
   return holder_lists[address * 0x9E37'79B9'7F4A'7C15U >> (64 - holder_list_bits)];
 }

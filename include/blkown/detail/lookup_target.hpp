@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// LookupTarget: the request that a device's value names. No request is read to find it.
+// LookupTarget: the request that a device's value names. The search reads no request.
 
 #ifndef BLKOWN_DETAIL_LOOKUP_TARGET_HPP
 #define BLKOWN_DETAIL_LOOKUP_TARGET_HPP

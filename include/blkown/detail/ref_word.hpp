@@ -4,8 +4,8 @@
 // values are in ref_value.hpp.
 //
 // Parties: the holders of handles (Idle, Owned, Claim, ARef) and, at the same time, lookups by any
-// number of completions, timeouts and scans, in any context. The state in the word decides which of
-// them may write.
+// number of completions, timeouts and scans, in any context. The state in the word decides which
+// parties may write.
 //
 // An I/O passes 0 -> 0 owned (start) -> 1 (publish or park) -> 0 owned or n claimed (claim) -> 0
 // (end). Pins are counted beside that. If pins exist at the end, the word becomes n finished, and
@@ -18,7 +18,8 @@
 //
 // Rules for the memory orders:
 //   1. A party that gives a request away (park, share, drop, release, end with pins) does so with a
-//      release operation on this word. A party that takes it (lookup, claim, 2 -> 0) uses acquire.
+//      release operation on this word. A party that takes a request (lookup, claim, 2 -> 0) uses
+//      acquire.
 //   2. A word that others may write at the same time is changed by read-modify-writes only, so that
 //      release sequences continue and an acquire synchronizes with every earlier release.
 //   3. Plain stores are for a word that only the caller may write. At "0 owned" no other party
@@ -314,7 +315,7 @@ class RefWord {
       if (reason != LookupReason::none) return reason;
       if (seen.count() != 1) return LookupReason::shared;
       // 1 -> 0 owned. Partners: park, publish, release, drop_ref of the last pin. Acquire: the
-      // caller writes the data after all of them. Relaxed on failure: the loop decides again.
+      // caller writes the data after all partners. Relaxed on failure: the loop decides again.
       if (word_.compare_exchange_weak(bits, seen.with_state(Value::owned_flag).bits,
                                       std::memory_order_acquire, std::memory_order_relaxed)) {
         return LookupReason::none;

@@ -12,7 +12,7 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace detail {
 
-/// A lock that is held for a few instructions. No callback of the user runs under it.
+/// A lock that is held for a few instructions. No callback of the user runs under a SpinLock.
 /// Context: not for interrupts, because an interrupt of the holder would wait for ever.
 class SpinLock {
  public:

@@ -15,7 +15,7 @@
 // that makes no further operation stays there; such a context must flush its cache when it goes
 // idle.
 //
-// A tag that is never given back stays taken. The TagSet's destructor finds it.
+// A tag that is never given back stays taken. The TagSet's destructor finds such a tag.
 
 #ifndef BLKOWN_DETAIL_TAG_BITMAP_HPP
 #define BLKOWN_DETAIL_TAG_BITMAP_HPP
@@ -76,7 +76,7 @@ class alignas(cache_line_bytes) TagBitmap {
   /// The line that holds the tag's bit.
   [[nodiscard]] std::uint32_t line_of(Tag tag) const noexcept { return tag.value >> shift_; }
 
-  /// Takes this tag. False if it is taken already.
+  /// Takes this tag. False if the tag is taken already.
   /// Precondition: tag < depth.
   /// Synchronization: acquires what the tag's last `give` released.
   [[nodiscard]] bool take(Tag tag) noexcept {
@@ -113,12 +113,13 @@ class alignas(cache_line_bytes) TagBitmap {
     return false;
   }
 
-  /// Gives a tag back. False if it was free; the caller raises the violation.
+  /// Gives a tag back. False if the tag was free; the caller raises the violation.
   /// Precondition: tag < depth.
   /// Synchronization: releases the accesses to the request for the tag's next `take`.
   [[nodiscard]] bool give(Tag tag) noexcept { return give_run(line_of(tag), bit_of(tag)); }
 
-  /// Gives back several tags of one word in one read-modify-write. False if one of them was free.
+  /// Gives back several tags of one word in one read-modify-write. False if one of the tags was
+  /// free.
   /// Synchronization: as `give`.
   [[nodiscard]] bool give_run(std::uint32_t line_index, Word mask) noexcept {
     // bits 1 -> 0. Partner: take, take_of. Release: the accesses to the requests come before those

@@ -93,7 +93,8 @@ struct MapError {
 ///   void unmap(const IovaSegment&);
 ///       Removes the translations of one map.
 ///   void invalidate(std::span<const IovaSegment>);
-///       Called after all unmaps of a list. Returns when no cache holds a translation of them.
+///       Called after all unmaps of a list. Returns when no cache holds a translation of these
+///       segments.
 ///   std::uint64_t bus_address(const std::byte*) const;
 ///       Optional: the byte's bus address, for DeviceLimits::address_mask and boundary_mask.
 ///       Default: the byte's address.

@@ -16,7 +16,7 @@
 //   4. The driver ends its I/Os, and unmaps with this proof those mappings that still have handles.
 //   5. drain(proof) unmaps the rest, and frees coherent memory whose owner is destroyed.
 //
-// A handle and a drain may reach the same mapping at the same time: exactly one of them unmaps it.
+// A handle and a drain may reach the same mapping at the same time: exactly one of the two unmaps.
 // Mappings of a later epoch are not covered by the proof. A Device destroyed while a mapping or a
 // coherent allocation exists is a violation.
 

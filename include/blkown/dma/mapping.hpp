@@ -67,8 +67,8 @@ inline constexpr PinOperations pin_operations{
 ///
 /// A driver that keeps mappings in the request's own data takes them out, with the Claim, before it
 /// ends or requeues the I/O. Otherwise the request waits for its own mappings, until the device is
-/// stopped. A drain of the stopped device finds any number of them, also while others pin the
-/// request.
+/// stopped. A drain of the stopped device finds any number of such mappings, also while others pin
+/// the request.
 /// Context: the context that has the Claim.
 class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
  public:
@@ -193,7 +193,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
 
 /// Mapped memory that the device has not seen. The destructor unmaps the memory. Two words wide;
 /// move-only.
-/// Precondition: activated or destroyed before the I/O ends. A drain does not unmap it.
+/// Precondition: activated or destroyed before the I/O ends. A drain does not unmap a
+/// PreparedMapping.
 /// Context: the context that has the Claim.
 class [[nodiscard]] BLKOWN_CONSUMABLE PreparedMapping {
  public:

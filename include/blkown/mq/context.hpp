@@ -114,8 +114,9 @@ struct ContextHooks {
   /// Tells the runtime that the context has work, or a timer that is due before all others.
   /// Context: any, interrupts included if interrupts post.
   void (*wake)(void* runtime, std::uint32_t index) = nullptr;
-  /// Whether the runtime calls fall_asleep() before it sleeps. If it does, `wake` is called for the
-  /// first work after that. If not, `wake` is called for each work posted to an empty inbox.
+  /// Whether the runtime calls fall_asleep() before it sleeps. If true, `wake` is called for the
+  /// first work after fall_asleep(). If false, `wake` is called for each work posted to an empty
+  /// inbox.
   bool announces_sleep = false;
 };
 
@@ -138,13 +139,13 @@ class Context {
 
   // --- any context ------------------------------------------------------------------------------
 
-  /// Makes the work run on this context. Posts made before the run begins may share it.
+  /// Makes the work run on this context. Posts made before the run begins may share the run.
   /// Synchronization: the caller's writes before the post happen before the run.
   /// Context: any, interrupts included. No allocation, and no lock but the runtime's in `wake`.
   void post(Work& work) noexcept {
     // false -> true. Partner: pull_posted. Release: if the work is in the inbox already, this
-    // exchange hands over the caller's writes. Acquire: if it is not, pull_posted has read the link
-    // before it is written here.
+    // exchange hands over the caller's writes. Acquire: if the work is not, pull_posted has read
+    // the work's link before this post writes the link.
     if (work.is_in_inbox_.exchange(true, std::memory_order_acq_rel)) return;
     // No transition. Relaxed: a first guess for the exchange below, which compares it.
     Work* top = inbox_.load(std::memory_order_relaxed);
@@ -175,8 +176,8 @@ class Context {
     if (first_ == nullptr) pull();
     while (true) {
       // One turn is the work that is listed now. Timers and the inbox follow, so that work that
-      // posts itself again does not starve them. Timers come second, so that work does not wait for
-      // a read of the clock.
+      // posts itself again starves neither timers nor the inbox. Timers come second, so that work
+      // does not wait for a read of the clock.
       for (const Work* const last = last_; first_ != nullptr;) {
         const Work* const work = first_;
         run_first();
@@ -342,9 +343,9 @@ class Context {
       Work& pulled = *oldest;
       oldest = pulled.inbox_next_;
       // true -> false. Partner: every post, including those that found the work in the inbox.
-      // Acquire: the posters' writes happen before the run. Release: the link has been read; the
-      // next poster may write it. A read-modify-write, because a store would not synchronize with
-      // the last post in the modification order.
+      // Acquire: the posters' writes happen before the run. Release: the link has been read, and
+      // the next poster may write the link. A read-modify-write, because a store would not
+      // synchronize with the last post in the modification order.
       pulled.is_in_inbox_.exchange(false, std::memory_order_acq_rel);
       list(pulled);
     }

@@ -127,7 +127,7 @@ class Disk {
   }
 
   /// While a Plug exists, the bios submitted on its context are collected. The Plug's destructor
-  /// issues them together, as one batch for queue_rqs with one doorbell. Plugs nest.
+  /// issues the bios together, as one batch for queue_rqs with one doorbell. Plugs nest.
   /// Context: the context given.
   /// Source: blk_plug.
   class [[nodiscard]] Plug {
@@ -171,8 +171,8 @@ class Disk {
   }
 
   /// Issues a private request through queue_rq. `timeout_ms` replaces the disk's timeout if it is
-  /// not 0. The end callback runs on the context; in it, Payload::status() and driver_data can be
-  /// read. The tag is free after the callback has returned.
+  /// not 0. The end callback runs on the context; Payload::status() and driver_data can be read in
+  /// the callback. The tag is free after the callback has returned.
   void execute_private(Context& context, BLKOWN_HELD Idle<R>&& idle, OnEnd<Payload<D>> on_end,
                        std::uint32_t timeout_ms = 0, Place where = Place::current()) {
     auto& queue = queue_of(context, "mq::Disk::execute_private", where);
@@ -211,7 +211,7 @@ class Disk {
   /// Changes the number of normal hardware queues under I/O: freezes the disk, calls exit_hctx or
   /// init_hctx, maps the contexts to the queues again, and thaws the disk.
   /// Errors, as the Control's status: the status with which init_hctx refused a queue. The disk
-  /// then uses the queues before it. offline, if the disk is removed.
+  /// then uses the queues before the refused one. offline, if the disk is removed.
   /// Violation: no_such_queue, if `count` is 0 or above DiskConfig::max_normal_queues.
   void set_queue_count(Control& control, std::uint32_t count, Place where = Place::current()) {
     if (count == 0 || count > detail::normal_queue_limit(config_)) [[unlikely]]

@@ -19,7 +19,7 @@ namespace mq {
 /// When a bio's end callback runs. In both modes the callback runs on the submitting context, and
 /// never inside another callback or inside a handle's destructor.
 enum class CompletionMode : std::uint8_t {
-  immediate,  ///< Before Disk::submit returns if the bio ended in it, else in the context's work.
+  immediate,  ///< Within Disk::submit if the bio ended there, else in the context's work.
   deferred,   ///< Always in the context's work.
 };
 

@@ -144,7 +144,7 @@ struct Zone {
 ///       this hook such a request ends with Status::ok.
 ///   TimeoutAction timeout(HwQueue<D>&, const ARef<Request<D>>&, const Cookie&);
 ///       Called for a request that has been in flight for longer than its timeout. The driver gets
-///       the request with blkown::claim(pin, cookie), which fails if the completion got it first.
+///       the right with blkown::claim(pin, cookie), which fails if the completion was first.
 ///       Without this hook no request times out.
 ///   unsigned poll(HwQueue<D>&);
 ///       Reaps the completions of a poll queue. Returns their number.

@@ -97,9 +97,9 @@ class HwQueue {
 
   // --- flow control ------------------------------------------------------------------------------
 
-  /// Stops the queue: queue_rq is not called on it until start(), for example because the device's
-  /// ring is full. stop() does not wait for a queue_rq that is running on another thread.
-  /// Disk::quiesce waits for such calls. Issued requests are not affected.
+  /// Stops the queue, for example because the device's ring is full: queue_rq is not called until
+  /// start(). stop() does not wait for a queue_rq that is running on another thread. Disk::quiesce
+  /// waits for such calls. Issued requests are not affected.
   /// Context: any thread; interrupt safe.
   /// Source: the kernel's blk_mq_stop_hw_queue.
   void stop() noexcept { stopped_.set(true); }

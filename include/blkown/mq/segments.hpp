@@ -71,7 +71,8 @@ class RequestSegments {
       ++*this;
       return before;
     }
-    /// Precondition: both iterators belong to one range. The bytes left identify a position in it.
+    /// Compares the bytes that are left, which identify a position in a range.
+    /// Precondition: both iterators belong to one range.
     friend constexpr bool operator==(const Iterator& a, const Iterator& b) noexcept {
       return a.left_bytes_ == b.left_bytes_;
     }

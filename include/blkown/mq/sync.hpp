@@ -74,7 +74,8 @@ template <Runtime Rt, class D>
 [[nodiscard]] Status write(Rt& runtime, Disk<D>& disk, std::uint64_t sector,
                            std::span<const std::byte> memory, IoFlags flags = {}) {
   return submit_and_wait(runtime, disk, [&](OnEnd<Bio> on_end) {
-    // A Segment serves both directions, so its memory is not const. A write does not change it.
+    // A Segment serves both directions, so its memory is not const. A write does not change the
+    // memory.
     auto* const data = const_cast<std::byte*>(memory.data());
     return Bio::write(sector, Segment{data, memory.size()}, on_end, flags);
   });

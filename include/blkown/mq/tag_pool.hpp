@@ -56,8 +56,8 @@ class TagPool {
 #endif
   }
 
-  /// The requests, for lookups. A caller that allocates here directly is not in the line for tags:
-  /// disks do not wake it, and their contexts may keep free tags in their stashes.
+  /// The requests, for lookups. A caller that allocates here directly is not in the line for tags.
+  /// Disks do not wake such a caller, and contexts may keep free tags in their stashes.
   [[nodiscard]] TagSet<Request<D>>& tags() noexcept { return tags_; }
   [[nodiscard]] const TagSet<Request<D>>& tags() const noexcept { return tags_; }
   /// The line for a queue's tags.

@@ -137,7 +137,7 @@ class Timer : private detail::TimerBase {
   }
 
   /// Disarms the timer and returns the handle. Returns none if the timer was not armed, or if the
-  /// function has the handle or is about to get it.
+  /// function has the handle or is about to get the handle.
   /// Context: any; the call locks a mutex.
   [[nodiscard]] std::optional<Handle> cancel() noexcept {
     std::optional<Handle> handle;
@@ -182,8 +182,8 @@ class Alarm : private detail::TimerBase {
   void arm(Context& context, std::uint64_t delay_ns, Place where = Place::current()) noexcept {
     arm_node(context, delay_ns, "mq::Alarm::arm", where, [] {});
   }
-  /// Disarms the alarm. Returns false if it was not armed, or if the function is called or about to
-  /// be.
+  /// Disarms the alarm. Returns false if the alarm was not armed, or if its function is called or
+  /// about to be called.
   /// Context: any; the call locks a mutex.
   bool cancel() noexcept {
     return cancel_node([] {});

@@ -63,7 +63,7 @@ struct TraceEvent {
   std::uint64_t sector = 0;
   std::uint64_t length_bytes = 0;
   std::uint64_t value = 0;                   ///< Of looked_up: the id that the device sent.
-  LookupReason reason = LookupReason::none;  ///< Of looked_up: why it was refused, or none.
+  LookupReason reason = LookupReason::none;  ///< Of looked_up: why the lookup was refused, or none.
 };
 
 /// The receiver of a disk's trace events (Disk::set_trace).

@@ -64,7 +64,7 @@ struct KitTotals {
 
 namespace detail {
 
-/// The current run. A violation handler has no argument through which it could get the run.
+/// The current run, which is global because a violation handler has no argument for it.
 struct CurrentRun {
   virtual ~CurrentRun() = default;
   virtual void print(const Finding& finding) const = 0;

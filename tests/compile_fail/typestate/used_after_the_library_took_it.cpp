@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// A handle cannot be used after a function of the library consumed it. If the request comes back,
-// the result has it.
+// A handle cannot be used after a function of the library consumed it. If the function returns the
+// request, the result has the handle.
 // EXPECT(clang): invalid invocation of method '.*' .* while it is in the 'consumed' state
 #include "snippet.hpp"
 

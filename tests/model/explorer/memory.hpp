@@ -43,7 +43,7 @@ struct Location {
 /// The result of an operation for its thread, and its effect on the location.
 struct Result {
   std::uint64_t seen = 0;
-  std::uint64_t written = 0;  ///< Only valid if it wrote.
+  std::uint64_t written = 0;  ///< Valid only if the operation wrote.
   bool wrote = false;
   bool over_unordered = false;  ///< A plain store, not ordered after the write it follows.
 };
@@ -151,7 +151,7 @@ class Memory {
   static void raise(std::uint16_t& value, std::uint16_t least) noexcept {
     if (value < least) value = least;
   }
-  /// Later steps of the thread are unknown to the threads that knew it until now.
+  /// Advances the thread's clock, so that other threads do not know the thread's later steps.
   void tick(unsigned thread) noexcept { ++knowledge_[thread].ticks[thread]; }
 
   [[nodiscard]] static std::uint64_t written(const Op& op, std::uint64_t before) noexcept {

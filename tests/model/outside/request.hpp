@@ -70,7 +70,7 @@ class Context {
 
   // --- data ---
 
-  /// The read of a pin. `at_least` writes of a holder that was alone happened before it.
+  /// The read of a pin. `at_least` writes of a holder that was alone happened before this read.
   void read(int at_least = 0) { require(still_.get() >= at_least); }
   /// The write of a Claim, with or without pins.
   void write() {
@@ -120,7 +120,7 @@ class Context {
     Value seen;
     require(ref_.release_claim(seen) == ClaimResult::done);
   }
-  /// Returns false if pins are left and it is still a Claim.
+  /// Returns false if pins are left and the handle is still a Claim.
   [[nodiscard]] bool into_owned() {
     Value seen;
     const ClaimResult step = ref_.claim_into_owned(seen);
@@ -205,7 +205,7 @@ class Context {
 
   // --- the complete work of a handler ---
 
-  /// Turns a reference into ownership if it is the only one; otherwise drops it.
+  /// Turns a reference into ownership if no other reference exists; otherwise drops the reference.
   void own_or_drop() {
     if (try_from_shared()) {
       end_owned();

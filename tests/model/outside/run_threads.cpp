@@ -15,7 +15,8 @@ namespace {
 
 word::Storage storage;
 
-/// The threads of a round start together; otherwise they would hardly ever overlap.
+/// The threads of a round start together, because threads that start one by one hardly ever
+/// overlap.
 void run_round(const word::Entry& entry) {
   entry.make(&storage);
   std::atomic<unsigned> ready{0};

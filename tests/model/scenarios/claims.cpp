@@ -87,8 +87,8 @@ struct PinsToClaims : Device {
 const Add<PinsToClaims, &PinsToClaims::first, &PinsToClaims::second> pins_to_claims{
     "claims", "two ARefs to Claims"};
 
-/// The claimant through an older pin sees the publisher's write: the claim orders it, the pin does
-/// not.
+/// The claimant through an older pin sees the publisher's write: the claim orders the write, the
+/// pin does not.
 struct PinBeforeRelease : Device {
   ARef a = start().into_shared();
   void claims_first() {

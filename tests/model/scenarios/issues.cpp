@@ -179,7 +179,7 @@ struct RequeuePinned : Device {
 const Add<RequeuePinned, &RequeuePinned::requeues_it, &RequeuePinned::drops> requeue_pinned{
     "issues", "requeue against the last pin's drop"};
 
-/// The device refuses the publication. The submitter ends the I/O if it gets it back.
+/// The device refuses the publication. The submitter ends the I/O if it takes the I/O back.
 struct Refusing : Device {
   std::optional<Owned> owned{start()};
   std::uint32_t taken_back = 0;

@@ -219,7 +219,7 @@ const Add<TwoLeaked, &TwoLeaked::ends, &TwoLeaked::drains, &TwoLeaked::unmaps> t
     "mappings", "two mappings outlive their request, against an unmap"};
 
 /// The mapping was renewed and is left in the data, while another context pins the request. The
-/// drain knows the epoch of the renewal. The last pin, whichever it is, completes the end.
+/// drain knows the epoch of the renewal. The drop of any pin may be the last and complete the end.
 struct LeakedBesidePin : Leaked<1> {
   model::Data<int> epoch{1, "the epoch of the list"};
   std::optional<ARef> scan{owner->pin()};
@@ -262,7 +262,8 @@ const Add<LeakedBesideDrop, &LeakedBesideDrop::renews_and_ends, &LeakedBesideDro
           &LeakedBesideDrop::drops>
     leaked_beside_drop{"mappings", "a renewed mapping outlives its request, beside a pin's drop"};
 
-/// One context puts the mapping into quarantine, another drains it and sees what activated it.
+/// One context puts the mapping into quarantine, another context drains the mapping and sees the
+/// writes before its activation.
 struct LeakDrain : List {
   LeakDrain() {
     model::check(state.take(first, State::active), "no other thread takes it");

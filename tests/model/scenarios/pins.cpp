@@ -199,7 +199,7 @@ struct PublishAgain : Device {
       auto owned = set().tag_to_owned(QueueIndex{0}, wire());
       if (owned) publish(std::move(*owned));
     } else if constexpr (How == Get::claim) {
-      // At 2 the Claim has the pin beside it and publishes by an addition; at 1 it is alone.
+      // At 2 the Claim has the pin beside it and publishes by an addition. At 1 the Claim is alone.
       auto claim = set().claim(QueueIndex{0}, wire());
       if (claim) publish(std::move(*claim));
     } else if constexpr (How == Get::claim_of_pin) {

@@ -28,7 +28,7 @@ struct EndAllocate : Device {
       if (auto idle = set().allocate_tag(QueueIndex{0}, Tag{0}))
         write_and_end(begin(std::move(*idle)));
     } else {
-      // The counters of the caches are not modelled: no other thread uses them here.
+      // No other thread uses the counters of the caches here, so the counters are not modelled.
       if (auto idle = set().allocate(QueueIndex{0}, cache)) write_and_end(begin(std::move(*idle)));
       cache.flush();
     }
@@ -143,7 +143,8 @@ const Add<Waiting, &Waiting::uses_cache, &Waiting::waits> waiting{
 struct WaitingTake : Waiting {
   WaitingTake() : Waiting{3, 6} {}
   void uses_cache() {
-    // Takes all three tags and uses one. If the other thread waits already, it takes only that one.
+    // Takes all three tags and uses one. If the other thread waits already, the cache takes only
+    // that tag.
     auto idle = set().allocate(QueueIndex{0}, cache);
     model::check(idle.has_value(), "all tags are free");
     Owned owned = begin(std::move(*idle));
@@ -209,7 +210,8 @@ struct FlushCache : MoveCache {
 const Add<FlushCache, &FlushCache::ends_it, &FlushCache::allocates> flush_cache{
     "reuse", "end into a TagCache that is flushed, then allocate_tag on another thread"};
 
-/// A late completion after the tag was reused: with a generation it never reaches the next life.
+/// A late completion after the tag was reused: a completion with a generation never reaches the
+/// next life.
 struct Stale : Device {
   using Device::Device;
   void recycles() {

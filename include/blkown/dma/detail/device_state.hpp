@@ -33,7 +33,7 @@ struct Orphan {
 /// The lists that map for one device, and its coherent allocations. A list is attached at its first
 /// use and not once for each I/O, so contexts that map do not share a cache line. The lock covers
 /// the links of the lists and every way out of quarantine; a map and an unmap with proof do not
-/// take it.
+/// take the lock.
 class DeviceState {
  public:
   /// Unmaps a list that the caller has taken, and drops its pin.
@@ -84,7 +84,7 @@ class DeviceState {
 
   /// The number of the current epoch.
   [[nodiscard]] Word epoch() const noexcept { return epoch_.current(); }
-  /// Ends the epoch. The proof covers all mappings that were activated in it or before.
+  /// Ends the epoch. The proof covers all mappings that were activated in this epoch or before.
   [[nodiscard]] EndProof stop() noexcept { return {this, epoch_.end(), false}; }
 
   /// Whether the proof is that this device was stopped in this epoch or later.

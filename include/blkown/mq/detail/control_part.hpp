@@ -83,7 +83,7 @@ class ControlPart {
     if (duty_ == Duty::drain && !queue_.is_drained()) return;
     if (removed_) {
       queue_.withdraw();
-      // A queued work comes back here when it has run.
+      // A queued work calls acknowledge() again when the work has run.
       if (disk_.controls().step() == Control::Step::leave && queue_.is_work_queued()) return;
     }
     duty_ = Duty::none;

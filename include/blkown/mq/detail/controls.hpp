@@ -20,8 +20,8 @@
 // then waits until no work of this disk is queued on any context.
 //
 // Guarantees: when a step is done, every context has seen it, without a lock or a fence on the path
-// of an I/O. The end callback is called last, and the disk may be destroyed in it. An operation
-// does not end while a context is not run, or while a request of a frozen disk cannot end.
+// of an I/O. The end callback is called last, and may destroy the disk. An operation does not end
+// while a context is not run, or while a request of a frozen disk cannot end.
 
 #ifndef BLKOWN_MQ_DETAIL_CONTROLS_HPP
 #define BLKOWN_MQ_DETAIL_CONTROLS_HPP

@@ -84,7 +84,7 @@ class Lanes {
   }
   [[nodiscard]] bool are_in_use() const noexcept { return in_use_; }
   /// From now on, if other lanes draw from the same tags, stashed tags go back when the context is
-  /// idle. The context of a lane that is alone keeps them.
+  /// idle. The context of a lane that is alone keeps its stashed tags.
   void note_shared_tags() noexcept {
     if (hooked_ || !are_tags_shared()) return;
     hooked_ = true;

@@ -49,7 +49,7 @@ class RelaxedCounter {
   Atomic<Word> value_{0};
 };
 
-/// A time that contexts tell one another. Reading it orders nothing.
+/// A time that contexts tell one another. A read orders nothing.
 class RelaxedTime {
  public:
   void set(std::uint32_t time_ms) noexcept {
@@ -65,8 +65,8 @@ class RelaxedTime {
   Atomic<std::uint32_t> value_ms_{0};
 };
 
-/// A flag that any context sets and every context reads before it acts. Reading it orders nothing.
-/// An action that must follow after every context has seen a flag is a control operation.
+/// A flag that any context sets and every context reads before it acts. A read orders nothing. An
+/// action that must follow after every context has seen a flag is a control operation.
 class RelaxedFlag {
  public:
   void set(bool value) noexcept {

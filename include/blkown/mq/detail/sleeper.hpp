@@ -6,13 +6,13 @@
 // them, arms a timer on them, or stops them.
 //
 //   1. The sleeper runs its contexts until nothing is left to run.
-//   2. Context::fall_asleep() on each. If it fails, work was posted: back to 1.
+//   2. Context::fall_asleep() on each. If a call fails, work was posted: back to 1.
 //   3. The sleeper reads the earliest deadline of its contexts' timers.
 //   4. The sleeper waits until wake() or stop() was called, or until that deadline.
 //
-// Guarantee: no wake-up is lost. A post comes before step 2, which then fails, or it finds the
-// context asleep and calls wake(), which step 4 sees. The same holds for a timer that becomes the
-// earliest after step 3: arming it calls wake().
+// Guarantee: no wake-up is lost. A post comes before step 2, which then fails, or the post finds
+// the context asleep and calls wake(), which step 4 sees. The same holds for a timer that becomes
+// the earliest after step 3: arming that timer calls wake().
 
 #ifndef BLKOWN_MQ_DETAIL_SLEEPER_HPP
 #define BLKOWN_MQ_DETAIL_SLEEPER_HPP

@@ -113,8 +113,8 @@ class TagLine {
     return had_turn || (first_ == &waiter && open_turns_ == 0);
   }
 
-  /// Takes the lane out of the line. Returns whether it had its turn; then the caller must call
-  /// wake_first().
+  /// Takes the lane out of the line. Returns whether the lane had its turn; then the caller must
+  /// call wake_first().
   [[nodiscard]] bool leave(TagWaiter& waiter) {
     const std::lock_guard lock{mutex_};
     if (waiter.state != TagWaiter::State::in_line) return end_turn(waiter);
@@ -145,7 +145,7 @@ class TagLine {
     woken.context.post(woken.turn);
   }
 
-  /// Ends the lane's turn. Returns whether it had one.
+  /// Ends the lane's turn. Returns whether the lane had a turn.
   [[nodiscard]] bool take_turn(TagWaiter& waiter) {
     const std::lock_guard lock{mutex_};
     return end_turn(waiter);

@@ -65,7 +65,7 @@ enum class FaultKind : std::uint8_t {
   return "unknown kind";
 }
 
-/// The number of enumerators, for tables indexed by them.
+/// The number of enumerators, for tables indexed by FaultKind.
 inline constexpr std::size_t fault_kind_count =
     static_cast<std::size_t>(FaultKind::no_phase_change) + 1;
 static_assert(blkown::detail::counts_enumerators<FaultKind>(fault_kind_count));

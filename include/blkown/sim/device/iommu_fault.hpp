@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The faults that a simulated IOMMU logs: accesses that it did not let through.
+// The faults that a simulated IOMMU logs: the accesses that the IOMMU refused.
 
 #ifndef BLKOWN_SIM_DEVICE_IOMMU_FAULT_HPP
 #define BLKOWN_SIM_DEVICE_IOMMU_FAULT_HPP
@@ -36,7 +36,7 @@ enum class IommuFaultKind : std::uint8_t {
   return "unknown kind";
 }
 
-/// The number of enumerators, for tables indexed by them.
+/// The number of enumerators, for tables indexed by IommuFaultKind.
 inline constexpr std::size_t iommu_fault_kind_count =
     static_cast<std::size_t>(IommuFaultKind::other_owner) + 1;
 static_assert(blkown::detail::counts_enumerators<IommuFaultKind>(iommu_fault_kind_count));

@@ -3,11 +3,11 @@
 // CoreWorld: one run of a driver on the bare core with a misbehaving controller.
 //
 // The parties are the submitter, the controller, the interrupts, the timer and the driver. The
-// world runs all of them but the driver, on one thread. At each event the seed chooses one of the
-// possible events. An event moves the clock by a microsecond. If no event is possible, the clock
-// jumps to the next time at which one is. Nesting simulates concurrency: a controller step may run
-// within a doorbell, and an interrupt within submit() and timeout(). All invariants are checked
-// after every event. The first broken one ends the run.
+// world contains all parties but the driver, and runs on one thread. At each event the seed chooses
+// one of the possible events. An event moves the clock by a microsecond. If no event is possible,
+// the clock jumps to the next time at which one is. Nesting simulates concurrency: a controller
+// step may run within a doorbell, and an interrupt within submit() and timeout(). All invariants
+// are checked after every event. The first broken one ends the run.
 
 #ifndef BLKOWN_SIM_HARNESS_CORE_WORLD_HPP
 #define BLKOWN_SIM_HARNESS_CORE_WORLD_HPP

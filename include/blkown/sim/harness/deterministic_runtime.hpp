@@ -41,8 +41,8 @@ class DeterministicRuntime {
   [[nodiscard]] mq::Context& context(std::uint32_t index) noexcept { return *contexts_[index]; }
   /// The simulated clock.
   [[nodiscard]] std::uint64_t now_ns() noexcept { return now_ns_; }
-  /// The generator that chooses the steps. A test may draw from it, too: the numbers repeat with
-  /// the seed.
+  /// The generator that chooses the steps. A test may draw from the generator, too: the numbers
+  /// repeat with the seed.
   [[nodiscard]] Random& random() noexcept { return random_; }
   /// The number of steps so far.
   [[nodiscard]] std::uint64_t steps() const noexcept { return steps_; }

@@ -21,7 +21,7 @@ namespace sim {
 /// The latest 4096 transitions. The world announces each event before the event runs.
 class History {
  public:
-  /// Begins an event. Transitions that are added until the next event belong to it.
+  /// Begins an event. Transitions that are added until the next event belong to this event.
   /// Precondition: `event_name` lives as long as the History.
   void begin_event(const char* event_name, std::uint64_t now_ns) noexcept {
     ++event_;

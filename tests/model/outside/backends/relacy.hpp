@@ -10,7 +10,7 @@
 #include <source_location>
 #include <type_traits>
 
-// Last, because it redefines identifiers such as free.
+// Included last, because Relacy redefines identifiers such as free.
 #include <relacy/relacy.hpp>
 
 namespace checker {

@@ -126,8 +126,8 @@ struct OnFinishedLookup : EndAndOwn {
   void looks_up() { c.complete_by_owned(first); }
 };
 
-/// A Claim that was never published, against the drop of its pin: into_owned reports whether it is
-/// alone.
+/// A Claim that was never published, against the drop of its pin: into_owned reports whether the
+/// Claim is alone.
 struct IntoOwnedAndDrop : Pinned {
   void takes() {
     if (a.into_owned()) {
@@ -197,8 +197,8 @@ struct PublishPinned : Pinned {
   }
 };
 
-/// Several completions of one command. Each finds the I/O and releases it, unless another one holds
-/// it at that moment.
+/// Several completions of one command. Each completion claims and releases the I/O, unless another
+/// completion holds the I/O at that moment.
 struct TwoCompletions : Parked {
   void completes() {
     if (!a.claim(first)) {

@@ -144,7 +144,7 @@ struct PinsAndNextLife : Life {
   void stale() {
     if (b.claim(first)) give_if(b.end());
   }
-  /// Without a generation it may end the next life.
+  /// A completion without a generation may end the next life.
   void without_generation() {
     if (b.claim(Match::any())) give_if(b.end());
   }

@@ -41,7 +41,8 @@ struct ShareAndLookup : Lookups {
   }
 };
 
-/// The same, but the publisher never drops it: the claimant writes beside its reference.
+/// The same, but the publisher never drops its reference, and the claimant writes beside that
+/// reference.
 struct ShareAndKeep : Lookups {
   ShareAndKeep() { main.start(); }
   void shares() {

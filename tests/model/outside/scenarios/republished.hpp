@@ -44,8 +44,8 @@ struct RepublishPinned : RepublishUntouched {
   }
 };
 
-/// The completion of a stage comes twice while the next stage is published: one of them publishes
-/// it.
+/// The completion of a stage comes twice while the next stage is published: one of the two
+/// publishes the next stage.
 struct Stages : Parked {
   void next_stage() {
     if (!a.claim(first)) return;
