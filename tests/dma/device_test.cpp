@@ -261,6 +261,46 @@ TEST(Leaked, MappingsOfARequestThatIsRequeuedAreFoundToo) {
   rig.driver.sink.requeued.pop_front().value().into_idle().fail(Status::aborted);
 }
 
+// Goal: a mapping that was never activated is found too. Its bounced bytes are not copied back: the
+// device has not seen it.
+TEST(Leaked, APreparedMappingIsFoundToo) {
+  Rig rig{Rig::Bounce::yes};
+  rig.only_slots_in_reach();
+  Claim claim = rig.unpublished();
+  std::optional prepared{support::take_value(rig.map(claim, {rig.part(0, 64)}))};
+  const EndProof before = rig.device.declare_stopped();
+  std::move(claim).end(Status::aborted);
+  rig.memory.fill(std::byte{0x22});
+  ASSERT_EQ(rig.quarantined().size(), 1U);
+  EXPECT_EQ(rig.quarantined()[0].reason, QuarantineReason::leaked);
+  EXPECT_EQ(rig.device.drain(before), 1U);
+  EXPECT_EQ(rig.backend.live_count(), 0U);
+  EXPECT_EQ(rig.pool.free_slots(), 4U);
+  EXPECT_TRUE(rig.is_all(0, 64, std::byte{0x22}));
+  EXPECT_EQ(rig.driver.sink.count(), 1U);
+  prepared.reset();
+  EXPECT_EQ(rig.driver.reports.count(), 0U);
+  EXPECT_EQ(rig.backend.log.size(), 3U) << "unmapped once";
+  EXPECT_TRUE(rig.is_tag_free());
+}
+
+TEST(Leaked, APreparedMappingThatIsDestroyedFirstIsUnmappedThere) {
+  Rig rig;
+  Claim claim = rig.unpublished();
+  std::optional prepared{rig.prepared(claim)};
+  std::optional second{
+      support::take_value(dma::map(claim, rig.device, std::array{rig.part(1024, 8)},
+                                   Direction::to_device, claim.data().metadata_iovas))};
+  std::move(claim).end_ok();
+  prepared.reset();
+  EXPECT_EQ(rig.backend.live_count(), 1U);
+  EXPECT_EQ(rig.device.quarantined_count(), 1U);
+  second.reset();
+  EXPECT_EQ(rig.backend.live_count(), 0U) << "out of quarantine";
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 0U);
+  EXPECT_TRUE(rig.is_tag_free());
+}
+
 // Goal: after a drain the old handle is still in the request's data; the next I/O may assign over
 // that handle without a report.
 TEST(Leaked, TheNextIoAssignsItsMappingOverTheOldHandle) {

@@ -276,8 +276,8 @@ struct Bouncing {
   using Answer = mq::Dispatch<Bouncing>;
 
   void only_slots_in_reach() {
-    backend.settings.address_mask = 0xFFFF;
-    backend.place(slots->data(), 0x10000 - slots->size());
+    backend.settings.address_mask = slots->size() - 1;
+    backend.place(slots->data(), 0);
   }
   void only_eight_pages() {
     backend.settings.max_segment_bytes = 512;

@@ -44,7 +44,7 @@ namespace dma {
 struct Mapped {
   Cookie cookie;  ///< The publication that the memory is mapped for.
   Direction direction{};
-  bool is_active = false;  ///< False while the mapping is being prepared or unmapped.
+  bool is_active = false;  ///< False before the activation and while the mapping is unmapped.
   std::span<const IovaSegment> segments;  ///< Valid during the visit.
 };
 
@@ -103,7 +103,7 @@ class Device {
     state_.for_each_mapping([&](const detail::ListFields& list, Value value) {
       visit(Mapped{.cookie = list.cookie,
                    .direction = list.direction,
-                   .is_active = value != Value::prepared,
+                   .is_active = value != Value::prepared && list.is_seen,
                    .segments = list.view()});
     });
   }

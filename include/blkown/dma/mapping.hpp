@@ -13,6 +13,9 @@
 //      Instead, cancel(claim) unmaps an I/O that was not published after all, and renew(proof,
 //      claim) keeps the memory mapped for the request's next publication.
 //
+// Every handle that is left in the data when the I/O has ended is a leak. A drain of the stopped
+// device finds all of them.
+//
 // Parties: the context with the handle, the device, and a drain of the stopped device. While the
 // mapping exists, the request's tag is not allocated again and its memory stays mapped. Without the
 // right proof there is no way back: the mapping stays active, or goes into the device's quarantine
@@ -193,8 +196,6 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
 
 /// Mapped memory that the device has not seen. The destructor unmaps the memory. Two words wide;
 /// move-only.
-/// Precondition: activated or destroyed before the I/O ends. A drain does not unmap a
-/// PreparedMapping.
 /// Context: the context that has the Claim.
 class [[nodiscard]] BLKOWN_CONSUMABLE PreparedMapping {
  public:
@@ -208,7 +209,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE PreparedMapping {
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~PreparedMapping() {
-    if (list_ != nullptr) list_->device->unmap_unseen(*list_);
+    if (list_ != nullptr) unmap();
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
@@ -218,17 +219,30 @@ class [[nodiscard]] BLKOWN_CONSUMABLE PreparedMapping {
   }
 
   /// Allows the device to reach the memory.
-  /// Precondition: the I/O is not published yet.
+  /// Precondition: the I/O is not published and has not ended.
   BLKOWN_CONSUMES [[nodiscard]] ActiveMapping activate(Place where = Place::current()) && noexcept {
     detail::ListFields& list = blkown::detail::held(std::exchange(list_, nullptr),
                                                     "dma::PreparedMapping::activate", where);
+    // Plain stores: a drain reads these fields only after the I/O's end or out of quarantine, and
+    // the Claim's end or the device's lock orders them before.
     list.epoch = list.device->epoch();
-    list.state.activate(serial_);
+    list.is_seen = true;
     return ActiveMapping{list, serial_};
   }
 
  private:
   friend struct detail::MappingAccess;
+  using Value = detail::MappingState::Value;
+
+  /// Unmaps, unless a drain has done so.
+  void unmap() noexcept {
+    detail::ListFields& list = *list_;
+    if (!list.state.take(serial_, Value::active)) {
+      detail::DeviceState* const device = list.device;
+      if (device == nullptr || !device->take_quarantined(list, serial_)) return;
+    }
+    list.device->unmap_unseen(list);
+  }
 
   PreparedMapping(detail::ListFields& list, Word serial) noexcept : list_{&list}, serial_{serial} {}
 
@@ -268,13 +282,12 @@ template <Backend B, class R, class Segments>
   const Word serial = fields.state.prepare();
   fields.direction = direction;
   fields.is_bounced = false;
+  fields.is_seen = false;
   fields.count = 0;
   fields.cookie = claim.next_cookie();
   fields.header = &claim.header();
   detail::Mapper<B> mapper{state, fields};
   if (!mapper.map(segments)) {
-    // The device has seen none of the memory, so a read's bounce slots are not copied back.
-    fields.direction = Direction::to_device;
     state.unmap_elements(fields);
     const MapError error = mapper.final_error(segments);
     fields.state.free(serial);
@@ -283,6 +296,9 @@ template <Backend B, class R, class Segments>
   fields.request.set(claim.pin(where).into_raw());
   fields.pin.set(&detail::pin_operations<R>);
   fields.holder.hold(&claim.header(), where);
+  fields.epoch = state.epoch();
+  // From here on the handle, and a drain after the I/O's end, decide by the state who unmaps.
+  fields.state.activate(serial);
   return detail::MappingAccess::prepared(fields, serial);
 }
 

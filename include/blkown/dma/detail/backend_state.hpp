@@ -52,7 +52,7 @@ class BackendState : public DeviceState {
     for (std::uint32_t i = 0; i != list.count; ++i) {
       const Origin& origin = list.origins[i];
       if (origin.bounce == nullptr) continue;
-      if (device_writes(list.direction)) {
+      if (list.is_seen && device_writes(list.direction)) {
         std::memcpy(origin.data, origin.bounce,
                     static_cast<std::size_t>(list.segments[i].length_bytes));
       }

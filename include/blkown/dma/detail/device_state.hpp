@@ -116,7 +116,7 @@ class DeviceState {
   /// other use, so no bounced bytes are copied back.
   /// Precondition: the caller has taken the list.
   void unmap_unseen(ListFields& list) noexcept {
-    list.direction = Direction::to_device;
+    list.is_seen = false;
     unmap(list);
   }
 

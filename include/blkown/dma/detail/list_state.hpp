@@ -57,8 +57,9 @@ struct ListFields {
   Direction direction{};
   QuarantineReason reason{};
   bool is_bounced = false;
-  Word epoch = 0;   // of the activation
-  Cookie cookie{};  // of the publication that the memory is mapped for
+  bool is_seen = false;  // the mapping was activated: the device may have reached the memory
+  Word epoch = 0;        // of the map, then of the activation
+  Cookie cookie{};       // of the publication that the memory is mapped for
   const RequestHeader* header = nullptr;
   PublishedPointer<void> request{};
   PublishedPointer<const PinOperations> pin{};

@@ -8,12 +8,13 @@
 //                           +----------------take--------------------------+
 //
 // Parties: the context with the mapping's handle, and contexts that scan or drain the device. In
-// the states free and prepared exactly one context uses the list: the one with the mapping's
-// handle, or the one whose take changed the word. From active on, the handle and a drain may both
-// try to unmap. The one whose take changes the word unmaps; the other finds the word changed and
-// leaves the list alone. Each mapping of a list gets a new serial number, so a handle or a scan of
-// an older mapping cannot change the word of a newer one. A mapping that is renewed, or given back
-// after a wrong proof, returns to active with its old number, and so with the same word.
+// the states free and prepared exactly one context uses the list: the one that maps it, or the one
+// whose take has succeeded. The end of a map activates the list, for a PreparedMapping and an
+// ActiveMapping alike. From then on, the handle and a drain may both try to unmap. The one whose
+// take changes the word unmaps; the other finds the word changed and leaves the list alone. Each
+// mapping of a list gets a new serial number, so a handle or a scan of an older mapping cannot
+// change the word of a newer one. A mapping that is renewed, or given back after a wrong proof,
+// returns to active with its old number, and so with the same word.
 
 #ifndef BLKOWN_DMA_DETAIL_MAPPING_STATE_HPP
 #define BLKOWN_DMA_DETAIL_MAPPING_STATE_HPP
