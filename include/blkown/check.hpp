@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Violations and reports: the two ways in which the library tells the program about an error in its
-// own use. Both exist in every build.
+// Violations and reports: the two ways in which the library reports an error in its use to the
+// program. Both exist in every build.
 //
-//   violation  a programmer's error that would corrupt an I/O. The operation never returns.
-//   report     a programmer's error that the library has repaired. The operation goes on.
+//   violation a programmer's error that would corrupt an I/O. The operation never returns. report a
+//   programmer's error that the library has repaired. The operation continues.
 //
 // A wrong value from a device is neither. Lookups answer such a value with a LookupError.
 

@@ -7,8 +7,9 @@
 //
 //   1. The word becomes parked under the next generation (a release). From here on lookups find the
 //      request, and its I/O may end and its tag be allocated again at any moment.
-//   2. `issue(Cookie)` tells the device. A completion may be processed before `issue` returns,
-//      because step 1 comes first. The publisher touches nothing of the request but the word.
+//   2. `issue(Cookie)` gives the command to the device. A completion may be processed before
+//      `issue` returns, because step 1 comes first. The publisher touches nothing of the request
+//      but the word.
 //   3. If `issue` returns an error, the publisher claims the I/O again, for exactly the published
 //      generation. The claim fails if a completion, possibly a forged one, has claimed the I/O
 //      first; then that Claim ends the I/O.

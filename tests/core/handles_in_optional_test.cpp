@@ -25,7 +25,7 @@ struct Slot {
 /// A step that the optimiser cannot see into.
 [[gnu::noinline]] void step(Driver<>& driver) { EXPECT_LE(driver.set.in_flight(), 2U); }
 
-/// Makes a handle of each type, and says how many I/Os a drop of the handle ends.
+/// Makes a handle of each type, with the number of I/Os that a drop of the handle ends.
 template <class Handle>
 struct Making;
 template <>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: an ActiveMapping is unmapped with the right proof, and comes back with every other proof.
+// Goal: unmap succeeds with the right proof, and returns the mapping with every other proof.
 
 #include <gtest/gtest.h>
 
@@ -77,7 +77,7 @@ TEST(Mapping, TheEndWaitsForTheMapping) {
 /// A mapping of an I/O in flight, with proofs that do not fit.
 class WrongProof : public testing::Test {
  protected:
-  /// Expects that the mapping comes back and that the backend was not called.
+  /// Expects that unmap returns the mapping and does not call the backend.
   void expect_refused(const EndProof& proof) {
     const std::size_t asked = rig.backend.log.size();
     auto unmapped = std::move(*mapping).unmap(proof);

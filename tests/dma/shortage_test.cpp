@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: a map that can never succeed is told apart from a map that has to wait for other mappings.
+// Goal: the error distinguishes a map that can never succeed from a map that has to wait for other
+// mappings.
 // Method: each limit twice, once exceeded by the I/O alone, and once only together with another
 // I/O, whose end makes the map succeed.
 

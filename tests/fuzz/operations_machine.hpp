@@ -99,7 +99,7 @@ class Machine {
     return caches[2 * queue.value + which];
   }
 
-  /// How many tags of the queue are free, including the stashed ones.
+  /// The number of free tags of the queue, including the stashed ones.
   [[nodiscard]] std::uint32_t free_tags(blkown::QueueIndex queue) {
     std::uint32_t free = 0;
     for (const Slot& here : slots) {

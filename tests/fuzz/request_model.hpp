@@ -31,7 +31,7 @@ struct RequestModel {
   std::uint32_t references = 0;
   std::uint64_t generation = 0;  // counted without a wrap
   bool claim_published = false;  // the Claim may be released
-  bool claim_counted = false;    // the Claim has met pins, and is counted with them from then on
+  bool claim_counted = false;    // the count includes the Claim: a pin has existed
   Status status = Status::ok;
   bool requeue = false;
 

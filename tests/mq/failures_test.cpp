@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: known failures of block layers and drivers do not occur on this one.
+// Goal: known failures of block layers and drivers do not occur on this block layer.
 // Method: one test for each row on the block layer in the table of tests/README.md. Each test
 // repeats the events that led to the failure.
 

@@ -221,7 +221,7 @@ TEST(Tags, ANowaitBioLeavesTheLine) {
   EXPECT_EQ(waits.ends.count, 1);
 }
 
-// Goal: a turn that comes while its context asks for one is used. After enough lost turns no
+// Goal: a turn that is given while its context asks for a turn is used. After enough lost turns no
 // context would be woken.
 TEST(Tags, ATurnThatComesWhileItIsAskedForIsNotLost) {
   using R = mq::Request<fake::Driver>;

@@ -69,7 +69,8 @@ TEST_F(IommuTest, ReturnsNoIovaWhenTheAddressSpaceIsFull) {
   static_cast<void>(map(0, 2 * page));
 }
 
-// Goal: what an empty address space could not map is told apart from what has to wait.
+// Goal: the error distinguishes memory that an empty address space could not map from memory that
+// has to wait.
 TEST_F(IommuTest, TellsATooSmallAddressSpaceFromAFullOne) {
   static_cast<void>(map(0, 14 * page));
   EXPECT_EQ(iommu_->map(memory_.data(), 16 * page, Direction::to_device, first_io),

@@ -7,8 +7,8 @@
 // requeue them. The EndSink only queues. The submitter takes the list, reads the data, and frees
 // the tags or starts the I/Os again. See reuse.hpp.
 //
-// Invariants: every I/O comes back once, with its status. The count of touches in the data is the
-// number of its holders.
+// Invariants: every I/O returns to its submitter once, with its status. The count of touches in the
+// data is the number of its holders.
 
 #include <gtest/gtest.h>
 

@@ -8,8 +8,8 @@
 // values are random bits. The other half are live cookies with one bit or one field changed, and
 // true cookies that arrive late or twice. Two hostile threads look the values up. Two honest
 // threads submit, publish, complete, refuse, requeue, park, pin and scan. A hostile thread that
-// gets a request goes on as a driver would: the library cannot tell, because the value did name an
-// I/O in flight.
+// gets a request uses the request as a driver would. The library cannot refuse such a lookup,
+// because the value did name an I/O in flight.
 //
 // Invariants: the reason fits the value and the generation seen. A returned request is the one that
 // the value names, and its data is stamped with the generation of the handle. A right has one

@@ -7,8 +7,8 @@
 // Method: threads, each with a few references that it creates and drops at random. The place of a
 // reference depends on whether the tag of its request is even.
 //
-// Invariants: a visitor only sees places of the request that it asks for. When all threads have
-// finished, the holders are the references that are left; after their drop there are none.
+// Invariants: a visitor sees only places of the visited request. When all threads have finished,
+// the holders are the references that are left; after their drop there are none.
 
 #include <gtest/gtest.h>
 

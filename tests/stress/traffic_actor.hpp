@@ -57,8 +57,8 @@ class Actor : public Driver {
     }
   }
 
-  /// Looks a value up in one of the three ways, checks the answer against the value, and goes on
-  /// with the request if there is one. Returns the reason, `none` for a request.
+  /// Looks a value up in one of the three ways, checks the answer against the value, and uses the
+  /// returned request, if any. Returns the reason, `none` for a request.
   blkown::LookupReason look_up(Arrival arrival) {
     switch (random.below(3)) {
       case 0: return go_on(world.tags().claim(arrival.queue, arrival.value), arrival);

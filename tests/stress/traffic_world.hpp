@@ -132,7 +132,7 @@ class World {
                     << seed();
     }
   }
-  /// Counts a lookup that met a request at the limit of its word.
+  /// Counts a lookup that was refused because the request's word is at its limit.
   void count_saturation() noexcept { saturations_.fetch_add(1, std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t saturations() const noexcept {
     return saturations_.load(std::memory_order_relaxed);

@@ -18,8 +18,8 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace detail {
 
-/// The source of a Claim, which says what the holder may assume about the device. A set of bits,
-/// kept beside the Claim's pointer.
+/// The source of a Claim, which determines what the holder may assume about the device. A set of
+/// bits, kept beside the Claim's pointer.
 enum class ClaimOrigin : std::uint8_t {
   published = 1,  ///< Bit: the I/O was published, so the Claim may be released.
   completed = 2,  ///< Bit: the device has completed or refused the I/O and no longer uses it.

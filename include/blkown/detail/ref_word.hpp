@@ -211,7 +211,8 @@ class RefWord {
   /// Drop of an ARef, n -> n-1: 2 -> 1 parks, 2 finished -> 1 finished -> 0 completes the end.
   [[nodiscard]] RefResult drop_ref(Value& seen) noexcept {
     // n -> n-1. Partners: the CAS of try_from_shared, drop_or_own and lookups, and load_claim of a
-    // Claim that is alone. Release: this holder's accesses under the pin come before theirs.
+    // Claim that is alone. Release: this holder's accesses under the pin come before the partners'
+    // accesses.
     seen.bits = word_.fetch_sub(1, std::memory_order_release);
     if (seen.count() > 2) return RefResult::done;
     if (seen.count() < 2 || seen.claimed()) return RefResult::no_reference;

@@ -63,7 +63,7 @@ struct TagSetStorage {
     return static_cast<std::size_t>(needed < max ? needed : max);
   }
 
-  /// The `build` of TagSet::create without one.
+  /// The builder for a TagSet::create without the parameter `build`: value-initialised data.
   [[nodiscard]] static auto default_data(QueueIndex, Tag) noexcept {
     return typename Built<R>::Type{};
   }

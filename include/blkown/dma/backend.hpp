@@ -19,8 +19,8 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace dma {
 
-/// Why memory was not mapped. is_permanent() tells whether a later map of the same memory can
-/// succeed.
+/// Why memory was not mapped. is_permanent() returns whether a later map of the same memory would
+/// fail, too.
 enum class MapFailure : std::uint8_t {
   no_bytes,              ///< Permanent. The segments hold no bytes.
   list_in_use,           ///< For now. A mapping uses the IovaList.

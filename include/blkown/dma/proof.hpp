@@ -29,7 +29,7 @@ class [[nodiscard]] EndProof {
   /// The proof from a Claim that TagSet::claim returned for the device's completion, or that a
   /// refused publish returned.
   /// Precondition: the completion is the command's last, and the Claim is not released: a command
-  /// that goes on is not at its end.
+  /// with further completions has not ended.
   /// Errors: returns no proof for a Claim of a timeout, of a scan, or of an I/O that was not
   /// published.
   template <class R>

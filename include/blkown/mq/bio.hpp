@@ -82,13 +82,14 @@ class Bio {
                                  IoFlags flags = {}) noexcept {
     return Bio{Op::write, sector, memory, on_end, flags};
   }
-  /// Makes a write from `sector` on of several pieces of memory. The array stays in place as above.
+  /// Makes a write from `sector` on of several pieces of memory. The array stays in place until the
+  /// bio has ended.
   [[nodiscard]] static Bio write(std::uint64_t sector, std::span<const Segment> memory,
                                  OnEnd<Bio> on_end, IoFlags flags = {}) noexcept {
     return Bio{Op::write, sector, memory, on_end, flags};
   }
   /// Makes an append to the zone that begins at `zone_sector`. After the end, sector() is the first
-  /// sector written. The array stays in place as above.
+  /// sector written. The array stays in place until the bio has ended.
   [[nodiscard]] static Bio zone_append(std::uint64_t zone_sector, std::span<const Segment> memory,
                                        OnEnd<Bio> on_end, IoFlags flags = {}) noexcept {
     return Bio{Op::zone_append, zone_sector, memory, on_end, flags};

@@ -118,7 +118,7 @@ class Disk {
     queue.submit(bio, where);
   }
   /// Submits a bio on the context that this thread runs.
-  /// Violation: as above; wrong_context, if the thread runs no context.
+  /// Violation: as the other overload; wrong_context, if the thread runs no context.
   void submit(Bio& bio, Place where = Place::current()) {
     Context* const here = Context::current();
     if (here == nullptr) [[unlikely]]

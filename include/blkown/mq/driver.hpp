@@ -48,7 +48,8 @@ class [[nodiscard]] Dispatch {
                                          Place where = Place::current()) noexcept {
     return Dispatch{std::move(idle).into_raw(where), status, false};
   }
-  /// The driver started the request, and then could not send it. Effects as above.
+  /// The driver started the request, and then could not send it.
+  /// Effects: as the other overload.
   [[nodiscard]] static Dispatch rejected(BLKOWN_HELD Owned<Request<D>>&& owned, Status status,
                                          Place where = Place::current()) noexcept {
     return Dispatch{std::move(owned).into_raw(where), status, true};

@@ -24,7 +24,7 @@ TEST(ReadModifyWrite, ALoadAndAStoreLoseOne) {
             (Outcomes{"1", "2"}));
 }
 
-/// Two threads push themselves onto a list. One ends up behind the other.
+/// Two threads push themselves onto a list. One thread is linked behind the other.
 struct Pushes : Litmus {
   struct Node {
     Node* next = nullptr;

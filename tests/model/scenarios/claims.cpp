@@ -168,8 +168,8 @@ struct PinsOfClaim : Mapped {
 const Add<PinsOfClaim, &PinsOfClaim::maps_more, &PinsOfClaim::unmaps> pins_of_claim{
     "claims", "Claim::pin against the drop of another pin"};
 
-/// Holders of pins try every operation on a claimed or finished word. All are refused, the pins
-/// come back or are dropped, and the end happens once. No thread becomes the owner of an I/O that a
+/// Holders of pins try every operation on a claimed or finished word. All are refused, the pins are
+/// returned or dropped, and the end happens once. No thread becomes the owner of an I/O that a
 /// Claim has ended.
 struct OnFinished : Device {
   ARef a = start().into_shared();
@@ -239,7 +239,8 @@ struct EndThenOwn : Device {
 const Add<EndThenOwn, &EndThenOwn::ends, &EndThenOwn::owns> end_then_own{
     "claims", "the end of a Claim that wrote against drop_or_own"};
 
-/// into_owned against a pin drop: alone, the owner writes; otherwise the Claim comes back and ends.
+/// into_owned against a pin drop: alone, the owner writes; otherwise the returned Claim ends the
+/// I/O.
 struct IntoOwned : Mapped {
   Claim claim = map(start());
   void takes() {
@@ -259,7 +260,8 @@ struct IntoOwned : Mapped {
 const Add<IntoOwned, &IntoOwned::takes, &IntoOwned::unmaps> into_owned{
     "claims", "into_owned against a pin drop"};
 
-/// The Claim ends alone, by a plain store, after the last pin, whose holder has read.
+/// The Claim ends the I/O alone, by a plain store, after the drop of the last pin, whose holder has
+/// read the data.
 struct EndAlone : IntoOwned {
   void ends() { std::move(claim).end_ok(); }
 };

@@ -2,10 +2,10 @@
 //
 // Theme: work and requests that other threads pass to a context of the block layer.
 //
-// Goal: after each post there is a run that knows what was done before the post, also when one run
-// serves several posts, or when the post arrives while the context is falling asleep. Each request
-// that is pushed to a context is taken once, with all earlier writes visible. The last of several
-// parties knows what the others did.
+// Goal: each post is followed by a run that sees the writes before the post, also if one run serves
+// several posts, or if the post arrives while the context is falling asleep. Each request that is
+// pushed to a context is taken once, with all earlier writes visible. The last of several parties
+// sees the writes of the others.
 // Method: the loop of a runtime is one thread; posters and pushers are the others. A context that
 // sleeps although it has work waits for ever, which is a failure.
 
@@ -150,7 +150,7 @@ struct Pushes : Device, Runtime {
 const Add<Pushes, &Pushes::runs, &Pushes::pushes, &Pushes::pushes_too> pushes{
     "contexts", "two requests are pushed, and taken"};
 
-/// Each party does its part, and the last one knows of all.
+/// Each party does its part, and the last party sees all parts.
 struct Parties {
   std::array<model::Data<int>, 3> parts{
       model::Data<int>{0, "a part"}, model::Data<int>{0, "a part"}, model::Data<int>{0, "a part"}};

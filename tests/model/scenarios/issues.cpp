@@ -217,7 +217,7 @@ struct Refusing : Device {
   }
 };
 
-/// With a forged completion and a scan.
+/// The same with a forged completion and a scan.
 struct RefusedForged : Refusing {
   void scans() {
     set().for_each_in_flight(QueueIndex{0}, [this](ARef pin, const Cookie& seen) {
@@ -236,8 +236,9 @@ const Add<RefusedForged, &RefusedForged::submits_claim, &RefusedForged::forges,
           &RefusedForged::scans>
     refused_claim{"issues", "Claim's publish refused, with a forged completion and a scan"};
 
-/// With a forged Claim that is released again. The forged Claim may have prevented the submitter
-/// from taking the right back. The I/O is then in flight, and a scan or a timeout finds it.
+/// The same with a forged Claim that is released again. The forged Claim may have prevented the
+/// submitter from taking the right back. The I/O is then in flight, and a scan or a timeout finds
+/// it.
 struct RefusedReleased : Refusing {
   void forges_and_releases() {
     auto claim = set().claim(QueueIndex{0}, wire());

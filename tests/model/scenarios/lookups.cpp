@@ -50,7 +50,7 @@ const AddDrop<Find::pin> drop_pin{"lookups", "drop against tag_to_rq"};
 const AddDrop<Find::owned> drop_owned{"lookups", "drop against tag_to_owned"};
 const AddDrop<Find::claim> drop_claim{"lookups", "drop against claim"};
 
-/// Publish against lookup, by an Owned and by a Claim. An early lookup gets the reason.
+/// Publish against lookup, by an Owned and by a Claim. An early lookup gets the reason `early`.
 template <bool FromClaim, Find How>
 struct PublishLookup : Device {
   Owned owned = start();
@@ -110,7 +110,7 @@ const AddShare<Find::pin> share_pin{"lookups", "into_shared against tag_to_rq"};
 const AddShare<Find::owned> share_owned{"lookups", "into_shared against tag_to_owned"};
 const AddShare<Find::claim> share_claim{"lookups", "into_shared against claim"};
 
-/// Drop, take and lookup at once.
+/// A drop, a try_from_shared and a lookup at the same time.
 struct DropTakeLookup : Device {
   ARef a = start().into_shared();
   ARef b = a;

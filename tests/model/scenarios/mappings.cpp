@@ -2,9 +2,9 @@
 //
 // Theme: the owner of a mapping's list.
 //
-// Goal: the mapping's handle or a drain of the stopped device unmaps the list, never both. The one
-// that unmaps knows the contents of the list. A drain that reads a list while it is reused discards
-// what it read of the old mapping.
+// Goal: the mapping's handle or a drain of the stopped device unmaps the list, never both. The
+// context that unmaps sees the contents of the list. A drain that reads a list while it is reused
+// discards what it read of the old mapping.
 // Method: MappingState and PublishedPointer, called in the order in which Device and the mappings
 // call them, with the list as model::Data. The lock of the device, which orders more, is left out.
 
@@ -113,8 +113,8 @@ struct DropDrain : List {
 const Add<DropDrain, &DropDrain::drops, &DropDrain::drains> drop_drain{"mappings",
                                                                        "drop against a drain"};
 
-/// The handle finds in the list that its proof belongs to another publication: the mapping comes
-/// back.
+/// The handle finds in the list that its proof belongs to another publication: the mapping is
+/// active again.
 struct GiveBackDrain : List {
   void tries() {
     if (!state.take(first, State::active)) return;
@@ -131,7 +131,7 @@ const Add<GiveBackDrain, &GiveBackDrain::tries, &GiveBackDrain::drains> give_bac
     "mappings", "a mapping that comes back against a drain"};
 
 /// The mapping is renewed, and its request ends while mapped. The drain that copies the bytes back
-/// then knows what the owner of the I/O did, and the epoch of the mapping.
+/// then sees the writes of the I/O's owner and the epoch of the mapping.
 struct RenewLeak : Device {
   List list;
   model::Data<int> epoch{1, "the epoch of the list"};
@@ -219,7 +219,7 @@ const Add<TwoLeaked, &TwoLeaked::ends, &TwoLeaked::drains, &TwoLeaked::unmaps> t
     "mappings", "two mappings outlive their request, against an unmap"};
 
 /// The mapping was renewed and is left in the data, while another context pins the request. The
-/// drain knows the epoch of the renewal. The drop of any pin may be the last and complete the end.
+/// drain sees the epoch of the renewal. The drop of any pin may be the last and complete the end.
 struct LeakedBesidePin : Leaked<1> {
   model::Data<int> epoch{1, "the epoch of the list"};
   std::optional<ARef> scan{owner->pin()};

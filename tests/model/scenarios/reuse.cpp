@@ -248,7 +248,7 @@ const Add<StalePublished, &StalePublished::recycles, &StalePublished::comes_late
           &StalePublished::owns_late>
     stale{"reuse", "a stale cookie after recycling"};
 
-/// A late pin keeps the tag from its next life, and never belongs to the next one.
+/// A late pin delays the tag's next life, and never belongs to that life.
 struct StalePin : StalePublished {
   void recycles() {
     auto claim = set().claim(QueueIndex{0}, wire());
@@ -266,7 +266,8 @@ struct StalePin : StalePublished {
 const Add<StalePin, &StalePin::recycles, &StalePin::pins, &StalePin::pins> stale_pin{
     "reuse", "a stale pin against recycling"};
 
-/// Without a generation a late completion may get the next life: one end for each, and no race.
+/// Without a generation a late completion may end the next life. Each life still ends once, without
+/// a race.
 constexpr blkown::CookieLayout no_generation{.width_bits = 16,
                                              .queue = {},
                                              .tag = {.shift = 0, .bits = 12},

@@ -30,7 +30,7 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// See the top of this file. Belongs to its context.
+/// One context's part in the control operations of a disk. Belongs to its context.
 template <class D>
 class ControlPart {
  public:

@@ -40,7 +40,7 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// See the top of this file.
+/// The control operations of one disk.
 template <class D>
 class Controls {
  public:

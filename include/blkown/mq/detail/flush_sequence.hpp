@@ -27,7 +27,7 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// See the top of this file. Belongs to the bio's context.
+/// A view of one bio's flush sequence. Belongs to the bio's context.
 class FlushSequence {
  public:
   FlushSequence(Bio& bio, const DiskConfig& config) noexcept

@@ -34,7 +34,8 @@ class LaneTags {
   void attach(TagPool<D>& pool, const HwQueue<D>& hw) {
     cache_.emplace(pool.tags().tag_cache(hw.tag_queue()));
   }
-  /// Makes the lane known to the line. Other lanes post works to this context from now on.
+  /// Registers the lane with the line for its tags. Other lanes post works to this context from now
+  /// on.
   /// Precondition: no tag was asked for since attach().
   /// Context: the lane's own.
   void enter(TagPool<D>& pool, const HwQueue<D>& hw) {

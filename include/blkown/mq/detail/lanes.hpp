@@ -75,7 +75,7 @@ class Lanes {
     if (in_use_) begin_use();
     while (Bio* const bio = waiting.pop_front()) of(*bio).waiting.push_back(*bio);
   }
-  /// Makes the lanes known to the lines for tags, before the first tag is asked for.
+  /// Registers the lanes with the lines for their tags, before a lane asks for its first tag.
   /// Context: the lanes' own.
   void begin_use() noexcept {
     in_use_ = true;

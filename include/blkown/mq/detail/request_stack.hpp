@@ -27,7 +27,7 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// See the top of this file.
+/// A stack to which any thread pushes requests, and from which one context takes them.
 template <class R>
 class RequestStack {
  public:

@@ -35,7 +35,7 @@ namespace mq::detail {
                                         .count());
 }
 
-/// One thread's sleep. See the top of this file.
+/// The sleep of one thread that runs contexts.
 class Sleeper {
  public:
   /// Ends the present sleep or the next one.

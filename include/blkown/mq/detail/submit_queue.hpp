@@ -63,7 +63,7 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// See the top of this file. The members belong to the context, except the two stacks, the kick
+/// One context's side of a disk. The members belong to the context, except the two stacks, the kick
 /// flag and the works, which other threads use.
 /// Source: blk-mq's software queue.
 template <class D>
@@ -278,8 +278,9 @@ class SubmitQueue {
     return !ended_.empty() || !ended_bios_.empty() || resume_pending_;
   }
 
-  /// See the top of this file. Not inlined into its two callers, so that its own calls are inlined.
-  /// This object may be destroyed when the call returns.
+  /// Processes ended requests, callbacks and waiting I/O until none is left or the budget is used
+  /// up. Not inlined into its two callers, so that its own calls are inlined. This object may be
+  /// destroyed when the call returns.
   [[gnu::noinline]] void settle(bool may_issue) noexcept {
     for (unsigned budget = settle_budget; budget != 0; --budget) {
       for (; budget != 0 && !ended_.empty(); --budget) take_back(*ended_.pop_front());

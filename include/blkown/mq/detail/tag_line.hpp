@@ -57,7 +57,7 @@ struct TagWaiter {
   State state = State::outside;    ///< Guarded by the line's mutex.
 };
 
-/// The line for the tags of one queue. See the top of this file.
+/// The line for the tags of one queue.
 template <class R>
 class TagLine {
  public:
@@ -87,9 +87,9 @@ class TagLine {
   /// Whether several lanes draw from the queue. Takes no lock; the answer may be out of date.
   [[nodiscard]] bool is_shared() const noexcept { return is_shared_.is_set(); }
 
-  /// Puts the lane at the end of the line, or at its head (`first`) if its turn was in vain.
-  /// Returns whether the lane may try to allocate once more: the lane has just joined, is the
-  /// first, and no other turn is open; or the lane's turn has come since it asked.
+  /// Puts the lane at the end of the line, or, with `first`, at the head: for a lane that got no
+  /// tag in its turn. Returns whether the lane may try to allocate once more: the lane has just
+  /// joined, is the first, and no other turn is open; or the lane's turn has come since it asked.
   [[nodiscard]] bool join(TagSet<R>& tags, QueueIndex queue, TagWaiter& waiter, bool first) {
     const std::lock_guard lock{mutex_};
     if (waiter.state == TagWaiter::State::in_line) return false;

@@ -29,9 +29,10 @@ inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
 /// Calls the driver's timeout hook for requests whose time has passed. A scan runs on the context
-/// that issued the requests, and so never during a queue_rq of theirs. A request's time begins with
-/// the first scan that finds it in flight: issuing reads no clock, and the hook is called at most a
-/// quarter of the shortest timeout late, and never early. Belongs to its context.
+/// that issued the requests, and therefore never during the queue_rq of one of these requests. A
+/// request's time begins with the first scan that finds it in flight: issuing reads no clock, and
+/// the hook is called at most a quarter of the shortest timeout late, and never early. Belongs to
+/// its context.
 template <class D>
 class TimeoutScan {
  public:

@@ -108,7 +108,8 @@ class FaultPlan {
   FaultPlan() = default;
   /// Strikes at the rates, at opportunities that the seed chooses.
   FaultPlan(std::uint64_t seed, const FaultRates& rates) : seed_{seed}, rates_{rates} {}
-  /// Strikes exactly as the script says. The seed still decides the choices (choice()).
+  /// Strikes at exactly the opportunities of the script. The seed still decides the choices
+  /// (choice()).
   FaultPlan(std::uint64_t seed, std::vector<FaultStrike> script)
       : seed_{seed}, script_{std::move(script)}, is_scripted_{true} {}
 

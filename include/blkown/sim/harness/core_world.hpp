@@ -57,7 +57,7 @@ class CoreWorld : public WorldBase {
   }
 
   /// Runs until config.io_count I/Os have ended, then stops the driver.
-  /// Errors: false if an invariant was broken. finding() says which one.
+  /// Errors: false if an invariant was broken. finding() returns the invariant.
   bool run() {
     driver_.emplace(host_);
     while (ended() < config_.io_count || in_flight_ != 0) {

@@ -96,7 +96,7 @@ class MqWorld : public WorldBase {
   }
 
   /// Runs until config.io_count bios have ended, then removes the disk.
-  /// Errors: false if an invariant was broken. finding() says which one.
+  /// Errors: false if an invariant was broken. finding() returns the invariant.
   bool run() {
     controller_.start();
     std::vector<std::unique_ptr<Starter>> starters;

@@ -11,7 +11,7 @@
 //   - A lookup of a genuine completion must succeed.
 //   - A driver cannot tell a well forged completion from a genuine one. If the driver accepts a
 //     false completion, the Oracle tells the controller to disown the command, so that the
-//     controller's later accesses to the memory are not held against the driver.
+//     controller's later accesses to the memory do not count as the driver's errors.
 // When the controller stops, the Oracle forgets every command.
 
 #ifndef BLKOWN_SIM_HARNESS_ORACLE_HPP

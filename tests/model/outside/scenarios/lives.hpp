@@ -125,7 +125,7 @@ struct LastPinGives : Life {
   void finish() { sweep(lives(), value().generation().value); }
 };
 
-/// Pins from lookups that read, and the next life.
+/// A lookup pins and reads the request while its life ends and the next one begins.
 struct PinsAndNextLife : Life {
   PinsAndNextLife() { main.park(); }
   void completes() {
@@ -148,7 +148,7 @@ struct PinsAndNextLife : Life {
   void without_generation() {
     if (b.claim(Match::any())) give_if(b.end());
   }
-  /// The iteration of the in-flight table: a pin of any life, and the right to that life only.
+  /// Iterates as the in-flight table does: takes a pin in any life, and claims that life only.
   void iterates() {
     if (!b.tag_to_rq(Match::any())) return;
     b.read(1);

@@ -61,7 +61,7 @@ struct Stages : Parked {
   void finish() { sweep(1, first + 1); }
 };
 
-/// A scan's pin, taken in either stage, states the stage when it takes the right.
+/// A scan takes a pin in either stage, and claims beside the pin with the generation of that stage.
 struct ScanAcrossStages : Stages {
   void scans() {
     if (!b.tag_to_rq(Match::any())) return;
@@ -71,7 +71,7 @@ struct ScanAcrossStages : Stages {
   void finish() { sweep(1, value().generation().value); }
 };
 
-/// The same by the pin itself, against stages that are only published, not completed.
+/// The same with a pin that becomes the Claim, against stages that are published and not completed.
 struct TurnAcrossStages : Stages {
   void scans() {
     if (!b.tag_to_rq(Match::any())) return;
