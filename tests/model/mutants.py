@@ -27,6 +27,8 @@ BITMAP = "detail/tag_bitmap.hpp"
 CACHE = "tag_cache.hpp"
 CONTEXT = "mq/context.hpp"
 STACK = "mq/detail/request_stack.hpp"
+TIMER = "mq/timer.hpp"
+TIMER_QUEUE = "mq/detail/timer_queue.hpp"
 MAPPING = "dma/detail/mapping_state.hpp"
 RELAXED = "std::memory_order_relaxed"
 ACQUIRE = "std::memory_order_acquire"
@@ -372,6 +374,22 @@ def contexts():
         "Link::set_next(*last, behind);", "Link::set_next(*last, last);")
 
 
+def timers():
+    yield Mutant(
+        "a firing timer is disarmed before its handle is taken", TIMER, None,
+        "std::optional<Handle> handle = self.take();",
+        "self.disarm(); std::optional<Handle> handle = self.take();")
+    yield Mutant(
+        "a cancelled timer is disarmed before its handle is taken", TIMER, "cancel_node",
+        "take(); disarm();", "disarm(); take();")
+    yield Mutant(
+        "the disarm of a timer releases nothing", TIMER_QUEUE, "disarm",
+        RELEASE, RELAXED, order=True)
+    yield Mutant(
+        "a cancel that finds no armed timer acquires nothing", TIMER, "cancel_node",
+        f"armed_on.load({ACQUIRE})", f"armed_on.load({RELAXED})", order=True)
+
+
 def mappings():
     yield Mutant(
         "a mapping's state is changed by a load and a store", MAPPING, "change",
@@ -395,5 +413,5 @@ def all_mutants():
     for mutant in shared_orders():
         yield replace(mutant, order=True)
     for group in (generations, lookups, references, claims, publications, tags, contexts,
-                  mappings):
+                  timers, mappings):
         yield from group()

@@ -267,4 +267,68 @@ TEST(Timer, OfExpiryAndCancelOneGetsTheHandle) {
   EXPECT_GT(cancelled, 0);
 }
 
+// Goal: a timer that fires on one context has given its handle away before another thread can arm
+// it on another context. Method: the timer is due at once. The main thread cancels it, and arms it
+// on the other context as soon as the cancel finds nothing. ThreadSanitizer sees a handle that is
+// taken too late.
+TEST(Timer, IsArmedOnAnotherContextWhileItFires) {
+  mq::ThreadRuntime runtime{2};
+  const int rounds = static_cast<int>(stress::scaled(20'000, 2'000));
+  std::atomic<int> received{0};
+  int armed = 0, cancelled = 0;
+  mq::Timer<std::unique_ptr<int>> timer{[](void* count, std::unique_ptr<int>&& handle) {
+                                          if (handle == nullptr || *handle != 7) std::abort();
+                                          static_cast<std::atomic<int>*>(count)->fetch_add(1);
+                                        },
+                                        &received};
+  for (int i = 0; i != rounds; ++i) {
+    if (timer.cancel().has_value()) ++cancelled;
+    timer.arm(runtime.context(static_cast<std::uint32_t>(i % 2)), 0, std::make_unique<int>(7));
+    ++armed;
+    for (std::atomic<int> pause{i % 2048}; pause.load(std::memory_order_relaxed) > 0;) {
+      pause.fetch_sub(1, std::memory_order_relaxed);
+    }
+  }
+  if (timer.cancel().has_value()) ++cancelled;
+  for (std::uint32_t i = 0; i != 2; ++i) runtime.run_on(i, [] {});
+  EXPECT_EQ(received.load() + cancelled, armed);
+}
+
+/// A timer or an alarm in memory that is freed as soon as the object is destroyed.
+template <class T, class Function, class Arm>
+void destroy_while_firing(Function function, Arm arm) {
+  mq::ThreadRuntime runtime{1};
+  std::atomic<int> calls{0};
+  const int rounds = static_cast<int>(stress::scaled(20'000, 2'000));
+  for (int i = 0; i != rounds; ++i) {
+    auto timer = std::make_unique<T>(function, &calls);
+    arm(*timer, runtime.context(0));
+    for (std::atomic<int> pause{i % 2048}; pause.load(std::memory_order_relaxed) > 0;) {
+      pause.fetch_sub(1, std::memory_order_relaxed);
+    }
+    timer.reset();
+  }
+  // The function may still run. As with the kernel's del_timer_sync, a work on the context waits.
+  runtime.run_on(0, [] {});
+  EXPECT_LE(calls.load(), rounds);
+}
+
+// Goal: the last access of a firing context to the timer is the one that lets another thread
+// destroy the timer.
+TEST(Timer, IsDestroyedByAnotherThreadWhileItFires) {
+  using Counted = mq::Timer<std::unique_ptr<int>>;
+  destroy_while_firing<Counted>(
+      [](void* count, std::unique_ptr<int>&&) {
+        static_cast<std::atomic<int>*>(count)->fetch_add(1);
+      },
+      [](Counted& timer, mq::Context& context) {
+        timer.arm(context, 0, std::make_unique<int>(7));
+      });
+}
+TEST(Alarm, IsDestroyedByAnotherThreadWhileItFires) {
+  destroy_while_firing<mq::Alarm>(
+      [](void* count, mq::Alarm&) { static_cast<std::atomic<int>*>(count)->fetch_add(1); },
+      [](mq::Alarm& alarm, mq::Context& context) { alarm.arm(context, 0); });
+}
+
 }  // namespace

@@ -20,8 +20,8 @@
 //
 // Guarantees: each post is followed by a run of its work. Several posts may share one run. No
 // wake-up is lost: of a post and fall_asleep(), one comes first in the inbox's modification order.
-// A work may be destroyed in its own function, and so may a timer. A context must outlive its
-// posters and armed timers.
+// A work may be destroyed in its own function. A timer may be destroyed at any time, by any thread.
+// A context must outlive its posters and armed timers.
 
 #ifndef BLKOWN_MQ_CONTEXT_HPP
 #define BLKOWN_MQ_CONTEXT_HPP
@@ -388,14 +388,13 @@ class Context {
   }
   [[nodiscard]] bool fire_due_timer() noexcept {
     if (!may_timer_be_due()) return false;
-    std::unique_lock lock{timer_mutex_};
+    detail::TimerNode::Lock lock{timer_mutex_};
     detail::TimerLink* const link = due_timer();
     if (link == nullptr) return false;
     timers_.remove(*link);
     look_at_first_timer();
     auto& node = static_cast<detail::TimerNode&>(*link);
-    node.disarm();
-    node.fire(node, lock);
+    node.fire(node, lock);  // disarms the node and unlocks
     return true;
   }
 
@@ -415,7 +414,7 @@ class Context {
 
   alignas(cache_line_bytes) Atomic<Work*> inbox_;
   detail::RelaxedFlag is_first_timer_new_;  // set with the mutex held: first_due_ns_ is out of date
-  std::mutex timer_mutex_;
+  detail::TimerMutex timer_mutex_;
   detail::TimerQueue timers_;
 
   static constinit inline thread_local Context* current_ = nullptr;

@@ -2,20 +2,29 @@
 //
 // Timer and Alarm: a call on a context at a deadline, with a handle or without.
 //
-// Parties: the thread that arms or cancels, which may be any; the context that the timer is armed
-// on, which fires it.
+// Parties: the thread that arms, cancels or destroys, which may be any; the context that the timer
+// is armed on, which fires it.
 //
 //   armed    the node's `armed_on` is the context, and the node is in that context's TimerQueue.
 //            Both change only with that context's timer mutex held.
-//   arm      null -> context by a compare-exchange, so that one of several arms wins.
+//   arm      null -> context by a compare-exchange, so that one of several arms wins. It acquires
+//            the last access of the fire or the cancel that disarmed the node.
 //   cancel   reads `armed_on`, locks its mutex, and reads again: the timer may have fired and been
-//            armed on another context before the lock was taken.
-//   fire     the context removes the node, disarms it, and takes the handle, all with the mutex
-//            held. The context unlocks, and then calls the function.
+//            armed on another context before the lock was taken. It removes the node, takes the
+//            handle, and disarms the node last.
+//   fire     the context removes the node, takes the handle, the function and the argument, and
+//            disarms the node last, all with the mutex held. The context unlocks, and then calls
+//            the function.
 //
 // Guarantees: each armed handle goes to exactly one of cancel() and the function. The function is
-// called on the context, not before the deadline. From the unlock on, firing does not touch the
-// timer, so the function or another thread may destroy it or arm it again.
+// called on the context, not before the deadline. From the disarm on, neither firing nor cancelling
+// touches the timer. The function or another thread may therefore destroy the timer or arm it
+// again, on any context, while its function is called. The context must outlive all calls of
+// cancel() and the destructor that may find the timer armed on it.
+//
+// cancel() and the destructor do not wait for a call that has begun. To wait for it, cancel the
+// timer, post a Work to its context, and wait until the Work has run (Source: the kernel's
+// del_timer_sync). ThreadRuntime::run_on does this.
 
 #ifndef BLKOWN_MQ_TIMER_HPP
 #define BLKOWN_MQ_TIMER_HPP
@@ -44,6 +53,7 @@ class TimerBase : private TimerNode {
   TimerBase& operator=(const TimerBase&) = delete;
 
  protected:
+  using TimerNode::disarm;
   using TimerNode::Lock;
 
   /// `Derived::fire(Derived&, Lock&)` is the TimerNode's `fire`.
@@ -64,10 +74,11 @@ class TimerBase : private TimerNode {
                 Store store) noexcept {
     const std::uint64_t due_ns = context.now_ns() + delay_ns;
     Lock lock{context.timer_mutex_};
-    // null -> context, by exactly one of several callers. Relaxed: the node's other fields are read
-    // and written with the mutex of the context that the pointer names.
+    // null -> context, by exactly one of several callers. Partner: disarm. Acquire: the thread that
+    // disarmed the node may have held another context's mutex. Its accesses to the node come before
+    // those below. Relaxed on failure: nothing is read.
     Context* unarmed = nullptr;
-    if (!armed_on.compare_exchange_strong(unarmed, &context, std::memory_order_relaxed,
+    if (!armed_on.compare_exchange_strong(unarmed, &context, std::memory_order_acquire,
                                           std::memory_order_relaxed)) [[unlikely]] {
       lock.unlock();
       violate_armed(operation, where);
@@ -82,20 +93,21 @@ class TimerBase : private TimerNode {
     }
   }
 
-  /// Disarms the node. Calls `take` with the timers locked. Returns false, without a call, if the
-  /// node is not armed or has fired.
+  /// Calls `take` with the timers locked, and disarms the node. Returns false, without a call, if
+  /// the node is not armed or has fired.
   template <class Take>
   bool cancel_node(Take take) noexcept {
-    // No transition. Relaxed: the pointer is read again with the mutex held.
-    while (Context* const found = armed_on.load(std::memory_order_relaxed)) {
+    // No transition. Partner: disarm. Acquire: if the node is not armed, the caller may destroy it,
+    // after the last access of the thread that disarmed it.
+    while (Context* const found = armed_on.load(std::memory_order_acquire)) {
       const std::lock_guard lock{found->timer_mutex_};
       // The timer may have fired, and be armed on another context. Relaxed: the pointer changes
       // only with the mutex of the context that it names, and that of `found` is held.
       if (armed_on.load(std::memory_order_relaxed) != found) continue;
       if (found->timers_.first() == this) found->is_first_timer_new_.set(true);
       found->timers_.remove(*this);
-      disarm();
       take();
+      disarm();
       return true;
     }
     return false;
@@ -116,6 +128,8 @@ class TimerBase : private TimerNode {
 /// completion that holds an Owned or a Claim. Firing calls the function on the context with the
 /// handle. A Timer may be a member of its request's data: once the function is called, the library
 /// does not touch the Timer.
+/// Synchronization: any thread may cancel, destroy or arm a Timer that another thread fires. Calls
+/// of different threads to arm() and the destructor are not ordered by the Timer.
 /// Source: the kernel's hrtimer with an ARef, except that cancelling returns the reference.
 template <class Handle>
 class Timer : private detail::TimerBase {
@@ -124,7 +138,8 @@ class Timer : private detail::TimerBase {
 
   Timer(Function function, void* argument) noexcept
       : TimerBase{FireOf<Timer>{}}, function_{function}, argument_{argument} {}
-  /// Cancels the timer and drops the handle.
+  /// Cancels the timer and drops the handle. Does not wait for a function that has the handle: see
+  /// the top of this file for a way to wait.
   ~Timer() { static_cast<void>(cancel()); }
 
   /// Makes the context call the function with the handle after `delay_ns`.
@@ -137,8 +152,8 @@ class Timer : private detail::TimerBase {
   }
 
   /// Disarms the timer and returns the handle. Returns none if the timer was not armed, or if the
-  /// function has the handle or is about to get the handle.
-  /// Context: any; the call locks a mutex.
+  /// function has the handle or is about to get the handle. Does not wait for the function: see the
+  /// top of this file for a way to wait. Context: any; the call locks a mutex.
   [[nodiscard]] std::optional<Handle> cancel() noexcept {
     std::optional<Handle> handle;
     cancel_node([&] { handle = take(); });
@@ -156,6 +171,7 @@ class Timer : private detail::TimerBase {
     std::optional<Handle> handle = self.take();
     const Function function = self.function_;
     void* const argument = self.argument_;
+    self.disarm();
     lock.unlock();
     function(argument, *std::move(handle));
   }
@@ -168,12 +184,14 @@ class Timer : private detail::TimerBase {
 /// Calls a function on a context after a delay, without a handle.
 class Alarm : private detail::TimerBase {
  public:
-  /// `alarm` is valid as long as the owner keeps it: cancel() does not wait for a running call.
+  /// `alarm` is valid as long as the owner keeps it: cancel() and the destructor do not wait for a
+  /// running call.
   using Function = void (*)(void* argument, Alarm& alarm);
 
   Alarm(Function function, void* argument) noexcept
       : TimerBase{FireOf<Alarm>{}}, function_{function}, argument_{argument} {}
-  /// Cancels the alarm.
+  /// Cancels the alarm. Does not wait for a call that has begun: see the top of this file for a way
+  /// to wait.
   ~Alarm() { cancel(); }
 
   /// Makes the context call the function after `delay_ns`.
@@ -183,8 +201,8 @@ class Alarm : private detail::TimerBase {
     arm_node(context, delay_ns, "mq::Alarm::arm", where, [] {});
   }
   /// Disarms the alarm. Returns false if the alarm was not armed, or if its function is called or
-  /// about to be called.
-  /// Context: any; the call locks a mutex.
+  /// about to be called. Does not wait for the function: see the top of this file for a way to
+  /// wait. Context: any; the call locks a mutex.
   bool cancel() noexcept {
     return cancel_node([] {});
   }
@@ -195,6 +213,7 @@ class Alarm : private detail::TimerBase {
   static void fire(Alarm& self, Lock& lock) {
     const Function function = self.function_;
     void* const argument = self.argument_;
+    self.disarm();
     lock.unlock();
     function(argument, self);
   }

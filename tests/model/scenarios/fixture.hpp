@@ -12,9 +12,11 @@
 
 // The explorer comes first: config.hpp expects the atomic to be declared.
 #include "../explorer/explorer.hpp"
+#include "mutex.hpp"
 
 #define BLKOWN_ATOMIC model::atomic
 #define BLKOWN_ATOMIC_NAME model
+#define BLKOWN_MQ_TIMER_MUTEX model::Mutex
 
 #include <blkown/blkown.hpp>
 #include <optional>

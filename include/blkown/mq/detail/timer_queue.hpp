@@ -11,6 +11,11 @@
 #include <mutex>
 #include <utility>
 
+// The model tests replace the mutex of a context's timers, as they replace the atomic.
+#ifndef BLKOWN_MQ_TIMER_MUTEX
+#define BLKOWN_MQ_TIMER_MUTEX std::mutex
+#endif
+
 namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq {
@@ -18,6 +23,9 @@ namespace mq {
 class Context;
 
 namespace detail {
+
+/// Protects a context's timers.
+using TimerMutex = BLKOWN_MQ_TIMER_MUTEX;
 
 /// A timer's link in a TimerQueue: a node of a pairing heap.
 struct TimerLink {
@@ -36,18 +44,20 @@ struct TimerLink {
 
 /// A queued timer, as its context sees it.
 struct TimerNode : TimerLink {
-  using Lock = std::unique_lock<std::mutex>;
-  /// Called with the context's timers locked. Copies the fields of the node, unlocks, and
-  /// calls the timer's function. After the unlock the node may be armed again, or destroyed.
+  using Lock = std::unique_lock<TimerMutex>;
+  /// Called with the context's timers locked. Copies the fields of the node, disarms it, unlocks,
+  /// and calls the timer's function. After the disarm the node may be armed again, or destroyed.
   using Fire = void (*)(TimerNode& node, Lock& lock);
 
   explicit TimerNode(Fire its_fire) noexcept : fire{its_fire} {}
 
+  /// The last access to the node by the thread that fires or cancels the timer.
   /// Precondition: the mutex of the context that the timer is armed on is held.
   void disarm() noexcept {
-    // context -> null. Relaxed: a reader of another value than null checks it again with that
-    // context's mutex held.
-    armed_on.store(nullptr, std::memory_order_relaxed);
+    // context -> null. Partners: arm_node's exchange, cancel_node's first load. Release: this
+    // thread's accesses to the node come before those of a thread that arms or destroys the timer.
+    // That thread may hold the mutex of another context, or none.
+    armed_on.store(nullptr, std::memory_order_release);
   }
 
   Fire fire;
