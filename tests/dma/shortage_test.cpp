@@ -28,7 +28,7 @@ using fake::Claim;
 using fake::EndProof;
 using fake::Rig;
 
-/// A rig whose memory needs slots: four of 64 bytes.
+/// A rig whose memory is reached only through a pool of four slots of 64 bytes.
 class SlotShortage : public testing::Test {
  protected:
   SlotShortage() { rig.only_slots_in_reach(); }

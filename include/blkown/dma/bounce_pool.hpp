@@ -4,8 +4,8 @@
 //
 // A map takes one slot for each element that lies outside the device's DeviceLimits::address_mask:
 //
-//   1. map copies the element's bytes into the slot, and maps the slot in place of the bytes. Also
-//      for a read: a short transfer then leaves the other bytes as they were.
+//   1. map copies the element's bytes into the slot, and maps the slot in place of the bytes. The
+//      bytes of a read are copied too, so that a short transfer leaves the other bytes unchanged.
 //   2. The device works on the slot while the I/O is in flight.
 //   3. unmap removes the translations, then copies the slot's bytes back if the device may have
 //      written them, then gives the slot back. A mapping that the device has never seen (a
@@ -51,6 +51,7 @@ class BouncePool {
   BouncePool(const BouncePool&) = delete;
   BouncePool& operator=(const BouncePool&) = delete;
 
+  /// The length of a slot.
   [[nodiscard]] std::size_t slot_bytes() const noexcept { return slot_bytes_; }
   /// How many slots the pool has, free or taken.
   [[nodiscard]] std::size_t slot_count() const noexcept { return slot_count_; }

@@ -67,6 +67,7 @@ class Device {
   /// Violation: object_in_use, if a mapping or a coherent allocation exists, in quarantine or not.
   ~Device() = default;
 
+  /// The backend.
   [[nodiscard]] B& backend() const noexcept { return state_.backend(); }
   /// The bounce pool, or null.
   [[nodiscard]] BouncePool* bounce_pool() const noexcept { return state_.bounce_pool(); }

@@ -93,6 +93,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
   BLKOWN_NEEDS_HELD [[nodiscard]] std::span<const IovaSegment> segments() const noexcept {
     return held("dma::ActiveMapping::segments", Place{}).view();
   }
+  /// The direction that the memory is mapped for.
   BLKOWN_NEEDS_HELD [[nodiscard]] Direction direction() const noexcept {
     return held("dma::ActiveMapping::direction", Place{}).direction;
   }

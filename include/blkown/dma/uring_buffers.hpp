@@ -48,6 +48,7 @@ class UringBuffers {
     is_registered_ = result == 0;
     return -result;
   }
+  /// Whether the regions were registered with a ring.
   [[nodiscard]] bool is_registered() const noexcept { return is_registered_; }
 
   /// The index of the buffer that holds a mapped element, for io_uring_prep_read_fixed and
@@ -79,7 +80,9 @@ class UringBuffers {
     if (length_bytes > mappable_bytes(data)) return std::unexpected(MapFailure::refused);
     return reinterpret_cast<std::uintptr_t>(data);
   }
+  /// Nothing to do: the regions stay registered.
   void unmap(const IovaSegment&) const noexcept {}
+  /// Nothing to do: no cache holds translations.
   void invalidate(std::span<const IovaSegment>) const noexcept {}
 
  private:

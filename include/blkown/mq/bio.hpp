@@ -124,7 +124,9 @@ class Bio {
       violate_destroyed();
   }
 
+  /// The operation.
   [[nodiscard]] Op op() const noexcept { return op_; }
+  /// The flags.
   [[nodiscard]] IoFlags flags() const noexcept { return flags_; }
   /// The first sector. After a zone_append has ended: the first sector written.
   [[nodiscard]] std::uint64_t sector() const noexcept { return state_.sector; }

@@ -23,6 +23,7 @@ namespace mq {
 /// carried out one at a time, in the order in which they were started.
 class Control {
  public:
+  /// Makes an operation that is not running. `on_end` is called at the end of each run.
   explicit Control(OnEnd<Control> on_end) noexcept : on_end_{on_end} {}
   Control(const Control&) = delete;
   Control& operator=(const Control&) = delete;

@@ -132,6 +132,7 @@ class Disk {
   /// Source: blk_plug.
   class [[nodiscard]] Plug {
    public:
+    /// Begins to collect the bios of `context`.
     Plug(Disk& disk, Context& context, Place where = Place::current())
         : queue_{disk.queue_of(context, "mq::Disk::Plug", where)}, where_{where} {
       queue_.plug();
@@ -242,7 +243,9 @@ class Disk {
 
   // --- observation; any context -----------------------------------------------------------------
 
+  /// The configuration that was passed to create(), also where a TagPool replaces its fields.
   [[nodiscard]] const DiskConfig& config() const noexcept { return config_; }
+  /// The driver.
   [[nodiscard]] D& driver() const noexcept { return driver_; }
   /// The driver's data for the disk.
   [[nodiscard]] QueueData& queue_data() noexcept { return data_; }

@@ -38,6 +38,7 @@ class [[nodiscard]] IdleList {
     }
   }
 
+  /// Whether the list has no request.
   [[nodiscard]] bool empty() const noexcept { return requests_.empty(); }
 
   /// Adds a request behind the last.

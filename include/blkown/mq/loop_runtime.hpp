@@ -33,6 +33,7 @@ struct LoopHooks {
 /// drop handles.
 class LoopRuntime {
  public:
+  /// Makes `context_count` contexts.
   explicit LoopRuntime(std::uint32_t context_count = 1, const LoopHooks& hooks = {})
       : hooks_{hooks} {
     for (std::uint32_t i = 0; i != context_count; ++i) {
@@ -49,10 +50,13 @@ class LoopRuntime {
   LoopRuntime(const LoopRuntime&) = delete;
   LoopRuntime& operator=(const LoopRuntime&) = delete;
 
+  /// The number of contexts.
   [[nodiscard]] std::uint32_t context_count() const noexcept {
     return static_cast<std::uint32_t>(contexts_.size());
   }
+  /// The context with this index.
   [[nodiscard]] Context& context(std::uint32_t index) noexcept { return *contexts_[index]; }
+  /// The time of LoopHooks::now_ns, or of the steady clock.
   [[nodiscard]] std::uint64_t now_ns() noexcept { return clock_of(this); }
 
   /// Runs all contexts until nothing is left to run. Returns the number of calls made.

@@ -68,6 +68,7 @@ struct PayloadState {
 template <class D>
 class Payload {
  public:
+  /// The operation.
   [[nodiscard]] Op op() const noexcept { return state_.op; }
   /// The bio's flags that the device must follow. FUA is cleared if the device does not support
   /// FUA, and preflush is always cleared. The block layer issues flush requests in place of the

@@ -21,6 +21,7 @@ namespace mq {
 /// One thread for each context. A thread sleeps while its context has nothing to run.
 class ThreadRuntime {
  public:
+  /// Starts a thread for each of `context_count` contexts.
   explicit ThreadRuntime(std::uint32_t context_count) {
     for (std::uint32_t i = 0; i != context_count; ++i) {
       workers_.push_back(std::make_unique<Worker>(*this, i));
@@ -38,10 +39,13 @@ class ThreadRuntime {
     for (auto& worker : workers_) worker->thread.join();
   }
 
+  /// The number of contexts.
   [[nodiscard]] std::uint32_t context_count() const noexcept {
     return static_cast<std::uint32_t>(workers_.size());
   }
+  /// The context with this index.
   [[nodiscard]] Context& context(std::uint32_t index) noexcept { return workers_[index]->context; }
+  /// The time of the steady clock.
   [[nodiscard]] std::uint64_t now_ns() noexcept { return detail::steady_now_ns(); }
 
   /// Blocks the thread until the event is set.

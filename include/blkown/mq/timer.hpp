@@ -136,6 +136,7 @@ class Timer : private detail::TimerBase {
  public:
   using Function = void (*)(void* argument, Handle&& handle);
 
+  /// Makes a timer that is not armed. Firing calls function(argument, handle).
   Timer(Function function, void* argument) noexcept
       : TimerBase{FireOf<Timer>{}}, function_{function}, argument_{argument} {}
   /// Cancels the timer and drops the handle. Does not wait for a function that has the handle: see
@@ -188,6 +189,7 @@ class Alarm : private detail::TimerBase {
   /// running call.
   using Function = void (*)(void* argument, Alarm& alarm);
 
+  /// Makes an alarm that is not armed. Firing calls function(argument, *this).
   Alarm(Function function, void* argument) noexcept
       : TimerBase{FireOf<Alarm>{}}, function_{function}, argument_{argument} {}
   /// Cancels the alarm. Does not wait for a call that has begun: see the top of this file for a way

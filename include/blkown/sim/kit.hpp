@@ -49,6 +49,7 @@ struct KitTotals {
   std::array<std::uint64_t, fault_kind_count> struck{};  ///< By FaultKind.
   LookupTally lookups{};
 
+  /// Adds the counts of one run.
   template <class World>
   void add(World& world) {
     ++runs;

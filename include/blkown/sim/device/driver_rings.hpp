@@ -54,6 +54,7 @@ class DriverRings {
                        entries};
   }
 
+  /// The addresses and sizes of the rings, for the controller.
   [[nodiscard]] QueueMemory memory() const {
     return {.submission_iova = submissions_.segment().iova,
             .submission_entries = entries_,
@@ -68,6 +69,7 @@ class DriverRings {
     dma::store_release(fetched_, std::uint32_t{0});
     phase_ = true;
   }
+  /// Frees the memory. Aborts the program if the proof does not cover the memory.
   void free(const dma::EndProof& proof) {
     for (Memory* memory : {&submissions_, &completions_, &lists_}) {
       if (!std::move(*memory).free(proof).has_value()) std::abort();
@@ -87,6 +89,8 @@ class DriverRings {
     entry.segment = {.iova = lists_.segment().iova + at, .length_bytes = segments.size_bytes()};
   }
 
+  /// Puts a command into the ring and rings the doorbell.
+  /// Errors: DeviceBusy, without a change of the ring.
   [[nodiscard]] std::expected<void, DeviceBusy> submit(Controller& controller, std::uint32_t queue,
                                                        const SubmissionEntry& entry) {
     const std::uint32_t next = (tail_ + 1) % entries_;
@@ -113,6 +117,7 @@ class DriverRings {
     if (completion_head_ == 0) phase_ = !phase_;
     return entry;
   }
+  /// The index of the next completion entry, for the completion doorbell.
   [[nodiscard]] std::uint32_t completion_head() const noexcept { return completion_head_; }
 
  private:

@@ -60,6 +60,7 @@ class Iommu {
  public:
   static constexpr std::uint64_t page_bytes = 4096;
 
+  /// Makes an IOMMU without mappings.
   explicit Iommu(const IommuConfig& config) : config_{config}, pages_(config.page_count) {}
   Iommu(const Iommu&) = delete;
   Iommu& operator=(const Iommu&) = delete;
@@ -221,6 +222,7 @@ class Iommu {
     bool (*function)(void* argument, const Cookie& cookie) = nullptr;
     void* argument = nullptr;
   };
+  /// Sets the function that is called before each map().
   void set_map_hook(MapHook hook) noexcept { map_hook_ = hook; }
 
   /// Frees all invalidated pages that lazy mode has kept.

@@ -58,6 +58,7 @@ struct IommuFaultCounts {
   /// Faults of accesses that a correct device makes: each one is an error of the driver.
   std::uint64_t not_forbidden = 0;
 
+  /// The number of faults of all kinds.
   [[nodiscard]] std::uint64_t total() const noexcept {
     std::uint64_t sum = 0;
     for (const std::uint64_t count : by_kind) sum += count;

@@ -29,10 +29,15 @@ class Media {
   Media& operator=(const Media&) = delete;
   virtual ~Media() = default;
 
+  /// The size of the storage.
   [[nodiscard]] virtual std::uint64_t capacity_bytes() const = 0;
+  /// Copies the bytes from `offset_bytes` on to memory.
   [[nodiscard]] virtual bool read(std::uint64_t offset_bytes, std::span<std::byte> to) = 0;
+  /// Copies bytes from memory to the storage, from `offset_bytes` on.
   [[nodiscard]] virtual bool write(std::uint64_t offset_bytes, std::span<const std::byte> from) = 0;
+  /// Sets `length_bytes` bytes from `offset_bytes` on to zero.
   [[nodiscard]] virtual bool zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) = 0;
+  /// Makes all earlier writes durable.
   [[nodiscard]] virtual bool flush() = 0;
 };
 

@@ -16,8 +16,10 @@ namespace sim {
 /// Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
 class Random {
  public:
+  /// Makes the generator whose numbers this seed determines.
   explicit constexpr Random(std::uint64_t seed) noexcept : state_{seed} {}
 
+  /// A random number of 64 bits.
   constexpr std::uint64_t next() noexcept {
     state_ += 0x9E3779B97F4A7C15;
     std::uint64_t mixed = state_;

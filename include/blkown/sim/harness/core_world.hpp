@@ -41,6 +41,7 @@ class CoreWorld : public WorldBase {
  public:
   using R = CoreRequest<D>;
 
+  /// Makes the driver and its environment.
   explicit CoreWorld(const WorldConfig& config)
       : WorldBase{config},
         tags_{make_tags()},

@@ -25,6 +25,7 @@ namespace sim {
 /// Context: one thread.
 class DeterministicRuntime {
  public:
+  /// Makes `context_count` contexts.
   DeterministicRuntime(std::uint64_t seed, std::uint32_t context_count) : random_{seed} {
     for (std::uint32_t i = 0; i != context_count; ++i) {
       contexts_.push_back(std::make_unique<mq::Context>(
@@ -35,9 +36,11 @@ class DeterministicRuntime {
   DeterministicRuntime(const DeterministicRuntime&) = delete;
   DeterministicRuntime& operator=(const DeterministicRuntime&) = delete;
 
+  /// The number of contexts.
   [[nodiscard]] std::uint32_t context_count() const noexcept {
     return static_cast<std::uint32_t>(contexts_.size());
   }
+  /// The context with this index.
   [[nodiscard]] mq::Context& context(std::uint32_t index) noexcept { return *contexts_[index]; }
   /// The simulated clock.
   [[nodiscard]] std::uint64_t now_ns() noexcept { return now_ns_; }

@@ -50,12 +50,15 @@ struct Io {
 
   typename D::RequestData driver;  ///< Constructed once. Not reset between I/Os.
 
+  /// The memory of the I/O.
   [[nodiscard]] std::span<const Segment> segments() const noexcept {
     return {memory.data(), segment_count};
   }
+  /// The length of the I/O.
   [[nodiscard]] std::uint64_t length_bytes() const noexcept {
     return std::uint64_t{length_sectors} * detail::bytes_in_sector;
   }
+  /// The direction of the transfer.
   [[nodiscard]] dma::Direction direction() const noexcept {
     return opcode == Opcode::read ? dma::Direction::from_device : dma::Direction::to_device;
   }
@@ -87,7 +90,9 @@ struct Host {
   dma::Device<Iommu>& device;
   Controller& controller;
 
+  /// The number of hardware queues.
   [[nodiscard]] std::uint32_t queue_count() const noexcept { return tags.queue_count(); }
+  /// The number of tags of each queue.
   [[nodiscard]] std::uint32_t depth() const noexcept { return tags.depth(); }
 
   /// TagSet::claim, reported to the world. A driver must look up each completion entry once, with

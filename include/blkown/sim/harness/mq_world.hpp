@@ -71,6 +71,7 @@ class MqWorld : public WorldBase {
 
   static constexpr std::uint32_t submitters = 3;
 
+  /// Makes the driver, its disk and the environment.
   explicit MqWorld(const WorldConfig& config)
       : WorldBase{config},
         runtime_{config.seed, submitters + 1},

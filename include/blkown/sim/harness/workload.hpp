@@ -48,6 +48,7 @@ class Workload {
     std::array<bool, slot_sectors> is_known{};  // the model knows the sector's content
   };
 
+  /// Makes a workload for a disk of `slot_count` slots, all zeroes.
   explicit Workload(std::uint32_t slot_count)
       : slots_(slot_count), content_(slot_count * slot_bytes) {
     const std::size_t bytes = slot_count * slot_room_bytes;
@@ -57,6 +58,7 @@ class Workload {
     for (Slot& slot : slots_) slot.is_known.fill(true);
   }
 
+  /// The number of slots.
   [[nodiscard]] std::uint32_t slot_count() const noexcept {
     return static_cast<std::uint32_t>(slots_.size());
   }
@@ -66,6 +68,7 @@ class Workload {
   [[nodiscard]] std::span<std::byte> arena() noexcept {
     return {arena_.get(), slots_.size() * slot_room_bytes};
   }
+  /// The slot with this index.
   [[nodiscard]] const Slot& slot(std::uint32_t index) const noexcept { return slots_[index]; }
 
   /// The first sector, on the disk, of the slot's I/O.
