@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The simple I/O with common alternatives to the library: a request goes to a device under an id,
-// comes back by it, and ends. Each alternative is written in its usual form; README.md states what
-// it does not protect against. Compare with simple/library, which is in the same program. The most
-// usual alternative, a map under a mutex, is in contention/shared_map_bench.cpp.
+// The simple I/O with common alternatives to the library: a request is sent to a device under an
+// id, is found by this id, and ends. Each alternative is written in its usual form. README.md lists
+// the errors against which an alternative does not protect. Compare with simple/library, which is
+// in the same program. The most usual alternative, a map under a mutex, is in
+// contention/shared_map_bench.cpp.
 
 #include <benchmark/benchmark.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a whole I/O costs on one thread with warm lines, in three cycles:
+// The cost of a whole I/O on one thread with warm lines, in three cycles:
 //
 //   simple   allocate, start, publish, claim, end
 //   seed     the kernel's six steps: Owned; shared; a second reference for the mapping, and the

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What each transition of the core costs alone, on one thread with a warm line. Each benchmark is a
-// cycle of the transitions in its name and ends in the state in which it began, so the loop
+// The cost of each transition of the core alone, on one thread with a warm line. Each benchmark is
+// a cycle of the transitions in its name and ends in the state in which it began, so the loop
 // contains nothing else. Compare with transition/rmw: ratios hold between machines, nanoseconds do
 // not.
 

@@ -5,9 +5,9 @@
 // with Idle, Owned, Claim, ARef and lookups. The rest of the library does not change, and the
 // program allocates nothing.
 //
-// The disk completes commands out of order. It completes one command twice, and one after its
-// timeout, when the tag is in use again. The program exits with 1 unless every other read ends once
-// with the right bytes.
+// The disk completes commands out of order. The disk also completes one command twice, and another
+// after the command's timeout, when its tag is in use again. The program exits with 1 unless every
+// other read ends once with the right bytes.
 
 #include <blkown/blkown.hpp>
 #include <cstdio>
@@ -29,7 +29,7 @@ struct disk_request {
 };
 
 struct disk_command {
-  unsigned short id;  // comes back with the completion
+  unsigned short id;  // the completion returns this id
   unsigned long long lba;
   unsigned count_sectors;
   unsigned char* buffer;

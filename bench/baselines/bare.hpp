@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The floor: the library's word with the fewest read-modify-writes and no check of the caller. It
-// uses plain stores where no other thread may write, and only tests whether lookups find the I/O.
+// The floor: the library's word with the fewest read-modify-writes and no check of the caller. The
+// floor uses plain stores where no other thread may write, and only tests whether lookups find the
+// I/O.
 
 #ifndef BLKOWN_BENCH_BARE_HPP
 #define BLKOWN_BENCH_BARE_HPP

@@ -2,9 +2,9 @@
 //
 // Everything of an I/O except the ownership protocol, written by hand for the baselines: slots at
 // fixed addresses, tags from a stash over the library's bitmap, cookies encoded and decoded by its
-// codec, bounds checks of the values from the device, and a sink for ended I/Os. It does the same
-// steps as TagSet, TagCache and EndSink, without handles, error values or violations. Two baselines
-// built on it differ in the Protocol only.
+// codec, bounds checks of the values from the device, and a sink for ended I/Os. These parts take
+// the same steps as TagSet, TagCache and EndSink, without handles, error values or violations. Two
+// baselines built on it differ in the Protocol only.
 
 #ifndef BLKOWN_BENCH_HAND_WRITTEN_HPP
 #define BLKOWN_BENCH_HAND_WRITTEN_HPP
@@ -144,7 +144,8 @@ class HandWritten {
     return codec_.cookie(blkown::QueueIndex{slot.queue}, Tag{slot.tag}, generation).value;
   }
 
-  /// Returns the slot for a value from the device, with the generation it must have; null if none.
+  /// Returns the slot for a value from the device, with the generation that the slot must have;
+  /// null if none.
   [[nodiscard]] Slot* locate(std::uint32_t arrival_queue, std::uint64_t value, Match& match) {
     const std::uint64_t queue = codec_.queue(value, blkown::QueueIndex{arrival_queue});
     const std::uint64_t tag = codec_.tag(value);

@@ -18,7 +18,7 @@ namespace bench {
 
 /// `idle_references` is the count while one holder, or none, has the request. With 0 an I/O without
 /// references is cheap, and sharing costs two more read-modify-writes. With 1, the holder's own
-/// reference, it is the reverse. No form is cheap in both.
+/// reference, sharing is cheap, and an I/O without references costs more. No form is cheap in both.
 template <std::uint32_t idle_references>
 struct ThreeFields {
   struct Words {

@@ -53,7 +53,7 @@ struct Race {
       });
     }
   }
-  /// Returns how many the calling thread wins.
+  /// Returns the number of I/Os that the calling thread wins.
   [[nodiscard]] std::uint64_t claim_all() {
     std::uint64_t won = 0;
     for (const std::uint64_t value : values) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // The most usual alternative: each I/O is a std::shared_ptr in an unordered_map under a mutex, one
-// map for the device. Each thread has its own I/Os, as in distinct/library. Compare with that.
+// map for the device. Each thread has its own I/Os. Compare with distinct/library.
 
 #include <benchmark/benchmark.h>
 

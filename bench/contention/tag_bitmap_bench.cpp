@@ -3,7 +3,7 @@
 // All threads allocate tags of one queue directly from the bitmap (a TagCache of capacity 0 is a
 // context's place in it). The tags are nearly all free, nearly all taken, or fewer than the
 // threads, so that some threads always wait. The destruction of the TagSet checks that every tag
-// came back.
+// was given back.
 
 #include <benchmark/benchmark.h>
 

@@ -24,8 +24,8 @@ inline constexpr std::uint64_t block_sectors = sizeof(Block) / mq::sector_bytes;
 
 using Bios = std::vector<std::unique_ptr<mq::Bio>>;
 
-/// Reads for drivers that move no data: from all over a disk, into the same memory. Counts the
-/// ends.
+/// Reads for drivers that move no data: from sectors spread over a disk, into the same memory.
+/// Counts the ends.
 class EmptyReads {
  public:
   static constexpr std::uint64_t capacity_sectors = std::uint64_t{1} << 30;
@@ -50,8 +50,8 @@ class EmptyReads {
 };
 
 /// Reads for devices that move data. Each word of a block holds the number of the block. A read has
-/// memory of its own. When it has ended, its last word is added up and cleared, so that the device
-/// must write it again each time.
+/// memory of its own. When the read has ended, its last word is added to the sum and cleared, so
+/// that the device must write that word in each read.
 class CheckedReads {
  public:
   static void fill(std::span<std::byte, sizeof(Block)> block, std::uint64_t number) {

@@ -79,7 +79,7 @@ class Device {
     if (driver_.resets() != 0) wrong = "the driver reset the controller";
     static_cast<void>(mq::remove(runtime, *disk()));
     const dma::EndProof proof = controller_.stop();
-    measured_.disk.reset();  // leaves its rings to the device, which is stopped
+    measured_.disk.reset();  // leaves the driver's rings to the drain
     static_cast<void>(device_.drain(proof));
     return wrong;
   }

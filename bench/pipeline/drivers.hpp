@@ -18,8 +18,8 @@ namespace bench {
 
 namespace mq = blkown::mq;
 
-// A driver belongs to one translation unit, as kernel drivers do, so that the compiler sees all of
-// it.
+// A driver belongs to one translation unit, as kernel drivers do, so that the compiler sees the
+// whole driver.
 namespace {
 
 struct EndsAtOnce {
@@ -39,8 +39,8 @@ struct EndsAtOnce {
   std::uint64_t sectors = 0;
 };
 
-/// A ring of cookies for each hardware queue. The benchmark reaps it, as a device's completions
-/// would arrive.
+/// A ring of cookies for each hardware queue. The benchmark reaps the ring, as a device's
+/// completions would arrive.
 struct CompletesLater {
   struct RequestData {};
   struct HwData {};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // One disk, and a hardware queue, a context and a thread for each processor: does the throughput
-// grow with them? The contexts of the block layer share only switches, which they read. The
-// simulated device is one, behind one lock, and stands for a part that does not scale.
+// grow with them? The contexts of the block layer share only switches, which they read. All threads
+// share one simulated device with one lock, as an example of a part that does not scale.
 
 #include <benchmark/benchmark.h>
 
@@ -38,7 +38,7 @@ struct CookieDisk {
                                                   .depth = queue_depth},
                                                  driver, runtime)} {
     if (measured.disk == nullptr)
-      std::abort();  // the loops of the other threads would run without it
+      std::abort();  // the other threads would run their loops without a disk
   }
 
   mq::LoopRuntime runtime;
@@ -105,7 +105,7 @@ void device(benchmark::State& state) {
     mq::Context& context = shared->runtime.context(index);
     for (auto& bio : reads.bios) shared->device.disk()->submit(context, *bio);
     ++rounds;
-    // Another thread may have executed the command of this one, and be about to complete it.
+    // Another thread may have executed this thread's command, and be about to complete the command.
     do {
       shared->device.work();
       context.run();

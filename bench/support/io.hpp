@@ -38,7 +38,7 @@ struct Command {
 using Request = blkown::Request<Command>;
 using TagSet = blkown::TagSet<Request>;
 
-/// Ends the program if an operation is refused: the cycle would measure nothing.
+/// Ends the program if an operation is refused, because the cycle would measure nothing.
 template <class T, class E>
 [[nodiscard]] inline T must(std::expected<T, E>&& result) {
   if (!result.has_value()) [[unlikely]]

@@ -14,7 +14,7 @@
 namespace bench {
 
 /// Pins the calling thread to the index-th processor that the process may use, as long as the
-/// object lives. With more threads than processors, several threads share one.
+/// object lives. With more threads than processors, several threads share a processor.
 class PinnedThread {
  public:
   explicit PinnedThread(int index) {

@@ -39,7 +39,7 @@ class Copier {
   [[nodiscard]] std::uint64_t copied_bytes() const noexcept { return copied_bytes_.load(); }
   /// The number of bios that failed and were submitted again.
   [[nodiscard]] std::uint64_t failures() const noexcept { return failures_.load(); }
-  /// Why the copy failed. Status::ok if it has not.
+  /// Why the copy failed. Status::ok if the copy has not failed.
   [[nodiscard]] Status status() const noexcept { return status_.load(); }
 
  private:

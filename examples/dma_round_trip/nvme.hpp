@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A driver of the block layer for an NVMe-like controller: the simulated one here, but it does what
-// it would have to do for hardware.
+// A driver of the block layer for an NVMe-like controller. The controller is simulated, but the
+// driver takes the same steps as for hardware.
 //
-//   out:     map the memory, publish, write the entry, ring the doorbell
-//   back:    the interrupt looks the cookie up; the context that submitted unmaps, and ends the I/O
-//   late:    an abort first; if the I/O is still there after another timeout, a reset
-//   failed:  a reset: no queue_rq runs, the controller is stopped, which proves that it is done
-//            with all memory, everything is queued again, the controller starts anew
+//   issue     maps the memory, publishes, writes the entry, and rings the doorbell
+//   complete  the interrupt looks the cookie up. The submitting context unmaps, and ends the I/O.
+//   timeout   the first one aborts the command. The second one resets the controller.
+//   reset     stops all queue_rq and then the controller, which proves that the controller is done
+//             with all memory. Unmaps and requeues all I/O, and starts the controller again.
 
 #ifndef EXAMPLES_DMA_ROUND_TRIP_NVME_HPP
 #define EXAMPLES_DMA_ROUND_TRIP_NVME_HPP
@@ -37,22 +37,22 @@ using sim::Opcode;
 
 class Nvme {
  public:
-  /// In each request.
+  /// The driver's data in each request.
   struct RequestData {
     dma::IovaList<sim::DriverRings::max_segments> iovas;
     std::optional<dma::ActiveMapping> mapping;
-    sim::CompletionEntry result;  // from the interrupt to complete()
-    std::uint64_t target = 0;     // the cookie that an abort is about
+    sim::CompletionEntry result;  // taken in the interrupt, used in complete()
+    std::uint64_t target = 0;     // of an abort: the cookie of the command to abort
     unsigned tries = 0;
   };
-  /// In each hardware queue.
+  /// The driver's data in each hardware queue.
   struct HwData {
     std::mutex submission;
     std::mutex completion;
     std::optional<sim::DriverRings> rings;
-    std::vector<std::optional<blkown::Generation>> aborted;  // by tag: which publication
+    std::vector<std::optional<blkown::Generation>> aborted;  // by tag: the publication
   };
-  /// In each disk.
+  /// The driver's data in each disk.
   struct QueueData {};
 
   using Hw = mq::HwQueue<Nvme>;
@@ -64,7 +64,7 @@ class Nvme {
       : device_{device}, controller_{controller} {}
 
   [[nodiscard]] unsigned resets() const noexcept { return resets_.load(); }
-  /// While that is so the disk must not be destroyed.
+  /// Whether a reset is in progress. The disk must not be destroyed during a reset.
   [[nodiscard]] bool is_resetting() const noexcept { return is_resetting_.load(); }
 
   Status init_hctx(Hw& hw, QueueData&) {
@@ -77,42 +77,43 @@ class Nvme {
     return Status::ok;
   }
 
-  // --- out --------------------------------------------------------------------------------------
+  // --- issue ------------------------------------------------------------------------------------
 
   Answer queue_rq(Hw& hw, QueueData&, Idle<Rq> idle, bool) {
     auto claim = std::move(idle).start().into_claim();
     if (const auto error = map(claim)) {
       return Answer::rejected(*std::move(claim).into_owned(), *error);
     }
-    // Built here, where the data is ours: once it is published the I/O may be over at any moment.
+    // Built before the publication, because a published I/O may end at any moment.
     const sim::SubmissionEntry entry = command(hw, claim);
     auto issued = std::move(claim).publish([&](const Cookie&) {
       const std::lock_guard lock{hw.data.submission};
       return hw.data.rings->submit(controller_, hw.index().value, entry);
     });
-    // A completion, a forged one, may have been faster than the refusal; then it has the I/O.
+    // Without a Claim in the error, a forged completion has claimed the I/O before the refusal.
     if (issued.has_value() || !issued.error().claim.has_value()) return Answer::accepted();
     auto back = *std::move(issued.error().claim);
     unmap(back, *dma::EndProof::of(back));
     return Answer::rejected(*std::move(back).into_owned(), Status::device_resource);
   }
 
-  // --- back -------------------------------------------------------------------------------------
+  // --- completion -------------------------------------------------------------------------------
 
-  /// Completions are there, on this queue. Any context; in the middle of a doorbell, too.
+  /// Takes the completions of the queue.
+  /// Context: any, also within a doorbell.
   void interrupt(blkown::QueueIndex queue) {
     Hw& hw = disk_->hw_queue(queue);
     const std::lock_guard lock{hw.data.completion};
     while (const auto entry = hw.data.rings->next_completion()) {
       auto claim = hw.claim(entry->cookie);
-      if (!claim.has_value()) continue;  // late, double, forged: the disk has counted it
+      if (!claim.has_value()) continue;  // late, duplicated or forged: counted by the disk
       claim->data().driver_data.result = *entry;
       hw.complete(*std::move(claim));
     }
     controller_.ring_completion(queue.value, hw.data.rings->completion_head());
   }
 
-  /// On the context that submitted the I/O.
+  /// Unmaps the memory, and ends or retries the I/O, on the context that submitted the I/O.
   void complete(Hw& hw, Claim<Rq> claim) {
     unmap(claim, *dma::EndProof::of(claim));
     Payload& payload = claim.data();
@@ -133,7 +134,7 @@ class Nvme {
     }
   }
 
-  // --- when nothing comes back ------------------------------------------------------------------
+  // --- errors -----------------------------------------------------------------------------------
 
   mq::TimeoutAction timeout(Hw& hw, const ARef<Rq>& pin, const Cookie& cookie) {
     auto& aborted = hw.data.aborted[pin.tag().value];
@@ -143,13 +144,15 @@ class Nvme {
     } else {
       aborted = cookie.generation;
     }
-    // Either way its own completion, or the reset, says when the device is done with its memory.
+    // In both cases only the I/O's own completion or the reset proves that the device is done with
+    // the memory.
     return mq::TimeoutAction::rearm;
   }
 
   void failed() { reset(); }
 
-  /// Any context. Begins a reset, unless one is under way.
+  /// Begins a reset, unless a reset is in progress.
+  /// Context: any.
   void reset() {
     if (is_resetting_.exchange(true)) return;
     disk_->quiesce(control_);
@@ -172,7 +175,8 @@ class Nvme {
     return std::nullopt;
   }
 
-  /// The mapping is in the request's own data, so it is taken out before the Claim ends the I/O.
+  /// Unmaps the memory. The mapping is in the request's own data, and must be taken out before the
+  /// Claim ends the I/O.
   static void unmap(Claim<Rq>& claim, const dma::EndProof& proof) {
     auto mapping = std::exchange(claim.data().driver_data.mapping, std::nullopt);
     if (!mapping.has_value()) return;
@@ -213,7 +217,7 @@ class Nvme {
     std::move(claim).requeue();
   }
 
-  /// Asks the controller to end an I/O, with a reserved tag. False if there is none left.
+  /// Sends an abort for the I/O, with a reserved tag. False if no reserved tag is free.
   [[nodiscard]] bool abort(const Cookie& cookie) {
     mq::Context& here = *mq::Context::current();
     auto idle = disk_->allocate_private(here, mq::Op::driver_out, true);
@@ -224,11 +228,12 @@ class Nvme {
   }
   static void on_control(void* self, mq::Control&) { static_cast<Nvme*>(self)->go_on(); }
 
-  /// No queue_rq runs: resets the controller. And when they may run again: that was it.
+  /// The end of a control operation: after the quiesce, resets the controller; after the unquiesce,
+  /// the reset is complete.
   void go_on() {
     if (std::exchange(is_quiesced_, false)) {
       is_resetting_.store(false);
-      // What failed meanwhile asked in vain.
+      // A failure during the reset began no reset of its own.
       if (controller_.has_failed()) reset();
       return;
     }
@@ -242,7 +247,7 @@ class Nvme {
     disk_->unquiesce(control_);
   }
 
-  /// Everything that is with the controller, and that nobody else has claimed.
+  /// Unmaps and requeues all I/O of the queue that no completion has claimed.
   static void give_up(Hw& hw, const dma::EndProof& proof) {
     const std::lock_guard lock{hw.data.completion};
     hw.for_each_in_flight([&](const ARef<Rq>& pin, const Cookie& cookie) {

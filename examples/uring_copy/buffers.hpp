@@ -25,8 +25,8 @@
 
 namespace uring_copy {
 
-/// The device that buffers are mapped for. The worker threads use it too: they access memory at its
-/// own address, as UringBuffers maps it.
+/// The device that buffers are mapped for. The worker threads use the same device, because
+/// UringBuffers maps memory at its own address.
 using MappedDevice = blkown::dma::Device<blkown::dma::UringBuffers>;
 
 class Buffers {

@@ -12,7 +12,7 @@
 //   4. A short or cancelled command is published again for the rest. After the first failure the
 //      copier publishes nothing more and cancels the commands in flight.
 //
-// If the device fails, or loses a command, its buffers are never used again: see abandon().
+// If the device fails or loses a command, the buffers are never used again (abandon()).
 
 #ifndef URING_COPY_COPIER_HPP
 #define URING_COPY_COPIER_HPP
@@ -113,7 +113,8 @@ class Copier {
     std::array<std::uint64_t, blkown::lookup_reason_count> rejected{};
   };
 
-  /// timeout_ms is the time limit of a command's first try, 0 for none. It doubles with each try.
+  /// timeout_ms is the time limit of a command's first try, 0 for none. The limit doubles with each
+  /// try.
   /// Precondition: `requests` come from make_requests(buffers, ledger) and are idle. `mapped` maps
   /// their buffers. All arguments outlive the Copier.
   Copier(Device& device, MappedDevice& mapped, Requests& requests, const Ledger& ledger,
@@ -155,8 +156,8 @@ class Copier {
   void complete(const Completion& completion) {
     auto found = requests_.claim(blkown::QueueIndex{0}, completion.value);
     if (!found.has_value()) {
-      // A late, duplicate or foreign entry. Its I/O has ended, and the I/O that has the tag now is
-      // not touched. Late entries are normal here, so this is no error.
+      // A late, duplicate or foreign entry. The entry's I/O has ended, and the I/O that has the tag
+      // now is not changed. Late entries are normal here, so this is no error.
       ++counters_.rejected[static_cast<std::size_t>(found.error().reason)];
     } else if (entry_of(completion.value) == Entry::io) {
       settle(std::move(*found), completion.result);
@@ -212,14 +213,14 @@ class Copier {
       return;
     }
     copy.mapping.emplace(std::move(*prepared).activate());
-    // Built before the publication: after it, the request may end at any moment.
+    // Built before the publication, because a published request may end at any moment.
     const Command command = copy.command(timeout_ms_ << copy.cancelled);
     auto published = std::move(claim).publish(
         [&](blkown::Cookie cookie) { return device_.issue(command, cookie.value); });
     if (published.has_value()) return;
 
-    // Refused. The Claim comes back, unless a completion has claimed the command that the device
-    // refused; then the completion handles the request.
+    // The device has refused the command. The error has the Claim, unless a completion has claimed
+    // the refused command. In that case the completion handles the request.
     auto& refused = published.error();
     if (!refused.claim.has_value()) return;
     unmap(*refused.claim, *EndProof::of(*refused.claim));
@@ -260,7 +261,7 @@ class Copier {
       return;
     }
     if (result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
-      // Cancelled. The command is published again from the same position: a write that was
+      // The command was cancelled and is published again from the same position. A write that was
       // interrupted writes the same bytes to the same place again.
       ++counters_.cancelled;
       if (++copy.cancelled != max_attempts) {

@@ -23,7 +23,7 @@ inline constexpr blkown::CookieLayout cookie_layout = blkown::CookieLayout::io_u
 /// The completion entries that one publication may have. All have the publication's cookie. They
 /// differ in the user bits, which lookups ignore.
 enum class Entry : std::uint8_t {
-  io = 0,            ///< The read or write. After it, the buffer belongs to the program again.
+  io = 0,            ///< The read or write. The buffer then belongs to the program again.
   link_timeout = 1,  ///< The command's time limit.
   cancel = 2,        ///< The result of Device::cancel.
 };
@@ -85,7 +85,7 @@ class Device {
   /// until the next call.
   [[nodiscard]] virtual std::expected<std::span<const Completion>, int> reap() = 0;
 
-  /// How many completions have not arrived yet.
+  /// The number of completions that have not arrived yet.
   [[nodiscard]] virtual std::size_t outstanding() const noexcept = 0;
 };
 

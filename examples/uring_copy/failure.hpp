@@ -30,7 +30,7 @@ struct Failure {
   int error = 0;  ///< An errno value, for `io` and `device`.
 };
 
-/// Whether the device may still have commands, and so may still write to their buffers.
+/// Whether the device may still have commands, and therefore may still write to their buffers.
 [[nodiscard]] constexpr bool may_still_write(const Failure& failure) noexcept {
   return failure.cause == Cause::device || failure.cause == Cause::lost;
 }

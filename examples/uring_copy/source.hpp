@@ -75,7 +75,7 @@ class Source {
   /// Checks that the source has not grown. A copy of a growing file matches neither its old nor its
   /// new state.
   [[nodiscard]] std::expected<void, Problem> check_not_grown() const {
-    // By a read: files of /proc have more bytes than their size says.
+    // Checked by a read, because files of /proc have more bytes than stat() reports.
     char byte = 0;
     ssize_t got = 0;
     do {

@@ -90,7 +90,7 @@ class DriverRings {
   }
 
   /// Puts a command into the ring and rings the doorbell.
-  /// Errors: DeviceBusy, without a change of the ring.
+  /// Errors: DeviceBusy. The device then does not have the command.
   [[nodiscard]] std::expected<void, DeviceBusy> submit(Controller& controller, std::uint32_t queue,
                                                        const SubmissionEntry& entry) {
     const std::uint32_t next = (tail_ + 1) % entries_;
