@@ -44,9 +44,10 @@ enum class Violation : std::uint8_t {
 
 /// Programmer errors after which the operation has left a consistent state.
 enum class Report : std::uint8_t {
-  claim_dropped,    ///< A Claim was destroyed. The Claim's I/O ends with io_error.
-  idle_dropped,     ///< An Idle was destroyed. The Idle's I/O ends with io_error.
-  mapping_dropped,  ///< A DMA mapping was destroyed without an EndProof and is quarantined.
+  claim_dropped,       ///< A Claim was destroyed. The Claim's I/O ends with io_error.
+  idle_dropped,        ///< An Idle was destroyed. The Idle's I/O ends with io_error.
+  mapping_dropped,     ///< A DMA mapping was destroyed without an EndProof and is quarantined.
+  unbalanced_control,  ///< A disk was thawed or unquiesced once too often. Nothing is undone.
 };
 
 /// The violation as a sentence without a full stop.
@@ -83,6 +84,8 @@ enum class Report : std::uint8_t {
     case Report::idle_dropped: return "an Idle was dropped without being started";
     case Report::mapping_dropped:
       return "a mapping was dropped without proof that the device is done with it";
+    case Report::unbalanced_control:
+      return "a disk was thawed or unquiesced more often than it was frozen or quiesced";
   }
   return "unknown report";
 }
@@ -117,6 +120,8 @@ enum class Report : std::uint8_t {
     case Report::claim_dropped: return "end, requeue, publish or release each Claim";
     case Report::idle_dropped: return "start, fail or requeue each Idle";
     case Report::mapping_dropped: return "call unmap() with an EndProof, or drain the device";
+    case Report::unbalanced_control:
+      return "undo each freeze with one thaw, and each quiesce with one unquiesce";
   }
   return "no remedy is known";
 }
@@ -124,7 +129,8 @@ enum class Report : std::uint8_t {
 /// The number of enumerators, for tables indexed by Violation.
 inline constexpr std::size_t violation_count =
     static_cast<std::size_t>(Violation::wrong_context) + 1;
-inline constexpr std::size_t report_count = static_cast<std::size_t>(Report::mapping_dropped) + 1;
+inline constexpr std::size_t report_count =
+    static_cast<std::size_t>(Report::unbalanced_control) + 1;
 static_assert(detail::counts_enumerators<Violation>(violation_count));
 static_assert(detail::counts_enumerators<Report>(report_count));
 

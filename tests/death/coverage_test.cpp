@@ -41,6 +41,7 @@ const char* suite_of(blkown::Report report) {
     case blkown::Report::claim_dropped: return "ClaimDropped";
     case blkown::Report::idle_dropped: return "IdleDropped";
     case blkown::Report::mapping_dropped: return "MappingDropped";
+    case blkown::Report::unbalanced_control: return "UnbalancedControl";
   }
   return "";
 }
@@ -84,6 +85,8 @@ constexpr Texts report_texts[] = {
     {"an Idle was dropped without being started", "start, fail or requeue each Idle"},
     {"a mapping was dropped without proof that the device is done with it",
      "call unmap() with an EndProof, or drain the device"},
+    {"a disk was thawed or unquiesced more often than it was frozen or quiesced",
+     "undo each freeze with one thaw, and each quiesce with one unquiesce"},
 };
 static_assert(std::size(report_texts) == blkown::report_count);
 

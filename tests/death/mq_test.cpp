@@ -21,6 +21,8 @@ class ObjectInUseDeathTest : public ViolationTest<blkown::Violation::object_in_u
 class NoSuchDiskQueueDeathTest : public ViolationTest<blkown::Violation::no_such_queue> {};
 class WrongContextDeathTest : public ViolationTest<blkown::Violation::wrong_context> {};
 
+class UnbalancedControl : public testing::Test {};
+
 /// A driver that publishes every request and completes none.
 struct Silent {
   struct RequestData {};
@@ -53,6 +55,30 @@ struct Rig {
   std::unique_ptr<mq::Disk<Silent>> disk;
   std::byte memory[512];
   std::unique_ptr<mq::Bio> bio{new mq::Bio(mq::Bio::read(0, blkown::Segment{memory, 512}, {}))};
+  mq::Control control{{[](void*, mq::Control&) {}, nullptr}};
+};
+
+/// A driver whose map_queues returns a wrong index once there are several queues.
+struct WrongMap {
+  struct RequestData {};
+  struct HwData {};
+  struct QueueData {};
+  mq::Dispatch<WrongMap> queue_rq(mq::HwQueue<WrongMap>&, QueueData&,
+                                  blkown::Idle<mq::Request<WrongMap>> idle, bool) {
+    return mq::Dispatch<WrongMap>::rejected(std::move(idle), blkown::Status::io_error);
+  }
+  static unsigned map_queues(mq::QueueType, unsigned, unsigned count) { return count == 1 ? 0 : 7; }
+};
+
+struct MappedRig {
+  void grow(blkown::Place where = blkown::Place::current()) {
+    disk->set_queue_count(control, 3, where);
+    runtime.run();
+  }
+  mq::LoopRuntime runtime{1};
+  WrongMap driver;
+  std::unique_ptr<mq::Disk<WrongMap>> disk = *mq::Disk<WrongMap>::create(
+      {.name = "mapped", .capacity_sectors = 8, .max_normal_queues = 3}, driver, runtime);
   mq::Control control{{[](void*, mq::Control&) {}, nullptr}};
 };
 
@@ -199,6 +225,32 @@ TEST_F(NoSuchDiskQueueDeathTest, OfADisk) {
   dies_here("mq::Disk::hw_queue", "", [&] { use(rig.disk->hw_queue(one).index()); });
   prints("disk 'rig' cannot have 2 normal queues", "pass 1 to DiskConfig::max_normal_queues");
   dies_here("mq::Disk::set_queue_count", "", [&] { rig.disk->set_queue_count(rig.control, 2); });
+}
+
+// Goal: an index that map_queues may not return after a change of the number of queues is named
+// with the hook and the index.
+TEST_F(NoSuchDiskQueueDeathTest, MapQueuesReturnsAQueueThatDoesNotExist) {
+  prints("map_queues of disk 'mapped' returned an index beyond 3 queues",
+         "return an index below queue_count");
+  dies_here("mq::Disk::set_queue_count", ", queue 7", [] { MappedRig{}.grow(); });
+}
+
+/// Goal: a thaw or an unquiesce too many is printed with the disk, the operation and its caller.
+TEST_F(UnbalancedControl, AThawOrAnUnquiesceTooMany) {
+  EXPECT_EXIT(
+      {
+        Rig rig;
+        rig.disk->thaw(rig.control, blkown::Place{});
+        rig.runtime.run();
+        rig.disk->unquiesce(rig.control, blkown::Place{});
+        rig.runtime.run();
+        std::_Exit(0);
+      },
+      testing::ExitedWithCode(0),
+      testing::Eq(lines_of("report", "disk 'rig' was thawed while it is not frozen",
+                           "call thaw() once for each freeze()", "mq::Disk::thaw") +
+                  lines_of("report", "disk 'rig' was unquiesced while it is not quiesced",
+                           "call unquiesce() once for each quiesce()", "mq::Disk::unquiesce")));
 }
 
 }  // namespace

@@ -195,14 +195,6 @@ TEST(Control, ARemovalEndsWaitingBiosInEveryMode) {
   }
 }
 
-TEST(Control, AThawTooManyDoesNothing) {
-  Bench bench;
-  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
-  Read read;
-  bench.disk->submit(bench.context(), read.bio);
-  EXPECT_EQ(read.ends.count, 1);
-}
-
 // Goal: a request that is requeued during a removal ends, also if it is held for a kick or its
 // queue is stopped.
 TEST(Control, ARequestRequeuedDuringARemovalEnds) {

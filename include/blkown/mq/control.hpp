@@ -10,6 +10,7 @@
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
 #include <blkown/mq/on_end.hpp>
+#include <blkown/place.hpp>
 #include <blkown/status.hpp>
 #include <cstdint>
 
@@ -20,7 +21,10 @@ namespace mq {
 /// An operation on a disk: freeze, thaw, quiesce, unquiesce, set_queue_count or remove. The caller
 /// owns the object, which stays in place until its end callback is called on one of the disk's
 /// contexts. The callback may start the Control again or destroy it. The operations of a disk are
-/// carried out one at a time, in the order in which they were started.
+/// carried out one at a time, in the order in which they were started. None waits for a later one:
+/// what each waits for stands at its function in Disk.
+/// After a removal, an operation ends with Status::offline: an operation that was queued behind the
+/// removal before the removal's callback, a later one within the call that starts it.
 class Control {
  public:
   /// Makes an operation that is not running. `on_end` is called at the end of each run.
@@ -32,7 +36,8 @@ class Control {
     if (is_running()) violate_destroyed();
   }
 
-  /// The result of the operation: Status::ok, or the status with which init_hctx refused a queue.
+  /// The result of the operation: Status::ok; offline, if the disk is removed; or the status with
+  /// which init_hctx refused a queue.
   [[nodiscard]] Status status() const noexcept { return status_; }
   /// Whether the operation was started and its end callback has not been called.
   [[nodiscard]] bool is_running() const noexcept { return is_running_.is_set(); }
@@ -58,6 +63,7 @@ class Control {
 
   OnEnd<Control> on_end_;
   Control* next_ = nullptr;
+  Place place_{};  // of the call that started the operation
   std::uint32_t queue_count_ = 0;
   Kind kind_ = Kind::freeze;
   Status status_ = Status::ok;

@@ -15,6 +15,7 @@
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/control.hpp>
 #include <blkown/mq/counters.hpp>
+#include <blkown/mq/detail/call_gate.hpp>
 #include <blkown/mq/detail/controls.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/submit_queue.hpp>
@@ -75,7 +76,9 @@ class Disk {
   /// configuration. The pool has one queue, which all hardware queues share, or as many as the disk
   /// can have.
   /// Errors: the first field of the configuration that is wrong; bad_tags; does_not_fit, if the
-  /// pool has too few queues; init_failed, if init_hctx refused a queue; out_of_memory.
+  /// pool has too few queues; init_failed, if init_hctx refused a queue; too_large with the field
+  /// "map_queues", if map_queues returned an index (`given`) above the last queue's (`limit`);
+  /// out_of_memory.
   template <Runtime Rt>
   [[nodiscard]] static std::expected<std::unique_ptr<Disk>, DiskError> create(
       const DiskConfig& config, D& driver, Rt& runtime, QueueData data = {},
@@ -95,9 +98,9 @@ class Disk {
   Disk(const Disk&) = delete;
   Disk& operator=(const Disk&) = delete;
 
-  /// Precondition: since the removal, every submit() has returned, and so has every call on a
-  /// thread outside the contexts that ends or completes one of the disk's requests.
-  /// Violation: object_in_use, if the disk was not removed.
+  /// Precondition: since the removal, every submit() and every call on another thread has returned,
+  /// and so has every call on a thread outside the contexts that ends or completes one of the
+  /// disk's requests. Violation: object_in_use, if the disk was not removed.
   ~Disk() {
     if (is_live_) [[unlikely]]
       violate_destroyed();
@@ -187,7 +190,11 @@ class Disk {
 
   // --- control operations; any context ----------------------------------------------------------
   //
-  // Each starts an operation and returns. The Control's end callback reports its end.
+  // Each starts an operation and returns. The Control's end callback reports its end, on one of the
+  // disk's contexts. An operation waits for the operations started before it, for a run of every
+  // context, and for what its comment names; never for a later operation.
+  // Errors, as the Control's status: offline, if the disk is removed. The callback is then called
+  // before that of the removal, or, for an operation that is started later, within the call.
   // Violation: object_in_use, if the Control is running.
 
   /// Stops issuing bios, including the further parts and flushes of bios that have begun, and
@@ -197,15 +204,18 @@ class Disk {
   void freeze(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::freeze, 0, where);
   }
-  /// Undoes one freeze. A thaw without a freeze has no effect.
+  /// Undoes one freeze. Waits for nothing else. A thaw without a freeze is reported
+  /// (Report::unbalanced_control) and has no effect.
   void thaw(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::thaw, 0, where);
   }
-  /// Stops all calls of queue_rq. Ends when none is running. Requests in flight stay in flight.
+  /// Stops all calls of queue_rq. Waits until none is running. Requests in flight stay in flight.
+  /// Quiesces nest.
   void quiesce(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::quiesce, 0, where);
   }
-  /// Undoes all quiesces.
+  /// Undoes one quiesce. Waits for nothing else. An unquiesce without a quiesce is reported
+  /// (Report::unbalanced_control) and has no effect.
   void unquiesce(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::unquiesce, 0, where);
   }
@@ -213,7 +223,8 @@ class Disk {
   /// init_hctx, maps the contexts to the queues again, and thaws the disk.
   /// Errors, as the Control's status: the status with which init_hctx refused a queue. The disk
   /// then uses the queues before the refused one. offline, if the disk is removed.
-  /// Violation: no_such_queue, if `count` is 0 or above DiskConfig::max_normal_queues.
+  /// Violation: no_such_queue, if `count` is 0 or above DiskConfig::max_normal_queues, or if
+  /// map_queues returns an index that is not below its queue_count.
   void set_queue_count(Control& control, std::uint32_t count, Place where = Place::current()) {
     if (count == 0 || count > detail::normal_queue_limit(config_)) [[unlikely]]
       violate_queue_count(count, where);
@@ -236,10 +247,9 @@ class Disk {
     }
   }
 
-  /// Issues the requests that were requeued while DiskConfig::auto_kick is off.
-  void kick_requeued() noexcept {
-    for (auto& queue : submit_queues_) queue->kick(true);
-  }
+  /// Issues the requests that were requeued while DiskConfig::auto_kick is off. Has no effect on a
+  /// removed disk.
+  void kick_requeued() noexcept { kick(true); }
 
   // --- observation; any context -----------------------------------------------------------------
 
@@ -366,7 +376,15 @@ class Disk {
                        .limit = 0};
     }
     for (auto& queue : submit_queues_) {
-      queue->attach(hw_queues_.map_of(queue->context().index()));
+      const auto map = hw_queues_.map_of(queue->context().index());
+      if (!map.has_value()) {
+        hw_queues_.close();
+        return DiskError{.reason = DiskReason::too_large,
+                         .field = "map_queues",
+                         .given = map.error().answer,
+                         .limit = map.error().count - 1};
+      }
+      queue->attach(*map);
     }
     is_live_ = true;
     return std::nullopt;
@@ -379,17 +397,29 @@ class Disk {
     for (auto& queue : submit_queues_) queue->begin_control();
   }
   /// Precondition: every context has answered a freeze.
-  [[nodiscard]] Status change_queue_count(std::uint32_t count) {
+  [[nodiscard]] Status change_queue_count(std::uint32_t count, const Place& where) {
     if (!is_live_) return Status::offline;
     const Status status = hw_queues_.set_normal_count(count);
     for (auto& queue : submit_queues_) {
-      queue->remap(hw_queues_.map_of(queue->context().index()));
+      const auto map = hw_queues_.map_of(queue->context().index());
+      if (!map.has_value()) [[unlikely]]
+        violate_map(map.error(), where);
+      queue->remap(*map);
     }
     return status;
   }
+  [[nodiscard]] detail::CallGate& kicks() noexcept { return kicks_; }
   void finish_removal() {
     hw_queues_.close();
     is_live_ = false;
+  }
+
+  /// Makes every context issue its waiting bios again. With `requeues`, held requests are issued
+  /// too. Behind the gate, so that no work of a removed disk is posted.
+  void kick(bool requeues) noexcept {
+    if (!kicks_.enter()) return;
+    for (auto& queue : submit_queues_) queue->kick(requeues);
+    kicks_.leave();
   }
 
   // --- for submitting ---------------------------------------------------------------------------
@@ -448,6 +478,18 @@ class Disk {
                   "pass 1 to DiskConfig::max_normal_queues")
             .about(config_.name, count));
   }
+  [[noreturn, gnu::cold, gnu::noinline]] void violate_map(const detail::MapMistake& mistake,
+                                                          const Place& where) const {
+    Incident incident = Incident::of("mq::Disk::set_queue_count", where)
+                            .with(
+                                "map_queues of disk '{subject}' returned an index beyond"
+                                " {count|queue|queues}",
+                                "return an index below queue_count")
+                            .about(config_.name, mistake.count);
+    incident.has_queue = true;
+    incident.queue = QueueIndex{mistake.answer};
+    blkown::detail::violate(Violation::no_such_queue, incident);
+  }
   [[noreturn, gnu::cold, gnu::noinline]] void violate_hw_queue(const Place& where) const {
     blkown::detail::violate(Violation::no_such_queue,
                             Incident::of("mq::Disk::hw_queue", where)
@@ -465,13 +507,14 @@ class Disk {
   std::vector<std::unique_ptr<detail::SubmitQueue<D>>> submit_queues_;
   TraceSink trace_sink_;
   bool is_live_ = false;  // between create() and the end of the removal
+  detail::CallGate kicks_;
   detail::Controls<D> controls_;
 };
 
 template <class D>
 void HwQueue<D>::start() noexcept {
   stopped_.set(false);
-  for (auto& queue : disk_.submit_queues_) queue->kick(false);
+  disk_.kick(false);
 }
 
 template <class D>

@@ -156,7 +156,8 @@ struct Zone {
 ///       that returns a status other than ok refuses the queue.
 ///   unsigned map_queues(QueueType, unsigned context_index, unsigned queue_count);
 ///       Returns the index of the context's queue among the queue_count queues of the type. Without
-///       this hook the index is context_index % queue_count.
+///       this hook the index is context_index % queue_count. Disk::create refuses an index that is
+///       not below queue_count; in Disk::set_queue_count such an index is a violation.
 ///   unsigned report_zones(QueueData&, std::uint64_t sector, Zone* zones, unsigned count);
 ///       Describes up to `count` zones, beginning with the zone that holds the sector. Returns the
 ///       number of zones described.

@@ -57,8 +57,8 @@ class ControlPart {
         if (next_map_.has_value()) issuer.map(*std::exchange(next_map_, std::nullopt));
         issuer.thaw();
         break;
-      case Control::Step::quiesce: issuer.set_quiesced(true); break;
-      case Control::Step::unquiesce: issuer.set_quiesced(false); break;
+      case Control::Step::quiesce: issuer.quiesce(); break;
+      case Control::Step::unquiesce: issuer.unquiesce(); break;
       case Control::Step::remove:
         removed_ = true;
         duty_ = Duty::drain;

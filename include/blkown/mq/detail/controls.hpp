@@ -10,18 +10,24 @@
 //              freeze, thaw, quiesce, unquiesce  one step of that name
 //              queue_count                       freeze; then the queues change; thaw
 //              remove                            remove, pass, leave; then the queues are closed
+//              a thaw or unquiesce too many      pass, after a report
 //   tell     a step begins with a post to every context.
 //   arrive   a context arrives when its ControlPart has done the step. For freeze and remove,
 //            that includes the end of its requests. The last context to arrive begins the next step
 //            or ends the operation.
 //
 // `pass` exists because a context that handed over another context's last request may still be
-// inside that call. When every context has run once more, all such calls have returned. `leave`
-// then waits until no work of this disk is queued on any context.
+// inside that call. When every context has run once more, all such calls have returned. The gate
+// for kicks is closed before `pass`; `pass` is repeated while a kick is inside. `leave` then waits
+// until no work of this disk is queued on any context.
+//
+// After a removal, operations end with Status::offline: those queued behind the removal end in
+// order, before its own callback; those started later end within start().
 //
 // Guarantees: when a step is done, every context has seen it, without a lock or a fence on the path
-// of an I/O. The end callback is called last, and may destroy the disk. An operation does not end
-// while a context is not run, or while a request of a frozen disk cannot end.
+// of an I/O. The removal's callback is called last, and may destroy the disk. An
+// operation does not end while a context is not run, or while the driver has a request that the
+// operation waits for. No operation waits for a later one.
 
 #ifndef BLKOWN_MQ_DETAIL_CONTROLS_HPP
 #define BLKOWN_MQ_DETAIL_CONTROLS_HPP
@@ -55,16 +61,13 @@ class Controls {
     control.kind_ = kind;
     control.queue_count_ = queue_count;
     control.status_ = Status::ok;
+    control.place_ = where;
     control.next_ = nullptr;
-    {
-      const std::lock_guard lock{mutex_};
-      if (first_ != nullptr) {
-        last_ = last_->next_ = &control;
-        return;
-      }
-      first_ = last_ = &control;
+    switch (append(control)) {
+      case Appended::first: return begin();
+      case Appended::behind: return;
+      case Appended::refused: return end(control, Status::offline);
     }
-    begin();
   }
 
   /// The present step.
@@ -87,15 +90,49 @@ class Controls {
             .about(disk_.config().name));
   }
 
+  /// The place of an operation among those that have not ended. Refused: the disk is removed.
+  enum class Appended : std::uint8_t { first, behind, refused };
+  [[nodiscard]] Appended append(Control& control) {
+    const std::lock_guard lock{mutex_};
+    if (removed_) return Appended::refused;
+    if (first_ != nullptr) {
+      last_ = last_->next_ = &control;
+      return Appended::behind;
+    }
+    first_ = last_ = &control;
+    return Appended::first;
+  }
+
   void begin() {
     switch (first_->kind_) {
-      case Control::Kind::freeze:
+      case Control::Kind::freeze: ++freezes_; return tell(Control::Step::freeze);
       case Control::Kind::queue_count: return tell(Control::Step::freeze);
-      case Control::Kind::thaw: return tell(Control::Step::thaw);
-      case Control::Kind::quiesce: return tell(Control::Step::quiesce);
-      case Control::Kind::unquiesce: return tell(Control::Step::unquiesce);
+      case Control::Kind::thaw: return undo(freezes_, Control::Step::thaw);
+      case Control::Kind::quiesce: ++quiesces_; return tell(Control::Step::quiesce);
+      case Control::Kind::unquiesce: return undo(quiesces_, Control::Step::unquiesce);
       case Control::Kind::remove: return tell(Control::Step::remove);
     }
+  }
+
+  /// Begins a thaw or an unquiesce. One too many is reported, and has no effect.
+  void undo(std::uint32_t& count, Control::Step step) {
+    if (count != 0) {
+      --count;
+      return tell(step);
+    }
+    report_unbalanced(step);
+    tell(Control::Step::pass);
+  }
+  [[gnu::cold, gnu::noinline]] void report_unbalanced(Control::Step step) const {
+    const bool is_thaw = step == Control::Step::thaw;
+    blkown::detail::report(
+        Report::unbalanced_control,
+        Incident::of(is_thaw ? "mq::Disk::thaw" : "mq::Disk::unquiesce", first_->place_)
+            .with(is_thaw ? "disk '{subject}' was thawed while it is not frozen"
+                          : "disk '{subject}' was unquiesced while it is not quiesced",
+                  is_thaw ? "call thaw() once for each freeze()"
+                          : "call unquiesce() once for each quiesce()")
+            .about(disk_.config().name));
   }
 
   void tell(Control::Step step) {
@@ -107,13 +144,19 @@ class Controls {
   void finish_step() {
     Control& control = *first_;
     if (control.kind_ == Control::Kind::queue_count && step_ == Control::Step::freeze) {
-      control.status_ = disk_.change_queue_count(control.queue_count_);
+      control.status_ = disk_.change_queue_count(control.queue_count_, control.place_);
       return tell(Control::Step::thaw);
     }
     if (control.kind_ == Control::Kind::remove) {
-      if (step_ == Control::Step::remove) return tell(Control::Step::pass);
-      if (step_ == Control::Step::pass) return tell(Control::Step::leave);
+      if (step_ == Control::Step::remove) {
+        disk_.kicks().close();
+        return tell(Control::Step::pass);
+      }
+      if (step_ == Control::Step::pass) {
+        return tell(disk_.kicks().is_empty() ? Control::Step::leave : Control::Step::pass);
+      }
       disk_.finish_removal();
+      return end_removal(control);
     }
     bool is_more = false;
     {
@@ -122,6 +165,28 @@ class Controls {
       is_more = first_ != nullptr;
     }
     if (is_more) begin();
+    end(control, control.status_);
+  }
+
+  /// Ends the removal, after the operations behind it. The disk may be destroyed when this returns.
+  void end_removal(Control& removal) {
+    Control* behind = nullptr;
+    {
+      const std::lock_guard lock{mutex_};
+      removed_ = true;
+      behind = removal.next_;
+      first_ = nullptr;
+    }
+    while (behind != nullptr) {
+      Control& control = *behind;
+      behind = control.next_;  // the callback may destroy the Control
+      end(control, Status::offline);
+    }
+    end(removal, Status::ok);
+  }
+
+  static void end(Control& control, Status status) {
+    control.status_ = status;
     control.is_running_.set(false);
     control.on_end_(control);
   }
@@ -130,6 +195,10 @@ class Controls {
   std::mutex mutex_;
   Control* first_ = nullptr;
   Control* last_ = nullptr;
+  bool removed_ = false;  // guarded by the mutex
+  // Used by the thread that begins or ends a step.
+  std::uint32_t freezes_ = 0;
+  std::uint32_t quiesces_ = 0;
   Control::Step step_ = Control::Step::thaw;
   Countdown countdown_;
 };

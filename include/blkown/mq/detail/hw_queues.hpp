@@ -14,6 +14,7 @@
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/status.hpp>
 #include <cstdint>
+#include <expected>
 #include <memory>
 #include <vector>
 
@@ -24,6 +25,12 @@ namespace mq::detail {
 /// The hardware queue for each queue type.
 template <class D>
 using QueueMap = std::array<HwQueue<D>*, queue_type_count>;
+
+/// An answer of map_queues that is not below `count`.
+struct MapMistake {
+  std::uint32_t answer = 0;
+  std::uint32_t count = 0;
+};
 
 /// Indexes from 0: the normal queues, as many as the configuration allows, then those for reads,
 /// then those for polling. A queue is open between init_hctx and exit_hctx. Queues are opened and
@@ -89,27 +96,36 @@ class HwQueues {
   }
 
   /// The queues that a context uses. A type without queues of its own uses a normal queue.
-  [[nodiscard]] QueueMap<D> map_of(std::uint32_t context_index) {
+  /// Errors: the first wrong answer of map_queues.
+  [[nodiscard]] std::expected<QueueMap<D>, MapMistake> map_of(std::uint32_t context_index) {
     const std::uint32_t first_read = normal_queue_limit(config_);
-    const std::uint32_t first_poll = first_read + config_.read_queues;
-    HwQueue<D>* const normal = choose(QueueType::normal, context_index, 0, open_normal_);
-    return {normal,
-            config_.read_queues == 0
-                ? normal
-                : choose(QueueType::read, context_index, first_read, config_.read_queues),
-            config_.poll_queues == 0
-                ? normal
-                : choose(QueueType::poll, context_index, first_poll, config_.poll_queues)};
+    const std::array<std::uint32_t, queue_type_count> first{0, first_read,
+                                                            first_read + config_.read_queues};
+    const std::array<std::uint32_t, queue_type_count> count{open_normal_, config_.read_queues,
+                                                            config_.poll_queues};
+    QueueMap<D> map{};
+    for (unsigned type = 0; type != queue_type_count; ++type) {
+      if (count[type] == 0) {
+        map[type] = map[0];
+        continue;
+      }
+      const std::uint32_t answer = choose(static_cast<QueueType>(type), context_index, count[type]);
+      if (answer >= count[type]) [[unlikely]]
+        return std::unexpected(MapMistake{answer, count[type]});
+      map[type] = queues_[first[type] + answer].get();
+    }
+    return map;
   }
 
  private:
-  [[nodiscard]] HwQueue<D>* choose(QueueType type, std::uint32_t context_index, std::uint32_t first,
-                                   std::uint32_t count) {
-    std::uint32_t chosen = context_index;
+  [[nodiscard]] std::uint32_t choose(QueueType type, std::uint32_t context_index,
+                                     std::uint32_t count) {
     if constexpr (names_map_queues<D>) {
-      chosen = disk_.driver().map_queues(type, context_index, count);
+      return disk_.driver().map_queues(type, context_index, count);
+    } else {
+      static_cast<void>(type);
+      return context_index % count;
     }
-    return queues_[first + chosen % count].get();
   }
 
   [[nodiscard]] Status open_queue(std::uint32_t index) {

@@ -70,6 +70,7 @@ class Issuer {
     if (is_issued) return;
     has_waiting_ = true;
     if (bio.flags().nowait && !is_deferred && !sequence(bio).is_begun()) {
+      if (lane.waiting.empty()) lane.tags.leave_line(pool(), *lane.hw);
       return break_off(bio, Status::again);
     }
     lane.waiting.push_back(bio);
@@ -103,6 +104,8 @@ class Issuer {
       while (Bio* const bio = lane.waiting.pop_front()) break_off(*bio, status);
       while (auto ended = lane.requeued.pop_front()) std::move(*ended).into_idle().fail(status);
       while (auto ended = lane.held.pop_front()) std::move(*ended).into_idle().fail(status);
+      // The line gives no turn to a lane that cannot use a tag.
+      lane.tags.leave_line(pool(), *lane.hw);
     });
     return is_any;
   }
@@ -147,7 +150,7 @@ class Issuer {
   /// Issues a private request, or makes it wait.
   void execute(Idle<R>&& idle) noexcept {
     Lane<D>& lane = lanes_.of(idle.data());
-    if (is_quiesced_ || lane.is_held_up()) {
+    if (quiesces_ != 0 || lane.is_held_up()) {
       state_of(idle.data()).needs_no_kick = true;
       return std::move(idle).requeue();
     }
@@ -163,8 +166,9 @@ class Issuer {
   // --- control ----------------------------------------------------------------------------------
 
   void freeze() noexcept { ++freezes_; }
-  void thaw() noexcept { freezes_ -= freezes_ != 0 ? 1 : 0; }
-  void set_quiesced(bool quiesced) noexcept { is_quiesced_ = quiesced; }
+  void thaw() noexcept { --freezes_; }
+  void quiesce() noexcept { ++quiesces_; }
+  void unquiesce() noexcept { --quiesces_; }
 
   /// Precondition: no request is in flight.
   void map(const QueueMap<D>& queues) noexcept {
@@ -195,11 +199,11 @@ class Issuer {
   [[nodiscard]] FlushSequence sequence(Bio& bio) const noexcept { return {bio, disk_.config()}; }
 
   [[nodiscard]] bool is_open(const Lane<D>& lane) const noexcept {
-    return freezes_ == 0 && !is_quiesced_ && !lane.is_held_up();
+    return freezes_ == 0 && quiesces_ == 0 && !lane.is_held_up();
   }
 
   void resume(Lane<D>& lane) noexcept {
-    while (!is_quiesced_ && !lane.is_held_up()) {
+    while (quiesces_ == 0 && !lane.is_held_up()) {
       if (auto ended = lane.requeued.pop_front()) {
         send(lane, std::move(*ended).into_idle(), lane.requeued.empty() && lane.waiting.empty());
         continue;
@@ -355,7 +359,7 @@ class Issuer {
   BioList& ended_bios_;
   Word in_flight_ = 0;
   unsigned freezes_ = 0;
-  bool is_quiesced_ = false;
+  unsigned quiesces_ = 0;
   // Whether a lane may have something to issue, or a place in a line to give up.
   bool has_waiting_ = false;
 };

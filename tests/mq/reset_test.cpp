@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Tests of control operations as a driver uses them in resets and at unplug: several parties,
+// requeued requests, removal at any time, disks that share tags.
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "mq/fake_driver.hpp"
+#include "support/recording.hpp"
+
+namespace reset {
+namespace {
+
+namespace mq = blkown::mq;
+using blkown::QueueIndex;
+using blkown::Status;
+using fake::Bench;
+using fake::Read;
+using Mode = fake::Driver::Mode;
+using Disk = mq::Disk<fake::Driver>;
+
+/// An operation that the test observes while it runs.
+struct Operation {
+  mq::Control control{
+      {[](void* self, mq::Control&) { static_cast<Operation*>(self)->end(); }, this}};
+  void end() {
+    is_done = true;
+    if (order != nullptr) order->push_back(this);
+  }
+  bool is_done = false;
+  std::vector<Operation*>* order = nullptr;
+};
+
+bool quiesce(Bench<>& bench) {
+  return bench.run([&](mq::Control& control) { bench.disk->quiesce(control); });
+}
+bool unquiesce(Bench<>& bench) {
+  return bench.run([&](mq::Control& control) { bench.disk->unquiesce(control); });
+}
+
+// --- quiesces count ------------------------------------------------------------------------------
+
+TEST(Reset, OneOfTwoPartiesThatQuiescedUnquiesces) {
+  Bench bench{{}, 2};
+  Read read;
+  EXPECT_TRUE(quiesce(bench) && quiesce(bench) && unquiesce(bench));
+  bench.disk->submit(bench.context(1), read.bio);
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.calls, 0) << "the other party still relies on its quiesce";
+  EXPECT_TRUE(unquiesce(bench));
+  bench.runtime.run();
+  EXPECT_EQ(read.ends.count, 1);
+}
+
+// Goal: an undo too many is reported with the disk's name, and changes nothing.
+TEST(Reset, AnUnquiesceOrAThawTooManyIsReported) {
+  Bench bench{{.name = "twice", .capacity_sectors = 1024}, 2};
+  const support::ReportLog log;
+  EXPECT_TRUE(unquiesce(bench));
+  ASSERT_EQ(log.count(), 1U);
+  EXPECT_EQ(std::string{log.last().incident.operation}, "mq::Disk::unquiesce");
+  EXPECT_EQ(std::string{log.last().incident.subject}, "twice");
+  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+  ASSERT_EQ(log.count(), 2U);
+  EXPECT_EQ(std::string{log.last().incident.operation}, "mq::Disk::thaw");
+  EXPECT_NE(log.last().incident.place.line(), 0U);
+  Read quiesced, frozen;
+  EXPECT_TRUE(quiesce(bench));
+  bench.disk->submit(bench.context(), quiesced.bio);
+  EXPECT_EQ(bench.driver.calls, 0) << "the next quiesce is not undone in advance";
+  EXPECT_TRUE(unquiesce(bench));
+  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->freeze(control); }));
+  bench.disk->submit(bench.context(), frozen.bio);
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.calls, 1) << "nor is the next freeze";
+  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+  bench.runtime.run();
+  EXPECT_EQ(frozen.ends.count, 1);
+  EXPECT_EQ(log.count(), 2U);
+}
+
+// --- shared tags ---------------------------------------------------------------------------------
+
+/// Two disks that share a pool of two tags. Each has one I/O in flight; then the first disk's next
+/// bio waits in line before the second disk's.
+struct SharedPool {
+  SharedPool() {
+    driver.mode = Mode::publish;
+    a->submit(runtime.context(0), a_out.bio);
+    b->submit(runtime.context(1), b_out.bio);
+    a->submit(runtime.context(0), a_waits.bio);
+    b->submit(runtime.context(1), b_waits.bio);
+    runtime.run();
+  }
+  ~SharedPool() {
+    finish();
+    for (auto* disk : {&a, &b}) {
+      if (*disk == nullptr) continue;
+      EXPECT_EQ(mq::remove(runtime, **disk), Status::ok);
+    }
+  }
+  void finish() {
+    while (!driver.published.empty()) {
+      driver.reap(b->queue_data(), 1);
+      runtime.run();
+    }
+  }
+  /// Ends b's I/O: the tag that becomes free must go to b's waiting bio.
+  void expect_the_tag_goes_to_b() {
+    const int calls = driver.calls;
+    std::swap(driver.published[0], driver.published[1]);
+    driver.reap(b->queue_data(), 1);
+    runtime.run();
+    EXPECT_EQ(b_out.ends.count, 1);
+    EXPECT_EQ(driver.calls, calls + 1) << "a cannot use the tag";
+    ASSERT_EQ(driver.published.size(), 2U);
+    EXPECT_EQ(&driver.published[1].first->disk(), b.get());
+  }
+
+  fake::Driver driver;
+  mq::LoopRuntime runtime{2};
+  std::unique_ptr<mq::TagPool<fake::Driver>> pool = *mq::TagPool<fake::Driver>::create(
+      {.queue_count = 1, .depth = 2, .layout = blkown::CookieLayout::nbd()});
+  std::unique_ptr<Disk> a = *Disk::create({.capacity_sectors = 8}, driver, runtime, {}, pool.get());
+  std::unique_ptr<Disk> b = *Disk::create({.capacity_sectors = 8}, driver, runtime, {}, pool.get());
+  Read a_out, a_waits, b_out, b_waits;
+};
+
+TEST(Reset, ADiskThatIsRemovedGivesUpItsPlaceInTheLineForTags) {
+  SharedPool disks;
+  Operation removal;
+  disks.a->remove(removal.control);
+  disks.runtime.run();
+  EXPECT_EQ(disks.a_waits.ends.statuses, std::vector{Status::offline});
+  EXPECT_FALSE(removal.is_done) << "one I/O is in flight";
+  disks.expect_the_tag_goes_to_b();
+  disks.finish();
+  EXPECT_TRUE(removal.is_done);
+  disks.a.reset();
+}
+
+TEST(Reset, ADiskThatIsFrozenQuiescedOrStoppedGivesUpItsPlaceInTheLineForTags) {
+  for (const int how : {0, 1, 2}) {
+    SCOPED_TRACE(how);
+    SharedPool disks;
+    Operation stop, resume;
+    if (how == 0) disks.a->freeze(stop.control);
+    if (how == 1) disks.a->quiesce(stop.control);
+    if (how == 2) disks.a->hw_queue(QueueIndex{0}).stop();
+    disks.runtime.run();
+    disks.expect_the_tag_goes_to_b();
+    disks.finish();
+    if (how == 0) disks.a->thaw(resume.control);
+    if (how == 1) disks.a->unquiesce(resume.control);
+    if (how == 2) disks.a->hw_queue(QueueIndex{0}).start();
+    disks.runtime.run();
+    disks.finish();
+    EXPECT_EQ(disks.a_waits.ends.statuses, std::vector{Status::ok});
+  }
+}
+
+// Goal: a nowait bio that found no tag leaves no place in the line behind.
+TEST(Reset, ANowaitBioThatEndsWithAgainLeavesTheLineForTags) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 1}};
+  bench.driver.mode = Mode::publish;
+  Read out;
+  std::vector<std::byte> memory(512);
+  fake::Ends ends;
+  mq::Bio no_wait =
+      mq::Bio::read(0, fake::whole(memory), {&fake::Ends::on_end, &ends}, {.nowait = true});
+  bench.disk->submit(bench.context(), out.bio);
+  bench.disk->submit(bench.context(), no_wait);
+  EXPECT_EQ(ends.statuses, std::vector{Status::again});
+  EXPECT_FALSE(bench.disk->pool().line(QueueIndex{0}).is_occupied());
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+}
+
+// --- map_queues ----------------------------------------------------------------------------------
+
+/// A driver whose map_queues answers what the test says.
+struct Mapper {
+  struct RequestData {};
+  struct HwData {
+    int opened = 0;
+  };
+  struct QueueData {};
+  mq::Dispatch<Mapper> queue_rq(mq::HwQueue<Mapper>&, QueueData&,
+                                blkown::Idle<mq::Request<Mapper>> idle, bool) {
+    std::move(idle).start().end_ok();
+    return mq::Dispatch<Mapper>::accepted();
+  }
+  blkown::Status init_hctx(mq::HwQueue<Mapper>&, QueueData&) {
+    ++opened;
+    return blkown::Status::ok;
+  }
+  void exit_hctx(mq::HwQueue<Mapper>&, QueueData&) { --opened; }
+  unsigned map_queues(mq::QueueType type, unsigned context, unsigned) {
+    return type == wrong_type && context == wrong_context ? answer : 0;
+  }
+  mq::QueueType wrong_type = mq::QueueType::normal;
+  unsigned wrong_context = 0;
+  unsigned answer = 0;
+  int opened = 0;
+};
+
+// Goal: an index that map_queues may not answer is refused for each type and each context, not
+// taken modulo.
+TEST(Reset, MapQueuesAnswersAQueueThatDoesNotExist) {
+  for (const auto type : {mq::QueueType::normal, mq::QueueType::read, mq::QueueType::poll}) {
+    for (const unsigned context : {0U, 2U}) {
+      for (const unsigned answer : {2U, 3U, ~0U}) {
+        Mapper driver{.wrong_type = type, .wrong_context = context, .answer = answer};
+        mq::LoopRuntime runtime{3};
+        auto made = mq::Disk<Mapper>::create(
+            {.capacity_sectors = 8, .normal_queues = 2, .read_queues = 2, .poll_queues = 2}, driver,
+            runtime);
+        if (made.has_value()) {
+          ADD_FAILURE() << "accepted " << answer << " of 2 queues";
+          static_cast<void>(mq::remove(runtime, **made));
+          continue;
+        }
+        EXPECT_EQ(std::string{made.error().field}, "map_queues");
+        EXPECT_EQ(made.error().reason, mq::DiskReason::too_large);
+        EXPECT_EQ(made.error().given, answer);
+        EXPECT_EQ(made.error().limit, 1U);
+        EXPECT_EQ(driver.opened, 0) << "the queues are closed again";
+      }
+    }
+  }
+}
+
+// --- during and after a removal ------------------------------------------------------------------
+
+/// Calls everything that may be called on a disk at any time.
+void call_everything(Bench<>& bench) {
+  Disk& disk = *bench.disk;
+  mq::Context& context = bench.context();
+  auto& hw = disk.hw_queue(QueueIndex{0});
+  hw.stop();
+  hw.start();
+  EXPECT_FALSE(hw.is_stopped());
+  disk.kick_requeued();
+  disk.fail_in_flight(Status::aborted);
+  hw.for_each_in_flight([](const auto&, const auto&) {});
+  EXPECT_EQ(disk.poll(context), 0U);
+  EXPECT_FALSE(disk.allocate_private(context, mq::Op::driver_in, false).has_value());
+  EXPECT_FALSE(disk.allocate_private(context, mq::Op::driver_in, true).has_value());
+  EXPECT_FALSE(hw.claim(0).has_value());
+  Read read, plugged;
+  disk.submit(context, read.bio);
+  {
+    const Disk::Plug plug{disk, context};
+    disk.submit(context, plugged.bio);
+  }
+  EXPECT_EQ(read.ends.statuses, std::vector{Status::offline});
+  EXPECT_EQ(plugged.ends.statuses, std::vector{Status::offline});
+  static_cast<void>(disk.counters());
+  disk.print_in_flight(stderr);
+}
+
+TEST(Reset, EveryCallAfterARemovalIsHarmless) {
+  for (const bool auto_kick : {false, true}) {
+    Bench bench{{.capacity_sectors = 1024, .reserved_depth = 1, .auto_kick = auto_kick}, 2};
+    Read read;
+    bench.disk->submit(bench.context(), read.bio);
+    EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->remove(control); }));
+    call_everything(bench);
+    bench.disk.reset();
+  }
+}
+
+TEST(Reset, EveryCallInTheRemovalsCallbackIsHarmless) {
+  Bench bench{{}, 2};
+  mq::Control removal{{[](void* self, mq::Control&) {
+                         auto& its = *static_cast<Bench<>*>(self);
+                         its.disk->hw_queue(QueueIndex{0}).start();
+                         its.disk->kick_requeued();
+                         its.disk.reset();
+                       },
+                       &bench}};
+  bench.disk->remove(removal);
+  bench.runtime.run();
+  EXPECT_EQ(bench.disk, nullptr);
+}
+
+// Goal: kicks that come while a removal makes its steps do not keep work queued past its end.
+TEST(Reset, QueuesAreStartedAtEveryMomentOfARemoval) {
+  for (std::uint64_t seed = 0; seed != 100; ++seed) {
+    Bench bench{{}, 3};
+    Operation removal;
+    bench.disk->remove(removal.control);
+    for (std::uint64_t i = 0; !removal.is_done && i != 100; ++i) {
+      if ((seed >> (i % 7) & 1U) != 0) bench.disk->hw_queue(QueueIndex{0}).start();
+      static_cast<void>(bench.context(static_cast<std::uint32_t>((seed + i) % 3)).run());
+    }
+    ASSERT_TRUE(removal.is_done);
+    bench.disk.reset();
+  }
+}
+
+// Goal: operations queued behind a removal end with `offline` before the removal's own callback, in
+// order; later ones end at once.
+TEST(Reset, OperationsBehindARemovalEndOffline) {
+  Bench bench{{.capacity_sectors = 1024, .max_normal_queues = 2}, 2};
+  std::vector<Operation*> order;
+  Operation removal, freeze, thaw, quiesce, unquiesce, grow, again;
+  const std::vector<Operation*> behind{&freeze, &thaw, &quiesce, &unquiesce, &grow, &again};
+  for (Operation* operation : behind) operation->order = &order;
+  removal.order = &order;
+  const auto start = [&](Operation& operation) {
+    if (&operation == &freeze) bench.disk->freeze(operation.control);
+    if (&operation == &thaw) bench.disk->thaw(operation.control);
+    if (&operation == &quiesce) bench.disk->quiesce(operation.control);
+    if (&operation == &unquiesce) bench.disk->unquiesce(operation.control);
+    if (&operation == &grow) bench.disk->set_queue_count(operation.control, 2);
+    if (&operation == &again) bench.disk->remove(operation.control);
+  };
+  const support::ReportLog log;
+  bench.disk->remove(removal.control);
+  for (Operation* operation : behind) start(*operation);
+  bench.runtime.run();
+  std::vector<Operation*> expected = behind;
+  expected.push_back(&removal);
+  EXPECT_EQ(order, expected);
+  EXPECT_EQ(removal.control.status(), Status::ok);
+  for (Operation* operation : behind) {
+    EXPECT_EQ(operation->control.status(), Status::offline);
+    operation->is_done = false;
+  }
+  for (Operation* operation : behind) {
+    start(*operation);
+    EXPECT_TRUE(operation->is_done) << "within the call";
+    EXPECT_EQ(operation->control.status(), Status::offline);
+    EXPECT_FALSE(operation->control.is_running());
+  }
+  EXPECT_EQ(log.count(), 0U) << "the thaw behind the removal is not judged";
+  bench.runtime.run();
+  bench.disk.reset();
+}
+
+}  // namespace
+}  // namespace reset
