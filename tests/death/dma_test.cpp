@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: a device or a list that is destroyed before its mapping is a violation, and so is the use
-// of a mapping that was moved from. A mapping that is dropped without proof is reported.
+// Goal: these are violations: destroying a device or a list before its mapping, and using a mapping
+// that was moved from. A mapping that is dropped without proof is reported.
 
 #include <array>
 #include <blkown/dma/dma.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: destroying or reusing an object of the block layer that is still in use is a violation, and
-// so is using an object on another context than its own.
+// Goal: these are violations: destroying or reusing an object of the block layer that is still in
+// use, and using an object on another context than its own.
 
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: a reference that the count does not include is a violation, and so is a reference beyond
-// the count's limit.
+// Goal: a reference that the count does not include, and a reference beyond the count's limit, are
+// violations.
 // Method: forged references for the first. For the second the count is brought to its limit, by
 // taking references where the word is narrow, and by writing the word in both widths.
 

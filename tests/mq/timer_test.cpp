@@ -268,9 +268,9 @@ TEST(Timer, OfExpiryAndCancelOneGetsTheHandle) {
 }
 
 // Goal: a timer that fires on one context has given its handle away before another thread can arm
-// it on another context. Method: the timer is due at once. The main thread cancels it, and arms it
-// on the other context as soon as the cancel finds nothing. ThreadSanitizer sees a handle that is
-// taken too late.
+// it on another context.
+// Method: the timer is due at once. The main thread cancels it, and arms it on the other context as
+// soon as the cancel finds nothing. ThreadSanitizer sees a handle that is taken too late.
 TEST(Timer, IsArmedOnAnotherContextWhileItFires) {
   mq::ThreadRuntime runtime{2};
   const int rounds = static_cast<int>(stress::scaled(20'000, 2'000));

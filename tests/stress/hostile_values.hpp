@@ -68,8 +68,8 @@ struct Reading {
   return blkown::LookupReason::none;
 }
 
-/// What is wrong with a refusal, or null. The reason has to fit the value and the generation seen,
-/// and the error has to state what the value names.
+/// The error in a refusal, or null. The reason has to fit the value and the generation seen, and
+/// the error has to state what the value names.
 [[nodiscard]] inline const char* objection(const blkown::CookieLayout& layout,
                                            std::uint32_t queue_count, std::uint32_t depth,
                                            Arrival arrival, const blkown::LookupError& error) {

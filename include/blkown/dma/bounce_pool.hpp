@@ -53,7 +53,7 @@ class BouncePool {
 
   /// The length of a slot.
   [[nodiscard]] std::size_t slot_bytes() const noexcept { return slot_bytes_; }
-  /// How many slots the pool has, free or taken.
+  /// The number of slots, free or taken.
   [[nodiscard]] std::size_t slot_count() const noexcept { return slot_count_; }
   [[nodiscard]] std::size_t free_slots() noexcept {
     const std::lock_guard guard{lock_};

@@ -46,7 +46,7 @@ struct IovaSegment {
   friend constexpr bool operator==(const IovaSegment&, const IovaSegment&) = default;
 };
 
-/// What a device accepts as a scatter list.
+/// The limits of a device on a scatter list.
 /// Source: the kernel's struct device_dma_parameters.
 struct DeviceLimits {
   std::uint32_t max_segments = 128;

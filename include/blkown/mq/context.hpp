@@ -16,7 +16,7 @@
 //                 2. fall_asleep() marks the empty inbox with asleep_. If a work was posted,
 //                    fall_asleep() fails, and the runtime runs the context again.
 //                 3. The runtime reads next_timer_ns(), and sleeps until then or until `wake`.
-//                 A post that replaces the mark calls `wake`, and so does arming an earlier timer.
+//                 A post that replaces the mark, and the arming of an earlier timer, call `wake`.
 //
 // Guarantees: each post is followed by a run of its work. Several posts may share one run. No
 // wake-up is lost: of a post and fall_asleep(), one comes first in the inbox's modification order.

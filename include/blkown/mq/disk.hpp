@@ -98,9 +98,9 @@ class Disk {
   Disk(const Disk&) = delete;
   Disk& operator=(const Disk&) = delete;
 
-  /// Precondition: since the removal, every submit() and every call on another thread has returned,
-  /// and so has every call on a thread outside the contexts that ends or completes one of the
-  /// disk's requests. Violation: object_in_use, if the disk was not removed.
+  /// Precondition: since the removal, every submit() and every call on another thread has returned.
+  /// The calls that end or complete one of the disk's requests count, too.
+  /// Violation: object_in_use, if the disk was not removed.
   ~Disk() {
     if (is_live_) [[unlikely]]
       violate_destroyed();
@@ -192,7 +192,8 @@ class Disk {
   //
   // Each starts an operation and returns. The Control's end callback reports its end, on one of the
   // disk's contexts. An operation waits for the operations started before it, for a run of every
-  // context, and for what its comment names; never for a later operation.
+  // context, and for the condition that its comment states. No operation waits for a later
+  // operation.
   // Errors, as the Control's status: offline, if the disk is removed. The callback is then called
   // before that of the removal, or, for an operation that is started later, within the call.
   // Violation: object_in_use, if the Control is running.

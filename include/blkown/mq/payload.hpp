@@ -71,8 +71,8 @@ class Payload {
   /// The operation.
   [[nodiscard]] Op op() const noexcept { return state_.op; }
   /// The bio's flags that the device must follow. FUA is cleared if the device does not support
-  /// FUA, and preflush is always cleared. The block layer issues flush requests in place of the
-  /// cleared flags.
+  /// FUA, and preflush is always cleared. If the disk has a write cache, the block layer issues
+  /// flush requests in place of the cleared flags.
   [[nodiscard]] IoFlags flags() const noexcept { return state_.flags; }
   /// The first sector, in units of 512 bytes whatever the block size.
   [[nodiscard]] std::uint64_t sector() const noexcept { return state_.sector; }

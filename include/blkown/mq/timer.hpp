@@ -154,7 +154,8 @@ class Timer : private detail::TimerBase {
 
   /// Disarms the timer and returns the handle. Returns none if the timer was not armed, or if the
   /// function has the handle or is about to get the handle. Does not wait for the function: see the
-  /// top of this file for a way to wait. Context: any; the call locks a mutex.
+  /// top of this file for a way to wait.
+  /// Context: any; the call locks a mutex.
   [[nodiscard]] std::optional<Handle> cancel() noexcept {
     std::optional<Handle> handle;
     cancel_node([&] { handle = take(); });
@@ -204,7 +205,8 @@ class Alarm : private detail::TimerBase {
   }
   /// Disarms the alarm. Returns false if the alarm was not armed, or if its function is called or
   /// about to be called. Does not wait for the function: see the top of this file for a way to
-  /// wait. Context: any; the call locks a mutex.
+  /// wait.
+  /// Context: any; the call locks a mutex.
   bool cancel() noexcept {
     return cancel_node([] {});
   }

@@ -3,9 +3,9 @@
 // The base of the scenarios: the real core over the explorer's atomic, a TagSet with one queue that
 // is created for each execution, and the invariants that hold for all scenarios.
 //
-// The data of a request is a model::Data. Two writers are therefore a data race, and so is a pin's
-// read that is not ordered before the next owner's write. The data stands for the plain members of
-// the header too: the sink writes the data where it reads the status that the ender wrote.
+// The data of a request is a model::Data. Two writers, or a pin's read that is not ordered before
+// the next owner's write, are therefore a data race. The data stands for the plain members of the
+// header too: the sink writes the data where it reads the status that the ender wrote.
 
 #ifndef MODEL_SCENARIOS_FIXTURE_HPP
 #define MODEL_SCENARIOS_FIXTURE_HPP

@@ -3,9 +3,9 @@
 // Theme: a timer that fires, is cancelled, is armed again and is destroyed by different threads.
 //
 // Goal: each armed handle goes to exactly one of cancel() and the function, with its own arming's
-// writes visible, also when another thread arms or destroys the timer while it fires. Method: the
-// real Timer and Context over the explorer's atomic and a mutex made of it. The handle marks the
-// timer's memory as written when it moves into or out of the timer.
+// writes visible, also when another thread arms or destroys the timer while it fires.
+// Method: the real Timer and Context over the explorer's atomic and a mutex made of it. The handle
+// marks the timer's memory as written when it moves into or out of the timer.
 
 #include "fixture.hpp"
 

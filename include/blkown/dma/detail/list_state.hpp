@@ -79,7 +79,7 @@ class ListState {
 
   /// The scatter list for the command; empty while no mapping uses the list.
   [[nodiscard]] std::span<const IovaSegment> segments() const noexcept { return fields_.view(); }
-  /// How many elements the list has room for.
+  /// The number of elements for which the list has room.
   [[nodiscard]] std::uint32_t capacity() const noexcept { return fields_.capacity; }
   /// Whether no mapping uses the list.
   [[nodiscard]] bool is_free() const noexcept {

@@ -65,7 +65,7 @@ class Mapper {
   }
 
  private:
-  /// What all of the memory needs.
+  /// The needs of the whole memory.
   struct Needs {
     std::uint32_t elements = 0;
     std::uint32_t bounced = 0;             // elements that need a slot

@@ -14,7 +14,7 @@
 // take changes the word unmaps; the other finds the word changed and leaves the list alone. Each
 // mapping of a list gets a new serial number, so a handle or a scan of an older mapping cannot
 // change the word of a newer one. A mapping that is renewed, or given back after a wrong proof,
-// returns to active with its old number, and so with the same word.
+// returns to active with its old number and therefore with the same word.
 
 #ifndef BLKOWN_DMA_DETAIL_MAPPING_STATE_HPP
 #define BLKOWN_DMA_DETAIL_MAPPING_STATE_HPP

@@ -14,7 +14,8 @@ inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
 /// Counts the calls that are inside, and refuses new ones after close(). A caller that finds the
-/// gate closed changes nothing. Context: any thread; interrupt safe.
+/// gate closed changes nothing.
+/// Context: any thread; interrupt safe.
 class CallGate {
  public:
   /// Enters a call. Returns false if the gate is closed.

@@ -43,7 +43,7 @@ class DriverRings {
   /// Allocates rings for commands with the tags below `depth`. None if memory cannot be allocated.
   [[nodiscard]] static std::optional<DriverRings> allocate(dma::Device<Iommu>& device,
                                                            std::uint32_t depth) {
-    // Twice the number of commands and aborts in flight, and as many again for false completions.
+    // Twice the number of commands in flight, and as many again for false completions.
     const std::uint32_t entries = 4 * depth;
     auto submissions = Memory::allocate(device, entries * sizeof(SubmissionEntry));
     auto completions = Memory::allocate(device, entries * sizeof(CompletionEntry));

@@ -269,7 +269,7 @@ class Iommu {
     std::uint64_t bus_address;
   };
 
-  /// How many pages hold the bytes from an offset within the first page on.
+  /// The number of pages that hold the bytes, from an offset within the first page on.
   [[nodiscard]] static std::uint64_t pages_of(std::uint64_t offset, std::uint64_t length_bytes) {
     return (offset + length_bytes + page_bytes - 1) / page_bytes;
   }

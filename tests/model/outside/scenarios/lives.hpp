@@ -158,7 +158,7 @@ struct PinsAndNextLife : Life {
   void finish() { sweep(lives(), value().generation().value); }
 };
 
-/// The stale completion is refused for good once the next life has begun.
+/// After the next life has begun, the stale completion is always refused.
 struct StaleCookie : PinsAndNextLife {
   void finish() {
     require(a.ends() + b.ends() == 1);
