@@ -142,6 +142,25 @@ class Contexts : public testing::Test {
       }
     }
   }
+
+  /// Visits the quarantine and scans the requests in flight, until `is_over` is set.
+  void watch_until(const std::atomic<bool>& is_over) {
+    stress::Random random{3};
+    while (!is_over.load(std::memory_order_relaxed)) {
+      device.for_each_quarantined([&](const dma::Quarantined& one) {
+        // A mapping stays in quarantine during its visit.
+        EXPECT_EQ(one.segments.size(), 1U);
+        EXPECT_LT(one.cookie.tag.value, depth);
+      });
+      // The pins of a scan do not hide a mapping from a drain.
+      if (random.one_in(8)) {
+        set.for_each_in_flight(blkown::QueueIndex{0},
+                               [&](const auto&, const blkown::Cookie&) { stress::dawdle(random); });
+      }
+      stress::wait_a_little(random);
+    }
+  }
+
   /// Waits until as many I/Os have ended. A scan that pins a request may delay its end.
   void wait_for_ends(std::uint64_t count) {
     while (sink.ends.load() < count) std::this_thread::yield();
@@ -166,22 +185,7 @@ TEST_F(Contexts, OneUnmapsEach) {
   std::atomic<bool> is_over{false};
   std::uint64_t drained = 0;
 
-  std::thread watcher{[&] {
-    stress::Random random{3};
-    while (!is_over.load(std::memory_order_relaxed)) {
-      device.for_each_quarantined([&](const dma::Quarantined& one) {
-        // A mapping stays in quarantine during its visit.
-        EXPECT_EQ(one.segments.size(), 1U);
-        EXPECT_LT(one.cookie.tag.value, depth);
-      });
-      // The pins of a scan do not hide a mapping from a drain.
-      if (random.one_in(8)) {
-        set.for_each_in_flight(blkown::QueueIndex{0},
-                               [&](const auto&, const blkown::Cookie&) { stress::dawdle(random); });
-      }
-      stress::wait_a_little(random);
-    }
-  }};
+  std::thread watcher{[&] { watch_until(is_over); }};
   std::thread stopper{[&] {
     stress::Random random{2};
     for (std::uint64_t round = 0; round != rounds; ++round) {
