@@ -47,7 +47,7 @@ enum class Report : std::uint8_t {
   claim_dropped,       ///< A Claim was destroyed. The Claim's I/O ends with io_error.
   idle_dropped,        ///< An Idle was destroyed. The Idle's I/O ends with io_error.
   mapping_dropped,     ///< A DMA mapping was destroyed without an EndProof and is quarantined.
-  unbalanced_control,  ///< A disk was thawed or unquiesced once too often. Nothing is undone.
+  unbalanced_control,  ///< A thaw or an unquiesce too many. The call has no effect.
 };
 
 /// The violation as a sentence without a full stop.

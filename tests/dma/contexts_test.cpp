@@ -161,7 +161,7 @@ class Contexts : public testing::Test {
     }
   }
 
-  /// Waits until as many I/Os have ended. A scan that pins a request may delay its end.
+  /// Waits until as many I/Os have ended. A scan that pins a request may delay the request's end.
   void wait_for_ends(std::uint64_t count) {
     while (sink.ends.load() < count) std::this_thread::yield();
     ASSERT_EQ(sink.ends.load(), count);

@@ -219,7 +219,7 @@ TEST(Leaked, TheSecondMappingIsFoundIfOnlyTheFirstIsTakenOut) {
 }
 
 // Goal: a scan that pins the request during the drain does not hide its mappings. The request ends
-// when the scan's pin goes.
+// when the scan's pin is dropped.
 TEST(Leaked, TwoMappingsAreFoundBesideThePinsOfOthers) {
   Rig rig;
   const auto cookie = rig.in_flight_with_metadata();
@@ -261,8 +261,8 @@ TEST(Leaked, MappingsOfARequestThatIsRequeuedAreFoundToo) {
   rig.driver.sink.requeued.pop_front().value().into_idle().fail(Status::aborted);
 }
 
-// Goal: a mapping that was never activated is found too. Its bounced bytes are not copied back: the
-// device has not seen it.
+// Goal: a mapping that was never activated is found too. The bounced bytes are not copied back,
+// because the device has not seen the mapping.
 TEST(Leaked, APreparedMappingIsFoundToo) {
   Rig rig{Rig::Bounce::yes};
   rig.only_slots_in_reach();

@@ -56,7 +56,7 @@ TEST(Reset, OneOfTwoPartiesThatQuiescedUnquiesces) {
   EXPECT_EQ(read.ends.count, 1);
 }
 
-// Goal: an undo too many is reported with the disk's name, and changes nothing.
+// Goal: a thaw or an unquiesce too many is reported with the disk's name, and changes nothing.
 TEST(Reset, AnUnquiesceOrAThawTooManyIsReported) {
   Bench bench{{.name = "twice", .capacity_sectors = 1024}, 2};
   const support::ReportLog log;
@@ -109,7 +109,7 @@ struct SharedPool {
       runtime.run();
     }
   }
-  /// Ends b's I/O: the tag that becomes free must go to b's waiting bio.
+  /// Ends b's I/O. The freed tag must go to b's waiting bio.
   void expect_the_tag_goes_to_b() {
     const int calls = driver.calls;
     std::swap(driver.published[0], driver.published[1]);
@@ -182,7 +182,7 @@ TEST(Reset, ANowaitBioThatEndsWithAgainLeavesTheLineForTags) {
 
 // --- map_queues ----------------------------------------------------------------------------------
 
-/// A driver whose map_queues answers what the test says.
+/// A driver whose map_queues returns the index that the test sets.
 struct Mapper {
   struct RequestData {};
   struct HwData {
@@ -208,7 +208,7 @@ struct Mapper {
   int opened = 0;
 };
 
-// Goal: an index that map_queues may not answer is refused for each type and each context, not
+// Goal: an index that map_queues may not return is refused for each type and each context, not
 // taken modulo.
 TEST(Reset, MapQueuesAnswersAQueueThatDoesNotExist) {
   for (const auto type : {mq::QueueType::normal, mq::QueueType::read, mq::QueueType::poll}) {
@@ -236,7 +236,7 @@ TEST(Reset, MapQueuesAnswersAQueueThatDoesNotExist) {
 
 // --- during and after a removal ------------------------------------------------------------------
 
-/// Calls everything that may be called on a disk at any time.
+/// Calls each function of a disk that may be called at any time.
 void call_everything(Bench<>& bench) {
   Disk& disk = *bench.disk;
   mq::Context& context = bench.context();
@@ -288,7 +288,7 @@ TEST(Reset, EveryCallInTheRemovalsCallbackIsHarmless) {
   EXPECT_EQ(bench.disk, nullptr);
 }
 
-// Goal: kicks that come while a removal makes its steps do not keep work queued past its end.
+// Goal: a kick during the steps of a removal leaves no work queued after the removal.
 TEST(Reset, QueuesAreStartedAtEveryMomentOfARemoval) {
   for (std::uint64_t seed = 0; seed != 100; ++seed) {
     Bench bench{{}, 3};
@@ -304,7 +304,7 @@ TEST(Reset, QueuesAreStartedAtEveryMomentOfARemoval) {
 }
 
 // Goal: operations queued behind a removal end with `offline` before the removal's own callback, in
-// order; later ones end at once.
+// order. Later operations end at once.
 TEST(Reset, OperationsBehindARemovalEndOffline) {
   Bench bench{{.capacity_sectors = 1024, .max_normal_queues = 2}, 2};
   std::vector<Operation*> order;

@@ -71,7 +71,7 @@ struct MapError {
   MapFailure reason{};
   std::uint32_t segment = 0;  ///< The index of the element that failed.
   std::uint64_t limit = 0;    ///< The limit that was exceeded, if the reason is a limit.
-  std::uint64_t given = 0;    ///< too_few_bounce_slots: how many slots the memory needs.
+  std::uint64_t given = 0;    ///< too_few_bounce_slots: the slots that the memory needs.
   friend constexpr bool operator==(const MapError&, const MapError&) = default;
 
   /// The status with which a driver rejects the I/O. `resource`: the block layer issues the request
@@ -109,8 +109,8 @@ struct MapError {
 ///       no_iova, when the I/O's own elements are unmapped again. False makes the error
 ///       iova_space_too_small. Default: true.
 ///
-/// A map that fails says whether the failure is permanent: no_iova if other mappings have the
-/// addresses, iova_space_too_small if these bytes alone need more than there are, refused if the
+/// The error of a map shows whether the failure is permanent: no_iova if other mappings have the
+/// addresses, iova_space_too_small if these bytes alone exceed the address space, refused if the
 /// backend never maps this memory.
 template <class B>
 concept Backend =

@@ -81,8 +81,8 @@ class Device {
 
   /// Unmaps the mappings in quarantine, and frees the abandoned coherent memory, that the proof
   /// covers. Returns the number of both, which is 0 if the proof covers none.
-  /// Effects: drops the mappings' pins. If the I/O has ended, its request goes to the end sink with
-  /// the last pin: here, or where another party drops its own.
+  /// Effects: drops the mappings' pins. If the I/O has ended, the drop of the last pin, here or by
+  /// another party, passes the request to the end sink.
   std::size_t drain(const EndProof& proof) noexcept { return state_.drain(proof); }
 
   /// Calls `visit(const Quarantined&)` for each mapping in quarantine.

@@ -267,7 +267,7 @@ struct MappingAccess {
 /// Precondition: `segments` can be iterated several times.
 /// Effects: memory out of the device's reach is copied into bounce slots. Nothing is allocated.
 /// Errors: see MapFailure. After an error nothing is mapped and nothing is pinned. A permanent
-/// failure is reported as permanent also while other I/Os have what is missing.
+/// failure is reported as permanent even while other I/Os use the same resource.
 /// Context: the context that has the Claim.
 /// Source: the kernel's dma_map_sg.
 template <Backend B, class R, class Segments>
@@ -298,7 +298,7 @@ template <Backend B, class R, class Segments>
   fields.pin.set(&detail::pin_operations<R>);
   fields.holder.hold(&claim.header(), where);
   fields.epoch = state.epoch();
-  // From here on the handle, and a drain after the I/O's end, decide by the state who unmaps.
+  // From here on the state decides whether the handle or a drain after the I/O's end unmaps.
   fields.state.activate(serial);
   return detail::MappingAccess::prepared(fields, serial);
 }

@@ -72,8 +72,8 @@ class UringBuffers {
     return region == nullptr ? 0 : region->iov_len - (iova - first_of(*region));
   }
 
-  /// Errors: refused, if no region holds all of the bytes. The regions do not change, so that is
-  /// permanent. Registered memory is never short.
+  /// Errors: refused, if no region holds all of the bytes. This error is permanent, because the
+  /// regions do not change. Registered memory is never short.
   [[nodiscard]] std::expected<std::uint64_t, MapFailure> map(std::byte* data,
                                                              std::size_t length_bytes, Direction,
                                                              const Cookie&) const noexcept {

@@ -21,10 +21,10 @@ namespace mq {
 /// An operation on a disk: freeze, thaw, quiesce, unquiesce, set_queue_count or remove. The caller
 /// owns the object, which stays in place until its end callback is called on one of the disk's
 /// contexts. The callback may start the Control again or destroy it. The operations of a disk are
-/// carried out one at a time, in the order in which they were started. None waits for a later one:
-/// what each waits for stands at its function in Disk.
-/// After a removal, an operation ends with Status::offline: an operation that was queued behind the
-/// removal before the removal's callback, a later one within the call that starts it.
+/// carried out one at a time, in the order in which they were started. No operation waits for a
+/// later one. The functions of Disk state the condition for which each operation waits. After a
+/// removal, operations end with Status::offline. An operation that was queued behind the removal
+/// ends before the removal's callback. A later operation ends within the call that starts it.
 class Control {
  public:
   /// Makes an operation that is not running. `on_end` is called at the end of each run.

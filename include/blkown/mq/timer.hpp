@@ -7,11 +7,11 @@
 //
 //   armed    the node's `armed_on` is the context, and the node is in that context's TimerQueue.
 //            Both change only with that context's timer mutex held.
-//   arm      null -> context by a compare-exchange, so that one of several arms wins. It acquires
-//            the last access of the fire or the cancel that disarmed the node.
+//   arm      null -> context by a compare-exchange, so that one of several arms wins. The exchange
+//            acquires the last access of the fire or the cancel that disarmed the node.
 //   cancel   reads `armed_on`, locks its mutex, and reads again: the timer may have fired and been
-//            armed on another context before the lock was taken. It removes the node, takes the
-//            handle, and disarms the node last.
+//            armed on another context before the lock was taken. The cancel then removes the node,
+//            takes the handle, and disarms the node last.
 //   fire     the context removes the node, takes the handle, the function and the argument, and
 //            disarms the node last, all with the mutex held. The context unlocks, and then calls
 //            the function.
@@ -22,9 +22,10 @@
 // again, on any context, while its function is called. The context must outlive all calls of
 // cancel() and the destructor that may find the timer armed on it.
 //
-// cancel() and the destructor do not wait for a call that has begun. To wait for it, cancel the
-// timer, post a Work to its context, and wait until the Work has run (Source: the kernel's
-// del_timer_sync). ThreadRuntime::run_on does this.
+// cancel() and the destructor do not wait for a call that has begun. To wait for such a call,
+// cancel the timer, post a Work to its context, and wait until the Work has run.
+// ThreadRuntime::run_on posts such a Work and waits.
+// Source: the kernel's del_timer_sync.
 
 #ifndef BLKOWN_MQ_TIMER_HPP
 #define BLKOWN_MQ_TIMER_HPP
@@ -97,8 +98,8 @@ class TimerBase : private TimerNode {
   /// the node is not armed or has fired.
   template <class Take>
   bool cancel_node(Take take) noexcept {
-    // No transition. Partner: disarm. Acquire: if the node is not armed, the caller may destroy it,
-    // after the last access of the thread that disarmed it.
+    // No transition. Partner: disarm. Acquire: if the node is not armed, the caller may destroy the
+    // node, after the last access of the thread that disarmed the node.
     while (Context* const found = armed_on.load(std::memory_order_acquire)) {
       const std::lock_guard lock{found->timer_mutex_};
       // The timer may have fired, and be armed on another context. Relaxed: the pointer changes

@@ -199,7 +199,8 @@ struct Leaked : Device {
 };
 
 /// Two mappings of a request are left in its data. A drain finds both; a drain before the end finds
-/// none. One of them has a handle outside of the request, which unmaps or finds that the drain did.
+/// none. One mapping has a handle outside of the request. The handle unmaps, or finds that the
+/// drain has unmapped.
 struct TwoLeaked : Leaked<2> {
   void unmaps() {
     const Word serial = lists[1].first;

@@ -129,7 +129,7 @@ const Add<Rearmed, &Timed::fires, &Timed::cancels_or_arms> rearmed{
 struct Cancelled : Timed {
   void cancels_only() { cancels(); }
   void finish() { finish_two(); }
-  /// The other thread has cancelled handle 0, so handle 1 can be armed; or this one has.
+  /// The other thread has cancelled handle 0, so handle 1 can be armed; or this thread has.
   void cancels_and_arms() {
     cancels();
     arms();

@@ -167,9 +167,9 @@ class DeviceState {
  private:
   /// Whether the list is in quarantine. `seen` receives the word that was read. A mapping whose
   /// request has ended goes into quarantine here, whether other pins keep the request or not: no
-  /// Claim is left, so only a handle outside of the request's data could still unmap it. While the
-  /// mapping is active, its own pin keeps the end from completing, so the answer holds until the
-  /// exchange.
+  /// Claim is left, so only a handle outside of the request's data could still unmap the mapping.
+  /// While the mapping is active, its own pin keeps the end from completing, so the answer holds
+  /// until the exchange.
   /// Precondition: the caller holds the lock, which every way out of quarantine takes.
   [[nodiscard]] static bool is_quarantined(ListFields& list, MappingState::Seen& seen) noexcept {
     seen = list.state.look();

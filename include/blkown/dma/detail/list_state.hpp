@@ -36,8 +36,8 @@ struct Origin {
 struct PinOperations {
   /// Drops the pin. The request, and the list in its data, may be in use again before the return.
   void (*drop)(void* request);
-  /// Whether the I/O has ended and only pins keep the request, this one and perhaps others. Then no
-  /// Claim is left with which the driver could take the mapping out of the request's data.
+  /// Whether the I/O has ended and only pins, among them this one, keep the request. Without a
+  /// Claim the driver can no longer take the mapping out of the request's data.
   bool (*end_awaits_pins)(void* request);
 };
 

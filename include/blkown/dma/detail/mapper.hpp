@@ -39,8 +39,8 @@ class Mapper {
     if (is_whole && list_.count == 0) return fail(MapFailure::no_bytes);
     return is_whole;
   }
-  /// The error after map() has failed. Finds out whether a shortage is permanent: compares what all
-  /// of the memory needs with what there is without other mappings.
+  /// The error after map() has failed. To decide whether a shortage is permanent, compares the
+  /// needs of the whole memory with the resources of a device without other mappings.
   /// Precondition: the list's elements are unmapped. The list serves as scratch memory.
   template <class Segments>
   [[nodiscard, gnu::cold, gnu::noinline]] MapError final_error(const Segments& segments) noexcept {
@@ -70,7 +70,7 @@ class Mapper {
     std::uint32_t elements = 0;
     std::uint32_t bounced = 0;             // elements that need a slot
     std::uint32_t first_without_slot = 0;  // the first element for which the pool has no slot
-    bool is_too_long = false;              // there are more elements than were counted
+    bool is_too_long = false;              // the count ended before the last element
   };
 
   /// Counts the elements and writes them into the list, as far as the list and the device take

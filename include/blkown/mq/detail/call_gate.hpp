@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// CallGate: lets calls from any thread into an object until the gate is closed.
+// CallGate: admits calls of any thread to an object until the gate is closed.
 
 #ifndef BLKOWN_MQ_DETAIL_CALL_GATE_HPP
 #define BLKOWN_MQ_DETAIL_CALL_GATE_HPP
@@ -13,8 +13,8 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// Counts the calls that are inside, and refuses new ones after close(). A caller that finds the
-/// gate closed changes nothing.
+/// Counts the calls that are inside, and refuses new ones after close(). A caller that is refused
+/// changes nothing.
 /// Context: any thread; interrupt safe.
 class CallGate {
  public:
@@ -31,12 +31,12 @@ class CallGate {
   }
   /// Ends a call.
   void leave() noexcept {
-    // n -> n-2. Release: is_empty sees what the call did.
+    // n -> n-2. Release: is_empty sees the call's writes.
     state_.fetch_sub(one_call, std::memory_order_release);
   }
-  /// Lets no further call in.
+  /// Refuses all further calls.
   void close() noexcept {
-    // n -> n|1. Relaxed: a call that enter() refuses reads nothing behind it.
+    // n -> n|1. Relaxed: a refused call reads nothing.
     state_.fetch_or(closed, std::memory_order_relaxed);
   }
   /// Whether no call is inside.

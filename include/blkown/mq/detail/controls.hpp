@@ -21,13 +21,14 @@
 // for kicks is closed before `pass`; `pass` is repeated while a kick is inside. `leave` then waits
 // until no work of this disk is queued on any context.
 //
-// After a removal, operations end with Status::offline: those queued behind the removal end in
-// order, before its own callback; those started later end within start().
+// After a removal, operations end with Status::offline: operations that are queued behind the
+// removal end in order, before the removal's callback. Operations that are started later end within
+// start().
 //
 // Guarantees: when a step is done, every context has seen it, without a lock or a fence on the path
-// of an I/O. The removal's callback is called last, and may destroy the disk. An
-// operation does not end while a context is not run, or while the driver has a request that the
-// operation waits for. No operation waits for a later one.
+// of an I/O. The removal's callback is called last, and may destroy the disk. An operation does not
+// end while a context is not run, or while the driver has a request that the operation waits for.
+// No operation waits for a later operation.
 
 #ifndef BLKOWN_MQ_DETAIL_CONTROLS_HPP
 #define BLKOWN_MQ_DETAIL_CONTROLS_HPP
@@ -114,7 +115,7 @@ class Controls {
     }
   }
 
-  /// Begins a thaw or an unquiesce. One too many is reported, and has no effect.
+  /// Begins a thaw or an unquiesce. A call too many is reported, and has no effect.
   void undo(std::uint32_t& count, Control::Step step) {
     if (count != 0) {
       --count;
@@ -168,7 +169,8 @@ class Controls {
     end(control, control.status_);
   }
 
-  /// Ends the removal, after the operations behind it. The disk may be destroyed when this returns.
+  /// Ends the removal, after the operations behind it. The disk may be destroyed when the call
+  /// returns.
   void end_removal(Control& removal) {
     Control* behind = nullptr;
     {

@@ -45,8 +45,9 @@ struct TimerLink {
 /// A queued timer, as its context sees it.
 struct TimerNode : TimerLink {
   using Lock = std::unique_lock<TimerMutex>;
-  /// Called with the context's timers locked. Copies the fields of the node, disarms it, unlocks,
-  /// and calls the timer's function. After the disarm the node may be armed again, or destroyed.
+  /// Called with the context's timers locked. Copies the fields of the node, disarms the node,
+  /// unlocks, and calls the timer's function. After the disarm the node may be armed again, or
+  /// destroyed.
   using Fire = void (*)(TimerNode& node, Lock& lock);
 
   explicit TimerNode(Fire its_fire) noexcept : fire{its_fire} {}
