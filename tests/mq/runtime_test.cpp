@@ -122,6 +122,76 @@ TEST(ThreadRuntime, EachContextHasAThread) {
   EXPECT_NE(threads[0], std::this_thread::get_id());
 }
 
+// Goal: a runtime may be destroyed as soon as the work that was waited for has run, while the post
+// or the arm of another thread has not returned. Method: an alarm, due at about that time, ends the
+// loop's sleep before the post does. AddressSanitizer and ThreadSanitizer see a use of the runtime.
+TEST(LoopRuntime, MayBeDestroyedWhileThePostThatWokeItReturns) {
+  const int rounds = static_cast<int>(stress::scaled(500, 200));
+  for (int round = 0; round != rounds; ++round) {
+    std::atomic<mq::Context*> where{nullptr};
+    mq::Event done;
+    Task task{[&] { done.set(); }};
+    std::thread loop{[&] {
+      auto runtime = std::make_unique<mq::LoopRuntime>();
+      mq::Alarm early{[](void*, mq::Alarm&) {}, nullptr};
+      early.arm(runtime->context(0), static_cast<std::uint64_t>(round % 64) * 2'000);
+      where.store(&runtime->context(0));
+      runtime->wait_for(done);
+      early.cancel();
+      runtime.reset();
+    }};
+    mq::Context* context = nullptr;
+    while ((context = where.load()) == nullptr) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::microseconds{round % 64});
+    context->post(task);
+    loop.join();
+  }
+}
+TEST(LoopRuntime, MayBeDestroyedWhileTheArmThatWokeItReturns) {
+  const int rounds = static_cast<int>(stress::scaled(500, 200));
+  for (int round = 0; round != rounds; ++round) {
+    std::atomic<mq::Context*> where{nullptr};
+    mq::Event done;
+    mq::Alarm alarm{[](void* its, mq::Alarm&) { static_cast<mq::Event*>(its)->set(); }, &done};
+    std::thread loop{[&] {
+      auto runtime = std::make_unique<mq::LoopRuntime>();
+      where.store(&runtime->context(0));
+      runtime->wait_for(done);
+      runtime.reset();
+    }};
+    mq::Context* context = nullptr;
+    while ((context = where.load()) == nullptr) std::this_thread::yield();
+    alarm.arm(*context, 0);
+    loop.join();
+  }
+}
+
+// Goal: when the destructor has returned, no wake hook is running, so the hook's argument may be
+// destroyed. Method: the hook is slow, and the loop that polls does not wait for it.
+TEST(LoopRuntime, WaitsInItsDestructorForItsWakeHook) {
+  for (int round = 0; round != 20; ++round) {
+    struct Loop {
+      static void wake(void* self) {
+        static_cast<Loop*>(self)->calls.fetch_add(1);
+        std::this_thread::sleep_for(std::chrono::milliseconds{1});
+        static_cast<Loop*>(self)->returns.fetch_add(1);
+      }
+      std::atomic<int> calls{0};
+      std::atomic<int> returns{0};
+    } loop;
+    std::atomic<bool> is_run{false};
+    Task task{[&] { is_run.store(true); }};
+    auto runtime = std::make_unique<mq::LoopRuntime>(
+        1, mq::LoopHooks{.argument = &loop, .now_ns = nullptr, .wake = &Loop::wake});
+    std::thread poster{[&, &context = runtime->context(0)] { context.post(task); }};
+    while (!is_run.load()) runtime->run();
+    runtime.reset();
+    EXPECT_EQ(loop.calls.load(), 1);
+    EXPECT_EQ(loop.returns.load(), 1);
+    poster.join();
+  }
+}
+
 // Goal: work that is posted while the thread is about to sleep is run.
 // Method: each post comes while the previous run of the work ends. Runs have different lengths, so
 // some posts come between the thread's last look at its inbox and its sleep. After a lost post the

@@ -21,7 +21,9 @@
 // Guarantees: each post is followed by a run of its work. Several posts may share one run. No
 // wake-up is lost: of a post and fall_asleep(), one comes first in the inbox's modification order.
 // A work may be destroyed in its own function. A timer may be destroyed at any time, by any thread.
-// A context must outlive its posters and armed timers.
+// A context must outlive its posters and armed timers. A runtime that is destroyed because a work
+// has run must wait first for the `wake` calls of posts that have not returned: each call is
+// counted by the context before a run can see its work, see wake_calls().
 
 #ifndef BLKOWN_MQ_CONTEXT_HPP
 #define BLKOWN_MQ_CONTEXT_HPP
@@ -112,6 +114,7 @@ struct ContextHooks {
   void* runtime = nullptr;                           ///< The first argument of the functions.
   std::uint64_t (*now_ns)(void* runtime) = nullptr;  ///< A monotonic clock.
   /// Tells the runtime that the context has work, or a timer that is due before all others.
+  /// The context's run may begin before the call: see Context::wake_calls().
   /// Context: any, interrupts included if interrupts post.
   void (*wake)(void* runtime, std::uint32_t index) = nullptr;
   /// Whether the runtime calls fall_asleep() before it sleeps. If true, `wake` is called for the
@@ -264,6 +267,15 @@ class Context {
     return timers_.first()->deadline_ns;
   }
 
+  /// The number of `wake` calls for works and timers that this context has seen. Some may not have
+  /// returned, or not have begun. A runtime counts the calls that it gets, and its destructor waits
+  /// until it has got this many.
+  /// Precondition: the caller has ordered the context's runs.
+  [[nodiscard]] std::uint64_t wake_calls() noexcept {
+    const std::lock_guard lock{timer_mutex_};
+    return post_wakes_ + arm_wakes_;
+  }
+
   /// Announces that the runtime is about to sleep: the next post calls `wake`. Returns false if a
   /// work was posted; the runtime must then call run() first.
   /// Precondition: the runtime has called run(), and sleeps only if no `wake` was called since.
@@ -339,6 +351,8 @@ class Context {
       oldest = work;
       work = below;
     }
+    // The post that has replaced the mark calls `wake`.
+    if (oldest != nullptr && work == &asleep_) ++post_wakes_;
     while (oldest != nullptr) {
       Work& pulled = *oldest;
       oldest = pulled.inbox_next_;
@@ -405,6 +419,7 @@ class Context {
   Work* first_ = nullptr;
   Work* last_ = nullptr;  // meaningful only if first_ is not null
   IdleHook* hooks_first_ = nullptr;
+  std::uint64_t post_wakes_ = 0;           // `wake` calls for works that were pulled
   std::uint64_t first_due_ns_ = never_ns;  // the first timer's deadline at the last locked look
 
   // The empty inbox's value: null while the context is awake, and the mark asleep_ while posts have
@@ -416,6 +431,7 @@ class Context {
   detail::RelaxedFlag is_first_timer_new_;  // set with the mutex held: first_due_ns_ is out of date
   detail::TimerMutex timer_mutex_;
   detail::TimerQueue timers_;
+  std::uint64_t arm_wakes_ = 0;  // `wake` calls for timers; with the mutex held
 
   static constinit inline thread_local Context* current_ = nullptr;
 };

@@ -49,6 +49,13 @@ class LoopRuntime {
   }
   LoopRuntime(const LoopRuntime&) = delete;
   LoopRuntime& operator=(const LoopRuntime&) = delete;
+  /// Waits until each post and each arm whose work has run no longer uses the runtime, its wake
+  /// hook included. Precondition: the caller is not in the wake hook.
+  ~LoopRuntime() {
+    std::uint64_t count = 0;
+    for (auto& context : contexts_) count += context->wake_calls();
+    sleeper_.wait_for_wakes(count);
+  }
 
   /// The number of contexts.
   [[nodiscard]] std::uint32_t context_count() const noexcept {
@@ -106,8 +113,9 @@ class LoopRuntime {
   }
   static void wake_of(void* self, std::uint32_t) {
     auto& runtime = *static_cast<LoopRuntime*>(self);
-    runtime.sleeper_.wake();
     if (runtime.hooks_.wake != nullptr) runtime.hooks_.wake(runtime.hooks_.argument);
+    // Last, because the destructor may return as soon as this call is counted.
+    runtime.sleeper_.wake();
   }
 
   LoopHooks hooks_;

@@ -37,6 +37,7 @@ class ThreadRuntime {
   ~ThreadRuntime() {
     for (auto& worker : workers_) worker->sleeper.stop();
     for (auto& worker : workers_) worker->thread.join();
+    for (auto& worker : workers_) worker->sleeper.wait_for_wakes(worker->context.wake_calls());
   }
 
   /// The number of contexts.

@@ -88,8 +88,10 @@ class TimerBase : private TimerNode {
     context.timers_.add(*this, due_ns);
     const bool is_first = context.timers_.first() == this;
     if (is_first) context.is_first_timer_new_.set(true);
+    const bool needs_wake = is_first && Context::current() != &context;
+    if (needs_wake) ++context.arm_wakes_;
     lock.unlock();
-    if (is_first && Context::current() != &context) {
+    if (needs_wake) {
       context.hooks_.wake(context.hooks_.runtime, context.index_);
     }
   }

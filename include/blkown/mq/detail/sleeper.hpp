@@ -13,6 +13,9 @@
 // Guarantee: no wake-up is lost. A post comes before step 2, which then fails, or the post finds
 // the context asleep and calls wake(), which step 4 sees. The same holds for a timer that becomes
 // the earliest after step 3: arming that timer calls wake().
+//
+// The contexts may run a work before the wake() that is for that work is called. The owner of the
+// Sleeper therefore calls wait_for_wakes() before it destroys the contexts.
 
 #ifndef BLKOWN_MQ_DETAIL_SLEEPER_HPP
 #define BLKOWN_MQ_DETAIL_SLEEPER_HPP
@@ -45,7 +48,15 @@ class Sleeper {
     // the flag.
     const std::lock_guard lock{mutex_};
     is_woken_ = true;
+    ++wakes_;
     changed_.notify_one();
+  }
+  /// Blocks until wake() was called `count` times: the sum of the contexts' wake_calls(). No post
+  /// whose work has run uses the contexts or the Sleeper any more.
+  /// Precondition: no thread sleeps here.
+  void wait_for_wakes(std::uint64_t count) {
+    std::unique_lock lock{mutex_};
+    changed_.wait(lock, [&] { return wakes_ >= count; });
   }
   /// Ends this sleep and all later ones.
   /// Context: any; the call locks a mutex.
@@ -79,6 +90,7 @@ class Sleeper {
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::uint64_t wakes_ = 0;
   bool is_woken_ = false;
   bool is_stopped_ = false;
 };
