@@ -296,7 +296,8 @@ class OperationsCase : private TagOperations {
     }
   }
 
-  /// The result of a conversion of a reference, or the reference.
+  /// Keeps the handle that a conversion of a reference returned: the converted one, or the
+  /// reference.
   template <class Handle>
   void keep_either(Slot& here, bool expected, std::expected<Handle, ARef> had) {
     expect(had.has_value() == expected, "the handle, or the reference back");

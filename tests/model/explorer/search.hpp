@@ -3,10 +3,11 @@
 // The search: a depth-first walk over the transitions of each state, with sleep sets.
 //
 // Each execution runs the program again from its beginning. The search keeps the path of choices
-// that leads to the execution in progress. For each state on the path it keeps the transitions that
-// are still to be tried, and those that sleep: all executions that begin with them were visited
-// from an earlier branch. A transition falls asleep in the states behind its later siblings. A
-// sleeping transition wakes when a step is performed that cannot be swapped with the transition.
+// that leads to the execution in progress. For each state on the path, the search keeps the
+// transitions that are still to be tried, and those that sleep: all executions that begin with them
+// were visited from an earlier branch. A transition falls asleep in the states behind its later
+// siblings. A sleeping transition wakes when a step is performed that cannot be swapped with the
+// transition.
 
 #ifndef MODEL_SEARCH_HPP
 #define MODEL_SEARCH_HPP

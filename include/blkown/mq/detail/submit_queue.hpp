@@ -178,8 +178,8 @@ class SubmitQueue {
 
   // --- any context ------------------------------------------------------------------------------
 
-  /// Takes back an ended request. The EndSink calls this, from whatever thread dropped the last
-  /// handle.
+  /// Takes back an ended request. The EndSink calls this function, on the thread that dropped the
+  /// last handle.
   void take_ended(Ended<R>&& ended) noexcept {
     if (Context::current() == &context_) {
       ended_.push_back(std::move(ended));
