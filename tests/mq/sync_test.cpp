@@ -167,7 +167,7 @@ TEST(Zones, AnAppendGivesItsSectorAndAReportDescribesTheZones) {
     mq::Bio append = mq::Bio::zone_append(128, parts, {&fake::Ends::on_end, &ends});
     bench.disk->submit(bench.context(), append);
     EXPECT_EQ(append.status(), Status::ok);
-    EXPECT_EQ(append.sector(), expected);
+    EXPECT_EQ(append.written_sector(), expected);
   }
   std::array<mq::Zone, 8> zones;
   ASSERT_EQ(bench.disk->report_zones(70, zones), 3U);

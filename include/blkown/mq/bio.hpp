@@ -33,11 +33,12 @@ enum class FlushStep : std::uint8_t { preflush, data, postflush };
 /// The block layer's part of a bio. The submitting context uses this part while the bio is in
 /// flight.
 struct BioState {
-  Bio* next = nullptr;           // in a BioList
-  std::uint64_t sector = 0;      // the first sector; a zone_append's result replaces it
-  std::uint64_t done_bytes = 0;  // issued in requests
-  SegmentCursor cursor;          // the position behind those bytes
-  std::uint32_t parts = 0;       // requests in flight
+  Bio* next = nullptr;               // in a BioList
+  std::uint64_t sector = 0;          // the first sector
+  std::uint64_t written_sector = 0;  // the result of a zone_append
+  std::uint64_t done_bytes = 0;      // issued in requests
+  SegmentCursor cursor;              // the position behind those bytes
+  std::uint32_t parts = 0;           // requests in flight
   FlushStep step = FlushStep::data;
   Status status = Status::ok;
   bool all_issued = false;  // no request of this step is left to issue
@@ -88,8 +89,8 @@ class Bio {
                                  OnEnd<Bio> on_end, IoFlags flags = {}) noexcept {
     return Bio{Op::write, sector, memory, on_end, flags};
   }
-  /// Makes an append to the zone that begins at `zone_sector`. After the end, sector() is the first
-  /// sector written. The array stays in place until the bio has ended.
+  /// Makes an append to the zone that begins at `zone_sector`. After the end, written_sector() is
+  /// the first sector written. The array stays in place until the bio has ended.
   [[nodiscard]] static Bio zone_append(std::uint64_t zone_sector, std::span<const Segment> memory,
                                        OnEnd<Bio> on_end, IoFlags flags = {}) noexcept {
     return Bio{Op::zone_append, zone_sector, memory, on_end, flags};
@@ -128,8 +129,11 @@ class Bio {
   [[nodiscard]] Op op() const noexcept { return op_; }
   /// The flags.
   [[nodiscard]] IoFlags flags() const noexcept { return flags_; }
-  /// The first sector. After a zone_append has ended: the first sector written.
+  /// The first sector. Results do not change it: a bio that is submitted again has the same target.
   [[nodiscard]] std::uint64_t sector() const noexcept { return state_.sector; }
+  /// The first sector that a zone_append has written.
+  /// Precondition: the bio is a zone_append that has ended with Status::ok.
+  [[nodiscard]] std::uint64_t written_sector() const noexcept { return state_.written_sector; }
   /// The length of the range, or of the memory. 0 for a flush and for operations on zones.
   [[nodiscard]] std::uint64_t length_bytes() const noexcept { return length_bytes_; }
   /// The memory.

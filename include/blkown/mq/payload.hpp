@@ -90,7 +90,7 @@ class Payload {
   /// tag's queue.
   [[nodiscard]] HwQueue<D>& hw_queue() const noexcept { return *state_.hw_queue; }
 
-  /// Reports the first sector that a zone_append has written, for Bio::sector.
+  /// Reports the first sector that a zone_append has written, for Bio::written_sector.
   /// Precondition: the driver has not ended the request.
   void set_written_sector(std::uint64_t sector) noexcept { state_.written_sector = sector; }
 

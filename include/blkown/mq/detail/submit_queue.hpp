@@ -332,7 +332,7 @@ class SubmitQueue {
       state.status = status;
       state.on_private_end(payload);
     }
-    if (state.op == Op::zone_append) BioAccess::state(*bio).sector = state.written_sector;
+    if (state.op == Op::zone_append) BioAccess::state(*bio).written_sector = state.written_sector;
     issuer_.free(std::move(ended));
     if (bio != nullptr) issuer_.end_part(*bio, status);
   }
