@@ -90,6 +90,11 @@ struct Driver {
     verdict.expect(request.length_bytes() % config.logical_block_bytes == 0, "whole blocks");
     verdict.expect(request.sector() + request.length_bytes() / 512 <= config.capacity_sectors,
                    "a request's place");
+    if (limits.chunk_sectors != 0 && request.length_bytes() != 0) {
+      const std::uint64_t last = request.sector() + request.length_bytes() / 512 - 1;
+      verdict.expect(request.sector() / limits.chunk_sectors == last / limits.chunk_sectors,
+                     "a chunk that is crossed");
+    }
     std::uint64_t bytes = 0;
     std::uint32_t pieces = 0;
     const std::byte* end = nullptr;
@@ -97,6 +102,9 @@ struct Driver {
       const auto seam =
           reinterpret_cast<std::uintptr_t>(end) | reinterpret_cast<std::uintptr_t>(piece.data);
       verdict.expect(pieces == 0 || (seam & limits.virt_boundary_mask) == 0, "a gap");
+      verdict.expect(((reinterpret_cast<std::uintptr_t>(piece.data) | piece.length_bytes) &
+                      limits.dma_alignment_mask) == 0,
+                     "a piece's alignment");
       verdict.expect(!piece.empty() && piece.length_bytes <= limits.max_segment_bytes,
                      "a piece's length");
       ++pieces;
@@ -169,7 +177,10 @@ class DiskCase {
         case 1:
         case 2: driver.complete_one(); break;
         case 3: now_ns_ += 3'000'000; break;
-        case 4: runtime.run(); break;
+        case 4:
+          if (input_.below(4) == 0) change_medium(disk);
+          runtime.run();
+          break;
         default: submit(driver, runtime.context(0), disk);
       }
     }
@@ -178,6 +189,22 @@ class DiskCase {
   }
 
  private:
+  /// Changes the capacity, up to that of the medium, or the read-only state, with I/O in flight.
+  void change_medium(mq::Disk<Driver>& disk) {
+    if (input_.flag()) {
+      read_only_ = input_.flag();
+      disk.set_read_only(read_only_);
+    } else {
+      const std::uint64_t sectors =
+          input_.below(static_cast<std::uint32_t>(config_.capacity_sectors + 1));
+      const bool is_whole = sectors * 512 % config_.logical_block_bytes == 0;
+      if (is_whole) capacity_sectors_ = sectors;
+      verdict_.expect(disk.set_capacity(sectors).has_value() != is_whole, "a capacity in blocks");
+    }
+    verdict_.expect(disk.capacity_sectors() == capacity_sectors_, "the capacity");
+    verdict_.expect(disk.is_read_only() == read_only_, "the read-only state");
+  }
+
   /// Ends all I/O, removes the disk and checks the counters.
   void finish(Driver& driver, mq::LoopRuntime& runtime, mq::Disk<Driver>& disk) {
     // Runs until everything has ended. An exhausted input rejects, so its answers end what is left.
@@ -207,13 +234,13 @@ class DiskCase {
     config_.capacity_sectors = input_.below(sectors_limit + 1);
     config_.logical_block_bytes = std::uint32_t{256} << input_.below(4);
     if (input_.below(16) == 0) config_.logical_block_bytes += 512;
-    config_.physical_block_bytes = 2048;
     config_.limits.max_sectors = 1 + input_.below(20);
     config_.limits.max_segments = input_.below(5);
     config_.limits.virt_boundary_mask = input_.flag() ? 0 : (1U << input_.below(11)) - 1;
     config_.limits.max_segment_bytes = std::uint32_t{1} << (4 + input_.below(12));
     config_.limits.max_discard_sectors = input_.below(12);
     config_.limits.max_write_zeroes_sectors = input_.below(12);
+    if (input_.flag()) read_more_limits();
     config_.read_only = input_.below(8) == 0;
     config_.write_cache = input_.flag();
     config_.fua = input_.below(4) == 0;
@@ -221,6 +248,16 @@ class DiskCase {
     config_.completion =
         input_.flag() ? mq::CompletionMode::deferred : mq::CompletionMode::immediate;
     config_.blocking = input_.below(4) == 0;
+    read_only_ = config_.read_only;
+    capacity_sectors_ = config_.capacity_sectors;
+  }
+
+  /// Limits that most devices do not have.
+  void read_more_limits() {
+    config_.limits.dma_alignment_mask = (1U << input_.below(6)) - 1;
+    config_.limits.chunk_sectors = input_.below(24);
+    config_.limits.discard_granularity_sectors = input_.below(8);
+    if (input_.flag()) config_.limits.discard_alignment_sectors = input_.below(4);
   }
 
   [[nodiscard]] bool is_sound() const {
@@ -233,7 +270,21 @@ class DiskCase {
     if ((config_.fua && !config_.write_cache) || config_.depth == 0) return false;
     const std::uint64_t sectors = block / 512;
     const auto is_too_small = [&](std::uint64_t most) { return most != 0 && most < sectors; };
-    return limits.max_sectors >= sectors && limits.max_segments != 0 &&
+    const std::uint64_t unit = limits.discard_granularity_sectors;
+    const std::uint64_t first = limits.discard_alignment_sectors;
+    if (limits.chunk_sectors % sectors != 0 || unit % sectors != 0 || first % sectors != 0 ||
+        (first != 0 && first >= unit)) {
+      return false;
+    }
+    if (unit != 0 && limits.max_discard_sectors != 0 && limits.max_discard_sectors < unit) {
+      return false;
+    }
+    if (unit != 0 && limits.chunk_sectors != 0 &&
+        (limits.chunk_sectors % unit != 0 || first != 0)) {
+      return false;
+    }
+    const std::uint32_t usable = limits.max_segment_bytes & ~limits.dma_alignment_mask;
+    return limits.max_sectors >= sectors && std::uint64_t{limits.max_segments} * usable >= block &&
            limits.max_segment_bytes % (limits.virt_boundary_mask + 1) == 0 &&
            !is_too_small(limits.max_discard_sectors) &&
            !is_too_small(limits.max_write_zeroes_sectors);
@@ -273,7 +324,7 @@ class DiskCase {
     }
     place.bio.reset(new mq::Bio(make_bio(op, sector, length_bytes, place.segments, flags)));
     ++submitted_;
-    const Status refused = refusal(op, sector, length_bytes);
+    const Status refused = refusal(op, sector, length_bytes, place.segments);
     disk.submit(context, *place.bio);
     if (refused == Status::ok) return;
     if (config_.completion == mq::CompletionMode::immediate) {
@@ -294,9 +345,10 @@ class DiskCase {
     }
   }
 
-  [[nodiscard]] Status refusal(mq::Op op, std::uint64_t sector, std::size_t length_bytes) const {
+  [[nodiscard]] Status refusal(mq::Op op, std::uint64_t sector, std::size_t length_bytes,
+                               std::span<const Segment> memory) const {
     if (op == mq::Op::flush) return Status::ok;
-    if (config_.read_only && op != mq::Op::read) return Status::not_supported;
+    if (read_only_ && op != mq::Op::read) return Status::not_supported;
     if (op == mq::Op::discard && config_.limits.max_discard_sectors == 0) {
       return Status::not_supported;
     }
@@ -306,8 +358,15 @@ class DiskCase {
     const std::uint64_t sectors = length_bytes / 512;
     const bool is_aligned = sector * 512 % config_.logical_block_bytes == 0 &&
                             length_bytes % config_.logical_block_bytes == 0;
-    const bool is_inside = sector + sectors <= config_.capacity_sectors;
-    return is_aligned && is_inside && sectors != 0 ? Status::ok : Status::invalid;
+    const bool is_inside = sector + sectors <= capacity_sectors_;
+    if (!is_aligned || !is_inside || sectors == 0) return Status::invalid;
+    const std::uint64_t alignment = config_.limits.dma_alignment_mask + std::uint64_t{1};
+    for (const Segment& segment : memory) {
+      const bool is_odd = reinterpret_cast<std::uintptr_t>(segment.data) % alignment != 0 ||
+                          segment.length_bytes % alignment != 0;
+      if (has_data(op) && segment.length_bytes != 0 && is_odd) return Status::invalid;
+    }
+    return Status::ok;
   }
 
   static void on_end(void* self, mq::Bio& bio) { static_cast<DiskCase*>(self)->ended(bio); }
@@ -329,6 +388,8 @@ class DiskCase {
   mq::DiskConfig config_;
   std::array<Place, 4> places_;
   std::uint64_t now_ns_ = 1'000'000'000;
+  std::uint64_t capacity_sectors_ = 0;  // at present
+  bool read_only_ = false;
   std::uint64_t submitted_ = 0;
   std::uint64_t ended_ = 0;
   unsigned pattern_ = 0;

@@ -51,8 +51,7 @@ TEST(Disk, MovesScatteredMemory) {
 
 // Goal: a bio that cannot succeed takes no tag and still ends once.
 TEST(Disk, RefusesBeforeATagIsTaken) {
-  Bench bench{
-      {.capacity_sectors = 1024, .logical_block_bytes = 1024, .physical_block_bytes = 4096}};
+  Bench bench{{.capacity_sectors = 1024, .logical_block_bytes = 1024, .io_min_bytes = 4096}};
   std::vector<std::byte> memory(4096);
   const auto status_of = [&](std::uint64_t sector, std::size_t length_bytes) {
     Ends ends;

@@ -24,7 +24,7 @@ DiskConfig sound() {
   DiskConfig config;
   config.capacity_sectors = 1 << 20;
   config.logical_block_bytes = 4096;
-  config.physical_block_bytes = 4096;
+  config.io_min_bytes = 4096;
   config.limits.max_discard_sectors = 4096;
   return config;
 }
@@ -54,10 +54,11 @@ TEST(DiskConfig, TheErrorNamesTheField) {
                  [](DiskConfig& c) { c.logical_block_bytes = 256; });
   expect_refused(too_large, "logical_block_bytes",
                  [](DiskConfig& c) { c.logical_block_bytes = 131072; });
-  expect_refused(not_a_power_of_two, "physical_block_bytes",
-                 [](DiskConfig& c) { c.physical_block_bytes = 5000; });
-  expect_refused(too_small, "physical_block_bytes",
-                 [](DiskConfig& c) { c.physical_block_bytes = 512; });
+  expect_refused(not_a_multiple, "io_min_bytes", [](DiskConfig& c) { c.io_min_bytes = 512; });
+  expect_refused(not_a_multiple, "io_opt_bytes", [](DiskConfig& c) {
+    c.io_min_bytes = 8192;
+    c.io_opt_bytes = 12288;
+  });
   expect_refused(too_small, "capacity_sectors", [](DiskConfig& c) { c.capacity_sectors = 0; });
   expect_refused(not_a_multiple, "capacity_sectors",
                  [](DiskConfig& c) { c.capacity_sectors = 12; });
@@ -69,6 +70,16 @@ TEST(DiskConfig, TheErrorNamesTheField) {
   expect_refused(not_a_multiple, "zone_sectors", [](DiskConfig& c) {
     c.zoned = true;
     c.zone_sectors = 12;
+  });
+  expect_refused(contradicts, "chunk_sectors", [](DiskConfig& c) {
+    c.zoned = true;
+    c.zone_sectors = 64;
+    c.limits.chunk_sectors = 32;
+  });
+  expect_refused(not_a_multiple, "chunk_sectors", [](DiskConfig& c) {
+    c.zoned = true;
+    c.zone_sectors = 64;
+    c.limits.discard_granularity_sectors = 48;
   });
   expect_refused(too_small, "normal_queues", [](DiskConfig& c) { c.normal_queues = 0; });
   expect_refused(too_small, "max_normal_queues", [](DiskConfig& c) {
@@ -101,6 +112,112 @@ TEST(QueueLimits, TheErrorNamesTheField) {
   expect_refused(too_large, "max_zone_append_sectors", [](DiskConfig& c) {
     c.limits.max_zone_append_sectors = c.limits.max_sectors + 1;
   });
+  expect_refused(not_a_multiple, "chunk_sectors",
+                 [](DiskConfig& c) { c.limits.chunk_sectors = 12; });
+}
+
+TEST(QueueLimits, TheErrorNamesTheFieldOfMemory) {
+  using enum DiskReason;
+  expect_refused(too_small, "max_segments", [](DiskConfig& c) {
+    c.limits.max_segments = 7;
+    c.limits.max_segment_bytes = 512;
+  });
+  expect_refused(not_a_mask, "dma_alignment_mask",
+                 [](DiskConfig& c) { c.limits.dma_alignment_mask = 4; });
+  expect_refused(too_large, "dma_alignment_mask",
+                 [](DiskConfig& c) { c.limits.dma_alignment_mask = 8191; });
+  expect_refused(too_small, "max_segment_bytes", [](DiskConfig& c) {
+    c.limits.max_segment_bytes = 511;
+    c.limits.dma_alignment_mask = 511;
+  });
+}
+
+TEST(QueueLimits, TheErrorNamesTheFieldOfUnits) {
+  using enum DiskReason;
+  expect_refused(not_a_multiple, "discard_granularity_sectors",
+                 [](DiskConfig& c) { c.limits.discard_granularity_sectors = 4; });
+  expect_refused(not_a_multiple, "discard_alignment_sectors", [](DiskConfig& c) {
+    c.limits.discard_granularity_sectors = 16;
+    c.limits.discard_alignment_sectors = 4;
+  });
+  expect_refused(too_large, "discard_alignment_sectors",
+                 [](DiskConfig& c) { c.limits.discard_alignment_sectors = 8; });
+  expect_refused(too_large, "write_zeroes_alignment_sectors", [](DiskConfig& c) {
+    c.limits.write_zeroes_granularity_sectors = 16;
+    c.limits.write_zeroes_alignment_sectors = 16;
+  });
+  expect_refused(too_small, "max_write_zeroes_sectors", [](DiskConfig& c) {
+    c.limits.max_write_zeroes_sectors = 8;
+    c.limits.write_zeroes_granularity_sectors = 16;
+  });
+  expect_refused(contradicts, "discard_alignment_sectors", [](DiskConfig& c) {
+    c.limits.chunk_sectors = 64;
+    c.limits.discard_granularity_sectors = 16;
+    c.limits.discard_alignment_sectors = 8;
+  });
+}
+
+namespace {
+
+/// Whether a block can be cut into at most `pieces` pieces that obey the limits, wherever they lie.
+/// Tries every length of the first piece. The lengths are multiples of `step`. A piece that is not
+/// the last one ends on the boundary, so a first piece may begin off it.
+bool can_be_cut(std::uint32_t bytes, std::uint32_t pieces, bool is_first, std::uint32_t step,
+                const QueueLimits& limits) {
+  if (bytes == 0) return true;
+  if (pieces == 0) return false;
+  for (std::uint32_t piece = step; piece <= limits.max_segment_bytes && piece <= bytes;
+       piece += step) {
+    if ((piece & limits.dma_alignment_mask) != 0) continue;
+    const bool is_last = piece == bytes;
+    const bool begins_on_boundary_or_may = is_first || (piece & limits.virt_boundary_mask) == 0;
+    if (!is_last && !begins_on_boundary_or_may) continue;
+    if (can_be_cut(bytes - piece, pieces - 1, false, step, limits)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+// Goal: limits are refused exactly where no block can obey them, in every combination.
+// Method: small limits of every kind, against a search for a way to cut one block into pieces.
+TEST(QueueLimits, AreRefusedExactlyWhereNoBlockCanObeyThem) {
+  constexpr std::uint32_t step = 128;
+  unsigned refused = 0;
+  unsigned accepted = 0;
+  for (const std::uint32_t block_bytes : {512U, 1024U, 2048U}) {
+    for (std::uint32_t segment_bytes = step; segment_bytes <= 9 * step; segment_bytes += step) {
+      for (std::uint32_t segments = 1; segments <= 5; ++segments) {
+        for (const std::uint64_t boundary : {0U, 127U, 255U, 511U}) {
+          // A boundary that a piece cannot reach is an error of its own.
+          if ((segment_bytes & boundary) != 0) continue;
+          for (const std::uint32_t alignment : {0U, 127U, 255U, 511U, 1023U}) {
+            for (std::uint32_t sectors = 1; sectors <= 5; ++sectors) {
+              for (std::uint64_t chunk = 0; chunk <= 5; ++chunk) {
+                const QueueLimits limits{.max_sectors = sectors,
+                                         .max_segments = segments,
+                                         .max_segment_bytes = segment_bytes,
+                                         .virt_boundary_mask = boundary,
+                                         .dma_alignment_mask = alignment,
+                                         .chunk_sectors = chunk};
+                const bool is_obeyable = sectors * 512 >= block_bytes &&
+                                         chunk * 512 % block_bytes == 0 &&
+                                         (block_bytes & alignment) == 0 &&
+                                         can_be_cut(block_bytes, segments, true, step, limits);
+                ASSERT_EQ(mq::check(limits, block_bytes).has_value(), !is_obeyable)
+                    << block_bytes << " bytes, " << segments << " segments of " << segment_bytes
+                    << ", boundary " << boundary << ", alignment " << alignment << ", " << sectors
+                    << " sectors, chunk " << chunk;
+                ++(is_obeyable ? accepted : refused);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(accepted, 1000U);
+  EXPECT_GT(refused, 1000U);
 }
 
 TEST(QueueLimits, AreAcceptedUpToTheirExtremes) {

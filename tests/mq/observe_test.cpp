@@ -173,7 +173,7 @@ TEST(Memory, ObjectsAreAsLargeAsStated) {
   if constexpr (sizeof(void*) == 8) {
     EXPECT_EQ(sizeof(mq::Request<Lean>), 192U);
     EXPECT_LE(sizeof(mq::Bio), 128U);
-    EXPECT_LE(sizeof(mq::Disk<Lean>), 512U);
+    EXPECT_LE(sizeof(mq::Disk<Lean>), 640U);
     EXPECT_LE(sizeof(mq::HwQueue<Lean>), 320U);
     EXPECT_LE(sizeof(mq::detail::SubmitQueue<Lean>), 2560U);
   }

@@ -60,6 +60,7 @@ struct RandomDriver {
 
   Answer queue_rq(Hw& hw, QueueData& queue, blkown::Idle<Rq> idle, bool) {
     Random& dice = here();
+    expect_limits(hw.disk().config().limits, idle.data());
     switch (dice.below(64)) {
       case 0: return Answer::rejected(std::move(idle), Status::device_resource);
       case 1: return Answer::rejected(std::move(idle), Status::medium_error);
@@ -83,6 +84,16 @@ struct RandomDriver {
       });
     }
     return Answer::accepted();
+  }
+
+  static void expect_limits(const mq::QueueLimits& limits,
+                            const mq::Payload<RandomDriver>& request) {
+    if (request.length_bytes() == 0) return;
+    const std::uint64_t end = request.sector() + request.length_bytes() / 512;
+    EXPECT_EQ(request.sector() / limits.chunk_sectors, (end - 1) / limits.chunk_sectors);
+    for (const Segment piece : request.segments()) {
+      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(piece.data) & limits.dma_alignment_mask, 0U);
+    }
   }
 
   void complete(Hw& hw, blkown::Claim<Rq> claim) {
@@ -137,6 +148,8 @@ struct RandomDriver {
           is_more = !list.empty();
         }
         if (dice.chance(1, 2000)) continue;  // lost
+        // The capacity grows and shrinks behind the slots, so no bio is refused for it.
+        static_cast<void>(one.hw->disk().set_capacity(capacity + dice.below(64)));
         answer(dice, one);
         if (dice.chance(1, 16)) answer(dice, one);
         if (dice.chance(1, 16)) answer(dice, old[static_cast<std::size_t>(dice.below(old.size()))]);
@@ -403,7 +416,10 @@ void run_random_io(Rt& runtime, std::uint64_t seed, std::uint64_t target, Run ru
                               .limits = {.max_sectors = 8,
                                          .max_segments = 2,
                                          .max_discard_sectors = 11,
-                                         .max_write_zeroes_sectors = 5},
+                                         .max_write_zeroes_sectors = 5,
+                                         .dma_alignment_mask = 7,
+                                         .chunk_sectors = 20,
+                                         .discard_granularity_sectors = 4},
                               .write_cache = true,
                               .normal_queues = 2,
                               .depth = 16,

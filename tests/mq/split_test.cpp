@@ -19,6 +19,7 @@ using mq::QueueLimits;
 using mq::RequestSegments;
 using mq::SegmentCursor;
 using mq::detail::Part;
+using mq::detail::SplitLimits;
 
 namespace {
 
@@ -69,7 +70,8 @@ std::uint64_t total_bytes(const std::vector<Segment>& memory) {
 
 TEST(Split, DoesNotSplitABioThatFits) {
   const std::vector<Segment> memory{{at(0x1000), 4096}};
-  const Part part = mq::detail::next_part({Op::read, memory, {}, 4096}, QueueLimits{}, 512);
+  const Part part =
+      mq::detail::next_part({Op::read, memory, {}, 4096}, SplitLimits{QueueLimits{}, 512});
   EXPECT_EQ(part.length_bytes, 4096U);
   EXPECT_EQ(part.end, (SegmentCursor{1, 0}));
 }
@@ -77,11 +79,11 @@ TEST(Split, DoesNotSplitABioThatFits) {
 TEST(Split, CutsAtMaxSectors) {
   const std::vector<Segment> memory{{at(0x1000), 10 * 512}};
   const QueueLimits limits{.max_sectors = 4};
-  Part part = mq::detail::next_part({Op::write, memory, {}, 10 * 512}, limits, 512);
+  Part part = mq::detail::next_part({Op::write, memory, {}, 10 * 512}, SplitLimits{limits, 512});
   EXPECT_EQ(part.length_bytes, 4U * 512);
-  part = mq::detail::next_part({Op::write, memory, part.end, 6 * 512}, limits, 512);
+  part = mq::detail::next_part({Op::write, memory, part.end, 6 * 512}, SplitLimits{limits, 512});
   EXPECT_EQ(part.length_bytes, 4U * 512);
-  part = mq::detail::next_part({Op::write, memory, part.end, 2 * 512}, limits, 512);
+  part = mq::detail::next_part({Op::write, memory, part.end, 2 * 512}, SplitLimits{limits, 512});
   EXPECT_EQ(part.length_bytes, 2U * 512);
   EXPECT_EQ(part.end, (SegmentCursor{1, 0}));
 }
@@ -89,37 +91,100 @@ TEST(Split, CutsAtMaxSectors) {
 TEST(Split, EndsOnWholeBlocks) {
   const std::vector<Segment> memory{{at(0x1000), 6 * 4096}};
   const QueueLimits limits{.max_sectors = 11};
-  EXPECT_EQ(mq::detail::next_part({Op::read, memory, {}, 6 * 4096}, limits, 4096).length_bytes,
+  EXPECT_EQ(mq::detail::next_part({Op::read, memory, {}, 6 * 4096}, SplitLimits{limits, 4096})
+                .length_bytes,
             4096U);
 }
 
 TEST(Split, GivesNothingIfNoBlockFits) {
   const std::vector<Segment> memory{{at(0x1001), 200}, {at(0x3000), 312}};
   const QueueLimits one{.max_segments = 1};
-  EXPECT_EQ(mq::detail::next_part({Op::read, memory, {}, 512}, one, 512).length_bytes, 0U);
+  EXPECT_EQ(mq::detail::next_part({Op::read, memory, {}, 512}, SplitLimits{one, 512}).length_bytes,
+            0U);
 }
 
 TEST(Split, OperationsWithoutDataHaveTheirOwnLimit) {
   const QueueLimits limits{.max_discard_sectors = 1000,
                            .max_write_zeroes_sectors = ~std::uint64_t{0}};
-  EXPECT_EQ(mq::detail::next_part({Op::discard, {}, {}, 5000 * 512}, limits, 512).length_bytes,
+  EXPECT_EQ(mq::detail::next_part({Op::discard, {}, {}, 5000 * 512}, SplitLimits{limits, 512})
+                .length_bytes,
             1000U * 512);
-  EXPECT_EQ(mq::detail::next_part({Op::write_zeroes, {}, {}, 5000 * 512}, limits, 512).length_bytes,
+  EXPECT_EQ(mq::detail::next_part({Op::write_zeroes, {}, {}, 5000 * 512}, SplitLimits{limits, 512})
+                .length_bytes,
             5000U * 512);
   // This limit in bytes exceeds 64 bits.
   const QueueLimits endless{.max_discard_sectors = std::uint64_t{1} << 55};
-  EXPECT_EQ(mq::detail::next_part({Op::discard, {}, {}, 5000 * 512}, endless, 512).length_bytes,
+  EXPECT_EQ(mq::detail::next_part({Op::discard, {}, {}, 5000 * 512}, SplitLimits{endless, 512})
+                .length_bytes,
             5000U * 512);
 }
 
 TEST(Split, AZoneAppendIsNeverSplit) {
   const std::vector<Segment> memory{{at(0x1000), 4096}};
   QueueLimits limits{.max_zone_append_sectors = 8};
-  EXPECT_EQ(mq::detail::next_part({Op::zone_append, memory, {}, 4096}, limits, 512).length_bytes,
+  EXPECT_EQ(mq::detail::next_part({Op::zone_append, memory, {}, 4096}, SplitLimits{limits, 512})
+                .length_bytes,
             4096U);
   limits.max_zone_append_sectors = 7;
-  EXPECT_EQ(mq::detail::next_part({Op::zone_append, memory, {}, 4096}, limits, 512).length_bytes,
+  EXPECT_EQ(mq::detail::next_part({Op::zone_append, memory, {}, 4096}, SplitLimits{limits, 512})
+                .length_bytes,
             0U);
+}
+
+TEST(Split, NoRequestCrossesAChunk) {
+  const std::vector<Segment> memory{{at(0x1000), 64 * 512}};
+  // Neither the chunk nor the first sector is a power of two.
+  const SplitLimits limits{
+      QueueLimits{.max_discard_sectors = 40, .max_write_zeroes_sectors = 1000, .chunk_sectors = 24},
+      512};
+  for (const Op op : {Op::read, Op::write}) {
+    EXPECT_EQ(mq::detail::next_part({op, memory, {}, 64 * 512, 23}, limits).length_bytes, 512U);
+    EXPECT_EQ(mq::detail::next_part({op, memory, {}, 64 * 512, 24}, limits).length_bytes,
+              24U * 512);
+    EXPECT_EQ(mq::detail::next_part({op, memory, {}, 24 * 512, 24}, limits).length_bytes, 24U * 512)
+        << "a whole chunk is not split";
+  }
+  for (const Op op : {Op::discard, Op::write_zeroes}) {
+    EXPECT_EQ(mq::detail::next_part({op, {}, {}, 64 * 512, 47}, limits).length_bytes, 512U);
+    EXPECT_EQ(mq::detail::next_part({op, {}, {}, 64 * 512, 48}, limits).length_bytes, 24U * 512);
+  }
+}
+
+// Goal: a discard or write_zeroes that exceeds the limit is split between units, and only there.
+// Method: every small limit, unit and place, against a search for the longest part.
+TEST(Split, RangesAreSplitBetweenUnits) {
+  for (std::uint64_t unit = 1; unit <= 7; ++unit) {
+    for (std::uint64_t first = 0; first != unit; ++first) {
+      for (std::uint64_t most = unit; most <= 12; ++most) {
+        const QueueLimits discards{.max_discard_sectors = most,
+                                   .discard_granularity_sectors = unit,
+                                   .discard_alignment_sectors = first};
+        const QueueLimits zeroes{.max_write_zeroes_sectors = most,
+                                 .write_zeroes_granularity_sectors = unit,
+                                 .write_zeroes_alignment_sectors = first};
+        ASSERT_FALSE(mq::check(discards, 512).has_value());
+        ASSERT_FALSE(mq::check(zeroes, 512).has_value());
+        for (std::uint64_t sector = 0; sector != 15; ++sector) {
+          for (std::uint64_t left = 1; left != 30; ++left) {
+            std::uint64_t longest = 0;
+            for (std::uint64_t tried = 1; tried <= most && tried <= left; ++tried) {
+              if (tried == left || (sector + tried + unit - first) % unit == 0) longest = tried;
+            }
+            if (longest == 0) longest = most;  // no unit ends within the limit
+            const auto part_of = [&](Op op, const QueueLimits& limits) {
+              return mq::detail::next_part({op, {}, {}, left * 512, sector},
+                                           SplitLimits{limits, 512})
+                  .length_bytes;
+            };
+            ASSERT_EQ(part_of(Op::discard, discards), longest * 512)
+                << "unit " << unit << " from " << first << ", limit " << most << ", " << left
+                << " sectors at " << sector;
+            ASSERT_EQ(part_of(Op::write_zeroes, zeroes), longest * 512);
+          }
+        }
+      }
+    }
+  }
 }
 
 TEST(RequestSegments, SkipsEmptySegments) {
@@ -152,6 +217,7 @@ QueueLimits random_limits(blkown::sim::Random& random, std::uint32_t block_bytes
   limits.max_segment_bytes =
       static_cast<std::uint32_t>((limits.virt_boundary_mask + 1) *
                                  (1 + random.below(limits.virt_boundary_mask == 0 ? 4000 : 4)));
+  if (random.chance(1, 2)) limits.chunk_sectors = block_bytes / 512 * (1 + random.below(20));
   return limits;
 }
 
@@ -177,10 +243,13 @@ std::vector<Segment> random_memory(blkown::sim::Random& random, std::uint32_t bl
 /// The reference for next_part: the longest run of blocks from the cursor on that obeys the limits.
 std::uint64_t longest_part(const std::vector<Segment>& memory, SegmentCursor cursor,
                            std::uint64_t left_bytes, const QueueLimits& limits,
-                           std::uint32_t block_bytes) {
+                           std::uint32_t block_bytes, std::uint64_t sector) {
   std::uint64_t longest = 0;
   for (std::uint64_t tried = block_bytes; tried <= left_bytes; tried += block_bytes) {
     if (tried > std::uint64_t{limits.max_sectors} * 512) break;
+    const std::uint64_t last = sector + tried / 512 - 1;
+    const std::uint64_t chunk = limits.chunk_sectors;
+    if (chunk != 0 && sector / chunk != last / chunk) break;
     if (is_acceptable(pieces_of(memory, cursor, tried, limits), limits)) longest = tried;
   }
   return longest;
@@ -195,7 +264,8 @@ TEST(Split, PartsOfRandomBiosCoverThemAndAreOfMaximalLength) {
   for (int round = 0; round != 4000; ++round) {
     const std::uint32_t block_bytes = random.chance(1, 2) ? 512 : 1024;
     const QueueLimits limits = random_limits(random, block_bytes);
-    ASSERT_FALSE(mq::check(limits, block_bytes).has_value());
+    if (mq::check(limits, block_bytes).has_value()) continue;
+    const std::uint64_t first_sector = block_bytes / 512 * random.below(100);
     const std::vector<Segment> memory = random_memory(random, block_bytes);
     const std::uint64_t length_bytes = total_bytes(memory);
     if (length_bytes == 0) continue;
@@ -204,10 +274,11 @@ TEST(Split, PartsOfRandomBiosCoverThemAndAreOfMaximalLength) {
     std::uint64_t done_bytes = 0;
     std::vector<std::uintptr_t> seen;
     while (done_bytes != length_bytes) {
-      const Part part = mq::detail::next_part({Op::read, memory, cursor, length_bytes - done_bytes},
-                                              limits, block_bytes);
-      const std::uint64_t longest =
-          longest_part(memory, cursor, length_bytes - done_bytes, limits, block_bytes);
+      const Part part = mq::detail::next_part(
+          {Op::read, memory, cursor, length_bytes - done_bytes, first_sector + done_bytes / 512},
+          SplitLimits{limits, block_bytes});
+      const std::uint64_t longest = longest_part(memory, cursor, length_bytes - done_bytes, limits,
+                                                 block_bytes, first_sector + done_bytes / 512);
       ASSERT_EQ(part.length_bytes, longest) << "round " << round << " at " << done_bytes;
       if (part.length_bytes == 0) break;
       const auto pieces = pieces_of(memory, cursor, part.length_bytes, limits);

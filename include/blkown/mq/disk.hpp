@@ -18,6 +18,8 @@
 #include <blkown/mq/detail/call_gate.hpp>
 #include <blkown/mq/detail/controls.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
+#include <blkown/mq/detail/medium_state.hpp>
+#include <blkown/mq/detail/split.hpp>
 #include <blkown/mq/detail/submit_queue.hpp>
 #include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/driver.hpp>
@@ -111,10 +113,11 @@ class Disk {
   /// Submits a bio. The bio and its memory stay in place until its end callback is called, once, on
   /// this context.
   /// Errors, as the bio's status: invalid, if the range is empty, not aligned to blocks or beyond
-  /// the capacity; not_supported, if the disk does not have the operation; offline, if the disk is
-  /// removed; again, if the bio has the flag nowait and would have to wait; or the driver's status.
-  /// Violation: wrong_context, if the thread runs another context, or if the context is not one of
-  /// the disk's; object_in_use, if the bio is in flight.
+  /// the capacity, or if the memory does not have the alignment of QueueLimits; not_supported, if
+  /// the disk does not have the operation; offline, if the disk is removed; again, if the bio has
+  /// the flag nowait and would have to wait; or the driver's status. Violation: wrong_context, if
+  /// the thread runs another context, or if the context is not one of the disk's; object_in_use, if
+  /// the bio is in flight.
   void submit(Context& context, Bio& bio, Place where = Place::current()) {
     auto& queue = queue_of(context, "mq::Disk::submit", where);
     const Entry entry{queue, "mq::Disk::submit", where};
@@ -252,10 +255,40 @@ class Disk {
   /// removed disk.
   void kick_requeued() noexcept { kick(true); }
 
+  // --- changes of the medium; any context -------------------------------------------------------
+  //
+  // A bio is checked once, when it is submitted. The change applies to every bio whose submit()
+  // begins after the call has returned, on the calling thread and on threads that learn of the
+  // call. Bios submitted before are issued as they are, even those that wait, and the driver
+  // answers for them, as in Linux. Synchronization: none.
+
+  /// Changes the capacity: bios beyond it end with Status::invalid. 0: there is no medium.
+  /// Errors: too_large or not_a_multiple of the block; the capacity is not changed.
+  /// Context: any; interrupt safe.
+  /// Source: the kernel's set_capacity_and_notify.
+  [[nodiscard]] std::optional<DiskError> set_capacity(std::uint64_t sectors) noexcept {
+    const auto error = detail::check_capacity(sectors, config_.logical_block_bytes);
+    if (!error.has_value()) medium_.set_capacity(sectors);
+    return error;
+  }
+  /// Changes whether bios that change the medium end with Status::not_supported.
+  /// Context: any; interrupt safe.
+  /// Source: the kernel's set_disk_ro.
+  void set_read_only(bool value) noexcept {
+    medium_.set_read_only(value, config_.limits.dma_alignment_mask);
+  }
+
   // --- observation; any context -----------------------------------------------------------------
 
-  /// The configuration that was passed to create(), also where a TagPool replaces its fields.
+  /// The configuration that was passed to create(), also where a TagPool replaces its fields and
+  /// where the medium has changed.
   [[nodiscard]] const DiskConfig& config() const noexcept { return config_; }
+  /// The present capacity.
+  [[nodiscard]] std::uint64_t capacity_sectors() const noexcept {
+    return medium_.capacity_sectors();
+  }
+  /// The present read-only state.
+  [[nodiscard]] bool is_read_only() const noexcept { return medium_.is_read_only(); }
   /// The driver.
   [[nodiscard]] D& driver() const noexcept { return driver_; }
   /// The driver's data for the disk.
@@ -300,7 +333,7 @@ class Disk {
   /// the disk has no zones, or the driver no report_zones.
   [[nodiscard]] unsigned report_zones(std::uint64_t sector, std::span<Zone> zones) {
     if constexpr (detail::names_report_zones<D>) {
-      if (config_.zoned && sector < config_.capacity_sectors) {
+      if (config_.zoned && sector < capacity_sectors()) {
         return driver_.report_zones(data_, sector, zones.data(),
                                     static_cast<unsigned>(zones.size()));
       }
@@ -330,6 +363,8 @@ class Disk {
 
   Disk(const DiskConfig& config, D& driver, QueueData&& data)
       : config_{config},
+        split_limits_{detail::effective_limits(config), config.logical_block_bytes},
+        medium_{config},
         driver_{driver},
         data_{std::move(data)},
         hw_queues_{*this, config_},
@@ -434,6 +469,8 @@ class Disk {
     return *submit_queues_[context.index()];
   }
 
+  [[nodiscard]] const detail::SplitLimits& split_limits() const noexcept { return split_limits_; }
+  [[nodiscard]] const detail::MediumState& medium() const noexcept { return medium_; }
   [[nodiscard]] const TraceSink& trace_sink() const noexcept { return trace_sink_; }
 
   // --- violations -------------------------------------------------------------------------------
@@ -500,6 +537,8 @@ class Disk {
   }
 
   DiskConfig config_;
+  detail::SplitLimits split_limits_;
+  detail::MediumState medium_;
   D& driver_;
   QueueData data_;
   std::unique_ptr<TagPool<D>> own_pool_;

@@ -30,10 +30,15 @@ struct DiskConfig {
   /// Precondition: the string outlives the disk, as a string literal does. The disk keeps the
   /// pointer and makes no copy.
   const char* name = "disk";
-  std::uint64_t capacity_sectors = 0;        ///< A multiple of the logical block.
-  std::uint32_t logical_block_bytes = 512;   ///< The unit of I/O: a power of two from 512 to 65536.
-  std::uint32_t physical_block_bytes = 512;  ///< A power of two, at least logical_block_bytes.
-  QueueLimits limits{};                      ///< The device's largest requests.
+  std::uint64_t capacity_sectors = 0;       ///< A multiple of the logical block.
+  std::uint32_t logical_block_bytes = 512;  ///< The unit of I/O: a power of two from 512 to 65536.
+  /// A hint for submitters; the disk does not use it. The smallest I/O without a read-modify-write
+  /// in the device: its physical block. A multiple of the logical block. 0: the logical block.
+  std::uint32_t io_min_bytes = 0;
+  /// A hint as above: the length of I/O that the device likes best, such as a stripe of an array. A
+  /// multiple of io_min_bytes. 0: none.
+  std::uint32_t io_opt_bytes = 0;
+  QueueLimits limits{};  ///< The device's largest requests.
 
   bool read_only = false;          ///< Bios that change the medium end with Status::not_supported.
   bool write_cache = false;        ///< The device acknowledges writes before they are durable.
@@ -71,6 +76,25 @@ namespace detail {
   return config.max_normal_queues == 0 ? config.normal_queues : config.max_normal_queues;
 }
 
+/// The limits that requests obey: those of the configuration, and on a zoned disk the zones.
+[[nodiscard]] constexpr QueueLimits effective_limits(const DiskConfig& config) noexcept {
+  QueueLimits limits = config.limits;
+  if (config.zoned) limits.chunk_sectors = config.zone_sectors;
+  return limits;
+}
+
+/// Checks a capacity, which may be 0.
+[[nodiscard]] constexpr std::optional<DiskError> check_capacity(
+    std::uint64_t sectors, std::uint32_t block_bytes) noexcept {
+  constexpr std::uint64_t max_sectors = ~std::uint64_t{0} / sector_bytes;
+  const std::uint64_t block_sectors = block_bytes / sector_bytes;
+  if (sectors > max_sectors)
+    return DiskError{DiskReason::too_large, "capacity_sectors", sectors, max_sectors};
+  if (sectors % block_sectors != 0)
+    return DiskError{DiskReason::not_a_multiple, "capacity_sectors", sectors, block_sectors};
+  return std::nullopt;
+}
+
 /// Checks a configuration.
 /// Errors: the first field that is wrong.
 [[nodiscard]] constexpr std::optional<DiskError> check_config(const DiskConfig& config) noexcept {
@@ -85,26 +109,24 @@ namespace detail {
     return wrong(DiskReason::too_small, "logical_block_bytes", block_bytes, sector_bytes);
   if (block_bytes > 65536)
     return wrong(DiskReason::too_large, "logical_block_bytes", block_bytes, 65536);
-  if (!is_power_of_2(config.physical_block_bytes))
-    return wrong(DiskReason::not_a_power_of_two, "physical_block_bytes",
-                 config.physical_block_bytes, block_bytes);
-  if (config.physical_block_bytes < block_bytes)
-    return wrong(DiskReason::too_small, "physical_block_bytes", config.physical_block_bytes,
-                 block_bytes);
+  if (config.io_min_bytes % block_bytes != 0)
+    return wrong(DiskReason::not_a_multiple, "io_min_bytes", config.io_min_bytes, block_bytes);
+  const std::uint32_t io_min_bytes = config.io_min_bytes == 0 ? block_bytes : config.io_min_bytes;
+  if (config.io_opt_bytes % io_min_bytes != 0)
+    return wrong(DiskReason::not_a_multiple, "io_opt_bytes", config.io_opt_bytes, io_min_bytes);
   const std::uint64_t block_sectors = block_bytes / sector_bytes;
-  constexpr std::uint64_t max_sectors = ~std::uint64_t{0} / sector_bytes;
   if (config.capacity_sectors == 0)
     return wrong(DiskReason::too_small, "capacity_sectors", 0, block_sectors);
-  if (config.capacity_sectors > max_sectors)
-    return wrong(DiskReason::too_large, "capacity_sectors", config.capacity_sectors, max_sectors);
-  if (config.capacity_sectors % block_sectors != 0)
-    return wrong(DiskReason::not_a_multiple, "capacity_sectors", config.capacity_sectors,
-                 block_sectors);
+  if (const auto error = check_capacity(config.capacity_sectors, block_bytes)) return error;
   if (config.fua && !config.write_cache) return wrong(DiskReason::contradicts, "fua", 1, 0);
   if (config.zoned != (config.zone_sectors != 0))
     return wrong(DiskReason::contradicts, "zone_sectors", config.zone_sectors, config.zoned);
   if (config.zone_sectors % block_sectors != 0)
     return wrong(DiskReason::not_a_multiple, "zone_sectors", config.zone_sectors, block_sectors);
+  if (config.zoned && config.limits.chunk_sectors != 0 &&
+      config.limits.chunk_sectors != config.zone_sectors)
+    return wrong(DiskReason::contradicts, "chunk_sectors", config.limits.chunk_sectors,
+                 config.zone_sectors);
   if (config.normal_queues == 0) return wrong(DiskReason::too_small, "normal_queues", 0, 1);
   const std::uint32_t max_normal = normal_queue_limit(config);
   if (max_normal < config.normal_queues)
@@ -118,7 +140,7 @@ namespace detail {
   if (config.timeout_ms > max_ms)
     return wrong(DiskReason::too_large, "timeout_ms", config.timeout_ms, max_ms);
   if (config.busy_delay_ms == 0) return wrong(DiskReason::too_small, "busy_delay_ms", 0, 1);
-  return check(config.limits, block_bytes);
+  return check(effective_limits(config), block_bytes);
 }
 
 }  // namespace detail

@@ -18,7 +18,7 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq {
 
-/// The largest request that a device accepts. Bios beyond the limits are split.
+/// The requests that a device accepts. Bios beyond the limits are split.
 /// Source: the kernel's queue_limits.
 struct QueueLimits {
   std::uint32_t max_sectors = 2560;         ///< Length of a read or write. Default: 1,280 KiB.
@@ -31,6 +31,23 @@ struct QueueLimits {
   std::uint64_t max_discard_sectors = 0;       ///< 0: the device does not support discard.
   std::uint64_t max_write_zeroes_sectors = 0;  ///< 0: the device does not support write_zeroes.
   std::uint64_t max_zone_append_sectors = 0;   ///< 0: the device does not support zone_append.
+  /// One less than a power of two, or 0 if any memory will do. The address and the length of each
+  /// piece have none of these bits set. A bio with other memory ends with Status::invalid before a
+  /// tag is allocated. At most the block size less 1. NVMe needs 3, virtio-blk nothing.
+  std::uint32_t dma_alignment_mask = 0;
+  /// No request crosses a multiple of this number, whatever its operation: the stripe of an array.
+  /// A multiple of the block, or 0 for no such limit. The zone size takes its place on a zoned
+  /// disk.
+  std::uint64_t chunk_sectors = 0;
+  /// The unit of a discard, or 0 if every block is one. A discard that is split is split between
+  /// two units. The first and the last request of a bio may cover a unit in part: they are sent as
+  /// they are, as Linux does, and the device may ignore such a part.
+  std::uint64_t discard_granularity_sectors = 0;
+  std::uint64_t discard_alignment_sectors = 0;  ///< The first sector of the first whole unit.
+  /// The same for write_zeroes. A unit that is covered in part is sent, too: it must read as
+  /// zeroes.
+  std::uint64_t write_zeroes_granularity_sectors = 0;
+  std::uint64_t write_zeroes_alignment_sectors = 0;
   friend constexpr bool operator==(const QueueLimits&, const QueueLimits&) = default;
 };
 
@@ -78,14 +95,16 @@ struct DiskError {
   std::uint64_t limit = 0;  ///< The limit that the value violates, where there is one.
 };
 
-/// Checks limits for a disk whose blocks are `block_bytes` long.
-/// Errors: the first field that no request of one block could obey.
-[[nodiscard]] constexpr std::optional<DiskError> check(const QueueLimits& limits,
-                                                       std::uint32_t block_bytes) noexcept {
-  const std::uint64_t block_sectors = block_bytes / sector_bytes;
-  if (limits.max_sectors < block_sectors) {
-    return DiskError{DiskReason::too_small, "max_sectors", limits.max_sectors, block_sectors};
-  }
+namespace detail {
+
+/// The longest piece of memory that keeps the alignment.
+[[nodiscard]] constexpr std::uint32_t usable_segment_bytes(const QueueLimits& limits) noexcept {
+  return limits.max_segment_bytes & ~limits.dma_alignment_mask;
+}
+
+/// Checks the limits of memory: whether a block that lies at the best address fits.
+[[nodiscard]] constexpr std::optional<DiskError> check_memory(const QueueLimits& limits,
+                                                              std::uint32_t block_bytes) noexcept {
   if (limits.max_segments == 0) return DiskError{DiskReason::too_small, "max_segments", 0, 1};
   const std::uint64_t mask = limits.virt_boundary_mask;
   if ((mask & (mask + 1)) != 0) {
@@ -99,6 +118,82 @@ struct DiskError {
     return DiskError{DiskReason::not_a_multiple, "max_segment_bytes", limits.max_segment_bytes,
                      mask + 1};
   }
+  const std::uint64_t alignment_mask = limits.dma_alignment_mask;
+  if ((alignment_mask & (alignment_mask + 1)) != 0) {
+    return DiskError{DiskReason::not_a_mask, "dma_alignment_mask", alignment_mask, 0};
+  }
+  if (alignment_mask >= block_bytes) {
+    return DiskError{DiskReason::too_large, "dma_alignment_mask", alignment_mask,
+                     block_bytes - std::uint64_t{1}};
+  }
+  const std::uint32_t segment_bytes = usable_segment_bytes(limits);
+  if (segment_bytes == 0) {
+    return DiskError{DiskReason::too_small, "max_segment_bytes", limits.max_segment_bytes,
+                     alignment_mask + 1};
+  }
+  const std::uint64_t needed = (std::uint64_t{block_bytes} + segment_bytes - 1) / segment_bytes;
+  if (limits.max_segments < needed) {
+    return DiskError{DiskReason::too_small, "max_segments", limits.max_segments, needed};
+  }
+  return std::nullopt;
+}
+
+/// The granularity of an operation without data, and the names of its fields.
+struct Units {
+  const char* granularity_field;
+  const char* alignment_field;
+  const char* max_field;
+  std::uint64_t granularity_sectors;
+  std::uint64_t alignment_sectors;
+  std::uint64_t max_sectors;
+};
+
+/// Checks that a request can have a whole unit, and that splits between units are possible.
+[[nodiscard]] constexpr std::optional<DiskError> check_units(const Units& units,
+                                                             std::uint64_t chunk_sectors,
+                                                             std::uint64_t block_sectors) noexcept {
+  const std::uint64_t unit = units.granularity_sectors;
+  const std::uint64_t alignment = units.alignment_sectors;
+  if (unit % block_sectors != 0) {
+    return DiskError{DiskReason::not_a_multiple, units.granularity_field, unit, block_sectors};
+  }
+  if (alignment % block_sectors != 0) {
+    return DiskError{DiskReason::not_a_multiple, units.alignment_field, alignment, block_sectors};
+  }
+  if (alignment != 0 && alignment >= unit) {
+    return DiskError{DiskReason::too_large, units.alignment_field, alignment,
+                     unit == 0 ? 0 : unit - 1};
+  }
+  if (unit == 0) return std::nullopt;
+  if (units.max_sectors != 0 && units.max_sectors < unit) {
+    return DiskError{DiskReason::too_small, units.max_field, units.max_sectors, unit};
+  }
+  // A chunk's end lies between two units.
+  if (chunk_sectors % unit != 0) {
+    return DiskError{DiskReason::not_a_multiple, "chunk_sectors", chunk_sectors, unit};
+  }
+  if (chunk_sectors != 0 && alignment != 0) {
+    return DiskError{DiskReason::contradicts, units.alignment_field, alignment, chunk_sectors};
+  }
+  return std::nullopt;
+}
+
+}  // namespace detail
+
+/// Checks limits for a disk whose blocks are `block_bytes` long.
+/// Errors: the first field that no request of one block could obey, wherever the block's memory
+/// lies, or that contradicts another field.
+[[nodiscard]] constexpr std::optional<DiskError> check(const QueueLimits& limits,
+                                                       std::uint32_t block_bytes) noexcept {
+  const std::uint64_t block_sectors = block_bytes / sector_bytes;
+  if (limits.max_sectors < block_sectors) {
+    return DiskError{DiskReason::too_small, "max_sectors", limits.max_sectors, block_sectors};
+  }
+  if (const auto error = detail::check_memory(limits, block_bytes)) return error;
+  if (limits.chunk_sectors % block_sectors != 0) {
+    return DiskError{DiskReason::not_a_multiple, "chunk_sectors", limits.chunk_sectors,
+                     block_sectors};
+  }
   for (const auto& [field, sectors] :
        {std::pair{"max_discard_sectors", limits.max_discard_sectors},
         std::pair{"max_write_zeroes_sectors", limits.max_write_zeroes_sectors},
@@ -111,7 +206,18 @@ struct DiskError {
     return DiskError{DiskReason::too_large, "max_zone_append_sectors",
                      limits.max_zone_append_sectors, limits.max_sectors};
   }
-  return std::nullopt;
+  if (const auto error =
+          detail::check_units({"discard_granularity_sectors", "discard_alignment_sectors",
+                               "max_discard_sectors", limits.discard_granularity_sectors,
+                               limits.discard_alignment_sectors, limits.max_discard_sectors},
+                              limits.chunk_sectors, block_sectors)) {
+    return error;
+  }
+  return detail::check_units(
+      {"write_zeroes_granularity_sectors", "write_zeroes_alignment_sectors",
+       "max_write_zeroes_sectors", limits.write_zeroes_granularity_sectors,
+       limits.write_zeroes_alignment_sectors, limits.max_write_zeroes_sectors},
+      limits.chunk_sectors, block_sectors);
 }
 
 }  // namespace mq

@@ -7,9 +7,11 @@
 
 #include <blkown/config.hpp>
 #include <blkown/mq/bio.hpp>
+#include <blkown/mq/detail/medium_state.hpp>
 #include <blkown/mq/detail/split.hpp>
 #include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/op.hpp>
+#include <blkown/segment.hpp>
 #include <blkown/status.hpp>
 #include <cstdint>
 
@@ -17,28 +19,58 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// The status that refuses a bio: not_supported if the disk does not have the operation, invalid if
-/// the range is empty, not aligned to blocks, or beyond the capacity. Status::ok admits the bio.
-[[nodiscard]] inline Status refusal(const Bio& bio, const DiskConfig& config) noexcept {
+/// The status that refuses a bio for its operation or its range.
+[[nodiscard]] inline Status range_refusal(const Bio& bio, const DiskConfig& config,
+                                          std::uint64_t capacity_sectors) noexcept {
   const Op op = bio.op();
-  if (config.read_only && is_write(op)) return Status::not_supported;
   if (op == Op::flush) return Status::ok;
   const std::uint64_t sector = bio.sector();
   const std::uint64_t length_bytes = bio.length_bytes();
   if (is_zone_management(op) || op == Op::zone_append) {
     if (!config.zoned) return Status::not_supported;
-    if (sector >= config.capacity_sectors || sector % config.zone_sectors != 0) {
-      return Status::invalid;
-    }
+    if (sector >= capacity_sectors || sector % config.zone_sectors != 0) return Status::invalid;
     if (is_zone_management(op)) return Status::ok;
   }
   if (!has_range(op) || max_sectors_of(op, config.limits) == 0) return Status::not_supported;
   // The block size is a power of two, so the number of sectors in a block is one, too.
   const std::uint64_t block_mask = config.logical_block_bytes - 1;
   const bool is_aligned = (((sector << sector_shift) | length_bytes) & block_mask) == 0;
-  const bool is_inside = sector < config.capacity_sectors &&
-                         (length_bytes >> sector_shift) <= config.capacity_sectors - sector;
+  const bool is_inside =
+      sector < capacity_sectors && (length_bytes >> sector_shift) <= capacity_sectors - sector;
   return is_aligned && is_inside && length_bytes != 0 ? Status::ok : Status::invalid;
+}
+
+/// Whether the address and the length of each segment have none of the bits of `mask` set.
+[[nodiscard]] inline bool is_memory_aligned(const Bio& bio, std::uint32_t mask) noexcept {
+  std::uint64_t bits = 0;
+  for (const Segment& segment : bio.segments()) {
+    if (segment.empty()) continue;  // not part of any request
+    bits |= reinterpret_cast<std::uintptr_t>(segment.data) | segment.length_bytes;
+  }
+  return (bits & mask) == 0;
+}
+
+/// The status with which a restriction of the disk refuses a bio. Status::ok if none does.
+[[nodiscard, gnu::cold, gnu::noinline]] inline Status restriction(
+    const Bio& bio, const DiskConfig& config, const MediumState& medium) noexcept {
+  if (medium.is_read_only() && is_write(bio.op())) return Status::not_supported;
+  if (!has_data(bio.op()) || is_memory_aligned(bio, config.limits.dma_alignment_mask)) {
+    return Status::ok;
+  }
+  const Status refused = range_refusal(bio, config, medium.capacity_sectors());
+  return refused != Status::ok ? refused : Status::invalid;
+}
+
+/// The status that refuses a bio: not_supported if the disk does not have the operation, invalid if
+/// the range is empty, not aligned to blocks, or beyond the capacity, or if the memory is not
+/// aligned. Status::ok admits the bio.
+[[nodiscard]] inline Status refusal(const Bio& bio, const DiskConfig& config,
+                                    const MediumState& medium) noexcept {
+  if (medium.is_restricted()) [[unlikely]] {
+    const Status refused = restriction(bio, config, medium);
+    if (refused != Status::ok) return refused;
+  }
+  return range_refusal(bio, config, medium.capacity_sectors());
 }
 
 }  // namespace mq::detail

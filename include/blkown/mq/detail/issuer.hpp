@@ -236,8 +236,9 @@ class Issuer {
         part = next_part({.op = bio.op(),
                           .segments = bio.segments(),
                           .begin = state.cursor,
-                          .length_bytes = length_bytes - state.done_bytes},
-                         disk_.config().limits, disk_.config().logical_block_bytes);
+                          .length_bytes = length_bytes - state.done_bytes,
+                          .sector = bio.sector() + (state.done_bytes >> sector_shift)},
+                         disk_.split_limits());
         if (part.length_bytes == 0) [[unlikely]] {
           break_off(bio, Status::invalid);
           return true;
@@ -284,7 +285,7 @@ class Issuer {
     if (!sequence(bio).is_in_data()) {
       payload.set_range(Op::flush, {}, 0, 0, {});
     } else {
-      const QueueLimits& limits = disk_.config().limits;
+      const QueueLimits& limits = disk_.split_limits().limits();
       payload.set_range(
           bio.op(), sequence(bio).data_flags(), bio.sector() + (state.done_bytes >> sector_shift),
           part.length_bytes,

@@ -25,6 +25,35 @@ struct Rest {
   std::span<const Segment> segments;
   SegmentCursor begin;
   std::uint64_t length_bytes = 0;
+  std::uint64_t sector = 0;  ///< The first sector of the rest.
+};
+
+/// The limits of a disk, prepared for splitting.
+class SplitLimits {
+ public:
+  /// Precondition: check() accepts the limits.
+  constexpr SplitLimits(const QueueLimits& limits, std::uint32_t block_bytes) noexcept
+      : limits_{limits}, block_bytes_{block_bytes} {
+    limits_.max_segment_bytes = usable_segment_bytes(limits);
+    if (limits.virt_boundary_mask == 0 && limits.chunk_sectors == 0) {
+      max_plain_bytes_ = std::min(std::uint64_t{limits_.max_segment_bytes},
+                                  std::uint64_t{limits.max_sectors} << sector_shift);
+    }
+  }
+
+  /// The limits. Pieces of at most max_segment_bytes keep the alignment of memory.
+  [[nodiscard]] constexpr const QueueLimits& limits() const noexcept { return limits_; }
+  [[nodiscard]] constexpr std::uint32_t block_bytes() const noexcept { return block_bytes_; }
+  /// A read or write of one segment is not split up to this length, wherever it lies. 0: its place
+  /// matters.
+  [[nodiscard]] constexpr std::uint64_t max_plain_bytes() const noexcept {
+    return max_plain_bytes_;
+  }
+
+ private:
+  std::uint64_t max_plain_bytes_ = 0;
+  QueueLimits limits_;
+  std::uint32_t block_bytes_;
 };
 
 /// The part of a bio that the next request gets.
@@ -81,37 +110,56 @@ struct Part {
   return taken_bytes;
 }
 
+/// The length of the longest range of at most `sectors` sectors that ends between two units of the
+/// operation, or `sectors` if no range does.
+[[nodiscard]] constexpr std::uint64_t cut_between_units(const Rest& rest, std::uint64_t sectors,
+                                                        const QueueLimits& limits) noexcept {
+  const bool is_discard = rest.op == Op::discard;
+  const std::uint64_t unit =
+      is_discard ? limits.discard_granularity_sectors : limits.write_zeroes_granularity_sectors;
+  if (unit == 0) return sectors;
+  const std::uint64_t first =
+      is_discard ? limits.discard_alignment_sectors : limits.write_zeroes_alignment_sectors;
+  const std::uint64_t end = (rest.sector + sectors) % unit;
+  const std::uint64_t beyond = end >= first ? end - first : unit - (first - end);
+  return beyond < sectors ? sectors - beyond : sectors;
+}
+
 /// next_part without its fast path.
 [[nodiscard, gnu::noinline]] inline Part next_part_in_full(const Rest& rest,
-                                                           const QueueLimits& limits,
-                                                           std::uint32_t block_bytes) noexcept {
-  const std::uint64_t limit_sectors = max_sectors_of(rest.op, limits);
+                                                           const SplitLimits& split) noexcept {
+  const QueueLimits& limits = split.limits();
+  std::uint64_t limit_sectors = max_sectors_of(rest.op, limits);
+  if (const std::uint64_t chunk = limits.chunk_sectors; chunk != 0) {
+    limit_sectors = std::min(limit_sectors, chunk - rest.sector % chunk);
+  }
   const std::uint64_t limit_bytes = limit_sectors > (~std::uint64_t{0} >> sector_shift)
                                         ? ~std::uint64_t{0}
                                         : limit_sectors << sector_shift;
   std::uint64_t length_bytes = std::min(rest.length_bytes, limit_bytes);
   if (has_data(rest.op)) {
     length_bytes = mappable_bytes(rest, length_bytes, limits);
+  } else if (length_bytes != rest.length_bytes) {
+    length_bytes = cut_between_units(rest, length_bytes >> sector_shift, limits) << sector_shift;
   }
-  length_bytes -= length_bytes % block_bytes;
+  length_bytes -= length_bytes % split.block_bytes();
   if (rest.op == Op::zone_append && length_bytes != rest.length_bytes) return {};
   if (!has_data(rest.op)) return {length_bytes, {}};
   return {length_bytes, advanced(rest.segments, rest.begin, length_bytes)};
 }
 
 /// The longest part of the rest that one request may have: whole blocks, within max_sectors or the
-/// operation's own limit, within max_segments, and without a gap on the virt boundary. A
+/// operation's own limit, within a chunk, within max_segments, and without a gap on the virt
+/// boundary. A range without data that is cut ends between two units, if a unit ends in it. A
 /// zone_append is never split: the part is the whole rest, or empty.
-/// Precondition: check_config() accepts the limits; the rest is made of whole blocks.
-[[nodiscard]] inline Part next_part(const Rest& rest, const QueueLimits& limits,
-                                    std::uint32_t block_bytes) noexcept {
+/// Precondition: the rest is made of whole blocks, and its memory keeps the alignment.
+[[nodiscard]] inline Part next_part(const Rest& rest, const SplitLimits& split) noexcept {
   // The common case: the rest is one piece of memory within the limits.
-  if (rest.op <= Op::write && rest.segments.size() == 1 && limits.virt_boundary_mask == 0 &&
-      rest.length_bytes <= limits.max_segment_bytes &&
-      (rest.length_bytes >> sector_shift) <= limits.max_sectors) [[likely]] {
+  if (rest.op <= Op::write && rest.segments.size() == 1 &&
+      rest.length_bytes <= split.max_plain_bytes()) [[likely]] {
     return {rest.length_bytes, {1, 0}};
   }
-  return next_part_in_full(rest, limits, block_bytes);
+  return next_part_in_full(rest, split);
 }
 
 }  // namespace mq::detail

@@ -127,7 +127,8 @@ class SubmitQueue {
     const DiskConfig& config = disk_.config();
     BioAccess::begin(bio, config.name, where);
     counters_.submitted_bios.add();
-    const Status refused = control_.is_removed() ? Status::offline : refusal(bio, config);
+    const Status refused =
+        control_.is_removed() ? Status::offline : refusal(bio, config, disk_.medium());
     if (refused != Status::ok) [[unlikely]] {
       BioAccess::state(bio).fail(refused);
       return ended_bios_.push_back(bio);
