@@ -14,26 +14,27 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 
 /// The result of one I/O. Every function that ends an I/O accepts every enumerator.
-/// Source: the kernel's blk_status_t.
+/// Source: the kernel's blk_status_t. Each comment begins with the kernel's name of the status.
 enum class Status : std::uint8_t {
-  ok,                    ///< All bytes were transferred.
-  io_error,              ///< The I/O failed for a reason that no other enumerator describes.
-  not_supported,         ///< The device does not support this operation.
-  timed_out,             ///< No completion arrived in time.
-  no_space,              ///< The medium or its thin pool is full.
-  transport_error,       ///< The path to the device failed. Another path may work.
-  target_error,          ///< The device refused the command. A retry is useless.
-  reservation_conflict,  ///< Another initiator holds a reservation.
-  medium_error,          ///< The medium could not be read or written.
-  protection_error,      ///< An integrity tag did not match.
-  resource,              ///< The host lacks a resource. Retry when one is freed.
-  device_resource,       ///< The device lacks a resource. A completion of its I/O frees one.
-  again,                 ///< The I/O would block, and the submitter does not allow that.
-  zone_open_resource,    ///< Too many open zones.
-  zone_active_resource,  ///< Too many active zones.
-  offline,               ///< The device is offline.
-  invalid,               ///< The request is malformed.
-  aborted,               ///< The I/O was cancelled before the device finished it.
+  ok,                    ///< BLK_STS_OK: all bytes were transferred.
+  io_error,              ///< BLK_STS_IOERR: a failure that no other enumerator describes.
+  not_supported,         ///< BLK_STS_NOTSUPP: the device does not support this operation.
+  timed_out,             ///< BLK_STS_TIMEOUT: no completion arrived in time.
+  no_space,              ///< BLK_STS_NOSPC: the medium or its thin pool is full.
+  transport_error,       ///< BLK_STS_TRANSPORT: the path failed. Another path may work.
+  target_error,          ///< BLK_STS_TARGET: the device refused the command. Do not retry.
+  reservation_conflict,  ///< BLK_STS_RESV_CONFLICT: another initiator holds a reservation.
+  medium_error,          ///< BLK_STS_MEDIUM: the medium could not be read or written.
+  protection_error,      ///< BLK_STS_PROTECTION: an integrity tag did not match.
+  resource,              ///< BLK_STS_RESOURCE: the host lacks a resource. Retry when one is freed.
+  device_resource,       ///< BLK_STS_DEV_RESOURCE: the device lacks a resource. A completion of its
+                         ///< I/O frees one.
+  again,                 ///< BLK_STS_AGAIN: the I/O would block, and its submitter forbids that.
+  zone_open_resource,    ///< BLK_STS_ZONE_OPEN_RESOURCE: too many open zones.
+  zone_active_resource,  ///< BLK_STS_ZONE_ACTIVE_RESOURCE: too many active zones.
+  offline,               ///< BLK_STS_OFFLINE: the device is offline.
+  invalid,               ///< BLK_STS_INVAL: the request is malformed.
+  aborted,               ///< The I/O was cancelled before the device finished it. No counterpart.
 };
 
 /// The enumerator's name, for messages.

@@ -50,7 +50,8 @@ class LoopRuntime {
   LoopRuntime(const LoopRuntime&) = delete;
   LoopRuntime& operator=(const LoopRuntime&) = delete;
   /// Waits until each post and each arm whose work has run no longer uses the runtime, its wake
-  /// hook included. Precondition: the caller is not in the wake hook.
+  /// hook included.
+  /// Precondition: the caller is not in the wake hook.
   ~LoopRuntime() {
     std::uint64_t count = 0;
     for (auto& context : contexts_) count += context->wake_calls();

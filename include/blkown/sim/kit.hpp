@@ -73,7 +73,9 @@ struct CurrentRun {
 };
 inline CurrentRun* current_run = nullptr;
 
-/// The incident as a finding: the operation, what happened, and the remedy.
+/// The incident as a finding, in one line: the operation, the problem and the remedy. Unlike
+/// print_incident, omits the caller, the ownership word and the holders: the History of the run
+/// shows the transitions of the word.
 [[nodiscard]] inline Finding finding_of(const char* what, const char* remedy,
                                         const Incident& incident) {
   blkown::detail::BoundedText text;

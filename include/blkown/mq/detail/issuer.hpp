@@ -361,7 +361,7 @@ class Issuer {
   Word in_flight_ = 0;
   unsigned freezes_ = 0;
   unsigned quiesces_ = 0;
-  // Whether a lane may have something to issue, or a place in a line to give up.
+  // Whether a lane may have a bio or a requeued request to issue, or a place in a line to give up.
   bool has_waiting_ = false;
 };
 

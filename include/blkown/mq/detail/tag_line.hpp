@@ -5,12 +5,12 @@
 // Parties: the lanes that draw tags from the queue, each with a TagWaiter (a lane is one context's
 // way to one hardware queue); any context that frees a tag.
 //
-//   enter       a lane begins to draw. If one other lane draws from the queue, that lane's work
-//               `tags_shared` is posted before the new lane asks for a tag.
+//   enter       a lane begins to draw. If one other lane draws from the queue, the `tags_shared`
+//               work of that lane's SubmitQueue is posted before the new lane asks for a tag.
 //   join        a lane that got no tag joins the line. The first in line tries once more.
-//   wake_first  a context that freed a tag gives the first lane its turn: the lane's work `turn` is
-//               posted. A turn reserves no tag, but while a turn is open, no lane outside the line
-//               allocates.
+//   wake_first  a context that freed a tag gives the first lane its turn, and posts the work of
+//               the lane's SubmitQueue (`turn`), which resumes all lanes of that context. A turn
+//               reserves no tag, but while a turn is open, no lane outside the line allocates.
 //   take_turn   a lane whose turn has come allocates, or joins again at the head.
 //   leave       a lane that cannot use a tag any more leaves. An unused turn goes to the next lane.
 //   exit        a lane ends drawing, after it has given back all tags.
@@ -42,7 +42,7 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// One lane's place in a TagLine.
+/// One lane's place in a TagLine. All lanes of a SubmitQueue have the same two works.
 struct TagWaiter {
   enum class State : std::uint8_t { outside, in_line, has_turn };
 

@@ -72,7 +72,8 @@ class Controller {
 
   [[nodiscard]] const ControllerConfig& config() const noexcept { return engine_.config(); }
 
-  /// Tells it where a pair of rings is. Precondition: it is stopped, as it is at first.
+  /// Gives the controller a pair of rings.
+  /// Precondition: the controller is stopped, as it is when it is made.
   void create_queue_pair(std::uint32_t queue, const QueueMemory& memory) {
     const std::lock_guard guard{mutex_};
     engine_.create_queue_pair(queue, memory);

@@ -2,8 +2,8 @@
 //
 // ControllerPump: runs a simulated controller on a context of a runtime of the block layer.
 
-#ifndef BLKOWN_SIM_DEVICE_CONTROLLER_PUMP_HPP
-#define BLKOWN_SIM_DEVICE_CONTROLLER_PUMP_HPP
+#ifndef BLKOWN_SIM_HARNESS_CONTROLLER_PUMP_HPP
+#define BLKOWN_SIM_HARNESS_CONTROLLER_PUMP_HPP
 
 #include <blkown/config.hpp>
 #include <blkown/mq/context.hpp>

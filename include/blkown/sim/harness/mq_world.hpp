@@ -55,6 +55,10 @@ namespace sim {
 ///   void interrupt(QueueIndex queue);   takes the completions of the queue; may run within a
 ///                                       doorbell
 ///   void failed();                      the controller has failed; on the controller's context
+///
+/// The driver must look up each completion entry once, with claim(), tag_to_rq() or tag_to_owned()
+/// of the disk's HwQueue. The world learns of lookups from the disk's trace. A lookup in the TagSet
+/// is not traced: the world then reports an entry that was not looked up.
 template <class D>
 concept MqDriver =
     mq::Driver<D> && requires(D& driver, dma::Device<Iommu>& device, Controller& controller) {
