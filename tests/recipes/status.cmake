@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSL-1.0
-# Goal: no place is forgotten when a Status is added. Method: adds one behind the last, step by step;
-# the compiler must point at each next step. One in the middle needs no new count.
+# Goal: no place is forgotten when a Status is added.
+# Method: adds a Status behind the last, step by step. The compiler must point at each next step.
+# A Status in the middle needs no new count.
 include(${CMAKE_CURRENT_LIST_DIR}/recipe.cmake)
 
 set(header include/blkown/status.hpp)
