@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSL-1.0
 # Goal: no place is forgotten when a LookupReason is added.
-# Method: adds a LookupReason behind the last, step by step. The compiler must point at each next step.
+# Method: adds a LookupReason behind the last, step by step. The compiler must point at each next
+# step.
 include(${CMAKE_CURRENT_LIST_DIR}/recipe.cmake)
 
 set(header include/blkown/tag.hpp)
