@@ -101,8 +101,12 @@ class Backend {
     }
     log.push_back(std::move(entry));
   }
-  [[nodiscard]] bool can_hold(std::span<const dma::IovaSegment> elements) const {
+  [[nodiscard]] bool can_hold(std::span<const dma::IovaSegment> elements,
+                              const blkown::Cookie& cookie) const {
     std::uint64_t needed_pages = 0;
+    for (const auto& [iova, mapped] : live_) {
+      if (mapped.cookie == cookie) needed_pages += pages_of(mapped.memory.length_bytes);
+    }
     for (const dma::IovaSegment& element : elements) needed_pages += pages_of(element.length_bytes);
     return needed_pages <= pages;
   }

@@ -127,6 +127,36 @@ TEST(Shortage, APoolWithoutASlotNeverHasOne) {
   std::move(claim).end_ok();
 }
 
+// Goal: data and metadata of one I/O together need more slots than the pool has. The end of another
+// I/O does not help.
+TEST_F(SlotShortage, NeverIfTheMappingsOfOneIoTogetherNeedMoreSlotsThanThePoolHas) {
+  Claim claim = rig.unpublished();
+  {
+    const auto data = rig.map(claim, {rig.part(0, 192)});
+    ASSERT_TRUE(data.has_value());
+    const auto metadata = dma::map(claim, rig.device, std::array{rig.part(512, 128)},
+                                   dma::Direction::to_device, long_list);
+    ASSERT_FALSE(metadata.has_value());
+    EXPECT_EQ(metadata.error(), (dma::MapError{MapFailure::too_few_bounce_slots, 1, 4, 5}));
+  }
+  {
+    const auto data = rig.map(claim, {rig.part(0, 192)});
+    Claim other = rig.unpublished(1);
+    {
+      const auto taken = rig.map(other, {rig.part(1024, 64)});
+      const auto metadata = dma::map(claim, rig.device, std::array{rig.part(512, 64)},
+                                     dma::Direction::to_device, long_list);
+      ASSERT_FALSE(metadata.has_value());
+      EXPECT_EQ(metadata.error().reason, MapFailure::no_bounce_slot);
+    }
+    std::move(other).end_ok();
+    EXPECT_TRUE(dma::map(claim, rig.device, std::array{rig.part(512, 64)},
+                         dma::Direction::to_device, long_list)
+                    .has_value());
+  }
+  std::move(claim).end_ok();
+}
+
 /// A rig whose device has three pages of address space, and elements of at most 100 bytes.
 class IovaShortage : public testing::Test {
  protected:
@@ -164,6 +194,19 @@ TEST_F(IovaShortage, NeverIfOneElementNeedsMoreThanTheAddressSpace) {
   const auto ring = dma::Coherent<fake::Backend>::allocate(rig.device, 64);
   ASSERT_FALSE(ring.has_value());
   EXPECT_EQ(ring.error().reason, MapFailure::iova_space_too_small);
+}
+
+TEST_F(IovaShortage, NeverIfTheMappingsOfOneIoTogetherNeedMoreThanTheAddressSpace) {
+  Claim claim = rig.unpublished();
+  {
+    const auto data = rig.map(claim, {rig.part(0, 300)});
+    ASSERT_TRUE(data.has_value());
+    const auto metadata = dma::map(claim, rig.device, std::array{rig.part(512, 8)},
+                                   dma::Direction::to_device, claim.data().metadata_iovas);
+    ASSERT_FALSE(metadata.has_value());
+    EXPECT_EQ(metadata.error().reason, MapFailure::iova_space_too_small);
+  }
+  std::move(claim).end_ok();
 }
 
 TEST_F(IovaShortage, NotNowIfOthersHaveTheAddressSpace) {

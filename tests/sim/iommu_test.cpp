@@ -87,34 +87,38 @@ TEST_F(IommuTest, TellsATooSmallAddressSpaceFromAFullOne) {
 TEST_F(IommuTest, SaysWhetherItCouldHoldAllElements) {
   static_cast<void>(map(0, 14 * page, Direction::to_device, first_io));
   std::vector<IovaSegment> elements(16, IovaSegment{memory_at, page});
-  EXPECT_TRUE(iommu_->can_hold(elements)) << "other I/Os do not count";
+  EXPECT_TRUE(iommu_->can_hold(elements, second_io)) << "other I/Os do not count";
   elements.push_back({memory_at, 1});
-  EXPECT_FALSE(iommu_->can_hold(elements));
+  EXPECT_FALSE(iommu_->can_hold(elements, second_io));
   elements.resize(16);
   elements[3].iova += 8;
-  EXPECT_FALSE(iommu_->can_hold(elements)) << "an element lies on two pages";
+  EXPECT_FALSE(iommu_->can_hold(elements, second_io)) << "an element lies on two pages";
   elements.resize(15);
-  EXPECT_TRUE(iommu_->can_hold(elements));
+  EXPECT_TRUE(iommu_->can_hold(elements, second_io));
   static_cast<void>(map(0, page));
-  EXPECT_FALSE(iommu_->can_hold(elements)) << "coherent memory stays";
-  EXPECT_TRUE(iommu_->can_hold({}));
+  EXPECT_FALSE(iommu_->can_hold(elements, second_io)) << "coherent memory stays";
+  EXPECT_TRUE(iommu_->can_hold({}, second_io));
+  elements.resize(1);
+  EXPECT_TRUE(iommu_->can_hold(elements, first_io));
+  elements.push_back({memory_at, page});
+  EXPECT_FALSE(iommu_->can_hold(elements, first_io)) << "other mappings of the same I/O stay";
 }
 
 // Goal: the answer follows the rules of the real search: alignment, boundary, and the order.
 TEST_F(IommuTest, CountsPagesThatAlignmentAndBoundaryWaste) {
   make({.page_count = 5, .alignment_pages = 2});
   const std::vector<IovaSegment> singles(3, IovaSegment{memory_at, page});
-  EXPECT_TRUE(iommu_->can_hold(singles)) << "pages 0, 2 and 4";
+  EXPECT_TRUE(iommu_->can_hold(singles, second_io)) << "pages 0, 2 and 4";
   const std::vector<IovaSegment> pairs(2, IovaSegment{memory_at, 2 * page});
-  EXPECT_TRUE(iommu_->can_hold(pairs));
+  EXPECT_TRUE(iommu_->can_hold(pairs, second_io));
   const std::vector<IovaSegment> mixed{{memory_at, page}, {memory_at, page}, {memory_at, 2 * page}};
-  EXPECT_TRUE(iommu_->can_hold(mixed)) << "pages 4, 0, then 2 and 3";
+  EXPECT_TRUE(iommu_->can_hold(mixed, second_io)) << "pages 4, 0, then 2 and 3";
   const std::vector<IovaSegment> four(4, IovaSegment{memory_at, page});
-  EXPECT_FALSE(iommu_->can_hold(four)) << "five pages, but only three places";
+  EXPECT_FALSE(iommu_->can_hold(four, second_io)) << "five pages, but only three places";
   make({.page_count = 4, .limits = {.boundary_mask = 2 * page - 1}});
   const std::vector<IovaSegment> crossing{{memory_at, 2 * page}, {memory_at, 3 * page}};
-  EXPECT_FALSE(iommu_->can_hold(crossing));
-  EXPECT_TRUE(iommu_->can_hold(pairs));
+  EXPECT_FALSE(iommu_->can_hold(crossing, second_io));
+  EXPECT_TRUE(iommu_->can_hold(pairs, second_io));
 }
 
 TEST_F(IommuTest, ReusesAddressesAsLateAsPossible) {

@@ -71,7 +71,7 @@ struct MapError {
   MapFailure reason{};
   std::uint32_t segment = 0;  ///< The index of the element that failed.
   std::uint64_t limit = 0;    ///< The limit that was exceeded, if the reason is a limit.
-  std::uint64_t given = 0;    ///< too_few_bounce_slots: the slots that the memory needs.
+  std::uint64_t given = 0;    ///< too_few_bounce_slots: the slots that the I/O needs.
   friend constexpr bool operator==(const MapError&, const MapError&) = default;
 
   /// The status with which a driver rejects the I/O. `resource`: the block layer issues the request
@@ -102,9 +102,10 @@ struct MapError {
 ///       Optional: how many bytes from this one on a single map accepts, for example up to the end
 ///       of a registered region. An element is not longer. 0 means no limit here, so that map gets
 ///       the bytes and returns the error. Default: no limit.
-///   bool can_hold(std::span<const IovaSegment>) const;
+///   bool can_hold(std::span<const IovaSegment>, const Cookie&) const;
 ///       Optional, for a backend whose map returns no_iova: whether all of these elements could be
-///       mapped together, in this order, if no other I/O was mapped. Coherent memory stays mapped.
+///       mapped together, in this order, if no other I/O was mapped. Coherent memory stays mapped,
+///       and so does memory that was mapped with this cookie: other mappings of the same I/O.
 ///       The elements have bus addresses, or 0 for a bounce slot. Called after a map has returned
 ///       no_iova, when the I/O's own elements are unmapped again. False makes the error
 ///       iova_space_too_small. Default: true.
@@ -145,9 +146,10 @@ template <class B>
 }
 
 template <class B>
-[[nodiscard]] bool can_hold(const B& backend, std::span<const IovaSegment> elements) noexcept {
-  if constexpr (requires { backend.can_hold(elements); }) {
-    return backend.can_hold(elements);
+[[nodiscard]] bool can_hold(const B& backend, std::span<const IovaSegment> elements,
+                            const Cookie& cookie) noexcept {
+  if constexpr (requires { backend.can_hold(elements, cookie); }) {
+    return backend.can_hold(elements, cookie);
   } else {
     return true;
   }

@@ -290,7 +290,10 @@ template <Backend B, class R, class Segments>
   detail::Mapper<B> mapper{state, fields};
   if (!mapper.map(segments)) {
     state.unmap_elements(fields);
-    const MapError error = mapper.final_error(segments);
+    const MapError error = mapper.final_error(segments, [&](void* request, const auto* pin) {
+      return pin == &detail::pin_operations<R> &&
+             &blkown::detail::header_of(*static_cast<R*>(request)) == &claim.header();
+    });
     fields.state.free(serial);
     return std::unexpected(error);
   }

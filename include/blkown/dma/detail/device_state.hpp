@@ -150,6 +150,27 @@ class DeviceState {
     }
   }
 
+  /// How many bounce slots the active mappings of a request have. `is_mine(request, pin)` says
+  /// whether a list's pointers are those of the request.
+  /// Precondition: the caller has the request's Claim, so no other context changes its mappings.
+  template <class IsMine>
+  [[nodiscard]] std::uint64_t slots_of(IsMine is_mine) noexcept {
+    const std::lock_guard guard{lock_};
+    std::uint64_t count = 0;
+    for (ListFields* list = first_attached_; list != nullptr; list = list->next_attached) {
+      const MappingState::Seen seen = list->state.look();
+      if (seen.value() != Value::active) continue;
+      // As in is_quarantined: the pointers belong to the mapping that was seen only if the word is
+      // the same afterwards.
+      const bool mine = is_mine(list->request.get(), list->pin.get());
+      if (!mine || list->state.look().word != seen.word || !list->is_bounced) continue;
+      for (std::uint32_t i = 0; i != list->count; ++i) {
+        if (list->origins[i].bounce != nullptr) ++count;
+      }
+    }
+    return count;
+  }
+
   void add_coherent() noexcept {
     const std::lock_guard guard{lock_};
     ++coherent_count_;

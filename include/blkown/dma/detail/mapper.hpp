@@ -40,25 +40,29 @@ class Mapper {
     return is_whole;
   }
   /// The error after map() has failed. To decide whether a shortage is permanent, compares the
-  /// needs of the whole memory with the resources of a device without other mappings.
+  /// needs of the whole memory with the resources of a device that maps no other I/O. `is_mine` as
+  /// for DeviceState::slots_of.
   /// Precondition: the list's elements are unmapped. The list serves as scratch memory.
-  template <class Segments>
-  [[nodiscard, gnu::cold, gnu::noinline]] MapError final_error(const Segments& segments) noexcept {
+  template <class Segments, class IsMine>
+  [[nodiscard, gnu::cold, gnu::noinline]] MapError final_error(const Segments& segments,
+                                                               IsMine is_mine) noexcept {
     if (error_.reason != MapFailure::no_bounce_slot && error_.reason != MapFailure::no_iova) {
       return error_;
     }
-    const Needs needs = needs_of(segments);
     const BouncePool* const pool = device_.bounce_pool();
+    const std::uint64_t slots = pool == nullptr ? 0 : pool->slot_count();
+    const std::uint64_t own_slots = slots == 0 ? 0 : device_.slots_of(is_mine);
+    const Needs needs = needs_of(segments, slots - own_slots);
     if (needs.is_too_long) {
       list_.count = needs.elements;
       static_cast<void>(has_room());
       list_.count = 0;
     } else if (needs.bounced != 0 && pool == nullptr) {
       error_ = {MapFailure::unreachable, needs.first_without_slot, limits_.address_mask};
-    } else if (needs.bounced != 0 && needs.bounced > pool->slot_count()) {
-      error_ = {MapFailure::too_few_bounce_slots, needs.first_without_slot, pool->slot_count(),
-                needs.bounced};
-    } else if (!can_hold(device_.backend(), {list_.segments, needs.elements})) {
+    } else if (needs.bounced != 0 && needs.bounced + own_slots > slots) {
+      error_ = {MapFailure::too_few_bounce_slots, needs.first_without_slot, slots,
+                needs.bounced + own_slots};
+    } else if (!can_hold(device_.backend(), {list_.segments, needs.elements}, list_.cookie)) {
       error_.reason = MapFailure::iova_space_too_small;
     }
     return error_;
@@ -76,9 +80,8 @@ class Mapper {
   /// Counts the elements and writes them into the list, as far as the list and the device take
   /// them.
   template <class Segments>
-  [[nodiscard]] Needs needs_of(const Segments& segments) noexcept {
+  [[nodiscard]] Needs needs_of(const Segments& segments, std::uint64_t slots) noexcept {
     const BouncePool* const pool = device_.bounce_pool();
-    const std::size_t slots = pool == nullptr ? 0 : pool->slot_count();
     const std::size_t slot_bytes = pool == nullptr ? 0 : pool->slot_bytes();
     Needs needs;
     const auto count = [&](const Run& run) {

@@ -122,13 +122,16 @@ class Iommu {
 
   /// Whether all of these elements could be mapped together if no I/O was mapped: there is a place
   /// in the address space from which the search for free pages would find room for each of them.
-  [[nodiscard]] bool can_hold(std::span<const dma::IovaSegment> elements) const {
+  /// Memory without a cookie, and memory that was mapped with `cookie`, stays where it is.
+  [[nodiscard]] bool can_hold(std::span<const dma::IovaSegment> elements,
+                              const Cookie& cookie) const {
     const std::lock_guard guard{mutex_};
-    std::vector<bool> coherent(pages_.size());
+    std::vector<bool> taken(pages_.size());
     std::uint64_t free_count = pages_.size();
     for (std::size_t i = 0; i != pages_.size(); ++i) {
-      coherent[i] = pages_[i].state == State::mapped && !pages_[i].has_owner;
-      if (coherent[i]) --free_count;
+      const Page& page = pages_[i];
+      taken[i] = page.state == State::mapped && (!page.has_owner || page.owner == cookie.value);
+      if (taken[i]) --free_count;
     }
     for (const dma::IovaSegment& element : elements) {
       const std::uint64_t count = pages_of(element.iova % page_bytes, element.length_bytes);
@@ -136,7 +139,7 @@ class Iommu {
       free_count -= count;
     }
     for (std::uint64_t start = 0; start < pages_.size(); start += config_.alignment_pages) {
-      if (finds_room_for(elements, start, coherent)) return true;
+      if (finds_room_for(elements, start, taken)) return true;
     }
     return elements.empty();
   }
