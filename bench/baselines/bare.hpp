@@ -4,8 +4,8 @@
 // floor uses plain stores where no other thread may write, and only tests whether lookups find the
 // I/O.
 
-#ifndef BLKOWN_BENCH_BARE_HPP
-#define BLKOWN_BENCH_BARE_HPP
+#ifndef BLKOWN_BENCH_BASELINES_BARE_HPP
+#define BLKOWN_BENCH_BASELINES_BARE_HPP
 
 #include <baselines/hand_written.hpp>
 

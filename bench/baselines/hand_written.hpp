@@ -6,8 +6,8 @@
 // the same steps as TagSet, TagCache and EndSink, without handles, error values or violations. Two
 // baselines built on it differ in the Protocol only.
 
-#ifndef BLKOWN_BENCH_HAND_WRITTEN_HPP
-#define BLKOWN_BENCH_HAND_WRITTEN_HPP
+#ifndef BLKOWN_BENCH_BASELINES_HAND_WRITTEN_HPP
+#define BLKOWN_BENCH_BASELINES_HAND_WRITTEN_HPP
 
 #include <bit>
 #include <cstdint>

@@ -5,8 +5,8 @@
 // that changes the count is a read-modify-write. The kernel has no generation. Here the same word
 // carries one, moved by the same additions, so that both sides decode and compare the same cookie.
 
-#ifndef BLKOWN_BENCH_KERNEL_SCHEME_HPP
-#define BLKOWN_BENCH_KERNEL_SCHEME_HPP
+#ifndef BLKOWN_BENCH_BASELINES_KERNEL_SCHEME_HPP
+#define BLKOWN_BENCH_BASELINES_KERNEL_SCHEME_HPP
 
 #include <baselines/hand_written.hpp>
 

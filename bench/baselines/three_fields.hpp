@@ -9,8 +9,8 @@
 // lookup that comes too late takes its reference back at any moment, even in the next life of the
 // request. The reference count may therefore only be changed by read-modify-writes.
 
-#ifndef BLKOWN_BENCH_THREE_FIELDS_HPP
-#define BLKOWN_BENCH_THREE_FIELDS_HPP
+#ifndef BLKOWN_BENCH_BASELINES_THREE_FIELDS_HPP
+#define BLKOWN_BENCH_BASELINES_THREE_FIELDS_HPP
 
 #include <baselines/hand_written.hpp>
 

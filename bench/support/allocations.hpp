@@ -4,8 +4,8 @@
 // link allocations.cpp. An allocation costs two additions more; code that allocates nothing pays
 // nothing.
 
-#ifndef BLKOWN_BENCH_ALLOCATIONS_HPP
-#define BLKOWN_BENCH_ALLOCATIONS_HPP
+#ifndef BLKOWN_BENCH_SUPPORT_ALLOCATIONS_HPP
+#define BLKOWN_BENCH_SUPPORT_ALLOCATIONS_HPP
 
 #include <cstdint>
 

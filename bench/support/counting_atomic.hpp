@@ -4,8 +4,8 @@
 // baselines use an atomic that counts. Programs with this macro count, the others measure time. The
 // benchmarks are the same.
 
-#ifndef BLKOWN_BENCH_COUNTING_ATOMIC_HPP
-#define BLKOWN_BENCH_COUNTING_ATOMIC_HPP
+#ifndef BLKOWN_BENCH_SUPPORT_COUNTING_ATOMIC_HPP
+#define BLKOWN_BENCH_SUPPORT_COUNTING_ATOMIC_HPP
 
 #include <benchmark/benchmark.h>
 

@@ -5,8 +5,8 @@
 //
 // BLKOWN_BENCH_COUNT selects the counting atomic for the whole program (counting_atomic.hpp).
 
-#ifndef BLKOWN_BENCH_IO_HPP
-#define BLKOWN_BENCH_IO_HPP
+#ifndef BLKOWN_BENCH_SUPPORT_IO_HPP
+#define BLKOWN_BENCH_SUPPORT_IO_HPP
 
 #include <support/counting_atomic.hpp>
 // The counting atomic, if selected, comes before the core.

@@ -3,8 +3,8 @@
 // Pins threads. A benchmark with several threads has a valid result only if each thread has
 // its own processor from the first iteration to the last.
 
-#ifndef BLKOWN_BENCH_PINNED_THREAD_HPP
-#define BLKOWN_BENCH_PINNED_THREAD_HPP
+#ifndef BLKOWN_BENCH_SUPPORT_PINNED_THREAD_HPP
+#define BLKOWN_BENCH_SUPPORT_PINNED_THREAD_HPP
 
 #include <sched.h>
 

@@ -3,8 +3,8 @@
 // A list of functions that register benchmarks after main has read --threads=N, for benchmarks that
 // depend on the number of threads.
 
-#ifndef BLKOWN_BENCH_REGISTRY_HPP
-#define BLKOWN_BENCH_REGISTRY_HPP
+#ifndef BLKOWN_BENCH_SUPPORT_REGISTRY_HPP
+#define BLKOWN_BENCH_SUPPORT_REGISTRY_HPP
 
 #include <benchmark/benchmark.h>
 

@@ -4,8 +4,8 @@
 // and on all threads with the same pool. A pool is created for a number of threads and has the
 // members `take(thread)` and `give(thread, tag)`.
 
-#ifndef BLKOWN_BENCH_TAKE_GIVE_HPP
-#define BLKOWN_BENCH_TAKE_GIVE_HPP
+#ifndef BLKOWN_BENCH_TAGS_TAKE_GIVE_HPP
+#define BLKOWN_BENCH_TAGS_TAKE_GIVE_HPP
 
 #include <benchmark/benchmark.h>
 

@@ -3,8 +3,8 @@
 // The snippets' common types: a driver's request types and short names for its handles. Nothing
 // here is linked.
 
-#ifndef SNIPPET_HPP
-#define SNIPPET_HPP
+#ifndef BLKOWN_TESTS_COMPILE_FAIL_SNIPPET_HPP
+#define BLKOWN_TESTS_COMPILE_FAIL_SNIPPET_HPP
 
 #include <blkown/blkown.hpp>
 #include <cstdint>

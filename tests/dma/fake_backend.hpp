@@ -3,8 +3,8 @@
 // A device for tests, whose backend logs every call in order and reaches memory only through live
 // mappings.
 
-#ifndef TESTS_DMA_FAKE_BACKEND_HPP
-#define TESTS_DMA_FAKE_BACKEND_HPP
+#ifndef BLKOWN_TESTS_DMA_FAKE_BACKEND_HPP
+#define BLKOWN_TESTS_DMA_FAKE_BACKEND_HPP
 
 #include <gtest/gtest.h>
 

@@ -4,8 +4,8 @@
 // makes the command's completion, so a copier that uses a buffer again too early produces a wrong
 // copy.
 
-#ifndef BLKOWN_TESTS_SCRIPTED_DEVICE_HPP
-#define BLKOWN_TESTS_SCRIPTED_DEVICE_HPP
+#ifndef BLKOWN_TESTS_EXAMPLES_SCRIPTED_DEVICE_HPP
+#define BLKOWN_TESTS_EXAMPLES_SCRIPTED_DEVICE_HPP
 
 #include <algorithm>
 #include <cstddef>

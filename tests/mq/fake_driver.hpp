@@ -2,8 +2,8 @@
 //
 // A driver for tests: a medium in memory, and an answer to each request that the test chooses.
 
-#ifndef TESTS_MQ_FAKE_DRIVER_HPP
-#define TESTS_MQ_FAKE_DRIVER_HPP
+#ifndef BLKOWN_TESTS_MQ_FAKE_DRIVER_HPP
+#define BLKOWN_TESTS_MQ_FAKE_DRIVER_HPP
 
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>

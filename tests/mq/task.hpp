@@ -2,8 +2,8 @@
 //
 // Task: a Work that calls a std::function.
 
-#ifndef TESTS_MQ_TASK_HPP
-#define TESTS_MQ_TASK_HPP
+#ifndef BLKOWN_TESTS_MQ_TASK_HPP
+#define BLKOWN_TESTS_MQ_TASK_HPP
 
 #include <blkown/mq/context.hpp>
 #include <functional>

@@ -3,8 +3,8 @@
 // Replaces the program's global allocation functions with counting ones. One source file of a
 // program includes this header.
 
-#ifndef TESTS_SUPPORT_COUNTED_ALLOCATION_HPP
-#define TESTS_SUPPORT_COUNTED_ALLOCATION_HPP
+#ifndef BLKOWN_TESTS_SUPPORT_COUNTED_ALLOCATION_HPP
+#define BLKOWN_TESTS_SUPPORT_COUNTED_ALLOCATION_HPP
 
 #include <cstddef>
 #include <cstdint>

@@ -2,8 +2,8 @@
 //
 // The snippets' common types: a device, and a request whose data has the mapping's list.
 
-#ifndef DMA_MAPPING_HPP
-#define DMA_MAPPING_HPP
+#ifndef BLKOWN_TESTS_COMPILE_FAIL_DMA_MAPPING_HPP
+#define BLKOWN_TESTS_COMPILE_FAIL_DMA_MAPPING_HPP
 
 #include <array>
 #include <blkown/dma/dma.hpp>

@@ -2,8 +2,8 @@
 //
 // A correct driver. Each snippet breaks one rule.
 
-#ifndef MQ_DRIVER_HPP
-#define MQ_DRIVER_HPP
+#ifndef BLKOWN_TESTS_COMPILE_FAIL_MQ_DRIVER_HPP
+#define BLKOWN_TESTS_COMPILE_FAIL_MQ_DRIVER_HPP
 
 #include <blkown/mq/mq.hpp>
 #include <utility>

@@ -3,8 +3,8 @@
 // Wrong programs that no compiler refuses: each ends its I/O twice. not_caught.cpp tests that they
 // compile, and NotCaughtDeathTest that the second end is a violation.
 
-#ifndef NOT_CAUGHT_HPP
-#define NOT_CAUGHT_HPP
+#ifndef BLKOWN_TESTS_COMPILE_FAIL_TYPESTATE_NOT_CAUGHT_HPP
+#define BLKOWN_TESTS_COMPILE_FAIL_TYPESTATE_NOT_CAUGHT_HPP
 
 #include <array>
 #include <blkown/blkown.hpp>

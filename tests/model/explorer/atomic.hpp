@@ -2,8 +2,8 @@
 //
 // model::atomic replaces std::atomic: each operation is a step of the execution in progress.
 
-#ifndef MODEL_ATOMIC_HPP
-#define MODEL_ATOMIC_HPP
+#ifndef BLKOWN_TESTS_MODEL_EXPLORER_ATOMIC_HPP
+#define BLKOWN_TESTS_MODEL_EXPLORER_ATOMIC_HPP
 
 #include <cstring>
 #include <limits>

@@ -3,8 +3,8 @@
 // model::Data: memory that is not atomic. Two accesses are a data race if one of them writes and
 // neither happens before the other. The execution then fails and states both.
 
-#ifndef MODEL_DATA_HPP
-#define MODEL_DATA_HPP
+#ifndef BLKOWN_TESTS_MODEL_EXPLORER_DATA_HPP
+#define BLKOWN_TESTS_MODEL_EXPLORER_DATA_HPP
 
 #include <array>
 #include <string>

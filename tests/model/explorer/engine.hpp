@@ -7,8 +7,8 @@
 // choice of their own: whether two of them race depends on happens-before, and the vector clocks
 // give the same happens-before in every order of steps that leads to the same execution.
 
-#ifndef MODEL_ENGINE_HPP
-#define MODEL_ENGINE_HPP
+#ifndef BLKOWN_TESTS_MODEL_EXPLORER_ENGINE_HPP
+#define BLKOWN_TESTS_MODEL_EXPLORER_ENGINE_HPP
 
 #include <array>
 #include <cstdio>

@@ -3,8 +3,8 @@
 // explore: runs a program in every order and with every outcome of its atomic operations, until the
 // first failure or to exhaustion.
 
-#ifndef MODEL_EXPLORER_HPP
-#define MODEL_EXPLORER_HPP
+#ifndef BLKOWN_TESTS_MODEL_EXPLORER_EXPLORER_HPP
+#define BLKOWN_TESTS_MODEL_EXPLORER_EXPLORER_HPP
 
 #include "atomic.hpp"
 #include "data.hpp"

@@ -6,8 +6,8 @@
 //
 // ucontext creates each stack once. _setjmp and _longjmp switch, because they cost no system call.
 
-#ifndef MODEL_FIBRE_HPP
-#define MODEL_FIBRE_HPP
+#ifndef BLKOWN_TESTS_MODEL_EXPLORER_FIBRE_HPP
+#define BLKOWN_TESTS_MODEL_EXPLORER_FIBRE_HPP
 
 #include <csetjmp>
 #include <cstddef>

@@ -5,8 +5,8 @@
 // view). A release copies the knowledge of the thread into the store. An acquire adds that of the
 // store to the reader.
 
-#ifndef MODEL_KNOWLEDGE_HPP
-#define MODEL_KNOWLEDGE_HPP
+#ifndef BLKOWN_TESTS_MODEL_EXPLORER_KNOWLEDGE_HPP
+#define BLKOWN_TESTS_MODEL_EXPLORER_KNOWLEDGE_HPP
 
 #include <array>
 #include <cstddef>

@@ -7,8 +7,8 @@
 // Modification order is the order in which the search executes the writes. A read-modify-write
 // reads the newest store. ../README.md states what this leaves out.
 
-#ifndef MODEL_MEMORY_HPP
-#define MODEL_MEMORY_HPP
+#ifndef BLKOWN_TESTS_MODEL_EXPLORER_MEMORY_HPP
+#define BLKOWN_TESTS_MODEL_EXPLORER_MEMORY_HPP
 
 #include <vector>
 

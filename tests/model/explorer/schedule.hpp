@@ -6,8 +6,8 @@
 // was a choice: "1 2 1r3 2f0 1s2" is a write by thread 1, one by thread 2, a load by thread 1 of
 // store number 3 of its location, a CAS of thread 2 that fails on store 0, and a spurious failure.
 
-#ifndef MODEL_SCHEDULE_HPP
-#define MODEL_SCHEDULE_HPP
+#ifndef BLKOWN_TESTS_MODEL_EXPLORER_SCHEDULE_HPP
+#define BLKOWN_TESTS_MODEL_EXPLORER_SCHEDULE_HPP
 
 #include <cstdio>
 #include <cstdlib>

@@ -9,8 +9,8 @@
 // siblings. A sleeping transition wakes when a step is performed that cannot be swapped with the
 // transition.
 
-#ifndef MODEL_SEARCH_HPP
-#define MODEL_SEARCH_HPP
+#ifndef BLKOWN_TESTS_MODEL_EXPLORER_SEARCH_HPP
+#define BLKOWN_TESTS_MODEL_EXPLORER_SEARCH_HPP
 
 #include <cstddef>
 #include <vector>

@@ -3,8 +3,8 @@
 // An atomic operation that a thread is about to perform, and its possible outcomes. An operation
 // with one of its outcomes is a transition. The search chooses between transitions.
 
-#ifndef MODEL_TRANSITION_HPP
-#define MODEL_TRANSITION_HPP
+#ifndef BLKOWN_TESTS_MODEL_EXPLORER_TRANSITION_HPP
+#define BLKOWN_TESTS_MODEL_EXPLORER_TRANSITION_HPP
 
 #include <atomic>
 #include <cstdint>

@@ -4,8 +4,8 @@
 // values that its threads read. The set of notes over all executions must equal the set that C++20
 // permits, within the limits that ../README.md states.
 
-#ifndef MODEL_EXPLORER_TEST_LITMUS_HPP
-#define MODEL_EXPLORER_TEST_LITMUS_HPP
+#ifndef BLKOWN_TESTS_MODEL_EXPLORER_TEST_LITMUS_HPP
+#define BLKOWN_TESTS_MODEL_EXPLORER_TEST_LITMUS_HPP
 
 #include <gtest/gtest.h>
 

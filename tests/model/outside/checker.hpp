@@ -13,8 +13,8 @@
 // The macro WORD_CHECKER_GENMC, WORD_CHECKER_RELACY or WORD_CHECKER_EXPLORER selects the checker.
 // Without one, scenarios run repeatedly on threads of this machine.
 
-#ifndef MODEL_WORD_CHECKER_HPP
-#define MODEL_WORD_CHECKER_HPP
+#ifndef BLKOWN_TESTS_MODEL_OUTSIDE_CHECKER_HPP
+#define BLKOWN_TESTS_MODEL_OUTSIDE_CHECKER_HPP
 
 #if defined(WORD_CHECKER_GENMC)
 #include "backends/genmc.hpp"

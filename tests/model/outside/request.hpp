@@ -15,8 +15,8 @@
 //   - a word that is not in flight is 0, flags clear; an idle one has the last generation
 //   published.
 
-#ifndef MODEL_WORD_REQUEST_HPP
-#define MODEL_WORD_REQUEST_HPP
+#ifndef BLKOWN_TESTS_MODEL_OUTSIDE_REQUEST_HPP
+#define BLKOWN_TESTS_MODEL_OUTSIDE_REQUEST_HPP
 
 // The checker comes first: config.hpp expects its atomic to be declared.
 #include "checker.hpp"

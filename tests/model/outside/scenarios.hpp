@@ -2,8 +2,8 @@
 //
 // All scenarios as programs, under their names in scenarios.inc.
 
-#ifndef MODEL_WORD_SCENARIOS_HPP
-#define MODEL_WORD_SCENARIOS_HPP
+#ifndef BLKOWN_TESTS_MODEL_OUTSIDE_SCENARIOS_HPP
+#define BLKOWN_TESTS_MODEL_OUTSIDE_SCENARIOS_HPP
 
 #include "scenarios/claims.hpp"
 #include "scenarios/lives.hpp"

@@ -2,8 +2,8 @@
 //
 // A table of all scenarios, for runners that are compiled once for all of them.
 
-#ifndef MODEL_WORD_TABLE_HPP
-#define MODEL_WORD_TABLE_HPP
+#ifndef BLKOWN_TESTS_MODEL_OUTSIDE_TABLE_HPP
+#define BLKOWN_TESTS_MODEL_OUTSIDE_TABLE_HPP
 
 #include <cstddef>
 #include <new>

@@ -7,8 +7,8 @@
 // the next owner's write, are therefore a data race. The data stands for the plain members of the
 // header too: the sink writes the data where it reads the status that the ender wrote.
 
-#ifndef MODEL_SCENARIOS_FIXTURE_HPP
-#define MODEL_SCENARIOS_FIXTURE_HPP
+#ifndef BLKOWN_TESTS_MODEL_SCENARIOS_FIXTURE_HPP
+#define BLKOWN_TESTS_MODEL_SCENARIOS_FIXTURE_HPP
 
 // The explorer comes first: config.hpp expects the atomic to be declared.
 #include "../explorer/explorer.hpp"

@@ -2,8 +2,8 @@
 //
 // A mutex for the model: the orders of std::mutex, and a wait that the explorer understands.
 
-#ifndef MODEL_SCENARIOS_MUTEX_HPP
-#define MODEL_SCENARIOS_MUTEX_HPP
+#ifndef BLKOWN_TESTS_MODEL_SCENARIOS_MUTEX_HPP
+#define BLKOWN_TESTS_MODEL_SCENARIOS_MUTEX_HPP
 
 #include "../explorer/explorer.hpp"
 

@@ -2,8 +2,8 @@
 //
 // The list of all scenarios. Each scenario adds itself.
 
-#ifndef MODEL_SCENARIOS_SCENARIO_HPP
-#define MODEL_SCENARIOS_SCENARIO_HPP
+#ifndef BLKOWN_TESTS_MODEL_SCENARIOS_SCENARIO_HPP
+#define BLKOWN_TESTS_MODEL_SCENARIOS_SCENARIO_HPP
 
 #include <string>
 #include <vector>

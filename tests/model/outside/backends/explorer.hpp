@@ -2,8 +2,8 @@
 //
 // The backend for the project's own explorer.
 
-#ifndef MODEL_WORD_BACKENDS_EXPLORER_HPP
-#define MODEL_WORD_BACKENDS_EXPLORER_HPP
+#ifndef BLKOWN_TESTS_MODEL_OUTSIDE_BACKENDS_EXPLORER_HPP
+#define BLKOWN_TESTS_MODEL_OUTSIDE_BACKENDS_EXPLORER_HPP
 
 #include <source_location>
 

@@ -3,8 +3,8 @@
 // The backend for GenMC: its own <atomic>, pthreads, and data that is a plain member, whose
 // accesses GenMC sees in the intermediate code.
 
-#ifndef MODEL_WORD_BACKENDS_GENMC_HPP
-#define MODEL_WORD_BACKENDS_GENMC_HPP
+#ifndef BLKOWN_TESTS_MODEL_OUTSIDE_BACKENDS_GENMC_HPP
+#define BLKOWN_TESTS_MODEL_OUTSIDE_BACKENDS_GENMC_HPP
 
 #include <assert.h>
 #include <pthread.h>

@@ -2,8 +2,8 @@
 //
 // The backend for Relacy: its atomics under std::atomic's interface, its data, its assertion.
 
-#ifndef MODEL_WORD_BACKENDS_RELACY_HPP
-#define MODEL_WORD_BACKENDS_RELACY_HPP
+#ifndef BLKOWN_TESTS_MODEL_OUTSIDE_BACKENDS_RELACY_HPP
+#define BLKOWN_TESTS_MODEL_OUTSIDE_BACKENDS_RELACY_HPP
 
 #include <atomic>
 #include <cstddef>

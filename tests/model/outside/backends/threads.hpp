@@ -4,8 +4,8 @@
 // and, without ThreadSanitizer, finds no race. The test of this backend shows that the scenarios
 // compile and that their end states are right.
 
-#ifndef MODEL_WORD_BACKENDS_THREADS_HPP
-#define MODEL_WORD_BACKENDS_THREADS_HPP
+#ifndef BLKOWN_TESTS_MODEL_OUTSIDE_BACKENDS_THREADS_HPP
+#define BLKOWN_TESTS_MODEL_OUTSIDE_BACKENDS_THREADS_HPP
 
 #include <cstdio>
 #include <cstdlib>

@@ -6,8 +6,8 @@
 // reads of all pins. The accesses of the next claimant come after those of the Claim. If pins are
 // left, the drop of the last one completes the end, once.
 
-#ifndef MODEL_WORD_SCENARIOS_CLAIMS_HPP
-#define MODEL_WORD_SCENARIOS_CLAIMS_HPP
+#ifndef BLKOWN_TESTS_MODEL_OUTSIDE_SCENARIOS_CLAIMS_HPP
+#define BLKOWN_TESTS_MODEL_OUTSIDE_SCENARIOS_CLAIMS_HPP
 
 #include "../request.hpp"
 

@@ -6,8 +6,8 @@
 // Invariants: the next life comes after everything in the last one. A completion of the last life
 // never ends the next one, unless it carries no generation, and even then each life ends once.
 
-#ifndef MODEL_WORD_SCENARIOS_LIVES_HPP
-#define MODEL_WORD_SCENARIOS_LIVES_HPP
+#ifndef BLKOWN_TESTS_MODEL_OUTSIDE_SCENARIOS_LIVES_HPP
+#define BLKOWN_TESTS_MODEL_OUTSIDE_SCENARIOS_LIVES_HPP
 
 #include "../request.hpp"
 // A core header too, and therefore after the checker's atomic.

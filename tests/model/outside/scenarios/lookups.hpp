@@ -5,8 +5,8 @@
 // Invariants: a lookup that succeeds sees everything done before. A refused lookup changes nothing.
 // Of several completions one ends the I/O.
 
-#ifndef MODEL_WORD_SCENARIOS_LOOKUPS_HPP
-#define MODEL_WORD_SCENARIOS_LOOKUPS_HPP
+#ifndef BLKOWN_TESTS_MODEL_OUTSIDE_SCENARIOS_LOOKUPS_HPP
+#define BLKOWN_TESTS_MODEL_OUTSIDE_SCENARIOS_LOOKUPS_HPP
 
 #include "../request.hpp"
 

@@ -5,8 +5,8 @@
 // Invariants: at most one becomes the owner; exactly one if all drop by drop_or_own. The owner's
 // writes come after all the reads. A refused thread has lost nothing.
 
-#ifndef MODEL_WORD_SCENARIOS_REFERENCES_HPP
-#define MODEL_WORD_SCENARIOS_REFERENCES_HPP
+#ifndef BLKOWN_TESTS_MODEL_OUTSIDE_SCENARIOS_REFERENCES_HPP
+#define BLKOWN_TESTS_MODEL_OUTSIDE_SCENARIOS_REFERENCES_HPP
 
 #include "../request.hpp"
 

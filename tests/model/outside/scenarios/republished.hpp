@@ -6,8 +6,8 @@
 // refused publication back, or the faster context ends it, never both. Each stage sees the data of
 // the stage before.
 
-#ifndef MODEL_WORD_SCENARIOS_REPUBLISHED_HPP
-#define MODEL_WORD_SCENARIOS_REPUBLISHED_HPP
+#ifndef BLKOWN_TESTS_MODEL_OUTSIDE_SCENARIOS_REPUBLISHED_HPP
+#define BLKOWN_TESTS_MODEL_OUTSIDE_SCENARIOS_REPUBLISHED_HPP
 
 #include "../request.hpp"
 
