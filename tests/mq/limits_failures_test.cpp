@@ -37,12 +37,20 @@ struct AppendDriver {
     auto owned = std::move(idle).start();
     mq::Payload<AppendDriver>& request = owned.data();
     targets.push_back(request.sector());
-    request.set_written_sector(request.sector() + written_sectors);
+    if (requeues_next) {
+      request.set_written_sector(request.sector() + 1);
+      requeues_next = false;
+      std::move(owned).requeue();
+      return mq::Dispatch<AppendDriver>::accepted();
+    }
+    if (reports) request.set_written_sector(request.sector() + written_sectors);
     written_sectors += request.length_bytes() / mq::sector_bytes;
     std::move(owned).end_ok();
     return mq::Dispatch<AppendDriver>::accepted();
   }
 
+  bool requeues_next = false;
+  bool reports = true;
   std::vector<std::uint64_t> targets;
   std::uint64_t written_sectors = 0;
 };
@@ -70,6 +78,26 @@ TEST(BlockLayerFailures, BtrfsTheLocationOfAZoneAppendReplacesItsTarget) {
   EXPECT_EQ(ends.count, 4);
   EXPECT_EQ(bench.driver.targets, (std::vector<std::uint64_t>{128, 128, 128, 128}));
   EXPECT_EQ(written, (std::vector<std::uint64_t>{128, 136, 144, 152}));
+}
+
+// The same error one step earlier: the place that an issue has reported is taken for the result of
+// the next issue.
+TEST(BlockLayerFailures, TheLocationOfARequeuedZoneAppendIsKept) {
+  Bench<AppendDriver> bench{{.capacity_sectors = 256,
+                             .limits = {.max_zone_append_sectors = 16},
+                             .zoned = true,
+                             .zone_sectors = 64}};
+  bench.driver.requeues_next = true;
+  bench.driver.reports = false;
+  Ends ends;
+  std::vector<std::byte> memory(4096);
+  const std::vector<Segment> parts{whole(memory)};
+  mq::Bio append = mq::Bio::zone_append(128, parts, {&Ends::on_end, &ends});
+  bench.disk->submit(bench.context(), append);
+  bench.runtime.run();
+  EXPECT_EQ(append.status(), Status::ok);
+  EXPECT_EQ(bench.driver.targets, (std::vector<std::uint64_t>{128, 128}));
+  EXPECT_EQ(append.written_sector(), 128U);
 }
 
 // A device with one segment of 512 bytes and blocks of 4,096: the disk is made, and each I/O fails.

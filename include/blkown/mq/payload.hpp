@@ -91,6 +91,7 @@ class Payload {
   [[nodiscard]] HwQueue<D>& hw_queue() const noexcept { return *state_.hw_queue; }
 
   /// Reports the first sector that a zone_append has written, for Bio::written_sector.
+  /// Effects: a requeue discards the report. Without a report, Bio::written_sector is the target.
   /// Precondition: the driver has not ended the request.
   void set_written_sector(std::uint64_t sector) noexcept { state_.written_sector = sector; }
 

@@ -117,8 +117,10 @@ class Issuer {
     counters_.requeued_requests.add();
     has_waiting_ = true;
     Lane<D>& lane = lanes_.of(ended.data());
+    PayloadState<D>& state = state_of(ended.data());
+    state.written_sector = state.sector;  // not the result of the next issue
     trace(TraceStep::requeued, ended.data(), ended.tag(), Status::ok);
-    if (std::exchange(state_of(ended.data()).needs_no_kick, false) || disk_.config().auto_kick) {
+    if (std::exchange(state.needs_no_kick, false) || disk_.config().auto_kick) {
       lane.requeued.push_back(std::move(ended));
     } else {
       lane.held.push_back(std::move(ended));
