@@ -162,6 +162,8 @@ struct Zone {
 ///       Describes up to `count` zones, beginning with the zone that holds the sector. Returns the
 ///       number of zones described.
 ///
+/// A hook may submit bios and execute private requests. They are issued after the hook has returned,
+/// so that hooks do not recurse.
 /// Synchronization: hooks run on the disk's contexts, several at a time. Disk::create also calls
 /// init_hctx, exit_hctx and map_queues, and Disk::report_zones calls report_zones, on the caller's
 /// thread. The driver synchronizes the data that its hooks share.

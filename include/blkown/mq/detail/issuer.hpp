@@ -58,23 +58,36 @@ class Issuer {
   // --- bios -------------------------------------------------------------------------------------
 
   /// Issues a bio, or makes it wait.
-  /// Precondition: the bio was admitted (admission.hpp), and its flush sequence is not empty.
-  void submit(Bio& bio, bool is_plugged) noexcept {
+  /// Precondition: the bio was admitted (admission.hpp), and its flush sequence is not empty; no
+  /// hook is running.
+  void submit(Bio& bio) noexcept {
     sequence(bio).begin();
     Lane<D>& lane = lanes_.of(bio);
-    // A plug collects bios. A blocking driver is called by the context's work only.
-    const bool is_deferred = is_plugged || disk_.config().blocking;
-    const bool is_issued =
-        !is_deferred && lane.waiting.empty() && is_open(lane) && issue(lane, bio, false);
+    const bool can_issue = lane.waiting.empty() && is_open(lane);
+    const bool is_issued = can_issue && issue(lane, bio, false);
     commit(lane);
     if (is_issued) return;
     has_waiting_ = true;
-    if (bio.flags().nowait && !is_deferred && !sequence(bio).is_begun()) {
+    if (bio.flags().nowait && !sequence(bio).is_begun()) {
       if (lane.waiting.empty()) lane.tags.leave_line(pool(), *lane.hw);
       return break_off(bio, Status::again);
     }
+    // The bios that a hook submitted during issue() are later ones.
+    if (can_issue) {
+      lane.waiting.push_front(bio);
+    } else {
+      lane.waiting.push_back(bio);
+    }
+    trace_waiting(lane, bio);
+  }
+  /// Makes a bio wait for resume().
+  /// Precondition: the bio was admitted, and its flush sequence is not empty.
+  void defer(Bio& bio) noexcept {
+    sequence(bio).begin();
+    Lane<D>& lane = lanes_.of(bio);
     lane.waiting.push_back(bio);
-    tell(disk_.trace_sink(), waiting_event(bio, context_.index(), lane.hw->index()));
+    has_waiting_ = true;
+    trace_waiting(lane, bio);
   }
 
   /// Accounts for the end of one of the bio's requests.
@@ -152,7 +165,7 @@ class Issuer {
   /// Issues a private request, or makes it wait.
   void execute(Idle<R>&& idle) noexcept {
     Lane<D>& lane = lanes_.of(idle.data());
-    if (quiesces_ != 0 || lane.is_held_up()) {
+    if (is_in_hook() || quiesces_ != 0 || lane.is_held_up()) {
       state_of(idle.data()).needs_no_kick = true;
       return std::move(idle).requeue();
     }
@@ -164,6 +177,22 @@ class Issuer {
     has_waiting_ = true;
     lanes_.kick();
   }
+
+  // --- hooks ------------------------------------------------------------------------------------
+
+  /// While an InHook exists, a hook of the driver is running: nothing is issued, so that hooks do
+  /// not recurse. The outermost Entry issues the I/O that the hook submits.
+  class InHook {
+   public:
+    explicit InHook(Issuer& issuer) noexcept : issuer_{issuer} { ++issuer_.hooks_; }
+    InHook(const InHook&) = delete;
+    InHook& operator=(const InHook&) = delete;
+    ~InHook() { --issuer_.hooks_; }
+
+   private:
+    Issuer& issuer_;
+  };
+  [[nodiscard]] bool is_in_hook() const noexcept { return hooks_ != 0; }
 
   // --- control ----------------------------------------------------------------------------------
 
@@ -316,12 +345,18 @@ class Issuer {
       if (lane.batched != 0) {
         lane.batched = 0;
         IdleList<R> batch = std::move(lane.batch);
-        disk_.driver().queue_rqs(*lane.hw, disk_.queue_data(), batch);
+        {
+          const InHook hook{*this};
+          disk_.driver().queue_rqs(*lane.hw, disk_.queue_data(), batch);
+        }
         while (auto left = batch.pop_front()) send(lane, *std::move(left), batch.empty());
         if (!std::exchange(lane.is_uncommitted, false)) return;
       }
     }
-    if constexpr (names_commit_rqs<D>) disk_.driver().commit_rqs(*lane.hw, disk_.queue_data());
+    if constexpr (names_commit_rqs<D>) {
+      const InHook hook{*this};
+      disk_.driver().commit_rqs(*lane.hw, disk_.queue_data());
+    }
   }
 
   /// Calls queue_rq.
@@ -330,9 +365,7 @@ class Issuer {
     const Tag tag = idle.tag();
     state_of(payload).deadline_ms.set(0);
     trace(TraceStep::issued, payload, tag, Status::ok);
-    Dispatch<D> answer =
-        disk_.driver().queue_rq(*lane.hw, disk_.queue_data(), std::move(idle), is_last);
-    // Set after the call, because the driver may send a private request within the call.
+    Dispatch<D> answer = call_queue_rq(lane, std::move(idle), is_last);
     lane.is_uncommitted = !is_last;
     if (answer.is_accepted()) [[likely]]
       return;
@@ -342,6 +375,15 @@ class Issuer {
     lane.is_busy = lane.is_busy || is_busy(answer.status());
     state_of(payload).needs_no_kick = true;
     static_cast<void>(answer.settle());
+  }
+
+  [[nodiscard]] Dispatch<D> call_queue_rq(Lane<D>& lane, Idle<R>&& idle, bool is_last) noexcept {
+    const InHook hook{*this};
+    return disk_.driver().queue_rq(*lane.hw, disk_.queue_data(), std::move(idle), is_last);
+  }
+
+  void trace_waiting(const Lane<D>& lane, const Bio& bio) const noexcept {
+    tell(disk_.trace_sink(), waiting_event(bio, context_.index(), lane.hw->index()));
   }
 
   void adopt(Lane<D>& lane, Idle<R>& idle, Bio* bio) noexcept {
@@ -363,6 +405,7 @@ class Issuer {
   Word in_flight_ = 0;
   unsigned freezes_ = 0;
   unsigned quiesces_ = 0;
+  unsigned hooks_ = 0;  // running, one within the other
   // Whether a lane may have a bio or a requeued request to issue, or a place in a line to give up.
   bool has_waiting_ = false;
 };

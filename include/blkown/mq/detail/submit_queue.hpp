@@ -134,8 +134,13 @@ class SubmitQueue {
       return ended_bios_.push_back(bio);
     }
     if (FlushSequence{bio, config}.is_empty()) return ended_bios_.push_back(bio);
-    issuer_.submit(bio, plugs_ != 0);
-    if (config.blocking) resume_pending_ = true;
+    // A plug collects bios. A blocking driver is called by the context's work only.
+    const bool is_deferred = config.blocking || issuer_.is_in_hook();
+    if (is_deferred || plugs_ != 0) {
+      if (is_deferred) resume_pending_ = true;
+      return issuer_.defer(bio);
+    }
+    issuer_.submit(bio);
   }
 
   [[nodiscard]] std::optional<Idle<R>> allocate_private(QueueType type, Op op, bool reserved) {
@@ -152,7 +157,7 @@ class SubmitQueue {
     if constexpr (names_poll<D>) {
       HwQueue<D>* const hw = lanes_.of(QueueType::poll).hw;
       if (hw != nullptr && hw->type() == QueueType::poll) {
-        const unsigned count = disk_.driver().poll(*hw);
+        const unsigned count = call_poll(*hw);
         take_remote();  // so that Claims that the driver gave to HwQueue::complete end here
         return count;
       }
@@ -338,10 +343,16 @@ class SubmitQueue {
     if (bio != nullptr) issuer_.end_part(*bio, status);
   }
 
+  [[nodiscard]] unsigned call_poll(HwQueue<D>& hw) noexcept {
+    const typename Issuer<D>::InHook hook{issuer_};
+    return disk_.driver().poll(hw);
+  }
+
   void complete(R& request) noexcept {
     Payload<D>& payload = RequestTraits<R>::data(request);
     auto claim = blkown::detail::HandleAccess::make_claim(request, state_of(payload).claim_origin);
     if constexpr (names_complete<D>) {
+      const typename Issuer<D>::InHook hook{issuer_};
       disk_.driver().complete(payload.hw_queue(), std::move(claim));
     } else {
       std::move(claim).end_ok();

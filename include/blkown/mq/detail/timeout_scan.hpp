@@ -38,7 +38,7 @@ class TimeoutScan {
  public:
   using R = Request<D>;
 
-  TimeoutScan(Disk<D>& disk, SubmitQueue<D>& queue, Lanes<D>& lanes, const Issuer<D>& issuer,
+  TimeoutScan(Disk<D>& disk, SubmitQueue<D>& queue, Lanes<D>& lanes, Issuer<D>& issuer,
               ContextCounters& counters)
       : disk_{disk},
         queue_{queue},
@@ -103,8 +103,14 @@ class TimeoutScan {
     }
     counters_.timed_out_requests.add();
     issuer_.trace(TraceStep::timed_out, payload, pin.tag(), Status::timed_out);
-    const TimeoutAction action = disk_.driver().timeout(hw, pin, cookie);
+    const TimeoutAction action = call_timeout(hw, pin, cookie);
     deadline.set(never_zero(now_ms + (action == TimeoutAction::rearm ? timeout_ms : far_ms)));
+  }
+
+  [[nodiscard]] TimeoutAction call_timeout(HwQueue<D>& hw, const ARef<R>& pin,
+                                           const Cookie& cookie) {
+    const typename Issuer<D>::InHook hook{issuer_};
+    return disk_.driver().timeout(hw, pin, cookie);
   }
 
   /// 0 means that no scan has seen the request.
@@ -115,7 +121,7 @@ class TimeoutScan {
   Disk<D>& disk_;
   SubmitQueue<D>& queue_;
   Lanes<D>& lanes_;
-  const Issuer<D>& issuer_;
+  Issuer<D>& issuer_;
   ContextCounters& counters_;
   Alarm alarm_;
   std::uint32_t shortest_ms_ = 0;  // of all announced timeouts; 0: none
