@@ -187,6 +187,34 @@ TEST(Split, RangesAreSplitBetweenUnits) {
   }
 }
 
+// Goal: limits are accepted exactly if the splitter can give a block at the best address to one
+// request. Method: segments of every length, also of odd ones, and every alignment.
+TEST(Split, ABlockAtTheBestAddressFitsExactlyWhereTheLimitsAreAccepted) {
+  int accepted = 0;
+  int refused = 0;
+  for (const std::uint32_t block_bytes : {512U, 1024U}) {
+    const std::vector<Segment> memory{{at(0x10000), block_bytes}};
+    for (std::uint32_t segment_bytes = 1; segment_bytes <= 1030; ++segment_bytes) {
+      for (std::uint32_t segments = 1; segments <= 5; ++segments) {
+        for (std::uint32_t alignment = 1; alignment <= block_bytes; alignment *= 2) {
+          if (segment_bytes < alignment) continue;  // no piece at all
+          const QueueLimits limits{.max_segments = segments,
+                                   .max_segment_bytes = segment_bytes,
+                                   .dma_alignment_mask = alignment - 1};
+          const SplitLimits split{limits, block_bytes};
+          const Part part = mq::detail::next_part({Op::read, memory, {}, block_bytes}, split);
+          const bool fits = part.length_bytes == block_bytes;
+          ASSERT_EQ(mq::check(limits, block_bytes).has_value(), !fits)
+              << segments << " segments of " << segment_bytes << ", alignment " << alignment;
+          ++(fits ? accepted : refused);
+        }
+      }
+    }
+  }
+  EXPECT_GT(accepted, 1000);
+  EXPECT_GT(refused, 1000);
+}
+
 TEST(RequestSegments, SkipsEmptySegments) {
   const std::vector<Segment> memory{
       {at(0x10), 0}, {at(0x1000), 100}, {at(0x20), 0}, {at(0x2000), 50}};
