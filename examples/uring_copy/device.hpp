@@ -28,9 +28,11 @@ enum class Entry : std::uint8_t {
   cancel = 2,        ///< The result of Device::cancel.
 };
 
-[[nodiscard]] constexpr std::uint64_t name_of(Entry entry, std::uint64_t cookie) noexcept {
+/// The 64 bits that identify one completion entry of a publication.
+[[nodiscard]] constexpr std::uint64_t id_of(Entry entry, std::uint64_t cookie) noexcept {
   return cookie_layout.with_user(cookie, static_cast<std::uint64_t>(entry));
 }
+/// The kind of the completion entry that an id identifies.
 [[nodiscard]] constexpr Entry entry_of(std::uint64_t value) noexcept {
   return static_cast<Entry>(cookie_layout.user_of(value));
 }

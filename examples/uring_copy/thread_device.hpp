@@ -54,7 +54,7 @@ class ThreadDevice final : public Device {
                                                std::uint64_t cookie) override {
     {
       const std::lock_guard lock{mutex_};
-      queued_.push_back({command, name_of(Entry::io, cookie)});
+      queued_.push_back({command, id_of(Entry::io, cookie)});
     }
     ++outstanding_;
     work_.notify_one();
@@ -65,13 +65,13 @@ class ThreadDevice final : public Device {
   /// completion of its own.
   [[nodiscard]] std::expected<void, int> cancel(std::uint64_t cookie) override {
     const std::lock_guard lock{mutex_};
-    const auto found = std::ranges::find(queued_, name_of(Entry::io, cookie), &Queued::value);
+    const auto found = std::ranges::find(queued_, id_of(Entry::io, cookie), &Queued::value);
     const bool cancelled = found != queued_.end();
     if (cancelled) {
       done_.push_back({found->value, -ECANCELED});
       queued_.erase(found);
     }
-    done_.push_back({name_of(Entry::cancel, cookie), cancelled ? 0 : -EALREADY});
+    done_.push_back({id_of(Entry::cancel, cookie), cancelled ? 0 : -EALREADY});
     ++outstanding_;
     return {};
   }

@@ -53,7 +53,7 @@ class UringDevice final : public Device {
     if (const auto room = make_room(has_limit ? 2 : 1); !room) return room;
     io_uring_sqe* const sqe = io_uring_get_sqe(&ring_);
     prepare(sqe, command);
-    io_uring_sqe_set_data64(sqe, name_of(Entry::io, cookie));
+    io_uring_sqe_set_data64(sqe, id_of(Entry::io, cookie));
     ++outstanding_;
     if (has_limit) {
       sqe->flags |= IOSQE_IO_LINK;
@@ -63,7 +63,7 @@ class UringDevice final : public Device {
       limit.tv_nsec = command.timeout_ms % 1000 * 1'000'000;
       io_uring_sqe* const limit_sqe = io_uring_get_sqe(&ring_);
       io_uring_prep_link_timeout(limit_sqe, &limit, 0);
-      io_uring_sqe_set_data64(limit_sqe, name_of(Entry::link_timeout, cookie));
+      io_uring_sqe_set_data64(limit_sqe, id_of(Entry::link_timeout, cookie));
       ++outstanding_;
     }
     return {};
@@ -72,8 +72,8 @@ class UringDevice final : public Device {
   [[nodiscard]] std::expected<void, int> cancel(std::uint64_t cookie) override {
     if (const auto room = make_room(1); !room) return room;
     io_uring_sqe* const sqe = io_uring_get_sqe(&ring_);
-    io_uring_prep_cancel64(sqe, name_of(Entry::io, cookie), 0);
-    io_uring_sqe_set_data64(sqe, name_of(Entry::cancel, cookie));
+    io_uring_prep_cancel64(sqe, id_of(Entry::io, cookie), 0);
+    io_uring_sqe_set_data64(sqe, id_of(Entry::cancel, cookie));
     ++outstanding_;
     return {};
   }

@@ -102,7 +102,7 @@ class ScriptedDevice : public Device {
 
   /// Puts any entry into the completion queue.
   void say(Entry entry, std::uint64_t cookie, int result) {
-    completions_.push_back({name_of(entry, cookie), result});
+    completions_.push_back({id_of(entry, cookie), result});
   }
 
   /// Moves bytes between memory and the source or the destination. Returns the number of moved

@@ -107,8 +107,8 @@ TEST(UringCopyDevice, ATimeLimitCancelsAReadThatWaits) {
   EXPECT_TRUE(ring.device()->issue(ring.read(20), 5).has_value());
   const auto results = ring.results(2);
   EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds{20});
-  EXPECT_EQ(results.at(name_of(Entry::io, 5)), -ECANCELED);
-  EXPECT_EQ(results.at(name_of(Entry::link_timeout, 5)), -ETIME);
+  EXPECT_EQ(results.at(id_of(Entry::io, 5)), -ECANCELED);
+  EXPECT_EQ(results.at(id_of(Entry::link_timeout, 5)), -ETIME);
 }
 
 TEST(UringCopyDevice, ATimeLimitThatDoesNotPassEndsWithItsRead) {
@@ -117,8 +117,8 @@ TEST(UringCopyDevice, ATimeLimitThatDoesNotPassEndsWithItsRead) {
   ring.feed("abc");
   EXPECT_TRUE(ring.device()->issue(ring.read(3'600'000), 5).has_value());
   const auto results = ring.results(2);
-  EXPECT_EQ(results.at(name_of(Entry::io, 5)), 3);
-  EXPECT_EQ(results.at(name_of(Entry::link_timeout, 5)), -ECANCELED);
+  EXPECT_EQ(results.at(id_of(Entry::io, 5)), 3);
+  EXPECT_EQ(results.at(id_of(Entry::link_timeout, 5)), -ECANCELED);
   EXPECT_EQ(std::string(reinterpret_cast<const char*>(ring.buffers().block(0).data), 3), "abc");
 }
 
@@ -131,9 +131,9 @@ TEST(UringCopyDevice, ACancelEndsOnlyTheReadWithItsId) {
   EXPECT_TRUE(ring.device()->submit().has_value());
   EXPECT_TRUE(ring.device()->cancel(5).has_value());
   const auto results = ring.results(3);
-  EXPECT_EQ(results.at(name_of(Entry::cancel, 6)), -ENOENT);
-  EXPECT_EQ(results.at(name_of(Entry::cancel, 5)), 0);
-  EXPECT_EQ(results.at(name_of(Entry::io, 5)), -ECANCELED);
+  EXPECT_EQ(results.at(id_of(Entry::cancel, 6)), -ENOENT);
+  EXPECT_EQ(results.at(id_of(Entry::cancel, 5)), 0);
+  EXPECT_EQ(results.at(id_of(Entry::io, 5)), -ECANCELED);
 }
 
 TEST(UringCopyDevice, AFullRingIsSubmittedBeforeTheNextCommand) {
@@ -144,8 +144,8 @@ TEST(UringCopyDevice, AFullRingIsSubmittedBeforeTheNextCommand) {
   }
   const auto results = ring.results(6);
   for (std::uint64_t cookie = 1; cookie != 4; ++cookie) {
-    EXPECT_EQ(results.at(name_of(Entry::io, cookie)), -ECANCELED);
-    EXPECT_EQ(results.at(name_of(Entry::link_timeout, cookie)), -ETIME);
+    EXPECT_EQ(results.at(id_of(Entry::io, cookie)), -ECANCELED);
+    EXPECT_EQ(results.at(id_of(Entry::link_timeout, cookie)), -ETIME);
   }
 }
 
@@ -210,9 +210,9 @@ TEST(UringCopyDevice, ThreadDeviceCancelsACommandThatNoWorkerHasStarted) {
   const auto reaped = device.reap();
   ASSERT_TRUE(reaped.has_value());
   ASSERT_EQ(reaped->size(), 3U);
-  EXPECT_EQ((*reaped)[0].value, name_of(Entry::io, 1));
+  EXPECT_EQ((*reaped)[0].value, id_of(Entry::io, 1));
   EXPECT_EQ((*reaped)[0].result, -ECANCELED);
-  EXPECT_EQ((*reaped)[1].value, name_of(Entry::cancel, 1));
+  EXPECT_EQ((*reaped)[1].value, id_of(Entry::cancel, 1));
   EXPECT_EQ((*reaped)[1].result, 0);
   EXPECT_EQ((*reaped)[2].result, -EALREADY);
   EXPECT_EQ(device.outstanding(), 0U);

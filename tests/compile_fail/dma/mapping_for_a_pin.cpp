@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// map requires a Claim. A pin and an Idle do not hold the I/O, and an Owned's publication would not
-// be the mapping's.
+// map requires a Claim. A pin gives no right to the I/O, an Idle is not started, and an Owned is the
+// only handle of its request, so that a mapping cannot pin the request beside it.
 // EXPECT: no matching function for call to
 #include "mapping.hpp"
 
