@@ -46,7 +46,7 @@ TEST(Control, AFreezeIsDoneWhenAllIoHasEnded) {
   EXPECT_EQ(after.ends.count, 1);
 }
 
-TEST(Control, ARequestRequeuedWhileFrozenIsIssuedAgain) {
+TEST(Control, ARequestRequeuedWhileFrozenIsIssuedAfterTheThaw) {
   Bench bench;
   bench.driver.next = {Mode::keep};
   Read read;
@@ -58,7 +58,11 @@ TEST(Control, ARequestRequeuedWhileFrozenIsIssuedAgain) {
   bench.driver.kept.clear();
   std::move(kept).requeue();
   bench.runtime.run();
-  EXPECT_TRUE(freeze.is_done) << "the freeze waits for the requeued request";
+  EXPECT_TRUE(freeze.is_done) << "the driver has no request";
+  EXPECT_EQ(bench.driver.calls, 1);
+  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.calls, 2);
   EXPECT_EQ(read.ends.count, 1);
 }
 

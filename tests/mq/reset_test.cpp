@@ -35,6 +35,19 @@ struct Operation {
   std::vector<Operation*>* order = nullptr;
 };
 
+/// The result of a private request.
+struct Result {
+  static void on_end(void* self, mq::Payload<fake::Driver>& payload) {
+    auto& result = *static_cast<Result*>(self);
+    ++result.count;
+    result.status = payload.status();
+    result.number = payload.driver_data.number;
+  }
+  int count = 0;
+  int number = 0;
+  Status status = Status::ok;
+};
+
 bool quiesce(Bench<>& bench) {
   return bench.run([&](mq::Control& control) { bench.disk->quiesce(control); });
 }
@@ -340,6 +353,176 @@ TEST(Reset, OperationsBehindARemovalEndOffline) {
   }
   EXPECT_EQ(log.count(), 0U) << "the thaw behind the removal is not judged";
   bench.runtime.run();
+  bench.disk.reset();
+}
+
+// --- reserved private requests -------------------------------------------------------------------
+
+// Goal: a reset can send an admin command while the disk is quiesced.
+TEST(Reset, AReservedRequestIsIssuedWhileTheDiskIsQuiesced) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 4, .reserved_depth = 1}};
+  EXPECT_TRUE(quiesce(bench));
+  Read waits;
+  Result ordinary, reserved;
+  bench.disk->submit(bench.context(), waits.bio);
+  auto first = bench.disk->allocate_private(bench.context(), mq::Op::driver_out, false);
+  auto second = bench.disk->allocate_private(bench.context(), mq::Op::driver_out, true);
+  ASSERT_TRUE(first.has_value() && second.has_value());
+  second->data().driver_data.number = 7;
+  bench.disk->execute_private(bench.context(), *std::move(first), {&Result::on_end, &ordinary});
+  bench.driver.next = {Mode::busy, Mode::requeue};
+  bench.disk->execute_private(bench.context(), *std::move(second), {&Result::on_end, &reserved});
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.calls, 1) << "the driver was busy";
+  bench.clock.pass_ms(10);
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.calls, 3) << "and requeued it then";
+  EXPECT_EQ(reserved.count, 1);
+  EXPECT_EQ(reserved.number, 7);
+  EXPECT_EQ(ordinary.count, 0);
+  EXPECT_EQ(waits.ends.count, 0);
+  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->freeze(control); }));
+  EXPECT_FALSE(bench.disk->allocate_private(bench.context(), mq::Op::driver_out, true).has_value())
+      << "not while it is frozen";
+  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+  EXPECT_TRUE(unquiesce(bench));
+  bench.runtime.run();
+  EXPECT_EQ(ordinary.count, 1);
+  EXPECT_EQ(waits.ends.count, 1);
+}
+
+// --- no operation waits for a later one ----------------------------------------------------------
+
+/// Requeues all requests that the driver keeps.
+void requeue_all(Bench<>& bench) {
+  while (!bench.driver.kept.empty()) {
+    auto owned = std::move(bench.driver.kept.front());
+    bench.driver.kept.pop_front();
+    std::move(owned).requeue();
+  }
+  bench.runtime.run();
+}
+
+// Goal: the usual reset of a controller that comes back with fewer or more queues ends, with tags
+// of each queue and with shared ones, and every I/O is issued on a queue that exists.
+TEST(Reset, AResetRequeuesAndChangesTheNumberOfQueues) {
+  for (const bool shared_tags : {false, true}) {
+    for (const bool auto_kick : {false, true}) {
+      for (const std::uint32_t after : {1U, 2U, 4U}) {
+        SCOPED_TRACE(after);
+        Bench bench{{.capacity_sectors = 1024,
+                     .normal_queues = 3,
+                     .max_normal_queues = 4,
+                     .depth = 4,
+                     .reserved_depth = 1,
+                     .shared_tags = shared_tags,
+                     .auto_kick = auto_kick},
+                    4};
+        bench.driver.mode = Mode::keep;
+        std::vector<std::unique_ptr<Read>> reads;
+        Result result;
+        for (std::uint32_t i = 0; i != 16; ++i) {
+          reads.push_back(std::make_unique<Read>(i));
+          bench.disk->submit(bench.context(i % 4), reads.back()->bio);
+        }
+        auto idle = bench.disk->allocate_private(bench.context(2), mq::Op::driver_out, true);
+        ASSERT_TRUE(idle.has_value());
+        idle->data().driver_data.number = 9;
+        bench.disk->execute_private(bench.context(2), *std::move(idle), {&Result::on_end, &result});
+        EXPECT_TRUE(quiesce(bench));
+        requeue_all(bench);
+        if (!auto_kick) bench.disk->kick_requeued();
+        Operation change;
+        bench.disk->set_queue_count(change.control, after);
+        bench.runtime.run();
+        requeue_all(bench);  // the reserved request, which the quiesced disk issued again
+        ASSERT_TRUE(change.is_done) << "no request is with the driver";
+        bench.driver.mode = Mode::end;
+        bench.driver.seen.clear();
+        requeue_all(bench);  // and that it has issued on its new queue since
+        EXPECT_TRUE(unquiesce(bench));
+        bench.disk->kick_requeued();
+        bench.runtime.run();
+        for (const auto& read : reads) EXPECT_EQ(read->ends.statuses, std::vector{Status::ok});
+        for (const fake::Seen& seen : bench.driver.seen) EXPECT_LT(seen.hw_queue, after);
+        EXPECT_EQ(result.count, 1);
+        EXPECT_EQ(result.number, 9) << "the driver's data of a private request moves with it";
+        bench.remove();
+      }
+    }
+  }
+}
+
+TEST(Reset, AFreezeDoesNotWaitForRequeuedRequests) {
+  for (const bool auto_kick : {false, true}) {
+    for (const bool quiesced : {false, true}) {
+      Bench bench{{.capacity_sectors = 1024, .auto_kick = auto_kick}};
+      bench.driver.next = {Mode::keep};
+      Read read;
+      bench.disk->submit(bench.context(), read.bio);
+      EXPECT_TRUE(!quiesced || quiesce(bench));
+      Operation freeze;
+      bench.disk->freeze(freeze.control);
+      bench.runtime.run();
+      EXPECT_FALSE(freeze.is_done) << "the driver has the request";
+      requeue_all(bench);
+      ASSERT_TRUE(freeze.is_done);
+      EXPECT_EQ(bench.driver.calls, 1) << "not issued while frozen";
+      EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+      EXPECT_TRUE(!quiesced || unquiesce(bench));
+      bench.disk->kick_requeued();
+      bench.runtime.run();
+      EXPECT_EQ(read.ends.statuses, std::vector{Status::ok});
+    }
+  }
+}
+
+// Goal: a removal ends whatever holds the disk: frozen, quiesced, stopped queues, missing kicks, a
+// change of queues with requeued requests before it.
+TEST(Reset, ARemovalAlwaysEnds) {
+  for (unsigned state = 0; state != 16; ++state) {
+    SCOPED_TRACE(state);
+    Bench bench{{.capacity_sectors = 1024,
+                 .normal_queues = 2,
+                 .max_normal_queues = 2,
+                 .depth = 2,
+                 .auto_kick = (state & 8U) == 0},
+                2};
+    bench.driver.mode = Mode::keep;
+    Read reads[6];
+    for (unsigned i = 0; i != 6; ++i) {
+      bench.disk->submit(bench.context(i % 2), reads[i].bio);
+    }
+    Operation freeze, quiesce, change, removal;
+    if ((state & 1U) != 0) bench.disk->quiesce(quiesce.control);
+    if ((state & 2U) != 0) bench.disk->freeze(freeze.control);
+    if ((state & 4U) != 0) bench.disk->hw_queue(QueueIndex{1}).stop();
+    bench.disk->set_queue_count(change.control, 1);
+    bench.disk->remove(removal.control);
+    bench.runtime.run();
+    EXPECT_FALSE(removal.is_done) << "the driver has requests";
+    for (int i = 0; i != 8 && !removal.is_done; ++i) requeue_all(bench);
+    ASSERT_TRUE(removal.is_done);
+    for (const Read& read : reads) EXPECT_EQ(read.ends.statuses, std::vector{Status::offline});
+    bench.disk.reset();
+  }
+}
+
+// Goal: requests that moved between queues and then fail give back the tags that they kept.
+TEST(Reset, RequestsThatMovedToAnotherQueueGiveBackTheirTags) {
+  Bench bench{{.capacity_sectors = 1024, .normal_queues = 2, .max_normal_queues = 2, .depth = 2},
+              2};
+  bench.driver.mode = Mode::keep;
+  Read reads[4];
+  for (unsigned i = 0; i != 4; ++i) bench.disk->submit(bench.context(1), reads[i].bio);
+  EXPECT_TRUE(quiesce(bench));
+  requeue_all(bench);
+  EXPECT_TRUE(bench.run([&](mq::Control& c) { bench.disk->set_queue_count(c, 1); }));
+  EXPECT_TRUE(bench.run([&](mq::Control& c) { bench.disk->remove(c); }));
+  for (const Read& read : reads) EXPECT_EQ(read.ends.statuses, std::vector{Status::offline});
+  for (const std::uint32_t queue : {0U, 1U}) {
+    EXPECT_EQ(bench.disk->pool().tags().taken_count(QueueIndex{queue}), 0U);
+  }
   bench.disk.reset();
 }
 

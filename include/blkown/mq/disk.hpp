@@ -167,8 +167,9 @@ class Disk {
 
   /// Allocates a request without a bio, such as an admin command, an abort or a keep-alive. `op` is
   /// driver_in or driver_out. `reserved` takes one of the reserved_depth tags that bios do not use.
-  /// The driver fills in driver_data and passes the request to execute_private. Returns none if no
-  /// tag is free, or if the disk is frozen or removed.
+  /// The driver fills in driver_data and passes the request to execute_private. A reserved request
+  /// is issued while the disk is quiesced, for the admin commands of a reset; other private
+  /// requests wait. Returns none if no tag is free, or if the disk is frozen or removed.
   [[nodiscard]] std::optional<Idle<R>> allocate_private(Context& context, Op op, bool reserved,
                                                         QueueType type = QueueType::normal,
                                                         Place where = Place::current()) {
@@ -202,9 +203,9 @@ class Disk {
   // Violation: object_in_use, if the Control is running.
 
   /// Stops issuing bios, including the further parts and flushes of bios that have begun, and
-  /// refuses private requests. Ends when every request in flight has ended. A request that cannot
-  /// be issued again (the disk is quiesced, its queue is stopped, a kick is missing) delays the end
-  /// of the freeze and all later operations. Freezes nest.
+  /// refuses to allocate private requests. Waits until the driver has no request: each was ended or
+  /// requeued. Requeued requests wait until the thaw, and the freeze does not wait for them. A
+  /// private request that was allocated before may still be issued. Freezes nest.
   void freeze(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::freeze, 0, where);
   }
@@ -213,8 +214,8 @@ class Disk {
   void thaw(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::thaw, 0, where);
   }
-  /// Stops all calls of queue_rq. Waits until none is running. Requests in flight stay in flight.
-  /// Quiesces nest.
+  /// Stops all calls of queue_rq, except for reserved private requests (allocate_private). Waits
+  /// until no other call is running. Requests in flight stay in flight. Quiesces nest.
   void quiesce(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::quiesce, 0, where);
   }
@@ -224,7 +225,14 @@ class Disk {
     controls_.start(control, Control::Kind::unquiesce, 0, where);
   }
   /// Changes the number of normal hardware queues under I/O: freezes the disk, calls exit_hctx or
-  /// init_hctx, maps the contexts to the queues again, and thaws the disk.
+  /// init_hctx, maps the contexts to the queues again, and thaws the disk. Waits for what freeze()
+  /// waits for: a reset may quiesce the disk, requeue what is in flight, change the number of
+  /// queues, and unquiesce.
+  /// Effects: bios and requests that wait move to their contexts' new queues. When a moved request
+  /// is issued, it gets a tag of its new queue, unless the queues share their tags. The tag's
+  /// driver_data is then another one; only that of a private request is moved with it. If
+  /// RequestData cannot be move-assigned without exceptions, a private request ends with
+  /// Status::aborted instead.
   /// Errors, as the Control's status: the status with which init_hctx refused a queue. The disk
   /// then uses the queues before the refused one. offline, if the disk is removed.
   /// Violation: no_such_queue, if `count` is 0 or above DiskConfig::max_normal_queues, or if
@@ -234,9 +242,12 @@ class Disk {
       violate_queue_count(count, where);
     controls_.start(control, Control::Kind::queue_count, count, where);
   }
-  /// Removes the disk: waiting bios and later ones end with Status::offline. Ends when all issued
-  /// I/O has ended; then the disk may be destroyed. If the device does not answer, stop it and call
-  /// fail_in_flight().
+  /// Removes the disk: waiting bios, requeued requests and later bios end with Status::offline,
+  /// also while the disk is frozen or quiesced. Waits until the driver has no request. If the
+  /// device does not answer, stop it and call fail_in_flight(). The callback may destroy the disk.
+  /// Effects: until the disk is destroyed, every function may still be called. None issues
+  /// anything: submit() ends the bio with offline, allocate_private() returns none, the operations
+  /// end with offline, and the other functions find nothing to do.
   void remove(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::remove, 0, where);
   }

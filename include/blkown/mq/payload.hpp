@@ -46,8 +46,23 @@ struct PayloadState {
   IoFlags flags;
   Status status = Status::ok;  // of a private request that has ended
   bool needs_no_kick = false;  // requeued because the driver did not take it
+  bool is_reserved = false;    // of a private request: it has a reserved tag
   // Of the Claim that is on its way to the submitting context.
   blkown::detail::ClaimOrigin claim_origin{};
+
+  /// Whether the request is issued while the disk is quiesced.
+  [[nodiscard]] bool is_urgent() const noexcept { return bio == nullptr && is_reserved; }
+
+  /// Takes the I/O of a request that waits to be issued again.
+  void take_over(const PayloadState& from) noexcept {
+    bio = from.bio;
+    submitter = from.submitter;
+    hw_queue = from.hw_queue;
+    on_private_end = from.on_private_end;
+    timeout_ms = from.timeout_ms;
+    is_reserved = from.is_reserved;
+    set_range(from.op, from.flags, from.sector, from.length_bytes, from.segments);
+  }
 
   void set_range(Op its_op, IoFlags its_flags, std::uint64_t its_sector,
                  std::uint64_t its_length_bytes, RequestSegments its_segments) noexcept {

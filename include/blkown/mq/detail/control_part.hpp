@@ -5,8 +5,9 @@
 //   take_part    the post of a step (controls.hpp) has arrived. The part changes the issuer's
 //                state. An answer is due.
 //   acknowledge  called whenever the context leaves the disk's code. It answers when the step is
-//                done. After a freeze or a removal, that is when no request is in flight, no bio
-//                waits for its callback, and nothing waits to be resumed.
+//                done. After a freeze, that is when the driver has no request, no bio waits for its
+//                callback, and nothing waits to be resumed; requeued requests wait in their lanes.
+//                After a removal, no request may wait either.
 //   removed      from the remove step on, new bios are refused and waiting bios fail. When the
 //                requests have ended, the lanes give back all tags, and alarms and hooks are taken
 //                out of the context. The leave step is answered when no work of this context's side
@@ -80,7 +81,7 @@ class ControlPart {
   enum class Duty : std::uint8_t { none, answer, drain };
 
   [[gnu::noinline]] void answer_if_done() noexcept {
-    if (duty_ == Duty::drain && !queue_.is_drained()) return;
+    if (duty_ == Duty::drain && !queue_.is_drained(removed_)) return;
     if (removed_) {
       queue_.withdraw();
       // A queued work calls acknowledge() again when the work has run.

@@ -29,6 +29,7 @@
 #include <blkown/tag.hpp>
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 namespace blkown {
@@ -54,6 +55,8 @@ class Issuer {
 
   /// The number of requests that hold a tag.
   [[nodiscard]] Word in_flight() const noexcept { return in_flight_; }
+  /// The number of those requests that the driver has: they do not wait in a lane.
+  [[nodiscard]] Word with_driver() const noexcept { return in_flight_ - waiting_requests_; }
 
   // --- bios -------------------------------------------------------------------------------------
 
@@ -104,7 +107,7 @@ class Issuer {
       return false;
     lanes_.for_each([&](Lane<D>& lane) {
       resume(lane);
-      has_waiting_ = has_waiting_ || !lane.requeued.empty() || !lane.waiting.empty();
+      has_waiting_ = has_waiting_ || lane.has_waiting();
     });
     return true;
   }
@@ -113,10 +116,14 @@ class Issuer {
   bool fail_waiting(Status status) noexcept {
     bool is_any = false;
     lanes_.for_each([&](Lane<D>& lane) {
-      is_any = is_any || !lane.waiting.empty() || !lane.requeued.empty() || !lane.held.empty();
+      is_any = is_any || lane.has_waiting() || !lane.held.empty();
       while (Bio* const bio = lane.waiting.pop_front()) break_off(*bio, status);
-      while (auto ended = lane.requeued.pop_front()) std::move(*ended).into_idle().fail(status);
-      while (auto ended = lane.held.pop_front()) std::move(*ended).into_idle().fail(status);
+      for (auto* list : {&lane.urgent, &lane.requeued, &lane.held}) {
+        while (auto ended = list->pop_front()) {
+          --waiting_requests_;
+          std::move(*ended).into_idle().fail(status);
+        }
+      }
       // The line gives no turn to a lane that cannot use a tag.
       lane.tags.leave_line(pool(), *lane.hw);
     });
@@ -129,12 +136,13 @@ class Issuer {
   void take_requeued(Ended<R>&& ended) noexcept {
     counters_.requeued_requests.add();
     has_waiting_ = true;
+    ++waiting_requests_;
     Lane<D>& lane = lanes_.of(ended.data());
     PayloadState<D>& state = state_of(ended.data());
     state.written_sector = state.sector;  // not the result of the next issue
     trace(TraceStep::requeued, ended.data(), ended.tag(), Status::ok);
     if (std::exchange(state.needs_no_kick, false) || disk_.config().auto_kick) {
-      lane.requeued.push_back(std::move(ended));
+      lane.push_requeued(std::move(ended));
     } else {
       lane.held.push_back(std::move(ended));
     }
@@ -145,6 +153,8 @@ class Issuer {
     Lane<D>& lane = lanes_.of(ended.data());
     lane.is_busy = false;
     --in_flight_;
+    if (lanes_.moved() != 0 && ended.queue() != lane.hw->tag_queue()) [[unlikely]]
+      return lanes_.free_moved(std::move(ended));
     lane.tags.free(std::move(ended), pool(), *lane.hw);
   }
 
@@ -158,6 +168,7 @@ class Issuer {
     if (!idle.has_value()) return std::nullopt;
     adopt(lane, *idle, nullptr);
     state_of(idle->data()).on_private_end = {};
+    state_of(idle->data()).is_reserved = reserved;
     state_of(idle->data()).set_range(op, {}, 0, 0, {});
     trace(TraceStep::allocated, idle->data(), idle->tag(), Status::ok);
     return idle;
@@ -165,7 +176,8 @@ class Issuer {
   /// Issues a private request, or makes it wait.
   void execute(Idle<R>&& idle) noexcept {
     Lane<D>& lane = lanes_.of(idle.data());
-    if (is_in_hook() || quiesces_ != 0 || lane.is_held_up()) {
+    const bool is_quiesced = quiesces_ != 0 && !state_of(idle.data()).is_urgent();
+    if (is_in_hook() || is_quiesced || lane.is_held_up()) {
       state_of(idle.data()).needs_no_kick = true;
       return std::move(idle).requeue();
     }
@@ -201,7 +213,7 @@ class Issuer {
   void quiesce() noexcept { ++quiesces_; }
   void unquiesce() noexcept { --quiesces_; }
 
-  /// Precondition: no request is in flight.
+  /// Precondition: the driver has no request.
   void map(const QueueMap<D>& queues) noexcept {
     has_waiting_ = true;
     lanes_.map(queues);
@@ -234,24 +246,73 @@ class Issuer {
   }
 
   void resume(Lane<D>& lane) noexcept {
-    while (quiesces_ == 0 && !lane.is_held_up()) {
-      if (auto ended = lane.requeued.pop_front()) {
-        send(lane, std::move(*ended).into_idle(), lane.requeued.empty() && lane.waiting.empty());
+    bool lacks_tag = false;
+    while (freezes_ == 0 && !lane.is_held_up() && !lacks_tag) {
+      if (auto ended = pop_requeued(lane)) {
+        lacks_tag = !reissue(lane, *std::move(ended));
         continue;
       }
-      Bio* const bio = freezes_ == 0 ? lane.waiting.front() : nullptr;
+      Bio* const bio = quiesces_ == 0 ? lane.waiting.front() : nullptr;
       if (bio == nullptr) break;
       static_cast<void>(lane.waiting.pop_front());
       if (issue(lane, *bio, !lane.waiting.empty())) continue;
       if (!bio->flags().nowait || sequence(*bio).is_begun()) {
         lane.waiting.push_front(*bio);
-        break;
+        lacks_tag = true;
+        continue;
       }
       break_off(*bio, Status::again);
     }
     commit(lane);
     // A lane that cannot use a tag must not keep a place in the line.
-    if (!is_open(lane) || lane.waiting.empty()) lane.tags.leave_line(pool(), *lane.hw);
+    if (!lacks_tag || !is_open(lane)) lane.tags.leave_line(pool(), *lane.hw);
+  }
+
+  /// Takes the next request that may be issued again. While quiesced, only reserved ones may be.
+  [[nodiscard]] std::optional<Ended<R>> pop_requeued(Lane<D>& lane) noexcept {
+    auto ended = lane.urgent.pop_front();
+    if (!ended.has_value() && quiesces_ == 0) ended = lane.requeued.pop_front();
+    if (ended.has_value()) --waiting_requests_;
+    return ended;
+  }
+
+  /// Issues a request again. Returns false, and keeps the request, if the request moved to this
+  /// lane from another hardware queue and no tag of this lane's queue is free.
+  [[nodiscard]] bool reissue(Lane<D>& lane, Ended<R>&& ended) noexcept {
+    if (ended.queue() != lane.hw->tag_queue()) [[unlikely]]
+      return reissue_moved(lane, std::move(ended));
+    send(lane, std::move(ended).into_idle(), !lane.has_waiting());
+    return true;
+  }
+  [[gnu::cold, gnu::noinline]] bool reissue_moved(Lane<D>& lane, Ended<R>&& ended) noexcept {
+    Payload<D>& from = ended.data();
+    constexpr bool can_move = std::is_nothrow_move_assignable_v<typename D::RequestData>;
+    if (!can_move && from.is_private()) {
+      std::move(ended).into_idle().fail(Status::aborted);
+      return true;
+    }
+    const bool is_urgent = state_of(from).is_urgent();
+    auto idle = is_urgent ? pool().tags().allocate_reserved(lane.hw->tag_queue())
+                          : lane.tags.allocate(pool(), *lane.hw);
+    if (!idle.has_value()) {
+      EndedList<R>& list = is_urgent ? lane.urgent : lane.requeued;
+      EndedList<R> behind = std::move(list);
+      list.push_back(std::move(ended));
+      list.append(std::move(behind));
+      ++waiting_requests_;
+      // No line leads to reserved tags: the lane asks again after a delay.
+      lane.is_busy = lane.is_busy || is_urgent;
+      return false;
+    }
+    Payload<D>& to = idle->data();
+    state_of(to).take_over(state_of(from));
+    if constexpr (can_move) {
+      if (from.is_private()) to.driver_data = std::move(from.driver_data);
+    }
+    lanes_.free_moved(std::move(ended));
+    trace(TraceStep::allocated, to, idle->tag(), Status::ok);
+    send(lane, *std::move(idle), !lane.has_waiting());
+    return true;
   }
 
   /// Issues the rest of the bio's present step. Returns false if a part is left, because the lane
@@ -403,6 +464,7 @@ class Issuer {
   ContextCounters& counters_;
   BioList& ended_bios_;
   Word in_flight_ = 0;
+  Word waiting_requests_ = 0;  // requeued, in a list of a lane
   unsigned freezes_ = 0;
   unsigned quiesces_ = 0;
   unsigned hooks_ = 0;  // running, one within the other

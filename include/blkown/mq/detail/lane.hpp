@@ -29,6 +29,7 @@ struct Lane {
 
   HwQueue<D>* hw = nullptr;
   BioList waiting;        ///< In order. The first bio may be issued in part.
+  EndedList<R> urgent;    ///< Reserved requests to be issued again, also while quiesced.
   EndedList<R> requeued;  ///< To be issued again, before `waiting`.
   EndedList<R> held;      ///< To be issued again after a kick.
   IdleList<R> batch;      ///< Collected for queue_rqs.
@@ -39,6 +40,16 @@ struct Lane {
 
   /// Whether nothing may be issued on the hardware queue for now.
   [[nodiscard]] bool is_held_up() const noexcept { return is_busy || hw->is_stopped(); }
+
+  /// Whether a bio or a request waits that needs no kick.
+  [[nodiscard]] bool has_waiting() const noexcept {
+    return !waiting.empty() || !requeued.empty() || !urgent.empty();
+  }
+  /// Appends a request to those that are issued again.
+  void push_requeued(Ended<R>&& ended) noexcept {
+    EndedList<R>& list = state_of(ended.data()).is_urgent() ? urgent : requeued;
+    list.push_back(std::move(ended));
+  }
 
   void attach(TagPool<D>& pool, HwQueue<D>& queue) {
     hw = &queue;

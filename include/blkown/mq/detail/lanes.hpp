@@ -7,6 +7,7 @@
 
 #include <array>
 #include <blkown/config.hpp>
+#include <blkown/ended.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
@@ -16,6 +17,7 @@
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/tag_pool.hpp>
+#include <blkown/tag.hpp>
 #include <utility>
 
 namespace blkown {
@@ -27,6 +29,8 @@ namespace mq::detail {
 template <class D>
 class Lanes {
  public:
+  using R = Request<D>;
+
   Lanes(Context& context, TagPool<D>& pool, Work& turn, Work& tags_shared)
       : context_{context},
         pool_{pool},
@@ -58,12 +62,16 @@ class Lanes {
     }
   }
 
-  /// Maps the queue types to hardware queues, and moves the waiting bios with them.
-  /// Precondition: no request is in flight.
+  /// Maps the queue types to hardware queues. Waiting bios and requests move with their type.
+  /// Precondition: the driver has no request.
   void map(const QueueMap<D>& queues) noexcept {
     BioList waiting;
+    EndedList<R> urgent, requeued, held;
     for (Lane<D>& lane : lanes_) {
       waiting.append(lane.waiting);
+      urgent.append(std::move(lane.urgent));
+      requeued.append(std::move(lane.requeued));
+      held.append(std::move(lane.held));
       lane.detach(pool_);
     }
     for (unsigned type = 0; type != queue_type_count; ++type) {
@@ -74,7 +82,22 @@ class Lanes {
     }
     if (in_use_) begin_use();
     while (Bio* const bio = waiting.pop_front()) of(*bio).waiting.push_back(*bio);
+    moved_ = 0;
+    rebind(urgent, &Lane<D>::urgent);
+    rebind(requeued, &Lane<D>::requeued);
+    rebind(held, &Lane<D>::held);
   }
+  /// The number of requests whose tags belong to another queue than their lane's. Such a request
+  /// gets a tag of its lane when it is issued.
+  [[nodiscard]] Word moved() const noexcept { return moved_; }
+  /// Frees the tag of a moved request.
+  [[gnu::cold, gnu::noinline]] void free_moved(Ended<R>&& ended) noexcept {
+    --moved_;
+    const QueueIndex queue = ended.queue();
+    std::move(ended).release();
+    pool_.line(queue).wake_first(pool_.tags(), queue);
+  }
+
   /// Registers the lanes with the lines for their tags, before a lane asks for its first tag.
   /// Context: the lanes' own.
   void begin_use() noexcept {
@@ -98,7 +121,9 @@ class Lanes {
 
   /// Moves the held requests to those that are issued again.
   void kick() noexcept {
-    for (Lane<D>& lane : lanes_) lane.requeued.append(std::move(lane.held));
+    for (Lane<D>& lane : lanes_) {
+      while (auto ended = lane.held.pop_front()) lane.push_requeued(*std::move(ended));
+    }
   }
   /// Lets a driver that was busy be called again.
   void clear_busy() noexcept {
@@ -114,6 +139,16 @@ class Lanes {
     for (const Lane<D>& lane : lanes_) shared = shared || lane.are_tags_shared(pool_);
     return shared;
   }
+  /// Distributes waiting requests to one of the lists of the lanes.
+  void rebind(EndedList<R>& requests, EndedList<R> Lane<D>::* list) noexcept {
+    while (auto ended = requests.pop_front()) {
+      PayloadState<D>& state = state_of(ended->data());
+      Lane<D>& lane = of(state.hw_queue->type());
+      state.hw_queue = lane.hw;
+      if (ended->queue() != lane.hw->tag_queue()) ++moved_;
+      (lane.*list).push_back(*std::move(ended));
+    }
+  }
   void go_idle() noexcept {
     for_each([&](Lane<D>& lane) { lane.tags.go_idle(pool_, *lane.hw); });
   }
@@ -123,6 +158,7 @@ class Lanes {
   std::array<Lane<D>, queue_type_count> lanes_;
   std::array<unsigned, queue_type_count> lane_of_type_{};
   IdleHook idle_hook_;
+  Word moved_ = 0;
   bool in_use_ = false;
   bool hooked_ = false;
 };

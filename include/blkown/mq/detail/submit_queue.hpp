@@ -214,8 +214,11 @@ class SubmitQueue {
 
   // --- for ControlPart --------------------------------------------------------------------------
 
-  [[nodiscard]] bool is_drained() const noexcept {
-    return issuer_.in_flight() == 0 && ended_bios_.empty() && !resume_pending_;
+  /// Whether the driver has no request of this context, and nothing is left to do. For a removal,
+  /// no request may wait to be issued again either.
+  [[nodiscard]] bool is_drained(bool for_removal) const noexcept {
+    const Word left = for_removal ? issuer_.in_flight() : issuer_.with_driver();
+    return left == 0 && ended_bios_.empty() && !resume_pending_;
   }
   /// Gives back all tags, and takes alarms and hooks out of the context.
   void withdraw() noexcept {
