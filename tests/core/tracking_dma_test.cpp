@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: the tracking build lists a DMA mapping as a holder of its request. Most requests that cannot
-// end wait for a mapping. The mapping holds its pin as a raw pointer, not as an ARef.
+// Goal: the tracking build lists a DMA mapping, whose pin is a raw pointer, as a holder of its
+// request. Most requests that cannot end wait for a mapping.
 // Method: each test maps on a known line, and compares the listed lines.
 
 #include <gtest/gtest.h>
@@ -63,8 +63,8 @@ TEST_F(TrackedMapping, RemembersWhereItWasMadeUntilItIsUnmapped) {
   std::move(claim).end_ok();
 }
 
-// Goal: the report of a dropped mapping names the request, whose list of holders contains the mapping
-// until a drain unmaps it.
+// Goal: the report of a dropped mapping names its request. The mapping stays in the request's list of
+// holders until a drain unmaps it.
 TEST_F(TrackedMapping, IsAHolderInQuarantineToo) {
   static Lines reported;
   reported.clear();

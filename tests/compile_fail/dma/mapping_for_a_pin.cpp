@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// map requires a Claim. A pin gives no right to the I/O, an Idle is not started, and an Owned is the
-// only handle of its request, so that a mapping cannot pin the request beside it.
+// map requires a Claim. A pin gives no right to the I/O. An Idle is not started. A mapping pins its
+// request, but an Owned is the only handle of its request.
 // EXPECT: no matching function for call to
 #include "mapping.hpp"
 
