@@ -156,6 +156,54 @@ TEST(InFlightTable, ShowsTheHolderOfEachRequest) {
   EXPECT_EQ(table_of(*bench.disk), "");
 }
 
+// Goal: an age is the time since a scan first found the publication: also after the hook has
+// answered `handled` or `rearm`, and whichever disk of a shared pool prints it, with another
+// timeout and another clock.
+TEST(InFlightTable, AgesAreThoseOfThePublication) {
+  using fake::Driver;
+  auto pool = *mq::TagPool<Driver>::create({.depth = 4, .layout = blkown::CookieLayout::nbd()});
+  Bench<> other{{.capacity_sectors = 1024, .depth = 4, .timeout_ms = 30'000}, 1, pool.get()};
+  other.clock.pass_ms(5'000'000);
+  Bench<> bench{{.capacity_sectors = 1024, .depth = 4, .timeout_ms = 100}, 1, pool.get()};
+  ASSERT_TRUE(other.disk != nullptr && bench.disk != nullptr);
+  bench.driver.mode = Mode::publish;
+  bench.driver.on_timeout = [&](auto&, const auto&, const auto&) {
+    return bench.driver.timeouts == 1 ? mq::TimeoutAction::rearm : mq::TimeoutAction::handled;
+  };
+  const auto pass = [&](int ms) {
+    for (int i = 0; i != ms; ++i) {
+      bench.clock.pass_ms(1);
+      bench.runtime.run();
+    }
+  };
+  Read read{8};
+  bench.disk->submit(bench.context(), read.bio);
+  pass(25);  // the first scan
+  for (const int more : {70, 200, 800}) {
+    pass(more);
+    const int age = more == 70 ? 70 : more == 200 ? 270 : 1070;
+    const std::string expected = "at sector 8, for " + std::to_string(age) + " ms\n";
+    EXPECT_NE(table_of(*bench.disk).find(expected), std::string::npos) << table_of(*bench.disk);
+    EXPECT_NE(table_of(*other.disk).find(expected), std::string::npos) << table_of(*other.disk);
+  }
+  EXPECT_EQ(bench.driver.timeouts, 2);
+  // Published again: a new publication, which no scan has seen.
+  const auto [hw, value] = bench.driver.published.front();
+  bench.driver.published.clear();
+  auto claim = hw->claim(value);
+  ASSERT_TRUE(claim.has_value());
+  std::move(*claim).publish(
+      [&, its = hw](blkown::Cookie next) { bench.driver.published.push_back({its, next.value}); });
+  EXPECT_NE(table_of(*bench.disk).find("at sector 8\n"), std::string::npos)
+      << table_of(*bench.disk);
+  pass(30);
+  EXPECT_EQ(table_of(*bench.disk).find("for 11"), std::string::npos) << table_of(*bench.disk);
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  bench.remove();
+  other.remove();
+}
+
 struct Lean {
   struct RequestData {};
   struct HwData {};

@@ -167,4 +167,154 @@ TEST(Timeout, ZeroMeansNever) {
   bench.runtime.run();
 }
 
+// Goal: a deadline belongs to a publication. A request that the hook claims and publishes again, on
+// another path, to a device that stays mute, has its whole timeout again, each time. Method: the
+// hook publishes and answers `handled`, which is about the publication that it was asked about.
+TEST(Timeout, APublicationByTheHookHasItsOwnDeadline) {
+  for (const auto answer : {mq::TimeoutAction::handled, mq::TimeoutAction::rearm}) {
+    Bench bench{with_timeout(100)};
+    bench.driver.mode = Mode::publish;
+    std::vector<std::uint64_t> asked_ms;
+    bench.driver.on_timeout = [&](auto& hw, const auto& pin, const auto& cookie) {
+      asked_ms.push_back(bench.clock.now_ns / 1'000'000);
+      auto claim = blkown::claim(pin, cookie);
+      EXPECT_TRUE(claim.has_value()) << "the hook is asked about the present publication";
+      if (claim.has_value()) {
+        bench.driver.published.clear();
+        std::move(*claim).publish(
+            [&](blkown::Cookie next) { bench.driver.published.push_back({&hw, next.value}); });
+      }
+      return answer;
+    };
+    Read read;
+    bench.disk->submit(bench.context(), read.bio);
+    pass(bench, 1000);
+    ASSERT_GE(asked_ms.size(), 6U);
+    for (std::size_t i = 1; i != asked_ms.size(); ++i) {
+      EXPECT_GE(asked_ms[i] - asked_ms[i - 1], 100U) << "never early";
+      EXPECT_LE(asked_ms[i] - asked_ms[i - 1], 150U);
+    }
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+    EXPECT_EQ(read.ends.statuses, std::vector{Status::ok});
+  }
+}
+
+// Goal: the hook is not called early for a request that the driver publishes again between two
+// scans, in an interrupt. Method: each publication lives for 90 of 100 ms.
+TEST(Timeout, APublicationBetweenTwoScansHasItsOwnDeadline) {
+  Bench bench{with_timeout(100)};
+  bench.driver.mode = Mode::publish;
+  Read read;
+  bench.disk->submit(bench.context(), read.bio);
+  for (int i = 0; i != 10; ++i) {
+    pass(bench, 90);
+    const auto [hw, value] = bench.driver.published.front();
+    bench.driver.published.clear();
+    auto claim = hw->claim(value);
+    ASSERT_TRUE(claim.has_value());
+    std::move(*claim).publish([&, its = hw](blkown::Cookie next) {
+      bench.driver.published.push_back({its, next.value});
+    });
+  }
+  EXPECT_EQ(bench.driver.timeouts, 0);
+  pass(bench, 151);
+  EXPECT_EQ(bench.driver.timeouts, 1) << "the last one is mute";
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+}
+
+// Goal: a hook that takes long makes no other request's time begin early.
+TEST(Timeout, ASlowHookDoesNotShortenTheTimeOfOthers) {
+  Bench bench{with_timeout(100)};
+  bench.driver.mode = Mode::publish;
+  Read slow{0}, late{8};
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> asked;  // tag, milliseconds
+  std::uint64_t late_ms = 0;
+  bench.driver.on_timeout = [&](auto&, const auto& pin, const auto&) {
+    asked.emplace_back(pin.tag().value, bench.clock.now_ns / 1'000'000);
+    if (late_ms == 0) {
+      bench.clock.pass_ms(70);  // the hook itself
+      late_ms = bench.clock.now_ns / 1'000'000;
+      std::move(bench.driver.kept.front()).publish([&](blkown::Cookie next) {
+        bench.driver.published.push_back(
+            {&bench.disk->hw_queue(blkown::QueueIndex{0}), next.value});
+      });
+      bench.driver.kept.clear();
+    }
+    return mq::TimeoutAction::handled;
+  };
+  bench.disk->submit(bench.context(), slow.bio);
+  bench.driver.next = {Mode::keep};
+  bench.disk->submit(bench.context(), late.bio);
+  pass(bench, 400);
+  ASSERT_EQ(asked.size(), 2U);
+  EXPECT_NE(asked[1].first, asked[0].first);
+  EXPECT_GE(asked[1].second, late_ms + 100) << "never early";
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+}
+
+// Goal: a part of a millisecond does not make the hook early. Method: the clock passes in different
+// steps, and a request with a longer timeout is published between two scans for a shorter one.
+TEST(Timeout, CountsPartsOfAMillisecond) {
+  for (std::uint64_t step_ns = 310'000; step_ns < 1'300'000; step_ns += 70'000) {
+    Bench bench{with_timeout(4)};
+    bench.driver.mode = Mode::publish;
+    std::uint64_t published_ns = 0;
+    blkown::Tag longer;
+    std::uint64_t asked_ns = 0;
+    bench.driver.on_timeout = [&](auto&, const auto& pin, const auto&) {
+      if (published_ns != 0 && pin.tag() == longer && asked_ns == 0) asked_ns = bench.clock.now_ns;
+      return mq::TimeoutAction::rearm;
+    };
+    Read read;
+    bench.disk->submit(bench.context(), read.bio);
+    for (int i = 0; i != 60; ++i) {
+      bench.clock.now_ns += step_ns;
+      if (i == 7) {
+        auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
+        longer = idle->tag();
+        bench.disk->execute_private(bench.context(), *std::move(idle), {}, 5);
+        published_ns = bench.clock.now_ns;
+      }
+      bench.runtime.run();
+    }
+    EXPECT_GE(asked_ns - published_ns, 5'000'000U) << step_ns;
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+  }
+}
+
+// Goal: a timeout that means never is not cut to twelve days. Method: the clock passes forty.
+TEST(Timeout, TheLongestTimeoutOfAPrivateRequestIsKept) {
+  Bench bench{with_timeout(0)};
+  bench.driver.mode = Mode::publish;
+  auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
+  bench.disk->execute_private(bench.context(), *std::move(idle), {}, ~std::uint32_t{0});
+  for (int day = 0; day != 40; ++day) {
+    bench.clock.pass_ms(86'400'000);
+    bench.runtime.run();
+    EXPECT_EQ(bench.driver.timeouts, 0) << day;
+  }
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+}
+
+// Goal: `handled` silences the publication for good, not for twelve days.
+TEST(Timeout, CallsTheHookOnceInAYearIfHandled) {
+  Bench bench{with_timeout(100)};
+  bench.driver.mode = Mode::publish;
+  bench.driver.on_timeout = [](auto&, auto&, auto&) { return mq::TimeoutAction::handled; };
+  Read read;
+  bench.disk->submit(bench.context(), read.bio);
+  for (int day = 0; day != 365; ++day) {
+    pass(bench, 200);
+    bench.clock.pass_ms(86'400'000);
+  }
+  EXPECT_EQ(bench.driver.timeouts, 1);
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+}
+
 }  // namespace

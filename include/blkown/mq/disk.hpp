@@ -185,10 +185,9 @@ class Disk {
                        std::uint32_t timeout_ms = 0, Place where = Place::current()) {
     auto& queue = queue_of(context, "mq::Disk::execute_private", where);
     const Entry entry{queue, "mq::Disk::execute_private", where};
-    constexpr std::uint32_t max_ms = std::uint32_t{1} << 30;
     auto& payload = detail::state_of(idle.data());
     payload.on_private_end = on_end;
-    payload.timeout_ms = timeout_ms < max_ms ? timeout_ms : max_ms;
+    payload.timeout_ms = timeout_ms;
     queue.execute_private(std::move(idle));
   }
 
@@ -334,9 +333,7 @@ class Disk {
   /// Prints a line for each request in use: queue, tag, generation, holder, pins, operation, range
   /// and age. If the pool is shared, the requests of the other disks are printed, too.
   void print_in_flight(std::FILE* file) {
-    const std::uint64_t now_ns =
-        submit_queues_.empty() ? 0 : submit_queues_.front()->context().now_ns();
-    mq::print_in_flight<D>(pool_->tags(), config_.timeout_ms, now_ns, file);
+    mq::print_in_flight<D>(pool_->tags(), pool_->watches(), file);
   }
 #endif
 

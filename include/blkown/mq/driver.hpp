@@ -109,8 +109,10 @@ class [[nodiscard]] Dispatch {
 
 /// A driver's answer to its timeout hook.
 enum class TimeoutAction : std::uint8_t {
-  handled,  ///< The driver has claimed the request, or has started an abort that will end it.
-  rearm,    ///< The hook is called again after another timeout.
+  /// The driver has claimed the request, or has started an abort that will end it. The hook is not
+  /// called again for this publication.
+  handled,
+  rearm,  ///< The hook is called again after another timeout, if the publication is still in flight.
 };
 
 /// The description of one zone of a zoned disk, for report_zones.
@@ -144,7 +146,8 @@ struct Zone {
 ///       Finishes a request that was given to HwQueue::complete, on the submitting context. Without
 ///       this hook such a request ends with Status::ok.
 ///   TimeoutAction timeout(HwQueue<D>&, const ARef<Request<D>>&, const Cookie&);
-///       Called for a request that has been in flight for longer than its timeout. The driver gets
+///       Called for a publication that has been in flight for longer than its timeout, never
+///       earlier. A request that is published again has its whole timeout again. The driver gets
 ///       the right with blkown::claim(pin, cookie), which fails if the completion was first.
 ///       Without this hook no request times out.
 ///   unsigned poll(HwQueue<D>&);

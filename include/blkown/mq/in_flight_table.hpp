@@ -10,6 +10,7 @@
 #include <blkown/check_stdio.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
+#include <blkown/mq/detail/publication_watch.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/request.hpp>
@@ -35,7 +36,7 @@ struct InFlightRow {
   std::uint64_t sector = 0;
   std::uint64_t length_bytes = 0;
   bool has_age = false;      ///< Whether a timeout scan has seen the request in flight.
-  std::uint32_t age_ms = 0;  ///< The time since that scan.
+  std::uint32_t age_ms = 0;  ///< The time since the first scan that found this publication.
   const RequestHeader* header = nullptr;  ///< For visit_holders.
 };
 
@@ -58,29 +59,35 @@ namespace detail {
 /// Fills in the fields of a row that describe the I/O.
 /// Precondition: the request is pinned.
 template <class D>
-void describe(const PayloadState<D>& payload, std::uint32_t disk_timeout_ms, std::uint64_t now_ns,
-              InFlightRow& row) noexcept {
+void describe(const PayloadState<D>& payload, InFlightRow& row) noexcept {
   row.is_known = true;
   row.op = payload.op;
   row.sector = payload.sector;
   row.length_bytes = payload.length_bytes;
-  const std::uint32_t due_ms = payload.deadline_ms.read_ms();
-  if (due_ms == 0) return;
-  const std::uint32_t timeout_ms = payload.timeout_ms != 0 ? payload.timeout_ms : disk_timeout_ms;
-  const auto now_ms = static_cast<std::uint32_t>(now_ns / 1'000'000);
-  const auto left_ms = static_cast<std::int32_t>(due_ms - now_ms);
+}
+
+/// Fills in the age, on the clock of the context that has seen the request. Another disk of the
+/// pool may have another clock. Precondition: the request is pinned, and its context exists.
+template <class D>
+void describe_age(const PayloadState<D>& payload, const PublicationWatch& watch,
+                  InFlightRow& row) noexcept {
+  if (!payload.is_seen.is_set()) return;
+  const auto seen_ms = watch.time_ms_of(row.state.generation);
+  if (!seen_ms.has_value()) return;
   row.has_age = true;
-  row.age_ms = static_cast<std::uint32_t>(static_cast<std::int32_t>(timeout_ms) - left_ms);
+  row.age_ms =
+      static_cast<std::uint32_t>(payload.submitter->context().now_ns() / 1'000'000) - *seen_ms;
 }
 
 }  // namespace detail
 
 /// Calls `visit(const InFlightRow&)` for each request whose tag is taken. Tags in a context's stash
-/// count as taken; their requests are "not started". Each row is read at a moment of its own.
-/// `timeout_ms` is the disk's timeout, from which ages are calculated.
+/// count as taken; their requests are "not started". Each row is read at a moment of its own. With
+/// `watches`, rows have ages.
+/// Precondition: with `watches`, the contexts of the requests exist.
 /// Context: any.
 template <class D, class Visit>
-void for_each_row(TagSet<Request<D>>& tags, std::uint32_t timeout_ms, std::uint64_t now_ns,
+void for_each_row(TagSet<Request<D>>& tags, const detail::PublicationWatches* watches,
                   Visit visit) {
   for (QueueIndex queue; queue.value != tags.queue_count(); ++queue.value) {
     for (Tag tag; tag.value != tags.depth(); ++tag.value) {
@@ -90,8 +97,9 @@ void for_each_row(TagSet<Request<D>>& tags, std::uint32_t timeout_ms, std::uint6
           .queue = queue, .tag = tag, .state = *state, .header = &tags.header(queue, tag)};
       if (const auto pin = tags.tag_to_rq_any_generation(queue, tag)) {
         auto& request = *blkown::detail::HandleAccess::look(*pin);
-        detail::describe(detail::state_of(RequestTraits<Request<D>>::data(request)), timeout_ms,
-                         now_ns, row);
+        const auto& payload = detail::state_of(RequestTraits<Request<D>>::data(request));
+        detail::describe(payload, row);
+        if (watches != nullptr) detail::describe_age(payload, watches->of(queue, tag), row);
       }
       visit(row);
     }
@@ -116,10 +124,11 @@ inline void print(const InFlightRow& row, std::FILE* file) {
 }
 
 /// Prints the whole table.
+/// Precondition: the contexts of the requests exist.
 template <class D>
-void print_in_flight(TagSet<Request<D>>& tags, std::uint32_t timeout_ms, std::uint64_t now_ns,
+void print_in_flight(TagSet<Request<D>>& tags, const detail::PublicationWatches& watches,
                      std::FILE* file) {
-  for_each_row<D>(tags, timeout_ms, now_ns, [&](const InFlightRow& row) { print(row, file); });
+  for_each_row<D>(tags, &watches, [&](const InFlightRow& row) { print(row, file); });
 }
 #endif
 

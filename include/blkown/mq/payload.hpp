@@ -39,9 +39,9 @@ struct PayloadState {
   RequestSegments segments;
   OnEnd<Payload<D>> on_private_end;
   std::uint32_t timeout_ms = 0;  // 0: the disk's
-  // In milliseconds of the submitting context's clock. 0: no timeout scan has seen the request in
-  // flight. Atomic, because a request that a scan has pinned can be published again.
-  RelaxedTime deadline_ms;
+  // Whether a timeout scan has seen the request in flight since it was issued. Atomic, because
+  // another context may print the request.
+  RelaxedFlag is_seen;
   Op op = Op::read;
   IoFlags flags;
   Status status = Status::ok;  // of a private request that has ended

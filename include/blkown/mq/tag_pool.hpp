@@ -8,6 +8,7 @@
 #include <blkown/config.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/mq/detail/fwd.hpp>
+#include <blkown/mq/detail/publication_watch.hpp>
 #include <blkown/mq/detail/tag_line.hpp>
 #include <blkown/mq/in_flight_table.hpp>
 #include <blkown/mq/payload.hpp>
@@ -37,7 +38,7 @@ class TagPool {
     auto tags = TagSet<Request<D>>::create(config, EndSink<Request<D>>::to(sink));
     if (!tags.has_value()) return std::unexpected(tags.error());
     std::unique_ptr<TagPool> pool{new (std::nothrow) TagPool{*std::move(tags)}};
-    if (pool == nullptr || pool->lines_ == nullptr) {
+    if (pool == nullptr || pool->lines_ == nullptr || !pool->watches_.is_allocated()) {
       return std::unexpected(TagSetError{TagSetReason::out_of_memory, 0, sizeof(TagPool)});
     }
     return pool;
@@ -49,10 +50,8 @@ class TagPool {
   /// first, because the TagSet's violation names only one.
   ~TagPool() {
 #ifndef BLKOWN_NO_STDIO
-    for_each_row<D>(tags_, 0, 0, [](InFlightRow row) {
-      row.has_age = false;  // no context is left whose clock could be read
-      print(row, stderr);
-    });
+    // No context is left whose clock could be read.
+    for_each_row<D>(tags_, nullptr, [](const InFlightRow& row) { print(row, stderr); });
 #endif
   }
 
@@ -64,11 +63,14 @@ class TagPool {
   [[nodiscard]] detail::TagLine<Request<D>>& line(QueueIndex queue) noexcept {
     return lines_[queue.value];
   }
+  /// The times that the timeout scans keep for the requests.
+  [[nodiscard]] const detail::PublicationWatches& watches() const noexcept { return watches_; }
 
  private:
   explicit TagPool(TagSet<Request<D>>&& tags)
       : tags_{std::move(tags)},
-        lines_{new(std::nothrow) detail::TagLine<Request<D>>[tags_.queue_count()]} {}
+        lines_{new(std::nothrow) detail::TagLine<Request<D>>[tags_.queue_count()]},
+        watches_{tags_.queue_count(), tags_.depth()} {}
 
   /// Brings each ended request to the SubmitQueue that issued it.
   struct Sink {
@@ -83,6 +85,7 @@ class TagPool {
 
   TagSet<Request<D>> tags_;
   std::unique_ptr<detail::TagLine<Request<D>>[]> lines_;
+  detail::PublicationWatches watches_;
 };
 
 }  // namespace mq

@@ -424,7 +424,7 @@ class Issuer {
   void send(Lane<D>& lane, Idle<R>&& idle, bool is_last) noexcept {
     Payload<D>& payload = idle.data();
     const Tag tag = idle.tag();
-    state_of(payload).deadline_ms.set(0);
+    state_of(payload).is_seen.set(false);
     trace(TraceStep::issued, payload, tag, Status::ok);
     Dispatch<D> answer = call_queue_rq(lane, std::move(idle), is_last);
     lane.is_uncommitted = !is_last;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Single values that contexts share and that order nothing: counters, a time, a flag.
+// Single values that contexts share and that order nothing: counters, a flag.
 
 #ifndef BLKOWN_MQ_DETAIL_RELAXED_HPP
 #define BLKOWN_MQ_DETAIL_RELAXED_HPP
@@ -47,22 +47,6 @@ class RelaxedCounter {
 
  private:
   Atomic<Word> value_{0};
-};
-
-/// A time that contexts tell one another. A read orders nothing.
-class RelaxedTime {
- public:
-  void set(std::uint32_t time_ms) noexcept {
-    // Relaxed: the time hands nothing over.
-    value_ms_.store(time_ms, std::memory_order_relaxed);
-  }
-  [[nodiscard]] std::uint32_t read_ms() const noexcept {
-    // No transition. Relaxed: as in set.
-    return value_ms_.load(std::memory_order_relaxed);
-  }
-
- private:
-  Atomic<std::uint32_t> value_ms_{0};
 };
 
 /// A flag that any context sets and every context reads before it acts. A read orders nothing. An

@@ -8,12 +8,13 @@
 #include <blkown/aref.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/saturating.hpp>
 #include <blkown/mq/counters.hpp>
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/issuer.hpp>
 #include <blkown/mq/detail/lane.hpp>
 #include <blkown/mq/detail/lanes.hpp>
-#include <blkown/mq/detail/relaxed.hpp>
+#include <blkown/mq/detail/publication_watch.hpp>
 #include <blkown/mq/driver.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/timer.hpp>
@@ -29,10 +30,14 @@ inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
 /// Calls the driver's timeout hook for requests whose time has passed. A scan runs on the context
-/// that issued the requests, and therefore never during the queue_rq of one of these requests. A
-/// request's time begins with the first scan that finds it in flight: issuing reads no clock, and
-/// the hook is called at most a quarter of the shortest timeout late, and never early. Belongs to
-/// its context.
+/// that issued the requests, and therefore never during the queue_rq of one of these requests.
+/// A deadline belongs to a publication, which its generation names. A publication's time begins
+/// with the first scan that finds it: issuing reads no clock, the hook is never called early, and
+/// at most a quarter of the shortest timeout late. A request that the driver has published again
+/// has a new deadline, whether the hook, a completion or another thread published it. The answer of
+/// the hook is about the publication that the hook was called for. A driver that publishes one
+/// request again, without an issue, exactly as often between two scans as its cookies have
+/// generations hides the new publication. Belongs to its context.
 template <class D>
 class TimeoutScan {
  public:
@@ -71,40 +76,44 @@ class TimeoutScan {
 
  private:
   static constexpr std::uint64_t ns_per_ms = 1'000'000;
-  // The next deadline after a hook that does not re-arm: twelve days.
-  static constexpr std::uint32_t far_ms = std::uint32_t{1} << 30;
 
   void scan() noexcept {
     scan_pending_ = false;
     if constexpr (names_timeout<D>) {
       const typename SubmitQueue<D>::Entry entry{queue_, "mq::TimeoutScan", Place{}};
-      const auto now_ms = static_cast<std::uint32_t>(queue_.context().now_ns() / ns_per_ms);
+      now_ns_ = queue_.context().now_ns();
       lanes_.for_each([&](Lane<D>& lane) {
-        disk_.pool().tags().for_each_in_flight(lane.hw->tag_queue(),
-                                               [&](const ARef<R>& pin, const Cookie& cookie) {
-                                                 look_at(*lane.hw, pin, cookie, now_ms);
-                                               });
+        disk_.pool().tags().for_each_in_flight(
+            lane.hw->tag_queue(),
+            [&](const ARef<R>& pin, const Cookie& cookie) { look_at(*lane.hw, pin, cookie); });
       });
     }
   }
 
-  void look_at(HwQueue<D>& hw, const ARef<R>& pin, const Cookie& cookie, std::uint32_t now_ms) {
+  void look_at(HwQueue<D>& hw, const ARef<R>& pin, const Cookie& cookie) {
     Payload<D>& payload = RequestTraits<R>::data(*blkown::detail::HandleAccess::look(pin));
     PayloadState<D>& state = state_of(payload);
     if (state.submitter != &queue_ || state.hw_queue != &hw) return;
     const std::uint32_t timeout_ms =
         state.timeout_ms != 0 ? state.timeout_ms : disk_.config().timeout_ms;
-    if (timeout_ms == 0) return;
-    RelaxedTime& deadline = state.deadline_ms;
-    const std::uint32_t due_ms = deadline.read_ms();
-    if (due_ms == 0 || static_cast<std::int32_t>(now_ms - due_ms) < 0) {
-      if (due_ms == 0) deadline.set(never_zero(now_ms + timeout_ms));
+    PublicationWatch& watch = disk_.pool().watches().of(hw.tag_queue(), pin.tag());
+    if (!state.is_seen.is_set() || !watch.time_ms_of(cookie.generation).has_value()) {
+      // A new publication. The clock is read behind the look that has found the publication, which
+      // may be younger than the scan.
+      now_ns_ = queue_.context().now_ns();
+      watch.see(cookie.generation, static_cast<std::uint32_t>(now_ns_ / ns_per_ms));
+      watch.due_ns = due_ns(timeout_ms);
+      state.is_seen.set(true);
       return;
     }
+    if (now_ns_ < watch.due_ns || watch.due_ns == blkown::detail::never_ns) return;
     counters_.timed_out_requests.add();
     issuer_.trace(TraceStep::timed_out, payload, pin.tag(), Status::timed_out);
     const TimeoutAction action = call_timeout(hw, pin, cookie);
-    deadline.set(never_zero(now_ms + (action == TimeoutAction::rearm ? timeout_ms : far_ms)));
+    // The hook may have taken long, and may have published the request again. A new publication has
+    // another generation, and this deadline does not count for it.
+    now_ns_ = queue_.context().now_ns();
+    watch.due_ns = due_ns(action == TimeoutAction::rearm ? timeout_ms : 0);
   }
 
   [[nodiscard]] TimeoutAction call_timeout(HwQueue<D>& hw, const ARef<R>& pin,
@@ -113,9 +122,10 @@ class TimeoutScan {
     return disk_.driver().timeout(hw, pin, cookie);
   }
 
-  /// 0 means that no scan has seen the request.
-  [[nodiscard]] static std::uint32_t never_zero(std::uint32_t time_ms) noexcept {
-    return time_ms == 0 ? 1 : time_ms;
+  /// The deadline of a publication that is looked at now. Timeout 0 means never.
+  [[nodiscard]] std::uint64_t due_ns(std::uint32_t timeout_ms) const noexcept {
+    if (timeout_ms == 0) return blkown::detail::never_ns;
+    return blkown::detail::saturating_add(now_ns_, timeout_ms * ns_per_ms);
   }
 
   Disk<D>& disk_;
@@ -124,6 +134,7 @@ class TimeoutScan {
   Issuer<D>& issuer_;
   ContextCounters& counters_;
   Alarm alarm_;
+  std::uint64_t now_ns_ = 0;       // during a scan; read again after the hook
   std::uint32_t shortest_ms_ = 0;  // of all announced timeouts; 0: none
   bool scan_pending_ = false;
 };
