@@ -63,8 +63,8 @@ TEST_F(TrackedMapping, RemembersWhereItWasMadeUntilItIsUnmapped) {
   std::move(claim).end_ok();
 }
 
-// Goal: the report of a dropped mapping names its request. The mapping stays in the request's list of
-// holders until a drain unmaps it.
+// Goal: the report of a dropped mapping names its request. The mapping is a holder of the request
+// until a drain unmaps it.
 TEST_F(TrackedMapping, IsAHolderInQuarantineToo) {
   static Lines reported;
   reported.clear();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A command that a controller has: what it asks for, and doing that.
+// Command: a command that a controller has fetched. Executor: the execution of commands.
 
 #ifndef BLKOWN_SIM_DEVICE_COMMAND_HPP
 #define BLKOWN_SIM_DEVICE_COMMAND_HPP
@@ -24,7 +24,7 @@ namespace sim::detail {
 
 inline constexpr std::uint64_t bytes_in_sector = 512;
 
-/// A command as a completion entry names it: by a cookie and by the queue of the entry.
+/// The identity of a command in a completion entry: a cookie, and the queue of the entry.
 struct CommandId {
   std::uint32_t queue = 0;
   std::uint64_t cookie = 0;
@@ -37,14 +37,15 @@ struct CommandId {
   return a.queue == b.queue && ((a.cookie ^ b.cookie) & ~layout.user.mask()) == 0;
 }
 
+/// A command that the controller has fetched.
 struct Command {
-  std::uint64_t serial = 0;  // a cookie may come again, this does not
-  std::uint32_t slot = 0;    // where the controller keeps it
+  std::uint64_t serial = 0;  // unique, although a later command may have the same cookie
+  std::uint32_t slot = 0;    // of the CommandTable
   std::uint32_t queue = 0;
   SubmissionEntry entry;
   bool is_disowned = false;  // a false completion was accepted: the driver may have its memory
-  bool is_lost = false;      // nobody will be told that it is done
-  bool is_executed = false;  // and it is
+  bool is_lost = false;      // its completion will not be posted
+  bool is_executed = false;  // done, but its completion is not posted
 
   [[nodiscard]] CommandId id() const noexcept { return {queue, entry.cookie}; }
   [[nodiscard]] std::uint64_t offset_bytes() const noexcept {
@@ -58,12 +59,12 @@ struct Command {
   }
 };
 
-/// Carries out commands, one at a time.
+/// Executes commands, one at a time.
 class Executor {
  public:
   Executor(Iommu& iommu, Media& media) : iommu_{iommu}, media_{media} {}
 
-  /// `limit_bytes`: no more than that is moved. `moved_bytes` says how much was.
+  /// Executes a command. Moves at most `limit_bytes`, and returns the bytes moved in `moved_bytes`.
   [[nodiscard]] DeviceStatus run(const Command& command, const Iommu::Access& access,
                                  std::uint64_t limit_bytes, std::uint64_t& moved_bytes) {
     moved_bytes = 0;
@@ -84,8 +85,8 @@ class Executor {
     }
   }
 
-  /// Accesses the command's memory as it would for its transfer, and changes nothing: what it reads
-  /// is thrown away, and what it writes is what is on the medium.
+  /// Accesses the command's memory as the command's transfer would. Neither memory nor medium
+  /// changes: bytes read are discarded, and bytes written are those of the medium.
   void touch(const Command& command, const Iommu::Access& access) {
     std::uint64_t moved_bytes = 0;
     if (!command.moves_data() || !is_in_range(command.entry)) return;
@@ -126,7 +127,7 @@ class Executor {
     return DeviceStatus::success;
   }
 
-  /// The list of a command, from the command itself or from where it says.
+  /// Reads the segments of a command, from its entry or from the list that the entry refers to.
   [[nodiscard]] bool read_segments(const Command& command, const Iommu::Access& access) {
     const std::size_t count = command.entry.segment_count;
     segments_.assign(count, command.entry.segment);
@@ -139,7 +140,7 @@ class Executor {
                        to_list);
   }
 
-  /// From the buffer into the driver's memory.
+  /// Moves bytes from the buffer to the driver's memory.
   [[nodiscard]] bool scatter(const Iommu::Access& access, std::uint64_t length_bytes,
                              std::uint64_t& moved_bytes) {
     return for_each_part(length_bytes, moved_bytes,
@@ -147,7 +148,7 @@ class Executor {
                            return iommu_.write(iova, part, access);
                          });
   }
-  /// From the driver's memory into the buffer.
+  /// Moves bytes from the driver's memory to the buffer.
   [[nodiscard]] bool gather(const Iommu::Access& access, std::uint64_t length_bytes) {
     std::uint64_t got_bytes = 0;
     return for_each_part(length_bytes, got_bytes,
@@ -155,7 +156,7 @@ class Executor {
                            return iommu_.read(iova, part, access);
                          });
   }
-  /// Calls `move(iova, part of the buffer) -> bool` for each segment, until it answers false.
+  /// Calls `move(iova, part of the buffer) -> bool` for each segment, until a call returns false.
   template <class Move>
   [[nodiscard]] bool for_each_part(std::uint64_t length_bytes, std::uint64_t& done_bytes,
                                    Move move) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Which commands a simulated controller has.
+// CommandTable: the commands that a simulated controller has fetched.
 
 #ifndef BLKOWN_SIM_DEVICE_COMMAND_TABLE_HPP
 #define BLKOWN_SIM_DEVICE_COMMAND_TABLE_HPP
@@ -15,13 +15,13 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim::detail {
 
-/// Commands in the order in which they were added. A copy of one finds it again without a search,
-/// however many there are; it allocates only when there are more than ever before.
+/// Commands in the order in which they were added. A command is found by a copy of it, in constant
+/// time. The table allocates only when it holds more commands than ever before.
 class CommandTable {
  public:
   CommandTable() : slots_(1) { clear(); }
 
-  /// The command as it is kept, until the next add: a copy of it finds it again.
+  /// Adds a command. Returns the table's command, which stays in place until the next add.
   Command& add(Command command) {
     std::uint32_t at = free_;
     if (at != end) {
@@ -41,13 +41,13 @@ class CommandTable {
     ++size_;
     return slot.command;
   }
-  /// Null if it is not there any more.
+  /// The table's command for a copy of it. Null if the command was erased.
   [[nodiscard]] Command* find(const Command& copy) noexcept {
     if (copy.slot >= slots_.size()) return nullptr;
     Slot& slot = slots_[copy.slot];
     return slot.is_taken && slot.command.serial == copy.serial ? &slot.command : nullptr;
   }
-  /// Whether it was there.
+  /// Erases a command. Returns false if the command was erased before.
   bool erase(const Command& copy) noexcept {
     if (find(copy) == nullptr) return false;
     const std::uint32_t at = copy.slot;
@@ -60,7 +60,7 @@ class CommandTable {
     --size_;
     return true;
   }
-  /// The first one, in the order in which they were added, of which `is_it(command)` is true.
+  /// The command that was added first among those for which `is_it(command)` is true, or null.
   template <class Predicate>
   [[nodiscard]] Command* find_first(Predicate is_it) {
     for (std::uint32_t at = slots_[end].next; at != end; at = slots_[at].next) {
@@ -77,8 +77,8 @@ class CommandTable {
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
  private:
-  /// Slot 0 holds no command; it is where the list of those that do begins and ends, and where that
-  /// of the others ends.
+  /// Slot 0 holds no command. The ring of taken slots begins and ends there, and the list of free
+  /// slots ends there.
   static constexpr std::uint32_t end = 0;
 
   struct Slot {

@@ -30,26 +30,29 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// How a controller calls out. Not with its lock; any of them may call the controller again.
+/// The hooks of a controller. Any of them may be null.
+/// Context: the controller's caller, without the controller's lock. A hook may call the controller.
 struct ControllerHooks {
   void* argument = nullptr;
-  /// Completions were posted on the queue. Also from within a doorbell or a dma::map, as an
-  /// interrupt on another processor would come. Null: the driver polls.
+  /// Completions were posted on the queue. May be called within a doorbell or a dma::map, as an
+  /// interrupt on another processor would be. Null: the driver polls.
   void (*interrupt)(void* argument, std::uint32_t queue) = nullptr;
-  /// The controller has failed: it does nothing more until it is stopped and started.
+  /// The controller has failed, and executes nothing until it is stopped and started.
   void (*failed)(void* argument) = nullptr;
-  /// There is something for step() to do, where there was nothing.
+  /// An action is due: step() must be called.
   void (*wake)(void* argument) = nullptr;
 };
 
 /// An NVMe-like controller: pairs of rings in the driver's memory, doorbells, completions with a
-/// phase bit, commands that end in any order. It reaches memory through the IOMMU alone, the rings
-/// too. Whoever runs it calls step(); what goes wrong, a FaultPlan says.
-///
-/// Any context.
+/// phase bit, commands that end in any order. The controller accesses all memory, the rings
+/// included, through the IOMMU. A FaultPlan decides its faults. A controller executes commands only
+/// within step().
+/// Synchronization: a mutex serializes the calls.
+/// Context: any thread.
 class Controller {
  public:
-  /// All of them outlive the controller. It watches the IOMMU's maps.
+  /// Makes a stopped controller, and sets the IOMMU's map hook.
+  /// Precondition: the arguments outlive the controller. No fault plan: no faults.
   Controller(const ControllerConfig& config, Iommu& iommu, dma::Device<Iommu>& device, Media& media,
              FaultPlan* faults = nullptr, const ControllerHooks& hooks = {})
       : iommu_{iommu}, device_{device}, engine_{config, iommu, media, faults}, hooks_{hooks} {
@@ -59,10 +62,12 @@ class Controller {
   Controller& operator=(const Controller&) = delete;
   ~Controller() { iommu_.set_map_hook({}); }
 
-  /// Before it is started.
+  /// Sets the hooks.
+  /// Precondition: the controller was not started.
   void set_hooks(const ControllerHooks& hooks) noexcept { hooks_ = hooks; }
 
-  /// Before it is started. Null: nothing is reported.
+  /// Sets the observer of the controller's events, or none.
+  /// Precondition: the controller is stopped, or the observer is null.
   void set_observer(ControllerObserver* observer) {
     const std::lock_guard guard{mutex_};
     engine_.set_observer(observer);
@@ -70,6 +75,7 @@ class Controller {
 
   // --- the driver's side ------------------------------------------------------------------------
 
+  /// The configuration.
   [[nodiscard]] const ControllerConfig& config() const noexcept { return engine_.config(); }
 
   /// Gives the controller a pair of rings.
@@ -78,74 +84,76 @@ class Controller {
     const std::lock_guard guard{mutex_};
     engine_.create_queue_pair(queue, memory);
   }
-  /// It begins to take commands; rings begin at index 0, with phase 1. The driver has zeroed the
-  /// completion rings.
+  /// Makes the controller fetch commands. The rings begin at index 0, with phase 1.
+  /// Precondition: the driver has zeroed the completion rings.
   void start() {
     const std::lock_guard guard{mutex_};
     engine_.start();
   }
-  /// It gives up all it has, and touches no memory any more: the proof. Commands that it had will
-  /// not complete.
+  /// Stops the controller. It gives up all commands, which will not complete, and accesses no
+  /// memory until it is started. Returns the proof.
   [[nodiscard]] dma::EndProof stop() {
     const std::lock_guard guard{mutex_};
     engine_.stop();
     return device_.declare_stopped();
   }
+  /// Whether the controller has failed since its last start.
   [[nodiscard]] bool has_failed() {
     const std::lock_guard guard{mutex_};
     return engine_.has_failed();
   }
 
-  /// The doorbell: entries up to `tail` are there. False: the device does not take the latest of
-  /// them; the driver puts another in its place.
+  /// The submission doorbell: the entries before the index `tail` are valid. Returns false if the
+  /// controller refuses the latest entry: the driver then reuses its place in the ring.
   [[nodiscard]] bool ring_submission(std::uint32_t queue, std::uint32_t tail) {
     Lock lock{*this};
     return engine_.ring_submission(queue, tail);
   }
-  /// The doorbell: entries before `head` have been read.
+  /// The completion doorbell: the driver has read the entries before the index `head`.
   void ring_completion(std::uint32_t queue, std::uint32_t head) {
     const std::lock_guard guard{mutex_};
     engine_.ring_completion(queue, head);
   }
 
-  // --- whoever runs it --------------------------------------------------------------------------
+  // --- execution --------------------------------------------------------------------------------
 
-  /// Does one thing that is due: fetches a command, executes one, sends a completion. False if
-  /// there is none.
+  /// Performs one action that is due: fetches a command, executes a command, or sends a completion.
+  /// Returns false if no action is due.
   bool step(std::uint64_t now_ns) {
     Lock lock{*this};
     return engine_.step(now_ns);
   }
-  /// When step() has something to do: a time that may be over, or none.
+  /// The time at which the next action is due, which may be in the past. None: no action is
+  /// planned.
   [[nodiscard]] std::optional<std::uint64_t> next_ns() {
     const std::lock_guard guard{mutex_};
     return engine_.next_ns();
   }
 
-  // --- looking on -------------------------------------------------------------------------------
+  // --- for the harness --------------------------------------------------------------------------
 
-  /// Makes the controller disown a command that it has, or has not fetched yet: the driver takes
-  /// the command for done, because it accepted a false completion. Returns the commands that match
-  /// the cookie; empty if there are none that were not disowned before.
+  /// Makes the controller disown a command that it has, or has not fetched yet, because the driver
+  /// has accepted a false completion of the command. Returns the commands that match the cookie and
+  /// were not disowned before.
   /// Effects: accesses to the memory of a disowned command are forbidden (Iommu::Access). A
   /// disowned command without memory is not executed.
   [[nodiscard]] std::vector<SubmissionEntry> disown(std::uint32_t queue, std::uint64_t cookie) {
     const std::lock_guard guard{mutex_};
     return engine_.disown({queue, cookie});
   }
-  /// Doorbells, fetches, executions, completions.
+  /// The number of doorbells, fetches, executions and completions since the controller was made.
   [[nodiscard]] std::uint64_t events() {
     const std::lock_guard guard{mutex_};
     return engine_.events();
   }
-  /// Commands that were fetched and not said to be done.
+  /// The number of commands that were fetched and not completed.
   [[nodiscard]] std::size_t command_count() {
     const std::lock_guard guard{mutex_};
     return engine_.command_count();
   }
 
  private:
-  /// Holds the lock, and calls out when it has let go.
+  /// Holds the lock. Its destructor unlocks, and then calls the pending hooks.
   struct Lock {
     explicit Lock(Controller& owner) : controller{owner} { controller.mutex_.lock(); }
     Lock(const Lock&) = delete;

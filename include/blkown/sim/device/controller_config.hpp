@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a simulated controller is like.
+// ControllerConfig: the parameters of a simulated controller.
 
 #ifndef BLKOWN_SIM_DEVICE_CONTROLLER_CONFIG_HPP
 #define BLKOWN_SIM_DEVICE_CONTROLLER_CONFIG_HPP
@@ -13,15 +13,17 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
+/// The parameters of a controller.
 struct ControllerConfig {
   std::uint32_t device_id = 1;    ///< In the IOMMU's fault log.
   std::uint32_t queue_pairs = 1;  ///< At most 64.
-  /// A command takes between the two, each time as likely as the others; one in eight no time.
+  /// The time that a command takes is drawn evenly between these two. One command in eight takes no
+  /// time.
   std::uint64_t shortest_ns = 2'000;
   std::uint64_t longest_ns = 50'000;
-  /// How much more it takes if it is to be late: more than the driver's timeout.
+  /// The time that the fault `late` adds to a command: more than the driver's timeout.
   std::uint64_t late_ns = 100'000'000;
-  /// The driver's, so that what is forged looks like something.
+  /// The driver's layout and depth, so that forged cookies can name requests of the driver.
   CookieLayout layout = CookieLayout::nbd();
   std::uint32_t depth = 1;
   std::uint64_t seed = 1;  ///< For latencies.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The works of a simulated controller: what it has to do, when, and what goes wrong with it.
+// ControllerEngine: fetches, executes and completes the commands of a simulated controller, and
+// performs its faults.
 
 #ifndef BLKOWN_SIM_DEVICE_CONTROLLER_ENGINE_HPP
 #define BLKOWN_SIM_DEVICE_CONTROLLER_ENGINE_HPP
@@ -32,7 +33,8 @@ namespace sim {
 
 namespace detail {
 
-/// A controller without lock and calls: one context at a time.
+/// A controller without its lock and its calls of hooks, which are left in pending_calls.
+/// Context: one at a time.
 class ControllerEngine {
  public:
   ControllerEngine(const ControllerConfig& config, Iommu& iommu, Media& media, FaultPlan* faults)
@@ -109,8 +111,8 @@ class ControllerEngine {
     return schedule_.next_ns();
   }
 
-  /// The driver takes a command for done that is not. Returns the commands of this name that the
-  /// controller has, or has not fetched yet.
+  /// Disowns the command with this id: the driver has accepted a false completion of the command.
+  /// Returns the commands with the id that the controller has, or has not fetched yet.
   [[nodiscard]] std::vector<SubmissionEntry> disown(const CommandId& id) {
     const auto is_it = [&](const CommandId& other) {
       return is_same_command(config_.layout, other, id);
@@ -119,9 +121,8 @@ class ControllerEngine {
         [&](const Command& one) { return is_it(one.id()) && !one.is_disowned; });
     if (command != nullptr) {
       const SubmissionEntry entry = command->entry;
-      // A command that was executed has nothing left to do. A command without memory makes no
-      // access that the IOMMU could refuse, so it must not be executed after the driver took it for
-      // done.
+      // An executed command accesses nothing more. A command without memory makes no access that
+      // the IOMMU could refuse, so it must not be executed after the driver has ended its I/O.
       if (command->is_executed || !command->moves_data()) {
         commands_.erase(*command);
       } else {
@@ -141,7 +142,8 @@ class ControllerEngine {
     return found;
   }
 
-  /// The driver maps memory for its next publication. False: there is no address space left.
+  /// Called when the driver maps memory for its next publication. Returns false if the map fails as
+  /// if the address space were full.
   [[nodiscard]] bool on_map(const Cookie& cookie) {
     if (cookie == Cookie{}) return true;
     if (is_running_ && !has_failed_ && strikes(FaultKind::before_publish)) {
@@ -165,7 +167,7 @@ class ControllerEngine {
             .is_forbidden = command.is_disowned};
   }
   [[nodiscard]] std::uint64_t latency_ns() {
-    // Some are over before the doorbell has returned.
+    // Some commands are done before the doorbell returns.
     if (random_.chance(1, 8)) return 0;
     return config_.shortest_ns + random_.below(config_.longest_ns - config_.shortest_ns + 1);
   }
@@ -198,7 +200,7 @@ class ControllerEngine {
     if (command.is_disowned && !command.moves_data()) return;
     command.is_lost = strikes(FaultKind::lost);
     command = commands_.add(command);
-    // A command that is lost is either never executed, or nobody is told.
+    // Half of the lost commands are executed without a completion, the others are not executed.
     if (command.is_lost && faults_->choice() % 2 == 0) return;
     const std::uint64_t late_ns = strikes(FaultKind::late) ? config_.late_ns : 0;
     schedule({.kind = ActionKind::execute, .command = command}, latency_ns() + late_ns);
@@ -221,7 +223,7 @@ class ControllerEngine {
 
   void execute(const Command& planned) {
     Command* const found = commands_.find(planned);
-    if (found == nullptr) return;  // it was aborted
+    if (found == nullptr) return;  // the command was aborted
     const Command command = *found;
     if (command.entry.opcode == Opcode::abort) return abort(*found);
     std::uint64_t limit_bytes = ~std::uint64_t{0};
@@ -236,12 +238,12 @@ class ControllerEngine {
       status = executor_.run(command, access_of(command), limit_bytes, moved_bytes);
     }
     if (command.is_lost) {
-      found->is_executed = true;  // it stays until it is aborted in vain, or all are given up
+      found->is_executed = true;  // kept until the controller disowns it or stops
       return;
     }
     commands_.erase(command);
     if (command.is_disowned) {
-      // The driver has it already that the command is done.
+      // Not genuine: the driver has accepted a false completion of the command.
       send(command.queue, {.cookie = command.entry.cookie}, status);
     } else {
       complete(command, status, static_cast<std::uint32_t>(moved_bytes));
@@ -269,12 +271,12 @@ class ControllerEngine {
   void fail() {
     has_failed_ = true;
     pending_calls.has_failed = true;
-    schedule_.clear();  // what it has said, and what it was given, stays until it is stopped
+    schedule_.clear();  // completions and commands are kept until the controller stops
   }
 
   // --- completions ------------------------------------------------------------------------------
 
-  /// A command is done: says so, unless something goes wrong with that.
+  /// Completes a command that is done, with the faults that strike its completion.
   void complete(const Command& command, DeviceStatus status, std::uint32_t moved_bytes) {
     const std::uint64_t cookie = command.entry.cookie;
     const Action again{.kind = ActionKind::send,
@@ -303,7 +305,7 @@ class ControllerEngine {
     }
     const bool comes_twice = strikes(FaultKind::duplicate);
     if (strikes(FaultKind::reordered)) {
-      // Until it is sent, whatever else names the command tells the truth.
+      // Kept, so that a false completion sent before the genuine one names an existing command.
       Command& kept = commands_.add(command);
       kept.is_executed = true;
       Action behind = again;
@@ -315,7 +317,7 @@ class ControllerEngine {
       if (turns_phase) {
         note_done(command);
       } else {
-        commands_.add(command).is_executed = true;  // done, and the driver cannot see it
+        commands_.add(command).is_executed = true;  // done, but the driver cannot see the entry
       }
       send(command.queue, {.cookie = cookie, .transferred_bytes = moved_bytes}, status, turns_phase,
            true);
@@ -335,7 +337,7 @@ class ControllerEngine {
 
   void send(std::uint32_t queue, const CompletionEntry& entry, DeviceStatus status,
             bool turns_phase = true, bool is_genuine = false) {
-    // What does not fit is lost, as on hardware; rings are as long as the commands that can be out.
+    // A full ring loses the entry, as on hardware. DriverRings are long enough for all commands.
     if (!queues_[queue].exists() || queues_[queue].is_completion_full()) return;
     ++events_;
     queues_[queue].post(iommu_, ring_access(), entry, status, turns_phase);
@@ -353,10 +355,10 @@ class ControllerEngine {
   bool is_running_ = false;
   bool has_failed_ = false;
   std::uint64_t now_ns_ = 0;
-  CommandTable commands_;  // fetched, and not said to be done
+  CommandTable commands_;  // fetched and not completed
   Schedule schedule_;
   std::uint64_t next_serial_ = 0;
-  std::vector<CommandId> disowned_unfetched_;  // submitted, and taken for done
+  std::vector<CommandId> disowned_unfetched_;  // submitted, not fetched, and disowned
   RecentCommands recent_;
   std::uint64_t events_ = 0;
 };

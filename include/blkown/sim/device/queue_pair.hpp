@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A controller's side of one pair of rings.
+// QueuePair: the controller's side of one pair of rings.
 
 #ifndef BLKOWN_SIM_DEVICE_QUEUE_PAIR_HPP
 #define BLKOWN_SIM_DEVICE_QUEUE_PAIR_HPP
@@ -17,7 +17,7 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// Where a pair of rings lies, and how long they are. Of n entries n - 1 can be used.
+/// The addresses and lengths of a pair of rings. A ring of n entries holds n - 1.
 struct QueueMemory {
   std::uint64_t submission_iova = 0;
   std::uint32_t submission_entries = 0;
@@ -27,6 +27,7 @@ struct QueueMemory {
 
 namespace detail {
 
+/// The heads, the tails and the phase of a pair of rings.
 class QueuePair {
  public:
   void create(const QueueMemory& memory) noexcept {
@@ -42,13 +43,13 @@ class QueuePair {
 
   // --- doorbells --------------------------------------------------------------------------------
 
-  /// False for an index that the ring does not have.
+  /// Moves the submission tail. Returns false if the ring has no such index.
   [[nodiscard]] bool ring_submission(std::uint32_t tail) noexcept {
     if (tail >= memory_.submission_entries) return false;
     submission_tail_ = tail;
     return true;
   }
-  /// Calls `take()` for each entry that the driver has taken out.
+  /// Moves the completion head. Calls `take()` for each entry that the head passes.
   template <class Take>
   void ring_completion(std::uint32_t head, Take take) {
     while (completion_head_ != head && completion_head_ != completion_tail_) {
@@ -67,7 +68,7 @@ class QueuePair {
     submission_head_ = (submission_head_ + 1) % memory_.submission_entries;
     return is_read;
   }
-  /// Calls `visit(const SubmissionEntry&)` for what was submitted and not fetched yet.
+  /// Calls `visit(const SubmissionEntry&)` for each entry that was submitted and not fetched.
   template <class Visit>
   void for_each_submission(Iommu& iommu, const Iommu::Access& access, Visit visit) {
     for (std::uint32_t at = submission_head_; at != submission_tail_;
@@ -76,7 +77,7 @@ class QueuePair {
       if (read_submission(iommu, access, at, entry)) visit(entry);
     }
   }
-  /// The entry that the last doorbell was about.
+  /// Reads the entry before `tail`, the latest one of a doorbell.
   [[nodiscard]] bool read_latest(Iommu& iommu, const Iommu::Access& access, std::uint32_t tail,
                                  SubmissionEntry& entry) {
     const std::uint32_t count = memory_.submission_entries;
@@ -86,7 +87,8 @@ class QueuePair {
   [[nodiscard]] bool is_completion_full() const noexcept {
     return (completion_tail_ + 1) % memory_.completion_entries == completion_head_;
   }
-  /// Precondition: not full. The word with the phase goes last.
+  /// Posts a completion entry. The word with the phase is written last.
+  /// Precondition: the completion ring is not full.
   void post(Iommu& iommu, const Iommu::Access& access, CompletionEntry entry, DeviceStatus status,
             bool turns_phase) {
     entry.submission_head = static_cast<std::uint16_t>(submission_head_);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What a driver and a simulated controller say to each other: the entries of their rings.
+// The entries of the rings between a driver and a simulated controller.
 
 #ifndef BLKOWN_SIM_DEVICE_RING_HPP
 #define BLKOWN_SIM_DEVICE_RING_HPP
@@ -34,38 +34,40 @@ enum class Opcode : std::uint8_t {
   return "unknown opcode";
 }
 
-/// How a command went, as the device says it.
+/// The result of a command, as the device reports it.
 enum class DeviceStatus : std::uint8_t {
   success,
   media_error,
   invalid_command,  ///< Out of range, or a list of segments that does not add up.
-  dma_fault,        ///< The IOMMU did not let the device at the memory.
-  aborted,          ///< By an abort.
-  not_found,        ///< Of an abort: the controller does not have that command (any more).
+  dma_fault,        ///< The IOMMU refused an access to the memory.
+  aborted,          ///< An abort ended the command.
+  not_found,        ///< Of an abort: the controller does not have the command.
 };
 
-/// One entry of a submission ring; 64 bytes, as NVMe's are.
+/// One entry of a submission ring.
+/// Source: the 64 bytes of an NVMe submission queue entry.
 struct SubmissionEntry {
-  std::uint64_t cookie = 0;  ///< In the layout that the driver chose; comes back as it is.
+  std::uint64_t cookie = 0;  ///< In the driver's layout. The completion returns it.
   std::uint64_t sector = 0;
   std::uint32_t length_sectors = 0;
   Opcode opcode{};
   std::uint8_t reserved = 0;
   std::uint16_t segment_count = 0;
-  /// The memory, if it is one segment; else where the list of segments is, an array of IovaSegment.
+  /// The memory, if it is one segment, or else the place of an array of IovaSegment.
   dma::IovaSegment segment;
-  std::uint64_t target = 0;  ///< Of an abort.
+  std::uint64_t target = 0;  ///< Of an abort: the cookie of the command to abort.
   std::uint64_t reserved_too[2] = {};
 };
 static_assert(sizeof(SubmissionEntry) == 64);
 
-/// One entry of a completion ring; 16 bytes. It is there when the phase bit of its last word is the
-/// one of this round: 1 in the first, then 0, and so on. That word is to be read first, with
-/// dma::load_acquire.
+/// One entry of a completion ring. The entry is posted when the phase bit of its last word is that
+/// of the current round: 1 in the first round, 0 in the second, and so on.
+/// Synchronization: the driver reads the last word first, with dma::load_acquire.
+/// Source: the 16 bytes of an NVMe completion queue entry.
 struct CompletionEntry {
   std::uint64_t cookie = 0;
   std::uint32_t transferred_bytes = 0;
-  std::uint16_t submission_head = 0;  ///< How far the controller has fetched.
+  std::uint16_t submission_head = 0;  ///< The index of the next entry to fetch.
   std::uint16_t status_and_phase = 0;
 
   [[nodiscard]] static constexpr std::uint16_t pack(DeviceStatus status, bool phase) noexcept {
