@@ -112,7 +112,8 @@ enum class TimeoutAction : std::uint8_t {
   /// The driver has claimed the request, or has started an abort that will end it. The hook is not
   /// called again for this publication.
   handled,
-  rearm,  ///< The hook is called again after another timeout, if the publication is still in flight.
+  rearm,  ///< The hook is called again after another timeout, if the publication is still in
+          ///< flight.
 };
 
 /// The description of one zone of a zoned disk, for report_zones.
@@ -165,12 +166,11 @@ struct Zone {
 ///       Describes up to `count` zones, beginning with the zone that holds the sector. Returns the
 ///       number of zones described.
 ///
-/// A hook may submit bios and execute private requests. They are issued after the hook has returned,
-/// so that hooks do not recurse.
-/// Synchronization: hooks run on the disk's contexts, several at a time. Disk::create also calls
-/// init_hctx, exit_hctx and map_queues, and Disk::report_zones calls report_zones, on the caller's
-/// thread. The driver synchronizes the data that its hooks share.
-/// Source: the kernel's blk_mq_ops.
+/// A hook may submit bios and execute private requests. They are issued after the hook has
+/// returned, so that hooks do not recurse. Synchronization: hooks run on the disk's contexts,
+/// several at a time. Disk::create also calls init_hctx, exit_hctx and map_queues, and
+/// Disk::report_zones calls report_zones, on the caller's thread. The driver synchronizes the data
+/// that its hooks share. Source: the kernel's blk_mq_ops.
 template <class D>
 concept Driver =
     requires(D& driver, HwQueue<D>& hw, typename D::QueueData& queue, Idle<Request<D>> idle) {
