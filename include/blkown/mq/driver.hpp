@@ -167,10 +167,11 @@ struct Zone {
 ///       number of zones described.
 ///
 /// A hook may submit bios and execute private requests. They are issued after the hook has
-/// returned, so that hooks do not recurse. Synchronization: hooks run on the disk's contexts,
-/// several at a time. Disk::create also calls init_hctx, exit_hctx and map_queues, and
-/// Disk::report_zones calls report_zones, on the caller's thread. The driver synchronizes the data
-/// that its hooks share. Source: the kernel's blk_mq_ops.
+/// returned, so that hooks do not recurse.
+/// Synchronization: hooks run on the disk's contexts, several at a time. Disk::create also calls
+/// init_hctx, exit_hctx and map_queues, and Disk::report_zones calls report_zones, on the caller's
+/// thread. The driver synchronizes the data that its hooks share.
+/// Source: the kernel's blk_mq_ops.
 template <class D>
 concept Driver =
     requires(D& driver, HwQueue<D>& hw, typename D::QueueData& queue, Idle<Request<D>> idle) {
