@@ -123,8 +123,9 @@ TEST(ThreadRuntime, EachContextHasAThread) {
 }
 
 // Goal: a runtime may be destroyed as soon as the work that was waited for has run, while the post
-// or the arm of another thread has not returned. Method: an alarm, due at about that time, ends the
-// loop's sleep before the post does. AddressSanitizer and ThreadSanitizer see a use of the runtime.
+// or the arm of another thread has not returned.
+// Method: an alarm, due at about that time, ends the loop's sleep before the post does.
+// AddressSanitizer and ThreadSanitizer see a use of the runtime.
 TEST(LoopRuntime, MayBeDestroyedWhileThePostThatWokeItReturns) {
   const int rounds = static_cast<int>(stress::scaled(500, 200));
   for (int round = 0; round != rounds; ++round) {
@@ -167,7 +168,8 @@ TEST(LoopRuntime, MayBeDestroyedWhileTheArmThatWokeItReturns) {
 }
 
 // Goal: when the destructor has returned, no wake hook is running, so the hook's argument may be
-// destroyed. Method: the hook is slow, and the loop that polls does not wait for it.
+// destroyed.
+// Method: the hook is slow, and the loop that polls does not wait for it.
 TEST(LoopRuntime, WaitsInItsDestructorForItsWakeHook) {
   for (int round = 0; round != 20; ++round) {
     struct Loop {

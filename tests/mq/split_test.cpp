@@ -188,7 +188,8 @@ TEST(Split, RangesAreSplitBetweenUnits) {
 }
 
 // Goal: limits are accepted exactly if the splitter can give a block at the best address to one
-// request. Method: segments of every length, also of odd ones, and every alignment.
+// request.
+// Method: segments of every length, also of odd ones, and every alignment.
 TEST(Split, ABlockAtTheBestAddressFitsExactlyWhereTheLimitsAreAccepted) {
   int accepted = 0;
   int refused = 0;

@@ -168,8 +168,9 @@ TEST(Timeout, ZeroMeansNever) {
 }
 
 // Goal: a deadline belongs to a publication. A request that the hook claims and publishes again, on
-// another path, to a device that stays mute, has its whole timeout again, each time. Method: the
-// hook publishes and answers `handled`, which is about the publication that it was asked about.
+// another path, to a device that stays mute, has its whole timeout again, each time.
+// Method: the hook publishes and answers `handled`, which is about the publication that it was
+// asked about.
 TEST(Timeout, APublicationByTheHookHasItsOwnDeadline) {
   for (const auto answer : {mq::TimeoutAction::handled, mq::TimeoutAction::rearm}) {
     Bench bench{with_timeout(100)};
@@ -201,7 +202,8 @@ TEST(Timeout, APublicationByTheHookHasItsOwnDeadline) {
 }
 
 // Goal: the hook is not called early for a request that the driver publishes again between two
-// scans, in an interrupt. Method: each publication lives for 90 of 100 ms.
+// scans, in an interrupt.
+// Method: each publication lives for 90 of 100 ms.
 TEST(Timeout, APublicationBetweenTwoScansHasItsOwnDeadline) {
   Bench bench{with_timeout(100)};
   bench.driver.mode = Mode::publish;
@@ -255,8 +257,9 @@ TEST(Timeout, ASlowHookDoesNotShortenTheTimeOfOthers) {
   bench.runtime.run();
 }
 
-// Goal: a part of a millisecond does not make the hook early. Method: the clock passes in different
-// steps, and a request with a longer timeout is published between two scans for a shorter one.
+// Goal: a part of a millisecond does not make the hook early.
+// Method: the clock passes in different steps, and a request with a longer timeout is published
+// between two scans for a shorter one.
 TEST(Timeout, CountsPartsOfAMillisecond) {
   for (std::uint64_t step_ns = 310'000; step_ns < 1'300'000; step_ns += 70'000) {
     Bench bench{with_timeout(4)};
@@ -286,7 +289,8 @@ TEST(Timeout, CountsPartsOfAMillisecond) {
   }
 }
 
-// Goal: a timeout that means never is not cut to twelve days. Method: the clock passes forty.
+// Goal: a timeout that means never is not cut to twelve days.
+// Method: the clock passes forty.
 TEST(Timeout, TheLongestTimeoutOfAPrivateRequestIsKept) {
   Bench bench{with_timeout(0)};
   bench.driver.mode = Mode::publish;

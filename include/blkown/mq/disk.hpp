@@ -115,9 +115,9 @@ class Disk {
   /// Errors, as the bio's status: invalid, if the range is empty, not aligned to blocks or beyond
   /// the capacity, or if the memory does not have the alignment of QueueLimits; not_supported, if
   /// the disk does not have the operation; offline, if the disk is removed; again, if the bio has
-  /// the flag nowait and would have to wait; or the driver's status. Violation: wrong_context, if
-  /// the thread runs another context, or if the context is not one of the disk's; object_in_use, if
-  /// the bio is in flight.
+  /// the flag nowait and would have to wait; or the driver's status.
+  /// Violation: wrong_context, if the thread runs another context, or if the context is not one of
+  /// the disk's; object_in_use, if the bio is in flight.
   void submit(Context& context, Bio& bio, Place where = Place::current()) {
     auto& queue = queue_of(context, "mq::Disk::submit", where);
     const Entry entry{queue, "mq::Disk::submit", where};
@@ -270,7 +270,8 @@ class Disk {
   // A bio is checked once, when it is submitted. The change applies to every bio whose submit()
   // begins after the call has returned, on the calling thread and on threads that learn of the
   // call. Bios submitted before are issued as they are, even those that wait, and the driver
-  // answers for them, as in Linux. Synchronization: none.
+  // answers for them, as in Linux.
+  // Synchronization: none.
 
   /// Changes the capacity: bios beyond it end with Status::invalid. 0: there is no medium.
   /// Errors: too_large or not_a_multiple of the block; the capacity is not changed.

@@ -67,7 +67,8 @@ void describe(const PayloadState<D>& payload, InFlightRow& row) noexcept {
 }
 
 /// Fills in the age, on the clock of the context that has seen the request. Another disk of the
-/// pool may have another clock. Precondition: the request is pinned, and its context exists.
+/// pool may have another clock.
+/// Precondition: the request is pinned, and its context exists.
 template <class D>
 void describe_age(const PayloadState<D>& payload, const PublicationWatch& watch,
                   InFlightRow& row) noexcept {
