@@ -526,5 +526,136 @@ TEST(Reset, RequestsThatMovedToAnotherQueueGiveBackTheirTags) {
   bench.disk.reset();
 }
 
+// Goal: a request that moved, and that is before the requests that hold all tags of its new queue,
+// is issued, and in its order.
+TEST(Reset, ARequestThatMovedGetsATagOfTheRequestsBehindIt) {
+  Bench bench{{.capacity_sectors = 1024,
+               .normal_queues = 2,
+               .max_normal_queues = 2,
+               .depth = 2,
+               .auto_kick = false},
+              2};
+  bench.driver.mode = Mode::keep;
+  Read moved[2]{Read{1}, Read{2}}, behind[2]{Read{3}, Read{4}};
+  for (Read& read : moved) bench.disk->submit(bench.context(1), read.bio);
+  requeue_all(bench);
+  EXPECT_TRUE(bench.run([&](mq::Control& c) { bench.disk->set_queue_count(c, 1); }));
+  for (Read& read : behind) bench.disk->submit(bench.context(1), read.bio);
+  ASSERT_EQ(bench.driver.kept.size(), 2U);
+  bench.disk->kick_requeued();
+  bench.runtime.run();
+  requeue_all(bench);
+  bench.driver.mode = Mode::end;
+  bench.driver.seen.clear();
+  bench.disk->kick_requeued();
+  bench.runtime.run();
+  ASSERT_EQ(bench.driver.seen.size(), 4U);
+  for (unsigned i = 0; i != 4; ++i) {
+    EXPECT_EQ(bench.driver.seen[i].sector, i + 1);
+    EXPECT_EQ(bench.driver.seen[i].hw_queue, 0U);
+  }
+  for (Read* read : {&moved[0], &moved[1], &behind[0], &behind[1]}) {
+    EXPECT_EQ(read->ends.statuses, std::vector{Status::ok});
+  }
+  EXPECT_EQ(bench.disk->pool().tags().taken_count(QueueIndex{1}), 0U);
+}
+
+// Goal: a reserved request that moved waits for a reserved tag of its new queue, and is asked about
+// again.
+TEST(Reset, AReservedRequestThatMovedWaitsForAReservedTag) {
+  Bench bench{{.capacity_sectors = 1024,
+               .normal_queues = 2,
+               .max_normal_queues = 2,
+               .depth = 2,
+               .reserved_depth = 1},
+              2};
+  bench.driver.mode = Mode::keep;
+  Result results[2];
+  EXPECT_TRUE(quiesce(bench));
+  for (std::uint32_t i = 0; i != 2; ++i) {
+    auto idle = bench.disk->allocate_private(bench.context(i), mq::Op::driver_out, true);
+    ASSERT_TRUE(idle.has_value());
+    idle->data().driver_data.number = static_cast<int>(10 + i);
+    bench.disk->execute_private(bench.context(i), *std::move(idle), {&Result::on_end, &results[i]});
+  }
+  Operation freeze, change, thaw;
+  bench.disk->freeze(freeze.control);
+  bench.runtime.run();
+  requeue_all(bench);
+  bench.driver.mode = Mode::publish;
+  bench.disk->set_queue_count(change.control, 1);
+  bench.disk->thaw(thaw.control);
+  bench.runtime.run();
+  EXPECT_TRUE(thaw.is_done);
+  EXPECT_EQ(bench.driver.published.size(), 1U) << "the queue has one reserved tag";
+  for (int i = 0; i != 2; ++i) {
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+    bench.clock.pass_ms(10);
+    bench.runtime.run();
+  }
+  for (int i = 0; i != 2; ++i) {
+    EXPECT_EQ(results[i].count, 1);
+    EXPECT_EQ(results[i].number, 10 + i);
+  }
+  EXPECT_TRUE(unquiesce(bench));
+}
+
+/// A driver whose data in requests cannot move.
+struct Fixed {
+  struct RequestData {
+    RequestData() = default;
+    RequestData(const RequestData&) = delete;
+    RequestData& operator=(const RequestData&) = delete;
+  };
+  struct HwData {};
+  struct QueueData {};
+  mq::Dispatch<Fixed> queue_rq(mq::HwQueue<Fixed>&, QueueData&,
+                               blkown::Idle<mq::Request<Fixed>> idle, bool) {
+    blkown::Owned<mq::Request<Fixed>> owned = std::move(idle).start();
+    if (requeues) {
+      std::move(owned).requeue();
+    } else {
+      std::move(owned).end_ok();
+    }
+    return mq::Dispatch<Fixed>::accepted();
+  }
+  bool requeues = true;
+};
+
+// Goal: a request whose data cannot move ends with a status, and a bio's request is issued.
+TEST(Reset, APrivateRequestWhoseDataCannotMoveEnds) {
+  Fixed driver;
+  mq::LoopRuntime runtime{2};
+  auto disk = *mq::Disk<Fixed>::create({.capacity_sectors = 8,
+                                        .normal_queues = 2,
+                                        .max_normal_queues = 2,
+                                        .depth = 4,
+                                        .auto_kick = false},
+                                       driver, runtime);
+  Status status = Status::ok;
+  Read read;
+  disk->submit(runtime.context(1), read.bio);
+  disk->execute_private(runtime.context(1),
+                        *disk->allocate_private(runtime.context(1), mq::Op::driver_out, false),
+                        {[](void* its, mq::Payload<Fixed>& payload) {
+                           *static_cast<Status*>(its) = payload.status();
+                         },
+                         &status});
+  runtime.run();
+  EXPECT_EQ(mq::run_and_wait(runtime, [&](mq::Control& c) { disk->set_queue_count(c, 1); }),
+            Status::ok);
+  driver.requeues = false;
+  disk->kick_requeued();
+  runtime.run();
+  EXPECT_EQ(status, Status::aborted);
+  EXPECT_EQ(read.ends.statuses, std::vector{Status::ok});
+  EXPECT_EQ(mq::remove(runtime, *disk), Status::ok);
+  for (const std::uint32_t queue : {0U, 1U}) {
+    EXPECT_EQ(disk->pool().tags().taken_count(QueueIndex{queue}), 0U);
+  }
+  disk.reset();
+}
+
 }  // namespace
 }  // namespace reset

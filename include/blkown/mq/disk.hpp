@@ -229,9 +229,9 @@ class Disk {
   /// queues, and unquiesce.
   /// Effects: bios and requests that wait move to their contexts' new queues. When a moved request
   /// is issued, it gets a tag of its new queue, unless the queues share their tags. The tag's
-  /// driver_data is then another one; only that of a private request is moved with it. If
-  /// RequestData cannot be move-assigned without exceptions, a private request ends with
-  /// Status::aborted instead.
+  /// driver_data is then another one; only a private request swaps it with that of its new tag. If
+  /// RequestData cannot be swapped without exceptions, a private request ends with Status::aborted
+  /// instead.
   /// Errors, as the Control's status: the status with which init_hctx refused a queue. The disk
   /// then uses the queues before the refused one. offline, if the disk is removed.
   /// Violation: no_such_queue, if `count` is 0 or above DiskConfig::max_normal_queues, or if

@@ -237,6 +237,7 @@ class Issuer {
 
  private:
   static constexpr unsigned max_batched = 32;
+  static constexpr bool can_move_data = std::is_nothrow_swappable_v<typename D::RequestData>;
 
   [[nodiscard]] TagPool<D>& pool() noexcept { return disk_.pool(); }
   [[nodiscard]] FlushSequence sequence(Bio& bio) const noexcept { return {bio, disk_.config()}; }
@@ -286,33 +287,64 @@ class Issuer {
   }
   [[gnu::cold, gnu::noinline]] bool reissue_moved(Lane<D>& lane, Ended<R>&& ended) noexcept {
     Payload<D>& from = ended.data();
-    constexpr bool can_move = std::is_nothrow_move_assignable_v<typename D::RequestData>;
-    if (!can_move && from.is_private()) {
+    if (!can_move_data && from.is_private()) {
       std::move(ended).into_idle().fail(Status::aborted);
       return true;
     }
     const bool is_urgent = state_of(from).is_urgent();
+    EndedList<R>& list = is_urgent ? lane.urgent : lane.requeued;
     auto idle = is_urgent ? pool().tags().allocate_reserved(lane.hw->tag_queue())
                           : lane.tags.allocate(pool(), *lane.hw);
-    if (!idle.has_value()) {
-      EndedList<R>& list = is_urgent ? lane.urgent : lane.requeued;
-      EndedList<R> behind = std::move(list);
-      list.push_back(std::move(ended));
-      list.append(std::move(behind));
-      ++waiting_requests_;
-      // No line leads to reserved tags: the lane asks again after a delay.
-      lane.is_busy = lane.is_busy || is_urgent;
-      return false;
+    if (idle.has_value()) {
+      exchange(from, idle->data());
+      lanes_.free_moved(std::move(ended));
+      trace(TraceStep::allocated, idle->data(), idle->tag(), Status::ok);
+      send(lane, *std::move(idle), !lane.has_waiting());
+      return true;
     }
-    Payload<D>& to = idle->data();
-    state_of(to).take_over(state_of(from));
-    if constexpr (can_move) {
-      if (from.is_private()) to.driver_data = std::move(from.driver_data);
+    if (auto other = exchange_tags(lane, list, std::move(ended))) {
+      send(lane, std::move(*other).into_idle(), !lane.has_waiting());
+      return true;
     }
-    lanes_.free_moved(std::move(ended));
-    trace(TraceStep::allocated, to, idle->tag(), Status::ok);
-    send(lane, *std::move(idle), !lane.has_waiting());
-    return true;
+    ++waiting_requests_;
+    // No line leads to reserved tags: the lane asks again after a delay.
+    lane.is_busy = lane.is_busy || is_urgent;
+    return false;
+  }
+
+  /// Finds a request of the list that has a tag of the lane's queue. The two requests exchange
+  /// their I/Os: the found one is returned and carries the moved one's, and the moved one takes the
+  /// other's place in the list. Otherwise requests in the list could hold all tags that the first
+  /// request waits for. Returns none, and puts the moved request first, if the list has none.
+  [[nodiscard]] std::optional<Ended<R>> exchange_tags(Lane<D>& lane, EndedList<R>& list,
+                                                      Ended<R>&& moved) noexcept {
+    EndedList<R> passed;
+    std::optional<Ended<R>> found;
+    while (auto other = list.pop_front()) {
+      if (found.has_value() || other->queue() != lane.hw->tag_queue() ||
+          (!can_move_data && other->data().is_private())) {
+        passed.push_back(*std::move(other));
+        continue;
+      }
+      exchange(moved.data(), other->data());
+      passed.push_back(std::move(moved));
+      found.emplace(*std::move(other));
+    }
+    if (!found.has_value()) list.push_back(std::move(moved));
+    list.append(std::move(passed));
+    return found;
+  }
+  /// Exchanges the I/Os of two requests that the driver does not have.
+  static void exchange(Payload<D>& a, Payload<D>& b) noexcept {
+    const bool is_private = a.is_private() || b.is_private();
+    PayloadState<D> kept;
+    kept.take_over(state_of(a));
+    state_of(a).take_over(state_of(b));
+    state_of(b).take_over(kept);
+    if constexpr (can_move_data) {
+      using std::swap;
+      if (is_private) swap(a.driver_data, b.driver_data);
+    }
   }
 
   /// Issues the rest of the bio's present step. Returns false if a part is left, because the lane
