@@ -23,11 +23,11 @@ namespace mq {
 /// Source: the kernel's block trace events.
 enum class TraceStep : std::uint8_t {
   allocated,  ///< The request got its tag (the kernel's block_getrq).
-  waits,      ///< A submitted bio was not issued completely, and waits in a lane: no tag is free,
-              ///< the queue is closed, an earlier bio waits, a plug is open, a hook of the driver
-          ///< has submitted the bio, or the driver is blocking (then every bio waits). The event
-          ///< has no tag. It belongs to the submit: a bio that waits between the steps of its
-          ///< flush sequence has no event.
+  /// A submitted bio was not issued completely, and waits in a lane: no tag is free, the queue is
+  /// closed, an earlier bio waits, a plug is open, a hook of the driver has submitted the bio, or
+  /// the driver is blocking (then every bio waits). The event has no tag. It belongs to the submit:
+  /// a bio that waits between the steps of its flush sequence has no event.
+  waits,
   issued,     ///< The request is passed to the driver's queue_rq.
   rejected,   ///< The driver rejected the request with `status`.
   requeued,   ///< The request was requeued and will be issued again.
