@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <blkown/mq/detail/sleeper.hpp>
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/thread_runtime.hpp>
 #include <blkown/mq/timer.hpp>
@@ -12,6 +13,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <thread>
 #include <vector>
@@ -319,6 +321,44 @@ TEST(DeterministicRuntime, ReportsThatAnEventCannotHappen) {
   EXPECT_FALSE(runtime.run_until_idle(1000));
   endless.call = [] {};
   EXPECT_TRUE(runtime.run_until_idle(1000));
+}
+
+// Goal: a thread sleeps for a deadline that no clock of the library reaches. Method: a sleep that
+// ends before the wake has overflowed.
+TEST(Sleeper, SleepsForADeadlinePastTheEndOfTheClock) {
+  for (const std::uint64_t due_ns : {std::uint64_t{1} << 62, (std::uint64_t{1} << 63) - 1,
+                                     std::uint64_t{1} << 63, ~std::uint64_t{0} - 1}) {
+    mq::detail::Sleeper sleeper;
+    std::atomic<bool> is_awake{false};
+    std::thread thread{[&] {
+      sleeper.sleep([] { return true; }, [&] { return std::optional{due_ns}; });
+      is_awake.store(true);
+    }};
+    std::this_thread::sleep_for(std::chrono::milliseconds{20});
+    EXPECT_FALSE(is_awake.load()) << due_ns;
+    sleeper.wake();
+    thread.join();
+  }
+}
+
+// Goal: the simulated clock stops at its end and does not start again at 0.
+TEST(DeterministicRuntime, StopsItsClockAtTheEndOfTime) {
+  DeterministicRuntime runtime{1, 1};
+  int calls = 0;
+  const auto count = [](void* its, mq::Alarm&) { ++*static_cast<int*>(its); };
+  mq::Alarm late{count, &calls}, endless{count, &calls};
+  late.arm(runtime.context(0), ~std::uint64_t{0} - 500);
+  endless.arm(runtime.context(0), ~std::uint64_t{0});
+  EXPECT_TRUE(runtime.run_until_idle(100));
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(runtime.now_ns(), ~std::uint64_t{0});
+  late.arm(runtime.context(0), 1);
+  EXPECT_TRUE(runtime.run_until_idle(100));
+  EXPECT_EQ(calls, 1) << "after the end nothing is due";
+  mq::Event event;
+  EXPECT_FALSE(runtime.wait_for(event));
+  EXPECT_TRUE(late.cancel());
+  EXPECT_TRUE(endless.cancel());
 }
 
 TEST(Random, IsTheSameEverywhereAndUniform) {

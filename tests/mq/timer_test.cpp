@@ -331,4 +331,25 @@ TEST(Alarm, IsDestroyedByAnotherThreadWhileItFires) {
       [](mq::Alarm& alarm, mq::Context& context) { alarm.arm(context, 0); });
 }
 
+// Goal: a delay that reaches past the end of the clock never ends, and does not hide other timers.
+TEST(Alarm, WithADelayPastTheEndOfTimeDoesNotFire) {
+  fake::Clock clock;
+  mq::LoopRuntime runtime{1, clock.hooks()};
+  int calls = 0, others = 0;
+  const auto count = [](void* its, mq::Alarm&) { ++*static_cast<int*>(its); };
+  mq::Alarm endless{count, &calls}, other{count, &others};
+  for (const std::uint64_t less : {std::uint64_t{0}, std::uint64_t{1}, clock.now_ns - 1}) {
+    endless.arm(runtime.context(0), ~std::uint64_t{0} - less);
+    runtime.run();
+    EXPECT_EQ(calls, 0) << less;
+    EXPECT_FALSE(runtime.next_timer_ns().has_value()) << "nothing to wake up for";
+    other.arm(runtime.context(0), 1'000'000);
+    EXPECT_EQ(runtime.next_timer_ns(), clock.now_ns + 1'000'000);
+    clock.pass_ms(1);
+    runtime.run();
+    EXPECT_TRUE(endless.cancel());
+  }
+  EXPECT_EQ(others, 3);
+}
+
 }  // namespace

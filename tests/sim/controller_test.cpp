@@ -131,6 +131,33 @@ TEST(ControllerRing, TheSameSeedTakesTheSameTimes) {
   EXPECT_NE(times(1), times(2));
 }
 
+// Goal: a latency near the end of the clock does not come early.
+TEST(ControllerRing, ALatencyPastTheEndOfTheClockDoesNotComeEarly) {
+  ControllerConfig config = Bench::two_queues();
+  config.late_ns = ~std::uint64_t{0};
+  Bench bench{{{FaultKind::late, 0}}, config};
+  bench.now_ns = 5'000;
+  ASSERT_TRUE(bench.submit(bench.command(Opcode::flush, 0x11)));
+  bench.run(bench.now_ns + 1'000'000'000);
+  EXPECT_EQ(bench.completions(), Completions{});
+  EXPECT_EQ(bench.controller.next_ns(), ~std::uint64_t{0});
+
+  // One command in eight takes no time. Each of the others takes at least a second.
+  config.late_ns = 0;
+  config.shortest_ns = 1'000'000'000;
+  for (const std::uint64_t longest_ns : {std::uint64_t{1} << 33, ~std::uint64_t{0}}) {
+    config.longest_ns = longest_ns;
+    int early = 0;
+    for (config.seed = 0; config.seed != 64; ++config.seed) {
+      Bench other{{}, config};
+      ASSERT_TRUE(other.submit(other.command(Opcode::flush, 0x11)));
+      other.run(999'999'999);
+      if (!other.completions().empty()) ++early;
+    }
+    EXPECT_LT(early, 20);
+  }
+}
+
 // --- stop and start ------------------------------------------------------------------------------
 
 TEST(ControllerStop, AStoppedControllerTakesNoCommand) {

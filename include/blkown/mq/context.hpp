@@ -31,6 +31,7 @@
 #include <atomic>
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/saturating.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
 #include <blkown/mq/detail/timer_queue.hpp>
 #include <cstddef>
@@ -259,11 +260,11 @@ class Context {
 
   // --- the runtime ------------------------------------------------------------------------------
 
-  /// The earliest deadline of the armed timers, or none.
+  /// The earliest deadline of the armed timers, or none. A timer that is never due has none.
   /// Context: any; the call locks a mutex.
   [[nodiscard]] std::optional<std::uint64_t> next_timer_ns() noexcept {
     const std::lock_guard lock{timer_mutex_};
-    if (timers_.first() == nullptr) return std::nullopt;
+    if (timers_.first() == nullptr || timers_.first()->deadline_ns == never_ns) return std::nullopt;
     return timers_.first()->deadline_ns;
   }
 
@@ -412,7 +413,7 @@ class Context {
     return true;
   }
 
-  static constexpr std::uint64_t never_ns = ~std::uint64_t{0};
+  static constexpr std::uint64_t never_ns = blkown::detail::never_ns;
 
   ContextHooks hooks_;
   std::uint32_t index_;

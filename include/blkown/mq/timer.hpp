@@ -33,6 +33,7 @@
 #include <atomic>
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/saturating.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/timer_queue.hpp>
 #include <blkown/place.hpp>
@@ -73,7 +74,7 @@ class TimerBase : private TimerNode {
   template <class Store>
   void arm_node(Context& context, std::uint64_t delay_ns, const char* operation, const Place& where,
                 Store store) noexcept {
-    const std::uint64_t due_ns = context.now_ns() + delay_ns;
+    const std::uint64_t due_ns = blkown::detail::saturating_add(context.now_ns(), delay_ns);
     Lock lock{context.timer_mutex_};
     // null -> context, by exactly one of several callers. Partner: disarm. Acquire: the thread that
     // disarmed the node may have held another context's mutex. Its accesses to the node come before
@@ -146,9 +147,9 @@ class Timer : private detail::TimerBase {
   /// the top of this file for a way to wait.
   ~Timer() { static_cast<void>(cancel()); }
 
-  /// Makes the context call the function with the handle after `delay_ns`.
-  /// Violation: object_in_use, if the timer is armed.
-  /// Context: any; the call locks a mutex.
+  /// Makes the context call the function with the handle after `delay_ns`. A delay that reaches
+  /// past the end of the clock never ends: the timer is armed until it is cancelled. Violation:
+  /// object_in_use, if the timer is armed. Context: any; the call locks a mutex.
   void arm(Context& context, std::uint64_t delay_ns, Handle&& handle,
            Place where = Place::current()) noexcept {
     arm_node(context, delay_ns, "mq::Timer::arm", where,
@@ -200,7 +201,8 @@ class Alarm : private detail::TimerBase {
   /// to wait.
   ~Alarm() { cancel(); }
 
-  /// Makes the context call the function after `delay_ns`.
+  /// Makes the context call the function after `delay_ns`. A delay that reaches past the end of the
+  /// clock never ends: the alarm is armed until it is cancelled.
   /// Violation: object_in_use, if the alarm is armed.
   /// Context: any; the call locks a mutex.
   void arm(Context& context, std::uint64_t delay_ns, Place where = Place::current()) noexcept {

@@ -78,8 +78,7 @@ class Sleeper {
     std::unique_lock lock{mutex_};
     const auto is_called = [&] { return is_woken_ || is_stopped_; };
     if (due_ns.has_value()) {
-      const std::chrono::steady_clock::time_point due{std::chrono::nanoseconds{*due_ns}};
-      changed_.wait_until(lock, due, is_called);
+      changed_.wait_until(lock, time_point_of(*due_ns), is_called);
     } else {
       changed_.wait(lock, is_called);
     }
@@ -88,6 +87,15 @@ class Sleeper {
   }
 
  private:
+  /// At most an hour from now: the steady clock counts in signed nanoseconds, and condition
+  /// variables calculate with more than the clock. A sleep that ends early costs a run of nothing.
+  [[nodiscard]] static std::chrono::steady_clock::time_point time_point_of(
+      std::uint64_t due_ns) noexcept {
+    const std::uint64_t latest_ns = steady_now_ns() + 3'600'000'000'000;
+    return std::chrono::steady_clock::time_point{
+        std::chrono::nanoseconds{due_ns < latest_ns ? due_ns : latest_ns}};
+  }
+
   std::mutex mutex_;
   std::condition_variable changed_;
   std::uint64_t wakes_ = 0;

@@ -18,7 +18,7 @@ struct ControllerConfig {
   std::uint32_t device_id = 1;    ///< In the IOMMU's fault log.
   std::uint32_t queue_pairs = 1;  ///< At most 64.
   /// The time that a command takes is drawn evenly between these two. One command in eight takes no
-  /// time.
+  /// time. A time past the end of the clock is the clock's last time.
   std::uint64_t shortest_ns = 2'000;
   std::uint64_t longest_ns = 50'000;
   /// The time that the fault `late` adds to a command: more than the driver's timeout.

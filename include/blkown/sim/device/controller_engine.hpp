@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <blkown/config.hpp>
+#include <blkown/detail/saturating.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/command_table.hpp>
 #include <blkown/sim/device/controller_config.hpp>
@@ -169,7 +170,11 @@ class ControllerEngine {
   [[nodiscard]] std::uint64_t latency_ns() {
     // Some commands are done before the doorbell returns.
     if (random_.chance(1, 8)) return 0;
-    return config_.shortest_ns + random_.below(config_.longest_ns - config_.shortest_ns + 1);
+    if (config_.longest_ns < config_.shortest_ns) return config_.shortest_ns;
+    const std::uint64_t span_ns = config_.longest_ns - config_.shortest_ns;
+    // below() is for numbers under 2^32.
+    if (span_ns < 0xFFFF'FFFF) return config_.shortest_ns + random_.below(span_ns + 1);
+    return config_.shortest_ns + random_.next() % span_ns;
   }
 
   void run(const Action& action) {
@@ -203,11 +208,12 @@ class ControllerEngine {
     // Half of the lost commands are executed without a completion, the others are not executed.
     if (command.is_lost && faults_->choice() % 2 == 0) return;
     const std::uint64_t late_ns = strikes(FaultKind::late) ? config_.late_ns : 0;
-    schedule({.kind = ActionKind::execute, .command = command}, latency_ns() + late_ns);
+    schedule({.kind = ActionKind::execute, .command = command},
+             blkown::detail::saturating_add(latency_ns(), late_ns));
   }
 
   void schedule(const Action& action, std::uint64_t delay_ns) {
-    schedule_.add(action, now_ns_ + delay_ns);
+    schedule_.add(action, blkown::detail::saturating_add(now_ns_, delay_ns));
   }
 
   void note_done(const Command& command) {
@@ -311,7 +317,7 @@ class ControllerEngine {
       Action behind = again;
       behind.command = kept;
       behind.is_genuine = true;
-      schedule(behind, 2 * config_.longest_ns);
+      schedule(behind, blkown::detail::saturating_multiply(2, config_.longest_ns));
     } else {
       const bool turns_phase = !strikes(FaultKind::no_phase_change);
       if (turns_phase) {

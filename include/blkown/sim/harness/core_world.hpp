@@ -15,6 +15,7 @@
 #include <array>
 #include <blkown/aref.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/saturating.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/harness/host.hpp>
@@ -109,7 +110,7 @@ class CoreWorld : public WorldBase {
         const Event event = possible[static_cast<std::size_t>(dice_.below(count))];
         if (event == Event::submit && !submit()) {
           if (count == 1) advance(next_ns);
-          now_ns_ += event_ns;
+          now_ns_ = blkown::detail::saturating_add(now_ns_, event_ns);
           continue;
         }
         return run_event(event);
@@ -124,7 +125,7 @@ class CoreWorld : public WorldBase {
   }
 
   bool run_event(Event event) {
-    now_ns_ += event_ns;
+    now_ns_ = blkown::detail::saturating_add(now_ns_, event_ns);
     switch (event) {
       case Event::submit: break;  // done by step()
       case Event::resubmit:
@@ -209,7 +210,7 @@ class CoreWorld : public WorldBase {
 
   void scan() {
     history_.begin_event("timeout scan", now_ns_);
-    next_scan_ns_ = now_ns_ + config_.timeout_ns / 2;
+    next_scan_ns_ = blkown::detail::saturating_add(now_ns_, config_.timeout_ns / 2);
     for (QueueIndex queue; queue.value != config_.queue_count; ++queue.value) {
       tags_.for_each_in_flight(queue, [&](const ARef<R>& pin, const Cookie& cookie) {
         Watch& watch = watches_[queue.value * config_.depth + pin.tag().value];

@@ -6,6 +6,7 @@
 #define BLKOWN_SIM_HARNESS_DETERMINISTIC_RUNTIME_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/saturating.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/runtime.hpp>
 #include <blkown/sim/device/random.hpp>
@@ -20,7 +21,8 @@ namespace sim {
 
 /// A runtime on one thread with a simulated clock. Each step runs one piece of work, which the seed
 /// chooses among all the work that is ready on any context, and takes one simulated microsecond.
-/// When no work is ready, the clock jumps to the next timer. The same seed gives the same order.
+/// When no work is ready, the clock jumps to the next timer. The clock stops at its last time, and
+/// a timer at that time never fires. The same seed gives the same order.
 ///
 /// Context: one thread.
 class DeterministicRuntime {
@@ -65,7 +67,7 @@ class DeterministicRuntime {
         while (chosen >= runnable_[index]) chosen -= runnable_[index++];
         ++steps_;
         contexts_[index]->run_one(chosen);
-        now_ns_ += step_ns;
+        now_ns_ = blkown::detail::saturating_add(now_ns_, step_ns);
         return true;
       }
       bool has_more = false;

@@ -160,7 +160,11 @@ class MqWorld : public WorldBase {
     disk.depth = config.depth;
     disk.reserved_depth = config.reserved_depth;
     disk.layout = config.layout();
-    disk.timeout_ms = static_cast<std::uint32_t>((config.timeout_ns + 999'999) / 1'000'000);
+    // Rounded up, and at most what a disk accepts.
+    constexpr std::uint64_t max_ms = std::uint64_t{1} << 30;
+    const std::uint64_t timeout_ms =
+        config.timeout_ns / 1'000'000 + (config.timeout_ns % 1'000'000 != 0 ? 1 : 0);
+    disk.timeout_ms = static_cast<std::uint32_t>(timeout_ms < max_ms ? timeout_ms : max_ms);
     return disk;
   }
 

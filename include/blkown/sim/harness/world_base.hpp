@@ -6,6 +6,7 @@
 #define BLKOWN_SIM_HARNESS_WORLD_BASE_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/saturating.hpp>
 #include <blkown/dma/device.hpp>
 #include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/device/controller_config.hpp>
@@ -177,7 +178,7 @@ class WorldBase {
   }
   [[nodiscard]] static ControllerConfig controller_config(const WorldConfig& config) {
     return {.queue_pairs = config.queue_count,
-            .late_ns = 3 * config.timeout_ns,
+            .late_ns = blkown::detail::saturating_multiply(3, config.timeout_ns),
             .layout = config.layout(),
             .depth = config.depth,
             .seed = config.seed};
