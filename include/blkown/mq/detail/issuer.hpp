@@ -6,6 +6,7 @@
 #define BLKOWN_MQ_DETAIL_ISSUER_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/handle_base.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/idle.hpp>
 #include <blkown/mq/bio.hpp>
@@ -153,8 +154,8 @@ class Issuer {
     Lane<D>& lane = lanes_.of(ended.data());
     lane.is_busy = false;
     --in_flight_;
-    if (lanes_.moved() != 0 && ended.queue() != lane.hw->tag_queue()) [[unlikely]]
-      return lanes_.free_moved(std::move(ended));
+    if (lanes_.moved() != 0) [[unlikely]]
+      return free_among_moved(lane, *blkown::detail::HandleAccess::take(ended));
     lane.tags.free(std::move(ended), pool(), *lane.hw);
   }
 
@@ -333,6 +334,13 @@ class Issuer {
     if (!found.has_value()) list.push_back(std::move(moved));
     list.append(std::move(passed));
     return found;
+  }
+  /// Frees a tag while requests have tags of another queue than their lane's. Takes the bare
+  /// request, so that the handle in free() need not be in memory.
+  [[gnu::cold, gnu::noinline]] void free_among_moved(Lane<D>& lane, R& request) noexcept {
+    auto ended = blkown::detail::HandleAccess::make<Ended>(request);
+    if (ended.queue() != lane.hw->tag_queue()) return lanes_.free_moved(std::move(ended));
+    lane.tags.free(std::move(ended), pool(), *lane.hw);
   }
   /// Exchanges the I/Os of two requests that the driver does not have.
   static void exchange(Payload<D>& a, Payload<D>& b) noexcept {
