@@ -124,22 +124,6 @@ TEST(Dispatch, ARejectedRequestNeedsNoKick) {
   EXPECT_EQ(reads.ends.statuses, std::vector{Status::ok});
 }
 
-// Goal: a nowait bio does not end with Status::again after its first part was issued.
-TEST(Dispatch, ANowaitBioThatHasBegunWaitsForItsRest) {
-  Bench bench{{.capacity_sectors = 1024, .limits = {.max_sectors = 1}, .depth = 1}};
-  bench.driver.mode = Mode::publish;
-  Ends ends;
-  std::vector<std::byte> memory(1024);
-  mq::Bio bio = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends}, {.nowait = true});
-  bench.disk->submit(bench.context(), bio);
-  for (int part = 0; part != 2; ++part) {
-    EXPECT_EQ(ends.count, 0);
-    bench.driver.reap(bench.data());
-    bench.runtime.run();
-  }
-  EXPECT_EQ(ends.statuses, std::vector{Status::ok});
-}
-
 TEST(Dispatch, AStoppedQueueIsNotIssuedOn) {
   Bench bench;
   bench.disk->hw_queue(blkown::QueueIndex{0}).stop();

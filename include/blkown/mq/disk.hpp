@@ -114,8 +114,8 @@ class Disk {
   /// this context.
   /// Errors, as the bio's status: invalid, if the range is empty, not aligned to blocks or beyond
   /// the capacity, or if the memory does not have the alignment of QueueLimits; not_supported, if
-  /// the disk does not have the operation; offline, if the disk is removed; again, if the bio has
-  /// the flag nowait and would have to wait; or the driver's status.
+  /// the disk does not have the operation; offline, if the disk is removed; again, as
+  /// IoFlags::nowait says; or the driver's status.
   /// Violation: wrong_context, if the thread runs another context, or if the context is not one of
   /// the disk's; object_in_use, if the bio is in flight.
   void submit(Context& context, Bio& bio, Place where = Place::current()) {

@@ -90,7 +90,12 @@ struct IoFlags {
   bool preflush = false;
   /// The bio goes to a poll queue, if the disk has any. The submitter calls Disk::poll.
   bool polled = false;
-  /// The bio ends with Status::again instead of waiting for a tag.
+  /// The bio does not wait. It ends with Status::again before anything is issued if it would be
+  /// split or needs a flush step. A bio of one request ends with Status::again where it would wait:
+  /// for a tag, behind another bio, for a queue that is stopped, quiesced, frozen or busy, or after
+  /// the driver has refused it as busy. A plug, a blocking driver and a submit within a hook defer
+  /// the bio, and it then ends in the same way. Once the driver has accepted the request, the flag
+  /// has no effect.
   bool nowait = false;
   friend constexpr bool operator==(const IoFlags&, const IoFlags&) = default;
 };

@@ -45,6 +45,7 @@ struct PayloadState {
   Op op = Op::read;
   IoFlags flags;
   Status status = Status::ok;  // of a private request that has ended
+  bool was_accepted = false;   // at least one issue was, and the driver has requeued the request
   bool needs_no_kick = false;  // requeued because the driver did not take it
   bool is_reserved = false;    // of a private request: it has a reserved tag
   // Of the Claim that is on its way to the submitting context.
@@ -61,6 +62,7 @@ struct PayloadState {
     on_private_end = from.on_private_end;
     timeout_ms = from.timeout_ms;
     is_reserved = from.is_reserved;
+    was_accepted = from.was_accepted;
     set_range(from.op, from.flags, from.sector, from.length_bytes, from.segments);
   }
 

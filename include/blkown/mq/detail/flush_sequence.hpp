@@ -39,17 +39,13 @@ class FlushSequence {
   }
 
   /// Enters the first step.
-  void begin() noexcept {
-    const bool flush_first = bio_.flags().preflush && config_.write_cache && bio_.op() != Op::flush;
-    state_.step = flush_first ? FlushStep::preflush : FlushStep::data;
-  }
+  void begin() noexcept { state_.step = needs_preflush() ? FlushStep::preflush : FlushStep::data; }
 
   [[nodiscard]] bool is_in_data() const noexcept { return state_.step == FlushStep::data; }
 
-  /// Whether a request of the bio was issued. From then on the bio cannot end with Status::again.
-  [[nodiscard]] bool is_begun() const noexcept {
-    return state_.step == FlushStep::postflush || state_.parts != 0 || state_.done_bytes != 0 ||
-           (state_.step == FlushStep::data && bio_.flags().preflush);
+  /// Whether the bio needs a flush before or after its data.
+  [[nodiscard]] bool has_flush_step() const noexcept {
+    return needs_preflush() || needs_postflush();
   }
 
   /// The flags of a request of the data step. The other steps replace the flags that are cleared.
@@ -67,10 +63,8 @@ class FlushSequence {
   /// Enters the next step. Returns false if there is none: the bio ends.
   /// Precondition: is_step_complete().
   [[nodiscard]] bool advance() noexcept {
-    const bool needs_postflush =
-        bio_.flags().fua && !config_.fua && config_.write_cache && is_write(bio_.op());
     if (state_.status != Status::ok || state_.step == FlushStep::postflush ||
-        (state_.step == FlushStep::data && !needs_postflush)) {
+        (state_.step == FlushStep::data && !needs_postflush())) {
       return false;
     }
     state_.step = state_.step == FlushStep::preflush ? FlushStep::data : FlushStep::postflush;
@@ -79,6 +73,13 @@ class FlushSequence {
   }
 
  private:
+  [[nodiscard]] bool needs_preflush() const noexcept {
+    return bio_.flags().preflush && config_.write_cache && bio_.op() != Op::flush;
+  }
+  [[nodiscard]] bool needs_postflush() const noexcept {
+    return bio_.flags().fua && !config_.fua && config_.write_cache && is_write(bio_.op());
+  }
+
   Bio& bio_;
   BioState& state_;
   const DiskConfig& config_;

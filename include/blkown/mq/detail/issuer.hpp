@@ -61,7 +61,16 @@ class Issuer {
 
   // --- bios -------------------------------------------------------------------------------------
 
-  /// Issues a bio, or makes it wait.
+  /// Whether the bio is split or has a flush step.
+  [[nodiscard]] bool needs_several_requests(Bio& bio) const noexcept {
+    if (sequence(bio).has_flush_step()) return true;
+    if (!has_range(bio.op())) return false;
+    const std::uint64_t part_bytes = rest_part(bio).length_bytes;
+    // A bio that no request can hold ends with Status::invalid.
+    return part_bytes != 0 && part_bytes != bio.length_bytes();
+  }
+
+  /// Issues a bio, or makes it wait. A bio with the flag nowait needs only one request.
   /// Precondition: the bio was admitted (admission.hpp), and its flush sequence is not empty; no
   /// hook is running.
   void submit(Bio& bio) noexcept {
@@ -72,7 +81,7 @@ class Issuer {
     commit(lane);
     if (is_issued) return;
     has_waiting_ = true;
-    if (bio.flags().nowait && !sequence(bio).is_begun()) {
+    if (bio.flags().nowait) {
       if (lane.waiting.empty()) lane.tags.leave_line(pool(), *lane.hw);
       return break_off(bio, Status::again);
     }
@@ -90,6 +99,7 @@ class Issuer {
     sequence(bio).begin();
     Lane<D>& lane = lanes_.of(bio);
     lane.waiting.push_back(bio);
+    lane.has_nowait = lane.has_nowait || bio.flags().nowait;
     has_waiting_ = true;
     trace_waiting(lane, bio);
   }
@@ -135,14 +145,19 @@ class Issuer {
 
   /// Takes back a request that is to be issued again.
   void take_requeued(Ended<R>&& ended) noexcept {
+    PayloadState<D>& state = state_of(ended.data());
+    const bool was_refused = std::exchange(state.needs_no_kick, false);
+    if (was_refused && !state.was_accepted && state.bio != nullptr && state.bio->flags().nowait) {
+      return std::move(ended).into_idle().fail(Status::again);
+    }
+    state.was_accepted = state.was_accepted || !was_refused;
     counters_.requeued_requests.add();
     has_waiting_ = true;
     ++waiting_requests_;
     Lane<D>& lane = lanes_.of(ended.data());
-    PayloadState<D>& state = state_of(ended.data());
     state.written_sector = state.sector;  // not the result of the next issue
     trace(TraceStep::requeued, ended.data(), ended.tag(), Status::ok);
-    if (std::exchange(state.needs_no_kick, false) || disk_.config().auto_kick) {
+    if (was_refused || disk_.config().auto_kick) {
       lane.push_requeued(std::move(ended));
     } else {
       lane.held.push_back(std::move(ended));
@@ -258,13 +273,11 @@ class Issuer {
       if (bio == nullptr) break;
       static_cast<void>(lane.waiting.pop_front());
       if (issue(lane, *bio, !lane.waiting.empty())) continue;
-      if (!bio->flags().nowait || sequence(*bio).is_begun()) {
-        lane.waiting.push_front(*bio);
-        lacks_tag = true;
-        continue;
-      }
-      break_off(*bio, Status::again);
+      lane.waiting.push_front(*bio);
+      lacks_tag = true;
     }
+    if (lane.has_nowait) [[unlikely]]
+      fail_nowait(lane);
     commit(lane);
     // A lane that cannot use a tag must not keep a place in the line.
     if (!lacks_tag || !is_open(lane)) lane.tags.leave_line(pool(), *lane.hw);
@@ -355,6 +368,31 @@ class Issuer {
     }
   }
 
+  /// Ends the lane's waiting bios that have the flag nowait. None of them has a request.
+  void fail_nowait(Lane<D>& lane) noexcept {
+    lane.has_nowait = false;
+    BioList waiting = std::move(lane.waiting);
+    while (Bio* const bio = waiting.pop_front()) {
+      if (bio->flags().nowait) {
+        break_off(*bio, Status::again);
+      } else {
+        lane.waiting.push_back(*bio);
+      }
+    }
+  }
+
+  /// The part of the bio's data that the next request gets.
+  /// Precondition: has_range(bio.op()).
+  [[nodiscard]] Part rest_part(Bio& bio) const noexcept {
+    const BioState& state = BioAccess::state(bio);
+    return next_part({.op = bio.op(),
+                      .segments = bio.segments(),
+                      .begin = state.cursor,
+                      .length_bytes = bio.length_bytes() - state.done_bytes,
+                      .sector = bio.sector() + (state.done_bytes >> sector_shift)},
+                     disk_.split_limits());
+  }
+
   /// Issues the rest of the bio's present step. Returns false if a part is left, because the lane
   /// was closed or no tag is free. `is_more_behind`: another bio follows at once.
   [[nodiscard]] bool issue(Lane<D>& lane, Bio& bio, bool is_more_behind) noexcept {
@@ -365,12 +403,7 @@ class Issuer {
       if (!is_open(lane)) return false;
       Part part{};
       if (is_data && has_range(bio.op())) {
-        part = next_part({.op = bio.op(),
-                          .segments = bio.segments(),
-                          .begin = state.cursor,
-                          .length_bytes = length_bytes - state.done_bytes,
-                          .sector = bio.sector() + (state.done_bytes >> sector_shift)},
-                         disk_.split_limits());
+        part = rest_part(bio);
         if (part.length_bytes == 0) [[unlikely]] {
           break_off(bio, Status::invalid);
           return true;
@@ -493,6 +526,7 @@ class Issuer {
     payload.submitter = &submitter_;
     payload.hw_queue = lane.hw;
     payload.timeout_ms = 0;
+    payload.was_accepted = false;
     counters_.started_requests.add();
     ++in_flight_;
   }

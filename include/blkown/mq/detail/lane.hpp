@@ -34,6 +34,7 @@ struct Lane {
   EndedList<R> held;      ///< To be issued again after a kick.
   IdleList<R> batch;      ///< Collected for queue_rqs.
   unsigned batched = 0;
+  bool has_nowait = false;      ///< A bio in `waiting` may have the flag nowait.
   bool is_uncommitted = false;  ///< The driver expects more requests, or commit_rqs.
   bool is_busy = false;         ///< The driver rejected as busy. Cleared by an end or by a delay.
   LaneTags<D> tags;

@@ -134,6 +134,10 @@ class SubmitQueue {
       return ended_bios_.push_back(bio);
     }
     if (FlushSequence{bio, config}.is_empty()) return ended_bios_.push_back(bio);
+    if (bio.flags().nowait && issuer_.needs_several_requests(bio)) [[unlikely]] {
+      BioAccess::state(bio).fail(Status::again);
+      return ended_bios_.push_back(bio);
+    }
     // A plug collects bios. A blocking driver is called by the context's work only.
     const bool is_deferred = config.blocking || issuer_.is_in_hook();
     if (is_deferred || plugs_ != 0) {
