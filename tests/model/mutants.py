@@ -27,6 +27,7 @@ BITMAP = "detail/tag_bitmap.hpp"
 CACHE = "tag_cache.hpp"
 CONTEXT = "mq/context.hpp"
 STACK = "mq/detail/request_stack.hpp"
+GATE = "mq/detail/call_gate.hpp"
 TIMER = "mq/timer.hpp"
 TIMER_QUEUE = "mq/detail/timer_queue.hpp"
 MAPPING = "dma/detail/mapping_state.hpp"
@@ -364,6 +365,10 @@ def contexts():
         "inbox_.compare_exchange_strong(top, &asleep_, std::memory_order_relaxed,"
         " std::memory_order_relaxed)",
         f"(top = inbox_.load({RELAXED})) == nullptr")
+    yield Mutant(
+        "a closed gate lets calls in", GATE, "enter", "if ((seen & closed) != 0) return false;", "")
+    yield Mutant(
+        "a call in a gate is not counted", GATE, "enter", "seen + one_call", "seen")
     yield Mutant(
         "push decides by its first look whether the stack was empty", STACK, "push",
         "R* top = top_.load(std::memory_order_relaxed);",

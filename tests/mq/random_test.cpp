@@ -6,7 +6,8 @@
 // Method: four submitters on two hardware queues, and a device on its own context, on each of the
 // three runtimes. The run contains all operations; immediate, late, duplicate and lost completions;
 // busy and failing drivers; requeues, timeouts, stopped queues, freezes, changes of the number of
-// queues, and a removal under I/O. Each submitter keeps a copy of its part of the disk.
+// queues, resets while another party quiesces, and a removal under I/O. Each submitter keeps a copy
+// of its part of the disk.
 
 #include <gtest/gtest.h>
 
@@ -59,6 +60,7 @@ struct RandomDriver {
   Random& here() { return random[mq::Context::current()->index()]; }
 
   Answer queue_rq(Hw& hw, QueueData& queue, blkown::Idle<Rq> idle, bool) {
+    if (quiesced.load(std::memory_order_relaxed) != 0) called_quiesced = true;
     Random& dice = here();
     expect_limits(hw.disk().config().limits, idle.data());
     switch (dice.below(64)) {
@@ -178,6 +180,9 @@ struct RandomDriver {
   };
 
   std::vector<Random> random;  // one for each context
+  // The parties whose quiesce is done, and that have not begun to unquiesce.
+  std::atomic<int> quiesced{0};
+  std::atomic<bool> called_quiesced{false};
   std::mutex mutex;
   std::vector<Published> published;
   Device* device = nullptr;
@@ -314,7 +319,13 @@ struct RandomRun {
   void maybe_start_operation(Random& dice) {
     if (!dice.chance(1, 150) || operation_pending.exchange(true, std::memory_order_acquire)) return;
     operations.fetch_add(1, std::memory_order_relaxed);
-    switch (dice.below(4)) {
+    switch (dice.below(6)) {
+      case 4: quiesce_as_another_party(); [[fallthrough]];
+      case 5:
+        // The reset of a controller: what is requeued while the disk is quiesced moves.
+        next_count = static_cast<std::uint32_t>(1 + dice.below(2));
+        reverse = &mq::Disk<RandomDriver>::unquiesce;
+        return disk->quiesce(control);
       case 0: return disk->set_queue_count(control, static_cast<std::uint32_t>(1 + dice.below(2)));
       case 1: reverse = &mq::Disk<RandomDriver>::thaw; return disk->freeze(control);
       case 2: reverse = &mq::Disk<RandomDriver>::unquiesce; return disk->quiesce(control);
@@ -328,9 +339,26 @@ struct RandomRun {
   }
   static void on_control(void* self, mq::Control&) {
     RandomRun& test = *static_cast<RandomRun*>(self);
+    const std::uint32_t count = std::exchange(test.next_count, 0);
+    if (count != 0) {
+      ++test.driver.quiesced;
+      test.is_resetting = true;
+      return test.disk->set_queue_count(test.control, count);
+    }
     const auto next = std::exchange(test.reverse, nullptr);
+    if (std::exchange(test.is_resetting, false)) --test.driver.quiesced;
     if (next != nullptr) return (test.disk.get()->*next)(test.control, blkown::Place::current());
     test.operation_pending.store(false, std::memory_order_release);
+  }
+  void quiesce_as_another_party() {
+    if (other_pending.exchange(true, std::memory_order_acquire)) return;
+    other_reverses = true;
+    disk->quiesce(other);
+  }
+  static void on_other(void* self, mq::Control&) {
+    RandomRun& test = *static_cast<RandomRun*>(self);
+    if (std::exchange(test.other_reverses, false)) return test.disk->unquiesce(test.other);
+    test.other_pending.store(false, std::memory_order_release);
   }
   static void on_alarm(void* self, mq::Alarm&) {
     RandomRun& test = *static_cast<RandomRun*>(self);
@@ -358,10 +386,14 @@ struct RandomRun {
   std::atomic<std::uint64_t> submitted{0}, ended{0}, good_ends{0}, bad_ends{0}, failures{0};
   std::atomic<std::uint64_t> operations{0};
   std::atomic<const char*> failure{""};
-  std::atomic<bool> is_removing{false}, operation_pending{false};
+  std::atomic<bool> is_removing{false}, operation_pending{false}, other_pending{false};
   void (mq::Disk<RandomDriver>::*reverse)(mq::Control&, blkown::Place) = nullptr;
   Hw* stopped = nullptr;
   mq::Control control{{&on_control, this}};
+  mq::Control other{{&on_other, this}};
+  bool other_reverses = false;
+  bool is_resetting = false;
+  std::uint32_t next_count = 0;  // of a reset, for after its quiesce
   mq::Control removal{{&on_removed, this}};
   mq::Alarm alarm{&on_alarm, this};
   mq::Event removed;
@@ -389,6 +421,7 @@ void expect_totals(const RandomRun& test) {
   EXPECT_GT(test.good_ends.load(), test.target / 2);
   EXPECT_GT(test.bad_ends.load(), test.target / 100);
   EXPECT_GT(test.operations.load(), 0U);
+  EXPECT_FALSE(test.driver.called_quiesced) << "queue_rq of a disk that a party has quiesced";
   const mq::Counters seen = test.disk->counters();
   EXPECT_EQ(seen.submitted_bios, static_cast<blkown::Word>(test.submitted.load()));
   EXPECT_EQ(seen.ended_bios, seen.submitted_bios);

@@ -14,6 +14,7 @@
 // The fixture comes first: it chooses the explorer's atomic.
 #include <array>
 #include <blkown/mq/context.hpp>
+#include <blkown/mq/detail/call_gate.hpp>
 #include <blkown/mq/detail/countdown.hpp>
 #include <blkown/mq/detail/request_stack.hpp>
 
@@ -171,5 +172,36 @@ struct Parties {
 };
 const Add<Parties, &Parties::first, &Parties::second, &Parties::third> parties{
     "contexts", "three parties arrive"};
+
+/// Calls that are inside a gate have ended when the gate is closed and empty; no later one enters.
+struct Calls {
+  std::array<model::Data<int>, 2> parts{model::Data<int>{0, "a call"},
+                                        model::Data<int>{0, "a call"}};
+  std::array<bool, 2> entered{};
+  mq::detail::CallGate gate;
+  bool is_over = false;
+
+  void call(std::size_t which) {
+    if (!gate.enter()) return;
+    model::check(!is_over, "no call enters a gate that is closed and empty");
+    entered[which] = true;
+    parts[which].set(1);
+    gate.leave();
+  }
+  void call_first() { call(0); }
+  void call_second() { call(1); }
+  void close() {
+    gate.close();
+    if (!gate.is_empty()) return;
+    is_over = true;
+    for (std::size_t i = 0; i != parts.size(); ++i) {
+      model::check(parts[i].get() == (entered[i] ? 1 : 0), "a call that entered has ended");
+      parts[i].set(2);
+    }
+  }
+  void finish() {}
+};
+const Add<Calls, &Calls::call_first, &Calls::call_second, &Calls::close> calls{
+    "contexts", "a gate is closed while two call"};
 
 }  // namespace contexts
