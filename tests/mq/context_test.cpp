@@ -300,4 +300,52 @@ TEST(Context, TakesPostsFromManyThreads) {
   for (auto& each : counted) EXPECT_EQ(each->seen, rounds);
 }
 
+// Goal: a bounded run makes at most this many calls, and starves neither works, nor timers, nor the
+// inbox, even if it is bounded to one call. Method: two works that post themselves, and an alarm
+// that re-arms itself with no delay.
+TEST(Context, RunsAtMostAsManyCallsAsAllowed) {
+  for (const std::size_t max_calls : {1U, 2U, 3U, 7U, 100U}) {
+    Sleeper sleeper{true};
+    Context& context = sleeper.context;
+    bool is_over = false;
+    int a_runs = 0, b_runs = 0, posted_runs = 0;
+    Task a{[] {}}, b{[] {}}, posted{[&] { ++posted_runs; }};
+    a.call = [&] {
+      ++a_runs;
+      if (!is_over) context.post_local(a);
+    };
+    b.call = [&] {
+      ++b_runs;
+      if (!is_over) context.post_local(b);
+    };
+    struct Rearmed {
+      static void fire(void* self, mq::Alarm&) {
+        auto& its = *static_cast<Rearmed*>(self);
+        ++its.fires;
+        if (!*its.is_over) its.alarm.arm(*its.context, 0);
+      }
+      Context* context;
+      bool* is_over;
+      mq::Alarm alarm{&fire, this};
+      int fires = 0;
+    } rearmed{&context, &is_over};
+    context.post(a);
+    context.post(b);
+    rearmed.alarm.arm(context, 0);
+    for (int round = 0; round != 200; ++round) {
+      context.post(posted);
+      ASSERT_EQ(context.run_some(max_calls), max_calls);
+    }
+    EXPECT_GT(a_runs, 20);
+    EXPECT_GT(b_runs, 20);
+    EXPECT_GT(posted_runs, 20);
+    EXPECT_GT(rearmed.fires, 20);
+    EXPECT_EQ(context.run_some(0), 0U);
+    is_over = true;
+    while (context.run() != 0) {
+    }
+    EXPECT_EQ(context.run_some(5), 0U) << "nothing is left";
+  }
+}
+
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <vector>
 
 #include "mq/fake_driver.hpp"
@@ -15,6 +16,7 @@ using blkown::Segment;
 using blkown::Status;
 using fake::Bench;
 using fake::Ends;
+using fake::Read;
 using fake::whole;
 using Mode = fake::Driver::Mode;
 
@@ -353,6 +355,62 @@ TEST(Disk, CreateReportsItsError) {
   ASSERT_FALSE(made.has_value());
   EXPECT_EQ(made.error().reason, mq::DiskReason::init_failed);
   EXPECT_EQ(made.error().given, static_cast<std::uint64_t>(Status::resource));
+}
+
+/// Reads on each context. Each read submits the next one in its end callback.
+struct Endless {
+  explicit Endless(std::uint32_t contexts) {
+    config.capacity_sectors = 1024;
+    bench.emplace(config, contexts);
+    for (std::uint32_t i = 0; i != contexts; ++i) {
+      reads.push_back(std::make_unique<Read>(8 * i));
+      ends.push_back(0);
+      reads[i]->ends.then = [this, i](mq::Bio& bio) {
+        reads[i]->ends.statuses.clear();
+        reads[i]->ends.order.clear();
+        if (++ends[i] == event_after) event.set();
+        if (!is_over) bench->disk->submit(bench->context(i), bio);
+      };
+      bench->disk->submit(bench->context(i), reads[i]->bio);
+    }
+  }
+  ~Endless() {
+    is_over = true;
+    bench->runtime.run();
+  }
+  mq::DiskConfig config;
+  std::optional<Bench<>> bench;
+  std::vector<std::unique_ptr<Read>> reads;
+  std::vector<int> ends;
+  mq::Event event;
+  int event_after = 0;
+  bool is_over = false;
+};
+
+// Goal: a loop whose bios each submit the next one comes back: after a number of calls, at a time,
+// or when an event is set. Each context gets its turns.
+TEST(Disk, ALoopWhoseBiosSubmitTheNextOneComesBack) {
+  for (const std::uint32_t contexts : {1U, 3U}) {
+    Endless endless{contexts};
+    auto& runtime = endless.bench->runtime;
+    EXPECT_EQ(runtime.run_some(100), 100U);
+    for (const int count : endless.ends) EXPECT_GT(count, 0);
+    endless.ends[0] = 0;
+    endless.event_after = 1000;
+    EXPECT_TRUE(runtime.run_until(endless.event));
+    endless.ends[0] = 0;
+    mq::Event again;
+    endless.reads[0]->ends.then = [&, then = endless.reads[0]->ends.then](mq::Bio& bio) {
+      if (endless.ends[0] == 2000) again.set();
+      endless.bench->clock.now_ns += 1000;
+      then(bio);
+    };
+    EXPECT_TRUE(runtime.wait_for(again));
+    const std::uint64_t deadline_ns = runtime.now_ns() + 1'000'000;
+    EXPECT_GT(runtime.run_until(deadline_ns), 0U);
+    EXPECT_GE(runtime.now_ns(), deadline_ns);
+    EXPECT_EQ(runtime.run_until(deadline_ns), 0U) << "the time is over";
+  }
 }
 
 }  // namespace

@@ -173,31 +173,12 @@ class Context {
   }
 
   /// Runs all pending work and due timers until none is left, then the idle hooks. Returns the
-  /// number of calls made.
-  std::size_t run() noexcept {
-    const Scope scope{*this};
-    std::size_t count = 0;
-    if (first_ == nullptr) pull();
-    while (true) {
-      // One turn is the work that is listed now. Timers and the inbox follow, so that work that
-      // posts itself again starves neither timers nor the inbox. Timers come second, so that work
-      // does not wait for a read of the clock.
-      for (const Work* const last = last_; first_ != nullptr;) {
-        const Work* const work = first_;
-        run_first();
-        ++count;
-        if (work == last) break;
-      }
-      if (may_timer_be_due()) [[unlikely]]
-        count += fire_due_timers();
-      pull();
-      if (first_ != nullptr) continue;
-      if (hooks_first_ == nullptr) return count;
-      call_idle_hooks();
-      pull();
-      if (first_ == nullptr) return count;
-    }
-  }
+  /// number of calls made. Does not return while each call posts another: see run_some().
+  std::size_t run() noexcept { return run_turns<false>(0); }
+  /// Like run(), but returns after `max_calls` calls. If fewer calls are returned, nothing is left.
+  /// Several bounded runs starve no work, no timer and no post of another thread. A call of the
+  /// block layer is a batch of bios.
+  std::size_t run_some(std::size_t max_calls) noexcept { return run_turns<true>(max_calls); }
 
   /// The number of calls that could be made now, in any order. For a runtime that chooses.
   [[nodiscard]] std::size_t runnable() noexcept {
@@ -309,6 +290,45 @@ class Context {
                   "call post()"));
   }
 
+  /// `max_calls` counts only if the run is bounded.
+  template <bool is_bounded>
+  std::size_t run_turns(std::size_t max_calls) noexcept {
+    const Scope scope{*this};
+    std::size_t count = 0;
+    if (first_ == nullptr) pull();
+    if (is_bounded && std::exchange(timers_first_, false)) count = fire_due_timers(max_calls);
+    const std::size_t fired = count;
+    while (true) {
+      // One turn is the work that is listed now. Timers and the inbox follow, so that work that
+      // posts itself again starves neither timers nor the inbox. Timers come second, so that work
+      // does not wait for a read of the clock.
+      for (const Work* const last = last_; first_ != nullptr;) {
+        if (is_bounded && count == max_calls) return end_bounded(count, count != fired);
+        const Work* const work = first_;
+        run_first();
+        ++count;
+        if (work == last) break;
+      }
+      if (may_timer_be_due()) [[unlikely]] {
+        if (is_bounded && count == max_calls) return end_bounded(count, count != fired);
+        count += fire_due_timers(is_bounded ? max_calls - count : max_calls_a_turn);
+      }
+      pull();
+      if (first_ != nullptr) continue;
+      if (hooks_first_ == nullptr) return count;
+      call_idle_hooks();
+      pull();
+      if (first_ == nullptr) return count;
+    }
+  }
+  /// A bounded run ends within a turn: the rest of the turn comes in the next run. If this run was
+  /// all works, due timers come first there.
+  std::size_t end_bounded(std::size_t count, bool has_run_work) noexcept {
+    timers_first_ = has_run_work;
+    pull();
+    return count;
+  }
+
   void list(Work& work) noexcept {
     if (work.is_listed_) return;
     work.is_listed_ = true;
@@ -394,11 +414,12 @@ class Context {
     const std::lock_guard lock{timer_mutex_};
     return due_timer() != nullptr;
   }
-  /// Fires due timers and returns their number: at most 64, so that a timer that re-arms itself
-  /// with no delay does not starve the works.
-  [[nodiscard, gnu::noinline]] std::size_t fire_due_timers() noexcept {
+  /// Fires due timers and returns their number: at most `max_calls`, and at most 64, so that a
+  /// timer that re-arms itself with no delay does not starve the works.
+  [[nodiscard, gnu::noinline]] std::size_t fire_due_timers(std::size_t max_calls) noexcept {
+    if (max_calls > max_calls_a_turn) max_calls = max_calls_a_turn;
     std::size_t count = 0;
-    while (count != 64 && fire_due_timer()) ++count;
+    while (count != max_calls && fire_due_timer()) ++count;
     return count;
   }
   [[nodiscard]] bool fire_due_timer() noexcept {
@@ -414,12 +435,14 @@ class Context {
   }
 
   static constexpr std::uint64_t never_ns = blkown::detail::never_ns;
+  static constexpr std::size_t max_calls_a_turn = 64;
 
   ContextHooks hooks_;
   std::uint32_t index_;
   Work* first_ = nullptr;
   Work* last_ = nullptr;  // meaningful only if first_ is not null
   IdleHook* hooks_first_ = nullptr;
+  bool timers_first_ = false;              // a bounded run ended before the timers' turn
   std::uint64_t post_wakes_ = 0;           // `wake` calls for works that were pulled
   std::uint64_t first_due_ns_ = never_ns;  // the first timer's deadline at the last locked look
 

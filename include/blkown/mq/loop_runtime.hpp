@@ -67,15 +67,49 @@ class LoopRuntime {
   /// The time of LoopHooks::now_ns, or of the steady clock.
   [[nodiscard]] std::uint64_t now_ns() noexcept { return clock_of(this); }
 
-  /// Runs all contexts until nothing is left to run. Returns the number of calls made.
+  /// Runs all contexts until nothing is left to run. Returns the number of calls made. Does not
+  /// return while each call posts another, as a bio does that submits the next one in its end
+  /// callback: see run_some() and run_until().
   std::size_t run() noexcept {
+    next_ = 0;
+    if (contexts_.size() != 1) return run_some(~std::size_t{0});
     std::size_t total = 0;
-    while (true) {
-      std::size_t count = 0;
-      for (auto& context : contexts_) count += context->run();
-      if (count == 0) return total;
+    while (const std::size_t count = contexts_.front()->run()) total += count;
+    return total;
+  }
+  /// Runs the contexts in turns until nothing is left to run, or `max_calls` calls were made. If
+  /// fewer calls are returned, nothing is left. A call is a run of a Work or of a timer; a call of
+  /// the block layer is a batch of bios.
+  std::size_t run_some(std::size_t max_calls) noexcept {
+    std::size_t total = 0;
+    for (std::size_t idle = 0; total != max_calls && idle != contexts_.size();) {
+      Context& context = *contexts_[next_];
+      if (++next_ == contexts_.size()) next_ = 0;
+      const std::size_t left = max_calls - total;
+      const std::size_t count = context.run_some(left < turn_calls ? left : turn_calls);
       total += count;
+      idle = count == 0 ? idle + 1 : 0;
     }
+    return total;
+  }
+  /// Runs the contexts until nothing is left to run, or now_ns() has reached the deadline. Returns
+  /// the number of calls made. Does not sleep.
+  std::size_t run_until(std::uint64_t deadline_ns) noexcept {
+    std::size_t total = 0;
+    while (now_ns() < deadline_ns) {
+      const std::size_t count = run_some(turn_calls);
+      total += count;
+      if (count != turn_calls) break;
+    }
+    return total;
+  }
+  /// Runs the contexts until nothing is left to run, or the event is set. Returns whether the event
+  /// is set. Does not sleep.
+  bool run_until(Event& event) {
+    while (!event.is_set()) {
+      if (run_some(turn_calls) == 0) return event.is_set();
+    }
+    return true;
   }
 
   /// The time by which the caller must call run() again, or none if no timer is armed.
@@ -92,8 +126,10 @@ class LoopRuntime {
   /// LoopHooks::now_ns the function does not sleep, and returns false if nothing is left to run.
   bool wait_for(Event& event) {
     while (true) {
-      run();
+      // Bounded, so that endless work does not hide the event.
+      const std::size_t count = run_some(wait_calls);
       if (event.is_set()) return true;
+      if (count == wait_calls) continue;
       if (hooks_.now_ns != nullptr) return false;
       static_cast<void>(
           sleeper_.sleep([this] { return fall_asleep(); }, [this] { return next_timer_ns(); }));
@@ -101,6 +137,10 @@ class LoopRuntime {
   }
 
  private:
+  // The calls between two looks at the clock or the event, and in a context's turn.
+  static constexpr std::size_t turn_calls = 64;
+  static constexpr std::size_t wait_calls = 256;
+
   [[nodiscard]] bool fall_asleep() noexcept {
     for (auto& context : contexts_) {
       if (!context->fall_asleep()) return false;
@@ -122,6 +162,7 @@ class LoopRuntime {
   LoopHooks hooks_;
   detail::Sleeper sleeper_;
   std::vector<std::unique_ptr<Context>> contexts_;
+  std::size_t next_ = 0;  // the context whose turn is next
 };
 
 static_assert(Runtime<LoopRuntime>);
