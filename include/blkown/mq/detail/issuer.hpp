@@ -334,17 +334,24 @@ class Issuer {
                                                       Ended<R>&& moved) noexcept {
     EndedList<R> passed;
     std::optional<Ended<R>> found;
-    while (auto other = list.pop_front()) {
-      if (found.has_value() || other->queue() != lane.hw->tag_queue() ||
-          (!can_move_data && other->data().is_private())) {
+    while (!found.has_value() && !list.empty()) {
+      auto other = list.pop_front();
+      const bool is_fit =
+          other->queue() == lane.hw->tag_queue() && (can_move_data || !other->data().is_private());
+      if (is_fit) {
+        found.emplace(*std::move(other));
+      } else {
         passed.push_back(*std::move(other));
-        continue;
       }
-      exchange(moved.data(), other->data());
-      passed.push_back(std::move(moved));
-      found.emplace(*std::move(other));
     }
-    if (!found.has_value()) list.push_back(std::move(moved));
+    if (!found.has_value()) {
+      list.push_back(std::move(moved));
+      list.append(std::move(passed));
+      return found;
+    }
+    exchange(moved.data(), found->data());
+    passed.push_back(std::move(moved));
+    passed.append(std::move(list));
     list.append(std::move(passed));
     return found;
   }
