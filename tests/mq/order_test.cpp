@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Tests of the order in which bios and requests are issued: submits from a driver's own hooks.
+// Tests of the order in which bios and requests are issued: submits from a driver's own hooks,
+// requeued and refused requests.
 
 #include <gtest/gtest.h>
 
@@ -8,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -212,6 +214,253 @@ TEST(Order, ABioIssuedInPartKeepsItsPlaceBeforeBiosThatQueueRqSubmits) {
     bench.runtime.run();
   }
   EXPECT_EQ(bench.driver.issued, (std::vector<std::uint64_t>{0, 1, 2, 3, 100}));
+}
+
+// --- requeued and refused requests
+// -----------------------------------------------------------------
+
+/// Publishes, refuses or fails as the test says. With `batch`, queue_rqs takes that many requests
+/// of a batch and leaves the others.
+struct RequeueDriver {
+  struct RequestData {};
+  struct HwData {};
+  struct QueueData {
+    std::vector<std::byte> medium;
+  };
+  using Hw = mq::HwQueue<RequeueDriver>;
+  using Rq = mq::Request<RequeueDriver>;
+  static constexpr std::uint64_t private_sector = 1000;
+
+  mq::Dispatch<RequeueDriver> queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
+    const std::uint64_t sector = name_of(idle.data());
+    const auto refused = std::ranges::find(refusals, sector);
+    if (refused != refusals.end()) {
+      refusals.erase(refused);
+      refused_count += 1;
+      return mq::Dispatch<RequeueDriver>::rejected(std::move(idle), refusal_status);
+    }
+    accept(hw, std::move(idle));
+    return mq::Dispatch<RequeueDriver>::accepted();
+  }
+  void queue_rqs(Hw& hw, QueueData&, mq::IdleList<Rq>& list) {
+    for (int i = 0; i != batch; ++i) {
+      auto idle = list.pop_front();
+      if (!idle.has_value()) return;
+      accept(hw, *std::move(idle));
+    }
+    if (stops_in_batch) hw.stop();
+  }
+  void accept(Hw& hw, blkown::Idle<Rq>&& idle) {
+    issued.push_back(name_of(idle.data()));
+    std::move(idle).start().publish(
+        [&](blkown::Cookie cookie) { published.push_back({&hw, cookie.value}); });
+  }
+  static std::uint64_t name_of(const mq::Payload<RequeueDriver>& payload) {
+    return payload.is_private() ? private_sector : payload.sector();
+  }
+  /// Requeues the published requests, in the order of `order` if that is not empty.
+  void requeue_all(const std::vector<std::size_t>& order = {}) {
+    const auto all = std::exchange(published, {});
+    for (std::size_t i = 0; i != all.size(); ++i) {
+      const auto& [hw, value] = all[order.empty() ? i : order[i]];
+      std::move(*hw->claim(value)).requeue();
+    }
+  }
+  void end_first(std::size_t count = 1) {
+    for (; count != 0 && !published.empty(); --count) {
+      const auto [hw, value] = published.front();
+      published.erase(published.begin());
+      std::move(*hw->claim(value)).end_ok();
+    }
+  }
+
+  std::vector<std::uint64_t> refusals;  // each sector is refused once
+  Status refusal_status = Status::device_resource;
+  int batch = 0;
+  bool stops_in_batch = false;
+  int refused_count = 0;
+  std::vector<std::uint64_t> issued;
+  std::vector<std::pair<Hw*, std::uint64_t>> published;
+};
+using RequeueDisk = mq::Disk<RequeueDriver>;
+using Sectors = std::vector<std::uint64_t>;
+
+struct Requeue : testing::Test {
+  explicit Requeue(const mq::DiskConfig& config = {.capacity_sectors = 1024, .busy_delay_ms = 5})
+      : bench{config} {}
+  ~Requeue() override { finish(); }
+
+  void finish() {
+    for (int i = 0; i != 100 && ends.count != static_cast<int>(bios.size()); ++i) {
+      bench.disk->kick_requeued();
+      bench.driver.end_first(1000);
+      bench.clock.pass_ms(5);
+      bench.runtime.run();
+    }
+    bench.driver.end_first(1000);
+    bench.runtime.run();
+    EXPECT_EQ(ends.count, static_cast<int>(bios.size()));
+  }
+  void submit(std::uint64_t sector) {
+    bios.emplace_back(
+        new mq::Bio(mq::Bio::read(sector, fake::whole(memory), {&Ends::on_end, &ends})));
+    bench.disk->submit(bench.context(), *bios.back());
+  }
+  /// Submits six bios, as one batch or one by one.
+  void submit_six(bool is_plugged = false) {
+    std::optional<RequeueDisk::Plug> plug;
+    if (is_plugged) plug.emplace(*bench.disk, bench.context());
+    for (const std::uint64_t sector : six) submit(sector);
+  }
+  void execute(bool reserved = false) {
+    auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, reserved);
+    ASSERT_TRUE(idle.has_value());
+    bench.disk->execute_private(bench.context(), *std::move(idle), {});
+  }
+  void retry() {
+    bench.clock.pass_ms(5);
+    bench.runtime.run();
+  }
+
+  Sectors six{0, 8, 16, 24, 32, 40};
+  Ends ends;
+  std::vector<std::byte> memory = std::vector<std::byte>(512);
+  std::vector<std::unique_ptr<mq::Bio>> bios;
+  Bench<RequeueDriver> bench;
+};
+
+TEST_F(Requeue, ARefusalAmongRequeuedRequestsKeepsTheirOrder) {
+  submit_six();
+  bench.driver.issued.clear();
+  bench.driver.refusals = {16};
+  bench.driver.requeue_all();
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.issued, (Sectors{0, 8})) << "nothing is sent past the refused request";
+  retry();
+  EXPECT_EQ(bench.driver.issued, six);
+}
+
+TEST_F(Requeue, RequestsRequeuedInAnyOrderAreIssuedInTheOrderOfTheirFirstIssue) {
+  submit_six();
+  for (const std::vector<std::size_t>& order : std::vector<std::vector<std::size_t>>{
+           {5, 4, 3, 2, 1, 0}, {2, 0, 5, 1, 4, 3}, {0, 5, 1, 4, 2, 3}}) {
+    bench.driver.issued.clear();
+    bench.driver.requeue_all(order);
+    bench.runtime.run();
+    EXPECT_EQ(bench.driver.issued, six);
+  }
+}
+
+// Goal: requests that the driver leaves in a batch are not sent past one that it refuses.
+TEST_F(Requeue, TheRestOfABatchIsNotSentPastARefusedRequest) {
+  bench.driver.batch = 2;
+  bench.driver.refusals = {24};
+  submit_six(true);
+  EXPECT_EQ(bench.driver.issued, (Sectors{0, 8, 16}));
+  EXPECT_EQ(bench.driver.refused_count, 1);
+  submit(48);
+  EXPECT_EQ(bench.driver.issued.size(), 3U);
+  bench.driver.batch = 0;
+  retry();
+  EXPECT_EQ(bench.driver.issued, (Sectors{0, 8, 16, 24, 32, 40, 48}));
+}
+
+// Goal: a queue that the driver stops in queue_rqs gets nothing more of the batch.
+TEST_F(Requeue, TheRestOfABatchIsNotSentToAQueueThatTheDriverStopped) {
+  bench.driver.batch = 2;
+  bench.driver.stops_in_batch = true;
+  submit_six(true);
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.issued, (Sectors{0, 8}));
+  bench.disk->hw_queue(QueueIndex{0}).start();
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.issued, six);
+}
+
+// Goal: a bio that an end callback submits is not sent past requests that wait to be issued again.
+// Method: the callback runs after the others were requeued and before they are issued.
+TEST_F(Requeue, ABioSubmittedByAnEndCallbackDoesNotPassRequeuedRequests) {
+  submit_six();
+  bool is_first = true;
+  ends.then = [&](mq::Bio&) {
+    if (std::exchange(is_first, false)) submit(48);
+  };
+  bench.driver.issued.clear();
+  {
+    const mq::Context::Scope scope{bench.context()};
+    bench.driver.end_first();
+    bench.driver.requeue_all();
+  }
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.issued, (Sectors{8, 16, 24, 32, 40, 48}));
+}
+
+// Goal: the same while the refused request is on its way back and an end has made the driver ready.
+// Method: the ends of a bio and of a private request come before the refused request in the list of
+// ended requests, and the private request's end callback submits.
+TEST_F(Requeue, ABioSubmittedByAPrivateEndDoesNotPassARefusedRequest) {
+  submit(0);
+  auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
+  ASSERT_TRUE(idle.has_value());
+  bench.disk->execute_private(
+      bench.context(), *std::move(idle),
+      {[](void* self, mq::Payload<RequeueDriver>&) { static_cast<Requeue*>(self)->submit(48); },
+       this});
+  bench.driver.issued.clear();
+  bench.driver.refusals = {8};
+  {
+    const mq::Context::Scope scope{bench.context()};
+    bench.driver.end_first(2);
+    submit(8);
+  }
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.issued, (Sectors{8, 48}));
+}
+
+TEST_F(Requeue, PrivateRequestsAreIssuedAgainBeforeBios) {
+  submit_six();
+  execute();
+  bench.driver.issued.clear();
+  bench.driver.refusals = {RequeueDriver::private_sector};
+  bench.driver.requeue_all();
+  bench.runtime.run();
+  EXPECT_TRUE(bench.driver.issued.empty()) << "nor is a bio sent past a private request";
+  retry();
+  EXPECT_EQ(bench.driver.issued, (Sectors{RequeueDriver::private_sector, 0, 8, 16, 24, 32, 40}));
+}
+
+struct HeldRequeue : Requeue {
+  HeldRequeue() : Requeue{{.capacity_sectors = 1024, .busy_delay_ms = 5, .auto_kick = false}} {}
+};
+
+// Goal: requests that a kick releases take their places among those that the driver refused.
+TEST_F(HeldRequeue, AKickKeepsTheOrderAcrossTheLists) {
+  submit_six();
+  bench.driver.issued.clear();
+  const std::vector<std::size_t> reversed{5, 4, 3, 2, 1, 0};
+  bench.driver.requeue_all(reversed);
+  bench.driver.refusals = {48};
+  submit(48);
+  bench.runtime.run();
+  EXPECT_TRUE(bench.driver.issued.empty());
+  bench.disk->kick_requeued();
+  retry();
+  EXPECT_EQ(bench.driver.issued, (Sectors{0, 8, 16, 24, 32, 40, 48}));
+}
+
+// Goal: a rejection with an error leaves nothing behind for the next I/O with the same tag.
+TEST_F(HeldRequeue, ARequestRequeuedAfterAFailedOneWithTheSameTagNeedsAKick) {
+  bench.driver.refusals = {0};
+  bench.driver.refusal_status = Status::no_space;
+  submit(0);
+  EXPECT_EQ(ends.statuses, std::vector{Status::no_space});
+  submit(8);
+  bench.driver.requeue_all();
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.issued, (Sectors{8}));
+  bench.disk->kick_requeued();
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.issued, (Sectors{8, 8}));
 }
 
 }  // namespace

@@ -127,6 +127,11 @@ struct HandleAccess {
   static void append(EndedList<R>& list, Requests&& requests) noexcept {
     list.requests_.append(requests);
   }
+  /// The ring of the list's requests. The list keeps owning them.
+  template <class R>
+  [[nodiscard]] static auto& requests(EndedList<R>& list) noexcept {
+    return list.requests_;
+  }
 };
 
 }  // namespace detail

@@ -35,6 +35,9 @@ class Ring {
     return last_ == nullptr ? nullptr : Link::next(*last_);
   }
 
+  /// The last element, or null.
+  [[nodiscard]] T* back() const noexcept { return last_; }
+
   void push_front(T& element) noexcept {
     if (last_ == nullptr) {
       Link::set_next(element, &element);

@@ -42,8 +42,9 @@ class [[nodiscard]] Dispatch {
 
   /// The driver did not take the request.
   /// Effects: with a status for which is_busy() is true, the request is issued again after another
-  /// request on the same context and queue has ended, or after DiskConfig::busy_delay_ms. With any
-  /// other status the request ends with that status, and with io_error in place of Status::ok.
+  /// request on the same context and queue has ended, or after DiskConfig::busy_delay_ms. Until
+  /// then the context sends nothing to the queue. With any other status the request ends with that
+  /// status, and with io_error in place of Status::ok.
   [[nodiscard]] static Dispatch rejected(BLKOWN_HELD Idle<Request<D>>&& idle, Status status,
                                          Place where = Place::current()) noexcept {
     return Dispatch{std::move(idle).into_raw(where), status, false};

@@ -38,6 +38,7 @@ struct PayloadState {
   std::uint64_t written_sector = 0;
   RequestSegments segments;
   OnEnd<Payload<D>> on_private_end;
+  Word sequence = 0;             // numbers the context's first issues (issue_order.hpp)
   std::uint32_t timeout_ms = 0;  // 0: the disk's
   // Whether a timeout scan has seen the request in flight since it was issued. Atomic, because
   // another context may print the request.
@@ -46,7 +47,7 @@ struct PayloadState {
   IoFlags flags;
   Status status = Status::ok;  // of a private request that has ended
   bool was_accepted = false;   // at least one issue was, and the driver has requeued the request
-  bool needs_no_kick = false;  // requeued because the driver did not take it
+  bool was_refused = false;    // requeued because it was not sent, or refused as busy
   bool is_reserved = false;    // of a private request: it has a reserved tag
   // Of the Claim that is on its way to the submitting context.
   blkown::detail::ClaimOrigin claim_origin{};
@@ -63,6 +64,7 @@ struct PayloadState {
     timeout_ms = from.timeout_ms;
     is_reserved = from.is_reserved;
     was_accepted = from.was_accepted;
+    sequence = from.sequence;
     set_range(from.op, from.flags, from.sector, from.length_bytes, from.segments);
   }
 

@@ -135,6 +135,7 @@ class Issuer {
           std::move(*ended).into_idle().fail(status);
         }
       }
+      lane.begin_resume();
       // The line gives no turn to a lane that cannot use a tag.
       lane.tags.leave_line(pool(), *lane.hw);
     });
@@ -146,7 +147,9 @@ class Issuer {
   /// Takes back a request that is to be issued again.
   void take_requeued(Ended<R>&& ended) noexcept {
     PayloadState<D>& state = state_of(ended.data());
-    const bool was_refused = std::exchange(state.needs_no_kick, false);
+    Lane<D>& lane = lanes_.of(ended.data());
+    const bool was_refused = std::exchange(state.was_refused, false);
+    if (was_refused) lane.end_return();
     if (was_refused && !state.was_accepted && state.bio != nullptr && state.bio->flags().nowait) {
       return std::move(ended).into_idle().fail(Status::again);
     }
@@ -154,20 +157,19 @@ class Issuer {
     counters_.requeued_requests.add();
     has_waiting_ = true;
     ++waiting_requests_;
-    Lane<D>& lane = lanes_.of(ended.data());
     state.written_sector = state.sector;  // not the result of the next issue
     trace(TraceStep::requeued, ended.data(), ended.tag(), Status::ok);
     if (was_refused || disk_.config().auto_kick) {
       lane.push_requeued(std::move(ended));
     } else {
-      lane.held.push_back(std::move(ended));
+      lane.push_held(std::move(ended));
     }
   }
 
   /// Frees the tag of a request that has ended.
   void free(Ended<R>&& ended) noexcept {
     Lane<D>& lane = lanes_.of(ended.data());
-    lane.is_busy = false;
+    lane.clear_busy();
     --in_flight_;
     if (lanes_.moved() != 0) [[unlikely]]
       return free_among_moved(lane, *blkown::detail::HandleAccess::take(ended));
@@ -193,10 +195,9 @@ class Issuer {
   void execute(Idle<R>&& idle) noexcept {
     Lane<D>& lane = lanes_.of(idle.data());
     const bool is_quiesced = quiesces_ != 0 && !state_of(idle.data()).is_urgent();
-    if (is_in_hook() || is_quiesced || lane.is_held_up()) {
-      state_of(idle.data()).needs_no_kick = true;
-      return std::move(idle).requeue();
-    }
+    // Private requests have numbers of their own: they come before bios.
+    state_of(idle.data()).sequence = ++private_sequence_;
+    if (is_in_hook() || is_quiesced || lane.is_held_up()) return give_back(lane, std::move(idle));
     send(lane, std::move(idle), true);
   }
 
@@ -263,6 +264,7 @@ class Issuer {
   }
 
   void resume(Lane<D>& lane) noexcept {
+    lane.begin_resume();
     bool lacks_tag = false;
     while (freezes_ == 0 && !lane.is_held_up() && !lacks_tag) {
       if (auto ended = pop_requeued(lane)) {
@@ -281,6 +283,7 @@ class Issuer {
     commit(lane);
     // A lane that cannot use a tag must not keep a place in the line.
     if (!lacks_tag || !is_open(lane)) lane.tags.leave_line(pool(), *lane.hw);
+    lane.end_resume();
   }
 
   /// Takes the next request that may be issued again. While quiesced, only reserved ones may be.
@@ -322,7 +325,7 @@ class Issuer {
     }
     ++waiting_requests_;
     // No line leads to reserved tags: the lane asks again after a delay.
-    lane.is_busy = lane.is_busy || is_urgent;
+    if (is_urgent) lane.set_busy();
     return false;
   }
 
@@ -490,7 +493,7 @@ class Issuer {
           const InHook hook{*this};
           disk_.driver().queue_rqs(*lane.hw, disk_.queue_data(), batch);
         }
-        while (auto left = batch.pop_front()) send(lane, *std::move(left), batch.empty());
+        send_rest(lane, batch);
         if (!std::exchange(lane.is_uncommitted, false)) return;
       }
     }
@@ -498,6 +501,24 @@ class Issuer {
       const InHook hook{*this};
       disk_.driver().commit_rqs(*lane.hw, disk_.queue_data());
     }
+  }
+
+  /// Issues the requests that queue_rqs has left. Nothing is sent past a refused request, nor to a
+  /// queue that the driver has stopped.
+  void send_rest(Lane<D>& lane, IdleList<R>& batch) noexcept {
+    while (auto left = batch.pop_front()) {
+      if (lane.is_held_up()) {
+        give_back(lane, *std::move(left));
+      } else {
+        send(lane, *std::move(left), batch.empty());
+      }
+    }
+  }
+  /// Requeues a request that was not sent.
+  void give_back(Lane<D>& lane, Idle<R>&& idle) noexcept {
+    lane.await_return();
+    state_of(idle.data()).was_refused = true;
+    std::move(idle).requeue();
   }
 
   /// Calls queue_rq.
@@ -513,8 +534,11 @@ class Issuer {
     trace(TraceStep::rejected, payload, tag, answer.status());
     // The driver may still expect a last request: a rejected one does not count.
     lane.is_uncommitted = true;
-    lane.is_busy = lane.is_busy || is_busy(answer.status());
-    state_of(payload).needs_no_kick = true;
+    if (is_busy(answer.status())) {
+      lane.set_busy();
+      lane.await_return();
+      state_of(payload).was_refused = true;
+    }
     static_cast<void>(answer.settle());
   }
 
@@ -534,7 +558,7 @@ class Issuer {
     payload.hw_queue = lane.hw;
     payload.timeout_ms = 0;
     payload.was_accepted = false;
-    counters_.started_requests.add();
+    payload.sequence = counters_.started_requests.add();
     ++in_flight_;
   }
 
@@ -548,6 +572,7 @@ class Issuer {
   Word waiting_requests_ = 0;  // requeued, in a list of a lane
   unsigned freezes_ = 0;
   unsigned quiesces_ = 0;
+  Word private_sequence_ = 0;
   unsigned hooks_ = 0;  // running, one within the other
   // Whether a lane may have a bio or a requeued request to issue, or a place in a line to give up.
   bool has_waiting_ = false;

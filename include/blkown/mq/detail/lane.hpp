@@ -9,6 +9,7 @@
 #include <blkown/ended.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
+#include <blkown/mq/detail/issue_order.hpp>
 #include <blkown/mq/detail/lane_tags.hpp>
 #include <blkown/mq/hw_queue.hpp>
 #include <blkown/mq/idle_list.hpp>
@@ -28,29 +29,47 @@ struct Lane {
   Lane(Context& context, Work& turn, Work& tags_shared) : tags{context, turn, tags_shared} {}
 
   HwQueue<D>* hw = nullptr;
-  BioList waiting;        ///< In order. The first bio may be issued in part.
+  BioList waiting;  ///< In order. The first bio may be issued in part.
+  // In the order of issue_order.hpp.
   EndedList<R> urgent;    ///< Reserved requests to be issued again, also while quiesced.
   EndedList<R> requeued;  ///< To be issued again, before `waiting`.
   EndedList<R> held;      ///< To be issued again after a kick.
-  IdleList<R> batch;      ///< Collected for queue_rqs.
+
+  IdleList<R> batch;  ///< Collected for queue_rqs.
   unsigned batched = 0;
   bool has_nowait = false;      ///< A bio in `waiting` may have the flag nowait.
   bool is_uncommitted = false;  ///< The driver expects more requests, or commit_rqs.
-  bool is_busy = false;         ///< The driver rejected as busy. Cleared by an end or by a delay.
   LaneTags<D> tags;
 
   /// Whether nothing may be issued on the hardware queue for now.
-  [[nodiscard]] bool is_held_up() const noexcept { return is_busy || hw->is_stopped(); }
+  [[nodiscard]] bool is_held_up() const noexcept { return holds_ != 0 || hw->is_stopped(); }
+
+  /// The driver has refused a request as busy, until an end or a delay.
+  [[nodiscard]] bool is_busy() const noexcept { return (holds_ & busy) != 0; }
+  void set_busy() noexcept { holds_ |= busy; }
+  void clear_busy() noexcept { holds_ &= ~busy; }
+
+  /// A request that was not sent, or that the driver refused, is on its way back to the lane.
+  /// Nothing is issued until the request has arrived, so that nothing passes it.
+  void await_return() noexcept { holds_ += one_return; }
+  void end_return() noexcept { holds_ -= one_return; }
+
+  /// Requests wait to be issued again. Bios do not pass them: only resume() issues.
+  void begin_resume() noexcept { holds_ &= ~backlog; }
+  void end_resume() noexcept { holds_ |= requeued.empty() && urgent.empty() ? 0 : backlog; }
 
   /// Whether a bio or a request waits that needs no kick.
   [[nodiscard]] bool has_waiting() const noexcept {
     return !waiting.empty() || !requeued.empty() || !urgent.empty();
   }
-  /// Appends a request to those that are issued again.
+  /// Adds a request to those that are issued again.
   void push_requeued(Ended<R>&& ended) noexcept {
     EndedList<R>& list = state_of(ended.data()).is_urgent() ? urgent : requeued;
-    list.push_back(std::move(ended));
+    insert_in_order(list, std::move(ended));
+    holds_ |= backlog;
   }
+  /// Adds a request to those that wait for a kick.
+  void push_held(Ended<R>&& ended) noexcept { insert_in_order(held, std::move(ended)); }
 
   void attach(TagPool<D>& pool, HwQueue<D>& queue) {
     hw = &queue;
@@ -69,6 +88,15 @@ struct Lane {
   [[nodiscard]] bool are_tags_shared(TagPool<D>& pool) const noexcept {
     return hw != nullptr && pool.line(hw->tag_queue()).is_shared();
   }
+
+ private:
+  static constexpr std::uint32_t busy = 1;
+  static constexpr std::uint32_t backlog = 2;
+  static constexpr std::uint32_t one_return = 4;
+
+  // The reasons not to issue: two flags, and a number of requests. One word, because each issue
+  // reads it.
+  std::uint32_t holds_ = 0;
 };
 
 }  // namespace mq::detail

@@ -83,9 +83,9 @@ class Lanes {
     if (in_use_) begin_use();
     while (Bio* const bio = waiting.pop_front()) of(*bio).waiting.push_back(*bio);
     moved_ = 0;
-    rebind(urgent, &Lane<D>::urgent);
-    rebind(requeued, &Lane<D>::requeued);
-    rebind(held, &Lane<D>::held);
+    rebind(urgent, &Lane<D>::push_requeued);
+    rebind(requeued, &Lane<D>::push_requeued);
+    rebind(held, &Lane<D>::push_held);
   }
   /// The number of requests whose tags belong to another queue than their lane's. Such a request
   /// gets a tag of its lane when it is issued.
@@ -127,10 +127,10 @@ class Lanes {
   }
   /// Lets a driver that was busy be called again.
   void clear_busy() noexcept {
-    for (Lane<D>& lane : lanes_) lane.is_busy = false;
+    for (Lane<D>& lane : lanes_) lane.clear_busy();
   }
   [[nodiscard]] bool is_any_busy() const noexcept {
-    return lanes_[0].is_busy || lanes_[1].is_busy || lanes_[2].is_busy;
+    return lanes_[0].is_busy() || lanes_[1].is_busy() || lanes_[2].is_busy();
   }
 
  private:
@@ -140,13 +140,13 @@ class Lanes {
     return shared;
   }
   /// Distributes waiting requests to one of the lists of the lanes.
-  void rebind(EndedList<R>& requests, EndedList<R> Lane<D>::* list) noexcept {
+  void rebind(EndedList<R>& requests, void (Lane<D>::*push)(Ended<R>&&) noexcept) noexcept {
     while (auto ended = requests.pop_front()) {
       PayloadState<D>& state = state_of(ended->data());
       Lane<D>& lane = of(state.hw_queue->type());
       state.hw_queue = lane.hw;
       if (ended->queue() != lane.hw->tag_queue()) ++moved_;
-      (lane.*list).push_back(*std::move(ended));
+      (lane.*push)(*std::move(ended));
     }
   }
   void go_idle() noexcept {

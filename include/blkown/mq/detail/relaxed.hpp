@@ -17,12 +17,14 @@ namespace mq::detail {
 /// wraps like one.
 class OwnedCounter {
  public:
+  /// Returns the new number.
   /// Context: the owning context only. No read-modify-write.
-  void add(Word count = 1) noexcept {
+  Word add(Word count = 1) noexcept {
     // n -> n + count. Relaxed: the number hands nothing over. A load and a store suffice, because
     // only one context writes.
-    value_.store(static_cast<Word>(value_.load(std::memory_order_relaxed) + count),
-                 std::memory_order_relaxed);
+    const Word sum = static_cast<Word>(value_.load(std::memory_order_relaxed) + count);
+    value_.store(sum, std::memory_order_relaxed);
+    return sum;
   }
   [[nodiscard]] Word read() const noexcept {
     // No transition. Relaxed: as in add.
