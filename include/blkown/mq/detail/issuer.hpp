@@ -52,7 +52,8 @@ class Issuer {
         context_{context},
         lanes_{lanes},
         counters_{counters},
-        ended_bios_{ended_bios} {}
+        ended_bios_{ended_bios},
+        deferrals_{disk.config().blocking ? one_blocking : 0} {}
 
   /// The number of requests that hold a tag.
   [[nodiscard]] Word in_flight() const noexcept { return in_flight_; }
@@ -197,7 +198,8 @@ class Issuer {
     const bool is_quiesced = quiesces_ != 0 && !state_of(idle.data()).is_urgent();
     // Private requests have numbers of their own: they come before bios.
     state_of(idle.data()).sequence = ++private_sequence_;
-    if (is_in_hook() || is_quiesced || lane.is_held_up()) return give_back(lane, std::move(idle));
+    const bool is_in_hook = deferrals_ % one_blocking >= one_hook;
+    if (is_in_hook || is_quiesced || lane.is_held_up()) return give_back(lane, std::move(idle));
     send(lane, std::move(idle), true);
   }
 
@@ -213,15 +215,27 @@ class Issuer {
   /// not recurse. The outermost Entry issues the I/O that the hook submits.
   class InHook {
    public:
-    explicit InHook(Issuer& issuer) noexcept : issuer_{issuer} { ++issuer_.hooks_; }
+    explicit InHook(Issuer& issuer) noexcept : issuer_{issuer} { issuer_.deferrals_ += one_hook; }
     InHook(const InHook&) = delete;
     InHook& operator=(const InHook&) = delete;
-    ~InHook() { --issuer_.hooks_; }
+    ~InHook() { issuer_.deferrals_ -= one_hook; }
 
    private:
     Issuer& issuer_;
   };
-  [[nodiscard]] bool is_in_hook() const noexcept { return hooks_ != 0; }
+
+  /// A plug collects bios.
+  void plug() noexcept { deferrals_ += one_plug; }
+  /// Returns whether no plug is left.
+  [[nodiscard]] bool unplug() noexcept {
+    deferrals_ -= one_plug;
+    return deferrals_ % one_hook == 0;
+  }
+  /// Whether bios are deferred: by a plug, by a hook that is running, or because the driver is
+  /// blocking and only the context's work calls it.
+  [[nodiscard]] bool is_deferring() const noexcept { return deferrals_ != 0; }
+  /// Whether bios are deferred only until the outermost Entry or the context's work resumes.
+  [[nodiscard]] bool resumes_by_itself() const noexcept { return deferrals_ >= one_hook; }
 
   // --- control ----------------------------------------------------------------------------------
 
@@ -254,6 +268,9 @@ class Issuer {
 
  private:
   static constexpr unsigned max_batched = 32;
+  static constexpr std::uint32_t one_plug = 1;
+  static constexpr std::uint32_t one_hook = std::uint32_t{1} << 16;
+  static constexpr std::uint32_t one_blocking = std::uint32_t{1} << 31;
   static constexpr bool can_move_data = std::is_nothrow_swappable_v<typename D::RequestData>;
 
   [[nodiscard]] TagPool<D>& pool() noexcept { return disk_.pool(); }
@@ -573,7 +590,9 @@ class Issuer {
   unsigned freezes_ = 0;
   unsigned quiesces_ = 0;
   Word private_sequence_ = 0;
-  unsigned hooks_ = 0;  // running, one within the other
+  // The plugs, the running hooks, and whether the driver is blocking: the reasons to defer bios.
+  // One number, because each submit reads it.
+  std::uint32_t deferrals_;
   // Whether a lane may have a bio or a requeued request to issue, or a place in a line to give up.
   bool has_waiting_ = false;
 };

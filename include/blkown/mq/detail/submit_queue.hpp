@@ -138,10 +138,8 @@ class SubmitQueue {
       BioAccess::state(bio).fail(Status::again);
       return ended_bios_.push_back(bio);
     }
-    // A plug collects bios. A blocking driver is called by the context's work only.
-    const bool is_deferred = config.blocking || issuer_.is_in_hook();
-    if (is_deferred || plugs_ != 0) {
-      if (is_deferred) resume_pending_ = true;
+    if (issuer_.is_deferring()) {
+      resume_pending_ = resume_pending_ || issuer_.resumes_by_itself();
       return issuer_.defer(bio);
     }
     issuer_.submit(bio);
@@ -169,9 +167,9 @@ class SubmitQueue {
     return 0;
   }
 
-  void plug() noexcept { ++plugs_; }  // needs no Entry
+  void plug() noexcept { issuer_.plug(); }  // needs no Entry
   void unplug() noexcept {
-    if (--plugs_ == 0) resume_pending_ = true;
+    if (issuer_.unplug()) resume_pending_ = true;
   }
 
   // --- for the disk, before any I/O or while it is frozen ---------------------------------------
@@ -402,7 +400,6 @@ class SubmitQueue {
   Issuer<D> issuer_;
   TimeoutScan<D> timeouts_;
   ControlPart<D> control_;
-  unsigned plugs_ = 0;
   bool entered_ = false;
   bool resume_pending_ = false;
   bool retry_pending_ = false;
