@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Tests of the order in which bios and requests are issued: submits from a driver's own hooks,
-// requeued and refused requests.
+// requeued and refused requests, bios of many parts.
 
 #include <gtest/gtest.h>
 
@@ -461,6 +461,104 @@ TEST_F(HeldRequeue, ARequestRequeuedAfterAFailedOneWithTheSameTagNeedsAKick) {
   bench.disk->kick_requeued();
   bench.runtime.run();
   EXPECT_EQ(bench.driver.issued, (Sectors{8, 8}));
+}
+
+// --- bios of many parts
+// ----------------------------------------------------------------------------
+
+/// The most consecutive requests with sectors of the range.
+std::size_t longest_run(const std::vector<fake::Seen>& seen, std::uint64_t begin,
+                        std::uint64_t end) {
+  std::size_t longest = 0, run = 0;
+  for (const fake::Seen& one : seen) {
+    run = begin <= one.sector && one.sector < end ? run + 1 : 0;
+    longest = std::max(longest, run);
+  }
+  return longest;
+}
+
+/// Two bios of 200 parts each and a bio of one part, on a disk with `depth` tags.
+struct ManyParts {
+  ManyParts(std::uint32_t depth, bool is_zoned, mq::Op op)
+      : a{make(op, 0, long_memory)},
+        b{make(op, 256, long_memory)},
+        one{make(op, 512, memory)},
+        bench{{.capacity_sectors = 1024,
+               .limits = {.max_sectors = 1},
+               .zoned = is_zoned,
+               .zone_sectors = is_zoned ? 256U : 0U,
+               .depth = depth}} {
+    bench.driver.mode = fake::Driver::Mode::publish;
+  }
+  mq::Bio make(mq::Op op, std::uint64_t sector, std::vector<std::byte>& bytes) {
+    const mq::OnEnd<mq::Bio> on_end{&Ends::on_end, &ends};
+    return op == mq::Op::read ? mq::Bio::read(sector, fake::whole(bytes), on_end)
+                              : mq::Bio::write(sector, fake::whole(bytes), on_end);
+  }
+  void submit(mq::Bio& bio) { bench.disk->submit(bench.context(), bio); }
+  void finish() {
+    while (!bench.driver.published.empty()) {
+      bench.driver.reap(bench.data(), 3);
+      bench.runtime.run();
+    }
+  }
+  [[nodiscard]] std::size_t place_of_one() const {
+    const auto at = std::ranges::find(bench.driver.seen, 512U, &fake::Seen::sector);
+    return static_cast<std::size_t>(at - bench.driver.seen.begin());
+  }
+
+  Ends ends;
+  std::vector<std::byte> long_memory = std::vector<std::byte>(200 * 512);
+  std::vector<std::byte> memory = std::vector<std::byte>(512);
+  mq::Bio a, b, one;
+  Bench<> bench;
+};
+
+TEST(Order, AReadBehindABioOfManyPartsWaitsForOneBatchOfParts) {
+  for (const std::uint32_t depth : {1U, 8U, 256U}) {
+    for (const bool is_plugged : {false, true}) {
+      SCOPED_TRACE(testing::Message() << "depth " << depth << " plug " << is_plugged);
+      ManyParts test{depth, false, mq::Op::read};
+      std::optional<mq::Disk<fake::Driver>::Plug> plug;
+      if (is_plugged) plug.emplace(*test.bench.disk, test.bench.context());
+      test.submit(test.a);
+      const std::size_t before = test.bench.driver.seen.size();
+      test.submit(test.one);
+      plug.reset();
+      test.finish();
+      EXPECT_LE(test.place_of_one(), before + 32);
+      EXPECT_EQ(test.ends.statuses, (std::vector{Status::ok, Status::ok}));
+    }
+  }
+}
+
+TEST(Order, BiosOfManyPartsTakeTurns) {
+  ManyParts test{8, false, mq::Op::read};
+  test.submit(test.a);
+  for (int i = 0; i != 40; ++i) {  // more than a batch of the first bio, while no other waits
+    test.bench.driver.reap(test.bench.data(), 1);
+    test.bench.runtime.run();
+  }
+  test.bench.driver.seen.clear();
+  test.submit(test.b);
+  test.submit(test.one);
+  test.finish();
+  EXPECT_LE(longest_run(test.bench.driver.seen, 0, 256), 32U);
+  EXPECT_EQ(test.bench.driver.seen[0].sector, 256U) << "the first bio has had its turn";
+  EXPECT_EQ(test.place_of_one(), 32U);
+  EXPECT_EQ(test.ends.count, 3);
+}
+
+// Goal: on a zoned disk, writes are issued in the order of their submits.
+TEST(Order, WritesOfAZonedDiskTakeNoTurns) {
+  ManyParts writes{8, true, mq::Op::write}, reads{8, true, mq::Op::read};
+  for (ManyParts* test : {&writes, &reads}) {
+    test->submit(test->a);
+    test->submit(test->one);
+    test->finish();
+  }
+  EXPECT_EQ(writes.place_of_one(), 200U);
+  EXPECT_LE(reads.place_of_one(), 40U);
 }
 
 }  // namespace

@@ -291,7 +291,15 @@ class Issuer {
       Bio* const bio = quiesces_ == 0 ? lane.waiting.front() : nullptr;
       if (bio == nullptr) break;
       static_cast<void>(lane.waiting.pop_front());
-      if (issue(lane, *bio, !lane.waiting.empty())) continue;
+      if (!is_turn_over(lane, *bio) && issue(lane, *bio, !lane.waiting.empty())) {
+        lane.parts_of_turn = 0;
+        continue;
+      }
+      if (is_turn_over(lane, *bio)) {
+        lane.parts_of_turn = 0;
+        lane.waiting.push_back(*bio);
+        continue;
+      }
       lane.waiting.push_front(*bio);
       lacks_tag = true;
     }
@@ -420,8 +428,16 @@ class Issuer {
                      disk_.split_limits());
   }
 
+  /// Whether the next bio gets its turn before the bio's next part. Writes of a zoned disk keep
+  /// their order.
+  [[nodiscard]] bool is_turn_over(const Lane<D>& lane, Bio& bio) const noexcept {
+    if (lane.parts_of_turn < max_batched || lane.waiting.empty()) return false;
+    return BioAccess::state(bio).done_bytes != 0 && !(disk_.config().zoned && is_write(bio.op()));
+  }
+
   /// Issues the rest of the bio's present step. Returns false if a part is left, because the lane
-  /// was closed or no tag is free. `is_more_behind`: another bio follows at once.
+  /// was closed, no tag is free, or the bio's turn is over. `is_more_behind`: another bio follows
+  /// at once.
   [[nodiscard]] bool issue(Lane<D>& lane, Bio& bio, bool is_more_behind) noexcept {
     BioState& state = BioAccess::state(bio);
     const bool is_data = sequence(bio).is_in_data();
@@ -447,7 +463,10 @@ class Issuer {
       if (is_last) state.all_issued = true;
       send_or_collect(lane, *std::move(idle), is_last && !is_more_behind);
       if (is_last) return true;
-    } while (true);
+      const bool is_first = state.done_bytes == part.length_bytes;
+      lane.parts_of_turn = is_first ? 1 : lane.parts_of_turn + 1;
+    } while (!is_turn_over(lane, bio));
+    return false;
   }
 
   /// Fails the bio: no further request of the bio is issued, and the bio ends when its requests

@@ -37,6 +37,7 @@ struct Lane {
 
   IdleList<R> batch;  ///< Collected for queue_rqs.
   unsigned batched = 0;
+  unsigned parts_of_turn = 0;   ///< Of the bio that was issued last, if it has several parts.
   bool has_nowait = false;      ///< A bio in `waiting` may have the flag nowait.
   bool is_uncommitted = false;  ///< The driver expects more requests, or commit_rqs.
   LaneTags<D> tags;
