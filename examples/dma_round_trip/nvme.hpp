@@ -35,7 +35,10 @@ using blkown::Status;
 using sim::DeviceStatus;
 using sim::Opcode;
 
-class Nvme {
+/// The steps of the driver, for a driver class derived from them: the block layer's types are those
+/// of the derived class, which may replace a hook.
+template <class Driver>
+class NvmeSteps {
  public:
   /// The driver's data in each request.
   struct RequestData {
@@ -55,12 +58,12 @@ class Nvme {
   /// The driver's data in each disk.
   struct QueueData {};
 
-  using Hw = mq::HwQueue<Nvme>;
-  using Rq = mq::Request<Nvme>;
-  using Payload = mq::Payload<Nvme>;
-  using Answer = mq::Dispatch<Nvme>;
+  using Hw = mq::HwQueue<Driver>;
+  using Rq = mq::Request<Driver>;
+  using Payload = mq::Payload<Driver>;
+  using Answer = mq::Dispatch<Driver>;
 
-  Nvme(dma::Device<sim::Iommu>& device, sim::Controller& controller)
+  NvmeSteps(dma::Device<sim::Iommu>& device, sim::Controller& controller)
       : device_{device}, controller_{controller} {}
 
   [[nodiscard]] unsigned resets() const noexcept { return resets_.load(); }
@@ -158,7 +161,7 @@ class Nvme {
     disk_->quiesce(control_);
   }
 
- private:
+ protected:
   static constexpr unsigned max_tries = 8;
 
   [[nodiscard]] std::optional<Status> map(Claim<Rq>& claim) {
@@ -226,7 +229,7 @@ class Nvme {
     disk_->execute_private(here, *std::move(idle), {});
     return true;
   }
-  static void on_control(void* self, mq::Control&) { static_cast<Nvme*>(self)->go_on(); }
+  static void on_control(void* self, mq::Control&) { static_cast<NvmeSteps*>(self)->go_on(); }
 
   /// The end of a control operation: after the quiesce, resets the controller; after the unquiesce,
   /// the reset is complete.
@@ -262,11 +265,16 @@ class Nvme {
 
   dma::Device<sim::Iommu>& device_;
   sim::Controller& controller_;
-  mq::Disk<Nvme>* disk_ = nullptr;
+  mq::Disk<Driver>* disk_ = nullptr;
   std::atomic<bool> is_resetting_{false};
   std::atomic<unsigned> resets_{0};
   bool is_quiesced_ = false;  // the control operations of one reset come one after the other
-  mq::Control control_{{&Nvme::on_control, this}};
+  mq::Control control_{{&NvmeSteps::on_control, this}};
+};
+
+class Nvme : public NvmeSteps<Nvme> {
+ public:
+  using NvmeSteps::NvmeSteps;
 };
 
 }  // namespace round_trip

@@ -7,12 +7,9 @@
 
 #include <span>
 
-namespace nvme::broken {
+#include "sim/named_driver.hpp"
 
-struct NamedDriver {
-  const char* name;
-  int (*main)(int argc, char** argv);
-};
+namespace nvme::broken {
 
 std::span<const NamedDriver> drivers();
 

@@ -11,6 +11,7 @@
 #define BLKOWN_SIM_HARNESS_MQ_WORLD_HPP
 
 #include <array>
+#include <blkown/aref.hpp>
 #include <blkown/config.hpp>
 #include <blkown/dma/device.hpp>
 #include <blkown/dma/proof.hpp>
@@ -34,7 +35,9 @@
 #include <blkown/sim/harness/world_base.hpp>
 #include <blkown/sim/harness/world_config.hpp>
 #include <blkown/status.hpp>
+#include <blkown/tag.hpp>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -104,10 +107,9 @@ class MqWorld : public WorldBase {
   /// Errors: false if an invariant was broken. finding() returns the invariant.
   bool run() {
     controller_.start();
-    std::vector<std::unique_ptr<Starter>> starters;
     for (std::uint32_t i = 0; i != submitters; ++i) {
-      starters.push_back(std::make_unique<Starter>(*this, i));
-      runtime_.context(i).post(*starters.back());
+      starters_.push_back(std::make_unique<Starter>(*this, i));
+      runtime_.context(i).post(*starters_.back());
     }
     while (ended() < config_.io_count || in_flight_ != 0 || starts_ != submitters) {
       if (!step()) return fail("no context has work left, but an I/O has not ended");
@@ -115,12 +117,16 @@ class MqWorld : public WorldBase {
       if (history_.event() > config_.io_count * max_events_per_io + 1'000'000) {
         return fail("the I/O did not end within the limit of events of a run");
       }
+      if (runtime_.now_ns() - last_end_ns_ > max_pause_ns) {
+        return fail("an I/O is lost: none has ended for ten simulated seconds");
+      }
     }
     return finish();
   }
 
  private:
   static constexpr std::uint64_t max_events_per_io = 5000;
+  static constexpr std::uint64_t max_pause_ns = 10'000'000'000;
 
   struct Starter : mq::Work {
     Starter(MqWorld& its_world, std::uint32_t its_index)
@@ -205,6 +211,7 @@ class MqWorld : public WorldBase {
   }
   void ended_one(SlotBio& own, Status status) {
     end_io(own.slot, status);
+    last_end_ns_ = runtime_.now_ns();
     --in_flight_;
     submit(own.slot);
   }
@@ -218,7 +225,25 @@ class MqWorld : public WorldBase {
   static void on_trace(void* self, const mq::TraceEvent& event) {
     if (event.step == mq::TraceStep::looked_up) {
       of(self).note_lookup(event.queue, event.value, event.reason);
+      if (event.reason == LookupReason::none) of(self).note_accepted(event.queue, event.value);
     }
+    if (event.step == mq::TraceStep::timed_out) of(self).check_timed_out(event.queue, event.tag);
+  }
+  void note_accepted(QueueIndex queue, std::uint64_t value) {
+    pool_->tags().for_each_in_flight(queue, [&](const ARef<R>&, const Cookie& cookie) {
+      if (cookie.value == value) accepted_[index_of(queue, cookie.tag)] = cookie.generation;
+    });
+  }
+  /// A request whose completion the driver has accepted must be claimed until the request ends.
+  void check_timed_out(QueueIndex queue, Tag tag) {
+    const auto state = pool_->tags().state_of(queue, tag);
+    if (!state.has_value() || state->claimed) return;
+    if (accepted_[index_of(queue, tag)] == state->generation) {
+      fail("a request is in flight although its completion was accepted", queue, tag);
+    }
+  }
+  [[nodiscard]] std::size_t index_of(QueueIndex queue, Tag tag) const noexcept {
+    return std::size_t{queue.value} * config_.depth + tag.value;
   }
   /// Runs the controller within one doorbell in eight: commands may be done before the doorbell
   /// returns.
@@ -234,6 +259,9 @@ class MqWorld : public WorldBase {
     // Operations on the disk that the driver has begun must end before the disk is destroyed.
     if (!runtime_.run_until_idle(1'000'000))
       return fail("the driver still has work after its disk was removed");
+    if (!check_after_event(*check_)) return false;
+    if (pool_->tags().in_flight() != 0)
+      return fail("a request is in flight after the disk's removal");
     disk_.reset();
     static_cast<void>(device_.drain(proof));
     return check_after_stop();
@@ -246,8 +274,13 @@ class MqWorld : public WorldBase {
   std::unique_ptr<mq::TagPool<D>> pool_;
   std::unique_ptr<mq::Disk<D>> disk_;
   std::optional<InvariantChecker<R>> check_;
+  // By queue and tag: the latest publication whose completion the driver accepted.
+  std::vector<std::optional<Generation>> accepted_ =
+      std::vector<std::optional<Generation>>(std::size_t{config_.queue_count} * config_.depth);
+  std::vector<std::unique_ptr<Starter>> starters_;  // queued if the first steps have a finding
   std::uint32_t starts_ = 0;
   std::uint64_t begun_ = 0;
+  std::uint64_t last_end_ns_ = 0;
 };
 
 }  // namespace sim

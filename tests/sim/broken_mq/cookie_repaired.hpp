@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The driver looks up a stale completion with the cookie of the I/O that has the tag now.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_COOKIE_REPAIRED_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_MQ_COOKIE_REPAIRED_HPP
+
+#include "dma_round_trip/nvme.hpp"
+
+namespace round_trip::broken {
+
+class CookieRepaired : public NvmeSteps<CookieRepaired> {
+ public:
+  using NvmeSteps::NvmeSteps;
+
+  void interrupt(blkown::QueueIndex queue) {
+    Hw& hw = disk_->hw_queue(queue);
+    const std::lock_guard lock{hw.data.completion};
+    while (const auto entry = hw.data.rings->next_completion()) {
+      auto claim = hw.claim(current(hw, entry->cookie));
+      if (!claim.has_value()) continue;
+      claim->data().driver_data.result = *entry;
+      hw.complete(*std::move(claim));
+    }
+    controller_.ring_completion(queue.value, hw.data.rings->completion_head());
+  }
+
+ private:
+  /// The cookie of the I/O in flight that has the entry's tag, or the entry's cookie.
+  [[nodiscard]] static std::uint64_t current(Hw& hw, std::uint64_t stale) {
+    const auto pin = hw.disk().pool().tags().tag_to_rq(hw.tag_queue(), stale);
+    if (pin.has_value() || pin.error().reason != blkown::LookupReason::stale_generation) {
+      return stale;
+    }
+    std::uint64_t value = stale;
+    hw.for_each_in_flight([&](const ARef<Rq>& other, const Cookie& cookie) {
+      if (other.tag() == pin.error().tag) value = cookie.value;
+    });
+    return value;
+  }
+};
+
+}  // namespace round_trip::broken
+
+#endif

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The driver accepts a stale completion for the I/O that has the tag now.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_GENERATION_IGNORED_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_MQ_GENERATION_IGNORED_HPP
+
+#include "dma_round_trip/nvme.hpp"
+
+namespace round_trip::broken {
+
+class GenerationIgnored : public NvmeSteps<GenerationIgnored> {
+ public:
+  using NvmeSteps::NvmeSteps;
+
+  void interrupt(blkown::QueueIndex queue) {
+    Hw& hw = disk_->hw_queue(queue);
+    const std::lock_guard lock{hw.data.completion};
+    while (const auto entry = hw.data.rings->next_completion()) {
+      auto claim = hw.claim(entry->cookie);
+      if (!claim.has_value() && claim.error().reason == blkown::LookupReason::stale_generation) {
+        claim = disk_->pool().tags().claim_any_generation(hw.tag_queue(), claim.error().tag);
+      }
+      if (!claim.has_value()) continue;
+      claim->data().driver_data.result = *entry;
+      hw.complete(*std::move(claim));
+    }
+    controller_.ring_completion(queue.value, hw.data.rings->completion_head());
+  }
+
+  void complete(Hw& hw, Claim<Rq> claim) {
+    if (dma::EndProof::of(claim).has_value()) return NvmeSteps::complete(hw, std::move(claim));
+    // A Claim without a generation check gives no proof, so the memory stays mapped.
+    end(std::move(claim), Status::ok);
+  }
+};
+
+}  // namespace round_trip::broken
+
+#endif

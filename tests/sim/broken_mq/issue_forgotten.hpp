@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The driver accepts an I/O that the device was too busy for, and never issues the I/O. Its timeout
+// hook does nothing.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_ISSUE_FORGOTTEN_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_MQ_ISSUE_FORGOTTEN_HPP
+
+#include <expected>
+
+#include "dma_round_trip/nvme.hpp"
+
+namespace round_trip::broken {
+
+class IssueForgotten : public NvmeSteps<IssueForgotten> {
+ public:
+  using NvmeSteps::NvmeSteps;
+
+  Answer queue_rq(Hw& hw, QueueData&, Idle<Rq> idle, bool) {
+    auto claim = std::move(idle).start().into_claim();
+    if (const auto error = map(claim)) {
+      return Answer::rejected(*std::move(claim).into_owned(), *error);
+    }
+    const sim::SubmissionEntry entry = command(hw, claim);
+    auto issued = std::move(claim).publish([&](const Cookie&) {
+      const std::lock_guard lock{hw.data.submission};
+      static_cast<void>(hw.data.rings->submit(controller_, hw.index().value, entry));
+      return std::expected<void, sim::DeviceBusy>{};
+    });
+    return Answer::accepted();
+  }
+
+  mq::TimeoutAction timeout(Hw&, const ARef<Rq>&, const Cookie&) {
+    return mq::TimeoutAction::handled;
+  }
+};
+
+}  // namespace round_trip::broken
+
+#endif

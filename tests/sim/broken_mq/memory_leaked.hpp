@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The driver allocates memory for the device, and never frees the memory.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_MEMORY_LEAKED_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_MQ_MEMORY_LEAKED_HPP
+
+#include "dma_round_trip/nvme.hpp"
+
+namespace round_trip::broken {
+
+class MemoryLeaked : public NvmeSteps<MemoryLeaked> {
+ public:
+  using NvmeSteps::NvmeSteps;
+
+  Status init_hctx(Hw& hw, QueueData& data) {
+    auto log_page = dma::Coherent<sim::Iommu>::allocate(device_, 4096);
+    if (!log_page.has_value()) return Status::resource;
+    static auto* const kept = new std::vector<dma::Coherent<sim::Iommu>>;
+    kept->push_back(*std::move(log_page));
+    return NvmeSteps::init_hctx(hw, data);
+  }
+};
+
+}  // namespace round_trip::broken
+
+#endif

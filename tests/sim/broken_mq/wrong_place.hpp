@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The driver sends each command to a wrong sector, always the same one: reads return the data that
+// was written.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_WRONG_PLACE_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_MQ_WRONG_PLACE_HPP
+
+#include <blkown/sim/harness/workload.hpp>
+
+#include "dma_round_trip/nvme.hpp"
+
+namespace round_trip::broken {
+
+class WrongPlace : public NvmeSteps<WrongPlace> {
+ public:
+  using NvmeSteps::NvmeSteps;
+
+  Answer queue_rq(Hw& hw, QueueData&, Idle<Rq> idle, bool) {
+    auto claim = std::move(idle).start().into_claim();
+    if (const auto error = map(claim)) {
+      return Answer::rejected(*std::move(claim).into_owned(), *error);
+    }
+    sim::SubmissionEntry entry = command(hw, claim);
+    entry.sector ^= sim::Workload::slot_sectors;
+    auto issued = std::move(claim).publish([&](const Cookie&) {
+      const std::lock_guard lock{hw.data.submission};
+      return hw.data.rings->submit(controller_, hw.index().value, entry);
+    });
+    if (issued.has_value() || !issued.error().claim.has_value()) return Answer::accepted();
+    auto back = *std::move(issued.error().claim);
+    unmap(back, *dma::EndProof::of(back));
+    return Answer::rejected(*std::move(back).into_owned(), Status::device_resource);
+  }
+};
+
+}  // namespace round_trip::broken
+
+#endif
