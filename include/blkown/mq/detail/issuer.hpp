@@ -117,15 +117,12 @@ class Issuer {
   bool resume() noexcept {
     if (!std::exchange(has_waiting_, false)) [[likely]]
       return false;
-    lanes_.for_each([&](Lane<D>& lane) {
-      resume(lane);
-      has_waiting_ = has_waiting_ || lane.has_waiting();
-    });
+    resume_lanes();
     return true;
   }
 
   /// Fails all waiting bios and requests. Returns false if none waits.
-  bool fail_waiting(Status status) noexcept {
+  [[gnu::cold, gnu::noinline]] bool fail_waiting(Status status) noexcept {
     bool is_any = false;
     lanes_.for_each([&](Lane<D>& lane) {
       is_any = is_any || lane.has_waiting() || !lane.held.empty();
@@ -146,7 +143,7 @@ class Issuer {
   // --- requests ---------------------------------------------------------------------------------
 
   /// Takes back a request that is to be issued again.
-  void take_requeued(Ended<R>&& ended) noexcept {
+  [[gnu::noinline]] void take_requeued(Ended<R>&& ended) noexcept {
     PayloadState<D>& state = state_of(ended.data());
     Lane<D>& lane = lanes_.of(ended.data());
     const bool was_refused = std::exchange(state.was_refused, false);
@@ -204,7 +201,7 @@ class Issuer {
   }
 
   /// Makes held requests be issued again.
-  void kick() noexcept {
+  [[gnu::cold, gnu::noinline]] void kick() noexcept {
     has_waiting_ = true;
     lanes_.kick();
   }
@@ -280,6 +277,12 @@ class Issuer {
     return freezes_ == 0 && quiesces_ == 0 && !lane.is_held_up();
   }
 
+  [[gnu::noinline]] void resume_lanes() noexcept {
+    lanes_.for_each([&](Lane<D>& lane) {
+      resume(lane);
+      has_waiting_ = has_waiting_ || lane.has_waiting();
+    });
+  }
   void resume(Lane<D>& lane) noexcept {
     lane.begin_resume();
     bool lacks_tag = false;
@@ -435,6 +438,15 @@ class Issuer {
     return BioAccess::state(bio).done_bytes != 0 && !(disk_.config().zoned && is_write(bio.op()));
   }
 
+  /// Counts a part that is not the bio's last. Returns whether the bio's turn goes on. Not inlined,
+  /// because most bios have one part.
+  [[nodiscard, gnu::noinline]] bool continues_turn(Lane<D>& lane, Bio& bio,
+                                                   std::uint64_t part_bytes) const noexcept {
+    const bool is_first = BioAccess::state(bio).done_bytes == part_bytes;
+    lane.parts_of_turn = is_first ? 1 : lane.parts_of_turn + 1;
+    return !is_turn_over(lane, bio);
+  }
+
   /// Issues the rest of the bio's present step. Returns false if a part is left, because the lane
   /// was closed, no tag is free, or the bio's turn is over. `is_more_behind`: another bio follows
   /// at once.
@@ -463,10 +475,8 @@ class Issuer {
       if (is_last) state.all_issued = true;
       send_or_collect(lane, *std::move(idle), is_last && !is_more_behind);
       if (is_last) return true;
-      const bool is_first = state.done_bytes == part.length_bytes;
-      lane.parts_of_turn = is_first ? 1 : lane.parts_of_turn + 1;
-    } while (!is_turn_over(lane, bio));
-    return false;
+      if (!continues_turn(lane, bio, part.length_bytes)) return false;
+    } while (true);
   }
 
   /// Fails the bio: no further request of the bio is issued, and the bio ends when its requests
@@ -551,7 +561,7 @@ class Issuer {
     }
   }
   /// Requeues a request that was not sent.
-  void give_back(Lane<D>& lane, Idle<R>&& idle) noexcept {
+  [[gnu::cold, gnu::noinline]] void give_back(Lane<D>& lane, Idle<R>&& idle) noexcept {
     lane.await_return();
     state_of(idle.data()).was_refused = true;
     std::move(idle).requeue();
@@ -567,6 +577,10 @@ class Issuer {
     lane.is_uncommitted = !is_last;
     if (answer.is_accepted()) [[likely]]
       return;
+    take_rejection(lane, payload, tag, answer);
+  }
+  [[gnu::cold, gnu::noinline]] void take_rejection(Lane<D>& lane, Payload<D>& payload, Tag tag,
+                                                   Dispatch<D>& answer) noexcept {
     trace(TraceStep::rejected, payload, tag, answer.status());
     // The driver may still expect a last request: a rejected one does not count.
     lane.is_uncommitted = true;
