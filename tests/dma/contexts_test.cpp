@@ -81,6 +81,24 @@ class Contexts : public testing::Test {
     }
   };
 
+  /// Maps the memory of one request and keeps the mappings in its data.
+  void map_all(blkown::Claim<Request>& claim, std::uint32_t tag) {
+    for (std::size_t i = 0; i != mapping_count; ++i) {
+      const std::array segments{
+          blkown::Segment{backend.buffers[tag * mapping_count + i].data(), 64}};
+      auto prepared =
+          dma::map(claim, device, segments, dma::Direction::from_device, claim.data().iovas[i]);
+      ASSERT_TRUE(prepared.has_value());
+      auto active = std::move(*prepared).activate();
+      auto& mapping = claim.data().mappings[i];
+      if (mapping.has_value()) {
+        *mapping = std::move(active);  // the old handle was drained
+      } else {
+        mapping.emplace(std::move(active));
+      }
+    }
+  }
+
   /// Puts every request in flight, with two mappings in its data.
   void publish_all() {
     for (std::uint32_t tag = 0; tag != depth; ++tag) {
@@ -90,20 +108,7 @@ class Contexts : public testing::Test {
         idle = set.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{tag});
       }
       auto claim = std::move(*idle).start().into_claim();
-      for (std::size_t i = 0; i != mapping_count; ++i) {
-        const std::array segments{
-            blkown::Segment{backend.buffers[tag * mapping_count + i].data(), 64}};
-        auto prepared =
-            dma::map(claim, device, segments, dma::Direction::from_device, claim.data().iovas[i]);
-        ASSERT_TRUE(prepared.has_value());
-        auto active = std::move(*prepared).activate();
-        auto& mapping = claim.data().mappings[i];
-        if (mapping.has_value()) {
-          *mapping = std::move(active);  // the old handle was drained
-        } else {
-          mapping.emplace(std::move(active));
-        }
-      }
+      map_all(claim, tag);
       std::move(claim).publish([&](const blkown::Cookie& cookie) { cookies[tag] = cookie; });
     }
   }
