@@ -301,8 +301,8 @@ TEST(Context, TakesPostsFromManyThreads) {
 }
 
 // Goal: a bounded run makes at most this many calls, and starves neither works, nor timers, nor the
-// inbox, even if it is bounded to one call. Method: two works that post themselves, and an alarm
-// that re-arms itself with no delay.
+// inbox, even if it is bounded to one call.
+// Method: two works that post themselves, and an alarm that re-arms itself with no delay.
 TEST(Context, RunsAtMostAsManyCallsAsAllowed) {
   for (const std::size_t max_calls : {1U, 2U, 3U, 7U, 100U}) {
     Sleeper sleeper{true};

@@ -323,8 +323,8 @@ TEST(DeterministicRuntime, ReportsThatAnEventCannotHappen) {
   EXPECT_TRUE(runtime.run_until_idle(1000));
 }
 
-// Goal: a thread sleeps for a deadline that no clock of the library reaches. Method: a sleep that
-// ends before the wake has overflowed.
+// Goal: a thread sleeps for a deadline that no clock of the library reaches.
+// Method: a sleep that ends before the wake has overflowed.
 TEST(Sleeper, SleepsForADeadlinePastTheEndOfTheClock) {
   for (const std::uint64_t due_ns : {std::uint64_t{1} << 62, (std::uint64_t{1} << 63) - 1,
                                      std::uint64_t{1} << 63, ~std::uint64_t{0} - 1}) {

@@ -148,8 +148,9 @@ class Timer : private detail::TimerBase {
   ~Timer() { static_cast<void>(cancel()); }
 
   /// Makes the context call the function with the handle after `delay_ns`. A delay that reaches
-  /// past the end of the clock never ends: the timer is armed until it is cancelled. Violation:
-  /// object_in_use, if the timer is armed. Context: any; the call locks a mutex.
+  /// past the end of the clock never ends: the timer is armed until it is cancelled.
+  /// Violation: object_in_use, if the timer is armed.
+  /// Context: any; the call locks a mutex.
   void arm(Context& context, std::uint64_t delay_ns, Handle&& handle,
            Place where = Place::current()) noexcept {
     arm_node(context, delay_ns, "mq::Timer::arm", where,

@@ -11,7 +11,6 @@
 #include <blkown/dma/detail/epoch.hpp>
 #include <blkown/dma/detail/list_state.hpp>
 #include <blkown/dma/detail/mapping_state.hpp>
-#include <blkown/dma/iova.hpp>
 #include <blkown/dma/proof.hpp>
 #include <blkown/dma/quarantine.hpp>
 #include <blkown/place.hpp>

@@ -10,7 +10,6 @@
 #include <blkown/ended.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/request.hpp>
-#include <utility>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

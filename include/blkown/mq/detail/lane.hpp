@@ -15,6 +15,7 @@
 #include <blkown/mq/idle_list.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/tag_pool.hpp>
+#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {

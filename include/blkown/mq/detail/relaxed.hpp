@@ -7,7 +7,6 @@
 
 #include <atomic>
 #include <blkown/config.hpp>
-#include <cstdint>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
