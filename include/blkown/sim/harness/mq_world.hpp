@@ -117,8 +117,8 @@ class MqWorld : public WorldBase {
       if (history_.event() > config_.io_count * max_events_per_io + 1'000'000) {
         return fail("the I/O did not end within the limit of events of a run");
       }
-      if (runtime_.now_ns() - last_end_ns_ > max_pause_ns) {
-        return fail("an I/O is lost: none has ended for ten simulated seconds");
+      if ((runtime_.now_ns() - last_end_ns_) / max_timeouts_per_io > config_.timeout_ns) {
+        return fail("an I/O is lost: none has ended for five thousand timeouts");
       }
     }
     return finish();
@@ -126,7 +126,7 @@ class MqWorld : public WorldBase {
 
  private:
   static constexpr std::uint64_t max_events_per_io = 5000;
-  static constexpr std::uint64_t max_pause_ns = 10'000'000'000;
+  static constexpr std::uint64_t max_timeouts_per_io = 5000;
 
   struct Starter : mq::Work {
     Starter(MqWorld& its_world, std::uint32_t its_index)
