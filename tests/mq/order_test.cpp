@@ -381,8 +381,7 @@ TEST_F(Requeue, TheRestOfABatchIsNotSentToAQueueThatTheDriverStopped) {
 // Method: the callback runs after the others were requeued and before they are issued.
 TEST_F(Requeue, ABioSubmittedByAnEndCallbackDoesNotPassRequeuedRequests) {
   submit_six();
-  bool is_first = true;
-  ends.then = [&](mq::Bio&) {
+  ends.then = [this, is_first = true](mq::Bio&) mutable {  // ends come after the test's body, too
     if (std::exchange(is_first, false)) submit(48);
   };
   bench.driver.issued.clear();
