@@ -1,32 +1,25 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
-"""Breaks the library in one place at a time and checks that a scenario fails.
+"""Runs the mutants written by hand against the model tests.
 
 A scan of the files of ORDER_FILES finds each memory order other than relaxed and weakens it: acq_rel
-to each of its halves, any other to relaxed. Each patch of mutants.py is another mutant. A mutant is a
-copy of include/ with one change. It is built with all scenarios and run until a scenario fails. Ends
-with the line "N of N mutants caught"; the exit status is 0 only if all are. Writes nothing into the
-tree without --write-table.
+to each of its halves, any other to relaxed. Each patch of model_mutants.py is another mutant. A mutant is
+a copy of include/ with one change. It is built with all scenarios and run until a scenario fails.
 """
 
-import argparse
 import concurrent.futures
-import os
 import pathlib
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 
-sys.dont_write_bytecode = True
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-from mutants import Mutant, all_mutants  # noqa: E402
+from model_mutants import all_mutants
+from source import functions, without_comments
 
-ROOT = HERE.parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MODEL = ROOT / "tests/model"
 ORDER_FILES = ("detail/ref_word.hpp", "detail/tag_bitmap.hpp", "mq/detail/request_stack.hpp",
                "mq/detail/call_gate.hpp", "mq/detail/countdown.hpp", "dma/detail/mapping_state.hpp")
 ORDER = re.compile(r"std::memory_order_(acquire|release|acq_rel|seq_cst|consume)\b")
@@ -38,31 +31,6 @@ RUN_LIMIT_S = 300
 
 class BadMutant(Exception):
     """A patch does not fit the sources, or a mutant gives no result."""
-
-
-def functions(text):
-    """(name, begin, end) of each function body, found by the indentation of clang-format."""
-    head = re.compile(
-        r"^(?P<indent> *)(?!(?:return|if|else|while|for|switch|using|class|struct|template|namespace|"
-        r"static_assert|public|private|//)\b)[\w\[<:*&](?:[^\n;{}]|\n(?! *(?://|\n)))*?"
-        r"\b(?P<name>~?\w+)\((?:[^;{}]|\{\})*?\)(?: const)?(?: &&)?(?: noexcept)?"
-        r"(?:\s+requires [^{;]*)?\s*\{",
-        re.MULTILINE)
-    found = []
-    for match in head.finditer(text):
-        closing = re.compile(rf"^{match['indent']}\}}", re.MULTILINE)
-        line_end = text.find("\n", match.end())
-        if text[match.end():line_end].rstrip().endswith("}"):
-            end = line_end
-        else:
-            close = closing.search(text, match.end())
-            end = close.end() if close else len(text)
-        found.append((match["name"], match.end(), end))
-    return found
-
-
-def without_comments(text):
-    return re.sub(r"//[^\n]*", lambda match: " " * len(match[0]), text)
 
 
 def weakened_orders():
@@ -134,7 +102,7 @@ class Workshop:
     def __init__(self, folder, arguments):
         self.folder = folder
         self.arguments = arguments
-        sources = sorted((HERE / "scenarios").glob("*.cpp")) + [HERE / "run_scenarios.cpp"]
+        sources = sorted((MODEL / "scenarios").glob("*.cpp")) + [MODEL / "run_scenarios.cpp"]
         # One translation unit, so that the headers are parsed once.
         self.unit = folder / "all.cpp"
         self.unit.write_text("".join(f'#include "{source}"\n' for source in sources))
@@ -182,12 +150,12 @@ class Workshop:
 
 def write_tables(scenarios, mutants):
     """Writes the tables of README.md, each between its two comments."""
-    path = HERE / "README.md"
+    path = MODEL / "README.md"
     text = path.read_text()
     for what, head, rows in (
             ("scenarios", ("scenario", "executions", "cut"), scenarios),
             ("mutants", ("mutant", "in", "caught by", "with"), mutants)):
-        begin = f"<!-- {what}: written by tests/model/mutate --write-table -->"
+        begin = f"<!-- {what}: written by tests/mutate --write-table -->"
         end = f"<!-- end of {what} -->"
         lines = [head, ("---",) * len(head), *rows]
         table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
@@ -209,24 +177,8 @@ def short(message):
     return re.sub(r" \([^()]*:\d+\)$", "", message)
 
 
-def parse():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1,
-                        help="mutants built and run at a time; default: one per core")
-    parser.add_argument("--only", metavar="TEXT", default="",
-                        help="only the mutants whose 'file: name' contains this")
-    parser.add_argument("--list", action="store_true", help="print the mutants and run none")
-    parser.add_argument("--cxx", default="g++-12", help="the compiler; default: g++-12")
-    parser.add_argument("--word-bits", type=int, choices=(64, 32), default=64,
-                        help="the width of the ownership word; default: 64")
-    parser.add_argument("--write-table", action="store_true",
-                        help="keep the result in tests/model/README.md, if all are caught")
-    return parser.parse_args()
-
-
-def main():
-    arguments = parse()
+def run_list(arguments):
+    """Prints a line for each mutant, then "N of N mutants caught". Exits with 0 only if all are."""
     try:
         changes = [change for change in all_changes()
                    if arguments.only in f"{change[1]}: {change[0]}"]
@@ -242,10 +194,6 @@ def main():
         for name, file, line, _, _ in changes:
             print(f"{file}:{line}: {name}")
         return
-    if shutil.which(arguments.cxx) is None:
-        sys.exit(f"mutate: no compiler {arguments.cxx}; install it or name one with --cxx")
-
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("mutate: terminated"))
     start = time.monotonic()
     rows, uncaught = [], 0
     with tempfile.TemporaryDirectory(prefix="blkown-mutate-") as folder:
@@ -283,7 +231,3 @@ def main():
             write_tables(counted(unchanged), rows)
     print(f"{len(rows)} of {len(changes)} mutants caught, in {time.monotonic() - start:.0f} s")
     sys.exit(0 if uncaught == 0 else 1)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-"""The protocol mutants of tests/model/mutate: each undoes one step of the protocol.
+"""The protocol mutants of the model tests: each undoes one step of the protocol.
 
 Mutant(name, file, function, old, new) replaces OLD by NEW in the body of FUNCTION (None: anywhere) of
 include/blkown/FILE. OLD must occur there exactly once. White space in OLD matches any white space,

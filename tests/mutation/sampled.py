@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: BSL-1.0
+"""Samples mutants by operators and shows them to the test programs of the tree."""
+
+import collections
+import concurrent.futures
+import difflib
+import pathlib
+import random
+import re
+import shutil
+import threading
+from dataclasses import dataclass
+
+from operators import OPERATORS, enums_of, mutants_of
+from programs import PARTS, Probes, Records, Trouble, text_of
+
+LIBRARIES = tuple(PARTS)
+README = "tests/README.md"
+SURVIVORS = ("<!-- survivors: argued by hand -->", "<!-- end of survivors -->")
+TABLE = ("<!-- sampled: written by tests/mutate --write-table -->", "<!-- end of sampled -->")
+
+
+def library_of(file):
+    """The library of a header below include/."""
+    folders = pathlib.PurePath(file).parts[1:-1]
+    return folders[0] if folders and folders[0] in LIBRARIES else "core"
+
+
+def sampled_mutants(root, library, seed, only):
+    """The library's mutants in the order in which they are tried: the operators take turns."""
+    include = root / "include"
+    texts = {str(path.relative_to(include)): path.read_text()
+             for path in sorted(include.rglob("*.hpp"))}
+    enums = enums_of(texts.values())
+    of_operator = {operator: [] for operator in OPERATORS}
+    for file, text in texts.items():
+        if library_of(file) == library and only in file:
+            for mutant in mutants_of(file, text, enums):
+                of_operator[mutant.operator].append(mutant)
+    chance = random.Random(f"{library} {seed}")
+    queues = []
+    for mutants in of_operator.values():
+        chance.shuffle(mutants)
+        queues.append(collections.deque(mutants))
+    order = []
+    while any(queues):
+        order += [queue.popleft() for queue in queues if queue]
+    return order
+
+
+def rows_of(text, marks):
+    """The cells of the rows of a table between two comments."""
+    if marks[0] not in text:
+        return []
+    lines = text.split(marks[0])[1].split(marks[1])[0].strip().splitlines()[2:]
+    return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            for line in lines]
+
+
+def argued_survivors(root):
+    """(header, name) of the mutants that the README argues to be equivalent."""
+    path = root / README
+    if not path.exists():
+        return set()
+    return {(row[0].strip("`"), row[1].strip("`"))
+            for row in rows_of(path.read_text(), SURVIVORS)}
+
+
+@dataclass
+class Result:
+    mutant: object
+    outcome: str       # caught, survived, discarded
+    by: str = ""
+
+
+class Trial:
+    """Tries mutants. Several threads may use it."""
+
+    def __init__(self, workshop, programs, patience_s):
+        self.workshop = workshop
+        self.patience_s = patience_s
+        self.programs = programs
+        self.lock = threading.Lock()
+
+    def candidates(self, mutant):
+        """The programs that can notice the change, the likeliest first."""
+        header = "include/" + mutant.file
+        probe = f"{mutant.file}:{mutant.function}"
+        including = [program for program in self.programs if header in program.files]
+        entering = [program for program in including if probe in program.entered]
+        stem = pathlib.PurePath(mutant.file).stem
+        # What runs at compile time alone enters no probe.
+        chosen = [p for p in including if p in entering or stem in p.name] if entering else including
+
+        def likelihood(program):
+            folder, _, name = program.name.partition("/")
+            return (probe not in program.entered, not name.startswith(stem + "_test"),
+                    program.run_s > 2, folder != library_of(mutant.file), -program.kills, program.run_s)
+        with self.lock:
+            return sorted(chosen, key=likelihood)
+
+    def attempt(self, number, mutant):
+        place = self.workshop.folder / f"mutant{number}"
+        overlay = place / "include"
+        changed = overlay / mutant.file
+        changed.parent.mkdir(parents=True)
+        changed.write_text(mutant.text)
+        try:
+            return self._attempt(place, overlay, changed, mutant)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _attempt(self, place, overlay, changed, mutant):
+        log = place / "log"
+        if not self.workshop.compile(changed, ("-std=c++23", "-x", "c++"), [overlay], "/dev/null", log,
+                                     more=["-fsyntax-only"]):
+            return Result(mutant, "discarded")
+        for program in self.candidates(mutant):
+            why = self._meets(program, place, overlay, log)
+            if why is None:
+                continue
+            if why == "does not compile":
+                return Result(mutant, "discarded")
+            with self.lock:
+                program.kills += 1
+            return Result(mutant, "caught", f"{program.name} ({why})")
+        return Result(mutant, "survived")
+
+    def _meets(self, program, place, overlay, log):
+        """How the program fails, or None if it passes."""
+        objects = []
+        for number, (source, options) in enumerate(program.sources.items()):
+            output = place / f"{number}.o"
+            if not self.workshop.compile(source, options, [overlay], output, log):
+                # The library's own static_asserts are no test.
+                errors = re.findall(r"^(\S+?):\d+:\d+: error: (.*)$", text_of(log), re.MULTILINE)
+                if any("/tests/" in file and ("static assertion" in error or "constant expr" in error)
+                       for file, error in errors):
+                    return "static assertion"
+                return "does not compile"
+            objects.append(output)
+        binary = place / "program"
+        if not self.workshop.link(objects, program.libraries, binary, log):
+            return "does not compile"
+        limit_s = self.patience_s + 10 * program.run_s
+        status = self.workshop.execute(binary, program.arguments, limit_s, log)
+        if status is None:
+            return "hangs"
+        if status == 0:
+            return None
+        failed = re.search(r"^\[  FAILED  \] (\w[\w/]*\.[\w/]+)", text_of(log), re.MULTILINE)
+        return failed[1] if failed else f"exit status {status}"
+
+
+def difference(root, mutant):
+    """The change, as a diff without its head."""
+    old = (root / "include" / mutant.file).read_text().splitlines()
+    lines = difflib.unified_diff(old, mutant.text.splitlines(), lineterm="", n=1)
+    return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+
+
+def prepare(workshop, library, jobs, report):
+    """The programs of the tree that include headers of the library, each with its record."""
+    programs = workshop.programs(library)
+    if any("gtest/gtest.h" in text_of(source) for p in programs for source in p.sources):
+        workshop.precompile()
+    records = Records(workshop)
+    missing = [program for program in programs if not records.recall(program)]
+    if missing:
+        report(f"building {len(missing)} of {len(programs)} test programs of the unchanged tree")
+        records.probes = Probes(workshop)
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            for _ in pool.map(records.make, missing):
+                pass
+    return [program for program in programs
+            if any(file.startswith("include/") and library_of(file[8:]) == library
+                   for file in program.files)]
+
+
+def results_of(trial, mutants, jobs):
+    """The results in the order of the mutants, computed `jobs` at a time."""
+    waiting = collections.deque()
+    source = enumerate(mutants)
+    pool = concurrent.futures.ThreadPoolExecutor(jobs)
+    try:
+        while True:
+            while len(waiting) < jobs:
+                item = next(source, None)
+                if item is None:
+                    break
+                waiting.append(pool.submit(trial.attempt, *item))
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def write_row(root, row):
+    """Puts the row of this library and seed into the README's table."""
+    path = root / README
+    text = path.read_text()
+    rows = [old for old in rows_of(text, TABLE) if old[:2] != row[:2]] + [row]
+    rows.sort(key=lambda r: (LIBRARIES.index(r[0]), int(r[1])))
+    lines = [["library", "seed", "sampled", "caught", "argued", "survived"], ["---"] * 6, *rows]
+    table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    before, rest = text.split(TABLE[0])
+    path.write_text(before + TABLE[0] + "\n\n" + table + "\n" + TABLE[1] + rest.split(TABLE[1])[1])
+
+
+def run_sample(workshop, arguments, report=lambda line: print(line, flush=True)):
+    """Returns the number of mutants sampled and the number neither caught nor argued."""
+    library = arguments.library
+    mutants = sampled_mutants(workshop.root, library, arguments.seed, arguments.only)
+    if not mutants:
+        raise Trouble(f"no header of {library} contains '{arguments.only}' in its path and has a mutant")
+    if arguments.list:
+        for mutant in mutants:
+            report(f"include/{mutant.file}:{mutant.line}: {mutant.name}")
+        return None
+    argued = argued_survivors(workshop.root)
+    trial = Trial(workshop, prepare(workshop, library, arguments.jobs, report),
+                  arguments.patience)
+    counts = collections.Counter()
+    survivors = []
+    for result in results_of(trial, mutants, arguments.jobs):
+        mutant = result.mutant
+        place = f"include/{mutant.file}:{mutant.line}: {mutant.name}"
+        if result.outcome == "discarded":
+            counts["discarded"] += 1
+            continue
+        if result.outcome == "caught":
+            counts["caught"] += 1
+            report(f"{place}: caught by {result.by}")
+        elif (mutant.file.removeprefix("blkown/"), mutant.name) in argued:
+            counts["argued"] += 1
+            report(f"{place}: survives, argued in {README}")
+        else:
+            counts["survived"] += 1
+            survivors.append(place)
+            report("\n".join([f"{place}: SURVIVED",
+                              *("    " + line for line in difference(workshop.root, mutant))]))
+        if counts["caught"] + counts["argued"] + counts["survived"] == arguments.sample:
+            break
+    sampled = counts["caught"] + counts["argued"] + counts["survived"]
+    for place in survivors:
+        report(f"survived: {place}")
+    report(f"{library}, seed {arguments.seed}: {counts['caught']} of {sampled} mutants caught, "
+           f"{counts['argued']} argued, {counts['survived']} survived; "
+           f"{counts['discarded']} did not compile")
+    if arguments.write_table:
+        write_row(workshop.root, [library, str(arguments.seed), str(sampled), str(counts["caught"]),
+                                  str(counts["argued"]), str(counts["survived"])])
+    return sampled, counts["survived"]
