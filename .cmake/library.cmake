@@ -5,7 +5,7 @@
 #   [DEFINITIONS <definition>...]
 #   [HEADERS <file>...]       relative to the calling directory, which is below include/
 #   [VERIFY_IF <variable>])   whether the target all_verify_interface_header_sets compiles each header
-#                             by itself; PROJECT_IS_TOP_LEVEL unless given
+#                             outside detail/ by itself; PROJECT_IS_TOP_LEVEL unless given
 #
 # Makes the header-only library <name> and its alias blkown::<EXPORT_NAME>. The global property
 # blkown_libraries lists all libraries for the install rules. A header that no list names is neither
@@ -27,17 +27,30 @@ function(blkown_library name)
 
   if(arg_HEADERS)
     list(TRANSFORM arg_HEADERS PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
+    set(public_headers ${arg_HEADERS})
+    list(FILTER public_headers EXCLUDE REGEX "/detail/")
+    set(inner_headers ${arg_HEADERS})
+    list(FILTER inner_headers INCLUDE REGEX "/detail/")
     target_sources(${name}
       INTERFACE
         FILE_SET HEADERS
         BASE_DIRS ${PROJECT_SOURCE_DIR}/include
-        FILES ${arg_HEADERS})
+        FILES ${public_headers})
+    if(inner_headers)
+      target_sources(${name}
+        INTERFACE
+          FILE_SET detail TYPE HEADERS
+          BASE_DIRS ${PROJECT_SOURCE_DIR}/include
+          FILES ${inner_headers})
+    endif()
   endif()
   if(NOT arg_VERIFY_IF)
     set(arg_VERIFY_IF PROJECT_IS_TOP_LEVEL)
   endif()
-  if(${arg_VERIFY_IF})
-    set_target_properties(${name} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
+  if(${arg_VERIFY_IF} AND arg_HEADERS)
+    set_target_properties(${name} PROPERTIES
+      VERIFY_INTERFACE_HEADER_SETS ON
+      INTERFACE_HEADER_SETS_TO_VERIFY HEADERS)
   endif()
 
   set_property(GLOBAL APPEND PROPERTY blkown_libraries ${name})
