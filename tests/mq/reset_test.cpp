@@ -301,6 +301,23 @@ TEST(Reset, EveryCallInTheRemovalsCallbackIsHarmless) {
   EXPECT_EQ(bench.disk, nullptr);
 }
 
+// Goal: a plug of a removed disk leaves no work queued, also if the driver is blocking.
+TEST(Reset, APlugOfARemovedDiskLeavesNothingToRun) {
+  for (const bool blocking : {false, true}) {
+    Bench bench{{.capacity_sectors = 1024, .blocking = blocking}, 2};
+    EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->remove(control); }));
+    Read read;
+    {
+      const Disk::Plug plug{*bench.disk, bench.context()};
+      bench.disk->submit(bench.context(), read.bio);
+    }
+    EXPECT_EQ(read.ends.statuses, std::vector{Status::offline});
+    EXPECT_EQ(bench.context().runnable(), 0U);
+    bench.runtime.run();
+    bench.disk.reset();
+  }
+}
+
 // Goal: a kick during the steps of a removal leaves no work queued after the removal.
 TEST(Reset, QueuesAreStartedAtEveryMomentOfARemoval) {
   for (std::uint64_t seed = 0; seed != 100; ++seed) {

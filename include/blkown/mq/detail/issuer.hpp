@@ -519,6 +519,7 @@ class Issuer {
   void send_or_collect(Lane<D>& lane, Idle<R>&& idle, bool is_last) noexcept {
     if constexpr (names_queue_rqs<D>) {
       if (!is_last || lane.batched != 0) {
+        state_of(idle.data()).is_seen.set(false);
         lane.batch.push_back(std::move(idle));
         lane.is_uncommitted = true;
         if (++lane.batched == max_batched || is_last) commit(lane);

@@ -169,7 +169,8 @@ class SubmitQueue {
 
   void plug() noexcept { issuer_.plug(); }  // needs no Entry
   void unplug() noexcept {
-    if (issuer_.unplug()) resume_pending_ = true;
+    // A removed disk has nothing to resume, and its user may destroy it next.
+    if (issuer_.unplug() && !control_.is_removed()) resume_pending_ = true;
   }
 
   // --- for the disk, before any I/O or while it is frozen ---------------------------------------
