@@ -6,8 +6,8 @@
 // Method: four submitters on two hardware queues, and a device on its own context, on each of the
 // three runtimes. The run contains all operations; immediate, late, duplicate and lost completions;
 // busy and failing drivers; requeues, timeouts, stopped queues, freezes, changes of the number of
-// queues, resets while another party quiesces, and a removal under I/O. Each submitter keeps a copy
-// of its part of the disk.
+// queues and of the limits, resets while another party quiesces, and a removal under I/O. Each
+// submitter keeps a copy of its part of the disk. The driver judges each request by the limits.
 
 #include <gtest/gtest.h>
 
@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "mq/fake_driver.hpp"
+#include "mq/obeys.hpp"
 #include "stress/effort.hpp"
 
 namespace {
@@ -39,6 +40,30 @@ constexpr std::uint32_t device_context = submitters;
 constexpr std::uint32_t slots_each = 12;
 constexpr std::uint32_t slot_blocks = 24;
 constexpr std::uint64_t capacity = std::uint64_t{submitters} * slots_each * slot_blocks;
+
+/// The limits that the run changes between. The disk is made with the first ones.
+constexpr std::array all_limits{mq::QueueLimits{.max_sectors = 8,
+                                                .max_segments = 2,
+                                                .max_discard_sectors = 11,
+                                                .max_write_zeroes_sectors = 5,
+                                                .dma_alignment_mask = 7,
+                                                .chunk_sectors = 20,
+                                                .discard_granularity_sectors = 4},
+                                mq::QueueLimits{.max_sectors = 3,
+                                                .max_segments = 1,
+                                                .max_segment_bytes = 1024,
+                                                .max_discard_sectors = 4,
+                                                .max_write_zeroes_sectors = 20},
+                                mq::QueueLimits{.max_sectors = 64, .max_segments = 8},
+                                mq::QueueLimits{.max_sectors = 20,
+                                                .max_segments = 3,
+                                                .max_segment_bytes = 2048,
+                                                .virt_boundary_mask = 7,
+                                                .max_discard_sectors = 64,
+                                                .max_write_zeroes_sectors = 2,
+                                                .dma_alignment_mask = 3,
+                                                .chunk_sectors = 7,
+                                                .discard_granularity_sectors = 7}};
 
 struct RandomDriver;
 using Rq = mq::Request<RandomDriver>;
@@ -62,7 +87,7 @@ struct RandomDriver {
   Answer queue_rq(Hw& hw, QueueData& queue, blkown::Idle<Rq> idle, bool) {
     if (quiesced.load(std::memory_order_relaxed) != 0) called_quiesced = true;
     Random& dice = here();
-    expect_limits(hw.disk().config().limits, idle.data());
+    expect_limits(idle.data());
     switch (dice.below(64)) {
       case 0: return Answer::rejected(std::move(idle), Status::device_resource);
       case 1: return Answer::rejected(std::move(idle), Status::medium_error);
@@ -88,14 +113,16 @@ struct RandomDriver {
     return Answer::accepted();
   }
 
-  static void expect_limits(const mq::QueueLimits& limits,
-                            const mq::Payload<RandomDriver>& request) {
-    if (request.length_bytes() == 0) return;
-    const std::uint64_t end = request.sector() + request.length_bytes() / 512;
-    EXPECT_EQ(request.sector() / limits.chunk_sectors, (end - 1) / limits.chunk_sectors);
-    for (const Segment piece : request.segments()) {
-      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(piece.data) & limits.dma_alignment_mask, 0U);
+  /// During a change of the limits, a request keeps those before or those after it.
+  void expect_limits(const mq::Payload<RandomDriver>& request) {
+    const unsigned allowed = allowed_limits.load(std::memory_order_relaxed);
+    const char* violated = nullptr;
+    for (unsigned i = 0; i != all_limits.size(); ++i) {
+      if ((allowed >> i & 1U) == 0) continue;
+      violated = fake::violated_limit(all_limits[i], request);
+      if (violated == nullptr) return;
     }
+    ADD_FAILURE() << violated << ", allowed " << allowed;
   }
 
   void complete(Hw& hw, blkown::Claim<Rq> claim) {
@@ -183,6 +210,7 @@ struct RandomDriver {
   // The parties whose quiesce is done, and that have not begun to unquiesce.
   std::atomic<int> quiesced{0};
   std::atomic<bool> called_quiesced{false};
+  std::atomic<unsigned> allowed_limits{1};  // a bit for each of all_limits
   std::mutex mutex;
   std::vector<Published> published;
   Device* device = nullptr;
@@ -285,6 +313,7 @@ struct RandomRun {
     slot.bio().~Bio();
     if (ended.load(std::memory_order_relaxed) >= target) return begin_removal();
     if (slot.submitter == 0) maybe_start_operation(driver.random[0]);
+    if (slot.submitter == 1) maybe_change_limits(driver.random[1]);
     submit(slot);
   }
 
@@ -360,6 +389,26 @@ struct RandomRun {
     if (std::exchange(test.other_reverses, false)) return test.disk->unquiesce(test.other);
     test.other_pending.store(false, std::memory_order_release);
   }
+  /// Changes the limits, independently of the other operations, with a probability of 1 in 200.
+  void maybe_change_limits(Random& dice) {
+    if (!dice.chance(1, 200) || limits_pending.exchange(true, std::memory_order_acquire)) return;
+    next_limits = static_cast<unsigned>(dice.below(all_limits.size() + 1));
+    if (next_limits == all_limits.size()) return disk->set_limits(limits, {.max_segments = 0});
+    driver.allowed_limits.fetch_or(1U << next_limits, std::memory_order_relaxed);
+    disk->set_limits(limits, all_limits[next_limits]);
+  }
+  static void on_limits(void* self, mq::Control& control) {
+    RandomRun& test = *static_cast<RandomRun*>(self);
+    const bool is_refused = test.next_limits == all_limits.size();
+    if (control.status() == Status::ok && !is_refused) {
+      test.driver.allowed_limits.store(1U << test.next_limits, std::memory_order_relaxed);
+      ++test.changes;
+    } else if (control.status() != Status::offline &&
+               (control.status() != Status::invalid || !is_refused)) {
+      test.fail("a change of the limits ended with a wrong status");
+    }
+    test.limits_pending.store(false, std::memory_order_release);
+  }
   static void on_alarm(void* self, mq::Alarm&) {
     RandomRun& test = *static_cast<RandomRun*>(self);
     test.stopped->start();
@@ -386,7 +435,11 @@ struct RandomRun {
   std::atomic<std::uint64_t> submitted{0}, ended{0}, good_ends{0}, bad_ends{0}, failures{0};
   std::atomic<std::uint64_t> operations{0};
   std::atomic<const char*> failure{""};
-  std::atomic<bool> is_removing{false}, operation_pending{false}, other_pending{false};
+  std::atomic<bool> is_removing{false}, operation_pending{false}, other_pending{false},
+      limits_pending{false};
+  unsigned next_limits = 0;
+  std::atomic<std::uint64_t> changes{0};
+  mq::Control limits{{&on_limits, this}};
   void (mq::Disk<RandomDriver>::*reverse)(mq::Control&, blkown::Place) = nullptr;
   Hw* stopped = nullptr;
   mq::Control control{{&on_control, this}};
@@ -421,6 +474,7 @@ void expect_totals(const RandomRun& test) {
   EXPECT_GT(test.good_ends.load(), test.target / 2);
   EXPECT_GT(test.bad_ends.load(), test.target / 100);
   EXPECT_GT(test.operations.load(), 0U);
+  EXPECT_GT(test.changes.load(), 0U);
   EXPECT_FALSE(test.driver.called_quiesced) << "queue_rq of a disk that a party has quiesced";
   const mq::Counters seen = test.disk->counters();
   EXPECT_EQ(seen.submitted_bios, static_cast<blkown::Word>(test.submitted.load()));
@@ -446,13 +500,7 @@ void run_random_io(Rt& runtime, std::uint64_t seed, std::uint64_t target, Run ru
   RandomDriver::Device device{test.driver, runtime.context(device_context)};
   test.driver.device = &device;
   const mq::DiskConfig config{.capacity_sectors = capacity,
-                              .limits = {.max_sectors = 8,
-                                         .max_segments = 2,
-                                         .max_discard_sectors = 11,
-                                         .max_write_zeroes_sectors = 5,
-                                         .dma_alignment_mask = 7,
-                                         .chunk_sectors = 20,
-                                         .discard_granularity_sectors = 4},
+                              .limits = all_limits[0],
                               .write_cache = true,
                               .normal_queues = 2,
                               .depth = 16,

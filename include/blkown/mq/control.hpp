@@ -9,21 +9,23 @@
 #include <blkown/config.hpp>
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
+#include <blkown/mq/limits.hpp>
 #include <blkown/mq/on_end.hpp>
 #include <blkown/place.hpp>
 #include <blkown/status.hpp>
 #include <cstdint>
+#include <optional>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq {
 
-/// An operation on a disk: freeze, thaw, quiesce, unquiesce, set_queue_count or remove. The caller
-/// owns the object, which stays in place until its end callback is called on one of the disk's
-/// contexts. The callback may start the Control again or destroy it. The operations of a disk are
-/// carried out one at a time, in the order in which they were started. No operation waits for a
-/// later one. The functions of Disk state the condition for which each operation waits. After a
-/// removal, operations end with Status::offline. An operation that was queued behind the removal
+/// An operation on a disk: freeze, thaw, quiesce, unquiesce, set_queue_count, set_limits or remove.
+/// The caller owns the object, which stays in place until its end callback is called on one of the
+/// disk's contexts. The callback may start the Control again or destroy it. The operations of a
+/// disk are carried out one at a time, in the order in which they were started. No operation waits
+/// for a later one. The functions of Disk state the condition for which each operation waits. After
+/// a removal, operations end with Status::offline. An operation that was queued behind the removal
 /// ends before the removal's callback. A later operation ends within the call that starts it.
 class Control {
  public:
@@ -36,9 +38,11 @@ class Control {
     if (is_running()) violate_destroyed();
   }
 
-  /// The result of the operation: Status::ok; offline, if the disk is removed; or the status with
-  /// which init_hctx refused a queue.
+  /// The result of the operation: Status::ok; offline, if the disk is removed; the status with
+  /// which init_hctx refused a queue; or invalid, if set_limits refused limits.
   [[nodiscard]] Status status() const noexcept { return status_; }
+  /// The limit for which set_limits ended with Status::invalid, else none.
+  [[nodiscard]] const std::optional<DiskError>& error() const noexcept { return error_; }
   /// Whether the operation was started and its end callback has not been called.
   [[nodiscard]] bool is_running() const noexcept { return is_running_.is_set(); }
 
@@ -50,7 +54,7 @@ class Control {
   template <class D>
   friend class detail::Controls;
 
-  enum class Kind : std::uint8_t { freeze, thaw, quiesce, unquiesce, queue_count, remove };
+  enum class Kind : std::uint8_t { freeze, thaw, quiesce, unquiesce, queue_count, limits, remove };
   /// The part that every context has to do next (detail/controls.hpp).
   enum class Step : std::uint8_t { freeze, thaw, quiesce, unquiesce, remove, pass, leave };
 
@@ -65,6 +69,8 @@ class Control {
   Control* next_ = nullptr;
   Place place_{};  // of the call that started the operation
   std::uint32_t queue_count_ = 0;
+  QueueLimits limits_;
+  std::optional<DiskError> error_;
   Kind kind_ = Kind::freeze;
   Status status_ = Status::ok;
   detail::RelaxedFlag is_running_;

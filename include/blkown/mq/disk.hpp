@@ -19,7 +19,6 @@
 #include <blkown/mq/detail/controls.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/medium_state.hpp>
-#include <blkown/mq/detail/split.hpp>
 #include <blkown/mq/detail/submit_queue.hpp>
 #include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/driver.hpp>
@@ -59,7 +58,7 @@ namespace mq {
 /// the disk. A disk is removed before it is destroyed. These contexts must be run:
 ///   - a context with I/O in flight, until the I/O has ended;
 ///   - every context of the disk, until a control operation (freeze, quiesce, set_queue_count,
-///     remove) has ended;
+///     set_limits, remove) has ended;
 ///   - a context that has had I/O, whenever it is woken: it may keep tags that other contexts need.
 /// Source: blk-mq's request_queue with its gendisk.
 template <class D>
@@ -208,22 +207,22 @@ class Disk {
   /// requeued. Requeued requests wait until the thaw, and the freeze does not wait for them. A
   /// private request that was allocated before may still be issued. Freezes nest.
   void freeze(Control& control, Place where = Place::current()) {
-    controls_.start(control, Control::Kind::freeze, 0, where);
+    controls_.start(control, Control::Kind::freeze, 0, {}, where);
   }
   /// Undoes one freeze. Waits for nothing else. A thaw without a freeze is reported
   /// (Report::unbalanced_control) and has no effect.
   void thaw(Control& control, Place where = Place::current()) {
-    controls_.start(control, Control::Kind::thaw, 0, where);
+    controls_.start(control, Control::Kind::thaw, 0, {}, where);
   }
   /// Stops all calls of queue_rq, except for reserved private requests (allocate_private). Waits
   /// until no other call is running. Requests in flight stay in flight. Quiesces nest.
   void quiesce(Control& control, Place where = Place::current()) {
-    controls_.start(control, Control::Kind::quiesce, 0, where);
+    controls_.start(control, Control::Kind::quiesce, 0, {}, where);
   }
   /// Undoes one quiesce. Waits for nothing else. An unquiesce without a quiesce is reported
   /// (Report::unbalanced_control) and has no effect.
   void unquiesce(Control& control, Place where = Place::current()) {
-    controls_.start(control, Control::Kind::unquiesce, 0, where);
+    controls_.start(control, Control::Kind::unquiesce, 0, {}, where);
   }
   /// Changes the number of normal hardware queues under I/O: freezes the disk, calls exit_hctx or
   /// init_hctx, maps the contexts to the queues again, and thaws the disk. Waits for what freeze()
@@ -241,7 +240,23 @@ class Disk {
   void set_queue_count(Control& control, std::uint32_t count, Place where = Place::current()) {
     if (count == 0 || count > detail::normal_queue_limit(config_)) [[unlikely]]
       violate_queue_count(count, where);
-    controls_.start(control, Control::Kind::queue_count, count, where);
+    controls_.start(control, Control::Kind::queue_count, count, {}, where);
+  }
+  /// Changes the limits of requests under I/O: freezes the disk, changes the limits, and thaws the
+  /// disk. Waits for what freeze() waits for. `limits` replaces all limits. On a zoned disk
+  /// chunk_sectors is 0 or the size of a zone, which cannot change, and neither can the block.
+  /// Effects: every request that is issued after the change keeps the new limits. Waiting bios are
+  /// split by the new limits from their next part on. A requeued request that is too large is
+  /// issued in parts, one after another, with its tag. A waiting bio or request ends with
+  /// Status::not_supported if the new limits do not have its operation, with invalid if they refuse
+  /// its memory or allow it no block, and with again if it has the flag nowait and would now be
+  /// split. A bio that is submitted while the operation is running is checked by the old or by the
+  /// new limits.
+  /// Errors, as the Control's status: invalid, if Disk::create would refuse the limits: nothing is
+  /// changed, and Control::error names the limit. offline, if the disk is removed.
+  /// Source: the kernel's queue_limits_commit_update_frozen.
+  void set_limits(Control& control, const QueueLimits& limits, Place where = Place::current()) {
+    controls_.start(control, Control::Kind::limits, 0, limits, where);
   }
   /// Removes the disk: waiting bios, requeued requests and later bios end with Status::offline,
   /// also while the disk is frozen or quiesced. Waits until the driver has no request. If the
@@ -250,7 +265,7 @@ class Disk {
   /// anything: submit() ends the bio with offline, allocate_private() returns none, the operations
   /// end with offline, and the other functions find nothing to do.
   void remove(Control& control, Place where = Place::current()) {
-    controls_.start(control, Control::Kind::remove, 0, where);
+    controls_.start(control, Control::Kind::remove, 0, {}, where);
   }
 
   /// Ends all I/O that the device has with a status. Requests that a handle holds are not affected.
@@ -287,14 +302,12 @@ class Disk {
   /// Changes whether bios that change the medium end with Status::not_supported.
   /// Context: any; interrupt safe.
   /// Source: the kernel's set_disk_ro.
-  void set_read_only(bool value) noexcept {
-    medium_.set_read_only(value, config_.limits.dma_alignment_mask);
-  }
+  void set_read_only(bool value) noexcept { medium_.set_read_only(value); }
 
   // --- observation; any context -----------------------------------------------------------------
 
   /// The configuration that was passed to create(), also where a TagPool replaces its fields and
-  /// where the medium has changed.
+  /// where the medium or the limits have changed.
   [[nodiscard]] const DiskConfig& config() const noexcept { return config_; }
   /// The present capacity.
   [[nodiscard]] std::uint64_t capacity_sectors() const noexcept {
@@ -302,6 +315,11 @@ class Disk {
   }
   /// The present read-only state.
   [[nodiscard]] bool is_read_only() const noexcept { return medium_.is_read_only(); }
+  /// The present limits: those of the configuration, or of the last set_limits() that ended with
+  /// Status::ok. While a set_limits() is running, those before or after it. On a zoned disk,
+  /// chunk_sectors is the size of a zone.
+  /// Context: any; the call locks a mutex.
+  [[nodiscard]] QueueLimits limits() const { return controls_.limits(); }
   /// The driver.
   [[nodiscard]] D& driver() const noexcept { return driver_; }
   /// The driver's data for the disk.
@@ -374,7 +392,6 @@ class Disk {
 
   Disk(const DiskConfig& config, D& driver, QueueData&& data)
       : config_{config},
-        split_limits_{detail::effective_limits(config), config.logical_block_bytes},
         medium_{config},
         driver_{driver},
         data_{std::move(data)},
@@ -455,6 +472,7 @@ class Disk {
     }
     return status;
   }
+  void set_aligned_memory(bool value) noexcept { medium_.set_aligned_memory(value); }
   [[nodiscard]] detail::CallGate& kicks() noexcept { return kicks_; }
   void finish_removal() {
     hw_queues_.close();
@@ -480,7 +498,6 @@ class Disk {
     return *submit_queues_[context.index()];
   }
 
-  [[nodiscard]] const detail::SplitLimits& split_limits() const noexcept { return split_limits_; }
   [[nodiscard]] const detail::MediumState& medium() const noexcept { return medium_; }
   [[nodiscard]] const TraceSink& trace_sink() const noexcept { return trace_sink_; }
 
@@ -548,7 +565,6 @@ class Disk {
   }
 
   DiskConfig config_;
-  detail::SplitLimits split_limits_;
   detail::MediumState medium_;
   D& driver_;
   QueueData data_;

@@ -76,11 +76,22 @@ namespace detail {
   return config.max_normal_queues == 0 ? config.normal_queues : config.max_normal_queues;
 }
 
-/// The limits that requests obey: those of the configuration, and on a zoned disk the zones.
-[[nodiscard]] constexpr QueueLimits effective_limits(const DiskConfig& config) noexcept {
-  QueueLimits limits = config.limits;
+/// The limits that requests obey: `limits`, and on a zoned disk the zones.
+[[nodiscard]] constexpr QueueLimits effective_limits(const DiskConfig& config,
+                                                     QueueLimits limits) noexcept {
   if (config.zoned) limits.chunk_sectors = config.zone_sectors;
   return limits;
+}
+
+/// Checks limits for a disk with the blocks and zones of the configuration.
+/// Errors: the first field that is wrong.
+[[nodiscard]] constexpr std::optional<DiskError> check_limits(const DiskConfig& config,
+                                                              const QueueLimits& limits) noexcept {
+  if (config.zoned && limits.chunk_sectors != 0 && limits.chunk_sectors != config.zone_sectors) {
+    return DiskError{DiskReason::contradicts, "chunk_sectors", limits.chunk_sectors,
+                     config.zone_sectors};
+  }
+  return check(effective_limits(config, limits), config.logical_block_bytes);
 }
 
 /// Checks a capacity, which may be 0.
@@ -123,10 +134,6 @@ namespace detail {
     return wrong(DiskReason::contradicts, "zone_sectors", config.zone_sectors, config.zoned);
   if (config.zone_sectors % block_sectors != 0)
     return wrong(DiskReason::not_a_multiple, "zone_sectors", config.zone_sectors, block_sectors);
-  if (config.zoned && config.limits.chunk_sectors != 0 &&
-      config.limits.chunk_sectors != config.zone_sectors)
-    return wrong(DiskReason::contradicts, "chunk_sectors", config.limits.chunk_sectors,
-                 config.zone_sectors);
   if (config.normal_queues == 0) return wrong(DiskReason::too_small, "normal_queues", 0, 1);
   const std::uint32_t max_normal = normal_queue_limit(config);
   if (max_normal < config.normal_queues)
@@ -140,7 +147,7 @@ namespace detail {
   if (config.timeout_ms > max_ms)
     return wrong(DiskReason::too_large, "timeout_ms", config.timeout_ms, max_ms);
   if (config.busy_delay_ms == 0) return wrong(DiskReason::too_small, "busy_delay_ms", 0, 1);
-  return check(effective_limits(config), block_bytes);
+  return check_limits(config, config.limits);
 }
 
 }  // namespace detail

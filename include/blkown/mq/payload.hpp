@@ -34,8 +34,9 @@ struct PayloadState {
   HwQueue<D>* hw_queue = nullptr;
   std::uint64_t sector = 0;
   std::uint64_t length_bytes = 0;
-  // Not stored in `sector`, which another context may be reading with a pin.
-  std::uint64_t written_sector = 0;
+  // Of a zone_append: the first sector written. Not stored in `sector`, which another context may
+  // be reading with a pin. Of another request with has_rest: the length of the rest.
+  std::uint64_t written_sector_or_rest = 0;
   RequestSegments segments;
   OnEnd<Payload<D>> on_private_end;
   Word sequence = 0;             // numbers the context's first issues (issue_order.hpp)
@@ -49,11 +50,21 @@ struct PayloadState {
   bool was_accepted = false;   // at least one issue was, and the driver has requeued the request
   bool was_refused = false;    // requeued because it was not sent, or refused as busy
   bool is_reserved = false;    // of a private request: it has a reserved tag
+  bool has_rest = false;       // the limits have changed, and a rest is issued after the range
   // Of the Claim that is on its way to the submitting context.
   blkown::detail::ClaimOrigin claim_origin{};
 
   /// Whether the request is issued while the disk is quiesced.
   [[nodiscard]] bool is_urgent() const noexcept { return bio == nullptr && is_reserved; }
+
+  /// The length of the rest that is issued, with the same tag, after the range has ended.
+  [[nodiscard]] std::uint64_t rest_bytes() const noexcept {
+    return has_rest ? written_sector_or_rest : 0;
+  }
+  void set_rest(std::uint64_t bytes) noexcept {
+    has_rest = bytes != 0;
+    if (has_rest) written_sector_or_rest = bytes;
+  }
 
   /// Takes the I/O of a request that waits to be issued again.
   void take_over(const PayloadState& from) noexcept {
@@ -66,6 +77,7 @@ struct PayloadState {
     was_accepted = from.was_accepted;
     sequence = from.sequence;
     set_range(from.op, from.flags, from.sector, from.length_bytes, from.segments);
+    set_rest(from.rest_bytes());
   }
 
   void set_range(Op its_op, IoFlags its_flags, std::uint64_t its_sector,
@@ -73,7 +85,7 @@ struct PayloadState {
     op = its_op;
     flags = its_flags;
     sector = its_sector;
-    written_sector = its_sector;
+    written_sector_or_rest = its_sector;
     length_bytes = its_length_bytes;
     segments = its_segments;
   }
@@ -110,9 +122,12 @@ class Payload {
   [[nodiscard]] HwQueue<D>& hw_queue() const noexcept { return *state_.hw_queue; }
 
   /// Reports the first sector that a zone_append has written, for Bio::written_sector.
-  /// Effects: a requeue discards the report. Without a report, Bio::written_sector is the target.
   /// Precondition: the driver has not ended the request.
-  void set_written_sector(std::uint64_t sector) noexcept { state_.written_sector = sector; }
+  /// Effects: a requeue discards the report. Without a report, Bio::written_sector is the target.
+  /// Other operations ignore the report.
+  void set_written_sector(std::uint64_t sector) noexcept {
+    if (state_.op == Op::zone_append) state_.written_sector_or_rest = sector;
+  }
 
   /// The driver's data. Constructed once, and not reset between I/Os.
   typename D::RequestData driver_data{};

@@ -10,6 +10,7 @@
 #include <blkown/mq/detail/medium_state.hpp>
 #include <blkown/mq/detail/split.hpp>
 #include <blkown/mq/disk_config.hpp>
+#include <blkown/mq/limits.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/segment.hpp>
 #include <blkown/status.hpp>
@@ -21,6 +22,7 @@ namespace mq::detail {
 
 /// The status that refuses a bio for its operation or its range.
 [[nodiscard]] inline Status range_refusal(const Bio& bio, const DiskConfig& config,
+                                          const QueueLimits& limits,
                                           std::uint64_t capacity_sectors) noexcept {
   const Op op = bio.op();
   if (op == Op::flush) return Status::ok;
@@ -31,7 +33,7 @@ namespace mq::detail {
     if (sector >= capacity_sectors || sector % config.zone_sectors != 0) return Status::invalid;
     if (is_zone_management(op)) return Status::ok;
   }
-  if (!has_range(op) || max_sectors_of(op, config.limits) == 0) return Status::not_supported;
+  if (!has_range(op) || max_sectors_of(op, limits) == 0) return Status::not_supported;
   // The block size is a power of two, so the number of sectors in a block is one, too.
   const std::uint64_t block_mask = config.logical_block_bytes - 1;
   const bool is_aligned = (((sector << sector_shift) | length_bytes) & block_mask) == 0;
@@ -52,25 +54,35 @@ namespace mq::detail {
 
 /// The status with which a restriction of the disk refuses a bio. Status::ok if none does.
 [[nodiscard, gnu::cold, gnu::noinline]] inline Status restriction(
-    const Bio& bio, const DiskConfig& config, const MediumState& medium) noexcept {
+    const Bio& bio, const DiskConfig& config, const QueueLimits& limits,
+    const MediumState& medium) noexcept {
   if (medium.is_read_only() && is_write(bio.op())) return Status::not_supported;
-  if (!has_data(bio.op()) || is_memory_aligned(bio, config.limits.dma_alignment_mask)) {
+  if (!has_data(bio.op()) || is_memory_aligned(bio, limits.dma_alignment_mask)) {
     return Status::ok;
   }
-  const Status refused = range_refusal(bio, config, medium.capacity_sectors());
+  const Status refused = range_refusal(bio, config, limits, medium.capacity_sectors());
   return refused != Status::ok ? refused : Status::invalid;
 }
 
 /// The status that refuses a bio: not_supported if the disk does not have the operation, invalid if
 /// the range is empty, not aligned to blocks, or beyond the capacity, or if the memory is not
-/// aligned. Status::ok admits the bio.
+/// aligned. Status::ok admits the bio. `limits`: those of the bio's context.
 [[nodiscard]] inline Status refusal(const Bio& bio, const DiskConfig& config,
-                                    const MediumState& medium) noexcept {
+                                    const QueueLimits& limits, const MediumState& medium) noexcept {
   if (medium.is_restricted()) [[unlikely]] {
-    const Status refused = restriction(bio, config, medium);
+    const Status refused = restriction(bio, config, limits, medium);
     if (refused != Status::ok) return refused;
   }
-  return range_refusal(bio, config, medium.capacity_sectors());
+  return range_refusal(bio, config, limits, medium.capacity_sectors());
+}
+
+/// The status with which limits that have changed refuse the data of a bio that was admitted before
+/// the change, and of which a part is not issued.
+[[nodiscard, gnu::cold]] inline Status refusal_after_change(const Bio& bio,
+                                                            const QueueLimits& limits) noexcept {
+  if (has_range(bio.op()) && max_sectors_of(bio.op(), limits) == 0) return Status::not_supported;
+  const bool is_refused = has_data(bio.op()) && !is_memory_aligned(bio, limits.dma_alignment_mask);
+  return is_refused ? Status::invalid : Status::ok;
 }
 
 }  // namespace mq::detail

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// ControlPart: one context's part in freeze, quiesce, set_queue_count and remove.
+// ControlPart: one context's part in freeze, quiesce, set_queue_count, set_limits and remove.
 //
 //   take_part    the post of a step (controls.hpp) has arrived. The part changes the issuer's
 //                state. An answer is due.
@@ -23,6 +23,7 @@
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/issuer.hpp>
+#include <blkown/mq/limits.hpp>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -56,6 +57,9 @@ class ControlPart {
         break;
       case Control::Step::thaw:
         if (next_map_.has_value()) issuer.map(*std::exchange(next_map_, std::nullopt));
+        if (const QueueLimits* const limits = disk_.controls().new_limits()) {
+          issuer.take_limits(*limits);
+        }
         issuer.thaw();
         break;
       case Control::Step::quiesce: issuer.quiesce(); break;

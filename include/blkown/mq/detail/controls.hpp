@@ -9,8 +9,11 @@
 //   step     an operation is a sequence of steps:
 //              freeze, thaw, quiesce, unquiesce  one step of that name
 //              queue_count                       freeze; then the queues change; thaw
+//              limits                            freeze; then the limits change; thaw: each
+//                                                context copies them
 //              remove                            remove, pass, leave; then the queues are closed
 //              a thaw or unquiesce too many      pass, after a report
+//              limits that are refused           pass
 //   tell     a step begins with a post to every context.
 //   arrive   a context arrives when its ControlPart has done the step. For freeze and remove,
 //            that includes the end of its requests. The last context to arrive begins the next step
@@ -38,6 +41,8 @@
 #include <blkown/mq/control.hpp>
 #include <blkown/mq/detail/countdown.hpp>
 #include <blkown/mq/detail/fwd.hpp>
+#include <blkown/mq/disk_config.hpp>
+#include <blkown/mq/limits.hpp>
 #include <blkown/place.hpp>
 #include <blkown/status.hpp>
 #include <cstdint>
@@ -51,16 +56,20 @@ namespace mq::detail {
 template <class D>
 class Controls {
  public:
-  explicit Controls(Disk<D>& disk) : disk_{disk} {}
+  explicit Controls(Disk<D>& disk)
+      : disk_{disk}, limits_{effective_limits(disk.config(), disk.config().limits)} {}
 
   /// Starts an operation.
   /// Violation: object_in_use, if the Control is running.
   /// Context: any; the call locks a mutex.
-  void start(Control& control, Control::Kind kind, std::uint32_t queue_count, const Place& where) {
+  void start(Control& control, Control::Kind kind, std::uint32_t queue_count,
+             const QueueLimits& limits, const Place& where) {
     if (control.is_running()) violate_started(where);
     control.is_running_.set(true);
     control.kind_ = kind;
     control.queue_count_ = queue_count;
+    control.limits_ = limits;
+    control.error_.reset();
     control.status_ = Status::ok;
     control.place_ = where;
     control.next_ = nullptr;
@@ -74,6 +83,19 @@ class Controls {
   /// The present step.
   /// Context: the disk's contexts, between the post of the step and their arrival.
   [[nodiscard]] Control::Step step() const noexcept { return step_; }
+
+  /// The limits that the present thaw brings into force. Null if the limits do not change.
+  /// Context: as step().
+  [[nodiscard]] const QueueLimits* new_limits() const noexcept {
+    return first_->kind_ == Control::Kind::limits ? &limits_ : nullptr;
+  }
+
+  /// The limits that are in force, or that the operation in progress brings into force.
+  /// Context: any; the call locks a mutex.
+  [[nodiscard]] QueueLimits limits() const {
+    const std::lock_guard lock{mutex_};
+    return limits_;
+  }
 
   /// Records that one context has done the present step. The disk may be destroyed when the call
   /// returns.
@@ -108,11 +130,27 @@ class Controls {
     switch (first_->kind_) {
       case Control::Kind::freeze: ++freezes_; return tell(Control::Step::freeze);
       case Control::Kind::queue_count: return tell(Control::Step::freeze);
+      case Control::Kind::limits: return begin_limits();
       case Control::Kind::thaw: return undo(freezes_, Control::Step::thaw);
       case Control::Kind::quiesce: ++quiesces_; return tell(Control::Step::quiesce);
       case Control::Kind::unquiesce: return undo(quiesces_, Control::Step::unquiesce);
       case Control::Kind::remove: return tell(Control::Step::remove);
     }
+  }
+
+  void begin_limits() {
+    first_->error_ = check_limits(disk_.config(), first_->limits_);
+    if (first_->error_.has_value()) first_->status_ = Status::invalid;
+    tell(first_->error_.has_value() ? Control::Step::pass : Control::Step::freeze);
+  }
+  /// Precondition: every context has answered a freeze, and none has begun the thaw.
+  void change_limits(const QueueLimits& limits) {
+    {
+      const std::lock_guard lock{mutex_};
+      limits_ = effective_limits(disk_.config(), limits);
+    }
+    // Before the thaw. A context that has not copied the limits yet takes its own mask.
+    disk_.set_aligned_memory(limits.dma_alignment_mask != 0);
   }
 
   /// Begins a thaw or an unquiesce. A call too many is reported, and has no effect.
@@ -146,6 +184,10 @@ class Controls {
     Control& control = *first_;
     if (control.kind_ == Control::Kind::queue_count && step_ == Control::Step::freeze) {
       control.status_ = disk_.change_queue_count(control.queue_count_, control.place_);
+      return tell(Control::Step::thaw);
+    }
+    if (control.kind_ == Control::Kind::limits && step_ == Control::Step::freeze) {
+      change_limits(control.limits_);
       return tell(Control::Step::thaw);
     }
     if (control.kind_ == Control::Kind::remove) {
@@ -194,10 +236,11 @@ class Controls {
   }
 
   Disk<D>& disk_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   Control* first_ = nullptr;
   Control* last_ = nullptr;
   bool removed_ = false;  // guarded by the mutex
+  QueueLimits limits_;    // written under the mutex, while no context reads it
   // Used by the thread that begins or ends a step.
   std::uint32_t freezes_ = 0;
   std::uint32_t quiesces_ = 0;

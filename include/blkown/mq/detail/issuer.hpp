@@ -12,6 +12,7 @@
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/counters.hpp>
+#include <blkown/mq/detail/admission.hpp>
 #include <blkown/mq/detail/flush_sequence.hpp>
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
@@ -53,7 +54,12 @@ class Issuer {
         lanes_{lanes},
         counters_{counters},
         ended_bios_{ended_bios},
+        limits_{effective_limits(disk.config(), disk.config().limits),
+                disk.config().logical_block_bytes},
         deferrals_{disk.config().blocking ? one_blocking : 0} {}
+
+  /// The limits of the requests that this context issues.
+  [[nodiscard]] const QueueLimits& limits() const noexcept { return limits_.limits(); }
 
   /// The number of requests that hold a tag.
   [[nodiscard]] Word in_flight() const noexcept { return in_flight_; }
@@ -155,7 +161,10 @@ class Issuer {
     counters_.requeued_requests.add();
     has_waiting_ = true;
     ++waiting_requests_;
-    state.written_sector = state.sector;  // not the result of the next issue
+    if (state.has_rest) [[unlikely]]
+      end_wait_for_rest(lane, state);
+    else
+      state.written_sector_or_rest = state.sector;  // not the result of the next issue
     trace(TraceStep::requeued, ended.data(), ended.tag(), Status::ok);
     if (was_refused || disk_.config().auto_kick) {
       lane.push_requeued(std::move(ended));
@@ -169,8 +178,8 @@ class Issuer {
     Lane<D>& lane = lanes_.of(ended.data());
     lane.clear_busy();
     --in_flight_;
-    if (lanes_.moved() != 0) [[unlikely]]
-      return free_among_moved(lane, *blkown::detail::HandleAccess::take(ended));
+    if (lanes_.has_exceptions()) [[unlikely]]
+      return free_among_exceptions(lane, *blkown::detail::HandleAccess::take(ended));
     lane.tags.free(std::move(ended), pool(), *lane.hw);
   }
 
@@ -247,6 +256,22 @@ class Issuer {
     lanes_.map(queues);
   }
 
+  /// Brings new limits into force, and fits what waits to them.
+  /// Effects: a request that no longer keeps the limits is cut, and its rest is issued with its tag
+  /// after the range before the cut has ended. A request and a bio that cannot keep the limits end
+  /// with the status that an admission would give. What a bio has issued nothing of follows the
+  /// limits when it is issued.
+  /// Precondition: check_limits() accepts the limits; frozen; the driver has no request.
+  [[gnu::cold, gnu::noinline]] void take_limits(const QueueLimits& limits) noexcept {
+    limits_ = SplitLimits{limits, limits_.block_bytes()};
+    lanes_.for_each([&](Lane<D>& lane) {
+      // A reserved request (lane.urgent) has no range.
+      fit_requests(lane.requeued);
+      fit_requests(lane.held);
+      refuse_impossible_bios(lane);
+    });
+  }
+
   void trace(TraceStep step, const Payload<D>& payload, Tag tag, Status status) const noexcept {
     const TraceSink& sink = disk_.trace_sink();
     if (sink.function == nullptr) [[likely]]
@@ -291,7 +316,7 @@ class Issuer {
         lacks_tag = !reissue(lane, *std::move(ended));
         continue;
       }
-      Bio* const bio = quiesces_ == 0 ? lane.waiting.front() : nullptr;
+      Bio* const bio = may_issue_bios(lane) ? lane.waiting.front() : nullptr;
       if (bio == nullptr) break;
       static_cast<void>(lane.waiting.pop_front());
       if (!is_turn_over(lane, *bio) && issue(lane, *bio, !lane.waiting.empty())) {
@@ -314,10 +339,14 @@ class Issuer {
     lane.end_resume();
   }
 
+  /// Whether requests without a reserved tag may be issued, as far as resume() has not tested it.
+  [[nodiscard]] bool may_issue_bios(const Lane<D>& lane) const noexcept {
+    return quiesces_ == 0 && !lane.awaits_rest;
+  }
   /// Takes the next request that may be issued again. While quiesced, only reserved ones may be.
   [[nodiscard]] std::optional<Ended<R>> pop_requeued(Lane<D>& lane) noexcept {
     auto ended = lane.urgent.pop_front();
-    if (!ended.has_value() && quiesces_ == 0) ended = lane.requeued.pop_front();
+    if (!ended.has_value() && may_issue_bios(lane)) ended = lane.requeued.pop_front();
     if (ended.has_value()) --waiting_requests_;
     return ended;
   }
@@ -327,8 +356,14 @@ class Issuer {
   [[nodiscard]] bool reissue(Lane<D>& lane, Ended<R>&& ended) noexcept {
     if (ended.queue() != lane.hw->tag_queue()) [[unlikely]]
       return reissue_moved(lane, std::move(ended));
-    send(lane, std::move(ended).into_idle(), !lane.has_waiting());
+    send_again(lane, std::move(ended).into_idle());
     return true;
+  }
+  void send_again(Lane<D>& lane, Idle<R>&& idle) noexcept {
+    const PayloadState<D>& state = state_of(idle.data());
+    if (state.has_rest && disk_.config().zoned && is_write(state.op)) [[unlikely]]
+      lane.awaits_rest = true;
+    send(lane, std::move(idle), !lane.has_waiting());
   }
   [[gnu::cold, gnu::noinline]] bool reissue_moved(Lane<D>& lane, Ended<R>&& ended) noexcept {
     Payload<D>& from = ended.data();
@@ -344,11 +379,11 @@ class Issuer {
       exchange(from, idle->data());
       lanes_.free_moved(std::move(ended));
       trace(TraceStep::allocated, idle->data(), idle->tag(), Status::ok);
-      send(lane, *std::move(idle), !lane.has_waiting());
+      send_again(lane, *std::move(idle));
       return true;
     }
     if (auto other = exchange_tags(lane, list, std::move(ended))) {
-      send(lane, std::move(*other).into_idle(), !lane.has_waiting());
+      send_again(lane, std::move(*other).into_idle());
       return true;
     }
     ++waiting_requests_;
@@ -386,13 +421,116 @@ class Issuer {
     list.append(std::move(passed));
     return found;
   }
-  /// Frees a tag while requests have tags of another queue than their lane's. Takes the bare
-  /// request, so that the handle in free() need not be in memory.
-  [[gnu::cold, gnu::noinline]] void free_among_moved(Lane<D>& lane, R& request) noexcept {
+  /// Frees a tag while requests have rests, or tags of another queue than their lane's. Takes the
+  /// bare request, so that the handle in free() need not be in memory.
+  [[gnu::cold, gnu::noinline]] void free_among_exceptions(Lane<D>& lane, R& request) noexcept {
     auto ended = blkown::detail::HandleAccess::make<Ended>(request);
+    if (state_of(ended.data()).has_rest) {
+      if (begin_rest(lane, ended)) return keep(lane, request, std::move(ended));
+    }
     if (ended.queue() != lane.hw->tag_queue()) return lanes_.free_moved(std::move(ended));
     lane.tags.free(std::move(ended), pool(), *lane.hw);
   }
+  // --- new limits: what waits is fitted to them -------------------------------------------------
+
+  /// Fits each request of a list to the limits. A request that cannot be fitted ends.
+  void fit_requests(EndedList<R>& list) noexcept {
+    EndedList<R> unfitted = std::move(list);
+    while (auto ended = unfitted.pop_front()) {
+      const Status refused = fit(state_of(ended->data()));
+      if (refused == Status::ok) {
+        list.push_back(*std::move(ended));
+        continue;
+      }
+      --waiting_requests_;
+      std::move(*ended).into_idle().fail(refused);
+    }
+  }
+  /// Fits a request that the driver does not have to the limits: the request keeps the longest
+  /// range that it may have, and the remainder becomes its rest. Returns the status of a request
+  /// that may have no range.
+  [[nodiscard]] Status fit(PayloadState<D>& state) noexcept {
+    if (state.bio == nullptr) return Status::ok;
+    Bio& bio = *state.bio;
+    if (!has_range(state.op)) {
+      const bool is_preflush = BioAccess::state(bio).step == FlushStep::preflush;
+      return is_preflush ? refusal_after_change(bio, limits()) : Status::ok;
+    }
+    const Status refused = refusal_after_change(bio, limits());
+    if (refused != Status::ok) return refused;
+    const std::uint64_t length_bytes = state.length_bytes + state.rest_bytes();
+    const bool is_data = has_data(state.op);
+    SegmentCursor begin;
+    if (is_data) {
+      begin = advanced(bio.segments(), begin, (state.sector - bio.sector()) << sector_shift);
+    }
+    const Part part = next_part({.op = state.op,
+                                 .segments = bio.segments(),
+                                 .begin = begin,
+                                 .length_bytes = length_bytes,
+                                 .sector = state.sector},
+                                limits_);
+    if (part.length_bytes == 0) return Status::invalid;
+    // Before set_range(), which sets the written sector of a zone_append in the place of the rest.
+    lanes_.set_rest(state, 0);
+    state.set_range(state.op, state.flags, state.sector, part.length_bytes,
+                    RequestSegments{bio.segments(), begin, is_data ? part.length_bytes : 0,
+                                    limits().max_segment_bytes, limits().virt_boundary_mask});
+    lanes_.set_rest(state, length_bytes - part.length_bytes);
+    return Status::ok;
+  }
+  /// Ends the waiting bios whose data the limits refuse.
+  void refuse_impossible_bios(Lane<D>& lane) noexcept {
+    BioList waiting = std::move(lane.waiting);
+    while (Bio* const bio = waiting.pop_front()) {
+      const Status refused = refusal_of_waiting(*bio);
+      if (refused == Status::ok) {
+        lane.waiting.push_back(*bio);
+      } else {
+        break_off(*bio, refused);
+      }
+    }
+  }
+  [[nodiscard]] Status refusal_of_waiting(Bio& bio) const noexcept {
+    if (BioAccess::state(bio).step == FlushStep::postflush) return Status::ok;
+    const Status refused = refusal_after_change(bio, limits());
+    if (refused != Status::ok) return refused;
+    return bio.flags().nowait && needs_several_requests(bio) ? Status::again : Status::ok;
+  }
+
+  /// The range of a request has ended, and the request has a rest. Makes the rest the range.
+  /// Returns false if the I/O ends here: the range failed, or the limits allow none of the rest.
+  [[nodiscard]] bool begin_rest(Lane<D>& lane, Ended<R>& ended) noexcept {
+    PayloadState<D>& state = state_of(ended.data());
+    const std::uint64_t rest_bytes = state.rest_bytes();
+    end_wait_for_rest(lane, state);
+    lanes_.set_rest(state, 0);
+    if (ended.status() != Status::ok) return false;
+    state.sector += state.length_bytes >> sector_shift;
+    state.length_bytes = rest_bytes;
+    const Status refused = fit(state);
+    if (refused != Status::ok) BioAccess::state(*state.bio).fail(refused);
+    return refused == Status::ok;
+  }
+  /// Makes a request whose rest begins wait to be issued again, in its place. For the bio and the
+  /// counters it is another request.
+  void keep(Lane<D>& lane, R& request, Ended<R>&& ended) noexcept {
+    PayloadState<D>& state = state_of(ended.data());
+    ++in_flight_;
+    ++waiting_requests_;
+    ++BioAccess::state(*state.bio).parts;
+    counters_.started_requests.add();
+    state.was_accepted = true;
+    has_waiting_ = true;
+    blkown::detail::set_outcome(request, Status::ok, true);
+    trace(TraceStep::allocated, ended.data(), ended.tag(), Status::ok);
+    lane.push_requeued(std::move(ended));
+  }
+  /// The driver has given back a request with a rest.
+  static void end_wait_for_rest(Lane<D>& lane, const PayloadState<D>& state) noexcept {
+    if (is_write(state.op)) lane.awaits_rest = false;
+  }
+
   /// Exchanges the I/Os of two requests that the driver does not have.
   static void exchange(Payload<D>& a, Payload<D>& b) noexcept {
     const bool is_private = a.is_private() || b.is_private();
@@ -428,7 +566,7 @@ class Issuer {
                       .begin = state.cursor,
                       .length_bytes = bio.length_bytes() - state.done_bytes,
                       .sector = bio.sector() + (state.done_bytes >> sector_shift)},
-                     disk_.split_limits());
+                     limits_);
   }
 
   /// Whether the next bio gets its turn before the bio's next part. Writes of a zoned disk keep
@@ -506,12 +644,11 @@ class Issuer {
     if (!sequence(bio).is_in_data()) {
       payload.set_range(Op::flush, {}, 0, 0, {});
     } else {
-      const QueueLimits& limits = disk_.split_limits().limits();
       payload.set_range(
           bio.op(), sequence(bio).data_flags(), bio.sector() + (state.done_bytes >> sector_shift),
           part.length_bytes,
           RequestSegments{bio.segments(), state.cursor, has_data(bio.op()) ? part.length_bytes : 0,
-                          limits.max_segment_bytes, limits.virt_boundary_mask});
+                          limits().max_segment_bytes, limits().virt_boundary_mask});
     }
     trace(TraceStep::allocated, idle.data(), idle.tag(), Status::ok);
   }
@@ -624,6 +761,7 @@ class Issuer {
   unsigned freezes_ = 0;
   unsigned quiesces_ = 0;
   Word private_sequence_ = 0;
+  SplitLimits limits_;
   // The plugs, the running hooks, and whether the driver is blocking: the reasons to defer bios.
   // One number, because each submit reads it.
   std::uint32_t deferrals_;

@@ -41,6 +41,9 @@ struct Lane {
   unsigned parts_of_turn = 0;   ///< Of the bio that was issued last, if it has several parts.
   bool has_nowait = false;      ///< A bio in `waiting` may have the flag nowait.
   bool is_uncommitted = false;  ///< The driver expects more requests, or commit_rqs.
+  /// The driver has a write of a zoned disk whose rest must be the next write
+  /// (Issuer::take_limits).
+  bool awaits_rest = false;
   LaneTags<D> tags;
 
   /// Whether nothing may be issued on the hardware queue for now.
@@ -58,7 +61,9 @@ struct Lane {
 
   /// Requests wait to be issued again. Bios do not pass them: only resume() issues.
   void begin_resume() noexcept { holds_ &= ~backlog; }
-  void end_resume() noexcept { holds_ |= requeued.empty() && urgent.empty() ? 0 : backlog; }
+  void end_resume() noexcept {
+    holds_ |= requeued.empty() && urgent.empty() && !awaits_rest ? 0 : backlog;
+  }
 
   /// Whether a bio or a request waits that needs no kick.
   [[nodiscard]] bool has_waiting() const noexcept {

@@ -18,6 +18,7 @@
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/tag.hpp>
+#include <cstdint>
 #include <utility>
 
 namespace blkown {
@@ -82,17 +83,24 @@ class Lanes {
     }
     if (in_use_) begin_use();
     while (Bio* const bio = waiting.pop_front()) of(*bio).waiting.push_back(*bio);
-    moved_ = 0;
+    exceptions_ = 0;
     rebind(urgent, &Lane<D>::push_requeued);
     rebind(requeued, &Lane<D>::push_requeued);
     rebind(held, &Lane<D>::push_held);
   }
-  /// The number of requests whose tags belong to another queue than their lane's. Such a request
-  /// gets a tag of its lane when it is issued.
-  [[nodiscard]] Word moved() const noexcept { return moved_; }
+  /// Whether a request's end may need more than its tag to be freed: the tag belongs to another
+  /// queue than the lane's (such a request gets a tag of its lane when it is issued), or the
+  /// request has a rest.
+  [[nodiscard]] bool has_exceptions() const noexcept { return exceptions_ != 0; }
+  /// Changes the rest of a request.
+  void set_rest(PayloadState<D>& state, std::uint64_t bytes) noexcept {
+    exceptions_ -= state.has_rest ? 1 : 0;
+    state.set_rest(bytes);
+    exceptions_ += state.has_rest ? 1 : 0;
+  }
   /// Frees the tag of a moved request.
   [[gnu::cold, gnu::noinline]] void free_moved(Ended<R>&& ended) noexcept {
-    --moved_;
+    --exceptions_;
     const QueueIndex queue = ended.queue();
     std::move(ended).release();
     pool_.line(queue).wake_first(pool_.tags(), queue);
@@ -145,7 +153,8 @@ class Lanes {
       PayloadState<D>& state = state_of(ended->data());
       Lane<D>& lane = of(state.hw_queue->type());
       state.hw_queue = lane.hw;
-      if (ended->queue() != lane.hw->tag_queue()) ++moved_;
+      if (ended->queue() != lane.hw->tag_queue()) ++exceptions_;
+      if (state.has_rest) ++exceptions_;
       (lane.*push)(*std::move(ended));
     }
   }
@@ -158,7 +167,7 @@ class Lanes {
   std::array<Lane<D>, queue_type_count> lanes_;
   std::array<unsigned, queue_type_count> lane_of_type_{};
   IdleHook idle_hook_;
-  Word moved_ = 0;
+  Word exceptions_ = 0;  // the number of such requests
   bool in_use_ = false;
   bool hooked_ = false;
 };

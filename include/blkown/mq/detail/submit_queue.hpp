@@ -127,8 +127,9 @@ class SubmitQueue {
     const DiskConfig& config = disk_.config();
     BioAccess::begin(bio, config.name, where);
     counters_.submitted_bios.add();
-    const Status refused =
-        control_.is_removed() ? Status::offline : refusal(bio, config, disk_.medium());
+    const Status refused = control_.is_removed()
+                               ? Status::offline
+                               : refusal(bio, config, issuer_.limits(), disk_.medium());
     if (refused != Status::ok) [[unlikely]] {
       BioAccess::state(bio).fail(refused);
       return ended_bios_.push_back(bio);
@@ -344,7 +345,8 @@ class SubmitQueue {
       state.status = status;
       state.on_private_end(payload);
     }
-    if (state.op == Op::zone_append) BioAccess::state(*bio).written_sector = state.written_sector;
+    if (state.op == Op::zone_append)
+      BioAccess::state(*bio).written_sector = state.written_sector_or_rest;
     issuer_.free(std::move(ended));
     if (bio != nullptr) issuer_.end_part(*bio, status);
   }
