@@ -608,6 +608,9 @@ void Life::destroy() {
     return world.call_later(1'000, [this] { destroy(); });
   }
   check_totals();
+  for (std::uint32_t i = 0; i != disk->hw_queue_count(); ++i) {
+    if (disk->hw_queue(blkown::QueueIndex{i}).data.is_open) world.fail("a queue is left open");
+  }
   disk.reset();
   if (!world.is_over()) world.add_life();
   ++world.lives_removed;

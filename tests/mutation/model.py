@@ -21,7 +21,8 @@ from source import functions, without_comments
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODEL = ROOT / "tests/model"
 ORDER_FILES = ("detail/ref_word.hpp", "detail/tag_bitmap.hpp", "mq/detail/request_stack.hpp",
-               "mq/detail/call_gate.hpp", "mq/detail/countdown.hpp", "dma/detail/mapping_state.hpp")
+               "mq/detail/call_gate.hpp", "mq/detail/countdown.hpp",
+               "mq/detail/publication_watch.hpp", "dma/detail/mapping_state.hpp")
 ORDER = re.compile(r"std::memory_order_(acquire|release|acq_rel|seq_cst|consume)\b")
 WEAKER = {"acq_rel": ("acquire", "release")}
 OPERATION = re.compile(r"\.(load|store|exchange|fetch_\w+|compare_exchange_\w+)\(")

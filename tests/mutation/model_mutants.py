@@ -28,6 +28,7 @@ CACHE = "tag_cache.hpp"
 CONTEXT = "mq/context.hpp"
 STACK = "mq/detail/request_stack.hpp"
 GATE = "mq/detail/call_gate.hpp"
+WATCH = "mq/detail/publication_watch.hpp"
 TIMER = "mq/timer.hpp"
 TIMER_QUEUE = "mq/detail/timer_queue.hpp"
 MAPPING = "dma/detail/mapping_state.hpp"
@@ -369,6 +370,16 @@ def contexts():
         "a closed gate lets calls in", GATE, "enter", "if ((seen & closed) != 0) return false;", "")
     yield Mutant(
         "a call in a gate is not counted", GATE, "enter", "seen + one_call", "seen")
+    yield Mutant(
+        "a publication is named before its time is written", WATCH, "see",
+        f"time_ms_.store(time_ms, {RELAXED}); generation_.store(generation.value, {RELEASE});",
+        f"generation_.store(generation.value, {RELEASE}); time_ms_.store(time_ms, {RELAXED});")
+    yield Mutant(
+        "a time is read before the publication that it belongs to", WATCH, "time_ms_of",
+        f"if (generation_.load({ACQUIRE}) != generation.value) return std::nullopt;",
+        f"const std::uint32_t early_ms = time_ms_.load({RELAXED});"
+        f" if (generation_.load({ACQUIRE}) != generation.value) return std::nullopt;"
+        " return early_ms;")
     yield Mutant(
         "push decides by its first look whether the stack was empty", STACK, "push",
         "R* top = top_.load(std::memory_order_relaxed);",

@@ -100,9 +100,9 @@ class Disk {
   Disk& operator=(const Disk&) = delete;
 
   /// Precondition: since the removal, every submit() and every call on another thread has returned.
-  /// The calls that end or complete one of the disk's requests count, too. Every bio has ended: with
-  /// CompletionMode::deferred, bios that are submitted during the removal or later may end after the
-  /// removal's callback.
+  /// The calls that end or complete one of the disk's requests count, too. Every bio has ended:
+  /// with CompletionMode::deferred, bios that are submitted during the removal or later may end
+  /// after the removal's callback, which may then not destroy the disk.
   /// Violation: object_in_use, if the disk was not removed.
   ~Disk() {
     if (is_live_) [[unlikely]]

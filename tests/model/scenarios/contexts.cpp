@@ -5,7 +5,8 @@
 // Goal: each post is followed by a run that sees the writes before the post, also if one run serves
 // several posts, or if the post arrives while the context is falling asleep. Each request that is
 // pushed to a context is taken once, with all earlier writes visible. The last of several parties
-// sees the writes of the others.
+// sees the writes of the others. The age of a publication is not that of an earlier one, whichever
+// context prints it.
 // Method: the loop of a runtime is one thread; posters and pushers are the others. A context that
 // sleeps although it has work waits for ever, which is a failure.
 
@@ -16,6 +17,7 @@
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/call_gate.hpp>
 #include <blkown/mq/detail/countdown.hpp>
+#include <blkown/mq/detail/publication_watch.hpp>
 #include <blkown/mq/detail/request_stack.hpp>
 
 namespace contexts {
@@ -203,5 +205,51 @@ struct Calls {
 };
 const Add<Calls, &Calls::call_first, &Calls::call_second, &Calls::close> calls{
     "contexts", "a gate is closed while two call"};
+
+/// Scans see two publications of a request, at the times 1 and 2, and other contexts read the
+/// times. The second publication belongs to the context that gets the tag next, or to the first one
+/// again.
+struct Ages : Device {
+  mq::detail::PublicationWatch watch;
+  std::optional<Owned> owned{start()};
+  bool is_second_seen = false;
+
+  void see_second() {
+    watch.see(Generation{first + 1}, 2);
+    is_second_seen = true;
+  }
+  void sees_both() {
+    watch.see(Generation{first}, 1);
+    see_second();
+  }
+  void sees_and_ends() {
+    watch.see(Generation{first}, 1);
+    write_and_end(*std::exchange(owned, std::nullopt));
+  }
+  void takes_and_sees() {
+    auto idle = set().allocate_tag(QueueIndex{0}, Tag{0});
+    if (!idle.has_value()) return;
+    Owned next = begin(*std::move(idle));
+    see_second();
+    write_and_end(std::move(next));
+  }
+  void reads() {
+    const auto second_ms = watch.time_ms_of(Generation{first + 1});
+    model::check(!second_ms.has_value() || *second_ms == 2, "no time of an earlier publication");
+    const auto first_ms = watch.time_ms_of(Generation{first});
+    model::check(!first_ms.has_value() || *first_ms != 0, "a time that a scan has written");
+  }
+  void finish() {
+    if (owned.has_value()) write_and_end(*std::exchange(owned, std::nullopt));
+    if (is_second_seen) {
+      model::check(watch.time_ms_of(Generation{first + 1}) == 2U, "the latest publication's time");
+    }
+    check_all_ended();
+  }
+};
+const Add<Ages, &Ages::sees_both, &Ages::reads> ages{
+    "contexts", "the age of a publication is read while scans see the next one"};
+const Add<Ages, &Ages::sees_and_ends, &Ages::takes_and_sees, &Ages::reads> ages_of_two{
+    "contexts", "the age of a publication is read while its tag goes to another context"};
 
 }  // namespace contexts
