@@ -20,6 +20,7 @@
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/medium_state.hpp>
 #include <blkown/mq/detail/submit_queue.hpp>
+#include <blkown/mq/detail/tag_share.hpp>
 #include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/driver.hpp>
 #include <blkown/mq/hw_queue.hpp>
@@ -88,6 +89,7 @@ class Disk {
     std::unique_ptr<Disk> disk{new (std::nothrow) Disk{config, driver, std::move(data)}};
     if (disk == nullptr) return std::unexpected(no_memory(sizeof(Disk)));
     if (const auto error = disk->take_pool(pool)) return std::unexpected(*error);
+    if (pool != nullptr) disk->prepare_shares(runtime.context_count());
     for (std::uint32_t i = 0; i != runtime.context_count(); ++i) {
       disk->submit_queues_.push_back(
           std::make_unique<detail::SubmitQueue<D>>(*disk, runtime.context(i)));
@@ -431,6 +433,22 @@ class Disk {
     return std::nullopt;
   }
 
+  /// For a pool that other disks may use, too.
+  void prepare_shares(std::uint32_t context_count) {
+    constexpr std::uint64_t ns_per_ms = 1'000'000;
+    const std::uint32_t idle_ms = config_.timeout_ms != 0 ? config_.timeout_ms : 30'000;
+    shares_ = std::make_unique<detail::TagShares>(context_count, pool_->tags().queue_count(),
+                                                  idle_ms * ns_per_ms);
+  }
+  /// Calls `visit(line, queue, share)` for each queue of a pool that other disks may use, too.
+  template <class Visit>
+  void for_each_share(Visit visit) {
+    if (shares_ == nullptr) return;
+    for (QueueIndex queue{0}; queue.value != pool_->tags().queue_count(); ++queue.value) {
+      visit(pool_->line(queue), queue, shares_->of(queue));
+    }
+  }
+
   [[nodiscard]] std::optional<DiskError> open() {
     const Status status = hw_queues_.open(*pool_);
     if (status != Status::ok) {
@@ -450,6 +468,9 @@ class Disk {
       }
       queue->attach(*map);
     }
+    for_each_share([&](auto& line, QueueIndex, detail::TagShare& share) {
+      line.add(share, pool_->common_depth());
+    });
     is_live_ = true;
     return std::nullopt;
   }
@@ -476,6 +497,9 @@ class Disk {
   [[nodiscard]] detail::CallGate& kicks() noexcept { return kicks_; }
   void finish_removal() {
     hw_queues_.close();
+    for_each_share([&](auto& line, QueueIndex queue, detail::TagShare& share) {
+      line.remove(pool_->tags(), queue, share);
+    });
     is_live_ = false;
   }
 
@@ -498,6 +522,8 @@ class Disk {
     return *submit_queues_[context.index()];
   }
 
+  /// Null if no other disk can use the pool.
+  [[nodiscard]] detail::TagShares* tag_shares() const noexcept { return shares_.get(); }
   [[nodiscard]] const detail::MediumState& medium() const noexcept { return medium_; }
   [[nodiscard]] const TraceSink& trace_sink() const noexcept { return trace_sink_; }
 
@@ -570,6 +596,7 @@ class Disk {
   QueueData data_;
   std::unique_ptr<TagPool<D>> own_pool_;
   TagPool<D>* pool_ = nullptr;
+  std::unique_ptr<detail::TagShares> shares_;  // null: no other disk can use the pool
   detail::HwQueues<D> hw_queues_;
   std::vector<std::unique_ptr<detail::SubmitQueue<D>>> submit_queues_;
   TraceSink trace_sink_;

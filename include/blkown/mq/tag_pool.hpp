@@ -15,6 +15,7 @@
 #include <blkown/tag.hpp>
 #include <blkown/tag_set.hpp>
 #include <blkown/tag_set_config.hpp>
+#include <cstdint>
 #include <expected>
 #include <memory>
 #include <new>
@@ -26,7 +27,21 @@ namespace mq {
 
 /// The requests, with their tags, that one disk or several disks of one device draw from. A pool
 /// outlives its disks.
-/// Source: blk-mq's tag set.
+///
+/// While several disks are active on a queue of the pool, each has a share of the queue's tags:
+/// with n active disks ceil(tags / n), but at least 4. Reserved tags are not counted. A disk at its
+/// share waits, as if no tag were free, and does not hold up the other disks. Contexts of one disk
+/// that allocate at the same moment on several threads may exceed the share by one tag each.
+///
+/// A disk is active on a queue while it has requests or waits for a tag there, and for
+/// DiskConfig::timeout_ms afterwards (30 s, if that is 0). A disk that has become active gets its
+/// share as the requests of the other disks end. A disk that was the pool's only disk is active
+/// only while it has requests.
+///
+/// The hardware queues and contexts of one disk have no shares: they get tags in the order in which
+/// they asked.
+/// Precondition: the disks of a pool are made on runtimes with the same clock.
+/// Source: blk-mq's tag set; hctx_may_queue, blk_mq_tag_busy and blk_mq_tag_idle.
 template <class D>
 class TagPool {
  public:
@@ -37,7 +52,8 @@ class TagPool {
       const TagSetConfig& config) {
     auto tags = TagSet<Request<D>>::create(config, EndSink<Request<D>>::to(sink));
     if (!tags.has_value()) return std::unexpected(tags.error());
-    std::unique_ptr<TagPool> pool{new (std::nothrow) TagPool{*std::move(tags)}};
+    std::unique_ptr<TagPool> pool{new (std::nothrow)
+                                      TagPool{*std::move(tags), config.reserved_depth}};
     if (pool == nullptr || pool->lines_ == nullptr || !pool->watches_.is_allocated()) {
       return std::unexpected(TagSetError{TagSetReason::out_of_memory, 0, sizeof(TagPool)});
     }
@@ -59,6 +75,11 @@ class TagPool {
   /// Disks do not wake such a caller, and contexts may keep free tags in their stashes.
   [[nodiscard]] TagSet<Request<D>>& tags() noexcept { return tags_; }
   [[nodiscard]] const TagSet<Request<D>>& tags() const noexcept { return tags_; }
+  /// The tags of a queue that are not reserved.
+  [[nodiscard]] std::uint32_t common_depth() const noexcept {
+    return tags_.depth() - reserved_depth_;
+  }
+  [[nodiscard]] bool is_reserved(Tag tag) const noexcept { return tag.value < reserved_depth_; }
   /// The line for a queue's tags.
   [[nodiscard]] detail::TagLine<Request<D>>& line(QueueIndex queue) noexcept {
     return lines_[queue.value];
@@ -67,8 +88,9 @@ class TagPool {
   [[nodiscard]] const detail::PublicationWatches& watches() const noexcept { return watches_; }
 
  private:
-  explicit TagPool(TagSet<Request<D>>&& tags)
+  TagPool(TagSet<Request<D>>&& tags, std::uint32_t reserved_depth)
       : tags_{std::move(tags)},
+        reserved_depth_{reserved_depth},
         lines_{new(std::nothrow) detail::TagLine<Request<D>>[tags_.queue_count()]},
         watches_{tags_.queue_count(), tags_.depth()} {}
 
@@ -84,6 +106,7 @@ class TagPool {
   static constexpr Sink sink{};
 
   TagSet<Request<D>> tags_;
+  std::uint32_t reserved_depth_;
   std::unique_ptr<detail::TagLine<Request<D>>[]> lines_;
   detail::PublicationWatches watches_;
 };

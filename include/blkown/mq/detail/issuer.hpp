@@ -335,7 +335,7 @@ class Issuer {
       fail_nowait(lane);
     commit(lane);
     // A lane that cannot use a tag must not keep a place in the line.
-    if (!lacks_tag || !is_open(lane)) lane.tags.leave_line(pool(), *lane.hw);
+    if (!lacks_tag || !is_open(lane) || !lane.has_waiting()) lane.tags.leave_line(pool(), *lane.hw);
     lane.end_resume();
   }
 

@@ -11,6 +11,7 @@
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/issue_order.hpp>
 #include <blkown/mq/detail/lane_tags.hpp>
+#include <blkown/mq/detail/tag_share.hpp>
 #include <blkown/mq/hw_queue.hpp>
 #include <blkown/mq/idle_list.hpp>
 #include <blkown/mq/payload.hpp>
@@ -27,7 +28,8 @@ template <class D>
 struct Lane {
   using R = Request<D>;
 
-  Lane(Context& context, Work& turn, Work& tags_shared) : tags{context, turn, tags_shared} {}
+  Lane(Context& context, Work& turn, Work& tags_shared, ShareRecheck& recheck)
+      : tags{context, turn, tags_shared, recheck} {}
 
   HwQueue<D>* hw = nullptr;
   BioList waiting;  ///< In order. The first bio may be issued in part.
@@ -78,9 +80,9 @@ struct Lane {
   /// Adds a request to those that wait for a kick.
   void push_held(Ended<R>&& ended) noexcept { insert_in_order(held, std::move(ended)); }
 
-  void attach(TagPool<D>& pool, HwQueue<D>& queue) {
+  void attach(TagPool<D>& pool, HwQueue<D>& queue, TagShares* shares) {
     hw = &queue;
-    tags.attach(pool, queue);
+    tags.attach(pool, queue, shares);
   }
   void enter(TagPool<D>& pool) {
     if (hw != nullptr) tags.enter(pool, *hw);

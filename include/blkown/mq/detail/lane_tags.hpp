@@ -6,13 +6,17 @@
 #define BLKOWN_MQ_DETAIL_LANE_TAGS_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/saturating.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/idle.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/tag_line.hpp>
+#include <blkown/mq/detail/tag_share.hpp>
 #include <blkown/mq/hw_queue.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/tag_pool.hpp>
+#include <blkown/mq/timer.hpp>
 #include <blkown/tag_cache.hpp>
 #include <cstdint>
 #include <optional>
@@ -22,6 +26,41 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
+/// Resumes a context's lanes when another disk may have become idle, so that the share of the
+/// lanes' disk may have grown. Belongs to its context.
+class ShareRecheck {
+ public:
+  /// `resume` is posted.
+  ShareRecheck(Context& context, Work& resume)
+      : context_{context},
+        resume_{resume},
+        alarm_{[](void* self, Alarm&) { static_cast<ShareRecheck*>(self)->fire(); }, this} {}
+
+  /// Resumes at this time, or earlier.
+  void arm(std::uint64_t due_ns) noexcept {
+    if (due_ns >= due_ns_) return;
+    cancel();
+    due_ns_ = due_ns;
+    const std::uint64_t now_ns = context_.now_ns();
+    alarm_.arm(context_, due_ns > now_ns ? due_ns - now_ns : 0);
+  }
+  void cancel() noexcept {
+    if (std::exchange(due_ns_, blkown::detail::never_ns) != blkown::detail::never_ns)
+      alarm_.cancel();
+  }
+
+ private:
+  void fire() noexcept {
+    due_ns_ = blkown::detail::never_ns;
+    context_.post_local(resume_);
+  }
+
+  Context& context_;
+  Work& resume_;
+  std::uint64_t due_ns_ = blkown::detail::never_ns;
+  Alarm alarm_;
+};
+
 /// A stash of free tags, and a place in the line for tags when there are none. Belongs to its
 /// context. Each function takes the disk's pool and the lane's hardware queue.
 template <class D>
@@ -29,10 +68,15 @@ class LaneTags {
  public:
   using R = Request<D>;
 
-  LaneTags(Context& context, Work& turn, Work& tags_shared) : waiter_{context, turn, tags_shared} {}
+  LaneTags(Context& context, Work& turn, Work& tags_shared, ShareRecheck& recheck)
+      : waiter_{context, turn, tags_shared}, recheck_{recheck} {}
 
-  void attach(TagPool<D>& pool, const HwQueue<D>& hw) {
+  /// `shares` is null if no other disk can use the pool.
+  void attach(TagPool<D>& pool, const HwQueue<D>& hw, TagShares* shares) {
     cache_.emplace(pool.tags().tag_cache(hw.tag_queue()));
+    if (shares == nullptr) return;
+    waiter_.share = &shares->of(hw.tag_queue());
+    use_of_tags_ = &shares->use(waiter_.context.index(), hw.tag_queue());
   }
   /// Registers the lane with the line for its tags. Other lanes post works to this context from now
   /// on.
@@ -53,42 +97,31 @@ class LaneTags {
     cache_.reset();
   }
 
-  /// Allocates a tag in turn. If no tag is available to this lane, returns none and joins the line;
-  /// the context is woken when the turn has come.
+  /// Allocates a tag in turn. If no tag is available to this lane, or the disk uses its share,
+  /// returns none and joins the line; the context is woken when the turn has come.
   [[nodiscard]] std::optional<Idle<R>> allocate(TagPool<D>& pool, const HwQueue<D>& hw) {
-    auto& line = pool.line(hw.tag_queue());
-    bool had_turn = false;
-    if (line.is_occupied()) [[unlikely]]
-      had_turn = line.take_turn(waiter_);
-    if (had_turn || !line.is_occupied()) {
-      if (auto idle = allocate_now(pool, hw)) [[likely]] {
-        // A context that frees several tags at once may have woken only this lane.
-        if (had_turn) [[unlikely]]
-          wake_next(pool, hw);
+    if (!pool.line(hw.tag_queue()).has_concerns()) [[likely]] {
+      if (auto idle = draw(pool, hw)) [[likely]]
         return idle;
-      }
     }
-    use_ = Use::waits;
-    if (!line.join(pool.tags(), hw.tag_queue(), waiter_, had_turn)) return std::nullopt;
-    // The first in line tries once more: a tag that was freed before it joined woke no lane.
-    auto idle = allocate_now(pool, hw);
-    if (idle.has_value()) {
-      leave_line(pool, hw);
-      // The tag also woke none of the lanes that have joined behind this one.
-      if (line.is_occupied()) wake_next(pool, hw);
-    }
-    return idle;
+    return allocate_in_turn(pool, hw);
   }
-  /// Allocates a tag without regard to the line.
+  /// Allocates a tag without regard to the line. Returns none if no tag is available to this lane,
+  /// or the disk uses its share.
   [[nodiscard]] std::optional<Idle<R>> allocate_now(TagPool<D>& pool, const HwQueue<D>& hw) {
-    return pool.tags().allocate(hw.tag_queue(), *cache_);
+    auto& line = pool.line(hw.tag_queue());
+    if (!may_use_tag(line, true)) {
+      line.expire(pool.tags(), hw.tag_queue(), waiter_.context.now_ns());
+      if (!may_use_tag(line, true)) return std::nullopt;
+    }
+    return draw_counted(pool, hw);
   }
 
   void free(Ended<R>&& ended, TagPool<D>& pool, const HwQueue<D>& hw) {
-    std::move(ended).release(*cache_);
     has_freed_ = true;
-    if (pool.line(hw.tag_queue()).is_occupied()) [[unlikely]]
-      wake_next(pool, hw);
+    if (pool.line(hw.tag_queue()).has_concerns()) [[unlikely]]
+      return free_and_wake(*blkown::detail::HandleAccess::take(ended), pool, hw);
+    std::move(ended).release(*cache_);
   }
 
   /// Leaves the line, if the lane is in it. An unused turn goes to the next lane.
@@ -114,8 +147,67 @@ class LaneTags {
     pool.line(hw.tag_queue()).wake_first(pool.tags(), hw.tag_queue());
   }
 
+  [[nodiscard]] std::optional<Idle<R>> draw(TagPool<D>& pool, const HwQueue<D>& hw) {
+    return pool.tags().allocate(hw.tag_queue(), *cache_);
+  }
+  [[nodiscard]] std::optional<Idle<R>> draw_counted(TagPool<D>& pool, const HwQueue<D>& hw) {
+    auto idle = draw(pool, hw);
+    if (idle.has_value() && use_of_tags_ != nullptr) use_of_tags_->take();
+    return idle;
+  }
+
+  /// Whether the disk is below its share. Makes the disk active. Without `is_turn`, the lanes of
+  /// the disk that wait at its share come first.
+  [[nodiscard]] bool may_use_tag(TagLine<R>& line, bool is_turn) {
+    if (waiter_.share == nullptr || !line.is_divided()) return true;
+    TagShare& share = *waiter_.share;
+    if (!share.is_active()) line.activate(share, waiter_.context.now_ns());
+    const std::uint32_t limit = line.limit();
+    if (limit == TagDivision::no_limit) return true;
+    return (is_turn || !share.has_line()) && share.used() < limit;
+  }
+
+  [[nodiscard, gnu::noinline]] std::optional<Idle<R>> allocate_in_turn(TagPool<D>& pool,
+                                                                       const HwQueue<D>& hw) {
+    auto& line = pool.line(hw.tag_queue());
+    const bool had_turn = line.is_occupied() && line.take_turn(waiter_);
+    if (may_use_tag(line, had_turn) && (had_turn || !line.is_occupied())) {
+      if (auto idle = draw_counted(pool, hw)) {
+        // A context that frees several tags at once may have woken only this lane.
+        if (had_turn) wake_next(pool, hw);
+        return idle;
+      }
+    }
+    use_ = Use::waits;
+    if (!line.join(pool.tags(), hw.tag_queue(), waiter_, had_turn)) {
+      recheck_.arm(waiter_.recheck_ns);
+      return std::nullopt;
+    }
+    // The first in line tries once more: a tag that was freed before it joined woke no lane.
+    auto idle = draw_counted(pool, hw);
+    if (idle.has_value()) {
+      leave_line(pool, hw);
+      // The tag also woke none of the lanes that have joined behind this one.
+      if (line.is_occupied()) wake_next(pool, hw);
+    }
+    return idle;
+  }
+
+  /// Takes the bare request, so that the handle in free() need not be in memory.
+  [[gnu::noinline]] void free_and_wake(R& request, TagPool<D>& pool, const HwQueue<D>& hw) {
+    auto ended = blkown::detail::HandleAccess::make<Ended>(request);
+    auto& line = pool.line(hw.tag_queue());
+    const bool is_counted = use_of_tags_ != nullptr && !pool.is_reserved(ended.tag());
+    std::move(ended).release(*cache_);
+    if (is_counted) use_of_tags_->put(waiter_.context, line.is_divided());
+    const bool has_line = waiter_.share != nullptr && waiter_.share->has_line();
+    if (has_line || line.is_occupied()) wake_next(pool, hw);
+  }
+
   std::optional<TagCache> cache_;
   TagWaiter waiter_;
+  ShareRecheck& recheck_;
+  TagUse* use_of_tags_ = nullptr;  // null if no other disk can use the pool
   Use use_ = Use::none;
   bool has_freed_ = false;  // since the last go_idle()
 };

@@ -12,6 +12,8 @@
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/lane.hpp>
+#include <blkown/mq/detail/lane_tags.hpp>
+#include <blkown/mq/detail/tag_share.hpp>
 #include <blkown/mq/driver.hpp>
 #include <blkown/mq/hw_queue.hpp>
 #include <blkown/mq/op.hpp>
@@ -32,11 +34,15 @@ class Lanes {
  public:
   using R = Request<D>;
 
-  Lanes(Context& context, TagPool<D>& pool, Work& turn, Work& tags_shared)
+  /// `shares` is null if no other disk can use the pool.
+  Lanes(Context& context, TagPool<D>& pool, TagShares* shares, Work& turn, Work& tags_shared)
       : context_{context},
         pool_{pool},
-        lanes_{Lane<D>{context, turn, tags_shared}, Lane<D>{context, turn, tags_shared},
-               Lane<D>{context, turn, tags_shared}},
+        shares_{shares},
+        recheck_{context, turn},
+        lanes_{Lane<D>{context, turn, tags_shared, recheck_},
+               Lane<D>{context, turn, tags_shared, recheck_},
+               Lane<D>{context, turn, tags_shared, recheck_}},
         idle_hook_{[](void* self, IdleHook&) { static_cast<Lanes*>(self)->go_idle(); }, this} {}
   Lanes(const Lanes&) = delete;
   Lanes& operator=(const Lanes&) = delete;
@@ -79,7 +85,7 @@ class Lanes {
       unsigned same = 0;
       while (queues[same] != queues[type]) ++same;
       lane_of_type_[type] = same;
-      if (same == type) lanes_[type].attach(pool_, *queues[type]);
+      if (same == type) lanes_[type].attach(pool_, *queues[type], shares_);
     }
     if (in_use_) begin_use();
     while (Bio* const bio = waiting.pop_front()) of(*bio).waiting.push_back(*bio);
@@ -102,8 +108,11 @@ class Lanes {
   [[gnu::cold, gnu::noinline]] void free_moved(Ended<R>&& ended) noexcept {
     --exceptions_;
     const QueueIndex queue = ended.queue();
+    const bool is_counted = shares_ != nullptr && !pool_.is_reserved(ended.tag());
     std::move(ended).release();
-    pool_.line(queue).wake_first(pool_.tags(), queue);
+    auto& line = pool_.line(queue);
+    if (is_counted) shares_->use(context_.index(), queue).put(context_, line.is_divided());
+    line.wake_first(pool_.tags(), queue);
   }
 
   /// Registers the lanes with the lines for their tags, before a lane asks for its first tag.
@@ -124,6 +133,7 @@ class Lanes {
   /// Gives back all tags and leaves the lines.
   void detach() noexcept {
     for (Lane<D>& lane : lanes_) lane.detach(pool_);
+    recheck_.cancel();
     if (std::exchange(hooked_, false)) context_.remove_idle_hook(idle_hook_);
   }
 
@@ -164,6 +174,8 @@ class Lanes {
 
   Context& context_;
   TagPool<D>& pool_;
+  TagShares* const shares_;
+  ShareRecheck recheck_;
   std::array<Lane<D>, queue_type_count> lanes_;
   std::array<unsigned, queue_type_count> lane_of_type_{};
   IdleHook idle_hook_;

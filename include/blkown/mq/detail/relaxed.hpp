@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Single values that contexts share and that order nothing: counters, a flag.
+// Single values that contexts share and that order nothing: counters, numbers, a flag.
 
 #ifndef BLKOWN_MQ_DETAIL_RELAXED_HPP
 #define BLKOWN_MQ_DETAIL_RELAXED_HPP
@@ -25,6 +25,9 @@ class OwnedCounter {
     value_.store(sum, std::memory_order_relaxed);
     return sum;
   }
+  /// The reverse of add().
+  /// Context: the owning context only. No read-modify-write.
+  Word subtract() noexcept { return add(static_cast<Word>(-1)); }
   [[nodiscard]] Word read() const noexcept {
     // No transition. Relaxed: as in add.
     return value_.load(std::memory_order_relaxed);
@@ -65,6 +68,24 @@ class RelaxedFlag {
 
  private:
   Atomic<bool> value_{false};
+};
+
+/// A number that any context sets and every context reads before it acts, like a RelaxedFlag.
+template <class T>
+class RelaxedNumber {
+ public:
+  explicit RelaxedNumber(T value) noexcept : value_{value} {}
+  void set(T value) noexcept {
+    // Relaxed: the number hands nothing over.
+    value_.store(value, std::memory_order_relaxed);
+  }
+  [[nodiscard]] T read() const noexcept {
+    // No transition. Relaxed: as in set.
+    return value_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  Atomic<T> value_;
 };
 
 }  // namespace mq::detail

@@ -80,7 +80,7 @@ class SubmitQueue {
         tags_shared_work_{
             [](void* self, Work&) { static_cast<SubmitQueue*>(self)->note_shared_tags(); }, this},
         retry_alarm_{[](void* self, Alarm&) { static_cast<SubmitQueue*>(self)->retry(); }, this},
-        lanes_{context, disk.pool(), work_, tags_shared_work_},
+        lanes_{context, disk.pool(), disk.tag_shares(), work_, tags_shared_work_},
         issuer_{disk, *this, context, lanes_, counters_, ended_bios_},
         timeouts_{disk, *this, lanes_, issuer_, counters_},
         control_{disk, *this} {}

@@ -14,12 +14,20 @@
 //   take_turn   a lane whose turn has come allocates, or joins again at the head.
 //   leave       a lane that cannot use a tag any more leaves. An unused turn goes to the next lane.
 //   exit        a lane ends drawing, after it has given back all tags.
+//   at share    a lane whose disk uses its share of the tags (tag_share.hpp) keeps its place in the
+//               line, but is passed over: for the other disks, it is not there. The lane is
+//               admitted when its disk uses less or when the share has grown, in the order of the
+//               line.
 //
-// Guarantees: first come, first served. No thread blocks. No wake-up is lost: the freeing context
-// looks for waiting lanes without the mutex and may miss one that is joining, and the joining
-// lane's last try may come just before the tag is free. But a context that has freed tags looks
-// again when it goes idle, with the mutex held. If the lane has joined by then, it is woken. If
-// not, the mutex orders the freed tag before the lane's try.
+// Guarantees: first come, first served, among the disks that are below their shares. No thread
+// blocks. No wake-up is lost: the freeing context looks for waiting lanes without the mutex and may
+// miss one that is joining, and the joining lane's last try may come just before the tag is free.
+// But a context that has freed tags looks again when it goes idle, with the mutex held. If the lane
+// has joined by then, it is woken. If not, the mutex orders the freed tag before the lane's try.
+// The same holds for a lane at its share: a context that frees a tag has lowered its count before
+// that look. A share grows with the mutex held, and the lanes that are then admitted get their
+// turns before the mutex is free. A disk that has become idle grows no share by itself: the lane at
+// its share looks at its recheck_ns.
 //
 // A lane that is alone with its queue omits that look and keeps its stash, because it could wake
 // only itself; the post of `tags_shared` ends that. While the line is occupied, every TagCache of
@@ -29,8 +37,10 @@
 #define BLKOWN_MQ_DETAIL_TAG_LINE_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/saturating.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
+#include <blkown/mq/detail/tag_share.hpp>
 #include <blkown/tag.hpp>
 #include <blkown/tag_set.hpp>
 #include <cstdint>
@@ -44,7 +54,7 @@ namespace mq::detail {
 
 /// One lane's place in a TagLine. All lanes of a SubmitQueue have the same two works.
 struct TagWaiter {
-  enum class State : std::uint8_t { outside, in_line, has_turn };
+  enum class State : std::uint8_t { outside, in_line, at_share, has_turn };
 
   TagWaiter(Context& its_context, Work& its_turn, Work& its_tags_shared)
       : context{its_context}, turn{its_turn}, tags_shared{its_tags_shared} {}
@@ -52,15 +62,23 @@ struct TagWaiter {
   Context& context;
   Work& turn;                      ///< Posted when the lane's turn has come.
   Work& tags_shared;               ///< Posted when the lane is no longer the only one.
+  TagShare* share = nullptr;       ///< The disk's; null if no other disk can use the pool.
   TagWaiter* next = nullptr;       ///< In the line.
   TagWaiter* next_user = nullptr;  ///< Among the lanes that have entered.
-  State state = State::outside;    ///< Guarded by the line's mutex.
+  /// When the lane asks again although it has no turn: another disk may then have become idle.
+  /// Belongs to the lane.
+  std::uint64_t recheck_ns = blkown::detail::never_ns;
+  State state = State::outside;  ///< Guarded by the line's mutex.
 };
 
-/// The line for the tags of one queue.
+/// The line for the tags of one queue, and their division among the disks of a shared pool.
 template <class R>
 class TagLine {
  public:
+  using State = TagWaiter::State;
+
+  // --- the lanes that draw ----------------------------------------------------------------------
+
   /// Registers a lane that begins to draw from the queue.
   /// Precondition: the lane has asked for no tag yet.
   void enter(TagWaiter& user) {
@@ -87,20 +105,114 @@ class TagLine {
   /// Whether several lanes draw from the queue. Takes no lock; the answer may be out of date.
   [[nodiscard]] bool is_shared() const noexcept { return is_shared_.is_set(); }
 
+  // --- the disks that divide the tags -----------------------------------------------------------
+
+  /// Adds a disk of a shared pool. `depth`: the queue's tags that are not reserved.
+  /// Precondition: the disk has no lane that draws.
+  void add(TagShare& share, std::uint32_t depth) {
+    const std::lock_guard lock{mutex_};
+    division_.add(share, depth);
+    update_concerns();
+  }
+  /// Removes a disk. The shares of the others grow.
+  /// Precondition: all lanes of the disk have exited, and all its tags are free.
+  void remove(const TagSet<R>& tags, QueueIndex queue, TagShare& share) {
+    const std::lock_guard lock{mutex_};
+    division_.remove(share);
+    advance(tags, queue);
+    update_concerns();
+  }
+  /// Makes a disk one of those that divide the tags.
+  void activate(TagShare& share, std::uint64_t now_ns) {
+    const std::lock_guard lock{mutex_};
+    division_.activate(share, now_ns);
+  }
+  /// Takes the disks out of the division that have become idle. The shares of the others grow.
+  void expire(const TagSet<R>& tags, QueueIndex queue, std::uint64_t now_ns) {
+    const std::lock_guard lock{mutex_};
+    division_.expire(now_ns);
+    advance(tags, queue);
+  }
+  /// The tags that one disk may use. Takes no lock; the answer may be out of date.
+  [[nodiscard]] std::uint32_t limit() const noexcept { return division_.limit(); }
+  /// Whether several disks use the pool. Takes no lock; the answer may be out of date.
+  [[nodiscard]] bool is_divided() const noexcept { return (concerns_.read() & divided) != 0; }
+
+  // --- the line ---------------------------------------------------------------------------------
+
   /// Puts the lane at the end of the line, or, with `first`, at the head: for a lane that got no
   /// tag in its turn. Returns whether the lane may try to allocate once more: the lane has just
   /// joined, is the first, and no other turn is open; or the lane's turn has come since it asked.
+  /// Sets the lane's recheck_ns.
   [[nodiscard]] bool join(TagSet<R>& tags, QueueIndex queue, TagWaiter& waiter, bool first) {
     const std::lock_guard lock{mutex_};
-    if (waiter.state == TagWaiter::State::in_line) return false;
-    const bool had_turn = waiter.state == TagWaiter::State::has_turn;
-    if (had_turn) {
-      --open_turns_;
-      first = true;
+    waiter.recheck_ns = blkown::detail::never_ns;
+    if (waiter.state == State::in_line) return false;
+    const bool had_turn = end_turn(waiter);
+    if (waiter.state == State::outside) link(waiter, first || had_turn);
+    const bool is_limited = waiter.share != nullptr && division_.limit() != TagDivision::no_limit;
+    if (!is_limited && waiter.state == State::outside) {
+      admit(waiter);
+    } else {
+      join_at_share(waiter);
     }
-    waiter.state = TagWaiter::State::in_line;
-    if (!demand_.has_value()) demand_.emplace(tags.announce_demand(queue));
-    is_occupied_.set(true);
+    occupy(tags, queue);
+    const bool may_try = waiter.state == State::in_line && (had_turn || is_next(waiter));
+    // A turn that was not used goes on, and other lanes may have been admitted.
+    if (is_limited && !may_try) advance(tags, queue);
+    return may_try;
+  }
+
+  /// Takes the lane out of the line. Returns whether another lane may use the turn or the place in
+  /// the share that the lane had; then the caller must call wake_first().
+  [[nodiscard]] bool leave(TagWaiter& waiter) {
+    const std::lock_guard lock{mutex_};
+    if (waiter.state == State::outside) return false;
+    if (waiter.share != nullptr && is_divided()) waiter.share->note_wait(waiter.context.now_ns());
+    if (end_turn(waiter)) {
+      close_if_empty();
+      return true;
+    }
+    unlink(waiter);
+    if (waiter.state == State::at_share) {
+      forget_at_share(waiter);
+    } else {
+      --admitted_;
+      if (waiter.share != nullptr) --waiter.share->promised;
+    }
+    waiter.state = State::outside;
+    close_if_empty();
+    return at_share_ != 0;
+  }
+
+  /// Admits lanes whose disks are below their shares again, and gives the first lane in line its
+  /// turn, if the queue has more free tags than open turns.
+  void wake_first(const TagSet<R>& tags, QueueIndex queue) {
+    const std::lock_guard lock{mutex_};
+    advance(tags, queue);
+  }
+
+  /// Ends the lane's turn. Returns whether the lane had a turn.
+  [[nodiscard]] bool take_turn(TagWaiter& waiter) {
+    const std::lock_guard lock{mutex_};
+    const bool had_turn = end_turn(waiter);
+    if (had_turn) close_if_empty();
+    return had_turn;
+  }
+
+  /// Whether a lane waits for a free tag or a turn is open. Takes no lock; the answer may be out of
+  /// date.
+  [[nodiscard]] bool is_occupied() const noexcept { return (concerns_.read() & occupied) != 0; }
+  /// Whether a lane has to regard the line or count its tags. Takes no lock; the answer about the
+  /// line may be out of date.
+  [[nodiscard]] bool has_concerns() const noexcept { return concerns_.read() != 0; }
+
+ private:
+  static constexpr std::uint8_t occupied = 1;
+  static constexpr std::uint8_t counted = 2;
+  static constexpr std::uint8_t divided = 4;
+
+  void link(TagWaiter& waiter, bool first) {
     if (first_ == nullptr) {
       first_ = last_ = &waiter;
       waiter.next = nullptr;
@@ -110,15 +222,8 @@ class TagLine {
       waiter.next = nullptr;
       last_ = last_->next = &waiter;
     }
-    return had_turn || (first_ == &waiter && open_turns_ == 0);
   }
-
-  /// Takes the lane out of the line. Returns whether the lane had its turn; then the caller must
-  /// call wake_first().
-  [[nodiscard]] bool leave(TagWaiter& waiter) {
-    const std::lock_guard lock{mutex_};
-    if (waiter.state != TagWaiter::State::in_line) return end_turn(waiter);
-    waiter.state = TagWaiter::State::outside;
+  void unlink(TagWaiter& waiter) {
     TagWaiter* before = nullptr;
     TagWaiter** link = &first_;
     while (*link != &waiter) {
@@ -127,56 +232,123 @@ class TagLine {
     }
     *link = waiter.next;
     if (last_ == &waiter) last_ = before;
-    close_if_empty();
-    return false;
   }
 
-  /// Gives the first lane in line its turn, if the queue has more free tags than open turns.
-  void wake_first(const TagSet<R>& tags, QueueIndex queue) {
-    const std::lock_guard lock{mutex_};
-    if (first_ == nullptr || tags.free_count(queue) <= open_turns_) return;
-    TagWaiter& woken = *first_;
-    first_ = woken.next;
-    if (first_ == nullptr) last_ = nullptr;
+  /// The lane waits for a free tag.
+  void admit(TagWaiter& waiter) {
+    waiter.state = State::in_line;
+    ++admitted_;
+    if (waiter.share != nullptr) ++waiter.share->promised;
+  }
+  /// The lane waits until its disk is below its share.
+  void hold_at_share(TagWaiter& waiter) {
+    waiter.state = State::at_share;
+    ++at_share_;
+    waiter.share->set_waiting(waiter.share->waiting() + 1);
+  }
+  void forget_at_share(TagWaiter& waiter) {
+    --at_share_;
+    waiter.share->set_waiting(waiter.share->waiting() - 1);
+  }
+  /// The lane is behind those of its disk that wait already. It is admitted at once if they are,
+  /// and the disk is below its share.
+  void join_at_share(TagWaiter& waiter) {
+    if (waiter.state == State::outside) hold_at_share(waiter);
+    const std::uint64_t now_ns = waiter.context.now_ns();
+    division_.activate(*waiter.share, now_ns);
+    division_.expire(now_ns);
+    admit_below_share();
+    if (waiter.state == State::at_share)
+      waiter.recheck_ns = division_.recheck_ns(*waiter.share, now_ns);
+  }
+  /// Admits the lanes whose disks are below their shares, in the order of the line.
+  void admit_below_share() {
+    if (at_share_ == 0) return;
+    for (TagWaiter* waiter = first_; waiter != nullptr; waiter = waiter->next) {
+      if (waiter->state != State::at_share) continue;
+      const TagShare& share = *waiter->share;
+      if (share.used() + share.promised >= division_.limit()) continue;
+      forget_at_share(*waiter);
+      admit(*waiter);
+    }
+  }
+
+  /// The first lane that may have a turn. The lanes before it whose disks have reached their shares
+  /// since they were admitted wait again.
+  [[nodiscard]] TagWaiter* next_in_line() {
+    for (TagWaiter* waiter = first_; waiter != nullptr; waiter = waiter->next) {
+      if (waiter->state != State::in_line) continue;
+      TagShare* const share = waiter->share;
+      if (share == nullptr || share->used() + share->turns < division_.limit()) return waiter;
+      --admitted_;
+      --share->promised;
+      hold_at_share(*waiter);
+    }
+    return nullptr;
+  }
+  [[nodiscard]] bool is_next(const TagWaiter& waiter) const {
+    if (open_turns_ != 0) return false;
+    const TagWaiter* first = first_;
+    while (first->state == State::at_share) first = first->next;
+    return first == &waiter;
+  }
+
+  void advance(const TagSet<R>& tags, QueueIndex queue) {
+    if (first_ == nullptr) return;
+    admit_below_share();
+    occupy(tags, queue);
+    if (admitted_ == 0 || tags.free_count(queue) <= open_turns_) return;
+    TagWaiter* const woken = next_in_line();
+    if (woken == nullptr) return close_if_empty();
+    unlink(*woken);
+    --admitted_;
     // The line stays occupied until the turn is used, so that no lane outside takes the tag.
-    woken.state = TagWaiter::State::has_turn;
+    woken->state = State::has_turn;
     ++open_turns_;
+    if (woken->share != nullptr) ++woken->share->turns;
     // Posted under the mutex, so that a lane that is leaving cannot be destroyed before the post.
-    woken.context.post(woken.turn);
+    woken->context.post(woken->turn);
   }
 
-  /// Ends the lane's turn. Returns whether the lane had a turn.
-  [[nodiscard]] bool take_turn(TagWaiter& waiter) {
-    const std::lock_guard lock{mutex_};
-    return end_turn(waiter);
-  }
-
-  /// Whether a lane waits or a turn is open. Takes no lock; the answer may be out of date.
-  [[nodiscard]] bool is_occupied() const noexcept { return is_occupied_.is_set(); }
-
- private:
   [[nodiscard]] bool end_turn(TagWaiter& waiter) {
-    if (waiter.state != TagWaiter::State::has_turn) return false;
-    waiter.state = TagWaiter::State::outside;
+    if (waiter.state != State::has_turn) return false;
+    waiter.state = State::outside;
     --open_turns_;
-    close_if_empty();
+    if (waiter.share != nullptr) {
+      --waiter.share->turns;
+      --waiter.share->promised;
+    }
     return true;
   }
+
+  void occupy(const TagSet<R>& tags, QueueIndex queue) {
+    if (is_in_demand() && !demand_.has_value()) demand_.emplace(tags.announce_demand(queue));
+    update_concerns();
+  }
   void close_if_empty() {
-    if (first_ != nullptr || open_turns_ != 0) return;
-    last_ = nullptr;
-    is_occupied_.set(false);
+    if (is_in_demand()) return;
     demand_.reset();
+    update_concerns();
+  }
+  [[nodiscard]] bool is_in_demand() const noexcept { return admitted_ != 0 || open_turns_ != 0; }
+  void update_concerns() {
+    unsigned concerns = is_in_demand() ? occupied : 0;
+    if (!division_.is_empty()) concerns |= counted;
+    if (division_.has_several()) concerns |= divided;
+    if (concerns != concerns_.read()) concerns_.set(static_cast<std::uint8_t>(concerns));
   }
 
-  // is_occupied_ is read at every allocation and every end, and written when tags are short.
+  // concerns_ is read at every allocation and every end, and written when tags are short.
   // is_shared_ is read when a context goes idle, and written when disks are made or removed.
-  alignas(cache_line_bytes) RelaxedFlag is_occupied_;
+  alignas(cache_line_bytes) RelaxedNumber<std::uint8_t> concerns_{0};
   RelaxedFlag is_shared_;
+  TagDivision division_;
   std::mutex mutex_;
-  TagWaiter* first_ = nullptr;
-  TagWaiter* last_ = nullptr;
+  TagWaiter* first_ = nullptr;  // in line or at its share
+  TagWaiter* last_ = nullptr;   // meaningful only if first_ is not null
   TagWaiter* users_ = nullptr;
+  std::uint32_t admitted_ = 0;    // lanes in line
+  std::uint32_t at_share_ = 0;    // lanes at the shares of their disks
   std::uint32_t open_turns_ = 0;  // given, not taken yet
   std::optional<typename TagSet<R>::TagDemand> demand_;
 };

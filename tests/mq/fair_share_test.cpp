@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Tests of the share that each disk has of a pool's tags.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <blkown/mq/sync.hpp>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "mq/fake_driver.hpp"
+
+namespace {
+
+namespace mq = blkown::mq;
+using blkown::QueueIndex;
+using blkown::Status;
+using fake::Ends;
+using fake::whole;
+using Mode = fake::Driver::Mode;
+using Pool = mq::TagPool<fake::Driver>;
+
+/// A disk on a shared pool, with a device of its own that ends only what the test reaps.
+struct Member {
+  using Disk = mq::Disk<fake::Driver>;
+
+  Member(mq::LoopRuntime& its_runtime, Pool& pool, mq::DiskConfig config = {})
+      : runtime{its_runtime} {
+    config.capacity_sectors = 8;
+    driver.mode = Mode::publish;
+    disk = *Disk::create(config, driver, runtime, {}, &pool);
+  }
+  ~Member() {
+    finish();
+    remove();
+  }
+  void submit(std::size_t count, std::uint32_t context = 0, mq::IoFlags flags = {}) {
+    for (std::size_t i = 0; i != count; ++i) {
+      bios.emplace_back(
+          new mq::Bio(mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends}, flags)));
+      disk->submit(runtime.context(context), *bios.back());
+    }
+  }
+  void reap(std::size_t count = ~std::size_t{0}) {
+    driver.reap(disk->queue_data(), count);
+    runtime.run();
+  }
+  void finish() {
+    while (disk != nullptr && in_flight() != 0) reap();
+  }
+  void remove() {
+    if (disk == nullptr) return;
+    EXPECT_EQ(mq::remove(runtime, *disk), Status::ok);
+    disk.reset();
+  }
+  [[nodiscard]] std::size_t in_flight() const { return driver.published.size(); }
+  [[nodiscard]] std::size_t ended() const { return static_cast<std::size_t>(ends.count); }
+
+  mq::LoopRuntime& runtime;
+  fake::Driver driver;
+  std::vector<std::byte> memory = std::vector<std::byte>(512);
+  Ends ends;
+  std::vector<std::unique_ptr<mq::Bio>> bios;
+  std::unique_ptr<Disk> disk;
+};
+
+/// Disks that share a pool of 16 tags.
+struct Shared {
+  explicit Shared(std::size_t disk_count, blkown::TagSetConfig config = {.depth = 16},
+                  std::uint32_t contexts = 1, mq::DiskConfig disk_config = {})
+      : runtime{contexts, clock.hooks()} {
+    config.layout = blkown::CookieLayout::nbd();
+    pool = *Pool::create(config);
+    for (std::size_t i = 0; i != disk_count; ++i) {
+      disks.push_back(std::make_unique<Member>(runtime, *pool, disk_config));
+    }
+  }
+  Member& operator[](std::size_t i) { return *disks[i]; }
+  /// Makes all disks active: each has an I/O.
+  void touch() {
+    for (auto& disk : disks) {
+      disk->submit(1);
+      disk->reap();
+      disk->ends.count = 0;
+    }
+  }
+  void pass_ms(std::uint64_t ms) {
+    clock.pass_ms(ms);
+    runtime.run();
+  }
+  [[nodiscard]] std::size_t in_flight() const {
+    std::size_t sum = 0;
+    for (const auto& disk : disks) sum += disk->in_flight();
+    return sum;
+  }
+
+  fake::Clock clock;
+  mq::LoopRuntime runtime;
+  std::unique_ptr<Pool> pool;
+  std::vector<std::unique_ptr<Member>> disks;
+};
+
+constexpr std::uint64_t idle_ms = 30'000;  // the timeout of the disks
+
+// Goal: the device of one disk is stuck. The other disk goes on with its share of the tags.
+TEST(FairShare, AStuckDiskLeavesTheOtherDiskItsShare) {
+  Shared disks{2};
+  disks.touch();
+  Member &stuck = disks[0], &other = disks[1];
+  stuck.submit(40);
+  EXPECT_EQ(stuck.in_flight(), 8U) << "half of 16";
+  other.submit(100);
+  for (std::size_t i = 0; other.ended() != 100 && i != 100; ++i) {
+    EXPECT_EQ(other.in_flight(), std::min<std::size_t>(8, 100 - other.ended()));
+    other.reap(1);
+  }
+  EXPECT_EQ(other.ended(), 100U);
+  EXPECT_EQ(stuck.in_flight(), 8U) << "the other disk is active until its timeout";
+}
+
+// Goal: a disk that has more than its share when another disk becomes active gets no tag until it
+// has less.
+TEST(FairShare, ADiskAboveItsShareLetsTheOtherDiskHaveTheTagsThatItFrees) {
+  Shared disks{2};
+  Member &first = disks[0], &second = disks[1];
+  first.submit(40);
+  EXPECT_EQ(first.in_flight(), 16U) << "the other disk is not active";
+  second.submit(20);
+  EXPECT_EQ(second.in_flight(), 0U);
+  for (std::size_t freed = 1; freed <= 8; ++freed) {
+    first.reap(1);
+    EXPECT_EQ(first.in_flight(), 16 - freed);
+    EXPECT_EQ(second.in_flight(), freed);
+  }
+  first.reap(1);
+  EXPECT_EQ(first.in_flight(), 8U) << "below its share, it issues again";
+  EXPECT_EQ(second.in_flight(), 8U);
+}
+
+TEST(FairShare, ThreeDisksHaveAThirdEach) {
+  Shared disks{3};
+  disks.touch();
+  for (std::size_t i = 0; i != 3; ++i) disks[i].submit(30);
+  EXPECT_EQ(disks[0].in_flight(), 6U) << "a third of 16, rounded up";
+  EXPECT_EQ(disks[1].in_flight(), 6U);
+  EXPECT_EQ(disks[2].in_flight(), 4U) << "what is left";
+  // Whatever the first disk frees goes to the two disks below their shares in turn.
+  disks[0].reap(2);
+  EXPECT_EQ(disks[0].in_flight(), 5U);
+  EXPECT_EQ(disks[2].in_flight(), 5U);
+  for (int i = 0; i != 10; ++i) {
+    disks[0].reap(1);
+    EXPECT_EQ(disks.in_flight(), 16U) << "no tag is unused";
+    EXPECT_EQ(disks[1].in_flight(), 6U);
+    EXPECT_GE(disks[2].in_flight(), 5U);
+    EXPECT_LE(disks[2].in_flight(), 6U);
+  }
+}
+
+// Goal: a share is at least four tags, and no more than there are.
+TEST(FairShare, IsAtLeastFourTags) {
+  Shared five{5};
+  five.touch();
+  five[0].submit(10);
+  EXPECT_EQ(five[0].in_flight(), 4U);
+  Shared tiny{2, {.depth = 3}};
+  tiny.touch();
+  tiny[0].submit(10);
+  EXPECT_EQ(tiny[0].in_flight(), 3U);
+}
+
+// Goal: a disk without I/O for its timeout gives its share back, and wakes the disk that waits.
+TEST(FairShare, ADiskThatGoesIdleGivesItsShareBackAfterItsTimeout) {
+  Shared disks{2};
+  disks.touch();
+  Member &busy = disks[0], &idle = disks[1];
+  idle.submit(1);
+  busy.submit(20);
+  disks.pass_ms(10 * idle_ms);
+  EXPECT_EQ(busy.in_flight(), 8U) << "the other disk has an I/O in flight";
+  idle.reap();
+  disks.pass_ms(idle_ms - 1);
+  EXPECT_EQ(busy.in_flight(), 8U);
+  disks.pass_ms(1);
+  EXPECT_EQ(busy.in_flight(), 16U) << "woken by a timer";
+}
+
+// Goal: the time in which the other disk was idle counts, although no disk waited.
+TEST(FairShare, ADiskThatWasIdleForLongHasNoShare) {
+  Shared disks{2};
+  disks.touch();
+  disks.pass_ms(idle_ms);
+  disks[0].submit(20);
+  EXPECT_EQ(disks[0].in_flight(), 16U);
+}
+
+TEST(FairShare, ADiskThatComesBackHasItsShareAgain) {
+  Shared disks{2};
+  disks.touch();
+  disks.pass_ms(idle_ms);
+  disks[0].submit(40);
+  ASSERT_EQ(disks[0].in_flight(), 16U);
+  disks[1].submit(20);
+  disks[0].reap(8);
+  EXPECT_EQ(disks[0].in_flight(), 8U);
+  EXPECT_EQ(disks[1].in_flight(), 8U);
+}
+
+// Goal: the disk that waits at its share gets the share of a disk that is removed.
+TEST(FairShare, ADiskThatIsRemovedGivesItsShareBackAtOnce) {
+  Shared disks{3};
+  disks.touch();
+  disks[0].submit(20);
+  EXPECT_EQ(disks[0].in_flight(), 6U);
+  disks[2].remove();
+  EXPECT_EQ(disks[0].in_flight(), 8U);
+  disks[1].remove();
+  EXPECT_EQ(disks[0].in_flight(), 16U);
+}
+
+// Goal: a disk is removed while it waits at its share, and while others wait for its tags.
+TEST(FairShare, ADiskMayBeRemovedWhileItWaitsAtItsShare) {
+  Shared disks{2};
+  disks.touch();
+  disks[0].submit(20);
+  disks[1].submit(20);
+  mq::Event gone;
+  mq::Control control{
+      {[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); }, &gone}};
+  disks[0].disk->remove(control);
+  disks.runtime.run();
+  EXPECT_EQ(disks[0].ended(), 12U) << "the bios that wait end with offline";
+  EXPECT_FALSE(gone.is_set());
+  disks[0].reap();
+  EXPECT_TRUE(gone.is_set());
+  disks[0].disk.reset();
+  EXPECT_EQ(disks[1].in_flight(), 16U);
+}
+
+// Goal: a disk that uses the pool alone has all tags.
+TEST(FairShare, ADiskThatIsAloneUsesAllTags) {
+  Shared disks{1};
+  disks.touch();
+  disks[0].submit(20);
+  EXPECT_EQ(disks[0].in_flight(), 16U);
+  Shared two{2};
+  two[0].submit(20);
+  EXPECT_EQ(two[0].in_flight(), 16U) << "the other disk has had no I/O";
+}
+
+// Goal: what a disk had in flight before the second disk was made counts.
+TEST(FairShare, CountsTheIoFromBeforeTheSecondDisk) {
+  Shared disks{1};
+  disks[0].submit(10);
+  disks.disks.push_back(std::make_unique<Member>(disks.runtime, *disks.pool));
+  disks[1].submit(20);
+  EXPECT_EQ(disks[1].in_flight(), 6U);
+  disks[0].submit(20);
+  disks[0].reap(2);
+  EXPECT_EQ(disks[0].in_flight(), 8U);
+  EXPECT_EQ(disks[1].in_flight(), 8U);
+  disks[0].reap(1);
+  EXPECT_EQ(disks[0].in_flight(), 8U);
+}
+
+// Goal: reserved tags are neither counted nor divided.
+TEST(FairShare, ReservedTagsAreNoPartOfIt) {
+  Shared disks{2, {.depth = 16, .reserved_depth = 4}};
+  disks.touch();
+  Member& disk = disks[0];
+  const auto allocate = [&](bool reserved) {
+    return disk.disk->allocate_private(disks.runtime.context(0), mq::Op::driver_in, reserved);
+  };
+  auto first = allocate(true);
+  ASSERT_TRUE(first.has_value());
+  disk.submit(20);
+  EXPECT_EQ(disk.in_flight(), 6U) << "half of 12";
+  EXPECT_FALSE(allocate(false).has_value()) << "a private request is part of the share";
+  auto second = allocate(true);
+  EXPECT_TRUE(second.has_value());
+  first.reset();
+  second.reset();
+  disks.runtime.run();
+  EXPECT_EQ(disk.in_flight(), 6U) << "the end of a reserved request makes no room";
+  disk.reap(1);
+  EXPECT_EQ(disk.in_flight(), 6U);
+}
+
+TEST(FairShare, ANowaitBioEndsWithAgainAtTheShare) {
+  Shared disks{2};
+  disks.touch();
+  disks[0].submit(9, 0, {.nowait = true});
+  EXPECT_EQ(disks[0].in_flight(), 8U);
+  EXPECT_EQ(disks[0].ends.statuses.back(), Status::again);
+  EXPECT_FALSE(disks.pool->line(QueueIndex{0}).is_occupied());
+  disks[0].reap(1);
+  disks[0].submit(1, 0, {.nowait = true});
+  EXPECT_EQ(disks[0].in_flight(), 8U);
+}
+
+// Goal: several contexts of a disk have one share together, and wait for it in turn.
+TEST(FairShare, TheContextsOfADiskShareItInTurn) {
+  Shared disks{2, {.depth = 16}, 3};
+  disks.touch();
+  Member& disk = disks[0];
+  disk.submit(20, 0);
+  disk.submit(1, 1);
+  disk.submit(1, 2);
+  disks.runtime.run();
+  EXPECT_EQ(disk.in_flight(), 8U);
+  for (const std::size_t waiting : {2U, 1U}) {
+    disk.reap(1);
+    EXPECT_EQ(disk.in_flight(), 8U);
+    const mq::Counters now = disk.disk->counters();
+    EXPECT_EQ(now.in_flight(), 8U) << waiting;
+  }
+  disk.reap(6);
+  disk.reap(2);
+  EXPECT_TRUE(disk.bios[21]->status() == Status::ok && disk.bios[22]->status() == Status::ok);
+  EXPECT_EQ(disk.ended(), 10U) << "before the other bios of the first context";
+  EXPECT_EQ(disks[1].in_flight(), 0U);
+  disks[1].submit(8, 1);
+  EXPECT_EQ(disks[1].in_flight(), 8U) << "a line at the share is none for the other disk";
+}
+
+// Goal: a lane at its share that cannot issue any more leaves the line, so that another context of
+// the disk has the tag.
+TEST(FairShare, ALaneThatIsStoppedGivesUpItsPlaceAtTheShare) {
+  Shared disks{2, {.queue_count = 1, .depth = 16}, 2, {.normal_queues = 2}};
+  disks.touch();
+  Member& disk = disks[0];
+  disk.submit(8, 0);
+  disk.submit(1, 1);
+  disk.submit(1, 0);
+  disk.disk->hw_queue(QueueIndex{1}).stop();
+  disks.runtime.run();
+  disk.reap(1);
+  EXPECT_EQ(disk.in_flight(), 8U) << "the tag goes to the context that can use it";
+  disk.disk->hw_queue(QueueIndex{1}).start();
+  disks.runtime.run();
+  disk.reap(1);
+  EXPECT_EQ(disk.in_flight(), 8U);
+}
+
+// Goal: each queue's tags are divided for themselves.
+TEST(FairShare, IsCountedForEachQueueOfThePool) {
+  Shared disks{2, {.queue_count = 2, .depth = 16}, 2, {.normal_queues = 2}};
+  disks.touch();  // on queue 0
+  disks[0].submit(20, 0);
+  disks[0].submit(20, 1);
+  EXPECT_EQ(disks[0].in_flight(), 8U + 16U) << "the other disk is not active on queue 1";
+}
+
+// Goal: a requeued request that moves to another queue frees its place in the old queue's share.
+TEST(FairShare, ARequestThatMovesToAnotherQueueMovesToItsShare) {
+  Shared disks{2, {.queue_count = 2, .depth = 16}, 2, {.normal_queues = 2}};
+  Member& disk = disks[0];
+  for (std::size_t i = 0; i != 2; ++i) {
+    disks[i].submit(1, 0);
+    disks[i].submit(1, 1);
+    disks[i].reap();
+  }
+  disk.submit(8, 1);
+  const auto change_to = [&](std::uint32_t count) {
+    mq::Event done;
+    mq::Control control{
+        {[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); }, &done}};
+    disk.disk->set_queue_count(control, count);
+    for (auto& [hw, id] : std::exchange(disk.driver.published, {})) {
+      if (auto claim = hw->claim(id)) std::move(*claim).requeue();
+    }
+    ASSERT_TRUE(disks.runtime.wait_for(done));
+    disks.runtime.run();
+  };
+  change_to(1);
+  EXPECT_EQ(disk.in_flight(), 8U);
+  disk.submit(1, 0);
+  EXPECT_EQ(disk.in_flight(), 8U) << "the share of queue 0 is in use";
+  disk.reap();
+  EXPECT_EQ(disk.in_flight(), 1U);
+  change_to(2);
+  disk.submit(20, 1);
+  EXPECT_EQ(disk.in_flight(), 9U) << "nothing of queue 1 is counted any more";
+}
+
+// Goal: bios with nowait that are collected by a plug and get no tag leave no place in the line.
+TEST(FairShare, PluggedNowaitBiosLeaveTheLine) {
+  Shared disks{2, {.depth = 1}, 2};
+  Member &first = disks[0], &second = disks[1];
+  first.submit(1);
+  {
+    const mq::Disk<fake::Driver>::Plug plug{*first.disk, disks.runtime.context(1)};
+    first.submit(1, 1, {.nowait = true});
+  }
+  EXPECT_EQ(first.ends.statuses, std::vector{Status::again});
+  EXPECT_FALSE(disks.pool->line(QueueIndex{0}).is_occupied());
+  second.submit(1);
+  first.reap();
+  EXPECT_EQ(second.in_flight(), 1U);
+}
+
+}  // namespace
