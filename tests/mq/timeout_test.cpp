@@ -205,18 +205,18 @@ TEST(Timeout, APublicationByTheHookHasItsOwnDeadline) {
 }
 
 /// Takes whole batches, and publishes every request.
-struct BatchDriver {
+struct BatchPublisher {
   struct RequestData {};
   struct HwData {};
   struct QueueData {
     std::vector<std::byte> medium;
   };
-  using Rq = mq::Request<BatchDriver>;
-  using Hw = mq::HwQueue<BatchDriver>;
+  using Rq = mq::Request<BatchPublisher>;
+  using Hw = mq::HwQueue<BatchPublisher>;
 
-  mq::Dispatch<BatchDriver> queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle, bool) {
+  mq::Dispatch<BatchPublisher> queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle, bool) {
     publish(std::move(idle));
-    return mq::Dispatch<BatchDriver>::accepted();
+    return mq::Dispatch<BatchPublisher>::accepted();
   }
   void queue_rqs(Hw&, QueueData&, mq::IdleList<Rq>& list) {
     while (auto idle = list.pop_front()) publish(*std::move(idle));
@@ -238,10 +238,10 @@ struct BatchDriver {
 // 65,536 issues, which all fall between two scans.
 TEST(Timeout, ABatchAfterAllGenerationsHasItsOwnDeadline) {
   if (BLKOWN_WORD_BITS != 32) GTEST_SKIP() << "too many generations";
-  Bench<BatchDriver> bench{{.capacity_sectors = 1024, .depth = 2, .timeout_ms = 100}};
+  Bench<BatchPublisher> bench{{.capacity_sectors = 1024, .depth = 2, .timeout_ms = 100}};
   fake::Read first{0}, second{8};
   const auto issue = [&] {
-    const mq::Disk<BatchDriver>::Plug plug{*bench.disk, bench.context()};
+    const mq::Disk<BatchPublisher>::Plug plug{*bench.disk, bench.context()};
     bench.disk->submit(bench.context(), first.bio);
     bench.disk->submit(bench.context(), second.bio);
   };
