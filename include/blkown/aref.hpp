@@ -189,6 +189,7 @@ void visit_holders(R& object, Visit&& visit) {
 /// The Ownership of a request: its ownership word.
 template <RequestType R>
 struct Ownership<R> {
+  /// A further reference.
   static void add_ref(R& request) noexcept {
     detail::RefValue<Word> seen;
     const detail::RefResult step = detail::word_of(request).add_ref(seen);
@@ -199,6 +200,7 @@ struct Ownership<R> {
                             detail::header_of(request), seen, "copy of ARef");
   }
 
+  /// Gives a reference up. The last one of an ended request completes the end.
   static void drop_ref(R& request) noexcept {
     detail::RefValue<Word> seen;
     const detail::RefResult step = detail::word_of(request).drop_ref(seen);
@@ -221,6 +223,7 @@ struct Ownership<R> {
                             "drop of Owned");
   }
 
+  /// The unique owner becomes one of the holders of references.
   static void into_shared(R& request, Place where = Place{}) noexcept {
     detail::RefValue<Word> seen;
     if (detail::word_of(request).into_shared(seen)) [[likely]]
@@ -229,6 +232,7 @@ struct Ownership<R> {
                             "Owned::into_shared", where);
   }
 
+  /// Whether the only reference became the unique owner.
   [[nodiscard]] static bool try_into_owned(R& request, Place where = Place{}) noexcept {
     detail::RefValue<Word> seen;
     const detail::RefResult step = detail::word_of(request).try_from_shared(seen);

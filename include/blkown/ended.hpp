@@ -196,6 +196,7 @@ class EndSink {
 
   /// No function. TagSet::create refuses such a sink with no_end_sink.
   EndSink() = default;
+  /// Calls the function with the context, which must outlive the TagSet.
   EndSink(Function function, void* context) noexcept : EndSink{function, context, nullptr} {}
 
   /// Calls `target(EndedList<R>&&)`.

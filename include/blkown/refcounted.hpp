@@ -26,26 +26,31 @@ inline namespace BLKOWN_ABI {
 /// OwnableRefCounted.
 template <class T>
 struct Ownership {
+  /// A further reference.
   static void add_ref(T& object)
     requires requires { object.add_ref(); }
   {
     object.add_ref();
   }
+  /// Gives a reference up.
   static void drop_ref(T& object)
     requires requires { object.drop_ref(); }
   {
     object.drop_ref();
   }
+  /// Gives the unique ownership up.
   static void release_owned(T& object)
     requires requires { object.release_owned(); }
   {
     object.release_owned();
   }
+  /// The unique owner becomes one of the holders of references.
   static void into_shared(T& object)
     requires requires { object.into_shared(); }
   {
     object.into_shared();
   }
+  /// Whether the only reference became the unique owner.
   [[nodiscard]] static bool try_into_owned(T& object)
     requires requires {
       { object.try_into_owned() } -> std::same_as<bool>;

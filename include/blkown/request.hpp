@@ -73,7 +73,9 @@ struct EmbeddedHeader;
 template <class R, RequestHeader R::* Member>
 struct EmbeddedHeader<Member> {
   using Data = R;
+  /// The header that the type names as its member.
   [[nodiscard]] static RequestHeader& header(R& request) noexcept { return request.*Member; }
+  /// The whole object.
   [[nodiscard]] static R& data(R& request) noexcept { return request; }
 };
 
@@ -106,12 +108,15 @@ class Request {
   T data_;
 };
 
+/// The traits of the library's own request type.
 template <class T>
 struct RequestTraits<Request<T>> {
   using Data = T;
+  /// The header inside the request.
   [[nodiscard]] static RequestHeader& header(Request<T>& request) noexcept {
     return request.header_;
   }
+  /// The driver's data inside the request.
   [[nodiscard]] static T& data(Request<T>& request) noexcept { return request.data_; }
 };
 

@@ -28,6 +28,7 @@ struct Tag {
 /// Source: blk-mq's hctx->queue_num.
 struct QueueIndex {
   constexpr QueueIndex() noexcept = default;
+  /// Explicit, so that a tag or a count is not taken for a queue.
   explicit constexpr QueueIndex(std::uint32_t index) noexcept : value{index} {}
 
   std::uint32_t value = 0;

@@ -23,7 +23,7 @@ struct TagSetConfig {
   /// The number of tags per queue, the lowest ones, that only allocate_reserved and allocate_tag
   /// take: for commands that must not wait for a tag (abort, keep-alive).
   std::uint32_t reserved_depth = 0;
-  CookieLayout layout{};
+  CookieLayout layout{};  ///< Where queue, tag and generation sit in an id.
   /// The generation before the first publication, cut to the width of the word's field. Default: an
   /// unpredictable one, so that cookies of an earlier run are stale with high probability.
   std::optional<Generation> first_generation{};

@@ -28,6 +28,7 @@ using TrackedPlace = Place;
 
 /// Is made from a Place and stores nothing, so that not even a register is used to pass it.
 struct TrackedPlace {
+  /// Forgets the place.
   constexpr TrackedPlace(const Place&) noexcept {}
 };
 

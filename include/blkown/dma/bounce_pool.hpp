@@ -55,6 +55,7 @@ class BouncePool {
   [[nodiscard]] std::size_t slot_bytes() const noexcept { return slot_bytes_; }
   /// The number of slots, free or taken.
   [[nodiscard]] std::size_t slot_count() const noexcept { return slot_count_; }
+  /// The number of free slots at this moment.
   [[nodiscard]] std::size_t free_slots() noexcept {
     const std::lock_guard guard{lock_};
     return free_slots_;

@@ -49,8 +49,8 @@ struct IovaSegment {
 /// The limits of a device on a scatter list.
 /// Source: the kernel's struct device_dma_parameters.
 struct DeviceLimits {
-  std::uint32_t max_segments = 128;
-  std::uint64_t max_segment_bytes = 65536;
+  std::uint32_t max_segments = 128;         ///< The elements of one list.
+  std::uint64_t max_segment_bytes = 65536;  ///< The length of one element.
   /// A power of two, minus one. No element crosses an address whose bits under this mask are all 0.
   /// All ones: no boundary.
   std::uint64_t boundary_mask = UINT64_MAX;

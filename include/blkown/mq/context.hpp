@@ -56,6 +56,7 @@ class Work {
  public:
   using Function = void (*)(void* argument, Work& work);
 
+  /// The function runs with the argument on the context that the work is posted to.
   Work(Function function, void* argument) noexcept : function_{function}, argument_{argument} {}
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
@@ -98,6 +99,7 @@ class IdleHook {
  public:
   using Function = void (*)(void* argument, IdleHook& hook);
 
+  /// The function is called with the argument when the context has nothing left to run.
   IdleHook(Function function, void* argument) noexcept : function_{function}, argument_{argument} {}
   IdleHook(const IdleHook&) = delete;
   IdleHook& operator=(const IdleHook&) = delete;
@@ -128,6 +130,7 @@ struct ContextHooks {
 /// context and uses its state, which therefore needs no locks. Other threads post work.
 class Context {
  public:
+  /// Only a runtime makes contexts. `index` is the position of the context in the runtime.
   Context(const ContextHooks& hooks, std::uint32_t index) noexcept
       : hooks_{hooks},
         index_{index},
@@ -215,7 +218,11 @@ class Context {
     return runnable() != 0;
   }
 
+  /// The hook runs each time the context has nothing left to run.
+  /// Context: the context itself.
   void add_idle_hook(IdleHook& hook) noexcept { hook.next_ = std::exchange(hooks_first_, &hook); }
+  /// The hook runs no more.
+  /// Context: the context itself.
   void remove_idle_hook(IdleHook& hook) noexcept {
     IdleHook** link = &hooks_first_;
     while (*link != nullptr && *link != &hook) link = &(*link)->next_;
@@ -230,6 +237,7 @@ class Context {
   /// While a Scope exists, its thread runs the context. Scopes nest.
   class [[nodiscard]] Scope {
    public:
+    /// The calling thread runs the context from here on.
     explicit Scope(Context& context) noexcept : before_{std::exchange(current_, &context)} {}
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;

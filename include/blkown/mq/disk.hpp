@@ -326,7 +326,9 @@ class Disk {
   [[nodiscard]] D& driver() const noexcept { return driver_; }
   /// The driver's data for the disk.
   [[nodiscard]] QueueData& queue_data() noexcept { return data_; }
+  /// The tags and requests of the disk: its own, or those that it shares with other disks.
   [[nodiscard]] TagPool<D>& pool() noexcept { return *pool_; }
+  /// The number of contexts that may submit to the disk.
   [[nodiscard]] std::uint32_t context_count() const noexcept {
     return static_cast<std::uint32_t>(submit_queues_.size());
   }

@@ -47,6 +47,7 @@ struct QueueLimits {
   /// The same for write_zeroes. A unit that is covered in part is sent, too: it must read as
   /// zeroes.
   std::uint64_t write_zeroes_granularity_sectors = 0;
+  /// The first sector of a unit of write_zeroes.
   std::uint64_t write_zeroes_alignment_sectors = 0;
   friend constexpr bool operator==(const QueueLimits&, const QueueLimits&) = default;
 };

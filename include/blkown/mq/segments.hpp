@@ -53,12 +53,14 @@ class RequestSegments {
 
     constexpr Iterator() = default;
 
+    /// The piece of memory at this place, cut to the request and to one element of a list.
     [[nodiscard]] Segment operator*() const noexcept {
       const Segment& whole = range_->segments_[at_.index];
       const Segment rest = whole.part(static_cast<std::size_t>(at_.offset_bytes),
                                       static_cast<std::size_t>(left_bytes_));
       return {rest.data, range_->piece_bytes(rest)};
     }
+    /// The next piece.
     Iterator& operator++() noexcept {
       const std::size_t piece_bytes = (**this).length_bytes;
       left_bytes_ -= piece_bytes;
@@ -66,6 +68,7 @@ class RequestSegments {
       skip_used_up();
       return *this;
     }
+    /// The next piece. Returns the iterator before.
     Iterator operator++(int) noexcept {
       Iterator before = *this;
       ++*this;

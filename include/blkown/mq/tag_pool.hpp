@@ -74,6 +74,7 @@ class TagPool {
   /// The requests, for lookups. A caller that allocates here directly is not in the line for tags.
   /// Disks do not wake such a caller, and contexts may keep free tags in their stashes.
   [[nodiscard]] TagSet<Request<D>>& tags() noexcept { return tags_; }
+  /// The same for readers.
   [[nodiscard]] const TagSet<Request<D>>& tags() const noexcept { return tags_; }
   /// The tags of a queue that are not reserved.
   [[nodiscard]] std::uint32_t common_depth() const noexcept {

@@ -33,7 +33,7 @@ namespace sim {
 /// The hooks of a controller. Any of them may be null.
 /// Context: the controller's caller, without the controller's lock. A hook may call the controller.
 struct ControllerHooks {
-  void* argument = nullptr;
+  void* argument = nullptr;  ///< Passed to each hook.
   /// Completions were posted on the queue. May be called within a doorbell or a dma::map, as an
   /// interrupt on another processor would be. Null: the driver polls.
   void (*interrupt)(void* argument, std::uint32_t queue) = nullptr;

@@ -20,13 +20,13 @@ struct ControllerConfig {
   /// The time that a command takes is drawn evenly between these two. One command in eight takes no
   /// time. A time past the end of the clock is the clock's last time.
   std::uint64_t shortest_ns = 2'000;
-  std::uint64_t longest_ns = 50'000;
+  std::uint64_t longest_ns = 50'000;  ///< See shortest_ns.
   /// The time that the fault `late` adds to a command: more than the driver's timeout.
   std::uint64_t late_ns = 100'000'000;
   /// The driver's layout and depth, so that forged cookies can name requests of the driver.
   CookieLayout layout = CookieLayout::nbd();
-  std::uint32_t depth = 1;
-  std::uint64_t seed = 1;  ///< For latencies.
+  std::uint32_t depth = 1;  ///< See layout.
+  std::uint64_t seed = 1;   ///< For latencies.
 };
 
 }  // namespace sim

@@ -74,6 +74,7 @@ static_assert(blkown::detail::counts_enumerators<FaultKind>(fault_kind_count));
 struct FaultRates {
   std::array<std::uint32_t, fault_kind_count> of{};
 
+  /// The rate of one kind.
   [[nodiscard]] std::uint32_t& operator[](FaultKind kind) noexcept {
     return of[static_cast<std::size_t>(kind)];
   }

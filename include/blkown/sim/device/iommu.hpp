@@ -42,13 +42,14 @@ enum class Invalidation : std::uint8_t {
   lazy,    ///< When IommuConfig::lazy_flush_pages pages wait, or when addresses run out.
 };
 
+/// The address space of an Iommu, and how it frees addresses.
 struct IommuConfig {
-  std::uint64_t first_iova = 0x10000;  ///< A multiple of Iommu::page_bytes.
-  std::uint32_t page_count = 4096;     ///< The size of the address space.
-  std::uint32_t alignment_pages = 1;   ///< Each mapping begins at a multiple.
-  Invalidation invalidation = Invalidation::strict;
-  std::uint32_t lazy_flush_pages = 64;  ///< Lazy mode frees this many pages at once.
-  dma::DeviceLimits limits{};
+  std::uint64_t first_iova = 0x10000;                ///< A multiple of Iommu::page_bytes.
+  std::uint32_t page_count = 4096;                   ///< The size of the address space.
+  std::uint32_t alignment_pages = 1;                 ///< Each mapping begins at a multiple.
+  Invalidation invalidation = Invalidation::strict;  ///< When a freed address stops working.
+  std::uint32_t lazy_flush_pages = 64;               ///< Lazy mode frees this many pages at once.
+  dma::DeviceLimits limits{};                        ///< Of the devices behind the Iommu.
 };
 
 /// An IOMMU with a page table of one level, an IOTLB, and a log of the latest 256 faults.

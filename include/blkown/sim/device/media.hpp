@@ -44,6 +44,7 @@ class Media {
 /// Storage in memory, all zeroes at first. No access fails.
 class MemoryMedia : public Media {
  public:
+  /// `capacity`: bytes.
   explicit MemoryMedia(std::uint64_t capacity) : bytes_(static_cast<std::size_t>(capacity)) {}
 
   [[nodiscard]] std::uint64_t capacity_bytes() const override { return bytes_.size(); }

@@ -70,12 +70,15 @@ struct CompletionEntry {
   std::uint16_t submission_head = 0;  ///< The index of the next entry to fetch.
   std::uint16_t status_and_phase = 0;
 
+  /// The value of status_and_phase.
   [[nodiscard]] static constexpr std::uint16_t pack(DeviceStatus status, bool phase) noexcept {
     return static_cast<std::uint16_t>((static_cast<unsigned>(status) << 1) | (phase ? 1U : 0U));
   }
+  /// The phase in status_and_phase.
   [[nodiscard]] static constexpr bool phase_of(std::uint16_t word) noexcept {
     return (word & 1U) != 0;
   }
+  /// The status in status_and_phase.
   [[nodiscard]] static constexpr DeviceStatus status_of(std::uint16_t word) noexcept {
     return static_cast<DeviceStatus>(word >> 1);
   }

@@ -82,6 +82,7 @@ struct Host {
     void* argument = nullptr;
   };
 
+  /// The parts of the world that the driver uses. `sink` hears of each lookup.
   Host(TagSet<R>& its_tags, dma::Device<Iommu>& its_device, Controller& its_controller,
        LookupSink sink)
       : tags{its_tags}, device{its_device}, controller{its_controller}, sink_{sink} {}

@@ -31,12 +31,12 @@ namespace sim {
 /// The options of a program, with their defaults.
 struct KitOptions {
   std::string program;  ///< The program and its own words before the options, for replay commands.
-  std::uint64_t seeds = 100;      ///< The number of runs.
-  std::uint64_t first_seed = 0;   ///< The seed of the first run. Each run increments the seed.
-  std::uint64_t io_count = 1000;  ///< I/Os of each run.
-  bool shrink = false;            ///< Prints the shortest failing script of a failing run.
-  bool has_script = false;        ///< `script` replaces the faults of the seed.
-  std::vector<FaultStrike> script;
+  std::uint64_t seeds = 100;        ///< The number of runs.
+  std::uint64_t first_seed = 0;     ///< The seed of the first run. Each run increments the seed.
+  std::uint64_t io_count = 1000;    ///< I/Os of each run.
+  bool shrink = false;              ///< Prints the shortest failing script of a failing run.
+  bool has_script = false;          ///< `script` replaces the faults of the seed.
+  std::vector<FaultStrike> script;  ///< Used only with has_script.
 };
 
 /// The script as text: KIND@N separated by commas, or "none" for an empty script.

@@ -72,6 +72,7 @@ enum class LookupTruth : std::uint8_t {
   refused_genuine,  ///< The driver refused the completion of a command that is done.
 };
 
+/// What the Oracle says of a lookup by the driver.
 struct LookupVerdict {
   LookupTruth truth = LookupTruth::fits;
   /// The commands that the driver takes for done because it accepted a false completion.

@@ -64,6 +64,7 @@ class WorldBase {
   [[nodiscard]] IommuFaultCounts iommu_faults() { return iommu_.fault_counts(); }
 
  protected:
+  /// The device, its memory and the workload of one run.
   explicit WorldBase(const WorldConfig& config)
       : config_{config},
         dice_{config.seed},
@@ -121,6 +122,7 @@ class WorldBase {
     if (status == Status::ok) ++ended_ok_;
     if (const char* const wrong = workload_.end(slot, status)) fail(wrong);
   }
+  /// An I/O of the workload has ended: checks it, and writes it into the history.
   void end_io(std::uint32_t slot, Status status, QueueIndex queue, Tag tag) {
     ++ended_;
     if (status == Status::ok) ++ended_ok_;
@@ -146,10 +148,12 @@ class WorldBase {
     return finding_.what.empty() && (wrong == nullptr || fail(wrong));
   }
 
+  /// Keeps the first finding. Returns false.
   bool fail(std::string what) {
     if (finding_.what.empty()) finding_.what = std::move(what);
     return false;
   }
+  /// The same, with the request in the history.
   bool fail(std::string what, QueueIndex queue, Tag tag) {
     add({.what = std::move(what), .has_request = true, .queue = queue, .tag = tag});
     return false;

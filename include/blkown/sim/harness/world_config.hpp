@@ -17,15 +17,15 @@ namespace sim {
 
 /// The parameters of one run. Everything else follows from the seed.
 struct WorldConfig {
-  std::uint64_t seed = 0;
-  std::uint64_t io_count = 1000;
-  std::uint32_t queue_count = 2;
-  std::uint32_t depth = 8;           ///< Tags of each queue, the reserved ones included.
-  std::uint32_t reserved_depth = 2;  ///< Tags for the driver's own commands.
-  std::uint64_t timeout_ns = 2'000'000;
-  FaultRates rates = FaultRates::all();
-  std::vector<FaultStrike> script;  ///< Replaces the rates if is_scripted.
-  bool is_scripted = false;
+  std::uint64_t seed = 0;                ///< All draws of the run follow from it.
+  std::uint64_t io_count = 1000;         ///< I/Os that must end before the run ends.
+  std::uint32_t queue_count = 2;         ///< Hardware queues.
+  std::uint32_t depth = 8;               ///< Tags of each queue, the reserved ones included.
+  std::uint32_t reserved_depth = 2;      ///< Tags for the driver's own commands.
+  std::uint64_t timeout_ns = 2'000'000;  ///< Of a request in flight, in virtual time.
+  FaultRates rates = FaultRates::all();  ///< How often each kind of fault strikes.
+  std::vector<FaultStrike> script;       ///< Replaces the rates if is_scripted.
+  bool is_scripted = false;              ///< Whether script or rates choose the faults.
 
   /// The cookie layout of the seed. The three layouts have wide and narrow generations, and a queue
   /// field or none.

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Runs the READMEs' programs. The exit status is 0 if each I/O ends as it should.
+
+#include <cstdint>
+#include <cstdio>
+#include <utility>
+
+#include "block_layer_program.hpp"
+#include "core_program.hpp"
+
+namespace {
+
+std::uint64_t id_at_device = 0;
+int refused = 0;
+int ended_ok = 0;
+
+/// One I/O through the core's driver. The device answers twice.
+bool core_works() {
+  auto tags = make_tags();
+  if (!tags.has_value()) return false;
+  Driver driver{*tags};
+  auto idle = tags->allocate_tag(blkown::QueueIndex{0}, blkown::Tag{5});
+  if (!idle.has_value()) return false;
+  driver.queue_rq(*std::move(idle), Command{.lba = 7});
+  driver.interrupt(id_at_device, true);
+  driver.interrupt(id_at_device, true);
+  return ended_ok == 1 && refused == 1;
+}
+
+bool block_layer_works() {
+  mq::LoopRuntime runtime;
+  RamDisk driver;
+  auto disk = make_disk(driver, runtime, 64);
+  return disk != nullptr && round_trip(driver, runtime, *disk) &&
+         remove_disk(runtime, std::move(disk));
+}
+
+}  // namespace
+
+void ring_doorbell(std::uint64_t id, const Command&) { id_at_device = id; }
+void log_refused(const blkown::LookupError&) { ++refused; }
+void tell_submitter(const Command& command, blkown::Status status) {
+  if (command.lba == 7 && status == blkown::Status::ok) ++ended_ok;
+}
+
+int main() {
+  const bool core = core_works();
+  const bool block_layer = block_layer_works();
+  std::printf("core %s, block layer %s\n", core ? "ok" : "wrong", block_layer ? "ok" : "wrong");
+  return core && block_layer ? 0 : 1;
+}
