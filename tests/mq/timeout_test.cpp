@@ -234,7 +234,8 @@ struct BatchPublisher {
 };
 
 // Goal: a request that queue_rqs takes has its whole timeout, although an earlier publication,
-// which a scan has seen, had the same generation. Method: the 32-bit word's generations wrap after
+// which a scan has seen, had the same generation.
+// Method: the 32-bit word's generations wrap after
 // 65,536 issues, which all fall between two scans.
 TEST(Timeout, ABatchAfterAllGenerationsHasItsOwnDeadline) {
   if (BLKOWN_WORD_BITS != 32) GTEST_SKIP() << "too many generations";
