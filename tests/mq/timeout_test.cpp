@@ -233,12 +233,12 @@ struct BatchPublisher {
   int timeouts = 0;
 };
 
+#if BLKOWN_WORD_BITS == 32
 // Goal: a request that queue_rqs takes has its whole timeout, although an earlier publication,
 // which a scan has seen, had the same generation.
-// Method: the 32-bit word's generations wrap after
-// 65,536 issues, which all fall between two scans.
+// Method: the generations of the 32-bit word wrap after 65,536 issues, which all fall between two
+// scans. Those of the 64-bit word are too many to try.
 TEST(Timeout, ABatchAfterAllGenerationsHasItsOwnDeadline) {
-  if (BLKOWN_WORD_BITS != 32) GTEST_SKIP() << "too many generations";
   Bench<BatchPublisher> bench{{.capacity_sectors = 1024, .depth = 2, .timeout_ms = 100}};
   fake::Read first{0}, second{8};
   const auto issue = [&] {
@@ -273,6 +273,7 @@ TEST(Timeout, ABatchAfterAllGenerationsHasItsOwnDeadline) {
   EXPECT_EQ(bench.driver.timeouts, 2);
   reap();
 }
+#endif
 
 // Goal: the hook is not called early for a request that the driver publishes again between two
 // scans, in an interrupt.
