@@ -404,6 +404,25 @@ TEST(SetLimits, APartThatFailsEndsTheIo) {
   expect_no_tag_is_taken(bench);
 }
 
+// Goal: a rest that the limits do not allow ends the I/O with `invalid`. The part before it stays.
+TEST(SetLimits, ARestThatTheLimitsDoNotAllowEndsTheIo) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 1}};
+  bench.driver.mode = Mode::keep;
+  Write source{0, 16};
+  std::byte* const at = source.memory.data;
+  // The block behind the first 8 lies in two pieces with a gap between them.
+  const std::vector<Segment> memory{Segment{at, 4096}, Segment{at + 4096, 256},
+                                    Segment{at + 5000, 256}};
+  mq::Bio bio = mq::Bio::write(0, memory, {&Ends::on_end, &source.ends});
+  bench.disk->submit(bench.context(), bio);
+  requeue_and_hold(bench);
+  EXPECT_TRUE(change(bench, {.virt_boundary_mask = 4095}));
+  finish(bench);
+  EXPECT_EQ(source.ends.statuses, std::vector{Status::invalid});
+  EXPECT_EQ(bench.driver.lengths(), std::vector<std::uint64_t>{8});
+  expect_no_tag_is_taken(bench);
+}
+
 // Goal: a driver that refuses or requeues a part gets the same part again, before later requests.
 TEST(SetLimits, APartThatIsRefusedOrRequeuedIsIssuedAgain) {
   Bench bench{{.capacity_sectors = 1024, .limits = {.max_sectors = 32}}};

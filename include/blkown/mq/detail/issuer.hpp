@@ -471,8 +471,6 @@ class Issuer {
                                  .sector = state.sector},
                                 limits_);
     if (part.length_bytes == 0) return Status::invalid;
-    // Before set_range(), which sets the written sector of a zone_append in the place of the rest.
-    lanes_.set_rest(state, 0);
     state.set_range(state.op, state.flags, state.sector, part.length_bytes,
                     RequestSegments{bio.segments(), begin, is_data ? part.length_bytes : 0,
                                     limits().max_segment_bytes, limits().virt_boundary_mask});
@@ -520,7 +518,6 @@ class Issuer {
     ++waiting_requests_;
     ++BioAccess::state(*state.bio).parts;
     counters_.started_requests.add();
-    state.was_accepted = true;
     has_waiting_ = true;
     blkown::detail::set_outcome(request, Status::ok, true);
     trace(TraceStep::allocated, ended.data(), ended.tag(), Status::ok);
