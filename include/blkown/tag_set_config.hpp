@@ -24,8 +24,10 @@ struct TagSetConfig {
   /// take: for commands that must not wait for a tag (abort, keep-alive).
   std::uint32_t reserved_depth = 0;
   CookieLayout layout{};  ///< Where queue, tag and generation sit in an id.
-  /// The generation before the first publication, cut to the width of the word's field. Default: an
-  /// unpredictable one, so that cookies of an earlier run are stale with high probability.
+  /// The generation of queue 0, tag 0 before its first publication, cut to the width of the word's
+  /// field. Default: an unpredictable one, so that cookies of an earlier run are stale with high
+  /// probability. The other requests begin at other generations, which follow from this one, the
+  /// queue and the tag, so that an id with a wrong bit names no other I/O.
   std::optional<Generation> first_generation{};
 };
 

@@ -314,7 +314,7 @@ TEST(Failures, OpenvmmErrorDoesNotSayWhichQueueOrId) {
   const auto error = driver.set.claim(QueueIndex{1}, stale.value).error();
   EXPECT_EQ(error.queue, blkown::QueueIndex{1});
   EXPECT_EQ(error.tag, Tag{3});
-  EXPECT_EQ(error.expected_generation, Generation{101 % 16});
+  EXPECT_EQ(error.expected_generation, Generation{stale.generation.value % 16});
   EXPECT_EQ(error.seen_generation, live.generation);
   driver.complete(live);
 }

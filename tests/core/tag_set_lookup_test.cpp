@@ -47,6 +47,10 @@ class Lookup : public testing::Test {
     return narrow.encode(QueueIndex{queue}, Tag{tag}, Generation{generation});
   }
 
+  static std::uint32_t first_of(std::uint32_t tag, std::uint32_t queue) {
+    return support::generation_after(0, tag, queue, Generation{first_generation}).value;
+  }
+
   /// The error of all three lookups, which must agree. The value must be refused.
   LookupError refused(std::uint32_t arrival, std::uint64_t wire_value) {
     const QueueIndex arrival_queue{arrival};
@@ -109,7 +113,7 @@ TEST_F(Lookup, WrongQueueForAnIoOfAnotherQueue) {
 TEST_F(Lookup, WrongQueueIsTestedBeforeTheGeneration) {
   auto owned = driver_.owned(0, 1);
   EXPECT_EQ(reason(0, owned.next_cookie().value), LookupReason::wrong_queue);
-  EXPECT_EQ(reason(0, value(1, 0, first_generation - 3)), LookupReason::wrong_queue);
+  EXPECT_EQ(reason(0, value(1, 0, first_of(0, 1) - 3)), LookupReason::wrong_queue);
   std::move(owned).end_ok();
 }
 
@@ -166,7 +170,7 @@ TEST_F(Lookup, IdleOnceItHasEndedAndBeforeItWasStarted) {
   auto idle = driver_.idle();
   EXPECT_EQ(reason(0, cookie.value), LookupReason::idle);
   std::move(idle).fail(blkown::Status::ok);
-  EXPECT_EQ(reason(0, value(0, 4, first_generation)), LookupReason::idle) << "never used";
+  EXPECT_EQ(reason(0, value(0, 4, first_of(4, 0))), LookupReason::idle) << "never used";
 }
 
 TEST_F(Lookup, ClaimedByAPinnedClaimAndAfterItsEnd) {
@@ -241,18 +245,19 @@ TEST_F(Lookup, FindsOneBelowTheLimit) {
 
 TEST_F(Lookup, ErrorCarriesWhatALogNeeds) {
   const Cookie cookie = driver_.in_flight(2, 1);
-  EXPECT_EQ(refused(1, value(1, 2, first_generation + 5)),
+  EXPECT_EQ(refused(1, value(1, 2, cookie.generation.value + 5)),
             (LookupError{.reason = LookupReason::stale_generation,
                          .queue = QueueIndex{1},
                          .tag = Tag{2},
-                         .expected_generation = Generation{5},
-                         .seen_generation = Generation{first_generation + 1}}))
+                         .expected_generation = Generation{(cookie.generation.value + 5) % 16},
+                         .seen_generation = cookie.generation}))
       << "expected has the layout's bits, seen the whole generation";
-  EXPECT_EQ(refused(0, cookie.value), (LookupError{.reason = LookupReason::wrong_queue,
-                                                   .queue = QueueIndex{0},
-                                                   .tag = Tag{2},
-                                                   .expected_generation = Generation{1},
-                                                   .seen_generation = Generation{0}}))
+  EXPECT_EQ(refused(0, cookie.value),
+            (LookupError{.reason = LookupReason::wrong_queue,
+                         .queue = QueueIndex{0},
+                         .tag = Tag{2},
+                         .expected_generation = Generation{cookie.generation.value % 16},
+                         .seen_generation = Generation{0}}))
       << "the arrival queue; no request was read";
   EXPECT_EQ(refused(9, value(1, 14, 7)), (LookupError{.reason = LookupReason::no_such_queue,
                                                       .queue = QueueIndex{9},
@@ -309,8 +314,9 @@ TEST(LookupWithoutQueueField, TakesTheQueueFromWhereTheValueArrived) {
   nvme.layout = CookieLayout::nvme();
   Driver<> driver{nvme};
   const Cookie cookie = driver.in_flight(3, 1);
-  EXPECT_EQ(driver.set.claim(QueueIndex{0}, cookie.value).error().reason, LookupReason::early)
-      << "that queue's tag was never published";
+  EXPECT_EQ(driver.set.claim(QueueIndex{0}, cookie.value).error().reason,
+            LookupReason::stale_generation)
+      << "that queue's tag begins at another generation";
   EXPECT_EQ(driver.set.claim(QueueIndex{2}, cookie.value).error().reason,
             LookupReason::no_such_queue);
   auto claim = driver.set.claim(QueueIndex{1}, cookie.value);
@@ -364,7 +370,7 @@ TEST(LookupByTag, RefusesWhatDoesNotExistOrIsNotInFlight) {
                          .queue = QueueIndex{1},
                          .tag = Tag{7},
                          .expected_generation = {},
-                         .seen_generation = Generation{100}}));
+                         .seen_generation = support::generation_after(0, 7, 1)}));
   auto owned = driver.owned(7, 1);
   EXPECT_EQ(driver.set.claim_any_generation(QueueIndex{1}, Tag{7}).error().reason,
             LookupReason::owned);

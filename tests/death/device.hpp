@@ -63,7 +63,11 @@ class Device {
   /// fails the test.
   static constexpr blkown::QueueIndex queue{1};
   static constexpr blkown::Tag tag{3};
+  /// Of the tested request.
   static constexpr blkown::Generation first_generation{41};
+  /// Of queue 0, tag 0.
+  static constexpr blkown::Generation begin =
+      blkown::detail::begin_for(first_generation, queue, tag);
 
   Device() : set{make(own_storage, *this)} {}
   Device(const Device&) = delete;
@@ -216,7 +220,7 @@ class Device {
     const blkown::TagSetConfig config{.queue_count = queue_count,
                                       .depth = depth,
                                       .layout = blkown::CookieLayout::nbd(),
-                                      .first_generation = first_generation};
+                                      .first_generation = begin};
     return std::move(*TagSet::create_in(memory, config, blkown::EndSink<Request>::to(device)));
   }
 

@@ -150,6 +150,9 @@ class LookupCase {
     for (blkown::QueueIndex queue; queue.value != config_.queue_count; ++queue.value) {
       for (blkown::Tag tag; tag.value != config_.depth; ++tag.value) {
         Slot& here = slot(queue.value, tag.value);
+        // All requests begin at the same generation, so that a wrong tag has a chance.
+        auto& header = const_cast<blkown::RequestHeader&>(tags_->header(queue, tag));
+        blkown::detail::HeaderAccess::word(header).set_first_generation({first});
         here.generation = first;
         const std::uint32_t ios = input_.below(4);
         for (std::uint32_t io = 0; io != ios; ++io) {

@@ -69,11 +69,9 @@ class Machine {
   static constexpr std::uint32_t depth = 2;
 
   explicit Machine(std::uint32_t first_generation)
-      : tags{std::move(*Tags::create({.queue_count = queue_count,
-                                      .depth = depth,
-                                      .layout = blkown::CookieLayout::nbd(),
-                                      .first_generation = blkown::Generation{first_generation}},
-                                     blkown::EndSink<Rq>::to(sink_)))},
+      : tags{std::move(*Tags::create(
+            {.queue_count = queue_count, .depth = depth, .layout = blkown::CookieLayout::nbd()},
+            blkown::EndSink<Rq>::to(sink_)))},
         caches{tags.tag_cache(blkown::QueueIndex{0}, 2), tags.tag_cache(blkown::QueueIndex{0}, 1),
                tags.tag_cache(blkown::QueueIndex{1}, 2), tags.tag_cache(blkown::QueueIndex{1}, 0)} {
     for (blkown::QueueIndex queue; queue.value != queue_count; ++queue.value) {
@@ -83,6 +81,7 @@ class Machine {
         here.tag = tag;
         here.model.generation = first_generation % RequestModel::generations;
         here.request = std::move(*tags.allocate_tag(queue, tag)).into_raw();
+        blkown::detail::word_of(*here.request).set_first_generation({first_generation});
         Idle::from_raw(here.request).fail(Status::ok);
         here.ended.reset();
       }

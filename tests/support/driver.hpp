@@ -33,12 +33,22 @@ using Ended = blkown::Ended<Request>;
 using EndedList = blkown::EndedList<Request>;
 using TagSet = blkown::TagSet<Request>;
 
-/// Two queues of eight; the first publication of each tag has generation 101.
+/// Two queues of eight; the first publication of queue 0, tag 0 has generation 101.
 inline constexpr blkown::TagSetConfig two_queues_of_eight{
     .queue_count = 2,
     .depth = 8,
     .layout = blkown::CookieLayout::nbd(),
     .first_generation = blkown::Generation{100}};
+
+/// The generation of a request after `publications` of them, in a TagSet that begins at `first`.
+[[nodiscard]] constexpr blkown::Generation generation_after(
+    std::uint32_t publications, std::uint32_t tag, std::uint32_t queue,
+    blkown::Generation first = {two_queues_of_eight.first_generation->value}) {
+  const blkown::Generation begin =
+      blkown::detail::first_generation_of(first, blkown::QueueIndex{queue}, blkown::Tag{tag});
+  using Value = blkown::detail::RefValue<blkown::Word>;
+  return Value::idle_at({begin.value + publications}).generation();
+}
 
 /// The result's value. Ends the test program for an error, as value() does without exceptions, but
 /// does not need a copyable error.

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The default of TagSetConfig::first_generation: a generation that an earlier run of the driver has
-// probably not used.
+// The generations with which the requests of a TagSet begin.
+//
+// A TagSet begins at one generation: the one in its TagSetConfig, or one that an earlier run of the
+// driver has probably not used. Each request begins at that generation plus a step for each set bit
+// of its queue and its tag. Two requests that begin at the same generation keep the same generation
+// while their I/Os take turns, as with a device that completes in order; an id with one wrong tag
+// bit then names the other request's I/O, whatever the width of the generation.
 
 #ifndef BLKOWN_DETAIL_FIRST_GENERATION_HPP
 #define BLKOWN_DETAIL_FIRST_GENERATION_HPP
@@ -42,6 +47,47 @@ namespace detail {
     mixed ^= mixed >> 29;
   }
   return {static_cast<std::uint32_t>(mixed >> 32)};
+}
+
+/// The amount by which one bit of the queue or the tag moves the first generation: bits 0 to 31 are
+/// the tag's, bits 32 and above the queue's.
+///
+/// With four generation bits only the lowest four bits count. There, and in the lowest three, each
+/// step differs by two or more from 0, in both directions: the two requests have different
+/// generations as long as one has been published at most once more than the other. The same holds
+/// for the sums in which two consecutive tags differ. The higher bits are mixed, so that requests
+/// whose publications have drifted apart do not meet. No step is close to a multiple of 2^16, the
+/// range of a 32-bit word.
+[[nodiscard]] constexpr std::uint32_t first_generation_step(unsigned bit) noexcept {
+  constexpr std::uint32_t lowest_bits[] = {3, 5, 11, 13};
+  std::uint32_t mixed = (bit + 180) * 0x9e37'79b1U;
+  mixed ^= mixed >> 15;
+  mixed *= 0x85eb'ca6bU;
+  mixed ^= mixed >> 13;
+  return (mixed & ~std::uint32_t{15}) | lowest_bits[bit % 4];
+}
+
+/// The sum of the steps of the set bits of `index`, whose bit 0 has the step of `bit`.
+[[nodiscard]] constexpr std::uint32_t first_generation_steps(std::uint32_t index,
+                                                             unsigned bit) noexcept {
+  std::uint32_t sum = 0;
+  for (; index != 0; index >>= 1, ++bit) {
+    if ((index & 1) != 0) sum += first_generation_step(bit);
+  }
+  return sum;
+}
+
+/// The generation of a request before its first publication, in a TagSet that begins at `first`.
+[[nodiscard]] constexpr Generation first_generation_of(Generation first, QueueIndex queue,
+                                                       Tag tag) noexcept {
+  return {first.value + first_generation_steps(tag.value, 0) +
+          first_generation_steps(queue.value, 32)};
+}
+
+/// The generation at which a TagSet begins in which this request begins at `wanted`.
+[[nodiscard]] constexpr Generation begin_for(Generation wanted, QueueIndex queue,
+                                             Tag tag) noexcept {
+  return {wanted.value - first_generation_of({}, queue, tag).value};
 }
 
 }  // namespace detail

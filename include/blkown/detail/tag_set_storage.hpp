@@ -171,7 +171,8 @@ struct TagSetStorage {
         const std::size_t index = std::size_t{queue.value} * config.depth + tag.value;
         void* const place = state->slots + index * slot_bytes;
         R& request = *construct(place, build, queue, tag);
-        HeaderAccess::identify(header_of(request), *state, queue, tag, first);
+        HeaderAccess::identify(header_of(request), *state, queue, tag,
+                               first_generation_of(first, queue, tag));
       }
     }
     return state;

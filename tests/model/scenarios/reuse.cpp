@@ -345,7 +345,12 @@ struct Iterations : Device {
   void iterates() {
     set().for_each_in_flight(QueueIndex{0}, [this](ARef pin, const Cookie& seen) {
       ++visited;
-      model::check(seen.generation.value == first || seen.generation.value == first + 1,
+      const auto published = [&](std::uint32_t generation) {
+        return blkown::detail::RefValue<blkown::Word>::idle_at(
+                   blkown::detail::first_generation_of({generation}, seen.queue, seen.tag))
+            .generation();
+      };
+      model::check(seen.generation == published(first) || seen.generation == published(first + 1),
                    "a generation that was published");
       model::check(pin.tag() == seen.tag, "the pin's own tag");
       auto claim = blkown::claim(pin, seen);

@@ -6,6 +6,7 @@
 #define BLKOWN_SIM_HARNESS_WORLD_BASE_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/first_generation.hpp>
 #include <blkown/detail/saturating.hpp>
 #include <blkown/dma/device.hpp>
 #include <blkown/sim/device/controller.hpp>
@@ -79,15 +80,19 @@ class WorldBase {
   }
   ~WorldBase() = default;
 
-  /// The tags of a run. The first generation is close to the largest one, so that the generations
-  /// wrap within the run with most seeds.
+  /// The tags of a run. The first generation of one tag is close to the largest one, so that the
+  /// tag's generation wraps within the run with most seeds.
   [[nodiscard]] static TagSetConfig tag_config(const WorldConfig& config) noexcept {
+    const auto choice = static_cast<std::uint32_t>(config.seed % 512);
+    // Tags that every run uses, if the world has them.
+    const Tag tag{2 + choice / 2 % 4};
+    const Generation before_wrap{std::uint32_t{0} - choice / 8};
+    const Generation first = blkown::detail::begin_for(before_wrap, QueueIndex{choice % 2}, tag);
     return {.queue_count = config.queue_count,
             .depth = config.depth,
             .reserved_depth = config.reserved_depth,
             .layout = config.layout(),
-            .first_generation = Generation{static_cast<std::uint32_t>(0) -
-                                           static_cast<std::uint32_t>(config.seed % 64)}};
+            .first_generation = first};
   }
 
   /// Runs the controller until it has nothing due at `now_ns`.
