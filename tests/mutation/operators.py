@@ -24,6 +24,8 @@ _CONTROL = re.compile(r"(?:else\b|(?:if|while|for|switch)\b(?:\s+constexpr)?\s*(
 _LABEL = re.compile(r"(?:case\s[^;{}?]*?[\w)]|default)\s*:(?!:)\s*")
 _BLOCK = re.compile(
     r"(?:[){};:\]]|\b(?:else|do|try|const|noexcept|mutable|override)|->\s*[\w:<>&*, ]+)\s*$")
+_BEGINNING = re.compile(r"[\w*(:\[~!]|\+\+|--")
+_TYPE = re.compile(r"\b(?:struct|class|union|enum)\b[^;{}()]*$")
 _NO_CALL = re.compile(r"\b(?:if|while|for|switch|return|sizeof|alignof|decltype|noexcept|catch)\s*$")
 
 
@@ -45,36 +47,52 @@ class Statement:
 
 
 def statements(code, begin, end):
-    """The simple statements of a body, in the order of their ends."""
+    """The simple statements of a body in the order of their ends, and the ends of its blocks."""
     found = []
-    blocks = 0
-    # Of each open brace that is a block: its number, the depth of brackets in it, and where its
-    # present statement begins.
-    stack = [[0, 0, begin]]
+    ends = {0: end}
+    # Of each open brace that is a block: its number (None: of a type's members), the depth of brackets
+    # in it, where its present statement begins, and whether the brace ends a statement of the outer one:
+    # that of a lambda or a type does not.
+    stack = [[0, 0, begin, True]]
     kinds = []
     for position in range(begin, end):
         character = code[position]
         if character == "{":
-            is_block = _BLOCK.search(code, max(begin - 1, position - 120), position) is not None
+            before = code[max(begin - 1, position - 120):position]
+            number = None if _TYPE.search(before) else len(ends)
+            is_block = number is None or _BLOCK.search(before) is not None
             kinds.append(is_block)
             if is_block:
-                blocks += 1
-                stack.append([blocks, 0, position + 1])
+                head = _statement(code, stack[-1][2], position, 0)
+                is_whole = stack[-1][1] == 0 and code[head.begin:position].strip() in ("", "do", "try")
+                stack.append([number, 0, position + 1, is_whole])
+                if number is not None:
+                    ends[number] = end
         elif character == "}":
             if not kinds:
                 break
             if kinds.pop():
-                stack.pop()
-                if stack[-1][1] == 0:
+                number, _, _, is_whole = stack.pop()
+                ends[number] = position
+                if is_whole:
                     stack[-1][2] = position + 1
         elif character in "([":
             stack[-1][1] += 1
         elif character in ")]":
             stack[-1][1] -= 1
         elif character == ";" and stack[-1][1] == 0:
-            found.append(_statement(code, stack[-1][2], position + 1, stack[-1][0]))
+            statement = _statement(code, stack[-1][2], position + 1, stack[-1][0])
+            if statement.block is not None and _BEGINNING.match(code, statement.begin):
+                found.append(statement)
             stack[-1][2] = position + 1
-    return found
+    return found, ends
+
+
+def probes_of(code, begin, end):
+    """(position, end of its block) for the body and each statement that needs no braces around it."""
+    found, ends = statements(code, begin, end)
+    return [(begin, end)] + [(s.begin, ends[s.block]) for s in sorted(found, key=lambda s: s.begin)
+                             if not s.controlled and s.begin > begin]
 
 
 def _statement(code, begin, end, block):
@@ -184,7 +202,7 @@ def _truths(code, begin, end):
 
 
 def _statement_sites(code, text, begin, end):
-    found = statements(code, begin, end)
+    found, _ = statements(code, begin, end)
     for statement in found:
         jump = re.match(r"(?:return|break|continue)\s*;", code[statement.begin:statement.end])
         if jump or is_expression(code, statement):
@@ -263,7 +281,8 @@ class Mutant:
     name: str
     operator: str
     line: int
-    function: int    # the body that holds the change: its begin
+    probe: int       # the last probe of its body that runs before it
+    constant: bool   # whether its function is constexpr
     text: str        # the changed header
 
 
@@ -275,6 +294,8 @@ def mutants_of(file, text, enums):
     for number, (name, begin, end) in enumerate(bodies):
         # A function in a function (of a local class) has its own turn.
         inner = [(b, e) for _, b, e in bodies[number + 1:] if begin < b and e <= end]
+        probes = probes_of(code, begin, end)
+        head = re.split(r"[;{}]\s*\n", code[max(0, begin - 400):begin - 1])[-1]
         gives_bool = re.search(rf"\bbool\s+(?:\w+::)?{re.escape(name)}\s*\((?!.*\n\n)[^{{}}]*\{{$",
                                code[max(0, begin - 400):begin]) is not None
         sites = [*_negations(code, begin, end), *_bounds(code, begin, end),
@@ -298,8 +319,9 @@ def mutants_of(file, text, enums):
             seen[label] = seen.get(label, 0) + 1
             if seen[label] > 1:
                 label += f" ({seen[label]})"
-            yield Mutant(file, label, site.operator, line_of(text, site.begin), begin,
-                         text[:site.begin] + new + text[site.end:])
+            probe = max(position for position, last in probes if position <= site.begin < last)
+            yield Mutant(file, label, site.operator, line_of(text, site.begin), probe,
+                         "constexpr" in head or "consteval" in head, text[:site.begin] + new + text[site.end:])
 
 
 def restored(site, code, text):

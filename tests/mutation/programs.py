@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSL-1.0
 """The test programs that a sampled mutant meets: one for each test file, at -O0, with one word.
 
-CMake says how each file is compiled. A first build of the unchanged library finds out which functions
-of the headers each program enters: its headers are copies in which each function begins with a probe.
-The probe sets a byte of a mapped file, so it also counts what runs before an abort. The record of a
+CMake says how each file is compiled. A first build of the unchanged library finds out which statements
+of the headers each program reaches: its headers are copies with a probe before each of them. The probe
+sets a byte of a mapped file, so it also counts what runs before an abort. The record of a
 program is kept beside the build, until a file changes that the program includes.
 """
 
@@ -19,17 +19,16 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 
+from operators import probes_of
 from source import code_of, functions
 
 # The folders of tests that a library's mutants meet.
-PARTS = {"core": ("core", "death", "fuzz", "stress", "readme"),
-         "dma": ("dma", "core", "death", "sim", "examples"),
-         "mq": ("mq", "dma", "death", "fuzz", "sim", "readme"),
-         "sim": ("sim", "mq")}
+PARTS = {"core": ("core", "death", "fuzz"), "dma": ("dma", "death", "examples"),
+         "mq": ("mq", "death", "fuzz"), "sim": ("sim",)}
 # Programs with a main function of their own, and what they are run with.
 MAINS = {"adversary": ("--seeds", "20"), "mq_adversary": ("--seeds", "5")}
 # Test cases that look at the whole program, whose files are compiled apart here.
-OF_WHOLE_PROGRAMS = "Coverage.EveryViolationHasADeathTest"
+OF_WHOLE_PROGRAMS = "Coverage.*"
 # Mutants need no long run: the counts of the stress tests and random tests are divided by this.
 SCALE = "0.1"
 COMMON_HEADERS = (
@@ -61,7 +60,7 @@ class Program:
     sources: dict                 # source file -> options of the compiler
     arguments: tuple = ("--gtest_fail_fast", "--gtest_brief=1", f"--gtest_filter=-{OF_WHOLE_PROGRAMS}")
     files: frozenset = frozenset()       # of the tree, that it includes
-    entered: frozenset = frozenset()     # "header:begin of the body"
+    entered: frozenset = frozenset()     # "header:position" of probes
     run_s: float = 0.0
     libraries: tuple = ()
     kills: int = field(default=0, compare=False)
@@ -178,7 +177,7 @@ class Workshop:
 
 
 class Probes:
-    """Copies of the headers whose functions begin with a probe."""
+    """Copies of the headers with probes: see probes_of."""
 
     def __init__(self, workshop):
         self.folder = workshop.folder / "probed"
@@ -187,11 +186,14 @@ class Probes:
         for path in sorted((workshop.root / "include").rglob("*.hpp")):
             file = path.relative_to(workshop.root / "include")
             text = path.read_text()
+            code = code_of(text)
             pieces, last = [], 0
-            for _, begin, _ in functions(code_of(text)):
-                pieces += [text[last:begin], f" ::blkown_probe({len(self.names)}u); "]
-                last = begin
-                self.names.append(f"{file}:{begin}")
+            places = {place for _, begin, end in functions(code)
+                      for place, _ in probes_of(code, begin, end)}
+            for place in sorted(places):
+                pieces += [text[last:place], f" ::blkown_probe({len(self.names)}u); "]
+                last = place
+                self.names.append(f"{file}:{place}")
             copy = self.folder / file
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_text("".join(pieces) + text[last:])

@@ -4,6 +4,7 @@
 import collections
 import concurrent.futures
 import difflib
+import itertools
 import pathlib
 import random
 import re
@@ -76,28 +77,30 @@ class Result:
 class Trial:
     """Tries mutants. Several threads may use it."""
 
-    def __init__(self, workshop, programs, patience_s):
+    def __init__(self, workshop, programs, arguments):
         self.workshop = workshop
-        self.patience_s = patience_s
+        self.patience_s = arguments.patience
+        self.most = arguments.most
         self.programs = programs
         self.lock = threading.Lock()
 
     def candidates(self, mutant):
         """The programs that can notice the change, the likeliest first."""
-        header = "include/" + mutant.file
-        probe = f"{mutant.file}:{mutant.function}"
-        including = [program for program in self.programs if header in program.files]
-        entering = [program for program in including if probe in program.entered]
+        including = [p for p in self.programs if "include/" + mutant.file in p.files]
+        probe = f"{mutant.file}:{mutant.probe}"
+        reaching = [program for program in including if probe in program.entered]
         stem = pathlib.PurePath(mutant.file).stem
-        # What runs at compile time alone enters no probe.
-        chosen = [p for p in including if p in entering or stem in p.name] if entering else including
+        # What is only computed at compile time reaches no probe.
+        if mutant.constant:
+            related = [program for program in including if stem in program.name]
+            reaching += [p for p in related or including[:0 if reaching else None] if p not in reaching]
 
         def likelihood(program):
             folder, _, name = program.name.partition("/")
             return (probe not in program.entered, not name.startswith(stem + "_test"),
                     program.run_s > 2, folder != library_of(mutant.file), -program.kills, program.run_s)
         with self.lock:
-            return sorted(chosen, key=likelihood)
+            return sorted(reaching, key=likelihood)[:self.most]
 
     def attempt(self, number, mutant):
         place = self.workshop.folder / f"mutant{number}"
@@ -112,10 +115,13 @@ class Trial:
 
     def _attempt(self, place, overlay, changed, mutant):
         log = place / "log"
-        if not self.workshop.compile(changed, ("-std=c++23", "-x", "c++"), [overlay], "/dev/null", log,
-                                     more=["-fsyntax-only"]):
-            return Result(mutant, "discarded")
-        for program in self.candidates(mutant):
+        programs = self.candidates(mutant)
+        if not programs:
+            # Otherwise its first test file decides whether it compiles, which costs no more.
+            is_code = self.workshop.compile(changed, ("-std=c++23", "-x", "c++"), [overlay], "/dev/null",
+                                            log, more=["-fsyntax-only"])
+            return Result(mutant, "survived" if is_code else "discarded", "no test reaches it")
+        for program in programs:
             why = self._meets(program, place, overlay, log)
             if why is None:
                 continue
@@ -124,7 +130,7 @@ class Trial:
             with self.lock:
                 program.kills += 1
             return Result(mutant, "caught", f"{program.name} ({why})")
-        return Result(mutant, "survived")
+        return Result(mutant, "survived", f"{len(programs)} test files pass")
 
     def _meets(self, program, place, overlay, log):
         """How the program fails, or None if it passes."""
@@ -178,20 +184,15 @@ def prepare(workshop, library, jobs, report):
 
 
 def results_of(trial, mutants, jobs):
-    """The results in the order of the mutants, computed `jobs` at a time."""
-    waiting = collections.deque()
+    """The results in the order of the mutants. A slow one lets a few dozen others go on."""
     source = enumerate(mutants)
     pool = concurrent.futures.ThreadPoolExecutor(jobs)
     try:
-        while True:
-            while len(waiting) < jobs:
-                item = next(source, None)
-                if item is None:
-                    break
-                waiting.append(pool.submit(trial.attempt, *item))
-            if not waiting:
-                return
+        waiting = collections.deque(pool.submit(trial.attempt, *item)
+                                    for item in itertools.islice(source, 20 * jobs))
+        while waiting:
             yield waiting.popleft().result()
+            waiting += [pool.submit(trial.attempt, *item) for item in itertools.islice(source, 1)]
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -219,8 +220,7 @@ def run_sample(workshop, arguments, report=lambda line: print(line, flush=True))
             report(f"include/{mutant.file}:{mutant.line}: {mutant.name}")
         return None
     argued = argued_survivors(workshop.root)
-    trial = Trial(workshop, prepare(workshop, library, arguments.jobs, report),
-                  arguments.patience)
+    trial = Trial(workshop, prepare(workshop, library, arguments.jobs, report), arguments)
     counts = collections.Counter()
     survivors = []
     for result in results_of(trial, mutants, arguments.jobs):
@@ -238,7 +238,7 @@ def run_sample(workshop, arguments, report=lambda line: print(line, flush=True))
         else:
             counts["survived"] += 1
             survivors.append(place)
-            report("\n".join([f"{place}: SURVIVED",
+            report("\n".join([f"{place}: SURVIVED ({result.by})",
                               *("    " + line for line in difference(workshop.root, mutant))]))
         if counts["caught"] + counts["argued"] + counts["survived"] == arguments.sample:
             break

@@ -50,7 +50,7 @@ def code_of(text):
 
     code = _NO_CODE.sub(hidden, text)
     for match in list(_STATIC_ASSERT.finditer(code)):
-        end = closed(code, match.end() - 1)
+        end = code.find(";", closed(code, match.end() - 1)) + 1
         code = code[:match.start()] + re.sub(r"[^\n]", " ", code[match.start():end]) + code[end:]
     return code
 
