@@ -101,7 +101,7 @@ class LaneTags {
   /// returns none and joins the line; the context is woken when the turn has come.
   [[nodiscard]] std::optional<Idle<R>> allocate(TagPool<D>& pool, const HwQueue<D>& hw) {
     if (!pool.line(hw.tag_queue()).has_concerns()) [[likely]] {
-      if (auto idle = draw(pool, hw)) [[likely]]
+      if (auto idle = draw_counted(pool, hw)) [[likely]]
         return idle;
     }
     return allocate_in_turn(pool, hw);
@@ -121,6 +121,8 @@ class LaneTags {
     has_freed_ = true;
     if (pool.line(hw.tag_queue()).has_concerns()) [[unlikely]]
       return free_and_wake(*blkown::detail::HandleAccess::take(ended), pool, hw);
+    if (use_of_tags_ != nullptr && !pool.is_reserved(ended.tag()))
+      use_of_tags_->put(waiter_.context, false);
     std::move(ended).release(*cache_);
   }
 

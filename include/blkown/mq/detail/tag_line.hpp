@@ -203,14 +203,13 @@ class TagLine {
   /// Whether a lane waits for a free tag or a turn is open. Takes no lock; the answer may be out of
   /// date.
   [[nodiscard]] bool is_occupied() const noexcept { return (concerns_.read() & occupied) != 0; }
-  /// Whether a lane has to regard the line or count its tags. Takes no lock; the answer about the
-  /// line may be out of date.
+  /// Whether a lane must regard others when it takes or frees a tag: a lane waits, a turn is open,
+  /// or the tags are divided. Takes no lock; the answer may be out of date.
   [[nodiscard]] bool has_concerns() const noexcept { return concerns_.read() != 0; }
 
  private:
   static constexpr std::uint8_t occupied = 1;
-  static constexpr std::uint8_t counted = 2;
-  static constexpr std::uint8_t divided = 4;
+  static constexpr std::uint8_t divided = 2;
 
   void link(TagWaiter& waiter, bool first) {
     if (first_ == nullptr) {
@@ -333,7 +332,6 @@ class TagLine {
   [[nodiscard]] bool is_in_demand() const noexcept { return admitted_ != 0 || open_turns_ != 0; }
   void update_concerns() {
     unsigned concerns = is_in_demand() ? occupied : 0;
-    if (!division_.is_empty()) concerns |= counted;
     if (division_.has_several()) concerns |= divided;
     if (concerns != concerns_.read()) concerns_.set(static_cast<std::uint8_t>(concerns));
   }

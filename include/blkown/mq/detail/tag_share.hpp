@@ -169,7 +169,6 @@ class TagDivision {
   /// The tags that one disk may use.
   /// Synchronization: none; the answer may be out of date.
   [[nodiscard]] std::uint32_t limit() const noexcept { return limit_.read(); }
-  [[nodiscard]] bool is_empty() const noexcept { return first_ == nullptr; }
   [[nodiscard]] bool has_several() const noexcept {
     return first_ != nullptr && first_->next_ != nullptr;
   }
