@@ -144,8 +144,9 @@ struct RequestState {
 };
 
 /// Describes one violation or report for a handler. All fields were read before the handler was
-/// called. The handler must not touch the request. `subject` lives as long as the object that it
-/// names, and all other texts live as long as the program. Every text may be null or empty.
+/// called. The handler must not touch the request. `subject` and `user_name` live as long as the
+/// objects that they name, and all other texts live as long as the program. Every text may be null
+/// or empty.
 struct Incident {
   const char* operation = "";  ///< The operation that found the error, such as "Claim::release".
   Place place{};               ///< The operation's caller. line() is 0 if the caller is unknown.
@@ -157,10 +158,14 @@ struct Incident {
   const RequestHeader* header = nullptr;  ///< The request, for visit_holders, or null.
 
   const char* subject = "";  ///< The object's name, such as a disk's name.
-  std::uint64_t count = 0;   ///< A number of things, such as requests in flight. 0: not known.
+  const char* user = "";     ///< The kind of an object that uses the subject, such as "disk".
+  /// The name of that object. Null: it has none.
+  const char* user_name = nullptr;
+  std::uint64_t count = 0;  ///< A number of things, such as requests in flight. 0: not known.
   /// Replaces the text of to_string(violation) or to_string(report) if not empty. "{subject}"
-  /// stands for the subject. "{count|request is|requests are}" becomes "1 request is" or "3
-  /// requests are", and "requests are" where the count is not known.
+  /// stands for the subject, and "{user}" for the user with its name, as in "disk 'nbd0'".
+  /// "{count|request is|requests are}" becomes "1 request is" or "3 requests are", and "requests
+  /// are" where the count is not known.
   const char* problem = "";
   const char* remedy = "";  ///< Replaces the text of remedy_of if not empty.
 
@@ -189,6 +194,14 @@ struct Incident {
     Incident incident = *this;
     incident.subject = name;
     incident.count = number;
+    return incident;
+  }
+  /// The same incident with an object that uses the subject.
+  [[nodiscard]] constexpr Incident used_by(const char* kind,
+                                           const char* name = nullptr) const noexcept {
+    Incident incident = *this;
+    incident.user = kind;
+    incident.user_name = name;
     return incident;
   }
 };

@@ -55,16 +55,29 @@ inline void add_count(BoundedText& line, std::uint64_t count, std::string_view w
   line.add(count == 1 ? words.substr(0, bar) : words.substr(bar + 1));
 }
 
-/// Adds Incident::problem with its "{subject}" and "{count|...|...}" replaced.
+/// Adds the kind of the incident's user, and its name if it has one.
+inline void add_user(BoundedText& line, const Incident& incident) noexcept {
+  line.add(text_or(incident.user, "another object"));
+  if (incident.user_name == nullptr) return;
+  line.add(" '");
+  line.add(text_or(incident.user_name, "(unnamed)"));
+  line.add("'");
+}
+
+/// Adds Incident::problem with its "{subject}", "{user}" and "{count|...|...}" replaced.
 inline void add_problem(BoundedText& line, std::string_view problem,
                         const Incident& incident) noexcept {
   constexpr std::string_view subject = "{subject}";
+  constexpr std::string_view user = "{user}";
   constexpr std::string_view count = "{count|";
   while (!problem.empty()) {
     std::size_t used = 1;
     if (problem.starts_with(subject)) {
       used = subject.size();
       line.add(text_or(incident.subject, "(unnamed)"));
+    } else if (problem.starts_with(user)) {
+      used = user.size();
+      add_user(line, incident);
     } else if (const std::size_t end = problem.find('}');
                problem.starts_with(count) && end != problem.npos) {
       used = end + 1;

@@ -15,7 +15,8 @@
 //
 // A driver that loses a handle by dropping it ends or parks the I/O (see each handle). A parked I/O
 // whose device disappears stays in flight until for_each_in_flight or claim_any_generation finds
-// it. The destructor raises a violation if a TagCache or a handle exists or an I/O is in flight.
+// it. The destructor raises a violation if a TagCache, a TagDemand or a handle exists or an I/O is
+// in flight.
 
 #ifndef BLKOWN_TAG_SET_HPP
 #define BLKOWN_TAG_SET_HPP
@@ -55,8 +56,8 @@ inline namespace BLKOWN_ABI {
 /// a type with a RequestHeader (RequestTraits). A move moves the TagSet only, not the requests. A
 /// TagSet that was moved from may be destroyed or assigned to.
 /// Precondition: no publish(issue) runs when the TagSet is destroyed.
-/// Violation: tag_cache_alive or request_alive, if the TagSet is destroyed while a TagCache or a
-/// handle of it exists or an I/O is in flight.
+/// Violation: tag_cache_alive, object_in_use or request_alive, if the TagSet is destroyed while a
+/// TagCache, a TagDemand or a handle of it exists or an I/O is in flight.
 /// Source: blk-mq's blk_mq_tag_set.
 template <class R>
 class [[nodiscard]] TagSet {
@@ -122,6 +123,10 @@ class [[nodiscard]] TagSet {
   [[nodiscard]] std::uint32_t queue_count() const noexcept { return state_->queue_count; }
   /// The number of requests per queue.
   [[nodiscard]] std::uint32_t depth() const noexcept { return state_->depth; }
+  /// The number of reserved requests per queue, of those.
+  [[nodiscard]] std::uint32_t reserved_depth() const noexcept {
+    return state_->depth - state_->bitmaps[0].common_depth();
+  }
   /// The layout of the cookies.
   [[nodiscard]] const CookieLayout& layout() const noexcept { return state_->layout; }
 
@@ -433,6 +438,13 @@ class [[nodiscard]] TagSet {
                         detail::TagSetState::incident_of(queue, "destruction of TagSet", Place{})
                             .with("TagSet destroyed while {count|TagCache exists|TagCaches exist}")
                             .about("TagSet", bitmap.cache_count()));
+      }
+      if (bitmap.has_demand()) {
+        detail::violate(Violation::object_in_use,
+                        detail::TagSetState::incident_of(queue, "destruction of TagSet", Place{})
+                            .with("TagSet destroyed while a TagDemand of it exists",
+                                  "destroy the TagDemand first")
+                            .about("TagSet"));
       }
       for (Tag tag; tag.value != state_->depth; ++tag.value) {
         if (!bitmap.is_taken(tag)) continue;

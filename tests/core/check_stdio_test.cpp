@@ -117,6 +117,22 @@ TEST(CheckStdio, NamesTheSubjectAndTheCount) {
             "blkown: violation: nbd0: it went wrong: mend it\n" + location);
 }
 
+TEST(CheckStdio, NamesTheUserOfTheSubject) {
+  const Incident incident = Incident::of("x", Place{})
+                                .with("{subject} destroyed while {user} uses it", "r")
+                                .about("a pool");
+  EXPECT_EQ(printed(incident.used_by("disk", "nbd0")),
+            "blkown: violation: a pool destroyed while disk 'nbd0' uses it: r\nblkown:   in x\n");
+  EXPECT_EQ(printed(incident.used_by("disk", "")),
+            "blkown: violation: a pool destroyed while disk '(unnamed)' uses it: r\n"
+            "blkown:   in x\n");
+  EXPECT_EQ(printed(incident.used_by("a timer")),
+            "blkown: violation: a pool destroyed while a timer uses it: r\nblkown:   in x\n");
+  EXPECT_EQ(printed(incident.used_by(nullptr)),
+            "blkown: violation: a pool destroyed while another object uses it: r\n"
+            "blkown:   in x\n");
+}
+
 TEST(CheckStdio, TakesNoHalfPlaceholderForAWholeOne) {
   EXPECT_EQ(printed(Incident::of("x", Place{}).with("{subject {count|a|b", "r")),
             "blkown: violation: {subject {count|a|b: r\nblkown:   in x\n");

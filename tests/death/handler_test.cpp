@@ -73,6 +73,8 @@ void compare(blkown::Violation violation, const blkown::Incident& incident) {
   check(incident.state.finished == expected.state.finished);
   check(std::strcmp(incident.subject, expected.subject) == 0);
   check(incident.count == expected.count);
+  check(std::strcmp(incident.user, expected.user) == 0);
+  check((incident.user_name == nullptr) == (expected.user_name == nullptr));
   check(std::strcmp(incident.problem, expected.problem) == 0);
   check(std::strcmp(incident.remedy, expected.remedy) == 0);
   std::_Exit(0);

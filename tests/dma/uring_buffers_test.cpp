@@ -12,6 +12,8 @@
 #include <blkown/dma/dma.hpp>
 #include <cerrno>
 #include <cstdio>
+#include <memory>
+#include <optional>
 
 #include "dma/fake_backend.hpp"
 
@@ -132,6 +134,18 @@ TEST(UringBuffers, WhatIsNotRegisteredIsMappedAllTheSame) {
   const auto iova = regions.map(512, 1024);
   ASSERT_TRUE(iova.has_value());
   EXPECT_FALSE(regions.buffers.buffer_index(*iova).has_value());
+}
+
+TEST(UringBuffersDeathTest, AreNotDestroyedBeforeTheirDevice) {
+  EXPECT_DEATH(
+      {
+        const auto regions = std::make_unique<Regions>();
+        std::optional<dma::UringBuffers> buffers;
+        buffers.emplace(regions->vectors);
+        const dma::Device<dma::UringBuffers> device(*buffers);
+        buffers.reset();
+      },
+      "dma::UringBuffers destroyed while a dma::Device uses it: destroy that object first");
 }
 
 // Goal: one I/O through a ring, from the map to the unmap with the completion's proof.

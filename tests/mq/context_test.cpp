@@ -122,6 +122,28 @@ TEST(Context, CallsItsIdleHooksWhenNothingIsLeft) {
   EXPECT_EQ(second.calls, 3);
 }
 
+TEST(Context, DoesNotCallAnIdleHookThatIsDestroyed) {
+  mq::LoopRuntime runtime;
+  Context& context = runtime.context(0);
+  int calls = 0;
+  const auto count = +[](void* counter, mq::IdleHook&) { ++*static_cast<int*>(counter); };
+  mq::IdleHook last{count, &calls};
+  context.add_idle_hook(last);
+  auto middle = std::make_unique<mq::IdleHook>(count, &calls);
+  context.add_idle_hook(*middle);
+  auto first = std::make_unique<mq::IdleHook>(count, &calls);
+  context.add_idle_hook(*first);
+  middle.reset();
+  context.run();
+  EXPECT_EQ(calls, 2);
+  first.reset();
+  context.run();
+  EXPECT_EQ(calls, 3);
+  context.remove_idle_hook(last);
+  context.run();
+  EXPECT_EQ(calls, 3);
+}
+
 TEST(Context, RunsTheChosenWork) {
   mq::LoopRuntime runtime;
   Context& context = runtime.context(0);

@@ -121,6 +121,58 @@ TEST(PrivateRequest, IsNotAllocatedWhileTheDiskIsFrozen) {
   bench.disk->execute_private(bench.context(), *std::move(idle), {});
 }
 
+// Goal: a freeze also holds back a private request that was allocated before it, does not wait for
+// it, and the thaw issues it. On the way the queues may change, as a freeze is for.
+TEST(PrivateRequest, AllocatedBeforeAFreezeIsIssuedAfterTheThaw) {
+  for (const bool reserved : {false, true}) {
+    SCOPED_TRACE(reserved);
+    Bench bench{{.capacity_sectors = 1024,
+                 .normal_queues = 2,
+                 .max_normal_queues = 2,
+                 .depth = 4,
+                 .reserved_depth = 1},
+                2};
+    auto idle = bench.disk->allocate_private(bench.context(1), mq::Op::driver_in, reserved);
+    ASSERT_TRUE(idle.has_value());
+    EXPECT_EQ(idle->data().hw_queue().index(), blkown::QueueIndex{1});
+    mq::Control freeze{{[](void*, mq::Control&) {}, nullptr}};
+    bench.disk->freeze(freeze);
+    bench.runtime.run();
+    EXPECT_TRUE(freeze.is_running()) << "the submitter may still use the request";
+    idle->data().driver_data.number = 42;
+    Result result;
+    bench.disk->execute_private(bench.context(1), *std::move(idle), {&Result::on_end, &result});
+    bench.runtime.run();
+    EXPECT_FALSE(freeze.is_running())
+        << "the freeze does not wait for a request that it holds back";
+    EXPECT_EQ(bench.driver.calls, 0) << "nothing is issued while the disk is frozen";
+    EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->set_queue_count(control, 1); }));
+    EXPECT_EQ(bench.driver.calls, 0);
+    EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+    bench.runtime.run();
+    EXPECT_EQ(bench.driver.calls, 1);
+    EXPECT_EQ(result.count, 1);
+    EXPECT_EQ(result.number, 42);
+    EXPECT_EQ(result.status, Status::ok);
+  }
+}
+
+TEST(PrivateRequest, HeldBackByAFreezeEndsWithTheDisk) {
+  Bench bench;
+  auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
+  ASSERT_TRUE(idle.has_value());
+  mq::Control freeze{{[](void*, mq::Control&) {}, nullptr}};
+  bench.disk->freeze(freeze);
+  bench.runtime.run();
+  Result result;
+  bench.disk->execute_private(bench.context(), *std::move(idle), {&Result::on_end, &result});
+  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->remove(control); }));
+  EXPECT_EQ(bench.driver.calls, 0);
+  EXPECT_EQ(result.count, 1);
+  EXPECT_EQ(result.status, Status::offline);
+  bench.disk.reset();
+}
+
 TEST(PrivateRequest, IsNotAllocatedOnARemovedDisk) {
   Bench bench;
   auto& disk = *bench.disk;

@@ -177,4 +177,14 @@ TEST(Zones, AnAppendGivesItsSectorAndAReportDescribesTheZones) {
   EXPECT_EQ(bench.disk->report_zones(256, zones), 0U);
 }
 
+// Goal: a removed disk does not call its driver: the driver may have given up its device.
+TEST(Zones, ARemovedDiskReportsNone) {
+  fake::Bench<Zoned> bench{{.capacity_sectors = 256, .zoned = true, .zone_sectors = 64}};
+  std::array<mq::Zone, 8> zones;
+  EXPECT_EQ(bench.disk->report_zones(0, zones), 4U);
+  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->remove(control); }));
+  EXPECT_EQ(bench.disk->report_zones(0, zones), 0U);
+  bench.disk.reset();
+}
+
 }  // namespace

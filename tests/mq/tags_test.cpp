@@ -432,6 +432,23 @@ TEST(Tags, QueuesMayShareTags) {
   EXPECT_EQ(bench.driver.seen[2].hw_queue, 2U);
 }
 
+TEST(Tags, TheConfigurationOfADiskHasThoseOfItsPool) {
+  const blkown::CookieLayout layout = blkown::CookieLayout::nvme();
+  const auto pool = *mq::TagPool<fake::Driver>::create(
+      {.queue_count = 1, .depth = 16, .reserved_depth = 3, .layout = layout});
+  fake::Driver driver;
+  mq::LoopRuntime runtime;
+  const auto disk = *mq::Disk<fake::Driver>::create(
+      {.capacity_sectors = 8, .normal_queues = 2, .depth = 64, .reserved_depth = 1}, driver,
+      runtime, {}, pool.get());
+  EXPECT_EQ(disk->config().depth, 16U);
+  EXPECT_EQ(disk->config().reserved_depth, 3U);
+  EXPECT_EQ(disk->config().layout, layout);
+  EXPECT_TRUE(disk->config().shared_tags);
+  EXPECT_EQ(disk->config().normal_queues, 2U) << "the pool does not replace it";
+  EXPECT_EQ(mq::remove(runtime, *disk), Status::ok);
+}
+
 TEST(Tags, APoolWithTheWrongQueuesIsRefused) {
   mq::LoopRuntime runtime;
   fake::Driver driver;

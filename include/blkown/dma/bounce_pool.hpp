@@ -22,6 +22,7 @@
 
 #include <blkown/config.hpp>
 #include <blkown/detail/spin_lock.hpp>
+#include <blkown/detail/user_list.hpp>
 #include <cstddef>
 #include <cstring>
 #include <mutex>
@@ -50,6 +51,11 @@ class BouncePool {
   }
   BouncePool(const BouncePool&) = delete;
   BouncePool& operator=(const BouncePool&) = delete;
+  /// Violation: object_in_use, if a device uses the pool.
+  ~BouncePool() {
+    users_.check_unused("destruction of dma::BouncePool", "dma::BouncePool",
+                        "destroy the Device first");
+  }
 
   /// The length of a slot.
   [[nodiscard]] std::size_t slot_bytes() const noexcept { return slot_bytes_; }
@@ -79,12 +85,16 @@ class BouncePool {
     ++free_slots_;
   }
 
+  /// The devices that use the pool.
+  [[nodiscard]] blkown::detail::UserList& users() noexcept { return users_; }
+
  private:
   std::size_t slot_bytes_;
   blkown::detail::SpinLock lock_;
   std::byte* first_ = nullptr;  // each free slot begins with the address of the next free slot
   std::size_t free_slots_ = 0;
   std::size_t slot_count_ = 0;
+  blkown::detail::UserList users_;
 };
 
 }  // namespace dma

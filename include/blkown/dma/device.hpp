@@ -59,12 +59,14 @@ struct DeviceAccess;
 template <Backend B>
 class Device {
  public:
-  /// Precondition: the backend, and the bounce pool if one is given, outlive the device.
+  /// Precondition: the backend, and the bounce pool if one is given, outlive the device. A
+  /// BouncePool, sim::Iommu or UringBuffers that is destroyed before is a violation.
   explicit Device(B& backend, BouncePool* bounce_pool = nullptr) noexcept
       : state_{backend, bounce_pool} {}
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
-  /// Violation: object_in_use, if a mapping or a coherent allocation exists, in quarantine or not.
+  /// Violation: object_in_use, if a mapping or a coherent allocation exists, in quarantine or not,
+  /// or a simulated controller uses the device.
   ~Device() = default;
 
   /// The backend.

@@ -11,6 +11,7 @@
 
 #include <algorithm>  // IWYU pragma: keep (std::ranges)
 #include <blkown/config.hpp>
+#include <blkown/detail/user_list.hpp>
 #include <blkown/dma/backend.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/tag.hpp>
@@ -37,6 +38,11 @@ class UringBuffers {
   explicit UringBuffers(std::span<const iovec> regions) noexcept : regions_{regions} {}
   UringBuffers(const UringBuffers&) = delete;
   UringBuffers& operator=(const UringBuffers&) = delete;
+  /// Violation: object_in_use, if a device uses this object.
+  ~UringBuffers() {
+    users_.check_unused("destruction of dma::UringBuffers", "dma::UringBuffers",
+                        "destroy that object first");
+  }
 
   /// Registers the regions with a ring until the ring is closed. Without registration mappings work
   /// too, with plain reads and writes as their commands.
@@ -84,6 +90,8 @@ class UringBuffers {
   void unmap(const IovaSegment&) const noexcept {}
   /// Nothing to do: no cache holds translations.
   void invalidate(std::span<const IovaSegment>) const noexcept {}
+  /// The devices that use this object.
+  [[nodiscard]] blkown::detail::UserList& users() noexcept { return users_; }
 
  private:
   [[nodiscard]] static std::uint64_t first_of(const iovec& region) noexcept {
@@ -99,6 +107,7 @@ class UringBuffers {
 
   std::span<const iovec> regions_;
   bool is_registered_ = false;
+  blkown::detail::UserList users_;
 };
 
 static_assert(Backend<UringBuffers>);

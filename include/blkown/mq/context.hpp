@@ -21,7 +21,8 @@
 // Guarantees: each post is followed by a run of its work. Several posts may share one run. No
 // wake-up is lost: of a post and fall_asleep(), one comes first in the inbox's modification order.
 // A work may be destroyed in its own function. A timer may be destroyed at any time, by any thread.
-// A context must outlive its posters and armed timers. A runtime that is destroyed because a work
+// A context must outlive its posters, its disks, its queued works, its armed timers and its idle
+// hooks: check_unused() finds those that are left. A runtime that is destroyed because a work
 // has run must wait first for the `wake` calls of posts that have not returned: each call is
 // counted by the context before a run can see its work, see wake_calls().
 
@@ -32,6 +33,7 @@
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/saturating.hpp>
+#include <blkown/detail/user_list.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
 #include <blkown/mq/detail/timer_queue.hpp>
 #include <cstddef>
@@ -103,6 +105,9 @@ class IdleHook {
   IdleHook(Function function, void* argument) noexcept : function_{function}, argument_{argument} {}
   IdleHook(const IdleHook&) = delete;
   IdleHook& operator=(const IdleHook&) = delete;
+  /// Removes the hook from the context that has it.
+  /// Context: that context.
+  ~IdleHook();
 
  private:
   friend class Context;
@@ -110,6 +115,7 @@ class IdleHook {
   Function function_;
   void* argument_;
   IdleHook* next_ = nullptr;
+  Context* added_to_ = nullptr;
 };
 
 /// The functions that a runtime gives to each of its contexts.
@@ -138,6 +144,8 @@ class Context {
         inbox_{nothing_} {}
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
+  /// Violation: as check_unused().
+  ~Context() { check_unused("destruction of mq::Context", "mq::Context"); }
 
   /// The context's index in its runtime.
   [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
@@ -219,14 +227,23 @@ class Context {
   }
 
   /// The hook runs each time the context has nothing left to run.
+  /// Violation: object_in_use, if a context has the hook.
   /// Context: the context itself.
-  void add_idle_hook(IdleHook& hook) noexcept { hook.next_ = std::exchange(hooks_first_, &hook); }
-  /// The hook runs no more.
+  void add_idle_hook(IdleHook& hook, Place where = Place::current()) noexcept {
+    if (hook.added_to_ != nullptr) [[unlikely]]
+      violate_added(where);
+    hook.added_to_ = this;
+    hook.next_ = std::exchange(hooks_first_, &hook);
+  }
+  /// The hook runs no more. Has no effect if this context does not have the hook.
+  /// Precondition: the caller is not in the function of another hook of the context.
   /// Context: the context itself.
   void remove_idle_hook(IdleHook& hook) noexcept {
+    if (hook.added_to_ != this) return;
+    hook.added_to_ = nullptr;
     IdleHook** link = &hooks_first_;
-    while (*link != nullptr && *link != &hook) link = &(*link)->next_;
-    if (*link != nullptr) *link = hook.next_;
+    while (*link != &hook) link = &(*link)->next_;
+    *link = hook.next_;
   }
 
   // --- the running thread -----------------------------------------------------------------------
@@ -280,6 +297,41 @@ class Context {
            top == &asleep_;
   }
 
+  /// A runtime's destructor calls this function for each of its contexts, so that the violation
+  /// names the runtime. `owner` is the name, and `operation` the destruction.
+  /// Precondition: during the call no other thread uses the context, posts to it, arms a timer on
+  /// it or destroys a user of it.
+  /// Violation: object_in_use, if the caller's thread runs the context, a disk uses it, a timer is
+  /// armed or a work is queued on it, or it has an idle hook.
+  void check_unused(const char* operation, const char* owner) const noexcept {
+    check_not_running(operation, owner);
+    users_.check_unused(operation, owner, "remove and destroy the disk first");
+    // Read without the lock: see the precondition.
+    if (const detail::TimerLink* const armed = timers_.first()) [[unlikely]] {
+      violate_unused(operation, owner, "{subject} destroyed while {user} is armed on it",
+                     "cancel or destroy the timer first",
+                     static_cast<const detail::TimerNode*>(armed)->kind.name);
+    }
+    if (first_ != nullptr || !is_inbox_empty()) [[unlikely]] {
+      violate_unused(operation, owner, "{subject} destroyed while {user} is queued on it",
+                     "run the context until the work has run", "an mq::Work");
+    }
+    if (hooks_first_ != nullptr) [[unlikely]] {
+      violate_unused(operation, owner, "{subject} destroyed while it has {user}",
+                     "remove or destroy the hook first", "an mq::IdleHook");
+    }
+  }
+  /// The first of these checks alone, for a destructor that waits for the threads first.
+  /// Violation: object_in_use, if the caller's thread runs the context.
+  void check_not_running(const char* operation, const char* owner) const noexcept {
+    if (current_ == this) [[unlikely]] {
+      violate_unused(operation, owner, "{subject} destroyed by a thread that runs it",
+                     "destroy it after its run and outside of each Context::Scope", "");
+    }
+  }
+  /// The list of those that use the context and are not seen otherwise, such as disks.
+  [[nodiscard]] blkown::detail::UserList& users() noexcept { return users_; }
+
   /// Whether no work was posted since the last run.
   /// Precondition: the caller has ordered the posts that it asks about.
   [[nodiscard]] bool is_inbox_empty() const noexcept {
@@ -296,6 +348,22 @@ class Context {
         Incident::of("mq::Context::post_local", place)
             .with("post_local was called by a thread that does not run the context",
                   "call post()"));
+  }
+
+  [[noreturn, gnu::cold, gnu::noinline]] static void violate_added(const Place& where) {
+    blkown::detail::violate(
+        Violation::object_in_use,
+        Incident::of("mq::Context::add_idle_hook", where)
+            .with("an IdleHook was added while a Context has it", "call remove_idle_hook() first"));
+  }
+  [[noreturn, gnu::cold, gnu::noinline]] static void violate_unused(const char* operation,
+                                                                    const char* owner,
+                                                                    const char* problem,
+                                                                    const char* remedy,
+                                                                    const char* user) {
+    blkown::detail::violate(
+        Violation::object_in_use,
+        Incident::of(operation, Place{}).with(problem, remedy).about(owner).used_by(user));
   }
 
   /// `max_calls` counts only if the run is bounded.
@@ -438,7 +506,7 @@ class Context {
     timers_.remove(*link);
     look_at_first_timer();
     auto& node = static_cast<detail::TimerNode&>(*link);
-    node.fire(node, lock);  // disarms the node and unlocks
+    node.kind.fire(node, lock);  // disarms the node and unlocks
     return true;
   }
 
@@ -464,9 +532,14 @@ class Context {
   detail::TimerMutex timer_mutex_;
   detail::TimerQueue timers_;
   std::uint64_t arm_wakes_ = 0;  // `wake` calls for timers; with the mutex held
+  blkown::detail::UserList users_;
 
   static constinit inline thread_local Context* current_ = nullptr;
 };
+
+inline IdleHook::~IdleHook() {
+  if (added_to_ != nullptr) added_to_->remove_idle_hook(*this);
+}
 
 }  // namespace mq
 }  // namespace BLKOWN_ABI

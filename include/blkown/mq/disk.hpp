@@ -10,6 +10,7 @@
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/user_list.hpp>
 #include <blkown/idle.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
@@ -56,7 +57,8 @@ namespace mq {
 /// it.
 ///
 /// The driver, the contexts, the string DiskConfig::name, and a TagPool given to create() outlive
-/// the disk. A disk is removed before it is destroyed. These contexts must be run:
+/// the disk: a context, runtime or pool that is destroyed before is a violation. A disk is removed
+/// before it is destroyed. These contexts must be run:
 ///   - a context with I/O in flight, until the I/O has ended;
 ///   - every context of the disk, until a control operation (freeze, quiesce, set_queue_count,
 ///     set_limits, remove) has ended;
@@ -102,13 +104,16 @@ class Disk {
   Disk& operator=(const Disk&) = delete;
 
   /// Precondition: since the removal, every submit() and every call on another thread has returned.
-  /// The calls that end or complete one of the disk's requests count, too. Every bio has ended:
-  /// with CompletionMode::deferred, bios that are submitted during the removal or later may end
-  /// after the removal's callback, which may then not destroy the disk.
-  /// Violation: object_in_use, if the disk was not removed.
+  /// The calls that end or complete one of the disk's requests count, too. With
+  /// CompletionMode::deferred, bios that are submitted during the removal or later may end after
+  /// the removal's callback, which may then not destroy the disk.
+  /// Violation: object_in_use, if the disk was not removed; if a Plug of the disk exists; if a bio
+  /// has not ended, because its context has to run; or if the caller is in a callback or a hook of
+  /// the disk other than the callback of the removal.
   ~Disk() {
     if (is_live_) [[unlikely]]
       violate_destroyed();
+    for (const auto& queue : submit_queues_) check_unused(*queue);
   }
 
   // --- I/O; on the context ----------------------------------------------------------------------
@@ -183,7 +188,8 @@ class Disk {
 
   /// Issues a private request through queue_rq. `timeout_ms` replaces the disk's timeout if it is
   /// not 0. The end callback runs on the context; Payload::status() and driver_data can be read in
-  /// the callback. The tag is free after the callback has returned.
+  /// the callback. The tag is free after the callback has returned. While the disk is frozen, the
+  /// request waits for the thaw; it ends with Status::offline if the disk is removed before.
   void execute_private(Context& context, BLKOWN_HELD Idle<R>&& idle, OnEnd<Payload<D>> on_end,
                        std::uint32_t timeout_ms = 0, Place where = Place::current()) {
     auto& queue = queue_of(context, "mq::Disk::execute_private", where);
@@ -206,8 +212,9 @@ class Disk {
 
   /// Stops issuing bios, including the further parts and flushes of bios that have begun, and
   /// refuses to allocate private requests. Waits until the driver has no request: each was ended or
-  /// requeued. Requeued requests wait until the thaw, and the freeze does not wait for them. A
-  /// private request that was allocated before may still be issued. Freezes nest.
+  /// requeued. Requeued requests wait until the thaw, and the freeze does not wait for them. The
+  /// same holds for a private request that was allocated before, once it is passed to
+  /// execute_private; until then the freeze waits for its submitter. Freezes nest.
   void freeze(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::freeze, 0, {}, where);
   }
@@ -308,8 +315,9 @@ class Disk {
 
   // --- observation; any context -----------------------------------------------------------------
 
-  /// The configuration that was passed to create(), also where a TagPool replaces its fields and
-  /// where the medium or the limits have changed.
+  /// The configuration that the disk was made with: that which was passed to create(), except that
+  /// depth, reserved_depth, layout and shared_tags are those of the TagPool that was passed. The
+  /// values do not change with the medium or the limits.
   [[nodiscard]] const DiskConfig& config() const noexcept { return config_; }
   /// The present capacity.
   [[nodiscard]] std::uint64_t capacity_sectors() const noexcept {
@@ -363,12 +371,15 @@ class Disk {
 #endif
 
   /// Describes the zones from the one that holds `sector` on. Returns the number described: 0 if
-  /// the disk has no zones, or the driver no report_zones.
+  /// the disk has no zones or is removed, or the driver no report_zones. A removal waits for a call
+  /// that has begun.
   [[nodiscard]] unsigned report_zones(std::uint64_t sector, std::span<Zone> zones) {
     if constexpr (detail::names_report_zones<D>) {
-      if (config_.zoned && sector < capacity_sectors()) {
-        return driver_.report_zones(data_, sector, zones.data(),
-                                    static_cast<unsigned>(zones.size()));
+      if (config_.zoned && sector < capacity_sectors() && calls_.enter()) {
+        const unsigned count =
+            driver_.report_zones(data_, sector, zones.data(), static_cast<unsigned>(zones.size()));
+        calls_.leave();
+        return count;
       }
     }
     return 0;
@@ -431,7 +442,14 @@ class Disk {
                        .given = queues,
                        .limit = max_queues};
     }
+    if (own_pool_ == nullptr) {
+      config_.depth = pool->tags().depth();
+      config_.reserved_depth = pool->tags().reserved_depth();
+      config_.layout = pool->tags().layout();
+      config_.shared_tags = queues == 1;
+    }
     pool_ = pool;
+    pool_user_.emplace(&pool->users(), "disk", config_.name);
     return std::nullopt;
   }
 
@@ -477,6 +495,22 @@ class Disk {
     return std::nullopt;
   }
 
+  /// Finds what would use one context's side of the disk after the disk.
+  void check_unused(const detail::SubmitQueue<D>& queue) const {
+    if (queue.is_entered()) [[unlikely]] {
+      violate_used("disk '{subject}' destroyed in a callback or a hook that it has called",
+                   "destroy it in the callback of remove() or later");
+    }
+    if (queue.is_plugged()) [[unlikely]] {
+      violate_used("disk '{subject}' destroyed while a Disk::Plug of it exists",
+                   "destroy the Plug first");
+    }
+    if (queue.is_work_queued()) [[unlikely]] {
+      violate_used("disk '{subject}' destroyed while its mq::Work is queued on a context",
+                   "run the contexts until every bio has ended");
+    }
+  }
+
   // --- for Controls -----------------------------------------------------------------------------
 
   [[nodiscard]] detail::Controls<D>& controls() noexcept { return controls_; }
@@ -496,7 +530,8 @@ class Disk {
     return status;
   }
   void set_aligned_memory(bool value) noexcept { medium_.set_aligned_memory(value); }
-  [[nodiscard]] detail::CallGate& kicks() noexcept { return kicks_; }
+  /// The calls that a removal waits for, and that do nothing on a removed disk.
+  [[nodiscard]] detail::CallGate& calls() noexcept { return calls_; }
   void finish_removal() {
     hw_queues_.close();
     for_each_share([&](auto& line, QueueIndex queue, detail::TagShare& share) {
@@ -508,9 +543,9 @@ class Disk {
   /// Makes every context issue its waiting bios again. With `requeues`, held requests are issued
   /// too. Behind the gate, so that no work of a removed disk is posted.
   void kick(bool requeues) noexcept {
-    if (!kicks_.enter()) return;
+    if (!calls_.enter()) return;
     for (auto& queue : submit_queues_) queue->kick(requeues);
-    kicks_.leave();
+    calls_.leave();
   }
 
   // --- for submitting ---------------------------------------------------------------------------
@@ -546,6 +581,12 @@ class Disk {
                    "disk '{subject}' destroyed while {count|request is|requests are} in flight",
                    "call remove() and wait for it"))
             .about(config_.name, in_flight));
+  }
+  [[noreturn, gnu::cold, gnu::noinline]] void violate_used(const char* problem,
+                                                           const char* remedy) const {
+    blkown::detail::violate(
+        Violation::object_in_use,
+        Incident::of("destruction of mq::Disk", Place{}).with(problem, remedy).about(config_.name));
   }
   [[noreturn, gnu::cold, gnu::noinline]] void violate_no_context(const Place& where) const {
     blkown::detail::violate(
@@ -599,11 +640,12 @@ class Disk {
   std::unique_ptr<TagPool<D>> own_pool_;
   TagPool<D>* pool_ = nullptr;
   std::unique_ptr<detail::TagShares> shares_;  // null: no other disk can use the pool
+  std::optional<blkown::detail::User> pool_user_;
   detail::HwQueues<D> hw_queues_;
   std::vector<std::unique_ptr<detail::SubmitQueue<D>>> submit_queues_;
   TraceSink trace_sink_;
   bool is_live_ = false;  // between create() and the end of the removal
-  detail::CallGate kicks_;
+  detail::CallGate calls_;
   detail::Controls<D> controls_;
 };
 

@@ -52,7 +52,12 @@ class LoopRuntime {
   /// Waits until each post and each arm whose work has run no longer uses the runtime, its wake
   /// hook included.
   /// Precondition: the caller is not in the wake hook.
+  /// Violation: object_in_use, as for Context::check_unused(): if the caller runs a context, or a
+  /// disk, an armed timer, a queued work or an idle hook uses one.
   ~LoopRuntime() {
+    for (auto& context : contexts_) {
+      context->check_unused("destruction of mq::LoopRuntime", "mq::LoopRuntime");
+    }
     std::uint64_t count = 0;
     for (auto& context : contexts_) count += context->wake_calls();
     sleeper_.wait_for_wakes(count);

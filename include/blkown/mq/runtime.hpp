@@ -46,6 +46,8 @@ class Event {
 
 /// A type that has contexts, indexed from 0, and runs them: on threads (ThreadRuntime), on the
 /// caller's thread (LoopRuntime), or in an order that a seed chooses (sim::DeterministicRuntime).
+/// A runtime outlives the disks, armed timers, queued works and idle hooks on its contexts. Its
+/// destructor calls Context::check_unused(), so that the violation names the runtime.
 template <class T>
 concept Runtime = requires(T& runtime, Event& event) {
   { runtime.context_count() } -> std::same_as<std::uint32_t>;

@@ -6,6 +6,7 @@
 #define BLKOWN_MQ_TAG_POOL_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/user_list.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/publication_watch.hpp>
@@ -26,7 +27,7 @@ inline namespace BLKOWN_ABI {
 namespace mq {
 
 /// The requests, with their tags, that one disk or several disks of one device draw from. A pool
-/// outlives its disks.
+/// outlives its disks: see the destructor.
 ///
 /// While several disks are active on a queue of the pool, each has a share of the queue's tags:
 /// with n active disks ceil(tags / n), but at least 4. Reserved tags are not counted. A disk at its
@@ -62,13 +63,15 @@ class TagPool {
 
   TagPool(const TagPool&) = delete;
   TagPool& operator=(const TagPool&) = delete;
-  /// Violation: request_alive, if a request has not been given back. All such requests are printed
-  /// first, because the TagSet's violation names only one.
+  /// Violation: object_in_use, if a disk uses the pool; request_alive, if a request has not been
+  /// given back. All such requests are printed first, because the violations name none or one.
   ~TagPool() {
 #ifndef BLKOWN_NO_STDIO
     // No context is left whose clock could be read.
     for_each_row<D>(tags_, nullptr, [](const InFlightRow& row) { print(row, stderr); });
 #endif
+    users_.check_unused("destruction of mq::TagPool", "mq::TagPool",
+                        "remove and destroy the disk first");
   }
 
   /// The requests, for lookups. A caller that allocates here directly is not in the line for tags.
@@ -85,6 +88,8 @@ class TagPool {
   [[nodiscard]] detail::TagLine<Request<D>>& line(QueueIndex queue) noexcept {
     return lines_[queue.value];
   }
+  /// The disks that use the pool.
+  [[nodiscard]] blkown::detail::UserList& users() noexcept { return users_; }
   /// The times that the timeout scans keep for the requests.
   [[nodiscard]] const detail::PublicationWatches& watches() const noexcept { return watches_; }
 
@@ -110,6 +115,7 @@ class TagPool {
   std::uint32_t reserved_depth_;
   std::unique_ptr<detail::TagLine<Request<D>>[]> lines_;
   detail::PublicationWatches watches_;
+  blkown::detail::UserList users_;
 };
 
 }  // namespace mq

@@ -32,12 +32,19 @@ class ThreadRuntime {
   }
   ThreadRuntime(const ThreadRuntime&) = delete;
   ThreadRuntime& operator=(const ThreadRuntime&) = delete;
-  /// Lets every context run the work that is posted, and ends the threads. Armed timers do not
-  /// fire.
+  /// Lets every context run the work that is posted, and ends the threads.
+  /// Violation: object_in_use, as for Context::check_unused(): if the caller is one of the threads;
+  /// or if then a disk, an armed timer or an idle hook uses a context.
   ~ThreadRuntime() {
+    for (auto& worker : workers_) {
+      worker->context.check_not_running("destruction of mq::ThreadRuntime", "mq::ThreadRuntime");
+    }
     for (auto& worker : workers_) worker->sleeper.stop();
     for (auto& worker : workers_) worker->thread.join();
-    for (auto& worker : workers_) worker->sleeper.wait_for_wakes(worker->context.wake_calls());
+    for (auto& worker : workers_) {
+      worker->context.check_unused("destruction of mq::ThreadRuntime", "mq::ThreadRuntime");
+      worker->sleeper.wait_for_wakes(worker->context.wake_calls());
+    }
   }
 
   /// The number of contexts.

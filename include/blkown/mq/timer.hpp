@@ -20,7 +20,8 @@
 // called on the context, not before the deadline. From the disarm on, neither firing nor cancelling
 // touches the timer. The function or another thread may therefore destroy the timer or arm it
 // again, on any context, while its function is called. The context must outlive all calls of
-// cancel() and the destructor that may find the timer armed on it.
+// cancel() and the destructor that may find the timer armed on it. A context that is destroyed
+// while a timer is armed on it is a violation.
 //
 // cancel() and the destructor do not wait for a call that has begun. To wait for such a call,
 // cancel the timer, post a Work to its context, and wait until the Work has run.
@@ -58,15 +59,12 @@ class TimerBase : private TimerNode {
   using TimerNode::disarm;
   using TimerNode::Lock;
 
-  /// `Derived::fire(Derived&, Lock&)` is the TimerNode's `fire`.
+  /// `Derived::fire(Derived&, Lock&)` and `Derived::name` are those of the TimerKind.
   template <class Derived>
-  struct FireOf {};
+  struct KindOf {};
 
   template <class Derived>
-  explicit TimerBase(FireOf<Derived>) noexcept
-      : TimerNode{[](TimerNode& node, Lock& lock) {
-          Derived::fire(static_cast<Derived&>(static_cast<TimerBase&>(node)), lock);
-        }} {}
+  explicit TimerBase(KindOf<Derived>) noexcept : TimerNode{kind_of<Derived>} {}
   ~TimerBase() = default;
 
   /// Arms the node. Calls `store` with the timers locked.
@@ -118,6 +116,13 @@ class TimerBase : private TimerNode {
   }
 
  private:
+  template <class Derived>
+  static void fire_derived(TimerNode& node, Lock& lock) {
+    Derived::fire(static_cast<Derived&>(static_cast<TimerBase&>(node)), lock);
+  }
+  template <class Derived>
+  static constexpr TimerKind kind_of{&fire_derived<Derived>, Derived::name};
+
   [[noreturn, gnu::cold, gnu::noinline]] static void violate_armed(const char* operation,
                                                                    const Place& where) {
     blkown::detail::violate(Violation::object_in_use,
@@ -142,7 +147,7 @@ class Timer : private detail::TimerBase {
 
   /// Makes a timer that is not armed. Firing calls function(argument, handle).
   Timer(Function function, void* argument) noexcept
-      : TimerBase{FireOf<Timer>{}}, function_{function}, argument_{argument} {}
+      : TimerBase{KindOf<Timer>{}}, function_{function}, argument_{argument} {}
   /// Cancels the timer and drops the handle. Does not wait for a function that has the handle: see
   /// the top of this file for a way to wait.
   ~Timer() { static_cast<void>(cancel()); }
@@ -169,6 +174,8 @@ class Timer : private detail::TimerBase {
 
  private:
   friend class detail::TimerBase;
+
+  static constexpr const char* name = "an mq::Timer";
 
   [[nodiscard]] std::optional<Handle> take() noexcept {
     return std::exchange(handle_, std::nullopt);
@@ -197,7 +204,7 @@ class Alarm : private detail::TimerBase {
 
   /// Makes an alarm that is not armed. Firing calls function(argument, *this).
   Alarm(Function function, void* argument) noexcept
-      : TimerBase{FireOf<Alarm>{}}, function_{function}, argument_{argument} {}
+      : TimerBase{KindOf<Alarm>{}}, function_{function}, argument_{argument} {}
   /// Cancels the alarm. Does not wait for a call that has begun: see the top of this file for a way
   /// to wait.
   ~Alarm() { cancel(); }
@@ -219,6 +226,8 @@ class Alarm : private detail::TimerBase {
 
  private:
   friend class detail::TimerBase;
+
+  static constexpr const char* name = "an mq::Alarm";
 
   static void fire(Alarm& self, Lock& lock) {
     const Function function = self.function_;

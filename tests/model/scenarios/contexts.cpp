@@ -20,6 +20,8 @@
 #include <blkown/mq/detail/publication_watch.hpp>
 #include <blkown/mq/detail/request_stack.hpp>
 
+#include "no_context.hpp"
+
 namespace contexts {
 
 namespace mq = blkown::mq;
@@ -34,7 +36,10 @@ struct Runtime {
                        .announces_sleep = true},
       0};
 
-  Runtime() { is_woken.describe("woken"); }
+  Runtime() {
+    leave_contexts();
+    is_woken.describe("woken");
+  }
 
   // A real runtime has a mutex here. The orders here are relaxed, so that the inbox must order the
   // work.

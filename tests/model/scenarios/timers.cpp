@@ -17,6 +17,8 @@
 #include <string>
 #include <utility>
 
+#include "no_context.hpp"
+
 namespace timers {
 
 namespace mq = blkown::mq;
@@ -71,6 +73,7 @@ struct Timed {
   std::optional<mq::Timer<Handle>> timer;
 
   Timed() {
+    leave_contexts();
     blkown::set_violation_handler([](blkown::Violation, const blkown::Incident& incident) {
       model::Engine::current().fail(std::string{"violation: "} + incident.operation);
     });

@@ -6,6 +6,7 @@
 #define BLKOWN_DMA_DETAIL_BACKEND_STATE_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/user_list.hpp>
 #include <blkown/dma/bounce_pool.hpp>
 #include <blkown/dma/detail/device_state.hpp>
 #include <blkown/dma/detail/list_state.hpp>
@@ -22,7 +23,11 @@ template <class B>
 class BackendState : public DeviceState {
  public:
   BackendState(B& backend, BouncePool* bounce_pool) noexcept
-      : DeviceState{&BackendState::unmap_list}, backend_{backend}, bounce_pool_{bounce_pool} {}
+      : DeviceState{&BackendState::unmap_list},
+        backend_{backend},
+        bounce_pool_{bounce_pool},
+        backend_user_{users_of(backend), "a dma::Device"},
+        pool_user_{bounce_pool == nullptr ? nullptr : &bounce_pool->users(), "a dma::Device"} {}
 
   [[nodiscard]] B& backend() const noexcept { return backend_; }
   [[nodiscard]] BouncePool* bounce_pool() const noexcept { return bounce_pool_; }
@@ -36,6 +41,15 @@ class BackendState : public DeviceState {
   }
 
  private:
+  /// The list of a backend that has one, as the backends of this library do.
+  [[nodiscard]] static blkown::detail::UserList* users_of(B& backend) noexcept {
+    if constexpr (requires { static_cast<blkown::detail::UserList&>(backend.users()); }) {
+      return &backend.users();
+    } else {
+      return nullptr;
+    }
+  }
+
   /// The order matters. First the translations go, then every cached copy of them, so that the
   /// device writes no more. Then the bounced bytes are copied back. The pin is dropped last: the
   /// next owner of the tag may use the same memory.
@@ -62,6 +76,8 @@ class BackendState : public DeviceState {
 
   B& backend_;
   BouncePool* bounce_pool_;
+  blkown::detail::User backend_user_;
+  blkown::detail::User pool_user_;
 };
 
 }  // namespace dma::detail

@@ -8,6 +8,7 @@
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/spin_lock.hpp>
+#include <blkown/detail/user_list.hpp>
 #include <blkown/dma/detail/epoch.hpp>
 #include <blkown/dma/detail/list_state.hpp>
 #include <blkown/dma/detail/mapping_state.hpp>
@@ -43,6 +44,7 @@ class DeviceState {
   DeviceState(const DeviceState&) = delete;
   DeviceState& operator=(const DeviceState&) = delete;
   ~DeviceState() {
+    users_.check_unused("destruction of dma::Device", "dma::Device", "destroy that object first");
     const std::lock_guard guard{lock_};
     std::uint64_t mapping_count = 0;
     for (ListFields* list = first_attached_; list != nullptr; list = list->next_attached) {
@@ -59,6 +61,9 @@ class DeviceState {
                      coherent_count_);
     }
   }
+
+  /// The objects that use the device, such as a simulated controller.
+  [[nodiscard]] blkown::detail::UserList& users() noexcept { return users_; }
 
   /// Precondition: the list is free.
   void attach_list(ListFields& list) noexcept {
@@ -253,6 +258,7 @@ class DeviceState {
   ListFields* first_attached_ = nullptr;
   Orphan* orphans_ = nullptr;
   std::size_t coherent_count_ = 0;
+  blkown::detail::UserList users_;
 };
 
 [[noreturn, gnu::cold, gnu::noinline]] inline void violate_list_in_use(MappingState::Value value) {

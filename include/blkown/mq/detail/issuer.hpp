@@ -201,11 +201,12 @@ class Issuer {
   /// Issues a private request, or makes it wait.
   void execute(Idle<R>&& idle) noexcept {
     Lane<D>& lane = lanes_.of(idle.data());
-    const bool is_quiesced = quiesces_ != 0 && !state_of(idle.data()).is_urgent();
+    const bool is_held_back =
+        freezes_ != 0 || (quiesces_ != 0 && !state_of(idle.data()).is_urgent());
     // Private requests have numbers of their own: they come before bios.
     state_of(idle.data()).sequence = ++private_sequence_;
     const bool is_in_hook = deferrals_ % one_blocking >= one_hook;
-    if (is_in_hook || is_quiesced || lane.is_held_up()) return give_back(lane, std::move(idle));
+    if (is_in_hook || is_held_back || lane.is_held_up()) return give_back(lane, std::move(idle));
     send(lane, std::move(idle), true);
   }
 
@@ -235,8 +236,9 @@ class Issuer {
   /// Returns whether no plug is left.
   [[nodiscard]] bool unplug() noexcept {
     deferrals_ -= one_plug;
-    return deferrals_ % one_hook == 0;
+    return !is_plugged();
   }
+  [[nodiscard]] bool is_plugged() const noexcept { return deferrals_ % one_hook != 0; }
   /// Whether bios are deferred: by a plug, by a hook that is running, or because the driver is
   /// blocking and only the context's work calls it.
   [[nodiscard]] bool is_deferring() const noexcept { return deferrals_ != 0; }

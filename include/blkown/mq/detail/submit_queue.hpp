@@ -29,6 +29,7 @@
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/user_list.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/idle.hpp>
 #include <blkown/mq/bio.hpp>
@@ -83,7 +84,8 @@ class SubmitQueue {
         lanes_{context, disk.pool(), disk.tag_shares(), work_, tags_shared_work_},
         issuer_{disk, *this, context, lanes_, counters_, ended_bios_},
         timeouts_{disk, *this, lanes_, issuer_, counters_},
-        control_{disk, *this} {}
+        control_{disk, *this},
+        user_{&context.users(), "disk", disk.config().name} {}
   SubmitQueue(const SubmitQueue&) = delete;
   SubmitQueue& operator=(const SubmitQueue&) = delete;
 
@@ -233,6 +235,12 @@ class SubmitQueue {
   [[nodiscard]] bool is_work_queued() const noexcept {
     return work_.is_queued() || tags_shared_work_.is_queued();
   }
+
+  // --- for the disk's destructor ----------------------------------------------------------------
+
+  /// Whether a call, a hook or a callback of the disk is running on this context.
+  [[nodiscard]] bool is_entered() const noexcept { return entered_; }
+  [[nodiscard]] bool is_plugged() const noexcept { return issuer_.is_plugged(); }
 
  private:
   static constexpr std::uint64_t ns_per_ms = 1'000'000;
@@ -410,6 +418,7 @@ class SubmitQueue {
   alignas(cache_line_bytes) RequestStack<R> remote_ended_;
   RequestStack<R> remote_completed_;
   RelaxedFlag is_kicked_;
+  blkown::detail::User user_;  // of the context
 };
 
 }  // namespace mq::detail

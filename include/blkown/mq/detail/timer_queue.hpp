@@ -42,15 +42,22 @@ struct TimerLink {
   }
 };
 
-/// A queued timer, as its context sees it.
-struct TimerNode : TimerLink {
-  using Lock = std::unique_lock<TimerMutex>;
+struct TimerNode;
+
+/// What the timers of one class have in common.
+struct TimerKind {
   /// Called with the context's timers locked. Copies the fields of the node, disarms the node,
   /// unlocks, and calls the timer's function. After the disarm the node may be armed again, or
   /// destroyed.
-  using Fire = void (*)(TimerNode& node, Lock& lock);
+  void (*fire)(TimerNode& node, std::unique_lock<TimerMutex>& lock);
+  const char* name;  ///< For violations, with an article.
+};
 
-  explicit TimerNode(Fire its_fire) noexcept : fire{its_fire} {}
+/// A queued timer, as its context sees it.
+struct TimerNode : TimerLink {
+  using Lock = std::unique_lock<TimerMutex>;
+
+  explicit TimerNode(const TimerKind& its_kind) noexcept : kind{its_kind} {}
 
   /// The last access to the node by the thread that fires or cancels the timer.
   /// Precondition: the mutex of the context that the timer is armed on is held.
@@ -61,7 +68,7 @@ struct TimerNode : TimerLink {
     armed_on.store(nullptr, std::memory_order_release);
   }
 
-  Fire fire;
+  const TimerKind& kind;
   Atomic<Context*> armed_on{nullptr};  ///< The context whose queue holds the timer, or null.
 };
 

@@ -7,6 +7,7 @@
 
 #include <bit>
 #include <blkown/config.hpp>
+#include <blkown/detail/user_list.hpp>
 #include <blkown/dma/device.hpp>
 #include <blkown/dma/proof.hpp>
 #include <blkown/sim/device/controller_config.hpp>
@@ -55,12 +56,23 @@ class Controller {
   /// Precondition: the arguments outlive the controller. No fault plan: no faults.
   Controller(const ControllerConfig& config, Iommu& iommu, dma::Device<Iommu>& device, Media& media,
              FaultPlan* faults = nullptr, const ControllerHooks& hooks = {})
-      : iommu_{iommu}, device_{device}, engine_{config, iommu, media, faults}, hooks_{hooks} {
+      : iommu_{iommu},
+        device_{device},
+        engine_{config, iommu, media, faults},
+        hooks_{hooks},
+        iommu_user_{&iommu.users(), "a sim::Controller"},
+        device_user_{&dma::detail::DeviceAccess::state(device).users(), "a sim::Controller"},
+        media_user_{&media.users(), "a sim::Controller"} {
     iommu.set_map_hook({&on_map, this});
   }
   Controller(const Controller&) = delete;
   Controller& operator=(const Controller&) = delete;
-  ~Controller() { iommu_.set_map_hook({}); }
+  /// Violation: object_in_use, if an Oracle or a ControllerPump uses the controller.
+  ~Controller() {
+    users_.check_unused("destruction of sim::Controller", "sim::Controller",
+                        "destroy that object first");
+    iommu_.set_map_hook({});
+  }
 
   /// Sets the hooks.
   /// Precondition: the controller was not started.
@@ -146,6 +158,8 @@ class Controller {
     const std::lock_guard guard{mutex_};
     return engine_.events();
   }
+  /// The objects of the harness that use the controller.
+  [[nodiscard]] blkown::detail::UserList& users() noexcept { return users_; }
   /// The number of commands that were fetched and not completed.
   [[nodiscard]] std::size_t command_count() {
     const std::lock_guard guard{mutex_};
@@ -185,6 +199,10 @@ class Controller {
   std::mutex mutex_;
   detail::ControllerEngine engine_;
   ControllerHooks hooks_;
+  blkown::detail::UserList users_;
+  blkown::detail::User iommu_user_;
+  blkown::detail::User device_user_;
+  blkown::detail::User media_user_;
 };
 
 }  // namespace sim

@@ -17,6 +17,7 @@
 #define BLKOWN_SIM_DEVICE_IOMMU_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/user_list.hpp>
 #include <blkown/dma/backend.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/dma/ring_word.hpp>
@@ -65,6 +66,10 @@ class Iommu {
   explicit Iommu(const IommuConfig& config) : config_{config}, pages_(config.page_count) {}
   Iommu(const Iommu&) = delete;
   Iommu& operator=(const Iommu&) = delete;
+  /// Violation: object_in_use, if a dma::Device or a controller uses the IOMMU.
+  ~Iommu() {
+    users_.check_unused("destruction of sim::Iommu", "sim::Iommu", "destroy that object first");
+  }
 
   // --- dma::Backend -----------------------------------------------------------------------------
 
@@ -228,6 +233,9 @@ class Iommu {
   };
   /// Sets the function that is called before each map().
   void set_map_hook(MapHook hook) noexcept { map_hook_ = hook; }
+
+  /// The devices and controllers that use the IOMMU.
+  [[nodiscard]] blkown::detail::UserList& users() noexcept { return users_; }
 
   /// Frees all invalidated pages that lazy mode has kept.
   void flush() {
@@ -419,6 +427,7 @@ class Iommu {
   std::vector<std::uint32_t> waiting_;
   IommuFaultCounts counts_;
   std::deque<IommuFault> log_;
+  blkown::detail::UserList users_;
 };
 
 static_assert(dma::Backend<Iommu>);

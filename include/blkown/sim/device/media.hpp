@@ -6,6 +6,7 @@
 #define BLKOWN_SIM_DEVICE_MEDIA_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/user_list.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -27,7 +28,10 @@ class Media {
   Media() = default;
   Media(const Media&) = delete;
   Media& operator=(const Media&) = delete;
-  virtual ~Media() = default;
+  /// Violation: object_in_use, if a controller uses the medium.
+  virtual ~Media() {
+    users_.check_unused("destruction of sim::Media", "sim::Media", "destroy that object first");
+  }
 
   /// The size of the storage.
   [[nodiscard]] virtual std::uint64_t capacity_bytes() const = 0;
@@ -39,6 +43,12 @@ class Media {
   [[nodiscard]] virtual bool zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) = 0;
   /// Makes all earlier writes durable.
   [[nodiscard]] virtual bool flush() = 0;
+
+  /// The controllers that use the medium.
+  [[nodiscard]] blkown::detail::UserList& users() noexcept { return users_; }
+
+ private:
+  blkown::detail::UserList users_;
 };
 
 /// Storage in memory, all zeroes at first. No access fails.

@@ -6,6 +6,7 @@
 #define BLKOWN_SIM_HARNESS_CONTROLLER_PUMP_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/user_list.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/runtime.hpp>
 #include <blkown/mq/timer.hpp>
@@ -26,7 +27,8 @@ class ControllerPump : public mq::Work {
       : Work{[](void* self, Work&) { static_cast<ControllerPump*>(self)->run(); }, this},
         controller_{controller},
         context_{context},
-        alarm_{[](void* self, mq::Alarm&) { static_cast<ControllerPump*>(self)->run(); }, this} {}
+        alarm_{[](void* self, mq::Alarm&) { static_cast<ControllerPump*>(self)->run(); }, this},
+        user_{&controller.users(), "a sim::ControllerPump"} {}
 
   /// Makes the context step the controller.
   /// Context: any thread.
@@ -64,6 +66,7 @@ class ControllerPump : public mq::Work {
   Controller& controller_;
   mq::Context& context_;
   mq::Alarm alarm_;
+  blkown::detail::User user_;
 };
 
 }  // namespace sim

@@ -37,6 +37,14 @@ class DeterministicRuntime {
   }
   DeterministicRuntime(const DeterministicRuntime&) = delete;
   DeterministicRuntime& operator=(const DeterministicRuntime&) = delete;
+  /// Violation: object_in_use, as for mq::Context::check_unused(): if the caller runs a context, or
+  /// a disk, an armed timer, a queued work or an idle hook uses one.
+  ~DeterministicRuntime() {
+    for (auto& context : contexts_) {
+      context->check_unused("destruction of sim::DeterministicRuntime",
+                            "sim::DeterministicRuntime");
+    }
+  }
 
   /// The number of contexts.
   [[nodiscard]] std::uint32_t context_count() const noexcept {

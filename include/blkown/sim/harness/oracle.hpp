@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <blkown/config.hpp>
+#include <blkown/detail/user_list.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
@@ -89,7 +90,9 @@ class Oracle final : public ControllerObserver {
   /// Observes the controller, which outlives the Oracle.
   /// Precondition: the controller is stopped.
   explicit Oracle(Controller& controller)
-      : controller_{controller}, posted_(controller.config().queue_pairs) {
+      : controller_{controller},
+        posted_(controller.config().queue_pairs),
+        user_{&controller.users(), "a sim::Oracle"} {
     controller.set_observer(this);
   }
   ~Oracle() override { controller_.set_observer(nullptr); }
@@ -198,6 +201,7 @@ class Oracle final : public ControllerObserver {
   std::vector<Done> done_;                   // done, and their completions not looked up yet
   std::vector<detail::CommandId> accepted_;  // done, and their completions accepted
   std::optional<Done> refused_;              // the latest command with a false completion
+  blkown::detail::User user_;                // of the controller
 };
 
 }  // namespace sim
