@@ -108,7 +108,10 @@ class WrongProof : public testing::Test {
 };
 
 TEST_F(WrongProof, OfAnotherRequest) {
-  // Both I/Os are their tag's first publication, so their generations are equal.
+  // Both I/Os get the same generation, so that only the request differs.
+  const auto& header = rig.driver.set.header(blkown::QueueIndex{0}, blkown::Tag{1});
+  blkown::detail::HeaderAccess::word(const_cast<blkown::RequestHeader&>(header))
+      .set_first_generation(*support::two_queues_of_eight.first_generation);
   Claim other = rig.driver.claim(rig.driver.in_flight(1));
   Claim claim = completed(rig.in_flight(0));
   ASSERT_EQ(other.cookie().generation, claim.cookie().generation);
