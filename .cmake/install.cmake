@@ -10,7 +10,7 @@ get_property(blkown_libraries GLOBAL PROPERTY blkown_libraries)
 install(TARGETS ${blkown_libraries}
   EXPORT blkown-targets
   FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
-  FILE_SET detail DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  FILE_SET inner DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT blkown-targets
   NAMESPACE blkown::
   DESTINATION ${BLKOWN_PACKAGE_DIR})

@@ -4,6 +4,7 @@
 #   [DEPENDS <target>...]
 #   [DEFINITIONS <definition>...]
 #   [HEADERS <file>...]       relative to the calling directory, which is below include/
+#   [NOT_BY_THEMSELVES <file>...]  further headers, which not every compiler can compile
 #   [VERIFY_IF <variable>])   whether the target all_verify_interface_header_sets compiles each header
 #                             outside detail/ by itself; PROJECT_IS_TOP_LEVEL unless given
 #
@@ -12,7 +13,7 @@
 # installed nor compiled by itself: the test install.header_set reports it.
 function(blkown_library name)
   cmake_parse_arguments(PARSE_ARGV 1 arg
-    "" "EXPORT_NAME;VERIFY_IF" "DEPENDS;DEFINITIONS;HEADERS")
+    "" "EXPORT_NAME;VERIFY_IF" "DEPENDS;DEFINITIONS;HEADERS;NOT_BY_THEMSELVES")
   if(arg_UNPARSED_ARGUMENTS OR arg_KEYWORDS_MISSING_VALUES OR NOT arg_EXPORT_NAME)
     message(FATAL_ERROR "blkown_library(${name}): EXPORT_NAME is needed, and these arguments are"
       " unknown or have no value: ${arg_UNPARSED_ARGUMENTS} ${arg_KEYWORDS_MISSING_VALUES}")
@@ -31,6 +32,8 @@ function(blkown_library name)
     list(FILTER public_headers EXCLUDE REGEX "/detail/")
     set(inner_headers ${arg_HEADERS})
     list(FILTER inner_headers INCLUDE REGEX "/detail/")
+    list(TRANSFORM arg_NOT_BY_THEMSELVES PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
+    list(APPEND inner_headers ${arg_NOT_BY_THEMSELVES})
     target_sources(${name}
       INTERFACE
         FILE_SET HEADERS
@@ -39,7 +42,7 @@ function(blkown_library name)
     if(inner_headers)
       target_sources(${name}
         INTERFACE
-          FILE_SET detail TYPE HEADERS
+          FILE_SET inner TYPE HEADERS
           BASE_DIRS ${PROJECT_SOURCE_DIR}/include
           FILES ${inner_headers})
     endif()

@@ -136,6 +136,16 @@ struct CookieField {
 /// bit `early` and `stale_generation` are the same value, and the reason is `early`. Without a
 /// queue field the queue is the arrival queue of the completion. Lookups ignore user bits.
 ///
+/// The layout is that of the ids which the driver makes and another party returns. A driver that
+/// stands between a front end and a device has two kinds of ids: those of its front end (an NBD
+/// client's cookies, a guest's descriptors) are the front end's own and are data, and those that it
+/// sends to its backing device are the library's. Choose the layout of the device:
+///
+///   nvme()      a driver of an NVMe controller
+///   nbd()       an NBD client, whose device is the server
+///   io_uring()  a program whose device is io_uring, such as an NBD server, a ublk or a vhost-user
+///               target over files
+///
 /// TagSet::create checks the layout, and that it is wide enough for the queues and the depth
 /// (TagSetError).
 struct CookieLayout {
@@ -199,6 +209,13 @@ struct CookieLayout {
   /// The user bits of a value that the device returned.
   [[nodiscard]] constexpr std::uint64_t user_of(std::uint64_t value) const noexcept {
     return user.get(value);
+  }
+
+  /// The queue of a value that the device returned, as the value says: not checked against the
+  /// queues that exist, and queue 0 if the layout has no queue field. A driver that gets all
+  /// completions in one place passes it to a lookup as the arrival queue.
+  [[nodiscard]] constexpr QueueIndex queue_of(std::uint64_t value) const noexcept {
+    return QueueIndex{static_cast<std::uint32_t>(queue.get(value))};
   }
 
   /// The bits that no field uses, which are 0 in every value that this layout encodes.

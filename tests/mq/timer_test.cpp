@@ -9,6 +9,7 @@
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/thread_runtime.hpp>
 #include <blkown/mq/timer.hpp>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -214,6 +215,46 @@ TEST(Alarm, CallsOnceUnlessCancelled) {
   runtime.run();
   runtime.run();
   EXPECT_EQ(calls, 1);
+}
+
+// Goal: durations of std::chrono arm timers and bound a run; a duration past the end of the clock
+// never ends.
+TEST(Alarm, TakesADurationThatSaturates) {
+  using namespace std::chrono_literals;
+  fake::Clock clock;
+  mq::LoopRuntime runtime{1, clock.hooks()};
+  int calls = 0;
+  mq::Alarm alarm{[](void* count, mq::Alarm&) { ++*static_cast<int*>(count); }, &calls};
+  alarm.arm(runtime.context(0), 1500us);
+  clock.pass_ms(1);
+  runtime.run_for(0ms);
+  runtime.run();
+  EXPECT_EQ(calls, 0) << "early";
+  clock.pass_ms(1);
+  EXPECT_EQ(runtime.run_for(0ms), 0U) << "no time to run";
+  EXPECT_GT(runtime.run_for(1ms), 0U);
+  EXPECT_EQ(calls, 1);
+
+  alarm.arm(runtime.context(0), std::chrono::hours::max());
+  clock.pass_ms(1u << 30);
+  runtime.run();
+  EXPECT_EQ(calls, 1);
+  EXPECT_TRUE(alarm.cancel());
+}
+
+TEST(Timer, TakesADuration) {
+  using namespace std::chrono_literals;
+  Device device;
+  fake::Clock clock;
+  mq::LoopRuntime runtime{1, clock.hooks()};
+  mq::Timer<Owned> timer{[](void*, Owned&& owned) { std::move(owned).end_ok(); }, nullptr};
+  timer.arm(runtime.context(0), 2ms, device.start());
+  clock.pass_ms(1);
+  runtime.run();
+  EXPECT_EQ(device.ended, 0);
+  clock.pass_ms(1);
+  runtime.run();
+  EXPECT_EQ(device.ended, 1);
 }
 
 TEST(Alarm, RearmedWithoutDelayDoesNotDelayWork) {

@@ -23,6 +23,15 @@ enum class CompletionMode : std::uint8_t {
   deferred,   ///< Always in the context's work.
 };
 
+/// The enumerator's name.
+[[nodiscard]] constexpr const char* to_string(CompletionMode mode) noexcept {
+  switch (mode) {
+    case CompletionMode::immediate: return "immediate";
+    case CompletionMode::deferred: return "deferred";
+  }
+  return "unknown mode";
+}
+
 /// The configuration of a disk, for Disk::create.
 struct DiskConfig {
   /// The disk's name, for the texts of violations: "disk 'nbd0' destroyed while 3 requests are in

@@ -117,6 +117,15 @@ enum class TimeoutAction : std::uint8_t {
           ///< flight.
 };
 
+/// The enumerator's name.
+[[nodiscard]] constexpr const char* to_string(TimeoutAction action) noexcept {
+  switch (action) {
+    case TimeoutAction::handled: return "handled";
+    case TimeoutAction::rearm: return "rearm";
+  }
+  return "unknown action";
+}
+
 /// The description of one zone of a zoned disk, for report_zones.
 struct Zone {
   /// The zone's state.
@@ -189,6 +198,16 @@ enum class QueueType : std::uint8_t {
   read,    ///< Reads. Without read queues, normal queues serve them.
   poll,    ///< Bios with IoFlags::polled. Without poll queues, normal queues serve them.
 };
+
+/// The enumerator's name.
+[[nodiscard]] constexpr const char* to_string(QueueType type) noexcept {
+  switch (type) {
+    case QueueType::normal: return "normal";
+    case QueueType::read: return "read";
+    case QueueType::poll: return "poll";
+  }
+  return "unknown type";
+}
 /// The number of queue types.
 inline constexpr unsigned queue_type_count = static_cast<unsigned>(QueueType::poll) + 1;
 

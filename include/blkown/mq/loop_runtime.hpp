@@ -6,6 +6,8 @@
 #define BLKOWN_MQ_LOOP_RUNTIME_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/saturating.hpp>
+#include <blkown/duration.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/sleeper.hpp>
 #include <blkown/mq/runtime.hpp>
@@ -107,6 +109,11 @@ class LoopRuntime {
       if (count != turn_calls) break;
     }
     return total;
+  }
+  /// The same for a duration of std::chrono, which saturates, from now on.
+  template <blkown::detail::Duration D>
+  std::size_t run_for(const D& duration) noexcept {
+    return run_until(blkown::detail::saturating_add(now_ns(), to_ns(duration)));
   }
   /// Runs the contexts until nothing is left to run, or the event is set. Returns whether the event
   /// is set. Does not sleep.

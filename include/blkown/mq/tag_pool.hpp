@@ -83,6 +83,7 @@ class TagPool {
   [[nodiscard]] std::uint32_t common_depth() const noexcept {
     return tags_.depth() - reserved_depth_;
   }
+  /// Whether only private requests take the tag.
   [[nodiscard]] bool is_reserved(Tag tag) const noexcept { return tag.value < reserved_depth_; }
   /// The line for a queue's tags.
   [[nodiscard]] detail::TagLine<Request<D>>& line(QueueIndex queue) noexcept {

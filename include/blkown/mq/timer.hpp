@@ -35,6 +35,7 @@
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/saturating.hpp>
+#include <blkown/duration.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/timer_queue.hpp>
 #include <blkown/place.hpp>
@@ -161,6 +162,12 @@ class Timer : private detail::TimerBase {
     arm_node(context, delay_ns, "mq::Timer::arm", where,
              [&] { handle_.emplace(std::move(handle)); });
   }
+  /// The same with a duration of std::chrono, which saturates.
+  template <blkown::detail::Duration D>
+  void arm(Context& context, const D& delay, Handle&& handle,
+           Place where = Place::current()) noexcept {
+    arm(context, to_ns(delay), std::move(handle), where);
+  }
 
   /// Disarms the timer and returns the handle. Returns none if the timer was not armed, or if the
   /// function has the handle or is about to get the handle. Does not wait for the function: see the
@@ -215,6 +222,11 @@ class Alarm : private detail::TimerBase {
   /// Context: any; the call locks a mutex.
   void arm(Context& context, std::uint64_t delay_ns, Place where = Place::current()) noexcept {
     arm_node(context, delay_ns, "mq::Alarm::arm", where, [] {});
+  }
+  /// The same with a duration of std::chrono, which saturates.
+  template <blkown::detail::Duration D>
+  void arm(Context& context, const D& delay, Place where = Place::current()) noexcept {
+    arm(context, to_ns(delay), where);
   }
   /// Disarms the alarm. Returns false if the alarm was not armed, or if its function is called or
   /// about to be called. Does not wait for the function: see the top of this file for a way to

@@ -43,6 +43,15 @@ enum class Invalidation : std::uint8_t {
   lazy,    ///< When IommuConfig::lazy_flush_pages pages wait, or when addresses run out.
 };
 
+/// The enumerator's name.
+[[nodiscard]] constexpr const char* to_string(Invalidation mode) noexcept {
+  switch (mode) {
+    case Invalidation::strict: return "strict";
+    case Invalidation::lazy: return "lazy";
+  }
+  return "unknown mode";
+}
+
 /// The address space of an Iommu, and how it frees addresses.
 struct IommuConfig {
   std::uint64_t first_iova = 0x10000;                ///< A multiple of Iommu::page_bytes.

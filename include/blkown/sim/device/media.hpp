@@ -81,6 +81,15 @@ class MemoryMedia : public Media {
 
 enum class FileMode : std::uint8_t { read_only, read_write };
 
+/// The enumerator's name.
+[[nodiscard]] constexpr const char* to_string(FileMode mode) noexcept {
+  switch (mode) {
+    case FileMode::read_only: return "read_only";
+    case FileMode::read_write: return "read_write";
+  }
+  return "unknown mode";
+}
+
 /// Storage in a file. A new file has holes where nothing was written.
 class FileMedia : public Media {
  public:

@@ -44,6 +44,19 @@ enum class DeviceStatus : std::uint8_t {
   not_found,        ///< Of an abort: the controller does not have the command.
 };
 
+/// The enumerator's name.
+[[nodiscard]] constexpr const char* to_string(DeviceStatus status) noexcept {
+  switch (status) {
+    case DeviceStatus::success: return "success";
+    case DeviceStatus::media_error: return "media_error";
+    case DeviceStatus::invalid_command: return "invalid_command";
+    case DeviceStatus::dma_fault: return "dma_fault";
+    case DeviceStatus::aborted: return "aborted";
+    case DeviceStatus::not_found: return "not_found";
+  }
+  return "unknown status";
+}
+
 /// One entry of a submission ring.
 /// Source: the 64 bytes of an NVMe submission queue entry.
 struct SubmissionEntry {

@@ -73,6 +73,16 @@ enum class LookupTruth : std::uint8_t {
   refused_genuine,  ///< The driver refused the completion of a command that is done.
 };
 
+/// The enumerator's name.
+[[nodiscard]] constexpr const char* to_string(LookupTruth truth) noexcept {
+  switch (truth) {
+    case LookupTruth::fits: return "fits";
+    case LookupTruth::wrong_claim: return "wrong_claim";
+    case LookupTruth::refused_genuine: return "refused_genuine";
+  }
+  return "unknown truth";
+}
+
 /// What the Oracle says of a lookup by the driver.
 struct LookupVerdict {
   LookupTruth truth = LookupTruth::fits;
