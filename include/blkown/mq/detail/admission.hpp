@@ -25,15 +25,17 @@ namespace mq::detail {
                                           const QueueLimits& limits,
                                           std::uint64_t capacity_sectors) noexcept {
   const Op op = bio.op();
-  if (op == Op::flush) return Status::ok;
   const std::uint64_t sector = bio.sector();
   const std::uint64_t length_bytes = bio.length_bytes();
-  if (is_zone_management(op) || op == Op::zone_append) {
-    if (!config.zoned) return Status::not_supported;
-    if (sector >= capacity_sectors || sector % config.zone_sectors != 0) return Status::invalid;
-    if (is_zone_management(op)) return Status::ok;
+  if (op > Op::write) {  // every disk has reads and writes
+    if (op == Op::flush) return Status::ok;
+    if (is_zone_management(op) || op == Op::zone_append) {
+      if (!config.zoned) return Status::not_supported;
+      if (sector >= capacity_sectors || sector % config.zone_sectors != 0) return Status::invalid;
+      if (is_zone_management(op)) return Status::ok;
+    }
+    if (!has_range(op) || max_sectors_of(op, limits) == 0) return Status::not_supported;
   }
-  if (!has_range(op) || max_sectors_of(op, limits) == 0) return Status::not_supported;
   // The block size is a power of two, so the number of sectors in a block is one, too.
   const std::uint64_t block_mask = config.logical_block_bytes - 1;
   const bool is_aligned = (((sector << sector_shift) | length_bytes) & block_mask) == 0;

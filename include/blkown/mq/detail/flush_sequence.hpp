@@ -63,8 +63,9 @@ class FlushSequence {
   /// Enters the next step. Returns false if there is none: the bio ends.
   /// Precondition: is_step_complete().
   [[nodiscard]] bool advance() noexcept {
-    if (state_.status != Status::ok || state_.step == FlushStep::postflush ||
-        (state_.step == FlushStep::data && !needs_postflush())) {
+    // The first test is that of most bios.
+    if ((state_.step == FlushStep::data && !needs_postflush()) ||
+        state_.step == FlushStep::postflush || state_.status != Status::ok) {
       return false;
     }
     state_.step = state_.step == FlushStep::preflush ? FlushStep::data : FlushStep::postflush;

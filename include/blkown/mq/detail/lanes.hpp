@@ -56,9 +56,9 @@ class Lanes {
   }
   [[nodiscard]] Lane<D>& of(const Payload<D>& payload) noexcept {
     const HwQueue<D>* const hw = &payload.hw_queue();
-    unsigned i = 0;
-    while (lanes_[i].hw != hw) ++i;
-    return lanes_[i];
+    Lane<D>* lane = lanes_.data();
+    while (lane->hw != hw) ++lane;
+    return *lane;
   }
 
   /// Calls `visit(Lane<D>&)` for each lane with a hardware queue.

@@ -35,8 +35,9 @@ class SplitLimits {
   constexpr SplitLimits(const QueueLimits& limits, std::uint32_t block_bytes) noexcept
       : limits_{limits}, block_bytes_{block_bytes} {
     limits_.max_segment_bytes = usable_segment_bytes(limits);
-    if (limits.virt_boundary_mask == 0 && limits.chunk_sectors == 0) {
-      max_plain_bytes_ = std::min(std::uint64_t{limits_.max_segment_bytes},
+    if (limits.chunk_sectors == 0 && limits_.max_segment_bytes > limits.virt_boundary_mask) {
+      // Such memory is one piece even if it begins just before a boundary.
+      max_plain_bytes_ = std::min(limits_.max_segment_bytes - limits.virt_boundary_mask,
                                   std::uint64_t{limits.max_sectors} << sector_shift);
     }
   }
