@@ -25,6 +25,7 @@
 #include <blkown/sim/harness/kit_options.hpp>
 #include <blkown/sim/harness/mq_world.hpp>
 #include <blkown/sim/harness/oracle.hpp>
+#include <blkown/sim/harness/second_party.hpp>
 #include <blkown/sim/harness/shrink.hpp>
 #include <blkown/sim/harness/workload.hpp>
 #include <blkown/sim/harness/world_base.hpp>

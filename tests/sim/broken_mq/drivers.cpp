@@ -15,6 +15,7 @@
 #include "sim/broken_mq/requeued_while_mapped.hpp"
 #include "sim/broken_mq/short_taken_for_whole.hpp"
 #include "sim/broken_mq/unmapped_on_timeout.hpp"
+#include "sim/broken_mq/unquiesced_unasked.hpp"
 #include "sim/broken_mq/wrong_place.hpp"
 
 namespace round_trip::broken {
@@ -31,6 +32,7 @@ constexpr std::array table{
     NamedDriver{"requeued_while_mapped", &sim::mq_main<RequeuedWhileMapped>},
     NamedDriver{"short_taken_for_whole", &sim::mq_main<ShortTakenForWhole>},
     NamedDriver{"unmapped_on_timeout", &sim::mq_main<UnmappedOnTimeout>},
+    NamedDriver{"unquiesced_unasked", &sim::mq_main<UnquiescedUnasked>},
     NamedDriver{"wrong_place", &sim::mq_main<WrongPlace>},
 };
 

@@ -4,8 +4,9 @@
 //
 // Three contexts of a DeterministicRuntime submit bios. A fourth context runs the controller. At
 // each step the seed chooses one piece of work among all that is ready. Each slot of the workload
-// has a bio, whose callback submits it again until the run has enough I/O. All invariants are
-// checked after every step. The first broken one ends the run.
+// has a bio, whose callback submits it again until the run has enough I/O. A second party quiesces
+// the disk and stops its queues at random moments. All invariants are checked after every step. The
+// first broken one ends the run.
 
 #ifndef BLKOWN_SIM_HARNESS_MQ_WORLD_HPP
 #define BLKOWN_SIM_HARNESS_MQ_WORLD_HPP
@@ -32,6 +33,7 @@
 #include <blkown/sim/harness/controller_pump.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>
+#include <blkown/sim/harness/second_party.hpp>
 #include <blkown/sim/harness/world_base.hpp>
 #include <blkown/sim/harness/world_config.hpp>
 #include <blkown/status.hpp>
@@ -101,6 +103,7 @@ class MqWorld : public WorldBase {
     disk_ = *std::move(disk);
     disk_->set_trace({&on_trace, this});
     check_.emplace(pool_->tags(), device_, iommu_, history_);
+    party_.emplace(config.seed, *disk_, runtime_.context(submitters));
   }
 
   /// Runs until config.io_count bios have ended, then removes the disk.
@@ -114,6 +117,7 @@ class MqWorld : public WorldBase {
     while (ended() < config_.io_count || in_flight_ != 0 || starts_ != submitters) {
       if (!step()) return fail("no context has work left, but an I/O has not ended");
       if (!check_after_event(*check_)) return false;
+      party_->act();
       if (history_.event() > config_.io_count * max_events_per_io + 1'000'000) {
         return fail("the I/O did not end within the limit of events of a run");
       }
@@ -227,7 +231,27 @@ class MqWorld : public WorldBase {
       of(self).note_lookup(event.queue, event.value, event.reason);
       if (event.reason == LookupReason::none) of(self).note_accepted(event.queue, event.value);
     }
-    if (event.step == mq::TraceStep::timed_out) of(self).check_timed_out(event.queue, event.tag);
+    if (event.step == mq::TraceStep::issued) of(self).check_issued(event);
+    if (event.step == mq::TraceStep::timed_out) {
+      of(self).check_deadline(event);
+      of(self).check_timed_out(event.queue, event.tag);
+    }
+  }
+  /// The two parties that may have quiesced the disk must both have undone that.
+  void check_issued(const mq::TraceEvent& event) {
+    issued_ns_[index_of(event.queue, event.tag)] = runtime_.now_ns();
+    if (!mq::is_private(event.op) && party_->has_quiesced()) {
+      fail("queue_rq was called while another party has the disk quiesced", event.queue, event.tag);
+    }
+  }
+  /// A publication is not older than the issue of its request. A private request may have a shorter
+  /// timeout than the disk.
+  void check_deadline(const mq::TraceEvent& event) {
+    const std::uint64_t in_flight_ns =
+        runtime_.now_ns() - issued_ns_[index_of(event.queue, event.tag)];
+    if (!mq::is_private(event.op) && in_flight_ns < config_.timeout_ns) {
+      fail("the timeout hook was called early", event.queue, event.tag);
+    }
   }
   void note_accepted(QueueIndex queue, std::uint64_t value) {
     pool_->tags().for_each_in_flight(queue, [&](const ARef<R>&, const Cookie& cookie) {
@@ -273,10 +297,14 @@ class MqWorld : public WorldBase {
   std::vector<SlotBio> bios_;
   std::unique_ptr<mq::TagPool<D>> pool_;
   std::unique_ptr<mq::Disk<D>> disk_;
+  std::optional<SecondParty<D>> party_;
   std::optional<InvariantChecker<R>> check_;
   // By queue and tag: the latest publication whose completion the driver accepted.
   std::vector<std::optional<Generation>> accepted_ =
       std::vector<std::optional<Generation>>(std::size_t{config_.queue_count} * config_.depth);
+  // By queue and tag: the latest call of queue_rq.
+  std::vector<std::uint64_t> issued_ns_ =
+      std::vector<std::uint64_t>(std::size_t{config_.queue_count} * config_.depth);
   std::vector<std::unique_ptr<Starter>> starters_;  // queued if the first steps have a finding
   std::uint32_t starts_ = 0;
   std::uint64_t begun_ = 0;

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// SecondParty: what others than the driver do to a disk: an administrator, a file system, a power
+// manager.
+//
+// At random moments the party quiesces the disk for a while, stops and starts hardware queues, and
+// kicks requeued requests. The driver's own resets go on at the same time, so the disk is often
+// quiesced by two parties. The party does not freeze the disk: a freeze waits for the driver's
+// requests, and a driver that quiesces the disk to recover them would wait behind the freeze.
+
+#ifndef BLKOWN_SIM_HARNESS_SECOND_PARTY_HPP
+#define BLKOWN_SIM_HARNESS_SECOND_PARTY_HPP
+
+#include <blkown/config.hpp>
+#include <blkown/mq/context.hpp>
+#include <blkown/mq/control.hpp>
+#include <blkown/mq/disk.hpp>
+#include <blkown/mq/timer.hpp>
+#include <blkown/place.hpp>
+#include <blkown/sim/device/random.hpp>
+#include <blkown/status.hpp>
+#include <blkown/tag.hpp>
+#include <cstdint>
+
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
+
+/// Operates on a disk of the driver D beside the driver.
+///
+/// Context: the thread of the world. The party is destroyed after the disk's removal, when nothing
+/// is left to run.
+template <class D>
+class SecondParty {
+ public:
+  /// The party's alarms run on `context`.
+  SecondParty(std::uint64_t seed, mq::Disk<D>& disk, mq::Context& context)
+      : random_{seed ^ 0x5EC0'4D9A'2717'0000U}, disk_{disk}, context_{context} {}
+
+  /// Possibly does something. Called after each step of the world.
+  void act() {
+    if (!random_.chance(1, 300)) return;
+    switch (random_.below(4)) {
+      case 0:
+      case 1: return quiesce();
+      case 2: return stop_queue();
+      default: disk_.kick_requeued();
+    }
+  }
+
+  /// Whether the party's quiesce is in force: queue_rq must not be called for bios.
+  [[nodiscard]] bool has_quiesced() const noexcept { return state_ == State::quiesced; }
+
+ private:
+  enum class State : std::uint8_t { idle, quiescing, quiesced, unquiescing };
+
+  void quiesce() {
+    if (state_ != State::idle) return;
+    state_ = State::quiescing;
+    disk_.quiesce(control_);
+  }
+  static void on_control(void* self, mq::Control& control) {
+    auto& party = *static_cast<SecondParty*>(self);
+    const bool begins = party.state_ == State::quiescing && control.status() == Status::ok;
+    party.state_ = begins ? State::quiesced : State::idle;
+    if (begins) party.undo_.arm(party.context_, party.random_.below(max_hold_ns));
+  }
+  void unquiesce() {
+    state_ = State::unquiescing;
+    disk_.unquiesce(control_);
+  }
+
+  void stop_queue() {
+    if (stopped_ != nullptr) return;
+    const auto index = static_cast<std::uint32_t>(random_.below(disk_.hw_queue_count()));
+    stopped_ = &disk_.hw_queue(QueueIndex{index});
+    stopped_->stop();
+    start_.arm(context_, random_.below(max_hold_ns));
+  }
+  void start_queue() {
+    stopped_->start();
+    stopped_ = nullptr;
+  }
+
+  static constexpr std::uint64_t max_hold_ns = 500'000;
+
+  Random random_;
+  mq::Disk<D>& disk_;
+  mq::Context& context_;
+  State state_ = State::idle;
+  mq::HwQueue<D>* stopped_ = nullptr;
+  mq::Control control_{{&on_control, this}};
+  mq::Alarm undo_{[](void* self, mq::Alarm&) { static_cast<SecondParty*>(self)->unquiesce(); },
+                  this};
+  mq::Alarm start_{[](void* self, mq::Alarm&) { static_cast<SecondParty*>(self)->start_queue(); },
+                   this};
+};
+
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
+
+#endif
