@@ -539,6 +539,40 @@ TEST(SetLimits, WritesOfAZonedDiskKeepTheirOrderWhenTheyAreCut) {
   for (Write* write : {&first, &second, &third, &fourth}) write->expect_written(bench);
 }
 
+// Goal: a write that is submitted while the driver has a part of an earlier write waits for the
+// rest, also when a part of a read ends before.
+TEST(SetLimits, ALaterWriteOfAZonedDiskDoesNotPassARest) {
+  Bench bench{{.capacity_sectors = 1024,
+               .limits = {.max_sectors = 32},
+               .zoned = true,
+               .zone_sectors = 256}};
+  bench.driver.mode = Mode::keep;
+  Write source{512, 24}, first{0, 32}, later{32, 8};
+  mq::Bio read = mq::Bio::read(512, source.memory, {&Ends::on_end, &source.ends});
+  bench.disk->submit(bench.context(), read);
+  bench.disk->submit(bench.context(), *first.bio);
+  requeue_and_hold(bench);
+  EXPECT_TRUE(change(bench, {.max_sectors = 12}));
+  bench.driver.seen.clear();
+  EXPECT_TRUE(unquiesce(bench));
+  ASSERT_EQ(bench.driver.kept.size(), 2U) << "a part of each";
+  bench.disk->submit(bench.context(), *later.bio);
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.kept.size(), 2U);
+  bench.driver.end(bench.data(), bench.driver.take_kept());
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.kept.size(), 1U) << "the part of the write";
+  for (int i = 0; i != 8 && !bench.driver.kept.empty(); ++i) end_kept(bench);
+  std::vector<std::uint64_t> writes;
+  for (const fake::Seen& seen : bench.driver.seen) {
+    if (seen.op == mq::Op::write) writes.push_back(seen.sector);
+  }
+  EXPECT_EQ(writes, (std::vector<std::uint64_t>{0, 12, 24, 32}));
+  EXPECT_EQ(source.ends.statuses, std::vector{Status::ok});
+  first.expect_written(bench);
+  later.expect_written(bench);
+}
+
 // Goal: requests that were requeued in any order are cut and issued in the order of their first
 // issue, and before later bios.
 TEST(SetLimits, RequestsThatAreCutKeepTheirPlace) {
