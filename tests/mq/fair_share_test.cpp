@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <blkown/detail/saturating.hpp>
 #include <blkown/mq/sync.hpp>
 #include <cstdint>
 #include <memory>
@@ -400,6 +401,91 @@ TEST(FairShare, PluggedNowaitBiosLeaveTheLine) {
   second.submit(1);
   first.reap();
   EXPECT_EQ(second.in_flight(), 1U);
+}
+
+/// A line for 16 tags, all free, and two active disks, of which each may use 8. The test counts the
+/// tags that the disks use.
+struct DividedLine {
+  DividedLine() {
+    for (auto* shares : {&a, &b}) line.add(shares->of(queue), 16);
+    for (auto* waiter : {&a_first, &a_second}) waiter->share = &a.of(queue);
+    b_first.share = &b.of(queue);
+    line.activate(a.of(queue), 0);
+  }
+  ~DividedLine() {
+    runtime.run();
+    for (auto* waiter : {&a_first, &a_second, &b_first}) static_cast<void>(line.leave(*waiter));
+    runtime.run();
+    for (auto* shares : {&a, &b}) line.remove(pool->tags(), queue, shares->of(queue));
+  }
+  [[nodiscard]] bool join(mq::detail::TagWaiter& waiter, bool had_turn = false) {
+    return line.join(pool->tags(), queue, waiter, had_turn);
+  }
+  void use(mq::detail::TagShares& shares, int count) {
+    for (; count != 0; --count) shares.use(0, queue).take();
+  }
+
+  const QueueIndex queue{0};
+  mq::LoopRuntime runtime;
+  std::unique_ptr<Pool> pool =
+      *Pool::create({.queue_count = 1, .depth = 16, .layout = blkown::CookieLayout::nbd()});
+  mq::detail::TagLine<mq::Request<fake::Driver>>& line = pool->line(queue);
+  mq::detail::TagShares a{1, 1, blkown::detail::never_ns}, b{1, 1, blkown::detail::never_ns};
+  mq::Work ignored{[](void*, mq::Work&) {}, nullptr};
+  mq::detail::TagWaiter a_first{runtime.context(0), ignored, ignored},
+      a_second{runtime.context(0), ignored, ignored}, b_first{runtime.context(0), ignored, ignored};
+};
+
+// Goal: a disk that is one tag below its share has one lane admitted, and no more.
+TEST(FairShare, OnePlaceInTheShareAdmitsOneLane) {
+  DividedLine lanes;
+  lanes.line.activate(lanes.b.of(lanes.queue), 0);
+  ASSERT_EQ(lanes.line.limit(), 8U);
+  lanes.use(lanes.a, 8);
+  EXPECT_FALSE(lanes.join(lanes.a_first));
+  EXPECT_FALSE(lanes.join(lanes.a_second));
+  EXPECT_FALSE(lanes.line.is_occupied()) << "nobody waits for a free tag";
+  lanes.a.use(0, lanes.queue).put(lanes.runtime.context(0), true);
+  lanes.line.wake_first(lanes.pool->tags(), lanes.queue);
+  EXPECT_TRUE(lanes.a.of(lanes.queue).has_line()) << "the second lane waits";
+  EXPECT_TRUE(lanes.line.take_turn(lanes.a_first));
+  EXPECT_FALSE(lanes.line.take_turn(lanes.a_second));
+}
+
+// Goal: a lane that waits for a tag while its disk's share shrinks gets no turn that it cannot use.
+TEST(FairShare, ALaneWhoseDiskIsAboveItsShareGetsNoTurn) {
+  DividedLine lanes;
+  lanes.use(lanes.a, 12);
+  EXPECT_TRUE(lanes.join(lanes.a_first)) << "the disk is alone";
+  lanes.line.activate(lanes.b.of(lanes.queue), 0);
+  EXPECT_FALSE(lanes.join(lanes.b_first)) << "behind the other disk";
+  EXPECT_FALSE(lanes.line.take_turn(lanes.a_first));
+  EXPECT_TRUE(lanes.line.take_turn(lanes.b_first));
+}
+
+// Goal: the place in the share of a lane that leaves the line goes to the next lane of its disk.
+TEST(FairShare, ALaneThatLeavesTheLineGivesUpItsPlaceInTheShare) {
+  DividedLine lanes;
+  lanes.line.activate(lanes.b.of(lanes.queue), 0);
+  lanes.use(lanes.a, 7);
+  EXPECT_TRUE(lanes.join(lanes.a_first));
+  EXPECT_FALSE(lanes.join(lanes.a_second));
+  EXPECT_TRUE(lanes.line.leave(lanes.a_first)) << "another lane may use its place";
+  lanes.line.wake_first(lanes.pool->tags(), lanes.queue);
+  EXPECT_TRUE(lanes.line.take_turn(lanes.a_second));
+}
+
+// Goal: a lane whose disk has reached its share before the lane used its turn passes the turn on.
+TEST(FairShare, ATurnThatTheShareDoesNotAllowIsPassedOn) {
+  DividedLine lanes;
+  lanes.line.activate(lanes.b.of(lanes.queue), 0);
+  lanes.use(lanes.a, 7);
+  EXPECT_TRUE(lanes.join(lanes.a_first));
+  EXPECT_FALSE(lanes.join(lanes.b_first));
+  ASSERT_TRUE(lanes.line.take_turn(lanes.a_first));
+  lanes.use(lanes.a, 1);
+  EXPECT_FALSE(lanes.join(lanes.a_first, true));
+  EXPECT_TRUE(lanes.line.take_turn(lanes.b_first));
 }
 
 }  // namespace
