@@ -51,6 +51,10 @@ configure_file(
 install(FILES ${PROJECT_BINARY_DIR}/blkown.pc
   DESTINATION ${CMAKE_INSTALL_DATADIR}/pkgconfig)
 
+# gdb finds a module in the python folder of its data directory.
+install(FILES ${PROJECT_SOURCE_DIR}/include/blkown/gdb_printers.py
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/gdb/python
+  RENAME blkown_printers.py)
 install(FILES
   ${PROJECT_SOURCE_DIR}/LICENSE
   ${PROJECT_SOURCE_DIR}/README.md
