@@ -195,7 +195,9 @@ class CoreWorld : public WorldBase {
     if (dice_.chance(1, 4)) run_controller(now_ns_);
   }
   static void on_lookup(void* self, QueueIndex queue, std::uint64_t value, LookupReason reason) {
-    self_of(self).note_lookup(queue, value, reason);
+    CoreWorld& world = self_of(self);
+    world.note_lookup(queue, value, reason);
+    if (reason == LookupReason::none) world.note_accepted(world.tags_, queue, value);
   }
   [[nodiscard]] static CoreWorld& self_of(void* self) noexcept {
     return *static_cast<CoreWorld*>(self);
@@ -218,7 +220,7 @@ class CoreWorld : public WorldBase {
           watch = {cookie.generation, true, now_ns_};
         } else if (now_ns_ - watch.since_ns >= config_.timeout_ns) {
           watch.since_ns = now_ns_;
-          if (oracle_.was_accepted(queue.value, cookie.value)) {
+          if (was_accepted(queue, cookie.tag, cookie.generation)) {
             fail("a request is in flight although its completion was accepted", queue, cookie.tag);
           }
           call_driver([&](D& driver) { driver.timeout(pin, cookie); });

@@ -229,7 +229,9 @@ class MqWorld : public WorldBase {
   static void on_trace(void* self, const mq::TraceEvent& event) {
     if (event.step == mq::TraceStep::looked_up) {
       of(self).note_lookup(event.queue, event.value, event.reason);
-      if (event.reason == LookupReason::none) of(self).note_accepted(event.queue, event.value);
+      if (event.reason == LookupReason::none) {
+        of(self).note_accepted(of(self).pool_->tags(), event.queue, event.value);
+      }
     }
     if (event.step == mq::TraceStep::issued) of(self).check_issued(event);
     if (event.step == mq::TraceStep::timed_out) {
@@ -253,21 +255,13 @@ class MqWorld : public WorldBase {
       fail("the timeout hook was called early", event.queue, event.tag);
     }
   }
-  void note_accepted(QueueIndex queue, std::uint64_t value) {
-    pool_->tags().for_each_in_flight(queue, [&](const ARef<R>&, const Cookie& cookie) {
-      if (cookie.value == value) accepted_[index_of(queue, cookie.tag)] = cookie.generation;
-    });
-  }
   /// A request whose completion the driver has accepted must be claimed until the request ends.
   void check_timed_out(QueueIndex queue, Tag tag) {
     const auto state = pool_->tags().state_of(queue, tag);
     if (!state.has_value() || state->claimed) return;
-    if (accepted_[index_of(queue, tag)] == state->generation) {
+    if (was_accepted(queue, tag, state->generation)) {
       fail("a request is in flight although its completion was accepted", queue, tag);
     }
-  }
-  [[nodiscard]] std::size_t index_of(QueueIndex queue, Tag tag) const noexcept {
-    return std::size_t{queue.value} * config_.depth + tag.value;
   }
   /// Runs the controller within one doorbell in eight: commands may be done before the doorbell
   /// returns.
@@ -299,9 +293,6 @@ class MqWorld : public WorldBase {
   std::unique_ptr<mq::Disk<D>> disk_;
   std::optional<SecondParty<D>> party_;
   std::optional<InvariantChecker<R>> check_;
-  // By queue and tag: the latest publication whose completion the driver accepted.
-  std::vector<std::optional<Generation>> accepted_ =
-      std::vector<std::optional<Generation>>(std::size_t{config_.queue_count} * config_.depth);
   // By queue and tag: the latest call of queue_rq.
   std::vector<std::uint64_t> issued_ns_ =
       std::vector<std::uint64_t>(std::size_t{config_.queue_count} * config_.depth);

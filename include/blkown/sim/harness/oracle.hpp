@@ -132,7 +132,6 @@ class Oracle final : public ControllerObserver {
     if (!verdict.false_completions.empty()) return verdict;
     if (is_done) {
       if (!is_genuine) verdict.false_completions.push_back(done->entry);
-      accepted_.push_back({done->queue, done->entry.cookie});
       done_.erase(done);
       return verdict;
     }
@@ -142,12 +141,6 @@ class Oracle final : public ControllerObserver {
       verdict.truth = LookupTruth::wrong_claim;
     }
     return verdict;
-  }
-
-  /// True if the driver has accepted the completion of the latest command with this cookie: then
-  /// the request must not be in flight.
-  [[nodiscard]] bool was_accepted(std::uint32_t queue, std::uint64_t cookie) const {
-    return std::ranges::find(accepted_, detail::CommandId{queue, cookie}) != accepted_.end();
   }
 
  private:
@@ -163,9 +156,7 @@ class Oracle final : public ControllerObserver {
 
   // --- ControllerObserver -----------------------------------------------------------------------
 
-  void command_fetched(std::uint32_t queue, const SubmissionEntry& entry) override {
-    std::erase(accepted_, detail::CommandId{queue, entry.cookie});
-  }
+  void command_fetched(std::uint32_t, const SubmissionEntry&) override {}
   void command_refused(std::uint32_t queue, const SubmissionEntry& entry) override {
     refused_ = Done{queue, entry};
   }
@@ -183,7 +174,6 @@ class Oracle final : public ControllerObserver {
     for (auto& entries : posted_) entries.clear();
     account_.clear();
     done_.clear();
-    accepted_.clear();
     refused_.reset();
   }
 
@@ -208,10 +198,9 @@ class Oracle final : public ControllerObserver {
   Controller& controller_;
   std::vector<std::deque<Posted>> posted_;  // the entries in each completion ring
   detail::CompletionAccount account_;
-  std::vector<Done> done_;                   // done, and their completions not looked up yet
-  std::vector<detail::CommandId> accepted_;  // done, and their completions accepted
-  std::optional<Done> refused_;              // the latest command with a false completion
-  blkown::detail::User user_;                // of the controller
+  std::vector<Done> done_;       // done, and their completions not looked up yet
+  std::optional<Done> refused_;  // the latest command with a false completion
+  blkown::detail::User user_;    // of the controller
 };
 
 }  // namespace sim

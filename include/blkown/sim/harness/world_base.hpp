@@ -6,6 +6,7 @@
 #define BLKOWN_SIM_HARNESS_WORLD_BASE_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/detail/cookie_codec.hpp>
 #include <blkown/detail/first_generation.hpp>
 #include <blkown/detail/saturating.hpp>
 #include <blkown/dma/device.hpp>
@@ -23,11 +24,14 @@
 #include <blkown/sim/harness/world_config.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
+#include <blkown/tag_set.hpp>
 #include <blkown/tag_set_config.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
@@ -121,6 +125,24 @@ class WorldBase {
         break;
     }
   }
+  /// Notes the publication whose completion the driver has accepted. The word names it: a cookie
+  /// may have fewer bits of the generation, and name several publications of one tag.
+  template <class R>
+  void note_accepted(const TagSet<R>& tags, QueueIndex queue, std::uint64_t value) {
+    const blkown::detail::CookieCodec codec{tags.layout()};
+    const Tag tag{static_cast<std::uint32_t>(codec.tag(value))};
+    const auto state = tags.state_of(queue, tag);
+    if (state.has_value()) accepted_[index_of(queue, tag)] = state->generation;
+  }
+  /// Whether the driver has accepted the completion of this publication, which must then not be in
+  /// flight.
+  [[nodiscard]] bool was_accepted(QueueIndex queue, Tag tag, Generation generation) const noexcept {
+    return accepted_[index_of(queue, tag)] == generation;
+  }
+  [[nodiscard]] std::size_t index_of(QueueIndex queue, Tag tag) const noexcept {
+    return std::size_t{queue.value} * config_.depth + tag.value;
+  }
+
   /// Ends the slot's I/O in the workload. The second form names the request of the I/O.
   void end_io(std::uint32_t slot, Status status) {
     ++ended_;
@@ -193,6 +215,9 @@ class WorldBase {
             .seed = config.seed};
   }
 
+  // By queue and tag.
+  std::vector<std::optional<Generation>> accepted_ =
+      std::vector<std::optional<Generation>>(std::size_t{config_.queue_count} * config_.depth);
   Finding finding_;
   LookupTally lookups_{};
   std::uint64_t ended_ = 0;
