@@ -143,7 +143,7 @@ class Workshop:
                 next(words)
             elif word in ("-isystem", "-I"):
                 kept += [word, next(words)]
-            elif not re.match(rf"-W|-O|-g|-[DU]NDEBUG|-I{re.escape(str(self.root))}/include$", word):
+            elif not re.match(rf"-W|-O|-g|-[DU]NDEBUG|-fno-exceptions|-I{re.escape(str(self.root))}/include$", word):
                 kept.append(word)
         return tuple(kept)
 
