@@ -290,6 +290,22 @@ TEST(Disk, InDeferredModeEndsComeWithTheContextsWork) {
   EXPECT_EQ(ends.count, 1);
 }
 
+TEST(Disk, WithoutACompleteHookARequestGivenToItsContextEndsOk) {
+  Bench bench;
+  bench.driver.mode = Mode::publish;
+  Ends ends;
+  std::vector<std::byte> memory(512);
+  mq::Bio bio = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends});
+  bench.disk->submit(bench.context(), bio);
+  const auto [hw, value] = bench.driver.published.front();
+  auto claim = hw->claim(value);
+  ASSERT_TRUE(claim.has_value());
+  hw->complete(std::move(*claim));
+  EXPECT_EQ(ends.count, 0) << "it ends on the context that submitted it";
+  bench.runtime.run();
+  EXPECT_EQ(ends.statuses, std::vector{Status::ok});
+}
+
 TEST(Disk, ABlockingDriverIsCalledFromWork) {
   Bench bench{{.capacity_sectors = 1024, .blocking = true}};
   Ends ends;

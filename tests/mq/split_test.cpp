@@ -68,6 +68,18 @@ std::uint64_t total_bytes(const std::vector<Segment>& memory) {
 
 }  // namespace
 
+TEST(RequestSegments, KnowTheirLengthAndWhetherThereAreAny) {
+  const std::vector<Segment> memory{{at(0x1000), 4096}, {at(0x8000), 512}};
+  const RequestSegments all{memory, {}, 4608, 4096, 0};
+  EXPECT_FALSE(all.empty());
+  EXPECT_EQ(all.length_bytes(), 4608U);
+  EXPECT_EQ(all.count(), 2U);
+  const RequestSegments none{memory, {2, 0}, 0, 4096, 0};
+  EXPECT_TRUE(none.empty());
+  EXPECT_EQ(none.length_bytes(), 0U);
+  EXPECT_EQ(none.count(), 0U);
+}
+
 TEST(Split, DoesNotSplitABioThatFits) {
   const std::vector<Segment> memory{{at(0x1000), 4096}};
   const Part part =

@@ -21,6 +21,7 @@ _DECLARATION = re.compile(
     r"^(?:(?:const|constexpr|static|unsigned|thread_local|typename) )*(?:::)?\w+(?:::\w+)*"
     r"(?:\s*[&*]+\s*|\s+)(?:const\s+)?(?:\w+|\[[^\]]*\])\s*(?:=(?!=)|;|\(|\{|\[|,)")
 _CONTROL = re.compile(r"(?:else\b|(?:if|while|for|switch)\b(?:\s+constexpr)?\s*(?=\())\s*")
+_ATTRIBUTE = re.compile(r"\s*\[\[(?:un)?likely\]\]")
 _LABEL = re.compile(r"(?:case\s[^;{}?]*?[\w)]|default)\s*:(?!:)\s*")
 _BLOCK = re.compile(
     r"(?:[){};:\]]|\b(?:else|do|try|const|noexcept|mutable|override)|->\s*[\w:<>&*, ]+)\s*$")
@@ -89,10 +90,11 @@ def statements(code, begin, end):
 
 
 def probes_of(code, begin, end):
-    """(position, end of its block) for the body and each statement that needs no braces around it."""
+    """(position, end of what it stands for, whether it needs braces) for the body and each statement."""
     found, ends = statements(code, begin, end)
-    return [(begin, end)] + [(s.begin, ends[s.block]) for s in sorted(found, key=lambda s: s.begin)
-                             if not s.controlled and s.begin > begin]
+    return [(begin, end, False)] + [
+        (s.begin, s.end, True) if s.controlled else (s.begin, ends[s.block], False)
+        for s in sorted(found, key=lambda s: s.begin) if s.begin > begin]
 
 
 def _statement(code, begin, end, block):
@@ -106,6 +108,8 @@ def _statement(code, begin, end, block):
             begin = control.end()
             if code[begin] == "(":
                 begin = closed(code, begin)
+            if attribute := _ATTRIBUTE.match(code, begin, end):
+                begin = attribute.end()
         else:
             return Statement(begin, end, block, controlled)
 
@@ -319,7 +323,7 @@ def mutants_of(file, text, enums):
             seen[label] = seen.get(label, 0) + 1
             if seen[label] > 1:
                 label += f" ({seen[label]})"
-            probe = max(position for position, last in probes if position <= site.begin < last)
+            probe = max(position for position, last, _ in probes if position <= site.begin < last)
             yield Mutant(file, label, site.operator, line_of(text, site.begin), probe,
                          "constexpr" in head or "consteval" in head, text[:site.begin] + new + text[site.end:])
 

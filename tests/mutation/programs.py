@@ -3,7 +3,7 @@
 
 CMake says how each file is compiled. A first build of the unchanged library finds out which statements
 of the headers each program reaches: its headers are copies with a probe before each of them. The probe
-sets a byte of a mapped file, so it also counts what runs before an abort. The record of a
+counts in a mapped file, which keeps what was counted before an abort. The record of a
 program is kept beside the build, until a file changes that the program includes.
 """
 
@@ -39,13 +39,13 @@ PROBE = """\
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-inline unsigned char* blkown_probes() {
-  static unsigned char* const bytes = static_cast<unsigned char*>(
-      mmap(nullptr, %d, PROT_READ | PROT_WRITE, MAP_SHARED, open(getenv("BLKOWN_PROBES"), O_RDWR), 0));
-  return bytes;
+inline unsigned* blkown_probes() {
+  static unsigned* const counts = static_cast<unsigned*>(mmap(
+      nullptr, %d, PROT_READ | PROT_WRITE, MAP_SHARED, open(getenv("BLKOWN_PROBES"), O_RDWR), 0));
+  return counts;
 }
 constexpr void blkown_probe(unsigned number) noexcept {
-  if (!__builtin_is_constant_evaluated()) blkown_probes()[number] = 1;
+  if (!__builtin_is_constant_evaluated()) ++blkown_probes()[number];
 }
 """
 
@@ -60,7 +60,7 @@ class Program:
     sources: dict                 # source file -> options of the compiler
     arguments: tuple = ("--gtest_fail_fast", "--gtest_brief=1", f"--gtest_filter=-{OF_WHOLE_PROGRAMS}")
     files: frozenset = frozenset()       # of the tree, that it includes
-    entered: frozenset = frozenset()     # "header:position" of probes
+    reached: dict = field(default_factory=dict)   # "header:position" of a probe -> its share of all
     run_s: float = 0.0
     libraries: tuple = ()
     kills: int = field(default=0, compare=False)
@@ -188,17 +188,26 @@ class Probes:
             text = path.read_text()
             code = code_of(text)
             pieces, last = [], 0
-            places = {place for _, begin, end in functions(code)
-                      for place, _ in probes_of(code, begin, end)}
-            for place in sorted(places):
-                pieces += [text[last:place], f" ::blkown_probe({len(self.names)}u); "]
-                last = place
+            additions = []
+            for place, end, is_braced in sorted({probe for _, begin, end in functions(code)
+                                                 for probe in probes_of(code, begin, end)}):
+                probe = f" ::blkown_probe({len(self.names)}u); "
                 self.names.append(f"{file}:{place}")
+                additions.append((place, "{" + probe if is_braced else probe))
+                if is_braced:
+                    additions.append((end, " }"))
+            for place, addition in sorted(additions, key=lambda a: a[0]):
+                pieces += [text[last:place], addition]
+                last = place
             copy = self.folder / file
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_text("".join(pieces) + text[last:])
         self.header = self.folder / "probe.h"
-        self.header.write_text("#pragma once\n" + PROBE % max(1, len(self.names)))
+        self.header.write_text("#pragma once\n" + PROBE % self.size_bytes())
+
+
+    def size_bytes(self):
+        return 4 * max(1, len(self.names))
 
 
 class Records:
@@ -237,7 +246,7 @@ class Records:
     @staticmethod
     def _take(program, record):
         program.files = frozenset(record["files"])
-        program.entered = frozenset(record["entered"])
+        program.reached = record["reached"]
         program.run_s = record["run_s"]
         program.libraries = tuple(record["libraries"])
 
@@ -262,16 +271,18 @@ class Records:
         binary, log = place / "program", place / "log"
         if not shop.link(objects, libraries, binary, log):
             raise Trouble(f"{program.name} does not link:\n{text_of(log)[:3000]}")
-        entered = place / "entered"
-        entered.write_bytes(bytes(max(1, len(self.probes.names))))
+        counted = place / "counts"
+        counted.write_bytes(bytes(self.probes.size_bytes()))
         start = time.monotonic()
-        status = shop.execute(binary, program.arguments, 600, log, BLKOWN_PROBES=str(entered))
+        status = shop.execute(binary, program.arguments, 600, log, BLKOWN_PROBES=str(counted))
         if status != 0:
             raise Trouble(f"{program.name} fails with the unchanged library:\n{text_of(log)[-3000:]}")
-        names = [self.probes.names[n] for n, byte in enumerate(entered.read_bytes())
-                 if byte and n < len(self.probes.names)]
+        counts = memoryview(counted.read_bytes()).cast("I")
+        total = max(1, sum(counts))
         record = {"digest": self.digest(files, program.sources), "files": sorted(files),
-                  "entered": names, "run_s": time.monotonic() - start, "libraries": libraries}
+                  "reached": {name: count / total for name, count in zip(self.probes.names, counts)
+                              if count},
+                  "run_s": time.monotonic() - start, "libraries": libraries}
         self.path(program).write_text(json.dumps(record))
         self._take(program, record)
         shutil.rmtree(place)

@@ -88,17 +88,18 @@ class Trial:
         """The programs that can notice the change, the likeliest first."""
         including = [p for p in self.programs if "include/" + mutant.file in p.files]
         probe = f"{mutant.file}:{mutant.probe}"
-        reaching = [program for program in including if probe in program.entered]
+        reaching = [program for program in including if probe in program.reached]
         stem = pathlib.PurePath(mutant.file).stem
         # What is only computed at compile time reaches no probe.
         if mutant.constant:
             related = [program for program in including if stem in program.name]
             reaching += [p for p in related or including[:0 if reaching else None] if p not in reaching]
 
+        # The test of a statement spends more of its time on it than others do.
         def likelihood(program):
-            folder, _, name = program.name.partition("/")
-            return (probe not in program.entered, not name.startswith(stem + "_test"),
-                    program.run_s > 2, folder != library_of(mutant.file), -program.kills, program.run_s)
+            name = program.name.rpartition("/")[2]
+            return (not name.startswith(stem + "_test"), program.run_s > 2,
+                    -program.reached.get(probe, 0), -program.kills)
         with self.lock:
             return sorted(reaching, key=likelihood)[:self.most]
 
