@@ -4,13 +4,16 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <blkown/blkown.hpp>
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/thread_runtime.hpp>
 #include <blkown/mq/timer.hpp>
 #include <chrono>
+#include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <thread>
 #include <vector>
@@ -333,6 +336,62 @@ TEST(Timer, IsArmedOnAnotherContextWhileItFires) {
   if (timer.cancel().has_value()) ++cancelled;
   for (std::uint32_t i = 0; i != 2; ++i) runtime.run_on(i, [] {});
   EXPECT_EQ(received.load() + cancelled, armed);
+}
+
+/// Threads that arm, cancel, destroy and make again the same timers. A mutex orders arm() and the
+/// destructor, as Timer demands.
+struct SharedTimers {
+  using Counted = mq::Timer<std::unique_ptr<int>>;
+  struct One {
+    std::mutex mutex;
+    std::optional<Counted> timer;
+  };
+
+  explicit SharedTimers(mq::ThreadRuntime& its_runtime) : runtime{its_runtime} {
+    for (One& one : timers) one.timer.emplace(&fire, this);
+  }
+  static void fire(void* self, std::unique_ptr<int>&& handle) {
+    if (handle == nullptr || *handle != 7) std::abort();
+    static_cast<SharedTimers*>(self)->received.fetch_add(1, std::memory_order_relaxed);
+  }
+  void act(stress::Random& random) {
+    One& one = timers[random.below(static_cast<std::uint32_t>(timers.size()))];
+    const std::lock_guard lock{one.mutex};
+    const std::uint32_t what = random.below(8);
+    if (one.timer->cancel().has_value()) cancelled.fetch_add(1, std::memory_order_relaxed);
+    if (what == 0) one.timer.emplace(&fire, this);
+    if (what == 1) return;
+    armed.fetch_add(1, std::memory_order_relaxed);
+    one.timer->arm(runtime.context(random.below(runtime.context_count())),
+                   random.below(2) * random.below(20'000), std::make_unique<int>(7));
+  }
+
+  mq::ThreadRuntime& runtime;
+  std::array<One, 4> timers;
+  std::atomic<int> armed{0}, cancelled{0}, received{0};
+};
+
+// Goal: whatever threads do to timers that fire on other threads, each armed handle goes to exactly
+// one of a cancel and the function.
+TEST(Timer, IsArmedCancelledAndDestroyedByThreadsAtRandom) {
+  mq::ThreadRuntime runtime{2};
+  SharedTimers timers{runtime};
+  const int rounds = static_cast<int>(stress::scaled(20'000, 3'000));
+  std::vector<std::thread> threads;
+  for (std::uint64_t i = 0; i != 3; ++i) {
+    threads.emplace_back([&timers, rounds, i] {
+      stress::Random random{i};
+      for (int round = 0; round != rounds; ++round) timers.act(random);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (auto& one : timers.timers) {
+    if (one.timer->cancel().has_value()) timers.cancelled.fetch_add(1);
+  }
+  for (std::uint32_t i = 0; i != 2; ++i) runtime.run_on(i, [] {});
+  EXPECT_EQ(timers.received.load() + timers.cancelled.load(), timers.armed.load());
+  EXPECT_GT(timers.received.load(), 0);
+  EXPECT_GT(timers.cancelled.load(), 0);
 }
 
 /// A timer or an alarm in memory that is freed as soon as the object is destroyed.
