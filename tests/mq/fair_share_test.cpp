@@ -267,6 +267,18 @@ TEST(FairShare, CountsTheIoFromBeforeTheSecondDisk) {
   EXPECT_EQ(disks[0].in_flight(), 8U);
 }
 
+// Goal: a disk that had I/O in flight when the second disk was made has a share until it is idle.
+TEST(FairShare, ADiskWithIoFromBeforeTheSecondDiskIsActive) {
+  Shared disks{1};
+  disks[0].submit(2);
+  disks.disks.push_back(std::make_unique<Member>(disks.runtime, *disks.pool));
+  disks[1].submit(20);
+  EXPECT_EQ(disks[1].in_flight(), 8U);
+  disks[0].reap();
+  disks.pass_ms(idle_ms);
+  EXPECT_EQ(disks[1].in_flight(), 16U);
+}
+
 // Goal: reserved tags are neither counted nor divided.
 TEST(FairShare, ReservedTagsAreNoPartOfIt) {
   Shared disks{2, {.depth = 16, .reserved_depth = 4}};
