@@ -6,6 +6,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <atomic>
+#include <blkown/mq/thread_runtime.hpp>
 #include <deque>
 #include <memory>
 #include <string>
@@ -70,6 +73,7 @@ struct Judge {
       if (request.op() == mq::Op::write) std::memcpy(medium, piece.data, piece.length_bytes);
       at += piece.length_bytes;
     }
+    owned.data().set_written_sector(7);  // a careless driver: only a zone_append has one
     std::move(owned).end(status);
   }
   blkown::Owned<Rq> take_kept() {
@@ -842,6 +846,79 @@ TEST(SetLimits, EndsOfflineBehindARemovalAndAfterIt) {
   EXPECT_EQ(refused.control.status(), Status::offline);
   EXPECT_EQ(bench.disk->limits(), QueueLimits{});
   bench.disk.reset();
+}
+
+// --- threads -------------------------------------------------------------------------------------
+
+/// A driver that ends each request at once, on any number of threads.
+struct Ender {
+  struct RequestData {};
+  struct HwData {};
+  struct QueueData {};
+  mq::Dispatch<Ender> queue_rq(mq::HwQueue<Ender>&, QueueData&,
+                               blkown::Idle<mq::Request<Ender>> idle, bool) {
+    std::move(idle).start().end_ok();
+    return mq::Dispatch<Ender>::accepted();
+  }
+};
+
+/// Submits two bios on one context again and again: a discard, and a write from an odd place.
+struct Submitter : mq::Work {
+  Submitter(mq::Disk<Ender>& its_disk, mq::Context& its_context)
+      : Work{[](void* self, Work&) { static_cast<Submitter*>(self)->run(); }, this},
+        disk{its_disk},
+        context{its_context} {}
+  void run() {
+    for (mq::Bio* bio : {&discard, &write}) {
+      if (bio->is_in_flight()) continue;
+      counts[static_cast<std::size_t>(bio->status())] += 1;
+      disk.submit(context, *bio);
+    }
+    const bool is_over = stops.load(std::memory_order_relaxed);
+    if (is_over && !discard.is_in_flight() && !write.is_in_flight()) return over.set();
+    context.post(*this);
+  }
+  mq::Disk<Ender>& disk;
+  mq::Context& context;
+  alignas(512) std::byte memory[1024]{};
+  mq::Bio discard = mq::Bio::discard(0, 8 * 512, {});
+  mq::Bio write = mq::Bio::write(8, Segment{memory + 16, 512}, {});
+  std::array<std::uint64_t, blkown::status_count> counts{};
+  std::atomic<bool> stops{false};
+  mq::Event over;
+};
+
+// Goal: the limits change while threads submit. ThreadSanitizer judges the accesses to the limits:
+// a frozen disk still checks the bios that are submitted.
+TEST(SetLimits, ThreadsSubmitWhileTheLimitsChange) {
+  constexpr std::uint32_t threads = 3;
+  Ender driver;
+  mq::ThreadRuntime runtime{threads};
+  auto disk = *mq::Disk<Ender>::create({.capacity_sectors = 1024}, driver, runtime);
+  std::vector<std::unique_ptr<Submitter>> submitters;
+  for (std::uint32_t i = 0; i != threads; ++i) {
+    submitters.push_back(std::make_unique<Submitter>(*disk, runtime.context(i)));
+    runtime.context(i).post(*submitters.back());
+  }
+  for (unsigned i = 0; i != 60; ++i) {
+    const QueueLimits limits{.max_discard_sectors = i % 2 == 0 ? 3U : 0U,
+                             .dma_alignment_mask = i % 4 < 2 ? 0U : 511U};
+    const auto start = [&](mq::Control& control) { disk->set_limits(control, limits); };
+    ASSERT_EQ(mq::run_and_wait(runtime, start), Status::ok);
+    EXPECT_EQ(disk->limits(), limits);
+  }
+  for (auto& submitter : submitters) {
+    submitter->stops = true;
+    static_cast<void>(runtime.wait_for(submitter->over));
+    std::uint64_t sum = 0;
+    for (const Status status : {Status::ok, Status::invalid, Status::not_supported}) {
+      sum += submitter->counts[static_cast<std::size_t>(status)];
+      submitter->counts[static_cast<std::size_t>(status)] = 0;
+    }
+    EXPECT_GT(sum, 0U);
+    for (const std::uint64_t count : submitter->counts) EXPECT_EQ(count, 0U);
+  }
+  EXPECT_EQ(mq::remove(runtime, *disk), Status::ok);
 }
 
 // --- a disk on a disk ----------------------------------------------------------------------------
