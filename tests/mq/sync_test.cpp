@@ -133,6 +133,7 @@ struct Zoned : fake::Driver {
     return mq::Dispatch<Zoned>::accepted();
   }
   unsigned report_zones(QueueData&, std::uint64_t sector, mq::Zone* zones, unsigned count) {
+    if (in_report) in_report();
     unsigned described = 0;
     for (std::uint64_t zone = sector / 64; zone != 4 && described != count; ++zone) {
       zones[described++] = {
@@ -153,6 +154,7 @@ struct Zoned : fake::Driver {
   blkown::Status init_hctx(mq::HwQueue<Zoned>&, QueueData&) { return Status::ok; }
   void exit_hctx(mq::HwQueue<Zoned>&, QueueData&) {}
   std::uint64_t filled[4] = {};
+  std::function<void()> in_report;
 };
 
 TEST(Zones, AnAppendGivesItsSectorAndAReportDescribesTheZones) {
@@ -175,6 +177,19 @@ TEST(Zones, AnAppendGivesItsSectorAndAReportDescribesTheZones) {
   EXPECT_EQ(zones[1].write_pointer_sector, 152U);
   EXPECT_EQ(zones[1].condition, mq::Zone::Condition::open);
   EXPECT_EQ(bench.disk->report_zones(256, zones), 0U);
+}
+
+// Goal: a driver that runs the contexts in report_zones does not hold up a removal.
+TEST(Zones, ARemovalEndsWhileTheDriverReports) {
+  fake::Bench<Zoned> bench{{.capacity_sectors = 256, .zoned = true, .zone_sectors = 64}};
+  mq::Control removal{{[](void*, mq::Control&) {}, nullptr}};
+  bench.disk->remove(removal);
+  bench.driver.in_report = [&] { bench.runtime.run_some(100); };
+  std::array<mq::Zone, 8> zones;
+  EXPECT_EQ(bench.disk->report_zones(0, zones), 4U);
+  EXPECT_FALSE(removal.is_running());
+  EXPECT_EQ(bench.disk->report_zones(0, zones), 0U);
+  bench.disk.reset();
 }
 
 // Goal: a removed disk does not call its driver: the driver may have given up its device.

@@ -371,15 +371,13 @@ class Disk {
 #endif
 
   /// Describes the zones from the one that holds `sector` on. Returns the number described: 0 if
-  /// the disk has no zones or is removed, or the driver no report_zones. A removal waits for a call
-  /// that has begun.
+  /// the disk has no zones or is removed, or the driver no report_zones. A removal does not wait
+  /// for a call that has begun, because the driver may run contexts in it.
   [[nodiscard]] unsigned report_zones(std::uint64_t sector, std::span<Zone> zones) {
     if constexpr (detail::names_report_zones<D>) {
-      if (config_.zoned && sector < capacity_sectors() && calls_.enter()) {
-        const unsigned count =
-            driver_.report_zones(data_, sector, zones.data(), static_cast<unsigned>(zones.size()));
-        calls_.leave();
-        return count;
+      if (config_.zoned && sector < capacity_sectors() && !kicks_.is_closed()) {
+        return driver_.report_zones(data_, sector, zones.data(),
+                                    static_cast<unsigned>(zones.size()));
       }
     }
     return 0;
@@ -530,8 +528,7 @@ class Disk {
     return status;
   }
   void set_aligned_memory(bool value) noexcept { medium_.set_aligned_memory(value); }
-  /// The calls that a removal waits for, and that do nothing on a removed disk.
-  [[nodiscard]] detail::CallGate& calls() noexcept { return calls_; }
+  [[nodiscard]] detail::CallGate& kicks() noexcept { return kicks_; }
   void finish_removal() {
     hw_queues_.close();
     for_each_share([&](auto& line, QueueIndex queue, detail::TagShare& share) {
@@ -543,9 +540,9 @@ class Disk {
   /// Makes every context issue its waiting bios again. With `requeues`, held requests are issued
   /// too. Behind the gate, so that no work of a removed disk is posted.
   void kick(bool requeues) noexcept {
-    if (!calls_.enter()) return;
+    if (!kicks_.enter()) return;
     for (auto& queue : submit_queues_) queue->kick(requeues);
-    calls_.leave();
+    kicks_.leave();
   }
 
   // --- for submitting ---------------------------------------------------------------------------
@@ -645,7 +642,7 @@ class Disk {
   std::vector<std::unique_ptr<detail::SubmitQueue<D>>> submit_queues_;
   TraceSink trace_sink_;
   bool is_live_ = false;  // between create() and the end of the removal
-  detail::CallGate calls_;
+  detail::CallGate kicks_;
   detail::Controls<D> controls_;
 };
 

@@ -39,6 +39,11 @@ class CallGate {
     // n -> n|1. Relaxed: a refused call reads nothing.
     state_.fetch_or(closed, std::memory_order_relaxed);
   }
+  /// Whether the gate is closed, for calls that are not counted.
+  [[nodiscard]] bool is_closed() const noexcept {
+    // No transition. Partner: close. Relaxed: as in close; the answer may be out of date.
+    return (state_.load(std::memory_order_relaxed) & closed) != 0;
+  }
   /// Whether no call is inside.
   /// Synchronization: the calls that were inside happen before a return of true.
   [[nodiscard]] bool is_empty() const noexcept {

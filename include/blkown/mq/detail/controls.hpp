@@ -21,8 +21,8 @@
 //
 // `pass` exists because a context that handed over another context's last request may still be
 // inside that call. When every context has run once more, all such calls have returned. The gate
-// for kicks and report_zones is closed before `pass`; `pass` is repeated while a call is inside.
-// `leave` then waits until no work of this disk is queued on any context.
+// for kicks is closed before `pass`; `pass` is repeated while a kick is inside. `leave` then waits
+// until no work of this disk is queued on any context.
 //
 // After a removal, operations end with Status::offline: operations that are queued behind the
 // removal end in order, before the removal's callback. Operations that are started later end within
@@ -192,11 +192,11 @@ class Controls {
     }
     if (control.kind_ == Control::Kind::remove) {
       if (step_ == Control::Step::remove) {
-        disk_.calls().close();
+        disk_.kicks().close();
         return tell(Control::Step::pass);
       }
       if (step_ == Control::Step::pass) {
-        return tell(disk_.calls().is_empty() ? Control::Step::leave : Control::Step::pass);
+        return tell(disk_.kicks().is_empty() ? Control::Step::leave : Control::Step::pass);
       }
       disk_.finish_removal();
       return end_removal(control);
