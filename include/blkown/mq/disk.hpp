@@ -287,8 +287,8 @@ class Disk {
     }
   }
 
-  /// Issues the requests that were requeued while DiskConfig::auto_kick is off. Has no effect on a
-  /// removed disk.
+  /// Issues the requests whose requeue took effect before the call, if DiskConfig::auto_kick is
+  /// off. Has no effect on a removed disk.
   void kick_requeued() noexcept { kick(true); }
 
   // --- changes of the medium; any context -------------------------------------------------------

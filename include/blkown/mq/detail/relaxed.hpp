@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Single values that contexts share and that order nothing: counters, numbers, a flag.
+// Single values that contexts share: counters, numbers and a flag that order nothing, and a flag
+// that hands over what was written before it.
 
 #ifndef BLKOWN_MQ_DETAIL_RELAXED_HPP
 #define BLKOWN_MQ_DETAIL_RELAXED_HPP
@@ -86,6 +87,29 @@ class RelaxedNumber {
 
  private:
   Atomic<T> value_;
+};
+
+/// A flag that any thread raises and one context takes.
+/// Synchronization: what each raiser wrote before happens before the take().
+class RaisedFlag {
+ public:
+  void raise() noexcept {
+    // any -> true. Partner: take. Release: what the raiser wrote before. A read-modify-write, which
+    // continues the release sequences of the raisers before.
+    static_cast<void>(value_.exchange(true, std::memory_order_release));
+  }
+  /// Returns whether the flag was raised since the last take.
+  /// Context: the taking context only.
+  [[nodiscard]] bool take() noexcept {
+    // No transition. Relaxed: the exchange below acquires.
+    if (!value_.load(std::memory_order_relaxed)) [[likely]]
+      return false;
+    // true -> false. Partner: raise. Acquire: what the raisers wrote before.
+    return value_.exchange(false, std::memory_order_acquire);
+  }
+
+ private:
+  Atomic<bool> value_{false};
 };
 
 }  // namespace mq::detail

@@ -211,7 +211,7 @@ class SubmitQueue {
 
   /// Makes the context issue its waiting bios again. With `requeues`, held requests are issued too.
   void kick(bool requeues) noexcept {
-    if (requeues) is_kicked_.set(true);
+    if (requeues) is_kicked_.raise();
     context_.post(work_);
   }
 
@@ -284,13 +284,19 @@ class SubmitQueue {
   /// The context's work for the disk.
   void run() noexcept {
     entered_ = true;
-    if (is_kicked_.is_set()) [[unlikely]] {
-      is_kicked_.set(false);  // before the lanes are kicked, so that a concurrent kick is not lost
-      issuer_.kick();
-    }
+    const bool is_kicked = is_kicked_.take();  // before the requests that the kick is for are taken
     resume_pending_ = true;
     if (!remote_ended_.empty() || !remote_completed_.empty()) take_remote();
+    if (is_kicked) [[unlikely]]
+      kick_held();
     settle(true);
+  }
+
+  /// Makes the lanes issue their held requests. Requests that were requeued before the kick are on
+  /// their way, and are held first.
+  [[gnu::cold, gnu::noinline]] void kick_held() noexcept {
+    while (!ended_.empty()) take_back(*ended_.pop_front());
+    issuer_.kick();
   }
 
   /// Whether settle() has something to do. The stacks do not count: the thread that pushed has
@@ -417,7 +423,7 @@ class SubmitQueue {
   ContextCounters counters_;
   alignas(cache_line_bytes) RequestStack<R> remote_ended_;
   RequestStack<R> remote_completed_;
-  RelaxedFlag is_kicked_;
+  RaisedFlag is_kicked_;
   blkown::detail::User user_;  // of the context
 };
 
