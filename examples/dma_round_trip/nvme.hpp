@@ -194,6 +194,7 @@ class NvmeSteps {
     entry.opcode = opcode(payload.op());
     entry.sector = payload.sector();
     entry.length_sectors = static_cast<std::uint32_t>(payload.length_bytes() >> mq::sector_shift);
+    entry.is_fua = payload.flags().fua ? 1 : 0;
     entry.target = payload.driver_data.target;
     if (payload.driver_data.mapping.has_value()) {
       hw.data.rings->put_segments(entry, claim.tag(), payload.driver_data.mapping->segments());

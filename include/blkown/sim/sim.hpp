@@ -6,6 +6,7 @@
 #define BLKOWN_SIM_SIM_HPP
 
 // IWYU pragma: begin_exports
+#include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/device/controller_config.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
@@ -19,6 +20,7 @@
 #include <blkown/sim/harness/controller_pump.hpp>
 #include <blkown/sim/harness/core_world.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
+#include <blkown/sim/harness/durability_judge.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/host.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>

@@ -8,6 +8,9 @@
 #include "sim/broken_mq/completed_twice.hpp"
 #include "sim/broken_mq/cookie_repaired.hpp"
 #include "sim/broken_mq/ended_on_timeout.hpp"
+#include "sim/broken_mq/flush_error_ignored.hpp"
+#include "sim/broken_mq/flush_forgotten.hpp"
+#include "sim/broken_mq/fua_dropped.hpp"
 #include "sim/broken_mq/generation_ignored.hpp"
 #include "sim/broken_mq/issue_forgotten.hpp"
 #include "sim/broken_mq/memory_leaked.hpp"
@@ -25,6 +28,9 @@ constexpr std::array table{
     NamedDriver{"completed_twice", &sim::mq_main<CompletedTwice>},
     NamedDriver{"cookie_repaired", &sim::mq_main<CookieRepaired>},
     NamedDriver{"ended_on_timeout", &sim::mq_main<EndedOnTimeout>},
+    NamedDriver{"flush_error_ignored", &sim::mq_main<FlushErrorIgnored>},
+    NamedDriver{"flush_forgotten", &sim::mq_main<FlushForgotten>},
+    NamedDriver{"fua_dropped", &sim::mq_main<FuaDropped>},
     NamedDriver{"generation_ignored", &sim::mq_main<GenerationIgnored>},
     NamedDriver{"issue_forgotten", &sim::mq_main<IssueForgotten>},
     NamedDriver{"memory_leaked", &sim::mq_main<MemoryLeaked>},

@@ -76,9 +76,10 @@ class Executor {
     switch (entry.opcode) {
       case Opcode::write_zeroes:
       case Opcode::discard:
-        return media_.zero(command.offset_bytes(), command.length_bytes())
-                   ? DeviceStatus::success
-                   : DeviceStatus::media_error;
+        if (!media_.zero(command.offset_bytes(), command.length_bytes())) {
+          return DeviceStatus::media_error;
+        }
+        return make_durable(command, command.length_bytes());
       case Opcode::read:
       case Opcode::write: return transfer(command, access, limit_bytes, moved_bytes);
       default: return DeviceStatus::invalid_command;
@@ -124,7 +125,13 @@ class Executor {
     if (!gather(access, length_bytes)) return DeviceStatus::dma_fault;
     if (!media_.write(command.offset_bytes(), buffer_)) return DeviceStatus::media_error;
     moved_bytes = length_bytes;
-    return DeviceStatus::success;
+    return make_durable(command, length_bytes);
+  }
+  /// Makes what a command with FUA has written durable.
+  [[nodiscard]] DeviceStatus make_durable(const Command& command, std::uint64_t length_bytes) {
+    return command.entry.is_fua == 0 || media_.flush_range(command.offset_bytes(), length_bytes)
+               ? DeviceStatus::success
+               : DeviceStatus::media_error;
   }
 
   /// Reads the segments of a command, from its entry or from the list that the entry refers to.

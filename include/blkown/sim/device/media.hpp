@@ -43,6 +43,8 @@ class Media {
   [[nodiscard]] virtual bool zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) = 0;
   /// Makes all earlier writes durable.
   [[nodiscard]] virtual bool flush() = 0;
+  /// Makes all earlier writes to a range durable. May do the same for others.
+  [[nodiscard]] virtual bool flush_range(std::uint64_t, std::uint64_t) { return flush(); }
 
   /// The controllers that use the medium.
   [[nodiscard]] blkown::detail::UserList& users() noexcept { return users_; }

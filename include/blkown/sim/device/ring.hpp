@@ -64,7 +64,7 @@ struct SubmissionEntry {
   std::uint64_t sector = 0;
   std::uint32_t length_sectors = 0;
   Opcode opcode{};
-  std::uint8_t reserved = 0;
+  std::uint8_t is_fua = 0;  ///< 1: what is written is durable when the command completes.
   std::uint16_t segment_count = 0;
   /// The memory, if it is one segment, or else the place of an array of IovaSegment.
   dma::IovaSegment segment;

@@ -163,6 +163,7 @@ class CoreWorld : public WorldBase {
     io.opcode = workload_.slot(index).opcode;
     io.length_sectors = workload_.slot(index).length_sectors;
     io.sector = workload_.sector_of(index);
+    begin_durability(index, false, false);
     ++in_flight_;
     call_driver([&](D& driver) { driver.submit(*std::move(idle)); });
     return true;

@@ -26,9 +26,11 @@
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/mq/trace.hpp>
 #include <blkown/segment.hpp>
+#include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/random.hpp>
 #include <blkown/sim/device/ring.hpp>
 #include <blkown/sim/harness/controller_pump.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
@@ -121,9 +123,7 @@ class MqWorld : public WorldBase {
       if (history_.event() > config_.io_count * max_events_per_io + 1'000'000) {
         return fail("the I/O did not end within the limit of events of a run");
       }
-      if ((runtime_.now_ns() - last_end_ns_) / max_timeouts_per_io > config_.timeout_ns) {
-        return fail("an I/O is lost: none has ended for five thousand timeouts");
-      }
+      if (is_lost()) return fail("an I/O is lost: none has ended for five thousand timeouts");
     }
     return finish();
   }
@@ -154,6 +154,9 @@ class MqWorld : public WorldBase {
     std::unique_ptr<mq::Bio> bio;
   };
 
+  [[nodiscard]] bool is_lost() noexcept {
+    return (runtime_.now_ns() - last_end_ns_) / max_timeouts_per_io > config_.timeout_ns;
+  }
   [[nodiscard]] static MqWorld& of(void* self) noexcept { return *static_cast<MqWorld*>(self); }
 
   [[nodiscard]] static mq::DiskConfig disk_config(const WorldConfig& config) {
@@ -165,7 +168,8 @@ class MqWorld : public WorldBase {
                    .max_segments = 4,
                    .max_discard_sectors = 8,
                    .max_write_zeroes_sectors = 8};
-    disk.write_cache = true;
+    disk.write_cache = config.cache() == CacheMode::write_back;
+    disk.fua = config.has_fua();
     disk.normal_queues = config.queue_count;
     disk.depth = config.depth;
     disk.reserved_depth = config.reserved_depth;
@@ -192,22 +196,29 @@ class MqWorld : public WorldBase {
     const std::uint64_t sector = workload_.sector_of(slot);
     const std::uint64_t length_bytes = io.length_sectors * detail::bytes_in_sector;
     const std::span<const Segment> memory{own.memory.data(), count};
+    const mq::IoFlags flags = choose_flags();
     switch (io.opcode) {
       case Opcode::read:
-        own.bio.reset(new mq::Bio(mq::Bio::read(sector, memory, {&on_end, &own})));
+        own.bio.reset(new mq::Bio(mq::Bio::read(sector, memory, {&on_end, &own}, flags)));
         break;
       case Opcode::write:
-        own.bio.reset(new mq::Bio(mq::Bio::write(sector, memory, {&on_end, &own})));
+        own.bio.reset(new mq::Bio(mq::Bio::write(sector, memory, {&on_end, &own}, flags)));
         break;
       case Opcode::discard:
-        own.bio.reset(new mq::Bio(mq::Bio::discard(sector, length_bytes, {&on_end, &own})));
+        own.bio.reset(new mq::Bio(mq::Bio::discard(sector, length_bytes, {&on_end, &own}, flags)));
         break;
       case Opcode::write_zeroes:
-        own.bio.reset(new mq::Bio(mq::Bio::write_zeroes(sector, length_bytes, {&on_end, &own})));
+        own.bio.reset(
+            new mq::Bio(mq::Bio::write_zeroes(sector, length_bytes, {&on_end, &own}, flags)));
         break;
       default: own.bio.reset(new mq::Bio(mq::Bio::flush({&on_end, &own})));
     }
+    begin_durability(slot, flags.fua, flags.preflush);
     disk_->submit(*own.bio);
+  }
+  /// The flags of the next bio. The disk ignores those that do not fit the operation.
+  [[nodiscard]] mq::IoFlags choose_flags() {
+    return {.fua = flag_dice_.chance(1, 4), .preflush = flag_dice_.chance(1, 8)};
   }
   static void on_end(void* self, mq::Bio& bio) {
     SlotBio& own = *static_cast<SlotBio*>(self);
@@ -271,6 +282,13 @@ class MqWorld : public WorldBase {
   }
 
   bool finish() {
+    // A removal waits for the driver's own commands. A reset that the driver begins for them during
+    // the removal would wait for the removal.
+    while (pool_->tags().in_flight() != 0) {
+      if (!step()) return fail("no context has work left, but a request has not ended");
+      if (!check_after_event(*check_)) return false;
+      if (is_lost()) return fail("a request of the driver's own has not ended");
+    }
     static_cast<void>(mq::remove(runtime_, *disk_));
     const dma::EndProof proof = controller_.stop();
     pump_.finish(runtime_);
@@ -285,6 +303,7 @@ class MqWorld : public WorldBase {
     return check_after_stop();
   }
 
+  Random flag_dice_{config_.seed ^ 0xF1A6};
   DeterministicRuntime runtime_;
   ControllerPump pump_;
   D driver_;

@@ -111,6 +111,19 @@ class Workload {
     return first == length_bytes ? 1 : 2;
   }
 
+  /// What the slot's I/O writes. Empty if the I/O writes nothing.
+  [[nodiscard]] std::span<const std::byte> written(std::uint32_t index) const noexcept {
+    static constexpr std::array<std::byte, slot_bytes> zeroes{};
+    const Slot& slot = slots_[index];
+    const std::size_t length_bytes = slot.length_sectors * detail::bytes_in_sector;
+    switch (slot.opcode) {
+      case Opcode::write: return {slot.memory, length_bytes};
+      case Opcode::write_zeroes:
+      case Opcode::discard: return {zeroes.data(), length_bytes};
+      default: return {};
+    }
+  }
+
   /// Marks the I/O on this sector as one whose false completion the driver accepted.
   /// Effects: the I/O's data is not compared, and the I/O's sectors are unknown afterwards.
   void taint(std::uint64_t sector) noexcept {

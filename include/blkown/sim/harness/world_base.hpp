@@ -10,12 +10,15 @@
 #include <blkown/detail/first_generation.hpp>
 #include <blkown/detail/saturating.hpp>
 #include <blkown/dma/device.hpp>
+#include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/device/controller_config.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/iommu_fault.hpp>
+#include <blkown/sim/device/random.hpp>
 #include <blkown/sim/device/ring.hpp>
+#include <blkown/sim/harness/durability_judge.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/host.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>
@@ -76,10 +79,13 @@ class WorldBase {
         faults_{config.is_scripted ? FaultPlan{config.seed, config.script}
                                    : FaultPlan{config.seed, config.rates}},
         workload_{2 * config.queue_count * config.depth},
-        media_{workload_.capacity_bytes()},
+        media_{workload_.capacity_bytes(), config.cache()},
         iommu_{iommu_config(config)},
         device_{iommu_},
-        controller_{controller_config(config), iommu_, device_, media_, &faults_} {
+        controller_{controller_config(config), iommu_, device_, media_, &faults_},
+        durability_{workload_.capacity_bytes() / detail::bytes_in_sector},
+        judged_(workload_.slot_count()),
+        cut_dice_{~config.seed} {
     iommu_.add_memory(workload_.arena(), std::uint64_t{1} << 32);
   }
   ~WorldBase() = default;
@@ -111,6 +117,7 @@ class WorldBase {
     const LookupVerdict verdict =
         oracle_.note_lookup(queue.value, value, reason == LookupReason::none);
     for (const SubmissionEntry& entry : verdict.false_completions) {
+      if (entry.opcode == Opcode::flush) durability_.distrust_flushes();
       if (entry.opcode != Opcode::flush && entry.opcode != Opcode::abort) {
         workload_.taint(entry.sector);
       }
@@ -143,17 +150,21 @@ class WorldBase {
     return std::size_t{queue.value} * config_.depth + tag.value;
   }
 
+  /// Reports the slot's I/O, which is about to be submitted, to the judge of durability.
+  void begin_durability(std::uint32_t slot, bool is_fua, bool has_preflush) {
+    const Workload::Slot& io = workload_.slot(slot);
+    judged_[slot] = durability_.begin({.sector = workload_.sector_of(slot),
+                                       .data = workload_.written(slot),
+                                       .is_fua = is_fua || config_.cache() != CacheMode::write_back,
+                                       .is_flush = has_preflush || io.opcode == Opcode::flush});
+  }
   /// Ends the slot's I/O in the workload. The second form names the request of the I/O.
   void end_io(std::uint32_t slot, Status status) {
-    ++ended_;
-    if (status == Status::ok) ++ended_ok_;
-    if (const char* const wrong = workload_.end(slot, status)) fail(wrong);
+    if (const char* const wrong = note_end(slot, status)) fail(wrong);
   }
   /// An I/O of the workload has ended: checks it, and writes it into the history.
   void end_io(std::uint32_t slot, Status status, QueueIndex queue, Tag tag) {
-    ++ended_;
-    if (status == Status::ok) ++ended_ok_;
-    if (const char* const wrong = workload_.end(slot, status)) fail(wrong, queue, tag);
+    if (const char* const wrong = note_end(slot, status)) fail(wrong, queue, tag);
   }
   /// Checks all invariants after an event. False if there is a finding.
   template <class R>
@@ -162,6 +173,7 @@ class WorldBase {
     if (oracle_.unaccounted() != 0) {
       fail("the driver did not look up each completion entry once, with its own cookie and queue");
     }
+    if (std::exchange(is_cut_due_, false)) check_durability();
     return finding_.what.empty();
   }
   /// Checks the invariants of a stopped driver. False if there is a finding.
@@ -171,8 +183,9 @@ class WorldBase {
     }
     iommu_.flush();
     if (iommu_.mapped_pages() != 0) return fail("memory is mapped after the driver was stopped");
-    const char* const wrong = workload_.compare(media_);
-    return finding_.what.empty() && (wrong == nullptr || fail(wrong));
+    if (const char* const wrong = workload_.compare(media_)) fail(wrong);
+    check_durability();
+    return finding_.what.empty();
   }
 
   /// Keeps the first finding. Returns false.
@@ -190,7 +203,7 @@ class WorldBase {
   Random dice_;
   FaultPlan faults_;
   Workload workload_;
-  MemoryMedia media_;
+  CachedMedia media_;
   Iommu iommu_;
   dma::Device<Iommu> device_;
   Controller controller_;
@@ -215,6 +228,29 @@ class WorldBase {
             .seed = config.seed};
   }
 
+  const char* note_end(std::uint32_t slot, Status status) {
+    ++ended_;
+    if (status == Status::ok) ++ended_ok_;
+    // A write whose false completion was accepted may still be executed.
+    if (!workload_.slot(slot).is_tainted) durability_.end(judged_[slot], status == Status::ok);
+    is_cut_due_ = is_cut_due_ || cut_dice_.chance(1, ios_per_cut);
+    return workload_.end(slot, status);
+  }
+  /// Compares what a power cut now would leave with what the disk has promised. The run goes on
+  /// with its power.
+  void check_durability() {
+    const auto sector = durability_.first_broken(media_.after_power_cut(cut_dice_.next()));
+    if (!sector.has_value()) return;
+    fail("a power cut loses what was made durable, or leaves what was never written, in sector " +
+         std::to_string(*sector));
+  }
+
+  static constexpr std::uint64_t ios_per_cut = 32;
+
+  DurabilityJudge durability_;
+  std::vector<DurabilityJudge::Id> judged_;  // by slot: the latest I/O
+  Random cut_dice_;
+  bool is_cut_due_ = false;
   // By queue and tag.
   std::vector<std::optional<Generation>> accepted_ =
       std::vector<std::optional<Generation>>(std::size_t{config_.queue_count} * config_.depth);

@@ -6,6 +6,7 @@
 #define BLKOWN_SIM_HARNESS_WORLD_CONFIG_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/tag.hpp>
 #include <cstdint>
@@ -36,6 +37,12 @@ struct WorldConfig {
       default: return CookieLayout::io_uring();
     }
   }
+  /// The write cache of the seed's device: six seeds of seven have one.
+  [[nodiscard]] CacheMode cache() const noexcept {
+    return seed % 7 == 6 ? CacheMode::write_through : CacheMode::write_back;
+  }
+  /// Whether the seed's device supports FUA: half of those with a write cache do.
+  [[nodiscard]] bool has_fua() const noexcept { return seed % 7 < 3; }
 };
 
 }  // namespace sim

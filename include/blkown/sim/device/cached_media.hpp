@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// CachedMedia: storage behind a volatile write cache, which a power cut empties.
+//
+// A write is cached at first. A flush, or a write with FUA, makes it durable. A power cut leaves
+// each sector, independently of the others, with its durable content or with that of any cached
+// write to the sector: the device may have written back any of them. A sector is never torn.
+
+#ifndef BLKOWN_SIM_DEVICE_CACHED_MEDIA_HPP
+#define BLKOWN_SIM_DEVICE_CACHED_MEDIA_HPP
+
+#include <algorithm>
+#include <array>
+#include <blkown/config.hpp>
+#include <blkown/sim/device/command.hpp>
+#include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/random.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <vector>
+
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
+
+/// When an acknowledged write is durable.
+enum class CacheMode : std::uint8_t {
+  write_through,  ///< At once.
+  write_back,     ///< After a flush, or at once with FUA.
+};
+
+/// Storage in memory with a write cache. Reads return what was written last, cached or not.
+class CachedMedia : public MemoryMedia {
+ public:
+  /// Precondition: the capacity is a multiple of 512.
+  explicit CachedMedia(std::uint64_t capacity, CacheMode mode = CacheMode::write_back)
+      : MemoryMedia{capacity}, mode_{mode} {}
+
+  [[nodiscard]] bool write(std::uint64_t offset_bytes, std::span<const std::byte> from) override {
+    keep_contents(offset_bytes, from.size());
+    return MemoryMedia::write(offset_bytes, from);
+  }
+  [[nodiscard]] bool zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) override {
+    keep_contents(offset_bytes, length_bytes);
+    return MemoryMedia::zero(offset_bytes, length_bytes);
+  }
+  [[nodiscard]] bool flush() override {
+    volatile_.clear();
+    return true;
+  }
+  [[nodiscard]] bool flush_range(std::uint64_t offset_bytes, std::uint64_t length_bytes) override {
+    for_each_sector(offset_bytes, length_bytes,
+                    [&](std::uint64_t sector) { volatile_.erase(sector); });
+    return true;
+  }
+
+  /// The content that a power cut now would leave, as the seed decides for each sector.
+  [[nodiscard]] std::vector<std::byte> after_power_cut(std::uint64_t seed) const {
+    std::vector<std::byte> content(bytes().begin(), bytes().end());
+    Random dice{seed};
+    for (const auto& [sector, earlier] : volatile_) {
+      const std::uint64_t choice = dice.below(earlier.size() + 1);
+      if (choice == earlier.size()) continue;  // the last write
+      std::ranges::copy(earlier[static_cast<std::size_t>(choice)],
+                        content.begin() + static_cast<std::ptrdiff_t>(offset_of(sector)));
+    }
+    return content;
+  }
+  /// Cuts the power: the content becomes after_power_cut(seed), and the cache is empty.
+  void power_cut(std::uint64_t seed) {
+    const std::vector<std::byte> content = after_power_cut(seed);
+    volatile_.clear();
+    static_cast<void>(MemoryMedia::write(0, content));
+  }
+
+ private:
+  using Sector = std::array<std::byte, detail::bytes_in_sector>;
+
+  [[nodiscard]] static std::uint64_t offset_of(std::uint64_t sector) noexcept {
+    return sector * detail::bytes_in_sector;
+  }
+  template <class Visit>
+  static void for_each_sector(std::uint64_t offset_bytes, std::uint64_t length_bytes, Visit visit) {
+    if (length_bytes == 0) return;
+    const std::uint64_t last = (offset_bytes + length_bytes - 1) / detail::bytes_in_sector;
+    for (std::uint64_t i = offset_bytes / detail::bytes_in_sector; i <= last; ++i) visit(i);
+  }
+
+  /// Keeps the contents that a write is about to replace.
+  void keep_contents(std::uint64_t offset_bytes, std::uint64_t length_bytes) {
+    if (mode_ == CacheMode::write_through) return;
+    for_each_sector(offset_bytes, length_bytes, [&](std::uint64_t sector) {
+      Sector& kept = volatile_[sector].emplace_back();
+      std::ranges::copy(bytes().subspan(static_cast<std::size_t>(offset_of(sector)), kept.size()),
+                        kept.begin());
+    });
+  }
+
+  CacheMode mode_;
+  // By sector, if its latest write is cached: the durable content, and the contents of the cached
+  // writes but the latest one. Ordered, so that a seed always leaves the same content.
+  std::map<std::uint64_t, std::vector<Sector>> volatile_;
+};
+
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
+
+#endif

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// DurabilityJudge: decides which contents a disk may have after a power cut.
+//
+// The harness reports each I/O before its submit (begin) and at its end (end). The order of these
+// reports is the judge's time. From them follows what the disk has promised:
+//   - A write is durable if it ended well with FUA, or if it ended well before the begin of a flush
+//     that ended well. A preflush is a flush that begins with its bio.
+//   - A durable write replaces the writes that ended before it began, and the content before them.
+//     Everything else may be found after a power cut: writes in flight, failed writes, acknowledged
+//     writes that are not durable, and what they are to replace.
+//   - If the data of a bio with a preflush is found, then the preflush was carried out.
+// The judge knows nothing of the device: it compares the promise with the content that is found.
+
+#ifndef BLKOWN_SIM_HARNESS_DURABILITY_JUDGE_HPP
+#define BLKOWN_SIM_HARNESS_DURABILITY_JUDGE_HPP
+
+#include <algorithm>
+#include <array>
+#include <blkown/config.hpp>
+#include <blkown/sim/device/command.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
+
+/// An I/O as the judge sees it.
+struct DurableIo {
+  std::uint64_t sector = 0;
+  std::span<const std::byte> data;  ///< What is written, whole sectors. Empty: nothing is.
+  bool is_fua = false;              ///< The data is durable at the end.
+  bool is_flush = false;            ///< A flush, or a bio with a preflush.
+};
+
+/// The promises of one disk. Memory grows with the number of I/Os.
+/// Context: one at a time.
+class DurabilityJudge {
+ public:
+  /// Names an I/O.
+  enum class Id : std::size_t {};
+
+  /// Makes the judge of a disk whose durable content is zeroes.
+  explicit DurabilityJudge(std::uint64_t sector_count)
+      : ios_(1), versions_(static_cast<std::size_t>(sector_count)) {
+    ios_.front().ended = 0;
+    for (auto& versions : versions_) versions.push_back({.content = {}, .io = 0});
+  }
+
+  /// Reports an I/O that is about to be submitted. The judge copies the data.
+  Id begin(const DurableIo& io) {
+    const std::size_t index = ios_.size();
+    const std::size_t count = io.data.size() / detail::bytes_in_sector;
+    ios_.push_back({.begun = ++now_,
+                    .sector = static_cast<std::size_t>(io.sector),
+                    .sector_count = count,
+                    .is_fua = io.is_fua,
+                    .is_flush = io.is_flush});
+    for (std::size_t i = 0; i != count; ++i) {
+      Version& version = versions_[ios_.back().sector + i].emplace_back();
+      version.io = index;
+      std::ranges::copy(io.data.subspan(i * detail::bytes_in_sector, version.content.size()),
+                        version.content.begin());
+    }
+    return Id{index};
+  }
+  /// Reports the end of an I/O. An I/O whose end is never reported stays in flight.
+  void end(Id id, bool is_ok) {
+    Io& io = ios_[static_cast<std::size_t>(id)];
+    io.ended = ++now_;
+    if (!is_ok) return;
+    if (std::exchange(io.is_flush, false)) note_flush(io.begun);
+    if (io.is_fua) {
+      make_durable(io);
+    } else if (io.sector_count != 0) {
+      cached_.push_back(static_cast<std::size_t>(id));
+    }
+  }
+  /// The flushes in flight promise nothing: a false completion of a flush was accepted, which the
+  /// driver could not tell from a genuine one.
+  void distrust_flushes() noexcept {
+    for (Io& io : ios_) {
+      if (io.ended != never) continue;
+      io.is_flush = false;
+      io.is_fua = false;
+    }
+  }
+
+  /// Whether the sector may have this content after a power cut now.
+  [[nodiscard]] bool admits(std::uint64_t sector, std::span<const std::byte> content) const {
+    return std::ranges::any_of(versions_[static_cast<std::size_t>(sector)],
+                               [&](const Version& its) { return is_same(its.content, content); });
+  }
+  /// Compares the content of the whole disk after a power cut now.
+  /// Errors: returns the first sector whose content breaks a promise.
+  [[nodiscard]] std::optional<std::uint64_t> first_broken(std::span<const std::byte> content) {
+    note_preflushes(content);
+    for (std::size_t sector = 0; sector != versions_.size(); ++sector) {
+      if (!admits(sector, sector_of(content, sector))) return sector;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  static constexpr std::uint64_t never = ~std::uint64_t{0};
+
+  struct Io {
+    std::uint64_t begun = 0;
+    std::uint64_t ended = never;
+    std::size_t sector = 0;
+    std::size_t sector_count = 0;
+    bool is_fua = false;
+    bool is_flush = false;
+  };
+  struct Version {
+    std::array<std::byte, detail::bytes_in_sector> content{};
+    std::size_t io = 0;
+  };
+
+  [[nodiscard]] static bool is_same(std::span<const std::byte> a, std::span<const std::byte> b) {
+    return std::memcmp(a.data(), b.data(), detail::bytes_in_sector) == 0;
+  }
+  [[nodiscard]] static std::span<const std::byte> sector_of(std::span<const std::byte> content,
+                                                            std::size_t sector) {
+    return content.subspan(sector * detail::bytes_in_sector, detail::bytes_in_sector);
+  }
+
+  /// A flush that began at this time was carried out.
+  void note_flush(std::uint64_t begun) {
+    std::erase_if(cached_, [&](std::size_t index) {
+      if (ios_[index].ended > begun) return false;
+      make_durable(ios_[index]);
+      return true;
+    });
+  }
+  void make_durable(const Io& io) {
+    for (std::size_t i = 0; i != io.sector_count; ++i) {
+      std::erase_if(versions_[io.sector + i],
+                    [&](const Version& its) { return ios_[its.io].ended < io.begun; });
+    }
+  }
+  /// Finds the bios with a preflush whose data the content shows.
+  void note_preflushes(std::span<const std::byte> content) {
+    for (std::size_t index = 0; index != ios_.size(); ++index) {
+      Io& io = ios_[index];
+      if (!io.is_flush || io.sector_count == 0) continue;
+      for (std::size_t i = 0; i != io.sector_count && io.is_flush; ++i) {
+        if (!is_only_in(io.sector + i, index, sector_of(content, io.sector + i))) continue;
+        note_flush(io.begun);
+        io.is_flush = false;
+      }
+    }
+  }
+  /// Whether the content of the sector is that of this I/O, and of no other one.
+  [[nodiscard]] bool is_only_in(std::size_t sector, std::size_t io,
+                                std::span<const std::byte> content) const {
+    bool is_found = false;
+    for (const Version& version : versions_[sector]) {
+      if (!is_same(version.content, content)) continue;
+      if (version.io != io) return false;
+      is_found = true;
+    }
+    return is_found;
+  }
+
+  std::vector<Io> ios_;                         // the first one is the content at the beginning
+  std::vector<std::vector<Version>> versions_;  // by sector: what a power cut may leave
+  std::vector<std::size_t> cached_;             // acknowledged writes that no flush covers yet
+  std::uint64_t now_ = 0;
+};
+
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
+
+#endif

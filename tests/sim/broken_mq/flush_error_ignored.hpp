@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The driver ends a flush that the device has failed with Status::ok: the data that the flush was
+// to make durable may be lost.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_FLUSH_ERROR_IGNORED_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_MQ_FLUSH_ERROR_IGNORED_HPP
+
+#include "dma_round_trip/nvme.hpp"
+
+namespace round_trip::broken {
+
+class FlushErrorIgnored : public NvmeSteps<FlushErrorIgnored> {
+ public:
+  using NvmeSteps::NvmeSteps;
+
+  void complete(Hw& hw, Claim<Rq> claim) {
+    if (claim.data().op() == mq::Op::flush) return end(std::move(claim), Status::ok);
+    NvmeSteps::complete(hw, std::move(claim));
+  }
+};
+
+}  // namespace round_trip::broken
+
+#endif
