@@ -7,6 +7,7 @@
 #include <blkown/mq/sync.hpp>
 #include <blkown/mq/thread_runtime.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
+#include <string>
 #include <vector>
 
 #include "mq/fake_driver.hpp"
@@ -65,6 +66,29 @@ TEST(Sync, FromASeed) {
 
 // Goal: a disk may be destroyed as soon as its removal is done, while its contexts' threads still
 // return from it.
+// Goal: the flags of a synchronous write reach the disk: the data is durable on return.
+TEST(Sync, AWriteKeepsItsFlags) {
+  const std::vector<std::byte> data(512);
+  for (const bool fua : {false, true}) {
+    mq::DiskConfig config = everything();
+    config.fua = fua;
+    fake::Bench bench{config};
+    const auto steps_of = [&](mq::IoFlags flags) {
+      bench.driver.seen.clear();
+      EXPECT_EQ(mq::write(bench.runtime, *bench.disk, 0, data, flags), Status::ok);
+      std::string steps;
+      for (const fake::Seen& seen : bench.driver.seen) {
+        steps += seen.op == mq::Op::flush ? 'f' : (seen.flags.fua ? 'W' : 'w');
+      }
+      return steps;
+    };
+    EXPECT_EQ(steps_of({}), "w");
+    EXPECT_EQ(steps_of({.fua = true}), fua ? "W" : "wf");
+    EXPECT_EQ(steps_of({.preflush = true}), "fw");
+    EXPECT_EQ(steps_of({.fua = true, .preflush = true}), fua ? "fW" : "fwf");
+  }
+}
+
 TEST(Sync, ADiskMayBeDestroyedAsSoonAsItIsRemoved) {
   mq::ThreadRuntime runtime{3};
   fake::Driver driver;
