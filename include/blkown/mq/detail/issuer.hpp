@@ -72,7 +72,7 @@ class Issuer {
   [[nodiscard]] bool needs_several_requests(Bio& bio) const noexcept {
     if (sequence(bio).has_flush_step()) return true;
     if (!has_range(bio.op())) return false;
-    const std::uint64_t part_bytes = rest_part(bio).length_bytes;
+    const std::uint64_t part_bytes = next_part(rest_of(bio), limits_).length_bytes;
     // A bio that no request can hold ends with Status::invalid.
     return part_bytes != 0 && part_bytes != bio.length_bytes();
   }
@@ -148,8 +148,10 @@ class Issuer {
 
   // --- requests ---------------------------------------------------------------------------------
 
-  /// Takes back a request that is to be issued again.
-  [[gnu::noinline]] void take_requeued(Ended<R>&& ended) noexcept {
+  /// Takes back a request that is to be issued again. Takes the bare request, so that the caller's
+  /// handle need not be in memory.
+  [[gnu::noinline]] void take_requeued(R& request) noexcept {
+    auto ended = blkown::detail::HandleAccess::make<Ended>(request);
     PayloadState<D>& state = state_of(ended.data());
     Lane<D>& lane = lanes_.of(ended.data());
     const bool was_refused = std::exchange(state.was_refused, false);
@@ -556,16 +558,14 @@ class Issuer {
     }
   }
 
-  /// The part of the bio's data that the next request gets.
-  /// Precondition: has_range(bio.op()).
-  [[nodiscard]] Part rest_part(Bio& bio) const noexcept {
+  /// The part of the bio's data that is not issued yet.
+  [[nodiscard]] static Rest rest_of(Bio& bio) noexcept {
     const BioState& state = BioAccess::state(bio);
-    return next_part({.op = bio.op(),
-                      .segments = bio.segments(),
-                      .begin = state.cursor,
-                      .length_bytes = bio.length_bytes() - state.done_bytes,
-                      .sector = bio.sector() + (state.done_bytes >> sector_shift)},
-                     limits_);
+    return {.op = bio.op(),
+            .segments = bio.segments(),
+            .begin = state.cursor,
+            .length_bytes = bio.length_bytes() - state.done_bytes,
+            .sector = bio.sector() + (state.done_bytes >> sector_shift)};
   }
 
   /// Whether the next bio gets its turn before the bio's next part. Writes of a zoned disk keep
@@ -587,15 +587,15 @@ class Issuer {
   /// Issues the rest of the bio's present step. Returns false if a part is left, because the lane
   /// was closed, no tag is free, or the bio's turn is over. `is_more_behind`: another bio follows
   /// at once.
+  /// Precondition: is_open(lane).
   [[nodiscard]] bool issue(Lane<D>& lane, Bio& bio, bool is_more_behind) noexcept {
     BioState& state = BioAccess::state(bio);
     const bool is_data = sequence(bio).is_in_data();
-    const std::uint64_t length_bytes = is_data ? bio.length_bytes() : 0;
     do {
-      if (!is_open(lane)) return false;
+      const Rest rest = is_data ? rest_of(bio) : Rest{Op::flush, {}, {}, 0, 0};
       Part part{};
-      if (is_data && has_range(bio.op())) {
-        part = rest_part(bio);
+      if (has_range(rest.op)) {
+        part = next_part(rest, limits_);
         if (part.length_bytes == 0) [[unlikely]] {
           break_off(bio, Status::invalid);
           return true;
@@ -603,8 +603,13 @@ class Issuer {
       }
       std::optional<Idle<R>> idle = lane.tags.allocate(pool(), *lane.hw);
       if (!idle.has_value()) return false;
-      fill(lane, *idle, bio, part);
-      const bool is_last = !is_data || state.done_bytes + part.length_bytes == length_bytes;
+      adopt(lane, *idle, &bio);
+      ++state.parts;
+      state_of(idle->data())
+          .set_range(rest.op, is_data ? sequence(bio).data_flags() : IoFlags{}, rest.sector,
+                     part.length_bytes, request_segments(rest, part.length_bytes));
+      trace(TraceStep::allocated, idle->data(), idle->tag(), Status::ok);
+      const bool is_last = part.length_bytes == rest.length_bytes;
       if (is_data) {
         state.done_bytes += part.length_bytes;
         state.cursor = part.end;
@@ -613,7 +618,8 @@ class Issuer {
       send_or_collect(lane, *std::move(idle), is_last && !is_more_behind);
       if (is_last) return true;
       if (!continues_turn(lane, bio, part.length_bytes)) return false;
-    } while (true);
+    } while (is_open(lane));
+    return false;
   }
 
   /// Fails the bio: no further request of the bio is issued, and the bio ends when its requests
@@ -635,21 +641,11 @@ class Issuer {
     has_waiting_ = true;
   }
 
-  void fill(Lane<D>& lane, Idle<R>& idle, Bio& bio, const Part& part) noexcept {
-    adopt(lane, idle, &bio);
-    BioState& state = BioAccess::state(bio);
-    ++state.parts;
-    PayloadState<D>& payload = state_of(idle.data());
-    if (!sequence(bio).is_in_data()) {
-      payload.set_range(Op::flush, {}, 0, 0, {});
-    } else {
-      payload.set_range(
-          bio.op(), sequence(bio).data_flags(), bio.sector() + (state.done_bytes >> sector_shift),
-          part.length_bytes,
-          RequestSegments{bio.segments(), state.cursor, has_data(bio.op()) ? part.length_bytes : 0,
-                          limits().max_segment_bytes, limits().virt_boundary_mask});
-    }
-    trace(TraceStep::allocated, idle.data(), idle.tag(), Status::ok);
+  /// The memory of a request that gets `part_bytes` of the rest.
+  [[nodiscard]] RequestSegments request_segments(const Rest& rest,
+                                                 std::uint64_t part_bytes) const noexcept {
+    return {rest.segments, rest.begin, has_data(rest.op) ? part_bytes : 0,
+            limits().max_segment_bytes, limits().virt_boundary_mask};
   }
 
   void send_or_collect(Lane<D>& lane, Idle<R>&& idle, bool is_last) noexcept {

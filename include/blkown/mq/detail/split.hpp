@@ -126,8 +126,9 @@ struct Part {
   return beyond < sectors ? sectors - beyond : sectors;
 }
 
-/// next_part without its fast path.
-[[nodiscard, gnu::noinline]] inline Part next_part_in_full(const Rest& rest,
+/// next_part without its fast path. Takes a copy of the rest, so that the fast path's need not be
+/// in memory.
+[[nodiscard, gnu::noinline]] inline Part next_part_in_full(Rest rest,
                                                            const SplitLimits& split) noexcept {
   const QueueLimits& limits = split.limits();
   std::uint64_t limit_sectors = max_sectors_of(rest.op, limits);

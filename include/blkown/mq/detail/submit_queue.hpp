@@ -348,7 +348,9 @@ class SubmitQueue {
 
   void take_back(Ended<R>&& ended) noexcept {
     resume_pending_ = true;
-    if (ended.is_requeue()) return issuer_.take_requeued(std::move(ended));
+    if (ended.is_requeue()) {
+      return issuer_.take_requeued(*blkown::detail::HandleAccess::take(ended));
+    }
     const Status status = ended.status();
     Payload<D>& payload = ended.data();
     PayloadState<D>& state = state_of(payload);
