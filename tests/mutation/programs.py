@@ -74,14 +74,10 @@ def run(command, limit_s, output, **options):
         try:
             return process.wait(limit_s)
         except subprocess.TimeoutExpired:
-            return None
-        finally:
-            # The children of a death test, too.
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            # With the children of a death test.
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            return None
 
 
 def text_of(path):

@@ -107,6 +107,7 @@ class Trial:
         place = self.workshop.folder / f"mutant{number}"
         overlay = place / "include"
         changed = overlay / mutant.file
+        shutil.rmtree(place, ignore_errors=True)
         changed.parent.mkdir(parents=True)
         changed.write_text(mutant.text)
         try:
