@@ -144,6 +144,22 @@ TEST(Context, DoesNotCallAnIdleHookThatIsDestroyed) {
   EXPECT_EQ(calls, 3);
 }
 
+TEST(Context, KeepsItsIdleHooksWhenAnotherHookIsRemoved) {
+  mq::LoopRuntime runtime{2};
+  const auto count = +[](void* counter, mq::IdleHook&) { ++*static_cast<int*>(counter); };
+  int own_calls = 0, other_calls = 0;
+  mq::IdleHook own{count, &own_calls}, other{count, &other_calls}, added_nowhere{count, &own_calls};
+  runtime.context(0).add_idle_hook(own);
+  runtime.context(1).add_idle_hook(other);
+  runtime.context(0).remove_idle_hook(other);
+  runtime.context(0).remove_idle_hook(added_nowhere);
+  runtime.context(0).run();
+  runtime.context(1).run();
+  EXPECT_EQ(own_calls, 1);
+  EXPECT_EQ(other_calls, 1);
+  runtime.context(1).remove_idle_hook(other);
+}
+
 TEST(Context, RunsTheChosenWork) {
   mq::LoopRuntime runtime;
   Context& context = runtime.context(0);

@@ -119,6 +119,26 @@ std::string table_of(mq::Disk<fake::Driver>& disk) {
 
 // Goal: the table shows the holder of each request, and for requests with the device their
 // operation and age.
+TEST(InFlightTable, NamesTheHolderOfEachState) {
+  using State = blkown::RequestState;
+  struct Row {
+    State state;
+    const char* holder;
+    std::uint32_t pins;
+  };
+  const Row rows[] = {{{.count = 0}, "not started", 0},
+                      {{.count = 0, .owned = true}, "owned", 0},
+                      {{.count = 1}, "with the device", 0},
+                      {{.count = 3}, "shared", 2},
+                      {{.count = 2, .claimed = true}, "claimed, pinned", 0},
+                      {{.count = 3, .claimed = true}, "claimed, pinned", 1},
+                      {{.count = 2, .finished = true}, "ended, pinned", 1}};
+  for (const Row& row : rows) {
+    EXPECT_STREQ(mq::holder_of(row.state), row.holder);
+    EXPECT_EQ(mq::pins_of(row.state), row.pins) << row.holder;
+  }
+}
+
 TEST(InFlightTable, ShowsTheHolderOfEachRequest) {
   Bench bench{{.capacity_sectors = 1024, .timeout_ms = 1000}};
   bench.driver.next = {Mode::publish, Mode::keep, Mode::publish, Mode::publish};

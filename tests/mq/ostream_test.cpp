@@ -29,4 +29,25 @@ TEST(Ostream, PrintsTheValuesOfTheBlockLayer) {
             "depth: too large: given 70000, limit 65536");
 }
 
+/// The names of an enumeration whose last enumerator is `last`, and the name of a value behind it.
+template <class Enum>
+std::string names_to(Enum last) {
+  std::string names;
+  for (int i = 0; i <= static_cast<int>(last) + 1; ++i) {
+    names += to_string(static_cast<Enum>(i));
+    names += i <= static_cast<int>(last) ? ", " : "";
+  }
+  return names;
+}
+
+TEST(Ostream, KnowsEachNameOfTheBlockLayer) {
+  EXPECT_EQ(names_to(mq::QueueType::poll), "normal, read, poll, unknown type");
+  EXPECT_EQ(names_to(mq::CompletionMode::deferred), "immediate, deferred, unknown mode");
+  EXPECT_EQ(names_to(mq::TimeoutAction::rearm), "handled, rearm, unknown action");
+  EXPECT_EQ(
+      names_to(mq::TraceStep::looked_up),
+      "allocated, waits, issued, rejected, requeued, timed_out, ended, looked_up, unknown step");
+  EXPECT_STREQ(to_string(static_cast<mq::DiskReason>(99)), "unknown reason");
+}
+
 }  // namespace

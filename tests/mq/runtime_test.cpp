@@ -41,6 +41,41 @@ TEST(LoopRuntime, RunsWorkThatItsContextsPostToEachOther) {
   EXPECT_EQ(runtime.run(), 30U);
 }
 
+TEST(LoopRuntime, RunsUntilAnEventOrUntilNothingIsLeft) {
+  mq::LoopRuntime runtime;
+  mq::Event event;
+  int left = 0;
+  Task task{[&] {
+    if (left == 0) return;
+    if (--left == 0) return event.set();
+    runtime.context(0).post(task);
+  }};
+  EXPECT_FALSE(runtime.run_until(event)) << "nothing is left to run";
+  runtime.context(0).post(task);
+  EXPECT_FALSE(runtime.run_until(event)) << "the work has not set the event";
+  left = 1000;
+  runtime.context(0).post(task);
+  EXPECT_TRUE(runtime.run_until(event));
+  EXPECT_EQ(left, 0);
+}
+
+TEST(LoopRuntime, WithACallersClockWaitsForAnEventBehindMuchWork) {
+  std::uint64_t now_ns = 0;
+  mq::LoopRuntime runtime{1,
+                          {.argument = &now_ns,
+                           .now_ns = [](void* now) { return *static_cast<std::uint64_t*>(now); },
+                           .wake = nullptr}};
+  mq::Event event;
+  int left = 1000;
+  Task task{[&] {
+    if (--left == 0) return event.set();
+    runtime.context(0).post(task);
+  }};
+  runtime.context(0).post(task);
+  EXPECT_TRUE(runtime.wait_for(event));
+  EXPECT_EQ(left, 0);
+}
+
 TEST(LoopRuntime, CallsTheWakeHookForWorkAndForTimers) {
   int wakes = 0;
   mq::LoopRuntime runtime{1, {.argument = &wakes, .now_ns = nullptr, .wake = [](void* count) {
