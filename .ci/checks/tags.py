@@ -68,7 +68,9 @@ def public_names(declaration, scope):
 
 def expected(clang):
     headers = sorted(str(path.relative_to('include')) for path in pathlib.Path('include').rglob('*.hpp'))
-    source = ''.join(f'#include <{header}>\n' for header in headers if 'uring' not in header)
+    # Without the headers that need liburing or std::format.
+    headers = [name for name in headers if not name.endswith(('uring_buffers.hpp', 'format.hpp'))]
+    source = ''.join(f'#include <{header}>\n' for header in headers)
     dump = subprocess.run(
         [clang, '-std=c++23', '-Iinclude', '-fsyntax-only', '-Xclang', '-ast-dump=json', '-Xclang',
          '-ast-dump-filter=blkown', '-x', 'c++', '-'],

@@ -3,6 +3,7 @@
 // Goal: these are violations: destroying or reusing an object of the block layer that is still in
 // use, and using an object on another context than its own.
 
+#include <blkown/mq/coroutine.hpp>
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>
 #include <memory>
@@ -20,6 +21,8 @@ namespace mq = blkown::mq;
 class ObjectInUseDeathTest : public ViolationTest<blkown::Violation::object_in_use> {};
 class NoSuchDiskQueueDeathTest : public ViolationTest<blkown::Violation::no_such_queue> {};
 class WrongContextDeathTest : public ViolationTest<blkown::Violation::wrong_context> {};
+
+class EmptyTaskDeathTest : public ViolationTest<blkown::Violation::use_of_moved_from> {};
 
 class UnbalancedControl : public testing::Test {};
 
@@ -106,6 +109,17 @@ TEST_F(ObjectInUseDeathTest, ABioIsNotDestroyedInFlight) {
     rig.disk->submit(rig.runtime.context(0), *rig.bio);
     rig.bio.reset();
   });
+}
+
+mq::Task<> nothing() { co_return; }
+
+TEST_F(EmptyTaskDeathTest, ATaskThatWasMovedIsNotStarted) {
+  prints("a Task without a coroutine was started",
+         "start a Task once, and test it where memory may run out");
+  mq::LoopRuntime runtime;
+  mq::Task<> task = nothing();
+  const mq::Task<> other = std::move(task);
+  dies("mq::Task::post", "", [&] { task.post(runtime.context(0), {}, blkown::Place{}); });
 }
 
 TEST_F(ObjectInUseDeathTest, NorSubmittedTwice) {

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Goal: an I/O allocates nothing, whether it ends at once or later, is split, waits for a tag, is
-// requeued, or arms a timer.
+// requeued, or arms a timer; nor does an I/O of a coroutine.
 // Method: the program replaces the global allocation functions and counts their calls.
 
 #include <gtest/gtest.h>
 
+#include <blkown/mq/coroutine.hpp>
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "support/counted_allocation.hpp"
@@ -84,6 +86,55 @@ TEST(Allocation, NothingIsAllocatedForAnIo) {
   }
   EXPECT_EQ(allocations, before);
   EXPECT_EQ(ended, 8000U);
+  ASSERT_EQ(mq::remove(runtime, *disk), Status::ok);
+}
+
+mq::Task<int> read_a_lot(mq::AsyncDisk<Driver> disk, std::vector<std::byte>& memory, int rounds) {
+  int good = 0;
+  for (int i = 0; i != rounds; ++i) {
+    const std::span<std::byte> all{memory};
+    const auto [first, second] = co_await mq::when_all(disk.read(0, all), disk.read(8, all));
+    good += first == Status::ok && second == Status::ok ? 1 : 0;
+  }
+  co_return good;
+}
+
+TEST(Allocation, ACoroutineAllocatesItsFrameAndNothingForAnIo) {
+  std::uint64_t now_ns = 1'000'000'000;
+  mq::LoopRuntime runtime{1,
+                          {.argument = &now_ns,
+                           .now_ns = [](void* its) { return *static_cast<std::uint64_t*>(its); },
+                           .wake = nullptr}};
+  Driver driver;
+  auto disk = *mq::Disk<Driver>::create({.capacity_sectors = 64, .depth = 8}, driver, runtime);
+  std::vector<std::byte> memory(512);
+  const std::uint64_t before = allocations;
+  mq::Task<int> task = read_a_lot(mq::AsyncDisk{*disk}, memory, 100);
+  EXPECT_EQ(allocations, before + 1);
+  bool is_done = false;
+  task.post(runtime.context(0),
+            {[](void* its, mq::Task<int>&) { *static_cast<bool*>(its) = true; }, &is_done});
+  for (int i = 0; i != 100'000 && !is_done; ++i) {
+    runtime.run();
+    driver.reap();
+    now_ns += 1'000'000;  // a rejected request is issued again
+  }
+  EXPECT_EQ(allocations, before + 1);
+  ASSERT_TRUE(is_done);
+  EXPECT_EQ(task.take_result(), 100);
+  ASSERT_EQ(mq::remove(runtime, *disk), Status::ok);
+}
+
+// Goal: no memory for the frame gives an empty Task.
+TEST(Allocation, ACoroutineWithoutMemoryIsAnEmptyTask) {
+  mq::LoopRuntime runtime;
+  Driver driver;
+  auto disk = *mq::Disk<Driver>::create({.capacity_sectors = 64, .depth = 8}, driver, runtime);
+  std::vector<std::byte> memory(512);
+  is_exhausted = true;
+  const mq::Task<int> task = read_a_lot(mq::AsyncDisk{*disk}, memory, 1);
+  is_exhausted = false;
+  EXPECT_FALSE(task);
   ASSERT_EQ(mq::remove(runtime, *disk), Status::ok);
 }
 

@@ -146,6 +146,7 @@ class WorldBase {
   [[nodiscard]] bool was_accepted(QueueIndex queue, Tag tag, Generation generation) const noexcept {
     return accepted_[index_of(queue, tag)] == generation;
   }
+  /// The request's place in a table of all requests.
   [[nodiscard]] std::size_t index_of(QueueIndex queue, Tag tag) const noexcept {
     return std::size_t{queue.value} * config_.depth + tag.value;
   }
