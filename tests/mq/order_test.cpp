@@ -154,6 +154,29 @@ TEST_F(Hooks, ASubmitInAnyHookIsIssuedAfterTheHookHasReturned) {
   EXPECT_EQ(ends.count, static_cast<int>(bios.size()));
 }
 
+// Goal: a bio that has to wait keeps its place before a bio that commit_rqs submits meanwhile.
+// Method: a rejected private request makes the next submit call commit_rqs, and the queue is
+// stopped.
+TEST_F(Hooks, AWaitingBioKeepsItsPlaceBeforeBiosThatCommitRqsSubmits) {
+  submit();
+  finish();
+  bench.driver.is_rejecting = true;
+  auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_out, false);
+  ASSERT_TRUE(idle.has_value());
+  bench.disk->execute_private(bench.context(), *std::move(idle), {});
+  bench.disk->hw_queue(QueueIndex{0}).stop();
+  bench.driver.in_hook = [&](HookDriver::Hook hook) {
+    if (hook == HookDriver::commit_rqs_hook && bios.size() == 2) submit();
+  };
+  submit();
+  ASSERT_EQ(bios.size(), 3U) << "commit_rqs has submitted one";
+  bench.disk->hw_queue(QueueIndex{0}).start();
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.issued, (std::vector<std::uint64_t>{0, 1, 2}));
+  finish();
+  EXPECT_EQ(ends.count, 3);
+}
+
 // Goal: neither the destructor of a plug within a hook nor that of an inner plug issues.
 TEST_F(Hooks, AnInnerPlugDoesNotIssue) {
   bool is_first = true;

@@ -85,20 +85,9 @@ class Issuer {
     Lane<D>& lane = lanes_.of(bio);
     const bool can_issue = lane.waiting.empty() && is_open(lane);
     const bool is_issued = can_issue && issue(lane, bio, false);
+    // Before commit(), whose hooks may submit later bios.
+    if (!is_issued) keep_waiting(lane, bio, can_issue);
     commit(lane);
-    if (is_issued) return;
-    has_waiting_ = true;
-    if (bio.flags().nowait) {
-      if (lane.waiting.empty()) lane.tags.leave_line(pool(), *lane.hw);
-      return break_off(bio, Status::again);
-    }
-    // The bios that a hook submitted during issue() are later ones.
-    if (can_issue) {
-      lane.waiting.push_front(bio);
-    } else {
-      lane.waiting.push_back(bio);
-    }
-    trace_waiting(lane, bio);
   }
   /// Makes a bio wait for resume().
   /// Precondition: the bio was admitted, and its flush sequence is not empty.
@@ -582,6 +571,22 @@ class Issuer {
     const bool is_first = BioAccess::state(bio).done_bytes == part_bytes;
     lane.parts_of_turn = is_first ? 1 : lane.parts_of_turn + 1;
     return !is_turn_over(lane, bio);
+  }
+
+  /// Makes a bio wait that submit() has not issued. `is_first`: no earlier bio waits, and those
+  /// that wait were submitted by hooks during issue().
+  [[gnu::noinline]] void keep_waiting(Lane<D>& lane, Bio& bio, bool is_first) noexcept {
+    has_waiting_ = true;
+    if (bio.flags().nowait) {
+      if (lane.waiting.empty()) lane.tags.leave_line(pool(), *lane.hw);
+      return break_off(bio, Status::again);
+    }
+    if (is_first) {
+      lane.waiting.push_front(bio);
+    } else {
+      lane.waiting.push_back(bio);
+    }
+    trace_waiting(lane, bio);
   }
 
   /// Issues the rest of the bio's present step. Returns false if a part is left, because the lane
