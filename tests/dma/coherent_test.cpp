@@ -132,6 +132,29 @@ TEST(Coherent, OutOfReachIsAnError) {
   expect_failure(rig, 100, {MapFailure::unreachable, 0, 0xFFFF});
 }
 
+/// Places the first memory that it is asked for at the end of what the device reaches.
+struct AtTheEnd : fake::Backend {
+  std::size_t bytes_before_the_end = 0;
+  mutable const std::byte* first = nullptr;
+  [[nodiscard]] std::uint64_t bus_address(const std::byte* data) const {
+    if (first == nullptr) first = data;
+    return 0x10000 - bytes_before_the_end + static_cast<std::uint64_t>(data - first);
+  }
+};
+
+TEST(Coherent, IsInReachIfItsLastByteIs) {
+  for (const std::size_t bytes_before : {std::size_t{99}, std::size_t{100}}) {
+    AtTheEnd backend;
+    backend.settings.address_mask = 0xFFFF;
+    backend.bytes_before_the_end = bytes_before;
+    dma::Device<AtTheEnd> device{backend};
+    auto memory = dma::Coherent<AtTheEnd>::allocate(device, 100);
+    EXPECT_EQ(memory.has_value(), bytes_before == 100);
+    if (!memory.has_value()) continue;
+    EXPECT_TRUE(std::move(*memory).free(device.declare_stopped()).has_value());
+  }
+}
+
 TEST(Coherent, RefusedIsAnError) {
   Rig rig;
   rig.backend.refuse_map = 0;

@@ -226,6 +226,26 @@ TEST_F(IovaShortage, NotNowIfOthersHaveTheAddressSpace) {
   std::move(claim).end_ok();
 }
 
+// Goal: memory that the device does not reach stays out of reach when others give their addresses
+// back.
+TEST_F(IovaShortage, NeverIfTheDeviceDoesNotReachMemoryBehindTheShortage) {
+  rig.backend.pages = 1;
+  rig.backend.settings.address_mask = 0x1FFF;
+  rig.backend.place(rig.memory.data(), 0x2000 - 64);
+  Claim other = rig.unpublished(0);
+  other.data().mapping.emplace(support::take_value(rig.map(other, {rig.part(0, 8)})).activate());
+  const auto cookie = rig.driver.publish(std::move(other));
+  Claim claim = rig.unpublished(1);
+  {
+    const auto failed = rig.map(claim, {rig.part(8, 8), rig.part(128, 8)});
+    ASSERT_FALSE(failed.has_value());
+    EXPECT_EQ(failed.error(), (dma::MapError{MapFailure::unreachable, 1, 0x1FFF}));
+    EXPECT_EQ(failed.error().status(), Status::invalid);
+  }
+  rig.complete(cookie);
+  std::move(claim).end_ok();
+}
+
 // Goal: no list length and no device limit gets larger by waiting, whatever else is missing.
 TEST(Shortage, AListOrADeviceTakesNoMoreElementsLater) {
   Rig rig{Rig::Bounce::yes};
