@@ -64,9 +64,12 @@ class Copier {
       is_writing = writes;
       const std::uint64_t sector = offset_bytes / mq::sector_bytes;
       const blkown::Segment memory{buffer.data(), length_bytes};
-      bio.reset(writes ? new mq::Bio(mq::Bio::write(sector, memory, {&on_end, this}))
-                       : new mq::Bio(mq::Bio::read(sector, memory, {&on_end, this})));
-      (writes ? copier.to_ : copier.from_).submit(context, *bio);
+      if (writes) {
+        bio.set_write(sector, memory, {&on_end, this});
+      } else {
+        bio.set_read(sector, memory, {&on_end, this});
+      }
+      (writes ? copier.to_ : copier.from_).submit(context, bio);
     }
     static void on_end(void* self, mq::Bio& ended) {
       Lane& lane = *static_cast<Lane*>(self);
@@ -86,7 +89,7 @@ class Copier {
     Copier& copier;
     mq::Context& context;
     std::vector<std::byte> buffer;
-    std::unique_ptr<mq::Bio> bio;
+    mq::Bio bio;
     std::uint64_t offset_bytes = 0;
     std::size_t length_bytes = 0;
     unsigned failures = 0;

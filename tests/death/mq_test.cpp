@@ -7,6 +7,7 @@
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -127,6 +128,51 @@ TEST_F(ObjectInUseDeathTest, NorSubmittedTwice) {
   prints("a bio was submitted to disk 'rig' while it is in flight",
          "wait until its end callback is called");
   dies_here("mq::Disk::submit", "", [&] { rig.submit(*rig.bio), rig.submit(*rig.bio); });
+}
+
+TEST_F(ObjectInUseDeathTest, NorMadeAnotherIoInFlight) {
+  Rig rig;
+  const blkown::Segment memory{rig.memory, 512};
+  const std::span<const blkown::Segment> parts{&memory, 1};
+  const auto used = [&]() -> mq::Bio& {
+    rig.submit(*rig.bio);
+    return *rig.bio;
+  };
+  prints("a bio was made another I/O while it is in flight",
+         "wait until its end callback is called, or use another bio");
+  dies_here("mq::Bio::set_read", "", [&] { used().set_read(0, memory, {}); });
+  dies_here("mq::Bio::set_read", "", [&] { used().set_read(0, parts, {}); });
+  dies_here("mq::Bio::set_write", "", [&] { used().set_write(0, memory, {}); });
+  dies_here("mq::Bio::set_write", "", [&] { used().set_write(0, parts, {}); });
+  dies_here("mq::Bio::set_zone_append", "", [&] { used().set_zone_append(0, parts, {}); });
+  dies_here("mq::Bio::set_flush", "", [&] { used().set_flush({}); });
+  dies_here("mq::Bio::set_discard", "", [&] { used().set_discard(0, 512, {}); });
+  dies_here("mq::Bio::set_write_zeroes", "", [&] { used().set_write_zeroes(0, 512, {}); });
+  dies_here("mq::Bio::set_zone", "", [&] { used().set_zone(mq::Op::zone_reset, 0, {}); });
+  dies("assignment of mq::Bio", "", [&] { used() = mq::Bio::flush({}); });
+}
+
+TEST_F(ObjectInUseDeathTest, NorMovedInFlight) {
+  Rig rig;
+  const auto used = [&](mq::Bio& bio) -> mq::Bio& {
+    rig.submit(bio);
+    return bio;
+  };
+  prints("a bio was moved while it is in flight",
+         "wait until its end callback is called; a vector that grows moves its elements");
+  dies_here("a move of mq::Bio", "", [&] { const mq::Bio moved{std::move(used(*rig.bio))}; });
+  dies("assignment of mq::Bio", "", [&] {
+    mq::Bio moved;
+    moved = std::move(used(*rig.bio));
+  });
+  EXPECT_DEATH(
+      {
+        std::vector<mq::Bio> bios(1);
+        bios[0].set_read(0, blkown::Segment{rig.memory, 512}, {});
+        used(bios[0]);
+        bios.reserve(bios.capacity() + 1);
+      },
+      "a bio was moved while it is in flight");
 }
 
 TEST_F(ObjectInUseDeathTest, WorkIsNotDestroyedWhileItIsQueued) {

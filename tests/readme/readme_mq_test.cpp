@@ -47,14 +47,13 @@ TEST(ReadmeRamDisk, AFullRingAndALostAnswer) {
   static int timed_out = 0;
   static int good = 0;
   std::vector<std::byte> memory(512);
-  std::vector<std::unique_ptr<mq::Bio>> bios;
+  std::vector<mq::Bio> bios(70);
   const auto count = [](void*, mq::Bio& bio) {
     ++(bio.status() == blkown::Status::ok ? good : timed_out);
   };
-  for (int i = 0; i != 70; ++i) {
-    bios.emplace_back(
-        new mq::Bio(mq::Bio::read(0, blkown::Segment{memory.data(), 512}, {.function = count})));
-    disk->submit(runtime.context(0), *bios.back());
+  for (mq::Bio& bio : bios) {
+    bio.set_read(0, blkown::Segment{memory.data(), 512}, {.function = count});
+    disk->submit(runtime.context(0), bio);
   }
   auto& ring = disk->hw_queue(blkown::QueueIndex{0}).data.ring;
   EXPECT_EQ(ring.size(), 64U);

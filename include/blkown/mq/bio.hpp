@@ -11,11 +11,13 @@
 #include <blkown/mq/on_end.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/segments.hpp>
+#include <blkown/place.hpp>
 #include <blkown/segment.hpp>
 #include <blkown/status.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
@@ -59,7 +61,13 @@ struct BioState {
 ///
 /// The submitter owns the bio. The bio, its memory and its array of segments stay in place from
 /// Disk::submit until the end callback is called. The callback runs once for each submit, on the
-/// context that submitted, and may submit the bio again or destroy it.
+/// context that submitted. It may submit the bio again, make another I/O of it, move or destroy it.
+///
+/// A bio that is not in flight can be moved, also by the containers of the standard library, and
+/// becomes another I/O in place with set_read() and the other set functions:
+///
+///   std::vector<mq::Bio> bios(depth);
+///   bios[i].set_read(sector, {buffer, length_bytes}, {&on_end, this});
 ///
 /// A bio that exceeds the disk's limits is split into several requests. The bio ends once, after
 /// all of its requests have ended, with Status::ok or with the status of the request that failed
@@ -67,6 +75,9 @@ struct BioState {
 /// Source: the kernel's struct bio.
 class Bio {
  public:
+  /// Makes a bio that describes no I/O: a read of nothing. A submit ends it with Status::invalid.
+  Bio() noexcept = default;
+
   /// Makes a read from `sector` on into one piece of memory. The bio keeps a copy of `memory`.
   [[nodiscard]] static Bio read(std::uint64_t sector, Segment memory, OnEnd<Bio> on_end,
                                 IoFlags flags = {}) noexcept {
@@ -117,8 +128,78 @@ class Bio {
     return Bio{op, zone_sector, std::uint64_t{0}, on_end, flags};
   }
 
+  // --- the same bio for another I/O -------------------------------------------------------------
+  //
+  // Each function makes the bio what the function without `set_` returns, and clears the results of
+  // the last submit. The labels of those functions apply.
+  // Violation: object_in_use, if the bio is in flight.
+  // Context: the context that submits the bio; the end callback, too.
+
+  /// Makes the bio a read into one piece of memory, of which it keeps a copy.
+  void set_read(std::uint64_t sector, Segment memory, OnEnd<Bio> on_end, IoFlags flags = {},
+                Place where = Place::current()) noexcept {
+    set(read(sector, memory, on_end, flags), "mq::Bio::set_read", where);
+  }
+  /// Makes the bio a read into several pieces of memory. The array stays in place until the bio has
+  /// ended.
+  void set_read(std::uint64_t sector, std::span<const Segment> memory, OnEnd<Bio> on_end,
+                IoFlags flags = {}, Place where = Place::current()) noexcept {
+    set(read(sector, memory, on_end, flags), "mq::Bio::set_read", where);
+  }
+  /// Makes the bio a write of one piece of memory, of which it keeps a copy.
+  void set_write(std::uint64_t sector, Segment memory, OnEnd<Bio> on_end, IoFlags flags = {},
+                 Place where = Place::current()) noexcept {
+    set(write(sector, memory, on_end, flags), "mq::Bio::set_write", where);
+  }
+  /// Makes the bio a write of several pieces of memory. The array stays in place until the bio has
+  /// ended.
+  void set_write(std::uint64_t sector, std::span<const Segment> memory, OnEnd<Bio> on_end,
+                 IoFlags flags = {}, Place where = Place::current()) noexcept {
+    set(write(sector, memory, on_end, flags), "mq::Bio::set_write", where);
+  }
+  /// Makes the bio an append to a zone.
+  void set_zone_append(std::uint64_t zone_sector, std::span<const Segment> memory,
+                       OnEnd<Bio> on_end, IoFlags flags = {},
+                       Place where = Place::current()) noexcept {
+    set(zone_append(zone_sector, memory, on_end, flags), "mq::Bio::set_zone_append", where);
+  }
+  /// Makes the bio a flush.
+  void set_flush(OnEnd<Bio> on_end, IoFlags flags = {}, Place where = Place::current()) noexcept {
+    set(flush(on_end, flags), "mq::Bio::set_flush", where);
+  }
+  /// Makes the bio a discard.
+  void set_discard(std::uint64_t sector, std::uint64_t length_bytes, OnEnd<Bio> on_end,
+                   IoFlags flags = {}, Place where = Place::current()) noexcept {
+    set(discard(sector, length_bytes, on_end, flags), "mq::Bio::set_discard", where);
+  }
+  /// Makes the bio a write_zeroes.
+  void set_write_zeroes(std::uint64_t sector, std::uint64_t length_bytes, OnEnd<Bio> on_end,
+                        IoFlags flags = {}, Place where = Place::current()) noexcept {
+    set(write_zeroes(sector, length_bytes, on_end, flags), "mq::Bio::set_write_zeroes", where);
+  }
+  /// Makes the bio a zone_open, zone_close, zone_finish or zone_reset.
+  void set_zone(Op op, std::uint64_t zone_sector, OnEnd<Bio> on_end, IoFlags flags = {},
+                Place where = Place::current()) noexcept {
+    set(zone(op, zone_sector, on_end, flags), "mq::Bio::set_zone", where);
+  }
+
+  // --- the bio itself ---------------------------------------------------------------------------
+
   Bio(const Bio&) = delete;
   Bio& operator=(const Bio&) = delete;
+  /// Moves the I/O with its results. The other bio describes no I/O then.
+  /// Violation: object_in_use, if the other bio is in flight.
+  Bio(Bio&& other, Place where = Place::current()) noexcept {
+    check_moved(other, "a move of mq::Bio", where);
+    take(other);
+  }
+  /// Violation: object_in_use, if one of the two bios is in flight.
+  Bio& operator=(Bio&& other) noexcept {
+    check_set("assignment of mq::Bio", Place{});
+    check_moved(other, "assignment of mq::Bio", Place{});
+    if (this != &other) take(other);
+    return *this;
+  }
   /// Violation: the bio is in flight.
   ~Bio() {
     if (state_.in_flight) [[unlikely]]
@@ -169,6 +250,44 @@ class Bio {
     for (const Segment& segment : memory) length_bytes_ += segment.length_bytes;
   }
 
+  void set(Bio&& made, const char* operation, const Place& where) noexcept {
+    check_set(operation, where);
+    take(made);
+  }
+  /// Copies all fields, and leaves a bio that describes no I/O.
+  void take(Bio& other) noexcept {
+    on_end_ = std::exchange(other.on_end_, {});
+    length_bytes_ = std::exchange(other.length_bytes_, 0);
+    own_segment_ = std::exchange(other.own_segment_, {});
+    segments_ = std::exchange(other.segments_, nullptr);
+    segment_count_ = std::exchange(other.segment_count_, 0);
+    state_ = std::exchange(other.state_, {});
+    op_ = std::exchange(other.op_, Op::read);
+    flags_ = std::exchange(other.flags_, {});
+  }
+
+  void check_set(const char* operation, const Place& where) const noexcept {
+    if (state_.in_flight) [[unlikely]] {
+      violate_in_flight("a bio was made another I/O while it is in flight",
+                        "wait until its end callback is called, or use another bio", operation,
+                        where);
+    }
+  }
+  static void check_moved(const Bio& other, const char* operation, const Place& where) noexcept {
+    if (other.state_.in_flight) [[unlikely]] {
+      violate_in_flight("a bio was moved while it is in flight",
+                        "wait until its end callback is called; a vector that grows moves its"
+                        " elements",
+                        operation, where);
+    }
+  }
+  [[noreturn, gnu::cold, gnu::noinline]] static void violate_in_flight(const char* problem,
+                                                                       const char* remedy,
+                                                                       const char* operation,
+                                                                       const Place& where) {
+    blkown::detail::violate(Violation::object_in_use,
+                            Incident::of(operation, where).with(problem, remedy));
+  }
   [[noreturn, gnu::cold, gnu::noinline]] static void violate_destroyed() {
     blkown::detail::violate(Violation::object_in_use,
                             Incident::of("destruction of mq::Bio", Place{})
@@ -177,12 +296,12 @@ class Bio {
   }
 
   OnEnd<Bio> on_end_;
-  std::uint64_t length_bytes_;
+  std::uint64_t length_bytes_ = 0;
   Segment own_segment_;
   const Segment* segments_ = nullptr;  // null: own_segment_
   std::size_t segment_count_ = 0;
   detail::BioState state_;
-  Op op_;
+  Op op_ = Op::read;
   IoFlags flags_;
 };
 

@@ -151,7 +151,7 @@ class MqWorld : public WorldBase {
     MqWorld* world = nullptr;
     std::uint32_t slot = 0;
     std::array<Segment, 3> memory;
-    std::unique_ptr<mq::Bio> bio;
+    mq::Bio bio;
   };
 
   [[nodiscard]] bool is_lost() noexcept {
@@ -198,23 +198,18 @@ class MqWorld : public WorldBase {
     const std::span<const Segment> memory{own.memory.data(), count};
     const mq::IoFlags flags = choose_flags();
     switch (io.opcode) {
-      case Opcode::read:
-        own.bio.reset(new mq::Bio(mq::Bio::read(sector, memory, {&on_end, &own}, flags)));
-        break;
-      case Opcode::write:
-        own.bio.reset(new mq::Bio(mq::Bio::write(sector, memory, {&on_end, &own}, flags)));
-        break;
+      case Opcode::read: own.bio.set_read(sector, memory, {&on_end, &own}, flags); break;
+      case Opcode::write: own.bio.set_write(sector, memory, {&on_end, &own}, flags); break;
       case Opcode::discard:
-        own.bio.reset(new mq::Bio(mq::Bio::discard(sector, length_bytes, {&on_end, &own}, flags)));
+        own.bio.set_discard(sector, length_bytes, {&on_end, &own}, flags);
         break;
       case Opcode::write_zeroes:
-        own.bio.reset(
-            new mq::Bio(mq::Bio::write_zeroes(sector, length_bytes, {&on_end, &own}, flags)));
+        own.bio.set_write_zeroes(sector, length_bytes, {&on_end, &own}, flags);
         break;
-      default: own.bio.reset(new mq::Bio(mq::Bio::flush({&on_end, &own})));
+      default: own.bio.set_flush({&on_end, &own});
     }
     begin_durability(slot, flags.fua, flags.preflush);
-    disk_->submit(*own.bio);
+    disk_->submit(own.bio);
   }
   /// The flags of the next bio. The disk ignores those that do not fit the operation.
   [[nodiscard]] mq::IoFlags choose_flags() {
