@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <blkown/sim/harness/kit_options.hpp>
+#include <cstdio>
 #include <optional>
 #include <string>
 #include <vector>
@@ -83,12 +84,37 @@ TEST(KitOptions, UnusableOnesAreRefusedInOneLine) {
       {{"--script", "unknown kind@1"}, "unknown kind@1"},
       {{"--seed", "1"}, "--seed"},
       {{"1"}, "1"},
-      {{"--seeds", "1", "--help"}, "--help"},
+      {{"--seeds", "1", "--helper"}, "--helper"},
   };
   for (const auto& [words, wrong] : cases) {
     EXPECT_EQ(refusal(words), "the_program: cannot use '" + wrong +
                                   "'; options: --seeds N, --first-seed S, --ios N, --shrink,"
                                   " --script KIND@N,...\n");
+  }
+}
+
+TEST(KitOptions, HelpIsAnOptionAmongOthers) {
+  for (const Words& words : {Words{"--help"}, Words{"-h"}, Words{"--seeds", "3", "--help"}}) {
+    const auto options = parse_options("the_program", words);
+    ASSERT_TRUE(options.has_value());
+    EXPECT_TRUE(options->help);
+  }
+  EXPECT_FALSE(parse_options("the_program", {"--seeds", "3"})->help);
+}
+
+// Goal: the help names each option with its default, and each kind of fault for a script.
+TEST(KitOptions, HelpNamesEachOptionAndEachFault) {
+  testing::internal::CaptureStdout();
+  blkown::sim::print_help("the_program", stdout);
+  const std::string help = testing::internal::GetCapturedStdout();
+  EXPECT_EQ(help.substr(0, help.find('\n')), "usage: the_program [OPTION]...");
+  for (const char* const part : {"--seeds N ", "(100)", "--first-seed S ", "(0)", "--ios N ",
+                                 "(1000)", "--script SCRIPT ", "--shrink ", "--help "}) {
+    EXPECT_NE(help.find(part), std::string::npos) << part;
+  }
+  for (std::size_t kind = 0; kind != blkown::sim::fault_kind_count; ++kind) {
+    const std::string name = to_string(static_cast<FaultKind>(kind));
+    EXPECT_NE(help.find(' ' + name + '\n'), std::string::npos) << name;
   }
 }
 

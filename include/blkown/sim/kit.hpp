@@ -245,6 +245,10 @@ template <class World>
 int world_main(int argc, char** argv) {
   const auto options = parse_options(argv[0], {argv + 1, argv + argc});
   if (!options.has_value()) return 2;
+  if (options->help) {
+    print_help(options->program, stdout);
+    return 0;
+  }
   KitTotals totals;
   const auto begin = std::chrono::steady_clock::now();
   const bool is_good = run_seeds<World>(*options, totals);

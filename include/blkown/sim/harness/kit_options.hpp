@@ -8,6 +8,7 @@
 //   --script SCRIPT   the faults of each run, instead of the seed's: "none" or KIND@N,... where N
 //                     is the index of the kind's opportunity
 //   --shrink          if a run fails, also prints the shortest script with which it still fails
+//   --help            prints the options and the kinds of faults
 
 #ifndef BLKOWN_SIM_HARNESS_KIT_OPTIONS_HPP
 #define BLKOWN_SIM_HARNESS_KIT_OPTIONS_HPP
@@ -35,6 +36,7 @@ struct KitOptions {
   std::uint64_t first_seed = 0;     ///< The seed of the first run. Each run increments the seed.
   std::uint64_t io_count = 1000;    ///< I/Os of each run.
   bool shrink = false;              ///< Prints the shortest failing script of a failing run.
+  bool help = false;                ///< Prints the options and runs nothing.
   bool has_script = false;          ///< `script` replaces the faults of the seed.
   std::vector<FaultStrike> script;  ///< Used only with has_script.
 };
@@ -82,6 +84,27 @@ template <class Number>
 
 }  // namespace detail
 
+/// Prints the options, their defaults, and the kinds of faults that a script may name.
+inline void print_help(const std::string& program, std::FILE* file) {
+  std::fprintf(
+      file,
+      "usage: %s [OPTION]...\n"
+      "  --seeds N         runs N seeds (100)\n"
+      "  --first-seed S    the first of them (0)\n"
+      "  --ios N           I/Os of each run (1000)\n"
+      "  --script SCRIPT   the faults of each run, instead of the seed's: KIND@N,... where\n"
+      "                    N is the index of the kind's opportunity, from 0; or none\n"
+      "  --shrink          if a run fails, also prints the shortest script with which it\n"
+      "                    still fails\n"
+      "  --help            prints this text\n"
+      "exit status: 0 no invariant was broken, 1 one was, 2 an option cannot be used\n"
+      "kinds of faults:\n",
+      program.c_str());
+  for (std::size_t kind = 0; kind != fault_kind_count; ++kind) {
+    std::fprintf(file, "  %s\n", to_string(static_cast<FaultKind>(kind)));
+  }
+}
+
 /// Reads the options.
 /// Errors: returns no options if a word cannot be used, and prints the word and the list of options
 /// to stderr.
@@ -94,6 +117,8 @@ template <class Number>
     bool is_good = i + 1 != words.size();
     if (word == "--shrink") {
       options.shrink = is_good = true;
+    } else if (word == "--help" || word == "-h") {
+      options.help = is_good = true;
     } else if (is_good && word == "--seeds") {
       is_good = detail::parse(words[++i], options.seeds) && options.seeds != 0;
     } else if (is_good && word == "--first-seed") {
