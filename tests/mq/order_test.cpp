@@ -400,6 +400,41 @@ TEST_F(Requeue, TheRestOfABatchIsNotSentToAQueueThatTheDriverStopped) {
   EXPECT_EQ(bench.driver.issued, six);
 }
 
+// Goal: a bio is not sent past requests that wait to be issued again.
+// Method: the context has looked at the requests while the queue was stopped, and does not yet know
+// of the start.
+TEST_F(Requeue, ABioSubmittedAfterAStartDoesNotPassRequeuedRequests) {
+  submit_six();
+  bench.driver.issued.clear();
+  auto& hw = bench.disk->hw_queue(QueueIndex{0});
+  hw.stop();
+  bench.driver.requeue_all();
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.issued, Sectors{});
+  hw.start();
+  submit(48);
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.issued, (Sectors{0, 8, 16, 24, 32, 40, 48}));
+}
+
+struct ReservedRequeue : Requeue {
+  ReservedRequeue() : Requeue{{.capacity_sectors = 1024, .reserved_depth = 1}} {}
+};
+
+TEST_F(ReservedRequeue, ABioSubmittedAfterAStartDoesNotPassAReservedRequest) {
+  execute(true);
+  bench.driver.issued.clear();
+  auto& hw = bench.disk->hw_queue(QueueIndex{0});
+  hw.stop();
+  bench.driver.requeue_all();
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.issued, Sectors{});
+  hw.start();
+  submit(48);
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.issued, (Sectors{RequeueDriver::private_sector, 48}));
+}
+
 // Goal: a bio that an end callback submits is not sent past requests that wait to be issued again.
 // Method: the callback runs after the others were requeued and before they are issued.
 TEST_F(Requeue, ABioSubmittedByAnEndCallbackDoesNotPassRequeuedRequests) {
