@@ -156,6 +156,10 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef : private detail::HandleBase<R> {
     return std::as_const(RequestTraits<R>::data(held("ARef::data")));
   }
 
+  // --- deleted: a call on an lvalue ---
+
+  BLKOWN_DETAIL_CONSUMES_LVALUE(into_raw);
+
  private:
   friend struct detail::HandleAccess;
   using Base::held;

@@ -174,6 +174,16 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
                  pointer.origin()};
   }
 
+  // --- deleted: a call on an lvalue ---
+
+  BLKOWN_DETAIL_CONSUMES_LVALUE(publish);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(release);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(end);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(end_ok);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(requeue);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(into_owned);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(into_raw);
+
  private:
   friend struct detail::HandleAccess;
   using Base::held;

@@ -23,6 +23,12 @@
 #ifndef BLKOWN_CONFIG_HPP
 #define BLKOWN_CONFIG_HPP
 
+// First, because a compiler in an older mode has other errors behind this one. GCC 12 in C++23 mode
+// has a __cplusplus between the two standards'.
+#if __cplusplus <= 202002L
+#error "blkown needs C++23: compile with -std=c++23"
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -111,6 +117,22 @@
 #define BLKOWN_HELD
 #endif
 
+// Deletes the overload for an lvalue of a member that consumes the handle. Without this overload
+// the compiler's error is about qualifiers or lists candidates. With it the error is at the call,
+// and its first line has the text (Clang) or the name use_std_move (GCC).
+#if defined(__clang__) && defined(__cpp_deleted_function)
+#define BLKOWN_DETAIL_CONSUMES_LVALUE(member)                                             \
+  _Pragma("clang diagnostic push")                                                        \
+      _Pragma("clang diagnostic ignored \"-Wc++26-extensions\"") template <class... Args> \
+      ::blkown::detail::use_std_move member(Args&&...)& =                                 \
+          delete ("use std::move, as in std::move(handle)." #member "(...)");             \
+  _Pragma("clang diagnostic pop") static_assert(true)
+#else
+#define BLKOWN_DETAIL_CONSUMES_LVALUE(member) \
+  template <class... Args>                    \
+  ::blkown::detail::use_std_move member(Args&&...)& = delete
+#endif
+
 // Encloses each handle's destructor. GCC sees an uninitialized handle in the destructor of an empty
 // std::optional and warns in the code that keeps a handle there.
 #if defined(__GNUC__) && !defined(__clang__)
@@ -124,6 +146,11 @@
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
+
+namespace detail {
+/// The result type of the overloads of BLKOWN_DETAIL_CONSUMES_LVALUE, for its name.
+struct use_std_move {};
+}  // namespace detail
 
 /// Two objects this many bytes apart, each aligned to it, share no cache line.
 inline constexpr std::size_t cache_line_bytes = BLKOWN_CACHE_LINE_BYTES;

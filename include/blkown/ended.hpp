@@ -105,6 +105,11 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended : private detail::HandleBase<R> {
     return detail::HandleAccess::make<Idle>(request);
   }
 
+  // --- deleted: a call on an lvalue ---
+
+  BLKOWN_DETAIL_CONSUMES_LVALUE(release);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(into_idle);
+
  private:
   friend struct detail::HandleAccess;
   using Base::held;
@@ -191,6 +196,10 @@ class [[nodiscard]] EndedList {
 /// destructors.
 template <class R>
 class EndSink {
+  static_assert(detail::HasRequestTraits<R>,
+                "EndSink<R>: R is blkown::Request<T>, or a struct with a RequestHeader member and"
+                " RequestTraits<R> derived from blkown::EmbeddedHeader<&R::member>");
+
  public:
   using Function = void (*)(void* context, EndedList<R>&& ended);
 
@@ -198,18 +207,33 @@ class EndSink {
   EndSink() = default;
   /// Calls the function with the context, which must outlive the TagSet.
   EndSink(Function function, void* context) noexcept : EndSink{function, context, nullptr} {}
+  /// Not callable: a function of another type.
+  template <class F>
+    requires(!std::is_convertible_v<F, Function>)
+  EndSink(F, void*) noexcept {
+    static_assert(std::is_convertible_v<F, Function>,
+                  "EndSink(function, context): function is void(void*, EndedList<R>&&)");
+  }
 
   /// Calls `target(EndedList<R>&&)`.
   /// Precondition: `target` outlives the TagSet.
   template <class F>
   [[nodiscard]] static EndSink to(F& target) noexcept {
-    // The cast to F* restores the const of a const target.
-    return {
-        [](void* context, EndedList<R>&& ended) { (*static_cast<F*>(context))(std::move(ended)); },
-        const_cast<std::remove_const_t<F>*>(&target),
-        [](const detail::TagSetState& state, void* request) {
-          (*static_cast<F*>(state.end_context))(EndedList<R>::of_one(*static_cast<R*>(request)));
-        }};
+    if constexpr (!std::is_invocable_v<F&, EndedList<R>&&>) {
+      static_assert(std::is_invocable_v<F&, EndedList<R>&&>,
+                    "EndSink::to(target): target is called as target(EndedList<R>&&)");
+      return {};
+    } else {
+      // The cast to F* restores the const of a const target.
+      return {
+          [](void* context, EndedList<R>&& ended) {
+            (*static_cast<F*>(context))(std::move(ended));
+          },
+          const_cast<std::remove_const_t<F>*>(&target),
+          [](const detail::TagSetState& state, void* request) {
+            (*static_cast<F*>(state.end_context))(EndedList<R>::of_one(*static_cast<R*>(request)));
+          }};
+    }
   }
 
   /// Frees the tags and calls no function.

@@ -93,6 +93,13 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle : private detail::HandleBase<R> {
     return Idle{detail::held(request, "Idle::from_raw", where)};
   }
 
+  // --- deleted: a call on an lvalue ---
+
+  BLKOWN_DETAIL_CONSUMES_LVALUE(start);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(fail);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(requeue);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(into_raw);
+
  private:
   friend struct detail::HandleAccess;
   using Base::held;

@@ -212,6 +212,17 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
     finish(take("Owned::requeue", where), Status::ok, true, "Owned::requeue", where);
   }
 
+  // --- deleted: a call on an lvalue ---
+
+  BLKOWN_DETAIL_CONSUMES_LVALUE(into_shared);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(into_raw);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(into_claim);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(publish);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(park);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(end);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(end_ok);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(requeue);
+
  private:
   friend struct detail::HandleAccess;
   using Base::held;

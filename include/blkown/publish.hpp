@@ -46,14 +46,9 @@ struct [[nodiscard]] Refused {
 
 namespace detail {
 
-template <class R, class Result>
+/// The result of publish for each answer of `issue`.
+template <class R, class Answer>
 struct PublishResult {
-  static_assert(!std::is_same_v<Result, Result>,
-                "publish(issue): issue(Cookie) returns void, or std::expected<T, E> to refuse");
-  using Type = void;  // so that the assertion is the only error
-};
-template <class R>
-struct PublishResult<R, void> {
   using Type = void;
 };
 template <class R, class T, class E>
@@ -61,11 +56,27 @@ struct PublishResult<R, std::expected<T, E>> {
   using Type = std::expected<T, Refused<R, E>>;
 };
 
+template <class Answer>
+inline constexpr bool is_issue_answer = std::is_void_v<Answer>;
+template <class T, class E>
+inline constexpr bool is_issue_answer<std::expected<T, E>> = true;
+
+/// The answer of `issue`, or void if `issue` cannot be called with a Cookie.
+template <class Issue>
+struct IssueAnswer {
+  using Type = void;
+};
+template <class Issue>
+  requires std::is_invocable_v<Issue&, const Cookie&>
+struct IssueAnswer<Issue> {
+  using Type = std::remove_cvref_t<std::invoke_result_t<Issue&, const Cookie&>>;
+};
+
 /// The result of publish(issue): void if `issue` returns void, else the std::expected of `issue`
-/// with Refused in place of its error.
+/// with Refused in place of its error. Void for an `issue` of a wrong shape, which issue_published
+/// refuses with a sentence.
 template <class R, class Issue>
-using PublishResultOf =
-    typename PublishResult<R, std::remove_cvref_t<std::invoke_result_t<Issue&, Cookie>>>::Type;
+using PublishResultOf = typename PublishResult<R, typename IssueAnswer<Issue>::Type>::Type;
 
 /// The right to an I/O whose command the device refused. Empty if another party has claimed the
 /// I/O.
@@ -80,8 +91,15 @@ template <class R>
 template <class R, class Issue>
 [[nodiscard]] PublishResultOf<R, Issue> issue_published(R& request, const Cookie& cookie,
                                                         Issue& issue) noexcept {
+  using Answer = typename IssueAnswer<Issue>::Type;
   using Result = PublishResultOf<R, Issue>;
-  if constexpr (std::is_void_v<Result>) {
+  if constexpr (!std::is_invocable_v<Issue&, const Cookie&>) {
+    static_assert(std::is_invocable_v<Issue&, const Cookie&>,
+                  "publish(issue): issue takes one argument, a const blkown::Cookie&");
+  } else if constexpr (!is_issue_answer<Answer>) {
+    static_assert(is_issue_answer<Answer>,
+                  "publish(issue): issue(Cookie) returns void, or std::expected<T, E> to refuse");
+  } else if constexpr (std::is_void_v<Result>) {
     issue(cookie);
   } else {
     auto answer = issue(cookie);

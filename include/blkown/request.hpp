@@ -87,6 +87,15 @@ concept RequestType = requires(R& request) {
   { RequestTraits<R>::data(request) } -> std::same_as<typename RequestTraits<R>::Data&>;
 };
 
+namespace detail {
+
+/// Whether RequestTraits is specialised for the type. Unlike RequestType, the type may be
+/// incomplete.
+template <class R>
+concept HasRequestTraits = requires { typename RequestTraits<R>::Data; };
+
+}  // namespace detail
+
 /// A request with the driver's data T, such as a command, its segments or a mapping. The data is
 /// built once and is not reset between I/Os. Only a handle gives access to the data: Idle, Owned,
 /// Claim, or ARef if shared_data<T> is true.

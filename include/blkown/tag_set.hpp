@@ -61,6 +61,10 @@ inline namespace BLKOWN_ABI {
 /// Source: blk-mq's blk_mq_tag_set.
 template <class R>
 class [[nodiscard]] TagSet {
+  static_assert(detail::HasRequestTraits<R>,
+                "TagSet<R>: R is blkown::Request<T>, or a struct with a RequestHeader member and"
+                " RequestTraits<R> derived from blkown::EmbeddedHeader<&R::member>");
+
  public:
   /// The size of the storage for create_in.
   [[nodiscard]] static constexpr std::size_t storage_bytes(const TagSetConfig& config) noexcept {

@@ -99,6 +99,10 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
     return {};
   }
 
+  // --- deleted: a call on an lvalue ---
+
+  BLKOWN_DETAIL_CONSUMES_LVALUE(free);
+
  private:
   struct Free {
     void operator()(std::byte* memory) const noexcept { std::free(memory); }

@@ -151,6 +151,11 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
     return fits;
   }
 
+  // --- deleted: a call on an lvalue ---
+
+  BLKOWN_DETAIL_CONSUMES_LVALUE(unmap);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(cancel);
+
  private:
   friend class PreparedMapping;
   using Value = detail::MappingState::Value;
@@ -230,6 +235,10 @@ class [[nodiscard]] BLKOWN_CONSUMABLE PreparedMapping {
     list.is_seen = true;
     return ActiveMapping{list, serial_};
   }
+
+  // --- deleted: a call on an lvalue ---
+
+  BLKOWN_DETAIL_CONSUMES_LVALUE(activate);
 
  private:
   friend struct detail::MappingAccess;

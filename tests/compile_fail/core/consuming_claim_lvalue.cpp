@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // A member that consumes a Claim requires std::move.
-// EXPECT(gcc): passing '(Idle|Owned|Claim|ARef|Ended)' .* as 'this' argument discards qualifiers
-// EXPECT(clang): 'this' argument .* is an lvalue, but function has rvalue ref-qualifier
-// EXPECT(clang): no matching member function for call to '(publish|release)'
+// EXPECT-FIRST(gcc): use of deleted function '.*use_std_move .*\(Args&&
+// EXPECT-FIRST(clang): deleted member function '.*': use std::move, as in std::move\(handle\)\.
 #include "snippet.hpp"
 
 void publish(Claim claim) {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Unmapping or activating a mapping, and freeing a ring, requires std::move.
-// EXPECT(gcc): passing '.*' as 'this' argument discards qualifiers
-// EXPECT(clang): 'this' argument to member function '.*' is an lvalue, but function has rvalue
-// EXPECT(clang): no matching member function for call to 'cancel'
+// EXPECT-FIRST(gcc): use of deleted function '.*use_std_move .*\(Args&&
+// EXPECT-FIRST(clang): deleted member function '.*': use std::move, as in std::move\(handle\)\.
 #include "mapping.hpp"
 
 void snippet(ActiveMapping active, ActiveMapping cancelled, PreparedMapping prepared,
