@@ -232,6 +232,17 @@ TEST(QueueLimits, AreAcceptedUpToTheirExtremes) {
   EXPECT_FALSE(mq::check(QueueLimits{}, 65536).has_value());
 }
 
+// Goal: only the two together contradict each other.
+TEST(QueueLimits, UnitsMayBeInChunksOrHaveAnAlignment) {
+  QueueLimits limits{.discard_granularity_sectors = 16};
+  limits.chunk_sectors = 64;
+  EXPECT_FALSE(check(limits, 512).has_value());
+  limits.discard_alignment_sectors = 8;
+  EXPECT_TRUE(check(limits, 512).has_value());
+  limits.chunk_sectors = 0;
+  EXPECT_FALSE(check(limits, 512).has_value());
+}
+
 TEST(DiskReason, EachHasItsOwnText) {
   std::set<std::string> texts;
   for (std::size_t i = 0; i != mq::disk_reason_count; ++i) {

@@ -119,7 +119,8 @@ def is_expression(code, statement):
     text = re.sub(r"<[^<>;()]*>", "", code[statement.begin:statement.end])
     text = re.sub(r"<[^<>;()]*>", "", text)
     return (len(text) > 1 and not _KEYWORDS.match(text) and not _DECLARATION.match(text)
-            and not text.startswith("static_cast<void>") and not text.startswith("[["))
+            and not text.startswith("[[")
+            and not re.match(r"static_cast<void>\([^(]*\);", code[statement.begin:statement.end]))
 
 
 def conditions(code, begin, end):
@@ -214,10 +215,22 @@ def _statement_sites(code, text, begin, end):
     simple = [s for s in found if is_expression(code, s) and not s.controlled]
     for first, second in zip(simple, simple[1:]):
         between = code[first.end:second.begin]
-        if first.block == second.block and not between.strip():
+        if (first.block == second.block and not between.strip()
+                and not _are_independent(code[first.begin:first.end], code[second.begin:second.end])):
             new = (text[second.begin:second.end] + text[first.end:second.begin]
                    + text[first.begin:first.end])
             yield Site("order reversed", first.begin, second.end, new)
+
+
+def _are_independent(first, second):
+    """Whether these are two assignments without calls, neither of which uses what the other changes."""
+    changed = []
+    for text in (first, second):
+        match = re.match(r"[\w.\[\]*]*?(\w+)(?:\[\w+\])? [|&+-]?= [^(]*;$", text)
+        if match is None:
+            return False
+        changed.append(match[1])
+    return changed[0] not in re.findall(r"\w+", second) and changed[1] not in re.findall(r"\w+", first)
 
 
 def _returns(code, begin, end, gives_bool):
