@@ -25,6 +25,7 @@ _ATTRIBUTE = re.compile(r"\s*\[\[(?:un)?likely\]\]")
 _LABEL = re.compile(r"(?:case\s[^;{}?]*?[\w)]|default)\s*:(?!:)\s*")
 _BLOCK = re.compile(
     r"(?:[){};:\]]|\b(?:else|do|try|const|noexcept|mutable|override)|->\s*[\w:<>&*, ]+)\s*$")
+_COMMUTATIVE = re.compile(r"\b(?:saturating_add|min|max|swap)$")
 _BEGINNING = re.compile(r"[\w*(:\[~!]|\+\+|--")
 _TYPE = re.compile(r"\b(?:struct|class|union|enum)\b[^;{}()]*$")
 _NO_CALL = re.compile(r"\b(?:if|while|for|switch|return|sizeof|alignof|decltype|noexcept|catch)\s*$")
@@ -252,7 +253,8 @@ def _returns(code, begin, end, gives_bool):
 def _arguments(code, begin, end):
     for match in re.finditer(r"[\w>]([({])", code[begin:end]):
         opening = begin + match.end() - 1
-        if _NO_CALL.search(code, max(0, opening - 12), opening):
+        before = code[max(0, opening - 20):opening]
+        if _NO_CALL.search(before) or _COMMUTATIVE.search(before):
             continue
         if match[1] == "{" and _BLOCK.search(code, max(begin - 1, opening - 120), opening):
             continue

@@ -98,7 +98,7 @@ class Trial:
         # The test of a statement spends more of its time on it than others do.
         def likelihood(program):
             name = program.name.rpartition("/")[2]
-            return (not name.startswith(stem + "_test"), program.run_s > 2,
+            return (not name.startswith(stem + "_test"), program.run_s > 30,
                     -program.reached.get(probe, 0), -program.kills)
         with self.lock:
             return sorted(reaching, key=likelihood)[:self.most]
@@ -211,6 +211,45 @@ def write_row(root, row):
     path.write_text(before + TABLE[0] + "\n\n" + table + "\n" + TABLE[1] + rest.split(TABLE[1])[1])
 
 
+class Tally:
+    """Prints and counts results."""
+
+    def __init__(self, root, argued, report):
+        self.root = root
+        self.argued = argued
+        self.report = report
+        self.counts = collections.Counter()
+        self.sampled = 0
+        self.survivors = []
+
+    def add(self, result):
+        mutant = result.mutant
+        place = f"include/{mutant.file}:{mutant.line}: {mutant.name}"
+        outcome = result.outcome
+        if outcome == "survived" and (mutant.file.removeprefix("blkown/"), mutant.name) in self.argued:
+            outcome = "argued"
+        self.counts[outcome] += 1
+        if outcome == "discarded":
+            return
+        self.sampled += 1
+        if outcome == "caught":
+            self.report(f"{place}: caught by {result.by}")
+        elif outcome == "argued":
+            self.report(f"{place}: survives, argued in {README}")
+        else:
+            self.survivors.append(place)
+            self.report("\n".join([f"{place}: SURVIVED ({result.by})",
+                                   *("    " + line for line in difference(self.root, mutant))]))
+
+    def sum_up(self, library, seed):
+        for place in self.survivors:
+            self.report(f"survived: {place}")
+        counts = self.counts
+        self.report(f"{library}, seed {seed}: {counts['caught']} of {self.sampled} mutants caught, "
+                    f"{counts['argued']} argued, {counts['survived']} survived; "
+                    f"{counts['discarded']} did not compile")
+
+
 def run_sample(workshop, arguments, report=lambda line: print(line, flush=True)):
     """Returns the number of mutants sampled and the number neither caught nor argued."""
     library = arguments.library
@@ -221,35 +260,17 @@ def run_sample(workshop, arguments, report=lambda line: print(line, flush=True))
         for mutant in mutants:
             report(f"include/{mutant.file}:{mutant.line}: {mutant.name}")
         return None
-    argued = argued_survivors(workshop.root)
     trial = Trial(workshop, prepare(workshop, library, arguments.jobs, report), arguments)
-    counts = collections.Counter()
-    survivors = []
-    for result in results_of(trial, mutants, arguments.jobs):
-        mutant = result.mutant
-        place = f"include/{mutant.file}:{mutant.line}: {mutant.name}"
-        if result.outcome == "discarded":
-            counts["discarded"] += 1
-            continue
-        if result.outcome == "caught":
-            counts["caught"] += 1
-            report(f"{place}: caught by {result.by}")
-        elif (mutant.file.removeprefix("blkown/"), mutant.name) in argued:
-            counts["argued"] += 1
-            report(f"{place}: survives, argued in {README}")
-        else:
-            counts["survived"] += 1
-            survivors.append(place)
-            report("\n".join([f"{place}: SURVIVED ({result.by})",
-                              *("    " + line for line in difference(workshop.root, mutant))]))
-        if counts["caught"] + counts["argued"] + counts["survived"] == arguments.sample:
-            break
-    sampled = counts["caught"] + counts["argued"] + counts["survived"]
-    for place in survivors:
-        report(f"survived: {place}")
-    report(f"{library}, seed {arguments.seed}: {counts['caught']} of {sampled} mutants caught, "
-           f"{counts['argued']} argued, {counts['survived']} survived; "
-           f"{counts['discarded']} did not compile")
+    tally = Tally(workshop.root, argued_survivors(workshop.root), report)
+    try:
+        for result in results_of(trial, mutants, arguments.jobs):
+            tally.add(result)
+            if tally.sampled == arguments.sample:
+                break
+    finally:
+        # After an interrupt, too.
+        tally.sum_up(library, arguments.seed)
+    counts, sampled = tally.counts, tally.sampled
     if arguments.write_table:
         write_row(workshop.root, [library, str(arguments.seed), str(sampled), str(counts["caught"]),
                                   str(counts["argued"]), str(counts["survived"])])
