@@ -227,7 +227,8 @@ def _are_independent(first, second):
     """Whether these are two assignments without calls, neither of which uses what the other changes."""
     changed = []
     for text in (first, second):
-        match = re.match(r"[\w.\[\]*]*?(\w+)(?:\[\w+\])? [|&+-]?= [^(]*;$", text)
+        match = (re.match(r"[\w.\[\]*]*?(\w+)(?:\[\w+\])? [|&+-]?= [^(]*;$", text)
+                 or re.match(r"(?:\+\+|--)(\w+);$", text))
         if match is None:
             return False
         changed.append(match[1])
