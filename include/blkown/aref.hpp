@@ -9,6 +9,7 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
 #include <blkown/detail/holder_list.hpp>
+#include <blkown/detail/poison.hpp>
 #include <blkown/detail/ref_value.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/place.hpp>
@@ -220,6 +221,7 @@ struct Ownership<R> {
 
   /// Parks the request: its I/O is in flight and unreferenced, under the next generation.
   static void release_owned(R& request) noexcept {
+    detail::poison_shareable(request);
     detail::RefValue<Word> seen;
     if (detail::word_of(request).park_owned(seen)) [[likely]]
       return;
@@ -229,6 +231,7 @@ struct Ownership<R> {
 
   /// The unique owner becomes one of the holders of references.
   static void into_shared(R& request, Place where = Place{}) noexcept {
+    detail::poison_shareable(request);
     detail::RefValue<Word> seen;
     if (detail::word_of(request).into_shared(seen)) [[likely]]
       return;

@@ -9,6 +9,7 @@
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/poison.hpp>
 #include <blkown/detail/ref_value.hpp>
 #include <blkown/detail/ref_word.hpp>
 #include <blkown/ended.hpp>
@@ -75,10 +76,11 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
     return detail::cookie_of(request, detail::word_of(request).peek().next_generation());
   }
 
-  /// The request's data, to read and write.
-  BLKOWN_NEEDS_HELD [[nodiscard]] auto& data() const noexcept {
+  /// The request's data, to read and write. The reference ends with the handle.
+  BLKOWN_NEEDS_HELD [[nodiscard]] auto& data() const& noexcept {
     return RequestTraits<R>::data(held("Claim::data"));
   }
+  BLKOWN_DETAIL_DATA_OF_A_TEMPORARY;
 
   /// A reference that pins the request, for a mapping or a timer. A plain store if the Claim is not
   /// published and has no pin, else one read-modify-write.
@@ -107,6 +109,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
   BLKOWN_CONSUMES [[nodiscard]] detail::PublishResultOf<R, Issue> publish(
       Issue&& issue, Place where = Place::current()) && noexcept {
     R& request = take("Claim::publish", where);
+    detail::poison_shareable(request);
     detail::RefValue<Word> seen;
     const detail::ClaimResult step = detail::word_of(request).publish_claim(seen);
     check(step, request, seen, "Claim::publish", where);
@@ -129,6 +132,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
       detail::violate_request(Violation::release_of_unpublished, detail::header_of(request),
                               word.peek(), "Claim::release", where);
     }
+    detail::poison_shareable(request);
     detail::RefValue<Word> seen;
     check(word.release_claim(seen), request, seen, "Claim::release", where);
   }
@@ -190,7 +194,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
   using Base::object;
   using Base::take;
 
-  Claim(R& request, detail::ClaimOrigin origin) noexcept : Base{{request, origin}} {}
+  Claim(R& request, detail::ClaimOrigin origin) noexcept : Base{{request, origin}} {
+    detail::unpoison(request);
+  }
 
   /// Out of line, so that the destructor of an empty handle inlines to nothing.
   [[gnu::cold, gnu::noinline]] static void drop(R& request) noexcept {
@@ -210,6 +216,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
   static void finish(R& request, Status status, bool requeue, const char* operation,
                      Place where) noexcept {
     detail::set_outcome(request, status, requeue);
+    detail::poison_shareable(request);
     detail::RefValue<Word> seen;
     const detail::ClaimResult step = detail::word_of(request).end_claim(seen);
     check(step, request, seen, operation, where);

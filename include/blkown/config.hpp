@@ -16,6 +16,10 @@
 //                         them (tracking.hpp). 0, the default: nothing is stored. The CMake target
 //                         blkown::tracking defines it as 1. ARefs are then wider than a pointer,
 //                         take spin locks, and must not be used in interrupts.
+//   BLKOWN_POISON         1: the data of a request is poisoned for AddressSanitizer while no handle
+//                         gives access to it, so that an access through a kept reference stops.
+//                         Such a program is linked with AddressSanitizer. 0: it is not poisoned.
+//                         Default: 1 where the compiler has AddressSanitizer switched on.
 //
 // Each choice that changes a type or a function body changes the name of the inline namespace, so
 // that two parts of a program with different choices do not link.
@@ -82,21 +86,44 @@
 #error "BLKOWN_TRACKING is 0 or 1"
 #endif
 
-#define BLKOWN_DETAIL_ABI_JOIN(word, line, atomic, stdio, tracking) \
-  v1_w##word##_l##line##_##atomic##_##stdio##tracking
-#define BLKOWN_DETAIL_ABI(word, line, atomic, stdio, tracking) \
-  BLKOWN_DETAIL_ABI_JOIN(word, line, atomic, stdio, tracking)
+#ifndef BLKOWN_POISON
+#if defined(__SANITIZE_ADDRESS__)
+#define BLKOWN_POISON 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define BLKOWN_POISON 1
+#endif
+#endif
+#endif
+#ifndef BLKOWN_POISON
+#define BLKOWN_POISON 0
+#endif
+
+#if BLKOWN_POISON == 1
+#define BLKOWN_DETAIL_POISON_NAME _poison
+#elif BLKOWN_POISON == 0
+#define BLKOWN_DETAIL_POISON_NAME
+#else
+#error "BLKOWN_POISON is 0 or 1"
+#endif
+
+#define BLKOWN_DETAIL_ABI_JOIN(word, line, atomic, stdio, tracking, poison) \
+  v1_w##word##_l##line##_##atomic##_##stdio##tracking##poison
+#define BLKOWN_DETAIL_ABI(word, line, atomic, stdio, tracking, poison) \
+  BLKOWN_DETAIL_ABI_JOIN(word, line, atomic, stdio, tracking, poison)
 
 // The inline namespace of all declarations: blkown::v1 for 64-bit words, 64-byte lines,
-// std::atomic, stdio and no tracking; else every choice is in the name, as in
+// std::atomic, stdio, no tracking and no poison; else every choice is in the name, as in
 // blkown::v1_w32_l64_std_stdio or blkown::v1_w64_l64_std_stdio_tracking.
-#if BLKOWN_WORD_BITS == 64 && BLKOWN_CACHE_LINE_BYTES == 64 && \
-    defined(BLKOWN_DETAIL_STD_ATOMIC) && !defined(BLKOWN_NO_STDIO) && BLKOWN_TRACKING == 0
+#if BLKOWN_WORD_BITS == 64 && BLKOWN_CACHE_LINE_BYTES == 64 &&                                \
+    defined(BLKOWN_DETAIL_STD_ATOMIC) && !defined(BLKOWN_NO_STDIO) && BLKOWN_TRACKING == 0 && \
+    BLKOWN_POISON == 0
 #define BLKOWN_ABI v1
 #else
 #define BLKOWN_ABI                                                                 \
   BLKOWN_DETAIL_ABI(BLKOWN_WORD_BITS, BLKOWN_CACHE_LINE_BYTES, BLKOWN_ATOMIC_NAME, \
-                    BLKOWN_DETAIL_STDIO_NAME, BLKOWN_DETAIL_TRACKING_NAME)
+                    BLKOWN_DETAIL_STDIO_NAME, BLKOWN_DETAIL_TRACKING_NAME,         \
+                    BLKOWN_DETAIL_POISON_NAME)
 #endif
 
 // Clang's typestate attributes (checked with -Wconsumed); GCC would warn about these attributes.
@@ -131,6 +158,23 @@
 #define BLKOWN_DETAIL_CONSUMES_LVALUE(member) \
   template <class... Args>                    \
   ::blkown::detail::use_std_move member(Args&&...)& = delete
+#endif
+
+// Deletes data() of a temporary handle, whose reference would outlive the handle. The first line of
+// the compiler's error has the text (Clang) or the parameter's name (GCC). The default argument is
+// R, because an Owned of an object that is no request has no data.
+#if defined(__clang__) && defined(__cpp_deleted_function)
+#define BLKOWN_DETAIL_DATA_OF_A_TEMPORARY                                                     \
+  _Pragma("clang diagnostic push")                                                            \
+      _Pragma("clang diagnostic ignored \"-Wc++26-extensions\"") template <                   \
+          class name_the_handle_before_using_its_data = R>                                    \
+      typename RequestTraits<name_the_handle_before_using_its_data>::Data& data() const&& =   \
+          delete ("the reference would outlive the temporary handle: name the handle first"); \
+  _Pragma("clang diagnostic pop") static_assert(true)
+#else
+#define BLKOWN_DETAIL_DATA_OF_A_TEMPORARY                    \
+  template <class name_the_handle_before_using_its_data = R> \
+  typename RequestTraits<name_the_handle_before_using_its_data>::Data& data() const&& = delete
 #endif
 
 // Encloses each handle's destructor. GCC sees an uninitialized handle in the destructor of an empty

@@ -9,6 +9,7 @@
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/poison.hpp>
 #include <blkown/detail/ring.hpp>
 #include <blkown/detail/tag_bitmap.hpp>
 #include <blkown/detail/tag_set_state.hpp>
@@ -87,7 +88,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended : private detail::HandleBase<R> {
   /// Frees the tag through this context's cache, mostly without an atomic operation.
   /// Violation: tag_cache_of_other; tag_not_taken, when the cache gives the tag back.
   BLKOWN_CONSUMES void release(TagCache& cache, Place where = Place::current()) && noexcept {
-    const RequestHeader& header = detail::header_of(take("Ended::release", where));
+    R& request = take("Ended::release", where);
+    const RequestHeader& header = detail::header_of(request);
+    detail::poison_idle(request);
     detail::HeaderAccess::state(header).give(header.queue(), header.tag(), cache, where);
   }
 
@@ -116,7 +119,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended : private detail::HandleBase<R> {
   using Base::object;
   using Base::take;
 
-  explicit Ended(R& request) noexcept : Base{&request} {}
+  explicit Ended(R& request) noexcept : Base{&request} { detail::unpoison(request); }
 
   [[nodiscard]] RequestHeader& header(const char* operation) const noexcept {
     return detail::header_of(held(operation));
@@ -125,6 +128,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended : private detail::HandleBase<R> {
   static void give_back(R& request, const char* operation, Place where) noexcept {
     const RequestHeader& header = detail::header_of(request);
     detail::TagBitmap& bitmap = detail::HeaderAccess::state(header).bitmaps[header.queue().value];
+    detail::poison_idle(request);
     if (!bitmap.give(header.tag())) [[unlikely]] {
       detail::violate_request(Violation::tag_not_taken, header, detail::word_of(request).peek(),
                               operation, where);
@@ -274,6 +278,8 @@ void set_outcome(R& request, Status status, bool requeue) noexcept {
 /// Calls the EndSink of the TagSet with a request whose word is idle.
 template <class R>
 void deliver(R& request) noexcept {
+  // No reference is left: data with shared_data, too, belongs to the Ended alone.
+  poison_idle(request);
   const TagSetState& state = state_of(request);
   state.delivery(state, &request);
 }

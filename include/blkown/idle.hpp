@@ -8,6 +8,7 @@
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/poison.hpp>
 #include <blkown/detail/ref_value.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/owned.hpp>
@@ -106,7 +107,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle : private detail::HandleBase<R> {
   using Base::object;
   using Base::take;
 
-  explicit Idle(R& request) noexcept : Base{&request} {}
+  explicit Idle(R& request) noexcept : Base{&request} { detail::unpoison(request); }
 
   /// Out of line, so that the destructor of an empty handle inlines to nothing.
   [[gnu::cold, gnu::noinline]] static void drop(R& request) noexcept {
@@ -129,6 +130,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle : private detail::HandleBase<R> {
     if (seen.state() != 0) [[unlikely]]
       violate(request, seen, operation, where);
     detail::set_outcome(request, status, requeue);
+    detail::poison_idle(request);
     detail::deliver(request);
   }
 };

@@ -10,6 +10,7 @@
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/poison.hpp>
 #include <blkown/detail/ref_value.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/place.hpp>
@@ -140,12 +141,13 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
     return detail::cookie_of(request, detail::word_of(request).peek().next_generation());
   }
 
-  /// The request's data, to read and write.
-  BLKOWN_NEEDS_HELD [[nodiscard]] auto& data() const noexcept
+  /// The request's data, to read and write. The reference ends with the handle.
+  BLKOWN_NEEDS_HELD [[nodiscard]] auto& data() const& noexcept
     requires RequestType<R>
   {
     return RequestTraits<R>::data(held("Owned::data"));
   }
+  BLKOWN_DETAIL_DATA_OF_A_TEMPORARY;
 
   /// Changes the handle into a Claim, which can be pinned. The word does not change.
   BLKOWN_CONSUMES [[nodiscard]] Claim<R> into_claim(Place where = Place::current()) && noexcept
@@ -169,6 +171,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
     requires RequestType<R>
   {
     R& request = take("Owned::publish", where);
+    detail::poison_shareable(request);
     detail::RefValue<Word> seen;
     if (!detail::word_of(request).park_owned(seen)) [[unlikely]] {
       violate(request, seen, "Owned::publish", where);
@@ -185,6 +188,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
     requires RequestType<R>
   {
     R& request = take("Owned::park", where);
+    detail::poison_shareable(request);
     detail::RefValue<Word> seen;
     if (!detail::word_of(request).park_owned(seen)) [[unlikely]] {
       violate(request, seen, "Owned::park", where);
@@ -229,7 +233,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
   using Base::object;
   using Base::take;
 
-  explicit Owned(R& request) noexcept : Base{&request} {}
+  explicit Owned(R& request) noexcept : Base{&request} {
+    if constexpr (RequestType<R>) detail::unpoison(request);
+  }
 
   [[nodiscard]] static bool try_into_owned(R& object, Place where) noexcept {
     if constexpr (RequestType<R>) {
@@ -250,6 +256,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
   static void finish(R& request, Status status, bool requeue, const char* operation,
                      Place where) noexcept {
     detail::set_outcome(request, status, requeue);
+    detail::poison_shareable(request);
     detail::RefValue<Word> seen;
     if (!detail::word_of(request).end_owned(seen)) [[unlikely]] {
       violate(request, seen, operation, where);

@@ -7,6 +7,7 @@
 
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/poison.hpp>
 #include <blkown/detail/ref_value.hpp>
 #include <blkown/detail/ref_word.hpp>
 #include <blkown/detail/tag_set_state.hpp>
@@ -16,6 +17,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <type_traits>
 
 namespace blkown {
@@ -54,6 +56,9 @@ class RequestHeader {
   bool requeue_ = false;
   const detail::TagSetState* state_ = nullptr;
   void* next_ = nullptr;  // the next request in an EndedList
+#if BLKOWN_POISON
+  detail::PoisonHoles holes_;
+#endif
 };
 
 static_assert(sizeof(RequestHeader) <= 40, "the data gets room in the header's cache line");
@@ -63,6 +68,10 @@ static_assert(std::is_standard_layout_v<RequestHeader>);
 ///
 ///   template <>
 ///   struct blkown::RequestTraits<my_request> : blkown::EmbeddedHeader<&my_request::header> {};
+///
+/// Traits may also name the bytes that only the holder of an Idle, Owned, Claim or Ended uses, with
+/// `static std::span<std::byte> poisoned_bytes(R&)`. These bytes, whole units of eight, are then
+/// poisoned in a build with AddressSanitizer while no such handle exists (BLKOWN_POISON).
 template <class R>
 struct RequestTraits;
 
@@ -98,7 +107,8 @@ concept HasRequestTraits = requires { typename RequestTraits<R>::Data; };
 
 /// A request with the driver's data T, such as a command, its segments or a mapping. The data is
 /// built once and is not reset between I/Os. Only a handle gives access to the data: Idle, Owned,
-/// Claim, or ARef if shared_data<T> is true.
+/// Claim, or ARef if shared_data<T> is true. A reference to the data ends with its handle: a build
+/// with AddressSanitizer stops at the first access through an older one.
 template <class T>
 class Request {
  public:
@@ -127,6 +137,10 @@ struct RequestTraits<Request<T>> {
   }
   /// The driver's data inside the request.
   [[nodiscard]] static T& data(Request<T>& request) noexcept { return request.data_; }
+  /// The bytes that a build with AddressSanitizer poisons while no handle gives access to the data.
+  [[nodiscard]] static std::span<std::byte> poisoned_bytes(Request<T>& request) noexcept {
+    return detail::PoisonedPart<T>::of(request.data_);
+  }
 };
 
 namespace detail {
@@ -140,6 +154,9 @@ struct HeaderAccess {
   static Status& status(RequestHeader& header) noexcept { return header.status_; }
   static bool& requeue(RequestHeader& header) noexcept { return header.requeue_; }
   static void*& next(RequestHeader& header) noexcept { return header.next_; }
+#if BLKOWN_POISON
+  static PoisonHoles& holes(RequestHeader& header) noexcept { return header.holes_; }
+#endif
 
   /// Sets the request's TagSet, queue, tag and first generation.
   /// Precondition: no other context has access to the request.
@@ -164,6 +181,12 @@ template <class R>
 [[nodiscard]] RequestHeader& header_of(R& request) noexcept {
   return RequestTraits<R>::header(request);
 }
+#if BLKOWN_POISON
+template <class R>
+[[nodiscard]] PoisonHoles& holes_of(R& request) noexcept {
+  return HeaderAccess::holes(header_of(request));
+}
+#endif
 /// The link of a request in a Ring.
 template <class R>
 struct RequestLink {

@@ -17,11 +17,11 @@
 
 // Goal: parts of a program with different choices do not link to each other's types.
 TEST(Config, NamesEveryChoiceThatIsNotTheDefaultInTheNamespace) {
-  const bool is_default =
-      BLKOWN_WORD_BITS == 64 && BLKOWN_CACHE_LINE_BYTES == 64 && BLKOWN_TRACKING == 0;
-  const std::string long_form = "v1_w" + std::to_string(BLKOWN_WORD_BITS) + "_l" +
-                                std::to_string(BLKOWN_CACHE_LINE_BYTES) + "_std_stdio" +
-                                (BLKOWN_TRACKING ? "_tracking" : "");
+  const bool is_default = BLKOWN_WORD_BITS == 64 && BLKOWN_CACHE_LINE_BYTES == 64 &&
+                          BLKOWN_TRACKING == 0 && BLKOWN_POISON == 0;
+  const std::string long_form =
+      "v1_w" + std::to_string(BLKOWN_WORD_BITS) + "_l" + std::to_string(BLKOWN_CACHE_LINE_BYTES) +
+      "_std_stdio" + (BLKOWN_TRACKING ? "_tracking" : "") + (BLKOWN_POISON ? "_poison" : "");
   const std::string expected = is_default ? "v1" : long_form;
   EXPECT_EQ(TEXT_OF(BLKOWN_ABI), expected);
 }

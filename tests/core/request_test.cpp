@@ -30,6 +30,14 @@ struct PinsItself {
   std::optional<blkown::ARef<blkown::Request<PinsItself>>> mapping;
 };
 
+}  // namespace
+
+// Whoever has the pin may drop it, also after the end.
+template <>
+inline constexpr bool blkown::shared_data<PinsItself> = true;
+
+namespace {
+
 /// Immovable data, which records the arguments and the number of its constructions.
 struct Immovable {
   Immovable(QueueIndex built_for_queue, Tag built_for_tag)

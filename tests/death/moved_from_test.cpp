@@ -31,7 +31,10 @@ TEST_F(UseOfMovedFromDeathTest, EveryAccessorOfOwnedNeedsARequest) {
   dies("Owned::header", "", [&] { use(device.no_owned().header()); });
   dies("Owned::cookie", "", [&] { use(device.no_owned().cookie()); });
   dies("Owned::next_cookie", "", [&] { use(device.no_owned().next_cookie()); });
-  dies("Owned::data", "", [&] { use(device.no_owned().data()); });
+  dies("Owned::data", "", [&] {
+    const auto owned = device.no_owned();
+    use(owned.data());
+  });
   dies("Owned::operator*", "", [&] { use(*device.no_owned_object()); });
   dies("Owned::operator->", "", [&] { use(device.no_owned_object()->member); });
 }
@@ -56,7 +59,10 @@ TEST_F(UseOfMovedFromDeathTest, EveryAccessorOfClaimNeedsARequest) {
   dies("Claim::header", "", [&] { use(device.no_claim().header()); });
   dies("Claim::cookie", "", [&] { use(device.no_claim().cookie()); });
   dies("Claim::next_cookie", "", [&] { use(device.no_claim().next_cookie()); });
-  dies("Claim::data", "", [&] { use(device.no_claim().data()); });
+  dies("Claim::data", "", [&] {
+    const auto claim = device.no_claim();
+    use(claim.data());
+  });
   dies_here("Claim::pin", "", [&] { use(device.no_claim().pin()); });
 }
 

@@ -146,8 +146,17 @@ struct SelfTimed {
   blkown::Cookie cookie;
   mq::Timer<blkown::ARef<SelfRq>> timer{&fire, this};
 };
-void SelfTimed::fire(void* self, blkown::ARef<SelfRq>&& pin) {
-  const blkown::Cookie cookie = static_cast<SelfTimed*>(self)->cookie;
+
+}  // namespace
+
+// The cookie does not change while the timer is armed.
+template <>
+inline constexpr bool blkown::shared_data<SelfTimed> = true;
+
+namespace {
+
+void SelfTimed::fire(void*, blkown::ARef<SelfRq>&& pin) {
+  const blkown::Cookie cookie = pin.data().cookie;
   auto claim = blkown::try_claim(std::move(pin), cookie);
   if (claim.has_value()) std::move(*claim).end(Status::timed_out);
 }

@@ -8,6 +8,7 @@
 
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/poison.hpp>
 #include <blkown/fwd.hpp>
 #include <blkown/place.hpp>
 #include <blkown/tracking.hpp>
@@ -106,12 +107,15 @@ struct HandleAccess {
   [[nodiscard]] static ClaimOrigin origin(const Claim<R>& claim) noexcept {
     return claim.pointer_.origin();
   }
-  /// The object of the handle, or null. The handle is empty afterwards.
+  /// The request of the handle, or null. The handle is empty afterwards.
   template <template <class> class Handle, class R>
   [[nodiscard]] static R* take(Handle<R>& handle) noexcept {
-    R* const object = handle.object();
+    R* const request = handle.object();
     handle.pointer_ = {};
-    return object;
+    if constexpr (is_poisoned) {
+      if (request != nullptr) poison_shareable(*request);
+    }
+    return request;
   }
   template <class R>
   [[nodiscard]] static R* take_reference(ARef<R>& reference) noexcept {

@@ -14,6 +14,7 @@
 #include <blkown/config.hpp>
 
 #if BLKOWN_TRACKING
+#include <blkown/detail/poison.hpp>
 #include <blkown/detail/spin_lock.hpp>
 #include <blkown/place.hpp>
 #include <cstddef>
@@ -60,11 +61,13 @@ class Holder {
   Holder* next_ = nullptr;
 };
 
-/// The holders of all objects whose keys have the same hash, oldest first.
+/// The holders of all objects whose keys have the same hash, oldest first. An entry may lie in the
+/// data of a request that is poisoned, so the functions that follow the links ignore the poison.
 class alignas(cache_line_bytes) HolderList {
  public:
   [[nodiscard]] static HolderList& of(const void* key) noexcept;
 
+  BLKOWN_DETAIL_IGNORES_POISON
   void push_back(Holder& holder, const void* key, const Place& where) noexcept {
     const SpinGuard guard{lock_};
     holder.key_ = key;
@@ -73,12 +76,14 @@ class alignas(cache_line_bytes) HolderList {
     holder.next_ = nullptr;
     link_to(&holder, holder);
   }
+  BLKOWN_DETAIL_IGNORES_POISON
   void remove(Holder& holder) noexcept {
     const SpinGuard guard{lock_};
     (holder.previous_ == nullptr ? first_ : holder.previous_->next_) = holder.next_;
     (holder.next_ == nullptr ? last_ : holder.next_->previous_) = holder.previous_;
     holder.key_ = nullptr;
   }
+  BLKOWN_DETAIL_IGNORES_POISON
   void replace(Holder& from, Holder& to) noexcept {
     const SpinGuard guard{lock_};
     to.key_ = from.key_;
@@ -91,8 +96,8 @@ class alignas(cache_line_bytes) HolderList {
 
   /// Copies the places of the object's holders into `places`, except for the first `skipped`.
   template <std::size_t room>
-  [[nodiscard]] std::size_t read(const void* key, std::size_t skipped,
-                                 Place (&places)[room]) noexcept {
+  [[nodiscard]] BLKOWN_DETAIL_IGNORES_POISON std::size_t read(const void* key, std::size_t skipped,
+                                                              Place (&places)[room]) noexcept {
     const SpinGuard guard{lock_};
     std::size_t count = 0;
     for (const Holder* holder = first_; holder != nullptr && count != room;
@@ -109,6 +114,7 @@ class alignas(cache_line_bytes) HolderList {
 
  private:
   /// Makes the neighbours of `entry`, or the ends of the list, point to `pointer`.
+  BLKOWN_DETAIL_IGNORES_POISON
   void link_to(Holder* pointer, const Holder& entry) noexcept {
     (entry.previous_ == nullptr ? first_ : entry.previous_->next_) = pointer;
     (entry.next_ == nullptr ? last_ : entry.next_->previous_) = pointer;

@@ -8,6 +8,7 @@
 
 #include <blkown/config.hpp>
 #include <blkown/detail/first_generation.hpp>
+#include <blkown/detail/poison.hpp>
 #include <blkown/detail/tag_bitmap.hpp>
 #include <blkown/detail/tag_set_state.hpp>
 #include <blkown/ended.hpp>
@@ -115,6 +116,7 @@ struct TagSetStorage {
   /// Destroys the requests and frees the storage.
   /// Precondition: no request is in use.
   static void destroy(TagSetState& state) noexcept {
+    unpoison_memory(state.slots, std::size_t{state.queue_count} * state.depth * slot_bytes);
     for (QueueIndex queue; queue.value != state.queue_count; ++queue.value) {
       for (Tag tag; tag.value != state.depth; ++tag.value) slot(state, queue, tag).~R();
     }
@@ -144,6 +146,7 @@ struct TagSetStorage {
     const auto at = [base](std::uint64_t offset) {
       return base + static_cast<std::size_t>(offset);
     };
+    unpoison_memory(base, static_cast<std::size_t>(plan.end));  // left by an earlier TagSet
     auto* const state = ::new (static_cast<void*>(base)) TagSetState{};
     state->layout = config.layout;
     state->codec = CookieCodec{config.layout};
@@ -173,6 +176,7 @@ struct TagSetStorage {
         R& request = *construct(place, build, queue, tag);
         HeaderAccess::identify(header_of(request), *state, queue, tag,
                                first_generation_of(first, queue, tag));
+        poison_idle(request);
       }
     }
     return state;

@@ -28,6 +28,7 @@
 #include <blkown/check.hpp>
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/handle_base.hpp>
 #include <blkown/dma/backend.hpp>
 #include <blkown/dma/detail/backend_state.hpp>
 #include <blkown/dma/detail/device_state.hpp>
@@ -288,6 +289,7 @@ template <Backend B, class R, class Segments>
   }
   detail::BackendState<B>& state = detail::DeviceAccess::state(device);
   detail::ListFields& fields = detail::ListFields::of(list);
+  fields.leave_readable(*blkown::detail::HandleAccess::look(claim));
   state.attach_list(fields);
   const Word serial = fields.state.prepare();
   fields.direction = direction;

@@ -7,6 +7,7 @@
 
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/poison.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
@@ -15,7 +16,9 @@
 #include <blkown/mq/segments.hpp>
 #include <blkown/request.hpp>
 #include <blkown/status.hpp>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
@@ -161,6 +164,21 @@ template <class D>
 }  // namespace detail
 
 }  // namespace mq
+
+namespace detail {
+
+/// Of a payload, the driver's data. The block layer's part is used in every state.
+template <class D>
+struct PoisonedPart<mq::Payload<D>> {
+  [[nodiscard]] static std::span<std::byte> of(mq::Payload<D>& payload) noexcept {
+    auto* const begin = reinterpret_cast<std::byte*>(&payload.driver_data);
+    auto* const end = reinterpret_cast<std::byte*>(&mq::detail::state_of(payload));
+    return {begin, end};
+  }
+};
+
+}  // namespace detail
+
 }  // namespace BLKOWN_ABI
 }  // namespace blkown
 

@@ -34,11 +34,15 @@
 #include <atomic>
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/poison.hpp>
 #include <blkown/detail/saturating.hpp>
 #include <blkown/duration.hpp>
+#include <blkown/fwd.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/timer_queue.hpp>
 #include <blkown/place.hpp>
+#include <blkown/request.hpp>
 #include <cstdint>
 #include <mutex>
 #include <optional>
@@ -159,6 +163,7 @@ class Timer : private detail::TimerBase {
   /// Context: any; the call locks a mutex.
   void arm(Context& context, std::uint64_t delay_ns, Handle&& handle,
            Place where = Place::current()) noexcept {
+    open_hole(handle);
     arm_node(context, delay_ns, "mq::Timer::arm", where,
              [&] { handle_.emplace(std::move(handle)); });
   }
@@ -188,6 +193,18 @@ class Timer : private detail::TimerBase {
     return std::exchange(handle_, std::nullopt);
   }
 
+  /// Exempts the timer from the poison of the request's data, if it lies there: the context uses
+  /// the timer while the request is published.
+  template <class R>
+  void open_hole(const ARef<R>& pin) noexcept {
+    if constexpr (RequestType<R>) {
+      R* const request = blkown::detail::HandleAccess::look(pin);
+      if (request != nullptr) hole_.open(*request, this, this + 1);
+    }
+  }
+  template <class Other>
+  void open_hole(const Other&) noexcept {}
+
   static void fire(Timer& self, Lock& lock) {
     std::optional<Handle> handle = self.take();
     const Function function = self.function_;
@@ -200,6 +217,7 @@ class Timer : private detail::TimerBase {
   Function function_;
   void* argument_;
   std::optional<Handle> handle_;
+  [[no_unique_address]] blkown::detail::PoisonHole hole_;
 };
 
 /// Calls a function on a context after a delay, without a handle.

@@ -17,6 +17,7 @@
 #include "sim/broken_mq/reference_dropped.hpp"
 #include "sim/broken_mq/requeued_while_mapped.hpp"
 #include "sim/broken_mq/short_taken_for_whole.hpp"
+#include "sim/broken_mq/touched_after_publish.hpp"
 #include "sim/broken_mq/unmapped_on_timeout.hpp"
 #include "sim/broken_mq/unquiesced_unasked.hpp"
 #include "sim/broken_mq/wrong_place.hpp"
@@ -37,6 +38,7 @@ constexpr std::array table{
     NamedDriver{"reference_dropped", &sim::mq_main<ReferenceDropped>},
     NamedDriver{"requeued_while_mapped", &sim::mq_main<RequeuedWhileMapped>},
     NamedDriver{"short_taken_for_whole", &sim::mq_main<ShortTakenForWhole>},
+    NamedDriver{"touched_after_publish", &sim::mq_main<TouchedAfterPublish>},
     NamedDriver{"unmapped_on_timeout", &sim::mq_main<UnmappedOnTimeout>},
     NamedDriver{"unquiesced_unasked", &sim::mq_main<UnquiescedUnasked>},
     NamedDriver{"wrong_place", &sim::mq_main<WrongPlace>},

@@ -7,6 +7,7 @@
 
 #include <blkown/config.hpp>
 #include <blkown/detail/holder_list.hpp>
+#include <blkown/detail/poison.hpp>
 #include <blkown/dma/detail/mapping_state.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/dma/quarantine.hpp>
@@ -68,6 +69,14 @@ struct ListFields {
   DeviceState* device = nullptr;  // the device that the list is attached to
   ListFields* next_attached = nullptr;
   ListFields* previous_attached = nullptr;
+  // A device and an unmap use the list while its request is published.
+  [[no_unique_address]] blkown::detail::PoisonHole hole{};
+
+  /// Exempts the list from the poison of the request's data, if it lies there.
+  template <class R>
+  void leave_readable(R& in_request) noexcept {
+    hole.open(in_request, this, origins + capacity);
+  }
 };
 
 /// The base of every IovaList. A list stays at its address, so that the device can keep a mapping

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: in a build with AddressSanitizer the first access through a reference from data() stops if
+// its handle was consumed, and no right access stops.
+// Method: a request is brought into each state, and AddressSanitizer is asked which bytes are
+// poisoned. Death tests show the report once for each kind of handle.
+
+#include <gtest/gtest.h>
+#include <sanitizer/asan_interface.h>
+
+#include <array>
+#include <blkown/blkown.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "support/driver.hpp"
+
+static_assert(BLKOWN_POISON == 1, "this program is built with AddressSanitizer");
+
+using support::ARef;
+using support::Claim;
+using support::Command;
+using support::Driver;
+using support::Owned;
+
+namespace {
+
+/// Whether any byte of the object is poisoned.
+template <class T>
+[[nodiscard]] bool poisoned(const T& object) {
+  return __asan_region_is_poisoned(const_cast<T*>(&object), sizeof object) != nullptr;
+}
+
+/// Odd sizes and alignments.
+struct Odd {
+  char first[3];
+  char last;
+};
+struct alignas(128) Aligned {
+  char bytes[5];
+};
+
+/// Data that references may read.
+struct Geometry {
+  int sectors = 0;
+};
+
+/// Request types of the user's own, with and without named bytes.
+struct Plain {
+  int before = 0;
+  blkown::RequestHeader header;
+  int after = 0;
+};
+struct Named {
+  std::uint32_t public_part[3] = {};
+  std::uint32_t own_part[5] = {};
+  std::uint32_t behind = 0;
+  blkown::RequestHeader header;
+};
+
+}  // namespace
+
+template <>
+inline constexpr bool blkown::shared_data<Geometry> = true;
+template <>
+struct blkown::RequestTraits<Plain> : blkown::EmbeddedHeader<&Plain::header> {};
+template <>
+struct blkown::RequestTraits<Named> : blkown::EmbeddedHeader<&Named::header> {
+  static std::span<std::byte> poisoned_bytes(Named& request) {
+    return std::as_writable_bytes(std::span{request.own_part});
+  }
+};
+
+namespace {
+
+class Poison : public testing::Test {
+ protected:
+  Poison() {
+    auto idle = driver_.idle();
+    data_ = &idle.data();
+    std::move(idle).fail(blkown::Status::ok);
+  }
+  [[nodiscard]] bool is_poisoned() const { return poisoned(*data_); }
+
+  Driver<> driver_;
+  Command* data_ = nullptr;
+};
+
+[[nodiscard]] std::expected<void, int> refuse(const blkown::Cookie&) { return std::unexpected{1}; }
+
+}  // namespace
+
+TEST_F(Poison, IsOnTheDataOfAFreeTag) {
+  EXPECT_TRUE(is_poisoned());
+  auto idle = driver_.idle();
+  EXPECT_FALSE(is_poisoned());
+  std::move(idle).requeue();
+  EXPECT_TRUE(is_poisoned()) << "in the list of ended requests";
+  auto ended = driver_.sink.requeued.pop_front().value();
+  EXPECT_FALSE(is_poisoned());
+  std::move(ended).into_idle().fail(blkown::Status::ok);
+  EXPECT_TRUE(is_poisoned());
+}
+
+TEST_F(Poison, IsOnTheDataWhileAnOwnedHasPublishedOrParked) {
+  Owned owned = driver_.owned();
+  EXPECT_FALSE(is_poisoned());
+  std::move(owned).publish(
+      [&](const blkown::Cookie&) { EXPECT_TRUE(is_poisoned()) << "in issue"; });
+  EXPECT_TRUE(is_poisoned());
+  const auto take = [&] {
+    return support::take_value(
+        driver_.set.tag_to_owned_any_generation(blkown::QueueIndex{0}, blkown::Tag{0}));
+  };
+  take().park();
+  EXPECT_TRUE(is_poisoned());
+  {
+    const Owned dropped = take();
+  }
+  EXPECT_TRUE(is_poisoned());
+  Owned last = take();
+  EXPECT_FALSE(is_poisoned());
+  std::move(last).end_ok();
+  EXPECT_TRUE(is_poisoned());
+}
+
+TEST_F(Poison, IsOnTheDataWhileAClaimHasPublishedOrReleased) {
+  Claim claim = driver_.claimed();
+  EXPECT_FALSE(is_poisoned());
+  const blkown::Cookie cookie = Driver<>::publish(std::move(claim));
+  EXPECT_TRUE(is_poisoned());
+  driver_.claim(cookie).release();
+  EXPECT_TRUE(is_poisoned());
+  Claim last = driver_.claim(cookie);
+  EXPECT_FALSE(is_poisoned());
+  std::move(last).end_ok();
+  EXPECT_TRUE(is_poisoned());
+}
+
+TEST_F(Poison, IsGoneForTheClaimThatARefusedPublishGivesBack) {
+  auto refused = driver_.owned().publish(refuse);
+  EXPECT_FALSE(is_poisoned());
+  auto again = std::move(*refused.error().claim).publish(refuse);
+  EXPECT_FALSE(is_poisoned());
+  std::move(*again.error().claim).end_ok();
+  EXPECT_TRUE(is_poisoned());
+}
+
+TEST_F(Poison, IsOnTheDataWhileOnlyPinsExist) {
+  ARef pin = driver_.owned().into_shared();
+  EXPECT_TRUE(is_poisoned());
+  const blkown::Cookie cookie{
+      .generation = pin.generation(), .tag = pin.tag(), .queue = pin.queue()};
+  {
+    Claim claim = support::take_value(blkown::claim(pin, cookie));
+    EXPECT_FALSE(is_poisoned());
+    std::move(claim).release();
+  }
+  EXPECT_TRUE(is_poisoned());
+  Claim claim = support::take_value(blkown::try_claim(std::move(pin), cookie));
+  EXPECT_FALSE(is_poisoned());
+  {
+    const ARef other = claim.pin();
+    std::move(claim).end_ok();
+    EXPECT_TRUE(is_poisoned()) << "ended, and pinned";
+  }
+  EXPECT_TRUE(is_poisoned());
+  EXPECT_EQ(driver_.sink.count(), 2U);
+}
+
+TEST_F(Poison, IsGoneForTheHolderWhoBecomesTheOnlyOne) {
+  ARef pin = driver_.owned().into_shared();
+  ARef other = pin;
+  EXPECT_FALSE(blkown::drop_or_own(std::move(other)).has_value());
+  EXPECT_TRUE(is_poisoned());
+  auto owned = blkown::drop_or_own(std::move(pin));
+  EXPECT_FALSE(is_poisoned());
+  pin = std::move(*owned).into_shared();
+  EXPECT_TRUE(is_poisoned());
+  auto only = support::take_value(Owned::try_from_shared(std::move(pin)));
+  EXPECT_FALSE(is_poisoned());
+  std::move(only).end_ok();
+}
+
+TEST_F(Poison, LeavesTheHeaderAndTheOtherRequestsUsable) {
+  auto neighbour = driver_.idle(1);
+  const blkown::Cookie cookie = driver_.in_flight();
+  EXPECT_FALSE(poisoned(driver_.header()));
+  EXPECT_FALSE(poisoned(neighbour.data()));
+  driver_.complete(cookie);
+  std::move(neighbour).fail(blkown::Status::ok);
+}
+
+// Method: data whose size is no multiple of AddressSanitizer's unit, and data with an alignment of
+// its own.
+TEST(PoisonOfData, CoversEveryByteOfAnySize) {
+  Driver<blkown::Request<Odd>> odd;
+  auto owned = odd.owned();
+  const Odd& data = owned.data();
+  std::move(owned).park();
+  for (const char& byte : {std::cref(data.first[0]), std::cref(data.last)}) {
+    EXPECT_TRUE(poisoned(byte));
+  }
+  odd.set.claim_any_generation(blkown::QueueIndex{0}, blkown::Tag{0}).value().end_ok();
+
+  Driver<blkown::Request<Aligned>> aligned;
+  auto other = aligned.owned();
+  const Aligned& bytes = other.data();
+  std::move(other).park();
+  EXPECT_TRUE(poisoned(bytes.bytes[4]));
+  aligned.set.claim_any_generation(blkown::QueueIndex{0}, blkown::Tag{0}).value().end_ok();
+}
+
+// Goal: data that references may read is poisoned only while no reference and no I/O exists.
+TEST(PoisonOfData, LeavesSharedDataReadableWhileReferencesExist) {
+  Driver<blkown::Request<Geometry>> driver;
+  auto idle = driver.idle();
+  const Geometry& data = idle.data();
+  auto claim = std::move(idle).start().into_claim();
+  {
+    const auto pin = claim.pin();
+    const auto cookie = Driver<blkown::Request<Geometry>>::publish(std::move(claim));
+    EXPECT_FALSE(poisoned(pin.data()));
+    driver.claim(cookie).end_ok();
+    EXPECT_FALSE(poisoned(pin.data())) << "ended, and pinned";
+  }
+  EXPECT_TRUE(poisoned(data));
+}
+
+TEST(PoisonOfData, CoversAUsersRequestTypeIfTheTraitsNameBytes) {
+  auto plain =
+      blkown::TagSet<Plain>::create({.depth = 1, .layout = blkown::CookieLayout::nbd()},
+                                    blkown::EndSink<Plain>::freeing(),
+                                    [](blkown::QueueIndex, blkown::Tag) { return Plain{}; })
+          .value();
+  auto named =
+      blkown::TagSet<Named>::create({.depth = 1, .layout = blkown::CookieLayout::nbd()},
+                                    blkown::EndSink<Named>::freeing(),
+                                    [](blkown::QueueIndex, blkown::Tag) { return Named{}; })
+          .value();
+  auto plain_idle = plain.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{0}).value();
+  const Plain& all = plain_idle.data();
+  std::move(plain_idle).fail(blkown::Status::ok);
+  EXPECT_FALSE(poisoned(all));
+
+  auto named_idle = named.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{0}).value();
+  const Named& request = named_idle.data();
+  EXPECT_FALSE(poisoned(request));
+  std::move(named_idle).fail(blkown::Status::ok);
+  for (const std::uint32_t& number : request.own_part) EXPECT_TRUE(poisoned(number));
+  EXPECT_FALSE(poisoned(request.public_part) || poisoned(request.behind) ||
+               poisoned(request.header));
+}
+
+// Goal: memory that the caller gave to a TagSet is usable again, also for another TagSet.
+TEST(PoisonOfData, EndsWithTheTagSet) {
+  alignas(64) static std::array<std::byte, 4096> storage;
+  for (int round = 0; round != 2; ++round) {
+    {
+      const auto set = support::TagSet::create_in(storage, support::two_queues_of_eight,
+                                                  blkown::EndSink<support::Request>::freeing());
+      ASSERT_TRUE(set.has_value());
+      EXPECT_TRUE(poisoned(storage));
+    }
+    EXPECT_FALSE(poisoned(storage));
+  }
+}
+
+// --- the report ----------------------------------------------------------------------------------
+
+using PoisonDeathTest = Poison;
+
+TEST_F(PoisonDeathTest, StopsAReadAfterThePublication) {
+  Owned owned = driver_.owned();
+  const Command& kept = owned.data();
+  const blkown::Cookie cookie = Driver<>::publish(std::move(owned));
+  EXPECT_DEATH(static_cast<void>(*const_cast<const volatile int*>(&kept.sectors)),
+               "use-after-poison");
+  driver_.complete(cookie);
+}
+
+TEST_F(PoisonDeathTest, StopsAWriteInIssue) {
+  EXPECT_DEATH(
+      {
+        Owned owned = driver_.owned();
+        Command& kept = owned.data();
+        std::move(owned).publish([&](const blkown::Cookie&) { kept.sectors = 1; });
+      },
+      "use-after-poison");
+}
+
+TEST_F(PoisonDeathTest, StopsAWriteAfterTheEnd) {
+  EXPECT_DEATH(
+      {
+        Claim claim = driver_.claimed();
+        Command& kept = claim.data();
+        std::move(claim).end_ok();
+        kept.sectors = 1;
+      },
+      "use-after-poison");
+}
+
+TEST_F(PoisonDeathTest, StopsAWriteToAnIdleThatWasFailed) {
+  EXPECT_DEATH(
+      {
+        auto idle = driver_.idle();
+        Command& kept = idle.data();
+        std::move(idle).fail(blkown::Status::ok);
+        kept.sectors = 1;
+      },
+      "use-after-poison");
+}

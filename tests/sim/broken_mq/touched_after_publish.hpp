@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The driver writes to its RequestData after publishing, when the request may be another I/O.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_TOUCHED_AFTER_PUBLISH_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_MQ_TOUCHED_AFTER_PUBLISH_HPP
+
+#include <mutex>
+
+#include "dma_round_trip/nvme.hpp"
+
+namespace round_trip::broken {
+
+class TouchedAfterPublish : public NvmeSteps<TouchedAfterPublish> {
+ public:
+  using NvmeSteps::NvmeSteps;
+
+  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
+    auto claim = std::move(idle).start().into_claim();
+    if (const auto error = map(claim)) {
+      return Answer::rejected(*std::move(claim).into_owned(), *error);
+    }
+    const sim::SubmissionEntry entry = command(hw, claim);
+    auto& kept = claim.data().driver_data;
+    auto issued = std::move(claim).publish([&](const blkown::Cookie&) {
+      const std::lock_guard lock{hw.data.submission};
+      return hw.data.rings->submit(controller_, hw.index().value, entry);
+    });
+    kept.tries = 0;
+    if (issued.has_value() || !issued.error().claim.has_value()) return Answer::accepted();
+    auto back = *std::move(issued.error().claim);
+    unmap(back, *dma::EndProof::of(back));
+    return Answer::rejected(*std::move(back).into_owned(), blkown::Status::device_resource);
+  }
+};
+
+}  // namespace round_trip::broken
+
+#endif
