@@ -246,6 +246,28 @@ TEST_F(IovaShortage, NeverIfTheDeviceDoesNotReachMemoryBehindTheShortage) {
   std::move(claim).end_ok();
 }
 
+/// A backend that does not say whether its address space could hold the elements.
+struct WithoutCanHold : fake::Backend {
+  [[nodiscard]] bool can_hold(std::span<const dma::IovaSegment>,
+                              const blkown::Cookie&) const = delete;
+};
+
+TEST(Shortage, OfABackendThatDoesNotSayMoreIsForNow) {
+  Rig rig;
+  WithoutCanHold backend;
+  backend.refuse_map = 0;
+  backend.refuse_with = MapFailure::no_iova;
+  dma::Device<WithoutCanHold> device{backend};
+  Claim claim = rig.unpublished();
+  {
+    const auto failed = dma::map(claim, device, std::array{rig.part(0, 8)},
+                                 dma::Direction::to_device, claim.data().iovas);
+    ASSERT_FALSE(failed.has_value());
+    EXPECT_EQ(failed.error().reason, MapFailure::no_iova);
+  }
+  std::move(claim).end_ok();
+}
+
 // Goal: no list length and no device limit gets larger by waiting, whatever else is missing.
 TEST(Shortage, AListOrADeviceTakesNoMoreElementsLater) {
   Rig rig{Rig::Bounce::yes};
