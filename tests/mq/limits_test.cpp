@@ -46,6 +46,22 @@ TEST(DiskConfig, NeedsOnlyACapacity) {
   EXPECT_FALSE(mq::detail::check_config(DiskConfig{.capacity_sectors = 1}).has_value());
 }
 
+TEST(DiskConfig, AcceptsEachLimitItself) {
+  const DiskConfig at_the_limits[] = {
+      {.capacity_sectors = 128, .logical_block_bytes = 65536},
+      {.capacity_sectors = ~std::uint64_t{0} / 512},
+      {.capacity_sectors = 1, .normal_queues = 32767, .read_queues = 32768, .poll_queues = 1},
+      {.capacity_sectors = 1, .normal_queues = 2, .max_normal_queues = 2},
+      {.capacity_sectors = 1, .depth = 1},
+      {.capacity_sectors = 1, .depth = 8, .reserved_depth = 7},
+      {.capacity_sectors = 1, .timeout_ms = 1U << 30},
+      {.capacity_sectors = 1, .busy_delay_ms = 1}};
+  for (const DiskConfig& config : at_the_limits) {
+    const auto error = mq::detail::check_config(config);
+    EXPECT_FALSE(error.has_value()) << error->field << ": " << to_string(error->reason);
+  }
+}
+
 TEST(DiskConfig, TheErrorNamesTheField) {
   using enum DiskReason;
   expect_refused(not_a_power_of_two, "logical_block_bytes",
@@ -86,7 +102,9 @@ TEST(DiskConfig, TheErrorNamesTheField) {
     c.normal_queues = 4;
     c.max_normal_queues = 3;
   });
+  expect_refused(too_large, "queues", [](DiskConfig& c) { c.max_normal_queues = 65537; });
   expect_refused(too_large, "queues", [](DiskConfig& c) { c.read_queues = 65536; });
+  expect_refused(too_large, "queues", [](DiskConfig& c) { c.read_queues = c.poll_queues = 32768; });
   expect_refused(too_small, "depth", [](DiskConfig& c) { c.depth = 0; });
   expect_refused(too_large, "timeout_ms", [](DiskConfig& c) { c.timeout_ms = (1U << 30) + 1; });
   expect_refused(too_small, "busy_delay_ms", [](DiskConfig& c) { c.busy_delay_ms = 0; });
