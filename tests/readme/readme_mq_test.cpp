@@ -5,7 +5,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
+#include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -69,6 +72,77 @@ TEST(ReadmeRamDisk, AFullRingAndALostAnswer) {
     runtime.run();
   }
   EXPECT_EQ(timed_out, 1);
+  EXPECT_TRUE(remove_disk(runtime, std::move(disk)));
+}
+
+// Goal: a bio that another thread posts is submitted by the loop; the loop need not sleep long.
+TEST(ReadmeRamDisk, SubmitsForAnotherThread) {
+  mq::LoopRuntime runtime;
+  RamDisk driver;
+  auto disk = make_disk(driver, runtime, 64);
+  ASSERT_NE(disk, nullptr);
+  EXPECT_EQ(run_and_get_poll_ms(runtime), -1);
+  auto bio = mq::Bio::flush({});
+  Submission submission{*disk, runtime.context(0), bio};
+  std::thread{[&] { submit_on_its_context(submission); }}.join();
+  EXPECT_FALSE(bio.is_in_flight());
+  const int poll_ms = run_and_get_poll_ms(runtime);  // until the next timeout scan
+  EXPECT_GT(poll_ms, 0);
+  EXPECT_LE(poll_ms, 30'001);
+  auto& hw = disk->hw_queue(blkown::QueueIndex{0});
+  for (const std::uint64_t id : std::exchange(hw.data.ring, {})) driver.interrupt(hw, id);
+  runtime.run();
+  EXPECT_EQ(bio.status(), blkown::Status::ok);
+  EXPECT_TRUE(remove_disk(runtime, std::move(disk)));
+}
+
+// Goal: a reserved request is sent and ends, and without reserved tags there is none.
+TEST(ReadmeRamDisk, SendsAKeepAlive) {
+  mq::LoopRuntime runtime;
+  RamDisk driver;
+  for (const std::uint32_t reserved : {0U, 1U}) {
+    auto disk = *mq::Disk<RamDisk>::create({.capacity_sectors = 64, .reserved_depth = reserved},
+                                           driver, runtime, {std::vector<std::byte>(64 * 512)});
+    unsigned ended = 0;
+    const bool is_sent =
+        send_keep_alive(*disk, runtime.context(0),
+                        {[](void* its, auto&) { ++*static_cast<unsigned*>(its); }, &ended});
+    EXPECT_EQ(is_sent, reserved != 0);
+    auto& hw = disk->hw_queue(blkown::QueueIndex{0});
+    for (const std::uint64_t id : std::exchange(hw.data.ring, {})) driver.interrupt(hw, id);
+    runtime.run();
+    EXPECT_EQ(ended, reserved);
+    EXPECT_EQ(mq::remove(runtime, *disk), blkown::Status::ok);
+  }
+}
+
+// Goal: a Claim is rejected with and without a pin, with a status that is busy and one that is not.
+TEST(ReadmeRamDisk, RejectsAClaim) {
+  mq::LoopRuntime runtime;
+  RamDisk driver;
+  auto disk = make_disk(driver, runtime, 64);
+  ASSERT_NE(disk, nullptr);
+  auto& hw = disk->hw_queue(blkown::QueueIndex{0});
+  for (const bool is_pinned : {false, true}) {
+    for (const auto status : {blkown::Status::offline, blkown::Status::device_resource}) {
+      auto bio = mq::Bio::flush({});
+      disk->submit(runtime.context(0), bio);
+      auto claim = hw.claim(std::exchange(hw.data.ring, {}).at(0));
+      ASSERT_TRUE(claim.has_value());
+      std::optional<blkown::ARef<RamDisk::Rq>> pin;
+      if (is_pinned) pin = claim->pin();
+      EXPECT_EQ(reject(*std::move(claim), status).is_accepted(), is_pinned);
+      pin.reset();
+      const bool is_busy = mq::is_busy(status);
+      for (int turn = 0; turn != 1000 && bio.is_in_flight(); ++turn) {
+        runtime.run();
+        for (const std::uint64_t id : std::exchange(hw.data.ring, {})) driver.interrupt(hw, id);
+        std::this_thread::sleep_for(std::chrono::milliseconds{is_busy ? 1 : 0});
+      }
+      EXPECT_EQ(bio.status(), is_busy ? blkown::Status::ok : blkown::Status::offline);
+    }
+  }
+  EXPECT_EQ(disk->counters().requeued_requests, 2U);
   EXPECT_TRUE(remove_disk(runtime, std::move(disk)));
 }
 
