@@ -48,6 +48,7 @@ enum class Report : std::uint8_t {
   idle_dropped,        ///< An Idle was destroyed. The Idle's I/O ends with io_error.
   mapping_dropped,     ///< A DMA mapping was destroyed without an EndProof and is quarantined.
   unbalanced_control,  ///< A thaw or an unquiesce too many. The call has no effect.
+  long_wait,           ///< A call that waits has not returned in time. The call goes on waiting.
 };
 
 /// The violation as a sentence without a full stop.
@@ -86,6 +87,7 @@ enum class Report : std::uint8_t {
       return "a mapping was dropped without proof that the device is done with it";
     case Report::unbalanced_control:
       return "a disk was thawed or unquiesced more often than it was frozen or quiesced";
+    case Report::long_wait: return "a call that waits has not returned in time";
   }
   return "unknown report";
 }
@@ -122,6 +124,7 @@ enum class Report : std::uint8_t {
     case Report::mapping_dropped: return "call unmap() with an EndProof, or drain the device";
     case Report::unbalanced_control:
       return "undo each freeze with one thaw, and each quiesce with one unquiesce";
+    case Report::long_wait: return "look for the cause in what print_in_flight() shows";
   }
   return "no remedy is known";
 }
@@ -129,8 +132,7 @@ enum class Report : std::uint8_t {
 /// The number of enumerators, for tables indexed by Violation.
 inline constexpr std::size_t violation_count =
     static_cast<std::size_t>(Violation::wrong_context) + 1;
-inline constexpr std::size_t report_count =
-    static_cast<std::size_t>(Report::unbalanced_control) + 1;
+inline constexpr std::size_t report_count = static_cast<std::size_t>(Report::long_wait) + 1;
 static_assert(detail::counts_enumerators<Violation>(violation_count));
 static_assert(detail::counts_enumerators<Report>(report_count));
 

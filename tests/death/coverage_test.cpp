@@ -42,6 +42,7 @@ const char* suite_of(blkown::Report report) {
     case blkown::Report::idle_dropped: return "IdleDropped";
     case blkown::Report::mapping_dropped: return "MappingDropped";
     case blkown::Report::unbalanced_control: return "UnbalancedControl";
+    case blkown::Report::long_wait: return "LongWait";
   }
   return "";
 }
@@ -87,6 +88,8 @@ constexpr Texts report_texts[] = {
      "call unmap() with an EndProof, or drain the device"},
     {"a disk was thawed or unquiesced more often than it was frozen or quiesced",
      "undo each freeze with one thaw, and each quiesce with one unquiesce"},
+    {"a call that waits has not returned in time",
+     "look for the cause in what print_in_flight() shows"},
 };
 static_assert(std::size(report_texts) == blkown::report_count);
 

@@ -58,6 +58,7 @@ struct Contexts {
   [[nodiscard]] mq::Context& context(std::uint32_t index) { return index == 0 ? first : second; }
   [[nodiscard]] static std::uint64_t now_ns() { return 0; }
   [[nodiscard]] static bool wait_for(mq::Event& event) { return event.is_set(); }
+  [[nodiscard]] static bool wait_until(mq::Event& event, std::uint64_t) { return event.is_set(); }
   static constexpr mq::ContextHooks hooks{
       .now_ns = &no_time, .wake = [](void*, std::uint32_t) {}, .announces_sleep = true};
   mq::Context first{hooks, 0};

@@ -6,6 +6,8 @@
 #include <blkown/mq/coroutine.hpp>
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>
+#include <blkown/mq/sync.hpp>
+#include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <memory>
 #include <span>
 #include <string>
@@ -311,6 +313,46 @@ TEST_F(UnbalancedControl, AThawOrAnUnquiesceTooMany) {
                            "call thaw() once for each freeze()", "mq::Disk::thaw") +
                   lines_of("report", "disk 'rig' was unquiesced while it is not quiesced",
                            "call unquiesce() once for each quiesce()", "mq::Disk::unquiesce")));
+}
+
+// Goal: a call that waits says so once, with its place and what its disk has in use, and returns
+// when its I/O ends.
+TEST(LongWait, PrintsTheTableOnceAndWaitsOn) {
+  using Where = const char*;
+  const auto read = [](Where& file, std::uint32_t& line) {
+    blkown::sim::DeterministicRuntime runtime{1, 1};
+    Silent driver;
+    auto disk = *mq::Disk<Silent>::create({.name = "slow", .capacity_sectors = 8, .depth = 1},
+                                          driver, runtime);
+    mq::Alarm answer{
+        [](void* its, mq::Alarm&) {
+          static_cast<mq::Disk<Silent>*>(its)->fail_in_flight(blkown::Status::io_error);
+        },
+        disk.get()};
+    answer.arm(runtime.context(0), 25'000'000'000);
+    std::byte memory[512];
+    const auto here = blkown::Place::current();
+    file = here.file_name();
+    line = here.line();
+    const auto status = mq::read(runtime, *disk, 3, memory, 10'000, here);
+    EXPECT_EQ(status, blkown::Status::io_error);
+    EXPECT_GE(runtime.now_ns(), 25'000'000'000U);
+    EXPECT_EQ(mq::remove(runtime, *disk), blkown::Status::ok);
+  };
+  Where file = "";
+  std::uint32_t line = 0;
+  testing::internal::CaptureStderr();
+  read(file, line);
+  const std::string printed = testing::internal::GetCapturedStderr();
+  const std::string report =
+      lines_of("report", "a call on disk 'slow' has waited for 10000 ms",
+               "look for the cause in what print_in_flight() shows",
+               std::string{"mq::read at "} + file + ":" + std::to_string(line));
+  EXPECT_TRUE(printed.starts_with(report + "queue 0 tag 0 generation ")) << printed;
+  EXPECT_NE(printed.find("with the device, pins 0, read of 512 bytes at sector 3"),
+            std::string::npos)
+      << printed;
+  EXPECT_EQ(printed.find("report", report.size()), std::string::npos) << printed;
 }
 
 }  // namespace

@@ -145,6 +145,45 @@ TEST(LoopRuntime, WithACallersClockReportsThatNothingIsLeft) {
   EXPECT_FALSE(runtime.wait_for(never));
 }
 
+// Goal: wait_until comes back at its deadline, with the event, or when nothing is left to run.
+template <class Rt>
+void wait_until_a_deadline(Rt& runtime) {
+  const auto set = [](void* event, mq::Alarm&) { static_cast<mq::Event*>(event)->set(); };
+  mq::Event event, never;
+  mq::Alarm alarm{set, &event}, late{set, &never};
+  late.arm(runtime.context(0), 3'600'000'000'000);
+  const std::uint64_t begin_ns = runtime.now_ns();
+  EXPECT_FALSE(runtime.wait_until(never, begin_ns + 2'000'000));
+  EXPECT_GE(runtime.now_ns(), begin_ns + 2'000'000);
+  EXPECT_FALSE(runtime.wait_until(never, begin_ns));
+  alarm.arm(runtime.context(0), 1'000'000);
+  EXPECT_TRUE(runtime.wait_until(event, runtime.now_ns() + 3'600'000'000'000));
+  EXPECT_TRUE(runtime.wait_until(event, 0));
+  late.cancel();
+}
+
+TEST(WaitUntil, OnACallersLoop) {
+  mq::LoopRuntime runtime{2};
+  wait_until_a_deadline(runtime);
+}
+TEST(WaitUntil, OnThreads) {
+  mq::ThreadRuntime runtime{2};
+  wait_until_a_deadline(runtime);
+}
+TEST(WaitUntil, OnASimulatedClock) {
+  blkown::sim::DeterministicRuntime runtime{1, 2};
+  wait_until_a_deadline(runtime);
+}
+TEST(WaitUntil, ComesBackIfNothingIsLeftToRun) {
+  static std::uint64_t now_ns = 1;
+  mq::LoopRuntime loop{1, {.argument = nullptr, .now_ns = [](void*) { return now_ns; }}};
+  blkown::sim::DeterministicRuntime simulated{1, 1};
+  mq::Event never;
+  EXPECT_FALSE(loop.wait_until(never, 1'000));
+  EXPECT_FALSE(simulated.wait_until(never, 1'000));
+  EXPECT_LT(simulated.now_ns(), 1'000U);
+}
+
 TEST(ThreadRuntime, EachContextHasAThread) {
   mq::ThreadRuntime runtime{3};
   std::vector<std::thread::id> threads(3);

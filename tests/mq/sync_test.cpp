@@ -7,11 +7,14 @@
 #include <blkown/mq/sync.hpp>
 #include <blkown/mq/thread_runtime.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "mq/fake_driver.hpp"
 #include "stress/effort.hpp"
+#include "support/recording.hpp"
 
 namespace {
 
@@ -62,6 +65,167 @@ TEST(Sync, FromASeed) {
     use_disk(runtime);
     EXPECT_TRUE(runtime.run_until_idle(1000));
   }
+}
+
+/// A disk whose device answers when a report is made, or at a time.
+template <class Rt>
+class SlowDisk {
+ public:
+  explicit SlowDisk(Rt& runtime) : runtime_{runtime} {
+    driver_.mode = fake::Driver::Mode::publish;
+    disk_ = *mq::Disk<fake::Driver>::create({.name = "slow", .capacity_sectors = 8}, driver_,
+                                            runtime, {std::vector<std::byte>(8 * 512)});
+    self_ = this;
+    before_ = blkown::set_report_handler(&on_report);
+  }
+  SlowDisk(const SlowDisk&) = delete;
+  SlowDisk& operator=(const SlowDisk&) = delete;
+  ~SlowDisk() {
+    EXPECT_EQ(mq::remove(runtime_, *disk_, 0), Status::ok);
+    blkown::set_report_handler(before_);
+  }
+
+  void answer_after_ms(std::uint64_t ms) { alarm_.arm(runtime_.context(0), ms * 1'000'000); }
+  [[nodiscard]] Status read(std::uint32_t report_after_ms) {
+    return mq::read(runtime_, *disk_, 0, memory_, report_after_ms);
+  }
+
+  bool answers_report = false;
+  std::vector<std::string> reports;
+
+ private:
+  static void on_report(blkown::Report report, const blkown::Incident& incident) {
+    EXPECT_EQ(report, blkown::Report::long_wait);
+    self_->reports.push_back(std::string{incident.operation} + ' ' + incident.subject + ' ' +
+                             std::to_string(incident.count));
+    if (self_->answers_report) self_->runtime_.context(0).post(self_->answer_);
+  }
+
+  static inline SlowDisk* self_ = nullptr;
+  Rt& runtime_;
+  fake::Driver driver_;
+  std::unique_ptr<mq::Disk<fake::Driver>> disk_;
+  std::vector<std::byte> memory_ = std::vector<std::byte>(512);
+  blkown::ReportHandler before_ = nullptr;
+  mq::Work answer_{[](void* its, mq::Work&) {
+                     auto& self = *static_cast<SlowDisk*>(its);
+                     self.driver_.reap(self.disk_->queue_data());
+                   },
+                   this};
+  mq::Alarm alarm_{[](void* its, mq::Alarm&) {
+                     auto& self = *static_cast<SlowDisk*>(its);
+                     self.driver_.reap(self.disk_->queue_data());
+                   },
+                   this};
+};
+using Texts = std::vector<std::string>;
+
+// Goal: a call that waits reports that once, whichever runtime it waits on, and waits on: here the
+// device answers when the report was made.
+TEST(Sync, ACallThatWaitsReportsItAndWaitsOnOnACallersLoop) {
+  mq::LoopRuntime runtime{2};
+  SlowDisk slow{runtime};
+  slow.answers_report = true;
+  EXPECT_EQ(slow.read(1), Status::ok);
+  EXPECT_EQ(slow.reports, Texts{"mq::read slow 1"});
+  EXPECT_EQ(slow.read(2), Status::ok);
+  EXPECT_EQ(slow.reports, (Texts{"mq::read slow 1", "mq::read slow 2"}));
+}
+TEST(Sync, ACallThatWaitsReportsItAndWaitsOnOnThreads) {
+  mq::ThreadRuntime runtime{2};
+  SlowDisk slow{runtime};
+  slow.answers_report = true;
+  EXPECT_EQ(slow.read(1), Status::ok);
+  EXPECT_EQ(slow.reports, Texts{"mq::read slow 1"});
+}
+TEST(Sync, ACallThatWaitsReportsItOnACallersClock) {
+  fake::Clock clock;
+  mq::LoopRuntime runtime{1, clock.hooks()};
+  // A loop that always has work hides neither the deadline nor the event.
+  struct Ticks : mq::Work {
+    explicit Ticks(fake::Clock& its_clock)
+        : Work{[](void* its, Work& work) {
+                 auto& ticks = *static_cast<Ticks*>(its);
+                 ticks.clock.pass_ms(1);
+                 if (!ticks.is_stopped) mq::Context::current()->post_local(work);
+               },
+               this},
+          clock{its_clock} {}
+    fake::Clock& clock;
+    bool is_stopped = false;
+  } ticks{clock};
+  SlowDisk slow{runtime};
+  runtime.context(0).post(ticks);
+  slow.answers_report = true;
+  EXPECT_EQ(slow.read(5000), Status::ok);
+  EXPECT_EQ(slow.reports, Texts{"mq::read slow 5000"});
+  ticks.is_stopped = true;
+  runtime.run();
+}
+
+// Goal: on a simulated clock, the report comes at its time, once, and no sooner.
+TEST(Sync, ACallThatWaitsReportsItAtASimulatedTime) {
+  blkown::sim::DeterministicRuntime runtime{1, 2};
+  SlowDisk slow{runtime};
+  slow.answer_after_ms(25'000);
+  EXPECT_EQ(slow.read(mq::default_report_after_ms), Status::ok);
+  EXPECT_EQ(slow.reports, Texts{"mq::read slow 10000"});
+  slow.answer_after_ms(25'000);
+  EXPECT_EQ(slow.read(26'000), Status::ok);
+  slow.answer_after_ms(25'000);
+  EXPECT_EQ(slow.read(0), Status::ok);
+  EXPECT_EQ(slow.reports, Texts{"mq::read slow 10000"});
+  // The clock does not jump past the report to a timer.
+  mq::Event never;
+  slow.answer_after_ms(25'000);
+  const std::uint64_t deadline_ns = runtime.now_ns() + 1'000'000'000;
+  EXPECT_FALSE(runtime.wait_until(never, deadline_ns));
+  EXPECT_EQ(runtime.now_ns(), deadline_ns);
+  EXPECT_TRUE(runtime.run_until_idle(1000));
+  EXPECT_FALSE(runtime.wait_until(never, runtime.now_ns() + 1'000'000'000));
+}
+
+// Goal: each call names itself.
+TEST(Sync, EachCallThatWaitsReportsIt) {
+  blkown::sim::DeterministicRuntime runtime{1, 2};
+  fake::Driver driver;
+  driver.mode = fake::Driver::Mode::publish;
+  auto disk = *mq::Disk<fake::Driver>::create(everything(), driver, runtime,
+                                              {std::vector<std::byte>(256 * 512)});
+  support::ReportLog log;
+  std::function<void()> reap = [&] { driver.reap(disk->queue_data()); };
+  mq::Alarm alarm{[](void* its, mq::Alarm&) { (*static_cast<std::function<void()>*>(its))(); },
+                  &reap};
+  const auto slowly = [&](const char* name, const std::function<Status()>& call) {
+    alarm.arm(runtime.context(0), 25'000'000'000);
+    EXPECT_EQ(call(), Status::ok) << name;
+    ASSERT_FALSE(log.entries().empty()) << name;
+    EXPECT_STREQ(log.last().incident.operation, name);
+    EXPECT_EQ(log.last().report, blkown::Report::long_wait);
+  };
+  std::vector<std::byte> memory(512);
+  slowly("mq::read", [&] { return mq::read(runtime, *disk, 0, memory); });
+  slowly("mq::write", [&] { return mq::write(runtime, *disk, 0, memory); });
+  slowly("mq::flush", [&] { return mq::flush(runtime, *disk); });
+  slowly("mq::discard", [&] { return mq::discard(runtime, *disk, 0, 512); });
+  slowly("mq::write_zeroes", [&] { return mq::write_zeroes(runtime, *disk, 0, 512); });
+  slowly("mq::submit_and_wait", [&] {
+    return mq::submit_and_wait(runtime, *disk,
+                               [](mq::OnEnd<mq::Bio> on_end) { return mq::Bio::flush(on_end); });
+  });
+  mq::Bio left = mq::Bio::flush({});
+  const auto submit = [&] {
+    const mq::Context::Scope scope{runtime.context(0)};
+    disk->submit(runtime.context(0), left);
+  };
+  submit();
+  slowly("mq::run_and_wait", [&] {
+    return mq::run_and_wait(runtime, *disk, [&](mq::Control& c) { disk->freeze(c); });
+  });
+  EXPECT_EQ(mq::run_and_wait(runtime, *disk, [&](mq::Control& c) { disk->thaw(c); }), Status::ok);
+  submit();
+  slowly("mq::remove", [&] { return mq::remove(runtime, *disk); });
+  EXPECT_EQ(log.count(), 8U);
 }
 
 // Goal: a disk may be destroyed as soon as its removal is done, while its contexts' threads still

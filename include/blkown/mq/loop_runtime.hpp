@@ -136,23 +136,33 @@ class LoopRuntime {
 
   /// Runs the contexts until the event is set, and sleeps while nothing is left to run. With
   /// LoopHooks::now_ns the function does not sleep, and returns false if nothing is left to run.
-  bool wait_for(Event& event) {
-    while (true) {
-      // Bounded, so that endless work does not hide the event.
-      const std::size_t count = run_some(wait_calls);
-      if (event.is_set()) return true;
-      if (count == wait_calls) continue;
-      if (hooks_.now_ns != nullptr) return false;
-      static_cast<void>(
-          sleeper_.sleep([this] { return fall_asleep(); }, [this] { return next_timer_ns(); }));
-    }
-  }
+  bool wait_for(Event& event) { return wait(event, std::nullopt); }
+  /// The same, but returns false when now_ns() has reached the deadline, too.
+  bool wait_until(Event& event, std::uint64_t deadline_ns) { return wait(event, deadline_ns); }
 
  private:
   // The calls between two looks at the clock or the event, and in a context's turn.
   static constexpr std::size_t turn_calls = 64;
   static constexpr std::size_t wait_calls = 256;
 
+  bool wait(Event& event, std::optional<std::uint64_t> deadline_ns) {
+    while (true) {
+      // Bounded, so that endless work does not hide the event.
+      const std::size_t count = run_some(wait_calls);
+      if (event.is_set()) return true;
+      if (deadline_ns.has_value() && now_ns() >= *deadline_ns) return false;
+      if (count == wait_calls) continue;
+      if (hooks_.now_ns != nullptr) return false;
+      const auto next_ns = [&] {
+        const auto timer_ns = next_timer_ns();
+        if (!timer_ns.has_value() || !deadline_ns.has_value()) {
+          return timer_ns.has_value() ? timer_ns : deadline_ns;
+        }
+        return *timer_ns < *deadline_ns ? timer_ns : deadline_ns;
+      };
+      static_cast<void>(sleeper_.sleep([this] { return fall_asleep(); }, next_ns));
+    }
+  }
   [[nodiscard]] bool fall_asleep() noexcept {
     for (auto& context : contexts_) {
       if (!context->fall_asleep()) return false;

@@ -7,6 +7,7 @@
 
 #include <blkown/config.hpp>
 #include <blkown/mq/context.hpp>
+#include <blkown/mq/detail/sleeper.hpp>
 #include <concepts>
 #include <condition_variable>
 #include <cstdint>
@@ -37,6 +38,16 @@ class Event {
     std::unique_lock lock{mutex_};
     happened_.wait(lock, [&] { return is_set_; });
   }
+  /// Blocks the thread until the event is set, or the steady clock has reached `deadline_ns`.
+  /// Returns whether the event is set.
+  [[nodiscard]] bool wait_until(std::uint64_t deadline_ns) {
+    std::unique_lock lock{mutex_};
+    while (!happened_.wait_until(lock, detail::steady_time_point(deadline_ns),
+                                 [&] { return is_set_; })) {
+      if (detail::steady_now_ns() >= deadline_ns) return false;
+    }
+    return true;
+  }
 
  private:
   std::mutex mutex_;
@@ -57,6 +68,8 @@ concept Runtime = requires(T& runtime, Event& event) {
   // left to run, so that the event cannot happen.
   // Precondition: the caller is on no context.
   { runtime.wait_for(event) } -> std::same_as<bool>;
+  // The same, but returns false when now_ns() has reached the deadline, too.
+  { runtime.wait_until(event, std::uint64_t{}) } -> std::same_as<bool>;
 };
 
 }  // namespace mq

@@ -5,7 +5,9 @@
 #ifndef BLKOWN_MQ_SYNC_HPP
 #define BLKOWN_MQ_SYNC_HPP
 
+#include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/saturating.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/control.hpp>
@@ -13,10 +15,12 @@
 #include <blkown/mq/on_end.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/runtime.hpp>
+#include <blkown/place.hpp>
 #include <blkown/segment.hpp>
 #include <blkown/status.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <span>
 
 namespace blkown {
@@ -43,91 +47,182 @@ struct Submission : Work {
 /// The end callback of a bio: sets the Event.
 inline void set_event(void* event, Bio&) { static_cast<Event*>(event)->set(); }
 
+/// Who waits, and when that is reported.
+struct Waiter {
+  const char* operation;
+  std::uint32_t report_after_ms;
+  Place where;
+};
+
+/// Reports that the waiter waits for a long time, and prints what the disk has in use.
+template <class D>
+[[gnu::cold, gnu::noinline]] void report_long_wait(Disk<D>& disk, const Waiter& waiter) {
+  if (blkown::detail::report_handler == nullptr) return;
+  blkown::detail::report(Report::long_wait,
+                         Incident::of(waiter.operation, waiter.where)
+                             .with("a call on disk '{subject}' has waited for {count|ms|ms}")
+                             .about(disk.config().name, waiter.report_after_ms));
+#ifndef BLKOWN_NO_STDIO
+  disk.print_in_flight(stderr);
+#endif
+}
+
+/// Waits for the event, and makes one report if that takes long.
+template <Runtime Rt, class D>
+void wait_and_report(Rt& runtime, Disk<D>& disk, Event& event, const Waiter& waiter) {
+  if (waiter.report_after_ms != 0) {
+    constexpr std::uint64_t ns_per_ms = 1'000'000;
+    const std::uint64_t deadline_ns =
+        blkown::detail::saturating_add(runtime.now_ns(), waiter.report_after_ms * ns_per_ms);
+    if (runtime.wait_until(event, deadline_ns)) return;
+    // Before the deadline: nothing is left to run.
+    if (runtime.now_ns() >= deadline_ns) report_long_wait(disk, waiter);
+  }
+  static_cast<void>(runtime.wait_for(event));
+}
+
+template <Runtime Rt, class D, class Make>
+[[nodiscard]] Status submit_and_wait(Rt& runtime, Disk<D>& disk, Make make, const Waiter& waiter) {
+  Event ended;
+  Bio bio = make(OnEnd<Bio>{&set_event, &ended});
+  Submission<D> submission{disk, bio};
+  runtime.context(0).post(submission);
+  wait_and_report(runtime, disk, ended, waiter);
+  return bio.status();
+}
+
+/// The result of a control operation that a caller waits for.
+struct ControlEnd {
+  /// The Control's callback.
+  static void on_end(void* its, Control& control) {
+    auto& end = *static_cast<ControlEnd*>(its);
+    end.status = control.status();
+    end.happened.set();
+  }
+  Event happened;
+  Status status = Status::ok;
+};
+
+template <Runtime Rt, class D, class Start>
+[[nodiscard]] Status run_and_wait(Rt& runtime, Disk<D>& disk, Start start, const Waiter& waiter) {
+  ControlEnd end;
+  Control control{{&ControlEnd::on_end, &end}};
+  start(control);
+  wait_and_report(runtime, disk, end.happened, waiter);
+  return end.status;
+}
+
 }  // namespace detail
+
+/// The default of `report_after_ms`.
+inline constexpr std::uint32_t default_report_after_ms = 10'000;
 
 /// Submits the bio that `make(on_end)` returns on the runtime's first context, and waits for its
 /// end. Returns the bio's status.
 /// Precondition: the caller runs on none of the runtime's contexts.
+/// Effects: when it has waited for `report_after_ms`, the call reports that once
+/// (Report::long_wait), prints the table of Disk::print_in_flight to stderr if a report handler is
+/// installed, and waits on. 0: it never reports.
 /// Violation: the runtime has nothing left to run before the bio has ended.
 /// Context: may sleep.
 template <Runtime Rt, class D, class Make>
-[[nodiscard]] Status submit_and_wait(Rt& runtime, Disk<D>& disk, Make make) {
-  Event ended;
-  Bio bio = make(OnEnd<Bio>{&detail::set_event, &ended});
-  detail::Submission<D> submission{disk, bio};
-  runtime.context(0).post(submission);
-  static_cast<void>(runtime.wait_for(ended));
-  return bio.status();
+[[nodiscard]] Status submit_and_wait(Rt& runtime, Disk<D>& disk, Make make,
+                                     std::uint32_t report_after_ms = default_report_after_ms,
+                                     Place where = Place::current()) {
+  return detail::submit_and_wait(runtime, disk, make,
+                                 {"mq::submit_and_wait", report_after_ms, where});
 }
 
 /// Reads from `sector` on into `memory`, and waits. The labels of submit_and_wait apply to this
 /// function and to the functions below.
 template <Runtime Rt, class D>
 [[nodiscard]] Status read(Rt& runtime, Disk<D>& disk, std::uint64_t sector,
-                          std::span<std::byte> memory) {
-  return submit_and_wait(runtime, disk, [&](OnEnd<Bio> on_end) {
-    return Bio::read(sector, Segment{memory.data(), memory.size()}, on_end);
-  });
+                          std::span<std::byte> memory,
+                          std::uint32_t report_after_ms = default_report_after_ms,
+                          Place where = Place::current()) {
+  return detail::submit_and_wait(runtime, disk,
+                                 [&](OnEnd<Bio> on_end) {
+                                   return Bio::read(sector, Segment{memory.data(), memory.size()},
+                                                    on_end);
+                                 },
+                                 {"mq::read", report_after_ms, where});
 }
 /// Writes `memory` from `sector` on, and waits. With flags.fua the data is durable on return.
 template <Runtime Rt, class D>
 [[nodiscard]] Status write(Rt& runtime, Disk<D>& disk, std::uint64_t sector,
-                           std::span<const std::byte> memory, IoFlags flags = {}) {
-  return submit_and_wait(runtime, disk, [&](OnEnd<Bio> on_end) {
-    // A Segment serves both directions, so its memory is not const. A write does not change the
-    // memory.
-    auto* const data = const_cast<std::byte*>(memory.data());
-    return Bio::write(sector, Segment{data, memory.size()}, on_end, flags);
-  });
+                           std::span<const std::byte> memory, IoFlags flags = {},
+                           std::uint32_t report_after_ms = default_report_after_ms,
+                           Place where = Place::current()) {
+  return detail::submit_and_wait(runtime, disk,
+                                 [&](OnEnd<Bio> on_end) {
+                                   // A Segment serves both directions, so its memory is not const.
+                                   // A write does not change the memory.
+                                   auto* const data = const_cast<std::byte*>(memory.data());
+                                   return Bio::write(sector, Segment{data, memory.size()}, on_end,
+                                                     flags);
+                                 },
+                                 {"mq::write", report_after_ms, where});
 }
 /// Makes all writes that ended before this call durable, and waits.
 template <Runtime Rt, class D>
-[[nodiscard]] Status flush(Rt& runtime, Disk<D>& disk) {
-  return submit_and_wait(runtime, disk, [](OnEnd<Bio> on_end) { return Bio::flush(on_end); });
+[[nodiscard]] Status flush(Rt& runtime, Disk<D>& disk,
+                           std::uint32_t report_after_ms = default_report_after_ms,
+                           Place where = Place::current()) {
+  return detail::submit_and_wait(runtime, disk,
+                                 [](OnEnd<Bio> on_end) { return Bio::flush(on_end); },
+                                 {"mq::flush", report_after_ms, where});
 }
 /// Discards `length_bytes` from `sector` on, and waits.
 template <Runtime Rt, class D>
 [[nodiscard]] Status discard(Rt& runtime, Disk<D>& disk, std::uint64_t sector,
-                             std::uint64_t length_bytes) {
-  return submit_and_wait(
-      runtime, disk, [&](OnEnd<Bio> on_end) { return Bio::discard(sector, length_bytes, on_end); });
+                             std::uint64_t length_bytes,
+                             std::uint32_t report_after_ms = default_report_after_ms,
+                             Place where = Place::current()) {
+  return detail::submit_and_wait(
+      runtime, disk, [&](OnEnd<Bio> on_end) { return Bio::discard(sector, length_bytes, on_end); },
+      {"mq::discard", report_after_ms, where});
 }
 /// Writes zeroes to `length_bytes` from `sector` on, and waits.
 template <Runtime Rt, class D>
 [[nodiscard]] Status write_zeroes(Rt& runtime, Disk<D>& disk, std::uint64_t sector,
-                                  std::uint64_t length_bytes) {
-  return submit_and_wait(runtime, disk, [&](OnEnd<Bio> on_end) {
-    return Bio::write_zeroes(sector, length_bytes, on_end);
-  });
+                                  std::uint64_t length_bytes,
+                                  std::uint32_t report_after_ms = default_report_after_ms,
+                                  Place where = Place::current()) {
+  return detail::submit_and_wait(
+      runtime, disk,
+      [&](OnEnd<Bio> on_end) { return Bio::write_zeroes(sector, length_bytes, on_end); },
+      {"mq::write_zeroes", report_after_ms, where});
 }
 
-/// Starts an operation on a disk with `start(Control&)`, and waits until the operation is done.
-/// Returns the operation's status.
+/// Starts an operation with `start(Control&)`, and waits until the operation is done. Returns the
+/// operation's status. Makes no report, because it knows no disk.
 /// Precondition: the caller runs on none of the runtime's contexts.
 /// Violation: the runtime has nothing left to run before the operation is done.
 /// Context: may sleep.
 template <Runtime Rt, class Start>
 [[nodiscard]] Status run_and_wait(Rt& runtime, Start start) {
-  struct Done {
-    Event happened;
-    Status status = Status::ok;
-  } done;
-  Control control{{[](void* its, Control& ended) {
-                     auto& result = *static_cast<Done*>(its);
-                     result.status = ended.status();
-                     result.happened.set();
-                   },
-                   &done}};
+  detail::ControlEnd end;
+  Control control{{&detail::ControlEnd::on_end, &end}};
   start(control);
-  static_cast<void>(runtime.wait_for(done.happened));
-  return done.status;
+  static_cast<void>(runtime.wait_for(end.happened));
+  return end.status;
+}
+/// The same for an operation on `disk`, with the report of submit_and_wait.
+template <Runtime Rt, class D, class Start>
+[[nodiscard]] Status run_and_wait(Rt& runtime, Disk<D>& disk, Start start,
+                                  std::uint32_t report_after_ms = default_report_after_ms,
+                                  Place where = Place::current()) {
+  return detail::run_and_wait(runtime, disk, start, {"mq::run_and_wait", report_after_ms, where});
 }
 
 /// Removes a disk, and waits until its last I/O has ended. The disk may be destroyed afterwards.
-/// The labels of run_and_wait apply.
+/// The labels of submit_and_wait apply.
 template <Runtime Rt, class D>
-[[nodiscard]] Status remove(Rt& runtime, Disk<D>& disk) {
-  return run_and_wait(runtime, [&](Control& control) { disk.remove(control); });
+[[nodiscard]] Status remove(Rt& runtime, Disk<D>& disk,
+                            std::uint32_t report_after_ms = default_report_after_ms,
+                            Place where = Place::current()) {
+  return detail::run_and_wait(runtime, disk, [&](Control& control) { disk.remove(control); },
+                              {"mq::remove", report_after_ms, where});
 }
 
 }  // namespace mq

@@ -62,6 +62,10 @@ class ThreadRuntime {
     event.wait();
     return true;
   }
+  /// Blocks the thread until the event is set, or the steady clock has reached the deadline.
+  /// Returns whether the event is set.
+  /// Precondition: the thread is none of the runtime's.
+  bool wait_until(Event& event, std::uint64_t deadline_ns) { return event.wait_until(deadline_ns); }
 
   /// Calls `call()` on the context, and waits until it has returned.
   /// Precondition: the thread is none of the runtime's.

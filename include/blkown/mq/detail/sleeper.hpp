@@ -38,6 +38,16 @@ namespace mq::detail {
                                         .count());
 }
 
+/// The time point of a number of nanoseconds of the steady clock, but at most an hour from now: the
+/// steady clock counts in signed nanoseconds, and condition variables calculate with more than the
+/// clock. A waiter that wakes early looks at the clock and waits again.
+[[nodiscard]] inline std::chrono::steady_clock::time_point steady_time_point(
+    std::uint64_t due_ns) noexcept {
+  const std::uint64_t latest_ns = steady_now_ns() + 3'600'000'000'000;
+  return std::chrono::steady_clock::time_point{
+      std::chrono::nanoseconds{due_ns < latest_ns ? due_ns : latest_ns}};
+}
+
 /// The sleep of one thread that runs contexts.
 class Sleeper {
  public:
@@ -78,7 +88,7 @@ class Sleeper {
     std::unique_lock lock{mutex_};
     const auto is_called = [&] { return is_woken_ || is_stopped_; };
     if (due_ns.has_value()) {
-      changed_.wait_until(lock, time_point_of(*due_ns), is_called);
+      changed_.wait_until(lock, steady_time_point(*due_ns), is_called);
     } else {
       changed_.wait(lock, is_called);
     }
@@ -87,15 +97,6 @@ class Sleeper {
   }
 
  private:
-  /// At most an hour from now: the steady clock counts in signed nanoseconds, and condition
-  /// variables calculate with more than the clock. A sleep that ends early costs a run of nothing.
-  [[nodiscard]] static std::chrono::steady_clock::time_point time_point_of(
-      std::uint64_t due_ns) noexcept {
-    const std::uint64_t latest_ns = steady_now_ns() + 3'600'000'000'000;
-    return std::chrono::steady_clock::time_point{
-        std::chrono::nanoseconds{due_ns < latest_ns ? due_ns : latest_ns}};
-  }
-
   std::mutex mutex_;
   std::condition_variable changed_;
   std::uint64_t wakes_ = 0;

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace blkown {
@@ -62,27 +63,7 @@ class DeterministicRuntime {
 
   /// Runs one piece of work. Advances the clock first if no work is ready.
   /// Errors: false if there is no work and no timer.
-  bool step() {
-    while (true) {
-      std::size_t total = 0;
-      for (std::uint32_t i = 0; i != context_count(); ++i) {
-        runnable_[i] = contexts_[i]->runnable();
-        total += runnable_[i];
-      }
-      if (total != 0) {
-        std::size_t chosen = static_cast<std::size_t>(random_.below(total));
-        std::uint32_t index = 0;
-        while (chosen >= runnable_[index]) chosen -= runnable_[index++];
-        ++steps_;
-        contexts_[index]->run_one(chosen);
-        now_ns_ = blkown::detail::saturating_add(now_ns_, step_ns);
-        return true;
-      }
-      bool has_more = false;
-      for (auto& context : contexts_) has_more = context->go_idle() || has_more;
-      if (!has_more && !advance()) return false;
-    }
-  }
+  bool step() { return step_before(last_ns); }
 
   /// Steps until there is no work and no timer.
   /// Errors: false if there was still work after `max_steps`.
@@ -101,6 +82,15 @@ class DeterministicRuntime {
     }
     return true;
   }
+  /// The same, but returns false when the clock has reached the deadline, too. The clock does not
+  /// jump past the deadline.
+  bool wait_until(mq::Event& event, std::uint64_t deadline_ns) {
+    while (!event.is_set()) {
+      if (now_ns_ >= deadline_ns) return false;
+      if (!step_before(deadline_ns)) return event.is_set();
+    }
+    return true;
+  }
 
  private:
   static std::uint64_t clock_of(void* self) {
@@ -108,21 +98,48 @@ class DeterministicRuntime {
   }
   static void ignore(void*, std::uint32_t) {}
 
-  /// Moves the clock to the next timer. False if there is none.
-  bool advance() {
-    bool is_found = false;
-    std::uint64_t next_ns = ~std::uint64_t{0};
+  /// step(), but moves only the clock, to the limit, if the next timer is later than that.
+  bool step_before(std::uint64_t limit_ns) {
+    while (true) {
+      std::size_t total = 0;
+      for (std::uint32_t i = 0; i != context_count(); ++i) {
+        runnable_[i] = contexts_[i]->runnable();
+        total += runnable_[i];
+      }
+      if (total != 0) {
+        std::size_t chosen = static_cast<std::size_t>(random_.below(total));
+        std::uint32_t index = 0;
+        while (chosen >= runnable_[index]) chosen -= runnable_[index++];
+        ++steps_;
+        contexts_[index]->run_one(chosen);
+        now_ns_ = blkown::detail::saturating_add(now_ns_, step_ns);
+        return true;
+      }
+      bool has_more = false;
+      for (auto& context : contexts_) has_more = context->go_idle() || has_more;
+      if (has_more) continue;
+      const std::optional<std::uint64_t> next_ns = next_timer_ns();
+      if (!next_ns.has_value()) return false;
+      const bool is_later = *next_ns > limit_ns;
+      advance_to(is_later ? limit_ns : *next_ns);
+      if (is_later) return true;
+    }
+  }
+  /// The earliest deadline of all timers, or none.
+  [[nodiscard]] std::optional<std::uint64_t> next_timer_ns() {
+    std::optional<std::uint64_t> next_ns;
     for (auto& context : contexts_) {
       const auto own_ns = context->next_timer_ns();
-      if (!own_ns.has_value()) continue;
-      is_found = true;
-      if (*own_ns < next_ns) next_ns = *own_ns;
+      if (own_ns.has_value() && (!next_ns.has_value() || *own_ns < *next_ns)) next_ns = own_ns;
     }
-    if (is_found && next_ns > now_ns_) now_ns_ = next_ns;
-    return is_found;
+    return next_ns;
+  }
+  void advance_to(std::uint64_t time_ns) noexcept {
+    if (time_ns > now_ns_) now_ns_ = time_ns;
   }
 
   static constexpr std::uint64_t step_ns = 1000;
+  static constexpr std::uint64_t last_ns = ~std::uint64_t{0};
 
   Random random_;
   std::uint64_t now_ns_ = 0;
