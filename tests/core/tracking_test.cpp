@@ -14,6 +14,7 @@
 
 #include "support/driver.hpp"
 #include "support/holders.hpp"
+#include "support/table.hpp"
 
 using blkown::Place;
 using blkown::QueueIndex;
@@ -351,6 +352,21 @@ TEST_F(Tracking, HoldersArePrintedOneLineEach) {
     pins.push_back(driver.set.tag_to_rq(QueueIndex{0}, cookie.value, place).value());
     EXPECT_EQ(printed(), expected + "> held by " + more + " more\n");
   }
+}
+
+// Goal: one call of the table names the line at which a pin was taken that a container has kept.
+TEST_F(Tracking, APinInAContainerIsFoundByOneCallOfTheTable) {
+  std::vector<ARef> kept;
+  const auto cookie = driver.in_flight(3);
+  const Place before = Place::current();
+  kept.push_back(driver.set.tag_to_rq(QueueIndex{0}, cookie.value).value());
+  driver.claim(cookie).end_ok();
+  EXPECT_EQ(support::table_of(driver.set),
+            "queue 0 tag 3 generation " + std::to_string(cookie.generation.value) +
+                ": ended, pinned, pins 1\n  held since " + before.file_name() + ":" +
+                std::to_string(before.line() + 1) + ", " + before.function_name() + "\n");
+  kept.clear();
+  EXPECT_EQ(support::table_of(driver.set), "");
 }
 
 // Goal: an Incident about a request gives the handler access to the request's holders.

@@ -10,6 +10,7 @@
 #include <blkown/check_stdio.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
+#include <blkown/in_flight_table.hpp>
 #include <blkown/mq/detail/publication_watch.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
@@ -40,19 +41,8 @@ struct InFlightRow {
   const RequestHeader* header = nullptr;  ///< For visit_holders.
 };
 
-/// The holder of the request, in the words of the table in detail/ref_value.hpp.
-[[nodiscard]] inline const char* holder_of(const RequestState& state) noexcept {
-  if (state.finished) return "ended, pinned";
-  if (state.claimed) return "claimed, pinned";
-  if (state.owned) return "owned";
-  if (state.count == 0) return "not started";
-  return state.count == 1 ? "with the device" : "shared";
-}
-/// The number of ARefs that hold the request.
-[[nodiscard]] inline std::uint32_t pins_of(const RequestState& state) noexcept {
-  const std::uint32_t others = state.claimed ? 2 : 1;
-  return state.count < others ? 0 : state.count - others;
-}
+using blkown::holder_of;
+using blkown::pins_of;
 
 namespace detail {
 
@@ -111,10 +101,8 @@ void for_each_row(TagSet<Request<D>>& tags, const detail::PublicationWatches* wa
 /// Prints one line, and in a tracking build one more for each holder. Prints nothing for a request
 /// that is free or stashed.
 inline void print(const InFlightRow& row, std::FILE* file) {
-  if (row.state.count == 0 && !row.state.owned) return;
-  std::fprintf(file, "queue %" PRIu32 " tag %" PRIu32 " generation %" PRIu32 ": %s, pins %" PRIu32,
-               row.queue.value, row.tag.value, row.state.generation.value, holder_of(row.state),
-               pins_of(row.state));
+  if (is_idle(row.state)) return;
+  blkown::detail::print_request(file, row.queue, row.tag, row.state);
   if (row.is_known) {
     std::fprintf(file, ", %s of %" PRIu64 " bytes at sector %" PRIu64, to_string(row.op),
                  row.length_bytes, row.sector);
