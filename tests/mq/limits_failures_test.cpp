@@ -49,6 +49,8 @@ struct AppendDriver {
     return mq::Dispatch<AppendDriver>::accepted();
   }
 
+  unsigned report_zones(QueueData&, std::uint64_t, mq::Zone*, unsigned) { return 0; }
+
   bool requeues_next = false;
   bool reports = true;
   std::vector<std::uint64_t> targets;

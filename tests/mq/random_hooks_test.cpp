@@ -312,7 +312,7 @@ void Driver::publish(Hw& hw, Handle handle) {
   const mq::DiskConfig& config = life.config;
   const Payload& request = handle.data();
   const std::uint32_t own_ms = request.is_private() ? request.driver_data.timeout_ms : 0;
-  const std::uint32_t timeout_ms = own_ms != 0 ? own_ms : config.timeout_ms;
+  const std::uint32_t timeout_ms = own_ms != 0 ? own_ms : config.timeout_ms.value_or(0);
   const bool is_polled = hw.type() == mq::QueueType::poll;
   const bool is_lost = dice.chance(1, 12);
   const std::uint64_t context = dice.below(context_count);

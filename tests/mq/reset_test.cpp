@@ -212,6 +212,7 @@ struct Mapper {
     return blkown::Status::ok;
   }
   void exit_hctx(mq::HwQueue<Mapper>&, QueueData&) { --opened; }
+  unsigned poll(mq::HwQueue<Mapper>&) { return 0; }
   unsigned map_queues(mq::QueueType type, unsigned context, unsigned) {
     return type == wrong_type && context == wrong_context ? answer : 0;
   }

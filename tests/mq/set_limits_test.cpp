@@ -60,6 +60,8 @@ struct Judge {
     return Answer::accepted();
   }
 
+  unsigned report_zones(QueueData&, std::uint64_t, mq::Zone*, unsigned) { return 0; }
+
   /// Ends a request, and counts the sectors that it covers.
   void end(QueueData& queue, blkown::Owned<Rq> owned, Status status = Status::ok) {
     const mq::Payload<Judge>& request = owned.data();

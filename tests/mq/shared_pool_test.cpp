@@ -57,6 +57,11 @@ struct Driver {
     for (std::uint64_t i = 0; i != contexts + 1; ++i) random.emplace_back(seed * 31 + i);
   }
 
+  /// DiskConfig::timeout_ms needs this hook. A stuck disk's requests time out and stay in flight.
+  mq::TimeoutAction timeout(Hw&, const blkown::ARef<Rq>&, const blkown::Cookie&) {
+    return mq::TimeoutAction::rearm;
+  }
+
   Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
     Random& dice = random[mq::Context::current()->index()];
     RequestData& data = idle.data().driver_data;

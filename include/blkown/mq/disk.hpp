@@ -66,6 +66,7 @@ namespace mq {
 /// Source: blk-mq's request_queue with its gendisk.
 template <class D>
 class Disk {
+  static_assert(detail::check_name_of_queue_rq<D>());
   static_assert(Driver<D>,
                 "a driver has the types RequestData, HwData and QueueData, and Dispatch<D>"
                 " queue_rq(HwQueue<D>&, QueueData&, Idle<Request<D>>, bool is_last)");
@@ -79,15 +80,17 @@ class Disk {
   /// disk's own if `pool` is null. A pool's depth, layout and queues replace those of the
   /// configuration. The pool has one queue, which all hardware queues share, or as many as the disk
   /// can have.
-  /// Errors: the first field of the configuration that is wrong; bad_tags; does_not_fit, if the
-  /// pool has too few queues; init_failed, if init_hctx refused a queue; too_large with the field
-  /// "map_queues", if map_queues returned an index (`given`) above the last queue's (`limit`);
-  /// out_of_memory.
+  /// Errors: the first field of the configuration that is wrong; needs_poll, needs_timeout or
+  /// needs_report_zones, if a field needs a hook that the driver does not have; bad_tags;
+  /// does_not_fit, if the pool has too few queues; init_failed, if init_hctx refused a queue;
+  /// too_large with the field "map_queues", if map_queues returned an index (`given`) above the
+  /// last queue's (`limit`); out_of_memory.
   template <Runtime Rt>
   [[nodiscard]] static std::expected<std::unique_ptr<Disk>, DiskError> create(
       const DiskConfig& config, D& driver, Rt& runtime, QueueData data = {},
       TagPool<D>* pool = nullptr) {
     if (const auto error = detail::check_config(config)) return std::unexpected(*error);
+    if (const auto error = missing_hook(config)) return std::unexpected(*error);
     std::unique_ptr<Disk> disk{new (std::nothrow) Disk{config, driver, std::move(data)}};
     if (disk == nullptr) return std::unexpected(no_memory(sizeof(Disk)));
     if (const auto error = disk->take_pool(pool)) return std::unexpected(*error);
@@ -316,8 +319,8 @@ class Disk {
   // --- observation; any context -----------------------------------------------------------------
 
   /// The configuration that the disk was made with: that which was passed to create(), except that
-  /// depth, reserved_depth, layout and shared_tags are those of the TagPool that was passed. The
-  /// values do not change with the medium or the limits.
+  /// depth, reserved_depth, layout and shared_tags are those of the TagPool that was passed, and
+  /// that timeout_ms is set. The values do not change with the medium or the limits.
   [[nodiscard]] const DiskConfig& config() const noexcept { return config_; }
   /// The present capacity.
   [[nodiscard]] std::uint64_t capacity_sectors() const noexcept {
@@ -330,6 +333,11 @@ class Disk {
   /// chunk_sectors is the size of a zone.
   /// Context: any; the call locks a mutex.
   [[nodiscard]] QueueLimits limits() const { return controls_.limits(); }
+  /// The names of the hooks that the driver has, such as "queue_rq" and "timeout". A hook with a
+  /// misspelled name is not in the list.
+  [[nodiscard]] static constexpr std::span<const char* const> hooks() noexcept {
+    return detail::hook_names<D>.view();
+  }
   /// The driver.
   [[nodiscard]] D& driver() const noexcept { return driver_; }
   /// The driver's data for the disk.
@@ -404,7 +412,7 @@ class Disk {
   using Entry = typename detail::SubmitQueue<D>::Entry;
 
   Disk(const DiskConfig& config, D& driver, QueueData&& data)
-      : config_{config},
+      : config_{with_timeout(config)},
         medium_{config},
         driver_{driver},
         data_{std::move(data)},
@@ -412,6 +420,23 @@ class Disk {
         controls_{*this} {}
 
   // --- making and removing ----------------------------------------------------------------------
+
+  [[nodiscard]] static DiskConfig with_timeout(DiskConfig config) noexcept {
+    config.timeout_ms = config.timeout_ms.value_or(detail::names_timeout<D> ? 30'000 : 0);
+    return config;
+  }
+
+  /// The first field that needs a hook that the driver does not have.
+  [[nodiscard]] static std::optional<DiskError> missing_hook(const DiskConfig& config) noexcept {
+    const std::uint32_t timeout_ms = config.timeout_ms.value_or(0);
+    if (!detail::names_poll<D> && config.poll_queues != 0)
+      return DiskError{DiskReason::needs_poll, "poll_queues", config.poll_queues, 0};
+    if (!detail::names_timeout<D> && timeout_ms != 0)
+      return DiskError{DiskReason::needs_timeout, "timeout_ms", timeout_ms, 0};
+    if (!detail::names_report_zones<D> && config.zoned)
+      return DiskError{DiskReason::needs_report_zones, "zoned", 1, 0};
+    return std::nullopt;
+  }
 
   [[nodiscard]] static DiskError no_memory(std::size_t bytes) noexcept {
     return {.reason = DiskReason::out_of_memory, .field = "", .given = 0, .limit = bytes};
@@ -454,7 +479,8 @@ class Disk {
   /// For a pool that other disks may use, too.
   void prepare_shares(std::uint32_t context_count) {
     constexpr std::uint64_t ns_per_ms = 1'000'000;
-    const std::uint32_t idle_ms = config_.timeout_ms != 0 ? config_.timeout_ms : 30'000;
+    const std::uint32_t timeout_ms = config_.timeout_ms.value_or(0);
+    const std::uint32_t idle_ms = timeout_ms != 0 ? timeout_ms : 30'000;
     shares_ = std::make_unique<detail::TagShares>(context_count, pool_->tags().queue_count(),
                                                   idle_ms * ns_per_ms);
   }

@@ -49,15 +49,15 @@ struct DiskConfig {
   std::uint32_t io_opt_bytes = 0;
   QueueLimits limits{};  ///< The device's largest requests.
 
-  bool read_only = false;          ///< Bios that change the medium end with Status::not_supported.
-  bool write_cache = false;        ///< The device acknowledges writes before they are durable.
-  bool fua = false;                ///< The device supports FUA. If not, a FUA write adds a flush.
-  bool zoned = false;              ///< The driver receives zone operations.
+  bool read_only = false;    ///< Bios that change the medium end with Status::not_supported.
+  bool write_cache = false;  ///< The device acknowledges writes before they are durable.
+  bool fua = false;          ///< The device supports FUA. If not, a FUA write adds a flush.
+  bool zoned = false;        ///< The driver receives zone operations. Needs the hook report_zones.
   std::uint64_t zone_sectors = 0;  ///< The size of each zone of a zoned disk, else 0.
 
   std::uint32_t normal_queues = 1;  ///< Hardware queues of QueueType::normal.
   std::uint32_t read_queues = 0;    ///< Hardware queues of QueueType::read.
-  std::uint32_t poll_queues = 0;    ///< Hardware queues of QueueType::poll.
+  std::uint32_t poll_queues = 0;    ///< Hardware queues of QueueType::poll. Needs the hook poll.
   /// The limit of Disk::set_queue_count. 0: normal_queues.
   std::uint32_t max_normal_queues = 0;
   std::uint32_t depth = 64;          ///< Requests of each queue, including the reserved ones.
@@ -65,8 +65,9 @@ struct DiskConfig {
   bool shared_tags = false;          ///< All queues share one set of `depth` tags.
   CookieLayout layout = CookieLayout::nbd();  ///< The layout of the ids that the device sees.
 
-  /// Time in flight before the driver's timeout hook is called. 0: never.
-  std::uint32_t timeout_ms = 30'000;
+  /// Time in flight before the driver's timeout hook is called. 0: never. Not set: 30,000 if the
+  /// driver has the hook, else 0. Another value than 0 needs the hook.
+  std::optional<std::uint32_t> timeout_ms{};
   /// The longest wait of a request that the driver rejected as busy. The end of another request on
   /// the same context and queue ends the wait earlier.
   std::uint32_t busy_delay_ms = 3;
@@ -153,8 +154,8 @@ namespace detail {
   if (config.reserved_depth >= config.depth)
     return wrong(DiskReason::too_large, "reserved_depth", config.reserved_depth, config.depth - 1);
   constexpr std::uint32_t max_ms = std::uint32_t{1} << 30;
-  if (config.timeout_ms > max_ms)
-    return wrong(DiskReason::too_large, "timeout_ms", config.timeout_ms, max_ms);
+  const std::uint32_t timeout_ms = config.timeout_ms.value_or(0);
+  if (timeout_ms > max_ms) return wrong(DiskReason::too_large, "timeout_ms", timeout_ms, max_ms);
   if (config.busy_delay_ms == 0) return wrong(DiskReason::too_small, "busy_delay_ms", 0, 1);
   return check_limits(config, config.limits);
 }

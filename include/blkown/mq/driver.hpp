@@ -17,7 +17,9 @@
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 
 namespace blkown {
@@ -235,7 +237,64 @@ BLKOWN_MQ_DETAIL_HOOK(exit_hctx)
 BLKOWN_MQ_DETAIL_HOOK(map_queues)
 BLKOWN_MQ_DETAIL_HOOK(report_zones)
 
+// Other names of queue_rq, which a driver must not have in its place.
+BLKOWN_MQ_DETAIL_HOOK(queue_rq)
+BLKOWN_MQ_DETAIL_HOOK(queue_request)
+BLKOWN_MQ_DETAIL_HOOK(queueRq)
+BLKOWN_MQ_DETAIL_HOOK(queue_req)
+BLKOWN_MQ_DETAIL_HOOK(submit_request)
+
 #undef BLKOWN_MQ_DETAIL_HOOK
+
+/// Refuses a driver that calls queue_rq by a usual other name. Called before the driver's types are
+/// known to be right, so the check is about names alone.
+template <class D>
+constexpr bool check_name_of_queue_rq() {
+  constexpr bool missing = !names_queue_rq<D>;
+  static_assert(!(missing && names_queue_request<D>),
+                "the driver's hook queue_request is called queue_rq");
+  static_assert(!(missing && names_queueRq<D>), "the driver's hook queueRq is called queue_rq");
+  static_assert(!(missing && names_queue_req<D>), "the driver's hook queue_req is called queue_rq");
+  static_assert(!(missing && names_submit_request<D>),
+                "the driver's hook submit_request is called queue_rq");
+  return true;
+}
+
+// Refuses a driver that has no hook of the right name, and a public function of a usual other name
+// that can be called with the hook's arguments. A function with other arguments is the driver's
+// own.
+#define BLKOWN_MQ_DETAIL_NOT(wrong, right, ...)                                                   \
+  static_assert(                                                                                  \
+      names_##right<D> || !requires(D& d, HwQueue<D>& hw, typename D::QueueData& queue,           \
+                                    IdleList<Request<D>>& list, const ARef<Request<D>>& pin,      \
+                                    const Cookie& cookie, Zone* zones) { d.wrong(__VA_ARGS__); }, \
+      "the driver's hook " #wrong " is called " #right)
+
+template <class D>
+constexpr bool check_names_of_hooks() {
+  BLKOWN_MQ_DETAIL_NOT(queue_requests, queue_rqs, hw, queue, list);
+  BLKOWN_MQ_DETAIL_NOT(queueRqs, queue_rqs, hw, queue, list);
+  BLKOWN_MQ_DETAIL_NOT(commit, commit_rqs, hw, queue);
+  BLKOWN_MQ_DETAIL_NOT(commit_rq, commit_rqs, hw, queue);
+  BLKOWN_MQ_DETAIL_NOT(commitRqs, commit_rqs, hw, queue);
+  BLKOWN_MQ_DETAIL_NOT(complete_rq, complete, hw, std::declval<Claim<Request<D>>>());
+  BLKOWN_MQ_DETAIL_NOT(on_complete, complete, hw, std::declval<Claim<Request<D>>>());
+  BLKOWN_MQ_DETAIL_NOT(timed_out, timeout, hw, pin, cookie);
+  BLKOWN_MQ_DETAIL_NOT(on_timeout, timeout, hw, pin, cookie);
+  BLKOWN_MQ_DETAIL_NOT(timeout_rq, timeout, hw, pin, cookie);
+  BLKOWN_MQ_DETAIL_NOT(poll_rq, poll, hw);
+  BLKOWN_MQ_DETAIL_NOT(poll_rqs, poll, hw);
+  BLKOWN_MQ_DETAIL_NOT(init_hw, init_hctx, hw, queue);
+  BLKOWN_MQ_DETAIL_NOT(init_queue, init_hctx, hw, queue);
+  BLKOWN_MQ_DETAIL_NOT(exit_hw, exit_hctx, hw, queue);
+  BLKOWN_MQ_DETAIL_NOT(exit_queue, exit_hctx, hw, queue);
+  BLKOWN_MQ_DETAIL_NOT(map_queue, map_queues, QueueType::normal, 0U, 1U);
+  BLKOWN_MQ_DETAIL_NOT(report_zone, report_zones, queue, std::uint64_t{}, zones, 1U);
+  BLKOWN_MQ_DETAIL_NOT(reportZones, report_zones, queue, std::uint64_t{}, zones, 1U);
+  return true;
+}
+
+#undef BLKOWN_MQ_DETAIL_NOT
 
 // Each of these functions checks the signatures of some hooks that the driver names.
 template <class D>
@@ -321,11 +380,45 @@ constexpr bool check_queue_hooks() {
   return true;
 }
 
-/// Checks the signature of each hook that the driver names.
+/// Checks the signature of each hook that the driver names, and that none has a usual wrong name.
 template <class D>
 constexpr bool check_hooks() {
-  return check_issue_hooks<D>() && check_completion_hooks<D>() && check_queue_hooks<D>();
+  return check_names_of_hooks<D>() && check_issue_hooks<D>() && check_completion_hooks<D>() &&
+         check_queue_hooks<D>();
 }
+
+/// The names of the hooks that a driver has.
+class HookNames {
+ public:
+  template <class D>
+  [[nodiscard]] static constexpr HookNames of() noexcept {
+    HookNames found;
+    found.add(true, "queue_rq");
+    found.add(names_queue_rqs<D>, "queue_rqs");
+    found.add(names_commit_rqs<D>, "commit_rqs");
+    found.add(names_complete<D>, "complete");
+    found.add(names_timeout<D>, "timeout");
+    found.add(names_poll<D>, "poll");
+    found.add(names_init_hctx<D>, "init_hctx");
+    found.add(names_exit_hctx<D>, "exit_hctx");
+    found.add(names_map_queues<D>, "map_queues");
+    found.add(names_report_zones<D>, "report_zones");
+    return found;
+  }
+  [[nodiscard]] constexpr std::span<const char* const> view() const noexcept {
+    return {names_, count_};
+  }
+
+ private:
+  constexpr void add(bool is_there, const char* name) noexcept {
+    if (is_there) names_[count_++] = name;
+  }
+
+  const char* names_[10] = {};
+  std::size_t count_ = 0;
+};
+template <class D>
+inline constexpr HookNames hook_names = HookNames::of<D>();
 
 }  // namespace detail
 

@@ -63,6 +63,9 @@ enum class DiskReason : std::uint8_t {
   does_not_fit,        ///< The TagPool has `given` queues, the disk needs 1 or at least `limit`.
   bad_tags,            ///< No TagSet can be made from the fields; `given` is the TagSetReason.
   init_failed,         ///< The driver's init_hctx refused a queue; `given` is its Status.
+  needs_poll,          ///< The driver has no hook poll, without which the field has no effect.
+  needs_timeout,       ///< The driver has no hook timeout, likewise.
+  needs_report_zones,  ///< The driver has no hook report_zones, likewise.
   out_of_memory,       ///< An allocation of `limit` bytes failed.
 };
 
@@ -78,6 +81,9 @@ enum class DiskReason : std::uint8_t {
     case DiskReason::does_not_fit: return "the pool's queues do not fit the disk's";
     case DiskReason::bad_tags: return "no TagSet can be made of it";
     case DiskReason::init_failed: return "the driver refused a queue";
+    case DiskReason::needs_poll: return "the driver lacks the hook poll";
+    case DiskReason::needs_timeout: return "the driver lacks the hook timeout";
+    case DiskReason::needs_report_zones: return "the driver lacks the hook report_zones";
     case DiskReason::out_of_memory: return "out of memory";
   }
   return "unknown reason";

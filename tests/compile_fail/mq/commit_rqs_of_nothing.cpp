@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // A hook with a known name and wrong parameters is an error and is not ignored.
-// EXPECT: the driver's commit_rqs is
+// EXPECT-FIRST: the driver's commit_rqs is
 #include "driver.hpp"
 
 #ifdef BLKOWN_WRONG

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // complete takes a Claim.
-// EXPECT: the driver's complete is
+// EXPECT-FIRST: the driver's complete is
 #include "driver.hpp"
 
 #ifdef BLKOWN_WRONG

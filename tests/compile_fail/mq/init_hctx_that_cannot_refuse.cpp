@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // init_hctx returns a Status.
-// EXPECT: the driver's init_hctx is
+// EXPECT-FIRST: the driver's init_hctx is
 #include "driver.hpp"
 
 #ifdef BLKOWN_WRONG

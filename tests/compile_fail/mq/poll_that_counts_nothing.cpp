@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // poll returns the number of completions that it has reaped.
-// EXPECT: the driver's poll is
+// EXPECT-FIRST: the driver's poll is
 #include "driver.hpp"
 
 #ifdef BLKOWN_WRONG

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // queue_rq returns a Dispatch, which consumes the handle.
-// EXPECT: a driver has the types RequestData, HwData and QueueData, and Dispatch<D>
+// EXPECT-FIRST: a driver has the types RequestData, HwData and QueueData, and Dispatch<D>
 #include "driver.hpp"
 
 #ifdef BLKOWN_WRONG

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // queue_rqs takes an IdleList.
-// EXPECT: the driver's queue_rqs is
+// EXPECT-FIRST: the driver's queue_rqs is
 #include "driver.hpp"
 
 #ifdef BLKOWN_WRONG

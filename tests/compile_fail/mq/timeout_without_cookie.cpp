@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // timeout takes the timed-out publication's cookie: the pinned request may be published again.
-// EXPECT: the driver's timeout is
+// EXPECT-FIRST: the driver's timeout is
 #include "driver.hpp"
 
 #ifdef BLKOWN_WRONG

@@ -181,7 +181,7 @@ class SubmitQueue {
   /// Makes the disk usable on this context.
   void attach(const QueueMap<D>& queues) {
     issuer_.map(queues);
-    timeouts_.allow(disk_.config().timeout_ms);
+    timeouts_.allow(disk_.config().timeout_ms.value_or(0));
     control_.open();
   }
   /// Sets the map for the time after the next thaw.

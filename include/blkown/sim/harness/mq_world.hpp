@@ -178,7 +178,8 @@ class MqWorld : public WorldBase {
     constexpr std::uint64_t max_ms = std::uint64_t{1} << 30;
     const std::uint64_t timeout_ms =
         config.timeout_ns / 1'000'000 + (config.timeout_ns % 1'000'000 != 0 ? 1 : 0);
-    disk.timeout_ms = static_cast<std::uint32_t>(timeout_ms < max_ms ? timeout_ms : max_ms);
+    if constexpr (mq::detail::names_timeout<D>)
+      disk.timeout_ms = static_cast<std::uint32_t>(timeout_ms < max_ms ? timeout_ms : max_ms);
     return disk;
   }
 
