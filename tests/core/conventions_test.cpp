@@ -91,6 +91,8 @@ TEST(ErrorCode, EachStatusHasAnErrnoValueOfItsOwn) {
 TEST(ErrorCode, TheErrnoValuesAreThoseOfTheKernel) {
   using enum blkown::Status;
   EXPECT_EQ(to_errno(ok), 0);
+  // A value read at compile time outside an array would be an error.
+  static_assert(to_errno(static_cast<blkown::Status>(blkown::status_count)) == EIO);
   EXPECT_EQ(to_errno(io_error), EIO);
   EXPECT_EQ(to_errno(not_supported), EOPNOTSUPP);
   EXPECT_EQ(to_errno(timed_out), ETIMEDOUT);
