@@ -85,7 +85,7 @@ class NvmeSteps {
   Answer queue_rq(Hw& hw, QueueData&, Idle<Rq> idle, bool) {
     auto claim = std::move(idle).start().into_claim();
     if (const auto error = map(claim)) {
-      return Answer::rejected(*std::move(claim).into_owned(), *error);
+      return reject(std::move(claim), *error);
     }
     // Built before the publication, because a published I/O may end at any moment.
     const sim::SubmissionEntry entry = command(hw, claim);
@@ -97,7 +97,7 @@ class NvmeSteps {
     if (issued.has_value() || !issued.error().claim.has_value()) return Answer::accepted();
     auto back = *std::move(issued.error().claim);
     unmap(back, *dma::EndProof::of(back));
-    return Answer::rejected(*std::move(back).into_owned(), Status::device_resource);
+    return reject(std::move(back), Status::device_resource);
   }
 
   // --- completion -------------------------------------------------------------------------------
@@ -176,6 +176,20 @@ class NvmeSteps {
     if (!prepared.has_value()) return prepared.error().status();
     payload.driver_data.mapping = std::move(*prepared).activate();
     return std::nullopt;
+  }
+
+  /// The answer for a request that is not issued after all.
+  [[nodiscard]] static Answer reject(Claim<Rq> claim, Status status) {
+    auto owned = std::move(claim).into_owned();
+    if (owned.has_value()) return Answer::rejected(*std::move(owned), status);
+    // Another party, such as a table of the requests in flight, has pinned the published request.
+    // The end or the requeue takes effect when the pin is dropped.
+    if (mq::is_busy(status)) {
+      std::move(owned.error()).requeue();
+    } else {
+      std::move(owned.error()).end(status);
+    }
+    return Answer::accepted();
   }
 
   /// Unmaps the memory. The mapping is in the request's own data, and must be taken out before the

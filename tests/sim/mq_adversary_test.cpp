@@ -7,11 +7,15 @@
 
 #include <gtest/gtest.h>
 
+#include <blkown/aref.hpp>
+#include <blkown/mq/bio.hpp>
 #include <blkown/mq/thread_runtime.hpp>
+#include <blkown/sim/device/controller_observer.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "dma_round_trip/copier.hpp"
@@ -119,6 +123,64 @@ TEST(MqAdversary, OnThreadsWithFaults) {
     SCOPED_TRACE(seed);
     copy_on_threads(seed, many());
   }
+}
+
+/// Pins what is in flight when the controller refuses its first command, as a table of requests
+/// does.
+class PinsAtRefusal : public sim::ControllerObserver {
+ public:
+  explicit PinsAtRefusal(Machine& machine) : machine_{machine} {
+    static_cast<void>(machine.controller().stop());
+    machine.controller().set_observer(this);
+    // The forged completion stays in its ring, so that the driver gets the Claim back.
+    machine.controller().set_hooks({});
+    machine.controller().start();
+  }
+  ~PinsAtRefusal() override { machine_.controller().set_observer(nullptr); }
+
+  [[nodiscard]] std::size_t count() const { return pins_.size(); }
+  void drop() { pins_.clear(); }
+
+  void command_fetched(std::uint32_t, const sim::SubmissionEntry&) override {}
+  void command_refused(std::uint32_t queue, const sim::SubmissionEntry&) override {
+    if (std::exchange(has_pinned_, true)) return;
+    machine_.disk()
+        ->hw_queue(blkown::QueueIndex{queue})
+        .for_each_in_flight([this](const blkown::ARef<Nvme::Rq>& pin, const blkown::Cookie&) {
+          pins_.push_back(pin);
+        });
+  }
+  void command_done(std::uint32_t, const sim::SubmissionEntry&) override {}
+  void entry_posted(std::uint32_t, std::uint64_t, bool) override {}
+  void entry_taken(std::uint32_t) override {}
+  void stopped() override {}
+
+ private:
+  Machine& machine_;
+  bool has_pinned_ = false;
+  std::vector<blkown::ARef<Nvme::Rq>> pins_;
+};
+
+// Goal: a request that another party pins while its doorbell is refused is issued again. A Claim
+// with pins does not become an Owned.
+TEST(MqAdversary, ARefusedRequestThatIsPinnedIsIssuedAgain) {
+  sim::DeterministicRuntime runtime{1, 2};
+  sim::MemoryMedia medium{disk_bytes};
+  sim::FaultRates rates = sim::FaultRates::none();
+  rates[sim::FaultKind::refused_and_forged] = 65536;
+  Machine machine{runtime, medium, {.depth = 8, .timeout_ms = 5, .rates = rates}};
+  ASSERT_NE(machine.disk(), nullptr);
+  PinsAtRefusal pins{machine};
+  std::vector<std::byte> memory(512);
+  auto bio = mq::Bio::read(0, blkown::Segment{memory.data(), memory.size()}, {});
+  machine.disk()->submit(runtime.context(0), bio);
+  EXPECT_EQ(pins.count(), 1U);
+  EXPECT_EQ(machine.disk()->counters().requeued_requests, 0U);
+  pins.drop();
+  ASSERT_TRUE(runtime.step());
+  EXPECT_GE(machine.disk()->counters().requeued_requests, 1U);
+  machine.driver().interrupt(blkown::QueueIndex{0});  // a forged completion of a refused command
+  EXPECT_TRUE(machine.shut_down(runtime));
 }
 
 }  // namespace

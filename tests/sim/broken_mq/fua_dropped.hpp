@@ -16,7 +16,7 @@ class FuaDropped : public NvmeSteps<FuaDropped> {
   Answer queue_rq(Hw& hw, QueueData&, Idle<Rq> idle, bool) {
     auto claim = std::move(idle).start().into_claim();
     if (const auto error = map(claim)) {
-      return Answer::rejected(*std::move(claim).into_owned(), *error);
+      return reject(std::move(claim), *error);
     }
     sim::SubmissionEntry entry = command(hw, claim);
     entry.is_fua = 0;
@@ -27,7 +27,7 @@ class FuaDropped : public NvmeSteps<FuaDropped> {
     if (issued.has_value() || !issued.error().claim.has_value()) return Answer::accepted();
     auto back = *std::move(issued.error().claim);
     unmap(back, *dma::EndProof::of(back));
-    return Answer::rejected(*std::move(back).into_owned(), Status::device_resource);
+    return reject(std::move(back), Status::device_resource);
   }
 };
 

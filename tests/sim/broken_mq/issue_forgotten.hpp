@@ -19,7 +19,7 @@ class IssueForgotten : public NvmeSteps<IssueForgotten> {
   Answer queue_rq(Hw& hw, QueueData&, Idle<Rq> idle, bool) {
     auto claim = std::move(idle).start().into_claim();
     if (const auto error = map(claim)) {
-      return Answer::rejected(*std::move(claim).into_owned(), *error);
+      return reject(std::move(claim), *error);
     }
     const sim::SubmissionEntry entry = command(hw, claim);
     auto issued = std::move(claim).publish([&](const Cookie&) {

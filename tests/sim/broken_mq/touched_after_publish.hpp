@@ -18,7 +18,7 @@ class TouchedAfterPublish : public NvmeSteps<TouchedAfterPublish> {
   Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
     auto claim = std::move(idle).start().into_claim();
     if (const auto error = map(claim)) {
-      return Answer::rejected(*std::move(claim).into_owned(), *error);
+      return reject(std::move(claim), *error);
     }
     const sim::SubmissionEntry entry = command(hw, claim);
     auto& kept = claim.data().driver_data;
@@ -30,7 +30,7 @@ class TouchedAfterPublish : public NvmeSteps<TouchedAfterPublish> {
     if (issued.has_value() || !issued.error().claim.has_value()) return Answer::accepted();
     auto back = *std::move(issued.error().claim);
     unmap(back, *dma::EndProof::of(back));
-    return Answer::rejected(*std::move(back).into_owned(), blkown::Status::device_resource);
+    return reject(std::move(back), blkown::Status::device_resource);
   }
 };
 
