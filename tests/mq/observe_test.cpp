@@ -176,6 +176,79 @@ TEST(InFlightTable, ShowsTheHolderOfEachRequest) {
   EXPECT_EQ(table_of(*bench.disk), "");
 }
 
+std::string waiting_in(mq::Disk<fake::Driver>& disk) {
+  const std::string table = table_of(disk);
+  const std::size_t at = table.find("context ");
+  return at == std::string::npos ? "" : table.substr(table.rfind('\n', at) + 1);
+}
+
+// Goal: the table shows the bios that wait: how many, for what, and the first of them.
+TEST(InFlightTable, ShowsTheBiosThatWait) {
+  Bench bench{{.capacity_sectors = 1024, .depth = 1}};
+  bench.driver.mode = Mode::publish;
+  std::vector<Read> reads;
+  reads.reserve(8);
+  const auto submit = [&](std::uint64_t sector) {
+    bench.disk->submit(bench.context(), reads.emplace_back(sector).bio);
+  };
+  const auto shows = [&](const std::string& line) {
+    EXPECT_EQ(waiting_in(*bench.disk), "queue 0 context 0: " + line + "\n");
+  };
+  submit(8);
+  EXPECT_EQ(waiting_in(*bench.disk), "");
+  submit(9);
+  shows("1 bio waits for a tag, first a read of 512 bytes at sector 9");
+  submit(10);
+  shows("2 bios wait for a tag, first a read of 512 bytes at sector 9");
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  shows("1 bio waits for a tag, first a read of 512 bytes at sector 10");
+
+  mq::Control freeze{{}}, quiesce{{}};
+  bench.disk->quiesce(quiesce);
+  bench.runtime.run();
+  shows("1 bio waits for the unquiesce of the disk, first a read of 512 bytes at sector 10");
+  bench.disk->freeze(freeze);
+  bench.runtime.run();
+  shows("1 bio waits for the thaw of the disk, first a read of 512 bytes at sector 10");
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  submit(11);
+  shows("2 bios wait for the thaw of the disk, first a read of 512 bytes at sector 10");
+  bench.run([&](mq::Control& control) { bench.disk->thaw(control); });
+  shows("2 bios wait for the unquiesce of the disk, first a read of 512 bytes at sector 10");
+  auto& hw = bench.disk->hw_queue(blkown::QueueIndex{0});
+  hw.stop();
+  bench.run([&](mq::Control& control) { bench.disk->unquiesce(control); });
+  shows("2 bios wait for the start of the stopped queue, first a read of 512 bytes at sector 10");
+  bench.driver.next = {Mode::busy};
+  hw.start();
+  bench.runtime.run();
+  shows(
+      "1 bio waits for the driver, which has refused a request as busy, first a read of 512 bytes"
+      " at sector 11");
+  bench.remove();
+}
+
+// Goal: bios that move to other queues, or that a removal fails, are not shown where they were.
+TEST(InFlightTable, ShowsABioWhereItWaitsAndNoLonger) {
+  Bench bench{{.capacity_sectors = 1024, .normal_queues = 1, .max_normal_queues = 2, .depth = 4},
+              2};
+  bench.run([&](mq::Control& control) { bench.disk->set_queue_count(control, 2); });
+  bench.run([&](mq::Control& control) { bench.disk->quiesce(control); });
+  Read read{8};
+  bench.disk->submit(bench.context(1), read.bio);
+  const char* rest =
+      "bio waits for the unquiesce of the disk, first a read of 512 bytes at sector 8\n";
+  EXPECT_EQ(waiting_in(*bench.disk), std::string{"queue 1 context 1: 1 "} + rest);
+  bench.run([&](mq::Control& control) { bench.disk->set_queue_count(control, 1); });
+  EXPECT_EQ(waiting_in(*bench.disk), std::string{"queue 0 context 1: 1 "} + rest);
+  bench.run([&](mq::Control& control) { bench.disk->remove(control); });
+  EXPECT_EQ(read.bio.status(), blkown::Status::offline);
+  EXPECT_EQ(table_of(*bench.disk), "");
+  bench.disk.reset();
+}
+
 // Goal: an age is the time since a scan first found the publication: also after the hook has
 // answered `handled` or `rearm`, and whichever disk of a shared pool prints it, with another
 // timeout and another clock.

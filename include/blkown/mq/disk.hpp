@@ -372,9 +372,16 @@ class Disk {
 
 #ifndef BLKOWN_NO_STDIO
   /// Prints a line for each request in use: queue, tag, generation, holder, pins, operation, range
-  /// and age. If the pool is shared, the requests of the other disks are printed, too.
+  /// and age. If the pool is shared, the requests of the other disks are printed, too. Then a line
+  /// for each context and hardware queue whose bios wait: their number, the reason, and the first.
+  /// Bios that a Plug collects are not shown.
   void print_in_flight(std::FILE* file) {
     mq::print_in_flight<D>(pool_->tags(), pool_->watches(), file);
+    for (const auto& queue : submit_queues_) {
+      queue->for_each_waiting([&](const detail::WaitingRow& row) {
+        detail::print_waiting(row, queue->context().index(), file);
+      });
+    }
   }
 #endif
 

@@ -12,6 +12,7 @@
 #include <blkown/detail/handle_base.hpp>
 #include <blkown/in_flight_table.hpp>
 #include <blkown/mq/detail/publication_watch.hpp>
+#include <blkown/mq/detail/waiting_bios.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/request.hpp>
@@ -112,7 +113,20 @@ inline void print(const InFlightRow& row, std::FILE* file) {
   print_holders(file, "  ", *row.header);
 }
 
-/// Prints the whole table.
+namespace detail {
+
+/// Prints one line about bios that wait.
+inline void print_waiting(const WaitingRow& row, std::uint32_t context, std::FILE* file) {
+  std::fprintf(file,
+               "queue %" PRIu32 " context %" PRIu32 ": %" PRIu32 " %s %s, first a %s of %" PRIu64
+               " bytes at sector %" PRIu64 "\n",
+               row.queue.value, context, row.count, row.count == 1 ? "bio waits" : "bios wait",
+               to_string(row.reason), mq::to_string(row.op), row.length_bytes, row.sector);
+}
+
+}  // namespace detail
+
+/// Prints the requests.
 /// Precondition: the contexts of the requests exist.
 template <class D>
 void print_in_flight(TagSet<Request<D>>& tags, const detail::PublicationWatches& watches,

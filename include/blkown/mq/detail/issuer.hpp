@@ -129,6 +129,7 @@ class Issuer {
         }
       }
       lane.begin_resume();
+      show(lane, false);
       // The line gives no turn to a lane that cannot use a tag.
       lane.tags.leave_line(pool(), *lane.hw);
     });
@@ -238,15 +239,22 @@ class Issuer {
 
   // --- control ----------------------------------------------------------------------------------
 
-  void freeze() noexcept { ++freezes_; }
+  void freeze() noexcept {
+    ++freezes_;
+    show_waiting();
+  }
   void thaw() noexcept { --freezes_; }
-  void quiesce() noexcept { ++quiesces_; }
+  void quiesce() noexcept {
+    ++quiesces_;
+    show_waiting();
+  }
   void unquiesce() noexcept { --quiesces_; }
 
   /// Precondition: the driver has no request.
   void map(const QueueMap<D>& queues) noexcept {
     has_waiting_ = true;
     lanes_.map(queues);
+    show_waiting();
   }
 
   /// Brings new limits into force, and fits what waits to them.
@@ -330,6 +338,25 @@ class Issuer {
     // A lane that cannot use a tag must not keep a place in the line.
     if (!lacks_tag || !is_open(lane) || !lane.has_waiting()) lane.tags.leave_line(pool(), *lane.hw);
     lane.end_resume();
+    show(lane, lacks_tag);
+  }
+
+  /// Makes the lane's waiting bios visible to Disk::print_in_flight. Called where a bio begins to
+  /// wait and after the lane was resumed, and not for each bio: bios that a Plug or a hook defers
+  /// are visible once they were not issued.
+  void show(Lane<D>& lane, bool lacks_tag) noexcept {
+    if (lane.waiting.needs_show()) show_waiting(lane, lacks_tag);
+  }
+  [[gnu::noinline]] void show_waiting(Lane<D>& lane, bool lacks_tag) const noexcept {
+    WaitReason reason = lacks_tag ? WaitReason::no_tag : WaitReason::order;
+    if (lane.is_busy()) reason = WaitReason::busy;
+    if (lane.hw->is_stopped()) reason = WaitReason::stopped;
+    if (quiesces_ != 0) reason = WaitReason::quiesced;
+    if (freezes_ != 0) reason = WaitReason::frozen;
+    lane.waiting.show(lane.hw->index(), reason);
+  }
+  void show_waiting() noexcept {
+    lanes_.for_each([&](Lane<D>& lane) { show(lane, false); });
   }
 
   /// Whether requests without a reserved tag may be issued, as far as resume() has not tested it.
@@ -472,7 +499,7 @@ class Issuer {
   }
   /// Ends the waiting bios whose data the limits refuse.
   void refuse_impossible_bios(Lane<D>& lane) noexcept {
-    BioList waiting = std::move(lane.waiting);
+    BioList waiting = lane.waiting.take();
     while (Bio* const bio = waiting.pop_front()) {
       const Status refused = refusal_of_waiting(*bio);
       if (refused == Status::ok) {
@@ -537,7 +564,7 @@ class Issuer {
   /// Ends the lane's waiting bios that have the flag nowait. None of them has a request.
   void fail_nowait(Lane<D>& lane) noexcept {
     lane.has_nowait = false;
-    BioList waiting = std::move(lane.waiting);
+    BioList waiting = lane.waiting.take();
     while (Bio* const bio = waiting.pop_front()) {
       if (bio->flags().nowait) {
         break_off(*bio, Status::again);
@@ -586,6 +613,7 @@ class Issuer {
     } else {
       lane.waiting.push_back(bio);
     }
+    show(lane, is_first || lane.waiting.shows(WaitReason::no_tag));
     trace_waiting(lane, bio);
   }
 

@@ -12,6 +12,7 @@
 #include <blkown/mq/detail/issue_order.hpp>
 #include <blkown/mq/detail/lane_tags.hpp>
 #include <blkown/mq/detail/tag_share.hpp>
+#include <blkown/mq/detail/waiting_bios.hpp>
 #include <blkown/mq/hw_queue.hpp>
 #include <blkown/mq/idle_list.hpp>
 #include <blkown/mq/payload.hpp>
@@ -32,7 +33,7 @@ struct Lane {
       : tags{context, turn, tags_shared, recheck} {}
 
   HwQueue<D>* hw = nullptr;
-  BioList waiting;  ///< In order. The first bio may be issued in part.
+  WaitingBios waiting;  ///< In order. The first bio may be issued in part.
   // In the order of issue_order.hpp.
   EndedList<R> urgent;    ///< Reserved requests to be issued again, also while quiesced.
   EndedList<R> requeued;  ///< To be issued again, before `waiting`.

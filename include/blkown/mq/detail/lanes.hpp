@@ -69,13 +69,24 @@ class Lanes {
     }
   }
 
+  /// Calls `visit(const WaitingRow&)` for each lane with waiting bios.
+  /// Context: any.
+  template <class Visit>
+  void for_each_waiting(Visit visit) const {
+    for (const Lane<D>& lane : lanes_) {
+      if (const auto row = lane.waiting.row()) visit(*row);
+    }
+  }
+
   /// Maps the queue types to hardware queues. Waiting bios and requests move with their type.
   /// Precondition: the driver has no request.
   void map(const QueueMap<D>& queues) noexcept {
     BioList waiting;
     EndedList<R> urgent, requeued, held;
     for (Lane<D>& lane : lanes_) {
-      waiting.append(lane.waiting);
+      BioList own = lane.waiting.take();
+      waiting.append(own);
+      lane.waiting.show({}, {});
       urgent.append(std::move(lane.urgent));
       requeued.append(std::move(lane.requeued));
       held.append(std::move(lane.held));

@@ -218,6 +218,12 @@ class SubmitQueue {
   /// Makes the context do its part of the present control step.
   void begin_control() noexcept { context_.post(control_work_); }
 
+  /// Calls `visit(const WaitingRow&)` for each hardware queue that bios of the context wait for.
+  template <class Visit>
+  void for_each_waiting(Visit visit) const {
+    lanes_.for_each_waiting(visit);
+  }
+
   // --- for ControlPart --------------------------------------------------------------------------
 
   /// Whether the driver has no request of this context, and nothing is left to do. For a removal,
