@@ -579,6 +579,28 @@ TEST(SetLimits, ALaterWriteOfAZonedDiskDoesNotPassARest) {
   later.expect_written(bench);
 }
 
+// Goal: a write of a zoned disk whose part fails has no rest, and the next write is issued.
+TEST(SetLimits, APartOfAZonedWriteThatFailsHoldsUpNoLaterWrite) {
+  Bench bench{{.capacity_sectors = 1024,
+               .limits = {.max_sectors = 32},
+               .zoned = true,
+               .zone_sectors = 256}};
+  bench.driver.mode = Mode::keep;
+  Write first{0, 32}, later{256, 8};
+  bench.disk->submit(bench.context(), *first.bio);
+  requeue_and_hold(bench);
+  EXPECT_TRUE(change(bench, {.max_sectors = 12}));
+  EXPECT_TRUE(unquiesce(bench));
+  ASSERT_EQ(bench.driver.kept.size(), 1U);
+  end_kept(bench, Status::medium_error);
+  EXPECT_EQ(first.ends.statuses, std::vector{Status::medium_error});
+  bench.driver.mode = Mode::end;
+  bench.disk->submit(bench.context(), *later.bio);
+  bench.runtime.run();
+  later.expect_written(bench);
+  expect_no_tag_is_taken(bench);
+}
+
 // Goal: requests that were requeued in any order are cut and issued in the order of their first
 // issue, and before later bios.
 TEST(SetLimits, RequestsThatAreCutKeepTheirPlace) {

@@ -544,8 +544,10 @@ class Issuer {
     lane.push_requeued(std::move(ended));
   }
   /// The driver has given back a request with a rest.
-  static void end_wait_for_rest(Lane<D>& lane, const PayloadState<D>& state) noexcept {
-    if (is_write(state.op)) lane.awaits_rest = false;
+  void end_wait_for_rest(Lane<D>& lane, const PayloadState<D>& state) noexcept {
+    if (!is_write(state.op)) return;
+    lane.awaits_rest = false;
+    has_waiting_ = true;  // resume() ends the lane's hold, also if the rest is not issued
   }
 
   /// Exchanges the I/Os of two requests that the driver does not have.
