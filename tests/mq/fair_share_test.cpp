@@ -189,6 +189,25 @@ TEST(FairShare, ADiskThatGoesIdleGivesItsShareBackAfterItsTimeout) {
   EXPECT_EQ(busy.in_flight(), 16U) << "woken by a timer";
 }
 
+// Goal: a lane that waited for a free tag when a third disk came is woken when the others have
+// become idle, although no request of its own disk ends.
+TEST(FairShare, ALaneThatAThirdDiskSendsBackToItsShareIsWokenByTheTimer) {
+  Shared disks{3, {.depth = 24}, 1, {.timeout_ms = 0}};
+  Member &stuck = disks[0], &second = disks[1], &third = disks[2];
+  second.submit(14);
+  stuck.submit(11);
+  ASSERT_EQ(stuck.in_flight(), 10U) << "no tag is free, and its share is 12";
+  third.submit(1);
+  second.reap(1);
+  ASSERT_EQ(third.in_flight(), 1U);
+  ASSERT_EQ(stuck.in_flight(), 10U) << "its share is 8";
+  second.reap();
+  third.reap();
+  ASSERT_EQ(stuck.in_flight(), 10U);
+  disks.pass_ms(idle_ms);
+  EXPECT_EQ(stuck.in_flight(), 11U);
+}
+
 // Goal: the time in which the other disk was idle counts, although no disk waited.
 TEST(FairShare, ADiskThatWasIdleForLongHasNoShare) {
   Shared disks{2};

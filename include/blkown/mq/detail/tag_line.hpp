@@ -17,7 +17,8 @@
 //   at share    a lane whose disk uses its share of the tags (tag_share.hpp) keeps its place in the
 //               line, but is passed over: for the other disks, it is not there. The lane is
 //               admitted when its disk uses less or when the share has grown, in the order of the
-//               line.
+//               line. An admitted lane whose disk has reached its share before the lane's turn came
+//               is at its share again, and is posted.
 //
 // Guarantees: first come, first served, among the disks that are below their shares. No thread
 // blocks. No wake-up is lost: the freeing context looks for waiting lanes without the mutex and may
@@ -282,6 +283,8 @@ class TagLine {
       --admitted_;
       --share->promised;
       hold_at_share(*waiter);
+      // The lane asks again, and sets its recheck_ns. Posted under the mutex, as in advance().
+      waiter->context.post(waiter->turn);
     }
     return nullptr;
   }
