@@ -40,7 +40,8 @@ inline constexpr std::array<int, status_count> errno_of_status{
 /// Source: the kernel's errno_to_blk_status.
 [[nodiscard]] constexpr Status status_of_errno(int error) noexcept {
   for (std::size_t i = 0; i != status_count; ++i) {
-    if (detail::errno_of_status[i] == error || detail::errno_of_status[i] == -error) {
+    // The table's value is negated: the least int has no negative.
+    if (detail::errno_of_status[i] == error || -detail::errno_of_status[i] == error) {
       return static_cast<Status>(i);
     }
   }

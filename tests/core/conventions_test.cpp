@@ -115,6 +115,7 @@ TEST(ErrorCode, TheErrnoValuesAreThoseOfTheKernel) {
 TEST(ErrorCode, AnUnknownValueIsAnIoError) {
   EXPECT_EQ(blkown::status_of_errno(EPIPE), blkown::Status::io_error);
   EXPECT_EQ(blkown::status_of_errno(std::numeric_limits<int>::max()), blkown::Status::io_error);
+  EXPECT_EQ(blkown::status_of_errno(std::numeric_limits<int>::min()), blkown::Status::io_error);
   EXPECT_EQ(to_errno(static_cast<blkown::Status>(200)), EIO);
 }
 
