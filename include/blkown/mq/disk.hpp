@@ -260,10 +260,10 @@ class Disk {
   /// Effects: every request that is issued after the change keeps the new limits. Waiting bios are
   /// split by the new limits from their next part on. A requeued request that is too large is
   /// issued in parts, one after another, with its tag. A waiting bio or request ends with
-  /// Status::not_supported if the new limits do not have its operation, with invalid if they refuse
-  /// its memory or allow it no block, and with again if it has the flag nowait and would now be
-  /// split. A bio that is submitted while the operation is running is checked by the old or by the
-  /// new limits.
+  /// Status::not_supported if the new limits do not have its operation, and with invalid if they
+  /// refuse its memory or allow it no block. A waiting bio of which nothing was issued ends with
+  /// again if it has the flag nowait and would now be split. A bio that is submitted while the
+  /// operation is running is checked by the old or by the new limits.
   /// Errors, as the Control's status: invalid, if Disk::create would refuse the limits: nothing is
   /// changed, and Control::error names the limit. offline, if the disk is removed.
   /// Source: the kernel's queue_limits_commit_update_frozen.
