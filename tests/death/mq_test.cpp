@@ -125,6 +125,24 @@ TEST_F(EmptyTaskDeathTest, ATaskThatWasMovedIsNotStarted) {
   dies("mq::Task::post", "", [&] { task.post(runtime.context(0), {}, blkown::Place{}); });
 }
 
+mq::Task<std::vector<int>> read_for_ever(mq::AsyncDisk<Silent> disk) {
+  std::vector<std::byte> memory(512);
+  static_cast<void>(co_await disk.read(0, memory));
+  co_return {};
+}
+
+TEST_F(ObjectInUseDeathTest, ATaskWithoutAnEndHasNoResult) {
+  prints("nothing is left to run, and a Task that was waited for has not ended",
+         "let the clock pass, or complete the I/O that the Task awaits");
+  dies("mq::wait", "", [] {
+    mq::LoopRuntime runtime{1, {.now_ns = [](void*) { return std::uint64_t{0}; }}};
+    Silent driver;
+    auto disk = *mq::Disk<Silent>::create({.capacity_sectors = 8}, driver, runtime);
+    static_cast<void>(mq::wait(runtime, runtime.context(0),
+                               read_for_ever(mq::AsyncDisk<Silent>{*disk}), blkown::Place{}));
+  });
+}
+
 TEST_F(ObjectInUseDeathTest, NorSubmittedTwice) {
   Rig rig;
   prints("a bio was submitted to disk 'rig' while it is in flight",

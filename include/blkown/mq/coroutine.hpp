@@ -145,7 +145,7 @@ template <class T>
 struct ResultPromise : TaskPromise {
   std::optional<T> result;
 
-  template <class Value>
+  template <class Value = T>  // the default is for co_return {}
   void return_value(Value&& value) {
     result.emplace(std::forward<Value>(value));
   }
@@ -155,6 +155,14 @@ template <>
 struct ResultPromise<void> : TaskPromise {
   static void return_void() noexcept {}
 };
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void violate_unfinished(const Place& where) {
+  blkown::detail::violate(
+      Violation::object_in_use,
+      Incident::of("mq::wait", where)
+          .with("nothing is left to run, and a Task that was waited for has not ended",
+                "let the clock pass, or complete the I/O that the Task awaits"));
+}
 
 }  // namespace detail
 
@@ -248,14 +256,15 @@ class [[nodiscard]] Task {
 
 /// Runs the coroutine on the context, and waits for its end. Returns its result.
 /// Precondition: the caller runs on none of the runtime's contexts.
-/// Violation: the runtime has nothing left to run before the end.
+/// Violation: object_in_use, if the runtime has nothing left to run before the end.
 /// Context: may sleep.
 template <Runtime Rt, class T>
 T wait(Rt& runtime, Context& context, Task<T> task, Place where = Place::current()) {
   Event done;
   task.post(context, {[](void* event, Task<T>&) { static_cast<Event*>(event)->set(); }, &done},
             where);
-  static_cast<void>(runtime.wait_for(done));
+  if (!runtime.wait_for(done)) [[unlikely]]
+    detail::violate_unfinished(where);
   return task.take_result();
 }
 
