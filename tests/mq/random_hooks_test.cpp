@@ -159,7 +159,7 @@ struct Life {
   std::array<std::uint64_t, context_count> serials{};
   std::array<Party, 3> parties{Party{*this}, Party{*this}, Party{*this}};
   std::atomic<int> quiesced{0}, frozen{0};
-  std::atomic<std::uint64_t> kicked_ns{0};
+  std::atomic<std::uint64_t> kicked_ns{~std::uint64_t{0}};  // the largest value: never
   std::atomic<std::uint64_t> submitted{0}, ended{0}, executed{0}, executed_ends{0};
   std::atomic<bool> is_removing{false}, is_removed{false}, is_up{false};
   mq::Control removal{
@@ -630,7 +630,7 @@ std::uint64_t Life::world_now_ns() const { return world.now_ns(); }
 std::uint64_t Life::released_ns() const {
   if (!world.is_exact) return ~std::uint64_t{0};
   const std::uint64_t last_ns = kicked_ns.load(std::memory_order_relaxed);
-  return last_ns == 0 ? 0 : last_ns + 1'000'000;
+  return last_ns == ~std::uint64_t{0} ? 0 : last_ns + 1'000'000;
 }
 
 void Life::on_trace(void* self, const mq::TraceEvent& event) {

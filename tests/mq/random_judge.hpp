@@ -42,7 +42,7 @@ class IssueOrder {
 
   /// A part reaches the driver. `serial` numbers the submits of the bios. `is_ordered` is false for
   /// a bio with flush steps, whose data may be issued after later bios. `kicked_ns`: a kick
-  /// may have released every part that was requeued before.
+  /// may have released every part that was requeued before. 0: there was no kick.
   void issue(std::uint64_t sector, std::uint64_t serial, bool is_ordered, std::uint64_t kicked_ns) {
     const auto [found, is_first] = parts_.try_emplace(sector);
     Part& part = found->second;
@@ -52,7 +52,7 @@ class IssueOrder {
       if (other.state == State::waiting) fail("a part passes one that waits to be issued again");
       if (other.is_refused) fail("a part passes one that the driver has refused as busy");
     }
-    if (part.state == State::held && part.held_ns > kicked_ns) {
+    if (part.state == State::held && part.held_ns >= kicked_ns) {
       fail("a requeued part is issued without a kick");
     }
     const bool is_new = part.state == State::with_driver;
