@@ -122,39 +122,41 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef : private detail::HandleBase<R> {
   // --- requests ---
 
   /// The request's hardware queue.
-  BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue() const noexcept
+  BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue(Place where = Place::current()) const noexcept
     requires RequestType<R>
   {
-    return detail::header_of(held("ARef::queue")).queue();
+    return detail::header_of(held("ARef::queue", where)).queue();
   }
   /// The request's tag.
-  BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept
+  BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag(Place where = Place::current()) const noexcept
     requires RequestType<R>
   {
-    return detail::header_of(held("ARef::tag")).tag();
+    return detail::header_of(held("ARef::tag", where)).tag();
   }
   /// The request's header, for visit_holders.
-  BLKOWN_NEEDS_HELD [[nodiscard]] const RequestHeader& header() const noexcept
+  BLKOWN_NEEDS_HELD [[nodiscard]] const RequestHeader& header(
+      Place where = Place::current()) const noexcept
     requires RequestType<R>
   {
-    return detail::header_of(held("ARef::header"));
+    return detail::header_of(held("ARef::header", where));
   }
 
   /// The request's generation at this moment.
   /// Synchronization: none.
-  BLKOWN_NEEDS_HELD [[nodiscard]] Generation generation() const noexcept
+  BLKOWN_NEEDS_HELD [[nodiscard]] Generation generation(
+      Place where = Place::current()) const noexcept
     requires RequestType<R>
   {
-    return detail::word_of(held("ARef::generation")).peek().generation();
+    return detail::word_of(held("ARef::generation", where)).peek().generation();
   }
 
   /// The request's data, to read.
   /// Synchronization: the lookup that made this reference acquired the writes before the
   /// publication, and those of later holders that released the I/O.
-  BLKOWN_NEEDS_HELD [[nodiscard]] const auto& data() const noexcept
+  BLKOWN_NEEDS_HELD [[nodiscard]] const auto& data(Place where = Place::current()) const noexcept
     requires(RequestType<R> && shared_data<typename RequestTraits<R>::Data>)
   {
-    return std::as_const(RequestTraits<R>::data(held("ARef::data")));
+    return std::as_const(RequestTraits<R>::data(held("ARef::data", where)));
   }
 
   // --- deleted: a call on an lvalue ---

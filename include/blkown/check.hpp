@@ -119,8 +119,14 @@ enum class Report : std::uint8_t {
 /// The change that avoids the report. An Incident may have a more exact text.
 [[nodiscard]] constexpr const char* remedy_of(Report report) noexcept {
   switch (report) {
-    case Report::claim_dropped: return "end, requeue, publish or release each Claim";
-    case Report::idle_dropped: return "start, fail or requeue each Idle";
+    case Report::claim_dropped:
+      return BLKOWN_TRACKING != 0 ? "end, requeue, publish or release each Claim"
+                                  : "end, requeue, publish or release each Claim"
+                                    " (a tracking build names the line that claimed it)";
+    case Report::idle_dropped:
+      return BLKOWN_TRACKING != 0 ? "start, fail or requeue each Idle"
+                                  : "start, fail or requeue each Idle"
+                                    " (a tracking build names the line that allocated it)";
     case Report::mapping_dropped: return "call unmap() with an EndProof, or drain the device";
     case Report::unbalanced_control:
       return "undo each freeze with one thaw, and each quiesce with one unquiesce";

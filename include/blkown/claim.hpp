@@ -52,33 +52,35 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
   BLKOWN_DETAIL_DESTRUCTOR_END
 
   /// The request's hardware queue.
-  BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue() const noexcept {
-    return detail::header_of(held("Claim::queue")).queue();
+  BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue(Place where = Place::current()) const noexcept {
+    return detail::header_of(held("Claim::queue", where)).queue();
   }
   /// The request's tag.
-  BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept {
-    return detail::header_of(held("Claim::tag")).tag();
+  BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag(Place where = Place::current()) const noexcept {
+    return detail::header_of(held("Claim::tag", where)).tag();
   }
   /// The request's header, for visit_holders.
-  BLKOWN_NEEDS_HELD [[nodiscard]] const RequestHeader& header() const noexcept {
-    return detail::header_of(held("Claim::header"));
+  BLKOWN_NEEDS_HELD [[nodiscard]] const RequestHeader& header(
+      Place where = Place::current()) const noexcept {
+    return detail::header_of(held("Claim::header", where));
   }
 
   /// The cookie of the last publication.
-  BLKOWN_NEEDS_HELD [[nodiscard]] Cookie cookie() const noexcept {
-    R& request = held("Claim::cookie");
+  BLKOWN_NEEDS_HELD [[nodiscard]] Cookie cookie(Place where = Place::current()) const noexcept {
+    R& request = held("Claim::cookie", where);
     return detail::cookie_of(request, detail::word_of(request).peek().generation());
   }
   /// The cookie of the next publication, with which the driver builds the command before it
   /// publishes.
-  BLKOWN_NEEDS_HELD [[nodiscard]] Cookie next_cookie() const noexcept {
-    R& request = held("Claim::next_cookie");
+  BLKOWN_NEEDS_HELD [[nodiscard]] Cookie next_cookie(
+      Place where = Place::current()) const noexcept {
+    R& request = held("Claim::next_cookie", where);
     return detail::cookie_of(request, detail::word_of(request).peek().next_generation());
   }
 
   /// The request's data, to read and write. The reference ends with the handle.
-  BLKOWN_NEEDS_HELD [[nodiscard]] auto& data() const& noexcept {
-    return RequestTraits<R>::data(held("Claim::data"));
+  BLKOWN_NEEDS_HELD [[nodiscard]] auto& data(Place where = Place::current()) const& noexcept {
+    return RequestTraits<R>::data(held("Claim::data", where));
   }
   BLKOWN_DETAIL_DATA_OF_A_TEMPORARY;
 

@@ -58,24 +58,26 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended : private detail::HandleBase<R> {
   BLKOWN_DETAIL_DESTRUCTOR_END
 
   /// The request's hardware queue.
-  BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue() const noexcept {
-    return header("Ended::queue").queue();
+  BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue(Place where = Place::current()) const noexcept {
+    return header("Ended::queue", where).queue();
   }
   /// The request's tag.
-  BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept { return header("Ended::tag").tag(); }
+  BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag(Place where = Place::current()) const noexcept {
+    return header("Ended::tag", where).tag();
+  }
 
   /// The status with which the I/O ended. Status::ok for a requeue.
-  BLKOWN_NEEDS_HELD [[nodiscard]] Status status() const noexcept {
-    return detail::HeaderAccess::status(header("Ended::status"));
+  BLKOWN_NEEDS_HELD [[nodiscard]] Status status(Place where = Place::current()) const noexcept {
+    return detail::HeaderAccess::status(header("Ended::status", where));
   }
   /// Whether the driver has asked to start the I/O again.
-  BLKOWN_NEEDS_HELD [[nodiscard]] bool is_requeue() const noexcept {
-    return detail::HeaderAccess::requeue(header("Ended::is_requeue"));
+  BLKOWN_NEEDS_HELD [[nodiscard]] bool is_requeue(Place where = Place::current()) const noexcept {
+    return detail::HeaderAccess::requeue(header("Ended::is_requeue", where));
   }
 
   /// The request's data, to read and write.
-  BLKOWN_NEEDS_HELD [[nodiscard]] auto& data() const noexcept {
-    return RequestTraits<R>::data(held("Ended::data"));
+  BLKOWN_NEEDS_HELD [[nodiscard]] auto& data(Place where = Place::current()) const noexcept {
+    return RequestTraits<R>::data(held("Ended::data", where));
   }
 
   /// Frees the tag: one read-modify-write on the bitmap.
@@ -121,8 +123,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended : private detail::HandleBase<R> {
 
   explicit Ended(R& request) noexcept : Base{&request} { detail::unpoison(request); }
 
-  [[nodiscard]] RequestHeader& header(const char* operation) const noexcept {
-    return detail::header_of(held(operation));
+  [[nodiscard]] RequestHeader& header(const char* operation, Place where) const noexcept {
+    return detail::header_of(held(operation, where));
   }
 
   static void give_back(R& request, const char* operation, Place where) noexcept {

@@ -46,20 +46,21 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle : private detail::HandleBase<R> {
   BLKOWN_DETAIL_DESTRUCTOR_END
 
   /// The request's hardware queue.
-  BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue() const noexcept {
-    return detail::header_of(held("Idle::queue")).queue();
+  BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue(Place where = Place::current()) const noexcept {
+    return detail::header_of(held("Idle::queue", where)).queue();
   }
   /// The request's tag.
-  BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept {
-    return detail::header_of(held("Idle::tag")).tag();
+  BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag(Place where = Place::current()) const noexcept {
+    return detail::header_of(held("Idle::tag", where)).tag();
   }
   /// The request's header, for visit_holders.
-  BLKOWN_NEEDS_HELD [[nodiscard]] const RequestHeader& header() const noexcept {
-    return detail::header_of(held("Idle::header"));
+  BLKOWN_NEEDS_HELD [[nodiscard]] const RequestHeader& header(
+      Place where = Place::current()) const noexcept {
+    return detail::header_of(held("Idle::header", where));
   }
   /// The request's data, to read and write.
-  BLKOWN_NEEDS_HELD [[nodiscard]] auto& data() const noexcept {
-    return RequestTraits<R>::data(held("Idle::data"));
+  BLKOWN_NEEDS_HELD [[nodiscard]] auto& data(Place where = Place::current()) const noexcept {
+    return RequestTraits<R>::data(held("Idle::data", where));
   }
 
   /// Starts the I/O. A plain store.

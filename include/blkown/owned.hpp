@@ -106,46 +106,47 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
   // --- requests ---
 
   /// The request's hardware queue.
-  BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue() const noexcept
+  BLKOWN_NEEDS_HELD [[nodiscard]] QueueIndex queue(Place where = Place::current()) const noexcept
     requires RequestType<R>
   {
-    return detail::header_of(held("Owned::queue")).queue();
+    return detail::header_of(held("Owned::queue", where)).queue();
   }
   /// The request's tag.
-  BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag() const noexcept
+  BLKOWN_NEEDS_HELD [[nodiscard]] Tag tag(Place where = Place::current()) const noexcept
     requires RequestType<R>
   {
-    return detail::header_of(held("Owned::tag")).tag();
+    return detail::header_of(held("Owned::tag", where)).tag();
   }
   /// The request's header, for visit_holders.
-  BLKOWN_NEEDS_HELD [[nodiscard]] const RequestHeader& header() const noexcept
+  BLKOWN_NEEDS_HELD [[nodiscard]] const RequestHeader& header(
+      Place where = Place::current()) const noexcept
     requires RequestType<R>
   {
-    return detail::header_of(held("Owned::header"));
+    return detail::header_of(held("Owned::header", where));
   }
 
   /// The cookie of the last publication. If this I/O was not published, the cookie is that of
   /// another I/O of the request.
-  BLKOWN_NEEDS_HELD [[nodiscard]] Cookie cookie() const noexcept
+  BLKOWN_NEEDS_HELD [[nodiscard]] Cookie cookie(Place where = Place::current()) const noexcept
     requires RequestType<R>
   {
-    R& request = held("Owned::cookie");
+    R& request = held("Owned::cookie", where);
     return detail::cookie_of(request, detail::word_of(request).peek().generation());
   }
   /// The cookie of the next publication, with which the driver builds the command before it
   /// publishes.
-  BLKOWN_NEEDS_HELD [[nodiscard]] Cookie next_cookie() const noexcept
+  BLKOWN_NEEDS_HELD [[nodiscard]] Cookie next_cookie(Place where = Place::current()) const noexcept
     requires RequestType<R>
   {
-    R& request = held("Owned::next_cookie");
+    R& request = held("Owned::next_cookie", where);
     return detail::cookie_of(request, detail::word_of(request).peek().next_generation());
   }
 
   /// The request's data, to read and write. The reference ends with the handle.
-  BLKOWN_NEEDS_HELD [[nodiscard]] auto& data() const& noexcept
+  BLKOWN_NEEDS_HELD [[nodiscard]] auto& data(Place where = Place::current()) const& noexcept
     requires RequestType<R>
   {
-    return RequestTraits<R>::data(held("Owned::data"));
+    return RequestTraits<R>::data(held("Owned::data", where));
   }
   BLKOWN_DETAIL_DATA_OF_A_TEMPORARY;
 

@@ -82,8 +82,11 @@ constexpr Texts violation_texts[] = {
 static_assert(std::size(violation_texts) == blkown::violation_count);
 
 constexpr Texts report_texts[] = {
-    {"a Claim was dropped without being ended", "end, requeue, publish or release each Claim"},
-    {"an Idle was dropped without being started", "start, fail or requeue each Idle"},
+    {"a Claim was dropped without being ended",
+     "end, requeue, publish or release each Claim"
+     " (a tracking build names the line that claimed it)"},
+    {"an Idle was dropped without being started",
+     "start, fail or requeue each Idle (a tracking build names the line that allocated it)"},
     {"a mapping was dropped without proof that the device is done with it",
      "call unmap() with an EndProof, or drain the device"},
     {"a disk was thawed or unquiesced more often than it was frozen or quiesced",

@@ -32,9 +32,10 @@ using Ring = dma::Coherent<Flat>;
 
 /// A device, and mappings of the death tests' request with a list outside the request.
 struct Mapped {
-  [[nodiscard]] dma::PreparedMapping prepared(Claim& claim) {
+  [[nodiscard]] dma::PreparedMapping prepared(Claim& claim,
+                                              blkown::Place where = blkown::Place::current()) {
     return *dma::map(claim, *mapped_device, std::array{blkown::Segment{memory, 8}},
-                     dma::Direction::to_device, *list);
+                     dma::Direction::to_device, *list, where);
   }
   [[nodiscard]] dma::ActiveMapping active(Claim& claim) { return prepared(claim).activate(); }
   [[nodiscard]] Ring ring() { return *Ring::allocate(*mapped_device, 8); }
@@ -168,14 +169,14 @@ class DmaMovedFromDeathTest : public ViolationTest<blkown::Violation::use_of_mov
 };
 
 TEST_F(DmaMovedFromDeathTest, EveryMemberOfPreparedMappingNeedsAMapping) {
-  dies("dma::PreparedMapping::segments", "", [&] { use(no_prepared().segments()); });
+  dies_here("dma::PreparedMapping::segments", "", [&] { use(no_prepared().segments()); });
   dies_here("dma::PreparedMapping::activate", "", [&] { use(no_prepared().activate()); });
 }
 
 TEST_F(DmaMovedFromDeathTest, EveryMemberOfActiveMappingNeedsAMapping) {
-  dies("dma::ActiveMapping::segments", "", [&] { use(no_active().segments()); });
-  dies("dma::ActiveMapping::direction", "", [&] { use(no_active().direction()); });
-  dies("dma::ActiveMapping::cookie", "", [&] { use(no_active().cookie()); });
+  dies_here("dma::ActiveMapping::segments", "", [&] { use(no_active().segments()); });
+  dies_here("dma::ActiveMapping::direction", "", [&] { use(no_active().direction()); });
+  dies_here("dma::ActiveMapping::cookie", "", [&] { use(no_active().cookie()); });
   dies_here("dma::ActiveMapping::unmap", "", [&] { use(no_active().unmap(stop())); });
   Claim claim = std::move(*device.set->allocate_tag(blkown::QueueIndex{0}, blkown::Tag{0}))
                     .start()
@@ -187,16 +188,16 @@ TEST_F(DmaMovedFromDeathTest, EveryMemberOfActiveMappingNeedsAMapping) {
 }
 
 TEST_F(DmaMovedFromDeathTest, EveryMemberOfCoherentNeedsMemory) {
-  dies("dma::Coherent::data", "", [&] { use(no_ring().data()); });
-  dies("dma::Coherent::segment", "", [&] { use(no_ring().segment()); });
+  dies_here("dma::Coherent::data", "", [&] { use(no_ring().data()); });
+  dies_here("dma::Coherent::segment", "", [&] { use(no_ring().segment()); });
   dies_here("dma::Coherent::free", "", [&] { use(no_ring().free(stop())); });
 }
 
 TEST_F(DmaMovedFromDeathTest, AMapNeedsAClaim) {
-  dies("Claim::next_cookie", "", [&] {
-    Claim claim = device.no_claim();
-    use(mapped.prepared(claim));
-  });
+  const auto map = [&](Claim claim, blkown::Place where = blkown::Place::current()) {
+    use(mapped.prepared(claim, where));
+  };
+  dies_here("Claim::next_cookie", "", [&] { map(device.no_claim()); });
 }
 
 /// Goal: the printed report of a dropped mapping has the request's present state. The Incident's

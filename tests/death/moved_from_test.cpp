@@ -8,13 +8,19 @@
 namespace death {
 namespace {
 
+/// Uses the data of a handle, which has a name here: data() of a temporary does not compile.
+template <class Handle>
+void use_data_of(const Handle& handle, blkown::Place where = blkown::Place::current()) {
+  use(handle.data(where));
+}
+
 class UseOfMovedFromDeathTest : public ViolationTest<blkown::Violation::use_of_moved_from> {};
 
 TEST_F(UseOfMovedFromDeathTest, EveryAccessorOfIdleNeedsARequest) {
-  dies("Idle::queue", "", [&] { use(device.no_idle().queue()); });
-  dies("Idle::tag", "", [&] { use(device.no_idle().tag()); });
-  dies("Idle::header", "", [&] { use(device.no_idle().header()); });
-  dies("Idle::data", "", [&] { use(device.no_idle().data()); });
+  dies_here("Idle::queue", "", [&] { use(device.no_idle().queue()); });
+  dies_here("Idle::tag", "", [&] { use(device.no_idle().tag()); });
+  dies_here("Idle::header", "", [&] { use(device.no_idle().header()); });
+  dies_here("Idle::data", "", [&] { use(device.no_idle().data()); });
 }
 
 TEST_F(UseOfMovedFromDeathTest, EveryConsumerOfIdleNeedsARequest) {
@@ -26,15 +32,12 @@ TEST_F(UseOfMovedFromDeathTest, EveryConsumerOfIdleNeedsARequest) {
 }
 
 TEST_F(UseOfMovedFromDeathTest, EveryAccessorOfOwnedNeedsARequest) {
-  dies("Owned::queue", "", [&] { use(device.no_owned().queue()); });
-  dies("Owned::tag", "", [&] { use(device.no_owned().tag()); });
-  dies("Owned::header", "", [&] { use(device.no_owned().header()); });
-  dies("Owned::cookie", "", [&] { use(device.no_owned().cookie()); });
-  dies("Owned::next_cookie", "", [&] { use(device.no_owned().next_cookie()); });
-  dies("Owned::data", "", [&] {
-    const auto owned = device.no_owned();
-    use(owned.data());
-  });
+  dies_here("Owned::queue", "", [&] { use(device.no_owned().queue()); });
+  dies_here("Owned::tag", "", [&] { use(device.no_owned().tag()); });
+  dies_here("Owned::header", "", [&] { use(device.no_owned().header()); });
+  dies_here("Owned::cookie", "", [&] { use(device.no_owned().cookie()); });
+  dies_here("Owned::next_cookie", "", [&] { use(device.no_owned().next_cookie()); });
+  dies_here("Owned::data", "", [&] { use_data_of(device.no_owned()); });
   dies("Owned::operator*", "", [&] { use(*device.no_owned_object()); });
   dies("Owned::operator->", "", [&] { use(device.no_owned_object()->member); });
 }
@@ -54,15 +57,12 @@ TEST_F(UseOfMovedFromDeathTest, EveryConsumerOfOwnedNeedsARequest) {
 }
 
 TEST_F(UseOfMovedFromDeathTest, EveryAccessorOfClaimNeedsARequest) {
-  dies("Claim::queue", "", [&] { use(device.no_claim().queue()); });
-  dies("Claim::tag", "", [&] { use(device.no_claim().tag()); });
-  dies("Claim::header", "", [&] { use(device.no_claim().header()); });
-  dies("Claim::cookie", "", [&] { use(device.no_claim().cookie()); });
-  dies("Claim::next_cookie", "", [&] { use(device.no_claim().next_cookie()); });
-  dies("Claim::data", "", [&] {
-    const auto claim = device.no_claim();
-    use(claim.data());
-  });
+  dies_here("Claim::queue", "", [&] { use(device.no_claim().queue()); });
+  dies_here("Claim::tag", "", [&] { use(device.no_claim().tag()); });
+  dies_here("Claim::header", "", [&] { use(device.no_claim().header()); });
+  dies_here("Claim::cookie", "", [&] { use(device.no_claim().cookie()); });
+  dies_here("Claim::next_cookie", "", [&] { use(device.no_claim().next_cookie()); });
+  dies_here("Claim::data", "", [&] { use_data_of(device.no_claim()); });
   dies_here("Claim::pin", "", [&] { use(device.no_claim().pin()); });
 }
 
@@ -79,11 +79,11 @@ TEST_F(UseOfMovedFromDeathTest, EveryConsumerOfClaimNeedsARequest) {
 }
 
 TEST_F(UseOfMovedFromDeathTest, EveryAccessorOfARefNeedsARequest) {
-  dies("ARef::queue", "", [&] { use(device.no_aref().queue()); });
-  dies("ARef::tag", "", [&] { use(device.no_aref().tag()); });
-  dies("ARef::header", "", [&] { use(device.no_aref().header()); });
-  dies("ARef::generation", "", [&] { use(device.no_aref().generation()); });
-  dies("ARef::data", "", [&] { use(device.no_aref().data()); });
+  dies_here("ARef::queue", "", [&] { use(device.no_aref().queue()); });
+  dies_here("ARef::tag", "", [&] { use(device.no_aref().tag()); });
+  dies_here("ARef::header", "", [&] { use(device.no_aref().header()); });
+  dies_here("ARef::generation", "", [&] { use(device.no_aref().generation()); });
+  dies_here("ARef::data", "", [&] { use(device.no_aref().data()); });
   dies("ARef::operator*", "", [&] { use(*device.no_shared_object()); });
   dies("ARef::operator->", "", [&] { use(device.no_shared_object()->member); });
 }
@@ -115,11 +115,11 @@ TEST_F(UseOfMovedFromDeathTest, EveryConsumerOfARefNeedsARequest) {
 }
 
 TEST_F(UseOfMovedFromDeathTest, EveryAccessorOfEndedNeedsARequest) {
-  dies("Ended::queue", "", [&] { use(device.no_ended().queue()); });
-  dies("Ended::tag", "", [&] { use(device.no_ended().tag()); });
-  dies("Ended::status", "", [&] { use(device.no_ended().status()); });
-  dies("Ended::is_requeue", "", [&] { use(device.no_ended().is_requeue()); });
-  dies("Ended::data", "", [&] { use(device.no_ended().data()); });
+  dies_here("Ended::queue", "", [&] { use(device.no_ended().queue()); });
+  dies_here("Ended::tag", "", [&] { use(device.no_ended().tag()); });
+  dies_here("Ended::status", "", [&] { use(device.no_ended().status()); });
+  dies_here("Ended::is_requeue", "", [&] { use(device.no_ended().is_requeue()); });
+  dies_here("Ended::data", "", [&] { use(device.no_ended().data()); });
 }
 
 TEST_F(UseOfMovedFromDeathTest, EveryConsumerOfEndedNeedsARequest) {

@@ -77,12 +77,13 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
   BLKOWN_DETAIL_DESTRUCTOR_END
 
   /// The memory.
-  BLKOWN_NEEDS_HELD [[nodiscard]] std::byte* data() const noexcept {
-    return blkown::detail::held(block_, "dma::Coherent::data", Place{}).memory.get();
+  BLKOWN_NEEDS_HELD [[nodiscard]] std::byte* data(Place where = Place::current()) const noexcept {
+    return blkown::detail::held(block_, "dma::Coherent::data", where).memory.get();
   }
   /// The device address of the memory.
-  BLKOWN_NEEDS_HELD [[nodiscard]] const IovaSegment& segment() const noexcept {
-    return blkown::detail::held(block_, "dma::Coherent::segment", Place{}).segment;
+  BLKOWN_NEEDS_HELD [[nodiscard]] const IovaSegment& segment(
+      Place where = Place::current()) const noexcept {
+    return blkown::detail::held(block_, "dma::Coherent::segment", where).segment;
   }
 
   /// Unmaps and frees the memory.

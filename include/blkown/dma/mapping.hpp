@@ -91,16 +91,18 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
   BLKOWN_DETAIL_DESTRUCTOR_END
 
   /// The scatter list for the command.
-  BLKOWN_NEEDS_HELD [[nodiscard]] std::span<const IovaSegment> segments() const noexcept {
-    return held("dma::ActiveMapping::segments", Place{}).view();
+  BLKOWN_NEEDS_HELD [[nodiscard]] std::span<const IovaSegment> segments(
+      Place where = Place::current()) const noexcept {
+    return held("dma::ActiveMapping::segments", where).view();
   }
   /// The direction that the memory is mapped for.
-  BLKOWN_NEEDS_HELD [[nodiscard]] Direction direction() const noexcept {
-    return held("dma::ActiveMapping::direction", Place{}).direction;
+  BLKOWN_NEEDS_HELD [[nodiscard]] Direction direction(
+      Place where = Place::current()) const noexcept {
+    return held("dma::ActiveMapping::direction", where).direction;
   }
   /// The publication that the memory is mapped for.
-  BLKOWN_NEEDS_HELD [[nodiscard]] Cookie cookie() const noexcept {
-    return held("dma::ActiveMapping::cookie", Place{}).cookie;
+  BLKOWN_NEEDS_HELD [[nodiscard]] Cookie cookie(Place where = Place::current()) const noexcept {
+    return held("dma::ActiveMapping::cookie", where).cookie;
   }
 
   /// Unmaps the memory.
@@ -127,7 +129,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
       const Claim<R>& claim, Place where = Place::current()) && noexcept {
     detail::ListFields* const list = take("dma::ActiveMapping::cancel", where);
     if (list == nullptr) return {};
-    if (&claim.header() != list->header || claim.next_cookie() != list->cookie) {
+    if (&claim.header(where) != list->header || claim.next_cookie(where) != list->cookie) {
       return give_back(*list);
     }
     list->device->unmap_unseen(*list);
@@ -143,7 +145,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
                                              Place where = Place::current()) noexcept {
     detail::ListFields& list = held("dma::ActiveMapping::renew", where);
     if (!list.state.take(serial_, Value::active)) return false;
-    const bool fits = &claim.header() == list.header && list.device->covers(proof, list);
+    const bool fits = &claim.header(where) == list.header && list.device->covers(proof, list);
     if (fits) {
       list.cookie = claim.next_cookie();
       list.epoch = list.device->epoch();
@@ -221,8 +223,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE PreparedMapping {
   BLKOWN_DETAIL_DESTRUCTOR_END
 
   /// The scatter list for the command.
-  BLKOWN_NEEDS_HELD [[nodiscard]] std::span<const IovaSegment> segments() const noexcept {
-    return blkown::detail::held(list_, "dma::PreparedMapping::segments", Place{}).view();
+  BLKOWN_NEEDS_HELD [[nodiscard]] std::span<const IovaSegment> segments(
+      Place where = Place::current()) const noexcept {
+    return blkown::detail::held(list_, "dma::PreparedMapping::segments", where).view();
   }
 
   /// Allows the device to reach the memory.
@@ -296,8 +299,8 @@ template <Backend B, class R, class Segments>
   fields.is_bounced = false;
   fields.is_seen = false;
   fields.count = 0;
-  fields.cookie = claim.next_cookie();
-  fields.header = &claim.header();
+  fields.cookie = claim.next_cookie(where);
+  fields.header = &claim.header(where);
   detail::Mapper<B> mapper{state, fields};
   if (!mapper.map(segments)) {
     state.unmap_elements(fields);

@@ -197,7 +197,7 @@ class Disk {
                        std::uint32_t timeout_ms = 0, Place where = Place::current()) {
     auto& queue = queue_of(context, "mq::Disk::execute_private", where);
     const Entry entry{queue, "mq::Disk::execute_private", where};
-    auto& payload = detail::state_of(idle.data());
+    auto& payload = detail::state_of(idle.data(where));
     payload.on_private_end = on_end;
     payload.timeout_ms = timeout_ms;
     queue.execute_private(std::move(idle));

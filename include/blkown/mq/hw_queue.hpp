@@ -84,8 +84,8 @@ class HwQueue {
   /// hook.
   /// Context: any thread; interrupt safe if the runtime's wake hook is.
   /// Source: the kernel's blk_mq_complete_request.
-  void complete(BLKOWN_HELD Claim<R>&& claim) noexcept {
-    detail::SubmitQueue<D>* const submitter = detail::state_of(claim.data()).submitter;
+  void complete(BLKOWN_HELD Claim<R>&& claim, Place where = Place::current()) noexcept {
+    detail::SubmitQueue<D>* const submitter = detail::state_of(claim.data(where)).submitter;
     submitter->take_completed(std::move(claim));
   }
 
