@@ -143,6 +143,21 @@ TEST_F(ObjectInUseDeathTest, ATaskWithoutAnEndHasNoResult) {
   });
 }
 
+// Goal: the place of an I/O of a coroutine is in the coroutine, not in the library.
+TEST_F(ObjectInUseDeathTest, AnOperationIsNotAwaitedTwice) {
+  Rig rig;
+  const mq::AsyncDisk<Silent> disk{*rig.disk};
+  prints("a bio was submitted to disk 'rig' while it is in flight",
+         "wait until its end callback is called");
+  const auto await_twice = [&](auto&& operation) {
+    const auto await = [](auto& io) -> mq::Task<> { static_cast<void>(co_await io); };
+    mq::Task<> first = await(operation), second = await(operation);
+    for (auto* task : {&first, &second}) task->post(rig.runtime.context(0), {});
+    rig.runtime.run();
+  };
+  dies_here("mq::Disk::submit", "", [&] { await_twice(disk.read(0, rig.memory)); });
+}
+
 TEST_F(ObjectInUseDeathTest, NorSubmittedTwice) {
   Rig rig;
   prints("a bio was submitted to disk 'rig' while it is in flight",

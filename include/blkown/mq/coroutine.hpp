@@ -279,10 +279,13 @@ struct AppendResult {
 template <class D, class Result = Status>
 class [[nodiscard]] IoOperation {
  public:
-  /// `make(on_end)` returns the bio.
+  /// `make(on_end)` returns the bio, which is submitted as from the place.
   template <class Make>
-  IoOperation(Disk<D>& disk, Make make)
-      : disk_{disk}, bio_{make(OnEnd<Bio>{&queue_resume, this})}, resume_{&run_resume, this} {}
+  IoOperation(Disk<D>& disk, Make make, Place where = Place::current())
+      : disk_{disk},
+        bio_{make(OnEnd<Bio>{&queue_resume, this})},
+        where_{where},
+        resume_{&run_resume, this} {}
   IoOperation(const IoOperation&) = delete;
   IoOperation& operator=(const IoOperation&) = delete;
 
@@ -290,7 +293,7 @@ class [[nodiscard]] IoOperation {
   [[nodiscard]] bool start(Context& context, detail::Continuation continuation) {
     context_ = &context;
     continuation_ = continuation;
-    disk_.submit(context, bio_);
+    disk_.submit(context, bio_, where_);
     return false;
   }
   /// The result of the I/O that has ended.
@@ -315,6 +318,7 @@ class [[nodiscard]] IoOperation {
 
   Disk<D>& disk_;
   Bio bio_;
+  Place where_;
   Work resume_;
   Context* context_ = nullptr;
   detail::Continuation continuation_;
@@ -332,56 +336,67 @@ class AsyncDisk {
 
   /// Reads from `sector` on into `memory`.
   [[nodiscard]] IoOperation<D> read(std::uint64_t sector, std::span<std::byte> memory,
-                                    IoFlags flags = {}) const {
-    return {*disk_, [&](OnEnd<Bio> on_end) {
+                                    IoFlags flags = {}, Place where = Place::current()) const {
+    return {*disk_,
+            [&](OnEnd<Bio> on_end) {
               return Bio::read(sector, Segment{memory.data(), memory.size()}, on_end, flags);
-            }};
+            },
+            where};
   }
   /// Reads from `sector` on into several pieces of memory. The array outlives the operation.
   [[nodiscard]] IoOperation<D> read(std::uint64_t sector, std::span<const Segment> memory,
-                                    IoFlags flags = {}) const {
-    return {*disk_, [&](OnEnd<Bio> on_end) { return Bio::read(sector, memory, on_end, flags); }};
+                                    IoFlags flags = {}, Place where = Place::current()) const {
+    return {*disk_, [&](OnEnd<Bio> on_end) { return Bio::read(sector, memory, on_end, flags); },
+            where};
   }
   /// Writes `memory` from `sector` on.
   [[nodiscard]] IoOperation<D> write(std::uint64_t sector, std::span<const std::byte> memory,
-                                     IoFlags flags = {}) const {
+                                     IoFlags flags = {}, Place where = Place::current()) const {
     return {*disk_,
-            [&](OnEnd<Bio> on_end) { return Bio::write(sector, constant(memory), on_end, flags); }};
+            [&](OnEnd<Bio> on_end) { return Bio::write(sector, constant(memory), on_end, flags); },
+            where};
   }
   /// Writes several pieces of memory from `sector` on. The array outlives the operation.
   [[nodiscard]] IoOperation<D> write(std::uint64_t sector, std::span<const Segment> memory,
-                                     IoFlags flags = {}) const {
-    return {*disk_, [&](OnEnd<Bio> on_end) { return Bio::write(sector, memory, on_end, flags); }};
+                                     IoFlags flags = {}, Place where = Place::current()) const {
+    return {*disk_, [&](OnEnd<Bio> on_end) { return Bio::write(sector, memory, on_end, flags); },
+            where};
   }
   /// Makes all writes durable that ended before.
-  [[nodiscard]] IoOperation<D> flush() const {
-    return {*disk_, [](OnEnd<Bio> on_end) { return Bio::flush(on_end); }};
+  [[nodiscard]] IoOperation<D> flush(Place where = Place::current()) const {
+    return {*disk_, [](OnEnd<Bio> on_end) { return Bio::flush(on_end); }, where};
   }
   /// Discards `length_bytes` from `sector` on.
   [[nodiscard]] IoOperation<D> discard(std::uint64_t sector, std::uint64_t length_bytes,
-                                       IoFlags flags = {}) const {
+                                       IoFlags flags = {}, Place where = Place::current()) const {
     return {*disk_,
-            [&](OnEnd<Bio> on_end) { return Bio::discard(sector, length_bytes, on_end, flags); }};
+            [&](OnEnd<Bio> on_end) { return Bio::discard(sector, length_bytes, on_end, flags); },
+            where};
   }
   /// Writes zeroes to `length_bytes` from `sector` on.
   [[nodiscard]] IoOperation<D> write_zeroes(std::uint64_t sector, std::uint64_t length_bytes,
-                                            IoFlags flags = {}) const {
-    return {*disk_, [&](OnEnd<Bio> on_end) {
-              return Bio::write_zeroes(sector, length_bytes, on_end, flags);
-            }};
+                                            IoFlags flags = {},
+                                            Place where = Place::current()) const {
+    return {
+        *disk_,
+        [&](OnEnd<Bio> on_end) { return Bio::write_zeroes(sector, length_bytes, on_end, flags); },
+        where};
   }
   /// Appends to the zone that begins at `zone_sector`. The array outlives the operation.
   [[nodiscard]] IoOperation<D, AppendResult> zone_append(std::uint64_t zone_sector,
                                                          std::span<const Segment> memory,
-                                                         IoFlags flags = {}) const {
-    return {*disk_, [&](OnEnd<Bio> on_end) {
-              return Bio::zone_append(zone_sector, memory, on_end, flags);
-            }};
+                                                         IoFlags flags = {},
+                                                         Place where = Place::current()) const {
+    return {*disk_,
+            [&](OnEnd<Bio> on_end) { return Bio::zone_append(zone_sector, memory, on_end, flags); },
+            where};
   }
   /// Opens, closes, finishes or resets the zone that begins at `zone_sector`.
   /// Precondition: is_zone_management(op).
-  [[nodiscard]] IoOperation<D> zone(Op op, std::uint64_t zone_sector, IoFlags flags = {}) const {
-    return {*disk_, [&](OnEnd<Bio> on_end) { return Bio::zone(op, zone_sector, on_end, flags); }};
+  [[nodiscard]] IoOperation<D> zone(Op op, std::uint64_t zone_sector, IoFlags flags = {},
+                                    Place where = Place::current()) const {
+    return {*disk_, [&](OnEnd<Bio> on_end) { return Bio::zone(op, zone_sector, on_end, flags); },
+            where};
   }
 
  private:
