@@ -290,6 +290,19 @@ class [[nodiscard]] TagSet {
       QueueIndex queue, Tag tag, TrackedPlace where = Place::current()) noexcept {
     return reference_at(locate(queue, tag), detail::GenerationMatch<Word>::any(), where);
   }
+  /// A pin of an I/O that a Claim has ended while other pins are left, for tables that say what the
+  /// I/O was. None if the request is in another state. The I/O's end awaits the drop of this pin,
+  /// too.
+  /// Precondition: queue.value < queue_count(), tag.value < depth().
+  /// Synchronization: acquires the accesses of the I/O's owners before its end.
+  /// Context: any, interrupts included.
+  [[nodiscard]] std::optional<ARef<R>> pin_ended(QueueIndex queue, Tag tag,
+                                                 TrackedPlace where = Place::current()) noexcept {
+    R& ended = request(queue, tag);
+    detail::RefValue<Word> seen;
+    if (!detail::word_of(ended).pin_ended(seen)) return std::nullopt;
+    return detail::HandleAccess::make_reference(ended, where);
+  }
   /// As tag_to_owned, for any generation.
   [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned_any_generation(QueueIndex queue,
                                                                                  Tag tag) noexcept {

@@ -50,6 +50,15 @@ TYPED_TEST(RefWordOf, EndsOnlyAnOwnedUnderTheSameGeneration) {
       [](auto& word, auto, auto& seen) { return word.end_owned(seen); });
 }
 
+// --- tables --------------------------------------------------------------------------------------
+
+TYPED_TEST(RefWordOf, PinsWhatHasEndedWhileAnotherPinIsLeft) {
+  this->template expect_table<bool>(
+      {.rows = {{"2 finished", true, "3 finished"}, {"3 finished", true, "4 finished"}},
+       .otherwise = false},
+      [](auto& word, auto, auto& seen) { return word.pin_ended(seen); });
+}
+
 // --- Claim ---------------------------------------------------------------------------------------
 
 TYPED_TEST(RefWordOf, PinsWhatIsClaimedUpToTheLimit) {

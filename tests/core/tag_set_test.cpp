@@ -355,3 +355,26 @@ TEST(TagSet, SurvivesBeingDestroyedWithEverythingBack) {
   }
   TagSet destroyed{std::move(driver.set)};
 }
+
+// Goal: an ended I/O can be pinned while another pin is left; the end awaits all pins.
+TEST(TagSetPinEnded, DelaysTheEndOfAnIoThatAnotherPinDelays) {
+  Driver<> driver;
+  constexpr blkown::QueueIndex queue{0};
+  constexpr blkown::Tag tag{0};
+  EXPECT_FALSE(driver.set.pin_ended(queue, tag).has_value()) << "idle";
+  auto claim = driver.claimed();
+  EXPECT_FALSE(driver.set.pin_ended(queue, tag).has_value()) << "owned";
+  claim.data().sectors = 8;
+  auto pin = std::optional{claim.pin()};
+  EXPECT_FALSE(driver.set.pin_ended(queue, tag).has_value()) << "claimed";
+  std::move(claim).end_ok();
+  auto more = driver.set.pin_ended(queue, tag);
+  ASSERT_TRUE(more.has_value());
+  pin.reset();
+  EXPECT_EQ(driver.sink.count(), 0U);
+  EXPECT_TRUE(driver.set.pin_ended(queue, tag).has_value());
+  EXPECT_EQ(driver.sink.count(), 0U);
+  more.reset();
+  EXPECT_EQ(driver.sink.count(), 1U);
+  EXPECT_FALSE(driver.set.pin_ended(queue, tag).has_value()) << "idle again";
+}

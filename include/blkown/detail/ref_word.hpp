@@ -306,6 +306,26 @@ class RefWord {
     }
   }
 
+  /// n finished -> n+1 finished for n >= 2. True: the caller has a reference to an I/O that has
+  /// ended, and whose end awaits the drop of it. Never writes at 1 finished.
+  [[nodiscard]] bool pin_ended(Value& seen) noexcept {
+    // Relaxed: decides whether to try; the CAS acquires.
+    W bits = word_.load(std::memory_order_relaxed);
+    while (true) {
+      seen.bits = bits;
+      if (!seen.end_awaits_pins() || seen.count() >= Value::count_limit) return false;
+      // n finished -> n+1 finished. Partner: end_claim, whose release sequence the drops of pins
+      // continue. Acquire: the caller sees what the owners wrote before the end. Relaxed on
+      // failure: the loop decides again. The party that completes the end does so at 1 finished,
+      // which this operation never changes, and with the acquire of complete_end after the drop of
+      // this reference.
+      if (word_.compare_exchange_weak(bits, static_cast<W>(bits + 1), std::memory_order_acquire,
+                                      std::memory_order_relaxed)) {
+        return true;
+      }
+    }
+  }
+
   /// 1 -> 0 owned. `none`: the caller has the unique handle.
   [[nodiscard]] LookupReason tag_to_owned(Match match, Value& seen) noexcept {
     // Relaxed: decides whether to try; the CAS acquires.

@@ -6,6 +6,7 @@
 #ifndef BLKOWN_MQ_IN_FLIGHT_TABLE_HPP
 #define BLKOWN_MQ_IN_FLIGHT_TABLE_HPP
 
+#include <blkown/aref.hpp>
 #include <blkown/check.hpp>
 #include <blkown/check_stdio.hpp>
 #include <blkown/config.hpp>
@@ -22,6 +23,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <optional>
+#include <utility>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
@@ -32,7 +34,7 @@ struct InFlightRow {
   QueueIndex queue;  ///< The TagSet's queue.
   Tag tag;
   RequestState state;
-  /// Whether op, sector and length_bytes are known: the request is in flight and could be pinned.
+  /// Whether op, sector and length_bytes are known: the request is in flight, or ended and pinned.
   bool is_known = false;
   Op op{};
   std::uint64_t sector = 0;
@@ -73,6 +75,17 @@ void describe_age(const PayloadState<D>& payload, const PublicationWatch& watch,
 
 }  // namespace detail
 
+namespace detail {
+
+/// A pin of a request that is in flight, or ended and pinned. None: a handle holds the request.
+template <class R>
+[[nodiscard]] std::optional<ARef<R>> pin_for_row(TagSet<R>& tags, QueueIndex queue, Tag tag) {
+  if (auto pin = tags.tag_to_rq_any_generation(queue, tag)) return *std::move(pin);
+  return tags.pin_ended(queue, tag);
+}
+
+}  // namespace detail
+
 /// Calls `visit(const InFlightRow&)` for each request whose tag is taken. Tags in a context's stash
 /// count as taken; their requests are "not started". Each row is read at a moment of its own. With
 /// `watches`, rows have ages.
@@ -87,7 +100,7 @@ void for_each_row(TagSet<Request<D>>& tags, const detail::PublicationWatches* wa
       if (!state.has_value()) continue;
       InFlightRow row{
           .queue = queue, .tag = tag, .state = *state, .header = &tags.header(queue, tag)};
-      if (const auto pin = tags.tag_to_rq_any_generation(queue, tag)) {
+      if (const auto pin = detail::pin_for_row(tags, queue, tag)) {
         auto& request = *blkown::detail::HandleAccess::look(*pin);
         const auto& payload = detail::state_of(RequestTraits<Request<D>>::data(request));
         detail::describe(payload, row);

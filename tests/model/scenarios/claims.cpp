@@ -136,6 +136,16 @@ struct EndPinned : Mapped {
 const Add<EndPinned, &EndPinned::completes, &EndPinned::unmaps, &EndPinned::scans> end_pinned{
     "claims", "claim, end and last drop with a mapping's and a scan's pin"};
 
+/// The same with a table that describes I/Os that have ended.
+struct EndTable : EndPinned {
+  void describes() {
+    auto pin = set().pin_ended(QueueIndex{0}, Tag{0});
+    if (pin) read(*pin);
+  }
+};
+const Add<EndTable, &EndTable::completes, &EndTable::unmaps, &EndTable::describes> end_table{
+    "claims", "claim, end and last drop with a mapping's pin and a table's pin of the ended I/O"};
+
 /// The same with a duplicate completion in place of the scan.
 struct EndDuplicate : EndPinned {
   void completes() {
