@@ -23,10 +23,12 @@ namespace mq {
 /// An operation on a disk: freeze, thaw, quiesce, unquiesce, set_queue_count, set_limits or remove.
 /// The caller owns the object, which stays in place until its end callback is called on one of the
 /// disk's contexts. The callback may start the Control again or destroy it. The operations of a
-/// disk are carried out one at a time, in the order in which they were started. No operation waits
-/// for a later one. The functions of Disk state the condition for which each operation waits. After
-/// a removal, operations end with Status::offline. An operation that was queued behind the removal
-/// ends before the removal's callback. A later operation ends within the call that starts it.
+/// disk are carried out one at a time, in the order in which they were started. There is one
+/// exception: while an operation waits for requests, quiesce and unquiesce pass it by. No operation
+/// waits for a later one. The functions of Disk state the condition for which each operation waits.
+/// Operations that are started after a removal has begun end with Status::offline: another removal
+/// when the disk is removed, the others after a run of every context. All end before the removal's
+/// callback. An operation that is started after that ends within the call that starts it.
 class Control {
  public:
   /// Makes an operation that is not running. `on_end` is called at the end of each run.
@@ -38,7 +40,7 @@ class Control {
     if (is_running()) violate_destroyed();
   }
 
-  /// The result of the operation: Status::ok; offline, if the disk is removed; the status with
+  /// The result of the operation: Status::ok; offline, if a removal has begun; the status with
   /// which init_hctx refused a queue; or invalid, if set_limits refused limits.
   [[nodiscard]] Status status() const noexcept { return status_; }
   /// The limit for which set_limits ended with Status::invalid, else none.

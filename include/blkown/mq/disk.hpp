@@ -192,7 +192,7 @@ class Disk {
   /// Issues a private request through queue_rq. `timeout_ms` replaces the disk's timeout if it is
   /// not 0. The end callback runs on the context; Payload::status() and driver_data can be read in
   /// the callback. The tag is free after the callback has returned. While the disk is frozen, the
-  /// request waits for the thaw; it ends with Status::offline if the disk is removed before.
+  /// request waits for the thaw. It ends with Status::offline if a removal has begun.
   void execute_private(Context& context, BLKOWN_HELD Idle<R>&& idle, OnEnd<Payload<D>> on_end,
                        std::uint32_t timeout_ms = 0, Place where = Place::current()) {
     auto& queue = queue_of(context, "mq::Disk::execute_private", where);
@@ -208,9 +208,10 @@ class Disk {
   // Each starts an operation and returns. The Control's end callback reports its end, on one of the
   // disk's contexts. An operation waits for the operations started before it, for a run of every
   // context, and for the condition that its comment states. No operation waits for a later
-  // operation.
-  // Errors, as the Control's status: offline, if the disk is removed. The callback is then called
-  // before that of the removal, or, for an operation that is started later, within the call.
+  // operation. A quiesce and an unquiesce do not wait while an operation before them waits for
+  // requests: a driver may need them to give its requests back.
+  // Errors, as the Control's status: offline, if a removal has begun. During the removal, the
+  // operation then ends after a run of every context. After the removal it ends within the call.
   // Violation: object_in_use, if the Control is running.
 
   /// Stops issuing bios, including the further parts and flushes of bios that have begun, and
@@ -227,12 +228,16 @@ class Disk {
     controls_.start(control, Control::Kind::thaw, 0, {}, where);
   }
   /// Stops all calls of queue_rq, except for reserved private requests (allocate_private). Waits
-  /// until no other call is running. Requests in flight stay in flight. Quiesces nest.
+  /// until no other call is running, and for no request. Requests in flight stay in flight.
+  /// Quiesces nest. During a removal, too, no call is running when the quiesce has ended, with
+  /// Status::offline: a reset goes on and gives its requests back.
+  /// Source: blk_mq_quiesce_queue, which does not depend on a freeze either.
   void quiesce(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::quiesce, 0, {}, where);
   }
   /// Undoes one quiesce. Waits for nothing else. An unquiesce without a quiesce is reported
-  /// (Report::unbalanced_control) and has no effect.
+  /// (Report::unbalanced_control) and has no effect. A caller that has started another operation,
+  /// and wants it done before requests are issued, waits for its end.
   void unquiesce(Control& control, Place where = Place::current()) {
     controls_.start(control, Control::Kind::unquiesce, 0, {}, where);
   }
@@ -271,8 +276,13 @@ class Disk {
     controls_.start(control, Control::Kind::limits, 0, limits, where);
   }
   /// Removes the disk: waiting bios, requeued requests and later bios end with Status::offline,
-  /// also while the disk is frozen or quiesced. Waits until the driver has no request. If the
-  /// device does not answer, stop it and call fail_in_flight(). The callback may destroy the disk.
+  /// also while the disk is frozen or quiesced. The same holds for requests that the driver
+  /// requeues and for private requests that are executed during the removal. Waits until the driver
+  /// has no request, and every private request that was allocated has been passed to
+  /// execute_private. A driver may reset its device during the removal: the operations of the reset
+  /// do not wait for the removal. If the device does not answer, stop it and call fail_in_flight().
+  /// A second removal ends with Status::offline when the disk is removed. The callback may destroy
+  /// the disk.
   /// Effects: until the disk is destroyed, every function may still be called. None issues
   /// anything: submit() ends the bio with offline, allocate_private() returns none, the operations
   /// end with offline, and the other functions find nothing to do.
@@ -547,6 +557,9 @@ class Disk {
   [[nodiscard]] detail::Controls<D>& controls() noexcept { return controls_; }
   void tell_contexts() noexcept {
     for (auto& queue : submit_queues_) queue->begin_control();
+  }
+  void tell_contexts_aside() noexcept {
+    for (auto& queue : submit_queues_) queue->begin_side_control();
   }
   /// Precondition: every context has answered a freeze.
   [[nodiscard]] Status change_queue_count(std::uint32_t count, const Place& where) {

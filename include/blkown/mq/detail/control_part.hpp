@@ -3,7 +3,7 @@
 // ControlPart: one context's part in freeze, quiesce, set_queue_count, set_limits and remove.
 //
 //   take_part    the post of a step (controls.hpp) has arrived. The part changes the issuer's
-//                state. An answer is due.
+//                state. An answer is due. take_side_part does the same for the side track.
 //   acknowledge  called whenever the context leaves the disk's code. It answers when the step is
 //                done. After a freeze, that is when the driver has no request, no bio waits for its
 //                callback, and nothing waits to be resumed; requeued requests wait in their lanes.
@@ -49,11 +49,11 @@ class ControlPart {
 
   /// Does this context's part of the present step.
   void take_part(Issuer<D>& issuer) noexcept {
-    duty_ = Duty::answer;
+    duties_ |= answer;
     switch (disk_.controls().step()) {
       case Control::Step::freeze:
         issuer.freeze();
-        duty_ = Duty::drain;
+        duties_ |= drain;
         break;
       case Control::Step::thaw:
         if (next_map_.has_value()) issuer.map(*std::exchange(next_map_, std::nullopt));
@@ -62,43 +62,58 @@ class ControlPart {
         }
         issuer.thaw();
         break;
-      case Control::Step::quiesce: issuer.quiesce(); break;
-      case Control::Step::unquiesce: issuer.unquiesce(); break;
       case Control::Step::remove:
         removed_ = true;
-        duty_ = Duty::drain;
+        duties_ |= drain;
         break;
-      case Control::Step::pass:
-      case Control::Step::leave: break;
+      default: break;
     }
   }
+  /// Does this context's part of the present step of the side track.
+  void take_side_part(Issuer<D>& issuer) noexcept {
+    duties_ |= answer_side;
+    const Control::Step step = disk_.controls().side_step();
+    if (step == Control::Step::quiesce) issuer.quiesce();
+    if (step == Control::Step::unquiesce) issuer.unquiesce();
+  }
 
-  /// Answers if an answer is due and the step is done. The caller must not touch the disk
+  /// Answers each step that is done and has no answer yet. The caller must not touch the disk
   /// afterwards.
   void acknowledge() noexcept {
-    if (duty_ != Duty::none) [[unlikely]]
-      answer_if_done();
+    if (duties_ != 0) [[unlikely]]
+      answer_what_is_done();
   }
 
  private:
-  /// The answer that is due for the present step: none, at once, or after a drain.
-  enum class Duty : std::uint8_t { none, answer, drain };
+  // The answers that are due: to the main track, at once or after a drain, and to the side track.
+  static constexpr std::uint8_t answer = 1;
+  static constexpr std::uint8_t drain = 2;
+  static constexpr std::uint8_t answer_side = 4;
 
-  [[gnu::noinline]] void answer_if_done() noexcept {
-    if (duty_ == Duty::drain && !queue_.is_drained(removed_)) return;
-    if (removed_) {
-      queue_.withdraw();
-      // A queued work calls acknowledge() again when the work has run.
-      if (disk_.controls().step() == Control::Step::leave && queue_.is_work_queued()) return;
-    }
-    duty_ = Duty::none;
-    disk_.controls().arrive();
+  /// Whether the step of the main track has no answer yet, and is done.
+  [[nodiscard]] bool is_main_done() noexcept {
+    if ((duties_ & answer) == 0) return false;
+    if ((duties_ & drain) != 0 && !queue_.is_drained(removed_)) return false;
+    if (!removed_) return true;
+    queue_.withdraw();
+    // A queued work calls acknowledge() again when the work has run.
+    return disk_.controls().step() != Control::Step::leave || !queue_.is_work_queued();
+  }
+  [[gnu::noinline]] void answer_what_is_done() noexcept {
+    const bool is_side_due = (duties_ & answer_side) != 0;
+    const bool is_main_due = is_main_done();
+    duties_ &= is_main_due ? 0 : answer | drain;
+    // An arrival may call end callbacks, which may enter the disk and run the context. The disk
+    // exists until the second arrival, because a removal waits for both.
+    Controls<D>& controls = disk_.controls();
+    if (is_side_due) controls.arrive_side();
+    if (is_main_due) controls.arrive();
   }
 
   Disk<D>& disk_;
   SubmitQueue<D>& queue_;
   std::optional<QueueMap<D>> next_map_;
-  Duty duty_ = Duty::none;
+  std::uint8_t duties_ = 0;
   bool removed_ = true;
 };
 

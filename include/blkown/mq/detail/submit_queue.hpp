@@ -78,6 +78,8 @@ class SubmitQueue {
         work_{[](void* self, Work&) { static_cast<SubmitQueue*>(self)->run(); }, this},
         control_work_{[](void* self, Work&) { static_cast<SubmitQueue*>(self)->take_part(); },
                       this},
+        side_control_work_{
+            [](void* self, Work&) { static_cast<SubmitQueue*>(self)->take_side_part(); }, this},
         tags_shared_work_{
             [](void* self, Work&) { static_cast<SubmitQueue*>(self)->note_shared_tags(); }, this},
         retry_alarm_{[](void* self, Alarm&) { static_cast<SubmitQueue*>(self)->retry(); }, this},
@@ -154,6 +156,8 @@ class SubmitQueue {
     return issuer_.allocate_private(type, op, reserved);
   }
   void execute_private(Idle<R>&& idle) noexcept {
+    if (control_.is_removed()) [[unlikely]]
+      return std::move(idle).fail(Status::offline);
     timeouts_.allow(state_of(idle.data()).timeout_ms);
     issuer_.execute(std::move(idle));
   }
@@ -217,6 +221,8 @@ class SubmitQueue {
 
   /// Makes the context do its part of the present control step.
   void begin_control() noexcept { context_.post(control_work_); }
+  /// As begin_control(), for the side track.
+  void begin_side_control() noexcept { context_.post(side_control_work_); }
 
   /// Calls `visit(const WaitingRow&)` for each hardware queue that bios of the context wait for.
   template <class Visit>
@@ -413,10 +419,17 @@ class SubmitQueue {
     resume_pending_ = true;
   }
 
+  void take_side_part() noexcept {
+    const Entry entry{*this, "mq::SubmitQueue::take_side_part", Place{}};
+    control_.take_side_part(issuer_);
+    resume_pending_ = true;
+  }
+
   Disk<D>& disk_;
   Context& context_;
   Work work_;
   Work control_work_;
+  Work side_control_work_;
   Work tags_shared_work_;
   Alarm retry_alarm_;
   EndedList<R> ended_;

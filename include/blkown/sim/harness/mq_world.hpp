@@ -5,8 +5,8 @@
 // Three contexts of a DeterministicRuntime submit bios. A fourth context runs the controller. At
 // each step the seed chooses one piece of work among all that is ready. Each slot of the workload
 // has a bio, whose callback submits it again until the run has enough I/O. A second party quiesces
-// the disk and stops its queues at random moments. All invariants are checked after every step. The
-// first broken one ends the run.
+// or freezes the disk and stops its queues at random moments. All invariants are checked after
+// every step. The first broken one ends the run.
 
 #ifndef BLKOWN_SIM_HARNESS_MQ_WORLD_HPP
 #define BLKOWN_SIM_HARNESS_MQ_WORLD_HPP
@@ -246,11 +246,12 @@ class MqWorld : public WorldBase {
       of(self).check_timed_out(event.queue, event.tag);
     }
   }
-  /// The two parties that may have quiesced the disk must both have undone that.
+  /// All parties that have quiesced or frozen the disk must have undone that.
   void check_issued(const mq::TraceEvent& event) {
     issued_ns_[index_of(event.queue, event.tag)] = runtime_.now_ns();
-    if (!mq::is_private(event.op) && party_->has_quiesced()) {
-      fail("queue_rq was called while another party has the disk quiesced", event.queue, event.tag);
+    if (!mq::is_private(event.op) && party_->holds_disk()) {
+      fail("queue_rq was called while another party has the disk quiesced or frozen", event.queue,
+           event.tag);
     }
   }
   /// A publication is not older than the issue of its request. A private request may have a shorter
@@ -278,13 +279,6 @@ class MqWorld : public WorldBase {
   }
 
   bool finish() {
-    // A removal waits for the driver's own commands. A reset that the driver begins for them during
-    // the removal would wait for the removal.
-    while (pool_->tags().in_flight() != 0) {
-      if (!step()) return fail("no context has work left, but a request has not ended");
-      if (!check_after_event(*check_)) return false;
-      if (is_lost()) return fail("a request of the driver's own has not ended");
-    }
     static_cast<void>(mq::remove(runtime_, *disk_));
     const dma::EndProof proof = controller_.stop();
     pump_.finish(runtime_);

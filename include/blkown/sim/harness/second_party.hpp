@@ -3,10 +3,10 @@
 // SecondParty: what others than the driver do to a disk: an administrator, a file system, a power
 // manager.
 //
-// At random moments the party quiesces the disk for a while, stops and starts hardware queues, and
-// kicks requeued requests. The driver's own resets go on at the same time, so the disk is often
-// quiesced by two parties. The party does not freeze the disk: a freeze waits for the driver's
-// requests, and a driver that quiesces the disk to recover them would wait behind the freeze.
+// At random moments the party quiesces or freezes the disk for a while, stops and starts hardware
+// queues, and kicks requeued requests. The driver's own resets go on at the same time, so the disk
+// is often quiesced by two parties, and the driver resets its device while a freeze waits for the
+// requests.
 
 #ifndef BLKOWN_SIM_HARNESS_SECOND_PARTY_HPP
 #define BLKOWN_SIM_HARNESS_SECOND_PARTY_HPP
@@ -40,34 +40,36 @@ class SecondParty {
   /// Possibly does something. Called after each step of the world.
   void act() {
     if (!random_.chance(1, 300)) return;
-    switch (random_.below(4)) {
+    switch (random_.below(5)) {
       case 0:
-      case 1: return quiesce();
+      case 1: return hold(false);
       case 2: return stop_queue();
+      case 3: return hold(true);
       default: disk_.kick_requeued();
     }
   }
 
-  /// Whether the party's quiesce is in force: queue_rq must not be called for bios.
-  [[nodiscard]] bool has_quiesced() const noexcept { return state_ == State::quiesced; }
+  /// Whether the party's quiesce or freeze is in force: queue_rq must not be called for bios.
+  [[nodiscard]] bool holds_disk() const noexcept { return state_ == State::holding; }
 
  private:
-  enum class State : std::uint8_t { idle, quiescing, quiesced, unquiescing };
+  enum class State : std::uint8_t { idle, beginning, holding, undoing };
 
-  void quiesce() {
+  void hold(bool freezes) {
     if (state_ != State::idle) return;
-    state_ = State::quiescing;
-    disk_.quiesce(control_);
+    state_ = State::beginning;
+    freezes_ = freezes;
+    freezes ? disk_.freeze(control_) : disk_.quiesce(control_);
   }
   static void on_control(void* self, mq::Control& control) {
     auto& party = *static_cast<SecondParty*>(self);
-    const bool begins = party.state_ == State::quiescing && control.status() == Status::ok;
-    party.state_ = begins ? State::quiesced : State::idle;
+    const bool begins = party.state_ == State::beginning && control.status() == Status::ok;
+    party.state_ = begins ? State::holding : State::idle;
     if (begins) party.undo_.arm(party.context_, party.random_.below(max_hold_ns));
   }
-  void unquiesce() {
-    state_ = State::unquiescing;
-    disk_.unquiesce(control_);
+  void undo() {
+    state_ = State::undoing;
+    freezes_ ? disk_.thaw(control_) : disk_.unquiesce(control_);
   }
 
   void stop_queue() {
@@ -88,10 +90,10 @@ class SecondParty {
   mq::Disk<D>& disk_;
   mq::Context& context_;
   State state_ = State::idle;
+  bool freezes_ = false;
   mq::HwQueue<D>* stopped_ = nullptr;
   mq::Control control_{{&on_control, this}};
-  mq::Alarm undo_{[](void* self, mq::Alarm&) { static_cast<SecondParty*>(self)->unquiesce(); },
-                  this};
+  mq::Alarm undo_{[](void* self, mq::Alarm&) { static_cast<SecondParty*>(self)->undo(); }, this};
   mq::Alarm start_{[](void* self, mq::Alarm&) { static_cast<SecondParty*>(self)->start_queue(); },
                    this};
 };
