@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Embeds gdb's pretty-printers for the library into the program, in the section that gdb reads
-// scripts from. Include this header in one source file of a program, or in all: the linker keeps one
-// copy. gdb loads the printers where its auto-load safe-path allows the program. The header changes
-// no code. Generated from gdb_printers.py by .ci/checks/gdb_header.py --write: do not edit.
+// scripts from. Include this header in one source file of a program, or in all: the linker keeps
+// one copy. gdb loads the printers where its auto-load safe-path allows the program. The header
+// changes no code. Generated from gdb_printers.py by .ci/checks/gdb_header.py --write: do not edit.
 // Source: the GDB manual, "The .debug_gdb_scripts section".
 
 #ifndef BLKOWN_GDB_PRINTERS_HPP
