@@ -795,8 +795,8 @@ class Issuer {
   // The plugs, the running hooks, and whether the driver is blocking: the reasons to defer bios.
   // One number, because each submit reads it.
   std::uint32_t deferrals_;
-  // Whether a lane may have a bio or a requeued request to issue, a place in a line to give up, or a
-  // hold for requeued requests to end.
+  // Whether a lane may have a bio or a requeued request to issue, a place in a line to give up, or
+  // a hold for requeued requests to end.
   bool has_waiting_ = false;
 };
 
