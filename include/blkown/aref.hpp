@@ -58,13 +58,12 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef : private detail::HandleBase<R> {
     Ownership<R>::add_ref(*object());
     hold(where);
   }
-  ARef(ARef&& other) noexcept : Base{std::move(other)}, holder_{std::move(other.holder_)} {}
+  ARef(ARef&& other) noexcept : Base{std::move(other)} {}
 #if BLKOWN_TRACKING
   // A copy or a move. By value, so that a copy stores the place of the assignment. Clang's
   // typestate does not see that the parameter must hold a request.
   ARef& operator=(ARef other) noexcept {
     Base::swap(other);
-    holder_.swap(other.holder_);
     return *this;
   }
 #else
@@ -87,7 +86,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef : private detail::HandleBase<R> {
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~ARef() {
     if (object() == nullptr) return;
-    holder_.let_go();  // first, because after the drop the request may serve another I/O
+    this->holder_.let_go();  // first, because after the drop the request may serve another I/O
     Ownership<R>::drop_ref(*object());
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
@@ -167,23 +166,19 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef : private detail::HandleBase<R> {
   friend struct detail::HandleAccess;
   using Base::held;
   using Base::object;
+  using Base::take;
 
   ARef(R& request, TrackedPlace where) noexcept : Base{&request} { hold(where); }
 
-  void hold(TrackedPlace where) noexcept { holder_.hold(detail::holder_key(*object()), where); }
-
-  /// As HandleBase::take, and removes the reference from the holder list.
-  [[nodiscard]] R& take(const char* operation, Place where) noexcept {
-    holder_.let_go();
-    return Base::take(operation, where);
+  void hold(TrackedPlace where) noexcept {
+    this->holder_.hold(detail::holder_key(*object()), where);
   }
+
   /// The object, or null. The handle is empty afterwards and not in the holder list.
   [[nodiscard]] R* take_reference() noexcept {
-    holder_.let_go();
+    this->holder_.let_go();
     return std::exchange(this->pointer_, nullptr);
   }
-
-  [[no_unique_address]] detail::Holder holder_;
 };
 
 /// Calls `visit(const Place&)` for each ARef of a request or any other RefCounted object, as

@@ -19,6 +19,7 @@
 #include <blkown/request.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
+#include <blkown/tracking.hpp>
 #include <expected>
 #include <utility>
 
@@ -46,8 +47,13 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~Claim() {
-    if (object() != nullptr) [[unlikely]]
-      drop(*object());
+    if (object() == nullptr) [[likely]]
+      return;
+    if constexpr (is_tracking) {
+      report_drop(*object());  // first, because the report lists this holder
+      this->holder_.let_go();
+    }
+    drop(*object());
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
@@ -116,7 +122,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
     const detail::ClaimResult step = detail::word_of(request).publish_claim(seen);
     check(step, request, seen, "Claim::publish", where);
     const Cookie cookie = detail::cookie_of(request, seen.next_generation());
-    return detail::issue_published(request, cookie, issue);
+    return detail::issue_published(request, cookie, issue, where);
   }
 
   /// Gives the right back under the same generation without ending the I/O, for a command with more
@@ -163,21 +169,22 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
     R& request = take("Claim::into_owned", where);
     detail::RefValue<Word> seen;
     const detail::ClaimResult step = detail::word_of(request).claim_into_owned(seen);
-    if (step == detail::ClaimResult::pinned) return std::unexpected(Claim{request, from});
+    if (step == detail::ClaimResult::pinned) return std::unexpected(Claim{request, from, where});
     check(step, request, seen, "Claim::into_owned", where);
-    return detail::HandleAccess::make<Owned>(request);
+    return detail::HandleAccess::make<Owned>(request, where);
   }
 
   /// Gives the handle away as an opaque pointer, for C code. from_raw takes the handle over.
   BLKOWN_CONSUMES [[nodiscard]] void* into_raw(Place where = Place::current()) && noexcept {
     static_cast<void>(held("Claim::into_raw", where));
+    this->holder_.let_go();
     return std::exchange(this->pointer_, {}).raw();
   }
   /// Takes over a handle that into_raw gave away.
   [[nodiscard]] static Claim from_raw(void* raw, Place where = Place::current()) noexcept {
     const detail::ClaimPointer<R> pointer{raw};
-    return Claim{detail::held(static_cast<R*>(pointer), "Claim::from_raw", where),
-                 pointer.origin()};
+    return Claim{detail::held(static_cast<R*>(pointer), "Claim::from_raw", where), pointer.origin(),
+                 where};
   }
 
   // --- deleted: a call on an lvalue ---
@@ -196,14 +203,20 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
   using Base::object;
   using Base::take;
 
-  Claim(R& request, detail::ClaimOrigin origin) noexcept : Base{{request, origin}} {
+  Claim(R& request, detail::ClaimOrigin origin, TrackedPlace where) noexcept
+      : Base{{request, origin}} {
     detail::unpoison(request);
+    this->holder_.hold(&detail::header_of(request), where);
   }
 
-  /// Out of line, so that the destructor of an empty handle inlines to nothing.
-  [[gnu::cold, gnu::noinline]] static void drop(R& request) noexcept {
+  [[gnu::cold, gnu::noinline]] static void report_drop(R& request) noexcept {
     detail::report_request(Report::claim_dropped, detail::header_of(request),
                            detail::word_of(request).peek(), "drop of Claim");
+  }
+  /// Out of line, so that the destructor of an empty handle inlines to nothing. Static, so that the
+  /// handle can stay in a register.
+  [[gnu::cold, gnu::noinline]] static void drop(R& request) noexcept {
+    if constexpr (!is_tracking) report_drop(request);
     finish(request, Status::io_error, false, "drop of Claim", Place{});
   }
 
@@ -254,7 +267,7 @@ template <RequestType R>
     return std::unexpected(std::move(pin));
   }
   static_cast<void>(detail::HandleAccess::take_reference(pin));
-  return detail::HandleAccess::make_claim(request, detail::ClaimOrigin::bystander);
+  return detail::HandleAccess::make_claim(request, detail::ClaimOrigin::bystander, where);
 }
 
 /// The right to the I/O that `cookie` names, for the holder of a pin. The pin stays. For timeouts
@@ -275,7 +288,7 @@ template <RequestType R>
         detail::GenerationMatch<Word>::exactly(cookie.generation), seen);
   }
   if (reason == LookupReason::none)
-    return detail::HandleAccess::make_claim(request, detail::ClaimOrigin::bystander);
+    return detail::HandleAccess::make_claim(request, detail::ClaimOrigin::bystander, where);
   return std::unexpected(LookupError{.reason = reason,
                                      .queue = cookie.queue,
                                      .tag = cookie.tag,

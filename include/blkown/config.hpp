@@ -12,9 +12,9 @@
 //                         violations trap and reports are discarded. A freestanding compiler
 //                         implies it.
 //   BLKOWN_CACHE_LINE_BYTES   the distance at which two requests share no cache line. Default: 64.
-//   BLKOWN_TRACKING       1: each live ARef stores where it was taken, and visit_holders lists
+//   BLKOWN_TRACKING       1: each live handle stores where it was taken, and visit_holders lists
 //                         them (tracking.hpp). 0, the default: nothing is stored. The CMake target
-//                         blkown::tracking defines it as 1. ARefs are then wider than a pointer,
+//                         blkown::tracking defines it as 1. Handles are then wider than a pointer,
 //                         take spin locks, and must not be used in interrupts.
 //   BLKOWN_POISON         1: the data of a request is poisoned for AddressSanitizer while no handle
 //                         gives access to it, so that an access through a kept reference stops.

@@ -107,7 +107,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended : private detail::HandleBase<R> {
       detail::violate_request(Violation::restart_of_ended, header, detail::word_of(request).peek(),
                               "Ended::into_idle", where);
     }
-    return detail::HandleAccess::make<Idle>(request);
+    return detail::HandleAccess::make<Idle>(request, where);
   }
 
   // --- deleted: a call on an lvalue ---
@@ -172,7 +172,7 @@ class [[nodiscard]] EndedList {
   [[nodiscard]] std::optional<Ended<R>> pop_front() noexcept {
     R* const request = requests_.pop_front();
     if (request == nullptr) return std::nullopt;
-    return detail::HandleAccess::make<Ended>(*request);
+    return detail::HandleAccess::make_ended(*request);
   }
 
  private:
@@ -183,7 +183,7 @@ class [[nodiscard]] EndedList {
   /// A list of one request, whose word is idle.
   [[nodiscard]] static EndedList of_one(R& request) noexcept {
     EndedList list;
-    list.push_back(detail::HandleAccess::make<Ended>(request));
+    list.push_back(detail::HandleAccess::make_ended(request));
     return list;
   }
 

@@ -16,6 +16,7 @@
 #include <blkown/request.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
+#include <blkown/tracking.hpp>
 #include <utility>
 
 namespace blkown {
@@ -40,8 +41,13 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle : private detail::HandleBase<R> {
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~Idle() {
-    if (object() != nullptr) [[unlikely]]
-      drop(*object());
+    if (object() == nullptr) [[likely]]
+      return;
+    if constexpr (is_tracking) {
+      report_drop(*object());  // first, because the report lists this holder
+      this->holder_.let_go();
+    }
+    drop(*object());
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
@@ -72,7 +78,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle : private detail::HandleBase<R> {
     if (!detail::word_of(request).start(seen)) [[unlikely]] {
       violate(request, seen, "Idle::start", where);
     }
-    return detail::HandleAccess::make<Owned>(request);
+    return detail::HandleAccess::make<Owned>(request, where);
   }
 
   /// Ends the I/O with a status, without starting it. The EndSink runs in this call.
@@ -92,7 +98,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle : private detail::HandleBase<R> {
   }
   /// Takes over a handle that into_raw gave away.
   [[nodiscard]] static Idle from_raw(R* request, Place where = Place::current()) noexcept {
-    return Idle{detail::held(request, "Idle::from_raw", where)};
+    return Idle{detail::held(request, "Idle::from_raw", where), where};
   }
 
   // --- deleted: a call on an lvalue ---
@@ -108,12 +114,19 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle : private detail::HandleBase<R> {
   using Base::object;
   using Base::take;
 
-  explicit Idle(R& request) noexcept : Base{&request} { detail::unpoison(request); }
+  Idle(R& request, TrackedPlace where) noexcept : Base{&request} {
+    detail::unpoison(request);
+    this->holder_.hold(&detail::header_of(request), where);
+  }
 
-  /// Out of line, so that the destructor of an empty handle inlines to nothing.
-  [[gnu::cold, gnu::noinline]] static void drop(R& request) noexcept {
+  [[gnu::cold, gnu::noinline]] static void report_drop(R& request) noexcept {
     detail::report_request(Report::idle_dropped, detail::header_of(request),
                            detail::word_of(request).peek(), "drop of Idle");
+  }
+  /// Out of line, so that the destructor of an empty handle inlines to nothing. Static, so that the
+  /// handle can stay in a register.
+  [[gnu::cold, gnu::noinline]] static void drop(R& request) noexcept {
+    if constexpr (!is_tracking) report_drop(request);
     finish(request, Status::io_error, false, "drop of Idle", Place{});
   }
 

@@ -19,6 +19,7 @@
 #include <blkown/request.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
+#include <blkown/tracking.hpp>
 #include <expected>
 #include <optional>
 #include <utility>
@@ -47,7 +48,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~Owned() {
-    if (object() != nullptr) Ownership<R>::release_owned(*object());
+    if (object() == nullptr) return;
+    this->holder_.let_go();  // first, because the request may then serve another I/O
+    Ownership<R>::release_owned(*object());
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
@@ -91,7 +94,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
         detail::held(detail::HandleAccess::look(reference), "Owned::try_from_shared", where);
     if (!try_into_owned(request, where)) return std::unexpected(std::move(reference));
     static_cast<void>(detail::HandleAccess::take_reference(reference));
-    return Owned{request};
+    return Owned{request, where};
   }
 
   /// Gives the handle away as a pointer, for C code. from_raw takes the handle over.
@@ -100,7 +103,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
   }
   /// Takes over a handle that into_raw gave away, or a new object without another handle.
   [[nodiscard]] static Owned from_raw(R* request, Place where = Place::current()) noexcept {
-    return Owned{detail::held(request, "Owned::from_raw", where)};
+    return Owned{detail::held(request, "Owned::from_raw", where), where};
   }
 
   // --- requests ---
@@ -155,7 +158,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
     requires RequestType<R>
   {
     return detail::HandleAccess::make_claim(take("Owned::into_claim", where),
-                                            detail::ClaimOrigin::owner);
+                                            detail::ClaimOrigin::owner, where);
   }
 
   /// Makes the I/O visible to lookups under the next generation, then calls `issue(Cookie)`, which
@@ -178,7 +181,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
       violate(request, seen, "Owned::publish", where);
     }
     const Cookie cookie = detail::cookie_of(request, seen.next_generation());
-    return detail::issue_published(request, cookie, issue);
+    return detail::issue_published(request, cookie, issue, where);
   }
 
   /// Parks the request, as dropping the handle does: the I/O is in flight and unreferenced, under
@@ -234,8 +237,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
   using Base::object;
   using Base::take;
 
-  explicit Owned(R& request) noexcept : Base{&request} {
+  Owned(R& request, TrackedPlace where) noexcept : Base{&request} {
     if constexpr (RequestType<R>) detail::unpoison(request);
+    this->holder_.hold(detail::holder_key(request), where);
   }
 
   [[nodiscard]] static bool try_into_owned(R& object, Place where) noexcept {
@@ -277,7 +281,7 @@ template <RequestType R>
   R& request = detail::held(detail::HandleAccess::take_reference(reference), "drop_or_own", where);
   detail::RefValue<Word> seen;
   switch (detail::word_of(request).drop_or_own(seen)) {
-    case detail::RefResult::alone: return detail::HandleAccess::make<Owned>(request);
+    case detail::RefResult::alone: return detail::HandleAccess::make<Owned>(request, where);
     case detail::RefResult::completed: detail::deliver(request); return std::nullopt;
     case detail::RefResult::no_reference:
       detail::violate_request(Violation::no_reference, detail::header_of(request), seen,

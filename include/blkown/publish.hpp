@@ -26,6 +26,7 @@
 #include <blkown/fwd.hpp>
 #include <blkown/request.hpp>
 #include <blkown/tag.hpp>
+#include <blkown/tracking.hpp>
 #include <expected>
 #include <optional>
 #include <type_traits>
@@ -81,16 +82,17 @@ using PublishResultOf = typename PublishResult<R, typename IssueAnswer<Issue>::T
 /// The right to an I/O whose command the device refused. Empty if another party has claimed the
 /// I/O.
 template <class R>
-[[nodiscard]] std::optional<Claim<R>> take_back(R& request, Generation published) noexcept {
+[[nodiscard]] std::optional<Claim<R>> take_back(R& request, Generation published,
+                                                TrackedPlace where) noexcept {
   RefValue<Word> seen;
   if (!word_of(request).take_back(published, seen)) return std::nullopt;
-  return HandleAccess::make_claim(request, ClaimOrigin::completion);
+  return HandleAccess::make_claim(request, ClaimOrigin::completion, where);
 }
 
 /// Steps 2 and 3 of a publication.
 template <class R, class Issue>
 [[nodiscard]] PublishResultOf<R, Issue> issue_published(R& request, const Cookie& cookie,
-                                                        Issue& issue) noexcept {
+                                                        Issue& issue, TrackedPlace where) noexcept {
   using Answer = typename IssueAnswer<Issue>::Type;
   using Result = PublishResultOf<R, Issue>;
   if constexpr (!std::is_invocable_v<Issue&, const Cookie&>) {
@@ -104,8 +106,8 @@ template <class R, class Issue>
   } else {
     auto answer = issue(cookie);
     if (!answer.has_value()) {
-      return std::unexpected(typename Result::error_type{std::move(answer).error(),
-                                                         take_back(request, cookie.generation)});
+      return std::unexpected(typename Result::error_type{
+          std::move(answer).error(), take_back(request, cookie.generation, where)});
     }
     if constexpr (std::is_void_v<typename Result::value_type>) {
       return Result{};

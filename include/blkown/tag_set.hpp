@@ -160,7 +160,7 @@ class [[nodiscard]] TagSet {
                                                 Place where = Place::current()) noexcept {
     Tag tag;
     if (!state_->take(queue, cache, tag, where)) return std::nullopt;
-    return detail::HandleAccess::make<Idle>(request(queue, tag));
+    return detail::HandleAccess::make<Idle>(request(queue, tag), where);
   }
 
   /// Allocates a request with a reserved tag (TagSetConfig::reserved_depth). None if all reserved
@@ -168,12 +168,13 @@ class [[nodiscard]] TagSet {
   /// bitmap.
   /// Synchronization: acquires what the request's last Ended released.
   /// Context: any, interrupts included. One read-modify-write without contention.
-  [[nodiscard]] std::optional<Idle<R>> allocate_reserved(QueueIndex queue) noexcept {
+  [[nodiscard]] std::optional<Idle<R>> allocate_reserved(
+      QueueIndex queue, TrackedPlace where = Place::current()) noexcept {
     Tag tag;
     if (queue.value >= state_->queue_count || !state_->bitmaps[queue.value].take_reserved(tag)) {
       return std::nullopt;
     }
-    return detail::HandleAccess::make<Idle>(request(queue, tag));
+    return detail::HandleAccess::make<Idle>(request(queue, tag), where);
   }
 
   /// Allocates the request with this tag, for a front end that chooses the tags (a guest, a kernel
@@ -181,10 +182,11 @@ class [[nodiscard]] TagSet {
   /// TagCache is taken, so a queue with chosen tags uses Ended::release without a cache.
   /// Synchronization: acquires what the request's last Ended released.
   /// Context: any, interrupts included. One read-modify-write.
-  [[nodiscard]] std::optional<Idle<R>> allocate_tag(QueueIndex queue, Tag tag) noexcept {
+  [[nodiscard]] std::optional<Idle<R>> allocate_tag(
+      QueueIndex queue, Tag tag, TrackedPlace where = Place::current()) noexcept {
     if (queue.value >= state_->queue_count || tag.value >= state_->depth) return std::nullopt;
     if (!state_->bitmaps[queue.value].take(tag)) return std::nullopt;
-    return detail::HandleAccess::make<Idle>(request(queue, tag));
+    return detail::HandleAccess::make<Idle>(request(queue, tag), where);
   }
 
   /// Announces that a context needs a tag of the queue. While a TagDemand exists, every TagCache of
@@ -258,9 +260,11 @@ class [[nodiscard]] TagSet {
 
   /// The right to the I/O that `value`, which a device sent on `arrival_queue`, names. Of any
   /// number of completions of one publication, one gets the right.
-  [[nodiscard]] std::expected<Claim<R>, LookupError> claim(QueueIndex arrival_queue,
-                                                           std::uint64_t value) noexcept {
-    return claim_at(locate(arrival_queue, value), match_of(value), detail::ClaimOrigin::completion);
+  [[nodiscard]] std::expected<Claim<R>, LookupError> claim(
+      QueueIndex arrival_queue, std::uint64_t value,
+      TrackedPlace where = Place::current()) noexcept {
+    return claim_at(locate(arrival_queue, value), match_of(value), detail::ClaimOrigin::completion,
+                    where);
   }
   /// A pin of the request of that I/O. A pin gives no right to the I/O.
   /// Source: the kernel's tag_to_rq.
@@ -271,19 +275,20 @@ class [[nodiscard]] TagSet {
   }
   /// The unique handle of that I/O, if no pin exists. Drivers use claim instead, because a
   /// concurrent scan pins requests and this lookup then fails with `shared`.
-  [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(QueueIndex arrival_queue,
-                                                                  std::uint64_t value) noexcept {
-    return owned_at(locate(arrival_queue, value), match_of(value));
+  [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(
+      QueueIndex arrival_queue, std::uint64_t value,
+      TrackedPlace where = Place::current()) noexcept {
+    return owned_at(locate(arrival_queue, value), match_of(value), where);
   }
 
   // Lookups by queue and tag alone. A late or forged value finds the I/O that has the tag at this
   // moment. For devices that carry only the tag, and for teardown.
 
   /// As claim, for any generation.
-  [[nodiscard]] std::expected<Claim<R>, LookupError> claim_any_generation(QueueIndex queue,
-                                                                          Tag tag) noexcept {
+  [[nodiscard]] std::expected<Claim<R>, LookupError> claim_any_generation(
+      QueueIndex queue, Tag tag, TrackedPlace where = Place::current()) noexcept {
     return claim_at(locate(queue, tag), detail::GenerationMatch<Word>::any(),
-                    detail::ClaimOrigin::bystander);
+                    detail::ClaimOrigin::bystander, where);
   }
   /// As tag_to_rq, for any generation.
   [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq_any_generation(
@@ -304,9 +309,9 @@ class [[nodiscard]] TagSet {
     return detail::HandleAccess::make_reference(ended, where);
   }
   /// As tag_to_owned, for any generation.
-  [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned_any_generation(QueueIndex queue,
-                                                                                 Tag tag) noexcept {
-    return owned_at(locate(queue, tag), detail::GenerationMatch<Word>::any());
+  [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned_any_generation(
+      QueueIndex queue, Tag tag, TrackedPlace where = Place::current()) noexcept {
+    return owned_at(locate(queue, tag), detail::GenerationMatch<Word>::any(), where);
   }
 
   /// Calls `visit(ARef, Cookie)` for each I/O of the queue that is in flight and not claimed. The
@@ -415,12 +420,15 @@ class [[nodiscard]] TagSet {
 
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim_at(const Target& target,
                                                               detail::GenerationMatch<Word> match,
-                                                              detail::ClaimOrigin origin) noexcept {
+                                                              detail::ClaimOrigin origin,
+                                                              TrackedPlace where) noexcept {
     return look_up<Claim<R>>(
         target, match,
         [](detail::RefWord<Word>& word, detail::GenerationMatch<Word> wanted,
            detail::RefValue<Word>& seen) { return word.claim(wanted, seen); },
-        [origin](R& found) { return detail::HandleAccess::make_claim(found, origin); });
+        [origin, where](R& found) {
+          return detail::HandleAccess::make_claim(found, origin, where);
+        });
   }
   [[nodiscard]] std::expected<ARef<R>, LookupError> reference_at(
       const Target& target, detail::GenerationMatch<Word> match, TrackedPlace where) noexcept {
@@ -430,13 +438,14 @@ class [[nodiscard]] TagSet {
            detail::RefValue<Word>& seen) { return word.tag_to_rq(wanted, seen); },
         [where](R& found) { return detail::HandleAccess::make_reference(found, where); });
   }
-  [[nodiscard]] std::expected<Owned<R>, LookupError> owned_at(
-      const Target& target, detail::GenerationMatch<Word> match) noexcept {
+  [[nodiscard]] std::expected<Owned<R>, LookupError> owned_at(const Target& target,
+                                                              detail::GenerationMatch<Word> match,
+                                                              TrackedPlace where) noexcept {
     return look_up<Owned<R>>(
         target, match,
         [](detail::RefWord<Word>& word, detail::GenerationMatch<Word> wanted,
            detail::RefValue<Word>& seen) { return word.tag_to_owned(wanted, seen); },
-        [](R& found) { return detail::HandleAccess::make<Owned>(found); });
+        [where](R& found) { return detail::HandleAccess::make<Owned>(found, where); });
   }
 
   [[nodiscard]] std::uint64_t total_taken_count() const noexcept {
@@ -477,9 +486,10 @@ class [[nodiscard]] TagSet {
 
   detail::TagSetState* state_;
 
-  static_assert(sizeof(Idle<R>) == sizeof(void*) && sizeof(Owned<R>) == sizeof(void*) &&
-                    sizeof(Claim<R>) == sizeof(void*) && sizeof(Ended<R>) == sizeof(void*) &&
-                    (is_tracking || sizeof(ARef<R>) == sizeof(void*)),
+  static_assert(is_tracking ||
+                    (sizeof(Idle<R>) == sizeof(void*) && sizeof(Owned<R>) == sizeof(void*) &&
+                     sizeof(Claim<R>) == sizeof(void*) && sizeof(Ended<R>) == sizeof(void*) &&
+                     sizeof(ARef<R>) == sizeof(void*)),
                 "handles are one pointer wide");
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The tracking build (BLKOWN_TRACKING): every live ARef stores where it was taken, so that the
-// program can list the holders of a request that does not end. In a plain build tracking costs no
-// memory and no instructions.
+// The tracking build (BLKOWN_TRACKING): every live Idle, Owned, Claim and ARef stores where it was
+// taken, so that the program can list the holders of a request that does not end. In a plain build
+// tracking costs no memory and no instructions.
 
 #ifndef BLKOWN_TRACKING_HPP
 #define BLKOWN_TRACKING_HPP
@@ -16,7 +16,7 @@ inline namespace BLKOWN_ABI {
 
 class RequestHeader;
 
-/// Whether ARefs store where they were taken.
+/// Whether handles store where they were taken.
 inline constexpr bool is_tracking = BLKOWN_TRACKING != 0;
 
 #if BLKOWN_TRACKING
@@ -34,13 +34,14 @@ struct TrackedPlace {
 
 #endif
 
-/// Calls `visit(const Place&)` for each live ARef of the request and for each DMA mapping that pins
-/// it, oldest first. The place is where the reference was looked up, pinned, shared, copied, or
-/// taken over by from_raw. A move keeps the place. A reference that into_raw gave away is not
-/// visited until from_raw takes it over. In a plain build nothing is visited.
-/// Synchronization: each sixteen places are read at one moment. If references are taken or dropped
-/// between two such moments, a reference may be visited twice or not at all.
-/// Context: any but an interrupt. `visit` may take and drop references.
+/// Calls `visit(const Place&)` for each live Idle, Owned, Claim and ARef of the request and for
+/// each DMA mapping that pins it, oldest first. The place is where the handle was allocated, looked
+/// up, started, claimed, pinned, shared, copied, or taken over by from_raw. A move keeps the place.
+/// A handle that into_raw gave away is not visited until from_raw takes it over. In a plain build
+/// nothing is visited.
+/// Synchronization: each sixteen places are read at one moment. If handles are taken or dropped
+/// between two such moments, a handle may be visited twice or not at all.
+/// Context: any but an interrupt. `visit` may take and drop handles.
 template <class Visit>
 void visit_holders(const RequestHeader& request, Visit&& visit) {
   detail::visit_holders_of(&request, visit);

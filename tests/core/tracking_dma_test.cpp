@@ -48,11 +48,12 @@ class TrackedMapping : public testing::Test {
 TEST_F(TrackedMapping, RemembersWhereItWasMadeUntilItIsUnmapped) {
   dma::IovaList<1> list;
   dma::Device<support::IdentityBackend> device{reach};
+  const Line claimed = next_line();
   auto submitting = driver.owned().into_claim();
   const Line line = next_line();
   auto prepared = dma::map(submitting, device, segments, in, list);
   ASSERT_TRUE(prepared.has_value());
-  EXPECT_EQ(held(), Lines{line});
+  EXPECT_EQ(held(), (Lines{claimed, line}));
   auto active = std::move(*prepared).activate();
   const auto cookie = Driver<>::publish(std::move(submitting));
   EXPECT_EQ(held(), Lines{line});
@@ -76,6 +77,7 @@ TEST_F(TrackedMapping, IsAHolderInQuarantineToo) {
       });
   dma::IovaList<1> list;
   dma::Device<support::IdentityBackend> device{reach};
+  const Line claimed = next_line();
   auto claim = driver.owned().into_claim();
   const Line line = next_line();
   auto prepared = dma::map(claim, device, segments, in, list);
@@ -84,7 +86,7 @@ TEST_F(TrackedMapping, IsAHolderInQuarantineToo) {
     const auto dropped = std::move(*prepared).activate();
   }
   blkown::set_report_handler(before);
-  EXPECT_EQ(reported, Lines{line});
+  EXPECT_EQ(reported, (Lines{claimed, line}));
   std::move(claim).end_ok();
   EXPECT_EQ(driver.state(), "2 finished");
   EXPECT_EQ(held(), Lines{line});

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <expected>
 #include <memory>
 #include <optional>
 #include <string>
@@ -49,7 +50,9 @@ class Tracking : public testing::Test {
     }
   }
 
-  [[nodiscard]] Lines held(std::uint32_t tag = 0) const { return holders(driver.header(tag)); }
+  [[nodiscard]] Lines held(std::uint32_t tag = 0) const {
+    return holders(driver.set.header(QueueIndex{0}, Tag{tag}));
+  }
   /// A reference to an I/O in flight, and the line that the reference must record.
   [[nodiscard]] std::pair<ARef, Line> reference(std::uint32_t tag = 0) {
     const Line line = next_line();
@@ -200,15 +203,18 @@ TEST_F(Tracking, ADroppedReferenceFirstMiddleOrLastIsNoHolder) {
   }
 }
 
-TEST_F(Tracking, AReferenceThatBecomesAnOwnedIsNoHolder) {
+TEST_F(Tracking, AReferenceThatBecomesAnOwnedIsHeldFromThere) {
   auto [first, line] = reference();
+  const Line owned_at = next_line();
   auto owned = blkown::Owned<support::Request>::try_from_shared(std::move(first));
   ASSERT_TRUE(owned.has_value());
-  EXPECT_EQ(held(), Lines{});
+  EXPECT_EQ(held(), Lines{owned_at});
+  const Line owned_again = next_line();
   auto again = blkown::drop_or_own(std::move(*owned).into_shared());
   ASSERT_TRUE(again.has_value());
-  EXPECT_EQ(held(), Lines{});
+  EXPECT_EQ(held(), Lines{owned_again});
   std::move(*again).end_ok();
+  EXPECT_EQ(held(), Lines{});
 }
 
 TEST_F(Tracking, ARefusedReferenceStaysAHolder) {
@@ -225,13 +231,92 @@ TEST_F(Tracking, ARefusedReferenceStaysAHolder) {
   EXPECT_EQ(held(), (Lines{line, looked_up}));
 }
 
-TEST_F(Tracking, AReferenceThatBecomesAClaimIsNoHolder) {
+TEST_F(Tracking, AReferenceThatBecomesAClaimIsHeldFromThere) {
   const auto cookie = driver.in_flight();
   auto pin = driver.set.tag_to_rq(QueueIndex{0}, cookie.value);
+  const Line claimed = next_line();
   auto claim = blkown::try_claim(std::move(*pin), cookie);
   ASSERT_TRUE(claim.has_value());
-  EXPECT_EQ(held(), Lines{});
+  EXPECT_EQ(held(), Lines{claimed});
   std::move(*claim).end_ok();
+  EXPECT_EQ(held(), Lines{});
+}
+
+// Goal: the handles that give the right to an I/O are holders too, each from the line that made it.
+TEST_F(Tracking, AnIdleAnOwnedAndAClaimRememberTheirLines) {
+  const Line allocated = next_line();
+  auto idle = driver.set.allocate_tag(QueueIndex{0}, Tag{0});
+  EXPECT_EQ(held(), Lines{allocated});
+  const Line started = next_line();
+  auto owned = std::move(*idle).start();
+  EXPECT_EQ(held(), Lines{started});
+  const Line changed = next_line();
+  auto claim = std::move(owned).into_claim();
+  EXPECT_EQ(held(), Lines{changed});
+  blkown::Cookie id;
+  std::move(claim).publish([&](const blkown::Cookie& cookie) {
+    EXPECT_EQ(held(), Lines{}) << "the device has it";
+    id = cookie;
+  });
+  const Line looked_up = next_line();
+  auto found = driver.set.claim(QueueIndex{0}, id.value);
+  EXPECT_EQ(held(), Lines{looked_up});
+  const Line pinned = next_line();
+  const ARef pin = found->pin();
+  EXPECT_EQ(held(), (Lines{looked_up, pinned}));
+  std::move(*found).end_ok();
+  EXPECT_EQ(held(), Lines{pinned});
+}
+
+TEST_F(Tracking, EachLookupOfARightRemembersItsLine) {
+  const auto cookie = driver.in_flight();
+  const Line by_tag = next_line();
+  auto claim = driver.set.claim_any_generation(QueueIndex{0}, Tag{0});
+  EXPECT_EQ(held(), Lines{by_tag});
+  std::move(*claim).release();
+  EXPECT_EQ(held(), Lines{});
+  const Line owned_by_value = next_line();
+  auto owned = driver.set.tag_to_owned(QueueIndex{0}, cookie.value);
+  EXPECT_EQ(held(), Lines{owned_by_value});
+  std::move(*owned).park();
+  EXPECT_EQ(held(), Lines{});
+  const Line owned_by_tag = next_line();
+  auto again = driver.set.tag_to_owned_any_generation(QueueIndex{0}, Tag{0});
+  EXPECT_EQ(held(), Lines{owned_by_tag});
+  std::move(*again).end_ok();
+}
+
+TEST_F(Tracking, ARefusedCommandIsHeldByItsPublisher) {
+  auto owned = driver.owned();
+  const auto refuse = [](const blkown::Cookie&) -> std::expected<void, int> {
+    return std::unexpected{1};
+  };
+  const Line published = next_line();
+  auto answer = std::move(owned).publish(refuse);
+  EXPECT_EQ(held(), Lines{published});
+  std::move(*answer.error().claim).end_ok();
+}
+
+TEST_F(Tracking, ARightThatIsMovedOrGivenAwayAsAPointerIsHeldOnce) {
+  const Line allocated = next_line();
+  auto idle = driver.set.allocate_tag(QueueIndex{0}, Tag{0});
+  auto moved = std::move(*idle);
+  EXPECT_EQ(held(), Lines{allocated});
+  auto other = *driver.set.allocate_tag(QueueIndex{0}, Tag{1});
+  std::swap(moved, other);
+  EXPECT_EQ(held(0), Lines{allocated});
+  EXPECT_EQ(held(1).size(), 1U);
+  auto* const raw = std::move(other).into_raw();
+  EXPECT_EQ(held(), Lines{});
+  const Line back = next_line();
+  auto owned = blkown::Idle<support::Request>::from_raw(raw).start();
+  EXPECT_EQ(held(), Lines{back});
+  auto claim = std::move(owned).into_claim();
+  void* const claim_raw = std::move(claim).into_raw();
+  EXPECT_EQ(held(), Lines{});
+  blkown::Claim<support::Request>::from_raw(claim_raw).end_ok();
+  std::move(moved).fail(blkown::Status::aborted);
+  EXPECT_EQ(held(1), Lines{});
 }
 
 TEST_F(Tracking, AnObjectThatIsNoRequestNamesItsHoldersToo) {

@@ -3,7 +3,10 @@
 // Goal: in the tracking build a violation about a request prints a line for each of its holders.
 
 #include <blkown/tracking.hpp>
+#include <cstdio>
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "violation_test.hpp"
 
@@ -45,6 +48,52 @@ TEST_F(HeldDeathTest, ARequestWithoutHoldersPrintsNoLine) {
     use(device.parked_aref().into_raw());
     device.set.reset();
   });
+}
+
+/// What the last report printed.
+std::string printed_report;
+
+void keep_report(blkown::Report report, const blkown::Incident& incident) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> out{std::tmpfile(), &std::fclose};
+  blkown::print_incident(out.get(), "report", to_string(report), remedy_of(report), incident);
+  std::rewind(out.get());
+  printed_report.clear();
+  for (int c = std::fgetc(out.get()); c != EOF; c = std::fgetc(out.get()))
+    printed_report += static_cast<char>(c);
+}
+
+std::string dropped(blkown::Report report, const std::string& where) {
+  return lines_of("report", to_string(report), remedy_of(report), where);
+}
+
+TEST_F(HeldDeathTest, ADroppedClaimNamesWhereItWasClaimed) {
+  const blkown::ReportHandler before = blkown::set_report_handler(&keep_report);
+  device.owned().publish(take);
+  const blkown::Cookie cookie = device.cookie();
+  const blkown::Place claimed = blkown::Place::current();
+  auto claim = device.set->claim(cookie.queue, cookie.value);
+  {
+    const Claim gone = std::move(*claim);
+  }
+  EXPECT_EQ(printed_report, dropped(blkown::Report::claim_dropped,
+                                    "drop of Claim" + published_in("count 0 owned")) +
+                                since(claimed));
+  blkown::set_report_handler(before);
+  std::move(*device.list.pop_front()).release();
+}
+
+TEST_F(HeldDeathTest, ADroppedIdleNamesWhereItWasAllocated) {
+  const blkown::ReportHandler before = blkown::set_report_handler(&keep_report);
+  const blkown::Place allocated = blkown::Place::current();
+  auto idle = device.set->allocate_tag(Device::queue, Device::tag);
+  {
+    const Idle gone = std::move(*idle);
+  }
+  EXPECT_EQ(printed_report,
+            dropped(blkown::Report::idle_dropped, "drop of Idle" + request_in("count 0")) +
+                since(allocated));
+  blkown::set_report_handler(before);
+  std::move(*device.list.pop_front()).release();
 }
 
 // Goal: every violation about a request prints the holders, not only the violation above.

@@ -8,6 +8,7 @@
 
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/holder_list.hpp>
 #include <blkown/detail/poison.hpp>
 #include <blkown/fwd.hpp>
 #include <blkown/place.hpp>
@@ -65,11 +66,15 @@ template <class R, class Pointer = R*>
 class HandleBase {
  protected:
   explicit HandleBase(Pointer pointer) noexcept : pointer_{pointer} {}
-  HandleBase(HandleBase&& other) noexcept : pointer_{std::exchange(other.pointer_, Pointer{})} {}
+  HandleBase(HandleBase&& other) noexcept
+      : pointer_{std::exchange(other.pointer_, Pointer{})}, holder_{std::move(other.holder_)} {}
   HandleBase& operator=(HandleBase&&) = delete;
   ~HandleBase() = default;
 
-  void swap(HandleBase& other) noexcept { std::swap(pointer_, other.pointer_); }
+  void swap(HandleBase& other) noexcept {
+    std::swap(pointer_, other.pointer_);
+    holder_.swap(other.holder_);
+  }
 
   /// The object, or null.
   [[nodiscard]] R* object() const noexcept { return static_cast<R*>(pointer_); }
@@ -80,28 +85,35 @@ class HandleBase {
     return detail::held(object(), operation, where);
   }
 
-  /// Gives the object away. The handle is empty afterwards.
+  /// Gives the object away. The handle is empty afterwards, and no holder.
   /// Violation: use_of_moved_from, if there is none.
   [[nodiscard]] R& take(const char* operation, Place where) noexcept {
+    holder_.let_go();
     return detail::held(static_cast<R*>(std::exchange(pointer_, Pointer{})), operation, where);
   }
 
   Pointer pointer_;
+  [[no_unique_address]] Holder holder_;  // in no list, if the handle is empty or an Ended
 };
 
 /// Access to the private members of handles, for library code that changes one handle into another.
 struct HandleAccess {
   template <template <class> class Handle, class R>
-  [[nodiscard]] static Handle<R> make(R& request) noexcept {
-    return Handle<R>{request};
+  [[nodiscard]] static Handle<R> make(R& request, TrackedPlace where) noexcept {
+    return Handle<R>{request, where};
+  }
+  template <class R>
+  [[nodiscard]] static Ended<R> make_ended(R& request) noexcept {
+    return Ended<R>{request};
   }
   template <class R>
   [[nodiscard]] static ARef<R> make_reference(R& request, TrackedPlace where) noexcept {
     return ARef<R>{request, where};
   }
   template <class R>
-  [[nodiscard]] static Claim<R> make_claim(R& request, ClaimOrigin origin) noexcept {
-    return Claim<R>{request, origin};
+  [[nodiscard]] static Claim<R> make_claim(R& request, ClaimOrigin origin,
+                                           TrackedPlace where) noexcept {
+    return Claim<R>{request, origin, where};
   }
   template <class R>
   [[nodiscard]] static ClaimOrigin origin(const Claim<R>& claim) noexcept {
@@ -112,6 +124,7 @@ struct HandleAccess {
   [[nodiscard]] static R* take(Handle<R>& handle) noexcept {
     R* const request = handle.object();
     handle.pointer_ = {};
+    handle.holder_.let_go();
     if constexpr (is_poisoned) {
       if (request != nullptr) poison_shareable(*request);
     }

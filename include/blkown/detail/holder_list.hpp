@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The lists behind visit_holders (tracking.hpp). In a tracking build every ARef contains a Holder,
-// which is an entry in a list. A Holder of a plain build is empty.
+// The lists behind visit_holders (tracking.hpp). In a tracking build every handle and every mapping
+// contains a Holder, which is an entry in a list. A Holder of a plain build is empty.
 //
 // An object's holders are in the list that the hash of the object's key selects; a list may contain
 // the holders of several objects. The thread that owns a reference inserts, moves and removes its
@@ -170,6 +170,7 @@ class Holder {
   template <class AnyPlace>
   void hold(const void*, AnyPlace) noexcept {}
   void let_go() noexcept {}
+  void swap(Holder&) noexcept {}
 };
 static_assert(std::is_empty_v<Holder>);
 

@@ -61,8 +61,9 @@ class HwQueue {
   /// Context: any thread; interrupt safe. An interrupt or signal handler that preempts a context's
   /// own thread must pass the Claim to complete() and must not end it: the thread may be in the
   /// middle of changing the list that an end on that thread appends to.
-  [[nodiscard]] std::expected<Claim<R>, LookupError> claim(std::uint64_t value) noexcept {
-    return counted(value, pool_.tags().claim(tag_queue_, value));
+  [[nodiscard]] std::expected<Claim<R>, LookupError> claim(
+      std::uint64_t value, TrackedPlace where = Place::current()) noexcept {
+    return counted(value, pool_.tags().claim(tag_queue_, value, where));
   }
   /// Pins the request that `value`, received on this queue, identifies. A refusal is counted.
   /// Errors: those of TagSet::tag_to_rq.
@@ -75,8 +76,9 @@ class HwQueue {
   /// counted.
   /// Errors: those of TagSet::tag_to_owned.
   /// Context: as claim().
-  [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(std::uint64_t value) noexcept {
-    return counted(value, pool_.tags().tag_to_owned(tag_queue_, value));
+  [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(
+      std::uint64_t value, TrackedPlace where = Place::current()) noexcept {
+    return counted(value, pool_.tags().tag_to_owned(tag_queue_, value, where));
   }
 
   /// Passes the claim to the context that submitted the request. The driver's complete hook is

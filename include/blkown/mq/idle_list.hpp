@@ -11,6 +11,7 @@
 #include <blkown/idle.hpp>
 #include <blkown/place.hpp>
 #include <blkown/request.hpp>
+#include <blkown/tracking.hpp>
 #include <optional>
 #include <utility>
 
@@ -56,10 +57,10 @@ class [[nodiscard]] IdleList {
   }
 
   /// Removes and returns the first request, or none.
-  [[nodiscard]] std::optional<Idle<R>> pop_front() noexcept {
+  [[nodiscard]] std::optional<Idle<R>> pop_front(TrackedPlace where = Place::current()) noexcept {
     R* const request = requests_.pop_front();
     if (request == nullptr) return std::nullopt;
-    return blkown::detail::HandleAccess::make<Idle>(*request);
+    return blkown::detail::HandleAccess::make<Idle>(*request, where);
   }
 
  private:

@@ -141,7 +141,7 @@ class Issuer {
   /// Takes back a request that is to be issued again. Takes the bare request, so that the caller's
   /// handle need not be in memory.
   [[gnu::noinline]] void take_requeued(R& request) noexcept {
-    auto ended = blkown::detail::HandleAccess::make<Ended>(request);
+    auto ended = blkown::detail::HandleAccess::make_ended(request);
     PayloadState<D>& state = state_of(ended.data());
     Lane<D>& lane = lanes_.of(ended.data());
     const bool was_refused = std::exchange(state.was_refused, false);
@@ -444,7 +444,7 @@ class Issuer {
   /// Frees a tag while requests have rests, or tags of another queue than their lane's. Takes the
   /// bare request, so that the handle in free() need not be in memory.
   [[gnu::cold, gnu::noinline]] void free_among_exceptions(Lane<D>& lane, R& request) noexcept {
-    auto ended = blkown::detail::HandleAccess::make<Ended>(request);
+    auto ended = blkown::detail::HandleAccess::make_ended(request);
     if (state_of(ended.data()).has_rest) {
       if (begin_rest(lane, ended)) return keep(lane, request, std::move(ended));
     }

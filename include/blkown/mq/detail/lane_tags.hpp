@@ -197,7 +197,7 @@ class LaneTags {
 
   /// Takes the bare request, so that the handle in free() need not be in memory.
   [[gnu::noinline]] void free_and_wake(R& request, TagPool<D>& pool, const HwQueue<D>& hw) {
-    auto ended = blkown::detail::HandleAccess::make<Ended>(request);
+    auto ended = blkown::detail::HandleAccess::make_ended(request);
     auto& line = pool.line(hw.tag_queue());
     const bool is_counted = use_of_tags_ != nullptr && !pool.is_reserved(ended.tag());
     std::move(ended).release(*cache_);

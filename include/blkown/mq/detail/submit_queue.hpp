@@ -386,7 +386,8 @@ class SubmitQueue {
 
   void complete(R& request) noexcept {
     Payload<D>& payload = RequestTraits<R>::data(request);
-    auto claim = blkown::detail::HandleAccess::make_claim(request, state_of(payload).claim_origin);
+    auto claim = blkown::detail::HandleAccess::make_claim(request, state_of(payload).claim_origin,
+                                                          Place::current());
     if constexpr (names_complete<D>) {
       const typename Issuer<D>::InHook hook{issuer_};
       disk_.driver().complete(payload.hw_queue(), std::move(claim));

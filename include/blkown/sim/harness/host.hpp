@@ -17,6 +17,7 @@
 #include <blkown/dma/device.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/idle.hpp>
+#include <blkown/place.hpp>
 #include <blkown/request.hpp>
 #include <blkown/segment.hpp>
 #include <blkown/sim/device/command.hpp>
@@ -25,6 +26,7 @@
 #include <blkown/sim/device/ring.hpp>
 #include <blkown/tag.hpp>
 #include <blkown/tag_set.hpp>
+#include <blkown/tracking.hpp>
 #include <concepts>
 #include <cstdint>
 #include <expected>
@@ -98,13 +100,14 @@ struct Host {
 
   /// TagSet::claim, reported to the world. A driver must look up each completion entry once, with
   /// claim() or tag_to_rq() of the Host: the world finds an entry that was not looked up.
-  [[nodiscard]] std::expected<Claim<R>, LookupError> claim(QueueIndex queue, std::uint64_t value) {
-    return told(queue, value, tags.claim(queue, value));
+  [[nodiscard]] std::expected<Claim<R>, LookupError> claim(QueueIndex queue, std::uint64_t value,
+                                                           TrackedPlace where = Place::current()) {
+    return told(queue, value, tags.claim(queue, value, where));
   }
   /// TagSet::tag_to_rq, reported to the world.
-  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(QueueIndex queue,
-                                                              std::uint64_t value) {
-    return told(queue, value, tags.tag_to_rq(queue, value));
+  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(
+      QueueIndex queue, std::uint64_t value, TrackedPlace where = Place::current()) {
+    return told(queue, value, tags.tag_to_rq(queue, value, where));
   }
 
  private:
