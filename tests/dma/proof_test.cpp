@@ -5,8 +5,11 @@
 
 #include <gtest/gtest.h>
 
+#include <blkown/dma/coherent.hpp>
 #include <expected>
+#include <memory>
 #include <type_traits>
+#include <utility>
 
 #include "dma/fake_backend.hpp"
 
@@ -161,6 +164,29 @@ TEST(Proof, OfAStopIsAboutOneDeviceAndOneStop) {
   const EndProof first = rig.device.declare_stopped();
   EXPECT_NE(first, rig.device.declare_stopped());
   EXPECT_NE(first, other.declare_stopped());
+}
+
+// Goal: a proof that is kept longer than its device proves nothing about a device that is made at
+// the same address, whose epochs may have the same numbers.
+TEST(Proof, OfAStopIsNotAboutALaterDeviceAtTheSameAddress) {
+  Rig rig;
+  const EndProof kept = rig.device.declare_stopped();
+  std::destroy_at(&rig.device);
+  std::construct_at(&rig.device, rig.backend);
+  {
+    Claim claim = rig.driver.claim(rig.in_flight(3));
+    claim.data().mapping.reset();
+    std::move(claim).end(blkown::Status::medium_error);
+  }
+  EXPECT_EQ(rig.device.drain(kept), 0U) << "the device may still write to this memory";
+  EXPECT_EQ(rig.backend.live_count(), 1U);
+  auto ring = support::take_value(dma::Coherent<fake::Backend>::allocate(rig.device, 64));
+  auto refused = std::move(ring).free(kept);
+  ASSERT_FALSE(refused.has_value());
+  const EndProof proof = rig.device.declare_stopped();
+  EXPECT_NE(kept, proof);
+  EXPECT_EQ(rig.device.drain(proof), 1U);
+  EXPECT_TRUE(std::move(refused.error()).free(proof).has_value());
 }
 
 static_assert(std::is_trivially_copyable_v<EndProof>);

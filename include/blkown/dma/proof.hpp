@@ -8,6 +8,7 @@
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
+#include <cstdint>
 #include <optional>
 
 namespace blkown {
@@ -20,7 +21,9 @@ class DeviceState;
 
 /// Proof that a device no longer reaches certain memory: the device completed the I/O, refused the
 /// I/O, or was stopped. A proof covers one publication of one request, or all memory that was
-/// mapped for a device before the device was stopped. A small value.
+/// mapped for a device before the device was stopped. A small value. A proof of a stop that is kept
+/// longer than its Device covers nothing of a later Device, whatever the address of that.
+/// Precondition: a proof of a Claim is not used after the request's TagSet is destroyed.
 ///
 /// A timeout, an abort that was sent and a cancellation that was asked for prove nothing: the
 /// device may still write. Wait for the completion, or stop the device (Device::declare_stopped).
@@ -38,7 +41,7 @@ class [[nodiscard]] EndProof {
                                   blkown::detail::ClaimOrigin::completed)) {
       return std::nullopt;
     }
-    return EndProof{&claim.header(), claim.cookie().generation.value, true};
+    return EndProof{of_request(&claim.header()), claim.cookie().generation.value, true};
   }
 
   friend constexpr bool operator==(const EndProof&, const EndProof&) = default;
@@ -46,11 +49,14 @@ class [[nodiscard]] EndProof {
  private:
   friend class detail::DeviceState;
 
-  EndProof(const void* about, Word number, bool is_of_request) noexcept
+  EndProof(std::uintptr_t about, Word number, bool is_of_request) noexcept
       : about_{about}, number_{number}, is_of_request_{is_of_request} {}
+  [[nodiscard]] static std::uintptr_t of_request(const void* header) noexcept {
+    return reinterpret_cast<std::uintptr_t>(header);
+  }
 
-  const void* about_;  // the request's header, or the device
-  Word number_;        // the publication's generation, or the device's epoch
+  std::uintptr_t about_;  // the address of the request's header, or the number of the device
+  Word number_;           // the publication's generation, or the device's epoch
   bool is_of_request_;
 };
 

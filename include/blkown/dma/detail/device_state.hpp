@@ -89,17 +89,18 @@ class DeviceState {
   /// The number of the current epoch.
   [[nodiscard]] Word epoch() const noexcept { return epoch_.current(); }
   /// Ends the epoch. The proof covers all mappings that were activated in this epoch or before.
-  [[nodiscard]] EndProof stop() noexcept { return {this, epoch_.end(), false}; }
+  [[nodiscard]] EndProof stop() noexcept { return {number_, epoch_.end(), false}; }
 
   /// Whether the proof is that this device was stopped in this epoch or later.
   [[nodiscard]] bool is_stopped_since(const EndProof& proof, Word epoch) const noexcept {
-    return !proof.is_of_request_ && proof.about_ == this && epoch <= proof.number_;
+    return !proof.is_of_request_ && proof.about_ == number_ && epoch <= proof.number_;
   }
   /// Whether the proof is about the publication that the list is mapped for, or about a stop of
   /// this device after the activation.
   [[nodiscard]] bool covers(const EndProof& proof, const ListFields& list) const noexcept {
     if (!proof.is_of_request_) return is_stopped_since(proof, list.epoch);
-    return proof.about_ == list.header && proof.number_ == list.cookie.generation.value;
+    return proof.about_ == EndProof::of_request(list.header) &&
+           proof.number_ == list.cookie.generation.value;
   }
 
   /// Moves a mapping whose handle is destroyed into quarantine. Nothing changes if a scan or a
@@ -253,6 +254,8 @@ class DeviceState {
   }
 
   UnmapList unmap_list_;
+  // Names the device in its proofs: another device may have had its address.
+  const std::uintptr_t number_ = next_device_number();
   Epoch epoch_;
   blkown::detail::SpinLock lock_;
   ListFields* first_attached_ = nullptr;
