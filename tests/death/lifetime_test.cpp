@@ -361,6 +361,22 @@ TEST_F(LifetimeDeathTest, AControllerIsNotDestroyedBeforeItsOracleOrItsPump) {
   });
 }
 
+TEST_F(LifetimeDeathTest, AMessageDeviceIsNotDestroyedBeforeItsOracle) {
+  prints("sim::MessageDevice destroyed while a sim::Oracle uses it", "destroy that object first");
+  dies("destruction of sim::MessageDevice", "", [] {
+    sim::MemoryMedia media{4096u};
+    auto device = std::make_unique<sim::MessageDevice>(sim::ControllerConfig{}, media);
+    const sim::OracleOf<sim::MessageDevice> oracle{*device};
+    device.reset();
+  });
+  prints("sim::Media destroyed while a sim::MessageDevice uses it", "destroy that object first");
+  dies("destruction of sim::Media", "", [] {
+    auto media = std::make_unique<sim::MemoryMedia>(4096u);
+    const sim::MessageDevice device{{}, *media};
+    media.reset();
+  });
+}
+
 // --- the right order ----------------------------------------------------------------------------
 
 /// Goal: objects that are destroyed in the right order are not reported, whatever they have done.

@@ -266,6 +266,12 @@ int core_main(int argc, char** argv) {
   return detail::world_main<CoreWorld<D>>(argc, argv);
 }
 
+/// The main function of a program that tests a driver of a MessageDevice. Returns as core_main.
+template <MessageDriver D>
+int message_main(int argc, char** argv) {
+  return detail::world_main<MessageWorld<D>>(argc, argv);
+}
+
 /// The main function of a program that tests a driver of the block layer. Returns as core_main.
 template <MqDriver D>
 int mq_main(int argc, char** argv) {

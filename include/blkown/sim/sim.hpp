@@ -15,6 +15,7 @@
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/iommu_fault.hpp>
 #include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/device/ring.hpp>
 #include <blkown/sim/harness/controller_pump.hpp>

@@ -13,6 +13,7 @@
 #include <blkown/sim/device/command_table.hpp>
 #include <blkown/sim/device/controller_config.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
+#include <blkown/sim/device/false_cookie.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/media.hpp>
@@ -167,15 +168,7 @@ class ControllerEngine {
             .is_for_command = true,
             .is_forbidden = command.is_disowned};
   }
-  [[nodiscard]] std::uint64_t latency_ns() {
-    // Some commands are done before the doorbell returns.
-    if (random_.chance(1, 8)) return 0;
-    if (config_.longest_ns < config_.shortest_ns) return config_.shortest_ns;
-    const std::uint64_t span_ns = config_.longest_ns - config_.shortest_ns;
-    // below() is for numbers under 2^32.
-    if (span_ns < 0xFFFF'FFFF) return config_.shortest_ns + random_.below(span_ns + 1);
-    return config_.shortest_ns + random_.next() % span_ns;
-  }
+  [[nodiscard]] std::uint64_t latency_ns() { return draw_latency_ns(config_, random_); }
 
   void run(const Action& action) {
     switch (action.kind) {
@@ -293,11 +286,12 @@ class ControllerEngine {
       send(static_cast<std::uint32_t>((command.queue + 1) % queues_.size()),
            {.cookie = cookie, .transferred_bytes = moved_bytes}, status);
     }
-    if (strikes(FaultKind::forged)) send_forged(command.queue, faults_->choice());
+    if (strikes(FaultKind::forged)) {
+      send(command.queue, {.cookie = forged_cookie(config_, command.queue, faults_->choice())},
+           DeviceStatus::success);
+    }
     if (strikes(FaultKind::early)) {
-      const CookieField& field = config_.layout.generation;
-      send(command.queue, {.cookie = (cookie & ~field.mask()) | field.put(field.get(cookie) + 1)},
-           status);
+      send(command.queue, {.cookie = next_cookie(config_.layout, cookie)}, status);
     }
     if (strikes(FaultKind::stale) && !recent_.empty()) {
       const CommandId& old = recent_.pick(faults_->choice());
@@ -329,16 +323,6 @@ class ControllerEngine {
            true);
     }
     if (comes_twice) schedule(again, faults_->choice() % 2 == 0 ? 0 : latency_ns());
-  }
-
-  void send_forged(std::uint32_t queue, std::uint64_t choice) {
-    const CookieLayout& layout = config_.layout;
-    const Tag tag{static_cast<std::uint32_t>((choice >> 8) % (2 * config_.depth))};
-    const Generation generation{static_cast<std::uint32_t>(choice >> 32)};
-    send(queue,
-         {.cookie =
-              choice % 2 == 0 ? choice >> 1 : layout.encode(QueueIndex{queue}, tag, generation)},
-         DeviceStatus::success);
   }
 
   void send(std::uint32_t queue, const CompletionEntry& entry, DeviceStatus status,

@@ -38,6 +38,9 @@ class ControllerObserver {
   virtual void entry_taken(std::uint32_t queue) = 0;
   /// The controller was stopped: it has given up all commands and emptied all rings.
   virtual void stopped() = 0;
+  /// The driver has connected the queue of a MessageDevice again: the device has given up the
+  /// queue's commands and replies.
+  virtual void queue_stopped(std::uint32_t) {}
 };
 
 }  // namespace sim

@@ -18,6 +18,7 @@
 #include <blkown/detail/saturating.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/sim/device/controller.hpp>
+#include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/harness/host.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>
 #include <blkown/sim/harness/world_base.hpp>
@@ -29,6 +30,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <optional>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -36,17 +38,21 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// One run of the driver D. Each world runs once.
-template <CoreDriver D>
-class CoreWorld : public WorldBase {
+/// One run of the driver D, whose environment is H. Each world runs once.
+template <class D, class H = Host<D>>
+  requires detail::DriverWith<D, H>
+class CoreWorld : public WorldBaseOf<typename H::Device> {
+  using Base = WorldBaseOf<typename H::Device>;
+
  public:
   using R = CoreRequest<D>;
+  using Base::ended;
 
   /// Makes the driver and its environment.
   explicit CoreWorld(const WorldConfig& config)
-      : WorldBase{config},
+      : Base{config},
         tags_{make_tags()},
-        host_{tags_, device_, controller_, {&on_lookup, this}},
+        host_(make_host()),
         check_{tags_, device_, iommu_, history_} {
     ControllerHooks hooks;
     hooks.argument = this;
@@ -72,6 +78,25 @@ class CoreWorld : public WorldBase {
   }
 
  private:
+  using Base::begin_durability;
+  using Base::check_after_event;
+  using Base::check_after_stop;
+  using Base::config_;
+  using Base::controller_;
+  using Base::device_;
+  using Base::dice_;
+  using Base::end_io;
+  using Base::fail;
+  using Base::history_;
+  using Base::in_flight_;
+  using Base::iommu_;
+  using Base::note_accepted;
+  using Base::note_lookup;
+  using Base::run_controller;
+  using Base::tag_config;
+  using Base::was_accepted;
+  using Base::workload_;
+
   enum class Event : std::uint8_t { submit, resubmit, controller, interrupt, timeout, failure };
 
   static constexpr std::uint64_t max_events_per_io = 2000;
@@ -81,6 +106,14 @@ class CoreWorld : public WorldBase {
     auto made = TagSet<R>::create(tag_config(config_), EndSink<R>::to(sink_));
     if (!made.has_value()) std::abort();
     return *std::move(made);
+  }
+
+  [[nodiscard]] H make_host() {
+    if constexpr (std::is_same_v<typename H::Device, MessageDevice>) {
+      return H{tags_, controller_, {&on_lookup, this}};
+    } else {
+      return H{tags_, device_, controller_, {&on_lookup, this}};
+    }
   }
 
   [[nodiscard]] std::vector<TagCache> make_caches() {
@@ -233,15 +266,15 @@ class CoreWorld : public WorldBase {
   // --- the end of I/O ---------------------------------------------------------------------------
 
   void take_ended(EndedList<R>&& list) {
-    while (auto ended = list.pop_front()) {
-      const std::uint32_t slot = ended->data().slot;
+    while (auto taken = list.pop_front()) {
+      const std::uint32_t slot = taken->data().slot;
       if (slot == Io<D>::no_slot) continue;  // a command of the driver's own
-      if (ended->is_requeue()) {
-        requeued_.push_back(*std::move(ended));
+      if (taken->is_requeue()) {
+        requeued_.push_back(*std::move(taken));
         continue;
       }
-      end_io(slot, ended->status(), ended->queue(), ended->tag());
-      ended->data().slot = Io<D>::no_slot;
+      end_io(slot, taken->status(), taken->queue(), taken->tag());
+      taken->data().slot = Io<D>::no_slot;
       --in_flight_;
     }
   }
@@ -269,7 +302,7 @@ class CoreWorld : public WorldBase {
   Sink sink_{*this};
   TagSet<R> tags_;
   std::vector<TagCache> caches_ = make_caches();
-  Host<D> host_;
+  H host_;
   InvariantChecker<R> check_;
   std::optional<D> driver_;
   EndedList<R> requeued_;
@@ -281,6 +314,10 @@ class CoreWorld : public WorldBase {
   bool has_failed_ = false;
   std::uint32_t next_slot_ = 0;
 };
+
+/// One run of the driver D of a MessageDevice.
+template <MessageDriver D>
+using MessageWorld = CoreWorld<D, MessageHost<D>>;
 
 }  // namespace sim
 }  // namespace BLKOWN_ABI

@@ -23,6 +23,7 @@
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/device/ring.hpp>
 #include <blkown/tag.hpp>
 #include <blkown/tag_set.hpp>
@@ -73,9 +74,9 @@ using CoreRequest = Request<Io<D>>;
 /// The number of lookups by reason. Successful ones count under `none`.
 using LookupTally = std::array<std::uint64_t, lookup_reason_count>;
 
-/// The environment of the driver D.
+/// The tags of the driver D, and its lookups.
 template <class D>
-struct Host {
+struct LookupHost {
   using R = CoreRequest<D>;
   /// Called after each lookup. `reason`: why the lookup was refused, or none.
   struct LookupSink {
@@ -84,14 +85,10 @@ struct Host {
     void* argument = nullptr;
   };
 
-  /// The parts of the world that the driver uses. `sink` hears of each lookup.
-  Host(TagSet<R>& its_tags, dma::Device<Iommu>& its_device, Controller& its_controller,
-       LookupSink sink)
-      : tags{its_tags}, device{its_device}, controller{its_controller}, sink_{sink} {}
+  /// The tags that the driver uses. `sink` hears of each lookup.
+  LookupHost(TagSet<R>& its_tags, LookupSink sink) : tags{its_tags}, sink_{sink} {}
 
   TagSet<R>& tags;
-  dma::Device<Iommu>& device;
-  Controller& controller;
 
   /// The number of hardware queues.
   [[nodiscard]] std::uint32_t queue_count() const noexcept { return tags.queue_count(); }
@@ -122,6 +119,52 @@ struct Host {
   LookupSink sink_;
 };
 
+/// The environment of the driver D of a Controller.
+template <class D>
+struct Host : LookupHost<D> {
+  using Device = Controller;
+  using R = CoreRequest<D>;
+
+  /// The parts of the world that the driver uses. `sink` hears of each lookup.
+  Host(TagSet<R>& its_tags, dma::Device<Iommu>& its_device, Controller& its_controller,
+       typename LookupHost<D>::LookupSink sink)
+      : LookupHost<D>{its_tags, sink}, device{its_device}, controller{its_controller} {}
+
+  dma::Device<Iommu>& device;
+  Controller& controller;
+};
+
+/// The environment of the driver D of a MessageDevice.
+template <class D>
+struct MessageHost : LookupHost<D> {
+  using Device = MessageDevice;
+  using R = CoreRequest<D>;
+
+  /// The parts of the world that the driver uses. `sink` hears of each lookup.
+  MessageHost(TagSet<R>& its_tags, MessageDevice& its_device,
+              typename LookupHost<D>::LookupSink sink)
+      : LookupHost<D>{its_tags, sink}, device{its_device} {}
+
+  MessageDevice& device;
+};
+
+namespace detail {
+
+/// The members of a driver on the bare core whose environment is H.
+template <class D, class H>
+concept DriverWith = requires(D& driver, Idle<CoreRequest<D>> idle, const ARef<CoreRequest<D>>& pin,
+                              const Cookie& cookie, H& host) {
+  typename D::RequestData;
+  D{host};
+  { driver.submit(std::move(idle)) } -> std::same_as<void>;
+  { driver.interrupt(QueueIndex{}) } -> std::same_as<void>;
+  { driver.timeout(pin, cookie) } -> std::same_as<void>;
+  { driver.failed() } -> std::same_as<void>;
+  { driver.stop() } -> std::same_as<void>;
+};
+
+}  // namespace detail
+
 /// A driver on the bare core for the kit.
 ///
 ///   struct RequestData;                     data of each request; default-constructed once
@@ -138,16 +181,13 @@ struct Host {
 /// Context: one at a time, except that interrupt() may run within submit() and timeout(), as an
 /// interrupt on another processor would: within a doorbell or within dma::map.
 template <class D>
-concept CoreDriver = requires(D& driver, Idle<CoreRequest<D>> idle, const ARef<CoreRequest<D>>& pin,
-                              const Cookie& cookie, Host<D>& host) {
-  typename D::RequestData;
-  D{host};
-  { driver.submit(std::move(idle)) } -> std::same_as<void>;
-  { driver.interrupt(QueueIndex{}) } -> std::same_as<void>;
-  { driver.timeout(pin, cookie) } -> std::same_as<void>;
-  { driver.failed() } -> std::same_as<void>;
-  { driver.stop() } -> std::same_as<void>;
-};
+concept CoreDriver = detail::DriverWith<D, Host<D>>;
+
+/// A driver on the bare core of a MessageDevice. As CoreDriver, but: D(MessageHost<D>&) connects
+/// the queues, interrupt() receives the replies of the queue, and failed() means that a connection
+/// was lost. interrupt() may run within MessageDevice::take.
+template <class D>
+concept MessageDriver = detail::DriverWith<D, MessageHost<D>>;
 
 }  // namespace sim
 }  // namespace BLKOWN_ABI

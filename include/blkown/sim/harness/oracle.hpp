@@ -48,6 +48,11 @@ class CompletionAccount {
     taken_.clear();
     looked_up_.clear();
   }
+  void forget(std::uint32_t queue) {
+    const auto is_of_queue = [&](const CommandId& id) { return id.queue == queue; };
+    std::erase_if(taken_, is_of_queue);
+    std::erase_if(looked_up_, is_of_queue);
+  }
 
  private:
   static void enter(std::vector<CommandId>& side, std::vector<CommandId>& other,
@@ -90,22 +95,24 @@ struct LookupVerdict {
   std::vector<SubmissionEntry> false_completions;
 };
 
-/// The judge of one controller's driver. An Oracle's memory grows with the number of commands until
-/// the controller stops. An Oracle is therefore for runs of bounded length, in which every lookup
-/// is noted.
+/// The judge of the driver of one Device, a Controller or a MessageDevice. An Oracle's memory grows
+/// with the number of commands until the controller stops. An Oracle is therefore for runs of
+/// bounded length, in which every lookup is noted.
 ///
 /// Context: the one that runs the controller and the driver; not thread-safe.
-class Oracle final : public ControllerObserver {
+template <class Device>
+class OracleOf final : public ControllerObserver {
  public:
   /// Observes the controller, which outlives the Oracle.
   /// Precondition: the controller is stopped.
-  explicit Oracle(Controller& controller)
+  explicit OracleOf(Device& controller)
       : controller_{controller},
         posted_(controller.config().queue_pairs),
+        taken_(controller.config().queue_pairs),
         user_{&controller.users(), "a sim::Oracle"} {
     controller.set_observer(this);
   }
-  ~Oracle() override { controller_.set_observer(nullptr); }
+  ~OracleOf() override { controller_.set_observer(nullptr); }
 
   /// The number of entries that the driver took from a ring without a lookup, and of lookups
   /// without such an entry.
@@ -167,21 +174,39 @@ class Oracle final : public ControllerObserver {
     posted_[queue].push_back({.cookie = cookie, .is_genuine = is_genuine, .is_looked_up = false});
   }
   void entry_taken(std::uint32_t queue) override {
-    account_.take({queue, posted_[queue].front().cookie});
+    const Posted& entry = posted_[queue].front();
+    account_.take({queue, entry.cookie});
+    // A message is taken before its lookup, an entry of a ring after it.
+    if (!entry.is_looked_up) taken_[queue].push_back(entry);
     posted_[queue].pop_front();
   }
   void stopped() override {
     for (auto& entries : posted_) entries.clear();
+    for (auto& entries : taken_) entries.clear();
     account_.clear();
     done_.clear();
     refused_.reset();
+  }
+  void queue_stopped(std::uint32_t queue) override {
+    posted_[queue].clear();
+    taken_[queue].clear();
+    account_.forget(queue);
+    std::erase_if(done_, [&](const Done& one) { return one.queue == queue; });
+    if (refused_.has_value() && refused_->queue == queue) refused_.reset();
   }
 
   // --- lookups ----------------------------------------------------------------------------------
 
   /// Marks the oldest entry of this cookie that was not looked up yet. True if that entry is
   /// genuine.
-  [[nodiscard]] bool look_up_entry(std::uint32_t queue, std::uint64_t cookie) noexcept {
+  [[nodiscard]] bool look_up_entry(std::uint32_t queue, std::uint64_t cookie) {
+    std::deque<Posted>& taken = taken_[queue];
+    const auto match = std::ranges::find(taken, cookie, &Posted::cookie);
+    if (match != taken.end()) {
+      const bool is_genuine = match->is_genuine;
+      taken.erase(match);
+      return is_genuine;
+    }
     for (Posted& posted : posted_[queue]) {
       if (posted.cookie != cookie || posted.is_looked_up) continue;
       posted.is_looked_up = true;
@@ -195,13 +220,17 @@ class Oracle final : public ControllerObserver {
                                    {queue, cookie});
   }
 
-  Controller& controller_;
+  Device& controller_;
   std::vector<std::deque<Posted>> posted_;  // the entries in each completion ring
+  std::vector<std::deque<Posted>> taken_;   // taken from the ring, and not looked up yet
   detail::CompletionAccount account_;
   std::vector<Done> done_;       // done, and their completions not looked up yet
   std::optional<Done> refused_;  // the latest command with a false completion
   blkown::detail::User user_;    // of the controller
 };
+
+/// The judge of one controller's driver.
+using Oracle = OracleOf<Controller>;
 
 }  // namespace sim
 }  // namespace BLKOWN_ABI

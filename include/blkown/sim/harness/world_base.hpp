@@ -16,6 +16,7 @@
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/iommu_fault.hpp>
+#include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/device/ring.hpp>
 #include <blkown/sim/harness/durability_judge.hpp>
@@ -33,6 +34,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -41,13 +43,14 @@ inline namespace BLKOWN_ABI {
 namespace sim {
 
 /// Everything of one run but the driver and its callers: the simulated device, the faults, the
-/// workload, the Oracle, and the first finding.
+/// workload, the Oracle, and the first finding. Device is a Controller or a MessageDevice.
 ///
 /// Context: one thread.
-class WorldBase {
+template <class Device>
+class WorldBaseOf {
  public:
-  WorldBase(const WorldBase&) = delete;
-  WorldBase& operator=(const WorldBase&) = delete;
+  WorldBaseOf(const WorldBaseOf&) = delete;
+  WorldBaseOf& operator=(const WorldBaseOf&) = delete;
 
   /// Adds a finding from outside the world, such as a report of the library. The first finding is
   /// kept, and ends the run.
@@ -73,7 +76,7 @@ class WorldBase {
 
  protected:
   /// The device, its memory and the workload of one run.
-  explicit WorldBase(const WorldConfig& config)
+  explicit WorldBaseOf(const WorldConfig& config)
       : config_{config},
         dice_{config.seed},
         faults_{config.is_scripted ? FaultPlan{config.seed, config.script}
@@ -82,13 +85,13 @@ class WorldBase {
         media_{workload_.capacity_bytes(), config.cache()},
         iommu_{iommu_config(config)},
         device_{iommu_},
-        controller_{controller_config(config), iommu_, device_, media_, &faults_},
+        controller_(make_controller()),
         durability_{workload_.capacity_bytes() / detail::bytes_in_sector},
         judged_(workload_.slot_count()),
         cut_dice_{~config.seed} {
     iommu_.add_memory(workload_.arena(), std::uint64_t{1} << 32);
   }
-  ~WorldBase() = default;
+  ~WorldBaseOf() = default;
 
   /// The tags of a run. The first generation of one tag is close to the largest one, so that the
   /// tag's generation wraps within the run with most seeds.
@@ -207,8 +210,8 @@ class WorldBase {
   CachedMedia media_;
   Iommu iommu_;
   dma::Device<Iommu> device_;
-  Controller controller_;
-  Oracle oracle_{controller_};
+  Device controller_;
+  OracleOf<Device> oracle_{controller_};
   History history_;
   std::uint64_t in_flight_ = 0;  // I/Os that were submitted and have not ended
 
@@ -227,6 +230,15 @@ class WorldBase {
             .layout = config.layout(),
             .depth = config.depth,
             .seed = config.seed};
+  }
+
+  /// A MessageDevice uses no IOMMU.
+  [[nodiscard]] Device make_controller() {
+    if constexpr (std::is_same_v<Device, MessageDevice>) {
+      return Device{controller_config(config_), media_, &faults_};
+    } else {
+      return Device{controller_config(config_), iommu_, device_, media_, &faults_};
+    }
   }
 
   const char* note_end(std::uint32_t slot, Status status) {
@@ -260,6 +272,9 @@ class WorldBase {
   std::uint64_t ended_ = 0;
   std::uint64_t ended_ok_ = 0;
 };
+
+/// The common parts of the worlds with a Controller.
+using WorldBase = WorldBaseOf<Controller>;
 
 }  // namespace sim
 }  // namespace BLKOWN_ABI

@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// MessageDevice: a simulated device that takes messages and answers them, for drivers without
+// rings, as those of NBD, ublk or a socket.
+//
+// The parties are the driver, the device, and the harness, which calls step().
+//   1. The driver connects a queue. A queue is one connection.
+//   2. take() gives the device a command with the driver's cookie and the memory of a write. The
+//      device reads that memory when it executes the command.
+//   3. step() executes the command and appends a reply to the queue's replies. The reply of a read
+//      carries the bytes.
+//   4. The hook `interrupt` says that replies have arrived. The driver fetches them with receive().
+// A connection may be lost. The hook `failed` says so, is_connected() says which it was, and the
+// device takes and answers no message of the queue. It may still execute the commands that it has,
+// and read their memory. connect() ends that: when it returns, the device has given up the queue's
+// commands and replies. Only then may the driver end or send again the I/Os of the old connection.
+// stop() does the same for all queues.
+
+#ifndef BLKOWN_SIM_DEVICE_MESSAGE_DEVICE_HPP
+#define BLKOWN_SIM_DEVICE_MESSAGE_DEVICE_HPP
+
+#include <bit>
+#include <blkown/config.hpp>
+#include <blkown/detail/saturating.hpp>
+#include <blkown/detail/user_list.hpp>
+#include <blkown/segment.hpp>
+#include <blkown/sim/device/command.hpp>
+#include <blkown/sim/device/command_table.hpp>
+#include <blkown/sim/device/controller.hpp>
+#include <blkown/sim/device/controller_config.hpp>
+#include <blkown/sim/device/controller_observer.hpp>
+#include <blkown/sim/device/false_cookie.hpp>
+#include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/pending_calls.hpp>
+#include <blkown/sim/device/random.hpp>
+#include <blkown/sim/device/recent_commands.hpp>
+#include <blkown/sim/device/ring.hpp>
+#include <blkown/sim/device/schedule.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <expected>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
+
+/// A command for a MessageDevice.
+struct Message {
+  std::uint64_t cookie = 0;  ///< In the driver's layout. The reply returns it.
+  Opcode opcode{};           ///< Any but abort.
+  std::uint64_t sector = 0;
+  std::uint32_t length_sectors = 0;
+  /// The bytes of a write: in place until the reply, or until connect() or stop() return.
+  std::span<const Segment> bytes;
+};
+
+/// The answer to a command.
+struct Reply {
+  std::uint64_t cookie = 0;
+  DeviceStatus status{};
+  std::uint32_t transferred_bytes = 0;  ///< Of a read or a write: fewer than asked for if short.
+  std::vector<std::byte> bytes = {};    ///< Of a read: as many as transferred_bytes.
+};
+
+/// Why a MessageDevice did not take a message.
+enum class TakeError : std::uint8_t {
+  not_connected,  ///< The connection is lost, or was not made.
+  refused,        ///< The device takes no message now.
+};
+
+/// A device that takes messages and answers them, in any order. A FaultPlan decides its faults: all
+/// but those of DMA and of rings. `reset` loses the connection of a queue. `doorbell_refused` is a
+/// refused take.
+/// Synchronization: a mutex serializes the calls.
+/// Context: any thread.
+class MessageDevice {
+ public:
+  /// Makes a device without connections.
+  /// Precondition: the arguments outlive the device. No fault plan: no faults.
+  MessageDevice(const ControllerConfig& config, Media& media, FaultPlan* faults = nullptr,
+                const ControllerHooks& hooks = {})
+      : config_{config},
+        media_{media},
+        faults_{faults},
+        hooks_{hooks},
+        random_{config.seed},
+        queues_(config.queue_pairs),
+        media_user_{&media.users(), "a sim::MessageDevice"} {}
+  MessageDevice(const MessageDevice&) = delete;
+  MessageDevice& operator=(const MessageDevice&) = delete;
+  /// Violation: object_in_use, if an Oracle uses the device.
+  ~MessageDevice() {
+    users_.check_unused("destruction of sim::MessageDevice", "sim::MessageDevice",
+                        "destroy that object first");
+  }
+
+  /// Sets the hooks.
+  /// Precondition: no queue was connected.
+  void set_hooks(const ControllerHooks& hooks) noexcept { hooks_ = hooks; }
+  /// Sets the observer of the device's events, or none.
+  void set_observer(ControllerObserver* observer) {
+    const std::lock_guard guard{mutex_};
+    observer_ = observer;
+  }
+  /// The configuration: queue_pairs is the number of queues, device_id has no meaning.
+  [[nodiscard]] const ControllerConfig& config() const noexcept { return config_; }
+
+  // --- the driver's side ------------------------------------------------------------------------
+
+  /// Connects the queue, for the first time or again.
+  /// Effects: the device gives up the queue's commands and replies, and reads no memory of the
+  /// former connection.
+  void connect(std::uint32_t queue) {
+    const std::lock_guard guard{mutex_};
+    close(queue);
+    queues_[queue].is_connected = true;
+    if (observer_ != nullptr) observer_->queue_stopped(queue);
+  }
+  /// Whether the queue has a connection.
+  [[nodiscard]] bool is_connected(std::uint32_t queue) {
+    const std::lock_guard guard{mutex_};
+    return queues_[queue].is_connected;
+  }
+  /// Closes all connections. The device gives up all commands and replies.
+  void stop() {
+    const std::lock_guard guard{mutex_};
+    for (std::uint32_t queue = 0; queue != queues_.size(); ++queue) close(queue);
+    schedule_.clear();
+    if (observer_ != nullptr) observer_->stopped();
+  }
+
+  /// Gives the device a command.
+  /// Errors: the device does not have the command. With the fault `refused_and_forged`, a false
+  /// reply to the command arrives nevertheless.
+  [[nodiscard]] std::expected<void, TakeError> take(std::uint32_t queue, const Message& message) {
+    Lock lock{*this};
+    ++events_;
+    if (!queues_[queue].is_connected) return std::unexpected{TakeError::not_connected};
+    if (strikes(FaultKind::doorbell_refused)) return std::unexpected{TakeError::refused};
+    const SubmissionEntry entry{.cookie = message.cookie,
+                                .sector = message.sector,
+                                .length_sectors = message.length_sectors,
+                                .opcode = message.opcode,
+                                .segment = {}};
+    if (strikes(FaultKind::refused_and_forged)) {
+      if (observer_ != nullptr) observer_->command_refused(queue, entry);
+      send(queue, {.cookie = message.cookie});
+      return std::unexpected{TakeError::refused};
+    }
+    accept(queue, entry, message.bytes);
+    return {};
+  }
+  /// Takes the oldest reply of the queue. None: there is no reply.
+  [[nodiscard]] std::optional<Reply> receive(std::uint32_t queue) {
+    const std::lock_guard guard{mutex_};
+    std::deque<Reply>& replies = queues_[queue].replies;
+    if (replies.empty()) return std::nullopt;
+    ++events_;
+    Reply reply = std::move(replies.front());
+    replies.pop_front();
+    if (observer_ != nullptr) observer_->entry_taken(queue);
+    return reply;
+  }
+
+  // --- execution --------------------------------------------------------------------------------
+
+  /// Performs one action that is due: executes a command, or sends a reply. Returns false if no
+  /// action is due.
+  bool step(std::uint64_t now_ns) {
+    Lock lock{*this};
+    now_ns_ = now_ns;
+    const auto action = schedule_.take_due(now_ns);
+    if (!action.has_value()) return false;
+    ++events_;
+    if (action->kind == detail::ActionKind::execute) {
+      execute(action->command);
+    } else {
+      send_later_reply(*action);
+    }
+    return true;
+  }
+  /// The time at which the next action is due, which may be in the past. None: no action is
+  /// planned.
+  [[nodiscard]] std::optional<std::uint64_t> next_ns() {
+    const std::lock_guard guard{mutex_};
+    return schedule_.next_ns();
+  }
+
+  // --- for the harness --------------------------------------------------------------------------
+
+  /// Makes the device disown a command that it has, because the driver has accepted a false reply.
+  /// Returns the command if there is one.
+  /// Effects: the command is not executed, and its memory not read.
+  [[nodiscard]] std::vector<SubmissionEntry> disown(std::uint32_t queue, std::uint64_t cookie) {
+    const std::lock_guard guard{mutex_};
+    const detail::CommandId id{queue, cookie};
+    const detail::Command* const found = commands_.find_first([&](const detail::Command& one) {
+      return detail::is_same_command(config_.layout, one.id(), id);
+    });
+    if (found == nullptr) return {};
+    const SubmissionEntry entry = found->entry;
+    commands_.erase(*found);
+    return {entry};
+  }
+  /// The number of messages, replies and executions since the device was made.
+  [[nodiscard]] std::uint64_t events() {
+    const std::lock_guard guard{mutex_};
+    return events_;
+  }
+  /// The objects of the harness that use the device.
+  [[nodiscard]] blkown::detail::UserList& users() noexcept { return users_; }
+  /// The number of commands that were taken and not answered.
+  [[nodiscard]] std::size_t command_count() {
+    const std::lock_guard guard{mutex_};
+    return commands_.size();
+  }
+
+ private:
+  struct Queue {
+    bool is_connected = false;
+    std::uint64_t first_serial = 0;  // of the connection's commands
+    std::deque<Reply> replies;
+  };
+
+  /// Holds the lock. Its destructor unlocks, and then calls the pending hooks.
+  struct Lock {
+    explicit Lock(MessageDevice& owner) : device{owner} { device.mutex_.lock(); }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+    ~Lock() {
+      const detail::PendingCalls calls = std::exchange(device.pending_, {});
+      device.mutex_.unlock();
+      device.call_out(calls);
+    }
+    MessageDevice& device;
+  };
+
+  void call_out(const detail::PendingCalls& calls) {
+    for (std::uint64_t left = calls.interrupts; left != 0; left &= left - 1) {
+      const auto queue = static_cast<std::uint32_t>(std::countr_zero(left));
+      if (hooks_.interrupt != nullptr) hooks_.interrupt(hooks_.argument, queue);
+    }
+    if (calls.has_failed && hooks_.failed != nullptr) hooks_.failed(hooks_.argument);
+    if (calls.has_work && hooks_.wake != nullptr) hooks_.wake(hooks_.argument);
+  }
+
+  [[nodiscard]] bool strikes(FaultKind kind) {
+    return faults_ != nullptr && faults_->strikes(kind);
+  }
+  void schedule(const detail::Action& action, std::uint64_t delay_ns) {
+    schedule_.add(action, blkown::detail::saturating_add(now_ns_, delay_ns));
+  }
+  [[nodiscard]] std::uint64_t latency_ns() { return detail::draw_latency_ns(config_, random_); }
+
+  void close(std::uint32_t queue) {
+    const auto is_of_queue = [&](const detail::Command& one) { return one.queue == queue; };
+    while (const detail::Command* const one = commands_.find_first(is_of_queue)) {
+      commands_.erase(*one);
+    }
+    queues_[queue].replies.clear();
+    queues_[queue].is_connected = false;
+    queues_[queue].first_serial = next_serial_;
+  }
+
+  // --- commands ---------------------------------------------------------------------------------
+
+  void accept(std::uint32_t queue, const SubmissionEntry& entry, std::span<const Segment> bytes) {
+    detail::Command command{.serial = next_serial_++, .queue = queue, .entry = entry};
+    if (observer_ != nullptr) observer_->command_fetched(queue, entry);
+    std::uint64_t late_ns = 0;
+    // The connection is lost behind the message, which the device nevertheless executes, later.
+    if (strikes(FaultKind::reset)) {
+      queues_[queue].is_connected = false;
+      pending_.has_failed = true;
+      late_ns = blkown::detail::saturating_multiply(6, config_.longest_ns);
+    }
+    command.is_lost = strikes(FaultKind::lost);
+    command = commands_.add(command);
+    if (payloads_.size() <= command.slot) payloads_.resize(command.slot + 1);
+    payloads_[command.slot].assign(bytes.begin(), bytes.end());
+    // Half of the lost commands are executed without a reply, the others are not executed.
+    if (command.is_lost && faults_->choice() % 2 == 0) return;
+    if (strikes(FaultKind::late)) late_ns = config_.late_ns;
+    schedule({.kind = detail::ActionKind::execute, .command = command},
+             blkown::detail::saturating_add(latency_ns(), late_ns));
+    pending_.has_work = true;
+  }
+
+  void execute(const detail::Command& planned) {
+    detail::Command* const found = commands_.find(planned);
+    if (found == nullptr) return;  // disowned, or of a former connection
+    const detail::Command command = *found;
+    const SubmissionEntry& entry = command.entry;
+    std::uint64_t moved_bytes = command.moves_data() ? command.length_bytes() : 0;
+    DeviceStatus status = DeviceStatus::media_error;
+    if (!strikes(FaultKind::media_error)) {
+      if (command.moves_data() && entry.length_sectors > 1 && strikes(FaultKind::short_transfer)) {
+        moved_bytes =
+            detail::bytes_in_sector * (1 + faults_->choice() % (entry.length_sectors - 1));
+      }
+      status = perform(command, moved_bytes);
+    }
+    if (status != DeviceStatus::success) moved_bytes = 0;
+    if (command.is_lost || !queues_[command.queue].is_connected) {
+      found->is_executed = true;  // kept until it is disowned or the queue is connected again
+      return;
+    }
+    commands_.erase(command);
+    complete(command, status, static_cast<std::uint32_t>(moved_bytes));
+  }
+
+  [[nodiscard]] DeviceStatus perform(const detail::Command& command, std::uint64_t moved_bytes) {
+    const SubmissionEntry& entry = command.entry;
+    const std::uint64_t capacity = media_.capacity_bytes() / detail::bytes_in_sector;
+    const bool is_in_range = entry.length_sectors != 0 && entry.sector <= capacity &&
+                             entry.length_sectors <= capacity - entry.sector;
+    if (entry.opcode != Opcode::flush && !is_in_range) return DeviceStatus::invalid_command;
+    const auto status_of = [](bool is_good) {
+      return is_good ? DeviceStatus::success : DeviceStatus::media_error;
+    };
+    switch (entry.opcode) {
+      case Opcode::flush: return status_of(media_.flush());
+      case Opcode::write_zeroes:
+      case Opcode::discard:
+        return status_of(media_.zero(command.offset_bytes(), command.length_bytes()));
+      case Opcode::read: return DeviceStatus::success;  // the reply reads the medium
+      case Opcode::write: return write(command, moved_bytes);
+      case Opcode::abort: break;
+    }
+    return DeviceStatus::invalid_command;
+  }
+  [[nodiscard]] DeviceStatus write(const detail::Command& command, std::uint64_t moved_bytes) {
+    buffer_.clear();
+    for (const Segment& part : payloads_[command.slot]) {
+      buffer_.insert(buffer_.end(), part.data, part.end());
+    }
+    if (buffer_.size() != command.length_bytes()) return DeviceStatus::invalid_command;
+    const std::span<const std::byte> bytes{buffer_.data(), static_cast<std::size_t>(moved_bytes)};
+    return media_.write(command.offset_bytes(), bytes) ? DeviceStatus::success
+                                                       : DeviceStatus::media_error;
+  }
+
+  // --- replies ----------------------------------------------------------------------------------
+
+  /// Answers a command that is done, with the faults that strike its reply.
+  void complete(const detail::Command& command, DeviceStatus status, std::uint32_t moved_bytes) {
+    const std::uint64_t cookie = command.entry.cookie;
+    detail::Action again{.kind = detail::ActionKind::send,
+                         .command = command,
+                         .status = status,
+                         .transferred_bytes = moved_bytes};
+    if (strikes(FaultKind::wrong_queue) && queues_.size() > 1) {
+      send(static_cast<std::uint32_t>((command.queue + 1) % queues_.size()), reply_of(again));
+    }
+    if (strikes(FaultKind::forged)) {
+      send(command.queue,
+           {.cookie = detail::forged_cookie(config_, command.queue, faults_->choice())});
+    }
+    if (strikes(FaultKind::early)) {
+      send(command.queue,
+           {.cookie = detail::next_cookie(config_.layout, cookie), .status = status});
+    }
+    if (strikes(FaultKind::stale) && !recent_.empty()) {
+      const detail::CommandId& old = recent_.pick(faults_->choice());
+      send(old.queue, {.cookie = old.cookie, .status = status});
+    }
+    recent_.add(command.id());
+    const bool comes_twice = strikes(FaultKind::duplicate);
+    if (strikes(FaultKind::reordered)) {
+      // Kept, so that a false reply sent before the genuine one names an existing command.
+      detail::Command& kept = commands_.add(command);
+      kept.is_executed = true;
+      detail::Action behind = again;
+      behind.command = kept;
+      behind.is_genuine = true;
+      schedule(behind, blkown::detail::saturating_multiply(2, config_.longest_ns));
+    } else {
+      if (observer_ != nullptr) observer_->command_done(command.queue, command.entry);
+      send(command.queue, reply_of(again), true);
+    }
+    if (comes_twice) schedule(again, faults_->choice() % 2 == 0 ? 0 : latency_ns());
+  }
+
+  /// Sends a reordered reply or a duplicate, unless its connection has ended.
+  void send_later_reply(const detail::Action& action) {
+    const detail::Command& command = action.command;
+    if (command.serial < queues_[command.queue].first_serial) return;
+    if (!queues_[command.queue].is_connected) return;
+    const bool is_first = action.is_genuine && commands_.erase(command);
+    if (is_first && observer_ != nullptr) observer_->command_done(command.queue, command.entry);
+    send(command.queue, reply_of(action), is_first);
+  }
+
+  /// The reply of an executed command. The bytes of a read are those of the medium now.
+  [[nodiscard]] Reply reply_of(const detail::Action& action) {
+    Reply reply{.cookie = action.command.entry.cookie,
+                .status = action.status,
+                .transferred_bytes = action.transferred_bytes};
+    if (action.command.entry.opcode != Opcode::read) return reply;
+    reply.bytes.resize(action.transferred_bytes);
+    if (!reply.bytes.empty() && !media_.read(action.command.offset_bytes(), reply.bytes)) {
+      return {.cookie = reply.cookie, .status = DeviceStatus::media_error};
+    }
+    return reply;
+  }
+
+  void send(std::uint32_t queue, Reply reply, bool is_genuine = false) {
+    if (!queues_[queue].is_connected) return;
+    ++events_;
+    if (observer_ != nullptr) observer_->entry_posted(queue, reply.cookie, is_genuine);
+    queues_[queue].replies.push_back(std::move(reply));
+    pending_.interrupts |= std::uint64_t{1} << queue;
+  }
+
+  const ControllerConfig config_;
+  Media& media_;
+  FaultPlan* faults_;
+  ControllerHooks hooks_;
+  ControllerObserver* observer_ = nullptr;
+  std::mutex mutex_;
+  detail::PendingCalls pending_;
+  Random random_;
+  std::vector<Queue> queues_;
+  detail::CommandTable commands_;               // taken and not answered
+  std::vector<std::vector<Segment>> payloads_;  // of the commands, by slot
+  detail::Schedule schedule_;
+  detail::RecentCommands recent_;
+  std::vector<std::byte> buffer_;
+  std::uint64_t next_serial_ = 0;
+  std::uint64_t now_ns_ = 0;
+  std::uint64_t events_ = 0;
+  blkown::detail::UserList users_;
+  blkown::detail::User media_user_;
+};
+
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
+
+#endif

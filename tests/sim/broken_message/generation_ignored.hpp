@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The driver accepts a reply by its tag only: a stale reply ends the I/O that has the tag now.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_MESSAGE_GENERATION_IGNORED_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_MESSAGE_GENERATION_IGNORED_HPP
+
+#include "sim/message_driver.hpp"
+
+namespace message::broken {
+
+class GenerationIgnored : public DriverOf<GenerationIgnored> {
+ public:
+  using DriverOf::DriverOf;
+
+ private:
+  friend class DriverOf<GenerationIgnored>;
+
+  void complete(QueueIndex queue, const sim::Reply& reply) {
+    auto claim = host_.claim(queue, reply.cookie);
+    if (!claim.has_value() && claim.error().reason == blkown::LookupReason::stale_generation) {
+      claim = host_.tags.claim_any_generation(queue, claim.error().tag);
+    }
+    if (claim.has_value()) finish(*std::move(claim), reply);
+  }
+};
+
+}  // namespace message::broken
+
+#endif
