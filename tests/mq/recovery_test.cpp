@@ -6,7 +6,9 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <blkown/mq/mq.hpp>
+#include <blkown/mq/thread_runtime.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <cstdint>
@@ -14,7 +16,9 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -670,6 +674,96 @@ TEST(Recovery, FromSeeds) {
     resets_during_removals += world.resets_during_removals();
   }
   EXPECT_GT(resets_during_removals, 100);
+}
+
+// --- on threads ----------------------------------------------------------------------------------
+
+/// A driver whose requests end because a thread resets the device.
+struct Kept {
+  struct RequestData {};
+  struct HwData {};
+  struct QueueData {};
+  using Rq = mq::Request<Kept>;
+  mq::Dispatch<Kept> queue_rq(mq::HwQueue<Kept>&, QueueData&, blkown::Idle<Rq> idle, bool) {
+    if (is_quiesced.load(std::memory_order_relaxed)) calls_while_quiesced.fetch_add(1);
+    const std::lock_guard lock{mutex};
+    kept.push_back(std::move(idle).start());
+    return mq::Dispatch<Kept>::accepted();
+  }
+  /// Ends half of what the driver has, and requeues the other half.
+  void give_up() {
+    const std::lock_guard lock{mutex};
+    for (bool ends = false; !kept.empty(); ends = !ends) {
+      auto owned = std::move(kept.front());
+      kept.pop_front();
+      if (ends) {
+        std::move(owned).end_ok();
+      } else {
+        std::move(owned).requeue();
+      }
+    }
+  }
+  std::mutex mutex;
+  std::deque<blkown::Owned<Rq>> kept;
+  std::atomic<bool> is_quiesced{false};
+  std::atomic<int> calls_while_quiesced{0};
+};
+
+/// A bio that is submitted again at each end, until the disk is removed.
+struct Again {
+  static void on_end(void* self, mq::Bio& bio) {
+    auto& its = *static_cast<Again*>(self);
+    if (bio.status() != Status::offline) return its.disk->submit(bio);
+    its.is_over.set();
+  }
+  mq::Disk<Kept>* disk = nullptr;
+  std::vector<std::byte> memory = std::vector<std::byte>(512);
+  mq::Bio bio = mq::Bio::read(0, fake::whole(memory), {&on_end, this});
+  mq::Event is_over;
+};
+
+// Goal: threads that are no contexts reset the device, freeze the disk and change its queues while
+// another one removes the disk. Every operation ends.
+TEST(Recovery, OnThreads) {
+  for (int round = 0; round != 20; ++round) {
+    Kept driver;
+    std::array<Again, 4> bios;
+    mq::ThreadRuntime runtime{3};
+    auto disk = *mq::Disk<Kept>::create(two_queues(), driver, runtime);
+    for (std::uint32_t i = 0; i != bios.size(); ++i) {
+      bios[i].disk = disk.get();
+      runtime.run_on(i % 3, [&] { disk->submit(bios[i].bio); });
+    }
+    std::atomic<int> resets{0};
+    std::atomic<bool> is_removed{false};
+    std::thread reset{[&] {
+      while (!is_removed.load()) {
+        static_cast<void>(mq::run_and_wait(runtime, [&](auto& c) { disk->quiesce(c); }));
+        driver.is_quiesced = !is_removed.load();
+        driver.give_up();
+        driver.is_quiesced = false;
+        static_cast<void>(mq::run_and_wait(runtime, [&](auto& c) { disk->unquiesce(c); }));
+        ++resets;
+      }
+    }};
+    std::thread party{[&] {
+      for (std::uint32_t i = 0; !is_removed.load(); ++i) {
+        static_cast<void>(mq::run_and_wait(runtime, [&](auto& c) { disk->freeze(c); }));
+        static_cast<void>(
+            mq::run_and_wait(runtime, [&](auto& c) { disk->set_queue_count(c, 1 + i % 2); }));
+        static_cast<void>(mq::run_and_wait(runtime, [&](auto& c) { disk->thaw(c); }));
+      }
+    }};
+    while (resets.load() < 20) std::this_thread::yield();
+    EXPECT_EQ(mq::remove(runtime, *disk), Status::ok);
+    is_removed = true;
+    reset.join();
+    party.join();
+    for (Again& again : bios) runtime.wait_for(again.is_over);
+    EXPECT_EQ(driver.calls_while_quiesced, 0);
+    for (std::uint32_t i = 0; i != 3; ++i) runtime.run_on(i, [] {});
+    disk.reset();
+  }
 }
 
 }  // namespace
