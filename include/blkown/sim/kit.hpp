@@ -84,10 +84,12 @@ inline CurrentRun* current_run = nullptr;
   blkown::detail::add_problem(text, blkown::detail::text_or(incident.problem, what), incident);
   text.add(": ");
   text.add(blkown::detail::text_or(incident.remedy, remedy));
-  return {.what = text.c_str(),
-          .has_request = incident.has_request,
-          .queue = incident.queue,
-          .tag = incident.tag};
+  return {
+      .what = text.c_str(),
+      .has_request = incident.has_request,
+      .queue = incident.queue,
+      .tag = incident.tag,
+      .holders = incident.header != nullptr ? holders_of(*incident.header) : std::vector<Place>{}};
 }
 
 /// While an object of this class exists, violations and reports are findings of the current run.
@@ -151,6 +153,10 @@ class Run : public CurrentRun {
       history.print(stdout, finding.queue, finding.tag, 12);
     } else {
       std::puts("");
+    }
+    for (const Place& place : finding.holders) {
+      std::printf("  held since %s:%lu, %s\n", place.file_name(),
+                  static_cast<unsigned long>(place.line()), place.function_name());
     }
     std::printf("replay: %s --seeds 1 --first-seed %" PRIu64 " --ios %" PRIu64 "%s%s\n",
                 options_.program.c_str(), config_.seed, config_.io_count,

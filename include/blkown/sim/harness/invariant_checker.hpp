@@ -20,11 +20,14 @@
 #include <blkown/config.hpp>
 #include <blkown/dma/device.hpp>
 #include <blkown/dma/iova.hpp>
+#include <blkown/place.hpp>
+#include <blkown/request.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/iommu_fault.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/tag.hpp>
 #include <blkown/tag_set.hpp>
+#include <blkown/tracking.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -41,7 +44,17 @@ struct Finding {
   bool has_request = false;
   QueueIndex queue;
   Tag tag;
+  /// Where the request's holders took it (visit_holders), at the moment of the finding. Empty
+  /// without a tracking build.
+  std::vector<Place> holders{};
 };
+
+/// The places of the request's holders, for a Finding.
+[[nodiscard]] inline std::vector<Place> holders_of(const RequestHeader& header) {
+  std::vector<Place> holders;
+  visit_holders(header, [&](const Place& place) { holders.push_back(place); });
+  return holders;
+}
 
 /// Checks all requests of a TagSet and the IOMMU. Adds each transition to the History.
 ///
@@ -170,7 +183,11 @@ class InvariantChecker {
   }
   bool fail(std::string what, QueueIndex queue, Tag tag) {
     if (finding_.what.empty()) {
-      finding_ = {.what = std::move(what), .has_request = true, .queue = queue, .tag = tag};
+      finding_ = {.what = std::move(what),
+                  .has_request = true,
+                  .queue = queue,
+                  .tag = tag,
+                  .holders = holders_of(tags_.header(queue, tag))};
     }
     return false;
   }
