@@ -7,6 +7,9 @@
 #include <blkown/mq/sync.hpp>
 #include <blkown/mq/thread_runtime.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
 #include <functional>
 #include <memory>
 #include <string>
@@ -304,6 +307,44 @@ TEST(Sync, ADiskMayBeDestroyedWhileAnotherContextLeavesItsLastIo) {
     EXPECT_EQ(mq::read(runtime, *disk, 0, memory), Status::ok);
     EXPECT_EQ(mq::remove(runtime, *disk), Status::ok);
   }
+}
+
+// Goal: any thread may print the table of a disk under I/O. ThreadSanitizer judges.
+TEST(Sync, AThreadPrintsTheTableOfADiskUnderIo) {
+  mq::ThreadRuntime runtime{2};
+  Elsewhere driver{runtime.context(1)};
+  auto disk = *mq::Disk<Elsewhere>::create({.capacity_sectors = 8, .depth = 1}, driver, runtime);
+  struct Submitter {
+    Submitter(mq::Disk<Elsewhere>& its_disk, std::uint64_t its_left)
+        : disk{its_disk}, left{its_left} {}
+    static void on_end(void* its, mq::Bio& bio) {
+      auto& self = *static_cast<Submitter*>(its);
+      EXPECT_EQ(bio.status(), Status::ok);
+      if (self.left != 0) {
+        --self.left;
+        return self.disk.submit(bio);
+      }
+      if (++self.ended == self.bios.size()) self.done.set();
+    }
+    mq::Disk<Elsewhere>& disk;
+    std::uint64_t left;
+    std::vector<std::byte> memory = std::vector<std::byte>(512);
+    std::vector<mq::Bio> bios = std::vector<mq::Bio>(4);
+    std::size_t ended = 0;
+    mq::Event done;
+  } submitter{*disk, stress::scaled(2000, 300)};
+  runtime.run_on(0, [&] {
+    for (mq::Bio& bio : submitter.bios) {
+      bio.set_read(0, fake::whole(submitter.memory), {&Submitter::on_end, &submitter});
+      disk->submit(bio);
+    }
+  });
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file{std::tmpfile(), &std::fclose};
+  while (!submitter.done.is_set()) {
+    std::rewind(file.get());
+    disk->print_in_flight(file.get());
+  }
+  EXPECT_EQ(mq::remove(runtime, *disk), Status::ok);
 }
 
 struct Zoned : fake::Driver {
