@@ -72,8 +72,8 @@ class Machine {
   template <mq::Runtime Rt>
   [[nodiscard]] bool shut_down(Rt& runtime) {
     static_cast<void>(mq::remove(runtime, *disk_));
-    // The driver's reset ends with an operation on the disk. Operations run in order, so a thaw
-    // that is done shows that the earlier operations are done.
+    // A reset that the driver has begun during the removal has ended before. One that begins now
+    // ends within the call that begins it, on another thread.
     while (driver_.is_resetting()) {
       static_cast<void>(
           mq::run_and_wait(runtime, [&](mq::Control& control) { disk_->thaw(control); }));
