@@ -227,7 +227,7 @@ TEST_F(ObjectInUseDeathTest, WorkIsNotDestroyedWhileItIsQueued) {
 
 TEST_F(ObjectInUseDeathTest, AnOperationIsNeitherDestroyedNorStartedWhileItRuns) {
   Rig rig{2};
-  prints("a Control was destroyed while its operation is running",
+  prints("a Control of disk 'rig' was destroyed while its operation is running",
          "keep it until its end callback is called");
   dies("destruction of mq::Control", "", [&] {
     mq::Control control{{[](void*, mq::Control&) {}, nullptr}};

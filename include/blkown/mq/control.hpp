@@ -60,16 +60,19 @@ class Control {
   /// The part that every context has to do next (detail/controls.hpp).
   enum class Step : std::uint8_t { freeze, thaw, quiesce, unquiesce, remove, pass, leave };
 
-  [[noreturn, gnu::cold, gnu::noinline]] static void violate_destroyed() {
-    blkown::detail::violate(Violation::object_in_use,
-                            Incident::of("destruction of mq::Control", Place{})
-                                .with("a Control was destroyed while its operation is running",
-                                      "keep it until its end callback is called"));
+  [[noreturn, gnu::cold, gnu::noinline]] void violate_destroyed() const {
+    blkown::detail::violate(
+        Violation::object_in_use,
+        Incident::of("destruction of mq::Control", Place{})
+            .with("a Control of disk '{subject}' was destroyed while its operation is running",
+                  "keep it until its end callback is called")
+            .about(disk_name_));
   }
 
   OnEnd<Control> on_end_;
   Control* next_ = nullptr;
   Place place_{};  // of the call that started the operation
+  const char* disk_name_ = "";
   std::uint32_t queue_count_ = 0;
   QueueLimits limits_;
   std::optional<DiskError> error_;

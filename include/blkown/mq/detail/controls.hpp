@@ -79,6 +79,7 @@ class Controls {
     control.error_.reset();
     control.status_ = Status::ok;
     control.place_ = where;
+    control.disk_name_ = disk_.config().name;
     control.next_ = nullptr;
     switch (append(control)) {
       case Appended::begins: return begin(control);
