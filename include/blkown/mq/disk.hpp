@@ -22,6 +22,7 @@
 #include <blkown/mq/detail/medium_state.hpp>
 #include <blkown/mq/detail/submit_queue.hpp>
 #include <blkown/mq/detail/tag_share.hpp>
+#include <blkown/mq/detail/waiting_bios.hpp>
 #include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/driver.hpp>
 #include <blkown/mq/hw_queue.hpp>

@@ -16,6 +16,7 @@
 #include <blkown/check.hpp>
 #include <blkown/check_stdio.hpp>
 #include <blkown/config.hpp>
+#include <blkown/place.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/harness/core_world.hpp>
 #include <blkown/sim/harness/history.hpp>

@@ -19,6 +19,7 @@
 #include <blkown/mq/detail/lane.hpp>
 #include <blkown/mq/detail/lanes.hpp>
 #include <blkown/mq/detail/split.hpp>
+#include <blkown/mq/detail/waiting_bios.hpp>
 #include <blkown/mq/driver.hpp>
 #include <blkown/mq/idle_list.hpp>
 #include <blkown/mq/limits.hpp>

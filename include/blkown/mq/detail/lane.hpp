@@ -7,7 +7,6 @@
 
 #include <blkown/config.hpp>
 #include <blkown/ended.hpp>
-#include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/issue_order.hpp>
 #include <blkown/mq/detail/lane_tags.hpp>

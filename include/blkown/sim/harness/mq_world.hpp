@@ -12,7 +12,6 @@
 #define BLKOWN_SIM_HARNESS_MQ_WORLD_HPP
 
 #include <array>
-#include <blkown/aref.hpp>
 #include <blkown/config.hpp>
 #include <blkown/dma/device.hpp>
 #include <blkown/dma/proof.hpp>
@@ -21,6 +20,7 @@
 #include <blkown/mq/disk.hpp>
 #include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/driver.hpp>
+#include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/sync.hpp>
 #include <blkown/mq/tag_pool.hpp>

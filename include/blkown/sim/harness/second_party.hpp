@@ -16,7 +16,6 @@
 #include <blkown/mq/control.hpp>
 #include <blkown/mq/disk.hpp>
 #include <blkown/mq/timer.hpp>
-#include <blkown/place.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>

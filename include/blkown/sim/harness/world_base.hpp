@@ -11,6 +11,7 @@
 #include <blkown/detail/saturating.hpp>
 #include <blkown/dma/device.hpp>
 #include <blkown/sim/device/cached_media.hpp>
+#include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/device/controller_config.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
