@@ -146,18 +146,18 @@
 
 // Deletes the overload for an lvalue of a member that consumes the handle. Without this overload
 // the compiler's error is about qualifiers or lists candidates. With it the error is at the call,
-// and its first line has the text (Clang) or the name use_std_move (GCC).
+// and its first line has the text (Clang) or the name use_std_move (GCC). The parameters are the
+// member's, without the Place: with any others GCC would blame a wrong argument on the lvalue.
 #if defined(__clang__) && defined(__cpp_deleted_function)
-#define BLKOWN_DETAIL_CONSUMES_LVALUE(member)                                             \
-  _Pragma("clang diagnostic push")                                                        \
-      _Pragma("clang diagnostic ignored \"-Wc++26-extensions\"") template <class... Args> \
-      ::blkown::detail::use_std_move member(Args&&...)& =                                 \
-          delete ("use std::move, as in std::move(handle)." #member "(...)");             \
+#define BLKOWN_DETAIL_CONSUMES_LVALUE(member, ...)                                             \
+  _Pragma("clang diagnostic push")                                                             \
+      _Pragma("clang diagnostic ignored \"-Wc++26-extensions\"")::blkown::detail::use_std_move \
+      member(__VA_ARGS__ __VA_OPT__(, ) Place = {})& =                                         \
+          delete ("use std::move, as in std::move(handle)." #member "(...)");                  \
   _Pragma("clang diagnostic pop") static_assert(true)
 #else
-#define BLKOWN_DETAIL_CONSUMES_LVALUE(member) \
-  template <class... Args>                    \
-  ::blkown::detail::use_std_move member(Args&&...)& = delete
+#define BLKOWN_DETAIL_CONSUMES_LVALUE(member, ...) \
+  ::blkown::detail::use_std_move member(__VA_ARGS__ __VA_OPT__(, ) Place = {})& = delete
 #endif
 
 // Deletes data() of a temporary handle, whose reference would outlive the handle. The first line of

@@ -113,6 +113,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended : private detail::HandleBase<R> {
   // --- deleted: a call on an lvalue ---
 
   BLKOWN_DETAIL_CONSUMES_LVALUE(release);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(release, TagCache&);
   BLKOWN_DETAIL_CONSUMES_LVALUE(into_idle);
 
  private:

@@ -104,7 +104,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle : private detail::HandleBase<R> {
   // --- deleted: a call on an lvalue ---
 
   BLKOWN_DETAIL_CONSUMES_LVALUE(start);
-  BLKOWN_DETAIL_CONSUMES_LVALUE(fail);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(fail, Status);
   BLKOWN_DETAIL_CONSUMES_LVALUE(requeue);
   BLKOWN_DETAIL_CONSUMES_LVALUE(into_raw);
 

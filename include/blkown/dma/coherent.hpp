@@ -102,7 +102,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
 
   // --- deleted: a call on an lvalue ---
 
-  BLKOWN_DETAIL_CONSUMES_LVALUE(free);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(free, const EndProof&);
 
  private:
   struct Free {

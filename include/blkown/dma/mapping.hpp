@@ -156,8 +156,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
 
   // --- deleted: a call on an lvalue ---
 
-  BLKOWN_DETAIL_CONSUMES_LVALUE(unmap);
-  BLKOWN_DETAIL_CONSUMES_LVALUE(cancel);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(unmap, const EndProof&);
+  BLKOWN_DETAIL_CONSUMES_LVALUE(cancel, const auto&);
 
  private:
   friend class PreparedMapping;

@@ -7,9 +7,9 @@
 
 void snippet(Request& request) {
 #ifdef BLKOWN_WRONG
-  const Idle idle{request};
-  const Owned owned{request};
-  const Claim claim{request, blkown::detail::ClaimOrigin::owner};
+  const Idle idle{request, blkown::Place::current()};
+  const Owned owned{request, blkown::Place::current()};
+  const Claim claim{request, blkown::detail::ClaimOrigin::owner, blkown::Place::current()};
   const ARef aref{request, blkown::Place::current()};
   const Ended ended{request};
 #else

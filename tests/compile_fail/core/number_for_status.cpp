@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // An I/O ends with a Status, not with an integer such as an errno.
-// EXPECT(gcc): cannot convert 'int' to '.*Status'
-// EXPECT(clang): cannot initialize a parameter of type '.*Status' with an rvalue of type 'int'
+// EXPECT(gcc): no matching function for call to '.*::end\(int\)'
+// EXPECT(clang): no matching member function for call to 'end'
 #include "snippet.hpp"
 
 void snippet(Owned owned) {

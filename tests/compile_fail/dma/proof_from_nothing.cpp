@@ -8,9 +8,9 @@
 
 void snippet(const Claim& claim, dma::Device<Backend>& device) {
 #ifdef BLKOWN_WRONG
-  EndProof nothing;                                                       // refused
-  EndProof made{&claim.header(), claim.cookie().generation.value, true};  // refused
-  EndProof of_pin = EndProof::of(device);                                 // refused
+  EndProof nothing;                                          // refused
+  EndProof made{1U, claim.cookie().generation.value, true};  // refused
+  EndProof of_pin = EndProof::of(device);                    // refused
   use(nothing);
   use(made);
   use(of_pin);
