@@ -19,6 +19,7 @@
 #include "sim/broken_message/short_taken_for_whole.hpp"
 #include "sim/message_driver.hpp"
 
+namespace message_test {
 namespace {
 
 namespace sim = blkown::sim;
@@ -415,3 +416,4 @@ TEST(MessageWorld, FindsOneShortTransferTakenForWhole) {
 }
 
 }  // namespace
+}  // namespace message_test
