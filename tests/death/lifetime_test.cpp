@@ -365,14 +365,14 @@ TEST_F(LifetimeDeathTest, AMessageDeviceIsNotDestroyedBeforeItsOracle) {
   prints("sim::MessageDevice destroyed while a sim::Oracle uses it", "destroy that object first");
   dies("destruction of sim::MessageDevice", "", [] {
     sim::MemoryMedia media{4096u};
-    auto device = std::make_unique<sim::MessageDevice>(sim::ControllerConfig{}, media);
-    const sim::OracleOf<sim::MessageDevice> oracle{*device};
-    device.reset();
+    auto message_device = std::make_unique<sim::MessageDevice>(sim::ControllerConfig{}, media);
+    const sim::OracleOf<sim::MessageDevice> oracle{*message_device};
+    message_device.reset();
   });
   prints("sim::Media destroyed while a sim::MessageDevice uses it", "destroy that object first");
   dies("destruction of sim::Media", "", [] {
     auto media = std::make_unique<sim::MemoryMedia>(4096u);
-    const sim::MessageDevice device{{}, *media};
+    const sim::MessageDevice message_device{{}, *media};
     media.reset();
   });
 }
