@@ -153,7 +153,8 @@ TEST(CheckStdio, DefaultReportHandlerPrintsToStderrAndReturns) {
   blkown::print_report(blkown::Report::claim_dropped, about_a_request());
   EXPECT_EQ(testing::internal::GetCapturedStderr(),
             "blkown: report: a Claim was dropped without being ended: end, requeue, publish or "
-            "release each Claim\nblkown:   in Claim::release at drv.cc:91, "
+            "release each Claim (a tracking build names the line that claimed it)\n"
+            "blkown:   in Claim::release at drv.cc:91, "
             "queue 0 tag 5 generation 17 count 0 owned\n");
 }
 

@@ -302,7 +302,7 @@ def publications():
                 const Cookie cookie = detail::cookie_of(request, seen.next_generation());""")
     yield Mutant(
         "a refused publication takes nothing back", "publish.hpp", "issue_published",
-        "take_back(request, cookie.generation)", "std::nullopt")
+        "take_back(request, cookie.generation, where)", "std::nullopt")
     yield Mutant(
         "a refused publication does not check whether it was taken", "publish.hpp", "take_back",
         "if (!word_of(request).take_back(published, seen)) return std::nullopt;",
