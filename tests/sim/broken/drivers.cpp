@@ -28,6 +28,8 @@ namespace nvme::broken {
 namespace {
 
 constexpr std::array table{
+    NamedDriver{"touched_after_publish", &blkown::sim::core_main<TouchedAfterPublish>},
+#if ALL_BROKEN_DRIVERS
     NamedDriver{"buffers_reused_on_reset", &blkown::sim::core_main<BuffersReusedOnReset>},
     NamedDriver{"completed_twice", &blkown::sim::core_main<CompletedTwice>},
     NamedDriver{"double_end", &blkown::sim::core_main<DoubleEnd>},
@@ -43,9 +45,9 @@ constexpr std::array table{
     NamedDriver{"reference_dropped", &blkown::sim::core_main<ReferenceDropped>},
     NamedDriver{"requeued_while_mapped", &blkown::sim::core_main<RequeuedWhileMapped>},
     NamedDriver{"short_taken_for_whole", &blkown::sim::core_main<ShortTakenForWhole>},
-    NamedDriver{"touched_after_publish", &blkown::sim::core_main<TouchedAfterPublish>},
     NamedDriver{"unmapped_on_timeout", &blkown::sim::core_main<UnmappedOnTimeout>},
     NamedDriver{"wrong_direction", &blkown::sim::core_main<WrongDirection>},
+#endif
 };
 
 }  // namespace

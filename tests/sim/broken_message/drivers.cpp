@@ -16,12 +16,14 @@ namespace message::broken {
 namespace {
 
 constexpr std::array table{
+    NamedDriver{"short_taken_for_whole", &blkown::sim::message_main<ShortTakenForWhole>},
+#if ALL_BROKEN_DRIVERS
     NamedDriver{"ended_before_reconnect", &blkown::sim::message_main<EndedBeforeReconnect>},
     NamedDriver{"generation_ignored", &blkown::sim::message_main<GenerationIgnored>},
     NamedDriver{"queue_ignored", &blkown::sim::message_main<QueueIgnored>},
     NamedDriver{"refused_ended_twice", &blkown::sim::message_main<RefusedEndedTwice>},
-    NamedDriver{"short_taken_for_whole", &blkown::sim::message_main<ShortTakenForWhole>},
     NamedDriver{"taken_before_publish", &blkown::sim::message_main<TakenBeforePublish>},
+#endif
 };
 
 }  // namespace
