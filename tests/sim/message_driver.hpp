@@ -9,6 +9,7 @@
 #define BLKOWN_TESTS_SIM_MESSAGE_DRIVER_HPP
 
 #include <algorithm>
+#include <array>
 #include <blkown/blkown.hpp>
 #include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/harness/host.hpp>
@@ -77,8 +78,11 @@ class DriverOf {
 
   /// Publishes and sends the message, in this order: the reply may arrive before take() returns.
   void issue(Claim<R> claim) {
-    // Built before publishing, because a published I/O may end at any moment.
-    const sim::Message message = self().message_of(claim);
+    // Built before publishing, with a copy of the pieces of memory: a published I/O may end at any
+    // moment, and its data is no longer the driver's.
+    const std::array memory = claim.data().memory;
+    sim::Message message = self().message_of(claim);
+    message.bytes = std::span{memory}.first(message.bytes.size());
     const QueueIndex queue = claim.queue();
     auto issued = std::move(claim).publish(
         [&](const Cookie&) { return host_.device.take(queue.value, message); });
