@@ -41,8 +41,8 @@ struct Device {
     auto made = Tags::create({.depth = 4, .layout = blkown::CookieLayout::nbd()},
                              {[](void* self, blkown::EndedList<Rq>&& list) {
                                 while (auto one = list.pop_front()) {
-                                  ++static_cast<Device*>(self)->ended;
                                   static_cast<Device*>(self)->last = one->status();
+                                  ++static_cast<Device*>(self)->ended;  // last: lets a waiter go on
                                 }
                               },
                               this});

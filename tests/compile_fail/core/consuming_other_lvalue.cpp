@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // A member that consumes an Ended or an ARef requires std::move.
-// EXPECT-FIRST(gcc): use of deleted function '.*use_std_move 
+// EXPECT-FIRST(gcc): use of deleted function '.*use_std_move
 // EXPECT-FIRST(clang): deleted member function '.*': use std::move, as in std::move\(handle\)\.
 #include "snippet.hpp"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // Unmapping or activating a mapping, and freeing a ring, requires std::move.
-// EXPECT-FIRST(gcc): use of deleted function '.*use_std_move 
+// EXPECT-FIRST(gcc): use of deleted function '.*use_std_move
 // EXPECT-FIRST(clang): deleted member function '.*': use std::move, as in std::move\(handle\)\.
 #include "mapping.hpp"
 
