@@ -89,6 +89,11 @@ class NvmeSteps {
     }
     // Built before the publication, because a published I/O may end at any moment.
     const sim::SubmissionEntry entry = command(hw, claim);
+    return send(hw, std::move(claim), entry);
+  }
+
+  /// Publishes the request and rings the doorbell with its command.
+  Answer send(Hw& hw, Claim<Rq> claim, const sim::SubmissionEntry& entry) {
     auto issued = std::move(claim).publish([&](const Cookie&) {
       const std::lock_guard lock{hw.data.submission};
       return hw.data.rings->submit(controller_, hw.index().value, entry);

@@ -23,14 +23,7 @@ class WrongPlace : public NvmeSteps<WrongPlace> {
     }
     sim::SubmissionEntry entry = command(hw, claim);
     entry.sector ^= sim::Workload::slot_sectors;
-    auto issued = std::move(claim).publish([&](const Cookie&) {
-      const std::lock_guard lock{hw.data.submission};
-      return hw.data.rings->submit(controller_, hw.index().value, entry);
-    });
-    if (issued.has_value() || !issued.error().claim.has_value()) return Answer::accepted();
-    auto back = *std::move(issued.error().claim);
-    unmap(back, *dma::EndProof::of(back));
-    return reject(std::move(back), Status::device_resource);
+    return send(hw, std::move(claim), entry);
   }
 };
 
