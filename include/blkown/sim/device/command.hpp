@@ -8,10 +8,10 @@
 #include <algorithm>
 #include <blkown/config.hpp>
 #include <blkown/dma/iova.hpp>
+#include <blkown/sim/device/command_id.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/media.hpp>
 #include <blkown/sim/device/ring.hpp>
-#include <blkown/tag.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -24,17 +24,9 @@ namespace sim::detail {
 
 inline constexpr std::uint64_t bytes_in_sector = 512;
 
-/// The identity of a command in a completion entry: a cookie, and the queue of the entry.
-struct CommandId {
-  std::uint32_t queue = 0;
-  std::uint64_t cookie = 0;
-  friend bool operator==(const CommandId&, const CommandId&) = default;
-};
-
-/// Compares two ids as a driver's lookup does: without the user bits of the cookies.
-[[nodiscard]] inline bool is_same_command(const CookieLayout& layout, const CommandId& a,
-                                          const CommandId& b) noexcept {
-  return a.queue == b.queue && ((a.cookie ^ b.cookie) & ~layout.user.mask()) == 0;
+/// The cookie of the command in an entry.
+[[nodiscard]] inline std::uint64_t cookie_of(const SubmissionEntry& entry) noexcept {
+  return entry.cookie;
 }
 
 /// A command that the controller has fetched.

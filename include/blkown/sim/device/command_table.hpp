@@ -17,12 +17,14 @@ namespace sim::detail {
 
 /// Commands in the order in which they were added. A command is found by a copy of it, in constant
 /// time. The table allocates only when it holds more commands than ever before.
-class CommandTable {
+/// Precondition: a command has a `serial`, unique in the table, and a `slot`, which the table sets.
+template <class C>
+class BasicCommandTable {
  public:
-  CommandTable() : slots_(1) { clear(); }
+  BasicCommandTable() : slots_(1) { clear(); }
 
   /// Adds a command. Returns the table's command, which stays in place until the next add.
-  Command& add(Command command) {
+  C& add(C command) {
     std::uint32_t at = free_;
     if (at != end) {
       free_ = slots_[at].next;
@@ -42,13 +44,13 @@ class CommandTable {
     return slot.command;
   }
   /// The table's command for a copy of it. Null if the command was erased.
-  [[nodiscard]] Command* find(const Command& copy) noexcept {
+  [[nodiscard]] C* find(const C& copy) noexcept {
     if (copy.slot >= slots_.size()) return nullptr;
     Slot& slot = slots_[copy.slot];
     return slot.is_taken && slot.command.serial == copy.serial ? &slot.command : nullptr;
   }
   /// Erases a command. Returns false if the command was erased before.
-  bool erase(const Command& copy) noexcept {
+  bool erase(const C& copy) noexcept {
     if (find(copy) == nullptr) return false;
     const std::uint32_t at = copy.slot;
     Slot& slot = slots_[at];
@@ -62,7 +64,7 @@ class CommandTable {
   }
   /// The command that was added first among those for which `is_it(command)` is true, or null.
   template <class Predicate>
-  [[nodiscard]] Command* find_first(Predicate is_it) {
+  [[nodiscard]] C* find_first(Predicate is_it) {
     for (std::uint32_t at = slots_[end].next; at != end; at = slots_[at].next) {
       if (is_it(slots_[at].command)) return &slots_[at].command;
     }
@@ -82,7 +84,7 @@ class CommandTable {
   static constexpr std::uint32_t end = 0;
 
   struct Slot {
-    Command command;
+    C command;
     std::uint32_t next = end;
     std::uint32_t previous = end;
     bool is_taken = false;
@@ -92,6 +94,8 @@ class CommandTable {
   std::uint32_t free_ = end;
   std::size_t size_ = 0;
 };
+
+using CommandTable = BasicCommandTable<Command>;
 
 }  // namespace sim::detail
 }  // namespace BLKOWN_ABI

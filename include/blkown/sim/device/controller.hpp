@@ -52,6 +52,8 @@ struct ControllerHooks {
 /// Context: any thread.
 class Controller {
  public:
+  using Entry = SubmissionEntry;  ///< Of a submission ring.
+
   /// Makes a stopped controller, and sets the IOMMU's map hook.
   /// Precondition: the arguments outlive the controller. No fault plan: no faults.
   Controller(const ControllerConfig& config, Iommu& iommu, dma::Device<Iommu>& device, Media& media,
@@ -89,6 +91,8 @@ class Controller {
 
   /// The configuration.
   [[nodiscard]] const ControllerConfig& config() const noexcept { return engine_.config(); }
+  /// The number of queues that the observer's events may name.
+  [[nodiscard]] std::uint32_t queue_count() const noexcept { return config().queue_pairs; }
 
   /// Gives the controller a pair of rings.
   /// Precondition: the controller is stopped, as it is when it is made.

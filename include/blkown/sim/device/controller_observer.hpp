@@ -14,23 +14,25 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// Receives the events of a controller. A controller without an observer records none of them.
+/// Receives the events of a device whose submission entries are of the type `Entry`. A device
+/// without an observer records none of them.
 ///
 /// Precondition: no function calls the controller.
 /// Context: that of the controller's caller, with the controller's lock held.
-class ControllerObserver {
+template <class Entry>
+class CommandObserver {
  public:
-  ControllerObserver() = default;
-  ControllerObserver(const ControllerObserver&) = delete;
-  ControllerObserver& operator=(const ControllerObserver&) = delete;
-  virtual ~ControllerObserver() = default;
+  CommandObserver() = default;
+  CommandObserver(const CommandObserver&) = delete;
+  CommandObserver& operator=(const CommandObserver&) = delete;
+  virtual ~CommandObserver() = default;
 
   /// The controller has fetched a command from the queue's submission ring.
-  virtual void command_fetched(std::uint32_t queue, const SubmissionEntry& entry) = 0;
+  virtual void command_fetched(std::uint32_t queue, const Entry& entry) = 0;
   /// The controller has refused a command, and posts a false completion for the command.
-  virtual void command_refused(std::uint32_t queue, const SubmissionEntry& entry) = 0;
+  virtual void command_refused(std::uint32_t queue, const Entry& entry) = 0;
   /// The command is done. Its own completion is posted next, unless the ring is full.
-  virtual void command_done(std::uint32_t queue, const SubmissionEntry& entry) = 0;
+  virtual void command_done(std::uint32_t queue, const Entry& entry) = 0;
   /// An entry was posted on the queue's completion ring. `is_genuine`: the entry is the completion
   /// of a command that is done; any other entry is a false completion.
   virtual void entry_posted(std::uint32_t queue, std::uint64_t cookie, bool is_genuine) = 0;
@@ -42,6 +44,9 @@ class ControllerObserver {
   /// queue's commands and replies.
   virtual void queue_stopped(std::uint32_t) {}
 };
+
+/// Receives the events of a Controller or of a MessageDevice.
+using ControllerObserver = CommandObserver<SubmissionEntry>;
 
 }  // namespace sim
 }  // namespace BLKOWN_ABI

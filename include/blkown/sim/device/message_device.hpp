@@ -83,6 +83,8 @@ enum class TakeError : std::uint8_t {
 /// Context: any thread.
 class MessageDevice {
  public:
+  using Entry = SubmissionEntry;  ///< Of the observer's events.
+
   /// Makes a device without connections.
   /// Precondition: the arguments outlive the device. No fault plan: no faults.
   MessageDevice(const ControllerConfig& config, Media& media, FaultPlan* faults = nullptr,
@@ -112,6 +114,8 @@ class MessageDevice {
   }
   /// The configuration: queue_pairs is the number of queues, device_id has no meaning.
   [[nodiscard]] const ControllerConfig& config() const noexcept { return config_; }
+  /// The number of queues that the observer's events may name.
+  [[nodiscard]] std::uint32_t queue_count() const noexcept { return config_.queue_pairs; }
 
   // --- the driver's side ------------------------------------------------------------------------
 

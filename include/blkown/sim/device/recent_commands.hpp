@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <blkown/config.hpp>
-#include <blkown/sim/device/command.hpp>
+#include <blkown/sim/device/command_id.hpp>
 #include <cstddef>
 #include <cstdint>
 

@@ -33,9 +33,10 @@ struct Action {
 };
 
 /// A queue of actions ordered by due time. Actions of the same time keep the order of add().
-class Schedule {
+template <class A>
+class BasicSchedule {
  public:
-  void add(const Action& action, std::uint64_t due_ns) {
+  void add(const A& action, std::uint64_t due_ns) {
     entries_.push_back({due_ns, next_serial_++, action});
     std::ranges::push_heap(entries_, is_later);
   }
@@ -47,10 +48,10 @@ class Schedule {
     return entries_.front().due_ns;
   }
   /// Takes the first action if it is due.
-  [[nodiscard]] std::optional<Action> take_due(std::uint64_t now_ns) {
+  [[nodiscard]] std::optional<A> take_due(std::uint64_t now_ns) {
     if (entries_.empty() || entries_.front().due_ns > now_ns) return std::nullopt;
     std::ranges::pop_heap(entries_, is_later);
-    const Action action = entries_.back().action;
+    const A action = entries_.back().action;
     entries_.pop_back();
     return action;
   }
@@ -59,7 +60,7 @@ class Schedule {
   struct Entry {
     std::uint64_t due_ns;
     std::uint64_t serial;
-    Action action;
+    A action;
   };
 
   static constexpr auto is_later = [](const Entry& a, const Entry& b) {
@@ -69,6 +70,8 @@ class Schedule {
   std::vector<Entry> entries_;  // a heap
   std::uint64_t next_serial_ = 0;
 };
+
+using Schedule = BasicSchedule<Action>;
 
 }  // namespace sim::detail
 }  // namespace BLKOWN_ABI

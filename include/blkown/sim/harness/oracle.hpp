@@ -88,12 +88,16 @@ enum class LookupTruth : std::uint8_t {
   return "unknown truth";
 }
 
-/// What the Oracle says of a lookup by the driver.
-struct LookupVerdict {
+/// What the Oracle says of a lookup by the driver. `Entry`: a submission entry of the device.
+template <class Entry>
+struct LookupVerdictOf {
   LookupTruth truth = LookupTruth::fits;
   /// The commands that the driver takes for done because it accepted a false completion.
-  std::vector<SubmissionEntry> false_completions;
+  std::vector<Entry> false_completions;
 };
+
+/// What the Oracle of a Controller or of a MessageDevice says.
+using LookupVerdict = LookupVerdictOf<SubmissionEntry>;
 
 /// The judge of the driver of one Device, a Controller or a MessageDevice. An Oracle's memory grows
 /// with the number of commands until the controller stops. An Oracle is therefore for runs of
@@ -101,14 +105,16 @@ struct LookupVerdict {
 ///
 /// Context: the one that runs the controller and the driver; not thread-safe.
 template <class Device>
-class OracleOf final : public ControllerObserver {
+class OracleOf final : public CommandObserver<typename Device::Entry> {
+  using Entry = typename Device::Entry;
+
  public:
   /// Observes the controller, which outlives the Oracle.
   /// Precondition: the controller is stopped.
   explicit OracleOf(Device& controller)
       : controller_{controller},
-        posted_(controller.config().queue_pairs),
-        taken_(controller.config().queue_pairs),
+        posted_(controller.queue_count()),
+        taken_(controller.queue_count()),
         user_{&controller.users(), "a sim::Oracle"} {
     controller.set_observer(this);
   }
@@ -120,8 +126,8 @@ class OracleOf final : public ControllerObserver {
 
   /// Judges one lookup of the driver.
   /// Effects: the controller disowns a command whose false completion was accepted.
-  [[nodiscard]] LookupVerdict note_lookup(std::uint32_t queue, std::uint64_t cookie,
-                                          bool was_accepted) {
+  [[nodiscard]] LookupVerdictOf<Entry> note_lookup(std::uint32_t queue, std::uint64_t cookie,
+                                                   bool was_accepted) {
     account_.look_up({queue, cookie});
     const bool is_genuine = look_up_entry(queue, cookie);
     const auto done = std::ranges::find_if(
@@ -134,8 +140,8 @@ class OracleOf final : public ControllerObserver {
     }
     // A command that the controller still has comes first: an earlier command may have had the same
     // cookie.
-    LookupVerdict verdict{.truth = LookupTruth::fits,
-                          .false_completions = controller_.disown(queue, cookie)};
+    LookupVerdictOf<Entry> verdict{.truth = LookupTruth::fits,
+                                   .false_completions = controller_.disown(queue, cookie)};
     if (!verdict.false_completions.empty()) return verdict;
     if (is_done) {
       if (!is_genuine) verdict.false_completions.push_back(done->entry);
@@ -153,7 +159,7 @@ class OracleOf final : public ControllerObserver {
  private:
   struct Done {
     std::uint32_t queue = 0;
-    SubmissionEntry entry;
+    Entry entry;
   };
   struct Posted {
     std::uint64_t cookie = 0;
@@ -163,11 +169,11 @@ class OracleOf final : public ControllerObserver {
 
   // --- ControllerObserver -----------------------------------------------------------------------
 
-  void command_fetched(std::uint32_t, const SubmissionEntry&) override {}
-  void command_refused(std::uint32_t queue, const SubmissionEntry& entry) override {
+  void command_fetched(std::uint32_t, const Entry&) override {}
+  void command_refused(std::uint32_t queue, const Entry& entry) override {
     refused_ = Done{queue, entry};
   }
-  void command_done(std::uint32_t queue, const SubmissionEntry& entry) override {
+  void command_done(std::uint32_t queue, const Entry& entry) override {
     done_.push_back({queue, entry});
   }
   void entry_posted(std::uint32_t queue, std::uint64_t cookie, bool is_genuine) override {
@@ -216,8 +222,8 @@ class OracleOf final : public ControllerObserver {
   }
   [[nodiscard]] bool is_same_command(const Done& one, std::uint32_t queue,
                                      std::uint64_t cookie) const noexcept {
-    return detail::is_same_command(controller_.config().layout, {one.queue, one.entry.cookie},
-                                   {queue, cookie});
+    return detail::is_same_command(controller_.config().layout,
+                                   {one.queue, detail::cookie_of(one.entry)}, {queue, cookie});
   }
 
   Device& controller_;
