@@ -31,6 +31,7 @@
 // has a __cplusplus between the two standards'.
 #if __cplusplus <= 202002L
 #error "blkown needs C++23: compile with -std=c++23"
+#include "blkown needs -std=c++23"  // No such file: compilers stop here, without the other errors.
 #endif
 
 #include <cstddef>

@@ -35,13 +35,16 @@ template <Duration D>
   constexpr auto den = static_cast<std::uint64_t>(D::period::den);
   if constexpr (std::integral<typename D::rep>) {
     const auto whole = static_cast<std::uint64_t>(count);
-    const std::uint64_t common = std::gcd(saturating_multiply(num, per_second), den);
-    const std::uint64_t times = saturating_multiply(num, per_second) / common;
+    // count * num * per_second / den, divided by `den` first: only a result that does not fit
+    // saturates.
+    const std::uint64_t common = std::gcd(per_second, den);
+    const std::uint64_t times = per_second / common;
     const std::uint64_t over = den / common;
-    // The remainder is apart, so that only a result that does not fit saturates.
-    const std::uint64_t rest = saturating_multiply(whole % over, times);
-    return saturating_add(saturating_multiply(whole / over, times),
-                          rest / over + (rest % over != 0 ? 1 : 0));
+    if (over == 1) return saturating_multiply(saturating_multiply(whole, num), times);
+    const Quotient ticks = multiply_divide(whole, num, over);
+    const Quotient rest = multiply_divide(ticks.rest, times, over);
+    return saturating_add(saturating_multiply(ticks.whole, times),
+                          saturating_add(rest.whole, rest.rest != 0 ? 1 : 0));
   } else {
     const long double units = static_cast<long double>(count) * static_cast<long double>(num) *
                               static_cast<long double>(per_second) / static_cast<long double>(den);

@@ -164,6 +164,21 @@ TEST(Duration, SaturatesAtBothEnds) {
             0U);
 }
 
+TEST(Duration, IsExactForAnyPeriod) {
+  using Most = std::chrono::duration<std::int64_t, std::ratio<INT64_MAX, 100'000'000'003>>;
+  EXPECT_EQ(blkown::to_ns(Most{1}), 92233720365780747U);
+  EXPECT_EQ(blkown::to_ns(Most{7}), 645636042560465226U);
+  EXPECT_EQ(blkown::to_ns(Most{INT64_MAX}), UINT64_MAX);
+  EXPECT_EQ(blkown::to_ms(Most{0}), 0U);
+  using Least = std::chrono::duration<std::int64_t, std::ratio<1, 100'000'000'003>>;
+  EXPECT_EQ(blkown::to_ns(Least{100'000'000'003}), 1'000'000'000U);
+  EXPECT_EQ(blkown::to_ns(Least{100'000'000'002}), 1'000'000'000U);
+  EXPECT_EQ(blkown::to_ns(Least{99'000'000'000}), 990000000U);
+  using Long = std::chrono::duration<std::int64_t, std::ratio<INT64_MAX, 5>>;
+  EXPECT_EQ(blkown::to_ns(Long{1}), UINT64_MAX);
+  EXPECT_EQ(blkown::to_ms(Long{1}), UINT32_MAX);
+}
+
 TEST(CookieLayout, NamesTheQueueOfAValue) {
   const blkown::CookieLayout layout = blkown::CookieLayout::io_uring();
   const std::uint64_t value =

@@ -7,8 +7,10 @@
 #include <blkown/mq/coroutine.hpp>
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/thread_runtime.hpp>
+#include <blkown/sim/harness/deterministic_runtime.hpp>
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <span>
 #include <tuple>
@@ -17,6 +19,7 @@
 #include <vector>
 
 #include "mq/fake_driver.hpp"
+#include "support/recording.hpp"
 
 namespace {
 
@@ -118,6 +121,41 @@ TEST(Coroutine, IsResumedOutsideOfCallbacks) {
   bench.runtime.run();
   EXPECT_EQ(resumed, 1);
   EXPECT_EQ(started.ends, 1);
+}
+
+// Goal: a wait for a Task reports that it takes long, once, and goes on waiting.
+TEST(Coroutine, AWaitForATaskReportsThatItTakesLong) {
+  blkown::sim::DeterministicRuntime runtime{1, 1};
+  fake::Driver driver;
+  driver.mode = fake::Driver::Mode::publish;
+  auto disk =
+      *mq::Disk<fake::Driver>::create({.capacity_sectors = 8}, driver, runtime, {Bytes(8 * 512)});
+  std::function<void()> reap = [&] { driver.reap(disk->queue_data()); };
+  mq::Alarm answer{[](void* its, mq::Alarm&) { (*static_cast<std::function<void()>*>(its))(); },
+                   &reap};
+  Bytes memory(512);
+  support::ReportLog log;
+  const auto read = [&](auto... report_after_ms) {
+    answer.arm(runtime.context(0), 25'000'000'000);
+    const auto task = [](Async its_disk, Bytes& its_memory) -> mq::Task<Status> {
+      co_return co_await its_disk.read(0, its_memory);
+    };
+    EXPECT_EQ(mq::wait(runtime, runtime.context(0), task(Async{*disk}, memory), report_after_ms...),
+              Status::ok);
+  };
+  read(26'000U);
+  read(0U);
+  EXPECT_TRUE(log.entries().empty());
+  read();
+  ASSERT_EQ(log.entries().size(), 1U);
+  EXPECT_EQ(log.last().report, blkown::Report::long_wait);
+  EXPECT_STREQ(log.last().incident.operation, "mq::wait");
+  EXPECT_EQ(log.last().incident.count, 10'000U);
+  EXPECT_STREQ(log.last().incident.problem,
+               "a Task that was waited for has not ended for {count|ms|ms}");
+  EXPECT_STREQ(log.last().incident.remedy,
+               "look for the I/O that it awaits in what print_in_flight() of its disk shows");
+  EXPECT_EQ(mq::remove(runtime, *disk), Status::ok);
 }
 
 mq::Task<std::tuple<Status, Status>> both(Async disk, Bytes& first, Bytes& second) {

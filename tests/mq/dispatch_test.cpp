@@ -55,6 +55,35 @@ TEST(Dispatch, ARejectionOfAStartedRequestFailsTheIoToo) {
   EXPECT_EQ(bench.disk->counters().ended(Status::io_error), 1U);
 }
 
+// Goal: a Claim is rejected with and without a pin of another party, with each kind of status.
+TEST(Dispatch, ARejectionOfAClaimTakesEffectWhenNoPinIsLeft) {
+  for (const bool is_pinned : {false, true}) {
+    for (const Status status : {Status::offline, Status::ok, Status::device_resource}) {
+      Bench bench;
+      bench.driver.next = {Mode::publish};
+      Reads reads{1};
+      reads.submit(bench);
+      auto claim =
+          bench.disk->hw_queue(blkown::QueueIndex{0}).claim(bench.driver.published.front().second);
+      ASSERT_TRUE(claim.has_value());
+      auto pin = is_pinned ? std::optional{claim->pin()} : std::nullopt;
+      auto answer = fake::Driver::Answer::rejected(*std::move(claim), status);
+      EXPECT_EQ(answer.is_accepted(), is_pinned);
+      EXPECT_EQ(answer.settle(), !is_pinned);
+      bench.runtime.run();
+      EXPECT_EQ(reads.ends.statuses.empty(), is_pinned);
+      pin.reset();
+      bench.clock.pass_ms(1'000);
+      bench.runtime.run();
+      const Status expected = mq::is_busy(status)    ? Status::ok
+                              : status == Status::ok ? Status::io_error
+                                                     : status;
+      EXPECT_EQ(reads.ends.statuses, std::vector{expected});
+      EXPECT_EQ(bench.disk->counters().requeued_requests, mq::is_busy(status) ? 1U : 0U);
+    }
+  }
+}
+
 // Goal: a request that is rejected as busy is issued again as soon as another request has ended.
 TEST(Dispatch, ABusyDriverIsAskedAgainWhenAnIoHasEnded) {
   for (const Status busy : {Status::device_resource, Status::resource}) {

@@ -5,10 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <memory>
-#include <optional>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -114,36 +111,6 @@ TEST(ReadmeRamDisk, SendsAKeepAlive) {
     EXPECT_EQ(ended, reserved);
     EXPECT_EQ(mq::remove(runtime, *disk), blkown::Status::ok);
   }
-}
-
-// Goal: a Claim is rejected with and without a pin, with a status that is busy and one that is not.
-TEST(ReadmeRamDisk, RejectsAClaim) {
-  mq::LoopRuntime runtime;
-  RamDisk driver;
-  auto disk = make_disk(driver, runtime, 64);
-  ASSERT_NE(disk, nullptr);
-  auto& hw = disk->hw_queue(blkown::QueueIndex{0});
-  for (const bool is_pinned : {false, true}) {
-    for (const auto status : {blkown::Status::offline, blkown::Status::device_resource}) {
-      auto bio = mq::Bio::flush({});
-      disk->submit(runtime.context(0), bio);
-      auto claim = hw.claim(std::exchange(hw.data.ring, {}).at(0));
-      ASSERT_TRUE(claim.has_value());
-      std::optional<blkown::ARef<RamDisk::Rq>> pin;
-      if (is_pinned) pin = claim->pin();
-      EXPECT_EQ(reject(*std::move(claim), status).is_accepted(), is_pinned);
-      pin.reset();
-      const bool is_busy = mq::is_busy(status);
-      for (int turn = 0; turn != 1000 && bio.is_in_flight(); ++turn) {
-        runtime.run();
-        for (const std::uint64_t id : std::exchange(hw.data.ring, {})) driver.interrupt(hw, id);
-        std::this_thread::sleep_for(std::chrono::milliseconds{is_busy ? 1 : 0});
-      }
-      EXPECT_EQ(bio.status(), is_busy ? blkown::Status::ok : blkown::Status::offline);
-    }
-  }
-  EXPECT_EQ(disk->counters().requeued_requests, 2U);
-  EXPECT_TRUE(remove_disk(runtime, std::move(disk)));
 }
 
 }  // namespace

@@ -34,6 +34,7 @@
 #include <blkown/mq/on_end.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/runtime.hpp>
+#include <blkown/mq/sync.hpp>
 #include <blkown/place.hpp>
 #include <blkown/segment.hpp>
 #include <blkown/status.hpp>
@@ -164,6 +165,17 @@ struct ResultPromise<void> : TaskPromise {
                 "let the clock pass, or complete the I/O that the Task awaits"));
 }
 
+[[gnu::cold, gnu::noinline]] inline void report_long_task(std::uint32_t waited_ms,
+                                                          const Place& where) {
+  if (blkown::detail::report_handler == nullptr) return;
+  blkown::detail::report(
+      Report::long_wait,
+      Incident::of("mq::wait", where)
+          .with("a Task that was waited for has not ended for {count|ms|ms}",
+                "look for the I/O that it awaits in what print_in_flight() of its disk shows")
+          .about("", waited_ms));
+}
+
 }  // namespace detail
 
 /// A coroutine on a context, with a result of type T. A Task does nothing until it is awaited,
@@ -256,14 +268,19 @@ class [[nodiscard]] Task {
 
 /// Runs the coroutine on the context, and waits for its end. Returns its result.
 /// Precondition: the caller runs on none of the runtime's contexts.
+/// Effects: when it has waited for `report_after_ms`, the call reports that once
+/// (Report::long_wait), and goes on waiting. 0: it never does.
 /// Violation: object_in_use, if the runtime has nothing left to run before the end.
 /// Context: may sleep.
 template <Runtime Rt, class T>
-T wait(Rt& runtime, Context& context, Task<T> task, Place where = Place::current()) {
+T wait(Rt& runtime, Context& context, Task<T> task,
+       std::uint32_t report_after_ms = default_report_after_ms, Place where = Place::current()) {
   Event done;
   task.post(context, {[](void* event, Task<T>&) { static_cast<Event*>(event)->set(); }, &done},
             where);
-  if (!runtime.wait_for(done)) [[unlikely]]
+  const bool has_ended = detail::wait_and_report(
+      runtime, done, report_after_ms, [&] { detail::report_long_task(report_after_ms, where); });
+  if (!has_ended) [[unlikely]]
     detail::violate_unfinished(where);
   return task.take_result();
 }

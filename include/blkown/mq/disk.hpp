@@ -190,18 +190,21 @@ class Disk {
     return queue.allocate_private(type, op, reserved);
   }
 
-  /// Issues a private request through queue_rq. `timeout_ms` replaces the disk's timeout if it is
-  /// not 0. The end callback runs on the context; Payload::status() and driver_data can be read in
-  /// the callback. The tag is free after the callback has returned. While the disk is frozen, the
-  /// request waits for the thaw. It ends with Status::offline if a removal has begun.
+  /// Issues a private request through queue_rq, with the disk's timeout. The end callback runs on
+  /// the context; Payload::status() and driver_data can be read in the callback. The tag is free
+  /// after the callback has returned. While the disk is frozen, the request waits for the thaw. It
+  /// ends with Status::offline if a removal has begun.
   void execute_private(Context& context, BLKOWN_HELD Idle<R>&& idle, OnEnd<Payload<D>> on_end,
-                       std::uint32_t timeout_ms = 0, Place where = Place::current()) {
-    auto& queue = queue_of(context, "mq::Disk::execute_private", where);
-    const Entry entry{queue, "mq::Disk::execute_private", where};
-    auto& payload = detail::state_of(idle.data(where));
-    payload.on_private_end = on_end;
-    payload.timeout_ms = timeout_ms;
-    queue.execute_private(std::move(idle));
+                       Place where = Place::current()) {
+    start_private(context, std::move(idle), on_end, 0, where);
+  }
+  /// As above, with a timeout of the request's own, unless `timeout_ms` is 0.
+  /// Precondition: the driver has the hook `timeout`.
+  void execute_private(Context& context, BLKOWN_HELD Idle<R>&& idle, OnEnd<Payload<D>> on_end,
+                       std::uint32_t timeout_ms, Place where = Place::current()) {
+    static_assert(detail::names_timeout<D>,
+                  "execute_private with a timeout needs the driver's hook timeout");
+    start_private(context, std::move(idle), on_end, timeout_ms, where);
   }
 
   // --- control operations; any context ----------------------------------------------------------
@@ -436,6 +439,16 @@ class Disk {
         data_{std::move(data)},
         hw_queues_{*this, config_},
         controls_{*this} {}
+
+  void start_private(Context& context, Idle<R>&& idle, OnEnd<Payload<D>> on_end,
+                     std::uint32_t timeout_ms, const Place& where) {
+    auto& queue = queue_of(context, "mq::Disk::execute_private", where);
+    const Entry entry{queue, "mq::Disk::execute_private", where};
+    auto& payload = detail::state_of(idle.data(where));
+    payload.on_private_end = on_end;
+    payload.timeout_ms = timeout_ms;
+    queue.execute_private(std::move(idle));
+  }
 
   // --- making and removing ----------------------------------------------------------------------
 

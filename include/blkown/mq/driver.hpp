@@ -57,6 +57,21 @@ class [[nodiscard]] Dispatch {
                                          Place where = Place::current()) noexcept {
     return Dispatch{std::move(owned).into_raw(where), status, true};
   }
+  /// The driver has a Claim of the request, for its mapping or after a refused publication.
+  /// Effects: as the other overloads. If another party has pinned the request, as a table of the
+  /// requests in flight does, the request is requeued or ended within the call, which takes effect
+  /// when the pin is dropped, and the answer is an accepted one.
+  [[nodiscard]] static Dispatch rejected(BLKOWN_HELD Claim<Request<D>>&& claim, Status status,
+                                         Place where = Place::current()) noexcept {
+    auto owned = std::move(claim).into_owned(where);
+    if (owned.has_value()) return rejected(*std::move(owned), status, where);
+    if (is_busy(status)) {
+      std::move(owned.error()).requeue(where);
+    } else {
+      std::move(owned.error()).end(status == Status::ok ? Status::io_error : status, where);
+    }
+    return accepted();
+  }
 
   Dispatch(Dispatch&& other) noexcept
       : request_{std::exchange(other.request_, nullptr)},

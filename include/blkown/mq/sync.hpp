@@ -67,18 +67,26 @@ template <class D>
 #endif
 }
 
-/// Waits for the event, and makes one report if that takes long.
-template <Runtime Rt, class D>
-void wait_and_report(Rt& runtime, Disk<D>& disk, Event& event, const Waiter& waiter) {
-  if (waiter.report_after_ms != 0) {
+/// Waits for the event, and calls `report` once if that takes `report_after_ms`, unless that is 0.
+/// Returns false if the runtime has nothing left to run before the event.
+template <Runtime Rt, class Report>
+bool wait_and_report(Rt& runtime, Event& event, std::uint32_t report_after_ms, Report report) {
+  if (report_after_ms != 0) {
     constexpr std::uint64_t ns_per_ms = 1'000'000;
     const std::uint64_t deadline_ns =
-        blkown::detail::saturating_add(runtime.now_ns(), waiter.report_after_ms * ns_per_ms);
-    if (runtime.wait_until(event, deadline_ns)) return;
+        blkown::detail::saturating_add(runtime.now_ns(), report_after_ms * ns_per_ms);
+    if (runtime.wait_until(event, deadline_ns)) return true;
     // Before the deadline: nothing is left to run.
-    if (runtime.now_ns() >= deadline_ns) report_long_wait(disk, waiter);
+    if (runtime.now_ns() >= deadline_ns) report();
   }
-  static_cast<void>(runtime.wait_for(event));
+  return runtime.wait_for(event);
+}
+
+/// Waits for an event of a disk.
+template <Runtime Rt, class D>
+void wait_for_disk(Rt& runtime, Disk<D>& disk, Event& event, const Waiter& waiter) {
+  static_cast<void>(wait_and_report(runtime, event, waiter.report_after_ms,
+                                    [&] { report_long_wait(disk, waiter); }));
 }
 
 template <Runtime Rt, class D, class Make>
@@ -87,7 +95,7 @@ template <Runtime Rt, class D, class Make>
   Bio bio = make(OnEnd<Bio>{&set_event, &ended});
   Submission<D> submission{disk, bio};
   runtime.context(0).post(submission);
-  wait_and_report(runtime, disk, ended, waiter);
+  wait_for_disk(runtime, disk, ended, waiter);
   return bio.status();
 }
 
@@ -108,7 +116,7 @@ template <Runtime Rt, class D, class Start>
   ControlEnd end;
   Control control{{&ControlEnd::on_end, &end}};
   start(control);
-  wait_and_report(runtime, disk, end.happened, waiter);
+  wait_for_disk(runtime, disk, end.happened, waiter);
   return end.status;
 }
 
