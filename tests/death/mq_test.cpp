@@ -139,7 +139,7 @@ TEST_F(ObjectInUseDeathTest, ATaskWithoutAnEndHasNoResult) {
     Silent driver;
     auto disk = *mq::Disk<Silent>::create({.capacity_sectors = 8}, driver, runtime);
     static_cast<void>(mq::wait(runtime, runtime.context(0),
-                               read_for_ever(mq::AsyncDisk<Silent>{*disk}), blkown::Place{}));
+                               read_for_ever(mq::AsyncDisk<Silent>{*disk}), 0, blkown::Place{}));
   });
 }
 
