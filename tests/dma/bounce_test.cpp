@@ -146,6 +146,51 @@ TEST_F(Bounce, ASlotAcrossABoundaryIsNotUsed) {
   std::move(claim).end_ok();
 }
 
+// Goal: the device sees the memory's offset in the page, as NVMe's PRP lists need it.
+TEST_F(Bounce, ASlotKeepsTheOffset) {
+  rig.backend.place(rig.slots.data(), 0x10000 - 256);
+  rig.backend.settings.min_align_mask = 0x3F;
+  Claim claim = rig.unpublished();
+  // The memory lies 2,048 bytes or so behind the slots; its own offset counts.
+  const std::size_t to_multiple = -rig.backend.bus_address(rig.memory.data()) & 0x3F;
+  rig.memory.fill(sent);
+  mapping.emplace(support::take_value(
+                      rig.map(claim, {rig.part(to_multiple + 24, 100)}, Direction::bidirectional))
+                      .activate());
+  cookie = rig.driver.publish(std::move(claim));
+  ASSERT_EQ(mapping->segments().size(), 2U);
+  EXPECT_EQ(mapping->segments()[0].length_bytes, 40U);
+  EXPECT_EQ(mapping->segments()[1].length_bytes, 60U);
+  const std::byte* const first = rig.backend.live(mapping->segments()[0]).memory.data;
+  ASSERT_TRUE(is_slot(first));
+  EXPECT_EQ((first - rig.slots.data()) % 64, 24);
+  EXPECT_EQ((rig.backend.live(mapping->segments()[1]).memory.data - rig.slots.data()) % 64, 0);
+  EXPECT_EQ(rig.backend.read(mapping->segments()), std::vector(100, sent));
+  rig.backend.write(mapping->segments(), received);
+  complete();
+  EXPECT_TRUE(rig.is_all(to_multiple + 24, 100, received));
+  EXPECT_TRUE(rig.is_all(to_multiple + 124, 1000, sent));
+}
+
+// Goal: a slot that cannot keep the offset is not given to the device.
+TEST_F(Bounce, ASlotThatCannotKeepTheOffsetIsNotUsed) {
+  rig.backend.place(rig.slots.data(), 0x10000 - 256);
+  rig.backend.settings.min_align_mask = 0x7F;
+  Claim claim = rig.unpublished();
+  const std::size_t to_multiple = -rig.backend.bus_address(rig.memory.data()) & 0x7F;
+  const auto off =
+      rig.map(claim, {rig.part(to_multiple, 64), rig.part(to_multiple + 128, 64),
+                      rig.part(to_multiple + 256, 64), rig.part(to_multiple + 384, 64)});
+  ASSERT_FALSE(off.has_value()) << "every other slot begins off the alignment";
+  EXPECT_EQ(off.error().reason, dma::MapFailure::unreachable);
+  const auto too_short = rig.map(claim, {rig.part(to_multiple + 100, 8)});
+  ASSERT_FALSE(too_short.has_value()) << "a slot ends before the offset";
+  EXPECT_EQ(too_short.error(), (dma::MapError{dma::MapFailure::unreachable, 0, 0xFFFF}));
+  EXPECT_EQ(rig.pool.free_slots(), 4U);
+  EXPECT_EQ(rig.backend.live_count(), 0U);
+  std::move(claim).end_ok();
+}
+
 // Goal: if the device has never seen the I/O, the caller's memory is not written: the caller may
 // already use it for something else.
 TEST_F(Bounce, AMappingThatTheDeviceHasNotSeenIsNotCopiedBack) {

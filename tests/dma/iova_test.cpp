@@ -33,6 +33,8 @@ TEST(Iova, LimitsOnAddressesAreOptIn) {
   constexpr dma::DeviceLimits limits;
   EXPECT_EQ(limits.boundary_mask, ~std::uint64_t{0});
   EXPECT_EQ(limits.address_mask, ~std::uint64_t{0});
+  EXPECT_EQ(limits.virt_boundary_mask, 0U);
+  EXPECT_EQ(limits.min_align_mask, 0U);
   EXPECT_GT(limits.max_segments, 0U);
   EXPECT_GT(limits.max_segment_bytes, 0U);
 }

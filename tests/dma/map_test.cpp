@@ -78,6 +78,21 @@ TEST(Map, KeepsToTheDevicesLimits) {
   std::move(claim).end_ok();
 }
 
+// Goal: NVMe's pieces of a page each are no element that lies across two pages.
+TEST(Map, KeepsToTheVirtBoundary) {
+  Rig rig;
+  rig.backend.place(rig.memory.data(), 0x400);
+  rig.backend.settings.max_segment_bytes = 512;
+  rig.backend.settings.virt_boundary_mask = 0x1FF;
+  Claim claim = rig.unpublished();
+  {
+    const auto prepared =
+        rig.map(claim, {rig.part(100, 412), rig.part(512, 512), rig.part(1024, 76)});
+    EXPECT_EQ(rig.backend.log, (Log{"map 1000+412", "map 2000+512", "map 3000+76"}));
+  }
+  std::move(claim).end_ok();
+}
+
 /// A map that fails, and the checks that nothing has changed.
 class MapFails : public testing::Test {
  protected:
@@ -151,6 +166,30 @@ TEST_F(MapFails, IfTheBackendRefusesALaterOne) {
 TEST_F(MapFails, OfWhatTheDeviceCannotReachWithoutSlots) {
   rig.backend.settings.address_mask = 0x1000F;
   expect_failure({rig.part(0, 16), rig.part(32, 1)}, {MapFailure::unreachable, 1, 0x1000F});
+}
+
+// Goal: memory that no PRP list describes is refused for good.
+TEST_F(MapFails, IfThereIsAGapOnTheVirtBoundary) {
+  rig.backend.settings.virt_boundary_mask = 0x1FF;
+  expect_failure({rig.part(0, 512), rig.part(1025, 8)}, {MapFailure::gap, 1, 0x1FF});
+}
+TEST_F(MapFails, IfALaterElementEndsOffTheVirtBoundary) {
+  rig.backend.settings.virt_boundary_mask = 0x1FF;
+  expect_failure({rig.part(0, 512), rig.part(1024, 100), rig.part(2048, 8)},
+                 {MapFailure::gap, 2, 0x1FF});
+}
+TEST_F(MapFails, IfTheLimitsCutOffTheVirtBoundary) {
+  rig.backend.settings.virt_boundary_mask = 0x1FF;
+  rig.backend.settings.max_segment_bytes = 100;
+  expect_failure({rig.part(0, 200)}, {MapFailure::gap, 1, 0x1FF});
+}
+// Goal: a shortage does not hide the gap: the I/O would be tried again for ever.
+TEST_F(MapFails, IfThereIsAGapWhereTheDeviceIsFull) {
+  rig.backend.settings.virt_boundary_mask = 0x1FF;
+  rig.backend.pages = 4;
+  rig.backend.refuse_map = 1;
+  rig.backend.refuse_with = MapFailure::no_iova;
+  expect_failure({rig.part(0, 8), rig.part(1024, 8)}, {MapFailure::gap, 1, 0x1FF});
 }
 
 TEST_F(MapWithSlotsFails, IfEverySlotIsTaken) {

@@ -7,10 +7,12 @@
 
 #include <array>
 #include <optional>
+#include <random>
 #include <vector>
 
 #include "dma/fake_backend.hpp"
 #include "mq/fake_driver.hpp"
+#include "support/identity_backend.hpp"
 
 namespace {
 
@@ -39,6 +41,7 @@ struct Mapping {
     auto& data = claim.data();
     auto prepared = dma::map(claim, device, data.segments(), dma::Direction::from_device,
                              data.driver_data.iovas);
+    piece_counts.push_back(data.segments().count());
     EXPECT_TRUE(prepared.has_value());
     data.driver_data.mapping.emplace(std::move(*prepared).activate());
     if (is_forgetful) {
@@ -76,7 +79,8 @@ struct Mapping {
   Hw* hw = nullptr;
   std::uint64_t value = 0;
   std::vector<bool> proofs;
-  bool is_forgetful = false;  // ends I/Os with two mappings in their data
+  std::vector<std::uint32_t> piece_counts;  // of each request's memory
+  bool is_forgetful = false;                // ends I/Os with two mappings in their data
   std::array<std::byte, 8> metadata{};
 };
 
@@ -148,6 +152,74 @@ TEST(DmaOnMq, TwoForgottenMappingsAreFoundByTheStop) {
   pin.reset();
   bench.runtime.run();
   EXPECT_EQ(read.ends.statuses, std::vector{Status::ok});
+}
+
+// Goal: the pieces of a page each that mq cuts for NVMe's PRP lists are the elements of the
+// mapping, although they are adjacent.
+TEST(DmaOnMq, PageBoundedPiecesAreTheElementsOfTheList) {
+  const dma::DeviceLimits limits{
+      .max_segments = 4, .max_segment_bytes = 4096, .virt_boundary_mask = 4095};
+  fake::Bench<Mapping> bench{
+      {.capacity_sectors = 1024, .limits = mq::QueueLimits::for_device(limits)}};
+  bench.driver.backend.settings = limits;
+  alignas(4096) static std::array<std::byte, std::size_t{4} * 4096> memory{};
+  fake::Ends ends;
+  mq::Bio bio = mq::Bio::read(0, blkown::Segment{memory.data() + 0x200, std::size_t{3} * 4096},
+                              {&fake::Ends::on_end, &ends});
+  bench.disk->submit(bench.context(), bio);
+  EXPECT_EQ(bench.driver.piece_counts, std::vector{4U});
+  EXPECT_EQ(bench.driver.backend.log, (std::vector<std::string>{"map 1000+3584", "map 2000+4096",
+                                                                "map 4000+4096", "map 6000+512"}));
+  bench.driver.hw->complete(support::take_value(bench.driver.hw->claim(bench.driver.value)));
+  bench.runtime.run();
+  EXPECT_EQ(ends.statuses, std::vector{Status::ok});
+}
+
+// Goal: for any device, a request with the limits of for_device has a list within the device's.
+TEST(DmaOnMq, EveryRequestWithADevicesLimitsHasAList) {
+  alignas(4096) static std::array<std::byte, std::size_t{64} * 4096> memory{};
+  std::mt19937 random{5};
+  const auto below = [&](std::size_t bound) { return random() % bound; };
+  for (int round = 0; round != 3000; ++round) {
+    dma::DeviceLimits limits;
+    limits.max_segments = static_cast<std::uint32_t>(2 + below(12));
+    if (below(2) == 0) limits.virt_boundary_mask = (std::uint64_t{512} << below(4)) - 1;
+    limits.max_segment_bytes = (1 + below(5)) * 4096;
+    if (below(2) == 0) limits.boundary_mask = (std::uint64_t{4096} << below(4)) - 1;
+    const mq::QueueLimits of_queue = mq::QueueLimits::for_device(limits);
+    ASSERT_FALSE(check(of_queue, 512).has_value());
+    std::vector<blkown::Segment> segments;
+    std::uint64_t left_bytes = 0;
+    for (std::size_t at = 0; at < memory.size() - 40000;) {
+      at += below(3) == 0 ? 512 * below(3) : 0;
+      const std::size_t bytes = 512 * (1 + below(40));
+      segments.push_back({memory.data() + at, bytes});
+      left_bytes += bytes;
+      at += bytes;
+    }
+    const mq::detail::SplitLimits split{of_queue, 512};
+    mq::detail::Rest rest{
+        .op = mq::Op::read, .segments = segments, .begin = {}, .length_bytes = left_bytes};
+    while (rest.length_bytes != 0) {
+      const mq::detail::Part part = next_part(rest, split);
+      ASSERT_NE(part.length_bytes, 0U);
+      const mq::RequestSegments pieces{segments, rest.begin, part.length_bytes,
+                                       of_queue.max_segment_bytes, of_queue.virt_boundary_mask};
+      std::uint32_t count = 0;
+      const std::byte* end = nullptr;
+      const support::IdentityBackend backend;
+      ASSERT_TRUE(
+          dma::detail::for_each_run(backend, limits, 0, pieces, [&](const dma::detail::Run& run) {
+            const auto seam = reinterpret_cast<std::uintptr_t>(end) |
+                              reinterpret_cast<std::uintptr_t>(run.memory.data);
+            EXPECT_TRUE(count == 0 || (seam & limits.virt_boundary_mask) == 0);
+            end = run.memory.end();
+            return ++count <= limits.max_segments;
+          }));
+      rest.begin = part.end;
+      rest.length_bytes -= part.length_bytes;
+    }
+  }
 }
 
 }  // namespace

@@ -102,6 +102,47 @@ TEST_F(Runs, BoundariesAreOnTheBus) {
   EXPECT_EQ(pieces({part(0, 100)}), (std::vector<Piece>{{0, 12}, {12, 88}}));
 }
 
+// Goal: what is cut is cut where a PRP list can go on. NVMe's pieces, one page each, are merged and
+// become the same pieces again.
+TEST_F(Runs, AreCutOnTheVirtBoundary) {
+  limits.max_segment_bytes = 512;
+  limits.virt_boundary_mask = 0x1FF;
+  EXPECT_EQ(pieces({part(100, 412), part(512, 512), part(1024, 76)}),
+            (std::vector<Piece>{{100, 412}, {512, 512}, {1024, 76}}));
+  EXPECT_EQ(pieces({part(100, 1000)}), (std::vector<Piece>{{100, 412}, {512, 512}, {1024, 76}}));
+  EXPECT_EQ(pieces({part(100, 500)}), (std::vector<Piece>{{100, 500}}))
+      << "the only element begins and ends anywhere";
+  limits.max_segment_bytes = 1024;
+  EXPECT_EQ(pieces({part(100, 1500)}), (std::vector<Piece>{{100, 924}, {1024, 576}}));
+  EXPECT_EQ(pieces({part(100, 1024)}), (std::vector<Piece>{{100, 1024}}));
+}
+
+// Goal: the virt boundary is counted in bus addresses, and other limits cut there, too.
+TEST_F(Runs, TheVirtBoundaryIsOnTheBus) {
+  limits.virt_boundary_mask = 0x1FF;
+  backend.place(memory.data(), 0x10000 + 500);
+  limits.max_segment_bytes = 512;
+  EXPECT_EQ(pieces({part(0, 600)}), (std::vector<Piece>{{0, 12}, {12, 512}, {524, 76}}));
+  limits.max_segment_bytes = 65536;
+  limits.boundary_mask = 0x3FF;
+  EXPECT_EQ(pieces({part(0, 1500)}), (std::vector<Piece>{{0, 524}, {524, 976}}));
+}
+
+// Goal: what is bounced keeps its place in the page, so the slot has room for less.
+TEST_F(Runs, ASlotHasRoomBehindTheOffsetThatItKeeps) {
+  limits.address_mask = 0xFFFF;
+  limits.min_align_mask = 0x3F;
+  slot_bytes = 128;
+  EXPECT_EQ(pieces({part(16, 300)}), (std::vector<Piece>{{16, 112}, {128, 128}, {256, 60}}));
+  limits.min_align_mask = 0;
+  limits.virt_boundary_mask = 0x3F;
+  EXPECT_EQ(pieces({part(16, 300)}), (std::vector<Piece>{{16, 112}, {128, 128}, {256, 60}}))
+      << "the virt boundary implies the offset";
+  slot_bytes = 100;
+  EXPECT_EQ(pieces({part(16, 300)}),
+            (std::vector<Piece>{{16, 48}, {64, 64}, {128, 64}, {192, 64}, {256, 60}}));
+}
+
 /// A backend whose regions have `region_bytes` bytes, counted from the memory's beginning.
 struct Regions {
   const std::byte* first;
@@ -177,8 +218,14 @@ TEST_F(Runs, AreTheSameBytesUnderAnyLimits) {
     limits.max_segment_bytes = 1 + below(700);
     limits.boundary_mask = (std::uint64_t{16} << below(8)) - 1;
     limits.address_mask = below(2) == 0 ? ~std::uint64_t{0} : 0x107FF;
-    slot_bytes = 32 + below(100);
+    limits.virt_boundary_mask = below(2) == 0 ? 0 : (std::uint64_t{16} << below(5)) - 1;
+    limits.min_align_mask = (std::uint64_t{1} << below(5)) - 1;
+    slot_bytes = 512 + below(100);
     backend.place(memory.data(), 0x10000 + below(64));
+    const std::uint64_t kept_mask = limits.min_align_mask | limits.virt_boundary_mask;
+    // Other limits that leave no room for a whole unit cannot cut on the virt boundary.
+    const bool is_cut_on_boundary = limits.max_segment_bytes > 2 * limits.virt_boundary_mask &&
+                                    limits.boundary_mask >= limits.virt_boundary_mask;
     std::vector<Segment> segments;
     std::vector<const std::byte*> bytes;
     for (std::size_t at = 0; at < 2000;) {
@@ -188,6 +235,7 @@ TEST_F(Runs, AreTheSameBytesUnderAnyLimits) {
       at += segment.length_bytes + (below(2) == 0 ? 0 : below(50));
     }
     std::vector<const std::byte*> seen;
+    const std::byte* previous_end = nullptr;
     for (const Element& run : runs(segments)) {
       ASSERT_FALSE(run.memory.empty());
       ASSERT_LE(run.memory.length_bytes, limits.max_segment_bytes);
@@ -195,10 +243,14 @@ TEST_F(Runs, AreTheSameBytesUnderAnyLimits) {
       const std::uint64_t last = backend.bus_address(run.memory.end() - 1);
       ASSERT_EQ(first & ~limits.boundary_mask, last & ~limits.boundary_mask);
       if (run.needs_bounce) {
-        ASSERT_LE(run.memory.length_bytes, slot_bytes);
+        ASSERT_LE((first & kept_mask) + run.memory.length_bytes, slot_bytes);
       } else {
         ASSERT_EQ(last & ~limits.address_mask, 0U);
       }
+      if (is_cut_on_boundary && run.memory.data == previous_end) {
+        ASSERT_EQ(first & limits.virt_boundary_mask, 0U);
+      }
+      previous_end = run.memory.end();
       for (std::byte* byte = run.memory.data; byte != run.memory.end(); ++byte)
         seen.push_back(byte);
     }

@@ -250,6 +250,47 @@ TEST(QueueLimits, AreAcceptedUpToTheirExtremes) {
   EXPECT_FALSE(mq::check(QueueLimits{}, 65536).has_value());
 }
 
+namespace {
+
+/// A device that is described by a type of its own.
+struct OfDevice {
+  std::uint16_t max_segments = 64;
+  std::uint64_t max_segment_bytes = 4096;
+  std::uint64_t boundary_mask = ~std::uint64_t{0};
+  std::uint32_t virt_boundary_mask = 4095;
+};
+
+}  // namespace
+
+TEST(QueueLimits, AreMadeOfADevicesLimits) {
+  const QueueLimits nvme = QueueLimits::for_device(OfDevice{});
+  EXPECT_EQ(nvme, (QueueLimits{
+                      .max_segments = 64, .max_segment_bytes = 4096, .virt_boundary_mask = 4095}));
+  EXPECT_FALSE(check(nvme, 4096).has_value());
+  const QueueLimits wide = QueueLimits::for_device(
+      OfDevice{.max_segment_bytes = ~std::uint64_t{0}, .virt_boundary_mask = 0});
+  EXPECT_EQ(wide.max_segment_bytes, ~std::uint32_t{0});
+  EXPECT_EQ(
+      QueueLimits::for_device(OfDevice{.max_segment_bytes = ~std::uint64_t{0}}).max_segment_bytes,
+      0xFFFF'F000U)
+      << "a piece ends on the boundary";
+  EXPECT_EQ(QueueLimits::for_device(OfDevice{.max_segment_bytes = 10000}).max_segment_bytes, 8192U);
+}
+
+// Goal: a piece that the device's own boundary cuts is two elements.
+TEST(QueueLimits, LeaveRoomForTheCutsOfADevice) {
+  OfDevice device{.max_segment_bytes = 1 << 20, .boundary_mask = 0xFFFF, .virt_boundary_mask = 0};
+  QueueLimits limits = QueueLimits::for_device(device);
+  EXPECT_EQ(limits.max_segment_bytes, 65536U);
+  EXPECT_EQ(limits.max_segments, 32U);
+  device.virt_boundary_mask = 0xFFFF;
+  limits = QueueLimits::for_device(device);
+  EXPECT_EQ(limits.max_segments, 64U) << "no piece crosses a boundary";
+  device.max_segments = 1;
+  device.virt_boundary_mask = 0;
+  EXPECT_EQ(QueueLimits::for_device(device).max_segments, 1U);
+}
+
 // Goal: only the two together contradict each other.
 TEST(QueueLimits, UnitsMayBeInChunksOrHaveAnAlignment) {
   QueueLimits limits{.discard_granularity_sectors = 16};

@@ -33,6 +33,7 @@ enum class MapFailure : std::uint8_t {
   out_of_memory,         ///< For now. The heap has no memory for a Coherent.
   too_few_bounce_slots,  ///< Permanent. More slots than the bounce pool has in all.
   iova_space_too_small,  ///< Permanent. More than the device's whole address space.
+  gap,                   ///< Permanent. An element begins or ends off the virt boundary.
 };
 
 /// The enumerator's name.
@@ -49,6 +50,7 @@ enum class MapFailure : std::uint8_t {
     case MapFailure::out_of_memory: return "out_of_memory";
     case MapFailure::too_few_bounce_slots: return "too_few_bounce_slots";
     case MapFailure::iova_space_too_small: return "iova_space_too_small";
+    case MapFailure::gap: return "gap";
   }
   return "unknown reason";
 }

@@ -6,6 +6,7 @@
 //
 //   1. map copies the element's bytes into the slot, and maps the slot in place of the bytes. The
 //      bytes of a read are copied too, so that a short transfer leaves the other bytes unchanged.
+//      The bytes keep their offset in the page, as far as DeviceLimits::min_align_mask asks for it.
 //   2. The device works on the slot while the I/O is in flight.
 //   3. unmap removes the translations, then copies the slot's bytes back if the device may have
 //      written them, then gives the slot back. A mapping that the device has never seen (a
@@ -34,7 +35,8 @@ namespace dma {
 
 /// Slots of equal size in the caller's memory.
 /// Precondition: the pool outlives the devices that use it. Each device reaches each slot as one
-/// element: the slot lies within DeviceLimits::address_mask, does not cross boundary_mask, and lies
+/// element: the slot lies within DeviceLimits::address_mask, does not cross boundary_mask, begins
+/// where min_align_mask and virt_boundary_mask have no bits set and is longer than both, and lies
 /// in one region if the backend has regions. A map that takes another slot fails as unreachable.
 /// Context: any, but not an interrupt, because the members take a lock.
 /// Source: the kernel's swiotlb.
@@ -43,7 +45,7 @@ class BouncePool {
   /// Cuts `memory` into slots. A remainder shorter than one slot is not used.
   /// Precondition: slot_bytes >= sizeof(void*); `memory` is aligned to that and outlives the pool.
   BouncePool(std::span<std::byte> memory, std::size_t slot_bytes) noexcept
-      : slot_bytes_{slot_bytes} {
+      : memory_{memory.data()}, slot_bytes_{slot_bytes} {
     for (std::size_t at = 0; at + slot_bytes <= memory.size(); at += slot_bytes) {
       give(memory.data() + at);
     }
@@ -76,9 +78,10 @@ class BouncePool {
     --free_slots_;
     return slot;
   }
-  /// Gives a slot back.
-  /// Precondition: `slot` came from take().
-  void give(std::byte* slot) noexcept {
+  /// Gives the slot that contains this byte back.
+  /// Precondition: the slot came from take().
+  void give(std::byte* inside) noexcept {
+    std::byte* const slot = inside - static_cast<std::size_t>(inside - memory_) % slot_bytes_;
     const std::lock_guard guard{lock_};
     std::memcpy(slot, &first_, sizeof first_);
     first_ = slot;
@@ -89,6 +92,7 @@ class BouncePool {
   [[nodiscard]] blkown::detail::UserList& users() noexcept { return users_; }
 
  private:
+  std::byte* memory_;
   std::size_t slot_bytes_;
   blkown::detail::SpinLock lock_;
   std::byte* first_ = nullptr;  // each free slot begins with the address of the next free slot

@@ -56,6 +56,14 @@ struct DeviceLimits {
   std::uint64_t boundary_mask = UINT64_MAX;
   /// The address bits that the device can drive. Memory at higher bus addresses is bounced.
   std::uint64_t address_mask = UINT64_MAX;
+  /// One less than a power of two, or 0 for no boundary. Every element except the first begins, and
+  /// every element except the last ends, at a bus address that has none of these bits set. A run of
+  /// memory that is cut is cut there; memory with a gap is an error. NVMe's PRP lists need 4095.
+  std::uint64_t virt_boundary_mask = 0;
+  /// One less than a power of two. A bounce slot keeps these bits of the bus address of the memory
+  /// that it replaces. A device with a virt boundary needs at least those bits.
+  /// Source: the kernel's dma_set_min_align_mask.
+  std::uint64_t min_align_mask = 0;
   friend constexpr bool operator==(const DeviceLimits&, const DeviceLimits&) = default;
 };
 

@@ -50,7 +50,34 @@ struct QueueLimits {
   /// The first sector of a unit of write_zeroes.
   std::uint64_t write_zeroes_alignment_sectors = 0;
   friend constexpr bool operator==(const QueueLimits&, const QueueLimits&) = default;
+
+  /// The limits of requests whose memory fits the scatter list of a device, such as
+  /// dma::DeviceLimits: any type with the members max_segments, max_segment_bytes, boundary_mask
+  /// and virt_boundary_mask. The other limits have their defaults. If pieces may cross the device's
+  /// boundary_mask, where the list cuts them in two, a request has half the pieces.
+  /// Precondition: the slots of a bounce pool are no shorter than max_segment_bytes.
+  template <class DeviceLimits>
+  [[nodiscard]] static constexpr QueueLimits for_device(const DeviceLimits& device) noexcept;
 };
+
+template <class DeviceLimits>
+constexpr QueueLimits QueueLimits::for_device(const DeviceLimits& device) noexcept {
+  std::uint64_t piece_bytes = device.max_segment_bytes;
+  // A boundary of all ones is none: it has no end.
+  const std::uint64_t boundary_bytes = device.boundary_mask + std::uint64_t{1};
+  if (boundary_bytes != 0 && piece_bytes > boundary_bytes) piece_bytes = boundary_bytes;
+  if (piece_bytes > UINT32_MAX) piece_bytes = UINT32_MAX;
+  if (piece_bytes > device.virt_boundary_mask) piece_bytes &= ~device.virt_boundary_mask;
+  // Pieces as short as the virt boundary's unit begin and end within one unit.
+  const bool are_within_units = piece_bytes == device.virt_boundary_mask + 1;
+  const bool may_cross = boundary_bytes != 0 && !are_within_units;
+  QueueLimits limits;
+  limits.max_segments =
+      may_cross && device.max_segments > 1 ? device.max_segments / 2 : device.max_segments;
+  limits.max_segment_bytes = static_cast<std::uint32_t>(piece_bytes);
+  limits.virt_boundary_mask = device.virt_boundary_mask;
+  return limits;
+}
 
 /// The kind of a DiskError.
 enum class DiskReason : std::uint8_t {

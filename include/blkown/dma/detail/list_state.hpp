@@ -30,7 +30,7 @@ class ListState;
 /// The memory behind one element of a scatter list.
 struct Origin {
   std::byte* data = nullptr;
-  std::byte* bounce = nullptr;  // the slot that the device reaches instead of data, or null
+  std::byte* bounce = nullptr;  // what the device reaches instead, in a slot, or null
 };
 
 /// The operations on a mapping's pin, without the request's type.

@@ -37,6 +37,7 @@ class Mapper {
     const bool is_whole = for_each_run(device_.backend(), limits_, slot_bytes, segments,
                                        [&](const Run& run) { return add(run); });
     if (is_whole && list_.count == 0) return fail(MapFailure::no_bytes);
+    if (limits_.virt_boundary_mask != 0 && is_whole) return is_without_gap();
     return is_whole;
   }
   /// The error after map() has failed. To decide whether a shortage is permanent, compares the
@@ -57,6 +58,8 @@ class Mapper {
       list_.count = needs.elements;
       static_cast<void>(has_room());
       list_.count = 0;
+    } else if (needs.gap_before != 0) {
+      error_ = {MapFailure::gap, needs.gap_before, limits_.virt_boundary_mask};
     } else if (needs.bounced != 0 && pool == nullptr) {
       error_ = {MapFailure::unreachable, needs.first_without_slot, limits_.address_mask};
     } else if (needs.bounced != 0 && needs.bounced + own_slots > slots) {
@@ -74,6 +77,7 @@ class Mapper {
     std::uint32_t elements = 0;
     std::uint32_t bounced = 0;             // elements that need a slot
     std::uint32_t first_without_slot = 0;  // the first element for which the pool has no slot
+    std::uint32_t gap_before = 0;          // the first element behind a gap on the virt boundary
     bool is_too_long = false;              // the count ended before the last element
   };
 
@@ -84,10 +88,15 @@ class Mapper {
     const BouncePool* const pool = device_.bounce_pool();
     const std::size_t slot_bytes = pool == nullptr ? 0 : pool->slot_bytes();
     Needs needs;
+    const std::byte* last = nullptr;
     const auto count = [&](const Run& run) {
       needs.is_too_long =
           needs.elements == list_.capacity || needs.elements == limits_.max_segments;
       if (needs.is_too_long) return false;
+      if (last != nullptr && needs.gap_before == 0 && has_gap(last, run.memory.data)) {
+        needs.gap_before = needs.elements;
+      }
+      last = run.memory.end() - 1;
       if (run.needs_bounce && needs.bounced++ == slots) needs.first_without_slot = needs.elements;
       list_.segments[needs.elements++] = {
           .iova = run.needs_bounce ? 0 : bus_address(device_.backend(), run.memory.data),
@@ -111,9 +120,27 @@ class Mapper {
     return true;
   }
 
-  /// Adds one element to the list. Not inlined: for_each_run calls it in two loops, and clang would
-  /// otherwise spill the loops' registers.
-  [[nodiscard, gnu::noinline]] bool add(const Run& run) noexcept {
+  /// Whether two elements meet off the virt boundary: the one that ends with the byte `last`, and
+  /// the next one, which begins with `first`.
+  [[nodiscard]] bool has_gap(const std::byte* last, const std::byte* first) const noexcept {
+    const B& backend = device_.backend();
+    const std::uint64_t seam = (bus_address(backend, last) + 1) | bus_address(backend, first);
+    return (seam & limits_.virt_boundary_mask) != 0;
+  }
+  /// Whether all elements of the list meet on the virt boundary.
+  [[nodiscard]] bool is_without_gap() noexcept {
+    for (std::uint32_t i = 1; i < list_.count; ++i) {
+      const std::size_t length_bytes = list_.segments[i - 1].length_bytes;
+      const std::byte* const last = list_.origins[i - 1].data + length_bytes - 1;
+      if (!has_gap(last, list_.origins[i].data)) continue;
+      error_ = {.reason = MapFailure::gap, .segment = i, .limit = limits_.virt_boundary_mask};
+      return false;
+    }
+    return true;
+  }
+
+  /// Adds one element to the list.
+  [[nodiscard]] bool add(const Run& run) noexcept {
     const std::uint32_t index = list_.count;
     if (!has_room()) return false;
     Origin origin{.data = run.memory.data};
@@ -138,14 +165,20 @@ class Mapper {
     if (pool == nullptr) return fail(MapFailure::unreachable, limits_.address_mask);
     std::byte* const slot = pool->take();
     if (slot == nullptr) return fail(MapFailure::no_bounce_slot);
-    if (!reaches(Segment{slot, run.memory.length_bytes})) {
+    const std::uint64_t kept = kept_mask(limits_);
+    const auto offset_bytes =
+        static_cast<std::size_t>(bus_address(device_.backend(), run.memory.data) & kept);
+    const std::size_t length_bytes = run.memory.length_bytes;
+    if ((bus_address(device_.backend(), slot) & kept) != 0 ||
+        offset_bytes + length_bytes > pool->slot_bytes() ||
+        !reaches(Segment{slot + offset_bytes, length_bytes})) {
       pool->give(slot);
       return fail(MapFailure::unreachable, limits_.address_mask);
     }
+    origin.bounce = slot + offset_bytes;
     // Also for a device that only writes: the bytes that a short transfer does not reach are copied
     // back unchanged, not as the bytes of the slot's last I/O.
-    std::memcpy(slot, run.memory.data, run.memory.length_bytes);
-    origin.bounce = slot;
+    std::memcpy(origin.bounce, run.memory.data, length_bytes);
     return true;
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Runs: how an I/O's segments become the elements of a scatter list. Adjacent segments are merged;
-// a segment that is longer than the device's limits allow is cut.
+// a run of memory that is longer than the device's limits allow is cut.
 
 #ifndef BLKOWN_DMA_DETAIL_RUNS_HPP
 #define BLKOWN_DMA_DETAIL_RUNS_HPP
@@ -12,6 +12,7 @@
 #include <blkown/segment.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
@@ -23,8 +24,23 @@ struct Run {
   bool needs_bounce = false;
 };
 
+/// The bits of a bus address that a bounce slot keeps.
+[[nodiscard]] constexpr std::uint64_t kept_mask(const DeviceLimits& limits) noexcept {
+  return limits.min_align_mask | limits.virt_boundary_mask;
+}
+
+/// The length of a run that begins at bus address `first` and is cut after `length_bytes`, cut back
+/// to the virt boundary. A run without a boundary keeps its length.
+[[nodiscard]] constexpr std::uint64_t cut_on_boundary(std::uint64_t first,
+                                                      std::uint64_t length_bytes,
+                                                      std::uint64_t boundary_mask) noexcept {
+  const std::uint64_t beyond = (first + length_bytes) & boundary_mask;
+  return beyond < length_bytes ? length_bytes - beyond : length_bytes;
+}
+
 /// The longest prefix of `memory` that one element can hold. `slot_bytes` is the length of a bounce
-/// slot, or 0 for no limit.
+/// slot, or 0 for no limit. A prefix that is not the whole memory ends on the virt boundary, unless
+/// the limits leave no room for that.
 /// Precondition: `memory` is not empty.
 template <class B>
 [[nodiscard]] Run first_run(const B& backend, const DeviceLimits& limits, std::size_t slot_bytes,
@@ -41,7 +57,16 @@ template <class B>
       bus_address(backend, memory.data + static_cast<std::size_t>(length_bytes) - 1);
   const bool needs_bounce =
       (first & ~limits.address_mask) != 0 || (last & ~limits.address_mask) != 0;
-  if (needs_bounce && slot_bytes != 0 && length_bytes > slot_bytes) length_bytes = slot_bytes;
+  if (needs_bounce && slot_bytes != 0) {
+    // A slot that is too short for the offset is refused when it is used.
+    const std::uint64_t offset_bytes = first & kept_mask(limits);
+    const std::uint64_t room_bytes =
+        offset_bytes < slot_bytes ? slot_bytes - offset_bytes : slot_bytes;
+    if (length_bytes > room_bytes) length_bytes = room_bytes;
+  }
+  if (limits.virt_boundary_mask != 0 && length_bytes != memory.length_bytes) {
+    length_bytes = cut_on_boundary(first, length_bytes, limits.virt_boundary_mask);
+  }
   return {memory.part(0, static_cast<std::size_t>(length_bytes)), needs_bounce};
 }
 
@@ -50,25 +75,28 @@ template <class B>
 template <class B, class Segments, class Take>
 bool for_each_run(const B& backend, const DeviceLimits& limits, std::size_t slot_bytes,
                   const Segments& segments, Take take) noexcept {
-  Segment pending;
-  const auto flush = [&] {
-    while (!pending.empty()) {
+  auto at = std::begin(segments);
+  const auto end = std::end(segments);
+  for (;;) {
+    Segment pending;
+    for (; at != end; ++at) {
+      const Segment segment = *at;
+      if (segment.empty()) continue;
+      if (pending.empty()) {
+        pending = segment;
+      } else if (segment.data == pending.end()) {
+        pending.length_bytes += segment.length_bytes;
+      } else {
+        break;
+      }
+    }
+    if (pending.empty()) return true;
+    do {
       const Run run = first_run(backend, limits, slot_bytes, pending);
       if (!take(run)) return false;
       pending = pending.part(run.memory.length_bytes, pending.length_bytes);
-    }
-    return true;
-  };
-  for (const Segment& segment : segments) {
-    if (segment.empty()) continue;
-    if (!pending.empty() && segment.data == pending.end()) {
-      pending.length_bytes += segment.length_bytes;
-      continue;
-    }
-    if (!flush()) return false;
-    pending = segment;
+    } while (!pending.empty());
   }
-  return flush();
 }
 
 }  // namespace dma::detail
