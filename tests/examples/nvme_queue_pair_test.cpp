@@ -6,14 +6,11 @@
 #include <blkown/blkown.hpp>
 #include <blkown/nvme/completion_entry.hpp>
 #include <blkown/nvme/submission_entry.hpp>
-#include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <functional>
-#include <optional>
 #include <utility>
 #include <vector>
 
+#include "examples/nvme_scripted_controller.hpp"
 #include "nvme/queue_pair.hpp"
 #include "support/driver.hpp"
 
@@ -25,77 +22,9 @@ using nvme_driver::CompletionEntry;
 using nvme_driver::QueuePair;
 using nvme_driver::RingFull;
 using nvme_driver::SubmissionEntry;
+using nvme_test::ScriptedController;
 
-constexpr std::uint64_t submission_doorbell = 0x1008;
-constexpr std::uint64_t completion_doorbell = 0x100C;
 constexpr std::uint16_t queue_id = 1;
-
-/// The registers and the rings of a controller with one queue pair.
-class ScriptedController {
- public:
-  explicit ScriptedController(std::uint32_t entries)
-      : submissions(entries), completions(entries), entries_{entries} {}
-
-  std::uint32_t read32(std::uint64_t) { return 0; }
-  std::uint64_t read64(std::uint64_t) { return 0; }
-  void write32(std::uint64_t offset, std::uint32_t value) {
-    if (offset == submission_doorbell) {
-      submission_doorbells.push_back(value);
-      if (on_doorbell) on_doorbell();
-    } else {
-      EXPECT_EQ(offset, completion_doorbell);
-      completion_doorbells.push_back(value);
-    }
-  }
-  void write64(std::uint64_t, std::uint64_t) {}
-
-  /// Fetches the next command below the tail of the last doorbell.
-  std::optional<SubmissionEntry> fetch() {
-    if (submission_doorbells.empty() || head == submission_doorbells.back()) return std::nullopt;
-    const SubmissionEntry entry = submissions[head];
-    head = (head + 1) % entries_;
-    return entry;
-  }
-  /// Posts a completion with the head that the controller has.
-  void post(std::uint16_t command_id, std::uint16_t status = 0) {
-    post(command_id, status, static_cast<std::uint16_t>(head), queue_id);
-  }
-  /// Posts a completion with any head and queue.
-  void post(std::uint16_t command_id, std::uint16_t status, std::uint16_t reported_head,
-            std::uint16_t sq_id) {
-    const std::uint16_t words[] = {0,
-                                   0,
-                                   0,
-                                   0,
-                                   reported_head,
-                                   sq_id,
-                                   command_id,
-                                   static_cast<std::uint16_t>(status * 2U + phase_)};
-    std::memcpy(&completions[posted_], words, sizeof words);
-    posted_ = (posted_ + 1) % entries_;
-    if (posted_ == 0) phase_ ^= 1;
-  }
-
-  /// The state after a reset.
-  void restart() {
-    head = posted_ = 0;
-    phase_ = 1;
-    submission_doorbells.clear();
-  }
-
-  std::vector<SubmissionEntry> submissions;
-  std::vector<CompletionEntry> completions;
-  std::vector<std::uint32_t> submission_doorbells;
-  std::vector<std::uint32_t> completion_doorbells;
-  std::function<void()> on_doorbell;
-  std::uint32_t head = 0;
-
- private:
-  std::uint32_t entries_;
-  std::uint32_t posted_ = 0;
-  unsigned phase_ = 1;
-};
-static_assert(nvme_driver::Registers<ScriptedController>);
 
 constexpr std::uint32_t entries = 4;
 
@@ -106,19 +35,6 @@ constexpr blkown::TagSetConfig tag_config{.depth = 5,
 
 class NvmeQueuePair : public testing::Test {
  protected:
-  [[nodiscard]] static nvme_driver::QueuePairConfig config_of(ScriptedController& controller) {
-    const auto memory_of = [](auto& ring) {
-      return nvme_driver::RingMemory{reinterpret_cast<std::byte*>(ring.data()), 0};
-    };
-    return {.id = queue_id,
-            .submission_entries = entries,
-            .completion_entries = entries,
-            .submissions = memory_of(controller.submissions),
-            .completions = memory_of(controller.completions),
-            .submission_doorbell = submission_doorbell,
-            .completion_doorbell = completion_doorbell};
-  }
-
   /// Publishes the request with this tag, without a doorbell. False: the ring was full, and the I/O
   /// has ended with device_resource.
   bool publish(std::uint32_t tag) {
@@ -150,8 +66,8 @@ class NvmeQueuePair : public testing::Test {
   }
 
   support::Driver<> driver{tag_config};
-  ScriptedController controller{entries};
-  QueuePair<ScriptedController> pair{controller, config_of(controller)};
+  ScriptedController controller{queue_id, entries};
+  QueuePair<ScriptedController> pair{controller, controller.config()};
   std::vector<LookupReason> refusals;
 };
 
@@ -293,6 +209,12 @@ TEST_F(NvmeQueuePair, AnEntryIsReadOnce) {
 }
 
 TEST_F(NvmeQueuePair, ResetEmptiesBothRings) {
+  // Into the second round, whose phase bit is 0.
+  for (std::uint32_t i = 0; i != entries; ++i) {
+    submit(2);
+    serve();
+    ASSERT_EQ(poll(), 1U);
+  }
   submit(0);
   submit(1);
   serve();
