@@ -59,7 +59,7 @@ def disk_options(folder):
 
     1  64 MiB in blocks of 512 bytes
     2  64 MiB in blocks of 4,096 bytes
-    3  64 MiB, of which each read takes 200 ms
+    3  64 MiB, of which each read takes 300 ms
     4  64 MiB, of which the sector 2,048 cannot be read
     """
     for name in ('plain', 'large', 'failing'):
@@ -176,7 +176,7 @@ def main():
         unpacked = guest_image.kernel(folder / 'kernel')
         guest_image.write_initramfs(folder / 'initramfs', unpacked, options.program,
                                     options.arguments)
-        slow = Nbdkit(folder / 'slow.socket', 200)
+        slow = Nbdkit(folder / 'slow.socket', 300)
         return boot(folder, qemu_command(folder, guest_image.vmlinuz(unpacked)), options.limit)
     except GuestError as error:
         print(f'{sys.argv[0]}: the guest failed: {error}', file=sys.stderr)

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Failed: why a scenario did not show what it is there for, or why the machine cannot be set up.
+// TooLate: why a scenario could not show it this time.
+
+#ifndef EXAMPLES_NVME_VFIO_FAILURE_HPP
+#define EXAMPLES_NVME_VFIO_FAILURE_HPP
+
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <utility>
+
+namespace nvme_vfio {
+
+/// The exception of this program. Library code never sees one: no callback of the library throws.
+struct Failed {
+  std::string what;
+};
+
+/// printf into a string.
+[[gnu::format(printf, 1, 2)]] [[nodiscard]] inline std::string text(const char* format, ...) {
+  char buffer[512];
+  std::va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(buffer, sizeof buffer, format, arguments);
+  va_end(arguments);
+  return buffer;
+}
+
+/// The exception of a scenario that came too late, because the machine is slow: the scenario is run
+/// again. A condition that never holds fails in the end.
+struct TooLate {
+  std::string what;
+};
+
+/// Throws TooLate unless the condition holds.
+inline void expect_in_time(bool condition, std::string what) {
+  if (!condition) throw TooLate{std::move(what)};
+}
+
+/// Throws Failed unless the condition holds.
+inline void expect(bool condition, std::string what) {
+  if (!condition) throw Failed{std::move(what)};
+}
+
+/// Throws Failed with the text of errno if the result of a system call is negative.
+template <class T>
+T must(T result, const char* call) {
+  if (result < 0) throw Failed{text("%s: %s", call, std::strerror(errno))};
+  return result;
+}
+
+}  // namespace nvme_vfio
+
+#endif

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Scenarios of a controller that works: what it is, whether its data is right, and a medium that
+// fails.
+
+#ifndef EXAMPLES_NVME_VFIO_TRANSFERS_HPP
+#define EXAMPLES_NVME_VFIO_TRANSFERS_HPP
+
+#include <algorithm>
+#include <blkown/nvme/identify.hpp>
+#include <cstring>
+#include <ranges>
+#include <string>
+
+#include "machine.hpp"
+
+namespace nvme_vfio {
+
+/// Fills the bytes with a sequence that differs from block to block and from seed to seed.
+inline void fill_pattern(std::span<std::byte> bytes, std::uint64_t seed) {
+  std::uint64_t state = seed * 0x9E3779B97F4A7C15 + 1;
+  for (std::size_t i = 0; i != bytes.size(); i += sizeof state) {
+    state = state * 6364136223846793005 + 1442695040888963407;
+    std::memcpy(&bytes[i], &state, sizeof state);
+  }
+}
+[[nodiscard]] inline bool all_are(std::span<const std::byte> bytes, std::byte value) {
+  return std::ranges::all_of(bytes, [&](std::byte byte) { return byte == value; });
+}
+
+template <class T>
+[[nodiscard]] T identify(Machine& machine, const nvme::SubmissionEntry& command) {
+  const std::span<std::byte> page = machine.memory(4096);
+  Machine::expect_done(machine.admin(command, page), "Identify");
+  T structure;
+  static_assert(sizeof structure == 4096);
+  std::memcpy(static_cast<void*>(&structure), page.data(), sizeof structure);
+  return structure;
+}
+
+/// The controller and its namespaces say what they are.
+inline std::string identify_all(Machine& machine) {
+  const nvme::Version version{machine.pci().read32(nvme::reg::vs)};
+  const auto controller = identify<nvme::IdentifyController>(
+      machine, nvme::SubmissionEntry::identify(nvme::Cns::identify_controller));
+  const std::string model{controller.model().begin(), controller.model().end()};
+  std::string shown =
+      text("NVMe %u.%u, \"%s\", transfers up to %llu KiB", version.major_number(),
+           version.minor_number(), model.c_str(),
+           static_cast<unsigned long long>(controller.max_transfer_bytes(Queue::page_bytes) >> 10));
+  for (const std::uint32_t nsid : {plain, large, slow, failing}) {
+    const auto found = identify<nvme::IdentifyNamespace>(
+        machine, nvme::SubmissionEntry::identify(nvme::Cns::identify_namespace, nsid));
+    const std::uint64_t block_bytes = found.format().block_bytes();
+    const std::uint64_t bytes = found.size_blocks * block_bytes;
+    expect(
+        block_bytes == (nsid == large ? 4096U : 512U) && bytes == std::uint64_t{64} << 20,
+        text("namespace %u has %llu bytes in blocks of %llu", nsid,
+             static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(block_bytes)));
+  }
+  return shown + ", 4 namespaces of 64 MiB, one with 4,096-byte blocks";
+}
+
+/// Writes and reads back `bytes` bytes, in memory that begins inside a page. The bytes before and
+/// behind the memory of the read stay as they were.
+inline void verify(Machine& machine, Queue& queue, Namespace where, std::size_t bytes) {
+  constexpr std::size_t rim = 512;
+  const std::span written = machine.memory(bytes, {}, 3 * rim);
+  fill_pattern(written, bytes + where);
+  const std::uint64_t block = where == large ? 64 : 512;
+  machine.write(queue, where, block, written);
+  const std::span whole = machine.memory(bytes + 2 * rim, std::byte{0xA5}, 4 * rim);
+  const std::span read_back = whole.subspan(rim, bytes);
+  const Io& read = machine.read(queue, where, block, read_back);
+  expect(queue.wait(read) && read.status == Status::ok,
+         text("a read of %zu bytes ends with status %03xh", bytes, read.device_status));
+  expect(std::ranges::equal(written, read_back), text("%zu bytes are read back wrong", bytes));
+  expect(all_are(whole.first(rim), std::byte{0xA5}) && all_are(whole.last(rim), std::byte{0xA5}),
+         text("a read of %zu bytes wrote beside its memory", bytes));
+}
+
+/// Every power of two from a block to 1 MiB, on both block sizes, by interrupts and polled.
+inline std::string verified(Machine& machine) {
+  std::size_t transfers = 0, total = 0;
+  const unsigned before = machine.interrupting().interrupts();
+  for (Queue* const queue : {&machine.interrupting(), &machine.polled()}) {
+    for (const Namespace where : {plain, large}) {
+      for (std::size_t bytes = where == large ? 4096 : 512; bytes <= 1U << 20; bytes *= 2) {
+        verify(machine, *queue, where, bytes);
+        transfers += 2;
+        total += bytes;
+      }
+    }
+  }
+  const unsigned interrupts = machine.interrupting().interrupts() - before;
+  expect(interrupts != 0, "no interrupt came");
+  expect(machine.log().take_faults().empty(), "the IOMMU logged faults");
+  return text("512 B to 1 MiB, %zu transfers by %u interrupts and polled, %zu KiB compared",
+              transfers, interrupts, total >> 10);
+}
+
+/// A block that cannot be read ends its I/O with medium_error, and no other block's.
+inline std::string failing_medium(Machine& machine) {
+  Queue& queue = machine.interrupting();
+  const std::span bytes = machine.memory(4096);
+  struct Case {
+    std::uint64_t block, count;
+    bool fails;
+  };
+  for (const Case& each : {Case{failing_block - 1, 1, false}, Case{failing_block, 1, true},
+                           Case{failing_block + 1, 1, false}, Case{failing_block - 4, 8, true},
+                           Case{failing_block - 8, 8, false}}) {
+    const Io& read = machine.read(queue, failing, each.block, bytes.first(each.count * 512));
+    expect(queue.wait(read), "a read of the failing medium does not end");
+    expect(
+        read.status == (each.fails ? Status::medium_error : Status::ok) &&
+            read.device_status == (each.fails ? 0x281 : 0),
+        text("blocks %llu to %llu: %s, status %03xh", static_cast<unsigned long long>(each.block),
+             static_cast<unsigned long long>(each.block + each.count - 1), to_string(read.status),
+             read.device_status));
+  }
+  return "status 281h is medium_error for the two reads with the bad block, the others are ok";
+}
+
+}  // namespace nvme_vfio
+
+#endif
