@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// std::format and std::print for the values that ostream.hpp, dma/ostream.hpp, mq/ostream.hpp and
-// sim/ostream.hpp give a text: include the one with the type as well. The format specification is
-// that of a string, as in "{:>20}".
+// std::format and std::print for the values that ostream.hpp, dma/ostream.hpp, mq/ostream.hpp,
+// nvme/ostream.hpp and sim/ostream.hpp give a text: include the one with the type as well. The
+// format specification is that of a string, as in "{:>20}".
 
 #ifndef BLKOWN_FORMAT_HPP
 #define BLKOWN_FORMAT_HPP

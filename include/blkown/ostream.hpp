@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // The library's values as text: operator<< for every enumeration and value type of the core, and
-// to_string for the types that are not enumerations. dma/ostream.hpp, mq/ostream.hpp and
-// sim/ostream.hpp do the same for their libraries. No other header includes these.
+// to_string for the types that are not enumerations. dma/ostream.hpp, mq/ostream.hpp,
+// nvme/ostream.hpp and sim/ostream.hpp do the same for their libraries. No other header includes
+// these.
 
 #ifndef BLKOWN_OSTREAM_HPP
 #define BLKOWN_OSTREAM_HPP

@@ -18,7 +18,7 @@ namespace nvme {
 
 /// An entry of a completion queue. The controller writes `status_and_phase` last. A driver reads it
 /// first, with dma::load_acquire, and reads the other fields when the phase is the expected one.
-/// Source: NVMe Base 1.4, section 4.6, figure 123.
+/// Source: NVMe Base 1.4, section 4.6.
 struct CompletionEntry {
   Le32 dw0;               ///< The command's result.
   Le32 dw1;               ///< Reserved.

@@ -17,7 +17,7 @@ namespace nvme {
 
 /// One range of a Dataset Management command. The command's data is an array of 1 to
 /// max_dsm_ranges.
-/// Source: NVMe Base 1.4, section 6.7.1.1, figure 361.
+/// Source: NVMe Base 1.4, section 6.7.
 struct DsmRange {
   Le32 attributes;   ///< Context attributes: hints.
   Le32 block_count;  ///< Not 0's based: 0 is an empty range.

@@ -15,7 +15,7 @@ namespace nvme {
 
 /// The feature that a command names. A value outside the enumerators is a feature that this library
 /// has no name for.
-/// Source: NVMe Base 1.4, section 5.21.1, figures 271 and 272.
+/// Source: NVMe Base 1.4, section 5.21.1.
 enum class FeatureId : std::uint8_t {
   arbitration = 0x01,
   power_management = 0x02,
@@ -87,7 +87,7 @@ enum class FeatureId : std::uint8_t {
 }
 
 /// SEL of Get Features: which value is returned.
-/// Source: NVMe Base 1.4, section 5.13, figure 177.
+/// Source: NVMe Base 1.4, section 5.13.
 enum class FeatureSelect : std::uint8_t {
   current = 0,
   default_value = 1,
@@ -107,8 +107,8 @@ enum class FeatureSelect : std::uint8_t {
 }
 
 /// Number of Queues: how many I/O queues the host asks for, and in the completion's dword 0 how
-/// many the controller has allocated. Neither count contains the admin queue. Source: NVMe
-/// Base 1.4, section 5.21.1.7.
+/// many the controller has allocated. Neither count contains the admin queue.
+/// Source: NVMe Base 1.4, section 5.21.1.7.
 struct NumberOfQueues {
   std::uint32_t value = 0;
 

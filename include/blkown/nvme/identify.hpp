@@ -22,7 +22,7 @@ namespace nvme {
 inline constexpr std::uint32_t identify_bytes = 4096;
 
 /// CNS: what an Identify command returns.
-/// Source: NVMe Base 1.4, section 5.15.1, figure 244.
+/// Source: NVMe Base 1.4, section 5.15.1.
 enum class Cns : std::uint8_t {
   identify_namespace = 0x00,
   identify_controller = 0x01,
@@ -60,7 +60,7 @@ enum class Cns : std::uint8_t {
 }
 
 /// The bits of IdentifyController::oacs.
-/// Source: NVMe Base 1.4, section 5.15.2.1, figure 247.
+/// Source: NVMe Base 1.4, section 5.15.2.2.
 namespace oacs {
 inline constexpr std::uint16_t security = 0x001;
 inline constexpr std::uint16_t format = 0x002;
@@ -72,7 +72,7 @@ inline constexpr std::uint16_t doorbell_buffer = 0x100;
 }  // namespace oacs
 
 /// The bits of IdentifyController::oncs.
-/// Source: NVMe Base 1.4, section 5.15.2.1, figure 247.
+/// Source: NVMe Base 1.4, section 5.15.2.2.
 namespace oncs {
 inline constexpr std::uint16_t compare = 0x01;
 inline constexpr std::uint16_t write_uncorrectable = 0x02;
@@ -85,7 +85,7 @@ inline constexpr std::uint16_t verify = 0x80;
 }  // namespace oncs
 
 /// A power state of IdentifyController.
-/// Source: NVMe Base 1.4, section 5.15.2.1, figure 248.
+/// Source: NVMe Base 1.4, section 5.15.2.2.
 struct PowerState {
   Le16 max_power;  ///< MP, in 0.01 W, or 0.0001 W with MXPS.
   std::uint8_t reserved2 = 0;
@@ -125,7 +125,7 @@ constexpr void fill(std::array<char, n>& field, std::span<const char> text) noex
 
 /// The Identify Controller data structure, CNS 01h. The specification's names of the fields are in
 /// the comments.
-/// Source: NVMe Base 1.4, section 5.15.2.1, figure 247.
+/// Source: NVMe Base 1.4, section 5.15.2.2.
 struct IdentifyController {
   Le16 vendor_id;                           ///< VID: PCI vendor.
   Le16 subsystem_vendor_id;                 ///< SSVID.
@@ -301,7 +301,7 @@ static_assert(offsetof(IdentifyController, power_state_descriptors) == 2048);
 static_assert(offsetof(IdentifyController, vendor_specific) == 3072);
 
 /// A format of a namespace's blocks.
-/// Source: NVMe Base 1.4, section 5.15.2.2, figure 246.
+/// Source: NVMe Base 1.4, section 5.15.2.1.
 struct LbaFormat {
   Le16 metadata_bytes;             ///< MS: per block.
   std::uint8_t data_exponent = 0;  ///< LBADS: a block holds 2 to this power bytes. 0: unused.
@@ -316,7 +316,7 @@ struct LbaFormat {
 static_assert(sizeof(LbaFormat) == 4);
 
 /// The bits of IdentifyNamespace::features.
-/// Source: NVMe Base 1.4, section 5.15.2.2, figure 245.
+/// Source: NVMe Base 1.4, section 5.15.2.1.
 namespace nsfeat {
 inline constexpr std::uint8_t thin_provisioning = 0x01;
 inline constexpr std::uint8_t atomic_units = 0x02;         ///< NAWUN, NAWUPF and NACWU are defined.
@@ -326,7 +326,7 @@ inline constexpr std::uint8_t optimal_performance = 0x10;  ///< OPTPERF: NPWG to
 }  // namespace nsfeat
 
 /// What a read of deallocated blocks returns.
-/// Source: NVMe Base 1.4, section 5.15.2.2, figure 245, DLFEAT.
+/// Source: NVMe Base 1.4, section 5.15.2.1, DLFEAT.
 enum class DeallocatedRead : std::uint8_t {
   not_reported = 0,
   zeroes = 1,
@@ -345,7 +345,7 @@ enum class DeallocatedRead : std::uint8_t {
 
 /// The Identify Namespace data structure, CNS 00h. The specification's names of the fields are in
 /// the comments. All zeroes: the namespace is inactive.
-/// Source: NVMe Base 1.4, section 5.15.2.2, figure 245.
+/// Source: NVMe Base 1.4, section 5.15.2.1.
 struct IdentifyNamespace {
   Le64 size_blocks;                       ///< NSZE.
   Le64 capacity_blocks;                   ///< NCAP.

@@ -20,7 +20,7 @@ namespace nvme {
 
 /// The log page that a Get Log Page command names. A value outside the enumerators is a page that
 /// this library has no name for.
-/// Source: NVMe Base 1.4, section 5.14.1, figures 191 and 192.
+/// Source: NVMe Base 1.4, section 5.14.1.
 enum class LogPageId : std::uint8_t {
   error_information = 0x01,
   smart = 0x02,
@@ -78,7 +78,7 @@ struct Le128 {
 };
 
 /// An entry of the Error Information log. The page is an array, newest entry first.
-/// Source: NVMe Base 1.4, section 5.14.1.1, figure 193.
+/// Source: NVMe Base 1.4, section 5.14.1.1.
 struct ErrorLogEntry {
   Le64 error_count;       ///< The number of this error. 0: the entry is empty.
   Le16 sq_id;             ///< The queue of the command.
@@ -108,7 +108,7 @@ static_assert(offsetof(ErrorLogEntry, nsid) == 24);
 static_assert(offsetof(ErrorLogEntry, command_specific) == 32);
 
 /// The bits of SmartLog::critical_warning.
-/// Source: NVMe Base 1.4, section 5.14.1.2, figure 194.
+/// Source: NVMe Base 1.4, section 5.14.1.2.
 namespace smart_warning {
 inline constexpr std::uint8_t spare = 1;               ///< Too little spare capacity.
 inline constexpr std::uint8_t temperature = 2;         ///< Beyond a temperature threshold.
@@ -119,7 +119,7 @@ inline constexpr std::uint8_t persistent_memory = 32;  ///< The persistent regio
 }  // namespace smart_warning
 
 /// The SMART / Health Information log.
-/// Source: NVMe Base 1.4, section 5.14.1.2, figure 194.
+/// Source: NVMe Base 1.4, section 5.14.1.2.
 struct SmartLog {
   std::uint8_t critical_warning = 0;                      ///< Bits of smart_warning.
   std::array<std::uint8_t, 2> composite_temperature_k{};  ///< Not aligned. See temperature_k.
@@ -167,7 +167,7 @@ static_assert(offsetof(SmartLog, temperature_sensors_k) == 200);
 static_assert(offsetof(SmartLog, thermal2_seconds) == 228);
 
 /// The Firmware Slot Information log.
-/// Source: NVMe Base 1.4, section 5.14.1.3, figure 195.
+/// Source: NVMe Base 1.4, section 5.14.1.3.
 struct FirmwareSlotLog {
   std::uint8_t active_firmware_info = 0;  ///< AFI. See active_slot and next_slot.
   std::array<std::uint8_t, 7> reserved1{};
@@ -200,7 +200,7 @@ struct ChangedNamespaceList {
 static_assert(sizeof(ChangedNamespaceList) == 4096);
 
 /// The type of an asynchronous event.
-/// Source: NVMe Base 1.4, section 5.2.1, figure 147.
+/// Source: NVMe Base 1.4, section 5.2.1.
 enum class AsyncEventType : std::uint8_t {
   error = 0,
   smart = 1,
@@ -222,7 +222,7 @@ enum class AsyncEventType : std::uint8_t {
 }
 
 /// The values of AsyncEvent::information for an event of type error.
-/// Source: NVMe Base 1.4, section 5.2.1, figure 148.
+/// Source: NVMe Base 1.4, section 5.2.1.
 namespace error_event {
 inline constexpr std::uint8_t invalid_doorbell_register = 0;
 inline constexpr std::uint8_t invalid_doorbell_value = 1;
@@ -233,7 +233,7 @@ inline constexpr std::uint8_t firmware_image_load_error = 5;
 }  // namespace error_event
 
 /// The values of AsyncEvent::information for an event of type smart.
-/// Source: NVMe Base 1.4, section 5.2.1, figure 149.
+/// Source: NVMe Base 1.4, section 5.2.1.
 namespace smart_event {
 inline constexpr std::uint8_t reliability = 0;
 inline constexpr std::uint8_t temperature_threshold = 1;
@@ -241,7 +241,7 @@ inline constexpr std::uint8_t spare_below_threshold = 2;
 }  // namespace smart_event
 
 /// The values of AsyncEvent::information for an event of type notice.
-/// Source: NVMe Base 1.4, section 5.2.1, figure 150.
+/// Source: NVMe Base 1.4, section 5.2.1.
 namespace notice_event {
 inline constexpr std::uint8_t namespace_attribute_changed = 0;
 inline constexpr std::uint8_t firmware_activation_starting = 1;
@@ -251,7 +251,7 @@ inline constexpr std::uint8_t asymmetric_access_changed = 3;
 
 /// Dword 0 of the completion of an Asynchronous Event Request. The event is cleared, and may be
 /// reported again, when the log page is read without RAE.
-/// Source: NVMe Base 1.4, section 5.2.1, figure 146.
+/// Source: NVMe Base 1.4, section 5.2.1.
 struct AsyncEvent {
   std::uint32_t dw0 = 0;
 

@@ -14,7 +14,7 @@ namespace nvme {
 
 /// The commands of the admin queue. A value outside the enumerators is an opcode that this library
 /// has no name for.
-/// Source: NVMe Base 1.4, section 5, figures 139 and 140.
+/// Source: NVMe Base 1.4, section 5.
 enum class AdminOpcode : std::uint8_t {
   delete_io_submission_queue = 0x00,
   create_io_submission_queue = 0x01,
@@ -47,7 +47,7 @@ enum class AdminOpcode : std::uint8_t {
 
 /// The commands of an I/O queue, NVM command set. A value outside the enumerators is an opcode that
 /// this library has no name for.
-/// Source: NVMe Base 1.4, section 6, figure 347.
+/// Source: NVMe Base 1.4, section 6.
 enum class IoOpcode : std::uint8_t {
   flush = 0x00,
   write = 0x01,

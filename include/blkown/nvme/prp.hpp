@@ -55,7 +55,7 @@ enum class PrpReason : std::uint8_t {
 }
 
 /// The status code with which a controller answers a command whose PRP entries are wrong.
-/// Source: NVMe Base 1.4, section 4.3 and figure 126.
+/// Source: NVMe Base 1.4, section 4.3.
 [[nodiscard]] constexpr StatusCode to_status_code(PrpReason reason) noexcept {
   switch (reason) {
     case PrpReason::misaligned:
@@ -202,6 +202,7 @@ class PrpListWriter {
     if (!checked.has_value()) return std::unexpected(checked.error());
   }
   const std::uint64_t count = prp_count(runs, page_bytes);
+  if (count == 0) return Prps{};
   detail::PrpListWriter list{list_pages, count - 1, page_bytes};
   Prps prps;
   std::uint64_t index = 0;

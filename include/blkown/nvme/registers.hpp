@@ -33,7 +33,7 @@ template <class T>
 }  // namespace detail
 
 /// The offsets of the registers in BAR 0.
-/// Source: NVMe Base 1.4, section 3.1, figure 68.
+/// Source: NVMe Base 1.4, section 3.1.
 namespace reg {
 inline constexpr std::uint32_t cap = 0x00;    ///< Controller Capabilities, 64 bits.
 inline constexpr std::uint32_t vs = 0x08;     ///< Version.

@@ -14,7 +14,7 @@ inline namespace BLKOWN_ABI {
 namespace nvme {
 
 /// The type of a status code.
-/// Source: NVMe Base 1.4, section 4.6.1.1, figure 125.
+/// Source: NVMe Base 1.4, section 4.6.1.1.
 enum class StatusType : std::uint8_t {
   generic = 0,           ///< Codes that belong to no command.
   command_specific = 1,  ///< Codes that belong to certain commands.
@@ -27,7 +27,7 @@ enum class StatusType : std::uint8_t {
 /// the enumerators is a code that this library has no name for.
 /// Source: NVMe Base 1.4, section 4.6.1.2.
 enum class StatusCode : std::uint16_t {
-  // Generic command status (figure 126).
+  // Generic command status.
   success = 0x000,                   ///< The command completed without an error.
   invalid_opcode = 0x001,            ///< The opcode is reserved, or not supported.
   invalid_field = 0x002,             ///< A reserved value or an unsupported one in a defined field.
@@ -67,7 +67,7 @@ enum class StatusCode : std::uint16_t {
   reservation_conflict = 0x083,                    ///< Another host holds a reservation.
   format_in_progress = 0x084,                      ///< A Format NVM command is in progress.
 
-  // Command specific status (figure 127).
+  // Command specific status.
   completion_queue_invalid = 0x100,      ///< The completion queue does not exist.
   invalid_queue_identifier = 0x101,      ///< The queue identifier is invalid, or in use.
   invalid_queue_size = 0x102,            ///< The queue's size is invalid.
@@ -108,7 +108,7 @@ enum class StatusCode : std::uint16_t {
   invalid_protection_information = 0x181,  ///< The protection information field is invalid.
   write_to_read_only_range = 0x182,        ///< A block of the range is read only.
 
-  // Media and data integrity errors (figure 128).
+  // Media and data integrity errors.
   write_fault = 0x280,                  ///< The data could not be written to the medium.
   unrecovered_read_error = 0x281,       ///< The data could not be read from the medium.
   guard_check_error = 0x282,            ///< The end-to-end guard check failed.
@@ -118,7 +118,7 @@ enum class StatusCode : std::uint16_t {
   access_denied = 0x286,                ///< Access to a block of the range is denied.
   unwritten_block = 0x287,              ///< A block of the range is deallocated or unwritten.
 
-  // Path related status (figure 129).
+  // Path related status.
   internal_path_error = 0x300,    ///< A failure in the controller's path.
   ana_persistent_loss = 0x301,    ///< The relationship to the ANA group is lost for good.
   ana_inaccessible = 0x302,       ///< The ANA group is inaccessible.
@@ -271,7 +271,7 @@ namespace detail {
 }
 
 /// The 15 bits of a completion's status field, without the phase tag.
-/// Source: NVMe Base 1.4, section 4.6.1, figure 124.
+/// Source: NVMe Base 1.4, section 4.6.1.
 struct StatusField {
   std::uint16_t value = 0;
 
@@ -348,9 +348,9 @@ namespace detail {
 
 /// The status of an I/O whose completion has this status field. A code without a Status of its own
 /// becomes target_error where a retry is forbidden, and io_error where a retry may help: a
-/// namespace that is not ready, an interrupted command, and every code without a name. Source: the
-/// kernel's nvme_error_status. It differs: an invalid field or namespace is `invalid`, and an
-/// aborted command is `aborted`.
+/// namespace that is not ready, an interrupted command, and every code without a name.
+/// Source: the kernel's nvme_error_status. It differs: an invalid field or namespace is `invalid`,
+/// and an aborted command is `aborted`.
 [[nodiscard]] constexpr Status to_status(StatusField field) noexcept {
   const Status status = detail::status_of(field.code());
   return status == Status::io_error && field.do_not_retry() ? Status::target_error : status;

@@ -48,7 +48,7 @@ struct CompletionQueueSetup {
 };
 
 /// QPRIO: a submission queue's class for weighted round robin arbitration.
-/// Source: NVMe Base 1.4, section 5.4, figure 155.
+/// Source: NVMe Base 1.4, section 5.4.
 enum class QueuePriority : std::uint8_t {
   urgent = 0,
   high = 1,
@@ -81,12 +81,12 @@ struct SubmissionQueueSetup {
 };
 
 /// What Firmware Commit does.
-/// Source: NVMe Base 1.4, section 5.11, figure 170.
+/// Source: NVMe Base 1.4, section 5.11.
 enum class FirmwareAction : std::uint8_t {
   replace = 0,               ///< Stores the downloaded image in the slot.
   replace_and_activate = 1,  ///< The same, and the next reset activates it.
   activate = 2,              ///< The next reset activates the slot's image.
-  activate_now = 3,          ///< Activates the slot's image without a reset.
+  activate_now = 3,  ///< Activates without a reset the downloaded image, or else the slot's.
   replace_boot_partition = 6,
   activate_boot_partition = 7,
 };
@@ -105,7 +105,7 @@ enum class FirmwareAction : std::uint8_t {
 }
 
 /// An entry of a submission queue.
-/// Source: NVMe Base 1.4, section 4.2, figures 104 and 105.
+/// Source: NVMe Base 1.4, section 4.2.
 struct SubmissionEntry {
   std::uint8_t opcode = 0;  ///< OPC. An AdminOpcode or an IoOpcode.
   std::uint8_t flags = 0;   ///< FUSE in bits 1 to 0, PSDT in bits 7 to 6.

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: the features have the specification's identifiers, and their values its bits.
+
+#include <gtest/gtest.h>
+
+#include <blkown/nvme/features.hpp>
+
+#include "nvme/wire.hpp"
+
+namespace {
+
+namespace nvme = blkown::nvme;
+
+TEST(Features, HaveTheSpecificationsIdentifiers) {
+  wire::expect_names<nvme::FeatureId>({{0x01, "arbitration"},
+                                       {0x02, "power_management"},
+                                       {0x03, "lba_range_type"},
+                                       {0x04, "temperature_threshold"},
+                                       {0x05, "error_recovery"},
+                                       {0x06, "volatile_write_cache"},
+                                       {0x07, "number_of_queues"},
+                                       {0x08, "interrupt_coalescing"},
+                                       {0x09, "interrupt_vector_configuration"},
+                                       {0x0A, "write_atomicity_normal"},
+                                       {0x0B, "asynchronous_event_configuration"},
+                                       {0x0C, "autonomous_power_state_transition"},
+                                       {0x0D, "host_memory_buffer"},
+                                       {0x0E, "timestamp"},
+                                       {0x0F, "keep_alive_timer"},
+                                       {0x10, "host_controlled_thermal_management"},
+                                       {0x11, "non_operational_power_state_config"},
+                                       {0x12, "read_recovery_level_config"},
+                                       {0x13, "predictable_latency_mode_config"},
+                                       {0x14, "predictable_latency_mode_window"},
+                                       {0x15, "lba_status_information_report_interval"},
+                                       {0x16, "host_behavior_support"},
+                                       {0x17, "sanitize_config"},
+                                       {0x18, "endurance_group_event_configuration"},
+                                       {0x80, "software_progress_marker"},
+                                       {0x81, "host_identifier"},
+                                       {0x82, "reservation_notification_mask"},
+                                       {0x83, "reservation_persistence"},
+                                       {0x84, "namespace_write_protection_config"}},
+                                      255, "unknown feature");
+  wire::expect_names<nvme::FeatureSelect>(
+      {{0, "current"}, {1, "default_value"}, {2, "saved"}, {3, "supported_capabilities"}}, 255,
+      "unknown feature select");
+}
+
+TEST(Features, TheNumberOfQueuesHasACountForEachKind) {
+  constexpr nvme::NumberOfQueues value{0x0003'0007};
+  EXPECT_EQ(value.submission_queues(), 8U);
+  EXPECT_EQ(value.completion_queues(), 4U);
+  EXPECT_EQ(nvme::NumberOfQueues::of(8, 4), value);
+  EXPECT_EQ(nvme::NumberOfQueues::of(65535, 65535).value, 0xFFFE'FFFEU);
+  // A completion's dword 0 may hold anything.
+  EXPECT_EQ(nvme::NumberOfQueues{0xFFFFFFFF}.submission_queues(), 65536U);
+  EXPECT_EQ(nvme::NumberOfQueues{0xFFFFFFFF}.completion_queues(), 65536U);
+}
+
+TEST(Features, TheVolatileWriteCacheIsOneBit) {
+  EXPECT_EQ(nvme::VolatileWriteCache::of(true).value, 1U);
+  EXPECT_EQ(nvme::VolatileWriteCache::of(false).value, 0U);
+  EXPECT_TRUE(nvme::VolatileWriteCache{1}.is_enabled());
+  EXPECT_FALSE(nvme::VolatileWriteCache{0xFFFFFFFE}.is_enabled());
+}
+
+TEST(Features, InterruptCoalescingHasAThresholdAndATime) {
+  constexpr nvme::InterruptCoalescing value{0x0000'0A07};
+  EXPECT_EQ(value.entries(), 8U);
+  EXPECT_EQ(value.time_us(), 1000U);
+  EXPECT_EQ(nvme::InterruptCoalescing::of(8, 1099), value);
+  EXPECT_EQ(nvme::InterruptCoalescing::of(256, 25500).value, 0xFFFFU);
+}
+
+TEST(Features, AnInterruptVectorMayBeLeftOutOfCoalescing) {
+  constexpr nvme::InterruptVectorConfiguration value{0x0001'0005};
+  EXPECT_EQ(value.vector(), 5U);
+  EXPECT_TRUE(value.is_coalescing_off());
+  EXPECT_EQ(nvme::InterruptVectorConfiguration::of(5, true), value);
+  EXPECT_EQ(nvme::InterruptVectorConfiguration::of(0xFFFF, false).value, 0xFFFFU);
+  EXPECT_FALSE(nvme::InterruptVectorConfiguration{0xFFFF}.is_coalescing_off());
+}
+
+TEST(Features, ArbitrationHasABurstAndThreeWeights) {
+  constexpr nvme::Arbitration value{0x2010'0803};
+  EXPECT_EQ(value.burst_exponent(), 3U);
+  EXPECT_EQ(value.low_weight(), 9U);
+  EXPECT_EQ(value.medium_weight(), 17U);
+  EXPECT_EQ(value.high_weight(), 33U);
+  EXPECT_EQ(nvme::Arbitration::of(3, 9, 17, 33), value);
+  EXPECT_EQ(nvme::Arbitration::of(nvme::Arbitration::no_limit).value, 7U);
+  EXPECT_EQ(nvme::Arbitration::of(0, 256, 256, 256).value, 0xFFFFFF00U);
+}
+
+TEST(Features, TheAsynchronousEventsAreSwitchedOnOneByOne) {
+  nvme::AsyncEventConfiguration value;
+  value.set_smart_warnings(0x1F);
+  EXPECT_EQ(value.value, 0x1FU);
+  value.set_namespace_attribute_notices(true);
+  EXPECT_EQ(value.value, 0x11FU);
+  value.set_firmware_activation_notices(true);
+  EXPECT_EQ(value.value, 0x31FU);
+  EXPECT_EQ(value.smart_warnings(), 0x1FU);
+  EXPECT_TRUE(value.namespace_attribute_notices());
+  EXPECT_TRUE(value.firmware_activation_notices());
+  value.set_namespace_attribute_notices(false);
+  EXPECT_FALSE(value.namespace_attribute_notices());
+  EXPECT_TRUE(value.firmware_activation_notices());
+}
+
+}  // namespace
