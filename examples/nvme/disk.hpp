@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// DiskDriver: a driver of the block layer for the namespaces of an NVMe controller. All namespaces
+// share the controller's I/O queues, and with them one TagPool.
+//
+//   issue      maps the memory, builds the command, publishes the I/O, and writes the command into
+//              the ring. The last command of a batch rings the doorbell.
+//   complete   the interrupt, or the poll, looks the command id up. The submitting context unmaps
+//              with the completion as the proof, and ends the I/O or issues it again.
+//   timeout    first takes the completions, for an interrupt may be lost. The first timeout of a
+//              publication aborts the command, the next one resets the controller. Neither proves
+//              that the controller is done with the memory, so the I/O goes on.
+//   reset      quiesces the disks and stops the controller. The stop is the proof: what was in
+//              flight is unmapped and issued again. Then the controller is started.
+//   failure    a controller that is gone or does not start ends all I/O with `offline`. One that
+//              does not stop keeps what it has: no memory is given back without proof.
+//
+// NvmeDriver is DriverOf with all steps as they are. A class derived from DriverOf may replace
+// steps that are called through self().
+
+#ifndef EXAMPLES_NVME_DISK_HPP
+#define EXAMPLES_NVME_DISK_HPP
+
+#include <algorithm>
+#include <atomic>
+#include <blkown/dma/dma.hpp>
+#include <blkown/mq/mq.hpp>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "controller.hpp"
+#include "io_queue.hpp"
+#include "reset.hpp"
+
+namespace nvme_driver {
+
+namespace dma = blkown::dma;
+namespace mq = blkown::mq;
+using blkown::Claim;
+using blkown::Cookie;
+using blkown::Status;
+
+/// What the owner of a driver chooses.
+struct DriverConfig {
+  std::uint32_t normal_queues = 1;
+  std::uint32_t poll_queues = 0;  ///< Without interrupts, for Disk::poll.
+  std::uint32_t depth = 64;       ///< Requests of each queue, at most 4,095.
+  std::uint16_t max_tries = 5;    ///< Of an I/O whose failure may be temporary.
+};
+
+/// The driver. The controller is one of ControllerOf<R, B, P>.
+template <class Self, Registers R, dma::Backend B, Platform P>
+class DriverOf {
+ public:
+  using Hw = mq::HwQueue<Self>;
+  using Rq = mq::Request<Self>;
+  using Payload = mq::Payload<Self>;
+  using Answer = mq::Dispatch<Self>;
+  using Queue = IoQueue<R, B, Hw>;
+  using Owner = Controller<R, B, P, std::recursive_mutex>;
+  using Result = std::expected<void, ControllerError>;
+
+  /// The most pieces of memory of one command.
+  static constexpr std::uint32_t max_segments = 128;
+
+  /// The driver's data in each request.
+  struct RequestData {
+    dma::IovaList<max_segments> iovas;
+    std::optional<dma::ActiveMapping> mapping;
+    StatusField status;  // taken with the completion, used in complete()
+    std::uint16_t tries = 0;
+  };
+  /// The driver's data in each hardware queue.
+  struct HwData {
+    Queue* queue = nullptr;
+  };
+  /// The driver's data in each disk.
+  using QueueData = NamespaceInfo;
+
+  /// Precondition: the controller outlives the driver.
+  DriverOf(Owner& controller, const DriverConfig& config)
+      : controller_{controller}, config_{config} {}
+  DriverOf(const DriverOf&) = delete;
+  DriverOf& operator=(const DriverOf&) = delete;
+
+  // --- up and down ------------------------------------------------------------------------------
+
+  /// Starts the controller and creates the I/O queues, fewer if it grants fewer.
+  /// Errors: those of Controller::start; memory. Call shut_down() then.
+  [[nodiscard]] Result start() {
+    if (auto started = controller_.start(); !started.has_value()) return started;
+    const std::uint32_t granted = controller_.info().io_queues;
+    config_.poll_queues = std::min(config_.poll_queues, granted - 1);
+    config_.normal_queues = std::min(config_.normal_queues, granted - config_.poll_queues);
+    for (std::uint32_t i = 0; i != queue_count(); ++i) {
+      auto queue = allocate_queue(i);
+      if (queue == nullptr) return std::unexpected(ControllerError{ControllerStep::memory, {}});
+      queues_.push_back(std::move(queue));
+    }
+    return create_queues();
+  }
+
+  /// Lets the controller make its cache durable, stops it, and frees the memory. False: there is no
+  /// proof that the controller has stopped, or a step failed. The memory stays.
+  /// Precondition: the disks are removed and destroyed, and no interrupt comes.
+  [[nodiscard]] bool shut_down() {
+    const auto proof = controller_.shut_down();
+    if (!proof.has_value()) return false;
+    static_cast<void>(controller_.device().drain(*proof));
+    bool is_freed = true;
+    for (const auto& queue : queues_) is_freed = queue->free(*proof) && is_freed;
+    queues_.clear();
+    return controller_.free(*proof) && is_freed;
+  }
+
+  /// The pool of the disks' requests.
+  [[nodiscard]] auto create_pool(std::optional<blkown::Generation> first_generation = {}) const {
+    return mq::TagPool<Self>::create({.queue_count = queue_count(),
+                                      .depth = config_.depth,
+                                      .layout = blkown::CookieLayout::nvme(),
+                                      .first_generation = first_generation});
+  }
+
+  /// The configuration of a namespace's disk.
+  /// Precondition: NamespaceInfo::is_usable().
+  [[nodiscard]] mq::DiskConfig disk_config(const NamespaceInfo& info) const {
+    const unsigned block_shift = info.block_exponent - mq::sector_shift;
+    mq::DiskConfig disk;
+    disk.name = "nvme";
+    disk.capacity_sectors = info.blocks << block_shift;
+    disk.logical_block_bytes = info.block_bytes();
+    disk.limits = limits(block_shift);
+    disk.read_only = info.is_read_only;
+    disk.write_cache = controller_.info().has_write_cache;
+    disk.fua = disk.write_cache;  // every NVMe controller has FUA
+    disk.normal_queues = config_.normal_queues;
+    disk.poll_queues = config_.poll_queues;
+    disk.depth = config_.depth;
+    disk.layout = blkown::CookieLayout::nvme();
+    return disk;
+  }
+
+  [[nodiscard]] const DriverConfig& config() const noexcept { return config_; }
+  [[nodiscard]] Owner& controller() const noexcept { return controller_; }
+  [[nodiscard]] std::uint32_t queue_count() const noexcept {
+    return config_.normal_queues + config_.poll_queues;
+  }
+  [[nodiscard]] unsigned resets() const noexcept { return resets_.load(); }
+  /// Whether a reset is running. No disk is destroyed meanwhile.
+  [[nodiscard]] bool is_resetting() const noexcept { return reset_.is_running(); }
+  /// Whether all I/O ends with `offline`.
+  [[nodiscard]] bool is_offline() const noexcept { return is_offline_.load(); }
+
+  // --- the block layer's hooks ------------------------------------------------------------------
+
+  Status init_hctx(Hw& hw, QueueData&) {
+    if (hw.index().value >= queues_.size()) return Status::invalid;
+    Queue& queue = *queues_[hw.index().value];
+    hw.data.queue = &queue;
+    set_lookup_queue(queue, nullptr, &hw);
+    reset_.attach(hw.disk());
+    return Status::ok;
+  }
+  void exit_hctx(Hw& hw, QueueData&) {
+    reset_.detach(hw.disk());
+    Hw* other = nullptr;
+    reset_.for_each([&](mq::Disk<Self>& disk) { other = &disk.hw_queue(hw.index()); });
+    set_lookup_queue(*hw.data.queue, &hw, other);
+  }
+
+  Answer queue_rq(Hw& hw, const QueueData& info, blkown::Idle<Rq> idle, bool is_last) {
+    auto claim = std::move(idle).start().into_claim();
+    if (is_offline()) return self().reject(hw, std::move(claim), Status::offline);
+    if (const auto error = self().map(claim)) return self().reject(hw, std::move(claim), *error);
+    const auto entry = self().command(hw, info, claim);
+    if (!entry.has_value()) return self().reject(hw, std::move(claim), entry.error());
+    return self().send(hw, std::move(claim), *entry, is_last);
+  }
+  void commit_rqs(Hw& hw, QueueData&) {
+    Queue& queue = *hw.data.queue;
+    const std::lock_guard guard{queue.submission};
+    queue.pair.ring_doorbell();
+  }
+
+  unsigned poll(Hw& hw) { return service(*hw.data.queue); }
+
+  /// Unmaps the memory, and ends the I/O or issues it again.
+  void complete(Hw& hw, Claim<Rq> claim) {
+    self().unmap(claim, *dma::EndProof::of(claim));
+    hw.data.queue->forget_abort(claim.tag());
+    const StatusField status = claim.data().driver_data.status;
+    if (status.is_success()) return self().end(std::move(claim), Status::ok);
+    const Status reason = blkown::nvme::to_status(status);
+    if (status.do_not_retry()) return self().end(std::move(claim), reason);
+    self().try_again(std::move(claim), reason);
+  }
+
+  mq::TimeoutAction timeout(Hw& hw, const blkown::ARef<Rq>&, const Cookie& cookie) {
+    Queue& queue = *hw.data.queue;
+    if (service(queue) != 0) return mq::TimeoutAction::rearm;
+    if (queue.was_aborted(cookie) || controller_.state().is_fatal()) {
+      reset();
+    } else if (controller_.abort(queue.pair.config().id,
+                                 static_cast<std::uint16_t>(cookie.value))) {
+      queue.note_abort(cookie);
+    }
+    return mq::TimeoutAction::rearm;
+  }
+
+  // --- events; any context ----------------------------------------------------------------------
+
+  /// Vector 0 is the admin queue's, vector i that of I/O queue i.
+  void interrupt(std::uint32_t vector) {
+    if (vector == 0) return controller_.interrupt();
+    if (vector <= queues_.size()) service(*queues_[vector - 1]);
+  }
+  /// The controller has failed (CSTS.CFS).
+  void failed() { reset(); }
+  /// The controller was unplugged. All I/O ends with `offline`.
+  void removed() {
+    is_offline_.store(true);
+    reset();
+  }
+  /// Begins a reset, unless one is running.
+  void reset() { reset_.begin(); }
+
+ protected:
+  [[nodiscard]] Self& self() noexcept { return static_cast<Self&>(*this); }
+
+  // --- steps of an I/O --------------------------------------------------------------------------
+
+  [[nodiscard]] std::optional<Status> map(Claim<Rq>& claim) {
+    Payload& payload = claim.data();
+    if (payload.segments().empty()) return std::nullopt;
+    const auto direction =
+        payload.op() == mq::Op::read ? dma::Direction::from_device : dma::Direction::to_device;
+    auto prepared = dma::map(claim, controller_.device(), payload.segments(), direction,
+                             payload.driver_data.iovas);
+    // A shortage is `resource`: the disk issues the request again. Memory that can never be mapped
+    // is `invalid`, and the bio ends.
+    if (!prepared.has_value()) return prepared.error().status();
+    payload.driver_data.mapping = std::move(*prepared).activate();
+    return std::nullopt;
+  }
+
+  /// Built before the publication, because a published I/O may end at any moment.
+  [[nodiscard]] std::expected<SubmissionEntry, Status> command(Hw& hw, const NamespaceInfo& info,
+                                                               const Claim<Rq>& claim) {
+    const Payload& payload = claim.data();
+    PrpPool<B>& prps = hw.data.queue->prps;
+    const unsigned shift = info.block_exponent;
+    const blkown::nvme::BlockRange blocks{
+        .slba = payload.sector() >> (shift - mq::sector_shift),
+        .block_count = static_cast<std::uint32_t>(payload.length_bytes() >> shift)};
+    SubmissionEntry entry;
+    switch (payload.op()) {
+      case mq::Op::read: entry = SubmissionEntry::read(info.nsid, blocks); break;
+      case mq::Op::write:
+        entry = SubmissionEntry::write(info.nsid, blocks, payload.flags().fua);
+        break;
+      case mq::Op::write_zeroes:
+        return SubmissionEntry::write_zeroes(info.nsid, blocks, false, payload.flags().fua);
+      case mq::Op::discard:
+        entry = SubmissionEntry::dataset_management(info.nsid, 1, true);
+        entry.set_prps(
+            prps.put(claim.tag(),
+                     {.attributes = 0, .block_count = blocks.block_count, .slba = blocks.slba}));
+        return entry;
+      default: return SubmissionEntry::flush(info.nsid);
+    }
+    const auto built = prps.build(claim.tag(), payload.driver_data.mapping->segments());
+    if (!built.has_value()) return std::unexpected(Status::invalid);
+    entry.set_prps(*built);
+    return entry;
+  }
+
+  /// Publishes the I/O with its command, and rings the doorbell for the last one of a batch.
+  Answer send(Hw& hw, Claim<Rq> claim, const SubmissionEntry& entry, bool is_last) {
+    Queue& queue = *hw.data.queue;
+    std::unique_lock lock{queue.submission};
+    auto published = queue.pair.publish(std::move(claim), entry);
+    if (published.has_value() && is_last) queue.pair.ring_doorbell();
+    lock.unlock();
+    // Without a Claim in the error, a forged completion has claimed the I/O before the refusal.
+    if (published.has_value() || !published.error().claim.has_value()) return Answer::accepted();
+    return self().reject(hw, *std::move(published.error().claim), Status::device_resource);
+  }
+
+  /// Gives a request back that was not sent. The commands before it must not wait for its doorbell.
+  Answer reject(Hw& hw, Claim<Rq> claim, Status status) {
+    commit_rqs(hw, hw.disk().queue_data());
+    auto mapping = std::exchange(claim.data().driver_data.mapping, std::nullopt);
+    if (mapping.has_value()) {
+      auto cancelled = std::move(*mapping).cancel(claim);
+      if (!cancelled.has_value()) claim.data().driver_data.mapping = std::move(cancelled.error());
+    }
+    return Answer::rejected(std::move(claim), status);
+  }
+
+  /// Unmaps the memory. The mapping is in the request's own data, and is taken out before the I/O
+  /// ends.
+  void unmap(Claim<Rq>& claim, const dma::EndProof& proof) {
+    auto mapping = std::exchange(claim.data().driver_data.mapping, std::nullopt);
+    if (!mapping.has_value()) return;
+    auto unmapped = std::move(*mapping).unmap(proof);
+    if (!unmapped.has_value()) claim.data().driver_data.mapping = std::move(unmapped.error());
+  }
+
+  void end(Claim<Rq> claim, Status status) {
+    claim.data().driver_data.tries = 0;
+    std::move(claim).end(status);
+  }
+  void try_again(Claim<Rq> claim, Status reason) {
+    if (is_offline()) return end(std::move(claim), Status::offline);
+    if (++claim.data().driver_data.tries >= config_.max_tries) return end(std::move(claim), reason);
+    std::move(claim).requeue();
+  }
+
+  /// Takes the completions of a queue. Returns their number, or 0 if another context takes them.
+  unsigned service(Queue& queue) {
+    unsigned taken = 0;
+    queue.gate.enter([&] {
+      taken += queue.pair.poll([&](const CompletionEntry& entry) {
+        if (queue.hw != nullptr) self().take(*queue.hw, entry);
+      });
+    });
+    return taken;
+  }
+  /// Looks one completion up, and passes the I/O to its submitting context.
+  void take(Hw& lookup, const CompletionEntry& entry) {
+    auto claim = lookup.claim(entry.command_id);
+    if (!claim.has_value()) return;  // late, repeated or forged: counted by the disk
+    claim->data().driver_data.status = entry.status();
+    Hw& hw = claim->data().hw_queue();
+    hw.complete(*std::move(claim));
+  }
+
+  // --- reset ------------------------------------------------------------------------------------
+
+  static void on_quiet(void* self) { static_cast<DriverOf*>(self)->restart(); }
+
+  /// No queue_rq is running.
+  void restart() {
+    resets_.fetch_add(1);
+    const auto proof = controller_.stop();
+    if (!proof.has_value()) return is_offline_.store(true);  // what is in flight stays there
+    give_up(*proof);
+    if (is_offline()) return;
+    const Result started = controller_.start();
+    const Result created = started.has_value() ? create_queues() : started;
+    if (created.has_value()) return;
+    is_offline_.store(true);
+    static_cast<void>(controller_.stop());
+  }
+
+  /// Unmaps and gives back all I/O that no completion has claimed.
+  void give_up(const dma::EndProof& proof) {
+    reset_.for_each([&](mq::Disk<Self>& disk) {
+      for (std::uint32_t i = 0; i != disk.hw_queue_count(); ++i) {
+        self().give_up_queue(disk.hw_queue(blkown::QueueIndex{i}), proof);
+      }
+    });
+    static_cast<void>(controller_.device().drain(proof));
+    for (const auto& queue : queues_) {
+      while (!queue->gate.try_close([&] { queue->pair.reset(); })) controller_.platform().pause();
+    }
+  }
+  void give_up_queue(Hw& hw, const dma::EndProof& proof) {
+    hw.for_each_in_flight([&](const blkown::ARef<Rq>& pin, const Cookie& cookie) {
+      auto claim = blkown::claim(pin, cookie);
+      if (!claim.has_value()) return;
+      self().unmap(*claim, proof);
+      self().try_again(*std::move(claim), Status::transport_error);
+    });
+  }
+
+ private:
+  [[nodiscard]] std::unique_ptr<Queue> allocate_queue(std::uint32_t index) {
+    // Only completions say what was fetched, so the ring has room for more than the requests.
+    const std::uint32_t entries = std::min(2 * config_.depth, controller_.info().max_queue_entries);
+    QueuePairConfig pair{.id = static_cast<std::uint16_t>(index + 1),
+                         .submission_entries = entries,
+                         .completion_entries = entries};
+    controller_.state().set_doorbells(pair);
+    return Queue::allocate(controller_.registers(), controller_.device(), pair, config_.depth);
+  }
+  [[nodiscard]] Result create_queues() {
+    for (std::uint32_t i = 0; i != queues_.size(); ++i) {
+      const QueuePairConfig& pair = queues_[i]->pair.config();
+      const bool is_polled = i >= config_.normal_queues;
+      const auto vector = is_polled ? std::nullopt : std::optional{pair.id};
+      if (auto created = controller_.create_queue_pair(pair, vector); !created.has_value()) {
+        return created;
+      }
+    }
+    return {};
+  }
+
+  [[nodiscard]] mq::QueueLimits limits(unsigned block_shift) const {
+    const ControllerInfo& info = controller_.info();
+    auto device = controller_.device().backend().limits();
+    device.max_segments = std::min(device.max_segments, max_segments);
+    device.virt_boundary_mask = std::max<std::uint64_t>(device.virt_boundary_mask, page_bytes - 1);
+    mq::QueueLimits limits = mq::QueueLimits::for_device(device);
+    const auto max_bytes = std::min(info.max_transfer_bytes, PrpPool<B>::max_transfer_bytes);
+    limits.max_sectors = static_cast<std::uint32_t>(max_bytes >> mq::sector_shift);
+    limits.dma_alignment_mask = 3;
+    if (info.has_discard) limits.max_discard_sectors = std::uint64_t{UINT32_MAX} << block_shift;
+    if (info.has_write_zeroes)
+      limits.max_write_zeroes_sectors = std::uint64_t{65536} << block_shift;
+    return limits;
+  }
+
+  /// Changes the queue for lookups from `from`, or from any queue if null, to `to`.
+  void set_lookup_queue(Queue& queue, const Hw* from, Hw* to) {
+    const auto change = [&] {
+      if (from == nullptr ? queue.hw == nullptr : queue.hw == from) queue.hw = to;
+    };
+    while (!queue.gate.try_close(change)) controller_.platform().pause();
+    service(queue);
+  }
+
+  Owner& controller_;
+  DriverConfig config_;
+  std::vector<std::unique_ptr<Queue>> queues_;
+  ResetSequence<Self> reset_{&on_quiet, this};
+  std::atomic<bool> is_offline_{false};
+  std::atomic<unsigned> resets_{0};
+};
+
+/// The driver with all steps as they are.
+template <Registers R, dma::Backend B, Platform P>
+class NvmeDriver : public DriverOf<NvmeDriver<R, B, P>, R, B, P> {
+ public:
+  using DriverOf<NvmeDriver, R, B, P>::DriverOf;
+
+ private:
+  friend class DriverOf<NvmeDriver, R, B, P>;
+};
+
+}  // namespace nvme_driver
+
+#endif

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// ResetSequence: stops all disks of a controller, has the controller reset, and lets the disks go
+// on.
+//
+//   begin      the first caller wins. Every disk is quiesced: no queue_rq runs any more.
+//   restart    called on one context when all are quiet. The driver stops the controller, gives up
+//              what was in flight, and starts the controller.
+//   unquiesce  every disk that was quiesced goes on. Then the reset is over.
+//
+// A disk that is removed during a reset ends its operations at once. It is destroyed when
+// is_running() is false.
+
+#ifndef EXAMPLES_NVME_RESET_HPP
+#define EXAMPLES_NVME_RESET_HPP
+
+#include <atomic>
+#include <blkown/mq/mq.hpp>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace nvme_driver {
+
+/// The resets of a controller with disks of the driver D.
+template <class D>
+class ResetSequence {
+ public:
+  using Disk = blkown::mq::Disk<D>;
+
+  /// `restart(argument)` resets the controller.
+  ResetSequence(void (*restart)(void*), void* argument) noexcept
+      : restart_{restart}, argument_{argument} {}
+
+  /// Adds a disk, if it is not known.
+  void attach(Disk& disk) {
+    const std::lock_guard guard{mutex_};
+    for (const auto& member : members_) {
+      if (member->disk == &disk && !member->is_gone) return;
+    }
+    members_.push_back(std::make_unique<Member>(*this, disk));
+  }
+  /// Leaves a disk that is being removed out of later resets.
+  void detach(const Disk& disk) {
+    const std::lock_guard guard{mutex_};
+    for (const auto& member : members_) member->is_gone |= member->disk == &disk;
+  }
+
+  /// Calls `visit(Disk&)` for each disk.
+  template <class Visit>
+  void for_each(Visit visit) {
+    const std::lock_guard guard{mutex_};
+    for (const auto& member : members_) {
+      if (!member->is_gone) visit(*member->disk);
+    }
+  }
+
+  /// Begins a reset, unless one is running.
+  /// Context: any.
+  void begin() {
+    if (is_running_.exchange(true)) return;
+    step(Phase::quiescing);
+  }
+  [[nodiscard]] bool is_running() const noexcept { return is_running_.load(); }
+
+ private:
+  enum class Phase : std::uint8_t { quiescing, unquiescing };
+
+  struct Member {
+    Member(ResetSequence& its_sequence, Disk& its_disk)
+        : disk{&its_disk}, control{{&on_control, &its_sequence}} {}
+    Disk* disk;
+    bool is_gone = false;
+    bool is_quiesced = false;
+    blkown::mq::Control control;
+  };
+
+  static void on_control(void* self, blkown::mq::Control&) {
+    static_cast<ResetSequence*>(self)->one_done();
+  }
+
+  /// Starts a phase. An operation may end within the call that starts it.
+  void step(Phase phase) {
+    phase_ = phase;
+    pending_.store(1);  // this function's own
+    {
+      const std::lock_guard guard{mutex_};
+      for (const auto& member : members_) {
+        const bool is_due = phase == Phase::quiescing ? !member->is_gone : member->is_quiesced;
+        if (!is_due) continue;
+        pending_.fetch_add(1);
+        member->is_quiesced = phase == Phase::quiescing;
+        if (phase == Phase::quiescing) {
+          member->disk->quiesce(member->control);
+        } else {
+          member->disk->unquiesce(member->control);
+        }
+      }
+    }
+    one_done();
+  }
+  void one_done() {
+    if (pending_.fetch_sub(1) != 1) return;
+    if (phase_ == Phase::unquiescing) return is_running_.store(false);
+    restart_(argument_);
+    step(Phase::unquiescing);
+  }
+
+  void (*restart_)(void*);
+  void* argument_;
+  std::mutex mutex_;  // of the members
+  std::vector<std::unique_ptr<Member>> members_;
+  std::atomic<bool> is_running_{false};
+  std::atomic<std::uint32_t> pending_{0};
+  Phase phase_ = Phase::quiescing;  // ordered by pending_
+};
+
+}  // namespace nvme_driver
+
+#endif
