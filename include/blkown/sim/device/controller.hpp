@@ -12,6 +12,7 @@
 #include <blkown/dma/proof.hpp>
 #include <blkown/sim/device/controller_config.hpp>
 #include <blkown/sim/device/controller_engine.hpp>
+#include <blkown/sim/device/controller_hooks.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
@@ -30,19 +31,6 @@
 namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
-
-/// The hooks of a controller. Any of them may be null.
-/// Context: the controller's caller, without the controller's lock. A hook may call the controller.
-struct ControllerHooks {
-  void* argument = nullptr;  ///< Passed to each hook.
-  /// Completions were posted on the queue. May be called within a doorbell or a dma::map, as an
-  /// interrupt on another processor would be. Null: the driver polls.
-  void (*interrupt)(void* argument, std::uint32_t queue) = nullptr;
-  /// The controller has failed, and executes nothing until it is stopped and started.
-  void (*failed)(void* argument) = nullptr;
-  /// An action is due: step() must be called.
-  void (*wake)(void* argument) = nullptr;
-};
 
 /// An NVMe-like controller: pairs of rings in the driver's memory, doorbells, completions with a
 /// phase bit, commands that end in any order. The controller accesses all memory, the rings

@@ -7,7 +7,6 @@
 #define BLKOWN_SIM_DEVICE_FALSE_COOKIE_HPP
 
 #include <blkown/config.hpp>
-#include <blkown/sim/device/controller_config.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/tag.hpp>
 #include <cstdint>
@@ -18,8 +17,9 @@ namespace sim::detail {
 
 /// The cookie of the fault `forged`: random bits, or a tag and a generation that the driver could
 /// have.
-[[nodiscard]] inline std::uint64_t forged_cookie(const ControllerConfig& config,
-                                                 std::uint32_t queue, std::uint64_t choice) {
+template <class Config>
+[[nodiscard]] std::uint64_t forged_cookie(const Config& config, std::uint32_t queue,
+                                          std::uint64_t choice) {
   const Tag tag{static_cast<std::uint32_t>((choice >> 8) % (2 * config.depth))};
   const Generation generation{static_cast<std::uint32_t>(choice >> 32)};
   return choice % 2 == 0 ? choice >> 1 : config.layout.encode(QueueIndex{queue}, tag, generation);
@@ -33,7 +33,8 @@ namespace sim::detail {
 }
 
 /// Draws the time that a command takes.
-[[nodiscard]] inline std::uint64_t draw_latency_ns(const ControllerConfig& config, Random& random) {
+template <class Config>
+[[nodiscard]] std::uint64_t draw_latency_ns(const Config& config, Random& random) {
   // Some commands are done before the doorbell returns.
   if (random.chance(1, 8)) return 0;
   if (config.longest_ns < config.shortest_ns) return config.shortest_ns;

@@ -26,7 +26,7 @@
 #include <blkown/segment.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/command_table.hpp>
-#include <blkown/sim/device/controller.hpp>
+#include <blkown/sim/device/controller_hooks.hpp>
 #include <blkown/sim/device/controller_config.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
 #include <blkown/sim/device/false_cookie.hpp>

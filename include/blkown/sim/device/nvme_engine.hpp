@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// NvmeEngine: fetches, executes and completes the commands of a simulated NVMe controller.
+
+#ifndef BLKOWN_SIM_DEVICE_NVME_ENGINE_HPP
+#define BLKOWN_SIM_DEVICE_NVME_ENGINE_HPP
+
+#include <algorithm>
+#include <blkown/config.hpp>
+#include <blkown/detail/saturating.hpp>
+#include <blkown/nvme/opcode.hpp>
+#include <blkown/nvme/status.hpp>
+#include <blkown/nvme/submission_entry.hpp>
+#include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/nvme_admin.hpp>
+#include <blkown/sim/device/nvme_command.hpp>
+#include <blkown/sim/device/nvme_completer.hpp>
+#include <blkown/sim/device/nvme_io.hpp>
+#include <blkown/sim/device/nvme_queue.hpp>
+#include <blkown/sim/device/nvme_state.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim::detail {
+
+/// Context: with the controller's mutex for the admin queue, and for an I/O queue in a serial run.
+/// The functions take the queues' mutexes.
+class NvmeEngine {
+ public:
+  explicit NvmeEngine(NvmeState& state) : state_{state}, io_{state}, admin_{state} {}
+
+  [[nodiscard]] NvmeAdmin& admin() noexcept { return admin_; }
+
+  /// Whether the queue has a command that can be fetched now.
+  [[nodiscard]] bool can_fetch(NvmeSubmissionQueue& queue) {
+    const std::lock_guard guard{queue.mutex};
+    if (!queue.exists() || queue.is_halted) return false;
+    NvmeCompletionQueue& completion_queue = state_.completion_queue_of(queue);
+    const std::lock_guard other_guard{completion_queue.mutex};
+    return is_fetch_due(queue, completion_queue);
+  }
+  /// The time at which the queue's next step is due. None: no step is planned, or the completion
+  /// queue is full.
+  [[nodiscard]] std::optional<std::uint64_t> next_ns(NvmeSubmissionQueue& queue) {
+    const std::lock_guard guard{queue.mutex};
+    if (!queue.exists() || queue.is_halted) return std::nullopt;
+    NvmeCompletionQueue& completion_queue = state_.completion_queue_of(queue);
+    const std::lock_guard other_guard{completion_queue.mutex};
+    if (is_fetch_due(queue, completion_queue)) return 0;
+    const auto interrupt_ns = completion_queue.interrupt_due_ns();
+    const auto action_ns = completion_queue.room() == 0 ? std::nullopt : queue.schedule.next_ns();
+    if (!action_ns.has_value()) return interrupt_ns;
+    return interrupt_ns.has_value() ? std::min(*action_ns, *interrupt_ns) : action_ns;
+  }
+  /// Performs one step of the queue: fetches a command, performs an action that is due, or sends an
+  /// interrupt that was coalesced. Returns false if none is due.
+  [[nodiscard]] bool step(NvmeSubmissionQueue& queue, NvmeCompleter& completer) {
+    const std::lock_guard guard{queue.mutex};
+    if (!queue.exists() || queue.is_halted) return false;
+    NvmeCompletionQueue& completion_queue = state_.completion_queue_of(queue);
+    const std::lock_guard other_guard{completion_queue.mutex};
+    if (is_fetch_due(queue, completion_queue)) {
+      ++queue.counters.events;
+      fetch(queue, completer);
+      return true;
+    }
+    if (completion_queue.room() != 0) {
+      const auto action = queue.schedule.take_due(completer.now_ns());
+      if (action.has_value()) {
+        ++queue.counters.events;
+        run(queue, *action, completer);
+        return true;
+      }
+    }
+    const auto interrupt_ns = completion_queue.interrupt_due_ns();
+    if (!interrupt_ns.has_value() || *interrupt_ns > completer.now_ns()) return false;
+    completion_queue.clear_interrupt();
+    completer.calls().interrupts |= std::uint64_t{1} << completion_queue.vector();
+    return true;
+  }
+
+  /// Disowns the commands with this identifier that complete to the queue: the driver has accepted
+  /// a false completion. Returns those that the controller has, or has not fetched yet.
+  [[nodiscard]] std::vector<nvme::SubmissionEntry> disown(std::uint32_t completion_queue,
+                                                          std::uint64_t command_id) {
+    std::vector<nvme::SubmissionEntry> found;
+    for (NvmeSubmissionQueue& queue : state_.submission_queues) {
+      const std::lock_guard guard{queue.mutex};
+      if (!queue.exists() || queue.completion_queue() != completion_queue) continue;
+      if (!disown_fetched(queue, command_id, found)) disown_unfetched(queue, command_id, found);
+    }
+    return found;
+  }
+
+ private:
+  [[nodiscard]] static bool is_fetch_due(const NvmeSubmissionQueue& queue,
+                                         const NvmeCompletionQueue& completion_queue) {
+    return queue.is_fetching && queue.has_submission() && completion_queue.room() != 0;
+  }
+
+  void run(NvmeSubmissionQueue& queue, const NvmeAction& action, NvmeCompleter& completer) {
+    switch (action.kind) {
+      case NvmeActionKind::execute: return execute(queue, action.command, completer);
+      case NvmeActionKind::touch: return io_.touch(queue, action.command);
+      case NvmeActionKind::send: return completer.send_planned(queue, action);
+    }
+  }
+
+  void fetch(NvmeSubmissionQueue& queue, NvmeCompleter& completer) {
+    NvmeCommand command{.queue = queue.id(), .entry = {}};
+    if (!queue.fetch(state_.iommu, state_.ring_access(), command.entry)) {
+      completer.calls().has_failed = true;
+      return;
+    }
+    command.is_disowned = std::erase(queue.disowned_unfetched, command.id()) != 0;
+    if (state_.observer != nullptr) state_.observer->command_fetched(queue.id(), command.entry);
+    if (state_.strikes(FaultKind::reset)) {
+      queue.add(command);
+      completer.calls().has_failed = true;
+      return;
+    }
+    if (command.is_disowned && !command.moves_blocks()) return;
+    if (queue.has_id(command.entry.command_id)) {
+      return completer.answer(queue, command, refused(nvme::StatusCode::command_id_conflict));
+    }
+    if (command.is(nvme::AdminOpcode::abort) && admin_.has_max_aborts()) {
+      return completer.answer(queue, command,
+                              refused(nvme::StatusCode::abort_command_limit_exceeded));
+    }
+    command.is_lost = state_.strikes(FaultKind::lost);
+    command = queue.add(command);
+    // Half of the lost commands are executed without a completion, the others are not executed.
+    if (command.is_lost && state_.faults->choice() % 2 == 0) return;
+    const std::uint64_t late_ns = state_.strikes(FaultKind::late) ? state_.config.late_ns : 0;
+    completer.schedule(queue, {.kind = NvmeActionKind::execute, .command = command},
+                       blkown::detail::saturating_add(completer.latency_ns(queue), late_ns));
+  }
+
+  void execute(NvmeSubmissionQueue& queue, const NvmeCommand& planned, NvmeCompleter& completer) {
+    const NvmeCommand* const first = queue.find(planned);
+    if (first == nullptr) return;  // the command was aborted
+    const NvmeCommand command = *first;
+    const NvmeOutcome outcome =
+        command.is_admin() ? admin_.run(command, completer) : run_io(queue, command);
+    NvmeCommand& kept = *queue.find(planned);
+    if (outcome.is_pending) {
+      kept.is_pending = !command.is_lost;
+      return;
+    }
+    if (command.is_lost) {
+      kept.is_executed = true;  // kept until the controller disowns it or is reset
+      return;
+    }
+    queue.erase(command);
+    if (command.is_disowned) {
+      // Not genuine: the driver has accepted a false completion of the command.
+      completer.send_disowned(queue, command, outcome);
+    } else {
+      completer.complete(queue, command, outcome);
+    }
+  }
+  [[nodiscard]] NvmeOutcome run_io(NvmeSubmissionQueue& queue, const NvmeCommand& command) {
+    if (!state_.strikes(FaultKind::media_error)) return io_.run(queue, command);
+    ++queue.counters.media_errors;
+    const bool reads = command.is(nvme::IoOpcode::read) || command.is(nvme::IoOpcode::compare);
+    return failed(reads ? nvme::StatusCode::unrecovered_read_error : nvme::StatusCode::write_fault);
+  }
+
+  [[nodiscard]] static bool disown_fetched(NvmeSubmissionQueue& queue, std::uint64_t command_id,
+                                           std::vector<nvme::SubmissionEntry>& found) {
+    NvmeCommand* const command = queue.find_first([&](const NvmeCommand& one) {
+      return cookie_of(one.entry) == command_id && !one.is_disowned;
+    });
+    if (command == nullptr) return false;
+    found.push_back(command->entry);
+    // An executed command accesses nothing more. A command that moves no blocks makes no access
+    // that the IOMMU could refuse, or has an effect without one, so it must not be executed after
+    // the driver has ended its I/O.
+    if (command->is_executed || !command->moves_blocks()) {
+      queue.erase(*command);
+    } else {
+      queue.disown(*command);
+    }
+    return true;
+  }
+  void disown_unfetched(NvmeSubmissionQueue& queue, std::uint64_t command_id,
+                        std::vector<nvme::SubmissionEntry>& found) {
+    queue.for_each_submission(
+        state_.iommu, state_.ring_access(), [&](const nvme::SubmissionEntry& entry) {
+          const CommandId own{queue.id(), cookie_of(entry)};
+          if (own.cookie != command_id ||
+              std::ranges::find(queue.disowned_unfetched, own) != queue.disowned_unfetched.end()) {
+            return;
+          }
+          queue.disowned_unfetched.push_back(own);
+          found.push_back(entry);
+        });
+  }
+
+  NvmeState& state_;
+  NvmeIo io_;
+  NvmeAdmin admin_;
+};
+
+}  // namespace sim::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
+
+#endif

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// NvmeSubmissionQueue and NvmeCompletionQueue: the controller's side of the queues.
+//
+// A controller has a fixed number of both, which exist or do not exist. Each queue has a mutex. The
+// order of the locks is: the controller's mutex, one submission queue, its completion queue. A run
+// with a fault plan or an observer holds the controller's mutex in every call, and then takes no
+// queue's mutex. The admin queues belong to the controller's mutex at all times.
+
+#ifndef BLKOWN_SIM_DEVICE_NVME_QUEUE_HPP
+#define BLKOWN_SIM_DEVICE_NVME_QUEUE_HPP
+
+#include <array>
+#include <bit>
+#include <blkown/config.hpp>
+#include <blkown/nvme/completion_entry.hpp>
+#include <blkown/nvme/features.hpp>
+#include <blkown/nvme/submission_entry.hpp>
+#include <blkown/sim/device/command_table.hpp>
+#include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/nvme_command.hpp>
+#include <blkown/sim/device/nvme_transfer.hpp>
+#include <blkown/sim/device/random.hpp>
+#include <blkown/sim/device/schedule.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim::detail {
+
+/// A mutex that is not taken while the caller holds the controller's mutex in every call.
+class NvmeQueueMutex {
+ public:
+  void lock() {
+    if (is_used) mutex_.lock();
+  }
+  void unlock() {
+    if (is_used) mutex_.unlock();
+  }
+  bool is_used = true;
+
+ private:
+  std::mutex mutex_;
+};
+
+/// The address and the size of a queue.
+struct NvmeRing {
+  std::uint64_t iova = 0;
+  std::uint32_t entries = 0;
+};
+
+/// The controller's side of a completion queue.
+class NvmeCompletionQueue {
+ public:
+  NvmeQueueMutex mutex;
+
+  void create(const NvmeRing& ring, std::uint16_t vector, bool interrupts) noexcept {
+    ring_ = ring;
+    vector_ = vector;
+    interrupts_ = interrupts;
+    head_ = tail_ = 0;
+    phase_ = true;
+    submission_queues = 0;
+    clear_interrupt();
+  }
+  void remove() noexcept { ring_ = {}; }
+
+  [[nodiscard]] bool exists() const noexcept { return ring_.entries != 0; }
+  [[nodiscard]] std::uint16_t vector() const noexcept { return vector_; }
+  [[nodiscard]] bool has_interrupts() const noexcept { return interrupts_; }
+  /// The number of entries that can be posted. One entry of a queue stays free.
+  [[nodiscard]] std::uint32_t room() const noexcept {
+    return ring_.entries - 1 - (tail_ + ring_.entries - head_) % ring_.entries;
+  }
+
+  /// The doorbell: moves the head, and calls `take()` for each entry that the head passes.
+  /// Errors: false if the queue has no such index, or no entry that was posted before it.
+  template <class Take>
+  [[nodiscard]] bool ring_doorbell(std::uint32_t head, Take take) {
+    const std::uint32_t posted = (tail_ + ring_.entries - head_) % ring_.entries;
+    if (head >= ring_.entries || (head + ring_.entries - head_) % ring_.entries > posted) {
+      return false;
+    }
+    while (head_ != head) {
+      head_ = (head_ + 1) % ring_.entries;
+      take();
+    }
+    return true;
+  }
+  /// Posts an entry, whose phase the queue sets. The word with the phase is written last.
+  /// Precondition: there is room.
+  /// Errors: false if the IOMMU refused the write.
+  [[nodiscard]] bool post(Iommu& iommu, const Iommu::Access& access, nvme::CompletionEntry entry,
+                          nvme::StatusField status, bool turns_phase) {
+    const auto word = nvme::CompletionEntry::status_word(status, turns_phase ? phase_ : !phase_);
+    constexpr std::size_t word_at = offsetof(nvme::CompletionEntry, status_and_phase);
+    std::byte bytes[sizeof entry];
+    std::memcpy(bytes, &entry, sizeof entry);
+    const std::uint64_t iova = ring_.iova + std::uint64_t{tail_} * sizeof entry;
+    if (!iommu.write(iova, std::span{bytes}.first(word_at), access) ||
+        !iommu.write_word(iova + word_at, std::bit_cast<std::uint16_t>(word), access)) {
+      return false;
+    }
+    tail_ = (tail_ + 1) % ring_.entries;
+    if (tail_ == 0) phase_ = !phase_;
+    return true;
+  }
+
+  /// Counts a posted entry. True if its interrupt is due at once, else it is due at
+  /// interrupt_due_ns().
+  [[nodiscard]] bool count_for_interrupt(std::uint64_t now_ns) noexcept {
+    if (coalescing.time_us() == 0 || ++uncounted_ >= coalescing.entries()) {
+      clear_interrupt();
+      return true;
+    }
+    if (!interrupt_due_ns_.has_value()) {
+      interrupt_due_ns_ = now_ns + std::uint64_t{coalescing.time_us()} * 1000;
+    }
+    return false;
+  }
+  [[nodiscard]] std::optional<std::uint64_t> interrupt_due_ns() const noexcept {
+    return interrupt_due_ns_;
+  }
+  void clear_interrupt() noexcept {
+    uncounted_ = 0;
+    interrupt_due_ns_.reset();
+  }
+
+  std::uint64_t events = 0;              // entries and doorbells
+  std::uint32_t submission_queues = 0;   // that use this queue
+  nvme::InterruptCoalescing coalescing;  // of the queue's vector
+
+ private:
+  NvmeRing ring_;
+  std::uint32_t head_ = 0;
+  std::uint32_t tail_ = 0;
+  bool phase_ = true;
+  bool interrupts_ = false;
+  std::uint16_t vector_ = 0;
+  std::uint32_t uncounted_ = 0;  // entries since the latest interrupt
+  std::optional<std::uint64_t> interrupt_due_ns_;
+};
+
+/// What a submission queue's commands have done, for the SMART log page.
+struct NvmeCounters {
+  std::uint64_t sectors_read = 0;  // of 512 bytes
+  std::uint64_t sectors_written = 0;
+  std::uint64_t read_commands = 0;
+  std::uint64_t write_commands = 0;
+  std::uint64_t media_errors = 0;
+  std::uint64_t events = 0;  // doorbells, fetches and executions
+};
+
+/// The controller's side of a submission queue, and the commands that were fetched from the queue.
+class NvmeSubmissionQueue {
+ public:
+  NvmeSubmissionQueue(std::uint16_t id, std::uint64_t seed, Iommu& iommu)
+      : random{seed}, transfer{iommu}, id_{id} {}
+
+  NvmeQueueMutex mutex;
+
+  void create(const NvmeRing& ring, std::uint16_t completion_queue) {
+    ring_ = ring;
+    completion_queue_ = completion_queue;
+    head_ = tail_ = 0;
+    is_halted = false;
+    is_fetching = true;
+    commands_.clear();
+    schedule.clear();
+    ids_in_use_.assign(std::size_t{1} << 16, false);
+    disowned_unfetched.clear();
+  }
+  void remove() {
+    ring_ = {};
+    commands_.clear();
+    schedule.clear();
+  }
+
+  [[nodiscard]] std::uint16_t id() const noexcept { return id_; }
+  [[nodiscard]] bool exists() const noexcept { return ring_.entries != 0; }
+  [[nodiscard]] std::uint16_t completion_queue() const noexcept { return completion_queue_; }
+  [[nodiscard]] std::uint16_t head() const noexcept { return static_cast<std::uint16_t>(head_); }
+
+  /// The doorbell: moves the tail.
+  /// Errors: false if the queue has no such index.
+  [[nodiscard]] bool ring_doorbell(std::uint32_t tail) noexcept {
+    if (tail >= ring_.entries) return false;
+    tail_ = tail;
+    return true;
+  }
+  [[nodiscard]] bool has_submission() const noexcept { return head_ != tail_; }
+  /// Reads the entry at the head, and moves the head.
+  /// Errors: false if the IOMMU refused the read.
+  [[nodiscard]] bool fetch(Iommu& iommu, const Iommu::Access& access,
+                           nvme::SubmissionEntry& entry) {
+    const bool is_read = read(iommu, access, head_, entry);
+    head_ = (head_ + 1) % ring_.entries;
+    return is_read;
+  }
+  /// Calls `visit(const nvme::SubmissionEntry&)` for each entry that was not fetched yet.
+  template <class Visit>
+  void for_each_submission(Iommu& iommu, const Iommu::Access& access, Visit visit) {
+    for (std::uint32_t at = head_; at != tail_; at = (at + 1) % ring_.entries) {
+      nvme::SubmissionEntry entry;
+      if (read(iommu, access, at, entry)) visit(entry);
+    }
+  }
+
+  // --- commands ---------------------------------------------------------------------------------
+
+  /// Whether a command of this identifier was fetched, and is neither completed nor disowned.
+  [[nodiscard]] bool has_id(std::uint16_t command_id) const noexcept {
+    return ids_in_use_[command_id];
+  }
+  NvmeCommand& add(NvmeCommand command) {
+    command.serial = next_serial_++;
+    return add_again(command);
+  }
+  /// Adds a command again that was erased.
+  NvmeCommand& add_again(const NvmeCommand& command) {
+    if (!command.is_disowned) ids_in_use_[command.entry.command_id] = true;
+    return commands_.add(command);
+  }
+  /// Erases a command. Returns false if the command was erased before.
+  bool erase(const NvmeCommand& copy) {
+    const NvmeCommand* const found = commands_.find(copy);
+    if (found == nullptr) return false;
+    if (!found->is_disowned) ids_in_use_[found->entry.command_id] = false;
+    return commands_.erase(copy);
+  }
+  /// Marks a command of the table as disowned.
+  void disown(NvmeCommand& command) {
+    command.is_disowned = true;
+    ids_in_use_[command.entry.command_id] = false;
+  }
+  [[nodiscard]] NvmeCommand* find(const NvmeCommand& copy) noexcept { return commands_.find(copy); }
+  template <class Predicate>
+  [[nodiscard]] NvmeCommand* find_first(Predicate is_it) {
+    return commands_.find_first(is_it);
+  }
+  [[nodiscard]] std::size_t command_count() const noexcept { return commands_.size(); }
+
+  BasicSchedule<NvmeAction> schedule;
+  std::vector<CommandId> disowned_unfetched;  // submitted, not fetched, and disowned
+  bool is_halted = false;                     // the controller has failed
+  bool is_fetching = false;                   // the controller is neither reset nor shut down
+  NvmeCounters counters;
+  Random random;          // for latencies
+  NvmeTransfer transfer;  // moves the data of this queue's commands
+
+ private:
+  [[nodiscard]] bool read(Iommu& iommu, const Iommu::Access& access, std::uint32_t at,
+                          nvme::SubmissionEntry& entry) const {
+    std::byte bytes[sizeof entry];
+    if (!iommu.read(ring_.iova + std::uint64_t{at} * sizeof entry, bytes, access)) return false;
+    std::memcpy(&entry, bytes, sizeof entry);
+    return true;
+  }
+
+  std::uint16_t id_;
+  std::uint16_t completion_queue_ = 0;
+  NvmeRing ring_;
+  std::uint32_t head_ = 0;
+  std::uint32_t tail_ = 0;
+  std::uint64_t next_serial_ = 0;
+  BasicCommandTable<NvmeCommand> commands_;  // fetched and not completed
+  std::vector<bool> ids_in_use_ = std::vector<bool>(std::size_t{1} << 16);
+};
+
+}  // namespace sim::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
+
+#endif

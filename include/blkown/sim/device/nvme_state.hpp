@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// NvmeState: what the parts of a simulated NVMe controller share.
+
+#ifndef BLKOWN_SIM_DEVICE_NVME_STATE_HPP
+#define BLKOWN_SIM_DEVICE_NVME_STATE_HPP
+
+#include <bit>
+#include <blkown/config.hpp>
+#include <blkown/nvme/submission_entry.hpp>
+#include <blkown/sim/device/controller_observer.hpp>
+#include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/nvme_command.hpp>
+#include <blkown/sim/device/nvme_config.hpp>
+#include <blkown/sim/device/nvme_features.hpp>
+#include <blkown/sim/device/nvme_log.hpp>
+#include <blkown/sim/device/nvme_queue.hpp>
+#include <blkown/sim/device/nvme_registers.hpp>
+#include <blkown/sim/device/pending_calls.hpp>
+#include <blkown/sim/device/recent_commands.hpp>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <span>
+
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim {
+
+/// Receives the events of an NvmeController. A queue is the one of that identifier: 0 is the admin
+/// queue.
+using NvmeObserver = CommandObserver<nvme::SubmissionEntry>;
+
+namespace detail {
+
+/// A namespace, and the lock of its medium.
+struct NvmeNamespaceState {
+  explicit NvmeNamespaceState(const NvmeNamespace& its)
+      : media{its.media}, block_bytes{its.block_bytes} {}
+
+  [[nodiscard]] bool is_active() const noexcept { return media != nullptr; }
+  [[nodiscard]] unsigned block_exponent() const noexcept {
+    return static_cast<unsigned>(std::countr_zero(block_bytes));
+  }
+  [[nodiscard]] std::uint64_t block_count() const {
+    return is_active() ? media->capacity_bytes() / block_bytes : 0;
+  }
+
+  Media* media;
+  std::uint32_t block_bytes;
+  std::mutex mutex;
+  bool writes_through = false;  // the driver has switched the write cache off
+};
+
+/// The calls that a call into the controller leaves for its end.
+struct NvmeCalls : PendingCalls {
+  bool has_event = false;  // an event may have to be reported
+};
+
+/// The members are guarded by the controller's mutex, unless their type or a comment says other.
+struct NvmeState {
+  NvmeState(const NvmeConfig& its, Iommu& the_iommu, std::span<const NvmeNamespace> the_namespaces,
+            FaultPlan* the_faults)
+      : config{its}, iommu{the_iommu}, faults{the_faults} {
+    for (std::uint16_t id = 0; id <= config.io_queues; ++id) {
+      submission_queues.emplace_back(id, config.seed * 0x10001 + id, iommu);
+      completion_queues.emplace_back();
+    }
+    for (const NvmeNamespace& one : the_namespaces) namespaces.emplace_back(one);
+    submission_queues[0].mutex.is_used = false;
+    completion_queues[0].mutex.is_used = false;
+    if (faults != nullptr) hold_one_lock();
+  }
+
+  /// From now on, every call holds the controller's mutex, and no queue's.
+  void hold_one_lock() noexcept {
+    is_serial = true;
+    for (auto& queue : submission_queues) queue.mutex.is_used = false;
+    for (auto& queue : completion_queues) queue.mutex.is_used = false;
+  }
+  [[nodiscard]] bool strikes(FaultKind kind) { return faults != nullptr && faults->strikes(kind); }
+  [[nodiscard]] NvmeCompletionQueue& completion_queue_of(const NvmeSubmissionQueue& queue) {
+    return completion_queues[queue.completion_queue()];
+  }
+  /// The namespace, or null if the identifier has none that is active.
+  [[nodiscard]] NvmeNamespaceState* find_namespace(std::uint32_t nsid) noexcept {
+    if (nsid == 0 || nsid > namespaces.size() || !namespaces[nsid - 1].is_active()) return nullptr;
+    return &namespaces[nsid - 1];
+  }
+  [[nodiscard]] Iommu::Access ring_access() const noexcept {
+    return {.device = config.device_id, .cookie = 0, .is_for_command = false};
+  }
+  [[nodiscard]] Iommu::Access access_of(const NvmeCommand& command) const noexcept {
+    return {.device = config.device_id,
+            .cookie = cookie_of(command.entry),
+            .is_for_command = true,
+            .is_forbidden = command.is_disowned};
+  }
+
+  const NvmeConfig config;
+  Iommu& iommu;
+  FaultPlan* const faults;
+  NvmeObserver* observer = nullptr;
+  bool is_serial = false;           // constant while another thread may use the controller
+  std::uint32_t page_bytes = 4096;  // changes only while there is no I/O queue
+  NvmeRegisters registers{config};
+  NvmeFeatures features{config};
+  NvmeErrorLog errors{config.error_log_entries};
+  NvmeEvents events;
+  std::deque<NvmeSubmissionQueue> submission_queues;  // by identifier
+  std::deque<NvmeCompletionQueue> completion_queues;  // by identifier
+  std::deque<NvmeNamespaceState> namespaces;          // by identifier, from 1
+  RecentCommands recent;
+  std::uint64_t unsafe_shutdowns = 0;  // resets without a shutdown before
+};
+
+}  // namespace detail
+
+}  // namespace sim
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
+
+#endif
