@@ -28,7 +28,7 @@ struct Scenario {
   std::string (*run)(Machine&);
 };
 constexpr Scenario scenarios[] = {
-    {"identify", &identify_all},
+    {"identify", &identify},
     {"verified I/O", &verified},
     {"failing medium", &failing_medium},
     {"unmapped in flight", &unmapped_in_flight},

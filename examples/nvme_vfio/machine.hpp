@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Machine: the controller with its queues, and the memory of all I/Os.
+// Machine: the controller with its I/O queues, and the memory of all I/Os.
 //
 // Steps of a restart, which follows each scenario:
 //
-//   1. CC.EN = 0, and the wait for CSTS.RDY = 0. The controller no longer reaches memory.
-//   2. declare_stopped() makes this the proof for all memory that was mapped before.
-//   3. Each queue unmaps and ends what was in flight, and a drain of the quarantine frees the rest.
-//   4. The rings are emptied, the controller is enabled, and the I/O queues are created.
+//   1. The driver stops the controller (../nvme/controller.hpp), which is the proof for all memory
+//      that was mapped before.
+//   2. Each queue unmaps and ends what was in flight, and a drain of the quarantine frees the rest.
+//   3. The driver starts the controller and creates the I/O queues, whose rings are emptied.
 //
 // I/Os and their memory live as long as the program, so that a device that writes too late writes
 // to memory that the program still has and can look at.
@@ -18,20 +18,24 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <blkown/nvme/identify.hpp>
-#include <blkown/nvme/registers.hpp>
+#include <blkown/nvme/submission_entry.hpp>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
+#include <utility>
 
+#include "../nvme/controller.hpp"
 #include "failure.hpp"
 #include "kernel_log.hpp"
 #include "queue.hpp"
+#include "registers.hpp"
 #include "vfio.hpp"
 
 namespace nvme_vfio {
@@ -46,16 +50,35 @@ enum Namespace : std::uint32_t {
 inline constexpr milliseconds slow_read{300};
 inline constexpr std::uint64_t failing_block = 2048;
 
+/// How the driver waits, and takes the controller off memory if it does not stop.
+class Platform {
+ public:
+  explicit Platform(PciDevice& pci) noexcept : pci_{pci} {}
+
+  [[nodiscard]] std::uint64_t now_ns() const noexcept {
+    return static_cast<std::uint64_t>(Clock::now().time_since_epoch() /
+                                      std::chrono::nanoseconds{1});
+  }
+  void pause() { std::this_thread::sleep_for(std::chrono::microseconds{200}); }
+  bool cut_off() { return pci_.try_reset(); }
+
+ private:
+  PciDevice& pci_;
+};
+
+using Controller = nvme_driver::Controller<Registers, VfioBackend, Platform, std::mutex>;
+
 class Machine {
  public:
   explicit Machine(const std::string& address)
       : pci_{address},
         backend_{pci_.container()},
         device_{backend_},
-        cap_{pci_.read64(nvme::reg::cap)},
-        admin_{device_, pci_, 0, stride(), true},
-        interrupting_{device_, pci_, 1, stride(), false},
-        polled_{device_, pci_, 2, stride(), true} {}
+        registers_{pci_},
+        platform_{pci_},
+        controller_{make_controller()},
+        interrupting_{device_, registers_, doorbells(1), false},
+        polled_{device_, registers_, doorbells(2), true} {}
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
@@ -73,7 +96,9 @@ class Machine {
   [[nodiscard]] KernelLog& log() noexcept { return log_; }
   [[nodiscard]] Queue& interrupting() noexcept { return interrupting_; }
   [[nodiscard]] Queue& polled() noexcept { return polled_; }
-  [[nodiscard]] nvme::Csts status() noexcept { return {pci_.read32(nvme::reg::csts)}; }
+  [[nodiscard]] Controller& controller() noexcept { return *controller_; }
+  [[nodiscard]] Registers& registers() noexcept { return registers_; }
+  [[nodiscard]] nvme::Csts status() const noexcept { return controller_->state().status(); }
 
   /// Memory that is filled with a byte, begins `offset_bytes` into a page and lives as long as the
   /// program.
@@ -112,52 +137,26 @@ class Machine {
     return {block, static_cast<std::uint32_t>(bytes.size() / (where == large ? 4096 : 512))};
   }
 
-  /// Issues an admin command and waits. Returns the ended I/O, whatever its status.
-  Io& admin(const nvme::SubmissionEntry& command, std::span<std::byte> bytes = {}) {
-    Io& sent = send_admin(command, bytes);
-    wait_admin(sent);
-    return sent;
-  }
-  /// Issues an admin command.
-  Io& send_admin(const nvme::SubmissionEntry& command, std::span<std::byte> bytes = {}) {
-    Io& sent = io(bytes, dma::Direction::from_device);
-    admin_.submit(sent, command);
-    admin_.ring_doorbell();
-    return sent;
-  }
-  void wait_admin(const Io& sent) {
-    expect(admin_.wait(sent), "an admin command is not completed");
-  }
-
   /// Stops the controller, and returns the proof that it no longer reaches memory.
   [[nodiscard]] dma::EndProof stop() {
-    pci_.write32(nvme::reg::cc, 0);
-    wait_for([&] { return !status().is_ready(); }, "CSTS.RDY stays 1 after CC.EN = 0");
-    return device_.declare_stopped();
+    const auto proof = controller_->stop();
+    expect(proof.has_value(), "the controller does not stop");
+    return *proof;
   }
   /// Unmaps and ends everything that the proof covers. Returns the number of I/Os.
   unsigned give_up(const dma::EndProof& proof) {
-    unsigned count = 0;
-    for (Queue* const queue : {&admin_, &interrupting_, &polled_}) count += queue->give_up(proof);
+    const unsigned count = interrupting_.give_up(proof) + polled_.give_up(proof);
     static_cast<void>(device_.drain(proof));
     return count;
   }
   /// Enables a stopped controller and creates the I/O queues.
   void start() {
-    for (Queue* const queue : {&admin_, &interrupting_, &polled_}) queue->reset();
-    const auto& rings = admin_.config();
-    pci_.write32(nvme::reg::aqa, nvme::Aqa::of(Queue::entries, Queue::entries).value);
-    pci_.write64(nvme::reg::asq, rings.submissions.iova);
-    pci_.write64(nvme::reg::acq, rings.completions.iova);
-    nvme::Cc cc;
-    cc.set_page_bytes(Queue::page_bytes);
-    cc.set_submission_entry_exponent(6);
-    cc.set_completion_entry_exponent(4);
-    cc.set_enabled(true);
-    pci_.write32(nvme::reg::cc, cc.value);
-    wait_for([&] { return status().is_ready(); }, "CSTS.RDY stays 0 after CC.EN = 1");
-    create(interrupting_);
-    create(polled_);
+    expect_done(controller_->start());
+    for (Queue* const queue : {&interrupting_, &polled_}) {
+      queue->reset();
+      expect_done(controller_->create_queue_pair(
+          queue->config(), queue->event() < 0 ? std::nullopt : std::optional{queue->id()}));
+    }
   }
   void restart() {
     give_up(stop());
@@ -166,58 +165,49 @@ class Machine {
   }
   /// After a give_up no I/O is in flight, no tag is taken and no memory is in quarantine.
   void expect_nothing_left() {
-    for (const Queue* const queue : {&admin_, &interrupting_, &polled_}) {
+    for (const Queue* const queue : {&interrupting_, &polled_}) {
       expect(queue->in_flight() == 0, text("queue %u has I/O in flight", queue->id()));
     }
     expect(device_.quarantined_count() == 0, "memory is left in quarantine");
   }
 
-  void create(Queue& queue) {
-    const auto& rings = queue.config();
-    const bool has_interrupt = queue.event() >= 0;
-    expect_done(admin(nvme::SubmissionEntry::create_io_cq(
-                    {.queue = queue.id(),
-                     .entries = Queue::entries,
-                     .iova = rings.completions.iova,
-                     .vector = has_interrupt ? queue.id() : std::uint16_t{0},
-                     .interrupts_enabled = has_interrupt})),
-                "Create I/O Completion Queue");
-    expect_done(admin(nvme::SubmissionEntry::create_io_sq({.queue = queue.id(),
-                                                           .entries = Queue::entries,
-                                                           .iova = rings.submissions.iova,
-                                                           .completion_queue = queue.id()})),
-                "Create I/O Submission Queue");
-  }
-  static void expect_done(const Io& command, const char* name) {
-    expect(command.status == Status::ok, text("%s: status %03xh", name, command.device_status));
+  static void expect_done(const Controller::Result& result) {
+    if (result.has_value()) return;
+    throw Failed{text("the controller's step %s fails with status %03xh",
+                      to_string(result.error().step),
+                      static_cast<unsigned>(result.error().status.code()))};
   }
 
   /// Gives the rings back, with the proof that the controller has stopped.
   [[nodiscard]] bool shut_down() {
     const dma::EndProof proof = stop();
     give_up(proof);
-    return admin_.free(proof) && interrupting_.free(proof) && polled_.free(proof);
+    return interrupting_.free(proof) && polled_.free(proof) && controller_->free(proof);
   }
 
  private:
-  [[nodiscard]] unsigned stride() const noexcept { return cap_.doorbell_stride_exponent(); }
-
-  template <class Condition>
-  void wait_for(Condition holds, const char* otherwise) {
-    const auto end = Clock::now() + milliseconds{cap_.ready_timeout_ms()};
-    while (!holds()) {
-      expect(Clock::now() < end, otherwise);
-      std::this_thread::sleep_for(milliseconds{1});
+  [[nodiscard]] std::unique_ptr<Controller> make_controller() {
+    auto made = Controller::create(registers_, device_, platform_, {.io_queues = 2});
+    if (!made.has_value()) {
+      throw Failed{text("the controller cannot be used: %s", to_string(made.error().step))};
     }
+    return *std::move(made);
+  }
+  /// The configuration of a queue pair without its rings.
+  [[nodiscard]] nvme_driver::QueuePairConfig doorbells(std::uint16_t id) const {
+    nvme_driver::QueuePairConfig config{.id = id};
+    controller_->state().set_doorbells(config);
+    return config;
   }
 
   PciDevice pci_;
   VfioBackend backend_;
   Device device_;
+  Registers registers_;
+  Platform platform_;
   KernelLog log_;
-  nvme::Cap cap_;
   std::deque<Io> ios_;
-  Queue admin_;
+  std::unique_ptr<Controller> controller_;
   Queue interrupting_;
   Queue polled_;
 };

@@ -37,6 +37,7 @@
 
 #include "../nvme/queue_pair.hpp"
 #include "failure.hpp"
+#include "registers.hpp"
 #include "vfio.hpp"
 
 namespace nvme_vfio {
@@ -74,14 +75,15 @@ class Queue {
   static constexpr std::uint32_t depth = 16;
   static constexpr std::uint32_t entries = 64;  // room for commands that no request belongs to
 
-  /// `is_polled`: take() finds completions without an interrupt.
-  Queue(Device& device, PciDevice& registers, std::uint16_t id, unsigned stride, bool is_polled)
+  /// `config` has the queue's id and doorbells. `is_polled`: completions raise no interrupt.
+  Queue(Device& device, Registers& registers, const nvme_driver::QueuePairConfig& config,
+        bool is_polled)
       : device_{device},
         memory_{coherent(submission_bytes + depth * list_bytes)},
         completions_{coherent(page_bytes)},
         tags_{make_tags()},
         cache_{tags_.tag_cache(whole)},
-        pair_{registers, config(id, stride)},
+        pair_{registers, with_rings(config)},
         event_{is_polled ? -1 : must(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd")} {}
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
@@ -235,14 +237,11 @@ class Queue {
     expect(made.has_value(), "no requests");
     return *std::move(made);
   }
-  [[nodiscard]] nvme_driver::QueuePairConfig config(std::uint16_t id, unsigned stride) const {
-    return {.id = id,
-            .submission_entries = entries,
-            .completion_entries = entries,
-            .submissions = {memory_.data(), memory_.segment().iova},
-            .completions = {completions_.data(), completions_.segment().iova},
-            .submission_doorbell = nvme::doorbell_offset(id, false, stride),
-            .completion_doorbell = nvme::doorbell_offset(id, true, stride)};
+  [[nodiscard]] nvme_driver::QueuePairConfig with_rings(nvme_driver::QueuePairConfig config) const {
+    config.submission_entries = config.completion_entries = entries;
+    config.submissions = {memory_.data(), memory_.segment().iova};
+    config.completions = {completions_.data(), completions_.segment().iova};
+    return config;
   }
   /// The tag's PRP list pages.
   [[nodiscard]] std::span<const nvme::PrpListPage> lists(blkown::Tag tag) {
@@ -304,7 +303,7 @@ class Queue {
   dma::Coherent<VfioBackend> completions_;
   blkown::TagSet<Request> tags_;
   blkown::TagCache cache_;
-  nvme_driver::QueuePair<PciDevice> pair_;
+  nvme_driver::QueuePair<Registers> pair_;
   int event_;
   unsigned interrupts_ = 0;
   std::uint32_t passed_ = 0;

@@ -7,7 +7,7 @@
 #define EXAMPLES_NVME_VFIO_TRANSFERS_HPP
 
 #include <algorithm>
-#include <blkown/nvme/identify.hpp>
+#include <blkown/nvme/registers.hpp>
 #include <cstring>
 #include <ranges>
 #include <string>
@@ -28,37 +28,24 @@ inline void fill_pattern(std::span<std::byte> bytes, std::uint64_t seed) {
   return std::ranges::all_of(bytes, [&](std::byte byte) { return byte == value; });
 }
 
-template <class T>
-[[nodiscard]] T identify(Machine& machine, const nvme::SubmissionEntry& command) {
-  const std::span<std::byte> page = machine.memory(4096);
-  Machine::expect_done(machine.admin(command, page), "Identify");
-  T structure;
-  static_assert(sizeof structure == 4096);
-  std::memcpy(static_cast<void*>(&structure), page.data(), sizeof structure);
-  return structure;
-}
-
 /// The controller and its namespaces say what they are.
-inline std::string identify_all(Machine& machine) {
+inline std::string identify(Machine& machine) {
   const nvme::Version version{machine.pci().read32(nvme::reg::vs)};
-  const auto controller = identify<nvme::IdentifyController>(
-      machine, nvme::SubmissionEntry::identify(nvme::Cns::identify_controller));
-  const std::string model{controller.model().begin(), controller.model().end()};
-  std::string shown =
-      text("NVMe %u.%u, \"%s\", transfers up to %llu KiB", version.major_number(),
-           version.minor_number(), model.c_str(),
-           static_cast<unsigned long long>(controller.max_transfer_bytes(Queue::page_bytes) >> 10));
-  for (const std::uint32_t nsid : {plain, large, slow, failing}) {
-    const auto found = identify<nvme::IdentifyNamespace>(
-        machine, nvme::SubmissionEntry::identify(nvme::Cns::identify_namespace, nsid));
-    const std::uint64_t block_bytes = found.format().block_bytes();
-    const std::uint64_t bytes = found.size_blocks * block_bytes;
-    expect(
-        block_bytes == (nsid == large ? 4096U : 512U) && bytes == std::uint64_t{64} << 20,
-        text("namespace %u has %llu bytes in blocks of %llu", nsid,
-             static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(block_bytes)));
-  }
-  return shown + ", 4 namespaces of 64 MiB, one with 4,096-byte blocks";
+  const nvme_driver::ControllerInfo& info = machine.controller().info();
+  expect(info.max_transfer_bytes == 1U << 20 && info.io_queues == 2,
+         text("%llu bytes in a transfer, %u I/O queues",
+              static_cast<unsigned long long>(info.max_transfer_bytes), info.io_queues));
+  std::string namespaces;
+  Machine::expect_done(
+      machine.controller().for_each_namespace([&](const nvme_driver::NamespaceInfo& found) {
+        namespaces += text(" %u: %llu x %u", found.nsid,
+                           static_cast<unsigned long long>(found.blocks), found.block_bytes());
+      }));
+  expect(namespaces == " 1: 131072 x 512 2: 16384 x 4096 3: 131072 x 512 4: 131072 x 512",
+         "other namespaces:" + namespaces);
+  return text("NVMe %u.%u, transfers up to %llu KiB, namespaces%s", version.major_number(),
+              version.minor_number(),
+              static_cast<unsigned long long>(info.max_transfer_bytes >> 10), namespaces.c_str());
 }
 
 /// Writes and reads back `bytes` bytes, in memory that begins inside a page. The bytes before and

@@ -75,8 +75,8 @@ class PciDevice {
     dma::store_release(word<std::uint64_t>(offset), value);
   }
 
-  /// Resets the function (FLR). Returns when the reset is complete.
-  void reset() { must(ioctl(device_, VFIO_DEVICE_RESET), "VFIO_DEVICE_RESET"); }
+  /// Resets the function (FLR). Returns whether that is complete.
+  [[nodiscard]] bool try_reset() noexcept { return ioctl(device_, VFIO_DEVICE_RESET) == 0; }
 
   /// Makes MSI-X vector i signal the i-th eventfd.
   void signal_vectors(std::span<const int> eventfds) {
