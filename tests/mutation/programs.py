@@ -24,7 +24,7 @@ from source import code_of, functions
 
 # The folders of tests that a library's mutants meet.
 PARTS = {"core": ("core", "death", "fuzz"), "dma": ("dma", "death", "examples"),
-         "mq": ("mq", "death", "fuzz"), "sim": ("sim",)}
+         "mq": ("mq", "death", "fuzz"), "nvme": ("nvme",), "sim": ("sim",)}
 # Programs with a main function of their own, and what they are run with.
 MAINS = {"adversary": ("--seeds", "20"), "mq_adversary": ("--seeds", "5")}
 # Test cases that look at the whole program, whose files are compiled apart here.

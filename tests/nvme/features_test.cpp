@@ -105,6 +105,8 @@ TEST(Features, TheAsynchronousEventsAreSwitchedOnOneByOne) {
   EXPECT_EQ(value.smart_warnings(), 0x1FU);
   EXPECT_TRUE(value.namespace_attribute_notices());
   EXPECT_TRUE(value.firmware_activation_notices());
+  value.set_smart_warnings(0x10);
+  EXPECT_EQ(value.value, 0x310U);
   value.set_namespace_attribute_notices(false);
   EXPECT_FALSE(value.namespace_attribute_notices());
   EXPECT_TRUE(value.firmware_activation_notices());

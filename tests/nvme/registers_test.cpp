@@ -166,6 +166,80 @@ TEST(Registers, AqaHasTheSizesOfBothQueues) {
   EXPECT_EQ(nvme::Aqa::of(4096, 4096).value, 0x0FFF'0FFFU);
 }
 
+/// `clear` and `set` change the bits of `mask` in the register, and no others.
+template <class Register, class Mask, class Clear, class Set>
+void expect_bits(Mask mask, Clear clear, Set set) {
+  Register ones{static_cast<Mask>(~Mask{0})};
+  clear(ones);
+  EXPECT_EQ(ones.value, static_cast<Mask>(~mask));
+  Register zeroes{};
+  set(zeroes);
+  EXPECT_EQ(zeroes.value, mask);
+}
+
+TEST(Registers, ASetterOfCapLeavesTheOtherFields) {
+  using Cap = nvme::Cap;
+  constexpr auto bit = [](unsigned n) { return std::uint64_t{1} << n; };
+  expect_bits<Cap>(
+      bit(16) - 1, [](Cap& c) { c.set_max_queue_entries(1); },
+      [](Cap& c) { c.set_max_queue_entries(65536); });
+  expect_bits<Cap>(
+      bit(16), [](Cap& c) { c.set_contiguous_queues_required(false); },
+      [](Cap& c) { c.set_contiguous_queues_required(true); });
+  expect_bits<Cap>(
+      255 * bit(24), [](Cap& c) { c.set_ready_timeout_ms(0); },
+      [](Cap& c) { c.set_ready_timeout_ms(127'500); });
+  expect_bits<Cap>(
+      15 * bit(32), [](Cap& c) { c.set_doorbell_stride_exponent(0); },
+      [](Cap& c) { c.set_doorbell_stride_exponent(15); });
+  expect_bits<Cap>(
+      bit(36), [](Cap& c) { c.set_supports_subsystem_reset(false); },
+      [](Cap& c) { c.set_supports_subsystem_reset(true); });
+  expect_bits<Cap>(
+      bit(37), [](Cap& c) { c.set_supports_nvm_command_set(false); },
+      [](Cap& c) { c.set_supports_nvm_command_set(true); });
+  expect_bits<Cap>(
+      15 * bit(48), [](Cap& c) { c.set_min_page_bytes(4096); },
+      [](Cap& c) { c.set_min_page_bytes(4096U << 15); });
+  expect_bits<Cap>(
+      15 * bit(52), [](Cap& c) { c.set_max_page_bytes(4096); },
+      [](Cap& c) { c.set_max_page_bytes(4096U << 15); });
+}
+
+TEST(Registers, ASetterOfCcLeavesTheOtherFields) {
+  using Cc = nvme::Cc;
+  expect_bits<Cc>(0x1U, [](Cc& c) { c.set_enabled(false); }, [](Cc& c) { c.set_enabled(true); });
+  expect_bits<Cc>(0x70U, [](Cc& c) { c.set_command_set(0); }, [](Cc& c) { c.set_command_set(7); });
+  expect_bits<Cc>(
+      0x780U, [](Cc& c) { c.set_page_bytes(4096); }, [](Cc& c) { c.set_page_bytes(4096U << 15); });
+  expect_bits<Cc>(
+      0x3800U, [](Cc& c) { c.set_arbitration(nvme::ArbitrationMechanism::round_robin); },
+      [](Cc& c) { c.set_arbitration(nvme::ArbitrationMechanism::vendor_specific); });
+  expect_bits<Cc>(
+      0xC000U, [](Cc& c) { c.set_shutdown(nvme::ShutdownRequest::none); },
+      [](Cc& c) { c.set_shutdown(nvme::ShutdownRequest{3}); });
+  expect_bits<Cc>(
+      0xF0000U, [](Cc& c) { c.set_submission_entry_exponent(0); },
+      [](Cc& c) { c.set_submission_entry_exponent(15); });
+  expect_bits<Cc>(
+      0xF00000U, [](Cc& c) { c.set_completion_entry_exponent(0); },
+      [](Cc& c) { c.set_completion_entry_exponent(15); });
+}
+
+TEST(Registers, ASetterOfCstsLeavesTheOtherFields) {
+  using Csts = nvme::Csts;
+  expect_bits<Csts>(0x1U, [](Csts& c) { c.set_ready(false); }, [](Csts& c) { c.set_ready(true); });
+  expect_bits<Csts>(0x2U, [](Csts& c) { c.set_fatal(false); }, [](Csts& c) { c.set_fatal(true); });
+  expect_bits<Csts>(
+      0xCU, [](Csts& c) { c.set_shutdown(nvme::ShutdownState::none); },
+      [](Csts& c) { c.set_shutdown(nvme::ShutdownState{3}); });
+  expect_bits<Csts>(
+      0x10U, [](Csts& c) { c.set_subsystem_reset_occurred(false); },
+      [](Csts& c) { c.set_subsystem_reset_occurred(true); });
+  expect_bits<Csts>(
+      0x20U, [](Csts& c) { c.set_paused(false); }, [](Csts& c) { c.set_paused(true); });
+}
+
 TEST(Registers, EachStateHasAName) {
   wire::expect_names<nvme::ShutdownRequest>({{0, "none"}, {1, "normal"}, {2, "abrupt"}}, 255,
                                             "unknown shutdown request");

@@ -221,8 +221,9 @@ TEST(NvmeStatus, AMediumErrorSaysWhichWayTheDataWent) {
 }
 
 TEST(NvmeStatus, AnAnswerForbidsARetryThatWouldFailAgain) {
-  for (const Status status : {Status::not_supported, Status::invalid, Status::no_space,
-                              Status::target_error, Status::reservation_conflict}) {
+  for (const Status status :
+       {Status::not_supported, Status::invalid, Status::no_space, Status::target_error,
+        Status::reservation_conflict, Status::protection_error}) {
     EXPECT_TRUE(nvme::to_status_field(status, false).do_not_retry()) << to_string(status);
   }
   for (const Status status : {Status::ok, Status::io_error, Status::aborted, Status::offline,

@@ -109,19 +109,19 @@ enum class FirmwareAction : std::uint8_t {
 struct SubmissionEntry {
   std::uint8_t opcode = 0;  ///< OPC. An AdminOpcode or an IoOpcode.
   std::uint8_t flags = 0;   ///< FUSE in bits 1 to 0, PSDT in bits 7 to 6.
-  Le16 command_id;          ///< CID.
-  Le32 nsid;
-  Le32 cdw2;
-  Le32 cdw3;
-  Le64 metadata;  ///< MPTR.
-  Le64 prp1;
-  Le64 prp2;
-  Le32 cdw10;
-  Le32 cdw11;
-  Le32 cdw12;
-  Le32 cdw13;
-  Le32 cdw14;
-  Le32 cdw15;
+  Le16 command_id{};        ///< CID.
+  Le32 nsid{};
+  Le32 cdw2{};
+  Le32 cdw3{};
+  Le64 metadata{};  ///< MPTR.
+  Le64 prp1{};
+  Le64 prp2{};
+  Le32 cdw10{};
+  Le32 cdw11{};
+  Le32 cdw12{};
+  Le32 cdw13{};
+  Le32 cdw14{};
+  Le32 cdw15{};
 
   // --- every command ----------------------------------------------------------------------------
 
@@ -165,23 +165,22 @@ struct SubmissionEntry {
   [[nodiscard]] static constexpr SubmissionEntry write_zeroes(std::uint32_t nsid, BlockRange blocks,
                                                               bool may_deallocate,
                                                               bool is_fua = false) noexcept {
-    SubmissionEntry entry = of_blocks(IoOpcode::write_zeroes, nsid, blocks, is_fua);
-    if (may_deallocate) entry.cdw12 = entry.cdw12 | deallocate_bit;
-    return entry;
+    return of_blocks(IoOpcode::write_zeroes, nsid, blocks, is_fua,
+                     may_deallocate ? deallocate_bit : 0u);
   }
   /// Flush: section 6.8.
   [[nodiscard]] static constexpr SubmissionEntry flush(std::uint32_t nsid) noexcept {
-    return of_io(IoOpcode::flush, nsid);
+    return {.opcode = byte(IoOpcode::flush), .nsid = nsid};
   }
   /// Dataset Management: section 6.7. The data are `range_count` DsmRange.
   /// Precondition: `range_count` is 1 to max_dsm_ranges.
   [[nodiscard]] static constexpr SubmissionEntry dataset_management(std::uint32_t nsid,
                                                                     std::uint32_t range_count,
                                                                     bool deallocates) noexcept {
-    SubmissionEntry entry = of_io(IoOpcode::dataset_management, nsid);
-    entry.cdw10 = (range_count - 1) & 0xFF;
-    entry.cdw11 = deallocates ? 4u : 0u;
-    return entry;
+    return {.opcode = byte(IoOpcode::dataset_management),
+            .nsid = nsid,
+            .cdw10 = (range_count - 1) & 0xFF,
+            .cdw11 = deallocates ? 4u : 0u};
   }
 
   /// SLBA of Read, Write, Compare, Write Zeroes.
@@ -216,35 +215,29 @@ struct SubmissionEntry {
   /// Create I/O Completion Queue: section 5.3.
   [[nodiscard]] static constexpr SubmissionEntry create_io_cq(
       const CompletionQueueSetup& setup) noexcept {
-    SubmissionEntry entry = of_admin(AdminOpcode::create_io_completion_queue);
-    entry.prp1 = setup.iova;
-    entry.cdw10 = setup.queue | ((setup.entries - 1) << 16);
-    entry.cdw11 = (setup.physically_contiguous ? 1u : 0u) | (setup.interrupts_enabled ? 2u : 0u) |
-                  (std::uint32_t{setup.vector} << 16);
-    return entry;
+    return {.opcode = byte(AdminOpcode::create_io_completion_queue),
+            .prp1 = setup.iova,
+            .cdw10 = setup.queue | ((setup.entries - 1) << 16),
+            .cdw11 = (setup.physically_contiguous ? 1u : 0u) |
+                     (setup.interrupts_enabled ? 2u : 0u) | (std::uint32_t{setup.vector} << 16)};
   }
   /// Create I/O Submission Queue: section 5.4.
   [[nodiscard]] static constexpr SubmissionEntry create_io_sq(
       const SubmissionQueueSetup& setup) noexcept {
-    SubmissionEntry entry = of_admin(AdminOpcode::create_io_submission_queue);
-    entry.prp1 = setup.iova;
-    entry.cdw10 = setup.queue | ((setup.entries - 1) << 16);
-    entry.cdw11 = (setup.physically_contiguous ? 1u : 0u) |
-                  (static_cast<std::uint32_t>(setup.priority) << 1) |
-                  (std::uint32_t{setup.completion_queue} << 16);
-    return entry;
+    return {.opcode = byte(AdminOpcode::create_io_submission_queue),
+            .prp1 = setup.iova,
+            .cdw10 = setup.queue | ((setup.entries - 1) << 16),
+            .cdw11 = (setup.physically_contiguous ? 1u : 0u) |
+                     (static_cast<std::uint32_t>(setup.priority) << 1) |
+                     (std::uint32_t{setup.completion_queue} << 16)};
   }
   /// Delete I/O Completion Queue: section 5.5.
   [[nodiscard]] static constexpr SubmissionEntry delete_io_cq(std::uint16_t queue) noexcept {
-    SubmissionEntry entry = of_admin(AdminOpcode::delete_io_completion_queue);
-    entry.cdw10 = queue;
-    return entry;
+    return {.opcode = byte(AdminOpcode::delete_io_completion_queue), .cdw10 = queue};
   }
   /// Delete I/O Submission Queue: section 5.6.
   [[nodiscard]] static constexpr SubmissionEntry delete_io_sq(std::uint16_t queue) noexcept {
-    SubmissionEntry entry = of_admin(AdminOpcode::delete_io_submission_queue);
-    entry.cdw10 = queue;
-    return entry;
+    return {.opcode = byte(AdminOpcode::delete_io_submission_queue), .cdw10 = queue};
   }
 
   /// The parameters of Create I/O Completion Queue.
@@ -275,73 +268,66 @@ struct SubmissionEntry {
   /// Identify: section 5.15. The data are identify_bytes bytes.
   [[nodiscard]] static constexpr SubmissionEntry identify(
       Cns cns, std::uint32_t nsid = 0, std::uint16_t controller_id = 0) noexcept {
-    SubmissionEntry entry = of_admin(AdminOpcode::identify);
-    entry.nsid = nsid;
-    entry.cdw10 = static_cast<std::uint32_t>(cns) | (std::uint32_t{controller_id} << 16);
-    return entry;
+    return {.opcode = byte(AdminOpcode::identify),
+            .nsid = nsid,
+            .cdw10 = static_cast<std::uint32_t>(cns) | (std::uint32_t{controller_id} << 16)};
   }
   /// Get Log Page: section 5.14. With `retain_event` the page's event stays reported.
   /// Precondition: `length_bytes` and `offset_bytes` are multiples of 4, the length is not 0.
   [[nodiscard]] static constexpr SubmissionEntry get_log_page(
       LogPageId page, std::uint32_t length_bytes, std::uint64_t offset_bytes = 0,
       bool retain_event = false, std::uint32_t nsid = all_namespaces) noexcept {
-    SubmissionEntry entry = of_admin(AdminOpcode::get_log_page);
     const std::uint32_t dwords = length_bytes / 4 - 1;
-    entry.nsid = nsid;
-    entry.cdw10 = static_cast<std::uint32_t>(page) | (retain_event ? 0x8000u : 0u) |
-                  ((dwords & 0xFFFF) << 16);
-    entry.cdw11 = dwords >> 16;
-    entry.cdw12 = static_cast<std::uint32_t>(offset_bytes);
-    entry.cdw13 = static_cast<std::uint32_t>(offset_bytes >> 32);
-    return entry;
+    return {.opcode = byte(AdminOpcode::get_log_page),
+            .nsid = nsid,
+            .cdw10 = static_cast<std::uint32_t>(page) | (retain_event ? 0x8000u : 0u) |
+                     ((dwords & 0xFFFF) << 16),
+            .cdw11 = dwords >> 16,
+            .cdw12 = low(offset_bytes),
+            .cdw13 = high(offset_bytes)};
   }
   /// Set Features: section 5.21.
   [[nodiscard]] static constexpr SubmissionEntry set_features(FeatureId feature,
                                                               std::uint32_t value,
                                                               bool is_saved = false,
                                                               std::uint32_t nsid = 0) noexcept {
-    SubmissionEntry entry = of_admin(AdminOpcode::set_features);
-    entry.nsid = nsid;
-    entry.cdw10 = static_cast<std::uint32_t>(feature) | (is_saved ? 0x80000000u : 0u);
-    entry.cdw11 = value;
-    return entry;
+    return {.opcode = byte(AdminOpcode::set_features),
+            .nsid = nsid,
+            .cdw10 = static_cast<std::uint32_t>(feature) | (is_saved ? 0x80000000u : 0u),
+            .cdw11 = value};
   }
   /// Get Features: section 5.13. The value is the completion's dword 0.
   [[nodiscard]] static constexpr SubmissionEntry get_features(
       FeatureId feature, FeatureSelect select = FeatureSelect::current,
       std::uint32_t nsid = 0) noexcept {
-    SubmissionEntry entry = of_admin(AdminOpcode::get_features);
-    entry.nsid = nsid;
-    entry.cdw10 = static_cast<std::uint32_t>(feature) | (static_cast<std::uint32_t>(select) << 8);
-    return entry;
+    return {
+        .opcode = byte(AdminOpcode::get_features),
+        .nsid = nsid,
+        .cdw10 = static_cast<std::uint32_t>(feature) | (static_cast<std::uint32_t>(select) << 8)};
   }
   /// Abort: section 5.1. Bit 0 of the completion's dword 0 is 0 if the command was aborted. An
   /// aborted command completes by itself.
   [[nodiscard]] static constexpr SubmissionEntry abort(std::uint16_t sq_id,
                                                        std::uint16_t command_id) noexcept {
-    SubmissionEntry entry = of_admin(AdminOpcode::abort);
-    entry.cdw10 = sq_id | (std::uint32_t{command_id} << 16);
-    return entry;
+    return {.opcode = byte(AdminOpcode::abort), .cdw10 = sq_id | (std::uint32_t{command_id} << 16)};
   }
   /// Asynchronous Event Request: section 5.2. Completes when there is an event: see AsyncEvent.
   [[nodiscard]] static constexpr SubmissionEntry async_event_request() noexcept {
-    return of_admin(AdminOpcode::asynchronous_event_request);
+    return {.opcode = byte(AdminOpcode::asynchronous_event_request)};
   }
   /// Firmware Image Download: section 5.12. The data are a part of the image.
   /// Precondition: `length_bytes` and `offset_bytes` are multiples of 4, the length is not 0.
   [[nodiscard]] static constexpr SubmissionEntry firmware_download(
       std::uint32_t length_bytes, std::uint64_t offset_bytes) noexcept {
-    SubmissionEntry entry = of_admin(AdminOpcode::firmware_image_download);
-    entry.cdw10 = length_bytes / 4 - 1;
-    entry.cdw11 = static_cast<std::uint32_t>(offset_bytes / 4);
-    return entry;
+    return {.opcode = byte(AdminOpcode::firmware_image_download),
+            .cdw10 = length_bytes / 4 - 1,
+            .cdw11 = low(offset_bytes / 4)};
   }
   /// Firmware Commit: section 5.11. Slot 0: the controller chooses one.
   [[nodiscard]] static constexpr SubmissionEntry firmware_commit(unsigned slot,
                                                                  FirmwareAction action) noexcept {
-    SubmissionEntry entry = of_admin(AdminOpcode::firmware_commit);
-    entry.cdw10 = (slot & 7) | (static_cast<std::uint32_t>(action) << 3);
-    return entry;
+    return {.opcode = byte(AdminOpcode::firmware_commit),
+            .cdw10 = (slot & 7) | (static_cast<std::uint32_t>(action) << 3)};
   }
 
   /// CNS of Identify.
@@ -405,26 +391,24 @@ struct SubmissionEntry {
   static constexpr std::uint32_t fua_bit = 0x40000000;
   static constexpr std::uint32_t deallocate_bit = 0x02000000;
 
-  [[nodiscard]] static constexpr SubmissionEntry of_admin(AdminOpcode opcode) noexcept {
-    SubmissionEntry entry;
-    entry.opcode = static_cast<std::uint8_t>(opcode);
-    return entry;
+  template <class Opcode>
+  [[nodiscard]] static constexpr std::uint8_t byte(Opcode opcode) noexcept {
+    return static_cast<std::uint8_t>(opcode);
   }
-  [[nodiscard]] static constexpr SubmissionEntry of_io(IoOpcode opcode,
-                                                       std::uint32_t nsid) noexcept {
-    SubmissionEntry entry;
-    entry.opcode = static_cast<std::uint8_t>(opcode);
-    entry.nsid = nsid;
-    return entry;
+  [[nodiscard]] static constexpr std::uint32_t low(std::uint64_t value) noexcept {
+    return static_cast<std::uint32_t>(value);
+  }
+  [[nodiscard]] static constexpr std::uint32_t high(std::uint64_t value) noexcept {
+    return static_cast<std::uint32_t>(value >> 32);
   }
   [[nodiscard]] static constexpr SubmissionEntry of_blocks(IoOpcode opcode, std::uint32_t nsid,
-                                                           BlockRange blocks,
-                                                           bool is_fua) noexcept {
-    SubmissionEntry entry = of_io(opcode, nsid);
-    entry.cdw10 = static_cast<std::uint32_t>(blocks.slba);
-    entry.cdw11 = static_cast<std::uint32_t>(blocks.slba >> 32);
-    entry.cdw12 = ((blocks.block_count - 1) & 0xFFFF) | (is_fua ? fua_bit : 0u);
-    return entry;
+                                                           BlockRange blocks, bool is_fua,
+                                                           std::uint32_t flags = 0) noexcept {
+    return {.opcode = byte(opcode),
+            .nsid = nsid,
+            .cdw10 = low(blocks.slba),
+            .cdw11 = high(blocks.slba),
+            .cdw12 = ((blocks.block_count - 1) & 0xFFFF) | (is_fua ? fua_bit : 0u) | flags};
   }
 };
 static_assert(sizeof(SubmissionEntry) == 64 && std::is_trivially_copyable_v<SubmissionEntry> &&
