@@ -23,8 +23,8 @@ from operators import probes_of
 from source import code_of, functions
 
 # The folders of tests that a library's mutants meet.
-PARTS = {"core": ("core", "death", "fuzz"), "dma": ("dma", "death", "examples"),
-         "mq": ("mq", "death", "fuzz"), "nvme": ("nvme",), "sim": ("sim",)}
+PARTS = {"core": ("core", "dma", "death", "fuzz", "poison"), "dma": ("dma", "death", "examples"),
+         "mq": ("mq", "death", "fuzz"), "nvme": ("nvme", "examples"), "sim": ("sim",)}
 # Programs with a main function of their own, and what they are run with.
 MAINS = {"adversary": ("--seeds", "20"), "mq_adversary": ("--seeds", "5")}
 # Test cases that look at the whole program, whose files are compiled apart here.
@@ -78,6 +78,10 @@ def run(command, limit_s, output, **options):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             return None
+
+
+def has_sanitizer(options):
+    return any(option.startswith("-fsanitize") for option in options)
 
 
 def text_of(path):
@@ -156,10 +160,10 @@ class Workshop:
 
     def compile(self, source, options, headers, output, log, limit_s=300, more=()):
         """True if the file compiles. `headers` stand before the headers of the tree."""
-        before = []
+        before = [] if has_sanitizer(options) else list(self.precompiled)
         for folder in headers:
             before += ["-I", folder]
-        return run([self.cxx, *self.precompiled, "-O0", "-w", *before, "-I", self.root / "include",
+        return run([self.cxx, "-O0", "-w", *before, "-I", self.root / "include",
                     *options, "-O0", "-w", *more, "-c", source, "-o", output], limit_s, log) == 0
 
     def link(self, objects, libraries, output, log):
@@ -167,8 +171,10 @@ class Workshop:
         return run([self.cxx, *linker, *objects, "-lgtest_main", "-lgtest", "-pthread", *libraries, "-o",
                     output], 120, log) == 0
 
-    def execute(self, program, arguments, limit_s, log, **environment):
-        return run([program, *arguments], limit_s, log, cwd=log.parent,
+    def execute(self, program, arguments, limit_s, log, libraries=(), **environment):
+        # AddressSanitizer reserves terabytes of addresses.
+        limits = ["prlimit", "--as=unlimited"] if has_sanitizer(libraries) else []
+        return run([*limits, program, *arguments], limit_s, log, cwd=log.parent,
                    env={**os.environ, "BLKOWN_TEST_SCALE": SCALE, **environment})
 
 
@@ -264,13 +270,16 @@ class Records:
             needs_uring |= any(name.endswith("/liburing.h") for name in included)
             files |= self._of_tree(included)
         libraries = ("-luring",) if needs_uring else ()
+        if any(has_sanitizer(options) for options in program.sources.values()):
+            libraries += ("-fsanitize=address",)
         binary, log = place / "program", place / "log"
         if not shop.link(objects, libraries, binary, log):
             raise Trouble(f"{program.name} does not link:\n{text_of(log)[:3000]}")
         counted = place / "counts"
         counted.write_bytes(bytes(self.probes.size_bytes()))
         start = time.monotonic()
-        status = shop.execute(binary, program.arguments, 600, log, BLKOWN_PROBES=str(counted))
+        status = shop.execute(binary, program.arguments, 600, log, libraries,
+                              BLKOWN_PROBES=str(counted))
         if status != 0:
             raise Trouble(f"{program.name} fails with the unchanged library:\n{text_of(log)[-3000:]}")
         counts = memoryview(counted.read_bytes()).cast("I")

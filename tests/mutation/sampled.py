@@ -12,6 +12,7 @@ import shutil
 import threading
 from dataclasses import dataclass
 
+from joined import Joined
 from operators import OPERATORS, enums_of, mutants_of
 from programs import PARTS, Probes, Records, Trouble, text_of
 
@@ -82,7 +83,14 @@ class Trial:
         self.patience_s = arguments.patience
         self.most = arguments.most
         self.programs = programs
+        self.joined = None
         self.lock = threading.Lock()
+
+    def join(self, mutants, jobs, report):
+        """Compiles these mutants together."""
+        report(f"building {len(self.programs)} test programs with {len(mutants)} mutants")
+        self.joined = Joined(self.workshop, enumerate(mutants))
+        self.joined.build(self.programs, jobs, report)
 
     def candidates(self, mutant):
         """The programs that can notice the change, the likeliest first."""
@@ -105,15 +113,45 @@ class Trial:
 
     def attempt(self, number, mutant):
         place = self.workshop.folder / f"mutant{number}"
-        overlay = place / "include"
-        changed = overlay / mutant.file
         shutil.rmtree(place, ignore_errors=True)
-        changed.parent.mkdir(parents=True)
-        changed.write_text(mutant.text)
+        place.mkdir(parents=True)
         try:
-            return self._attempt(place, overlay, changed, mutant)
+            result = self._attempt_joined(number, place, mutant)
+            return result or self._attempt_apart(place, mutant)
         finally:
             shutil.rmtree(place, ignore_errors=True)
+
+    def _attempt_joined(self, number, place, mutant):
+        """The result in the programs that contain all mutants. None: the mutant needs a build of its own."""
+        if self.joined is None:
+            return None
+        if number in self.joined.discarded:
+            return Result(mutant, "discarded")
+        programs = self.candidates(mutant)
+        if (number not in self.joined.mutants
+                or any(program.name not in self.joined.binaries for program in programs)):
+            return None
+        for program in programs:
+            why = self._runs(program, self.joined.binaries[program.name], place / "log",
+                             BLKOWN_MUTANT=str(number))
+            if why is not None:
+                return self._caught(mutant, program, why)
+        # It may take effect at compile time only.
+        if mutant.constant:
+            return None
+        return Result(mutant, "survived", f"{len(programs)} test files pass")
+
+    def _attempt_apart(self, place, mutant):
+        overlay = place / "include"
+        changed = overlay / mutant.file
+        changed.parent.mkdir(parents=True)
+        changed.write_text(mutant.text)
+        return self._attempt(place, overlay, changed, mutant)
+
+    def _caught(self, mutant, program, why):
+        with self.lock:
+            program.kills += 1
+        return Result(mutant, "caught", f"{program.name} ({why})")
 
     def _attempt(self, place, overlay, changed, mutant):
         log = place / "log"
@@ -129,9 +167,7 @@ class Trial:
                 continue
             if why == "does not compile":
                 return Result(mutant, "discarded")
-            with self.lock:
-                program.kills += 1
-            return Result(mutant, "caught", f"{program.name} ({why})")
+            return self._caught(mutant, program, why)
         return Result(mutant, "survived", f"{len(programs)} test files pass")
 
     def _meets(self, program, place, overlay, log):
@@ -150,8 +186,13 @@ class Trial:
         binary = place / "program"
         if not self.workshop.link(objects, program.libraries, binary, log):
             return "does not compile"
+        return self._runs(program, binary, log)
+
+    def _runs(self, program, binary, log, **environment):
+        """How a run of the program fails, or None if it passes."""
         limit_s = self.patience_s + 10 * program.run_s
-        status = self.workshop.execute(binary, program.arguments, limit_s, log)
+        status = self.workshop.execute(binary, program.arguments, limit_s, log, program.libraries,
+                                       **environment)
         if status is None:
             return "hangs"
         if status == 0:
@@ -261,6 +302,11 @@ def run_sample(workshop, arguments, report=lambda line: print(line, flush=True))
             report(f"include/{mutant.file}:{mutant.line}: {mutant.name}")
         return None
     trial = Trial(workshop, prepare(workshop, library, arguments.jobs, report), arguments)
+    # Some mutants do not compile, and have to be replaced.
+    first = mutants[:arguments.sample * 4 // 3 + 4]
+    # A mutant of its own build needs about three programs.
+    if 3 * len(first) >= len(trial.programs):
+        trial.join(first, arguments.jobs, report)
     tally = Tally(workshop.root, argued_survivors(workshop.root), report)
     try:
         for result in results_of(trial, mutants, arguments.jobs):
