@@ -86,6 +86,7 @@ TEST(CookieLayout, NbdHasTagQueueAndTheWholeGeneration) {
             0x0000'9876'1234'ABCDU);
   EXPECT_EQ(layout.generation.bits, BLKOWN_WORD_BITS / 2);
   EXPECT_EQ(layout.stray_mask(), BLKOWN_WORD_BITS == 64 ? 0U : 0xFFFF'0000'0000'0000U);
+  EXPECT_TRUE(layout.all_ones_reserved);
 }
 
 TEST(CookieLayout, IoUringHasUserBitsBetweenQueueAndGeneration) {
@@ -94,6 +95,7 @@ TEST(CookieLayout, IoUringHasUserBitsBetweenQueueAndGeneration) {
   EXPECT_EQ(value, 0x0000'9876'0012'ABCDU);
   EXPECT_EQ(layout.with_user(value, 0x34), 0x0000'9876'3412'ABCDU);
   EXPECT_EQ(layout.generation.bits, BLKOWN_WORD_BITS / 2);
+  EXPECT_TRUE(layout.all_ones_reserved) << "the kernel's LIBURING_UDATA_TIMEOUT";
 }
 
 TEST(CookieLayout, UserBitsComeBackAndLeaveTheRestAlone) {
