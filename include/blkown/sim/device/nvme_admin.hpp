@@ -44,7 +44,7 @@ class NvmeAdmin {
     switch (entry.admin_opcode()) {
       case delete_io_submission_queue: return delete_submission_queue(entry.queue_id(), completer);
       case create_io_submission_queue: return create_submission_queue(entry);
-      case get_log_page: return send_log_page(command);
+      case get_log_page: return send_log_page(command, completer.calls());
       case delete_io_completion_queue: return delete_completion_queue(entry.queue_id());
       case create_io_completion_queue: return create_completion_queue(entry);
       case identify: return identify_data(command);
@@ -285,7 +285,7 @@ class NvmeAdmin {
     const Code code = NvmeIdentify{state_}.fill(command.entry, data);
     return code == Code::success ? send(command, data) : refused(code);
   }
-  [[nodiscard]] NvmeOutcome send_log_page(const NvmeCommand& command) {
+  [[nodiscard]] NvmeOutcome send_log_page(const NvmeCommand& command, NvmeCalls& calls) {
     const nvme::SubmissionEntry& entry = command.entry;
     std::vector<std::byte> page;
     switch (entry.log_page()) {
@@ -319,6 +319,7 @@ class NvmeAdmin {
     const NvmeOutcome outcome = send(command, page);
     if (outcome.status.is_success() && !entry.retains_event()) {
       state_.events.log_page_read(entry.log_page());
+      calls.has_event = true;  // one that was masked
     }
     return outcome;
   }
