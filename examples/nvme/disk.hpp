@@ -341,6 +341,9 @@ class DriverOf {
 
   // --- reset ------------------------------------------------------------------------------------
 
+  /// The attempts to start the controller in a reset, before all I/O ends with `offline`.
+  static constexpr unsigned max_starts = 3;
+
   static void on_quiet(void* self) { static_cast<DriverOf*>(self)->restart(); }
 
   /// No queue_rq is running.
@@ -349,12 +352,12 @@ class DriverOf {
     const auto proof = controller_.stop();
     if (!proof.has_value()) return is_offline_.store(true);  // what is in flight stays there
     give_up(*proof);
-    if (is_offline()) return;
-    const Result started = controller_.start();
-    const Result created = started.has_value() ? create_queues() : started;
-    if (created.has_value()) return;
+    for (unsigned tries = 0; tries != max_starts && !is_offline(); ++tries) {
+      const Result started = controller_.start();
+      if (started.has_value() && create_queues().has_value()) return;
+      if (!controller_.stop().has_value()) break;
+    }
     is_offline_.store(true);
-    static_cast<void>(controller_.stop());
   }
 
   /// Unmaps and gives back all I/O that no completion has claimed.

@@ -1,0 +1,471 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The driver of examples/nvme on a simulated controller: bring-up, I/O, recovery and removal.
+
+#include <gtest/gtest.h>
+#include <algorithm>
+#include <blkown/mq/mq.hpp>
+#include <blkown/mq/sync.hpp>
+#include <blkown/nvme/nvme.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "examples/nvme_machine.hpp"
+
+namespace {
+
+using blkown::nvme::AdminOpcode;
+using blkown::nvme::IoOpcode;
+using nvme_test::Machine;
+using nvme_test::MachineConfig;
+using nvme_test::Status;
+namespace dma = blkown::dma;
+namespace mq = blkown::mq;
+namespace sim = blkown::sim;
+using sim::FaultKind;
+
+[[nodiscard]] std::vector<std::byte> pattern(std::size_t length_bytes, std::uint64_t seed) {
+  std::vector<std::byte> bytes(length_bytes);
+  sim::Random random{seed};
+  std::uint64_t word = 0;
+  for (std::size_t i = 0; i != bytes.size(); ++i, word >>= 8) {
+    if (i % 8 == 0) word = random.next();
+    bytes[i] = static_cast<std::byte>(word);
+  }
+  return bytes;
+}
+
+/// Writes and reads back ranges of a disk on one context, one after the other.
+class Verifier : public mq::Work {
+ public:
+  struct Range {
+    std::uint64_t sector = 0;
+    std::size_t length_bytes = 0;
+    std::size_t memory_offset = 0;  // within the first page; a multiple of 4
+  };
+
+  Verifier(Machine::Disk& disk, mq::Context& context, std::vector<Range> ranges)
+      : Work{[](void* self, mq::Work&) { static_cast<Verifier*>(self)->next(); }, this},
+        disk_{disk},
+        context_{context},
+        ranges_{std::move(ranges)} {
+    context.post(*this);
+  }
+
+  [[nodiscard]] bool is_done() const noexcept { return at_ == ranges_.size(); }
+  [[nodiscard]] const std::vector<Status>& failures() const noexcept { return failures_; }
+
+ private:
+  void next() {
+    if (is_done()) return;
+    const Range& range = ranges_[at_];
+    expected_ = pattern(range.length_bytes, range.sector);
+    memory_.assign(range.length_bytes + range.memory_offset + 4096, std::byte{0});
+    const auto address = reinterpret_cast<std::uintptr_t>(memory_.data());
+    const std::size_t to_page = (4096 - address % 4096) % 4096;
+    place_ = {memory_.data() + (to_page + range.memory_offset) % 4096, range.length_bytes};
+    std::ranges::copy(expected_, place_.begin());
+    bio_.set_write(range.sector, segment(), {&on_write, this});
+    disk_.submit(context_, bio_);
+  }
+  [[nodiscard]] blkown::Segment segment() const { return {place_.data(), place_.size()}; }
+  static void on_write(void* self, mq::Bio& bio) {
+    Verifier& own = *static_cast<Verifier*>(self);
+    if (bio.status() != Status::ok) return own.fail(bio.status());
+    std::ranges::fill(own.place_, std::byte{0xEE});
+    bio.set_read(own.ranges_[own.at_].sector, own.segment(), {&on_read, self});
+    own.disk_.submit(own.context_, bio);
+  }
+  static void on_read(void* self, mq::Bio& bio) {
+    Verifier& own = *static_cast<Verifier*>(self);
+    if (bio.status() != Status::ok) return own.fail(bio.status());
+    EXPECT_TRUE(std::ranges::equal(own.place_, own.expected_)) << "range " << own.at_;
+    ++own.at_;
+    own.next();
+  }
+  void fail(Status status) {
+    failures_.push_back(status);
+    at_ = ranges_.size();
+  }
+
+  Machine::Disk& disk_;
+  mq::Context& context_;
+  std::vector<Range> ranges_;
+  std::size_t at_ = 0;
+  std::vector<std::byte> memory_;
+  std::vector<std::byte> expected_;
+  std::span<std::byte> place_;
+  mq::Bio bio_;
+  std::vector<Status> failures_;
+};
+
+/// Submits a bio on the context that it is posted to.
+struct SubmitOne : mq::Work {
+  SubmitOne(Machine::Disk& its_disk, mq::Bio& its_bio)
+      : Work{[](void* self, mq::Work&) {
+               SubmitOne& own = *static_cast<SubmitOne*>(self);
+               own.disk.submit(own.bio);
+             },
+             this},
+        disk{its_disk},
+        bio{its_bio} {}
+  Machine::Disk& disk;
+  mq::Bio& bio;
+};
+
+TEST(NvmeDriver, BringUpFindsBothNamespaces) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  ASSERT_EQ(machine.disks.size(), 2U);
+  EXPECT_EQ(machine.disk(0).config().logical_block_bytes, 512U);
+  EXPECT_EQ(machine.disk(1).config().logical_block_bytes, 4096U);
+  for (const auto& disk : machine.disks) {
+    EXPECT_EQ(disk->config().capacity_sectors, std::uint64_t{8 << 20} / 512);
+    EXPECT_TRUE(disk->config().write_cache);
+    EXPECT_TRUE(disk->config().fua);
+    EXPECT_EQ(disk->limits().max_sectors, (1U << 20) / 512);
+  }
+  EXPECT_EQ(machine.commands.count(AdminOpcode::create_io_submission_queue), 2U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, VerifiedIoFrom512BytesToAMebibyteOnSeveralQueuesAndBothNamespaces) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  std::vector<std::unique_ptr<Verifier>> verifiers;
+  for (std::size_t disk = 0; disk != 2; ++disk) {
+    for (std::uint32_t lane = 0; lane != Machine::submitters; ++lane) {
+      std::vector<Verifier::Range> ranges;
+      const std::uint64_t begin = lane * 4096;  // 2 MiB for each lane
+      for (std::size_t bytes = disk == 0 ? 512 : 4096; bytes <= 1 << 20; bytes *= 2) {
+        for (const std::size_t offset : {std::size_t{0}, std::size_t{4}, std::size_t{4092}}) {
+          ranges.push_back({begin, bytes, offset});
+        }
+        if (disk == 0 && bytes < 1 << 20) ranges.push_back({begin + 1, bytes + 512, 512});
+      }
+      verifiers.push_back(std::make_unique<Verifier>(
+          machine.disk(disk), machine.runtime.context(lane % Machine::submitters), ranges));
+    }
+  }
+  ASSERT_TRUE(machine.runtime.run_until_idle(10'000'000));
+  for (const auto& verifier : verifiers) {
+    EXPECT_TRUE(verifier->is_done());
+    EXPECT_TRUE(verifier->failures().empty());
+  }
+  EXPECT_NE(machine.registers.submission_doorbells(1), 0U);
+  EXPECT_NE(machine.registers.submission_doorbells(2), 0U);
+  EXPECT_EQ(machine.driver->resets(), 0U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, AFlushAndAFuaMakeWritesDurable) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  const auto first = pattern(4096, 1), second = pattern(4096, 2), third = pattern(4096, 3);
+  ASSERT_EQ(mq::write(machine.runtime, machine.disk(), 0, first), Status::ok);
+  ASSERT_EQ(mq::flush(machine.runtime, machine.disk()), Status::ok);
+  ASSERT_EQ(mq::write(machine.runtime, machine.disk(), 8, second, {.fua = true}), Status::ok);
+  ASSERT_EQ(mq::write(machine.runtime, machine.disk(), 16, third), Status::ok);
+  bool is_third_lost = false;
+  for (std::uint64_t seed = 0; seed != 16; ++seed) {
+    const auto content = machine.media[0].after_power_cut(seed);
+    EXPECT_TRUE(std::equal(first.begin(), first.end(), content.begin()));
+    EXPECT_TRUE(std::equal(second.begin(), second.end(), content.begin() + 4096));
+    is_third_lost |= !std::equal(third.begin(), third.end(), content.begin() + 8192);
+  }
+  EXPECT_TRUE(is_third_lost);
+  EXPECT_EQ(machine.commands.count(IoOpcode::flush), 1U);
+  EXPECT_TRUE(machine.shut_down());
+  // The shutdown has written the cache back.
+  const auto content = machine.media[0].after_power_cut(1);
+  EXPECT_TRUE(std::equal(third.begin(), third.end(), content.begin() + 8192));
+}
+
+TEST(NvmeDriver, DiscardAndWriteZeroesReachTheirBlocksAndNoOthers) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  for (std::size_t index = 0; index != 2; ++index) {
+    Machine::Disk& disk = machine.disk(index);
+    const auto written = pattern(64 * 1024, index + 1);
+    ASSERT_EQ(mq::write(machine.runtime, disk, 128, written), Status::ok);
+    ASSERT_EQ(mq::write_zeroes(machine.runtime, disk, 136, 8192), Status::ok);
+    ASSERT_EQ(mq::discard(machine.runtime, disk, 160, 4096), Status::ok);
+    std::vector<std::byte> read(written.size());
+    ASSERT_EQ(mq::read(machine.runtime, disk, 128, read), Status::ok);
+    auto expected = written;
+    std::fill_n(expected.begin() + 8 * 512, 8192, std::byte{0});
+    // What a discard leaves is the controller's choice; this one leaves zeroes.
+    std::fill_n(expected.begin() + 32 * 512, 4096, std::byte{0});
+    EXPECT_TRUE(read == expected) << "disk " << index;
+  }
+  EXPECT_EQ(machine.commands.count(IoOpcode::write_zeroes), 2U);
+  EXPECT_EQ(machine.commands.count(IoOpcode::dataset_management), 2U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, ABatchRingsOneDoorbell) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  struct Batch : mq::Work {
+    explicit Batch(Machine& its)
+        : Work{[](void* self, mq::Work&) { static_cast<Batch*>(self)->run(); }, this},
+          machine{its} {}
+    void run() {
+      const Machine::Disk::Plug plug{machine.disk(), machine.runtime.context(0)};
+      for (std::size_t i = 0; i != bios.size(); ++i) {
+        bios[i].set_read(i * 8, blkown::Segment{memory[i].data(), memory[i].size()}, {});
+        machine.disk().submit(machine.runtime.context(0), bios[i]);
+      }
+    }
+    Machine& machine;
+    std::array<mq::Bio, 8> bios;
+    std::array<std::array<std::byte, 512>, 8> memory{};
+  } batch{machine};
+  const std::uint64_t before = machine.registers.submission_doorbells(1);
+  machine.runtime.context(0).post(batch);
+  ASSERT_TRUE(machine.runtime.run_until_idle(1'000'000));
+  EXPECT_EQ(machine.commands.count(IoOpcode::read), 8U);
+  EXPECT_EQ(machine.registers.submission_doorbells(1), before + 1);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, APolledQueueHasNoInterruptAndIsServedByPolling) {
+  MachineConfig config;
+  config.driver = {.normal_queues = 1, .poll_queues = 1, .depth = 16};
+  Machine machine{config};
+  ASSERT_TRUE(machine.start());
+  struct Poller : mq::Work {
+    explicit Poller(Machine& its)
+        : Work{[](void* self, mq::Work&) { static_cast<Poller*>(self)->run(); }, this},
+          machine{its} {}
+    void run() {
+      mq::Context& context = machine.runtime.context(0);
+      if (!is_submitted) {
+        is_submitted = true;
+        bio.set_read(0, blkown::Segment{memory.data(), memory.size()}, {}, {.polled = true});
+        machine.disk().submit(context, bio);
+      }
+      reaped += machine.disk().poll(context);
+      if (reaped == 0) context.post(*this);
+    }
+    Machine& machine;
+    bool is_submitted = false;
+    unsigned reaped = 0;
+    mq::Bio bio;
+    std::vector<std::byte> memory = std::vector<std::byte>(4096);
+  } poller{machine};
+  const auto written = pattern(4096, 9);
+  ASSERT_EQ(mq::write(machine.runtime, machine.disk(), 0, written), Status::ok);
+  machine.runtime.context(0).post(poller);
+  ASSERT_TRUE(machine.runtime.run_until_idle(1'000'000));
+  EXPECT_EQ(poller.reaped, 1U);
+  EXPECT_EQ(poller.bio.status(), Status::ok);
+  EXPECT_TRUE(poller.memory == written);
+  EXPECT_EQ(machine.registers.submission_doorbells(2), 1U);
+  for (const auto& entry : machine.commands.admin) {
+    if (entry.admin_opcode() != AdminOpcode::create_io_completion_queue) continue;
+    EXPECT_EQ(entry.completion_queue_setup().interrupts_enabled, entry.queue_id() == 1);
+  }
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, ALostInterruptCostsATimeoutAndNothingElse) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  machine.lost_interrupts = 1;
+  std::vector<std::byte> memory(4096);
+  EXPECT_EQ(mq::read(machine.runtime, machine.disk(), 0, memory), Status::ok);
+  EXPECT_EQ(machine.commands.count(AdminOpcode::abort), 0U);
+  EXPECT_EQ(machine.driver->resets(), 0U);
+  EXPECT_EQ(machine.disk().counters().timed_out_requests, 1U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, AnAbortedCommandIsIssuedAgain) {
+  MachineConfig config;
+  config.faults = {{FaultKind::late, 0}};
+  Machine machine{config};
+  ASSERT_TRUE(machine.start());
+  const auto written = pattern(4096, 4);
+  EXPECT_EQ(mq::write(machine.runtime, machine.disk(), 0, written), Status::ok);
+  EXPECT_EQ(machine.commands.count(AdminOpcode::abort), 1U);
+  EXPECT_EQ(machine.driver->resets(), 0U);
+  std::vector<std::byte> read(written.size());
+  EXPECT_EQ(mq::read(machine.runtime, machine.disk(), 0, read), Status::ok);
+  EXPECT_TRUE(read == written);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, ALostCompletionCostsAnAbortAndThenAReset) {
+  MachineConfig config;
+  // Of the write, of the abort, and of the write that the abort has ended.
+  config.faults = {{FaultKind::lost, 0}, {FaultKind::lost, 1}, {FaultKind::lost, 2}};
+  Machine machine{config};
+  ASSERT_TRUE(machine.start());
+  const auto written = pattern(4096, 4);
+  EXPECT_EQ(mq::write(machine.runtime, machine.disk(1), 0, written), Status::ok);
+  EXPECT_EQ(machine.commands.count(AdminOpcode::abort), 1U);
+  EXPECT_EQ(machine.driver->resets(), 1U);
+  EXPECT_EQ(machine.commands.count(AdminOpcode::create_io_submission_queue), 4U);
+  std::vector<std::byte> read(written.size());
+  EXPECT_EQ(mq::read(machine.runtime, machine.disk(1), 0, read), Status::ok);
+  EXPECT_TRUE(read == written);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, AFatalControllerIsResetAndAllIoGoesOn) {
+  MachineConfig config;
+  config.faults = {{FaultKind::reset, 20}};
+  Machine machine{config};
+  ASSERT_TRUE(machine.start());
+  std::vector<std::unique_ptr<Verifier>> verifiers;
+  for (std::uint32_t lane = 0; lane != 8; ++lane) {
+    std::vector<Verifier::Range> ranges;
+    for (std::uint64_t i = 0; i != 8; ++i) ranges.push_back({lane * 1024 + i * 64, 16384, 0});
+    verifiers.push_back(std::make_unique<Verifier>(
+        machine.disk(lane % 2), machine.runtime.context(lane % Machine::submitters), ranges));
+  }
+  ASSERT_TRUE(machine.runtime.run_until_idle(10'000'000));
+  EXPECT_EQ(machine.driver->resets(), 1U);
+  for (const auto& verifier : verifiers) {
+    EXPECT_TRUE(verifier->is_done());
+    EXPECT_TRUE(verifier->failures().empty());
+  }
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, AnUnpluggedControllerEndsAllIoOfflineAfterItIsCutOff) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  machine.platform.can_cut_off = true;
+  std::vector<std::unique_ptr<Verifier>> verifiers;
+  for (std::uint32_t lane = 0; lane != 8; ++lane) {
+    std::vector<Verifier::Range> ranges(100, {lane * 64, 16384, 0});
+    verifiers.push_back(std::make_unique<Verifier>(
+        machine.disk(lane % 2), machine.runtime.context(lane % Machine::submitters), ranges));
+  }
+  for (int i = 0; i != 500; ++i) machine.runtime.step();
+  machine.controller.unplug();
+  ASSERT_TRUE(machine.runtime.run_until_idle(10'000'000));
+  for (const auto& verifier : verifiers) {
+    EXPECT_EQ(verifier->failures(), (std::vector<Status>{Status::offline}));
+  }
+  EXPECT_TRUE(machine.driver->is_offline());
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, MemoryIsNotGivenBackWhileNobodyConfirmsAStop) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  machine.registers.is_stuck = true;  // CSTS.RDY never becomes 0
+  machine.faults = sim::FaultPlan{1, {{FaultKind::late, 0}}};
+  std::vector<std::byte> memory(4096);
+  mq::Bio bio = mq::Bio::read(0, blkown::Segment{memory.data(), memory.size()}, {});
+  SubmitOne submission{machine.disk(), bio};
+  machine.runtime.context(0).post(submission);
+  while (machine.commands.io.empty()) ASSERT_TRUE(machine.runtime.step());
+  machine.driver->reset();
+  for (int i = 0; i != 2000; ++i) machine.runtime.step();
+  EXPECT_TRUE(machine.driver->is_offline());
+  EXPECT_NE(machine.platform.cut_offs, 0U);
+  // The controller may still write: the memory stays mapped, and the bio's.
+  EXPECT_EQ(machine.disk().counters().ended_bios, 0U);
+  std::size_t mapped = 0;
+  machine.device.for_each_mapping([&](const dma::Mapped&) { ++mapped; });
+  EXPECT_EQ(mapped, 1U);
+  // New I/O ends at once.
+  EXPECT_EQ(mq::read(machine.runtime, machine.disk(1), 0, memory), Status::offline);
+  // The platform can take the controller off the bus after all: the next timeout ends the I/O.
+  machine.platform.can_cut_off = true;
+  ASSERT_TRUE(machine.runtime.run_until_idle(1'000'000));
+  EXPECT_EQ(bio.status(), Status::offline);
+  machine.registers.is_stuck = false;
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, AnAdminCommandWithoutAnAnswerFailsTheBringUpAndKeepsItsMemory) {
+  Machine machine;
+  machine.faults = sim::FaultPlan{1, {{FaultKind::lost, 0}}};
+  const auto started = machine.driver->start();
+  ASSERT_FALSE(started.has_value());
+  EXPECT_EQ(started.error(),
+            (nvme_driver::ControllerError{nvme_driver::ControllerStep::identify, {}}));
+  const auto proof = machine.owner->stop();
+  ASSERT_TRUE(proof.has_value());
+  // After the stop the controller can be used again.
+  EXPECT_TRUE(machine.start());
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, EventsAreReportedAfterTheirLogPageWasReadAndArmedAgain) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  for (unsigned i = 1; i != 4; ++i) {
+    machine.controller.write32(blkown::nvme::doorbell_offset(60, false, 0), 1);
+    ASSERT_TRUE(machine.runtime.run_until_idle(10'000));
+    ASSERT_EQ(machine.events.size(), i);
+    EXPECT_EQ(machine.events.back().type(), blkown::nvme::AsyncEventType::error);
+    EXPECT_EQ(machine.events.back().information(),
+              blkown::nvme::error_event::invalid_doorbell_register);
+    EXPECT_EQ(machine.commands.count(AdminOpcode::get_log_page), i);
+  }
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, NoMoreAbortsAreSentThanTheControllerTakes) {
+  MachineConfig config;
+  config.controller.abort_limit = 2;
+  for (std::uint64_t i = 0; i != 8; ++i) config.faults.push_back({FaultKind::late, i});
+  Machine machine{config};
+  ASSERT_TRUE(machine.start());
+  std::vector<std::unique_ptr<Verifier>> verifiers;
+  for (std::uint32_t lane = 0; lane != 8; ++lane) {
+    verifiers.push_back(std::make_unique<Verifier>(
+        machine.disk(lane % 2), machine.runtime.context(lane % Machine::submitters),
+        std::vector<Verifier::Range>{{lane * 64, 4096, 0}}));
+  }
+  ASSERT_TRUE(machine.runtime.run_until_idle(10'000'000));
+  for (const auto& verifier : verifiers) EXPECT_TRUE(verifier->failures().empty());
+  EXPECT_NE(machine.commands.count(AdminOpcode::abort), 0U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, ARemovedDiskLeavesTheOtherOnesIoAndResetsAlone) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  Verifier other{machine.disk(1), machine.runtime.context(1),
+                 std::vector<Verifier::Range>(50, {0, 16384, 0})};
+  Verifier first{machine.disk(0), machine.runtime.context(0),
+                 std::vector<Verifier::Range>(50, {0, 16384, 0})};
+  for (int i = 0; i != 300; ++i) machine.runtime.step();
+  machine.driver->reset();
+  ASSERT_EQ(mq::remove(machine.runtime, machine.disk(0)), Status::ok);
+  while (machine.driver->is_resetting()) ASSERT_TRUE(machine.runtime.step());
+  EXPECT_EQ(first.failures(), (std::vector<Status>{Status::offline}));
+  machine.disks.erase(machine.disks.begin());
+  machine.driver->reset();
+  ASSERT_TRUE(machine.runtime.run_until_idle(10'000'000));
+  EXPECT_TRUE(other.is_done());
+  EXPECT_TRUE(other.failures().empty());
+  EXPECT_EQ(machine.driver->resets(), 2U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, AFailureThatMayBeTemporaryIsTriedAgain) {
+  MachineConfig config;
+  for (std::uint64_t i = 0; i != 3; ++i) config.faults.push_back({FaultKind::media_error, i});
+  Machine machine{config};
+  ASSERT_TRUE(machine.start());
+  std::vector<std::byte> memory(4096);
+  // A medium's error may be temporary: the fourth try succeeds.
+  EXPECT_EQ(mq::read(machine.runtime, machine.disk(), 0, memory), Status::ok);
+  EXPECT_EQ(machine.commands.count(IoOpcode::read), 4U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+}  // namespace

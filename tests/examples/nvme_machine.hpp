@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Machine: the NVMe driver of examples/nvme on a simulated controller with two namespaces, one of
+// 512-byte and one of 4,096-byte blocks, on a runtime whose order a seed decides.
+
+#ifndef BLKOWN_TESTS_EXAMPLES_NVME_MACHINE_HPP
+#define BLKOWN_TESTS_EXAMPLES_NVME_MACHINE_HPP
+
+#include <gtest/gtest.h>
+#include <algorithm>
+#include <array>
+#include <blkown/mq/mq.hpp>
+#include <blkown/mq/sync.hpp>
+#include <blkown/sim/device/cached_media.hpp>
+#include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/nvme_controller.hpp>
+#include <blkown/sim/harness/deterministic_runtime.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "nvme/disk.hpp"
+
+namespace nvme_test {
+
+namespace dma = blkown::dma;
+namespace mq = blkown::mq;
+namespace sim = blkown::sim;
+using blkown::Status;
+
+/// The controller's registers, with what a test wants to know or to change.
+class WatchedRegisters {
+ public:
+  explicit WatchedRegisters(sim::NvmeController& controller) : controller_{controller} {}
+
+  [[nodiscard]] std::uint32_t read32(std::uint64_t offset) {
+    const std::uint32_t value = controller_.read32(offset);
+    const bool is_status = offset == blkown::nvme::reg::csts;
+    return is_status && is_stuck ? value | 1U : value;  // CSTS.RDY never becomes 0
+  }
+  [[nodiscard]] std::uint64_t read64(std::uint64_t offset) { return controller_.read64(offset); }
+  void write32(std::uint64_t offset, std::uint32_t value) {
+    if (offset >= blkown::nvme::reg::doorbells) ++doorbells[offset];
+    controller_.write32(offset, value);
+  }
+  void write64(std::uint64_t offset, std::uint64_t value) { controller_.write64(offset, value); }
+
+  /// The doorbells of an I/O queue's submission queue.
+  [[nodiscard]] std::uint64_t submission_doorbells(std::uint16_t queue) {
+    return doorbells[blkown::nvme::doorbell_offset(queue, false, 0)];
+  }
+
+  std::map<std::uint64_t, std::uint64_t> doorbells;  // by offset
+  bool is_stuck = false;
+
+ private:
+  sim::NvmeController& controller_;
+};
+
+/// Waits by letting the controller work. The clock is the controller's own.
+class SteppedPlatform {
+ public:
+  explicit SteppedPlatform(sim::NvmeController& controller) : controller_{controller} {}
+
+  [[nodiscard]] std::uint64_t now_ns() const noexcept { return now_ns_; }
+  void pause() {
+    now_ns_ += 100'000;
+    while (controller_.step(now_ns_)) {
+    }
+  }
+  [[nodiscard]] bool cut_off() noexcept {
+    ++cut_offs;
+    return can_cut_off;
+  }
+
+  bool can_cut_off = false;
+  unsigned cut_offs = 0;
+
+ private:
+  sim::NvmeController& controller_;
+  std::uint64_t now_ns_ = 0;
+};
+
+/// The commands that the controller has fetched.
+class FetchedCommands : public sim::NvmeObserver {
+ public:
+  using Entry = blkown::nvme::SubmissionEntry;
+
+  void command_fetched(std::uint32_t queue, const Entry& entry) override {
+    (queue == 0 ? admin : io).push_back(entry);
+  }
+  void command_refused(std::uint32_t, const Entry&) override {}
+  void command_done(std::uint32_t, const Entry&) override {}
+  void entry_posted(std::uint32_t, std::uint64_t, bool) override {}
+  void entry_taken(std::uint32_t) override {}
+  void stopped() override {}
+
+  [[nodiscard]] std::size_t count(blkown::nvme::IoOpcode opcode) const {
+    return static_cast<std::size_t>(
+        std::ranges::count_if(io, [&](const Entry& entry) { return entry.io_opcode() == opcode; }));
+  }
+  [[nodiscard]] std::size_t count(blkown::nvme::AdminOpcode opcode) const {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        admin, [&](const Entry& entry) { return entry.admin_opcode() == opcode; }));
+  }
+
+  std::vector<Entry> admin;
+  std::vector<Entry> io;
+};
+
+struct MachineConfig {
+  nvme_driver::DriverConfig driver{.normal_queues = 2, .poll_queues = 0, .depth = 16};
+  sim::NvmeConfig controller{.io_queues = 4, .max_transfer_exponent = 8, .depth = 16};
+  std::vector<sim::FaultStrike> faults;  ///< Counted from the end of start().
+  std::uint64_t seed = 1;
+  std::uint32_t timeout_ms = 50;
+};
+
+class Machine {
+ public:
+  using Driver = nvme_driver::NvmeDriver<WatchedRegisters, sim::Iommu, SteppedPlatform>;
+  using Disk = mq::Disk<Driver>;
+
+  static constexpr std::uint32_t submitters = 2;
+
+  explicit Machine(const MachineConfig& config = {})
+      : config_{config}, runtime{config.seed, submitters + 1} {
+    controller.set_hooks(
+        {.argument = this,
+         .interrupt = [](void* self, std::uint32_t vector) { of(self).interrupt(vector); },
+         .failed = [](void* self) { of(self).failed(); },
+         .wake = [](void* self) { of(self).wake(); }});
+    controller.set_observer(&commands);
+    auto made = Driver::Owner::create(
+        registers, device, platform,
+        {.io_queues =
+             static_cast<std::uint16_t>(config.driver.normal_queues + config.driver.poll_queues),
+         .admin_timeout_ms = 500,
+         .first_generation = blkown::Generation{7},
+         .on_event = [](void* self,
+                        blkown::nvme::AsyncEvent event) { of(self).events.push_back(event); },
+         .on_event_argument = this});
+    owner = *std::move(made);
+    driver.emplace(*owner, config.driver);
+  }
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+  ~Machine() { static_cast<void>(runtime.run_until_idle(1'000'000)); }
+
+  /// Brings the controller and a disk for each namespace up.
+  [[nodiscard]] bool start() {
+    if (const auto started = driver->start(); !started.has_value()) {
+      ADD_FAILURE() << to_string(started.error().step);
+      return false;
+    }
+    pool = *driver->create_pool(blkown::Generation{100});
+    const auto visited = owner->for_each_namespace([&](const nvme_driver::NamespaceInfo& info) {
+      mq::DiskConfig disk = driver->disk_config(info);
+      disk.timeout_ms = config_.timeout_ms;
+      disks.push_back(*Disk::create(disk, *driver, runtime, info, pool.get()));
+    });
+    faults = sim::FaultPlan{config_.seed, config_.faults};
+    return visited.has_value();
+  }
+  /// Removes the disks and shuts the controller down. False: memory is left mapped.
+  [[nodiscard]] bool shut_down() {
+    for (const auto& disk : disks) static_cast<void>(mq::remove(runtime, *disk));
+    static_cast<void>(runtime.run_until_idle(1'000'000));
+    EXPECT_FALSE(driver->is_resetting());
+    disks.clear();
+    pool.reset();
+    const bool is_freed = driver->shut_down();
+    driver.reset();
+    owner.reset();
+    iommu.flush();
+    return is_freed && iommu.mapped_pages() == 0 && iommu.fault_counts().total() == 0;
+  }
+
+  [[nodiscard]] Disk& disk(std::size_t index = 0) { return *disks.at(index); }
+
+ private:
+  struct Pump : mq::Work {
+    explicit Pump(Machine& its)
+        : Work{[](void* self, mq::Work&) { static_cast<Pump*>(self)->run(); }, this},
+          machine{its} {}
+    void run() {
+      mq::Context& context = machine.pump_context();
+      if (machine.controller.step(context.now_ns())) return context.post(*this);
+      const auto next_ns = machine.controller.next_ns();
+      if (!next_ns.has_value()) return;
+      const std::uint64_t now_ns = context.now_ns();
+      alarm.cancel();
+      alarm.arm(context, *next_ns > now_ns ? *next_ns - now_ns : 0);
+    }
+    Machine& machine;
+    mq::Alarm alarm{[](void* self, mq::Alarm&) { static_cast<Pump*>(self)->run(); }, this};
+  };
+
+  [[nodiscard]] static Machine& of(void* self) noexcept { return *static_cast<Machine*>(self); }
+  [[nodiscard]] static sim::IommuConfig iommu_config() {
+    sim::IommuConfig config;
+    config.page_count = 65536;
+    config.limits.virt_boundary_mask = nvme_driver::page_bytes - 1;
+    return config;
+  }
+  [[nodiscard]] mq::Context& pump_context() { return runtime.context(submitters); }
+  void interrupt(std::uint32_t vector) {
+    if (lost_interrupts != 0 && vector != 0) {
+      --lost_interrupts;
+      return;
+    }
+    if (driver.has_value()) driver->interrupt(vector);
+  }
+  void failed() {
+    if (driver.has_value()) driver->failed();
+  }
+  void wake() { pump_context().post(pump_); }
+
+  MachineConfig config_;
+
+ public:
+  std::array<sim::CachedMedia, 2> media{sim::CachedMedia{8 << 20}, sim::CachedMedia{8 << 20}};
+  sim::FaultPlan faults;
+  sim::Iommu iommu{iommu_config()};
+  dma::Device<sim::Iommu> device{iommu};
+  sim::NvmeController controller{
+      config_.controller, iommu,
+      std::array{sim::NvmeNamespace{&media[0], 512}, sim::NvmeNamespace{&media[1], 4096}}, &faults};
+  FetchedCommands commands;
+  WatchedRegisters registers{controller};
+  SteppedPlatform platform{controller};
+  sim::DeterministicRuntime runtime;
+  std::unique_ptr<Driver::Owner> owner;
+  std::optional<Driver> driver;
+  std::unique_ptr<mq::TagPool<Driver>> pool;
+  std::vector<std::unique_ptr<Disk>> disks;
+  std::vector<blkown::nvme::AsyncEvent> events;
+  unsigned lost_interrupts = 0;  // of I/O queues: the next ones do not come
+
+ private:
+  Pump pump_{*this};
+};
+
+}  // namespace nvme_test
+
+#endif
