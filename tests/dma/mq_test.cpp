@@ -35,6 +35,7 @@ struct Mapping {
   };
   using Rq = mq::Request<Mapping>;
   using Hw = mq::HwQueue<Mapping>;
+  using Disk = mq::Disk<Mapping>;
 
   mq::Dispatch<Mapping> queue_rq(Hw& queue, QueueData&, blkown::Idle<Rq> idle, bool) {
     auto claim = std::move(idle).start().into_claim();

@@ -360,6 +360,7 @@ struct Bouncing {
   using Rq = mq::Request<Bouncing>;
   using Hw = mq::HwQueue<Bouncing>;
   using Answer = mq::Dispatch<Bouncing>;
+  using Disk = mq::Disk<Bouncing>;
 
   void only_slots_in_reach() {
     backend.settings.address_mask = slots->size() - 1;

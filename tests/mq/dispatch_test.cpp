@@ -256,19 +256,14 @@ TEST(Dispatch, NowaitDoesNotWaitBehindAPlugOrForABlockingDriver) {
 }
 
 /// Takes batches, and at most `max_batch` requests of each.
-struct BatchDriver : fake::Driver {
-  struct QueueData : fake::Driver::QueueData {};
-  using BatchRq = mq::Request<BatchDriver>;
-  using BatchHw = mq::HwQueue<BatchDriver>;
-
-  mq::Dispatch<BatchDriver> queue_rq(BatchHw&, QueueData&, blkown::Idle<BatchRq> idle,
-                                     bool is_last) {
+struct BatchDriver : fake::FullDriver {
+  Answer queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle, bool is_last) override {
     singles.push_back(idle.data().sector());
     last_of_singles.push_back(is_last);
     std::move(idle).start().end_ok();
-    return mq::Dispatch<BatchDriver>::accepted();
+    return Answer::accepted();
   }
-  void queue_rqs(BatchHw&, QueueData&, mq::IdleList<BatchRq>& list) {
+  void queue_rqs(Hw&, QueueData&, mq::IdleList<Rq>& list) override {
     ++batches;
     for (int i = 0; i != max_batch; ++i) {
       auto idle = list.pop_front();
@@ -277,12 +272,6 @@ struct BatchDriver : fake::Driver {
       std::move(*idle).start().end_ok();
     }
   }
-  void commit_rqs(BatchHw&, QueueData&) { ++commits; }
-  mq::TimeoutAction timeout(BatchHw&, const blkown::ARef<BatchRq>&, const blkown::Cookie&) {
-    return mq::TimeoutAction::rearm;
-  }
-  blkown::Status init_hctx(BatchHw&, QueueData&) { return blkown::Status::ok; }
-  void exit_hctx(BatchHw&, QueueData&) {}
 
   int max_batch = 1000;
   int batches = 0;
@@ -294,7 +283,7 @@ TEST(Dispatch, ADriverWithQueueRqsGetsWholeBatches) {
   Bench<BatchDriver> bench{{.capacity_sectors = 1024, .depth = 128}};
   Reads reads{40};
   {
-    const mq::Disk<BatchDriver>::Plug plug{*bench.disk, bench.context()};
+    const BatchDriver::Disk::Plug plug{*bench.disk, bench.context()};
     reads.submit(bench);
   }
   EXPECT_EQ(bench.driver.batches, 2) << "32 and 8";
@@ -308,7 +297,7 @@ TEST(Dispatch, RequestsLeftInABatchComeOneByOne) {
   bench.driver.max_batch = 3;
   Reads reads{5};
   {
-    const mq::Disk<BatchDriver>::Plug plug{*bench.disk, bench.context()};
+    const BatchDriver::Disk::Plug plug{*bench.disk, bench.context()};
     reads.submit(bench);
   }
   EXPECT_EQ(bench.driver.batched, (std::vector<std::uint64_t>{0, 1, 2}));
@@ -318,24 +307,13 @@ TEST(Dispatch, RequestsLeftInABatchComeOneByOne) {
 }
 
 /// Publishes every request, and reaps when it is polled.
-struct PollDriver {
-  struct RequestData {};
-  struct HwData {
-    std::vector<std::uint64_t> published;
-  };
-  struct QueueData {
-    std::vector<std::byte> medium;
-  };
-  using Rq = mq::Request<PollDriver>;
-
-  mq::Dispatch<PollDriver> queue_rq(mq::HwQueue<PollDriver>& hw, QueueData&, blkown::Idle<Rq> idle,
-                                    bool) {
+struct PollDriver : fake::FullDriver {
+  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override {
     types.push_back(hw.type());
-    std::move(idle).start().publish(
-        [&](blkown::Cookie cookie) { hw.data.published.push_back(cookie.value); });
-    return mq::Dispatch<PollDriver>::accepted();
+    publish(hw, std::move(idle));
+    return Answer::accepted();
   }
-  unsigned poll(mq::HwQueue<PollDriver>& hw) {
+  unsigned poll(Hw& hw) override {
     unsigned count = 0;
     for (const std::uint64_t value : std::exchange(hw.data.published, {})) {
       if (auto claim = hw.claim(value)) {
@@ -370,15 +348,8 @@ TEST(Dispatch, EachTypeHasItsQueueAndPollReapsPolledIo) {
 }
 
 /// Passes its claims to the submitting context, and ends them in its complete hook.
-struct HalvesDriver : PollDriver {
-  using HalvesRq = mq::Request<HalvesDriver>;
-  mq::Dispatch<HalvesDriver> queue_rq(mq::HwQueue<HalvesDriver>& hw, QueueData&,
-                                      blkown::Idle<HalvesRq> idle, bool) {
-    std::move(idle).start().publish(
-        [&](blkown::Cookie cookie) { hw.data.published.push_back(cookie.value); });
-    return mq::Dispatch<HalvesDriver>::accepted();
-  }
-  unsigned poll(mq::HwQueue<HalvesDriver>& hw) {
+struct HalvesDriver : fake::FullDriver {
+  unsigned poll(Hw& hw) override {
     unsigned count = 0;
     for (const std::uint64_t value : std::exchange(hw.data.published, {})) {
       hw.complete(*hw.claim(value));
@@ -386,7 +357,7 @@ struct HalvesDriver : PollDriver {
     }
     return count;
   }
-  void complete(mq::HwQueue<HalvesDriver>&, blkown::Claim<HalvesRq> claim) {
+  void complete(Hw&, blkown::Claim<Rq> claim) override {
     completed_on.push_back(mq::Context::current());
     std::move(claim).end(Status::protection_error);
   }

@@ -30,18 +30,9 @@ constexpr mq::QueueLimits limits{
     .max_sectors = 4, .max_discard_sectors = 4, .max_write_zeroes_sectors = 4};
 
 /// A driver of a device with a cache. Commands wait until the test completes them.
-struct Driver {
-  struct RequestData {};
-  struct HwData {};
-  struct QueueData {
-    std::vector<std::byte> medium;  // Bench fills it; the data is in `media`
-  };
-  using Rq = mq::Request<Driver>;
-  using Hw = mq::HwQueue<Driver>;
-  using Answer = mq::Dispatch<Driver>;
-
-  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
-    const mq::Payload<Driver>& about = idle.data();
+struct Driver : fake::Driver {
+  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override {
+    const mq::Payload<fake::Driver>& about = idle.data();
     steps += about.op() == mq::Op::flush  ? 'f'
              : about.op() == mq::Op::read ? 'r'
              : about.flags().fua          ? 'W'
@@ -72,7 +63,7 @@ struct Driver {
     commands.erase(commands.begin() + static_cast<std::ptrdiff_t>(at));
     return *hw->claim(value);
   }
-  void execute(const mq::Payload<Driver>& request) {
+  void execute(const mq::Payload<fake::Driver>& request) {
     std::uint64_t at_bytes = request.sector() * mq::sector_bytes;
     switch (request.op()) {
       case mq::Op::flush: EXPECT_TRUE(media.flush()); return;
@@ -89,6 +80,7 @@ struct Driver {
     EXPECT_TRUE(media.flush_range(request.sector() * mq::sector_bytes, request.length_bytes()));
   }
 
+  // In place of the medium in QueueData.
   sim::CachedMedia media{capacity_sectors * mq::sector_bytes};
   std::deque<std::pair<Hw*, std::uint64_t>> commands;
   std::string steps;  // of all requests: f flush, w write, W write with FUA, r read

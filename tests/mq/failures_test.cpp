@@ -47,36 +47,25 @@ TEST(BlockLayerFailures, NbdTimeoutAndReplyBothComplete) {
 // Linux blk-mq, 2022: a timeout fires before queue_rq has finished, and the request is queued
 // twice. On this block layer the scan runs on the issuing context, so never during a queue_rq.
 TEST(BlockLayerFailures, BlkMqTimeoutFiresBeforeQueueRqHasFinished) {
-  struct Slow {
-    struct RequestData {};
-    struct HwData {};
-    struct QueueData {};
-    using SlowRq = mq::Request<Slow>;
-    mq::Dispatch<Slow> queue_rq(mq::HwQueue<Slow>& hw, QueueData&, blkown::Idle<SlowRq> idle,
-                                bool) {
+  struct Slow : fake::Driver {
+    Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override {
       std::move(idle).start().publish([&](const blkown::Cookie& cookie) {
         clock->pass_ms(1000);  // the device takes the request late
         EXPECT_EQ(timeouts, 0);
         value = cookie.value;
       });
       hw_seen = &hw;
-      return mq::Dispatch<Slow>::accepted();
-    }
-    mq::TimeoutAction timeout(mq::HwQueue<Slow>&, const blkown::ARef<SlowRq>&,
-                              const blkown::Cookie&) {
-      ++timeouts;
-      return mq::TimeoutAction::rearm;
+      return Answer::accepted();
     }
     fake::Clock* clock = nullptr;
-    mq::HwQueue<Slow>* hw_seen = nullptr;
+    Hw* hw_seen = nullptr;
     std::uint64_t value = 0;
-    int timeouts = 0;
   };
   fake::Clock clock;
   mq::LoopRuntime runtime{1, clock.hooks()};
   Slow driver;
   driver.clock = &clock;
-  auto disk = *mq::Disk<Slow>::create({.capacity_sectors = 8, .timeout_ms = 100}, driver, runtime);
+  auto disk = *Slow::Disk::create({.capacity_sectors = 8, .timeout_ms = 100}, driver, runtime);
   Read read;
   disk->submit(runtime.context(0), read.bio);
   runtime.run();
@@ -162,14 +151,10 @@ TEST(BlockLayerFailures, RustQueueRqEndsAndReturnsAnError) {
 
 // Linux's Rust block layer: a request that the driver drops without starting it leaks.
 TEST(BlockLayerFailures, RustUnstartedRequestLeaks) {
-  struct Dropping {
-    struct RequestData {};
-    struct HwData {};
-    struct QueueData {};
-    mq::Dispatch<Dropping> queue_rq(mq::HwQueue<Dropping>&, QueueData&,
-                                    blkown::Idle<mq::Request<Dropping>> idle, bool) {
+  struct Dropping : fake::Driver {
+    Answer queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle, bool) override {
       const auto dropped = std::move(idle);
-      return mq::Dispatch<Dropping>::accepted();
+      return Answer::accepted();
     }
   };
   static int reports = 0;
@@ -178,7 +163,7 @@ TEST(BlockLayerFailures, RustUnstartedRequestLeaks) {
       blkown::set_report_handler([](blkown::Report, const blkown::Incident&) { ++reports; });
   mq::LoopRuntime runtime;
   Dropping driver;
-  auto disk = *mq::Disk<Dropping>::create({.capacity_sectors = 8}, driver, runtime);
+  auto disk = *Dropping::Disk::create({.capacity_sectors = 8}, driver, runtime);
   Read read;
   disk->submit(runtime.context(0), read.bio);
   EXPECT_EQ(read.ends.statuses, std::vector{Status::io_error});

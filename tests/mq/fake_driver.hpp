@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A driver for tests: a medium in memory, and an answer to each request that the test chooses.
+// Drivers for tests. Driver has a medium in memory, and answers each request as the test chooses.
+// FullDriver has every hook. A test of other behaviour derives from one of them and overrides
+// hooks: a disk has its driver's type as a parameter, and each further type is the block layer
+// compiled again. A test of what a driver lacks has a driver of its own.
 
 #ifndef BLKOWN_TESTS_MQ_FAKE_DRIVER_HPP
 #define BLKOWN_TESTS_MQ_FAKE_DRIVER_HPP
@@ -12,6 +15,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace fake {
@@ -29,6 +34,7 @@ struct Seen {
   friend bool operator==(const Seen&, const Seen&) = default;
 };
 
+/// A driver without the hooks queue_rqs, complete, poll and map_queues.
 struct Driver {
   struct RequestData {
     int number = 0;
@@ -46,7 +52,7 @@ struct Driver {
 
   enum class Mode { end, publish, keep, busy, fail, requeue };
 
-  Answer queue_rq(Hw& hw, QueueData& queue, blkown::Idle<Rq> idle, bool is_last) {
+  virtual Answer queue_rq(Hw& hw, QueueData& queue, blkown::Idle<Rq> idle, bool is_last) {
     ++calls;
     const mq::Payload<Driver>& about = idle.data();
     const Mode now = next.empty() ? mode : next.front();
@@ -68,22 +74,23 @@ struct Driver {
     return Answer::accepted();
   }
 
-  void commit_rqs(Hw&, QueueData&) { ++commits; }
+  virtual void commit_rqs(Hw&, QueueData&) { ++commits; }
 
-  mq::TimeoutAction timeout(Hw& hw, const blkown::ARef<Rq>& pin, const blkown::Cookie& cookie) {
+  virtual mq::TimeoutAction timeout(Hw& hw, const blkown::ARef<Rq>& pin,
+                                    const blkown::Cookie& cookie) {
     ++timeouts;
     return on_timeout ? on_timeout(hw, pin, cookie) : mq::TimeoutAction::rearm;
   }
 
-  blkown::Status init_hctx(Hw& hw, QueueData&) {
+  virtual blkown::Status init_hctx(Hw& hw, QueueData&) {
     if (hw.index().value == refused_queue) return blkown::Status::resource;
     ++hw.data.opened;
     return blkown::Status::ok;
   }
-  void exit_hctx(Hw& hw, QueueData&) { --hw.data.opened; }
+  virtual void exit_hctx(Hw& hw, QueueData&) { --hw.data.opened; }
 
-  /// For zoned disks. The tests do not ask for the zones.
-  unsigned report_zones(QueueData&, std::uint64_t, mq::Zone*, unsigned) { return 0; }
+  /// For zoned disks. Most tests do not ask for the zones.
+  virtual unsigned report_zones(QueueData&, std::uint64_t, mq::Zone*, unsigned) { return 0; }
 
   /// Moves the data in the device's place.
   static void transfer(QueueData& queue, const mq::Payload<Driver>& request) {
@@ -129,6 +136,49 @@ struct Driver {
   int timeouts = 0;
 };
 
+/// A driver with every hook. It publishes each request, takes none of a batch, and has data in its
+/// requests that cannot move.
+struct FullDriver {
+  struct RequestData {
+    RequestData() = default;
+    RequestData(const RequestData&) = delete;
+    RequestData& operator=(const RequestData&) = delete;
+  };
+  struct HwData {
+    std::vector<std::uint64_t> published;  // of this queue
+  };
+  struct QueueData {
+    std::vector<std::byte> medium;
+  };
+  using Rq = mq::Request<FullDriver>;
+  using Hw = mq::HwQueue<FullDriver>;
+  using Answer = mq::Dispatch<FullDriver>;
+  using Disk = mq::Disk<FullDriver>;
+
+  virtual Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
+    publish(hw, std::move(idle));
+    return Answer::accepted();
+  }
+  virtual void queue_rqs(Hw&, QueueData&, mq::IdleList<Rq>&) {}
+  virtual void commit_rqs(Hw&, QueueData&) {}
+  virtual void complete(Hw&, blkown::Claim<Rq> claim) { std::move(claim).end_ok(); }
+  virtual mq::TimeoutAction timeout(Hw&, const blkown::ARef<Rq>&, const blkown::Cookie&) {
+    return mq::TimeoutAction::rearm;
+  }
+  virtual unsigned poll(Hw&) { return 0; }
+  virtual blkown::Status init_hctx(Hw&, QueueData&) { return blkown::Status::ok; }
+  virtual void exit_hctx(Hw&, QueueData&) {}
+  virtual unsigned map_queues(mq::QueueType, unsigned context_index, unsigned queue_count) {
+    return context_index % queue_count;
+  }
+  virtual unsigned report_zones(QueueData&, std::uint64_t, mq::Zone*, unsigned) { return 0; }
+
+  static void publish(Hw& hw, blkown::Idle<Rq>&& idle) {
+    std::move(idle).start().publish(
+        [&](blkown::Cookie cookie) { hw.data.published.push_back(cookie.value); });
+  }
+};
+
 /// A clock that the test advances.
 struct Clock {
   std::uint64_t now_ns = 1'000'000'000;
@@ -140,16 +190,19 @@ struct Clock {
   void pass_ms(std::uint64_t ms) { now_ns += ms * 1'000'000; }
 };
 
-/// A disk on a LoopRuntime. The destructor removes the disk.
+/// A disk on a LoopRuntime. The destructor removes the disk. D::Disk is the type of the disk: a
+/// driver that derives from another one inherits it.
 template <class D = Driver>
 struct Bench {
-  explicit Bench(mq::DiskConfig config = {}, std::uint32_t contexts = 1,
-                 mq::TagPool<D>* pool = nullptr)
+  using Disk = typename D::Disk;
+  using Pool = std::remove_reference_t<decltype(std::declval<Disk&>().pool())>;
+
+  explicit Bench(mq::DiskConfig config = {}, std::uint32_t contexts = 1, Pool* pool = nullptr)
       : runtime{contexts, clock.hooks()} {
     if (config.capacity_sectors == 0) config.capacity_sectors = 1024;
     typename D::QueueData data;
     data.medium.resize(static_cast<std::size_t>(config.capacity_sectors * mq::sector_bytes));
-    auto made = mq::Disk<D>::create(config, driver, runtime, std::move(data), pool);
+    auto made = Disk::create(config, driver, runtime, std::move(data), pool);
     if (made.has_value()) disk = *std::move(made);
   }
   ~Bench() { remove(); }
@@ -177,7 +230,7 @@ struct Bench {
   Clock clock;
   D driver;
   mq::LoopRuntime runtime;
-  std::unique_ptr<mq::Disk<D>> disk;
+  std::unique_ptr<Disk> disk;
   blkown::Status status = blkown::Status::ok;
 };
 

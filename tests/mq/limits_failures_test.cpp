@@ -24,32 +24,22 @@ using fake::whole;
 using Mode = fake::Driver::Mode;
 
 /// A driver whose zone appends are written 8 sectors behind the previous one.
-struct AppendDriver {
-  struct RequestData {};
-  struct HwData {};
-  struct QueueData {
-    std::vector<std::byte> medium;
-  };
-  using Rq = mq::Request<AppendDriver>;
-
-  mq::Dispatch<AppendDriver> queue_rq(mq::HwQueue<AppendDriver>&, QueueData&, blkown::Idle<Rq> idle,
-                                      bool) {
+struct AppendDriver : fake::Driver {
+  Answer queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle, bool) override {
     auto owned = std::move(idle).start();
-    mq::Payload<AppendDriver>& request = owned.data();
+    mq::Payload<fake::Driver>& request = owned.data();
     targets.push_back(request.sector());
     if (requeues_next) {
       request.set_written_sector(request.sector() + 1);
       requeues_next = false;
       std::move(owned).requeue();
-      return mq::Dispatch<AppendDriver>::accepted();
+      return Answer::accepted();
     }
     if (reports) request.set_written_sector(request.sector() + written_sectors);
     written_sectors += request.length_bytes() / mq::sector_bytes;
     std::move(owned).end_ok();
-    return mq::Dispatch<AppendDriver>::accepted();
+    return Answer::accepted();
   }
-
-  unsigned report_zones(QueueData&, std::uint64_t, mq::Zone*, unsigned) { return 0; }
 
   bool requeues_next = false;
   bool reports = true;

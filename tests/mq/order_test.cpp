@@ -26,14 +26,7 @@ using fake::Ends;
 using fake::Read;
 
 /// Calls `in_hook` in each of its hooks, and counts how deep the hooks nest.
-struct HookDriver {
-  struct RequestData {};
-  struct HwData {};
-  struct QueueData {
-    std::vector<std::byte> medium;
-  };
-  using Hw = mq::HwQueue<HookDriver>;
-  using Rq = mq::Request<HookDriver>;
+struct HookDriver : fake::FullDriver {
   enum Hook {
     queue_rq_hook,
     queue_rqs_hook,
@@ -43,27 +36,27 @@ struct HookDriver {
     poll_hook
   };
 
-  mq::Dispatch<HookDriver> queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
+  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override {
     if (std::exchange(is_rejecting, false)) {
-      return mq::Dispatch<HookDriver>::rejected(std::move(idle), Status::no_space);
+      return Answer::rejected(std::move(idle), Status::no_space);
     }
     issued.push_back(idle.data().sector());
     std::move(idle).start().publish(
         [&](blkown::Cookie cookie) { published.push_back({&hw, cookie.value}); });
     run(queue_rq_hook);
-    return mq::Dispatch<HookDriver>::accepted();
+    return Answer::accepted();
   }
-  void queue_rqs(Hw&, QueueData&, mq::IdleList<Rq>&) { run(queue_rqs_hook); }
-  void commit_rqs(Hw&, QueueData&) { run(commit_rqs_hook); }
-  void complete(Hw&, blkown::Claim<Rq> claim) {
+  void queue_rqs(Hw&, QueueData&, mq::IdleList<Rq>&) override { run(queue_rqs_hook); }
+  void commit_rqs(Hw&, QueueData&) override { run(commit_rqs_hook); }
+  void complete(Hw&, blkown::Claim<Rq> claim) override {
     run(complete_hook);
     std::move(claim).end_ok();
   }
-  mq::TimeoutAction timeout(Hw&, const blkown::ARef<Rq>&, const blkown::Cookie&) {
+  mq::TimeoutAction timeout(Hw&, const blkown::ARef<Rq>&, const blkown::Cookie&) override {
     run(timeout_hook);
     return mq::TimeoutAction::rearm;
   }
-  unsigned poll(Hw&) {
+  unsigned poll(Hw&) override {
     run(poll_hook);
     return 0;
   }
@@ -85,7 +78,6 @@ struct HookDriver {
   int depth = 0;
   int max_depth = 0;
 };
-using HookDisk = mq::Disk<HookDriver>;
 
 struct Hooks : testing::Test {
   /// Runs until every bio has ended.
@@ -133,7 +125,7 @@ TEST_F(Hooks, ASubmitInAnyHookIsIssuedAfterTheHookHasReturned) {
     submit();
   };
   {
-    const HookDisk::Plug plug{*bench.disk, bench.context()};
+    const HookDriver::Disk::Plug plug{*bench.disk, bench.context()};
     submit();
     submit();
   }
@@ -182,7 +174,7 @@ TEST_F(Hooks, AnInnerPlugDoesNotIssue) {
   bool is_first = true;
   bench.driver.in_hook = [&](int) {
     if (!std::exchange(is_first, false)) return;
-    const HookDisk::Plug plug{*bench.disk, bench.context()};
+    const HookDriver::Disk::Plug plug{*bench.disk, bench.context()};
     submit();
     submit();
   };
@@ -190,9 +182,9 @@ TEST_F(Hooks, AnInnerPlugDoesNotIssue) {
   EXPECT_EQ(bench.driver.max_depth, 1);
   EXPECT_EQ(bench.driver.issued, (std::vector<std::uint64_t>{0, 1, 2}));
   {
-    const HookDisk::Plug plug{*bench.disk, bench.context()};
+    const HookDriver::Disk::Plug plug{*bench.disk, bench.context()};
     {
-      const HookDisk::Plug inner{*bench.disk, bench.context()};
+      const HookDriver::Disk::Plug inner{*bench.disk, bench.context()};
       submit();
     }
     EXPECT_EQ(bench.driver.issued.size(), 3U);
@@ -244,28 +236,21 @@ TEST(Order, ABioIssuedInPartKeepsItsPlaceBeforeBiosThatQueueRqSubmits) {
 
 /// Publishes, refuses or fails as the test says. With `batch`, queue_rqs takes that many requests
 /// of a batch and leaves the others.
-struct RequeueDriver {
-  struct RequestData {};
-  struct HwData {};
-  struct QueueData {
-    std::vector<std::byte> medium;
-  };
-  using Hw = mq::HwQueue<RequeueDriver>;
-  using Rq = mq::Request<RequeueDriver>;
+struct RequeueDriver : fake::FullDriver {
   static constexpr std::uint64_t private_sector = 1000;
 
-  mq::Dispatch<RequeueDriver> queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
+  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override {
     const std::uint64_t sector = name_of(idle.data());
     const auto refused = std::ranges::find(refusals, sector);
     if (refused != refusals.end()) {
       refusals.erase(refused);
       refused_count += 1;
-      return mq::Dispatch<RequeueDriver>::rejected(std::move(idle), refusal_status);
+      return Answer::rejected(std::move(idle), refusal_status);
     }
     accept(hw, std::move(idle));
-    return mq::Dispatch<RequeueDriver>::accepted();
+    return Answer::accepted();
   }
-  void queue_rqs(Hw& hw, QueueData&, mq::IdleList<Rq>& list) {
+  void queue_rqs(Hw& hw, QueueData&, mq::IdleList<Rq>& list) override {
     for (int i = 0; i != batch; ++i) {
       auto idle = list.pop_front();
       if (!idle.has_value()) return;
@@ -278,7 +263,7 @@ struct RequeueDriver {
     std::move(idle).start().publish(
         [&](blkown::Cookie cookie) { published.push_back({&hw, cookie.value}); });
   }
-  static std::uint64_t name_of(const mq::Payload<RequeueDriver>& payload) {
+  static std::uint64_t name_of(const mq::Payload<fake::FullDriver>& payload) {
     return payload.is_private() ? private_sector : payload.sector();
   }
   /// Requeues the published requests, in the order of `order` if that is not empty.
@@ -305,7 +290,6 @@ struct RequeueDriver {
   std::vector<std::uint64_t> issued;
   std::vector<std::pair<Hw*, std::uint64_t>> published;
 };
-using RequeueDisk = mq::Disk<RequeueDriver>;
 using Sectors = std::vector<std::uint64_t>;
 
 struct Requeue : testing::Test {
@@ -331,7 +315,7 @@ struct Requeue : testing::Test {
   }
   /// Submits six bios, as one batch or one by one.
   void submit_six(bool is_plugged = false) {
-    std::optional<RequeueDisk::Plug> plug;
+    std::optional<RequeueDriver::Disk::Plug> plug;
     if (is_plugged) plug.emplace(*bench.disk, bench.context());
     for (const std::uint64_t sector : six) submit(sector);
   }
@@ -461,7 +445,7 @@ TEST_F(Requeue, ABioSubmittedByAPrivateEndDoesNotPassARefusedRequest) {
   ASSERT_TRUE(idle.has_value());
   bench.disk->execute_private(
       bench.context(), *std::move(idle),
-      {[](void* self, mq::Payload<RequeueDriver>&) { static_cast<Requeue*>(self)->submit(48); },
+      {[](void* self, mq::Payload<fake::FullDriver>&) { static_cast<Requeue*>(self)->submit(48); },
        this});
   bench.driver.issued.clear();
   bench.driver.refusals = {8};

@@ -394,20 +394,15 @@ TEST(Recovery, ARemovalWhilePluggedEndsThePluggedBios) {
 }
 
 /// A driver whose queue_rq runs the contexts, as a blocking one may that waits for other I/O.
-struct Nested {
-  struct RequestData {};
-  struct HwData {};
-  struct QueueData {};
-  using Rq = mq::Request<Nested>;
-  mq::Dispatch<Nested> queue_rq(mq::HwQueue<Nested>&, QueueData&, blkown::Idle<Rq> idle, bool) {
+struct Nested : fake::Driver {
+  Answer queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle, bool) override {
     is_inside = true;
     if (const auto call = std::exchange(inside, nullptr)) call();
     is_inside = false;
     kept.push_back(std::move(idle).start());
-    return mq::Dispatch<Nested>::accepted();
+    return Answer::accepted();
   }
   std::function<void()> inside;
-  std::deque<blkown::Owned<Rq>> kept;
   bool is_inside = false;
 };
 
@@ -419,8 +414,8 @@ TEST(Recovery, AQuiesceThatPassesWaitsForAQueueRqThatIsRunning) {
       SCOPED_TRACE(static_cast<int>(waits));
       Nested driver;
       mq::LoopRuntime runtime{2};
-      auto disk = *mq::Disk<Nested>::create(
-          {.capacity_sectors = 8, .depth = 4, .blocking = blocking}, driver, runtime);
+      auto disk = *Nested::Disk::create({.capacity_sectors = 8, .depth = 4, .blocking = blocking},
+                                        driver, runtime);
       Operation holder, quiesce, thaw, unquiesce;
       quiesce.then = [&] { EXPECT_FALSE(driver.is_inside); };
       driver.inside = [&] {
@@ -431,7 +426,7 @@ TEST(Recovery, AQuiesceThatPassesWaitsForAQueueRqThatIsRunning) {
       };
       Read first, second;
       {
-        const mq::Disk<Nested>::Plug plug{*disk, runtime.context(0)};
+        const Nested::Disk::Plug plug{*disk, runtime.context(0)};
         disk->submit(runtime.context(0), first.bio);
         disk->submit(runtime.context(0), second.bio);
       }
@@ -485,14 +480,10 @@ TEST(Recovery, TheRemovalEndsInsideTheCallbackOfAQuiesce) {
 class World;
 
 /// A driver whose device is mute.
-struct Mute {
-  struct RequestData {};
-  struct HwData {};
-  struct QueueData {};
-  using Rq = mq::Request<Mute>;
-  using Hw = mq::HwQueue<Mute>;
-  mq::Dispatch<Mute> queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool);
-  mq::TimeoutAction timeout(Hw&, const blkown::ARef<Rq>&, const blkown::Cookie&);
+struct Mute : fake::Driver {
+  explicit Mute(World& its_world) : world{its_world} {}
+  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override;
+  mq::TimeoutAction timeout(Hw&, const blkown::ARef<Rq>&, const blkown::Cookie&) override;
   World& world;
 };
 
@@ -507,7 +498,7 @@ class World {
     config.timeout_ms = 1 + static_cast<std::uint32_t>(random_.below(4));
     config.auto_kick = random_.chance(1, 2);
     removal_step_ = 100 + random_.below(1000);
-    disk_ = *mq::Disk<Mute>::create(config, driver_, runtime_);
+    disk_ = *Mute::Disk::create(config, driver_, runtime_);
     quiesce_.then = [this] { quiesced(); };
     change_.then = [this] { unquiesce(); };
     unquiesce_.then = [this] { is_resetting_ = false; };
@@ -640,7 +631,7 @@ class World {
   Mute driver_{*this};
   std::vector<std::unique_ptr<fake::Task>> tasks_;
   std::vector<std::unique_ptr<Read>> reads_;
-  std::unique_ptr<mq::Disk<Mute>> disk_;
+  std::unique_ptr<Mute::Disk> disk_;
   Operation quiesce_, change_, unquiesce_;
   std::array<Operation, 2> removals_;
   std::array<Party, 2> parties_;
@@ -652,10 +643,10 @@ class World {
   int resets_during_removals_ = 0;
 };
 
-mq::Dispatch<Mute> Mute::queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle, bool) {
+Mute::Answer Mute::queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle, bool) {
   world.judge_issue();
   std::move(idle).start().publish([](const blkown::Cookie&) {});
-  return mq::Dispatch<Mute>::accepted();
+  return Answer::accepted();
 }
 mq::TimeoutAction Mute::timeout(Hw&, const blkown::ARef<Rq>&, const blkown::Cookie&) {
   world.reset();
@@ -679,17 +670,14 @@ TEST(Recovery, FromSeeds) {
 // --- on threads ----------------------------------------------------------------------------------
 
 /// A driver whose requests end because a thread resets the device.
-struct Kept {
-  struct RequestData {};
-  struct HwData {};
-  struct QueueData {};
-  using Rq = mq::Request<Kept>;
-  mq::Dispatch<Kept> queue_rq(mq::HwQueue<Kept>&, QueueData&, blkown::Idle<Rq> idle, bool) {
+struct Kept : fake::Driver {
+  Answer queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle, bool) override {
     if (is_quiesced.load(std::memory_order_relaxed)) calls_while_quiesced.fetch_add(1);
     const std::lock_guard lock{mutex};
     kept.push_back(std::move(idle).start());
-    return mq::Dispatch<Kept>::accepted();
+    return Answer::accepted();
   }
+  void commit_rqs(Hw&, QueueData&) override {}
   /// Ends half of what the driver has, and requeues the other half.
   void give_up() {
     const std::lock_guard lock{mutex};
@@ -703,8 +691,7 @@ struct Kept {
       }
     }
   }
-  std::mutex mutex;
-  std::deque<blkown::Owned<Rq>> kept;
+  std::mutex mutex;  // guards `kept`
   std::atomic<bool> is_quiesced{false};
   std::atomic<int> calls_while_quiesced{0};
 };
@@ -716,7 +703,7 @@ struct Again {
     if (bio.status() != Status::offline) return its.disk->submit(bio);
     its.is_over.set();
   }
-  mq::Disk<Kept>* disk = nullptr;
+  Kept::Disk* disk = nullptr;
   std::vector<std::byte> memory = std::vector<std::byte>(512);
   mq::Bio bio = mq::Bio::read(0, fake::whole(memory), {&on_end, this});
   mq::Event is_over;
@@ -729,7 +716,7 @@ TEST(Recovery, OnThreads) {
     Kept driver;
     std::array<Again, 4> bios;
     mq::ThreadRuntime runtime{3};
-    auto disk = *mq::Disk<Kept>::create(two_queues(), driver, runtime);
+    auto disk = *Kept::Disk::create(two_queues(), driver, runtime);
     for (std::uint32_t i = 0; i != bios.size(); ++i) {
       bios[i].disk = disk.get();
       runtime.run_on(i % 3, [&] { disk->submit(bios[i].bio); });

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "mq/fake_driver.hpp"
@@ -196,29 +197,20 @@ TEST(Reset, ANowaitBioThatEndsWithAgainLeavesTheLineForTags) {
 // --- map_queues ----------------------------------------------------------------------------------
 
 /// A driver whose map_queues returns the index that the test sets.
-struct Mapper {
-  struct RequestData {};
-  struct HwData {
-    int opened = 0;
-  };
-  struct QueueData {};
-  mq::Dispatch<Mapper> queue_rq(mq::HwQueue<Mapper>&, QueueData&,
-                                blkown::Idle<mq::Request<Mapper>> idle, bool) {
-    std::move(idle).start().end_ok();
-    return mq::Dispatch<Mapper>::accepted();
-  }
-  blkown::Status init_hctx(mq::HwQueue<Mapper>&, QueueData&) {
+struct Mapper : fake::FullDriver {
+  Mapper(mq::QueueType type, unsigned context, unsigned its_answer)
+      : wrong_type{type}, wrong_context{context}, answer{its_answer} {}
+  Status init_hctx(Hw&, QueueData&) override {
     ++opened;
-    return blkown::Status::ok;
+    return Status::ok;
   }
-  void exit_hctx(mq::HwQueue<Mapper>&, QueueData&) { --opened; }
-  unsigned poll(mq::HwQueue<Mapper>&) { return 0; }
-  unsigned map_queues(mq::QueueType type, unsigned context, unsigned) {
+  void exit_hctx(Hw&, QueueData&) override { --opened; }
+  unsigned map_queues(mq::QueueType type, unsigned context, unsigned) override {
     return type == wrong_type && context == wrong_context ? answer : 0;
   }
-  mq::QueueType wrong_type = mq::QueueType::normal;
-  unsigned wrong_context = 0;
-  unsigned answer = 0;
+  mq::QueueType wrong_type;
+  unsigned wrong_context;
+  unsigned answer;
   int opened = 0;
 };
 
@@ -228,9 +220,9 @@ TEST(Reset, MapQueuesAnswersAQueueThatDoesNotExist) {
   for (const auto type : {mq::QueueType::normal, mq::QueueType::read, mq::QueueType::poll}) {
     for (const unsigned context : {0U, 2U}) {
       for (const unsigned answer : {2U, 3U, ~0U}) {
-        Mapper driver{.wrong_type = type, .wrong_context = context, .answer = answer};
+        Mapper driver{type, context, answer};
         mq::LoopRuntime runtime{3};
-        auto made = mq::Disk<Mapper>::create(
+        auto made = Mapper::Disk::create(
             {.capacity_sectors = 8, .normal_queues = 2, .read_queues = 2, .poll_queues = 2}, driver,
             runtime);
         if (made.has_value()) {
@@ -620,23 +612,16 @@ TEST(Reset, AReservedRequestThatMovedWaitsForAReservedTag) {
 }
 
 /// A driver whose data in requests cannot move.
-struct Fixed {
-  struct RequestData {
-    RequestData() = default;
-    RequestData(const RequestData&) = delete;
-    RequestData& operator=(const RequestData&) = delete;
-  };
-  struct HwData {};
-  struct QueueData {};
-  mq::Dispatch<Fixed> queue_rq(mq::HwQueue<Fixed>&, QueueData&,
-                               blkown::Idle<mq::Request<Fixed>> idle, bool) {
-    blkown::Owned<mq::Request<Fixed>> owned = std::move(idle).start();
+struct Fixed : fake::FullDriver {
+  static_assert(!std::is_swappable_v<RequestData>);
+  Answer queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle, bool) override {
+    blkown::Owned<Rq> owned = std::move(idle).start();
     if (requeues) {
       std::move(owned).requeue();
     } else {
       std::move(owned).end_ok();
     }
-    return mq::Dispatch<Fixed>::accepted();
+    return Answer::accepted();
   }
   bool requeues = true;
 };
@@ -645,18 +630,18 @@ struct Fixed {
 TEST(Reset, APrivateRequestWhoseDataCannotMoveEnds) {
   Fixed driver;
   mq::LoopRuntime runtime{2};
-  auto disk = *mq::Disk<Fixed>::create({.capacity_sectors = 8,
-                                        .normal_queues = 2,
-                                        .max_normal_queues = 2,
-                                        .depth = 4,
-                                        .auto_kick = false},
-                                       driver, runtime);
+  auto disk = *Fixed::Disk::create({.capacity_sectors = 8,
+                                    .normal_queues = 2,
+                                    .max_normal_queues = 2,
+                                    .depth = 4,
+                                    .auto_kick = false},
+                                   driver, runtime);
   Status status = Status::ok;
   Read read;
   disk->submit(runtime.context(1), read.bio);
   disk->execute_private(runtime.context(1),
                         *disk->allocate_private(runtime.context(1), mq::Op::driver_out, false),
-                        {[](void* its, mq::Payload<Fixed>& payload) {
+                        {[](void* its, mq::Payload<fake::FullDriver>& payload) {
                            *static_cast<Status*>(its) = payload.status();
                          },
                          &status});

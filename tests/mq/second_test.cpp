@@ -28,31 +28,22 @@ using Where = std::pair<std::uint32_t, std::uint32_t>;
 using Places = std::vector<Where>;
 
 /// A driver that publishes each request, and notes for which queues and tags its hooks are called.
-struct Driver {
-  struct RequestData {};
-  struct HwData {};
-  struct QueueData {
-    std::vector<std::byte> medium;
-  };
-  using Rq = mq::Request<Driver>;
-  using Hw = mq::HwQueue<Driver>;
-  using Answer = mq::Dispatch<Driver>;
-
-  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
+struct Driver : fake::Driver {
+  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override {
     if (is_busy) return Answer::rejected(std::move(idle), Status::device_resource);
     issued.emplace_back(hw.index().value, idle.tag().value);
     std::move(idle).start().publish([](blkown::Cookie) {});
     return Answer::accepted();
   }
-  mq::TimeoutAction timeout(Hw& hw, const blkown::ARef<Rq>& pin, const blkown::Cookie&) {
+  mq::TimeoutAction timeout(Hw& hw, const blkown::ARef<Rq>& pin, const blkown::Cookie&) override {
     timed_out.emplace_back(hw.index().value, pin.tag().value);
     return mq::TimeoutAction::handled;
   }
-  Status init_hctx(Hw& hw, QueueData&) {
+  Status init_hctx(Hw& hw, QueueData&) override {
     opened.push_back(hw.index().value);
     return Status::ok;
   }
-  void exit_hctx(Hw& hw, QueueData&) { closed.push_back(hw.index().value); }
+  void exit_hctx(Hw& hw, QueueData&) override { closed.push_back(hw.index().value); }
 
   bool is_busy = false;
   Places issued, timed_out;

@@ -28,20 +28,9 @@ using fake::Ends;
 using mq::QueueLimits;
 
 /// A driver that judges requests. The test ends or requeues those that it keeps.
-struct Judge {
-  struct RequestData {
-    int number = 0;
-  };
-  struct HwData {};
-  struct QueueData {
-    std::vector<std::byte> medium;
-  };
-  using Rq = mq::Request<Judge>;
-  using Answer = mq::Dispatch<Judge>;
-  enum class Mode { end, keep, busy };
-
-  Answer queue_rq(mq::HwQueue<Judge>& hw, QueueData& queue, blkown::Idle<Rq> idle, bool) {
-    const mq::Payload<Judge>& request = idle.data();
+struct Judge : fake::Driver {
+  Answer queue_rq(Hw& hw, QueueData& queue, blkown::Idle<Rq> idle, bool) override {
+    const mq::Payload<fake::Driver>& request = idle.data();
     ++calls;
     if (mode == Mode::busy) {
       return Answer::rejected(std::move(idle), Status::device_resource);
@@ -60,11 +49,9 @@ struct Judge {
     return Answer::accepted();
   }
 
-  unsigned report_zones(QueueData&, std::uint64_t, mq::Zone*, unsigned) { return 0; }
-
   /// Ends a request, and counts the sectors that it covers.
   void end(QueueData& queue, blkown::Owned<Rq> owned, Status status = Status::ok) {
-    const mq::Payload<Judge>& request = owned.data();
+    const mq::Payload<fake::Driver>& request = owned.data();
     std::uint64_t at = request.sector() * 512;
     for (std::uint64_t i = 0; status == Status::ok && i != request.length_bytes() / 512; ++i) {
       ++covered.at(static_cast<std::size_t>(request.sector() + i));
@@ -89,11 +76,7 @@ struct Judge {
     return sectors;
   }
 
-  Mode mode = Mode::end;
-  std::vector<fake::Seen> seen;
-  std::deque<blkown::Owned<Rq>> kept;
   std::vector<int> covered = std::vector<int>(4096);
-  int calls = 0;
 };
 using Mode = Judge::Mode;
 using Bench = fake::Bench<Judge>;
@@ -528,7 +511,7 @@ TEST(SetLimits, WritesOfAZonedDiskKeepTheirOrderWhenTheyAreCut) {
   ASSERT_TRUE(idle.has_value());
   bench.disk->execute_private(
       bench.context(), *std::move(idle),
-      {[](void* count, mq::Payload<Judge>&) { ++*static_cast<int*>(count); }, &commands});
+      {[](void* count, mq::Payload<fake::Driver>&) { ++*static_cast<int*>(count); }, &commands});
   bench.runtime.run();
   EXPECT_EQ(bench.driver.kept.size(), 2U) << "an abort of the part";
   requeue_kept(bench);
@@ -739,7 +722,7 @@ TEST(SetLimits, ADeferredBioThatMustNotWaitEndsWithAgainIfItWouldBeSplit) {
   bench.disk->set_limits(operation.control, {.max_sectors = 8});
   static_cast<void>(bench.context(0).run());
   {
-    const mq::Disk<Judge>::Plug plug{*bench.disk, bench.context(0)};
+    const Judge::Disk::Plug plug{*bench.disk, bench.context(0)};
     bench.disk->submit(bench.context(0), *whole.bio);
     bench.disk->submit(bench.context(0), *split.bio);
     bench.runtime.run();
@@ -875,20 +858,17 @@ TEST(SetLimits, EndsOfflineBehindARemovalAndAfterIt) {
 // --- threads -------------------------------------------------------------------------------------
 
 /// A driver that ends each request at once, on any number of threads.
-struct Ender {
-  struct RequestData {};
-  struct HwData {};
-  struct QueueData {};
-  mq::Dispatch<Ender> queue_rq(mq::HwQueue<Ender>&, QueueData&,
-                               blkown::Idle<mq::Request<Ender>> idle, bool) {
+struct Ender : fake::Driver {
+  Answer queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle, bool) override {
     std::move(idle).start().end_ok();
-    return mq::Dispatch<Ender>::accepted();
+    return Answer::accepted();
   }
+  void commit_rqs(Hw&, QueueData&) override {}
 };
 
 /// Submits two bios on one context again and again: a discard, and a write from an odd place.
 struct Submitter : mq::Work {
-  Submitter(mq::Disk<Ender>& its_disk, mq::Context& its_context)
+  Submitter(Ender::Disk& its_disk, mq::Context& its_context)
       : Work{[](void* self, Work&) { static_cast<Submitter*>(self)->run(); }, this},
         disk{its_disk},
         context{its_context} {}
@@ -902,7 +882,7 @@ struct Submitter : mq::Work {
     if (is_over && !discard.is_in_flight() && !write.is_in_flight()) return over.set();
     context.post(*this);
   }
-  mq::Disk<Ender>& disk;
+  Ender::Disk& disk;
   mq::Context& context;
   alignas(512) std::byte memory[1024]{};
   mq::Bio discard = mq::Bio::discard(0, 8 * 512, {});
@@ -918,7 +898,7 @@ TEST(SetLimits, ThreadsSubmitWhileTheLimitsChange) {
   constexpr std::uint32_t threads = 3;
   Ender driver;
   mq::ThreadRuntime runtime{threads};
-  auto disk = *mq::Disk<Ender>::create({.capacity_sectors = 1024}, driver, runtime);
+  auto disk = *Ender::Disk::create({.capacity_sectors = 1024}, driver, runtime);
   std::vector<std::unique_ptr<Submitter>> submitters;
   for (std::uint32_t i = 0; i != threads; ++i) {
     submitters.push_back(std::make_unique<Submitter>(*disk, runtime.context(i)));
@@ -948,13 +928,7 @@ TEST(SetLimits, ThreadsSubmitWhileTheLimitsChange) {
 // --- a disk on a disk ----------------------------------------------------------------------------
 
 /// A driver that passes each request on to another disk.
-struct Upper {
-  struct RequestData {};
-  struct HwData {};
-  struct QueueData {
-    std::vector<std::byte> medium;
-  };
-  using Rq = mq::Request<Upper>;
+struct Upper : fake::Driver {
   /// A request and the bio that carries it.
   struct Passed {
     blkown::Owned<Rq> owned;
@@ -962,9 +936,11 @@ struct Upper {
     std::unique_ptr<mq::Bio> bio;  // does not move
   };
 
-  mq::Dispatch<Upper> queue_rq(mq::HwQueue<Upper>&, QueueData&, blkown::Idle<Rq> idle, bool) {
+  explicit Upper(Judge::Disk& its_lower) : lower{its_lower} {}
+
+  Answer queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle, bool) override {
     auto passed = std::make_unique<Passed>(std::move(idle).start());
-    const mq::Payload<Upper>& request = passed->owned.data();
+    const mq::Payload<fake::Driver>& request = passed->owned.data();
     for (const Segment piece : request.segments()) passed->memory.push_back(piece);
     lengths.push_back(request.length_bytes() / 512);
     const auto on_end = [](void* its, mq::Bio& bio) {
@@ -974,11 +950,11 @@ struct Upper {
     passed->bio.reset(
         new mq::Bio(mq::Bio::write(request.sector(), passed->memory, {on_end, passed.get()})));
     mq::Bio& bio = *passed.release()->bio;
-    lower->submit(bio);
-    return mq::Dispatch<Upper>::accepted();
+    lower.submit(bio);
+    return Answer::accepted();
   }
 
-  mq::Disk<Judge>* lower = nullptr;
+  Judge::Disk& lower;
   std::vector<std::uint64_t> lengths;
 };
 
@@ -986,9 +962,9 @@ struct Upper {
 // shrink: the lower disk splits what it gets.
 TEST(SetLimits, ADiskOnADiskNeedsNoChange) {
   Bench bench{{.capacity_sectors = 1024, .limits = {.max_sectors = 16}, .depth = 2}};
-  Upper driver{.lower = bench.disk.get(), .lengths = {}};
-  auto upper = *mq::Disk<Upper>::create({.capacity_sectors = 1024, .limits = {.max_sectors = 16}},
-                                        driver, bench.runtime);
+  Upper driver{*bench.disk};
+  auto upper = *Upper::Disk::create({.capacity_sectors = 1024, .limits = {.max_sectors = 16}},
+                                    driver, bench.runtime);
   bench.driver.mode = Mode::keep;
   Write writes[3]{Write{0, 32}, Write{64, 32}, Write{128, 32}};
   for (Write& write : writes) upper->submit(bench.context(), *write.bio);

@@ -271,26 +271,21 @@ TEST(Sync, ADiskMayBeDestroyedAsSoonAsItIsRemoved) {
 }
 
 /// A driver whose device completes requests on another context.
-struct Elsewhere {
-  struct RequestData {};
-  struct HwData {};
-  struct QueueData {};
-  using Rq = mq::Request<Elsewhere>;
+struct Elsewhere : fake::Driver {
   struct Device : mq::Work {
     Device() : Work{[](void* self, Work&) { static_cast<Device*>(self)->run(); }, this} {}
     void run() { std::move(*hw->claim(value)).end_ok(); }
-    mq::HwQueue<Elsewhere>* hw = nullptr;
+    Hw* hw = nullptr;
     std::uint64_t value = 0;
   };
   explicit Elsewhere(mq::Context& its_context) : context{its_context} {}
-  mq::Dispatch<Elsewhere> queue_rq(mq::HwQueue<Elsewhere>& hw, QueueData&, blkown::Idle<Rq> idle,
-                                   bool) {
+  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override {
     std::move(idle).start().publish([&](const blkown::Cookie& cookie) {
       device.hw = &hw;
       device.value = cookie.value;
       context.post(device);
     });
-    return mq::Dispatch<Elsewhere>::accepted();
+    return Answer::accepted();
   }
   mq::Context& context;
   Device device;
@@ -303,7 +298,7 @@ TEST(Sync, ADiskMayBeDestroyedWhileAnotherContextLeavesItsLastIo) {
   Elsewhere driver{runtime.context(1)};
   std::vector<std::byte> memory(512);
   for (std::uint64_t i = 0; i != stress::scaled(3000, 500); ++i) {
-    auto disk = *mq::Disk<Elsewhere>::create({.capacity_sectors = 8, .depth = 2}, driver, runtime);
+    auto disk = *Elsewhere::Disk::create({.capacity_sectors = 8, .depth = 2}, driver, runtime);
     EXPECT_EQ(mq::read(runtime, *disk, 0, memory), Status::ok);
     EXPECT_EQ(mq::remove(runtime, *disk), Status::ok);
   }
@@ -313,10 +308,9 @@ TEST(Sync, ADiskMayBeDestroyedWhileAnotherContextLeavesItsLastIo) {
 TEST(Sync, AThreadPrintsTheTableOfADiskUnderIo) {
   mq::ThreadRuntime runtime{2};
   Elsewhere driver{runtime.context(1)};
-  auto disk = *mq::Disk<Elsewhere>::create({.capacity_sectors = 8, .depth = 1}, driver, runtime);
+  auto disk = *Elsewhere::Disk::create({.capacity_sectors = 8, .depth = 1}, driver, runtime);
   struct Submitter {
-    Submitter(mq::Disk<Elsewhere>& its_disk, std::uint64_t its_left)
-        : disk{its_disk}, left{its_left} {}
+    Submitter(Elsewhere::Disk& its_disk, std::uint64_t its_left) : disk{its_disk}, left{its_left} {}
     static void on_end(void* its, mq::Bio& bio) {
       auto& self = *static_cast<Submitter*>(its);
       EXPECT_EQ(bio.status(), Status::ok);
@@ -326,7 +320,7 @@ TEST(Sync, AThreadPrintsTheTableOfADiskUnderIo) {
       }
       if (++self.ended == self.bios.size()) self.done.set();
     }
-    mq::Disk<Elsewhere>& disk;
+    Elsewhere::Disk& disk;
     std::uint64_t left;
     std::vector<std::byte> memory = std::vector<std::byte>(512);
     std::vector<mq::Bio> bios = std::vector<mq::Bio>(4);
@@ -348,20 +342,19 @@ TEST(Sync, AThreadPrintsTheTableOfADiskUnderIo) {
 }
 
 struct Zoned : fake::Driver {
-  struct QueueData : fake::Driver::QueueData {};
-  using ZonedRq = mq::Request<Zoned>;
-  mq::Dispatch<Zoned> queue_rq(mq::HwQueue<Zoned>&, QueueData&, blkown::Idle<ZonedRq> idle, bool) {
+  Answer queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle, bool) override {
     auto owned = std::move(idle).start();
-    mq::Payload<Zoned>& request = owned.data();
+    mq::Payload<fake::Driver>& request = owned.data();
     if (request.op() == mq::Op::zone_append) {
       const std::uint64_t zone = request.sector() / 64;
       request.set_written_sector(zone * 64 + filled[zone]);
       filled[zone] += request.length_bytes() / 512;
     }
     std::move(owned).end_ok();
-    return mq::Dispatch<Zoned>::accepted();
+    return Answer::accepted();
   }
-  unsigned report_zones(QueueData&, std::uint64_t sector, mq::Zone* zones, unsigned count) {
+  unsigned report_zones(QueueData&, std::uint64_t sector, mq::Zone* zones,
+                        unsigned count) override {
     if (in_report) in_report();
     unsigned described = 0;
     for (std::uint64_t zone = sector / 64; zone != 4 && described != count; ++zone) {
@@ -375,13 +368,6 @@ struct Zoned : fake::Driver {
     }
     return described;
   }
-  mq::TimeoutAction timeout(mq::HwQueue<Zoned>&, const blkown::ARef<ZonedRq>&,
-                            const blkown::Cookie&) {
-    return mq::TimeoutAction::rearm;
-  }
-  void commit_rqs(mq::HwQueue<Zoned>&, QueueData&) {}
-  blkown::Status init_hctx(mq::HwQueue<Zoned>&, QueueData&) { return Status::ok; }
-  void exit_hctx(mq::HwQueue<Zoned>&, QueueData&) {}
   std::uint64_t filled[4] = {};
   std::function<void()> in_report;
 };

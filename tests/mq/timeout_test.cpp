@@ -205,31 +205,14 @@ TEST(Timeout, APublicationByTheHookHasItsOwnDeadline) {
 }
 
 /// Takes whole batches, and publishes every request.
-struct BatchPublisher {
-  struct RequestData {};
-  struct HwData {};
-  struct QueueData {
-    std::vector<std::byte> medium;
-  };
-  using Rq = mq::Request<BatchPublisher>;
-  using Hw = mq::HwQueue<BatchPublisher>;
-
-  mq::Dispatch<BatchPublisher> queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle, bool) {
-    publish(std::move(idle));
-    return mq::Dispatch<BatchPublisher>::accepted();
+struct BatchPublisher : fake::FullDriver {
+  void queue_rqs(Hw& hw, QueueData&, mq::IdleList<Rq>& list) override {
+    while (auto idle = list.pop_front()) publish(hw, *std::move(idle));
   }
-  void queue_rqs(Hw&, QueueData&, mq::IdleList<Rq>& list) {
-    while (auto idle = list.pop_front()) publish(*std::move(idle));
-  }
-  mq::TimeoutAction timeout(Hw&, const blkown::ARef<Rq>&, const blkown::Cookie&) {
+  mq::TimeoutAction timeout(Hw&, const blkown::ARef<Rq>&, const blkown::Cookie&) override {
     ++timeouts;
     return mq::TimeoutAction::rearm;
   }
-  void publish(blkown::Idle<Rq> idle) {
-    std::move(idle).start().publish([&](blkown::Cookie id) { published.push_back(id.value); });
-  }
-
-  std::vector<std::uint64_t> published;
   int timeouts = 0;
 };
 
@@ -242,13 +225,14 @@ TEST(Timeout, ABatchAfterAllGenerationsHasItsOwnDeadline) {
   Bench<BatchPublisher> bench{{.capacity_sectors = 1024, .depth = 2, .timeout_ms = 100}};
   fake::Read first{0}, second{8};
   const auto issue = [&] {
-    const mq::Disk<BatchPublisher>::Plug plug{*bench.disk, bench.context()};
+    const BatchPublisher::Disk::Plug plug{*bench.disk, bench.context()};
     bench.disk->submit(bench.context(), first.bio);
     bench.disk->submit(bench.context(), second.bio);
   };
   const auto reap = [&] {
-    for (const std::uint64_t id : std::exchange(bench.driver.published, {})) {
-      auto claim = bench.disk->hw_queue(blkown::QueueIndex{0}).claim(id);
+    auto& hw = bench.disk->hw_queue(blkown::QueueIndex{0});
+    for (const std::uint64_t id : std::exchange(hw.data.published, {})) {
+      auto claim = hw.claim(id);
       ASSERT_TRUE(claim.has_value());
       std::move(*claim).end_ok();
     }

@@ -48,6 +48,7 @@ struct Keeper {
   };
   using Rq = mq::Request<Keeper>;
   using Hw = mq::HwQueue<Keeper>;
+  using Disk = mq::Disk<Keeper>;
 
   mq::Dispatch<Keeper> queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
     auto claim = std::move(idle).start().into_claim();
