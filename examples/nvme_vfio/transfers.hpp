@@ -11,6 +11,7 @@
 #include <cstring>
 #include <ranges>
 #include <string>
+#include <vector>
 
 #include "machine.hpp"
 
@@ -66,7 +67,36 @@ inline void verify(Machine& machine, Queue& queue, Namespace where, std::size_t 
          text("a read of %zu bytes wrote beside its memory", bytes));
 }
 
-/// Every power of two from a block to 1 MiB, on both block sizes, by interrupts and polled.
+/// Writes with one doorbell, and then reads with one doorbell, as many I/Os at once as the queue
+/// takes.
+inline std::size_t verify_at_once(Machine& machine, Queue& queue) {
+  constexpr std::size_t bytes = 65536;
+  std::vector<std::span<std::byte>> memory[2];
+  for (const auto direction : {dma::Direction::to_device, dma::Direction::from_device}) {
+    const bool is_read = direction == dma::Direction::from_device;
+    std::vector<const Io*> ios;
+    for (std::uint64_t i = 0; i != Queue::depth; ++i) {
+      memory[is_read].push_back(machine.memory(bytes, {}, 512 * (i % 8)));
+      if (!is_read) fill_pattern(memory[0][i], 1000 + i);
+      Io& io = machine.io(memory[is_read][i], direction);
+      const nvme::BlockRange blocks{65536 + i * (bytes / 512), bytes / 512};
+      queue.submit(io, is_read ? nvme::SubmissionEntry::read(plain, blocks)
+                               : nvme::SubmissionEntry::write(plain, blocks));
+      ios.push_back(&io);
+    }
+    queue.ring_doorbell();
+    for (const Io* const io : ios) {
+      expect(queue.wait(*io) && io->status == Status::ok, "an I/O of many does not end well");
+    }
+  }
+  for (std::uint64_t i = 0; i != Queue::depth; ++i) {
+    expect(std::ranges::equal(memory[0][i], memory[1][i]), "one I/O of many is read back wrong");
+  }
+  return 2 * Queue::depth;
+}
+
+/// Every power of two from a block to 1 MiB, on both block sizes, by interrupts and polled, one at
+/// a time and many at once.
 inline std::string verified(Machine& machine) {
   std::size_t transfers = 0, total = 0;
   const unsigned before = machine.interrupting().interrupts();
@@ -78,6 +108,8 @@ inline std::string verified(Machine& machine) {
         total += bytes;
       }
     }
+    transfers += verify_at_once(machine, *queue);
+    total += std::size_t{Queue::depth} * 65536;
   }
   const unsigned interrupts = machine.interrupting().interrupts() - before;
   expect(interrupts != 0, "no interrupt came");
