@@ -132,29 +132,31 @@ class VfioBackend {
   [[nodiscard]] dma::DeviceLimits limits() const noexcept {
     return {.max_segments = 1, .max_segment_bytes = std::uint64_t{4} << 20};
   }
-  [[nodiscard]] std::expected<std::uint64_t, dma::MapFailure> map(std::byte* data,
-                                                                  std::size_t length_bytes,
+  [[nodiscard]] std::expected<std::uint64_t, dma::MapFailure> map(const blkown::Segment& memory,
                                                                   dma::Direction direction,
                                                                   const blkown::Cookie&) noexcept {
-    const std::uint64_t offset = reinterpret_cast<std::uintptr_t>(data) % page_bytes;
-    const std::uint64_t bytes = whole_pages(offset + length_bytes);
+    const std::uint64_t offset = reinterpret_cast<std::uintptr_t>(memory.data) % page_bytes;
+    const std::uint64_t bytes = whole_pages(offset + memory.length_bytes);
     const std::lock_guard lock{mutex_};
     // A page between any two mappings stays unmapped.
     const std::uint64_t iova = std::exchange(next_, next_ + bytes + page_bytes);
-    if (!map_at(iova, data - offset, bytes, direction))
+    if (!map_at(iova, memory.data - offset, bytes, direction))
       return std::unexpected(dma::MapFailure::refused);
     return iova + offset;
   }
-  void unmap(const dma::IovaSegment& segment) noexcept {
+  std::expected<void, dma::MapFailure> unmap(const dma::IovaSegment& segment) noexcept {
     const std::uint64_t offset = segment.iova % page_bytes;
     vfio_iommu_type1_dma_unmap range{};
     range.argsz = sizeof range;
     range.iova = segment.iova - offset;
     range.size = whole_pages(offset + segment.length_bytes);
-    static_cast<void>(ioctl(container_, VFIO_IOMMU_UNMAP_DMA, &range));
+    if (ioctl(container_, VFIO_IOMMU_UNMAP_DMA, &range) == 0) return {};
+    return std::unexpected(dma::MapFailure::unmap_failed);
   }
   /// VFIO's unmap returns when the IOMMU's caches have dropped the translations.
-  void invalidate(std::span<const dma::IovaSegment>) noexcept {}
+  std::expected<void, dma::MapFailure> invalidate(std::span<const dma::IovaSegment>) noexcept {
+    return {};
+  }
 
   /// Maps whole pages at an address.
   [[nodiscard]] bool map_at(std::uint64_t iova, std::byte* data, std::uint64_t bytes,

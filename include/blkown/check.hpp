@@ -42,13 +42,14 @@ enum class Violation : std::uint8_t {
   wrong_context,  ///< A call on another execution context than the object's own.
 };
 
-/// Programmer errors after which the operation has left a consistent state.
+/// Errors of the programmer, or of hardware, after which the operation has left a consistent state.
 enum class Report : std::uint8_t {
   claim_dropped,       ///< A Claim was destroyed. The Claim's I/O ends with io_error.
   idle_dropped,        ///< An Idle was destroyed. The Idle's I/O ends with io_error.
   mapping_dropped,     ///< A DMA mapping was destroyed without an EndProof and is quarantined.
   unbalanced_control,  ///< A thaw or an unquiesce too many. The call has no effect.
   long_wait,           ///< A call that waits has not returned in time. The call goes on waiting.
+  unmap_failed,        ///< A dma backend could not unmap. The memory is quarantined.
 };
 
 /// The violation as a sentence without a full stop.
@@ -88,6 +89,8 @@ enum class Report : std::uint8_t {
     case Report::unbalanced_control:
       return "a disk was thawed or unquiesced more often than it was frozen or quiesced";
     case Report::long_wait: return "a call that waits has not returned in time";
+    case Report::unmap_failed:
+      return "a dma backend could not unmap memory, which stays mapped and allocated";
   }
   return "unknown report";
 }
@@ -131,6 +134,7 @@ enum class Report : std::uint8_t {
     case Report::unbalanced_control:
       return "undo each freeze with one thaw, and each quiesce with one unquiesce";
     case Report::long_wait: return "look for the cause in what print_in_flight() shows";
+    case Report::unmap_failed: return "stop the device and drain it";
   }
   return "no remedy is known";
 }
@@ -138,7 +142,7 @@ enum class Report : std::uint8_t {
 /// The number of enumerators, for tables indexed by Violation.
 inline constexpr std::size_t violation_count =
     static_cast<std::size_t>(Violation::wrong_context) + 1;
-inline constexpr std::size_t report_count = static_cast<std::size_t>(Report::long_wait) + 1;
+inline constexpr std::size_t report_count = static_cast<std::size_t>(Report::unmap_failed) + 1;
 static_assert(detail::counts_enumerators<Violation>(violation_count));
 static_assert(detail::counts_enumerators<Report>(report_count));
 

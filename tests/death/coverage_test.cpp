@@ -43,6 +43,7 @@ const char* suite_of(blkown::Report report) {
     case blkown::Report::mapping_dropped: return "MappingDropped";
     case blkown::Report::unbalanced_control: return "UnbalancedControl";
     case blkown::Report::long_wait: return "LongWait";
+    case blkown::Report::unmap_failed: return "UnmapFailed";
   }
   return "";
 }
@@ -93,6 +94,8 @@ constexpr Texts report_texts[] = {
      "undo each freeze with one thaw, and each quiesce with one unquiesce"},
     {"a call that waits has not returned in time",
      "look for the cause in what print_in_flight() shows"},
+    {"a dma backend could not unmap memory, which stays mapped and allocated",
+     "stop the device and drain it"},
 };
 static_assert(std::size(report_texts) == blkown::report_count);
 

@@ -19,12 +19,17 @@ namespace dma = blkown::dma;
 /// Maps all memory at its own address.
 struct Flat {
   [[nodiscard]] static dma::DeviceLimits limits() { return {}; }
-  static std::expected<std::uint64_t, dma::MapFailure> map(std::byte* data, std::size_t,
+  static std::expected<std::uint64_t, dma::MapFailure> map(const blkown::Segment& memory,
                                                            dma::Direction, const blkown::Cookie&) {
-    return reinterpret_cast<std::uintptr_t>(data);
+    return reinterpret_cast<std::uintptr_t>(memory.data);
   }
-  void unmap(const dma::IovaSegment&) { ++unmaps; }
-  static void invalidate(std::span<const dma::IovaSegment>) {}
+  std::expected<void, dma::MapFailure> unmap(const dma::IovaSegment&) {
+    ++unmaps;
+    return {};
+  }
+  static std::expected<void, dma::MapFailure> invalidate(std::span<const dma::IovaSegment>) {
+    return {};
+  }
   int unmaps = 0;
 };
 using MappedDevice = dma::Device<Flat>;

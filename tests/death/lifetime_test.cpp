@@ -294,12 +294,14 @@ TEST_F(LifetimeDeathTest, ATagSetIsNotDestroyedBeforeItsTagDemands) {
 /// Maps all memory at its own address.
 struct Flat {
   [[nodiscard]] static dma::DeviceLimits limits() { return {}; }
-  static std::expected<std::uint64_t, dma::MapFailure> map(std::byte* data, std::size_t,
+  static std::expected<std::uint64_t, dma::MapFailure> map(const blkown::Segment& memory,
                                                            dma::Direction, const blkown::Cookie&) {
-    return reinterpret_cast<std::uintptr_t>(data);
+    return reinterpret_cast<std::uintptr_t>(memory.data);
   }
-  static void unmap(const dma::IovaSegment&) {}
-  static void invalidate(std::span<const dma::IovaSegment>) {}
+  static std::expected<void, dma::MapFailure> unmap(const dma::IovaSegment&) { return {}; }
+  static std::expected<void, dma::MapFailure> invalidate(std::span<const dma::IovaSegment>) {
+    return {};
+  }
 };
 
 TEST_F(LifetimeDeathTest, ABouncePoolIsNotDestroyedBeforeItsDevices) {

@@ -47,5 +47,42 @@ TEST(MappingDropped, WithoutProof) {
   std::move(*ended).release();
 }
 
+/// Maps all memory at its own address, and cannot unmap while `is_stuck`.
+struct Stuck : support::IdentityBackend {
+  [[nodiscard]] std::expected<void, dma::MapFailure> unmap(const dma::IovaSegment&) const {
+    if (is_stuck) return std::unexpected(dma::MapFailure::unmap_failed);
+    return {};
+  }
+  bool is_stuck = true;
+};
+
+TEST(UnmapFailed, WithProof) {
+  Device device;
+  support::ReportLog log;
+  Stuck backend;
+  dma::Device<Stuck> memory{backend};
+  dma::IovaList<1> list;
+  std::byte byte{};
+  const blkown::Segment segments[] = {{&byte, 1}};
+  auto claim = device.owned().into_claim();
+  auto prepared = dma::map(claim, memory, segments, dma::Direction::to_device, list);
+  ASSERT_TRUE(prepared.has_value());
+  EXPECT_TRUE(std::move(*prepared).activate().cancel(claim).has_value());
+  ASSERT_EQ(log.count(), 1U);
+  const auto& [report, incident] = log.last();
+  EXPECT_EQ(report, blkown::Report::unmap_failed);
+  EXPECT_STREQ(incident.operation, "unmap of a dma mapping");
+  EXPECT_EQ(incident.tag, claim.tag());
+  std::move(claim).end_ok();
+  EXPECT_TRUE(device.list.empty()) << "the device may still reach the memory";
+  EXPECT_EQ(memory.drain(memory.declare_stopped()), 0U) << "it fails again";
+  EXPECT_EQ(log.count(), 2U);
+  backend.is_stuck = false;
+  EXPECT_EQ(memory.drain(memory.declare_stopped()), 1U);
+  auto ended = device.list.pop_front();
+  ASSERT_TRUE(ended.has_value());
+  std::move(*ended).release();
+}
+
 }  // namespace
 }  // namespace death

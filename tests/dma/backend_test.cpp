@@ -19,22 +19,31 @@ using dma::MapFailure;
 /// A backend with the required members only.
 struct Least {
   dma::DeviceLimits limits() const;
-  std::expected<std::uint64_t, MapFailure> map(std::byte*, std::size_t, dma::Direction,
+  std::expected<std::uint64_t, MapFailure> map(const blkown::Segment&, dma::Direction,
                                                const blkown::Cookie&);
-  void unmap(const dma::IovaSegment&);
-  void invalidate(std::span<const dma::IovaSegment>);
+  std::expected<void, MapFailure> unmap(const dma::IovaSegment&);
+  std::expected<void, MapFailure> invalidate(std::span<const dma::IovaSegment>);
 };
 struct WithoutInvalidate {
   dma::DeviceLimits limits() const;
-  std::expected<std::uint64_t, MapFailure> map(std::byte*, std::size_t, dma::Direction,
+  std::expected<std::uint64_t, MapFailure> map(const blkown::Segment&, dma::Direction,
                                                const blkown::Cookie&);
-  void unmap(const dma::IovaSegment&);
+  std::expected<void, MapFailure> unmap(const dma::IovaSegment&);
 };
 struct MapThatCannotRefuse : Least {
-  std::uint64_t map(std::byte*, std::size_t, dma::Direction, const blkown::Cookie&);
+  std::uint64_t map(const blkown::Segment&, dma::Direction, const blkown::Cookie&);
+};
+
+struct UnmapThatCannotFail : Least {
+  void unmap(const dma::IovaSegment&);
+};
+struct InvalidateThatCannotFail : Least {
+  void invalidate(std::span<const dma::IovaSegment>);
 };
 
 static_assert(dma::Backend<Least>);
+static_assert(!dma::Backend<UnmapThatCannotFail>);
+static_assert(!dma::Backend<InvalidateThatCannotFail>);
 static_assert(dma::Backend<fake::Backend>);
 static_assert(!dma::Backend<WithoutInvalidate>);
 static_assert(!dma::Backend<MapThatCannotRefuse>);
@@ -47,14 +56,14 @@ TEST(Backend, EachReasonHasAName) {
     EXPECT_EQ(std::ranges::count(names, name), 0) << name;
     names.push_back(name);
   }
-  ASSERT_EQ(names.size(), 12U);
+  ASSERT_EQ(names.size(), 13U);
   EXPECT_EQ(names.front(), "no_bytes");
-  EXPECT_EQ(names.back(), "gap");
+  EXPECT_EQ(names.back(), "unmap_failed");
 }
 
 // Goal: an error that the end of another I/O can clear is tried again; every other error is final.
 TEST(Backend, AShortageIsAResource) {
-  for (int i = 0; i != 12; ++i) {
+  for (int i = 0; i != 13; ++i) {
     const auto reason = static_cast<MapFailure>(i);
     const bool is_for_now = reason == MapFailure::no_bounce_slot || reason == MapFailure::no_iova ||
                             reason == MapFailure::list_in_use ||

@@ -35,19 +35,22 @@ struct Backend {
   std::atomic<std::uint64_t> unmaps{0};
 
   [[nodiscard]] static dma::DeviceLimits limits() { return {}; }
-  std::expected<std::uint64_t, dma::MapFailure> map(std::byte* data, std::size_t, dma::Direction,
+  std::expected<std::uint64_t, dma::MapFailure> map(const blkown::Segment& memory, dma::Direction,
                                                     const blkown::Cookie&) {
-    const auto index = static_cast<std::size_t>(data - buffers[0].data()) / sizeof buffers[0];
+    const auto index =
+        static_cast<std::size_t>(memory.data - buffers[0].data()) / sizeof buffers[0];
     EXPECT_EQ(is_mapped[index].fetch_add(1, std::memory_order_relaxed), 0);
     return index;
   }
-  void unmap(const dma::IovaSegment& segment) {
+  std::expected<void, dma::MapFailure> unmap(const dma::IovaSegment& segment) {
     EXPECT_EQ(is_mapped[segment.iova].fetch_sub(1, std::memory_order_relaxed), 1);
     unmaps.fetch_add(1, std::memory_order_relaxed);
+    return {};
   }
-  void invalidate(std::span<const dma::IovaSegment> segments) {
+  std::expected<void, dma::MapFailure> invalidate(std::span<const dma::IovaSegment> segments) {
     // The device's last write, which has to happen before the request's end.
     for (const dma::IovaSegment& segment : segments) buffers[segment.iova][0] ^= std::byte{1};
+    return {};
   }
 };
 struct Data {

@@ -52,6 +52,9 @@ class Backend {
   std::uint64_t pages = ~std::uint64_t{0};   ///< The size of the device's address space.
   std::size_t refuse_map = ~std::size_t{0};  ///< The index of the map call that fails.
   MapFailure refuse_with = MapFailure::refused;
+  std::size_t refuse_unmap = ~std::size_t{0};  ///< The index of the unmap call that fails.
+  bool is_invalidate_refused = false;
+  bool unmaps_by_invalidate = false;  ///< unmap() does nothing: invalidate() unmaps the list.
   std::function<void()> on_unmap;
   std::function<void()> on_invalidate;
 
@@ -64,42 +67,45 @@ class Backend {
   // --- the Backend concept ----------------------------------------------------------------------
 
   [[nodiscard]] dma::DeviceLimits limits() const { return settings; }
-  [[nodiscard]] std::expected<std::uint64_t, MapFailure> map(std::byte* data,
-                                                             std::size_t length_bytes,
+  [[nodiscard]] std::expected<std::uint64_t, MapFailure> map(const Segment& memory,
                                                              Direction direction,
                                                              const blkown::Cookie& cookie) {
     const std::lock_guard guard{mutex_};
+    const std::size_t length_bytes = memory.length_bytes;
     if (maps_++ == refuse_map) return std::unexpected(refuse_with);
     if (pages_of(length_bytes) > pages) return std::unexpected(MapFailure::iova_space_too_small);
     if (pages_of(length_bytes) > pages - used_pages_) return std::unexpected(MapFailure::no_iova);
     used_pages_ += pages_of(length_bytes);
     const std::uint64_t iova = next_;
     next_ += pages_of(length_bytes) * 0x1000;
-    live_[iova] = {{data, length_bytes}, direction, cookie};
+    live_[iova] = {memory, direction, cookie};
     log.push_back("map " + text({iova, length_bytes}));
     return iova;
   }
-  void unmap(const dma::IovaSegment& segment) {
+  [[nodiscard]] std::expected<void, MapFailure> unmap(const dma::IovaSegment& segment) {
     if (on_unmap) on_unmap();
     const std::lock_guard guard{mutex_};
-    const auto found = live_.find(segment.iova);
-    if (found == live_.end() || found->second.memory.length_bytes != segment.length_bytes) {
-      ADD_FAILURE() << "unmap of memory that is not mapped: " << text(segment);
-      return;
+    if (unmaps_++ == refuse_unmap) {
+      log.push_back("refused " + text(segment));
+      return std::unexpected(MapFailure::unmap_failed);
     }
-    live_.erase(found);
-    used_pages_ -= pages_of(segment.length_bytes);
-    log.push_back("unmap " + text(segment));
+    if (!unmaps_by_invalidate) remove(segment);
+    return {};
   }
-  void invalidate(std::span<const dma::IovaSegment> segments) {
+  [[nodiscard]] std::expected<void, MapFailure> invalidate(
+      std::span<const dma::IovaSegment> segments) {
     if (on_invalidate) on_invalidate();
     const std::lock_guard guard{mutex_};
-    std::string entry = "invalidate";
+    std::string entry = is_invalidate_refused ? "refused invalidate" : "invalidate";
     for (const dma::IovaSegment& segment : segments) {
-      EXPECT_FALSE(live_.contains(segment.iova)) << "invalidated before it is unmapped";
+      if (unmaps_by_invalidate && !is_invalidate_refused) remove(segment);
+      EXPECT_TRUE(unmaps_by_invalidate || !live_.contains(segment.iova))
+          << "invalidated before it is unmapped";
       entry += ' ' + text(segment);
     }
     log.push_back(std::move(entry));
+    if (is_invalidate_refused) return std::unexpected(MapFailure::unmap_failed);
+    return {};
   }
   [[nodiscard]] bool can_hold(std::span<const dma::IovaSegment> elements,
                               const blkown::Cookie& cookie) const {
@@ -147,6 +153,16 @@ class Backend {
   }
 
  private:
+  void remove(const dma::IovaSegment& segment) {
+    const auto found = live_.find(segment.iova);
+    if (found == live_.end() || found->second.memory.length_bytes != segment.length_bytes) {
+      ADD_FAILURE() << "unmap of memory that is not mapped: " << text(segment);
+      return;
+    }
+    live_.erase(found);
+    used_pages_ -= pages_of(segment.length_bytes);
+    log.push_back("unmap " + text(segment));
+  }
   [[nodiscard]] static std::uint64_t pages_of(std::uint64_t length_bytes) {
     return length_bytes / 0x1000 + 1;
   }
@@ -162,6 +178,7 @@ class Backend {
   std::uint64_t next_ = 0x1000;
   std::uint64_t used_pages_ = 0;
   std::size_t maps_ = 0;
+  std::size_t unmaps_ = 0;
   const std::byte* first_ = nullptr;
   std::uint64_t address_ = 0;
 };

@@ -78,6 +78,25 @@ TEST(Map, KeepsToTheDevicesLimits) {
   std::move(claim).end_ok();
 }
 
+// Goal: constant bytes need no cast, and no bounce slot is copied back over them.
+TEST(Map, TakesConstantBytesForTheDevice) {
+  Rig rig{Rig::Bounce::yes};
+  rig.only_slots_in_reach();
+  static constexpr std::array<std::byte, 8> constant{std::byte{5}, std::byte{6}};
+  Claim claim = rig.unpublished();
+  auto mapping =
+      support::take_value(dma::map_to_device(claim, rig.device, constant, claim.data().iovas))
+          .activate();
+  EXPECT_EQ(mapping.direction(), Direction::to_device);
+  EXPECT_EQ(rig.backend.read(mapping.segments()),
+            (std::vector<std::byte>(constant.begin(), constant.end())));
+  const auto cookie = rig.driver.publish(std::move(claim));
+  rig.backend.write(mapping.segments(), std::byte{9});
+  Claim found = rig.driver.claim(cookie);
+  EXPECT_TRUE(std::move(mapping).unmap(*dma::EndProof::of(found)).has_value());
+  std::move(found).end_ok();
+}
+
 // Goal: NVMe's pieces of a page each are no element that lies across two pages.
 TEST(Map, KeepsToTheVirtBoundary) {
   Rig rig;

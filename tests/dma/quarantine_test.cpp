@@ -14,6 +14,7 @@ namespace dma = blkown::dma;
 TEST(Quarantine, EachReasonHasAName) {
   EXPECT_STREQ(to_string(dma::QuarantineReason::dropped), "dropped");
   EXPECT_STREQ(to_string(dma::QuarantineReason::leaked), "leaked");
+  EXPECT_STREQ(to_string(dma::QuarantineReason::unmap_failed), "unmap_failed");
   EXPECT_STREQ(to_string(static_cast<dma::QuarantineReason>(77)), "unknown reason");
 }
 

@@ -30,7 +30,7 @@ struct Regions {
 
   [[nodiscard]] std::expected<std::uint64_t, MapFailure> map(std::size_t offset,
                                                              std::size_t length) {
-    return buffers.map(memory.data() + offset, length, dma::Direction::to_device, {});
+    return buffers.map({memory.data() + offset, length}, dma::Direction::to_device, {});
   }
 };
 
@@ -61,7 +61,7 @@ TEST(UringBuffers, RefusesWhatNoOneRegionHolds) {
     ASSERT_FALSE(iova.has_value()) << offset << '+' << length;
     EXPECT_EQ(iova.error(), MapFailure::refused);
   }
-  EXPECT_FALSE(dma::UringBuffers{{}}.map(regions.memory.data(), 1, {}, {}).has_value());
+  EXPECT_FALSE(dma::UringBuffers{{}}.map({regions.memory.data(), 1}, {}, {}).has_value());
 }
 
 // Goal: adjacent memory is one element within a region, and two elements across a border of

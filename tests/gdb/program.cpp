@@ -35,11 +35,17 @@ struct OwnRequest {
 struct Backend {
   [[nodiscard]] static blkown::dma::DeviceLimits limits() noexcept { return {}; }
   [[nodiscard]] static std::expected<std::uint64_t, blkown::dma::MapFailure> map(
-      std::byte*, std::size_t, blkown::dma::Direction, const blkown::Cookie&) noexcept {
+      const blkown::Segment&, blkown::dma::Direction, const blkown::Cookie&) noexcept {
     return 0x10000;
   }
-  static void unmap(const blkown::dma::IovaSegment&) noexcept {}
-  static void invalidate(std::span<const blkown::dma::IovaSegment>) noexcept {}
+  static std::expected<void, blkown::dma::MapFailure> unmap(
+      const blkown::dma::IovaSegment&) noexcept {
+    return {};
+  }
+  static std::expected<void, blkown::dma::MapFailure> invalidate(
+      std::span<const blkown::dma::IovaSegment>) noexcept {
+    return {};
+  }
 };
 
 /// A disk's driver that keeps each id.

@@ -205,7 +205,7 @@ class Bench {
     return on_medium(sector, count_sectors) == std::vector<std::byte>(count_sectors * sector_bytes);
   }
   [[nodiscard]] std::uint64_t map(std::span<std::byte> memory, const Cookie& cookie = {}) {
-    const auto iova = iommu.map(memory.data(), memory.size(), Direction::bidirectional, cookie);
+    const auto iova = iommu.map({memory.data(), memory.size()}, Direction::bidirectional, cookie);
     EXPECT_TRUE(iova.has_value());
     return iova.value_or(0);
   }

@@ -169,7 +169,7 @@ TEST_F(ControllerFault, MapFailureLeavesNoAddressSpace) {
   static_cast<void>(bench_->map(memory));
   const std::uint64_t before = bench_->iommu.mapped_pages();
   const Cookie next{.value = first_cookie, .generation = {5}, .tag = {2}, .queue = {}};
-  EXPECT_EQ(bench_->iommu.map(memory.data(), 64, Direction::to_device, next),
+  EXPECT_EQ(bench_->iommu.map({memory.data(), 64}, Direction::to_device, next),
             std::unexpected(blkown::dma::MapFailure::no_iova));
   EXPECT_EQ(bench_->iommu.mapped_pages(), before);
   static_cast<void>(bench_->map(memory, next));

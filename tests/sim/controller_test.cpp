@@ -243,9 +243,9 @@ TEST(ControllerStop, ADestroyedControllerObservesNoMaps) {
   const Cookie cookie{.value = 1, .generation = {1}, .tag = {}, .queue = {}};
   {
     const Controller other{{}, bench.iommu, bench.device, bench.media, &none_left};
-    EXPECT_FALSE(bench.iommu.map(&byte, 1, Direction::to_device, cookie).has_value());
+    EXPECT_FALSE(bench.iommu.map({&byte, 1}, Direction::to_device, cookie).has_value());
   }
-  EXPECT_TRUE(bench.iommu.map(&byte, 1, Direction::to_device, cookie).has_value());
+  EXPECT_TRUE(bench.iommu.map({&byte, 1}, Direction::to_device, cookie).has_value());
 }
 
 // --- hooks ---------------------------------------------------------------------------------------

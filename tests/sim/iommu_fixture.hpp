@@ -51,7 +51,7 @@ class IommuTest : public testing::Test {
   [[nodiscard]] std::uint64_t map(std::size_t offset, std::size_t length_bytes,
                                   Direction direction = Direction::bidirectional,
                                   const Cookie& cookie = no_io) {
-    const auto iova = iommu_->map(memory_.data() + offset, length_bytes, direction, cookie);
+    const auto iova = iommu_->map({memory_.data() + offset, length_bytes}, direction, cookie);
     EXPECT_TRUE(iova.has_value());
     return iova.value_or(0);
   }

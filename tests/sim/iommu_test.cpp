@@ -45,7 +45,7 @@ TEST_F(IommuTest, NeverPutsTwoMappingsOnOnePage) {
 TEST_F(IommuTest, AlignsMappings) {
   make({.first_iova = 16 * page, .page_count = 16, .alignment_pages = 4});
   for (int i = 0; i != 4; ++i) EXPECT_EQ(map(0, page) / page % 4, 0U);
-  EXPECT_EQ(iommu_->map(memory_.data(), page, Direction::to_device, no_io),
+  EXPECT_EQ(iommu_->map({memory_.data(), page}, Direction::to_device, no_io),
             std::unexpected(MapFailure::no_iova))
       << "pages are free, but none where a mapping may begin";
 }
@@ -56,14 +56,14 @@ TEST_F(IommuTest, NeverCrossesTheBoundary) {
     const std::uint64_t iova = map(0, 3 * page);
     EXPECT_EQ(iova / (4 * page), (iova + 3 * page - 1) / (4 * page));
   }
-  EXPECT_EQ(iommu_->map(memory_.data(), 2 * page, Direction::to_device, no_io),
+  EXPECT_EQ(iommu_->map({memory_.data(), 2 * page}, Direction::to_device, no_io),
             std::unexpected(MapFailure::no_iova));
   EXPECT_EQ(map(0, page) / page % 4, 3U) << "between the others";
 }
 
 TEST_F(IommuTest, ReturnsNoIovaWhenTheAddressSpaceIsFull) {
   static_cast<void>(map(0, 14 * page));
-  EXPECT_EQ(iommu_->map(memory_.data(), 3 * page, Direction::to_device, no_io),
+  EXPECT_EQ(iommu_->map({memory_.data(), 3 * page}, Direction::to_device, no_io),
             std::unexpected(MapFailure::no_iova));
   EXPECT_EQ(iommu_->mapped_pages(), 14U);
   static_cast<void>(map(0, 2 * page));
@@ -73,13 +73,13 @@ TEST_F(IommuTest, ReturnsNoIovaWhenTheAddressSpaceIsFull) {
 // has to wait.
 TEST_F(IommuTest, TellsATooSmallAddressSpaceFromAFullOne) {
   static_cast<void>(map(0, 14 * page));
-  EXPECT_EQ(iommu_->map(memory_.data(), 16 * page, Direction::to_device, first_io),
+  EXPECT_EQ(iommu_->map({memory_.data(), 16 * page}, Direction::to_device, first_io),
             std::unexpected(MapFailure::no_iova));
-  EXPECT_EQ(iommu_->map(memory_.data() + 1, 16 * page, Direction::to_device, first_io),
+  EXPECT_EQ(iommu_->map({memory_.data() + 1, 16 * page}, Direction::to_device, first_io),
             std::unexpected(MapFailure::iova_space_too_small))
       << "the bytes lie on seventeen pages";
   make({.page_count = 16, .limits = {.boundary_mask = 4 * page - 1}});
-  EXPECT_EQ(iommu_->map(memory_.data(), 5 * page, Direction::to_device, first_io),
+  EXPECT_EQ(iommu_->map({memory_.data(), 5 * page}, Direction::to_device, first_io),
             std::unexpected(MapFailure::iova_space_too_small))
       << "crosses the boundary everywhere";
 }
@@ -146,7 +146,7 @@ TEST_F(IommuTest, GivesAddedMemoryItsBusAddress) {
 TEST_F(IommuTest, TakesTheOffsetOfAPageFromTheBusAddress) {
   std::vector<std::byte> memory(2 * page);
   iommu_->add_memory(memory, memory_at * 2 + 24);
-  const auto iova = iommu_->map(memory.data(), 64, Direction::to_device, no_io);
+  const auto iova = iommu_->map({memory.data(), 64}, Direction::to_device, no_io);
   ASSERT_TRUE(iova.has_value());
   EXPECT_EQ(*iova % page, 24U);
 }
@@ -251,7 +251,7 @@ struct Hook {
     if (hook.iommu != nullptr) {
       Iommu& iommu = *std::exchange(hook.iommu, nullptr);
       std::byte byte{};
-      const auto iova = iommu.map(&byte, 1, Direction::to_device, no_io);
+      const auto iova = iommu.map({&byte, 1}, Direction::to_device, no_io);
       iommu.unmap({.iova = iova.value_or(0), .length_bytes = 1});
     }
     return hook.answer;
@@ -263,7 +263,7 @@ TEST_F(IommuTest, CallsTheHookBeforeEachMap) {
   iommu_->set_map_hook({&Hook::on_map, &hook});
   static_cast<void>(map(0, page, Direction::to_device, first_io));
   hook.answer = false;
-  EXPECT_EQ(iommu_->map(memory_.data(), page, Direction::to_device, second_io),
+  EXPECT_EQ(iommu_->map({memory_.data(), page}, Direction::to_device, second_io),
             std::unexpected(MapFailure::no_iova));
   EXPECT_EQ(hook.cookies, (std::vector{first_io.value, second_io.value}));
   EXPECT_EQ(iommu_->mapped_pages(), 1U);

@@ -72,8 +72,8 @@ class NvmeBench {
                      std::uint64_t seed = 1)
       : plan{seed, script == nullptr ? Script{} : *script} {
     iommu.add_memory(memory, 0x40000000);
-    const auto iova = iommu.map(memory.data(), memory.size(), blkown::dma::Direction::bidirectional,
-                                blkown::Cookie{});
+    const auto iova = iommu.map({memory.data(), memory.size()},
+                                blkown::dma::Direction::bidirectional, blkown::Cookie{});
     EXPECT_TRUE(iova.has_value());
     base = iova.value_or(0);
     const NvmeNamespace namespaces[] = {{&first, 512}, {nullptr, 512}, {&large, 4096}};

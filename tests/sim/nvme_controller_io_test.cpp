@@ -106,7 +106,7 @@ TEST_F(NvmeIo, TheIommuSeesTheCommandOfAnAccess) {
   std::vector<std::byte> memory(512, std::byte{0x5A});
   const blkown::Cookie own{.value = 0x3002, .generation = {3}, .tag = {2}, .queue = {}};
   const auto iova =
-      bench_.iommu.map(memory.data(), 512, blkown::dma::Direction::bidirectional, own);
+      bench_.iommu.map({memory.data(), 512}, blkown::dma::Direction::bidirectional, own);
   ASSERT_TRUE(iova.has_value());
   Entry entry = bench_.write(0x3002);
   entry.prp1 = *iova;

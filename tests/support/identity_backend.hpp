@@ -5,25 +5,11 @@
 #ifndef BLKOWN_TESTS_SUPPORT_IDENTITY_BACKEND_HPP
 #define BLKOWN_TESTS_SUPPORT_IDENTITY_BACKEND_HPP
 
-#include <blkown/dma/backend.hpp>
-#include <cstddef>
-#include <cstdint>
-#include <expected>
-#include <span>
+#include <blkown/dma/identity_backend.hpp>
 
 namespace support {
 
-struct IdentityBackend {
-  [[nodiscard]] blkown::dma::DeviceLimits limits() const { return {}; }
-  [[nodiscard]] std::expected<std::uint64_t, blkown::dma::MapFailure> map(std::byte* data,
-                                                                          std::size_t,
-                                                                          blkown::dma::Direction,
-                                                                          const blkown::Cookie&) {
-    return reinterpret_cast<std::uintptr_t>(data);
-  }
-  void unmap(const blkown::dma::IovaSegment&) {}
-  void invalidate(std::span<const blkown::dma::IovaSegment>) {}
-};
+using blkown::dma::IdentityBackend;
 
 }  // namespace support
 

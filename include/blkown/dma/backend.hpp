@@ -7,6 +7,7 @@
 
 #include <blkown/config.hpp>
 #include <blkown/dma/iova.hpp>
+#include <blkown/segment.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
 #include <concepts>
@@ -34,6 +35,7 @@ enum class MapFailure : std::uint8_t {
   too_few_bounce_slots,  ///< Permanent. More slots than the bounce pool has in all.
   iova_space_too_small,  ///< Permanent. More than the device's whole address space.
   gap,                   ///< Permanent. An element begins or ends off the virt boundary.
+  unmap_failed,          ///< Permanent. A translation was not removed: the memory stays mapped.
 };
 
 /// The enumerator's name.
@@ -51,6 +53,7 @@ enum class MapFailure : std::uint8_t {
     case MapFailure::too_few_bounce_slots: return "too_few_bounce_slots";
     case MapFailure::iova_space_too_small: return "iova_space_too_small";
     case MapFailure::gap: return "gap";
+    case MapFailure::unmap_failed: return "unmap_failed";
   }
   return "unknown reason";
 }
@@ -88,15 +91,18 @@ struct MapError {
 /// Context: every context that maps or unmaps; several at a time.
 ///
 ///   DeviceLimits limits() const;
-///   std::expected<std::uint64_t, MapFailure> map(std::byte* data, std::size_t length_bytes,
-///                                               Direction, const Cookie&);
+///   std::expected<std::uint64_t, MapFailure> map(const Segment&, Direction, const Cookie&);
 ///       Maps the bytes at consecutive device addresses and returns the first one. The cookie names
-///       the I/O for fault logs; coherent memory has a default cookie.
-///   void unmap(const IovaSegment&);
-///       Removes the translations of one map.
-///   void invalidate(std::span<const IovaSegment>);
-///       Called after all unmaps of a list. Returns when no cache holds a translation of these
-///       segments.
+///       the I/O for fault logs; coherent memory has a default cookie. The bytes may be read-only
+///       for Direction::to_device.
+///   std::expected<void, MapFailure> unmap(const IovaSegment&);
+///       Removes the translations of one map, or leaves that to invalidate.
+///   std::expected<void, MapFailure> invalidate(std::span<const IovaSegment>);
+///       Called after all unmaps of a list. Returns when the device reaches none of these segments:
+///       no translation and no cached copy is left. Nothing of the list is reused before: neither
+///       the memory, nor a bounce slot, nor the request's tag.
+///       An unmap or invalidate that fails puts the mapping into quarantine (device.hpp). A drain
+///       calls it again, but no unmap that has succeeded.
 ///   std::uint64_t bus_address(const std::byte*) const;
 ///       Optional: the byte's bus address, for DeviceLimits::address_mask and boundary_mask.
 ///       Default: the byte's address.
@@ -117,14 +123,14 @@ struct MapError {
 /// backend never maps this memory.
 template <class B>
 concept Backend =
-    requires(B& backend, const B& const_backend, std::byte* data, const Cookie& cookie,
+    requires(B& backend, const B& const_backend, const Segment& memory, const Cookie& cookie,
              const IovaSegment& segment, std::span<const IovaSegment> segments) {
       { const_backend.limits() } -> std::convertible_to<DeviceLimits>;
       {
-        backend.map(data, std::size_t{}, Direction::to_device, cookie)
+        backend.map(memory, Direction::to_device, cookie)
       } -> std::same_as<std::expected<std::uint64_t, MapFailure>>;
-      { backend.unmap(segment) } -> std::same_as<void>;
-      { backend.invalidate(segments) } -> std::same_as<void>;
+      { backend.unmap(segment) } -> std::same_as<std::expected<void, MapFailure>>;
+      { backend.invalidate(segments) } -> std::same_as<std::expected<void, MapFailure>>;
     };
 
 namespace detail {

@@ -56,7 +56,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
       }
     }
     const auto iova =
-        device.backend().map(block->memory.get(), bytes, Direction::bidirectional, Cookie{});
+        device.backend().map({block->memory.get(), bytes}, Direction::bidirectional, Cookie{});
     if (!iova.has_value()) return failure(iova.error());
     block->segment = {.iova = *iova, .length_bytes = bytes};
     block->epoch = detail::DeviceAccess::state(device).epoch();
@@ -88,15 +88,15 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
 
   /// Unmaps and frees the memory.
   /// Errors: returns the Coherent, still mapped, if the proof does not show that the device was
-  /// stopped after the allocation.
+  /// stopped after the allocation, or if the backend cannot unmap, which is reported.
   BLKOWN_CONSUMES [[nodiscard]] std::expected<void, Coherent> free(
       const EndProof& proof, Place where = Place::current()) && noexcept {
     Block& block =
         blkown::detail::held(std::exchange(block_, nullptr), "dma::Coherent::free", where);
     detail::DeviceState& state = detail::DeviceAccess::state(block.device);
     if (!state.is_stopped_since(proof, block.epoch)) return std::unexpected(Coherent{&block});
+    if (!Block::free_block(block)) return std::unexpected(Coherent{&block});
     state.remove_coherent();
-    Block::free_block(block);
     return {};
   }
 
@@ -110,14 +110,23 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
   };
   struct Block : detail::Orphan {
     explicit Block(Device<B>& owner) noexcept : Orphan{&Block::free_block}, device{owner} {}
-    static void free_block(Orphan& orphan) {
-      const std::unique_ptr<Block> block{static_cast<Block*>(&orphan)};
-      block->device.backend().unmap(block->segment);
-      block->device.backend().invalidate({&block->segment, 1});
+    static bool free_block(Orphan& orphan) {
+      auto& block = static_cast<Block&>(orphan);
+      B& backend = block.device.backend();
+      // As for the elements of a list: an unmap that has succeeded is not called again.
+      block.is_unmapped = block.is_unmapped || backend.unmap(block.segment).has_value();
+      if (!block.is_unmapped || !backend.invalidate({&block.segment, 1}).has_value()) {
+        blkown::detail::report(Report::unmap_failed,
+                               Incident::of("unmap of a dma::Coherent", Place{}));
+        return false;
+      }
+      delete &block;
+      return true;
     }
     Device<B>& device;
     std::unique_ptr<std::byte, Free> memory;
     IovaSegment segment;
+    bool is_unmapped = false;
   };
 
   explicit Coherent(Block* block) noexcept : block_{block} {}

@@ -8,13 +8,16 @@
 // moves every mapping there that is left in the data of a request whose I/O has ended or was
 // requeued, whether other pins keep the request or not. In quarantine the memory stays mapped and
 // the request stays pinned, so neither the memory nor the tag is used again while the device may
-// still write. Only a stop of the device ends a quarantine:
+// still write. A mapping whose unmap the backend has refused goes there, too, with proof or
+// without: the translation exists, so nothing of the mapping is reused. Only a stop of the device
+// ends a quarantine:
 //
 //   1. The driver stops submitting, for example with mq::Disk::quiesce.
 //   2. The driver stops the device: reset, ring closed, bus mastering off. The device confirms.
 //   3. declare_stopped() ends the epoch and returns the proof for every mapping of it.
 //   4. The driver ends its I/Os, and unmaps with this proof those mappings that still have handles.
-//   5. drain(proof) unmaps the rest, and frees coherent memory whose owner is destroyed.
+//   5. drain(proof) unmaps the rest, and frees coherent memory whose owner is destroyed. What the
+//      backend cannot unmap now either stays in quarantine, for the next drain.
 //
 // A handle and a drain may reach the same mapping at the same time: exactly one of the two unmaps.
 // Mappings of a later epoch are not covered by the proof. A Device destroyed while a mapping or a
@@ -82,7 +85,8 @@ class Device {
   [[nodiscard]] EndProof declare_stopped() noexcept { return state_.stop(); }
 
   /// Unmaps the mappings in quarantine, and frees the abandoned coherent memory, that the proof
-  /// covers. Returns the number of both, which is 0 if the proof covers none.
+  /// covers. Returns the number of both, which is 0 if the proof covers none. A mapping that the
+  /// backend cannot unmap stays, and is reported.
   /// Effects: drops the mappings' pins. If the I/O has ended, the drop of the last pin, here or by
   /// another party, passes the request to the end sink.
   std::size_t drain(const EndProof& proof) noexcept { return state_.drain(proof); }

@@ -40,7 +40,9 @@
 #include <blkown/dma/proof.hpp>
 #include <blkown/place.hpp>
 #include <blkown/request.hpp>
+#include <blkown/segment.hpp>
 #include <blkown/tag.hpp>
+#include <cstddef>
 #include <expected>
 #include <span>
 #include <utility>
@@ -108,7 +110,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
   /// Unmaps the memory.
   /// Effects: no translation of the memory is left, the device's bytes are in the caller's memory,
   /// and then the pin is dropped. If a drain of the stopped device has unmapped first, nothing
-  /// happens.
+  /// happens. If the backend cannot unmap, the mapping goes into quarantine and is reported
+  /// (Report::unmap_failed). The I/O may be ended as usual; its end waits for a drain.
   /// Errors: returns the mapping, active as before, if the proof does not cover the mapping.
   BLKOWN_CONSUMES [[nodiscard]] std::expected<void, ActiveMapping> unmap(
       const EndProof& proof, Place where = Place::current()) && noexcept {
@@ -272,6 +275,26 @@ struct MappingAccess {
   }
 };
 
+/// Pins the Claim's request for the list.
+template <class R>
+void pin_request(Claim<R>& claim, const DeviceState& device, ListFields& list,
+                 Place where) noexcept {
+  list.request.set(claim.pin(where).into_raw());
+  list.pin.set(&pin_operations<R>);
+  list.holder.hold(&claim.header(), where);
+  list.epoch = device.epoch();
+}
+
+/// Keeps the elements of a map that has failed, because the backend could not unmap them.
+template <class R>
+[[nodiscard, gnu::cold, gnu::noinline]] std::unexpected<MapError> keep_half(
+    Claim<R>& claim, DeviceState& device, ListFields& list, MapError error, Place where) noexcept {
+  pin_request(claim, device, list, where);
+  device.keep_mapped(list);
+  error = {.reason = MapFailure::unmap_failed, .segment = error.segment, .limit = 0};
+  return std::unexpected(error);
+}
+
 }  // namespace detail
 
 /// Maps the memory of the Claim's next publication, and pins the request. `segments` is a range of
@@ -279,8 +302,10 @@ struct MappingAccess {
 /// Precondition: `list` outlives the device, or is free when it is destroyed.
 /// Precondition: `segments` can be iterated several times.
 /// Effects: memory out of the device's reach is copied into bounce slots. Nothing is allocated.
-/// Errors: see MapFailure. After an error nothing is mapped and nothing is pinned. A permanent
-/// failure is reported as permanent even while other I/Os use the same resource.
+/// Errors: see MapFailure. After an error nothing is mapped and nothing is pinned, except after
+/// unmap_failed: the elements that could not be unmapped again are in quarantine, and the I/O's end
+/// waits for a drain. A permanent failure is reported as permanent even while other I/Os use the
+/// same resource.
 /// Context: the context that has the Claim.
 /// Source: the kernel's dma_map_sg.
 template <Backend B, class R, class Segments>
@@ -303,7 +328,9 @@ template <Backend B, class R, class Segments>
   fields.header = &claim.header(where);
   detail::Mapper<B> mapper{state, fields};
   if (!mapper.map(segments)) {
-    state.unmap_elements(fields);
+    if (!state.unmap_elements(fields)) {
+      return detail::keep_half(claim, state, fields, mapper.error(), where);
+    }
     const MapError error = mapper.final_error(segments, [&](void* request, const auto* pin) {
       return pin == &detail::pin_operations<R> &&
              &blkown::detail::header_of(*static_cast<R*>(request)) == &claim.header();
@@ -311,13 +338,22 @@ template <Backend B, class R, class Segments>
     fields.state.free(serial);
     return std::unexpected(error);
   }
-  fields.request.set(claim.pin(where).into_raw());
-  fields.pin.set(&detail::pin_operations<R>);
-  fields.holder.hold(&claim.header(), where);
-  fields.epoch = state.epoch();
+  detail::pin_request(claim, state, fields, where);
   // From here on the state decides whether the handle or a drain after the I/O's end unmaps.
   fields.state.activate(serial);
   return detail::MappingAccess::prepared(fields, serial);
+}
+
+/// Maps constant bytes that the device reads, as map with Direction::to_device.
+/// Effects: neither the library nor, by the contract of Backend::map, the backend writes the bytes.
+/// Errors: as map.
+/// Context: the context that has the Claim.
+template <Backend B, class R>
+[[nodiscard]] std::expected<PreparedMapping, MapError> map_to_device(
+    Claim<R>& claim, Device<B>& device, std::span<const std::byte> bytes, detail::ListState& list,
+    Place where = Place::current()) noexcept {
+  const Segment segment{const_cast<std::byte*>(bytes.data()), bytes.size()};
+  return map(claim, device, std::span{&segment, 1}, Direction::to_device, list, where);
 }
 
 }  // namespace dma

@@ -17,8 +17,9 @@ namespace dma {
 
 /// Why a mapping is in quarantine.
 enum class QuarantineReason : std::uint8_t {
-  dropped,  ///< Its handle was destroyed without proof that the device is done.
-  leaked,   ///< Its request has ended while the mapping was still in the request's own data.
+  dropped,       ///< Its handle was destroyed without proof that the device is done.
+  leaked,        ///< Its request has ended while the mapping was still in the request's own data.
+  unmap_failed,  ///< The backend could not unmap the memory, in part or in whole.
 };
 
 /// The enumerator's name.
@@ -26,6 +27,7 @@ enum class QuarantineReason : std::uint8_t {
   switch (reason) {
     case QuarantineReason::dropped: return "dropped";
     case QuarantineReason::leaked: return "leaked";
+    case QuarantineReason::unmap_failed: return "unmap_failed";
   }
   return "unknown reason";
 }

@@ -14,6 +14,7 @@
 #include <blkown/detail/user_list.hpp>
 #include <blkown/dma/backend.hpp>
 #include <blkown/dma/iova.hpp>
+#include <blkown/segment.hpp>
 #include <blkown/tag.hpp>
 #include <cstddef>
 #include <cstdint>
@@ -80,16 +81,18 @@ class UringBuffers {
 
   /// Errors: refused, if no region holds all of the bytes. This error is permanent, because the
   /// regions do not change. Registered memory is never short.
-  [[nodiscard]] std::expected<std::uint64_t, MapFailure> map(std::byte* data,
-                                                             std::size_t length_bytes, Direction,
+  [[nodiscard]] std::expected<std::uint64_t, MapFailure> map(const Segment& memory, Direction,
                                                              const Cookie&) const noexcept {
-    if (length_bytes > mappable_bytes(data)) return std::unexpected(MapFailure::refused);
-    return reinterpret_cast<std::uintptr_t>(data);
+    if (memory.length_bytes > mappable_bytes(memory.data))
+      return std::unexpected(MapFailure::refused);
+    return reinterpret_cast<std::uintptr_t>(memory.data);
   }
   /// Nothing to do: the regions stay registered.
-  void unmap(const IovaSegment&) const noexcept {}
+  std::expected<void, MapFailure> unmap(const IovaSegment&) const noexcept { return {}; }
   /// Nothing to do: no cache holds translations.
-  void invalidate(std::span<const IovaSegment>) const noexcept {}
+  std::expected<void, MapFailure> invalidate(std::span<const IovaSegment>) const noexcept {
+    return {};
+  }
   /// The devices that use this object.
   [[nodiscard]] blkown::detail::UserList& users() noexcept { return users_; }
 

@@ -14,10 +14,10 @@ namespace dma = blkown::dma;
 
 struct Backend {
   dma::DeviceLimits limits() const;
-  std::expected<std::uint64_t, dma::MapFailure> map(std::byte*, std::size_t, dma::Direction,
+  std::expected<std::uint64_t, dma::MapFailure> map(const blkown::Segment&, dma::Direction,
                                                     const blkown::Cookie&);
-  void unmap(const dma::IovaSegment&);
-  void invalidate(std::span<const dma::IovaSegment>);
+  std::expected<void, dma::MapFailure> unmap(const dma::IovaSegment&);
+  std::expected<void, dma::MapFailure> invalidate(std::span<const dma::IovaSegment>);
 };
 using Segments = std::array<blkown::Segment, 1>;
 using dma::ActiveMapping;

@@ -5,9 +5,9 @@
 
 struct WithoutInvalidate {
   dma::DeviceLimits limits() const;
-  std::expected<std::uint64_t, dma::MapFailure> map(std::byte*, std::size_t, dma::Direction,
+  std::expected<std::uint64_t, dma::MapFailure> map(const blkown::Segment&, dma::Direction,
                                                     const blkown::Cookie&);
-  void unmap(const dma::IovaSegment&);
+  std::expected<void, dma::MapFailure> unmap(const dma::IovaSegment&);
 };
 
 #ifdef BLKOWN_WRONG

@@ -113,6 +113,35 @@ struct DropDrain : List {
 const Add<DropDrain, &DropDrain::drops, &DropDrain::drains> drop_drain{"mappings",
                                                                        "drop against a drain"};
 
+/// The backend cannot unmap the whole list. The drain of the stopped device goes on where the unmap
+/// has failed, and sees how far that was.
+struct FailedUnmapDrain : List {
+  model::Data<int> done{0, "the elements that are unmapped"};
+  void fails() {
+    if (!state.take(first, State::active)) return;
+    static_cast<void>(elements.get());
+    done.set(1);
+    state.keep(first);
+  }
+  void drains() {
+    const MappingState::Seen seen = state.look();
+    if (seen.value() != State::quarantined) return;
+    if (!state.take(seen.serial(), State::quarantined)) return;
+    model::check(done.get() == 1, "the drain knows what is unmapped");
+    unmap(seen.serial());
+  }
+  void finish() {
+    drains();
+    check_unmapped(1, 0);
+  }
+};
+const Add<FailedUnmapDrain, &FailedUnmapDrain::fails, &FailedUnmapDrain::drains> failed_unmap_drain{
+    "mappings", "an unmap that fails against a drain"};
+/// Two drains at once: the failure of the first is the second's.
+const Add<FailedUnmapDrain, &FailedUnmapDrain::fails, &FailedUnmapDrain::drains,
+          &FailedUnmapDrain::drains>
+    failed_unmap_drains{"mappings", "an unmap that fails against two drains"};
+
 /// The handle finds in the list that its proof belongs to another publication: the mapping is
 /// active again.
 struct GiveBackDrain : List {

@@ -33,11 +33,23 @@ class BackendState : public DeviceState {
   [[nodiscard]] BouncePool* bounce_pool() const noexcept { return bounce_pool_; }
 
   /// Unmaps the elements of a list, and copies bounced bytes back. The list stays taken.
-  void unmap_elements(ListFields& list) noexcept {
-    for (const IovaSegment& segment : list.view()) backend_.unmap(segment);
-    backend_.invalidate(list.view());
+  /// Errors: false if the backend has failed. The list keeps its elements and its slots, and a
+  /// later call goes on with the element that failed.
+  [[nodiscard]] bool unmap_elements(ListFields& list) noexcept {
+    for (std::uint32_t i = list.unmapped; i != list.count; ++i) {
+      if (backend_.unmap(list.segments[i]).has_value()) [[likely]]
+        continue;
+      list.unmapped = i;
+      return false;
+    }
+    if (!backend_.invalidate(list.view()).has_value()) [[unlikely]] {
+      list.unmapped = list.count;
+      return false;
+    }
     if (list.is_bounced) give_back_slots(list);
     list.count = 0;
+    list.unmapped = 0;
+    return true;
   }
 
  private:
@@ -50,16 +62,21 @@ class BackendState : public DeviceState {
     }
   }
 
-  /// The order matters. First the translations go, then every cached copy of them, so that the
-  /// device writes no more. Then the bounced bytes are copied back. The pin is dropped last: the
-  /// next owner of the tag may use the same memory.
-  static void unmap_list(DeviceState& device, ListFields& list) {
-    static_cast<BackendState&>(device).unmap_elements(list);
+  /// False if the backend could not unmap: the mapping is in quarantine then. The order matters.
+  /// First the translations go, then every cached copy of them, so that the device writes no more.
+  /// Then the bounced bytes are copied back. The pin is dropped last: the next owner of the tag may
+  /// use the same memory.
+  static bool unmap_list(DeviceState& device, ListFields& list) {
+    if (!static_cast<BackendState&>(device).unmap_elements(list)) [[unlikely]] {
+      device.keep_mapped(list);
+      return false;
+    }
     void* const request = list.request.get();
     const PinOperations& pin = *list.pin.get();
     list.holder.let_go();
     list.state.free(list.state.look().serial());
     pin.drop(request);
+    return true;
   }
 
   void give_back_slots(ListFields& list) noexcept {

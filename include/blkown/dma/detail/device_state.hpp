@@ -15,9 +15,11 @@
 #include <blkown/dma/proof.hpp>
 #include <blkown/dma/quarantine.hpp>
 #include <blkown/place.hpp>
+#include <blkown/request.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <utility>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
@@ -25,7 +27,8 @@ namespace dma::detail {
 
 /// A coherent allocation whose Coherent was destroyed without proof. Lies in its own heap block.
 struct Orphan {
-  void (*free)(Orphan& orphan);
+  /// Unmaps and frees the allocation. False: the backend could not unmap.
+  bool (*free)(Orphan& orphan);
   Orphan* next = nullptr;
   Word epoch = 0;  // of the allocation
 };
@@ -36,8 +39,8 @@ struct Orphan {
 /// take the lock.
 class DeviceState {
  public:
-  /// Unmaps a list that the caller has taken, and drops its pin.
-  using UnmapList = void (*)(DeviceState& device, ListFields& list);
+  /// Unmaps a list that the caller has taken, and drops its pin. False: see keep_mapped.
+  using UnmapList = bool (*)(DeviceState& device, ListFields& list);
   using Value = MappingState::Value;
 
   explicit DeviceState(UnmapList unmap_list) noexcept : unmap_list_{unmap_list} {}
@@ -115,6 +118,25 @@ class DeviceState {
     return list.state.take(serial, Value::quarantined);
   }
 
+  /// Keeps a mapping that the backend could not unmap in quarantine, and reports it. The request
+  /// stays pinned.
+  /// Precondition: the caller has taken the list.
+  [[gnu::cold, gnu::noinline]] void keep_mapped(ListFields& list) noexcept {
+    auto& header = const_cast<RequestHeader&>(*list.header);
+    Incident incident =
+        blkown::detail::incident_of(header, blkown::detail::HeaderAccess::word(header).peek(),
+                                    "unmap of a dma mapping", Place{});
+    incident.state.generation = list.cookie.generation;
+    {
+      const std::lock_guard guard{lock_};
+      list.reason = QuarantineReason::unmap_failed;
+      // From here on another context may drain the list.
+      list.state.keep(list.state.look().serial());
+    }
+    blkown::detail::report(Report::unmap_failed, incident);
+  }
+
+  /// Unmaps the list, or puts it into quarantine if the backend fails.
   /// Precondition: the caller has taken the list.
   void unmap(ListFields& list) noexcept { unmap_list_(*this, list); }
   /// Unmaps an I/O that the device has never seen. The caller's memory is unchanged and may be in
@@ -126,12 +148,13 @@ class DeviceState {
   }
 
   /// Unmaps every mapping in quarantine, and frees every orphan, that the proof covers. Returns the
-  /// number of unmapped mappings and freed orphans.
+  /// number of unmapped mappings and freed orphans. Tries each once: those that the backend cannot
+  /// unmap stay.
   std::size_t drain(const EndProof& proof) noexcept {
+    const std::uint32_t number = next_drain();
     std::size_t count = 0;
-    while (ListFields* const list = take_one(proof)) {
-      unmap(*list);
-      ++count;
+    while (ListFields* const list = take_one(proof, number)) {
+      if (unmap_list_(*this, *list)) ++count;
     }
     return count + free_orphans(proof);
   }
@@ -213,23 +236,41 @@ class DeviceState {
     return true;
   }
 
-  /// Takes one quarantined list that the proof covers; null if none is left.
-  [[nodiscard]] ListFields* take_one(const EndProof& proof) noexcept {
+  /// The number of a new drain. Not 0, which is the number in a list that no drain has tried.
+  [[nodiscard]] std::uint32_t next_drain() noexcept {
+    const std::lock_guard guard{lock_};
+    if (++latest_drain_ == 0) ++latest_drain_;
+    return latest_drain_;
+  }
+
+  /// Takes one quarantined list that the proof covers and this drain has not tried; null if none is
+  /// left.
+  [[nodiscard]] ListFields* take_one(const EndProof& proof, std::uint32_t drain) noexcept {
     const std::lock_guard guard{lock_};
     for (ListFields* list = first_attached_; list != nullptr; list = list->next_attached) {
       MappingState::Seen seen;
       if (!is_quarantined(*list, seen) || !is_stopped_since(proof, list->epoch)) continue;
-      if (list->state.take(seen.serial(), Value::quarantined)) return list;
+      if (list->last_drain == drain) continue;
+      if (!list->state.take(seen.serial(), Value::quarantined)) continue;
+      list->last_drain = drain;
+      return list;
     }
     return nullptr;
   }
 
   std::size_t free_orphans(const EndProof& proof) noexcept {
     std::size_t count = 0;
+    Orphan* kept = nullptr;
     while (Orphan* const orphan = take_orphan(proof)) {
-      orphan->free(*orphan);
-      ++count;
+      if (orphan->free(*orphan)) {
+        remove_coherent();
+        ++count;
+      } else {
+        orphan->next = kept;
+        kept = orphan;
+      }
     }
+    while (kept != nullptr) adopt(*std::exchange(kept, kept->next));
     return count;
   }
 
@@ -241,7 +282,6 @@ class DeviceState {
     Orphan* const found = *link;
     if (found == nullptr) return nullptr;
     *link = found->next;
-    --coherent_count_;
     return found;
   }
 
@@ -261,6 +301,7 @@ class DeviceState {
   ListFields* first_attached_ = nullptr;
   Orphan* orphans_ = nullptr;
   std::size_t coherent_count_ = 0;
+  std::uint32_t latest_drain_ = 0;
   blkown::detail::UserList users_;
 };
 

@@ -40,6 +40,8 @@ class Mapper {
     if (limits_.virt_boundary_mask != 0 && is_whole) return is_without_gap();
     return is_whole;
   }
+  /// The error of the element that failed.
+  [[nodiscard]] const MapError& error() const noexcept { return error_; }
   /// The error after map() has failed. To decide whether a shortage is permanent, compares the
   /// needs of the whole memory with the resources of a device that maps no other I/O. `is_mine` as
   /// for DeviceState::slots_of.
@@ -145,9 +147,9 @@ class Mapper {
     if (!has_room()) return false;
     Origin origin{.data = run.memory.data};
     if (run.needs_bounce && !bounce(run, origin)) return false;
-    const auto iova =
-        device_.backend().map(origin.bounce != nullptr ? origin.bounce : run.memory.data,
-                              run.memory.length_bytes, list_.direction, list_.cookie);
+    const Segment memory{origin.bounce != nullptr ? origin.bounce : run.memory.data,
+                         run.memory.length_bytes};
+    const auto iova = device_.backend().map(memory, list_.direction, list_.cookie);
     if (!iova.has_value()) {
       if (origin.bounce != nullptr) device_.bounce_pool()->give(origin.bounce);
       return fail(iova.error());

@@ -3,15 +3,17 @@
 // MappingState: the atomic word of a list, which decides which context may unmap.
 //
 //     free ---prepare--> prepared --activate--> active --quarantine--> quarantined
-//      ^                 |  ^  ^                  |                        |
-//      +------free-------+  |  +-------take-------+                        |
-//                           +----------------take--------------------------+
+//      ^                 |  ^  ^ |                |                      ^   |
+//      +------free-------+  |  +-|-----take-------+                      |   |
+//                           |    +-------------keep----------------------+   |
+//                           +----------------take----------------------------+
 //
 // Parties: the context with the mapping's handle, and contexts that scan or drain the device. In
 // the states free and prepared exactly one context uses the list: the one that maps it, or the one
 // whose take has succeeded. The end of a map activates the list, for a PreparedMapping and an
 // ActiveMapping alike. From then on, the handle and a drain may both try to unmap. The one whose
-// take changes the word unmaps; the other finds the word changed and leaves the list alone. Each
+// take changes the word unmaps; the other finds the word changed and leaves the list alone. If the
+// backend cannot unmap, the one that has the list keeps it: a later drain takes it again. Each
 // mapping of a list gets a new serial number, so a handle or a scan of an older mapping cannot
 // change the word of a newer one. A mapping that is renewed, or given back after a wrong proof,
 // returns to active with its old number and therefore with the same word.
@@ -58,7 +60,8 @@ class MappingState {
   };
 
   [[nodiscard]] Seen look() const noexcept {
-    // No transition. Partners: free, activate. Acquire: the fields of the list that they released.
+    // No transition. Partners: free, activate, keep. Acquire: the fields of the list that they
+    // released.
     return {word_.load(std::memory_order_acquire)};
   }
 
@@ -93,6 +96,13 @@ class MappingState {
   [[nodiscard]] bool take(Word serial, Value from) noexcept {
     // Relaxed: the caller has acquired the list's fields by its handle or by look.
     return change<std::memory_order_relaxed>(serial, from, Value::prepared);
+  }
+  /// prepared -> quarantined: the backend could not unmap the list.
+  /// Precondition: the caller has the list, from prepare or take.
+  void keep(Word serial) noexcept {
+    // prepared -> quarantined. Partners: look, take. Release: the fields of the list, with what is
+    // unmapped already. A plain store, as in activate.
+    word_.store(word(serial, Value::quarantined), std::memory_order_release);
   }
   /// active -> quarantined: no handle is left that could unmap the list.
   bool quarantine(Word serial) noexcept {

@@ -21,6 +21,7 @@
 #include <blkown/dma/backend.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/dma/ring_word.hpp>
+#include <blkown/segment.hpp>
 #include <blkown/sim/device/iommu_fault.hpp>
 #include <blkown/tag.hpp>
 #include <cstddef>
@@ -97,16 +98,15 @@ class Iommu {
 
   /// Maps memory for the I/O with this cookie, or for every access if the cookie is Cookie{}.
   /// Errors: no_iova if there is no free run of pages, or if the map hook refuses.
-  [[nodiscard]] std::expected<std::uint64_t, dma::MapFailure> map(std::byte* data,
-                                                                  std::size_t length_bytes,
+  [[nodiscard]] std::expected<std::uint64_t, dma::MapFailure> map(const Segment& memory,
                                                                   dma::Direction direction,
                                                                   const Cookie& cookie) {
     if (map_hook_.function != nullptr && !map_hook_.function(map_hook_.argument, cookie)) {
       return std::unexpected(dma::MapFailure::no_iova);
     }
     const std::lock_guard guard{mutex_};
-    const std::uint64_t offset = bus_address(data) % page_bytes;
-    const std::uint64_t count = pages_of(offset, length_bytes);
+    const std::uint64_t offset = bus_address(memory.data) % page_bytes;
+    const std::uint64_t count = pages_of(offset, memory.length_bytes);
     std::uint64_t first = 0;
     if (!find_free(count, first)) {
       flush_now();
@@ -118,9 +118,9 @@ class Iommu {
     std::uint64_t done_bytes = 0;
     for (std::uint64_t i = 0; i != count; ++i) {
       const std::uint64_t low = i == 0 ? offset : 0;
-      std::uint64_t high = low + (length_bytes - done_bytes);
+      std::uint64_t high = low + (memory.length_bytes - done_bytes);
       if (high > page_bytes) high = page_bytes;
-      pages_[first + i] = {.data = data + done_bytes,
+      pages_[first + i] = {.data = memory.data + done_bytes,
                            .low = static_cast<std::uint16_t>(low),
                            .high = static_cast<std::uint16_t>(high),
                            .state = State::mapped,
@@ -160,7 +160,7 @@ class Iommu {
   }
 
   /// Makes the pages of the segment stale. A page that is not mapped is counted (bad_unmaps).
-  void unmap(const dma::IovaSegment& segment) {
+  std::expected<void, dma::MapFailure> unmap(const dma::IovaSegment& segment) {
     const std::lock_guard guard{mutex_};
     const bool is_inside = for_pages_of(segment, [&](Page& page, std::uint64_t) {
       if (page.state != State::mapped) {
@@ -171,10 +171,11 @@ class Iommu {
       --mapped_pages_;
     });
     if (!is_inside) ++bad_unmaps_;
+    return {};
   }
 
   /// Frees the stale pages of the segments, at once or later (Invalidation).
-  void invalidate(std::span<const dma::IovaSegment> segments) {
+  std::expected<void, dma::MapFailure> invalidate(std::span<const dma::IovaSegment> segments) {
     const std::lock_guard guard{mutex_};
     for (const dma::IovaSegment& segment : segments) {
       for_pages_of(segment, [&](Page& page, std::uint64_t number) {
@@ -187,6 +188,7 @@ class Iommu {
       });
     }
     if (waiting_.size() >= config_.lazy_flush_pages) flush_now();
+    return {};
   }
 
   // --- the device's side ------------------------------------------------------------------------
