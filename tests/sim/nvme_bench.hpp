@@ -250,6 +250,16 @@ class NvmeBench {
     return code;
   }
 
+  /// Advances the clock by single steps until the driver would see a completion on the queue.
+  [[nodiscard]] NvmeDones first_completions(std::uint16_t queue = 1) {
+    NvmeDones seen;
+    for (int i = 0; seen.empty() && i != 1000; ++i) {
+      if (!controller->step(now_ns)) now_ns += 1000;
+      seen = completions(queue);
+    }
+    return seen;
+  }
+
   // --- inspection -------------------------------------------------------------------------------
 
   [[nodiscard]] static std::vector<std::byte> of(std::span<const std::byte> bytes) {

@@ -23,6 +23,8 @@
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
+#include <blkown/sim/device/nvme_command.hpp>
+#include <blkown/sim/device/nvme_controller.hpp>
 #include <blkown/sim/device/ring.hpp>
 #include <cstddef>
 #include <cstdint>
@@ -99,9 +101,9 @@ struct LookupVerdictOf {
 /// What the Oracle of a Controller or of a MessageDevice says.
 using LookupVerdict = LookupVerdictOf<SubmissionEntry>;
 
-/// The judge of the driver of one Device, a Controller or a MessageDevice. An Oracle's memory grows
-/// with the number of commands until the controller stops. An Oracle is therefore for runs of
-/// bounded length, in which every lookup is noted.
+/// The judge of the driver of one Device: a Controller, an NvmeController or a MessageDevice. An
+/// Oracle's memory grows with the number of commands until the controller stops. An Oracle is
+/// therefore for runs of bounded length, in which every lookup is noted.
 ///
 /// Context: the one that runs the controller and the driver; not thread-safe.
 template <class Device>
@@ -237,6 +239,10 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
 
 /// The judge of one controller's driver.
 using Oracle = OracleOf<Controller>;
+
+/// The judge of the driver of an NvmeController. A queue is the completion queue of that
+/// identifier, the admin queue included, and a cookie is a command identifier.
+using NvmeOracle = OracleOf<NvmeController>;
 
 }  // namespace sim
 }  // namespace BLKOWN_ABI

@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Each kind of fault has its effect on an NvmeController, and no other effect; how the Oracle
+// judges the driver's lookups.
+
+#include <gtest/gtest.h>
+
+#include <blkown/sim/harness/oracle.hpp>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "sim/nvme_bench.hpp"
+
+namespace sim_test {
+namespace {
+
+using blkown::Cookie;
+using blkown::dma::Direction;
+using blkown::dma::IovaSegment;
+using blkown::sim::LookupTruth;
+
+/// The admin commands of NvmeBench::start, each of which is an opportunity of most faults.
+constexpr std::uint64_t commands_before = 4;
+
+/// The opportunity at which the fault strikes the first I/O command.
+[[nodiscard]] FaultStrike first_io(FaultKind kind) {
+  switch (kind) {
+    case FaultKind::media_error:
+    case FaultKind::before_publish:
+    case FaultKind::map_failure: return {kind, 0};
+    default: return {kind, commands_before};
+  }
+}
+[[nodiscard]] NvmeDone good(std::uint16_t id) { return {id, Code::success, 0}; }
+
+/// In all tests the fault strikes the first I/O command, a write of four blocks, and no other.
+class NvmeFault : public testing::Test {
+ protected:
+  void strike(FaultKind kind) {
+    script_ = {first_io(kind)};
+    bench_.emplace(NvmeBench::two_queues(), &script_);
+    bench_->start();
+  }
+  [[nodiscard]] NvmeDones first() { return bench_->carry_out(bench_->write(first_id, 0, 4)); }
+  [[nodiscard]] bool is_written() {
+    return bench_->on_medium(0, 4) == bench_->in_memory(0, 4 * 512);
+  }
+  /// A later command succeeds, and the controller has no command left.
+  void TearDown() override {
+    ASSERT_EQ(bench_->plan.struck().size(), 1U);
+    EXPECT_EQ(bench_->carry_out(bench_->write(second_id, 8)), NvmeDones{good(second_id)});
+    EXPECT_EQ(bench_->on_medium(8, 1), bench_->in_memory(0, 512));
+    EXPECT_EQ(bench_->plan.struck().size(), 1U);
+    EXPECT_TRUE(bench_->completions(2).empty());
+    EXPECT_TRUE(bench_->completions(0).empty());
+    EXPECT_EQ(bench_->iommu.fault_counts().not_forbidden, 0U);
+    bench_.reset();
+  }
+
+  static constexpr std::uint16_t first_id = 0x5002;  // generation 5, tag 2
+  static constexpr std::uint16_t second_id = 0x9003;
+  Script script_;
+  std::optional<NvmeBench> bench_;
+};
+
+TEST_F(NvmeFault, DuplicateIsSentTwice) {
+  strike(FaultKind::duplicate);
+  EXPECT_EQ(first(), (NvmeDones{good(first_id), good(first_id)}));
+  EXPECT_TRUE(is_written());
+}
+
+TEST_F(NvmeFault, StaleIsTheCompletionOfAnEarlierCommand) {
+  strike(FaultKind::stale);
+  const NvmeDones seen = first();
+  NvmeDones all = seen;
+  for (const NvmeDone& done : bench_->completions(0)) all.push_back(done);
+  // The earlier ones are the admin commands, with the identifier 0.
+  EXPECT_EQ(all.size(), 2U);
+  EXPECT_EQ(std::ranges::count(all, NvmeDone{0, Code::success, 0}), 1);
+  EXPECT_EQ(std::ranges::count(all, good(first_id)), 1);
+}
+
+TEST_F(NvmeFault, ForgedHasAnInventedIdentifier) {
+  strike(FaultKind::forged);
+  const NvmeDones seen = first();
+  ASSERT_EQ(seen.size(), 2U);
+  EXPECT_NE(seen[0].command_id, first_id);
+  EXPECT_EQ(seen[1], good(first_id));
+}
+
+TEST_F(NvmeFault, EarlyHasTheNextGeneration) {
+  strike(FaultKind::early);
+  EXPECT_EQ(first(), (NvmeDones{good(0x6002), good(first_id)}));
+}
+
+TEST(NvmeFaults, EarlyWrapsWithinTheGenerationsField) {
+  const Script script{first_io(FaultKind::early)};
+  NvmeBench bench{NvmeBench::two_queues(), &script};
+  bench.start();
+  EXPECT_EQ(bench.carry_out(NvmeBench::flush(0xF002)), (NvmeDones{good(0x0002), good(0xF002)}));
+}
+
+TEST_F(NvmeFault, LateIsSentAfterTheTimeout) {
+  strike(FaultKind::late);
+  bench_->submit(bench_->write(first_id, 0, 4));
+  const std::uint64_t begin_ns = bench_->now_ns;
+  bench_->run(begin_ns + 999'999);
+  EXPECT_TRUE(bench_->completions().empty());
+  EXPECT_FALSE(is_written());
+  bench_->run();
+  EXPECT_GE(bench_->now_ns, begin_ns + 1'000'000U);
+  EXPECT_EQ(bench_->completions(), NvmeDones{good(first_id)});
+  EXPECT_TRUE(is_written());
+}
+
+TEST_F(NvmeFault, LostIsNeverSent) {
+  strike(FaultKind::lost);
+  EXPECT_TRUE(first().empty());
+  EXPECT_TRUE(bench_->interrupts.empty());
+  EXPECT_EQ(bench_->controller->command_count(), 1U) << "until an abort or a reset";
+}
+
+// Goal: no completion of a lost abort comes, whether or not the abort was executed.
+TEST(NvmeFaults, AnAbortCanBeLost) {
+  int carried_out = 0;
+  for (std::uint64_t seed = 0; seed != 16; ++seed) {
+    const Script script{{FaultKind::late, commands_before}, {FaultKind::lost, commands_before + 1}};
+    NvmeBench bench{NvmeBench::two_queues(), &script, seed};
+    bench.start();
+    bench.submit(bench.write(0x11));
+    ASSERT_TRUE(bench.controller->step(bench.now_ns));
+    bench.submit(Entry::abort(1, 0x11), 0);
+    bench.run();
+    EXPECT_TRUE(bench.completions(0).empty());
+    const NvmeDones seen = bench.completions();
+    ASSERT_EQ(seen.size(), 1U) << seed;
+    EXPECT_EQ(seen[0].command_id, 0x11U);
+    if (seen[0].code == Code::abort_requested) ++carried_out;
+    EXPECT_EQ(bench.controller->command_count(), 1U);
+  }
+  EXPECT_GT(carried_out, 0);
+  EXPECT_LT(carried_out, 16);
+}
+
+TEST_F(NvmeFault, ReorderedIsSentAfterALaterOne) {
+  strike(FaultKind::reordered);
+  bench_->submit(bench_->write(first_id, 0, 4));
+  while (!is_written()) {
+    if (!bench_->controller->step(bench_->now_ns)) bench_->now_ns += 1000;
+  }
+  EXPECT_TRUE(bench_->completions().empty()) << "done, but not sent yet";
+  bench_->submit(bench_->write(0x31, 20));
+  bench_->run();
+  EXPECT_EQ(bench_->completions(), (NvmeDones{good(0x31), good(first_id)}));
+}
+
+TEST_F(NvmeFault, WrongQueueIsSentOnAnotherQueueToo) {
+  strike(FaultKind::wrong_queue);
+  EXPECT_EQ(first(), NvmeDones{good(first_id)});
+  EXPECT_EQ(bench_->completions(2), NvmeDones{good(first_id)});
+  EXPECT_EQ(bench_->interrupts, (std::vector<std::uint32_t>{1, 2}));
+}
+
+// Goal: a driver that trusts the submission queue of an entry sees both kinds.
+TEST(NvmeFaults, TheWrongQueueMayNameTheRightSubmissionQueue) {
+  int right = 0;
+  for (std::uint64_t seed = 0; seed != 16; ++seed) {
+    const Script script{first_io(FaultKind::wrong_queue)};
+    NvmeBench bench{NvmeBench::two_queues(), &script, seed};
+    bench.start();
+    static_cast<void>(bench.carry_out(NvmeBench::flush(1)));
+    EXPECT_EQ(bench.completions(2).size(), 1U);
+    if (bench.latest.sq_id == 1) ++right;
+  }
+  EXPECT_GT(right, 0);
+  EXPECT_LT(right, 16);
+}
+
+TEST_F(NvmeFault, BeforePublishIsSentWhileTheDriverMaps) {
+  strike(FaultKind::before_publish);
+  std::vector<std::byte> memory(64);
+  ASSERT_TRUE(bench_->iommu.map(memory.data(), 64, Direction::to_device, Cookie{}).has_value());
+  EXPECT_TRUE(bench_->completions().empty()) << "mapped for no I/O: no opportunity";
+  const Cookie next{.value = first_id, .generation = {5}, .tag = {2}, .queue = {}};
+  ASSERT_TRUE(bench_->iommu.map(memory.data(), 64, Direction::to_device, next).has_value());
+  EXPECT_EQ(bench_->interrupts, std::vector<std::uint32_t>{1});
+  EXPECT_EQ(bench_->completions(), NvmeDones{good(first_id)});
+  EXPECT_EQ(first(), NvmeDones{good(first_id)}) << "and the genuine one later";
+}
+
+TEST_F(NvmeFault, MapFailureLeavesNoAddressSpace) {
+  strike(FaultKind::map_failure);
+  std::vector<std::byte> memory(64);
+  const std::uint64_t before = bench_->iommu.mapped_pages();
+  const Cookie next{.value = first_id, .generation = {5}, .tag = {2}, .queue = {}};
+  EXPECT_EQ(bench_->iommu.map(memory.data(), 64, Direction::to_device, next),
+            std::unexpected(blkown::dma::MapFailure::no_iova));
+  EXPECT_EQ(bench_->iommu.mapped_pages(), before);
+  EXPECT_EQ(first(), NvmeDones{good(first_id)});
+}
+
+TEST_F(NvmeFault, MediaErrorMovesNothing) {
+  strike(FaultKind::media_error);
+  EXPECT_EQ(first(), (NvmeDones{{first_id, Code::write_fault, 0}}));
+  EXPECT_TRUE(bench_->is_zero(0, 4));
+}
+
+TEST(NvmeFaults, AMediaErrorOfAReadHasItsOwnStatus) {
+  for (const bool compares : {false, true}) {
+    const Script script{first_io(FaultKind::media_error)};
+    NvmeBench bench{NvmeBench::two_queues(), &script};
+    bench.start();
+    const Entry entry = compares ? bench.with_data(Entry::compare(1, {0, 1})) : bench.read(1);
+    EXPECT_EQ(bench.answer(entry, false), Code::unrecovered_read_error);
+  }
+}
+
+TEST_F(NvmeFault, ResetIsAFatalErrorUntilTheReset) {
+  strike(FaultKind::reset);
+  EXPECT_TRUE(first().empty());
+  EXPECT_EQ(bench_->failures, 1);
+  EXPECT_TRUE(bench_->csts().is_fatal());
+  EXPECT_EQ(bench_->controller->next_ns(), std::nullopt);
+  EXPECT_EQ(bench_->controller->command_count(), 1U);
+  bench_->disable();
+  bench_->start();
+  EXPECT_FALSE(bench_->csts().is_fatal());
+  bench_->run();
+  EXPECT_TRUE(bench_->completions().empty());
+  EXPECT_TRUE(bench_->is_zero(0, 4)) << "the command is gone";
+}
+
+TEST_F(NvmeFault, NoPhaseChangeIsInvisibleToTheDriver) {
+  strike(FaultKind::no_phase_change);
+  EXPECT_TRUE(first().empty());
+  EXPECT_EQ(bench_->interrupts, std::vector<std::uint32_t>{1});
+  EXPECT_TRUE(is_written());
+  EXPECT_EQ(bench_->controller->command_count(), 1U) << "no completion was sent";
+  EXPECT_TRUE(bench_->carry_out(NvmeBench::flush(0x31)).empty())
+      << "the entry before it is not visible";
+  bench_->disable();
+  bench_->start();
+}
+
+TEST_F(NvmeFault, DmaAfterUnmapIsRefusedAndLogged) {
+  for (const bool reads : {true, false}) {
+    strike(FaultKind::dma_after_unmap);
+    const Cookie own{.value = first_id, .generation = {5}, .tag = {2}, .queue = {}};
+    std::vector<std::byte> memory(512, std::byte{0x77});
+    const auto iova = bench_->iommu.map(memory.data(), 512, Direction::bidirectional, own);
+    ASSERT_TRUE(iova.has_value());
+    const IovaSegment segment{.iova = *iova, .length_bytes = 512};
+    Entry entry = reads ? bench_->read(first_id) : bench_->write(first_id);
+    entry.prp1 = *iova;
+    entry.prp2 = *iova / 4096 * 4096 + 4096;
+    bench_->submit(entry);
+    EXPECT_EQ(bench_->first_completions(), NvmeDones{good(first_id)});
+    bench_->iommu.unmap(segment);
+    bench_->iommu.invalidate({&segment, 1});
+    const auto before = memory;
+    bench_->run();
+    EXPECT_TRUE(bench_->completions().empty());
+    EXPECT_EQ(memory, before);
+    const auto faults = bench_->iommu.faults();
+    ASSERT_EQ(faults.size(), 1U);
+    EXPECT_TRUE(faults[0].is_forbidden);
+    EXPECT_EQ(faults[0].cookie, first_id);
+    EXPECT_EQ(faults[0].direction, reads ? Direction::from_device : Direction::to_device);
+  }
+}
+
+TEST(NvmeFaults, DmaAfterUnmapOfACommandOutOfRangeStaysWithinTheMedium) {
+  const Script script{first_io(FaultKind::dma_after_unmap)};
+  NvmeBench bench{NvmeBench::two_queues(), &script};
+  bench.start();
+  EXPECT_EQ(bench.one(bench.read(1, ~std::uint64_t{0} / 1024, 16)).code, Code::lba_out_of_range);
+}
+
+// Goal: the kinds that NVMe cannot express never strike: they are the message device's.
+TEST(NvmeFaults, SomeKindsAreNotOfNvme) {
+  Script script;
+  for (std::uint64_t i = 0; i != 64; ++i) {
+    for (const FaultKind kind :
+         {FaultKind::short_transfer, FaultKind::doorbell_refused, FaultKind::refused_and_forged}) {
+      script.push_back({kind, i});
+    }
+  }
+  NvmeBench bench{NvmeBench::two_queues(), &script};
+  bench.start();
+  EXPECT_EQ(bench.carry_out(bench.write(1, 0, 16)), NvmeDones{good(1)});
+  EXPECT_TRUE(bench.plan.struck().empty());
+}
+
+// Goal: a false completion does not take the place of a genuine one.
+TEST(NvmeFaults, AFullQueueHasNoRoomForAFalseCompletion) {
+  Script script;
+  for (std::uint64_t i = 0; i != 8; ++i) script.push_back({FaultKind::forged, commands_before + i});
+  NvmeBench bench{NvmeBench::two_queues(), &script};
+  bench.start();
+  for (std::uint16_t id = 1; id != 5; ++id) bench.put(NvmeBench::flush(id));
+  bench.ring_tail();
+  bench.run();
+  NvmeDones seen = bench.completions();
+  bench.run();
+  for (const NvmeDone& done : bench.completions()) seen.push_back(done);
+  for (std::uint16_t id = 1; id != 5; ++id) {
+    EXPECT_GE(std::ranges::count(seen, id, &NvmeDone::command_id), 1) << id;
+  }
+}
+
+// Goal: the same seed gives the same run, and another seed another one.
+TEST(NvmeFaults, TheSameSeedGivesTheSameRun) {
+  const auto run = [](std::uint64_t seed) {
+    NvmeConfig config = NvmeBench::two_queues();
+    config.longest_ns = 50'000;
+    config.seed = seed;
+    Script script;
+    for (std::size_t kind = 0; kind != blkown::sim::fault_kind_count; ++kind) {
+      const auto fault = static_cast<FaultKind>(kind);
+      if (fault == FaultKind::reset || fault == FaultKind::no_phase_change) continue;
+      for (std::uint64_t i = 0; i != 8; ++i) script.push_back({fault, commands_before + i * 5});
+    }
+    NvmeBench bench{config, &script, seed};
+    bench.start();
+    std::vector<std::pair<std::uint64_t, std::uint32_t>> order;
+    for (std::uint16_t i = 0; i != 40; ++i) {
+      const std::uint16_t queue = i % 2 == 0 ? 1 : 2;
+      const auto id = static_cast<std::uint16_t>((i << 12) | i);
+      for (const NvmeDone& done : bench.carry_out(bench.write(id, i), queue)) {
+        order.emplace_back(bench.now_ns, done.command_id);
+      }
+      static_cast<void>(bench.completions(0));
+      static_cast<void>(bench.completions(queue == 1 ? 2 : 1));
+    }
+    return order;
+  };
+  EXPECT_EQ(run(3), run(3));
+  EXPECT_NE(run(3), run(4));
+}
+
+// --- the Oracle ----------------------------------------------------------------------------------
+
+/// A bench with an Oracle, which looks up the completions of the admin queue by itself.
+class JudgedBench {
+ public:
+  explicit JudgedBench(const Script& script) : script_{script} { bench.start(); }
+
+  LookupTruth note(std::uint16_t id, bool was_accepted, std::uint32_t queue = 1) {
+    const auto verdict = oracle.note_lookup(queue, id, was_accepted);
+    for (const Entry& entry : verdict.false_completions) false_ids.push_back(entry.command_id);
+    return verdict.truth;
+  }
+
+ private:
+  Script script_;
+
+ public:
+  NvmeBench bench{NvmeBench::two_queues(), &script_};
+  blkown::sim::NvmeOracle oracle{*bench.controller};
+  std::vector<std::uint16_t> false_ids;
+};
+
+TEST(NvmeOracle, ACompletionIsAcceptedOnce) {
+  JudgedBench judged{{}};
+  judged.bench.submit(judged.bench.write(0x11));
+  judged.bench.run();
+  EXPECT_EQ(judged.bench.take().size(), 1U);
+  EXPECT_EQ(judged.note(0x11, true, 2), LookupTruth::wrong_claim) << "on another queue";
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::wrong_claim);
+  EXPECT_TRUE(judged.false_ids.empty());
+}
+
+TEST(NvmeOracle, FindsARefusedGenuineCompletion) {
+  JudgedBench judged{{}};
+  judged.bench.submit(judged.bench.write(0x11));
+  judged.bench.run();
+  EXPECT_EQ(judged.note(0x11, false), LookupTruth::refused_genuine);
+}
+
+TEST(NvmeOracle, CountsEntriesWithoutALookup) {
+  JudgedBench judged{{}};
+  const std::size_t admin = judged.oracle.unaccounted();
+  EXPECT_EQ(admin, commands_before) << "of the admin queue";
+  judged.bench.submit(judged.bench.write(0x11));
+  judged.bench.run();
+  EXPECT_EQ(judged.bench.completions().size(), 1U);
+  EXPECT_EQ(judged.oracle.unaccounted(), admin + 1);
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+  EXPECT_EQ(judged.oracle.unaccounted(), admin);
+  judged.bench.disable();
+  EXPECT_EQ(judged.oracle.unaccounted(), 0U);
+}
+
+// Goal: a driver that has accepted a false completion is not to blame for the device's accesses.
+TEST(NvmeOracle, TheCommandOfAFalseCompletionIsDisowned) {
+  JudgedBench judged{{{FaultKind::late, commands_before}}};
+  NvmeBench& bench = judged.bench;
+  std::vector<std::byte> memory(512);
+  const Cookie own{.value = 0x11, .generation = {}, .tag = {}, .queue = {}};
+  const auto iova = bench.iommu.map(memory.data(), 512, Direction::bidirectional, own);
+  ASSERT_TRUE(iova.has_value());
+  Entry entry = bench.read(0x11);
+  entry.prp1 = *iova;
+  bench.submit(entry);
+  bench.run(bench.now_ns + 500'000);
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+  EXPECT_EQ(judged.false_ids, std::vector<std::uint16_t>{0x11});
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::wrong_claim) << "a second time";
+  const IovaSegment segment{.iova = *iova, .length_bytes = 512};
+  bench.iommu.unmap(segment);
+  bench.iommu.invalidate({&segment, 1});
+  // The identifier is free for the driver's next command.
+  EXPECT_EQ(bench.carry_out(NvmeBench::flush(0x11)),
+            (NvmeDones{good(0x11), {0x11, Code::data_transfer_error, 0}}));
+  EXPECT_EQ(bench.iommu.fault_counts().total(), 1U);
+  EXPECT_EQ(bench.iommu.fault_counts().not_forbidden, 0U);
+}
+
+TEST(NvmeOracle, ADisownedCommandWithoutBlocksIsNotExecuted) {
+  for (const bool is_fetched : {false, true}) {
+    JudgedBench judged{{}};
+    NvmeBench& bench = judged.bench;
+    EXPECT_EQ(bench.carry_out(bench.write(0x10)).size(), 1U);
+    bench.submit(NvmeBench::with_id(Entry::write_zeroes(1, {0, 1}, false), 0x11));
+    if (is_fetched) static_cast<void>(bench.controller->step(bench.now_ns));
+    EXPECT_EQ(bench.controller->command_count(), is_fetched ? 1U : 0U);
+    EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+    EXPECT_EQ(judged.false_ids, std::vector<std::uint16_t>{0x11});
+    bench.run();
+    EXPECT_TRUE(bench.completions().empty());
+    EXPECT_FALSE(bench.is_zero(0, 1));
+    EXPECT_EQ(bench.carry_out(NvmeBench::flush(0x11)), NvmeDones{good(0x11)});
+  }
+}
+
+TEST(NvmeOracle, ADisownedWriteThatWasNotFetchedIsForbiddenItsMemory) {
+  JudgedBench judged{{}};
+  NvmeBench& bench = judged.bench;
+  Entry entry = bench.write(0x11);
+  entry.prp1 = 0x7000'0000;
+  bench.submit(entry);
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+  bench.run();
+  EXPECT_EQ(bench.iommu.fault_counts().total(), 1U);
+  EXPECT_EQ(bench.iommu.fault_counts().not_forbidden, 0U);
+}
+
+TEST(NvmeOracle, AReorderedCompletionComesTooLateAfterAFalseOne) {
+  JudgedBench judged{{{FaultKind::reordered, commands_before}}};
+  NvmeBench& bench = judged.bench;
+  bench.submit(bench.write(0x11));
+  while (bench.is_zero(0, 1)) {
+    if (!bench.controller->step(bench.now_ns)) bench.now_ns += 1000;
+  }
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+  EXPECT_EQ(judged.false_ids, std::vector<std::uint16_t>{0x11});
+  bench.run();
+  EXPECT_EQ(judged.note(0x11, false), LookupTruth::fits) << "not genuine any more";
+}
+
+}  // namespace
+}  // namespace sim_test
