@@ -250,13 +250,6 @@ TEST(SubmissionEntry, MakesTheCommandsOfFirmware) {
 TEST(SubmissionEntry, EachValueOfACommandHasAName) {
   wire::expect_names<nvme::QueuePriority>({{0, "urgent"}, {1, "high"}, {2, "medium"}, {3, "low"}},
                                           255, "unknown queue priority");
-  wire::expect_names<nvme::FirmwareAction>({{0, "replace"},
-                                            {1, "replace_and_activate"},
-                                            {2, "activate"},
-                                            {3, "activate_now"},
-                                            {6, "replace_boot_partition"},
-                                            {7, "activate_boot_partition"}},
-                                           255, "unknown firmware action");
 }
 
 TEST(CompletionEntry, HasEachFieldAtItsBytes) {

@@ -112,4 +112,41 @@ TEST(Features, TheAsynchronousEventsAreSwitchedOnOneByOne) {
   EXPECT_TRUE(value.firmware_activation_notices());
 }
 
+TEST(Features, ATemperatureThresholdHasASensorAndADirection) {
+  constexpr nvme::TemperatureThreshold value{0x0012'0157};
+  EXPECT_EQ(value.temperature_k(), 0x157U);
+  EXPECT_EQ(value.sensor(), 2U);
+  EXPECT_EQ(value.type(), nvme::ThresholdType::under);
+  EXPECT_EQ(nvme::TemperatureThreshold::of(0x157, nvme::ThresholdType::under, 2), value);
+  EXPECT_EQ(nvme::TemperatureThreshold::of(0xFFFF, nvme::ThresholdType::over,
+                                           nvme::TemperatureThreshold::all_sensors)
+                .value,
+            0x000F'FFFFU);
+  EXPECT_EQ(nvme::TemperatureThreshold::of(1, nvme::ThresholdType::over).value, 1U);
+  wire::expect_names<nvme::ThresholdType>({{0, "over"}, {1, "under"}}, 255,
+                                          "unknown threshold type");
+}
+
+TEST(Features, PowerManagementHasAStateAndAHint) {
+  constexpr nvme::PowerManagement value{0xFFFF'FF45};
+  EXPECT_EQ(value.power_state(), 5U);
+  EXPECT_EQ(value.workload_hint(), 2U);
+  EXPECT_EQ(nvme::PowerManagement::of(31).value, 31U);
+}
+
+TEST(Features, ErrorRecoveryHasATimeAndABit) {
+  constexpr nvme::ErrorRecovery value{0x0001'000A};
+  EXPECT_EQ(value.retry_time_ms(), 1000U);
+  EXPECT_TRUE(value.reports_deallocated());
+  EXPECT_EQ(nvme::ErrorRecovery::of(1099, true), value);
+  EXPECT_EQ(nvme::ErrorRecovery::of(6'553'500, false).value, 0xFFFFU);
+  EXPECT_FALSE(nvme::ErrorRecovery{0xFFFE'FFFF}.reports_deallocated());
+}
+
+TEST(Features, TheCapabilitiesHaveTheSpecificationsBits) {
+  EXPECT_EQ(nvme::feature_capability::saveable, 1U << 0);
+  EXPECT_EQ(nvme::feature_capability::namespace_specific, 1U << 1);
+  EXPECT_EQ(nvme::feature_capability::changeable, 1U << 2);
+}
+
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <blkown/nvme/identify.hpp>
 #include <cstdint>
 #include <span>
@@ -223,6 +224,44 @@ TEST(IdentifyController, SaysWhatFirmwareUpdatesItTakes) {
   EXPECT_EQ(data.firmware_granularity_bytes(), 4U);
 }
 
+TEST(IdentifyController, TakesWhatFirmwareUpdatesItTakes) {
+  IdentifyController data;
+  data.set_firmware_updates(3, true, true);
+  EXPECT_EQ(data.firmware_updates, 0x17U);
+  data.set_firmware_updates(7, false, false);
+  EXPECT_EQ(data.firmware_updates, 0x0EU);
+}
+
+TEST(IdentifyController, HasTheSizesOfEntries) {
+  IdentifyController data;
+  data.submission_entry_sizes = 0x76;
+  data.completion_entry_sizes = 0x54;
+  EXPECT_EQ(data.min_submission_entry_exponent(), 6U);
+  EXPECT_EQ(data.max_submission_entry_exponent(), 7U);
+  EXPECT_EQ(data.min_completion_entry_exponent(), 4U);
+  EXPECT_EQ(data.max_completion_entry_exponent(), 5U);
+  IdentifyController made;
+  made.set_submission_entry_exponents(6, 7);
+  made.set_completion_entry_exponents(4, 5);
+  EXPECT_EQ(made.submission_entry_sizes, 0x76U);
+  EXPECT_EQ(made.completion_entry_sizes, 0x54U);
+}
+
+TEST(IdentifyController, SaysWhetherItsCacheIsFlushedForAllNamespaces) {
+  IdentifyController data;
+  EXPECT_FALSE(data.flushes_all_namespaces());
+  data.volatile_write_cache = 0x05;
+  EXPECT_FALSE(data.flushes_all_namespaces());
+  data.volatile_write_cache = 0x06;
+  EXPECT_TRUE(data.flushes_all_namespaces());
+  data.set_volatile_write_cache(true, true);
+  EXPECT_EQ(data.volatile_write_cache, 0x07U);
+  data.set_volatile_write_cache(true, false);
+  EXPECT_EQ(data.volatile_write_cache, 0x05U);
+  data.set_volatile_write_cache(false, true);
+  EXPECT_EQ(data.volatile_write_cache, 0x06U);
+}
+
 TEST(IdentifyController, SaysWhatItSupports) {
   IdentifyController data;
   data.oncs = 0x0C;
@@ -256,6 +295,11 @@ TEST(IdentifyController, TheBitsOfItsSupportAreTheSpecifications) {
   EXPECT_EQ(nvme::oacs::self_test, 1U << 4);
   EXPECT_EQ(nvme::oacs::directives, 1U << 5);
   EXPECT_EQ(nvme::oacs::doorbell_buffer, 1U << 8);
+  EXPECT_EQ(nvme::lpa::smart_per_namespace, 1U << 0);
+  EXPECT_EQ(nvme::lpa::commands_supported, 1U << 1);
+  EXPECT_EQ(nvme::lpa::extended, 1U << 2);
+  EXPECT_EQ(nvme::lpa::telemetry, 1U << 3);
+  EXPECT_EQ(nvme::lpa::persistent_event, 1U << 4);
 }
 
 TEST(PowerState, HasEachFieldAtItsBytes) {
@@ -377,6 +421,10 @@ TEST(IdentifyNamespace, SaysWhatItDoes) {
   data.deallocate_features = 0xF2;
   EXPECT_EQ(data.deallocated_read(), nvme::DeallocatedRead::ones);
   EXPECT_FALSE(data.write_zeroes_deallocates());
+  data.set_deallocate_features(nvme::DeallocatedRead::zeroes, true);
+  EXPECT_EQ(data.deallocate_features, 0x09U);
+  data.set_deallocate_features(nvme::DeallocatedRead::ones, false);
+  EXPECT_EQ(data.deallocate_features, 0x02U);
 }
 
 TEST(IdentifyNamespace, TheBitsOfItsFeaturesAreTheSpecifications) {
@@ -399,7 +447,17 @@ TEST(ActiveNamespaceList, EndsWithTheFirstZero) {
   EXPECT_EQ(list.count(), 1024U) << "a full list has no zero";
 }
 
+TEST(NamespaceIdDescriptor, HasEachFieldAtItsBytes) {
+  nvme::NamespaceIdDescriptor descriptor;
+  descriptor.type = nvme::NamespaceIdType::uuid;
+  descriptor.length_bytes = 16;
+  EXPECT_EQ(wire::bytes_of(descriptor), (std::array<std::uint8_t, 4>{3, 16, 0, 0}));
+  EXPECT_EQ(wire::bytes_of(nvme::NamespaceIdDescriptor{}), (std::array<std::uint8_t, 4>{}));
+}
+
 TEST(Identify, EachValueHasAName) {
+  wire::expect_names<nvme::NamespaceIdType>({{0, "end"}, {1, "eui64"}, {2, "nguid"}, {3, "uuid"}},
+                                            255, "unknown namespace identifier");
   wire::expect_names<nvme::Cns>({{0x00, "identify_namespace"},
                                  {0x01, "identify_controller"},
                                  {0x02, "active_namespace_list"},

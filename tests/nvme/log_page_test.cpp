@@ -58,6 +58,12 @@ TEST(ErrorLogEntry, HasTheStatusFieldOfTheCompletion) {
   EXPECT_EQ(entry.status(), nvme::StatusField::of(nvme::StatusCode::invalid_queue_size, true));
 }
 
+TEST(ErrorLogEntry, ALocationIsAByteAndItsBit) {
+  EXPECT_EQ(nvme::ErrorLogEntry::location_of(40, 7), 0x0728U);
+  EXPECT_EQ(nvme::ErrorLogEntry::location_of(63, 0), 0x003FU);
+  EXPECT_EQ(nvme::ErrorLogEntry::no_location, 0xFFFFU);
+}
+
 TEST(SmartLog, HasEachFieldAtItsBytes) {
   using E = nvme::SmartLog;
   wire::expect_fields<E>({

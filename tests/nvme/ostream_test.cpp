@@ -35,6 +35,9 @@ TEST(NvmeOstream, PrintsEachEnumeration) {
   EXPECT_EQ(streamed(nvme::DeallocatedRead::zeroes), "zeroes");
   EXPECT_EQ(streamed(nvme::QueuePriority::low), "low");
   EXPECT_EQ(streamed(nvme::FirmwareAction::activate), "activate");
+  EXPECT_EQ(streamed(nvme::FirmwareState::active), "active");
+  EXPECT_EQ(streamed(nvme::ThresholdType::under), "under");
+  EXPECT_EQ(streamed(nvme::NamespaceIdType::uuid), "uuid");
   EXPECT_EQ(streamed(nvme::PrpReason::misaligned), "misaligned");
 }
 

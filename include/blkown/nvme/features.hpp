@@ -106,12 +106,21 @@ enum class FeatureSelect : std::uint8_t {
   return "unknown feature select";
 }
 
+/// The bits that Get Features returns for supported_capabilities.
+/// Source: NVMe Base 1.4, section 5.13.
+namespace feature_capability {
+inline constexpr std::uint32_t saveable = 1;
+inline constexpr std::uint32_t namespace_specific = 2;
+inline constexpr std::uint32_t changeable = 4;
+}  // namespace feature_capability
+
 /// Number of Queues: how many I/O queues the host asks for, and in the completion's dword 0 how
 /// many the controller has allocated. Neither count contains the admin queue.
 /// Source: NVMe Base 1.4, section 5.21.1.7.
 struct NumberOfQueues {
   std::uint32_t value = 0;
 
+  /// The value that asks for, or grants, these counts.
   /// Precondition: both are 1 to 65535.
   [[nodiscard]] static constexpr NumberOfQueues of(std::uint32_t submission_queues,
                                                    std::uint32_t completion_queues) noexcept {
@@ -134,6 +143,7 @@ struct NumberOfQueues {
 struct VolatileWriteCache {
   std::uint32_t value = 0;
 
+  /// The value that switches the cache on or off.
   [[nodiscard]] static constexpr VolatileWriteCache of(bool is_enabled) noexcept {
     return {is_enabled ? 1u : 0u};
   }
@@ -148,7 +158,7 @@ struct VolatileWriteCache {
 struct InterruptCoalescing {
   std::uint32_t value = 0;
 
-  /// The time is rounded down to units of 100 us.
+  /// The value for these limits. The time is rounded down to units of 100 us.
   /// Precondition: `entries` is 1 to 256, `time_us` at most 25500.
   [[nodiscard]] static constexpr InterruptCoalescing of(std::uint32_t entries,
                                                         std::uint32_t time_us) noexcept {
@@ -169,6 +179,7 @@ struct InterruptCoalescing {
 struct InterruptVectorConfiguration {
   std::uint32_t value = 0;
 
+  /// The value for a vector.
   [[nodiscard]] static constexpr InterruptVectorConfiguration of(std::uint16_t vector,
                                                                  bool is_coalescing_off) noexcept {
     return {vector | (is_coalescing_off ? 0x10000u : 0u)};
@@ -192,6 +203,7 @@ struct Arbitration {
   /// The exponent of `burst` that stands for no limit.
   static constexpr unsigned no_limit = 7;
 
+  /// The value for these limits.
   /// Precondition: `burst_exponent` is 0 to 7, the weights are 1 to 256.
   [[nodiscard]] static constexpr Arbitration of(unsigned burst_exponent, unsigned low_weight = 1,
                                                 unsigned medium_weight = 1,
@@ -231,17 +243,105 @@ struct AsyncEventConfiguration {
     return (value & 0x200) != 0;
   }
 
+  /// Sets which SMART warnings are events: bits of smart_warning.
   constexpr void set_smart_warnings(std::uint8_t warnings) noexcept {
     value = detail::with_bits(value, 0, 8, warnings);
   }
+  /// Sets the bit of the Namespace Attribute Notices.
   constexpr void set_namespace_attribute_notices(bool on) noexcept {
     value = detail::with_bits(value, 8, 1, on);
   }
+  /// Sets the bit of the Firmware Activation Notices.
   constexpr void set_firmware_activation_notices(bool on) noexcept {
     value = detail::with_bits(value, 9, 1, on);
   }
 
   friend constexpr bool operator==(AsyncEventConfiguration, AsyncEventConfiguration) = default;
+};
+
+/// THSEL: the direction of a temperature threshold.
+/// Source: NVMe Base 1.4, section 5.21.1.4.
+enum class ThresholdType : std::uint8_t {
+  over = 0,
+  under = 1,
+};
+
+/// The enumerator's name.
+[[nodiscard]] constexpr const char* to_string(ThresholdType type) noexcept {
+  switch (type) {
+    case ThresholdType::over: return "over";
+    case ThresholdType::under: return "under";
+  }
+  return "unknown threshold type";
+}
+
+/// Temperature Threshold.
+/// Source: NVMe Base 1.4, section 5.21.1.4.
+struct TemperatureThreshold {
+  std::uint32_t value = 0;
+
+  static constexpr unsigned composite = 0;     ///< The sensor of the composite temperature.
+  static constexpr unsigned all_sensors = 15;  ///< In Set Features only.
+
+  /// The value for a sensor.
+  /// Precondition: `sensor` is 0 to 8, or all_sensors.
+  [[nodiscard]] static constexpr TemperatureThreshold of(std::uint16_t kelvins, ThresholdType type,
+                                                         unsigned sensor = composite) noexcept {
+    return {kelvins | ((sensor & 15) << 16) | (static_cast<std::uint32_t>(type) << 20)};
+  }
+  /// TMPTH.
+  [[nodiscard]] constexpr std::uint16_t temperature_k() const noexcept {
+    return static_cast<std::uint16_t>(value);
+  }
+  /// TMPSEL.
+  [[nodiscard]] constexpr unsigned sensor() const noexcept { return (value >> 16) & 15; }
+  /// THSEL.
+  [[nodiscard]] constexpr ThresholdType type() const noexcept {
+    return static_cast<ThresholdType>((value >> 20) & 3);
+  }
+
+  friend constexpr bool operator==(TemperatureThreshold, TemperatureThreshold) = default;
+};
+
+/// Power Management.
+/// Source: NVMe Base 1.4, section 5.21.1.2.
+struct PowerManagement {
+  std::uint32_t value = 0;
+
+  /// The value that chooses a power state, without a workload hint.
+  /// Precondition: `power_state` is 0 to 31.
+  [[nodiscard]] static constexpr PowerManagement of(unsigned power_state) noexcept {
+    return {power_state & 31};
+  }
+  /// PS.
+  [[nodiscard]] constexpr unsigned power_state() const noexcept { return value & 31; }
+  /// WH.
+  [[nodiscard]] constexpr unsigned workload_hint() const noexcept { return (value >> 5) & 7; }
+
+  friend constexpr bool operator==(PowerManagement, PowerManagement) = default;
+};
+
+/// Error Recovery.
+/// Source: NVMe Base 1.4, section 5.21.1.5.
+struct ErrorRecovery {
+  std::uint32_t value = 0;
+
+  /// The value for these limits. The time is rounded down to units of 100 ms.
+  /// Precondition: `retry_time_ms` is at most 6553500.
+  [[nodiscard]] static constexpr ErrorRecovery of(std::uint32_t retry_time_ms,
+                                                  bool reports_deallocated) noexcept {
+    return {(retry_time_ms / 100 & 0xFFFF) | (reports_deallocated ? 0x10000u : 0u)};
+  }
+  /// TLER, in milliseconds: how long a command with limited retry is tried again. 0: no limit.
+  [[nodiscard]] constexpr std::uint32_t retry_time_ms() const noexcept {
+    return (value & 0xFFFF) * 100;
+  }
+  /// DULBE: a read of a deallocated or unwritten block is an error.
+  [[nodiscard]] constexpr bool reports_deallocated() const noexcept {
+    return (value & 0x10000) != 0;
+  }
+
+  friend constexpr bool operator==(ErrorRecovery, ErrorRecovery) = default;
 };
 
 }  // namespace nvme

@@ -84,6 +84,17 @@ inline constexpr std::uint16_t timestamp = 0x40;
 inline constexpr std::uint16_t verify = 0x80;
 }  // namespace oncs
 
+/// The bits of IdentifyController::log_page_attributes.
+/// Source: NVMe Base 1.4, section 5.15.2.2.
+namespace lpa {
+inline constexpr std::uint8_t smart_per_namespace = 0x01;
+inline constexpr std::uint8_t commands_supported = 0x02;
+inline constexpr std::uint8_t extended =
+    0x04;  ///< Get Log Page with an offset and a 32-bit length.
+inline constexpr std::uint8_t telemetry = 0x08;
+inline constexpr std::uint8_t persistent_event = 0x10;
+}  // namespace lpa
+
 /// A power state of IdentifyController.
 /// Source: NVMe Base 1.4, section 5.15.2.2.
 struct PowerState {
@@ -222,12 +233,15 @@ struct IdentifyController {
   [[nodiscard]] constexpr std::span<const char> firmware() const noexcept {
     return detail::trimmed(firmware_revision);
   }
+  /// Writes SN. Text that does not fit is cut off.
   constexpr void set_serial(std::span<const char> text) noexcept {
     detail::fill(serial_number, text);
   }
+  /// Writes MN. Text that does not fit is cut off.
   constexpr void set_model(std::span<const char> text) noexcept {
     detail::fill(model_number, text);
   }
+  /// Writes FR. Text that does not fit is cut off.
   constexpr void set_firmware(std::span<const char> text) noexcept {
     detail::fill(firmware_revision, text);
   }
@@ -258,6 +272,37 @@ struct IdentifyController {
   [[nodiscard]] constexpr bool activates_without_reset() const noexcept {
     return (firmware_updates & 0x10) != 0;
   }
+  /// Writes FRMW.
+  /// Precondition: `slots` is 1 to 7.
+  constexpr void set_firmware_updates(unsigned slots, bool is_first_read_only,
+                                      bool without_reset) noexcept {
+    firmware_updates = static_cast<std::uint8_t>((is_first_read_only ? 1u : 0u) |
+                                                 ((slots & 7) << 1) | (without_reset ? 0x10u : 0u));
+  }
+  /// SQES, bits 3 to 0: a submission entry has at least 2 to this power bytes.
+  [[nodiscard]] constexpr unsigned min_submission_entry_exponent() const noexcept {
+    return submission_entry_sizes & 15u;
+  }
+  /// SQES, bits 7 to 4: a submission entry has at most 2 to this power bytes.
+  [[nodiscard]] constexpr unsigned max_submission_entry_exponent() const noexcept {
+    return submission_entry_sizes >> 4u;
+  }
+  /// CQES, bits 3 to 0: a completion entry has at least 2 to this power bytes.
+  [[nodiscard]] constexpr unsigned min_completion_entry_exponent() const noexcept {
+    return completion_entry_sizes & 15u;
+  }
+  /// CQES, bits 7 to 4: a completion entry has at most 2 to this power bytes.
+  [[nodiscard]] constexpr unsigned max_completion_entry_exponent() const noexcept {
+    return completion_entry_sizes >> 4u;
+  }
+  /// Writes SQES.
+  constexpr void set_submission_entry_exponents(unsigned min, unsigned max) noexcept {
+    submission_entry_sizes = static_cast<std::uint8_t>((min & 15) | ((max & 15) << 4));
+  }
+  /// Writes CQES.
+  constexpr void set_completion_entry_exponents(unsigned min, unsigned max) noexcept {
+    completion_entry_sizes = static_cast<std::uint8_t>((min & 15) | ((max & 15) << 4));
+  }
   /// FWUG, in bytes: what each part of a firmware image is aligned to. 4 if there is no
   /// restriction, 4096 if the controller does not say.
   [[nodiscard]] constexpr std::uint32_t firmware_granularity_bytes() const noexcept {
@@ -275,6 +320,15 @@ struct IdentifyController {
   /// VWC, bit 0.
   [[nodiscard]] constexpr bool has_volatile_write_cache() const noexcept {
     return (volatile_write_cache & 1) != 0;
+  }
+  /// VWC, bits 2 to 1: a Flush of all_namespaces is supported.
+  [[nodiscard]] constexpr bool flushes_all_namespaces() const noexcept {
+    return (volatile_write_cache & 6) == 6;
+  }
+  /// Writes VWC.
+  constexpr void set_volatile_write_cache(bool is_present, bool flushes_all) noexcept {
+    volatile_write_cache =
+        static_cast<std::uint8_t>((is_present ? 1u : 0u) | (flushes_all ? 6u : 4u));
   }
 };
 static_assert(sizeof(IdentifyController) == identify_bytes &&
@@ -409,6 +463,11 @@ struct IdentifyNamespace {
   [[nodiscard]] constexpr bool write_zeroes_deallocates() const noexcept {
     return (deallocate_features & 8) != 0;
   }
+  /// Writes DLFEAT.
+  constexpr void set_deallocate_features(DeallocatedRead read, bool by_write_zeroes) noexcept {
+    deallocate_features =
+        static_cast<std::uint8_t>((static_cast<unsigned>(read) & 7) | (by_write_zeroes ? 8u : 0u));
+  }
 };
 static_assert(sizeof(IdentifyNamespace) == identify_bytes &&
               std::is_trivially_copyable_v<IdentifyNamespace> &&
@@ -439,6 +498,38 @@ struct ActiveNamespaceList {
 };
 static_assert(sizeof(ActiveNamespaceList) == identify_bytes &&
               std::is_trivially_copyable_v<ActiveNamespaceList>);
+
+/// NIDT: the kind of an identifier of a namespace.
+/// Source: NVMe Base 1.4, section 5.15.2.4.
+enum class NamespaceIdType : std::uint8_t {
+  end = 0,    ///< No descriptor: the list ends.
+  eui64 = 1,  ///< 8 bytes, big endian.
+  nguid = 2,  ///< 16 bytes, big endian.
+  uuid = 3,   ///< 16 bytes, big endian.
+};
+
+/// The enumerator's name.
+[[nodiscard]] constexpr const char* to_string(NamespaceIdType type) noexcept {
+  switch (type) {
+    case NamespaceIdType::end: return "end";
+    case NamespaceIdType::eui64: return "eui64";
+    case NamespaceIdType::nguid: return "nguid";
+    case NamespaceIdType::uuid: return "uuid";
+  }
+  return "unknown namespace identifier";
+}
+
+/// The head of a Namespace Identification Descriptor, CNS 03h. `length_bytes` bytes of the
+/// identifier follow, and then the next descriptor.
+/// Source: NVMe Base 1.4, section 5.15.2.4.
+struct NamespaceIdDescriptor {
+  NamespaceIdType type{};         ///< NIDT.
+  std::uint8_t length_bytes = 0;  ///< NIDL.
+  std::array<std::uint8_t, 2> reserved2{};
+  friend constexpr bool operator==(const NamespaceIdDescriptor&,
+                                   const NamespaceIdDescriptor&) = default;
+};
+static_assert(sizeof(NamespaceIdDescriptor) == 4);
 
 }  // namespace nvme
 }  // namespace BLKOWN_ABI

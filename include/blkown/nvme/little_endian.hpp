@@ -22,8 +22,10 @@ template <std::unsigned_integral T>
 class LittleEndian {
  public:
   constexpr LittleEndian() noexcept = default;
+  /// From the integer.
   constexpr LittleEndian(T value) noexcept : bytes_{reordered(value)} {}
 
+  /// The integer.
   constexpr operator T() const noexcept { return reordered(bytes_); }
   /// The integer.
   [[nodiscard]] constexpr T get() const noexcept { return reordered(bytes_); }

@@ -80,12 +80,11 @@ struct Le128 {
 /// An entry of the Error Information log. The page is an array, newest entry first.
 /// Source: NVMe Base 1.4, section 5.14.1.1.
 struct ErrorLogEntry {
-  Le64 error_count;       ///< The number of this error. 0: the entry is empty.
-  Le16 sq_id;             ///< The queue of the command.
-  Le16 command_id;        ///< The command's identifier.
-  Le16 status_and_phase;  ///< As in the completion.
-  /// The byte of the command that is wrong in bits 7 to 0, its bit in bits 10 to 8. FFFFh: none.
-  Le16 parameter_location;
+  Le64 error_count;                  ///< The number of this error. 0: the entry is empty.
+  Le16 sq_id;                        ///< The queue of the command.
+  Le16 command_id;                   ///< The command's identifier.
+  Le16 status_and_phase;             ///< As in the completion.
+  Le16 parameter_location;           ///< Where the command is wrong: location_of, or no_location.
   Le64 lba;                          ///< The first block with the error.
   Le32 nsid;                         ///< The namespace.
   std::uint8_t vendor_log_page = 0;  ///< The log page with more. 0: none.
@@ -95,6 +94,12 @@ struct ErrorLogEntry {
   Le16 transport_specific;
   std::array<std::uint8_t, 22> reserved42{};
 
+  /// The parameter location of an error that no parameter of the command causes.
+  static constexpr std::uint16_t no_location = 0xFFFF;
+  /// The parameter location of a byte of the command, and of a bit in the byte.
+  [[nodiscard]] static constexpr std::uint16_t location_of(unsigned byte, unsigned bit) noexcept {
+    return static_cast<std::uint16_t>((byte & 0xFF) | ((bit & 7) << 8));
+  }
   /// The status field of the completion.
   [[nodiscard]] constexpr StatusField status() const noexcept {
     return CompletionEntry::status_of(status_and_phase);
@@ -152,6 +157,7 @@ struct SmartLog {
     return static_cast<std::uint16_t>(composite_temperature_k[0] |
                                       (composite_temperature_k[1] << 8));
   }
+  /// Writes Composite Temperature.
   constexpr void set_temperature_k(std::uint16_t kelvins) noexcept {
     composite_temperature_k = {static_cast<std::uint8_t>(kelvins),
                                static_cast<std::uint8_t>(kelvins >> 8)};
@@ -182,6 +188,7 @@ struct FirmwareSlotLog {
   [[nodiscard]] constexpr unsigned next_slot() const noexcept {
     return (active_firmware_info >> 4) & 7u;
   }
+  /// Writes AFI: the active slot, and the one that the next reset activates.
   constexpr void set_slots(unsigned active, unsigned next) noexcept {
     active_firmware_info = static_cast<std::uint8_t>((active & 7) | ((next & 7) << 4));
   }
@@ -255,14 +262,17 @@ inline constexpr std::uint8_t asymmetric_access_changed = 3;
 struct AsyncEvent {
   std::uint32_t dw0 = 0;
 
+  /// The dword that reports an event.
   [[nodiscard]] static constexpr AsyncEvent of(AsyncEventType type, std::uint8_t information,
                                                LogPageId page) noexcept {
     return {static_cast<std::uint32_t>(type) | (std::uint32_t{information} << 8) |
             (static_cast<std::uint32_t>(page) << 16)};
   }
+  /// The type of the event.
   [[nodiscard]] constexpr AsyncEventType type() const noexcept {
     return static_cast<AsyncEventType>(dw0 & 7);
   }
+  /// What happened: a value of error_event, smart_event or notice_event, as the type says.
   [[nodiscard]] constexpr std::uint8_t information() const noexcept {
     return static_cast<std::uint8_t>(dw0 >> 8);
   }

@@ -9,6 +9,7 @@
 #include <blkown/nvme/completion_entry.hpp>
 #include <blkown/nvme/dsm.hpp>
 #include <blkown/nvme/features.hpp>
+#include <blkown/nvme/firmware.hpp>
 #include <blkown/nvme/identify.hpp>
 #include <blkown/nvme/little_endian.hpp>
 #include <blkown/nvme/log_page.hpp>

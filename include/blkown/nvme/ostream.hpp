@@ -8,6 +8,7 @@
 
 #include <blkown/config.hpp>
 #include <blkown/nvme/features.hpp>
+#include <blkown/nvme/firmware.hpp>
 #include <blkown/nvme/identify.hpp>
 #include <blkown/nvme/log_page.hpp>
 #include <blkown/nvme/opcode.hpp>
@@ -58,6 +59,12 @@ template <>
 inline constexpr bool has_text<nvme::QueuePriority> = true;
 template <>
 inline constexpr bool has_text<nvme::FirmwareAction> = true;
+template <>
+inline constexpr bool has_text<nvme::FirmwareState> = true;
+template <>
+inline constexpr bool has_text<nvme::ThresholdType> = true;
+template <>
+inline constexpr bool has_text<nvme::NamespaceIdType> = true;
 template <>
 inline constexpr bool has_text<nvme::PrpReason> = true;
 template <>

@@ -102,33 +102,41 @@ struct Cap {
     return std::uint32_t{4096} << detail::bits_of(value, 52, 4);
   }
 
+  /// Sets MQES.
   /// Precondition: `entries` is 1 to 65536.
   constexpr void set_max_queue_entries(std::uint32_t entries) noexcept {
     value = detail::with_bits(value, 0, 16, entries - 1);
   }
+  /// Sets CQR.
   constexpr void set_contiguous_queues_required(bool on) noexcept {
     value = detail::with_bits(value, 16, 1, on);
   }
+  /// Sets AMS to weighted round robin with urgent priority class, or to none.
   constexpr void set_supports_weighted_round_robin(bool on) noexcept {
     value = detail::with_bits(value, 17, 2, on);
   }
-  /// Rounded up to units of 500 ms.
+  /// Sets TO, rounded up to units of 500 ms.
   constexpr void set_ready_timeout_ms(std::uint32_t timeout_ms) noexcept {
     value = detail::with_bits(value, 24, 8, (std::uint64_t{timeout_ms} + 499) / 500);
   }
+  /// Sets DSTRD.
   constexpr void set_doorbell_stride_exponent(unsigned exponent) noexcept {
     value = detail::with_bits(value, 32, 4, exponent);
   }
+  /// Sets NSSRS.
   constexpr void set_supports_subsystem_reset(bool on) noexcept {
     value = detail::with_bits(value, 36, 1, on);
   }
+  /// Sets bit 0 of CSS.
   constexpr void set_supports_nvm_command_set(bool on) noexcept {
     value = detail::with_bits(value, 37, 1, on);
   }
+  /// Sets MPSMIN.
   /// Precondition: `bytes` is 4096 << 0 to 15.
   constexpr void set_min_page_bytes(std::uint32_t bytes) noexcept {
     value = detail::with_bits(value, 48, 4, page_exponent(bytes));
   }
+  /// Sets MPSMAX.
   /// Precondition: `bytes` is 4096 << 0 to 15.
   constexpr void set_max_page_bytes(std::uint32_t bytes) noexcept {
     value = detail::with_bits(value, 52, 4, page_exponent(bytes));
@@ -149,6 +157,7 @@ struct Cap {
 struct Version {
   std::uint32_t value = 0;
 
+  /// The value of a version: 1, 4, 0 for NVMe 1.4.
   [[nodiscard]] static constexpr Version of(unsigned major_number, unsigned minor_number,
                                             unsigned tertiary) noexcept {
     return {(std::uint32_t{major_number} << 16) | (std::uint32_t{minor_number} << 8) | tertiary};
@@ -225,23 +234,30 @@ struct Cc {
     return detail::bits_of(value, 20, 4);
   }
 
+  /// Sets EN.
   constexpr void set_enabled(bool on) noexcept { value = detail::with_bits(value, 0, 1, on); }
+  /// Sets CSS.
   constexpr void set_command_set(unsigned set) noexcept {
     value = detail::with_bits(value, 4, 3, set);
   }
+  /// Sets MPS.
   /// Precondition: `bytes` is 4096 << 0 to 15.
   constexpr void set_page_bytes(std::uint32_t bytes) noexcept {
     value = detail::with_bits(value, 7, 4, Cap::page_exponent(bytes));
   }
+  /// Sets AMS.
   constexpr void set_arbitration(ArbitrationMechanism mechanism) noexcept {
     value = detail::with_bits(value, 11, 3, static_cast<std::uint64_t>(mechanism));
   }
+  /// Sets SHN.
   constexpr void set_shutdown(ShutdownRequest request) noexcept {
     value = detail::with_bits(value, 14, 2, static_cast<std::uint64_t>(request));
   }
+  /// Sets IOSQES.
   constexpr void set_submission_entry_exponent(unsigned exponent) noexcept {
     value = detail::with_bits(value, 16, 4, exponent);
   }
+  /// Sets IOCQES.
   constexpr void set_completion_entry_exponent(unsigned exponent) noexcept {
     value = detail::with_bits(value, 20, 4, exponent);
   }
@@ -277,14 +293,19 @@ struct Csts {
     return detail::bits_of(value, 5, 1) != 0;
   }
 
+  /// Sets RDY.
   constexpr void set_ready(bool on) noexcept { value = detail::with_bits(value, 0, 1, on); }
+  /// Sets CFS.
   constexpr void set_fatal(bool on) noexcept { value = detail::with_bits(value, 1, 1, on); }
+  /// Sets SHST.
   constexpr void set_shutdown(ShutdownState state) noexcept {
     value = detail::with_bits(value, 2, 2, static_cast<std::uint64_t>(state));
   }
+  /// Sets NSSRO.
   constexpr void set_subsystem_reset_occurred(bool on) noexcept {
     value = detail::with_bits(value, 4, 1, on);
   }
+  /// Sets PP.
   constexpr void set_paused(bool on) noexcept { value = detail::with_bits(value, 5, 1, on); }
 
   friend constexpr bool operator==(Csts, Csts) = default;
@@ -295,6 +316,7 @@ struct Csts {
 struct Aqa {
   std::uint32_t value = 0;
 
+  /// The value for queues of these sizes.
   /// Precondition: both are 2 to 4096.
   [[nodiscard]] static constexpr Aqa of(std::uint32_t submission_entries,
                                         std::uint32_t completion_entries) noexcept {

@@ -11,6 +11,7 @@
 
 #include <blkown/config.hpp>
 #include <blkown/nvme/features.hpp>
+#include <blkown/nvme/firmware.hpp>
 #include <blkown/nvme/identify.hpp>
 #include <blkown/nvme/little_endian.hpp>
 #include <blkown/nvme/log_page.hpp>
@@ -80,30 +81,6 @@ struct SubmissionQueueSetup {
                                    const SubmissionQueueSetup&) = default;
 };
 
-/// What Firmware Commit does.
-/// Source: NVMe Base 1.4, section 5.11.
-enum class FirmwareAction : std::uint8_t {
-  replace = 0,               ///< Stores the downloaded image in the slot.
-  replace_and_activate = 1,  ///< The same, and the next reset activates it.
-  activate = 2,              ///< The next reset activates the slot's image.
-  activate_now = 3,  ///< Activates without a reset the downloaded image, or else the slot's.
-  replace_boot_partition = 6,
-  activate_boot_partition = 7,
-};
-
-/// The enumerator's name.
-[[nodiscard]] constexpr const char* to_string(FirmwareAction action) noexcept {
-  switch (action) {
-    case FirmwareAction::replace: return "replace";
-    case FirmwareAction::replace_and_activate: return "replace_and_activate";
-    case FirmwareAction::activate: return "activate";
-    case FirmwareAction::activate_now: return "activate_now";
-    case FirmwareAction::replace_boot_partition: return "replace_boot_partition";
-    case FirmwareAction::activate_boot_partition: return "activate_boot_partition";
-  }
-  return "unknown firmware action";
-}
-
 /// An entry of a submission queue.
 /// Source: NVMe Base 1.4, section 4.2.
 struct SubmissionEntry {
@@ -139,6 +116,7 @@ struct SubmissionEntry {
   [[nodiscard]] constexpr bool uses_sgl() const noexcept { return (flags >> 6) != 0; }
   /// PRP 1 and PRP 2.
   [[nodiscard]] constexpr Prps prps() const noexcept { return {prp1, prp2}; }
+  /// Sets PRP 1 and PRP 2.
   constexpr void set_prps(const Prps& entries) noexcept {
     prp1 = entries.prp1;
     prp2 = entries.prp2;
@@ -323,7 +301,8 @@ struct SubmissionEntry {
             .cdw10 = length_bytes / 4 - 1,
             .cdw11 = low(offset_bytes / 4)};
   }
-  /// Firmware Commit: section 5.11. Slot 0: the controller chooses one.
+  /// Firmware Commit: section 5.11. Slot 0: the controller chooses one. firmware_state says what
+  /// the completion means.
   [[nodiscard]] static constexpr SubmissionEntry firmware_commit(unsigned slot,
                                                                  FirmwareAction action) noexcept {
     return {.opcode = byte(AdminOpcode::firmware_commit),
