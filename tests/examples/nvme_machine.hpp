@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Machine: the NVMe driver of examples/nvme on a simulated controller with two namespaces, one of
-// 512-byte and one of 4,096-byte blocks, on a runtime whose order a seed decides.
+// 512-byte and one of 4,096-byte blocks. On a runtime whose order a seed decides, with faults and a
+// record of the commands; or on threads, without both.
 
 #ifndef BLKOWN_TESTS_EXAMPLES_NVME_MACHINE_HPP
 #define BLKOWN_TESTS_EXAMPLES_NVME_MACHINE_HPP
@@ -16,12 +17,16 @@
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -46,32 +51,47 @@ class WatchedRegisters {
   }
   [[nodiscard]] std::uint64_t read64(std::uint64_t offset) { return controller_.read64(offset); }
   void write32(std::uint64_t offset, std::uint32_t value) {
-    if (offset >= blkown::nvme::reg::doorbells) ++doorbells[offset];
+    if (offset >= blkown::nvme::reg::doorbells) {
+      const std::lock_guard guard{mutex_};
+      ++doorbells_[offset];
+    }
     controller_.write32(offset, value);
   }
   void write64(std::uint64_t offset, std::uint64_t value) { controller_.write64(offset, value); }
 
   /// The doorbells of an I/O queue's submission queue.
   [[nodiscard]] std::uint64_t submission_doorbells(std::uint16_t queue) {
-    return doorbells[blkown::nvme::doorbell_offset(queue, false, 0)];
+    const std::lock_guard guard{mutex_};
+    return doorbells_[blkown::nvme::doorbell_offset(queue, false, 0)];
   }
 
-  std::map<std::uint64_t, std::uint64_t> doorbells;  // by offset
   bool is_stuck = false;
 
  private:
   sim::NvmeController& controller_;
+  std::mutex mutex_;
+  std::map<std::uint64_t, std::uint64_t> doorbells_;  // by offset
 };
 
-/// Waits by letting the controller work. The clock is the controller's own.
+/// Waits by letting the controller work.
 class SteppedPlatform {
  public:
-  explicit SteppedPlatform(sim::NvmeController& controller) : controller_{controller} {}
+  /// A clock that is not real moves in each pause.
+  SteppedPlatform(sim::NvmeController& controller, bool is_real)
+      : controller_{controller}, is_real_{is_real} {}
 
-  [[nodiscard]] std::uint64_t now_ns() const noexcept { return now_ns_; }
+  [[nodiscard]] std::uint64_t now_ns() const {
+    if (!is_real_) return now_ns_;
+    return static_cast<std::uint64_t>(
+        std::chrono::nanoseconds{std::chrono::steady_clock::now().time_since_epoch()}.count());
+  }
   void pause() {
-    now_ns_ += 100'000;
-    while (controller_.step(now_ns_)) {
+    if (is_real_) {
+      std::this_thread::yield();
+    } else {
+      now_ns_ += 100'000;
+    }
+    while (controller_.step(now_ns())) {
     }
   }
   [[nodiscard]] bool cut_off() noexcept {
@@ -84,6 +104,7 @@ class SteppedPlatform {
 
  private:
   sim::NvmeController& controller_;
+  bool is_real_;
   std::uint64_t now_ns_ = 0;
 };
 
@@ -122,21 +143,23 @@ struct MachineConfig {
   std::uint32_t timeout_ms = 50;
 };
 
-class Machine {
+/// The parts of a machine on a DeterministicRuntime or a ThreadRuntime.
+template <class Rt>
+class MachineOn {
  public:
   using Driver = nvme_driver::NvmeDriver<WatchedRegisters, sim::Iommu, SteppedPlatform>;
   using Disk = mq::Disk<Driver>;
 
   static constexpr std::uint32_t submitters = 2;
 
-  explicit Machine(const MachineConfig& config = {})
-      : config_{config}, runtime{config.seed, submitters + 1} {
+  explicit MachineOn(const MachineConfig& config = {})
+      : config_{config}, runtime{make_runtime(config)} {
     controller.set_hooks(
         {.argument = this,
          .interrupt = [](void* self, std::uint32_t vector) { of(self).interrupt(vector); },
          .failed = [](void* self) { of(self).failed(); },
          .wake = [](void* self) { of(self).wake(); }});
-    controller.set_observer(&commands);
+    if constexpr (is_deterministic) controller.set_observer(&commands);
     auto made = Driver::Owner::create(
         registers, device, platform,
         {.io_queues =
@@ -149,9 +172,9 @@ class Machine {
     owner = *std::move(made);
     driver.emplace(*owner, config.driver);
   }
-  Machine(const Machine&) = delete;
-  Machine& operator=(const Machine&) = delete;
-  ~Machine() { static_cast<void>(runtime.run_until_idle(1'000'000)); }
+  MachineOn(const MachineOn&) = delete;
+  MachineOn& operator=(const MachineOn&) = delete;
+  ~MachineOn() { settle(); }
 
   /// Brings the controller and a disk for each namespace up.
   [[nodiscard]] bool start() {
@@ -171,7 +194,7 @@ class Machine {
   /// Removes the disks and shuts the controller down. False: memory is left mapped.
   [[nodiscard]] bool shut_down() {
     for (const auto& disk : disks) static_cast<void>(mq::remove(runtime, *disk));
-    static_cast<void>(runtime.run_until_idle(1'000'000));
+    settle();
     EXPECT_FALSE(driver->is_resetting());
     disks.clear();
     pool.reset();
@@ -184,9 +207,19 @@ class Machine {
 
   [[nodiscard]] Disk& disk(std::size_t index = 0) { return *disks.at(index); }
 
+  /// Waits until no reset is running and no context has work.
+  void settle() {
+    if constexpr (is_deterministic) {
+      static_cast<void>(runtime.run_until_idle(1'000'000));
+    } else {
+      while (driver.has_value() && driver->is_resetting()) std::this_thread::yield();
+      runtime.run_on(submitters, [this] { pump_.alarm.cancel(); });
+    }
+  }
+
  private:
   struct Pump : mq::Work {
-    explicit Pump(Machine& its)
+    explicit Pump(MachineOn& its)
         : Work{[](void* self, mq::Work&) { static_cast<Pump*>(self)->run(); }, this},
           machine{its} {}
     void run() {
@@ -198,11 +231,20 @@ class Machine {
       alarm.cancel();
       alarm.arm(context, *next_ns > now_ns ? *next_ns - now_ns : 0);
     }
-    Machine& machine;
+    MachineOn& machine;
     mq::Alarm alarm{[](void* self, mq::Alarm&) { static_cast<Pump*>(self)->run(); }, this};
   };
 
-  [[nodiscard]] static Machine& of(void* self) noexcept { return *static_cast<Machine*>(self); }
+  static constexpr bool is_deterministic = std::is_same_v<Rt, sim::DeterministicRuntime>;
+
+  [[nodiscard]] static MachineOn& of(void* self) noexcept { return *static_cast<MachineOn*>(self); }
+  [[nodiscard]] static Rt make_runtime(const MachineConfig& config) {
+    if constexpr (is_deterministic) {
+      return Rt{config.seed, submitters + 1};
+    } else {
+      return Rt{submitters + 1};
+    }
+  }
   [[nodiscard]] static sim::IommuConfig iommu_config() {
     sim::IommuConfig config;
     config.page_count = 65536;
@@ -231,11 +273,12 @@ class Machine {
   dma::Device<sim::Iommu> device{iommu};
   sim::NvmeController controller{
       config_.controller, iommu,
-      std::array{sim::NvmeNamespace{&media[0], 512}, sim::NvmeNamespace{&media[1], 4096}}, &faults};
+      std::array{sim::NvmeNamespace{&media[0], 512}, sim::NvmeNamespace{&media[1], 4096}},
+      is_deterministic ? &faults : nullptr};
   FetchedCommands commands;
   WatchedRegisters registers{controller};
-  SteppedPlatform platform{controller};
-  sim::DeterministicRuntime runtime;
+  SteppedPlatform platform{controller, !is_deterministic};
+  Rt runtime;
   std::unique_ptr<Driver::Owner> owner;
   std::optional<Driver> driver;
   std::unique_ptr<mq::TagPool<Driver>> pool;
@@ -246,6 +289,8 @@ class Machine {
  private:
   Pump pump_{*this};
 };
+
+using Machine = MachineOn<sim::DeterministicRuntime>;
 
 }  // namespace nvme_test
 
