@@ -6,12 +6,14 @@
 // Each scenario prints one line with what it shows. The exit status is 0 if all of them show it.
 //
 // A reading order: nvme_vfio/queue.hpp is the driver's I/O path. nvme_vfio/machine.hpp starts and
-// stops the controller. The scenarios are in transfers.hpp, unmapped.hpp, stops.hpp and forged.hpp.
+// stops the controller. The scenarios are in transfers.hpp, unmapped.hpp, stops.hpp and forged.hpp. Those of
+// block_layer.hpp run the whole driver, with disks on threads.
 
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
+#include "nvme_vfio/block_layer.hpp"
 #include "nvme_vfio/failure.hpp"
 #include "nvme_vfio/forged.hpp"
 #include "nvme_vfio/machine.hpp"
@@ -40,6 +42,8 @@ constexpr Scenario scenarios[] = {
     {"duplicate id", &duplicate_id},
     {"stale id", &stale_id},
     {"forged id", &forged_id},
+    {"disk transfers", &disk_transfers},
+    {"disk reset", &disk_reset},
     // The two with faults come last. QEMU's IOMMU holds one fault record, and merges a fault into
     // it that comes while the kernel reads it. Such a record is never reported, and hides later
     // faults.

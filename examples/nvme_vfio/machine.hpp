@@ -66,7 +66,7 @@ class Platform {
   PciDevice& pci_;
 };
 
-using Controller = nvme_driver::Controller<Registers, VfioBackend, Platform, std::mutex>;
+using Controller = nvme_driver::Controller<Registers, VfioBackend, Platform, std::recursive_mutex>;
 
 class Machine {
  public:
@@ -81,10 +81,11 @@ class Machine {
         polled_{device_, registers_, doorbells(2), true} {}
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
+  ~Machine() { close(admin_event_); }
 
   /// Starts the controller, which another driver may have had before.
   void bring_up() {
-    const int events[] = {-1, interrupting_.event()};
+    const int events[] = {admin_event_, interrupting_.event()};
     pci_.signal_vectors(events);
     static_cast<void>(stop());
     start();
@@ -96,8 +97,11 @@ class Machine {
   [[nodiscard]] KernelLog& log() noexcept { return log_; }
   [[nodiscard]] Queue& interrupting() noexcept { return interrupting_; }
   [[nodiscard]] Queue& polled() noexcept { return polled_; }
+  /// The eventfd of the admin queue's interrupts.
+  [[nodiscard]] int admin_event() const noexcept { return admin_event_; }
   [[nodiscard]] Controller& controller() noexcept { return *controller_; }
   [[nodiscard]] Registers& registers() noexcept { return registers_; }
+  [[nodiscard]] Platform& platform() noexcept { return platform_; }
   [[nodiscard]] nvme::Csts status() const noexcept { return controller_->state().status(); }
 
   /// Memory that is filled with a byte, begins `offset_bytes` into a page and lives as long as the
@@ -208,6 +212,7 @@ class Machine {
   KernelLog log_;
   std::deque<Io> ios_;
   std::unique_ptr<Controller> controller_;
+  int admin_event_ = must(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd");
   Queue interrupting_;
   Queue polled_;
 };

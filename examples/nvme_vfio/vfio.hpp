@@ -130,7 +130,7 @@ class VfioBackend {
   explicit VfioBackend(int container) noexcept : container_{container} {}
 
   [[nodiscard]] dma::DeviceLimits limits() const noexcept {
-    return {.max_segments = 1, .max_segment_bytes = std::uint64_t{4} << 20};
+    return {.max_segments = 256, .max_segment_bytes = std::uint64_t{4} << 20};
   }
   [[nodiscard]] std::expected<std::uint64_t, dma::MapFailure> map(const blkown::Segment& memory,
                                                                   dma::Direction direction,

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Scenarios of the whole driver, ../nvme/disk.hpp: a disk of the block layer for each namespace, on
+// threads, with interrupts and with polling.
+
+#ifndef EXAMPLES_NVME_VFIO_BLOCK_LAYER_HPP
+#define EXAMPLES_NVME_VFIO_BLOCK_LAYER_HPP
+
+#include <poll.h>
+
+#include <algorithm>
+#include <atomic>
+#include <blkown/mq/mq.hpp>
+#include <blkown/mq/sync.hpp>
+#include <blkown/mq/thread_runtime.hpp>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "../nvme/disk.hpp"
+#include "machine.hpp"
+#include "transfers.hpp"
+#include "unmapped.hpp"
+
+namespace nvme_vfio {
+
+namespace mq = blkown::mq;
+using Driver = nvme_driver::NvmeDriver<Registers, VfioBackend, Platform>;
+using Disk = mq::Disk<Driver>;
+
+/// Gives the driver the interrupts of the admin queue and of the first I/O queue.
+class InterruptThread {
+ public:
+  InterruptThread(Driver& driver, Machine& machine)
+      : thread_{[this, &driver, &machine] { run(driver, machine); }} {}
+  InterruptThread(const InterruptThread&) = delete;
+  InterruptThread& operator=(const InterruptThread&) = delete;
+  ~InterruptThread() {
+    is_stopped_.store(true);
+    thread_.join();
+  }
+
+ private:
+  void run(Driver& driver, Machine& machine) {
+    pollfd events[] = {{.fd = machine.admin_event(), .events = POLLIN, .revents = 0},
+                       {.fd = machine.interrupting().event(), .events = POLLIN, .revents = 0}};
+    while (!is_stopped_.load()) {
+      if (poll(events, std::size(events), 20) <= 0) continue;
+      for (std::uint32_t vector = 0; vector != std::size(events); ++vector) {
+        std::uint64_t signals = 0;
+        if (read(events[vector].fd, &signals, sizeof signals) > 0) driver.interrupt(vector);
+      }
+    }
+  }
+
+  std::atomic<bool> is_stopped_{false};
+  std::thread thread_;
+};
+
+/// The controller under the driver of the block layer, in place of the machine's queues.
+class Disks {
+ public:
+  static constexpr std::uint32_t contexts = 2;
+
+  Disks(Machine& machine, std::uint32_t timeout_ms)
+      : machine_{machine}, owner_{make_owner(machine)}, driver_{*owner_, config} {
+    Machine::expect_done(driver_.start());
+    interrupts_.emplace(driver_, machine);
+    pool_ = *driver_.create_pool();
+    Machine::expect_done(owner_->for_each_namespace([&](const nvme_driver::NamespaceInfo& info) {
+      mq::DiskConfig disk = driver_.disk_config(info);
+      disk.timeout_ms = timeout_ms;
+      disks_[info.nsid] = *Disk::create(disk, driver_, runtime_, info, pool_.get());
+    }));
+  }
+  Disks(const Disks&) = delete;
+  Disks& operator=(const Disks&) = delete;
+  ~Disks() = default;
+
+  [[nodiscard]] Driver& driver() noexcept { return driver_; }
+  [[nodiscard]] mq::ThreadRuntime& runtime() noexcept { return runtime_; }
+  [[nodiscard]] Disk& disk(Namespace where) { return *disks_.at(where); }
+
+  /// Removes the disks and stops the controller.
+  void shut_down() {
+    for (auto& [nsid, disk] : disks_) {
+      expect(mq::remove(runtime_, *disk) == Status::ok, text("disk %u is not removed", nsid));
+    }
+    while (driver_.is_resetting()) std::this_thread::sleep_for(milliseconds{1});
+    disks_.clear();
+    pool_.reset();
+    interrupts_.reset();
+    expect(driver_.shut_down(), "the driver's memory is not freed");
+    expect(machine_.device().quarantined_count() == 0, "memory is left in quarantine");
+  }
+
+ private:
+  static constexpr nvme_driver::DriverConfig config{
+      .normal_queues = 1, .poll_queues = 1, .depth = 32, .max_tries = 3};
+
+  [[nodiscard]] static std::unique_ptr<Driver::Owner> make_owner(Machine& machine) {
+    machine.give_up(machine.stop());
+    auto made = Driver::Owner::create(machine.registers(), machine.device(), machine.platform(),
+                                      {.io_queues = 2});
+    expect(made.has_value(), "the controller cannot be used");
+    return *std::move(made);
+  }
+
+  Machine& machine_;
+  mq::ThreadRuntime runtime_{contexts};
+  std::unique_ptr<Driver::Owner> owner_;
+  Driver driver_;
+  std::unique_ptr<mq::TagPool<Driver>> pool_;
+  std::map<std::uint32_t, std::unique_ptr<Disk>> disks_;
+  std::optional<InterruptThread> interrupts_;
+};
+
+/// Bios that are in flight together. Each has 64 KiB of memory, scattered over pages in reverse
+/// order, which begin and end inside a page.
+class Batch {
+ public:
+  static constexpr std::size_t page = 4096;
+  static constexpr std::size_t pages = 16;
+  static constexpr std::size_t bytes = pages * page;
+
+  Batch(Machine& machine, Disks& disks, Namespace where, std::size_t count)
+      : disks_{disks}, where_{where}, parts_(count) {
+    for (Part& part : parts_) {
+      part.memory = machine.memory((pages + 1) * page);
+      std::byte* const data = part.memory.data();
+      part.pieces.push_back({data + 512, page - 512});
+      for (std::size_t i = pages; i != 1; --i) part.pieces.push_back({data + i * page, page});
+      part.pieces.push_back({data + page, 512});
+    }
+  }
+  Batch(const Batch&) = delete;
+  Batch& operator=(const Batch&) = delete;
+  ~Batch() { wait(); }
+
+  /// Submits a bio for each part, on the contexts in turn.
+  void start(mq::Op op, mq::IoFlags flags = {}) {
+    left_.store(parts_.size());
+    done_.emplace();
+    const mq::OnEnd<mq::Bio> on_end{&Batch::on_end, this};
+    for (std::size_t i = 0; i != parts_.size(); ++i) {
+      Part& part = parts_[i];
+      const std::uint64_t sector = 8192 + i * (bytes / 512);
+      const std::span<const blkown::Segment> pieces{part.pieces};
+      part.bio.reset(new mq::Bio(op == mq::Op::write
+                                     ? mq::Bio::write(sector, pieces, on_end, flags)
+                                     : mq::Bio::read(sector, pieces, on_end, flags)));
+      on_context(i, [&](Disk& disk, mq::Context&) { disk.submit(*part.bio); });
+    }
+    while (flags.polled && !is_done()) {
+      for (std::size_t i = 0; i != Disks::contexts; ++i) {
+        on_context(i, [](Disk& disk, mq::Context& context) { disk.poll(context); });
+      }
+    }
+  }
+  [[nodiscard]] bool is_done() const noexcept { return left_.load() == 0; }
+  /// Waits for the end of all bios.
+  void wait() {
+    if (done_.has_value()) disks_.runtime().wait_for(*done_);
+  }
+  [[nodiscard]] bool all_ended_with(Status status) const {
+    return std::ranges::all_of(parts_,
+                               [&](const Part& part) { return part.bio->status() == status; });
+  }
+
+  void fill(std::uint64_t seed) {
+    for (Part& part : parts_) fill_pattern(part.memory, ++seed);
+  }
+  void fill_with(std::byte value) {
+    for (Part& part : parts_) std::ranges::fill(part.memory, value);
+  }
+  [[nodiscard]] bool is_filled_with(std::byte value) const {
+    return std::ranges::all_of(parts_,
+                               [&](const Part& part) { return all_are(part.memory, value); });
+  }
+  /// Whether the pieces of both batches have the same bytes.
+  [[nodiscard]] bool equals(const Batch& other) const {
+    return std::ranges::equal(parts_, other.parts_, [](const Part& one, const Part& two) {
+      return std::ranges::equal(one.pieces, two.pieces, [](const auto& left, const auto& right) {
+        return std::equal(left.data, left.end(), right.data, right.end());
+      });
+    });
+  }
+
+ private:
+  struct Part {
+    std::span<std::byte> memory;
+    std::vector<blkown::Segment> pieces;
+    std::unique_ptr<mq::Bio> bio;
+  };
+
+  static void on_end(void* self, mq::Bio&) {
+    auto& batch = *static_cast<Batch*>(self);
+    if (batch.left_.fetch_sub(1) == 1) batch.done_->set();
+  }
+  template <class Call>
+  void on_context(std::size_t index, Call call) {
+    const auto context = static_cast<std::uint32_t>(index % Disks::contexts);
+    disks_.runtime().run_on(context,
+                            [&] { call(disks_.disk(where_), disks_.runtime().context(context)); });
+  }
+
+  Disks& disks_;
+  Namespace where_;
+  std::vector<Part> parts_;
+  std::atomic<std::size_t> left_{0};
+  std::optional<mq::Event> done_;
+};
+
+/// Runs a scenario on disks, and shuts them down.
+template <class Body>
+std::string with_disks(Machine& machine, std::uint32_t timeout_ms, Body body) {
+  Disks disks{machine, timeout_ms};
+  std::string shown;
+  try {
+    shown = body(disks);
+  } catch (...) {
+    disks.shut_down();
+    throw;
+  }
+  disks.shut_down();
+  return shown;
+}
+
+/// Writes and reads a batch of scattered bios, and compares.
+inline void verify_batch(Machine& machine, Disks& disks, Namespace where, mq::IoFlags flags) {
+  constexpr std::size_t count = 24;
+  Batch written{machine, disks, where, count}, read{machine, disks, where, count};
+  written.fill(static_cast<std::uint64_t>(Clock::now().time_since_epoch().count()));
+  written.start(mq::Op::write, flags);
+  written.wait();
+  expect_in_time(written.all_ended_with(Status::ok), "a write of the disk does not end well");
+  read.start(mq::Op::read, flags);
+  read.wait();
+  expect_in_time(read.all_ended_with(Status::ok), "a read of the disk does not end well");
+  expect(read.equals(written), "a disk's data is read back wrong");
+}
+
+/// Data through the block layer: by interrupts and polled, on both block sizes, from two threads.
+inline std::string disk_transfers(Machine& machine) {
+  return with_disks(machine, 20'000, [&](Disks& disks) {
+    for (const Namespace where : {plain, large}) {
+      for (const bool is_polled : {false, true}) {
+        verify_batch(machine, disks, where, {.polled = is_polled});
+      }
+      expect(mq::flush(disks.runtime(), disks.disk(where)) == Status::ok,
+             "a flush does not end well");
+    }
+    expect(disks.driver().resets() == 0, "the driver reset the controller");
+    return std::string{
+        "192 bios of 17 scattered pieces from two threads, by interrupts and polled, "
+        "on both block sizes"};
+  });
+}
+
+/// A read that is slower than its timeout: the driver aborts it, resets the controller, and issues
+/// it again, until its tries are used up. Other I/O goes on through the resets.
+inline std::string disk_reset(Machine& machine) {
+  return with_disks(machine, 60, [&](Disks& disks) {
+    Batch stuck{machine, disks, slow, 1};
+    stuck.fill_with(untouched);
+    stuck.start(mq::Op::read);
+    unsigned verified = 0;
+    while (!stuck.is_done()) {
+      verify_batch(machine, disks, plain, {});
+      ++verified;
+    }
+    stuck.wait();
+    expect(stuck.all_ended_with(Status::transport_error),
+           "the stuck read ends with another status");
+    const unsigned resets = disks.driver().resets();
+    expect(resets >= disks.driver().config().max_tries, text("only %u resets", resets));
+    stuck.fill_with(used_again);
+    std::this_thread::sleep_for(slow_read + fetched);
+    expect(stuck.is_filled_with(used_again), "the controller wrote to memory after the read's end");
+    return text(
+        "a read that times out is aborted and ended with transport_error after %u resets; %u "
+        "batches of other I/O went through them",
+        resets, verified);
+  });
+}
+
+}  // namespace nvme_vfio
+
+#endif
