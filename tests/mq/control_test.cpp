@@ -41,7 +41,7 @@ TEST(Control, AFreezeIsDoneWhenAllIoHasEnded) {
   EXPECT_EQ(before.ends.count, 1);
   EXPECT_EQ(bench.driver.calls, 1) << "the second bio waits";
   bench.driver.mode = Mode::end;
-  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+  EXPECT_TRUE(bench.thaw());
   bench.runtime.run();
   EXPECT_EQ(after.ends.count, 1);
 }
@@ -60,7 +60,7 @@ TEST(Control, ARequestRequeuedWhileFrozenIsIssuedAfterTheThaw) {
   bench.runtime.run();
   EXPECT_TRUE(freeze.is_done) << "the driver has no request";
   EXPECT_EQ(bench.driver.calls, 1);
-  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+  EXPECT_TRUE(bench.thaw());
   bench.runtime.run();
   EXPECT_EQ(bench.driver.calls, 2);
   EXPECT_EQ(read.ends.count, 1);
@@ -71,15 +71,14 @@ TEST(Control, AQuiescedDiskDoesNotCallItsDriver) {
   bench.driver.next = {Mode::keep};
   Read held, waits;
   bench.disk->submit(bench.context(0), held.bio);
-  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->quiesce(control); }))
-      << "done while I/O is in flight";
+  EXPECT_TRUE(bench.quiesce()) << "done while I/O is in flight";
   auto kept = std::move(bench.driver.kept.front());
   bench.driver.kept.clear();
   std::move(kept).requeue();
   bench.disk->submit(bench.context(1), waits.bio);
   bench.runtime.run();
   EXPECT_EQ(bench.driver.calls, 1);
-  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->unquiesce(control); }));
+  EXPECT_TRUE(bench.unquiesce());
   bench.runtime.run();
   EXPECT_EQ(bench.driver.calls, 3);
   EXPECT_EQ(held.ends.count + waits.ends.count, 2);
@@ -105,7 +104,7 @@ TEST(Control, TheNumberOfQueuesChangesUnderIo) {
     return queues;
   };
   EXPECT_EQ(used(), (std::vector<std::uint32_t>{0, 1, 0, 1}));
-  EXPECT_TRUE(bench.run([&](mq::Control& c) { bench.disk->set_queue_count(c, 4); }));
+  EXPECT_TRUE(bench.set_queue_count(4));
   EXPECT_EQ(bench.status, Status::ok);
   EXPECT_EQ(opened(), (std::vector{1, 1, 1, 1}));
   EXPECT_EQ(used(), (std::vector<std::uint32_t>{0, 1, 2, 3}));
@@ -133,7 +132,7 @@ TEST(Control, TheNumberOfQueuesChangesUnderIo) {
 TEST(Control, AQueueThatTheDriverRefusesIsNotUsed) {
   Bench bench{{.capacity_sectors = 1024, .normal_queues = 1, .max_normal_queues = 4}, 4};
   bench.driver.refused_queue = 2;
-  EXPECT_TRUE(bench.run([&](mq::Control& c) { bench.disk->set_queue_count(c, 4); }));
+  EXPECT_TRUE(bench.set_queue_count(4));
   EXPECT_EQ(bench.status, Status::resource);
   Read read;
   bench.disk->submit(bench.context(3), read.bio);

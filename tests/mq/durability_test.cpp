@@ -356,13 +356,12 @@ TEST_F(Durability, RequestsThatMoveToAnotherQueueKeepTheirFlags) {
       write(16 * context, 8, {.fua = true}, context);
       write(16 * context + 8, 4, {.preflush = true}, context);
     }
-    EXPECT_TRUE(bench->run([&](mq::Control& control) { bench->disk->quiesce(control); }));
+    EXPECT_TRUE(bench->quiesce());
     while (!bench->driver.commands.empty()) bench->driver.requeue(0);
     bench->runtime.run();
-    EXPECT_TRUE(
-        bench->run([&](mq::Control& control) { bench->disk->set_queue_count(control, 1); }));
+    EXPECT_TRUE(bench->set_queue_count(1));
     const std::string before = steps();
-    EXPECT_TRUE(bench->run([&](mq::Control& control) { bench->disk->unquiesce(control); }));
+    EXPECT_TRUE(bench->unquiesce());
     bench->runtime.run();
     while (!bench->driver.commands.empty()) {
       EXPECT_EQ(bench->driver.last_queue, 0U);
@@ -471,13 +470,12 @@ class RandomDurability : public Durability {
            op == mq::Op::flush ? mq::IoFlags{} : flags, static_cast<std::uint32_t>(dice_.below(2)));
   }
   void reset() {
-    EXPECT_TRUE(bench->run([&](mq::Control& control) { bench->disk->quiesce(control); }));
+    EXPECT_TRUE(bench->quiesce());
     while (!bench->driver.commands.empty()) bench->driver.requeue(0, dice_.chance(1, 4));
     bench->runtime.run();
     const auto queues = 1 + static_cast<std::uint32_t>(dice_.below(2));
-    EXPECT_TRUE(
-        bench->run([&](mq::Control& control) { bench->disk->set_queue_count(control, queues); }));
-    EXPECT_TRUE(bench->run([&](mq::Control& control) { bench->disk->unquiesce(control); }));
+    EXPECT_TRUE(bench->set_queue_count(queues));
+    EXPECT_TRUE(bench->unquiesce());
     bench->runtime.run();
   }
 

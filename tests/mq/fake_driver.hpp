@@ -224,6 +224,23 @@ struct Bench {
     status = control.status();
     return is_done;
   }
+  // Each starts the operation and runs the contexts until it is done.
+  bool freeze() {
+    return run([&](mq::Control& control) { disk->freeze(control); });
+  }
+  bool thaw() {
+    return run([&](mq::Control& control) { disk->thaw(control); });
+  }
+  bool quiesce() {
+    return run([&](mq::Control& control) { disk->quiesce(control); });
+  }
+  bool unquiesce() {
+    return run([&](mq::Control& control) { disk->unquiesce(control); });
+  }
+  bool set_queue_count(std::uint32_t count) {
+    return run([&](mq::Control& control) { disk->set_queue_count(control, count); });
+  }
+
   mq::Context& context(std::uint32_t index = 0) { return runtime.context(index); }
   typename D::QueueData& data() { return disk->queue_data(); }
 

@@ -43,16 +43,12 @@ struct OwnFunctions : Basic<OwnFunctions> {
   unsigned poll_rq() { return 0; }
 };
 
-struct Timed : Basic<Timed> {
+/// A driver with the hooks timeout and poll. fake::Driver has timeout and report_zones.
+struct Polled : Basic<Polled> {
   mq::TimeoutAction timeout(Hw&, const blkown::ARef<Rq>&, const blkown::Cookie&) {
     return mq::TimeoutAction::handled;
   }
-};
-struct Polled : Basic<Polled> {
   unsigned poll(Hw&) { return 0; }
-};
-struct Zoned : Basic<Zoned> {
-  unsigned report_zones(QueueData&, std::uint64_t, mq::Zone*, unsigned) { return 0; }
 };
 
 /// What create answers: "field: reason", or the timeout of the disk, which is removed again.
@@ -78,13 +74,14 @@ TEST(DriverHooks, ADiskListsTheHooksOfItsDriver) {
   EXPECT_EQ(list(fake::Driver::Disk::hooks()),
             (std::vector<std::string>{"queue_rq", "commit_rqs", "timeout", "init_hctx", "exit_hctx",
                                       "report_zones"}));
-  static_assert(mq::Disk<Polled>::hooks().size() == 2);
+  static_assert(mq::Disk<Polled>::hooks().size() == 3);
 }
 
 TEST(DriverHooks, ATimeoutThatIsNotSetIsThirtySecondsWithTheHookAndNeverWithout) {
-  EXPECT_EQ(made_with<Timed>({}), "30000");
-  EXPECT_EQ(made_with<Timed>({.timeout_ms = 5}), "5");
-  EXPECT_EQ(made_with<Timed>({.timeout_ms = 0}), "0");
+  EXPECT_EQ(made_with<Polled>({}), "30000");
+  EXPECT_EQ(made_with<Polled>({.timeout_ms = 5}), "5");
+  EXPECT_EQ(made_with<Polled>({.timeout_ms = 0}), "0");
+  EXPECT_EQ(made_with<fake::Driver>({.timeout_ms = 5}), "5");
   EXPECT_EQ(made_with<Plain>({}), "0");
   EXPECT_EQ(made_with<Plain>({.timeout_ms = 0}), "0");
 }
@@ -92,10 +89,14 @@ TEST(DriverHooks, ATimeoutThatIsNotSetIsThirtySecondsWithTheHookAndNeverWithout)
 TEST(DriverHooks, AConfigurationThatNeedsAHookIsRefusedWithoutIt) {
   EXPECT_EQ(made_with<Plain>({.timeout_ms = 5}), "timeout_ms: the driver lacks the hook timeout");
   EXPECT_EQ(made_with<Plain>({.poll_queues = 1}), "poll_queues: the driver lacks the hook poll");
-  EXPECT_EQ(made_with<Polled>({.poll_queues = 1}), "0");
+  EXPECT_EQ(made_with<fake::Driver>({.poll_queues = 1}),
+            "poll_queues: the driver lacks the hook poll");
+  EXPECT_EQ(made_with<Polled>({.poll_queues = 1}), "30000");
   EXPECT_EQ(made_with<Plain>({.zoned = true, .zone_sectors = 8}),
             "zoned: the driver lacks the hook report_zones");
-  EXPECT_EQ(made_with<Zoned>({.zoned = true, .zone_sectors = 8}), "0");
+  EXPECT_EQ(made_with<Polled>({.zoned = true, .zone_sectors = 8}),
+            "zoned: the driver lacks the hook report_zones");
+  EXPECT_EQ(made_with<fake::Driver>({.zoned = true, .zone_sectors = 8}), "30000");
 }
 
 }  // namespace

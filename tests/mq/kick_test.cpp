@@ -76,9 +76,9 @@ struct Kick : testing::Test {
   }
   /// The number of requests that the driver has received since the last call.
   int issued() { return std::exchange(bench.driver.calls, 0); }
-  template <class Start>
-  void control(Start start) {
-    EXPECT_TRUE(bench.run(start));
+  /// Runs the contexts after an operation.
+  void expect_done(bool is_done) {
+    EXPECT_TRUE(is_done);
     bench.runtime.run();
   }
 
@@ -155,17 +155,16 @@ TEST_F(Kick, IsTheOnlyEventThatIssuesARequeuedRequest) {
        }},
       {"a quiesce and an unquiesce",
        [&] {
-         control([&](mq::Control& its) { bench.disk->quiesce(its); });
-         control([&](mq::Control& its) { bench.disk->unquiesce(its); });
+         expect_done(bench.quiesce());
+         expect_done(bench.unquiesce());
        }},
       {"a freeze and a thaw",
        [&] {
          end_kept();
-         control([&](mq::Control& its) { bench.disk->freeze(its); });
-         control([&](mq::Control& its) { bench.disk->thaw(its); });
+         expect_done(bench.freeze());
+         expect_done(bench.thaw());
        }},
-      {"a change of the number of queues",
-       [&] { control([&](mq::Control& its) { bench.disk->set_queue_count(its, 1); }); }},
+      {"a change of the number of queues", [&] { expect_done(bench.set_queue_count(1)); }},
       {"time", [&] { bench.clock.pass_ms(1000); }}};
   for (const auto& [event, happens] : events) expect_held(event, happens);
 }
@@ -194,10 +193,8 @@ TEST_F(Kick, WhileNothingMayBeIssuedTakesEffectLater) {
     for (std::uint32_t i = 0; i != 2; ++i) call(bench.disk->hw_queue(blkown::QueueIndex{i}));
   };
   const std::vector<Case> cases{
-      {"quiesced", [&] { control([&](mq::Control& its) { bench.disk->quiesce(its); }); },
-       [&] { control([&](mq::Control& its) { bench.disk->unquiesce(its); }); }},
-      {"frozen", [&] { control([&](mq::Control& its) { bench.disk->freeze(its); }); },
-       [&] { control([&](mq::Control& its) { bench.disk->thaw(its); }); }},
+      {"quiesced", [&] { expect_done(bench.quiesce()); }, [&] { expect_done(bench.unquiesce()); }},
+      {"frozen", [&] { expect_done(bench.freeze()); }, [&] { expect_done(bench.thaw()); }},
       {"stopped", [&] { for_queues([](auto& hw) { hw.stop(); }); },
        [&] { for_queues([](auto& hw) { hw.start(); }); }}};
   for (const Case& its : cases) {
@@ -225,14 +222,14 @@ TEST_F(Kick, IsNotNeededForWhatTheDriverHasRefusedOrNotReceived) {
   bench.clock.pass_ms(10);
   bench.runtime.run();
   EXPECT_EQ(issued(), 3) << "refused, retried, and the bio behind it";
-  control([&](mq::Control& its) { bench.disk->quiesce(its); });
+  expect_done(bench.quiesce());
   auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
   ASSERT_TRUE(idle.has_value());
   bench.disk->execute_private(bench.context(), *std::move(idle), {});
   Read& waits = read();
   EXPECT_EQ(issued(), 0);
   bench.driver.mode = Mode::end;
-  control([&](mq::Control& its) { bench.disk->unquiesce(its); });
+  expect_done(bench.unquiesce());
   EXPECT_EQ(issued(), 2);
   EXPECT_EQ(waits.ends.count, 1);
   end_kept();

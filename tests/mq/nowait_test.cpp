@@ -107,12 +107,8 @@ void raise(Bench<>& bench, Obstacle obstacle, Read& first, Read& second) {
       submit(bench, first.bio, false);
       break;
     case Obstacle::stopped: bench.disk->hw_queue(QueueIndex{0}).stop(); break;
-    case Obstacle::quiesced:
-      bench.run([&](mq::Control& control) { bench.disk->quiesce(control); });
-      break;
-    case Obstacle::frozen:
-      bench.run([&](mq::Control& control) { bench.disk->freeze(control); });
-      break;
+    case Obstacle::quiesced: bench.quiesce(); break;
+    case Obstacle::frozen: bench.freeze(); break;
   }
 }
 
@@ -137,12 +133,8 @@ TEST(Nowait, ASingleRequestEndsWithAgainWhereverItWouldWait) {
       submit(bench, nowait.bio, way == 1);
       EXPECT_EQ(nowait.ends.statuses, std::vector{Status::again});
       EXPECT_EQ(bench.driver.calls, calls);
-      if (obstacle == Obstacle::quiesced || obstacle == Obstacle::frozen) {
-        bench.run([&](mq::Control& control) {
-          obstacle == Obstacle::quiesced ? bench.disk->unquiesce(control)
-                                         : bench.disk->thaw(control);
-        });
-      }
+      if (obstacle == Obstacle::quiesced) bench.unquiesce();
+      if (obstacle == Obstacle::frozen) bench.thaw();
       bench.clock.pass_ms(1000);
       do {
         bench.runtime.run();

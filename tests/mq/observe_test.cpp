@@ -217,11 +217,11 @@ TEST(InFlightTable, ShowsTheBiosThatWait) {
   bench.runtime.run();
   submit(11);
   shows("2 bios wait for the thaw of the disk, first a read of 512 bytes at sector 10");
-  bench.run([&](mq::Control& control) { bench.disk->thaw(control); });
+  bench.thaw();
   shows("2 bios wait for the unquiesce of the disk, first a read of 512 bytes at sector 10");
   auto& hw = bench.disk->hw_queue(blkown::QueueIndex{0});
   hw.stop();
-  bench.run([&](mq::Control& control) { bench.disk->unquiesce(control); });
+  bench.unquiesce();
   shows("2 bios wait for the start of the stopped queue, first a read of 512 bytes at sector 10");
   bench.driver.next = {Mode::busy};
   hw.start();
@@ -236,14 +236,14 @@ TEST(InFlightTable, ShowsTheBiosThatWait) {
 TEST(InFlightTable, ShowsABioWhereItWaitsAndNoLonger) {
   Bench bench{{.capacity_sectors = 1024, .normal_queues = 1, .max_normal_queues = 2, .depth = 4},
               2};
-  bench.run([&](mq::Control& control) { bench.disk->set_queue_count(control, 2); });
-  bench.run([&](mq::Control& control) { bench.disk->quiesce(control); });
+  bench.set_queue_count(2);
+  bench.quiesce();
   Read read{8};
   bench.disk->submit(bench.context(1), read.bio);
   const char* rest =
       "bio waits for the unquiesce of the disk, first a read of 512 bytes at sector 8\n";
   EXPECT_EQ(waiting_in(*bench.disk), std::string{"queue 1 context 1: 1 "} + rest);
-  bench.run([&](mq::Control& control) { bench.disk->set_queue_count(control, 1); });
+  bench.set_queue_count(1);
   EXPECT_EQ(waiting_in(*bench.disk), std::string{"queue 0 context 1: 1 "} + rest);
   bench.run([&](mq::Control& control) { bench.disk->remove(control); });
   EXPECT_EQ(read.bio.status(), blkown::Status::offline);

@@ -112,10 +112,10 @@ TEST(PrivateRequest, AFailedOneDoesNotCallThePreviousCallback) {
 // Goal: no private request starts on a frozen disk, because the disk's queues may change.
 TEST(PrivateRequest, IsNotAllocatedWhileTheDiskIsFrozen) {
   Bench bench;
-  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->freeze(control); }));
+  EXPECT_TRUE(bench.freeze());
   EXPECT_FALSE(bench.disk->allocate_private(bench.context(), mq::Op::driver_in, true).has_value());
   EXPECT_FALSE(bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false).has_value());
-  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+  EXPECT_TRUE(bench.thaw());
   auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
   ASSERT_TRUE(idle.has_value());
   bench.disk->execute_private(bench.context(), *std::move(idle), {});
@@ -146,9 +146,9 @@ TEST(PrivateRequest, AllocatedBeforeAFreezeIsIssuedAfterTheThaw) {
     EXPECT_FALSE(freeze.is_running())
         << "the freeze does not wait for a request that it holds back";
     EXPECT_EQ(bench.driver.calls, 0) << "nothing is issued while the disk is frozen";
-    EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->set_queue_count(control, 1); }));
+    EXPECT_TRUE(bench.set_queue_count(1));
     EXPECT_EQ(bench.driver.calls, 0);
-    EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+    EXPECT_TRUE(bench.thaw());
     bench.runtime.run();
     EXPECT_EQ(bench.driver.calls, 1);
     EXPECT_EQ(result.count, 1);

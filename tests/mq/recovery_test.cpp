@@ -97,7 +97,7 @@ struct Held {
     EXPECT_TRUE(holder.is_done());
     bench.driver.mode = Mode::end;
     if (waits == Waits::freeze) {
-      EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+      EXPECT_TRUE(bench.thaw());
     }
     requeue_all(bench);
     for (const Read& read : reads) EXPECT_EQ(read.ends.statuses, std::vector{expected()});
@@ -177,7 +177,7 @@ TEST(Recovery, AResetThatBeganEarlierEndsWhileAnOperationWaits) {
     requeue_all(bench);
     ASSERT_TRUE(holder.is_done());
     if (waits == Waits::freeze) {
-      EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+      EXPECT_TRUE(bench.thaw());
     }
     bench.driver.mode = Mode::end;
     requeue_all(bench);
@@ -200,7 +200,7 @@ TEST(Recovery, TwoPartiesQuiesceWhileAnOperationWaits) {
     requeue_all(bench);
     EXPECT_TRUE(held.holder.is_done());
     if (waits == Waits::freeze) {
-      EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+      EXPECT_TRUE(bench.thaw());
       held.waits = Waits::queue_count;
     }
     bench.runtime.run();

@@ -49,23 +49,16 @@ struct Result {
   Status status = Status::ok;
 };
 
-bool quiesce(Bench<>& bench) {
-  return bench.run([&](mq::Control& control) { bench.disk->quiesce(control); });
-}
-bool unquiesce(Bench<>& bench) {
-  return bench.run([&](mq::Control& control) { bench.disk->unquiesce(control); });
-}
-
 // --- quiesces count ------------------------------------------------------------------------------
 
 TEST(Reset, OneOfTwoPartiesThatQuiescedUnquiesces) {
   Bench bench{{}, 2};
   Read read;
-  EXPECT_TRUE(quiesce(bench) && quiesce(bench) && unquiesce(bench));
+  EXPECT_TRUE(bench.quiesce() && bench.quiesce() && bench.unquiesce());
   bench.disk->submit(bench.context(1), read.bio);
   bench.runtime.run();
   EXPECT_EQ(bench.driver.calls, 0) << "the other party still relies on its quiesce";
-  EXPECT_TRUE(unquiesce(bench));
+  EXPECT_TRUE(bench.unquiesce());
   bench.runtime.run();
   EXPECT_EQ(read.ends.count, 1);
 }
@@ -74,24 +67,24 @@ TEST(Reset, OneOfTwoPartiesThatQuiescedUnquiesces) {
 TEST(Reset, AnUnquiesceOrAThawTooManyIsReported) {
   Bench bench{{.name = "twice", .capacity_sectors = 1024}, 2};
   const support::ReportLog log;
-  EXPECT_TRUE(unquiesce(bench));
+  EXPECT_TRUE(bench.unquiesce());
   ASSERT_EQ(log.count(), 1U);
   EXPECT_EQ(std::string{log.last().incident.operation}, "mq::Disk::unquiesce");
   EXPECT_EQ(std::string{log.last().incident.subject}, "twice");
-  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+  EXPECT_TRUE(bench.thaw());
   ASSERT_EQ(log.count(), 2U);
   EXPECT_EQ(std::string{log.last().incident.operation}, "mq::Disk::thaw");
   EXPECT_NE(log.last().incident.place.line(), 0U);
   Read quiesced, frozen;
-  EXPECT_TRUE(quiesce(bench));
+  EXPECT_TRUE(bench.quiesce());
   bench.disk->submit(bench.context(), quiesced.bio);
   EXPECT_EQ(bench.driver.calls, 0) << "the next quiesce is not undone in advance";
-  EXPECT_TRUE(unquiesce(bench));
-  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->freeze(control); }));
+  EXPECT_TRUE(bench.unquiesce());
+  EXPECT_TRUE(bench.freeze());
   bench.disk->submit(bench.context(), frozen.bio);
   bench.runtime.run();
   EXPECT_EQ(bench.driver.calls, 1) << "nor is the next freeze";
-  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+  EXPECT_TRUE(bench.thaw());
   bench.runtime.run();
   EXPECT_EQ(frozen.ends.count, 1);
   EXPECT_EQ(log.count(), 2U);
@@ -371,7 +364,7 @@ TEST(Reset, OperationsBehindARemovalEndOffline) {
 // Goal: a reset can send an admin command while the disk is quiesced.
 TEST(Reset, AReservedRequestIsIssuedWhileTheDiskIsQuiesced) {
   Bench bench{{.capacity_sectors = 1024, .depth = 4, .reserved_depth = 1}};
-  EXPECT_TRUE(quiesce(bench));
+  EXPECT_TRUE(bench.quiesce());
   Read waits;
   Result ordinary, reserved;
   bench.disk->submit(bench.context(), waits.bio);
@@ -391,11 +384,11 @@ TEST(Reset, AReservedRequestIsIssuedWhileTheDiskIsQuiesced) {
   EXPECT_EQ(reserved.number, 7);
   EXPECT_EQ(ordinary.count, 0);
   EXPECT_EQ(waits.ends.count, 0);
-  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->freeze(control); }));
+  EXPECT_TRUE(bench.freeze());
   EXPECT_FALSE(bench.disk->allocate_private(bench.context(), mq::Op::driver_out, true).has_value())
       << "not while it is frozen";
-  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
-  EXPECT_TRUE(unquiesce(bench));
+  EXPECT_TRUE(bench.thaw());
+  EXPECT_TRUE(bench.unquiesce());
   bench.runtime.run();
   EXPECT_EQ(ordinary.count, 1);
   EXPECT_EQ(waits.ends.count, 1);
@@ -439,7 +432,7 @@ TEST(Reset, AResetRequeuesAndChangesTheNumberOfQueues) {
         ASSERT_TRUE(idle.has_value());
         idle->data().driver_data.number = 9;
         bench.disk->execute_private(bench.context(2), *std::move(idle), {&Result::on_end, &result});
-        EXPECT_TRUE(quiesce(bench));
+        EXPECT_TRUE(bench.quiesce());
         requeue_all(bench);
         if (!auto_kick) bench.disk->kick_requeued();
         Operation change;
@@ -450,7 +443,7 @@ TEST(Reset, AResetRequeuesAndChangesTheNumberOfQueues) {
         bench.driver.mode = Mode::end;
         bench.driver.seen.clear();
         requeue_all(bench);  // and that it has issued on its new queue since
-        EXPECT_TRUE(unquiesce(bench));
+        EXPECT_TRUE(bench.unquiesce());
         bench.disk->kick_requeued();
         bench.runtime.run();
         for (const auto& read : reads) EXPECT_EQ(read->ends.statuses, std::vector{Status::ok});
@@ -470,7 +463,7 @@ TEST(Reset, AFreezeDoesNotWaitForRequeuedRequests) {
       bench.driver.next = {Mode::keep};
       Read read;
       bench.disk->submit(bench.context(), read.bio);
-      EXPECT_TRUE(!quiesced || quiesce(bench));
+      EXPECT_TRUE(!quiesced || bench.quiesce());
       Operation freeze;
       bench.disk->freeze(freeze.control);
       bench.runtime.run();
@@ -478,8 +471,8 @@ TEST(Reset, AFreezeDoesNotWaitForRequeuedRequests) {
       requeue_all(bench);
       ASSERT_TRUE(freeze.is_done);
       EXPECT_EQ(bench.driver.calls, 1) << "not issued while frozen";
-      EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
-      EXPECT_TRUE(!quiesced || unquiesce(bench));
+      EXPECT_TRUE(bench.thaw());
+      EXPECT_TRUE(!quiesced || bench.unquiesce());
       bench.disk->kick_requeued();
       bench.runtime.run();
       EXPECT_EQ(read.ends.statuses, std::vector{Status::ok});
@@ -525,9 +518,9 @@ TEST(Reset, RequestsThatMovedToAnotherQueueGiveBackTheirTags) {
   bench.driver.mode = Mode::keep;
   Read reads[4];
   for (unsigned i = 0; i != 4; ++i) bench.disk->submit(bench.context(1), reads[i].bio);
-  EXPECT_TRUE(quiesce(bench));
+  EXPECT_TRUE(bench.quiesce());
   requeue_all(bench);
-  EXPECT_TRUE(bench.run([&](mq::Control& c) { bench.disk->set_queue_count(c, 1); }));
+  EXPECT_TRUE(bench.set_queue_count(1));
   EXPECT_TRUE(bench.run([&](mq::Control& c) { bench.disk->remove(c); }));
   for (const Read& read : reads) EXPECT_EQ(read.ends.statuses, std::vector{Status::offline});
   for (const std::uint32_t queue : {0U, 1U}) {
@@ -549,7 +542,7 @@ TEST(Reset, ARequestThatMovedGetsATagOfTheRequestsBehindIt) {
   Read moved[2]{Read{1}, Read{2}}, behind[2]{Read{3}, Read{4}};
   for (Read& read : moved) bench.disk->submit(bench.context(1), read.bio);
   requeue_all(bench);
-  EXPECT_TRUE(bench.run([&](mq::Control& c) { bench.disk->set_queue_count(c, 1); }));
+  EXPECT_TRUE(bench.set_queue_count(1));
   for (Read& read : behind) bench.disk->submit(bench.context(1), read.bio);
   ASSERT_EQ(bench.driver.kept.size(), 2U);
   bench.disk->kick_requeued();
@@ -581,7 +574,7 @@ TEST(Reset, AReservedRequestThatMovedWaitsForAReservedTag) {
               2};
   bench.driver.mode = Mode::keep;
   Result results[2];
-  EXPECT_TRUE(quiesce(bench));
+  EXPECT_TRUE(bench.quiesce());
   for (std::uint32_t i = 0; i != 2; ++i) {
     auto idle = bench.disk->allocate_private(bench.context(i), mq::Op::driver_out, true);
     ASSERT_TRUE(idle.has_value());
@@ -608,7 +601,7 @@ TEST(Reset, AReservedRequestThatMovedWaitsForAReservedTag) {
     EXPECT_EQ(results[i].count, 1);
     EXPECT_EQ(results[i].number, 10 + i);
   }
-  EXPECT_TRUE(unquiesce(bench));
+  EXPECT_TRUE(bench.unquiesce());
 }
 
 /// A driver whose data in requests cannot move.

@@ -240,7 +240,7 @@ TEST_F(Second, AFreezeWaitsForTheOnlyRequestWhereverItIs) {
     bench.disk->fail_in_flight(Status::io_error);
     bench.runtime.run();
     EXPECT_TRUE(is_frozen);
-    EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->thaw(control); }));
+    EXPECT_TRUE(bench.thaw());
   });
 }
 
@@ -325,9 +325,9 @@ TEST_F(Second, EachQueueThatIsAddedIsOpenedAndClosed) {
   fake::Bench<Driver> own{{.capacity_sectors = 1024, .normal_queues = 1, .max_normal_queues = 4},
                           2};
   EXPECT_EQ(own.driver.opened, std::vector{0U});
-  EXPECT_TRUE(own.run([&](mq::Control& control) { own.disk->set_queue_count(control, 4); }));
+  EXPECT_TRUE(own.set_queue_count(4));
   EXPECT_EQ(own.driver.opened, (std::vector{0U, 1U, 2U, 3U}));
-  EXPECT_TRUE(own.run([&](mq::Control& control) { own.disk->set_queue_count(control, 2); }));
+  EXPECT_TRUE(own.set_queue_count(2));
   own.remove();
   EXPECT_EQ(sorted(own.driver.closed), (std::vector{0U, 1U, 2U, 3U}));
 }

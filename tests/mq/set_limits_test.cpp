@@ -91,12 +91,6 @@ bool change(Bench& bench, const QueueLimits& limits) {
   return bench.run([&](mq::Control& control) { bench.disk->set_limits(control, limits); }) &&
          bench.status == Status::ok;
 }
-bool quiesce(Bench& bench) {
-  return bench.run([&](mq::Control& control) { bench.disk->quiesce(control); });
-}
-bool unquiesce(Bench& bench) {
-  return bench.run([&](mq::Control& control) { bench.disk->unquiesce(control); });
-}
 void requeue_kept(Bench& bench) {
   while (!bench.driver.kept.empty()) bench.driver.take_kept().requeue();
   bench.runtime.run();
@@ -109,14 +103,14 @@ void end_kept(Bench& bench, Status status = Status::ok) {
 }
 /// Requeues what the driver keeps, and lets it wait.
 void requeue_and_hold(Bench& bench) {
-  EXPECT_TRUE(quiesce(bench));
+  EXPECT_TRUE(bench.quiesce());
   requeue_kept(bench);
 }
 /// Issues what waits. The driver ends it.
 void finish(Bench& bench) {
   bench.driver.mode = Mode::end;
   bench.driver.seen.clear();
-  EXPECT_TRUE(unquiesce(bench));
+  EXPECT_TRUE(bench.unquiesce());
   bench.disk->kick_requeued();
   bench.runtime.run();
 }
@@ -279,7 +273,7 @@ void change_under_traffic(const QueueLimits& before, const QueueLimits& after, c
   };
   for (const QueueLimits& limits : {after, before, after}) {
     answer();  // one returns before the change, the others during it
-    EXPECT_TRUE(!plan.quiesced || quiesce(bench));
+    EXPECT_TRUE(!plan.quiesced || bench.quiesce());
     bench.runtime.run();
     Operation operation;
     bench.disk->set_limits(operation.control, limits);
@@ -292,7 +286,7 @@ void change_under_traffic(const QueueLimits& before, const QueueLimits& after, c
     ASSERT_TRUE(operation.done);
     EXPECT_EQ(operation.control.status(), Status::ok);
     EXPECT_EQ(bench.disk->limits(), limits);
-    EXPECT_TRUE(!plan.quiesced || unquiesce(bench));
+    EXPECT_TRUE(!plan.quiesced || bench.unquiesce());
     bench.disk->kick_requeued();
     bench.runtime.run();
   }
@@ -359,14 +353,14 @@ TEST(SetLimits, ARequestThatWasCutIsJoinedWhenTheLimitsGrow) {
   EXPECT_TRUE(change(bench, {.max_sectors = 8}) && change(bench, {.max_sectors = 3}));
   EXPECT_TRUE(change(bench, {.max_sectors = 10}));
   bench.driver.seen.clear();
-  EXPECT_TRUE(unquiesce(bench));
+  EXPECT_TRUE(bench.unquiesce());
   EXPECT_EQ(bench.driver.lengths(), std::vector<std::uint64_t>{10});
   requeue_and_hold(bench);  // the driver gives back the first part of a request with a rest
   EXPECT_TRUE(change(bench, {.max_sectors = 20}));
   bench.driver.seen.clear();
-  EXPECT_TRUE(unquiesce(bench));
+  EXPECT_TRUE(bench.unquiesce());
   EXPECT_EQ(bench.driver.lengths(), std::vector<std::uint64_t>{20});
-  EXPECT_TRUE(quiesce(bench));
+  EXPECT_TRUE(bench.quiesce());
   end_kept(bench);
   EXPECT_EQ(write.ends.count, 0) << "the rest waits";
   EXPECT_TRUE(change(bench, {.max_sectors = 64}));
@@ -382,7 +376,7 @@ TEST(SetLimits, APartThatFailsEndsTheIo) {
   bench.disk->submit(bench.context(), *write.bio);
   requeue_and_hold(bench);
   EXPECT_TRUE(change(bench, {.max_sectors = 12}));
-  EXPECT_TRUE(unquiesce(bench));
+  EXPECT_TRUE(bench.unquiesce());
   end_kept(bench);
   end_kept(bench, Status::medium_error);  // the second of three parts
   EXPECT_EQ(write.ends.statuses, std::vector{Status::medium_error});
@@ -420,7 +414,7 @@ TEST(SetLimits, APartThatIsRefusedOrRequeuedIsIssuedAgain) {
   bench.disk->submit(bench.context(), *write.bio);
   requeue_and_hold(bench);
   EXPECT_TRUE(change(bench, {.max_sectors = 12}));
-  EXPECT_TRUE(unquiesce(bench));
+  EXPECT_TRUE(bench.unquiesce());
   requeue_kept(bench);
   ASSERT_EQ(bench.driver.kept.size(), 1U);
   bench.driver.seen.clear();
@@ -450,7 +444,7 @@ TEST(SetLimits, ARequestThatWasCutMovesToAnotherQueue) {
     bench.disk->submit(bench.context(1), *behind.bio);
     requeue_and_hold(bench);
     EXPECT_TRUE(change(bench, {.max_sectors = 12}));
-    EXPECT_TRUE(bench.run([&](mq::Control& c) { bench.disk->set_queue_count(c, 1); }));
+    EXPECT_TRUE(bench.set_queue_count(1));
     EXPECT_TRUE(change(bench, {.max_sectors = 10}));
     finish(bench);
     for (const fake::Seen& seen : bench.driver.seen) EXPECT_EQ(seen.hw_queue, 0U);
@@ -470,8 +464,8 @@ TEST(SetLimits, ARemovalEndsRequestsThatWereCut) {
     bench.disk->submit(bench.context(), *write.bio);
     requeue_and_hold(bench);
     EXPECT_TRUE(change(bench, {.max_sectors = 12}));
-    EXPECT_TRUE(state == 0 || unquiesce(bench));
-    EXPECT_TRUE(state != 2 || quiesce(bench));
+    EXPECT_TRUE(state == 0 || bench.unquiesce());
+    EXPECT_TRUE(state != 2 || bench.quiesce());
     if (state == 2) end_kept(bench);
     Operation removal;
     bench.disk->remove(removal.control);
@@ -503,7 +497,7 @@ TEST(SetLimits, WritesOfAZonedDiskKeepTheirOrderWhenTheyAreCut) {
   requeue_and_hold(bench);
   EXPECT_TRUE(change(bench, {.max_sectors = 12}));
   bench.driver.seen.clear();
-  EXPECT_TRUE(unquiesce(bench));
+  EXPECT_TRUE(bench.unquiesce());
   bench.disk->submit(bench.context(), *fourth.bio);
   EXPECT_EQ(bench.driver.kept.size(), 1U) << "nothing is issued between a part and its rest";
   int commands = 0;
@@ -543,7 +537,7 @@ TEST(SetLimits, ALaterWriteOfAZonedDiskDoesNotPassARest) {
   requeue_and_hold(bench);
   EXPECT_TRUE(change(bench, {.max_sectors = 12}));
   bench.driver.seen.clear();
-  EXPECT_TRUE(unquiesce(bench));
+  EXPECT_TRUE(bench.unquiesce());
   ASSERT_EQ(bench.driver.kept.size(), 2U) << "a part of each";
   bench.disk->submit(bench.context(), *later.bio);
   bench.runtime.run();
@@ -573,7 +567,7 @@ TEST(SetLimits, APartOfAZonedWriteThatFailsHoldsUpNoLaterWrite) {
   bench.disk->submit(bench.context(), *first.bio);
   requeue_and_hold(bench);
   EXPECT_TRUE(change(bench, {.max_sectors = 12}));
-  EXPECT_TRUE(unquiesce(bench));
+  EXPECT_TRUE(bench.unquiesce());
   ASSERT_EQ(bench.driver.kept.size(), 1U);
   end_kept(bench, Status::medium_error);
   EXPECT_EQ(first.ends.statuses, std::vector{Status::medium_error});
@@ -596,7 +590,7 @@ TEST(SetLimits, RequestsThatAreCutKeepTheirPlace) {
   EXPECT_TRUE(change(bench, {.max_sectors = 16}));
   bench.disk->submit(bench.context(), *later.bio);
   bench.driver.seen.clear();
-  EXPECT_TRUE(unquiesce(bench));
+  EXPECT_TRUE(bench.unquiesce());
   std::vector<std::uint64_t> sectors;
   for (const fake::Seen& seen : bench.driver.seen) sectors.push_back(seen.sector);
   EXPECT_EQ(sectors, (std::vector<std::uint64_t>{0, 64, 128, 192}));
@@ -622,7 +616,7 @@ TEST(SetLimits, MemoryThatIsNoLongerAlignedEndsTheBio) {
     for (Write* write : {&partly, &waiting, &aligned}) {
       bench.disk->submit(bench.context(), *write->bio);
     }
-    EXPECT_TRUE(quiesce(bench));
+    EXPECT_TRUE(bench.quiesce());
     bench.driver.end(bench.data(), bench.driver.take_kept());
     requeue_kept(bench);
     EXPECT_TRUE(change(bench, {.max_sectors = 8, .dma_alignment_mask = 511}));
@@ -648,7 +642,7 @@ TEST(SetLimits, AFlushStepThatWaitsEndsWithItsBio) {
   bench.driver.mode = Mode::keep;
   Write written{0, 8, {.fua = true}, 256}, flushing{64, 8, {.preflush = true}, 256};
   bench.disk->submit(bench.context(), *written.bio);
-  EXPECT_TRUE(quiesce(bench));
+  EXPECT_TRUE(bench.quiesce());
   end_kept(bench);  // the postflush waits
   bench.disk->submit(bench.context(), *flushing.bio);
   EXPECT_TRUE(change(bench, {.dma_alignment_mask = 511}));
@@ -821,7 +815,7 @@ TEST(SetLimits, WaitsOnlyForWhatTheDriverHas) {
     bench.disk->submit(bench.context(0), *out.bio);
     bench.disk->submit(bench.context(0), *waits.bio);
     bench.disk->submit(bench.context(1), *other.bio);
-    EXPECT_TRUE(quiesce(bench));
+    EXPECT_TRUE(bench.quiesce());
     Operation operation, freeze;
     bench.disk->set_limits(operation.control, {.max_sectors = 16});
     bench.disk->freeze(freeze.control);
@@ -832,7 +826,7 @@ TEST(SetLimits, WaitsOnlyForWhatTheDriverHas) {
     EXPECT_TRUE(operation.done);
     EXPECT_TRUE(freeze.done);
     EXPECT_TRUE(change(bench, {.max_sectors = 8})) << "frozen and quiesced";
-    EXPECT_TRUE(bench.run([&](mq::Control& c) { bench.disk->thaw(c); }));
+    EXPECT_TRUE(bench.thaw());
     finish(bench);
     for (Write* write : {&out, &waits, &other}) write->expect_written(bench);
   }
