@@ -73,7 +73,7 @@ endfunction()
 
 single_header(blkown.hpp "the core" blkown.hpp)
 
-# Not the header that needs liburing.
+# Not the headers that need liburing or Linux's VFIO.
 file(GLOB headers RELATIVE ${INCLUDE}/blkown ${INCLUDE}/blkown/dma/*.hpp ${INCLUDE}/blkown/mq/*.hpp)
-list(REMOVE_ITEM headers dma/uring_buffers.hpp)
+list(REMOVE_ITEM headers dma/uring_buffers.hpp dma/vfio.hpp dma/vfio_pci.hpp)
 single_header(blkown_mq.hpp "the core, DMA mappings and the block layer" blkown.hpp ${headers})

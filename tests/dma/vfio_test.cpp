@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: the VFIO backend maps whole pages at addresses of its own, uses none again before its unmap
+// has succeeded, and answers every failure of the kernel.
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <blkown/dma/dma.hpp>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "dma/fake_vfio.hpp"
+#include "support/driver.hpp"
+
+namespace {
+
+namespace dma = blkown::dma;
+using blkown::Cookie;
+using blkown::Segment;
+using dma::Direction;
+using dma::IovaSegment;
+using dma::MapFailure;
+using Vfio = dma::BasicVfio<fake::VfioSystem>;
+
+constexpr std::uint64_t page = Vfio::page_bytes;
+constexpr std::uint64_t window_at = std::uint64_t{1} << 32;
+constexpr Cookie io{.value = 7, .generation = {}, .tag = {}, .queue = {}};
+
+alignas(4096) std::array<std::byte, 16 * 4096> memory;
+
+class VfioTest : public testing::Test {
+ protected:
+  void make(const dma::VfioConfig& config = {.window_bytes = 8 * page}) {
+    auto made = Vfio::create(3, config, {&kernel});
+    ASSERT_TRUE(made.has_value()) << to_string(made.error().step);
+    vfio = *std::move(made);
+  }
+  void SetUp() override { make(); }
+
+  static Segment part(std::size_t offset, std::size_t bytes) {
+    return {memory.data() + offset, bytes};
+  }
+  std::uint64_t map(std::size_t offset, std::size_t bytes,
+                    Direction direction = Direction::bidirectional, const Cookie& cookie = io) {
+    const auto iova = vfio->map(part(offset, bytes), direction, cookie);
+    EXPECT_TRUE(iova.has_value()) << to_string(iova.error());
+    return iova.value_or(0);
+  }
+  MapFailure map_fails(std::size_t offset, std::size_t bytes) {
+    const auto iova = vfio->map(part(offset, bytes), Direction::to_device, io);
+    EXPECT_FALSE(iova.has_value());
+    return iova.has_value() ? MapFailure{} : iova.error();
+  }
+  std::expected<void, MapFailure> unmap(const std::vector<IovaSegment>& segments) {
+    for (const IovaSegment& segment : segments) EXPECT_TRUE(vfio->unmap(segment).has_value());
+    return vfio->invalidate(segments);
+  }
+
+  fake::VfioKernel kernel;
+  std::unique_ptr<Vfio> vfio;
+};
+
+// --- pages ---------------------------------------------------------------------------------------
+
+TEST_F(VfioTest, MapsTheWholePagesOfTheBytes) {
+  const std::uint64_t iova = map(100, 8192, Direction::from_device);
+  EXPECT_EQ(iova, window_at + 100) << "the offset in the page is kept";
+  ASSERT_EQ(kernel.mappings.size(), 1U);
+  EXPECT_EQ(kernel.mappings[window_at].bytes, 3 * page);
+  EXPECT_EQ(kernel.mappings[window_at].address, reinterpret_cast<std::uintptr_t>(memory.data()));
+  EXPECT_EQ(kernel.translate(iova + 8191, VFIO_DMA_MAP_FLAG_WRITE), memory.data() + 8291);
+  EXPECT_EQ(vfio->mapped_pages(), 3U);
+  EXPECT_TRUE(unmap({{iova, 8192}}).has_value());
+  EXPECT_TRUE(kernel.mappings.empty());
+  EXPECT_EQ(vfio->mapped_pages(), 0U);
+}
+
+TEST_F(VfioTest, AByteIsAPageAndAPageIsNotTwo) {
+  EXPECT_EQ(map(0, 1), window_at);
+  EXPECT_EQ(map(4095, 1), window_at + page + 4095);
+  EXPECT_EQ(map(page, page), window_at + 2 * page);
+  EXPECT_EQ(map(4095, 2), window_at + 3 * page + 4095);
+  EXPECT_EQ(vfio->mapped_pages(), 5U);
+}
+
+TEST_F(VfioTest, TheDeviceReachesMemoryInTheDirectionOnly) {
+  const std::uint64_t read = map(0, 8, Direction::to_device);
+  const std::uint64_t written = map(page, 8, Direction::from_device);
+  EXPECT_NE(kernel.translate(read, VFIO_DMA_MAP_FLAG_READ), nullptr);
+  EXPECT_EQ(kernel.translate(read, VFIO_DMA_MAP_FLAG_WRITE), nullptr);
+  EXPECT_EQ(kernel.translate(written, VFIO_DMA_MAP_FLAG_READ), nullptr);
+  EXPECT_NE(kernel.translate(written, VFIO_DMA_MAP_FLAG_WRITE), nullptr);
+}
+
+// Goal: two I/Os in one page have translations of their own, so that the end of one does not cut
+// off the other.
+TEST_F(VfioTest, TwoIosMayShareAPage) {
+  const std::uint64_t first = map(0, 512);
+  const std::uint64_t second = map(512, 512);
+  EXPECT_NE(first / page, second / page);
+  EXPECT_TRUE(unmap({{first, 512}}).has_value());
+  EXPECT_NE(kernel.translate(second, VFIO_DMA_MAP_FLAG_READ), nullptr);
+}
+
+TEST_F(VfioTest, AddressesAreUsedInTurn) {
+  const std::uint64_t first = map(0, 1);
+  EXPECT_TRUE(unmap({{first, 1}}).has_value());
+  EXPECT_EQ(map(0, 1), window_at + page);
+  for (int i = 0; i != 6; ++i) {
+    const std::uint64_t iova = map(0, 1);
+    EXPECT_TRUE(unmap({{iova, 1}}).has_value());
+  }
+  EXPECT_EQ(map(0, 1), window_at) << "from the beginning again";
+}
+
+TEST_F(VfioTest, AListIsUnmappedByOneCall) {
+  const std::vector<IovaSegment> list{
+      {map(0, page), page}, {map(page, 100), 100}, {map(3 * page + 8, 8), 8}};
+  EXPECT_TRUE(unmap(list).has_value());
+  EXPECT_EQ(kernel.unmaps, 1U);
+  EXPECT_TRUE(kernel.mappings.empty());
+  const std::uint64_t first = map(0, 1);
+  const std::uint64_t between = map(0, 1);
+  const std::uint64_t last = map(0, 1);
+  EXPECT_TRUE(unmap({{first, 1}, {last, 1}}).has_value());
+  EXPECT_EQ(kernel.unmaps, 3U) << "not adjacent";
+  EXPECT_NE(kernel.translate(between, VFIO_DMA_MAP_FLAG_READ), nullptr);
+}
+
+// --- failures ------------------------------------------------------------------------------------
+
+TEST_F(VfioTest, NoAddressIsForNowIfOthersHaveIt) {
+  const std::uint64_t others = map(0, 7 * page);
+  EXPECT_EQ(map_fails(0, 2 * page), MapFailure::no_iova);
+  EXPECT_EQ(map_fails(0, 9 * page), MapFailure::iova_space_too_small);
+  EXPECT_TRUE(unmap({{others, 7 * page}}).has_value());
+  EXPECT_EQ(map(0, 8 * page), window_at);
+}
+
+TEST_F(VfioTest, SaysWhetherItCouldHoldAllElements) {
+  const std::uint64_t ring = map(0, page, Direction::bidirectional, Cookie{});
+  static_cast<void>(map(0, 7 * page));
+  const std::vector<IovaSegment> seven{{0, 4 * page}, {0x5000, 3 * page}};
+  EXPECT_TRUE(vfio->can_hold(seven, io)) << "other I/Os do not count";
+  const std::vector<IovaSegment> on_eight{{0, 4 * page}, {0x5001, 3 * page}};
+  EXPECT_FALSE(vfio->can_hold(on_eight, io)) << "coherent memory stays";
+  EXPECT_TRUE(unmap({{ring, page}}).has_value());
+  EXPECT_TRUE(vfio->can_hold(on_eight, io));
+}
+
+TEST_F(VfioTest, AFailureOfTheKernelIsTyped) {
+  const std::pair<int, MapFailure> answers[] = {{ENOSPC, MapFailure::no_iova},
+                                                {ENOMEM, MapFailure::out_of_memory},
+                                                {EFAULT, MapFailure::refused},
+                                                {EINVAL, MapFailure::refused}};
+  for (const auto& [error, failure] : answers) {
+    kernel.map_error = error;
+    EXPECT_EQ(map_fails(0, 8), failure) << error;
+    EXPECT_EQ(vfio->mapped_pages(), 0U) << "the address is free again";
+  }
+  kernel.max_mappings = 1;
+  static_cast<void>(map(0, 8));
+  EXPECT_EQ(map_fails(0, 8), MapFailure::no_iova);
+}
+
+// Goal: an address that somebody else has mapped is not tried again for ever.
+TEST_F(VfioTest, AnAddressOfSomebodyElseIsPassedOver) {
+  kernel.mappings[window_at] = {0x1000, page, VFIO_DMA_MAP_FLAG_READ};
+  EXPECT_EQ(map_fails(0, 8), MapFailure::refused);
+  for (int i = 0; i != 9; ++i) {
+    const std::uint64_t iova = map(0, 8);
+    EXPECT_NE(iova, window_at);
+    EXPECT_TRUE(unmap({{iova, 8}}).has_value());
+  }
+}
+
+// Goal: the addresses of a failed unmap are not used again, also those of the list that are
+// unmapped.
+TEST_F(VfioTest, AFailedUnmapKeepsItsAddresses) {
+  const std::vector<IovaSegment> list{{map(0, page), page}, {map(8 * page, page), page}};
+  static_cast<void>(map(0, page));
+  const std::vector<IovaSegment> apart{list[0], {map(0, page), page}};
+  kernel.refuse_unmap = 1;
+  const auto failed = unmap(apart);
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_EQ(failed.error(), MapFailure::unmap_failed);
+  EXPECT_EQ(kernel.translate(apart[0].iova, VFIO_DMA_MAP_FLAG_READ), nullptr);
+  EXPECT_NE(kernel.translate(apart[1].iova, VFIO_DMA_MAP_FLAG_READ), nullptr);
+  for (int i = 0; i != 12; ++i) {
+    const std::uint64_t iova = map(0, 1);
+    EXPECT_NE(iova / page, apart[0].iova / page);
+    EXPECT_NE(iova / page, apart[1].iova / page);
+    EXPECT_TRUE(unmap({{iova, 1}}).has_value());
+  }
+  EXPECT_TRUE(vfio->invalidate(apart).has_value()) << "the drain's second try";
+  EXPECT_EQ(vfio->mapped_pages(), 2U);
+}
+
+// --- limits --------------------------------------------------------------------------------------
+
+TEST_F(VfioTest, NoElementCrossesTheDevicesBoundary) {
+  vfio.reset();
+  make({.limits = {.boundary_mask = 4 * page - 1}, .window_bytes = 16 * page});
+  static_cast<void>(map(0, 3 * page));
+  EXPECT_EQ(map(0, 2 * page), window_at + 4 * page);
+  EXPECT_EQ(map(8, 2 * page), window_at + 8 * page + 8) << "three pages";
+  EXPECT_EQ(map(page, page), window_at + 11 * page);
+}
+
+TEST_F(VfioTest, EveryByteIsWithinTheDevicesReach) {
+  vfio.reset();
+  make({.limits = {.address_mask = 0xFFFF'FFFF}, .first_iova = 0x10000, .window_bytes = 8 * page});
+  EXPECT_LE(vfio->bus_address(memory.data()), 0xFFFF'FFFFU);
+  EXPECT_EQ(vfio->bus_address(memory.data() + 5) % page, 5U);
+  EXPECT_EQ(map(5, 1), 0x10005U);
+}
+
+TEST_F(VfioTest, AWindowThatTheIommuDoesNotTakeIsRefused) {
+  const auto refusal = [&](const dma::VfioConfig& config) {
+    const auto made = Vfio::create(3, config, {&kernel});
+    EXPECT_FALSE(made.has_value());
+    return made.has_value() ? dma::VfioStep::allocate : made.error().step;
+  };
+  using enum dma::VfioStep;
+  EXPECT_EQ(refusal({.first_iova = 0xFED0'0000, .window_bytes = 0x20'0000}), address_window)
+      << "the window of the interrupts";
+  EXPECT_EQ(refusal({.first_iova = (std::uint64_t{1} << 39) - page, .window_bytes = 2 * page}),
+            address_window);
+  EXPECT_EQ(refusal({.first_iova = window_at + 8}), address_window);
+  EXPECT_EQ(refusal({.window_bytes = 0}), address_window);
+  EXPECT_EQ(refusal({.window_bytes = 100}), address_window);
+  EXPECT_EQ(refusal({.first_iova = ~std::uint64_t{0} - page + 1, .window_bytes = 2 * page}),
+            address_window);
+  EXPECT_EQ(refusal({.limits = {.address_mask = 0xFFFF'FFFF}}), address_window)
+      << "beyond the device's reach";
+  EXPECT_TRUE(
+      Vfio::create(3, {.first_iova = 0xFEF0'0000, .window_bytes = page}, {&kernel}).has_value());
+  kernel.page_sizes = 0x10000;
+  EXPECT_EQ(refusal({}), page_size);
+}
+
+// --- arenas --------------------------------------------------------------------------------------
+
+TEST_F(VfioTest, AnArenaIsMappedOnce) {
+  const auto arena = vfio->add_arena(part(page, 3 * page));
+  ASSERT_TRUE(arena.has_value());
+  EXPECT_EQ(*arena, (IovaSegment{window_at, 3 * page}));
+  EXPECT_EQ(kernel.maps, 1U);
+  EXPECT_EQ(map(page + 100, 8), window_at + 100);
+  EXPECT_EQ(map(page, 3 * page), window_at);
+  EXPECT_EQ(map(4 * page - 1, 1), window_at + 3 * page - 1);
+  EXPECT_EQ(kernel.maps, 1U);
+  EXPECT_TRUE(unmap({{window_at + 100, 8}}).has_value());
+  EXPECT_EQ(kernel.unmaps, 0U);
+  EXPECT_NE(kernel.translate(window_at + 100, VFIO_DMA_MAP_FLAG_WRITE), nullptr);
+  EXPECT_EQ(vfio->mapped_pages(), 3U);
+}
+
+TEST_F(VfioTest, BytesAcrossAnArenasEndAreMappedByThemselves) {
+  ASSERT_TRUE(vfio->add_arena(part(page, page)).has_value());
+  for (const std::size_t offset : {page - 1, 2 * page - 1}) {
+    const std::uint64_t iova = map(offset, 2);
+    EXPECT_EQ(kernel.translate(iova + 1, VFIO_DMA_MAP_FLAG_READ), memory.data() + offset + 1);
+    const std::uint64_t in_arena = map(page, 8);
+    const std::vector<IovaSegment> mixed{{in_arena, 8}, {iova, 2}};
+    EXPECT_TRUE(unmap(mixed).has_value());
+    EXPECT_EQ(kernel.mappings.size(), 1U) << "the arena";
+  }
+}
+
+TEST_F(VfioTest, ArenasAreLimited) {
+  EXPECT_EQ(vfio->add_arena({}).error(), MapFailure::no_bytes);
+  EXPECT_EQ(vfio->add_arena(part(0, 9 * page)).error(), MapFailure::iova_space_too_small);
+  for (std::size_t i = 0; i != Vfio::max_arenas; ++i) {
+    EXPECT_TRUE(vfio->add_arena(part(i * page, 8)).has_value());
+  }
+  EXPECT_EQ(vfio->add_arena(part(9 * page, 8)).error(), MapFailure::refused);
+}
+
+TEST_F(VfioTest, TheDestructorUnmapsAll) {
+  ASSERT_TRUE(vfio->add_arena(part(page, page)).has_value());
+  static_cast<void>(map(0, 8));
+  kernel.mappings[window_at - page] = {0x1000, page, VFIO_DMA_MAP_FLAG_READ};
+  vfio.reset();
+  EXPECT_EQ(kernel.mappings.size(), 1U) << "outside the window";
+}
+
+// --- with mappings -------------------------------------------------------------------------------
+
+struct Data {
+  dma::IovaList<8> iovas;
+  std::optional<dma::ActiveMapping> mapping;
+};
+using Request = blkown::Request<Data>;
+
+// Goal: a failure of VFIO_IOMMU_UNMAP_DMA puts the mapping into quarantine, and a drain ends that.
+TEST_F(VfioTest, AFailedUnmapIsQuarantine) {
+  support::Driver<Request> driver;
+  dma::Device<Vfio> device{*vfio};
+  auto claim = driver.owned(0).into_claim();
+  const std::array segments{part(0, 512), part(2 * page, 512)};
+  claim.data().mapping.emplace(
+      support::take_value(
+          dma::map(claim, device, segments, Direction::from_device, claim.data().iovas))
+          .activate());
+  const auto cookie = driver.publish(std::move(claim));
+  auto found = driver.claim(cookie);
+  auto mapping = *std::exchange(found.data().mapping, std::nullopt);
+  kernel.refuse_unmap = 0;
+  EXPECT_TRUE(std::move(mapping).unmap(*dma::EndProof::of(found)).has_value());
+  std::move(found).end_ok();
+  EXPECT_EQ(device.quarantined_count(), 1U);
+  EXPECT_EQ(driver.reports.count(), 1U);
+  EXPECT_EQ(driver.sink.count(), 0U);
+  EXPECT_EQ(vfio->mapped_pages(), 2U);
+  EXPECT_EQ(device.drain(device.declare_stopped()), 1U);
+  EXPECT_EQ(driver.sink.count(), 1U);
+  EXPECT_TRUE(kernel.mappings.empty());
+}
+
+TEST_F(VfioTest, HoldsRings) {
+  dma::Device<Vfio> device{*vfio};
+  auto ring = support::take_value(dma::Coherent<Vfio>::allocate(device, 100));
+  std::byte* const seen = kernel.translate(ring.segment().iova, VFIO_DMA_MAP_FLAG_WRITE);
+  EXPECT_EQ(seen, ring.data());
+  EXPECT_TRUE(std::move(ring).free(device.declare_stopped()).has_value());
+  EXPECT_TRUE(kernel.mappings.empty());
+}
+
+TEST(VfioStep, EachHasAName) {
+  for (int i = 0; i <= static_cast<int>(dma::VfioStep::allocate); ++i) {
+    EXPECT_STRNE(to_string(static_cast<dma::VfioStep>(i)), "unknown step");
+  }
+  EXPECT_STREQ(to_string(static_cast<dma::VfioStep>(77)), "unknown step");
+}
+
+}  // namespace
