@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "controller.hpp"
+#include "io_command.hpp"
 #include "io_queue.hpp"
 #include "reset.hpp"
 
@@ -64,9 +65,6 @@ class DriverOf {
   using Owner = Controller<R, B, P, std::recursive_mutex>;
   using Result = std::expected<void, ControllerError>;
 
-  /// The most pieces of memory of one command.
-  static constexpr std::uint32_t max_segments = 128;
-
   /// The driver's data in each request.
   struct RequestData {
     dma::IovaList<max_segments> iovas;
@@ -96,12 +94,10 @@ class DriverOf {
     const std::uint32_t granted = controller_.info().io_queues;
     config_.poll_queues = std::min(config_.poll_queues, granted - 1);
     config_.normal_queues = std::min(config_.normal_queues, granted - config_.poll_queues);
-    for (std::uint32_t i = 0; i != queue_count(); ++i) {
-      auto queue = allocate_queue(i);
-      if (queue == nullptr) return std::unexpected(ControllerError{ControllerStep::memory, {}});
-      queues_.push_back(std::move(queue));
+    if (!queues_.allocate(controller_, queue_count(), config_.depth)) {
+      return std::unexpected(ControllerError{ControllerStep::memory, {}});
     }
-    return create_queues();
+    return queues_.create(controller_, config_.normal_queues);
   }
 
   /// Lets the controller make its cache durable, stops it, and frees the memory. False: there is no
@@ -111,9 +107,7 @@ class DriverOf {
     const auto proof = controller_.shut_down();
     if (!proof.has_value()) return false;
     static_cast<void>(controller_.device().drain(*proof));
-    bool is_freed = true;
-    for (const auto& queue : queues_) is_freed = queue->free(*proof) && is_freed;
-    queues_.clear();
+    const bool is_freed = queues_.free(*proof);
     return controller_.free(*proof) && is_freed;
   }
 
@@ -128,19 +122,11 @@ class DriverOf {
   /// The configuration of a namespace's disk.
   /// Precondition: NamespaceInfo::is_usable().
   [[nodiscard]] mq::DiskConfig disk_config(const NamespaceInfo& info) const {
-    const unsigned block_shift = info.block_exponent - mq::sector_shift;
-    mq::DiskConfig disk;
-    disk.name = "nvme";
-    disk.capacity_sectors = info.blocks << block_shift;
-    disk.logical_block_bytes = info.block_bytes();
-    disk.limits = limits(block_shift);
-    disk.read_only = info.is_read_only;
-    disk.write_cache = controller_.info().has_write_cache;
-    disk.fua = disk.write_cache;  // every NVMe controller has FUA
+    mq::DiskConfig disk =
+        nvme_driver::disk_config(controller_.info(), info, controller_.device().backend().limits());
     disk.normal_queues = config_.normal_queues;
     disk.poll_queues = config_.poll_queues;
     disk.depth = config_.depth;
-    disk.layout = blkown::CookieLayout::nvme();
     return disk;
   }
 
@@ -159,7 +145,7 @@ class DriverOf {
 
   Status init_hctx(Hw& hw, QueueData&) {
     if (hw.index().value >= queues_.size()) return Status::invalid;
-    Queue& queue = *queues_[hw.index().value];
+    Queue& queue = queues_[hw.index().value];
     hw.data.queue = &queue;
     set_lookup_queue(queue, nullptr, &hw);
     reset_.attach(hw.disk());
@@ -216,7 +202,7 @@ class DriverOf {
   /// Vector 0 is the admin queue's, vector i that of I/O queue i.
   void interrupt(std::uint32_t vector) {
     if (vector == 0) return controller_.interrupt();
-    if (vector <= queues_.size()) service(*queues_[vector - 1]);
+    if (vector <= queues_.size()) service(queues_[vector - 1]);
   }
   /// The controller has failed (CSTS.CFS).
   void failed() { reset(); }
@@ -250,32 +236,7 @@ class DriverOf {
   /// Built before the publication, because a published I/O may end at any moment.
   [[nodiscard]] std::expected<SubmissionEntry, Status> command(Hw& hw, const NamespaceInfo& info,
                                                                const Claim<Rq>& claim) {
-    const Payload& payload = claim.data();
-    PrpPool<B>& prps = hw.data.queue->prps;
-    const unsigned shift = info.block_exponent;
-    const blkown::nvme::BlockRange blocks{
-        .slba = payload.sector() >> (shift - mq::sector_shift),
-        .block_count = static_cast<std::uint32_t>(payload.length_bytes() >> shift)};
-    SubmissionEntry entry;
-    switch (payload.op()) {
-      case mq::Op::read: entry = SubmissionEntry::read(info.nsid, blocks); break;
-      case mq::Op::write:
-        entry = SubmissionEntry::write(info.nsid, blocks, payload.flags().fua);
-        break;
-      case mq::Op::write_zeroes:
-        return SubmissionEntry::write_zeroes(info.nsid, blocks, false, payload.flags().fua);
-      case mq::Op::discard:
-        entry = SubmissionEntry::dataset_management(info.nsid, 1, true);
-        entry.set_prps(
-            prps.put(claim.tag(),
-                     {.attributes = 0, .block_count = blocks.block_count, .slba = blocks.slba}));
-        return entry;
-      default: return SubmissionEntry::flush(info.nsid);
-    }
-    const auto built = prps.build(claim.tag(), payload.driver_data.mapping->segments());
-    if (!built.has_value()) return std::unexpected(Status::invalid);
-    entry.set_prps(*built);
-    return entry;
+    return io_command(claim.data(), claim.tag(), info, hw.data.queue->prps);
   }
 
   /// Publishes the I/O with its command, and rings the doorbell for the last one of a batch.
@@ -354,7 +315,8 @@ class DriverOf {
     give_up(*proof);
     for (unsigned tries = 0; tries != max_starts && !is_offline(); ++tries) {
       const Result started = controller_.start();
-      if (started.has_value() && create_queues().has_value()) return;
+      if (started.has_value() && queues_.create(controller_, config_.normal_queues).has_value())
+        return;
       if (!controller_.stop().has_value()) break;
     }
     is_offline_.store(true);
@@ -368,8 +330,9 @@ class DriverOf {
       }
     });
     static_cast<void>(controller_.device().drain(proof));
-    for (const auto& queue : queues_) {
-      while (!queue->gate.try_close([&] { queue->pair.reset(); })) controller_.platform().pause();
+    for (std::uint32_t i = 0; i != queues_.size(); ++i) {
+      Queue& queue = queues_[i];
+      while (!queue.gate.try_close([&] { queue.pair.reset(); })) controller_.platform().pause();
     }
   }
   void give_up_queue(Hw& hw, const dma::EndProof& proof) {
@@ -382,42 +345,6 @@ class DriverOf {
   }
 
  private:
-  [[nodiscard]] std::unique_ptr<Queue> allocate_queue(std::uint32_t index) {
-    // Only completions say what was fetched, so the ring has room for more than the requests.
-    const std::uint32_t entries = std::min(2 * config_.depth, controller_.info().max_queue_entries);
-    QueuePairConfig pair{.id = static_cast<std::uint16_t>(index + 1),
-                         .submission_entries = entries,
-                         .completion_entries = entries};
-    controller_.state().set_doorbells(pair);
-    return Queue::allocate(controller_.registers(), controller_.device(), pair, config_.depth);
-  }
-  [[nodiscard]] Result create_queues() {
-    for (std::uint32_t i = 0; i != queues_.size(); ++i) {
-      const QueuePairConfig& pair = queues_[i]->pair.config();
-      const bool is_polled = i >= config_.normal_queues;
-      const auto vector = is_polled ? std::nullopt : std::optional{pair.id};
-      if (auto created = controller_.create_queue_pair(pair, vector); !created.has_value()) {
-        return created;
-      }
-    }
-    return {};
-  }
-
-  [[nodiscard]] mq::QueueLimits limits(unsigned block_shift) const {
-    const ControllerInfo& info = controller_.info();
-    auto device = controller_.device().backend().limits();
-    device.max_segments = std::min(device.max_segments, max_segments);
-    device.virt_boundary_mask = std::max<std::uint64_t>(device.virt_boundary_mask, page_bytes - 1);
-    mq::QueueLimits limits = mq::QueueLimits::for_device(device);
-    const auto max_bytes = std::min(info.max_transfer_bytes, PrpPool<B>::max_transfer_bytes);
-    limits.max_sectors = static_cast<std::uint32_t>(max_bytes >> mq::sector_shift);
-    limits.dma_alignment_mask = 3;
-    if (info.has_discard) limits.max_discard_sectors = std::uint64_t{UINT32_MAX} << block_shift;
-    if (info.has_write_zeroes)
-      limits.max_write_zeroes_sectors = std::uint64_t{65536} << block_shift;
-    return limits;
-  }
-
   /// Changes the queue for lookups from `from`, or from any queue if null, to `to`.
   void set_lookup_queue(Queue& queue, const Hw* from, Hw* to) {
     const auto change = [&] {
@@ -429,7 +356,7 @@ class DriverOf {
 
   Owner& controller_;
   DriverConfig config_;
-  std::vector<std::unique_ptr<Queue>> queues_;
+  IoQueues<R, B, Hw> queues_;
   ResetSequence<Self> reset_{&on_quiet, this};
   std::atomic<bool> is_offline_{false};
   std::atomic<unsigned> resets_{0};

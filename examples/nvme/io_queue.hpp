@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// IoQueue: an I/O queue pair with its memory, its lock and its gate.
+// IoQueue: an I/O queue pair with its memory, its lock and its gate. IoQueues: those of a
+// controller.
 
 #ifndef EXAMPLES_NVME_IO_QUEUE_HPP
 #define EXAMPLES_NVME_IO_QUEUE_HPP
@@ -10,6 +11,7 @@
 #include <blkown/tag.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <expected>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -18,6 +20,7 @@
 #include <vector>
 
 #include "completion_gate.hpp"
+#include "controller_info.hpp"
 #include "prp_pool.hpp"
 #include "queue_pair.hpp"
 
@@ -87,6 +90,60 @@ class IoQueue {
   Memory submissions_;
   Memory completions_;
   std::vector<std::optional<blkown::Generation>> aborted_;  // by tag
+};
+
+/// The I/O queues of a controller: index i has the identifier i + 1.
+template <Registers R, blkown::dma::Backend B, class Hw>
+class IoQueues {
+ public:
+  using Queue = IoQueue<R, B, Hw>;
+
+  [[nodiscard]] std::size_t size() const noexcept { return queues_.size(); }
+  [[nodiscard]] Queue& operator[](std::size_t index) const noexcept { return *queues_[index]; }
+
+  /// Allocates the memory of `count` queues with `depth` requests each. Does nothing if that was
+  /// done before. False: there is no memory.
+  template <class Owner>
+  [[nodiscard]] bool allocate(Owner& controller, std::uint32_t count, std::uint32_t depth) {
+    // Only completions say what was fetched, so the ring has room for more than the requests.
+    const std::uint32_t entries = std::min(2 * depth, controller.info().max_queue_entries);
+    while (queues_.size() < count) {
+      QueuePairConfig pair{.id = static_cast<std::uint16_t>(queues_.size() + 1),
+                           .submission_entries = entries,
+                           .completion_entries = entries};
+      controller.state().set_doorbells(pair);
+      auto queue = Queue::allocate(controller.registers(), controller.device(), pair, depth);
+      if (queue == nullptr) return false;
+      queues_.push_back(std::move(queue));
+    }
+    return true;
+  }
+
+  /// Creates the queues in the controller, the first ones with interrupts: queue i has vector i.
+  /// Errors: create_queue.
+  template <class Owner>
+  [[nodiscard]] std::expected<void, ControllerError> create(Owner& controller,
+                                                            std::uint32_t with_interrupts) {
+    for (const auto& queue : queues_) {
+      const QueuePairConfig& pair = queue->pair.config();
+      const auto vector = pair.id <= with_interrupts ? std::optional{pair.id} : std::nullopt;
+      if (auto created = controller.create_queue_pair(pair, vector); !created.has_value()) {
+        return created;
+      }
+    }
+    return {};
+  }
+
+  /// Frees the memory of all queues. False: the proof does not cover some of it.
+  [[nodiscard]] bool free(const blkown::dma::EndProof& proof) {
+    bool is_freed = true;
+    for (const auto& queue : queues_) is_freed = queue->free(proof) && is_freed;
+    queues_.clear();
+    return is_freed;
+  }
+
+ private:
+  std::vector<std::unique_ptr<Queue>> queues_;
 };
 
 }  // namespace nvme_driver

@@ -20,15 +20,15 @@
 
 namespace nvme_driver {
 
+/// The longest transfer whose PRP list fits one page, wherever its memory begins.
+inline constexpr std::uint64_t max_prp_bytes =
+    page_bytes / sizeof(blkown::nvme::Le64) * std::uint64_t{page_bytes};
+
 /// A page for each tag, which the controller reads while the tag's command is in flight. The tag's
 /// owner writes it before the publication.
 template <blkown::dma::Backend B>
 class PrpPool {
  public:
-  /// The longest transfer whose PRP list fits one page, wherever its memory begins.
-  static constexpr std::uint64_t max_transfer_bytes =
-      page_bytes / sizeof(blkown::nvme::Le64) * std::uint64_t{page_bytes};
-
   /// Errors: those of dma::Coherent::allocate.
   [[nodiscard]] static std::expected<PrpPool, blkown::dma::MapError> allocate(
       blkown::dma::Device<B>& device, std::uint32_t depth) {
