@@ -9,7 +9,9 @@
 #include <blkown/nvme/completion_entry.hpp>
 #include <blkown/nvme/dsm.hpp>
 #include <blkown/nvme/submission_entry.hpp>
+#include <blkown/tag.hpp>
 #include <cstdint>
+#include <type_traits>
 
 #include "nvme/wire.hpp"
 
@@ -251,6 +253,29 @@ TEST(SubmissionEntry, EachValueOfACommandHasAName) {
   wire::expect_names<nvme::QueuePriority>({{0, "urgent"}, {1, "high"}, {2, "medium"}, {3, "low"}},
                                           255, "unknown queue priority");
 }
+
+TEST(SubmissionEntry, ItsIdentifierIsACookiesValue) {
+  constexpr auto layout = blkown::CookieLayout::nvme();
+  auto entry = SubmissionEntry::flush(1);
+  entry.command_id = static_cast<std::uint16_t>(
+      layout.encode(blkown::QueueIndex{0}, blkown::Tag{0x123}, blkown::Generation{0x4}));
+  EXPECT_EQ(wire::integer_at(entry, 2, 2), 0x4123U);
+  nvme::CompletionEntry completion;
+  completion.command_id = entry.command_id;
+  EXPECT_EQ(layout.tag.get(completion.command_id), 0x123U);
+  EXPECT_EQ(layout.generation.get(completion.command_id), 0x4U);
+}
+
+// An integer is none of the enumerations, and an opcode of one command set none of the other's.
+template <class Cns>
+concept Identifies = requires(Cns cns) { SubmissionEntry::identify(cns); };
+static_assert(Identifies<nvme::Cns> && !Identifies<int>);
+template <class Feature>
+concept GetsFeature = requires(Feature feature) { SubmissionEntry::get_features(feature); };
+static_assert(GetsFeature<nvme::FeatureId> && !GetsFeature<nvme::LogPageId> && !GetsFeature<int>);
+static_assert(!std::is_convertible_v<nvme::AdminOpcode, nvme::IoOpcode>);
+static_assert(!std::is_convertible_v<nvme::StatusCode, nvme::StatusField>);
+static_assert(!std::is_convertible_v<nvme::IdentifyController, nvme::IdentifyNamespace>);
 
 TEST(CompletionEntry, HasEachFieldAtItsBytes) {
   using E = nvme::CompletionEntry;

@@ -164,6 +164,9 @@ TEST(Registers, AqaHasTheSizesOfBothQueues) {
   EXPECT_EQ(aqa.completion_entries(), 64U);
   EXPECT_EQ(nvme::Aqa::of(32, 64), aqa);
   EXPECT_EQ(nvme::Aqa::of(4096, 4096).value, 0x0FFF'0FFFU);
+  // Reserved bits of a register's value.
+  EXPECT_EQ(nvme::Aqa{0xFFFF'FFFF}.submission_entries(), 4096U);
+  EXPECT_EQ(nvme::Aqa{0xFFFF'FFFF}.completion_entries(), 4096U);
 }
 
 /// `clear` and `set` change the bits of `mask` in the register, and no others.

@@ -320,10 +320,7 @@ struct Aqa {
   /// Precondition: both are 2 to 4096.
   [[nodiscard]] static constexpr Aqa of(std::uint32_t submission_entries,
                                         std::uint32_t completion_entries) noexcept {
-    Aqa aqa;
-    aqa.value = detail::with_bits(aqa.value, 0, 12, submission_entries - 1);
-    aqa.value = detail::with_bits(aqa.value, 16, 12, completion_entries - 1);
-    return aqa;
+    return {((submission_entries - 1) & 0xFFF) | (((completion_entries - 1) & 0xFFF) << 16)};
   }
   /// ASQS, plus one.
   [[nodiscard]] constexpr std::uint32_t submission_entries() const noexcept {
