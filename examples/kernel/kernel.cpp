@@ -4,8 +4,8 @@
 //
 // The main context writes, reads and compares. The controller's MSI-X interrupt preempts it, takes
 // the completions and ends the I/Os. The timer's interrupt preempts both, and attacks the tags. The
-// kernel's command line says how much: "ios=COUNT seed=NUMBER". The exit status of QEMU is 33 if
-// all went well.
+// kernel's command line says how much, and how often: "ios=COUNT tick_us=MICROSECONDS seed=NUMBER".
+// The exit status of QEMU is 33 if all went well.
 
 #include <cstdint>
 
@@ -39,7 +39,7 @@ constinit TimerAdversary* adversary = nullptr;
 [[gnu::interrupt]] void on_timer(InterruptFrame*) {
   adversary->tick();
   apic.end_interrupt();
-  apic.start_timer(timer_vector, adversary->draw_interval());
+  apic.start_timer(timer_vector, adversary->draw_interval_ns());
 }
 
 [[gnu::interrupt]] void on_spurious(InterruptFrame*) {}
@@ -80,13 +80,14 @@ void run(const char* command_line) {
 
   Controller controller{find_controller()};
   IoQueue queue{controller.io()};
-  TimerAdversary timer{queue, static_cast<std::uint32_t>(option(command_line, "seed=", 1))};
+  TimerAdversary timer{queue, static_cast<std::uint32_t>(option(command_line, "seed=", 1)),
+                       static_cast<std::uint32_t>(option(command_line, "tick_us=", 60))};
   Workload workload{queue, controller.disk()};
   io = &queue;
   adversary = &timer;
 
   const std::uint64_t ios = option(command_line, "ios=", 10'000);
-  apic.start_timer(timer_vector, timer.draw_interval());
+  apic.start_timer(timer_vector, timer.draw_interval_ns());
   cpu::enable_interrupts();
   workload.run(ios);
   cpu::disable_interrupts();
@@ -94,10 +95,12 @@ void run(const char* command_line) {
   timer.drop_handles();
   controller.stop();
 
-  print(ios, " I/Os, ", workload.verified_bytes(), " bytes verified, ", queue.interrupts(),
-        " interrupts, of which ", queue.preempted_submissions(), " between allocate and publish");
-  print(timer.ticks(), " ticks, ", timer.forged(), " forged ids, ", timer.pins(), " pins, ",
-        timer.own_ios(), " I/Os of the timer");
+  print(ios, " I/Os, ", workload.verified_bytes(), " bytes verified");
+  print(queue.interrupts(), " interrupts of the controller, of which ",
+        queue.preempted_submissions(), " came between allocate and publish");
+  print(timer.ticks(), " ticks of the timer, of which ", timer.ticks_in_completions(),
+        " came in the controller's interrupt: ", timer.forged(), " forged ids, ", timer.pins(),
+        " pins, ", timer.own_ios(), " I/Os");
   if (queue.preempted_submissions() == 0) fail("no interrupt preempted a submission");
   // The destructor of the TagSet raises a violation if a tag is taken or an I/O has not ended.
 }

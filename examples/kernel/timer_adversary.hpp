@@ -25,11 +25,14 @@ namespace kernel {
 
 class TimerAdversary {
  public:
-  TimerAdversary(IoQueue& io, std::uint32_t seed) : io_{&io}, random_{seed | 1} {}
+  /// The ticks are `interval_us` / 2 to `interval_us` * 3 / 2 apart.
+  TimerAdversary(IoQueue& io, std::uint32_t seed, std::uint32_t interval_us)
+      : io_{&io}, random_{seed | 1}, interval_ns_{1000 * interval_us} {}
 
   /// The timer's interrupt.
   void tick() {
     ++ticks_;
+    if (io_->is_completing()) ++ticks_in_completions_;
     detect_standstill();
     drop_handles();
     forge_ids(blkown::Tag{draw(IoQueue::config.depth)});
@@ -39,7 +42,7 @@ class TimerAdversary {
   }
 
   /// The number of ns until the next tick.
-  [[nodiscard]] std::uint32_t draw_interval() { return 20'000 + draw(100'000); }
+  [[nodiscard]] std::uint32_t draw_interval_ns() { return interval_ns_ / 2 + draw(interval_ns_); }
 
   /// Drops the pin that the last tick has kept, and ends the I/O.
   void drop_handles() {
@@ -49,6 +52,8 @@ class TimerAdversary {
   }
 
   [[nodiscard]] std::uint64_t ticks() const { return ticks_; }
+  /// The ticks that preempted the controller's interrupt.
+  [[nodiscard]] std::uint64_t ticks_in_completions() const { return ticks_in_completions_; }
   [[nodiscard]] std::uint64_t forged() const { return forged_; }
   [[nodiscard]] std::uint64_t pins() const { return pins_; }
   [[nodiscard]] std::uint64_t own_ios() const { return own_ios_; }
@@ -71,8 +76,8 @@ class TimerAdversary {
       last_completions_ = io_->completions();
       last_progress_ = ticks_;
     }
-    if (ticks_ - last_progress_ > 100'000) {
-      fail("no completion for 100000 ticks, ", std::uint64_t{io_->tags().in_flight()},
+    if (ticks_ - last_progress_ > 500'000) {
+      fail("no completion for 500000 ticks, ", std::uint64_t{io_->tags().in_flight()},
            " I/Os in flight");
     }
   }
@@ -137,9 +142,11 @@ class TimerAdversary {
 
   IoQueue* io_;
   std::uint32_t random_;
+  std::uint32_t interval_ns_;
   std::optional<blkown::ARef<Rq>> pin_;
   std::optional<blkown::Owned<Rq>> own_;
   std::uint64_t ticks_ = 0;
+  std::uint64_t ticks_in_completions_ = 0;
   std::uint64_t last_progress_ = 0;
   std::uint64_t last_completions_ = 0;
   std::uint64_t forged_ = 0;

@@ -10,6 +10,7 @@
 #include <blkown/nvme/nvme.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "console.hpp"
 #include "controller.hpp"
@@ -18,28 +19,60 @@
 
 namespace kernel {
 
+/// Four pages whose middle two are swapped, so that a transfer is not contiguous.
+struct Buffer {
+  static constexpr std::uint32_t page_bytes = 4096;
+  static constexpr std::uint32_t page_count = Transfer::max_segments;
+  using Segments = blkown::Segment[page_count];
+
+  alignas(page_bytes) std::byte pages[page_count][page_bytes];
+
+  /// The parts of pages that hold `length_bytes` bytes from `offset_bytes` on.
+  [[nodiscard]] std::span<const blkown::Segment> segments(std::uint32_t offset_bytes,
+                                                          std::uint32_t length_bytes,
+                                                          Segments& storage) {
+    constexpr std::uint32_t order[page_count]{0, 2, 1, 3};
+    std::size_t count = 0;
+    for (std::uint32_t left = length_bytes; left != 0;) {
+      const std::uint32_t in_page = offset_bytes % page_bytes;
+      const std::uint32_t part = left < page_bytes - in_page ? left : page_bytes - in_page;
+      storage[count++] = {pages[order[offset_bytes / page_bytes]] + in_page, part};
+      offset_bytes += part;
+      left -= part;
+    }
+    return {storage, count};
+  }
+};
+
 enum class Step : std::uint8_t { idle, write, read };
 
 /// A region of the disk, and the I/O of the moment.
 struct Slot {
-  static constexpr std::uint32_t region_bytes = 4096;
+  static constexpr std::uint32_t region_bytes = sizeof(Buffer);
   static constexpr std::uint32_t region_count = 8;
 
-  alignas(4096) std::byte written[2 * 4096];
-  alignas(4096) std::byte read[2 * 4096];
+  Buffer written;
+  Buffer read;
   Completion completion;
   Step step = Step::idle;
   std::uint32_t index = 0;
   std::uint32_t round = 0;
 
-  // The length and the place in memory and on the disk change with each round. The memory may lie
-  // in two pages.
-  [[nodiscard]] std::uint32_t length_bytes() const { return 512U << (round % 4); }
-  [[nodiscard]] std::uint32_t offset_bytes() const { return round / 4 % 8 * 512; }
-  [[nodiscard]] std::uint64_t disk_bytes() const {
-    return (std::uint64_t{index} * region_count + round % region_count) * region_bytes;
+  // The length, and the place in memory and on the disk, change with each round. One to four PRP
+  // entries.
+  [[nodiscard]] std::uint32_t length_bytes() const {
+    constexpr std::uint32_t blocks[8]{1, 2, 1, 8, 1, 4, 1, 21};
+    return 512 * blocks[round % 8];
   }
-  /// The word of the pattern at `i`.
+  [[nodiscard]] std::uint32_t offset_bytes() const { return round / 8 % 8 * 512; }
+  [[nodiscard]] std::uint64_t disk_bytes() const {
+    return (std::uint64_t{index} * region_count + round / 3 % region_count) * region_bytes;
+  }
+  [[nodiscard]] std::span<const blkown::Segment> segments(Buffer& buffer,
+                                                          Buffer::Segments& storage) const {
+    return buffer.segments(offset_bytes(), length_bytes(), storage);
+  }
+  /// Word `i` of the pattern.
   [[nodiscard]] std::uint64_t pattern(std::uint32_t i) const {
     return (std::uint64_t{round} << 32 | index << 24 | i) * 0x9e3779b97f4a7c15;
   }
@@ -65,15 +98,20 @@ class Workload {
   [[nodiscard]] std::uint64_t verified_bytes() const { return verified_bytes_; }
 
  private:
-  // One tag is left for the timer's interrupt, which needs it for the length of a tick.
-  static constexpr std::uint32_t slot_count = IoQueue::config.depth - 1;
+  // The timer's interrupt has a tag for its own I/O, and may delay the end of another one by a pin.
+  static constexpr std::uint32_t slot_count = IoQueue::config.depth - 2;
+
+  /// Whether the slot's I/O is in flight.
+  [[nodiscard]] static bool is_in_flight(const Slot& slot) {
+    return slot.step != Step::idle && slot.completion.state() == Completion::State::in_flight;
+  }
 
   /// Lets each slot go on whose I/O has ended. False if everything has ended.
   bool take_a_turn() {
     bool has_progress = false;
     bool is_busy = false;
     for (Slot& slot : slots_) {
-      if (slot.step != Step::idle && !slot.completion.is_finished()) {
+      if (is_in_flight(slot)) {
         is_busy = true;
       } else if (slot.step != Step::idle || left_ != 0) {
         go_on(slot);
@@ -87,17 +125,17 @@ class Workload {
   void await_interrupt() const {
     cpu::disable_interrupts();
     for (const Slot& slot : slots_) {
-      if (slot.step != Step::idle && slot.completion.is_finished()) {
-        cpu::enable_interrupts();
-        return;
-      }
+      if (slot.step != Step::idle && !is_in_flight(slot)) return cpu::enable_interrupts();
     }
     cpu::enable_interrupts_and_wait();
   }
 
   void go_on(Slot& slot) {
-    if (slot.step != Step::idle && slot.completion.status() != Status::ok) {
-      fail("slot ", slot.index, ": the I/O ended with ", to_string(slot.completion.status()));
+    if (slot.step != Step::idle) {
+      const Status status = io_->end(slot.completion);
+      if (status != Status::ok) {
+        fail("slot ", slot.index, ": the I/O ended with ", to_string(status));
+      }
     }
     switch (slot.step) {
       case Step::idle: fill(slot); return submit(slot, Step::write);
@@ -112,33 +150,41 @@ class Workload {
   void submit(Slot& slot, Step step) {
     const nvme::BlockRange blocks{.slba = slot.disk_bytes() / disk_.block_bytes,
                                   .block_count = slot.length_bytes() / disk_.block_bytes};
-    const auto address = reinterpret_cast<std::uintptr_t>(
-        (step == Step::read ? slot.read : slot.written) + slot.offset_bytes());
-    auto entry = step == Step::read ? nvme_driver::SubmissionEntry::read(disk_.id, blocks)
-                                    : nvme_driver::SubmissionEntry::write(disk_.id, blocks);
-    // Two entries suffice, and the second page follows the first.
-    entry.prp1 = address;
-    entry.prp2 = (address & 4095) + slot.length_bytes() > 4096 ? (address | 4095) + 1 : 0;
+    Buffer::Segments segments;
+    const Transfer transfer =
+        step == Step::read ? Transfer{.command = nvme::SubmissionEntry::read(disk_.id, blocks),
+                                      .memory = slot.segments(slot.read, segments),
+                                      .direction = dma::Direction::from_device}
+                           : Transfer{.command = nvme::SubmissionEntry::write(disk_.id, blocks),
+                                      .memory = slot.segments(slot.written, segments),
+                                      .direction = dma::Direction::to_device};
     slot.step = step;
     if (left_ != 0) --left_;
-    if (!io_->submit(slot.completion, entry)) {
+    if (!io_->submit(slot.completion, transfer)) {
       fail("no tag is free, but fewer I/Os than tags are in flight: ",
            io_->tags().taken_count(IoQueue::queue), " taken");
     }
   }
 
-  void fill(Slot& slot) const {
-    auto* const words = reinterpret_cast<std::uint64_t*>(slot.written + slot.offset_bytes());
-    for (std::uint32_t i = 0; i != slot.length_bytes() / 8; ++i) words[i] = slot.pattern(i);
+  static void fill(Slot& slot) {
+    Buffer::Segments storage;
+    std::uint32_t i = 0;
+    for (const blkown::Segment& segment : slot.segments(slot.written, storage)) {
+      auto* const words = reinterpret_cast<std::uint64_t*>(segment.data);
+      for (std::size_t at = 0; at != segment.length_bytes / 8; ++at) words[at] = slot.pattern(i++);
+    }
   }
 
-  void verify(const Slot& slot) {
-    const auto* const words =
-        reinterpret_cast<const std::uint64_t*>(slot.read + slot.offset_bytes());
-    for (std::uint32_t i = 0; i != slot.length_bytes() / 8; ++i) {
-      if (words[i] == slot.pattern(i)) continue;
-      fail("slot ", slot.index, " round ", slot.round, ": word ", i, " is ", Hex{words[i]},
-           ", and was written as ", Hex{slot.pattern(i)});
+  void verify(Slot& slot) {
+    Buffer::Segments storage;
+    std::uint32_t i = 0;
+    for (const blkown::Segment& segment : slot.segments(slot.read, storage)) {
+      const auto* const words = reinterpret_cast<const std::uint64_t*>(segment.data);
+      for (std::size_t at = 0; at != segment.length_bytes / 8; ++at, ++i) {
+        if (words[at] == slot.pattern(i)) continue;
+        fail("slot ", slot.index, " round ", slot.round, ": word ", i, " is ", Hex{words[at]},
+             ", and was written as ", Hex{slot.pattern(i)});
+      }
     }
     verified_bytes_ += slot.length_bytes();
   }
