@@ -16,6 +16,7 @@
 #include <string>
 #include <utility>
 
+#include "silent.hpp"
 #include "violation_test.hpp"
 
 namespace death::lifetime {
@@ -27,26 +28,13 @@ namespace sim = blkown::sim;
 
 class LifetimeDeathTest : public ViolationTest<blkown::Violation::object_in_use> {};
 
-/// A driver that publishes every request and completes none.
-struct Silent {
-  struct RequestData {};
-  struct HwData {};
-  struct QueueData {};
-  mq::Dispatch<Silent> queue_rq(mq::HwQueue<Silent>&, QueueData&,
-                                blkown::Idle<mq::Request<Silent>> idle, bool) {
-    std::move(idle).start().publish([](const blkown::Cookie&) {});
-    return mq::Dispatch<Silent>::accepted();
-  }
-};
-using SilentDisk = mq::Disk<Silent>;
-
 template <class Runtime>
-[[nodiscard]] std::unique_ptr<SilentDisk> disk_on(Runtime& runtime, Silent& driver,
-                                                  mq::DiskConfig config = {},
-                                                  mq::TagPool<Silent>* pool = nullptr) {
+[[nodiscard]] std::unique_ptr<Silent::Disk> disk_on(Runtime& runtime, Silent& driver,
+                                                    mq::DiskConfig config = {},
+                                                    mq::TagPool<Silent>* pool = nullptr) {
   config.name = "rig";
   config.capacity_sectors = 8;
-  return *SilentDisk::create(config, driver, runtime, {}, pool);
+  return *Silent::Disk::create(config, driver, runtime, {}, pool);
 }
 
 [[nodiscard]] std::uint64_t no_time(void*) { return 0; }
@@ -236,7 +224,7 @@ TEST_F(LifetimeDeathTest, ADiskIsNotDestroyedBeforeItsPlug) {
     Silent driver;
     mq::LoopRuntime runtime;
     auto disk = disk_on(runtime, driver);
-    const SilentDisk::Plug plug{*disk, runtime.context(0)};
+    const Silent::Disk::Plug plug{*disk, runtime.context(0)};
     EXPECT_EQ(mq::remove(runtime, *disk), blkown::Status::ok);
     disk.reset();
   });
@@ -251,7 +239,7 @@ TEST_F(LifetimeDeathTest, ADiskIsNotDestroyedByACallbackThatItCalls) {
     auto disk = disk_on(runtime, driver);
     EXPECT_EQ(mq::remove(runtime, *disk), blkown::Status::ok);
     mq::Bio bio = mq::Bio::flush(
-        {[](void* owner, mq::Bio&) { static_cast<std::unique_ptr<SilentDisk>*>(owner)->reset(); },
+        {[](void* owner, mq::Bio&) { static_cast<std::unique_ptr<Silent::Disk>*>(owner)->reset(); },
          &disk});
     disk->submit(runtime.context(0), bio);
   });

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "silent.hpp"
 #include "violation_test.hpp"
 
 namespace death {
@@ -29,21 +30,9 @@ class EmptyTaskDeathTest : public ViolationTest<blkown::Violation::use_of_moved_
 
 class UnbalancedControl : public testing::Test {};
 
-/// A driver that publishes every request and completes none.
-struct Silent {
-  struct RequestData {};
-  struct HwData {};
-  struct QueueData {};
-  mq::Dispatch<Silent> queue_rq(mq::HwQueue<Silent>&, QueueData&,
-                                blkown::Idle<mq::Request<Silent>> idle, bool) {
-    std::move(idle).start().publish([](const blkown::Cookie&) {});
-    return mq::Dispatch<Silent>::accepted();
-  }
-};
-
 struct Rig {
   explicit Rig(std::uint32_t contexts = 1) : runtime{contexts} {
-    disk = *mq::Disk<Silent>::create({.name = "rig", .capacity_sectors = 8}, driver, runtime);
+    disk = *Silent::Disk::create({.name = "rig", .capacity_sectors = 8}, driver, runtime);
   }
   ~Rig() {
     if (disk == nullptr) return;
@@ -58,32 +47,21 @@ struct Rig {
   }
   mq::LoopRuntime runtime;
   Silent driver;
-  std::unique_ptr<mq::Disk<Silent>> disk;
+  std::unique_ptr<Silent::Disk> disk;
   std::byte memory[512];
   std::unique_ptr<mq::Bio> bio{new mq::Bio(mq::Bio::read(0, blkown::Segment{memory, 512}, {}))};
   mq::Control control{{[](void*, mq::Control&) {}, nullptr}};
 };
 
-/// A driver whose map_queues returns a wrong index once there are several queues.
-struct WrongMap {
-  struct RequestData {};
-  struct HwData {};
-  struct QueueData {};
-  mq::Dispatch<WrongMap> queue_rq(mq::HwQueue<WrongMap>&, QueueData&,
-                                  blkown::Idle<mq::Request<WrongMap>> idle, bool) {
-    return mq::Dispatch<WrongMap>::rejected(std::move(idle), blkown::Status::io_error);
-  }
-  static unsigned map_queues(mq::QueueType, unsigned, unsigned count) { return count == 1 ? 0 : 7; }
-};
-
+/// A disk whose driver returns a wrong index from map_queues once there are several queues.
 struct MappedRig {
   void grow(blkown::Place where = blkown::Place::current()) {
     disk->set_queue_count(control, 3, where);
     runtime.run();
   }
   mq::LoopRuntime runtime{1};
-  WrongMap driver;
-  std::unique_ptr<mq::Disk<WrongMap>> disk = *mq::Disk<WrongMap>::create(
+  Silent driver{.index_among_several = 7};
+  std::unique_ptr<Silent::Disk> disk = *Silent::Disk::create(
       {.name = "mapped", .capacity_sectors = 8, .max_normal_queues = 3}, driver, runtime);
   mq::Control control{{[](void*, mq::Control&) {}, nullptr}};
 };
@@ -137,7 +115,7 @@ TEST_F(ObjectInUseDeathTest, ATaskWithoutAnEndHasNoResult) {
   dies("mq::wait", "", [] {
     mq::LoopRuntime runtime{1, {.now_ns = [](void*) { return std::uint64_t{0}; }}};
     Silent driver;
-    auto disk = *mq::Disk<Silent>::create({.capacity_sectors = 8}, driver, runtime);
+    auto disk = *Silent::Disk::create({.capacity_sectors = 8}, driver, runtime);
     static_cast<void>(mq::wait(runtime, runtime.context(0),
                                read_for_ever(mq::AsyncDisk<Silent>{*disk}), 0, blkown::Place{}));
   });
@@ -258,8 +236,8 @@ TEST_F(ObjectInUseDeathTest, EachDiskIsNamedByItsOwnConfiguration) {
            "call remove() and wait for it");
     dies("destruction of mq::Disk", "", [&chosen = name] {
       Rig rig;
-      auto disk = *mq::Disk<Silent>::create({.name = chosen, .capacity_sectors = 8}, rig.driver,
-                                            rig.runtime);
+      auto disk =
+          *Silent::Disk::create({.name = chosen, .capacity_sectors = 8}, rig.driver, rig.runtime);
       disk.reset();
     });
   }
@@ -355,13 +333,12 @@ TEST(LongWait, PrintsTheTableOnceAndWaitsOn) {
   const auto read = [](Where& file, std::uint32_t& line) {
     blkown::sim::DeterministicRuntime runtime{1, 1};
     Silent driver;
-    auto disk = *mq::Disk<Silent>::create({.name = "slow", .capacity_sectors = 8, .depth = 1},
-                                          driver, runtime);
-    mq::Alarm answer{
-        [](void* its, mq::Alarm&) {
-          static_cast<mq::Disk<Silent>*>(its)->fail_in_flight(blkown::Status::io_error);
-        },
-        disk.get()};
+    auto disk =
+        *Silent::Disk::create({.name = "slow", .capacity_sectors = 8, .depth = 1}, driver, runtime);
+    mq::Alarm answer{[](void* its, mq::Alarm&) {
+                       static_cast<Silent::Disk*>(its)->fail_in_flight(blkown::Status::io_error);
+                     },
+                     disk.get()};
     answer.arm(runtime.context(0), 25'000'000'000);
     std::byte memory[512];
     const auto here = blkown::Place::current();
