@@ -180,10 +180,10 @@ TEST(NvmeFaults, TheWrongQueueMayNameTheRightSubmissionQueue) {
 TEST_F(NvmeFault, BeforePublishIsSentWhileTheDriverMaps) {
   strike(FaultKind::before_publish);
   std::vector<std::byte> memory(64);
-  ASSERT_TRUE(bench_->iommu.map(memory.data(), 64, Direction::to_device, Cookie{}).has_value());
+  ASSERT_TRUE(bench_->iommu.map({memory.data(), 64}, Direction::to_device, Cookie{}).has_value());
   EXPECT_TRUE(bench_->completions().empty()) << "mapped for no I/O: no opportunity";
   const Cookie next{.value = first_id, .generation = {5}, .tag = {2}, .queue = {}};
-  ASSERT_TRUE(bench_->iommu.map(memory.data(), 64, Direction::to_device, next).has_value());
+  ASSERT_TRUE(bench_->iommu.map({memory.data(), 64}, Direction::to_device, next).has_value());
   EXPECT_EQ(bench_->interrupts, std::vector<std::uint32_t>{1});
   EXPECT_EQ(bench_->completions(), NvmeDones{good(first_id)});
   EXPECT_EQ(first(), NvmeDones{good(first_id)}) << "and the genuine one later";
@@ -194,7 +194,7 @@ TEST_F(NvmeFault, MapFailureLeavesNoAddressSpace) {
   std::vector<std::byte> memory(64);
   const std::uint64_t before = bench_->iommu.mapped_pages();
   const Cookie next{.value = first_id, .generation = {5}, .tag = {2}, .queue = {}};
-  EXPECT_EQ(bench_->iommu.map(memory.data(), 64, Direction::to_device, next),
+  EXPECT_EQ(bench_->iommu.map({memory.data(), 64}, Direction::to_device, next),
             std::unexpected(blkown::dma::MapFailure::no_iova));
   EXPECT_EQ(bench_->iommu.mapped_pages(), before);
   EXPECT_EQ(first(), NvmeDones{good(first_id)});
@@ -248,7 +248,7 @@ TEST_F(NvmeFault, DmaAfterUnmapIsRefusedAndLogged) {
     strike(FaultKind::dma_after_unmap);
     const Cookie own{.value = first_id, .generation = {5}, .tag = {2}, .queue = {}};
     std::vector<std::byte> memory(512, std::byte{0x77});
-    const auto iova = bench_->iommu.map(memory.data(), 512, Direction::bidirectional, own);
+    const auto iova = bench_->iommu.map({memory.data(), 512}, Direction::bidirectional, own);
     ASSERT_TRUE(iova.has_value());
     const IovaSegment segment{.iova = *iova, .length_bytes = 512};
     Entry entry = reads ? bench_->read(first_id) : bench_->write(first_id);
@@ -399,7 +399,7 @@ TEST(NvmeOracle, TheCommandOfAFalseCompletionIsDisowned) {
   NvmeBench& bench = judged.bench;
   std::vector<std::byte> memory(512);
   const Cookie own{.value = 0x11, .generation = {}, .tag = {}, .queue = {}};
-  const auto iova = bench.iommu.map(memory.data(), 512, Direction::bidirectional, own);
+  const auto iova = bench.iommu.map({memory.data(), 512}, Direction::bidirectional, own);
   ASSERT_TRUE(iova.has_value());
   Entry entry = bench.read(0x11);
   entry.prp1 = *iova;

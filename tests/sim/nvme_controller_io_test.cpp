@@ -366,6 +366,8 @@ TEST(NvmeMedium, AFailureIsAMediaError) {
   bench.data()[4] = std::byte{1};
   EXPECT_EQ(bench.answer(bench.with_data(Entry::dataset_management(1, 1, true)), false),
             Code::write_fault);
+  EXPECT_EQ(bench.answer(Entry::set_features(nvme::FeatureId::volatile_write_cache, 0), false, 0),
+            Code::write_fault);
   bench.controller.reset();
 }
 
