@@ -3,13 +3,64 @@
 // Runs a driver on the bare core under the adversary: the right one, or with --driver NAME one of
 // the broken ones, in which the adversary has to find a fault.
 
+#include <array>
 #include <blkown/sim/kit.hpp>
+#include <memory>
 
-#include "sim/broken/drivers.hpp"
+#include "sim/broken/buffers_reused_on_reset.hpp"
+#include "sim/broken/completed_twice.hpp"
+#include "sim/broken/double_end.hpp"
+#include "sim/broken/end_before_unmap.hpp"
+#include "sim/broken/ended_on_timeout.hpp"
+#include "sim/broken/errors_forgotten.hpp"
+#include "sim/broken/generation_ignored.hpp"
+#include "sim/broken/issue_before_publish.hpp"
+#include "sim/broken/old_cookie.hpp"
+#include "sim/broken/pin_leaked.hpp"
+#include "sim/broken/proof_of_another.hpp"
+#include "sim/broken/queue_ignored.hpp"
+#include "sim/broken/reference_dropped.hpp"
+#include "sim/broken/requeued_while_mapped.hpp"
+#include "sim/broken/short_taken_for_whole.hpp"
+#include "sim/broken/touched_after_publish.hpp"
+#include "sim/broken/unmapped_on_timeout.hpp"
+#include "sim/broken/variant_driver.hpp"
+#include "sim/broken/wrong_direction.hpp"
 #include "sim/named_driver.hpp"
-#include "sim/nvme_driver.hpp"
 
-int main(int argc, char** argv) {
-  return named_driver_main(argc, argv, &blkown::sim::core_main<nvme::Driver>,
-                           nvme::broken::drivers());
+namespace nvme::broken {
+namespace {
+
+/// Runs the driver D under the adversary.
+template <class D>
+int main_of(int argc, char** argv) {
+  return sim::core_main<VariantDriver>(
+      argc, argv, [](sim::Host<VariantDriver>& host) { return std::make_unique<D>(host); });
 }
+
+constexpr std::array table{
+    NamedDriver{"reference", &main_of<VariantDriver>},
+    NamedDriver{"buffers_reused_on_reset", &main_of<BuffersReusedOnReset>},
+    NamedDriver{"completed_twice", &main_of<CompletedTwice>},
+    NamedDriver{"double_end", &main_of<DoubleEnd>},
+    NamedDriver{"end_before_unmap", &main_of<EndBeforeUnmap>},
+    NamedDriver{"ended_on_timeout", &main_of<EndedOnTimeout>},
+    NamedDriver{"errors_forgotten", &main_of<ErrorsForgotten>},
+    NamedDriver{"generation_ignored", &main_of<GenerationIgnored>},
+    NamedDriver{"issue_before_publish", &main_of<IssueBeforePublish>},
+    NamedDriver{"old_cookie", &main_of<OldCookie>},
+    NamedDriver{"pin_leaked", &main_of<PinLeaked>},
+    NamedDriver{"proof_of_another", &main_of<ProofOfAnother>},
+    NamedDriver{"queue_ignored", &main_of<QueueIgnored>},
+    NamedDriver{"reference_dropped", &main_of<ReferenceDropped>},
+    NamedDriver{"requeued_while_mapped", &main_of<RequeuedWhileMapped>},
+    NamedDriver{"short_taken_for_whole", &main_of<ShortTakenForWhole>},
+    NamedDriver{"touched_after_publish", &main_of<TouchedAfterPublish>},
+    NamedDriver{"unmapped_on_timeout", &main_of<UnmappedOnTimeout>},
+    NamedDriver{"wrong_direction", &main_of<WrongDirection>},
+};
+
+}  // namespace
+}  // namespace nvme::broken
+
+int main(int argc, char** argv) { return named_driver_main(argc, argv, nvme::broken::table); }

@@ -12,10 +12,12 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sim/broken/errors_forgotten.hpp"
 #include "sim/broken/short_taken_for_whole.hpp"
+#include "sim/broken/variant_driver.hpp"
 #include "sim/nvme_driver.hpp"
 
 namespace {
@@ -135,16 +137,24 @@ TEST(CoreWorld, AScriptOfOneFaultStrikesOnce) {
 
 /// A world with a finding cannot be destroyed in order, so it is kept.
 template <class W>
-[[nodiscard]] W& caught(const WorldConfig& config) {
+[[nodiscard]] W& caught(const WorldConfig& config, const typename W::Make& make = &W::make_driver) {
   static auto* const kept = new std::vector<std::unique_ptr<W>>;
-  return *kept->emplace_back(std::make_unique<W>(config));
+  return *kept->emplace_back(std::make_unique<W>(config, make));
+}
+
+using nvme::broken::VariantDriver;
+
+/// Makes the broken driver D.
+template <class D>
+[[nodiscard]] std::unique_ptr<VariantDriver> make(sim::Host<VariantDriver>& host) {
+  return std::make_unique<D>(host);
 }
 
 TEST(CoreWorld, AFindingEndsTheRunAndIsReproducible) {
-  using Broken = sim::CoreWorld<nvme::broken::ShortTakenForWhole>;
   std::uint64_t first = 0;
   for (int i = 0; i != 2; ++i) {
-    auto& world = caught<Broken>(config_of(1));
+    auto& world = caught<sim::CoreWorld<VariantDriver>>(config_of(1),
+                                                        &make<nvme::broken::ShortTakenForWhole>);
     EXPECT_FALSE(world.run());
     EXPECT_EQ(world.finding().what, "a read returned other data than was written");
     EXPECT_TRUE(world.finding().has_request);
@@ -169,36 +179,82 @@ struct Printed {
   int code = 0;
   std::string text;
 };
-template <class D>
-[[nodiscard]] Printed kit(std::vector<std::string> words) {
+template <class Main>
+[[nodiscard]] Printed kit(std::vector<std::string> words, Main main) {
   words.insert(words.begin(), "the_program");
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   testing::internal::CaptureStdout();
   Printed printed;
-  printed.code = sim::core_main<D>(static_cast<int>(argv.size()), argv.data());
+  printed.code = main(static_cast<int>(argv.size()), argv.data());
   std::fflush(stdout);
   printed.text = testing::internal::GetCapturedStdout();
   return printed;
 }
+[[nodiscard]] Printed kit(std::vector<std::string> words) {
+  return kit(std::move(words),
+             [](int argc, char** argv) { return sim::core_main<nvme::Driver>(argc, argv); });
+}
+[[nodiscard]] Printed kit_of_forgetful(std::vector<std::string> words) {
+  return kit(std::move(words), [](int argc, char** argv) {
+    return sim::core_main<VariantDriver>(argc, argv, &make<nvme::broken::ErrorsForgotten>);
+  });
+}
 
 TEST(Kit, PrintsTheTotals) {
-  const Printed printed = kit<nvme::Driver>({"--seeds", "3", "--ios", "50"});
+  const Printed printed = kit({"--seeds", "3", "--ios", "50"});
   EXPECT_EQ(printed.code, 0);
   EXPECT_EQ(printed.text.find("3 runs, 150 I/Os ended, "), 0U) << printed.text;
   EXPECT_NE(printed.text.find("\nfaults: duplicate "), std::string::npos);
   EXPECT_NE(printed.text.find("\nlookups: accepted "), std::string::npos);
 }
 
+/// A driver that needs more than the kit's environment: counts its objects and their I/Os.
+class Counted : public VariantDriver {
+ public:
+  struct Counts {
+    int drivers = 0;
+    int completions = 0;
+  };
+  Counted(sim::Host<VariantDriver>& host, Counts& counts) : VariantDriver{host}, counts_{counts} {
+    ++counts_.drivers;
+  }
+  ~Counted() override { --counts_.drivers; }
+
+ private:
+  void complete(blkown::QueueIndex queue, const sim::CompletionEntry& entry) override {
+    ++counts_.completions;
+    VariantDriver::complete(queue, entry);
+  }
+
+  Counts& counts_;
+};
+
+TEST(Kit, RunsTheDriversThatACallableMakes) {
+  Counted::Counts counts;
+  int made = 0;
+  const Printed printed = kit({"--seeds", "3", "--ios", "50"}, [&](int argc, char** argv) {
+    return sim::core_main<VariantDriver>(argc, argv, [&](sim::Host<VariantDriver>& host) {
+      EXPECT_EQ(counts.drivers, 0) << "one driver for each run, destroyed at the end of the run";
+      ++made;
+      return std::make_unique<Counted>(host, counts);
+    });
+  });
+  EXPECT_EQ(printed.code, 0);
+  EXPECT_EQ(printed.text.find("3 runs, 150 I/Os ended, "), 0U) << printed.text;
+  EXPECT_EQ(made, 3);
+  EXPECT_EQ(counts.drivers, 0);
+  EXPECT_GE(counts.completions, 100);
+}
+
 TEST(Kit, ReturnsTwoForUnusableOptions) {
   testing::internal::CaptureStderr();
-  EXPECT_EQ(kit<nvme::Driver>({"--what"}).code, 2);
+  EXPECT_EQ(kit({"--what"}).code, 2);
   EXPECT_NE(testing::internal::GetCapturedStderr(), "");
 }
 
 TEST(Kit, PrintsTheRequestAndTheReplayCommandOfABrokenDriver) {
-  using Broken = nvme::broken::ErrorsForgotten;
-  const Printed printed = kit<Broken>({"--seeds", "5", "--ios", "500"});
+  const Printed printed = kit_of_forgetful({"--seeds", "5", "--ios", "500"});
   EXPECT_EQ(printed.code, 1);
   EXPECT_EQ(printed.text.find("seed 0, event "), 0U) << printed.text;
   EXPECT_NE(printed.text.find(": drop of Claim: a Claim was dropped without being ended: "),
@@ -206,19 +262,19 @@ TEST(Kit, PrintsTheRequestAndTheReplayCommandOfABrokenDriver) {
   EXPECT_NE(printed.text.find("\n  event "), std::string::npos) << "its latest transitions";
   const std::string replay = "replay: the_program --seeds 1 --first-seed 0 --ios 500\n";
   EXPECT_NE(printed.text.find(replay), std::string::npos) << printed.text;
-  EXPECT_EQ(kit<Broken>({"--seeds", "1", "--first-seed", "0", "--ios", "500"}).text, printed.text);
+  EXPECT_EQ(kit_of_forgetful({"--seeds", "1", "--first-seed", "0", "--ios", "500"}).text,
+            printed.text);
 }
 
 TEST(Kit, TheShortestScriptReproducesTheFailure) {
-  using Broken = nvme::broken::ErrorsForgotten;
-  const Printed printed = kit<Broken>({"--seeds", "1", "--ios", "200", "--shrink"});
+  const Printed printed = kit_of_forgetful({"--seeds", "1", "--ios", "200", "--shrink"});
   const std::string before = "shortest: the_program --seeds 1 --first-seed 0 --ios 200 --script ";
   ASSERT_EQ(printed.text.find(before), 0U) << printed.text;
   const std::string script =
       printed.text.substr(before.size(), printed.text.find('\n') - before.size());
   EXPECT_EQ(script.find(','), std::string::npos) << "one fault is enough";
-  EXPECT_EQ(kit<Broken>({"--ios", "200", "--script", script}).code, 1);
-  EXPECT_EQ(kit<Broken>({"--ios", "200", "--seeds", "1", "--script", "none"}).code, 0);
+  EXPECT_EQ(kit_of_forgetful({"--ios", "200", "--script", script}).code, 1);
+  EXPECT_EQ(kit_of_forgetful({"--ios", "200", "--seeds", "1", "--script", "none"}).code, 0);
 }
 
 }  // namespace

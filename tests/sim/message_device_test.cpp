@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "sim/broken_message/short_taken_for_whole.hpp"
+#include "sim/broken_message/variant_driver.hpp"
 #include "sim/message_driver.hpp"
 
 namespace message_test {
@@ -401,7 +402,10 @@ TEST(MessageWorld, WithoutFaultsEveryIoEndsOkAndEveryLookupSucceeds) {
 
 // Goal: the world compares what genuine replies return, and finds one short transfer.
 TEST(MessageWorld, FindsOneShortTransferTakenForWhole) {
-  using Broken = sim::MessageWorld<message::broken::ShortTakenForWhole>;
+  using Broken = sim::MessageWorld<message::broken::VariantDriver>;
+  const auto make = [](sim::MessageHost<message::broken::VariantDriver>& host) {
+    return std::make_unique<message::broken::ShortTakenForWhole>(host);
+  };
   sim::WorldConfig config = config_of(1);
   config.is_scripted = true;
   int found = 0;
@@ -409,7 +413,7 @@ TEST(MessageWorld, FindsOneShortTransferTakenForWhole) {
   static auto* const kept = new std::vector<Broken*>;
   for (std::uint64_t n = 0; n != 8; ++n) {
     config.script = {{FaultKind::short_transfer, n}};
-    auto world = std::make_unique<Broken>(config);
+    auto world = std::make_unique<Broken>(config, make);
     if (world->run()) continue;
     ++found;
     kept->push_back(world.release());

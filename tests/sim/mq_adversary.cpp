@@ -3,13 +3,62 @@
 // Runs a driver of the block layer under the adversary: the driver of examples/dma_round_trip, or
 // with --driver NAME one of the broken ones, in which the adversary has to find a fault.
 
+#include <array>
 #include <blkown/sim/kit.hpp>
+#include <memory>
 
-#include "dma_round_trip/nvme.hpp"
-#include "sim/broken_mq/drivers.hpp"
+#include "sim/broken_mq/completed_twice.hpp"
+#include "sim/broken_mq/cookie_repaired.hpp"
+#include "sim/broken_mq/ended_on_timeout.hpp"
+#include "sim/broken_mq/flush_error_ignored.hpp"
+#include "sim/broken_mq/flush_forgotten.hpp"
+#include "sim/broken_mq/fua_dropped.hpp"
+#include "sim/broken_mq/generation_ignored.hpp"
+#include "sim/broken_mq/issue_forgotten.hpp"
+#include "sim/broken_mq/memory_leaked.hpp"
+#include "sim/broken_mq/reference_dropped.hpp"
+#include "sim/broken_mq/requeued_while_mapped.hpp"
+#include "sim/broken_mq/short_taken_for_whole.hpp"
+#include "sim/broken_mq/touched_after_publish.hpp"
+#include "sim/broken_mq/unmapped_on_timeout.hpp"
+#include "sim/broken_mq/unquiesced_unasked.hpp"
+#include "sim/broken_mq/variant_driver.hpp"
+#include "sim/broken_mq/wrong_place.hpp"
 #include "sim/named_driver.hpp"
 
-int main(int argc, char** argv) {
-  return named_driver_main(argc, argv, &blkown::sim::mq_main<round_trip::Nvme>,
-                           round_trip::broken::drivers());
+namespace round_trip::broken {
+namespace {
+
+/// Runs the driver D under the adversary.
+template <class D>
+int main_of(int argc, char** argv) {
+  return sim::mq_main<VariantDriver>(
+      argc, argv, [](dma::Device<sim::Iommu>& device, sim::Controller& controller) {
+        return std::make_unique<D>(device, controller);
+      });
 }
+
+constexpr std::array table{
+    NamedDriver{"reference", &main_of<VariantDriver>},
+    NamedDriver{"completed_twice", &main_of<CompletedTwice>},
+    NamedDriver{"cookie_repaired", &main_of<CookieRepaired>},
+    NamedDriver{"ended_on_timeout", &main_of<EndedOnTimeout>},
+    NamedDriver{"flush_error_ignored", &main_of<FlushErrorIgnored>},
+    NamedDriver{"flush_forgotten", &main_of<FlushForgotten>},
+    NamedDriver{"fua_dropped", &main_of<FuaDropped>},
+    NamedDriver{"generation_ignored", &main_of<GenerationIgnored>},
+    NamedDriver{"issue_forgotten", &main_of<IssueForgotten>},
+    NamedDriver{"memory_leaked", &main_of<MemoryLeaked>},
+    NamedDriver{"reference_dropped", &main_of<ReferenceDropped>},
+    NamedDriver{"requeued_while_mapped", &main_of<RequeuedWhileMapped>},
+    NamedDriver{"short_taken_for_whole", &main_of<ShortTakenForWhole>},
+    NamedDriver{"touched_after_publish", &main_of<TouchedAfterPublish>},
+    NamedDriver{"unmapped_on_timeout", &main_of<UnmappedOnTimeout>},
+    NamedDriver{"unquiesced_unasked", &main_of<UnquiescedUnasked>},
+    NamedDriver{"wrong_place", &main_of<WrongPlace>},
+};
+
+}  // namespace
+}  // namespace round_trip::broken
+
+int main(int argc, char** argv) { return named_driver_main(argc, argv, round_trip::broken::table); }

@@ -10,17 +10,16 @@
 #include <string>
 #include <string_view>
 
-/// A broken driver, with the main function that runs it under the adversary.
+/// A driver, with the main function that runs it under the adversary.
 struct NamedDriver {
   const char* name;
   int (*main)(int argc, char** argv);
 };
 
-/// Runs the right driver, or with the options --driver NAME the broken one of that name. Returns as
-/// the driver's main function, and 2 for an unknown name.
-inline int named_driver_main(int argc, char** argv, int (*reference)(int argc, char** argv),
-                             std::span<const NamedDriver> broken) {
-  std::string driver_name = "reference";
+/// Runs the first driver, or with the options --driver NAME the one of that name. Returns as the
+/// driver's main function, and 2 for an unknown name.
+inline int named_driver_main(int argc, char** argv, std::span<const NamedDriver> drivers) {
+  std::string driver_name = drivers.front().name;
   std::string program = argv[0];
   if (argc >= 3 && std::string_view{argv[1]} == "--driver") {
     driver_name = argv[2];
@@ -30,12 +29,11 @@ inline int named_driver_main(int argc, char** argv, int (*reference)(int argc, c
     argc -= 2;
     argv[0] = program.data();
   }
-  if (driver_name == "reference") return reference(argc, argv);
-  for (const NamedDriver& driver : broken) {
+  for (const NamedDriver& driver : drivers) {
     if (driver.name == driver_name) return driver.main(argc, argv);
   }
-  std::fprintf(stderr, "no driver is called '%s'; the drivers are reference", driver_name.c_str());
-  for (const NamedDriver& driver : broken) std::fprintf(stderr, " %s", driver.name);
+  std::fprintf(stderr, "no driver is called '%s'; the drivers are", driver_name.c_str());
+  for (const NamedDriver& driver : drivers) std::fprintf(stderr, " %s", driver.name);
   std::fputs("\n", stderr);
   return 2;
 }

@@ -7,7 +7,12 @@
 // runs a driver on the bare core with a hundred seeds, or as the options say (kit_options.hpp).
 // mq_main does the same for a driver of the block layer. Each seed is one run: a simulated
 // controller, the faults that the seed chooses, a thousand I/Os, and every invariant checked after
-// every event. The first broken invariant is printed with the command that replays the run.
+// every event. The first broken invariant is printed with the command that replays the run. A
+// driver that needs more than the kit's environment is made by a callable:
+//
+//   return blkown::sim::mq_main<MyDriver>(argc, argv, [&](auto& device, auto& controller) {
+//     return std::make_unique<MyDriver>(device, controller, options);
+//   });
 
 #ifndef BLKOWN_SIM_KIT_HPP
 #define BLKOWN_SIM_KIT_HPP
@@ -122,8 +127,8 @@ class Handlers {
 template <class World>
 class Run : public CurrentRun {
  public:
-  Run(const KitOptions& options, const WorldConfig& config)
-      : options_{options}, config_{config}, world_{std::make_unique<World>(config)} {
+  Run(const KitOptions& options, const WorldConfig& config, const typename World::Make& make)
+      : options_{options}, config_{config}, world_{std::make_unique<World>(config, make)} {
     current_run = this;
   }
   Run(const Run&) = delete;
@@ -174,8 +179,8 @@ class Run : public CurrentRun {
 
 template <class World>
 [[nodiscard]] bool run_one(const KitOptions& options, const WorldConfig& config,
-                           KitTotals* totals) {
-  Run<World> run{options, config};
+                           const typename World::Make& make, KitTotals* totals) {
+  Run<World> run{options, config, make};
   const bool is_good = run.run();
   if (!is_good) run.print(run.world().finding());
   if (totals != nullptr) totals->add(run.world());
@@ -184,7 +189,7 @@ template <class World>
 
 /// Prints the shortest script with which the run still fails.
 template <class World>
-void print_shrunk(const KitOptions& options, WorldConfig config) {
+void print_shrunk(const KitOptions& options, WorldConfig config, const typename World::Make& make) {
   std::vector<FaultStrike> all = config.script;
   if (!config.is_scripted) {
     // Starts from all faults of the seed's plan, because a run that ends in a violation ends the
@@ -200,7 +205,7 @@ void print_shrunk(const KitOptions& options, WorldConfig config) {
   }
   const auto script = shrink(all, [&](const std::vector<FaultStrike>& shorter) {
     config.script = shorter;
-    return fails_in_child([&] { return run_one<World>(options, config, nullptr); });
+    return fails_in_child([&] { return run_one<World>(options, config, make, nullptr); });
   });
   std::printf("shortest: %s --seeds 1 --first-seed %" PRIu64 " --ios %" PRIu64 " --script %s\n",
               options.program.c_str(), config.seed, config.io_count, to_string(script).c_str());
@@ -208,10 +213,12 @@ void print_shrunk(const KitOptions& options, WorldConfig config) {
 
 }  // namespace detail
 
-/// Runs a World, CoreWorld<D> or MqWorld<D>, with each seed until a run fails.
+/// Runs a World, CoreWorld<D> or MqWorld<D>, with each seed until a run fails. `make` makes the
+/// driver of each run.
 /// Errors: false if a run failed. The finding was printed.
 template <class World>
-[[nodiscard]] bool run_seeds(const KitOptions& options, KitTotals& totals) {
+[[nodiscard]] bool run_seeds(const KitOptions& options, KitTotals& totals,
+                             const typename World::Make& make = &World::make_driver) {
   const detail::Handlers handlers;
   for (std::uint64_t i = 0; i != options.seeds; ++i) {
     WorldConfig config;
@@ -220,10 +227,10 @@ template <class World>
     config.is_scripted = options.has_script;
     config.script = options.script;
     if (options.shrink &&
-        fails_in_child([&] { return detail::run_one<World>(options, config, nullptr); })) {
-      detail::print_shrunk<World>(options, config);
+        fails_in_child([&] { return detail::run_one<World>(options, config, make, nullptr); })) {
+      detail::print_shrunk<World>(options, config, make);
     }
-    if (!detail::run_one<World>(options, config, &totals)) return false;
+    if (!detail::run_one<World>(options, config, make, &totals)) return false;
   }
   return true;
 }
@@ -249,7 +256,7 @@ inline void print(const KitTotals& totals, double seconds) {
 namespace detail {
 
 template <class World>
-int world_main(int argc, char** argv) {
+int world_main(int argc, char** argv, const typename World::Make& make) {
   const auto options = parse_options(argv[0], {argv + 1, argv + argc});
   if (!options.has_value()) return 2;
   if (options->help) {
@@ -258,7 +265,7 @@ int world_main(int argc, char** argv) {
   }
   KitTotals totals;
   const auto begin = std::chrono::steady_clock::now();
-  const bool is_good = run_seeds<World>(*options, totals);
+  const bool is_good = run_seeds<World>(*options, totals, make);
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
   if (is_good) print(totals, taken.count());
   return is_good ? 0 : 1;
@@ -270,19 +277,40 @@ int world_main(int argc, char** argv) {
 /// was broken, 1 if one was, and 2 if the options cannot be used.
 template <CoreDriver D>
 int core_main(int argc, char** argv) {
-  return detail::world_main<CoreWorld<D>>(argc, argv);
+  using World = CoreWorld<D>;
+  return detail::world_main<World>(argc, argv, &World::make_driver);
+}
+/// The same for a driver that `make` makes for each run: std::unique_ptr<D>(Host<D>&). D needs no
+/// constructor of this argument. Several drivers may be classes derived from one D: a program that
+/// tests them all then has the code of one world.
+template <detail::DriverOnCore D>
+int core_main(int argc, char** argv, const typename CoreWorld<D>::Make& make) {
+  return detail::world_main<CoreWorld<D>>(argc, argv, make);
 }
 
 /// The main function of a program that tests a driver of a MessageDevice. Returns as core_main.
 template <MessageDriver D>
 int message_main(int argc, char** argv) {
-  return detail::world_main<MessageWorld<D>>(argc, argv);
+  using World = MessageWorld<D>;
+  return detail::world_main<World>(argc, argv, &World::make_driver);
+}
+/// The same for a driver that `make` makes for each run: std::unique_ptr<D>(MessageHost<D>&).
+template <detail::DriverOnCore D>
+int message_main(int argc, char** argv, const typename MessageWorld<D>::Make& make) {
+  return detail::world_main<MessageWorld<D>>(argc, argv, make);
 }
 
 /// The main function of a program that tests a driver of the block layer. Returns as core_main.
 template <MqDriver D>
 int mq_main(int argc, char** argv) {
-  return detail::world_main<MqWorld<D>>(argc, argv);
+  using World = MqWorld<D>;
+  return detail::world_main<World>(argc, argv, &World::make_driver);
+}
+/// The same for a driver that `make` makes for each run:
+/// std::unique_ptr<D>(dma::Device<Iommu>&, Controller&).
+template <detail::DriverOnMq D>
+int mq_main(int argc, char** argv, const typename MqWorld<D>::Make& make) {
+  return detail::world_main<MqWorld<D>>(argc, argv, make);
 }
 
 }  // namespace sim

@@ -5,18 +5,16 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_BUFFERS_REUSED_ON_RESET_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_BUFFERS_REUSED_ON_RESET_HPP
 
-#include "sim/nvme_driver.hpp"
+#include "sim/broken/variant_driver.hpp"
 
 namespace nvme::broken {
 
-class BuffersReusedOnReset : public DriverOf<BuffersReusedOnReset> {
+class BuffersReusedOnReset : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<BuffersReusedOnReset>;
-
-  void reset() {
+  void reset() override {
     for (QueueIndex queue; queue.value != host_.queue_count(); ++queue.value) {
       host_.tags.for_each_in_flight(queue, [&](const ARef<R>& pin, const Cookie& cookie) {
         auto claim = blkown::claim(pin, cookie);

@@ -5,20 +5,18 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_COMPLETED_TWICE_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_COMPLETED_TWICE_HPP
 
-#include "sim/nvme_driver.hpp"
+#include "sim/broken/variant_driver.hpp"
 
 namespace nvme::broken {
 
-class CompletedTwice : public DriverOf<CompletedTwice> {
+class CompletedTwice : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<CompletedTwice>;
-
-  void complete(QueueIndex queue, const sim::CompletionEntry& entry) {
-    DriverOf::complete(queue, entry);
-    DriverOf::complete(queue, entry);
+  void complete(QueueIndex queue, const sim::CompletionEntry& entry) override {
+    VariantDriver::complete(queue, entry);
+    VariantDriver::complete(queue, entry);
   }
 };
 

@@ -5,18 +5,16 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_DOUBLE_END_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_DOUBLE_END_HPP
 
-#include "sim/nvme_driver.hpp"
+#include "sim/broken/variant_driver.hpp"
 
 namespace nvme::broken {
 
-class DoubleEnd : public DriverOf<DoubleEnd> {
+class DoubleEnd : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<DoubleEnd>;
-
-  void end(Claim<R> claim, Status status) {
+  void end(Claim<R> claim, Status status) override {
     void* const raw = std::move(claim).into_raw();
     Claim<R>::from_raw(raw).end(status);
     Claim<R>::from_raw(raw).end(status);

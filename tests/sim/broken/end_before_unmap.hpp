@@ -5,18 +5,16 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_END_BEFORE_UNMAP_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_END_BEFORE_UNMAP_HPP
 
-#include "sim/nvme_driver.hpp"
+#include "sim/broken/variant_driver.hpp"
 
 namespace nvme::broken {
 
-class EndBeforeUnmap : public DriverOf<EndBeforeUnmap> {
+class EndBeforeUnmap : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<EndBeforeUnmap>;
-
-  void complete(QueueIndex queue, const sim::CompletionEntry& entry) {
+  void complete(QueueIndex queue, const sim::CompletionEntry& entry) override {
     for (auto& [mapping, proof] : std::exchange(later_, {})) {
       static_cast<void>(std::move(mapping).unmap(proof));
     }

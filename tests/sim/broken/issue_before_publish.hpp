@@ -5,18 +5,16 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_ISSUE_BEFORE_PUBLISH_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_ISSUE_BEFORE_PUBLISH_HPP
 
-#include "sim/nvme_driver.hpp"
+#include "sim/broken/variant_driver.hpp"
 
 namespace nvme::broken {
 
-class IssueBeforePublish : public DriverOf<IssueBeforePublish> {
+class IssueBeforePublish : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<IssueBeforePublish>;
-
-  void issue(Claim<R> claim) {
+  void issue(Claim<R> claim) override {
     if (const auto error = map(claim)) return give_back(std::move(claim), *error);
     const QueueIndex queue = claim.queue();
     if (!rings_[queue.value].submit(host_.controller, queue.value, command(claim)).has_value()) {

@@ -5,19 +5,17 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_OLD_COOKIE_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_OLD_COOKIE_HPP
 
-#include "sim/nvme_driver.hpp"
+#include "sim/broken/variant_driver.hpp"
 
 namespace nvme::broken {
 
-class OldCookie : public DriverOf<OldCookie> {
+class OldCookie : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<OldCookie>;
-
-  sim::SubmissionEntry command(Claim<R>& claim) {
-    sim::SubmissionEntry entry = DriverOf::command(claim);
+  sim::SubmissionEntry command(const Claim<R>& claim) override {
+    sim::SubmissionEntry entry = VariantDriver::command(claim);
     entry.cookie = claim.cookie().value;
     return entry;
   }

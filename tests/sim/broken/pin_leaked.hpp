@@ -5,20 +5,18 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_PIN_LEAKED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_PIN_LEAKED_HPP
 
-#include "sim/nvme_driver.hpp"
+#include "sim/broken/variant_driver.hpp"
 
 namespace nvme::broken {
 
-class PinLeaked : public DriverOf<PinLeaked> {
+class PinLeaked : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<PinLeaked>;
-
-  sim::SubmissionEntry command(Claim<R>& claim) {
+  void issue(Claim<R> claim) override {
     if (claim.tag().value % 4 == 3) static_cast<void>(claim.pin().into_raw());
-    return DriverOf::command(claim);
+    VariantDriver::issue(std::move(claim));
   }
 };
 

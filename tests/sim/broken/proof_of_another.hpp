@@ -5,18 +5,16 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_PROOF_OF_ANOTHER_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_PROOF_OF_ANOTHER_HPP
 
-#include "sim/nvme_driver.hpp"
+#include "sim/broken/variant_driver.hpp"
 
 namespace nvme::broken {
 
-class ProofOfAnother : public DriverOf<ProofOfAnother> {
+class ProofOfAnother : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<ProofOfAnother>;
-
-  void complete(QueueIndex queue, const sim::CompletionEntry& entry) {
+  void complete(QueueIndex queue, const sim::CompletionEntry& entry) override {
     auto claim = host_.claim(queue, entry.cookie);
     if (!claim.has_value()) return;
     const auto proof = std::exchange(last_, dma::EndProof::of(*claim));

@@ -5,19 +5,17 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_QUEUE_IGNORED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_QUEUE_IGNORED_HPP
 
-#include "sim/nvme_driver.hpp"
+#include "sim/broken/variant_driver.hpp"
 
 namespace nvme::broken {
 
-class QueueIgnored : public DriverOf<QueueIgnored> {
+class QueueIgnored : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<QueueIgnored>;
-
-  void complete(QueueIndex, const sim::CompletionEntry& entry) {
-    DriverOf::complete(QueueIndex{0}, entry);
+  void complete(QueueIndex, const sim::CompletionEntry& entry) override {
+    VariantDriver::complete(QueueIndex{0}, entry);
   }
 };
 

@@ -6,18 +6,16 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_REFERENCE_DROPPED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_REFERENCE_DROPPED_HPP
 
-#include "sim/nvme_driver.hpp"
+#include "sim/broken/variant_driver.hpp"
 
 namespace nvme::broken {
 
-class ReferenceDropped : public DriverOf<ReferenceDropped> {
+class ReferenceDropped : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<ReferenceDropped>;
-
-  void complete(QueueIndex queue, const sim::CompletionEntry& entry) {
+  void complete(QueueIndex queue, const sim::CompletionEntry& entry) override {
     auto reference = host_.tag_to_rq(queue, entry.cookie);
     if (!reference.has_value()) return;
     auto owned = blkown::Owned<R>::try_from_shared(*std::move(reference));

@@ -5,18 +5,16 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_REQUEUED_WHILE_MAPPED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_REQUEUED_WHILE_MAPPED_HPP
 
-#include "sim/nvme_driver.hpp"
+#include "sim/broken/variant_driver.hpp"
 
 namespace nvme::broken {
 
-class RequeuedWhileMapped : public DriverOf<RequeuedWhileMapped> {
+class RequeuedWhileMapped : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<RequeuedWhileMapped>;
-
-  void complete(QueueIndex queue, const sim::CompletionEntry& entry) {
+  void complete(QueueIndex queue, const sim::CompletionEntry& entry) override {
     auto claim = host_.claim(queue, entry.cookie);
     if (!claim.has_value()) return;
     const bool is_short = entry.transferred_bytes != claim->data().length_bytes();

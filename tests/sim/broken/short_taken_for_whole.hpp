@@ -5,21 +5,19 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_SHORT_TAKEN_FOR_WHOLE_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_SHORT_TAKEN_FOR_WHOLE_HPP
 
-#include "sim/nvme_driver.hpp"
+#include "sim/broken/variant_driver.hpp"
 
 namespace nvme::broken {
 
-class ShortTakenForWhole : public DriverOf<ShortTakenForWhole> {
+class ShortTakenForWhole : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<ShortTakenForWhole>;
-
-  void finish(Claim<R> claim, const sim::CompletionEntry& entry) {
+  void finish(Claim<R> claim, const sim::CompletionEntry& entry) override {
     const auto status = sim::CompletionEntry::status_of(entry.status_and_phase);
     if (status == DeviceStatus::success) return end(std::move(claim), Status::ok);
-    DriverOf::finish(std::move(claim), entry);
+    VariantDriver::finish(std::move(claim), entry);
   }
 };
 

@@ -5,22 +5,20 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_TOUCHED_AFTER_PUBLISH_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_TOUCHED_AFTER_PUBLISH_HPP
 
-#include "sim/nvme_driver.hpp"
+#include "sim/broken/variant_driver.hpp"
 
 namespace nvme::broken {
 
-class TouchedAfterPublish : public DriverOf<TouchedAfterPublish> {
+class TouchedAfterPublish : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<TouchedAfterPublish>;
-
-  void issue(Claim<R> claim) {
+  void issue(Claim<R> claim) override {
     if (const auto error = map(claim)) return give_back(std::move(claim), *error);
     const sim::SubmissionEntry entry = command(claim);
     const QueueIndex queue = claim.queue();
-    sim::Io<TouchedAfterPublish>& io = claim.data();
+    sim::Io<VariantDriver>& io = claim.data();
     auto issued = std::move(claim).publish([&](const Cookie&) {
       return rings_[queue.value].submit(host_.controller, queue.value, entry);
     });

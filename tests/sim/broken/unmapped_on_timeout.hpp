@@ -5,23 +5,20 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_UNMAPPED_ON_TIMEOUT_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_UNMAPPED_ON_TIMEOUT_HPP
 
-#include "sim/nvme_driver.hpp"
+#include "sim/broken/variant_driver.hpp"
 
 namespace nvme::broken {
 
-class UnmappedOnTimeout : public DriverOf<UnmappedOnTimeout> {
+class UnmappedOnTimeout : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
-  void timeout(const ARef<R>& pin, const Cookie& cookie) {
+  void timeout(const ARef<R>& pin, const Cookie& cookie) override {
     auto claim = blkown::claim(pin, cookie);
     if (!claim.has_value()) return;
     claim->data().driver.mapping.reset();
     end(*std::move(claim), Status::timed_out);
   }
-
- private:
-  friend class DriverOf<UnmappedOnTimeout>;
 };
 
 }  // namespace nvme::broken

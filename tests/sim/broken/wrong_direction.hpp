@@ -5,19 +5,17 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_WRONG_DIRECTION_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_WRONG_DIRECTION_HPP
 
-#include "sim/nvme_driver.hpp"
+#include "sim/broken/variant_driver.hpp"
 
 namespace nvme::broken {
 
-class WrongDirection : public DriverOf<WrongDirection> {
+class WrongDirection : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<WrongDirection>;
-
-  std::optional<Status> map(Claim<R>& claim) {
-    sim::Io<WrongDirection>& io = claim.data();
+  std::optional<Status> map(Claim<R>& claim) override {
+    sim::Io<VariantDriver>& io = claim.data();
     if (io.segment_count == 0) return std::nullopt;
     const auto direction =
         io.opcode == Opcode::read ? dma::Direction::to_device : dma::Direction::from_device;

@@ -6,15 +6,15 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MESSAGE_ENDED_BEFORE_RECONNECT_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MESSAGE_ENDED_BEFORE_RECONNECT_HPP
 
-#include "sim/message_driver.hpp"
+#include "sim/broken_message/variant_driver.hpp"
 
 namespace message::broken {
 
-class EndedBeforeReconnect : public DriverOf<EndedBeforeReconnect> {
+class EndedBeforeReconnect : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
-  void failed() {
+  void failed() override {
     for_each_queue([&](QueueIndex queue) {
       if (host_.device.is_connected(queue.value)) return;
       interrupt(queue);
@@ -26,13 +26,11 @@ class EndedBeforeReconnect : public DriverOf<EndedBeforeReconnect> {
   }
 
  private:
-  friend class DriverOf<EndedBeforeReconnect>;
-
-  void refused(Claim<R> claim) {
+  void refused(Claim<R> claim) override {
     const QueueIndex queue = claim.queue();
     const bool is_lost = !host_.device.is_connected(queue.value);
     if (is_lost && ++refused_ % 512 == 0) host_.device.connect(queue.value);
-    DriverOf::refused(std::move(claim));
+    VariantDriver::refused(std::move(claim));
   }
 
   unsigned refused_ = 0;

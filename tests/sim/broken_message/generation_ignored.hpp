@@ -5,18 +5,16 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MESSAGE_GENERATION_IGNORED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MESSAGE_GENERATION_IGNORED_HPP
 
-#include "sim/message_driver.hpp"
+#include "sim/broken_message/variant_driver.hpp"
 
 namespace message::broken {
 
-class GenerationIgnored : public DriverOf<GenerationIgnored> {
+class GenerationIgnored : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<GenerationIgnored>;
-
-  void complete(QueueIndex queue, const sim::Reply& reply) {
+  void complete(QueueIndex queue, const sim::Reply& reply) override {
     auto claim = host_.claim(queue, reply.cookie);
     if (!claim.has_value() && claim.error().reason == blkown::LookupReason::stale_generation) {
       claim = host_.tags.claim_any_generation(queue, claim.error().tag);

@@ -5,18 +5,18 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MESSAGE_QUEUE_IGNORED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MESSAGE_QUEUE_IGNORED_HPP
 
-#include "sim/message_driver.hpp"
+#include "sim/broken_message/variant_driver.hpp"
 
 namespace message::broken {
 
-class QueueIgnored : public DriverOf<QueueIgnored> {
+class QueueIgnored : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<QueueIgnored>;
-
-  void complete(QueueIndex, const sim::Reply& reply) { DriverOf::complete(QueueIndex{0}, reply); }
+  void complete(QueueIndex, const sim::Reply& reply) override {
+    VariantDriver::complete(QueueIndex{0}, reply);
+  }
 };
 
 }  // namespace message::broken

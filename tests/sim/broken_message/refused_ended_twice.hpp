@@ -6,18 +6,16 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MESSAGE_REFUSED_ENDED_TWICE_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MESSAGE_REFUSED_ENDED_TWICE_HPP
 
-#include "sim/message_driver.hpp"
+#include "sim/broken_message/variant_driver.hpp"
 
 namespace message::broken {
 
-class RefusedEndedTwice : public DriverOf<RefusedEndedTwice> {
+class RefusedEndedTwice : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<RefusedEndedTwice>;
-
-  void refused(Claim<R> claim) {
+  void refused(Claim<R> claim) override {
     void* const raw = std::move(claim).into_raw();
     end(Claim<R>::from_raw(raw), Status::resource);
     give_back(Claim<R>::from_raw(raw), Status::resource);

@@ -5,18 +5,16 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MESSAGE_SHORT_TAKEN_FOR_WHOLE_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MESSAGE_SHORT_TAKEN_FOR_WHOLE_HPP
 
-#include "sim/message_driver.hpp"
+#include "sim/broken_message/variant_driver.hpp"
 
 namespace message::broken {
 
-class ShortTakenForWhole : public DriverOf<ShortTakenForWhole> {
+class ShortTakenForWhole : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<ShortTakenForWhole>;
-
-  [[nodiscard]] bool is_short(const sim::Io<ShortTakenForWhole>&, const sim::Reply&) const {
+  [[nodiscard]] bool is_short(const sim::Io<VariantDriver>&, const sim::Reply&) const override {
     return false;
   }
 };

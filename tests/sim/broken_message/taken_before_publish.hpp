@@ -5,18 +5,16 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MESSAGE_TAKEN_BEFORE_PUBLISH_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MESSAGE_TAKEN_BEFORE_PUBLISH_HPP
 
-#include "sim/message_driver.hpp"
+#include "sim/broken_message/variant_driver.hpp"
 
 namespace message::broken {
 
-class TakenBeforePublish : public DriverOf<TakenBeforePublish> {
+class TakenBeforePublish : public VariantDriver {
  public:
-  using DriverOf::DriverOf;
+  using VariantDriver::VariantDriver;
 
  private:
-  friend class DriverOf<TakenBeforePublish>;
-
-  void issue(Claim<R> claim) {
+  void issue(Claim<R> claim) override {
     const sim::Message message = message_of(claim);
     const auto taken = host_.device.take(claim.queue().value, message);
     if (!taken.has_value()) return refused(std::move(claim));

@@ -5,15 +5,15 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_COOKIE_REPAIRED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MQ_COOKIE_REPAIRED_HPP
 
-#include "dma_round_trip/nvme.hpp"
+#include "sim/broken_mq/variant_driver.hpp"
 
 namespace round_trip::broken {
 
-class CookieRepaired : public NvmeSteps<CookieRepaired> {
+class CookieRepaired : public VariantDriver {
  public:
-  using NvmeSteps::NvmeSteps;
+  using VariantDriver::VariantDriver;
 
-  void interrupt(blkown::QueueIndex queue) {
+  void interrupt(blkown::QueueIndex queue) override {
     Hw& hw = disk_->hw_queue(queue);
     const std::lock_guard lock{hw.data.completion};
     while (const auto entry = hw.data.rings->next_completion()) {

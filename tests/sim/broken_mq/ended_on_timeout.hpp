@@ -5,15 +5,15 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_ENDED_ON_TIMEOUT_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MQ_ENDED_ON_TIMEOUT_HPP
 
-#include "dma_round_trip/nvme.hpp"
+#include "sim/broken_mq/variant_driver.hpp"
 
 namespace round_trip::broken {
 
-class EndedOnTimeout : public NvmeSteps<EndedOnTimeout> {
+class EndedOnTimeout : public VariantDriver {
  public:
-  using NvmeSteps::NvmeSteps;
+  using VariantDriver::VariantDriver;
 
-  mq::TimeoutAction timeout(Hw&, const ARef<Rq>& pin, const Cookie& cookie) {
+  mq::TimeoutAction timeout(Hw&, const ARef<Rq>& pin, const Cookie& cookie) override {
     auto claim = blkown::claim(pin, cookie);
     if (!claim.has_value()) return mq::TimeoutAction::rearm;
     end(*std::move(claim), Status::timed_out);

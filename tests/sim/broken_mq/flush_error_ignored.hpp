@@ -6,17 +6,17 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_FLUSH_ERROR_IGNORED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MQ_FLUSH_ERROR_IGNORED_HPP
 
-#include "dma_round_trip/nvme.hpp"
+#include "sim/broken_mq/variant_driver.hpp"
 
 namespace round_trip::broken {
 
-class FlushErrorIgnored : public NvmeSteps<FlushErrorIgnored> {
+class FlushErrorIgnored : public VariantDriver {
  public:
-  using NvmeSteps::NvmeSteps;
+  using VariantDriver::VariantDriver;
 
-  void complete(Hw& hw, Claim<Rq> claim) {
+  void complete(Hw& hw, Claim<Rq> claim) override {
     if (claim.data().op() == mq::Op::flush) return end(std::move(claim), Status::ok);
-    NvmeSteps::complete(hw, std::move(claim));
+    VariantDriver::complete(hw, std::move(claim));
   }
 };
 

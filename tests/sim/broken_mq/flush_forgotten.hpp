@@ -5,20 +5,20 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_FLUSH_FORGOTTEN_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MQ_FLUSH_FORGOTTEN_HPP
 
-#include "dma_round_trip/nvme.hpp"
+#include "sim/broken_mq/variant_driver.hpp"
 
 namespace round_trip::broken {
 
-class FlushForgotten : public NvmeSteps<FlushForgotten> {
+class FlushForgotten : public VariantDriver {
  public:
-  using NvmeSteps::NvmeSteps;
+  using VariantDriver::VariantDriver;
 
-  Answer queue_rq(Hw& hw, QueueData& data, Idle<Rq> idle, bool is_last) {
+  Answer queue_rq(Hw& hw, QueueData& data, Idle<Rq> idle, bool is_last) override {
     if (idle.data().op() == mq::Op::flush) {
       std::move(idle).start().end_ok();
       return Answer::accepted();
     }
-    return NvmeSteps::queue_rq(hw, data, std::move(idle), is_last);
+    return VariantDriver::queue_rq(hw, data, std::move(idle), is_last);
   }
 };
 

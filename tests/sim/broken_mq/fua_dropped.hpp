@@ -5,15 +5,15 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_FUA_DROPPED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MQ_FUA_DROPPED_HPP
 
-#include "dma_round_trip/nvme.hpp"
+#include "sim/broken_mq/variant_driver.hpp"
 
 namespace round_trip::broken {
 
-class FuaDropped : public NvmeSteps<FuaDropped> {
+class FuaDropped : public VariantDriver {
  public:
-  using NvmeSteps::NvmeSteps;
+  using VariantDriver::VariantDriver;
 
-  Answer queue_rq(Hw& hw, QueueData&, Idle<Rq> idle, bool) {
+  Answer queue_rq(Hw& hw, QueueData&, Idle<Rq> idle, bool) override {
     auto claim = std::move(idle).start().into_claim();
     if (const auto error = map(claim)) {
       return reject(std::move(claim), *error);

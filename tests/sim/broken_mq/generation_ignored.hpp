@@ -5,15 +5,15 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_GENERATION_IGNORED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MQ_GENERATION_IGNORED_HPP
 
-#include "dma_round_trip/nvme.hpp"
+#include "sim/broken_mq/variant_driver.hpp"
 
 namespace round_trip::broken {
 
-class GenerationIgnored : public NvmeSteps<GenerationIgnored> {
+class GenerationIgnored : public VariantDriver {
  public:
-  using NvmeSteps::NvmeSteps;
+  using VariantDriver::VariantDriver;
 
-  void interrupt(blkown::QueueIndex queue) {
+  void interrupt(blkown::QueueIndex queue) override {
     Hw& hw = disk_->hw_queue(queue);
     const std::lock_guard lock{hw.data.completion};
     while (const auto entry = hw.data.rings->next_completion()) {
@@ -28,8 +28,8 @@ class GenerationIgnored : public NvmeSteps<GenerationIgnored> {
     controller_.ring_completion(queue.value, hw.data.rings->completion_head());
   }
 
-  void complete(Hw& hw, Claim<Rq> claim) {
-    if (dma::EndProof::of(claim).has_value()) return NvmeSteps::complete(hw, std::move(claim));
+  void complete(Hw& hw, Claim<Rq> claim) override {
+    if (dma::EndProof::of(claim).has_value()) return VariantDriver::complete(hw, std::move(claim));
     // A Claim without a generation check gives no proof, so the memory stays mapped.
     end(std::move(claim), Status::ok);
   }

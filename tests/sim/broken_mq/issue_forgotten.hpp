@@ -8,15 +8,15 @@
 
 #include <expected>
 
-#include "dma_round_trip/nvme.hpp"
+#include "sim/broken_mq/variant_driver.hpp"
 
 namespace round_trip::broken {
 
-class IssueForgotten : public NvmeSteps<IssueForgotten> {
+class IssueForgotten : public VariantDriver {
  public:
-  using NvmeSteps::NvmeSteps;
+  using VariantDriver::VariantDriver;
 
-  Answer queue_rq(Hw& hw, QueueData&, Idle<Rq> idle, bool) {
+  Answer queue_rq(Hw& hw, QueueData&, Idle<Rq> idle, bool) override {
     auto claim = std::move(idle).start().into_claim();
     if (const auto error = map(claim)) {
       return reject(std::move(claim), *error);
@@ -30,7 +30,7 @@ class IssueForgotten : public NvmeSteps<IssueForgotten> {
     return Answer::accepted();
   }
 
-  mq::TimeoutAction timeout(Hw&, const ARef<Rq>&, const Cookie&) {
+  mq::TimeoutAction timeout(Hw&, const ARef<Rq>&, const Cookie&) override {
     return mq::TimeoutAction::handled;
   }
 };

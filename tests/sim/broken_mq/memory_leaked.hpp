@@ -5,20 +5,20 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_MEMORY_LEAKED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MQ_MEMORY_LEAKED_HPP
 
-#include "dma_round_trip/nvme.hpp"
+#include "sim/broken_mq/variant_driver.hpp"
 
 namespace round_trip::broken {
 
-class MemoryLeaked : public NvmeSteps<MemoryLeaked> {
+class MemoryLeaked : public VariantDriver {
  public:
-  using NvmeSteps::NvmeSteps;
+  using VariantDriver::VariantDriver;
 
-  Status init_hctx(Hw& hw, QueueData& data) {
+  Status init_hctx(Hw& hw, QueueData& data) override {
     auto log_page = dma::Coherent<sim::Iommu>::allocate(device_, 4096);
     if (!log_page.has_value()) return Status::resource;
     static auto* const kept = new std::vector<dma::Coherent<sim::Iommu>>;
     kept->push_back(*std::move(log_page));
-    return NvmeSteps::init_hctx(hw, data);
+    return VariantDriver::init_hctx(hw, data);
   }
 };
 

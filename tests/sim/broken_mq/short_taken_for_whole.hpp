@@ -5,19 +5,19 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_SHORT_TAKEN_FOR_WHOLE_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MQ_SHORT_TAKEN_FOR_WHOLE_HPP
 
-#include "dma_round_trip/nvme.hpp"
+#include "sim/broken_mq/variant_driver.hpp"
 
 namespace round_trip::broken {
 
-class ShortTakenForWhole : public NvmeSteps<ShortTakenForWhole> {
+class ShortTakenForWhole : public VariantDriver {
  public:
-  using NvmeSteps::NvmeSteps;
+  using VariantDriver::VariantDriver;
 
-  void complete(Hw& hw, Claim<Rq> claim) {
+  void complete(Hw& hw, Claim<Rq> claim) override {
     Payload& payload = claim.data();
     payload.driver_data.result.transferred_bytes =
         static_cast<std::uint32_t>(payload.length_bytes());
-    NvmeSteps::complete(hw, std::move(claim));
+    VariantDriver::complete(hw, std::move(claim));
   }
 };
 

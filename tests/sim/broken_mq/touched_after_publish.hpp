@@ -7,15 +7,15 @@
 
 #include <mutex>
 
-#include "dma_round_trip/nvme.hpp"
+#include "sim/broken_mq/variant_driver.hpp"
 
 namespace round_trip::broken {
 
-class TouchedAfterPublish : public NvmeSteps<TouchedAfterPublish> {
+class TouchedAfterPublish : public VariantDriver {
  public:
-  using NvmeSteps::NvmeSteps;
+  using VariantDriver::VariantDriver;
 
-  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
+  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override {
     auto claim = std::move(idle).start().into_claim();
     if (const auto error = map(claim)) {
       return reject(std::move(claim), *error);

@@ -6,15 +6,15 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_UNQUIESCED_UNASKED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MQ_UNQUIESCED_UNASKED_HPP
 
-#include "dma_round_trip/nvme.hpp"
+#include "sim/broken_mq/variant_driver.hpp"
 
 namespace round_trip::broken {
 
-class UnquiescedUnasked : public NvmeSteps<UnquiescedUnasked> {
+class UnquiescedUnasked : public VariantDriver {
  public:
-  using NvmeSteps::NvmeSteps;
+  using VariantDriver::VariantDriver;
 
-  void failed() {
+  void failed() override {
     if (!unasked_.is_running()) disk_->unquiesce(unasked_);
     reset();
   }

@@ -8,15 +8,15 @@
 
 #include <blkown/sim/harness/workload.hpp>
 
-#include "dma_round_trip/nvme.hpp"
+#include "sim/broken_mq/variant_driver.hpp"
 
 namespace round_trip::broken {
 
-class WrongPlace : public NvmeSteps<WrongPlace> {
+class WrongPlace : public VariantDriver {
  public:
-  using NvmeSteps::NvmeSteps;
+  using VariantDriver::VariantDriver;
 
-  Answer queue_rq(Hw& hw, QueueData&, Idle<Rq> idle, bool) {
+  Answer queue_rq(Hw& hw, QueueData&, Idle<Rq> idle, bool) override {
     auto claim = std::move(idle).start().into_claim();
     if (const auto error = map(claim)) {
       return reject(std::move(claim), *error);

@@ -29,6 +29,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -39,8 +41,7 @@ inline namespace BLKOWN_ABI {
 namespace sim {
 
 /// One run of the driver D, whose environment is H. Each world runs once.
-template <class D, class H = Host<D>>
-  requires detail::DriverWith<D, H>
+template <detail::DriverOnCore D, class H = Host<D>>
 class CoreWorld : public WorldBaseOf<typename H::Device> {
   using Base = WorldBaseOf<typename H::Device>;
 
@@ -48,9 +49,18 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
   using R = CoreRequest<D>;
   using Base::ended;
 
-  /// Makes the driver and its environment.
-  explicit CoreWorld(const WorldConfig& config)
+  /// Makes the driver of one run. May return an object of a class derived from D, if the destructor
+  /// of D is virtual.
+  using Make = std::function<std::unique_ptr<D>(H&)>;
+  /// A Make that gives the environment to the constructor of D.
+  [[nodiscard]] static std::unique_ptr<D> make_driver(H& host) {
+    return std::unique_ptr<D>{new D{host}};
+  }
+
+  /// Makes the environment. run() makes the driver.
+  explicit CoreWorld(const WorldConfig& config, Make make = &make_driver)
       : Base{config},
+        make_{std::move(make)},
         tags_{make_tags()},
         host_(make_host()),
         check_{tags_, device_, iommu_, history_} {
@@ -67,7 +77,7 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
   /// Runs until config.io_count I/Os have ended, then stops the driver.
   /// Errors: false if an invariant was broken. finding() returns the invariant.
   bool run() {
-    driver_.emplace(host_);
+    driver_ = make_(host_);
     while (ended() < config_.io_count || in_flight_ != 0) {
       if (!step()) return false;
       if (history_.event() > config_.io_count * max_events_per_io + 100'000) {
@@ -299,12 +309,13 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
     std::uint64_t since_ns = 0;
   };
 
+  Make make_;
   Sink sink_{*this};
   TagSet<R> tags_;
   std::vector<TagCache> caches_ = make_caches();
   H host_;
   InvariantChecker<R> check_;
-  std::optional<D> driver_;
+  std::unique_ptr<D> driver_;
   EndedList<R> requeued_;
   std::vector<Watch> watches_ = std::vector<Watch>(config_.queue_count * config_.depth);
   std::uint64_t now_ns_ = 0;
@@ -316,7 +327,7 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
 };
 
 /// One run of the driver D of a MessageDevice.
-template <MessageDriver D>
+template <detail::DriverOnCore D>
 using MessageWorld = CoreWorld<D, MessageHost<D>>;
 
 }  // namespace sim

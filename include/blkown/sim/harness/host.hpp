@@ -150,18 +150,21 @@ struct MessageHost : LookupHost<D> {
 
 namespace detail {
 
-/// The members of a driver on the bare core whose environment is H.
-template <class D, class H>
-concept DriverWith = requires(D& driver, Idle<CoreRequest<D>> idle, const ARef<CoreRequest<D>>& pin,
-                              const Cookie& cookie, H& host) {
+/// The members of a driver on the bare core but its constructor.
+template <class D>
+concept DriverOnCore = requires(D& driver, Idle<CoreRequest<D>> idle,
+                                const ARef<CoreRequest<D>>& pin, const Cookie& cookie) {
   typename D::RequestData;
-  D{host};
   { driver.submit(std::move(idle)) } -> std::same_as<void>;
   { driver.interrupt(QueueIndex{}) } -> std::same_as<void>;
   { driver.timeout(pin, cookie) } -> std::same_as<void>;
   { driver.failed() } -> std::same_as<void>;
   { driver.stop() } -> std::same_as<void>;
 };
+
+/// A driver that its environment H suffices to make.
+template <class D, class H>
+concept MadeFrom = requires(H& host) { D{host}; };
 
 }  // namespace detail
 
@@ -181,13 +184,13 @@ concept DriverWith = requires(D& driver, Idle<CoreRequest<D>> idle, const ARef<C
 /// Context: one at a time, except that interrupt() may run within submit() and timeout(), as an
 /// interrupt on another processor would: within a doorbell or within dma::map.
 template <class D>
-concept CoreDriver = detail::DriverWith<D, Host<D>>;
+concept CoreDriver = detail::DriverOnCore<D> && detail::MadeFrom<D, Host<D>>;
 
 /// A driver on the bare core of a MessageDevice. As CoreDriver, but: D(MessageHost<D>&) connects
 /// the queues, interrupt() receives the replies of the queue, and failed() means that a connection
 /// was lost. interrupt() may run within MessageDevice::take.
 template <class D>
-concept MessageDriver = detail::DriverWith<D, MessageHost<D>>;
+concept MessageDriver = detail::DriverOnCore<D> && detail::MadeFrom<D, MessageHost<D>>;
 
 }  // namespace sim
 }  // namespace BLKOWN_ABI

@@ -44,6 +44,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -53,6 +54,17 @@
 namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
+
+namespace detail {
+
+/// The members of a driver of the block layer for the kit but its constructor.
+template <class D>
+concept DriverOnMq = mq::Driver<D> && requires(D& driver) {
+  { driver.interrupt(QueueIndex{}) } -> std::same_as<void>;
+  { driver.failed() } -> std::same_as<void>;
+};
+
+}  // namespace detail
 
 /// A driver of the block layer for the kit: an mq::Driver that creates its queue pairs in
 /// init_hctx. The world starts the controller after it has made the disk, and stops the controller
@@ -68,39 +80,45 @@ namespace sim {
 /// is not traced: the world then reports an entry that was not looked up.
 template <class D>
 concept MqDriver =
-    mq::Driver<D> && requires(D& driver, dma::Device<Iommu>& device, Controller& controller) {
-      D{device, controller};
-      { driver.interrupt(QueueIndex{}) } -> std::same_as<void>;
-      { driver.failed() } -> std::same_as<void>;
-    };
+    detail::DriverOnMq<D> &&
+    requires(dma::Device<Iommu>& device, Controller& controller) { D{device, controller}; };
 
 /// One run of the driver D. Each world runs once.
-template <MqDriver D>
+template <detail::DriverOnMq D>
 class MqWorld : public WorldBase {
  public:
   using R = mq::Request<D>;
 
   static constexpr std::uint32_t submitters = 3;
 
+  /// Makes the driver of one run. May return an object of a class derived from D, if the destructor
+  /// of D is virtual.
+  using Make = std::function<std::unique_ptr<D>(dma::Device<Iommu>&, Controller&)>;
+  /// A Make that gives the environment to the constructor of D.
+  [[nodiscard]] static std::unique_ptr<D> make_driver(dma::Device<Iommu>& device,
+                                                      Controller& controller) {
+    return std::unique_ptr<D>{new D{device, controller}};
+  }
+
   /// Makes the driver, its disk and the environment.
-  explicit MqWorld(const WorldConfig& config)
+  explicit MqWorld(const WorldConfig& config, const Make& make = &make_driver)
       : WorldBase{config},
         runtime_{config.seed, submitters + 1},
         pump_{controller_, runtime_.context(submitters)},
-        driver_{device_, controller_},
+        driver_{make(device_, controller_)},
         bios_(workload_.slot_count()) {
     ControllerHooks hooks;
     hooks.argument = this;
     hooks.interrupt = [](void* self, std::uint32_t queue) {
-      of(self).driver_.interrupt(QueueIndex{queue});
+      of(self).driver_->interrupt(QueueIndex{queue});
     };
-    hooks.failed = [](void* self) { of(self).driver_.failed(); };
+    hooks.failed = [](void* self) { of(self).driver_->failed(); };
     hooks.wake = [](void* self) { of(self).on_doorbell(); };
     controller_.set_hooks(hooks);
     auto pool = mq::TagPool<D>::create(tag_config(config));
     if (!pool.has_value()) std::abort();
     pool_ = *std::move(pool);
-    auto disk = mq::Disk<D>::create(disk_config(config), driver_, runtime_, {}, pool_.get());
+    auto disk = mq::Disk<D>::create(disk_config(config), *driver_, runtime_, {}, pool_.get());
     if (!disk.has_value()) std::abort();
     disk_ = *std::move(disk);
     disk_->set_trace({&on_trace, this});
@@ -296,7 +314,7 @@ class MqWorld : public WorldBase {
   Random flag_dice_{config_.seed ^ 0xF1A6};
   DeterministicRuntime runtime_;
   ControllerPump pump_;
-  D driver_;
+  std::unique_ptr<D> driver_;
   std::vector<SlotBio> bios_;
   std::unique_ptr<mq::TagPool<D>> pool_;
   std::unique_ptr<mq::Disk<D>> disk_;

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The driver of examples/dma_round_trip with virtual hooks. The broken drivers are derived from it
+// and replace a hook, so that a program that has them all has the code of one world.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_VARIANT_DRIVER_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_MQ_VARIANT_DRIVER_HPP
+
+#include "dma_round_trip/nvme.hpp"
+
+namespace round_trip::broken {
+
+class VariantDriver : public NvmeSteps<VariantDriver> {
+ public:
+  using NvmeSteps::NvmeSteps;
+  virtual ~VariantDriver() = default;
+
+  virtual Status init_hctx(Hw& hw, QueueData& data) { return NvmeSteps::init_hctx(hw, data); }
+  virtual Answer queue_rq(Hw& hw, QueueData& data, Idle<Rq> idle, bool is_last) {
+    return NvmeSteps::queue_rq(hw, data, std::move(idle), is_last);
+  }
+  virtual void interrupt(blkown::QueueIndex queue) { NvmeSteps::interrupt(queue); }
+  virtual void complete(Hw& hw, Claim<Rq> claim) { NvmeSteps::complete(hw, std::move(claim)); }
+  virtual mq::TimeoutAction timeout(Hw& hw, const ARef<Rq>& pin, const Cookie& cookie) {
+    return NvmeSteps::timeout(hw, pin, cookie);
+  }
+  virtual void failed() { NvmeSteps::failed(); }
+};
+
+}  // namespace round_trip::broken
+
+#endif
