@@ -26,7 +26,6 @@
 #include <blkown/detail/user_list.hpp>
 #include <cstddef>
 #include <cstring>
-#include <mutex>
 #include <span>
 
 namespace blkown {
@@ -65,13 +64,13 @@ class BouncePool {
   [[nodiscard]] std::size_t slot_count() const noexcept { return slot_count_; }
   /// The number of free slots at this moment.
   [[nodiscard]] std::size_t free_slots() noexcept {
-    const std::lock_guard guard{lock_};
+    const blkown::detail::SpinGuard guard{lock_};
     return free_slots_;
   }
 
   /// Takes a slot; null if none is free.
   [[nodiscard]] std::byte* take() noexcept {
-    const std::lock_guard guard{lock_};
+    const blkown::detail::SpinGuard guard{lock_};
     std::byte* const slot = first_;
     if (slot == nullptr) return nullptr;
     std::memcpy(&first_, slot, sizeof first_);
@@ -82,7 +81,7 @@ class BouncePool {
   /// Precondition: the slot came from take().
   void give(std::byte* inside) noexcept {
     std::byte* const slot = inside - static_cast<std::size_t>(inside - memory_) % slot_bytes_;
-    const std::lock_guard guard{lock_};
+    const blkown::detail::SpinGuard guard{lock_};
     std::memcpy(slot, &first_, sizeof first_);
     first_ = slot;
     ++free_slots_;

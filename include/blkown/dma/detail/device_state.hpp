@@ -18,7 +18,6 @@
 #include <blkown/request.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <utility>
 
 namespace blkown {
@@ -48,7 +47,7 @@ class DeviceState {
   DeviceState& operator=(const DeviceState&) = delete;
   ~DeviceState() {
     users_.check_unused("destruction of dma::Device", "dma::Device", "destroy that object first");
-    const std::lock_guard guard{lock_};
+    const blkown::detail::SpinGuard guard{lock_};
     std::uint64_t mapping_count = 0;
     for (ListFields* list = first_attached_; list != nullptr; list = list->next_attached) {
       if (list->state.look().value() != Value::free) ++mapping_count;
@@ -73,7 +72,7 @@ class DeviceState {
     if (list.device == this) [[likely]]
       return;
     if (list.device != nullptr) list.device->detach_list(list);
-    const std::lock_guard guard{lock_};
+    const blkown::detail::SpinGuard guard{lock_};
     list.device = this;
     list.previous_attached = nullptr;
     list.next_attached = first_attached_;
@@ -81,7 +80,7 @@ class DeviceState {
     first_attached_ = &list;
   }
   void detach_list(ListFields& list) noexcept {
-    const std::lock_guard guard{lock_};
+    const blkown::detail::SpinGuard guard{lock_};
     ListFields* const next = list.next_attached;
     ListFields* const previous = list.previous_attached;
     (previous == nullptr ? first_attached_ : previous->next_attached) = next;
@@ -109,12 +108,12 @@ class DeviceState {
   /// Moves a mapping whose handle is destroyed into quarantine. Nothing changes if a scan or a
   /// drain has found the mapping first.
   void put_in_quarantine(ListFields& list, Word serial) noexcept {
-    const std::lock_guard guard{lock_};
+    const blkown::detail::SpinGuard guard{lock_};
     if (list.state.quarantine(serial)) list.reason = QuarantineReason::dropped;
   }
   /// Takes a mapping out of quarantine, for a handle that still exists and has proof.
   [[nodiscard]] bool take_quarantined(ListFields& list, Word serial) noexcept {
-    const std::lock_guard guard{lock_};
+    const blkown::detail::SpinGuard guard{lock_};
     return list.state.take(serial, Value::quarantined);
   }
 
@@ -128,7 +127,7 @@ class DeviceState {
                                     "unmap of a dma mapping", Place{});
     incident.state.generation = list.cookie.generation;
     {
-      const std::lock_guard guard{lock_};
+      const blkown::detail::SpinGuard guard{lock_};
       list.reason = QuarantineReason::unmap_failed;
       // From here on another context may drain the list.
       list.state.keep(list.state.look().serial());
@@ -162,7 +161,7 @@ class DeviceState {
   /// Calls `visit(const ListFields&)` for each mapping in quarantine, under the lock.
   template <class Visit>
   void for_each_quarantined(Visit visit) noexcept {
-    const std::lock_guard guard{lock_};
+    const blkown::detail::SpinGuard guard{lock_};
     for (ListFields* list = first_attached_; list != nullptr; list = list->next_attached) {
       MappingState::Seen seen;
       if (is_quarantined(*list, seen)) visit(*list);
@@ -171,7 +170,7 @@ class DeviceState {
   /// Calls `visit(const ListFields&, MappingState::Value)` for each list in use, under the lock.
   template <class Visit>
   void for_each_mapping(Visit visit) noexcept {
-    const std::lock_guard guard{lock_};
+    const blkown::detail::SpinGuard guard{lock_};
     for (ListFields* list = first_attached_; list != nullptr; list = list->next_attached) {
       const Value value = list->state.look().value();
       if (value != Value::free) visit(*list, value);
@@ -183,7 +182,7 @@ class DeviceState {
   /// Precondition: the caller has the request's Claim, so no other context changes its mappings.
   template <class IsMine>
   [[nodiscard]] std::uint64_t slots_of(IsMine is_mine) noexcept {
-    const std::lock_guard guard{lock_};
+    const blkown::detail::SpinGuard guard{lock_};
     std::uint64_t count = 0;
     for (ListFields* list = first_attached_; list != nullptr; list = list->next_attached) {
       const MappingState::Seen seen = list->state.look();
@@ -200,15 +199,15 @@ class DeviceState {
   }
 
   void add_coherent() noexcept {
-    const std::lock_guard guard{lock_};
+    const blkown::detail::SpinGuard guard{lock_};
     ++coherent_count_;
   }
   void remove_coherent() noexcept {
-    const std::lock_guard guard{lock_};
+    const blkown::detail::SpinGuard guard{lock_};
     --coherent_count_;
   }
   void adopt(Orphan& orphan) noexcept {
-    const std::lock_guard guard{lock_};
+    const blkown::detail::SpinGuard guard{lock_};
     orphan.next = orphans_;
     orphans_ = &orphan;
   }
@@ -238,7 +237,7 @@ class DeviceState {
 
   /// The number of a new drain. Not 0, which is the number in a list that no drain has tried.
   [[nodiscard]] std::uint32_t next_drain() noexcept {
-    const std::lock_guard guard{lock_};
+    const blkown::detail::SpinGuard guard{lock_};
     if (++latest_drain_ == 0) ++latest_drain_;
     return latest_drain_;
   }
@@ -246,7 +245,7 @@ class DeviceState {
   /// Takes one quarantined list that the proof covers and this drain has not tried; null if none is
   /// left.
   [[nodiscard]] ListFields* take_one(const EndProof& proof, std::uint32_t drain) noexcept {
-    const std::lock_guard guard{lock_};
+    const blkown::detail::SpinGuard guard{lock_};
     for (ListFields* list = first_attached_; list != nullptr; list = list->next_attached) {
       MappingState::Seen seen;
       if (!is_quarantined(*list, seen) || !is_stopped_since(proof, list->epoch)) continue;
@@ -276,7 +275,7 @@ class DeviceState {
 
   /// Unlinks one orphan that the proof covers; null if none is left.
   [[nodiscard]] Orphan* take_orphan(const EndProof& proof) noexcept {
-    const std::lock_guard guard{lock_};
+    const blkown::detail::SpinGuard guard{lock_};
     Orphan** link = &orphans_;
     while (*link != nullptr && !is_stopped_since(proof, (*link)->epoch)) link = &(*link)->next;
     Orphan* const found = *link;
