@@ -2,6 +2,7 @@
 # Writes the library as single headers to the folder OUTPUT:
 #   blkown.hpp      the core
 #   blkown_mq.hpp   the core, dma and mq, with the runtimes
+#   blkown_nvme.hpp the wire format of NVMe
 # Usage: cmake -D INCLUDE=<folder of headers> -D VERSION=<version> -D OUTPUT=<folder> -P <this file>
 #
 # The first include of each header becomes its text, and the later ones go. A header that is included
@@ -77,3 +78,6 @@ single_header(blkown.hpp "the core" blkown.hpp)
 file(GLOB headers RELATIVE ${INCLUDE}/blkown ${INCLUDE}/blkown/dma/*.hpp ${INCLUDE}/blkown/mq/*.hpp)
 list(REMOVE_ITEM headers dma/uring_buffers.hpp dma/vfio.hpp dma/vfio_pci.hpp)
 single_header(blkown_mq.hpp "the core, DMA mappings and the block layer" blkown.hpp ${headers})
+
+# With the words of rings in memory, which are published by a phase tag.
+single_header(blkown_nvme.hpp "the wire format of NVMe" nvme/nvme.hpp dma/ring_word.hpp)

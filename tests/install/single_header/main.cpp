@@ -2,12 +2,15 @@
 //
 // Runs the READMEs' programs. The exit status is 0 if each I/O ends as it should.
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <span>
 #include <utility>
 
 #include "block_layer_program.hpp"
 #include "core_program.hpp"
+#include "wire_program.hpp"
 
 namespace {
 
@@ -36,6 +39,23 @@ bool block_layer_works() {
          remove_disk(runtime, std::move(disk));
 }
 
+struct Memory {
+  std::uint64_t written_to = 0;
+  bool read(std::uint64_t, std::span<std::byte>) { return false; }
+  void write(std::uint64_t iova, std::span<const std::byte>) { written_to = iova; }
+};
+
+bool wire_works() {
+  const dma::IovaSegment where{0x1000, 512};
+  const auto command = read_command(7, {.slba = 0, .block_count = 1}, {&where, 1}, {});
+  const std::byte medium[512]{};
+  Memory memory;
+  nvme::CompletionEntry entry;
+  if (!command.has_value() || completed(entry, true).has_value()) return false;
+  execute_read(*command, medium, memory, entry, true);
+  return completed(entry, true) == blkown::Status::ok && memory.written_to == where.iova;
+}
+
 }  // namespace
 
 void ring_doorbell(std::uint64_t id, const Command&) { id_at_device = id; }
@@ -47,6 +67,8 @@ void tell_submitter(const Command& command, blkown::Status status) {
 int main() {
   const bool core = core_works();
   const bool block_layer = block_layer_works();
-  std::printf("core %s, block layer %s\n", core ? "ok" : "wrong", block_layer ? "ok" : "wrong");
-  return core && block_layer ? 0 : 1;
+  const bool wire = wire_works();
+  std::printf("core %s, block layer %s, wire %s\n", core ? "ok" : "wrong",
+              block_layer ? "ok" : "wrong", wire ? "ok" : "wrong");
+  return core && block_layer && wire ? 0 : 1;
 }
