@@ -173,6 +173,8 @@ class Batch {
                                [&](const Part& part) { return part.bio->status() == status; });
   }
 
+  /// The end of the last bio uses the memory for something else, at once.
+  void use_again_at_end() noexcept { use_again_ = true; }
   void fill(std::uint64_t seed) {
     for (Part& part : parts_) fill_pattern(part.memory, ++seed);
   }
@@ -201,6 +203,7 @@ class Batch {
 
   static void on_end(void* self, mq::Bio&) {
     auto& batch = *static_cast<Batch*>(self);
+    if (batch.left_.load() == 1 && batch.use_again_) batch.fill_with(used_again);
     if (batch.left_.fetch_sub(1) == 1) batch.done_->set();
   }
   template <class Call>
@@ -213,6 +216,7 @@ class Batch {
   Disks& disks_;
   Namespace where_;
   std::vector<Part> parts_;
+  bool use_again_ = false;
   std::atomic<std::size_t> left_{0};
   std::optional<mq::Event> done_;
 };
@@ -269,6 +273,7 @@ inline std::string disk_reset(Machine& machine) {
   return with_disks(machine, 60, [&](Disks& disks) {
     Batch stuck{machine, disks, slow, 1};
     stuck.fill_with(untouched);
+    stuck.use_again_at_end();
     stuck.start(mq::Op::read);
     unsigned verified = 0;
     while (!stuck.is_done()) {
@@ -280,7 +285,6 @@ inline std::string disk_reset(Machine& machine) {
            "the stuck read ends with another status");
     const unsigned resets = disks.driver().resets();
     expect(resets >= disks.driver().config().max_tries, text("only %u resets", resets));
-    stuck.fill_with(used_again);
     std::this_thread::sleep_for(slow_read + fetched);
     expect(stuck.is_filled_with(used_again), "the controller wrote to memory after the read's end");
     return text(
