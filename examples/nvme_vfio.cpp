@@ -6,8 +6,8 @@
 // Each scenario prints one line with what it shows. The exit status is 0 if all of them show it.
 //
 // A reading order: nvme_vfio/queue.hpp is the driver's I/O path. nvme_vfio/machine.hpp starts and
-// stops the controller. The scenarios are in transfers.hpp, unmapped.hpp, stops.hpp and forged.hpp. Those of
-// block_layer.hpp run the whole driver, with disks on threads.
+// stops the controller. The scenarios are in transfers.hpp, unmapped.hpp, stops.hpp and forged.hpp.
+// Those of block_layer.hpp run the whole driver, with disks on threads.
 
 #include <cstdio>
 #include <cstdlib>
@@ -32,6 +32,7 @@ struct Scenario {
 constexpr Scenario scenarios[] = {
     {"identify", &identify},
     {"verified I/O", &verified},
+    {"arena", &arena},
     {"failing medium", &failing_medium},
     {"unmapped in flight", &unmapped_in_flight},
     {"late completion", &late_completion},

@@ -31,7 +31,7 @@
 namespace nvme_vfio {
 
 namespace mq = blkown::mq;
-using Driver = nvme_driver::NvmeDriver<Registers, VfioBackend, Platform>;
+using Driver = nvme_driver::NvmeDriver<Registers, dma::Vfio, Platform>;
 using Disk = mq::Disk<Driver>;
 
 /// Gives the driver the interrupts of the admin queue and of the first I/O queue.

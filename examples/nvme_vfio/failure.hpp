@@ -6,11 +6,14 @@
 #ifndef EXAMPLES_NVME_VFIO_FAILURE_HPP
 #define EXAMPLES_NVME_VFIO_FAILURE_HPP
 
+#include <blkown/dma/vfio.hpp>
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <expected>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 namespace nvme_vfio {
@@ -51,6 +54,16 @@ template <class T>
 T must(T result, const char* call) {
   if (result < 0) throw Failed{text("%s: %s", call, std::strerror(errno))};
   return result;
+}
+
+/// The value, or Failed with the step of VFIO that failed.
+template <class T>
+T value_of(std::expected<T, blkown::dma::VfioError> result) {
+  if (!result.has_value()) {
+    throw Failed{text("VFIO: %s: %s", to_string(result.error().step),
+                      std::strerror(result.error().error_number))};
+  }
+  if constexpr (!std::is_void_v<T>) return *std::move(result);
 }
 
 }  // namespace nvme_vfio

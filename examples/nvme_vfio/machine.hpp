@@ -15,6 +15,7 @@
 #ifndef EXAMPLES_NVME_VFIO_MACHINE_HPP
 #define EXAMPLES_NVME_VFIO_MACHINE_HPP
 
+#include <linux/vfio.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -36,7 +37,7 @@
 #include "kernel_log.hpp"
 #include "queue.hpp"
 #include "registers.hpp"
-#include "vfio.hpp"
+#include "translations.hpp"
 
 namespace nvme_vfio {
 
@@ -53,28 +54,29 @@ inline constexpr std::uint64_t failing_block = 2048;
 /// How the driver waits, and takes the controller off memory if it does not stop.
 class Platform {
  public:
-  explicit Platform(PciDevice& pci) noexcept : pci_{pci} {}
+  explicit Platform(dma::VfioPciDevice& pci) noexcept : pci_{pci} {}
 
   [[nodiscard]] std::uint64_t now_ns() const noexcept {
     return static_cast<std::uint64_t>(Clock::now().time_since_epoch() /
                                       std::chrono::nanoseconds{1});
   }
   void pause() { std::this_thread::sleep_for(std::chrono::microseconds{200}); }
-  bool cut_off() { return pci_.try_reset(); }
+  bool cut_off() { return pci_.reset().has_value(); }
 
  private:
-  PciDevice& pci_;
+  dma::VfioPciDevice& pci_;
 };
 
-using Controller = nvme_driver::Controller<Registers, VfioBackend, Platform, std::recursive_mutex>;
+using Controller = nvme_driver::Controller<Registers, dma::Vfio, Platform, std::recursive_mutex>;
 
 class Machine {
  public:
   explicit Machine(const std::string& address)
-      : pci_{address},
-        backend_{pci_.container()},
-        device_{backend_},
-        registers_{pci_},
+      : pci_{value_of(dma::VfioPciDevice::open(address.c_str()))},
+        backend_{value_of(dma::Vfio::create(pci_.container(), {.limits = limits}))},
+        device_{*backend_},
+        translations_{pci_.container()},
+        registers_{value_of(pci_.map_region(VFIO_PCI_BAR0_REGION_INDEX))},
         platform_{pci_},
         controller_{make_controller()},
         interrupting_{device_, registers_, doorbells(1), false},
@@ -86,13 +88,20 @@ class Machine {
   /// Starts the controller, which another driver may have had before.
   void bring_up() {
     const int events[] = {admin_event_, interrupting_.event()};
-    pci_.signal_vectors(events);
+    value_of(pci_.set_msix(events));
+    value_of(pci_.set_bus_master(true));
+    expect(backend_->add_arena({arena_.data(), arena_.size()}).has_value(),
+           "the arena cannot be mapped");
+    permanent_pages_ = backend_->mapped_pages();
     static_cast<void>(stop());
     start();
   }
 
-  [[nodiscard]] PciDevice& pci() noexcept { return pci_; }
-  [[nodiscard]] VfioBackend& backend() noexcept { return backend_; }
+  [[nodiscard]] dma::VfioPciDevice& pci() noexcept { return pci_; }
+  [[nodiscard]] dma::Vfio& backend() noexcept { return *backend_; }
+  /// Memory that is mapped for as long as the program runs.
+  [[nodiscard]] std::span<std::byte> arena() const noexcept { return arena_; }
+  [[nodiscard]] Translations& translations() noexcept { return translations_; }
   [[nodiscard]] Device& device() noexcept { return device_; }
   [[nodiscard]] KernelLog& log() noexcept { return log_; }
   [[nodiscard]] Queue& interrupting() noexcept { return interrupting_; }
@@ -106,8 +115,8 @@ class Machine {
 
   /// Memory that is filled with a byte, begins `offset_bytes` into a page and lives as long as the
   /// program.
-  [[nodiscard]] std::span<std::byte> memory(std::size_t bytes, std::byte fill = {},
-                                            std::size_t offset_bytes = 0) {
+  [[nodiscard]] static std::span<std::byte> memory(std::size_t bytes, std::byte fill = {},
+                                                   std::size_t offset_bytes = 0) {
     void* const mapped = mmap(nullptr, offset_bytes + bytes, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     expect(mapped != MAP_FAILED, "no memory for an I/O");
@@ -173,6 +182,7 @@ class Machine {
       expect(queue->in_flight() == 0, text("queue %u has I/O in flight", queue->id()));
     }
     expect(device_.quarantined_count() == 0, "memory is left in quarantine");
+    expect(backend_->mapped_pages() == permanent_pages_, "memory is left mapped");
   }
 
   static void expect_done(const Controller::Result& result) {
@@ -190,6 +200,9 @@ class Machine {
   }
 
  private:
+  static constexpr dma::DeviceLimits limits{.max_segments = 256,
+                                            .max_segment_bytes = std::uint64_t{4} << 20};
+
   [[nodiscard]] std::unique_ptr<Controller> make_controller() {
     auto made = Controller::create(registers_, device_, platform_, {.io_queues = 2});
     if (!made.has_value()) {
@@ -204,9 +217,12 @@ class Machine {
     return config;
   }
 
-  PciDevice pci_;
-  VfioBackend backend_;
+  dma::VfioPciDevice pci_;
+  std::span<std::byte> arena_ = memory(std::size_t{1} << 20);
+  std::unique_ptr<dma::Vfio> backend_;
+  std::uint64_t permanent_pages_ = 0;  // of the arena and the rings
   Device device_;
+  Translations translations_;
   Registers registers_;
   Platform platform_;
   KernelLog log_;

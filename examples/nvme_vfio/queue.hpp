@@ -22,6 +22,7 @@
 
 #include <blkown/blkown.hpp>
 #include <blkown/dma/dma.hpp>
+#include <blkown/dma/vfio.hpp>
 #include <blkown/nvme/completion_entry.hpp>
 #include <blkown/nvme/prp.hpp>
 #include <blkown/nvme/status.hpp>
@@ -38,16 +39,16 @@
 #include "../nvme/queue_pair.hpp"
 #include "failure.hpp"
 #include "registers.hpp"
-#include "vfio.hpp"
 
 namespace nvme_vfio {
 
+namespace dma = blkown::dma;
 namespace nvme = blkown::nvme;
 using blkown::Claim;
 using blkown::LookupReason;
 using blkown::Segment;
 using blkown::Status;
-using Device = dma::Device<VfioBackend>;
+using Device = dma::Device<dma::Vfio>;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
@@ -226,8 +227,8 @@ class Queue {
   static_assert(submission_bytes % page_bytes == 0);
   static_assert(entries * sizeof(nvme::CompletionEntry) <= page_bytes);
 
-  [[nodiscard]] dma::Coherent<VfioBackend> coherent(std::size_t bytes) {
-    auto made = dma::Coherent<VfioBackend>::allocate(device_, bytes, page_bytes);
+  [[nodiscard]] dma::Coherent<dma::Vfio> coherent(std::size_t bytes) {
+    auto made = dma::Coherent<dma::Vfio>::allocate(device_, bytes, page_bytes);
     expect(made.has_value(), "no coherent memory");
     return *std::move(made);
   }
@@ -299,8 +300,8 @@ class Queue {
   }
 
   Device& device_;
-  dma::Coherent<VfioBackend> memory_;  // the submission ring and the PRP lists
-  dma::Coherent<VfioBackend> completions_;
+  dma::Coherent<dma::Vfio> memory_;  // the submission ring and the PRP lists
+  dma::Coherent<dma::Vfio> completions_;
   blkown::TagSet<Request> tags_;
   blkown::TagCache cache_;
   nvme_driver::QueuePair<Registers> pair_;

@@ -5,26 +5,26 @@
 #ifndef EXAMPLES_NVME_VFIO_REGISTERS_HPP
 #define EXAMPLES_NVME_VFIO_REGISTERS_HPP
 
+#include <blkown/dma/vfio_pci.hpp>
 #include <cstdint>
 #include <functional>
 #include <utility>
 
 #include "../nvme/registers.hpp"
-#include "vfio.hpp"
 
 namespace nvme_vfio {
 
 class Registers {
  public:
-  explicit Registers(PciDevice& pci) noexcept : pci_{pci} {}
+  explicit Registers(blkown::dma::VfioRegisters&& bar) noexcept : bar_{std::move(bar)} {}
 
-  std::uint32_t read32(std::uint64_t offset) noexcept { return pci_.read32(offset); }
-  std::uint64_t read64(std::uint64_t offset) noexcept { return pci_.read64(offset); }
+  std::uint32_t read32(std::uint64_t offset) noexcept { return bar_.read32(offset); }
+  std::uint64_t read64(std::uint64_t offset) noexcept { return bar_.read64(offset); }
   void write32(std::uint64_t offset, std::uint32_t value) {
-    pci_.write32(offset, value);
+    bar_.write32(offset, value);
     if (offset == awaited_) std::exchange(after_write_, {})();
   }
-  void write64(std::uint64_t offset, std::uint64_t value) noexcept { pci_.write64(offset, value); }
+  void write64(std::uint64_t offset, std::uint64_t value) noexcept { bar_.write64(offset, value); }
 
   /// Calls the function once, straight after the next 32-bit write at this offset. An empty one
   /// cancels that.
@@ -39,7 +39,7 @@ class Registers {
  private:
   static constexpr std::uint64_t nowhere = UINT64_MAX;
 
-  PciDevice& pci_;
+  blkown::dma::VfioRegisters bar_;
   std::uint64_t awaited_ = nowhere;
   std::function<void()> after_write_;
 };

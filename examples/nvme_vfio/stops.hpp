@@ -98,7 +98,7 @@ inline std::string function_reset(Machine& machine) {
   static_cast<void>(slow_data(machine, 64, 16384));
   static_cast<void>(machine.log().take_faults());
   const std::string working = stopped_in_flight(machine, fetched, [&] {
-    expect(machine.pci().try_reset(), "VFIO_DEVICE_RESET fails");
+    value_of(machine.pci().reset());
     expect(!machine.status().is_ready(), "CSTS.RDY is 1 after the reset");
     return machine.device().declare_stopped();
   });
@@ -147,15 +147,12 @@ inline std::string queue_deleted(Machine& machine) {
 class UnmappedRing {
  public:
   UnmappedRing(Machine& machine, const Queue& queue) : machine_{machine}, queue_{queue} {
-    machine_.backend().unmap(queue_.completion_memory());
+    machine_.translations().remove(queue_.completion_memory());
   }
   UnmappedRing(const UnmappedRing&) = delete;
   UnmappedRing& operator=(const UnmappedRing&) = delete;
   ~UnmappedRing() {
-    const dma::IovaSegment& memory = queue_.completion_memory();
-    static_cast<void>(machine_.backend().map_at(memory.iova, queue_.config().completions.data,
-                                                memory.length_bytes,
-                                                dma::Direction::bidirectional));
+    machine_.translations().restore(queue_.completion_memory(), queue_.config().completions.data);
   }
 
  private:

@@ -31,7 +31,7 @@ inline void fill_pattern(std::span<std::byte> bytes, std::uint64_t seed) {
 
 /// The controller and its namespaces say what they are.
 inline std::string identify(Machine& machine) {
-  const nvme::Version version{machine.pci().read32(nvme::reg::vs)};
+  const nvme::Version version{machine.registers().read32(nvme::reg::vs)};
   const nvme_driver::ControllerInfo& info = machine.controller().info();
   expect(info.max_transfer_bytes == 1U << 20 && info.io_queues == 2,
          text("%llu bytes in a transfer, %u I/O queues",
@@ -116,6 +116,24 @@ inline std::string verified(Machine& machine) {
   expect(machine.log().take_faults().empty(), "the IOMMU logged faults");
   return text("512 B to 1 MiB, %zu transfers by %u interrupts and polled, %zu KiB compared",
               transfers, interrupts, total >> 10);
+}
+
+/// Memory of an arena is mapped once for all I/Os: no I/O maps or unmaps a page.
+inline std::string arena(Machine& machine) {
+  Queue& queue = machine.interrupting();
+  const std::span written = machine.arena().subspan(1536, 65536);
+  const std::span read_back = machine.arena().subspan(std::size_t{512} << 10, 65536);
+  const std::uint64_t pages = machine.backend().mapped_pages();
+  for (unsigned round = 0; round != 4; ++round) {
+    fill_pattern(written, 40 + round);
+    machine.write(queue, plain, 1024, written);
+    const Io& read = machine.read(queue, plain, 1024, read_back);
+    expect(machine.backend().mapped_pages() == pages, "an I/O mapped memory of the arena again");
+    expect(queue.wait(read) && read.status == Status::ok && std::ranges::equal(written, read_back),
+           "memory of the arena is read back wrong");
+  }
+  expect(machine.backend().mapped_pages() == pages, "an I/O unmapped memory of the arena");
+  return "8 transfers of 64 KiB in premapped memory, no page mapped or unmapped for them";
 }
 
 /// A block that cannot be read ends its I/O with medium_error, and no other block's.

@@ -56,7 +56,7 @@ inline std::string unmapped_before_issue(Machine& machine) {
   queue.submit(read, Machine::read_command(plain, 4096, memory),
                [&](const dma::IovaSegment& segment) {
                  mapped = segment;
-                 machine.backend().unmap(segment);
+                 machine.translations().remove(segment);
                });
   queue.ring_doorbell();
   expect(queue.wait(read), "the read does not end");
@@ -85,7 +85,7 @@ inline std::string unmapped_in_flight(Machine& machine) {
                [&](const dma::IovaSegment& segment) { mapped = segment; });
   queue.ring_doorbell();
   std::this_thread::sleep_for(fetched);
-  machine.backend().unmap(mapped);
+  machine.translations().remove(mapped);
   expect_in_time(all_are(memory, untouched) && !queue.has_entry(),
                  "the read was done before the unmap");
   std::ranges::fill(memory, used_again);
