@@ -25,12 +25,14 @@ struct Flat {
   }
   std::expected<void, dma::MapFailure> unmap(const dma::IovaSegment&) {
     ++unmaps;
+    if (is_stuck) return std::unexpected(dma::MapFailure::unmap_failed);
     return {};
   }
   static std::expected<void, dma::MapFailure> invalidate(std::span<const dma::IovaSegment>) {
     return {};
   }
   int unmaps = 0;
+  bool is_stuck = false;
 };
 using MappedDevice = dma::Device<Flat>;
 using Ring = dma::Coherent<Flat>;
@@ -220,6 +222,39 @@ TEST(PrintedMappingReportDeathTest, NamesProblemRemedyAndRequest) {
       testing::ExitedWithCode(0),
       testing::Eq(lines_of("report", to_string(report), remedy_of(report),
                            "drop of dma::ActiveMapping" + published_in("count 3 claimed"))));
+}
+
+/// Goal: the printed report of an unmap that has failed names the request.
+TEST(PrintedUnmapReportDeathTest, NamesProblemRemedyAndRequest) {
+  constexpr blkown::Report report = blkown::Report::unmap_failed;
+  Device device;
+  Mapped mapped;
+  EXPECT_EXIT(
+      {
+        mapped.backend.is_stuck = true;
+        Claim claim = device.unpublished_claim();
+        use(mapped.active(claim).cancel(claim));
+        std::_Exit(0);
+      },
+      testing::ExitedWithCode(0),
+      testing::Eq(lines_of("report", to_string(report), remedy_of(report),
+                           "unmap of a dma mapping" + published_in("count 3 claimed"))));
+}
+
+/// Goal: a report about coherent memory has no request.
+TEST(PrintedUnmapReportDeathTest, OfCoherentMemoryNamesNoRequest) {
+  constexpr blkown::Report report = blkown::Report::unmap_failed;
+  Mapped mapped;
+  EXPECT_EXIT(
+      {
+        Ring ring = mapped.ring();
+        mapped.backend.is_stuck = true;
+        use(std::move(ring).free(mapped.mapped_device->declare_stopped()));
+        std::_Exit(0);
+      },
+      testing::ExitedWithCode(0),
+      testing::Eq(
+          lines_of("report", to_string(report), remedy_of(report), "unmap of a dma::Coherent")));
 }
 
 }  // namespace

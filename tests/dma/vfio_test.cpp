@@ -335,6 +335,17 @@ TEST_F(VfioTest, HoldsRings) {
   EXPECT_TRUE(kernel.mappings.empty());
 }
 
+TEST(VfioDeathTest, IsNotDestroyedBeforeItsDevice) {
+  EXPECT_DEATH(
+      {
+        fake::VfioKernel kernel;
+        auto vfio = *Vfio::create(3, {.window_bytes = page}, {&kernel});
+        const dma::Device<Vfio> device{*vfio};
+        vfio.reset();
+      },
+      "dma::Vfio destroyed while a dma::Device uses it: destroy that object first");
+}
+
 TEST(VfioStep, EachHasAName) {
   for (int i = 0; i <= static_cast<int>(dma::VfioStep::allocate); ++i) {
     EXPECT_STRNE(to_string(static_cast<dma::VfioStep>(i)), "unknown step");
