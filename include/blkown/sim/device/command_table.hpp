@@ -44,10 +44,12 @@ class BasicCommandTable {
     return slot.command;
   }
   /// The table's command for a copy of it. Null if the command was erased.
-  [[nodiscard]] C* find(const C& copy) noexcept {
-    if (copy.slot >= slots_.size()) return nullptr;
-    Slot& slot = slots_[copy.slot];
-    return slot.is_taken && slot.command.serial == copy.serial ? &slot.command : nullptr;
+  [[nodiscard]] C* find(const C& copy) noexcept { return find(copy.slot, copy.serial); }
+  /// The same for the slot and the serial of a command.
+  [[nodiscard]] C* find(std::uint32_t at, std::uint64_t serial) noexcept {
+    if (at >= slots_.size()) return nullptr;
+    Slot& slot = slots_[at];
+    return slot.is_taken && slot.command.serial == serial ? &slot.command : nullptr;
   }
   /// Erases a command. Returns false if the command was erased before.
   bool erase(const C& copy) noexcept {

@@ -65,15 +65,19 @@ struct IommuConfig {
 
 /// An IOMMU with a page table of one level, an IOTLB, and a log of the latest 256 faults.
 ///
-/// Synchronization: a mutex serializes accesses and changes, so that unmap() returns only after the
-/// accesses before it.
-/// Context: any thread.
+/// Synchronization: a mutex serializes the changes. Each region of a few pages has a mutex, which
+/// an access and a change of one of these pages take, so that unmap() returns only after the
+/// accesses before it. Accesses to different regions do not wait for each other. Context: any
+/// thread.
 class Iommu {
  public:
   static constexpr std::uint64_t page_bytes = 4096;
 
   /// Makes an IOMMU without mappings.
-  explicit Iommu(const IommuConfig& config) : config_{config}, pages_(config.page_count) {}
+  explicit Iommu(const IommuConfig& config)
+      : config_{config},
+        pages_(config.page_count),
+        regions_(config.page_count / pages_of_region + 1) {}
   Iommu(const Iommu&) = delete;
   Iommu& operator=(const Iommu&) = delete;
   /// Violation: object_in_use, if a dma::Device or a controller uses the IOMMU.
@@ -120,6 +124,7 @@ class Iommu {
       const std::uint64_t low = i == 0 ? offset : 0;
       std::uint64_t high = low + (memory.length_bytes - done_bytes);
       if (high > page_bytes) high = page_bytes;
+      const std::lock_guard region_guard{region_of(first + i)};
       pages_[first + i] = {.data = memory.data + done_bytes,
                            .low = static_cast<std::uint16_t>(low),
                            .high = static_cast<std::uint16_t>(high),
@@ -266,12 +271,12 @@ class Iommu {
   }
   /// The number of all faults so far.
   [[nodiscard]] IommuFaultCounts fault_counts() {
-    const std::lock_guard guard{mutex_};
+    const std::lock_guard guard{log_mutex_};
     return counts_;
   }
   /// The latest 256 faults, oldest first.
   [[nodiscard]] std::vector<IommuFault> faults() {
-    const std::lock_guard guard{mutex_};
+    const std::lock_guard guard{log_mutex_};
     return {log_.begin(), log_.end()};
   }
 
@@ -359,25 +364,31 @@ class Iommu {
     const std::uint64_t begin = segment.iova - config_.first_iova;
     const std::uint64_t last = (begin + segment.length_bytes - 1) / page_bytes;
     std::uint64_t number = begin / page_bytes;
-    for (; number <= last && number < pages_.size(); ++number) visit(pages_[number], number);
+    for (; number <= last && number < pages_.size(); ++number) {
+      const std::lock_guard region_guard{region_of(number)};
+      visit(pages_[number], number);
+    }
     return number > last;
   }
 
   void flush_now() {
-    for (const std::uint32_t number : waiting_) pages_[number] = {};
+    for (const std::uint32_t number : waiting_) {
+      const std::lock_guard region_guard{region_of(number)};
+      pages_[number] = {};
+    }
     waiting_.clear();
   }
 
   template <class Move>
   bool walk(std::uint64_t iova, std::size_t length_bytes, dma::Direction direction,
             const Access& access, Move move) {
-    const std::lock_guard guard{mutex_};
     for (std::size_t done = 0; done != length_bytes;) {
       const std::uint64_t at = iova + done;
       const std::uint64_t number = (at - config_.first_iova) / page_bytes;
       if (at < config_.first_iova || number >= pages_.size()) {
         return fault(IommuFaultKind::unmapped, at, direction, access, 0);
       }
+      const std::lock_guard guard{region_of(number)};
       Page& page = pages_[number];
       const std::uint64_t offset = at % page_bytes;
       const auto kind = refusal_of(page, offset, direction, access);
@@ -412,6 +423,7 @@ class Iommu {
 
   bool fault(IommuFaultKind kind, std::uint64_t iova, dma::Direction direction,
              const Access& access, std::uint64_t owner) {
+    const std::lock_guard guard{log_mutex_};
     ++counts_.by_kind[static_cast<std::size_t>(kind)];
     if (!access.is_forbidden) ++counts_.not_forbidden;
     if (log_.size() == max_logged) log_.pop_front();
@@ -427,11 +439,21 @@ class Iommu {
 
   static constexpr std::size_t max_logged = 256;
 
+  static constexpr std::uint64_t pages_of_region = 16;
+  struct alignas(64) Region {
+    std::mutex mutex;
+  };
+  [[nodiscard]] std::mutex& region_of(std::uint64_t page) noexcept {
+    return regions_[page / pages_of_region].mutex;
+  }
+
   IommuConfig config_;
   MapHook map_hook_;
   std::vector<Memory> memories_;
-  mutable std::mutex mutex_;
-  std::vector<Page> pages_;
+  mutable std::mutex mutex_;  // of changes; before a region's
+  std::vector<Page> pages_;   // changed with both mutexes, except is_cached
+  std::vector<Region> regions_;
+  std::mutex log_mutex_;  // of the counts and the log of faults
   std::uint64_t next_ = 0;
   std::uint64_t mapped_pages_ = 0;
   std::uint64_t bad_unmaps_ = 0;

@@ -69,11 +69,21 @@ enum class NvmeActionKind : std::uint8_t {
   touch,    ///< Access the memory of a command that is done.
 };
 
+/// Names a command of a table that may have been erased meanwhile.
+struct NvmeCommandName {
+  explicit NvmeCommandName(const NvmeCommand& command) noexcept
+      : serial{command.serial}, slot{command.slot}, command_id{command.entry.command_id} {}
+
+  std::uint64_t serial;
+  std::uint32_t slot;
+  std::uint16_t command_id;
+};
+
 struct NvmeAction {
   NvmeActionKind kind{};
   bool is_genuine = false;
   NvmeOutcome outcome{};
-  NvmeCommand command{};
+  NvmeCommandName command;
 };
 
 }  // namespace sim::detail

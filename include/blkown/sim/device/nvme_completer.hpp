@@ -47,18 +47,20 @@ class NvmeCompleter {
     send_false(queue, command, outcome);
     state_.recent.add({queue.completion_queue(), cookie_of(command.entry)});
     if (state_.strikes(FaultKind::dma_after_unmap)) {
-      NvmeAction touch{.kind = NvmeActionKind::touch, .command = command};
-      touch.command.is_disowned = true;
-      schedule(queue, touch, latency_ns(queue));
+      NvmeCommand touching = command;
+      touching.is_disowned = touching.is_executed = true;
+      const NvmeCommandName name{queue.add(touching)};
+      schedule(queue, {.kind = NvmeActionKind::touch, .command = name}, latency_ns(queue));
     }
     const bool comes_twice = state_.strikes(FaultKind::duplicate);
-    NvmeAction again{.kind = NvmeActionKind::send, .outcome = outcome, .command = command};
+    const NvmeAction again{
+        .kind = NvmeActionKind::send, .outcome = outcome, .command = NvmeCommandName{command}};
     if (state_.strikes(FaultKind::reordered)) {
       // Kept, so that a false completion sent before the genuine one names an existing command.
       NvmeCommand& kept = queue.add(command);
       kept.is_executed = true;
       NvmeAction behind = again;
-      behind.command = kept;
+      behind.command = NvmeCommandName{kept};
       behind.is_genuine = true;
       schedule(queue, behind, blkown::detail::saturating_multiply(2, state_.config.longest_ns));
     } else {
@@ -83,9 +85,15 @@ class NvmeCompleter {
   }
   /// Sends the completion of an action: the genuine one that was kept back, or a second one.
   void send_planned(NvmeSubmissionQueue& queue, const NvmeAction& action) {
-    const bool is_first = action.is_genuine && queue.erase(action.command);
-    if (is_first) note_done(queue, action.command);
-    send(queue, action.command, action.outcome, true, is_first);
+    const NvmeCommand* const kept = action.is_genuine ? queue.find(action.command) : nullptr;
+    const bool is_first = kept != nullptr;
+    if (is_first) {
+      const NvmeCommand command = *kept;
+      queue.erase(command);
+      note_done(queue, command);
+    }
+    post(queue.completion_queue(), queue.id(), action.command.command_id, action.outcome, true,
+         is_first);
   }
   /// Sends a completion for a command that the driver takes for done.
   void send_disowned(NvmeSubmissionQueue& queue, const NvmeCommand& command,

@@ -106,11 +106,18 @@ class NvmeEngine {
   void run(NvmeSubmissionQueue& queue, const NvmeAction& action, NvmeCompleter& completer) {
     switch (action.kind) {
       case NvmeActionKind::execute: return execute(queue, action.command, completer);
-      case NvmeActionKind::touch: return io_.touch(queue, action.command);
+      case NvmeActionKind::touch: return touch(queue, action.command);
       case NvmeActionKind::send: return completer.send_planned(queue, action);
     }
   }
 
+  void touch(NvmeSubmissionQueue& queue, const NvmeCommandName& name) {
+    const NvmeCommand* const found = queue.find(name);
+    if (found == nullptr) return;
+    const NvmeCommand command = *found;
+    queue.erase(command);
+    io_.touch(queue, command);
+  }
   void fetch(NvmeSubmissionQueue& queue, NvmeCompleter& completer) {
     NvmeCommand command{.queue = queue.id(), .entry = {}};
     if (!queue.fetch(state_.iommu, state_.ring_access(), command.entry)) {
@@ -133,15 +140,16 @@ class NvmeEngine {
                               refused(nvme::StatusCode::abort_command_limit_exceeded));
     }
     command.is_lost = state_.strikes(FaultKind::lost);
-    command = queue.add(command);
+    const NvmeCommandName name{queue.add(command)};
     // Half of the lost commands are executed without a completion, the others are not executed.
     if (command.is_lost && state_.faults->choice() % 2 == 0) return;
     const std::uint64_t late_ns = state_.strikes(FaultKind::late) ? state_.config.late_ns : 0;
-    completer.schedule(queue, {.kind = NvmeActionKind::execute, .command = command},
+    completer.schedule(queue, {.kind = NvmeActionKind::execute, .command = name},
                        blkown::detail::saturating_add(completer.latency_ns(queue), late_ns));
   }
 
-  void execute(NvmeSubmissionQueue& queue, const NvmeCommand& planned, NvmeCompleter& completer) {
+  void execute(NvmeSubmissionQueue& queue, const NvmeCommandName& planned,
+               NvmeCompleter& completer) {
     const NvmeCommand* const first = queue.find(planned);
     if (first == nullptr) return;  // the command was aborted
     const NvmeCommand command = *first;

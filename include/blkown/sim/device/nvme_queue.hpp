@@ -239,7 +239,9 @@ class NvmeSubmissionQueue {
     command.is_disowned = true;
     ids_in_use_[command.entry.command_id] = false;
   }
-  [[nodiscard]] NvmeCommand* find(const NvmeCommand& copy) noexcept { return commands_.find(copy); }
+  [[nodiscard]] NvmeCommand* find(const NvmeCommandName& name) noexcept {
+    return commands_.find(name.slot, name.serial);
+  }
   template <class Predicate>
   [[nodiscard]] NvmeCommand* find_first(Predicate is_it) {
     return commands_.find_first(is_it);

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The simulated controllers by themselves: how many events, which are doorbells, fetches,
+// executions and completions, each performs in a second of CPU time. A driver of a few lines reads
+// blocks of 4 KiB, with a doorbell for each command and each completion, so that an I/O is five
+// events. The commands have no latency and no faults.
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <blkown/dma/device.hpp>
+#include <blkown/nvme/nvme.hpp>
+#include <blkown/sim/device/controller.hpp>
+#include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/nvme_controller.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <span>
+#include <support/pinned_thread.hpp>
+#include <support/registry.hpp>
+#include <vector>
+
+namespace bench {
+namespace {
+
+namespace nvme = blkown::nvme;
+namespace sim = blkown::sim;
+using blkown::dma::Direction;
+
+constexpr std::uint32_t ios_in_flight = 32;  // on each queue
+constexpr std::uint32_t ring_entries = 64;
+constexpr std::uint32_t page = 4096;
+constexpr std::uint32_t max_queues = 8;
+// A submission ring, a completion ring, and a block for each command in flight.
+constexpr std::uint32_t pages_of_queue = 2 + ios_in_flight;
+
+/// Memory of the queues, mapped for the device, and a medium.
+class Machine {
+ public:
+  Machine() {
+    iommu.add_memory(memory_, 0x4000'0000);
+    const auto iova =
+        iommu.map({memory_.data(), memory_.size()}, Direction::bidirectional, blkown::Cookie{});
+    if (!iova.has_value()) std::abort();
+    iova_ = *iova;
+  }
+  [[nodiscard]] std::byte* at(std::uint32_t queue, std::uint32_t index) noexcept {
+    return memory_.data() + offset(queue, index);
+  }
+  [[nodiscard]] std::uint64_t iova(std::uint32_t queue, std::uint32_t index) const noexcept {
+    return iova_ + offset(queue, index);
+  }
+
+  sim::Iommu iommu{{.page_count = 2 * max_queues * pages_of_queue}};
+  sim::MemoryMedia medium{1 << 20};
+
+ private:
+  [[nodiscard]] static std::size_t offset(std::uint32_t queue, std::uint32_t index) noexcept {
+    return std::size_t{queue * pages_of_queue + index} * page;
+  }
+
+  std::vector<std::byte> memory_ = std::vector<std::byte>(max_queues * pages_of_queue * page);
+  std::uint64_t iova_ = 0;
+};
+
+/// The driver's side of a pair of rings.
+template <class Submission, class Completion, class IsPosted>
+class Rings {
+ public:
+  void put(std::byte* ring, const Submission& entry) {
+    std::memcpy(ring + tail * sizeof entry, &entry, sizeof entry);
+    tail = (tail + 1) % ring_entries;
+  }
+  /// Takes the next completion, if it was posted.
+  [[nodiscard]] bool take(const std::byte* ring) {
+    Completion entry;
+    std::memcpy(&entry, ring + head * sizeof entry, sizeof entry);
+    if (IsPosted{}(entry) != phase_) return false;
+    head = (head + 1) % ring_entries;
+    if (head == 0) phase_ = !phase_;
+    return true;
+  }
+  std::uint32_t tail = 0;
+  std::uint32_t head = 0;
+
+ private:
+  bool phase_ = true;
+};
+
+/// The NVMe-like controller. It has one queue here.
+class Plain {
+ public:
+  Plain() {
+    controller_.create_queue_pair(0, {.submission_iova = machine_.iova(0, 0),
+                                      .submission_entries = ring_entries,
+                                      .completion_iova = machine_.iova(0, 1),
+                                      .completion_entries = ring_entries});
+    controller_.start();
+  }
+  ~Plain() { static_cast<void>(controller_.stop()); }
+
+  void round(std::uint32_t) {
+    for (std::uint32_t i = 0; i != ios_in_flight; ++i) {
+      sim::SubmissionEntry entry;
+      entry.cookie = i;
+      entry.opcode = sim::Opcode::read;
+      entry.sector = i * 8;
+      entry.length_sectors = 8;
+      entry.segment_count = 1;
+      entry.segment = {.iova = machine_.iova(0, 2 + i), .length_bytes = page};
+      rings_.put(machine_.at(0, 0), entry);
+      if (!controller_.ring_submission(0, rings_.tail)) std::abort();
+    }
+    for (std::uint32_t done = 0; done != ios_in_flight;) {
+      static_cast<void>(controller_.step(0));
+      for (; rings_.take(machine_.at(0, 1)); ++done) controller_.ring_completion(0, rings_.head);
+    }
+  }
+  [[nodiscard]] std::uint64_t events() { return controller_.events(); }
+
+ private:
+  struct Phase {
+    bool operator()(const sim::CompletionEntry& entry) const {
+      return sim::CompletionEntry::phase_of(entry.status_and_phase);
+    }
+  };
+  Machine machine_;
+  blkown::dma::Device<sim::Iommu> device_{machine_.iommu};
+  sim::Controller controller_{
+      {.shortest_ns = 0, .longest_ns = 0}, machine_.iommu, device_, machine_.medium};
+  Rings<sim::SubmissionEntry, sim::CompletionEntry, Phase> rings_;
+};
+
+/// The NVMe controller, with an I/O queue for each thread.
+class Nvme {
+ public:
+  explicit Nvme(std::uint16_t queues) {
+    const sim::NvmeNamespace only{&machine_.medium, page};
+    controller_.emplace(sim::NvmeConfig{.io_queues = queues, .shortest_ns = 0, .longest_ns = 0},
+                        machine_.iommu, std::span{&only, 1});
+    controller_->write32(nvme::reg::aqa, nvme::Aqa::of(ring_entries, ring_entries).value);
+    controller_->write64(nvme::reg::asq, machine_.iova(0, 0));
+    controller_->write64(nvme::reg::acq, machine_.iova(0, 1));
+    nvme::Cc cc;
+    cc.set_enabled(true);
+    cc.set_submission_entry_exponent(6);
+    cc.set_completion_entry_exponent(4);
+    controller_->write32(nvme::reg::cc, cc.value);
+    for (std::uint16_t queue = 1; queue <= queues; ++queue) {
+      admin(nvme::SubmissionEntry::create_io_cq(
+          {.queue = queue, .entries = ring_entries, .iova = machine_.iova(queue, 1)}));
+      admin(nvme::SubmissionEntry::create_io_sq({.queue = queue,
+                                                 .entries = ring_entries,
+                                                 .iova = machine_.iova(queue, 0),
+                                                 .completion_queue = queue}));
+    }
+  }
+
+  /// Context: one thread for each queue.
+  void round(std::uint32_t thread) {
+    const auto queue = static_cast<std::uint16_t>(thread + 1);
+    for (std::uint32_t i = 0; i != ios_in_flight; ++i) {
+      auto entry = nvme::SubmissionEntry::read(1, {i, 1});
+      entry.command_id = static_cast<std::uint16_t>(i);
+      entry.prp1 = machine_.iova(queue, 2 + i);
+      submit(queue, entry);
+    }
+    for (std::uint32_t done = 0; done != ios_in_flight;) {
+      static_cast<void>(controller_->step_queue(queue, 0));
+      while (take(queue)) ++done;
+    }
+  }
+  [[nodiscard]] std::uint64_t events() { return controller_->events(); }
+
+ private:
+  struct Phase {
+    bool operator()(const nvme::CompletionEntry& entry) const { return entry.phase(); }
+  };
+
+  void submit(std::uint16_t queue, const nvme::SubmissionEntry& entry) {
+    rings_[queue].put(machine_.at(queue, 0), entry);
+    controller_->write32(nvme::doorbell_offset(queue, false, 0), rings_[queue].tail);
+  }
+  [[nodiscard]] bool take(std::uint16_t queue) {
+    if (!rings_[queue].take(machine_.at(queue, 1))) return false;
+    controller_->write32(nvme::doorbell_offset(queue, true, 0), rings_[queue].head);
+    return true;
+  }
+  void admin(const nvme::SubmissionEntry& entry) {
+    submit(0, entry);
+    while (controller_->step(0)) {
+    }
+    if (!take(0)) std::abort();
+  }
+
+  Machine machine_;
+  std::optional<sim::NvmeController> controller_;
+  struct alignas(128) QueueRings : Rings<nvme::SubmissionEntry, nvme::CompletionEntry, Phase> {};
+  QueueRings rings_[max_queues];
+};
+
+template <class C>
+void report(benchmark::State& state, C& controller, std::uint64_t before, std::uint64_t ios) {
+  const std::uint64_t events = controller.events() - before;
+  if (events != 5 * ios) state.SkipWithError("the controller performed a wrong number of events");
+  state.counters["events"] =
+      benchmark::Counter(static_cast<double>(events), benchmark::Counter::kIsRate);
+}
+
+template <class C, class... Arguments>
+void on_one_thread(benchmark::State& state, Arguments... arguments) {
+  const auto controller = std::make_unique<C>(arguments...);
+  const std::uint64_t before = controller->events();
+  for (auto _ : state) controller->round(0);
+  const std::uint64_t ios = static_cast<std::uint64_t>(state.iterations()) * ios_in_flight;
+  state.SetItemsProcessed(static_cast<std::int64_t>(ios));
+  report(state, *controller, before, ios);
+}
+void plain(benchmark::State& state) { on_one_thread<Plain>(state); }
+void nvme_alone(benchmark::State& state) { on_one_thread<Nvme>(state, std::uint16_t{1}); }
+BENCHMARK(plain)->Name("controllers/plain");
+BENCHMARK(nvme_alone)->Name("controllers/nvme");
+
+/// Each thread executes the commands of its own queue.
+void nvme_queues(benchmark::State& state) {
+  static std::unique_ptr<Nvme> shared;
+  static std::uint64_t before = 0;
+  const PinnedThread pinned{state.thread_index()};
+  const auto index = static_cast<std::uint32_t>(state.thread_index());
+  if (index == 0) {
+    shared = std::make_unique<Nvme>(static_cast<std::uint16_t>(state.threads()));
+    before = shared->events();
+  }
+  for (auto _ : state) shared->round(index);
+  const std::uint64_t ios = static_cast<std::uint64_t>(state.iterations()) * ios_in_flight;
+  state.SetItemsProcessed(static_cast<std::int64_t>(ios));
+  if (index != 0) return;
+  report(state, *shared, before, ios * static_cast<std::uint64_t>(state.threads()));
+  shared.reset();
+}
+const Registration registration{[](int max_threads) {
+  on_threads(benchmark::RegisterBenchmark("controllers/nvme_queues", &nvme_queues),
+             std::min<int>(max_threads, max_queues - 1));
+}};
+
+}  // namespace
+}  // namespace bench
