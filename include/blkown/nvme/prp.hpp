@@ -20,6 +20,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <blkown/config.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/nvme/little_endian.hpp>
@@ -84,16 +85,48 @@ struct PrpListPage {
   std::uint64_t iova = 0;  ///< The device's address of entries[0].
 };
 
+namespace detail {
+
+/// Addresses in terms of memory pages. Page sizes are powers of two, so that nothing is divided.
+class PrpPages {
+ public:
+  explicit constexpr PrpPages(std::uint32_t page_bytes) noexcept
+      : bytes_{page_bytes}, shift_{static_cast<unsigned>(std::countr_zero(page_bytes))} {}
+
+  [[nodiscard]] constexpr std::uint64_t bytes() const noexcept { return bytes_; }
+  /// The place in its page.
+  [[nodiscard]] constexpr std::uint64_t offset(std::uint64_t iova) const noexcept {
+    return iova & (bytes_ - 1);
+  }
+  /// The bytes from the address to the end of its page.
+  [[nodiscard]] constexpr std::uint64_t rest(std::uint64_t iova) const noexcept {
+    return bytes_ - offset(iova);
+  }
+  /// The pages that the bytes fill, the last one in part. Without overflow.
+  [[nodiscard]] constexpr std::uint64_t count(std::uint64_t length_bytes) const noexcept {
+    return (length_bytes >> shift_) + (offset(length_bytes) != 0 ? 1 : 0);
+  }
+  /// The pages that the bytes touch.
+  [[nodiscard]] constexpr std::uint64_t count(std::uint64_t iova,
+                                              std::uint64_t length_bytes) const noexcept {
+    if (length_bytes <= rest(iova)) return length_bytes != 0 ? 1 : 0;
+    return 1 + count(length_bytes - rest(iova));
+  }
+
+ private:
+  std::uint64_t bytes_;
+  unsigned shift_;
+};
+
+}  // namespace detail
+
 /// The entries that a transfer of `length_bytes` bytes needs whose first byte is `offset_bytes`
 /// into its memory page. Contiguous or not does not matter.
+/// Precondition: `page_bytes` is CC.MPS in bytes, as for all functions of this file.
 [[nodiscard]] constexpr std::uint64_t prp_count(std::uint64_t offset_bytes,
                                                 std::uint64_t length_bytes,
                                                 std::uint32_t page_bytes) noexcept {
-  if (length_bytes == 0) return 0;
-  const std::uint64_t first = page_bytes - offset_bytes % page_bytes;
-  if (length_bytes <= first) return 1;
-  const std::uint64_t rest = length_bytes - first;
-  return 1 + rest / page_bytes + (rest % page_bytes != 0 ? 1 : 0);
+  return detail::PrpPages{page_bytes}.count(offset_bytes, length_bytes);
 }
 /// The entries that the runs need.
 /// Precondition: build_prps accepts the runs.
@@ -122,40 +155,49 @@ namespace detail {
 /// Writes entries to list pages, and a pointer at the end of each page but the last.
 class PrpListWriter {
  public:
-  PrpListWriter(std::span<const PrpListPage> pages, std::uint64_t count,
-                std::uint32_t page_bytes) noexcept
-      : pages_{pages}, left_{count}, page_bytes_{page_bytes} {}
+  /// For `count` entries.
+  PrpListWriter(std::span<const PrpListPage> list_pages, std::uint64_t count,
+                PrpPages pages) noexcept
+      : list_pages_{list_pages}, left_{count}, pages_{pages} {}
 
-  /// Writes one entry.
-  [[nodiscard]] std::expected<void, PrpError> write(std::uint64_t iova) noexcept {
-    if (needs_page()) {
-      if (auto opened = open_page(); !opened.has_value()) return opened;
+  /// Writes the entries of `count` memory pages from `iova` on.
+  [[nodiscard]] std::expected<void, PrpError> write(std::uint64_t iova,
+                                                    std::uint64_t count) noexcept {
+    while (count != 0) {
+      if (room() == 0) {
+        if (auto opened = open_page(); !opened.has_value()) return opened;
+      }
+      const std::uint64_t here = std::min<std::uint64_t>(count, room());
+      for (Le64& entry : page_->entries.subspan(next_, static_cast<std::size_t>(here))) {
+        entry = iova;
+        iova += pages_.bytes();
+      }
+      next_ += static_cast<std::size_t>(here);
+      left_ -= here;
+      count -= here;
     }
-    (*page_).entries[next_++] = iova;
-    --left_;
     return {};
   }
 
  private:
-  /// Whether the next entry belongs on another page.
-  [[nodiscard]] bool needs_page() const noexcept {
-    if (page_ == nullptr) return true;
+  /// The entries for which the page has room, next to a pointer if not all others fit.
+  [[nodiscard]] std::size_t room() const noexcept {
+    if (page_ == nullptr) return 0;
     const std::size_t free = page_->entries.size() - next_;
-    return free == 0 || (free == 1 && left_ > 1);
+    return left_ > free && free != 0 ? free - 1 : free;
   }
   /// Whether a list may go on behind the page: its last entry is the memory page's last.
   [[nodiscard]] bool ends_memory_page() const noexcept {
-    return (page_->iova + page_->entries.size_bytes()) % page_bytes_ == 0;
+    return pages_.offset(page_->iova + page_->entries.size_bytes()) == 0;
   }
   [[nodiscard]] std::expected<void, PrpError> open_page() noexcept {
     const bool is_first = page_ == nullptr;
-    if (used_ == pages_.size() || (!is_first && !ends_memory_page())) {
+    if (used_ == list_pages_.size() || (!is_first && !ends_memory_page())) {
       return std::unexpected(PrpError{PrpReason::list_space, is_first ? 0 : page_->iova});
     }
-    const PrpListPage& page = pages_[used_++];
-    const std::uint64_t offset = page.iova % page_bytes_;
-    if (page.iova % sizeof(Le64) != 0 || offset + page.entries.size_bytes() > page_bytes_ ||
-        (!is_first && offset != 0)) {
+    const PrpListPage& page = list_pages_[used_++];
+    if (page.iova % sizeof(Le64) != 0 || page.entries.size_bytes() > pages_.rest(page.iova) ||
+        (!is_first && pages_.offset(page.iova) != 0)) {
       return std::unexpected(PrpError{PrpReason::list_misaligned, page.iova});
     }
     if (page.entries.empty() || (page.entries.size() == 1 && left_ > 1)) {
@@ -167,57 +209,55 @@ class PrpListWriter {
     return {};
   }
 
-  std::span<const PrpListPage> pages_;
+  std::span<const PrpListPage> list_pages_;
   const PrpListPage* page_ = nullptr;
   std::size_t used_ = 0;
   std::size_t next_ = 0;
   std::uint64_t left_;
-  std::uint32_t page_bytes_;
+  PrpPages pages_;
 };
 
-/// Checks that the run can be part `index` of `count` of a transfer.
-[[nodiscard]] constexpr std::expected<void, PrpError> check_run(const dma::IovaSegment& run,
-                                                                bool is_first, bool is_last,
-                                                                std::uint32_t page_bytes) noexcept {
+/// The entries of a run, which is the first or the last of its transfer, both or none.
+[[nodiscard]] constexpr std::expected<std::uint64_t, PrpError> count_run(
+    const dma::IovaSegment& run, bool is_first, bool is_last, PrpPages pages) noexcept {
   if (run.length_bytes == 0) return std::unexpected(PrpError{PrpReason::empty_run, run.iova});
-  const std::uint64_t end = run.iova + run.length_bytes;
-  if ((is_first && run.iova % 4 != 0) || (!is_first && run.iova % page_bytes != 0) ||
-      (!is_last && end % page_bytes != 0)) {
+  const bool starts_right = is_first ? run.iova % 4 == 0 : pages.offset(run.iova) == 0;
+  if (!starts_right || (!is_last && pages.offset(run.iova + run.length_bytes) != 0)) {
     return std::unexpected(PrpError{PrpReason::misaligned, run.iova});
   }
-  return {};
+  return pages.count(run.iova, run.length_bytes);
 }
 
 }  // namespace detail
 
 /// Builds the PRP entries of a transfer whose memory is in `runs`, one after the other. Entries
 /// beyond the second go to `list_pages`, of which the list uses as many as it needs.
-/// Precondition: `page_bytes` is CC.MPS in bytes.
 /// Errors: misaligned, empty_run, list_misaligned, list_space. The list pages then hold anything.
 [[nodiscard]] inline std::expected<Prps, PrpError> build_prps(
     std::span<const dma::IovaSegment> runs, std::span<const PrpListPage> list_pages,
     std::uint32_t page_bytes) noexcept {
+  const detail::PrpPages pages{page_bytes};
+  std::uint64_t count = 0;
   for (std::size_t i = 0; i != runs.size(); ++i) {
-    const auto checked = detail::check_run(runs[i], i == 0, i + 1 == runs.size(), page_bytes);
-    if (!checked.has_value()) return std::unexpected(checked.error());
+    const auto counted = detail::count_run(runs[i], i == 0, i + 1 == runs.size(), pages);
+    if (!counted.has_value()) return std::unexpected(counted.error());
+    count += *counted;
   }
-  const std::uint64_t count = prp_count(runs, page_bytes);
   if (count == 0) return Prps{};
-  detail::PrpListWriter list{list_pages, count - 1, page_bytes};
-  Prps prps;
-  std::uint64_t index = 0;
-  for (const dma::IovaSegment& run : runs) {
-    std::uint64_t iova = run.iova;
-    for (auto left = prp_count(run.iova, run.length_bytes, page_bytes); left != 0; --left) {
-      if (index == 0) {
-        prps.prp1 = iova;
-      } else if (count == 2) {
-        prps.prp2 = iova;
-      } else if (const auto written = list.write(iova); !written.has_value()) {
-        return std::unexpected(written.error());
-      }
-      iova += page_bytes - iova % page_bytes;
-      ++index;
+  Prps prps{.prp1 = runs[0].iova, .prp2 = 0};
+  detail::PrpListWriter list{list_pages, count - 1, pages};
+  for (std::size_t i = 0; i != runs.size(); ++i) {
+    std::uint64_t iova = runs[i].iova;
+    std::uint64_t left = pages.count(iova, runs[i].length_bytes);
+    if (i == 0) {
+      iova += pages.rest(iova);
+      --left;
+    }
+    if (left == 0) continue;
+    if (count == 2) {
+      prps.prp2 = iova;
+    } else if (const auto written = list.write(iova, left); !written.has_value()) {
+      return std::unexpected(written.error());
     }
   }
   if (count > 2) prps.prp2 = list_pages[0].iova;
@@ -228,16 +268,13 @@ namespace detail {
 
 /// The list part of walk_prps: `left` bytes from the list at `iova` on.
 template <class ReadList, class Visit>
-[[nodiscard]] constexpr std::expected<void, PrpError> walk_prp_list(std::uint64_t iova,
-                                                                    std::uint64_t left,
-                                                                    std::uint32_t page_bytes,
-                                                                    ReadList& read_list,
-                                                                    Visit& visit) {
+[[nodiscard]] constexpr std::expected<void, PrpError> walk_prp_list(
+    std::uint64_t iova, std::uint64_t left, PrpPages pages, ReadList& read_list, Visit& visit) {
   std::array<Le64, 64> chunk{};
   if (iova % sizeof(Le64) != 0) return std::unexpected(PrpError{PrpReason::list_misaligned, iova});
   while (left != 0) {
-    const std::uint64_t in_page = (page_bytes - iova % page_bytes) / sizeof(Le64);
-    const std::uint64_t needed = prp_count(0, left, page_bytes);
+    const std::uint64_t in_page = pages.rest(iova) / sizeof(Le64);
+    const std::uint64_t needed = pages.count(left);
     // The page's last entry is a pointer if more entries follow than the page has.
     const bool is_pointer_next = needed > in_page && in_page == 1;
     const std::uint64_t count = is_pointer_next ? 1 : needed > in_page ? in_page - 1 : needed;
@@ -247,14 +284,14 @@ template <class ReadList, class Visit>
     }
     if (is_pointer_next) {
       iova = entries[0];
-      if (iova % page_bytes != 0) {
+      if (pages.offset(iova) != 0) {
         return std::unexpected(PrpError{PrpReason::list_misaligned, iova});
       }
       continue;
     }
     for (const std::uint64_t page : entries) {
-      if (page % page_bytes != 0) return std::unexpected(PrpError{PrpReason::misaligned, page});
-      const std::uint64_t bytes = std::min<std::uint64_t>(left, page_bytes);
+      if (pages.offset(page) != 0) return std::unexpected(PrpError{PrpReason::misaligned, page});
+      const std::uint64_t bytes = std::min(left, pages.bytes());
       visit(dma::IovaSegment{page, bytes});
       left -= bytes;
     }
@@ -268,7 +305,6 @@ template <class ReadList, class Visit>
 /// Calls `visit` with a dma::IovaSegment for each entry of a transfer of `length_bytes` bytes, in
 /// order. `read_list` reads list entries from a device address, `read_list(iova, std::span<Le64>)`,
 /// and returns whether that succeeded.
-/// Precondition: `page_bytes` is CC.MPS in bytes.
 /// Errors: misaligned, list_misaligned, unreadable_list. Entries before the wrong one were visited.
 template <class ReadList, class Visit>
 [[nodiscard]] constexpr std::expected<void, PrpError> walk_prps(Prps prps,
@@ -276,17 +312,17 @@ template <class ReadList, class Visit>
                                                                 std::uint32_t page_bytes,
                                                                 ReadList&& read_list,
                                                                 Visit&& visit) {
+  const detail::PrpPages pages{page_bytes};
   if (length_bytes == 0) return {};
   if (prps.prp1 % 4 != 0) return std::unexpected(PrpError{PrpReason::misaligned, prps.prp1});
-  const std::uint64_t first =
-      std::min<std::uint64_t>(length_bytes, page_bytes - prps.prp1 % page_bytes);
+  const std::uint64_t first = std::min(length_bytes, pages.rest(prps.prp1));
   visit(dma::IovaSegment{prps.prp1, first});
   const std::uint64_t left = length_bytes - first;
   if (left == 0) return {};
-  if (left > page_bytes) {
-    return detail::walk_prp_list(prps.prp2, left, page_bytes, read_list, visit);
+  if (left > pages.bytes()) {
+    return detail::walk_prp_list(prps.prp2, left, pages, read_list, visit);
   }
-  if (prps.prp2 % page_bytes != 0) {
+  if (pages.offset(prps.prp2) != 0) {
     return std::unexpected(PrpError{PrpReason::misaligned, prps.prp2});
   }
   visit(dma::IovaSegment{prps.prp2, left});
