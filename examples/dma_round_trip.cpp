@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// dma_round_trip SOURCE DESTINATION: copies a disk image through the block layer, DMA mappings and
-// two simulated controllers, with several queues and threads. With --faults SEED the program runs
-// on one thread, in an order that the seed chooses, and the controllers misbehave. The program
-// first prints the steps of one I/O.
+// dma_round_trip SOURCE DESTINATION: copies a disk image through the block layer, the NVMe driver
+// of nvme/, DMA mappings and two simulated controllers, with several queues and threads. With
+// --faults SEED the program runs on one thread, in an order that the seed chooses, and the
+// controllers misbehave. The program first prints the steps of one I/O.
 
 #include <algorithm>
 #include <blkown/mq/thread_runtime.hpp>
@@ -134,7 +134,7 @@ int copy(const Options& options, Rt& runtime, sim::Media& from, sim::Media& to) 
   MachineConfig config{.queues = options.queues, .depth = options.depth};
   if (options.faults.has_value()) {
     config.seed = 2 * *options.faults;
-    config.rates = sim::FaultRates::all();
+    config.has_faults = true;
   }
   Machine source{runtime, from, config};
   ++config.seed;
@@ -147,7 +147,7 @@ int copy(const Options& options, Rt& runtime, sim::Media& from, sim::Media& to) 
   }
   const bool has_ended = runtime.wait_for(copier.done());
   bool is_durable = false;
-  for (unsigned i = 0; has_ended && !is_durable && i != Copier::max_failures; ++i) {
+  for (unsigned i = 0; has_ended && !is_durable && i != Copier<Driver>::max_failures; ++i) {
     is_durable = mq::flush(runtime, *destination.disk()) == Status::ok;
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;

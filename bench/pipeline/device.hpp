@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A disk with everything behind it: the driver of examples/dma_round_trip, typed mappings, and the
-// simulated controller with its rings, its IOMMU and its medium. There are no faults, and the
+// A disk with everything behind it: the driver of tests/sim/mq_nvme_driver.hpp, typed mappings, and
+// the simulated controller with its rings, its IOMMU and its medium. There are no faults, and the
 // device has no latency: the benchmark measures the cost of the code.
 
 #ifndef BLKOWN_BENCH_PIPELINE_DEVICE_HPP
@@ -14,9 +14,9 @@
 #include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/device/media.hpp>
 #include <cstdint>
-#include <dma_round_trip/nvme.hpp>
 #include <pipeline/bios.hpp>
 #include <pipeline/meter.hpp>
+#include <sim/mq_nvme_driver.hpp>
 #include <span>
 #include <vector>
 

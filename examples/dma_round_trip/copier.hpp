@@ -8,22 +8,25 @@
 #include <atomic>
 #include <blkown/mq/mq.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
 
-#include "nvme.hpp"
-
 namespace round_trip {
 
+namespace mq = blkown::mq;
+using blkown::Status;
+
 /// Copies one disk to another in chunks, several at a time on each context. A bio that fails is
-/// submitted again, a limited number of times.
+/// submitted again, a limited number of times. `D` is the driver of both disks.
+template <class D>
 class Copier {
  public:
   static constexpr std::size_t chunk_bytes = 64 * 1024;
   static constexpr unsigned max_failures = 32;
 
-  Copier(mq::Disk<Nvme>& from, mq::Disk<Nvme>& to) : from_{from}, to_{to} {}
+  Copier(mq::Disk<D>& from, mq::Disk<D>& to) : from_{from}, to_{to} {}
 
   /// Starts the copy of `chunks` chunks at a time on the context.
   void start_on(mq::Context& context, std::uint32_t chunks) {
@@ -100,8 +103,8 @@ class Copier {
     if (running_.fetch_sub(1) == 1) done_.set();
   }
 
-  mq::Disk<Nvme>& from_;
-  mq::Disk<Nvme>& to_;
+  mq::Disk<D>& from_;
+  mq::Disk<D>& to_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::atomic<std::uint64_t> next_bytes_{0};
   std::atomic<std::uint64_t> copied_bytes_{0};

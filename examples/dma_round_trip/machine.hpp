@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Machine: a disk with its driver, controller, IOMMU and medium, and the controller's faults.
+// Machine: a disk with its driver, NVMe controller, IOMMU and medium, and the controller's faults.
 
 #ifndef EXAMPLES_DMA_ROUND_TRIP_MACHINE_HPP
 #define EXAMPLES_DMA_ROUND_TRIP_MACHINE_HPP
@@ -8,62 +8,88 @@
 #include <blkown/mq/mq.hpp>
 #include <blkown/mq/sync.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/nvme_controller.hpp>
 #include <blkown/sim/harness/controller_pump.hpp>
+#include <blkown/sim/harness/deterministic_runtime.hpp>
+#include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <optional>
+#include <thread>
+#include <type_traits>
 #include <utility>
 
-#include "nvme.hpp"
+#include "../nvme/disk.hpp"
 
 namespace round_trip {
+
+namespace dma = blkown::dma;
+namespace mq = blkown::mq;
+namespace sim = blkown::sim;
 
 struct MachineConfig {
   std::uint32_t queues = 2;
   std::uint32_t depth = 32;
   std::uint32_t timeout_ms = 50;
   std::uint64_t seed = 1;
-  sim::FaultRates rates = sim::FaultRates::none();
-  /// The longest time that the controller takes for a command without a fault.
-  std::uint64_t longest_ns = 20'000;
+  bool has_faults = false;
 };
+
+/// How the driver waits for a simulated controller: it lets the controller work. On threads the
+/// clock is real, else it moves with each pause.
+class SimulatedPlatform {
+ public:
+  SimulatedPlatform(sim::NvmeController& controller, bool is_real)
+      : controller_{controller}, is_real_{is_real} {}
+
+  [[nodiscard]] std::uint64_t now_ns() const {
+    if (!is_real_) return now_ns_;
+    const std::chrono::nanoseconds now = std::chrono::steady_clock::now().time_since_epoch();
+    return static_cast<std::uint64_t>(now.count());
+  }
+  void pause() {
+    if (is_real_) std::this_thread::yield();
+    now_ns_ += 100'000;
+    while (controller_.step(now_ns())) {
+    }
+  }
+  /// A simulated controller always stops.
+  [[nodiscard]] static bool cut_off() noexcept { return false; }
+
+ private:
+  sim::NvmeController& controller_;
+  bool is_real_;
+  std::uint64_t now_ns_ = 0;
+};
+
+/// The driver of the example.
+using Driver = nvme_driver::NvmeDriver<sim::NvmeController, sim::Iommu, SimulatedPlatform>;
 
 /// A disk on a simulated controller. The controller runs on the runtime's last context.
 class Machine {
  public:
   template <mq::Runtime Rt>
   Machine(Rt& runtime, sim::Media& medium, const MachineConfig& config)
-      : faults_{config.seed, config.rates},
-        device_{iommu_},
-        controller_{controller_config(config), iommu_, device_, medium, &faults_},
-        pump_{controller_, runtime.context(runtime.context_count() - 1)},
-        driver_{device_, controller_} {
-    sim::ControllerHooks hooks;
-    hooks.argument = this;
-    hooks.interrupt = [](void* self, std::uint32_t queue) {
-      self_of(self).driver_.interrupt(blkown::QueueIndex{queue});
-    };
-    hooks.failed = [](void* self) { self_of(self).driver_.failed(); };
-    hooks.wake = [](void* self) { self_of(self).pump_.wake(); };
-    controller_.set_hooks(hooks);
-    auto disk =
-        mq::Disk<Nvme>::create({.capacity_sectors = medium.capacity_bytes() / mq::sector_bytes,
-                                .limits = {.max_sectors = 256,
-                                           .max_segments = sim::DriverRings::max_segments,
-                                           .max_discard_sectors = 1024,
-                                           .max_write_zeroes_sectors = 1024},
-                                .write_cache = true,
-                                .normal_queues = config.queues,
-                                .depth = config.depth,
-                                .reserved_depth = 2,
-                                .timeout_ms = config.timeout_ms},
-                               driver_, runtime);
-    if (!disk.has_value()) {
-      std::fprintf(stderr, "no disk: %s: %s\n", disk.error().field, to_string(disk.error().reason));
-      return;
-    }
-    disk_ = *std::move(disk);
-    controller_.start();
+      : namespace_{&medium, 512},
+        controller_{controller_config(config), iommu_, {&namespace_, 1}, &faults_},
+        platform_{controller_, !std::is_same_v<Rt, sim::DeterministicRuntime>},
+        pump_{controller_, runtime.context(runtime.context_count() - 1)} {
+    controller_.set_hooks({.argument = this,
+                           .interrupt =
+                               [](void* self, std::uint32_t vector) {
+                                 if (auto& driver = of(self).driver_) driver->interrupt(vector);
+                               },
+                           .failed =
+                               [](void* self) {
+                                 if (auto& driver = of(self).driver_) driver->failed();
+                               },
+                           .wake = [](void* self) { of(self).pump_.wake(); }});
+    start(runtime, config);
+    // The controller behaves well until the disk exists.
+    if (config.has_faults) faults_ = sim::FaultPlan{config.seed, fault_rates()};
   }
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
@@ -74,52 +100,96 @@ class Machine {
     static_cast<void>(mq::remove(runtime, *disk_));
     // A reset that the driver has begun during the removal has ended before. One that begins now
     // ends within the call that begins it, on another thread.
-    while (driver_.is_resetting()) {
-      static_cast<void>(
-          mq::run_and_wait(runtime, [&](mq::Control& control) { disk_->thaw(control); }));
-    }
-    const dma::EndProof proof = controller_.stop();
+    while (driver_->is_resetting()) std::this_thread::yield();
+    disk_.reset();
+    pool_.reset();
+    const bool is_freed = driver_->shut_down();
     pump_.finish(runtime);
-    disk_.reset();  // the controller is stopped, so it no longer uses the driver's rings
-    static_cast<void>(device_.drain(proof));
+    driver_.reset();
+    owner_.reset();
     iommu_.flush();
-    return iommu_.mapped_pages() == 0 && iommu_.fault_counts().not_forbidden == 0;
+    return is_freed && iommu_.mapped_pages() == 0 && iommu_.fault_counts().not_forbidden == 0;
   }
 
-  [[nodiscard]] mq::Disk<Nvme>* disk() noexcept { return disk_.get(); }
-  [[nodiscard]] Nvme& driver() noexcept { return driver_; }
+  [[nodiscard]] mq::Disk<Driver>* disk() noexcept { return disk_.get(); }
+  [[nodiscard]] Driver& driver() noexcept { return *driver_; }
   [[nodiscard]] sim::Iommu& iommu() noexcept { return iommu_; }
-  [[nodiscard]] dma::Device<sim::Iommu>& device() noexcept { return device_; }
-  [[nodiscard]] sim::Controller& controller() noexcept { return controller_; }
   [[nodiscard]] const sim::FaultPlan& faults() const noexcept { return faults_; }
 
  private:
-  [[nodiscard]] static Machine& self_of(void* self) noexcept {
-    return *static_cast<Machine*>(self);
+  [[nodiscard]] static Machine& of(void* self) noexcept { return *static_cast<Machine*>(self); }
+  static void tell(const nvme_driver::ControllerError& error) {
+    std::fprintf(stderr, "no controller: %s\n", to_string(error.step));
+  }
+
+  /// All faults but those with which a controller gives an I/O's id to another I/O: an id of 16
+  /// bits is believed after 16 uses of its tag.
+  [[nodiscard]] static sim::FaultRates fault_rates() {
+    sim::FaultRates rates = sim::FaultRates::all();
+    for (const auto kind : {sim::FaultKind::forged, sim::FaultKind::stale,
+                            sim::FaultKind::wrong_queue, sim::FaultKind::early}) {
+      rates[kind] = 0;
+    }
+    return rates;
   }
   [[nodiscard]] static sim::IommuConfig iommu_config() {
     sim::IommuConfig config;
     config.page_count = 65536;
-    config.limits.max_segments = sim::DriverRings::max_segments;
+    config.limits.virt_boundary_mask = nvme_driver::page_bytes - 1;
     return config;
   }
-  [[nodiscard]] static sim::ControllerConfig controller_config(const MachineConfig& config) {
-    sim::ControllerConfig controller;
-    controller.queue_pairs = config.queues;
-    controller.longest_ns = config.longest_ns;
+  [[nodiscard]] static sim::NvmeConfig controller_config(const MachineConfig& config) {
+    sim::NvmeConfig controller;
+    controller.io_queues = static_cast<std::uint16_t>(config.queues);
+    controller.longest_ns = 20'000;
     controller.late_ns = std::uint64_t{3'000'000} * config.timeout_ms;
     controller.depth = config.depth;
     controller.seed = config.seed;
     return controller;
   }
 
+  template <mq::Runtime Rt>
+  void start(Rt& runtime, const MachineConfig& config) {
+    auto owner = Driver::Owner::create(
+        controller_, device_, platform_,
+        {.io_queues = static_cast<std::uint16_t>(config.queues),
+         .admin_timeout_ms = 500,
+         .first_generation = blkown::Generation{static_cast<std::uint32_t>(config.seed)}});
+    if (!owner.has_value()) return tell(owner.error());
+    owner_ = *std::move(owner);
+    driver_.emplace(
+        *owner_, nvme_driver::DriverConfig{.normal_queues = config.queues, .depth = config.depth});
+    const auto started = driver_->start();
+    if (!started.has_value()) return tell(started.error());
+    make_disk(runtime, config);
+  }
+
+  template <mq::Runtime Rt>
+  void make_disk(Rt& runtime, const MachineConfig& config) {
+    auto pool =
+        driver_->create_pool(blkown::Generation{static_cast<std::uint32_t>(config.seed) << 8});
+    if (!pool.has_value()) return;
+    pool_ = *std::move(pool);
+    const auto listed = owner_->for_each_namespace([&](const nvme_driver::NamespaceInfo& info) {
+      mq::DiskConfig disk = driver_->disk_config(info);
+      disk.timeout_ms = config.timeout_ms;
+      auto made = mq::Disk<Driver>::create(disk, *driver_, runtime, info, pool_.get());
+      if (made.has_value()) disk_ = *std::move(made);
+    });
+    if (!listed.has_value()) tell(listed.error());
+  }
+
+  sim::NvmeNamespace namespace_;
   sim::FaultPlan faults_;
   sim::Iommu iommu_{iommu_config()};
-  dma::Device<sim::Iommu> device_;
-  sim::Controller controller_;
-  sim::ControllerPump pump_;
-  Nvme driver_;
-  std::unique_ptr<mq::Disk<Nvme>> disk_;
+  dma::Device<sim::Iommu> device_{iommu_};
+  sim::NvmeController controller_;
+  SimulatedPlatform platform_;
+  sim::NvmeControllerPump pump_;
+  std::unique_ptr<Driver::Owner> owner_;
+  std::optional<Driver> driver_;
+  std::unique_ptr<mq::TagPool<Driver>> pool_;
+  std::unique_ptr<mq::Disk<Driver>> disk_;
 };
 
 }  // namespace round_trip

@@ -87,17 +87,16 @@ class DriverOf {
 
   // --- up and down ------------------------------------------------------------------------------
 
-  /// Starts the controller and creates the I/O queues, fewer if it grants fewer.
+  /// Starts the controller and creates the I/O queues, fewer if it grants fewer. An attempt that
+  /// fails is repeated.
   /// Errors: those of Controller::start; memory. Call shut_down() then.
   [[nodiscard]] Result start() {
-    if (auto started = controller_.start(); !started.has_value()) return started;
-    const std::uint32_t granted = controller_.info().io_queues;
-    config_.poll_queues = std::min(config_.poll_queues, granted - 1);
-    config_.normal_queues = std::min(config_.normal_queues, granted - config_.poll_queues);
-    if (!queues_.allocate(controller_, queue_count(), config_.depth)) {
-      return std::unexpected(ControllerError{ControllerStep::memory, {}});
+    Result started = bring_up();
+    for (unsigned tries = 1; tries != max_starts && !started.has_value(); ++tries) {
+      if (!controller_.stop().has_value()) break;
+      started = bring_up();
     }
-    return queues_.create(controller_, config_.normal_queues);
+    return started;
   }
 
   /// Lets the controller make its cache durable, stops it, and frees the memory. False: there is no
@@ -302,9 +301,6 @@ class DriverOf {
 
   // --- reset ------------------------------------------------------------------------------------
 
-  /// The attempts to start the controller in a reset, before all I/O ends with `offline`.
-  static constexpr unsigned max_starts = 3;
-
   static void on_quiet(void* self) { static_cast<DriverOf*>(self)->restart(); }
 
   /// No queue_rq is running.
@@ -313,13 +309,9 @@ class DriverOf {
     const auto proof = controller_.stop();
     if (!proof.has_value()) return is_offline_.store(true);  // what is in flight stays there
     give_up(*proof);
-    for (unsigned tries = 0; tries != max_starts && !is_offline(); ++tries) {
-      const Result started = controller_.start();
-      if (started.has_value() && queues_.create(controller_, config_.normal_queues).has_value())
-        return;
-      if (!controller_.stop().has_value()) break;
-    }
+    if (is_offline() || start().has_value()) return;
     is_offline_.store(true);
+    static_cast<void>(controller_.stop());
   }
 
   /// Unmaps and gives back all I/O that no completion has claimed.
@@ -345,6 +337,23 @@ class DriverOf {
   }
 
  private:
+  /// The attempts to bring the controller up.
+  static constexpr unsigned max_starts = 3;
+
+  [[nodiscard]] Result bring_up() {
+    if (auto started = controller_.start(); !started.has_value()) return started;
+    if (queues_.size() == 0) fit_to(controller_.info().io_queues);
+    if (!queues_.allocate(controller_, queue_count(), config_.depth)) {
+      return std::unexpected(ControllerError{ControllerStep::memory, {}});
+    }
+    return queues_.create(controller_, config_.normal_queues);
+  }
+  /// Uses as many queues as were granted.
+  void fit_to(std::uint32_t granted) noexcept {
+    config_.poll_queues = std::min(config_.poll_queues, granted - 1);
+    config_.normal_queues = std::min(config_.normal_queues, granted - config_.poll_queues);
+  }
+
   /// Changes the queue for lookups from `from`, or from any queue if null, to `to`.
   void set_lookup_queue(Queue& queue, const Hw* from, Hw* to) {
     const auto change = [&] {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Runs a driver of the block layer under the adversary: the driver of examples/dma_round_trip, or
+// Runs a driver of the block layer under the adversary: the driver of mq_nvme_driver.hpp, or
 // with --driver NAME one of the broken ones, in which the adversary has to find a fault.
 
 #include <array>

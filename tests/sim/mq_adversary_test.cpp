@@ -2,7 +2,7 @@
 //
 // Goal: a driver of the block layer survives every fault of a controller: every bio ends once, the
 // copy equals the source, no memory stays mapped, and after every step all invariants hold.
-// Method: the driver of examples/dma_round_trip copies one disk to another, once for each seed;
+// Method: the driver of mq_nvme_driver.hpp copies one disk to another, once for each seed;
 // then the same on threads.
 
 #include <gtest/gtest.h>
@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "dma_round_trip/copier.hpp"
-#include "dma_round_trip/machine.hpp"
+#include "sim/mq_machine.hpp"
 #include "stress/effort.hpp"
 
 namespace {

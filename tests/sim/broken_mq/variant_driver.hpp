@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The driver of examples/dma_round_trip with virtual hooks. The broken drivers are derived from it
+// The driver of mq_nvme_driver.hpp with virtual hooks. The broken drivers are derived from it
 // and replace a hook, so that a program that has them all has the code of one world.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_VARIANT_DRIVER_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MQ_VARIANT_DRIVER_HPP
 
-#include "dma_round_trip/nvme.hpp"
+#include "sim/mq_nvme_driver.hpp"
 
 namespace round_trip::broken {
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// ControllerPump: runs a simulated controller on a context of a runtime of the block layer.
+// ControllerPump, NvmeControllerPump: run a simulated controller on a context of a runtime of the
+// block layer.
 
 #ifndef BLKOWN_SIM_HARNESS_CONTROLLER_PUMP_HPP
 #define BLKOWN_SIM_HARNESS_CONTROLLER_PUMP_HPP
@@ -11,6 +12,7 @@
 #include <blkown/mq/runtime.hpp>
 #include <blkown/mq/timer.hpp>
 #include <blkown/sim/device/controller.hpp>
+#include <blkown/sim/device/nvme_controller.hpp>
 #include <cstdint>
 
 namespace blkown {
@@ -20,14 +22,15 @@ namespace sim {
 /// Steps a controller on a context whenever the controller has something due. On a
 /// DeterministicRuntime the seed decides when each step runs. The controller's wake hook must call
 /// wake().
-class ControllerPump : public mq::Work {
+template <class Device>
+class PumpOf : public mq::Work {
  public:
   /// Precondition: the controller and the context outlive the pump.
-  ControllerPump(Controller& controller, mq::Context& context)
-      : Work{[](void* self, Work&) { static_cast<ControllerPump*>(self)->run(); }, this},
+  PumpOf(Device& controller, mq::Context& context)
+      : Work{[](void* self, Work&) { static_cast<PumpOf*>(self)->run(); }, this},
         controller_{controller},
         context_{context},
-        alarm_{[](void* self, mq::Alarm&) { static_cast<ControllerPump*>(self)->run(); }, this},
+        alarm_{[](void* self, mq::Alarm&) { static_cast<PumpOf*>(self)->run(); }, this},
         user_{&controller.users(), "a sim::ControllerPump"} {}
 
   /// Makes the context step the controller.
@@ -39,14 +42,14 @@ class ControllerPump : public mq::Work {
   template <mq::Runtime Rt>
   void finish(Rt& runtime) {
     struct Last : mq::Work {
-      explicit Last(ControllerPump& its_pump)
+      explicit Last(PumpOf& its_pump)
           : Work{[](void* self, Work&) { static_cast<Last*>(self)->go(); }, this}, pump{its_pump} {}
       void go() {
         if (pump.is_queued()) return pump.context_.post(*this);
         pump.alarm_.cancel();
         done.set();
       }
-      ControllerPump& pump;
+      PumpOf& pump;
       mq::Event done;
     } last{*this};
     context_.post(last);
@@ -63,11 +66,16 @@ class ControllerPump : public mq::Work {
     alarm_.arm(context_, *next_ns > now_ns ? *next_ns - now_ns : 0);
   }
 
-  Controller& controller_;
+  Device& controller_;
   mq::Context& context_;
   mq::Alarm alarm_;
   blkown::detail::User user_;
 };
+
+/// The pump of a Controller.
+using ControllerPump = PumpOf<Controller>;
+/// The pump of an NvmeController.
+using NvmeControllerPump = PumpOf<NvmeController>;
 
 }  // namespace sim
 }  // namespace BLKOWN_ABI

@@ -9,8 +9,8 @@
 //   reset     stops all queue_rq and then the controller, which proves that the controller is done
 //             with all memory. Unmaps and requeues all I/O, and starts the controller again.
 
-#ifndef EXAMPLES_DMA_ROUND_TRIP_NVME_HPP
-#define EXAMPLES_DMA_ROUND_TRIP_NVME_HPP
+#ifndef BLKOWN_TESTS_SIM_MQ_NVME_DRIVER_HPP
+#define BLKOWN_TESTS_SIM_MQ_NVME_DRIVER_HPP
 
 #include <atomic>
 #include <blkown/dma/dma.hpp>
