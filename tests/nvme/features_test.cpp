@@ -149,4 +149,11 @@ TEST(Features, TheCapabilitiesHaveTheSpecificationsBits) {
   EXPECT_EQ(nvme::feature_capability::changeable, 1U << 2);
 }
 
+TEST(Features, HostBehaviorSupportBeginsWithAdvancedRetry) {
+  nvme::HostBehaviorSupport data;
+  data.advanced_retry = 1;
+  EXPECT_EQ(wire::bytes_of(data)[0], 1U);
+  EXPECT_EQ(wire::bytes_of(data).size(), 512U);
+}
+
 }  // namespace

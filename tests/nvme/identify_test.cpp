@@ -197,6 +197,21 @@ TEST(IdentifyController, TheLongestTransferIsAPowerOfTheLeastPage) {
   EXPECT_EQ(data.max_transfer_bytes(4096), UINT64_MAX) << "no shift beyond the integer's width";
 }
 
+TEST(IdentifyController, HasADelayForEachKindOfRetry) {
+  using nvme::StatusCode;
+  using nvme::StatusField;
+  IdentifyController data;
+  data.command_retry_delays = {1, 20, 0xFFFF};
+  const auto delay_ms = [&](unsigned index) {
+    return data.retry_delay_ms(
+        StatusField::of(StatusCode::command_interrupted, false, false, index));
+  };
+  EXPECT_EQ(delay_ms(0), 0U);
+  EXPECT_EQ(delay_ms(1), 100U);
+  EXPECT_EQ(delay_ms(2), 2000U);
+  EXPECT_EQ(delay_ms(3), 6'553'500U);
+}
+
 TEST(IdentifyController, ItsCountsAreNotZeroBased) {
   IdentifyController data;
   EXPECT_EQ(data.max_aborts(), 1U);

@@ -63,6 +63,7 @@ constexpr Known known[] = {
     {0x01F, "command_not_supported_for_queue_in_cmb", Status::io_error},
     {0x020, "namespace_write_protected", Status::medium_error},
     {0x021, "command_interrupted", Status::io_error},
+    {0x022, "transient_transport_error", Status::transport_error},
     {0x080, "lba_out_of_range", Status::target_error},
     {0x081, "capacity_exceeded", Status::no_space},
     {0x082, "namespace_not_ready", Status::io_error},
@@ -210,6 +211,7 @@ TEST(NvmeStatus, WhatAControllerAnswersIsWhatTheDriverReads) {
           << to_string(status);
       EXPECT_EQ(field.is_success(), status == Status::ok) << to_string(status);
       EXPECT_STRNE(to_string(field.code()), "unknown status code") << to_string(status);
+      EXPECT_NE(field.code(), StatusCode::command_interrupted) << "not without the host's consent";
     }
   }
 }
@@ -226,8 +228,9 @@ TEST(NvmeStatus, AnAnswerForbidsARetryThatWouldFailAgain) {
         Status::reservation_conflict, Status::protection_error}) {
     EXPECT_TRUE(nvme::to_status_field(status, false).do_not_retry()) << to_string(status);
   }
-  for (const Status status : {Status::ok, Status::io_error, Status::aborted, Status::offline,
-                              Status::device_resource, Status::transport_error}) {
+  for (const Status status :
+       {Status::ok, Status::again, Status::resource, Status::io_error, Status::aborted,
+        Status::offline, Status::device_resource, Status::transport_error}) {
     EXPECT_FALSE(nvme::to_status_field(status, false).do_not_retry()) << to_string(status);
   }
 }

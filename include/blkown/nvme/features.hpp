@@ -5,6 +5,7 @@
 #ifndef BLKOWN_NVME_FEATURES_HPP
 #define BLKOWN_NVME_FEATURES_HPP
 
+#include <array>
 #include <blkown/config.hpp>
 #include <blkown/nvme/registers.hpp>
 #include <cstdint>
@@ -343,6 +344,16 @@ struct ErrorRecovery {
 
   friend constexpr bool operator==(ErrorRecovery, ErrorRecovery) = default;
 };
+
+/// The data of Host Behavior Support.
+/// Source: NVMe Base 1.4, section 5.21.1.22.
+struct HostBehaviorSupport {
+  std::uint8_t advanced_retry = 0;  ///< ACRE: 1 if the host waits as StatusField's CRD says.
+  std::array<std::uint8_t, 511> reserved1{};
+  friend constexpr bool operator==(const HostBehaviorSupport&,
+                                   const HostBehaviorSupport&) = default;
+};
+static_assert(sizeof(HostBehaviorSupport) == 512);
 
 }  // namespace nvme
 }  // namespace BLKOWN_ABI

@@ -9,6 +9,7 @@
 #include <blkown/config.hpp>
 #include <blkown/nvme/little_endian.hpp>
 #include <blkown/nvme/log_page.hpp>
+#include <blkown/nvme/status.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -253,6 +254,12 @@ struct IdentifyController {
     // A value of the device: beyond 64 bits there is no limit.
     if (mdts == 0 || mdts > 32) return UINT64_MAX;
     return std::uint64_t{min_page_bytes} << mdts;
+  }
+  /// How long the host waits before it issues a command again whose completion has this status.
+  /// 0 unless the host has set HostBehaviorSupport::advanced_retry.
+  [[nodiscard]] constexpr std::uint32_t retry_delay_ms(StatusField status) const noexcept {
+    const unsigned index = status.retry_delay_index();
+    return index == 0 ? 0 : command_retry_delays[index - 1] * std::uint32_t{100};
   }
   /// The commands that may be aborted at a time.
   [[nodiscard]] constexpr unsigned max_aborts() const noexcept { return abort_limit + 1u; }

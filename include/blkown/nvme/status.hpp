@@ -61,11 +61,12 @@ enum class StatusCode : std::uint16_t {
   command_not_supported_for_queue_in_cmb = 0x01F,  ///< The queue's memory forbids the command.
   namespace_write_protected = 0x020,               ///< The namespace is write protected.
   command_interrupted = 0x021,                     ///< Interrupted by the controller: retry later.
-  lba_out_of_range = 0x080,                        ///< A block is beyond the namespace.
-  capacity_exceeded = 0x081,                       ///< The allocated capacity would be exceeded.
-  namespace_not_ready = 0x082,                     ///< The namespace cannot be accessed now.
-  reservation_conflict = 0x083,                    ///< Another host holds a reservation.
-  format_in_progress = 0x084,                      ///< A Format NVM command is in progress.
+  transient_transport_error = 0x022,  ///< An error of the transport: a retry is likely to succeed.
+  lba_out_of_range = 0x080,           ///< A block is beyond the namespace.
+  capacity_exceeded = 0x081,          ///< The allocated capacity would be exceeded.
+  namespace_not_ready = 0x082,        ///< The namespace cannot be accessed now.
+  reservation_conflict = 0x083,       ///< Another host holds a reservation.
+  format_in_progress = 0x084,         ///< A Format NVM command is in progress.
 
   // Command specific status.
   completion_queue_invalid = 0x100,      ///< The completion queue does not exist.
@@ -168,6 +169,7 @@ namespace detail {
       return "command_not_supported_for_queue_in_cmb";
     case StatusCode::namespace_write_protected: return "namespace_write_protected";
     case StatusCode::command_interrupted: return "command_interrupted";
+    case StatusCode::transient_transport_error: return "transient_transport_error";
     case StatusCode::lba_out_of_range: return "lba_out_of_range";
     case StatusCode::capacity_exceeded: return "capacity_exceeded";
     case StatusCode::namespace_not_ready: return "namespace_not_ready";
@@ -334,6 +336,7 @@ namespace detail {
     case application_tag_check_error:
     case reference_tag_check_error:
     case invalid_protection_information: return Status::protection_error;
+    case transient_transport_error:
     case internal_path_error:
     case ana_persistent_loss:
     case ana_inaccessible:
@@ -372,9 +375,11 @@ namespace detail {
       return StatusField::of(is_write ? write_fault : unrecovered_read_error);
     case Status::protection_error: return StatusField::of(guard_check_error, true);
     case Status::aborted: return StatusField::of(abort_requested);
+    // Not command_interrupted: only hosts that have set HostBehaviorSupport::advanced_retry may see
+    // that code.
     case Status::resource:
     case Status::device_resource:
-    case Status::again: return StatusField::of(command_interrupted);
+    case Status::again:
     case Status::offline: return StatusField::of(namespace_not_ready);
     case Status::timed_out:
     case Status::zone_open_resource:
