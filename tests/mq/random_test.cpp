@@ -26,6 +26,7 @@
 
 #include "mq/fake_driver.hpp"
 #include "mq/obeys.hpp"
+#include "mq/one_by_one_driver.hpp"
 #include "stress/effort.hpp"
 
 namespace {
@@ -65,26 +66,15 @@ constexpr std::array all_limits{mq::QueueLimits{.max_sectors = 8,
                                                 .chunk_sectors = 7,
                                                 .discard_granularity_sectors = 7}};
 
-struct RandomDriver;
-using Rq = mq::Request<RandomDriver>;
-using Hw = mq::HwQueue<RandomDriver>;
-
 /// A driver with random answers, and its device.
-struct RandomDriver {
-  struct RequestData {};
-  struct HwData {};
-  struct QueueData {
-    std::vector<std::byte> medium;
-  };
-  using Answer = mq::Dispatch<RandomDriver>;
-
+struct RandomDriver : fake::OneByOneDriver {
   explicit RandomDriver(std::uint64_t seed) {
     for (std::uint64_t i = 0; i != submitters + 1; ++i) random.emplace_back(seed * 31 + i);
   }
 
   Random& here() { return random[mq::Context::current()->index()]; }
 
-  Answer queue_rq(Hw& hw, QueueData& queue, blkown::Idle<Rq> idle, bool) {
+  Answer queue_rq(Hw& hw, QueueData& queue, blkown::Idle<Rq> idle, bool) override {
     if (quiesced.load(std::memory_order_relaxed) != 0) called_quiesced = true;
     Random& dice = here();
     expect_limits(idle.data());
@@ -114,7 +104,7 @@ struct RandomDriver {
   }
 
   /// During a change of the limits, a request keeps those before or those after it.
-  void expect_limits(const mq::Payload<RandomDriver>& request) {
+  void expect_limits(const Payload& request) {
     const unsigned allowed = allowed_limits.load(std::memory_order_relaxed);
     const char* violated = nullptr;
     for (unsigned i = 0; i != all_limits.size(); ++i) {
@@ -125,18 +115,19 @@ struct RandomDriver {
     ADD_FAILURE() << violated << ", allowed " << allowed;
   }
 
-  void complete(Hw& hw, blkown::Claim<Rq> claim) {
+  void complete(Hw& hw, blkown::Claim<Rq> claim) override {
     transfer(hw.disk().queue_data(), claim.data());
     std::move(claim).end_ok();
   }
 
-  mq::TimeoutAction timeout(Hw&, const blkown::ARef<Rq>& pin, const blkown::Cookie& cookie) {
+  mq::TimeoutAction timeout(Hw&, const blkown::ARef<Rq>& pin,
+                            const blkown::Cookie& cookie) override {
     if (here().chance(1, 4)) return mq::TimeoutAction::rearm;
     if (auto claim = blkown::claim(pin, cookie)) std::move(*claim).end(Status::timed_out);
     return mq::TimeoutAction::handled;
   }
 
-  static void transfer(QueueData& queue, const mq::Payload<RandomDriver>& request) {
+  static void transfer(QueueData& queue, const Payload& request) {
     std::byte* medium = queue.medium.data() + request.sector() * mq::sector_bytes;
     if (request.op() == mq::Op::write_zeroes || request.op() == mq::Op::discard) {
       std::memset(medium, 0, static_cast<std::size_t>(request.length_bytes()));
@@ -353,13 +344,14 @@ struct RandomRun {
       case 5:
         // The reset of a controller: what is requeued while the disk is quiesced moves.
         next_count = static_cast<std::uint32_t>(1 + dice.below(2));
-        reverse = &mq::Disk<RandomDriver>::unquiesce;
+        reverse = &RandomDriver::Disk::unquiesce;
         return disk->quiesce(control);
       case 0: return disk->set_queue_count(control, static_cast<std::uint32_t>(1 + dice.below(2)));
-      case 1: reverse = &mq::Disk<RandomDriver>::thaw; return disk->freeze(control);
-      case 2: reverse = &mq::Disk<RandomDriver>::unquiesce; return disk->quiesce(control);
+      case 1: reverse = &RandomDriver::Disk::thaw; return disk->freeze(control);
+      case 2: reverse = &RandomDriver::Disk::unquiesce; return disk->quiesce(control);
       default: {
-        Hw& hw = disk->hw_queue(blkown::QueueIndex{static_cast<std::uint32_t>(dice.below(2))});
+        RandomDriver::Hw& hw =
+            disk->hw_queue(blkown::QueueIndex{static_cast<std::uint32_t>(dice.below(2))});
         hw.stop();
         stopped = &hw;
         alarm.arm(*context_of(device_context), 50'000);
@@ -430,7 +422,7 @@ struct RandomRun {
   RandomDriver driver;
   std::uint64_t target;
   std::array<mq::Context*, submitters + 1> contexts{};
-  std::unique_ptr<mq::Disk<RandomDriver>> disk;
+  std::unique_ptr<RandomDriver::Disk> disk;
   std::vector<Slot> slots = std::vector<Slot>(submitters * slots_each);
   std::atomic<std::uint64_t> submitted{0}, ended{0}, good_ends{0}, bad_ends{0}, failures{0};
   std::atomic<std::uint64_t> operations{0};
@@ -440,8 +432,8 @@ struct RandomRun {
   unsigned next_limits = 0;
   std::atomic<std::uint64_t> changes{0};
   mq::Control limits{{&on_limits, this}};
-  void (mq::Disk<RandomDriver>::*reverse)(mq::Control&, blkown::Place) = nullptr;
-  Hw* stopped = nullptr;
+  void (RandomDriver::Disk::*reverse)(mq::Control&, blkown::Place) = nullptr;
+  RandomDriver::Hw* stopped = nullptr;
   mq::Control control{{&on_control, this}};
   mq::Control other{{&on_other, this}};
   bool other_reverses = false;
@@ -506,8 +498,8 @@ void run_random_io(Rt& runtime, std::uint64_t seed, std::uint64_t target, Run ru
                               .depth = 16,
                               .timeout_ms = 20,
                               .busy_delay_ms = 1};
-  auto made = mq::Disk<RandomDriver>::create(config, test.driver, runtime,
-                                             {std::vector<std::byte>(capacity * 512)});
+  auto made = RandomDriver::Disk::create(config, test.driver, runtime,
+                                         {std::vector<std::byte>(capacity * 512)});
   ASSERT_TRUE(made.has_value());
   test.disk = *std::move(made);
   std::vector<std::unique_ptr<Starter>> starters;

@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "mq/one_by_one_driver.hpp"
 #include "stress/effort.hpp"
 
 namespace shared_pool {
@@ -38,31 +39,17 @@ constexpr std::uint32_t device_context = contexts;
 constexpr std::uint32_t depth = 12;
 constexpr std::uint64_t ns_per_ms = 1'000'000;
 
-struct Driver;
-using Rq = mq::Request<Driver>;
-using Hw = mq::HwQueue<Driver>;
-
-/// A disk's driver, and its device, which ends published requests in random order.
-struct Driver {
-  struct RequestData {
-    Driver* holder = nullptr;  // the driver that has the request, since its first issue
-  };
-  struct HwData {};
-  struct QueueData {};
-  using Answer = mq::Dispatch<Driver>;
-
+/// A disk's driver, and its device, which ends published requests in random order. A request's
+/// holder is the driver that has it since its first issue. A stuck disk's requests time out and
+/// stay in flight.
+struct Driver : fake::OneByOneDriver {
   Driver(std::uint64_t seed, mq::Context& its_device_context)
       : device{[](void* self, mq::Work&) { static_cast<Driver*>(self)->run(); }, this},
         context{its_device_context} {
     for (std::uint64_t i = 0; i != contexts + 1; ++i) random.emplace_back(seed * 31 + i);
   }
 
-  /// DiskConfig::timeout_ms needs this hook. A stuck disk's requests time out and stay in flight.
-  mq::TimeoutAction timeout(Hw&, const blkown::ARef<Rq>&, const blkown::Cookie&) {
-    return mq::TimeoutAction::rearm;
-  }
-
-  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
+  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override {
     Random& dice = random[mq::Context::current()->index()];
     RequestData& data = idle.data().driver_data;
     if (std::exchange(data.holder, this) != this) note_first_issue(hw);
@@ -172,10 +159,10 @@ struct Member {
   }
 
   template <mq::Runtime Rt>
-  void create(Rt& runtime, mq::TagPool<Driver>& pool, std::uint32_t timeout_ms) {
+  void create(Rt& runtime, Driver::Pool& pool, std::uint32_t timeout_ms) {
     const mq::DiskConfig config{
         .capacity_sectors = 8, .read_queues = 1, .timeout_ms = timeout_ms, .busy_delay_ms = 1};
-    disk = *mq::Disk<Driver>::create(config, driver, runtime, {}, &pool);
+    disk = *Driver::Disk::create(config, driver, runtime, {}, &pool);
     for (std::uint32_t i = 0; i != contexts; ++i) at[i] = &runtime.context(i);
   }
   void start() {
@@ -230,7 +217,7 @@ struct Member {
   std::vector<Slot> slots = std::vector<Slot>(bios_each * contexts);
   std::vector<std::unique_ptr<Starter>> starters;
   std::array<mq::Context*, contexts> at{};
-  std::unique_ptr<mq::Disk<Driver>> disk;
+  std::unique_ptr<Driver::Disk> disk;
   std::atomic<std::uint64_t> submitted{0}, ended{0}, good_ends{0};
   std::atomic<bool> is_done{false}, is_removing{false};
   std::function<void(Member&)> on_done;
@@ -272,7 +259,7 @@ struct SharedPool {
   }
 
   Rt& runtime;
-  std::unique_ptr<mq::TagPool<Driver>> pool = *mq::TagPool<Driver>::create(
+  std::unique_ptr<Driver::Pool> pool = *Driver::Pool::create(
       {.queue_count = 1, .depth = depth, .layout = blkown::CookieLayout::nbd()});
   std::vector<std::unique_ptr<Member>> members;
 };
