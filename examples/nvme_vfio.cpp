@@ -45,11 +45,12 @@ constexpr Scenario scenarios[] = {
     {"forged id", &forged_id},
     {"disk transfers", &disk_transfers},
     {"disk reset", &disk_reset},
-    // The two with faults come last. QEMU's IOMMU holds one fault record, and merges a fault into
+    // Those with faults come last. QEMU's IOMMU holds one fault record, and merges a fault into
     // it that comes while the kernel reads it. Such a record is never reported, and hides later
     // faults.
     {"completion queue unmapped", &completion_queue_unmapped},
     {"unmapped before issue", &unmapped_before_issue},
+    {"unmapped after the end", &unmapped_after_end},
 };
 
 struct Result {

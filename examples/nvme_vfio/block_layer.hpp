@@ -173,7 +173,7 @@ class Batch {
                                [&](const Part& part) { return part.bio->status() == status; });
   }
 
-  /// The end of the last bio uses the memory for something else, at once.
+  /// The end of a bio uses its memory for something else, at once.
   void use_again_at_end() noexcept { use_again_ = true; }
   void fill(std::uint64_t seed) {
     for (Part& part : parts_) fill_pattern(part.memory, ++seed);
@@ -201,9 +201,11 @@ class Batch {
     std::unique_ptr<mq::Bio> bio;
   };
 
-  static void on_end(void* self, mq::Bio&) {
+  static void on_end(void* self, mq::Bio& bio) {
     auto& batch = *static_cast<Batch*>(self);
-    if (batch.left_.load() == 1 && batch.use_again_) batch.fill_with(used_again);
+    for (Part& part : batch.parts_) {
+      if (batch.use_again_ && part.bio.get() == &bio) std::ranges::fill(part.memory, used_again);
+    }
     if (batch.left_.fetch_sub(1) == 1) batch.done_->set();
   }
   template <class Call>
@@ -267,11 +269,12 @@ inline std::string disk_transfers(Machine& machine) {
   });
 }
 
-/// A read that is slower than its timeout: the driver aborts it, resets the controller, and issues
-/// it again, until its tries are used up. Other I/O goes on through the resets.
+/// Reads that are slower than their timeout: the driver aborts them, resets the controller, and
+/// issues them again, until their tries are used up. Other I/O goes on through the resets.
 inline std::string disk_reset(Machine& machine) {
   return with_disks(machine, 60, [&](Disks& disks) {
-    Batch stuck{machine, disks, slow, 1};
+    // One on each context: the end of at least one is not held up by the reset that ends it.
+    Batch stuck{machine, disks, slow, Disks::contexts};
     stuck.fill_with(untouched);
     stuck.use_again_at_end();
     stuck.start(mq::Op::read);
@@ -281,14 +284,13 @@ inline std::string disk_reset(Machine& machine) {
       ++verified;
     }
     stuck.wait();
-    expect(stuck.all_ended_with(Status::transport_error),
-           "the stuck read ends with another status");
+    expect(stuck.all_ended_with(Status::transport_error), "a stuck read ends with another status");
     const unsigned resets = disks.driver().resets();
     expect(resets >= disks.driver().config().max_tries, text("only %u resets", resets));
     std::this_thread::sleep_for(slow_read + fetched);
-    expect(stuck.is_filled_with(used_again), "the controller wrote to memory after the read's end");
+    expect(stuck.is_filled_with(used_again), "the controller wrote to memory after a read's end");
     return text(
-        "a read that times out is aborted and ended with transport_error after %u resets; %u "
+        "reads that time out are aborted and end with transport_error after %u resets; %u "
         "batches of other I/O went through them",
         resets, verified);
   });

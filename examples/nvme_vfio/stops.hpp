@@ -152,7 +152,9 @@ class UnmappedRing {
   UnmappedRing(const UnmappedRing&) = delete;
   UnmappedRing& operator=(const UnmappedRing&) = delete;
   ~UnmappedRing() {
-    machine_.translations().restore(queue_.completion_memory(), queue_.config().completions.data);
+    // If that fails, no scenario after this one succeeds.
+    static_cast<void>(machine_.translations().restore(queue_.completion_memory(),
+                                                      queue_.config().completions.data));
   }
 
  private:

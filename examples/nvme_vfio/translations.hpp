@@ -30,15 +30,15 @@ class Translations {
     must(ioctl(container_, VFIO_IOMMU_UNMAP_DMA, &request), "VFIO_IOMMU_UNMAP_DMA");
     expect(request.size == bytes_of_pages(segment), "the memory was not mapped");
   }
-  /// Makes them again.
-  void restore(const blkown::dma::IovaSegment& segment, std::byte* data) {
+  /// Makes them again. Returns whether that succeeded.
+  [[nodiscard]] bool restore(const blkown::dma::IovaSegment& segment, std::byte* data) {
     vfio_iommu_type1_dma_map request{};
     request.argsz = sizeof request;
     request.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
     request.vaddr = first_page(reinterpret_cast<std::uintptr_t>(data));
     request.iova = first_page(segment.iova);
     request.size = bytes_of_pages(segment);
-    must(ioctl(container_, VFIO_IOMMU_MAP_DMA, &request), "VFIO_IOMMU_MAP_DMA");
+    return ioctl(container_, VFIO_IOMMU_MAP_DMA, &request) == 0;
   }
 
  private:

@@ -71,6 +71,25 @@ inline std::string unmapped_before_issue(Machine& machine) {
               static_cast<unsigned long long>(*faults.begin()), read.device_status);
 }
 
+/// A command with the address of an I/O that has ended: the end has unmapped the memory.
+inline std::string unmapped_after_end(Machine& machine) {
+  Queue& queue = machine.polled();
+  const std::span memory = machine.memory(512, std::byte{}, 1024);
+  Io& read = machine.io(memory, dma::Direction::from_device);
+  dma::IovaSegment mapped;
+  nvme::SubmissionEntry command = Machine::read_command(plain, 4096, memory);
+  queue.submit(read, command, [&](const dma::IovaSegment& segment) { mapped = segment; });
+  queue.ring_doorbell();
+  expect(queue.wait(read) && read.status == Status::ok, "the read does not end well");
+  std::ranges::fill(memory, untouched);
+  command.set_prps({mapped.iova, 0});
+  queue.submit_raw(command, static_cast<std::uint16_t>(read.cookie.value));
+  expect(queue.wait_for_refusal().has_value(), "the command is not completed and refused");
+  expect(all_are(memory, untouched), "the memory of an I/O that has ended is still mapped");
+  return text("memory untouched by a command with the address %llx of an I/O that has ended",
+              static_cast<unsigned long long>(mapped.iova));
+}
+
 /// A read whose memory is unmapped while the controller works on it. The controller writes to the
 /// old page after the unmap has returned, and no fault tells. With the proof of the completion, the
 /// memory is the submitter's again, and stays as the submitter leaves it.
