@@ -4,9 +4,9 @@
 
     guest.py [--folder FOLDER] [--limit SECONDS] PROGRAM [ARGUMENT...]
 
-QEMU emulates the machine (TCG), so that no right is needed. The controller is bound to vfio-pci. Its
-namespaces are listed in DISKS. The program gets the controller's PCI address and the arguments. Its
-lines are printed as they come. The exit status is that of the program, or 1 after an error of the
+QEMU emulates the machine (TCG), so that no right is needed. The controller is bound to vfio-pci.
+disk_options() lists its namespaces. The program gets the controller's PCI address and the arguments.
+Its lines are printed as they come. The exit status is that of the program, or 1 after an error of the
 guest, which is named in one line.
 
 FOLDER (build/real) keeps the unpacked kernel, the disks, the sockets, and console.log: everything

@@ -2,8 +2,8 @@
 """What the guest boots: Debian's kernel with the modules of VFIO, and an initramfs.
 
 The kernel is the newest linux-image-6.12.*+deb12-cloud-amd64 of the archive. It is downloaded and
-unpacked, never installed. Old versions vanish from the archive, so the one that is unpacked already is
-used again. The initramfs holds busybox, the modules, one static program and a script that binds the
+unpacked, never installed. Old versions vanish from the archive, so the one that is unpacked already
+is used again. The initramfs holds busybox, the modules, one static program and a script that binds the
 NVMe controller to vfio-pci and runs the program.
 """
 import lzma
