@@ -20,15 +20,16 @@ import sys
 import threading
 import time
 
-import guest_image
-from guest_image import GuestError, MARK
+sys.dont_write_bytecode = True  # the folder of the sources stays as it is
+import guest_image  # noqa: E402
+from guest_image import GuestError, MARK  # noqa: E402
 
 MEMORY_MIB = 768
 # no_timer_check: on a busy host the kernel's test of its timer fails, and the kernel panics.
 KERNEL_ARGUMENTS = ('console=ttyS0 panic=-1 quiet loglevel=1 mitigations=off no_timer_check '
                     'intel_iommu=on')
 # The host ends a guest that has not come to its end by itself.
-LIMIT_SECONDS = 150
+LIMIT_SECONDS = 240
 
 
 class Nbdkit:

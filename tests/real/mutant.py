@@ -9,6 +9,7 @@ NAME is that of a mutant of tests/mutation/model_mutants.py.
 import pathlib
 import sys
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "mutation"))
 import model  # noqa: E402
 from model_mutants import all_mutants  # noqa: E402
