@@ -42,6 +42,29 @@ TEST(Coherent, IsZeroedAlignedAndMappedBothWays) {
   EXPECT_EQ(rig.backend.log, (Log{"map 1000+100", "unmap 1000+100", "invalidate 1000+100"}));
 }
 
+// Goal: a ring can lie in memory of the caller, such as an arena that is mapped already. That
+// memory is the caller's again after the unmap and is not freed.
+TEST(Coherent, MayBeMemoryOfTheCaller) {
+  Rig rig;
+  Coherent ring = support::take_value(Coherent::map(rig.device, rig.part(256, 100)));
+  EXPECT_EQ(ring.data(), rig.memory.data() + 256);
+  EXPECT_EQ(ring.segment(), (dma::IovaSegment{0x1000, 100}));
+  EXPECT_TRUE(rig.is_all(256, 100, std::byte{})) << "zeroed";
+  EXPECT_TRUE(rig.is_all(356, 100, std::byte{0x11}));
+  EXPECT_EQ(rig.backend.live(ring.segment()).direction, dma::Direction::bidirectional);
+  EXPECT_TRUE(std::move(ring).free(rig.device.declare_stopped()).has_value());
+  EXPECT_EQ(rig.backend.live_count(), 0U);
+  {
+    const auto dropped = Coherent::map(rig.device, rig.part(0, 8));
+  }
+  EXPECT_EQ(rig.backend.live_count(), 1U);
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+  EXPECT_EQ(Coherent::map(rig.device, {}).error().reason, MapFailure::no_bytes);
+  rig.backend.settings.address_mask = 0xFFFF;
+  EXPECT_EQ(Coherent::map(rig.device, rig.part(0, 8)).error(),
+            (dma::MapError{MapFailure::unreachable, 0, 0xFFFF}));
+}
+
 TEST(Coherent, ComesBackWithAProofOfSomethingElse) {
   Rig rig;
   fake::Device other{rig.backend};

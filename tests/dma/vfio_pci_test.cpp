@@ -157,6 +157,8 @@ struct PciSystem {
       info.size = kernel->bar.size();
       info.flags = VFIO_REGION_INFO_FLAG_MMAP;
       info.offset = PciKernel::bar_at;
+    } else if (info.index == VFIO_PCI_BAR2_REGION_INDEX) {
+      info.flags = VFIO_REGION_INFO_FLAG_MMAP;
     } else if (info.index == VFIO_PCI_CONFIG_REGION_INDEX) {
       info.size = 4096;
       info.offset = PciKernel::config_at;
@@ -266,9 +268,9 @@ TEST_F(VfioPci, RegistersAreReadAndWritten) {
   EXPECT_EQ(device->map_region(VFIO_PCI_CONFIG_REGION_INDEX).error(),
             (VfioError{VfioStep::region_info, 0}))
       << "cannot be mapped";
-  EXPECT_EQ(device->map_region(VFIO_PCI_BAR1_REGION_INDEX).error(),
-            (VfioError{VfioStep::region_info, 0}))
-      << "empty";
+  for (const std::uint32_t empty : {VFIO_PCI_BAR1_REGION_INDEX, VFIO_PCI_BAR2_REGION_INDEX}) {
+    EXPECT_EQ(device->map_region(empty).error(), (VfioError{VfioStep::region_info, 0}));
+  }
   kernel.failing_call = "region info";
   EXPECT_EQ(device->map_region(0).error(), (VfioError{VfioStep::region_info, EIO}));
   kernel.failing_call = "mmap";
@@ -319,6 +321,15 @@ TEST_F(VfioPci, MovesItsFiles) {
   moved.reset();
   EXPECT_EQ(kernel.open_files.size(), 3U);
   EXPECT_EQ(last.file(), PciKernel::device);
+  *first = std::move(last);
+  EXPECT_EQ(last.file(), -1);
+  EXPECT_EQ(first->file(), PciKernel::device);
+  auto registers = first->map_region(VFIO_PCI_BAR0_REGION_INDEX);
+  auto others = *std::move(registers);
+  *registers = std::move(others);
+  EXPECT_EQ(kernel.mapped_bars, 1);
+  registers->write32(0, 9);
+  EXPECT_EQ(kernel.bar[0], std::byte{9});
 }
 
 }  // namespace

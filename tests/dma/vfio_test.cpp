@@ -335,6 +335,16 @@ TEST_F(VfioTest, HoldsRings) {
   EXPECT_TRUE(kernel.mappings.empty());
 }
 
+TEST_F(VfioTest, HoldsRingsInAnArena) {
+  ASSERT_TRUE(vfio->add_arena(part(page, 3 * page)).has_value());
+  dma::Device<Vfio> device{*vfio};
+  auto ring = support::take_value(dma::Coherent<Vfio>::map(device, part(2 * page, page)));
+  EXPECT_EQ(ring.segment(), (IovaSegment{window_at + page, page}));
+  EXPECT_TRUE(std::move(ring).free(device.declare_stopped()).has_value());
+  EXPECT_EQ(kernel.maps, 1U);
+  EXPECT_EQ(kernel.unmaps, 0U);
+}
+
 TEST(VfioDeathTest, IsNotDestroyedBeforeItsDevice) {
   EXPECT_DEATH(
       {

@@ -13,6 +13,7 @@
 #include <blkown/dma/iova.hpp>
 #include <blkown/dma/proof.hpp>
 #include <blkown/place.hpp>
+#include <blkown/segment.hpp>
 #include <blkown/tag.hpp>
 #include <cstddef>
 #include <cstdint>
@@ -48,20 +49,22 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
     const std::size_t whole = (bytes + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
     block->memory.reset(static_cast<std::byte*>(std::aligned_alloc(alignment_bytes, whole)));
     if (block->memory == nullptr) return failure(MapFailure::out_of_memory, whole);
-    std::memset(block->memory.get(), 0, whole);
-    const DeviceLimits limits = device.backend().limits();
-    for (const std::byte* end : {block->memory.get(), block->memory.get() + bytes - 1}) {
-      if ((detail::bus_address(device.backend(), end) & ~limits.address_mask) != 0) {
-        return failure(MapFailure::unreachable, limits.address_mask);
-      }
-    }
-    const auto iova =
-        device.backend().map({block->memory.get(), bytes}, Direction::bidirectional, Cookie{});
-    if (!iova.has_value()) return failure(iova.error());
-    block->segment = {.iova = *iova, .length_bytes = bytes};
-    block->epoch = detail::DeviceAccess::state(device).epoch();
-    detail::DeviceAccess::state(device).add_coherent();
-    return Coherent{block.release()};
+    const Segment memory{block->memory.get(), bytes};
+    // All of it: a backend that maps whole pages shows the device what is behind the bytes, too.
+    std::memset(memory.data, 0, whole);
+    return map_block(std::move(block), memory);
+  }
+  /// Zeroes and maps memory of the caller, such as a part of an arena that the backend has mapped.
+  /// free() unmaps the memory and does not free it.
+  /// Precondition: the memory outlives the mapping, which ends with free() or a drain.
+  /// Errors: as allocate.
+  [[nodiscard]] static std::expected<Coherent, MapError> map(Device<B>& device,
+                                                             const Segment& memory) {
+    if (memory.empty()) return failure(MapFailure::no_bytes);
+    std::unique_ptr<Block> block{new (std::nothrow) Block{device}};
+    if (block == nullptr) return failure(MapFailure::out_of_memory, sizeof(Block));
+    std::memset(memory.data, 0, memory.length_bytes);
+    return map_block(std::move(block), memory);
   }
 
   Coherent(Coherent&& other) noexcept : block_{std::exchange(other.block_, nullptr)} {}
@@ -78,7 +81,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
 
   /// The memory.
   BLKOWN_NEEDS_HELD [[nodiscard]] std::byte* data(Place where = Place::current()) const noexcept {
-    return blkown::detail::held(block_, "dma::Coherent::data", where).memory.get();
+    return blkown::detail::held(block_, "dma::Coherent::data", where).data;
   }
   /// The device address of the memory.
   BLKOWN_NEEDS_HELD [[nodiscard]] const IovaSegment& segment(
@@ -124,12 +127,31 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
       return true;
     }
     Device<B>& device;
-    std::unique_ptr<std::byte, Free> memory;
+    std::unique_ptr<std::byte, Free> memory;  // null: the caller's
+    std::byte* data = nullptr;
     IovaSegment segment;
     bool is_unmapped = false;
   };
 
   explicit Coherent(Block* block) noexcept : block_{block} {}
+
+  [[nodiscard]] static std::expected<Coherent, MapError> map_block(std::unique_ptr<Block> block,
+                                                                   const Segment& memory) {
+    B& backend = block->device.backend();
+    const DeviceLimits limits = backend.limits();
+    for (const std::byte* end : {memory.data, memory.end() - 1}) {
+      if ((detail::bus_address(backend, end) & ~limits.address_mask) != 0) {
+        return failure(MapFailure::unreachable, limits.address_mask);
+      }
+    }
+    const auto iova = backend.map(memory, Direction::bidirectional, Cookie{});
+    if (!iova.has_value()) return failure(iova.error());
+    block->data = memory.data;
+    block->segment = {.iova = *iova, .length_bytes = memory.length_bytes};
+    block->epoch = detail::DeviceAccess::state(block->device).epoch();
+    detail::DeviceAccess::state(block->device).add_coherent();
+    return Coherent{block.release()};
+  }
 
   [[nodiscard]] static std::unexpected<MapError> failure(MapFailure reason,
                                                          std::uint64_t limit = 0) noexcept {

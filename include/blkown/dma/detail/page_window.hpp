@@ -74,7 +74,7 @@ class PageWindow {
       const std::uint64_t taken = taken_[word(page)] >> (page % 64);
       const auto run = static_cast<std::uint64_t>(std::countr_one(taken));
       if (run == 0) return page;
-      page += run < 64 - page % 64 ? run : 64 - page % 64;
+      page += run;  // at most to the word's end: the shift has filled up with free pages
     }
     return page_count_;
   }
