@@ -447,6 +447,28 @@ TEST(NvmeOracle, ADisownedWriteThatWasNotFetchedIsForbiddenItsMemory) {
   EXPECT_EQ(bench.iommu.fault_counts().not_forbidden, 0U);
 }
 
+// Goal: a driver drops an entry that names another submission queue. One that looks it up is wrong.
+TEST(NvmeOracle, AnEntryOfAnotherSubmissionQueueIsNotLookedUp) {
+  int foreign = 0;
+  for (std::uint64_t seed = 0; seed != 16; ++seed) {
+    const Script script{{FaultKind::wrong_queue, commands_before}};
+    NvmeBench bench{NvmeBench::two_queues(), &script, seed};
+    blkown::sim::NvmeOracle oracle{*bench.controller};
+    bench.start();
+    const std::size_t admin = oracle.unaccounted();
+    EXPECT_EQ(bench.carry_out(bench.write(0x11)), NvmeDones{good(0x11)});
+    EXPECT_EQ(oracle.note_lookup(1, 0x11, true).truth, LookupTruth::fits);
+    EXPECT_EQ(bench.completions(2).size(), 1U);
+    const bool is_foreign = bench.latest.sq_id != 2;
+    EXPECT_EQ(oracle.unaccounted(), admin + (is_foreign ? 0 : 1));
+    EXPECT_EQ(oracle.note_lookup(2, 0x11, false).truth, LookupTruth::fits);
+    EXPECT_EQ(oracle.unaccounted(), admin + (is_foreign ? 1 : 0));
+    if (is_foreign) ++foreign;
+  }
+  EXPECT_GT(foreign, 0);
+  EXPECT_LT(foreign, 16);
+}
+
 TEST(NvmeOracle, AReorderedCompletionComesTooLateAfterAFalseOne) {
   JudgedBench judged{{{FaultKind::reordered, commands_before}}};
   NvmeBench& bench = judged.bench;

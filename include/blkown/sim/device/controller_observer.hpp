@@ -36,6 +36,9 @@ class CommandObserver {
   /// An entry was posted on the queue's completion ring. `is_genuine`: the entry is the completion
   /// of a command that is done; any other entry is a false completion.
   virtual void entry_posted(std::uint32_t queue, std::uint64_t cookie, bool is_genuine) = 0;
+  /// An entry that names another submission queue was posted on the queue's completion ring. A
+  /// driver drops it without a lookup. Called instead of entry_posted.
+  virtual void foreign_entry_posted(std::uint32_t) {}
   /// The driver has moved the completion head past the oldest entry of the queue.
   virtual void entry_taken(std::uint32_t queue) = 0;
   /// The controller was stopped: it has given up all commands and emptied all rings.

@@ -176,7 +176,11 @@ class NvmeCompleter {
     }
     ++queue.events;
     if (state_.observer != nullptr) {
-      state_.observer->entry_posted(completion_queue, command_id, is_genuine);
+      if (state_.submission_queues[sq_id].completion_queue() == completion_queue) {
+        state_.observer->entry_posted(completion_queue, command_id, is_genuine);
+      } else {
+        state_.observer->foreign_entry_posted(completion_queue);
+      }
     }
     if (queue.has_interrupts() && queue.count_for_interrupt(now_ns_)) {
       calls_.interrupts |= std::uint64_t{1} << queue.vector();

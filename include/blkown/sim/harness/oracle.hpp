@@ -167,6 +167,7 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
     std::uint64_t cookie = 0;
     bool is_genuine = false;
     bool is_looked_up = false;
+    bool is_foreign = false;  // names another submission queue: not to be looked up
   };
 
   // --- ControllerObserver -----------------------------------------------------------------------
@@ -179,10 +180,15 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
     done_.push_back({queue, entry});
   }
   void entry_posted(std::uint32_t queue, std::uint64_t cookie, bool is_genuine) override {
-    posted_[queue].push_back({.cookie = cookie, .is_genuine = is_genuine, .is_looked_up = false});
+    posted_[queue].push_back(
+        {.cookie = cookie, .is_genuine = is_genuine, .is_looked_up = false, .is_foreign = false});
+  }
+  void foreign_entry_posted(std::uint32_t queue) override {
+    posted_[queue].push_back({.is_looked_up = true, .is_foreign = true});
   }
   void entry_taken(std::uint32_t queue) override {
     const Posted& entry = posted_[queue].front();
+    if (entry.is_foreign) return posted_[queue].pop_front();
     account_.take({queue, entry.cookie});
     // A message is taken before its lookup, an entry of a ring after it.
     if (!entry.is_looked_up) taken_[queue].push_back(entry);
