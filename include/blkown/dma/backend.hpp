@@ -31,7 +31,7 @@ enum class MapFailure : std::uint8_t {
   no_bounce_slot,        ///< For now. Other mappings have the bounce pool's slots.
   no_iova,               ///< For now. Other mappings have the device's address space.
   refused,               ///< Permanent. The backend does not map this memory.
-  out_of_memory,         ///< For now. The heap has no memory for a Coherent.
+  out_of_memory,         ///< For now. No heap for a Coherent, or no more memory may be locked.
   too_few_bounce_slots,  ///< Permanent. More slots than the bounce pool has in all.
   iova_space_too_small,  ///< Permanent. More than the device's whole address space.
   gap,                   ///< Permanent. An element begins or ends off the virt boundary.
@@ -71,7 +71,8 @@ enum class MapFailure : std::uint8_t {
   }
 }
 
-/// Why memory was not mapped. No part of the memory is mapped after the error.
+/// Why memory was not mapped. No part of the memory is mapped after the error, unless that is
+/// unmap_failed.
 struct MapError {
   MapFailure reason{};
   std::uint32_t segment = 0;  ///< The index of the element that failed.
@@ -92,9 +93,10 @@ struct MapError {
 ///
 ///   DeviceLimits limits() const;
 ///   std::expected<std::uint64_t, MapFailure> map(const Segment&, Direction, const Cookie&);
-///       Maps the bytes at consecutive device addresses and returns the first one. The cookie names
-///       the I/O for fault logs; coherent memory has a default cookie. The bytes may be read-only
-///       for Direction::to_device.
+///       Maps the bytes at consecutive device addresses and returns the first one, which keeps the
+///       bits of the bus address under virt_boundary_mask and min_align_mask. The cookie names the
+///       I/O for fault logs; coherent memory has a default cookie. The bytes may be read-only for
+///       Direction::to_device.
 ///   std::expected<void, MapFailure> unmap(const IovaSegment&);
 ///       Removes the translations of one map, or leaves that to invalidate.
 ///   std::expected<void, MapFailure> invalidate(std::span<const IovaSegment>);
@@ -102,9 +104,11 @@ struct MapError {
 ///       no translation and no cached copy is left. Nothing of the list is reused before: neither
 ///       the memory, nor a bounce slot, nor the request's tag.
 ///       An unmap or invalidate that fails puts the mapping into quarantine (device.hpp). A drain
-///       calls it again, but no unmap that has succeeded.
+///       goes on with the call that has failed: an unmap that has succeeded is not repeated, an
+///       invalidate gets the same segments again. The span is empty after a map that has failed at
+///       its first element.
 ///   std::uint64_t bus_address(const std::byte*) const;
-///       Optional: the byte's bus address, for DeviceLimits::address_mask and boundary_mask.
+///       Optional: the byte's bus address, for the masks of DeviceLimits.
 ///       Default: the byte's address.
 ///   std::uint64_t mappable_bytes(const std::byte*) const;
 ///       Optional: how many bytes from this one on a single map accepts, for example up to the end

@@ -61,7 +61,7 @@ struct DeviceLimits {
   /// memory that is cut is cut there; memory with a gap is an error. NVMe's PRP lists need 4095.
   std::uint64_t virt_boundary_mask = 0;
   /// One less than a power of two. A bounce slot keeps these bits of the bus address of the memory
-  /// that it replaces. A device with a virt boundary needs at least those bits.
+  /// that it replaces, and in any case the bits of virt_boundary_mask.
   /// Source: the kernel's dma_set_min_align_mask.
   std::uint64_t min_align_mask = 0;
   friend constexpr bool operator==(const DeviceLimits&, const DeviceLimits&) = default;
