@@ -176,7 +176,8 @@ class Machine {
     start();
     expect_nothing_left();
   }
-  /// After a give_up no I/O is in flight, no tag is taken and no memory is in quarantine.
+  /// After a give_up no I/O is in flight, no memory is in quarantine, and no other memory
+  /// is mapped than the rings and the arena.
   void expect_nothing_left() {
     for (const Queue* const queue : {&interrupting_, &polled_}) {
       expect(queue->in_flight() == 0, text("queue %u has I/O in flight", queue->id()));
@@ -192,11 +193,13 @@ class Machine {
                       static_cast<unsigned>(result.error().status.code()))};
   }
 
-  /// Gives the rings back, with the proof that the controller has stopped.
+  /// Shuts the controller down (CC.SHN), and gives the rings back with the proof that it has
+  /// stopped.
   [[nodiscard]] bool shut_down() {
-    const dma::EndProof proof = stop();
-    give_up(proof);
-    return interrupting_.free(proof) && polled_.free(proof) && controller_->free(proof);
+    const auto proof = controller_->shut_down();
+    if (!proof.has_value()) return false;
+    give_up(*proof);
+    return interrupting_.free(*proof) && polled_.free(*proof) && controller_->free(*proof);
   }
 
  private:

@@ -60,7 +60,6 @@ struct Io {
   bool has_ended = false;
   Status status = Status::ok;
   std::uint16_t device_status = 0;  ///< The completion's status code with its type.
-  std::uint32_t result = 0;         ///< The completion's dw0.
 };
 
 struct RequestData {
@@ -103,7 +102,6 @@ class Queue {
   /// The eventfd of the interrupts; negative without interrupts.
   [[nodiscard]] int event() const noexcept { return event_; }
   [[nodiscard]] std::size_t in_flight() const noexcept { return tags_.in_flight(); }
-  [[nodiscard]] std::uint32_t taken_tags() const noexcept { return tags_.taken_count(whole); }
   /// The interrupts that were waited for.
   [[nodiscard]] unsigned interrupts() const noexcept { return interrupts_; }
   /// Why the lookups of completions were refused since the last call.
@@ -258,7 +256,6 @@ class Queue {
   void complete(Claim<Request> claim, const nvme::CompletionEntry& entry) {
     Io& io = *claim.data().io;
     io.device_status = static_cast<std::uint16_t>(entry.status().code());
-    io.result = entry.dw0;
     unmap(claim, *dma::EndProof::of(claim));
     std::move(claim).end(nvme::to_status(entry.status()));
   }

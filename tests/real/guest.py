@@ -108,6 +108,7 @@ class Console:
         self.error = None
         self.is_running = False
         self.last = 'nothing'
+        self.panic = None
 
     def read(self, stream):
         for raw in stream:
@@ -120,6 +121,8 @@ class Console:
                 print(line, flush=True)
             if line:
                 self.last = line
+            if 'Kernel panic' in line:
+                self.panic = line
 
     def take(self, said):
         word, _, rest = said.partition(' ')
@@ -158,7 +161,7 @@ def boot(folder, command, limit_seconds):
     if console.error is not None:
         raise GuestError(console.error)
     if console.status is None:
-        reason = said.splitlines()[-1] if said else f'its last line: {console.last}'
+        reason = said.splitlines()[-1] if said else console.panic or f'last line: {console.last}'
         raise GuestError(f'it ended before the program did; {reason}')
     return console.status
 
