@@ -7,9 +7,14 @@
 #include <blkown/dma/dma.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>
 #include <blkown/sim/kit.hpp>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
+#include "sim/broken/issue_before_publish.hpp"
+#include "sim/broken/reference_dropped.hpp"
+#include "sim/broken/variant_driver.hpp"
 #include "support/driver.hpp"
 #include "support/holders.hpp"
 #include "support/word_text.hpp"
@@ -62,6 +67,38 @@ TEST(TrackedFinding, AReportNamesTheHoldersOfItsRequest) {
   EXPECT_EQ(finding.what.find("drop of Claim: a Claim was dropped without being ended"), 0U);
   EXPECT_EQ(finding.tag, Tag{3});
   EXPECT_EQ(lines_of(finding), support::Lines{line});
+}
+
+using nvme::broken::VariantDriver;
+
+/// The finding of a world of the broken driver D. The world cannot be destroyed in order.
+template <class D>
+const sim::Finding& finding_of_world() {
+  using World = sim::CoreWorld<VariantDriver>;
+  static World* kept = nullptr;
+  kept = new World{{}, [](sim::Host<VariantDriver>& host) { return std::make_unique<D>(host); }};
+  EXPECT_FALSE(kept->run());
+  return kept->finding();
+}
+
+bool is_held_in(const sim::Finding& finding, std::string_view file) {
+  for (const blkown::Place& place : finding.holders) {
+    if (std::string_view{place.file_name()}.ends_with(file)) return true;
+  }
+  return false;
+}
+
+TEST(TrackedFinding, AWorldNamesTheMappingOfARequestThatIsStillInFlight) {
+  const sim::Finding& finding = finding_of_world<nvme::broken::ReferenceDropped>();
+  EXPECT_EQ(finding.what, "a request is in flight although its completion was accepted");
+  EXPECT_TRUE(is_held_in(finding, "sim/nvme_driver.hpp"));
+}
+
+TEST(TrackedFinding, AWorldNamesTheClaimOfARequestWhoseCompletionWasRefused) {
+  const sim::Finding& finding = finding_of_world<nvme::broken::IssueBeforePublish>();
+  EXPECT_EQ(finding.what, "the driver refused the genuine completion of an I/O");
+  EXPECT_TRUE(finding.has_request);
+  EXPECT_TRUE(is_held_in(finding, "sim/nvme_driver.hpp"));
 }
 
 }  // namespace

@@ -17,8 +17,7 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/saturating.hpp>
 #include <blkown/ended.hpp>
-#include <blkown/sim/device/controller.hpp>
-#include <blkown/sim/device/message_device.hpp>
+#include <blkown/sim/device/controller_hooks.hpp>
 #include <blkown/sim/harness/host.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>
 #include <blkown/sim/harness/world_base.hpp>
@@ -32,7 +31,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -63,7 +61,7 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
         make_{std::move(make)},
         tags_{make_tags()},
         host_(make_host()),
-        check_{tags_, device_, iommu_, history_} {
+        check_(make_checker()) {
     ControllerHooks hooks;
     hooks.argument = this;
     hooks.interrupt = [](void* self, std::uint32_t queue) {
@@ -81,7 +79,7 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
     while (ended() < config_.io_count || in_flight_ != 0) {
       if (!step()) return false;
       if (history_.event() > config_.io_count * max_events_per_io + 100'000) {
-        return fail("the I/O did not end within the limit of events of a run");
+        return fail_with_first("the I/O did not end within the limit of events of a run", tags_);
       }
     }
     return finish();
@@ -97,6 +95,7 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
   using Base::dice_;
   using Base::end_io;
   using Base::fail;
+  using Base::fail_with_first;
   using Base::history_;
   using Base::in_flight_;
   using Base::iommu_;
@@ -119,10 +118,17 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
   }
 
   [[nodiscard]] H make_host() {
-    if constexpr (std::is_same_v<typename H::Device, MessageDevice>) {
-      return H{tags_, controller_, {&on_lookup, this}};
+    if constexpr (Base::has_dma) {
+      return H{tags_, *device_, controller_, {&on_lookup, this}};
     } else {
-      return H{tags_, device_, controller_, {&on_lookup, this}};
+      return H{tags_, controller_, {&on_lookup, this}};
+    }
+  }
+  [[nodiscard]] InvariantChecker<R> make_checker() {
+    if constexpr (Base::has_dma) {
+      return InvariantChecker<R>{tags_, *device_, *iommu_, history_};
+    } else {
+      return InvariantChecker<R>{tags_, history_};
     }
   }
 
@@ -240,7 +246,7 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
   }
   static void on_lookup(void* self, QueueIndex queue, std::uint64_t value, LookupReason reason) {
     CoreWorld& world = self_of(self);
-    world.note_lookup(queue, value, reason);
+    world.note_lookup(world.tags_, queue, value, reason);
     if (reason == LookupReason::none) world.note_accepted(world.tags_, queue, value);
   }
   [[nodiscard]] static CoreWorld& self_of(void* self) noexcept {
@@ -265,7 +271,8 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
         } else if (now_ns_ - watch.since_ns >= config_.timeout_ns) {
           watch.since_ns = now_ns_;
           if (was_accepted(queue, cookie.tag, cookie.generation)) {
-            fail("a request is in flight although its completion was accepted", queue, cookie.tag);
+            fail("a request is in flight although its completion was accepted", tags_, queue,
+                 cookie.tag);
           }
           call_driver([&](D& driver) { driver.timeout(pin, cookie); });
         }
@@ -283,7 +290,7 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
         requeued_.push_back(*std::move(taken));
         continue;
       }
-      end_io(slot, taken->status(), taken->queue(), taken->tag());
+      end_io(slot, taken->status(), tags_, taken->queue(), taken->tag());
       taken->data().slot = Io<D>::no_slot;
       --in_flight_;
     }
@@ -295,7 +302,9 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
     driver_->stop();
     driver_.reset();
     if (!check_after_event(check_)) return false;
-    if (tags_.in_flight() != 0) return fail("a request is in flight after the driver was stopped");
+    if (tags_.in_flight() != 0) {
+      return fail_with_first("a request is in flight after the driver was stopped", tags_);
+    }
     return check_after_stop();
   }
 

@@ -65,27 +65,33 @@ class InvariantChecker {
   /// Precondition: the arguments outlive the checker.
   InvariantChecker(TagSet<R>& tags, dma::Device<Iommu>& device, Iommu& iommu, History& history)
       : tags_{tags},
-        device_{device},
-        iommu_{iommu},
+        device_{&device},
+        iommu_{&iommu},
         history_{history},
         requests_(std::size_t{tags.queue_count()} * tags.depth()) {}
+  /// A checker of requests without mappings.
+  InvariantChecker(TagSet<R>& tags, History& history)
+      : tags_{tags}, history_{history}, requests_(std::size_t{tags.queue_count()} * tags.depth()) {}
 
   /// Checks all invariants.
   /// Errors: false if one is broken. finding() has the first one.
   [[nodiscard]] bool after_event() {
     for (Seen& seen : requests_) seen.pins = 0;
     bool is_well = true;
-    device_.for_each_mapping([&](const dma::Mapped& mapping) {
-      Seen& seen = requests_[mapping.cookie.queue.value * tags_.depth() + mapping.cookie.tag.value];
-      ++seen.pins;
-      seen.mapped_generation = mapping.cookie.generation;
-    });
+    if (device_ != nullptr) {
+      device_->for_each_mapping([&](const dma::Mapped& mapping) {
+        Seen& seen =
+            requests_[mapping.cookie.queue.value * tags_.depth() + mapping.cookie.tag.value];
+        ++seen.pins;
+        seen.mapped_generation = mapping.cookie.generation;
+      });
+    }
     for (QueueIndex queue; queue.value != tags_.queue_count(); ++queue.value) {
       for (Tag tag; tag.value != tags_.depth(); ++tag.value) {
         is_well = check_request(queue, tag) && is_well;
       }
     }
-    return is_well && check_iommu();
+    return is_well && (iommu_ == nullptr || check_iommu());
   }
 
   /// The first finding, whose text is empty if no invariant was broken.
@@ -157,9 +163,9 @@ class InvariantChecker {
   }
 
   bool check_iommu() {
-    const IommuFaultCounts faults = iommu_.fault_counts();
+    const IommuFaultCounts faults = iommu_->fault_counts();
     if (faults.not_forbidden != 0) {
-      const auto log = iommu_.faults();
+      const auto log = iommu_->faults();
       for (const IommuFault& fault : log) {
         if (fault.is_forbidden) continue;
         return fail(std::string{"the IOMMU refused an access of a correct device: "} +
@@ -168,7 +174,7 @@ class InvariantChecker {
       }
       return fail("the IOMMU refused an access of a correct device");
     }
-    if (iommu_.bad_unmaps() != 0) return fail("the driver unmapped memory that was not mapped");
+    if (iommu_->bad_unmaps() != 0) return fail("the driver unmapped memory that was not mapped");
     return true;
   }
 
@@ -193,8 +199,8 @@ class InvariantChecker {
   }
 
   TagSet<R>& tags_;
-  dma::Device<Iommu>& device_;
-  Iommu& iommu_;
+  dma::Device<Iommu>* device_ = nullptr;
+  Iommu* iommu_ = nullptr;
   History& history_;
   std::vector<Seen> requests_;
   Finding finding_;

@@ -5,8 +5,8 @@
 // Three contexts of a DeterministicRuntime submit bios. A fourth context runs the controller. At
 // each step the seed chooses one piece of work among all that is ready. Each slot of the workload
 // has a bio, whose callback submits it again until the run has enough I/O. A second party quiesces
-// or freezes the disk and stops its queues at random moments. All invariants are checked after
-// every step. The first broken one ends the run.
+// or freezes the disk, stops its queues, and changes its limits at random moments. All invariants
+// are checked after every step. The first broken one ends the run.
 
 #ifndef BLKOWN_SIM_HARNESS_MQ_WORLD_HPP
 #define BLKOWN_SIM_HARNESS_MQ_WORLD_HPP
@@ -17,9 +17,11 @@
 #include <blkown/dma/proof.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
+#include <blkown/mq/detail/split.hpp>
 #include <blkown/mq/disk.hpp>
 #include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/driver.hpp>
+#include <blkown/mq/limits.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/sync.hpp>
@@ -29,6 +31,7 @@
 #include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/controller.hpp>
+#include <blkown/sim/device/controller_hooks.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/device/ring.hpp>
@@ -40,6 +43,7 @@
 #include <blkown/sim/harness/world_config.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
+#include <blkown/tag_set.hpp>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -105,7 +109,7 @@ class MqWorld : public WorldBase {
       : WorldBase{config},
         runtime_{config.seed, submitters + 1},
         pump_{controller_, runtime_.context(submitters)},
-        driver_{make(device_, controller_)},
+        driver_{make(*device_, controller_)},
         bios_(workload_.slot_count()) {
     ControllerHooks hooks;
     hooks.argument = this;
@@ -122,7 +126,7 @@ class MqWorld : public WorldBase {
     if (!disk.has_value()) std::abort();
     disk_ = *std::move(disk);
     disk_->set_trace({&on_trace, this});
-    check_.emplace(pool_->tags(), device_, iommu_, history_);
+    check_.emplace(pool_->tags(), *device_, *iommu_, history_);
     party_.emplace(config.seed, *disk_, runtime_.context(submitters));
   }
 
@@ -135,13 +139,17 @@ class MqWorld : public WorldBase {
       runtime_.context(i).post(*starters_.back());
     }
     while (ended() < config_.io_count || in_flight_ != 0 || starts_ != submitters) {
-      if (!step()) return fail("no context has work left, but an I/O has not ended");
+      if (!step()) {
+        return fail_with_first("no context has work left, but an I/O has not ended", tags());
+      }
       if (!check_after_event(*check_)) return false;
       party_->act();
       if (history_.event() > config_.io_count * max_events_per_io + 1'000'000) {
-        return fail("the I/O did not end within the limit of events of a run");
+        return fail_with_first("the I/O did not end within the limit of events of a run", tags());
       }
-      if (is_lost()) return fail("an I/O is lost: none has ended for five thousand timeouts");
+      if (is_lost()) {
+        return fail_with_first("an I/O is lost: none has ended for five thousand timeouts", tags());
+      }
     }
     return finish();
   }
@@ -175,6 +183,7 @@ class MqWorld : public WorldBase {
   [[nodiscard]] bool is_lost() noexcept {
     return (runtime_.now_ns() - last_end_ns_) / max_timeouts_per_io > config_.timeout_ns;
   }
+  [[nodiscard]] TagSet<R>& tags() noexcept { return pool_->tags(); }
   [[nodiscard]] static MqWorld& of(void* self) noexcept { return *static_cast<MqWorld*>(self); }
 
   [[nodiscard]] static mq::DiskConfig disk_config(const WorldConfig& config) {
@@ -253,9 +262,9 @@ class MqWorld : public WorldBase {
   }
   static void on_trace(void* self, const mq::TraceEvent& event) {
     if (event.step == mq::TraceStep::looked_up) {
-      of(self).note_lookup(event.queue, event.value, event.reason);
+      of(self).note_lookup(of(self).tags(), event.queue, event.value, event.reason);
       if (event.reason == LookupReason::none) {
-        of(self).note_accepted(of(self).pool_->tags(), event.queue, event.value);
+        of(self).note_accepted(of(self).tags(), event.queue, event.value);
       }
     }
     if (event.step == mq::TraceStep::issued) of(self).check_issued(event);
@@ -268,7 +277,21 @@ class MqWorld : public WorldBase {
   void check_issued(const mq::TraceEvent& event) {
     issued_ns_[index_of(event.queue, event.tag)] = runtime_.now_ns();
     if (!mq::is_private(event.op) && party_->holds_disk()) {
-      fail("queue_rq was called while another party has the disk quiesced or frozen", event.queue,
+      fail("queue_rq was called while another party has the disk quiesced or frozen", tags(),
+           event.queue, event.tag);
+    }
+    check_length(event);
+  }
+  /// The limits do not change while a request is issued.
+  void check_length(const mq::TraceEvent& event) {
+    if (!mq::has_range(event.op)) return;
+    const mq::QueueLimits limits = disk_->limits();
+    const std::uint64_t length_sectors = event.length_bytes / detail::bytes_in_sector;
+    const std::uint64_t last = event.sector + length_sectors - 1;
+    const std::uint64_t chunk = limits.chunk_sectors;
+    if (length_sectors > mq::detail::max_sectors_of(event.op, limits) ||
+        (chunk != 0 && event.sector / chunk != last / chunk)) {
+      fail("queue_rq was called for a request beyond the disk's limits", tags(), event.queue,
            event.tag);
     }
   }
@@ -278,15 +301,15 @@ class MqWorld : public WorldBase {
     const std::uint64_t in_flight_ns =
         runtime_.now_ns() - issued_ns_[index_of(event.queue, event.tag)];
     if (!mq::is_private(event.op) && in_flight_ns < config_.timeout_ns) {
-      fail("the timeout hook was called early", event.queue, event.tag);
+      fail("the timeout hook was called early", tags(), event.queue, event.tag);
     }
   }
   /// A request whose completion the driver has accepted must be claimed until the request ends.
   void check_timed_out(QueueIndex queue, Tag tag) {
-    const auto state = pool_->tags().state_of(queue, tag);
+    const auto state = tags().state_of(queue, tag);
     if (!state.has_value() || state->claimed) return;
     if (was_accepted(queue, tag, state->generation)) {
-      fail("a request is in flight although its completion was accepted", queue, tag);
+      fail("a request is in flight although its completion was accepted", tags(), queue, tag);
     }
   }
   /// Runs the controller within one doorbell in eight: commands may be done before the doorbell
@@ -304,10 +327,11 @@ class MqWorld : public WorldBase {
     if (!runtime_.run_until_idle(1'000'000))
       return fail("the driver still has work after its disk was removed");
     if (!check_after_event(*check_)) return false;
-    if (pool_->tags().in_flight() != 0)
-      return fail("a request is in flight after the disk's removal");
+    if (tags().in_flight() != 0) {
+      return fail_with_first("a request is in flight after the disk's removal", tags());
+    }
     disk_.reset();
-    static_cast<void>(device_.drain(proof));
+    static_cast<void>(device_->drain(proof));
     return check_after_stop();
   }
 

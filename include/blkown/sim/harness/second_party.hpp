@@ -4,7 +4,8 @@
 // manager.
 //
 // At random moments the party quiesces or freezes the disk for a while, stops and starts hardware
-// queues, and kicks requeued requests. The driver's own resets go on at the same time, so the disk
+// queues, kicks requeued requests, and changes the limits of requests, between one sector and the
+// limits that the disk was made with. The driver's own resets go on at the same time, so the disk
 // is often quiesced by two parties, and the driver resets its device while a freeze waits for the
 // requests.
 
@@ -15,6 +16,7 @@
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/control.hpp>
 #include <blkown/mq/disk.hpp>
+#include <blkown/mq/limits.hpp>
 #include <blkown/mq/timer.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/status.hpp>
@@ -39,11 +41,13 @@ class SecondParty {
   /// Possibly does something. Called after each step of the world.
   void act() {
     if (!random_.chance(1, 300)) return;
-    switch (random_.below(5)) {
+    switch (random_.below(7)) {
       case 0:
       case 1: return hold(false);
       case 2: return stop_queue();
       case 3: return hold(true);
+      case 4:
+      case 5: return change_limits();
       default: disk_.kick_requeued();
     }
   }
@@ -83,6 +87,24 @@ class SecondParty {
     stopped_ = nullptr;
   }
 
+  /// A change waits for the requests of the driver. A hold that has begun before does not end with
+  /// the change.
+  void change_limits() {
+    if (limits_control_.is_running()) return;
+    mq::QueueLimits limits = disk_.config().limits;
+    limits.max_sectors = up_to(limits.max_sectors);
+    limits.max_segments = up_to(limits.max_segments);
+    limits.max_discard_sectors = up_to(limits.max_discard_sectors);
+    limits.max_write_zeroes_sectors = up_to(limits.max_write_zeroes_sectors);
+    if (random_.chance(1, 2)) limits.chunk_sectors = std::uint64_t{1} << random_.below(4);
+    disk_.set_limits(limits_control_, limits);
+  }
+  /// A limit from 1 to `max`; 0 stays 0.
+  template <class Limit>
+  [[nodiscard]] Limit up_to(Limit max) {
+    return max == 0 ? max : static_cast<Limit>(1 + random_.below(max));
+  }
+
   static constexpr std::uint64_t max_hold_ns = 500'000;
 
   Random random_;
@@ -92,6 +114,7 @@ class SecondParty {
   bool freezes_ = false;
   mq::HwQueue<D>* stopped_ = nullptr;
   mq::Control control_{{&on_control, this}};
+  mq::Control limits_control_{{[](void*, mq::Control&) {}, nullptr}};
   mq::Alarm undo_{[](void* self, mq::Alarm&) { static_cast<SecondParty*>(self)->undo(); }, this};
   mq::Alarm start_{[](void* self, mq::Alarm&) { static_cast<SecondParty*>(self)->start_queue(); },
                    this};

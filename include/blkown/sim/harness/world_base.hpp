@@ -50,6 +50,9 @@ namespace sim {
 template <class Device>
 class WorldBaseOf {
  public:
+  /// Whether the device accesses memory by DMA.
+  static constexpr bool has_dma = !std::is_same_v<Device, MessageDevice>;
+
   WorldBaseOf(const WorldBaseOf&) = delete;
   WorldBaseOf& operator=(const WorldBaseOf&) = delete;
 
@@ -73,7 +76,9 @@ class WorldBaseOf {
   /// The number of events of the world and of the controller.
   [[nodiscard]] std::uint64_t events() { return history_.event() + controller_.events(); }
   /// The faults of the IOMMU.
-  [[nodiscard]] IommuFaultCounts iommu_faults() { return iommu_.fault_counts(); }
+  [[nodiscard]] IommuFaultCounts iommu_faults() {
+    return iommu_.has_value() ? iommu_->fault_counts() : IommuFaultCounts{};
+  }
 
  protected:
   /// The device, its memory and the workload of one run.
@@ -84,13 +89,13 @@ class WorldBaseOf {
                                    : FaultPlan{config.seed, config.rates}},
         workload_{2 * config.queue_count * config.depth},
         media_{workload_.capacity_bytes(), config.cache()},
-        iommu_{iommu_config(config)},
-        device_{iommu_},
+        iommu_(make_iommu()),
+        device_(make_device()),
         controller_(make_controller()),
         durability_{workload_.capacity_bytes() / detail::bytes_in_sector},
         judged_(workload_.slot_count()),
         cut_dice_{~config.seed} {
-    iommu_.add_memory(workload_.arena(), std::uint64_t{1} << 32);
+    if (iommu_.has_value()) iommu_->add_memory(workload_.arena(), std::uint64_t{1} << 32);
   }
   ~WorldBaseOf() = default;
 
@@ -116,7 +121,9 @@ class WorldBaseOf {
   }
 
   /// Has the Oracle judge one lookup of the driver.
-  void note_lookup(QueueIndex queue, std::uint64_t value, LookupReason reason) {
+  template <class R>
+  void note_lookup(const TagSet<R>& tags, QueueIndex queue, std::uint64_t value,
+                   LookupReason reason) {
     ++lookups_[static_cast<std::size_t>(reason)];
     const LookupVerdict verdict =
         oracle_.note_lookup(queue.value, value, reason == LookupReason::none);
@@ -129,10 +136,11 @@ class WorldBaseOf {
     switch (verdict.truth) {
       case LookupTruth::fits: break;
       case LookupTruth::wrong_claim:
-        fail("the driver accepted a completion of an I/O that the device does not have");
+        fail_lookup("the driver accepted a completion of an I/O that the device does not have",
+                    tags, queue, value);
         break;
       case LookupTruth::refused_genuine:
-        fail("the driver refused the genuine completion of an I/O");
+        fail_lookup("the driver refused the genuine completion of an I/O", tags, queue, value);
         break;
     }
   }
@@ -168,8 +176,9 @@ class WorldBaseOf {
     if (const char* const wrong = note_end(slot, status)) fail(wrong);
   }
   /// An I/O of the workload has ended: checks it, and writes it into the history.
-  void end_io(std::uint32_t slot, Status status, QueueIndex queue, Tag tag) {
-    if (const char* const wrong = note_end(slot, status)) fail(wrong, queue, tag);
+  template <class R>
+  void end_io(std::uint32_t slot, Status status, const TagSet<R>& tags, QueueIndex queue, Tag tag) {
+    if (const char* const wrong = note_end(slot, status)) fail(wrong, tags, queue, tag);
   }
   /// Checks all invariants after an event. False if there is a finding.
   template <class R>
@@ -183,11 +192,13 @@ class WorldBaseOf {
   }
   /// Checks the invariants of a stopped driver. False if there is a finding.
   bool check_after_stop() {
-    if (device_.quarantined_count() != 0) {
-      return fail("a mapping is in quarantine after the driver was stopped");
+    if (has_dma) {
+      if (device_->quarantined_count() != 0) {
+        return fail("a mapping is in quarantine after the driver was stopped");
+      }
+      iommu_->flush();
+      if (iommu_->mapped_pages() != 0) return fail("memory is mapped after the driver was stopped");
     }
-    iommu_.flush();
-    if (iommu_.mapped_pages() != 0) return fail("memory is mapped after the driver was stopped");
     if (const char* const wrong = workload_.compare(media_)) fail(wrong);
     check_durability();
     return finding_.what.empty();
@@ -198,10 +209,27 @@ class WorldBaseOf {
     if (finding_.what.empty()) finding_.what = std::move(what);
     return false;
   }
-  /// The same, with the request in the history.
-  bool fail(std::string what, QueueIndex queue, Tag tag) {
-    add({.what = std::move(what), .has_request = true, .queue = queue, .tag = tag});
+  /// The same, with the request, whose history and holders are printed.
+  template <class R>
+  bool fail(std::string what, const TagSet<R>& tags, QueueIndex queue, Tag tag) {
+    add({.what = std::move(what),
+         .has_request = true,
+         .queue = queue,
+         .tag = tag,
+         .holders = holders_of(tags.header(queue, tag))});
     return false;
+  }
+  /// The same, with the first request that is not idle, if there is one.
+  template <class R>
+  bool fail_with_first(std::string what, const TagSet<R>& tags) {
+    for (QueueIndex queue; queue.value != tags.queue_count(); ++queue.value) {
+      for (Tag tag; tag.value != tags.depth(); ++tag.value) {
+        const auto state = tags.state_of(queue, tag);
+        const bool is_idle = !state.has_value() || (state->count == 0 && !state->owned);
+        if (!is_idle) return fail(std::move(what), tags, queue, tag);
+      }
+    }
+    return fail(std::move(what));
   }
 
   WorldConfig config_;
@@ -209,8 +237,8 @@ class WorldBaseOf {
   FaultPlan faults_;
   Workload workload_;
   CachedMedia media_;
-  Iommu iommu_;
-  dma::Device<Iommu> device_;
+  std::optional<Iommu> iommu_;  // none without DMA, as the next
+  std::optional<dma::Device<Iommu>> device_;
   Device controller_;
   OracleOf<Device> oracle_{controller_};
   History history_;
@@ -233,12 +261,30 @@ class WorldBaseOf {
             .seed = config.seed};
   }
 
-  /// A MessageDevice uses no IOMMU.
+  [[nodiscard]] std::optional<Iommu> make_iommu() const {
+    if constexpr (!has_dma) return std::nullopt;
+    return std::optional<Iommu>{std::in_place, iommu_config(config_)};
+  }
+  [[nodiscard]] std::optional<dma::Device<Iommu>> make_device() {
+    if constexpr (!has_dma) return std::nullopt;
+    return std::optional<dma::Device<Iommu>>{std::in_place, *iommu_};
+  }
   [[nodiscard]] Device make_controller() {
-    if constexpr (std::is_same_v<Device, MessageDevice>) {
-      return Device{controller_config(config_), media_, &faults_};
+    if constexpr (has_dma) {
+      return Device{controller_config(config_), *iommu_, *device_, media_, &faults_};
     } else {
-      return Device{controller_config(config_), iommu_, device_, media_, &faults_};
+      return Device{controller_config(config_), media_, &faults_};
+    }
+  }
+
+  /// A finding about a lookup, with the request that the value names, if there is such a request.
+  template <class R>
+  void fail_lookup(const char* what, const TagSet<R>& tags, QueueIndex queue, std::uint64_t value) {
+    const std::uint64_t tag = blkown::detail::CookieCodec{tags.layout()}.tag(value);
+    if (queue.value >= tags.queue_count() || tag >= tags.depth()) {
+      fail(what);
+    } else {
+      fail(what, tags, queue, Tag{static_cast<std::uint32_t>(tag)});
     }
   }
 
