@@ -77,6 +77,11 @@ TEST(UnmapFails, ADrainGoesOnWhereTheUnmapHasFailed) {
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
   EXPECT_EQ(rig.backend.log,
             (Log{"unmap 2000+8", "unmap 3000+8", "invalidate 1000+8 2000+8 3000+8"}));
+  // The next mapping with the same list is unmapped from its first element on.
+  rig.backend.log.clear();
+  unmap_and_end(rig, in_flight(rig, {rig.part(0, 8), rig.part(16, 8)}));
+  EXPECT_EQ(rig.backend.log, (Log{"map 4000+8", "map 5000+8", "unmap 4000+8", "unmap 5000+8",
+                                  "invalidate 4000+8 5000+8"}));
 }
 
 TEST(UnmapFails, AnInvalidateThatFailsIsCalledAgain) {
@@ -149,6 +154,8 @@ TEST(UnmapFails, AMappingThatTheDeviceHasNotSeenStaysToo) {
     const auto prepared = rig.prepared(claim);
   }
   EXPECT_EQ(rig.driver.state(), "3 claimed");
+  EXPECT_EQ(rig.driver.reports.last().incident.state.generation, claim.next_cookie().generation)
+      << "the publication that the memory is mapped for";
   EXPECT_EQ(rig.device.quarantined_count(), 1U);
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
   EXPECT_EQ(rig.driver.state(), "2 claimed");

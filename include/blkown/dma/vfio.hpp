@@ -47,7 +47,6 @@
 #include <mutex>
 #include <new>
 #include <span>
-#include <utility>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
@@ -143,9 +142,9 @@ struct VfioSystem {
 
 /// The device and the addresses of a Vfio.
 struct VfioConfig {
-  DeviceLimits limits{};                                ///< Of the devices of the container.
-  std::uint64_t first_iova = std::uint64_t{1} << 32;    ///< A multiple of 4,096.
-  std::uint64_t window_bytes = std::uint64_t{1} << 30;  ///< Two bits of heap memory for each page.
+  DeviceLimits limits{};                     ///< Of the devices of the container.
+  std::uint64_t first_iova = 0x1'0000'0000;  ///< A multiple of 4,096.
+  std::uint64_t window_bytes = 0x4000'0000;  ///< Two bits of heap memory for each page.
 };
 
 /// The backend. Allocates only when it is created. System: see VfioSystem.
