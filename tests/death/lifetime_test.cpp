@@ -367,6 +367,31 @@ TEST_F(LifetimeDeathTest, AMessageDeviceIsNotDestroyedBeforeItsOracle) {
   });
 }
 
+TEST_F(LifetimeDeathTest, APartOfAnNvmeControllerIsNotDestroyedBeforeIt) {
+  prints("sim::NvmeController destroyed while a sim::Oracle uses it", "destroy that object first");
+  dies("destruction of sim::NvmeController", "", [] {
+    sim::Iommu iommu{{}};
+    auto controller = std::make_unique<sim::NvmeController>(sim::NvmeConfig{}, iommu,
+                                                            std::span<const sim::NvmeNamespace>{});
+    const sim::NvmeOracle oracle{*controller};
+    controller.reset();
+  });
+  prints("sim::Media destroyed while a sim::NvmeController uses it", "destroy that object first");
+  dies("destruction of sim::Media", "", [] {
+    sim::Iommu iommu{{}};
+    auto media = std::make_unique<sim::MemoryMedia>(4096u);
+    const sim::NvmeNamespace only{media.get(), 512};
+    const sim::NvmeController controller{{}, iommu, std::span{&only, 1}};
+    media.reset();
+  });
+  prints("sim::Iommu destroyed while a sim::NvmeController uses it", "destroy that object first");
+  dies("destruction of sim::Iommu", "", [] {
+    auto iommu = std::make_unique<sim::Iommu>(sim::IommuConfig{});
+    const sim::NvmeController controller{{}, *iommu, std::span<const sim::NvmeNamespace>{}};
+    iommu.reset();
+  });
+}
+
 // --- the right order ----------------------------------------------------------------------------
 
 /// Goal: objects that are destroyed in the right order are not reported, whatever they have done.

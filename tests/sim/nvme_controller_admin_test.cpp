@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -46,7 +48,8 @@ class NvmeAdmin : public testing::Test {
 TEST_F(NvmeAdmin, AnUnknownOpcodeIsInvalid) {
   for (unsigned opcode = 0; opcode != 256; ++opcode) {
     const bool is_known = opcode <= 0x02 || opcode == 0x04 || opcode == 0x05 || opcode == 0x06 ||
-                          (opcode >= 0x08 && opcode <= 0x0A) || opcode == 0x0C;
+                          (opcode >= 0x08 && opcode <= 0x0A) || opcode == 0x0C || opcode == 0x10 ||
+                          opcode == 0x11;
     if (is_known) continue;
     Entry entry = bench_.with_data({});
     entry.opcode = static_cast<std::uint8_t>(opcode);
@@ -81,7 +84,12 @@ TEST_F(NvmeAdmin, IdentifyTellsOfTheController) {
   EXPECT_TRUE(its.supports_io(nvme::oncs::compare | nvme::oncs::dataset_management |
                               nvme::oncs::write_zeroes));
   EXPECT_FALSE(its.supports_io(nvme::oncs::write_uncorrectable));
-  EXPECT_FALSE(its.supports_admin(nvme::oacs::firmware));
+  EXPECT_TRUE(its.supports_admin(nvme::oacs::firmware));
+  EXPECT_FALSE(its.supports_admin(nvme::oacs::format));
+  EXPECT_EQ(its.firmware_slots(), 3U);
+  EXPECT_TRUE(its.is_first_slot_read_only());
+  EXPECT_TRUE(its.activates_without_reset());
+  EXPECT_EQ(its.firmware_granularity_bytes(), 4096U);
 }
 
 TEST_F(NvmeAdmin, IdentifyTellsOfANamespace) {
@@ -441,7 +449,7 @@ TEST_F(NvmeAdmin, ALogPageMayBeReadInParts) {
   EXPECT_EQ(bench_.in_memory(0, 8), std::vector<std::byte>(8)) << "behind the end";
 }
 
-TEST_F(NvmeAdmin, TheFirmwareLogHasOneSlot) {
+TEST_F(NvmeAdmin, TheFirmwareLogHasTheFirstSlot) {
   expect_success(get_log(LogPageId::firmware_slots));
   const auto log = bench_.in_data<nvme::FirmwareSlotLog>();
   EXPECT_EQ(log.active_slot(), 1U);
@@ -476,6 +484,122 @@ TEST(NvmeLog, ALengthWithoutALimitIsRefused) {
   EXPECT_EQ(
       bench.answer(bench.with_data(Entry::get_log_page(LogPageId::smart, 0xFFFF'FFFC)), true, 0),
       Code::invalid_field);
+}
+
+// --- firmware ------------------------------------------------------------------------------------
+
+class NvmeFirmware : public NvmeAdmin {
+ protected:
+  using Action = nvme::FirmwareAction;
+
+  /// The command that downloads a part of an image of this revision. Only the part at the offset 0
+  /// names it.
+  [[nodiscard]] Entry part(std::string_view revision, std::uint64_t offset = 0,
+                           std::uint32_t length = 4096) {
+    const auto data = bench_.data();
+    std::ranges::fill(data.first(length), std::byte{0x5A});
+    if (offset == 0) {
+      std::memcpy(data.data(), blkown::sim::nvme_firmware_magic.data(), 8);
+      std::memset(data.data() + 8, ' ', 8);
+      std::memcpy(data.data() + 8, revision.data(), revision.size());
+    }
+    return bench_.with_data(Entry::firmware_download(length, offset));
+  }
+  [[nodiscard]] std::string running() {
+    EXPECT_EQ(code_of(identify(Cns::identify_controller)), Code::success);
+    const auto its = bench_.in_data<nvme::IdentifyController>();
+    return {its.firmware().data(), its.firmware().size()};
+  }
+  [[nodiscard]] nvme::FirmwareSlotLog log() {
+    EXPECT_EQ(code_of(get_log(LogPageId::firmware_slots)), Code::success);
+    return bench_.in_data<nvme::FirmwareSlotLog>();
+  }
+};
+
+TEST_F(NvmeFirmware, IsActivatedByAReset) {
+  expect_success(part("", 4096, 8192));
+  expect_success(part("2.1"));
+  expect_success(Entry::firmware_commit(2, Action::replace_and_activate));
+  EXPECT_EQ(running(), "1.0");
+  EXPECT_EQ(log().active_slot(), 1U);
+  EXPECT_EQ(log().next_slot(), 2U);
+  bench_.disable();
+  bench_.start(0);
+  EXPECT_EQ(running(), "2.1");
+  EXPECT_EQ(log().active_slot(), 2U);
+  EXPECT_EQ(log().next_slot(), 0U);
+  EXPECT_EQ(log().revisions[1][0], '2');
+  expect_success(Entry::firmware_commit(1, Action::activate));
+  bench_.disable();
+  bench_.start(0);
+  EXPECT_EQ(running(), "1.0");
+}
+
+TEST_F(NvmeFirmware, IsActivatedAtOnce) {
+  expect_success(part("3.3"));
+  expect_success(Entry::firmware_commit(0, Action::replace));
+  EXPECT_EQ(log().revisions[1][0], '3') << "the first empty slot";
+  EXPECT_EQ(running(), "1.0");
+  expect_success(Entry::firmware_commit(2, Action::activate_now));
+  EXPECT_EQ(running(), "3.3");
+  expect_success(part("4.4"));
+  expect_success(Entry::firmware_commit(0, Action::replace));
+  EXPECT_EQ(log().revisions[2][0], '4');
+  expect_success(part("5.5"));
+  expect_success(Entry::firmware_commit(0, Action::replace));
+  EXPECT_EQ(log().revisions[2][0], '5') << "the last one, if none is empty";
+}
+
+TEST_F(NvmeFirmware, AWrongCommitIsRefused) {
+  EXPECT_EQ(error_of(Entry::firmware_commit(2, Action::replace)), Code::invalid_firmware_image)
+      << "nothing was downloaded";
+  expect_success(part("2.1"));
+  EXPECT_EQ(error_of(Entry::firmware_commit(1, Action::replace)), Code::invalid_firmware_slot)
+      << "read only";
+  EXPECT_EQ(error_of(Entry::firmware_commit(4, Action::replace)), Code::invalid_firmware_slot);
+  EXPECT_EQ(error_of(Entry::firmware_commit(0, Action::activate)), Code::invalid_firmware_slot);
+  EXPECT_EQ(error_of(Entry::firmware_commit(4, Action::activate)), Code::invalid_firmware_slot);
+  EXPECT_EQ(error_of(Entry::firmware_commit(3, Action::activate)), Code::invalid_firmware_image)
+      << "empty";
+  EXPECT_EQ(error_of(Entry::firmware_commit(2, Action::replace_boot_partition)),
+            Code::invalid_field);
+  expect_success(Entry::firmware_commit(2, Action::replace));
+  EXPECT_EQ(error_of(Entry::firmware_commit(3, Action::replace)), Code::invalid_firmware_image)
+      << "the image was used";
+  expect_success(part("2.2", 4096));
+  EXPECT_EQ(error_of(Entry::firmware_commit(3, Action::replace)), Code::invalid_firmware_image)
+      << "its begin is missing";
+  Entry wrong = part("2.3");
+  bench_.data()[0] = std::byte{};
+  expect_success(wrong);
+  EXPECT_EQ(error_of(Entry::firmware_commit(3, Action::replace)), Code::invalid_firmware_image)
+      << "no image";
+  EXPECT_EQ(log().revisions[2][0], '\0');
+}
+
+TEST_F(NvmeFirmware, AWrongPartIsRefused) {
+  expect_success(part("2.1", 0, 8192));
+  EXPECT_EQ(error_of(part("2.1", 4096)), Code::overlapping_range);
+  EXPECT_EQ(error_of(part("2.1", 4096, 8192)), Code::overlapping_range) << "has no effect";
+  EXPECT_EQ(error_of(part("2.1", 8192, 2048)), Code::invalid_field);
+  EXPECT_EQ(error_of(part("2.1", 8192 + 512)), Code::invalid_field);
+  EXPECT_EQ(error_of(part("2.1", 1 << 20)), Code::invalid_field) << "beyond the largest image";
+  EXPECT_EQ(error_of(bench_.with_data(Entry::firmware_download(132 << 10, 8192))),
+            Code::invalid_field)
+      << "above the transfer limit";
+  Entry entry = part("2.1", 8192);
+  entry.prp1 = 0x7000'0000;
+  EXPECT_EQ(bench_.answer(entry, false, 0), Code::data_transfer_error);
+  entry.prp1 = bench_.data_iova(1);
+  EXPECT_EQ(error_of(entry), Code::prp_offset_invalid);
+  expect_success(Entry::firmware_commit(2, Action::replace));
+}
+
+TEST_F(NvmeFirmware, AResetGivesUpAnImage) {
+  expect_success(part("2.1"));
+  bench_.disable();
+  bench_.start(0);
+  EXPECT_EQ(error_of(Entry::firmware_commit(2, Action::replace)), Code::invalid_firmware_image);
 }
 
 // --- Abort ---------------------------------------------------------------------------------------

@@ -51,6 +51,8 @@ class NvmeAdmin {
       case abort: return abort_command(entry, completer);
       case set_features: return set_feature(entry, completer.calls());
       case get_features: return state_.features.get(entry);
+      case firmware_image_download: return download_firmware(command);
+      case firmware_commit: return commit_firmware(entry);
       default: return request_event(completer.calls());
     }
   }
@@ -99,6 +101,8 @@ class NvmeAdmin {
       case abort:
       case set_features:
       case get_features:
+      case firmware_commit:
+      case firmware_image_download:
       case asynchronous_event_request: return true;
       default: return false;
     }
@@ -280,6 +284,29 @@ class NvmeAdmin {
     if (code == Code::success) return {};
     return code == Code::data_transfer_error ? failed(code) : refused(code);
   }
+  [[nodiscard]] NvmeOutcome download_firmware(const NvmeCommand& command) {
+    const nvme::SubmissionEntry& entry = command.entry;
+    const std::uint64_t offset = entry.firmware_offset_bytes();
+    const std::uint64_t length = entry.firmware_bytes();
+    if (!NvmeFirmware::is_part_valid(offset, length) || is_too_long(length)) {
+      return refused(Code::invalid_field);
+    }
+    const auto part = admin_queue().transfer.buffer(length);
+    const Code code = admin_queue().transfer.from_driver(entry, part, state_.page_bytes,
+                                                         state_.access_of(command));
+    if (code == Code::data_transfer_error) return failed(code);
+    if (code != Code::success) return refused(code);
+    const Code result = state_.firmware.download(offset, part);
+    return result == Code::success ? NvmeOutcome{} : refused(result);
+  }
+  [[nodiscard]] NvmeOutcome commit_firmware(const nvme::SubmissionEntry& entry) {
+    const Code code = state_.firmware.commit(entry.firmware_slot(), entry.firmware_action());
+    return code == Code::success ? NvmeOutcome{} : refused(code);
+  }
+  [[nodiscard]] bool is_too_long(std::uint64_t length_bytes) const noexcept {
+    const unsigned exponent = state_.config.max_transfer_exponent;
+    return exponent != 0 && length_bytes > std::uint64_t{4096} << exponent;
+  }
   [[nodiscard]] NvmeOutcome identify_data(const NvmeCommand& command) {
     std::array<std::byte, nvme::identify_bytes> data;
     const Code code = NvmeIdentify{state_}.fill(command.entry, data);
@@ -296,21 +323,13 @@ class NvmeAdmin {
         break;
       }
       case nvme::LogPageId::smart: page = bytes_of(smart_log()); break;
-      case nvme::LogPageId::firmware_slots: {
-        nvme::FirmwareSlotLog log;
-        log.set_slots(1, 0);
-        log.revisions[0] = {'1', '.', '0', ' ', ' ', ' ', ' ', ' '};
-        page = bytes_of(log);
-        break;
-      }
+      case nvme::LogPageId::firmware_slots: page = bytes_of(state_.firmware.log()); break;
       default: return refused(Code::invalid_log_page);
     }
     const std::uint64_t offset = entry.log_offset_bytes();
     const bool is_of_namespace = entry.nsid != 0 && entry.nsid != nvme::all_namespaces;
-    const unsigned exponent = state_.config.max_transfer_exponent;
     if (is_of_namespace || offset % 4 != 0 || offset > page.size() ||
-        entry.log_bytes() > max_log_bytes ||
-        (exponent != 0 && entry.log_bytes() > std::uint64_t{4096} << exponent)) {
+        entry.log_bytes() > max_log_bytes || is_too_long(entry.log_bytes())) {
       return refused(Code::invalid_field);
     }
     // Beyond the end of the page the driver gets zeroes.

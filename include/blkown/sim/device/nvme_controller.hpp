@@ -276,6 +276,7 @@ class NvmeController {
     const nvme::Aqa aqa = state_.registers.aqa();
     state_.page_bytes = state_.registers.page_bytes();
     state_.features.reset();
+    state_.firmware.reset();
     state_.events.clear();
     is_shut_down_ = false;
     for (detail::NvmeNamespaceState& its : state_.namespaces) {

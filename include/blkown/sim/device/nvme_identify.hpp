@@ -51,14 +51,17 @@ class NvmeIdentify {
     nvme::IdentifyController its;
     its.set_serial("SIM-0001"sv);
     its.set_model("blkown simulated controller"sv);
-    its.set_firmware("1.0"sv);
+    its.set_firmware(state_.firmware.revision());
     its.mdts = static_cast<std::uint8_t>(config.max_transfer_exponent);
     its.controller_id = 1;
     its.version = nvme::Version::of(1, 4, 0).value;
     its.controller_type = 1;
     its.abort_limit = static_cast<std::uint8_t>(config.abort_limit - 1);
     its.async_event_limit = static_cast<std::uint8_t>(config.event_limit - 1);
-    its.firmware_updates = 0x03;     // one slot, which is read only
+    its.oacs = nvme::oacs::firmware;
+    // Slot 1 is read only; a slot can be activated without a reset.
+    its.firmware_updates = 0x11 | (NvmeFirmware::slot_count << 1);
+    its.firmware_granularity = NvmeFirmware::granularity_bytes / 4096;
     its.log_page_attributes = 0x04;  // Get Log Page with an offset
     its.error_log_entries = static_cast<std::uint8_t>(config.error_log_entries - 1);
     its.warning_temperature_k = 343;

@@ -14,6 +14,7 @@
 #include <blkown/sim/device/nvme_command.hpp>
 #include <blkown/sim/device/nvme_config.hpp>
 #include <blkown/sim/device/nvme_features.hpp>
+#include <blkown/sim/device/nvme_firmware.hpp>
 #include <blkown/sim/device/nvme_log.hpp>
 #include <blkown/sim/device/nvme_queue.hpp>
 #include <blkown/sim/device/nvme_registers.hpp>
@@ -106,6 +107,7 @@ struct NvmeState {
   std::uint32_t page_bytes = 4096;  // changes only while there is no I/O queue
   NvmeRegisters registers{config};
   NvmeFeatures features{config};
+  NvmeFirmware firmware;
   NvmeErrorLog errors{config.error_log_entries};
   NvmeEvents events;
   std::deque<NvmeSubmissionQueue> submission_queues;  // by identifier
