@@ -101,6 +101,9 @@ TEST(Prp, AFullListPageHoldsAnEntryInItsLastPlace) {
   memory.add(0x8000, 512);
   EXPECT_TRUE(built(513 * page, memory).has_value());
   EXPECT_EQ(memory.at(0x8FF8), base + 512 * page);
+  const std::array runs{IovaSegment{base, 100 * page}, IovaSegment{2 * base, 413 * page}};
+  EXPECT_TRUE(nvme::build_prps(runs, memory.pages(), page).has_value());
+  EXPECT_EQ(memory.at(0x8FF8), 2 * base + 412 * page);
 }
 
 TEST(Prp, AListThatGoesOnHoldsAPointerInItsLastPlace) {
