@@ -183,10 +183,20 @@ TEST_F(Bounce, ASlotThatCannotKeepTheOffsetIsNotUsed) {
                       rig.part(to_multiple + 256, 64), rig.part(to_multiple + 384, 64)});
   ASSERT_FALSE(off.has_value()) << "every other slot begins off the alignment";
   EXPECT_EQ(off.error().reason, dma::MapFailure::unreachable);
+  EXPECT_EQ(rig.pool.free_slots(), 4U);
+  // Leaves the two slots that begin on the alignment.
+  std::vector<std::byte*> off_slots;
+  std::vector<std::byte*> aligned_slots;
+  for (int i = 0; i != 4; ++i) {
+    std::byte* const slot = rig.pool.take();
+    ((rig.backend.bus_address(slot) & 0x7F) == 0 ? aligned_slots : off_slots).push_back(slot);
+  }
+  for (std::byte* const slot : aligned_slots) rig.pool.give(slot);
   const auto too_short = rig.map(claim, {rig.part(to_multiple + 100, 8)});
   ASSERT_FALSE(too_short.has_value()) << "a slot ends before the offset";
   EXPECT_EQ(too_short.error(), (dma::MapError{dma::MapFailure::unreachable, 0, 0xFFFF}));
-  EXPECT_EQ(rig.pool.free_slots(), 4U);
+  EXPECT_EQ(rig.pool.free_slots(), 2U);
+  for (std::byte* const slot : off_slots) rig.pool.give(slot);
   EXPECT_EQ(rig.backend.live_count(), 0U);
   std::move(claim).end_ok();
 }
