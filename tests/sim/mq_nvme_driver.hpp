@@ -36,7 +36,7 @@ using sim::DeviceStatus;
 using sim::Opcode;
 
 /// The steps of the driver, for a driver class derived from them: the block layer's types are those
-/// of the derived class, which may replace a hook.
+/// of the derived class, which may replace a hook or a step that is called through self().
 template <class Driver>
 class NvmeSteps {
  public:
@@ -88,8 +88,8 @@ class NvmeSteps {
       return reject(std::move(claim), *error);
     }
     // Built before the publication, because a published I/O may end at any moment.
-    const sim::SubmissionEntry entry = command(hw, claim);
-    return send(hw, std::move(claim), entry);
+    const sim::SubmissionEntry entry = self().command(hw, claim);
+    return self().send(hw, std::move(claim), entry);
   }
 
   /// Publishes the request and rings the doorbell with its command.
@@ -113,12 +113,19 @@ class NvmeSteps {
     Hw& hw = disk_->hw_queue(queue);
     const std::lock_guard lock{hw.data.completion};
     while (const auto entry = hw.data.rings->next_completion()) {
-      auto claim = hw.claim(entry->cookie);
+      auto claim = self().look_up(hw, *entry);
       if (!claim.has_value()) continue;  // late, duplicated or forged: counted by the disk
       claim->data().driver_data.result = *entry;
       hw.complete(*std::move(claim));
     }
     controller_.ring_completion(queue.value, hw.data.rings->completion_head());
+  }
+
+  /// The Claim of the I/O that the entry names, if it is in flight.
+  [[nodiscard]] std::optional<Claim<Rq>> look_up(Hw& hw, const sim::CompletionEntry& entry) {
+    auto claim = hw.claim(entry.cookie);
+    if (!claim.has_value()) return std::nullopt;
+    return *std::move(claim);
   }
 
   /// Unmaps the memory, and ends or retries the I/O, on the context that submitted the I/O.
@@ -167,6 +174,8 @@ class NvmeSteps {
   }
 
  protected:
+  [[nodiscard]] Driver& self() noexcept { return static_cast<Driver&>(*this); }
+
   static constexpr unsigned max_tries = 8;
 
   [[nodiscard]] std::optional<Status> map(Claim<Rq>& claim) {

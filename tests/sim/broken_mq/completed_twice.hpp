@@ -13,18 +13,10 @@ class CompletedTwice : public VariantDriver {
  public:
   using VariantDriver::VariantDriver;
 
-  void interrupt(blkown::QueueIndex queue) override {
-    Hw& hw = disk_->hw_queue(queue);
-    const std::lock_guard lock{hw.data.completion};
-    while (const auto entry = hw.data.rings->next_completion()) {
-      const auto pin = hw.tag_to_rq(entry->cookie);
-      if (!pin.has_value()) continue;
-      auto claim = hw.claim(entry->cookie);
-      if (!claim.has_value()) continue;
-      claim->data().driver_data.result = *entry;
-      hw.complete(*std::move(claim));
-    }
-    controller_.ring_completion(queue.value, hw.data.rings->completion_head());
+  std::optional<Claim<Rq>> look_up(Hw& hw, const sim::CompletionEntry& entry) override {
+    const auto pin = hw.tag_to_rq(entry.cookie);
+    if (!pin.has_value()) return std::nullopt;
+    return VariantDriver::look_up(hw, entry);
   }
 };
 

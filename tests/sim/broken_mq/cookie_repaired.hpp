@@ -13,16 +13,10 @@ class CookieRepaired : public VariantDriver {
  public:
   using VariantDriver::VariantDriver;
 
-  void interrupt(blkown::QueueIndex queue) override {
-    Hw& hw = disk_->hw_queue(queue);
-    const std::lock_guard lock{hw.data.completion};
-    while (const auto entry = hw.data.rings->next_completion()) {
-      auto claim = hw.claim(current(hw, entry->cookie));
-      if (!claim.has_value()) continue;
-      claim->data().driver_data.result = *entry;
-      hw.complete(*std::move(claim));
-    }
-    controller_.ring_completion(queue.value, hw.data.rings->completion_head());
+  std::optional<Claim<Rq>> look_up(Hw& hw, const sim::CompletionEntry& entry) override {
+    auto claim = hw.claim(current(hw, entry.cookie));
+    if (!claim.has_value()) return std::nullopt;
+    return *std::move(claim);
   }
 
  private:

@@ -13,19 +13,13 @@ class GenerationIgnored : public VariantDriver {
  public:
   using VariantDriver::VariantDriver;
 
-  void interrupt(blkown::QueueIndex queue) override {
-    Hw& hw = disk_->hw_queue(queue);
-    const std::lock_guard lock{hw.data.completion};
-    while (const auto entry = hw.data.rings->next_completion()) {
-      auto claim = hw.claim(entry->cookie);
-      if (!claim.has_value() && claim.error().reason == blkown::LookupReason::stale_generation) {
-        claim = disk_->pool().tags().claim_any_generation(hw.tag_queue(), claim.error().tag);
-      }
-      if (!claim.has_value()) continue;
-      claim->data().driver_data.result = *entry;
-      hw.complete(*std::move(claim));
+  std::optional<Claim<Rq>> look_up(Hw& hw, const sim::CompletionEntry& entry) override {
+    auto claim = hw.claim(entry.cookie);
+    if (!claim.has_value() && claim.error().reason == blkown::LookupReason::stale_generation) {
+      claim = disk_->pool().tags().claim_any_generation(hw.tag_queue(), claim.error().tag);
     }
-    controller_.ring_completion(queue.value, hw.data.rings->completion_head());
+    if (!claim.has_value()) return std::nullopt;
+    return *std::move(claim);
   }
 
   void complete(Hw& hw, Claim<Rq> claim) override {

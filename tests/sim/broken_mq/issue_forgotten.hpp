@@ -16,12 +16,7 @@ class IssueForgotten : public VariantDriver {
  public:
   using VariantDriver::VariantDriver;
 
-  Answer queue_rq(Hw& hw, QueueData&, Idle<Rq> idle, bool) override {
-    auto claim = std::move(idle).start().into_claim();
-    if (const auto error = map(claim)) {
-      return reject(std::move(claim), *error);
-    }
-    const sim::SubmissionEntry entry = command(hw, claim);
+  Answer send(Hw& hw, Claim<Rq> claim, const sim::SubmissionEntry& entry) override {
     auto issued = std::move(claim).publish([&](const Cookie&) {
       const std::lock_guard lock{hw.data.submission};
       static_cast<void>(hw.data.rings->submit(controller_, hw.index().value, entry));

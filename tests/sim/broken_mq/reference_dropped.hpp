@@ -13,19 +13,12 @@ class ReferenceDropped : public VariantDriver {
  public:
   using VariantDriver::VariantDriver;
 
-  void interrupt(blkown::QueueIndex queue) override {
-    Hw& hw = disk_->hw_queue(queue);
-    const std::lock_guard lock{hw.data.completion};
-    while (const auto entry = hw.data.rings->next_completion()) {
-      auto reference = hw.tag_to_rq(entry->cookie);
-      if (!reference.has_value()) continue;
-      auto owned = blkown::Owned<Rq>::try_from_shared(*std::move(reference));
-      if (!owned.has_value()) continue;
-      auto claim = std::move(*owned).into_claim();
-      claim.data().driver_data.result = *entry;
-      hw.complete(std::move(claim));
-    }
-    controller_.ring_completion(queue.value, hw.data.rings->completion_head());
+  std::optional<Claim<Rq>> look_up(Hw& hw, const sim::CompletionEntry& entry) override {
+    auto reference = hw.tag_to_rq(entry.cookie);
+    if (!reference.has_value()) return std::nullopt;
+    auto owned = blkown::Owned<Rq>::try_from_shared(*std::move(reference));
+    if (!owned.has_value()) return std::nullopt;
+    return std::move(*owned).into_claim();
   }
 };
 

@@ -15,14 +15,9 @@ class TouchedAfterPublish : public VariantDriver {
  public:
   using VariantDriver::VariantDriver;
 
-  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override {
-    auto claim = std::move(idle).start().into_claim();
-    if (const auto error = map(claim)) {
-      return reject(std::move(claim), *error);
-    }
-    const sim::SubmissionEntry entry = command(hw, claim);
+  Answer send(Hw& hw, Claim<Rq> claim, const sim::SubmissionEntry& entry) override {
     auto& kept = claim.data().driver_data;
-    auto issued = std::move(claim).publish([&](const blkown::Cookie&) {
+    auto issued = std::move(claim).publish([&](const Cookie&) {
       const std::lock_guard lock{hw.data.submission};
       return hw.data.rings->submit(controller_, hw.index().value, entry);
     });
@@ -30,7 +25,7 @@ class TouchedAfterPublish : public VariantDriver {
     if (issued.has_value() || !issued.error().claim.has_value()) return Answer::accepted();
     auto back = *std::move(issued.error().claim);
     unmap(back, *dma::EndProof::of(back));
-    return reject(std::move(back), blkown::Status::device_resource);
+    return reject(std::move(back), Status::device_resource);
   }
 };
 

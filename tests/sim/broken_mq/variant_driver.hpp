@@ -19,7 +19,16 @@ class VariantDriver : public NvmeSteps<VariantDriver> {
   virtual Answer queue_rq(Hw& hw, QueueData& data, Idle<Rq> idle, bool is_last) {
     return NvmeSteps::queue_rq(hw, data, std::move(idle), is_last);
   }
-  virtual void interrupt(blkown::QueueIndex queue) { NvmeSteps::interrupt(queue); }
+  [[nodiscard]] virtual sim::SubmissionEntry command(Hw& hw, const Claim<Rq>& claim) {
+    return NvmeSteps::command(hw, claim);
+  }
+  virtual Answer send(Hw& hw, Claim<Rq> claim, const sim::SubmissionEntry& entry) {
+    return NvmeSteps::send(hw, std::move(claim), entry);
+  }
+  [[nodiscard]] virtual std::optional<Claim<Rq>> look_up(Hw& hw,
+                                                         const sim::CompletionEntry& entry) {
+    return NvmeSteps::look_up(hw, entry);
+  }
   virtual void complete(Hw& hw, Claim<Rq> claim) { NvmeSteps::complete(hw, std::move(claim)); }
   virtual mq::TimeoutAction timeout(Hw& hw, const ARef<Rq>& pin, const Cookie& cookie) {
     return NvmeSteps::timeout(hw, pin, cookie);

@@ -16,14 +16,10 @@ class WrongPlace : public VariantDriver {
  public:
   using VariantDriver::VariantDriver;
 
-  Answer queue_rq(Hw& hw, QueueData&, Idle<Rq> idle, bool) override {
-    auto claim = std::move(idle).start().into_claim();
-    if (const auto error = map(claim)) {
-      return reject(std::move(claim), *error);
-    }
-    sim::SubmissionEntry entry = command(hw, claim);
+  sim::SubmissionEntry command(Hw& hw, const Claim<Rq>& claim) override {
+    sim::SubmissionEntry entry = VariantDriver::command(hw, claim);
     entry.sector ^= sim::Workload::slot_sectors;
-    return send(hw, std::move(claim), entry);
+    return entry;
   }
 };
 
