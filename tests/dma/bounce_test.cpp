@@ -149,27 +149,31 @@ TEST_F(Bounce, ASlotAcrossABoundaryIsNotUsed) {
 // Goal: the device sees the memory's offset in the page, as NVMe's PRP lists need it.
 TEST_F(Bounce, ASlotKeepsTheOffset) {
   rig.backend.place(rig.slots.data(), 0x10000 - 256);
-  rig.backend.settings.min_align_mask = 0x3F;
-  Claim claim = rig.unpublished();
-  // The memory lies 2,048 bytes or so behind the slots; its own offset counts.
-  const std::size_t to_multiple = -rig.backend.bus_address(rig.memory.data()) & 0x3F;
-  rig.memory.fill(sent);
-  mapping.emplace(support::take_value(
-                      rig.map(claim, {rig.part(to_multiple + 24, 100)}, Direction::bidirectional))
-                      .activate());
-  cookie = rig.driver.publish(std::move(claim));
-  ASSERT_EQ(mapping->segments().size(), 2U);
-  EXPECT_EQ(mapping->segments()[0].length_bytes, 40U);
-  EXPECT_EQ(mapping->segments()[1].length_bytes, 60U);
-  const std::byte* const first = rig.backend.live(mapping->segments()[0]).memory.data;
-  ASSERT_TRUE(is_slot(first));
-  EXPECT_EQ((first - rig.slots.data()) % 64, 24);
-  EXPECT_EQ((rig.backend.live(mapping->segments()[1]).memory.data - rig.slots.data()) % 64, 0);
-  EXPECT_EQ(rig.backend.read(mapping->segments()), std::vector(100, sent));
-  rig.backend.write(mapping->segments(), received);
-  complete();
-  EXPECT_TRUE(rig.is_all(to_multiple + 24, 100, received));
-  EXPECT_TRUE(rig.is_all(to_multiple + 124, 1000, sent));
+  for (const bool is_virt : {false, true}) {
+    (is_virt ? rig.backend.settings.virt_boundary_mask : rig.backend.settings.min_align_mask) =
+        0x3F;
+    Claim claim = rig.unpublished();
+    const std::size_t to_multiple = -rig.backend.bus_address(rig.memory.data()) & 0x3F;
+    const blkown::Segment part = rig.part(to_multiple + 24, 100);
+    rig.memory.fill(sent);
+    mapping.emplace(
+        support::take_value(rig.map(claim, {part}, Direction::bidirectional)).activate());
+    cookie = rig.driver.publish(std::move(claim));
+    ASSERT_EQ(mapping->segments().size(), 2U);
+    EXPECT_EQ(mapping->segments()[0].length_bytes, 40U);
+    EXPECT_EQ(mapping->segments()[1].length_bytes, 60U);
+    const std::byte* const first = rig.backend.live(mapping->segments()[0]).memory.data;
+    const std::byte* const second = rig.backend.live(mapping->segments()[1]).memory.data;
+    ASSERT_TRUE(is_slot(first));
+    EXPECT_EQ((first - rig.slots.data()) % 64, 24);
+    EXPECT_EQ((second - rig.slots.data()) % 64, 0);
+    EXPECT_EQ(rig.backend.read(mapping->segments()), std::vector(100, sent));
+    rig.backend.write(mapping->segments(), received);
+    complete();
+    EXPECT_TRUE(rig.is_all(to_multiple + 24, 100, received));
+    EXPECT_TRUE(rig.is_all(to_multiple + 124, 1000, sent));
+    rig.backend.settings.min_align_mask = 0;
+  }
 }
 
 // Goal: a slot that cannot keep the offset is not given to the device.
