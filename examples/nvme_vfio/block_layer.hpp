@@ -168,9 +168,13 @@ class Batch {
   void wait() {
     if (done_.has_value()) disks_.runtime().wait_for(*done_);
   }
-  [[nodiscard]] bool all_ended_with(Status status) const {
-    return std::ranges::all_of(parts_,
-                               [&](const Part& part) { return part.bio->status() == status; });
+  [[nodiscard]] std::vector<Status> statuses() const {
+    std::vector<Status> found;
+    for (const Part& part : parts_) found.push_back(part.bio->status());
+    return found;
+  }
+  [[nodiscard]] bool all_ended_well() const {
+    return std::ranges::all_of(statuses(), [](Status status) { return status == Status::ok; });
   }
 
   /// The end of a bio uses its memory for something else, at once.
@@ -245,10 +249,10 @@ inline void verify_batch(Machine& machine, Disks& disks, Namespace where, mq::Io
   written.fill(static_cast<std::uint64_t>(Clock::now().time_since_epoch().count()));
   written.start(mq::Op::write, flags);
   written.wait();
-  expect_in_time(written.all_ended_with(Status::ok), "a write of the disk does not end well");
+  expect_in_time(written.all_ended_well(), "a write of the disk does not end well");
   read.start(mq::Op::read, flags);
   read.wait();
-  expect_in_time(read.all_ended_with(Status::ok), "a read of the disk does not end well");
+  expect_in_time(read.all_ended_well(), "a read of the disk does not end well");
   expect(read.equals(written), "a disk's data is read back wrong");
 }
 
@@ -272,23 +276,28 @@ inline std::string disk_transfers(Machine& machine) {
 /// Reads that are slower than their timeout: the driver aborts them, resets the controller, and
 /// issues them again, until their tries are used up. Other I/O goes on through the resets.
 inline std::string disk_reset(Machine& machine) {
-  return with_disks(machine, 60, [&](Disks& disks) {
+  return with_disks(machine, 100, [&](Disks& disks) {
     // One on each context: the end of at least one is not held up by the reset that ends it.
-    Batch stuck{machine, disks, slow, Disks::contexts};
-    stuck.fill_with(untouched);
-    stuck.use_again_at_end();
-    stuck.start(mq::Op::read);
+    Batch batch{machine, disks, stuck, Disks::contexts};
+    batch.fill_with(untouched);
+    batch.use_again_at_end();
+    batch.start(mq::Op::read);
     unsigned verified = 0;
-    while (!stuck.is_done()) {
+    while (!batch.is_done()) {
       verify_batch(machine, disks, plain, {});
       ++verified;
     }
-    stuck.wait();
-    expect(stuck.all_ended_with(Status::transport_error), "a stuck read ends with another status");
+    batch.wait();
+    for (const Status status : batch.statuses()) {
+      // On a busy machine a read may be done before its second timeout.
+      expect_in_time(status != Status::ok, "a stuck read ends well");
+      expect(status == Status::transport_error,
+             text("a stuck read ends with %s", to_string(status)));
+    }
     const unsigned resets = disks.driver().resets();
     expect(resets >= disks.driver().config().max_tries, text("only %u resets", resets));
-    std::this_thread::sleep_for(slow_read + fetched);
-    expect(stuck.is_filled_with(used_again), "the controller wrote to memory after a read's end");
+    std::this_thread::sleep_for(stuck_read + fetched);
+    expect(batch.is_filled_with(used_again), "the controller wrote to memory after a read's end");
     return text(
         "reads that time out are aborted and end with transport_error after %u resets; %u "
         "batches of other I/O went through them",

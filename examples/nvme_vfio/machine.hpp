@@ -47,8 +47,10 @@ enum Namespace : std::uint32_t {
   large = 2,    ///< Blocks of 4,096 bytes.
   slow = 3,     ///< Blocks of 512 bytes. Each read takes slow_read.
   failing = 4,  ///< Blocks of 512 bytes. failing_block cannot be read.
+  stuck = 5,    ///< Blocks of 512 bytes. Each read takes stuck_read.
 };
 inline constexpr milliseconds slow_read{300};
+inline constexpr milliseconds stuck_read{900};
 inline constexpr std::uint64_t failing_block = 2048;
 
 /// How the driver waits, and takes the controller off memory if it does not stop.

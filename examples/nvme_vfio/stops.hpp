@@ -125,7 +125,10 @@ inline std::string queue_deleted(Machine& machine) {
   std::optional<Burst> issued;
   const std::uint64_t admin_doorbell = nvme::doorbell_offset(
       0, false, machine.controller().state().cap().doorbell_stride_exponent());
-  machine.registers().after_write(admin_doorbell, [&] { issued.emplace(machine, queue); });
+  machine.registers().after_write(admin_doorbell, [&] {
+    std::this_thread::sleep_for(fetched);  // the controller deletes, and the driver does not know
+    issued.emplace(machine, queue);
+  });
   const auto deleted = machine.controller().delete_queue_pair(queue.id());
   machine.registers().after_write(admin_doorbell, {});
   Machine::expect_done(deleted);

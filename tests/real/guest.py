@@ -28,6 +28,7 @@ MEMORY_MIB = 768
 # no_timer_check: on a busy host the kernel's test of its timer fails, and the kernel panics.
 KERNEL_ARGUMENTS = ('console=ttyS0 panic=-1 quiet loglevel=1 mitigations=off no_timer_check '
                     'intel_iommu=on')
+SLOW_DISKS = {'slow': 300, 'stuck': 900}  # by name: the time of a read in milliseconds
 # The host ends a guest that has not come to its end by itself.
 LIMIT_SECONDS = 240
 
@@ -65,6 +66,7 @@ def disk_options(folder):
     2  64 MiB in blocks of 4,096 bytes
     3  64 MiB, of which each read takes 300 ms
     4  64 MiB, of which the sector 2,048 cannot be read
+    5  64 MiB, of which each read takes 900 ms
     """
     for name in ('plain', 'large', 'failing'):
         with open(folder / f'{name}.img', 'wb') as image:
@@ -75,7 +77,9 @@ def disk_options(folder):
     return [
         '-blockdev', file_node('plain'), '-blockdev', 'driver=raw,node-name=plain,file=plain-file',
         '-blockdev', file_node('large'), '-blockdev', 'driver=raw,node-name=large,file=large-file',
-        '-blockdev', f'driver=nbd,node-name=slow,server.type=unix,server.path={folder}/slow.socket',
+        *(option for name in SLOW_DISKS for option in (
+            '-blockdev',
+            f'driver=nbd,node-name={name},server.type=unix,server.path={folder}/{name}.socket')),
         '-blockdev', file_node('failing'),
         '-blockdev', 'driver=blkdebug,node-name=blkdebug,image=failing-file,'
         'inject-error.0.event=none,inject-error.0.iotype=read,inject-error.0.errno=5,'
@@ -86,7 +90,8 @@ def disk_options(folder):
         '-device', 'nvme-ns,drive=large,bus=nvme0,nsid=2,logical_block_size=4096,'
         'physical_block_size=4096',
         '-device', 'nvme-ns,drive=slow,bus=nvme0,nsid=3',
-        '-device', 'nvme-ns,drive=failing,bus=nvme0,nsid=4']
+        '-device', 'nvme-ns,drive=failing,bus=nvme0,nsid=4',
+        '-device', 'nvme-ns,drive=stuck,bus=nvme0,nsid=5']
 
 
 def qemu_command(folder, image):
@@ -178,19 +183,20 @@ def main():
     if ',' in str(folder):
         sys.exit(f'{sys.argv[0]}: {folder}: QEMU takes no folder with a comma')
     folder.mkdir(parents=True, exist_ok=True)
-    slow = None
+    servers = []
     try:
         unpacked = guest_image.kernel(folder / 'kernel')
         guest_image.write_initramfs(folder / 'initramfs', unpacked, options.program,
                                     options.arguments)
-        slow = Nbdkit(folder / 'slow.socket', 300)
+        for name, read_delay_ms in SLOW_DISKS.items():
+            servers.append(Nbdkit(folder / f'{name}.socket', read_delay_ms))
         return boot(folder, qemu_command(folder, guest_image.vmlinuz(unpacked)), options.limit)
     except GuestError as error:
         print(f'{sys.argv[0]}: the guest failed: {error}', file=sys.stderr)
         return 1
     finally:
-        if slow is not None:
-            slow.stop()
+        for server in servers:
+            server.stop()
 
 
 if __name__ == '__main__':
