@@ -283,13 +283,20 @@ class DriverOf {
   /// Takes the completions of a queue. Returns their number, or 0 if another context takes them.
   unsigned service(Queue& queue) {
     unsigned taken = 0;
+    const auto drop = [&](const CompletionEntry& entry) { self().note_dropped(queue, entry); };
     queue.gate.enter([&] {
-      taken += queue.pair.poll([&](const CompletionEntry& entry) {
-        if (queue.hw != nullptr) self().take(*queue.hw, entry);
-      });
+      taken += queue.pair.poll(
+          [&](const CompletionEntry& entry) {
+            if (queue.hw == nullptr) return drop(entry);
+            self().take(*queue.hw, entry);
+          },
+          drop);
     });
     return taken;
   }
+  /// A completion that is not looked up: it names another submission queue, which the queue pair
+  /// counts, or no disk is left.
+  void note_dropped(Queue&, const CompletionEntry&) {}
   /// Looks one completion up, and passes the I/O to its submitting context.
   void take(Hw& lookup, const CompletionEntry& entry) {
     auto claim = lookup.claim(entry.command_id);
@@ -322,10 +329,6 @@ class DriverOf {
       }
     });
     static_cast<void>(controller_.device().drain(proof));
-    for (std::uint32_t i = 0; i != queues_.size(); ++i) {
-      Queue& queue = queues_[i];
-      while (!queue.gate.try_close([&] { queue.pair.reset(); })) controller_.platform().pause();
-    }
   }
   void give_up_queue(Hw& hw, const dma::EndProof& proof) {
     hw.for_each_in_flight([&](const blkown::ARef<Rq>& pin, const Cookie& cookie) {
@@ -345,6 +348,11 @@ class DriverOf {
     if (queues_.size() == 0) fit_to(controller_.info().io_queues);
     if (!queues_.allocate(controller_, queue_count(), config_.depth)) {
       return std::unexpected(ControllerError{ControllerStep::memory, {}});
+    }
+    // A queue of an attempt before may have had completions, even of this controller's invention.
+    for (std::uint32_t i = 0; i != queues_.size(); ++i) {
+      Queue& queue = queues_[i];
+      while (!queue.gate.try_close([&] { queue.pair.reset(); })) controller_.platform().pause();
     }
     return queues_.create(controller_, config_.normal_queues);
   }

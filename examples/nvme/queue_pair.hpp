@@ -69,6 +69,11 @@ struct RingFull {
 template <Registers R>
 class QueuePair {
  public:
+  /// Does nothing with an entry.
+  struct Ignore {
+    void operator()(const CompletionEntry&) const noexcept {}
+  };
+
   QueuePair(R& registers, const QueuePairConfig& config) noexcept
       : registers_{&registers}, config_{config} {
     reset();
@@ -122,9 +127,10 @@ class QueuePair {
   /// Calls `on_completion(const CompletionEntry&)` for each new entry, and then gives the entries
   /// back to the controller with one doorbell. Returns the number of calls.
   /// Effects: `on_completion` may submit, if it runs on the submitting context.
-  /// Context: the completing one, interrupts included.
-  template <class OnCompletion>
-  unsigned poll(OnCompletion&& on_completion) noexcept {
+  /// `on_foreign(const CompletionEntry&)` is called for an entry that names another submission
+  /// queue. Context: the completing one, interrupts included.
+  template <class OnCompletion, class OnForeign = Ignore>
+  unsigned poll(OnCompletion&& on_completion, OnForeign&& on_foreign = {}) noexcept {
     unsigned taken = 0;
     unsigned passed = 0;
     // A controller that obeys the head doorbell cannot write more entries than these.
@@ -135,6 +141,7 @@ class QueuePair {
       ++taken;
       if (entry.sq_id.get() != config_.id) {
         ++foreign_;
+        on_foreign(entry);
         continue;
       }
       note_fetched(entry.sq_head.get());

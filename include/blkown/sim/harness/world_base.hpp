@@ -18,6 +18,7 @@
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/iommu_fault.hpp>
 #include <blkown/sim/device/message_device.hpp>
+#include <blkown/sim/device/nvme_controller.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/device/ring.hpp>
 #include <blkown/sim/harness/durability_judge.hpp>
@@ -44,7 +45,8 @@ inline namespace BLKOWN_ABI {
 namespace sim {
 
 /// Everything of one run but the driver and its callers: the simulated device, the faults, the
-/// workload, the Oracle, and the first finding. Device is a Controller or a MessageDevice.
+/// workload, the Oracle, and the first finding. Device is a Controller, an NvmeController or a
+/// MessageDevice.
 ///
 /// Context: one thread.
 template <class Device>
@@ -125,14 +127,8 @@ class WorldBaseOf {
   void note_lookup(const TagSet<R>& tags, QueueIndex queue, std::uint64_t value,
                    LookupReason reason) {
     ++lookups_[static_cast<std::size_t>(reason)];
-    const LookupVerdict verdict =
-        oracle_.note_lookup(queue.value, value, reason == LookupReason::none);
-    for (const SubmissionEntry& entry : verdict.false_completions) {
-      if (entry.opcode == Opcode::flush) durability_.distrust_flushes();
-      if (entry.opcode != Opcode::flush && entry.opcode != Opcode::abort) {
-        workload_.taint(entry.sector);
-      }
-    }
+    const auto verdict = oracle_.note_lookup(queue.value, value, reason == LookupReason::none);
+    for (const auto& entry : verdict.false_completions) distrust(entry);
     switch (verdict.truth) {
       case LookupTruth::fits: break;
       case LookupTruth::wrong_claim:
@@ -251,6 +247,11 @@ class WorldBaseOf {
     iommu.limits.max_segments = 8;
     iommu.limits.max_segment_bytes = config.seed % 3 == 0 ? 4096 : 65536;
     iommu.limits.boundary_mask = config.seed % 5 == 0 ? 0x1FFF : 0xFFFF;
+    if (std::is_same_v<Device, NvmeController>) {
+      // PRP entries are pages, and know no other boundary.
+      iommu.limits.boundary_mask = UINT64_MAX;
+      iommu.limits.virt_boundary_mask = 4095;
+    }
     return iommu;
   }
   [[nodiscard]] static ControllerConfig controller_config(const WorldConfig& config) {
@@ -259,6 +260,30 @@ class WorldBaseOf {
             .layout = config.layout(),
             .depth = config.depth,
             .seed = config.seed};
+  }
+
+  /// The driver has accepted a false completion of the command.
+  void distrust(const SubmissionEntry& entry) {
+    if (entry.opcode == Opcode::flush) durability_.distrust_flushes();
+    if (entry.opcode != Opcode::flush && entry.opcode != Opcode::abort) {
+      workload_.taint(entry.sector);
+    }
+  }
+  /// The same.
+  /// Precondition: the world issues no Dataset Management, whose ranges are in memory.
+  void distrust(const nvme::SubmissionEntry& entry) {
+    if (entry.io_opcode() == nvme::IoOpcode::flush) return durability_.distrust_flushes();
+    workload_.taint(entry.slba());
+  }
+
+  [[nodiscard]] static NvmeConfig nvme_config(const WorldConfig& config) {
+    NvmeConfig controller;
+    controller.io_queues = static_cast<std::uint16_t>(config.queue_count);
+    controller.has_volatile_cache = config.cache() == CacheMode::write_back;
+    controller.late_ns = blkown::detail::saturating_multiply(3, config.timeout_ns);
+    controller.depth = config.depth;
+    controller.seed = config.seed;
+    return controller;
   }
 
   [[nodiscard]] std::optional<Iommu> make_iommu() const {
@@ -270,7 +295,10 @@ class WorldBaseOf {
     return std::optional<dma::Device<Iommu>>{std::in_place, *iommu_};
   }
   [[nodiscard]] Device make_controller() {
-    if constexpr (has_dma) {
+    if constexpr (std::is_same_v<Device, NvmeController>) {
+      const NvmeNamespace only{&media_, detail::bytes_in_sector};
+      return Device{nvme_config(config_), *iommu_, std::span{&only, 1}, &faults_};
+    } else if constexpr (has_dma) {
       return Device{controller_config(config_), *iommu_, *device_, media_, &faults_};
     } else {
       return Device{controller_config(config_), media_, &faults_};
