@@ -14,9 +14,9 @@
 #include <algorithm>
 #include <array>
 #include <blkown/config.hpp>
+#include <blkown/nvme/firmware.hpp>
 #include <blkown/nvme/log_page.hpp>
 #include <blkown/nvme/status.hpp>
-#include <blkown/nvme/submission_entry.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
