@@ -288,6 +288,13 @@ int core_main(int argc, char** argv, const typename CoreWorld<D>::Make& make) {
   return detail::world_main<CoreWorld<D>>(argc, argv, make);
 }
 
+/// The main function of a program that tests a driver of an NvmeController. Returns as core_main.
+template <NvmeDriver D>
+int nvme_main(int argc, char** argv) {
+  using World = NvmeWorld<D>;
+  return detail::world_main<World>(argc, argv, &World::make_driver);
+}
+
 /// The main function of a program that tests a driver of a MessageDevice. Returns as core_main.
 template <MessageDriver D>
 int message_main(int argc, char** argv) {

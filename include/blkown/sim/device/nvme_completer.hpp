@@ -104,7 +104,7 @@ class NvmeCompleter {
   void post_false(std::uint32_t completion_queue, std::uint16_t sq_id, std::uint64_t command_id,
                   const NvmeOutcome& outcome) {
     NvmeCompletionQueue& queue = state_.completion_queues[completion_queue];
-    if (!queue.exists() || queue.room() < 2) return;
+    if (!queue.exists() || !state_.submission_queues[sq_id].exists() || queue.room() < 2) return;
     post(completion_queue, sq_id, static_cast<std::uint16_t>(command_id), outcome, true, false);
   }
 

@@ -64,9 +64,7 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
         check_(make_checker()) {
     ControllerHooks hooks;
     hooks.argument = this;
-    hooks.interrupt = [](void* self, std::uint32_t queue) {
-      self_of(self).on_interrupt(QueueIndex{queue});
-    };
+    hooks.interrupt = [](void* self, std::uint32_t queue) { self_of(self).on_interrupt(queue); };
     hooks.failed = [](void* self) { self_of(self).has_failed_ = true; };
     hooks.wake = [](void* self) { self_of(self).on_doorbell(); };
     controller_.set_hooks(hooks);
@@ -118,7 +116,13 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
   }
 
   [[nodiscard]] H make_host() {
-    if constexpr (Base::has_dma) {
+    if constexpr (Base::is_nvme) {
+      return H{tags_,
+               *device_,
+               controller_,
+               {&on_lookup, this},
+               {.argument = this, .wait = &wait, .admin_lookup = &on_admin_lookup}};
+    } else if constexpr (Base::has_dma) {
       return H{tags_, *device_, controller_, {&on_lookup, this}};
     } else {
       return H{tags_, controller_, {&on_lookup, this}};
@@ -220,24 +224,45 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
 
   void interrupt() {
     history_.begin_event("interrupt", now_ns_);
-    QueueIndex queue{static_cast<std::uint32_t>(dice_.below(config_.queue_count))};
-    while ((interrupts_ >> queue.value & 1U) == 0) {
-      queue.value = (queue.value + 1) % config_.queue_count;
+    // An NvmeController has a vector for each queue, and vector 0 for the admin queue.
+    const std::uint32_t count = config_.queue_count + (Base::is_nvme ? 1 : 0);
+    auto vector = static_cast<std::uint32_t>(dice_.below(count));
+    while ((interrupts_ >> vector & 1U) == 0) vector = (vector + 1) % count;
+    interrupts_ &= ~(std::uint64_t{1} << vector);
+    interrupt_driver(vector);
+  }
+  void interrupt_driver(std::uint32_t vector) {
+    if constexpr (Base::is_nvme) {
+      if (vector == 0) return driver_->admin_interrupt();
+      --vector;
     }
-    interrupts_ &= ~(std::uint64_t{1} << queue.value);
-    driver_->interrupt(queue);
+    driver_->interrupt(QueueIndex{vector});
   }
 
   /// Runs one interrupt in four at once if the driver is in submit() or timeout(), as another
   /// processor would. The others become events.
-  void on_interrupt(QueueIndex queue) {
+  void on_interrupt(std::uint32_t vector) {
     if (is_interruptible_ && dice_.chance(1, 4)) {
       is_interruptible_ = false;
-      driver_->interrupt(queue);
+      interrupt_driver(vector);
       is_interruptible_ = true;
       return;
     }
-    interrupts_ |= std::uint64_t{1} << queue.value;
+    interrupts_ |= std::uint64_t{1} << vector;
+  }
+  /// Performs the controller's next step for a driver that waits. No interrupt runs meanwhile.
+  static bool wait(void* self) {
+    CoreWorld& world = self_of(self);
+    const auto next_ns = world.controller_.next_ns();
+    if (!next_ns.has_value()) return false;
+    if (*next_ns > world.now_ns_) world.now_ns_ = *next_ns;
+    const bool was_interruptible = std::exchange(world.is_interruptible_, false);
+    world.controller_.step(world.now_ns_);
+    world.is_interruptible_ = was_interruptible;
+    return true;
+  }
+  static void on_admin_lookup(void* self, std::uint64_t command_id, bool was_accepted) {
+    if constexpr (Base::is_nvme) self_of(self).Base::note_admin_lookup(command_id, was_accepted);
   }
   /// Runs the controller within one doorbell in four: commands may be done before the doorbell
   /// returns.
@@ -246,7 +271,9 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
   }
   static void on_lookup(void* self, QueueIndex queue, std::uint64_t value, LookupReason reason) {
     CoreWorld& world = self_of(self);
-    world.note_lookup(world.tags_, queue, value, reason);
+    // Queue 0 of an NvmeController is the admin queue.
+    const QueueIndex its_queue{queue.value + (Base::is_nvme ? 1 : 0)};
+    world.note_lookup(world.tags_, its_queue, value, reason);
     if (reason == LookupReason::none) world.note_accepted(world.tags_, queue, value);
   }
   [[nodiscard]] static CoreWorld& self_of(void* self) noexcept {
@@ -334,6 +361,10 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
   bool has_failed_ = false;
   std::uint32_t next_slot_ = 0;
 };
+
+/// One run of the driver D of an NvmeController.
+template <detail::DriverOnCore D>
+using NvmeWorld = CoreWorld<D, NvmeHost<D>>;
 
 /// One run of the driver D of a MessageDevice.
 template <detail::DriverOnCore D>

@@ -24,6 +24,7 @@
 #include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/message_device.hpp>
+#include <blkown/sim/device/nvme_controller.hpp>
 #include <blkown/sim/device/ring.hpp>
 #include <blkown/tag.hpp>
 #include <blkown/tag_set.hpp>
@@ -134,6 +135,43 @@ struct Host : LookupHost<D> {
   Controller& controller;
 };
 
+/// The environment of the driver D of an NvmeController. The I/O queue n of the controller, from 1,
+/// is the hardware queue n - 1. A cookie is a command identifier (CookieLayout::nvme).
+template <class D>
+struct NvmeHost : LookupHost<D> {
+  using Device = NvmeController;
+  using R = CoreRequest<D>;
+  /// What the world does for the driver.
+  struct Services {
+    void* argument = nullptr;
+    bool (*wait)(void* argument) = nullptr;
+    void (*admin_lookup)(void* argument, std::uint64_t command_id, bool was_accepted) = nullptr;
+  };
+
+  /// The parts of the world that the driver uses. `sink` hears of each lookup.
+  NvmeHost(TagSet<R>& its_tags, dma::Device<Iommu>& its_device, NvmeController& its_controller,
+           typename LookupHost<D>::LookupSink sink, const Services& services)
+      : LookupHost<D>{its_tags, sink},
+        device{its_device},
+        controller{its_controller},
+        services_{services} {}
+
+  /// Waits for the controller's next step, for example while the controller becomes ready. Returns
+  /// false if no step is planned: what the driver waits for does not come.
+  [[nodiscard]] bool wait() { return services_.wait(services_.argument); }
+  /// Tells the world of the lookup of an entry of the admin completion queue, in the driver's own
+  /// TagSet.
+  void note_admin_lookup(std::uint64_t command_id, bool was_accepted) {
+    services_.admin_lookup(services_.argument, command_id, was_accepted);
+  }
+
+  dma::Device<Iommu>& device;
+  NvmeController& controller;
+
+ private:
+  Services services_;
+};
+
 /// The environment of the driver D of a MessageDevice.
 template <class D>
 struct MessageHost : LookupHost<D> {
@@ -191,6 +229,15 @@ concept CoreDriver = detail::DriverOnCore<D> && detail::MadeFrom<D, Host<D>>;
 /// was lost. interrupt() may run within MessageDevice::take.
 template <class D>
 concept MessageDriver = detail::DriverOnCore<D> && detail::MadeFrom<D, MessageHost<D>>;
+
+/// A driver on the bare core of an NvmeController. As CoreDriver, but: D(NvmeHost<D>&) enables the
+/// controller and creates the I/O queues, interrupt() takes the completions of an I/O queue, and
+/// admin_interrupt() those of the admin queue.
+template <class D>
+concept NvmeDriver =
+    detail::DriverOnCore<D> && detail::MadeFrom<D, NvmeHost<D>> && requires(D& driver) {
+      { driver.admin_interrupt() } -> std::same_as<void>;
+    };
 
 }  // namespace sim
 }  // namespace BLKOWN_ABI

@@ -54,6 +54,7 @@ class WorldBaseOf {
  public:
   /// Whether the device accesses memory by DMA.
   static constexpr bool has_dma = !std::is_same_v<Device, MessageDevice>;
+  static constexpr bool is_nvme = std::is_same_v<Device, NvmeController>;
 
   WorldBaseOf(const WorldBaseOf&) = delete;
   WorldBaseOf& operator=(const WorldBaseOf&) = delete;
@@ -112,7 +113,7 @@ class WorldBaseOf {
     return {.queue_count = config.queue_count,
             .depth = config.depth,
             .reserved_depth = config.reserved_depth,
-            .layout = config.layout(),
+            .layout = is_nvme ? CookieLayout::nvme() : config.layout(),
             .first_generation = first};
   }
 
@@ -137,6 +138,18 @@ class WorldBaseOf {
         break;
       case LookupTruth::refused_genuine:
         fail_lookup("the driver refused the genuine completion of an I/O", tags, queue, value);
+        break;
+    }
+  }
+  /// Has the Oracle judge one lookup in the admin queue of an NvmeController's driver.
+  void note_admin_lookup(std::uint64_t command_id, bool was_accepted) {
+    switch (oracle_.note_lookup(0, command_id, was_accepted).truth) {
+      case LookupTruth::fits: break;
+      case LookupTruth::wrong_claim:
+        fail("the driver accepted a completion of an admin command that the device does not have");
+        break;
+      case LookupTruth::refused_genuine:
+        fail("the driver refused the genuine completion of an admin command");
         break;
     }
   }

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The reference driver of the simulated NVMe controller: a driver on the bare core, on the queue
+// pairs of examples/nvme. It must survive every fault of the adversary.
+
+#ifndef BLKOWN_TESTS_SIM_NVME_RING_DRIVER_HPP
+#define BLKOWN_TESTS_SIM_NVME_RING_DRIVER_HPP
+
+#include <algorithm>
+#include <blkown/blkown.hpp>
+#include <blkown/dma/dma.hpp>
+#include <blkown/nvme/nvme.hpp>
+#include <blkown/sim/harness/host.hpp>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <nvme/queue_pair.hpp>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace nvme_ring {
+
+namespace dma = blkown::dma;
+namespace nvme = blkown::nvme;
+namespace sim = blkown::sim;
+using blkown::ARef;
+using blkown::Claim;
+using blkown::Cookie;
+using blkown::Idle;
+using blkown::QueueIndex;
+using blkown::Status;
+using nvme::SubmissionEntry;
+
+constexpr std::uint32_t page_bytes = 4096;
+constexpr std::uint32_t submission_entries = 32;
+constexpr std::uint32_t completion_entries = 64;
+constexpr std::uint32_t admin_depth = 8;
+constexpr std::size_t list_entries = 8;  // of a tag's PRP list
+
+/// Both rings of a queue pair, and PRP lists, each in a page.
+class Rings {
+ public:
+  using Pair = nvme_driver::QueuePair<sim::NvmeController>;
+
+  Rings(dma::Device<sim::Iommu>& device, sim::NvmeController& controller, std::uint16_t id)
+      : pages_{allocate(device), allocate(device), allocate(device)},
+        pair{controller, config(id)} {}
+
+  [[nodiscard]] std::uint64_t iova(std::size_t page) const { return pages_[page].segment().iova; }
+  /// The place of a tag's PRP list.
+  [[nodiscard]] nvme::PrpListPage list(blkown::Tag tag) {
+    const std::size_t at = tag.value * list_entries * sizeof(nvme::Le64);
+    auto* const first = reinterpret_cast<nvme::Le64*>(pages_[2].data() + at);
+    return {.entries = {first, list_entries}, .iova = iova(2) + at};
+  }
+  void free(const dma::EndProof& proof) {
+    for (Memory& page : pages_) {
+      if (!std::move(page).free(proof).has_value()) std::abort();
+    }
+  }
+
+ private:
+  using Memory = dma::Coherent<sim::Iommu>;
+
+  [[nodiscard]] static Memory allocate(dma::Device<sim::Iommu>& device) {
+    auto memory = Memory::allocate(device, page_bytes, page_bytes);
+    if (!memory.has_value()) std::abort();
+    return *std::move(memory);
+  }
+  [[nodiscard]] nvme_driver::QueuePairConfig config(std::uint16_t id) {
+    return {.id = id,
+            .submission_entries = submission_entries,
+            .completion_entries = completion_entries,
+            .submissions = {pages_[0].data(), iova(0)},
+            .completions = {pages_[1].data(), iova(1)},
+            .submission_doorbell = nvme::doorbell_offset(id, false, 0),
+            .completion_doorbell = nvme::doorbell_offset(id, true, 0)};
+  }
+
+  Memory pages_[3];
+
+ public:
+  Pair pair;
+};
+
+struct RequestData {
+  dma::IovaList<8> iovas;
+  std::optional<dma::ActiveMapping> mapping;
+  unsigned tries = 0;
+};
+
+class Driver {
+ public:
+  using RequestData = nvme_ring::RequestData;
+  using R = sim::CoreRequest<Driver>;
+
+  explicit Driver(sim::NvmeHost<Driver>& host)
+      : host_{host},
+        admin_{host.device, host.controller, 0},
+        watches_(host.queue_count() * host.depth()) {
+    for (std::uint32_t queue = 0; queue != host.queue_count(); ++queue) {
+      rings_.emplace_back(host.device, host.controller, static_cast<std::uint16_t>(queue + 1));
+    }
+    start();
+  }
+  Driver(const Driver&) = delete;
+  Driver& operator=(const Driver&) = delete;
+
+  void submit(Idle<R> idle) { issue(std::move(idle).start().into_claim()); }
+
+  void interrupt(QueueIndex queue) {
+    if (is_resetting_) return;
+    rings_[queue.value].pair.poll(
+        [&](const nvme::CompletionEntry& entry) { complete(queue, entry); });
+  }
+  void admin_interrupt() {
+    if (!is_resetting_) poll_admin();
+  }
+
+  /// The first timeout of a publication aborts the command, the next one resets the controller.
+  void timeout(const ARef<R>& pin, const Cookie& cookie) {
+    Watch& watch = watches_[pin.queue().value * host_.depth() + pin.tag().value];
+    if (watch.aborted == cookie.generation) return reset();
+    watch.aborted = cookie.generation;
+    const auto entry = SubmissionEntry::abort(static_cast<std::uint16_t>(pin.queue().value + 1),
+                                              static_cast<std::uint16_t>(cookie.value));
+    if (!send_admin(entry).has_value()) reset();
+  }
+  void failed() { reset(); }
+  void stop() {
+    const dma::EndProof proof = disable();
+    give_up_all(proof);
+    admin_.free(proof);
+    for (Rings& rings : rings_) rings.free(proof);
+  }
+
+ private:
+  struct AdminData {
+    std::optional<nvme::CompletionEntry> done;
+  };
+  using AdminRequest = blkown::Request<AdminData>;
+  struct Watch {
+    blkown::Generation aborted{~std::uint32_t{0}};
+  };
+  struct Sink {
+    void operator()(blkown::EndedList<AdminRequest>&&) {}  // frees the tags
+  };
+
+  // --- issue -------------------------------------------------------------------------------------
+
+  void issue(Claim<R> claim) {
+    if (const auto error = map(claim)) return give_back(std::move(claim), *error);
+    Rings& rings = rings_[claim.queue().value];
+    const auto entry = command(claim, rings);
+    if (!entry.has_value()) {
+      unmap(claim, *dma::EndProof::of(claim));
+      return end(std::move(claim), Status::invalid);
+    }
+    auto issued = rings.pair.publish(std::move(claim), *entry);
+    if (issued.has_value()) return rings.pair.ring_doorbell();
+    // A forged completion may have claimed the I/O before the refusal.
+    if (!issued.error().claim.has_value()) return;
+    Claim<R> refused = *std::move(issued.error().claim);
+    unmap(refused, *dma::EndProof::of(refused));
+    give_back(std::move(refused), Status::resource);
+  }
+  /// Maps the I/O's pieces, which are adjacent, as one.
+  [[nodiscard]] std::optional<Status> map(Claim<R>& claim) {
+    sim::Io<Driver>& io = claim.data();
+    if (io.segment_count == 0) return std::nullopt;
+    const blkown::Segment whole{io.memory[0].data, static_cast<std::size_t>(io.length_bytes())};
+    auto prepared =
+        dma::map(claim, host_.device, std::span{&whole, 1}, io.direction(), io.driver.iovas);
+    if (!prepared.has_value()) return prepared.error().status();
+    io.driver.mapping = std::move(*prepared).activate();
+    return std::nullopt;
+  }
+  [[nodiscard]] std::optional<SubmissionEntry> command(Claim<R>& claim, Rings& rings) {
+    const sim::Io<Driver>& io = claim.data();
+    const nvme::BlockRange blocks{io.sector, io.length_sectors};
+    switch (io.opcode) {
+      case sim::Opcode::flush: return SubmissionEntry::flush(1);
+      case sim::Opcode::discard: return SubmissionEntry::write_zeroes(1, blocks, true);
+      case sim::Opcode::write_zeroes: return SubmissionEntry::write_zeroes(1, blocks, false);
+      default: break;
+    }
+    SubmissionEntry entry = io.opcode == sim::Opcode::read ? SubmissionEntry::read(1, blocks)
+                                                           : SubmissionEntry::write(1, blocks);
+    const nvme::PrpListPage list = rings.list(claim.tag());
+    const auto prps =
+        nvme::build_prps(io.driver.mapping->segments(), std::span{&list, 1}, page_bytes);
+    if (!prps.has_value()) return std::nullopt;
+    entry.set_prps(*prps);
+    return entry;
+  }
+  void give_back(Claim<R> claim, Status status) {
+    if (status == Status::resource && claim.data().driver.tries++ < max_tries) {
+      return std::move(claim).requeue();
+    }
+    end(std::move(claim), status);
+  }
+
+  // --- completion --------------------------------------------------------------------------------
+
+  void complete(QueueIndex queue, const nvme::CompletionEntry& entry) {
+    auto claim = host_.claim(queue, entry.command_id);
+    if (!claim.has_value()) return;  // late, duplicated or forged
+    unmap(*claim, *dma::EndProof::of(*claim));
+    end(*std::move(claim), nvme::to_status(entry.status()));
+  }
+  static void unmap(Claim<R>& claim, const dma::EndProof& proof) {
+    auto mapping = std::exchange(claim.data().driver.mapping, std::nullopt);
+    if (!mapping.has_value()) return;
+    auto unmapped = std::move(*mapping).unmap(proof);
+    if (!unmapped.has_value()) claim.data().driver.mapping = std::move(unmapped.error());
+  }
+  void end(Claim<R> claim, Status status) {
+    claim.data().driver.tries = 0;
+    watches_[claim.queue().value * host_.depth() + claim.tag().value] = {};
+    std::move(claim).end(status);
+  }
+
+  // --- the admin queue ---------------------------------------------------------------------------
+
+  /// Sends an admin command. Returns its tag, or none if no tag or no room is free.
+  [[nodiscard]] std::optional<blkown::Tag> send_admin(const SubmissionEntry& entry) {
+    auto idle = admin_tags_.allocate(QueueIndex{}, admin_cache_);
+    if (!idle.has_value()) return std::nullopt;
+    const blkown::Tag tag = idle->tag();
+    results_[tag.value].reset();
+    auto issued = admin_.pair.publish(std::move(*idle).start().into_claim(), entry);
+    if (!issued.has_value()) {
+      if (issued.error().claim.has_value()) {
+        std::move(*issued.error().claim).end(Status::resource);
+      }
+      return std::nullopt;
+    }
+    admin_.pair.ring_doorbell();
+    return tag;
+  }
+  void poll_admin() {
+    admin_.pair.poll([&](const nvme::CompletionEntry& entry) {
+      auto claim = admin_tags_.claim(QueueIndex{}, entry.command_id);
+      host_.note_admin_lookup(entry.command_id, claim.has_value());
+      if (!claim.has_value()) return;
+      results_[claim->tag().value] = entry;
+      std::move(*claim).end(Status::ok);
+    });
+  }
+  /// Sends an admin command, and waits for its completion. False if it failed, or did not come.
+  [[nodiscard]] bool carry_out(const SubmissionEntry& entry) {
+    const auto tag = send_admin(entry);
+    if (!tag.has_value()) return false;
+    for (unsigned waits = 0; waits != max_waits; ++waits) {
+      poll_admin();
+      const auto& result = results_[tag->value];
+      if (result.has_value()) return result->status().is_success();
+      if (!host_.wait()) return false;
+    }
+    return false;
+  }
+
+  // --- start and reset ---------------------------------------------------------------------------
+
+  [[nodiscard]] nvme::Csts csts() { return {host_.controller.read32(nvme::reg::csts)}; }
+
+  /// Disables the controller, which proves that it is done with all memory.
+  [[nodiscard]] dma::EndProof disable() {
+    is_resetting_ = true;
+    host_.controller.write32(nvme::reg::cc, 0);
+    while (csts().is_ready()) {
+      if (!host_.wait()) std::abort();
+    }
+    return host_.device.declare_stopped();
+  }
+  /// Enables the controller and creates the queues, which the adversary may prevent some times.
+  void start() {
+    is_resetting_ = true;
+    for (unsigned tries = 0; !try_start(); ++tries) {
+      if (tries == max_starts) std::abort();
+      give_up_admin(disable());
+    }
+    is_resetting_ = false;
+  }
+  [[nodiscard]] bool try_start() {
+    admin_.pair.reset();
+    for (Rings& rings : rings_) rings.pair.reset();
+    auto& registers = host_.controller;
+    registers.write32(nvme::reg::aqa, nvme::Aqa::of(submission_entries, completion_entries).value);
+    registers.write64(nvme::reg::asq, admin_.iova(0));
+    registers.write64(nvme::reg::acq, admin_.iova(1));
+    nvme::Cc cc;
+    cc.set_enabled(true);
+    cc.set_submission_entry_exponent(6);
+    cc.set_completion_entry_exponent(4);
+    registers.write32(nvme::reg::cc, cc.value);
+    while (!csts().is_ready()) {
+      if (!host_.wait()) return false;
+    }
+    for (std::uint16_t id = 1; id <= host_.queue_count(); ++id) {
+      const Rings& rings = rings_[id - 1U];
+      if (!carry_out(SubmissionEntry::create_io_cq({.queue = id,
+                                                    .entries = completion_entries,
+                                                    .iova = rings.iova(1),
+                                                    .vector = id,
+                                                    .interrupts_enabled = true})) ||
+          !carry_out(SubmissionEntry::create_io_sq({.queue = id,
+                                                    .entries = submission_entries,
+                                                    .iova = rings.iova(0),
+                                                    .completion_queue = id}))) {
+        return false;
+      }
+    }
+    return true;
+  }
+  void reset() {
+    const dma::EndProof proof = disable();
+    give_up_all(proof);
+    host_.device.drain(proof);
+    start();
+  }
+  void give_up_admin(const dma::EndProof&) {
+    admin_tags_.for_each_in_flight(QueueIndex{},
+                                   [&](const ARef<AdminRequest>& pin, const Cookie& cookie) {
+                                     auto claim = blkown::claim(pin, cookie);
+                                     if (claim.has_value()) std::move(*claim).end(Status::aborted);
+                                   });
+  }
+  void give_up_all(const dma::EndProof& proof) {
+    give_up_admin(proof);
+    for (QueueIndex queue; queue.value != host_.queue_count(); ++queue.value) {
+      host_.tags.for_each_in_flight(queue, [&](const ARef<R>& pin, const Cookie& cookie) {
+        auto claim = blkown::claim(pin, cookie);
+        if (!claim.has_value()) return;
+        unmap(*claim, proof);
+        give_back(*std::move(claim), Status::resource);
+      });
+    }
+  }
+
+  [[nodiscard]] static blkown::TagSet<AdminRequest> make_admin_tags(Sink& sink) {
+    auto made = blkown::TagSet<AdminRequest>::create(
+        {.queue_count = 1, .depth = admin_depth, .layout = blkown::CookieLayout::nvme()},
+        blkown::EndSink<AdminRequest>::to(sink));
+    if (!made.has_value()) std::abort();
+    return *std::move(made);
+  }
+
+  static constexpr unsigned max_tries = 8;
+  static constexpr unsigned max_waits = 10'000;
+  static constexpr unsigned max_starts = 100;
+
+  sim::NvmeHost<Driver>& host_;
+  Sink sink_;
+  blkown::TagSet<AdminRequest> admin_tags_ = make_admin_tags(sink_);
+  blkown::TagCache admin_cache_ = admin_tags_.tag_cache(QueueIndex{}, 0);
+  Rings admin_;
+  std::deque<Rings> rings_;
+  std::vector<Watch> watches_;
+  std::optional<nvme::CompletionEntry> results_[admin_depth];
+  bool is_resetting_ = false;
+};
+
+}  // namespace nvme_ring
+
+#endif
