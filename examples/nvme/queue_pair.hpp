@@ -128,7 +128,8 @@ class QueuePair {
   /// back to the controller with one doorbell. Returns the number of calls.
   /// Effects: `on_completion` may submit, if it runs on the submitting context.
   /// `on_foreign(const CompletionEntry&)` is called for an entry that names another submission
-  /// queue. Context: the completing one, interrupts included.
+  /// queue.
+  /// Context: the completing one, interrupts included.
   template <class OnCompletion, class OnForeign = Ignore>
   unsigned poll(OnCompletion&& on_completion, OnForeign&& on_foreign = {}) noexcept {
     unsigned taken = 0;

@@ -164,7 +164,8 @@ class Queue {
   [[nodiscard]] bool wait_for_entry() {
     return wait_until(patience, [&] { return pair_.has_completion(); });
   }
-  /// The same for a further completion. Precondition: the ring was not wrapped since the restart.
+  /// The same for a further completion.
+  /// Precondition: the ring was not wrapped since the restart.
   [[nodiscard]] bool wait_for_entry(std::uint32_t later) {
     return wait_until(patience, [&] {
       return nvme::CompletionEntry::phase_of(dma::load_acquire(entry(later).status_and_phase));

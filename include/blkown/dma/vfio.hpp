@@ -109,29 +109,36 @@ struct VfioError {
 /// The system calls of this header and of vfio_pci.hpp. Another type with these members takes their
 /// place in a test. Every call returns its result, or a negative errno value.
 struct VfioSystem {
+  /// ioctl(2).
   static int ioctl(int file, unsigned long request, void* argument) noexcept {
     return static_cast<int>(or_error(::ioctl(file, request, argument)));
   }
+  /// open(2), to read and write.
   static int open(const char* path) noexcept {
     return static_cast<int>(or_error(::open(path, O_RDWR | O_CLOEXEC)));
   }
+  /// close(2).
   static void close(int file) noexcept { ::close(file); }
+  /// readlink(2). The target has no 0 at its end.
   static std::int64_t read_link(const char* path, std::span<char> target) noexcept {
     return or_error(::readlink(path, target.data(), target.size()));
   }
+  /// pread(2).
   static std::int64_t read_at(int file, std::span<std::byte> bytes, std::uint64_t offset) noexcept {
     return or_error(::pread(file, bytes.data(), bytes.size(), static_cast<off_t>(offset)));
   }
+  /// pwrite(2).
   static std::int64_t write_at(int file, std::span<const std::byte> bytes,
                                std::uint64_t offset) noexcept {
     return or_error(::pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(offset)));
   }
-  /// Null: see errno.
+  /// mmap(2), shared, to read and write. Null: see errno.
   static std::byte* map_file(int file, std::uint64_t offset, std::size_t bytes) noexcept {
     void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file,
                                 static_cast<off_t>(offset));
     return memory == MAP_FAILED ? nullptr : static_cast<std::byte*>(memory);
   }
+  /// munmap(2).
   static void unmap_file(std::byte* memory, std::size_t bytes) noexcept { ::munmap(memory, bytes); }
 
  private:

@@ -74,15 +74,19 @@ class BasicVfioRegisters {
   /// The length of the region.
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
 
+  /// Reads a register, before all later accesses.
   [[nodiscard]] std::uint32_t read32(std::uint64_t offset) const noexcept {
     return load_acquire(word<std::uint32_t>(offset));
   }
+  /// As read32, 64 bits at once.
   [[nodiscard]] std::uint64_t read64(std::uint64_t offset) const noexcept {
     return load_acquire(word<std::uint64_t>(offset));
   }
+  /// Writes a register, after all earlier accesses.
   void write32(std::uint64_t offset, std::uint32_t value) const noexcept {
     store_release(word<std::uint32_t>(offset), value);
   }
+  /// As write32, 64 bits at once.
   void write64(std::uint64_t offset, std::uint64_t value) const noexcept {
     store_release(word<std::uint64_t>(offset), value);
   }
@@ -222,7 +226,8 @@ class BasicVfioPciDevice {
   }
 
   /// Resets the function (FLR or what the device has). The device then reaches no memory until it
-  /// is programmed again. Errors: reset; the device may still reach memory.
+  /// is programmed again.
+  /// Errors: reset; the device may still reach memory.
   [[nodiscard]] std::expected<void, VfioError> reset() noexcept {
     const int result = system_.ioctl(files_.device, VFIO_DEVICE_RESET, nullptr);
     if (result != 0) return failure(VfioStep::reset, result);

@@ -17,7 +17,8 @@ inline namespace BLKOWN_ABI {
 namespace dma::detail {
 
 /// Pages of a window, each free, taken, or taken for good. A search begins behind the latest run,
-/// so that a page is used again as late as possible. Context: one at a time; the caller has a lock.
+/// so that a page is used again as late as possible.
+/// Context: one at a time; the caller has a lock.
 class PageWindow {
  public:
   /// Allocates the bits of `page_count` free pages. False: the heap has no memory.

@@ -10,6 +10,7 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/saturating.hpp>
 #include <blkown/sim/device/command.hpp>
+#include <blkown/sim/device/command_id.hpp>
 #include <blkown/sim/device/command_table.hpp>
 #include <blkown/sim/device/controller_config.hpp>
 #include <blkown/sim/device/controller_observer.hpp>

@@ -67,8 +67,8 @@ struct IommuConfig {
 ///
 /// Synchronization: a mutex serializes the changes. Each region of a few pages has a mutex, which
 /// an access and a change of one of these pages take, so that unmap() returns only after the
-/// accesses before it. Accesses to different regions do not wait for each other. Context: any
-/// thread.
+/// accesses before it. Accesses to different regions do not wait for each other.
+/// Context: any thread.
 class Iommu {
  public:
   static constexpr std::uint64_t page_bytes = 4096;

@@ -25,9 +25,10 @@
 #include <blkown/detail/user_list.hpp>
 #include <blkown/segment.hpp>
 #include <blkown/sim/device/command.hpp>
+#include <blkown/sim/device/command_id.hpp>
 #include <blkown/sim/device/command_table.hpp>
-#include <blkown/sim/device/controller_hooks.hpp>
 #include <blkown/sim/device/controller_config.hpp>
+#include <blkown/sim/device/controller_hooks.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
 #include <blkown/sim/device/false_cookie.hpp>
 #include <blkown/sim/device/fault_plan.hpp>

@@ -5,16 +5,17 @@
 #ifndef BLKOWN_SIM_DEVICE_NVME_ADMIN_HPP
 #define BLKOWN_SIM_DEVICE_NVME_ADMIN_HPP
 
-#include <algorithm>
 #include <array>
 #include <blkown/config.hpp>
 #include <blkown/nvme/features.hpp>
+#include <blkown/nvme/identify.hpp>
 #include <blkown/nvme/log_page.hpp>
 #include <blkown/nvme/opcode.hpp>
 #include <blkown/nvme/status.hpp>
 #include <blkown/nvme/submission_entry.hpp>
 #include <blkown/sim/device/nvme_command.hpp>
 #include <blkown/sim/device/nvme_completer.hpp>
+#include <blkown/sim/device/nvme_firmware.hpp>
 #include <blkown/sim/device/nvme_identify.hpp>
 #include <blkown/sim/device/nvme_queue.hpp>
 #include <blkown/sim/device/nvme_state.hpp>

@@ -10,6 +10,7 @@
 #include <blkown/detail/saturating.hpp>
 #include <blkown/nvme/completion_entry.hpp>
 #include <blkown/nvme/status.hpp>
+#include <blkown/sim/device/command_id.hpp>
 #include <blkown/sim/device/false_cookie.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/nvme_command.hpp>

@@ -26,6 +26,7 @@
 #include <bit>
 #include <blkown/config.hpp>
 #include <blkown/detail/user_list.hpp>
+#include <blkown/nvme/features.hpp>
 #include <blkown/nvme/log_page.hpp>
 #include <blkown/nvme/registers.hpp>
 #include <blkown/nvme/submission_entry.hpp>
@@ -52,9 +53,10 @@ inline namespace BLKOWN_ABI {
 namespace sim {
 
 /// An NVMe controller. It executes commands only within step() and step_queue(). A FaultPlan
-/// decides its faults. Synchronization: with a fault plan or an observer, one mutex serializes all
-/// calls. Without them, doorbells and step_queue() of one I/O queue take only the locks of that
-/// queue. Context: any thread.
+/// decides its faults.
+/// Synchronization: with a fault plan or an observer, one mutex serializes all calls. Without them,
+/// doorbells and step_queue() of one I/O queue take only the locks of that queue.
+/// Context: any thread.
 class NvmeController {
  public:
   using Entry = nvme::SubmissionEntry;  ///< Of the observer's events.

@@ -11,6 +11,7 @@
 #include <blkown/nvme/opcode.hpp>
 #include <blkown/nvme/status.hpp>
 #include <blkown/nvme/submission_entry.hpp>
+#include <blkown/sim/device/command_id.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/nvme_admin.hpp>
 #include <blkown/sim/device/nvme_command.hpp>
@@ -18,7 +19,6 @@
 #include <blkown/sim/device/nvme_io.hpp>
 #include <blkown/sim/device/nvme_queue.hpp>
 #include <blkown/sim/device/nvme_state.hpp>
-#include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <optional>

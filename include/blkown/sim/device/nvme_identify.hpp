@@ -11,6 +11,7 @@
 #include <blkown/nvme/registers.hpp>
 #include <blkown/nvme/status.hpp>
 #include <blkown/nvme/submission_entry.hpp>
+#include <blkown/sim/device/nvme_config.hpp>
 #include <blkown/sim/device/nvme_state.hpp>
 #include <cstddef>
 #include <cstdint>

@@ -11,7 +11,6 @@
 #include <blkown/nvme/opcode.hpp>
 #include <blkown/nvme/status.hpp>
 #include <blkown/nvme/submission_entry.hpp>
-#include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/nvme_command.hpp>
 #include <blkown/sim/device/nvme_queue.hpp>
 #include <blkown/sim/device/nvme_state.hpp>

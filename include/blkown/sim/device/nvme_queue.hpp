@@ -10,12 +10,13 @@
 #ifndef BLKOWN_SIM_DEVICE_NVME_QUEUE_HPP
 #define BLKOWN_SIM_DEVICE_NVME_QUEUE_HPP
 
-#include <array>
 #include <bit>
 #include <blkown/config.hpp>
 #include <blkown/nvme/completion_entry.hpp>
 #include <blkown/nvme/features.hpp>
+#include <blkown/nvme/status.hpp>
 #include <blkown/nvme/submission_entry.hpp>
+#include <blkown/sim/device/command_id.hpp>
 #include <blkown/sim/device/command_table.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/nvme_command.hpp>

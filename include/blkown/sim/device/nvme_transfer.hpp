@@ -23,7 +23,8 @@ inline namespace BLKOWN_ABI {
 namespace sim::detail {
 
 /// Moves the data that the PRP entries of a command describe. All memory, the PRP lists included,
-/// is reached through the IOMMU. Context: one command at a time.
+/// is reached through the IOMMU.
+/// Context: one command at a time.
 class NvmeTransfer {
  public:
   explicit NvmeTransfer(Iommu& iommu) : iommu_{iommu} {}

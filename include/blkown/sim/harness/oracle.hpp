@@ -21,6 +21,7 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/user_list.hpp>
 #include <blkown/sim/device/command.hpp>
+#include <blkown/sim/device/command_id.hpp>
 #include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
 #include <blkown/sim/device/nvme_command.hpp>
