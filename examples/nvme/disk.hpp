@@ -189,8 +189,10 @@ class DriverOf {
     if (service(queue) != 0) return mq::TimeoutAction::rearm;
     if (queue.was_aborted(cookie) || controller_.state().is_fatal()) {
       reset();
-    } else if (controller_.abort(queue.pair.config().id,
-                                 static_cast<std::uint16_t>(cookie.value))) {
+    } else {
+      // Noted even if the abort is not sent: earlier aborts may never be answered, and then only a
+      // reset helps.
+      controller_.abort(queue.pair.config().id, static_cast<std::uint16_t>(cookie.value));
       queue.note_abort(cookie);
     }
     return mq::TimeoutAction::rearm;

@@ -363,6 +363,30 @@ TEST(NvmeDriver, NoMoreAbortsAreSentThanTheControllerTakes) {
   EXPECT_TRUE(machine.shut_down());
 }
 
+TEST(NvmeDriver, AnAbortThatIsNeverAnsweredDoesNotKeepTheNextOneFromAReset) {
+  // With some seeds the controller executes a lost command, with some it does not.
+  for (std::uint64_t seed = 1; seed != 9; ++seed) {
+    MachineConfig config;
+    config.seed = seed;
+    config.controller.abort_limit = 1;
+    // The first write, its abort, and what comes then: the same write again, or the next one.
+    config.faults = {
+        {FaultKind::late, 0}, {FaultKind::lost, 1}, {FaultKind::lost, 3}, {FaultKind::lost, 4}};
+    Machine machine{config};
+    ASSERT_TRUE(machine.start());
+    std::vector<std::byte> memory = pattern(4096, 4);
+    mq::Bio bio;
+    SubmitOne submission{machine.disk(), bio};
+    for (int i = 0; i != 2; ++i) {
+      bio.set_write(8, blkown::Segment{memory.data(), memory.size()}, {});
+      machine.runtime.context(0).post(submission);
+      ASSERT_TRUE(machine.runtime.run_until_idle(20'000)) << "seed " << seed;
+      EXPECT_EQ(bio.status(), Status::ok) << "seed " << seed;
+    }
+    EXPECT_TRUE(machine.shut_down());
+  }
+}
+
 TEST(NvmeDriver, ARemovedDiskLeavesTheOtherOnesIoAndResetsAlone) {
   Machine machine;
   ASSERT_TRUE(machine.start());
