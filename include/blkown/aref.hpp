@@ -118,6 +118,17 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef : private detail::HandleBase<R> {
     return ARef{detail::held(object, "ARef::from_raw", where), where};
   }
 
+  /// A further reference to an object that the caller has without a handle: the argument of a
+  /// callback, or the object itself (`*this`).
+  /// Precondition: another reference exists during the call.
+  /// Source: the kernel's From<&T> for ARef<T>, get_device.
+  [[nodiscard]] static ARef from_ref(R& object, TrackedPlace where = Place::current()) noexcept
+    requires(!RequestType<R>)
+  {
+    Ownership<R>::add_ref(object);
+    return ARef{object, where};
+  }
+
   // --- requests ---
 
   /// The request's hardware queue.

@@ -131,6 +131,18 @@ TEST(RefCounted, CrossesACBoundaryWithItsReference) {
   EXPECT_TRUE(device.is_gone);
 }
 
+TEST(RefCounted, AnObjectWithoutAHandleGivesAFurtherReference) {
+  Device device;
+  {
+    const Ref<Device> first = Ref<Device>::from_raw(&device);
+    Device& argument = *first;
+    const Ref<Device> second = Ref<Device>::from_ref(argument);
+    EXPECT_EQ(device.references, 2);
+    EXPECT_EQ(&*second, &device);
+  }
+  EXPECT_EQ(device.references, 0);
+}
+
 TEST(RefCounted, CountsATypeWithoutMembersThroughItsSpecialisation) {
   legacy object{1};
   const Ref<legacy> first = Ref<legacy>::from_raw(&object);

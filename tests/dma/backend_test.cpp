@@ -56,21 +56,23 @@ TEST(Backend, EachReasonHasAName) {
     EXPECT_EQ(std::ranges::count(names, name), 0) << name;
     names.push_back(name);
   }
-  ASSERT_EQ(names.size(), 13U);
+  ASSERT_EQ(names.size(), 14U);
   EXPECT_EQ(names.front(), "no_bytes");
-  EXPECT_EQ(names.back(), "unmap_failed");
+  EXPECT_EQ(names.back(), "offline");
 }
 
 // Goal: an error that the end of another I/O can clear is tried again; every other error is final.
-TEST(Backend, AShortageIsAResource) {
-  for (int i = 0; i != 13; ++i) {
+TEST(Backend, AShortageIsAResourceAndADeviceThatIsGoneIsOffline) {
+  for (int i = 0; i != 14; ++i) {
     const auto reason = static_cast<MapFailure>(i);
     const bool is_for_now = reason == MapFailure::no_bounce_slot || reason == MapFailure::no_iova ||
                             reason == MapFailure::list_in_use ||
                             reason == MapFailure::out_of_memory;
     EXPECT_EQ(is_permanent(reason), !is_for_now) << to_string(reason);
-    EXPECT_EQ((dma::MapError{reason, 0, 0}.status()),
-              is_for_now ? blkown::Status::resource : blkown::Status::invalid)
+    EXPECT_EQ((dma::MapError{reason, 0, 0}.status()), is_for_now ? blkown::Status::resource
+                                                      : reason == MapFailure::offline
+                                                          ? blkown::Status::offline
+                                                          : blkown::Status::invalid)
         << to_string(reason);
   }
 }

@@ -36,6 +36,7 @@ enum class MapFailure : std::uint8_t {
   iova_space_too_small,  ///< Permanent. More than the device's whole address space.
   gap,                   ///< Permanent. An element begins or ends off the virt boundary.
   unmap_failed,          ///< Permanent. A translation was not removed: the memory stays mapped.
+  offline,               ///< Permanent. The device was unplugged.
 };
 
 /// The enumerator's name.
@@ -54,6 +55,7 @@ enum class MapFailure : std::uint8_t {
     case MapFailure::iova_space_too_small: return "iova_space_too_small";
     case MapFailure::gap: return "gap";
     case MapFailure::unmap_failed: return "unmap_failed";
+    case MapFailure::offline: return "offline";
   }
   return "unknown reason";
 }
@@ -82,7 +84,9 @@ struct MapError {
 
   /// The status with which a driver rejects the I/O. `resource`: the block layer issues the request
   /// again when another I/O has ended. `invalid`: the failure is permanent, and the bio ends.
+  /// `offline`: the bio ends, and another path may work.
   [[nodiscard]] constexpr Status status() const noexcept {
+    if (reason == MapFailure::offline) return Status::offline;
     return is_permanent(reason) ? Status::invalid : Status::resource;
   }
 };
@@ -124,7 +128,8 @@ struct MapError {
 ///
 /// The error of a map shows whether the failure is permanent: no_iova if other mappings have the
 /// addresses, iova_space_too_small if these bytes alone exceed the address space, refused if the
-/// backend never maps this memory.
+/// backend never maps this memory, offline if the device is gone. unmap and invalidate remove
+/// translations of a device that is gone, too.
 template <class B>
 concept Backend =
     requires(B& backend, const B& const_backend, const Segment& memory, const Cookie& cookie,
