@@ -115,9 +115,12 @@ class FetchedCommands : public sim::NvmeObserver {
 
   void command_fetched(std::uint32_t queue, const Entry& entry) override {
     (queue == 0 ? admin : io).push_back(entry);
+    if (is_abort(queue, entry)) max_aborts = std::max(max_aborts, ++aborts_);
   }
   void command_refused(std::uint32_t, const Entry&) override {}
-  void command_done(std::uint32_t, const Entry&) override {}
+  void command_done(std::uint32_t queue, const Entry& entry) override {
+    if (is_abort(queue, entry)) --aborts_;
+  }
   void entry_posted(std::uint32_t, std::uint64_t, bool) override {}
   void entry_taken(std::uint32_t) override {}
   void stopped() override {}
@@ -133,6 +136,14 @@ class FetchedCommands : public sim::NvmeObserver {
 
   std::vector<Entry> admin;
   std::vector<Entry> io;
+  unsigned max_aborts = 0;  // at a time
+
+ private:
+  [[nodiscard]] static bool is_abort(std::uint32_t queue, const Entry& entry) noexcept {
+    return queue == 0 && entry.admin_opcode() == blkown::nvme::AdminOpcode::abort;
+  }
+
+  unsigned aborts_ = 0;
 };
 
 struct MachineConfig {
