@@ -75,13 +75,15 @@ class AdminQueue {
   AdminQueue(R& registers, const QueuePairConfig& config, Tags&& tags) noexcept
       : pair_{registers, config}, tags_{std::move(tags)}, cache_{tags_.tag_cache(queue, 0)} {}
 
-  /// Sends a command. Returns whether `on_end` was or will be called: false, if no tag is free.
+  /// Sends a command. Returns whether `on_end` was or will be called: false, if no tag is free, or
+  /// the queue is closed.
   /// Effects: `on_end` may be called within this call, and may start commands.
   /// Context: any, interrupts included if `Lock` is safe there.
   bool start(const SubmissionEntry& entry, OnAdminEnd on_end) noexcept {
     std::optional<blkown::Claim<Rq>> refused;
     {
       const std::lock_guard guard{lock_};
+      if (!is_open_) return false;
       auto idle = tags_.allocate(queue, cache_);
       if (!idle.has_value()) return false;
       idle->data() = {.on_end = on_end, .result = {}};
@@ -97,7 +99,7 @@ class AdminQueue {
   }
 
   /// Sends a command and waits for its end. None: it did not end in time and is still in flight, or
-  /// no tag was free. Stop the controller then.
+  /// start() has refused it. Stop the controller then.
   /// Context: may wait. Not within a callback of this queue.
   template <Platform P>
   [[nodiscard]] std::optional<AdminResult> execute(P& platform, const SubmissionEntry& entry,
@@ -129,9 +131,11 @@ class AdminQueue {
     });
   }
 
-  /// Ends all commands with aborted_by_host, and empties the rings.
-  /// Precondition: `proof` shows that the controller has stopped, and no command is started.
+  /// Ends all commands with aborted_by_host, empties the rings, and closes the queue: a command
+  /// that another context starts before open() would be in a ring that the controller never reads.
+  /// Precondition: `proof` shows that the controller has stopped.
   void abandon(const blkown::dma::EndProof&) noexcept {
+    set_open(false);
     tags_.for_each_in_flight(queue, [](const blkown::ARef<Rq>& pin, const blkown::Cookie& cookie) {
       auto claim = blkown::claim(pin, cookie);
       if (claim.has_value()) std::move(*claim).end(blkown::Status::aborted);
@@ -139,6 +143,10 @@ class AdminQueue {
     while (!gate_.try_close([&] { pair_.reset(); })) {
     }
   }
+
+  /// Lets commands start again after abandon().
+  /// Precondition: the controller is enabled with this queue.
+  void open() noexcept { set_open(true); }
 
   /// The number of completions whose id was of no command in flight.
   [[nodiscard]] std::uint64_t refused_count() const noexcept { return refused_.load(); }
@@ -168,6 +176,11 @@ class AdminQueue {
     }
   }
 
+  void set_open(bool is_open) noexcept {
+    const std::lock_guard guard{lock_};
+    is_open_ = is_open;
+  }
+
   /// Removes the waiter from its command, which stays in flight. False: the command is ending, or
   /// another context takes completions. No completion is taken meanwhile, because it would be
   /// refused while the claim exists.
@@ -193,6 +206,7 @@ class AdminQueue {
   Tags tags_;
   blkown::TagCache cache_;  // of capacity 0, under the lock
   Lock lock_;
+  bool is_open_ = true;  // under the lock
   CompletionGate gate_;
   std::atomic<std::uint64_t> refused_{0};  // written by the context inside the gate
 };

@@ -88,11 +88,16 @@ class Controller {
   // --- up and down ------------------------------------------------------------------------------
 
   /// Brings the controller up.
-  /// Effects: the controller forgets the I/O queues of before.
+  /// Precondition: that of stop(), also after a reset by others, such as a function-level reset.
+  /// Effects: the controller forgets the I/O queues of before. Admin commands of before end with
+  /// aborted_by_host.
   /// Errors: any ControllerStep. Call stop() then: the controller may be using the driver's memory.
   [[nodiscard]] Result start() {
     if (auto disabled = state_.disable(); !disabled.has_value()) return disabled;
+    // Without a stop() before, the rings still have the commands of before.
+    admin_.abandon(device_.declare_stopped());
     if (auto enabled = state_.enable(admin_.config()); !enabled.has_value()) return enabled;
+    admin_.open();
     if (auto known = identify(); !known.has_value()) return known;
     if (auto granted = set_queue_count(); !granted.has_value()) return granted;
     return arm_event() ? Result{} : failed({ControllerStep::events, {}});
@@ -100,9 +105,8 @@ class Controller {
 
   /// Stops the controller. None: neither the controller nor the platform confirms that it reaches
   /// no memory. Nothing may be unmapped then.
-  /// Precondition: no context starts an admin command, or is between activating a mapping and
-  /// publishing its I/O.
-  /// Effects: ends all admin commands with aborted_by_host.
+  /// Precondition: no context is between activating a mapping and publishing its I/O.
+  /// Effects: ends all admin commands with aborted_by_host. None starts until start().
   [[nodiscard]] std::optional<EndProof> stop() {
     if (!state_.disable().has_value() && !platform_.cut_off()) return std::nullopt;
     const EndProof proof = device_.declare_stopped();
@@ -186,7 +190,7 @@ class Controller {
 
   /// Asks the controller to abort a command, which then ends with its own completion, or does not.
   /// The controller's answer proves nothing. False: no abort was sent, because the controller has
-  /// as many as it takes, or no tag is free.
+  /// as many as it takes or is stopped, or no tag is free.
   /// Context: any.
   bool abort(std::uint16_t queue_id, std::uint16_t command_id) noexcept {
     if (aborts_.fetch_add(1) < info_.max_aborts &&

@@ -190,6 +190,7 @@ class DriverOf {
     if (queue.was_aborted(cookie) || controller_.state().is_fatal()) {
       reset();
     } else {
+      controller_.interrupt();  // an earlier abort's answer, whose interrupt may be lost
       // Noted even if the abort is not sent: earlier aborts may never be answered, and then only a
       // reset helps.
       controller_.abort(queue.pair.config().id, static_cast<std::uint16_t>(cookie.value));

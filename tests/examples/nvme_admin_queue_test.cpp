@@ -95,7 +95,7 @@ TEST_F(NvmeAdminQueue, ACommandWithoutACompletionStaysInFlightWithItsTag) {
   EXPECT_TRUE(start());
 }
 
-TEST_F(NvmeAdminQueue, AbandonEndsEveryCommandOnceAndEmptiesTheRings) {
+TEST_F(NvmeAdminQueue, AbandonEndsEveryCommandOnceAndEmptiesTheRingsUntilTheyAreOpenAgain) {
   ASSERT_TRUE(start() && start());
   serve();
   admin.abandon(stopped());
@@ -105,6 +105,9 @@ TEST_F(NvmeAdminQueue, AbandonEndsEveryCommandOnceAndEmptiesTheRings) {
   }
   controller.restart();
   admin.poll();
+  EXPECT_FALSE(start());
+  EXPECT_TRUE(controller.submission_doorbells.empty());
+  admin.open();
   ASSERT_TRUE(start());
   EXPECT_EQ(controller.submission_doorbells, (std::vector<std::uint32_t>{1}));
   serve();

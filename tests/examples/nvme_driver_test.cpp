@@ -387,6 +387,55 @@ TEST(NvmeDriver, AnAbortThatIsNeverAnsweredDoesNotKeepTheNextOneFromAReset) {
   }
 }
 
+TEST(NvmeDriver, AnswersToAbortsAreTakenAtATimeoutWithoutTheAdminInterrupt) {
+  MachineConfig config;
+  config.controller.abort_limit = 1;
+  // Each write; its abort and its second try are not late.
+  config.faults = {{FaultKind::late, 0}, {FaultKind::late, 3}};
+  Machine machine{config};
+  ASSERT_TRUE(machine.start());
+  machine.is_admin_interrupt_lost = true;
+  const auto written = pattern(4096, 4);
+  for (unsigned i = 1; i != 3; ++i) {
+    EXPECT_EQ(mq::write(machine.runtime, machine.disk(), 0, written), Status::ok);
+    EXPECT_EQ(machine.commands.count(AdminOpcode::abort), i);
+  }
+  EXPECT_EQ(machine.driver->resets(), 0U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, NoAbortIsSentToAControllerThatIsNotEnabled) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  bool is_sent = false;
+  // As a timeout does that another context looks at.
+  machine.registers.before_enable = [&] { is_sent = machine.owner->abort(1, 0x1005); };
+  machine.driver->reset();
+  ASSERT_TRUE(machine.runtime.run_until_idle(1'000'000));
+  EXPECT_EQ(machine.driver->resets(), 1U);
+  EXPECT_FALSE(is_sent);
+  EXPECT_EQ(machine.commands.count(AdminOpcode::abort), 0U);
+  EXPECT_TRUE(machine.owner->abort(1, 0x1005));
+  ASSERT_TRUE(machine.runtime.run_until_idle(1'000'000));
+  EXPECT_EQ(machine.commands.count(AdminOpcode::abort), 1U);
+  machine.registers.before_enable = {};
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, AControllerThatOthersHaveResetExecutesNoOldAdminCommand) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  const std::size_t before = machine.commands.admin.size();
+  machine.controller.write32(blkown::nvme::reg::cc, 0);  // the driver does not know
+  ASSERT_TRUE(machine.driver->start().has_value());
+  // Identify, Number of Queues, an event request, and two queues of each kind.
+  EXPECT_EQ(machine.commands.admin.size(), before + 7);
+  const auto written = pattern(4096, 4);
+  EXPECT_EQ(mq::write(machine.runtime, machine.disk(), 0, written), Status::ok);
+  EXPECT_EQ(machine.driver->resets(), 0U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
 TEST(NvmeDriver, ARemovedDiskLeavesTheOtherOnesIoAndResetsAlone) {
   Machine machine;
   ASSERT_TRUE(machine.start());

@@ -55,6 +55,7 @@ class WatchedRegisters {
       const std::lock_guard guard{mutex_};
       ++doorbells_[offset];
     }
+    if (offset == blkown::nvme::reg::aqa && before_enable) before_enable();
     controller_.write32(offset, value);
   }
   void write64(std::uint64_t offset, std::uint64_t value) { controller_.write64(offset, value); }
@@ -66,6 +67,7 @@ class WatchedRegisters {
   }
 
   bool is_stuck = false;
+  std::function<void()> before_enable;  ///< Called while the controller is disabled.
 
  private:
   sim::NvmeController& controller_;
@@ -264,6 +266,7 @@ class MachineOn {
   }
   [[nodiscard]] mq::Context& pump_context() { return runtime.context(submitters); }
   void interrupt(std::uint32_t vector) {
+    if (is_admin_interrupt_lost && vector == 0) return;
     if (lost_interrupts != 0 && vector != 0) {
       --lost_interrupts;
       return;
@@ -296,6 +299,7 @@ class MachineOn {
   std::vector<std::unique_ptr<Disk>> disks;
   std::vector<blkown::nvme::AsyncEvent> events;
   unsigned lost_interrupts = 0;  // of I/O queues: the next ones do not come
+  bool is_admin_interrupt_lost = false;
 
  private:
   Pump pump_{*this};
