@@ -117,6 +117,30 @@ TEST(UnmapFails, ADrainTriesEachMappingOnce) {
   EXPECT_EQ(rig.driver.sink.count(), 3U);
 }
 
+// Goal: two drains at a time do not give each other the lists that cannot be unmapped.
+TEST(UnmapFails, ADrainDoesNotTryWhatALaterDrainHasTried) {
+  Rig rig;
+  rig.backend.is_invalidate_refused = true;
+  unmap_and_end(rig, rig.in_flight(0));
+  unmap_and_end(rig, rig.in_flight(1));
+  const EndProof proof = rig.device.declare_stopped();
+  rig.backend.log.clear();
+  int nested = 0;
+  rig.backend.on_invalidate = [&] {
+    if (nested == 10) return;
+    ++nested;
+    const auto no_more = std::exchange(rig.backend.on_invalidate, nullptr);
+    EXPECT_EQ(rig.device.drain(proof), 0U);
+    rig.backend.on_invalidate = no_more;
+  };
+  EXPECT_EQ(rig.device.drain(proof), 0U);
+  EXPECT_EQ(nested, 1);
+  EXPECT_EQ(rig.backend.log.size(), 2U) << "each mapping once";
+  rig.backend.on_invalidate = nullptr;
+  rig.backend.is_invalidate_refused = false;
+  EXPECT_EQ(rig.device.drain(proof), 2U);
+}
+
 TEST(UnmapFails, OnlyAProofOfAStopCoversTheMapping) {
   Rig rig;
   const EndProof before = rig.device.declare_stopped();

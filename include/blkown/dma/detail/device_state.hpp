@@ -150,7 +150,7 @@ class DeviceState {
   /// number of unmapped mappings and freed orphans. Tries each once: those that the backend cannot
   /// unmap stay.
   std::size_t drain(const EndProof& proof) noexcept {
-    const std::uint32_t number = next_drain();
+    const std::uint64_t number = next_drain();
     std::size_t count = 0;
     while (ListFields* const list = take_one(proof, number)) {
       if (unmap_list_(*this, *list)) ++count;
@@ -235,21 +235,21 @@ class DeviceState {
     return true;
   }
 
-  /// The number of a new drain. Not 0, which is the number in a list that no drain has tried.
-  [[nodiscard]] std::uint32_t next_drain() noexcept {
+  /// The number of a new drain, from 1. 64 bits do not wrap around.
+  [[nodiscard]] std::uint64_t next_drain() noexcept {
     const blkown::detail::SpinGuard guard{lock_};
-    if (++latest_drain_ == 0) ++latest_drain_;
-    return latest_drain_;
+    return ++latest_drain_;
   }
 
-  /// Takes one quarantined list that the proof covers and this drain has not tried; null if none is
-  /// left.
-  [[nodiscard]] ListFields* take_one(const EndProof& proof, std::uint32_t drain) noexcept {
+  /// Takes one quarantined list that the proof covers and that neither this drain nor a later one
+  /// has tried; null if none is left. Without the later ones, two drains at a time would take turns
+  /// on lists that cannot be unmapped, for ever.
+  [[nodiscard]] ListFields* take_one(const EndProof& proof, std::uint64_t drain) noexcept {
     const blkown::detail::SpinGuard guard{lock_};
     for (ListFields* list = first_attached_; list != nullptr; list = list->next_attached) {
       MappingState::Seen seen;
       if (!is_quarantined(*list, seen) || !is_stopped_since(proof, list->epoch)) continue;
-      if (list->last_drain == drain) continue;
+      if (list->last_drain >= drain) continue;
       if (!list->state.take(seen.serial(), Value::quarantined)) continue;
       list->last_drain = drain;
       return list;
@@ -300,7 +300,7 @@ class DeviceState {
   ListFields* first_attached_ = nullptr;
   Orphan* orphans_ = nullptr;
   std::size_t coherent_count_ = 0;
-  std::uint32_t latest_drain_ = 0;
+  std::uint64_t latest_drain_ = 0;
   blkown::detail::UserList users_;
 };
 

@@ -54,7 +54,7 @@ struct ListFields {
   std::uint32_t capacity;
   std::uint32_t count = 0;
   std::uint32_t unmapped = 0;    // elements that a failed unmap of the list has unmapped
-  std::uint32_t last_drain = 0;  // the last drain that has tried to unmap the list
+  std::uint64_t last_drain = 0;  // the latest drain that has tried to unmap the list; 0: none
 
   MappingState state{};
   Direction direction{};
