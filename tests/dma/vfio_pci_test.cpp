@@ -177,10 +177,16 @@ struct PciSystem {
     EXPECT_EQ(head[1], flags);
     EXPECT_EQ(head[2], std::uint32_t{VFIO_PCI_MSIX_IRQ_INDEX});
     EXPECT_EQ(head[3], 0U);
-    kernel->vectors.resize(head[4]);
-    if (!is_off) {
-      std::memcpy(kernel->vectors.data(), argument + sizeof head, head[4] * sizeof(int));
+    // As vfio_pci_set_msi_trigger: MSI-X that is on keeps its number of vectors, and the vectors
+    // behind the list keep their eventfds.
+    if (is_off) {
+      const bool was_on = !kernel->vectors.empty();
+      kernel->vectors.clear();
+      return was_on ? 0 : -EINVAL;
     }
+    if (kernel->vectors.empty()) kernel->vectors.resize(head[4]);
+    if (head[4] > kernel->vectors.size()) return -EINVAL;
+    std::memcpy(kernel->vectors.data(), argument + sizeof head, head[4] * sizeof(int));
     return 0;
   }
 };
@@ -303,6 +309,17 @@ TEST_F(VfioPci, VectorsSignalEventfds) {
   EXPECT_EQ(device->set_msix(more).error(), (VfioError{VfioStep::set_interrupts, E2BIG}));
   kernel.failing_call = "set irqs";
   EXPECT_EQ(device->set_msix(eventfds).error(), (VfioError{VfioStep::set_interrupts, EIO}));
+}
+
+// Goal: a driver that has changed its number of queues sets all its vectors again.
+TEST_F(VfioPci, ALaterListOfEventfdsReplacesTheWholeFirst) {
+  auto device = open();
+  EXPECT_TRUE(device->set_msix({}).has_value()) << "MSI-X is off already";
+  for (const std::vector<int>& eventfds :
+       {std::vector<int>{21, 22, 23}, std::vector<int>{31}, std::vector<int>{41, 42}}) {
+    EXPECT_TRUE(device->set_msix(eventfds).has_value());
+    EXPECT_EQ(kernel.vectors, eventfds);
+  }
 }
 
 TEST_F(VfioPci, AResetSaysWhetherItIsDone) {

@@ -241,8 +241,15 @@ TEST_F(VfioTest, AWindowThatTheIommuDoesNotTakeIsRefused) {
             address_window);
   EXPECT_EQ(refusal({.limits = {.address_mask = 0xFFFF'FFFF}}), address_window)
       << "beyond the device's reach";
-  EXPECT_TRUE(
-      Vfio::create(3, {.first_iova = 0xFEF0'0000, .window_bytes = page}, {&kernel}).has_value());
+  EXPECT_EQ(refusal({.limits = {.virt_boundary_mask = 2 * page - 1}}), address_window)
+      << "only the offset in a page is kept";
+  EXPECT_EQ(refusal({.limits = {.min_align_mask = 2 * page - 1}}), address_window);
+  EXPECT_TRUE(Vfio::create(3,
+                           {.limits = {.virt_boundary_mask = page - 1, .min_align_mask = page - 1},
+                            .first_iova = 0xFEF0'0000,
+                            .window_bytes = page},
+                           {&kernel})
+                  .has_value());
   kernel.page_sizes = 0x10000;
   EXPECT_EQ(refusal({}), page_size);
 }
@@ -274,6 +281,23 @@ TEST_F(VfioTest, BytesAcrossAnArenasEndAreMappedByThemselves) {
     EXPECT_TRUE(unmap(mixed).has_value());
     EXPECT_EQ(kernel.mappings.size(), 1U) << "the arena";
   }
+}
+
+// Goal: an I/O with memory in an arena that finds no room beside other I/Os is not refused for
+// good.
+TEST_F(VfioTest, ElementsInAnArenaNeedNoRoom) {
+  ASSERT_TRUE(vfio->add_arena(part(0, 4 * page)).has_value());
+  const auto element = [&](std::size_t offset, std::size_t bytes) {
+    return IovaSegment{vfio->bus_address(memory.data() + offset), bytes};
+  };
+  const std::vector<IovaSegment> fits{element(0, 4 * page), element(6 * page, 4 * page)};
+  EXPECT_TRUE(vfio->can_hold(fits, io));
+  const std::vector<IovaSegment> too_long{element(0, 4 * page), element(6 * page, 4 * page + 1)};
+  EXPECT_FALSE(vfio->can_hold(too_long, io));
+  const std::vector<IovaSegment> across_the_end{element(3 * page, 5 * page)};
+  EXPECT_FALSE(vfio->can_hold(across_the_end, io)) << "it is mapped by itself";
+  // The bounce slot of an element lies anywhere, not in the arena.
+  EXPECT_FALSE(vfio->can_hold(std::vector<IovaSegment>{{0, 5 * page}}, io));
 }
 
 TEST_F(VfioTest, ArenasAreLimited) {

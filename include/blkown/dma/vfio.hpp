@@ -6,16 +6,14 @@
 // Parties: the program, the kernel's VFIO driver with the IOMMU, and the devices of the container.
 //
 //   1. create() reads which device addresses the IOMMU takes, and reserves a window of them.
-//   2. add_arena() maps memory for as long as the backend exists. A map of memory in an arena is
-//   then
-//      a search; the device reaches the arena at all times.
+//   2. add_arena() maps memory for as long as the backend exists. The device reaches the arena at
+//      all times. A map of memory in an arena makes no system call.
 //   3. Every other map takes free pages of the window and makes one VFIO_IOMMU_MAP_DMA. Pages are
 //      the unit: the device also reaches the rest of the first and of the last page.
 //   4. The unmaps of a list are left to invalidate(), which makes one VFIO_IOMMU_UNMAP_DMA for each
 //      range of adjacent addresses. The call returns when the IOMMU has dropped the translations.
-//   5. Only then, and only if all of them have succeeded, are the list's addresses free again.
-//   After
-//      a failure they stay taken, and the mapping goes into quarantine (device.hpp).
+//   5. Only then, and only if all of them have succeeded, are the list's addresses free again. They
+//      stay taken after a failure, and the mapping goes into quarantine (device.hpp).
 //
 // Addresses are taken in turn, so that an address is used again as late as possible. A device that
 // has translated an address before the unmap may still finish an access that it has begun: the
@@ -63,7 +61,7 @@ enum class VfioStep : std::uint8_t {
   set_iommu,       ///< VFIO_SET_IOMMU.
   iommu_info,      ///< VFIO_IOMMU_GET_INFO.
   page_size,       ///< The IOMMU does not map pages of 4,096 bytes.
-  address_window,  ///< The IOMMU or the device does not take all addresses of the window.
+  address_window,  ///< The IOMMU or the device does not take the addresses of the window.
   open_device,     ///< VFIO_GROUP_GET_DEVICE_FD.
   device_info,     ///< VFIO_DEVICE_GET_INFO, or the device is not a PCI device.
   region_info,     ///< VFIO_DEVICE_GET_REGION_INFO, or the region cannot be accessed so.
@@ -149,7 +147,9 @@ struct VfioSystem {
 
 /// The device and the addresses of a Vfio.
 struct VfioConfig {
-  DeviceLimits limits{};                     ///< Of the devices of the container.
+  /// Of the devices of the container. An address of the window keeps the offset in a page alone, so
+  /// virt_boundary_mask and min_align_mask are 4,095 at most.
+  DeviceLimits limits{};
   std::uint64_t first_iova = 0x1'0000'0000;  ///< A multiple of 4,096.
   std::uint64_t window_bytes = 0x4000'0000;  ///< Two bits of heap memory for each page.
 };
@@ -173,7 +173,10 @@ class BasicVfio {
     const bool is_window = config.first_iova % page_bytes == 0 && config.window_bytes != 0 &&
                            config.window_bytes % page_bytes == 0 && last > config.first_iova &&
                            (last & ~config.limits.address_mask) == 0;
-    if (!is_window) return std::unexpected(VfioError{VfioStep::address_window, 0});
+    const std::uint64_t kept = config.limits.virt_boundary_mask | config.limits.min_align_mask;
+    if (!is_window || kept >= page_bytes) {
+      return std::unexpected(VfioError{VfioStep::address_window, 0});
+    }
     const auto checked = check_iommu(container, config.first_iova, last, system);
     if (!checked.has_value()) return std::unexpected(checked.error());
     std::unique_ptr<BasicVfio> made{new (std::nothrow) BasicVfio{container, config, system}};
@@ -223,12 +226,8 @@ class BasicVfio {
                                                              const Cookie& cookie) noexcept {
     for (std::size_t i = 0; i != arena_count_; ++i) {
       const Arena& arena = arenas_[i];
-      const auto offset_bytes =
-          static_cast<std::size_t>(address_of(memory) - address_of(arena.memory));
-      if (offset_bytes < arena.memory.length_bytes &&
-          memory.length_bytes <= arena.memory.length_bytes - offset_bytes) {
-        return arena.iova + offset_bytes;
-      }
+      const std::uint64_t offset_bytes = address_of(memory) - address_of(arena.memory);
+      if (arena.holds(offset_bytes, memory.length_bytes)) return arena.iova + offset_bytes;
     }
     return map_pages(memory, direction, cookie == Cookie{});
   }
@@ -258,12 +257,13 @@ class BasicVfio {
     }
     return {};
   }
-  /// Whether the window has room for these elements beside arenas and coherent memory.
+  /// Whether the window has room for these elements beside arenas and coherent memory. Memory in an
+  /// arena needs no room of its own.
   [[nodiscard]] bool can_hold(std::span<const IovaSegment> elements, const Cookie&) const noexcept {
     std::uint64_t pages = 0;
     for (const IovaSegment& element : elements) {
       // A bounce slot, at 0, may lie anywhere.
-      pages += pages_of(element).length_bytes / page_bytes;
+      if (!is_memory_of_arena(element)) pages += pages_of(element).length_bytes / page_bytes;
     }
     const std::lock_guard guard{mutex_};
     return pages <= window_.page_count() - window_.permanent_count();
@@ -281,6 +281,13 @@ class BasicVfio {
   struct Arena {
     Segment memory;
     std::uint64_t iova = 0;
+
+    /// Whether all of the bytes from this place on lie in the arena.
+    [[nodiscard]] bool holds(std::uint64_t offset_bytes,
+                             std::uint64_t length_bytes) const noexcept {
+      return offset_bytes < memory.length_bytes &&
+             length_bytes <= memory.length_bytes - offset_bytes;
+    }
   };
 
   BasicVfio(int container, const VfioConfig& config, System system) noexcept
@@ -301,6 +308,15 @@ class BasicVfio {
   [[nodiscard]] std::uint64_t page_at(std::uint64_t iova) const noexcept {
     return (iova - config_.first_iova) / page_bytes;
   }
+  /// Whether map() finds the element in an arena. `element` is at its bus address.
+  [[nodiscard]] bool is_memory_of_arena(const IovaSegment& element) const noexcept {
+    for (std::size_t i = 0; i != arena_count_; ++i) {
+      const std::uint64_t offset_bytes = element.iova - bus_address(arenas_[i].memory.data);
+      if (arenas_[i].holds(offset_bytes, element.length_bytes)) return true;
+    }
+    return false;
+  }
+  /// Whether a device address lies in an arena.
   [[nodiscard]] bool is_in_arena(const IovaSegment& segment) const noexcept {
     for (std::size_t i = 0; i != arena_count_; ++i) {
       if (segment.iova - arenas_[i].iova < arenas_[i].memory.length_bytes) return true;

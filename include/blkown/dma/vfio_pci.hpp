@@ -202,25 +202,16 @@ class BasicVfioPciDevice {
     return info.count;
   }
   /// Makes MSI-X vector i signal the i-th eventfd, and switches the other vectors off. No eventfd:
-  /// switches MSI-X off.
+  /// switches MSI-X off. MSI-X that is on is switched off first, because the kernel changes the
+  /// number of vectors only then: interrupts of that moment are lost.
   /// Precondition: the eventfds stay open until MSI-X is off.
   /// Errors: set_interrupts; E2BIG for more than max_vectors.
   [[nodiscard]] std::expected<void, VfioError> set_msix(std::span<const int> eventfds) noexcept {
     if (eventfds.size() > max_vectors) return failure(VfioStep::set_interrupts, -E2BIG);
-    alignas(vfio_irq_set) std::array<std::byte, header_bytes + max_vectors * sizeof(int)> request;
-    const Header header{
-        .bytes = static_cast<std::uint32_t>(header_bytes + eventfds.size_bytes()),
-        .flags = VFIO_IRQ_SET_ACTION_TRIGGER |
-                 static_cast<std::uint32_t>(eventfds.empty() ? VFIO_IRQ_SET_DATA_NONE
-                                                             : VFIO_IRQ_SET_DATA_EVENTFD),
-        .index = VFIO_PCI_MSIX_IRQ_INDEX,
-        .start = 0,
-        .count = static_cast<std::uint32_t>(eventfds.size())};
-    std::memcpy(request.data(), &header, sizeof header);
-    if (!eventfds.empty()) {
-      std::memcpy(request.data() + header_bytes, eventfds.data(), eventfds.size_bytes());
-    }
-    const int result = system_.ioctl(files_.device, VFIO_DEVICE_SET_IRQS, request.data());
+    // The kernel's answer is EINVAL, if MSI-X is off already.
+    int result = set_vectors({});
+    if (result == -EINVAL) result = 0;
+    if (result == 0 && !eventfds.empty()) result = set_vectors(eventfds);
     if (result != 0) return failure(VfioStep::set_interrupts, result);
     return {};
   }
@@ -260,6 +251,25 @@ class BasicVfioPciDevice {
   }
   [[nodiscard]] static VfioError error_of(VfioStep step, std::int64_t result) noexcept {
     return {step, result < 0 ? static_cast<int>(-result) : 0};
+  }
+
+  /// VFIO_DEVICE_SET_IRQS for the MSI-X vectors from 0 on.
+  /// Precondition: at most max_vectors.
+  [[nodiscard]] int set_vectors(std::span<const int> eventfds) noexcept {
+    alignas(vfio_irq_set) std::array<std::byte, header_bytes + max_vectors * sizeof(int)> request;
+    const Header header{
+        .bytes = static_cast<std::uint32_t>(header_bytes + eventfds.size_bytes()),
+        .flags = VFIO_IRQ_SET_ACTION_TRIGGER |
+                 static_cast<std::uint32_t>(eventfds.empty() ? VFIO_IRQ_SET_DATA_NONE
+                                                             : VFIO_IRQ_SET_DATA_EVENTFD),
+        .index = VFIO_PCI_MSIX_IRQ_INDEX,
+        .start = 0,
+        .count = static_cast<std::uint32_t>(eventfds.size())};
+    std::memcpy(request.data(), &header, sizeof header);
+    if (!eventfds.empty()) {
+      std::memcpy(request.data() + header_bytes, eventfds.data(), eventfds.size_bytes());
+    }
+    return system_.ioctl(files_.device, VFIO_DEVICE_SET_IRQS, request.data());
   }
 
   /// Opens container, group and device. VfioError{}: done.
