@@ -76,8 +76,12 @@ TEST(ReadmeNvme, TheControllerRefusesWhatItCannotDo) {
   const std::array memory{dma::IovaSegment{Memory::base, 512}};
   EXPECT_EQ(answer_to(*read_command(1, {.slba = 64, .block_count = 1}, memory, {})),
             nvme::StatusCode::lba_out_of_range);
-  EXPECT_EQ(answer_to(*read_command(1, {.slba = 1ULL << 50, .block_count = 1}, memory, {})),
-            nvme::StatusCode::lba_out_of_range);
+  // 512 times the second one is 2 to the power of 64.
+  for (const std::uint64_t slba : {1ULL << 50, 1ULL << 55, ~0ULL}) {
+    EXPECT_EQ(answer_to(*read_command(1, {.slba = slba, .block_count = 1}, memory, {})),
+              nvme::StatusCode::lba_out_of_range)
+        << slba;
+  }
   auto unreadable = nvme::SubmissionEntry::read(1, {.slba = 0, .block_count = 64});
   unreadable.set_prps({.prp1 = Memory::base, .prp2 = 0x1000});
   EXPECT_EQ(answer_to(unreadable), nvme::StatusCode::data_transfer_error);

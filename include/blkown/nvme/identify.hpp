@@ -201,7 +201,7 @@ struct IdentifyController {
 
   std::uint8_t submission_entry_sizes = 0;  ///< SQES: bits 3:0 the required, 7:4 the max exponent.
   std::uint8_t completion_entry_sizes = 0;  ///< CQES: bits 3:0 the required, 7:4 the max exponent.
-  Le16 max_commands;                        ///< MAXCMD: at a time. 0 except over fabrics.
+  Le16 max_commands;                        ///< MAXCMD: at a time in a queue. 0: not said.
   Le32 namespace_count;                     ///< NN: the greatest namespace identifier.
   Le16 oncs;                                ///< ONCS: bits of namespace oncs.
   Le16 fused_operations;                    ///< FUSES.
@@ -424,9 +424,9 @@ struct IdentifyNamespace {
   Le16 atomic_write_unit;                 ///< NAWUN: blocks, 0's based.
   Le16 atomic_write_unit_power_fail;      ///< NAWUPF: blocks, 0's based.
   Le16 atomic_compare_write_unit;         ///< NACWU: blocks, 0's based.
-  Le16 atomic_boundary;                   ///< NABSN: blocks, 0's based.
+  Le16 atomic_boundary;                   ///< NABSN: blocks, 0's based. 0: no boundary.
   Le16 atomic_boundary_offset;            ///< NABO: blocks.
-  Le16 atomic_boundary_power_fail;        ///< NABSPF: blocks, 0's based.
+  Le16 atomic_boundary_power_fail;        ///< NABSPF: blocks, 0's based. 0: no boundary.
   Le16 optimal_boundary;                  ///< NOIOB: blocks.
   Le128 capacity_bytes;                   ///< NVMCAP.
   Le16 preferred_write_granularity;       ///< NPWG: blocks, 0's based.

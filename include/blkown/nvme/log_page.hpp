@@ -88,7 +88,7 @@ struct ErrorLogEntry {
   Le64 lba;                          ///< The first block with the error.
   Le32 nsid;                         ///< The namespace.
   std::uint8_t vendor_log_page = 0;  ///< The log page with more. 0: none.
-  std::uint8_t transport_type = 0;   ///< 0 for PCIe.
+  std::uint8_t transport_type = 0;   ///< TRTYPE. 0: no error of a transport.
   std::array<std::uint8_t, 2> reserved30{};
   Le64 command_specific;  ///< Depends on the command.
   Le16 transport_specific;

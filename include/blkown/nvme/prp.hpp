@@ -36,7 +36,7 @@ namespace nvme {
 
 /// What is wrong with PRP entries, or with the addresses that they are built from.
 enum class PrpReason : std::uint8_t {
-  misaligned,       ///< The first address is no multiple of 4, or another one no page's.
+  misaligned,       ///< The first address is no multiple of 4, or another one or an end no page's.
   list_misaligned,  ///< A list pointer is no multiple of 8, or a later one no page's.
   unreadable_list,  ///< A list page could not be read.
   list_space,       ///< The list pages hold too few entries.
