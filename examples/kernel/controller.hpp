@@ -4,8 +4,7 @@
 //
 //   1. Disable it. Give it the rings of the admin queue. Enable it, and wait until it is ready.
 //   2. Identify namespace 1.
-//   3. Create the I/O completion queue, with interrupts on MSI-X vector 0, and the submission
-//   queue.
+//   3. Create the I/O completion queue, with interrupts on vector 0, and its submission queue.
 //
 // The admin queue has a TagSet of its own, with one tag, and is polled before interrupts are
 // enabled.
@@ -147,6 +146,9 @@ class Controller {
     std::memcpy(&identity, page, sizeof identity);
     disk_.blocks = identity.size_blocks;
     disk_.block_bytes = static_cast<std::uint32_t>(identity.format().block_bytes());
+    // The workload's shortest I/O is 512 bytes. Of a larger block that would be no block at all,
+    // and a count of 0 is 65536 on the wire.
+    if (disk_.block_bytes != 512) fail("a block has ", disk_.block_bytes, " bytes, not 512");
   }
 
   static inline constinit Rings admin_rings_{};
