@@ -141,6 +141,22 @@ TEST(UnmapFails, ADrainDoesNotTryWhatALaterDrainHasTried) {
   EXPECT_EQ(rig.device.drain(proof), 2U);
 }
 
+// Goal: the drains of one device do not keep another one from the list, which it got later.
+TEST(UnmapFails, EachDeviceDrainsAListThatHasMoved) {
+  Rig rig;
+  fake::Device other{rig.backend};
+  for (fake::Device* const device : {&rig.device, &rig.device, &other}) {
+    Claim claim = rig.unpublished();
+    rig.add_metadata(claim, device);
+    Claim found = rig.driver.claim(rig.driver.publish(std::move(claim)));
+    found.data().metadata.reset();
+    std::move(found).end_ok();
+    EXPECT_EQ(device->quarantined_count(), 1U);
+    EXPECT_EQ(device->drain(device->declare_stopped()), 1U);
+  }
+  EXPECT_EQ(rig.driver.sink.count(), 3U);
+}
+
 TEST(UnmapFails, OnlyAProofOfAStopCoversTheMapping) {
   Rig rig;
   const EndProof before = rig.device.declare_stopped();

@@ -74,6 +74,7 @@ class DeviceState {
     if (list.device != nullptr) list.device->detach_list(list);
     const blkown::detail::SpinGuard guard{lock_};
     list.device = this;
+    list.last_drain = 0;  // another device counts its own drains
     list.previous_attached = nullptr;
     list.next_attached = first_attached_;
     if (first_attached_ != nullptr) first_attached_->previous_attached = &list;
