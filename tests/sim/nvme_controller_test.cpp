@@ -457,6 +457,22 @@ TEST(NvmeInterrupt, IsCoalescedByNumberAndByTime) {
   EXPECT_EQ(bench.interrupts, std::vector<std::uint32_t>{1}) << "this vector is not coalesced";
 }
 
+TEST(NvmeInterrupt, ThatIsBeingCoalescedIsNotLostWithTheSubmissionQueue) {
+  NvmeBench bench;
+  bench.start();
+  EXPECT_EQ(bench
+                .admin(Entry::set_features(nvme::FeatureId::interrupt_coalescing,
+                                           nvme::InterruptCoalescing::of(3, 200).value))
+                .code,
+            Code::success);
+  bench.submit(NvmeBench::flush(1));
+  bench.run(bench.now_ns + 10'000);
+  bench.interrupts.clear();
+  EXPECT_EQ(bench.admin(Entry::delete_io_sq(1)).code, Code::success);
+  EXPECT_EQ(bench.interrupts, (std::vector<std::uint32_t>{0, 1}));
+  EXPECT_EQ(bench.completions().size(), 1U);
+}
+
 // --- use -----------------------------------------------------------------------------------------
 
 TEST(NvmeController, CountsDoorbellsFetchesExecutionsAndCompletions) {

@@ -138,15 +138,13 @@ class NvmeAdmin {
   [[nodiscard]] NvmeOutcome create_submission_queue(const nvme::SubmissionEntry& entry) {
     const nvme::SubmissionQueueSetup setup = entry.submission_queue_setup();
     if (setup.queue == 0 || setup.queue > state_.features.number_of_queues().submission_queues() ||
-        setup.completion_queue == 0) {
+        setup.completion_queue == 0 ||
+        setup.completion_queue > state_.features.number_of_queues().completion_queues()) {
       return refused(Code::invalid_queue_identifier);
     }
     NvmeSubmissionQueue& queue = state_.submission_queues[setup.queue];
     const std::lock_guard guard{queue.mutex};
     if (queue.exists()) return refused(Code::invalid_queue_identifier);
-    if (setup.completion_queue >= state_.completion_queues.size()) {
-      return refused(Code::completion_queue_invalid);
-    }
     NvmeCompletionQueue& completion_queue = state_.completion_queues[setup.completion_queue];
     const std::lock_guard other_guard{completion_queue.mutex};
     if (!completion_queue.exists()) return refused(Code::completion_queue_invalid);
@@ -192,7 +190,11 @@ class NvmeAdmin {
       completer.complete(queue, command, failed(Code::submission_queue_deleted));
     }
     queue.remove();
-    --completion_queue.submission_queues;
+    // An interrupt that is being coalesced is sent by a step of a queue, of which none is left.
+    if (--completion_queue.submission_queues == 0 && completion_queue.interrupt_due_ns()) {
+      completion_queue.clear_interrupt();
+      completer.calls().interrupts |= std::uint64_t{1} << completion_queue.vector();
+    }
     return {};
   }
 
@@ -371,7 +373,6 @@ class NvmeAdmin {
     log.host_reads.low = sum.read_commands;
     log.host_writes.low = sum.write_commands;
     log.power_cycles.low = 1;
-    log.unsafe_shutdowns.low = state_.unsafe_shutdowns;
     log.media_errors.low = sum.media_errors;
     log.error_log_entries.low = state_.errors.count();
     return log;

@@ -263,12 +263,9 @@ class NvmeController {
     switch (transition) {
       case detail::NvmeTransition::none: return;
       case detail::NvmeTransition::enable: return create_admin_queues();
-      case detail::NvmeTransition::disable:
-        if (!is_shut_down_) ++state_.unsafe_shutdowns;
-        return remove_queues();
+      case detail::NvmeTransition::disable: return remove_queues();
       case detail::NvmeTransition::shutdown:
         stop_fetching();
-        is_shut_down_ = true;
         if (!state_.registers.is_abrupt()) save_caches();
         return;
       case detail::NvmeTransition::stop_fetching: return stop_fetching();
@@ -280,7 +277,6 @@ class NvmeController {
     state_.features.reset();
     state_.firmware.reset();
     state_.events.clear();
-    is_shut_down_ = false;
     for (detail::NvmeNamespaceState& its : state_.namespaces) {
       const std::lock_guard guard{its.mutex};
       its.writes_through = false;
@@ -424,7 +420,6 @@ class NvmeController {
   std::uint64_t now_ns_ = 0;  // of the latest step
   std::size_t turn_ = 0;      // the queue whose turn it is to fetch
   std::size_t taken_ = 0;     // commands of its turn
-  bool is_shut_down_ = false;
   blkown::detail::UserList users_;
   blkown::detail::User iommu_user_;
   std::deque<blkown::detail::User> media_users_;

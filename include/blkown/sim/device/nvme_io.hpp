@@ -40,7 +40,7 @@ class NvmeIo {
     }
     if (entry.io_opcode() == nvme::IoOpcode::flush) return flush(entry.nsid);
     NvmeNamespaceState* const its = state_.find_namespace(entry.nsid);
-    if (its == nullptr) return refused(nvme::StatusCode::invalid_namespace);
+    if (its == nullptr) return refused(state_.namespace_error(entry.nsid));
     if (entry.io_opcode() == nvme::IoOpcode::dataset_management) {
       return manage_dataset(queue, command, *its);
     }
@@ -186,7 +186,7 @@ class NvmeIo {
       return {};
     }
     NvmeNamespaceState* const its = state_.find_namespace(nsid);
-    if (its == nullptr) return refused(Code::invalid_namespace);
+    if (its == nullptr) return refused(state_.namespace_error(nsid));
     return flush(*its) ? NvmeOutcome{} : failed(Code::write_fault);
   }
   [[nodiscard]] NvmeOutcome manage_dataset(NvmeSubmissionQueue& queue, const NvmeCommand& command,

@@ -7,6 +7,7 @@
 
 #include <bit>
 #include <blkown/config.hpp>
+#include <blkown/nvme/status.hpp>
 #include <blkown/nvme/submission_entry.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
@@ -89,6 +90,12 @@ struct NvmeState {
     if (nsid == 0 || nsid > namespaces.size() || !namespaces[nsid - 1].is_active()) return nullptr;
     return &namespaces[nsid - 1];
   }
+  /// The status of an I/O command whose identifier has no active namespace.
+  /// Source: NVMe Base 1.4, section 6.1.
+  [[nodiscard]] nvme::StatusCode namespace_error(std::uint32_t nsid) const noexcept {
+    return nsid == 0 || nsid > namespaces.size() ? nvme::StatusCode::invalid_namespace
+                                                 : nvme::StatusCode::invalid_field;
+  }
   [[nodiscard]] Iommu::Access ring_access() const noexcept {
     return {.device = config.device_id, .cookie = 0, .is_for_command = false};
   }
@@ -114,7 +121,6 @@ struct NvmeState {
   std::deque<NvmeCompletionQueue> completion_queues;  // by identifier
   std::deque<NvmeNamespaceState> namespaces;          // by identifier, from 1
   RecentCommands recent;
-  std::uint64_t unsafe_shutdowns = 0;  // resets without a shutdown before
 };
 
 }  // namespace detail
