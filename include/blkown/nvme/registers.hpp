@@ -116,6 +116,7 @@ struct Cap {
     value = detail::with_bits(value, 17, 2, on);
   }
   /// Sets TO, rounded up to units of 500 ms.
+  /// Precondition: `timeout_ms` is at most 127500.
   constexpr void set_ready_timeout_ms(std::uint32_t timeout_ms) noexcept {
     value = detail::with_bits(value, 24, 8, (std::uint64_t{timeout_ms} + 499) / 500);
   }
