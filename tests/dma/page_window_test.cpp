@@ -28,6 +28,8 @@ TEST(PageWindow, HasRunsOfAllPages) {
   ASSERT_TRUE(window.take(2, true, anywhere, first));
   EXPECT_EQ(first, 64U);
   EXPECT_EQ(window.permanent_count(), 2U);
+  EXPECT_TRUE(window.could_take(64, anywhere)) << "before or behind the permanent pages";
+  EXPECT_FALSE(window.could_take(65, anywhere));
   EXPECT_EQ(window.taken_count(), 130U);
   window.give(0, 130);
   EXPECT_EQ(window.permanent_count(), 0U);

@@ -151,6 +151,29 @@ TEST_F(VfioTest, SaysWhetherItCouldHoldAllElements) {
   EXPECT_TRUE(vfio->can_hold(on_eight, io));
 }
 
+// Goal: an I/O for which rings leave no long enough run is refused for good, not tried for ever.
+TEST_F(VfioTest, AnElementBetweenRingsNeedsARunOfItsLength) {
+  const std::uint64_t first = map(0, 3 * page);
+  static_cast<void>(map(0, page, Direction::bidirectional, Cookie{}));
+  EXPECT_TRUE(unmap({{first, 3 * page}}).has_value());
+  const auto can_hold = [&](const std::vector<IovaSegment>& elements) {
+    return vfio->can_hold(elements, io);
+  };
+  EXPECT_TRUE(can_hold({{0, 4 * page}, {0, 3 * page}}));
+  EXPECT_FALSE(can_hold({{0, 5 * page}}));
+  EXPECT_FALSE(can_hold({{8, 4 * page}})) << "five pages";
+  EXPECT_EQ(map_fails(0, 5 * page), MapFailure::no_iova);
+
+  vfio.reset();
+  make({.limits = {.boundary_mask = 4 * page - 1}, .window_bytes = 8 * page});
+  static_cast<void>(map(0, page, Direction::bidirectional, Cookie{}));
+  const std::uint64_t others = map(0, 3 * page);
+  static_cast<void>(map(0, page, Direction::bidirectional, Cookie{}));
+  EXPECT_TRUE(unmap({{others, 3 * page}}).has_value());
+  EXPECT_TRUE(can_hold({{0, 3 * page}}));
+  EXPECT_FALSE(can_hold({{0, 4 * page}})) << "across the device's boundary";
+}
+
 TEST_F(VfioTest, AFailureOfTheKernelIsTyped) {
   const std::pair<int, MapFailure> answers[] = {{ENOSPC, MapFailure::no_iova},
                                                 {ENOMEM, MapFailure::out_of_memory},

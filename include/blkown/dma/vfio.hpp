@@ -257,15 +257,19 @@ class BasicVfio {
     }
     return {};
   }
-  /// Whether the window has room for these elements beside arenas and coherent memory. Memory in an
-  /// arena needs no room of its own.
+  /// Whether the window has room for these elements beside arenas and coherent memory: for all of
+  /// them, and for each a long enough run. Memory in an arena needs no room of its own.
   [[nodiscard]] bool can_hold(std::span<const IovaSegment> elements, const Cookie&) const noexcept {
+    const std::lock_guard guard{mutex_};
     std::uint64_t pages = 0;
     for (const IovaSegment& element : elements) {
       // A bounce slot, at 0, may lie anywhere.
-      if (!is_memory_of_arena(element)) pages += pages_of(element).length_bytes / page_bytes;
+      if (is_memory_of_arena(element)) continue;
+      const std::uint64_t count = pages_of(element).length_bytes / page_bytes;
+      const IovaSegment in_pages{element.iova % page_bytes, element.length_bytes};
+      if (!window_.could_take(count, beyond_boundary(in_pages))) return false;
+      pages += count;
     }
-    const std::lock_guard guard{mutex_};
     return pages <= window_.page_count() - window_.permanent_count();
   }
 
@@ -333,7 +337,8 @@ class BasicVfio {
     std::uint64_t first = 0;
     {
       const std::lock_guard guard{mutex_};
-      if (!take_pages(count, {offset_bytes, memory.length_bytes}, is_permanent, first)) {
+      if (!window_.take(count, is_permanent, beyond_boundary({offset_bytes, memory.length_bytes}),
+                        first)) {
         return std::unexpected(count > window_.page_count() ? MapFailure::iova_space_too_small
                                                             : MapFailure::no_iova);
       }
@@ -356,17 +361,15 @@ class BasicVfio {
     return std::unexpected(failure_of(-result));
   }
 
-  /// Takes pages for `bytes`, which begin at an offset in the first page and do not cross the
-  /// device's boundary.
-  [[nodiscard]] bool take_pages(std::uint64_t count, const IovaSegment& bytes, bool is_permanent,
-                                std::uint64_t& first) noexcept {
-    const auto beyond_boundary = [&](std::uint64_t page) -> std::uint64_t {
+  /// For PageWindow: whether `bytes`, which begin at an offset in their first page, may begin in a
+  /// page without crossing the device's boundary, or else in which later one.
+  [[nodiscard]] auto beyond_boundary(const IovaSegment& bytes) const noexcept {
+    return [this, bytes](std::uint64_t page) -> std::uint64_t {
       const std::uint64_t begin = config_.first_iova + page * page_bytes + bytes.iova;
       const std::uint64_t last = begin + bytes.length_bytes - 1;
       if (((begin ^ last) & ~config_.limits.boundary_mask) == 0) return page;
       return page_at(last & ~config_.limits.boundary_mask);
     };
-    return window_.take(count, is_permanent, beyond_boundary, first);
   }
 
   [[nodiscard]] static MapFailure failure_of(int error_number) noexcept {

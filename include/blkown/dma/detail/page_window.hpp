@@ -40,7 +40,10 @@ class PageWindow {
   template <class NextFit>
   [[nodiscard]] bool take(std::uint64_t count, bool is_permanent, const NextFit& next_fit,
                           std::uint64_t& first) noexcept {
-    if (!find(next_, count, next_fit, first) && !find(0, count, next_fit, first)) return false;
+    const std::uint64_t* const taken = taken_.get();
+    if (!find(taken, next_, count, next_fit, first) && !find(taken, 0, count, next_fit, first)) {
+      return false;
+    }
     for (std::uint64_t page = first; page != first + count; ++page) {
       taken_[word(page)] |= bit(page);
       if (is_permanent) permanent_[word(page)] |= bit(page);
@@ -49,6 +52,12 @@ class PageWindow {
     if (is_permanent) permanent_count_ += count;
     next_ = first + count;
     return true;
+  }
+  /// Whether a run of `count` pages is free if only the permanent pages are taken.
+  template <class NextFit>
+  [[nodiscard]] bool could_take(std::uint64_t count, const NextFit& next_fit) const noexcept {
+    std::uint64_t first = 0;
+    return find(permanent_.get(), 0, count, next_fit, first);
   }
   /// Frees a run of pages.
   /// Precondition: the run was taken.
@@ -69,31 +78,33 @@ class PageWindow {
     return std::uint64_t{1} << (page % 64);
   }
 
-  /// The first free page from `page` on; page_count, if none is free.
-  [[nodiscard]] std::uint64_t free_page(std::uint64_t page) const noexcept {
+  /// The first page from `page` on whose bit in `taken` is clear; page_count, if there is none.
+  [[nodiscard]] std::uint64_t free_page(const std::uint64_t* taken,
+                                        std::uint64_t page) const noexcept {
     while (page < page_count_) {
-      const std::uint64_t taken = taken_[word(page)] >> (page % 64);
-      const auto run = static_cast<std::uint64_t>(std::countr_one(taken));
+      const auto run =
+          static_cast<std::uint64_t>(std::countr_one(taken[word(page)] >> (page % 64)));
       if (run == 0) return page;
       page += run;  // at most to the word's end: the shift has filled up with free pages
     }
     return page_count_;
   }
   template <class NextFit>
-  [[nodiscard]] bool find(std::uint64_t from, std::uint64_t count, const NextFit& next_fit,
-                          std::uint64_t& first) const noexcept {
-    for (std::uint64_t at = free_page(from); at < page_count_ && count <= page_count_ - at;) {
+  [[nodiscard]] bool find(const std::uint64_t* taken, std::uint64_t from, std::uint64_t count,
+                          const NextFit& next_fit, std::uint64_t& first) const noexcept {
+    for (std::uint64_t at = free_page(taken, from);
+         at < page_count_ && count <= page_count_ - at;) {
       if (const std::uint64_t fit = next_fit(at); fit != at) {
-        at = free_page(fit);
+        at = free_page(taken, fit);
         continue;
       }
       std::uint64_t end = at + 1;
-      while (end != at + count && (taken_[word(end)] & bit(end)) == 0) ++end;
+      while (end != at + count && (taken[word(end)] & bit(end)) == 0) ++end;
       if (end == at + count) {
         first = at;
         return true;
       }
-      at = free_page(end);
+      at = free_page(taken, end);
     }
     return false;
   }
