@@ -352,8 +352,8 @@ namespace detail {
 /// The status of an I/O whose completion has this status field. A code without a Status of its own
 /// becomes target_error where a retry is forbidden, and io_error where a retry may help: a
 /// namespace that is not ready, an interrupted command, and every code without a name.
-/// Source: the kernel's nvme_error_status. It differs: an invalid field or namespace is `invalid`,
-/// and an aborted command is `aborted`.
+/// Source: the kernel's nvme_error_status. It differs: an invalid field or namespace is `invalid`
+/// here, an aborted command `aborted`, each path error `transport_error`, and DNR counts.
 [[nodiscard]] constexpr Status to_status(StatusField field) noexcept {
   const Status status = detail::status_of(field.code());
   return status == Status::io_error && field.do_not_retry() ? Status::target_error : status;
