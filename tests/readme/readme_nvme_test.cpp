@@ -21,20 +21,25 @@ class Memory {
   static constexpr std::uint64_t base = 0x4000'0000;
 
   bool read(std::uint64_t iova, std::span<std::byte> bytes) {
-    if (iova < base || iova - base + bytes.size() > bytes_.size()) return false;
+    if (!has(iova, bytes.size())) return false;
     std::copy_n(&bytes_[iova - base], bytes.size(), bytes.data());
     return true;
   }
-  void write(std::uint64_t iova, std::span<const std::byte> bytes) {
+  bool write(std::uint64_t iova, std::span<const std::byte> bytes) {
+    if (!has(iova, bytes.size())) return false;
     std::copy(bytes.begin(), bytes.end(), &bytes_[iova - base]);
+    return true;
   }
   /// Stores a PRP list at the address.
   void put(std::uint64_t iova, std::span<const nvme::Le64> list) {
-    write(iova, std::as_bytes(list));
+    EXPECT_TRUE(write(iova, std::as_bytes(list)));
   }
   [[nodiscard]] std::byte at(std::uint64_t iova) const { return bytes_[iova - base]; }
 
  private:
+  [[nodiscard]] bool has(std::uint64_t iova, std::size_t bytes) const {
+    return iova >= base && bytes <= bytes_.size() && iova - base <= bytes_.size() - bytes;
+  }
   std::vector<std::byte> bytes_ = std::vector<std::byte>(64 * page_bytes);
 };
 
@@ -85,6 +90,9 @@ TEST(ReadmeNvme, TheControllerRefusesWhatItCannotDo) {
   auto unreadable = nvme::SubmissionEntry::read(1, {.slba = 0, .block_count = 64});
   unreadable.set_prps({.prp1 = Memory::base, .prp2 = 0x1000});
   EXPECT_EQ(answer_to(unreadable), nvme::StatusCode::data_transfer_error);
+  auto beyond_memory = nvme::SubmissionEntry::read(1, {.slba = 0, .block_count = 16});
+  beyond_memory.set_prps({.prp1 = Memory::base - page_bytes, .prp2 = Memory::base});
+  EXPECT_EQ(answer_to(beyond_memory), nvme::StatusCode::data_transfer_error);
   EXPECT_FALSE(
       read_command(1, {.slba = 0, .block_count = 64}, std::array{dma::IovaSegment{2, 4}}, {})
           .has_value());
