@@ -182,6 +182,12 @@ class Controller {
     return {};
   }
 
+  /// Sends an admin command and waits for its end. None: it did not end in time and has its memory
+  /// until stop(), or no tag was free.
+  [[nodiscard]] std::optional<AdminResult> execute(const SubmissionEntry& entry) {
+    return admin_.execute(platform_, entry, config_.admin_timeout_ms);
+  }
+
   // --- while I/O runs ---------------------------------------------------------------------------
 
   /// Takes the completions of admin commands.
@@ -244,7 +250,7 @@ class Controller {
   /// Sends an admin command and waits for it.
   [[nodiscard]] std::expected<AdminResult, ControllerError> execute(ControllerStep step,
                                                                     const SubmissionEntry& entry) {
-    const auto result = admin_.execute(platform_, entry, config_.admin_timeout_ms);
+    const auto result = execute(entry);
     if (!result.has_value()) return failed({step, {}});
     if (!result->status.is_success()) return failed({step, result->status});
     return *result;
@@ -277,6 +283,8 @@ class Controller {
     info_.has_write_cache = data.has_volatile_write_cache();
     info_.has_discard = data.supports_io(blkown::nvme::oncs::dataset_management);
     info_.has_write_zeroes = data.supports_io(blkown::nvme::oncs::write_zeroes);
+    info_.has_firmware_update = data.supports_admin(blkown::nvme::oacs::firmware);
+    info_.firmware_granularity_bytes = data.firmware_granularity_bytes();
     return {};
   }
 

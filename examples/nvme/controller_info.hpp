@@ -63,6 +63,8 @@ struct ControllerInfo {
   bool has_write_cache = false;
   bool has_discard = false;
   bool has_write_zeroes = false;
+  bool has_firmware_update = false;
+  std::uint32_t firmware_granularity_bytes = 4;  ///< Of an image's parts. FirmwareLoader.
 };
 
 /// A namespace, as a disk needs it.

@@ -88,6 +88,7 @@ class SteppedPlatform {
         std::chrono::nanoseconds{std::chrono::steady_clock::now().time_since_epoch()}.count());
   }
   void pause() {
+    if (on_pause) on_pause();
     if (is_real_) {
       std::this_thread::yield();
     } else {
@@ -101,6 +102,7 @@ class SteppedPlatform {
     return can_cut_off;
   }
 
+  std::function<void()> on_pause;
   bool can_cut_off = false;
   unsigned cut_offs = 0;
 
