@@ -279,7 +279,8 @@ class Controller {
     const auto data = data_as<blkown::nvme::IdentifyController>();
     info_.max_transfer_bytes = data.max_transfer_bytes(state_.cap().min_page_bytes());
     info_.max_queue_entries = state_.cap().max_queue_entries();
-    info_.max_aborts = data.max_aborts();
+    // At most half of the tags: the others are for events and for commands that are waited for.
+    info_.max_aborts = std::min(data.max_aborts(), Admin::depth / 2);
     info_.has_write_cache = data.has_volatile_write_cache();
     info_.has_discard = data.supports_io(blkown::nvme::oncs::dataset_management);
     info_.has_write_zeroes = data.supports_io(blkown::nvme::oncs::write_zeroes);

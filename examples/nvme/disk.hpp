@@ -171,7 +171,7 @@ class DriverOf {
     queue.pair.ring_doorbell();
   }
 
-  unsigned poll(Hw& hw) { return service(*hw.data.queue); }
+  unsigned poll(Hw& hw) { return service(*hw.data.queue).count; }
 
   /// Unmaps the memory, and ends the I/O or issues it again.
   void complete(Hw& hw, Claim<Rq> claim) {
@@ -186,14 +186,16 @@ class DriverOf {
 
   mq::TimeoutAction timeout(Hw& hw, const blkown::ARef<Rq>&, const Cookie& cookie) {
     Queue& queue = *hw.data.queue;
-    if (service(queue) != 0) return mq::TimeoutAction::rearm;
+    const auto id = static_cast<std::uint16_t>(cookie.value);
+    // A completion of another command says nothing about this one.
+    if (service(queue, id).has_id) return mq::TimeoutAction::rearm;
     if (queue.was_aborted(cookie) || controller_.state().is_fatal()) {
       reset();
     } else {
       controller_.interrupt();  // an earlier abort's answer, whose interrupt may be lost
       // Noted even if the abort is not sent: earlier aborts may never be answered, and then only a
       // reset helps.
-      controller_.abort(queue.pair.config().id, static_cast<std::uint16_t>(cookie.value));
+      controller_.abort(queue.pair.config().id, id);
       queue.note_abort(cookie);
     }
     return mq::TimeoutAction::rearm;
@@ -283,13 +285,19 @@ class DriverOf {
     std::move(claim).requeue();
   }
 
-  /// Takes the completions of a queue. Returns their number, or 0 if another context takes them.
-  unsigned service(Queue& queue) {
-    unsigned taken = 0;
+  /// The completions that were taken: none, if another context takes them.
+  struct Taken {
+    unsigned count = 0;
+    bool has_id = false;  ///< The one that was asked for was among them.
+  };
+  /// Takes the completions of a queue.
+  Taken service(Queue& queue, std::optional<std::uint16_t> id = {}) {
+    Taken taken;
     const auto drop = [&](const CompletionEntry& entry) { self().note_dropped(queue, entry); };
     queue.gate.enter([&] {
-      taken += queue.pair.poll(
+      taken.count += queue.pair.poll(
           [&](const CompletionEntry& entry) {
+            taken.has_id |= id == std::uint16_t{entry.command_id};
             if (queue.hw == nullptr) return drop(entry);
             self().take(*queue.hw, entry);
           },

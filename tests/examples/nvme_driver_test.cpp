@@ -387,6 +387,60 @@ TEST(NvmeDriver, AnAbortThatIsNeverAnsweredDoesNotKeepTheNextOneFromAReset) {
   }
 }
 
+TEST(NvmeDriver, ALostCommandIsAbortedAlthoughEachTimeoutFindsAnotherCompletion) {
+  MachineConfig config;
+  config.faults = {{FaultKind::lost, 0}};
+  Machine machine{config};
+  ASSERT_TRUE(machine.start());
+  machine.lost_interrupts = 1'000;  // only timeouts take completions
+  struct Chain : mq::Work {
+    explicit Chain(Machine& its)
+        : Work{[](void* self, mq::Work&) { static_cast<Chain*>(self)->submit(); }, this},
+          machine{its} {}
+    static void on_end(void* self, mq::Bio& bio) {
+      Chain& own = *static_cast<Chain*>(self);
+      EXPECT_EQ(bio.status(), Status::ok);
+      if (++own.ended == 10) own.aborts = own.machine.commands.count(AdminOpcode::abort);
+      if (own.ended < 10) own.submit();
+    }
+    void submit() {
+      bio.set_read(8, blkown::Segment{memory.data(), memory.size()}, {&on_end, this});
+      machine.disk().submit(machine.runtime.context(0), bio);
+    }
+    Machine& machine;
+    mq::Bio bio;
+    std::vector<std::byte> memory = std::vector<std::byte>(4096);
+    unsigned ended = 0;
+    std::size_t aborts = 0;
+  } chain{machine};
+  std::vector<std::byte> memory(4096);
+  mq::Bio lost = mq::Bio::read(0, blkown::Segment{memory.data(), memory.size()}, {});
+  SubmitOne submission{machine.disk(), lost};
+  machine.runtime.context(0).post(submission);
+  while (machine.commands.io.empty()) ASSERT_TRUE(machine.runtime.step());
+  machine.runtime.context(0).post(chain);
+  ASSERT_TRUE(machine.runtime.run_until_idle(1'000'000));
+  EXPECT_EQ(chain.ended, 10U);
+  EXPECT_NE(chain.aborts, 0U);
+  EXPECT_EQ(lost.status(), Status::ok);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, AbortsLeaveTagsForOtherAdminCommands) {
+  MachineConfig config;
+  config.controller.abort_limit = 255;
+  Machine machine{config};
+  ASSERT_TRUE(machine.start());
+  unsigned sent = 0;
+  // The first one keeps the others waiting: the controller works only within a step.
+  while (sent != 255 && machine.owner->abort(1, 0x1005)) ++sent;
+  EXPECT_EQ(sent, 8U);
+  unsigned found = 0;
+  EXPECT_TRUE(machine.owner->for_each_namespace([&](const auto&) { ++found; }).has_value());
+  EXPECT_EQ(found, 2U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
 TEST(NvmeDriver, AnswersToAbortsAreTakenAtATimeoutWithoutTheAdminInterrupt) {
   MachineConfig config;
   config.controller.abort_limit = 1;
