@@ -7,6 +7,7 @@
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>
 #include <blkown/mq/sync.hpp>
+#include <blkown/mq/thread_runtime.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <memory>
 #include <span>
@@ -286,9 +287,23 @@ TEST_F(WrongContextDeathTest, IoIsSubmittedOnTheContextThatRuns) {
   dies_here("mq::Disk::submit", "", [&] { rig.disk->submit(other.context(2), *rig.bio); });
   dies_here("mq::Disk::submit", "", [&] { rig.disk->submit(other.context(0), *rig.bio); });
   const mq::Context::Scope scope{rig.runtime.context(1)};
-  prints("disk 'rig' was used for another context than the one that the thread runs",
-         "post the call to that context");
+  prints("disk 'rig' was used for a context that the thread does not run",
+         "post the call to that context, or call ThreadRuntime::run_on()");
   dies_here("mq::Disk::submit", "", [&] { rig.submit(*rig.bio); });
+}
+
+// Goal: a thread that runs no context, such as main, does not stand in for a context that has a
+// thread of its own: the two would race, and the bio might wait for ever.
+TEST_F(WrongContextDeathTest, NoOtherThreadStandsInForThatOfAContext) {
+  prints("disk 'rig' was used for a context that the thread does not run",
+         "post the call to that context, or call ThreadRuntime::run_on()");
+  dies("mq::Disk::submit", "", [] {
+    mq::ThreadRuntime runtime{1};
+    Silent driver;
+    auto disk = *mq::Disk<Silent>::create({.name = "rig", .capacity_sectors = 8}, driver, runtime);
+    mq::Bio bio = mq::Bio::flush({});
+    disk->submit(runtime.context(0), bio, blkown::Place{});
+  });
 }
 
 TEST_F(NoSuchDiskQueueDeathTest, OfADisk) {

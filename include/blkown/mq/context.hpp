@@ -130,6 +130,9 @@ struct ContextHooks {
   /// first work after fall_asleep(). If false, `wake` is called for each work posted to an empty
   /// inbox.
   bool announces_sleep = false;
+  /// Whether only a thread of the runtime runs the context. If true, a disk that another thread
+  /// uses for the context is a violation. If false, the caller's thread may stand in for it.
+  bool has_own_thread = false;
 };
 
 /// One line of execution: a thread's, or one that a caller runs. One thread at a time runs a
@@ -151,6 +154,8 @@ class Context {
   [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
   /// The runtime's clock.
   [[nodiscard]] std::uint64_t now_ns() const noexcept { return hooks_.now_ns(hooks_.runtime); }
+  /// Whether only a thread of the runtime runs the context.
+  [[nodiscard]] bool has_own_thread() const noexcept { return hooks_.has_own_thread; }
 
   // --- any context ------------------------------------------------------------------------------
 

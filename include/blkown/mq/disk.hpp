@@ -128,8 +128,9 @@ class Disk {
   /// the capacity, or if the memory does not have the alignment of QueueLimits; not_supported, if
   /// the disk does not have the operation; offline, if the disk is removed; again, as
   /// IoFlags::nowait says; or the driver's status.
-  /// Violation: wrong_context, if the thread runs another context, or if the context is not one of
-  /// the disk's; object_in_use, if the bio is in flight.
+  /// Violation: wrong_context, if the thread runs another context, or none and the context has a
+  /// thread of its own (ThreadRuntime), or if the context is not one of the disk's; object_in_use,
+  /// if the bio is in flight.
   void submit(Context& context, Bio& bio, Place where = Place::current()) {
     auto& queue = queue_of(context, "mq::Disk::submit", where);
     const Entry entry{queue, "mq::Disk::submit", where};

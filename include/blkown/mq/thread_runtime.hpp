@@ -93,7 +93,8 @@ class ThreadRuntime {
         : context{ContextHooks{.runtime = &runtime,
                                .now_ns = &clock_of,
                                .wake = &wake_of,
-                               .announces_sleep = true},
+                               .announces_sleep = true,
+                               .has_own_thread = true},
                   index} {}
 
     void work() {

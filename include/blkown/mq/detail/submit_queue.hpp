@@ -97,7 +97,8 @@ class SubmitQueue {
   // --- this context -----------------------------------------------------------------------------
 
   /// While an Entry exists, its thread runs the context inside the disk's code.
-  /// Violation: wrong_context, if the thread runs another context.
+  /// Violation: wrong_context, if the thread runs another context, or none and the context has a
+  /// thread of its own.
   class Entry {
    public:
     Entry(SubmitQueue& queue, const char* operation, const Place& where)
@@ -114,7 +115,9 @@ class SubmitQueue {
     [[nodiscard]] static Context& check(SubmitQueue& queue, const char* operation,
                                         const Place& where) {
       const Context* const here = Context::current();
-      if (here != nullptr && here != &queue.context_) [[unlikely]]
+      // A LoopRuntime's caller need not run the context to use it.
+      if (here != &queue.context_ && (here != nullptr || queue.context_.has_own_thread()))
+          [[unlikely]]
         queue.violate_entered(operation, where);
       return queue.context_;
     }
@@ -264,8 +267,8 @@ class SubmitQueue {
     blkown::detail::violate(
         Violation::wrong_context,
         Incident::of(operation, where)
-            .with("disk '{subject}' was used for another context than the one that the thread runs",
-                  "post the call to that context")
+            .with("disk '{subject}' was used for a context that the thread does not run",
+                  "post the call to that context, or call ThreadRuntime::run_on()")
             .about(disk_.config().name));
   }
 
