@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 #include <algorithm>
+#include <blkown/mq/sync.hpp>
 #include <blkown/nvme/nvme.hpp>
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -46,6 +48,19 @@ using Loader = nvme_driver::FirmwareLoader<DeviceMachine::Owner, Device::Backend
   std::vector<std::byte> bytes(length);
   std::ranges::transform(text, bytes.begin(), [](char c) { return static_cast<std::byte>(c); });
   return bytes;
+}
+
+/// The revision that runs, by Identify. The memory is freed at the controller's next stop.
+template <class Owner>
+[[nodiscard]] std::string running_revision(Owner& controller) {
+  using Backend = std::remove_reference_t<decltype(controller.device().backend())>;
+  auto memory = *blkown::dma::Coherent<Backend>::allocate(controller.device(), 4096);
+  auto entry = blkown::nvme::SubmissionEntry::identify(blkown::nvme::Cns::identify_controller, 0);
+  entry.prp1 = memory.segment().iova;
+  EXPECT_TRUE(controller.execute(entry).value().status.is_success());
+  blkown::nvme::IdentifyController data;
+  std::memcpy(&data, memory.data(), sizeof data);
+  return {data.firmware().begin(), data.firmware().end()};
 }
 
 /// A folder of images in memory.
@@ -95,16 +110,7 @@ class NvmeFirmware : public testing::Test {
     });
     return all;
   }
-  /// The revision that runs, by Identify.
-  [[nodiscard]] std::string running() {
-    auto memory = *blkown::dma::Coherent<Device::Backend>::allocate(device->dma(), 4096);
-    auto entry = blkown::nvme::SubmissionEntry::identify(blkown::nvme::Cns::identify_controller, 0);
-    entry.prp1 = memory.segment().iova;
-    EXPECT_TRUE(controller->execute(entry).value().status.is_success());
-    blkown::nvme::IdentifyController data;
-    std::memcpy(&data, memory.data(), sizeof data);
-    return {data.firmware().begin(), data.firmware().end()};
-  }
+  [[nodiscard]] std::string running() { return running_revision(*controller); }
   /// A controller level reset.
   void reset() {
     const auto proof = controller->stop();
@@ -184,6 +190,30 @@ TEST_F(NvmeFirmware, AnImageThatIsToBeActivatedNeedsAResetAndRunsAfterIt) {
   EXPECT_EQ(running(), "1.0");
   reset();
   EXPECT_EQ(running(), "2.0");
+}
+
+// Goal: a driver with disks activates a firmware by its reset, and the disks' I/O goes on.
+TEST(NvmeFirmwareOfADriver, TheDriversResetActivatesAFirmwareAndItsDisksGoOn) {
+  nvme_test::Machine machine;
+  ASSERT_TRUE(machine.start());
+  const std::vector<std::byte> written(4096, std::byte{0x5A});
+  ASSERT_EQ(blkown::mq::write(machine.runtime, machine.disk(), 0, written), Status::ok);
+  {
+    using Owner = nvme_test::Machine::Driver::Owner;
+    auto loader = *nvme_driver::FirmwareLoader<Owner, sim::Iommu>::create(*machine.owner);
+    const auto image = image_of(image_bytes("3.0", 8192));
+    EXPECT_EQ(loader.load(*image, 2, FirmwareAction::replace_and_activate).value(),
+              FirmwareState::needs_controller_reset);
+  }
+  EXPECT_EQ(running_revision(*machine.owner), "1.0");
+  machine.driver->reset();
+  ASSERT_TRUE(machine.runtime.run_until_idle(1'000'000));
+  EXPECT_EQ(machine.driver->resets(), 1U);
+  EXPECT_EQ(running_revision(*machine.owner), "3.0");
+  std::vector<std::byte> read(written.size());
+  EXPECT_EQ(blkown::mq::read(machine.runtime, machine.disk(), 0, read), Status::ok);
+  EXPECT_TRUE(read == written);
+  EXPECT_TRUE(machine.shut_down());
 }
 
 TEST_F(NvmeFirmware, AStoredImageIsActivatedWithoutAReset) {
