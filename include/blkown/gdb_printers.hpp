@@ -140,7 +140,7 @@ __asm__(
     ".ascii \"class LookupError(Text):\\n\"\n"
     ".ascii \"    def text(self):\\n\"\n"
     ".ascii \"        value = self.value\\n\"\n"
-    ".ascii \"        return '%s: queue %d tag %d, expected generation %d, seen generation %d' % (\\n\"\n"
+    ".ascii \"        return '%s: queue %d tag %d, id has generation %d, request has generation %d' % (\\n\"\n"
     ".ascii \"            plain(value['reason']), int(value['queue']['value']), int(value['tag']['value']),\\n\"\n"
     ".ascii \"            int(value['expected_generation']['value']), int(value['seen_generation']['value']))\\n\"\n"
     ".ascii \"class RequestHeader(Text):\\n\"\n"

@@ -173,7 +173,7 @@ class CookieLayout(Text):
 class LookupError(Text):
     def text(self):
         value = self.value
-        return '%s: queue %d tag %d, expected generation %d, seen generation %d' % (
+        return '%s: queue %d tag %d, id has generation %d, request has generation %d' % (
             plain(value['reason']), int(value['queue']['value']), int(value['tag']['value']),
             int(value['expected_generation']['value']), int(value['seen_generation']['value']))
 

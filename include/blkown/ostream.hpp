@@ -82,8 +82,8 @@ inline constexpr bool has_text<Segment> = true;
   return "cookie " + detail::hex_text(cookie.value) + " (" + to_string(cookie.queue) + " " +
          to_string(cookie.tag) + " " + to_string(cookie.generation) + ")";
 }
-/// "stale_generation: queue 0 tag 5, expected generation 3, seen generation 4". The generations are
-/// left out where the lookup did not come to a request.
+/// "stale_generation: queue 0 tag 5, id has generation 3, request has generation 4". The
+/// generations are left out where the lookup did not come to a request.
 [[nodiscard]] inline std::string to_string(const LookupError& error) {
   std::string text = to_string(error.reason);
   text += ": " + to_string(error.queue) + " " + to_string(error.tag);
@@ -93,7 +93,7 @@ inline constexpr bool has_text<Segment> = true;
     case LookupReason::no_such_tag:
     case LookupReason::wrong_queue: return text;
     default:
-      return text + ", expected " + to_string(error.expected_generation) + ", seen " +
+      return text + ", id has " + to_string(error.expected_generation) + ", request has " +
              to_string(error.seen_generation);
   }
 }

@@ -64,7 +64,7 @@ TEST(Ostream, PrintsTheGenerationsOfALookupThatCameToARequest) {
                             .expected_generation = {3},
                             .seen_generation = {4}};
   EXPECT_EQ(streamed(error),
-            "stale_generation: queue 0 tag 5, expected generation 3, seen generation 4");
+            "stale_generation: queue 0 tag 5, id has generation 3, request has generation 4");
   error.reason = blkown::LookupReason::no_such_tag;
   EXPECT_EQ(streamed(error), "no_such_tag: queue 0 tag 5");
 }

@@ -127,8 +127,9 @@ TEST(NvmeDevice, ADeviceThatIsNotUnpluggedIsFreedByItsLastReferenceToo) {
   EXPECT_EQ(machine.releases, 1U);
 }
 
-// Goal: the registers are not unmapped under an access. Method: an access is open while another
-// thread unplugs. It sees that new ones are refused, and that its own still reaches the registers.
+// Goal: the registers are not unmapped under an access.
+// Method: an access is open while another thread unplugs. It sees that new ones are refused, and
+// that its own still reaches the registers.
 TEST(NvmeDevice, AnUnplugWaitsForTheAccessInProgress) {
   DeviceMachine machine;
   const Device::Ref device = machine.plug_in();

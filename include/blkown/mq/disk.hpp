@@ -297,6 +297,7 @@ class Disk {
 
   /// Ends all I/O that the device has with a status. Requests that a handle holds are not affected.
   /// Precondition: the device is stopped, so that it does not access the memory of any I/O.
+  /// Context: any.
   void fail_in_flight(Status status) {
     for (std::uint32_t i = 0; i != hw_queues_.count(); ++i) {
       hw_queues_[i].for_each_in_flight([&](const ARef<R>& pin, const Cookie& cookie) {
