@@ -156,6 +156,24 @@ TEST(NvmeShutdown, AnnouncesItselfAndSavesTheCache) {
   }
 }
 
+TEST(NvmeShutdown, FetchesNothingFromAQueueThatIsCreatedLater) {
+  NvmeBench bench;
+  bench.start(0);
+  EXPECT_EQ(bench.admin(bench.create_cq(1)).code, Code::success);
+  bench.submit(bench.create_sq(1), 0);
+  ASSERT_TRUE(bench.controller->step(bench.now_ns)) << "fetched";
+  nvme::Cc cc = NvmeBench::enabled();
+  cc.set_shutdown(nvme::ShutdownRequest::normal);
+  bench.controller->write32(nvme::reg::cc, cc.value);
+  EXPECT_EQ(bench.csts().shutdown(), nvme::ShutdownState::complete);
+  bench.run();
+  EXPECT_EQ(bench.completions(0), (NvmeDones{{0, Code::success, 0}}));
+  bench.submit(bench.write(1));
+  bench.run();
+  EXPECT_TRUE(bench.take().empty());
+  EXPECT_TRUE(bench.is_zero(0, 1));
+}
+
 // --- reset ---------------------------------------------------------------------------------------
 
 TEST(NvmeReset, GivesUpCommandsAndQueues) {
