@@ -164,7 +164,8 @@ class Controller {
     return {};
   }
 
-  /// Calls `visit(const NamespaceInfo&)` for each active namespace.
+  /// Calls `visit(const NamespaceInfo&)` for the first 1,024 active namespaces, also for those that
+  /// this driver cannot serve (NamespaceInfo::is_usable()).
   /// Errors: identify.
   template <class Visit>
   [[nodiscard]] Result for_each_namespace(Visit visit) {

@@ -75,7 +75,8 @@ struct NamespaceInfo {
   bool is_read_only = false;
 
   [[nodiscard]] std::uint32_t block_bytes() const noexcept { return 1U << block_exponent; }
-  /// Whether this driver can serve the namespace: blocks of 512 to 65,536 bytes without metadata.
+  /// Whether this driver can serve the namespace: blocks of 512 to 65,536 bytes without metadata,
+  /// less than 2 to the power of 64 bytes in all.
   [[nodiscard]] bool is_usable() const noexcept { return block_exponent != 0 && blocks != 0; }
 };
 
@@ -83,8 +84,9 @@ struct NamespaceInfo {
 [[nodiscard]] inline NamespaceInfo namespace_info(
     std::uint32_t nsid, const blkown::nvme::IdentifyNamespace& data) noexcept {
   const blkown::nvme::LbaFormat& format = data.format();
-  const bool is_served =
-      format.metadata_bytes == 0 && format.data_exponent >= 9 && format.data_exponent <= 16;
+  const bool is_served = format.metadata_bytes == 0 && format.data_exponent >= 9 &&
+                         format.data_exponent <= 16 &&
+                         data.size_blocks <= UINT64_MAX >> format.data_exponent;
   return {.nsid = nsid,
           .blocks = data.size_blocks,
           .block_exponent = is_served ? format.data_exponent : std::uint8_t{0},

@@ -101,6 +101,7 @@ class ControllerRegisters {
   [[nodiscard]] Result shut_down(std::uint32_t timeout_ms) noexcept {
     if (status().is_gone()) return failed(ControllerStep::gone);
     blkown::nvme::Cc cc{registers_.read32(reg::cc)};
+    if (!cc.is_enabled()) return failed(ControllerStep::shut_down);  // it would never answer
     cc.set_shutdown(blkown::nvme::ShutdownRequest::normal);
     registers_.write32(reg::cc, cc.value);
     const bool is_complete = wait_until(platform_, timeout_ms, [&] {

@@ -74,6 +74,7 @@ class Disks {
     interrupts_.emplace(driver_, machine);
     pool_ = *driver_.create_pool();
     Machine::expect_done(owner_->for_each_namespace([&](const nvme_driver::NamespaceInfo& info) {
+      expect(info.is_usable(), text("namespace %u cannot be used", info.nsid));
       mq::DiskConfig disk = driver_.disk_config(info);
       disk.timeout_ms = timeout_ms;
       disks_[info.nsid] = *Disk::create(disk, driver_, runtime_, info, pool_.get());

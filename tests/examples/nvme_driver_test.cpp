@@ -62,6 +62,15 @@ TEST(NvmeDriver, BringUpFindsBothNamespaces) {
   EXPECT_TRUE(machine.shut_down());
 }
 
+TEST(NvmeDriver, ANamespaceWhoseBytesCannotBeCountedIsNotUsable) {
+  blkown::nvme::IdentifyNamespace data;
+  data.formats[0].data_exponent = 12;
+  data.size_blocks = (std::uint64_t{1} << 52) - 1;
+  EXPECT_TRUE(nvme_driver::namespace_info(1, data).is_usable());
+  data.size_blocks = std::uint64_t{1} << 52;
+  EXPECT_FALSE(nvme_driver::namespace_info(1, data).is_usable());
+}
+
 TEST(NvmeDriver, VerifiedIoFrom512BytesToAMebibyteOnSeveralQueuesAndBothNamespaces) {
   Machine machine;
   ASSERT_TRUE(machine.start());
@@ -284,6 +293,16 @@ TEST(NvmeDriver, AnUnpluggedControllerEndsAllIoOfflineAfterItIsCutOff) {
     EXPECT_EQ(verifier->failures(), (std::vector<Status>{Status::offline}));
   }
   EXPECT_TRUE(machine.driver->is_offline());
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, TheShutdownOfAStoppedControllerDoesNotWait) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  ASSERT_TRUE(machine.owner->stop().has_value());
+  const std::uint64_t begin_ns = machine.platform.now_ns();
+  EXPECT_TRUE(machine.owner->shut_down().has_value());
+  EXPECT_LT(machine.platform.now_ns() - begin_ns, 1'000'000U);
   EXPECT_TRUE(machine.shut_down());
 }
 
