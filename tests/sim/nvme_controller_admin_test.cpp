@@ -633,6 +633,23 @@ TEST_F(NvmeAbort, OfAQueueThatIsNotThereIsAnInvalidField) {
   EXPECT_EQ(bench_.answer(Entry::abort(2, 0x11), true, 0), Code::invalid_field);
 }
 
+// Goal: neither an abort nor a deletion overwrites an entry that the driver has not taken.
+TEST_F(NvmeAbort, NeedsRoomInTheCompletionQueueAsADeletionDoes) {
+  for (std::uint16_t id = 1; id != NvmeBench::entries; ++id) bench_.put(NvmeBench::flush(id));
+  bench_.ring_tail();
+  bench_.run(bench_.now_ns + 10'000);
+  EXPECT_EQ(bench_.admin(Entry::abort(1, 0x11)), (NvmeDone{0, Code::success, 1}));
+  EXPECT_EQ(bench_.controller->command_count(), 1U);
+  EXPECT_EQ(bench_.admin(Entry::delete_io_sq(1)).code, Code::success);
+  EXPECT_EQ(bench_.controller->command_count(), 0U);
+  NvmeDones seen = bench_.take();
+  std::ranges::sort(seen, {}, &NvmeDone::command_id);
+  ASSERT_EQ(seen.size(), NvmeBench::entries - 1);
+  for (std::uint16_t id = 1; id != NvmeBench::entries; ++id) {
+    EXPECT_EQ(seen[id - 1U], (NvmeDone{id, Code::success, 0}));
+  }
+}
+
 TEST(NvmeAborts, AreLimitedAtATime) {
   NvmeConfig config = NvmeBench::two_queues();
   config.abort_limit = 2;
