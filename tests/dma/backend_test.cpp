@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <blkown/dma/backend.hpp>
+#include <blkown/dma/ostream.hpp>
 #include <cstring>
 #include <string>
 
@@ -47,6 +48,12 @@ static_assert(!dma::Backend<InvalidateThatCannotFail>);
 static_assert(dma::Backend<fake::Backend>);
 static_assert(!dma::Backend<WithoutInvalidate>);
 static_assert(!dma::Backend<MapThatCannotRefuse>);
+
+TEST(Backend, AnErrorHasAText) {
+  const dma::MapError error{
+      .reason = MapFailure::too_few_bounce_slots, .segment = 3, .limit = 8, .given = 9};
+  EXPECT_EQ(to_string(error), "too_few_bounce_slots: segment 3, given 9, limit 8");
+}
 
 TEST(Backend, EachReasonHasAName) {
   std::vector<std::string> names;

@@ -52,6 +52,20 @@ TEST(BouncePool, GivesEachSlotToOneUntilItComesBack) {
   EXPECT_EQ(slots.pool.take(), back);
 }
 
+// Goal: a mapping that keeps its offset in the page gives back the address inside the slot.
+TEST(BouncePool, TakesASlotBackByAnyOfItsBytes) {
+  Slots slots;
+  std::array<std::byte*, 4> taken{};
+  for (std::byte*& slot : taken) slot = slots.pool.take();
+  for (const std::size_t offset : {1U, 31U, 32U, 63U}) {
+    for (std::byte* const slot : taken) {
+      slots.pool.give(slot + offset);
+      EXPECT_EQ(slots.pool.take(), slot) << "offset " << offset;
+    }
+  }
+  for (std::byte* const slot : taken) slots.pool.give(slot);
+}
+
 // Goal: two contexts never have the same slot.
 // Method: both write plain memory into their slots and read it back, also under ThreadSanitizer.
 TEST(BouncePool, IsAnyContexts) {

@@ -4,6 +4,7 @@
 // of a destroyed Coherent.
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -40,6 +41,19 @@ TEST(Coherent, IsZeroedAlignedAndMappedBothWays) {
   EXPECT_EQ(ring.data()[99], std::byte{7});
   EXPECT_TRUE(std::move(ring).free(rig.device.declare_stopped()).has_value());
   EXPECT_EQ(rig.backend.log, (Log{"map 1000+100", "unmap 1000+100", "invalidate 1000+100"}));
+}
+
+// Goal: the length and the alignment are not exchanged. Here the length is no power of two and not
+// a multiple of the alignment.
+TEST(Coherent, HasAllBytesIfItIsLongerThanItsAlignment) {
+  Rig rig;
+  for (const std::size_t bytes : {1000U, 70'000U}) {
+    Coherent ring = support::take_value(Coherent::allocate(rig.device, bytes, 64));
+    EXPECT_GE(malloc_usable_size(ring.data()), bytes);
+    EXPECT_EQ(std::count(ring.data(), ring.data() + bytes, std::byte{}),
+              static_cast<std::ptrdiff_t>(bytes));
+    EXPECT_TRUE(std::move(ring).free(rig.device.declare_stopped()).has_value());
+  }
 }
 
 // Goal: a ring can lie in memory of the caller, such as an arena that is mapped already. That

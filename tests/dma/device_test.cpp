@@ -5,8 +5,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "dma/fake_backend.hpp"
@@ -474,6 +477,40 @@ TEST(Device, ShowsTheMappingsThatExist) {
   look();
   EXPECT_TRUE(all.empty());
   std::move(claim).end_ok();
+}
+
+TEST(Device, ShowsAMappingThatIsBeingUnmappedAsInactive) {
+  Rig rig;
+  const auto cookie = rig.in_flight();
+  std::vector<bool> is_active;
+  rig.backend.on_unmap = [&] {
+    rig.device.for_each_mapping(
+        [&](const dma::Mapped& one) { is_active.push_back(one.is_active); });
+  };
+  rig.complete(cookie);
+  EXPECT_EQ(is_active, std::vector<bool>{false});
+}
+
+// Goal: a list that has mapped for the device before maps and unmaps without the device's lock.
+// Method: another thread maps while this one visits the quarantine, which holds the lock.
+TEST(Device, AListMapsAgainWhileTheQuarantineIsVisited) {
+  Rig rig;
+  rig.complete(rig.in_flight(1));
+  drop_mapping(rig, rig.in_flight(0));
+  std::atomic<bool> is_done{false};
+  std::thread other;
+  rig.device.for_each_quarantined([&](const dma::Quarantined&) {
+    other = std::thread{[&] {
+      rig.complete(rig.in_flight(1));
+      is_done = true;
+    }};
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{10};
+    while (!is_done && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    EXPECT_TRUE(is_done) << "waits for the lock";
+  });
+  ASSERT_TRUE(other.joinable());
+  other.join();
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
 }
 
 TEST(Device, KnowsItsBackendAndItsSlots) {

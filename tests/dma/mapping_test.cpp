@@ -74,6 +74,35 @@ TEST(Mapping, TheEndWaitsForTheMapping) {
   EXPECT_TRUE(rig.is_tag_free());
 }
 
+/// Notes whether the list of a request that has ended is free.
+struct ListSink {
+  void operator()(blkown::EndedList<fake::Request>&& list) {
+    while (auto ended = list.pop_front()) {
+      is_free.push_back(ended->data().iovas.is_free());
+      std::move(*ended).release();
+    }
+  }
+  std::vector<bool> is_free;
+};
+
+// Goal: whoever gets the ended request, out of the drop of the mapping's pin, can use its list.
+TEST(Mapping, TheListIsFreeWhenTheEndIsDelivered) {
+  Rig rig;
+  ListSink sink;
+  auto set = blkown::TagSet<fake::Request>::create(support::two_queues_of_eight,
+                                                   blkown::EndSink<fake::Request>::to(sink));
+  auto idle = set.value().allocate_tag(blkown::QueueIndex{0}, blkown::Tag{0});
+  Claim claim = std::move(idle).value().start().into_claim();
+  auto mapping = rig.active(claim);
+  const auto cookie = rig.driver.publish(std::move(claim));
+  Claim found = set.value().claim(cookie.queue, cookie.value).value();
+  const EndProof proof = *EndProof::of(found);
+  std::move(found).end_ok();
+  EXPECT_TRUE(sink.is_free.empty());
+  EXPECT_TRUE(std::move(mapping).unmap(proof).has_value());
+  EXPECT_EQ(sink.is_free, std::vector<bool>{true});
+}
+
 /// A mapping of an I/O in flight, with proofs that do not fit.
 class WrongProof : public testing::Test {
  protected:

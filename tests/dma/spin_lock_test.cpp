@@ -5,7 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <blkown/detail/spin_lock.hpp>
+#include <chrono>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -13,6 +15,23 @@
 namespace {
 
 using blkown::detail::SpinLock;
+
+TEST(SpinLock, KeepsOthersOutWhileItIsHeld) {
+  SpinLock lock;
+  std::atomic<bool> is_there{false}, is_inside{false};
+  lock.lock();
+  std::thread other{[&] {
+    is_there = true;
+    const std::lock_guard guard{lock};
+    is_inside = true;
+  }};
+  while (!is_there) std::this_thread::yield();
+  std::this_thread::sleep_for(std::chrono::milliseconds{20});
+  EXPECT_FALSE(is_inside);
+  lock.unlock();
+  other.join();
+  EXPECT_TRUE(is_inside);
+}
 
 TEST(SpinLock, IsOneContextsAtATime) {
   SpinLock lock;

@@ -437,7 +437,8 @@ TEST(FairShare, PluggedNowaitBiosLeaveTheLine) {
 /// A line for 16 tags, all free, and two active disks, of which each may use 8. The test counts the
 /// tags that the disks use.
 struct DividedLine {
-  DividedLine() {
+  explicit DividedLine(std::uint64_t idle_ns = blkown::detail::never_ns)
+      : a{1, 1, idle_ns}, b{1, 1, idle_ns} {
     for (auto* shares : {&a, &b}) line.add(shares->of(queue), 16);
     for (auto* waiter : {&a_first, &a_second}) waiter->share = &a.of(queue);
     b_first.share = &b.of(queue);
@@ -461,7 +462,7 @@ struct DividedLine {
   std::unique_ptr<Pool> pool =
       *Pool::create({.queue_count = 1, .depth = 16, .layout = blkown::CookieLayout::nbd()});
   mq::detail::TagLine<mq::Request<fake::Driver>>& line = pool->line(queue);
-  mq::detail::TagShares a{1, 1, blkown::detail::never_ns}, b{1, 1, blkown::detail::never_ns};
+  mq::detail::TagShares a, b;
   mq::Work ignored{[](void*, mq::Work&) {}, nullptr};
   mq::detail::TagWaiter a_first{runtime.context(0), ignored, ignored},
       a_second{runtime.context(0), ignored, ignored}, b_first{runtime.context(0), ignored, ignored};
@@ -504,6 +505,19 @@ TEST(FairShare, ALaneThatLeavesTheLineGivesUpItsPlaceInTheShare) {
   EXPECT_TRUE(lanes.line.leave(lanes.a_first)) << "another lane may use its place";
   lanes.line.wake_first(lanes.pool->tags(), lanes.queue);
   EXPECT_TRUE(lanes.line.take_turn(lanes.a_second));
+}
+
+// Goal: whoever finds out that a disk has become idle gives the lane that waits its turn.
+TEST(FairShare, TheShareOfADiskThatIsFoundIdleAdmitsTheLaneThatWaits) {
+  constexpr std::uint64_t hour_ns = 3'600'000'000'000;
+  DividedLine lanes{hour_ns};
+  const std::uint64_t now_ns = lanes.runtime.context(0).now_ns();
+  lanes.line.activate(lanes.b.of(lanes.queue), now_ns);
+  lanes.use(lanes.a, 8);
+  EXPECT_FALSE(lanes.join(lanes.a_first));
+  ASSERT_EQ(lanes.line.limit(), 8U);
+  lanes.line.expire(lanes.pool->tags(), lanes.queue, now_ns + 2 * hour_ns);
+  EXPECT_TRUE(lanes.line.take_turn(lanes.a_first));
 }
 
 // Goal: a lane whose disk has reached its share before the lane used its turn passes the turn on.

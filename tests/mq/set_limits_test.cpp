@@ -799,6 +799,13 @@ TEST(SetLimits, TheErrorBelongsToOneRun) {
   bench.runtime.run();
   EXPECT_FALSE(operation.control.error().has_value());
   EXPECT_EQ(operation.control.status(), Status::ok);
+  bench.disk->set_limits(operation.control, {.max_sectors = 0});
+  bench.runtime.run();
+  EXPECT_TRUE(operation.control.error().has_value());
+  bench.disk->set_queue_count(operation.control, 1);
+  bench.runtime.run();
+  EXPECT_FALSE(operation.control.error().has_value()) << "another kind of operation";
+  EXPECT_EQ(operation.control.status(), Status::ok);
 }
 
 // Goal: a change of limits waits for what the driver has, and for nothing that waits for a later

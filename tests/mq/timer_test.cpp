@@ -231,6 +231,20 @@ TEST(Alarm, CallsOnceUnlessCancelled) {
 
 // Goal: durations of std::chrono arm timers and bound a run; a duration past the end of the clock
 // never ends.
+TEST(Alarm, TheFirstOfAllContextsIsTheRuntimesNext) {
+  const auto nothing = [](void*, mq::Alarm&) {};
+  for (const auto& [first_ms, second_ms] : {std::pair{3U, 5U}, std::pair{5U, 3U}}) {
+    fake::Clock clock;
+    mq::LoopRuntime runtime{3, clock.hooks()};
+    mq::Alarm first{nothing, nullptr}, second{nothing, nullptr};
+    first.arm(runtime.context(0), first_ms * 1'000'000U);
+    second.arm(runtime.context(2), second_ms * 1'000'000U);
+    EXPECT_EQ(runtime.next_timer_ns(), clock.now_ns + 3'000'000);
+    clock.pass_ms(5);
+    runtime.run();
+  }
+}
+
 TEST(Alarm, TakesADurationThatSaturates) {
   using namespace std::chrono_literals;
   fake::Clock clock;

@@ -187,6 +187,32 @@ TEST_F(Poison, IsGoneForTheHolderWhoBecomesTheOnlyOne) {
   std::move(only).end_ok();
 }
 
+/// Starts each requeued I/O again.
+struct RestartingSink {
+  void operator()(support::EndedList&& list) {
+    while (auto ended = list.pop_front()) {
+      if (ended->is_requeue()) {
+        started.emplace(std::move(*ended).into_idle().start());
+      } else {
+        std::move(*ended).release();
+      }
+    }
+  }
+  std::optional<Owned> started;
+};
+
+TEST(PoisonOfRequeue, IsNotOnTheDataOfAnIoThatTheSinkHasStartedAgain) {
+  RestartingSink sink;
+  auto set = support::TagSet::create(support::two_queues_of_eight,
+                                     blkown::EndSink<support::Request>::to(sink));
+  auto idle = set.value().allocate_tag(blkown::QueueIndex{0}, blkown::Tag{0});
+  std::move(idle).value().requeue();
+  ASSERT_TRUE(sink.started.has_value());
+  EXPECT_FALSE(poisoned(sink.started->data()));
+  std::move(*sink.started).end_ok();
+  sink.started.reset();
+}
+
 TEST_F(Poison, LeavesTheHeaderAndTheOtherRequestsUsable) {
   auto neighbour = driver_.idle(1);
   const blkown::Cookie cookie = driver_.in_flight();
@@ -258,6 +284,27 @@ TEST(PoisonOfData, CoversAUsersRequestTypeIfTheTraitsNameBytes) {
 }
 
 // Goal: memory that the caller gave to a TagSet is usable again, also for another TagSet.
+TEST(PoisonOfData, LeavesHolesUsableInWhateverOrderTheyAreOpened) {
+  using Words = std::array<std::uint64_t, 5>;
+  for (const auto& [first, second] : {std::pair{1, 3}, std::pair{3, 1}}) {
+    Driver<blkown::Request<Words>> driver;
+    blkown::detail::PoisonHole one, other;
+    auto owned = driver.owned();
+    Words& words = owned.data();
+    const auto open = [&](blkown::detail::PoisonHole& hole, int i) {
+      const auto at = static_cast<std::size_t>(i);
+      hole.open(*blkown::detail::HandleAccess::look(owned), &words[at], &words[at] + 1);
+    };
+    open(one, first);
+    open(other, second);
+    const auto cookie = driver.publish(std::move(owned));
+    for (std::size_t i = 0; i != words.size(); ++i) {
+      EXPECT_EQ(poisoned(words[i]), i % 2 == 0) << i;
+    }
+    driver.complete(cookie);
+  }
+}
+
 TEST(PoisonOfData, EndsWithTheTagSet) {
   alignas(64) static std::array<std::byte, 4096> storage;
   for (int round = 0; round != 2; ++round) {
