@@ -258,6 +258,7 @@ TEST(NvmeDeletedQueue, GivesItsCommandsAStatus) {
   EXPECT_EQ(bench.completions().size(), 1U);
   EXPECT_EQ(bench.admin(Entry::delete_io_sq(1)).code, Code::success);
   EXPECT_EQ(bench.completions(), (NvmeDones{{0x12, Code::submission_queue_deleted, 0}}));
+  EXPECT_FALSE(bench.latest.status().more()) << "no error of the controller";
 }
 
 // --- features ------------------------------------------------------------------------------------
@@ -700,6 +701,35 @@ TEST_F(NvmeAdmin, AWrongDoorbellIsAnEvent) {
   EXPECT_EQ(bench_.completions(0),
             (NvmeDones{{0x21, Code::success, 0},
                        {2, Code::success, event(nvme::error_event::invalid_doorbell_value)}}));
+}
+
+TEST_F(NvmeAdmin, AnEventThatWaitsIsNotReportedTwice) {
+  for (int i = 0; i != 2; ++i) bench_.ring(5, false, 1);
+  for (const std::uint16_t id : {std::uint16_t{1}, std::uint16_t{2}}) {
+    bench_.submit(NvmeBench::with_id(Entry::async_event_request(), id), 0);
+    bench_.run();
+    EXPECT_EQ(bench_.completions(0).size(), id == 1 ? 1U : 0U);
+  }
+  bench_.submit(get_log(LogPageId::error_information, 64), 0);
+  bench_.run();
+  EXPECT_EQ(bench_.completions(0), (NvmeDones{{0x21, Code::success, 0}}));
+}
+
+TEST_F(NvmeAdmin, AnEventWaitsForRoomInTheCompletionQueue) {
+  bench_.submit(NvmeBench::with_id(Entry::async_event_request(), 1), 0);
+  bench_.run();
+  for (std::uint16_t id = 2; id != NvmeBench::entries + 1; ++id) {
+    bench_.put(NvmeBench::with_id(Entry::get_features(FeatureId::arbitration), id), 0);
+  }
+  bench_.ring_tail(0);
+  bench_.run();
+  bench_.ring(5, false, 1);
+  EXPECT_EQ(bench_.take(0).size(), NvmeBench::entries - 1);
+  EXPECT_TRUE(bench_.take(0).empty());
+  bench_.acknowledge(0);
+  const NvmeDones done = bench_.completions(0);
+  ASSERT_EQ(done.size(), 1U);
+  EXPECT_EQ(done[0].command_id, 1U);
 }
 
 TEST_F(NvmeAdmin, EachWrongDoorbellIsNamed) {

@@ -123,6 +123,12 @@ TEST(NvmeRegisters, AnUnpluggedDeviceReadsAsOnes) {
   EXPECT_TRUE(bench.is_zero(0, 1));
 }
 
+TEST(NvmeRegisters, TheRemovalOfADisabledDeviceIsAFailureToo) {
+  NvmeBench bench;
+  bench.controller->unplug();
+  EXPECT_EQ(bench.failures, 1);
+}
+
 // --- shutdown ------------------------------------------------------------------------------------
 
 TEST(NvmeShutdown, AnnouncesItselfAndSavesTheCache) {
@@ -154,6 +160,19 @@ TEST(NvmeShutdown, AnnouncesItselfAndSavesTheCache) {
     bench.start();
     EXPECT_EQ(bench.one(NvmeBench::flush(1)).code, Code::success);
   }
+}
+
+TEST(NvmeShutdown, IsNotRepeatedByAnEqualWrite) {
+  NvmeConfig config = NvmeBench::two_queues();
+  config.shutdown_ns = 7'000;
+  NvmeBench bench{config};
+  bench.start();
+  nvme::Cc cc = NvmeBench::enabled();
+  cc.set_shutdown(nvme::ShutdownRequest::normal);
+  bench.controller->write32(nvme::reg::cc, cc.value);
+  bench.run();
+  bench.controller->write32(nvme::reg::cc, cc.value);
+  EXPECT_EQ(bench.csts().shutdown(), nvme::ShutdownState::complete);
 }
 
 TEST(NvmeShutdown, FetchesNothingFromAQueueThatIsCreatedLater) {
