@@ -4,13 +4,12 @@
 // to act against the rules.
 //
 //   submit    allocates a request, maps the memory, builds the PRP entries, publishes, and writes
-//   the
-//             command into the ring. One doorbell follows for one or several commands.
+//             the command into the ring. One doorbell follows for one or several commands.
 //   take      claims the request of each completion, unmaps with the Claim's proof, and ends the
-//   I/O time_out  claims an I/O without a completion. Such a Claim is no proof: the memory stays
-//   mapped
-//             and the tag allocated when the I/O has ended.
-//   give_up   after the controller was stopped: unmaps everything with the proof of the stop
+//             I/O.
+//   time_out  claims an I/O without a completion. Such a Claim is no proof: the memory stays
+//             mapped and the tag allocated when the I/O has ended.
+//   give_up   after the controller was stopped: unmaps everything with the proof of the stop.
 //
 // One thread does all of it, so that a scenario decides what happens first.
 

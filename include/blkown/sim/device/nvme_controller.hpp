@@ -12,8 +12,8 @@
 //      entries of the right phase, and writes the head to the doorbell. A full completion queue
 //      stops its submission queues until then.
 //   5. CC.EN = 0 gives up all commands and queues. When CSTS.RDY is 0, and only then, the
-//   controller
-//      accesses no memory, and the driver may declare it stopped (dma::Device::declare_stopped).
+//      controller accesses no memory, and the driver may declare it stopped
+//      (dma::Device::declare_stopped).
 // A queue that the IOMMU refuses makes CSTS.CFS 1: the controller executes nothing until CC.EN = 0.
 // After unplug() every register reads as ones.
 //
