@@ -10,6 +10,8 @@
 #include <blkown/detail/first_generation.hpp>
 #include <blkown/detail/saturating.hpp>
 #include <blkown/dma/device.hpp>
+#include <blkown/nvme/opcode.hpp>
+#include <blkown/nvme/submission_entry.hpp>
 #include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/controller.hpp>
@@ -18,6 +20,7 @@
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/iommu_fault.hpp>
 #include <blkown/sim/device/message_device.hpp>
+#include <blkown/sim/device/nvme_config.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/device/ring.hpp>
@@ -35,6 +38,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
