@@ -104,6 +104,24 @@ TEST_F(EmptyTaskDeathTest, ATaskThatWasMovedIsNotStarted) {
   dies("mq::Task::post", "", [&] { task.post(runtime.context(0), {}, blkown::Place{}); });
 }
 
+mq::Task<> await_twice(mq::Task<>& task) {
+  co_await task;
+  co_await task;
+}
+
+TEST_F(ObjectInUseDeathTest, ATaskIsNotStartedTwice) {
+  prints("a Task was started that had been started before",
+         "await, post or wait for a Task once, and keep its result");
+  mq::LoopRuntime runtime;
+  mq::Task<> ended = nothing();
+  dies("co_await of mq::Task", "",
+       [&] { mq::wait(runtime, runtime.context(0), await_twice(ended)); });
+  mq::Task<> posted = nothing();
+  posted.post(runtime.context(0), {});
+  dies("mq::Task::post", "", [&] { posted.post(runtime.context(0), {}, blkown::Place{}); });
+  runtime.run();
+}
+
 mq::Task<std::vector<int>> read_for_ever(mq::AsyncDisk<Silent> disk) {
   std::vector<std::byte> memory(512);
   static_cast<void>(co_await disk.read(0, memory));

@@ -195,6 +195,22 @@ TEST(WhenAll, TakesTasksAndOperations) {
   EXPECT_EQ(mq::wait(bench.runtime, bench.context(), mixture(Async{*bench.disk}, memory)), 7);
 }
 
+mq::Task<std::pair<int, int>> pair_of(int first, int second) { co_return {first, second}; }
+mq::Task<int> second_of_a_pair() {
+  const auto results = co_await mq::when_all(pair_of(1, 2));
+  static_assert(std::is_same_v<decltype(results), const std::tuple<std::pair<int, int>>>);
+  const auto nested = co_await mq::when_all(mq::when_all(pair_of(3, 4)));
+  static_assert(
+      std::is_same_v<decltype(nested), const std::tuple<std::tuple<std::pair<int, int>>>>);
+  co_return std::get<0>(results).second * 10 + std::get<0>(std::get<0>(nested)).second;
+}
+
+// Goal: one operation whose result is a pair, or a tuple, gives a tuple of one.
+TEST(WhenAll, GivesATupleOfOneResultThatIsATuple) {
+  mq::LoopRuntime runtime;
+  EXPECT_EQ(mq::wait(runtime, runtime.context(0), second_of_a_pair()), 24);
+}
+
 mq::Task<> nothing() { co_return; }
 mq::Task<int> two_that_end_at_once() {
   static_cast<void>(co_await mq::when_all(nothing(), nothing()));

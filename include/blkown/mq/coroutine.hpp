@@ -213,12 +213,10 @@ class [[nodiscard]] Task {
   [[nodiscard]] bool is_done() const noexcept { return coroutine_ && coroutine_.done(); }
 
   /// Starts the coroutine on the context. Its end calls `on_end` there, which may destroy the Task.
-  /// Violation: use_of_moved_from, if there is no coroutine.
+  /// Violation: use_of_moved_from, if there is no coroutine; object_in_use, if it was started.
   /// Context: any. The Task stays in place until its end.
   void post(Context& context, OnEnd<Task> on_end, Place where = Place::current()) {
-    check("mq::Task::post", where);
-    promise_type& promise = coroutine_.promise();
-    promise.context = &context;
+    promise_type& promise = begin(context, "mq::Task::post", where);
     on_end_ = on_end;
     promise.first_argument = this;
     promise.start_first = [](void* its) {
@@ -228,21 +226,16 @@ class [[nodiscard]] Task {
         const OnEnd<Task> call = ended.on_end_;
         call(ended);
       };
-      if (self.start(*self.coroutine_.promise().context, {end, its})) end(its);
+      if (self.run({end, its})) end(its);
     };
     context.post(promise.first_run);
   }
 
   /// Starts the coroutine within the calling one: what co_await does.
+  /// Violation: as post().
   [[nodiscard]] bool start(Context& context, detail::Continuation continuation) {
-    check("co_await of mq::Task", Place{});
-    promise_type& promise = coroutine_.promise();
-    promise.context = &context;
-    promise.continuation = continuation;
-    promise.is_starting = true;
-    coroutine_.resume();
-    promise.is_starting = false;
-    return coroutine_.done();
+    static_cast<void>(begin(context, "co_await of mq::Task", Place{}));
+    return run(continuation);
   }
   /// The result, once.
   /// Precondition: is_done().
@@ -253,13 +246,35 @@ class [[nodiscard]] Task {
  private:
   explicit Task(std::coroutine_handle<promise_type> coroutine) noexcept : coroutine_{coroutine} {}
 
-  void check(const char* operation, const Place& where) const {
+  /// The promise of a coroutine that begins on the context.
+  promise_type& begin(Context& context, const char* operation, const Place& where) {
     if (!coroutine_) [[unlikely]] {
       blkown::detail::violate(Violation::use_of_moved_from,
                               Incident::of(operation, where)
                                   .with("a Task without a coroutine was started",
                                         "start a Task once, and test it where memory may run out"));
     }
+    promise_type& promise = coroutine_.promise();
+    if (promise.context != nullptr) [[unlikely]] {
+      blkown::detail::violate(
+          Violation::object_in_use,
+          Incident::of(operation, where)
+              .with("a Task was started that had been started before",
+                    "await, post or wait for a Task once, and keep its result"));
+    }
+    promise.context = &context;
+    return promise;
+  }
+
+  /// Runs the coroutine to its first suspension. Returns whether it has ended; if not, its end
+  /// calls the continuation.
+  [[nodiscard]] bool run(detail::Continuation continuation) {
+    promise_type& promise = coroutine_.promise();
+    promise.continuation = continuation;
+    promise.is_starting = true;
+    coroutine_.resume();
+    promise.is_starting = false;
+    return coroutine_.done();
   }
 
   std::coroutine_handle<promise_type> coroutine_;
@@ -477,7 +492,10 @@ class [[nodiscard]] AllOf {
     });
   }
   [[nodiscard]] auto take_result() {
-    return std::apply([](auto&... each) { return std::tuple{result_of(each)...}; }, operations_);
+    // With its types: of one std::pair or std::tuple, a deduced std::tuple would be the elements.
+    return std::apply(
+        [](auto&... each) { return std::tuple<decltype(result_of(each))...>{result_of(each)...}; },
+        operations_);
   }
 
  private:
