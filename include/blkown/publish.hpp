@@ -47,14 +47,9 @@ struct [[nodiscard]] Refused {
 
 namespace detail {
 
-/// The result of publish for each answer of `issue`. A wrong answer has the result of a right one,
-/// so that issue_published's sentence is the first error where the result is used.
+/// The result of publish for each answer of `issue`.
 template <class R, class Answer>
 struct PublishResult {
-  using Type = std::expected<void, Refused<R, Answer>>;
-};
-template <class R>
-struct PublishResult<R, void> {
   using Type = void;
 };
 template <class R, class T, class E>

@@ -42,7 +42,10 @@ bool block_layer_works() {
 struct Memory {
   std::uint64_t written_to = 0;
   bool read(std::uint64_t, std::span<std::byte>) { return false; }
-  void write(std::uint64_t iova, std::span<const std::byte>) { written_to = iova; }
+  bool write(std::uint64_t iova, std::span<const std::byte>) {
+    written_to = iova;
+    return true;
+  }
 };
 
 bool wire_works() {
