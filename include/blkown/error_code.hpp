@@ -64,6 +64,8 @@ class StatusCategory final : public std::error_category {
 }  // namespace detail
 
 /// The category of the statuses. A code of the category equals the std::errc of its errno value.
+/// A shared library may have a category object of its own, whose codes are not equal to the
+/// program's: compare a code that comes from a shared library with a std::errc.
 [[nodiscard]] inline const std::error_category& status_category() noexcept {
   static const detail::StatusCategory category;
   return category;

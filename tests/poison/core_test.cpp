@@ -107,6 +107,15 @@ TEST_F(Poison, IsOnTheDataOfAFreeTag) {
   EXPECT_TRUE(is_poisoned());
 }
 
+TEST_F(Poison, IsOnTheDataOfATagInACache) {
+  auto cache = driver_.set.tag_cache(blkown::QueueIndex{0});
+  driver_.idle().requeue();
+  auto ended = driver_.sink.requeued.pop_front().value();
+  EXPECT_FALSE(is_poisoned());
+  std::move(ended).release(cache);
+  EXPECT_TRUE(is_poisoned());
+}
+
 TEST_F(Poison, IsOnTheDataWhileAnOwnedHasPublishedOrParked) {
   Owned owned = driver_.owned();
   EXPECT_FALSE(is_poisoned());
