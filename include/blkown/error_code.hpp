@@ -50,14 +50,21 @@ inline constexpr std::array<int, status_count> errno_of_status{
 
 namespace detail {
 
+/// The status of a code's value. A program may make a code of any integer: one without a status
+/// becomes a value that no enumerator has.
+[[nodiscard]] constexpr Status status_of_code(int value) noexcept {
+  const auto index = static_cast<std::size_t>(value);
+  return static_cast<Status>(index < status_count ? index : status_count);
+}
+
 class StatusCategory final : public std::error_category {
  public:
   [[nodiscard]] const char* name() const noexcept override { return "blkown"; }
   [[nodiscard]] std::string message(int value) const override {
-    return to_string(static_cast<Status>(value));
+    return to_string(status_of_code(value));
   }
   [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
-    return {to_errno(static_cast<Status>(value)), std::generic_category()};
+    return {to_errno(status_of_code(value)), std::generic_category()};
   }
 };
 

@@ -129,6 +129,15 @@ TEST(ErrorCode, AStatusIsACodeThatEqualsItsErrc) {
   EXPECT_EQ(code.message(), "no_space");
 }
 
+// The values that a Status would take for ok, or for another status, are outside its enumerators.
+TEST(ErrorCode, ACodeWithoutAStatusIsAnIoError) {
+  for (const int value : {-1, -256, static_cast<int>(blkown::status_count), 256, 256 + 3}) {
+    const std::error_code code{value, blkown::status_category()};
+    EXPECT_EQ(code, std::errc::io_error) << value;
+    EXPECT_EQ(code.message(), "unknown status") << value;
+  }
+}
+
 TEST(Iovec, HasTheMemoryOfTheSegment) {
   std::array<std::byte, 8> memory{};
   const blkown::Segment segment{memory.data() + 2, 5};
