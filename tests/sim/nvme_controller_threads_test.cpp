@@ -78,26 +78,25 @@ TEST(NvmeThreads, EachThreadExecutesItsOwnQueue) {
   bench.controller->set_hooks({});  // the bench's are for one thread
   constexpr int count = 2000;
   int right[2] = {};
-  {
-    std::jthread first{[&] { right[0] = QueueThread{bench, 1}.run(count); }};
-    std::jthread second{[&] { right[1] = QueueThread{bench, 2}.run(count); }};
-    // Meanwhile the admin queue reads what the others count, and changes what they use.
-    for (int i = 0; i != 200; ++i) {
-      bench.put(bench.with_data(Entry::get_log_page(nvme::LogPageId::smart, 512)), 0);
-      bench.put(Entry::set_features(nvme::FeatureId::interrupt_coalescing, 0x0101), 0);
-      bench.put(Entry::set_features(nvme::FeatureId::volatile_write_cache, i % 2 == 0 ? 0U : 1U),
-                0);
-      bench.put(NvmeBench::with_id(Entry::abort(1, 0xFFFF), 9), 0);
-      bench.ring_tail(0);
-      std::size_t done = 0;
-      while (done != 4) {
-        static_cast<void>(bench.controller->step(1'000'000));
-        done += bench.completions(0).size();
-      }
-      static_cast<void>(bench.controller->events());
-      static_cast<void>(bench.csts());
+  std::thread first{[&] { right[0] = QueueThread{bench, 1}.run(count); }};
+  std::thread second{[&] { right[1] = QueueThread{bench, 2}.run(count); }};
+  // Meanwhile the admin queue reads what the others count, and changes what they use.
+  for (int i = 0; i != 200; ++i) {
+    bench.put(bench.with_data(Entry::get_log_page(nvme::LogPageId::smart, 512)), 0);
+    bench.put(Entry::set_features(nvme::FeatureId::interrupt_coalescing, 0x0101), 0);
+    bench.put(Entry::set_features(nvme::FeatureId::volatile_write_cache, i % 2 == 0 ? 0U : 1U), 0);
+    bench.put(NvmeBench::with_id(Entry::abort(1, 0xFFFF), 9), 0);
+    bench.ring_tail(0);
+    std::size_t done = 0;
+    while (done != 4) {
+      static_cast<void>(bench.controller->step(1'000'000));
+      done += bench.completions(0).size();
     }
+    static_cast<void>(bench.controller->events());
+    static_cast<void>(bench.csts());
   }
+  first.join();
+  second.join();
   EXPECT_EQ(right[0], count);
   EXPECT_EQ(right[1], count);
   EXPECT_EQ(bench.admin(bench.with_data(Entry::get_log_page(nvme::LogPageId::smart, 512))).code,
