@@ -11,6 +11,7 @@
 #include "support/counting_atomic.hpp"
 #endif
 
+#include "checks.hpp"
 #include "core.hpp"
 
 #include <blkown/blkown.hpp>
@@ -63,16 +64,6 @@ using ARef = blkown::ARef<Request>;
 using Ended = blkown::Ended<Request>;
 using EndedList = blkown::EndedList<Request>;
 using TagSet = blkown::TagSet<Request>;
-
-int wrong_line = 0;
-void expect(bool holds, int line) {
-  if (!holds && wrong_line == 0) wrong_line = line;
-}
-#define EXPECT(...) expect((__VA_ARGS__), __LINE__)
-
-int reports = 0;
-void count_report(blkown::Report, const blkown::Incident&) { ++reports; }
-void ignore_violation(blkown::Violation, const blkown::Incident&) {}
 
 struct Sink {
   EndedList kept;

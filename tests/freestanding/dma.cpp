@@ -4,6 +4,7 @@
 // Compiled freestanding, the object file may have no undefined symbols except memcpy and similar
 // functions. run_core.cpp runs the code.
 
+#include "checks.hpp"
 #include "core.hpp"
 
 #include <blkown/dma/backend.hpp>
@@ -37,16 +38,6 @@ struct Data {
 using Request = blkown::Request<Data>;
 using Claim = blkown::Claim<Request>;
 using TagSet = blkown::TagSet<Request>;
-
-int wrong_line = 0;
-void expect(bool holds, int line) {
-  if (!holds && wrong_line == 0) wrong_line = line;
-}
-#define EXPECT(...) expect((__VA_ARGS__), __LINE__)
-
-int reports = 0;
-void count_report(blkown::Report, const blkown::Incident&) { ++reports; }
-void ignore_violation(blkown::Violation, const blkown::Incident&) {}
 
 alignas(4096) std::byte memory[2 * 4096];
 alignas(4096) std::byte slots[2 * 4096];
