@@ -115,7 +115,9 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
   /// Violation: not_claimed.
   template <class Issue>
   BLKOWN_CONSUMES [[nodiscard]] detail::PublishResultOf<R, Issue> publish(
-      Issue&& issue, Place where = Place::current()) && noexcept {
+      Issue&& issue, Place where = Place::current()) && noexcept
+    requires detail::IsIssue<Issue>
+  {
     R& request = take("Claim::publish", where);
     detail::poison_shareable(request);
     detail::RefValue<Word> seen;
@@ -185,6 +187,13 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
     const detail::ClaimPointer<R> pointer{raw};
     return Claim{detail::held(static_cast<R*>(pointer), "Claim::from_raw", where), pointer.origin(),
                  where};
+  }
+
+  /// Not callable: an `issue` of a wrong shape.
+  template <class Issue>
+    requires(!detail::IsIssue<Issue>)
+  BLKOWN_CONSUMES detail::WrongIssue<Issue> publish(Issue&&, Place = {}) && noexcept {
+    return {};
   }
 
   // --- deleted: a call on an lvalue ---

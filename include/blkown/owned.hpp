@@ -172,7 +172,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
   template <class Issue>
   BLKOWN_CONSUMES [[nodiscard]] detail::PublishResultOf<R, Issue> publish(
       Issue&& issue, Place where = Place::current()) && noexcept
-    requires RequestType<R>
+    requires(RequestType<R> && detail::IsIssue<Issue>)
   {
     R& request = take("Owned::publish", where);
     detail::poison_shareable(request);
@@ -218,6 +218,13 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
     requires RequestType<R>
   {
     finish(take("Owned::requeue", where), Status::ok, true, "Owned::requeue", where);
+  }
+
+  /// Not callable: an `issue` of a wrong shape.
+  template <class Issue>
+    requires(!detail::IsIssue<Issue>)
+  BLKOWN_CONSUMES detail::WrongIssue<Issue> publish(Issue&&, Place = {}) && noexcept {
+    return {};
   }
 
   // --- deleted: a call on an lvalue ---

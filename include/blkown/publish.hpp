@@ -62,22 +62,28 @@ inline constexpr bool is_issue_answer = std::is_void_v<Answer>;
 template <class T, class E>
 inline constexpr bool is_issue_answer<std::expected<T, E>> = true;
 
-/// The answer of `issue`, or void if `issue` cannot be called with a Cookie.
+/// The answer of `issue`.
 template <class Issue>
-struct IssueAnswer {
-  using Type = void;
-};
+using IssueAnswer = std::remove_cvref_t<std::invoke_result_t<Issue&, const Cookie&>>;
+
+/// A function that publish can call to give the command to the device.
 template <class Issue>
-  requires std::is_invocable_v<Issue&, const Cookie&>
-struct IssueAnswer<Issue> {
-  using Type = std::remove_cvref_t<std::invoke_result_t<Issue&, const Cookie&>>;
-};
+concept IsIssue = std::is_invocable_v<Issue&, const Cookie&> && is_issue_answer<IssueAnswer<Issue>>;
 
 /// The result of publish(issue): void if `issue` returns void, else the std::expected of `issue`
-/// with Refused in place of its error. Void for an `issue` of a wrong shape, which issue_published
-/// refuses with a sentence.
+/// with Refused in place of its error.
 template <class R, class Issue>
-using PublishResultOf = typename PublishResult<R, typename IssueAnswer<Issue>::Type>::Type;
+using PublishResultOf = typename PublishResult<R, IssueAnswer<Issue>>::Type;
+
+/// The result of publish(issue) with an `issue` of a wrong shape. The call completes this type, so
+/// that the compiler gives the sentence before it complains about the use of the result.
+template <class Issue>
+struct WrongIssue {
+  static_assert(std::is_invocable_v<Issue&, const Cookie&>,
+                "publish(issue): issue takes one argument, a const blkown::Cookie&");
+  static_assert(!std::is_invocable_v<Issue&, const Cookie&> || IsIssue<Issue>,
+                "publish(issue): issue(Cookie) returns void, or std::expected<T, E> to refuse");
+};
 
 /// The right to an I/O whose command the device refused. Empty if another party has claimed the
 /// I/O.
@@ -93,15 +99,8 @@ template <class R>
 template <class R, class Issue>
 [[nodiscard]] PublishResultOf<R, Issue> issue_published(R& request, const Cookie& cookie,
                                                         Issue& issue, TrackedPlace where) noexcept {
-  using Answer = typename IssueAnswer<Issue>::Type;
   using Result = PublishResultOf<R, Issue>;
-  if constexpr (!std::is_invocable_v<Issue&, const Cookie&>) {
-    static_assert(std::is_invocable_v<Issue&, const Cookie&>,
-                  "publish(issue): issue takes one argument, a const blkown::Cookie&");
-  } else if constexpr (!is_issue_answer<Answer>) {
-    static_assert(is_issue_answer<Answer>,
-                  "publish(issue): issue(Cookie) returns void, or std::expected<T, E> to refuse");
-  } else if constexpr (std::is_void_v<Result>) {
+  if constexpr (std::is_void_v<Result>) {
     issue(cookie);
   } else {
     auto answer = issue(cookie);
