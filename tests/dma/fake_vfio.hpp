@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -38,8 +39,15 @@ class VfioKernel {
   std::uint64_t page_sizes = page_bytes;
   std::size_t max_mappings = 65535;
   int map_error = 0;                           ///< The errno value of the next map.
+  std::size_t refuse_info = ~std::size_t{0};   ///< The index of the VFIO_IOMMU_GET_INFO that fails.
   std::size_t refuse_unmap = ~std::size_t{0};  ///< The index of the unmap that fails.
   std::map<std::uint64_t, Mapping> mappings;   ///< By device address.
+  /// Changes the answer to VFIO_IOMMU_GET_INFO, whose capabilities stand at first_cap and
+  /// ranges_cap.
+  std::function<void(std::span<std::byte>)> edit_info;
+  static constexpr std::size_t first_cap = sizeof(vfio_iommu_type1_info);
+  static constexpr std::size_t ranges_cap = first_cap + 16;
+  std::size_t infos = 0;
   std::size_t maps = 0;
   std::size_t unmaps = 0;
 
@@ -64,7 +72,8 @@ class VfioKernel {
  private:
   static_assert(sizeof(vfio_info_cap_header) == 8);
 
-  int get_info(void* argument) const {
+  int get_info(void* argument) {
+    if (infos++ == refuse_info) return -EPERM;
     vfio_iommu_type1_info info;
     std::memcpy(&info, argument, sizeof info);
     if (info.argsz < sizeof info) return -EINVAL;
@@ -85,6 +94,7 @@ class VfioKernel {
     std::memcpy(all.data(), &info, sizeof info);
     std::memcpy(all.data() + sizeof info, words.data(), words.size() * 4);
     std::memcpy(all.data() + sizeof info + words.size() * 4, ranges.data(), ranges.size() * 16);
+    if (edit_info) edit_info(all);
     std::memcpy(argument, all.data(), has_room ? all.size() : sizeof info);
     return 0;
   }

@@ -3,9 +3,15 @@
 // Goal: a PCI device is opened in the order that VFIO asks for, every failed step is named, and no
 // file stays open.
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <array>
 #include <blkown/dma/vfio_pci.hpp>
+#include <cstdlib>
 #include <set>
 #include <string>
 #include <utility>
@@ -33,12 +39,15 @@ struct PciKernel {
   bool has_iommu = false;
   std::uint32_t device_flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET;
   std::uint16_t command = 0x0400;
-  alignas(8) std::array<std::byte, 4096> bar{};
+  alignas(8) std::array<std::byte, 4096> bar{};      // BAR 0
+  alignas(8) std::array<std::byte, 64> small_bar{};  // BAR 4
   int mapped_bars = 0;
+  std::int64_t config_bytes = 2;  ///< The result of an access to the configuration space.
   std::vector<int> vectors;
   int resets = 0;
 
   static constexpr std::uint64_t bar_at = 0;
+  static constexpr std::uint64_t small_bar_at = std::uint64_t{4} << 40;
   static constexpr std::uint64_t config_at = std::uint64_t{7} << 40;
 
   [[nodiscard]] bool fails(const std::string& call) {
@@ -72,25 +81,27 @@ struct PciSystem {
     if (kernel->fails("pread")) return -kernel->error;
     EXPECT_EQ(offset, PciKernel::config_at + 4);
     std::memcpy(bytes.data(), &kernel->command, 2);
-    return 2;
+    return kernel->config_bytes;
   }
   std::int64_t write_at(int, std::span<const std::byte> bytes, std::uint64_t offset) const {
     if (kernel->fails("pwrite")) return -kernel->error;
     EXPECT_EQ(offset, PciKernel::config_at + 4);
     std::memcpy(&kernel->command, bytes.data(), 2);
-    return 2;
+    return kernel->config_bytes;
   }
   std::byte* map_file(int, std::uint64_t offset, std::size_t bytes) const {
     errno = kernel->error;
     if (kernel->fails("mmap")) return nullptr;
-    EXPECT_EQ(offset, PciKernel::bar_at);
-    EXPECT_EQ(bytes, kernel->bar.size());
+    const bool is_small = offset == PciKernel::small_bar_at;
+    EXPECT_TRUE(is_small || offset == PciKernel::bar_at);
+    EXPECT_EQ(bytes, is_small ? kernel->small_bar.size() : kernel->bar.size());
     ++kernel->mapped_bars;
-    return kernel->bar.data();
+    return is_small ? kernel->small_bar.data() : kernel->bar.data();
   }
   void unmap_file(std::byte* memory, std::size_t bytes) const {
-    EXPECT_EQ(memory, kernel->bar.data());
-    EXPECT_EQ(bytes, kernel->bar.size());
+    const bool is_small = memory == kernel->small_bar.data();
+    EXPECT_TRUE(is_small || memory == kernel->bar.data());
+    EXPECT_EQ(bytes, is_small ? kernel->small_bar.size() : kernel->bar.size());
     --kernel->mapped_bars;
   }
   int ioctl(int file, unsigned long request, void* argument) const {
@@ -133,11 +144,13 @@ struct PciSystem {
     switch (request) {
       case VFIO_DEVICE_GET_INFO:
         if (kernel->fails("device info")) return -kernel->error;
+        EXPECT_EQ(static_cast<vfio_device_info*>(argument)->argsz, sizeof(vfio_device_info));
         static_cast<vfio_device_info*>(argument)->flags = kernel->device_flags;
         return 0;
       case VFIO_DEVICE_GET_REGION_INFO: return region(*static_cast<vfio_region_info*>(argument));
       case VFIO_DEVICE_GET_IRQ_INFO: {
         auto& info = *static_cast<vfio_irq_info*>(argument);
+        EXPECT_EQ(info.argsz, sizeof info);
         EXPECT_EQ(info.index, std::uint32_t{VFIO_PCI_MSIX_IRQ_INDEX});
         info.count = 65;
         return kernel->fails("irq info") ? -kernel->error : 0;
@@ -145,6 +158,7 @@ struct PciSystem {
       case VFIO_DEVICE_SET_IRQS: return set_vectors(static_cast<std::byte*>(argument));
       case VFIO_DEVICE_RESET:
         if (kernel->fails("reset")) return -kernel->error;
+        EXPECT_EQ(argument, nullptr);
         ++kernel->resets;
         return 0;
       default: return -ENOTTY;
@@ -159,6 +173,10 @@ struct PciSystem {
       info.offset = PciKernel::bar_at;
     } else if (info.index == VFIO_PCI_BAR2_REGION_INDEX) {
       info.flags = VFIO_REGION_INFO_FLAG_MMAP;
+    } else if (info.index == VFIO_PCI_BAR4_REGION_INDEX) {
+      info.size = kernel->small_bar.size();
+      info.flags = VFIO_REGION_INFO_FLAG_MMAP;
+      info.offset = PciKernel::small_bar_at;
     } else if (info.index == VFIO_PCI_CONFIG_REGION_INDEX) {
       info.size = 4096;
       info.offset = PciKernel::config_at;
@@ -247,13 +265,43 @@ TEST_F(VfioPci, AnAnswerThatDoesNotFitIsAFailure) {
   kernel.is_viable = true;
   kernel.device_flags = VFIO_DEVICE_FLAGS_PLATFORM;
   EXPECT_EQ(open().error(), (VfioError{VfioStep::device_info, ENODEV}));
-  for (const char* link : {"", "iommu_groups/", "iommu_groups/1x", "no-iommu"}) {
+  for (const char* link : {"", "iommu_groups/", "iommu_groups/1x", "iommu_groups/1:",
+                           "iommu_groups/-1", "no-iommu", "iommu_groups/1234567890123456"}) {
     kernel.link = link;
     EXPECT_EQ(open().error(), (VfioError{VfioStep::find_group, EINVAL})) << link;
   }
-  const std::string too_long(200, '0');
-  EXPECT_EQ(PciDevice::open(too_long.c_str(), {&kernel}).error(),
-            (VfioError{VfioStep::find_group, ENAMETOOLONG}));
+  for (const char* number : {"0", "9", "123456789012345"}) {
+    kernel.link = std::string{"iommu_groups/"} + number;
+    EXPECT_EQ(open().error(), (VfioError{VfioStep::open_group, ENOENT}));
+    EXPECT_EQ(kernel.calls.back(), std::string{"open /dev/vfio/"} + number);
+  }
+}
+
+TEST_F(VfioPci, AnAddressThatIsTooLongIsAFailure) {
+  kernel.failing_call = "open /dev/vfio/17";
+  const std::size_t longest = 127 - std::string{"/sys/bus/pci/devices//iommu_group"}.size();
+  const std::string fits(longest, '0');
+  EXPECT_EQ(PciDevice::open(fits.c_str(), {&kernel}).error(),
+            (VfioError{VfioStep::open_group, EIO}));
+  for (const std::size_t length : {longest + 1, std::size_t{200}}) {
+    const std::string too_long(length, '0');
+    EXPECT_EQ(PciDevice::open(too_long.c_str(), {&kernel}).error(),
+              (VfioError{VfioStep::find_group, ENAMETOOLONG}));
+  }
+}
+
+TEST_F(VfioPci, TellsWhereARegionIs) {
+  auto device = open();
+  const auto bar = device->region(VFIO_PCI_BAR4_REGION_INDEX);
+  ASSERT_TRUE(bar.has_value());
+  EXPECT_EQ(bar->file_offset, PciKernel::small_bar_at);
+  EXPECT_EQ(bar->bytes, 64U);
+  EXPECT_TRUE(bar->is_mappable);
+  const auto config = device->region(VFIO_PCI_CONFIG_REGION_INDEX);
+  EXPECT_EQ(config->bytes, 4096U);
+  EXPECT_FALSE(config->is_mappable);
+  kernel.failing_call = "region info";
+  EXPECT_EQ(device->region(0).error(), (VfioError{VfioStep::region_info, EIO}));
 }
 
 TEST_F(VfioPci, RegistersAreReadAndWritten) {
@@ -293,6 +341,15 @@ TEST_F(VfioPci, BusMasteringIsSwitched) {
     kernel.failing_call = call;
     EXPECT_EQ(device->set_bus_master(true).error(), (VfioError{VfioStep::config_space, EIO}));
   }
+  kernel.failing_call = "region info";
+  EXPECT_EQ(device->set_bus_master(true).error(), (VfioError{VfioStep::region_info, EIO}));
+  kernel.failing_call = {};
+  for (const std::int64_t bytes : {0, 1}) {
+    kernel.config_bytes = bytes;
+    kernel.calls.clear();
+    EXPECT_EQ(device->set_bus_master(true).error(), (VfioError{VfioStep::config_space, 0}));
+    EXPECT_EQ(kernel.calls.back(), "pread") << "nothing is written that was not read";
+  }
 }
 
 TEST_F(VfioPci, VectorsSignalEventfds) {
@@ -309,6 +366,9 @@ TEST_F(VfioPci, VectorsSignalEventfds) {
   EXPECT_EQ(device->set_msix(more).error(), (VfioError{VfioStep::set_interrupts, E2BIG}));
   kernel.failing_call = "set irqs";
   EXPECT_EQ(device->set_msix(eventfds).error(), (VfioError{VfioStep::set_interrupts, EIO}));
+  EXPECT_EQ(device->set_msix({}).error(), (VfioError{VfioStep::set_interrupts, EIO}));
+  kernel.failing_call = "irq info";
+  EXPECT_EQ(device->msix_count().error(), (VfioError{VfioStep::set_interrupts, EIO}));
 }
 
 // Goal: a driver that has changed its number of queues sets all its vectors again.
@@ -341,12 +401,62 @@ TEST_F(VfioPci, MovesItsFiles) {
   *first = std::move(last);
   EXPECT_EQ(last.file(), -1);
   EXPECT_EQ(first->file(), PciKernel::device);
-  auto registers = first->map_region(VFIO_PCI_BAR0_REGION_INDEX);
-  auto others = *std::move(registers);
-  *registers = std::move(others);
+}
+
+TEST_F(VfioPci, MovesItsRegisters) {
+  auto device = open();
+  auto first = device->map_region(VFIO_PCI_BAR0_REGION_INDEX);
+  auto others = *std::move(first);
+  *first = std::move(others);
   EXPECT_EQ(kernel.mapped_bars, 1);
-  registers->write32(0, 9);
+  first->write32(0, 9);
   EXPECT_EQ(kernel.bar[0], std::byte{9});
+  auto small = device->map_region(VFIO_PCI_BAR4_REGION_INDEX);
+  EXPECT_EQ(small->bytes(), 64U);
+  *first = *std::move(small);
+  EXPECT_EQ(kernel.mapped_bars, 1) << "the registers before are unmapped";
+  EXPECT_EQ(first->bytes(), 64U);
+  first->write32(60, 7);
+  EXPECT_EQ(kernel.small_bar[60], std::byte{7});
+}
+
+// Goal: the calls of the kernel's VFIO are the system's. A file stands for a device's.
+TEST(VfioSystem, CallsTheSystem) {
+  using System = dma::VfioSystem;
+  std::string path = testing::TempDir() + "blkown_vfio_XXXXXX";
+  ::close(::mkstemp(path.data()));
+  const int file = System::open(path.c_str());
+  ASSERT_GE(file, 0);
+  EXPECT_NE(::fcntl(file, F_GETFD) & FD_CLOEXEC, 0);
+  std::array<std::byte, 2> bytes{std::byte{1}, std::byte{2}};
+  EXPECT_EQ(System::write_at(file, bytes, 4094), 2);
+  std::byte* const memory = System::map_file(file, 0, 4096);
+  ASSERT_NE(memory, nullptr);
+  EXPECT_EQ(memory[4095], std::byte{2});
+  memory[4094] = std::byte{5};
+  EXPECT_EQ(System::read_at(file, bytes, 4094), 2);
+  EXPECT_EQ(bytes[0], std::byte{5}) << "shared";
+  System::unmap_file(memory, 4096);
+  unsigned char residency = 0;
+  EXPECT_EQ(::mincore(memory, 4096, &residency), -1) << "unmapped";
+  int available = 0;
+  EXPECT_EQ(System::ioctl(file, FIONREAD, &available), 0);
+  EXPECT_EQ(available, 4096);
+  EXPECT_EQ(System::ioctl(file, VFIO_GET_API_VERSION, nullptr), -ENOTTY);
+  EXPECT_EQ(System::map_file(file, 1, 4096), nullptr);
+  EXPECT_EQ(errno, EINVAL);
+  System::close(file);
+  EXPECT_EQ(System::read_at(file, bytes, 0), -EBADF);
+  EXPECT_EQ(System::write_at(file, bytes, 0), -EBADF);
+  const std::string link = path + ".link";
+  ASSERT_EQ(::symlink("../17", link.c_str()), 0);
+  std::array<char, 16> target{};
+  EXPECT_EQ(System::read_link(link.c_str(), target), 5);
+  EXPECT_STREQ(target.data(), "../17");
+  ::unlink(link.c_str());
+  ::unlink(path.c_str());
+  EXPECT_EQ(System::open(path.c_str()), -ENOENT);
+  EXPECT_EQ(System::read_link(link.c_str(), target), -ENOENT);
 }
 
 }  // namespace

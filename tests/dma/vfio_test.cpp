@@ -7,8 +7,11 @@
 
 #include <array>
 #include <blkown/dma/dma.hpp>
+#include <cstddef>
+#include <cstring>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -259,6 +262,7 @@ TEST_F(VfioTest, AWindowThatTheIommuDoesNotTakeIsRefused) {
             address_window);
   EXPECT_EQ(refusal({.first_iova = window_at + 8}), address_window);
   EXPECT_EQ(refusal({.window_bytes = 0}), address_window);
+  EXPECT_EQ(refusal({.first_iova = 0, .window_bytes = 0}), address_window);
   EXPECT_EQ(refusal({.window_bytes = 100}), address_window);
   EXPECT_EQ(refusal({.first_iova = ~std::uint64_t{0} - page + 1, .window_bytes = 2 * page}),
             address_window);
@@ -275,6 +279,96 @@ TEST_F(VfioTest, AWindowThatTheIommuDoesNotTakeIsRefused) {
                   .has_value());
   kernel.page_sizes = 0x10000;
   EXPECT_EQ(refusal({}), page_size);
+}
+
+// --- the IOMMU's answer --------------------------------------------------------------------------
+
+class VfioInfo : public testing::Test {
+ protected:
+  /// Why no window of this place is made; nothing, if it is.
+  std::optional<dma::VfioError> refusal(std::uint64_t first = window_at, std::uint64_t pages = 8) {
+    const auto made =
+        Vfio::create(3, {.first_iova = first, .window_bytes = pages * page}, {&kernel});
+    return made.has_value() ? std::nullopt : std::optional{made.error()};
+  }
+  /// The kernel's answer has this value at this place.
+  template <class T>
+  void answer(std::size_t at, T value) {
+    kernel.edit_info = [at, value](std::span<std::byte> all) {
+      std::memcpy(all.data() + at, &value, sizeof value);
+    };
+  }
+
+  static constexpr dma::VfioError outside{dma::VfioStep::address_window, 0};
+  static constexpr std::uint64_t in_a_hole = 0xFEE0'0000;
+  fake::VfioKernel kernel;
+};
+
+TEST_F(VfioInfo, AFailedQuestionIsAnError) {
+  for (const std::size_t refused : {0U, 1U}) {
+    kernel.infos = 0;
+    kernel.refuse_info = refused;
+    EXPECT_EQ(refusal(), (dma::VfioError{dma::VfioStep::iommu_info, EPERM})) << refused;
+  }
+}
+
+TEST_F(VfioInfo, AWindowMayFillARangeAndNoMore) {
+  kernel.ranges = {{0, page - 1}, {window_at, window_at + 8 * page - 1}};
+  EXPECT_EQ(refusal(), std::nullopt);
+  EXPECT_EQ(refusal(window_at, 9), outside);
+  EXPECT_EQ(refusal(window_at - page, 2), outside);
+  EXPECT_EQ(refusal(window_at - page, 9), outside);
+  kernel.ranges = {{window_at, window_at + 8 * page - 2}};
+  EXPECT_EQ(refusal(), outside);
+  kernel.ranges = {{window_at + 1, window_at + 8 * page - 1}};
+  EXPECT_EQ(refusal(), outside);
+  kernel.ranges = {};
+  EXPECT_EQ(refusal(), outside);
+}
+
+TEST_F(VfioInfo, AKernelThatListsNoRangesTakesEveryWindow) {
+  const std::uint32_t no_capabilities = VFIO_IOMMU_INFO_PGSIZES;
+  answer(offsetof(vfio_iommu_type1_info, flags), no_capabilities);
+  EXPECT_EQ(refusal(in_a_hole), std::nullopt);
+  answer(offsetof(vfio_iommu_type1_info, argsz), std::uint32_t{sizeof(vfio_iommu_type1_info)});
+  kernel.infos = 0;
+  EXPECT_EQ(refusal(in_a_hole), std::nullopt);
+  EXPECT_EQ(kernel.infos, 1U) << "there is no more to ask for";
+  answer(offsetof(vfio_iommu_type1_info, cap_offset), std::uint32_t{0});
+  EXPECT_EQ(refusal(in_a_hole), std::nullopt);
+  // The unknown capability is the last one.
+  answer(kernel.first_cap + offsetof(vfio_info_cap_header, next), std::uint32_t{0});
+  EXPECT_EQ(refusal(in_a_hole), std::nullopt);
+}
+
+TEST_F(VfioInfo, AKernelThatListsNoPageSizesIsNotAskedForThem) {
+  kernel.page_sizes = 0;
+  EXPECT_EQ(refusal(), (dma::VfioError{dma::VfioStep::page_size, 0}));
+  answer(offsetof(vfio_iommu_type1_info, flags), std::uint32_t{VFIO_IOMMU_INFO_CAPS});
+  EXPECT_EQ(refusal(), std::nullopt);
+}
+
+// Goal: an answer that contradicts itself is neither followed out of its memory nor for ever.
+TEST_F(VfioInfo, ABrokenListOfCapabilitiesIsRefused) {
+  constexpr std::size_t next = offsetof(vfio_info_cap_header, next);
+  constexpr auto whole = static_cast<std::uint32_t>(fake::VfioKernel::ranges_cap + 16 + 2 * 16);
+  const auto place = [](std::size_t at) { return static_cast<std::uint32_t>(at); };
+  answer(kernel.first_cap + next, place(kernel.first_cap));
+  EXPECT_EQ(refusal(), outside) << "a ring";
+  for (const std::uint32_t at : {whole + 1, whole, whole - 7, ~std::uint32_t{0}}) {
+    answer(kernel.first_cap + next, at);
+    EXPECT_EQ(refusal(), outside) << "a capability beyond the answer, at " << at;
+  }
+  // The capability fits, its ranges do not.
+  kernel.edit_info = [&](std::span<std::byte> all) {
+    std::memmove(all.data() + whole - 8, all.data() + kernel.ranges_cap, 8);
+    const std::uint32_t at = whole - 8;
+    std::memcpy(all.data() + kernel.first_cap + next, &at, sizeof at);
+  };
+  EXPECT_EQ(refusal(), outside);
+  answer(kernel.ranges_cap + sizeof(vfio_info_cap_header), ~std::uint32_t{0});
+  EXPECT_EQ(refusal(), std::nullopt) << "found before the end";
+  EXPECT_EQ(refusal(in_a_hole), outside) << "more ranges than the answer has";
 }
 
 // --- arenas --------------------------------------------------------------------------------------

@@ -436,12 +436,14 @@ class BasicVfio {
       std::uint32_t reserved;
     } ranges{};
     // The chain ends at 0. The kernel's answer cannot make it longer than the answer itself.
-    for (std::size_t left = info.size(); at != 0 && left != 0; --left) {
+    for (std::size_t left = info.size(); left != 0; --left) {
+      if (at == 0) return true;
       if (!read(info, at, ranges.header)) return false;
       if (ranges.header.id == VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE) break;
       at = ranges.header.next;
     }
-    if (at == 0) return true;
+    // A chain without an end has not led to the ranges.
+    if (ranges.header.id != VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE) return false;
     if (!read(info, at, ranges)) return false;
     for (std::uint32_t i = 0; i != ranges.count; ++i) {
       vfio_iova_range range{};

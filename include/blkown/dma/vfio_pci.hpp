@@ -299,7 +299,7 @@ class BasicVfioPciDevice {
     std::array<char, 128> path{};
     const int length =
         std::snprintf(path.data(), path.size(), "/sys/bus/pci/devices/%s/iommu_group", address);
-    if (length < 0 || static_cast<std::size_t>(length) >= path.size()) {
+    if (static_cast<std::size_t>(length) >= path.size()) {  // or negative
       return error_of(VfioStep::find_group, -ENAMETOOLONG);
     }
     std::array<char, 256> target{};
