@@ -214,18 +214,18 @@ template <class R>
 /// An incident about a request whose word has the value `seen`.
 [[nodiscard]] inline Incident incident_of(const RequestHeader& header, RefValue<Word> seen,
                                           const char* operation, Place place) noexcept {
-  Incident incident = Incident::of(operation, place);
-  incident.has_queue = true;
-  incident.has_request = true;
-  incident.queue = header.queue();
-  incident.tag = header.tag();
-  incident.state.generation = seen.generation();
-  incident.state.count = static_cast<std::uint32_t>(seen.count());
-  incident.state.owned = seen.owned();
-  incident.state.claimed = seen.claimed();
-  incident.state.finished = seen.finished();
-  incident.header = &header;
-  return incident;
+  return {.operation = operation,
+          .place = place,
+          .has_queue = true,
+          .has_request = true,
+          .queue = header.queue(),
+          .tag = header.tag(),
+          .state = {.generation = seen.generation(),
+                    .count = static_cast<std::uint32_t>(seen.count()),
+                    .owned = seen.owned(),
+                    .claimed = seen.claimed(),
+                    .finished = seen.finished()},
+          .header = &header};
 }
 
 /// Raises a violation about a request. `seen` is the value that the failing operation read.

@@ -148,6 +148,18 @@ TEST(CheckStdio, CutsAPathThatIsTooLong) {
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2);
 }
 
+// Goal: a text that is too long ends inside its buffer.
+TEST(CheckStdio, CutsATextAfter511Letters) {
+  for (const std::size_t length : {511U, 512U, 513U, 2000U}) {
+    const std::string problem(length, 'p');
+    EXPECT_EQ(printed(Incident::of("x", Place{}).with(problem.c_str(), "r")),
+              "blkown: violation: " + std::string(511, 'p') + "\nblkown:   in x\n");
+  }
+  const std::string almost(509, 'p');
+  EXPECT_EQ(printed(Incident::of("x", Place{}).with(almost.c_str(), "r")),
+            "blkown: violation: " + almost + ": \nblkown:   in x\n");
+}
+
 TEST(CheckStdio, DefaultReportHandlerPrintsToStderrAndReturns) {
   testing::internal::CaptureStderr();
   blkown::print_report(blkown::Report::claim_dropped, about_a_request());

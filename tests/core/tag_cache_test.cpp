@@ -132,6 +132,39 @@ TEST(TagCache, GivesTheOldestHalfBackWhenItIsFull) {
   EXPECT_EQ(queue.take(cache, 3), (std::vector<std::uint32_t>{tags[4], tags[3], tags[2]}));
 }
 
+TEST(TagCache, GivesTheLargerHalfBackIfItsCapacityIsOdd) {
+  Queue queue{64};
+  TagCache cache = queue.cache(3);
+  const auto tags = queue.take(cache, 4);
+  ASSERT_EQ(cache.size(), 0U);
+  for (const std::uint32_t tag : tags) queue.give(cache, tag);
+  EXPECT_EQ(queue.take(cache, 2), (std::vector<std::uint32_t>{tags[3], tags[2]}));
+  EXPECT_EQ(cache.size(), 0U);
+  EXPECT_FALSE(queue.bitmap.is_taken(Tag{tags[0]}));
+  EXPECT_FALSE(queue.bitmap.is_taken(Tag{tags[1]}));
+}
+
+// Goal: tags of several words go back each to its own word, and the younger ones keep their order.
+TEST(TagCache, GivesTagsOfSeveralWordsBack) {
+  Queue queue{16};  // four words of four
+  TagCache other = queue.cache(0);
+  TagCache cache = queue.cache(8);
+  const auto all = queue.take(other, 16);
+  for (const std::uint32_t tag : {0U, 4U, 1U, 8U, 5U, 12U, 2U, 9U}) queue.give(cache, tag);
+  ASSERT_EQ(queue.bitmap.taken_count(), 16U);
+  queue.give(cache, 6);
+  for (std::uint32_t tag = 0; tag != 16; ++tag) {
+    const bool is_oldest = tag == 0 || tag == 4 || tag == 1 || tag == 8;
+    EXPECT_EQ(queue.bitmap.is_taken(Tag{tag}), !is_oldest) << tag;
+  }
+  EXPECT_EQ(queue.take(cache, 5), (std::vector<std::uint32_t>{6, 9, 2, 12, 5}));
+  cache.flush();
+  for (const std::uint32_t tag : all) {
+    if (queue.bitmap.is_taken(Tag{tag})) queue.give(other, tag);
+  }
+  EXPECT_EQ(queue.bitmap.taken_count(), 0U);
+}
+
 TEST(TagCache, OfCapacityZeroKeepsNothing) {
   Queue queue{16};
   TagCache cache = queue.cache(0);
@@ -202,6 +235,17 @@ TEST(TagCache, ContextsBeginAtDifferentWords) {
   EXPECT_EQ(lines.size(), 4U);
 }
 
+TEST(TagCache, SearchesOnAtItsWordAfterAMove) {
+  Queue queue{16};
+  TagCache first = queue.cache(0);
+  TagCache second = queue.cache(0);
+  EXPECT_EQ(queue.take(second), 4U);
+  TagCache moved{std::move(second)};
+  EXPECT_EQ(queue.take(moved), 5U);
+  first = std::move(moved);
+  EXPECT_EQ(queue.take(first), 6U);
+}
+
 TEST(TagCache, OneContextsTagsAreNotAnothers) {
   Queue queue{64};
   TagCache first = queue.cache(16);
@@ -234,6 +278,7 @@ TEST(TagCache, MovesWithWhatItHolds) {
   TagCache to{std::move(from)};
   EXPECT_EQ(to.size(), size);
   EXPECT_EQ(to.capacity(), 16U);
+  EXPECT_EQ(from.size(), 0U);
   EXPECT_EQ(queue.take(to), tag);
   EXPECT_EQ(queue.bitmap.cache_count(), 1U) << "a moved cache is registered once";
   EXPECT_EQ(queue.bitmap.taken_count(), 8U);
