@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The counters of a worker, which the report of the server adds up.
+
+#ifndef NBD_SERVER_COUNTERS_HPP
+#define NBD_SERVER_COUNTERS_HPP
+
+#include <atomic>
+#include <cstdint>
+
+namespace nbd_server {
+
+/// A number that one thread changes and others read.
+class Counter {
+ public:
+  void add(std::uint64_t count = 1) noexcept {
+    // n -> n + count by the only writer: no read-modify-write. Relaxed: orders nothing.
+    value_.store(value_.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::uint64_t get() const noexcept {
+    // Relaxed: a number for a report.
+    return value_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+struct Counters {
+  Counter opened;     ///< Connections.
+  Counter closed;     ///< Of those, all that were closed, for whatever reason.
+  Counter broken;     ///< Of those, by a client that does not keep to the protocol.
+  Counter hung_up;    ///< Of those, by a client that was gone in the middle of something.
+  Counter timed_out;  ///< Of those, by a client that stood still in the middle of something.
+  Counter commands;   ///< Replied to, or dropped with their connection.
+  Counter refused;    ///< Of those, the store did not get.
+  Counter failed;     ///< Of those, the store has ended with an error.
+  Counter dropped;    ///< Of those, the client was gone before its reply was sent.
+  Counter read_bytes;
+  Counter written_bytes;
+};
+
+}  // namespace nbd_server
+
+#endif

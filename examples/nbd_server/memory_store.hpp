@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// MemoryStore: an export in memory, which is allocated when it is written. With a delay, a thread
+// plays a slow device: it gets the ids of published requests and sends them back later.
+
+#ifndef NBD_SERVER_MEMORY_STORE_HPP
+#define NBD_SERVER_MEMORY_STORE_HPP
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <expected>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "nbd/messages.hpp"
+#include "request.hpp"
+#include "store.hpp"
+
+namespace nbd_server {
+
+/// Bytes of which only those chunks exist that were written. Reads and writes of a chunk exclude
+/// each other. Any thread.
+class SparseMemory {
+ public:
+  static constexpr std::uint64_t chunk_bytes = 64 * 1024;
+
+  explicit SparseMemory(std::uint64_t size_bytes)
+      : size_bytes_{size_bytes}, chunks_((size_bytes + chunk_bytes - 1) / chunk_bytes) {}
+
+  [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_bytes_; }
+
+  void read(std::uint64_t offset, blkown::Segment to) {
+    for_each_chunk(offset, to.length_bytes, [&](const Part& part) {
+      if (part.chunk != nullptr) {
+        std::memcpy(to.data + part.done, part.chunk->data() + part.begin, part.length);
+      } else {
+        std::memset(to.data + part.done, 0, part.length);
+      }
+    });
+  }
+  void write(std::uint64_t offset, blkown::Segment from) {
+    for_each_chunk(offset, from.length_bytes, [&](const Part& part) {
+      if (part.chunk == nullptr) part.chunk = std::make_unique<Chunk>();
+      std::memcpy(part.chunk->data() + part.begin, from.data + part.done, part.length);
+    });
+  }
+  /// Makes the range read as zeroes. With `keeps`, the chunks stay, and later writes find memory.
+  void zero(std::uint64_t offset, std::uint64_t length, bool keeps) {
+    for_each_chunk(offset, length, [&](const Part& part) {
+      if (part.chunk == nullptr) {
+        if (keeps) part.chunk = std::make_unique<Chunk>();
+      } else if (part.length == chunk_bytes && !keeps) {
+        part.chunk.reset();
+      } else {
+        std::memset(part.chunk->data() + part.begin, 0, part.length);
+      }
+    });
+  }
+  /// As Store::list_extents.
+  void list_extents(std::uint64_t offset, std::uint64_t length, std::size_t max,
+                    std::vector<nbd::Extent>& extents) {
+    bool is_full = false;  // the next extent has no room: what follows would leave it out
+    for_each_chunk(offset, length, [&](const Part& part) {
+      constexpr std::uint32_t hole = nbd::allocation_flag::hole | nbd::allocation_flag::zero;
+      const std::uint32_t flags = part.chunk == nullptr ? hole : 0;
+      const auto part_length = static_cast<std::uint32_t>(part.length);
+      if (is_full) return;
+      if (!extents.empty() && extents.back().flags == flags) {
+        extents.back().length += part_length;
+      } else if (extents.size() < max) {
+        extents.push_back({.length = part_length, .flags = flags});
+      } else {
+        is_full = true;
+      }
+    });
+  }
+
+ private:
+  using Chunk = std::array<std::byte, chunk_bytes>;
+  struct Part {
+    std::unique_ptr<Chunk>& chunk;  // of which `length` bytes from `begin` on are meant
+    std::size_t begin;
+    std::size_t length;
+    std::uint64_t done;  // bytes of the range before this part
+  };
+
+  template <class Visit>
+  void for_each_chunk(std::uint64_t offset, std::uint64_t length, Visit visit) {
+    for (std::uint64_t done = 0; done != length;) {
+      const std::uint64_t index = (offset + done) / chunk_bytes;
+      const std::uint64_t begin = (offset + done) % chunk_bytes;
+      const std::uint64_t part = std::min(chunk_bytes - begin, length - done);
+      const std::lock_guard lock{locks_[index % locks_.size()]};
+      visit(Part{chunks_[index], begin, part, done});
+      done += part;
+    }
+  }
+
+  std::uint64_t size_bytes_;
+  std::vector<std::unique_ptr<Chunk>> chunks_;
+  std::array<std::mutex, 64> locks_;
+};
+
+class MemoryStore final : public Store {
+ public:
+  explicit MemoryStore(std::uint64_t size_bytes,
+                       std::chrono::milliseconds delay = std::chrono::milliseconds{0})
+      : memory_{size_bytes}, delay_{delay} {}
+  ~MemoryStore() override {
+    {
+      const std::lock_guard lock{mutex_};
+      is_stopping_ = true;
+    }
+    changed_.notify_all();
+    if (device_.joinable()) device_.join();
+  }
+
+  [[nodiscard]] StoreInfo info() const override { return {.size = memory_.size_bytes()}; }
+
+  [[nodiscard]] std::expected<void, std::string> attach(const StoreContext& context) override {
+    tags_ = &context.tags;
+    refused_ = &context.refused;
+    if (delay_.count() != 0) device_ = std::thread{[this] { run_device(); }};
+    return {};
+  }
+
+  void start(blkown::Owned<Rq> request, std::uint32_t) override {
+    if (delay_.count() == 0) {
+      execute(request.data());
+      std::move(request).end_ok();
+      return;
+    }
+    std::move(request).publish([&](blkown::Cookie id) {
+      {
+        const std::lock_guard lock{mutex_};
+        at_device_.push_back({id.value, Clock::now() + delay_});
+      }
+      changed_.notify_one();
+    });
+  }
+
+  void list_extents(std::uint64_t offset, std::uint32_t length, std::size_t max,
+                    std::vector<nbd::Extent>& extents) override {
+    memory_.list_extents(offset, length, max, extents);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct AtDevice {
+    std::uint64_t id = 0;
+    Clock::time_point due;
+  };
+
+  void execute(const Command& command) {
+    const nbd::Request& wire = command.wire;
+    const blkown::Segment memory = command.payload.memory();
+    switch (wire.command) {
+      case nbd::Command::read: return memory_.read(wire.offset, memory);
+      case nbd::Command::write: return memory_.write(wire.offset, memory);
+      case nbd::Command::trim: return memory_.zero(wire.offset, wire.length, false);
+      case nbd::Command::write_zeroes:
+        return memory_.zero(wire.offset, wire.length, command.has_flag(nbd::command_flag::no_hole));
+      default: return;  // memory is neither flushed nor cached
+    }
+  }
+
+  /// The slow device.
+  void run_device() {
+    std::unique_lock lock{mutex_};
+    while (true) {
+      changed_.wait(lock, [this] { return is_stopping_ || !at_device_.empty(); });
+      if (at_device_.empty()) return;
+      const AtDevice next = at_device_.front();
+      at_device_.pop_front();
+      lock.unlock();
+      std::this_thread::sleep_until(next.due);
+      complete(next.id);
+      lock.lock();
+    }
+  }
+
+  /// The device has sent an id back.
+  void complete(std::uint64_t id) {
+    auto claim = tags_->claim(cookie_layout.queue_of(id), id);
+    if (!claim) {
+      refused_->count(claim.error().reason);
+      return;
+    }
+    execute(claim->data());
+    std::move(*claim).end_ok();
+  }
+
+  SparseMemory memory_;
+  std::chrono::milliseconds delay_;
+  Tags* tags_ = nullptr;
+  RefusedLookups* refused_ = nullptr;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<AtDevice> at_device_;
+  bool is_stopping_ = false;
+  std::thread device_;
+};
+
+}  // namespace nbd_server
+
+#endif
