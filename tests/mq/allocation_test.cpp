@@ -138,4 +138,32 @@ TEST(Allocation, ACoroutineWithoutMemoryIsAnEmptyTask) {
   ASSERT_EQ(mq::remove(runtime, *disk), Status::ok);
 }
 
+// Goal: whichever allocation of a pool fails, the error says so, with the size of what was too
+// large.
+TEST(Allocation, APoolWithoutMemoryIsAnError) {
+  unsigned of_pool = 0;
+  for (std::uint64_t left = 0;; ++left) {
+    ASSERT_LT(left, 100U);
+    allocations_left = left;
+    const auto pool =
+        mq::TagPool<Driver>::create({.depth = 8, .layout = blkown::CookieLayout::nbd()});
+    allocations_left = ~std::uint64_t{0};
+    if (pool.has_value()) break;
+    EXPECT_EQ(pool.error().reason, blkown::TagSetReason::out_of_memory);
+    of_pool += pool.error().limit == sizeof(mq::TagPool<Driver>) ? 1 : 0;
+  }
+  EXPECT_EQ(of_pool, 3U) << "the pool, its lines and its watches";
+}
+
+TEST(Allocation, ADiskWithoutMemoryIsAnError) {
+  mq::LoopRuntime runtime;
+  Driver driver;
+  is_exhausted = true;
+  const auto disk = mq::Disk<Driver>::create({.capacity_sectors = 64}, driver, runtime);
+  is_exhausted = false;
+  ASSERT_FALSE(disk.has_value());
+  EXPECT_EQ(disk.error().reason, mq::DiskReason::out_of_memory);
+  EXPECT_EQ(disk.error().limit, sizeof(mq::Disk<Driver>));
+}
+
 }  // namespace

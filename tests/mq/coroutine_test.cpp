@@ -85,6 +85,7 @@ TEST(Coroutine, AwaitsEachOperation) {
   Bytes memory(2048);
   const auto results =
       mq::wait(bench.runtime, bench.context(), each_operation(Async{*bench.disk}, memory));
+  EXPECT_EQ(&Async{*bench.disk}.disk(), bench.disk.get());
   const Status ok = Status::ok;
   EXPECT_EQ(results, (std::vector{ok, ok, ok, ok, ok, Status::not_supported}));
   std::vector<mq::Op> ops;

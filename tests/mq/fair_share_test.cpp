@@ -495,6 +495,18 @@ TEST(FairShare, ALaneWhoseDiskIsAboveItsShareGetsNoTurn) {
   EXPECT_TRUE(lanes.line.take_turn(lanes.b_first));
 }
 
+// Goal: the line is closed when its only lane goes back to its share: other disks need no turn.
+TEST(FairShare, TheOnlyLaneInLineMayGoBackToItsShare) {
+  DividedLine lanes;
+  lanes.use(lanes.a, 12);
+  EXPECT_TRUE(lanes.join(lanes.a_first)) << "the disk is alone";
+  lanes.line.activate(lanes.b.of(lanes.queue), 0);
+  ASSERT_TRUE(lanes.line.is_occupied());
+  lanes.line.wake_first(lanes.pool->tags(), lanes.queue);
+  EXPECT_TRUE(lanes.a.of(lanes.queue).has_line());
+  EXPECT_FALSE(lanes.line.is_occupied());
+}
+
 // Goal: the place in the share of a lane that leaves the line goes to the next lane of its disk.
 TEST(FairShare, ALaneThatLeavesTheLineGivesUpItsPlaceInTheShare) {
   DividedLine lanes;

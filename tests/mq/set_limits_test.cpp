@@ -808,6 +808,27 @@ TEST(SetLimits, TheErrorBelongsToOneRun) {
   EXPECT_EQ(operation.control.status(), Status::ok);
 }
 
+// Goal: a private request has no range. One that waits for a kick is issued as it was.
+TEST(SetLimits, APrivateRequestThatWaitsIsNotCut) {
+  Bench bench{{.capacity_sectors = 64, .auto_kick = false}};
+  bench.driver.mode = Mode::keep;
+  auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
+  ASSERT_TRUE(idle.has_value());
+  Status status = Status::aborted;
+  bench.disk->execute_private(bench.context(), *std::move(idle),
+                              {[](void* its, mq::Payload<fake::Driver>& payload) {
+                                 *static_cast<Status*>(its) = payload.status();
+                               },
+                               &status});
+  requeue_kept(bench);
+  EXPECT_TRUE(change(bench, {.max_sectors = 1}));
+  bench.driver.mode = Mode::end;
+  bench.disk->kick_requeued();
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.calls, 2);
+  EXPECT_EQ(status, Status::ok);
+}
+
 // Goal: a change of limits waits for what the driver has, and for nothing that waits for a later
 // operation.
 TEST(SetLimits, WaitsOnlyForWhatTheDriverHas) {

@@ -188,6 +188,18 @@ TEST(Sync, ACallThatWaitsReportsItAtASimulatedTime) {
   EXPECT_FALSE(runtime.wait_until(never, runtime.now_ns() + 1'000'000'000));
 }
 
+// Goal: without a handler for reports, a call that waits prints nothing.
+TEST(Sync, ACallThatWaitsIsSilentWithoutAHandler) {
+  blkown::sim::DeterministicRuntime runtime{1, 2};
+  SlowDisk slow{runtime};
+  const auto handler = blkown::set_report_handler(nullptr);
+  slow.answer_after_ms(25'000);
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(slow.read(mq::default_report_after_ms), Status::ok);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  blkown::set_report_handler(handler);
+}
+
 // Goal: each call names itself.
 TEST(Sync, EachCallThatWaitsReportsIt) {
   blkown::sim::DeterministicRuntime runtime{1, 2};

@@ -16,9 +16,11 @@ namespace {
 std::uint64_t allocations = 0;
 std::uint64_t deallocations = 0;
 bool is_exhausted = false;
+std::uint64_t allocations_left = ~std::uint64_t{0};  // until the memory is exhausted
 
 [[gnu::noinline]] void* allocate(std::size_t bytes, std::size_t alignment_bytes) noexcept {
-  if (is_exhausted) return nullptr;
+  if (is_exhausted || allocations_left == 0) return nullptr;
+  --allocations_left;
   ++allocations;
   const std::size_t rounded = (bytes + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
   return std::aligned_alloc(alignment_bytes, rounded);
@@ -38,7 +40,8 @@ constexpr std::size_t plain_alignment = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
 
 }  // namespace
 
-// The array and sized forms call these by default.
+// The forms for arrays that are not here call these by default. Those with nothrow may call one
+// that throws.
 void* operator new(std::size_t bytes) { return allocate_or_abort(bytes, plain_alignment); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
   return allocate_or_abort(bytes, static_cast<std::size_t>(alignment));
@@ -47,6 +50,13 @@ void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
   return allocate(bytes, plain_alignment);
 }
 void* operator new(std::size_t bytes, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+  return allocate(bytes, static_cast<std::size_t>(alignment));
+}
+void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept {
+  return allocate(bytes, plain_alignment);
+}
+void* operator new[](std::size_t bytes, std::align_val_t alignment,
+                     const std::nothrow_t&) noexcept {
   return allocate(bytes, static_cast<std::size_t>(alignment));
 }
 void operator delete(void* memory) noexcept { deallocate(memory); }

@@ -167,7 +167,6 @@ struct ResultPromise<void> : TaskPromise {
 
 [[gnu::cold, gnu::noinline]] inline void report_long_task(std::uint32_t waited_ms,
                                                           const Place& where) {
-  if (blkown::detail::report_handler == nullptr) return;
   blkown::detail::report(
       Report::long_wait,
       Incident::of("mq::wait", where)

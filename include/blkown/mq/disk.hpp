@@ -579,7 +579,6 @@ class Disk {
   }
   /// Precondition: every context has answered a freeze.
   [[nodiscard]] Status change_queue_count(std::uint32_t count, const Place& where) {
-    if (!is_live_) return Status::offline;
     const Status status = hw_queues_.set_normal_count(count);
     for (auto& queue : submit_queues_) {
       const auto map = hw_queues_.map_of(queue->context().index());
