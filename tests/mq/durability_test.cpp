@@ -103,8 +103,11 @@ struct Io {
      unsigned seed, mq::IoFlags flags, bool is_write_through)
       : judge{its_judge}, data{fake::pattern(sectors * mq::sector_bytes, seed)} {
     const mq::OnEnd<mq::Bio> on_end{&Io::on_end, this};
-    if (op == mq::Op::write_zeroes) std::ranges::fill(data, std::byte{0});
+    if (op != mq::Op::write) std::ranges::fill(data, std::byte{0});
     switch (op) {
+      case mq::Op::discard:
+        bio.reset(new mq::Bio(mq::Bio::discard(sector, data.size(), on_end, flags)));
+        break;
       case mq::Op::flush: bio.reset(new mq::Bio(mq::Bio::flush(on_end))); break;
       case mq::Op::write_zeroes:
         bio.reset(new mq::Bio(mq::Bio::write_zeroes(sector, data.size(), on_end, flags)));
@@ -233,6 +236,20 @@ TEST_F(Durability, WithoutFuaAFlushFollowsTheLastPart) {
   complete();
   EXPECT_EQ(io.status, Status::ok);
   check();
+}
+
+TEST_F(Durability, AFlushFollowsADiscardWithFuaBecauseNoDeviceObeysIt) {
+  for (const bool fua : {false, true}) {
+    open(config_of(true, fua));
+    write(0, 8);
+    complete_all();
+    steps();
+    Io& io = submit(mq::Op::discard, 0, 6, {.fua = true});
+    complete_all();
+    EXPECT_EQ(io.status, Status::ok);
+    EXPECT_EQ(steps(), "wwf") << "the device has FUA: " << fua;
+    check();
+  }
 }
 
 TEST_F(Durability, APreflushEndsBeforeTheDataIsIssued) {

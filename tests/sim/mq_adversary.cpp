@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Runs a driver of the block layer under the adversary: the driver of mq_nvme_driver.hpp, or
-// with --driver NAME one of the broken ones, in which the adversary has to find a fault.
+// Runs a driver of the block layer under the adversary: the driver of examples/nvme, or with
+// --driver NAME one of the broken ones, in which the adversary has to find a fault.
 
 #include <array>
 #include <blkown/sim/kit.hpp>
@@ -10,6 +10,7 @@
 #include "sim/broken_mq/completed_twice.hpp"
 #include "sim/broken_mq/cookie_repaired.hpp"
 #include "sim/broken_mq/ended_on_timeout.hpp"
+#include "sim/broken_mq/failure_taken_for_success.hpp"
 #include "sim/broken_mq/flush_error_ignored.hpp"
 #include "sim/broken_mq/flush_forgotten.hpp"
 #include "sim/broken_mq/fua_dropped.hpp"
@@ -18,7 +19,6 @@
 #include "sim/broken_mq/memory_leaked.hpp"
 #include "sim/broken_mq/reference_dropped.hpp"
 #include "sim/broken_mq/requeued_while_mapped.hpp"
-#include "sim/broken_mq/short_taken_for_whole.hpp"
 #include "sim/broken_mq/touched_after_publish.hpp"
 #include "sim/broken_mq/unmapped_on_timeout.hpp"
 #include "sim/broken_mq/unquiesced_unasked.hpp"
@@ -26,16 +26,14 @@
 #include "sim/broken_mq/wrong_place.hpp"
 #include "sim/named_driver.hpp"
 
-namespace round_trip::broken {
+namespace broken_mq {
 namespace {
 
 /// Runs the driver D under the adversary.
 template <class D>
 int main_of(int argc, char** argv) {
-  return sim::mq_main<VariantDriver>(
-      argc, argv, [](dma::Device<sim::Iommu>& device, sim::Controller& controller) {
-        return std::make_unique<D>(device, controller);
-      });
+  return sim::mq_main<VariantDriver>(argc, argv,
+                                     [](sim::MqHost& host) { return std::make_unique<D>(host); });
 }
 
 constexpr std::array table{
@@ -43,6 +41,7 @@ constexpr std::array table{
     NamedDriver{"completed_twice", &main_of<CompletedTwice>},
     NamedDriver{"cookie_repaired", &main_of<CookieRepaired>},
     NamedDriver{"ended_on_timeout", &main_of<EndedOnTimeout>},
+    NamedDriver{"failure_taken_for_success", &main_of<FailureTakenForSuccess>},
     NamedDriver{"flush_error_ignored", &main_of<FlushErrorIgnored>},
     NamedDriver{"flush_forgotten", &main_of<FlushForgotten>},
     NamedDriver{"fua_dropped", &main_of<FuaDropped>},
@@ -51,7 +50,6 @@ constexpr std::array table{
     NamedDriver{"memory_leaked", &main_of<MemoryLeaked>},
     NamedDriver{"reference_dropped", &main_of<ReferenceDropped>},
     NamedDriver{"requeued_while_mapped", &main_of<RequeuedWhileMapped>},
-    NamedDriver{"short_taken_for_whole", &main_of<ShortTakenForWhole>},
     NamedDriver{"touched_after_publish", &main_of<TouchedAfterPublish>},
     NamedDriver{"unmapped_on_timeout", &main_of<UnmappedOnTimeout>},
     NamedDriver{"unquiesced_unasked", &main_of<UnquiescedUnasked>},
@@ -59,6 +57,6 @@ constexpr std::array table{
 };
 
 }  // namespace
-}  // namespace round_trip::broken
+}  // namespace broken_mq
 
-int main(int argc, char** argv) { return named_driver_main(argc, argv, round_trip::broken::table); }
+int main(int argc, char** argv) { return named_driver_main(argc, argv, broken_mq::table); }

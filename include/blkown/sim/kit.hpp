@@ -10,8 +10,8 @@
 // every event. The first broken invariant is printed with the command that replays the run. A
 // driver that needs more than the kit's environment is made by a callable:
 //
-//   return blkown::sim::mq_main<MyDriver>(argc, argv, [&](auto& device, auto& controller) {
-//     return std::make_unique<MyDriver>(device, controller, options);
+//   return blkown::sim::mq_main<MyDriver>(argc, argv, [&](auto& host) {
+//     return std::make_unique<MyDriver>(host, options);
 //   });
 
 #ifndef BLKOWN_SIM_KIT_HPP
@@ -314,7 +314,7 @@ int mq_main(int argc, char** argv) {
   return detail::world_main<World>(argc, argv, &World::make_driver);
 }
 /// The same for a driver that `make` makes for each run:
-/// std::unique_ptr<D>(dma::Device<Iommu>&, Controller&).
+/// std::unique_ptr<D>(MqHost&).
 template <detail::DriverOnMq D>
 int mq_main(int argc, char** argv, const typename MqWorld<D>::Make& make) {
   return detail::world_main<MqWorld<D>>(argc, argv, make);

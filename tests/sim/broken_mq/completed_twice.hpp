@@ -7,19 +7,19 @@
 
 #include "sim/broken_mq/variant_driver.hpp"
 
-namespace round_trip::broken {
+namespace broken_mq {
 
 class CompletedTwice : public VariantDriver {
  public:
   using VariantDriver::VariantDriver;
 
-  std::optional<Claim<Rq>> look_up(Hw& hw, const sim::CompletionEntry& entry) override {
-    const auto pin = hw.tag_to_rq(entry.cookie);
-    if (!pin.has_value()) return std::nullopt;
-    return VariantDriver::look_up(hw, entry);
+ private:
+  void take(Hw& lookup, const CompletionEntry& entry) override {
+    const auto pin = lookup.tag_to_rq(entry.command_id);
+    if (pin.has_value()) VariantDriver::take(lookup, entry);
   }
 };
 
-}  // namespace round_trip::broken
+}  // namespace broken_mq
 
 #endif

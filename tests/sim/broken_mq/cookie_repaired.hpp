@@ -7,19 +7,18 @@
 
 #include "sim/broken_mq/variant_driver.hpp"
 
-namespace round_trip::broken {
+namespace broken_mq {
 
 class CookieRepaired : public VariantDriver {
  public:
   using VariantDriver::VariantDriver;
 
-  std::optional<Claim<Rq>> look_up(Hw& hw, const sim::CompletionEntry& entry) override {
-    auto claim = hw.claim(current(hw, entry.cookie));
-    if (!claim.has_value()) return std::nullopt;
-    return *std::move(claim);
-  }
-
  private:
+  void take(Hw& lookup, const CompletionEntry& entry) override {
+    CompletionEntry repaired = entry;
+    repaired.command_id = static_cast<std::uint16_t>(current(lookup, entry.command_id));
+    VariantDriver::take(lookup, repaired);
+  }
   /// The cookie of the I/O in flight that has the entry's tag, or the entry's cookie.
   [[nodiscard]] static std::uint64_t current(Hw& hw, std::uint64_t stale) {
     const auto pin = hw.disk().pool().tags().tag_to_rq(hw.tag_queue(), stale);
@@ -34,6 +33,6 @@ class CookieRepaired : public VariantDriver {
   }
 };
 
-}  // namespace round_trip::broken
+}  // namespace broken_mq
 
 #endif

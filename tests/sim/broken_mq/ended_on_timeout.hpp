@@ -7,7 +7,7 @@
 
 #include "sim/broken_mq/variant_driver.hpp"
 
-namespace round_trip::broken {
+namespace broken_mq {
 
 class EndedOnTimeout : public VariantDriver {
  public:
@@ -21,6 +21,6 @@ class EndedOnTimeout : public VariantDriver {
   }
 };
 
-}  // namespace round_trip::broken
+}  // namespace broken_mq
 
 #endif

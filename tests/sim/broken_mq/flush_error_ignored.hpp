@@ -8,7 +8,7 @@
 
 #include "sim/broken_mq/variant_driver.hpp"
 
-namespace round_trip::broken {
+namespace broken_mq {
 
 class FlushErrorIgnored : public VariantDriver {
  public:
@@ -20,6 +20,6 @@ class FlushErrorIgnored : public VariantDriver {
   }
 };
 
-}  // namespace round_trip::broken
+}  // namespace broken_mq
 
 #endif

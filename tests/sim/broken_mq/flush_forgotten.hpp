@@ -7,21 +7,21 @@
 
 #include "sim/broken_mq/variant_driver.hpp"
 
-namespace round_trip::broken {
+namespace broken_mq {
 
 class FlushForgotten : public VariantDriver {
  public:
   using VariantDriver::VariantDriver;
 
-  Answer queue_rq(Hw& hw, QueueData& data, Idle<Rq> idle, bool is_last) override {
+  Answer queue_rq(Hw& hw, const NamespaceInfo& info, Idle<Rq> idle, bool is_last) override {
     if (idle.data().op() == mq::Op::flush) {
       std::move(idle).start().end_ok();
       return Answer::accepted();
     }
-    return VariantDriver::queue_rq(hw, data, std::move(idle), is_last);
+    return VariantDriver::queue_rq(hw, info, std::move(idle), is_last);
   }
 };
 
-}  // namespace round_trip::broken
+}  // namespace broken_mq
 
 #endif

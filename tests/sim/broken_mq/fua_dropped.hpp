@@ -7,19 +7,24 @@
 
 #include "sim/broken_mq/variant_driver.hpp"
 
-namespace round_trip::broken {
+namespace broken_mq {
 
 class FuaDropped : public VariantDriver {
  public:
   using VariantDriver::VariantDriver;
 
-  sim::SubmissionEntry command(Hw& hw, const Claim<Rq>& claim) override {
-    sim::SubmissionEntry entry = VariantDriver::command(hw, claim);
-    entry.is_fua = 0;
+ private:
+  std::expected<SubmissionEntry, Status> command(Hw& hw, const NamespaceInfo& info,
+                                                 const Claim<Rq>& claim) override {
+    auto entry = VariantDriver::command(hw, info, claim);
+    const mq::Op op = claim.data().op();
+    if (op != mq::Op::write && op != mq::Op::write_zeroes) return entry;
+    constexpr std::uint32_t fua = std::uint32_t{1} << 30;
+    entry->cdw12 = entry->cdw12 & ~fua;
     return entry;
   }
 };
 
-}  // namespace round_trip::broken
+}  // namespace broken_mq
 
 #endif

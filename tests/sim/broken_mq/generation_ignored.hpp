@@ -7,28 +7,29 @@
 
 #include "sim/broken_mq/variant_driver.hpp"
 
-namespace round_trip::broken {
+namespace broken_mq {
 
 class GenerationIgnored : public VariantDriver {
  public:
   using VariantDriver::VariantDriver;
-
-  std::optional<Claim<Rq>> look_up(Hw& hw, const sim::CompletionEntry& entry) override {
-    auto claim = hw.claim(entry.cookie);
-    if (!claim.has_value() && claim.error().reason == blkown::LookupReason::stale_generation) {
-      claim = disk_->pool().tags().claim_any_generation(hw.tag_queue(), claim.error().tag);
-    }
-    if (!claim.has_value()) return std::nullopt;
-    return *std::move(claim);
-  }
 
   void complete(Hw& hw, Claim<Rq> claim) override {
     if (dma::EndProof::of(claim).has_value()) return VariantDriver::complete(hw, std::move(claim));
     // A Claim without a generation check gives no proof, so the memory stays mapped.
     end(std::move(claim), Status::ok);
   }
+
+ private:
+  void take(Hw& lookup, const CompletionEntry& entry) override {
+    auto claim = lookup.claim(entry.command_id);
+    if (!claim.has_value() && claim.error().reason == blkown::LookupReason::stale_generation) {
+      auto& tags = lookup.disk().pool().tags();
+      claim = tags.claim_any_generation(lookup.tag_queue(), claim.error().tag);
+    }
+    if (claim.has_value()) pass_on(*std::move(claim), entry);
+  }
 };
 
-}  // namespace round_trip::broken
+}  // namespace broken_mq
 
 #endif

@@ -5,23 +5,25 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_MEMORY_LEAKED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MQ_MEMORY_LEAKED_HPP
 
+#include <vector>
+
 #include "sim/broken_mq/variant_driver.hpp"
 
-namespace round_trip::broken {
+namespace broken_mq {
 
 class MemoryLeaked : public VariantDriver {
  public:
   using VariantDriver::VariantDriver;
 
-  Status init_hctx(Hw& hw, QueueData& data) override {
-    auto log_page = dma::Coherent<sim::Iommu>::allocate(device_, 4096);
+  Status init_hctx(Hw& hw, NamespaceInfo& info) override {
+    auto log_page = dma::Coherent<sim::Iommu>::allocate(controller().device(), 4096);
     if (!log_page.has_value()) return Status::resource;
     static auto* const kept = new std::vector<dma::Coherent<sim::Iommu>>;
     kept->push_back(*std::move(log_page));
-    return VariantDriver::init_hctx(hw, data);
+    return VariantDriver::init_hctx(hw, info);
   }
 };
 
-}  // namespace round_trip::broken
+}  // namespace broken_mq
 
 #endif

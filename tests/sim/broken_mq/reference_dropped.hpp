@@ -7,21 +7,21 @@
 
 #include "sim/broken_mq/variant_driver.hpp"
 
-namespace round_trip::broken {
+namespace broken_mq {
 
 class ReferenceDropped : public VariantDriver {
  public:
   using VariantDriver::VariantDriver;
 
-  std::optional<Claim<Rq>> look_up(Hw& hw, const sim::CompletionEntry& entry) override {
-    auto reference = hw.tag_to_rq(entry.cookie);
-    if (!reference.has_value()) return std::nullopt;
+ private:
+  void take(Hw& lookup, const CompletionEntry& entry) override {
+    auto reference = lookup.tag_to_rq(entry.command_id);
+    if (!reference.has_value()) return;
     auto owned = blkown::Owned<Rq>::try_from_shared(*std::move(reference));
-    if (!owned.has_value()) return std::nullopt;
-    return std::move(*owned).into_claim();
+    if (owned.has_value()) pass_on(std::move(*owned).into_claim(), entry);
   }
 };
 
-}  // namespace round_trip::broken
+}  // namespace broken_mq
 
 #endif

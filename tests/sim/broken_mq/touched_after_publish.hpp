@@ -9,26 +9,26 @@
 
 #include "sim/broken_mq/variant_driver.hpp"
 
-namespace round_trip::broken {
+namespace broken_mq {
 
 class TouchedAfterPublish : public VariantDriver {
  public:
   using VariantDriver::VariantDriver;
 
-  Answer send(Hw& hw, Claim<Rq> claim, const sim::SubmissionEntry& entry) override {
+ private:
+  Answer send(Hw& hw, Claim<Rq> claim, const SubmissionEntry& entry, bool is_last) override {
     auto& kept = claim.data().driver_data;
-    auto issued = std::move(claim).publish([&](const Cookie&) {
-      const std::lock_guard lock{hw.data.submission};
-      return hw.data.rings->submit(controller_, hw.index().value, entry);
-    });
+    auto& queue = *hw.data.queue;
+    {
+      const std::lock_guard guard{queue.submission};
+      auto published = queue.pair.publish(std::move(claim), entry);
+      if (published.has_value() && is_last) queue.pair.ring_doorbell();
+    }
     kept.tries = 0;
-    if (issued.has_value() || !issued.error().claim.has_value()) return Answer::accepted();
-    auto back = *std::move(issued.error().claim);
-    unmap(back, *dma::EndProof::of(back));
-    return reject(std::move(back), Status::device_resource);
+    return Answer::accepted();
   }
 };
 
-}  // namespace round_trip::broken
+}  // namespace broken_mq
 
 #endif

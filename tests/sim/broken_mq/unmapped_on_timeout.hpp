@@ -7,7 +7,7 @@
 
 #include "sim/broken_mq/variant_driver.hpp"
 
-namespace round_trip::broken {
+namespace broken_mq {
 
 class UnmappedOnTimeout : public VariantDriver {
  public:
@@ -22,6 +22,6 @@ class UnmappedOnTimeout : public VariantDriver {
   }
 };
 
-}  // namespace round_trip::broken
+}  // namespace broken_mq
 
 #endif

@@ -1,41 +1,123 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The driver of mq_nvme_driver.hpp with virtual hooks. The broken drivers are derived from it
-// and replace a hook, so that a program that has them all has the code of one world.
+// The driver of examples/nvme for the kit, with virtual steps. The broken drivers are derived from
+// it and replace a step, so that a program that has them all has the code of one world.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_VARIANT_DRIVER_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MQ_VARIANT_DRIVER_HPP
 
-#include "sim/mq_nvme_driver.hpp"
+#include <blkown/mq/mq.hpp>
+#include <blkown/sim/harness/mq_world.hpp>
+#include <cstdint>
+#include <cstdlib>
+#include <expected>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
 
-namespace round_trip::broken {
+#include "nvme/disk.hpp"
 
-class VariantDriver : public NvmeSteps<VariantDriver> {
- public:
-  using NvmeSteps::NvmeSteps;
-  virtual ~VariantDriver() = default;
+namespace broken_mq {
 
-  virtual Status init_hctx(Hw& hw, QueueData& data) { return NvmeSteps::init_hctx(hw, data); }
-  virtual Answer queue_rq(Hw& hw, QueueData& data, Idle<Rq> idle, bool is_last) {
-    return NvmeSteps::queue_rq(hw, data, std::move(idle), is_last);
-  }
-  [[nodiscard]] virtual sim::SubmissionEntry command(Hw& hw, const Claim<Rq>& claim) {
-    return NvmeSteps::command(hw, claim);
-  }
-  virtual Answer send(Hw& hw, Claim<Rq> claim, const sim::SubmissionEntry& entry) {
-    return NvmeSteps::send(hw, std::move(claim), entry);
-  }
-  [[nodiscard]] virtual std::optional<Claim<Rq>> look_up(Hw& hw,
-                                                         const sim::CompletionEntry& entry) {
-    return NvmeSteps::look_up(hw, entry);
-  }
-  virtual void complete(Hw& hw, Claim<Rq> claim) { NvmeSteps::complete(hw, std::move(claim)); }
-  virtual mq::TimeoutAction timeout(Hw& hw, const ARef<Rq>& pin, const Cookie& cookie) {
-    return NvmeSteps::timeout(hw, pin, cookie);
-  }
-  virtual void failed() { NvmeSteps::failed(); }
+namespace dma = blkown::dma;
+namespace mq = blkown::mq;
+namespace nvme = blkown::nvme;
+namespace sim = blkown::sim;
+using blkown::ARef;
+using blkown::Claim;
+using blkown::Cookie;
+using blkown::Idle;
+using blkown::Status;
+using nvme_driver::CompletionEntry;
+using nvme_driver::NamespaceInfo;
+using nvme_driver::SubmissionEntry;
+
+/// Waits as the kit's environment does.
+struct HostPlatform {
+  sim::MqHost& host;
+
+  [[nodiscard]] std::uint64_t now_ns() const { return host.now_ns(); }
+  void pause() { host.pause(); }
+  [[nodiscard]] static bool cut_off() noexcept { return false; }
 };
 
-}  // namespace round_trip::broken
+/// The controller of a driver, which is made before the driver.
+struct OwnedController {
+  using Owner =
+      nvme_driver::Controller<sim::NvmeController, sim::Iommu, HostPlatform, std::recursive_mutex>;
+
+  explicit OwnedController(sim::MqHost& host) : platform{host} {
+    auto made = Owner::create(host.controller, host.device, platform,
+                              {.io_queues = static_cast<std::uint16_t>(host.queue_count),
+                               .admin_timeout_ms = 50,
+                               .first_generation = host.first_generation});
+    if (!made.has_value()) std::abort();
+    owner = *std::move(made);
+  }
+
+  HostPlatform platform;
+  std::unique_ptr<Owner> owner;
+};
+
+class VariantDriver
+    : private OwnedController,
+      public nvme_driver::DriverOf<VariantDriver, sim::NvmeController, sim::Iommu, HostPlatform> {
+ public:
+  using Base = nvme_driver::DriverOf<VariantDriver, sim::NvmeController, sim::Iommu, HostPlatform>;
+  using Owner = Base::Owner;
+
+  explicit VariantDriver(sim::MqHost& host)
+      : OwnedController{host},
+        Base{*owner, {.normal_queues = host.queue_count, .depth = host.depth, .max_tries = 20}} {}
+  virtual ~VariantDriver() = default;
+
+  // --- the kit's driver -------------------------------------------------------------------------
+
+  [[nodiscard]] bool start() { return Base::start().has_value(); }
+  [[nodiscard]] mq::DiskConfig identify(std::uint32_t nsid, NamespaceInfo& data) {
+    const auto listed = owner->for_each_namespace([&](const NamespaceInfo& info) {
+      if (info.nsid == nsid) data = info;
+    });
+    return listed.has_value() && data.is_usable() ? disk_config(data) : mq::DiskConfig{};
+  }
+  [[nodiscard]] bool stop() { return shut_down(); }
+
+  // --- steps ------------------------------------------------------------------------------------
+
+  virtual Status init_hctx(Hw& hw, NamespaceInfo& info) { return Base::init_hctx(hw, info); }
+  virtual Answer queue_rq(Hw& hw, const NamespaceInfo& info, Idle<Rq> idle, bool is_last) {
+    return Base::queue_rq(hw, info, std::move(idle), is_last);
+  }
+  virtual void complete(Hw& hw, Claim<Rq> claim) { Base::complete(hw, std::move(claim)); }
+  virtual mq::TimeoutAction timeout(Hw& hw, const ARef<Rq>& pin, const Cookie& cookie) {
+    return Base::timeout(hw, pin, cookie);
+  }
+  virtual void failed() { Base::failed(); }
+
+ protected:
+  friend Base;
+
+  [[nodiscard]] virtual std::expected<SubmissionEntry, Status> command(Hw& hw,
+                                                                       const NamespaceInfo& info,
+                                                                       const Claim<Rq>& claim) {
+    return Base::command(hw, info, claim);
+  }
+  virtual Answer send(Hw& hw, Claim<Rq> claim, const SubmissionEntry& entry, bool is_last) {
+    return Base::send(hw, std::move(claim), entry, is_last);
+  }
+  virtual Answer reject(Hw& hw, Claim<Rq> claim, Status status) {
+    return Base::reject(hw, std::move(claim), status);
+  }
+  virtual void take(Hw& lookup, const CompletionEntry& entry) { Base::take(lookup, entry); }
+  /// Passes an I/O whose completion was found to its submitting context.
+  static void pass_on(Claim<Rq> claim, const CompletionEntry& entry) {
+    claim.data().driver_data.status = entry.status();
+    Hw& hw = claim.data().hw_queue();
+    hw.complete(std::move(claim));
+  }
+};
+
+}  // namespace broken_mq
 
 #endif

@@ -5,7 +5,7 @@
 //   preflush   a flush request, if the bio has the flag and the disk has a write cache
 //   data       the bio's own operation, split into requests
 //   postflush  a flush request, if the bio is a FUA write, the disk has a write cache, and the
-//              device does not support FUA
+//              device does not support FUA, or the write is a discard
 //
 // Steps that do not apply are left out. A step is complete when its last request has been issued
 // and all of its requests have ended. Then the next step begins. A bio ends after its last step, or
@@ -52,7 +52,7 @@ class FlushSequence {
   [[nodiscard]] IoFlags data_flags() const noexcept {
     IoFlags flags = bio_.flags();
     flags.preflush = false;
-    flags.fua = flags.fua && config_.fua;
+    flags.fua = flags.fua && device_obeys_fua();
     return flags;
   }
 
@@ -78,7 +78,11 @@ class FlushSequence {
     return bio_.flags().preflush && config_.write_cache && bio_.op() != Op::flush;
   }
   [[nodiscard]] bool needs_postflush() const noexcept {
-    return bio_.flags().fua && !config_.fua && config_.write_cache && is_write(bio_.op());
+    return bio_.flags().fua && !device_obeys_fua() && config_.write_cache && is_write(bio_.op());
+  }
+  /// No device knows a discard with FUA: neither NVMe, SCSI, ATA nor virtio.
+  [[nodiscard]] bool device_obeys_fua() const noexcept {
+    return config_.fua && bio_.op() != Op::discard;
   }
 
   Bio& bio_;

@@ -4,7 +4,7 @@
 // manager.
 //
 // At random moments the party quiesces or freezes the disk for a while, stops and starts hardware
-// queues, kicks requeued requests, and changes the limits of requests, between one sector and the
+// queues, kicks requeued requests, and changes the limits of requests, between one block and the
 // limits that the disk was made with. The driver's own resets go on at the same time, so the disk
 // is often quiesced by two parties, and the driver resets its device while a freeze waits for the
 // requests.
@@ -92,17 +92,20 @@ class SecondParty {
   void change_limits() {
     if (limits_control_.is_running()) return;
     mq::QueueLimits limits = disk_.config().limits;
-    limits.max_sectors = up_to(limits.max_sectors);
-    limits.max_segments = up_to(limits.max_segments);
-    limits.max_discard_sectors = up_to(limits.max_discard_sectors);
-    limits.max_write_zeroes_sectors = up_to(limits.max_write_zeroes_sectors);
-    if (random_.chance(1, 2)) limits.chunk_sectors = std::uint64_t{1} << random_.below(4);
+    const std::uint32_t block_sectors = disk_.config().logical_block_bytes / mq::sector_bytes;
+    limits.max_sectors = up_to(limits.max_sectors, block_sectors);
+    limits.max_segments = up_to(limits.max_segments, 1);
+    limits.max_discard_sectors = up_to(limits.max_discard_sectors, block_sectors);
+    limits.max_write_zeroes_sectors = up_to(limits.max_write_zeroes_sectors, block_sectors);
+    if (random_.chance(1, 2)) {
+      limits.chunk_sectors = std::uint64_t{block_sectors} << random_.below(4);
+    }
     disk_.set_limits(limits_control_, limits);
   }
-  /// A limit from 1 to `max`; 0 stays 0.
+  /// A limit of one to `max` / `unit` units; 0 stays 0.
   template <class Limit>
-  [[nodiscard]] Limit up_to(Limit max) {
-    return max == 0 ? max : static_cast<Limit>(1 + random_.below(max));
+  [[nodiscard]] Limit up_to(Limit max, std::uint32_t unit) {
+    return max == 0 ? max : static_cast<Limit>((1 + random_.below(max / unit)) * unit);
   }
 
   static constexpr std::uint64_t max_hold_ns = 500'000;

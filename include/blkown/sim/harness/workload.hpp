@@ -48,9 +48,10 @@ class Workload {
     std::array<bool, slot_sectors> is_known{};  // the model knows the sector's content
   };
 
-  /// Makes a workload for a disk of `slot_count` slots, all zeroes.
-  explicit Workload(std::uint32_t slot_count)
-      : slots_(slot_count), content_(slot_count * slot_bytes) {
+  /// Makes a workload for a disk of `slot_count` slots, all zeroes. Each I/O is whole blocks.
+  /// Precondition: a slot is a multiple of `block_sectors`.
+  explicit Workload(std::uint32_t slot_count, std::uint32_t block_sectors = 1)
+      : slots_(slot_count), block_sectors_{block_sectors}, content_(slot_count * slot_bytes) {
     const std::size_t bytes = slot_count * slot_room_bytes;
     arena_.reset(static_cast<std::byte*>(std::aligned_alloc(4096, bytes)));
     if (arena_ == nullptr) std::abort();
@@ -83,9 +84,11 @@ class Workload {
     Slot& slot = slots_[index];
     slot.is_in_flight = true;
     slot.is_tainted = false;
-    slot.first_sector = static_cast<std::uint32_t>(dice.below(slot_sectors));
+    const std::uint32_t blocks = slot_sectors / block_sectors_;
+    const auto first_block = static_cast<std::uint32_t>(dice.below(blocks));
+    slot.first_sector = first_block * block_sectors_;
     slot.length_sectors =
-        1 + static_cast<std::uint32_t>(dice.below(slot_sectors - slot.first_sector));
+        (1 + static_cast<std::uint32_t>(dice.below(blocks - first_block))) * block_sectors_;
     const std::uint64_t choice = dice.below(16);
     slot.opcode = choice == 0   ? Opcode::flush
                   : choice == 1 ? Opcode::discard
@@ -185,6 +188,7 @@ class Workload {
   };
 
   std::vector<Slot> slots_;
+  std::uint32_t block_sectors_;
   std::vector<std::byte> content_;
   std::unique_ptr<std::byte, Free> arena_;
 };

@@ -10,6 +10,7 @@
 #include <blkown/detail/first_generation.hpp>
 #include <blkown/detail/saturating.hpp>
 #include <blkown/dma/device.hpp>
+#include <blkown/nvme/dsm.hpp>
 #include <blkown/nvme/opcode.hpp>
 #include <blkown/nvme/submission_entry.hpp>
 #include <blkown/sim/device/cached_media.hpp>
@@ -94,7 +95,7 @@ class WorldBaseOf {
         dice_{config.seed},
         faults_{config.is_scripted ? FaultPlan{config.seed, config.script}
                                    : FaultPlan{config.seed, config.rates}},
-        workload_{2 * config.queue_count * config.depth},
+        workload_{2 * config.queue_count * config.depth, config.block_sectors()},
         media_{workload_.capacity_bytes(), config.cache()},
         iommu_(make_iommu()),
         device_(make_device()),
@@ -287,10 +288,19 @@ class WorldBaseOf {
     }
   }
   /// The same.
-  /// Precondition: the world issues no Dataset Management, whose ranges are in memory.
   void distrust(const nvme::SubmissionEntry& entry) {
     if (entry.io_opcode() == nvme::IoOpcode::flush) return durability_.distrust_flushes();
-    workload_.taint(entry.slba());
+    std::uint64_t block = entry.slba();
+    if (entry.io_opcode() == nvme::IoOpcode::dataset_management) {
+      // The request has not ended yet, so its memory still has the range.
+      nvme::DsmRange range;
+      if (!iommu_->read(entry.prp1, std::as_writable_bytes(std::span{&range, 1}),
+                        {.cookie = entry.command_id, .is_forbidden = true})) {
+        return;
+      }
+      block = range.slba;
+    }
+    workload_.taint(block * config_.block_sectors());
   }
 
   [[nodiscard]] static NvmeConfig nvme_config(const WorldConfig& config) {
@@ -313,8 +323,9 @@ class WorldBaseOf {
   }
   [[nodiscard]] Device make_controller() {
     if constexpr (std::is_same_v<Device, NvmeController>) {
-      const NvmeNamespace only{&media_, detail::bytes_in_sector};
-      return Device{nvme_config(config_), *iommu_, std::span{&only, 1}, &faults_};
+      std::vector<NvmeNamespace> namespaces(config_.nsid);
+      namespaces.back() = {&media_, config_.block_bytes};
+      return Device{nvme_config(config_), *iommu_, namespaces, &faults_};
     } else if constexpr (has_dma) {
       return Device{controller_config(config_), *iommu_, *device_, media_, &faults_};
     } else {

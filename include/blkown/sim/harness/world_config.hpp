@@ -24,10 +24,14 @@ struct WorldConfig {
   std::uint32_t depth = 8;               ///< Tags of each queue, the reserved ones included.
   std::uint32_t reserved_depth = 2;      ///< Tags for the driver's own commands.
   std::uint64_t timeout_ns = 2'000'000;  ///< Of a request in flight, in virtual time.
+  std::uint32_t block_bytes = 512;       ///< Of an NvmeController's namespace.
+  std::uint32_t nsid = 1;                ///< Of that namespace. Those before it are inactive.
   FaultRates rates = FaultRates::all();  ///< How often each kind of fault strikes.
   std::vector<FaultStrike> script;       ///< Replaces the rates if is_scripted.
   bool is_scripted = false;              ///< Whether script or rates choose the faults.
 
+  /// The sectors of a block of the namespace.
+  [[nodiscard]] std::uint32_t block_sectors() const noexcept { return block_bytes / 512; }
   /// The cookie layout of the seed. The three layouts have wide and narrow generations, and a queue
   /// field or none.
   [[nodiscard]] CookieLayout layout() const noexcept {
