@@ -239,12 +239,14 @@ TEST_F(Bounce, AMappingThatTheDeviceHasNotSeenIsNotCopiedBack) {
 TEST(BounceOrder, UnmapInvalidateCopyBackAndThePinLast) {
   struct Ends {
     Rig* rig = nullptr;
+    const dma::IovaList<4>* iovas = nullptr;
     std::vector<std::string> log;
     [[nodiscard]] std::string copied() const {
       return rig->is_all(0, 100, received) ? "copied" : "not copied";
     }
     void operator()(blkown::EndedList<fake::Request>&& list) {
       while (auto ended = list.pop_front()) {
+        EXPECT_TRUE(iovas->is_free()) << "the request's next I/O maps with it";
         log.push_back("end, " + copied());
         std::move(*ended).release();
       }
@@ -258,6 +260,7 @@ TEST(BounceOrder, UnmapInvalidateCopyBackAndThePinLast) {
   auto idle = set.allocate_tag(blkown::QueueIndex{0}, blkown::Tag{0});
   Claim claim = std::move(*idle).start().into_claim();
   auto mapping = support::take_value(rig.map(claim, {rig.part(0, 100)})).activate();
+  ends.iovas = &claim.data().iovas;
   const auto cookie = rig.driver.publish(std::move(claim));
   rig.backend.on_unmap = [&] { ends.log.push_back("unmap, " + ends.copied()); };
   rig.backend.on_invalidate = [&] {

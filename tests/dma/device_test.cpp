@@ -76,6 +76,33 @@ TEST(Quarantine, AMappingDroppedWithoutProofStays) {
   EXPECT_EQ(rig.device.quarantined_count(), 0U);
 }
 
+fake::Device* reporting_device = nullptr;
+std::size_t drained_by_the_handler = 0;
+
+// Goal: the handler of a report may stop the device and drain it.
+TEST(Quarantine, IsDrainedByTheHandlerOfItsReport) {
+  Rig rig;
+  reporting_device = &rig.device;
+  const auto handler =
+      blkown::set_report_handler([](blkown::Report, const blkown::Incident& incident) {
+        EXPECT_TRUE(incident.has_request);
+        drained_by_the_handler = reporting_device->drain(reporting_device->declare_stopped());
+      });
+  Claim dropped = rig.driver.claim(rig.in_flight(0));
+  dropped.data().mapping.reset();
+  EXPECT_EQ(drained_by_the_handler, 1U);
+  std::move(dropped).end_ok();
+
+  drained_by_the_handler = 0;
+  Claim refused = rig.driver.claim(rig.in_flight(1));
+  rig.backend.refuse_unmap = 1;
+  EXPECT_TRUE(Rig::taken_out(refused).unmap(*EndProof::of(refused)).has_value());
+  EXPECT_EQ(drained_by_the_handler, 1U);
+  std::move(refused).end_ok();
+  EXPECT_EQ(rig.backend.live_count(), 0U);
+  blkown::set_report_handler(handler);
+}
+
 TEST(Quarantine, IsDrainedWithAProofOfItsDevicesStopOnly) {
   Rig rig;
   fake::Device other{rig.backend};

@@ -78,24 +78,30 @@ class VfioKernel {
     std::memcpy(&info, argument, sizeof info);
     if (info.argsz < sizeof info) return -EINVAL;
     // A capability that the backend does not know comes first.
-    std::vector<std::uint32_t> words{2U | (1U << 16), 0, 7, 7};
-    const auto first_bytes = static_cast<std::uint32_t>(sizeof info + words.size() * 4);
-    words[1] = first_bytes;
-    words.insert(words.end(), {VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE | (1U << 16), 0,
-                               static_cast<std::uint32_t>(ranges.size()), 0});
-    std::vector<std::byte> all(sizeof info + words.size() * 4 + ranges.size() * 16);
-    const auto whole = static_cast<std::uint32_t>(all.size());
-    const bool has_room = info.argsz >= whole;
+    const std::array<std::uint32_t, 8> words{2U | (1U << 16),
+                                             ranges_cap,
+                                             7,
+                                             7,
+                                             VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE | (1U << 16),
+                                             0,
+                                             static_cast<std::uint32_t>(ranges.size()),
+                                             0};
+    const std::size_t ranges_bytes = ranges.size() * 16;
+    const std::size_t whole_bytes = sizeof info + sizeof words + ranges_bytes;
+    std::array<std::byte, 1024> all{};  // no heap: a test lets its allocations fail
+    const bool has_room = info.argsz >= whole_bytes;
     info = {};
     info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
     info.iova_pgsizes = page_sizes;
-    info.argsz = whole;
+    info.argsz = static_cast<std::uint32_t>(whole_bytes);
     info.cap_offset = has_room ? static_cast<std::uint32_t>(sizeof info) : 0;
     std::memcpy(all.data(), &info, sizeof info);
-    std::memcpy(all.data() + sizeof info, words.data(), words.size() * 4);
-    std::memcpy(all.data() + sizeof info + words.size() * 4, ranges.data(), ranges.size() * 16);
-    if (edit_info) edit_info(all);
-    std::memcpy(argument, all.data(), has_room ? all.size() : sizeof info);
+    std::memcpy(all.data() + sizeof info, words.data(), sizeof words);
+    if (ranges_bytes != 0) {
+      std::memcpy(all.data() + sizeof info + sizeof words, ranges.data(), ranges_bytes);
+    }
+    if (edit_info) edit_info(std::span{all}.first(whole_bytes));
+    std::memcpy(argument, all.data(), has_room ? whole_bytes : sizeof info);
     return 0;
   }
 

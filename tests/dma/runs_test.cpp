@@ -143,6 +143,16 @@ TEST_F(Runs, ASlotHasRoomBehindTheOffsetThatItKeeps) {
             (std::vector<Piece>{{16, 48}, {64, 64}, {128, 64}, {192, 64}, {256, 60}}));
 }
 
+// Goal: a slot without room behind the offset is refused later, not cut for ever.
+TEST_F(Runs, ASlotThatEndsAtTheOffsetIsTakenAsAWhole) {
+  limits.address_mask = 0xFFFF;
+  limits.min_align_mask = 0x7F;
+  slot_bytes = 64;
+  EXPECT_EQ(pieces({part(64, 100)}), (std::vector<Piece>{{64, 64}, {128, 36}}));
+  EXPECT_EQ(pieces({part(63, 3)}), (std::vector<Piece>{{63, 1}, {64, 2}}));
+  EXPECT_EQ(pieces({part(65, 100)}), (std::vector<Piece>{{65, 64}, {129, 36}}));
+}
+
 /// A backend whose regions have `region_bytes` bytes, counted from the memory's beginning.
 struct Regions {
   const std::byte* first;

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "dma/fake_vfio.hpp"
+#include "support/counted_allocation.hpp"
 #include "support/driver.hpp"
 
 namespace {
@@ -369,6 +370,35 @@ TEST_F(VfioInfo, ABrokenListOfCapabilitiesIsRefused) {
   answer(kernel.ranges_cap + sizeof(vfio_info_cap_header), ~std::uint32_t{0});
   EXPECT_EQ(refusal(), std::nullopt) << "found before the end";
   EXPECT_EQ(refusal(in_a_hole), outside) << "more ranges than the answer has";
+}
+
+// --- without memory ------------------------------------------------------------------------------
+
+// Goal: whichever allocation fails, the answer says so, and what was allocated is freed.
+TEST_F(VfioInfo, EachAllocationMayFail) {
+  for (std::uint64_t successes = 0; successes != 5; ++successes) {
+    const std::uint64_t before = allocations - deallocations;
+    allocations_left = successes;
+    const auto failed = refusal();
+    allocations_left = ~std::uint64_t{0};
+    EXPECT_EQ(allocations - deallocations, before);
+    // The answer with the ranges, the backend, and two bits of each page.
+    const auto expected = std::optional{dma::VfioError{dma::VfioStep::allocate, ENOMEM}};
+    EXPECT_EQ(failed, successes < 4 ? expected : std::nullopt) << successes;
+  }
+}
+
+TEST_F(VfioTest, ARingWithoutMemoryIsAnError) {
+  dma::Device<Vfio> device{*vfio};
+  using Ring = dma::Coherent<Vfio>;
+  allocations_left = 0;
+  const auto own = Ring::allocate(device, 100);
+  const auto callers = Ring::map(device, part(0, 100));
+  allocations_left = ~std::uint64_t{0};
+  EXPECT_EQ(own.error().reason, MapFailure::out_of_memory);
+  EXPECT_GT(own.error().limit, 0U);
+  EXPECT_EQ(callers.error(), own.error());
+  EXPECT_EQ(kernel.maps, 0U);
 }
 
 // --- arenas --------------------------------------------------------------------------------------

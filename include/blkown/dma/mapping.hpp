@@ -43,6 +43,7 @@
 #include <blkown/segment.hpp>
 #include <blkown/tag.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <expected>
 #include <span>
 #include <utility>
@@ -285,14 +286,18 @@ void pin_request(Claim<R>& claim, const DeviceState& device, ListFields& list,
   list.epoch = device.epoch();
 }
 
-/// Keeps the elements of a map that has failed, because the backend could not unmap them.
+/// Keeps the elements of a map that has failed at `segment`, because the backend could not unmap
+/// them.
 template <class R>
-[[nodiscard, gnu::cold, gnu::noinline]] std::unexpected<MapError> keep_half(
-    Claim<R>& claim, DeviceState& device, ListFields& list, MapError error, Place where) noexcept {
+[[nodiscard, gnu::cold, gnu::noinline]] std::unexpected<MapError> keep_half(Claim<R>& claim,
+                                                                            DeviceState& device,
+                                                                            ListFields& list,
+                                                                            std::uint32_t segment,
+                                                                            Place where) noexcept {
   pin_request(claim, device, list, where);
   device.keep_mapped(list);
-  error = {.reason = MapFailure::unmap_failed, .segment = error.segment, .limit = 0};
-  return std::unexpected(error);
+  return std::unexpected(
+      MapError{.reason = MapFailure::unmap_failed, .segment = segment, .limit = 0});
 }
 
 }  // namespace detail
@@ -329,7 +334,7 @@ template <Backend B, class R, class Segments>
   detail::Mapper<B> mapper{state, fields};
   if (!mapper.map(segments)) {
     if (!state.unmap_elements(fields)) {
-      return detail::keep_half(claim, state, fields, mapper.error(), where);
+      return detail::keep_half(claim, state, fields, mapper.error().segment, where);
     }
     const MapError error = mapper.final_error(segments, [&](void* request, const auto* pin) {
       return pin == &detail::pin_operations<R> &&
