@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <expected>
@@ -26,16 +27,32 @@
 
 #include "nbd_server/export.hpp"
 #include "nbd_server/listener.hpp"
+#include "nbd_server/memory_disk.hpp"
 #include "nbd_server/memory_store.hpp"
+#include "nbd_server/mq_store.hpp"
 #include "nbd_server/options.hpp"
 #include "nbd_server/server.hpp"
+#include "nbd_server/uring_store.hpp"
 
 namespace {
 
 using namespace nbd_server;
 
+/// The disks outlive the stores on them.
+using Disks = std::vector<std::unique_ptr<MemoryDisk>>;
+
 [[nodiscard]] std::expected<std::unique_ptr<Store>, std::string> make_store(
-    const ExportOptions& options) {
+    const ExportOptions& options, std::uint32_t threads, Disks& disks) {
+  if (options.kind == "file") {
+    return UringStore::open(options.path, options.read_only, options.direct);
+  }
+  if (options.kind == "disk") {
+    auto disk = MemoryDisk::create(options.size, threads);
+    if (!disk) return std::unexpected(disk.error());
+    disks.push_back(std::move(*disk));
+    return std::make_unique<MqStore<MemoryDriver, blkown::mq::ThreadRuntime>>(
+        disks.back()->disk(), disks.back()->runtime());
+  }
   return std::make_unique<MemoryStore>(options.size, std::chrono::milliseconds{options.delay_ms});
 }
 
@@ -94,9 +111,10 @@ void serve(Server& server, const std::vector<Listener>& listeners, int signals) 
 [[nodiscard]] std::expected<void, std::string> run(const Options& options) {
   const int signals = make_signal_fd();
   if (signals < 0) return std::unexpected(std::string{"signals: "} + std::strerror(errno));
+  Disks disks;
   Exports exports;
   for (const ExportOptions& each : options.exports) {
-    auto store = make_store(each);
+    auto store = make_store(each, options.server.threads, disks);
     if (!store) return std::unexpected("export '" + each.name + "': " + store.error());
     exports.emplace_back(each.name, each.description, std::move(*store), each.read_only);
   }
