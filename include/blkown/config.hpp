@@ -19,7 +19,9 @@
 //   BLKOWN_POISON         1: the data of a request is poisoned for AddressSanitizer while no handle
 //                         gives access to it, so that an access through a kept reference stops.
 //                         Such a program is linked with AddressSanitizer. 0: it is not poisoned.
-//                         Default: 1 where the compiler has AddressSanitizer switched on.
+//                         Default: 1 where a hosted compiler has AddressSanitizer switched on.
+//                         No macro distinguishes -fsanitize=kernel-address, whose run-time library
+//                         has no such poison: a hosted program with that option defines 0.
 //
 // Each choice that changes a type or a function body changes the name of the inline namespace, so
 // that two parts of a program with different choices do not link.
@@ -87,7 +89,7 @@
 #error "BLKOWN_TRACKING is 0 or 1"
 #endif
 
-#ifndef BLKOWN_POISON
+#if !defined(BLKOWN_POISON) && __STDC_HOSTED__ == 1
 #if defined(__SANITIZE_ADDRESS__)
 #define BLKOWN_POISON 1
 #elif defined(__has_feature)
@@ -131,18 +133,20 @@
 //   BLKOWN_CONSUMABLE on a handle's class: a new one holds a request. BLKOWN_CONSUMES on a member
 //   that gives the request away; a second call is diagnosed. BLKOWN_NEEDS_HELD on a member that
 //   must not be called after the request was given away. BLKOWN_HELD on a parameter that must still
-//   hold its request.
+//   hold its request. BLKOWN_REFERRED_TO on a parameter that the result refers to.
 #ifdef __clang__
 #define BLKOWN_CONSUMABLE [[clang::consumable(unconsumed)]]
 #define BLKOWN_CONSUMES \
   [[clang::callable_when("unconsumed", "unknown"), clang::set_typestate(consumed)]]
 #define BLKOWN_NEEDS_HELD [[clang::callable_when("unconsumed", "unknown")]]
 #define BLKOWN_HELD [[clang::param_typestate(unconsumed)]]
+#define BLKOWN_REFERRED_TO [[clang::lifetimebound]]
 #else
 #define BLKOWN_CONSUMABLE
 #define BLKOWN_CONSUMES
 #define BLKOWN_NEEDS_HELD
 #define BLKOWN_HELD
+#define BLKOWN_REFERRED_TO
 #endif
 
 // Deletes the overload for an lvalue of a member that consumes the handle. Without this overload

@@ -162,8 +162,10 @@ class [[nodiscard]] EndedList {
 
   /// Appends a request.
   void push_back(BLKOWN_HELD Ended<R>&& ended, Place where = Place::current()) noexcept {
-    requests_.push_back(
-        detail::held(detail::HandleAccess::take(ended), "EndedList::push_back", where));
+    R& request = detail::held(detail::HandleAccess::take(ended), "EndedList::push_back", where);
+    // No reference is left: data with shared_data, too, belongs to the Ended alone.
+    detail::poison_idle(request);
+    requests_.push_back(request);
   }
 
   /// Appends all requests of `other`, which is empty afterwards.
@@ -281,8 +283,6 @@ void set_outcome(R& request, Status status, bool requeue) noexcept {
 /// Calls the EndSink of the TagSet with a request whose word is idle.
 template <class R>
 void deliver(R& request) noexcept {
-  // No reference is left: data with shared_data, too, belongs to the Ended alone.
-  poison_idle(request);
   const TagSetState& state = state_of(request);
   state.delivery(state, &request);
 }

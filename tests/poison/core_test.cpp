@@ -267,6 +267,21 @@ TEST(PoisonOfData, LeavesSharedDataReadableWhileReferencesExist) {
   EXPECT_TRUE(poisoned(data));
 }
 
+// Goal: no reference is left to an ended I/O, so its data is poisoned in a list, although the data
+// is shared.
+TEST(PoisonOfData, IsOnSharedDataInAListOfEndedRequests) {
+  Driver<blkown::Request<Geometry>> driver;
+  auto idle = driver.idle();
+  const Geometry& data = idle.data();
+  std::move(idle).start().requeue();
+  EXPECT_TRUE(poisoned(data)) << "delivered";
+  auto ended = driver.sink.requeued.pop_front().value();
+  EXPECT_FALSE(poisoned(data));
+  driver.sink.requeued.push_back(std::move(ended));
+  EXPECT_TRUE(poisoned(data)) << "appended";
+  driver.sink.requeued.pop_front().value().into_idle().fail(blkown::Status::ok);
+}
+
 TEST(PoisonOfData, CoversAUsersRequestTypeIfTheTraitsNameBytes) {
   auto plain =
       blkown::TagSet<Plain>::create({.depth = 1, .layout = blkown::CookieLayout::nbd()},
@@ -356,6 +371,19 @@ TEST_F(PoisonDeathTest, StopsAWriteAfterTheEnd) {
         Claim claim = driver_.claimed();
         Command& kept = claim.data();
         std::move(claim).end_ok();
+        kept.sectors = 1;
+      },
+      "use-after-poison");
+}
+
+// Goal: a Claim inside the result of a lookup ends with the statement, and a reference from it as
+// well. The language lets `->data()` of such a temporary compile (compile_fail/core/
+// data_of_a_temporary.cpp).
+TEST_F(PoisonDeathTest, StopsAWriteThroughTheDataOfALookupsTemporary) {
+  EXPECT_DEATH(
+      {
+        const blkown::Cookie cookie = driver_.in_flight();
+        Command& kept = driver_.set.claim(cookie.queue, cookie.value)->data();
         kept.sectors = 1;
       },
       "use-after-poison");

@@ -96,6 +96,19 @@ struct Awaiter {
   decltype(auto) await_resume() { return operation.take_result(); }
 };
 
+/// An operation with references to others, which may be temporaries of the same expression.
+template <class T>
+concept RefersToOperations = Startable<T> && requires { typename T::RefersToOperations; };
+
+/// The awaiting side of such an operation that was kept in a variable. co_await completes this
+/// type, so that the compiler gives the sentence first.
+template <class Operation>
+struct KeptAwaiter : Awaiter<Operation> {
+  static_assert(!RefersToOperations<Operation>,
+                "co_await when_all(...): await it in the expression that calls it, because the "
+                "operations may be temporaries of that expression");
+};
+
 /// The part of a coroutine's frame that does not depend on the result.
 struct TaskPromise {
   TaskPromise() noexcept : first_run{&run_first, this} {}
@@ -133,6 +146,10 @@ struct TaskPromise {
   template <Startable Operation>
   [[nodiscard]] Awaiter<Operation> await_transform(Operation& operation) noexcept {
     return {operation};
+  }
+  template <RefersToOperations Operation>
+  [[nodiscard]] KeptAwaiter<Operation> await_transform(Operation& operation) noexcept {
+    return {{operation}};
   }
 
  private:
@@ -483,7 +500,11 @@ template <class Operation>
 template <class... Operations>
 class [[nodiscard]] AllOf {
  public:
+  struct RefersToOperations;
+
   explicit AllOf(Operations&... operations) noexcept : operations_{operations...} {}
+  AllOf(const AllOf&) = delete;
+  AllOf& operator=(const AllOf&) = delete;
 
   [[nodiscard]] bool start(Context& context, Continuation next) {
     return join_.start(context, next, [&](auto start) {
@@ -524,9 +545,11 @@ class [[nodiscard]] AllTasks {
 
 /// Starts the operations together, and resumes after the last end. co_await gives a std::tuple of
 /// their results, with std::monostate for a Task<void>.
+/// Precondition: the call is the operand of co_await or of another when_all. The result refers to
+/// the operations, of which most are temporaries; co_await of a variable does not compile.
 template <detail::Startable... Operations>
 [[nodiscard]] detail::AllOf<std::remove_reference_t<Operations>...> when_all(
-    Operations&&... operations) noexcept
+    BLKOWN_REFERRED_TO Operations&&... operations) noexcept
   requires(sizeof...(Operations) != 0)
 {
   return detail::AllOf<std::remove_reference_t<Operations>...>{operations...};
