@@ -153,6 +153,27 @@ TEST(Control, OperationsAreCarriedOutInOrder) {
   EXPECT_EQ(read.bio.status(), Status::ok);
 }
 
+// Goal: the callback of an operation may wait for the next operation, which has begun.
+TEST(Control, TheCallbackOfAnOperationMayWaitForTheNextOne) {
+  Bench bench;
+  struct Chain {
+    mq::LoopRuntime& runtime;
+    mq::Event next_ended;
+    bool has_waited = false;
+  } chain{bench.runtime, {}};
+  mq::Control first{{[](void* its, mq::Control&) {
+                       auto& own = *static_cast<Chain*>(its);
+                       own.has_waited = own.runtime.wait_for(own.next_ended);
+                     },
+                     &chain}};
+  mq::Control next{
+      {[](void* its, mq::Control&) { static_cast<Chain*>(its)->next_ended.set(); }, &chain}};
+  bench.disk->freeze(first);
+  bench.disk->thaw(next);
+  bench.runtime.run();
+  EXPECT_TRUE(chain.has_waited);
+}
+
 // Goal: after a removal every bio has ended once, whether it was in flight, requeued, waiting for a
 // tag or submitted later.
 TEST(Control, ARemovalEndsEveryBioOnce) {

@@ -90,6 +90,101 @@ TEST(Trace, ReportsEachStepInOrder) {
             "ended 2 ok\n");
 }
 
+// Goal: each event names its request, whichever kind the request is of, and its place. The queues
+// have one tag for bios, tag 1.
+TEST(Trace, NamesTheRequestAndItsPlace) {
+  Bench bench{{.capacity_sectors = 1024,
+               .normal_queues = 2,
+               .depth = 2,
+               .reserved_depth = 1,
+               .timeout_ms = 100,
+               .busy_delay_ms = 5},
+              2};
+  std::string text;
+  bench.disk->set_trace({[](void* its, const mq::TraceEvent& event) {
+                           if (event.step == mq::TraceStep::looked_up) return;
+                           std::string& all = *static_cast<std::string*>(its);
+                           all += std::string{to_string(event.step)} + ' ' + to_string(event.op) +
+                                  ' ' + std::to_string(event.sector) + '+' +
+                                  std::to_string(event.length_bytes);
+                           all += " context " + std::to_string(event.context) + " queue " +
+                                  std::to_string(event.queue.value) + " tag " +
+                                  std::to_string(event.tag.value) + ' ' + to_string(event.status) +
+                                  '\n';
+                         },
+                         &text});
+  const auto expect = [&](const char* expected) { EXPECT_EQ(std::exchange(text, {}), expected); };
+  std::vector<std::byte> memory(1024);
+  Ends ends;
+  mq::Bio bio = mq::Bio::write(8, whole(memory), {&Ends::on_end, &ends});
+  Read other{3};
+  bench.driver.next = {Mode::busy, Mode::publish};
+  bench.disk->submit(bench.context(1), bio);
+  bench.disk->submit(bench.context(1), other.bio);
+  bench.clock.pass_ms(5);
+  bench.runtime.run();
+  for (int i = 0; i != 6; ++i) {
+    bench.clock.pass_ms(25);
+    bench.runtime.run();
+  }
+  bench.driver.reap(bench.data(), 1, Status::medium_error);
+  bench.runtime.run();
+  expect(
+      "allocated write 8+1024 context 1 queue 1 tag 1 ok\n"
+      "issued write 8+1024 context 1 queue 1 tag 1 ok\n"
+      "rejected write 8+1024 context 1 queue 1 tag 1 device_resource\n"
+      "requeued write 8+1024 context 1 queue 1 tag 1 ok\n"
+      "waits read 3+512 context 1 queue 1 tag 0 ok\n"
+      "issued write 8+1024 context 1 queue 1 tag 1 ok\n"
+      "timed_out write 8+1024 context 1 queue 1 tag 1 timed_out\n"
+      "ended write 8+1024 context 1 queue 1 tag 1 medium_error\n"
+      "allocated read 3+512 context 1 queue 1 tag 1 ok\n"
+      "issued read 3+512 context 1 queue 1 tag 1 ok\n"
+      "ended read 3+512 context 1 queue 1 tag 1 ok\n");
+
+  auto idle = bench.disk->allocate_private(bench.context(1), mq::Op::driver_in, true);
+  ASSERT_TRUE(idle.has_value());
+  bench.disk->execute_private(bench.context(1), *std::move(idle), {});
+  expect(
+      "allocated driver_in 0+0 context 1 queue 1 tag 0 ok\n"
+      "issued driver_in 0+0 context 1 queue 1 tag 0 ok\n"
+      "ended driver_in 0+0 context 1 queue 1 tag 0 ok\n");
+
+  // A request that new limits cut: its rest is another request with the same tag.
+  bench.driver.next = {Mode::keep};
+  bench.disk->submit(bench.context(1), bio);
+  bench.quiesce();
+  std::move(bench.driver.kept.front()).requeue();
+  bench.driver.kept.clear();
+  bench.run([&](mq::Control& control) { bench.disk->set_limits(control, {.max_sectors = 1}); });
+  text.clear();
+  bench.unquiesce();
+  expect(
+      "issued write 8+512 context 1 queue 1 tag 1 ok\n"
+      "ended write 8+512 context 1 queue 1 tag 1 ok\n"
+      "allocated write 9+512 context 1 queue 1 tag 1 ok\n"
+      "issued write 9+512 context 1 queue 1 tag 1 ok\n"
+      "ended write 9+512 context 1 queue 1 tag 1 ok\n");
+
+  // A request that moves to another queue gets a tag of that queue.
+  bench.driver.next = {Mode::keep};
+  bench.disk->submit(bench.context(1), other.bio);
+  bench.quiesce();
+  std::move(bench.driver.kept.front()).requeue();
+  bench.driver.kept.clear();
+  bench.set_queue_count(1);
+  text.clear();
+  bench.unquiesce();
+  expect(
+      "allocated read 3+512 context 1 queue 0 tag 1 ok\n"
+      "issued read 3+512 context 1 queue 0 tag 1 ok\n"
+      "ended read 3+512 context 1 queue 0 tag 1 ok\n");
+  EXPECT_EQ(ends.statuses, (std::vector{Status::medium_error, Status::ok}));
+  EXPECT_EQ(other.ends.statuses, (std::vector{Status::ok, Status::ok}));
+  EXPECT_EQ(bench.disk->counters().timed_out_requests, 1U);
+  bench.disk->set_trace({});
+}
+
 // Goal: the trace reports each lookup with its queue, its value and the reason of a refusal.
 TEST(Trace, ReportsLookupsAndTheirReasons) {
   Bench bench{{.capacity_sectors = 1024}};
@@ -230,6 +325,43 @@ TEST(InFlightTable, ShowsTheBiosThatWait) {
       "1 bio waits for the driver, which has refused a request as busy, first a read of 512 bytes"
       " at sector 11");
   bench.remove();
+}
+
+TEST(InFlightTable, ShowsABioThatWaitsBehindRequeuedRequests) {
+  Bench bench{{.capacity_sectors = 1024}};
+  bench.driver.next = {Mode::keep, Mode::keep};
+  Read requeued{8}, ended{9}, waiting{10};
+  std::string shown;
+  ended.ends.then = [&](mq::Bio&) {
+    bench.disk->submit(waiting.bio);
+    shown = waiting_in(*bench.disk);
+  };
+  for (Read* read : {&requeued, &ended}) bench.disk->submit(bench.context(), read->bio);
+  std::move(bench.driver.kept[0]).requeue();
+  std::move(bench.driver.kept[1]).end_ok();
+  bench.driver.kept.clear();
+  bench.runtime.run();
+  EXPECT_EQ(shown,
+            "queue 0 context 0: 1 bio waits behind requests that are issued again, first a read of"
+            " 512 bytes at sector 10\n");
+  EXPECT_EQ(waiting.ends.count, 1);
+}
+
+// Goal: a row shows the place and the operation of its request, each in its place.
+TEST(InFlightTable, ShowsThePlaceAndTheOperation) {
+  Bench bench{{.capacity_sectors = 1024, .normal_queues = 2, .depth = 3, .reserved_depth = 2}, 2};
+  bench.driver.mode = Mode::publish;
+  std::vector<std::byte> memory(1024);
+  Ends ends;
+  mq::Bio bio = mq::Bio::write(7, whole(memory), {&Ends::on_end, &ends});
+  bench.disk->submit(bench.context(1), bio);
+  const std::string table = table_of(*bench.disk);
+  EXPECT_EQ(table.find("queue 1 tag 2 generation "), 0U) << table;
+  EXPECT_NE(table.find(": with the device, pins 0, write of 1024 bytes at sector 7\n"),
+            std::string::npos)
+      << table;
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
 }
 
 // Goal: bios that move to other queues, or that a removal fails, are not shown where they were.
