@@ -43,19 +43,21 @@ class Machine {
  public:
   Machine() {
     iommu.add_memory(memory_, 0x4000'0000);
-    const auto iova =
-        iommu.map({memory_.data(), memory_.size()}, Direction::bidirectional, blkown::Cookie{});
-    if (!iova.has_value()) std::abort();
-    iova_ = *iova;
+    for (std::uint32_t queue = 0; queue != max_queues; ++queue) {
+      const auto iova = iommu.map({at(queue, 0), std::size_t{pages_of_queue} * page},
+                                  Direction::bidirectional, blkown::dma::no_io);
+      if (!iova.has_value()) std::abort();
+      iovas_[queue] = *iova;
+    }
   }
   [[nodiscard]] std::byte* at(std::uint32_t queue, std::uint32_t index) noexcept {
     return memory_.data() + offset(queue, index);
   }
   [[nodiscard]] std::uint64_t iova(std::uint32_t queue, std::uint32_t index) const noexcept {
-    return iova_ + offset(queue, index);
+    return iovas_[queue] + std::uint64_t{index} * page;
   }
 
-  sim::Iommu iommu{{.page_count = 2 * max_queues * pages_of_queue}};
+  sim::Iommu iommu{{.page_count = 256 * max_queues, .address_areas = max_queues}};
   sim::MemoryMedia medium{1 << 20};
 
  private:
@@ -64,7 +66,7 @@ class Machine {
   }
 
   std::vector<std::byte> memory_ = std::vector<std::byte>(max_queues * pages_of_queue * page);
-  std::uint64_t iova_ = 0;
+  std::uint64_t iovas_[max_queues] = {};
 };
 
 /// The driver's side of a pair of rings.
@@ -160,19 +162,35 @@ class Nvme {
     }
   }
 
+  /// Reads in memory that is always mapped.
   /// Context: one thread for each queue.
   void round(std::uint32_t thread) {
-    const auto queue = static_cast<std::uint16_t>(thread + 1);
-    for (std::uint32_t i = 0; i != ios_in_flight; ++i) {
-      auto entry = nvme::SubmissionEntry::read(1, {i, 1});
-      entry.command_id = static_cast<std::uint16_t>(i);
-      entry.prp1 = machine_.iova(queue, 2 + i);
-      submit(queue, entry);
-    }
-    for (std::uint32_t done = 0; done != ios_in_flight;) {
-      static_cast<void>(controller_->step_queue(queue, 0));
-      while (take(queue)) ++done;
-    }
+    round(
+        thread, [&](std::uint16_t queue, std::uint32_t i) { return machine_.iova(queue, 2 + i); },
+        [](std::uint64_t) {});
+  }
+  /// Reads in memory that is mapped for each I/O.
+  /// Context: one thread for each queue.
+  void round_with_maps(std::uint32_t thread) {
+    std::uint64_t iovas[ios_in_flight];
+    const auto map = [&](std::uint16_t queue, std::uint32_t i) {
+      const blkown::Cookie cookie{.value = i,
+                                  .generation = blkown::Generation{1},
+                                  .tag = blkown::Tag{i},
+                                  .queue = blkown::QueueIndex{thread}};
+      const auto iova =
+          machine_.iommu.map({machine_.at(queue, 2 + i), page}, Direction::from_device, cookie);
+      if (!iova.has_value()) std::abort();
+      iovas[i] = *iova;
+      return *iova;
+    };
+    round(thread, map, [&](std::uint32_t i) {
+      const blkown::dma::IovaSegment segment{iovas[i], page};
+      if (!machine_.iommu.unmap(segment).has_value() ||
+          !machine_.iommu.invalidate({&segment, 1}).has_value()) {
+        std::abort();
+      }
+    });
   }
   [[nodiscard]] std::uint64_t events() { return controller_->events(); }
 
@@ -181,6 +199,20 @@ class Nvme {
     bool operator()(const nvme::CompletionEntry& entry) const { return entry.phase(); }
   };
 
+  template <class Map, class Unmap>
+  void round(std::uint32_t thread, const Map& map, const Unmap& unmap) {
+    const auto queue = static_cast<std::uint16_t>(thread + 1);
+    for (std::uint32_t i = 0; i != ios_in_flight; ++i) {
+      auto entry = nvme::SubmissionEntry::read(1, {i, 1});
+      entry.command_id = static_cast<std::uint16_t>(i);
+      entry.prp1 = map(queue, i);
+      submit(queue, entry);
+    }
+    for (std::uint32_t done = 0; done != ios_in_flight;) {
+      static_cast<void>(controller_->step_queue(queue, 0));
+      for (; take(queue); ++done) unmap(done);  // completed in the order of the submissions
+    }
+  }
   void submit(std::uint16_t queue, const nvme::SubmissionEntry& entry) {
     rings_[queue].put(machine_.at(queue, 0), entry);
     controller_->write32(nvme::doorbell_offset(queue, false, 0), rings_[queue].tail);
@@ -235,7 +267,7 @@ void nvme_queues(benchmark::State& state) {
     shared = std::make_unique<Nvme>(static_cast<std::uint16_t>(state.threads()));
     before = shared->events();
   }
-  for (auto _ : state) shared->round(index);
+  for (auto _ : state) shared->round_with_maps(index);
   const std::uint64_t ios = static_cast<std::uint64_t>(state.iterations()) * ios_in_flight;
   state.SetItemsProcessed(static_cast<std::int64_t>(ios));
   if (index != 0) return;

@@ -36,7 +36,7 @@ TEST(Coherent, IsZeroedAlignedAndMappedBothWays) {
   const auto& live = rig.backend.live(ring.segment());
   EXPECT_EQ(live.memory.data, ring.data());
   EXPECT_EQ(live.direction, dma::Direction::bidirectional);
-  EXPECT_EQ(live.cookie, blkown::Cookie{}) << "for no I/O";
+  EXPECT_EQ(live.cookie, dma::no_io) << "for no I/O";
   rig.backend.write({&ring.segment(), 1}, std::byte{7});
   EXPECT_EQ(ring.data()[99], std::byte{7});
   EXPECT_TRUE(std::move(ring).free(rig.device.declare_stopped()).has_value());

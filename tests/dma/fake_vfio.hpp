@@ -20,6 +20,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace fake {
@@ -40,6 +41,7 @@ class VfioKernel {
   std::size_t max_mappings = 65535;
   int map_error = 0;                           ///< The errno value of the next map.
   std::size_t refuse_info = ~std::size_t{0};   ///< The index of the VFIO_IOMMU_GET_INFO that fails.
+  std::function<void()> during_map;            ///< Called once, within the next map.
   std::size_t refuse_unmap = ~std::size_t{0};  ///< The index of the unmap that fails.
   std::map<std::uint64_t, Mapping> mappings;   ///< By device address.
   /// Changes the answer to VFIO_IOMMU_GET_INFO, whose capabilities stand at first_cap and
@@ -114,6 +116,7 @@ class VfioKernel {
 
   int map(const vfio_iommu_type1_dma_map& request) {
     ++maps;
+    if (during_map) std::exchange(during_map, nullptr)();
     if (map_error != 0) return -std::exchange(map_error, 0);
     constexpr std::uint32_t both = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
     if (request.argsz != sizeof request || (request.flags & ~both) != 0 || request.flags == 0 ||

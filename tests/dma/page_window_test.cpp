@@ -20,20 +20,37 @@ TEST(PageWindow, HasRunsOfAllPages) {
   PageWindow window;
   ASSERT_TRUE(window.reserve(130));
   std::uint64_t first = 7;
-  EXPECT_FALSE(window.take(131, false, anywhere, first));
-  ASSERT_TRUE(window.take(130, false, anywhere, first));
+  EXPECT_FALSE(window.take(131, 5, anywhere, first));
+  ASSERT_TRUE(window.take(130, 5, anywhere, first));
   EXPECT_EQ(first, 0U);
-  EXPECT_FALSE(window.take(1, false, anywhere, first));
+  EXPECT_FALSE(window.take(1, 5, anywhere, first));
   window.give(64, 2);
-  ASSERT_TRUE(window.take(2, true, anywhere, first));
+  ASSERT_TRUE(window.take(2, PageWindow::no_io, anywhere, first));
   EXPECT_EQ(first, 64U);
-  EXPECT_EQ(window.permanent_count(), 2U);
+  EXPECT_EQ(window.count_staying(7), 2U);
   EXPECT_TRUE(window.could_take(64, anywhere)) << "before or behind the permanent pages";
   EXPECT_FALSE(window.could_take(65, anywhere));
   EXPECT_EQ(window.taken_count(), 130U);
   window.give(0, 130);
-  EXPECT_EQ(window.permanent_count(), 0U);
+  EXPECT_EQ(window.count_staying(7), 0U);
   EXPECT_EQ(window.taken_count(), 0U);
+}
+
+TEST(PageWindow, PagesOfOneOwnerStayWhenTheOthersEnd) {
+  PageWindow window;
+  ASSERT_TRUE(window.reserve(70));
+  std::uint64_t first = 0;
+  for (const PageWindow::Owner owner : {1U, 2U, 1U}) {
+    ASSERT_TRUE(window.take(20, owner, anywhere, first));
+  }
+  EXPECT_EQ(window.count_staying(1), 40U);
+  EXPECT_TRUE(window.could_take(20, anywhere)) << "those of the other one";
+  EXPECT_FALSE(window.could_take(21, anywhere));
+  EXPECT_EQ(window.count_staying(2), 20U);
+  EXPECT_TRUE(window.could_take(30, anywhere));
+  EXPECT_FALSE(window.could_take(31, anywhere));
+  EXPECT_EQ(window.count_staying(3), 0U);
+  EXPECT_TRUE(window.could_take(70, anywhere));
 }
 
 TEST(PageWindow, RunsOverlapNowhereAndFreeOnesAreFound) {
@@ -52,7 +69,7 @@ TEST(PageWindow, RunsOverlapNowhereAndFreeOnesAreFound) {
         return page / unit == (page + count - 1) / unit ? page : (page / unit + 1) * unit;
       };
       std::uint64_t first = 0;
-      if (window.take(count, below(2) == 0, fit, first)) {
+      if (window.take(count, static_cast<PageWindow::Owner>(below(2)), fit, first)) {
         ASSERT_LE(first + count, pages);
         ASSERT_EQ(fit(first), first);
         for (std::uint64_t page = first; page != first + count; ++page) {

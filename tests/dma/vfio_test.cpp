@@ -32,6 +32,7 @@ using Vfio = dma::BasicVfio<fake::VfioSystem>;
 constexpr std::uint64_t page = Vfio::page_bytes;
 constexpr std::uint64_t window_at = std::uint64_t{1} << 32;
 constexpr Cookie io{.value = 7, .generation = {}, .tag = {}, .queue = {}};
+constexpr Cookie other_io{.value = 8, .generation = {}, .tag = {}, .queue = {}};
 
 alignas(4096) std::array<std::byte, 16 * 4096> memory;
 
@@ -145,8 +146,8 @@ TEST_F(VfioTest, NoAddressIsForNowIfOthersHaveIt) {
 }
 
 TEST_F(VfioTest, SaysWhetherItCouldHoldAllElements) {
-  const std::uint64_t ring = map(0, page, Direction::bidirectional, Cookie{});
-  static_cast<void>(map(0, 7 * page));
+  const std::uint64_t ring = map(0, page, Direction::bidirectional, dma::no_io);
+  static_cast<void>(map(0, 7 * page, Direction::bidirectional, other_io));
   const std::vector<IovaSegment> seven{{0, 4 * page}, {0x5000, 3 * page}};
   EXPECT_TRUE(vfio->can_hold(seven, io)) << "other I/Os do not count";
   const std::vector<IovaSegment> on_eight{{0, 4 * page}, {0x5001, 3 * page}};
@@ -158,7 +159,7 @@ TEST_F(VfioTest, SaysWhetherItCouldHoldAllElements) {
 // Goal: an I/O for which rings leave no long enough run is refused for good, not tried for ever.
 TEST_F(VfioTest, AnElementBetweenRingsNeedsARunOfItsLength) {
   const std::uint64_t first = map(0, 3 * page);
-  static_cast<void>(map(0, page, Direction::bidirectional, Cookie{}));
+  static_cast<void>(map(0, page, Direction::bidirectional, dma::no_io));
   EXPECT_TRUE(unmap({{first, 3 * page}}).has_value());
   const auto can_hold = [&](const std::vector<IovaSegment>& elements) {
     return vfio->can_hold(elements, io);
@@ -170,17 +171,17 @@ TEST_F(VfioTest, AnElementBetweenRingsNeedsARunOfItsLength) {
 
   vfio.reset();
   make({.limits = {.boundary_mask = 4 * page - 1}, .window_bytes = 8 * page});
-  static_cast<void>(map(0, page, Direction::bidirectional, Cookie{}));
+  static_cast<void>(map(0, page, Direction::bidirectional, dma::no_io));
   const std::uint64_t others = map(0, 3 * page);
-  static_cast<void>(map(0, page, Direction::bidirectional, Cookie{}));
+  static_cast<void>(map(0, page, Direction::bidirectional, dma::no_io));
   EXPECT_TRUE(unmap({{others, 3 * page}}).has_value());
   EXPECT_TRUE(can_hold({{0, 3 * page}}));
   EXPECT_FALSE(can_hold({{0, 4 * page}})) << "across the device's boundary";
 }
 
 TEST_F(VfioTest, AFailureOfTheKernelIsTyped) {
-  const std::pair<int, MapFailure> answers[] = {{ENOSPC, MapFailure::no_iova},
-                                                {ENOMEM, MapFailure::out_of_memory},
+  const std::pair<int, MapFailure> answers[] = {{ENOSPC, MapFailure::iova_space_too_small},
+                                                {ENOMEM, MapFailure::memory_limit_too_low},
                                                 {EFAULT, MapFailure::refused},
                                                 {EINVAL, MapFailure::refused}};
   for (const auto& [error, failure] : answers) {
@@ -188,9 +189,49 @@ TEST_F(VfioTest, AFailureOfTheKernelIsTyped) {
     EXPECT_EQ(map_fails(0, 8), failure) << error;
     EXPECT_EQ(vfio->mapped_pages(), 0U) << "the address is free again";
   }
-  kernel.max_mappings = 1;
-  static_cast<void>(map(0, 8));
-  EXPECT_EQ(map_fails(0, 8), MapFailure::no_iova);
+}
+
+// Goal: an I/O that exceeds a limit of the kernel by itself is refused for good, and one that only
+// other I/Os keep from it is not.
+TEST_F(VfioTest, ALimitOfTheKernelIsForNowOnlyIfOthersCouldFree) {
+  static_cast<void>(map(0, 8, Direction::bidirectional, dma::no_io));
+  const std::uint64_t own = map(0, 8);
+  const auto fails = [&](int error, const Cookie& cookie) {
+    kernel.map_error = error;
+    const auto iova = vfio->map(part(0, 8), Direction::to_device, cookie);
+    return iova.has_value() ? MapFailure{} : iova.error();
+  };
+  kernel.max_mappings = 2;
+  EXPECT_EQ(fails(0, other_io), MapFailure::no_iova);
+  EXPECT_EQ(fails(0, io), MapFailure::iova_space_too_small);
+  kernel.max_mappings = 9;
+  EXPECT_EQ(fails(ENOMEM, io), MapFailure::memory_limit_too_low) << "an element of the same I/O";
+  EXPECT_EQ(fails(ENOSPC, io), MapFailure::iova_space_too_small);
+  EXPECT_EQ(fails(ENOMEM, other_io), MapFailure::out_of_memory);
+  EXPECT_EQ(fails(ENOSPC, other_io), MapFailure::no_iova);
+  EXPECT_EQ(fails(ENOMEM, dma::no_io), MapFailure::out_of_memory) << "a ring may wait for an I/O";
+  EXPECT_TRUE(unmap({{own, 8}}).has_value());
+  EXPECT_EQ(fails(ENOMEM, other_io), MapFailure::memory_limit_too_low);
+  EXPECT_EQ(fails(ENOSPC, other_io), MapFailure::iova_space_too_small);
+  // Another context gives its pages back while the kernel refuses.
+  const std::uint64_t others = map(0, 8);
+  kernel.during_map = [&] { EXPECT_TRUE(unmap({{others, 8}}).has_value()); };
+  EXPECT_EQ(fails(ENOMEM, other_io), MapFailure::out_of_memory);
+}
+
+TEST_F(VfioTest, OtherMappingsOfTheSameIoStay) {
+  static_cast<void>(map(0, 3 * page));
+  const std::vector<IovaSegment> six{{0, 6 * page}};
+  const std::vector<IovaSegment> five{{0, 5 * page}};
+  EXPECT_TRUE(vfio->can_hold(six, other_io));
+  EXPECT_FALSE(vfio->can_hold(six, io));
+  EXPECT_TRUE(vfio->can_hold(five, io));
+}
+
+// Goal: an I/O with a cookie of zeroes is an I/O.
+TEST_F(VfioTest, OnlyMemoryOfNoIoIsPermanent) {
+  static_cast<void>(map(0, 7 * page, Direction::bidirectional, Cookie{}));
+  EXPECT_TRUE(vfio->can_hold(std::vector<IovaSegment>{{0, 8 * page}}, io));
 }
 
 // Goal: an address that somebody else has mapped is not tried again for ever.
@@ -376,15 +417,15 @@ TEST_F(VfioInfo, ABrokenListOfCapabilitiesIsRefused) {
 
 // Goal: whichever allocation fails, the answer says so, and what was allocated is freed.
 TEST_F(VfioInfo, EachAllocationMayFail) {
-  for (std::uint64_t successes = 0; successes != 5; ++successes) {
+  for (std::uint64_t successes = 0; successes != 6; ++successes) {
     const std::uint64_t before = allocations - deallocations;
     allocations_left = successes;
     const auto failed = refusal();
     allocations_left = ~std::uint64_t{0};
     EXPECT_EQ(allocations - deallocations, before);
-    // The answer with the ranges, the backend, and two bits of each page.
+    // The answer with the ranges, the backend, and what is known of each page, three times.
     const auto expected = std::optional{dma::VfioError{dma::VfioStep::allocate, ENOMEM}};
-    EXPECT_EQ(failed, successes < 4 ? expected : std::nullopt) << successes;
+    EXPECT_EQ(failed, successes < 5 ? expected : std::nullopt) << successes;
   }
 }
 

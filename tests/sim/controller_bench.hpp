@@ -204,7 +204,7 @@ class Bench {
   [[nodiscard]] bool is_zero(std::uint64_t sector, std::size_t count_sectors) const {
     return on_medium(sector, count_sectors) == std::vector<std::byte>(count_sectors * sector_bytes);
   }
-  [[nodiscard]] std::uint64_t map(std::span<std::byte> memory, const Cookie& cookie = {}) {
+  [[nodiscard]] std::uint64_t map(std::span<std::byte> memory, const Cookie& cookie = blkown::dma::no_io) {
     const auto iova = iommu.map({memory.data(), memory.size()}, Direction::bidirectional, cookie);
     EXPECT_TRUE(iova.has_value());
     return iova.value_or(0);

@@ -27,7 +27,7 @@ using blkown::sim::IommuFault;
 using blkown::sim::IommuFaultKind;
 
 inline constexpr std::uint64_t page = Iommu::page_bytes;
-inline constexpr Cookie no_io{};
+using blkown::dma::no_io;
 inline constexpr Cookie first_io{.value = 0x1234, .generation = {}, .tag = Tag{1}, .queue = {}};
 inline constexpr Cookie second_io{.value = 0x5678, .generation = {}, .tag = Tag{2}, .queue = {}};
 

@@ -135,6 +135,120 @@ TEST_F(IommuTest, ReusesAddressesAsLateAsPossible) {
   EXPECT_EQ(map(0, page), first) << "round again";
 }
 
+// --- areas ---------------------------------------------------------------------------------------
+
+/// An I/O of this queue.
+[[nodiscard]] constexpr Cookie io_of(std::uint32_t queue, std::uint64_t value = 0x77) {
+  return {.value = value, .generation = {}, .tag = {}, .queue = blkown::QueueIndex{queue}};
+}
+
+// Goal: queues with areas of their own take each other's lock in no map and no unmap.
+TEST_F(IommuTest, QueuesWithAreasOfTheirOwnShareNothing) {
+  for (const std::uint32_t areas : {1U, 2U}) {
+    make({.page_count = 16, .address_areas = areas});
+    static_cast<void>(map(0, page));
+    for (std::size_t i = 0; i != 100; ++i) {
+      const std::uint64_t iova =
+          map(0, 2 * page, Direction::to_device, io_of(static_cast<std::uint32_t>(i % 2)));
+      unmap(iova, 2 * page);
+    }
+    EXPECT_EQ(iommu_->shared_maps() == 0, areas == 2) << areas;
+  }
+}
+
+TEST_F(IommuTest, EachAreaReusesItsAddressesAsLateAsPossible) {
+  make({.page_count = 16, .address_areas = 2});
+  for (const std::uint32_t queue : {0U, 1U, 2U}) {
+    std::set<std::uint64_t> iovas;
+    for (int i = 0; i != 8; ++i) {
+      const std::uint64_t iova = map(0, page, Direction::to_device, io_of(queue));
+      EXPECT_TRUE(iovas.insert(iova).second) << i;
+      EXPECT_EQ((iova / page - 16) / 8, queue % 2) << "queue 2 shares the area of queue 0";
+      unmap(iova, page);
+    }
+    const std::uint64_t again = map(0, page, Direction::to_device, io_of(queue));
+    EXPECT_FALSE(iovas.insert(again).second);
+    unmap(again, page);
+  }
+}
+
+// Goal: a queue whose area is full uses the others, a run across two areas included.
+TEST_F(IommuTest, AQueueUsesTheWholeAddressSpaceIfItsAreaIsFull) {
+  make({.page_count = 16, .address_areas = 2});
+  const std::uint64_t whole = map(0, 8 * page, Direction::bidirectional, io_of(1));
+  const std::uint64_t across = map(0, 5 * page, Direction::bidirectional, io_of(0));
+  EXPECT_EQ(iommu_->shared_maps(), 0U);
+  const std::uint64_t other = map(0, 3 * page, Direction::bidirectional, io_of(1));
+  EXPECT_EQ(other, across + 5 * page);
+  EXPECT_EQ(iommu_->shared_maps(), 1U);
+  EXPECT_EQ(iommu_->map({memory_.data(), page}, Direction::to_device, io_of(0)),
+            std::unexpected(MapFailure::no_iova));
+  unmap(other, 3 * page);
+  unmap(whole, 8 * page);
+  EXPECT_EQ(iommu_->mapped_pages(), 5U);
+  const std::uint64_t longer = map(0, 11 * page, Direction::bidirectional, io_of(0));
+  EXPECT_EQ(longer, across + 5 * page) << "in both areas";
+  EXPECT_EQ(iommu_->mapped_pages(), 16U);
+  EXPECT_TRUE(write(longer, 11 * page, io_of(0)));
+  unmap(longer, 11 * page);
+  EXPECT_EQ(iommu_->mapped_pages(), 5U);
+  EXPECT_EQ(iommu_->bad_unmaps(), 0U);
+  EXPECT_EQ(iommu_->map({memory_.data() + 1, 16 * page}, Direction::to_device, io_of(0)),
+            std::unexpected(MapFailure::iova_space_too_small));
+}
+
+TEST_F(IommuTest, MemoryOfNoIoGoesWhereTheFewestPagesAreMapped) {
+  make({.page_count = 18, .address_areas = 2});
+  EXPECT_EQ(map(0, 3 * page) / page, 16U);
+  EXPECT_EQ(map(0, page) / page, 16U + 8);
+  EXPECT_EQ(map(0, 3 * page) / page, 16U + 9);
+  EXPECT_EQ(map(0, page) / page, 16U + 3);
+  EXPECT_EQ(map(0, 6 * page) / page, 16U + 12) << "the last area has the rest of the pages";
+}
+
+TEST_F(IommuTest, LazyModeFreesTheStalePagesOfAnAreaTogether) {
+  make({.page_count = 16,
+        .address_areas = 2,
+        .invalidation = Invalidation::lazy,
+        .lazy_flush_pages = 2});
+  const std::uint64_t first = map(0, page, Direction::to_device, io_of(0));
+  const std::uint64_t second = map(0, page, Direction::to_device, io_of(1));
+  ASSERT_TRUE(read(first, 1, io_of(0)) && read(second, 1, io_of(1)));
+  unmap(first, page);
+  unmap(second, page);
+  EXPECT_FALSE(read(first, 1, io_of(0)));
+  EXPECT_EQ(last_fault().kind, IommuFaultKind::stale_translation) << "one page waits in each area";
+  unmap(map(0, page, Direction::to_device, io_of(0)), page);
+  EXPECT_FALSE(read(first, 1, io_of(0)));
+  EXPECT_EQ(last_fault().kind, IommuFaultKind::unmapped);
+  EXPECT_FALSE(read(second, 1, io_of(1)));
+  EXPECT_EQ(last_fault().kind, IommuFaultKind::stale_translation);
+  // A map that finds no page frees those of all areas.
+  static_cast<void>(map(0, 16 * page, Direction::to_device, io_of(0)));
+}
+
+// Goal: the answer follows the search: first the area of the I/O's queue, then all of them.
+TEST_F(IommuTest, SaysWhetherItCouldHoldAllElementsWithAreas) {
+  make({.page_count = 16, .address_areas = 2});
+  std::vector<IovaSegment> elements(16, IovaSegment{memory_at, page});
+  EXPECT_TRUE(iommu_->can_hold(elements, io_of(1)));
+  elements.push_back({memory_at, page});
+  EXPECT_FALSE(iommu_->can_hold(elements, io_of(1)));
+  const std::vector<IovaSegment> long_ones{{memory_at, 9 * page}, {memory_at, 7 * page}};
+  EXPECT_TRUE(iommu_->can_hold(long_ones, io_of(0)));
+  const std::vector<IovaSegment> short_first{{memory_at, 5 * page}, {memory_at, 11 * page}};
+  EXPECT_TRUE(iommu_->can_hold(short_first, io_of(0))) << "from the first page on";
+}
+
+// Goal: an I/O whose cookie is all zeroes is an I/O: another command does not reach its memory.
+TEST_F(IommuTest, AnIoWithACookieOfZeroesHasAnOwner) {
+  const std::uint64_t iova = map(0, page, Direction::bidirectional, Cookie{});
+  EXPECT_FALSE(read(iova, 1, second_io));
+  EXPECT_EQ(last_fault().kind, IommuFaultKind::other_owner);
+}
+
+// --- bus addresses -------------------------------------------------------------------------------
+
 TEST_F(IommuTest, GivesAddedMemoryItsBusAddress) {
   EXPECT_EQ(iommu_->bus_address(memory_.data() + 10), memory_at + 10);
   EXPECT_EQ(iommu_->bus_address(memory_.data() + memory_.size() - 1),
@@ -270,6 +384,32 @@ TEST_F(IommuTest, CallsTheHookBeforeEachMap) {
   iommu_->set_map_hook({});
   static_cast<void>(map(0, page));
   EXPECT_EQ(hook.cookies.size(), 2U);
+}
+
+struct RefusedUnmap {
+  std::vector<std::uint64_t> iovas;
+  bool answer = false;
+  static bool on_unmap(void* self, const IovaSegment& segment) {
+    static_cast<RefusedUnmap*>(self)->iovas.push_back(segment.iova);
+    return static_cast<RefusedUnmap*>(self)->answer;
+  }
+};
+
+TEST_F(IommuTest, AnUnmapThatTheHookRefusesChangesNothing) {
+  RefusedUnmap hook;
+  iommu_->set_unmap_hook({&RefusedUnmap::on_unmap, &hook});
+  const std::uint64_t ring = map(0, page);
+  const std::uint64_t iova = map(0, page, Direction::bidirectional, first_io);
+  unmap(ring, page);
+  EXPECT_TRUE(hook.iovas.empty()) << "memory of no I/O";
+  EXPECT_EQ(iommu_->unmap({iova, page}), std::unexpected(MapFailure::unmap_failed));
+  EXPECT_EQ(hook.iovas, std::vector{iova});
+  EXPECT_EQ(iommu_->mapped_pages(), 1U);
+  EXPECT_TRUE(write(iova, page, first_io));
+  hook.answer = true;
+  unmap(iova, page);
+  EXPECT_EQ(iommu_->mapped_pages(), 0U);
+  EXPECT_EQ(iommu_->bad_unmaps(), 0U);
 }
 
 TEST_F(IommuTest, LetsTheHookMapAndUnmap) {

@@ -73,7 +73,7 @@ class NvmeBench {
       : plan{seed, script == nullptr ? Script{} : *script} {
     iommu.add_memory(memory, 0x40000000);
     const auto iova = iommu.map({memory.data(), memory.size()},
-                                blkown::dma::Direction::bidirectional, blkown::Cookie{});
+                                blkown::dma::Direction::bidirectional, blkown::dma::no_io);
     EXPECT_TRUE(iova.has_value());
     base = iova.value_or(0);
     const NvmeNamespace namespaces[] = {{&first, 512}, {nullptr, 512}, {&large, 4096}};

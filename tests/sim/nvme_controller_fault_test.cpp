@@ -180,7 +180,7 @@ TEST(NvmeFaults, TheWrongQueueMayNameTheRightSubmissionQueue) {
 TEST_F(NvmeFault, BeforePublishIsSentWhileTheDriverMaps) {
   strike(FaultKind::before_publish);
   std::vector<std::byte> memory(64);
-  ASSERT_TRUE(bench_->iommu.map({memory.data(), 64}, Direction::to_device, Cookie{}).has_value());
+  ASSERT_TRUE(bench_->iommu.map({memory.data(), 64}, Direction::to_device, blkown::dma::no_io).has_value());
   EXPECT_TRUE(bench_->completions().empty()) << "mapped for no I/O: no opportunity";
   const Cookie next{.value = first_id, .generation = {5}, .tag = {2}, .queue = {}};
   ASSERT_TRUE(bench_->iommu.map({memory.data(), 64}, Direction::to_device, next).has_value());

@@ -33,10 +33,11 @@ enum class MapFailure : std::uint8_t {
   refused,               ///< Permanent. The backend does not map this memory.
   out_of_memory,         ///< For now. No heap for a Coherent, or no more memory may be locked.
   too_few_bounce_slots,  ///< Permanent. More slots than the bounce pool has in all.
-  iova_space_too_small,  ///< Permanent. More than the device's whole address space.
+  iova_space_too_small,  ///< Permanent. More than the device's whole address space, or its table.
   gap,                   ///< Permanent. An element begins or ends off the virt boundary.
   unmap_failed,          ///< Permanent. A translation was not removed: the memory stays mapped.
   offline,               ///< Permanent. The device was unplugged.
+  memory_limit_too_low,  ///< Permanent. More memory than may be locked in all.
 };
 
 /// The enumerator's name.
@@ -56,6 +57,7 @@ enum class MapFailure : std::uint8_t {
     case MapFailure::gap: return "gap";
     case MapFailure::unmap_failed: return "unmap_failed";
     case MapFailure::offline: return "offline";
+    case MapFailure::memory_limit_too_low: return "memory_limit_too_low";
   }
   return "unknown reason";
 }
@@ -91,6 +93,11 @@ struct MapError {
   }
 };
 
+/// The cookie of memory that is mapped for no I/O, but for all of them: coherent memory, rings. No
+/// I/O has it: its tag and its queue do not exist.
+inline constexpr Cookie no_io{
+    .value = UINT64_MAX, .generation = {}, .tag = Tag{UINT32_MAX}, .queue = QueueIndex{UINT32_MAX}};
+
 /// The interface that maps memory for one device: an IOMMU domain, a VFIO container, the registered
 /// buffers of io_uring.
 /// Context: every context that maps or unmaps; several at a time.
@@ -99,7 +106,7 @@ struct MapError {
 ///   std::expected<std::uint64_t, MapFailure> map(const Segment&, Direction, const Cookie&);
 ///       Maps the bytes at consecutive device addresses and returns the first one, which keeps the
 ///       bits of the bus address under virt_boundary_mask and min_align_mask. The cookie names the
-///       I/O for fault logs; coherent memory has a default cookie. The bytes may be read-only for
+///       I/O; coherent memory has the cookie no_io. The bytes may be read-only for
 ///       Direction::to_device.
 ///   std::expected<void, MapFailure> unmap(const IovaSegment&);
 ///       Removes the translations of one map, or leaves that to invalidate.

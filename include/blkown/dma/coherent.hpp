@@ -144,7 +144,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
         return failure(MapFailure::unreachable, limits.address_mask);
       }
     }
-    const auto iova = backend.map(memory, Direction::bidirectional, Cookie{});
+    const auto iova = backend.map(memory, Direction::bidirectional, no_io);
     if (!iova.has_value()) return failure(iova.error());
     block->data = memory.data;
     block->segment = {.iova = *iova, .length_bytes = memory.length_bytes};

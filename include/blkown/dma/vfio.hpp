@@ -151,7 +151,7 @@ struct VfioConfig {
   /// virt_boundary_mask and min_align_mask are 4,095 at most.
   DeviceLimits limits{};
   std::uint64_t first_iova = 0x1'0000'0000;  ///< A multiple of 4,096.
-  std::uint64_t window_bytes = 0x4000'0000;  ///< Two bits of heap memory for each page.
+  std::uint64_t window_bytes = 0x4000'0000;  ///< Needs 34 bits of heap memory for each page.
 };
 
 /// The backend. Allocates only when it is created. System: see VfioSystem.
@@ -201,7 +201,7 @@ class BasicVfio {
   [[nodiscard]] std::expected<IovaSegment, MapFailure> add_arena(const Segment& memory) noexcept {
     if (memory.empty()) return std::unexpected(MapFailure::no_bytes);
     if (arena_count_ == max_arenas) return std::unexpected(MapFailure::refused);
-    const auto iova = map_pages(memory, Direction::bidirectional, true);
+    const auto iova = map_pages(memory, Direction::bidirectional, no_io);
     if (!iova.has_value()) return std::unexpected(iova.error());
     arenas_[arena_count_++] = {memory, *iova};
     return IovaSegment{.iova = *iova, .length_bytes = memory.length_bytes};
@@ -218,9 +218,11 @@ class BasicVfio {
   }
 
   /// Maps the pages of the memory.
-  /// Errors: no_iova if the window, or the kernel's number of mappings, is used up;
-  /// iova_space_too_small if the window is too small; out_of_memory if the process may lock no more
-  /// memory (RLIMIT_MEMLOCK); refused for memory that the process does not have.
+  /// Errors: no_iova if the window, or the kernel's number of mappings (dma_entry_limit), is used
+  /// up; out_of_memory if the process may lock no more memory (RLIMIT_MEMLOCK). Both need another
+  /// I/O that has pages of the window or has given some back during the call. Without one they are
+  /// iova_space_too_small and memory_limit_too_low. refused for memory that the process does not
+  /// have.
   [[nodiscard]] std::expected<std::uint64_t, MapFailure> map(const Segment& memory,
                                                              Direction direction,
                                                              const Cookie& cookie) noexcept {
@@ -229,7 +231,7 @@ class BasicVfio {
       const std::uint64_t offset_bytes = address_of(memory) - address_of(arena.memory);
       if (arena.holds(offset_bytes, memory.length_bytes)) return arena.iova + offset_bytes;
     }
-    return map_pages(memory, direction, cookie == Cookie{});
+    return map_pages(memory, direction, cookie);
   }
   /// Left to invalidate.
   std::expected<void, MapFailure> unmap(const IovaSegment&) noexcept { return {}; }
@@ -257,10 +259,13 @@ class BasicVfio {
     }
     return {};
   }
-  /// Whether the window has room for these elements beside arenas and coherent memory: for all of
-  /// them, and for each a long enough run. Memory in an arena needs no room of its own.
-  [[nodiscard]] bool can_hold(std::span<const IovaSegment> elements, const Cookie&) const noexcept {
+  /// Whether the window has room for these elements beside arenas, coherent memory and other
+  /// mappings of the same I/O: for all of them, and for each a long enough run. Memory in an arena
+  /// needs no room of its own.
+  [[nodiscard]] bool can_hold(std::span<const IovaSegment> elements,
+                              const Cookie& cookie) const noexcept {
     const std::lock_guard guard{mutex_};
+    const std::uint64_t room = window_.page_count() - window_.count_staying(owner_of(cookie));
     std::uint64_t pages = 0;
     for (const IovaSegment& element : elements) {
       // A bounce slot, at 0, may lie anywhere.
@@ -270,7 +275,7 @@ class BasicVfio {
       if (!window_.could_take(count, beyond_boundary(in_pages))) return false;
       pages += count;
     }
-    return pages <= window_.page_count() - window_.permanent_count();
+    return pages <= room;
   }
 
   /// The devices that use this object.
@@ -328,20 +333,32 @@ class BasicVfio {
     return false;
   }
 
+  /// The I/O of a cookie, for the window. Two I/Os in flight have the same one with a probability
+  /// of 2^-32; each then counts the pages of both as its own.
+  [[nodiscard]] static detail::PageWindow::Owner owner_of(const Cookie& cookie) noexcept {
+    if (cookie == no_io) return detail::PageWindow::no_io;
+    std::uint64_t hash =
+        (cookie.value + cookie.queue.value * 0x9E37'79B9'7F4A'7C15ULL) * 0xD6E8'FEB8'6659'FD93ULL;
+    hash ^= hash >> 32;
+    return static_cast<std::uint32_t>(hash) | 1U;
+  }
+
   [[nodiscard]] std::expected<std::uint64_t, MapFailure> map_pages(const Segment& memory,
                                                                    Direction direction,
-                                                                   bool is_permanent) noexcept {
+                                                                   const Cookie& cookie) noexcept {
     const IovaSegment pages = pages_of({address_of(memory), memory.length_bytes});
     const std::uint64_t offset_bytes = address_of(memory) - pages.iova;
     const std::uint64_t count = pages.length_bytes / page_bytes;
     std::uint64_t first = 0;
+    std::uint64_t give_count = 0;
     {
       const std::lock_guard guard{mutex_};
-      if (!window_.take(count, is_permanent, beyond_boundary({offset_bytes, memory.length_bytes}),
-                        first)) {
+      if (!window_.take(count, owner_of(cookie),
+                        beyond_boundary({offset_bytes, memory.length_bytes}), first)) {
         return std::unexpected(count > window_.page_count() ? MapFailure::iova_space_too_small
                                                             : MapFailure::no_iova);
       }
+      give_count = window_.give_count();
     }
     const std::uint64_t iova = config_.first_iova + first * page_bytes;
     vfio_iommu_type1_dma_map request{};
@@ -353,12 +370,12 @@ class BasicVfio {
     request.size = pages.length_bytes;
     const int result = system_.ioctl(container_, VFIO_IOMMU_MAP_DMA, &request);
     if (result == 0) return iova + offset_bytes;
+    const std::lock_guard guard{mutex_};
+    const bool others_could_free = window_.give_count() != give_count ||
+                                   window_.taken_count() != window_.count_staying(owner_of(cookie));
     // The pages of EEXIST belong to somebody else: they stay taken.
-    if (result != -EEXIST) {
-      const std::lock_guard guard{mutex_};
-      window_.give(first, count);
-    }
-    return std::unexpected(failure_of(-result));
+    if (result != -EEXIST) window_.give(first, count);
+    return std::unexpected(failure_of(-result, others_could_free));
   }
 
   /// For PageWindow: whether `bytes`, which begin at an offset in their first page, may begin in a
@@ -372,10 +389,12 @@ class BasicVfio {
     };
   }
 
-  [[nodiscard]] static MapFailure failure_of(int error_number) noexcept {
+  [[nodiscard]] static MapFailure failure_of(int error_number, bool others_could_free) noexcept {
     switch (error_number) {
-      case ENOSPC: return MapFailure::no_iova;  // the module's dma_entry_limit
-      case ENOMEM: return MapFailure::out_of_memory;
+      case ENOSPC:
+        return others_could_free ? MapFailure::no_iova : MapFailure::iova_space_too_small;
+      case ENOMEM:
+        return others_could_free ? MapFailure::out_of_memory : MapFailure::memory_limit_too_low;
       default: return MapFailure::refused;
     }
   }
@@ -459,7 +478,7 @@ class BasicVfio {
   std::array<Arena, max_arenas> arenas_{};
   std::size_t arena_count_ = 0;
   mutable std::mutex mutex_;  // of the window
-  detail::PageWindow window_;
+  mutable detail::PageWindow window_;
   blkown::detail::UserList users_;
 };
 

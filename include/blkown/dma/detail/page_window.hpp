@@ -16,29 +16,34 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace dma::detail {
 
-/// Pages of a window, each free, taken, or taken for good. A search begins behind the latest run,
-/// so that a page is used again as late as possible.
-/// Context: one at a time; the caller has a lock.
+/// Pages of a window, each free or taken by an owner. A search begins behind the latest run, so
+/// that a page is used again as late as possible. Context: one at a time; the caller has a lock.
 class PageWindow {
  public:
-  /// Allocates the bits of `page_count` free pages. False: the heap has no memory.
+  /// The owner of a page: an I/O, or no_io for a page that is taken for good.
+  using Owner = std::uint32_t;
+  static constexpr Owner no_io = 0;
+
+  /// Allocates what is known of `page_count` free pages. False: the heap has no memory.
   [[nodiscard]] bool reserve(std::uint64_t page_count) {
     const auto words = static_cast<std::size_t>((page_count + 63) / 64);
     taken_.reset(new (std::nothrow) std::uint64_t[words]{});
-    permanent_.reset(new (std::nothrow) std::uint64_t[words]{});
-    if (taken_ == nullptr || permanent_ == nullptr) return false;
+    staying_.reset(new (std::nothrow) std::uint64_t[words]{});
+    owners_.reset(new (std::nothrow) Owner[static_cast<std::size_t>(page_count)]{});
+    if (taken_ == nullptr || staying_ == nullptr || owners_ == nullptr) return false;
     page_count_ = page_count;
     return true;
   }
 
   [[nodiscard]] std::uint64_t page_count() const noexcept { return page_count_; }
   [[nodiscard]] std::uint64_t taken_count() const noexcept { return taken_count_; }
-  [[nodiscard]] std::uint64_t permanent_count() const noexcept { return permanent_count_; }
+  /// The number of calls of give().
+  [[nodiscard]] std::uint64_t give_count() const noexcept { return give_count_; }
 
-  /// Takes a run of `count` pages. `next_fit(page)` returns the page itself if a run may begin
-  /// there, or a later page. False: no run is free.
+  /// Takes a run of `count` pages for an owner. `next_fit(page)` returns the page itself if a run
+  /// may begin there, or a later page. False: no run is free.
   template <class NextFit>
-  [[nodiscard]] bool take(std::uint64_t count, bool is_permanent, const NextFit& next_fit,
+  [[nodiscard]] bool take(std::uint64_t count, Owner owner, const NextFit& next_fit,
                           std::uint64_t& first) noexcept {
     const std::uint64_t* const taken = taken_.get();
     if (!find(taken, next_, count, next_fit, first) && !find(taken, 0, count, next_fit, first)) {
@@ -46,28 +51,41 @@ class PageWindow {
     }
     for (std::uint64_t page = first; page != first + count; ++page) {
       taken_[word(page)] |= bit(page);
-      if (is_permanent) permanent_[word(page)] |= bit(page);
+      owners_[static_cast<std::size_t>(page)] = owner;
     }
     taken_count_ += count;
-    if (is_permanent) permanent_count_ += count;
     next_ = first + count;
     return true;
   }
-  /// Whether a run of `count` pages is free if only the permanent pages are taken.
+  /// The number of pages that stay taken when all I/Os but `owner` have ended.
+  /// Effects: could_take() answers for that moment.
+  [[nodiscard]] std::uint64_t count_staying(Owner owner) noexcept {
+    std::uint64_t count = 0;
+    for (std::uint64_t page = 0; page != page_count_; ++page) {
+      const std::size_t index = static_cast<std::size_t>(page);
+      const bool stays = (taken_[word(page)] & bit(page)) != 0 &&
+                         (owners_[index] == owner || owners_[index] == no_io);
+      if (page % 64 == 0) staying_[word(page)] = 0;
+      if (!stays) continue;
+      staying_[word(page)] |= bit(page);
+      ++count;
+    }
+    return count;
+  }
+  /// Whether a run of `count` pages is free if only the pages of the latest count_staying() are
+  /// taken.
   template <class NextFit>
   [[nodiscard]] bool could_take(std::uint64_t count, const NextFit& next_fit) const noexcept {
     std::uint64_t first = 0;
-    return find(permanent_.get(), 0, count, next_fit, first);
+    return find(staying_.get(), 0, count, next_fit, first);
   }
   /// Frees a run of pages.
   /// Precondition: the run was taken.
   void give(std::uint64_t first, std::uint64_t count) noexcept {
-    for (std::uint64_t page = first; page != first + count; ++page) {
-      if ((permanent_[word(page)] & bit(page)) != 0) --permanent_count_;
+    for (std::uint64_t page = first; page != first + count; ++page)
       taken_[word(page)] &= ~bit(page);
-      permanent_[word(page)] &= ~bit(page);
-    }
     taken_count_ -= count;
+    ++give_count_;
   }
 
  private:
@@ -110,10 +128,11 @@ class PageWindow {
   }
 
   std::unique_ptr<std::uint64_t[]> taken_;
-  std::unique_ptr<std::uint64_t[]> permanent_;
+  std::unique_ptr<std::uint64_t[]> staying_;  // as of the latest count_staying()
+  std::unique_ptr<Owner[]> owners_;           // of the taken pages
   std::uint64_t page_count_ = 0;
   std::uint64_t taken_count_ = 0;
-  std::uint64_t permanent_count_ = 0;
+  std::uint64_t give_count_ = 0;
   std::uint64_t next_ = 0;
 };
 

@@ -148,7 +148,7 @@ class ControllerEngine {
   /// Called when the driver maps memory for its next publication. Returns false if the map fails as
   /// if the address space were full.
   [[nodiscard]] bool on_map(const Cookie& cookie) {
-    if (cookie == Cookie{}) return true;
+    if (cookie == dma::no_io) return true;
     if (is_running_ && !has_failed_ && strikes(FaultKind::before_publish)) {
       send(cookie.queue.value % config_.queue_pairs, {.cookie = cookie.value},
            DeviceStatus::success);

@@ -12,11 +12,20 @@
 // unmap() makes the pages stale, invalidate() makes them free: at once in strict mode, together
 // with others in lazy mode. An access to a stale page whose translation was used before is a fault
 // of its own kind (stale_translation), because hardware might let such an access through.
+//
+// The address space has one area or several (IommuConfig::address_areas). A map for an I/O takes
+// pages of its queue's area, and searches elsewhere only if that area is full. Queues with areas of
+// their own therefore share neither a lock nor a written cache line. Within an area the search
+// goes round: a page is used again only after all other pages of the area, so that a late access
+// finds no mapping, or the mapping of another I/O, which refuses it.
 
 #ifndef BLKOWN_SIM_DEVICE_IOMMU_HPP
 #define BLKOWN_SIM_DEVICE_IOMMU_HPP
 
+#include <algorithm>
+#include <bit>
 #include <blkown/config.hpp>
+#include <blkown/detail/spin_lock.hpp>
 #include <blkown/detail/user_list.hpp>
 #include <blkown/dma/backend.hpp>
 #include <blkown/dma/iova.hpp>
@@ -58,6 +67,8 @@ struct IommuConfig {
   std::uint64_t first_iova = 0x10000;                ///< A multiple of Iommu::page_bytes.
   std::uint32_t page_count = 4096;                   ///< The size of the address space.
   std::uint32_t alignment_pages = 1;                 ///< Each mapping begins at a multiple.
+  std::uint32_t address_areas = 1;                   ///< For queues that several threads use: one
+                                                     ///< for each queue. At most page_count.
   Invalidation invalidation = Invalidation::strict;  ///< When a freed address stops working.
   std::uint32_t lazy_flush_pages = 64;               ///< Lazy mode frees this many pages at once.
   dma::DeviceLimits limits{};                        ///< Of the devices behind the Iommu.
@@ -65,10 +76,12 @@ struct IommuConfig {
 
 /// An IOMMU with a page table of one level, an IOTLB, and a log of the latest 256 faults.
 ///
-/// Synchronization: a mutex serializes the changes. Each region of a few pages has a mutex, which
-/// an access and a change of one of these pages take, so that unmap() returns only after the
-/// accesses before it. Accesses to different regions do not wait for each other.
+/// Synchronization: each area of the address space has a mutex, which serializes its changes. Each
+/// page has a lock, which an access and a change of the page take, so that unmap() returns only
+/// after the accesses before it. The order is: the areas' mutexes, from the lowest address on; one
+/// page's lock; the mutex of the log. Queues that have areas of their own share none of them.
 /// Context: any thread.
+/// Source: Linux's drivers/iommu/iova.c, whose caches are of a processor instead.
 class Iommu {
  public:
   static constexpr std::uint64_t page_bytes = 4096;
@@ -77,7 +90,17 @@ class Iommu {
   explicit Iommu(const IommuConfig& config)
       : config_{config},
         pages_(config.page_count),
-        regions_(config.page_count / pages_of_region + 1) {}
+        areas_(std::max<std::size_t>(config.address_areas, 1)),
+        area_exponent_{areas_.size() == 1
+                           ? 63
+                           : static_cast<unsigned>(std::bit_width(pages_.size() / areas_.size())) -
+                                 1} {
+    for (std::size_t i = 0; i != areas_.size(); ++i) {
+      areas_[i].begin = i == 0 ? 0 : i << area_exponent_;
+      areas_[i].end = i + 1 == areas_.size() ? pages_.size() : (i + 1) << area_exponent_;
+      areas_[i].next = areas_[i].begin;
+    }
+  }
   Iommu(const Iommu&) = delete;
   Iommu& operator=(const Iommu&) = delete;
   /// Violation: object_in_use, if a dma::Device or a controller uses the IOMMU.
@@ -100,44 +123,31 @@ class Iommu {
     return reinterpret_cast<std::uintptr_t>(data);
   }
 
-  /// Maps memory for the I/O with this cookie, or for every access if the cookie is Cookie{}.
-  /// Errors: no_iova if there is no free run of pages, or if the map hook refuses.
+  /// Maps memory for the I/O with this cookie, or for every access if the cookie is dma::no_io.
+  /// Errors: no_iova if there is no free run of pages, or if the map hook refuses;
+  /// iova_space_too_small if there is none in an empty address space.
   [[nodiscard]] std::expected<std::uint64_t, dma::MapFailure> map(const Segment& memory,
                                                                   dma::Direction direction,
                                                                   const Cookie& cookie) {
     if (map_hook_.function != nullptr && !map_hook_.function(map_hook_.argument, cookie)) {
       return std::unexpected(dma::MapFailure::no_iova);
     }
-    const std::lock_guard guard{mutex_};
-    const std::uint64_t offset = bus_address(memory.data) % page_bytes;
-    const std::uint64_t count = pages_of(offset, memory.length_bytes);
-    std::uint64_t first = 0;
-    if (!find_free(count, first)) {
-      flush_now();
-      if (!find_free(count, first)) {
-        return std::unexpected(is_large_enough_for(count) ? dma::MapFailure::no_iova
-                                                          : dma::MapFailure::iova_space_too_small);
+    const std::uint64_t count =
+        pages_of(bus_address(memory.data) % page_bytes, memory.length_bytes);
+    const Mapping mapping{memory, direction, cookie, count};
+    Area& home = home_of(cookie);
+    if (cookie != dma::no_io || areas_.size() == 1) {
+      const std::lock_guard guard{home.mutex};
+      std::uint64_t first = 0;
+      if (find_free(home, count, first)) {
+        if (home.latest_queue != cookie.queue.value && home.latest_queue != no_queue) {
+          ++home.changes_of_queue;
+        }
+        home.latest_queue = cookie.queue.value;
+        return fill(home, first, mapping);
       }
     }
-    std::uint64_t done_bytes = 0;
-    for (std::uint64_t i = 0; i != count; ++i) {
-      const std::uint64_t low = i == 0 ? offset : 0;
-      std::uint64_t high = low + (memory.length_bytes - done_bytes);
-      if (high > page_bytes) high = page_bytes;
-      const std::lock_guard region_guard{region_of(first + i)};
-      pages_[first + i] = {.data = memory.data + done_bytes,
-                           .low = static_cast<std::uint16_t>(low),
-                           .high = static_cast<std::uint16_t>(high),
-                           .state = State::mapped,
-                           .is_cached = false,
-                           .direction = direction,
-                           .owner = cookie.value,
-                           .has_owner = cookie != Cookie{}};
-      done_bytes += high - low;
-    }
-    next_ = first + count;
-    mapped_pages_ += count;
-    return config_.first_iova + first * page_bytes + offset;
+    return map_anywhere(home, mapping);
   }
 
   /// Whether all of these elements could be mapped together if no I/O was mapped: there is a place
@@ -145,12 +155,12 @@ class Iommu {
   /// Memory without a cookie, and memory that was mapped with `cookie`, stays where it is.
   [[nodiscard]] bool can_hold(std::span<const dma::IovaSegment> elements,
                               const Cookie& cookie) const {
-    const std::lock_guard guard{mutex_};
+    const AllAreas all{*this};
     std::vector<bool> taken(pages_.size());
     std::uint64_t free_count = pages_.size();
     for (std::size_t i = 0; i != pages_.size(); ++i) {
-      const Page& page = pages_[i];
-      taken[i] = page.state == State::mapped && (!page.has_owner || page.owner == cookie.value);
+      const Translation& its = pages_[i].its;
+      taken[i] = its.state == State::mapped && (!its.has_owner || its.owner == cookie.value);
       if (taken[i]) --free_count;
     }
     for (const dma::IovaSegment& element : elements) {
@@ -158,41 +168,43 @@ class Iommu {
       if (count > free_count) return false;
       free_count -= count;
     }
-    for (std::uint64_t start = 0; start < pages_.size(); start += config_.alignment_pages) {
-      if (finds_room_for(elements, start, taken)) return true;
+    const Area& home = home_of(cookie);
+    for (std::uint64_t start = home.begin; start < home.end; start += config_.alignment_pages) {
+      if (finds_room_for(elements, home, start, taken)) return true;
     }
     return elements.empty();
   }
 
   /// Makes the pages of the segment stale. A page that is not mapped is counted (bad_unmaps).
+  /// Errors: unmap_failed if the unmap hook refuses. Nothing changes then.
   std::expected<void, dma::MapFailure> unmap(const dma::IovaSegment& segment) {
-    const std::lock_guard guard{mutex_};
-    const bool is_inside = for_pages_of(segment, [&](Page& page, std::uint64_t) {
-      if (page.state != State::mapped) {
-        ++bad_unmaps_;
-        return;
-      }
-      page.state = State::stale;
-      --mapped_pages_;
+    if (unmap_hook_.function != nullptr && is_of_io(segment) &&
+        !unmap_hook_.function(unmap_hook_.argument, segment)) {
+      return std::unexpected(dma::MapFailure::unmap_failed);
+    }
+    const bool is_inside = for_pages_of(segment, [&](Area& area, std::uint64_t, Translation& its) {
+      if (its.state != State::mapped) return count_bad_unmap();
+      its.state = State::stale;
+      --area.mapped_pages;
     });
-    if (!is_inside) ++bad_unmaps_;
+    if (!is_inside) count_bad_unmap();
     return {};
   }
 
   /// Frees the stale pages of the segments, at once or later (Invalidation).
   std::expected<void, dma::MapFailure> invalidate(std::span<const dma::IovaSegment> segments) {
-    const std::lock_guard guard{mutex_};
+    const bool is_strict = config_.invalidation == Invalidation::strict;
     for (const dma::IovaSegment& segment : segments) {
-      for_pages_of(segment, [&](Page& page, std::uint64_t number) {
-        if (page.state != State::stale) return;
-        if (config_.invalidation == Invalidation::strict) {
-          page = {};
+      for_pages_of(segment, [&](Area& area, std::uint64_t number, Translation& its) {
+        if (its.state != State::stale) return;
+        if (is_strict) {
+          its = {};
         } else {
-          waiting_.push_back(static_cast<std::uint32_t>(number));
+          area.waiting.push_back(static_cast<std::uint32_t>(number));
         }
       });
     }
-    if (waiting_.size() >= config_.lazy_flush_pages) flush_now();
+    if (!is_strict) flush_if_many(segments);
     return {};
   }
 
@@ -253,20 +265,39 @@ class Iommu {
   /// The devices and controllers that use the IOMMU.
   [[nodiscard]] blkown::detail::UserList& users() noexcept { return users_; }
 
+  /// Called before each unmap() of memory that is mapped for an I/O, without a lock. If the
+  /// function returns false, unmap() fails.
+  struct UnmapHook {
+    bool (*function)(void* argument, const dma::IovaSegment& segment) = nullptr;
+    void* argument = nullptr;
+  };
+  /// Sets the function that is called before each unmap() of an I/O's memory.
+  void set_unmap_hook(UnmapHook hook) noexcept { unmap_hook_ = hook; }
+
   /// Frees all invalidated pages that lazy mode has kept.
   void flush() {
-    const std::lock_guard guard{mutex_};
+    const AllAreas all{*this};
     flush_now();
   }
 
   /// The number of pages that are mapped now.
   [[nodiscard]] std::uint64_t mapped_pages() {
-    const std::lock_guard guard{mutex_};
-    return mapped_pages_;
+    const AllAreas all{*this};
+    std::uint64_t sum = 0;
+    for (const Area& area : areas_) sum += area.mapped_pages;
+    return sum;
+  }
+  /// The number of maps for an I/O that have used what another queue had used: an area whose latest
+  /// map was of another queue, or the whole address space.
+  [[nodiscard]] std::uint64_t shared_maps() {
+    const AllAreas all{*this};
+    std::uint64_t sum = maps_anywhere_;
+    for (const Area& area : areas_) sum += area.changes_of_queue;
+    return sum;
   }
   /// The number of unmaps of pages that were not mapped.
   [[nodiscard]] std::uint64_t bad_unmaps() {
-    const std::lock_guard guard{mutex_};
+    const std::lock_guard guard{log_mutex_};
     return bad_unmaps_;
   }
   /// The number of all faults so far.
@@ -282,71 +313,180 @@ class Iommu {
 
  private:
   enum class State : std::uint8_t { free, mapped, stale };
-  struct Page {
+  struct Translation {
     std::byte* data = nullptr;  // the byte at offset `low`
-    std::uint16_t low = 0;      // the offset of the first mapped byte
-    std::uint16_t high = 0;     // one past the offset of the last mapped byte
+    std::uint64_t owner = 0;
+    std::uint16_t low = 0;   // the offset of the first mapped byte
+    std::uint16_t high = 0;  // one past the offset of the last mapped byte
     State state = State::free;
     bool is_cached = false;  // the IOTLB has the translation
     dma::Direction direction{};
-    std::uint64_t owner = 0;
     bool has_owner = false;
+  };
+  struct alignas(64) Page {
+    Translation
+        its;  // changed with the area's mutex and the lock, but is_cached with the lock alone
+    blkown::detail::SpinLock lock;
   };
   struct Memory {
     std::span<std::byte> bytes;
     std::uint64_t bus_address;
+  };
+  static constexpr std::uint32_t no_queue = UINT32_MAX;
+  /// A part of the address space. The members after the mutex are guarded by the mutex.
+  struct alignas(128) Area {
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
+    std::mutex mutex;
+    std::uint64_t next = 0;  // one past the latest mapping
+    std::uint64_t mapped_pages = 0;
+    std::uint64_t changes_of_queue = 0;
+    std::uint32_t latest_queue = no_queue;
+    std::vector<std::uint32_t> waiting;  // stale pages that were invalidated
+  };
+  /// All areas locked.
+  class AllAreas {
+   public:
+    explicit AllAreas(const Iommu& its) : areas_{its.areas_} {
+      for (Area& area : areas_) area.mutex.lock();
+    }
+    AllAreas(const AllAreas&) = delete;
+    AllAreas& operator=(const AllAreas&) = delete;
+    ~AllAreas() {
+      for (Area& area : areas_) area.mutex.unlock();
+    }
+
+   private:
+    std::vector<Area>& areas_;
+  };
+  /// What is to be mapped.
+  struct Mapping {
+    Segment memory;
+    dma::Direction direction;
+    Cookie cookie;
+    std::uint64_t page_count;
   };
 
   /// The number of pages that hold the bytes, from an offset within the first page on.
   [[nodiscard]] static std::uint64_t pages_of(std::uint64_t offset, std::uint64_t length_bytes) {
     return (offset + length_bytes + page_bytes - 1) / page_bytes;
   }
+  [[nodiscard]] Area& area_of(std::uint64_t page) const noexcept {
+    const std::size_t index = static_cast<std::size_t>(page >> area_exponent_);
+    return areas_[index < areas_.size() ? index : areas_.size() - 1];
+  }
+  /// The area in which the search for pages begins.
+  [[nodiscard]] Area& home_of(const Cookie& cookie) const noexcept {
+    if (areas_.size() == 1 || cookie == dma::no_io) return areas_[0];
+    return areas_[cookie.queue.value % areas_.size()];
+  }
 
-  /// Finds a run of free pages. Searches from the end of the latest mapping, so that addresses are
-  /// reused as late as possible.
-  [[nodiscard]] bool find_free(std::uint64_t count, std::uint64_t& first) const {
-    return find_free(next_, count, first,
-                     [&](std::uint64_t page) { return pages_[page].state == State::free; });
+  /// Maps the memory at free pages.
+  /// Precondition: the areas of the pages are locked.
+  [[nodiscard]] std::uint64_t fill(Area& home, std::uint64_t first, const Mapping& mapping) {
+    const std::uint64_t offset = bus_address(mapping.memory.data) % page_bytes;
+    std::uint64_t done_bytes = 0;
+    for (std::uint64_t i = 0; i != mapping.page_count; ++i) {
+      const std::uint64_t low = i == 0 ? offset : 0;
+      std::uint64_t high = low + (mapping.memory.length_bytes - done_bytes);
+      if (high > page_bytes) high = page_bytes;
+      Page& page = pages_[first + i];
+      const blkown::detail::SpinGuard guard{page.lock};
+      page.its = {.data = mapping.memory.data + done_bytes,
+                  .owner = mapping.cookie.value,
+                  .low = static_cast<std::uint16_t>(low),
+                  .high = static_cast<std::uint16_t>(high),
+                  .state = State::mapped,
+                  .is_cached = false,
+                  .direction = mapping.direction,
+                  .has_owner = mapping.cookie != dma::no_io};
+      done_bytes += high - low;
+      ++area_of(first + i).mapped_pages;
+    }
+    const std::uint64_t next = first + mapping.page_count;
+    if (next >= home.begin && next <= home.end) home.next = next;
+    return config_.first_iova + first * page_bytes + offset;
   }
-  /// The same from `start` on, and then from the first page on.
-  template <class IsFree>
-  [[nodiscard]] bool find_free(std::uint64_t start, std::uint64_t count, std::uint64_t& first,
-                               const IsFree& is_free) const {
-    return find_free_behind(start, count, first, is_free) ||
-           find_free_behind(0, count, first, is_free);
+  /// Maps the memory wherever pages are free, or become free by a flush. Memory of no I/O goes
+  /// where the fewest pages are mapped.
+  [[nodiscard, gnu::cold, gnu::noinline]] std::expected<std::uint64_t, dma::MapFailure>
+  map_anywhere(Area& preferred, const Mapping& mapping) {
+    const AllAreas all{*this};
+    Area* home = &preferred;
+    if (mapping.cookie == dma::no_io) {
+      home = &*std::ranges::min_element(areas_, {}, &Area::mapped_pages);
+    } else {
+      ++maps_anywhere_;
+    }
+    const std::uint64_t count = mapping.page_count;
+    std::uint64_t first = 0;
+    if (find_free(*home, count, first) || find_free_anywhere(*home, count, first)) {
+      return fill(*home, first, mapping);
+    }
+    flush_now();
+    if (find_free(*home, count, first) || find_free_anywhere(*home, count, first)) {
+      return fill(*home, first, mapping);
+    }
+    return std::unexpected(is_large_enough_for(count) ? dma::MapFailure::no_iova
+                                                      : dma::MapFailure::iova_space_too_small);
   }
+
+  /// Finds a run of free pages in the area. Searches from the end of the latest mapping, so that
+  /// addresses are reused as late as possible.
+  /// Precondition: the area is locked.
+  [[nodiscard]] bool find_free(const Area& area, std::uint64_t count, std::uint64_t& first) const {
+    const auto is_free = [&](std::uint64_t page) { return pages_[page].its.state == State::free; };
+    return find_free(area.next, area.end, count, first, is_free) ||
+           find_free(area.begin, area.end, count, first, is_free);
+  }
+  /// The same in all areas.
+  [[nodiscard]] bool find_free_anywhere(const Area& home, std::uint64_t count,
+                                        std::uint64_t& first) const {
+    const auto is_free = [&](std::uint64_t page) { return pages_[page].its.state == State::free; };
+    return find_free(home.next, pages_.size(), count, first, is_free) ||
+           find_free(0, pages_.size(), count, first, is_free);
+  }
+  /// Finds a run of `count` free pages between the pages `from` and `end`.
   template <class IsFree>
-  [[nodiscard]] bool find_free_behind(std::uint64_t from, std::uint64_t count, std::uint64_t& first,
-                                      const IsFree& is_free) const {
-    const std::uint64_t step = config_.alignment_pages;
-    for (std::uint64_t at = (from + step - 1) / step * step; at + count <= pages_.size();) {
+  [[nodiscard]] bool find_free(std::uint64_t from, std::uint64_t end, std::uint64_t count,
+                               std::uint64_t& first, const IsFree& is_free) const {
+    for (std::uint64_t at = aligned(from); at + count <= end;) {
       std::uint64_t used = at;
       while (used != at + count && is_free(used)) ++used;
       if (used == at + count && !crosses_boundary(at, count)) {
         first = at;
         return true;
       }
-      at = (used == at + count ? at : used) + 1;
-      at = (at + step - 1) / step * step;
+      at = aligned((used == at + count ? at : used) + 1);
     }
     return false;
+  }
+  /// The first page from `page` on at which a mapping may begin.
+  [[nodiscard]] std::uint64_t aligned(std::uint64_t page) const noexcept {
+    const std::uint64_t step = config_.alignment_pages;
+    return step == 1 ? page : (page + step - 1) / step * step;
   }
   /// Whether an empty address space has room for one mapping of `count` pages.
   [[nodiscard]] bool is_large_enough_for(std::uint64_t count) const {
     std::uint64_t first = 0;
-    return find_free(0, count, first, [](std::uint64_t) { return true; });
+    return find_free(0, pages_.size(), count, first, [](std::uint64_t) { return true; });
   }
-  /// Whether all elements find room one after the other if the first search begins at `start` and
-  /// `taken` has the pages in use.
-  [[nodiscard]] bool finds_room_for(std::span<const dma::IovaSegment> elements, std::uint64_t start,
-                                    std::vector<bool> taken) const {
+  /// Whether all elements find room one after the other if the first search begins at `start` of
+  /// the area and `taken` has the pages in use.
+  [[nodiscard]] bool finds_room_for(std::span<const dma::IovaSegment> elements, const Area& home,
+                                    std::uint64_t start, std::vector<bool> taken) const {
     const auto is_free = [&](std::uint64_t page) { return !taken[page]; };
     for (const dma::IovaSegment& element : elements) {
       const std::uint64_t count = pages_of(element.iova % page_bytes, element.length_bytes);
       std::uint64_t first = 0;
-      if (!find_free(start, count, first, is_free)) return false;
+      if (!find_free(start, home.end, count, first, is_free) &&
+          !find_free(home.begin, home.end, count, first, is_free) &&
+          !find_free(start, pages_.size(), count, first, is_free) &&
+          !find_free(0, pages_.size(), count, first, is_free)) {
+        return false;
+      }
       for (std::uint64_t i = 0; i != count; ++i) taken[first + i] = true;
-      start = first + count;
+      if (first + count >= home.begin && first + count <= home.end) start = first + count;
     }
     return true;
   }
@@ -356,27 +496,57 @@ class Iommu {
     return ((begin ^ last) & ~config_.limits.boundary_mask) != 0;
   }
 
-  /// Calls `visit(page, index)` for each page of the segment. False if the segment is empty or
-  /// reaches beyond the address space.
+  /// Calls `visit(area, page's number, translation)` for each page of the segment, with both locks.
+  /// False if the segment is empty or reaches beyond the address space.
   template <class Visit>
-  bool for_pages_of(const dma::IovaSegment& segment, Visit visit) {
+  bool for_pages_of(const dma::IovaSegment& segment, const Visit& visit) {
     if (segment.length_bytes == 0 || segment.iova < config_.first_iova) return false;
     const std::uint64_t begin = segment.iova - config_.first_iova;
     const std::uint64_t last = (begin + segment.length_bytes - 1) / page_bytes;
     std::uint64_t number = begin / page_bytes;
-    for (; number <= last && number < pages_.size(); ++number) {
-      const std::lock_guard region_guard{region_of(number)};
-      visit(pages_[number], number);
+    while (number <= last && number < pages_.size()) {
+      Area& area = area_of(number);
+      const std::lock_guard area_guard{area.mutex};
+      for (; number <= last && number < area.end; ++number) {
+        Page& page = pages_[number];
+        const blkown::detail::SpinGuard guard{page.lock};
+        visit(area, number, page.its);
+      }
     }
     return number > last;
   }
+  /// Whether the segment's first page is mapped for an I/O.
+  [[nodiscard]] bool is_of_io(const dma::IovaSegment& segment) {
+    const std::uint64_t number = (segment.iova - config_.first_iova) / page_bytes;
+    if (segment.iova < config_.first_iova || number >= pages_.size()) return false;
+    const blkown::detail::SpinGuard guard{pages_[number].lock};
+    return pages_[number].its.state == State::mapped && pages_[number].its.has_owner;
+  }
+  void count_bad_unmap() {
+    const std::lock_guard guard{log_mutex_};
+    ++bad_unmaps_;
+  }
 
-  void flush_now() {
-    for (const std::uint32_t number : waiting_) {
-      const std::lock_guard region_guard{region_of(number)};
-      pages_[number] = {};
+  /// Frees the stale pages of the segments' areas, if they are many.
+  void flush_if_many(std::span<const dma::IovaSegment> segments) {
+    for (const dma::IovaSegment& segment : segments) {
+      if (segment.iova < config_.first_iova) continue;
+      Area& area = area_of((segment.iova - config_.first_iova) / page_bytes);
+      const std::lock_guard guard{area.mutex};
+      if (area.waiting.size() >= config_.lazy_flush_pages) flush(area);
     }
-    waiting_.clear();
+  }
+  /// Precondition: the area is locked.
+  void flush(Area& area) {
+    for (const std::uint32_t number : area.waiting) {
+      const blkown::detail::SpinGuard guard{pages_[number].lock};
+      pages_[number].its = {};
+    }
+    area.waiting.clear();
+  }
+  /// Precondition: all areas are locked.
+  void flush_now() {
+    for (Area& area : areas_) flush(area);
   }
 
   template <class Move>
@@ -388,34 +558,35 @@ class Iommu {
       if (at < config_.first_iova || number >= pages_.size()) {
         return fault(IommuFaultKind::unmapped, at, direction, access, 0);
       }
-      const std::lock_guard guard{region_of(number)};
       Page& page = pages_[number];
+      Translation& its = page.its;
+      const blkown::detail::SpinGuard guard{page.lock};
       const std::uint64_t offset = at % page_bytes;
-      const auto kind = refusal_of(page, offset, direction, access);
-      if (kind.has_value()) return fault(*kind, at, direction, access, page.owner);
-      page.is_cached = true;
-      std::size_t bytes = page.high - static_cast<std::size_t>(offset);
+      const auto kind = refusal_of(its, offset, direction, access);
+      if (kind.has_value()) return fault(*kind, at, direction, access, its.owner);
+      its.is_cached = true;
+      std::size_t bytes = its.high - static_cast<std::size_t>(offset);
       if (bytes > length_bytes - done) bytes = length_bytes - done;
-      move(page.data + (offset - page.low), done, bytes);
+      move(its.data + (offset - its.low), done, bytes);
       done += bytes;
     }
     return true;
   }
 
-  [[nodiscard]] static std::optional<IommuFaultKind> refusal_of(const Page& page,
+  [[nodiscard]] static std::optional<IommuFaultKind> refusal_of(const Translation& its,
                                                                 std::uint64_t offset,
                                                                 dma::Direction direction,
                                                                 const Access& access) noexcept {
-    if (page.state == State::free) return IommuFaultKind::unmapped;
-    if (page.state == State::stale) {
-      return page.is_cached ? IommuFaultKind::stale_translation : IommuFaultKind::unmapped;
+    if (its.state == State::free) return IommuFaultKind::unmapped;
+    if (its.state == State::stale) {
+      return its.is_cached ? IommuFaultKind::stale_translation : IommuFaultKind::unmapped;
     }
     const bool is_allowed = direction == dma::Direction::to_device
-                                ? dma::device_reads(page.direction)
-                                : dma::device_writes(page.direction);
+                                ? dma::device_reads(its.direction)
+                                : dma::device_writes(its.direction);
     if (!is_allowed) return IommuFaultKind::wrong_direction;
-    if (offset < page.low || offset >= page.high) return IommuFaultKind::out_of_bounds;
-    if (page.has_owner && (!access.is_for_command || page.owner != access.cookie)) {
+    if (offset < its.low || offset >= its.high) return IommuFaultKind::out_of_bounds;
+    if (its.has_owner && (!access.is_for_command || its.owner != access.cookie)) {
       return IommuFaultKind::other_owner;
     }
     return std::nullopt;
@@ -439,25 +610,16 @@ class Iommu {
 
   static constexpr std::size_t max_logged = 256;
 
-  static constexpr std::uint64_t pages_of_region = 16;
-  struct alignas(64) Region {
-    std::mutex mutex;
-  };
-  [[nodiscard]] std::mutex& region_of(std::uint64_t page) noexcept {
-    return regions_[page / pages_of_region].mutex;
-  }
-
   IommuConfig config_;
   MapHook map_hook_;
+  UnmapHook unmap_hook_;
   std::vector<Memory> memories_;
-  mutable std::mutex mutex_;  // of changes; before a region's
-  std::vector<Page> pages_;   // changed with both mutexes, except is_cached
-  std::vector<Region> regions_;
-  std::mutex log_mutex_;  // of the counts and the log of faults
-  std::uint64_t next_ = 0;
-  std::uint64_t mapped_pages_ = 0;
+  std::vector<Page> pages_;
+  mutable std::vector<Area> areas_;
+  unsigned area_exponent_;            // all areas but the last one have 2^area_exponent_ pages
+  std::uint64_t maps_anywhere_ = 0;   // for an I/O; guarded by all areas' mutexes
+  alignas(64) std::mutex log_mutex_;  // of what follows
   std::uint64_t bad_unmaps_ = 0;
-  std::vector<std::uint32_t> waiting_;
   IommuFaultCounts counts_;
   std::deque<IommuFault> log_;
   blkown::detail::UserList users_;

@@ -243,7 +243,7 @@ class NvmeController {
 
   static bool on_map(void* self, const Cookie& cookie) {
     auto& its = *static_cast<NvmeController*>(self);
-    if (cookie == Cookie{}) return true;
+    if (cookie == dma::no_io) return true;
     Call call{its};
     detail::NvmeState& state = its.state_;
     if (state.registers.is_running() && state.strikes(FaultKind::before_publish)) {
