@@ -198,6 +198,13 @@ class [[nodiscard]] EndedList {
   detail::Ring<R, detail::RequestLink<R>> requests_;
 };
 
+namespace detail {
+
+template <class R>
+void deliver_by_function(const TagSetState& state, void* request);
+
+}  // namespace detail
+
 /// The function that a TagSet calls with each I/O that has ended, and the function's argument.
 /// Context: the function runs where the end was completed, which may be an interrupt, the drop of
 /// the last reference on any thread, or a handle's destructor. The function must not throw. A
@@ -215,7 +222,10 @@ class EndSink {
   /// No function. TagSet::create refuses such a sink with no_end_sink.
   EndSink() = default;
   /// Calls the function with the context, which must outlive the TagSet.
-  EndSink(Function function, void* context) noexcept : EndSink{function, context, nullptr} {}
+  EndSink(Function function, void* context) noexcept
+      : function_{function},
+        context_{context},
+        delivery_{function == nullptr ? nullptr : &detail::deliver_by_function<R>} {}
   /// Not callable: a function of another type.
   template <class F>
     requires(!std::is_convertible_v<F, Function>)
@@ -235,9 +245,6 @@ class EndSink {
     } else {
       // The cast to F* restores the const of a const target.
       return {
-          [](void* context, EndedList<R>&& ended) {
-            (*static_cast<F*>(context))(std::move(ended));
-          },
           const_cast<std::remove_const_t<F>*>(&target),
           [](const detail::TagSetState& state, void* request) {
             (*static_cast<F*>(state.end_context))(EndedList<R>::of_one(*static_cast<R*>(request)));
@@ -247,9 +254,7 @@ class EndSink {
 
   /// Frees the tags and calls no function.
   [[nodiscard]] static EndSink freeing() noexcept {
-    return {[](void*, EndedList<R>&& ended) { const EndedList<R> dropped{std::move(ended)}; },
-            nullptr,
-            [](const detail::TagSetState&, void* request) {
+    return {nullptr, [](const detail::TagSetState&, void* request) {
               const auto dropped = EndedList<R>::of_one(*static_cast<R*>(request));
             }};
   }
@@ -262,12 +267,11 @@ class EndSink {
   /// memory.
   using Delivery = void (*)(const detail::TagSetState& state, void* request);
 
-  EndSink(Function function, void* context, Delivery delivery) noexcept
-      : function_{function}, context_{context}, delivery_{delivery} {}
+  EndSink(void* context, Delivery delivery) noexcept : context_{context}, delivery_{delivery} {}
 
-  Function function_ = nullptr;
+  Function function_ = nullptr;  // what delivery_ calls, if it is deliver_by_function
   void* context_ = nullptr;
-  Delivery delivery_ = nullptr;  // null: through function_
+  Delivery delivery_ = nullptr;  // null: no function
 };
 
 namespace detail {

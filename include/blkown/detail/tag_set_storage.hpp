@@ -94,7 +94,7 @@ struct TagSetStorage {
       std::span<std::byte> storage, const TagSetConfig& config, EndSink<R> sink,
       Build& build) noexcept {
     if (const auto error = check_config(config)) return std::unexpected(*error);
-    if (sink.function_ == nullptr) return std::unexpected(TagSetError{TagSetReason::no_end_sink});
+    if (sink.delivery_ == nullptr) return std::unexpected(TagSetError{TagSetReason::no_end_sink});
     const auto address = reinterpret_cast<std::uintptr_t>(storage.data());
     if (address % alignment_bytes != 0) {
       return std::unexpected(
@@ -147,16 +147,16 @@ struct TagSetStorage {
       return base + static_cast<std::size_t>(offset);
     };
     unpoison_memory(base, static_cast<std::size_t>(plan.end));  // left by an earlier TagSet
-    auto* const state = ::new (static_cast<void*>(base)) TagSetState{};
-    state->layout = config.layout;
-    state->codec = CookieCodec{config.layout};
-    state->queue_count = config.queue_count;
-    state->depth = config.depth;
-    state->slots = at(plan.slots);
-    state->bitmaps = reinterpret_cast<TagBitmap*>(at(plan.bitmaps));
-    state->delivery = sink.delivery_ != nullptr ? sink.delivery_ : &deliver_by_function<R>;
-    state->end_function = reinterpret_cast<TagSetState::AnyFunction>(sink.function_);
-    state->end_context = sink.context_;
+    auto* const state = ::new (static_cast<void*>(base))
+        TagSetState{.layout = config.layout,
+                    .codec = CookieCodec{config.layout},
+                    .queue_count = config.queue_count,
+                    .depth = config.depth,
+                    .slots = at(plan.slots),
+                    .bitmaps = reinterpret_cast<TagBitmap*>(at(plan.bitmaps)),
+                    .delivery = sink.delivery_,
+                    .end_function = reinterpret_cast<TagSetState::AnyFunction>(sink.function_),
+                    .end_context = sink.context_};
 
     const Generation first =
         config.first_generation ? *config.first_generation : unpredictable_generation(base);
