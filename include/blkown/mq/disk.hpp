@@ -38,6 +38,7 @@
 #include <blkown/request.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
+#include <cinttypes>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -389,14 +390,22 @@ class Disk {
 #ifndef BLKOWN_NO_STDIO
   /// Prints a line for each request in use: queue, tag, generation, holder, pins, operation, range
   /// and age. If the pool is shared, the requests of the other disks are printed, too. Then a line
-  /// for each context and hardware queue whose bios wait: their number, the reason, and the first.
-  /// Bios that a Plug collects are not shown.
+  /// for each context and hardware queue whose bios wait: their number, the reason, the first, and
+  /// its age. An age is the time since the first timeout scan that found the request, or the bio at
+  /// the head; without the hook timeout there is none, and none of a bio that waits while the
+  /// context has no request in flight. Bios that a Plug collects are not shown; a line names the
+  /// context of a Plug.
   void print_in_flight(std::FILE* file) {
     mq::print_in_flight<D>(pool_->tags(), pool_->watches(), file);
     for (const auto& queue : submit_queues_) {
       queue->for_each_waiting([&](const detail::WaitingRow& row) {
-        detail::print_waiting(row, queue->context().index(), file);
+        detail::print_waiting(row, queue->context(), file);
       });
+      if (queue->has_plug()) {
+        std::fprintf(
+            file, "context %" PRIu32 ": a Plug collects bios, which are not shown until it ends\n",
+            queue->context().index());
+      }
     }
   }
 #endif

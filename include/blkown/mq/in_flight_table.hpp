@@ -12,6 +12,7 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
 #include <blkown/in_flight_table.hpp>
+#include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/publication_watch.hpp>
 #include <blkown/mq/detail/waiting_bios.hpp>
 #include <blkown/mq/op.hpp>
@@ -128,13 +129,19 @@ inline void print(const InFlightRow& row, std::FILE* file) {
 
 namespace detail {
 
-/// Prints one line about bios that wait.
-inline void print_waiting(const WaitingRow& row, std::uint32_t context, std::FILE* file) {
+/// Prints one line about bios that wait on a context, with the first one's age if it is known.
+inline void print_waiting(const WaitingRow& row, const Context& context, std::FILE* file) {
   std::fprintf(file,
                "queue %" PRIu32 " context %" PRIu32 ": %" PRIu32 " %s %s, first a %s of %" PRIu64
-               " bytes at sector %" PRIu64 "\n",
-               row.queue.value, context, row.count, row.count == 1 ? "bio waits" : "bios wait",
-               to_string(row.reason), mq::to_string(row.op), row.length_bytes, row.sector);
+               " bytes at sector %" PRIu64,
+               row.queue.value, context.index(), row.count,
+               row.count == 1 ? "bio waits" : "bios wait", to_string(row.reason),
+               mq::to_string(row.op), row.length_bytes, row.sector);
+  if (row.has_age) {
+    const auto now_ms = static_cast<std::uint32_t>(context.now_ns() / 1'000'000);
+    std::fprintf(file, ", for %" PRIu32 " ms", now_ms - row.since_ms);
+  }
+  std::fputc('\n', file);
 }
 
 }  // namespace detail

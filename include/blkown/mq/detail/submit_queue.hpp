@@ -177,10 +177,15 @@ class SubmitQueue {
     return 0;
   }
 
-  void plug() noexcept { issuer_.plug(); }  // needs no Entry
+  void plug() noexcept {  // needs no Entry
+    issuer_.plug();
+    has_plug_.set(true);
+  }
   void unplug() noexcept {
+    if (!issuer_.unplug()) return;
+    has_plug_.set(false);
     // A removed disk has nothing to resume, and its user may destroy it next.
-    if (issuer_.unplug() && !control_.is_removed()) resume_pending_ = true;
+    if (!control_.is_removed()) resume_pending_ = true;
   }
 
   // --- for the disk, before any I/O or while it is frozen ---------------------------------------
@@ -232,6 +237,8 @@ class SubmitQueue {
   void for_each_waiting(Visit visit) const {
     lanes_.for_each_waiting(visit);
   }
+  /// Whether a Plug of the context exists.
+  [[nodiscard]] bool has_plug() const noexcept { return has_plug_.is_set(); }
 
   // --- for ControlPart --------------------------------------------------------------------------
 
@@ -444,6 +451,7 @@ class SubmitQueue {
   ControlPart<D> control_;
   bool entered_ = false;
   bool resume_pending_ = false;
+  RelaxedFlag has_plug_;  // for tables on other threads
   bool retry_pending_ = false;
   ContextCounters counters_;
   alignas(cache_line_bytes) RequestStack<R> remote_ended_;

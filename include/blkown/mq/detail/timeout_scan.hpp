@@ -83,6 +83,7 @@ class TimeoutScan {
       const typename SubmitQueue<D>::Entry entry{queue_, "mq::TimeoutScan", Place{}};
       now_ns_ = queue_.context().now_ns();
       lanes_.for_each([&](Lane<D>& lane) {
+        lane.waiting.see(static_cast<std::uint32_t>(now_ns_ / ns_per_ms));
         disk_.pool().tags().for_each_in_flight(
             lane.hw->tag_queue(),
             [&](const ARef<R>& pin, const Cookie& cookie) { look_at(*lane.hw, pin, cookie); });

@@ -43,6 +43,8 @@ struct WaitingRow {
   Op op{};
   std::uint64_t sector = 0;
   std::uint64_t length_bytes = 0;
+  bool has_age = false;        ///< Whether a timeout scan has found this bio at the head.
+  std::uint32_t since_ms = 0;  ///< The time of the first such scan, on the context's clock.
 };
 
 /// Waiting bios, in order. Belongs to the lane's context, except row().
@@ -72,7 +74,9 @@ class WaitingBios {
   [[nodiscard]] bool needs_show() const noexcept { return count_ != 0 || shown_count_.read() != 0; }
   /// Makes the present state visible to other threads.
   void show(QueueIndex queue, WaitReason reason) noexcept {
-    if (const Bio* const first = bios_.front()) {
+    const Bio* const first = bios_.front();
+    if (first != seen_first_) forget_age();
+    if (first != nullptr) {
       queue_.set(queue.value);
       reason_.set(reason);
       op_.set(first->op());
@@ -80,6 +84,15 @@ class WaitingBios {
       length_bytes_.set(first->length_bytes());
     }
     shown_count_.set(count_);
+  }
+
+  /// A timeout scan looks at the first bio. The time of the first scan that finds a bio at the head
+  /// is the beginning of its age: no clock is read when a bio begins to wait.
+  void see(std::uint32_t now_ms) noexcept {
+    if (bios_.front() == seen_first_) return;
+    seen_first_ = bios_.front();
+    since_ms_.set(now_ms);
+    has_age_.set(seen_first_ != nullptr);
   }
 
   /// Whether show() has made bios visible that wait for this reason.
@@ -98,7 +111,9 @@ class WaitingBios {
                       .reason = reason_.read(),
                       .op = op_.read(),
                       .sector = sector_.read(),
-                      .length_bytes = length_bytes_.read()};
+                      .length_bytes = length_bytes_.read(),
+                      .has_age = has_age_.is_set(),
+                      .since_ms = since_ms_.read()};
   }
 
  private:
@@ -118,7 +133,13 @@ class WaitingBios {
     RelaxedNumber<std::uint32_t> high_{0};
   };
 
+  void forget_age() noexcept {
+    seen_first_ = nullptr;
+    has_age_.set(false);
+  }
+
   BioList bios_;
+  const Bio* seen_first_ = nullptr;  // by the last scan, and still the first when bios were shown
   std::uint32_t count_ = 0;
   RelaxedNumber<std::uint32_t> shown_count_{0};
   RelaxedNumber<std::uint32_t> queue_{0};
@@ -126,6 +147,8 @@ class WaitingBios {
   RelaxedNumber<Op> op_{Op::read};
   Number sector_;
   Number length_bytes_;
+  RelaxedFlag has_age_;
+  RelaxedNumber<std::uint32_t> since_ms_{0};
 };
 
 }  // namespace mq::detail
