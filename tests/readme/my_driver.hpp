@@ -5,14 +5,8 @@
 #ifndef BLKOWN_TESTS_README_MY_DRIVER_HPP
 #define BLKOWN_TESTS_README_MY_DRIVER_HPP
 
-#include "sim/nvme_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-class MyDriver : public nvme::DriverOf<MyDriver> {
- public:
-  using DriverOf::DriverOf;
-
- private:
-  friend class nvme::DriverOf<MyDriver>;
-};
+using MyDriver = nvme_ring::Driver;
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Runs a driver on the bare core under the adversary: the right one, or with --driver NAME one of
-// the broken ones, in which the adversary has to find a fault.
+// Runs a driver of the NVMe controller on the bare core under the adversary: the right one, or with
+// --driver NAME one of the broken ones, in which the adversary has to find a fault.
 
 #include <array>
 #include <blkown/sim/kit.hpp>
@@ -15,31 +15,32 @@
 #include "sim/broken/errors_forgotten.hpp"
 #include "sim/broken/generation_ignored.hpp"
 #include "sim/broken/issue_before_publish.hpp"
+#include "sim/broken/namespace_ignored.hpp"
 #include "sim/broken/old_cookie.hpp"
 #include "sim/broken/pin_leaked.hpp"
 #include "sim/broken/proof_of_another.hpp"
 #include "sim/broken/queue_ignored.hpp"
 #include "sim/broken/reference_dropped.hpp"
 #include "sim/broken/requeued_while_mapped.hpp"
-#include "sim/broken/short_taken_for_whole.hpp"
+#include "sim/broken/status_ignored.hpp"
 #include "sim/broken/touched_after_publish.hpp"
 #include "sim/broken/unmapped_on_timeout.hpp"
-#include "sim/broken/variant_driver.hpp"
 #include "sim/broken/wrong_direction.hpp"
 #include "sim/named_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-namespace nvme::broken {
+namespace nvme_ring::broken {
 namespace {
 
 /// Runs the driver D under the adversary.
 template <class D>
 int main_of(int argc, char** argv) {
-  return sim::core_main<VariantDriver>(
-      argc, argv, [](sim::Host<VariantDriver>& host) { return std::make_unique<D>(host); });
+  return sim::nvme_main<Driver>(
+      argc, argv, [](sim::NvmeHost<Driver>& host) { return std::make_unique<D>(host); });
 }
 
 constexpr std::array table{
-    NamedDriver{"reference", &main_of<VariantDriver>},
+    NamedDriver{"reference", &main_of<Driver>},
     NamedDriver{"buffers_reused_on_reset", &main_of<BuffersReusedOnReset>},
     NamedDriver{"completed_twice", &main_of<CompletedTwice>},
     NamedDriver{"double_end", &main_of<DoubleEnd>},
@@ -48,19 +49,20 @@ constexpr std::array table{
     NamedDriver{"errors_forgotten", &main_of<ErrorsForgotten>},
     NamedDriver{"generation_ignored", &main_of<GenerationIgnored>},
     NamedDriver{"issue_before_publish", &main_of<IssueBeforePublish>},
+    NamedDriver{"namespace_ignored", &main_of<NamespaceIgnored>},
     NamedDriver{"old_cookie", &main_of<OldCookie>},
     NamedDriver{"pin_leaked", &main_of<PinLeaked>},
     NamedDriver{"proof_of_another", &main_of<ProofOfAnother>},
     NamedDriver{"queue_ignored", &main_of<QueueIgnored>},
     NamedDriver{"reference_dropped", &main_of<ReferenceDropped>},
     NamedDriver{"requeued_while_mapped", &main_of<RequeuedWhileMapped>},
-    NamedDriver{"short_taken_for_whole", &main_of<ShortTakenForWhole>},
+    NamedDriver{"status_ignored", &main_of<StatusIgnored>},
     NamedDriver{"touched_after_publish", &main_of<TouchedAfterPublish>},
     NamedDriver{"unmapped_on_timeout", &main_of<UnmappedOnTimeout>},
     NamedDriver{"wrong_direction", &main_of<WrongDirection>},
 };
 
 }  // namespace
-}  // namespace nvme::broken
+}  // namespace nvme_ring::broken
 
-int main(int argc, char** argv) { return named_driver_main(argc, argv, nvme::broken::table); }
+int main(int argc, char** argv) { return named_driver_main(argc, argv, nvme_ring::broken::table); }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The reference driver of the simulated NVMe controller: a driver on the bare core, on the queue
-// pairs of examples/nvme. It must survive every fault of the adversary.
+// The reference driver: a driver on the bare core for the simulated NVMe controller, on the queue
+// pairs of examples/nvme, written as for hardware. The reference driver must survive every fault of
+// the adversary. Each driver in broken/ is derived from this one and replaces a virtual step, so
+// that a program that has them all has the code of one world.
 
 #ifndef BLKOWN_TESTS_SIM_NVME_RING_DRIVER_HPP
 #define BLKOWN_TESTS_SIM_NVME_RING_DRIVER_HPP
@@ -99,7 +101,8 @@ class Driver {
   explicit Driver(sim::NvmeHost<Driver>& host)
       : host_{host},
         admin_{host.device, host.controller, 0},
-        watches_(host.queue_count() * host.depth()) {
+        watches_(host.queue_count() * host.depth()),
+        ranges_(host.queue_count() * host.depth()) {
     for (std::uint32_t queue = 0; queue != host.queue_count(); ++queue) {
       rings_.emplace_back(host.device, host.controller, static_cast<std::uint16_t>(queue + 1));
     }
@@ -107,6 +110,7 @@ class Driver {
   }
   Driver(const Driver&) = delete;
   Driver& operator=(const Driver&) = delete;
+  virtual ~Driver() = default;
 
   void submit(Idle<R> idle) { issue(std::move(idle).start().into_claim()); }
 
@@ -120,8 +124,8 @@ class Driver {
   }
 
   /// The first timeout of a publication aborts the command, the next one resets the controller.
-  void timeout(const ARef<R>& pin, const Cookie& cookie) {
-    Watch& watch = watches_[pin.queue().value * host_.depth() + pin.tag().value];
+  virtual void timeout(const ARef<R>& pin, const Cookie& cookie) {
+    Watch& watch = watches_[index_of(pin.queue(), pin.tag())];
     if (watch.aborted == cookie.generation) return reset();
     watch.aborted = cookie.generation;
     const auto entry = SubmissionEntry::abort(static_cast<std::uint16_t>(pin.queue().value + 1),
@@ -136,59 +140,63 @@ class Driver {
     for (Rings& rings : rings_) rings.free(proof);
   }
 
- private:
-  struct AdminData {
-    std::optional<nvme::CompletionEntry> done;
-  };
-  using AdminRequest = blkown::Request<AdminData>;
-  struct Watch {
-    blkown::Generation aborted{~std::uint32_t{0}};
-  };
-  struct Sink {
-    void operator()(blkown::EndedList<AdminRequest>&&) {}  // frees the tags
-  };
-
+ protected:
   // --- issue -------------------------------------------------------------------------------------
 
-  void issue(Claim<R> claim) {
+  virtual void issue(Claim<R> claim) {
     if (const auto error = map(claim)) return give_back(std::move(claim), *error);
-    Rings& rings = rings_[claim.queue().value];
-    const auto entry = command(claim, rings);
-    if (!entry.has_value()) {
-      unmap(claim, *dma::EndProof::of(claim));
-      return end(std::move(claim), Status::invalid);
-    }
-    auto issued = rings.pair.publish(std::move(claim), *entry);
-    if (issued.has_value()) return rings.pair.ring_doorbell();
-    // A forged completion may have claimed the I/O before the refusal.
-    if (!issued.error().claim.has_value()) return;
-    Claim<R> refused = *std::move(issued.error().claim);
-    unmap(refused, *dma::EndProof::of(refused));
-    give_back(std::move(refused), Status::resource);
+    const auto entry = command(claim);
+    if (entry.has_value()) return send(std::move(claim), *entry);
+    unmap(claim, *dma::EndProof::of(claim));
+    end(std::move(claim), Status::invalid);
   }
-  /// Maps the I/O's pieces, which are adjacent, as one.
+  /// Publishes, and then rings the doorbell: the completion may arrive before the doorbell returns.
+  virtual void send(Claim<R> claim, const SubmissionEntry& entry) {
+    Pair& pair = pair_of(claim.queue());
+    auto issued = pair.publish(std::move(claim), entry);
+    if (issued.has_value()) return pair.ring_doorbell();
+    // A forged completion may have claimed the I/O before the refusal.
+    if (issued.error().claim.has_value()) refused(*std::move(issued.error().claim));
+  }
+  /// The ring is full.
+  void refused(Claim<R> claim) {
+    unmap(claim, *dma::EndProof::of(claim));
+    give_back(std::move(claim), Status::resource);
+  }
+  /// Maps the I/O's pieces, which are adjacent, as one. A discard's memory is its range.
   [[nodiscard]] std::optional<Status> map(Claim<R>& claim) {
     sim::Io<Driver>& io = claim.data();
-    if (io.segment_count == 0) return std::nullopt;
-    const blkown::Segment whole{io.memory[0].data, static_cast<std::size_t>(io.length_bytes())};
+    blkown::Segment whole{};
+    if (io.opcode == sim::Opcode::discard) {
+      Range& range = ranges_[index_of(claim.queue(), claim.tag())];
+      const nvme::BlockRange blocks = blocks_of(io);
+      range.blocks.block_count = blocks.block_count;
+      range.blocks.slba = blocks.slba;
+      whole = {reinterpret_cast<std::byte*>(&range.blocks), sizeof range.blocks};
+    } else {
+      if (io.segment_count == 0) return std::nullopt;
+      whole = {io.memory[0].data, static_cast<std::size_t>(io.length_bytes())};
+    }
     auto prepared =
-        dma::map(claim, host_.device, std::span{&whole, 1}, io.direction(), io.driver.iovas);
+        dma::map(claim, host_.device, std::span{&whole, 1}, direction_of(io), io.driver.iovas);
     if (!prepared.has_value()) return prepared.error().status();
     io.driver.mapping = std::move(*prepared).activate();
     return std::nullopt;
   }
-  [[nodiscard]] std::optional<SubmissionEntry> command(Claim<R>& claim, Rings& rings) {
+  [[nodiscard]] virtual dma::Direction direction_of(const sim::Io<Driver>& io) const {
+    return io.direction();
+  }
+  /// The namespace of the I/O.
+  [[nodiscard]] virtual std::uint32_t nsid() const { return host_.nsid(); }
+  [[nodiscard]] nvme::BlockRange blocks_of(const sim::Io<Driver>& io) const {
+    const std::uint32_t sectors = host_.block_bytes() / 512;
+    return {io.sector / sectors, io.length_sectors / sectors};
+  }
+  [[nodiscard]] std::optional<SubmissionEntry> command(Claim<R>& claim) {
     const sim::Io<Driver>& io = claim.data();
-    const nvme::BlockRange blocks{io.sector, io.length_sectors};
-    switch (io.opcode) {
-      case sim::Opcode::flush: return SubmissionEntry::flush(1);
-      case sim::Opcode::discard: return SubmissionEntry::write_zeroes(1, blocks, true);
-      case sim::Opcode::write_zeroes: return SubmissionEntry::write_zeroes(1, blocks, false);
-      default: break;
-    }
-    SubmissionEntry entry = io.opcode == sim::Opcode::read ? SubmissionEntry::read(1, blocks)
-                                                           : SubmissionEntry::write(1, blocks);
-    const nvme::PrpListPage list = rings.list(claim.tag());
+    SubmissionEntry entry = without_memory(io);
+    if (!io.driver.mapping.has_value()) return entry;
+    const nvme::PrpListPage list = rings_[claim.queue().value].list(claim.tag());
     const auto prps =
         nvme::build_prps(io.driver.mapping->segments(), std::span{&list, 1}, page_bytes);
     if (!prps.has_value()) return std::nullopt;
@@ -204,22 +212,72 @@ class Driver {
 
   // --- completion --------------------------------------------------------------------------------
 
-  void complete(QueueIndex queue, const nvme::CompletionEntry& entry) {
+  virtual void complete(QueueIndex queue, const nvme::CompletionEntry& entry) {
     auto claim = host_.claim(queue, entry.command_id);
-    if (!claim.has_value()) return;  // late, duplicated or forged
+    if (!claim.has_value()) return;  // late, duplicated or forged; the host has counted it
     unmap(*claim, *dma::EndProof::of(*claim));
-    end(*std::move(claim), nvme::to_status(entry.status()));
+    finish(*std::move(claim), entry);
   }
   static void unmap(Claim<R>& claim, const dma::EndProof& proof) {
     auto mapping = std::exchange(claim.data().driver.mapping, std::nullopt);
     if (!mapping.has_value()) return;
     auto unmapped = std::move(*mapping).unmap(proof);
+    // unmap() returns the mapping if the proof does not fit.
     if (!unmapped.has_value()) claim.data().driver.mapping = std::move(unmapped.error());
   }
-  void end(Claim<R> claim, Status status) {
+  virtual void finish(Claim<R> claim, const nvme::CompletionEntry& entry) {
+    end(std::move(claim), nvme::to_status(entry.status()));
+  }
+  virtual void end(Claim<R> claim, Status status) {
     claim.data().driver.tries = 0;
-    watches_[claim.queue().value * host_.depth() + claim.tag().value] = {};
+    watches_[index_of(claim.queue(), claim.tag())] = {};
     std::move(claim).end(status);
+  }
+
+  // --- reset -------------------------------------------------------------------------------------
+
+  /// Stops the controller, which proves that it is done with all memory, and starts it again.
+  virtual void reset() {
+    const dma::EndProof proof = disable();
+    give_up_all(proof);
+    host_.device.drain(proof);
+    start();
+  }
+
+  using Pair = Rings::Pair;
+  [[nodiscard]] Pair& pair_of(QueueIndex queue) noexcept { return rings_[queue.value].pair; }
+
+  sim::NvmeHost<Driver>& host_;
+
+ private:
+  struct AdminData {
+    std::optional<nvme::CompletionEntry> done;
+  };
+  using AdminRequest = blkown::Request<AdminData>;
+  struct Watch {
+    blkown::Generation aborted{~std::uint32_t{0}};
+  };
+  /// Of a discard. Aligned, so that it lies in one page.
+  struct alignas(sizeof(nvme::DsmRange)) Range {
+    nvme::DsmRange blocks{};
+  };
+  struct Sink {
+    void operator()(blkown::EndedList<AdminRequest>&&) {}  // frees the tags
+  };
+
+  [[nodiscard]] std::size_t index_of(QueueIndex queue, blkown::Tag tag) const noexcept {
+    return std::size_t{queue.value} * host_.depth() + tag.value;
+  }
+  [[nodiscard]] SubmissionEntry without_memory(const sim::Io<Driver>& io) const {
+    const nvme::BlockRange blocks = blocks_of(io);
+    switch (io.opcode) {
+      case sim::Opcode::flush: return SubmissionEntry::flush(nsid());
+      case sim::Opcode::discard: return SubmissionEntry::dataset_management(nsid(), 1, true);
+      case sim::Opcode::write_zeroes: return SubmissionEntry::write_zeroes(nsid(), blocks, false);
+      case sim::Opcode::compare: return SubmissionEntry::compare(nsid(), blocks);
+      case sim::Opcode::read: return SubmissionEntry::read(nsid(), blocks);
+      default: return SubmissionEntry::write(nsid(), blocks);
+    }
   }
 
   // --- the admin queue ---------------------------------------------------------------------------
@@ -262,7 +320,7 @@ class Driver {
     return false;
   }
 
-  // --- start and reset ---------------------------------------------------------------------------
+  // --- start and stop ----------------------------------------------------------------------------
 
   [[nodiscard]] nvme::Csts csts() { return {host_.controller.read32(nvme::reg::csts)}; }
 
@@ -315,12 +373,6 @@ class Driver {
     }
     return true;
   }
-  void reset() {
-    const dma::EndProof proof = disable();
-    give_up_all(proof);
-    host_.device.drain(proof);
-    start();
-  }
   void give_up_admin(const dma::EndProof&) {
     admin_tags_.for_each_in_flight(QueueIndex{},
                                    [&](const ARef<AdminRequest>& pin, const Cookie& cookie) {
@@ -352,13 +404,13 @@ class Driver {
   static constexpr unsigned max_waits = 10'000;
   static constexpr unsigned max_starts = 100;
 
-  sim::NvmeHost<Driver>& host_;
   Sink sink_;
   blkown::TagSet<AdminRequest> admin_tags_ = make_admin_tags(sink_);
   blkown::TagCache admin_cache_ = admin_tags_.tag_cache(QueueIndex{}, 0);
   Rings admin_;
   std::deque<Rings> rings_;
   std::vector<Watch> watches_;
+  std::vector<Range> ranges_;
   std::optional<nvme::CompletionEntry> results_[admin_depth];
   bool is_resetting_ = false;
 };

@@ -14,7 +14,7 @@
 
 #include "sim/broken/issue_before_publish.hpp"
 #include "sim/broken/reference_dropped.hpp"
-#include "sim/broken/variant_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 #include "support/driver.hpp"
 #include "support/holders.hpp"
 #include "support/word_text.hpp"
@@ -69,14 +69,14 @@ TEST(TrackedFinding, AReportNamesTheHoldersOfItsRequest) {
   EXPECT_EQ(lines_of(finding), support::Lines{line});
 }
 
-using nvme::broken::VariantDriver;
+using RingDriver = nvme_ring::Driver;
 
 /// The finding of a world of the broken driver D. The world cannot be destroyed in order.
 template <class D>
 const sim::Finding& finding_of_world() {
-  using World = sim::CoreWorld<VariantDriver>;
+  using World = sim::NvmeWorld<RingDriver>;
   static World* kept = nullptr;
-  kept = new World{{}, [](sim::Host<VariantDriver>& host) { return std::make_unique<D>(host); }};
+  kept = new World{{}, [](sim::NvmeHost<RingDriver>& host) { return std::make_unique<D>(host); }};
   EXPECT_FALSE(kept->run());
   return kept->finding();
 }
@@ -89,16 +89,16 @@ bool is_held_in(const sim::Finding& finding, std::string_view file) {
 }
 
 TEST(TrackedFinding, AWorldNamesTheMappingOfARequestThatIsStillInFlight) {
-  const sim::Finding& finding = finding_of_world<nvme::broken::ReferenceDropped>();
+  const sim::Finding& finding = finding_of_world<nvme_ring::broken::ReferenceDropped>();
   EXPECT_EQ(finding.what, "a request is in flight although its completion was accepted");
-  EXPECT_TRUE(is_held_in(finding, "sim/nvme_driver.hpp"));
+  EXPECT_TRUE(is_held_in(finding, "sim/nvme_ring_driver.hpp"));
 }
 
 TEST(TrackedFinding, AWorldNamesTheClaimOfARequestWhoseCompletionWasRefused) {
-  const sim::Finding& finding = finding_of_world<nvme::broken::IssueBeforePublish>();
+  const sim::Finding& finding = finding_of_world<nvme_ring::broken::IssueBeforePublish>();
   EXPECT_EQ(finding.what, "the driver refused the genuine completion of an I/O");
   EXPECT_TRUE(finding.has_request);
-  EXPECT_TRUE(is_held_in(finding, "sim/nvme_driver.hpp"));
+  EXPECT_TRUE(is_held_in(finding, "sim/nvme_ring_driver.hpp"));
 }
 
 }  // namespace

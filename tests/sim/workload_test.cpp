@@ -12,6 +12,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -195,6 +196,105 @@ TEST_F(WorkloadTest, AFalseCompletionAffectsOneIoOnly) {
   EXPECT_EQ(workload_.end(1, Status::ok), nullptr);
   begin(1, Opcode::read);
   EXPECT_NE(workload_.end(1, Status::ok), nullptr);
+}
+
+// --- other disks ---------------------------------------------------------------------------------
+
+TEST(WorkloadOfBlocks, DoesIoOfWholeBlocks) {
+  Workload workload{1, 8};
+  Random dice{1};
+  std::array<Segment, 3> segments;
+  std::set<std::pair<std::uint32_t, std::uint32_t>> places;
+  for (int i = 0; i != 200; ++i) {
+    static_cast<void>(workload.begin(0, dice, segments));
+    places.emplace(workload.slot(0).first_sector, workload.slot(0).length_sectors);
+    ASSERT_EQ(workload.end(0, Status::io_error), nullptr);
+  }
+  EXPECT_EQ(places, (std::set<std::pair<std::uint32_t, std::uint32_t>>{{0, 8}, {0, 16}, {8, 8}}));
+}
+
+/// A workload with compares.
+class WorkloadOfCompares : public testing::Test {
+ protected:
+  /// Begins I/Os until one is a compare that must fail, or one that need not. Writes end with ok.
+  void begin_compare(bool must_fail) {
+    std::array<Segment, 3> segments;
+    for (int tries = 0; tries != 10'000; ++tries) {
+      count_ = workload_.begin(0, dice_, segments);
+      const Workload::Slot& slot = workload_.slot(0);
+      const bool is_compare = slot.opcode == Opcode::compare;
+      if (is_compare && slot.must_fail == must_fail && has_written_) return;
+      if (slot.opcode == Opcode::write) {
+        has_written_ = true;
+        std::memcpy(content_.data() + slot.first_sector * sector_bytes, slot.memory, bytes());
+      } else if (!workload_.written(0).empty()) {
+        std::memset(content_.data() + slot.first_sector * sector_bytes, 0, bytes());
+      }
+      // A read ends with an error, because nothing carries it out.
+      const bool writes = !workload_.written(0).empty();
+      ASSERT_EQ(workload_.end(0, writes ? Status::ok : Status::io_error), nullptr);
+    }
+    FAIL() << "no such compare";
+  }
+  [[nodiscard]] std::size_t bytes() const {
+    return workload_.slot(0).length_sectors * sector_bytes;
+  }
+  [[nodiscard]] bool is_equal() const {
+    const Workload::Slot& slot = workload_.slot(0);
+    return std::memcmp(content_.data() + slot.first_sector * sector_bytes, slot.memory, bytes()) ==
+           0;
+  }
+
+  Workload workload_{1, 1, true};
+  Random dice_{1};
+  std::uint32_t count_ = 0;
+  bool has_written_ = false;
+  std::array<std::byte, Workload::slot_bytes> content_{};
+};
+
+TEST_F(WorkloadOfCompares, ACompareOfOtherDataMustFail) {
+  for (int i = 0; i != 20; ++i) {
+    begin_compare(true);
+    EXPECT_FALSE(is_equal());
+    EXPECT_NE(count_, 0U);
+    EXPECT_TRUE(workload_.written(0).empty());
+    if (i % 2 == 0) {
+      EXPECT_EQ(workload_.end(0, Status::medium_error), nullptr);
+    } else {
+      EXPECT_STREQ(workload_.end(0, Status::ok),
+                   "a compare with other data than was written succeeded");
+    }
+  }
+}
+
+TEST_F(WorkloadOfCompares, ACompareOfTheSameDataMaySucceed) {
+  for (int i = 0; i != 20; ++i) {
+    begin_compare(false);
+    EXPECT_TRUE(is_equal());
+    EXPECT_EQ(workload_.end(0, i % 2 == 0 ? Status::ok : Status::medium_error), nullptr);
+  }
+}
+
+TEST_F(WorkloadOfCompares, ExpectsNothingOfACompareWithAFalseCompletion) {
+  begin_compare(true);
+  workload_.taint(0);
+  EXPECT_EQ(workload_.end(0, Status::ok), nullptr);
+}
+
+// Goal: where writes have failed, a compare with any data may succeed.
+TEST_F(WorkloadOfCompares, ExpectsNothingWhereTheContentIsUnknown) {
+  std::array<Segment, 3> segments;
+  int compares = 0;
+  for (int i = 0; i != 1000; ++i) {
+    static_cast<void>(workload_.begin(0, dice_, segments));
+    const Workload::Slot& slot = workload_.slot(0);
+    if (i > 500 && slot.opcode == Opcode::compare) {
+      ++compares;
+      ASSERT_FALSE(slot.must_fail);
+    }
+    ASSERT_EQ(workload_.end(0, Status::io_error), nullptr);
+  }
+  EXPECT_GT(compares, 10);
 }
 
 }  // namespace

@@ -2,13 +2,13 @@
 //
 // The kit: main functions that run a driver under the adversary.
 //
-//   int main(int argc, char** argv) { return blkown::sim::core_main<MyDriver>(argc, argv); }
+//   int main(int argc, char** argv) { return blkown::sim::nvme_main<MyDriver>(argc, argv); }
 //
 // runs a driver on the bare core with a hundred seeds, or as the options say (kit_options.hpp).
-// mq_main does the same for a driver of the block layer. Each seed is one run: a simulated
-// controller, the faults that the seed chooses, a thousand I/Os, and every invariant checked after
-// every event. The first broken invariant is printed with the command that replays the run. A
-// driver that needs more than the kit's environment is made by a callable:
+// message_main does the same for a driver without rings, mq_main for one of the block layer. Each
+// seed is one run: a simulated device, the faults that the seed chooses, a thousand I/Os, and every
+// invariant checked after every event. The first broken invariant is printed with the command that
+// replays the run. A driver that needs more than the kit's environment is made by a callable:
 //
 //   return blkown::sim::mq_main<MyDriver>(argc, argv, [&](auto& host) {
 //     return std::make_unique<MyDriver>(host, options);
@@ -213,9 +213,8 @@ void print_shrunk(const KitOptions& options, WorldConfig config, const typename 
 
 }  // namespace detail
 
-/// Runs a World, CoreWorld<D> or MqWorld<D>, with each seed until a run fails. `make` makes the
-/// driver of each run.
-/// Errors: false if a run failed. The finding was printed.
+/// Runs a World, NvmeWorld<D>, MessageWorld<D> or MqWorld<D>, with each seed until a run fails.
+/// `make` makes the driver of each run. Errors: false if a run failed. The finding was printed.
 template <class World>
 [[nodiscard]] bool run_seeds(const KitOptions& options, KitTotals& totals,
                              const typename World::Make& make = &World::make_driver) {
@@ -273,29 +272,23 @@ int world_main(int argc, char** argv, const typename World::Make& make) {
 
 }  // namespace detail
 
-/// The main function of a program that tests a driver on the bare core. Returns 0 if no invariant
-/// was broken, 1 if one was, and 2 if the options cannot be used.
-template <CoreDriver D>
-int core_main(int argc, char** argv) {
-  using World = CoreWorld<D>;
-  return detail::world_main<World>(argc, argv, &World::make_driver);
-}
-/// The same for a driver that `make` makes for each run: std::unique_ptr<D>(Host<D>&). D needs no
-/// constructor of this argument. Several drivers may be classes derived from one D: a program that
-/// tests them all then has the code of one world.
-template <detail::DriverOnCore D>
-int core_main(int argc, char** argv, const typename CoreWorld<D>::Make& make) {
-  return detail::world_main<CoreWorld<D>>(argc, argv, make);
-}
-
-/// The main function of a program that tests a driver of an NvmeController. Returns as core_main.
+/// The main function of a program that tests a driver of an NvmeController on the bare core.
+/// Returns 0 if no invariant was broken, 1 if one was, and 2 if the options cannot be used.
 template <NvmeDriver D>
 int nvme_main(int argc, char** argv) {
   using World = NvmeWorld<D>;
   return detail::world_main<World>(argc, argv, &World::make_driver);
 }
 
-/// The main function of a program that tests a driver of a MessageDevice. Returns as core_main.
+/// The same for a driver that `make` makes for each run: std::unique_ptr<D>(NvmeHost<D>&). D needs
+/// no constructor of this argument. Several drivers may be classes derived from one D: a program
+/// that tests them all then has the code of one world.
+template <detail::NvmeDriverOnCore D>
+int nvme_main(int argc, char** argv, const typename NvmeWorld<D>::Make& make) {
+  return detail::world_main<NvmeWorld<D>>(argc, argv, make);
+}
+
+/// The main function of a program that tests a driver of a MessageDevice. Returns as nvme_main.
 template <MessageDriver D>
 int message_main(int argc, char** argv) {
   using World = MessageWorld<D>;
@@ -307,7 +300,7 @@ int message_main(int argc, char** argv, const typename MessageWorld<D>::Make& ma
   return detail::world_main<MessageWorld<D>>(argc, argv, make);
 }
 
-/// The main function of a program that tests a driver of the block layer. Returns as core_main.
+/// The main function of a program that tests a driver of the block layer. Returns as nvme_main.
 template <MqDriver D>
 int mq_main(int argc, char** argv) {
   using World = MqWorld<D>;

@@ -5,13 +5,13 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_BUFFERS_REUSED_ON_RESET_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_BUFFERS_REUSED_ON_RESET_HPP
 
-#include "sim/broken/variant_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-namespace nvme::broken {
+namespace nvme_ring::broken {
 
-class BuffersReusedOnReset : public VariantDriver {
+class BuffersReusedOnReset : public Driver {
  public:
-  using VariantDriver::VariantDriver;
+  using Driver::Driver;
 
  private:
   void reset() override {
@@ -26,6 +26,6 @@ class BuffersReusedOnReset : public VariantDriver {
   }
 };
 
-}  // namespace nvme::broken
+}  // namespace nvme_ring::broken
 
 #endif

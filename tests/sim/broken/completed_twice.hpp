@@ -5,21 +5,21 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_COMPLETED_TWICE_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_COMPLETED_TWICE_HPP
 
-#include "sim/broken/variant_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-namespace nvme::broken {
+namespace nvme_ring::broken {
 
-class CompletedTwice : public VariantDriver {
+class CompletedTwice : public Driver {
  public:
-  using VariantDriver::VariantDriver;
+  using Driver::Driver;
 
  private:
-  void complete(QueueIndex queue, const sim::CompletionEntry& entry) override {
-    VariantDriver::complete(queue, entry);
-    VariantDriver::complete(queue, entry);
+  void complete(QueueIndex queue, const nvme::CompletionEntry& entry) override {
+    Driver::complete(queue, entry);
+    Driver::complete(queue, entry);
   }
 };
 
-}  // namespace nvme::broken
+}  // namespace nvme_ring::broken
 
 #endif

@@ -5,13 +5,13 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_DOUBLE_END_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_DOUBLE_END_HPP
 
-#include "sim/broken/variant_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-namespace nvme::broken {
+namespace nvme_ring::broken {
 
-class DoubleEnd : public VariantDriver {
+class DoubleEnd : public Driver {
  public:
-  using VariantDriver::VariantDriver;
+  using Driver::Driver;
 
  private:
   void end(Claim<R> claim, Status status) override {
@@ -21,6 +21,6 @@ class DoubleEnd : public VariantDriver {
   }
 };
 
-}  // namespace nvme::broken
+}  // namespace nvme_ring::broken
 
 #endif

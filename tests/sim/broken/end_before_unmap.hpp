@@ -5,20 +5,20 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_END_BEFORE_UNMAP_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_END_BEFORE_UNMAP_HPP
 
-#include "sim/broken/variant_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-namespace nvme::broken {
+namespace nvme_ring::broken {
 
-class EndBeforeUnmap : public VariantDriver {
+class EndBeforeUnmap : public Driver {
  public:
-  using VariantDriver::VariantDriver;
+  using Driver::Driver;
 
  private:
-  void complete(QueueIndex queue, const sim::CompletionEntry& entry) override {
+  void complete(QueueIndex queue, const nvme::CompletionEntry& entry) override {
     for (auto& [mapping, proof] : std::exchange(later_, {})) {
       static_cast<void>(std::move(mapping).unmap(proof));
     }
-    auto claim = host_.claim(queue, entry.cookie);
+    auto claim = host_.claim(queue, entry.command_id);
     if (!claim.has_value()) return;
     if (auto mapping = std::exchange(claim->data().driver.mapping, std::nullopt)) {
       later_.emplace_back(std::move(*mapping), *dma::EndProof::of(*claim));
@@ -29,6 +29,6 @@ class EndBeforeUnmap : public VariantDriver {
   std::vector<std::pair<dma::ActiveMapping, dma::EndProof>> later_;
 };
 
-}  // namespace nvme::broken
+}  // namespace nvme_ring::broken
 
 #endif

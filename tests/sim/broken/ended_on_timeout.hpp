@@ -5,13 +5,13 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_ENDED_ON_TIMEOUT_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_ENDED_ON_TIMEOUT_HPP
 
-#include "sim/broken/variant_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-namespace nvme::broken {
+namespace nvme_ring::broken {
 
-class EndedOnTimeout : public VariantDriver {
+class EndedOnTimeout : public Driver {
  public:
-  using VariantDriver::VariantDriver;
+  using Driver::Driver;
 
   void timeout(const ARef<R>& pin, const Cookie& cookie) override {
     auto claim = blkown::claim(pin, cookie);
@@ -19,6 +19,6 @@ class EndedOnTimeout : public VariantDriver {
   }
 };
 
-}  // namespace nvme::broken
+}  // namespace nvme_ring::broken
 
 #endif

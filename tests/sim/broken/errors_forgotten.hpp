@@ -5,22 +5,21 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_ERRORS_FORGOTTEN_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_ERRORS_FORGOTTEN_HPP
 
-#include "sim/broken/variant_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-namespace nvme::broken {
+namespace nvme_ring::broken {
 
-class ErrorsForgotten : public VariantDriver {
+class ErrorsForgotten : public Driver {
  public:
-  using VariantDriver::VariantDriver;
+  using Driver::Driver;
 
  private:
-  void finish(Claim<R> claim, const sim::CompletionEntry& entry) override {
-    const auto status = sim::CompletionEntry::status_of(entry.status_and_phase);
-    if (status != DeviceStatus::success) return;
-    VariantDriver::finish(std::move(claim), entry);
+  void finish(Claim<R> claim, const nvme::CompletionEntry& entry) override {
+    if (!entry.status().is_success()) return;
+    Driver::finish(std::move(claim), entry);
   }
 };
 
-}  // namespace nvme::broken
+}  // namespace nvme_ring::broken
 
 #endif

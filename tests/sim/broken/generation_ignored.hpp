@@ -5,17 +5,17 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_GENERATION_IGNORED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_GENERATION_IGNORED_HPP
 
-#include "sim/broken/variant_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-namespace nvme::broken {
+namespace nvme_ring::broken {
 
-class GenerationIgnored : public VariantDriver {
+class GenerationIgnored : public Driver {
  public:
-  using VariantDriver::VariantDriver;
+  using Driver::Driver;
 
  private:
-  void complete(QueueIndex queue, const sim::CompletionEntry& entry) override {
-    auto claim = host_.claim(queue, entry.cookie);
+  void complete(QueueIndex queue, const nvme::CompletionEntry& entry) override {
+    auto claim = host_.claim(queue, entry.command_id);
     if (!claim.has_value() && claim.error().reason == blkown::LookupReason::stale_generation) {
       claim = host_.tags.claim_any_generation(queue, claim.error().tag);
     }
@@ -26,6 +26,6 @@ class GenerationIgnored : public VariantDriver {
   }
 };
 
-}  // namespace nvme::broken
+}  // namespace nvme_ring::broken
 
 #endif

@@ -5,28 +5,25 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_ISSUE_BEFORE_PUBLISH_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_ISSUE_BEFORE_PUBLISH_HPP
 
-#include "sim/broken/variant_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-namespace nvme::broken {
+namespace nvme_ring::broken {
 
-class IssueBeforePublish : public VariantDriver {
+class IssueBeforePublish : public Driver {
  public:
-  using VariantDriver::VariantDriver;
+  using Driver::Driver;
 
  private:
-  void issue(Claim<R> claim) override {
-    if (const auto error = map(claim)) return give_back(std::move(claim), *error);
-    const QueueIndex queue = claim.queue();
-    if (!rings_[queue.value].submit(host_.controller, queue.value, command(claim)).has_value()) {
-      if (auto mapping = std::exchange(claim.data().driver.mapping, std::nullopt)) {
-        static_cast<void>(std::move(*mapping).cancel(claim));
-      }
-      return give_back(std::move(claim), Status::resource);
-    }
+  void send(Claim<R> claim, const SubmissionEntry& entry) override {
+    SubmissionEntry numbered = entry;
+    numbered.command_id = static_cast<std::uint16_t>(claim.next_cookie().value);
+    Pair& pair = pair_of(claim.queue());
+    if (!pair.submit(numbered).has_value()) return refused(std::move(claim));
+    pair.ring_doorbell();
     std::move(claim).publish([](const Cookie&) {});
   }
 };
 
-}  // namespace nvme::broken
+}  // namespace nvme_ring::broken
 
 #endif

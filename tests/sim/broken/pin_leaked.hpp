@@ -5,21 +5,21 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_PIN_LEAKED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_PIN_LEAKED_HPP
 
-#include "sim/broken/variant_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-namespace nvme::broken {
+namespace nvme_ring::broken {
 
-class PinLeaked : public VariantDriver {
+class PinLeaked : public Driver {
  public:
-  using VariantDriver::VariantDriver;
+  using Driver::Driver;
 
  private:
   void issue(Claim<R> claim) override {
     if (claim.tag().value % 4 == 3) static_cast<void>(claim.pin().into_raw());
-    VariantDriver::issue(std::move(claim));
+    Driver::issue(std::move(claim));
   }
 };
 
-}  // namespace nvme::broken
+}  // namespace nvme_ring::broken
 
 #endif

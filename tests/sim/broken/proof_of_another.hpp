@@ -5,17 +5,17 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_PROOF_OF_ANOTHER_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_PROOF_OF_ANOTHER_HPP
 
-#include "sim/broken/variant_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-namespace nvme::broken {
+namespace nvme_ring::broken {
 
-class ProofOfAnother : public VariantDriver {
+class ProofOfAnother : public Driver {
  public:
-  using VariantDriver::VariantDriver;
+  using Driver::Driver;
 
  private:
-  void complete(QueueIndex queue, const sim::CompletionEntry& entry) override {
-    auto claim = host_.claim(queue, entry.cookie);
+  void complete(QueueIndex queue, const nvme::CompletionEntry& entry) override {
+    auto claim = host_.claim(queue, entry.command_id);
     if (!claim.has_value()) return;
     const auto proof = std::exchange(last_, dma::EndProof::of(*claim));
     if (proof.has_value()) unmap(*claim, *proof);
@@ -25,6 +25,6 @@ class ProofOfAnother : public VariantDriver {
   std::optional<dma::EndProof> last_;
 };
 
-}  // namespace nvme::broken
+}  // namespace nvme_ring::broken
 
 #endif

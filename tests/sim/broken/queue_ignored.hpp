@@ -5,20 +5,20 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_QUEUE_IGNORED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_QUEUE_IGNORED_HPP
 
-#include "sim/broken/variant_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-namespace nvme::broken {
+namespace nvme_ring::broken {
 
-class QueueIgnored : public VariantDriver {
+class QueueIgnored : public Driver {
  public:
-  using VariantDriver::VariantDriver;
+  using Driver::Driver;
 
  private:
-  void complete(QueueIndex, const sim::CompletionEntry& entry) override {
-    VariantDriver::complete(QueueIndex{0}, entry);
+  void complete(QueueIndex, const nvme::CompletionEntry& entry) override {
+    Driver::complete(QueueIndex{0}, entry);
   }
 };
 
-}  // namespace nvme::broken
+}  // namespace nvme_ring::broken
 
 #endif

@@ -6,17 +6,17 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_REFERENCE_DROPPED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_REFERENCE_DROPPED_HPP
 
-#include "sim/broken/variant_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-namespace nvme::broken {
+namespace nvme_ring::broken {
 
-class ReferenceDropped : public VariantDriver {
+class ReferenceDropped : public Driver {
  public:
-  using VariantDriver::VariantDriver;
+  using Driver::Driver;
 
  private:
-  void complete(QueueIndex queue, const sim::CompletionEntry& entry) override {
-    auto reference = host_.tag_to_rq(queue, entry.cookie);
+  void complete(QueueIndex queue, const nvme::CompletionEntry& entry) override {
+    auto reference = host_.tag_to_rq(queue, entry.command_id);
     if (!reference.has_value()) return;
     auto owned = blkown::Owned<R>::try_from_shared(*std::move(reference));
     if (!owned.has_value()) return;
@@ -24,6 +24,6 @@ class ReferenceDropped : public VariantDriver {
   }
 };
 
-}  // namespace nvme::broken
+}  // namespace nvme_ring::broken
 
 #endif

@@ -1,29 +1,30 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The driver requeues a short transfer with its memory still mapped.
+// The driver requeues an I/O that has failed with its memory still mapped.
 
 #ifndef BLKOWN_TESTS_SIM_BROKEN_REQUEUED_WHILE_MAPPED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_REQUEUED_WHILE_MAPPED_HPP
 
-#include "sim/broken/variant_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-namespace nvme::broken {
+namespace nvme_ring::broken {
 
-class RequeuedWhileMapped : public VariantDriver {
+class RequeuedWhileMapped : public Driver {
  public:
-  using VariantDriver::VariantDriver;
+  using Driver::Driver;
 
  private:
-  void complete(QueueIndex queue, const sim::CompletionEntry& entry) override {
-    auto claim = host_.claim(queue, entry.cookie);
+  void complete(QueueIndex queue, const nvme::CompletionEntry& entry) override {
+    auto claim = host_.claim(queue, entry.command_id);
     if (!claim.has_value()) return;
-    const bool is_short = entry.transferred_bytes != claim->data().length_bytes();
-    if (is_short && claim->data().segment_count != 0) return std::move(*claim).requeue();
+    const nvme::StatusField status = entry.status();
+    const bool may_retry = !status.is_success() && !status.do_not_retry();
+    if (may_retry && claim->data().driver.tries++ < 8) return std::move(*claim).requeue();
     unmap(*claim, *dma::EndProof::of(*claim));
     finish(*std::move(claim), entry);
   }
 };
 
-}  // namespace nvme::broken
+}  // namespace nvme_ring::broken
 
 #endif

@@ -5,30 +5,22 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_TOUCHED_AFTER_PUBLISH_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_TOUCHED_AFTER_PUBLISH_HPP
 
-#include "sim/broken/variant_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-namespace nvme::broken {
+namespace nvme_ring::broken {
 
-class TouchedAfterPublish : public VariantDriver {
+class TouchedAfterPublish : public Driver {
  public:
-  using VariantDriver::VariantDriver;
+  using Driver::Driver;
 
  private:
-  void issue(Claim<R> claim) override {
-    if (const auto error = map(claim)) return give_back(std::move(claim), *error);
-    const sim::SubmissionEntry entry = command(claim);
-    const QueueIndex queue = claim.queue();
-    sim::Io<VariantDriver>& io = claim.data();
-    auto issued = std::move(claim).publish([&](const Cookie&) {
-      return rings_[queue.value].submit(host_.controller, queue.value, entry);
-    });
+  void send(Claim<R> claim, const SubmissionEntry& entry) override {
+    sim::Io<Driver>& io = claim.data();
+    Driver::send(std::move(claim), entry);
     io.segment_count = 0;
-    if (!issued.has_value() && issued.error().claim.has_value()) {
-      refused(*std::move(issued.error().claim));
-    }
   }
 };
 
-}  // namespace nvme::broken
+}  // namespace nvme_ring::broken
 
 #endif

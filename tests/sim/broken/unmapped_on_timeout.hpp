@@ -5,13 +5,13 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_UNMAPPED_ON_TIMEOUT_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_UNMAPPED_ON_TIMEOUT_HPP
 
-#include "sim/broken/variant_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-namespace nvme::broken {
+namespace nvme_ring::broken {
 
-class UnmappedOnTimeout : public VariantDriver {
+class UnmappedOnTimeout : public Driver {
  public:
-  using VariantDriver::VariantDriver;
+  using Driver::Driver;
 
   void timeout(const ARef<R>& pin, const Cookie& cookie) override {
     auto claim = blkown::claim(pin, cookie);
@@ -21,6 +21,6 @@ class UnmappedOnTimeout : public VariantDriver {
   }
 };
 
-}  // namespace nvme::broken
+}  // namespace nvme_ring::broken
 
 #endif

@@ -5,27 +5,21 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_WRONG_DIRECTION_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_WRONG_DIRECTION_HPP
 
-#include "sim/broken/variant_driver.hpp"
+#include "sim/nvme_ring_driver.hpp"
 
-namespace nvme::broken {
+namespace nvme_ring::broken {
 
-class WrongDirection : public VariantDriver {
+class WrongDirection : public Driver {
  public:
-  using VariantDriver::VariantDriver;
+  using Driver::Driver;
 
  private:
-  std::optional<Status> map(Claim<R>& claim) override {
-    sim::Io<VariantDriver>& io = claim.data();
-    if (io.segment_count == 0) return std::nullopt;
-    const auto direction =
-        io.opcode == Opcode::read ? dma::Direction::to_device : dma::Direction::from_device;
-    auto prepared = dma::map(claim, host_.device, io.segments(), direction, io.driver.iovas);
-    if (!prepared.has_value()) return prepared.error().status();
-    io.driver.mapping = std::move(*prepared).activate();
-    return std::nullopt;
+  [[nodiscard]] dma::Direction direction_of(const sim::Io<Driver>& io) const override {
+    return io.direction() == dma::Direction::to_device ? dma::Direction::from_device
+                                                       : dma::Direction::to_device;
   }
 };
 
-}  // namespace nvme::broken
+}  // namespace nvme_ring::broken
 
 #endif

@@ -338,6 +338,7 @@ class MessageDevice {
         return status_of(media_.zero(command.offset_bytes(), command.length_bytes()));
       case Opcode::read: return DeviceStatus::success;  // the reply reads the medium
       case Opcode::write: return write(command, moved_bytes);
+      case Opcode::compare:
       case Opcode::abort: break;
     }
     return DeviceStatus::invalid_command;

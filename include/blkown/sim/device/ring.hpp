@@ -19,7 +19,8 @@ enum class Opcode : std::uint8_t {
   read,
   write_zeroes,
   discard,
-  abort,  ///< Ends the command with the cookie `target`, if the controller still has it.
+  compare,  ///< Fails if the medium holds other data. For an NvmeController only.
+  abort,    ///< Ends the command with the cookie `target`, if the controller still has it.
 };
 
 [[nodiscard]] constexpr const char* to_string(Opcode opcode) noexcept {
@@ -29,6 +30,7 @@ enum class Opcode : std::uint8_t {
     case Opcode::read: return "read";
     case Opcode::write_zeroes: return "write_zeroes";
     case Opcode::discard: return "discard";
+    case Opcode::compare: return "compare";
     case Opcode::abort: return "abort";
   }
   return "unknown opcode";

@@ -39,7 +39,7 @@ inline namespace BLKOWN_ABI {
 namespace sim {
 
 /// One run of the driver D, whose environment is H. Each world runs once.
-template <detail::DriverOnCore D, class H = Host<D>>
+template <detail::DriverOnCore D, class H>
 class CoreWorld : public WorldBaseOf<typename H::Device> {
   using Base = WorldBaseOf<typename H::Device>;
 
@@ -57,7 +57,7 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
 
   /// Makes the environment. run() makes the driver.
   explicit CoreWorld(const WorldConfig& config, Make make = &make_driver)
-      : Base{config},
+      : Base{config_of(config)},
         make_{std::move(make)},
         tags_{make_tags()},
         host_(make_host()),
@@ -109,6 +109,12 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
   static constexpr std::uint64_t max_events_per_io = 2000;
   static constexpr std::uint64_t event_ns = 1000;
 
+  [[nodiscard]] static WorldConfig config_of(const WorldConfig& config) noexcept {
+    if constexpr (!Base::is_nvme) return config;
+    WorldConfig its = Base::with_namespace(config);
+    its.has_compares = true;
+    return its;
+  }
   [[nodiscard]] TagSet<R> make_tags() {
     auto made = TagSet<R>::create(tag_config(config_), EndSink<R>::to(sink_));
     if (!made.has_value()) std::abort();
@@ -121,7 +127,8 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
                *device_,
                controller_,
                {&on_lookup, this},
-               {.argument = this, .wait = &wait, .admin_lookup = &on_admin_lookup}};
+               {.argument = this, .wait = &wait, .admin_lookup = &on_admin_lookup},
+               {.nsid = config_.nsid, .block_bytes = config_.block_bytes}};
     } else if constexpr (Base::has_dma) {
       return H{tags_, *device_, controller_, {&on_lookup, this}};
     } else {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Host: the environment of a driver on the bare core, and the interface that the driver implements.
+// NvmeHost, MessageHost: the environment of a driver on the bare core, and the interface that the
+// driver implements.
 //
 // The world (core_world.hpp) makes the TagSet, the DMA device and the controller, and gives them to
-// the driver as a Host<D>. The driver D implements CoreDriver: the world calls submit() for each
-// I/O, interrupt() for completions, and timeout(), failed() and stop() as their names say. The data
-// of each request is an Io<D>: the I/O, and the driver's own data.
+// the driver as an NvmeHost<D>. The driver D implements NvmeDriver: the world calls submit() for
+// each I/O, interrupt() for completions, and timeout(), failed() and stop() as their names say. The
+// data of each request is an Io<D>: the I/O, and the driver's own data. The driver of a
+// MessageDevice has a MessageHost<D>, and implements MessageDriver.
 
 #ifndef BLKOWN_SIM_HARNESS_HOST_HPP
 #define BLKOWN_SIM_HARNESS_HOST_HPP
@@ -21,7 +23,6 @@
 #include <blkown/request.hpp>
 #include <blkown/segment.hpp>
 #include <blkown/sim/device/command.hpp>
-#include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
@@ -120,21 +121,6 @@ struct LookupHost {
   LookupSink sink_;
 };
 
-/// The environment of the driver D of a Controller.
-template <class D>
-struct Host : LookupHost<D> {
-  using Device = Controller;
-  using R = CoreRequest<D>;
-
-  /// The parts of the world that the driver uses. `sink` hears of each lookup.
-  Host(TagSet<R>& its_tags, dma::Device<Iommu>& its_device, Controller& its_controller,
-       typename LookupHost<D>::LookupSink sink)
-      : LookupHost<D>{its_tags, sink}, device{its_device}, controller{its_controller} {}
-
-  dma::Device<Iommu>& device;
-  Controller& controller;
-};
-
 /// The environment of the driver D of an NvmeController. The I/O queue n of the controller, from 1,
 /// is the hardware queue n - 1. A cookie is a command identifier (CookieLayout::nvme).
 template <class D>
@@ -147,14 +133,26 @@ struct NvmeHost : LookupHost<D> {
     bool (*wait)(void* argument) = nullptr;
     void (*admin_lookup)(void* argument, std::uint64_t command_id, bool was_accepted) = nullptr;
   };
+  /// The disk of the run.
+  struct Namespace {
+    std::uint32_t nsid = 1;           ///< Another namespace is another disk.
+    std::uint32_t block_bytes = 512;  ///< An I/O is whole blocks.
+  };
 
   /// The parts of the world that the driver uses. `sink` hears of each lookup.
   NvmeHost(TagSet<R>& its_tags, dma::Device<Iommu>& its_device, NvmeController& its_controller,
-           typename LookupHost<D>::LookupSink sink, const Services& services)
+           typename LookupHost<D>::LookupSink sink, const Services& services,
+           const Namespace& its_namespace = {})
       : LookupHost<D>{its_tags, sink},
         device{its_device},
         controller{its_controller},
-        services_{services} {}
+        services_{services},
+        namespace_{its_namespace} {}
+
+  /// The namespace of the driver's I/O.
+  [[nodiscard]] std::uint32_t nsid() const noexcept { return namespace_.nsid; }
+  /// The size of the namespace's blocks. Each I/O is whole blocks.
+  [[nodiscard]] std::uint32_t block_bytes() const noexcept { return namespace_.block_bytes; }
 
   /// Waits for the controller's next step, for example while the controller becomes ready. Returns
   /// false if no step is planned: what the driver waits for does not come.
@@ -170,6 +168,7 @@ struct NvmeHost : LookupHost<D> {
 
  private:
   Services services_;
+  Namespace namespace_;
 };
 
 /// The environment of the driver D of a MessageDevice.
@@ -200,18 +199,25 @@ concept DriverOnCore = requires(D& driver, Idle<CoreRequest<D>> idle,
   { driver.stop() } -> std::same_as<void>;
 };
 
+/// The members of a driver of an NvmeController but its constructor.
+template <class D>
+concept NvmeDriverOnCore = DriverOnCore<D> && requires(D& driver) {
+  { driver.admin_interrupt() } -> std::same_as<void>;
+};
+
 /// A driver that its environment H suffices to make.
 template <class D, class H>
 concept MadeFrom = requires(H& host) { D{host}; };
 
 }  // namespace detail
 
-/// A driver on the bare core for the kit.
+/// A driver on the bare core of an NvmeController.
 ///
 ///   struct RequestData;                     data of each request; default-constructed once
-///   explicit D(Host<D>&);                   makes the rings and starts the controller
+///   explicit D(NvmeHost<D>&);               enables the controller and creates the I/O queues
 ///   void submit(Idle<R>);                   issues, ends or requeues the I/O
-///   void interrupt(QueueIndex queue);       takes the completions of the queue
+///   void interrupt(QueueIndex queue);       takes the completions of an I/O queue
+///   void admin_interrupt();                 takes those of the admin queue
 ///   void timeout(const ARef<R>&, const Cookie&);
 ///                                           the I/O has been in flight for a timeout; called again
 ///                                           after each further timeout
@@ -219,25 +225,16 @@ concept MadeFrom = requires(H& host) { D{host}; };
 ///   void stop();                            the last call: stops the controller, ends all I/O and
 ///                                           frees all memory
 ///
-/// Context: one at a time, except that interrupt() may run within submit() and timeout(), as an
-/// interrupt on another processor would: within a doorbell or within dma::map.
+/// Context: one at a time, except that the interrupts may run within submit() and timeout(), as on
+/// another processor: within a doorbell or within dma::map.
 template <class D>
-concept CoreDriver = detail::DriverOnCore<D> && detail::MadeFrom<D, Host<D>>;
+concept NvmeDriver = detail::NvmeDriverOnCore<D> && detail::MadeFrom<D, NvmeHost<D>>;
 
-/// A driver on the bare core of a MessageDevice. As CoreDriver, but: D(MessageHost<D>&) connects
-/// the queues, interrupt() receives the replies of the queue, and failed() means that a connection
-/// was lost. interrupt() may run within MessageDevice::take.
+/// A driver on the bare core of a MessageDevice. As NvmeDriver, but: D(MessageHost<D>&) connects
+/// the queues, interrupt() receives the replies of the queue, there is no admin_interrupt(), and
+/// failed() means that a connection was lost. interrupt() may run within MessageDevice::take.
 template <class D>
 concept MessageDriver = detail::DriverOnCore<D> && detail::MadeFrom<D, MessageHost<D>>;
-
-/// A driver on the bare core of an NvmeController. As CoreDriver, but: D(NvmeHost<D>&) enables the
-/// controller and creates the I/O queues, interrupt() takes the completions of an I/O queue, and
-/// admin_interrupt() those of the admin queue.
-template <class D>
-concept NvmeDriver =
-    detail::DriverOnCore<D> && detail::MadeFrom<D, NvmeHost<D>> && requires(D& driver) {
-      { driver.admin_interrupt() } -> std::same_as<void>;
-    };
 
 }  // namespace sim
 }  // namespace BLKOWN_ABI

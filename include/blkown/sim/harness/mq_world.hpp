@@ -278,12 +278,6 @@ class MqWorld : public WorldBaseOf<NvmeController> {
 
   /// One seed in four has a namespace with blocks of 4,096 bytes, and one in two has an inactive
   /// namespace before it.
-  [[nodiscard]] static WorldConfig with_namespace(WorldConfig config) {
-    config.block_bytes = config.seed % 4 == 3 ? 4096 : 512;
-    config.nsid = 1 + static_cast<std::uint32_t>(config.seed / 4 % 2);
-    return config;
-  }
-
   /// Makes the driver, has it start the controller, and makes the disk.
   /// Errors: false, with a finding.
   [[nodiscard]] bool bring_up() {

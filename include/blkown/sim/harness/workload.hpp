@@ -45,13 +45,19 @@ class Workload {
     std::byte* memory = nullptr;
     bool is_in_flight = false;
     bool is_tainted = false;                    // the driver accepted a false completion
+    bool must_fail = false;                     // compares the medium with data that it has not
     std::array<bool, slot_sectors> is_known{};  // the model knows the sector's content
   };
 
-  /// Makes a workload for a disk of `slot_count` slots, all zeroes. Each I/O is whole blocks.
+  /// Makes a workload for a disk of `slot_count` slots, all zeroes. Each I/O is whole blocks. With
+  /// `has_compares`, one I/O in 16 compares the medium with data.
   /// Precondition: a slot is a multiple of `block_sectors`.
-  explicit Workload(std::uint32_t slot_count, std::uint32_t block_sectors = 1)
-      : slots_(slot_count), block_sectors_{block_sectors}, content_(slot_count * slot_bytes) {
+  explicit Workload(std::uint32_t slot_count, std::uint32_t block_sectors = 1,
+                    bool has_compares = false)
+      : slots_(slot_count),
+        block_sectors_{block_sectors},
+        has_compares_{has_compares},
+        content_(slot_count * slot_bytes) {
     const std::size_t bytes = slot_count * slot_room_bytes;
     arena_.reset(static_cast<std::byte*>(std::aligned_alloc(4096, bytes)));
     if (arena_ == nullptr) std::abort();
@@ -83,30 +89,18 @@ class Workload {
   std::uint32_t begin(std::uint32_t index, Random& dice, std::span<Segment, 3> segments) {
     Slot& slot = slots_[index];
     slot.is_in_flight = true;
-    slot.is_tainted = false;
+    slot.is_tainted = slot.must_fail = false;
     const std::uint32_t blocks = slot_sectors / block_sectors_;
     const auto first_block = static_cast<std::uint32_t>(dice.below(blocks));
     slot.first_sector = first_block * block_sectors_;
     slot.length_sectors =
         (1 + static_cast<std::uint32_t>(dice.below(blocks - first_block))) * block_sectors_;
-    const std::uint64_t choice = dice.below(16);
-    slot.opcode = choice == 0   ? Opcode::flush
-                  : choice == 1 ? Opcode::discard
-                  : choice == 2 ? Opcode::write_zeroes
-                  : choice < 9  ? Opcode::write
-                                : Opcode::read;
-    if (slot.opcode != Opcode::read && slot.opcode != Opcode::write) return 0;
+    slot.opcode = choose_opcode(dice);
+    if (!has_memory(slot)) return 0;
     const std::size_t length_bytes = slot.length_sectors * detail::bytes_in_sector;
     slot.memory = arena_.get() + index * slot_room_bytes + dice.below(64) * 64;
     std::byte* const memory = slot.memory;
-    if (slot.opcode == Opcode::write) {
-      for (std::size_t i = 0; i != length_bytes; i += 8) {
-        const std::uint64_t word = dice.next();
-        std::memcpy(memory + i, &word, 8);
-      }
-    } else {
-      std::memset(memory, 0xEE, length_bytes);
-    }
+    fill(slot, index, dice);
     // The pieces are adjacent, so a driver may merge them again.
     const std::size_t first = dice.chance(1, 2) ? length_bytes : 8 * dice.below(length_bytes / 8);
     segments[0] = {memory, first};
@@ -143,12 +137,15 @@ class Workload {
     const bool is_good = status == Status::ok && !slot.is_tainted;
     if (slot.opcode == Opcode::flush) return nullptr;
     std::byte* const content = content_.data() + index * slot_bytes;
+    if (slot.opcode == Opcode::compare) {
+      return is_good && slot.must_fail ? "a compare with other data than was written succeeded"
+                                       : nullptr;
+    }
     for (std::uint32_t i = 0; i != slot.length_sectors; ++i) {
       const std::uint32_t sector = slot.first_sector + i;
       std::byte* const expected = content + sector * detail::bytes_in_sector;
-      const bool has_memory = slot.opcode == Opcode::read || slot.opcode == Opcode::write;
       const std::byte* const memory =
-          has_memory ? slot.memory + i * detail::bytes_in_sector : nullptr;
+          has_memory(slot) ? slot.memory + i * detail::bytes_in_sector : nullptr;
       if (slot.opcode == Opcode::read) {
         if (is_good && slot.is_known[sector] &&
             std::memcmp(memory, expected, detail::bytes_in_sector) != 0) {
@@ -187,8 +184,43 @@ class Workload {
     void operator()(std::byte* memory) const noexcept { std::free(memory); }
   };
 
+  [[nodiscard]] Opcode choose_opcode(Random& dice) const {
+    const std::uint64_t choice = dice.below(16);
+    if (choice == 15 && has_compares_) return Opcode::compare;
+    return choice == 0   ? Opcode::flush
+           : choice == 1 ? Opcode::discard
+           : choice == 2 ? Opcode::write_zeroes
+           : choice < 9  ? Opcode::write
+                         : Opcode::read;
+  }
+  [[nodiscard]] static bool has_memory(const Slot& slot) noexcept {
+    return slot.opcode == Opcode::read || slot.opcode == Opcode::write ||
+           slot.opcode == Opcode::compare;
+  }
+  /// Fills the memory of the I/O. One compare in four has a wrong byte.
+  void fill(Slot& slot, std::uint32_t index, Random& dice) {
+    const std::size_t length_bytes = slot.length_sectors * detail::bytes_in_sector;
+    std::byte* const memory = slot.memory;
+    if (slot.opcode == Opcode::read) {
+      std::memset(memory, 0xEE, length_bytes);
+    } else if (slot.opcode == Opcode::write) {
+      for (std::size_t i = 0; i != length_bytes; i += 8) {
+        const std::uint64_t word = dice.next();
+        std::memcpy(memory + i, &word, 8);
+      }
+    } else {
+      const std::size_t first_byte = slot.first_sector * detail::bytes_in_sector;
+      std::memcpy(memory, content_.data() + index * slot_bytes + first_byte, length_bytes);
+      if (!dice.chance(1, 4)) return;
+      const auto wrong = static_cast<std::size_t>(dice.below(length_bytes));
+      memory[wrong] ^= std::byte{1};
+      slot.must_fail = slot.is_known[slot.first_sector + wrong / detail::bytes_in_sector];
+    }
+  }
+
   std::vector<Slot> slots_;
   std::uint32_t block_sectors_;
+  bool has_compares_;
   std::vector<std::byte> content_;
   std::unique_ptr<std::byte, Free> arena_;
 };

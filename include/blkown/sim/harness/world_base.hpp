@@ -5,6 +5,7 @@
 #ifndef BLKOWN_SIM_HARNESS_WORLD_BASE_HPP
 #define BLKOWN_SIM_HARNESS_WORLD_BASE_HPP
 
+#include <algorithm>
 #include <blkown/config.hpp>
 #include <blkown/detail/cookie_codec.hpp>
 #include <blkown/detail/first_generation.hpp>
@@ -20,6 +21,7 @@
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/iommu_fault.hpp>
+#include <blkown/sim/device/media.hpp>
 #include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/device/nvme_config.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
@@ -79,7 +81,8 @@ class WorldBaseOf {
   [[nodiscard]] const LookupTally& lookups() const noexcept { return lookups_; }
   /// The number of I/Os that ended.
   [[nodiscard]] std::uint64_t ended() const noexcept { return ended_; }
-  /// The number of I/Os that ended with Status::ok.
+  /// The number of I/Os that ended as without faults: with Status::ok, or a compare of data that
+  /// the medium has not with an error.
   [[nodiscard]] std::uint64_t ended_ok() const noexcept { return ended_ok_; }
   /// The number of events of the world and of the controller.
   [[nodiscard]] std::uint64_t events() { return history_.event() + controller_.events(); }
@@ -95,8 +98,10 @@ class WorldBaseOf {
         dice_{config.seed},
         faults_{config.is_scripted ? FaultPlan{config.seed, config.script}
                                    : FaultPlan{config.seed, config.rates}},
-        workload_{2 * config.queue_count * config.depth, config.block_sectors()},
+        workload_{2 * config.queue_count * config.depth, config.block_sectors(),
+                  config.has_compares},
         media_{workload_.capacity_bytes(), config.cache()},
+        other_media_{workload_.capacity_bytes()},
         iommu_(make_iommu()),
         device_(make_device()),
         controller_(make_controller()),
@@ -106,6 +111,13 @@ class WorldBaseOf {
     if (iommu_.has_value()) iommu_->add_memory(workload_.arena(), std::uint64_t{1} << 32);
   }
   ~WorldBaseOf() = default;
+
+  /// The parameters with a namespace of an NvmeController, which the seed chooses.
+  [[nodiscard]] static WorldConfig with_namespace(WorldConfig config) noexcept {
+    config.block_bytes = config.seed % 4 == 3 ? 4096 : 512;
+    config.nsid = 1 + static_cast<std::uint32_t>(config.seed / 4 % 2);
+    return config;
+  }
 
   /// The tags of a run. The first generation of one tag is close to the largest one, so that the
   /// tag's generation wraps within the run with most seeds.
@@ -213,6 +225,10 @@ class WorldBaseOf {
       iommu_->flush();
       if (iommu_->mapped_pages() != 0) return fail("memory is mapped after the driver was stopped");
     }
+    if (std::ranges::any_of(other_media_.bytes(),
+                            [](std::byte one) { return one != std::byte{}; })) {
+      fail("the driver wrote to the namespace of another disk");
+    }
     if (const char* const wrong = workload_.compare(media_)) fail(wrong);
     check_durability();
     return finding_.what.empty();
@@ -251,6 +267,7 @@ class WorldBaseOf {
   FaultPlan faults_;
   Workload workload_;
   CachedMedia media_;
+  MemoryMedia other_media_;     // of the namespace that the workload does not use
   std::optional<Iommu> iommu_;  // none without DMA, as the next
   std::optional<dma::Device<Iommu>> device_;
   Device controller_;
@@ -323,8 +340,8 @@ class WorldBaseOf {
   }
   [[nodiscard]] Device make_controller() {
     if constexpr (std::is_same_v<Device, NvmeController>) {
-      std::vector<NvmeNamespace> namespaces(config_.nsid);
-      namespaces.back() = {&media_, config_.block_bytes};
+      std::vector<NvmeNamespace> namespaces(2, {&other_media_, detail::bytes_in_sector});
+      namespaces[config_.nsid - 1] = {&media_, config_.block_bytes};
       return Device{nvme_config(config_), *iommu_, namespaces, &faults_};
     } else if constexpr (has_dma) {
       return Device{controller_config(config_), *iommu_, *device_, media_, &faults_};
@@ -346,7 +363,7 @@ class WorldBaseOf {
 
   const char* note_end(std::uint32_t slot, Status status) {
     ++ended_;
-    if (status == Status::ok) ++ended_ok_;
+    if ((status == Status::ok) != workload_.slot(slot).must_fail) ++ended_ok_;
     // A write whose false completion was accepted may still be executed.
     if (!workload_.slot(slot).is_tainted) durability_.end(judged_[slot], status == Status::ok);
     is_cut_due_ = is_cut_due_ || cut_dice_.chance(1, ios_per_cut);

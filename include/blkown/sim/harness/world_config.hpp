@@ -25,7 +25,8 @@ struct WorldConfig {
   std::uint32_t reserved_depth = 2;      ///< Tags for the driver's own commands.
   std::uint64_t timeout_ns = 2'000'000;  ///< Of a request in flight, in virtual time.
   std::uint32_t block_bytes = 512;       ///< Of an NvmeController's namespace.
-  std::uint32_t nsid = 1;                ///< Of that namespace. Those before it are inactive.
+  std::uint32_t nsid = 1;     ///< Of that namespace, 1 or 2. The other one must stay as it is.
+  bool has_compares = false;  ///< Whether the I/O includes compares.
   FaultRates rates = FaultRates::all();  ///< How often each kind of fault strikes.
   std::vector<FaultStrike> script;       ///< Replaces the rates if is_scripted.
   bool is_scripted = false;              ///< Whether script or rates choose the faults.
