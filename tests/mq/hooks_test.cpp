@@ -74,6 +74,11 @@ TEST(DriverHooks, ADiskListsTheHooksOfItsDriver) {
   EXPECT_EQ(list(fake::Driver::Disk::hooks()),
             (std::vector<std::string>{"queue_rq", "commit_rqs", "timeout", "init_hctx", "exit_hctx",
                                       "report_zones"}));
+  const std::vector<std::string> all{"queue_rq",   "queue_rqs",   "commit_rqs", "complete",
+                                     "timeout",    "poll",        "init_hctx",  "exit_hctx",
+                                     "map_queues", "report_zones"};
+  EXPECT_EQ(list(fake::FullDriver::Disk::hooks()), all);
+  EXPECT_EQ(list(mq::detail::HookNames::of<fake::FullDriver>().view()), all) << "at run time, too";
   static_assert(mq::Disk<Polled>::hooks().size() == 3);
 }
 

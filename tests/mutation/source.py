@@ -7,7 +7,8 @@ import re
 _NO_CODE = re.compile(
     r"//[^\n]*|\"(?:\\.|[^\"\\\n])*\"|(?<![0-9A-Fa-f])'(?:\\.|[^'\\\n])+'|^#(?:[^\\\n]|\\\n)*",
     re.MULTILINE)
-_STATIC_ASSERT = re.compile(r"\bstatic_assert\s*\(")
+# A macro that expands to a static_assert is one, too.
+_STATIC_ASSERT = re.compile(r"\b(?:static_assert\s*|BLKOWN_MQ_DETAIL_NOT)\(")
 _HEAD = re.compile(
     r"^(?P<indent> *)(?!(?:return|if|else|while|for|switch|using|class|struct|template|namespace|"
     r"static_assert|public|private|requires|concept|//)\b)[\w\[<:*&](?:[^\n;{}]|\n(?! *(?://|\n)))*?"
