@@ -41,6 +41,38 @@ TEST(LoopRuntime, RunsWorkThatItsContextsPostToEachOther) {
   EXPECT_EQ(runtime.run(), 30U);
 }
 
+// Goal: each kind of run returns the number of its calls, also if they are more than a turn's.
+TEST(LoopRuntime, EachRunTellsTheNumberOfItsCalls) {
+  for (const std::uint32_t contexts : {1U, 2U}) {
+    constexpr std::uint64_t now_ns = 1000;
+    mq::LoopRuntime runtime{
+        contexts, {.argument = nullptr, .now_ns = [](void*) { return now_ns; }, .wake = nullptr}};
+    int left = 0;
+    Task task{[&] {
+      if (--left != 0) mq::Context::current()->post_local(task);
+    }};
+    const auto post = [&](int count) {
+      left = count;
+      runtime.context(contexts - 1).post(task);
+    };
+    post(200);
+    EXPECT_EQ(runtime.run(), 200U);
+    EXPECT_EQ(runtime.run(), 0U);
+    post(200);
+    EXPECT_EQ(runtime.run_some(150), 150U);
+    EXPECT_EQ(runtime.run_some(150), 50U);
+    for (const int count : {1, 64, 128, 200}) {
+      post(count);
+      EXPECT_EQ(runtime.run_until(now_ns + 1), static_cast<unsigned>(count));
+    }
+    post(200);
+    EXPECT_EQ(runtime.run_for(std::chrono::nanoseconds{1}), 200U);
+    post(1);
+    EXPECT_EQ(runtime.run_until(now_ns), 0U) << "the time is over";
+    EXPECT_EQ(runtime.run(), 1U);
+  }
+}
+
 TEST(LoopRuntime, RunsUntilAnEventOrUntilNothingIsLeft) {
   mq::LoopRuntime runtime;
   mq::Event event;
@@ -413,6 +445,22 @@ TEST(Sleeper, SleepsForADeadlinePastTheEndOfTheClock) {
     sleeper.wake();
     thread.join();
   }
+}
+
+// Goal: a sleeper sleeps until its deadline, and for at most an hour.
+TEST(Sleeper, ADeadlineIsAtMostAnHourAway) {
+  constexpr std::uint64_t hour_ns = 3'600'000'000'000;
+  const std::uint64_t now_ns = mq::detail::steady_now_ns();
+  const auto until_ns = [](std::uint64_t due_ns) {
+    return std::chrono::nanoseconds{mq::detail::steady_time_point(due_ns).time_since_epoch()}
+        .count();
+  };
+  for (const std::uint64_t due_ns : {std::uint64_t{0}, now_ns, now_ns + 1, now_ns + hour_ns}) {
+    EXPECT_EQ(until_ns(due_ns), static_cast<std::int64_t>(due_ns));
+  }
+  const auto latest_ns = static_cast<std::uint64_t>(until_ns(~std::uint64_t{0}));
+  EXPECT_GE(latest_ns, now_ns + hour_ns);
+  EXPECT_LT(latest_ns, now_ns + 2 * hour_ns);
 }
 
 // Goal: the simulated clock stops at its end and does not start again at 0.
