@@ -57,6 +57,17 @@ TEST(Counters, AddUp) {
   EXPECT_GE(seen.rejected(LookupReason::idle), 1U);
 }
 
+TEST(Counters, ABioCountsAsEndedDuringItsCallback) {
+  Bench bench;
+  Read read;
+  mq::Counters seen;
+  read.ends.then = [&](mq::Bio&) { seen = bench.disk->counters(); };
+  bench.disk->submit(bench.context(), read.bio);
+  EXPECT_EQ(seen.ended_bios, 1U);
+  EXPECT_EQ(seen.ended_requests, 1U);
+  EXPECT_EQ(seen.in_flight(), 0U);
+}
+
 TEST(Trace, ReportsEachStepInOrder) {
   Bench bench{{.capacity_sectors = 1024, .depth = 1}};
   struct Steps {
