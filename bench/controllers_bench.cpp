@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The simulated controllers by themselves: how many events, which are doorbells, fetches,
-// executions and completions, each performs in a second of CPU time. A driver of a few lines reads
+// The simulated NVMe controller by itself: how many events, which are doorbells, fetches,
+// executions and completions, it performs in a second of CPU time. A driver of a few lines reads
 // blocks of 4 KiB, with a doorbell for each command and each completion, so that an I/O is five
 // events. The commands have no latency and no faults.
 
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
-#include <blkown/dma/device.hpp>
+#include <blkown/dma/iova.hpp>
 #include <blkown/nvme/nvme.hpp>
-#include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/device/media.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
 #include <cstddef>
@@ -70,18 +69,17 @@ class Machine {
 };
 
 /// The driver's side of a pair of rings.
-template <class Submission, class Completion, class IsPosted>
 class Rings {
  public:
-  void put(std::byte* ring, const Submission& entry) {
+  void put(std::byte* ring, const nvme::SubmissionEntry& entry) {
     std::memcpy(ring + tail * sizeof entry, &entry, sizeof entry);
     tail = (tail + 1) % ring_entries;
   }
   /// Takes the next completion, if it was posted.
   [[nodiscard]] bool take(const std::byte* ring) {
-    Completion entry;
+    nvme::CompletionEntry entry;
     std::memcpy(&entry, ring + head * sizeof entry, sizeof entry);
-    if (IsPosted{}(entry) != phase_) return false;
+    if (entry.phase() != phase_) return false;
     head = (head + 1) % ring_entries;
     if (head == 0) phase_ = !phase_;
     return true;
@@ -91,50 +89,6 @@ class Rings {
 
  private:
   bool phase_ = true;
-};
-
-/// The NVMe-like controller. It has one queue here.
-class Plain {
- public:
-  Plain() {
-    controller_.create_queue_pair(0, {.submission_iova = machine_.iova(0, 0),
-                                      .submission_entries = ring_entries,
-                                      .completion_iova = machine_.iova(0, 1),
-                                      .completion_entries = ring_entries});
-    controller_.start();
-  }
-  ~Plain() { static_cast<void>(controller_.stop()); }
-
-  void round(std::uint32_t) {
-    for (std::uint32_t i = 0; i != ios_in_flight; ++i) {
-      sim::SubmissionEntry entry;
-      entry.cookie = i;
-      entry.opcode = sim::Opcode::read;
-      entry.sector = i * 8;
-      entry.length_sectors = 8;
-      entry.segment_count = 1;
-      entry.segment = {.iova = machine_.iova(0, 2 + i), .length_bytes = page};
-      rings_.put(machine_.at(0, 0), entry);
-      if (!controller_.ring_submission(0, rings_.tail)) std::abort();
-    }
-    for (std::uint32_t done = 0; done != ios_in_flight;) {
-      static_cast<void>(controller_.step(0));
-      for (; rings_.take(machine_.at(0, 1)); ++done) controller_.ring_completion(0, rings_.head);
-    }
-  }
-  [[nodiscard]] std::uint64_t events() { return controller_.events(); }
-
- private:
-  struct Phase {
-    bool operator()(const sim::CompletionEntry& entry) const {
-      return sim::CompletionEntry::phase_of(entry.status_and_phase);
-    }
-  };
-  Machine machine_;
-  blkown::dma::Device<sim::Iommu> device_{machine_.iommu};
-  sim::Controller controller_{
-      {.shortest_ns = 0, .longest_ns = 0}, machine_.iommu, device_, machine_.medium};
-  Rings<sim::SubmissionEntry, sim::CompletionEntry, Phase> rings_;
 };
 
 /// The NVMe controller, with an I/O queue for each thread.
@@ -195,10 +149,6 @@ class Nvme {
   [[nodiscard]] std::uint64_t events() { return controller_->events(); }
 
  private:
-  struct Phase {
-    bool operator()(const nvme::CompletionEntry& entry) const { return entry.phase(); }
-  };
-
   template <class Map, class Unmap>
   void round(std::uint32_t thread, const Map& map, const Unmap& unmap) {
     const auto queue = static_cast<std::uint16_t>(thread + 1);
@@ -231,30 +181,25 @@ class Nvme {
 
   Machine machine_;
   std::optional<sim::NvmeController> controller_;
-  struct alignas(128) QueueRings : Rings<nvme::SubmissionEntry, nvme::CompletionEntry, Phase> {};
+  struct alignas(128) QueueRings : Rings {};
   QueueRings rings_[max_queues];
 };
 
-template <class C>
-void report(benchmark::State& state, C& controller, std::uint64_t before, std::uint64_t ios) {
+void report(benchmark::State& state, Nvme& controller, std::uint64_t before, std::uint64_t ios) {
   const std::uint64_t events = controller.events() - before;
   if (events != 5 * ios) state.SkipWithError("the controller performed a wrong number of events");
   state.counters["events"] =
       benchmark::Counter(static_cast<double>(events), benchmark::Counter::kIsRate);
 }
 
-template <class C, class... Arguments>
-void on_one_thread(benchmark::State& state, Arguments... arguments) {
-  const auto controller = std::make_unique<C>(arguments...);
+void nvme_alone(benchmark::State& state) {
+  const auto controller = std::make_unique<Nvme>(std::uint16_t{1});
   const std::uint64_t before = controller->events();
   for (auto _ : state) controller->round(0);
   const std::uint64_t ios = static_cast<std::uint64_t>(state.iterations()) * ios_in_flight;
   state.SetItemsProcessed(static_cast<std::int64_t>(ios));
   report(state, *controller, before, ios);
 }
-void plain(benchmark::State& state) { on_one_thread<Plain>(state); }
-void nvme_alone(benchmark::State& state) { on_one_thread<Nvme>(state, std::uint16_t{1}); }
-BENCHMARK(plain)->Name("controllers/plain");
 BENCHMARK(nvme_alone)->Name("controllers/nvme");
 
 /// Each thread executes the commands of its own queue.

@@ -21,12 +21,12 @@ namespace mq = blkown::mq;
 /// A disk, and the size of its memory.
 template <class D>
 struct MeasuredDisk {
-  /// The disk is null if it could not be created; `state` then has the reason.
+  /// The disk is null if it could not be created; `state` then has the reason. `data`: of the disk.
   template <mq::Runtime Rt>
   static MeasuredDisk create(benchmark::State& state, const mq::DiskConfig& config, D& driver,
-                             Rt& runtime) {
+                             Rt& runtime, const typename D::QueueData& data = {}) {
     const Allocations before = Allocations::so_far();
-    auto made = mq::Disk<D>::create(config, driver, runtime);
+    auto made = mq::Disk<D>::create(config, driver, runtime, data);
     const Allocations used = Allocations::so_far() - before;
     if (!made.has_value()) {
       state.SkipWithError(made.error().field);

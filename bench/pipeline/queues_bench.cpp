@@ -105,9 +105,8 @@ void device(benchmark::State& state) {
     mq::Context& context = shared->runtime.context(index);
     for (auto& bio : reads.bios) shared->device.disk()->submit(context, *bio);
     ++rounds;
-    // Another thread may have executed this thread's command, and be about to complete the command.
     do {
-      shared->device.work();
+      shared->device.work(index);
       context.run();
     } while (reads.ended() != rounds * reads_in_flight);
   }
