@@ -446,6 +446,8 @@ class Connection {
     counters.commands.add();
     if (command.refusal.error != nbd::Error::ok) {
       counters.refused.add();
+    } else if (ended.status() == blkown::Status::aborted) {
+      // A write whose data did not come: dropped.
     } else if (ended.status() != blkown::Status::ok) {
       counters.failed.add();
     } else if (command.wire.command == nbd::Command::read) {

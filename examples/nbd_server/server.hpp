@@ -92,7 +92,8 @@ class Server {
   /// Closes all connections, and waits until the stores have ended all commands. The store of a
   /// client that is gone still writes what the client has sent.
   void stop() {
-    for (const auto& worker : workers_) worker->stop();
+    for (const auto& worker : workers_) worker->begin_stop();
+    for (const auto& worker : workers_) worker->join();
   }
 
   /// The number of clients, of which some may be gone with commands at a store.

@@ -69,7 +69,10 @@ class Worker {
         wake_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)} {}
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
-  ~Worker() { stop(); }
+  ~Worker() {
+    begin_stop();
+    join();
+  }
 
   /// Starts the thread. Called once.
   /// Precondition: the stores are attached. `tags` has a request for each connection that is added.
@@ -109,16 +112,18 @@ class Worker {
     wake();
   }
 
-  /// Closes the connections, waits until the stores have ended their requests, and ends the thread.
-  /// Not on the worker's thread.
-  void stop() {
-    if (!thread_.joinable()) return;
+  /// Tells the worker to close its connections, and to end when the stores have ended their
+  /// requests. Any thread.
+  void begin_stop() {
     {
       const std::lock_guard lock{mutex_};
       is_stopping_ = true;
     }
     wake();
-    thread_.join();
+  }
+  /// Waits for that end. Not on the worker's thread.
+  void join() {
+    if (thread_.joinable()) thread_.join();
   }
 
   [[nodiscard]] blkown::Segment region() const noexcept { return payloads_.region(); }

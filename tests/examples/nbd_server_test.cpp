@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The NBD server over a socketpair: what a client is answered, and what is left of a client that
+// goes away or does not keep to the protocol.
+
+#include "nbd_server/server.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "nbd_peer.hpp"
+#include "nbd_server/memory_store.hpp"
+
+namespace nbd_server {
+namespace {
+
+using nbd::Command;
+using nbd::Error;
+namespace flag = nbd::command_flag;
+
+constexpr std::uint64_t size_bytes = 4 * 1024 * 1024;
+
+[[nodiscard]] constexpr std::uint32_t value(Error error) {
+  return static_cast<std::uint32_t>(error);
+}
+
+[[nodiscard]] Bytes pattern(std::size_t length, unsigned seed) {
+  Bytes bytes(length);
+  for (std::size_t i = 0; i != length; ++i) bytes[i] = static_cast<std::byte>(i * 7 + seed);
+  return bytes;
+}
+
+/// A server with the exports "memory", "held" and "read-only".
+class NbdServer : public testing::Test {
+ protected:
+  void start(const ServerConfig& config = {}) {
+    auto held = std::make_unique<HeldStore>(size_bytes);
+    held_ = held.get();
+    exports_.emplace_back("memory", "", std::make_unique<MemoryStore>(size_bytes), false);
+    exports_.emplace_back("held", "", std::move(held), false);
+    exports_.emplace_back("read-only", "", std::make_unique<MemoryStore>(size_bytes), true);
+    using std::chrono::milliseconds;
+    exports_.emplace_back("slow", "", std::make_unique<MemoryStore>(size_bytes, milliseconds{1}),
+                          false);
+    auto made = Server::create(config, exports_);
+    ASSERT_TRUE(made.has_value()) << made.error();
+    server_ = std::move(*made);
+  }
+  void TearDown() override {
+    if (server_ == nullptr) return;
+    EXPECT_TRUE(eventually([this] {
+      held_->complete_all();
+      return server_->connections() == 0;
+    })) << "a connection is left";
+    EXPECT_EQ(server_->tags().in_flight(), 0U);
+    for (blkown::QueueIndex queue; queue.value != server_->tags().queue_count(); ++queue.value) {
+      EXPECT_EQ(server_->tags().taken_count(queue), 0U) << "of queue " << queue.value;
+    }
+  }
+
+  /// A client that has chosen the export.
+  [[nodiscard]] Peer client(std::string_view name, bool structured = true) {
+    Peer peer{*server_};
+    EXPECT_TRUE(peer.go(name, structured));
+    return peer;
+  }
+  [[nodiscard]] std::uint64_t total(Counter Counters::* counter) const {
+    return server_->total(counter);
+  }
+
+  Exports exports_;
+  HeldStore* held_ = nullptr;
+  std::unique_ptr<Server> server_;
+};
+
+TEST_F(NbdServer, ReadsWhatWasWritten) {
+  start();
+  for (const bool structured : {false, true}) {
+    const Peer peer = client("memory", structured);
+    const Bytes data = pattern(300'000, structured ? 1 : 2);
+    peer.write(11, 1000, data);
+    auto written = peer.reply();
+    ASSERT_TRUE(written.has_value());
+    EXPECT_EQ(written->cookie, 11U);
+    EXPECT_EQ(written->error, 0U);
+    peer.request(Command::read, 12, 1000, 300'000);
+    auto read = peer.reply(300'000);
+    ASSERT_TRUE(read.has_value());
+    EXPECT_EQ(read->cookie, 12U);
+    EXPECT_EQ(read->payload, data);
+  }
+  EXPECT_EQ(total(&Counters::read_bytes), 600'000U);
+}
+
+TEST_F(NbdServer, ReadsWhatWasWrittenThroughASlowDevice) {
+  start();
+  const Peer peer = client("slow");
+  for (std::uint64_t i = 0; i != 8; ++i) {
+    peer.write(i, i * 5000, pattern(5000, static_cast<unsigned>(i)));
+  }
+  for (std::uint64_t i = 0; i != 8; ++i) ASSERT_TRUE(peer.reply().has_value());
+  for (std::uint64_t i = 0; i != 8; ++i) peer.request(Command::read, i, i * 5000, 5000);
+  for (std::uint64_t i = 0; i != 8; ++i) {
+    const auto reply = peer.reply();
+    ASSERT_TRUE(reply.has_value());
+    EXPECT_EQ(reply->payload, pattern(5000, static_cast<unsigned>(reply->cookie)));
+  }
+}
+
+TEST_F(NbdServer, AnswersInTheOrderOfTheDeviceAndWithTheClientsCookies) {
+  start();
+  const Peer peer = client("held");
+  // A client that uses a cookie twice gets two replies with it: the cookie is only data here.
+  for (const std::uint64_t cookie : {7U, 8U, 7U}) peer.request(Command::read, cookie, 0, 512);
+  ASSERT_TRUE(held_->await(3));
+  std::vector<std::uint64_t> order;
+  for (int i = 0; i != 3; ++i) {
+    i == 0 ? held_->complete_newest() : held_->complete_oldest();
+    const auto reply = peer.reply();
+    ASSERT_TRUE(reply.has_value());
+    order.push_back(reply->cookie);
+  }
+  EXPECT_EQ(order, (std::vector<std::uint64_t>{7, 7, 8}));
+}
+
+TEST_F(NbdServer, RefusesAnIdThatItsDeviceSendsTwiceOrInvents) {
+  start();
+  const Peer peer = client("held");
+  peer.request(Command::read, 1, 0, 512);
+  ASSERT_TRUE(held_->await(1));
+  const std::uint64_t id = held_->complete_oldest();
+  EXPECT_FALSE(held_->send_back(id));
+  ASSERT_TRUE(peer.reply().has_value());
+  // The client's cookies are no ids.
+  EXPECT_FALSE(held_->send_back(1));
+  peer.request(Command::read, 2, 0, 512);
+  ASSERT_TRUE(held_->await(1));
+  EXPECT_FALSE(held_->send_back(id));
+  held_->complete_oldest();
+  EXPECT_EQ(peer.reply()->cookie, 2U);
+}
+
+struct Refused {
+  const char* export_name;
+  Command command;
+  std::uint64_t offset;
+  std::uint32_t length;
+  std::uint16_t flags;
+  Error error;
+};
+constexpr Refused refused_commands[]{
+    {"memory", Command::read, size_bytes, 1, 0, Error::einval},
+    {"memory", Command::read, size_bytes - 1, 2, 0, Error::einval},
+    {"memory", Command::read, ~std::uint64_t{0}, 512, 0, Error::einval},
+    {"memory", Command::read, 0, 0, 0, Error::einval},
+    {"memory", Command::read, 0, 512, flag::req_one, Error::einval},
+    {"memory", Command::write, size_bytes - 1, 512, 0, Error::enospc},
+    {"memory", Command::write, 0, 512, flag::no_hole, Error::einval},
+    {"memory", Command::write_zeroes, size_bytes, 512, 0, Error::enospc},
+    {"memory", Command::trim, size_bytes, 512, 0, Error::einval},
+    {"memory", Command::cache, size_bytes, 512, 0, Error::einval},
+    {"memory", Command::block_status, size_bytes, 512, 0, Error::einval},
+    {"memory", Command::flush, 1, 0, 0, Error::einval},
+    {"memory", static_cast<Command>(99), 0, 512, 0, Error::einval},
+    {"read-only", Command::write, 0, 512, 0, Error::eperm},
+    {"read-only", Command::write_zeroes, 0, 512, 0, Error::eperm},
+    {"read-only", Command::trim, 0, 512, 0, Error::eperm},
+};
+
+TEST_F(NbdServer, RefusesCommandsWithTheirErrorAndGoesOn) {
+  start();
+  for (const bool structured : {true, false}) {
+    for (const Refused& wrong : refused_commands) {
+      if (!structured && wrong.command == Command::block_status) continue;
+      const Peer peer = client(wrong.export_name, structured);
+      peer.request(wrong.command, 1, wrong.offset, wrong.length, wrong.flags);
+      // The data of a refused write is there all the same, and is not taken for commands.
+      if (wrong.command == Command::write) peer.send(Bytes(wrong.length));
+      peer.request(Command::read, 2, 0, 512);
+      const auto refused = peer.reply();
+      ASSERT_TRUE(refused.has_value());
+      EXPECT_EQ(refused->error, value(wrong.error)) << static_cast<int>(wrong.command);
+      const auto read = peer.reply(512);
+      ASSERT_TRUE(read.has_value());
+      EXPECT_EQ(read->cookie, 2U);
+      EXPECT_EQ(read->payload.size(), 512U);
+    }
+  }
+}
+
+TEST_F(NbdServer, RefusesAReadThatIsTooLongAndClosesOnAWriteThatIsTooLong) {
+  ServerConfig config;
+  config.limits.max_payload_bytes = 64 * 1024;
+  start(config);
+  const Peer peer = client("memory");
+  peer.request(Command::read, 1, 0, 65537);
+  EXPECT_EQ(peer.reply()->error, value(Error::eoverflow));
+  peer.request(Command::write, 2, 0, 0xffff'ffff);
+  EXPECT_TRUE(peer.is_closed());
+  EXPECT_EQ(total(&Counters::broken), 1U);
+}
+
+TEST_F(NbdServer, BlockStatusShowsWhatIsAllocated) {
+  start();
+  const Peer peer = client("memory");
+  peer.write(1, 128 * 1024, pattern(64 * 1024, 3));
+  ASSERT_TRUE(peer.reply().has_value());
+  const auto extents = [&](std::uint16_t flags) {
+    peer.request(Command::block_status, 2, 0, 1024 * 1024, flags);
+    const auto reply = peer.reply();
+    const auto status = nbd::parse_block_status(reply->payload);
+    EXPECT_EQ(status->context_id, allocation_context_id);
+    return status->extents;
+  };
+  constexpr std::uint32_t hole = nbd::allocation_flag::hole | nbd::allocation_flag::zero;
+  EXPECT_EQ(extents(0),
+            (std::vector<nbd::Extent>{{128 * 1024, hole}, {64 * 1024, 0}, {832 * 1024, hole}}));
+  EXPECT_EQ(extents(flag::req_one), (std::vector<nbd::Extent>{{128 * 1024, hole}}));
+  peer.request(Command::trim, 3, 128 * 1024, 64 * 1024);
+  ASSERT_TRUE(peer.reply().has_value());
+  EXPECT_EQ(extents(0), (std::vector<nbd::Extent>{{1024 * 1024, hole}}));
+  peer.request(Command::write_zeroes, 4, 0, 64 * 1024, flag::no_hole);
+  ASSERT_TRUE(peer.reply().has_value());
+  EXPECT_EQ(extents(flag::req_one), (std::vector<nbd::Extent>{{64 * 1024, 0}}));
+}
+
+TEST_F(NbdServer, AFlushCoversWhatWasAnsweredOnAllConnections) {
+  start({.threads = 2});
+  const Peer writer = client("held");
+  const Peer flusher = client("held");
+  writer.write(1, 100, Bytes(512, std::byte{9}));
+  ASSERT_TRUE(held_->await(1));
+  held_->complete_oldest();
+  ASSERT_TRUE(writer.reply().has_value());
+  EXPECT_EQ(held_->durable(100), std::byte{0});
+  flusher.request(Command::flush, 1, 0, 0);
+  ASSERT_TRUE(held_->await(1));
+  held_->complete_oldest();
+  ASSERT_TRUE(flusher.reply().has_value());
+  EXPECT_EQ(held_->durable(100), std::byte{9});
+  writer.write(2, 200, Bytes(512, std::byte{8}), flag::fua);
+  ASSERT_TRUE(held_->await(1));
+  held_->complete_oldest();
+  ASSERT_TRUE(writer.reply().has_value());
+  EXPECT_EQ(held_->durable(200), std::byte{8});
+}
+
+TEST_F(NbdServer, ADisconnectWaitsForTheReplies) {
+  start();
+  for (const bool says_so : {true, false}) {
+    const Peer peer = client("held");
+    peer.request(Command::read, 1, 0, 4096);
+    peer.request(Command::read, 2, 0, 4096);
+    if (says_so) {
+      peer.request(Command::disconnect, 3, 0, 0);
+    } else {
+      peer.finish_sending();
+    }
+    ASSERT_TRUE(held_->await(2));
+    held_->complete_newest();
+    EXPECT_EQ(peer.reply()->cookie, 2U);
+    held_->complete_newest();
+    EXPECT_EQ(peer.reply()->cookie, 1U);
+    EXPECT_TRUE(peer.is_closed());
+  }
+  EXPECT_EQ(total(&Counters::dropped), 0U);
+  EXPECT_EQ(total(&Counters::hung_up), 0U);
+}
+
+TEST_F(NbdServer, AClientThatIsGoneLeavesItsRequestsToTheDevice) {
+  start({.connections = 2, .depth = 8});
+  {
+    const Peer gone = client("held");
+    for (std::uint64_t i = 0; i != 8; ++i) gone.request(Command::read, i, i * 512, 512);
+    ASSERT_TRUE(held_->await(8));
+  }
+  ASSERT_TRUE(eventually([this] { return total(&Counters::closed) == 1; }));
+  // The device has the memory. Nobody else gets it, nor the queue.
+  EXPECT_EQ(server_->tags().in_flight(), 8U);
+  EXPECT_EQ(server_->connections(), 1U);
+  const Peer other = client("memory");
+  other.request(Command::read, 1, 0, 512);
+  EXPECT_TRUE(other.reply().has_value());
+  const Peer third{*server_};
+  EXPECT_TRUE(third.is_closed());
+  EXPECT_EQ(server_->turned_away(), 1U);
+  held_->complete_all();
+  EXPECT_TRUE(eventually([this] { return server_->connections() == 1; }));
+  EXPECT_EQ(total(&Counters::dropped), 8U);
+  EXPECT_EQ(server_->tags().in_flight(), 0U);
+}
+
+TEST_F(NbdServer, TwoHundredClientsDropWith32ReadsInFlightEach) {
+  start({.threads = 2, .connections = 200, .depth = 32});
+  {
+    std::vector<Peer> peers;
+    for (int i = 0; i != 200; ++i) peers.push_back(client("held"));
+    for (const Peer& peer : peers) {
+      for (std::uint64_t cookie = 0; cookie != 32; ++cookie) {
+        peer.request(Command::read, cookie, cookie * 4096, 4096);
+      }
+    }
+    ASSERT_TRUE(held_->await(6400));
+  }
+  // Half of the reads end while connections are being closed, and half when all are.
+  for (int i = 0; i != 3200; ++i) held_->complete_newest();
+  ASSERT_TRUE(eventually([this] { return total(&Counters::closed) == 200; }));
+  held_->complete_all();
+  EXPECT_TRUE(eventually([this] { return server_->connections() == 0; }));
+  EXPECT_EQ(total(&Counters::commands), 6400U);
+  EXPECT_EQ(total(&Counters::dropped), 6400U);
+}
+
+TEST_F(NbdServer, AClientThatDoesNotReadStopsNobodyElse) {
+  start({.threads = 1, .connections = 4, .depth = 16});
+  const Peer stuck = client("memory");
+  // More replies than a socket takes, and then more commands than the client has tags.
+  for (std::uint64_t i = 0; i != 40; ++i) stuck.request(Command::read, i, 0, 256 * 1024);
+  const Peer other = client("memory");
+  for (std::uint64_t i = 0; i != 100; ++i) {
+    other.request(Command::read, i, 0, 4096);
+    ASSERT_TRUE(other.reply().has_value());
+  }
+  // The client reads after all, and nothing is missing.
+  for (std::uint64_t i = 0; i != 40; ++i) {
+    const auto reply = stuck.reply();
+    ASSERT_TRUE(reply.has_value());
+    EXPECT_EQ(reply->cookie, i);
+  }
+}
+
+TEST_F(NbdServer, AClientThatStandsStillIsClosed) {
+  ServerConfig config;
+  config.limits.timeout_ms = 80;
+  start(config);
+  const Peer silent{*server_};
+  ASSERT_TRUE(silent.receive<nbd::Greeting>().has_value());
+  const Peer half_header = client("memory");
+  half_header.send(Bytes(5));
+  const Peer half_write = client("memory");
+  half_write.request(Command::write, 1, 0, 4096);
+  half_write.send(Bytes(100));
+  const Peer deaf = client("memory");
+  for (std::uint64_t i = 0; i != 32; ++i) deaf.request(Command::read, i, 0, 1024 * 1024);
+  for (const Peer* peer : {&silent, &half_header, &half_write}) EXPECT_TRUE(peer->is_closed());
+  EXPECT_TRUE(eventually([this] { return total(&Counters::timed_out) == 4; }));
+  // A client that has nothing to say is none of them.
+  const Peer idle = client("memory");
+  std::this_thread::sleep_for(std::chrono::milliseconds{200});
+  idle.request(Command::read, 1, 0, 512);
+  EXPECT_TRUE(idle.reply().has_value());
+}
+
+TEST_F(NbdServer, GarbageClosesTheConnection) {
+  start();
+  const Peer flags{*server_};
+  ASSERT_TRUE(flags.receive<nbd::Greeting>().has_value());
+  flags.send(nbd::Be32{0x8000'0000});
+  EXPECT_TRUE(flags.is_closed());
+  const Peer option{*server_};
+  ASSERT_TRUE(option.greet());
+  option.send(pattern(16, 1));
+  EXPECT_TRUE(option.is_closed());
+  const Peer command = client("memory");
+  command.send(pattern(28, 1));
+  EXPECT_TRUE(command.is_closed());
+  EXPECT_EQ(total(&Counters::broken), 3U);
+}
+
+TEST_F(NbdServer, OptionsWhoseRepliesAreNotReadAreNotTaken) {
+  start();
+  const Peer peer{*server_};
+  ASSERT_TRUE(peer.greet());
+  fcntl(peer.fd(), F_SETFL, fcntl(peer.fd(), F_GETFL) | O_NONBLOCK);
+  Bytes options;
+  for (int i = 0; i != 1000; ++i) {
+    append(options,
+           nbd::OptionHeader{.option = static_cast<std::uint32_t>(nbd::Option::list), .length = 0});
+  }
+  std::size_t sent_bytes = 0;
+  int idle_rounds = 0;
+  while (idle_rounds < 20 && sent_bytes < 64 * 1024 * 1024) {
+    const ssize_t sent = ::send(peer.fd(), options.data(), options.size(), MSG_NOSIGNAL);
+    if (sent > 0) sent_bytes += static_cast<std::size_t>(sent);
+    idle_rounds = sent > 0 ? 0 : idle_rounds + 1;
+    if (sent <= 0) std::this_thread::sleep_for(std::chrono::milliseconds{5});
+  }
+  EXPECT_LT(sent_bytes, std::size_t{4} * 1024 * 1024);
+}
+
+TEST_F(NbdServer, StopClosesConnectionsAndWaitsForTheDevice) {
+  start({.threads = 2});
+  const Peer first = client("held");
+  const Peer second = client("held");
+  for (std::uint64_t i = 0; i != 4; ++i) {
+    first.request(Command::read, i, 0, 4096);
+    second.write(i, i * 4096, pattern(4096, 1));
+  }
+  ASSERT_TRUE(held_->await(8));
+  std::atomic<bool> has_stopped{false};
+  std::thread stopper{[&] {
+    server_->stop();
+    has_stopped = true;
+  }};
+  EXPECT_TRUE(first.is_closed());
+  EXPECT_TRUE(second.is_closed());
+  EXPECT_FALSE(has_stopped);
+  EXPECT_EQ(server_->tags().in_flight(), 8U);
+  held_->complete_all();
+  stopper.join();
+  EXPECT_EQ(server_->tags().in_flight(), 0U);
+  EXPECT_EQ(server_->connections(), 0U);
+}
+
+}  // namespace
+}  // namespace nbd_server
