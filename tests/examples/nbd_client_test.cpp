@@ -240,48 +240,51 @@ struct BadOptionReply {
   std::function<void(Peer&, std::uint32_t)> reply;
 };
 
+auto replies(nbd::OptionReply type, const Bytes& data = {},
+             std::optional<std::uint32_t> length = {}) {
+  return [=](Peer& peer, std::uint32_t option) {
+    ScriptedServer::reply_to_option(peer, option, type, data, length);
+  };
+}
+
+using nbd::Option;
+using nbd::OptionReply;
+
+const std::array bad_option_replies{
+    BadOptionReply{"TLS", NegotiationError::tls_required, Option::structured_reply,
+                   replies(OptionReply::err_tls_reqd)},
+    BadOptionReply{"an info for structured replies", NegotiationError::bad_message,
+                   Option::structured_reply, replies(OptionReply::info)},
+    BadOptionReply{"no such export", NegotiationError::unknown_export, Option::go,
+                   replies(OptionReply::err_unknown, Bytes(3, std::byte{'x'}))},
+    BadOptionReply{"a policy", NegotiationError::refused, Option::go,
+                   replies(OptionReply::err_policy)},
+    BadOptionReply{"a server entry", NegotiationError::bad_message, Option::go,
+                   replies(OptionReply::server)},
+    BadOptionReply{"a giant length", NegotiationError::bad_message, Option::go,
+                   replies(OptionReply::info, {}, 0xFFFF'FFFF)},
+    BadOptionReply{"an empty info", NegotiationError::bad_message, Option::go,
+                   replies(OptionReply::info)},
+    BadOptionReply{"no export before the ack", NegotiationError::bad_message, Option::go,
+                   replies(OptionReply::ack)},
+    BadOptionReply{"another option", NegotiationError::bad_message, Option::go,
+                   [](Peer& peer, std::uint32_t) {
+                     ScriptedServer::reply_to_option(peer, 99, OptionReply::ack);
+                   }},
+    BadOptionReply{"garbage", NegotiationError::bad_message, Option::go,
+                   [](Peer& peer, std::uint32_t) { peer.send(Bytes(64, poison)); }},
+    BadOptionReply{"infos without end", NegotiationError::timed_out, Option::go,
+                   [](Peer& peer, std::uint32_t option) {
+                     Bytes name;
+                     append(name, nbd::Be16{std::uint16_t{1}});
+                     for (unsigned i = 0; i != 100; ++i) {
+                       ScriptedServer::reply_to_option(peer, option, OptionReply::info, name);
+                     }
+                   }},
+};
+
 TEST(NbdClientNegotiation, ABrokenReplyToAnOptionIsATypedError) {
-  using nbd::Option;
-  using nbd::OptionReply;
-  const auto replies = [](OptionReply type, const Bytes& data = {},
-                          std::optional<std::uint32_t> length = {}) {
-    return [=](Peer& peer, std::uint32_t option) {
-      ScriptedServer::reply_to_option(peer, option, type, data, length);
-    };
-  };
-  const std::array cases{
-      BadOptionReply{"TLS", NegotiationError::tls_required, Option::structured_reply,
-                     replies(OptionReply::err_tls_reqd)},
-      BadOptionReply{"an info for structured replies", NegotiationError::bad_message,
-                     Option::structured_reply, replies(OptionReply::info)},
-      BadOptionReply{"no such export", NegotiationError::unknown_export, Option::go,
-                     replies(OptionReply::err_unknown, Bytes(3, std::byte{'x'}))},
-      BadOptionReply{"a policy", NegotiationError::refused, Option::go,
-                     replies(OptionReply::err_policy)},
-      BadOptionReply{"a server entry", NegotiationError::bad_message, Option::go,
-                     replies(OptionReply::server)},
-      BadOptionReply{"a giant length", NegotiationError::bad_message, Option::go,
-                     replies(OptionReply::info, {}, 0xFFFF'FFFF)},
-      BadOptionReply{"an empty info", NegotiationError::bad_message, Option::go,
-                     replies(OptionReply::info)},
-      BadOptionReply{"no export before the ack", NegotiationError::bad_message, Option::go,
-                     replies(OptionReply::ack)},
-      BadOptionReply{"another option", NegotiationError::bad_message, Option::go,
-                     [](Peer& peer, std::uint32_t) {
-                       ScriptedServer::reply_to_option(peer, 99, OptionReply::ack);
-                     }},
-      BadOptionReply{"garbage", NegotiationError::bad_message, Option::go,
-                     [](Peer& peer, std::uint32_t) { peer.send(Bytes(64, poison)); }},
-      BadOptionReply{"infos without end", NegotiationError::timed_out, Option::go,
-                     [](Peer& peer, std::uint32_t option) {
-                       Bytes name;
-                       append(name, nbd::Be16{std::uint16_t{1}});
-                       for (unsigned i = 0; i != 100; ++i) {
-                         ScriptedServer::reply_to_option(peer, option, OptionReply::info, name);
-                       }
-                     }},
-  };
-  for (const BadOptionReply& bad : cases) {
+  for (const BadOptionReply& bad : bad_option_replies) {
     SCOPED_TRACE(bad.text);
     NbdWorld world{{}, {.depth = 8, .give_up_ms = 0}};
     world.server.on_option = [&](Peer& peer, const nbd::OptionRequest& option) {
@@ -560,75 +563,76 @@ struct BadChunks {
   std::function<Bytes(const nbd::Request&)> make;
 };
 
+const Bytes bad_block(4096, poison);
+
+Bytes part(const nbd::Request& request, std::uint64_t at, std::size_t length, bool is_done) {
+  return data_chunk(request.cookie, at, std::span{bad_block}.first(length), is_done);
+}
+Bytes both(Bytes one, const Bytes& two) {
+  append(one, std::span{two});
+  return one;
+}
+
+const std::array bad_replies{
+    BadChunks{"before the request's range",
+              [](const auto& r) { return part(r, r.offset - 1, 4096, true); }},
+    BadChunks{"behind the request's range",
+              [](const auto& r) { return part(r, r.offset + 1, 4096, true); }},
+    BadChunks{"an offset that overflows",
+              [](const auto& r) { return part(r, ~std::uint64_t{0} - 100, 4096, true); }},
+    BadChunks{"overlapping",
+              [](const auto& r) {
+                return both(part(r, r.offset, 2049, false), part(r, r.offset + 2048, 2048, true));
+              }},
+    BadChunks{"the same twice",
+              [](const auto& r) {
+                return both(part(r, r.offset, 2048, false), part(r, r.offset, 2048, true));
+              }},
+    BadChunks{"a part is missing", [](const auto& r) { return part(r, r.offset, 4095, true); }},
+    BadChunks{"all is missing",
+              [](const auto& r) { return chunk(r.cookie, nbd::ChunkType::none, true); }},
+    BadChunks{"a hole of nothing",
+              [](const auto& r) { return hole_chunk(r.cookie, r.offset, 0, true); }},
+    BadChunks{"a giant hole",
+              [](const auto& r) { return hole_chunk(r.cookie, r.offset, 0xFFFF'FFFF, true); }},
+    BadChunks{"a hole over data",
+              [](const auto& r) {
+                return both(part(r, r.offset, 4096, false),
+                            hole_chunk(r.cookie, r.offset, 4096, true));
+              }},
+    BadChunks{"a giant length",
+              [](const auto& r) {
+                return chunk(r.cookie, std::uint16_t{1}, true, Bytes(8), 0xFFFF'FFFF);
+              }},
+    BadChunks{"no data",
+              [](const auto& r) { return chunk(r.cookie, std::uint16_t{1}, true, Bytes(8)); }},
+    BadChunks{"nothing, and not the last",
+              [](const auto& r) { return chunk(r.cookie, nbd::ChunkType::none, false); }},
+    BadChunks{"a block status",
+              [](const auto& r) {
+                return chunk(r.cookie, nbd::ChunkType::block_status, true, Bytes(12));
+              }},
+    BadChunks{"an unknown type",
+              [](const auto& r) { return chunk(r.cookie, std::uint16_t{77}, true, Bytes(12)); }},
+    BadChunks{"an error of nothing", [](const auto& r) { return error_chunk(r.cookie, 0, true); }},
+    BadChunks{"an error whose text is longer than itself",
+              [](const auto& r) {
+                Bytes payload;
+                append(payload, nbd::ErrorChunk{5U, std::uint16_t{0xFFFF}});
+                return chunk(r.cookie, nbd::ChunkType::error, true, payload);
+              }},
+    BadChunks{"a giant error",
+              [](const auto& r) {
+                return chunk(r.cookie, std::uint16_t{0x8001}, true, Bytes(8), 0x7FFF'FFFF);
+              }},
+    BadChunks{"a simple reply", [](const auto& r) { return simple_reply(r.cookie, 0, bad_block); }},
+    BadChunks{"garbage", [](const auto&) { return bad_block; }},
+};
+
 /// Each of the replies to a read of 4096 bytes loses the connection, and the next one brings the
 /// data.
 TEST(NbdClientChunks, AReplyThatTheProtocolDoesNotAllowEndsTheConnection) {
-  const Bytes bad(4096, poison);
-  const auto part = [&](const nbd::Request& request, std::uint64_t at, std::size_t length,
-                        bool is_done) {
-    return data_chunk(request.cookie, at, std::span{bad}.first(length), is_done);
-  };
-  const auto both = [](Bytes one, const Bytes& two) {
-    append(one, std::span{two});
-    return one;
-  };
-  const std::array cases{
-      BadChunks{"before the request's range",
-                [&](const auto& r) { return part(r, r.offset - 1, 4096, true); }},
-      BadChunks{"behind the request's range",
-                [&](const auto& r) { return part(r, r.offset + 1, 4096, true); }},
-      BadChunks{"an offset that overflows",
-                [&](const auto& r) { return part(r, ~std::uint64_t{0} - 100, 4096, true); }},
-      BadChunks{"overlapping",
-                [&](const auto& r) {
-                  return both(part(r, r.offset, 2049, false), part(r, r.offset + 2048, 2048, true));
-                }},
-      BadChunks{"the same twice",
-                [&](const auto& r) {
-                  return both(part(r, r.offset, 2048, false), part(r, r.offset, 2048, true));
-                }},
-      BadChunks{"a part is missing", [&](const auto& r) { return part(r, r.offset, 4095, true); }},
-      BadChunks{"all is missing",
-                [](const auto& r) { return chunk(r.cookie, nbd::ChunkType::none, true); }},
-      BadChunks{"a hole of nothing",
-                [](const auto& r) { return hole_chunk(r.cookie, r.offset, 0, true); }},
-      BadChunks{"a giant hole",
-                [](const auto& r) { return hole_chunk(r.cookie, r.offset, 0xFFFF'FFFF, true); }},
-      BadChunks{"a hole over data",
-                [&](const auto& r) {
-                  return both(part(r, r.offset, 4096, false),
-                              hole_chunk(r.cookie, r.offset, 4096, true));
-                }},
-      BadChunks{"a giant length",
-                [](const auto& r) {
-                  return chunk(r.cookie, std::uint16_t{1}, true, Bytes(8), 0xFFFF'FFFF);
-                }},
-      BadChunks{"no data",
-                [](const auto& r) { return chunk(r.cookie, std::uint16_t{1}, true, Bytes(8)); }},
-      BadChunks{"nothing, and not the last",
-                [](const auto& r) { return chunk(r.cookie, nbd::ChunkType::none, false); }},
-      BadChunks{"a block status",
-                [](const auto& r) {
-                  return chunk(r.cookie, nbd::ChunkType::block_status, true, Bytes(12));
-                }},
-      BadChunks{"an unknown type",
-                [](const auto& r) { return chunk(r.cookie, std::uint16_t{77}, true, Bytes(12)); }},
-      BadChunks{"an error of nothing",
-                [](const auto& r) { return error_chunk(r.cookie, 0, true); }},
-      BadChunks{"an error whose text is longer than itself",
-                [](const auto& r) {
-                  Bytes payload;
-                  append(payload, nbd::ErrorChunk{5U, std::uint16_t{0xFFFF}});
-                  return chunk(r.cookie, nbd::ChunkType::error, true, payload);
-                }},
-      BadChunks{"a giant error",
-                [](const auto& r) {
-                  return chunk(r.cookie, std::uint16_t{0x8001}, true, Bytes(8), 0x7FFF'FFFF);
-                }},
-      BadChunks{"a simple reply", [&](const auto& r) { return simple_reply(r.cookie, 0, bad); }},
-      BadChunks{"garbage", [&](const auto&) { return bad; }},
-  };
-  for (const BadChunks& wrong : cases) {
+  for (const BadChunks& wrong : bad_replies) {
     SCOPED_TRACE(wrong.text);
     NbdWorld world;
     world.server.on_request = [&](Peer& peer, const nbd::Request& request) {
