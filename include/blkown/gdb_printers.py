@@ -100,6 +100,50 @@ def type_name(value):
     return name.rsplit('::', 1)[-1]
 
 
+def function_text(function, argument):
+    """A function pointer with its symbol, and the argument that it is called with."""
+    if int(function) == 0:
+        return 'no function'
+    symbol = re.search(r'<(.*)>', str(function), re.DOTALL)
+    name = symbol[1] if symbol else '0x%x' % int(function)
+    return '%s, argument 0x%x' % (name, int(argument))
+
+
+def enclosed(value, field):
+    """The value of an atomic, a RelaxedFlag or a RelaxedNumber, as an integer."""
+    return raw_integer(value[field])
+
+
+def place_of_call(place):
+    """file:line of a Place, or nothing if the caller is unknown."""
+    try:
+        location = place['_M_impl'].dereference()
+        return ' at %s:%d' % (location['_M_file_name'].string(), int(location['_M_line']))
+    except (gdb.error, gdb.MemoryError):
+        return ''
+
+
+def ring_of(ring):
+    """The requests in a Ring, in order."""
+    last = ring['last_']
+    if int(last) == 0:
+        return
+    request = last
+    for _ in range(MAX_ROWS):
+        header = header_of(request.dereference())
+        request = header['next_'].cast(last.type)
+        yield request.dereference()
+        if int(request) == int(last):
+            return
+
+
+def bounded(rows):
+    for number, row in enumerate(rows):
+        if number == MAX_ROWS:
+            return
+        yield row
+
+
 def members(value):
     """The fields of a value, as gdb would print them; bases are left out."""
     type_ = value.type.strip_typedefs()
@@ -281,6 +325,301 @@ class Disk:
         return self.tags.children() if self.tags else iter(())
 
 
+class RequestState(Text):
+    def text(self):
+        value = self.value
+        flags = [name for name in ('owned', 'claimed', 'finished') if bool(value[name])]
+        return 'generation %d, count %d%s' % (
+            int(value['generation']['value']), int(value['count']),
+            ' ' + ' '.join(flags) if flags else '')
+
+
+class LimitError(Text):
+    """TagSetError, MapError, DiskError."""
+
+    def text(self):
+        value = self.value
+        names = [field.name for field in value.type.strip_typedefs().fields()]
+        where = ''
+        if 'field' in names:
+            where = ' in %s' % value['field'].string()
+        elif 'segment' in names:
+            where = ' in element %d' % int(value['segment'])
+        return '%s%s: given %d, limit %d' % (
+            plain(value['reason']), where, int(value['given']), int(value['limit']))
+
+
+class Refused:
+    def __init__(self, value):
+        self.value = value
+
+    def to_string(self):
+        return 'Refused'
+
+    def children(self):
+        return members(self.value)
+
+
+class RequestList:
+    """EndedList, IdleList."""
+
+    def __init__(self, value):
+        self.name = type_name(value)
+        self.rows = list(ring_of(value['requests_']))
+
+    def to_string(self):
+        return '%s of %d' % (self.name, len(self.rows))
+
+    def children(self):
+        for request in self.rows:
+            header = header_of(request)
+            yield '[%s]' % place_text(header), plain(header['status_'])
+
+
+class TagCache:
+    def __init__(self, value):
+        self.value = value
+
+    def to_string(self):
+        value = self.value
+        if int(value['bitmap_']) == 0:
+            return 'TagCache, empty'
+        return 'TagCache of queue %d, %d of %d tags' % (
+            int(value['queue_']['value']), int(value['size_']), int(value['capacity_']))
+
+    def children(self):
+        for i in range(int(self.value['size_'])):
+            yield '[%d]' % i, int(self.value['tags_'][i])
+
+
+class EndSink(Text):
+    def text(self):
+        value = self.value
+        if int(value['delivery_']) != 0:
+            return 'EndSink to 0x%x' % int(value['context_'])
+        return 'EndSink of ' + function_text(value['function_'], value['context_'])
+
+
+class EndProof(Text):
+    def text(self):
+        value = self.value
+        if bool(value['is_of_request_']):
+            return 'EndProof of the request at 0x%x, generation %d' % (
+                int(value['about_']), int(value['number_']))
+        return 'EndProof of device %d, epoch %d' % (int(value['about_']), int(value['number_']))
+
+
+class BouncePool(Text):
+    def text(self):
+        value = self.value
+        return 'BouncePool of %d slots of %d bytes, %d free' % (
+            int(value['slot_count_']), int(value['slot_bytes_']), int(value['free_slots_']))
+
+
+class Coherent(Text):
+    def text(self):
+        if int(self.value['block_']) == 0:
+            return 'Coherent, empty'
+        block = self.value['block_'].dereference()
+        return 'Coherent at 0x%x, device address 0x%x, %d bytes' % (
+            int(block['data']), int(block['segment']['iova']), int(block['segment']['length_bytes']))
+
+
+class Device(Text):
+    def text(self):
+        state = as_base(self.value['state_'], 'DeviceState')
+        count, lists = 0, state['first_attached_']
+        while int(lists) != 0 and count < MAX_ROWS:
+            count, lists = count + 1, lists['next_attached']
+        return 'Device %d, epoch %d, %d lists in use' % (
+            int(state['number_']), raw_integer(state['epoch_']), count)
+
+
+class OnEnd(Text):
+    def text(self):
+        return function_text(self.value['function'], self.value['argument'])
+
+
+class Work(Text):
+    """Work and IdleHook: a function that a context calls."""
+
+    def text(self):
+        value = self.value
+        if type_name(value) == 'Work':
+            is_queued = bool(value['is_listed_']) or enclosed(value, 'is_in_inbox_') != 0
+            state = 'queued' if is_queued else 'not queued'
+        elif int(value['added_to_']) != 0:
+            state = 'added to context %d' % int(value['added_to_']['index_'])
+        else:
+            state = 'not added'
+        return '%s of %s, %s' % (
+            type_name(value), function_text(value['function_'], value['argument_']), state)
+
+
+def as_base(value, name):
+    """The base class of that name, at any depth, or None."""
+    for field in value.type.strip_typedefs().fields():
+        if field.is_base_class:
+            if field.name.rsplit('::', 1)[-1] == name:
+                return value[field]
+            found = as_base(value[field], name)
+            if found is not None:
+                return found
+    return None
+
+
+class Timer(Text):
+    """Timer, Alarm."""
+
+    def text(self):
+        value = self.value
+        node = as_base(value, 'TimerNode')
+        context = raw_integer(node['armed_on'])
+        if context == 0:
+            state = 'not armed'
+        else:
+            armed_on = gdb.Value(context).cast(
+                gdb.lookup_type(str(node.type.strip_typedefs().unqualified()).replace(
+                    'detail::TimerNode', 'Context')).pointer())
+            state = 'armed on context %d, due at %d ns' % (
+                int(armed_on['index_']), int(node['deadline_ns']))
+        return '%s of %s, %s' % (
+            type_name(value), function_text(value['function_'], value['argument_']), state)
+
+
+class Context:
+    def __init__(self, value):
+        self.value = value
+
+    def works(self):
+        work = self.value['first_']
+        while int(work) != 0:
+            yield work.dereference()
+            work = work['next_']
+
+    def inbox(self):
+        """Works that the context has not pulled, the last one posted first."""
+        ends = (0, int(self.value['asleep_'].address))
+        work = gdb.Value(raw_integer(self.value['inbox_'])).cast(self.value['first_'].type)
+        while int(work) not in ends:
+            yield work.dereference()
+            work = work['inbox_next_']
+
+    def to_string(self):
+        value = self.value
+        asleep = ', asleep' if raw_integer(value['inbox_']) == int(value['asleep_'].address) else ''
+        timers = ', timers armed' if int(value['timers_']['root_']) != 0 else ''
+        return 'Context %d, %d works queued, %d in the inbox%s%s' % (
+            int(value['index_']), len(list(bounded(self.works()))),
+            len(list(bounded(self.inbox()))), timers, asleep)
+
+    def children(self):
+        for i, work in enumerate(bounded(self.works())):
+            yield '[%d]' % i, work
+
+
+class Scope(Text):
+    def text(self):
+        before = self.value['before_']
+        return 'Scope, in context %d' % int(before['index_']) if int(before) != 0 else 'Scope'
+
+
+class Control(Text):
+    def text(self):
+        value = self.value
+        name = value['disk_name_']
+        state = 'running' if enclosed(value, 'is_running_') else 'not running'
+        return "Control: %s of disk '%s'%s, %s, %s" % (
+            plain(value['kind_']), name.string() if int(name) != 0 else '(unnamed)',
+            place_of_call(value['place_']), state, plain(value['status_']))
+
+
+class Event(Text):
+    def text(self):
+        return 'Event, set' if bool(self.value['is_set_']) else 'Event, not set'
+
+
+class HwQueue:
+    def __init__(self, value):
+        self.value = value
+
+    def to_string(self):
+        value = self.value
+        return 'HwQueue %d, %s%s' % (int(value['index_']['value']), plain(value['type_']),
+                                     ', stopped' if enclosed(value, 'stopped_') else '')
+
+    def children(self):
+        yield 'data', self.value['data']
+
+
+class Dispatch(Text):
+    def text(self):
+        value = self.value
+        if int(value['request_']) == 0:
+            return 'Dispatch, accepted'
+        return 'Dispatch, rejected with %s: %s' % (
+            plain(value['status_']), place_text(header_of(value['request_'].dereference())))
+
+
+class TagPool:
+    def __init__(self, value):
+        self.tags = TagSet(value['tags_'])
+
+    def to_string(self):
+        return 'TagPool: ' + self.tags.to_string()
+
+    def children(self):
+        return self.tags.children()
+
+
+class Payload:
+    def __init__(self, value):
+        self.value = value
+
+    def to_string(self):
+        state = self.value['state_']
+        kind = '' if int(state['bio']) != 0 else 'private '
+        return 'Payload of a %s%s of %d bytes at sector %d' % (
+            kind, plain(state['op']), int(state['length_bytes']), int(state['sector']))
+
+    def children(self):
+        yield 'driver_data', self.value['driver_data']
+
+
+class InFlightRow(Text):
+    def text(self):
+        value = self.value
+        known = age = ''
+        if bool(value['is_known']):
+            known = ', %s of %d bytes at sector %d' % (
+                plain(value['op']), int(value['length_bytes']), int(value['sector']))
+        if bool(value['has_age']):
+            age = ', for %d ms' % int(value['age_ms'])
+        return 'queue %d tag %d: %s%s%s' % (
+            int(value['queue']['value']), int(value['tag']['value']),
+            RequestState(value['state']).text(), known, age)
+
+
+class Plug(Text):
+    def text(self):
+        context = self.value['queue_'].referenced_value()['context_'].referenced_value()
+        return 'Plug on context %d%s' % (
+            int(context['index_']), place_of_call(self.value['where_']))
+
+
+class LittleEndian(Text):
+    """Without a name of its own, so that the structs of the wire format read as their fields."""
+
+    def text(self):
+        return '0x%x' % raw_integer(self.value['bytes_'])
+
+
+class Version(Text):
+    def text(self):
+        value = int(self.value['value'])
+        return 'NVMe %d.%d.%d' % (value >> 16, value >> 8 & 0xff, value & 0xff)
+
+
 class Mapping:
     """PreparedMapping, ActiveMapping."""
 
@@ -301,6 +640,17 @@ class Mapping:
                 yield '[%d]' % i, self.fields['segments'][i]
 
 
+class IovaList(Mapping):
+    def __init__(self, value):
+        self.name = type_name(value)
+        self.fields = as_base(value, 'ListState')['fields_']
+
+    def to_string(self):
+        if int(self.fields['count']) == 0:
+            return 'IovaList of 0 elements, room for %d' % int(self.fields['capacity'])
+        return Mapping.to_string(self)
+
+
 PRINTERS = {
     'Tag': Tag, 'QueueIndex': QueueIndex, 'Generation': Generation, 'Cookie': Cookie,
     'Segment': Segment, 'CookieField': CookieField, 'CookieLayout': CookieLayout,
@@ -308,6 +658,16 @@ PRINTERS = {
     'Idle<': Handle, 'Owned<': Handle, 'Claim<': Handle, 'ARef<': Handle, 'Ended<': Handle,
     'TagSet<': TagSet, 'mq::Bio': Bio, 'mq::Disk<': Disk, 'dma::IovaSegment': IovaSegment,
     'dma::PreparedMapping': Mapping, 'dma::ActiveMapping': Mapping,
+    'RequestState': RequestState, 'TagSetError': LimitError, 'Refused<': Refused,
+    'EndedList<': RequestList, 'EndSink<': EndSink, 'TagCache': TagCache,
+    'dma::MapError': LimitError, 'dma::EndProof': EndProof, 'dma::IovaList<': IovaList,
+    'dma::Device<': Device, 'dma::BouncePool': BouncePool, 'dma::Coherent': Coherent,
+    'mq::OnEnd<': OnEnd, 'mq::Work': Work, 'mq::IdleHook': Work, 'mq::Timer<': Timer,
+    'mq::Alarm': Timer, 'mq::Context': Context, 'mq::Context::Scope': Scope,
+    'mq::Control': Control, 'mq::Event': Event, 'mq::HwQueue<': HwQueue,
+    'mq::IdleList<': RequestList, 'mq::Dispatch<': Dispatch, 'mq::TagPool<': TagPool,
+    'mq::Payload<': Payload, 'mq::InFlightRow': InFlightRow, 'mq::DiskError': LimitError,
+    'mq::Disk<>::Plug': Plug, 'nvme::LittleEndian<': LittleEndian, 'nvme::Version': Version,
 }
 
 
@@ -315,10 +675,8 @@ def build():
     """One collection for all types. The inline namespace has a build's choices in its name."""
     collection = gdb.printing.RegexpCollectionPrettyPrinter('blkown')
     for name, printer in PRINTERS.items():
-        end = '.*>$' if name.endswith('<') else '$'
-        scopes = name.rstrip('<').split('::')
-        pattern = r'^blkown::(v\w+::)?' + '::'.join(scopes) + ('<' if end != '$' else '') + end
-        collection.add_printer(name.rstrip('<'), pattern, printer)
+        scopes = name.replace('<>', '<.*>') + ('.*>' if name.endswith('<') else '')
+        collection.add_printer(name.rstrip('<'), r'^blkown::(v\w+::)?' + scopes + '$', printer)
     return collection
 
 

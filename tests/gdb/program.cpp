@@ -66,9 +66,16 @@ struct Keeper {
 
 [[gnu::noinline]] void gdb_stops_here() { asm volatile("" ::: "memory"); }
 
+blkown::EndedList<R>* kept_list = nullptr;
+
 void release_all(void*, blkown::EndedList<R>&& list) {
+  if (kept_list != nullptr) return kept_list->append(std::move(list));
   while (auto ended = list.pop_front()) std::move(*ended).release();
 }
+
+void on_work(void*, blkown::mq::Work&) {}
+void on_alarm(void*, blkown::mq::Alarm&) {}
+void on_timer(void*, blkown::ARef<blkown::mq::Request<Keeper>>&&) {}
 
 /// A disk with one bio in flight.
 void stop_with_a_disk() {
@@ -81,9 +88,31 @@ void stop_with_a_disk() {
   mq::Disk<Keeper>& disk = **made;
   std::array<std::byte, 4096> memory{};
   mq::Bio bio = mq::Bio::write(8, {memory.data(), memory.size()}, {});
-  disk.submit(runtime.context(0), bio);
-  gdb_stops_here();
+  mq::Context& context = runtime.context(0);
+  disk.submit(context, bio);
   auto& hw = disk.hw_queue(blkown::QueueIndex{0});
+  mq::Work work{on_work, &driver}, posted{on_work, nullptr};
+  mq::Alarm alarm{on_alarm, &driver};
+  mq::Timer<blkown::ARef<mq::Request<Keeper>>> timer{on_timer, nullptr};
+  alarm.arm(context, 1'000'000'000'000);
+  mq::Control control{{}};
+  context.post(posted);
+  [[maybe_unused]] const mq::InFlightRow row{.queue = blkown::QueueIndex{0},
+                                             .tag = blkown::Tag{3},
+                                             .state = {.generation = {}, .count = 1},
+                                             .is_known = true,
+                                             .op = mq::Op::write,
+                                             .sector = 8,
+                                             .length_bytes = 4096,
+                                             .has_age = true,
+                                             .age_ms = 70};
+  [[maybe_unused]] const mq::DiskError disk_error =
+      mq::Disk<Keeper>::create({.capacity_sectors = 64, .depth = 0}, driver, runtime, {}).error();
+  {
+    const mq::Disk<Keeper>::Plug plug{disk, context};
+    gdb_stops_here();
+  }
+  alarm.cancel();
   if (auto claim = hw.claim(hw.data.ids.front())) std::move(*claim).end_ok();
   runtime.run();
   static_cast<void>(mq::remove(runtime, disk));
@@ -122,7 +151,17 @@ void stop_with_requests() {
   const blkown::Segment piece{reinterpret_cast<std::byte*>(std::uintptr_t{0x1000}), 512};
   const blkown::CookieLayout layout = tags.layout();
   const OwnRequest own{.lba = 77, .header = {}};
+  blkown::EndedList<R> list_of_ended;
+  kept_list = &list_of_ended;
+  tags.allocate_tag(blkown::QueueIndex{1}, blkown::Tag{3}).value().fail(blkown::Status::ok);
+  tags.allocate_tag(blkown::QueueIndex{1}, blkown::Tag{1}).value().fail(blkown::Status::timed_out);
+  const blkown::TagCache cache = tags.tag_cache(blkown::QueueIndex{1});
+  const auto refused_set = blkown::TagSet<R>::create({.queue_count = 0}, {release_all, nullptr});
+  [[maybe_unused]] const blkown::TagSetError set_error = refused_set.error();
+  [[maybe_unused]] const blkown::dma::MapError map_error{
+      .reason = blkown::dma::MapFailure::too_many_segments, .segment = 2, .limit = 1};
   gdb_stops_here();
+  kept_list = nullptr;
   std::move(claim).end_ok();
   tags.claim(blkown::QueueIndex{0}, other.value).value().end_ok();
   static_cast<void>(error);
