@@ -129,11 +129,25 @@ std::set<std::string> texts_of(std::size_t count) {
   return texts;
 }
 
+template <class Enum>
+std::set<std::string> remedies_of(std::size_t count) {
+  std::set<std::string> remedies;
+  for (std::size_t i = 0; i != count; ++i) remedies.insert(remedy_of(static_cast<Enum>(i)));
+  return remedies;
+}
+
 TEST(Check, EachViolationAndReportHasATextOfItsOwn) {
   EXPECT_EQ(texts_of<Violation>(blkown::violation_count).size(), blkown::violation_count);
   EXPECT_STREQ(to_string(static_cast<Violation>(200)), "unknown violation");
   EXPECT_EQ(texts_of<Report>(blkown::report_count).size(), blkown::report_count);
   EXPECT_STREQ(to_string(static_cast<Report>(200)), "unknown report");
+}
+
+TEST(Check, EachViolationAndReportHasARemedyOfItsOwn) {
+  EXPECT_EQ(remedies_of<Violation>(blkown::violation_count).size(), blkown::violation_count);
+  EXPECT_STREQ(remedy_of(static_cast<Violation>(200)), "no remedy is known");
+  EXPECT_EQ(remedies_of<Report>(blkown::report_count).size(), blkown::report_count);
+  EXPECT_STREQ(remedy_of(static_cast<Report>(200)), "no remedy is known");
 }
 
 // Goal: a violation names the caller's line, the request, and the state that was refused.

@@ -197,4 +197,38 @@ TEST(CookieLayout, NamesTheQueueOfAValue) {
   EXPECT_EQ(blkown::CookieLayout::nvme().queue_of(0xFFFF), blkown::QueueIndex{0});
 }
 
+// --- saturating arithmetic -----------------------------------------------------------------------
+
+TEST(Saturating, ASumOrProductThatFitsIsExact) {
+  using blkown::detail::never_ns;
+  using blkown::detail::saturating_add;
+  using blkown::detail::saturating_multiply;
+  EXPECT_EQ(saturating_add(never_ns - 1, 1), never_ns);
+  EXPECT_EQ(saturating_add(never_ns - 2, 1), never_ns - 1);
+  EXPECT_EQ(saturating_add(never_ns - 1, 2), never_ns);
+  EXPECT_EQ(saturating_add(never_ns, never_ns), never_ns);
+  EXPECT_EQ(saturating_multiply(never_ns / 2, 2), never_ns - 1);
+  EXPECT_EQ(saturating_multiply(never_ns / 2 + 1, 2), never_ns);
+  EXPECT_EQ(saturating_multiply(never_ns, 1), never_ns);
+  EXPECT_EQ(saturating_multiply(never_ns, 0), 0U);
+  EXPECT_EQ(saturating_multiply(0, never_ns), 0U);
+}
+
+TEST(Saturating, AQuotientIsThatOfTheExactProduct) {
+  using blkown::detail::multiply_divide;
+  for (std::uint64_t a = 0; a != 24; ++a) {
+    for (std::uint64_t b = 0; b != 24; ++b) {
+      for (std::uint64_t divisor = 1; divisor != 12; ++divisor) {
+        const auto quotient = multiply_divide(a, b, divisor);
+        ASSERT_EQ(quotient.whole, a * b / divisor) << a << ' ' << b << ' ' << divisor;
+        ASSERT_EQ(quotient.rest, a * b % divisor) << a << ' ' << b << ' ' << divisor;
+      }
+    }
+  }
+  constexpr std::uint64_t large = (std::uint64_t{1} << 63) - 1;
+  EXPECT_EQ(multiply_divide(large, large, large).whole, large);
+  EXPECT_EQ(multiply_divide(large, large, large).rest, 0U);
+  EXPECT_EQ(multiply_divide(blkown::detail::never_ns, 3, 2).whole, blkown::detail::never_ns);
+}
+
 }  // namespace

@@ -61,6 +61,16 @@ TEST(FirstGeneration, DiffersFromTagSetToTagSet) {
   EXPECT_GE(std::popcount(zeros), BLKOWN_WORD_BITS / 2);
 }
 
+TEST(FirstGeneration, ATagSetCanBeginSoThatARequestBeginsAtAGeneration) {
+  for (const std::uint32_t wanted : {0U, 100U, ~std::uint32_t{0}}) {
+    const blkown::QueueIndex queue{3};
+    const blkown::Tag tag{5};
+    const blkown::Generation begin =
+        blkown::detail::begin_for(blkown::Generation{wanted}, queue, tag);
+    EXPECT_EQ(blkown::detail::first_generation_of(begin, queue, tag).value, wanted);
+  }
+}
+
 // Goal: the given generation is that of queue 0 and tag 0; the others differ (wrong_bit_test.cpp).
 TEST(FirstGeneration, DiffersFromRequestToRequest) {
   Driver<> driver;

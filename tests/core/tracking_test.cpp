@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <expected>
 #include <memory>
 #include <optional>
@@ -64,6 +65,103 @@ class Tracking : public testing::Test {
 };
 
 }  // namespace
+
+// Goal: when an I/O's end is delivered, the handle that ended it is no holder: the request may
+// already serve another I/O.
+TEST(TrackingOfEnds, AHandleIsNoHolderAtItsEnd) {
+  struct Ends {
+    const support::TagSet* set = nullptr;
+    int count = 0;
+    void operator()(support::EndedList&&) {
+      ++count;
+      blkown::visit_holders(set->header(QueueIndex{0}, Tag{0}), [](const Place& place) {
+        ADD_FAILURE() << "held since line " << place.line();
+      });
+    }
+  } ends;
+  const support::ReportLog quiet;
+  const auto set = std::make_unique<support::TagSet>(support::take_value(support::TagSet::create(
+      support::two_queues_of_eight, blkown::EndSink<support::Request>::to(ends))));
+  ends.set = set.get();
+  const auto idle = [&] { return *set->allocate_tag(QueueIndex{0}, Tag{0}); };
+  const auto claim = [&] { return idle().start().into_claim(); };
+  {
+    const auto dropped = idle();
+  }
+  idle().fail(blkown::Status::io_error);
+  idle().requeue();
+  idle().start().end_ok();
+  idle().start().requeue();
+  {
+    const auto dropped = claim();
+  }
+  claim().end_ok();
+  claim().requeue();
+  EXPECT_EQ(ends.count, 8);
+  {
+    auto ended = claim();
+    const ARef pin = ended.pin();
+    std::move(ended).end_ok();
+    EXPECT_EQ(ends.count, 8);
+  }
+  EXPECT_EQ(ends.count, 9);
+}
+
+/// An object of another kind, which sees its holders when its handle gives it up.
+struct Seen {
+  void add_ref() {}
+  void drop_ref() { see(); }
+  void release_owned() { see(); }
+  void see() {
+    ++releases;
+    const auto visit = [](const Place& place) {
+      ADD_FAILURE() << "held since line " << place.line();
+    };
+    blkown::detail::visit_holders_of(this, visit);
+  }
+  int releases = 0;
+};
+
+TEST(TrackingOfEnds, AHandleIsNoHolderWhenItGivesAnObjectUp) {
+  Seen seen;
+  {
+    const auto owned = blkown::Owned<Seen>::from_raw(&seen);
+  }
+  {
+    const auto pin = blkown::ARef<Seen>::from_raw(&seen);
+  }
+  EXPECT_EQ(seen.releases, 2);
+}
+
+// Goal: the entry of a scatter list holds again for each of its mappings, while others hold the
+// same request.
+TEST(TrackingOfEntries, AnEntryThatHoldsAgainIsTheYoungest) {
+  const int object = 0;
+  blkown::detail::Holder first, second;
+  const auto lines = [&] {
+    Lines seen;
+    const auto visit = [&](const Place& place) {
+      if (seen.size() == 10) std::abort();  // the entries are a ring
+      seen.push_back(place.line());
+    };
+    blkown::detail::visit_holders_of(&object, visit);
+    return seen;
+  };
+  // clang-format off
+  const Place places[] = {
+    Place::current(),
+    Place::current(),
+    Place::current()};
+  // clang-format on
+  const Line line = places[0].line();
+  first.hold(&object, places[0]);
+  second.hold(&object, places[1]);
+  first.let_go();
+  first.hold(&object, places[2]);
+  EXPECT_EQ(lines(), (Lines{line + 1, line + 2}));
+  second.let_go();
+  EXPECT_EQ(lines(), Lines{line + 2});
+}
 
 TEST_F(Tracking, ALookupRemembersItsLine) {
   const auto cookie = driver.in_flight(3, 1);

@@ -5,7 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <blkown/dma/backend.hpp>
+#include <blkown/dma/identity_backend.hpp>
 #include <blkown/dma/ostream.hpp>
 #include <cstring>
 #include <string>
@@ -92,6 +94,18 @@ TEST(Backend, TheBusFindsAByteAtItsAddressUnlessTheBackendSaysWhere) {
   fake::Backend placed;
   placed.place(&byte, 0x7000);
   EXPECT_EQ(dma::detail::bus_address(placed, &byte), 0x7000U);
+}
+
+TEST(IdentityBackend, MapsMemoryAtItsAddressPlusTheOffset) {
+  std::array<std::byte, 8> bytes{};
+  const auto address = reinterpret_cast<std::uintptr_t>(bytes.data());
+  for (const std::uint64_t offset : {std::uint64_t{0}, std::uint64_t{0x4000'0000'0000}, -address}) {
+    const dma::IdentityBackend backend{{.address_mask = 0xFFFF}, offset};
+    EXPECT_EQ(backend.limits().address_mask, 0xFFFFU);
+    EXPECT_EQ(backend.bus_address(&bytes[3]), address + 3 + offset);
+    const blkown::Segment part{&bytes[3], 2};
+    EXPECT_EQ(backend.map(part, dma::Direction::to_device, {}), address + 3 + offset);
+  }
 }
 
 TEST(Backend, ASingleMapTakesAnyNumberOfBytesUnlessTheBackendSaysHowMany) {

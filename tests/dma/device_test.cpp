@@ -99,6 +99,17 @@ TEST(Quarantine, IsDrainedByTheHandlerOfItsReport) {
   EXPECT_TRUE(Rig::taken_out(refused).unmap(*EndProof::of(refused)).has_value());
   EXPECT_EQ(drained_by_the_handler, 1U);
   std::move(refused).end_ok();
+
+  drained_by_the_handler = 0;
+  Claim half = rig.unpublished(2);
+  rig.backend.refuse_map = 3;
+  rig.backend.refuse_unmap = 3;
+  EXPECT_EQ(rig.map(half, {rig.part(0, 8), rig.part(16, 8)}).error().reason,
+            dma::MapFailure::unmap_failed);
+  EXPECT_EQ(drained_by_the_handler, 1U);
+  EXPECT_TRUE(half.data().iovas.is_free());
+  EXPECT_EQ(rig.driver.state(2), "2 claimed") << "no pin is left";
+  std::move(half).end_ok();
   EXPECT_EQ(rig.backend.live_count(), 0U);
   blkown::set_report_handler(handler);
 }

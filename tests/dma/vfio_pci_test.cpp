@@ -27,7 +27,8 @@ using dma::VfioStep;
 
 /// One PCI device in group 17, as the kernel shows it. Each file's number is at most used once.
 struct PciKernel {
-  enum File : int { container = 10, group = 11, device = 12 };
+  /// As in a process without stdin, stdout and stderr.
+  enum File : int { container = 0, group = 1, device = 2 };
 
   std::set<int> open_files;
   std::vector<std::string> calls;

@@ -16,6 +16,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "support/driver.hpp"
@@ -307,28 +308,112 @@ TEST(PoisonOfData, CoversAUsersRequestTypeIfTheTraitsNameBytes) {
                poisoned(request.header));
 }
 
-// Goal: memory that the caller gave to a TagSet is usable again, also for another TagSet.
-TEST(PoisonOfData, LeavesHolesUsableInWhateverOrderTheyAreOpened) {
+/// A request with five words of data, and holes in it.
+class PoisonOfHoles : public testing::Test {
+ protected:
   using Words = std::array<std::uint64_t, 5>;
-  for (const auto& [first, second] : {std::pair{1, 3}, std::pair{3, 1}}) {
-    Driver<blkown::Request<Words>> driver;
-    blkown::detail::PoisonHole one, other;
-    auto owned = driver.owned();
-    Words& words = owned.data();
-    const auto open = [&](blkown::detail::PoisonHole& hole, int i) {
-      const auto at = static_cast<std::size_t>(i);
-      hole.open(*blkown::detail::HandleAccess::look(owned), &words[at], &words[at] + 1);
-    };
-    open(one, first);
-    open(other, second);
-    const auto cookie = driver.publish(std::move(owned));
-    for (std::size_t i = 0; i != words.size(); ++i) {
-      EXPECT_EQ(poisoned(words[i]), i % 2 == 0) << i;
+  using Hole = blkown::detail::PoisonHole;
+
+  PoisonOfHoles() { words_ = &owned().data(); }
+
+  blkown::Owned<blkown::Request<Words>>& owned() {
+    if (!owned_.has_value()) owned_.emplace(driver_.owned());
+    return *owned_;
+  }
+  void open(Hole& hole, const void* begin, const void* end) {
+    hole.open(*blkown::detail::HandleAccess::look(owned()), begin, end);
+  }
+  /// Opens a hole at these bytes of the data.
+  void open(Hole& hole, std::size_t begin_bytes, std::size_t end_bytes) {
+    const auto* const first = reinterpret_cast<const std::byte*>(words_);
+    open(hole, first + begin_bytes, first + end_bytes);
+  }
+  /// The poisoned words while the request is in flight, as "X" between "."; others are usable.
+  std::string poisoned_words() {
+    const auto cookie = driver_.publish(std::move(owned()));
+    owned_.reset();
+    std::string seen;
+    for (const std::uint64_t& word : *words_) seen += poisoned(word) ? 'X' : '.';
+    driver_.complete(cookie);
+    return seen;
+  }
+
+  Driver<blkown::Request<Words>> driver_;
+  std::optional<blkown::Owned<blkown::Request<Words>>> owned_;
+  const Words* words_ = nullptr;
+};
+
+TEST_F(PoisonOfHoles, AreUsableInWhateverOrderTheyAreOpened) {
+  for (const auto& [first, second] : {std::pair{1U, 3U}, std::pair{3U, 1U}}) {
+    Hole one, other;
+    open(one, first * 8, first * 8 + 8);
+    open(other, second * 8, second * 8 + 8);
+    EXPECT_EQ(poisoned_words(), "X.X.X");
+  }
+  EXPECT_EQ(poisoned_words(), "XXXXX");
+}
+
+TEST_F(PoisonOfHoles, MayBeAtBothEndsOfTheData) {
+  Hole first, last;
+  open(first, 0, 8);
+  open(last, 32, 40);
+  EXPECT_EQ(poisoned_words(), ".XXX.");
+}
+
+TEST_F(PoisonOfHoles, AUnitThatIsPartlyInAHoleIsUsable) {
+  {
+    Hole within;
+    open(within, 17, 18);
+    EXPECT_EQ(poisoned_words(), "XX.XX");
+  }
+  {
+    Hole across;
+    open(across, 15, 17);
+    EXPECT_EQ(poisoned_words(), "X..XX");
+  }
+  Hole first, second, third;
+  open(second, 18, 24);
+  open(first, 16, 18);
+  open(third, 24, 25);
+  EXPECT_EQ(poisoned_words(), "XX..X") << "two in one unit, and one behind them";
+}
+
+TEST_F(PoisonOfHoles, AreOpenedOnce) {
+  Hole hole;
+  open(hole, 8, 16);
+  open(hole, 8, 16);
+  open(hole, 24, 32);
+  EXPECT_EQ(poisoned_words(), "X.XXX");
+}
+
+TEST_F(PoisonOfHoles, AreClosedByTheirDestructors) {
+  std::array<std::optional<Hole>, 3> holes;
+  for (const std::size_t closed : {1U, 0U, 2U}) {
+    for (std::size_t i = 0; i != 3; ++i) {
+      if (!holes[i].has_value()) open(holes[i].emplace(), 16 * i, 16 * i + 8);
     }
-    driver.complete(cookie);
+    EXPECT_EQ(poisoned_words(), ".X.X.");
+    holes[closed].reset();
+    std::string expected = ".X.X.";
+    expected[2 * closed] = 'X';
+    EXPECT_EQ(poisoned_words(), expected);
   }
 }
 
+// Goal: an object outside of the request's data, such as a list that several requests use in turn,
+// changes nothing.
+TEST_F(PoisonOfHoles, AreInTheDataOrNone) {
+  static std::uint64_t below = 0;
+  std::uint64_t above = 0;
+  Hole first, second, third, fourth;
+  open(first, &below, &below + 1);
+  open(second, &above, &above + 1);
+  open(third, 32, 41);
+  open(fourth, words_->data() - 1, words_->data() + 1);
+  EXPECT_EQ(poisoned_words(), "XXXXX");
+}
+
+// Goal: memory that the caller gave to a TagSet is usable again, also for another TagSet.
 TEST(PoisonOfData, EndsWithTheTagSet) {
   alignas(64) static std::array<std::byte, 4096> storage;
   for (int round = 0; round != 2; ++round) {
