@@ -8,17 +8,20 @@
 #include <memory>
 
 #include "sim/broken_mq/completed_twice.hpp"
+#include "sim/broken_mq/completion_doorbell_forgotten.hpp"
 #include "sim/broken_mq/cookie_repaired.hpp"
 #include "sim/broken_mq/ended_on_timeout.hpp"
-#include "sim/broken_mq/failure_taken_for_success.hpp"
 #include "sim/broken_mq/flush_error_ignored.hpp"
 #include "sim/broken_mq/flush_forgotten.hpp"
 #include "sim/broken_mq/fua_dropped.hpp"
 #include "sim/broken_mq/generation_ignored.hpp"
 #include "sim/broken_mq/issue_forgotten.hpp"
 #include "sim/broken_mq/memory_leaked.hpp"
+#include "sim/broken_mq/old_cookie.hpp"
 #include "sim/broken_mq/reference_dropped.hpp"
 #include "sim/broken_mq/requeued_while_mapped.hpp"
+#include "sim/broken_mq/status_ignored.hpp"
+#include "sim/broken_mq/stop_declared.hpp"
 #include "sim/broken_mq/touched_after_publish.hpp"
 #include "sim/broken_mq/unmapped_on_timeout.hpp"
 #include "sim/broken_mq/unquiesced_unasked.hpp"
@@ -28,6 +31,8 @@
 
 namespace broken_mq {
 namespace {
+
+static_assert(sim::MqDriver<VariantDriver>);
 
 /// Runs the driver D under the adversary.
 template <class D>
@@ -39,17 +44,20 @@ int main_of(int argc, char** argv) {
 constexpr std::array table{
     NamedDriver{"reference", &main_of<VariantDriver>},
     NamedDriver{"completed_twice", &main_of<CompletedTwice>},
+    NamedDriver{"completion_doorbell_forgotten", &main_of<CompletionDoorbellForgotten>},
     NamedDriver{"cookie_repaired", &main_of<CookieRepaired>},
     NamedDriver{"ended_on_timeout", &main_of<EndedOnTimeout>},
-    NamedDriver{"failure_taken_for_success", &main_of<FailureTakenForSuccess>},
     NamedDriver{"flush_error_ignored", &main_of<FlushErrorIgnored>},
     NamedDriver{"flush_forgotten", &main_of<FlushForgotten>},
     NamedDriver{"fua_dropped", &main_of<FuaDropped>},
     NamedDriver{"generation_ignored", &main_of<GenerationIgnored>},
     NamedDriver{"issue_forgotten", &main_of<IssueForgotten>},
     NamedDriver{"memory_leaked", &main_of<MemoryLeaked>},
+    NamedDriver{"old_cookie", &main_of<OldCookie>},
     NamedDriver{"reference_dropped", &main_of<ReferenceDropped>},
     NamedDriver{"requeued_while_mapped", &main_of<RequeuedWhileMapped>},
+    NamedDriver{"status_ignored", &main_of<StatusIgnored>},
+    NamedDriver{"stop_declared", &main_of<StopDeclared>},
     NamedDriver{"touched_after_publish", &main_of<TouchedAfterPublish>},
     NamedDriver{"unmapped_on_timeout", &main_of<UnmappedOnTimeout>},
     NamedDriver{"unquiesced_unasked", &main_of<UnquiescedUnasked>},

@@ -33,6 +33,22 @@ using nvme_driver::CompletionEntry;
 using nvme_driver::NamespaceInfo;
 using nvme_driver::SubmissionEntry;
 
+/// The controller's registers, of which a broken driver may forget one.
+struct VariantRegisters {
+  sim::NvmeController& controller;
+  bool forgets_completion_doorbells = false;
+
+  [[nodiscard]] std::uint32_t read32(std::uint64_t offset) { return controller.read32(offset); }
+  [[nodiscard]] std::uint64_t read64(std::uint64_t offset) { return controller.read64(offset); }
+  void write32(std::uint64_t offset, std::uint32_t value) {
+    // Those of I/O queues: the first two doorbells are the admin queue's.
+    const bool is_io_doorbell = offset >= nvme::reg::doorbells + 8;
+    if (is_io_doorbell && offset % 8 == 4 && forgets_completion_doorbells) return;
+    controller.write32(offset, value);
+  }
+  void write64(std::uint64_t offset, std::uint64_t value) { controller.write64(offset, value); }
+};
+
 /// Waits as the kit's environment does.
 struct HostPlatform {
   sim::MqHost& host;
@@ -45,10 +61,10 @@ struct HostPlatform {
 /// The controller of a driver, which is made before the driver.
 struct OwnedController {
   using Owner =
-      nvme_driver::Controller<sim::NvmeController, sim::Iommu, HostPlatform, std::recursive_mutex>;
+      nvme_driver::Controller<VariantRegisters, sim::Iommu, HostPlatform, std::recursive_mutex>;
 
-  explicit OwnedController(sim::MqHost& host) : platform{host} {
-    auto made = Owner::create(host.controller, host.device, platform,
+  explicit OwnedController(sim::MqHost& host) : registers{host.controller}, platform{host} {
+    auto made = Owner::create(registers, host.device, platform,
                               {.io_queues = static_cast<std::uint16_t>(host.queue_count),
                                .admin_timeout_ms = 50,
                                .first_generation = host.first_generation});
@@ -56,15 +72,16 @@ struct OwnedController {
     owner = *std::move(made);
   }
 
+  VariantRegisters registers;
   HostPlatform platform;
   std::unique_ptr<Owner> owner;
 };
 
 class VariantDriver
-    : private OwnedController,
-      public nvme_driver::DriverOf<VariantDriver, sim::NvmeController, sim::Iommu, HostPlatform> {
+    : protected OwnedController,
+      public nvme_driver::DriverOf<VariantDriver, VariantRegisters, sim::Iommu, HostPlatform> {
  public:
-  using Base = nvme_driver::DriverOf<VariantDriver, sim::NvmeController, sim::Iommu, HostPlatform>;
+  using Base = nvme_driver::DriverOf<VariantDriver, VariantRegisters, sim::Iommu, HostPlatform>;
   using Owner = Base::Owner;
 
   explicit VariantDriver(sim::MqHost& host)

@@ -276,8 +276,6 @@ class MqWorld : public WorldBaseOf<NvmeController> {
   [[nodiscard]] TagSet<R>& tags() noexcept { return pool_->tags(); }
   [[nodiscard]] static MqWorld& of(void* self) noexcept { return *static_cast<MqWorld*>(self); }
 
-  /// One seed in four has a namespace with blocks of 4,096 bytes, and one in two has an inactive
-  /// namespace before it.
   /// Makes the driver, has it start the controller, and makes the disk.
   /// Errors: false, with a finding.
   [[nodiscard]] bool bring_up() {

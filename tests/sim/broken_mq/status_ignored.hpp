@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The driver ignores the status of a completion.
+// The driver takes each completion for a success.
 
-#ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_FAILURE_TAKEN_FOR_SUCCESS_HPP
-#define BLKOWN_TESTS_SIM_BROKEN_MQ_FAILURE_TAKEN_FOR_SUCCESS_HPP
+#ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_STATUS_IGNORED_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_MQ_STATUS_IGNORED_HPP
 
 #include "sim/broken_mq/variant_driver.hpp"
 
 namespace broken_mq {
 
-class FailureTakenForSuccess : public VariantDriver {
+class StatusIgnored : public VariantDriver {
  public:
   using VariantDriver::VariantDriver;
 
