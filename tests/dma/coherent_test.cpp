@@ -43,6 +43,17 @@ TEST(Coherent, IsZeroedAlignedAndMappedBothWays) {
   EXPECT_EQ(rig.backend.log, (Log{"map 1000+100", "unmap 1000+100", "invalidate 1000+100"}));
 }
 
+// Goal: the memory is zeroed also if the heap has used it before, up to its last page's end.
+TEST(Coherent, IsZeroedAlsoIfTheHeapHasUsedIt) {
+  Rig rig;
+  for (int round = 0; round != 3; ++round) {
+    Coherent ring = support::take_value(Coherent::allocate(rig.device, 100, 256));
+    EXPECT_EQ(std::count(ring.data(), ring.data() + 256, std::byte{}), 256) << round;
+    std::fill_n(ring.data(), 256, std::byte{0x77});
+    EXPECT_TRUE(std::move(ring).free(rig.device.declare_stopped()).has_value());
+  }
+}
+
 // Goal: the length and the alignment are not exchanged. Here the length is no power of two and not
 // a multiple of the alignment.
 TEST(Coherent, HasAllBytesIfItIsLongerThanItsAlignment) {
@@ -161,6 +172,21 @@ TEST(Coherent, OfMoreThanThereCanBeIsAnError) {
   constexpr std::size_t all = std::numeric_limits<std::size_t>::max();
   expect_failure(rig, all, {MapFailure::out_of_memory, 0, all});
   expect_failure(rig, all - 4094, {MapFailure::out_of_memory, 0, all - 4094});
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool is_sanitized = true;
+#elif defined(__has_feature)
+constexpr bool is_sanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+constexpr bool is_sanitized = false;
+#endif
+
+TEST(Coherent, OfMoreThanTheHeapHasIsAnError) {
+  if (is_sanitized) return;  // a sanitizer's heap ends the program
+  Rig rig;
+  const std::size_t bytes = std::size_t{1} << (std::numeric_limits<std::size_t>::digits - 2);
+  expect_failure(rig, bytes - 1, {MapFailure::out_of_memory, 0, bytes});
 }
 
 TEST(Coherent, OutOfReachIsAnError) {

@@ -36,11 +36,18 @@ def outer_bodies(text):
     return found
 
 
+def returns_closure(text, body):
+    """Whether two copies of the body would return two types: the function is `auto` and returns a lambda."""
+    head = re.split(r"[;{}]\s*\n", text[:body[0] - 1])[-1]
+    return bool(re.search(r"\bauto \w+\(", head) and re.search(r"\breturn \[", text[slice(*body)]))
+
+
 class Headers:
     """Copies of the headers, each with the bodies of its mutants."""
 
     def __init__(self, root, folder, mutants):
-        """`mutants` maps a number to a mutant. Those in no body are in `left_out`."""
+        """`mutants` maps a number to a mutant. `left_out` are those in no body, or in one that cannot have
+        copies."""
         self.folder = folder
         self.left_out = set()
         self.lines = {}    # file -> [(first line, last line, number)]
@@ -63,7 +70,7 @@ class Headers:
         for number, mutant in mutants.items():
             at = next((i for i, (old, new) in enumerate(zip(text, mutant.text)) if old != new), len(text))
             body = next((body for body in bodies if body[0] <= at < body[1]), None)
-            if body is None:
+            if body is None or returns_closure(text, body):
                 self.left_out.add(number)
             else:
                 of_body.setdefault(body, []).append((number, mutant.text))
