@@ -91,7 +91,7 @@ void serve(Server& server, const std::vector<Listener>& listeners, int signals) 
     if (poll(watched.data(), watched.size(), -1) < 0 && errno != EINTR) return;
     if (watched[0].revents != 0) {
       signalfd_siginfo caught{};
-      if (read(signals, &caught, sizeof(caught)) != sizeof(caught)) return;
+      if (read(signals, &caught, sizeof(caught)) != sizeof(caught)) continue;
       if (caught.ssi_signo != SIGUSR1) return;
       server.print(stderr);
     }

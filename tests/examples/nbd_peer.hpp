@@ -11,6 +11,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -61,6 +62,7 @@ class Peer {
   bool send(std::span<const std::byte> bytes) const {
     while (!bytes.empty()) {
       const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (sent < 0 && errno == EINTR) continue;
       if (sent <= 0) return false;
       bytes = bytes.subspan(static_cast<std::size_t>(sent));
     }
@@ -74,7 +76,10 @@ class Peer {
   [[nodiscard]] std::optional<Bytes> receive(std::size_t count) const {
     Bytes bytes(count);
     for (std::size_t done = 0; done != count;) {
+      // A ring that was closed interrupts the threads that have used it, and a receive with a time
+      // limit is not started again.
       const ssize_t received = ::recv(fd_, bytes.data() + done, count - done, 0);
+      if (received < 0 && errno == EINTR) continue;
       if (received <= 0) return std::nullopt;
       done += static_cast<std::size_t>(received);
     }
@@ -88,7 +93,10 @@ class Peer {
   /// Whether the server has closed the connection, and nothing comes before.
   [[nodiscard]] bool is_closed() const {
     std::byte one{};
-    const ssize_t received = ::recv(fd_, &one, 1, 0);
+    ssize_t received = 0;
+    do {
+      received = ::recv(fd_, &one, 1, 0);
+    } while (received < 0 && errno == EINTR);
     return received == 0 || (received < 0 && errno == ECONNRESET);
   }
 
