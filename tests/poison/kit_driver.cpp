@@ -14,13 +14,12 @@
 static_assert(BLKOWN_POISON == 1, "this program is built with AddressSanitizer");
 
 int main(int argc, char** argv) {
-  using namespace round_trip::broken;
+  using namespace broken_mq;
   const bool is_wrong = argc > 1 && argv[1] == std::string_view{"wrong"};
-  return blkown::sim::mq_main<VariantDriver>(
-      argc - 1, argv + 1,
-      [=](blkown::dma::Device<blkown::sim::Iommu>& device,
-          blkown::sim::Controller& controller) -> std::unique_ptr<VariantDriver> {
-        if (is_wrong) return std::make_unique<TouchedAfterPublish>(device, controller);
-        return std::make_unique<VariantDriver>(device, controller);
-      });
+  return sim::mq_main<VariantDriver>(argc - 1, argv + 1,
+                                     [=](sim::MqHost& host) -> std::unique_ptr<VariantDriver> {
+                                       if (is_wrong)
+                                         return std::make_unique<TouchedAfterPublish>(host);
+                                       return std::make_unique<VariantDriver>(host);
+                                     });
 }
