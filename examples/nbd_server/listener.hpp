@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -59,8 +60,11 @@ class Listener {
     Descriptor fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     const Descriptor other{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     const auto* const generic = reinterpret_cast<const sockaddr*>(&address);
-    // Nobody listens at a socket that refuses: it was left behind.
-    if (connect(other.get(), generic, sizeof(address)) != 0 && errno == ECONNREFUSED) {
+    // Nobody listens at a socket that refuses: it was left behind. A file of another kind refuses,
+    // too.
+    struct stat status{};
+    const bool is_socket = lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
+    if (is_socket && connect(other.get(), generic, sizeof(address)) != 0 && errno == ECONNREFUSED) {
       ::unlink(path.c_str());
     }
     if (bind(fd.get(), generic, sizeof(address)) != 0) {

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSL-1.0
+#
+# nbd_server.sh CASE PROGRAM: runs the NBD server as a user does, and checks its output and exit status.
+set -euo pipefail
+case=$1 program=$2
+
+die() { echo "$case: $*" >&2; exit 1; }
+
+# expect STATUS TEXT COMMAND...: the command exits with STATUS and prints a line with TEXT.
+expect() {
+  local status=$1 text=$2 seen=0 out
+  shift 2
+  out=$(timeout 20 "$@" 2>&1) || seen=$?
+  [ "$seen" -eq "$status" ] || die "status $seen, not $status: $*: $out"
+  grep -qF -- "$text" <<<"$out" || die "no '$text': $*: $out"
+}
+
+# await FILE TEXT: waits until the file has a line with the text.
+await() {
+  for _ in $(seq 200); do
+    ! grep -qF -- "$2" "$1" || return 0
+    sleep 0.05
+  done
+  die "no '$2' in: $(cat "$1")"
+}
+
+folder=$(mktemp -d)
+server=
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$folder"' EXIT
+
+case $case in
+  options)
+    expect 0 "Usage: nbd_server" "$program" --help
+    expect 2 "no export is given" "$program"
+    expect 2 "cannot use '--frob'" "$program" --frob 1 a=memory:1m
+    expect 2 "--threads 0: give a whole number from 1 to 64" "$program" --threads 0 a=memory:1m
+    expect 2 "--connections 256: give" "$program" --connections 256 a=memory:1m
+    expect 2 "give NAME=STORE" "$program" memory:1m
+    expect 2 "there are the stores memory, file and disk" "$program" a=tape:1m
+    expect 2 "the size is a number" "$program" a=memory:1x
+    expect 2 "the size is a number" "$program" a=memory:1m,frob
+    expect 2 "another export has this name" "$program" a=memory:1m a=memory:1m
+    expect 1 "export 'a': $folder/none: No such file" "$program" "a=file:$folder/none"
+    expect 1 "capacity_sectors" "$program" a=disk:0
+    expect 1 "give HOST:PORT" "$program" --listen 1 a=memory:1m
+    : >"$folder/taken"
+    expect 1 "$folder/taken: Address already in use" "$program" --unix "$folder/taken" a=memory:1m ;;
+  report)
+    # A client with two reads at a slow device. bash speaks TCP.
+    "$program" --listen 127.0.0.1:0 slow=memory:1m,delay-ms=3000 >"$folder/out" 2>"$folder/err" &
+    server=$!
+    await "$folder/out" "listening: nbd://127.0.0.1:"
+    port=$(sed -n 's|^listening: nbd://127.0.0.1:\([0-9]*\)/$|\1|p' "$folder/out")
+    exec 3<>"/dev/tcp/127.0.0.1/$port"
+    [ "$(head -c 8 <&3)" = NBDMAGIC ] || die "no greeting"
+    # Flags; EXPORT_NAME without a name; two reads.
+    printf '\0\0\0\3IHAVEOPT\0\0\0\1\0\0\0\0' >&3
+    read='\x25\x60\x95\x13\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0\2\0'
+    printf %b "$read$read" >&3
+    for _ in $(seq 40); do
+      kill -USR1 "$server"
+      sleep 0.05
+      ! grep -qx 'in flight: 2' "$folder/err" || break
+    done
+    await "$folder/err" "in flight: 2"
+    await "$folder/err" "queue 0 tag 0 generation"
+    await "$folder/err" ": with the device, pins 0"
+    await "$folder/err" "connections: 1 now"
+    # The server stops when its device is done with both.
+    kill "$server"
+    wait "$server" || die "status $?"
+    server=
+    tail -n 4 "$folder/err" | grep -qF 'commands: 2: 0 refused, 0 failed, 2 dropped' ||
+      die "$(cat "$folder/err")"
+    [ "$(tail -n 1 "$folder/err")" = 'in flight: 0' ] || die "$(cat "$folder/err")" ;;
+  unix)
+    "$program" --unix "$folder/socket" a=memory:1m >"$folder/out" 2>"$folder/err" &
+    server=$!
+    await "$folder/out" "listening: nbd+unix:///?socket=$folder/socket"
+    # Another server does not take the socket of one that runs, but that of one that was killed.
+    expect 1 "Address already in use" "$program" --unix "$folder/socket" a=memory:1m
+    kill -KILL "$server"
+    wait "$server" 2>/dev/null || true
+    [ -S "$folder/socket" ] || die "the socket is gone"
+    "$program" --unix "$folder/socket" a=memory:1m >"$folder/out2" 2>"$folder/err" &
+    server=$!
+    await "$folder/out2" "listening:"
+    kill -INT "$server"
+    wait "$server" || die "status $?"
+    server=
+    [ ! -e "$folder/socket" ] || die "the socket is left" ;;
+  *) die "no such case" ;;
+esac
