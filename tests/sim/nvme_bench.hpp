@@ -275,7 +275,8 @@ class NvmeBench {
     return on_medium(block, count) == std::vector<std::byte>(count * 512);
   }
 
-  Iommu iommu{{.page_count = 256}};
+  // Areas for queues 1 and 2, beside the memory of the bench.
+  Iommu iommu{{.page_count = 512, .address_areas = 2}};
   CachedMedia first{capacity_bytes};  // namespace 1, with blocks of 512 bytes
   CachedMedia large{capacity_bytes};  // namespace 3, with blocks of 4,096 bytes
   FaultPlan plan;

@@ -5,10 +5,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <blkown/dma/ring_word.hpp>
 #include <cstring>
 #include <span>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "sim/nvme_bench.hpp"
@@ -19,14 +21,16 @@ namespace {
 /// What one thread knows of its queue. NvmeBench's own queues are for one thread.
 class QueueThread {
  public:
-  QueueThread(NvmeBench& bench, std::uint16_t queue) : bench_{bench}, queue_{queue} {}
+  /// `block_bytes`: of namespace 1.
+  QueueThread(NvmeBench& bench, std::uint16_t queue, std::size_t block_bytes = 512)
+      : bench_{bench}, queue_{queue}, block_bytes_{block_bytes} {}
 
   /// Writes `count` blocks, one after the other, and reads them back. Returns the number of I/Os
   /// that were right.
   int run(int count) {
     int right = 0;
     for (int i = 0; i != count; ++i) {
-      const std::uint64_t block = queue_ * 256U + static_cast<unsigned>(i % 128);
+      const std::uint64_t block = queue_ * 64U + static_cast<unsigned>(i % 64);
       std::memset(memory().data(), queue_ * 16 + i % 13, memory().size());
       const auto written = NvmeBench::of(memory());
       if (!carry_out(Entry::write(1, {block, 1}))) continue;
@@ -38,12 +42,26 @@ class QueueThread {
 
  private:
   [[nodiscard]] std::span<std::byte> memory() {
-    return bench_.pages(NvmeBench::data_page + 16U * queue_).first(512);
+    return bench_.pages(NvmeBench::data_page + 16U * queue_).first(block_bytes_);
   }
-  /// Sends a command, executes it, and takes its completion.
+  /// Maps the memory for a command, sends the command, executes it, takes its completion, and
+  /// unmaps the memory.
   [[nodiscard]] bool carry_out(Entry entry) {
     entry.command_id = next_id_++;
-    entry.prp1 = bench_.iova_of(NvmeBench::data_page + 16U * queue_);
+    const blkown::Cookie cookie{.value = entry.command_id,
+                                .generation = {},
+                                .tag = {},
+                                .queue = blkown::QueueIndex{queue_ - 1U}};
+    const blkown::Segment data{memory().data(), memory().size()};
+    const auto iova = bench_.iommu.map(data, blkown::dma::Direction::bidirectional, cookie);
+    if (!iova.has_value()) return false;
+    entry.prp1 = *iova;
+    const bool is_done = execute(entry);
+    const blkown::dma::IovaSegment segment{*iova, data.length_bytes};
+    return bench_.iommu.unmap(segment).has_value() &&
+           bench_.iommu.invalidate({&segment, 1}).has_value() && is_done;
+  }
+  [[nodiscard]] bool execute(const Entry& entry) {
     std::memcpy(bench_.pages(2U * queue_).data() + tail_ * sizeof entry, &entry, sizeof entry);
     tail_ = (tail_ + 1) % NvmeBench::entries;
     bench_.ring(queue_, false, tail_);
@@ -63,6 +81,7 @@ class QueueThread {
 
   NvmeBench& bench_;
   std::uint16_t queue_;
+  std::size_t block_bytes_;
   std::uint16_t next_id_ = 0;
   std::uint32_t tail_ = 0;
   std::uint32_t head_ = 0;
@@ -102,6 +121,61 @@ TEST(NvmeThreads, EachThreadExecutesItsOwnQueue) {
   EXPECT_EQ(bench.admin(bench.with_data(Entry::get_log_page(nvme::LogPageId::smart, 512))).code,
             Code::success);
   EXPECT_EQ(bench.in_data<nvme::SmartLog>().host_writes.low, 2U * count);
+}
+
+// Goal: the I/Os of two queues take no lock in common, of the controller or the IOMMU.
+TEST(NvmeThreads, TwoQueuesShareNothing) {
+  NvmeConfig config = NvmeBench::two_queues();
+  config.shortest_ns = config.longest_ns = 0;
+  NvmeBench bench{config};
+  blkown::sim::MemoryMedia media{NvmeBench::capacity_bytes};
+  const blkown::sim::NvmeNamespace only{&media, NvmeBench::page};
+  bench.controller.emplace(config, bench.iommu, std::span{&only, 1});
+  bench.start();
+  const std::uint64_t calls = bench.controller->shared_calls();
+  constexpr int count = 1000;
+  int right[2] = {};
+  std::thread first{[&] { right[0] = QueueThread{bench, 1, NvmeBench::page}.run(count); }};
+  std::thread second{[&] { right[1] = QueueThread{bench, 2, NvmeBench::page}.run(count); }};
+  first.join();
+  second.join();
+  EXPECT_EQ(right[0], count);
+  EXPECT_EQ(right[1], count);
+  EXPECT_EQ(bench.controller->shared_calls(), calls);
+  EXPECT_EQ(bench.iommu.shared_maps(), 0U);
+  EXPECT_EQ(bench.iommu.fault_counts().total(), 0U);
+  EXPECT_EQ(bench.iommu.mapped_pages(), NvmeBench::page_count);
+  bench.controller.reset();  // before its medium
+}
+
+// Goal: a flush is alone on the medium, and every range of it has one writer.
+TEST(NvmeThreads, RangesOfAMediumHaveLocksOfTheirOwn) {
+  blkown::sim::detail::RangeLock lock{true};
+  constexpr std::uint64_t stripe = 65536;
+  const std::pair<std::uint64_t, std::uint64_t> ranges[] = {
+      {0, 1}, {stripe - 1, 2}, {28 * stripe, 8 * stripe}, {5, 32 * stripe}, {0, UINT64_MAX}};
+  int counts[std::size(ranges)] = {};
+  std::uint32_t stripes[32] = {};  // written by all threads, each stripe under its lock
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i != std::size(ranges); ++i) {
+    threads.emplace_back([&, i] {
+      const auto [offset, length] = ranges[i];
+      for (int round = 0; round != 200; ++round) {
+        const blkown::sim::detail::RangeLock::Guard guard{lock, offset, length};
+        const std::uint64_t first = offset / stripe;
+        const std::uint64_t count =
+            std::min<std::uint64_t>((length - 1 + offset % stripe) / stripe + 1, 32);
+        for (std::uint64_t at = first; at != first + count; ++at) ++stripes[at % 32];
+        ++counts[i];
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const int count : counts) EXPECT_EQ(count, 200);
+  EXPECT_EQ(stripes[0], 200U * 5) << "the third range wraps around";
+  EXPECT_EQ(stripes[1], 200U * 4);
+  EXPECT_EQ(stripes[27], 200U * 2);
+  EXPECT_EQ(stripes[28], 200U * 3);
 }
 
 // Goal: a failure that one queue's thread causes stops the other queue, too.

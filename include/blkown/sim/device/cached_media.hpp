@@ -55,6 +55,7 @@ class CachedMedia : public MemoryMedia {
                     [&](std::uint64_t sector) { volatile_.erase(sector); });
     return true;
   }
+  [[nodiscard]] bool has_ranges() const noexcept override { return false; }
 
   /// The content that a power cut now would leave, as the seed decides for each sector.
   [[nodiscard]] std::vector<std::byte> after_power_cut(std::uint64_t seed) const {

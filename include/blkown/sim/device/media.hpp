@@ -22,7 +22,7 @@ namespace sim {
 /// Storage addressed by byte offset.
 /// Precondition: every range lies within capacity_bytes().
 /// Errors: a function returns false if the medium failed.
-/// Context: one at a time.
+/// Context: one at a time, but see has_ranges().
 class Media {
  public:
   Media() = default;
@@ -45,6 +45,8 @@ class Media {
   [[nodiscard]] virtual bool flush() = 0;
   /// Makes all earlier writes to a range durable. May do the same for others.
   [[nodiscard]] virtual bool flush_range(std::uint64_t, std::uint64_t) { return flush(); }
+  /// Whether contexts may access disjoint ranges at the same time, but for flush(), which is alone.
+  [[nodiscard]] virtual bool has_ranges() const noexcept { return false; }
 
   /// The controllers that use the medium.
   [[nodiscard]] blkown::detail::UserList& users() noexcept { return users_; }
@@ -73,6 +75,8 @@ class MemoryMedia : public Media {
     return true;
   }
   [[nodiscard]] bool flush() override { return true; }
+  [[nodiscard]] bool flush_range(std::uint64_t, std::uint64_t) override { return true; }
+  [[nodiscard]] bool has_ranges() const noexcept override { return true; }
 
   /// The content.
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }

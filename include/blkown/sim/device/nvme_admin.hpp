@@ -257,7 +257,7 @@ class NvmeAdmin {
     const bool is_on = state_.features.volatile_write_cache().is_enabled();
     bool is_durable = true;
     for (NvmeNamespaceState& its : state_.namespaces) {
-      const std::lock_guard guard{its.mutex};
+      const RangeLock::Guard guard{its.lock};
       its.writes_through = !is_on;
       if (!is_on && its.is_active() && !its.media->flush()) is_durable = false;
     }

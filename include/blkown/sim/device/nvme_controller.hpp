@@ -196,6 +196,13 @@ class NvmeController {
     }
     return sum;
   }
+  /// The number of register writes, doorbells and steps that have taken the mutex of the whole
+  /// controller. A doorbell and a step_queue() of an I/O queue do not, unless they report an event
+  /// or a failure, or the run is serial.
+  [[nodiscard]] std::uint64_t shared_calls() {
+    const std::lock_guard guard{mutex_};
+    return shared_calls_;
+  }
   /// The number of commands that were fetched and not completed.
   [[nodiscard]] std::size_t command_count() {
     const std::lock_guard guard{mutex_};
@@ -217,6 +224,7 @@ class NvmeController {
         : controller{its}, lock{its.mutex_, std::defer_lock}, completer{its.state_, calls} {
       if (!holds_mutex) return;
       lock.lock();
+      ++its.shared_calls_;
       completer.set_now(its.now_ns_);
     }
     /// A call of the harness at this time.
@@ -228,7 +236,10 @@ class NvmeController {
     Call& operator=(const Call&) = delete;
     ~Call() {
       if (calls.has_failed || calls.has_event) {
-        if (!lock.owns_lock()) lock.lock();
+        if (!lock.owns_lock()) {
+          lock.lock();
+          ++controller.shared_calls_;
+        }
         controller.finish(*this);
       }
       if (lock.owns_lock()) lock.unlock();
@@ -278,7 +289,7 @@ class NvmeController {
     state_.firmware.reset();
     state_.events.clear();
     for (detail::NvmeNamespaceState& its : state_.namespaces) {
-      const std::lock_guard guard{its.mutex};
+      const detail::RangeLock::Guard guard{its.lock};
       its.writes_through = false;
     }
     state_.submission_queues[0].create({state_.registers.asq(), aqa.submission_entries()}, 0);
@@ -304,7 +315,7 @@ class NvmeController {
   }
   void save_caches() {
     for (detail::NvmeNamespaceState& its : state_.namespaces) {
-      const std::lock_guard guard{its.mutex};
+      const detail::RangeLock::Guard guard{its.lock};
       if (its.is_active()) static_cast<void>(its.media->flush());
     }
   }
@@ -418,8 +429,9 @@ class NvmeController {
   detail::NvmeEngine engine_{state_};
   ControllerHooks hooks_;
   std::uint64_t now_ns_ = 0;  // of the latest step
-  std::size_t turn_ = 0;      // the queue whose turn it is to fetch
-  std::size_t taken_ = 0;     // commands of its turn
+  std::uint64_t shared_calls_ = 0;
+  std::size_t turn_ = 0;   // the queue whose turn it is to fetch
+  std::size_t taken_ = 0;  // commands of its turn
   blkown::detail::UserList users_;
   blkown::detail::User iommu_user_;
   std::deque<blkown::detail::User> media_users_;

@@ -15,17 +15,17 @@
 #include <blkown/sim/device/nvme_queue.hpp>
 #include <blkown/sim/device/nvme_state.hpp>
 #include <blkown/sim/device/nvme_transfer.hpp>
+#include <blkown/sim/device/range_lock.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <mutex>
 #include <span>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim::detail {
 
-/// Executes I/O commands. A command takes the lock of its namespace for the access to the medium.
+/// Executes I/O commands. A command locks its range of the medium for the access.
 /// Source: NVMe Base 1.4, section 6.
 /// Context: with the command's submission queue locked.
 class NvmeIo {
@@ -119,7 +119,7 @@ class NvmeIo {
   }
   [[nodiscard]] static bool read_medium(NvmeNamespaceState& its, std::uint64_t offset_bytes,
                                         std::span<std::byte> to) {
-    const std::lock_guard guard{its.mutex};
+    const RangeLock::Guard guard{its.lock, offset_bytes, to.size()};
     return its.media->read(offset_bytes, to);
   }
   /// The outcome of a transfer. A wrong PRP entry would be wrong again.
@@ -150,7 +150,7 @@ class NvmeIo {
     const Code code = from_driver(queue, command, bytes);
     if (code != Code::success) return of_transfer(code);
     const std::uint64_t offset_bytes = offset_of(its, command.entry.slba());
-    const std::lock_guard guard{its.mutex};
+    const RangeLock::Guard guard{its.lock, offset_bytes, bytes.size()};
     if (!its.media->write(offset_bytes, bytes) ||
         !make_durable(its, command.entry.is_fua(), offset_bytes, bytes.size())) {
       return media_error(queue, Code::write_fault);
@@ -174,7 +174,6 @@ class NvmeIo {
   [[nodiscard]] static NvmeOutcome write_zeroes(NvmeSubmissionQueue& queue,
                                                 const nvme::SubmissionEntry& entry,
                                                 NvmeNamespaceState& its) {
-    const std::lock_guard guard{its.mutex};
     return zero(its, entry.blocks(), entry.is_fua()) ? NvmeOutcome{}
                                                      : media_error(queue, Code::write_fault);
   }
@@ -203,7 +202,6 @@ class NvmeIo {
         const nvme::BlockRange blocks{range.slba, range.block_count};
         if (!is_in_range(its, blocks)) return refused(Code::lba_out_of_range);
         if (!acts || !command.entry.deallocates()) continue;  // an attribute is only a hint
-        const std::lock_guard guard{its.mutex};
         if (!zero(its, blocks, false)) return media_error(queue, Code::write_fault);
       }
     }
@@ -211,11 +209,11 @@ class NvmeIo {
   }
 
   /// Sets blocks to zero.
-  /// Context: with the namespace's lock.
   [[nodiscard]] static bool zero(NvmeNamespaceState& its, const nvme::BlockRange& blocks,
                                  bool is_fua) {
     const std::uint64_t offset_bytes = offset_of(its, blocks.slba);
     const std::uint64_t length_bytes = std::uint64_t{blocks.block_count} * its.block_bytes;
+    const RangeLock::Guard guard{its.lock, offset_bytes, length_bytes};
     return its.media->zero(offset_bytes, length_bytes) &&
            make_durable(its, is_fua, offset_bytes, length_bytes);
   }
@@ -225,7 +223,7 @@ class NvmeIo {
     return its.media->flush_range(offset_bytes, length_bytes);
   }
   [[nodiscard]] static bool flush(NvmeNamespaceState& its) {
-    const std::lock_guard guard{its.mutex};
+    const RangeLock::Guard guard{its.lock};
     return its.media->flush();
   }
 

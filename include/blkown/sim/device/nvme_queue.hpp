@@ -57,7 +57,7 @@ struct NvmeRing {
 };
 
 /// The controller's side of a completion queue.
-class NvmeCompletionQueue {
+class alignas(64) NvmeCompletionQueue {
  public:
   NvmeQueueMutex mutex;
 
@@ -159,7 +159,7 @@ struct NvmeCounters {
 };
 
 /// The controller's side of a submission queue, and the commands that were fetched from the queue.
-class NvmeSubmissionQueue {
+class alignas(64) NvmeSubmissionQueue {
  public:
   NvmeSubmissionQueue(std::uint16_t id, std::uint64_t seed, Iommu& iommu)
       : random{seed}, transfer{iommu}, id_{id} {}

@@ -20,10 +20,10 @@
 #include <blkown/sim/device/nvme_queue.hpp>
 #include <blkown/sim/device/nvme_registers.hpp>
 #include <blkown/sim/device/pending_calls.hpp>
+#include <blkown/sim/device/range_lock.hpp>
 #include <blkown/sim/device/recent_commands.hpp>
 #include <cstdint>
 #include <deque>
-#include <mutex>
 #include <span>
 
 namespace blkown {
@@ -36,10 +36,12 @@ using NvmeObserver = CommandObserver<nvme::SubmissionEntry>;
 
 namespace detail {
 
-/// A namespace, and the lock of its medium.
+/// A namespace, and the lock of its medium. `writes_through` changes under all of the lock.
 struct NvmeNamespaceState {
   explicit NvmeNamespaceState(const NvmeNamespace& its)
-      : media{its.media}, block_bytes{its.block_bytes} {}
+      : media{its.media},
+        block_bytes{its.block_bytes},
+        lock{its.media != nullptr && its.media->has_ranges()} {}
 
   [[nodiscard]] bool is_active() const noexcept { return media != nullptr; }
   [[nodiscard]] unsigned block_exponent() const noexcept {
@@ -51,7 +53,7 @@ struct NvmeNamespaceState {
 
   Media* media;
   std::uint32_t block_bytes;
-  std::mutex mutex;
+  RangeLock lock;
   bool writes_through = false;  // the driver has switched the write cache off
 };
 
