@@ -41,6 +41,7 @@ struct ControllerConfig {
   std::uint16_t io_queues = 1;             ///< Wanted. The controller may grant fewer.
   std::uint32_t admin_timeout_ms = 5'000;  ///< For one admin command.
   std::uint32_t shutdown_timeout_ms = 10'000;
+  std::uint64_t register_bytes = 0;  ///< The length of BAR 0. 0: unknown, no doorbell is checked.
   /// The generation of the first admin command's id. Default: an unpredictable one.
   std::optional<blkown::Generation> first_generation{};
   /// Called for an asynchronous event after its log page was read, on the context that takes the
@@ -66,6 +67,10 @@ class Controller {
       R& registers, blkown::dma::Device<B>& device, P& platform, const ControllerConfig& config) {
     const ControllerRegisters<R, P> state{registers, platform};
     if (const auto usable = state.check(); !usable.has_value()) return failed(usable.error());
+    // At least one I/O queue.
+    if (state.queue_pairs_within(config.register_bytes) < 2) {
+      return failed({ControllerStep::unsupported, {}});
+    }
     auto memory = Memory::allocate(device, memory_bytes);
     auto tags = Admin::create_tags(config.first_generation);
     if (!memory.has_value() || !tags.has_value()) return failed({ControllerStep::memory, {}});
@@ -91,8 +96,10 @@ class Controller {
   /// Precondition: that of stop(), also after a reset by others, such as a function-level reset.
   /// Effects: the controller forgets the I/O queues of before. Admin commands of before end with
   /// aborted_by_host.
-  /// Errors: any ControllerStep. Call stop() then: the controller may be using the driver's memory.
+  /// Errors: any ControllerStep; memory, after free(). Call stop() then: the controller may be
+  /// using the driver's memory.
   [[nodiscard]] Result start() {
+    if (is_freed_) return failed({ControllerStep::memory, {}});
     if (auto disabled = state_.disable(); !disabled.has_value()) return disabled;
     // Without a stop() before, the rings still have the commands of before.
     admin_.abandon(device_.declare_stopped());
@@ -126,7 +133,8 @@ class Controller {
   [[nodiscard]] bool free(const EndProof& proof) {
     auto freed = std::move(memory_).free(proof);
     if (!freed.has_value()) memory_ = std::move(freed.error());
-    return freed.has_value();
+    is_freed_ = freed.has_value();
+    return is_freed_;
   }
 
   // --- queues and namespaces --------------------------------------------------------------------
@@ -164,23 +172,31 @@ class Controller {
     return {};
   }
 
-  /// Calls `visit(const NamespaceInfo&)` for the first 1,024 active namespaces, also for those that
-  /// this driver cannot serve (NamespaceInfo::is_usable()).
-  /// Errors: identify.
+  /// Calls `visit(const NamespaceInfo&)` for each active namespace, also for those that this driver
+  /// cannot serve (NamespaceInfo::is_usable()).
+  /// Errors: identify; with the status `success`, if the controller lists identifiers that do not
+  /// rise.
   template <class Visit>
   [[nodiscard]] Result for_each_namespace(Visit visit) {
-    const auto listed = execute(ControllerStep::identify,
-                                identify_entry(blkown::nvme::Cns::active_namespace_list, 0));
-    if (!listed.has_value()) return failed(listed.error());
-    const auto list = data_as<blkown::nvme::ActiveNamespaceList>();
-    for (const std::uint32_t nsid : list.nsids) {
-      if (nsid == 0) break;
-      const auto found = execute(ControllerStep::identify,
-                                 identify_entry(blkown::nvme::Cns::identify_namespace, nsid));
-      if (!found.has_value()) return failed(found.error());
-      visit(namespace_info(nsid, data_as<blkown::nvme::IdentifyNamespace>()));
+    for (std::uint32_t after = 0;;) {
+      const auto listed = execute(ControllerStep::identify,
+                                  identify_entry(blkown::nvme::Cns::active_namespace_list, after));
+      if (!listed.has_value()) return failed(listed.error());
+      // A list has the identifiers above the one that was asked for, and ends with 0 if it is the
+      // last one.
+      const auto list = data_as<blkown::nvme::ActiveNamespaceList>();
+      for (const std::uint32_t nsid : list.nsids) {
+        if (nsid == 0) return {};
+        if (nsid <= after) return failed({ControllerStep::identify, {}});
+        after = nsid;
+        const auto found = execute(ControllerStep::identify,
+                                   identify_entry(blkown::nvme::Cns::identify_namespace, nsid));
+        if (!found.has_value()) return failed(found.error());
+        visit(namespace_info(nsid, data_as<blkown::nvme::IdentifyNamespace>()));
+      }
+      // 0xFFFFFFFE is the largest identifier, and no list can be asked for behind it.
+      if (after >= blkown::nvme::all_namespaces - 1) return {};
     }
-    return {};
   }
 
   /// Sends an admin command and waits for its end. None: it did not end in time and has its memory
@@ -299,7 +315,9 @@ class Controller {
     if (!granted.has_value()) return failed(granted.error());
     const NumberOfQueues count{granted->value};
     const auto least = std::min(count.submission_queues(), count.completion_queues());
-    info_.io_queues = static_cast<std::uint16_t>(std::min<std::uint32_t>(least, config_.io_queues));
+    const std::uint32_t reachable = state_.queue_pairs_within(config_.register_bytes) - 1;
+    info_.io_queues = static_cast<std::uint16_t>(
+        std::min({std::uint32_t{least}, std::uint32_t{config_.io_queues}, reachable}));
     return {};
   }
 
@@ -333,6 +351,7 @@ class Controller {
   ControllerRegisters<R, P> state_;
   ControllerInfo info_;
   Memory memory_;
+  bool is_freed_ = false;
   Admin admin_;
   std::atomic<std::uint32_t> aborts_{0};
   blkown::nvme::AsyncEvent event_;  // between an event and the end of its log page

@@ -104,10 +104,18 @@ class ControllerRegisters {
     if (!cc.is_enabled()) return failed(ControllerStep::shut_down);  // it would never answer
     cc.set_shutdown(blkown::nvme::ShutdownRequest::normal);
     registers_.write32(reg::cc, cc.value);
-    const bool is_complete = wait_until(platform_, timeout_ms, [&] {
-      return status().shutdown() == blkown::nvme::ShutdownState::complete;
-    });
-    return is_complete && !status().is_gone() ? Result{} : failed(ControllerStep::shut_down);
+    // A controller that has failed does not complete its shutdown.
+    wait_until(platform_, timeout_ms, [&] { return is_fatal() || is_shut_down(); });
+    return is_shut_down() && !is_fatal() ? Result{} : failed(ControllerStep::shut_down);
+  }
+
+  /// The identifiers of the queue pairs whose doorbells lie in the first `register_bytes` bytes,
+  /// the admin queue included; the largest number if `register_bytes` is 0, for unknown.
+  [[nodiscard]] std::uint32_t queue_pairs_within(std::uint64_t register_bytes) const noexcept {
+    if (register_bytes == 0) return UINT32_MAX;
+    if (register_bytes <= reg::doorbells) return 0;
+    const std::uint64_t pair_bytes = std::uint64_t{8} << cap_.doorbell_stride_exponent();
+    return static_cast<std::uint32_t>((register_bytes - reg::doorbells) / pair_bytes);
   }
 
   /// Fills in the doorbells of a queue pair.
@@ -121,9 +129,14 @@ class ControllerRegisters {
   [[nodiscard]] static Result failed(ControllerStep step) noexcept {
     return std::unexpected(ControllerError{step, {}});
   }
+  [[nodiscard]] bool is_shut_down() const noexcept {
+    return status().shutdown() == blkown::nvme::ShutdownState::complete;
+  }
+  /// Waits half a second longer than CAP.TO, which may be 0.
+  /// Source: the kernel's nvme_wait_ready.
   template <class IsDone>
   void wait(IsDone is_done) noexcept {
-    wait_until(platform_, cap_.ready_timeout_ms(), is_done);
+    wait_until(platform_, std::uint64_t{cap_.ready_timeout_ms()} + 500, is_done);
   }
 
   R& registers_;

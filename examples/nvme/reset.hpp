@@ -39,6 +39,7 @@ class ResetSequence {
     for (const auto& member : members_) {
       if (member->disk == &disk && !member->is_gone) return;
     }
+    if (!is_running()) forget_gone();
     members_.push_back(std::make_unique<Member>(*this, disk));
   }
   /// Leaves a disk that is being removed out of later resets.
@@ -56,13 +57,19 @@ class ResetSequence {
     }
   }
 
-  /// Begins a reset, unless one is running.
+  /// Begins a reset. If one is running, the call is part of it until the controller was reset, and
+  /// later begins another one at its end.
   /// Context: any.
   void begin() {
-    if (is_running_.exchange(true)) return;
+    if (requests_.fetch_add(1) != 0) return;
     step(Phase::quiescing);
   }
-  [[nodiscard]] bool is_running() const noexcept { return is_running_.load(); }
+  [[nodiscard]] bool is_running() const noexcept { return requests_.load() != 0; }
+  /// The number of disks that are known, those that have left during a reset included.
+  [[nodiscard]] std::size_t size() {
+    const std::lock_guard guard{mutex_};
+    return members_.size();
+  }
 
  private:
   enum class Phase : std::uint8_t { quiescing, unquiescing };
@@ -80,12 +87,18 @@ class ResetSequence {
     static_cast<ResetSequence*>(self)->one_done();
   }
 
+  /// Precondition: the mutex is held, and no operation of a reset is running.
+  void forget_gone() {
+    std::erase_if(members_, [](const auto& member) { return member->is_gone; });
+  }
+
   /// Starts a phase. An operation may end within the call that starts it.
   void step(Phase phase) {
     phase_ = phase;
     pending_.store(1);  // this function's own
     {
       const std::lock_guard guard{mutex_};
+      if (phase == Phase::quiescing) forget_gone();
       for (const auto& member : members_) {
         const bool is_due = phase == Phase::quiescing ? !member->is_gone : member->is_quiesced;
         if (!is_due) continue;
@@ -102,8 +115,13 @@ class ResetSequence {
   }
   void one_done() {
     if (pending_.fetch_sub(1) != 1) return;
-    if (phase_ == Phase::unquiescing) return is_running_.store(false);
+    if (phase_ == Phase::unquiescing) {
+      const std::uint32_t served = served_;
+      if (requests_.fetch_sub(served) != served) step(Phase::quiescing);
+      return;
+    }
     restart_(argument_);
+    served_ = requests_.load();
     step(Phase::unquiescing);
   }
 
@@ -111,9 +129,10 @@ class ResetSequence {
   void* argument_;
   std::mutex mutex_;  // of the members
   std::vector<std::unique_ptr<Member>> members_;
-  std::atomic<bool> is_running_{false};
+  std::atomic<std::uint32_t> requests_{0};  // of the running reset and of the next one
   std::atomic<std::uint32_t> pending_{0};
   Phase phase_ = Phase::quiescing;  // ordered by pending_
+  std::uint32_t served_ = 0;        // requests of the running reset; ordered by pending_
 };
 
 }  // namespace nvme_driver
