@@ -67,6 +67,7 @@ class Device {
     if (!listed.has_value()) state.SkipWithError("the controller lists no namespace");
     pages_at_rest_ = iommu_.mapped_pages();
     events_at_rest_ = controller_.events();
+    shared_calls_at_rest_ = controller_.shared_calls();
   }
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
@@ -94,6 +95,10 @@ class Device {
     if (iommu_.fault_counts().total() != 0) wrong = "the IOMMU refused an access";
     if (iommu_.mapped_pages() != pages_at_rest_) wrong = "an I/O's memory is still mapped";
     if (driver_->resets() != 0) wrong = "the driver reset the controller";
+    if (iommu_.shared_maps() != 0) wrong = "queues shared addresses of the IOMMU";
+    if (controller_.shared_calls() != shared_calls_at_rest_) {
+      wrong = "an I/O took the lock of the whole controller";
+    }
     static_cast<void>(mq::remove(runtime, *disk()));
     measured_.disk.reset();
     if (!driver_->shut_down()) wrong = "the controller does not stop";
@@ -116,7 +121,8 @@ class Device {
   [[nodiscard]] static sim::IommuConfig iommu_config(std::uint32_t queues, std::uint32_t depth) {
     // The rings of 2,048 commands at most, a page of PRP entries for each tag, and the I/Os.
     constexpr std::uint32_t max_ring_pages = 128;
-    sim::IommuConfig config{.page_count = 256 + queues * (max_ring_pages + 4 * depth)};
+    sim::IommuConfig config{.page_count = 256 + queues * (max_ring_pages + 4 * depth),
+                            .address_areas = queues};
     config.limits.virt_boundary_mask = nvme_driver::page_bytes - 1;
     return config;
   }
@@ -148,6 +154,7 @@ class Device {
   MeasuredDisk<Nvme> measured_;
   std::uint64_t pages_at_rest_ = 0;
   std::uint64_t events_at_rest_ = 0;
+  std::uint64_t shared_calls_at_rest_ = 0;
 };
 
 }  // namespace bench

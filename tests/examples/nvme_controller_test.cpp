@@ -110,7 +110,7 @@ TEST(NvmeController, EveryNamespaceOfALongListIsFound) {
 
 // Goal: a controller cannot keep the driver in a list for ever.
 TEST(NvmeController, AListThatDoesNotRiseIsAnError) {
-  Rig rig{{.shortest_ns = 0, .longest_ns = 0}};
+  Rig rig{{.shortest_ns = 0, .longest_ns = 0}, 9};
   auto owner = *rig.create();
   ASSERT_TRUE(owner->start().has_value());
   rig.platform.on_pause = [&] {
@@ -125,6 +125,7 @@ TEST(NvmeController, AListThatDoesNotRiseIsAnError) {
       [&](const nvme_driver::NamespaceInfo& info) { found.push_back(info.nsid); });
   ASSERT_FALSE(listed.has_value());
   EXPECT_EQ(listed.error().step, ControllerStep::identify);
+  EXPECT_EQ(found, (std::vector<std::uint32_t>{3, 7}));
   rig.platform.on_pause = nullptr;
   EXPECT_TRUE(owner->free(*owner->stop()));
 }
