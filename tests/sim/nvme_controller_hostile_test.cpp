@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "sim/nvme_bench.hpp"
+#include "stress/effort.hpp"
 
 namespace sim_test {
 namespace {
@@ -155,7 +156,7 @@ void run_hostile(std::uint64_t seed, bool is_judged) {
   bench.plan = blkown::sim::FaultPlan{seed, FaultRates::all()};
   HostileDriver driver{bench, seed};
   Random dice{~seed};
-  for (int i = 0; i != 3000; ++i) {
+  for (std::uint64_t i = 0; i != stress::scaled(3'000, 600); ++i) {
     driver.act();
     for (std::uint64_t steps = dice.below(8); steps != 0; --steps) {
       static_cast<void>(bench.controller->step(bench.now_ns));

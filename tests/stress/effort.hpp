@@ -18,16 +18,13 @@
 
 namespace stress {
 
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool under_tsan = true;
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+inline constexpr bool under_sanitizer = true;
 #elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-inline constexpr bool under_tsan = true;
+inline constexpr bool under_sanitizer =
+    __has_feature(thread_sanitizer) || __has_feature(address_sanitizer);
 #else
-inline constexpr bool under_tsan = false;
-#endif
-#else
-inline constexpr bool under_tsan = false;
+inline constexpr bool under_sanitizer = false;
 #endif
 
 /// Ends the program, because a test with other numbers than the requested ones would prove
@@ -52,10 +49,11 @@ inline constexpr bool under_tsan = false;
   return value;
 }
 
-/// A count, scaled, and at least 1. Under ThreadSanitizer an access takes about ten times as long,
-/// so a test states a second count for it.
-[[nodiscard]] inline std::uint64_t scaled(std::uint64_t count, std::uint64_t count_under_tsan) {
-  const double product = static_cast<double>(under_tsan ? count_under_tsan : count) * scale();
+/// A count, scaled, and at least 1. With a sanitizer an access takes up to ten times as long, so a
+/// test states a second count for it.
+[[nodiscard]] inline std::uint64_t scaled(std::uint64_t count, std::uint64_t count_with_sanitizer) {
+  const double product =
+      static_cast<double>(under_sanitizer ? count_with_sanitizer : count) * scale();
   return product < 1 ? 1 : static_cast<std::uint64_t>(product);
 }
 
