@@ -176,8 +176,7 @@ void print_connections(const Side& side) {
 /// Makes the disks, copies, and removes the disks.
 bool run(Side& from, Side& to, const Options& options) {
   if (fail(from, from.open(false, options.driver.connect_ms)) ||
-      fail(to, to.open(true, options.driver.connect_ms)) ||
-      fail(to, to.set_size(from.size_bytes()))) {
+      fail(to, to.open(true, options.driver.connect_ms)) || fail(to, to.fit_to(from))) {
     return false;
   }
   const std::uint32_t connections = std::min(from.max_connections(options.driver.connections),

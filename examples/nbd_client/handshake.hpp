@@ -232,14 +232,17 @@ class Negotiation {
   [[nodiscard]] short events() noexcept {
     return static_cast<short>(POLLIN | (handshake_.output().empty() ? 0 : POLLOUT));
   }
-  /// Sends and receives what can be without waiting. Returns true when the negotiation has ended.
+  /// Sends and receives what can be without waiting, at most some messages at a time: a server that
+  /// never stops to send does not keep the caller from its clock. Returns true when the negotiation
+  /// has ended.
   bool advance(int fd) {
-    while (error() == NegotiationError::none && !is_done()) {
+    for (unsigned i = 0; i != max_steps; ++i) {
+      if (error() != NegotiationError::none || is_done()) return true;
       const bool has_sent = send(fd);
       const bool has_received = receive(fd);
-      if (!has_sent && !has_received) return error() != NegotiationError::none;
+      if (!has_sent && !has_received) break;
     }
-    return true;
+    return error() != NegotiationError::none || is_done();
   }
   /// Whether the export can be used: nothing is left to be sent.
   [[nodiscard]] bool is_done() noexcept {
@@ -277,6 +280,8 @@ class Negotiation {
     if (errno != EAGAIN && errno != EINTR) error_ = NegotiationError::closed;
     return false;
   }
+
+  static constexpr unsigned max_steps = 32;
 
   Handshake handshake_;
   std::vector<std::byte> input_;  // of the message that is expected

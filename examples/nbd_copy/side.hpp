@@ -78,12 +78,18 @@ class Side {
     const bool has_one = opened_ && !opened_->info.has(nbd::transmission_flag::can_multi_conn);
     return has_one ? 1 : wanted;
   }
-  /// Makes a destination file as long as the source.
-  Problem set_size(std::uint64_t bytes) {
+  /// Empties a destination file, and makes it as long as the source.
+  Problem fit_to(const Side& source) {
+    if (is_file() && source.is_file() && identity_ == source.identity_) {
+      return "the same file as the source";
+    }
+    const std::uint64_t bytes = source.size_bytes();
     if (!is_new_file_) {
       return bytes > size_bytes_ ? Problem{"smaller than the source"} : std::nullopt;
     }
-    if (::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) return std::strerror(errno);
+    if (::ftruncate(fd_, 0) != 0 || ::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) {
+      return std::strerror(errno);
+    }
     size_bytes_ = bytes;
     return std::nullopt;
   }
@@ -136,7 +142,6 @@ class Side {
 
  private:
   Problem open_file(bool is_destination) {
-    // A device or a file that exists keeps its length only if it is a device.
     const int flags = is_destination ? O_RDWR | O_CREAT | O_CLOEXEC : O_RDONLY | O_CLOEXEC;
     fd_ = ::open(name_.c_str(), flags, 0666);
     if (fd_ < 0) return std::strerror(errno);
@@ -144,8 +149,8 @@ class Side {
     if (::fstat(fd_, &info) != 0) return std::strerror(errno);
     const bool is_regular = S_ISREG(info.st_mode);
     if (!is_regular && !S_ISBLK(info.st_mode)) return "neither a file nor a block device";
+    identity_ = {info.st_dev, info.st_ino};
     if (is_destination && is_regular) {
-      if (::ftruncate(fd_, 0) != 0) return std::strerror(errno);
       is_new_file_ = true;
       return std::nullopt;
     }
@@ -171,7 +176,8 @@ class Side {
 
   std::string name_;
   int fd_ = -1;
-  bool is_new_file_ = false;  // empty before the copy
+  std::pair<dev_t, ino_t> identity_{};
+  bool is_new_file_ = false;  // a destination, which the copy empties first
   std::uint64_t size_bytes_ = 0;
   std::optional<nbd_client::OpenedExport> opened_;
   std::optional<NbdDisk> driver_;

@@ -5,6 +5,8 @@
 // (nbd_client_world.hpp). nbd_client_hostile_test.cpp mixes the faults.
 
 #include <gtest/gtest.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -297,6 +299,29 @@ TEST(NbdClientNegotiation, ABrokenReplyToAnOptionIsATypedError) {
     Bytes memory(512);
     EXPECT_EQ(world.read(0, memory), Status::offline);
   }
+}
+
+TEST(NbdClientNegotiation, AServerThatNeverStopsSendingDoesNotKeepTheLoop) {
+  int fds[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+  const Socket client{fds[0]};
+  Peer peer{Socket{fds[1]}};
+  Bytes name;
+  append(name, nbd::Be16{std::uint16_t{1}});
+  append(peer.out, nbd::Greeting{.flags = 3U});
+  ScriptedServer::reply_to_option(peer, static_cast<std::uint32_t>(Option::structured_reply),
+                                  OptionReply::ack);
+  for (unsigned i = 0; i != 1000; ++i) {
+    ScriptedServer::reply_to_option(peer, static_cast<std::uint32_t>(Option::go), OptionReply::info,
+                                    name);
+  }
+  ASSERT_EQ(::send(fds[1], peer.out.data(), peer.out.size(), 0),
+            static_cast<ssize_t>(peer.out.size()));
+  Negotiation negotiation{""};
+  EXPECT_FALSE(negotiation.advance(client.fd()));
+  int left_bytes = 0;
+  ASSERT_EQ(::ioctl(client.fd(), FIONREAD, &left_bytes), 0);
+  EXPECT_GT(left_bytes, 20'000);
 }
 
 // --- lost connections
