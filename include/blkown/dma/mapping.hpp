@@ -328,7 +328,6 @@ template <Backend B, class R, class Segments>
   fields.direction = direction;
   fields.is_bounced = false;
   fields.is_seen = false;
-  fields.count = 0;
   fields.cookie = claim.next_cookie(where);
   fields.header = &claim.header(where);
   detail::Mapper<B> mapper{state, fields};
