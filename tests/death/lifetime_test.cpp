@@ -306,48 +306,12 @@ TEST_F(LifetimeDeathTest, ABouncePoolIsNotDestroyedBeforeItsDevices) {
 
 // --- sim ----------------------------------------------------------------------------------------
 
-/// The parts of a simulated device, each of which can be destroyed.
-struct Parts {
-  std::unique_ptr<sim::Iommu> iommu = std::make_unique<sim::Iommu>(sim::IommuConfig{});
-  std::unique_ptr<sim::MemoryMedia> media = std::make_unique<sim::MemoryMedia>(4096u);
-  std::unique_ptr<dma::Device<sim::Iommu>> mapped_device =
-      std::make_unique<dma::Device<sim::Iommu>>(*iommu);
-  std::unique_ptr<sim::Controller> controller = std::make_unique<sim::Controller>(
-      sim::ControllerConfig{.queue_pairs = 1}, *iommu, *mapped_device, *media);
-};
-
-TEST_F(LifetimeDeathTest, APartOfASimulatedDeviceIsNotDestroyedBeforeItsController) {
-  prints("sim::Iommu destroyed while a sim::Controller uses it", "destroy that object first");
-  dies("destruction of sim::Iommu", "", [] { Parts{}.iommu.reset(); });
-  prints("dma::Device destroyed while a sim::Controller uses it", "destroy that object first");
-  dies("destruction of dma::Device", "", [] { Parts{}.mapped_device.reset(); });
-  prints("sim::Media destroyed while a sim::Controller uses it", "destroy that object first");
-  dies("destruction of sim::Media", "", [] { Parts{}.media.reset(); });
-}
-
 TEST_F(LifetimeDeathTest, AnIommuIsNotDestroyedBeforeItsDevice) {
   prints("sim::Iommu destroyed while a dma::Device uses it", "destroy that object first");
   dies("destruction of sim::Iommu", "", [] {
-    Parts parts;
-    parts.controller.reset();
-    parts.iommu.reset();
-  });
-}
-
-TEST_F(LifetimeDeathTest, AControllerIsNotDestroyedBeforeItsOracleOrItsPump) {
-  prints("sim::Controller destroyed while a sim::Oracle uses it", "destroy that object first");
-  dies("destruction of sim::Controller", "", [] {
-    Parts parts;
-    const sim::Oracle oracle{*parts.controller};
-    parts.controller.reset();
-  });
-  prints("sim::Controller destroyed while a sim::ControllerPump uses it",
-         "destroy that object first");
-  dies("destruction of sim::Controller", "", [] {
-    Parts parts;
-    sim::DeterministicRuntime runtime{1, 1};
-    const sim::ControllerPump pump{*parts.controller, runtime.context(0)};
-    parts.controller.reset();
+    auto iommu = std::make_unique<sim::Iommu>(sim::IommuConfig{});
+    const dma::Device<sim::Iommu> mapped_device{*iommu};
+    iommu.reset();
   });
 }
 
@@ -355,8 +319,8 @@ TEST_F(LifetimeDeathTest, AMessageDeviceIsNotDestroyedBeforeItsOracle) {
   prints("sim::MessageDevice destroyed while a sim::Oracle uses it", "destroy that object first");
   dies("destruction of sim::MessageDevice", "", [] {
     sim::MemoryMedia media{4096u};
-    auto message_device = std::make_unique<sim::MessageDevice>(sim::ControllerConfig{}, media);
-    const sim::OracleOf<sim::MessageDevice> oracle{*message_device};
+    auto message_device = std::make_unique<sim::MessageDevice>(sim::MessageConfig{}, media);
+    const sim::MessageOracle oracle{*message_device};
     message_device.reset();
   });
   prints("sim::Media destroyed while a sim::MessageDevice uses it", "destroy that object first");
@@ -374,6 +338,16 @@ TEST_F(LifetimeDeathTest, APartOfAnNvmeControllerIsNotDestroyedBeforeIt) {
     auto controller = std::make_unique<sim::NvmeController>(sim::NvmeConfig{}, iommu,
                                                             std::span<const sim::NvmeNamespace>{});
     const sim::NvmeOracle oracle{*controller};
+    controller.reset();
+  });
+  prints("sim::NvmeController destroyed while a sim::NvmeControllerPump uses it",
+         "destroy that object first");
+  dies("destruction of sim::NvmeController", "", [] {
+    sim::Iommu iommu{{}};
+    auto controller = std::make_unique<sim::NvmeController>(sim::NvmeConfig{}, iommu,
+                                                            std::span<const sim::NvmeNamespace>{});
+    sim::DeterministicRuntime runtime{1, 1};
+    const sim::NvmeControllerPump pump{*controller, runtime.context(0)};
     controller.reset();
   });
   prints("sim::Media destroyed while a sim::NvmeController uses it", "destroy that object first");

@@ -36,8 +36,8 @@ using Script = std::vector<sim::FaultStrike>;
 
 constexpr std::size_t sector_bytes = 512;
 
-[[nodiscard]] sim::ControllerConfig two_queues() {
-  return {.queue_pairs = 2,
+[[nodiscard]] sim::MessageConfig two_queues() {
+  return {.queue_count = 2,
           .shortest_ns = 1000,
           .longest_ns = 1000,
           .late_ns = 1'000'000,
@@ -47,11 +47,11 @@ constexpr std::size_t sector_bytes = 512;
 
 /// A connected device with a scripted plan, and an Oracle.
 struct MessageBench {
-  explicit MessageBench(const Script& script = {}, std::uint64_t seed = 1)
-      : plan{seed, script}, device{two_queues(), media, &plan, hooks()} {
+  explicit MessageBench(const Script& script = {}, std::uint64_t seed = 1,
+                        const sim::MessageConfig& config = two_queues())
+      : plan{seed, script}, device{config, media, &plan, hooks()} {
     for (std::size_t i = 0; i != data.size(); ++i) data[i] = static_cast<std::byte>(1 + i % 251);
-    device.connect(0);
-    device.connect(1);
+    for (std::uint32_t queue = 0; queue != config.queue_count; ++queue) device.connect(queue);
   }
 
   [[nodiscard]] sim::ControllerHooks hooks() {
@@ -105,7 +105,7 @@ struct MessageBench {
   sim::MemoryMedia media{64 * sector_bytes};
   sim::FaultPlan plan;
   MessageDevice device;
-  sim::OracleOf<MessageDevice> oracle{device};
+  sim::MessageOracle oracle{device};
   std::array<std::byte, 8 * sector_bytes> data{};
   blkown::Segment segment;
   std::array<int, 2> interrupts{};
@@ -145,7 +145,7 @@ TEST(MessageDevice, AWrongMessageIsAnsweredAsInvalid) {
   too_few.length_sectors = 2;
   for (const Message& one :
        {bench.message(Opcode::read, 0x11, 64), bench.message(Opcode::read, 0x12, ~0ULL),
-        bench.message(Opcode::read, 0x13, 0, 0), too_few, bench.message(Opcode::abort, 0x15)}) {
+        bench.message(Opcode::read, 0x13, 0, 0), too_few, bench.message(Opcode::compare, 0x15)}) {
     ASSERT_TRUE(bench.device.take(0, one).has_value());
     bench.run();
     const std::vector<Reply> replies = bench.replies();
@@ -252,9 +252,20 @@ TEST(MessageDevice, ARefusedMessageMayHaveAForgedReply) {
   EXPECT_EQ(bench.interrupts[0], 1) << "before take() returned";
   EXPECT_EQ(bench.cookies(), Cookies{0x11});
   EXPECT_FALSE(bench.is_on_medium(0, sector_bytes));
+  EXPECT_EQ(bench.oracle.note_lookup(0, 0x12, true).truth, LookupTruth::wrong_claim);
   const auto verdict = bench.oracle.note_lookup(0, 0x11, true);
   EXPECT_EQ(verdict.truth, LookupTruth::fits);
   EXPECT_EQ(verdict.false_completions.size(), 1U);
+  bench.device.stop();
+  EXPECT_EQ(bench.oracle.note_lookup(0, 0x11, true).truth, LookupTruth::wrong_claim)
+      << "stop() gives all messages up";
+}
+
+TEST(MessageDevice, AReplyOfAnotherQueueIsNotSentWithoutOne) {
+  sim::MessageConfig config = two_queues();
+  config.queue_count = 1;
+  MessageBench bench{{{FaultKind::wrong_queue, 0}}, 1, config};
+  EXPECT_EQ(bench.answers_to(bench.message(Opcode::read, 0x11)), Cookies{0x11});
 }
 
 // --- connections ---------------------------------------------------------------------------------
@@ -317,6 +328,16 @@ TEST(MessageDevice, TheOracleJudgesRepliesThatWereReceivedFirst) {
   EXPECT_EQ(bench.oracle.unaccounted(), 0U);
   ASSERT_EQ(bench.answers_to(bench.message(Opcode::read, 0x12)).size(), 1U);
   EXPECT_EQ(bench.oracle.note_lookup(0, 0x12, false).truth, LookupTruth::refused_genuine);
+}
+
+TEST(MessageDevice, TheOracleIgnoresTheUserBits) {
+  sim::MessageConfig config = two_queues();
+  config.layout = blkown::CookieLayout::io_uring();
+  MessageBench bench{{}, 1, config};
+  const std::uint64_t cookie = config.layout.with_user(0x11, 0x5A);
+  ASSERT_NE(cookie, 0x11U);
+  ASSERT_EQ(bench.answers_to(bench.message(Opcode::read, cookie)), Cookies{cookie});
+  EXPECT_EQ(bench.oracle.note_lookup(0, 0x11, true).truth, LookupTruth::fits);
 }
 
 TEST(MessageDevice, ADisownedMessageIsNotExecuted) {

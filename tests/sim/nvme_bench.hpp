@@ -54,6 +54,8 @@ class NvmeBench {
   static constexpr std::uint32_t entries = 8;  // of each queue
   static constexpr std::uint64_t capacity_bytes = 1 << 20;
   static constexpr std::size_t page_count = 128;
+  /// The admin commands of start(), each of which is an opportunity of most faults.
+  static constexpr std::uint64_t admin_commands = 4;
   static constexpr std::size_t data_page = 32;   // the first of the data
   static constexpr std::size_t list_page = 112;  // the first of the PRP lists
 
@@ -79,13 +81,23 @@ class NvmeBench {
     const NvmeNamespace namespaces[] = {{&first, 512}, {nullptr, 512}, {&large, 4096}};
     controller.emplace(config, iommu, namespaces, script == nullptr ? nullptr : &plan, hooks());
     stride = config.doorbell_stride_exponent;
-    for (std::size_t i = 0; i != data().size(); ++i) data()[i] = pattern(i);
+    std::ranges::copy(initial_data(), data().begin());
   }
   NvmeBench(const NvmeBench&) = delete;
   NvmeBench& operator=(const NvmeBench&) = delete;
 
   [[nodiscard]] static std::byte pattern(std::size_t i) noexcept {
     return static_cast<std::byte>(1 + (i * 7 + i / 512) % 255);
+  }
+  /// The pattern of all data.
+  [[nodiscard]] static const std::vector<std::byte>& initial_data() {
+    static const std::vector<std::byte> all = [] {
+      std::vector<std::byte> bytes((list_page - data_page) * page);
+      std::size_t i = 0;
+      for (std::byte& one : bytes) one = pattern(i++);
+      return bytes;
+    }();
+    return all;
   }
 
   // --- memory -----------------------------------------------------------------------------------

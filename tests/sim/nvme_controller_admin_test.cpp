@@ -628,6 +628,35 @@ TEST_F(NvmeAbort, OfACommandThatIsNotThereHasNoEffect) {
   EXPECT_EQ(bench_.take(), (NvmeDones{{0x11, Code::success, 0}}));
 }
 
+// Goal: a command whose completion was lost after its execution cannot be aborted.
+TEST(NvmeAborts, DoNotFindALostCommandThatWasExecuted) {
+  const Script script{{FaultKind::lost, NvmeBench::admin_commands}};
+  int found = 0;
+  for (std::uint64_t seed = 0; seed != 16; ++seed) {
+    NvmeBench bench{NvmeBench::two_queues(), &script, seed};
+    bench.start();
+    EXPECT_TRUE(bench.carry_out(bench.write(0x11)).empty());
+    const bool is_written = !bench.is_zero(0, 1);
+    EXPECT_EQ(bench.admin(Entry::abort(1, 0x11)),
+              (NvmeDone{0, Code::success, is_written ? 1U : 0U}));
+    EXPECT_EQ(bench.completions().size(), is_written ? 0U : 1U);
+    if (is_written) ++found;
+  }
+  EXPECT_GT(found, 0);
+  EXPECT_LT(found, 16);
+}
+
+TEST(NvmeAborts, DoNotAbortAborts) {
+  const Script script{{FaultKind::late, NvmeBench::admin_commands}};
+  NvmeBench bench{NvmeBench::two_queues(), &script};
+  bench.start();
+  bench.put(NvmeBench::with_id(Entry::abort(1, 0x77), 1), 0);
+  bench.put(NvmeBench::with_id(Entry::abort(0, 1), 2), 0);
+  bench.ring_tail(0);
+  bench.run();
+  EXPECT_EQ(bench.completions(0), (NvmeDones{{2, Code::success, 1}, {1, Code::success, 1}}));
+}
+
 TEST_F(NvmeAbort, OfAQueueThatIsNotThereIsAnInvalidField) {
   EXPECT_EQ(bench_.answer(Entry::abort(3, 0x11), true, 0), Code::invalid_field);
   EXPECT_EQ(bench_.admin(Entry::delete_io_sq(2)).code, Code::success);

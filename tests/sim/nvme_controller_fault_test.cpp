@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Each kind of fault has its effect on an NvmeController, and no other effect; how the Oracle
-// judges the driver's lookups.
+// Each kind of fault has its effect on an NvmeController, and no other effect.
 
 #include <gtest/gtest.h>
 
-#include <blkown/sim/harness/oracle.hpp>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -18,10 +16,8 @@ namespace {
 using blkown::Cookie;
 using blkown::dma::Direction;
 using blkown::dma::IovaSegment;
-using blkown::sim::LookupTruth;
 
-/// The admin commands of NvmeBench::start, each of which is an opportunity of most faults.
-constexpr std::uint64_t commands_before = 4;
+constexpr std::uint64_t commands_before = NvmeBench::admin_commands;
 
 /// The opportunity at which the fault strikes the first I/O command.
 [[nodiscard]] FaultStrike first_io(FaultKind kind) {
@@ -79,6 +75,20 @@ TEST_F(NvmeFault, StaleIsTheCompletionOfAnEarlierCommand) {
   EXPECT_EQ(all.size(), 2U);
   EXPECT_EQ(std::ranges::count(all, NvmeDone{0, Code::success, 0}), 1);
   EXPECT_EQ(std::ranges::count(all, good(first_id)), 1);
+}
+
+// Goal: there is no earlier command, and no other queue.
+TEST(NvmeFaults, StaleAndWrongQueueHaveNoEffectOnTheFirstCommand) {
+  for (const FaultKind kind : {FaultKind::stale, FaultKind::wrong_queue}) {
+    const Script script{{kind, 0}};
+    NvmeBench bench{NvmeBench::two_queues(), &script};
+    bench.start(0);
+    EXPECT_TRUE(bench.plan.struck().empty());
+    bench.submit(bench.create_cq(1), 0);
+    bench.run();
+    EXPECT_EQ(bench.plan.struck().size(), 1U);
+    EXPECT_EQ(bench.completions(0).size(), 1U);
+  }
 }
 
 TEST_F(NvmeFault, ForgedHasAnInventedIdentifier) {
@@ -180,7 +190,8 @@ TEST(NvmeFaults, TheWrongQueueMayNameTheRightSubmissionQueue) {
 TEST_F(NvmeFault, BeforePublishIsSentWhileTheDriverMaps) {
   strike(FaultKind::before_publish);
   std::vector<std::byte> memory(64);
-  ASSERT_TRUE(bench_->iommu.map({memory.data(), 64}, Direction::to_device, blkown::dma::no_io).has_value());
+  ASSERT_TRUE(
+      bench_->iommu.map({memory.data(), 64}, Direction::to_device, blkown::dma::no_io).has_value());
   EXPECT_TRUE(bench_->completions().empty()) << "mapped for no I/O: no opportunity";
   const Cookie next{.value = first_id, .generation = {5}, .tag = {2}, .queue = {}};
   ASSERT_TRUE(bench_->iommu.map({memory.data(), 64}, Direction::to_device, next).has_value());
@@ -270,6 +281,13 @@ TEST_F(NvmeFault, DmaAfterUnmapIsRefusedAndLogged) {
   }
 }
 
+TEST_F(NvmeFault, DmaAfterUnmapChangesNoMemoryThatIsStillMapped) {
+  strike(FaultKind::dma_after_unmap);
+  EXPECT_EQ(first(), NvmeDones{good(first_id)});
+  EXPECT_TRUE(is_written());
+  EXPECT_EQ(bench_->iommu.fault_counts().total(), 0U);
+}
+
 TEST(NvmeFaults, DmaAfterUnmapOfACommandOutOfRangeStaysWithinTheMedium) {
   const Script script{first_io(FaultKind::dma_after_unmap)};
   NvmeBench bench{NvmeBench::two_queues(), &script};
@@ -337,149 +355,6 @@ TEST(NvmeFaults, TheSameSeedGivesTheSameRun) {
   };
   EXPECT_EQ(run(3), run(3));
   EXPECT_NE(run(3), run(4));
-}
-
-// --- the Oracle ----------------------------------------------------------------------------------
-
-/// A bench with an Oracle, which looks up the completions of the admin queue by itself.
-class JudgedBench {
- public:
-  explicit JudgedBench(const Script& script) : script_{script} { bench.start(); }
-
-  LookupTruth note(std::uint16_t id, bool was_accepted, std::uint32_t queue = 1) {
-    const auto verdict = oracle.note_lookup(queue, id, was_accepted);
-    for (const Entry& entry : verdict.false_completions) false_ids.push_back(entry.command_id);
-    return verdict.truth;
-  }
-
- private:
-  Script script_;
-
- public:
-  NvmeBench bench{NvmeBench::two_queues(), &script_};
-  blkown::sim::NvmeOracle oracle{*bench.controller};
-  std::vector<std::uint16_t> false_ids;
-};
-
-TEST(NvmeOracle, ACompletionIsAcceptedOnce) {
-  JudgedBench judged{{}};
-  judged.bench.submit(judged.bench.write(0x11));
-  judged.bench.run();
-  EXPECT_EQ(judged.bench.take().size(), 1U);
-  EXPECT_EQ(judged.note(0x11, true, 2), LookupTruth::wrong_claim) << "on another queue";
-  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
-  EXPECT_EQ(judged.note(0x11, true), LookupTruth::wrong_claim);
-  EXPECT_TRUE(judged.false_ids.empty());
-}
-
-TEST(NvmeOracle, FindsARefusedGenuineCompletion) {
-  JudgedBench judged{{}};
-  judged.bench.submit(judged.bench.write(0x11));
-  judged.bench.run();
-  EXPECT_EQ(judged.note(0x11, false), LookupTruth::refused_genuine);
-}
-
-TEST(NvmeOracle, CountsEntriesWithoutALookup) {
-  JudgedBench judged{{}};
-  const std::size_t admin = judged.oracle.unaccounted();
-  EXPECT_EQ(admin, commands_before) << "of the admin queue";
-  judged.bench.submit(judged.bench.write(0x11));
-  judged.bench.run();
-  EXPECT_EQ(judged.bench.completions().size(), 1U);
-  EXPECT_EQ(judged.oracle.unaccounted(), admin + 1);
-  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
-  EXPECT_EQ(judged.oracle.unaccounted(), admin);
-  judged.bench.disable();
-  EXPECT_EQ(judged.oracle.unaccounted(), 0U);
-}
-
-// Goal: a driver that has accepted a false completion is not to blame for the device's accesses.
-TEST(NvmeOracle, TheCommandOfAFalseCompletionIsDisowned) {
-  JudgedBench judged{{{FaultKind::late, commands_before}}};
-  NvmeBench& bench = judged.bench;
-  std::vector<std::byte> memory(512);
-  const Cookie own{.value = 0x11, .generation = {}, .tag = {}, .queue = {}};
-  const auto iova = bench.iommu.map({memory.data(), 512}, Direction::bidirectional, own);
-  ASSERT_TRUE(iova.has_value());
-  Entry entry = bench.read(0x11);
-  entry.prp1 = *iova;
-  bench.submit(entry);
-  bench.run(bench.now_ns + 500'000);
-  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
-  EXPECT_EQ(judged.false_ids, std::vector<std::uint16_t>{0x11});
-  EXPECT_EQ(judged.note(0x11, true), LookupTruth::wrong_claim) << "a second time";
-  const IovaSegment segment{.iova = *iova, .length_bytes = 512};
-  bench.iommu.unmap(segment);
-  bench.iommu.invalidate({&segment, 1});
-  // The identifier is free for the driver's next command.
-  EXPECT_EQ(bench.carry_out(NvmeBench::flush(0x11)),
-            (NvmeDones{good(0x11), {0x11, Code::data_transfer_error, 0}}));
-  EXPECT_EQ(bench.iommu.fault_counts().total(), 1U);
-  EXPECT_EQ(bench.iommu.fault_counts().not_forbidden, 0U);
-}
-
-TEST(NvmeOracle, ADisownedCommandWithoutBlocksIsNotExecuted) {
-  for (const bool is_fetched : {false, true}) {
-    JudgedBench judged{{}};
-    NvmeBench& bench = judged.bench;
-    EXPECT_EQ(bench.carry_out(bench.write(0x10)).size(), 1U);
-    bench.submit(NvmeBench::with_id(Entry::write_zeroes(1, {0, 1}, false), 0x11));
-    if (is_fetched) static_cast<void>(bench.controller->step(bench.now_ns));
-    EXPECT_EQ(bench.controller->command_count(), is_fetched ? 1U : 0U);
-    EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
-    EXPECT_EQ(judged.false_ids, std::vector<std::uint16_t>{0x11});
-    bench.run();
-    EXPECT_TRUE(bench.completions().empty());
-    EXPECT_FALSE(bench.is_zero(0, 1));
-    EXPECT_EQ(bench.carry_out(NvmeBench::flush(0x11)), NvmeDones{good(0x11)});
-  }
-}
-
-TEST(NvmeOracle, ADisownedWriteThatWasNotFetchedIsForbiddenItsMemory) {
-  JudgedBench judged{{}};
-  NvmeBench& bench = judged.bench;
-  Entry entry = bench.write(0x11);
-  entry.prp1 = 0x7000'0000;
-  bench.submit(entry);
-  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
-  bench.run();
-  EXPECT_EQ(bench.iommu.fault_counts().total(), 1U);
-  EXPECT_EQ(bench.iommu.fault_counts().not_forbidden, 0U);
-}
-
-// Goal: a driver drops an entry that names another submission queue. One that looks it up is wrong.
-TEST(NvmeOracle, AnEntryOfAnotherSubmissionQueueIsNotLookedUp) {
-  int foreign = 0;
-  for (std::uint64_t seed = 0; seed != 16; ++seed) {
-    const Script script{{FaultKind::wrong_queue, commands_before}};
-    NvmeBench bench{NvmeBench::two_queues(), &script, seed};
-    blkown::sim::NvmeOracle oracle{*bench.controller};
-    bench.start();
-    const std::size_t admin = oracle.unaccounted();
-    EXPECT_EQ(bench.carry_out(bench.write(0x11)), NvmeDones{good(0x11)});
-    EXPECT_EQ(oracle.note_lookup(1, 0x11, true).truth, LookupTruth::fits);
-    EXPECT_EQ(bench.completions(2).size(), 1U);
-    const bool is_foreign = bench.latest.sq_id != 2;
-    EXPECT_EQ(oracle.unaccounted(), admin + (is_foreign ? 0 : 1));
-    EXPECT_EQ(oracle.note_lookup(2, 0x11, false).truth, LookupTruth::fits);
-    EXPECT_EQ(oracle.unaccounted(), admin + (is_foreign ? 1 : 0));
-    if (is_foreign) ++foreign;
-  }
-  EXPECT_GT(foreign, 0);
-  EXPECT_LT(foreign, 16);
-}
-
-TEST(NvmeOracle, AReorderedCompletionComesTooLateAfterAFalseOne) {
-  JudgedBench judged{{{FaultKind::reordered, commands_before}}};
-  NvmeBench& bench = judged.bench;
-  bench.submit(bench.write(0x11));
-  while (bench.is_zero(0, 1)) {
-    if (!bench.controller->step(bench.now_ns)) bench.now_ns += 1000;
-  }
-  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
-  EXPECT_EQ(judged.false_ids, std::vector<std::uint16_t>{0x11});
-  bench.run();
-  EXPECT_EQ(judged.note(0x11, false), LookupTruth::fits) << "not genuine any more";
 }
 
 }  // namespace

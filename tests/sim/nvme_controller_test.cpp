@@ -6,7 +6,10 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "sim/nvme_bench.hpp"
 
@@ -236,6 +239,38 @@ TEST(NvmeReset, ExecutesUntilReadyIsClear) {
   EXPECT_FALSE(bench.csts().is_ready());
 }
 
+// Goal: CSTS.RDY = 0 proves that the controller touches no memory any more, rings included.
+TEST(NvmeReset, AccessesNoMemoryAfterwards) {
+  const Script script{{FaultKind::dma_after_unmap, NvmeBench::admin_commands},
+                      {FaultKind::late, NvmeBench::admin_commands + 1}};
+  NvmeBench bench{NvmeBench::two_queues(), &script};
+  bench.start();
+  bench.submit(bench.read(1));
+  EXPECT_EQ(bench.first_completions().size(), 1U);
+  bench.submit(bench.read(2));
+  static_cast<void>(bench.controller->step(bench.now_ns));
+  bench.submit(bench.read(3));
+  bench.disable();
+  EXPECT_FALSE(bench.csts().is_ready());
+  bench.iommu.unmap({.iova = bench.base, .length_bytes = NvmeBench::page_count * NvmeBench::page});
+  ASSERT_EQ(bench.iommu.mapped_pages(), 0U);
+  static_cast<void>(bench.controller->disown(1, 3));
+  bench.acknowledge();
+  bench.run();
+  EXPECT_EQ(bench.iommu.fault_counts().total(), 0U);
+}
+
+TEST(NvmeReset, ADestroyedControllerObservesNoMaps) {
+  const Script script{{FaultKind::map_failure, 0}, {FaultKind::map_failure, 1}};
+  NvmeBench bench{NvmeBench::two_queues(), &script};
+  std::byte byte{};
+  const blkown::Cookie cookie{.value = 1, .generation = {1}, .tag = {}, .queue = {}};
+  const auto direction = blkown::dma::Direction::to_device;
+  EXPECT_FALSE(bench.iommu.map({&byte, 1}, direction, cookie).has_value());
+  bench.controller.reset();
+  EXPECT_TRUE(bench.iommu.map({&byte, 1}, direction, cookie).has_value());
+}
+
 // --- queues --------------------------------------------------------------------------------------
 
 TEST(NvmeQueue, ThePhaseTurnsWithEachRoundAndTheHeadIsReported) {
@@ -416,6 +451,35 @@ TEST(NvmeQueue, TheSameSeedTakesTheSameTimes) {
   EXPECT_NE(times(1), times(2));
 }
 
+// Goal: a latency near the end of the clock does not come early.
+TEST(NvmeQueue, ALatencyPastTheEndOfTheClockDoesNotComeEarly) {
+  NvmeConfig config = NvmeBench::two_queues();
+  config.late_ns = ~std::uint64_t{0};
+  const Script script{{FaultKind::late, NvmeBench::admin_commands}};
+  NvmeBench bench{config, &script};
+  bench.start();
+  bench.submit(NvmeBench::flush(1));
+  bench.run(bench.now_ns + 1'000'000'000);
+  EXPECT_EQ(bench.completions(), NvmeDones{});
+  EXPECT_EQ(bench.controller->next_ns(), ~std::uint64_t{0});
+
+  // One command in eight takes no time. Each of the others takes at least a second.
+  config.late_ns = 0;
+  config.shortest_ns = 1'000'000'000;
+  for (const std::uint64_t longest_ns : {std::uint64_t{1} << 33, ~std::uint64_t{0}}) {
+    config.longest_ns = longest_ns;
+    int early = 0;
+    for (config.seed = 0; config.seed != 64; ++config.seed) {
+      NvmeBench other{config};
+      other.write_enable();
+      other.submit(Entry::abort(1, 0x77), 0);
+      other.run(999'999'999);
+      if (!other.completions(0).empty()) ++early;
+    }
+    EXPECT_LT(early, 20);
+  }
+}
+
 TEST(NvmeQueue, ACommandIdInUseIsAConflict) {
   NvmeBench bench;
   bench.start();
@@ -444,6 +508,20 @@ TEST(NvmeInterrupt, NamesTheVectorOfTheCompletionQueue) {
   bench.interrupts.clear();
   EXPECT_EQ(bench.one(NvmeBench::flush(1)).code, Code::success);
   EXPECT_EQ(bench.interrupts, std::vector<std::uint32_t>{5});
+}
+
+TEST(NvmeInterrupt, TheLastOf64VectorsIsOneToo) {
+  NvmeConfig config = NvmeBench::two_queues();
+  config.vectors = 64;
+  NvmeBench bench{config};
+  bench.start(0);
+  Entry entry = bench.create_cq(1);
+  entry.cdw11 = 3 | (63U << 16);
+  EXPECT_EQ(bench.admin(entry).code, Code::success);
+  EXPECT_EQ(bench.admin(bench.create_sq(1)).code, Code::success);
+  bench.interrupts.clear();
+  EXPECT_EQ(bench.one(NvmeBench::flush(1)).code, Code::success);
+  EXPECT_EQ(bench.interrupts, std::vector<std::uint32_t>{63});
 }
 
 TEST(NvmeInterrupt, ComesNotToAPolledQueue) {
@@ -511,6 +589,79 @@ TEST(NvmeInterrupt, ThatIsBeingCoalescedIsNotLostWithTheSubmissionQueue) {
 }
 
 // --- use -----------------------------------------------------------------------------------------
+
+// --- hooks ---------------------------------------------------------------------------------------
+
+TEST(NvmeHook, EachDoorbellIsAWake) {
+  NvmeBench bench;
+  bench.start();
+  const int before = bench.wakes;
+  bench.submit(NvmeBench::flush(1), 2);
+  EXPECT_EQ(bench.wakes, before + 1);
+  EXPECT_TRUE(bench.interrupts.empty());
+  bench.run();
+  EXPECT_EQ(bench.interrupts, std::vector<std::uint32_t>{2});
+  EXPECT_EQ(bench.failures, 0);
+}
+
+TEST(NvmeHook, IsOptional) {
+  const Script script{{FaultKind::reset, NvmeBench::admin_commands + 1}};
+  NvmeBench bench{NvmeBench::two_queues(), &script};
+  bench.start();
+  bench.controller->set_hooks({});
+  EXPECT_EQ(bench.carry_out(NvmeBench::flush(1)).size(), 1U);
+  bench.submit(NvmeBench::flush(2));
+  bench.run();
+  EXPECT_TRUE(bench.csts().is_fatal());
+}
+
+/// Every hook calls the controller, as drivers do. A hook called with a lock held would deadlock.
+struct Calling {
+  explicit Calling(NvmeBench& its_bench) : bench{its_bench} {
+    bench.controller->set_hooks({.argument = this,
+                                 .interrupt = [](void* self, std::uint32_t) { call(self, 0); },
+                                 .failed = [](void* self) { call(self, 1); },
+                                 .wake = [](void* self) { call(self, 2); }});
+  }
+  static void call(void* self, std::size_t which) {
+    Calling& calling = *static_cast<Calling*>(self);
+    ++calling.counts[which];
+    NvmeController& controller = *calling.bench.controller;
+    if (which == 1) calling.bench.disable();
+    if (std::exchange(calling.is_within, true)) return;
+    static_cast<void>(controller.events());
+    static_cast<void>(controller.step(0));
+    static_cast<void>(controller.next_ns());
+    static_cast<void>(controller.disown(2, 0x77));
+    static_cast<void>(controller.read32(nvme::reg::csts));
+    calling.bench.acknowledge();
+    calling.is_within = false;
+  }
+  NvmeBench& bench;
+  std::array<int, 3> counts{};
+  bool is_within = false;
+};
+
+TEST(NvmeHook, IsCalledWithoutALock) {
+  const Script script{{FaultKind::reset, NvmeBench::admin_commands + 1},
+                      {FaultKind::before_publish, 0}};
+  NvmeBench bench{NvmeBench::two_queues(), &script};
+  bench.start();
+  Calling calling{bench};
+  bench.submit(NvmeBench::flush(1));
+  EXPECT_EQ(calling.counts[2], 1);
+  bench.run();
+  EXPECT_EQ(calling.counts[0], 1);
+  std::vector<std::byte> memory(64);
+  const blkown::Cookie next{.value = 2, .generation = {1}, .tag = {}, .queue = {}};
+  EXPECT_TRUE(
+      bench.iommu.map({memory.data(), 64}, blkown::dma::Direction::to_device, next).has_value());
+  EXPECT_EQ(calling.counts[0], 2);
+  bench.submit(NvmeBench::flush(2));
+  bench.run();
+  EXPECT_EQ(calling.counts[1], 1);
+  EXPECT_EQ(bench.controller->command_count(), 0U) << "disabled from within";
+}
 
 TEST(NvmeController, CountsDoorbellsFetchesExecutionsAndCompletions) {
   NvmeBench bench;

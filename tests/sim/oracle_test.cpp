@@ -1,202 +1,288 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// How the Oracle judges a driver's lookups.
+// How the Oracle judges the lookups of an NVMe driver. message_device_test.cpp tests the Oracle of
+// a MessageDevice.
 
 #include <gtest/gtest.h>
 
-#include "sim/controller_bench.hpp"
+#include <blkown/sim/harness/oracle.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "sim/nvme_bench.hpp"
 
 namespace sim_test {
 namespace {
 
-using enum LookupTruth;
+using blkown::Cookie;
+using blkown::dma::Direction;
+using blkown::dma::IovaSegment;
+using blkown::sim::LookupTruth;
 
-TEST(Oracle, ACompletionIsAcceptedOnce) {
-  Bench bench;
-  static_cast<void>(bench.seen_of(bench.command(Opcode::write, 0x11)));
-  EXPECT_EQ(bench.note_lookup(0, 0x11, true), fits);
-  EXPECT_EQ(bench.note_lookup(0, 0x11, true), wrong_claim) << "the completion was posted once";
-  EXPECT_EQ(bench.note_lookup(0, 0x11, false), fits);
-  EXPECT_TRUE(bench.false_completions.empty());
+constexpr std::uint64_t commands_before = NvmeBench::admin_commands;
+[[nodiscard]] NvmeDone good(std::uint16_t id) { return {id, Code::success, 0}; }
+
+/// A bench with an Oracle. Nobody looks up the completions of the admin queue.
+class JudgedBench {
+ public:
+  explicit JudgedBench(const Script& script = {}, std::uint64_t seed = 1)
+      : script_{script}, bench{NvmeBench::two_queues(), &script_, seed} {
+    bench.start();
+  }
+
+  /// Submits a command, and runs the controller. The driver sees the completions, and has not rung
+  /// their doorbell: it looks entries up before.
+  void seen_of(const Entry& entry) {
+    bench.submit(entry);
+    bench.run();
+    EXPECT_FALSE(bench.take().empty());
+  }
+  LookupTruth note(std::uint16_t id, bool was_accepted, std::uint32_t queue = 1) {
+    const auto verdict = oracle.note_lookup(queue, id, was_accepted);
+    for (const Entry& entry : verdict.false_completions) false_ids.push_back(entry.command_id);
+    return verdict.truth;
+  }
+
+ private:
+  Script script_;
+
+ public:
+  NvmeBench bench;
+  blkown::sim::NvmeOracle oracle{*bench.controller};
+  std::vector<std::uint16_t> false_ids;
+
+  /// The entries of the I/O queues without a lookup, and the other way round.
+  [[nodiscard]] std::size_t unaccounted() const { return oracle.unaccounted() - commands_before; }
+};
+
+TEST(NvmeOracle, ACompletionIsAcceptedOnce) {
+  JudgedBench judged;
+  judged.seen_of(judged.bench.write(0x11));
+  EXPECT_EQ(judged.note(0x11, true, 2), LookupTruth::wrong_claim) << "on another queue";
+  EXPECT_EQ(judged.note(0x10, true), LookupTruth::wrong_claim) << "of another command";
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::wrong_claim) << "the completion was posted once";
+  EXPECT_EQ(judged.note(0x11, false), LookupTruth::fits);
+  EXPECT_TRUE(judged.false_ids.empty());
 }
 
-TEST(Oracle, FindsARefusedGenuineCompletion) {
-  Bench bench;
-  static_cast<void>(bench.seen_of(bench.command(Opcode::write, 0x11)));
-  EXPECT_EQ(bench.note_lookup(0, 0x11, false), refused_genuine);
-  EXPECT_EQ(bench.note_lookup(0, 0x11, false), fits) << "reported once";
+TEST(NvmeOracle, FindsARefusedGenuineCompletion) {
+  JudgedBench judged;
+  judged.seen_of(judged.bench.write(0x11));
+  EXPECT_EQ(judged.note(0x11, false), LookupTruth::refused_genuine);
+  EXPECT_EQ(judged.note(0x11, false), LookupTruth::fits) << "reported once";
 }
 
-TEST(Oracle, FindsAnAcceptedCompletionOfAnUnknownCommand) {
-  Bench bench;
-  EXPECT_EQ(bench.note_lookup(0, 0x11, true), wrong_claim);
-  EXPECT_EQ(bench.note_lookup(0, 0x11, false), fits);
-  static_cast<void>(bench.seen_of(bench.command(Opcode::write, 0x11)));
-  EXPECT_EQ(bench.note_lookup(1, 0x11, true), wrong_claim) << "on another queue";
-  EXPECT_EQ(bench.note_lookup(0, 0x10, true), wrong_claim);
+TEST(NvmeOracle, FindsAnAcceptedCompletionOfAnUnknownCommand) {
+  JudgedBench judged;
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::wrong_claim);
+  EXPECT_EQ(judged.note(0x11, false), LookupTruth::fits);
 }
 
-TEST(Oracle, IgnoresTheUserBits) {
-  ControllerConfig config = Bench::two_queues();
-  config.layout = blkown::CookieLayout::io_uring();
-  Bench bench{{}, config};
-  const std::uint64_t cookie = config.layout.with_user(0x11, 0x5A);
-  ASSERT_NE(cookie, 0x11U);
-  static_cast<void>(bench.seen_of(bench.command(Opcode::write, cookie)));
-  EXPECT_EQ(bench.note_lookup(0, 0x11, true), fits);
+TEST(NvmeOracle, AReusedIdentifierIsAnotherCommand) {
+  JudgedBench judged;
+  judged.seen_of(judged.bench.write(0x11));
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+  judged.bench.acknowledge();
+  judged.seen_of(judged.bench.write(0x11));
+  EXPECT_EQ(judged.note(0x11, false), LookupTruth::refused_genuine);
 }
 
-TEST(Oracle, AReusedCookieIsAnotherCommand) {
-  Bench bench;
-  static_cast<void>(bench.seen_of(bench.command(Opcode::write, 0x11)));
-  EXPECT_EQ(bench.note_lookup(0, 0x11, true), fits);
-  static_cast<void>(bench.seen_of(bench.command(Opcode::write, 0x11)));
-  EXPECT_EQ(bench.note_lookup(0, 0x11, false), refused_genuine);
+// --- entries -------------------------------------------------------------------------------------
+
+TEST(NvmeOracle, CountsEntriesThatWereNotLookedUpOnce) {
+  JudgedBench judged;
+  EXPECT_EQ(judged.unaccounted(), 0U);
+  EXPECT_EQ(judged.bench.carry_out(judged.bench.write(0x11)).size(), 1U);
+  EXPECT_EQ(judged.unaccounted(), 1U) << "taken out, and not looked up";
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+  EXPECT_EQ(judged.unaccounted(), 0U);
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::wrong_claim);
+  EXPECT_EQ(judged.unaccounted(), 1U) << "looked up twice";
+  EXPECT_EQ(judged.note(0x12, false, 2), LookupTruth::fits);
+  EXPECT_EQ(judged.unaccounted(), 2U) << "no such entry was posted";
+}
+
+TEST(NvmeOracle, AnEntryMayBeLookedUpBeforeTheDoorbell) {
+  JudgedBench judged;
+  judged.bench.submit(NvmeBench::flush(0x11));
+  judged.seen_of(NvmeBench::flush(0x12));
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+  EXPECT_EQ(judged.note(0x12, true), LookupTruth::fits);
+  EXPECT_EQ(judged.unaccounted(), 2U);
+  judged.bench.acknowledge();
+  EXPECT_EQ(judged.unaccounted(), 0U);
+}
+
+TEST(NvmeOracle, AnEntryOfAnotherQueueIsAnotherEntry) {
+  JudgedBench judged;
+  EXPECT_EQ(judged.bench.carry_out(NvmeBench::flush(0x11)).size(), 1U);
+  EXPECT_EQ(judged.note(0x11, false, 2), LookupTruth::fits);
+  EXPECT_EQ(judged.unaccounted(), 2U);
+}
+
+TEST(NvmeOracle, KnowsNothingWithoutObserving) {
+  JudgedBench judged;
+  judged.bench.controller->set_observer(nullptr);
+  EXPECT_EQ(judged.bench.carry_out(judged.bench.write(0x11)).size(), 1U);
+  EXPECT_EQ(judged.unaccounted(), 0U);
+  judged.seen_of(judged.bench.write(0x12));
+  EXPECT_EQ(judged.note(0x12, false), LookupTruth::fits) << "not known to be genuine";
+}
+
+TEST(NvmeOracle, ForgetsEverythingAtAReset) {
+  JudgedBench judged{{{FaultKind::late, commands_before + 1}}};
+  NvmeBench& bench = judged.bench;
+  EXPECT_EQ(bench.carry_out(NvmeBench::flush(0x10)).size(), 1U);  // taken out
+  bench.submit(bench.write(0x11));                                // late
+  bench.submit(bench.write(0x12, 1));                             // done
+  bench.run(bench.now_ns + 500'000);
+  bench.submit(bench.write(0x13, 2));  // not fetched
+  EXPECT_EQ(judged.unaccounted(), 1U);
+  bench.disable();
+  EXPECT_EQ(judged.oracle.unaccounted(), 0U);
+  EXPECT_EQ(bench.controller->command_count(), 0U);
+  for (std::uint16_t id = 0x10; id != 0x14; ++id) {
+    EXPECT_EQ(judged.note(id, true), LookupTruth::wrong_claim) << id;
+  }
+  EXPECT_TRUE(judged.false_ids.empty());
 }
 
 // --- false completions ---------------------------------------------------------------------------
 
-TEST(Oracle, AFalseCompletionOfACommandThatIsNotDoneIsTheDevicesFault) {
-  Bench bench{{{FaultKind::late, 0}}};
-  const Cookie own{.value = 0x11, .generation = {1}, .tag = {}, .queue = {}};
-  std::vector<std::byte> memory(sector_bytes);
-  const IovaSegment segment{.iova = bench.map(memory, own), .length_bytes = sector_bytes};
-  SubmissionEntry entry = bench.command(Opcode::read, 0x11);
-  entry.segment = segment;
-  ASSERT_TRUE(bench.submit(entry));
-  bench.run(500'000);
-  EXPECT_EQ(bench.note_lookup(0, 0x11, true), fits);
-  EXPECT_EQ(bench.false_completions, std::vector<std::uint64_t>{0x11});
-  EXPECT_EQ(bench.note_lookup(0, 0x11, true), wrong_claim) << "a second time";
-
-  // The driver has its memory back, and the device still accesses it.
+// Goal: a driver that has accepted a false completion is not to blame for the device's accesses.
+TEST(NvmeOracle, TheCommandOfAFalseCompletionIsDisowned) {
+  JudgedBench judged{{{FaultKind::late, commands_before}}};
+  NvmeBench& bench = judged.bench;
+  std::vector<std::byte> memory(512);
+  const Cookie own{.value = 0x11, .generation = {}, .tag = {}, .queue = {}};
+  const auto iova = bench.iommu.map({memory.data(), 512}, Direction::bidirectional, own);
+  ASSERT_TRUE(iova.has_value());
+  Entry entry = bench.read(0x11);
+  entry.prp1 = *iova;
+  bench.submit(entry);
+  bench.run(bench.now_ns + 500'000);
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+  EXPECT_EQ(judged.false_ids, std::vector<std::uint16_t>{0x11});
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::wrong_claim) << "a second time";
+  const IovaSegment segment{.iova = *iova, .length_bytes = 512};
   bench.iommu.unmap(segment);
   bench.iommu.invalidate({&segment, 1});
-  bench.run();
-  EXPECT_EQ(bench.completions(), (Completions{{0x11, DeviceStatus::dma_fault, 0}}));
+  // The identifier is free for the driver's next command.
+  EXPECT_EQ(bench.carry_out(NvmeBench::flush(0x11)),
+            (NvmeDones{good(0x11), {0x11, Code::data_transfer_error, 0}}));
   EXPECT_EQ(bench.iommu.fault_counts().total(), 1U);
-  EXPECT_EQ(bench.iommu.fault_counts().not_forbidden, 0U) << "the driver is not to blame";
-  EXPECT_EQ(bench.note_lookup(0, 0x11, false), fits) << "the genuine entry comes too late";
+  EXPECT_EQ(bench.iommu.fault_counts().not_forbidden, 0U);
 }
 
-TEST(Oracle, ADisownedCommandWithoutMemoryIsNotExecuted) {
-  Bench bench{{{FaultKind::late, 1}}};
-  static_cast<void>(bench.carry_out(bench.command(Opcode::write, 0x10, 0, 4)));
-  ASSERT_TRUE(bench.submit(bench.command(Opcode::discard, 0x11, 0, 4)));
-  bench.run(bench.now_ns + 500'000);
-  EXPECT_EQ(bench.note_lookup(0, 0x11, true), fits);
-  bench.run();
-  EXPECT_TRUE(bench.completions().empty());
-  EXPECT_EQ(bench.on_medium(0, 4), bench.in_memory(0, 4 * sector_bytes));
-  EXPECT_EQ(bench.controller.command_count(), 0U);
-}
-
-TEST(Oracle, AFalseCompletionOfAnUnfetchedCommandIsTheDevicesFault) {
-  for (const Opcode opcode : {Opcode::write, Opcode::discard}) {
-    Bench bench;
-    ASSERT_TRUE(bench.submit(bench.command(opcode, 0x11)));
-    EXPECT_EQ(bench.note_lookup(0, 0x11, true), fits);
-    EXPECT_EQ(bench.false_completions, std::vector<std::uint64_t>{0x11});
-    EXPECT_EQ(bench.note_lookup(0, 0x11, true), wrong_claim) << "a second time";
+TEST(NvmeOracle, ADisownedCommandWithoutBlocksIsNotExecuted) {
+  for (const bool is_fetched : {false, true}) {
+    JudgedBench judged;
+    NvmeBench& bench = judged.bench;
+    EXPECT_EQ(bench.carry_out(bench.write(0x10)).size(), 1U);
+    bench.submit(NvmeBench::with_id(Entry::write_zeroes(1, {0, 1}, false), 0x11));
+    if (is_fetched) static_cast<void>(bench.controller->step(bench.now_ns));
+    EXPECT_EQ(bench.controller->command_count(), is_fetched ? 1U : 0U);
+    EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+    EXPECT_EQ(judged.false_ids, std::vector<std::uint16_t>{0x11});
     bench.run();
-    EXPECT_EQ(bench.completions().size(), opcode == Opcode::write ? 1U : 0U);
-    EXPECT_EQ(bench.false_completions.size(), 1U);
-    EXPECT_EQ(bench.note_lookup(0, 0x11, true), wrong_claim);
+    EXPECT_TRUE(bench.completions().empty());
+    EXPECT_FALSE(bench.is_zero(0, 1));
+    EXPECT_EQ(bench.carry_out(NvmeBench::flush(0x11)), NvmeDones{good(0x11)});
   }
 }
 
-TEST(Oracle, ARefusedCommandWithACompletionHasAFalseCompletion) {
-  Bench bench{{{FaultKind::refused_and_forged, 0}}};
-  ASSERT_FALSE(bench.submit(bench.command(Opcode::write, 0x11)));
-  EXPECT_EQ(bench.note_lookup(0, 0x12, true), wrong_claim);
-  EXPECT_EQ(bench.note_lookup(0, 0x11, true), fits);
-  EXPECT_EQ(bench.false_completions, std::vector<std::uint64_t>{0x11});
-  static_cast<void>(bench.controller.stop());
-  EXPECT_EQ(bench.note_lookup(0, 0x11, true), wrong_claim) << "stop() gives all commands up";
+TEST(NvmeOracle, ADisownedWriteThatWasNotFetchedIsForbiddenItsMemory) {
+  JudgedBench judged;
+  NvmeBench& bench = judged.bench;
+  Entry entry = bench.write(0x11);
+  entry.prp1 = 0x7000'0000;
+  bench.submit(entry);
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+  bench.run();
+  EXPECT_EQ(bench.iommu.fault_counts().total(), 1U);
+  EXPECT_EQ(bench.iommu.fault_counts().not_forbidden, 0U);
+}
+
+// Goal: a driver drops an entry that names another submission queue. One that looks it up is wrong.
+TEST(NvmeOracle, AnEntryOfAnotherSubmissionQueueIsNotLookedUp) {
+  int foreign = 0;
+  for (std::uint64_t seed = 0; seed != 16; ++seed) {
+    const Script script{{FaultKind::wrong_queue, commands_before}};
+    NvmeBench bench{NvmeBench::two_queues(), &script, seed};
+    blkown::sim::NvmeOracle oracle{*bench.controller};
+    bench.start();
+    const std::size_t admin = oracle.unaccounted();
+    EXPECT_EQ(bench.carry_out(bench.write(0x11)), NvmeDones{good(0x11)});
+    EXPECT_EQ(oracle.note_lookup(1, 0x11, true).truth, LookupTruth::fits);
+    EXPECT_EQ(bench.completions(2).size(), 1U);
+    const bool is_foreign = bench.latest.sq_id != 2;
+    EXPECT_EQ(oracle.unaccounted(), admin + (is_foreign ? 0 : 1));
+    EXPECT_EQ(oracle.note_lookup(2, 0x11, false).truth, LookupTruth::fits);
+    EXPECT_EQ(oracle.unaccounted(), admin + (is_foreign ? 1 : 0));
+    if (is_foreign) ++foreign;
+  }
+  EXPECT_GT(foreign, 0);
+  EXPECT_LT(foreign, 16);
 }
 
 // Goal: accepting a false completion of a command that is done is no wrong claim, and the
 // completion is reported as false.
-TEST(Oracle, AFalseCompletionOfACommandThatIsDoneIsNoWrongClaim) {
+TEST(NvmeOracle, AFalseCompletionOfACommandThatIsDoneIsNoWrongClaim) {
   int found = 0;
   for (const FaultKind kind : {FaultKind::reordered, FaultKind::no_phase_change, FaultKind::lost}) {
     for (std::uint64_t seed = 0; seed != 8; ++seed) {
-      Bench bench{{{kind, 0}}, Bench::two_queues(), seed};
-      ASSERT_TRUE(bench.submit(bench.command(Opcode::write, 0x11)));
+      JudgedBench judged{{{kind, commands_before}}, seed};
+      NvmeBench& bench = judged.bench;
+      bench.submit(bench.write(0x11));
       for (int i = 0; i != 100 && bench.is_zero(0, 1); ++i) {
-        if (!bench.controller.step(bench.now_ns)) bench.now_ns += 100;
+        if (!bench.controller->step(bench.now_ns)) bench.now_ns += 100;
       }
       if (bench.is_zero(0, 1)) continue;  // the command was lost before its execution
       ++found;
-      EXPECT_EQ(bench.note_lookup(0, 0x11, true), fits);
-      EXPECT_EQ(bench.false_completions, std::vector<std::uint64_t>{0x11});
-      EXPECT_EQ(bench.controller.command_count(), 0U);
-      EXPECT_EQ(bench.note_lookup(0, 0x11, true), wrong_claim);
+      EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+      EXPECT_EQ(judged.false_ids, std::vector<std::uint16_t>{0x11});
+      EXPECT_EQ(bench.controller->command_count(), 0U);
+      EXPECT_EQ(judged.note(0x11, true), LookupTruth::wrong_claim);
     }
   }
   EXPECT_GT(found, 16) << "some of the lost commands, too";
 }
 
-// Goal: of two entries with the same cookie, only one is genuine.
-TEST(Oracle, TellsTheGenuineEntryFromOneThatLooksLikeIt) {
+// Goal: of two entries with the same identifier, only one is genuine.
+TEST(NvmeOracle, TellsTheGenuineEntryFromOneThatLooksLikeIt) {
   for (const bool takes_the_first : {true, false}) {
-    Bench bench{{{FaultKind::before_publish, 0}}};
-    std::vector<std::byte> memory(sector_bytes);
+    JudgedBench judged{{{FaultKind::before_publish, 0}}};
+    NvmeBench& bench = judged.bench;
+    std::vector<std::byte> memory(512);
     const Cookie next{.value = 0x11, .generation = {1}, .tag = {}, .queue = {}};
-    SubmissionEntry entry = bench.command(Opcode::read, 0x11);
-    entry.segment.iova = bench.map(memory, next);
-    ASSERT_EQ(bench.seen_of(entry).size(), 2U);
-    EXPECT_EQ(bench.note_lookup(0, 0x11, takes_the_first), fits);
-    EXPECT_EQ(bench.false_completions.size(), takes_the_first ? 1U : 0U);
-    EXPECT_EQ(bench.note_lookup(0, 0x11, !takes_the_first), fits);
-    EXPECT_EQ(bench.false_completions.size(), takes_the_first ? 1U : 0U);
-    EXPECT_EQ(bench.note_lookup(0, 0x11, true), wrong_claim);
+    const auto iova = bench.iommu.map({memory.data(), 512}, Direction::bidirectional, next);
+    ASSERT_TRUE(iova.has_value());
+    Entry entry = bench.read(0x11);
+    entry.prp1 = *iova;
+    bench.submit(entry);
+    bench.run();
+    ASSERT_EQ(bench.take().size(), 2U);
+    EXPECT_EQ(judged.note(0x11, takes_the_first), LookupTruth::fits);
+    EXPECT_EQ(judged.false_ids.size(), takes_the_first ? 1U : 0U);
+    EXPECT_EQ(judged.note(0x11, !takes_the_first), LookupTruth::fits);
+    EXPECT_EQ(judged.false_ids.size(), takes_the_first ? 1U : 0U);
+    EXPECT_EQ(judged.note(0x11, true), LookupTruth::wrong_claim);
   }
 }
 
-// --- entries -------------------------------------------------------------------------------------
-
-TEST(Oracle, CountsEntriesThatWereNotLookedUpOnce) {
-  Bench bench;
-  static_cast<void>(bench.carry_out(bench.command(Opcode::write, 0x11)));
-  EXPECT_EQ(bench.oracle.unaccounted(), 1U) << "taken out, and not looked up";
-  static_cast<void>(bench.note_lookup(0, 0x11, true));
-  EXPECT_EQ(bench.oracle.unaccounted(), 0U);
-  static_cast<void>(bench.note_lookup(0, 0x11, true));
-  EXPECT_EQ(bench.oracle.unaccounted(), 1U) << "looked up twice";
-  static_cast<void>(bench.note_lookup(1, 0x12, false));
-  EXPECT_EQ(bench.oracle.unaccounted(), 2U) << "no such entry was posted";
-}
-
-TEST(Oracle, AnEntryMayBeLookedUpBeforeTheDoorbell) {
-  Bench bench;
-  ASSERT_TRUE(bench.submit(bench.command(Opcode::flush, 0x11)));
-  ASSERT_TRUE(bench.submit(bench.command(Opcode::flush, 0x12)));
+TEST(NvmeOracle, AReorderedCompletionComesTooLateAfterAFalseOne) {
+  JudgedBench judged{{{FaultKind::reordered, commands_before}}};
+  NvmeBench& bench = judged.bench;
+  bench.submit(bench.write(0x11));
+  while (bench.is_zero(0, 1)) {
+    if (!bench.controller->step(bench.now_ns)) bench.now_ns += 1000;
+  }
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+  EXPECT_EQ(judged.false_ids, std::vector<std::uint16_t>{0x11});
   bench.run();
-  const Completions seen = bench.take();
-  ASSERT_EQ(seen.size(), 2U);
-  for (const Completion& completion : seen) {
-    static_cast<void>(bench.note_lookup(0, completion.cookie, true));
-  }
-  EXPECT_EQ(bench.oracle.unaccounted(), 2U);
-  bench.acknowledge();
-  EXPECT_EQ(bench.oracle.unaccounted(), 0U);
-}
-
-TEST(Oracle, KnowsNothingWithoutObserving) {
-  Bench bench;
-  bench.controller.set_observer(nullptr);
-  EXPECT_EQ(bench.carry_out(bench.command(Opcode::write, 0x11)).size(), 1U);
-  EXPECT_EQ(bench.oracle.unaccounted(), 0U);
-  EXPECT_EQ(bench.seen_of(bench.command(Opcode::write, 0x12)).size(), 1U);
-  EXPECT_EQ(bench.note_lookup(0, 0x12, false), fits) << "not known to be genuine";
-}
-
-TEST(Oracle, AnEntryOfAnotherQueueIsAnotherEntry) {
-  Bench bench;
-  static_cast<void>(bench.carry_out(bench.command(Opcode::flush, 0x11)));
-  static_cast<void>(bench.note_lookup(1, 0x11, false));
-  EXPECT_EQ(bench.oracle.unaccounted(), 2U);
+  EXPECT_EQ(judged.note(0x11, false), LookupTruth::fits) << "not genuine any more";
 }
 
 }  // namespace

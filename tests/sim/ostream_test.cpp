@@ -33,13 +33,13 @@ TEST(Ostream, PrintsTheValuesOfDma) {
 }
 
 TEST(Ostream, PrintsTheEnumerationsOfTheSimulation) {
-  EXPECT_EQ(streamed(sim::DeviceStatus::dma_fault), "dma_fault");
+  EXPECT_EQ(streamed(sim::DeviceStatus::invalid_command), "invalid_command");
   EXPECT_EQ(streamed(sim::FaultKind{}), to_string(sim::FaultKind{}));
   EXPECT_EQ(streamed(sim::FileMode::read_write), "read_write");
   EXPECT_EQ(streamed(sim::Invalidation::lazy), "lazy");
   EXPECT_EQ(streamed(sim::IommuFaultKind{}), to_string(sim::IommuFaultKind{}));
   EXPECT_EQ(streamed(sim::LookupTruth::refused_genuine), "refused_genuine");
-  EXPECT_EQ(streamed(sim::Opcode::abort), "abort");
+  EXPECT_EQ(streamed(sim::Opcode::compare), "compare");
 }
 
 }  // namespace

@@ -11,7 +11,7 @@
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/iommu_fault.hpp>
 #include <blkown/sim/device/media.hpp>
-#include <blkown/sim/device/ring.hpp>
+#include <blkown/sim/device/message.hpp>
 #include <blkown/sim/harness/oracle.hpp>
 
 namespace blkown {

@@ -7,20 +7,18 @@
 
 // IWYU pragma: begin_exports
 #include <blkown/sim/device/cached_media.hpp>
-#include <blkown/sim/device/controller.hpp>
-#include <blkown/sim/device/controller_config.hpp>
 #include <blkown/sim/device/controller_hooks.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
-#include <blkown/sim/device/driver_rings.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/iommu_fault.hpp>
 #include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/message.hpp>
+#include <blkown/sim/device/message_config.hpp>
 #include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/device/nvme_config.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
 #include <blkown/sim/device/random.hpp>
-#include <blkown/sim/device/ring.hpp>
 #include <blkown/sim/harness/controller_pump.hpp>
 #include <blkown/sim/harness/core_world.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>

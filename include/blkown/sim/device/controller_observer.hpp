@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// ControllerObserver: the interface through which a simulated controller reports its events, so
-// that a harness can judge the driver.
+// CommandObserver: the interface through which a simulated device reports its events, so that a
+// harness can judge the driver.
 
 #ifndef BLKOWN_SIM_DEVICE_CONTROLLER_OBSERVER_HPP
 #define BLKOWN_SIM_DEVICE_CONTROLLER_OBSERVER_HPP
 
 #include <blkown/config.hpp>
-#include <blkown/sim/device/ring.hpp>
 #include <cstdint>
 
 namespace blkown {
@@ -47,9 +46,6 @@ class CommandObserver {
   /// queue's commands and replies.
   virtual void queue_stopped(std::uint32_t) {}
 };
-
-/// Receives the events of a Controller or of a MessageDevice.
-using ControllerObserver = CommandObserver<SubmissionEntry>;
 
 }  // namespace sim
 }  // namespace BLKOWN_ABI

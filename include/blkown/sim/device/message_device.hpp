@@ -27,16 +27,16 @@
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/command_id.hpp>
 #include <blkown/sim/device/command_table.hpp>
-#include <blkown/sim/device/controller_config.hpp>
 #include <blkown/sim/device/controller_hooks.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
 #include <blkown/sim/device/false_cookie.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/message.hpp>
+#include <blkown/sim/device/message_config.hpp>
 #include <blkown/sim/device/pending_calls.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/device/recent_commands.hpp>
-#include <blkown/sim/device/ring.hpp>
 #include <blkown/sim/device/schedule.hpp>
 #include <cstddef>
 #include <cstdint>
@@ -53,29 +53,14 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// A command for a MessageDevice.
-struct Message {
-  std::uint64_t cookie = 0;  ///< In the driver's layout. The reply returns it.
-  Opcode opcode{};           ///< Any but abort.
-  std::uint64_t sector = 0;
-  std::uint32_t length_sectors = 0;
-  /// The bytes of a write: in place until the reply, or until connect() or stop() return.
-  std::span<const Segment> bytes;
-};
-
-/// The answer to a command.
-struct Reply {
-  std::uint64_t cookie = 0;
-  DeviceStatus status{};
-  std::uint32_t transferred_bytes = 0;  ///< Of a read or a write: fewer than asked for if short.
-  std::vector<std::byte> bytes = {};    ///< Of a read: as many as transferred_bytes.
-};
-
 /// Why a MessageDevice did not take a message.
 enum class TakeError : std::uint8_t {
   not_connected,  ///< The connection is lost, or was not made.
   refused,        ///< The device takes no message now.
 };
+
+/// Receives the events of a MessageDevice.
+using MessageObserver = CommandObserver<Message>;
 
 /// A device that takes messages and answers them, in any order. A FaultPlan decides its faults: all
 /// but those of DMA and of rings. `reset` loses the connection of a queue. `doorbell_refused` is a
@@ -84,18 +69,18 @@ enum class TakeError : std::uint8_t {
 /// Context: any thread.
 class MessageDevice {
  public:
-  using Entry = SubmissionEntry;  ///< Of the observer's events.
+  using Entry = Message;  ///< Of the observer's events. Its bytes are empty.
 
   /// Makes a device without connections.
   /// Precondition: the arguments outlive the device. No fault plan: no faults.
-  MessageDevice(const ControllerConfig& config, Media& media, FaultPlan* faults = nullptr,
+  MessageDevice(const MessageConfig& config, Media& media, FaultPlan* faults = nullptr,
                 const ControllerHooks& hooks = {})
       : config_{config},
         media_{media},
         faults_{faults},
         hooks_{hooks},
         random_{config.seed},
-        queues_(config.queue_pairs),
+        queues_(config.queue_count),
         media_user_{&media.users(), "a sim::MessageDevice"} {}
   MessageDevice(const MessageDevice&) = delete;
   MessageDevice& operator=(const MessageDevice&) = delete;
@@ -109,14 +94,14 @@ class MessageDevice {
   /// Precondition: no queue was connected.
   void set_hooks(const ControllerHooks& hooks) noexcept { hooks_ = hooks; }
   /// Sets the observer of the device's events, or none.
-  void set_observer(ControllerObserver* observer) {
+  void set_observer(MessageObserver* observer) {
     const std::lock_guard guard{mutex_};
     observer_ = observer;
   }
-  /// The configuration: queue_pairs is the number of queues, device_id has no meaning.
-  [[nodiscard]] const ControllerConfig& config() const noexcept { return config_; }
+  /// The configuration.
+  [[nodiscard]] const MessageConfig& config() const noexcept { return config_; }
   /// The number of queues that the observer's events may name.
-  [[nodiscard]] std::uint32_t queue_count() const noexcept { return config_.queue_pairs; }
+  [[nodiscard]] std::uint32_t queue_count() const noexcept { return config_.queue_count; }
 
   // --- the driver's side ------------------------------------------------------------------------
 
@@ -150,11 +135,8 @@ class MessageDevice {
     ++events_;
     if (!queues_[queue].is_connected) return std::unexpected{TakeError::not_connected};
     if (strikes(FaultKind::doorbell_refused)) return std::unexpected{TakeError::refused};
-    const SubmissionEntry entry{.cookie = message.cookie,
-                                .sector = message.sector,
-                                .length_sectors = message.length_sectors,
-                                .opcode = message.opcode,
-                                .segment = {}};
+    Message entry = message;
+    entry.bytes = {};
     if (strikes(FaultKind::refused_and_forged)) {
       if (observer_ != nullptr) observer_->command_refused(queue, entry);
       send(queue, {.cookie = message.cookie});
@@ -204,14 +186,14 @@ class MessageDevice {
   /// Makes the device disown a command that it has, because the driver has accepted a false reply.
   /// Returns the command if there is one.
   /// Effects: the command is not executed, and its memory not read.
-  [[nodiscard]] std::vector<SubmissionEntry> disown(std::uint32_t queue, std::uint64_t cookie) {
+  [[nodiscard]] std::vector<Message> disown(std::uint32_t queue, std::uint64_t cookie) {
     const std::lock_guard guard{mutex_};
     const detail::CommandId id{queue, cookie};
     const detail::Command* const found = commands_.find_first([&](const detail::Command& one) {
       return detail::is_same_command(config_.layout, one.id(), id);
     });
     if (found == nullptr) return {};
-    const SubmissionEntry entry = found->entry;
+    const Message entry = found->entry;
     commands_.erase(*found);
     return {entry};
   }
@@ -277,7 +259,7 @@ class MessageDevice {
 
   // --- commands ---------------------------------------------------------------------------------
 
-  void accept(std::uint32_t queue, const SubmissionEntry& entry, std::span<const Segment> bytes) {
+  void accept(std::uint32_t queue, const Message& entry, std::span<const Segment> bytes) {
     detail::Command command{.serial = next_serial_++, .queue = queue, .entry = entry};
     if (observer_ != nullptr) observer_->command_fetched(queue, entry);
     std::uint64_t late_ns = 0;
@@ -303,7 +285,7 @@ class MessageDevice {
     detail::Command* const found = commands_.find(planned);
     if (found == nullptr) return;  // disowned, or of a former connection
     const detail::Command command = *found;
-    const SubmissionEntry& entry = command.entry;
+    const Message& entry = command.entry;
     std::uint64_t moved_bytes = command.moves_data() ? command.length_bytes() : 0;
     DeviceStatus status = DeviceStatus::media_error;
     if (!strikes(FaultKind::media_error)) {
@@ -323,7 +305,7 @@ class MessageDevice {
   }
 
   [[nodiscard]] DeviceStatus perform(const detail::Command& command, std::uint64_t moved_bytes) {
-    const SubmissionEntry& entry = command.entry;
+    const Message& entry = command.entry;
     const std::uint64_t capacity = media_.capacity_bytes() / detail::bytes_in_sector;
     const bool is_in_range = entry.length_sectors != 0 && entry.sector <= capacity &&
                              entry.length_sectors <= capacity - entry.sector;
@@ -338,8 +320,7 @@ class MessageDevice {
         return status_of(media_.zero(command.offset_bytes(), command.length_bytes()));
       case Opcode::read: return DeviceStatus::success;  // the reply reads the medium
       case Opcode::write: return write(command, moved_bytes);
-      case Opcode::compare:
-      case Opcode::abort: break;
+      case Opcode::compare: break;
     }
     return DeviceStatus::invalid_command;
   }
@@ -426,11 +407,11 @@ class MessageDevice {
     pending_.interrupts |= std::uint64_t{1} << queue;
   }
 
-  const ControllerConfig config_;
+  const MessageConfig config_;
   Media& media_;
   FaultPlan* faults_;
   ControllerHooks hooks_;
-  ControllerObserver* observer_ = nullptr;
+  MessageObserver* observer_ = nullptr;
   std::mutex mutex_;
   detail::PendingCalls pending_;
   Random random_;

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <blkown/config.hpp>
 #include <blkown/sim/device/command.hpp>
-#include <blkown/sim/device/ring.hpp>
+#include <blkown/sim/device/message.hpp>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -21,7 +21,6 @@ namespace sim::detail {
 enum class ActionKind : std::uint8_t {
   execute,  ///< Execute the command.
   send,     ///< Send a completion with the command's queue and cookie.
-  touch,    ///< Access the memory of a command that is done.
 };
 
 struct Action {

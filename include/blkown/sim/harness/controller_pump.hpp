@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// ControllerPump, NvmeControllerPump: run a simulated controller on a context of a runtime of the
-// block layer.
+// NvmeControllerPump: runs a simulated controller on a context of a runtime of the block layer.
 
 #ifndef BLKOWN_SIM_HARNESS_CONTROLLER_PUMP_HPP
 #define BLKOWN_SIM_HARNESS_CONTROLLER_PUMP_HPP
@@ -11,7 +10,6 @@
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/runtime.hpp>
 #include <blkown/mq/timer.hpp>
-#include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
 #include <cstdint>
 
@@ -22,16 +20,15 @@ namespace sim {
 /// Steps a controller on a context whenever the controller has something due. On a
 /// DeterministicRuntime the seed decides when each step runs. The controller's wake hook must call
 /// wake().
-template <class Device>
-class PumpOf : public mq::Work {
+class NvmeControllerPump : public mq::Work {
  public:
   /// Precondition: the controller and the context outlive the pump.
-  PumpOf(Device& controller, mq::Context& context)
-      : Work{[](void* self, Work&) { static_cast<PumpOf*>(self)->run(); }, this},
+  NvmeControllerPump(NvmeController& controller, mq::Context& context)
+      : Work{[](void* self, Work&) { static_cast<NvmeControllerPump*>(self)->run(); }, this},
         controller_{controller},
         context_{context},
-        alarm_{[](void* self, mq::Alarm&) { static_cast<PumpOf*>(self)->run(); }, this},
-        user_{&controller.users(), "a sim::ControllerPump"} {}
+        alarm_{[](void* self, mq::Alarm&) { static_cast<NvmeControllerPump*>(self)->run(); }, this},
+        user_{&controller.users(), "a sim::NvmeControllerPump"} {}
 
   /// Makes the context step the controller.
   /// Context: any thread.
@@ -42,14 +39,14 @@ class PumpOf : public mq::Work {
   template <mq::Runtime Rt>
   void finish(Rt& runtime) {
     struct Last : mq::Work {
-      explicit Last(PumpOf& its_pump)
+      explicit Last(NvmeControllerPump& its_pump)
           : Work{[](void* self, Work&) { static_cast<Last*>(self)->go(); }, this}, pump{its_pump} {}
       void go() {
         if (pump.is_queued()) return pump.context_.post(*this);
         pump.alarm_.cancel();
         done.set();
       }
-      PumpOf& pump;
+      NvmeControllerPump& pump;
       mq::Event done;
     } last{*this};
     context_.post(last);
@@ -66,16 +63,11 @@ class PumpOf : public mq::Work {
     alarm_.arm(context_, *next_ns > now_ns ? *next_ns - now_ns : 0);
   }
 
-  Device& controller_;
+  NvmeController& controller_;
   mq::Context& context_;
   mq::Alarm alarm_;
   blkown::detail::User user_;
 };
-
-/// The pump of a Controller.
-using ControllerPump = PumpOf<Controller>;
-/// The pump of an NvmeController.
-using NvmeControllerPump = PumpOf<NvmeController>;
 
 }  // namespace sim
 }  // namespace BLKOWN_ABI

@@ -129,14 +129,12 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
                {&on_lookup, this},
                {.argument = this, .wait = &wait, .admin_lookup = &on_admin_lookup},
                {.nsid = config_.nsid, .block_bytes = config_.block_bytes}};
-    } else if constexpr (Base::has_dma) {
-      return H{tags_, *device_, controller_, {&on_lookup, this}};
     } else {
       return H{tags_, controller_, {&on_lookup, this}};
     }
   }
   [[nodiscard]] InvariantChecker<R> make_checker() {
-    if constexpr (Base::has_dma) {
+    if constexpr (Base::is_nvme) {
       return InvariantChecker<R>{tags_, *device_, *iommu_, history_};
     } else {
       return InvariantChecker<R>{tags_, history_};

@@ -24,9 +24,9 @@
 #include <blkown/segment.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
-#include <blkown/sim/device/ring.hpp>
 #include <blkown/tag.hpp>
 #include <blkown/tag_set.hpp>
 #include <blkown/tracking.hpp>

@@ -38,9 +38,9 @@
 #include <blkown/sim/device/controller_hooks.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
 #include <blkown/sim/device/random.hpp>
-#include <blkown/sim/device/ring.hpp>
 #include <blkown/sim/harness/controller_pump.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>

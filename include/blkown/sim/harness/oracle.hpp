@@ -2,7 +2,7 @@
 //
 // Oracle: judges the driver's lookups of the completions that a simulated controller posts.
 //
-// The controller reports its events to the Oracle (ControllerObserver). The harness reports every
+// The controller reports its events to the Oracle (CommandObserver). The harness reports every
 // lookup of the driver (note_lookup). The Oracle compares the two:
 //   - Every entry that the driver takes from a ring must be looked up once, with the queue of the
 //     ring (unaccounted).
@@ -22,11 +22,10 @@
 #include <blkown/detail/user_list.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/command_id.hpp>
-#include <blkown/sim/device/controller.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
+#include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/device/nvme_command.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
-#include <blkown/sim/device/ring.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -91,7 +90,7 @@ enum class LookupTruth : std::uint8_t {
   return "unknown truth";
 }
 
-/// What the Oracle says of a lookup by the driver. `Entry`: a submission entry of the device.
+/// What the Oracle says of a lookup by the driver. `Entry`: a command of the device.
 template <class Entry>
 struct LookupVerdictOf {
   LookupTruth truth = LookupTruth::fits;
@@ -99,10 +98,7 @@ struct LookupVerdictOf {
   std::vector<Entry> false_completions;
 };
 
-/// What the Oracle of a Controller or of a MessageDevice says.
-using LookupVerdict = LookupVerdictOf<SubmissionEntry>;
-
-/// The judge of the driver of one Device: a Controller, an NvmeController or a MessageDevice. An
+/// The judge of the driver of one Device: an NvmeController or a MessageDevice. An
 /// Oracle's memory grows with the number of commands until the controller stops. An Oracle is
 /// therefore for runs of bounded length, in which every lookup is noted.
 ///
@@ -171,7 +167,7 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
     bool is_foreign = false;  // names another submission queue: not to be looked up
   };
 
-  // --- ControllerObserver -----------------------------------------------------------------------
+  // --- CommandObserver --------------------------------------------------------------------------
 
   void command_fetched(std::uint32_t, const Entry&) override {}
   void command_refused(std::uint32_t queue, const Entry& entry) override {
@@ -244,12 +240,12 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
   blkown::detail::User user_;    // of the controller
 };
 
-/// The judge of one controller's driver.
-using Oracle = OracleOf<Controller>;
-
 /// The judge of the driver of an NvmeController. A queue is the completion queue of that
 /// identifier, the admin queue included, and a cookie is a command identifier.
 using NvmeOracle = OracleOf<NvmeController>;
+
+/// The judge of the driver of a MessageDevice. A queue is a connection.
+using MessageOracle = OracleOf<MessageDevice>;
 
 }  // namespace sim
 }  // namespace BLKOWN_ABI

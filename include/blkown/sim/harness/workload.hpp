@@ -10,8 +10,8 @@
 #include <blkown/segment.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/random.hpp>
-#include <blkown/sim/device/ring.hpp>
 #include <blkown/status.hpp>
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// WorldBase: the common parts of CoreWorld and MqWorld.
+// WorldBaseOf: the common parts of CoreWorld and MqWorld.
 
 #ifndef BLKOWN_SIM_HARNESS_WORLD_BASE_HPP
 #define BLKOWN_SIM_HARNESS_WORLD_BASE_HPP
@@ -16,17 +16,16 @@
 #include <blkown/nvme/submission_entry.hpp>
 #include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/command.hpp>
-#include <blkown/sim/device/controller.hpp>
-#include <blkown/sim/device/controller_config.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/iommu_fault.hpp>
 #include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/message.hpp>
+#include <blkown/sim/device/message_config.hpp>
 #include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/device/nvme_config.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
 #include <blkown/sim/device/random.hpp>
-#include <blkown/sim/device/ring.hpp>
 #include <blkown/sim/harness/durability_judge.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/host.hpp>
@@ -52,15 +51,12 @@ inline namespace BLKOWN_ABI {
 namespace sim {
 
 /// Everything of one run but the driver and its callers: the simulated device, the faults, the
-/// workload, the Oracle, and the first finding. Device is a Controller, an NvmeController or a
-/// MessageDevice.
+/// workload, the Oracle, and the first finding. Device is an NvmeController or a MessageDevice.
 ///
 /// Context: one thread.
 template <class Device>
 class WorldBaseOf {
  public:
-  /// Whether the device accesses memory by DMA.
-  static constexpr bool has_dma = !std::is_same_v<Device, MessageDevice>;
   static constexpr bool is_nvme = std::is_same_v<Device, NvmeController>;
 
   WorldBaseOf(const WorldBaseOf&) = delete;
@@ -218,7 +214,7 @@ class WorldBaseOf {
   }
   /// Checks the invariants of a stopped driver. False if there is a finding.
   bool check_after_stop() {
-    if (has_dma) {
+    if (is_nvme) {
       if (device_->quarantined_count() != 0) {
         return fail("a mapping is in quarantine after the driver was stopped");
       }
@@ -268,7 +264,7 @@ class WorldBaseOf {
   Workload workload_;
   CachedMedia media_;
   MemoryMedia other_media_;     // of the namespace that the workload does not use
-  std::optional<Iommu> iommu_;  // none without DMA, as the next
+  std::optional<Iommu> iommu_;  // none of a MessageDevice, as the next
   std::optional<dma::Device<Iommu>> device_;
   Device controller_;
   OracleOf<Device> oracle_{controller_};
@@ -281,16 +277,12 @@ class WorldBaseOf {
     iommu.invalidation = config.seed % 2 == 0 ? Invalidation::strict : Invalidation::lazy;
     iommu.limits.max_segments = 8;
     iommu.limits.max_segment_bytes = config.seed % 3 == 0 ? 4096 : 65536;
-    iommu.limits.boundary_mask = config.seed % 5 == 0 ? 0x1FFF : 0xFFFF;
-    if (std::is_same_v<Device, NvmeController>) {
-      // PRP entries are pages, and know no other boundary.
-      iommu.limits.boundary_mask = UINT64_MAX;
-      iommu.limits.virt_boundary_mask = 4095;
-    }
+    // PRP entries are pages, and know no other boundary.
+    iommu.limits.virt_boundary_mask = 4095;
     return iommu;
   }
-  [[nodiscard]] static ControllerConfig controller_config(const WorldConfig& config) {
-    return {.queue_pairs = config.queue_count,
+  [[nodiscard]] static MessageConfig message_config(const WorldConfig& config) {
+    return {.queue_count = config.queue_count,
             .late_ns = blkown::detail::saturating_multiply(3, config.timeout_ns),
             .layout = config.layout(),
             .depth = config.depth,
@@ -298,11 +290,9 @@ class WorldBaseOf {
   }
 
   /// The driver has accepted a false completion of the command.
-  void distrust(const SubmissionEntry& entry) {
-    if (entry.opcode == Opcode::flush) durability_.distrust_flushes();
-    if (entry.opcode != Opcode::flush && entry.opcode != Opcode::abort) {
-      workload_.taint(entry.sector);
-    }
+  void distrust(const Message& message) {
+    if (message.opcode == Opcode::flush) return durability_.distrust_flushes();
+    workload_.taint(message.sector);
   }
   /// The same.
   void distrust(const nvme::SubmissionEntry& entry) {
@@ -331,22 +321,20 @@ class WorldBaseOf {
   }
 
   [[nodiscard]] std::optional<Iommu> make_iommu() const {
-    if constexpr (!has_dma) return std::nullopt;
+    if constexpr (!is_nvme) return std::nullopt;
     return std::optional<Iommu>{std::in_place, iommu_config(config_)};
   }
   [[nodiscard]] std::optional<dma::Device<Iommu>> make_device() {
-    if constexpr (!has_dma) return std::nullopt;
+    if constexpr (!is_nvme) return std::nullopt;
     return std::optional<dma::Device<Iommu>>{std::in_place, *iommu_};
   }
   [[nodiscard]] Device make_controller() {
-    if constexpr (std::is_same_v<Device, NvmeController>) {
+    if constexpr (is_nvme) {
       std::vector<NvmeNamespace> namespaces(2, {&other_media_, detail::bytes_in_sector});
       namespaces[config_.nsid - 1] = {&media_, config_.block_bytes};
       return Device{nvme_config(config_), *iommu_, namespaces, &faults_};
-    } else if constexpr (has_dma) {
-      return Device{controller_config(config_), *iommu_, *device_, media_, &faults_};
     } else {
-      return Device{controller_config(config_), media_, &faults_};
+      return Device{message_config(config_), media_, &faults_};
     }
   }
 
@@ -392,9 +380,6 @@ class WorldBaseOf {
   std::uint64_t ended_ = 0;
   std::uint64_t ended_ok_ = 0;
 };
-
-/// The common parts of the worlds with a Controller.
-using WorldBase = WorldBaseOf<Controller>;
 
 }  // namespace sim
 }  // namespace BLKOWN_ABI

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// ControllerConfig: the parameters of a simulated controller.
+// MessageConfig: the parameters of a simulated device that takes messages.
 
-#ifndef BLKOWN_SIM_DEVICE_CONTROLLER_CONFIG_HPP
-#define BLKOWN_SIM_DEVICE_CONTROLLER_CONFIG_HPP
+#ifndef BLKOWN_SIM_DEVICE_MESSAGE_CONFIG_HPP
+#define BLKOWN_SIM_DEVICE_MESSAGE_CONFIG_HPP
 
 #include <blkown/config.hpp>
 #include <blkown/tag.hpp>
@@ -13,10 +13,9 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// The parameters of a controller.
-struct ControllerConfig {
-  std::uint32_t device_id = 1;    ///< In the IOMMU's fault log.
-  std::uint32_t queue_pairs = 1;  ///< At most 64.
+/// The parameters of a MessageDevice.
+struct MessageConfig {
+  std::uint32_t queue_count = 1;  ///< Connections, at most 64.
   /// The time that a command takes is drawn evenly between these two. One command in eight takes no
   /// time. A time past the end of the clock is the clock's last time.
   std::uint64_t shortest_ns = 2'000;
