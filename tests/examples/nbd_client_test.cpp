@@ -171,6 +171,14 @@ TEST(NbdClientLimits, AnExportsLimitsAreTheDisks) {
   EXPECT_EQ(plain.limits.max_write_zeroes_sectors, std::uint64_t{1} << 21);
 }
 
+TEST(NbdClientLimits, ASizeAboveTheSignedOnesIsASize) {
+  for (const std::uint64_t size_bytes : {~std::uint64_t{0}, std::uint64_t{1} << 63}) {
+    const mq::DiskConfig disk = disk_config_of({.size_bytes = size_bytes, .flags = all_flags});
+    EXPECT_EQ(disk.capacity_sectors, size_bytes / 512);
+    EXPECT_FALSE(mq::detail::check_config(disk).has_value());
+  }
+}
+
 TEST(NbdClientLimits, NoCommandExceedsTheLargestPayload) {
   const ServerConfig config;
   ExportInfo info = ScriptedServer{config}.info();
