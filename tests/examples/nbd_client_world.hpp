@@ -4,8 +4,8 @@
 // moves only when neither side has anything to do. A run therefore takes no time and is the same
 // each time.
 
-#ifndef TESTS_EXAMPLES_NBD_CLIENT_WORLD_HPP
-#define TESTS_EXAMPLES_NBD_CLIENT_WORLD_HPP
+#ifndef BLKOWN_TESTS_EXAMPLES_NBD_CLIENT_WORLD_HPP
+#define BLKOWN_TESTS_EXAMPLES_NBD_CLIENT_WORLD_HPP
 
 #include <gtest/gtest.h>
 #include <poll.h>

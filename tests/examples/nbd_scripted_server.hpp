@@ -5,8 +5,8 @@
 // test replaces the answer to a greeting, to an option or to a command. Data that the server
 // invents is poison, which no bio that ends with ok may contain.
 
-#ifndef TESTS_EXAMPLES_NBD_SCRIPTED_SERVER_HPP
-#define TESTS_EXAMPLES_NBD_SCRIPTED_SERVER_HPP
+#ifndef BLKOWN_TESTS_EXAMPLES_NBD_SCRIPTED_SERVER_HPP
+#define BLKOWN_TESTS_EXAMPLES_NBD_SCRIPTED_SERVER_HPP
 
 #include <poll.h>
 #include <sys/socket.h>
