@@ -187,6 +187,14 @@ TEST_F(MapFails, OfWhatTheDeviceCannotReachWithoutSlots) {
   expect_failure({rig.part(0, 16), rig.part(32, 1)}, {MapFailure::unreachable, 1, 0x1000F});
 }
 
+// Goal: the error is that of the first element that fails, also if the list is too short for all.
+TEST_F(MapFails, OfTheFirstElementOutOfReachBeforeTheListsEnd) {
+  rig.backend.settings.address_mask = 0x1000F;
+  expect_failure({rig.part(0, 16), rig.part(32, 1), rig.part(48, 1), rig.part(64, 1),
+                  rig.part(80, 1), rig.part(96, 1)},
+                 {MapFailure::unreachable, 1, 0x1000F});
+}
+
 // Goal: memory that no PRP list describes is refused for good.
 TEST_F(MapFails, IfThereIsAGapOnTheVirtBoundary) {
   rig.backend.settings.virt_boundary_mask = 0x1FF;

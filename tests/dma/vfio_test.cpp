@@ -419,9 +419,9 @@ TEST_F(VfioInfo, ABrokenListOfCapabilitiesIsRefused) {
 TEST_F(VfioInfo, EachAllocationMayFail) {
   for (std::uint64_t successes = 0; successes != 6; ++successes) {
     const std::uint64_t before = allocations - deallocations;
-    allocations_left = successes;
+    refused_after = successes;
     const auto failed = refusal();
-    allocations_left = ~std::uint64_t{0};
+    refused_after = ~std::uint64_t{0};
     EXPECT_EQ(allocations - deallocations, before);
     // The answer with the ranges, the backend, and what is known of each page, three times.
     const auto expected = std::optional{dma::VfioError{dma::VfioStep::allocate, ENOMEM}};
@@ -456,6 +456,7 @@ TEST_F(VfioTest, AnArenaIsMappedOnce) {
   EXPECT_TRUE(unmap({{window_at + 100, 8}}).has_value());
   EXPECT_EQ(kernel.unmaps, 0U);
   EXPECT_NE(kernel.translate(window_at + 100, VFIO_DMA_MAP_FLAG_WRITE), nullptr);
+  EXPECT_NE(kernel.translate(window_at + 100, VFIO_DMA_MAP_FLAG_READ), nullptr);
   EXPECT_EQ(vfio->mapped_pages(), 3U);
 }
 

@@ -17,10 +17,12 @@ std::uint64_t allocations = 0;
 std::uint64_t deallocations = 0;
 bool is_exhausted = false;
 std::uint64_t allocations_left = ~std::uint64_t{0};  // until the memory is exhausted
+std::uint64_t refused_after = ~std::uint64_t{0};     // allocations until a single one fails
 
 [[gnu::noinline]] void* allocate(std::size_t bytes, std::size_t alignment_bytes) noexcept {
   if (is_exhausted || allocations_left == 0) return nullptr;
   --allocations_left;
+  if (refused_after-- == 0) return nullptr;
   ++allocations;
   const std::size_t rounded = (bytes + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
   return std::aligned_alloc(alignment_bytes, rounded);

@@ -13,15 +13,15 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace dma::detail {
 
-/// The number of the latest device of the process.
-inline constinit Atomic<std::uintptr_t> latest_device_number{0};
+/// The number of the process's next device.
+inline constinit Atomic<std::uintptr_t> device_number{0};
 
 /// The number of a new device. No earlier device of the process has it, unless the word has
 /// wrapped.
 [[nodiscard]] inline std::uintptr_t next_device_number() noexcept {
   // n -> n+1. No partner. Relaxed: the number orders no other data. That it is drawn once follows
   // from the atomicity of the addition.
-  return latest_device_number.fetch_add(1, std::memory_order_relaxed) + 1;
+  return device_number.fetch_add(1, std::memory_order_relaxed);
 }
 
 /// The number of the current epoch. Each stop of the device ends one epoch and begins the next. A
