@@ -347,6 +347,24 @@ TEST(Dispatch, EachTypeHasItsQueueAndPollReapsPolledIo) {
   EXPECT_EQ(ends.count, 3);
 }
 
+// Goal: the hook is not called for a queue of another type, nor after the removal.
+TEST(Dispatch, PollDoesNothingWithoutAQueueForIt) {
+  Bench<PollDriver> bench{{.capacity_sectors = 1024}};
+  Ends ends;
+  std::vector<std::byte> memory(512);
+  mq::Bio polled = mq::Bio::read(0, whole(memory), {&Ends::on_end, &ends}, {.polled = true});
+  bench.disk->submit(bench.context(), polled);
+  EXPECT_EQ(bench.driver.types, std::vector{mq::QueueType::normal});
+  EXPECT_EQ(bench.disk->poll(bench.context()), 0U);
+  EXPECT_EQ(ends.count, 0);
+  bench.driver.poll(bench.disk->hw_queue(blkown::QueueIndex{0}));
+  bench.runtime.run();
+  EXPECT_EQ(ends.count, 1);
+  bench.run([&](mq::Control& control) { bench.disk->remove(control); });
+  EXPECT_EQ(bench.disk->poll(bench.context()), 0U);
+  bench.disk.reset();
+}
+
 /// Passes its claims to the submitting context, and ends them in its complete hook.
 struct HalvesDriver : fake::FullDriver {
   unsigned poll(Hw& hw) override {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "mq/fake_driver.hpp"
@@ -532,35 +533,42 @@ TEST(Reset, RequestsThatMovedToAnotherQueueGiveBackTheirTags) {
 // Goal: a request that moved, and that is before the requests that hold all tags of its new queue,
 // is issued, and in its order.
 TEST(Reset, ARequestThatMovedGetsATagOfTheRequestsBehindIt) {
-  Bench bench{{.capacity_sectors = 1024,
-               .normal_queues = 2,
-               .max_normal_queues = 2,
-               .depth = 2,
-               .auto_kick = false},
-              2};
-  bench.driver.mode = Mode::keep;
-  Read moved[2]{Read{1}, Read{2}}, behind[2]{Read{3}, Read{4}};
-  for (Read& read : moved) bench.disk->submit(bench.context(1), read.bio);
-  requeue_all(bench);
-  EXPECT_TRUE(bench.set_queue_count(1));
-  for (Read& read : behind) bench.disk->submit(bench.context(1), read.bio);
-  ASSERT_EQ(bench.driver.kept.size(), 2U);
-  bench.disk->kick_requeued();
-  bench.runtime.run();
-  requeue_all(bench);
-  bench.driver.mode = Mode::end;
-  bench.driver.seen.clear();
-  bench.disk->kick_requeued();
-  bench.runtime.run();
-  ASSERT_EQ(bench.driver.seen.size(), 4U);
-  for (unsigned i = 0; i != 4; ++i) {
-    EXPECT_EQ(bench.driver.seen[i].sector, i + 1);
-    EXPECT_EQ(bench.driver.seen[i].hw_queue, 0U);
+  for (const Mode mode : {Mode::end, Mode::keep}) {
+    Bench bench{{.capacity_sectors = 1024,
+                 .normal_queues = 2,
+                 .max_normal_queues = 2,
+                 .depth = 2,
+                 .auto_kick = false},
+                2};
+    bench.driver.mode = Mode::keep;
+    Read moved[2]{Read{1}, Read{2}}, behind[2]{Read{3}, Read{4}};
+    for (Read& read : moved) bench.disk->submit(bench.context(1), read.bio);
+    requeue_all(bench);
+    EXPECT_TRUE(bench.set_queue_count(1));
+    for (Read& read : behind) bench.disk->submit(bench.context(1), read.bio);
+    ASSERT_EQ(bench.driver.kept.size(), 2U);
+    bench.disk->kick_requeued();
+    bench.runtime.run();
+    requeue_all(bench);
+    bench.driver.mode = mode;
+    bench.driver.seen.clear();
+    bench.disk->kick_requeued();
+    bench.runtime.run();
+    EXPECT_EQ(bench.driver.kept.size(), mode == Mode::keep ? 2U : 0U)
+        << "as many as there are tags";
+    bench.driver.mode = Mode::end;
+    for (auto& owned : std::exchange(bench.driver.kept, {})) std::move(owned).end_ok();
+    bench.runtime.run();
+    ASSERT_EQ(bench.driver.seen.size(), 4U);
+    for (unsigned i = 0; i != 4; ++i) {
+      EXPECT_EQ(bench.driver.seen[i].sector, i + 1);
+      EXPECT_EQ(bench.driver.seen[i].hw_queue, 0U);
+    }
+    for (Read* read : {&moved[0], &moved[1], &behind[0], &behind[1]}) {
+      EXPECT_EQ(read->ends.statuses, std::vector{Status::ok});
+    }
+    EXPECT_EQ(bench.disk->pool().tags().taken_count(QueueIndex{1}), 0U);
   }
-  for (Read* read : {&moved[0], &moved[1], &behind[0], &behind[1]}) {
-    EXPECT_EQ(read->ends.statuses, std::vector{Status::ok});
-  }
-  EXPECT_EQ(bench.disk->pool().tags().taken_count(QueueIndex{1}), 0U);
 }
 
 // Goal: a reserved request that moved waits for a reserved tag of its new queue, and is asked about
