@@ -208,6 +208,19 @@ TEST(FairShare, ALaneThatAThirdDiskSendsBackToItsShareIsWokenByTheTimer) {
   EXPECT_EQ(stuck.in_flight(), 11U);
 }
 
+// Goal: a lane at its share does not wait for a free tag, so the contexts of the other disk keep
+// their stashes.
+TEST(FairShare, ALaneAtItsShareLeavesTheOtherDiskItsStash) {
+  Shared disks{2};
+  disks.touch();
+  disks[0].submit(9);
+  ASSERT_EQ(disks[0].in_flight(), 8U);
+  disks[1].driver.mode = Mode::end;
+  disks[1].submit(1);
+  EXPECT_EQ(disks[1].ended(), 1U);
+  EXPECT_GT(disks.pool->tags().taken_count(QueueIndex{0}), 8U);
+}
+
 // Goal: the time in which the other disk was idle counts, although no disk waited.
 TEST(FairShare, ADiskThatWasIdleForLongHasNoShare) {
   Shared disks{2};
