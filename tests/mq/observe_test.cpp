@@ -114,6 +114,8 @@ TEST(Trace, NamesTheRequestAndItsPlace) {
   std::string text;
   bench.disk->set_trace({[](void* its, const mq::TraceEvent& event) {
                            if (event.step == mq::TraceStep::looked_up) return;
+                           EXPECT_EQ(event.reason, LookupReason::none);
+                           EXPECT_EQ(event.value, 0U);
                            std::string& all = *static_cast<std::string*>(its);
                            all += std::string{to_string(event.step)} + ' ' + to_string(event.op) +
                                   ' ' + std::to_string(event.sector) + '+' +

@@ -571,6 +571,28 @@ TEST(Reset, ARequestThatMovedGetsATagOfTheRequestsBehindIt) {
   }
 }
 
+// Goal: a private request takes its data along to a tag that a bio has used before.
+TEST(Reset, APrivateRequestThatMovedKeepsItsData) {
+  Bench bench{{.capacity_sectors = 1024, .normal_queues = 2, .max_normal_queues = 2, .depth = 1},
+              2};
+  Read read;
+  bench.disk->submit(bench.context(0), read.bio);
+  bench.driver.mode = Mode::keep;
+  auto idle = bench.disk->allocate_private(bench.context(1), mq::Op::driver_out, false);
+  ASSERT_TRUE(idle.has_value());
+  idle->data().driver_data.number = 42;
+  Result result;
+  bench.disk->execute_private(bench.context(1), *std::move(idle), {&Result::on_end, &result});
+  EXPECT_TRUE(bench.quiesce());
+  requeue_all(bench);
+  EXPECT_TRUE(bench.set_queue_count(1));
+  bench.driver.mode = Mode::end;
+  EXPECT_TRUE(bench.unquiesce());
+  EXPECT_EQ(bench.driver.seen.back().hw_queue, 0U);
+  EXPECT_EQ(result.count, 1);
+  EXPECT_EQ(result.number, 42);
+}
+
 // Goal: a reserved request that moved waits for a reserved tag of its new queue, and is asked about
 // again.
 TEST(Reset, AReservedRequestThatMovedWaitsForAReservedTag) {

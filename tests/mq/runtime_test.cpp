@@ -70,6 +70,12 @@ TEST(LoopRuntime, EachRunTellsTheNumberOfItsCalls) {
     post(1);
     EXPECT_EQ(runtime.run_until(now_ns), 0U) << "the time is over";
     EXPECT_EQ(runtime.run(), 1U);
+    // Endless work does not hide that the time is over, although the clock stands still.
+    mq::Event never;
+    post(0);
+    EXPECT_FALSE(runtime.wait_until(never, now_ns));
+    left = 1;
+    EXPECT_EQ(runtime.run(), 1U);
   }
 }
 
@@ -125,6 +131,14 @@ TEST(LoopRuntime, CallsTheWakeHookForWorkAndForTimers) {
   soon.arm(runtime.context(0), 1'000'000'000);
   EXPECT_EQ(wakes, 3) << "due before the other timer";
   EXPECT_LT(runtime.next_timer_ns(), before);
+  mq::Alarm last{[](void*, mq::Alarm&) {}, nullptr}, own{[](void*, mq::Alarm&) {}, nullptr};
+  last.arm(runtime.context(0), 2'000'000'000'000);
+  EXPECT_EQ(wakes, 3) << "not the first";
+  {
+    const mq::Context::Scope scope{runtime.context(0)};
+    own.arm(runtime.context(0), 500'000'000);
+  }
+  EXPECT_EQ(wakes, 3) << "the context that arms it runs";
   runtime.run();
 }
 

@@ -479,6 +479,28 @@ TEST(SetLimits, ARemovalEndsRequestsThatWereCut) {
   }
 }
 
+// Goal: the same for a request that also moved to another queue.
+TEST(SetLimits, ARemovalEndsARequestThatWasCutAndMoved) {
+  Bench bench{{.capacity_sectors = 1024,
+               .limits = {.max_sectors = 32},
+               .normal_queues = 2,
+               .max_normal_queues = 2,
+               .depth = 1},
+              2};
+  bench.driver.mode = Mode::keep;
+  Write write{0, 32};
+  bench.disk->submit(bench.context(1), *write.bio);
+  requeue_and_hold(bench);
+  EXPECT_TRUE(change(bench, {.max_sectors = 12}));
+  EXPECT_TRUE(bench.set_queue_count(1));
+  EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->remove(control); }));
+  EXPECT_EQ(write.ends.statuses, std::vector{Status::offline});
+  for (const std::uint32_t queue : {0U, 1U}) {
+    EXPECT_EQ(bench.disk->pool().tags().taken_count(QueueIndex{queue}), 0U);
+  }
+  bench.disk.reset();
+}
+
 // --- order ---------------------------------------------------------------------------------------
 
 // Goal: writes of a zoned disk keep their order when they are cut, while a reserved command passes.

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -217,15 +218,16 @@ struct BatchPublisher : fake::FullDriver {
 };
 
 #if BLKOWN_WORD_BITS == 32
-// Goal: a request that queue_rqs takes has its whole timeout, although an earlier publication,
-// which a scan has seen, had the same generation.
+// Goal: a request that queue_rqs or queue_rq takes has its whole timeout, although an earlier
+// publication, which a scan has seen, had the same generation.
 // Method: the generations of the 32-bit word wrap after 65,536 issues, which all fall between two
 // scans. Those of the 64-bit word are too many to try.
-TEST(Timeout, ABatchAfterAllGenerationsHasItsOwnDeadline) {
+void issue_after_all_generations(bool batched) {
   Bench<BatchPublisher> bench{{.capacity_sectors = 1024, .depth = 2, .timeout_ms = 100}};
   fake::Read first{0}, second{8};
   const auto issue = [&] {
-    const BatchPublisher::Disk::Plug plug{*bench.disk, bench.context()};
+    std::optional<BatchPublisher::Disk::Plug> plug;
+    if (batched) plug.emplace(*bench.disk, bench.context());
     bench.disk->submit(bench.context(), first.bio);
     bench.disk->submit(bench.context(), second.bio);
   };
@@ -257,6 +259,8 @@ TEST(Timeout, ABatchAfterAllGenerationsHasItsOwnDeadline) {
   EXPECT_EQ(bench.driver.timeouts, 2);
   reap();
 }
+TEST(Timeout, ABatchAfterAllGenerationsHasItsOwnDeadline) { issue_after_all_generations(true); }
+TEST(Timeout, AnIssueAfterAllGenerationsHasItsOwnDeadline) { issue_after_all_generations(false); }
 #endif
 
 // Goal: the hook is not called early for a request that the driver publishes again between two

@@ -508,8 +508,7 @@ class Context {
     detail::TimerNode::Lock lock{timer_mutex_};
     detail::TimerLink* const link = due_timer();
     if (link == nullptr) return false;
-    timers_.remove(*link);
-    look_at_first_timer();
+    timers_.remove(*link);  // the next call looks at the first timer
     auto& node = static_cast<detail::TimerNode&>(*link);
     node.kind.fire(node, lock);  // disarms the node and unlocks
     return true;

@@ -528,7 +528,7 @@ class Issuer {
     state.sector += state.length_bytes >> sector_shift;
     state.length_bytes = rest_bytes;
     const Status refused = fit(state);
-    if (refused != Status::ok) BioAccess::state(*state.bio).fail(refused);
+    BioAccess::state(*state.bio).fail(refused);  // ok changes nothing
     return refused == Status::ok;
   }
   /// Makes a request whose rest begins wait to be issued again, in its place. For the bio and the
