@@ -7,6 +7,7 @@
 #include <blkown/mq/in_flight_table.hpp>
 #include <cstdio>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "mq/fake_driver.hpp"
@@ -103,34 +104,44 @@ TEST(Trace, ReportsEachStepInOrder) {
 
 // Goal: each event names its request, whichever kind the request is of, and its place. The queues
 // have one tag for bios, tag 1.
-TEST(Trace, NamesTheRequestAndItsPlace) {
-  Bench bench{{.capacity_sectors = 1024,
-               .normal_queues = 2,
-               .depth = 2,
-               .reserved_depth = 1,
-               .timeout_ms = 100,
-               .busy_delay_ms = 5},
-              2};
+struct EachTrace : testing::Test {
+  EachTrace() { bench.disk->set_trace({&on_event, &text}); }
+  static void on_event(void* its, const mq::TraceEvent& event) {
+    if (event.step == mq::TraceStep::looked_up) return;
+    EXPECT_EQ(event.reason, LookupReason::none);
+    EXPECT_EQ(event.value, 0U);
+    std::string& all = *static_cast<std::string*>(its);
+    all += std::string{to_string(event.step)} + ' ' + to_string(event.op) + ' ' +
+           std::to_string(event.sector) + '+' + std::to_string(event.length_bytes);
+    all += " context " + std::to_string(event.context) + " queue " +
+           std::to_string(event.queue.value) + " tag " + std::to_string(event.tag.value) + ' ' +
+           to_string(event.status) + '\n';
+  }
+  void expect(const char* expected) { EXPECT_EQ(std::exchange(text, {}), expected); }
+  /// Issues a bio, and requeues it while the disk is quiesced.
+  void requeue(mq::Bio& its) {
+    bench.driver.next = {Mode::keep};
+    bench.disk->submit(bench.context(1), its);
+    bench.quiesce();
+    std::move(bench.driver.kept.front()).requeue();
+    bench.driver.kept.clear();
+  }
+
   std::string text;
-  bench.disk->set_trace({[](void* its, const mq::TraceEvent& event) {
-                           if (event.step == mq::TraceStep::looked_up) return;
-                           EXPECT_EQ(event.reason, LookupReason::none);
-                           EXPECT_EQ(event.value, 0U);
-                           std::string& all = *static_cast<std::string*>(its);
-                           all += std::string{to_string(event.step)} + ' ' + to_string(event.op) +
-                                  ' ' + std::to_string(event.sector) + '+' +
-                                  std::to_string(event.length_bytes);
-                           all += " context " + std::to_string(event.context) + " queue " +
-                                  std::to_string(event.queue.value) + " tag " +
-                                  std::to_string(event.tag.value) + ' ' + to_string(event.status) +
-                                  '\n';
-                         },
-                         &text});
-  const auto expect = [&](const char* expected) { EXPECT_EQ(std::exchange(text, {}), expected); };
-  std::vector<std::byte> memory(1024);
+  Bench<> bench{{.capacity_sectors = 1024,
+                 .normal_queues = 2,
+                 .depth = 2,
+                 .reserved_depth = 1,
+                 .timeout_ms = 100,
+                 .busy_delay_ms = 5},
+                2};
+  std::vector<std::byte> memory = std::vector<std::byte>(1024);
   Ends ends;
   mq::Bio bio = mq::Bio::write(8, whole(memory), {&Ends::on_end, &ends});
   Read other{3};
+};
+
+TEST_F(EachTrace, NamesTheBioItsPlaceAndItsStatus) {
   bench.driver.next = {Mode::busy, Mode::publish};
   bench.disk->submit(bench.context(1), bio);
   bench.disk->submit(bench.context(1), other.bio);
@@ -154,7 +165,11 @@ TEST(Trace, NamesTheRequestAndItsPlace) {
       "allocated read 3+512 context 1 queue 1 tag 1 ok\n"
       "issued read 3+512 context 1 queue 1 tag 1 ok\n"
       "ended read 3+512 context 1 queue 1 tag 1 ok\n");
+  EXPECT_EQ(ends.statuses, std::vector{Status::medium_error});
+  EXPECT_EQ(bench.disk->counters().timed_out_requests, 1U);
+}
 
+TEST_F(EachTrace, NamesAPrivateRequest) {
   auto idle = bench.disk->allocate_private(bench.context(1), mq::Op::driver_in, true);
   ASSERT_TRUE(idle.has_value());
   bench.disk->execute_private(bench.context(1), *std::move(idle), {});
@@ -162,13 +177,11 @@ TEST(Trace, NamesTheRequestAndItsPlace) {
       "allocated driver_in 0+0 context 1 queue 1 tag 0 ok\n"
       "issued driver_in 0+0 context 1 queue 1 tag 0 ok\n"
       "ended driver_in 0+0 context 1 queue 1 tag 0 ok\n");
+}
 
-  // A request that new limits cut: its rest is another request with the same tag.
-  bench.driver.next = {Mode::keep};
-  bench.disk->submit(bench.context(1), bio);
-  bench.quiesce();
-  std::move(bench.driver.kept.front()).requeue();
-  bench.driver.kept.clear();
+// Goal: the rest of a request that new limits cut is another request with the same tag.
+TEST_F(EachTrace, NamesThePartsOfARequestThatWasCut) {
+  requeue(bio);
   bench.run([&](mq::Control& control) { bench.disk->set_limits(control, {.max_sectors = 1}); });
   text.clear();
   bench.unquiesce();
@@ -178,13 +191,11 @@ TEST(Trace, NamesTheRequestAndItsPlace) {
       "allocated write 9+512 context 1 queue 1 tag 1 ok\n"
       "issued write 9+512 context 1 queue 1 tag 1 ok\n"
       "ended write 9+512 context 1 queue 1 tag 1 ok\n");
+}
 
-  // A request that moves to another queue gets a tag of that queue.
-  bench.driver.next = {Mode::keep};
-  bench.disk->submit(bench.context(1), other.bio);
-  bench.quiesce();
-  std::move(bench.driver.kept.front()).requeue();
-  bench.driver.kept.clear();
+// Goal: a request that moves to another queue gets a tag of that queue.
+TEST_F(EachTrace, NamesTheNewPlaceOfARequestThatMoved) {
+  requeue(other.bio);
   bench.set_queue_count(1);
   text.clear();
   bench.unquiesce();
@@ -192,10 +203,6 @@ TEST(Trace, NamesTheRequestAndItsPlace) {
       "allocated read 3+512 context 1 queue 0 tag 1 ok\n"
       "issued read 3+512 context 1 queue 0 tag 1 ok\n"
       "ended read 3+512 context 1 queue 0 tag 1 ok\n");
-  EXPECT_EQ(ends.statuses, (std::vector{Status::medium_error, Status::ok}));
-  EXPECT_EQ(other.ends.statuses, (std::vector{Status::ok, Status::ok}));
-  EXPECT_EQ(bench.disk->counters().timed_out_requests, 1U);
-  bench.disk->set_trace({});
 }
 
 // Goal: the trace reports each lookup with its queue, its value and the reason of a refusal.

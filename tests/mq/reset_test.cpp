@@ -571,9 +571,32 @@ TEST(Reset, ARequestThatMovedGetsATagOfTheRequestsBehindIt) {
   }
 }
 
-// Goal: a private request takes its data along to a tag that a bio has used before.
+// Goal: a request that moved away gives its tag to the context that waits for it.
+TEST(Reset, TheTagOfARequestThatMovedGoesToTheContextThatWaits) {
+  Bench bench{{.capacity_sectors = 1024, .normal_queues = 2, .max_normal_queues = 3, .depth = 1},
+              3};
+  bench.driver.mode = Mode::keep;
+  Read moves{1}, waits{2};
+  bench.disk->submit(bench.context(2), moves.bio);
+  EXPECT_EQ(bench.driver.seen.back().hw_queue, 0U);
+  EXPECT_TRUE(bench.quiesce());
+  requeue_all(bench);
+  bench.disk->submit(bench.context(0), waits.bio);
+  EXPECT_TRUE(bench.set_queue_count(3));
+  EXPECT_TRUE(bench.unquiesce());
+  EXPECT_EQ(bench.driver.kept.size(), 2U) << "one on queue 0, one on queue 2";
+  for (auto& owned : std::exchange(bench.driver.kept, {})) std::move(owned).end_ok();
+  bench.runtime.run();
+  EXPECT_EQ(moves.ends.count + waits.ends.count, 2);
+}
+
+// Goal: a private request takes its data and its timeout along to a tag that a bio has used before.
 TEST(Reset, APrivateRequestThatMovedKeepsItsData) {
-  Bench bench{{.capacity_sectors = 1024, .normal_queues = 2, .max_normal_queues = 2, .depth = 1},
+  Bench bench{{.capacity_sectors = 1024,
+               .normal_queues = 2,
+               .max_normal_queues = 2,
+               .depth = 1,
+               .timeout_ms = 1000},
               2};
   Read read;
   bench.disk->submit(bench.context(0), read.bio);
@@ -582,13 +605,20 @@ TEST(Reset, APrivateRequestThatMovedKeepsItsData) {
   ASSERT_TRUE(idle.has_value());
   idle->data().driver_data.number = 42;
   Result result;
-  bench.disk->execute_private(bench.context(1), *std::move(idle), {&Result::on_end, &result});
+  bench.disk->execute_private(bench.context(1), *std::move(idle), {&Result::on_end, &result}, 40);
   EXPECT_TRUE(bench.quiesce());
   requeue_all(bench);
   EXPECT_TRUE(bench.set_queue_count(1));
-  bench.driver.mode = Mode::end;
+  bench.driver.mode = Mode::publish;
   EXPECT_TRUE(bench.unquiesce());
   EXPECT_EQ(bench.driver.seen.back().hw_queue, 0U);
+  for (int ms = 0; ms != 60; ++ms) {
+    bench.clock.pass_ms(1);
+    bench.runtime.run();
+  }
+  EXPECT_EQ(bench.driver.timeouts, 1);
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
   EXPECT_EQ(result.count, 1);
   EXPECT_EQ(result.number, 42);
 }

@@ -307,11 +307,15 @@ TEST(LoopRuntime, WaitsInItsDestructorForItsWakeHook) {
     Task task{[&] { is_run.store(true); }};
     auto runtime = std::make_unique<mq::LoopRuntime>(
         1, mq::LoopHooks{.argument = &loop, .now_ns = nullptr, .wake = &Loop::wake});
+    // An earlier call that has returned does not count for the later one.
+    Task earlier{[] {}};
+    runtime->context(0).post(earlier);
+    runtime->run();
     std::thread poster{[&, &context = runtime->context(0)] { context.post(task); }};
     while (!is_run.load()) runtime->run();
     runtime.reset();
-    EXPECT_EQ(loop.calls.load(), 1);
-    EXPECT_EQ(loop.returns.load(), 1);
+    EXPECT_EQ(loop.calls.load(), 2);
+    EXPECT_EQ(loop.returns.load(), 2);
     poster.join();
   }
 }
