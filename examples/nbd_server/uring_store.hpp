@@ -93,6 +93,12 @@ class UringStore final : public Store {
         return std::unexpected(std::string{"io_uring is not available: "} + std::strerror(error));
       }
     }
+    if (!lanes_.empty() && lanes_.front()->register_error != 0) {
+      std::fprintf(stderr,
+                   "nbd_server: buffers not registered with the kernel, going on without: %s; raise"
+                   " the limit on locked memory (ulimit -l)\n",
+                   std::strerror(lanes_.front()->register_error));
+    }
     return {};
   }
 
@@ -190,9 +196,9 @@ class UringStore final : public Store {
       const int error = -io_uring_queue_init(256, &ring, 0);
       if (error != 0) return error;
       is_open = true;
-      // Without registration, most often for the limit on locked memory, each entry maps its
-      // memory.
-      static_cast<void>(registered.register_with(ring));
+      // Without registration, most often for the limit on locked memory, the kernel maps the memory
+      // of each entry.
+      register_error = registered.register_with(ring);
       if (wake.get() < 0) return EMFILE;
       return -io_uring_register_eventfd(&ring, wake.get());
     }
@@ -204,6 +210,7 @@ class UringStore final : public Store {
     blkown::dma::Device<blkown::dma::IdentityBackend> heap{identity};
     io_uring ring{};
     bool is_open = false;
+    int register_error = 0;
     Descriptor wake{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     std::vector<Claim> held_back;
   };
