@@ -206,6 +206,9 @@ TEST_F(NbdServer, RefusesAReadThatIsTooLongAndClosesOnAWriteThatIsTooLong) {
   const Peer peer = client("memory");
   peer.request(Command::read, 1, 0, 65537);
   EXPECT_EQ(peer.reply()->error, value(Error::eoverflow));
+  // The refused read has no memory, and gives none back.
+  peer.request(Command::read, 3, 0, 512);
+  ASSERT_TRUE(peer.reply().has_value());
   peer.request(Command::write, 2, 0, 0xffff'ffff);
   EXPECT_TRUE(peer.is_closed());
   EXPECT_EQ(total(&Counters::broken), 1U);
@@ -337,6 +340,43 @@ TEST_F(NbdServer, AClientThatDoesNotReadStopsNobodyElse) {
     const auto reply = stuck.reply();
     ASSERT_TRUE(reply.has_value());
     EXPECT_EQ(reply->cookie, i);
+  }
+}
+
+TEST_F(NbdServer, CommandsThatWaitForATagOrForMemoryAreNotForgotten) {
+  ServerConfig config{.connections = 2, .depth = 4};
+  config.limits.max_in_use_bytes = 2 * 4096;
+  start(config);
+  const Peer peer = client("memory");
+  // In one piece, so that no later event of the socket makes the server look again.
+  Bytes commands;
+  for (std::uint64_t i = 0; i != 100; ++i) {
+    append(commands, nbd::RequestHeader{.type = static_cast<std::uint16_t>(Command::read),
+                                        .cookie = i,
+                                        .length = i % 2 == 0 ? 4096U : 16U});
+  }
+  peer.send(commands);
+  for (std::uint64_t i = 0; i != 100; ++i) {
+    const auto reply = peer.reply();
+    ASSERT_TRUE(reply.has_value()) << i;
+    EXPECT_EQ(reply->cookie, i);
+  }
+}
+
+TEST_F(NbdServer, AClientHasNoMoreMemoryThanItsLimit) {
+  ServerConfig config;
+  config.limits.max_in_use_bytes = 2 * 4096;
+  start(config);
+  const Peer peer = client("held");
+  for (std::uint64_t i = 0; i != 6; ++i) peer.request(Command::read, i, 0, 4096);
+  for (std::uint64_t i = 0; i != 6; i += 2) {
+    ASSERT_TRUE(held_->await(2));
+    std::this_thread::sleep_for(std::chrono::milliseconds{20});
+    EXPECT_EQ(held_->held(), 2U);
+    held_->complete_oldest();
+    held_->complete_oldest();
+    EXPECT_EQ(peer.reply()->cookie, i);
+    EXPECT_EQ(peer.reply()->cookie, i + 1);
   }
 }
 
