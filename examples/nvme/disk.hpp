@@ -177,11 +177,8 @@ class DriverOf {
   void complete(Hw& hw, Claim<Rq> claim) {
     self().unmap(claim, *dma::EndProof::of(claim));
     hw.data.queue->forget_abort(claim.tag());
-    const StatusField status = claim.data().driver_data.status;
-    if (status.is_success()) return self().end(std::move(claim), Status::ok);
-    const Status reason = blkown::nvme::to_status(status);
-    if (status.do_not_retry()) return self().end(std::move(claim), reason);
-    self().try_again(std::move(claim), reason);
+    finish(std::move(claim));
+    reset_if_quarantined();
   }
 
   mq::TimeoutAction timeout(Hw& hw, const blkown::ARef<Rq>&, const Cookie& cookie) {
@@ -261,7 +258,12 @@ class DriverOf {
     auto mapping = std::exchange(claim.data().driver_data.mapping, std::nullopt);
     if (mapping.has_value()) {
       auto cancelled = std::move(*mapping).cancel(claim);
-      if (!cancelled.has_value()) claim.data().driver_data.mapping = std::move(cancelled.error());
+      if (!cancelled.has_value()) {
+        claim.data().driver_data.mapping = std::move(cancelled.error());
+      } else if (*cancelled == dma::UnmapResult::quarantined) {
+        is_quarantined_.store(true);
+      }
+      reset_if_quarantined();
     }
     return Answer::rejected(std::move(claim), status);
   }
@@ -272,7 +274,11 @@ class DriverOf {
     auto mapping = std::exchange(claim.data().driver_data.mapping, std::nullopt);
     if (!mapping.has_value()) return;
     auto unmapped = std::move(*mapping).unmap(proof);
-    if (!unmapped.has_value()) claim.data().driver_data.mapping = std::move(unmapped.error());
+    if (!unmapped.has_value()) {
+      claim.data().driver_data.mapping = std::move(unmapped.error());
+    } else if (*unmapped == dma::UnmapResult::quarantined) {
+      is_quarantined_.store(true);
+    }
   }
 
   void end(Claim<Rq> claim, Status status) {
@@ -317,6 +323,19 @@ class DriverOf {
     hw.complete(*std::move(claim));
   }
 
+  /// Resets if memory of an I/O stays mapped: the I/O's end waits for the drain of a reset.
+  void reset_if_quarantined() {
+    if (is_quarantined_.load() && is_quarantined_.exchange(false)) reset();
+  }
+  /// Ends an I/O that the controller has completed, or issues it again.
+  void finish(Claim<Rq> claim) {
+    const StatusField status = claim.data().driver_data.status;
+    if (status.is_success()) return self().end(std::move(claim), Status::ok);
+    const Status reason = blkown::nvme::to_status(status);
+    if (status.do_not_retry()) return self().end(std::move(claim), reason);
+    self().try_again(std::move(claim), reason);
+  }
+
   // --- reset ------------------------------------------------------------------------------------
 
   static void on_quiet(void* self) { static_cast<DriverOf*>(self)->restart(); }
@@ -334,6 +353,7 @@ class DriverOf {
 
   /// Unmaps and gives back all I/O that no completion has claimed.
   void give_up(const dma::EndProof& proof) {
+    is_quarantined_.store(false);  // the drain below is for all before
     reset_.for_each([&](mq::Disk<Self>& disk) {
       for (std::uint32_t i = 0; i != disk.hw_queue_count(); ++i) {
         self().give_up_queue(disk.hw_queue(blkown::QueueIndex{i}), proof);
@@ -387,6 +407,7 @@ class DriverOf {
   IoQueues<R, B, Hw> queues_;
   ResetSequence<Self> reset_{&on_quiet, this};
   std::atomic<bool> is_offline_{false};
+  std::atomic<bool> is_quarantined_{false};  // memory of an I/O stays mapped
   std::atomic<unsigned> resets_{0};
 };
 

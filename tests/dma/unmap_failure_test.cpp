@@ -20,6 +20,7 @@ using fake::MapFailure;
 using fake::Rig;
 namespace dma = blkown::dma;
 using dma::QuarantineReason;
+using dma::UnmapResult;
 using Log = std::vector<std::string>;
 
 constexpr std::byte as_before{0x11};
@@ -28,7 +29,11 @@ constexpr std::byte written{0x33};
 /// Unmaps with the completion's proof, and ends the I/O.
 void unmap_and_end(Rig& rig, const blkown::Cookie& cookie) {
   Claim claim = rig.driver.claim(cookie);
-  EXPECT_TRUE(Rig::taken_out(claim).unmap(*EndProof::of(claim)).has_value());
+  const std::size_t before = rig.device.quarantined_count();
+  const auto result = Rig::taken_out(claim).unmap(*EndProof::of(claim));
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(*result, rig.device.quarantined_count() == before ? UnmapResult::unmapped
+                                                              : UnmapResult::quarantined);
   std::move(claim).end(Status::ok);
 }
 /// Puts an I/O in flight with these segments.
@@ -201,12 +206,18 @@ TEST(UnmapFails, AMappingThatTheDeviceHasNotSeenStaysToo) {
   EXPECT_EQ(rig.driver.state(), "2 claimed");
 
   rig.backend.refuse_unmap = 2;
-  EXPECT_TRUE(rig.active(claim).cancel(claim).has_value());
+  EXPECT_EQ(rig.active(claim).cancel(claim).value(), UnmapResult::quarantined);
   EXPECT_EQ(rig.driver.state(), "3 claimed");
   EXPECT_EQ(rig.driver.reports.count(), 2U);
   std::move(claim).end_ok();
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
   EXPECT_TRUE(rig.is_tag_free());
+}
+
+TEST(UnmapFails, EachResultHasAName) {
+  EXPECT_STREQ(to_string(UnmapResult::unmapped), "unmapped");
+  EXPECT_STREQ(to_string(UnmapResult::quarantined), "quarantined");
+  EXPECT_STREQ(to_string(static_cast<UnmapResult>(2)), "unknown result");
 }
 
 // Goal: a map that cannot undo its first elements keeps the request, because its memory is mapped.

@@ -255,6 +255,31 @@ TEST(NvmeDriver, ALostCompletionCostsAnAbortAndThenAReset) {
   EXPECT_TRUE(machine.shut_down());
 }
 
+// Goal: an I/O whose memory the IOMMU does not unmap ends with its own status, after a reset has
+// made the drain possible, and its tag is free again.
+TEST(NvmeDriver, MemoryThatCannotBeUnmappedIsDrainedByAReset) {
+  MachineConfig config;
+  config.faults = {{FaultKind::unmap_failure, 3}, {FaultKind::unmap_failure, 10}};
+  Machine machine{config};
+  ASSERT_TRUE(machine.start());
+  std::vector<std::unique_ptr<Verifier>> verifiers;
+  for (std::uint32_t lane = 0; lane != 4; ++lane) {
+    std::vector<Verifier::Range> ranges;
+    for (std::uint64_t i = 0; i != 8; ++i) ranges.push_back({lane * 1024 + i * 64, 16384, 0});
+    verifiers.push_back(std::make_unique<Verifier>(
+        machine.disk(lane % 2), machine.runtime.context(lane % Machine::submitters), ranges));
+  }
+  ASSERT_TRUE(machine.runtime.run_until_idle(10'000'000));
+  EXPECT_EQ(machine.faults.struck().size(), 2U);
+  EXPECT_GE(machine.driver->resets(), 1U);
+  EXPECT_EQ(machine.device.quarantined_count(), 0U);
+  for (const auto& verifier : verifiers) {
+    EXPECT_TRUE(verifier->is_done());
+    EXPECT_TRUE(verifier->failures().empty());
+  }
+  EXPECT_TRUE(machine.shut_down());
+}
+
 TEST(NvmeDriver, AFatalControllerIsResetAndAllIoGoesOn) {
   MachineConfig config;
   config.faults = {{FaultKind::reset, 20}};

@@ -13,6 +13,7 @@
 namespace sim_test {
 namespace {
 
+namespace dma = blkown::dma;
 using blkown::Cookie;
 using blkown::dma::Direction;
 using blkown::dma::IovaSegment;
@@ -24,7 +25,8 @@ constexpr std::uint64_t commands_before = NvmeBench::admin_commands;
   switch (kind) {
     case FaultKind::media_error:
     case FaultKind::before_publish:
-    case FaultKind::map_failure: return {kind, 0};
+    case FaultKind::map_failure:
+    case FaultKind::unmap_failure: return {kind, 0};
     default: return {kind, commands_before};
   }
 }
@@ -190,8 +192,7 @@ TEST(NvmeFaults, TheWrongQueueMayNameTheRightSubmissionQueue) {
 TEST_F(NvmeFault, BeforePublishIsSentWhileTheDriverMaps) {
   strike(FaultKind::before_publish);
   std::vector<std::byte> memory(64);
-  ASSERT_TRUE(
-      bench_->iommu.map({memory.data(), 64}, Direction::to_device, blkown::dma::no_io).has_value());
+  ASSERT_TRUE(bench_->iommu.map({memory.data(), 64}, Direction::to_device, dma::no_io).has_value());
   EXPECT_TRUE(bench_->completions().empty()) << "mapped for no I/O: no opportunity";
   const Cookie next{.value = first_id, .generation = {5}, .tag = {2}, .queue = {}};
   ASSERT_TRUE(bench_->iommu.map({memory.data(), 64}, Direction::to_device, next).has_value());
@@ -209,6 +210,38 @@ TEST_F(NvmeFault, MapFailureLeavesNoAddressSpace) {
             std::unexpected(blkown::dma::MapFailure::no_iova));
   EXPECT_EQ(bench_->iommu.mapped_pages(), before);
   EXPECT_EQ(first(), NvmeDones{good(first_id)});
+}
+
+TEST_F(NvmeFault, UnmapFailureLeavesTheMemoryMapped) {
+  strike(FaultKind::unmap_failure);
+  std::vector<std::byte> memory(64);
+  const auto map = [&](const Cookie& cookie) {
+    return dma::IovaSegment{*bench_->iommu.map({memory.data(), 64}, Direction::to_device, cookie),
+                            64};
+  };
+  const dma::IovaSegment ring = map(dma::no_io);
+  EXPECT_TRUE(bench_->iommu.unmap(ring).has_value()) << "mapped for no I/O: no opportunity";
+  const std::uint64_t before = bench_->iommu.mapped_pages();
+  const Cookie io{.value = first_id, .generation = {5}, .tag = {2}, .queue = {}};
+  const dma::IovaSegment segment = map(io);
+  EXPECT_EQ(bench_->iommu.unmap(segment), std::unexpected(dma::MapFailure::unmap_failed));
+  EXPECT_EQ(bench_->iommu.mapped_pages(), before + 1);
+  EXPECT_TRUE(bench_->iommu.unmap(segment).has_value());
+  EXPECT_EQ(bench_->iommu.mapped_pages(), before);
+  EXPECT_EQ(first(), NvmeDones{good(first_id)});
+}
+
+// Goal: memory that a stopped controller cannot reach is unmapped.
+TEST(NvmeFaults, AnUnmapSucceedsWhenTheControllerHasStopped) {
+  const Script script{{FaultKind::unmap_failure, 0}};
+  NvmeBench bench{NvmeBench::two_queues(), &script};
+  bench.start();
+  std::vector<std::byte> memory(64);
+  const Cookie io{.value = 0x5002, .generation = {5}, .tag = {2}, .queue = {}};
+  const dma::IovaSegment segment{*bench.iommu.map({memory.data(), 64}, Direction::to_device, io),
+                                 64};
+  bench.controller->write32(blkown::nvme::reg::cc, 0);
+  EXPECT_TRUE(bench.iommu.unmap(segment).has_value());
 }
 
 TEST_F(NvmeFault, MediaErrorMovesNothing) {

@@ -38,6 +38,7 @@
 #include <blkown/dma/device.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/dma/proof.hpp>
+#include <blkown/dma/quarantine.hpp>
 #include <blkown/place.hpp>
 #include <blkown/request.hpp>
 #include <blkown/segment.hpp>
@@ -112,16 +113,16 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
   /// Effects: no translation of the memory is left, the device's bytes are in the caller's memory,
   /// and then the pin is dropped. If a drain of the stopped device has unmapped first, nothing
   /// happens. If the backend cannot unmap, the mapping goes into quarantine and is reported
-  /// (Report::unmap_failed). The I/O may be ended as usual; its end waits for a drain.
+  /// (Report::unmap_failed). The I/O may be ended as usual. Its end waits for a drain, so the
+  /// driver stops the device.
   /// Errors: returns the mapping, active as before, if the proof does not cover the mapping.
-  BLKOWN_CONSUMES [[nodiscard]] std::expected<void, ActiveMapping> unmap(
+  BLKOWN_CONSUMES [[nodiscard]] std::expected<UnmapResult, ActiveMapping> unmap(
       const EndProof& proof, Place where = Place::current()) && noexcept {
     detail::ListFields* const list = take("dma::ActiveMapping::unmap", where);
-    if (list == nullptr) return {};
+    if (list == nullptr) return UnmapResult::unmapped;
     detail::DeviceState& device = *list->device;
     if (!device.covers(proof, *list)) return give_back(*list);
-    device.unmap(*list);
-    return {};
+    return device.unmap(*list) ? UnmapResult::unmapped : UnmapResult::quarantined;
   }
 
   /// Unmaps the memory of an I/O that was not published. The Claim proves that the device has not
@@ -129,15 +130,14 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
   /// Effects: as unmap, but no bounced bytes are copied back.
   /// Errors: returns the mapping if its I/O was published or `claim` is another request's.
   template <class R>
-  BLKOWN_CONSUMES [[nodiscard]] std::expected<void, ActiveMapping> cancel(
+  BLKOWN_CONSUMES [[nodiscard]] std::expected<UnmapResult, ActiveMapping> cancel(
       const Claim<R>& claim, Place where = Place::current()) && noexcept {
     detail::ListFields* const list = take("dma::ActiveMapping::cancel", where);
-    if (list == nullptr) return {};
+    if (list == nullptr) return UnmapResult::unmapped;
     if (&claim.header(where) != list->header || claim.next_cookie(where) != list->cookie) {
       return give_back(*list);
     }
-    list->device->unmap_unseen(*list);
-    return {};
+    return list->device->unmap_unseen(*list) ? UnmapResult::unmapped : UnmapResult::quarantined;
   }
 
   /// Keeps the memory mapped for the next publication of the same request, such as a second try of
@@ -182,7 +182,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
     return device != nullptr && device->take_quarantined(list, serial_) ? &list : nullptr;
   }
 
-  [[nodiscard]] std::expected<void, ActiveMapping> give_back(detail::ListFields& list) noexcept {
+  [[nodiscard]] std::unexpected<ActiveMapping> give_back(detail::ListFields& list) noexcept {
     list.state.activate(serial_);
     return std::unexpected(ActiveMapping{list, serial_});
   }
@@ -259,7 +259,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE PreparedMapping {
       detail::DeviceState* const device = list.device;
       if (device == nullptr || !device->take_quarantined(list, serial_)) return;
     }
-    list.device->unmap_unseen(list);
+    static_cast<void>(list.device->unmap_unseen(list));
   }
 
   PreparedMapping(detail::ListFields& list, Word serial) noexcept : list_{&list}, serial_{serial} {}

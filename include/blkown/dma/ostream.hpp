@@ -21,6 +21,8 @@ inline constexpr bool has_text<dma::Direction> = true;
 template <>
 inline constexpr bool has_text<dma::QuarantineReason> = true;
 template <>
+inline constexpr bool has_text<dma::UnmapResult> = true;
+template <>
 inline constexpr bool has_text<dma::MapFailure> = true;
 template <>
 inline constexpr bool has_text<dma::IovaSegment> = true;

@@ -32,6 +32,21 @@ enum class QuarantineReason : std::uint8_t {
   return "unknown reason";
 }
 
+/// What an unmap has done with a mapping.
+enum class UnmapResult : std::uint8_t {
+  unmapped,     ///< The device reaches the memory no more.
+  quarantined,  ///< The backend could not unmap the memory, which stays mapped until a drain.
+};
+
+/// The enumerator's name.
+[[nodiscard]] constexpr const char* to_string(UnmapResult result) noexcept {
+  switch (result) {
+    case UnmapResult::unmapped: return "unmapped";
+    case UnmapResult::quarantined: return "quarantined";
+  }
+  return "unknown result";
+}
+
 /// A mapping in quarantine, as Device::for_each_quarantined shows it. The memory stays mapped and
 /// the request's tag stays allocated until Device::drain gets proof that the device was stopped.
 struct Quarantined {

@@ -136,15 +136,15 @@ class DeviceState {
     blkown::detail::report(Report::unmap_failed, incident);
   }
 
-  /// Unmaps the list, or puts it into quarantine if the backend fails.
+  /// Unmaps the list. False: the backend has failed, and the list is in quarantine.
   /// Precondition: the caller has taken the list.
-  void unmap(ListFields& list) noexcept { unmap_list_(*this, list); }
+  [[nodiscard]] bool unmap(ListFields& list) noexcept { return unmap_list_(*this, list); }
   /// Unmaps an I/O that the device has never seen. The caller's memory is unchanged and may be in
   /// other use, so no bounced bytes are copied back.
   /// Precondition: the caller has taken the list.
-  void unmap_unseen(ListFields& list) noexcept {
+  [[nodiscard]] bool unmap_unseen(ListFields& list) noexcept {
     list.is_seen = false;
-    unmap(list);
+    return unmap(list);
   }
 
   /// Unmaps every mapping in quarantine, and frees every orphan, that the proof covers. Returns the

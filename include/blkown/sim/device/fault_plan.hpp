@@ -41,6 +41,7 @@ enum class FaultKind : std::uint8_t {
   reset,               ///< The controller fails with all its commands, until it is reset.
   map_failure,         ///< The IOMMU has no address space left.
   no_phase_change,     ///< The completion is written with the previous round's phase.
+  unmap_failure,       ///< The IOMMU does not unmap the memory of an I/O.
 };
 
 /// The name of the kind, as scripts have it.
@@ -63,13 +64,14 @@ enum class FaultKind : std::uint8_t {
     case FaultKind::reset: return "reset";
     case FaultKind::map_failure: return "map_failure";
     case FaultKind::no_phase_change: return "no_phase_change";
+    case FaultKind::unmap_failure: return "unmap_failure";
   }
   return "unknown kind";
 }
 
 /// The number of enumerators, for tables indexed by FaultKind.
 inline constexpr std::size_t fault_kind_count =
-    static_cast<std::size_t>(FaultKind::no_phase_change) + 1;
+    static_cast<std::size_t>(FaultKind::unmap_failure) + 1;
 static_assert(blkown::detail::counts_enumerators<FaultKind>(fault_kind_count));
 
 /// The rate of each kind, in strikes per 65,536 opportunities.
@@ -81,12 +83,14 @@ struct FaultRates {
     return of[static_cast<std::size_t>(kind)];
   }
   /// Rates at which every kind strikes a few times in a thousand I/Os. The kinds that cost a
-  /// timeout or a reset are rarer.
+  /// timeout or a reset are rarer. unmap_failure does not strike: it needs a driver that resets for
+  /// it, and the worlds take an I/O that has ended while its memory is mapped for a mistake.
   [[nodiscard]] static FaultRates all() noexcept {
     FaultRates rates;
     rates.of.fill(65536 / 100);
     rates[FaultKind::late] = rates[FaultKind::lost] = 65536 / 400;
     rates[FaultKind::reset] = rates[FaultKind::no_phase_change] = 65536 / 800;
+    rates[FaultKind::unmap_failure] = 0;
     return rates;
   }
   /// Rates at which no fault strikes.

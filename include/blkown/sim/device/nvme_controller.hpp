@@ -61,7 +61,7 @@ class NvmeController {
  public:
   using Entry = nvme::SubmissionEntry;  ///< Of the observer's events.
 
-  /// Makes a controller that is not enabled. With a fault plan, sets the IOMMU's map hook.
+  /// Makes a controller that is not enabled. With a fault plan, sets the IOMMU's hooks.
   /// Precondition: the arguments outlive the controller, except the span. No fault plan: no faults.
   NvmeController(const NvmeConfig& config, Iommu& iommu, std::span<const NvmeNamespace> namespaces,
                  FaultPlan* faults = nullptr, const ControllerHooks& hooks = {})
@@ -72,7 +72,9 @@ class NvmeController {
       if (one.media != nullptr)
         media_users_.emplace_back(&one.media->users(), "a sim::NvmeController");
     }
-    if (faults != nullptr) iommu.set_map_hook({&on_map, this});
+    if (faults == nullptr) return;
+    iommu.set_map_hook({&on_map, this});
+    iommu.set_unmap_hook({&on_unmap, this});
   }
   NvmeController(const NvmeController&) = delete;
   NvmeController& operator=(const NvmeController&) = delete;
@@ -80,7 +82,9 @@ class NvmeController {
   ~NvmeController() {
     users_.check_unused("destruction of sim::NvmeController", "sim::NvmeController",
                         "destroy that object first");
-    if (state_.faults != nullptr) state_.iommu.set_map_hook({});
+    if (state_.faults == nullptr) return;
+    state_.iommu.set_map_hook({});
+    state_.iommu.set_unmap_hook({});
   }
 
   /// Sets the hooks.
@@ -262,6 +266,13 @@ class NvmeController {
       call.completer.post_false(queue, static_cast<std::uint16_t>(queue), cookie.value, {});
     }
     return !state.strikes(FaultKind::map_failure);
+  }
+
+  /// A fault only while the controller runs: an unmap after a stop that proves the end succeeds.
+  static bool on_unmap(void* self, const dma::IovaSegment&) {
+    auto& its = *static_cast<NvmeController*>(self);
+    const std::lock_guard guard{its.mutex_};
+    return !its.state_.registers.is_running() || !its.state_.strikes(FaultKind::unmap_failure);
   }
 
   // --- registers --------------------------------------------------------------------------------
