@@ -235,7 +235,7 @@ class Controller {
   static constexpr std::size_t data_at = 2 * page_bytes;
   static constexpr std::size_t log_at = 3 * page_bytes;
   static constexpr std::size_t memory_bytes = 4 * page_bytes;
-  static constexpr std::uint32_t log_bytes = 512;  // of every log page, this much exists
+  static constexpr std::uint32_t log_bytes = 512;  // every log page but the error log has as much
 
   Controller(R& registers, blkown::dma::Device<B>& device, P& platform,
              const ControllerConfig& config, Memory&& memory, typename Admin::Tags&& tags)
@@ -302,6 +302,9 @@ class Controller {
     info_.has_discard = data.supports_io(blkown::nvme::oncs::dataset_management);
     info_.has_write_zeroes = data.supports_io(blkown::nvme::oncs::write_zeroes);
     info_.has_firmware_update = data.supports_admin(blkown::nvme::oacs::firmware);
+    const std::uint32_t errors = data.error_log_entries + 1U;
+    error_log_bytes_ = std::min<std::uint32_t>(
+        log_bytes, errors * static_cast<std::uint32_t>(sizeof(blkown::nvme::ErrorLogEntry)));
     info_.firmware_granularity_bytes = data.firmware_granularity_bytes();
     return {};
   }
@@ -332,7 +335,10 @@ class Controller {
   static void on_event(void* self, const AdminResult& result) {
     if (!result.status.is_success()) return;  // ended by stop(), or not supported
     of(self).event_ = {result.value};
-    SubmissionEntry entry = SubmissionEntry::get_log_page(of(self).event_.log_page(), log_bytes);
+    const auto page = of(self).event_.log_page();
+    const bool is_error_log = page == blkown::nvme::LogPageId::error_information;
+    SubmissionEntry entry =
+        SubmissionEntry::get_log_page(page, is_error_log ? of(self).error_log_bytes_ : log_bytes);
     entry.prp1 = of(self).part(log_at).iova;
     of(self).admin_.start(entry, {&on_log_page, self});
   }
@@ -350,6 +356,7 @@ class Controller {
   ControllerConfig config_;
   ControllerRegisters<R, P> state_;
   ControllerInfo info_;
+  std::uint32_t error_log_bytes_ = 0;  // at most log_bytes
   Memory memory_;
   bool is_freed_ = false;
   Admin admin_;

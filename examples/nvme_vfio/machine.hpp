@@ -209,7 +209,8 @@ class Machine {
                                             .max_segment_bytes = std::uint64_t{4} << 20};
 
   [[nodiscard]] std::unique_ptr<Controller> make_controller() {
-    auto made = Controller::create(registers_, device_, platform_, {.io_queues = 2});
+    auto made = Controller::create(registers_, device_, platform_,
+                                   {.io_queues = 2, .register_bytes = registers_.bytes()});
     if (!made.has_value()) {
       throw Failed{text("the controller cannot be used: %s", to_string(made.error().step))};
     }

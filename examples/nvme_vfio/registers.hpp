@@ -6,6 +6,7 @@
 #define EXAMPLES_NVME_VFIO_REGISTERS_HPP
 
 #include <blkown/dma/vfio_pci.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <utility>
@@ -17,6 +18,9 @@ namespace nvme_vfio {
 class Registers {
  public:
   explicit Registers(blkown::dma::VfioRegisters&& bar) noexcept : bar_{std::move(bar)} {}
+
+  /// The length of the BAR.
+  [[nodiscard]] std::size_t bytes() const noexcept { return bar_.bytes(); }
 
   std::uint32_t read32(std::uint64_t offset) noexcept { return bar_.read32(offset); }
   std::uint64_t read64(std::uint64_t offset) noexcept { return bar_.read64(offset); }

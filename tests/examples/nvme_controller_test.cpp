@@ -4,6 +4,7 @@
 // changes: limits of the BAR, long lists of namespaces, timeouts, and the order of its calls.
 
 #include <gtest/gtest.h>
+#include <algorithm>
 #include <array>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
@@ -163,6 +164,29 @@ TEST(NvmeController, AStartAfterItsMemoryIsFreedIsAnError) {
   ASSERT_FALSE(started.has_value());
   EXPECT_EQ(started.error().step, ControllerStep::memory);
   EXPECT_TRUE(owner->stop().has_value());
+}
+
+// --- events --------------------------------------------------------------------------------------
+
+TEST(NvmeController, AnErrorLogIsReadAsFarAsItExists) {
+  for (const unsigned entries : {1U, 3U, 8U, 64U}) {
+    Rig rig{{.error_log_entries = static_cast<std::uint8_t>(entries)}};
+    nvme_test::FetchedCommands commands;
+    rig.controller.set_observer(&commands);
+    auto owner = *rig.create();
+    ASSERT_TRUE(owner->start().has_value());
+    rig.registers.write32(nvme::doorbell_offset(60, false, 0), 1);  // there is no such queue
+    for (int i = 0; i != 10; ++i) {
+      rig.platform.pause();
+      owner->interrupt();
+    }
+    const auto found = std::ranges::find_if(commands.admin, [](const nvme::SubmissionEntry& entry) {
+      return entry.admin_opcode() == nvme::AdminOpcode::get_log_page;
+    });
+    ASSERT_NE(found, commands.admin.end());
+    EXPECT_EQ(found->log_bytes(), std::min(512U, 64 * entries));
+    EXPECT_TRUE(owner->free(*owner->stop()));
+  }
 }
 
 // --- resets --------------------------------------------------------------------------------------
