@@ -85,7 +85,9 @@ class NvmeFeatures {
       }
       case power_management:
         // Only power state 0 exists.
-        if ((value & 0x1F) != 0) return refused(StatusCode::invalid_field);
+        if (nvme::PowerManagement{value}.power_state() != 0) {
+          return refused(StatusCode::invalid_field);
+        }
         break;
       default: break;
     }
@@ -105,7 +107,7 @@ class NvmeFeatures {
           return of_threshold(entry.feature_value(), default_over_temperature_k, 0);
         }
         if (id == nvme::FeatureId::interrupt_vector_configuration) {
-          return {.dw0 = entry.feature_value() & 0xFFFF};
+          return {.dw0 = nvme::InterruptVectorConfiguration{entry.feature_value()}.vector()};
         }
         return {.dw0 = defaults(static_cast<std::size_t>(id))};
       case nvme::FeatureSelect::supported_capabilities:
@@ -147,7 +149,7 @@ class NvmeFeatures {
         return nvme::NumberOfQueues::of(config_.io_queues, config_.io_queues).value;
       case nvme::FeatureId::asynchronous_event_configuration: {
         nvme::AsyncEventConfiguration all;
-        all.set_smart_warnings(0xFF);
+        all.set_smart_warnings(UINT8_MAX);
         return all.value;
       }
       default: return 0;

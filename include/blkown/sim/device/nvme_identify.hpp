@@ -61,19 +61,18 @@ class NvmeIdentify {
     its.async_event_limit = static_cast<std::uint8_t>(config.event_limit - 1);
     its.oacs = nvme::oacs::firmware;
     // Slot 1 is read only; a slot can be activated without a reset.
-    its.firmware_updates = 0x11 | (NvmeFirmware::slot_count << 1);
+    its.set_firmware_updates(NvmeFirmware::slot_count, true, true);
     its.firmware_granularity = NvmeFirmware::granularity_bytes / 4096;
-    its.log_page_attributes = 0x04;  // Get Log Page with an offset
+    its.log_page_attributes = nvme::lpa::extended;
     its.error_log_entries = static_cast<std::uint8_t>(config.error_log_entries - 1);
     its.warning_temperature_k = 343;
     its.critical_temperature_k = 353;
-    its.submission_entry_sizes = 0x66;
-    its.completion_entry_sizes = 0x44;
+    its.set_submission_entry_exponents(6, 6);
+    its.set_completion_entry_exponents(4, 4);
     its.namespace_count = static_cast<std::uint32_t>(state_.namespaces.size());
     its.oncs = nvme::oncs::compare | nvme::oncs::dataset_management | nvme::oncs::write_zeroes |
                nvme::oncs::save_features;
-    // Bits 2 to 1: a Flush of all namespaces is supported.
-    its.volatile_write_cache = config.has_volatile_cache ? 0x07 : 0x06;
+    its.set_volatile_write_cache(config.has_volatile_cache, true);
     its.max_allowed_namespaces = static_cast<std::uint32_t>(state_.namespaces.size());
     constexpr std::string_view nqn = "nqn.2014-08.org.nvmexpress:blkown:sim";
     std::memcpy(its.subsystem_nqn.data(), nqn.data(), nqn.size());
@@ -86,7 +85,7 @@ class NvmeIdentify {
     if (found == nullptr) return Code::success;  // inactive: all zeroes
     nvme::IdentifyNamespace its;
     its.size_blocks = its.capacity_blocks = its.used_blocks = found->block_count();
-    its.deallocate_features = static_cast<std::uint8_t>(nvme::DeallocatedRead::zeroes) | 0x08;
+    its.set_deallocate_features(nvme::DeallocatedRead::zeroes, true);
     its.capacity_bytes = {found->media->capacity_bytes(), 0};
     its.formats[0] = {.metadata_bytes = 0,
                       .data_exponent = static_cast<std::uint8_t>(found->block_exponent()),
