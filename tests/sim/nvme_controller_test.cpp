@@ -572,6 +572,46 @@ TEST(NvmeInterrupt, IsCoalescedByNumberAndByTime) {
   EXPECT_EQ(bench.interrupts, std::vector<std::uint32_t>{1}) << "this vector is not coalesced";
 }
 
+// Goal: entries are counted for a vector, not for each completion queue that has it.
+TEST(NvmeInterrupt, OfTwoQueuesWithOneVectorAreCoalescedTogether) {
+  NvmeBench bench;
+  bench.start();
+  ASSERT_EQ(bench.admin(Entry::delete_io_sq(2)).code, Code::success);
+  ASSERT_EQ(bench.admin(Entry::delete_io_cq(2)).code, Code::success);
+  ASSERT_EQ(bench
+                .admin(Entry::create_io_cq({.queue = 2,
+                                            .entries = NvmeBench::entries,
+                                            .iova = bench.iova_of(60),
+                                            .vector = 1,
+                                            .interrupts_enabled = true}))
+                .code,
+            Code::success);
+  Entry submissions = bench.create_sq(2);
+  submissions.prp1 = bench.iova_of(61);
+  ASSERT_EQ(bench.admin(submissions).code, Code::success);
+  ASSERT_EQ(bench
+                .admin(Entry::set_features(nvme::FeatureId::interrupt_coalescing,
+                                           nvme::InterruptCoalescing::of(2, 200).value))
+                .code,
+            Code::success);
+  bench.interrupts.clear();
+  const auto post = [&](std::uint16_t queue, std::size_t page) {
+    const Entry entry = NvmeBench::flush(queue);
+    std::memcpy(bench.pages(page).data(), &entry, sizeof entry);
+    bench.ring(queue, false, 1);
+    while (bench.controller->step(bench.now_ns += 10'000)) {
+    }
+  };
+  post(1, 2);
+  EXPECT_TRUE(bench.interrupts.empty());
+  post(2, 61);
+  EXPECT_EQ(bench.interrupts, std::vector<std::uint32_t>{1}) << "the second entry of the vector";
+  bench.now_ns += 1'000'000;
+  while (bench.controller->step(bench.now_ns)) {
+  }
+  EXPECT_EQ(bench.interrupts.size(), 1U) << "no queue waits any more";
+}
+
 TEST(NvmeInterrupt, ThatIsBeingCoalescedIsNotLostWithTheSubmissionQueue) {
   NvmeBench bench;
   bench.start();

@@ -192,8 +192,8 @@ class NvmeAdmin {
     }
     queue.remove();
     // An interrupt that is being coalesced is sent by a step of a queue, of which none is left.
-    if (--completion_queue.submission_queues == 0 && completion_queue.interrupt_due_ns()) {
-      completion_queue.clear_interrupt();
+    if (--completion_queue.submission_queues == 0 &&
+        state_.take_interrupt(completion_queue, UINT64_MAX)) {
       completer.calls().interrupts |= std::uint64_t{1} << completion_queue.vector();
     }
     return {};

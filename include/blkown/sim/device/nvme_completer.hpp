@@ -183,7 +183,7 @@ class NvmeCompleter {
         state_.observer->foreign_entry_posted(completion_queue);
       }
     }
-    if (queue.has_interrupts() && queue.count_for_interrupt(now_ns_)) {
+    if (queue.has_interrupts() && state_.count_for_interrupt(queue, now_ns_)) {
       calls_.interrupts |= std::uint64_t{1} << queue.vector();
     }
   }

@@ -299,6 +299,10 @@ class NvmeController {
     state_.features.reset();
     state_.firmware.reset();
     state_.events.clear();
+    for (detail::NvmeVector& vector : state_.vectors) {
+      const std::lock_guard guard{vector.mutex};
+      vector.clear();
+    }
     for (detail::NvmeNamespaceState& its : state_.namespaces) {
       const detail::RangeLock::Guard guard{its.lock};
       its.writes_through = false;

@@ -52,7 +52,7 @@ class NvmeEngine {
     NvmeCompletionQueue& completion_queue = state_.completion_queue_of(queue);
     const std::lock_guard other_guard{completion_queue.mutex};
     if (is_fetch_due(queue, completion_queue)) return 0;
-    const auto interrupt_ns = completion_queue.interrupt_due_ns();
+    const auto interrupt_ns = state_.interrupt_due_ns(completion_queue);
     const auto action_ns = completion_queue.room() == 0 ? std::nullopt : queue.schedule.next_ns();
     if (!action_ns.has_value()) return interrupt_ns;
     return interrupt_ns.has_value() ? std::min(*action_ns, *interrupt_ns) : action_ns;
@@ -77,9 +77,7 @@ class NvmeEngine {
         return true;
       }
     }
-    const auto interrupt_ns = completion_queue.interrupt_due_ns();
-    if (!interrupt_ns.has_value() || *interrupt_ns > completer.now_ns()) return false;
-    completion_queue.clear_interrupt();
+    if (!state_.take_interrupt(completion_queue, completer.now_ns())) return false;
     completer.calls().interrupts |= std::uint64_t{1} << completion_queue.vector();
     return true;
   }

@@ -56,6 +56,34 @@ struct NvmeRing {
   std::uint32_t entries = 0;
 };
 
+/// The interrupts of an MSI-X vector that wait for more entries, of all completion queues that have
+/// the vector.
+/// Source: NVMe Base 1.4, section 7.5 (interrupt coalescing): entries are counted for a vector.
+class alignas(64) NvmeVector {
+ public:
+  NvmeQueueMutex mutex;  // after a completion queue's
+
+  /// Counts a posted entry. True if the interrupt is due at once, else it is due at due_ns().
+  [[nodiscard]] bool count(const nvme::InterruptCoalescing& coalescing,
+                           std::uint64_t now_ns) noexcept {
+    if (++uncounted_ >= coalescing.entries()) {
+      clear();
+      return true;
+    }
+    if (!due_ns_.has_value()) due_ns_ = now_ns + std::uint64_t{coalescing.time_us()} * 1000;
+    return false;
+  }
+  [[nodiscard]] std::optional<std::uint64_t> due_ns() const noexcept { return due_ns_; }
+  void clear() noexcept {
+    uncounted_ = 0;
+    due_ns_.reset();
+  }
+
+ private:
+  std::uint32_t uncounted_ = 0;  // entries since the latest interrupt
+  std::optional<std::uint64_t> due_ns_;
+};
+
 /// The controller's side of a completion queue.
 class alignas(64) NvmeCompletionQueue {
  public:
@@ -68,7 +96,7 @@ class alignas(64) NvmeCompletionQueue {
     head_ = tail_ = 0;
     phase_ = true;
     submission_queues = 0;
-    clear_interrupt();
+    waits_for_interrupt = false;
   }
   void remove() noexcept { ring_ = {}; }
 
@@ -113,29 +141,10 @@ class alignas(64) NvmeCompletionQueue {
     return true;
   }
 
-  /// Counts a posted entry. True if its interrupt is due at once, else it is due at
-  /// interrupt_due_ns().
-  [[nodiscard]] bool count_for_interrupt(std::uint64_t now_ns) noexcept {
-    if (coalescing.time_us() == 0 || ++uncounted_ >= coalescing.entries()) {
-      clear_interrupt();
-      return true;
-    }
-    if (!interrupt_due_ns_.has_value()) {
-      interrupt_due_ns_ = now_ns + std::uint64_t{coalescing.time_us()} * 1000;
-    }
-    return false;
-  }
-  [[nodiscard]] std::optional<std::uint64_t> interrupt_due_ns() const noexcept {
-    return interrupt_due_ns_;
-  }
-  void clear_interrupt() noexcept {
-    uncounted_ = 0;
-    interrupt_due_ns_.reset();
-  }
-
   std::uint64_t events = 0;              // entries and doorbells
   std::uint32_t submission_queues = 0;   // that use this queue
   nvme::InterruptCoalescing coalescing;  // of the queue's vector
+  bool waits_for_interrupt = false;      // the vector may have one that is not sent yet
 
  private:
   NvmeRing ring_;
@@ -144,8 +153,6 @@ class alignas(64) NvmeCompletionQueue {
   bool phase_ = true;
   bool interrupts_ = false;
   std::uint16_t vector_ = 0;
-  std::uint32_t uncounted_ = 0;  // entries since the latest interrupt
-  std::optional<std::uint64_t> interrupt_due_ns_;
 };
 
 /// What a submission queue's commands have done, for the SMART log page.

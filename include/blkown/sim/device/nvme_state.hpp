@@ -22,8 +22,11 @@
 #include <blkown/sim/device/pending_calls.hpp>
 #include <blkown/sim/device/range_lock.hpp>
 #include <blkown/sim/device/recent_commands.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <mutex>
+#include <optional>
 #include <span>
 
 namespace blkown {
@@ -71,6 +74,7 @@ struct NvmeState {
       submission_queues.emplace_back(id, config.seed * 0x10001 + id, iommu);
       completion_queues.emplace_back();
     }
+    vectors.resize(max_vectors);
     for (const NvmeNamespace& one : the_namespaces) namespaces.emplace_back(one);
     submission_queues[0].mutex.is_used = false;
     completion_queues[0].mutex.is_used = false;
@@ -82,10 +86,40 @@ struct NvmeState {
     is_serial = true;
     for (auto& queue : submission_queues) queue.mutex.is_used = false;
     for (auto& queue : completion_queues) queue.mutex.is_used = false;
+    for (auto& vector : vectors) vector.mutex.is_used = false;
   }
   [[nodiscard]] bool strikes(FaultKind kind) { return faults != nullptr && faults->strikes(kind); }
   [[nodiscard]] NvmeCompletionQueue& completion_queue_of(const NvmeSubmissionQueue& queue) {
     return completion_queues[queue.completion_queue()];
+  }
+  /// The time at which the interrupt of the queue's vector is due, if it was not sent yet.
+  /// Context: with the completion queue's mutex.
+  [[nodiscard]] std::optional<std::uint64_t> interrupt_due_ns(NvmeCompletionQueue& queue) {
+    if (!queue.waits_for_interrupt) return std::nullopt;
+    NvmeVector& vector = vectors[queue.vector()];
+    const std::lock_guard guard{vector.mutex};
+    if (!vector.due_ns().has_value()) queue.waits_for_interrupt = false;  // another queue's is sent
+    return vector.due_ns();
+  }
+  /// Takes the interrupt of the queue's vector, if it is due.
+  /// Context: as interrupt_due_ns().
+  [[nodiscard]] bool take_interrupt(NvmeCompletionQueue& queue, std::uint64_t now_ns) {
+    if (!queue.waits_for_interrupt) return false;
+    NvmeVector& vector = vectors[queue.vector()];
+    const std::lock_guard guard{vector.mutex};
+    if (!vector.due_ns().has_value() || *vector.due_ns() > now_ns) return false;
+    queue.waits_for_interrupt = false;
+    vector.clear();
+    return true;
+  }
+  /// Counts an entry that was posted to the queue. True if its interrupt is due at once.
+  /// Context: as interrupt_due_ns().
+  [[nodiscard]] bool count_for_interrupt(NvmeCompletionQueue& queue, std::uint64_t now_ns) {
+    if (queue.coalescing.time_us() == 0) return true;
+    NvmeVector& vector = vectors[queue.vector()];
+    const std::lock_guard guard{vector.mutex};
+    queue.waits_for_interrupt = !vector.count(queue.coalescing, now_ns);
+    return !queue.waits_for_interrupt;
   }
   /// The namespace, or null if the identifier has none that is active.
   [[nodiscard]] NvmeNamespaceState* find_namespace(std::uint32_t nsid) noexcept {
@@ -122,7 +156,11 @@ struct NvmeState {
   std::deque<NvmeSubmissionQueue> submission_queues;  // by identifier
   std::deque<NvmeCompletionQueue> completion_queues;  // by identifier
   std::deque<NvmeNamespaceState> namespaces;          // by identifier, from 1
+  std::deque<NvmeVector> vectors;                     // each has a mutex of its own
   RecentCommands recent;
+
+ private:
+  static constexpr std::size_t max_vectors = 64;
 };
 
 }  // namespace detail
