@@ -313,6 +313,7 @@ TEST_F(VfioTest, AWindowThatTheIommuDoesNotTakeIsRefused) {
   EXPECT_EQ(refusal({.limits = {.virt_boundary_mask = 2 * page - 1}}), address_window)
       << "only the offset in a page is kept";
   EXPECT_EQ(refusal({.limits = {.min_align_mask = 2 * page - 1}}), address_window);
+  EXPECT_EQ(refusal({.limits = {.min_align_mask = page}}), address_window);
   EXPECT_TRUE(Vfio::create(3,
                            {.limits = {.virt_boundary_mask = page - 1, .min_align_mask = page - 1},
                             .first_iova = 0xFEF0'0000,
