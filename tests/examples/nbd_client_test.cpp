@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Tests of the NBD client on a scripted server: what goes over the wire, the limits of an export,
-// lost connections, and each single fault of a server. nbd_client_hostile_test.cpp mixes the faults.
+// lost connections, and each single fault of a server. nbd_client_hostile_test.cpp mixes the
+// faults.
 //
 // Method: one thread, with a clock of its own (nbd_client_world.hpp).
 
