@@ -43,7 +43,8 @@ class Export {
   [[nodiscard]] Store& store() const noexcept { return *store_; }
   [[nodiscard]] const StoreInfo& info() const noexcept { return info_; }
 
-  /// The flags that the client gets. Source: "Transmission flags".
+  /// The flags that the client gets.
+  /// Source: "Transmission flags".
   [[nodiscard]] std::uint16_t flags(bool structured) const noexcept {
     using namespace nbd::transmission_flag;
     // A store's flush covers all that has ended, whatever the connection.
@@ -84,7 +85,8 @@ using Exports = std::vector<Export>;
 
 namespace detail {
 
-/// The flags that a command may have. Source: "Command flags".
+/// The flags that a command may have.
+/// Source: "Command flags".
 [[nodiscard]] constexpr std::uint16_t flags_of(nbd::Command command, bool structured) noexcept {
   using namespace nbd::command_flag;
   switch (command) {

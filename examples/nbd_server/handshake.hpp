@@ -62,7 +62,8 @@ class Handshake {
   [[nodiscard]] bool is_over() const noexcept {
     return state_ != State::client_flags && state_ != State::options;
   }
-  /// What was negotiated. Precondition: state() is transmission.
+  /// What was negotiated.
+  /// Precondition: state() is transmission.
   [[nodiscard]] const Session& session() const noexcept { return session_; }
 
   /// Handles the message at the start of `in`, and appends its replies to `out`. Returns the number

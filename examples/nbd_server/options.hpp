@@ -6,11 +6,14 @@
 #define NBD_SERVER_OPTIONS_HPP
 
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "nbd/protocol.hpp"
@@ -179,8 +182,14 @@ class OptionParser {
   }
 
   [[nodiscard]] static bool set_flag(ExportOptions& made, std::string_view flag) {
-    if (flag == "ro") return made.read_only = true;
-    if (flag == "direct" && made.kind == "file") return made.direct = true;
+    if (flag == "ro") {
+      made.read_only = true;
+      return true;
+    }
+    if (flag == "direct" && made.kind == "file") {
+      made.direct = true;
+      return true;
+    }
     constexpr std::string_view delay = "delay-ms=";
     if (made.kind != "memory" || !flag.starts_with(delay)) return false;
     const auto number = parse_number(flag.substr(delay.size()), 60'000, false);

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -47,7 +48,8 @@ class Payload {
   PayloadPool* pool_ = nullptr;
 };
 
-/// One worker's memory. Synchronization: the worker's thread only, payloads included.
+/// One worker's memory.
+/// Synchronization: the worker's thread only, payloads included.
 class PayloadPool {
  public:
   static constexpr std::size_t page_bytes = 4096;

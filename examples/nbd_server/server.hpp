@@ -10,6 +10,7 @@
 #include <blkown/blkown.hpp>
 #include <blkown/in_flight_table.hpp>
 #include <cinttypes>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
