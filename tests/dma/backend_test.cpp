@@ -57,6 +57,11 @@ TEST(Backend, AnErrorHasAText) {
   EXPECT_EQ(to_string(error), "too_few_bounce_slots: segment 3, given 9, limit 8");
 }
 
+TEST(Backend, AnElementHasAText) {
+  EXPECT_EQ(to_string(dma::IovaSegment{.iova = 0x12F000, .length_bytes = 512}),
+            "512 bytes at 0x12f000");
+}
+
 TEST(Backend, EachReasonHasAName) {
   std::vector<std::string> names;
   for (int i = 0; i != 32; ++i) {

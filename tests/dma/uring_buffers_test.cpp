@@ -90,6 +90,11 @@ TEST(UringBuffers, AnElementStaysInItsRegion) {
   std::move(claim).end_ok();
 }
 
+// Goal: a command's result counts all bytes of an element, and the kernel moves no more at once.
+TEST(UringBuffers, AnElementIsNoLongerThanACommand) {
+  EXPECT_EQ(dma::UringBuffers{{}}.limits().max_segment_bytes, 0x7FFF'F000U);
+}
+
 TEST(UringBuffers, HasNoIndexWithoutARing) {
   Regions regions;
   EXPECT_FALSE(regions.buffers.is_registered());
