@@ -152,6 +152,19 @@ TEST_F(Poison, IsOnTheDataWhileAClaimHasPublishedOrReleased) {
   EXPECT_TRUE(is_poisoned());
 }
 
+// Goal: a library that takes a request out of its handle has no access to the data until it makes a
+// handle again.
+TEST_F(Poison, IsOnTheDataOfARequestWithoutItsHandle) {
+  using Access = blkown::detail::HandleAccess;
+  Claim claim = driver_.claimed();
+  support::Request* const taken = Access::take(claim);
+  ASSERT_NE(taken, nullptr);
+  EXPECT_TRUE(is_poisoned());
+  EXPECT_EQ(Access::take(claim), nullptr);
+  Access::make_claim(*taken, blkown::detail::ClaimOrigin::completion, blkown::Place::current())
+      .end_ok();
+}
+
 TEST_F(Poison, IsGoneForTheClaimThatARefusedPublishGivesBack) {
   auto refused = driver_.owned().publish(refuse);
   EXPECT_FALSE(is_poisoned());
