@@ -583,7 +583,10 @@ TEST(Reset, TheTagOfARequestThatMovedGoesToTheContextThatWaits) {
   requeue_all(bench);
   bench.disk->submit(bench.context(0), waits.bio);
   EXPECT_TRUE(bench.set_queue_count(3));
-  EXPECT_TRUE(bench.unquiesce());
+  Operation unquiesce;
+  bench.disk->unquiesce(unquiesce.control);
+  bench.context(0).run();  // asks for the tag before the other request moves
+  bench.runtime.run();
   EXPECT_EQ(bench.driver.kept.size(), 2U) << "one on queue 0, one on queue 2";
   for (auto& owned : std::exchange(bench.driver.kept, {})) std::move(owned).end_ok();
   bench.runtime.run();
