@@ -9,7 +9,7 @@
 // Method: a rude client makes the bytes of a whole session, in which some messages have giant
 // lengths or belong nowhere, changes some bits, leaves some out or repeats some, and sends them in
 // pieces over TCP. It reads what comes, or nothing. Then it closes, resets, only ends its sending,
-// or waits until the server has had enough. Eight of them are there at a time. A polite client
+// or waits until the server has had enough. Sixteen of them are there at a time. A polite client
 // writes, reads back and compares all the time.
 //
 // Invariants: the polite client gets the right reply to each command. At the end the server has no
@@ -193,7 +193,7 @@ class RudeClient {
         // The server closes a client that stands still, and one that has said good-bye.
         pollfd watched{.fd = fd_, .events = static_cast<short>(reads_ ? POLLIN : 0), .revents = 0};
         poll(&watched, 1, 0);
-        if ((watched.revents & (POLLHUP | POLLERR)) != 0 || idle_ > 2000) close_now();
+        if ((watched.revents & (POLLHUP | POLLERR)) != 0 || idle_ > 4000) close_now();
       }
     }
   }
@@ -252,10 +252,10 @@ struct World {
     exports.emplace_back("slow", "", std::make_unique<MemoryStore>(size_bytes, milliseconds{1}),
                          false);
     exports.emplace_back("polite", "", std::make_unique<MemoryStore>(size_bytes), false);
-    ServerConfig config{.threads = 2, .connections = 16, .depth = 16, .payload_slots = 32};
+    ServerConfig config{.threads = 2, .connections = 24, .depth = 16, .payload_slots = 32};
     config.limits.max_payload_bytes = 8 * 1024 * 1024;
     config.limits.max_in_use_bytes = 8 * 1024 * 1024;
-    config.limits.timeout_ms = 300;
+    config.limits.timeout_ms = 1500;
     auto made = Server::create(config, exports);
     if (made) server = std::move(*made);
   }
@@ -263,13 +263,13 @@ struct World {
   std::unique_ptr<Server> server;
 };
 
-/// Runs the clients of the seeds, eight at a time.
+/// Runs the clients of the seeds, sixteen at a time.
 void run_clients(Server& server, const Listener& listener, std::uint16_t port, std::uint64_t first,
                  std::uint64_t count) {
   std::vector<RudeClient> clients;
   std::uint64_t next = first;
   while (next != first + count || !clients.empty()) {
-    while (clients.size() < 8 && next != first + count) clients.emplace_back(next++, port);
+    while (clients.size() < 16 && next != first + count) clients.emplace_back(next++, port);
     for (int socket = listener.accept_client(); socket >= 0; socket = listener.accept_client()) {
       server.add(socket);
     }
