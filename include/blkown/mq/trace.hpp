@@ -60,7 +60,7 @@ static_assert(blkown::detail::counts_enumerators<TraceStep>(trace_step_count));
 struct TraceEvent {
   TraceStep step{};
   Op op{};
-  Status status = Status::ok;  ///< Of rejected and ended.
+  Status status = Status::ok;  ///< Of rejected, timed_out and ended.
   std::uint32_t context = 0;   ///< The submitting context's index.
   QueueIndex queue;            ///< The hardware queue's index.
   Tag tag;
