@@ -33,13 +33,13 @@
 #include <blkown/mq/trace.hpp>
 #include <blkown/nvme/submission_entry.hpp>
 #include <blkown/segment.hpp>
-#include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/controller_hooks.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
+#include <blkown/sim/device/nvme_state.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/harness/controller_pump.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>

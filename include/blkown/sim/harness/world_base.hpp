@@ -22,7 +22,6 @@
 #include <blkown/sim/device/media.hpp>
 #include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/message_config.hpp>
-#include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/device/nvme_config.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
 #include <blkown/sim/device/random.hpp>
