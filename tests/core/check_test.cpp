@@ -143,6 +143,11 @@ TEST(Check, EachViolationAndReportHasATextOfItsOwn) {
   EXPECT_STREQ(to_string(static_cast<Report>(200)), "unknown report");
 }
 
+// A count that is one too low or too high is noticed.
+static_assert(blkown::detail::counts_enumerators<Report>(blkown::report_count));
+static_assert(!blkown::detail::counts_enumerators<Report>(blkown::report_count - 1));
+static_assert(!blkown::detail::counts_enumerators<Report>(blkown::report_count + 1));
+
 TEST(Check, EachViolationAndReportHasARemedyOfItsOwn) {
   EXPECT_EQ(remedies_of<Violation>(blkown::violation_count).size(), blkown::violation_count);
   EXPECT_STREQ(remedy_of(static_cast<Violation>(200)), "no remedy is known");

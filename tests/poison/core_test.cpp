@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <expected>
 #include <functional>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -41,6 +42,9 @@ template <class T>
 struct Odd {
   char first[3];
   char last;
+};
+struct Three {
+  char bytes[3];
 };
 struct alignas(128) Aligned {
   char bytes[5];
@@ -257,6 +261,13 @@ TEST(PoisonOfData, CoversEveryByteOfAnySize) {
   }
   odd.set.claim_any_generation(blkown::QueueIndex{0}, blkown::Tag{0}).value().end_ok();
 
+  Driver<blkown::Request<Three>> three;
+  auto third = three.owned();
+  const Three& triple = third.data();
+  std::move(third).park();
+  for (const char& byte : triple.bytes) EXPECT_TRUE(poisoned(byte));
+  three.set.claim_any_generation(blkown::QueueIndex{0}, blkown::Tag{0}).value().end_ok();
+
   Driver<blkown::Request<Aligned>> aligned;
   auto other = aligned.owned();
   const Aligned& bytes = other.data();
@@ -438,6 +449,20 @@ TEST(PoisonOfData, EndsWithTheTagSet) {
     }
     EXPECT_FALSE(poisoned(storage));
   }
+}
+
+// Goal: so is memory of a TagSet that was never destroyed, as after a restart within the process.
+TEST(PoisonOfData, DoesNotKeepAnotherTagSetFromTheMemoryOfALostOne) {
+  alignas(64) static std::array<std::byte, 4096> storage;
+  alignas(support::TagSet) static std::array<std::byte, sizeof(support::TagSet)> lost;
+  const auto create = [] {
+    return support::TagSet::create_in(storage, support::two_queues_of_eight,
+                                      blkown::EndSink<support::Request>::freeing());
+  };
+  ::new (static_cast<void*>(lost.data())) support::TagSet{create().value()};
+  EXPECT_TRUE(poisoned(storage));
+  EXPECT_TRUE(create().has_value());
+  EXPECT_FALSE(poisoned(storage));
 }
 
 // --- the report ----------------------------------------------------------------------------------
