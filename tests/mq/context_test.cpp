@@ -8,6 +8,7 @@
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/timer.hpp>
 #include <functional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -384,6 +385,26 @@ TEST(Context, RunsAtMostAsManyCallsAsAllowed) {
     }
     EXPECT_EQ(context.run_some(5), 0U) << "nothing is left";
   }
+}
+
+// Goal: due timers come before works in one bounded run after one that ended within a turn, and not
+// in later runs.
+TEST(Context, ABoundedRunLetsTimersComeFirstOnce) {
+  mq::LoopRuntime runtime;
+  Context& context = runtime.context(0);
+  std::string order;
+  Task first{[] {}}, second{[] {}}, work{[&] { order += 'w'; }};
+  context.post(first);
+  context.post(second);
+  EXPECT_EQ(context.run_some(1), 1U);
+  EXPECT_EQ(context.run_some(10), 1U);
+  mq::Alarm alarm{[](void* its, mq::Alarm&) { *static_cast<std::string*>(its) += 't'; }, &order};
+  context.post(work);
+  alarm.arm(context, 0);
+  EXPECT_EQ(context.run_some(1), 1U);
+  EXPECT_EQ(order, "w");
+  context.run();
+  EXPECT_EQ(order, "wt");
 }
 
 }  // namespace

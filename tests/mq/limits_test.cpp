@@ -29,7 +29,8 @@ DiskConfig sound() {
   return config;
 }
 
-void expect_refused(DiskReason reason, const char* field,
+/// `given` and `limit`: what the error tells of the field.
+void expect_refused(DiskReason reason, const char* field, std::uint64_t given, std::uint64_t limit,
                     const std::function<void(DiskConfig&)>& spoil) {
   DiskConfig config = sound();
   spoil(config);
@@ -37,6 +38,8 @@ void expect_refused(DiskReason reason, const char* field,
   ASSERT_TRUE(error.has_value()) << field << " was accepted";
   EXPECT_STREQ(error->field, field);
   EXPECT_EQ(error->reason, reason) << to_string(error->reason);
+  EXPECT_EQ(error->given, given) << field;
+  EXPECT_EQ(error->limit, limit) << field;
 }
 
 }  // namespace
@@ -64,87 +67,97 @@ TEST(DiskConfig, AcceptsEachLimitItself) {
 
 TEST(DiskConfig, TheErrorNamesTheField) {
   using enum DiskReason;
-  expect_refused(not_a_power_of_two, "logical_block_bytes",
+  expect_refused(not_a_power_of_two, "logical_block_bytes", 1000, 512,
                  [](DiskConfig& c) { c.logical_block_bytes = 1000; });
-  expect_refused(too_small, "logical_block_bytes",
+  expect_refused(too_small, "logical_block_bytes", 256, 512,
                  [](DiskConfig& c) { c.logical_block_bytes = 256; });
-  expect_refused(too_large, "logical_block_bytes",
+  expect_refused(too_large, "logical_block_bytes", 131072, 65536,
                  [](DiskConfig& c) { c.logical_block_bytes = 131072; });
-  expect_refused(not_a_multiple, "io_min_bytes", [](DiskConfig& c) { c.io_min_bytes = 512; });
-  expect_refused(not_a_multiple, "io_opt_bytes", [](DiskConfig& c) {
+  expect_refused(not_a_multiple, "io_min_bytes", 512, 4096,
+                 [](DiskConfig& c) { c.io_min_bytes = 512; });
+  expect_refused(not_a_multiple, "io_opt_bytes", 12288, 8192, [](DiskConfig& c) {
     c.io_min_bytes = 8192;
     c.io_opt_bytes = 12288;
   });
-  expect_refused(too_small, "capacity_sectors", [](DiskConfig& c) { c.capacity_sectors = 0; });
-  expect_refused(not_a_multiple, "capacity_sectors",
+  expect_refused(too_small, "capacity_sectors", 0, 8,
+                 [](DiskConfig& c) { c.capacity_sectors = 0; });
+  expect_refused(not_a_multiple, "capacity_sectors", 12, 8,
                  [](DiskConfig& c) { c.capacity_sectors = 12; });
-  expect_refused(too_large, "capacity_sectors",
+  expect_refused(too_large, "capacity_sectors", 1152921504606846976, 36028797018963967,
                  [](DiskConfig& c) { c.capacity_sectors = std::uint64_t{1} << 60; });
-  expect_refused(contradicts, "fua", [](DiskConfig& c) { c.fua = true; });
-  expect_refused(contradicts, "zone_sectors", [](DiskConfig& c) { c.zoned = true; });
-  expect_refused(contradicts, "zone_sectors", [](DiskConfig& c) { c.zone_sectors = 8; });
-  expect_refused(not_a_multiple, "zone_sectors", [](DiskConfig& c) {
+}
+
+TEST(DiskConfig, TheErrorNamesTheFieldOfTheDevice) {
+  using enum DiskReason;
+  expect_refused(contradicts, "fua", 1, 0, [](DiskConfig& c) { c.fua = true; });
+  expect_refused(contradicts, "zone_sectors", 0, 1, [](DiskConfig& c) { c.zoned = true; });
+  expect_refused(contradicts, "zone_sectors", 8, 0, [](DiskConfig& c) { c.zone_sectors = 8; });
+  expect_refused(not_a_multiple, "zone_sectors", 12, 8, [](DiskConfig& c) {
     c.zoned = true;
     c.zone_sectors = 12;
   });
-  expect_refused(contradicts, "chunk_sectors", [](DiskConfig& c) {
+  expect_refused(contradicts, "chunk_sectors", 32, 64, [](DiskConfig& c) {
     c.zoned = true;
     c.zone_sectors = 64;
     c.limits.chunk_sectors = 32;
   });
-  expect_refused(not_a_multiple, "chunk_sectors", [](DiskConfig& c) {
+  expect_refused(not_a_multiple, "chunk_sectors", 64, 48, [](DiskConfig& c) {
     c.zoned = true;
     c.zone_sectors = 64;
     c.limits.discard_granularity_sectors = 48;
   });
-  expect_refused(too_small, "normal_queues", [](DiskConfig& c) { c.normal_queues = 0; });
-  expect_refused(too_small, "max_normal_queues", [](DiskConfig& c) {
+  expect_refused(too_small, "normal_queues", 0, 1, [](DiskConfig& c) { c.normal_queues = 0; });
+  expect_refused(too_small, "max_normal_queues", 3, 4, [](DiskConfig& c) {
     c.normal_queues = 4;
     c.max_normal_queues = 3;
   });
-  expect_refused(too_large, "queues", [](DiskConfig& c) { c.max_normal_queues = 65537; });
-  expect_refused(too_large, "queues", [](DiskConfig& c) { c.read_queues = 65536; });
-  expect_refused(too_large, "queues", [](DiskConfig& c) { c.read_queues = c.poll_queues = 32768; });
-  expect_refused(too_small, "depth", [](DiskConfig& c) { c.depth = 0; });
-  expect_refused(too_large, "timeout_ms", [](DiskConfig& c) { c.timeout_ms = (1U << 30) + 1; });
-  expect_refused(too_small, "busy_delay_ms", [](DiskConfig& c) { c.busy_delay_ms = 0; });
-  expect_refused(too_large, "reserved_depth", [](DiskConfig& c) { c.reserved_depth = c.depth; });
+  expect_refused(too_large, "queues", 65537, 65536,
+                 [](DiskConfig& c) { c.max_normal_queues = 65537; });
+  expect_refused(too_large, "queues", 65537, 65536, [](DiskConfig& c) { c.read_queues = 65536; });
+  expect_refused(too_large, "queues", 65537, 65536,
+                 [](DiskConfig& c) { c.read_queues = c.poll_queues = 32768; });
+  expect_refused(too_small, "depth", 0, 1, [](DiskConfig& c) { c.depth = 0; });
+  expect_refused(too_large, "timeout_ms", 1073741825, 1073741824,
+                 [](DiskConfig& c) { c.timeout_ms = (1U << 30) + 1; });
+  expect_refused(too_small, "busy_delay_ms", 0, 1, [](DiskConfig& c) { c.busy_delay_ms = 0; });
+  expect_refused(too_large, "reserved_depth", 64, 63,
+                 [](DiskConfig& c) { c.reserved_depth = c.depth; });
 }
 
 TEST(QueueLimits, TheErrorNamesTheField) {
   using enum DiskReason;
-  expect_refused(too_small, "max_sectors", [](DiskConfig& c) { c.limits.max_sectors = 7; });
-  expect_refused(too_small, "max_segments", [](DiskConfig& c) { c.limits.max_segments = 0; });
-  expect_refused(not_a_mask, "virt_boundary_mask",
+  expect_refused(too_small, "max_sectors", 7, 8, [](DiskConfig& c) { c.limits.max_sectors = 7; });
+  expect_refused(too_small, "max_segments", 0, 1, [](DiskConfig& c) { c.limits.max_segments = 0; });
+  expect_refused(not_a_mask, "virt_boundary_mask", 4096, 0,
                  [](DiskConfig& c) { c.limits.virt_boundary_mask = 4096; });
-  expect_refused(too_small, "max_segment_bytes",
+  expect_refused(too_small, "max_segment_bytes", 0, 1,
                  [](DiskConfig& c) { c.limits.max_segment_bytes = 0; });
-  expect_refused(not_a_multiple, "max_segment_bytes", [](DiskConfig& c) {
+  expect_refused(not_a_multiple, "max_segment_bytes", 6144, 4096, [](DiskConfig& c) {
     c.limits.virt_boundary_mask = 4095;
     c.limits.max_segment_bytes = 6144;
   });
-  expect_refused(too_small, "max_discard_sectors",
+  expect_refused(too_small, "max_discard_sectors", 1, 8,
                  [](DiskConfig& c) { c.limits.max_discard_sectors = 1; });
-  expect_refused(too_small, "max_write_zeroes_sectors",
+  expect_refused(too_small, "max_write_zeroes_sectors", 7, 8,
                  [](DiskConfig& c) { c.limits.max_write_zeroes_sectors = 7; });
-  expect_refused(too_large, "max_zone_append_sectors", [](DiskConfig& c) {
+  expect_refused(too_large, "max_zone_append_sectors", 2561, 2560, [](DiskConfig& c) {
     c.limits.max_zone_append_sectors = c.limits.max_sectors + 1;
   });
-  expect_refused(not_a_multiple, "chunk_sectors",
+  expect_refused(not_a_multiple, "chunk_sectors", 12, 8,
                  [](DiskConfig& c) { c.limits.chunk_sectors = 12; });
 }
 
 TEST(QueueLimits, TheErrorNamesTheFieldOfMemory) {
   using enum DiskReason;
-  expect_refused(too_small, "max_segments", [](DiskConfig& c) {
+  expect_refused(too_small, "max_segments", 7, 8, [](DiskConfig& c) {
     c.limits.max_segments = 7;
     c.limits.max_segment_bytes = 512;
   });
-  expect_refused(not_a_mask, "dma_alignment_mask",
+  expect_refused(not_a_mask, "dma_alignment_mask", 4, 0,
                  [](DiskConfig& c) { c.limits.dma_alignment_mask = 4; });
-  expect_refused(too_large, "dma_alignment_mask",
+  expect_refused(too_large, "dma_alignment_mask", 8191, 4095,
                  [](DiskConfig& c) { c.limits.dma_alignment_mask = 8191; });
-  expect_refused(too_small, "max_segment_bytes", [](DiskConfig& c) {
+  expect_refused(too_small, "max_segment_bytes", 511, 512, [](DiskConfig& c) {
     c.limits.max_segment_bytes = 511;
     c.limits.dma_alignment_mask = 511;
   });
@@ -152,23 +165,23 @@ TEST(QueueLimits, TheErrorNamesTheFieldOfMemory) {
 
 TEST(QueueLimits, TheErrorNamesTheFieldOfUnits) {
   using enum DiskReason;
-  expect_refused(not_a_multiple, "discard_granularity_sectors",
+  expect_refused(not_a_multiple, "discard_granularity_sectors", 4, 8,
                  [](DiskConfig& c) { c.limits.discard_granularity_sectors = 4; });
-  expect_refused(not_a_multiple, "discard_alignment_sectors", [](DiskConfig& c) {
+  expect_refused(not_a_multiple, "discard_alignment_sectors", 4, 8, [](DiskConfig& c) {
     c.limits.discard_granularity_sectors = 16;
     c.limits.discard_alignment_sectors = 4;
   });
-  expect_refused(too_large, "discard_alignment_sectors",
+  expect_refused(too_large, "discard_alignment_sectors", 8, 0,
                  [](DiskConfig& c) { c.limits.discard_alignment_sectors = 8; });
-  expect_refused(too_large, "write_zeroes_alignment_sectors", [](DiskConfig& c) {
+  expect_refused(too_large, "write_zeroes_alignment_sectors", 16, 15, [](DiskConfig& c) {
     c.limits.write_zeroes_granularity_sectors = 16;
     c.limits.write_zeroes_alignment_sectors = 16;
   });
-  expect_refused(too_small, "max_write_zeroes_sectors", [](DiskConfig& c) {
+  expect_refused(too_small, "max_write_zeroes_sectors", 8, 16, [](DiskConfig& c) {
     c.limits.max_write_zeroes_sectors = 8;
     c.limits.write_zeroes_granularity_sectors = 16;
   });
-  expect_refused(contradicts, "discard_alignment_sectors", [](DiskConfig& c) {
+  expect_refused(contradicts, "discard_alignment_sectors", 8, 64, [](DiskConfig& c) {
     c.limits.chunk_sectors = 64;
     c.limits.discard_granularity_sectors = 16;
     c.limits.discard_alignment_sectors = 8;

@@ -19,13 +19,12 @@ struct Before {
   bool operator()(const TimerLink* a, const TimerLink* b) const { return a->is_before(*b); }
 };
 
-TEST(TimerQueue, OfTwoWithOneDeadlineTheFirstAddedComesFirst) {
+TEST(TimerQueue, OfSeveralWithOneDeadlineTheFirstAddedComesFirst) {
   TimerQueue queue;
-  TimerLink a, b, c;
-  queue.add(a, 5);
-  queue.add(b, 5);
+  TimerLink a, b, c, d, e;
+  for (TimerLink* link : {&a, &b, &d, &e}) queue.add(*link, 5);
   queue.add(c, 4);
-  for (TimerLink* expected : {&c, &a, &b}) {
+  for (TimerLink* expected : {&c, &a, &b, &d, &e}) {
     ASSERT_EQ(queue.first(), expected);
     queue.remove(*expected);
     EXPECT_FALSE(expected->is_queued());
