@@ -42,10 +42,14 @@ constexpr std::size_t plain_alignment = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
 
 }  // namespace
 
-// The forms for arrays that are not here call these by default. Those with nothrow may call one
-// that throws.
+// All forms: a sanitizer has forms of its own for arrays, and a nothrow form of the standard
+// library may call one that throws.
 void* operator new(std::size_t bytes) { return allocate_or_abort(bytes, plain_alignment); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  return allocate_or_abort(bytes, static_cast<std::size_t>(alignment));
+}
+void* operator new[](std::size_t bytes) { return allocate_or_abort(bytes, plain_alignment); }
+void* operator new[](std::size_t bytes, std::align_val_t alignment) {
   return allocate_or_abort(bytes, static_cast<std::size_t>(alignment));
 }
 void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
@@ -65,5 +69,9 @@ void operator delete(void* memory) noexcept { deallocate(memory); }
 void operator delete(void* memory, std::size_t) noexcept { deallocate(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { deallocate(memory); }
 void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { deallocate(memory); }
+void operator delete[](void* memory) noexcept { deallocate(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { deallocate(memory); }
+void operator delete[](void* memory, std::align_val_t) noexcept { deallocate(memory); }
+void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept { deallocate(memory); }
 
 #endif
