@@ -508,6 +508,19 @@ TEST(FairShare, ALaneWhoseDiskIsAboveItsShareGetsNoTurn) {
   EXPECT_TRUE(lanes.line.take_turn(lanes.b_first));
 }
 
+// Goal: a turn that is open counts as a tag of the share.
+TEST(FairShare, AnOpenTurnIsPartOfTheShare) {
+  DividedLine lanes;
+  lanes.use(lanes.a, 7);
+  EXPECT_TRUE(lanes.join(lanes.a_first)) << "the disk is alone";
+  EXPECT_FALSE(lanes.join(lanes.a_second));
+  lanes.line.wake_first(lanes.pool->tags(), lanes.queue);
+  lanes.line.activate(lanes.b.of(lanes.queue), 0);
+  lanes.line.wake_first(lanes.pool->tags(), lanes.queue);
+  EXPECT_TRUE(lanes.line.take_turn(lanes.a_first));
+  EXPECT_FALSE(lanes.line.take_turn(lanes.a_second));
+}
+
 // Goal: the line is closed when its only lane goes back to its share: other disks need no turn.
 TEST(FairShare, TheOnlyLaneInLineMayGoBackToItsShare) {
   DividedLine lanes;
