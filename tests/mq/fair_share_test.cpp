@@ -539,6 +539,8 @@ TEST(FairShare, ALaneThatLeavesTheLineGivesUpItsPlaceInTheShare) {
   lanes.line.activate(lanes.b.of(lanes.queue), 0);
   lanes.use(lanes.a, 7);
   EXPECT_TRUE(lanes.join(lanes.a_first));
+  EXPECT_FALSE(lanes.line.leave(lanes.a_first)) << "no other lane waits";
+  EXPECT_TRUE(lanes.join(lanes.a_first));
   EXPECT_FALSE(lanes.join(lanes.a_second));
   EXPECT_TRUE(lanes.line.leave(lanes.a_first)) << "another lane may use its place";
   lanes.line.wake_first(lanes.pool->tags(), lanes.queue);
