@@ -27,7 +27,7 @@ using nvme_test::ScriptedController;
 using Admin = nvme_driver::AdminQueue<ScriptedController, std::recursive_mutex>;
 
 /// A clock that moves a millisecond in each pause. A pause also does what the test wants.
-struct SteppedPlatform {
+struct AdminPlatform {
   [[nodiscard]] std::uint64_t now_ns() const noexcept { return ms * 1'000'000; }
   void pause() {
     ++ms;
@@ -38,7 +38,7 @@ struct SteppedPlatform {
   std::uint64_t ms = 0;
   std::function<void()> on_pause;
 };
-static_assert(nvme_driver::Platform<SteppedPlatform>);
+static_assert(nvme_driver::Platform<AdminPlatform>);
 
 class NvmeAdminQueue : public testing::Test {
  public:
@@ -65,7 +65,7 @@ class NvmeAdminQueue : public testing::Test {
   support::IdentityBackend backend;
   blkown::dma::Device<support::IdentityBackend> device{backend};
   ScriptedController controller{0, Admin::entries};
-  SteppedPlatform platform;
+  AdminPlatform platform;
   Admin admin{controller, controller.config(), *Admin::create_tags()};
   std::vector<AdminResult> ends;
   std::uint16_t last_id = 0;

@@ -214,7 +214,8 @@ void print_shrunk(const KitOptions& options, WorldConfig config, const typename 
 }  // namespace detail
 
 /// Runs a World, NvmeWorld<D>, MessageWorld<D> or MqWorld<D>, with each seed until a run fails.
-/// `make` makes the driver of each run. Errors: false if a run failed. The finding was printed.
+/// `make` makes the driver of each run.
+/// Errors: false if a run failed. The finding was printed.
 template <class World>
 [[nodiscard]] bool run_seeds(const KitOptions& options, KitTotals& totals,
                              const typename World::Make& make = &World::make_driver) {

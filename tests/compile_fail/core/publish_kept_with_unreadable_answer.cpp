@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
-// The sentence about issue's answer comes first, also where publish's result initializes a variable.
-// EXPECT-FIRST-ONLY: publish\(issue\): issue\(Cookie\) returns void, or std::expected<T, E> to refuse
+// The sentence about issue's answer comes first, also where publish's result is kept.
+//
+// EXPECT-FIRST-ONLY: publish\(issue\): issue\(Cookie\) returns void, or std::expected<T, E>
 #include "snippet.hpp"
 
 bool ring_bool(blkown::Cookie cookie);

@@ -17,7 +17,8 @@ inline namespace BLKOWN_ABI {
 namespace dma::detail {
 
 /// Pages of a window, each free or taken by an owner. A search begins behind the latest run, so
-/// that a page is used again as late as possible. Context: one at a time; the caller has a lock.
+/// that a page is used again as late as possible.
+/// Context: one at a time; the caller has a lock.
 class PageWindow {
  public:
   /// The owner of a page: an I/O, or no_io for a page that is taken for good.
