@@ -39,6 +39,7 @@ class VfioKernel {
       {0, 0xFEDF'FFFF}, {0xFEF0'0000, (std::uint64_t{1} << 39) - 1}};
   std::uint64_t page_sizes = page_bytes;
   std::size_t max_mappings = 65535;
+  std::uint64_t lock_limit_bytes = ~std::uint64_t{0};
   int map_error = 0;                           ///< The errno value of the next map.
   std::size_t refuse_info = ~std::size_t{0};   ///< The index of the VFIO_IOMMU_GET_INFO that fails.
   std::function<void()> during_map;            ///< Called once, within the next map.
@@ -155,6 +156,7 @@ class VfioKernel {
 /// The system calls of a backend alone.
 struct VfioSystem {
   VfioKernel* kernel;
+  [[nodiscard]] std::uint64_t lock_limit_bytes() const { return kernel->lock_limit_bytes; }
   int ioctl(int, unsigned long request, void* argument) const {
     return kernel->ioctl(request, argument);
   }

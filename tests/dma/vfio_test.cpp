@@ -59,6 +59,13 @@ class VfioTest : public testing::Test {
     EXPECT_FALSE(iova.has_value());
     return iova.has_value() ? MapFailure{} : iova.error();
   }
+  /// The failure of a map of 8 bytes for which the kernel answers `error`; 0: as it likes.
+  MapFailure fails(int error, const Cookie& cookie) {
+    kernel.map_error = error;
+    const auto iova = vfio->map(part(0, 8), Direction::to_device, cookie);
+    EXPECT_FALSE(iova.has_value()) << error;
+    return iova.has_value() ? MapFailure{} : iova.error();
+  }
   std::expected<void, MapFailure> unmap(const std::vector<IovaSegment>& segments) {
     for (const IovaSegment& segment : segments) EXPECT_TRUE(vfio->unmap(segment).has_value());
     return vfio->invalidate(segments);
@@ -181,7 +188,7 @@ TEST_F(VfioTest, AnElementBetweenRingsNeedsARunOfItsLength) {
 
 TEST_F(VfioTest, AFailureOfTheKernelIsTyped) {
   const std::pair<int, MapFailure> answers[] = {{ENOSPC, MapFailure::iova_space_too_small},
-                                                {ENOMEM, MapFailure::memory_limit_too_low},
+                                                {ENOMEM, MapFailure::out_of_memory},
                                                 {EFAULT, MapFailure::refused},
                                                 {EINVAL, MapFailure::refused}};
   for (const auto& [error, failure] : answers) {
@@ -196,27 +203,49 @@ TEST_F(VfioTest, AFailureOfTheKernelIsTyped) {
 TEST_F(VfioTest, ALimitOfTheKernelIsForNowOnlyIfOthersCouldFree) {
   static_cast<void>(map(0, 8, Direction::bidirectional, dma::no_io));
   const std::uint64_t own = map(0, 8);
-  const auto fails = [&](int error, const Cookie& cookie) {
-    kernel.map_error = error;
-    const auto iova = vfio->map(part(0, 8), Direction::to_device, cookie);
-    return iova.has_value() ? MapFailure{} : iova.error();
-  };
   kernel.max_mappings = 2;
   EXPECT_EQ(fails(0, other_io), MapFailure::no_iova);
   EXPECT_EQ(fails(0, io), MapFailure::iova_space_too_small);
   kernel.max_mappings = 9;
-  EXPECT_EQ(fails(ENOMEM, io), MapFailure::memory_limit_too_low) << "an element of the same I/O";
   EXPECT_EQ(fails(ENOSPC, io), MapFailure::iova_space_too_small);
-  EXPECT_EQ(fails(ENOMEM, other_io), MapFailure::out_of_memory);
   EXPECT_EQ(fails(ENOSPC, other_io), MapFailure::no_iova);
-  EXPECT_EQ(fails(ENOMEM, dma::no_io), MapFailure::out_of_memory) << "a ring may wait for an I/O";
+  EXPECT_EQ(fails(ENOSPC, dma::no_io), MapFailure::no_iova) << "a ring may wait for an I/O";
   EXPECT_TRUE(unmap({{own, 8}}).has_value());
-  EXPECT_EQ(fails(ENOMEM, other_io), MapFailure::memory_limit_too_low);
   EXPECT_EQ(fails(ENOSPC, other_io), MapFailure::iova_space_too_small);
   // Another context gives its pages back while the kernel refuses.
   const std::uint64_t others = map(0, 8);
   kernel.during_map = [&] { EXPECT_TRUE(unmap({{others, 8}}).has_value()); };
-  EXPECT_EQ(fails(ENOMEM, other_io), MapFailure::out_of_memory);
+  EXPECT_EQ(fails(ENOSPC, other_io), MapFailure::no_iova);
+}
+
+// Goal: the limit of locked memory is permanent only for an I/O that exceeds it by itself. What
+// other containers of the process have locked is not known here.
+TEST_F(VfioTest, NoMemoryIsForNowUnlessTheIoAloneExceedsTheLimit) {
+  static_cast<void>(map(0, 8, Direction::bidirectional, dma::no_io));
+  EXPECT_EQ(fails(ENOMEM, io), MapFailure::out_of_memory) << "no limit";
+  kernel.lock_limit_bytes = 2 * page;
+  EXPECT_EQ(fails(ENOMEM, io), MapFailure::out_of_memory);
+  static_cast<void>(map(0, 8));
+  EXPECT_EQ(fails(ENOMEM, other_io), MapFailure::out_of_memory) << "others have locked a page";
+  EXPECT_EQ(fails(ENOMEM, io), MapFailure::memory_limit_too_low) << "an element of the same I/O";
+  kernel.lock_limit_bytes = 2 * page - 1;
+  EXPECT_EQ(fails(ENOMEM, other_io), MapFailure::memory_limit_too_low);
+}
+
+// Goal: pages that the kernel says somebody else maps are counted as taken for good.
+TEST_F(VfioTest, PagesOfAnotherStayTakenAndBelongToNoIo) {
+  EXPECT_EQ(fails(EEXIST, io), MapFailure::refused);
+  EXPECT_FALSE(vfio->can_hold(std::vector<IovaSegment>{{0, 8 * page}}, other_io));
+  EXPECT_TRUE(vfio->can_hold(std::vector<IovaSegment>{{0, 7 * page}}, other_io));
+  EXPECT_EQ(fails(ENOSPC, other_io), MapFailure::iova_space_too_small);
+}
+
+// Goal: two I/Os whose cookies have the same value are told apart by their generations.
+TEST_F(VfioTest, CookiesOfOneValueAreTwoIos) {
+  Cookie twin = io;
+  ++twin.generation.value;
+  static_cast<void>(map(0, 8, Direction::bidirectional, twin));
+  EXPECT_EQ(fails(ENOSPC, io), MapFailure::no_iova);
 }
 
 TEST_F(VfioTest, OtherMappingsOfTheSameIoStay) {

@@ -37,7 +37,7 @@ enum class MapFailure : std::uint8_t {
   gap,                   ///< Permanent. An element begins or ends off the virt boundary.
   unmap_failed,          ///< Permanent. A translation was not removed: the memory stays mapped.
   offline,               ///< Permanent. The device was unplugged.
-  memory_limit_too_low,  ///< Permanent. More memory than may be locked in all.
+  memory_limit_too_low,  ///< Permanent. More memory than the process may lock.
 };
 
 /// The enumerator's name.

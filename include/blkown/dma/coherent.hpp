@@ -14,7 +14,6 @@
 #include <blkown/dma/proof.hpp>
 #include <blkown/place.hpp>
 #include <blkown/segment.hpp>
-#include <blkown/tag.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

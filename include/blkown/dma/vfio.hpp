@@ -26,6 +26,7 @@
 #include <linux/vfio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
@@ -138,6 +139,12 @@ struct VfioSystem {
   }
   /// munmap(2).
   static void unmap_file(std::byte* memory, std::size_t bytes) noexcept { ::munmap(memory, bytes); }
+  /// getrlimit(2): how much memory the process may lock. UINT64_MAX: no limit.
+  static std::uint64_t lock_limit_bytes() noexcept {
+    rlimit limit{};
+    const bool is_known = ::getrlimit(RLIMIT_MEMLOCK, &limit) == 0;
+    return is_known && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur : ~std::uint64_t{0};
+  }
 
  private:
   [[nodiscard]] static std::int64_t or_error(std::int64_t result) noexcept {
@@ -219,10 +226,11 @@ class BasicVfio {
 
   /// Maps the pages of the memory.
   /// Errors: no_iova if the window, or the kernel's number of mappings (dma_entry_limit), is used
-  /// up; out_of_memory if the process may lock no more memory (RLIMIT_MEMLOCK). Both need another
-  /// I/O that has pages of the window or has given some back during the call. Without one they are
-  /// iova_space_too_small and memory_limit_too_low. refused for memory that the process does not
-  /// have.
+  /// up by other I/Os, and iova_space_too_small if no other I/O has pages of the window or has
+  /// given some back during the call. memory_limit_too_low if the memory of this I/O, and of none,
+  /// is more than the process may lock (RLIMIT_MEMLOCK); out_of_memory if the kernel has no memory
+  /// now, or if others, in this container or another one, have locked too much. refused for memory
+  /// that the process does not have.
   [[nodiscard]] std::expected<std::uint64_t, MapFailure> map(const Segment& memory,
                                                              Direction direction,
                                                              const Cookie& cookie) noexcept {
@@ -333,12 +341,14 @@ class BasicVfio {
     return false;
   }
 
-  /// The I/O of a cookie, for the window. Two I/Os in flight have the same one with a probability
-  /// of 2^-32; each then counts the pages of both as its own.
+  /// The I/O of a cookie, for the window. Two I/Os in flight, of one TagSet or of two, have the
+  /// same one with a probability of 2^-31; each then counts the pages of both as its own.
   [[nodiscard]] static detail::PageWindow::Owner owner_of(const Cookie& cookie) noexcept {
     if (cookie == no_io) return detail::PageWindow::no_io;
+    // A value may have few bits of the generation, and then tells few publications of a tag apart.
+    const std::uint64_t place = std::uint64_t{cookie.queue.value} << 32 | cookie.generation.value;
     std::uint64_t hash =
-        (cookie.value + cookie.queue.value * 0x9E37'79B9'7F4A'7C15ULL) * 0xD6E8'FEB8'6659'FD93ULL;
+        (cookie.value + place * 0x9E37'79B9'7F4A'7C15ULL) * 0xD6E8'FEB8'6659'FD93ULL;
     hash ^= hash >> 32;
     return static_cast<std::uint32_t>(hash) | 1U;
   }
@@ -371,11 +381,14 @@ class BasicVfio {
     const int result = system_.ioctl(container_, VFIO_IOMMU_MAP_DMA, &request);
     if (result == 0) return iova + offset_bytes;
     const std::lock_guard guard{mutex_};
-    const bool others_could_free = window_.give_count() != give_count ||
-                                   window_.taken_count() != window_.count_staying(owner_of(cookie));
+    const MapFailure failure = failure_of(-result, owner_of(cookie), give_count);
     // The pages of EEXIST belong to somebody else: they stay taken.
-    if (result != -EEXIST) window_.give(first, count);
-    return std::unexpected(failure_of(-result, others_could_free));
+    if (result == -EEXIST) {
+      window_.keep(first, count);
+    } else {
+      window_.give(first, count);
+    }
+    return std::unexpected(failure);
   }
 
   /// For PageWindow: whether `bytes`, which begin at an offset in their first page, may begin in a
@@ -389,14 +402,20 @@ class BasicVfio {
     };
   }
 
-  [[nodiscard]] static MapFailure failure_of(int error_number, bool others_could_free) noexcept {
-    switch (error_number) {
-      case ENOSPC:
-        return others_could_free ? MapFailure::no_iova : MapFailure::iova_space_too_small;
-      case ENOMEM:
-        return others_could_free ? MapFailure::out_of_memory : MapFailure::memory_limit_too_low;
-      default: return MapFailure::refused;
+  /// The failure of a map for which the owner has taken pages, when the window had seen
+  /// `give_count` calls of give().
+  /// Precondition: the mutex is held.
+  [[nodiscard]] MapFailure failure_of(int error_number, detail::PageWindow::Owner owner,
+                                      std::uint64_t give_count) noexcept {
+    if (error_number != ENOSPC && error_number != ENOMEM) return MapFailure::refused;
+    const std::uint64_t staying = window_.count_staying(owner);
+    if (error_number == ENOMEM) {
+      return staying * page_bytes > system_.lock_limit_bytes() ? MapFailure::memory_limit_too_low
+                                                               : MapFailure::out_of_memory;
     }
+    const bool others_could_free =
+        window_.give_count() != give_count || window_.taken_count() != staying;
+    return others_could_free ? MapFailure::no_iova : MapFailure::iova_space_too_small;
   }
 
   [[nodiscard]] bool unmap_pages(const IovaSegment& pages) noexcept {

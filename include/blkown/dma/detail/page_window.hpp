@@ -62,14 +62,15 @@ class PageWindow {
   /// Effects: could_take() answers for that moment.
   [[nodiscard]] std::uint64_t count_staying(Owner owner) noexcept {
     std::uint64_t count = 0;
-    for (std::uint64_t page = 0; page != page_count_; ++page) {
-      const std::size_t index = static_cast<std::size_t>(page);
-      const bool stays = (taken_[word(page)] & bit(page)) != 0 &&
-                         (owners_[index] == owner || owners_[index] == no_io);
-      if (page % 64 == 0) staying_[word(page)] = 0;
-      if (!stays) continue;
-      staying_[word(page)] |= bit(page);
-      ++count;
+    for (std::uint64_t first = 0; first < page_count_; first += 64) {
+      std::uint64_t staying = 0;
+      for (std::uint64_t rest = taken_[word(first)]; rest != 0; rest &= rest - 1) {
+        const std::uint64_t page = first + static_cast<std::uint64_t>(std::countr_zero(rest));
+        const Owner its = owners_[static_cast<std::size_t>(page)];
+        if (its == owner || its == no_io) staying |= bit(page);
+      }
+      staying_[word(first)] = staying;
+      count += static_cast<std::uint64_t>(std::popcount(staying));
     }
     return count;
   }
@@ -79,6 +80,12 @@ class PageWindow {
   [[nodiscard]] bool could_take(std::uint64_t count, const NextFit& next_fit) const noexcept {
     std::uint64_t first = 0;
     return find(staying_.get(), 0, count, next_fit, first);
+  }
+  /// Leaves a run of pages taken for good, by no I/O.
+  /// Precondition: the run was taken.
+  void keep(std::uint64_t first, std::uint64_t count) noexcept {
+    for (std::uint64_t page = first; page != first + count; ++page)
+      owners_[static_cast<std::size_t>(page)] = no_io;
   }
   /// Frees a run of pages.
   /// Precondition: the run was taken.
