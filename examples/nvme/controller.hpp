@@ -173,9 +173,9 @@ class Controller {
   }
 
   /// Calls `visit(const NamespaceInfo&)` for each active namespace, also for those that this driver
-  /// cannot serve (NamespaceInfo::is_usable()).
-  /// Errors: identify; with the status `success`, if the controller lists identifiers that do not
-  /// rise.
+  /// cannot serve (NamespaceInfo::is_usable()): at most ControllerInfo::namespace_count times.
+  /// Errors: identify; namespace_list if the controller lists identifiers that do not rise, or that
+  /// are greater than the greatest one that it has.
   template <class Visit>
   [[nodiscard]] Result for_each_namespace(Visit visit) {
     for (std::uint32_t after = 0;;) {
@@ -187,15 +187,16 @@ class Controller {
       const auto list = data_as<blkown::nvme::ActiveNamespaceList>();
       for (const std::uint32_t nsid : list.nsids) {
         if (nsid == 0) return {};
-        if (nsid <= after) return failed({ControllerStep::identify, {}});
+        if (nsid <= after || nsid > info_.namespace_count) {
+          return failed({ControllerStep::namespace_list, {}});
+        }
         after = nsid;
         const auto found = execute(ControllerStep::identify,
                                    identify_entry(blkown::nvme::Cns::identify_namespace, nsid));
         if (!found.has_value()) return failed(found.error());
         visit(namespace_info(nsid, data_as<blkown::nvme::IdentifyNamespace>()));
       }
-      // 0xFFFFFFFE is the largest identifier, and no list can be asked for behind it.
-      if (after >= blkown::nvme::all_namespaces - 1) return {};
+      if (after == info_.namespace_count) return {};
     }
   }
 
@@ -297,6 +298,8 @@ class Controller {
     info_.max_transfer_bytes = data.max_transfer_bytes(state_.cap().min_page_bytes());
     info_.max_queue_entries = state_.cap().max_queue_entries();
     // At most half of the tags: the others are for events and for commands that are waited for.
+    info_.namespace_count =
+        std::min(data.namespace_count.get(), blkown::nvme::all_namespaces - 1);
     info_.max_aborts = std::min(data.max_aborts(), Admin::depth / 2);
     info_.has_write_cache = data.has_volatile_write_cache();
     info_.has_discard = data.supports_io(blkown::nvme::oncs::dataset_management);

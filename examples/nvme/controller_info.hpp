@@ -22,6 +22,7 @@ enum class ControllerStep : std::uint8_t {
   disable,      ///< CSTS.RDY did not become 0.
   enable,       ///< CSTS.RDY did not become 1.
   identify,
+  namespace_list,  ///< Identifiers that do not rise, or that the controller cannot have.
   queue_count,
   create_queue,
   delete_queue,
@@ -38,6 +39,7 @@ enum class ControllerStep : std::uint8_t {
     case ControllerStep::disable: return "disable";
     case ControllerStep::enable: return "enable";
     case ControllerStep::identify: return "identify";
+    case ControllerStep::namespace_list: return "namespace_list";
     case ControllerStep::queue_count: return "queue_count";
     case ControllerStep::create_queue: return "create_queue";
     case ControllerStep::delete_queue: return "delete_queue";
@@ -50,7 +52,7 @@ enum class ControllerStep : std::uint8_t {
 /// Why a controller cannot be used.
 struct ControllerError {
   ControllerStep step{};
-  StatusField status{};  ///< Of the command that failed. Success: the command did not end in time.
+  StatusField status{};  ///< Of the command that failed. Success: it did not end in time.
   friend constexpr bool operator==(const ControllerError&, const ControllerError&) = default;
 };
 
@@ -58,6 +60,7 @@ struct ControllerError {
 struct ControllerInfo {
   std::uint64_t max_transfer_bytes = 0;  ///< Of one command. UINT64_MAX: no limit.
   std::uint32_t max_queue_entries = 0;   ///< Of an I/O queue.
+  std::uint32_t namespace_count = 0;     ///< NN: the greatest namespace identifier.
   std::uint32_t max_aborts = 1;          ///< At a time.
   std::uint16_t io_queues = 0;           ///< Granted.
   bool has_write_cache = false;

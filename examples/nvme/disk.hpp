@@ -229,7 +229,10 @@ class DriverOf {
                              payload.driver_data.iovas);
     // A shortage is `resource`: the disk issues the request again. Memory that can never be mapped
     // is `invalid`, and the bio ends.
-    if (!prepared.has_value()) return prepared.error().status();
+    if (!prepared.has_value()) {
+      if (prepared.error().reason == dma::MapFailure::unmap_failed) is_quarantined_.store(true);
+      return prepared.error().status();
+    }
     payload.driver_data.mapping = std::move(*prepared).activate();
     return std::nullopt;
   }
@@ -263,8 +266,8 @@ class DriverOf {
       } else if (*cancelled == dma::UnmapResult::quarantined) {
         is_quarantined_.store(true);
       }
-      reset_if_quarantined();
     }
+    reset_if_quarantined();
     return Answer::rejected(std::move(claim), status);
   }
 
@@ -325,7 +328,7 @@ class DriverOf {
 
   /// Resets if memory of an I/O stays mapped: the I/O's end waits for the drain of a reset.
   void reset_if_quarantined() {
-    if (is_quarantined_.load() && is_quarantined_.exchange(false)) reset();
+    if (is_quarantined_.load()) reset();
   }
   /// Ends an I/O that the controller has completed, or issues it again.
   void finish(Claim<Rq> claim) {
@@ -339,6 +342,11 @@ class DriverOf {
   // --- reset ------------------------------------------------------------------------------------
 
   static void on_quiet(void* self) { static_cast<DriverOf*>(self)->restart(); }
+  /// Memory was quarantined after the drain of the reset that has just ended.
+  static bool needs_another_reset(void* self) {
+    auto& driver = *static_cast<DriverOf*>(self);
+    return driver.is_quarantined_.load() && !driver.is_offline();
+  }
 
   /// No queue_rq is running.
   void restart() {
@@ -353,12 +361,12 @@ class DriverOf {
 
   /// Unmaps and gives back all I/O that no completion has claimed.
   void give_up(const dma::EndProof& proof) {
-    is_quarantined_.store(false);  // the drain below is for all before
     reset_.for_each([&](mq::Disk<Self>& disk) {
       for (std::uint32_t i = 0; i != disk.hw_queue_count(); ++i) {
         self().give_up_queue(disk.hw_queue(blkown::QueueIndex{i}), proof);
       }
     });
+    is_quarantined_.store(false);  // the drain is for all before
     static_cast<void>(controller_.device().drain(proof));
   }
   void give_up_queue(Hw& hw, const dma::EndProof& proof) {
@@ -405,7 +413,7 @@ class DriverOf {
   Owner& controller_;
   DriverConfig config_;
   IoQueues<R, B, Hw> queues_;
-  ResetSequence<Self> reset_{&on_quiet, this};
+  ResetSequence<Self> reset_{&on_quiet, &needs_another_reset, this};
   std::atomic<bool> is_offline_{false};
   std::atomic<bool> is_quarantined_{false};  // memory of an I/O stays mapped
   std::atomic<unsigned> resets_{0};

@@ -29,9 +29,10 @@ class ResetSequence {
  public:
   using Disk = blkown::mq::Disk<D>;
 
-  /// `restart(argument)` resets the controller.
-  ResetSequence(void (*restart)(void*), void* argument) noexcept
-      : restart_{restart}, argument_{argument} {}
+  /// `restart(argument)` resets the controller. `needs_another(argument)` is asked behind it
+  /// whether something has happened meanwhile that only a further reset mends.
+  ResetSequence(void (*restart)(void*), bool (*needs_another)(void*), void* argument) noexcept
+      : restart_{restart}, needs_another_{needs_another}, argument_{argument} {}
 
   /// Adds a disk, if it is not known.
   void attach(Disk& disk) {
@@ -122,10 +123,13 @@ class ResetSequence {
     }
     restart_(argument_);
     served_ = requests_.load();
+    // Asked behind the load: who notes it after this question begins a reset of his own.
+    if (needs_another_(argument_)) --served_;
     step(Phase::unquiescing);
   }
 
   void (*restart_)(void*);
+  bool (*needs_another_)(void*);
   void* argument_;
   std::mutex mutex_;  // of the members
   std::vector<std::unique_ptr<Member>> members_;

@@ -29,6 +29,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <optional>
 #include <span>
 #include <thread>
@@ -264,7 +265,11 @@ class Queue {
     auto mapping = std::exchange(claim.data().mapping, std::nullopt);
     if (!mapping.has_value()) return;
     auto unmapped = std::move(*mapping).unmap(proof);
-    if (!unmapped.has_value()) claim.data().mapping = std::move(unmapped.error());
+    if (!unmapped.has_value()) {
+      claim.data().mapping = std::move(unmapped.error());
+    } else if (*unmapped == dma::UnmapResult::quarantined) {
+      std::printf("the memory of an I/O stays mapped: VFIO_IOMMU_UNMAP_DMA has failed\n");
+    }
   }
   static void on_ended(void*, blkown::EndedList<Request>&& list) {
     while (auto ended = list.pop_front()) {

@@ -109,26 +109,29 @@ TEST(NvmeController, EveryNamespaceOfALongListIsFound) {
   }
 }
 
-// Goal: a controller cannot keep the driver in a list for ever.
-TEST(NvmeController, AListThatDoesNotRiseIsAnError) {
-  Rig rig{{.shortest_ns = 0, .longest_ns = 0}, 9};
-  auto owner = *rig.create();
-  ASSERT_TRUE(owner->start().has_value());
-  rig.platform.on_pause = [&] {
-    while (rig.controller.step(rig.platform.now_ns())) {
-    }
-    const std::array<nvme::Le32, 1024> list{3, 7, 7, 9};
-    EXPECT_TRUE(rig.iommu.write(rig.registers.admin_queue_iova + 2 * nvme_driver::page_bytes,
-                                std::as_bytes(std::span{list}), {.is_for_command = false}));
-  };
-  std::vector<std::uint32_t> found;
-  const auto listed = owner->for_each_namespace(
-      [&](const nvme_driver::NamespaceInfo& info) { found.push_back(info.nsid); });
-  ASSERT_FALSE(listed.has_value());
-  EXPECT_EQ(listed.error().step, ControllerStep::identify);
-  EXPECT_EQ(found, (std::vector<std::uint32_t>{3, 7}));
-  rig.platform.on_pause = nullptr;
-  EXPECT_TRUE(owner->free(*owner->stop()));
+// Goal: a controller cannot keep the driver in a list for ever, nor name a namespace that it cannot
+// have.
+TEST(NvmeController, AListWithImpossibleIdentifiersIsAnError) {
+  using List = std::array<nvme::Le32, 1024>;
+  for (const List& list : {List{3, 7, 7, 9}, List{3, 7, 10}, List{3, 7, nvme::all_namespaces}}) {
+    Rig rig{{.shortest_ns = 0, .longest_ns = 0}, 9};
+    auto owner = *rig.create();
+    ASSERT_TRUE(owner->start().has_value());
+    rig.platform.on_pause = [&] {
+      while (rig.controller.step(rig.platform.now_ns())) {
+      }
+      EXPECT_TRUE(rig.iommu.write(rig.registers.admin_queue_iova + 2 * nvme_driver::page_bytes,
+                                  std::as_bytes(std::span{list}), {.is_for_command = false}));
+    };
+    std::vector<std::uint32_t> found;
+    const auto listed = owner->for_each_namespace(
+        [&](const nvme_driver::NamespaceInfo& info) { found.push_back(info.nsid); });
+    ASSERT_FALSE(listed.has_value());
+    EXPECT_EQ(listed.error().step, ControllerStep::namespace_list);
+    EXPECT_EQ(found, (std::vector<std::uint32_t>{3, 7}));
+    rig.platform.on_pause = nullptr;
+    EXPECT_TRUE(owner->free(*owner->stop()));
+  }
 }
 
 // --- time ----------------------------------------------------------------------------------------
@@ -208,7 +211,8 @@ TEST(NvmeReset, ARequestWhileTheDisksGoOnBeginsAnotherReset) {
 TEST(NvmeReset, DisksThatComeAndGoLeaveNothingBehind) {
   nvme_test::Machine machine;
   ASSERT_TRUE(machine.start());
-  nvme_driver::ResetSequence<nvme_test::Machine::Driver> sequence{[](void*) {}, nullptr};
+  nvme_driver::ResetSequence<nvme_test::Machine::Driver> sequence{
+      [](void*) {}, [](void*) { return false; }, nullptr};
   for (int i = 0; i != 100; ++i) {
     sequence.attach(machine.disk(0));
     sequence.attach(machine.disk(1));

@@ -280,6 +280,27 @@ TEST(NvmeDriver, MemoryThatCannotBeUnmappedIsDrainedByAReset) {
   EXPECT_TRUE(machine.shut_down());
 }
 
+// Goal: the same for an I/O of which one element is mapped, the next one fails, and the first one
+// is not unmapped.
+TEST(NvmeDriver, AHalfMappedIoThatCannotBeUnmappedIsDrainedByAReset) {
+  MachineConfig config;
+  config.faults = {{FaultKind::map_failure, 1}, {FaultKind::unmap_failure, 0}};
+  Machine machine{config};
+  ASSERT_TRUE(machine.start());
+  alignas(4096) static std::array<std::byte, 3 * 4096> memory{};
+  const std::array<blkown::Segment, 2> pages{blkown::Segment{memory.data(), 4096},
+                                             blkown::Segment{memory.data() + 8192, 4096}};
+  mq::Bio bio = mq::Bio::read(0, pages, {});
+  SubmitOne submission{machine.disk(), bio};
+  machine.runtime.context(0).post(submission);
+  ASSERT_TRUE(machine.runtime.run_until_idle(10'000'000));
+  EXPECT_EQ(machine.faults.struck().size(), 2U);
+  EXPECT_EQ(machine.driver->resets(), 1U);
+  EXPECT_EQ(machine.device.quarantined_count(), 0U);
+  EXPECT_EQ(machine.disk().counters().ended_bios, 1U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
 TEST(NvmeDriver, AFatalControllerIsResetAndAllIoGoesOn) {
   MachineConfig config;
   config.faults = {{FaultKind::reset, 20}};
