@@ -288,7 +288,8 @@ inline void Connection::drop(Status reason) {
   give_back_all(reason);
   // A server that has answered is tried again at once.
   set_alarm(retry_ms_);
-  retry_ms_ = std::max<std::uint64_t>(retry_ms_, owner_.config().retry_ms);
+  const DriverConfig& config = owner_.config();
+  retry_ms_ = std::clamp<std::uint64_t>(retry_ms_ * 2, config.retry_ms, config.max_retry_ms);
 }
 
 inline void Connection::give_back_all(Status reason) {
@@ -314,7 +315,8 @@ void Connection::try_again(Handle handle, Status reason) {
 /// not see such a request time out, because the connection holds it.
 inline void Connection::watch_peer() {
   const bool is_in_message = incoming_.has_value() || !out_.empty();
-  if (state_ == State::up && is_in_message && !is_alarm_set_) {
+  const bool has_limit = owner_.config().timeout_ms != 0;
+  if (state_ == State::up && is_in_message && has_limit && !is_alarm_set_) {
     note_progress();
     set_alarm(owner_.config().timeout_ms);
   }
@@ -365,7 +367,11 @@ inline void Connection::ready(short events) {
 // --- sending -------------------------------------------------------------------------------------
 
 inline Connection::Answer Connection::queue(blkown::Idle<Rq> idle, bool is_last) {
-  if (has_given_up_) return Answer::rejected(std::move(idle), Status::offline);
+  if (has_given_up_) {
+    auto owned = std::move(idle).start();
+    owned.data().driver_data.tries = 0;  // of this I/O, not of the tag's next one
+    return Answer::rejected(std::move(owned), Status::offline);
+  }
   // The connection was lost within a batch: the queue is stopped.
   if (state_ != State::up) return Answer::rejected(std::move(idle), Status::device_resource);
   auto owned = std::move(idle).start();
@@ -652,7 +658,8 @@ inline Connection::Step Connection::finish(Claim claim, nbd::Error error) {
   retry_ms_ = 0;
   claim.data().driver_data.tries = 0;
   std::move(claim).end(nbd::status_of(error));
-  return Step::again;
+  // The end may have submitted the next I/O, whose sending may have lost the connection.
+  return state_ == State::up ? Step::again : Step::lost;
 }
 
 }  // namespace nbd_client

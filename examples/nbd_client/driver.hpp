@@ -48,7 +48,7 @@ class Connection;
 struct DriverConfig {
   std::uint32_t connections = 1;       ///< At most; 1 if the server allows no more.
   std::uint32_t depth = 64;            ///< Requests in flight on each.
-  std::uint32_t timeout_ms = 30'000;   ///< Of a request, and of a pause within a message.
+  std::uint32_t timeout_ms = 30'000;   ///< Of a request, and a pause within a message. 0: none.
   std::uint32_t connect_ms = 10'000;   ///< Of an attempt to connect, with the negotiation.
   std::uint32_t retry_ms = 50;         ///< Between two attempts. Doubles with each that fails.
   std::uint32_t max_retry_ms = 2'000;  ///< The longest time between two attempts.

@@ -53,7 +53,8 @@ namespace detail {
   opened.socket = opened.dialer->dial();
   if (!opened.socket.is_open()) return NegotiationError::connect_failed;
   const int fd = opened.socket.fd();
-  if (!wait_for_socket(fd, POLLOUT, deadline)) return NegotiationError::timed_out;
+  // Another address may answer where this one is silent.
+  if (!wait_for_socket(fd, POLLOUT, deadline)) return NegotiationError::connect_failed;
   if (opened.socket.connect_error() != 0) return NegotiationError::connect_failed;
   Negotiation negotiation{opened.name};
   while (!negotiation.advance(fd)) {

@@ -84,6 +84,10 @@ class Side {
       return "the same file as the source";
     }
     const std::uint64_t bytes = source.size_bytes();
+    if (opened_ &&
+        bytes % std::max<std::uint64_t>(opened_->info.min_bytes, blkown::mq::sector_bytes) != 0) {
+      return "its blocks do not divide the source's size";
+    }
     if (!is_new_file_) {
       return bytes > size_bytes_ ? Problem{"smaller than the source"} : std::nullopt;
     }

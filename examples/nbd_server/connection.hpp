@@ -133,6 +133,7 @@ class Connection {
 
   /// The socket has no other end any more, or the server stops.
   void hang_up() {
+    if (state_ == State::closed) return;
     if (awaits_client() || requests_ != 0) context_.counters.hung_up.add();
     close();
   }

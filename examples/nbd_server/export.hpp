@@ -52,7 +52,8 @@ class Export {
     if (info_.read_only) {
       flags |= read_only;
     } else {
-      flags |= send_trim | send_write_zeroes | send_fast_zero;
+      flags |= send_trim;
+      if (info_.can_zero) flags |= send_write_zeroes | send_fast_zero;
     }
     if (info_.rotational) flags |= rotational;
     if (structured) flags |= send_df;
@@ -120,6 +121,9 @@ namespace detail {
     return {einval, "a flush has no range"};
   }
   if (info.read_only && is_write(command)) return {eperm, "the export is read-only"};
+  if (command == nbd::Command::write_zeroes && !info.can_zero) {
+    return {einval, "the export cannot write zeroes"};
+  }
   if (request.length == 0) return {einval, "the range is empty"};
   if (request.offset > info.size || request.length > info.size - request.offset) {
     const bool fills = command == nbd::Command::write || command == nbd::Command::write_zeroes;

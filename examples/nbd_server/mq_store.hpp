@@ -28,8 +28,8 @@
 
 namespace nbd_server {
 
-/// The runtime has threads of its own, such as mq::ThreadRuntime. A disk without write_zeroes
-/// answers them with ENOTSUP; clients then write zeroes.
+/// The runtime has threads of its own, such as mq::ThreadRuntime. The export of a disk without
+/// write_zeroes does not offer them.
 template <class Driver, class Runtime>
 class MqStore final : public Store {
  public:
@@ -41,7 +41,8 @@ class MqStore final : public Store {
     return {.size = config.capacity_sectors * blkown::mq::sector_bytes,
             .min_block = config.logical_block_bytes,
             .preferred_block = std::max<std::uint32_t>(4096, config.logical_block_bytes),
-            .read_only = config.read_only};
+            .read_only = config.read_only,
+            .can_zero = config.limits.max_write_zeroes_sectors != 0};
   }
 
   [[nodiscard]] std::expected<void, std::string> attach(const StoreContext& context) override {

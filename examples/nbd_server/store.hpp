@@ -25,6 +25,8 @@ struct StoreInfo {
   std::uint32_t preferred_block = 4096;
   bool read_only = false;
   bool rotational = false;
+  bool can_zero = true;  ///< Write Zeroes.
+  bool is_block_device = false;
 };
 
 /// The lookups that were refused, by reason: ids that a store's device sent and that named no I/O.

@@ -66,7 +66,8 @@ class UringStore final : public Store {
     struct stat status{};
     if (fstat(fd.get(), &status) != 0) return std::unexpected(path + ": " + std::strerror(errno));
     StoreInfo info{.size = static_cast<std::uint64_t>(status.st_size), .read_only = read_only};
-    if (S_ISBLK(status.st_mode)) {
+    info.is_block_device = S_ISBLK(status.st_mode);
+    if (info.is_block_device) {
       if (ioctl(fd.get(), BLKGETSIZE64, &info.size) != 0) {
         return std::unexpected(path + ": " + std::strerror(errno));
       }
@@ -103,8 +104,15 @@ class UringStore final : public Store {
   }
 
   void start(blkown::Owned<Rq> request, std::uint32_t worker) override {
+    const Command& command = request.data();
+    constexpr std::uint16_t fast_and_no_hole =
+        nbd::command_flag::fast_zero | nbd::command_flag::no_hole;
+    // The kernel zeroes blocks of a device without a hole by writing, if the device cannot.
+    if (info_.is_block_device && command.has_flag(fast_and_no_hole)) {
+      return std::move(request).end(blkown::Status::not_supported);
+    }
     Transfer& transfer = transfer_of(request.queue(), request.tag());
-    transfer.step = first_step(request.data().wire.command);
+    transfer.step = first_step(command.wire.command);
     transfer.done_bytes = 0;
     publish(*lanes_[worker], std::move(request).into_claim());
   }
@@ -137,9 +145,12 @@ class UringStore final : public Store {
     auto at = static_cast<off_t>(offset);
     bool is_hole = false;
     while (at != end && extents.size() != max) {
-      // The end of this extent. Without an answer, the rest is allocated.
+      // The end of this extent. Without an answer, the rest is allocated; ENXIO: no data is behind.
       off_t next = lseek(fd_.get(), at, is_hole ? SEEK_DATA : SEEK_HOLE);
-      if (next < 0) next = end;
+      if (next < 0) {
+        is_hole = is_hole && errno == ENXIO;
+        next = end;
+      }
       next = std::min(next, end);
       if (next != at) {
         extents.push_back(
