@@ -26,7 +26,8 @@ from source import code_of, functions
 PARTS = {"core": ("core", "dma", "death", "fuzz", "poison"), "dma": ("dma", "death", "examples"),
          "mq": ("mq", "death", "fuzz"), "nvme": ("nvme", "examples"), "sim": ("sim",)}
 # Programs with a main function of their own, and what they are run with.
-MAINS = {"adversary": ("--seeds", "20"), "mq_adversary": ("--seeds", "5")}
+MAINS = {"adversary": ("--seeds", "20"), "message_adversary": ("--seeds", "20"),
+         "mq_adversary": ("--seeds", "5")}
 # Test cases that look at the whole program, whose files are compiled apart here.
 OF_WHOLE_PROGRAMS = "Coverage.*"
 # Mutants need no long run: the counts of the stress tests and random tests are divided by this.

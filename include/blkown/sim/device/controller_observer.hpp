@@ -42,8 +42,8 @@ class CommandObserver {
   virtual void entry_taken(std::uint32_t queue) = 0;
   /// The controller was stopped: it has given up all commands and emptied all rings.
   virtual void stopped() = 0;
-  /// The driver has connected the queue of a MessageDevice again: the device has given up the
-  /// queue's commands and replies.
+  /// The driver has deleted a completion queue of an NvmeController, or connected a queue of a
+  /// MessageDevice again: the device has given up the queue's commands, and its entries or replies.
   virtual void queue_stopped(std::uint32_t) {}
 };
 

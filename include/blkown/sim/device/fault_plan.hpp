@@ -21,8 +21,8 @@ namespace sim {
 
 /// A fault of the device, or of the path between driver and device. An NvmeController has all but
 /// short_transfer, doorbell_refused and refused_and_forged. A MessageDevice has all but
-/// before_publish, dma_after_unmap, map_failure and no_phase_change. A new kind is added at the
-/// end: the number of a kind is part of the draw that decides when the kind strikes.
+/// before_publish, dma_after_unmap, map_failure, unmap_failure and no_phase_change. A new kind is
+/// added at the end: the number of a kind is part of the draw that decides when the kind strikes.
 enum class FaultKind : std::uint8_t {
   duplicate,           ///< The completion is sent twice.
   stale,               ///< The completion of an earlier I/O is sent again.

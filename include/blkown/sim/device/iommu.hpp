@@ -140,10 +140,7 @@ class Iommu {
       const std::lock_guard guard{home.mutex};
       std::uint64_t first = 0;
       if (find_free(home, count, first)) {
-        if (home.latest_queue != cookie.queue.value && home.latest_queue != no_queue) {
-          ++home.changes_of_queue;
-        }
-        home.latest_queue = cookie.queue.value;
+        if (cookie != dma::no_io) note_queue(home, cookie.queue.value);
         return fill(home, first, mapping);
       }
     }
@@ -341,8 +338,8 @@ class Iommu {
     std::uint64_t next = 0;  // one past the latest mapping
     std::uint64_t mapped_pages = 0;
     std::uint64_t changes_of_queue = 0;
-    std::uint32_t latest_queue = no_queue;
-    std::vector<std::uint32_t> waiting;  // stale pages that were invalidated
+    std::uint32_t latest_queue = no_queue;  // of the latest I/O
+    std::vector<std::uint32_t> waiting;     // stale pages that were invalidated
   };
   /// All areas locked.
   class AllAreas {
@@ -367,6 +364,12 @@ class Iommu {
     std::uint64_t page_count;
   };
 
+  /// Counts an I/O of another queue than the latest one of the area.
+  /// Precondition: the area's mutex is held.
+  static void note_queue(Area& area, std::uint32_t queue) noexcept {
+    if (area.latest_queue != queue && area.latest_queue != no_queue) ++area.changes_of_queue;
+    area.latest_queue = queue;
+  }
   /// The number of pages that hold the bytes, from an offset within the first page on.
   [[nodiscard]] static std::uint64_t pages_of(std::uint64_t offset, std::uint64_t length_bytes) {
     return (offset + length_bytes + page_bytes - 1) / page_bytes;

@@ -19,6 +19,7 @@
 #include <blkown/sim/device/nvme_identify.hpp>
 #include <blkown/sim/device/nvme_queue.hpp>
 #include <blkown/sim/device/nvme_state.hpp>
+#include <blkown/sim/device/range_lock.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

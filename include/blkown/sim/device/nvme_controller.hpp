@@ -26,6 +26,8 @@
 #include <bit>
 #include <blkown/config.hpp>
 #include <blkown/detail/user_list.hpp>
+#include <blkown/dma/backend.hpp>
+#include <blkown/dma/iova.hpp>
 #include <blkown/nvme/features.hpp>
 #include <blkown/nvme/log_page.hpp>
 #include <blkown/nvme/registers.hpp>
@@ -39,6 +41,7 @@
 #include <blkown/sim/device/nvme_queue.hpp>
 #include <blkown/sim/device/nvme_registers.hpp>
 #include <blkown/sim/device/nvme_state.hpp>
+#include <blkown/sim/device/range_lock.hpp>
 #include <blkown/tag.hpp>
 #include <cstddef>
 #include <cstdint>

@@ -229,12 +229,14 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
 
   void interrupt() {
     history_.begin_event("interrupt", now_ns_);
-    // An NvmeController has a vector for each queue, and vector 0 for the admin queue.
-    const std::uint32_t count = config_.queue_count + (Base::is_nvme ? 1 : 0);
-    auto vector = static_cast<std::uint32_t>(dice_.below(count));
-    while ((interrupts_ >> vector & 1U) == 0) vector = (vector + 1) % count;
+    auto vector = static_cast<std::uint32_t>(dice_.below(vector_count()));
+    while ((interrupts_ >> vector & 1U) == 0) vector = (vector + 1) % vector_count();
     interrupts_ &= ~(std::uint64_t{1} << vector);
     interrupt_driver(vector);
+  }
+  /// An NvmeController has a vector for each queue, and vector 0 for the admin queue.
+  [[nodiscard]] std::uint32_t vector_count() const noexcept {
+    return config_.queue_count + (Base::is_nvme ? 1 : 0);
   }
   void interrupt_driver(std::uint32_t vector) {
     if constexpr (Base::is_nvme) {
@@ -247,6 +249,10 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
   /// Runs one interrupt in four at once if the driver is in submit() or timeout(), as another
   /// processor would. The others become events.
   void on_interrupt(std::uint32_t vector) {
+    if (vector >= vector_count()) {
+      fail("an I/O completion queue has a vector that is not its identifier");
+      return;
+    }
     if (is_interruptible_ && dice_.chance(1, 4)) {
       is_interruptible_ = false;
       interrupt_driver(vector);
@@ -276,9 +282,7 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
   }
   static void on_lookup(void* self, QueueIndex queue, std::uint64_t value, LookupReason reason) {
     CoreWorld& world = self_of(self);
-    // Queue 0 of an NvmeController is the admin queue.
-    const QueueIndex its_queue{queue.value + (Base::is_nvme ? 1 : 0)};
-    world.note_lookup(world.tags_, its_queue, value, reason);
+    world.note_lookup(world.tags_, queue, value, reason);
     if (reason == LookupReason::none) world.note_accepted(world.tags_, queue, value);
   }
   [[nodiscard]] static CoreWorld& self_of(void* self) noexcept {

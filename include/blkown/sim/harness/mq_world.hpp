@@ -140,6 +140,9 @@ class IoQueueEvents : public NvmeObserver {
   void foreign_entry_posted(std::uint32_t queue) override {
     if (queue != 0) oracle_.foreign_entry_posted(queue);
   }
+  void queue_stopped(std::uint32_t queue) override {
+    if (queue != 0) oracle_.queue_stopped(queue);
+  }
   void stopped() override { oracle_.stopped(); }
 
  private:
@@ -304,7 +307,7 @@ class MqWorld : public WorldBaseOf<NvmeController> {
   }
   /// The world's part of a disk's configuration.
   void choose(mq::DiskConfig& disk) const {
-    // Few enough that many bios are split.
+    // Small enough that many bios are split.
     const std::uint32_t max_sectors = config_.block_bytes == 512 ? 8 : 16;
     disk.limits.max_sectors = std::min(disk.limits.max_sectors, max_sectors);
     disk.limits.max_segments = std::min(disk.limits.max_segments, 4U);
@@ -395,8 +398,7 @@ class MqWorld : public WorldBaseOf<NvmeController> {
   }
   static void on_trace(void* self, const mq::TraceEvent& event) {
     if (event.step == mq::TraceStep::looked_up) {
-      of(self).note_lookup(of(self).tags(), QueueIndex{event.queue.value + 1}, event.value,
-                           event.reason);
+      of(self).note_lookup(of(self).tags(), event.queue, event.value, event.reason);
       if (event.reason == LookupReason::none) {
         of(self).note_accepted(of(self).tags(), event.queue, event.value);
       }
@@ -474,6 +476,8 @@ class MqWorld : public WorldBaseOf<NvmeController> {
     disk_.reset();
     if (!driver_->stop()) return fail("the driver did not stop the controller");
     pump_.finish(runtime_);
+    if (!check_->after_event()) add(check_->finding());
+    if (!finding().what.empty()) return false;
     return check_after_stop();
   }
 

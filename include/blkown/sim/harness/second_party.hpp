@@ -17,6 +17,7 @@
 #include <blkown/mq/control.hpp>
 #include <blkown/mq/disk.hpp>
 #include <blkown/mq/limits.hpp>
+#include <blkown/mq/op.hpp>
 #include <blkown/mq/timer.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/status.hpp>

@@ -45,7 +45,7 @@ class Workload {
     std::byte* memory = nullptr;
     bool is_in_flight = false;
     bool is_tainted = false;                    // the driver accepted a false completion
-    bool must_fail = false;                     // compares the medium with data that it has not
+    bool must_fail = false;                     // a compare with other data than the medium's
     std::array<bool, slot_sectors> is_known{};  // the model knows the sector's content
   };
 

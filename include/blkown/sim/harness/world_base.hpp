@@ -76,8 +76,8 @@ class WorldBaseOf {
   [[nodiscard]] const LookupTally& lookups() const noexcept { return lookups_; }
   /// The number of I/Os that ended.
   [[nodiscard]] std::uint64_t ended() const noexcept { return ended_; }
-  /// The number of I/Os that ended as without faults: with Status::ok, or a compare of data that
-  /// the medium has not with an error.
+  /// The number of I/Os that ended as they would without faults: with Status::ok, or, for a compare
+  /// with other data than the medium's, with an error.
   [[nodiscard]] std::uint64_t ended_ok() const noexcept { return ended_ok_; }
   /// The number of events of the world and of the controller.
   [[nodiscard]] std::uint64_t events() { return history_.event() + controller_.events(); }
@@ -140,7 +140,9 @@ class WorldBaseOf {
   void note_lookup(const TagSet<R>& tags, QueueIndex queue, std::uint64_t value,
                    LookupReason reason) {
     ++lookups_[static_cast<std::size_t>(reason)];
-    const auto verdict = oracle_.note_lookup(queue.value, value, reason == LookupReason::none);
+    // Queue 0 of an NvmeController is the admin queue.
+    const std::uint32_t its_queue = queue.value + (is_nvme ? 1 : 0);
+    const auto verdict = oracle_.note_lookup(its_queue, value, reason == LookupReason::none);
     for (const auto& entry : verdict.false_completions) distrust(entry);
     switch (verdict.truth) {
       case LookupTruth::fits: break;

@@ -33,7 +33,8 @@ struct WorldConfig {
 
   /// The sectors of a block of the namespace.
   [[nodiscard]] std::uint32_t block_sectors() const noexcept { return block_bytes / 512; }
-  /// The cookie layout of the seed. The three layouts have wide and narrow generations, and a queue
+  /// The cookie layout of a MessageWorld. The worlds of an NvmeController have
+  /// CookieLayout::nvme(). The three layouts have wide and narrow generations, and a queue
   /// field or none.
   [[nodiscard]] CookieLayout layout() const noexcept {
     switch (seed % 3) {
