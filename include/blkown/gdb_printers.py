@@ -395,9 +395,11 @@ class TagCache:
 class EndSink(Text):
     def text(self):
         value = self.value
-        if int(value['delivery_']) != 0:
-            return 'EndSink to 0x%x' % int(value['context_'])
-        return 'EndSink of ' + function_text(value['function_'], value['context_'])
+        if int(value['function_']) != 0:
+            return 'EndSink of ' + function_text(value['function_'], value['context_'])
+        if int(value['delivery_']) == 0:
+            return 'EndSink, no function'
+        return 'EndSink to 0x%x' % int(value['context_'])
 
 
 class EndProof(Text):
