@@ -47,7 +47,8 @@ have_uring() {
   [ "$status" -ne 3 ]
 }
 
-# Prints the backends that work on this machine. Checks the error of a backend that does not.
+# Prints the backends that work on this machine. Checks the error of a backend that does not, and fails if
+# it is wrong, which `for` would not notice: assign the list first.
 backends() {
   if have_uring; then
     echo uring threads
@@ -64,7 +65,8 @@ sizes() {
   local backend size shape
   for size in 0 1 511 512 513 4096 131071 131072 131073 1048589; do
     random_file source $size
-    for backend in $(backends); do
+    list=$(backends)
+    for backend in $list; do
       for shape in "" "--depth 1 --block-bytes 512" "--depth=4096 --block-bytes=513" \
           "--depth 3 --block-bytes 1m" "--depth 64 --block-bytes 4k"; do
         rm -f out/copy
@@ -89,7 +91,8 @@ sizes() {
 # that completes before its I/O finds the I/O, and a later one is rejected.
 timeouts() {
   local requests before rejected
-  [ "$(backends)" != threads ] || return 0
+  list=$(backends)
+  [ "$list" != threads ] || return 0
   random_file source 3000017
   run "$program" --timeout-ms 3600000 --block-bytes 4k --depth 64 --check source out/copy
   expect 0 "checked 3000017 bytes: equal"
@@ -127,7 +130,8 @@ timeouts() {
 terminal() {
   local backend
   random_file source 5000000
-  for backend in $(backends); do
+  list=$(backends)
+  for backend in $list; do
     run script -qec "'$program' --backend $backend --check source out/copy" /dev/null
     expect 0 "copied 5000000 bytes in "
     grep -qP '\r\e\[Kcopied +\d+%, [\d.]+ [KM]?i?B of 4.8 MiB' stdout || fail "no progress"
@@ -184,7 +188,8 @@ TEXT
 sources() {
   local backend
   echo old >out/copy
-  for backend in $(backends); do
+  list=$(backends)
+  for backend in $list; do
     run "$program" --backend "$backend" missing out/copy
     expect 1 "missing: cannot open it: No such file or directory"
     run "$program" --backend "$backend" out out/copy
@@ -218,7 +223,8 @@ sources() {
 destinations() {
   local backend
   random_file source 100000
-  for backend in $(backends); do
+  list=$(backends)
+  for backend in $list; do
     local copy=("$program" --backend "$backend")
     echo old >out/copy
     run "${copy[@]}" source out/copy
@@ -279,7 +285,8 @@ destinations() {
 full() {
   local backend
   random_file source 300000
-  for backend in $(backends); do
+  list=$(backends)
+  for backend in $list; do
     echo old >out/copy
     # shellcheck disable=SC2016
     run bash -c 'ulimit -f 100; exec "$@"' limited \
@@ -295,7 +302,8 @@ full() {
     echo "no right to mount: tested with the limit on file sizes only"
     return
   fi
-  for backend in $(backends); do
+  list=$(backends)
+  for backend in $list; do
     # shellcheck disable=SC2016
     run "${own_mounts[@]}" bash -c '
       mount -t tmpfs -o size=64k none small
@@ -314,7 +322,8 @@ full() {
 interrupted() {
   local backend signal pid tries
   truncate -s 1G source
-  for backend in $(backends); do
+  list=$(backends)
+  for backend in $list; do
     for signal in INT TERM HUP; do
       echo old >out/copy
       # A background child of a script ignores SIGINT by default.
@@ -356,7 +365,8 @@ disabled() {
 # copies.
 locked_memory() {
   local unprivileged=()
-  [ "$(backends)" != threads ] || return 0
+  list=$(backends)
+  [ "$list" != threads ] || return 0
   random_file source 300001
   [ "$(id -u)" -ne 0 ] || unprivileged=(setpriv --bounding-set=-ipc_lock)
   # shellcheck disable=SC2016
