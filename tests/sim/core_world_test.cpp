@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <blkown/sim/harness/core_world.hpp>
 #include <blkown/sim/kit.hpp>
 #include <cstdint>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "sim/broken/ended_on_timeout.hpp"
+#include "sim/broken/issue_before_publish.hpp"
 #include "sim/broken/status_ignored.hpp"
 #include "sim/nvme_ring_driver.hpp"
 
@@ -158,6 +160,21 @@ TEST(CoreWorld, AFindingEndsTheRunAndIsReproducible) {
     if (i == 0) first = world.history().event();
     EXPECT_EQ(world.history().event(), first);
   }
+}
+
+// Goal: the finding of a lookup names the queue of the lookup, the first one and the last one, too.
+TEST(CoreWorld, TheFindingOfALookupNamesItsRequest) {
+  std::array<int, 2> findings{};
+  for (std::uint64_t seed = 0; seed != 16; ++seed) {
+    auto& world = caught<World>(config_of(seed), &make<nvme_ring::broken::IssueBeforePublish>);
+    ASSERT_FALSE(world.run());
+    const sim::Finding& finding = world.finding();
+    if (finding.what != "the driver refused the genuine completion of an I/O") continue;
+    ASSERT_TRUE(finding.has_request) << seed;
+    ++findings.at(finding.queue.value);
+  }
+  EXPECT_NE(findings[0], 0);
+  EXPECT_NE(findings[1], 0);
 }
 
 TEST(CoreWorld, AFindingFromOutsideEndsTheRun) {
