@@ -117,7 +117,7 @@ class Controller {
   [[nodiscard]] std::optional<EndProof> stop() {
     if (!state_.disable().has_value() && !platform_.cut_off()) return std::nullopt;
     const EndProof proof = device_.declare_stopped();
-    admin_.abandon(proof);
+    if (!is_freed_) admin_.abandon(proof);
     return proof;
   }
 
@@ -129,8 +129,11 @@ class Controller {
     return stop();
   }
 
-  /// Frees the rings and buffers. False: the proof is not of a stop of this device.
+  /// Frees the rings and buffers, unless they are free. False: the proof is not of a stop of this
+  /// device.
+  /// Precondition: no interrupt of the admin queue comes any more.
   [[nodiscard]] bool free(const EndProof& proof) {
+    if (is_freed_) return true;
     auto freed = std::move(memory_).free(proof);
     if (!freed.has_value()) memory_ = std::move(freed.error());
     is_freed_ = freed.has_value();

@@ -206,7 +206,7 @@ TEST(UnmapFails, AMappingThatTheDeviceHasNotSeenStaysToo) {
   EXPECT_EQ(rig.driver.state(), "2 claimed");
 
   rig.backend.refuse_unmap = 2;
-  EXPECT_EQ(rig.active(claim).cancel(claim).value(), UnmapResult::quarantined);
+  EXPECT_EQ(*rig.active(claim).cancel(claim), UnmapResult::quarantined);
   EXPECT_EQ(rig.driver.state(), "3 claimed");
   EXPECT_EQ(rig.driver.reports.count(), 2U);
   std::move(claim).end_ok();
