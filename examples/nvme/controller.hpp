@@ -301,8 +301,7 @@ class Controller {
     info_.max_transfer_bytes = data.max_transfer_bytes(state_.cap().min_page_bytes());
     info_.max_queue_entries = state_.cap().max_queue_entries();
     // At most half of the tags: the others are for events and for commands that are waited for.
-    info_.namespace_count =
-        std::min(data.namespace_count.get(), blkown::nvme::all_namespaces - 1);
+    info_.namespace_count = std::min(data.namespace_count.get(), blkown::nvme::all_namespaces - 1);
     info_.max_aborts = std::min(data.max_aborts(), Admin::depth / 2);
     info_.has_write_cache = data.has_volatile_write_cache();
     info_.has_discard = data.supports_io(blkown::nvme::oncs::dataset_management);
