@@ -51,6 +51,7 @@ struct DriverConfig {
   std::uint32_t poll_queues = 0;  ///< Without interrupts, for Disk::poll.
   std::uint32_t depth = 64;       ///< Requests of each queue, at most 4,095.
   std::uint16_t max_tries = 5;    ///< Of an I/O whose failure may be temporary.
+  std::uint16_t max_starts = 3;   ///< Attempts to bring the controller up, until it is given up.
 };
 
 /// The driver. The controller is one of ControllerOf<R, B, P>.
@@ -92,7 +93,7 @@ class DriverOf {
   /// Errors: those of Controller::start; memory. Call shut_down() then.
   [[nodiscard]] Result start() {
     Result started = bring_up();
-    for (unsigned tries = 1; tries != max_starts && !started.has_value(); ++tries) {
+    for (unsigned tries = 1; tries < config_.max_starts && !started.has_value(); ++tries) {
       if (!controller_.stop().has_value()) break;
       started = bring_up();
     }
@@ -379,9 +380,6 @@ class DriverOf {
   }
 
  private:
-  /// The attempts to bring the controller up.
-  static constexpr unsigned max_starts = 3;
-
   [[nodiscard]] Result bring_up() {
     if (auto started = controller_.start(); !started.has_value()) return started;
     if (queues_.size() == 0) fit_to(controller_.info().io_queues);
