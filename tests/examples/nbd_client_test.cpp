@@ -696,13 +696,18 @@ TEST(NbdClientChunks, DataForAWriteEndsTheConnection) {
   EXPECT_EQ(world.counters().violations, 1U);
 }
 
-TEST(NbdClientChunks, AChunkInADialectWithoutThemEndsTheConnection) {
-  NbdWorld world{{.has_structured_replies = false}};
-  world.server.on_request = [&](Peer& peer, const nbd::Request& request) {
+/// Has the server answer its first command with a chunk of data, whatever was negotiated.
+void answer_first_with_one_chunk(NbdWorld& world, bool is_last) {
+  world.server.on_request = [&world, is_last](Peer& peer, const nbd::Request& request) {
     if (world.server.seen.size() != 1) return false;
-    peer.send(data_chunk(request.cookie, request.offset, Bytes(512, poison), true));
+    peer.send(data_chunk(request.cookie, request.offset, Bytes(512, poison), is_last));
     return true;
   };
+}
+
+TEST(NbdClientChunks, AChunkInADialectWithoutThemEndsTheConnection) {
+  NbdWorld world{{.has_structured_replies = false}};
+  answer_first_with_one_chunk(world, true);
   Bytes back(512);
   EXPECT_EQ(world.read(0, back), Status::ok);
   EXPECT_EQ(back, Bytes(512));
@@ -724,11 +729,7 @@ TEST(NbdClientChunks, TheFirstErrorOfAReplyIsTheStatus) {
 
 TEST(NbdClientChunks, AReplyWhoseLastChunkNeverComesTimesOut) {
   NbdWorld world{{}, {.depth = 8, .timeout_ms = 100}};
-  world.server.on_request = [&](Peer& peer, const nbd::Request& request) {
-    if (world.server.seen.size() != 1) return false;
-    peer.send(data_chunk(request.cookie, request.offset, Bytes(512, poison), false));
-    return true;
-  };
+  answer_first_with_one_chunk(world, false);
   Bytes back(512);
   EXPECT_EQ(world.read(0, back), Status::ok);
   EXPECT_EQ(back, Bytes(512));

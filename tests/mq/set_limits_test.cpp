@@ -428,15 +428,17 @@ TEST(SetLimits, APartThatIsRefusedOrRequeuedIsIssuedAgain) {
   write.expect_written(bench);
 }
 
+/// A disk whose requests can move from one queue to the other, which has a tag of its own.
+constexpr mq::DiskConfig two_queues_of_one_tag{.capacity_sectors = 1024,
+                                               .limits = {.max_sectors = 32},
+                                               .normal_queues = 2,
+                                               .max_normal_queues = 2,
+                                               .depth = 1};
+
 // Goal: a request with a rest that moves to another queue takes its rest along.
 TEST(SetLimits, ARequestThatWasCutMovesToAnotherQueue) {
   for (const bool exchanges : {false, true}) {
-    Bench bench{{.capacity_sectors = 1024,
-                 .limits = {.max_sectors = 32},
-                 .normal_queues = 2,
-                 .max_normal_queues = 2,
-                 .depth = 1},
-                2};
+    Bench bench{two_queues_of_one_tag, 2};
     bench.driver.mode = Mode::keep;
     Write moved{0, 32}, resident{64, 31}, behind{128, 30};
     bench.disk->submit(bench.context(1), *moved.bio);
@@ -481,12 +483,7 @@ TEST(SetLimits, ARemovalEndsRequestsThatWereCut) {
 
 // Goal: the same for a request that also moved to another queue.
 TEST(SetLimits, ARemovalEndsARequestThatWasCutAndMoved) {
-  Bench bench{{.capacity_sectors = 1024,
-               .limits = {.max_sectors = 32},
-               .normal_queues = 2,
-               .max_normal_queues = 2,
-               .depth = 1},
-              2};
+  Bench bench{two_queues_of_one_tag, 2};
   bench.driver.mode = Mode::keep;
   Write write{0, 32};
   bench.disk->submit(bench.context(1), *write.bio);
