@@ -6,6 +6,7 @@
 // front end, which uses the core only. memory_store.hpp, uring_store.hpp and mq_store.hpp are three
 // ways to execute a command. worker.hpp and server.hpp are the threads around it. The wire format
 // is in nbd/.
+// storage/ has what other front ends share.
 
 #include <poll.h>
 #include <signal.h>

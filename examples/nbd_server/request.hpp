@@ -25,6 +25,7 @@
 
 #include "nbd/messages.hpp"
 #include "payload.hpp"
+#include "storage/io.hpp"
 
 namespace nbd_server {
 
@@ -59,7 +60,7 @@ using Rq = blkown::Request<Command>;
 using Tags = blkown::TagSet<Rq>;
 
 /// The layout of the ids that a store gives to its device. A connection is a hardware queue.
-inline constexpr blkown::CookieLayout cookie_layout = blkown::CookieLayout::io_uring();
+using storage::cookie_layout;
 /// The largest number of connections: all values of the layout's queue but one.
 inline constexpr std::uint32_t max_connections = 255;
 

@@ -129,15 +129,8 @@ class Server {
                  total(&Counters::dropped), total(&Counters::read_bytes),
                  total(&Counters::written_bytes));
     std::fprintf(file, "refused lookups:");
-    bool any = false;
-    for (std::size_t i = 0; i != blkown::lookup_reason_count; ++i) {
-      const auto reason = static_cast<blkown::LookupReason>(i);
-      const std::uint64_t count = refused_lookups_.get(reason);
-      if (count == 0) continue;
-      std::fprintf(file, "%s %s %" PRIu64, any ? "," : "", to_string(reason), count);
-      any = true;
-    }
-    std::fprintf(file, "%s\nin flight: %zu\n", any ? "" : " none", tags_->in_flight());
+    refused_lookups_.print(file);
+    std::fprintf(file, "\nin flight: %zu\n", tags_->in_flight());
     print_in_flight(*tags_, file);
     std::fflush(file);
   }

@@ -5,8 +5,6 @@
 #ifndef NBD_SERVER_STORE_HPP
 #define NBD_SERVER_STORE_HPP
 
-#include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -15,6 +13,7 @@
 #include <vector>
 
 #include "request.hpp"
+#include "storage/io.hpp"
 
 namespace nbd_server {
 
@@ -29,22 +28,7 @@ struct StoreInfo {
   bool is_block_device = false;
 };
 
-/// The lookups that were refused, by reason: ids that a store's device sent and that named no I/O.
-/// Context: any.
-class RefusedLookups {
- public:
-  void count(blkown::LookupReason reason) noexcept {
-    // n -> n + 1. Relaxed: a number for the report, which orders nothing.
-    counts_[static_cast<std::size_t>(reason)].fetch_add(1, std::memory_order_relaxed);
-  }
-  [[nodiscard]] std::uint64_t get(blkown::LookupReason reason) const noexcept {
-    // Relaxed: as above.
-    return counts_[static_cast<std::size_t>(reason)].load(std::memory_order_relaxed);
-  }
-
- private:
-  std::array<std::atomic<std::uint64_t>, blkown::lookup_reason_count> counts_{};
-};
+using storage::RefusedLookups;
 
 /// What a store gets from the server that uses it.
 struct StoreContext {

@@ -1,38 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// UringStore: an export of a file or a block device, through io_uring. Each worker has a ring. The
-// user_data of an entry is the request's cookie, and the ring sends it back with the result.
-//
-//   1. A command is one or more steps: a transfer, which may be short and is then continued; an
-//      allocation; a sync after it. Each step is a publication, with a cookie of its own.
-//   2. A step that moves data maps its memory: the payloads of the worker's slots in the buffers
-//   that
-//      are registered with the ring, others at their own address. The mapping pins the request.
-//   3. The step's completion is looked up. Its Claim proves that the kernel is done with the
-//   memory.
-//   4. A step that the ring has no room for is held back, and published at the next poll().
-//
-// A client that is gone changes nothing here: the kernel has the memory until the step's
-// completion, and until then neither the request nor the memory is used for anything else.
+// UringStore: an export of a file or a block device, through the io_uring of
+// storage/uring_file.hpp, which other front ends share.
 
 #ifndef NBD_SERVER_URING_STORE_HPP
 #define NBD_SERVER_URING_STORE_HPP
 
-#include <fcntl.h>
-#include <liburing.h>
-#include <linux/fs.h>
-#include <sys/eventfd.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <blkown/blkown.hpp>
-#include <blkown/dma/dma.hpp>
-#include <blkown/dma/identity_backend.hpp>
-#include <blkown/dma/uring_buffers.hpp>
-#include <blkown/error_code.hpp>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -40,19 +16,37 @@
 #include <cstring>
 #include <expected>
 #include <memory>
-#include <optional>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "nbd/messages.hpp"
-#include "payload.hpp"
 #include "request.hpp"
+#include "storage/io.hpp"
+#include "storage/uring_file.hpp"
 #include "store.hpp"
-#include "worker.hpp"
 
 namespace nbd_server {
+
+/// The command's I/O.
+[[nodiscard]] inline storage::Io io_of(const Command& command) noexcept {
+  using storage::Operation;
+  storage::Io io{.is_durable = command.has_flag(nbd::command_flag::fua),
+                 .keeps_blocks = command.has_flag(nbd::command_flag::no_hole),
+                 .is_fast = command.has_flag(nbd::command_flag::fast_zero),
+                 .offset = command.wire.offset,
+                 .length = command.wire.length,
+                 .memory = command.payload.memory()};
+  switch (command.wire.command) {
+    case nbd::Command::write: io.operation = Operation::write; break;
+    case nbd::Command::trim: io.operation = Operation::discard; break;
+    case nbd::Command::write_zeroes: io.operation = Operation::write_zeroes; break;
+    case nbd::Command::flush: io.operation = Operation::flush; break;
+    case nbd::Command::cache: io.operation = Operation::read_ahead; break;
+    default: io.operation = Operation::read; break;
+  }
+  return io;
+}
 
 class UringStore final : public Store {
  public:
@@ -60,83 +54,35 @@ class UringStore final : public Store {
   /// Errors: the reason in words.
   [[nodiscard]] static std::expected<std::unique_ptr<Store>, std::string> open(
       const std::string& path, bool read_only, bool direct) {
-    const int flags = (read_only ? O_RDONLY : O_RDWR) | (direct ? O_DIRECT : 0) | O_CLOEXEC;
-    Descriptor fd{::open(path.c_str(), flags)};
-    if (fd.get() < 0) return std::unexpected(path + ": " + std::strerror(errno));
-    struct stat status{};
-    if (fstat(fd.get(), &status) != 0) return std::unexpected(path + ": " + std::strerror(errno));
-    StoreInfo info{.size = static_cast<std::uint64_t>(status.st_size), .read_only = read_only};
-    info.is_block_device = S_ISBLK(status.st_mode);
-    if (info.is_block_device) {
-      if (ioctl(fd.get(), BLKGETSIZE64, &info.size) != 0) {
-        return std::unexpected(path + ": " + std::strerror(errno));
-      }
-    } else if (!S_ISREG(status.st_mode)) {
-      return std::unexpected(path + ": neither a file nor a block device");
-    }
-    if (direct) info.min_block = direct_block_of(fd.get());
-    if (info.size % info.min_block != 0) {
-      return std::unexpected(path + ": the flag direct needs a size of whole blocks of " +
-                             std::to_string(info.min_block) + " bytes");
-    }
-    return std::unique_ptr<Store>{new UringStore{std::move(fd), info}};
+    auto file = File::open(path, read_only, direct);
+    if (!file) return std::unexpected(file.error());
+    return std::unique_ptr<Store>{new UringStore{std::move(*file)}};
   }
 
-  [[nodiscard]] StoreInfo info() const override { return info_; }
+  [[nodiscard]] StoreInfo info() const override {
+    const storage::FileInfo info = file_->info();
+    return {.size = info.size,
+            .min_block = info.min_block,
+            .read_only = info.read_only,
+            .is_block_device = info.is_block_device};
+  }
 
   [[nodiscard]] std::expected<void, std::string> attach(const StoreContext& context) override {
-    tags_ = &context.tags;
-    refused_ = &context.refused;
-    transfers_ = std::make_unique<Transfer[]>(std::size_t{tags_->queue_count()} * tags_->depth());
-    for (const blkown::Segment& region : context.regions) {
-      lanes_.push_back(std::make_unique<Lane>(region));
-      if (const int error = lanes_.back()->open(); error != 0) {
-        return std::unexpected(std::string{"io_uring is not available: "} + std::strerror(error));
-      }
-    }
-    if (!lanes_.empty() && lanes_.front()->register_error != 0) {
+    auto attached = file_->attach(context.tags, context.refused, context.regions);
+    if (attached && file_->register_error() != 0) {
       std::fprintf(stderr,
                    "nbd_server: buffers not registered with the kernel, going on without: %s; raise"
                    " the limit on locked memory (ulimit -l)\n",
-                   std::strerror(lanes_.front()->register_error));
+                   std::strerror(file_->register_error()));
     }
-    return {};
+    return attached;
   }
 
   void start(blkown::Owned<Rq> request, std::uint32_t worker) override {
-    const Command& command = request.data();
-    constexpr std::uint16_t fast_and_no_hole =
-        nbd::command_flag::fast_zero | nbd::command_flag::no_hole;
-    // The kernel zeroes blocks of a device without a hole by writing, if the device cannot.
-    if (info_.is_block_device && command.has_flag(fast_and_no_hole)) {
-      return std::move(request).end(blkown::Status::not_supported);
-    }
-    Transfer& transfer = transfer_of(request.queue(), request.tag());
-    transfer.step = first_step(command.wire.command);
-    transfer.done_bytes = 0;
-    publish(*lanes_[worker], std::move(request).into_claim());
+    file_->start(std::move(request), worker);
   }
-
-  [[nodiscard]] int wake_fd(std::uint32_t worker) override { return lanes_[worker]->wake.get(); }
-
-  void poll(std::uint32_t worker) override {
-    Lane& lane = *lanes_[worker];
-    for (Claim& claim : std::exchange(lane.held_back, {})) publish(lane, std::move(claim));
-    do {
-      // A submission that fails for lack of memory is tried again below.
-      if (io_uring_sq_ready(&lane.ring) != 0) static_cast<void>(io_uring_submit(&lane.ring));
-      io_uring_cqe* cqe = nullptr;
-      while (io_uring_peek_cqe(&lane.ring, &cqe) == 0) {
-        const std::uint64_t value = cqe->user_data;
-        const int result = cqe->res;
-        io_uring_cqe_seen(&lane.ring, cqe);
-        complete(lane, value, result);
-      }
-    } while (io_uring_sq_ready(&lane.ring) != 0 && io_uring_cq_ready(&lane.ring) != 0);
-    const std::uint64_t one = 1;
-    const bool has_work = io_uring_sq_ready(&lane.ring) != 0 || !lane.held_back.empty();
-    if (has_work) static_cast<void>(!::write(lane.wake.get(), &one, sizeof(one)));
-  }
+  [[nodiscard]] int wake_fd(std::uint32_t worker) override { return file_->wake_fd(worker); }
+  void poll(std::uint32_t worker) override { file_->poll(worker); }
 
   void list_extents(std::uint64_t offset, std::uint32_t length, std::size_t max,
                     std::vector<nbd::Extent>& extents) override {
@@ -146,7 +92,7 @@ class UringStore final : public Store {
     bool is_hole = false;
     while (at != end && extents.size() != max) {
       // The end of this extent. Without an answer, the rest is allocated; ENXIO: no data is behind.
-      off_t next = lseek(fd_.get(), at, is_hole ? SEEK_DATA : SEEK_HOLE);
+      off_t next = lseek(file_->fd(), at, is_hole ? SEEK_DATA : SEEK_HOLE);
       if (next < 0) {
         is_hole = is_hole && errno == ENXIO;
         next = end;
@@ -162,277 +108,11 @@ class UringStore final : public Store {
   }
 
  private:
-  using Claim = blkown::Claim<Rq>;
-  using EndProof = blkown::dma::EndProof;
+  using File = storage::UringFile<Rq>;
 
-  enum class Step : std::uint8_t {
-    transfer,  ///< Of the payload.
-    zeroes,    ///< Of zeroes, if the file cannot make them in another way.
-    allocate,  ///< fallocate: makes a hole, or zeroes.
-    sync,
-    advise,
-  };
+  explicit UringStore(std::unique_ptr<File> file) noexcept : file_{std::move(file)} {}
 
-  /// A command's progress. Accessed by the holder of its request's Owned or Claim.
-  struct Transfer {
-    Step step{};
-    std::uint64_t done_bytes = 0;  // of the transfer or the zeroes
-    blkown::dma::IovaList<1> iovas{};
-    std::optional<blkown::dma::ActiveMapping> mapping{};
-  };
-
-  /// What an entry of the ring says. Made before the publication, because a published request may
-  /// end at any moment.
-  struct Entry {
-    Step step{};
-    bool is_read = false;
-    bool is_durable = false;
-    int mode = 0;  // of fallocate
-    blkown::dma::IovaSegment memory{};
-    std::uint64_t offset = 0;
-    std::uint32_t length = 0;
-  };
-
-  /// One worker's ring.
-  struct Lane {
-    explicit Lane(blkown::Segment memory) noexcept
-        : region{.iov_base = memory.data, .iov_len = memory.length_bytes} {}
-    Lane(const Lane&) = delete;
-    Lane& operator=(const Lane&) = delete;
-    ~Lane() {
-      if (is_open) io_uring_queue_exit(&ring);
-    }
-    /// Returns an errno value, or 0.
-    [[nodiscard]] int open() {
-      const int error = -io_uring_queue_init(256, &ring, 0);
-      if (error != 0) return error;
-      is_open = true;
-      // Without registration, most often for the limit on locked memory, the kernel maps the memory
-      // of each entry.
-      register_error = registered.register_with(ring);
-      if (wake.get() < 0) return EMFILE;
-      return -io_uring_register_eventfd(&ring, wake.get());
-    }
-
-    iovec region;
-    blkown::dma::UringBuffers registered{std::span{&region, 1}};
-    blkown::dma::Device<blkown::dma::UringBuffers> slots{registered};
-    blkown::dma::IdentityBackend identity{{.max_segment_bytes = 0x7FFF'F000}};
-    blkown::dma::Device<blkown::dma::IdentityBackend> heap{identity};
-    io_uring ring{};
-    bool is_open = false;
-    int register_error = 0;
-    Descriptor wake{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-    std::vector<Claim> held_back;
-  };
-
-  UringStore(Descriptor fd, const StoreInfo& info) noexcept : fd_{std::move(fd)}, info_{info} {}
-
-  /// The block of O_DIRECT: that of a block device, else the least that the file system takes.
-  [[nodiscard]] static std::uint32_t direct_block_of(int fd) {
-    int block = 0;
-    if (ioctl(fd, BLKSSZGET, &block) == 0 && block > 0) return static_cast<std::uint32_t>(block);
-    alignas(PayloadPool::page_bytes) std::array<std::byte, 512> probe;
-    return pread(fd, probe.data(), probe.size(), 512) < 0 ? 4096 : 512;
-  }
-
-  [[nodiscard]] static Step first_step(nbd::Command command) noexcept {
-    switch (command) {
-      case nbd::Command::trim:
-      case nbd::Command::write_zeroes: return Step::allocate;
-      case nbd::Command::flush: return Step::sync;
-      case nbd::Command::cache: return Step::advise;
-      default: return Step::transfer;
-    }
-  }
-
-  [[nodiscard]] Transfer& transfer_of(blkown::QueueIndex queue, blkown::Tag tag) noexcept {
-    return transfers_[std::size_t{queue.value} * tags_->depth() + tag.value];
-  }
-
-  /// The memory of the step, or an empty segment.
-  [[nodiscard]] static blkown::Segment memory_of(const Command& command,
-                                                 const Transfer& transfer) noexcept {
-    const std::size_t left = command.wire.length - transfer.done_bytes;
-    if (transfer.step == Step::transfer) {
-      return command.payload.memory().part(transfer.done_bytes, left);
-    }
-    // The kernel only reads the zeroes.
-    alignas(PayloadPool::page_bytes) static std::array<std::byte, 64 * 1024> zeroes{};
-    if (transfer.step != Step::zeroes) return {};
-    return {zeroes.data(), std::min(left, zeroes.size())};
-  }
-
-  [[nodiscard]] static Entry entry_of(const Command& command, const Transfer& transfer) noexcept {
-    const bool no_hole = command.has_flag(nbd::command_flag::no_hole);
-    Entry entry;
-    entry.step = transfer.step;
-    entry.is_read = command.wire.command == nbd::Command::read;
-    entry.is_durable = !entry.is_read && command.has_flag(nbd::command_flag::fua);
-    entry.mode = no_hole ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE;
-    entry.mode |= FALLOC_FL_KEEP_SIZE;
-    if (transfer.mapping) entry.memory = transfer.mapping->segments().front();
-    entry.offset = command.wire.offset + transfer.done_bytes;
-    entry.length = command.wire.length;
-    return entry;
-  }
-
-  /// Gives the request's step to the ring.
-  void publish(Lane& lane, Claim claim) {
-    Transfer& transfer = transfer_of(claim.queue(), claim.tag());
-    if (const auto mapped = map(lane, claim, transfer); mapped != blkown::Status::ok) {
-      std::move(claim).end(mapped);
-      return;
-    }
-    const Entry entry = entry_of(claim.data(), transfer);
-    auto published = std::move(claim).publish(
-        [&](blkown::Cookie cookie) { return issue(lane, entry, cookie.value); });
-    if (published) return;
-    auto& refused = published.error();
-    // Without a claim, a completion that names this id was faster, and has the request.
-    if (!refused.claim) return;
-    unmap(*refused.claim);
-    lane.held_back.push_back(std::move(*refused.claim));
-  }
-
-  /// Maps the memory of the step, if it has some.
-  [[nodiscard]] blkown::Status map(Lane& lane, Claim& claim, Transfer& transfer) {
-    const std::array memory{memory_of(claim.data(), transfer)};
-    if (memory.front().empty()) return blkown::Status::ok;
-    const bool reads = claim.data().wire.command == nbd::Command::read;
-    const auto direction =
-        reads ? blkown::dma::Direction::from_device : blkown::dma::Direction::to_device;
-    const bool is_slot = lane.registered.mappable_bytes(memory.front().data) != 0;
-    auto prepared = is_slot ? blkown::dma::map(claim, lane.slots, memory, direction, transfer.iovas)
-                            : blkown::dma::map(claim, lane.heap, memory, direction, transfer.iovas);
-    if (!prepared) return prepared.error().status();
-    transfer.mapping.emplace(std::move(*prepared).activate());
-    return blkown::Status::ok;
-  }
-
-  /// Unmaps the memory.
-  /// Precondition: the claim proves that the kernel does not have the step: it comes from the
-  /// lookup of the step's completion, or from a refused publication.
-  void unmap(const Claim& claim) {
-    auto mapping = std::exchange(transfer_of(claim.queue(), claim.tag()).mapping, std::nullopt);
-    if (!mapping) return;
-    auto unmapped = std::move(*mapping).unmap(*EndProof::of(claim));
-    // A proof that does not cover the mapping would leave it where it was.
-    if (!unmapped) {
-      transfer_of(claim.queue(), claim.tag()).mapping.emplace(std::move(unmapped.error()));
-    }
-  }
-
-  /// Writes an entry into the ring. It is submitted by poll(), at the latest.
-  [[nodiscard]] std::expected<void, int> issue(Lane& lane, const Entry& entry,
-                                               std::uint64_t cookie) const {
-    io_uring_sqe* sqe = io_uring_get_sqe(&lane.ring);
-    if (sqe == nullptr) {
-      static_cast<void>(io_uring_submit(&lane.ring));
-      sqe = io_uring_get_sqe(&lane.ring);
-    }
-    if (sqe == nullptr) return std::unexpected(EBUSY);
-    switch (entry.step) {
-      case Step::transfer:
-      case Step::zeroes: prepare_transfer(lane, *sqe, entry); break;
-      case Step::allocate:
-        // The type of the function's offset differs between versions of liburing.
-        io_uring_prep_fallocate(sqe, fd_.get(), entry.mode, 0, entry.length);
-        sqe->off = entry.offset;
-        break;
-      case Step::sync: io_uring_prep_fsync(sqe, fd_.get(), IORING_FSYNC_DATASYNC); break;
-      case Step::advise:
-        io_uring_prep_fadvise(sqe, fd_.get(), entry.offset, entry.length, POSIX_FADV_WILLNEED);
-        break;
-    }
-    io_uring_sqe_set_data64(sqe, cookie);
-    return {};
-  }
-
-  void prepare_transfer(const Lane& lane, io_uring_sqe& sqe, const Entry& entry) const {
-    auto* const data = reinterpret_cast<std::byte*>(entry.memory.iova);
-    const auto length = static_cast<unsigned>(entry.memory.length_bytes);
-    const auto index = lane.registered.buffer_index(entry.memory.iova);
-    if (entry.is_read && index) {
-      io_uring_prep_read_fixed(&sqe, fd_.get(), data, length, entry.offset, *index);
-    } else if (entry.is_read) {
-      io_uring_prep_read(&sqe, fd_.get(), data, length, entry.offset);
-    } else if (index) {
-      io_uring_prep_write_fixed(&sqe, fd_.get(), data, length, entry.offset, *index);
-    } else {
-      io_uring_prep_write(&sqe, fd_.get(), data, length, entry.offset);
-    }
-    if (entry.is_durable) sqe.rw_flags = RWF_DSYNC;
-  }
-
-  /// The ring has sent a value back. Any value is a request in flight, or is refused.
-  void complete(Lane& lane, std::uint64_t value, int result) {
-    auto claim = tags_->claim(cookie_layout.queue_of(value), value);
-    if (!claim) {
-      refused_->count(claim.error().reason);
-      return;
-    }
-    unmap(*claim);
-    if (result == -EINTR || result == -EAGAIN) {
-      publish(lane, std::move(*claim));
-      return;
-    }
-    switch (transfer_of(claim->queue(), claim->tag()).step) {
-      case Step::transfer:
-      case Step::zeroes: return advance(lane, std::move(*claim), result);
-      case Step::allocate: return allocated(lane, std::move(*claim), result);
-      case Step::sync: return end(std::move(*claim), result);
-      case Step::advise: return end(std::move(*claim), 0);
-    }
-  }
-
-  /// A transfer has moved `result` bytes.
-  void advance(Lane& lane, Claim claim, int result) {
-    Transfer& transfer = transfer_of(claim.queue(), claim.tag());
-    const std::uint64_t left = claim.data().wire.length - transfer.done_bytes;
-    // A file that has become shorter ends a read early.
-    if (result <= 0 || static_cast<std::uint64_t>(result) > left) {
-      end(std::move(claim), result < 0 ? result : -EIO);
-      return;
-    }
-    transfer.done_bytes += static_cast<std::uint64_t>(result);
-    if (static_cast<std::uint64_t>(result) == left) {
-      end(std::move(claim), 0);
-    } else {
-      publish(lane, std::move(claim));
-    }
-  }
-
-  /// An fallocate has ended.
-  void allocated(Lane& lane, Claim claim, int result) {
-    const Command& command = claim.data();
-    const bool zeroes = command.wire.command == nbd::Command::write_zeroes;
-    const bool cannot = result == -EOPNOTSUPP || result == -ENOSYS || result == -EINVAL;
-    Transfer& transfer = transfer_of(claim.queue(), claim.tag());
-    if (cannot && zeroes && !command.has_flag(nbd::command_flag::fast_zero)) {
-      transfer.step = Step::zeroes;
-      publish(lane, std::move(claim));
-    } else if (cannot) {
-      // A trim is advice.
-      end(std::move(claim), zeroes ? -EOPNOTSUPP : 0);
-    } else if (result == 0 && command.has_flag(nbd::command_flag::fua)) {
-      transfer.step = Step::sync;
-      publish(lane, std::move(claim));
-    } else {
-      end(std::move(claim), result);
-    }
-  }
-
-  static void end(Claim claim, int result) {
-    std::move(claim).end(blkown::status_of_errno(result));
-  }
-
-  Descriptor fd_;
-  StoreInfo info_;
-  Tags* tags_ = nullptr;
-  RefusedLookups* refused_ = nullptr;
-  std::unique_ptr<Transfer[]> transfers_;  // one for each request
-  std::vector<std::unique_ptr<Lane>> lanes_;
+  std::unique_ptr<File> file_;
 };
 
 }  // namespace nbd_server
