@@ -65,6 +65,9 @@ TEST(UnmapFails, TheMappingStaysAndIsReported) {
   EXPECT_EQ(all[0].reason, QuarantineReason::unmap_failed);
   EXPECT_EQ(all[0].cookie, cookie);
   EXPECT_EQ(all[0].segments[0], (dma::IovaSegment{0x1000, 512}));
+  rig.device.for_each_mapping([&](const dma::Mapped& mapping) {
+    EXPECT_EQ(mapping.quarantine, QuarantineReason::unmap_failed);
+  });
 
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
   EXPECT_EQ(rig.backend.live_count(), 0U);

@@ -10,6 +10,7 @@
 #include "sim/broken/buffers_reused_on_reset.hpp"
 #include "sim/broken/completed_twice.hpp"
 #include "sim/broken/double_end.hpp"
+#include "sim/broken/drained_without_stop.hpp"
 #include "sim/broken/end_before_unmap.hpp"
 #include "sim/broken/ended_on_timeout.hpp"
 #include "sim/broken/errors_forgotten.hpp"
@@ -24,6 +25,7 @@
 #include "sim/broken/requeued_while_mapped.hpp"
 #include "sim/broken/status_ignored.hpp"
 #include "sim/broken/touched_after_publish.hpp"
+#include "sim/broken/unmap_failure_ignored.hpp"
 #include "sim/broken/unmapped_on_timeout.hpp"
 #include "sim/broken/wrong_direction.hpp"
 #include "sim/named_driver.hpp"
@@ -44,6 +46,7 @@ constexpr std::array table{
     NamedDriver{"buffers_reused_on_reset", &main_of<BuffersReusedOnReset>},
     NamedDriver{"completed_twice", &main_of<CompletedTwice>},
     NamedDriver{"double_end", &main_of<DoubleEnd>},
+    NamedDriver{"drained_without_stop", &main_of<DrainedWithoutStop>},
     NamedDriver{"end_before_unmap", &main_of<EndBeforeUnmap>},
     NamedDriver{"ended_on_timeout", &main_of<EndedOnTimeout>},
     NamedDriver{"errors_forgotten", &main_of<ErrorsForgotten>},
@@ -58,6 +61,7 @@ constexpr std::array table{
     NamedDriver{"requeued_while_mapped", &main_of<RequeuedWhileMapped>},
     NamedDriver{"status_ignored", &main_of<StatusIgnored>},
     NamedDriver{"touched_after_publish", &main_of<TouchedAfterPublish>},
+    NamedDriver{"unmap_failure_ignored", &main_of<UnmapFailureIgnored>},
     NamedDriver{"unmapped_on_timeout", &main_of<UnmappedOnTimeout>},
     NamedDriver{"wrong_direction", &main_of<WrongDirection>},
 };

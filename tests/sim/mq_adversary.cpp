@@ -23,6 +23,7 @@
 #include "sim/broken_mq/status_ignored.hpp"
 #include "sim/broken_mq/stop_declared.hpp"
 #include "sim/broken_mq/touched_after_publish.hpp"
+#include "sim/broken_mq/unmap_failure_ignored.hpp"
 #include "sim/broken_mq/unmapped_on_timeout.hpp"
 #include "sim/broken_mq/unquiesced_unasked.hpp"
 #include "sim/broken_mq/variant_driver.hpp"
@@ -59,6 +60,7 @@ constexpr std::array table{
     NamedDriver{"status_ignored", &main_of<StatusIgnored>},
     NamedDriver{"stop_declared", &main_of<StopDeclared>},
     NamedDriver{"touched_after_publish", &main_of<TouchedAfterPublish>},
+    NamedDriver{"unmap_failure_ignored", &main_of<UnmapFailureIgnored>},
     NamedDriver{"unmapped_on_timeout", &main_of<UnmappedOnTimeout>},
     NamedDriver{"unquiesced_unasked", &main_of<UnquiescedUnasked>},
     NamedDriver{"wrong_place", &main_of<WrongPlace>},

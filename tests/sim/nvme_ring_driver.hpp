@@ -112,10 +112,14 @@ class Driver {
   Driver& operator=(const Driver&) = delete;
   virtual ~Driver() = default;
 
-  void submit(Idle<R> idle) { issue(std::move(idle).start().into_claim()); }
+  void submit(Idle<R> idle) {
+    const Call call{*this};
+    issue(std::move(idle).start().into_claim());
+  }
 
   void interrupt(QueueIndex queue) {
     if (is_resetting_) return;
+    const Call call{*this};
     rings_[queue.value].pair.poll(
         [&](const nvme::CompletionEntry& entry) { complete(queue, entry); });
   }
@@ -125,6 +129,7 @@ class Driver {
 
   /// The first timeout of a publication aborts the command, the next one resets the controller.
   virtual void timeout(const ARef<R>& pin, const Cookie& cookie) {
+    const Call call{*this};
     Watch& watch = watches_[index_of(pin.queue(), pin.tag())];
     if (watch.aborted == cookie.generation) return reset();
     watch.aborted = cookie.generation;
@@ -141,6 +146,21 @@ class Driver {
   }
 
  protected:
+  /// A call of the driver. The outermost one resets the controller if memory could not be unmapped:
+  /// an interrupt may run while another call maps memory.
+  class Call {
+   public:
+    explicit Call(Driver& driver) : driver_{driver} { ++driver_.calls_; }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    ~Call() {
+      if (--driver_.calls_ == 0 && driver_.is_quarantined_) driver_.reset();
+    }
+
+   private:
+    Driver& driver_;
+  };
+
   // --- issue -------------------------------------------------------------------------------------
 
   virtual void issue(Claim<R> claim) {
@@ -179,7 +199,10 @@ class Driver {
     }
     auto prepared =
         dma::map(claim, host_.device, std::span{&whole, 1}, direction_of(io), io.driver.iovas);
-    if (!prepared.has_value()) return prepared.error().status();
+    if (!prepared.has_value()) {
+      if (prepared.error().reason == dma::MapFailure::unmap_failed) note_quarantine();
+      return prepared.error().status();
+    }
     io.driver.mapping = std::move(*prepared).activate();
     return std::nullopt;
   }
@@ -218,13 +241,20 @@ class Driver {
     unmap(*claim, *dma::EndProof::of(*claim));
     finish(*std::move(claim), entry);
   }
-  static void unmap(Claim<R>& claim, const dma::EndProof& proof) {
+  void unmap(Claim<R>& claim, const dma::EndProof& proof) {
     auto mapping = std::exchange(claim.data().driver.mapping, std::nullopt);
     if (!mapping.has_value()) return;
     auto unmapped = std::move(*mapping).unmap(proof);
     // unmap() returns the mapping if the proof does not fit.
-    if (!unmapped.has_value()) claim.data().driver.mapping = std::move(unmapped.error());
+    if (!unmapped.has_value()) {
+      claim.data().driver.mapping = std::move(unmapped.error());
+    } else if (*unmapped == dma::UnmapResult::quarantined) {
+      note_quarantine();
+    }
   }
+  /// Memory of an I/O stays mapped. The I/O is ended as any other, but its end, and with it the
+  /// memory and the tag, wait for the drain of a reset.
+  virtual void note_quarantine() { is_quarantined_ = true; }
   virtual void finish(Claim<R> claim, const nvme::CompletionEntry& entry) {
     end(std::move(claim), nvme::to_status(entry.status()));
   }
@@ -240,6 +270,7 @@ class Driver {
   virtual void reset() {
     const dma::EndProof proof = disable();
     give_up_all(proof);
+    is_quarantined_ = false;
     host_.device.drain(proof);
     start();
   }
@@ -412,7 +443,9 @@ class Driver {
   std::vector<Watch> watches_;
   std::vector<Range> ranges_;
   std::optional<nvme::CompletionEntry> results_[admin_depth];
+  unsigned calls_ = 0;  // nested
   bool is_resetting_ = false;
+  bool is_quarantined_ = false;  // memory of an I/O stays mapped
 };
 
 }  // namespace nvme_ring

@@ -37,6 +37,7 @@
 #include <blkown/dma/quarantine.hpp>
 #include <blkown/tag.hpp>
 #include <cstddef>
+#include <optional>
 #include <span>
 
 namespace blkown {
@@ -48,6 +49,8 @@ struct Mapped {
   Cookie cookie;  ///< The publication that the memory is mapped for.
   Direction direction{};
   bool is_active = false;  ///< False before the activation and while the mapping is unmapped.
+  /// Why the mapping is in quarantine. None: it is not known to be there.
+  std::optional<QuarantineReason> quarantine;
   std::span<const IovaSegment> segments;  ///< Valid during the visit.
 };
 
@@ -108,10 +111,12 @@ class Device {
   void for_each_mapping(Visit&& visit) noexcept {
     using Value = detail::MappingState::Value;
     state_.for_each_mapping([&](const detail::ListFields& list, Value value) {
-      visit(Mapped{.cookie = list.cookie,
-                   .direction = list.direction,
-                   .is_active = value != Value::prepared && list.is_seen,
-                   .segments = list.view()});
+      visit(Mapped{
+          .cookie = list.cookie,
+          .direction = list.direction,
+          .is_active = value != Value::prepared && list.is_seen,
+          .quarantine = value == Value::quarantined ? std::optional{list.reason} : std::nullopt,
+          .segments = list.view()});
     });
   }
   /// The number of mappings in quarantine.

@@ -98,7 +98,8 @@ inline CurrentRun* current_run = nullptr;
       .holders = incident.header != nullptr ? holders_of(*incident.header) : std::vector<Place>{}};
 }
 
-/// While an object of this class exists, violations and reports are findings of the current run.
+/// While an object of this class exists, violations and reports are findings of the current run. A
+/// failed unmap is not: only the fault unmap_failure makes it fail.
 class Handlers {
  public:
   Handlers()
@@ -109,7 +110,7 @@ class Handlers {
           std::_Exit(1);
         })},
         report_{set_report_handler([](Report report, const Incident& incident) {
-          if (current_run == nullptr) return;
+          if (current_run == nullptr || report == Report::unmap_failed) return;
           current_run->add(finding_of(to_string(report), remedy_of(report), incident));
         })} {}
   Handlers(const Handlers&) = delete;

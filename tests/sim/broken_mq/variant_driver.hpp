@@ -131,6 +131,7 @@ class VariantDriver
   virtual Answer reject(Hw& hw, Claim<Rq> claim, Status status) {
     return Base::reject(hw, std::move(claim), status);
   }
+  virtual void unmap(Claim<Rq>& claim, const dma::EndProof& proof) { Base::unmap(claim, proof); }
   virtual void take(Hw& lookup, const CompletionEntry& entry) { Base::take(lookup, entry); }
   /// Passes an I/O whose completion was found to its submitting context.
   static void pass_on(Claim<Rq> claim, const CompletionEntry& entry) {

@@ -83,14 +83,13 @@ struct FaultRates {
     return of[static_cast<std::size_t>(kind)];
   }
   /// Rates at which every kind strikes a few times in a thousand I/Os. The kinds that cost a
-  /// timeout or a reset are rarer. unmap_failure does not strike: it needs a driver that resets for
-  /// it, and the worlds take an I/O that has ended while its memory is mapped for a mistake.
+  /// timeout or a reset are rarer.
   [[nodiscard]] static FaultRates all() noexcept {
     FaultRates rates;
     rates.of.fill(65536 / 100);
     rates[FaultKind::late] = rates[FaultKind::lost] = 65536 / 400;
     rates[FaultKind::reset] = rates[FaultKind::no_phase_change] = 65536 / 800;
-    rates[FaultKind::unmap_failure] = 0;
+    rates[FaultKind::unmap_failure] = 65536 / 800;
     return rates;
   }
   /// Rates at which no fault strikes.

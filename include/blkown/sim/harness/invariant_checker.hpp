@@ -7,7 +7,9 @@
 //   - A request is idle, owned, or in flight; an owned request has no reference and no mapping.
 //   - In flight, the count is one more than the Claim and the mappings, which are pins.
 //   - The flags claimed and finished are never both set, and never set on an idle request.
-//   - A finished request has no mapping.
+//   - A finished request has no mapping, except one that could not be unmapped.
+//   - Memory that could not be unmapped stays mapped until the device was stopped, which the driver
+//     does within a bounded number of events.
 //   - A request is not published again with the mapping of an earlier publication.
 //   - The generation never goes back.
 // For the IOMMU: every access of a correct device was let through, and only mapped memory was
@@ -20,6 +22,7 @@
 #include <blkown/config.hpp>
 #include <blkown/dma/device.hpp>
 #include <blkown/dma/iova.hpp>
+#include <blkown/dma/quarantine.hpp>
 #include <blkown/place.hpp>
 #include <blkown/request.hpp>
 #include <blkown/sim/device/iommu.hpp>
@@ -30,6 +33,7 @@
 #include <blkown/tracking.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -73,22 +77,26 @@ class InvariantChecker {
   InvariantChecker(TagSet<R>& tags, History& history)
       : tags_{tags}, history_{history}, requests_(std::size_t{tags.queue_count()} * tags.depth()) {}
 
-  /// Checks all invariants.
+  /// The events that may pass until the driver has stopped a device that did not unmap memory.
+  static constexpr std::uint64_t max_events_kept = 5'000;
+
+  /// Checks all invariants. `stops`: how often the device was stopped so far.
   /// Errors: false if one is broken. finding() has the first one.
-  [[nodiscard]] bool after_event() {
-    for (Seen& seen : requests_) seen.pins = 0;
+  [[nodiscard]] bool after_event(std::uint64_t stops = 0) {
+    for (Seen& seen : requests_) seen.pins = seen.kept_pins = 0;
     bool is_well = true;
     if (device_ != nullptr) {
       device_->for_each_mapping([&](const dma::Mapped& mapping) {
         Seen& seen =
             requests_[mapping.cookie.queue.value * tags_.depth() + mapping.cookie.tag.value];
         ++seen.pins;
+        if (mapping.quarantine == dma::QuarantineReason::unmap_failed) ++seen.kept_pins;
         seen.mapped_generation = mapping.cookie.generation;
       });
     }
     for (QueueIndex queue; queue.value != tags_.queue_count(); ++queue.value) {
       for (Tag tag; tag.value != tags_.depth(); ++tag.value) {
-        is_well = check_request(queue, tag) && is_well;
+        is_well = check_request(queue, tag) && check_kept(queue, tag, stops) && is_well;
       }
     }
     return is_well && (iommu_ == nullptr || check_iommu());
@@ -98,12 +106,19 @@ class InvariantChecker {
   [[nodiscard]] const Finding& finding() const noexcept { return finding_; }
 
  private:
+  /// When a mapping that could not be unmapped was first seen.
+  struct Kept {
+    std::uint64_t event = 0;
+    std::uint64_t stops = 0;
+  };
   struct Seen {
     bool is_taken = false;
     bool has_generation = false;  // the tag was allocated before
     RequestState state;
     std::uint32_t pins = 0;
+    std::uint32_t kept_pins = 0;  // of mappings that could not be unmapped
     Generation mapped_generation;
+    std::optional<Kept> kept;
   };
 
   bool check_request(QueueIndex queue, Tag tag) {
@@ -145,7 +160,7 @@ class InvariantChecker {
     if (state.claimed && state.finished) {
       return fail("a request is both claimed and finished", queue, tag);
     }
-    if (state.finished && seen.pins != 0) {
+    if (state.finished && seen.pins != seen.kept_pins) {
       return fail("an I/O has ended while its memory is mapped", queue, tag);
     }
     const std::uint32_t expected = 1 + seen.pins + (state.claimed ? 1 : 0);
@@ -155,11 +170,31 @@ class InvariantChecker {
                       ", one more than the handles and mappings that exist",
                   queue, tag);
     }
-    if (seen.pins != 0 && !state.claimed && seen.mapped_generation != state.generation) {
+    // A map that failed half-way may have left memory mapped for a publication that is not made.
+    if (seen.pins != 0 && !state.claimed && !state.finished &&
+        seen.mapped_generation != state.generation) {
       return fail("a request was published again with the mapping of an earlier publication", queue,
                   tag);
     }
     return true;
+  }
+
+  /// The device may still reach memory that it did not unmap, so the memory is given back only
+  /// after a stop.
+  bool check_kept(QueueIndex queue, Tag tag, std::uint64_t stops) {
+    Seen& seen = requests_[queue.value * tags_.depth() + tag.value];
+    if (seen.kept_pins != 0) {
+      if (!seen.kept.has_value()) seen.kept = Kept{history_.event(), stops};
+      if (history_.event() - seen.kept->event <= max_events_kept) return true;
+      return fail(
+          "memory that could not be unmapped stays mapped: the driver does not stop the"
+          " device",
+          queue, tag);
+    }
+    const auto before = std::exchange(seen.kept, std::nullopt);
+    if (!before.has_value() || before->stops != stops) return true;
+    return fail("memory that could not be unmapped was given back, and the device was not stopped",
+                queue, tag);
   }
 
   bool check_iommu() {

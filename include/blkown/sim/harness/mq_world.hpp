@@ -468,7 +468,7 @@ class MqWorld : public WorldBaseOf<NvmeController> {
     if (!runtime_.run_until_idle(1'000'000))
       return fail("the driver still has work after its disk was removed");
     // Entries that came after the removal had no queue to be looked up with.
-    if (!check_->after_event()) add(check_->finding());
+    if (!check_->after_event(oracle_.stops())) add(check_->finding());
     if (!finding().what.empty()) return false;
     if (tags().in_flight() != 0) {
       return fail_with_first("a request is in flight after the disk's removal", tags());
@@ -476,7 +476,7 @@ class MqWorld : public WorldBaseOf<NvmeController> {
     disk_.reset();
     if (!driver_->stop()) return fail("the driver did not stop the controller");
     pump_.finish(runtime_);
-    if (!check_->after_event()) add(check_->finding());
+    if (!check_->after_event(oracle_.stops())) add(check_->finding());
     if (!finding().what.empty()) return false;
     return check_after_stop();
   }

@@ -123,6 +123,9 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
   /// without such an entry.
   [[nodiscard]] std::size_t unaccounted() const noexcept { return account_.open(); }
 
+  /// How often the controller has stopped.
+  [[nodiscard]] std::uint64_t stops() const noexcept { return stops_; }
+
   /// Judges one lookup of the driver.
   /// Effects: the controller disowns a command whose false completion was accepted.
   [[nodiscard]] LookupVerdictOf<Entry> note_lookup(std::uint32_t queue, std::uint64_t cookie,
@@ -192,6 +195,7 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
     posted_[queue].pop_front();
   }
   void stopped() override {
+    ++stops_;
     for (auto& entries : posted_) entries.clear();
     for (auto& entries : taken_) entries.clear();
     account_.clear();
@@ -237,7 +241,8 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
   detail::CompletionAccount account_;
   std::vector<Done> done_;       // done, and their completions not looked up yet
   std::optional<Done> refused_;  // the latest command with a false completion
-  blkown::detail::User user_;    // of the controller
+  std::uint64_t stops_ = 0;
+  blkown::detail::User user_;  // of the controller
 };
 
 /// The judge of the driver of an NvmeController. A queue is the completion queue of that

@@ -206,7 +206,7 @@ class WorldBaseOf {
   /// Checks all invariants after an event. False if there is a finding.
   template <class R>
   bool check_after_event(InvariantChecker<R>& check) {
-    if (!check.after_event()) add(check.finding());
+    if (!check.after_event(oracle_.stops())) add(check.finding());
     if (oracle_.unaccounted() != 0) {
       fail("the driver did not look up each completion entry once, with its own cookie and queue");
     }
