@@ -2,37 +2,51 @@
 """Mutants that are compiled together: a sample costs one build of the test programs instead of hundreds.
 
 The body of each changed function stands in the headers once unchanged and once for each of its mutants,
-and a number in the environment chooses at run time. A mutant whose copy does not compile is left out, and
-so is one that takes effect at compile time only: those have builds of their own.
+and a number in the environment chooses at run time. The unchanged copy has a probe before each of its
+statements: it counts, in a mapped file, what a run of the unchanged code reaches, also before an abort. A
+mutant whose copy does not compile is left out. One that takes effect at compile time only needs a build of
+its own.
 """
 
 import concurrent.futures
 import re
 import shutil
+import threading
 
-from programs import text_of
+from operators import probes_of
+from programs import Trouble, text_of
 from source import code_of, functions
 
 CHOICE = """\
 #pragma once
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 inline const unsigned long blkown_mutant_number = [] {
   const char* const text = getenv("BLKOWN_MUTANT");
   return text == nullptr ? 0 : strtoul(text, nullptr, 10);
 }();
+inline unsigned* const blkown_probes = [] {
+  const char* const file = getenv("BLKOWN_PROBES");
+  return file == nullptr ? nullptr : static_cast<unsigned*>(mmap(
+      nullptr, %d, PROT_READ | PROT_WRITE, MAP_SHARED, open(file, O_RDWR), 0));
+}();
 constexpr bool blkown_is_mutant(unsigned long number) noexcept {
   return !__builtin_is_constant_evaluated() && blkown_mutant_number == number;
 }
+constexpr void blkown_probe(unsigned number) noexcept {
+  if (!__builtin_is_constant_evaluated() && blkown_probes != nullptr) ++blkown_probes[number];
+}
 """
-ROUNDS = 8
+ROUNDS = 10
 
 
-def outer_bodies(text):
+def outer_bodies(code):
     """(begin, end) of the outermost function bodies, without their braces."""
     found = []
-    for _, begin, end in functions(code_of(text)):
+    for _, begin, end in functions(code):
         if not found or begin >= found[-1][1]:
-            found.append((begin, code_of(text).rindex("}", begin, end)))
+            found.append((begin, code.rindex("}", begin, end)))
     return found
 
 
@@ -43,68 +57,110 @@ def returns_closure(text, body):
 
 
 class Headers:
-    """Copies of the headers, each with the bodies of its mutants."""
+    """What copies of the headers consist of. `mutants` maps a number to a mutant."""
 
-    def __init__(self, root, folder, mutants):
-        """`mutants` maps a number to a mutant. `left_out` are those in no body, or in one that cannot have
-        copies."""
-        self.folder = folder
-        self.left_out = set()
-        self.lines = {}    # file -> [(first line, last line, number)]
-        shutil.rmtree(folder, ignore_errors=True)
+    def __init__(self, root, mutants):
+        self.root = root
+        self.left_out = set()    # mutants in no body, or in one that cannot have copies
+        self.probes = {}         # "header:position" -> number
+        self.files = {}          # file -> (text, {body: [(number, changed text)]}, [(position, addition)])
         of_file = {}
         for number, mutant in mutants.items():
             of_file.setdefault(mutant.file, {})[number] = mutant
-        for file, its_mutants in of_file.items():
-            copy = folder / file
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_text(self._joined(file, (root / "include" / file).read_text(), its_mutants))
-        self.choice = folder / "choice.h"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.choice.write_text(CHOICE)
+        for file, its_mutants in sorted(of_file.items()):
+            self._add(file, its_mutants)
 
-    def _joined(self, file, text, mutants):
-        pieces, last = [], 0
-        bodies = outer_bodies(text)
+    def _add(self, file, mutants):
+        text = (self.root / "include" / file).read_text()
+        code = code_of(text)
+        bodies = outer_bodies(code)
         of_body = {}
         for number, mutant in mutants.items():
             at = next((i for i, (old, new) in enumerate(zip(text, mutant.text)) if old != new), len(text))
             body = next((body for body in bodies if body[0] <= at < body[1]), None)
             if body is None or returns_closure(text, body):
                 self.left_out.add(number)
-            else:
+            if body is not None:
                 of_body.setdefault(body, []).append((number, mutant.text))
+        additions = []
+        for place, end, is_braced in sorted({
+                probe for _, begin, end in functions(code) for probe in probes_of(code, begin, end)
+                if any(first <= begin and begin < last for first, last in of_body)}):
+            probe = f" ::blkown_probe({len(self.probes)}u); "
+            self.probes[f"{file}:{place}"] = len(self.probes)
+            additions.append((place, "{" + probe if is_braced else probe))
+            if is_braced:
+                additions.append((end, " }"))
+        self.files[file] = (text, of_body, sorted(additions, key=lambda a: a[0]))
+
+    def size_bytes(self):
+        return 4 * max(1, len(self.probes))
+
+    def write(self, folder, without):
+        """Writes the copies, without some of the mutants."""
+        folder.mkdir(parents=True)
+        choice = folder / "choice.h"
+        choice.write_text(CHOICE % self.size_bytes())
+        lines = {}    # file -> [(first line, last line, number)]
+        for file in self.files:
+            copy = folder / file
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(self._joined(file, without | self.left_out, lines.setdefault(file, [])))
+        return Copies(folder, choice, lines)
+
+    def _joined(self, file, without, lines):
+        text, of_body, additions = self.files[file]
+        pieces, last, line = [], 0, 1
+
+        def add(piece):
+            nonlocal line
+            pieces.append(piece)
+            line += piece.count("\n")
+
         for (begin, end), changed in sorted(of_body.items()):
-            pieces.append(text[last:begin])
-            for number, new in changed:
-                pieces.append(f"\nif (::blkown_is_mutant({number})) {{")
-                first = 1 + sum(piece.count("\n") for piece in pieces)
-                pieces.append(new[begin:end + len(new) - len(text)] + "\n} else")
-                self.lines.setdefault(file, []).append(
-                    (first, first + pieces[-1].count("\n"), number))
-            pieces.append(" {" + text[begin:end] + "\n}")
+            add(text[last:begin])
+            chosen = [(number, new) for number, new in changed if number not in without]
+            for number, new in chosen:
+                add(f"\nif (::blkown_is_mutant({number})) {{")
+                first = line
+                add(new[begin:end + len(new) - len(text)] + "\n} else")
+                lines.append((first, line, number))
+            if chosen:
+                add(" {")
+            last = begin
+            for place, addition in additions:
+                if begin <= place <= end:
+                    add(text[last:place] + addition)
+                    last = place
+            add(text[last:end] + ("\n}" if chosen else ""))
             last = end
         return "".join(pieces) + text[last:]
 
-    def named_by(self, log):
-        """Two sets of mutants: those at whose copies an error is, and for the other errors those at which a
-        note is."""
-        wrong, doubtful = set(), set()
-        for error in re.split(r"(?m)^(?=\S+:\d+:\d+: (?:fatal )?error: )", log)[1:]:
-            places = re.findall(r"(?m)^(\S+?):(\d+):\d+: ", error)
-            at = self._numbers_at(places[:1])
-            wrong |= at
-            if not at:
-                doubtful |= self._numbers_at(places[1:])
-        return wrong, doubtful - wrong
 
-    def _numbers_at(self, places):
-        found = set()
-        for file, line in places:
-            for first, last, number in self.lines.get(file.removeprefix(f"{self.folder}/"), ()):
-                if file.startswith(f"{self.folder}/") and first <= int(line) <= last:
-                    found.add(number)
-        return found
+class Copies:
+    """Headers in a folder, each with the bodies of its mutants."""
+
+    def __init__(self, folder, choice, lines):
+        self.folder = folder
+        self.choice = choice
+        self.lines = lines
+
+    def named_by(self, log):
+        """The mutants that the errors name. An error in a function that a mutant calls is the caller's."""
+        alone, nearest = set(), set()
+        for error in re.split(r"(?m)^(?=(?:In file included from|\S+:\d+:\d+: (?:fatal )?error: ))", log):
+            places = re.findall(r"(?m)^(\S+?):(\d+):\d+: ", error)
+            named = list(dict.fromkeys(number for place in places for number in self._numbers_at(*place)))
+            if len(named) == 1:
+                alone.add(named[0])
+            nearest.update(named[:1])
+        return alone or nearest
+
+    def _numbers_at(self, file, line):
+        if not file.startswith(f"{self.folder}/"):
+            return []
+        ranges = self.lines.get(file.removeprefix(f"{self.folder}/"), ())
+        return [number for first, last, number in ranges if first <= int(line) <= last]
 
 
 class Joined:
@@ -113,57 +169,67 @@ class Joined:
     def __init__(self, workshop, mutants):
         self.workshop = workshop
         self.folder = workshop.folder / "joined"
-        self.mutants = dict(mutants)
-        self.binaries = {}
-        self.discarded = set()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.headers = Headers(workshop.root, dict(mutants))
+        self.left_out = self.headers.left_out
+        self.discarded = set()    # they do not compile
+        self.lock = threading.Lock()
+        self.turns = 0
 
-    def build(self, programs, jobs, report):
-        """Builds the programs. Afterwards `mutants` holds what can be tried, and `discarded` what does not
-        compile."""
-        missing = list(programs)
-        for turn in range(ROUNDS):
-            headers = Headers(self.workshop.root, self.folder / f"include{turn}", self.mutants)
-            self._leave_out(headers.left_out)
-            with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-                logs = list(pool.map(lambda program: self._make(program, headers), missing))
-            missing = [program for program, log in zip(missing, logs) if log is not None]
-            if not missing:
-                return
-            wrong, doubtful = set(), set()
-            for log in logs:
-                if log is not None:
-                    found = headers.named_by(log)
-                    wrong |= found[0]
-                    doubtful |= found[1]
-            report(f"  {len(wrong)} mutants do not compile, and {len(doubtful - wrong)} may not")
-            if not wrong | doubtful:
-                break
-            self.discarded |= wrong
-            self._leave_out(wrong | doubtful)
-        # Their mutants have builds of their own.
-        for program in missing:
-            report(f"  {program.name} does not compile with the mutants")
+    def build(self, binaries, jobs):
+        """Builds the programs and returns what they consist of: programs, each with what it reaches."""
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            return [program for programs in pool.map(self._make, binaries) for program in programs]
 
-    def _leave_out(self, numbers):
-        for number in numbers:
-            self.mutants.pop(number, None)
-
-    def _make(self, program, headers):
-        """The compiler's output, or None if the program is built."""
-        place = self.folder / re.sub(r"\W", "_", program.name)
-        place.mkdir(parents=True, exist_ok=True)
+    def _make(self, binary):
+        place = self.folder / re.sub(r"\W", "_", binary.name)
+        place.mkdir(parents=True)
         log = place / "log"
         objects = []
-        for number, (source, options) in enumerate(program.sources.items()):
+        for number, (source, options) in enumerate(binary.units(place)):
             output = place / f"{number}.o"
-            if not self.workshop.compile(source, options, [headers.folder], output, log,
-                                         more=["-include", headers.choice, "-ferror-limit=0"
-                                               if self.workshop.is_clang else "-fmax-errors=0"]):
-                return text_of(log)
+            self._compile(binary, source, options, output, log)
             objects.append(output)
-        if not self.workshop.link(objects, program.libraries, place / "program", log):
-            return text_of(log)
-        self.binaries[program.name] = place / "program"
+        binary.path = place / "program"
+        if not self.workshop.link(objects, binary.libraries, binary.path, log):
+            raise Trouble(f"{binary.name} does not link:\n{text_of(log)[:3000]}")
         for output in objects:
             output.unlink()
-        return None
+        programs = self.workshop.programs_of(binary, place)
+        for program in programs:
+            self._record(program, place)
+        return programs
+
+    def _compile(self, binary, source, options, output, log):
+        depends = output.with_suffix(".d")
+        for _ in range(ROUNDS):
+            with self.lock:
+                self.turns += 1
+                copies = self.headers.write(self.folder / f"include{self.turns}", self.discarded)
+            more = ["-include", copies.choice, "-MD", "-MF", depends]
+            more += (["-ferror-limit=0", "-ftemplate-backtrace-limit=0"] if self.workshop.is_clang
+                     else ["-fmax-errors=0", "-ftemplate-backtrace-limit=0"])
+            is_done = self.workshop.compile(source, options, [copies.folder], output, log, more=more)
+            if is_done:
+                binary.note_depends(depends, copies.folder, self.workshop.root)
+                return
+            wrong = copies.named_by(text_of(log))
+            if not wrong:
+                break
+            with self.lock:
+                self.discarded |= wrong
+        raise Trouble(f"{binary.name} does not compile:\n{text_of(log)[:3000]}")
+
+    def _record(self, program, place):
+        """Runs the unchanged code and counts what it reaches."""
+        counted, log = place / "counts", place / "log"
+        counted.write_bytes(bytes(self.headers.size_bytes()))
+        done = self.workshop.execute(program, place, log, None, BLKOWN_PROBES=str(counted))
+        if not done.passed:
+            raise Trouble(f"{program.name} fails with the unchanged library ({done.why}):\n"
+                          f"{text_of(log)[-3000:]}")
+        counts = memoryview(counted.read_bytes()).cast("I")
+        total = max(1, sum(counts))
+        program.reached = {name: counts[number] / total
+                           for name, number in self.headers.probes.items() if counts[number]}
+        program.cpu_s, program.wall_s = done.cpu_s, done.wall_s

@@ -235,7 +235,14 @@ def _are_independent(first, second):
     return changed[0] not in re.findall(r"\w+", second) and changed[1] not in re.findall(r"\w+", first)
 
 
-def _returns(code, begin, end, gives_bool):
+def _is_empty(value, enums):
+    """Whether `{}` has the same value: that of a first enumerator is 0."""
+    enumerator = re.fullmatch(r"(?:\w+::)*(\w+)::(\w+)", value)
+    return (value in ("{}", "0", "nullptr", "std::nullopt") or re.fullmatch(r"[\w:]+\{\}", value) is not None
+            or enumerator is not None and enums.get(enumerator[1], ("",))[0] == enumerator[2])
+
+
+def _returns(code, begin, end, gives_bool, enums):
     for match in re.finditer(r"\breturn\s+", code[begin:end]):
         first = begin + match.end()
         last = code.find(";", first, end)
@@ -247,7 +254,7 @@ def _returns(code, begin, end, gives_bool):
         elif gives_bool or re.search(r" (?:&&|\|\||==|!=|<=|>=|<|>) |^!", value):
             yield Site("constant returned", first, last, "true")
             yield Site("constant returned", first, last, "false")
-        elif value not in ("{}", "0", "nullptr") and not value.startswith("*this"):
+        elif not _is_empty(value, enums) and not value.startswith("*this"):
             yield Site("constant returned", first, last, "{}")
 
 
@@ -321,7 +328,7 @@ def mutants_of(file, text, enums):
         sites = [*_negations(code, begin, end), *_bounds(code, begin, end),
                  *_statement_sites(code, text, begin, end), *_arguments(code, begin, end),
                  *_enumerators(code, begin, end, enums), *_logic(code, begin, end),
-                 *_steps(code, begin, end), *_returns(code, begin, end, gives_bool),
+                 *_steps(code, begin, end), *_returns(code, begin, end, gives_bool, enums),
                  *_truths(code, begin, end)]
         for site in sites:
             if any(b <= site.begin < e for b, e in inner):

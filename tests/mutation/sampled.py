@@ -4,9 +4,10 @@
 import collections
 import concurrent.futures
 import difflib
+import hashlib
 import itertools
+import json
 import pathlib
-import random
 import re
 import shutil
 import threading
@@ -14,11 +15,13 @@ from dataclasses import dataclass
 
 from joined import Joined
 from operators import OPERATORS, enums_of, mutants_of
-from programs import PARTS, Probes, Records, Trouble, text_of
+from programs import PARTS, Trouble, text_of
 
 LIBRARIES = tuple(PARTS)
 README = "tests/README.md"
 SURVIVORS = ("<!-- survivors: argued by hand -->", "<!-- end of survivors -->")
+# A mutant that needs builds of its own meets so many test files.
+APART = 4
 TABLE = ("<!-- sampled: written by tests/mutate --write-table -->", "<!-- end of sampled -->")
 
 
@@ -28,22 +31,31 @@ def library_of(file):
     return folders[0] if folders and folders[0] in LIBRARIES else "core"
 
 
-def sampled_mutants(root, library, seed, only):
-    """The library's mutants in the order in which they are tried: the operators take turns."""
+def library_mutants(root, library, only):
+    """The library's mutants whose 'file: name' contains this, of each operator."""
     include = root / "include"
     texts = {str(path.relative_to(include)): path.read_text()
              for path in sorted(include.rglob("*.hpp"))}
     enums = enums_of(texts.values())
     of_operator = {operator: [] for operator in OPERATORS}
     for file, text in texts.items():
-        if library_of(file) == library and only in file:
+        if library_of(file) == library:
             for mutant in mutants_of(file, text, enums):
-                of_operator[mutant.operator].append(mutant)
-    chance = random.Random(f"{library} {seed}")
-    queues = []
-    for mutants in of_operator.values():
-        chance.shuffle(mutants)
-        queues.append(collections.deque(mutants))
+                if only in f"{file}: {mutant.name}":
+                    of_operator[mutant.operator].append(mutant)
+    return of_operator
+
+
+def in_turn(of_operator, seed):
+    """The mutants in the order in which a seed tries them: the operators take turns.
+
+    A mutant's rank is a hash of what it is called. A change of a header replaces the mutants of the lines
+    that it changes, and leaves the others of a sample where they are.
+    """
+    def rank(mutant):
+        return hashlib.sha256(f"{seed} {mutant.file}: {mutant.name}".encode()).digest()
+
+    queues = [collections.deque(sorted(mutants, key=rank)) for mutants in of_operator.values()]
     order = []
     while any(queues):
         order += [queue.popleft() for queue in queues if queue]
@@ -78,97 +90,88 @@ class Result:
 class Trial:
     """Tries mutants. Several threads may use it."""
 
-    def __init__(self, workshop, programs, arguments):
+    def __init__(self, workshop, library, mutants, arguments, report):
+        """Builds the test programs with these mutants."""
         self.workshop = workshop
-        self.patience_s = arguments.patience
         self.most = arguments.most
-        self.programs = programs
-        self.joined = None
         self.lock = threading.Lock()
-
-    def join(self, mutants, jobs, report):
-        """Compiles these mutants together."""
-        report(f"building {len(self.programs)} test programs with {len(mutants)} mutants")
-        self.joined = Joined(self.workshop, enumerate(mutants))
-        self.joined.build(self.programs, jobs, report)
+        binaries = workshop.binaries(library, {mutant.file for mutant in mutants}, arguments.tests)
+        if not binaries:
+            raise Trouble(f"no test file of {library}'s parts has '{arguments.tests}' in its path")
+        if any("gtest/gtest.h" in text_of(source) for binary in binaries for source in binary.sources):
+            workshop.precompile()
+        report(f"building {len(binaries)} test programs with {len(mutants)} mutants")
+        self.joined = Joined(workshop, enumerate(mutants, 1))
+        self.programs = self.joined.build(binaries, arguments.jobs)
+        report(f"  {len(self.joined.discarded)} mutants do not compile; {len(self.programs)} test files take "
+               f"{sum(program.cpu_s for program in self.programs):.0f} s")
+        self.numbers = {key_of(mutant): number for number, mutant in enumerate(mutants, 1)}
 
     def candidates(self, mutant):
         """The programs that can notice the change, the likeliest first."""
-        including = [p for p in self.programs if "include/" + mutant.file in p.files]
+        including = [p for p in self.programs if "include/" + mutant.file in p.binary.files]
         probe = f"{mutant.file}:{mutant.probe}"
-        reaching = [program for program in including if probe in program.reached]
         stem = pathlib.PurePath(mutant.file).stem
-        # What is only computed at compile time reaches no probe.
-        if mutant.constant:
-            related = [program for program in including if stem in program.name]
-            reaching += [p for p in related or including[:0 if reaching else None] if p not in reaching]
 
         # The test of a statement spends more of its time on it than others do.
         def likelihood(program):
             name = program.name.rpartition("/")[2]
-            return (not name.startswith(stem + "_test"), program.run_s > 30,
+            return (probe not in program.reached, not name.startswith(stem + "_test"), program.cpu_s > 10,
                     -program.reached.get(probe, 0), -program.kills)
-        with self.lock:
-            return sorted(reaching, key=likelihood)[:self.most]
 
-    def attempt(self, number, mutant):
-        place = self.workshop.folder / f"mutant{number}"
+        with self.lock:
+            including.sort(key=likelihood)
+        reaching = [program for program in including if probe in program.reached]
+        # What is only computed at compile time reaches no probe.
+        if mutant.constant:
+            related = [program for program in including if stem in program.name]
+            reaching += [p for p in related or including[:0 if reaching else APART]
+                         if p not in reaching]
+        return reaching[:self.most]
+
+    def attempt(self, mutant, is_argued):
+        number = self.numbers.get(key_of(mutant))
+        place = self.workshop.folder / f"mutant{threading.get_ident()}"
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         try:
-            result = self._attempt_joined(number, place, mutant)
-            return result or self._attempt_apart(place, mutant)
+            if number in self.joined.discarded:
+                return Result(mutant, "discarded")
+            programs = self.candidates(mutant)
+            if number is not None and number not in self.joined.left_out:
+                for program in programs:
+                    done = self.workshop.execute(program, place, place / "log", BLKOWN_MUTANT=str(number))
+                    if not done.passed:
+                        return self._caught(mutant, program, done.why)
+                # It may take effect at compile time only.
+                if not mutant.constant or is_argued:
+                    return survival(mutant, programs)
+            return self._attempt_apart(place, mutant, programs[:APART])
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
-    def _attempt_joined(self, number, place, mutant):
-        """The result in the programs that contain all mutants. None: the mutant needs a build of its own."""
-        if self.joined is None:
-            return None
-        if number in self.joined.discarded:
-            return Result(mutant, "discarded")
-        programs = self.candidates(mutant)
-        if (number not in self.joined.mutants
-                or any(program.name not in self.joined.binaries for program in programs)):
-            return None
-        for program in programs:
-            why = self._runs(program, self.joined.binaries[program.name], place / "log",
-                             BLKOWN_MUTANT=str(number))
-            if why is not None:
-                return self._caught(mutant, program, why)
-        # It may take effect at compile time only.
-        if mutant.constant:
-            return None
-        return Result(mutant, "survived", f"{len(programs)} test files pass")
-
-    def _attempt_apart(self, place, mutant):
+    def _attempt_apart(self, place, mutant, programs):
+        """The result in builds that contain no other mutant."""
         overlay = place / "include"
         changed = overlay / mutant.file
         changed.parent.mkdir(parents=True)
         changed.write_text(mutant.text)
-        return self._attempt(place, overlay, changed, mutant)
+        if not programs and not self.workshop.compile(
+                changed, ("-std=c++23", "-x", "c++"), [overlay], "/dev/null", place / "log",
+                more=["-fsyntax-only"]):
+            return Result(mutant, "discarded")
+        for program in programs:
+            why = self._meets(program, place, overlay, place / "log")
+            if why == "does not compile":
+                return Result(mutant, "discarded")
+            if why is not None:
+                return self._caught(mutant, program, why)
+        return survival(mutant, programs)
 
     def _caught(self, mutant, program, why):
         with self.lock:
             program.kills += 1
         return Result(mutant, "caught", f"{program.name} ({why})")
-
-    def _attempt(self, place, overlay, changed, mutant):
-        log = place / "log"
-        programs = self.candidates(mutant)
-        if not programs:
-            # Otherwise its first test file decides whether it compiles, which costs no more.
-            is_code = self.workshop.compile(changed, ("-std=c++23", "-x", "c++"), [overlay], "/dev/null",
-                                            log, more=["-fsyntax-only"])
-            return Result(mutant, "survived" if is_code else "discarded", "no test reaches it")
-        for program in programs:
-            why = self._meets(program, place, overlay, log)
-            if why is None:
-                continue
-            if why == "does not compile":
-                return Result(mutant, "discarded")
-            return self._caught(mutant, program, why)
-        return Result(mutant, "survived", f"{len(programs)} test files pass")
 
     def _meets(self, program, place, overlay, log):
         """How the program fails, or None if it passes."""
@@ -183,22 +186,18 @@ class Trial:
                     return "static assertion"
                 return "does not compile"
             objects.append(output)
-        binary = place / "program"
-        if not self.workshop.link(objects, program.libraries, binary, log):
+        if not self.workshop.link(objects, program.binary.libraries, place / "program", log):
             return "does not compile"
-        return self._runs(program, binary, log)
+        done = self.workshop.execute(program, place, log, place / "program")
+        return None if done.passed else done.why
 
-    def _runs(self, program, binary, log, **environment):
-        """How a run of the program fails, or None if it passes."""
-        limit_s = self.patience_s + 10 * program.run_s
-        status = self.workshop.execute(binary, program.arguments, limit_s, log, program.libraries,
-                                       **environment)
-        if status is None:
-            return "hangs"
-        if status == 0:
-            return None
-        failed = re.search(r"^\[  FAILED  \] (\w[\w/]*\.[\w/]+)", text_of(log), re.MULTILINE)
-        return failed[1] if failed else f"exit status {status}"
+
+def key_of(mutant):
+    return mutant.file, mutant.name
+
+
+def survival(mutant, programs):
+    return Result(mutant, "survived", f"{len(programs)} test files pass" if programs else "no test reaches it")
 
 
 def difference(root, mutant):
@@ -208,34 +207,20 @@ def difference(root, mutant):
     return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
 
 
-def prepare(workshop, library, jobs, report):
-    """The programs of the tree that include headers of the library, each with its record."""
-    programs = workshop.programs(library)
-    if any("gtest/gtest.h" in text_of(source) for p in programs for source in p.sources):
-        workshop.precompile()
-    records = Records(workshop)
-    missing = [program for program in programs if not records.recall(program)]
-    if missing:
-        report(f"building {len(missing)} of {len(programs)} test programs of the unchanged tree")
-        records.probes = Probes(workshop)
-        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-            for _ in pool.map(records.make, missing):
-                pass
-    return [program for program in programs
-            if any(file.startswith("include/") and library_of(file[8:]) == library
-                   for file in program.files)]
-
-
-def results_of(trial, mutants, jobs):
+def results_of(trial, mutants, argued, jobs):
     """The results in the order of the mutants. A slow one lets a few dozen others go on."""
-    source = enumerate(mutants)
+    source = iter(mutants)
     pool = concurrent.futures.ThreadPoolExecutor(jobs)
+
+    def submitted(count):
+        return [pool.submit(trial.attempt, mutant, entry_of(mutant) in argued)
+                for mutant in itertools.islice(source, count)]
+
     try:
-        waiting = collections.deque(pool.submit(trial.attempt, *item)
-                                    for item in itertools.islice(source, 20 * jobs))
+        waiting = collections.deque(submitted(20 * jobs))
         while waiting:
             yield waiting.popleft().result()
-            waiting += [pool.submit(trial.attempt, *item) for item in itertools.islice(source, 1)]
+            waiting += submitted(1)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -252,12 +237,40 @@ def write_row(root, row):
     path.write_text(before + TABLE[0] + "\n\n" + table + "\n" + TABLE[1] + rest.split(TABLE[1])[1])
 
 
-class Tally:
-    """Prints and counts results."""
+class Earlier:
+    """Results that a file keeps from run to run: of the mutants that were caught or do not compile."""
 
-    def __init__(self, root, argued, report):
+    def __init__(self, path, mutants):
+        self.path = path and pathlib.Path(path)
+        self.known = {}    # key of a mutant -> its result
+        if self.path is None or not self.path.exists():
+            return
+        of_key = {key_of(mutant): mutant for mutant in mutants}
+        for line in self.path.read_text().splitlines():
+            file, name, outcome, by = json.loads(line)
+            if (file, name) in of_key:
+                self.known[file, name] = Result(of_key[file, name], outcome, by)
+
+    def add(self, result):
+        key = key_of(result.mutant)
+        if self.path is not None and result.outcome != "survived" and key not in self.known:
+            with self.path.open("a") as file:
+                file.write(json.dumps([*key, result.outcome, result.by]) + "\n")
+        self.known[key] = result
+
+
+def entry_of(mutant):
+    """As a row of the README names it."""
+    return mutant.file.removeprefix("blkown/"), mutant.name
+
+
+class Tally:
+    """Counts the results of a seed, and prints those that no other seed has printed."""
+
+    def __init__(self, root, argued, earlier, report):
         self.root = root
         self.argued = argued
+        self.earlier = earlier
         self.report = report
         self.counts = collections.Counter()
         self.sampled = 0
@@ -267,18 +280,23 @@ class Tally:
         mutant = result.mutant
         place = f"include/{mutant.file}:{mutant.line}: {mutant.name}"
         outcome = result.outcome
-        if outcome == "survived" and (mutant.file.removeprefix("blkown/"), mutant.name) in self.argued:
+        if outcome == "survived" and entry_of(mutant) in self.argued:
             outcome = "argued"
         self.counts[outcome] += 1
+        is_new = key_of(mutant) not in self.earlier.known
+        self.earlier.add(result)
         if outcome == "discarded":
             return
         self.sampled += 1
+        if outcome == "survived":
+            self.survivors.append(place)
+        if not is_new:
+            return
         if outcome == "caught":
             self.report(f"{place}: caught by {result.by}")
         elif outcome == "argued":
             self.report(f"{place}: survives, argued in {README}")
         else:
-            self.survivors.append(place)
             self.report("\n".join([f"{place}: SURVIVED ({result.by})",
                                    *("    " + line for line in difference(self.root, mutant))]))
 
@@ -292,32 +310,49 @@ class Tally:
 
 
 def run_sample(workshop, arguments, report=lambda line: print(line, flush=True)):
-    """Returns the number of mutants sampled and the number neither caught nor argued."""
+    """Returns the number of mutants sampled and the number neither caught nor argued, of all seeds."""
     library = arguments.library
-    mutants = sampled_mutants(workshop.root, library, arguments.seed, arguments.only)
-    if not mutants:
-        raise Trouble(f"no header of {library} contains '{arguments.only}' in its path and has a mutant")
+    of_operator = library_mutants(workshop.root, library, arguments.only)
+    orders = {seed: in_turn(of_operator, seed) for seed in arguments.seed}
+    if not any(of_operator.values()):
+        raise Trouble(f"no mutant's 'file: name' contains '{arguments.only}' in {library}")
     if arguments.list:
-        for mutant in mutants:
-            report(f"include/{mutant.file}:{mutant.line}: {mutant.name}")
+        for seed, order in orders.items():
+            for mutant in order:
+                report(f"include/{mutant.file}:{mutant.line}: {mutant.name}")
         return None
-    trial = Trial(workshop, prepare(workshop, library, arguments.jobs, report), arguments)
-    # Some mutants do not compile, and have to be replaced.
-    first = mutants[:arguments.sample * 4 // 3 + 4]
-    # A mutant of its own build needs about three programs.
-    if 3 * len(first) >= len(trial.programs):
-        trial.join(first, arguments.jobs, report)
-    tally = Tally(workshop.root, argued_survivors(workshop.root), report)
-    try:
-        for result in results_of(trial, mutants, arguments.jobs):
-            tally.add(result)
-            if tally.sampled == arguments.sample:
+    earlier = Earlier(arguments.results, [mutant for mutants in of_operator.values() for mutant in mutants])
+    joined = {}
+    for order in orders.values():
+        # Some mutants do not compile, and have to be replaced.
+        left = arguments.sample * 4 // 3 + 4
+        for mutant in order:
+            before = earlier.known.get(key_of(mutant))
+            if before is None:
+                joined[key_of(mutant)] = mutant
+            left -= before is None or before.outcome != "discarded"
+            if left == 0:
                 break
-    finally:
-        # After an interrupt, too.
-        tally.sum_up(library, arguments.seed)
-    counts, sampled = tally.counts, tally.sampled
-    if arguments.write_table:
-        write_row(workshop.root, [library, str(arguments.seed), str(sampled), str(counts["caught"]),
-                                  str(counts["argued"]), str(counts["survived"])])
-    return sampled, counts["survived"]
+    trial = Trial(workshop, library, list(joined.values()), arguments, report) if joined else None
+    argued = argued_survivors(workshop.root)
+    total = survived = 0
+    for seed, order in orders.items():
+        tally = Tally(workshop.root, argued, earlier, report)
+        mutants = [mutant for mutant in order if key_of(mutant) not in earlier.known]
+        results = results_of(trial, mutants, argued, arguments.jobs)
+        try:
+            for mutant in order:
+                tally.add(earlier.known.get(key_of(mutant)) or next(results))
+                if tally.sampled == arguments.sample:
+                    break
+        finally:
+            # After an interrupt, too.
+            results.close()
+            tally.sum_up(library, seed)
+        counts = tally.counts
+        if arguments.write_table:
+            write_row(workshop.root, [library, str(seed), str(tally.sampled), str(counts["caught"]),
+                                      str(counts["argued"]), str(counts["survived"])])
+        total += tally.sampled
+        survived += counts["survived"]
+    return total, survived
