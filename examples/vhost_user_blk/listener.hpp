@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Listener: a socket in the file system, which front ends connect to.
+
+#ifndef VHOST_USER_BLK_LISTENER_HPP
+#define VHOST_USER_BLK_LISTENER_HPP
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <expected>
+#include <string>
+#include <utility>
+
+#include "signal.hpp"
+
+namespace vhost_user_blk {
+
+class Listener {
+ public:
+  /// Listens at the path. A socket that was left behind is replaced; a file of another kind is not.
+  /// Errors: the reason in words.
+  [[nodiscard]] static std::expected<Listener, std::string> on_path(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof(address.sun_path)) return std::unexpected(path + ": too long");
+    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+    const auto* const generic = reinterpret_cast<const sockaddr*>(&address);
+    Descriptor fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    const Descriptor other{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    struct stat status{};
+    const bool is_socket = lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
+    if (is_socket && connect(other.get(), generic, sizeof(address)) != 0 && errno == ECONNREFUSED) {
+      ::unlink(path.c_str());
+    }
+    if (bind(fd.get(), generic, sizeof(address)) != 0 || listen(fd.get(), 8) != 0) {
+      return std::unexpected(path + ": " + std::strerror(errno));
+    }
+    return Listener{std::move(fd), path};
+  }
+  Listener(Listener&& other) noexcept
+      : fd_{std::move(other.fd_)}, path_{std::exchange(other.path_, {})} {}
+  Listener& operator=(Listener&&) = delete;
+  ~Listener() {
+    if (!path_.empty()) ::unlink(path_.c_str());
+  }
+
+  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+  /// The next front end's socket. Not open if none waits.
+  [[nodiscard]] Descriptor accept_front_end() const {
+    return Descriptor{accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
+  }
+
+ private:
+  Listener(Descriptor fd, std::string path) noexcept : fd_{std::move(fd)}, path_{std::move(path)} {}
+  Descriptor fd_;
+  std::string path_;
+};
+
+}  // namespace vhost_user_blk
+
+#endif

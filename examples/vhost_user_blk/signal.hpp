@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Signals between the sides of a virtqueue: eventfds or pipes, which the front end sends.
+
+#ifndef VHOST_USER_BLK_SIGNAL_HPP
+#define VHOST_USER_BLK_SIGNAL_HPP
+
+#include <fcntl.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+
+#include "storage/descriptor.hpp"
+
+namespace vhost_user_blk {
+
+using storage::Descriptor;
+
+/// Makes reads and writes return at once. The other side may have sent a descriptor of any kind.
+inline void make_nonblocking(const Descriptor& fd) noexcept {
+  fcntl(fd.get(), F_SETFL, fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
+}
+
+/// Signals the other side. A full eventfd or pipe has been signalled before.
+inline void send_signal(const Descriptor& fd) noexcept {
+  const std::uint64_t one = 1;
+  if (fd.is_open()) static_cast<void>(!::write(fd.get(), &one, sizeof(one)));
+}
+
+/// Takes what was signalled. Returns false if the descriptor can never be signalled again.
+[[nodiscard]] inline bool take_signal(const Descriptor& fd) noexcept {
+  std::uint64_t count = 0;
+  const ssize_t got = ::read(fd.get(), &count, sizeof(count));
+  return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+}  // namespace vhost_user_blk
+
+#endif

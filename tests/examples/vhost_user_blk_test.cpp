@@ -1,0 +1,526 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The vhost-user-blk target under a scripted front end and guest: what they are answered, and what
+// is left of those that go away or do not keep to the protocol.
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "vhost_front_end.hpp"
+#include "vhost_user_blk/device.hpp"
+#include "vhost_user_blk/memory_store.hpp"
+
+namespace vhost_user_blk {
+namespace {
+
+using vhost_user::MessageError;
+using vhost_user::Request;
+using virtio::blk::Result;
+using virtio::blk::Type;
+namespace chain_flag = virtio::descriptor_flag;
+
+constexpr std::uint64_t disk_bytes = 4 * 1024 * 1024;
+
+[[nodiscard]] constexpr std::uint8_t value(Result result) {
+  return static_cast<std::uint8_t>(result);
+}
+
+class VhostUserBlk : public testing::Test {
+ protected:
+  Device& start_device(Store& store, DeviceConfig config = {}) {
+    config.queues = 2;
+    auto made = Device::create(config, store);
+    EXPECT_TRUE(made.has_value()) << made.error();
+    device_ = std::move(*made);
+    return *device_;
+  }
+  void TearDown() override {
+    if (!device_) return;
+    device_->stop();
+    EXPECT_EQ(device_->tags().in_flight(), 0U);
+    for (blkown::QueueIndex queue; queue.value != device_->tags().queue_count(); ++queue.value) {
+      EXPECT_EQ(device_->tags().taken_count(queue), 0U) << "queue " << queue.value;
+    }
+  }
+  [[nodiscard]] std::uint64_t ring_errors(RingError error) const {
+    return device_->counters().ring_errors.get(error);
+  }
+
+  MemoryStore memory_{disk_bytes};
+  HeldStore held_{disk_bytes};
+  std::unique_ptr<Device> device_;
+  std::array<std::uint64_t, memory_error_count> seen_{};  // of the counters of the device
+};
+
+// ---- Requests
+
+TEST_F(VhostUserBlk, ExecutesEachRequestThatItOffers) {
+  Device& device = start_device(memory_, {.serial = "a serial number"});
+  Guest guest;
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest));
+  Ring& ring = guest.rings[0];
+  guest.fill(0, 0x5A);
+  EXPECT_EQ(guest.run(ring, 0, Type::out, 8), value(Result::ok));
+  EXPECT_EQ(guest.run(ring, 1, Type::in, 8), value(Result::ok));
+  EXPECT_TRUE(guest.is_filled(1, 0x5A));
+  EXPECT_EQ(guest.run(ring, 0, Type::flush, 0, 0), value(Result::ok));
+  EXPECT_EQ(guest.run(ring, 0, Type::get_id, 0, virtio::blk::id_bytes), value(Result::ok));
+  EXPECT_STREQ(reinterpret_cast<const char*>(guest.at(Guest::data(0))), "a serial number");
+  // The middle of what was written becomes zeroes.
+  guest.put(Guest::data(0), virtio::blk::Range{.sector = 10, .sectors = 2, .flags = 1});
+  EXPECT_EQ(guest.run(ring, 0, Type::write_zeroes, 0, 16), value(Result::ok));
+  guest.put(Guest::data(0), virtio::blk::Range{.sector = 100, .sectors = 8, .flags = 0});
+  EXPECT_EQ(guest.run(ring, 0, Type::discard, 0, 16), value(Result::ok));
+  EXPECT_EQ(guest.run(ring, 1, Type::in, 8), value(Result::ok));
+  EXPECT_TRUE(guest.is_filled(1, 0x5A, 1024));
+  EXPECT_EQ(guest.get<std::uint8_t>(Guest::data(1) + 1024), 0);
+  EXPECT_EQ(guest.get<std::uint8_t>(Guest::data(1) + 2048), 0x5A);
+}
+
+TEST_F(VhostUserBlk, FollowsIndirectTablesAndSaysHowMuchWasWritten) {
+  Device& device = start_device(memory_);
+  Guest guest;
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest));
+  Ring& ring = guest.rings[1];
+  guest.fill(2, 0x77);
+  guest.submit(ring, guest.indirect(ring, 2, Type::out, 0, 4096));
+  auto used = guest.wait_used(ring);
+  ASSERT_TRUE(used.has_value());
+  EXPECT_EQ(used->head, 8U);
+  EXPECT_EQ(used->written_bytes, 1U);
+  // A chain may go on in an indirect table at its last descriptor.
+  const auto parts = guest.request(3, Type::in, 0, 2048);
+  guest.describe(ring, 12, {parts[0].address, 16, chain_flag::next, 13});
+  guest.describe(ring, 13,
+                 {Guest::table_address(3), 32, chain_flag::indirect | chain_flag::write, 0});
+  guest.put(Guest::table_address(3), virtio::Descriptor{parts[1].address, 2048, 3, 1});
+  guest.put(Guest::table_address(3) + 16, virtio::Descriptor{parts[2].address, 1, 2, 0});
+  guest.submit(ring, 12);
+  used = guest.wait_used(ring);
+  ASSERT_TRUE(used.has_value());
+  EXPECT_EQ(used->head, 12U);
+  EXPECT_EQ(used->written_bytes, 2049U);
+  EXPECT_TRUE(guest.is_filled(3, 0x77, 2048));
+}
+
+TEST_F(VhostUserBlk, TakesHeaderDataAndResultDividedAtAnyByte) {
+  Device& device = start_device(memory_);
+  Guest guest;
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest));
+  Ring& ring = guest.rings[0];
+  guest.fill(0, 0x21);
+  ASSERT_EQ(guest.run(ring, 0, Type::out, 0), value(Result::ok));
+  // The header in two parts and an empty one; the data and the result in one.
+  static_cast<void>(guest.request(1, Type::in, 0, 0));
+  guest.describe(ring, 4, {Guest::slot(1), 5, chain_flag::next, 5});
+  guest.describe(ring, 5, {Guest::slot(1), 0, chain_flag::next, 6});
+  guest.describe(ring, 6, {Guest::slot(1) + 5, 11, chain_flag::next, 7});
+  guest.describe(ring, 7, {Guest::data(1), 1000, chain_flag::next | chain_flag::write, 8});
+  guest.describe(ring, 8, {Guest::data(1) + 1000, 25, chain_flag::write, 0});
+  guest.put(Guest::data(1) + 1024, std::uint8_t{0xEE});
+  guest.submit(ring, 4);
+  ASSERT_TRUE(guest.wait_used(ring).has_value());
+  EXPECT_TRUE(guest.is_filled(1, 0x21, 1024));
+  EXPECT_EQ(guest.get<std::uint8_t>(Guest::data(1) + 1024), value(Result::ok));
+}
+
+TEST_F(VhostUserBlk, ARequestThatCannotBeExecutedGetsAResultAndTheRingGoesOn) {
+  Device& device = start_device(memory_);
+  Guest guest;
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest));
+  Ring& ring = guest.rings[0];
+  const auto range = [&](Type type, std::uint64_t sector, std::uint32_t sectors,
+                         std::uint32_t flags, std::uint32_t length = 16) {
+    guest.put(Guest::data(0),
+              virtio::blk::Range{.sector = sector, .sectors = sectors, .flags = flags});
+    return guest.run(ring, 0, type, 0, length);
+  };
+  const std::uint8_t io_error = value(Result::io_error);
+  const std::uint8_t unsupported = value(Result::unsupported);
+  EXPECT_EQ(guest.run(ring, 0, Type{99}, 0), unsupported);
+  EXPECT_EQ(guest.run(ring, 0, Type::in, 0, 100), io_error);
+  EXPECT_EQ(guest.run(ring, 0, Type::in, 0, 0), io_error);
+  EXPECT_EQ(guest.run(ring, 0, Type::flush, 0, 512), io_error);
+  EXPECT_EQ(guest.run(ring, 0, Type::get_id, 0, 19), io_error);
+  EXPECT_EQ(guest.run(ring, 0, Type::in, disk_bytes / 512 - 7), io_error);
+  EXPECT_EQ(guest.run(ring, 0, Type::out, disk_bytes / 512), io_error);
+  // Sectors whose byte has more than 64 bits, and the last of them.
+  EXPECT_EQ(guest.run(ring, 0, Type::out, 1ULL << 55), io_error);
+  EXPECT_EQ(guest.run(ring, 0, Type::out, ~0ULL), io_error);
+  EXPECT_EQ(range(Type::discard, 0, 8, 1), unsupported);
+  EXPECT_EQ(range(Type::write_zeroes, 0, 8, 2), unsupported);
+  EXPECT_EQ(range(Type::write_zeroes, 0, 0, 0), io_error);
+  EXPECT_EQ(range(Type::write_zeroes, 0, 8, 0, 32), io_error);
+  EXPECT_EQ(range(Type::discard, 0, 8, 0, 15), io_error);
+  // More than 4 GiB, in sectors of 32 bits: no seam, and not on this disk.
+  EXPECT_EQ(range(Type::discard, 0, 0xFFFF'FFFF, 0), io_error);
+  EXPECT_EQ(range(Type::write_zeroes, 8, (1U << 23), 0), io_error);
+  EXPECT_EQ(guest.run(ring, 0, Type::in, 0), value(Result::ok));
+  const Counters& counters = device.counters();
+  EXPECT_EQ(counters.refusals.get(Refusal::unsupported_type), 1U);
+  EXPECT_EQ(counters.refusals.get(Refusal::out_of_range), 6U);
+  EXPECT_EQ(counters.refusals.get(Refusal::unsupported_flags), 2U);
+  EXPECT_EQ(counters.refusals.get(Refusal::bad_length), 7U);
+  EXPECT_EQ(counters.ring_errors.total(), 0U);
+}
+
+TEST_F(VhostUserBlk, AReadOnlyDiskTakesNoWritesAndSaysSo) {
+  MemoryStore store{disk_bytes, true};
+  Device& device = start_device(store);
+  Guest guest;
+  const Connection front_end{device};
+  const std::uint64_t features = front_end.ask(Request::get_features);
+  EXPECT_NE(features & virtio::blk::feature::ro, 0U);
+  EXPECT_EQ(features & virtio::blk::feature::discard, 0U);
+  ASSERT_TRUE(front_end.start(guest));
+  EXPECT_EQ(guest.run(guest.rings[0], 0, Type::out, 0), value(Result::io_error));
+  EXPECT_EQ(guest.run(guest.rings[0], 0, Type::in, 0), value(Result::ok));
+  EXPECT_EQ(device.counters().refusals.get(Refusal::read_only), 1U);
+  device_->stop();
+  device_.reset();
+}
+
+TEST_F(VhostUserBlk, CompletesOutOfOrderAndEachQueueHasTagsOfItsOwn) {
+  Device& device = start_device(held_);
+  Guest guest;
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest));
+  // The same head on two rings is two requests.
+  for (Ring& ring : guest.rings) {
+    guest.submit(ring, guest.chain(ring, 0, Type::in, 0, 512));
+    guest.submit(ring, guest.chain(ring, 1, Type::in, 0, 512));
+  }
+  ASSERT_TRUE(soon([&] { return held_.held().size() == 4; }));
+  const auto ids = held_.held();
+  for (std::size_t i = ids.size(); i-- != 0;) EXPECT_TRUE(held_.complete(ids[i]));
+  for (Ring& ring : guest.rings) {
+    EXPECT_EQ(guest.wait_used(ring)->head, 4U);
+    EXPECT_EQ(guest.wait_used(ring)->head, 0U);
+  }
+  // The same id again names nothing, nor does a forged one.
+  EXPECT_FALSE(held_.complete(ids[0]));
+  EXPECT_FALSE(held_.complete(~ids[1]));
+  EXPECT_EQ(device.counters().refused_lookups.total(), 2U);
+}
+
+// ---- Rings that are wrong
+
+TEST_F(VhostUserBlk, AHeadThatIsInFlightIsNoSecondRequest) {
+  Device& device = start_device(held_);
+  Guest guest;
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest));
+  Ring& ring = guest.rings[0];
+  const std::uint16_t head = guest.chain(ring, 0, Type::in, 0, 512);
+  guest.submit(ring, head);
+  guest.submit(ring, head);
+  ASSERT_TRUE(soon([&] { return ring_errors(RingError::head_in_flight) == 1; }));
+  ASSERT_TRUE(soon([&] { return take_signal(ring.error); }));
+  EXPECT_EQ(held_.held().size(), 1U);
+  // The request ends once. The other ring goes on.
+  held_.complete_all();
+  EXPECT_EQ(guest.wait_used(ring)->head, head);
+  Ring& other = guest.rings[1];
+  guest.submit(other, guest.chain(other, 1, Type::in, 0, 512));
+  ASSERT_TRUE(soon([&] { return held_.held().size() == 1; }));
+  held_.complete_all();
+  EXPECT_TRUE(guest.wait_used(other).has_value());
+  EXPECT_EQ(guest.used_idx(ring), 1U);
+}
+
+TEST_F(VhostUserBlk, AHeadMayBeUsedAgainAsSoonAsItIsPushed) {
+  Device& device = start_device(memory_);
+  Guest guest;
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest));
+  Ring& ring = guest.rings[0];
+  for (int i = 0; i != 3000; ++i) {
+    ASSERT_EQ(guest.run(ring, 0, Type::in, 0, 512), value(Result::ok)) << "round " << i;
+  }
+  EXPECT_EQ(device.counters().ring_errors.total(), 0U);
+}
+
+/// A driver that does one thing wrong in its first ring.
+struct WrongRing {
+  const char* name;
+  RingError error;
+  void (*submit)(Guest&, Ring&);
+  std::uint64_t without = 0;  // a feature that is not negotiated
+};
+
+void submit_descriptor(Guest& guest, Ring& ring, const virtio::Descriptor& second) {
+  guest.chain(ring, 0, Type::in, 0, 512);
+  guest.describe(ring, 1, second);
+  guest.submit(ring, 0);
+}
+void submit_table(Guest& guest, Ring& ring, std::uint32_t length, std::uint16_t flags) {
+  guest.indirect(ring, 0, Type::in, 0, 512);
+  guest.describe(ring, 0, {Guest::table_address(0), length, flags, 1});
+  guest.submit(ring, 0);
+}
+
+constexpr std::uint16_t next_write = chain_flag::next | chain_flag::write;
+const WrongRing wrong_rings[]{
+    {"head behind the descriptors", RingError::head_out_of_range,
+     [](Guest& guest, Ring& ring) { guest.submit(ring, ring.size); }},
+    {"largest head", RingError::head_out_of_range,
+     [](Guest& guest, Ring& ring) { guest.submit(ring, 0xFFFF); }},
+    {"index jumps by more than the ring", RingError::avail_index_jump,
+     [](Guest& guest, Ring& ring) {
+       guest.set_avail_idx(ring, static_cast<std::uint16_t>(ring.size + 1));
+       send_signal(ring.kick);
+     }},
+    {"index goes back", RingError::avail_index_jump,
+     [](Guest& guest, Ring& ring) {
+       guest.set_avail_idx(ring, 0xFFFF);
+       send_signal(ring.kick);
+     }},
+    {"next behind the descriptors", RingError::next_out_of_range,
+     [](Guest& guest, Ring& ring) {
+       submit_descriptor(guest, ring, {Guest::data(0), 512, next_write, ring.size});
+     }},
+    {"chain to itself", RingError::too_long,
+     [](Guest& guest, Ring& ring) {
+       submit_descriptor(guest, ring, {Guest::data(0), 512, next_write, 1});
+     }},
+    {"chain in a circle", RingError::too_long,
+     [](Guest& guest, Ring& ring) {
+       guest.chain(ring, 0, Type::in, 0, 512);
+       guest.describe(ring, 2, {Guest::result_address(0), 1, next_write, 1});
+       guest.submit(ring, 0);
+     }},
+    {"circle of empty descriptors", RingError::too_long,
+     [](Guest& guest, Ring& ring) { submit_descriptor(guest, ring, {0, 0, chain_flag::next, 0}); }},
+    {"memory of nobody", RingError::not_guest_memory,
+     [](Guest& guest, Ring& ring) {
+       submit_descriptor(guest, ring, {0x1000, 512, next_write, 2});
+     }},
+    {"memory behind the guest's last byte", RingError::not_guest_memory,
+     [](Guest& guest, Ring& ring) {
+       submit_descriptor(guest, ring, {Guest::end - 511, 512, next_write, 2});
+     }},
+    {"memory that wraps around", RingError::not_guest_memory,
+     [](Guest& guest, Ring& ring) {
+       submit_descriptor(guest, ring, {~0ULL - 100, 512, next_write, 2});
+     }},
+    {"4 GiB of memory", RingError::not_guest_memory,
+     [](Guest& guest, Ring& ring) {
+       submit_descriptor(guest, ring, {Guest::base, 0xFFFF'FFFF, next_write, 2});
+     }},
+    {"memory at the front end's address", RingError::not_guest_memory,
+     [](Guest& guest, Ring& ring) {
+       submit_descriptor(guest, ring, {Guest::user_base, 512, next_write, 2});
+     }},
+    {"result in memory of nobody", RingError::not_guest_memory,
+     [](Guest& guest, Ring& ring) {
+       guest.chain(ring, 0, Type::in, 0, 512);
+       guest.describe(ring, 2, {8, 1, chain_flag::write, 0});
+       guest.submit(ring, 0);
+     }},
+    {"readable behind writable", RingError::readable_after_writable,
+     [](Guest& guest, Ring& ring) {
+       guest.chain(ring, 0, Type::in, 0, 512);
+       guest.describe(ring, 2, {Guest::result_address(0), 1, 0, 0});
+       guest.submit(ring, 0);
+     }},
+    {"no result", RingError::no_result,
+     [](Guest& guest, Ring& ring) { submit_descriptor(guest, ring, {Guest::data(0), 512, 0, 0}); }},
+    {"empty result", RingError::no_result,
+     [](Guest& guest, Ring& ring) {
+       guest.describe(ring, 0, {Guest::slot(0), 16, chain_flag::next, 1});
+       guest.describe(ring, 1, {Guest::result_address(0), 0, chain_flag::write, 0});
+       guest.submit(ring, 0);
+     }},
+    {"table without descriptors", RingError::bad_indirect,
+     [](Guest& guest, Ring& ring) { submit_table(guest, ring, 0, chain_flag::indirect); }},
+    {"table of half descriptors", RingError::bad_indirect,
+     [](Guest& guest, Ring& ring) { submit_table(guest, ring, 47, chain_flag::indirect); }},
+    {"table with a next", RingError::bad_indirect,
+     [](Guest& guest, Ring& ring) {
+       submit_table(guest, ring, 48, chain_flag::indirect | chain_flag::next);
+     }},
+    {"table in a table", RingError::bad_indirect,
+     [](Guest& guest, Ring& ring) {
+       guest.indirect(ring, 0, Type::in, 0, 512);
+       guest.put(Guest::table_address(0) + 16,
+                 virtio::Descriptor{Guest::table_address(0), 48, chain_flag::indirect, 0});
+       guest.submit(ring, 0);
+     }},
+    {"table that was not negotiated", RingError::bad_indirect,
+     [](Guest& guest, Ring& ring) { submit_table(guest, ring, 48, chain_flag::indirect); },
+     virtio::feature::indirect_desc},
+    {"table of 4 GiB", RingError::too_long,
+     [](Guest& guest, Ring& ring) {
+       submit_table(guest, ring, 0xFFFF'FFF0, chain_flag::indirect);
+     }},
+    {"table in memory of nobody", RingError::not_guest_memory,
+     [](Guest& guest, Ring& ring) {
+       guest.describe(ring, 0, {Guest::end - 16, 48, chain_flag::indirect, 0});
+       guest.submit(ring, 0);
+     }},
+    {"next behind the table", RingError::next_out_of_range,
+     [](Guest& guest, Ring& ring) { submit_table(guest, ring, 32, chain_flag::indirect); }},
+    {"circle in a table", RingError::too_long,
+     [](Guest& guest, Ring& ring) {
+       guest.indirect(ring, 0, Type::in, 0, 512);
+       guest.put(Guest::table_address(0) + 32,
+                 virtio::Descriptor{Guest::result_address(0), 1, next_write, 1});
+       guest.submit(ring, 0);
+     }},
+};
+
+TEST_F(VhostUserBlk, AWrongRingStopsWithATypedErrorAndHarmsNoOtherRing) {
+  Device& device = start_device(memory_);
+  std::array<std::uint64_t, ring_error_count> expected{};
+  for (const WrongRing& wrong : wrong_rings) {
+    SCOPED_TRACE(wrong.name);
+    Guest guest;
+    Connection front_end{device};
+    ASSERT_TRUE(front_end.start(guest, wrong.without));
+    Ring& ring = guest.rings[0];
+    wrong.submit(guest, ring);
+    const std::uint64_t count = ++expected[static_cast<std::size_t>(wrong.error)];
+    ASSERT_TRUE(soon([&] { return ring_errors(wrong.error) == count; }))
+        << "in place of " << to_string(wrong.error);
+    ASSERT_TRUE(soon([&] { return take_signal(ring.error); }));
+    EXPECT_EQ(guest.used_idx(ring), 0U);
+    EXPECT_EQ(guest.run(guest.rings[1], 1, Type::out, 0), value(Result::ok));
+    // A ring that is set up again is served again.
+    Guest again;
+    front_end.hang_up();
+    const Connection second{device};
+    ASSERT_TRUE(second.start(again));
+    EXPECT_EQ(again.run(again.rings[0], 0, Type::in, 0), value(Result::ok));
+  }
+}
+
+TEST_F(VhostUserBlk, RingsThatAreNotInTheGuestsMemoryAreRefused) {
+  Device& device = start_device(memory_);
+  Guest guest;
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.negotiate());
+  ASSERT_EQ(front_end.set_memory(guest.table(), guest.file.get()), 0U);
+  const Ring& ring = guest.rings[0];
+  // Without a size, nobody knows how long the ring is.
+  EXPECT_EQ(front_end.tell(Request::set_vring_addr, Connection::address_of(ring)), 1U);
+  for (const std::uint32_t size : {0U, 3U, 512U, 1U << 16, 0xFFFF'FFFFU}) {
+    EXPECT_EQ(front_end.tell(Request::set_vring_num, vhost_user::VringState{0, size}), 1U) << size;
+  }
+  ASSERT_EQ(front_end.tell(Request::set_vring_num, vhost_user::VringState{0, 64}), 0U);
+  const auto refuses = [&](auto change) {
+    vhost_user::VringAddress address = Connection::address_of(ring);
+    change(address);
+    return front_end.tell(Request::set_vring_addr, address) == 1;
+  };
+  using Address = vhost_user::VringAddress;
+  EXPECT_TRUE(refuses([](Address& to) { to.descriptors = 0; }));
+  EXPECT_TRUE(refuses([](Address& to) { to.used = ~0ULL - 3; }));
+  EXPECT_TRUE(
+      refuses([](Address& to) { to.available = Guest::user_base + Guest::region_bytes - 2; }));
+  EXPECT_EQ(ring_errors(RingError::not_guest_memory), 3U);
+  EXPECT_TRUE(refuses([](Address& to) { to.descriptors += 8; }));
+  EXPECT_TRUE(refuses([](Address& to) { to.available += 1; }));
+  EXPECT_TRUE(refuses([](Address& to) { to.used += 2; }));
+  EXPECT_EQ(ring_errors(RingError::misaligned), 3U);
+  EXPECT_TRUE(refuses([](Address& to) { to.index = 2; }));
+}
+
+// ---- Memory
+
+TEST_F(VhostUserBlk, ABufferAcrossTwoRegionsIsReadAndWrittenInBoth) {
+  Device& device = start_device(memory_);
+  Guest guest;
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest));
+  Ring& ring = guest.rings[0];
+  guest.fill(0, 0x3C);
+  ASSERT_EQ(guest.run(ring, 0, Type::out, 0), value(Result::ok));
+  // 1,000 bytes before the border and 3,096 behind it.
+  const auto behind_first = guest.file_bytes_at(Guest::region_bytes, 8192);
+  guest.chain(ring, 1, Type::in, 0, 4096);
+  guest.describe(ring, 5, {Guest::border - 1000, 4096, next_write, 6});
+  guest.submit(ring, 4);
+  ASSERT_TRUE(guest.wait_used(ring).has_value());
+  EXPECT_EQ(guest.result(1), value(Result::ok));
+  for (const std::uint64_t at :
+       {Guest::border - 1000, Guest::border - 1, Guest::border, Guest::border + 3095}) {
+    EXPECT_EQ(guest.get<std::uint8_t>(at), 0x3C) << at - Guest::border;
+  }
+  EXPECT_EQ(guest.get<std::uint8_t>(Guest::border + 3096), 0);
+  // The bytes behind the first region in the file are nobody's.
+  for (const std::byte each : behind_first) ASSERT_EQ(each, std::byte{0});
+}
+
+TEST_F(VhostUserBlk, AMemoryTableThatIsNotAcceptableChangesNothing) {
+  Device& device = start_device(memory_);
+  Guest guest;
+  const Guest unsealed{1, 64, false};
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest));
+  const auto refusal = [&](std::vector<vhost_user::MemoryRegion> table, int file) {
+    const auto before = device.counters().memory_errors.total();
+    EXPECT_EQ(front_end.set_memory(table, file), 1U);
+    EXPECT_EQ(device.counters().memory_errors.total(), before + 1);
+    for (std::size_t i = 0; i != memory_error_count; ++i) {
+      const auto error = static_cast<MemoryError>(i);
+      if (device.counters().memory_errors.get(error) != seen_[i]) {
+        seen_[i] = device.counters().memory_errors.get(error);
+        return error;
+      }
+    }
+    return MemoryError{};
+  };
+  const auto with = [&](auto change) {
+    auto table = guest.table();
+    change(table);
+    return refusal(table, guest.file.get());
+  };
+  using Table = std::vector<vhost_user::MemoryRegion>;
+  EXPECT_EQ(with([](Table& table) { table[1].size = 0; }), MemoryError::empty_region);
+  EXPECT_EQ(with([](Table& table) { table[1].guest_address -= 1; }), MemoryError::overlap);
+  EXPECT_EQ(with([](Table& table) { table[1].user_address = Guest::user_base + 4096; }),
+            MemoryError::overlap);
+  EXPECT_EQ(with([](Table& table) { table[0].guest_address = ~0ULL - 4096; }),
+            MemoryError::address_overflow);
+  EXPECT_EQ(with([](Table& table) { table[0].user_address = ~0ULL - 4096; }),
+            MemoryError::address_overflow);
+  EXPECT_EQ(with([](Table& table) { table[1].mmap_offset = ~0ULL - 4096; }),
+            MemoryError::address_overflow);
+  EXPECT_EQ(with([](Table& table) { table[0].size = 1ULL << 63; }), MemoryError::overlap);
+  EXPECT_EQ(with([](Table& table) { table[1].size = 2 * Guest::region_bytes + 1; }),
+            MemoryError::beyond_file);
+  EXPECT_EQ(with([](Table& table) { table[1].mmap_offset = 1ULL << 62; }),
+            MemoryError::beyond_file);
+  EXPECT_EQ(refusal(guest.table(), guest.rings[0].kick.get()), MemoryError::beyond_file);
+  // A file that its owner could make shorter: a read of it would then end this process.
+  EXPECT_EQ(refusal(guest.table(), unsealed.file.get()), MemoryError::shrinkable);
+  EXPECT_EQ(guest.run(guest.rings[0], 0, Type::in, 0), value(Result::ok));
+}
+
+TEST_F(VhostUserBlk, TakesUnsealedMemoryIfTheFrontEndIsTrusted) {
+  Device& device = start_device(memory_, {.needs_seal = false});
+  Guest guest{2, 64, false};
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest));
+  EXPECT_EQ(guest.run(guest.rings[0], 0, Type::in, 0), value(Result::ok));
+}
+
+}  // namespace
+}  // namespace vhost_user_blk
