@@ -253,7 +253,11 @@ class DriverOf {
     lock.unlock();
     // Without a Claim in the error, a forged completion has claimed the I/O before the refusal.
     if (published.has_value() || !published.error().claim.has_value()) return Answer::accepted();
-    return self().reject(hw, *std::move(published.error().claim), Status::device_resource);
+    // The publication was made, though refused: the memory is mapped for it, so that its Claim is
+    // the proof, and nothing is left to cancel.
+    Claim<Rq> refused = *std::move(published.error().claim);
+    self().unmap(refused, *dma::EndProof::of(refused));
+    return self().reject(hw, std::move(refused), Status::device_resource);
   }
 
   /// Gives a request back that was not sent. The commands before it must not wait for its doorbell.

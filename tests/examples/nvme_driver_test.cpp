@@ -301,6 +301,38 @@ TEST(NvmeDriver, AHalfMappedIoThatCannotBeUnmappedIsDrainedByAReset) {
   EXPECT_TRUE(machine.shut_down());
 }
 
+// Goal: a request that a full ring refuses is unmapped, and goes again when there is room.
+TEST(NvmeDriver, AFullRingRefusesRequestsUntilThereIsRoom) {
+  MachineConfig config;
+  config.controller.max_queue_entries = 4;  // for 16 requests
+  Machine machine{config};
+  ASSERT_TRUE(machine.start());
+  unsigned refusals = 0;
+  for (const auto& disk : machine.disks) {
+    disk->set_trace({[](void* count, const mq::TraceEvent& event) {
+                       if (event.step != mq::TraceStep::rejected) return;
+                       EXPECT_EQ(event.status, Status::device_resource);
+                       ++*static_cast<unsigned*>(count);
+                     },
+                     &refusals});
+  }
+  std::vector<std::unique_ptr<Verifier>> verifiers;
+  for (std::uint32_t lane = 0; lane != 8; ++lane) {
+    std::vector<Verifier::Range> ranges;
+    for (std::uint64_t i = 0; i != 8; ++i) ranges.push_back({lane * 1024 + i * 64, 16384, 0});
+    verifiers.push_back(std::make_unique<Verifier>(
+        machine.disk(lane % 2), machine.runtime.context(lane % Machine::submitters), ranges));
+  }
+  ASSERT_TRUE(machine.runtime.run_until_idle(10'000'000));
+  EXPECT_GT(refusals, 0U);
+  EXPECT_EQ(machine.driver->resets(), 0U);
+  for (const auto& verifier : verifiers) {
+    EXPECT_TRUE(verifier->is_done());
+    EXPECT_TRUE(verifier->failures().empty());
+  }
+  EXPECT_TRUE(machine.shut_down());
+}
+
 TEST(NvmeDriver, AFatalControllerIsResetAndAllIoGoesOn) {
   MachineConfig config;
   config.faults = {{FaultKind::reset, 20}};

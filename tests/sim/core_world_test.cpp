@@ -261,6 +261,33 @@ TEST(Kit, RunsTheDriversThatACallableMakes) {
   EXPECT_GE(counts.completions, 100);
 }
 
+/// Counts the I/Os that a full ring has refused.
+class Refused : public RingDriver {
+ public:
+  Refused(sim::NvmeHost<RingDriver>& host, int& count) : RingDriver{host}, count_{count} {}
+
+ private:
+  void refused(blkown::Claim<R> claim) override {
+    ++count_;
+    RingDriver::refused(std::move(claim));
+  }
+
+  int& count_;
+};
+
+// Goal: with some seeds the rings are shorter than the tags, so that a driver meets a full one.
+TEST(CoreWorld, ShortRingsOfSomeSeedsRefuseIos) {
+  std::array<int, 5> refusals{};
+  for (std::uint64_t seed = 0; seed != refusals.size(); ++seed) {
+    World world{config_of(seed), [&](sim::NvmeHost<RingDriver>& host) {
+                  return std::make_unique<Refused>(host, refusals[seed]);
+                }};
+    EXPECT_TRUE(world.run()) << world.finding().what;
+  }
+  EXPECT_EQ(refusals[0] + refusals[1] + refusals[2], 0) << "long rings";
+  EXPECT_GT(refusals[4], 10);
+}
+
 TEST(Kit, ReturnsTwoForUnusableOptions) {
   testing::internal::CaptureStderr();
   EXPECT_EQ(kit({"--what"}).code, 2);

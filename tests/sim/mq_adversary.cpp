@@ -5,6 +5,7 @@
 
 #include <array>
 #include <blkown/sim/kit.hpp>
+#include <cstdio>
 #include <memory>
 
 #include "sim/broken_mq/completed_twice.hpp"
@@ -13,7 +14,9 @@
 #include "sim/broken_mq/ended_on_timeout.hpp"
 #include "sim/broken_mq/flush_error_ignored.hpp"
 #include "sim/broken_mq/flush_forgotten.hpp"
+#include "sim/broken_mq/freed_before_disable.hpp"
 #include "sim/broken_mq/fua_dropped.hpp"
+#include "sim/broken_mq/full_rings.hpp"
 #include "sim/broken_mq/generation_ignored.hpp"
 #include "sim/broken_mq/issue_forgotten.hpp"
 #include "sim/broken_mq/memory_leaked.hpp"
@@ -42,14 +45,22 @@ int main_of(int argc, char** argv) {
                                      [](sim::MqHost& host) { return std::make_unique<D>(host); });
 }
 
+int main_of_full_rings(int argc, char** argv) {
+  const int code = main_of<FullRings>(argc, argv);
+  std::printf("%u requests refused by full rings\n", FullRings::refusals);
+  return code;
+}
+
 constexpr std::array table{
     NamedDriver{"reference", &main_of<VariantDriver>},
+    NamedDriver{"full_rings", &main_of_full_rings},
     NamedDriver{"completed_twice", &main_of<CompletedTwice>},
     NamedDriver{"completion_doorbell_forgotten", &main_of<CompletionDoorbellForgotten>},
     NamedDriver{"cookie_repaired", &main_of<CookieRepaired>},
     NamedDriver{"ended_on_timeout", &main_of<EndedOnTimeout>},
     NamedDriver{"flush_error_ignored", &main_of<FlushErrorIgnored>},
     NamedDriver{"flush_forgotten", &main_of<FlushForgotten>},
+    NamedDriver{"freed_before_disable", &main_of<FreedBeforeDisable>},
     NamedDriver{"fua_dropped", &main_of<FuaDropped>},
     NamedDriver{"generation_ignored", &main_of<GenerationIgnored>},
     NamedDriver{"issue_forgotten", &main_of<IssueForgotten>},

@@ -36,7 +36,7 @@ using blkown::Status;
 using nvme::SubmissionEntry;
 
 constexpr std::uint32_t page_bytes = 4096;
-constexpr std::uint32_t submission_entries = 32;
+constexpr std::uint32_t submission_entries = 32;  // if the controller has as many
 constexpr std::uint32_t completion_entries = 64;
 constexpr std::uint32_t admin_depth = 8;
 constexpr std::size_t list_entries = 8;  // of a tag's PRP list
@@ -46,9 +46,11 @@ class Rings {
  public:
   using Pair = nvme_driver::QueuePair<sim::NvmeController>;
 
-  Rings(dma::Device<sim::Iommu>& device, sim::NvmeController& controller, std::uint16_t id)
+  /// `max_entries`: of each ring.
+  Rings(dma::Device<sim::Iommu>& device, sim::NvmeController& controller, std::uint16_t id,
+        std::uint32_t max_entries)
       : pages_{allocate(device), allocate(device), allocate(device)},
-        pair{controller, config(id)} {}
+        pair{controller, config(id, max_entries)} {}
 
   [[nodiscard]] std::uint64_t iova(std::size_t page) const { return pages_[page].segment().iova; }
   /// The place of a tag's PRP list.
@@ -71,10 +73,10 @@ class Rings {
     if (!memory.has_value()) std::abort();
     return *std::move(memory);
   }
-  [[nodiscard]] nvme_driver::QueuePairConfig config(std::uint16_t id) {
+  [[nodiscard]] nvme_driver::QueuePairConfig config(std::uint16_t id, std::uint32_t max_entries) {
     return {.id = id,
-            .submission_entries = submission_entries,
-            .completion_entries = completion_entries,
+            .submission_entries = std::min(submission_entries, max_entries),
+            .completion_entries = std::min(completion_entries, max_entries),
             .submissions = {pages_[0].data(), iova(0)},
             .completions = {pages_[1].data(), iova(1)},
             .submission_doorbell = nvme::doorbell_offset(id, false, 0),
@@ -100,11 +102,13 @@ class Driver {
 
   explicit Driver(sim::NvmeHost<Driver>& host)
       : host_{host},
-        admin_{host.device, host.controller, 0},
+        admin_{host.device, host.controller, 0, completion_entries},
         watches_(host.queue_count() * host.depth()),
         ranges_(host.queue_count() * host.depth()) {
+    const nvme::Cap cap{host.controller.read64(nvme::reg::cap)};
     for (std::uint32_t queue = 0; queue != host.queue_count(); ++queue) {
-      rings_.emplace_back(host.device, host.controller, static_cast<std::uint16_t>(queue + 1));
+      rings_.emplace_back(host.device, host.controller, static_cast<std::uint16_t>(queue + 1),
+                          cap.max_queue_entries());
     }
     start();
   }
@@ -179,7 +183,7 @@ class Driver {
     if (issued.error().claim.has_value()) refused(*std::move(issued.error().claim));
   }
   /// The ring is full.
-  void refused(Claim<R> claim) {
+  virtual void refused(Claim<R> claim) {
     unmap(claim, *dma::EndProof::of(claim));
     give_back(std::move(claim), Status::resource);
   }
@@ -390,13 +394,14 @@ class Driver {
     }
     for (std::uint16_t id = 1; id <= host_.queue_count(); ++id) {
       const Rings& rings = rings_[id - 1U];
+      const nvme_driver::QueuePairConfig& pair = rings.pair.config();
       if (!carry_out(SubmissionEntry::create_io_cq({.queue = id,
-                                                    .entries = completion_entries,
+                                                    .entries = pair.completion_entries,
                                                     .iova = rings.iova(1),
                                                     .vector = id,
                                                     .interrupts_enabled = true})) ||
           !carry_out(SubmissionEntry::create_io_sq({.queue = id,
-                                                    .entries = submission_entries,
+                                                    .entries = pair.submission_entries,
                                                     .iova = rings.iova(0),
                                                     .completion_queue = id}))) {
         return false;

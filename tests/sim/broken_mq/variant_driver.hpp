@@ -103,7 +103,7 @@ class VariantDriver
     });
     return listed.has_value() && data.is_usable() ? disk_config(data) : mq::DiskConfig{};
   }
-  [[nodiscard]] bool stop() { return shut_down(); }
+  [[nodiscard]] virtual bool stop() { return shut_down(); }
 
   // --- steps ------------------------------------------------------------------------------------
 

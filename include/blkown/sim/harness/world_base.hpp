@@ -314,6 +314,7 @@ class WorldBaseOf {
   [[nodiscard]] static NvmeConfig nvme_config(const WorldConfig& config) {
     NvmeConfig controller;
     controller.io_queues = static_cast<std::uint16_t>(config.queue_count);
+    controller.max_queue_entries = config.max_queue_entries();
     controller.has_volatile_cache = config.cache() == CacheMode::write_back;
     controller.late_ns = blkown::detail::saturating_multiply(3, config.timeout_ns);
     controller.depth = config.depth;

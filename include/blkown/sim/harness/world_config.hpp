@@ -47,6 +47,17 @@ struct WorldConfig {
   [[nodiscard]] CacheMode cache() const noexcept {
     return seed % 7 == 6 ? CacheMode::write_through : CacheMode::write_back;
   }
+  /// The longest I/O queue of the seed's NvmeController. Two seeds of five have short ones: one
+  /// with room for a command of each tag, and one that is full before the tags are used up. A full
+  /// queue refuses a command until a completion reports that its oldest one was fetched.
+  [[nodiscard]] std::uint32_t max_queue_entries() const noexcept {
+    const std::uint32_t tags = depth - reserved_depth;
+    switch (seed % 5) {
+      case 3: return depth + 1;
+      case 4: return tags < 3 ? 2 : tags - 1;
+      default: return 1024;
+    }
+  }
   /// Whether the seed's device supports FUA: half of those with a write cache do.
   [[nodiscard]] bool has_fua() const noexcept { return seed % 7 < 3; }
 };
