@@ -117,17 +117,15 @@ class Issuer {
     return true;
   }
 
-  /// Fails all waiting bios and requests. Returns false if none waits.
+  /// Fails all waiting bios and requests. Returns false if none waits. Only a removal calls it, and
+  /// behind a removal nothing reads with_driver().
   [[gnu::cold, gnu::noinline]] bool fail_waiting(Status status) noexcept {
     bool is_any = false;
     lanes_.for_each([&](Lane<D>& lane) {
       is_any = is_any || lane.has_waiting() || !lane.held.empty();
       while (Bio* const bio = lane.waiting.pop_front()) break_off(*bio, status);
       for (auto* list : {&lane.urgent, &lane.requeued, &lane.held}) {
-        while (auto ended = list->pop_front()) {
-          --waiting_requests_;
-          std::move(*ended).into_idle().fail(status);
-        }
+        while (auto ended = list->pop_front()) std::move(*ended).into_idle().fail(status);
       }
       lane.begin_resume();
       show(lane, false);
