@@ -146,15 +146,15 @@ class Copies:
         self.lines = lines
 
     def named_by(self, log):
-        """The mutants that the errors name. An error in a function that a mutant calls is the caller's."""
-        alone, nearest = set(), set()
+        """The mutants that the errors name."""
+        errors = []
         for error in re.split(r"(?m)^(?=(?:In file included from|\S+:\d+:\d+: (?:fatal )?error: ))", log):
             places = re.findall(r"(?m)^(\S+?):(\d+):\d+: ", error)
-            named = list(dict.fromkeys(number for place in places for number in self._numbers_at(*place)))
-            if len(named) == 1:
-                alone.add(named[0])
-            nearest.update(named[:1])
-        return alone or nearest
+            errors.append(list(dict.fromkeys(number for place in places for number in self._numbers_at(*place))))
+        # A mutant that calls a template wrongly is named by the error in its unchanged body, and by those in
+        # the bodies of the template's mutants, which may be right.
+        alone = {named[0] for named in errors if len(named) == 1}
+        return alone | {named[0] for named in errors if named and alone.isdisjoint(named)}
 
     def _numbers_at(self, file, line):
         if not file.startswith(f"{self.folder}/"):

@@ -21,7 +21,7 @@ LIBRARIES = tuple(PARTS)
 README = "tests/README.md"
 SURVIVORS = ("<!-- survivors: argued by hand -->", "<!-- end of survivors -->")
 # A mutant that needs builds of its own meets so many test files.
-APART = 4
+APART = 2
 TABLE = ("<!-- sampled: written by tests/mutate --write-table -->", "<!-- end of sampled -->")
 
 
@@ -146,7 +146,10 @@ class Trial:
                 # It may take effect at compile time only.
                 if not mutant.constant or is_argued:
                     return survival(mutant, programs)
-            return self._attempt_apart(place, mutant, programs[:APART])
+            stem = pathlib.PurePath(mutant.file).stem
+            return self._attempt_apart(place, mutant,
+                                       [program for program in programs if stem in program.name][:APART]
+                                       or programs[:APART])
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
