@@ -291,7 +291,7 @@ class Workshop:
         known = program.wall_s > 0
         done = run([*limits, binary or program.binary.path, *program.arguments],
                    5 * self.patience_s + 10 * program.wall_s if known else 600, log,
-                   self.patience_s + 10 * program.cpu_s if known else None, cwd=place,
+                   self.patience_s + 4 * program.cpu_s if known else None, cwd=place,
                    env={**os.environ, "BLKOWN_TEST_SCALE": SCALE, **environment})
         text = text_of(log)
         if done.status is None:

@@ -63,6 +63,22 @@ TEST(Registers, CapOfZeroesHasTheLeastValues) {
   EXPECT_EQ(cap.min_page_bytes(), 4096U);
 }
 
+TEST(Registers, AFieldOfCapDependsOnItsOwnBitsAlone) {
+  const auto without = [](unsigned first, unsigned count) {
+    return nvme::Cap{~(((std::uint64_t{1} << count) - 1) << first)};
+  };
+  EXPECT_EQ(without(0, 16).max_queue_entries(), 1U);
+  EXPECT_FALSE(without(16, 1).contiguous_queues_required());
+  EXPECT_FALSE(without(17, 2).supports_weighted_round_robin());
+  EXPECT_EQ(without(24, 8).ready_timeout_ms(), 0U);
+  EXPECT_EQ(without(32, 4).doorbell_stride_exponent(), 0U);
+  EXPECT_FALSE(without(36, 1).supports_subsystem_reset());
+  EXPECT_FALSE(without(37, 8).supports_nvm_command_set());
+  EXPECT_EQ(without(48, 4).min_page_bytes(), 4096U);
+  EXPECT_EQ(without(52, 4).max_page_bytes(), 4096U);
+  EXPECT_EQ(nvme::Cap{std::uint64_t{1} << 48}.min_page_bytes(), 8192U);
+}
+
 TEST(Registers, CapIsBuiltFieldByField) {
   nvme::Cap cap;
   cap.set_max_queue_entries(65536);
