@@ -5,26 +5,11 @@
 #ifndef NBD_SERVER_COUNTERS_HPP
 #define NBD_SERVER_COUNTERS_HPP
 
-#include <atomic>
-#include <cstdint>
+#include "storage/counter.hpp"
 
 namespace nbd_server {
 
-/// A number that one thread changes and others read.
-class Counter {
- public:
-  void add(std::uint64_t count = 1) noexcept {
-    // n -> n + count by the only writer: no read-modify-write. Relaxed: orders nothing.
-    value_.store(value_.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
-  }
-  [[nodiscard]] std::uint64_t get() const noexcept {
-    // Relaxed: a number for a report.
-    return value_.load(std::memory_order_relaxed);
-  }
-
- private:
-  std::atomic<std::uint64_t> value_{0};
-};
+using storage::Counter;
 
 struct Counters {
   Counter opened;     ///< Connections.

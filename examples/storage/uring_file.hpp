@@ -115,6 +115,9 @@ class UringFile {
     }
     return {};
   }
+  /// Closes the rings.
+  /// Precondition: no request is in flight.
+  void detach() { lanes_.clear(); }
   /// Why the regions are not registered, as an errno value; 0 if they are. All works without.
   [[nodiscard]] int register_error() const noexcept {
     return lanes_.empty() ? 0 : lanes_.front()->register_error;

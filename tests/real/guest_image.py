@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-"""What the guest boots: Debian's kernel with the modules of VFIO, and an initramfs.
+"""What a guest boots: Debian's kernel with some of its modules, and an initramfs.
 
 The kernel is the newest linux-image-6.12.*+deb12-cloud-amd64 of the archive. It is downloaded and
 unpacked, never installed. Old versions vanish from the archive, so the one that is unpacked already
@@ -114,10 +114,10 @@ def vmlinuz(unpacked):
     return image
 
 
-def modules(unpacked):
+def modules(unpacked, paths=MODULES):
     """(name, contents) of each module, in the order of loading."""
     top, = (unpacked / 'lib/modules').iterdir()
-    for module in MODULES:
+    for module in paths:
         path = top / 'kernel' / f'{module}.ko.xz'
         if not path.exists():
             raise GuestError(f'{unpacked.name} has no module {module}.ko.xz')
@@ -168,20 +168,31 @@ class Initramfs:
         path.write_bytes(b''.join(self.parts))
 
 
-def write_initramfs(path, unpacked, program, arguments):
-    """Writes the initramfs, which runs the program with the controller's address and the arguments."""
+BUSYBOX_TOOLS = ('cat', 'chroot', 'cp', 'insmod', 'mkdir', 'mount', 'readlink', 'reboot', 'sh', 'sync')
+
+
+def write_archive(path, init, loaded, files):
+    """Writes an initramfs with busybox, modules, and files: contents by name. In the script `init`,
+    @MARK@ and @MODULES@ are replaced."""
     archive = Initramfs()
-    for folder in ('bin', 'dev', 'modules', 'proc', 'sys'):
+    for folder in ('bin', 'dev', 'files', 'modules', 'proc', 'sys', 'tools'):
         archive.directory(folder)
     archive.add('dev/console', stat.S_IFCHR | 0o600, device=(5, 1))
     archive.file('bin/busybox', static_program(BUSYBOX))
-    for tool in ('cat', 'insmod', 'mount', 'readlink', 'reboot', 'sh', 'sync'):
+    for tool in BUSYBOX_TOOLS:
         archive.link(f'bin/{tool}', 'busybox')
     names = []
-    for name, contents in modules(unpacked):
+    for name, contents in loaded:
         archive.file(f'modules/{name}.ko', contents)
         names.append(name)
-    archive.file('program', static_program(program))
-    init = INIT.replace('@MARK@', MARK).replace('@MODULES@', ' '.join(names))
-    archive.file('init', init.replace('@ARGUMENTS@', ' '.join(arguments)).encode())
+    for name, contents in files.items():
+        archive.file(name, contents)
+    init = init.replace('@MARK@', MARK).replace('@MODULES@', ' '.join(names))
+    archive.file('init', init.encode())
     archive.write(path)
+
+
+def write_initramfs(path, unpacked, program, arguments):
+    """Writes the initramfs, which runs the program with the controller's address and the arguments."""
+    write_archive(path, INIT.replace('@ARGUMENTS@', ' '.join(arguments)), modules(unpacked),
+                  {'program': static_program(program)})

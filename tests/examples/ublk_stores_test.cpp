@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The stores of the ublk server, below its queue and a scripted kernel: a file through io_uring,
+// and one of which a part is slow.
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "ublk/file_store.hpp"
+#include "ublk/slow_store.hpp"
+#include "ublk_fake_kernel.hpp"
+
+namespace ublk {
+namespace {
+
+constexpr Geometry store_geometry{
+    .size_bytes = 1024 * 1024, .block_bytes = 512, .max_io_bytes = 8192, .read_only = false};
+constexpr std::uint32_t store_depth = 32;
+constexpr std::uint64_t slow_from = 512 * 1024;
+
+/// A queue on a file. `delay_ms` makes its second half slow.
+class UblkStores : public testing::Test {
+ protected:
+  void make(std::uint32_t delay_ms, std::uint32_t timeout_ms) {
+    std::string path = testing::TempDir() + "ublk-store-XXXXXX";
+    const int fd = mkstemp(path.data());
+    ASSERT_EQ(ftruncate(fd, store_geometry.size_bytes), 0);
+    ::close(fd);
+    auto file = FileStore::File::open(path, false, false);
+    ::unlink(path.c_str());
+    ASSERT_TRUE(file.has_value()) << file.error();
+    const int opened = (*file)->fd();
+    store = std::make_unique<FileStore>(std::move(*file));
+    if (delay_ms != 0) {
+      store = std::make_unique<SlowStore>(std::move(store), opened, slow_from,
+                                          std::chrono::milliseconds{delay_ms});
+    }
+    rig = std::make_unique<Rig>(1, store_depth, store_geometry, timeout_ms);
+    ASSERT_TRUE(store->attach(rig->context()).has_value());
+    queue().begin(rig->tags, *store, kernel);
+  }
+  void TearDown() override {
+    store->detach();
+    EXPECT_EQ(rig->tags.in_flight(), 0U);
+  }
+  [[nodiscard]] Queue& queue() { return *rig->queues.front(); }
+
+  void send(std::uint32_t tag, std::uint32_t op_flags, std::uint64_t sector,
+            std::uint32_t sectors) {
+    kernel.describe(tag, op_flags, sector, sectors);
+    queue().on_completion(tag, UBLK_IO_RES_OK);
+  }
+  void fill(std::uint32_t tag, int byte) { std::memset(kernel.buffer(tag), byte, 8192); }
+  /// Lets the queue work until there are this many commits.
+  void work(std::size_t commits) {
+    std::array<pollfd, 2> watched{
+        pollfd{.fd = queue().wake_fd(), .events = POLLIN, .revents = 0},
+        pollfd{.fd = store->wake_fd(blkown::QueueIndex{}), .events = POLLIN, .revents = 0}};
+    queue().poll();
+    for (int i = 0; i != 1000 && kernel.commits.size() < commits; ++i) {
+      ::poll(watched.data(), watched.size(), 10);
+      for (const pollfd& each : watched) {
+        std::uint64_t count = 0;
+        if (each.revents != 0) static_cast<void>(!::read(each.fd, &count, sizeof(count)));
+      }
+      queue().poll();
+    }
+    ASSERT_EQ(kernel.commits.size(), commits);
+  }
+  /// The bytes of the sectors are all equal to this one.
+  void expect_sectors(std::uint64_t sector, std::uint32_t sectors, int byte) {
+    const std::uint32_t tag = store_depth - 1;
+    fill(tag, 0x5A);
+    send(tag, UBLK_IO_OP_READ, sector, sectors);
+    work(kernel.commits.size() + 1);
+    EXPECT_EQ(kernel.commits.back().result, static_cast<int>(sectors * 512));
+    for (std::size_t i = 0; i != sectors * 512U; ++i) {
+      ASSERT_EQ(kernel.buffer(tag)[i], static_cast<std::byte>(byte)) << "byte " << i;
+    }
+  }
+
+  FakeKernel kernel{store_depth};
+  std::unique_ptr<Store> store;
+  std::unique_ptr<Rig> rig;
+};
+
+TEST_F(UblkStores, AFileReadsWhatWasWritten) {
+  make(0, 0);
+  for (std::uint32_t tag = 0; tag != 20; ++tag) {
+    fill(tag, static_cast<int>(tag) + 1);
+    const std::uint32_t fua = tag % 2 == 0 ? UBLK_IO_F_FUA : 0;
+    send(tag, UBLK_IO_OP_WRITE | fua, tag * 16U, 16);
+  }
+  work(20);
+  for (const FakeKernel::Commit& commit : kernel.commits) EXPECT_EQ(commit.result, 8192);
+  for (std::uint32_t tag = 0; tag != 20; ++tag) {
+    expect_sectors(tag * 16U, 16, static_cast<int>(tag) + 1);
+  }
+}
+
+TEST_F(UblkStores, AFileFlushesDiscardsAndWritesZeroes) {
+  make(0, 0);
+  fill(0, 7);
+  send(0, UBLK_IO_OP_WRITE, 16, 16);
+  work(1);
+  send(1, UBLK_IO_OP_FLUSH, 0, 0);
+  send(2, UBLK_IO_OP_DISCARD, 512, 1024);
+  send(3, UBLK_IO_OP_WRITE_ZEROES | UBLK_IO_F_NOUNMAP, 24, 1000);
+  work(4);
+  for (std::size_t i = 1; i != 4; ++i) EXPECT_EQ(kernel.commits[i].result, 0);
+  expect_sectors(16, 8, 7);
+  expect_sectors(24, 8, 0);
+}
+
+TEST_F(UblkStores, AFileThatBecameShorterFailsReadsBehindItsEnd) {
+  make(0, 0);
+  auto& file = static_cast<FileStore&>(*store).file();
+  ASSERT_EQ(ftruncate(file.fd(), 512), 0);
+  send(0, UBLK_IO_OP_READ, 0, 16);
+  work(1);
+  EXPECT_EQ(kernel.commits.at(0).result, -EIO);
+  expect_sectors(0, 1, 0);
+}
+
+// The result of the cancellation carries the id of the I/O, and may come first or last.
+TEST_F(UblkStores, TheResultOfACancellationIsNoCompletion) {
+  make(0, 1);
+  for (int round = 0; round != 20; ++round) {
+    queue().set_now(static_cast<std::uint64_t>(round) * 100);
+    for (std::uint32_t tag = 0; tag != 8; ++tag) send(tag, UBLK_IO_OP_READ, 0, 16);
+    queue().set_now(static_cast<std::uint64_t>(round) * 100 + 50);
+    // Each I/O is cancelled with its first submission.
+    rig->tags.for_each_in_flight(blkown::QueueIndex{}, [&](const auto& pin, const auto& cookie) {
+      store->expire(pin, cookie);
+    });
+    work(static_cast<std::size_t>(round + 1) * 8);
+  }
+  for (const FakeKernel::Commit& commit : kernel.commits) {
+    EXPECT_TRUE(commit.result == 8192 || commit.result == -ETIMEDOUT) << commit.result;
+  }
+  for (std::size_t i = 0; i != blkown::lookup_reason_count; ++i) {
+    EXPECT_EQ(rig->refused.get(static_cast<blkown::LookupReason>(i)), 0U);
+  }
+}
+
+TEST_F(UblkStores, ASlowIoTimesOutAndItsLateIdIsRefusedWhileOthersGoOn) {
+  make(300, 50);
+  fill(0, 9);
+  queue().set_now(1000);
+  send(0, UBLK_IO_OP_WRITE, slow_from / 512, 16);
+  fill(1, 8);
+  send(1, UBLK_IO_OP_WRITE, 0, 16);
+  work(1);
+  EXPECT_EQ(kernel.commits[0].tag, 1U);
+  EXPECT_EQ(kernel.commits[0].result, 8192);
+  queue().set_now(1051);
+  work(2);
+  EXPECT_EQ(kernel.commits[1].tag, 0U);
+  EXPECT_EQ(kernel.commits[1].result, -ETIMEDOUT);
+  // The tag and its buffer are in use again when the device is done with the slow I/O.
+  queue().set_now(2000);
+  fill(0, 1);
+  send(0, UBLK_IO_OP_WRITE, 32, 16);
+  work(3);
+  store->detach();
+  EXPECT_EQ(rig->refused.get(blkown::LookupReason::stale_generation), 1U);
+  EXPECT_EQ(kernel.buffer(0)[0], std::byte{1});
+}
+
+TEST_F(UblkStores, ASlowIoThatIsInTimeEndsOnce) {
+  make(5, 60'000);
+  fill(0, 3);
+  queue().set_now(1);
+  for (std::uint32_t tag = 0; tag != 4; ++tag) {
+    fill(tag, 3);
+    send(tag, UBLK_IO_OP_WRITE | UBLK_IO_F_FUA, slow_from / 512 + tag * 16U, 16);
+  }
+  work(4);
+  expect_sectors(slow_from / 512 + 48, 16, 3);
+}
+
+}  // namespace
+}  // namespace ublk
