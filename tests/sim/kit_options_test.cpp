@@ -5,15 +5,21 @@
 #include <blkown/sim/harness/kit_options.hpp>
 #include <cstdio>
 #include <optional>
+#include <sstream>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 namespace {
 
 using blkown::sim::FaultKind;
+using blkown::sim::FaultRates;
 using blkown::sim::FaultStrike;
 using blkown::sim::KitOptions;
 using blkown::sim::parse_options;
+using blkown::sim::world_words;
+using blkown::sim::WorldFeatures;
 using Words = std::vector<std::string>;
 using Script = std::vector<FaultStrike>;
 
@@ -57,39 +63,254 @@ TEST(KitOptions, AnEmptyScriptIsNone) {
   EXPECT_TRUE(options->script.empty());
 }
 
-// Goal: one line with the word that cannot be used, and the list of options.
+// Goal: one line with the option, its value, and the remedy.
 TEST(KitOptions, UnusableOnesAreRefusedInOneLine) {
+  const std::string number = "use a number from 1";
+  const std::string script = "use KIND@N,... or none; --help lists the kinds";
+  const std::string unknown = "no such option; --help lists the options";
   const std::vector<std::pair<Words, std::string>> cases{
-      {{"--seeds"}, "--seeds"},
-      {{"--seeds", "many"}, "many"},
-      {{"--seeds", "-1"}, "-1"},
-      {{"--seeds", "7x"}, "7x"},
-      {{"--seeds", ""}, ""},
-      {{"--seeds", "0"}, "0"},
-      {{"--seeds", "18446744073709551616"}, "18446744073709551616"},
-      {{"--shrink", "--first-seed"}, "--first-seed"},
-      {{"--first-seed", " 1"}, " 1"},
-      {{"--ios", "0"}, "0"},
-      {{"--ios", "1.5"}, "1.5"},
-      {{"--script"}, "--script"},
-      {{"--script", ""}, ""},
-      {{"--script", "lost"}, "lost"},
-      {{"--script", "lost@"}, "lost@"},
-      {{"--script", "lost@x"}, "lost@x"},
-      {{"--script", "lots@1"}, "lots@1"},
-      {{"--script", "@1"}, "@1"},
-      {{"--script", "lost@1,"}, "lost@1,"},
-      {{"--script", ",lost@1"}, ",lost@1"},
-      {{"--script", "lost@1,,late@1"}, "lost@1,,late@1"},
-      {{"--script", "unknown kind@1"}, "unknown kind@1"},
-      {{"--seed", "1"}, "--seed"},
-      {{"1"}, "1"},
-      {{"--seeds", "1", "--helper"}, "--helper"},
+      {{"--seeds"}, "--seeds: the value is missing; " + number},
+      {{"--seeds", "many"}, "--seeds many: " + number},
+      {{"--seeds", "-1"}, "--seeds -1: " + number},
+      {{"--seeds", "7x"}, "--seeds 7x: " + number},
+      {{"--seeds", ""}, "--seeds : " + number},
+      {{"--seeds", "0"}, "--seeds 0: " + number},
+      {{"--seeds", "18446744073709551616"}, "--seeds 18446744073709551616: " + number},
+      {{"--shrink", "--first-seed"}, "--first-seed: the value is missing; use a number from 0"},
+      {{"--first-seed", " 1"}, "--first-seed  1: use a number from 0"},
+      {{"--ios", "0"}, "--ios 0: use a number from 1 to 1000000000"},
+      {{"--ios", "1.5"}, "--ios 1.5: use a number from 1 to 1000000000"},
+      {{"--script"}, "--script: the value is missing; " + script},
+      {{"--script", ""}, "--script : " + script},
+      {{"--script", "lost"}, "--script lost: " + script},
+      {{"--script", "lost@"}, "--script lost@: " + script},
+      {{"--script", "lost@x"}, "--script lost@x: " + script},
+      {{"--script", "lots@1"}, "--script lots@1: " + script},
+      {{"--script", "@1"}, "--script @1: " + script},
+      {{"--script", "lost@1,"}, "--script lost@1,: " + script},
+      {{"--script", ",lost@1"}, "--script ,lost@1: " + script},
+      {{"--script", "lost@1,,late@1"}, "--script lost@1,,late@1: " + script},
+      {{"--script", "unknown kind@1"}, "--script unknown kind@1: " + script},
+      {{"--seed", "1"}, "--seed: " + unknown},
+      {{"1"}, "1: " + unknown},
+      {{"--seeds", "1", "--helper"}, "--helper: " + unknown},
+      {{"two\nlines\x7F"}, "two?lines?: " + unknown},
+      {{std::string(200, 'x')}, std::string(80, 'x') + "...: " + unknown},
   };
-  for (const auto& [words, wrong] : cases) {
-    EXPECT_EQ(refusal(words), "the_program: cannot use '" + wrong +
-                                  "'; options: --seeds N, --first-seed S, --ios N, --shrink,"
-                                  " --script KIND@N,...\n");
+  for (const auto& [words, line] : cases) EXPECT_EQ(refusal(words), "the_program: " + line + '\n');
+}
+
+const std::vector<Words> out_of_range{
+    {"--queues", "0"},
+    {"--queues", "64"},
+    {"--depth", "1"},
+    {"--depth", "4294967296"},
+    {"--reserved", "-1"},
+    {"--layout", "scsi"},
+    {"--layout", ""},
+    {"--block-bytes", "256"},
+    {"--block-bytes", "1000"},
+    {"--block-bytes", "8192"},
+    {"--cache", "yes"},
+    {"--fua", ""},
+    {"--latency", "uniform"},
+    {"--latency", "uniform:5"},
+    {"--latency", "uniform:5-4"},
+    {"--latency", "uniform:-5"},
+    {"--latency", "constant:"},
+    {"--latency", "constant:1-2"},
+    {"--latency", "constant:1000000001"},
+    {"--latency", "normal:1-2"},
+    {"--mix", ""},
+    {"--mix", "read:0"},
+    {"--mix", "read:1000001"},
+    {"--mix", "read"},
+    {"--mix", "reads:1"},
+    {"--mix", "read:1,"},
+    {"--sizes", "511:1"},
+    {"--sizes", "0:1"},
+    {"--sizes", "8704:1"},
+    {"--sizes", "512:0"},
+    {"--sizes", "512"},
+    {"--sizes",
+     "512:1,512:1,512:1,512:1,512:1,512:1,512:1,512:1,512:1,512:1,512:1,512:1,512:1,"
+     "512:1,512:1,512:1,512:1"},
+    {"--rates", "lost:65537"},
+    {"--rates", "every:1"},
+    {"--rates", "lost"},
+    {"--fua-percent", "101"},
+    {"--preflush-percent", "-1"},
+    {"--jobs", "0"},
+    {"--jobs", "1025"},
+    {"--time-limit", "0"},
+    {"--junit", ""},
+    {"--failed-seeds", ""},
+};
+
+// Goal: no value of an option that is out of its range is taken.
+TEST(KitOptions, EachOptionRefusesAValueOutOfItsRange) {
+  for (const Words& words : out_of_range) {
+    const std::string line = refusal(words);
+    const std::string begin = "the_program: " + words[0] + ' ' + words[1] + ": ";
+    EXPECT_TRUE(line.starts_with(begin.substr(0, 60))) << line;
+    EXPECT_EQ(line.find('\n'), line.size() - 1) << line;
+  }
+}
+
+/// The line about options that this kind of world cannot have together, or an empty text.
+std::string problem_of(const Words& words, const WorldFeatures& features) {
+  const auto options = parse_options("the_program", words);
+  EXPECT_TRUE(options.has_value());
+  return options.has_value() ? check_options(*options, features) : "";
+}
+constexpr WorldFeatures core{.has_nvme = true};
+constexpr WorldFeatures message{};
+constexpr WorldFeatures disk{.has_nvme = true, .has_block_layer = true, .has_reset = true};
+
+const std::string only_disk =
+    ": only a driver of the block layer has that (mq_main); remove the option";
+const std::vector<std::tuple<Words, WorldFeatures, std::string>> not_together{
+    {{"--depth", "2"},
+     core,
+     "--reserved 2: --depth 2 leaves no tag for I/O; use a smaller number, or a larger --depth"},
+    {{"--depth", "4096"},
+     core,
+     "--depth 4096: a cookie of the layout nvme names no such tag; use at most 4095"},
+    {{"--depth", "65536", "--layout", "nbd"},
+     message,
+     "--depth 65536: with --queues 2 the run has more than 1024 requests; use at most 512"},
+    {{"--depth", "16", "--queues", "63", "--reserved", "16"},
+     disk,
+     "--reserved 16: --depth 16 leaves no tag for I/O; use a smaller number, or a larger"
+     " --depth"},
+    {{"--fua", "on", "--cache", "off"},
+     disk,
+     "--fua on: a device without a write cache has no FUA; remove --cache off"},
+    {{"--layout", "nbd"}, disk, "--layout nbd: NVMe has one layout; remove the option"},
+    {{"--block-bytes", "4096"},
+     message,
+     "--block-bytes 4096: a message device has blocks of 512 bytes; remove the option"},
+    {{"--sizes", "4096:1,512:3", "--block-bytes", "4096"},
+     core,
+     "--sizes 512:3: with --block-bytes 4096 an I/O is whole blocks; use a multiple"},
+    {{"--latency", "uniform:0-1000001"},
+     core,
+     "--latency uniform: most commands would meet the timeout of 2000000 ns; use at most"
+     " 1000000"},
+    {{"--latency", "heavy_tailed:1000001-9000000"},
+     core,
+     "--latency heavy_tailed: most commands would meet the timeout of 2000000 ns; use at most"
+     " 1000000 as MIN"},
+    {{"--fua", "off"}, core, "--fua" + only_disk},
+    {{"--fua-percent", "0"}, message, "--fua-percent" + only_disk},
+    {{"--preflush-percent", "0"}, core, "--preflush-percent" + only_disk},
+    {{"--queue-changes"}, core, "--queue-changes" + only_disk},
+    {{"--queue-changes", "--queues", "1"},
+     disk,
+     "--queue-changes: with --queues 1 there is no other number; use --queues 2 or more"},
+    {{"--mix", "read:1,compare:1"},
+     disk,
+     "--mix compare:1: only a driver of NVMe on the bare core has compares (nvme_main); use"
+     " compare:0"},
+    {{"--resets"},
+     core,
+     "--resets: the driver has no public function reset(); add one, or use --rates reset:N"},
+    {{"--script", "none", "--rates", "lost:1"},
+     core,
+     "--rates: --script chooses the faults; remove one of the two"},
+    {{"--seeds", "3", "--first-seed", "18446744073709551614"},
+     core,
+     "--seeds 3: the last seed is 18446744073709551615; use at most 2"},
+};
+
+TEST(KitOptions, ThoseThatDoNotGoTogetherAreRefused) {
+  for (const auto& [words, features, problem] : not_together) {
+    EXPECT_EQ(problem_of(words, features), problem);
+  }
+}
+
+TEST(KitOptions, ThoseAtTheirLimitsGoTogether) {
+  const std::vector<std::pair<Words, WorldFeatures>> cases{
+      {{}, core},
+      {{}, message},
+      {{}, disk},
+      {{"--depth", "1024", "--queues", "1", "--reserved", "1023"}, disk},
+      {{"--depth", "16", "--queues", "63"}, message},
+      {{"--fua", "on"}, disk},
+      {{"--cache", "off", "--fua", "off"}, disk},
+      {{"--block-bytes", "4096", "--sizes", "4096:1,8192:1"}, core},
+      {{"--latency", "heavy_tailed:1000000-1000000000"}, core},
+      {{"--latency", "constant:1000000"}, message},
+      {{"--resets", "--queue-changes"}, disk},
+      {{"--mix", "compare:1"}, core},
+      {{"--seeds", "2", "--first-seed", "18446744073709551614"}, core},
+  };
+  for (const auto& [words, features] : cases) EXPECT_EQ(problem_of(words, features), "");
+}
+
+// Goal: the command that replays a run has each option that determines it, and no other one.
+// Method: the words of options are read again, and then give the same words.
+TEST(KitOptions, OfARunSurviveConversionToText) {
+  const std::vector<std::string> texts{
+      " --ios 1000",
+      " --ios 7 --queues 3 --depth 9 --reserved 1 --layout io_uring --block-bytes 1024"
+      " --cache on --fua off --latency heavy_tailed:1-2000000 --mix"
+      " read:1,write:2,flush:3,discard:4,write_zeroes:5,compare:6 --sizes 512:7,8192:8"
+      " --fua-percent 0 --preflush-percent 100 --resets --queue-changes --rates lost:0,reset:65536",
+      " --ios 1000 --cache off --latency constant:0 --sizes 4096:1",
+      " --ios 1000 --latency uniform:1-2",
+  };
+  for (const std::string& text : texts) {
+    Words words;
+    std::istringstream stream{text};
+    for (std::string word; stream >> word;) words.push_back(word);
+    const auto options = parse_options("the_program", words);
+    ASSERT_TRUE(options.has_value()) << text;
+    EXPECT_EQ(world_words(*options), text);
+  }
+  const auto others = parse_options(
+      "the_program", {"--jobs", "3", "--time-limit", "9", "--keep-going", "--shrink", "--junit",
+                      "a", "--failed-seeds", "b", "--seeds", "3", "--first-seed", "4"});
+  EXPECT_EQ(world_words(*others), " --ios 1000");
+}
+
+// Goal: a script replaces the rates, so that a command with a script has none.
+TEST(KitOptions, OfAScriptedRunHaveNoRates) {
+  KitOptions options;
+  options.world.rates[FaultKind::lost] = 7;
+  EXPECT_EQ(world_words(options), " --ios 1000 --rates lost:7");
+  options.has_script = true;
+  EXPECT_EQ(world_words(options), " --ios 1000");
+}
+
+TEST(KitOptions, RatesAreSetInTheOrderOfTheList) {
+  const auto options = parse_options("the_program", {"--rates", "all:9,lost:3"});
+  ASSERT_TRUE(options.has_value());
+  FaultRates expected;
+  expected.of.fill(9);
+  expected[FaultKind::lost] = 3;
+  EXPECT_EQ(options->world.rates, expected);
+}
+
+TEST(KitOptions, DefaultsOfAProgramStayUnlessAWordReplacesThem) {
+  KitOptions defaults;
+  defaults.seeds = 5;
+  defaults.world.queue_count = 4;
+  defaults.world.sizes = {{8, 1}};
+  const auto options = parse_options("the_program", {"--queues", "3"}, defaults);
+  ASSERT_TRUE(options.has_value());
+  EXPECT_EQ(options->seeds, 5U);
+  EXPECT_EQ(options->world.queue_count, 3U);
+  EXPECT_EQ(world_words(*options), " --ios 1000 --queues 3 --sizes 4096:1");
+}
+
+TEST(KitOptions, ACiGetsAProcessForEachRun) {
+  for (const Words& words : {Words{"--jobs", "1"}, Words{"--junit", "report.xml"},
+                             Words{"--failed-seeds", "seeds.txt"}}) {
+    EXPECT_TRUE(parse_options("the_program", words)->has_processes());
+  }
+  for (const Words& words : {Words{}, Words{"--keep-going"}, Words{"--time-limit", "1"}}) {
+    EXPECT_FALSE(parse_options("the_program", words)->has_processes());
   }
 }
 
@@ -108,9 +329,15 @@ TEST(KitOptions, HelpNamesEachOptionAndEachFault) {
   blkown::sim::print_help("the_program", stdout);
   const std::string help = testing::internal::GetCapturedStdout();
   EXPECT_EQ(help.substr(0, help.find('\n')), "usage: the_program [OPTION]...");
-  for (const char* const part : {"--seeds N ", "(100)", "--first-seed S ", "(0)", "--ios N ",
-                                 "(1000)", "--script SCRIPT ", "--shrink ", "--help "}) {
+  for (const auto& row : blkown::sim::detail::option_rows) {
+    const std::string part = std::string{"\n  "} + row.name + ' ';
+    EXPECT_NE(help.find(part + (row.value != nullptr ? row.value : "")), std::string::npos) << part;
+  }
+  for (const char* const part : {"(100)", "(0)", "(1000)", "(2)", "(8)", "exit status: 0"}) {
     EXPECT_NE(help.find(part), std::string::npos) << part;
+  }
+  for (std::size_t at = 0; at < help.size(); at = help.find('\n', at) + 1) {
+    EXPECT_LE(help.find('\n', at) - at, 100U) << help.substr(at, 100);
   }
   for (std::size_t kind = 0; kind != blkown::sim::fault_kind_count; ++kind) {
     const std::string name = to_string(static_cast<FaultKind>(kind));

@@ -142,6 +142,14 @@ class Driver {
     if (!send_admin(entry).has_value()) reset();
   }
   void failed() { reset(); }
+  /// Stops the controller, which proves that it is done with all memory, and starts it again.
+  virtual void reset() {
+    const dma::EndProof proof = disable();
+    give_up_all(proof);
+    is_quarantined_ = false;
+    host_.device.drain(proof);
+    start();
+  }
   void stop() {
     const dma::EndProof proof = disable();
     give_up_all(proof);
@@ -266,17 +274,6 @@ class Driver {
     claim.data().driver.tries = 0;
     watches_[index_of(claim.queue(), claim.tag())] = {};
     std::move(claim).end(status);
-  }
-
-  // --- reset -------------------------------------------------------------------------------------
-
-  /// Stops the controller, which proves that it is done with all memory, and starts it again.
-  virtual void reset() {
-    const dma::EndProof proof = disable();
-    give_up_all(proof);
-    is_quarantined_ = false;
-    host_.device.drain(proof);
-    start();
   }
 
   using Pair = Rings::Pair;

@@ -2,13 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
+#include <blkown/sim/device/latency.hpp>
 #include <blkown/sim/device/media.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/harness/workload.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <set>
 #include <span>
 #include <string>
@@ -201,7 +204,7 @@ TEST_F(WorkloadTest, AFalseCompletionAffectsOneIoOnly) {
 // --- other disks ---------------------------------------------------------------------------------
 
 TEST(WorkloadOfBlocks, DoesIoOfWholeBlocks) {
-  Workload workload{1, 8};
+  Workload workload{1, {.block_sectors = 8, .mix = {}, .sizes = {}}};
   Random dice{1};
   std::array<Segment, 3> segments;
   std::set<std::pair<std::uint32_t, std::uint32_t>> places;
@@ -211,6 +214,100 @@ TEST(WorkloadOfBlocks, DoesIoOfWholeBlocks) {
     ASSERT_EQ(workload.end(0, Status::io_error), nullptr);
   }
   EXPECT_EQ(places, (std::set<std::pair<std::uint32_t, std::uint32_t>>{{0, 8}, {0, 16}, {8, 8}}));
+}
+
+/// The number of the I/Os of 1,000 that have each operation.
+std::map<Opcode, int> operations_of(const blkown::sim::WorkloadConfig& config) {
+  Workload workload{1, config};
+  Random dice{1};
+  std::array<Segment, 3> segments;
+  std::map<Opcode, int> counts;
+  for (int i = 0; i != 1000; ++i) {
+    static_cast<void>(workload.begin(0, dice, segments));
+    ++counts[workload.slot(0).opcode];
+    EXPECT_EQ(workload.end(0, Status::io_error), nullptr);
+  }
+  return counts;
+}
+
+TEST(WorkloadOfAMix, HasEachOperationAsOftenAsItsWeightSays) {
+  blkown::sim::OperationMix mix{.flush = 0, .discard = 0, .write_zeroes = 0, .write = 1, .read = 0};
+  EXPECT_EQ(operations_of({.block_sectors = 1, .mix = mix, .sizes = {}}),
+            (std::map<Opcode, int>{{Opcode::write, 1000}}));
+  mix.write = 3;
+  mix.flush = 1'000'000;
+  mix.compare = 1'000'000;
+  auto counts = operations_of({.block_sectors = 1, .mix = mix, .sizes = {}});
+  EXPECT_NEAR(counts[Opcode::flush], 500, 60);
+  EXPECT_NEAR(counts[Opcode::compare], 500, 60);
+  mix = {.flush = 10, .discard = 20, .write_zeroes = 30, .write = 15, .read = 25, .compare = 0};
+  counts = operations_of({.block_sectors = 1, .mix = mix, .sizes = {}});
+  EXPECT_NEAR(counts[Opcode::flush], 100, 40);
+  EXPECT_NEAR(counts[Opcode::discard], 200, 50);
+  EXPECT_NEAR(counts[Opcode::write_zeroes], 300, 60);
+  EXPECT_NEAR(counts[Opcode::write], 150, 50);
+  EXPECT_NEAR(counts[Opcode::read], 250, 60);
+}
+
+// Goal: each length comes as often as its weight says, and an I/O of it at each place.
+TEST(WorkloadOfSizes, HasTheLengthsAtEachPlace) {
+  for (const std::uint32_t block_sectors : {1U, 8U}) {
+    Workload workload{
+        1, {.block_sectors = block_sectors, .mix = {}, .sizes = {{1, 1}, {8, 2}, {16, 1}}}};
+    Random dice{1};
+    std::array<Segment, 3> segments;
+    std::map<std::uint32_t, int> lengths;
+    std::set<std::uint32_t> places;
+    for (int i = 0; i != 1000; ++i) {
+      static_cast<void>(workload.begin(0, dice, segments));
+      const Workload::Slot& slot = workload.slot(0);
+      ++lengths[slot.length_sectors];
+      if (slot.length_sectors == 8) places.insert(slot.first_sector);
+      ASSERT_LE(slot.first_sector + slot.length_sectors, Workload::slot_sectors);
+      ASSERT_EQ(workload.end(0, Status::io_error), nullptr);
+    }
+    EXPECT_NEAR(lengths[16], 250, 60);
+    // An I/O of one sector is one of a block.
+    EXPECT_NEAR(lengths[8], block_sectors == 1 ? 500 : 750, 60);
+    EXPECT_EQ(lengths.size(), block_sectors == 1 ? 3U : 2U);
+    EXPECT_EQ(places.size(), 8 / block_sectors + 1);
+  }
+}
+
+// Goal: the shapes of latency keep their limits and differ.
+TEST(Latency, HasTheShapeThatWasChosen) {
+  using blkown::sim::LatencyShape;
+  struct Config {
+    std::uint64_t shortest_ns = 1000;
+    std::uint64_t longest_ns = 1'000'000;
+    LatencyShape latency{};
+  };
+  Random dice{1};
+  std::map<LatencyShape, int> above_middle;
+  std::map<LatencyShape, int> zero;
+  for (const auto shape :
+       {LatencyShape::uniform, LatencyShape::constant, LatencyShape::heavy_tailed}) {
+    std::uint64_t longest_ns = 0;
+    for (int i = 0; i != 10'000; ++i) {
+      const std::uint64_t ns = blkown::sim::detail::draw_latency_ns(Config{.latency = shape}, dice);
+      ASSERT_TRUE(ns == 0 || ns >= 1000);
+      ASSERT_LE(ns, 1'000'000U);
+      above_middle[shape] += ns > 500'000 ? 1 : 0;
+      zero[shape] += ns == 0 ? 1 : 0;
+      longest_ns = std::max(longest_ns, ns);
+    }
+    EXPECT_EQ(longest_ns == 1000, shape == LatencyShape::constant);
+  }
+  EXPECT_NEAR(above_middle[LatencyShape::uniform], 4375, 300);
+  EXPECT_GT(above_middle[LatencyShape::heavy_tailed], 0) << "the tail ends early";
+  EXPECT_LT(above_middle[LatencyShape::heavy_tailed], 50);
+  EXPECT_NEAR(zero[LatencyShape::uniform], 1250, 200);
+  EXPECT_NEAR(zero[LatencyShape::heavy_tailed], 1250, 200);
+  EXPECT_EQ(zero[LatencyShape::constant], 0);
+  const Config empty{.shortest_ns = 0, .longest_ns = 0, .latency = LatencyShape::heavy_tailed};
+  for (int i = 0; i != 100; ++i) {
+    EXPECT_EQ(blkown::sim::detail::draw_latency_ns(empty, dice), 0U);
+  }
 }
 
 /// A workload with compares.
@@ -245,7 +342,8 @@ class WorkloadOfCompares : public testing::Test {
            0;
   }
 
-  Workload workload_{1, 1, true};
+  Workload workload_{
+      1, {.block_sectors = 1, .mix = blkown::sim::OperationMix::standard(true), .sizes = {}}};
   Random dice_{1};
   std::uint32_t count_ = 0;
   bool has_written_ = false;

@@ -165,8 +165,8 @@ class Run : public CurrentRun {
       std::printf("  held since %s:%lu, %s\n", place.file_name(),
                   static_cast<unsigned long>(place.line()), place.function_name());
     }
-    std::printf("replay: %s --seeds 1 --first-seed %" PRIu64 " --ios %" PRIu64 "%s%s\n",
-                options_.program.c_str(), config_.seed, config_.io_count,
+    std::printf("replay: %s --seeds 1 --first-seed %" PRIu64 "%s%s%s\n", options_.program.c_str(),
+                config_.seed, world_words(options_).c_str(),
                 config_.is_scripted ? " --script " : "",
                 config_.is_scripted ? to_string(config_.script).c_str() : "");
   }
@@ -208,8 +208,11 @@ void print_shrunk(const KitOptions& options, WorldConfig config, const typename 
     config.script = shorter;
     return fails_in_child([&] { return run_one<World>(options, config, make, nullptr); });
   });
-  std::printf("shortest: %s --seeds 1 --first-seed %" PRIu64 " --ios %" PRIu64 " --script %s\n",
-              options.program.c_str(), config.seed, config.io_count, to_string(script).c_str());
+  KitOptions scripted{options};
+  scripted.has_script = true;
+  std::printf("shortest: %s --seeds 1 --first-seed %" PRIu64 "%s --script %s\n",
+              options.program.c_str(), config.seed, world_words(scripted).c_str(),
+              to_string(script).c_str());
 }
 
 }  // namespace detail
@@ -222,7 +225,7 @@ template <class World>
                              const typename World::Make& make = &World::make_driver) {
   const detail::Handlers handlers;
   for (std::uint64_t i = 0; i != options.seeds; ++i) {
-    WorldConfig config;
+    WorldConfig config = options.world;
     config.seed = options.first_seed + i;
     config.io_count = options.io_count;
     config.is_scripted = options.has_script;
@@ -263,6 +266,10 @@ int world_main(int argc, char** argv, const typename World::Make& make) {
   if (options->help) {
     print_help(options->program, stdout);
     return 0;
+  }
+  if (const std::string problem = check_options(*options, World::features()); !problem.empty()) {
+    std::fprintf(stderr, "%s: %s\n", options->program.c_str(), problem.c_str());
+    return 2;
   }
   KitTotals totals;
   const auto begin = std::chrono::steady_clock::now();

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The cookies of false completions, and the time that a command takes: what the simulated devices
-// draw alike.
+// The cookies of false completions, which the simulated devices draw alike.
 
 #ifndef BLKOWN_SIM_DEVICE_FALSE_COOKIE_HPP
 #define BLKOWN_SIM_DEVICE_FALSE_COOKIE_HPP
 
 #include <blkown/config.hpp>
-#include <blkown/sim/device/random.hpp>
 #include <blkown/tag.hpp>
 #include <cstdint>
 
@@ -30,18 +28,6 @@ template <class Config>
                                                std::uint64_t cookie) noexcept {
   const CookieField& field = layout.generation;
   return (cookie & ~field.mask()) | field.put(field.get(cookie) + 1);
-}
-
-/// Draws the time that a command takes.
-template <class Config>
-[[nodiscard]] std::uint64_t draw_latency_ns(const Config& config, Random& random) {
-  // Some commands are done before the doorbell returns.
-  if (random.chance(1, 8)) return 0;
-  if (config.longest_ns < config.shortest_ns) return config.shortest_ns;
-  const std::uint64_t span_ns = config.longest_ns - config.shortest_ns;
-  // below() is for numbers under 2^32.
-  if (span_ns < 0xFFFF'FFFF) return config.shortest_ns + random.below(span_ns + 1);
-  return config.shortest_ns + random.next() % span_ns;
 }
 
 }  // namespace sim::detail

@@ -94,6 +94,7 @@ struct FaultRates {
   }
   /// Rates at which no fault strikes.
   [[nodiscard]] static FaultRates none() noexcept { return {}; }
+  friend constexpr bool operator==(const FaultRates&, const FaultRates&) = default;
 };
 
 /// One fault: a kind and the index of its opportunity. Each kind counts its opportunities from 0.

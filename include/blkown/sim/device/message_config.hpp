@@ -6,6 +6,7 @@
 #define BLKOWN_SIM_DEVICE_MESSAGE_CONFIG_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/sim/device/latency.hpp>
 #include <blkown/tag.hpp>
 #include <cstdint>
 
@@ -16,10 +17,11 @@ namespace sim {
 /// The parameters of a MessageDevice.
 struct MessageConfig {
   std::uint32_t queue_count = 1;  ///< Connections, at most 64.
-  /// The time that a command takes is drawn evenly between these two. One command in eight takes no
-  /// time. A time past the end of the clock is the clock's last time.
+  /// The time that a command takes is drawn between these two, as `latency` says. A time past the
+  /// end of the clock is the clock's last time.
   std::uint64_t shortest_ns = 2'000;
-  std::uint64_t longest_ns = 50'000;  ///< See shortest_ns.
+  std::uint64_t longest_ns = 50'000;             ///< See shortest_ns.
+  LatencyShape latency = LatencyShape::uniform;  ///< How the times are distributed.
   /// The time that the fault `late` adds to a command: more than the driver's timeout.
   std::uint64_t late_ns = 100'000'000;
   /// The driver's layout and depth, so that forged cookies can name requests of the driver.

@@ -31,6 +31,7 @@
 #include <blkown/sim/device/controller_observer.hpp>
 #include <blkown/sim/device/false_cookie.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/latency.hpp>
 #include <blkown/sim/device/media.hpp>
 #include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/message_config.hpp>

@@ -13,6 +13,7 @@
 #include <blkown/sim/device/command_id.hpp>
 #include <blkown/sim/device/false_cookie.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/latency.hpp>
 #include <blkown/sim/device/nvme_command.hpp>
 #include <blkown/sim/device/nvme_queue.hpp>
 #include <blkown/sim/device/nvme_state.hpp>

@@ -6,6 +6,7 @@
 #define BLKOWN_SIM_DEVICE_NVME_CONFIG_HPP
 
 #include <blkown/config.hpp>
+#include <blkown/sim/device/latency.hpp>
 #include <blkown/sim/device/media.hpp>
 #include <blkown/tag.hpp>
 #include <cstdint>
@@ -36,10 +37,11 @@ struct NvmeConfig {
   std::uint8_t event_limit = 4;         ///< Asynchronous Event Requests at a time: AERL plus one.
   std::uint8_t error_log_entries = 16;  ///< ELPE plus one.
 
-  /// The time that a command takes is drawn evenly between these two. One command in eight takes no
-  /// time. A time past the end of the clock is the clock's last time.
+  /// The time that a command takes is drawn between these two, as `latency` says. A time past the
+  /// end of the clock is the clock's last time.
   std::uint64_t shortest_ns = 2'000;
-  std::uint64_t longest_ns = 50'000;  ///< See shortest_ns.
+  std::uint64_t longest_ns = 50'000;             ///< See shortest_ns.
+  LatencyShape latency = LatencyShape::uniform;  ///< How the times are distributed.
   /// The time that the fault `late` adds to a command: more than the driver's timeout.
   std::uint64_t late_ns = 100'000'000;
   /// The driver's layout and depth, so that forged command ids can name requests of the driver.

@@ -18,6 +18,7 @@
 #include <blkown/detail/saturating.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/sim/device/controller_hooks.hpp>
+#include <blkown/sim/device/random.hpp>
 #include <blkown/sim/harness/host.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>
 #include <blkown/sim/harness/world_base.hpp>
@@ -53,6 +54,11 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
   /// A Make that gives the environment to the constructor of D.
   [[nodiscard]] static std::unique_ptr<D> make_driver(H& host) {
     return std::unique_ptr<D>{new D{host}};
+  }
+
+  /// What this world makes of the kit's options.
+  [[nodiscard]] static constexpr WorldFeatures features() noexcept {
+    return {.has_nvme = Base::is_nvme, .has_reset = has_reset};
   }
 
   /// Makes the environment. run() makes the driver.
@@ -104,10 +110,13 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
   using Base::was_accepted;
   using Base::workload_;
 
+  static constexpr bool has_reset = requires(D& driver) { driver.reset(); };
+
   enum class Event : std::uint8_t { submit, resubmit, controller, interrupt, timeout, failure };
 
   static constexpr std::uint64_t max_events_per_io = 2000;
   static constexpr std::uint64_t event_ns = 1000;
+  static constexpr std::uint64_t events_per_reset = 1000;
 
   [[nodiscard]] static WorldConfig config_of(const WorldConfig& config) noexcept {
     if constexpr (!Base::is_nvme) return config;
@@ -151,6 +160,7 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
   // --- events -----------------------------------------------------------------------------------
 
   bool step() {
+    if (config_.has_resets && reset_dice_.chance(1, events_per_reset)) return reset();
     while (true) {
       std::array<Event, 6> possible{};
       std::size_t count = 0;
@@ -203,6 +213,13 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
         break;
       case Event::timeout: scan(); break;
     }
+    return check_after_event(check_);
+  }
+
+  /// An administrator's reset of the device.
+  bool reset() {
+    history_.begin_event("reset", now_ns_);
+    if constexpr (has_reset) driver_->reset();
     return check_after_event(check_);
   }
 
@@ -366,6 +383,7 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
   std::uint64_t now_ns_ = 0;
   std::uint64_t next_scan_ns_ = config_.timeout_ns;
   std::uint64_t interrupts_ = 0;  // pending, one bit for each queue
+  Random reset_dice_{config_.seed ^ 0x4E5E7};
   bool is_interruptible_ = false;
   bool has_failed_ = false;
   std::uint32_t next_slot_ = 0;

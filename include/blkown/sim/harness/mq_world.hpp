@@ -187,6 +187,11 @@ class MqWorld : public WorldBaseOf<NvmeController> {
 
   static constexpr std::uint32_t submitters = 3;
 
+  /// What this world makes of the kit's options.
+  [[nodiscard]] static constexpr WorldFeatures features() noexcept {
+    return {.has_nvme = true, .has_block_layer = true, .has_reset = has_reset};
+  }
+
   /// Makes the driver of one run. May return an object of a class derived from D, if the destructor
   /// of D is virtual.
   using Make = std::function<std::unique_ptr<D>(MqHost&)>;
@@ -247,6 +252,7 @@ class MqWorld : public WorldBaseOf<NvmeController> {
   }
 
  private:
+  static constexpr bool has_reset = requires(D& driver) { driver.reset(); };
   static constexpr std::uint64_t max_events_per_io = 5000;
   static constexpr std::uint64_t max_timeouts_per_io = 5000;
   static constexpr std::uint64_t pause_ns = 100'000;
@@ -302,8 +308,15 @@ class MqWorld : public WorldBaseOf<NvmeController> {
     disk_ = *std::move(made);
     disk_->set_trace({&on_trace, this});
     check_.emplace(tags(), *device_, *iommu_, history_);
-    party_.emplace(config_.seed, *disk_, runtime_.context(submitters));
+    party_.emplace(config_.seed, *disk_, runtime_.context(submitters), duties());
     return true;
+  }
+  [[nodiscard]] PartyDuties duties() {
+    PartyDuties duties{.changes_queue_count = config_.has_queue_changes, .argument = this};
+    if constexpr (has_reset) {
+      if (config_.has_resets) duties.reset = [](void* self) { of(self).driver_->reset(); };
+    }
+    return duties;
   }
   /// The world's part of a disk's configuration.
   void choose(mq::DiskConfig& disk) const {
@@ -376,7 +389,10 @@ class MqWorld : public WorldBaseOf<NvmeController> {
   }
   /// The flags of the next bio. The disk ignores those that do not fit the operation.
   [[nodiscard]] mq::IoFlags choose_flags() {
-    return {.fua = flag_dice_.chance(1, 4), .preflush = flag_dice_.chance(1, 8)};
+    const std::optional<std::uint32_t>& preflush = config_.preflush_percent;
+    return {.fua = flag_dice_.chance(config_.fua_percent, 100),
+            .preflush =
+                preflush.has_value() ? flag_dice_.chance(*preflush, 100) : flag_dice_.chance(1, 8)};
   }
   static void on_end(void* self, mq::Bio& bio) {
     SlotBio& own = *static_cast<SlotBio*>(self);

@@ -5,7 +5,8 @@
 //
 // At random moments the party quiesces or freezes the disk for a while, stops and starts hardware
 // queues, kicks requeued requests, and changes the limits of requests, between one block and the
-// limits that the disk was made with. The driver's own resets go on at the same time, so the disk
+// limits that the disk was made with. On request it changes the number of queues, and resets the
+// device as an administrator does. The driver's own resets go on at the same time, so the disk
 // is often quiesced by two parties, and the driver resets its device while a freeze waits for the
 // requests.
 
@@ -28,6 +29,13 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
+/// What a SecondParty does on request.
+struct PartyDuties {
+  bool changes_queue_count = false;
+  void (*reset)(void* argument) = nullptr;  ///< Resets the device. Null: the party does not.
+  void* argument = nullptr;
+};
+
 /// Operates on a disk of the driver D beside the driver.
 ///
 /// Context: the thread of the world. The party is destroyed after the disk's removal, when nothing
@@ -36,11 +44,17 @@ template <class D>
 class SecondParty {
  public:
   /// The party's alarms run on `context`.
-  SecondParty(std::uint64_t seed, mq::Disk<D>& disk, mq::Context& context)
-      : random_{seed ^ 0x5EC0'4D9A'2717'0000U}, disk_{disk}, context_{context} {}
+  SecondParty(std::uint64_t seed, mq::Disk<D>& disk, mq::Context& context,
+              const PartyDuties& duties = {})
+      : random_{seed ^ 0x5EC0'4D9A'2717'0000U},
+        duty_random_{seed ^ 0x5EC0'4D9A'2717'0001U},
+        disk_{disk},
+        context_{context},
+        duties_{duties} {}
 
   /// Possibly does something. Called after each step of the world.
   void act() {
+    act_on_request();
     if (!random_.chance(1, 300)) return;
     switch (random_.below(7)) {
       case 0:
@@ -58,6 +72,22 @@ class SecondParty {
 
  private:
   enum class State : std::uint8_t { idle, beginning, holding, undoing };
+
+  /// With numbers of its own, so that the other actions stay the same.
+  void act_on_request() {
+    if (duties_.changes_queue_count && duty_random_.chance(1, 1000)) change_queue_count();
+    // On the context, as a driver's other calls.
+    if (duties_.reset != nullptr && duty_random_.chance(1, 1000) && !reset_.is_queued()) {
+      context_.post(reset_);
+    }
+  }
+  /// No queue stays stopped, because the queue may be one of those that leave.
+  void change_queue_count() {
+    if (stopped_ != nullptr || queue_control_.is_running()) return;
+    const std::uint64_t max_count = disk_.config().normal_queues;
+    disk_.set_queue_count(queue_control_,
+                          1 + static_cast<std::uint32_t>(duty_random_.below(max_count)));
+  }
 
   void hold(bool freezes) {
     if (state_ != State::idle) return;
@@ -77,7 +107,7 @@ class SecondParty {
   }
 
   void stop_queue() {
-    if (stopped_ != nullptr) return;
+    if (stopped_ != nullptr || queue_control_.is_running()) return;
     const auto index = static_cast<std::uint32_t>(random_.below(disk_.hw_queue_count()));
     stopped_ = &disk_.hw_queue(QueueIndex{index});
     stopped_->stop();
@@ -112,13 +142,21 @@ class SecondParty {
   static constexpr std::uint64_t max_hold_ns = 500'000;
 
   Random random_;
+  Random duty_random_;
   mq::Disk<D>& disk_;
   mq::Context& context_;
+  PartyDuties duties_;
   State state_ = State::idle;
   bool freezes_ = false;
   mq::HwQueue<D>* stopped_ = nullptr;
   mq::Control control_{{&on_control, this}};
   mq::Control limits_control_{{[](void*, mq::Control&) {}, nullptr}};
+  mq::Control queue_control_{{[](void*, mq::Control&) {}, nullptr}};
+  mq::Work reset_{[](void* self, mq::Work&) {
+                    const PartyDuties& its = static_cast<SecondParty*>(self)->duties_;
+                    its.reset(its.argument);
+                  },
+                  this};
   mq::Alarm undo_{[](void* self, mq::Alarm&) { static_cast<SecondParty*>(self)->undo(); }, this};
   mq::Alarm start_{[](void* self, mq::Alarm&) { static_cast<SecondParty*>(self)->start_queue(); },
                    this};

@@ -19,11 +19,49 @@
 #include <cstring>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
+
+/// How often a workload chooses each operation, in relation to the sum of all weights.
+struct OperationMix {
+  std::uint32_t flush = 1;
+  std::uint32_t discard = 1;
+  std::uint32_t write_zeroes = 1;
+  std::uint32_t write = 6;
+  std::uint32_t read = 7;
+  std::uint32_t compare = 0;
+
+  /// The mix of a driver that has compares, or of one that has none.
+  [[nodiscard]] static constexpr OperationMix standard(bool has_compares) noexcept {
+    OperationMix mix;
+    mix.compare = has_compares ? 1 : 0;
+    mix.read -= mix.compare;
+    return mix;
+  }
+  /// The sum of the weights.
+  [[nodiscard]] constexpr std::uint64_t total() const noexcept {
+    return std::uint64_t{flush} + discard + write_zeroes + write + read + compare;
+  }
+  friend constexpr bool operator==(const OperationMix&, const OperationMix&) = default;
+};
+
+/// How often a workload chooses a length, in relation to the sum of all weights.
+struct SizeWeight {
+  std::uint32_t length_sectors = 0;  ///< Rounded up to whole blocks. At most a slot.
+  std::uint32_t weight = 1;
+  friend constexpr bool operator==(const SizeWeight&, const SizeWeight&) = default;
+};
+
+/// What a Workload consists of. The sum of the weights of each kind is 1 to 2^32 - 1.
+struct WorkloadConfig {
+  std::uint32_t block_sectors = 1;  ///< Each I/O is whole blocks. A slot is a multiple of it.
+  OperationMix mix;
+  std::vector<SizeWeight> sizes;  ///< Empty: every place and length within a slot.
+};
 
 /// The I/O of a run, and a model of the disk to compare the device with. The disk is divided into
 /// slots of 16 sectors, each with memory of its own. A slot has at most one I/O in flight, so the
@@ -49,15 +87,10 @@ class Workload {
     std::array<bool, slot_sectors> is_known{};  // the model knows the sector's content
   };
 
-  /// Makes a workload for a disk of `slot_count` slots, all zeroes. Each I/O is whole blocks. With
-  /// `has_compares`, one I/O in 16 compares the medium with data.
-  /// Precondition: a slot is a multiple of `block_sectors`.
-  explicit Workload(std::uint32_t slot_count, std::uint32_t block_sectors = 1,
-                    bool has_compares = false)
-      : slots_(slot_count),
-        block_sectors_{block_sectors},
-        has_compares_{has_compares},
-        content_(slot_count * slot_bytes) {
+  /// Makes a workload for a disk of `slot_count` slots, all zeroes.
+  explicit Workload(std::uint32_t slot_count, WorkloadConfig config = {})
+      : slots_(slot_count), config_{std::move(config)}, content_(slot_count * slot_bytes) {
+    for (const SizeWeight& size : config_.sizes) size_weights_ += size.weight;
     const std::size_t bytes = slot_count * slot_room_bytes;
     arena_.reset(static_cast<std::byte*>(std::aligned_alloc(4096, bytes)));
     if (arena_ == nullptr) std::abort();
@@ -90,11 +123,7 @@ class Workload {
     Slot& slot = slots_[index];
     slot.is_in_flight = true;
     slot.is_tainted = slot.must_fail = false;
-    const std::uint32_t blocks = slot_sectors / block_sectors_;
-    const auto first_block = static_cast<std::uint32_t>(dice.below(blocks));
-    slot.first_sector = first_block * block_sectors_;
-    slot.length_sectors =
-        (1 + static_cast<std::uint32_t>(dice.below(blocks - first_block))) * block_sectors_;
+    choose_place(slot, dice);
     slot.opcode = choose_opcode(dice);
     if (!has_memory(slot)) return 0;
     const std::size_t length_bytes = slot.length_sectors * detail::bytes_in_sector;
@@ -185,13 +214,37 @@ class Workload {
   };
 
   [[nodiscard]] Opcode choose_opcode(Random& dice) const {
-    const std::uint64_t choice = dice.below(16);
-    if (choice == 15 && has_compares_) return Opcode::compare;
-    return choice == 0   ? Opcode::flush
-           : choice == 1 ? Opcode::discard
-           : choice == 2 ? Opcode::write_zeroes
-           : choice < 9  ? Opcode::write
-                         : Opcode::read;
+    const OperationMix& mix = config_.mix;
+    std::uint64_t choice = dice.below(mix.total());
+    const auto takes = [&](std::uint32_t weight) {
+      const bool is_chosen = choice < weight;
+      choice -= weight;
+      return is_chosen;
+    };
+    return takes(mix.flush)          ? Opcode::flush
+           : takes(mix.discard)      ? Opcode::discard
+           : takes(mix.write_zeroes) ? Opcode::write_zeroes
+           : takes(mix.write)        ? Opcode::write
+           : takes(mix.read)         ? Opcode::read
+                                     : Opcode::compare;
+  }
+  void choose_place(Slot& slot, Random& dice) const {
+    const std::uint32_t block_sectors = config_.block_sectors;
+    const std::uint32_t blocks = slot_sectors / block_sectors;
+    if (config_.sizes.empty()) {
+      const auto first_block = static_cast<std::uint32_t>(dice.below(blocks));
+      slot.first_sector = first_block * block_sectors;
+      slot.length_sectors =
+          (1 + static_cast<std::uint32_t>(dice.below(blocks - first_block))) * block_sectors;
+      return;
+    }
+    std::uint64_t choice = dice.below(size_weights_);
+    std::size_t size = 0;
+    while (choice >= config_.sizes[size].weight) choice -= config_.sizes[size++].weight;
+    const std::uint32_t length =
+        (config_.sizes[size].length_sectors + block_sectors - 1) / block_sectors;
+    slot.length_sectors = length * block_sectors;
+    slot.first_sector = static_cast<std::uint32_t>(dice.below(blocks - length + 1)) * block_sectors;
   }
   [[nodiscard]] static bool has_memory(const Slot& slot) noexcept {
     return slot.opcode == Opcode::read || slot.opcode == Opcode::write ||
@@ -219,8 +272,8 @@ class Workload {
   }
 
   std::vector<Slot> slots_;
-  std::uint32_t block_sectors_;
-  bool has_compares_;
+  WorkloadConfig config_;
+  std::uint64_t size_weights_ = 0;
   std::vector<std::byte> content_;
   std::unique_ptr<std::byte, Free> arena_;
 };

@@ -93,8 +93,7 @@ class WorldBaseOf {
         dice_{config.seed},
         faults_{config.is_scripted ? FaultPlan{config.seed, config.script}
                                    : FaultPlan{config.seed, config.rates}},
-        workload_{2 * config.queue_count * config.depth, config.block_sectors(),
-                  config.has_compares},
+        workload_{2 * config.queue_count * config.depth, config.workload()},
         media_{workload_.capacity_bytes(), config.cache()},
         other_media_{workload_.capacity_bytes()},
         iommu_(make_iommu()),
@@ -109,7 +108,7 @@ class WorldBaseOf {
 
   /// The parameters with a namespace of an NvmeController, which the seed chooses.
   [[nodiscard]] static WorldConfig with_namespace(WorldConfig config) noexcept {
-    config.block_bytes = config.seed % 4 == 3 ? 4096 : 512;
+    config.block_bytes = config.fixed.block_bytes.value_or(config.seed % 4 == 3 ? 4096 : 512);
     config.nsid = 1 + static_cast<std::uint32_t>(config.seed / 4 % 2);
     return config;
   }
@@ -284,6 +283,9 @@ class WorldBaseOf {
   }
   [[nodiscard]] static MessageConfig message_config(const WorldConfig& config) {
     return {.queue_count = config.queue_count,
+            .shortest_ns = config.shortest_ns,
+            .longest_ns = config.longest_ns,
+            .latency = config.latency,
             .late_ns = blkown::detail::saturating_multiply(3, config.timeout_ns),
             .layout = config.layout(),
             .depth = config.depth,
@@ -316,6 +318,9 @@ class WorldBaseOf {
     controller.io_queues = static_cast<std::uint16_t>(config.queue_count);
     controller.max_queue_entries = config.max_queue_entries();
     controller.has_volatile_cache = config.cache() == CacheMode::write_back;
+    controller.shortest_ns = config.shortest_ns;
+    controller.longest_ns = config.longest_ns;
+    controller.latency = config.latency;
     controller.late_ns = blkown::detail::saturating_multiply(3, config.timeout_ns);
     controller.depth = config.depth;
     controller.seed = config.seed;

@@ -8,13 +8,47 @@
 #include <blkown/config.hpp>
 #include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/latency.hpp>
+#include <blkown/sim/harness/workload.hpp>
 #include <blkown/tag.hpp>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
+
+/// The cookie layouts of a MessageWorld. The three have wide and narrow generations, and a queue
+/// field or none.
+enum class LayoutKind : std::uint8_t { nvme, nbd, io_uring };
+
+/// The name of the layout, as the kit's options have it.
+[[nodiscard]] constexpr const char* to_string(LayoutKind kind) noexcept {
+  switch (kind) {
+    case LayoutKind::nvme: return "nvme";
+    case LayoutKind::nbd: return "nbd";
+    case LayoutKind::io_uring: return "io_uring";
+  }
+  return "unknown layout";
+}
+/// The layout of this kind.
+[[nodiscard]] constexpr CookieLayout layout_of(LayoutKind kind) noexcept {
+  switch (kind) {
+    case LayoutKind::nvme: return CookieLayout::nvme();
+    case LayoutKind::nbd: return CookieLayout::nbd();
+    case LayoutKind::io_uring: return CookieLayout::io_uring();
+  }
+  return CookieLayout::nvme();
+}
+
+/// What is the same with every seed. Where there is no value, the seed chooses.
+struct FixedChoices {
+  std::optional<std::uint32_t> block_bytes;  ///< Of an NvmeController's namespace.
+  std::optional<LayoutKind> layout;          ///< Of a MessageWorld.
+  std::optional<bool> has_cache;             ///< Whether the device has a volatile write cache.
+  std::optional<bool> has_fua;               ///< Whether a disk of the block layer has FUA.
+};
 
 /// The parameters of one run. Everything else follows from the seed.
 struct WorldConfig {
@@ -27,6 +61,17 @@ struct WorldConfig {
   std::uint32_t block_bytes = 512;       ///< Of an NvmeController's namespace.
   std::uint32_t nsid = 1;     ///< Of that namespace, 1 or 2. The other one must stay as it is.
   bool has_compares = false;  ///< Whether the I/O includes compares.
+  std::optional<OperationMix> mix;  ///< None: OperationMix::standard.
+  std::vector<SizeWeight> sizes;    ///< See WorkloadConfig.
+  std::uint32_t fua_percent = 25;   ///< The bios with FUA, in an MqWorld. On writes it has effect.
+  /// The bios with a preflush, in an MqWorld. None: one in eight.
+  std::optional<std::uint32_t> preflush_percent;
+  LatencyShape latency = LatencyShape::uniform;  ///< Of the device's commands.
+  std::uint64_t shortest_ns = 2'000;             ///< The device's shortest time for a command.
+  std::uint64_t longest_ns = 50'000;             ///< The device's longest time for a command.
+  bool has_resets = false;         ///< Whether the world calls the driver's reset() at times.
+  bool has_queue_changes = false;  ///< Whether an MqWorld changes the number of queues at times.
+  FixedChoices fixed;
   FaultRates rates = FaultRates::all();  ///< How often each kind of fault strikes.
   std::vector<FaultStrike> script;       ///< Replaces the rates if is_scripted.
   bool is_scripted = false;              ///< Whether script or rates choose the faults.
@@ -34,18 +79,14 @@ struct WorldConfig {
   /// The sectors of a block of the namespace.
   [[nodiscard]] std::uint32_t block_sectors() const noexcept { return block_bytes / 512; }
   /// The cookie layout of a MessageWorld. The worlds of an NvmeController have
-  /// CookieLayout::nvme(). The three layouts have wide and narrow generations, and a queue
-  /// field or none.
+  /// CookieLayout::nvme().
   [[nodiscard]] CookieLayout layout() const noexcept {
-    switch (seed % 3) {
-      case 0: return CookieLayout::nvme();
-      case 1: return CookieLayout::nbd();
-      default: return CookieLayout::io_uring();
-    }
+    return layout_of(fixed.layout.value_or(static_cast<LayoutKind>(seed % 3)));
   }
-  /// The write cache of the seed's device: six seeds of seven have one.
+  /// The write cache of the seed's device: six seeds of seven have one. A device with FUA has one.
   [[nodiscard]] CacheMode cache() const noexcept {
-    return seed % 7 == 6 ? CacheMode::write_through : CacheMode::write_back;
+    const bool by_seed = seed % 7 != 6 || fixed.has_fua.value_or(false);
+    return fixed.has_cache.value_or(by_seed) ? CacheMode::write_back : CacheMode::write_through;
   }
   /// The longest I/O queue of the seed's NvmeController. Two seeds of five have short ones: one
   /// with room for a command of each tag, and one that is full before the tags are used up. A full
@@ -59,7 +100,22 @@ struct WorldConfig {
     }
   }
   /// Whether the seed's device supports FUA: half of those with a write cache do.
-  [[nodiscard]] bool has_fua() const noexcept { return seed % 7 < 3; }
+  [[nodiscard]] bool has_fua() const noexcept {
+    return cache() == CacheMode::write_back && fixed.has_fua.value_or(seed % 7 < 3);
+  }
+  /// The I/O of the run.
+  [[nodiscard]] WorkloadConfig workload() const {
+    return {.block_sectors = block_sectors(),
+            .mix = mix.value_or(OperationMix::standard(has_compares)),
+            .sizes = sizes};
+  }
+};
+
+/// What a world has: some parameters are for some worlds only.
+struct WorldFeatures {
+  bool has_nvme = false;         ///< An NvmeController.
+  bool has_block_layer = false;  ///< A disk of the block layer.
+  bool has_reset = false;        ///< The driver has a public function reset().
 };
 
 }  // namespace sim
