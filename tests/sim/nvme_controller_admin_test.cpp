@@ -65,6 +65,22 @@ TEST_F(NvmeAdmin, FusedCommandsAndSglsAreInvalidFields) {
   }
 }
 
+// Source: NVMe Base 1.4, section 4.2.
+TEST_F(NvmeAdmin, ANamespaceInACommandThatUsesNoneIsAnInvalidField) {
+  expect_success(bench_.create_cq(1));
+  for (Entry entry :
+       {identify(Cns::identify_controller), bench_.create_cq(2), bench_.create_sq(1),
+        Entry::delete_io_sq(1), Entry::delete_io_cq(1), Entry::abort(0, 1),
+        Entry::async_event_request(), bench_.with_data(Entry::firmware_download(4096, 0)),
+        Entry::firmware_commit(2, nvme::FirmwareAction::replace)}) {
+    for (const std::uint32_t nsid : {1U, nvme::all_namespaces}) {
+      entry.nsid = nsid;
+      EXPECT_EQ(error_of(entry), Code::invalid_field) << nvme::to_string(entry.admin_opcode());
+    }
+  }
+  expect_success(bench_.create_sq(1));
+}
+
 // --- Identify ------------------------------------------------------------------------------------
 
 TEST_F(NvmeAdmin, IdentifyTellsOfTheController) {
@@ -132,7 +148,11 @@ TEST_F(NvmeAdmin, IdentifyDescribesANamespace) {
   EXPECT_EQ(data[1], std::byte{8});
   EXPECT_EQ(data[11], std::byte{3});
   EXPECT_EQ(data[12], std::byte{0}) << "the end";
-  EXPECT_EQ(error_of(identify(Cns::namespace_descriptors, 2)), Code::invalid_namespace);
+  EXPECT_EQ(error_of(identify(Cns::namespace_descriptors, 2)), Code::invalid_field) << "inactive";
+  for (const std::uint32_t nsid : {0U, 4U, nvme::all_namespaces}) {
+    EXPECT_EQ(error_of(identify(Cns::namespace_descriptors, nsid)), Code::invalid_namespace)
+        << nsid;
+  }
 }
 
 TEST_F(NvmeAdmin, IdentifyOfAnotherStructureIsAnInvalidField) {
@@ -288,9 +308,8 @@ TEST_F(NvmeAdmin, TheNumberOfQueuesIsGranted) {
 
 TEST_F(NvmeAdmin, FeaturesKeepTheirValueUntilAReset) {
   for (const FeatureId id :
-       {FeatureId::arbitration, FeatureId::error_recovery, FeatureId::volatile_write_cache,
-        FeatureId::interrupt_coalescing, FeatureId::write_atomicity_normal,
-        FeatureId::asynchronous_event_configuration}) {
+       {FeatureId::arbitration, FeatureId::volatile_write_cache, FeatureId::interrupt_coalescing,
+        FeatureId::write_atomicity_normal, FeatureId::asynchronous_event_configuration}) {
     const NvmeDone before = bench_.admin(Entry::get_features(id));
     EXPECT_EQ(before.code, Code::success);
     const std::uint32_t other = before.dw0 ^ 1;
@@ -302,6 +321,36 @@ TEST_F(NvmeAdmin, FeaturesKeepTheirValueUntilAReset) {
     bench_.start(0);
     EXPECT_EQ(bench_.admin(Entry::get_features(id)).dw0, before.dw0);
   }
+}
+
+TEST_F(NvmeAdmin, EachNamespaceHasItsErrorRecovery) {
+  const auto set = [&](std::uint32_t nsid, std::uint32_t value) {
+    return Entry::set_features(FeatureId::error_recovery, value, false, nsid);
+  };
+  const auto get = [&](std::uint32_t nsid, FeatureSelect select = FeatureSelect::current) {
+    return Entry::get_features(FeatureId::error_recovery, select, nsid);
+  };
+  expect_success(set(1, 7));
+  EXPECT_EQ(bench_.admin(get(1)).dw0, 7U);
+  EXPECT_EQ(bench_.admin(get(3)).dw0, 0U);
+  EXPECT_EQ(bench_.admin(get(1, FeatureSelect::default_value)).dw0, 0U);
+  expect_success(set(nvme::all_namespaces, 9));
+  EXPECT_EQ(bench_.admin(get(1)).dw0, 9U);
+  EXPECT_EQ(bench_.admin(get(3)).dw0, 9U);
+  EXPECT_EQ(error_of(set(2, 1)), Code::invalid_field) << "inactive";
+  for (const auto select :
+       {FeatureSelect::current, FeatureSelect::default_value, FeatureSelect::saved}) {
+    EXPECT_EQ(error_of(get(2, select)), Code::invalid_field) << "inactive";
+    for (const std::uint32_t nsid : {0U, 4U, nvme::all_namespaces}) {
+      EXPECT_EQ(error_of(get(nsid, select)), Code::invalid_namespace) << nsid;
+    }
+  }
+  for (const std::uint32_t nsid : {0U, 4U}) {
+    EXPECT_EQ(error_of(set(nsid, 1)), Code::invalid_namespace) << nsid;
+  }
+  bench_.disable();
+  bench_.start(0);
+  EXPECT_EQ(bench_.admin(get(1)).dw0, 0U);
 }
 
 TEST_F(NvmeAdmin, FeaturesTellWhatTheyCan) {
@@ -324,12 +373,19 @@ TEST_F(NvmeAdmin, AWrongFeatureIsRefused) {
             Code::feature_not_saveable);
   EXPECT_EQ(error_of(Entry::set_features(FeatureId::arbitration, 0, false, 1)),
             Code::feature_not_namespace_specific);
-  EXPECT_EQ(code_of(Entry::set_features(FeatureId::error_recovery, 0, false, 1)), Code::success);
+  EXPECT_EQ(error_of(Entry::set_features(FeatureId::arbitration, 0, false, 4)),
+            Code::invalid_namespace);
+  EXPECT_EQ(code_of(Entry::set_features(FeatureId::arbitration, 0, false, nvme::all_namespaces)),
+            Code::success);
   EXPECT_EQ(error_of(Entry::set_features(FeatureId::power_management, 1)), Code::invalid_field);
   EXPECT_EQ(code_of(Entry::set_features(FeatureId::power_management, 0)), Code::success);
   EXPECT_EQ(error_of(Entry::set_features(FeatureId::interrupt_vector_configuration, 8)),
             Code::invalid_field);
   Entry entry = Entry::get_features(FeatureId::interrupt_vector_configuration);
+  entry.cdw11 = 8;
+  EXPECT_EQ(error_of(entry), Code::invalid_field);
+  entry =
+      Entry::get_features(FeatureId::interrupt_vector_configuration, FeatureSelect::default_value);
   entry.cdw11 = 8;
   EXPECT_EQ(error_of(entry), Code::invalid_field);
 }
@@ -405,6 +461,31 @@ TEST_F(NvmeAdmin, TheErrorLogHasTheLatestErrors) {
   EXPECT_EQ(smart().error_log_entries.low, earlier + 22);
 }
 
+TEST_F(NvmeAdmin, AResetEmptiesTheErrorLogAndCountsOn) {
+  EXPECT_EQ(error_of(Entry::delete_io_cq(1)), Code::invalid_queue_identifier);
+  bench_.disable();
+  bench_.start(0);
+  expect_success(get_log(LogPageId::error_information, 64));
+  EXPECT_EQ(bench_.in_data<nvme::ErrorLogEntry>().error_count, 0U);
+  EXPECT_EQ(error_of(Entry::delete_io_cq(1)), Code::invalid_queue_identifier);
+  expect_success(get_log(LogPageId::error_information, 64));
+  EXPECT_EQ(bench_.in_data<nvme::ErrorLogEntry>().error_count, 2U);
+  EXPECT_EQ(smart().error_log_entries.low, 2U);
+}
+
+// Source: NVMe Base 1.4, sections 5.2.1 and 5.14.1.1.
+TEST_F(NvmeAdmin, AWrongDoorbellIsInTheErrorLog) {
+  bench_.ring(5, false, 1);
+  expect_success(get_log(LogPageId::error_information, 64));
+  const auto entry = bench_.in_data<nvme::ErrorLogEntry>();
+  EXPECT_EQ(entry.error_count, 1U);
+  EXPECT_EQ(entry.sq_id, 0xFFFFU) << "of no command";
+  EXPECT_EQ(entry.command_id, 0xFFFFU);
+  EXPECT_EQ(entry.parameter_location, nvme::ErrorLogEntry::no_location);
+  EXPECT_EQ(entry.status().code(), Code::invalid_field);
+  EXPECT_EQ(entry.nsid, 0U);
+}
+
 TEST_F(NvmeAdmin, TheSmartLogCountsTheTraffic) {
   expect_success(bench_.create_cq(1));
   expect_success(bench_.create_sq(1));
@@ -422,6 +503,18 @@ TEST_F(NvmeAdmin, TheSmartLogCountsTheTraffic) {
   EXPECT_EQ(log.temperature_k(), 300);
   EXPECT_EQ(log.critical_warning, 0);
   EXPECT_EQ(log.available_spare_percent, 100);
+}
+
+// Source: NVMe Base 1.4, section 5.14.1.2: Data Units Read.
+TEST_F(NvmeAdmin, ComparedBlocksCountAsRead) {
+  expect_success(bench_.create_cq(1));
+  expect_success(bench_.create_sq(1));
+  std::ranges::fill(bench_.data(), std::byte{});
+  for (int i = 0; i != 63; ++i) {
+    const Entry entry = bench_.with_data(Entry::compare(1, {0, 16}));
+    EXPECT_EQ(bench_.one(entry).code, Code::success);
+  }
+  EXPECT_EQ(smart().data_units_read.low, 2U) << "1,008 sectors";
 }
 
 TEST_F(NvmeAdmin, AResetIsNoUnsafeShutdown) {
@@ -541,6 +634,26 @@ TEST_F(NvmeFirmware, IsActivatedAtOnce) {
   expect_success(part("5.5"));
   expect_success(Entry::firmware_commit(0, Action::replace));
   EXPECT_EQ(log().revisions[2][0], '5') << "the last one, if none is empty";
+}
+
+// Source: NVMe Base 1.4, section 5.11: CA 011b.
+TEST_F(NvmeFirmware, ThatIsNewIsStoredAndActivatedAtOnce) {
+  expect_success(part("6.6"));
+  expect_success(Entry::firmware_commit(3, Action::activate_now));
+  EXPECT_EQ(running(), "6.6");
+  EXPECT_EQ(log().active_slot(), 3U);
+  EXPECT_EQ(log().next_slot(), 0U);
+  EXPECT_EQ(log().revisions[2][0], '6');
+  expect_success(part("7.7"));
+  expect_success(Entry::firmware_commit(0, Action::activate_now));
+  EXPECT_EQ(log().active_slot(), 2U) << "the first empty slot";
+  EXPECT_EQ(running(), "7.7");
+  expect_success(Entry::firmware_commit(1, Action::activate_now));
+  EXPECT_EQ(running(), "1.0") << "the slot's image, without a new one";
+  expect_success(part("8.8"));
+  EXPECT_EQ(error_of(Entry::firmware_commit(1, Action::activate_now)), Code::invalid_firmware_slot)
+      << "read only";
+  EXPECT_EQ(running(), "1.0");
 }
 
 TEST_F(NvmeFirmware, AWrongCommitIsRefused) {
@@ -721,7 +834,7 @@ TEST_F(NvmeAdmin, AWrongDoorbellIsAnEvent) {
   EXPECT_EQ(bench_.completions(0),
             (NvmeDones{{1, Code::success, event(nvme::error_event::invalid_doorbell_register)}}));
   request(2);
-  bench_.ring(0, false, NvmeBench::entries);
+  bench_.ring(0, true, NvmeBench::entries);
   EXPECT_TRUE(bench_.take(0).empty()) << "masked until the log page is read";
   expect_success(get_log(LogPageId::error_information, 64, 0, true));
   EXPECT_TRUE(bench_.take(0).empty()) << "the event is retained";
@@ -781,10 +894,36 @@ TEST_F(NvmeAdmin, EachWrongDoorbellIsNamed) {
   EXPECT_EQ(information_of(doorbell(2, true), 1), 0U);
   EXPECT_EQ(information_of(doorbell(3, true), 1), 0U);
   EXPECT_EQ(information_of(doorbell(1, false) + 2, 1), 0U) << "between two";
-  EXPECT_EQ(information_of(doorbell(1, false), NvmeBench::entries), 1U);
   EXPECT_EQ(information_of(doorbell(1, true), NvmeBench::entries), 1U);
   EXPECT_EQ(information_of(doorbell(1, true), 1), 1U) << "no entry was posted";
+  EXPECT_EQ(information_of(doorbell(1, true), 0), 1U) << "no entry was taken";
   EXPECT_EQ(bench_.one(NvmeBench::flush(1)).code, Code::success) << "nothing has moved";
+  EXPECT_EQ(information_of(doorbell(1, false), 1), 1U) << "no command was added";
+  EXPECT_EQ(information_of(doorbell(1, false), NvmeBench::entries), 1U);
+}
+
+// Source: NVMe Base 1.4, section 4.1.
+TEST(NvmeDoorbell, AWrongTailEndsTheFetchesFromItsQueue) {
+  for (const bool is_overfull : {false, true}) {
+    NvmeBench bench;
+    bench.start();
+    bench.submit(NvmeBench::with_id(Entry::async_event_request(), 1), 0);
+    bench.run();
+    for (std::uint16_t id = 1; id != NvmeBench::entries; ++id) bench.put(NvmeBench::flush(id));
+    bench.ring(1, false, is_overfull ? 7 : 3);
+    bench.ring(1, false, is_overfull ? 1 : NvmeBench::entries);
+    bench.run();
+    EXPECT_EQ(bench.completions(0).size(), 1U) << "an event";
+    bench.ring(1, false, 5);
+    bench.run();
+    EXPECT_TRUE(bench.completions().empty()) << "nothing more is fetched";
+    EXPECT_EQ(bench.one(NvmeBench::flush(1), 2).code, Code::success) << "another queue";
+    EXPECT_EQ(bench.admin(Entry::delete_io_sq(1)).code, Code::success);
+    EXPECT_EQ(bench.admin(bench.create_sq(1)).code, Code::success);
+    bench.ring(1, false, 1);
+    bench.run();
+    EXPECT_EQ(bench.completions(), (NvmeDones{{1, Code::success, 0}}));
+  }
 }
 
 TEST_F(NvmeAdmin, TheTemperatureIsAnEvent) {

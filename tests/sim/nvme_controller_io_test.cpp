@@ -215,6 +215,19 @@ TEST_F(NvmeIo, WriteZeroesWithFuaIsDurable) {
   EXPECT_TRUE(is_durable(bench_, bench_.first));
 }
 
+// Source: NVMe Base 1.4, sections 6.6 and 6.9: FUA.
+TEST_F(NvmeIo, AReadOrACompareWithFuaMakesItsBlocksDurable) {
+  for (Entry entry : {bench_.read(2), bench_.with_data(Entry::compare(1, {0, 1}))}) {
+    std::ranges::reverse(bench_.data().first(512));
+    EXPECT_EQ(bench_.one(bench_.write(1)).code, Code::success);
+    EXPECT_EQ(bench_.one(entry).code, Code::success);
+    EXPECT_FALSE(is_durable(bench_, bench_.first));
+    entry.cdw12 = Entry::read(1, {0, 1}, true).cdw12;
+    EXPECT_EQ(bench_.one(entry).code, Code::success);
+    EXPECT_TRUE(is_durable(bench_, bench_.first));
+  }
+}
+
 TEST_F(NvmeIo, WithoutItsCacheAWriteIsDurableAtOnce) {
   EXPECT_EQ(bench_.one(bench_.write(1)).code, Code::success);
   EXPECT_EQ(bench_
@@ -260,7 +273,7 @@ TEST_F(NvmeIo, FusedCommandsAndSglsAreInvalidFields) {
   EXPECT_TRUE(bench_.is_zero(0, 1));
 }
 
-// Source: NVMe Base 1.4, section 6.1.
+// Source: NVMe Base 1.4, sections 4.2 and 6.1.
 TEST_F(NvmeIo, AnInactiveNamespaceIsAnInvalidFieldAndNoNamespaceIsInvalid) {
   for (const std::uint32_t nsid : {0U, 2U, 4U, nvme::all_namespaces - 1}) {
     for (Entry entry :
@@ -275,7 +288,7 @@ TEST_F(NvmeIo, AnInactiveNamespaceIsAnInvalidFieldAndNoNamespaceIsInvalid) {
   }
   Entry all = bench_.write(1);
   all.nsid = nvme::all_namespaces;
-  EXPECT_EQ(bench_.answer(all, true), Code::invalid_namespace) << "only a flush takes all";
+  EXPECT_EQ(bench_.answer(all, true), Code::invalid_field) << "only a flush takes all";
 }
 
 TEST_F(NvmeIo, BlocksBeyondTheEndAreOutOfRange) {

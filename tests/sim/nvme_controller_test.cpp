@@ -178,6 +178,26 @@ TEST(NvmeShutdown, IsNotRepeatedByAnEqualWrite) {
   EXPECT_EQ(bench.csts().shutdown(), nvme::ShutdownState::complete);
 }
 
+// Goal: a host may write CC.SHN at any time, and then waits for CSTS.SHST.
+TEST(NvmeShutdown, OfADisabledControllerIsCompleteUntilItIsEnabled) {
+  NvmeConfig config = NvmeBench::two_queues();
+  config.shutdown_ns = 7'000;
+  NvmeBench bench{config};
+  nvme::Cc cc = NvmeBench::enabled();
+  cc.set_enabled(false);
+  cc.set_shutdown(nvme::ShutdownRequest::normal);
+  bench.controller->write32(nvme::reg::cc, cc.value);
+  EXPECT_EQ(bench.csts().shutdown(), nvme::ShutdownState::in_progress);
+  bench.run(6'999);
+  EXPECT_EQ(bench.csts().shutdown(), nvme::ShutdownState::in_progress);
+  bench.run();
+  EXPECT_EQ(bench.csts().shutdown(), nvme::ShutdownState::complete);
+  EXPECT_FALSE(bench.csts().is_ready());
+  bench.start();
+  EXPECT_EQ(bench.csts().shutdown(), nvme::ShutdownState::none);
+  EXPECT_EQ(bench.one(NvmeBench::flush(1)).code, Code::success);
+}
+
 TEST(NvmeShutdown, FetchesNothingFromAQueueThatIsCreatedLater) {
   NvmeBench bench;
   bench.start(0);

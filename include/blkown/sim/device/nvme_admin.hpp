@@ -43,6 +43,7 @@ class NvmeAdmin {
     const nvme::SubmissionEntry& entry = command.entry;
     if (!is_known(entry.admin_opcode())) return refused(Code::invalid_opcode);
     if (entry.fused_operation() != 0 || entry.uses_sgl()) return refused(Code::invalid_field);
+    if (entry.nsid != 0 && !uses_namespace(entry)) return refused(Code::invalid_field);
     switch (entry.admin_opcode()) {
       case delete_io_submission_queue: return delete_submission_queue(entry.queue_id(), completer);
       case create_io_submission_queue: return create_submission_queue(entry);
@@ -52,7 +53,7 @@ class NvmeAdmin {
       case identify: return identify_data(command);
       case abort: return abort_command(entry, completer);
       case set_features: return set_feature(entry, completer.calls());
-      case get_features: return state_.features.get(entry);
+      case get_features: return get_feature(entry);
       case firmware_image_download: return download_firmware(command);
       case firmware_commit: return commit_firmware(entry);
       default: return request_event(completer.calls());
@@ -106,6 +107,17 @@ class NvmeAdmin {
       case firmware_commit:
       case firmware_image_download:
       case asynchronous_event_request: return true;
+      default: return false;
+    }
+  }
+  /// Source: NVMe Base 1.4, section 5, figure 141, and section 5.15.1.
+  [[nodiscard]] static bool uses_namespace(const nvme::SubmissionEntry& entry) noexcept {
+    using enum nvme::AdminOpcode;
+    switch (entry.admin_opcode()) {
+      case get_log_page:
+      case set_features:
+      case get_features: return true;
+      case identify: return entry.cns() != nvme::Cns::identify_controller;
       default: return false;
     }
   }
@@ -238,7 +250,38 @@ class NvmeAdmin {
     calls.has_event = true;
     return {.is_pending = true};
   }
+  [[nodiscard]] NvmeOutcome get_feature(const nvme::SubmissionEntry& entry) {
+    const nvme::FeatureId id = entry.feature();
+    const nvme::FeatureSelect select = entry.feature_select();
+    if (!state_.features.is_supported(id)) return refused(Code::invalid_field);
+    if (!NvmeFeatures::is_per_namespace(id) ||
+        select >= nvme::FeatureSelect::supported_capabilities) {
+      return state_.features.get(entry);
+    }
+    const NvmeNamespaceState* const its = state_.find_namespace(entry.nsid);
+    if (its == nullptr) return refused(state_.single_namespace_error(entry.nsid));
+    return {.dw0 = select == nvme::FeatureSelect::current ? its->error_recovery : 0};
+  }
+  /// Sets the feature of one namespace, or of all.
+  [[nodiscard]] NvmeOutcome set_error_recovery(const nvme::SubmissionEntry& entry) {
+    const bool is_for_all = entry.nsid == nvme::all_namespaces;
+    if (!is_for_all && state_.find_namespace(entry.nsid) == nullptr) {
+      return refused(state_.namespace_error(entry.nsid));
+    }
+    for (std::size_t i = 0; i != state_.namespaces.size(); ++i) {
+      if (!is_for_all && i + 1 != entry.nsid) continue;
+      state_.namespaces[i].error_recovery = entry.feature_value();
+    }
+    return {};
+  }
   [[nodiscard]] NvmeOutcome set_feature(const nvme::SubmissionEntry& entry, NvmeCalls& calls) {
+    if (!state_.features.is_supported(entry.feature())) return refused(Code::invalid_field);
+    if (entry.is_saved()) return refused(Code::feature_not_saveable);
+    if (NvmeFeatures::is_per_namespace(entry.feature())) return set_error_recovery(entry);
+    if (entry.nsid != 0 && entry.nsid != nvme::all_namespaces) {
+      return refused(entry.nsid > state_.namespaces.size() ? Code::invalid_namespace
+                                                           : Code::feature_not_namespace_specific);
+    }
     const NvmeOutcome outcome = state_.features.set(entry);
     if (!outcome.status.is_success()) return outcome;
     switch (entry.feature()) {

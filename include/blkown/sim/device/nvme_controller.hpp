@@ -302,6 +302,7 @@ class NvmeController {
     state_.features.reset();
     state_.firmware.reset();
     state_.events.clear();
+    state_.errors.clear();
     for (detail::NvmeVector& vector : state_.vectors) {
       const std::lock_guard guard{vector.mutex};
       vector.clear();
@@ -309,6 +310,7 @@ class NvmeController {
     for (detail::NvmeNamespaceState& its : state_.namespaces) {
       const detail::RangeLock::Guard guard{its.lock};
       its.writes_through = false;
+      its.error_recovery = 0;
     }
     state_.submission_queues[0].create({state_.registers.asq(), aqa.submission_entries()}, 0);
     state_.completion_queues[0].create({state_.registers.acq(), aqa.completion_entries()}, 0, true);
@@ -380,6 +382,7 @@ class NvmeController {
     if (id == 0) call.calls.has_event = true;
   }
   void report_doorbell(Call& call, std::uint8_t information) {
+    state_.errors.add(nvme::StatusField::of(nvme::StatusCode::invalid_field));
     state_.events.add(nvme::AsyncEvent::of(nvme::AsyncEventType::error, information,
                                            nvme::LogPageId::error_information));
     call.calls.has_event = true;

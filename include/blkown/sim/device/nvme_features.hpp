@@ -63,17 +63,34 @@ class NvmeFeatures {
     return temperature_k >= over_temperature_k_ || temperature_k <= under_temperature_k_;
   }
 
+  [[nodiscard]] bool is_supported(nvme::FeatureId id) const noexcept {
+    using enum nvme::FeatureId;
+    switch (id) {
+      case arbitration:
+      case power_management:
+      case temperature_threshold:
+      case error_recovery:
+      case number_of_queues:
+      case interrupt_coalescing:
+      case interrupt_vector_configuration:
+      case write_atomicity_normal:
+      case asynchronous_event_configuration: return true;
+      case volatile_write_cache: return config_.has_volatile_cache;
+      default: return false;
+    }
+  }
+  /// Whether each namespace has a value of the feature, which the namespace keeps.
+  [[nodiscard]] static constexpr bool is_per_namespace(nvme::FeatureId id) noexcept {
+    return id == nvme::FeatureId::error_recovery;
+  }
+
+  /// Precondition: is_supported(), and not is_per_namespace().
   /// Source: NVMe Base 1.4, section 5.21.
   [[nodiscard]] NvmeOutcome set(const nvme::SubmissionEntry& entry) {
     using enum nvme::FeatureId;
     using nvme::StatusCode;
     const nvme::FeatureId id = entry.feature();
     const std::uint32_t value = entry.feature_value();
-    if (!is_supported(id)) return refused(StatusCode::invalid_field);
-    if (entry.is_saved()) return refused(StatusCode::feature_not_saveable);
-    if (entry.nsid != 0 && entry.nsid != nvme::all_namespaces && id != error_recovery) {
-      return refused(StatusCode::feature_not_namespace_specific);
-    }
     switch (id) {
       case number_of_queues: return set_number_of_queues({value});
       case temperature_threshold: return set_temperature_threshold(value);
@@ -94,11 +111,11 @@ class NvmeFeatures {
     values_[static_cast<std::size_t>(id)] = value;
     return {};
   }
+  /// Precondition: is_supported(). Of a feature that is_per_namespace(), only the capabilities.
   /// Source: NVMe Base 1.4, section 5.13.
   [[nodiscard]] NvmeOutcome get(const nvme::SubmissionEntry& entry) const {
     using nvme::StatusCode;
     const nvme::FeatureId id = entry.feature();
-    if (!is_supported(id)) return refused(StatusCode::invalid_field);
     switch (entry.feature_select()) {
       case nvme::FeatureSelect::current: return current(id, entry.feature_value());
       case nvme::FeatureSelect::default_value:
@@ -107,11 +124,11 @@ class NvmeFeatures {
           return of_threshold(entry.feature_value(), default_over_temperature_k, 0);
         }
         if (id == nvme::FeatureId::interrupt_vector_configuration) {
-          return {.dw0 = nvme::InterruptVectorConfiguration{entry.feature_value()}.vector()};
+          return of_vector(entry.feature_value(), false);
         }
         return {.dw0 = defaults(static_cast<std::size_t>(id))};
       case nvme::FeatureSelect::supported_capabilities:
-        return {.dw0 = changeable | (id == nvme::FeatureId::error_recovery ? per_namespace : 0)};
+        return {.dw0 = changeable | (is_per_namespace(id) ? per_namespace : 0)};
     }
     return refused(StatusCode::invalid_field);
   }
@@ -122,22 +139,6 @@ class NvmeFeatures {
   static constexpr std::uint32_t per_namespace = 2;
   static constexpr std::uint32_t changeable = 4;
 
-  [[nodiscard]] bool is_supported(nvme::FeatureId id) const noexcept {
-    using enum nvme::FeatureId;
-    switch (id) {
-      case arbitration:
-      case power_management:
-      case temperature_threshold:
-      case error_recovery:
-      case number_of_queues:
-      case interrupt_coalescing:
-      case interrupt_vector_configuration:
-      case write_atomicity_normal:
-      case asynchronous_event_configuration: return true;
-      case volatile_write_cache: return config_.has_volatile_cache;
-      default: return false;
-    }
-  }
   [[nodiscard]] std::uint32_t value(nvme::FeatureId id) const noexcept {
     return values_[static_cast<std::size_t>(id)];
   }
@@ -160,11 +161,15 @@ class NvmeFeatures {
       return of_threshold(dword11, over_temperature_k_, under_temperature_k_);
     }
     if (id == nvme::FeatureId::interrupt_vector_configuration) {
-      const auto vector = static_cast<std::uint16_t>(dword11);
-      if (vector >= config_.vectors) return refused(nvme::StatusCode::invalid_field);
-      return {.dw0 = nvme::InterruptVectorConfiguration::of(vector, coalescing_off_[vector]).value};
+      return of_vector(dword11, true);
     }
     return {.dw0 = value(id)};
+  }
+  [[nodiscard]] NvmeOutcome of_vector(std::uint32_t dword11, bool is_current) const {
+    const auto vector = static_cast<std::uint16_t>(dword11);
+    if (vector >= config_.vectors) return refused(nvme::StatusCode::invalid_field);
+    const bool is_off = is_current && coalescing_off_[vector];
+    return {.dw0 = nvme::InterruptVectorConfiguration::of(vector, is_off).value};
   }
 
   [[nodiscard]] NvmeOutcome set_number_of_queues(nvme::NumberOfQueues asked) {

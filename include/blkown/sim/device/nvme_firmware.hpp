@@ -4,7 +4,7 @@
 //
 //   1. The driver downloads an image in parts, in any order (Firmware Image Download).
 //   2. Firmware Commit stores the image in a slot, activates a slot at the next reset, or both, or
-//      activates a slot at once.
+//      stores an image, if there is one, and activates the slot at once.
 //   3. Identify and the Firmware Slot log tell the revision that runs.
 // A reset gives up an image that was not committed.
 
@@ -75,13 +75,12 @@ class NvmeFirmware {
     switch (action) {
       case nvme::FirmwareAction::replace: return replace(slot, false);
       case nvme::FirmwareAction::replace_and_activate: return replace(slot, true);
-      case nvme::FirmwareAction::activate:
-      case nvme::FirmwareAction::activate_now:
-        if (slot == 0 || slot > slot_count) return Code::invalid_firmware_slot;
-        if (revisions_[slot - 1] == Revision{}) return Code::invalid_firmware_image;
-        next_ = slot;
-        if (action == nvme::FirmwareAction::activate_now) activate();
-        return Code::success;
+      case nvme::FirmwareAction::activate: return choose(slot);
+      case nvme::FirmwareAction::activate_now: {
+        const Code code = has_.empty() ? choose(slot) : replace(slot, true);
+        if (code == Code::success) activate();
+        return code;
+      }
       default: return Code::invalid_field;  // boot partitions
     }
   }
@@ -101,6 +100,13 @@ class NvmeFirmware {
   }
 
  private:
+  /// The slot is the next one.
+  [[nodiscard]] Code choose(unsigned slot) noexcept {
+    if (slot == 0 || slot > slot_count) return Code::invalid_firmware_slot;
+    if (revisions_[slot - 1] == Revision{}) return Code::invalid_firmware_image;
+    next_ = slot;
+    return Code::success;
+  }
   [[nodiscard]] Code replace(unsigned slot, bool activates) {
     if (slot == 0) slot = find_slot();
     if (slot == 1 || slot > slot_count) return Code::invalid_firmware_slot;

@@ -108,7 +108,7 @@ class NvmeIdentify {
   }
   /// One descriptor: the EUI64, of type 1 and length 8.
   [[nodiscard]] Code fill_descriptors(std::uint32_t nsid, IdentifyBuffer data) {
-    if (state_.find_namespace(nsid) == nullptr) return Code::invalid_namespace;
+    if (state_.find_namespace(nsid) == nullptr) return state_.single_namespace_error(nsid);
     const auto eui64 = eui64_of(nsid);
     data[0] = std::byte{1};
     data[1] = std::byte{sizeof eui64};

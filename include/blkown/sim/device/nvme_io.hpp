@@ -117,9 +117,11 @@ class NvmeIo {
     return queue.transfer.from_driver(command.entry, to, state_.page_bytes,
                                       state_.access_of(command));
   }
+  /// Reads from the medium. With `is_fua`, what the cache holds of these blocks becomes durable.
   [[nodiscard]] static bool read_medium(NvmeNamespaceState& its, std::uint64_t offset_bytes,
-                                        std::span<std::byte> to) {
+                                        std::span<std::byte> to, bool is_fua = false) {
     const RangeLock::Guard guard{its.lock, offset_bytes, to.size()};
+    if (is_fua && !its.media->flush_range(offset_bytes, to.size())) return false;
     return its.media->read(offset_bytes, to);
   }
   /// The outcome of a transfer. A wrong PRP entry would be wrong again.
@@ -135,7 +137,7 @@ class NvmeIo {
   [[nodiscard]] NvmeOutcome read(NvmeSubmissionQueue& queue, const NvmeCommand& command,
                                  NvmeNamespaceState& its) {
     const auto bytes = queue.transfer.buffer(bytes_of(its, command.entry));
-    if (!read_medium(its, offset_of(its, command.entry.slba()), bytes)) {
+    if (!read_medium(its, offset_of(its, command.entry.slba()), bytes, command.entry.is_fua())) {
       return media_error(queue, Code::unrecovered_read_error);
     }
     const Code code = to_driver(queue, command, bytes);
@@ -165,10 +167,11 @@ class NvmeIo {
     const Code code = from_driver(queue, command, given);
     if (code != Code::success) return of_transfer(code);
     const auto stored = queue.transfer.other_buffer(given.size());
-    if (!read_medium(its, offset_of(its, command.entry.slba()), stored)) {
+    if (!read_medium(its, offset_of(its, command.entry.slba()), stored, command.entry.is_fua())) {
       return media_error(queue, Code::unrecovered_read_error);
     }
     ++queue.counters.read_commands;
+    queue.counters.sectors_read += stored.size() / 512;
     return std::ranges::equal(given, stored) ? NvmeOutcome{} : refused(Code::compare_failure);
   }
   [[nodiscard]] static NvmeOutcome write_zeroes(NvmeSubmissionQueue& queue,

@@ -36,13 +36,23 @@ class NvmeErrorLog {
     entry.sq_id = command.queue;
     entry.command_id = command.entry.command_id;
     entry.status_and_phase = nvme::CompletionEntry::status_word(status, false);
-    entry.parameter_location = 0xFFFF;
+    entry.parameter_location = nvme::ErrorLogEntry::no_location;
     entry.lba = command.moves_blocks() ? command.entry.slba() : 0;
     entry.nsid = command.entry.nsid;
+    add(entry);
+  }
+  /// Adds an error of no command.
+  void add(nvme::StatusField status) {
+    nvme::ErrorLogEntry entry;
+    entry.sq_id = entry.command_id = 0xFFFF;
+    entry.status_and_phase = nvme::CompletionEntry::status_word(status, false);
+    entry.parameter_location = nvme::ErrorLogEntry::no_location;
+    add(entry);
+  }
+  /// A reset empties the log. The errors are counted on.
+  void clear() {
     const std::lock_guard guard{mutex_};
-    entry.error_count = ++count_;
-    entries_.push_front(entry);
-    if (entries_.size() > max_entries_) entries_.pop_back();
+    entries_.clear();
   }
   /// The log page: the newest entry first, and empty ones up to the maximum.
   [[nodiscard]] std::vector<nvme::ErrorLogEntry> page() {
@@ -58,6 +68,13 @@ class NvmeErrorLog {
   }
 
  private:
+  void add(nvme::ErrorLogEntry entry) {
+    const std::lock_guard guard{mutex_};
+    entry.error_count = ++count_;
+    entries_.push_front(entry);
+    if (entries_.size() > max_entries_) entries_.pop_back();
+  }
+
   std::size_t max_entries_;
   std::mutex mutex_;
   std::uint64_t count_ = 0;

@@ -109,11 +109,13 @@ class alignas(64) NvmeCompletionQueue {
   }
 
   /// The doorbell: moves the head, and calls `take()` for each entry that the head passes.
-  /// Errors: false if the queue has no such index, or no entry that was posted before it.
+  /// Errors: false if the queue has no such index, or no entry that was posted before it, or if the
+  /// head is there already.
   template <class Take>
   [[nodiscard]] bool ring_doorbell(std::uint32_t head, Take take) {
     const std::uint32_t posted = (tail_ + ring_.entries - head_) % ring_.entries;
-    if (head >= ring_.entries || (head + ring_.entries - head_) % ring_.entries > posted) {
+    if (head == head_ || head >= ring_.entries ||
+        (head + ring_.entries - head_) % ring_.entries > posted) {
       return false;
     }
     while (head_ != head) {
@@ -196,9 +198,16 @@ class alignas(64) NvmeSubmissionQueue {
   [[nodiscard]] std::uint16_t head() const noexcept { return static_cast<std::uint16_t>(head_); }
 
   /// The doorbell: moves the tail.
-  /// Errors: false if the queue has no such index.
+  /// Errors: false if the queue has no such index, or too few free entries before it, or if the
+  /// tail is there already. Nothing more is fetched then, until the queue is created again. Source:
+  /// NVMe Base 1.4, section 4.1.
   [[nodiscard]] bool ring_doorbell(std::uint32_t tail) noexcept {
-    if (tail >= ring_.entries) return false;
+    const std::uint32_t free = (head_ + ring_.entries - 1 - tail_) % ring_.entries;
+    if (tail == tail_ || tail >= ring_.entries ||
+        (tail + ring_.entries - tail_) % ring_.entries > free) {
+      is_fetching = false;
+      return false;
+    }
     tail_ = tail;
     return true;
   }
@@ -259,7 +268,8 @@ class alignas(64) NvmeSubmissionQueue {
   BasicSchedule<NvmeAction> schedule;
   std::vector<CommandId> disowned_unfetched;  // submitted, not fetched, and disowned
   bool is_halted = false;                     // the controller has failed
-  bool is_fetching = false;                   // the controller is neither reset nor shut down
+  // The controller is neither reset nor shut down, and the doorbell had no wrong value.
+  bool is_fetching = false;
   NvmeCounters counters;
   Random random;          // for latencies
   NvmeTransfer transfer;  // moves the data of this queue's commands

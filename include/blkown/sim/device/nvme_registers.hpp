@@ -7,8 +7,8 @@
 //
 // CSTS.RDY is 1 in ready and in disabling. An enabling with values that the controller does not
 // support ends in CSTS.CFS, as every fatal error does, and CC.EN=0 clears CFS. CC.SHN starts a
-// shutdown, which CSTS.SHST follows. While the controller is disabling, it still executes commands:
-// the driver's memory is safe only when CSTS.RDY is 0.
+// shutdown, which CSTS.SHST follows, of a disabled controller too. While the controller is
+// disabling, it still executes commands: the driver's memory is safe only when CSTS.RDY is 0.
 
 #ifndef BLKOWN_SIM_DEVICE_NVME_REGISTERS_HPP
 #define BLKOWN_SIM_DEVICE_NVME_REGISTERS_HPP
@@ -153,8 +153,7 @@ class NvmeRegisters {
     cc_ = cc;
     if (!was_enabled && cc.is_enabled()) return begin_enable(now_ns);
     if (was_enabled && !cc.is_enabled()) return begin_disable(now_ns);
-    if (!cc.is_enabled() || cc.shutdown() == nvme::ShutdownRequest::none ||
-        cc.shutdown() == earlier) {
+    if (cc.shutdown() == nvme::ShutdownRequest::none || cc.shutdown() == earlier) {
       return NvmeTransition::none;
     }
     csts_.set_shutdown(nvme::ShutdownState::in_progress);
@@ -167,6 +166,8 @@ class NvmeRegisters {
       return NvmeTransition::none;
     }
     page_bytes_ = cc_.page_bytes();
+    csts_.set_shutdown(nvme::ShutdownState::none);
+    shutdown_due_ns_.reset();
     state_due_ns_ = blkown::detail::saturating_add(now_ns, ready_ns_);
     return ready_ns_ == 0 ? step(now_ns) : NvmeTransition::none;
   }

@@ -57,7 +57,8 @@ struct NvmeNamespaceState {
   Media* media;
   std::uint32_t block_bytes;
   RangeLock lock;
-  bool writes_through = false;  // the driver has switched the write cache off
+  bool writes_through = false;       // the driver has switched the write cache off
+  std::uint32_t error_recovery = 0;  // a feature; guarded by the controller's mutex
 };
 
 /// The calls that a call into the controller leaves for its end.
@@ -126,11 +127,17 @@ struct NvmeState {
     if (nsid == 0 || nsid > namespaces.size() || !namespaces[nsid - 1].is_active()) return nullptr;
     return &namespaces[nsid - 1];
   }
-  /// The status of an I/O command whose identifier has no active namespace.
-  /// Source: NVMe Base 1.4, section 6.1.
+  /// The status of a command whose identifier is not that of an active namespace.
+  /// Source: NVMe Base 1.4, sections 4.2 and 6.1.
   [[nodiscard]] nvme::StatusCode namespace_error(std::uint32_t nsid) const noexcept {
+    if (nsid == nvme::all_namespaces) return nvme::StatusCode::invalid_field;
     return nsid == 0 || nsid > namespaces.size() ? nvme::StatusCode::invalid_namespace
                                                  : nvme::StatusCode::invalid_field;
+  }
+  /// The same, of a command for which all_namespaces is no identifier.
+  [[nodiscard]] nvme::StatusCode single_namespace_error(std::uint32_t nsid) const noexcept {
+    return nsid == nvme::all_namespaces ? nvme::StatusCode::invalid_namespace
+                                        : namespace_error(nsid);
   }
   [[nodiscard]] Iommu::Access ring_access() const noexcept {
     return {.device = config.device_id, .cookie = 0, .is_for_command = false};
