@@ -6,6 +6,7 @@ unpacked, never installed. Old versions vanish from the archive, so the one that
 is used again. The initramfs holds busybox, the modules, one static program and a script that binds the
 NVMe controller to vfio-pci and runs the program.
 """
+import fcntl
 import lzma
 import os
 import pathlib
@@ -93,8 +94,17 @@ def download_kernel(folder):
 
 
 def kernel(folder):
-    """The folder of the unpacked kernel: the one that is there, or else the archive's newest."""
-    name = newest(path.name for path in folder.iterdir()) if folder.is_dir() else None
+    """The folder of the unpacked kernel: the one that is there, or else the archive's newest. Of two
+    runs at a time, the second one waits for the download of the first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / 'lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return unpacked_kernel(folder)
+
+
+def unpacked_kernel(folder):
+    """The folder of the unpacked kernel, under the lock."""
+    name = newest(path.name for path in folder.iterdir())
     if name is not None:
         return folder / name
     try:

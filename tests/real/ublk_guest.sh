@@ -1,0 +1,136 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSL-1.0
+# Runs in the guest of tools_guest.py: the ublk server of examples/ublk on Linux's driver. Prints a line
+# for each scenario, and a last one with their number. Each ends with no request in flight.
+cd /tmp || exit 1
+mib=1048576
+failures=0
+failures_before=0
+scenarios=0
+pid=
+
+# check TEXT COMMAND...: the command succeeds, or the scenario has failed.
+check() {
+  text=$1
+  shift
+  "$@" >check.out 2>&1 && return 0
+  failures=$((failures + 1))
+  echo "not so: $text: $*"
+  sed 's/^/  /' check.out server.err | tail -n 30
+}
+# is_not COMMAND...: the command fails.
+is_not() { ! "$@"; }
+# scenario NAME: the end of a scenario.
+scenario() {
+  scenarios=$((scenarios + 1))
+  if [ "$failures" -eq "$failures_before" ]; then echo "ok $1"; else echo "FAILED $1"; fi
+  failures_before=$failures
+}
+
+# await TENTHS COMMAND...: waits until the command succeeds.
+await() {
+  left=$1
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$left" -gt 0 ] || return 1
+    left=$((left - 1))
+    sleep 0.1
+  done
+}
+
+# serve ARGUMENT...: starts a server, and waits until the disk is there.
+serve() {
+  : >server.out
+  ./ublk_server "$@" >server.out 2>server.err &
+  pid=$!
+  check "a server starts" await 300 grep -q ublkb server.out
+}
+# ended: the server has ended well, and has nothing in flight.
+ended() {
+  check "the server ends with 0" wait "$pid"
+  check "nothing is in flight" grep -qx 'in flight: 0' server.err
+  check "the kernel keeps to the protocol" grep -qx 'kernel: 0 bad tags, 0 broken commands' server.err
+}
+
+truncate -s $((65 * mib)) file.img
+slow="--timeout-ms 1000 --delay-ms 2500 --slow-from $((64 * mib))"
+mkdir mount
+
+# The file system ends before the slow part of the disk.
+# shellcheck disable=SC2086
+serve add --queues 2 --depth 32 $slow file.img
+check "mke2fs" /bin/mke2fs -q -t ext4 /dev/ublkb0 64M
+check "mount" mount -t ext4 -o discard /dev/ublkb0 mount
+/bin/fio --name=verify --directory=mount --size=4m --rw=randrw --bs=4k-16k --ioengine=libaio \
+  --iodepth=16 --direct=1 --verify=crc32c --verify_fatal=1 >fio.out 2>&1 &
+fio=$!
+check "fio begins" await 600 test -s mount/verify.0.0
+sleep 0.5
+# The server gets I/Os that it does not see any more.
+kill -STOP "$pid"
+sleep 0.5
+check "I/Os are in flight" grep -q '[1-9]' /sys/block/ublkb0/inflight
+kill -KILL "$pid"
+wait "$pid"
+# shellcheck disable=SC2086
+serve recover $slow 0 file.img
+scenario "a server is killed under fio, and another one takes over"
+
+check "a slow read fails" is_not dd if=/dev/ublkb0 of=/dev/null bs=4k skip=16384 count=1
+check "fio with verify" wait "$fio"
+sleep 2
+kill -USR1 "$pid"
+check "a read has timed out" await 50 grep -Eq 'ended: [1-9][0-9]* failed, of which [1-9]' server.err
+check "its late id is refused" grep -Eq '^refused lookups: (stale_generation|idle) [1-9]' server.err
+scenario "a slow read times out beside fio, and its late id is refused"
+
+cp -r /bin/busybox mount
+sync
+check "a file is as it was" cmp /bin/busybox mount/busybox
+check "umount" umount mount
+check "e2fsck on the disk" /bin/e2fsck -fn /dev/ublkb0
+kill "$pid"
+ended
+check "the disk is gone" is_not test -e /dev/ublkb0
+check "e2fsck on the file" /bin/e2fsck -fn file.img
+scenario "ext4 is clean, on the disk and in the file"
+
+# readers: two readers of the whole disk, until it fails.
+readers() {
+  for _ in 1 2; do
+    (while dd if=/dev/ublkb0 of=/dev/null bs=256k iflag=direct; do :; done) >/dev/null 2>&1 &
+    eval "reader$_=$!"
+  done
+  sleep 1
+}
+serve add --depth 64 file.img
+readers
+check "delete" ./ublk_server delete 0
+# shellcheck disable=SC2154
+check "the readers end" wait "$reader1" "$reader2"
+ended
+check "the disk is gone" is_not test -e /dev/ublkb0
+scenario "a disk is deleted under readers"
+
+serve add --queues 2 --depth 8 file.img
+readers
+kill -TERM "$pid"
+check "the readers end" wait "$reader1" "$reader2"
+ended
+check "the disk is gone" is_not test -e /dev/ublkb0
+scenario "a server is stopped under readers"
+
+serve add file.img
+kill -KILL "$pid"
+wait "$pid"
+dd if=/dev/ublkb0 of=/dev/null bs=4k count=1 >/dev/null 2>&1 &
+reader=$!
+check "delete" await 100 ./ublk_server delete 0
+check "the reader gets an error" is_not wait "$reader"
+check "no disk" is_not ./ublk_server delete 0
+check "no disk" is_not ./ublk_server recover 0 file.img
+check "the disk is gone" is_not test -e /dev/ublkb0
+scenario "a disk whose server was killed is deleted"
+
+echo "$scenarios scenarios, $failures failed"
+[ "$failures" -eq 0 ]
