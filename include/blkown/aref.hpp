@@ -160,14 +160,15 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ARef : private detail::HandleBase<R> {
     return detail::word_of(held("ARef::generation", where)).peek().generation();
   }
 
-  /// The request's data, to read.
+  /// The request's data, to read. The reference ends with the handle.
   /// Synchronization: the lookup that made this reference acquired the writes before the
   /// publication, and those of later holders that released the I/O.
-  BLKOWN_NEEDS_HELD [[nodiscard]] const auto& data(Place where = Place::current()) const noexcept
+  BLKOWN_NEEDS_HELD [[nodiscard]] const auto& data(Place where = Place::current()) const& noexcept
     requires(RequestType<R> && shared_data<typename RequestTraits<R>::Data>)
   {
     return std::as_const(RequestTraits<R>::data(held("ARef::data", where)));
   }
+  BLKOWN_DETAIL_DATA_OF_A_TEMPORARY;
 
   // --- deleted: a call on an lvalue ---
 

@@ -75,10 +75,11 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended : private detail::HandleBase<R> {
     return detail::HeaderAccess::requeue(header("Ended::is_requeue", where));
   }
 
-  /// The request's data, to read and write.
-  BLKOWN_NEEDS_HELD [[nodiscard]] auto& data(Place where = Place::current()) const noexcept {
+  /// The request's data, to read and write. The reference ends with the handle.
+  BLKOWN_NEEDS_HELD [[nodiscard]] auto& data(Place where = Place::current()) const& noexcept {
     return RequestTraits<R>::data(held("Ended::data", where));
   }
+  BLKOWN_DETAIL_DATA_OF_A_TEMPORARY;
 
   /// Frees the tag: one read-modify-write on the bitmap.
   /// Synchronization: releases the accesses to the request for the tag's next allocation.

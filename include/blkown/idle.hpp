@@ -64,10 +64,11 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle : private detail::HandleBase<R> {
       Place where = Place::current()) const noexcept {
     return detail::header_of(held("Idle::header", where));
   }
-  /// The request's data, to read and write.
-  BLKOWN_NEEDS_HELD [[nodiscard]] auto& data(Place where = Place::current()) const noexcept {
+  /// The request's data, to read and write. The reference ends with the handle.
+  BLKOWN_NEEDS_HELD [[nodiscard]] auto& data(Place where = Place::current()) const& noexcept {
     return RequestTraits<R>::data(held("Idle::data", where));
   }
+  BLKOWN_DETAIL_DATA_OF_A_TEMPORARY;
 
   /// Starts the I/O. A plain store.
   /// Violation: not_idle.

@@ -195,7 +195,7 @@ TEST_F(DmaMovedFromDeathTest, EveryMemberOfActiveMappingNeedsAMapping) {
 }
 
 TEST_F(DmaMovedFromDeathTest, EveryMemberOfCoherentNeedsMemory) {
-  dies_here("dma::Coherent::data", "", [&] { use(no_ring().data()); });
+  dies_here("dma::Coherent::data", "", [&] { use_data_of(no_ring()); });
   dies_here("dma::Coherent::segment", "", [&] { use(no_ring().segment()); });
   dies_here("dma::Coherent::free", "", [&] { use(no_ring().free(stop())); });
 }

@@ -8,19 +8,13 @@
 namespace death {
 namespace {
 
-/// Uses the data of a handle, which has a name here: data() of a temporary does not compile.
-template <class Handle>
-void use_data_of(const Handle& handle, blkown::Place where = blkown::Place::current()) {
-  use(handle.data(where));
-}
-
 class UseOfMovedFromDeathTest : public ViolationTest<blkown::Violation::use_of_moved_from> {};
 
 TEST_F(UseOfMovedFromDeathTest, EveryAccessorOfIdleNeedsARequest) {
   dies_here("Idle::queue", "", [&] { use(device.no_idle().queue()); });
   dies_here("Idle::tag", "", [&] { use(device.no_idle().tag()); });
   dies_here("Idle::header", "", [&] { use(device.no_idle().header()); });
-  dies_here("Idle::data", "", [&] { use(device.no_idle().data()); });
+  dies_here("Idle::data", "", [&] { use_data_of(device.no_idle()); });
 }
 
 TEST_F(UseOfMovedFromDeathTest, EveryConsumerOfIdleNeedsARequest) {
@@ -83,7 +77,7 @@ TEST_F(UseOfMovedFromDeathTest, EveryAccessorOfARefNeedsARequest) {
   dies_here("ARef::tag", "", [&] { use(device.no_aref().tag()); });
   dies_here("ARef::header", "", [&] { use(device.no_aref().header()); });
   dies_here("ARef::generation", "", [&] { use(device.no_aref().generation()); });
-  dies_here("ARef::data", "", [&] { use(device.no_aref().data()); });
+  dies_here("ARef::data", "", [&] { use_data_of(device.no_aref()); });
   dies("ARef::operator*", "", [&] { use(*device.no_shared_object()); });
   dies("ARef::operator->", "", [&] { use(device.no_shared_object()->member); });
 }
@@ -119,7 +113,7 @@ TEST_F(UseOfMovedFromDeathTest, EveryAccessorOfEndedNeedsARequest) {
   dies_here("Ended::tag", "", [&] { use(device.no_ended().tag()); });
   dies_here("Ended::status", "", [&] { use(device.no_ended().status()); });
   dies_here("Ended::is_requeue", "", [&] { use(device.no_ended().is_requeue()); });
-  dies_here("Ended::data", "", [&] { use(device.no_ended().data()); });
+  dies_here("Ended::data", "", [&] { use_data_of(device.no_ended()); });
 }
 
 TEST_F(UseOfMovedFromDeathTest, EveryConsumerOfEndedNeedsARequest) {

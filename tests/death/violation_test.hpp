@@ -22,6 +22,12 @@ namespace death {
 template <class T>
 void use(const T&) {}
 
+/// Uses the data of a handle, which has a name here: data() of a temporary does not compile.
+template <class Handle>
+void use_data_of(const Handle& handle, blkown::Place where = blkown::Place::current()) {
+  use(handle.data(where));
+}
+
 /// Functions to publish with: take accepts every command, refuse refuses every command.
 inline void take(const blkown::Cookie&) {}
 [[nodiscard]] inline std::expected<void, int> refuse(const blkown::Cookie&) {

@@ -78,10 +78,12 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Coherent {
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
-  /// The memory.
-  BLKOWN_NEEDS_HELD [[nodiscard]] std::byte* data(Place where = Place::current()) const noexcept {
+  /// The memory. The pointer ends with the handle.
+  BLKOWN_NEEDS_HELD [[nodiscard]] std::byte* data(Place where = Place::current()) const& noexcept {
     return blkown::detail::held(block_, "dma::Coherent::data", where).data;
   }
+  /// A pointer to the memory of a temporary would outlive the handle: name the handle first.
+  std::byte* data(Place where = {}) const&& = delete;
   /// The device address of the memory.
   BLKOWN_NEEDS_HELD [[nodiscard]] const IovaSegment& segment(
       Place where = Place::current()) const noexcept {
