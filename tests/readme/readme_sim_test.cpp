@@ -1,18 +1,41 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: the device of the simulation's README completes every I/O, and its seed decides the order.
+// Goal: the program of the simulation's README runs its driver under the adversary and prints its help;
+// its device completes every I/O, and its seed decides the order.
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <set>
+#include <string>
+#include <vector>
 
-// The README's program has a main function, which another test runs.
 #define main kit_main_of_readme
 #include BLKOWN_README_PROGRAM
 #undef main
 
 namespace {
+
+/// Runs the program with these arguments. Returns its exit status.
+int run(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "readme_sim");
+  // main has the type of C, and changes no argument.
+  return kit_main_of_readme(static_cast<int>(arguments.size()),
+                            const_cast<char**>(arguments.data()));
+}
+
+TEST(ReadmeProgram, PassesTenSeeds) {
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(run({"--seeds", "10"}), 0);
+  const std::string output = testing::internal::GetCapturedStdout();
+  EXPECT_EQ(output.find("10 runs, 10000 I/Os ended, 9"), 0U) << output;
+}
+
+TEST(ReadmeProgram, ItsHelpIsASuccess) {
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(run({"--help"}), 0);
+  EXPECT_NE(testing::internal::GetCapturedStdout().find("--seeds"), std::string::npos);
+}
 
 TEST(ReadmeSlowDevice, CompletesEveryIoInTheOrderOfItsSeed) {
   std::set<std::vector<std::size_t>> orders;
