@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "sim/broken_mq/claimed_on_exit.hpp"
 #include "sim/broken_mq/completed_twice.hpp"
 #include "sim/broken_mq/completion_doorbell_forgotten.hpp"
 #include "sim/broken_mq/cookie_repaired.hpp"
@@ -54,6 +55,7 @@ int main_of_full_rings(int argc, char** argv) {
 constexpr std::array table{
     NamedDriver{"reference", &main_of<VariantDriver>},
     NamedDriver{"full_rings", &main_of_full_rings},
+    NamedDriver{"claimed_on_exit", &main_of<ClaimedOnExit>},
     NamedDriver{"completed_twice", &main_of<CompletedTwice>},
     NamedDriver{"completion_doorbell_forgotten", &main_of<CompletionDoorbellForgotten>},
     NamedDriver{"cookie_repaired", &main_of<CookieRepaired>},

@@ -104,6 +104,30 @@ TEST(NvmeOracle, CountsEntriesThatWereNotLookedUpOnce) {
   EXPECT_EQ(judged.unaccounted(), 2U) << "no such entry was posted";
 }
 
+// Goal: a driver that has no queue any more may drop what is false, and nothing else.
+TEST(NvmeOracle, KnowsWhetherAGenuineEntryWasTakenWithoutALookup) {
+  JudgedBench judged{{{FaultKind::duplicate, commands_before}}};
+  for (std::uint64_t i = 0; i != commands_before; ++i) {
+    EXPECT_EQ(judged.note(0, true, 0), LookupTruth::fits) << "the commands of the bench's start";
+  }
+  EXPECT_FALSE(judged.oracle.has_ignored());
+  EXPECT_EQ(judged.bench.carry_out(judged.bench.write(0x11)).size(), 2U) << "one of them false";
+  EXPECT_TRUE(judged.oracle.has_ignored());
+  EXPECT_EQ(judged.oracle.lookups_without_entry(), 0U);
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+  EXPECT_FALSE(judged.oracle.has_ignored());
+  EXPECT_EQ(judged.oracle.unaccounted(), 1U);
+  EXPECT_EQ(judged.note(0x12, false), LookupTruth::fits);
+  EXPECT_EQ(judged.oracle.lookups_without_entry(), 1U);
+}
+
+TEST(NvmeOracle, CountsTheStops) {
+  JudgedBench judged;
+  const std::uint64_t before = judged.oracle.stops();
+  judged.bench.disable();
+  EXPECT_EQ(judged.oracle.stops(), before + 1);
+}
+
 TEST(NvmeOracle, AnEntryMayBeLookedUpBeforeTheDoorbell) {
   JudgedBench judged;
   judged.bench.submit(NvmeBench::flush(0x11));

@@ -108,6 +108,7 @@ class VariantDriver
   // --- steps ------------------------------------------------------------------------------------
 
   virtual Status init_hctx(Hw& hw, NamespaceInfo& info) { return Base::init_hctx(hw, info); }
+  virtual void exit_hctx(Hw& hw, NamespaceInfo& info) { Base::exit_hctx(hw, info); }
   virtual Answer queue_rq(Hw& hw, const NamespaceInfo& info, Idle<Rq> idle, bool is_last) {
     return Base::queue_rq(hw, info, std::move(idle), is_last);
   }

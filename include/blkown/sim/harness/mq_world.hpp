@@ -6,8 +6,9 @@
 // DeterministicRuntime submit bios. A fourth context runs the controller. At each step the seed
 // chooses one piece of work among all that is ready. Each slot of the workload has a bio, whose
 // callback submits it again until the run has enough I/O. A second party quiesces or freezes the
-// disk, stops its queues, and changes its limits at random moments. All invariants are checked
-// after every step. The first broken one ends the run.
+// disk, stops its queues, and changes its limits at random moments. The disk is removed when only
+// the last few bios are left, or none: what is not issued ends with `offline` then. All invariants
+// are checked after every step. The first broken one ends the run.
 //
 // Time passes for a driver that waits (MqHost::pause), for example in a reset, but not for the
 // runtime: no timer fires then.
@@ -21,6 +22,7 @@
 #include <blkown/dma/device.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
+#include <blkown/mq/control.hpp>
 #include <blkown/mq/detail/split.hpp>
 #include <blkown/mq/disk.hpp>
 #include <blkown/mq/disk_config.hpp>
@@ -28,7 +30,6 @@
 #include <blkown/mq/limits.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/payload.hpp>
-#include <blkown/mq/sync.hpp>
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/mq/trace.hpp>
 #include <blkown/nvme/submission_entry.hpp>
@@ -173,7 +174,7 @@ class IoQueueEvents : public NvmeObserver {
 /// The driver must look up each entry of an I/O completion queue that names its submission queue
 /// once, with claim(), tag_to_rq() or tag_to_owned() of the disk's HwQueue. The world learns of
 /// lookups from the disk's trace. A lookup in the TagSet is not traced: the world then reports an
-/// entry that was not looked up.
+/// entry that was not looked up. After exit_hctx the driver may drop entries: only false ones come.
 template <class D>
 concept MqDriver = detail::DriverOnMq<D> && requires(MqHost& host) { D{host}; };
 
@@ -235,12 +236,16 @@ class MqWorld : public WorldBaseOf<NvmeController> {
       starters_.push_back(std::make_unique<Starter>(*this, i));
       runtime_.context(i).post(*starters_.back());
     }
-    while (ended() < config_.io_count || in_flight_ != 0 || starts_ != submitters) {
+    while (!is_removed_) {
+      if (is_removal_due()) begin_removal();
       if (!step()) {
-        return fail_with_first("no context has work left, but an I/O has not ended", tags());
+        return fail_with_first(in_flight_ != 0
+                                   ? "no context has work left, but an I/O has not ended"
+                                   : "no context has work left, but the disk is not removed",
+                               tags());
       }
-      if (!check_after_event(*check_)) return false;
-      party_->act();
+      if (!check_after_step()) return false;
+      if (!is_removing_) party_->act();
       if (history_.event() > config_.io_count * max_events_per_io + 1'000'000) {
         return fail_with_first("the I/O did not end within the limit of events of a run", tags());
       }
@@ -255,6 +260,7 @@ class MqWorld : public WorldBaseOf<NvmeController> {
   static constexpr bool has_reset = requires(D& driver) { driver.reset(); };
   static constexpr std::uint64_t max_events_per_io = 5000;
   static constexpr std::uint64_t max_timeouts_per_io = 5000;
+  static constexpr std::uint32_t max_steps_removed = 1'000'000;
   static constexpr std::uint64_t pause_ns = 100'000;
 
   struct Starter : mq::Work {
@@ -400,13 +406,29 @@ class MqWorld : public WorldBaseOf<NvmeController> {
   }
   void ended_one(SlotBio& own, Status status) {
     end_io(own.slot, status);
-    if (status == Status::offline) fail("the driver has given the controller up");
+    if (status == Status::offline && !is_removing_) fail("the driver has given the controller up");
     last_end_ns_ = runtime_.now_ns();
     --in_flight_;
     submit(own.slot);
   }
 
   // --- events -----------------------------------------------------------------------------------
+
+  /// All bios were submitted, and few of them have not ended.
+  [[nodiscard]] bool is_removal_due() const noexcept {
+    return !is_removing_ && begun_ == config_.io_count && starts_ == submitters &&
+           in_flight_ <= left_at_removal_;
+  }
+  void begin_removal() {
+    is_removing_ = true;
+    disk_->remove(removal_);
+  }
+  /// Checks all invariants. The entries that come when the disk is removed have no queue to be
+  /// looked up with.
+  bool check_after_step() {
+    const bool has_queues = !is_removing_ || tags().in_flight() != 0;
+    return check_after_event(*check_, has_queues ? Entries::looked_up : Entries::late);
+  }
 
   bool step() {
     history_.begin_event("step", runtime_.now_ns());
@@ -479,13 +501,13 @@ class MqWorld : public WorldBaseOf<NvmeController> {
   }
 
   bool finish() {
-    static_cast<void>(mq::remove(runtime_, *disk_));
     // Operations on the disk that the driver has begun must end before the disk is destroyed.
-    if (!runtime_.run_until_idle(1'000'000))
-      return fail("the driver still has work after its disk was removed");
-    // Entries that came after the removal had no queue to be looked up with.
-    if (!check_->after_event(oracle_.stops())) add(check_->finding());
-    if (!finding().what.empty()) return false;
+    for (std::uint32_t steps = 0; step(); ++steps) {
+      if (!check_after_step()) return false;
+      if (steps == max_steps_removed) {
+        return fail("the driver still has work after its disk was removed");
+      }
+    }
     if (tags().in_flight() != 0) {
       return fail_with_first("a request is in flight after the disk's removal", tags());
     }
@@ -508,6 +530,10 @@ class MqWorld : public WorldBaseOf<NvmeController> {
   std::unique_ptr<mq::TagPool<D>> pool_;
   std::unique_ptr<mq::Disk<D>> disk_;
   std::optional<SecondParty<D>> party_;
+  mq::Control removal_{{[](void* self, mq::Control&) { of(self).is_removed_ = true; }, this}};
+  const std::uint64_t left_at_removal_ = Random{config_.seed ^ 0x4E30FE}.below(8);  // bios
+  bool is_removing_ = false;
+  bool is_removed_ = false;
   std::optional<InvariantChecker<R>> check_;
   // By queue and tag: the latest call of queue_rq.
   std::vector<std::uint64_t> issued_ns_ =

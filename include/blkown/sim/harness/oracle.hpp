@@ -46,6 +46,7 @@ class CompletionAccount {
   void look_up(const CommandId& id) { enter(looked_up_, taken_, id); }
   /// The number of entries without a lookup and of lookups without an entry.
   [[nodiscard]] std::size_t open() const noexcept { return taken_.size() + looked_up_.size(); }
+  [[nodiscard]] std::size_t lookups_without_entry() const noexcept { return looked_up_.size(); }
   void clear() noexcept {
     taken_.clear();
     looked_up_.clear();
@@ -122,6 +123,17 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
   /// The number of entries that the driver took from a ring without a lookup, and of lookups
   /// without such an entry.
   [[nodiscard]] std::size_t unaccounted() const noexcept { return account_.open(); }
+
+  /// Whether the driver took a genuine entry from a ring and has not looked it up.
+  [[nodiscard]] bool has_ignored() const noexcept {
+    return std::ranges::any_of(taken_, [](const std::deque<Posted>& entries) {
+      return std::ranges::any_of(entries, &Posted::is_genuine);
+    });
+  }
+  /// The number of lookups for which the driver took no entry from a ring.
+  [[nodiscard]] std::size_t lookups_without_entry() const noexcept {
+    return account_.lookups_without_entry();
+  }
 
   /// How often the controller has stopped.
   [[nodiscard]] std::uint64_t stops() const noexcept { return stops_; }
