@@ -395,6 +395,11 @@ TEST_F(NvmeAdmin, AVectorHasItsConfiguration) {
   Entry entry = Entry::get_features(FeatureId::interrupt_vector_configuration);
   entry.cdw11 = 3;
   EXPECT_EQ(bench_.admin(entry).dw0, 0x10003U);
+  entry.cdw10 =
+      Entry::get_features(FeatureId::interrupt_vector_configuration, FeatureSelect::default_value)
+          .cdw10;
+  EXPECT_EQ(bench_.admin(entry).dw0, 3U);
+  entry = Entry::get_features(FeatureId::interrupt_vector_configuration);
   entry.cdw11 = 4;
   EXPECT_EQ(bench_.admin(entry).dw0, 4U);
 }

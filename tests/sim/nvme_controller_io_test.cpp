@@ -387,5 +387,21 @@ TEST(NvmeMedium, AFailureIsAMediaError) {
   bench.controller.reset();
 }
 
+TEST(NvmeMedium, ACacheThatCannotBeSavedFailsAReadWithFua) {
+  class Unsaved : public CachedMedia {
+   public:
+    Unsaved() : CachedMedia{4096} {}
+    bool flush_range(std::uint64_t, std::uint64_t) override { return false; }
+  } unsaved;
+  NvmeBench bench;
+  const NvmeNamespace only{&unsaved, 512};
+  bench.controller.emplace(NvmeBench::two_queues(), bench.iommu, std::span{&only, 1});
+  bench.start();
+  EXPECT_EQ(bench.one(bench.read(1)).code, Code::success);
+  EXPECT_EQ(bench.answer(bench.with_data(Entry::read(1, {0, 1}, true)), false),
+            Code::unrecovered_read_error);
+  bench.controller.reset();
+}
+
 }  // namespace
 }  // namespace sim_test

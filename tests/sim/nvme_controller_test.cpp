@@ -198,6 +198,19 @@ TEST(NvmeShutdown, OfADisabledControllerIsCompleteUntilItIsEnabled) {
   EXPECT_EQ(bench.one(NvmeBench::flush(1)).code, Code::success);
 }
 
+TEST(NvmeShutdown, OfADisabledControllerIsGivenUpWhenItIsEnabled) {
+  NvmeConfig config = NvmeBench::two_queues();
+  config.shutdown_ns = 7'000;
+  NvmeBench bench{config};
+  nvme::Cc cc;
+  cc.set_shutdown(nvme::ShutdownRequest::normal);
+  bench.controller->write32(nvme::reg::cc, cc.value);
+  bench.write_enable();
+  bench.run();
+  EXPECT_TRUE(bench.csts().is_ready());
+  EXPECT_EQ(bench.csts().shutdown(), nvme::ShutdownState::none);
+}
+
 TEST(NvmeShutdown, FetchesNothingFromAQueueThatIsCreatedLater) {
   NvmeBench bench;
   bench.start(0);
