@@ -178,6 +178,40 @@ TEST(NvmeThreads, RangesOfAMediumHaveLocksOfTheirOwn) {
   EXPECT_EQ(stripes[28], 200U * 3);
 }
 
+// Goal: a medium with a write cache has no lock of the whole medium.
+// Method: two threads write neighbouring sectors, and make those of one of them durable.
+// ThreadSanitizer sees what they share.
+TEST(NvmeThreads, ACachedMediumIsAccessedByRanges) {
+  constexpr std::uint64_t sector = 512, sectors = 256;
+  CachedMedia media{sectors * sector};
+  ASSERT_TRUE(media.has_ranges());
+  const auto fill = [&](std::uint64_t first, bool flushes) {
+    for (int round = 1; round != 20; ++round) {
+      const std::vector<std::byte> data(sector, std::byte{static_cast<unsigned char>(round)});
+      for (std::uint64_t i = first; i < sectors; i += 2) {
+        EXPECT_TRUE(media.write(i * sector, data));
+        if (flushes) EXPECT_TRUE(media.flush_range(i * sector, sector));
+      }
+    }
+  };
+  std::thread first{fill, 0, true};
+  std::thread second{fill, 1, false};
+  first.join();
+  second.join();
+  bool is_old = false;
+  for (std::uint64_t seed = 0; seed != 8; ++seed) {
+    const auto content = media.after_power_cut(seed);
+    for (std::uint64_t i = 0; i != sectors; ++i) {
+      const bool is_latest = content[i * sector] == std::byte{19};
+      EXPECT_TRUE(is_latest || i % 2 == 1) << i;
+      is_old = is_old || !is_latest;
+    }
+  }
+  EXPECT_TRUE(is_old) << "the sectors of the other thread are cached";
+  EXPECT_TRUE(media.flush());
+  EXPECT_EQ(media.after_power_cut(1)[sector], std::byte{19});
+}
+
 // Goal: a failure that one queue's thread causes stops the other queue, too.
 TEST(NvmeThreads, AFatalErrorStopsEveryQueue) {
   NvmeBench bench;
