@@ -47,6 +47,7 @@ struct QueueCounters {
   storage::Counter failed;     ///< the store has ended with an error,
   storage::Counter timed_out;  ///< some of those because they took too long,
   storage::Counter refused;    ///< the store did not get: the descriptor is wrong.
+  storage::Counter overdue;    ///< Looks that found an I/O in flight for too long.
   storage::Counter bad_tags;   ///< Completed commands whose tag is out of range, in use or gone.
   storage::Counter aborted;    ///< Tags that the kernel has taken back.
   storage::Counter broken;     ///< Of those, with another result than UBLK_IO_RES_ABORT.
@@ -181,8 +182,9 @@ class Queue {
     next_check_ms_ = now_ms_ + timeout_ms_ / 4;
     tags_->for_each_in_flight(index_,
                               [this](const blkown::ARef<Rq>& pin, const blkown::Cookie& cookie) {
-                                if (now_ms_ >= deadlines_ms_[pin.tag().value])
-                                  store_->expire(pin, cookie);
+                                if (now_ms_ < deadlines_ms_[pin.tag().value]) return;
+                                counters_.overdue.add();
+                                store_->expire(pin, cookie);
                               });
   }
 

@@ -149,9 +149,10 @@ class Server {
     };
     std::fprintf(file,
                  "I/Os: %" PRIu64 " ended: %" PRIu64 " failed, of which %" PRIu64
-                 " timed out; %" PRIu64 " refused\n",
+                 " timed out; %" PRIu64 " refused; overdue at %" PRIu64 " looks\n",
                  total(&QueueCounters::ended), total(&QueueCounters::failed),
-                 total(&QueueCounters::timed_out), total(&QueueCounters::refused));
+                 total(&QueueCounters::timed_out), total(&QueueCounters::refused),
+                 total(&QueueCounters::overdue));
     std::fprintf(file, "kernel: %" PRIu64 " bad tags, %" PRIu64 " broken commands\n",
                  total(&QueueCounters::bad_tags), total(&QueueCounters::broken));
     std::fprintf(file, "refused lookups:");

@@ -120,6 +120,21 @@ ended
 check "the disk is gone" is_not test -e /dev/ublkb0
 scenario "a server is stopped under readers"
 
+# A disk on the slow part of a disk: io_uring cannot take back what the lower disk has. The read is
+# overdue, and ends when the kernel is done with the memory.
+serve add --delay-ms 2000 --slow-from $((64 * mib)) file.img
+below=$pid
+serve add --timeout-ms 500 --direct /dev/ublkb0
+check "an overdue read is right" sh -c \
+  'dd if=/dev/ublkb1 bs=4k skip=16384 count=1 iflag=direct | cmp -n 4096 - /dev/zero'
+kill "$pid"
+ended
+check "the read was overdue" grep -Eq ' 0 timed out; 0 refused; overdue at [1-9]' server.err
+check "no id is refused" grep -qx 'refused lookups: none' server.err
+kill "$below"
+check "the lower server ends with 0" wait "$below"
+scenario "an overdue read that io_uring cannot cancel ends by its own completion"
+
 serve add file.img
 kill -KILL "$pid"
 wait "$pid"
