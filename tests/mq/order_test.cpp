@@ -258,6 +258,7 @@ struct RequeueDriver : fake::FullDriver {
     }
     if (stops_in_batch) hw.stop();
   }
+  void commit_rqs(Hw&, QueueData&) override { ++commits; }
   void accept(Hw& hw, blkown::Idle<Rq>&& idle) {
     issued.push_back(name_of(idle.data()));
     std::move(idle).start().publish(
@@ -287,6 +288,7 @@ struct RequeueDriver : fake::FullDriver {
   int batch = 0;
   bool stops_in_batch = false;
   int refused_count = 0;
+  int commits = 0;
   std::vector<std::uint64_t> issued;
   std::vector<std::pair<Hw*, std::uint64_t>> published;
 };
@@ -370,6 +372,18 @@ TEST_F(Requeue, TheRestOfABatchIsNotSentPastARefusedRequest) {
   bench.driver.batch = 0;
   retry();
   EXPECT_EQ(bench.driver.issued, (Sectors{0, 8, 16, 24, 32, 40, 48}));
+}
+
+// Goal: commit_rqs is called once for what was sent, not again by a submit that sends nothing.
+TEST_F(Requeue, ARefusalBehindABatchIsCommittedOnce) {
+  bench.driver.batch = 2;
+  bench.driver.refusals = {16};
+  submit_six(true);
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.issued, (Sectors{0, 8}));
+  EXPECT_EQ(bench.driver.commits, 1);
+  submit(48);
+  EXPECT_EQ(bench.driver.commits, 1);
 }
 
 // Goal: a queue that the driver stops in queue_rqs gets nothing more of the batch.
