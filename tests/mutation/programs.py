@@ -150,6 +150,11 @@ def has_sanitizer(options):
     return any(option.startswith("-fsanitize") for option in options)
 
 
+def freed(binary):
+    """The beginning of a command that runs the program: AddressSanitizer reserves terabytes of addresses."""
+    return ["prlimit", "--as=unlimited"] if has_sanitizer(binary.libraries) else []
+
+
 def text_of(path):
     return pathlib.Path(path).read_text(errors="replace")
 
@@ -241,7 +246,7 @@ class Workshop:
                     for name, arguments, prints in binary.runs]
             return runs or [Program(self._below_tests(next(iter(binary.sources))), binary, binary.sources)]
         listed, log = place / "cases.json", place / "log"
-        done = run([binary.path, "--gtest_list_tests", f"--gtest_output=json:{listed}"], 60, log)
+        done = run([*freed(binary), binary.path, "--gtest_list_tests", f"--gtest_output=json:{listed}"], 60, log)
         if done.status != 0:
             raise Trouble(f"{binary.name} does not list its tests:\n{text_of(log)[-3000:]}")
         cases = {}
@@ -290,10 +295,8 @@ class Workshop:
 
     def execute(self, program, place, log, binary=None, **environment):
         """The end of a run of the program. It hangs if it takes far longer than the unchanged code has."""
-        # AddressSanitizer reserves terabytes of addresses.
-        limits = ["prlimit", "--as=unlimited"] if has_sanitizer(program.binary.libraries) else []
         known = program.wall_s > 0
-        done = run([*limits, binary or program.binary.path, *program.arguments],
+        done = run([*freed(program.binary), binary or program.binary.path, *program.arguments],
                    5 * self.patience_s + 10 * program.wall_s if known else 600, log,
                    self.patience_s + 4 * program.cpu_s if known else None, cwd=place,
                    env={**os.environ, "BLKOWN_TEST_SCALE": SCALE, **environment})
