@@ -18,20 +18,9 @@ _HEAD = re.compile(
 
 
 def functions(text):
-    """(name, begin, end) of each function body, found by the indentation of clang-format."""
-    found = []
-    for match in _HEAD.finditer(text):
-        if match["name"] == "requires":
-            continue
-        closing = re.compile(rf"^{match['indent']}\}}", re.MULTILINE)
-        line_end = text.find("\n", match.end())
-        if text[match.end():line_end].rstrip().endswith("}"):
-            end = line_end
-        else:
-            close = closing.search(text, match.end())
-            end = close.end() if close else len(text)
-        found.append((match["name"], match.end(), end))
-    return found
+    """(name, begin, end) of each function body, found by its head."""
+    return [(match["name"], match.end(), closed(text, match.end() - 1))
+            for match in _HEAD.finditer(text) if match["name"] != "requires"]
 
 
 def without_comments(text):
