@@ -124,12 +124,13 @@ class Machine {
 
   /// All faults but those with which a controller gives an I/O's id to another I/O, because an id
   /// of 16 bits is believed after 16 uses of its tag, and but a completion that comes before the
-  /// publication: another thread may take it after the publication, and has to believe it.
+  /// publication: another thread may take it after the publication, and has to believe it. A range
+  /// that stays unreadable cannot be copied.
   [[nodiscard]] static sim::FaultRates fault_rates() {
     sim::FaultRates rates = sim::FaultRates::all();
     for (const auto kind :
          {sim::FaultKind::forged, sim::FaultKind::stale, sim::FaultKind::wrong_queue,
-          sim::FaultKind::early, sim::FaultKind::before_publish}) {
+          sim::FaultKind::early, sim::FaultKind::before_publish, sim::FaultKind::bad_range}) {
       rates[kind] = 0;
     }
     return rates;

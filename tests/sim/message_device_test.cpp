@@ -236,6 +236,72 @@ TEST(MessageDevice, AMediaErrorMovesNothing) {
   EXPECT_FALSE(bench.is_on_medium(0, sector_bytes));
 }
 
+TEST(MessageDevice, ABadRangeStaysUnreadableUntilAWriteCoversIt) {
+  MessageBench bench{{{FaultKind::bad_range, 0}}};
+  const auto status = [&](Opcode opcode, std::uint64_t sector, std::uint32_t length_sectors) {
+    EXPECT_TRUE(bench.device.take(0, bench.message(opcode, 0x11, sector, length_sectors)));
+    bench.run();
+    const auto replies = bench.replies();
+    EXPECT_EQ(replies.size(), 1U);
+    return replies.empty() ? DeviceStatus::invalid_command : replies[0].status;
+  };
+  for (const Opcode healing : {Opcode::write, Opcode::write_zeroes}) {
+    EXPECT_EQ(status(Opcode::read, 4, 4), DeviceStatus::media_error);
+    EXPECT_EQ(status(Opcode::read, 7, 2), DeviceStatus::media_error);
+    EXPECT_EQ(status(Opcode::read, 8, 2), DeviceStatus::success);
+    EXPECT_EQ(status(healing, 5, 3), DeviceStatus::success);
+    EXPECT_EQ(status(Opcode::read, 4, 4), DeviceStatus::media_error);
+    EXPECT_EQ(status(healing, 4, 4), DeviceStatus::success);
+    EXPECT_EQ(status(Opcode::read, 4, 4), DeviceStatus::success);
+    bench.plan = sim::FaultPlan{1, {{FaultKind::bad_range, 0}}};
+  }
+}
+
+TEST(MessageDevice, AHalfReplyHasTheFirstBytesAndEndsTheConnection) {
+  MessageBench bench{{{FaultKind::half_reply, 0}}};
+  static_cast<void>(bench.answers_to(bench.message(Opcode::write, 0x11, 0, 4)));
+  ASSERT_TRUE(bench.device.take(0, bench.message(Opcode::read, 0x12, 0, 4)).has_value());
+  bench.run();
+  const std::vector<Reply> replies = bench.replies();
+  ASSERT_EQ(replies.size(), 1U);
+  EXPECT_EQ(replies[0].cookie, 0x12U);
+  EXPECT_EQ(replies[0].transferred_bytes, 4 * sector_bytes) << "as it says";
+  EXPECT_LT(replies[0].bytes.size(), 4 * sector_bytes);
+  EXPECT_TRUE(
+      std::ranges::equal(replies[0].bytes, std::span{bench.data}.first(replies[0].bytes.size())));
+  EXPECT_EQ(bench.failures, 1);
+  EXPECT_FALSE(bench.device.is_connected(0));
+  EXPECT_TRUE(bench.device.is_connected(1));
+}
+
+TEST(MessageDevice, ASpuriousInterruptBringsNoReply) {
+  MessageBench bench{{{FaultKind::interrupt_spurious, 0},
+                      {FaultKind::interrupt_spurious, 1},
+                      {FaultKind::interrupt_spurious, 2},
+                      {FaultKind::interrupt_spurious, 3}}};
+  for (int i = 0; i != 4; ++i) {
+    EXPECT_EQ(bench.answers_to(bench.message(Opcode::flush, 0x11)), Cookies{0x11});
+  }
+  EXPECT_EQ(bench.interrupts[0], 4);
+  EXPECT_GT(bench.interrupts[1], 0);
+  EXPECT_TRUE(bench.replies(1).empty());
+}
+
+// Goal: the faults of DMA, of rings and of a controller never strike.
+TEST(MessageDevice, HasTheFaultsOfMessagesOnly) {
+  Script script;
+  for (std::size_t kind = 0; kind != sim::fault_kind_count; ++kind) {
+    const auto fault = static_cast<FaultKind>(kind);
+    if (is_of_messages(fault)) continue;
+    for (std::uint64_t i = 0; i != 8; ++i) script.push_back({fault, i});
+  }
+  ASSERT_FALSE(script.empty());
+  MessageBench bench{script};
+  EXPECT_EQ(bench.answers_to(bench.message(Opcode::write, 0x11, 0, 4)), Cookies{0x11});
+  EXPECT_EQ(bench.answers_to(bench.message(Opcode::read, 0x12, 0, 4)), Cookies{0x12});
+  EXPECT_TRUE(bench.plan.struck().empty());
+}
+
 TEST(MessageDevice, ARefusedMessageIsNotExecuted) {
   MessageBench bench{{{FaultKind::doorbell_refused, 0}}};
   const auto taken = bench.device.take(0, bench.message(Opcode::write, 0x11));

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -24,6 +25,7 @@ constexpr std::uint64_t commands_before = NvmeBench::admin_commands;
 [[nodiscard]] FaultStrike first_io(FaultKind kind) {
   switch (kind) {
     case FaultKind::media_error:
+    case FaultKind::do_not_retry:
     case FaultKind::before_publish:
     case FaultKind::map_failure:
     case FaultKind::unmap_failure: return {kind, 0};
@@ -287,6 +289,187 @@ TEST_F(NvmeFault, NoPhaseChangeIsInvisibleToTheDriver) {
   bench_->start();
 }
 
+// --- interrupts ----------------------------------------------------------------------------------
+
+TEST_F(NvmeFault, InterruptLostIsACompletionWithoutItsInterrupt) {
+  strike(FaultKind::interrupt_lost);
+  EXPECT_EQ(first(), NvmeDones{good(first_id)});
+  EXPECT_TRUE(bench_->interrupts.empty());
+}
+
+TEST(NvmeFaults, ASpuriousInterruptIsOfAnyQueue) {
+  std::array<int, 3> vectors{};
+  for (std::uint64_t seed = 0; seed != 16; ++seed) {
+    const Script script{first_io(FaultKind::interrupt_spurious)};
+    NvmeBench bench{NvmeBench::two_queues(), &script, seed};
+    bench.start();
+    EXPECT_EQ(bench.carry_out(NvmeBench::flush(1)), NvmeDones{good(1)});
+    EXPECT_EQ(std::ranges::count(bench.interrupts, 1U), 1) << "its own";
+    for (const std::uint32_t vector : bench.interrupts) ++vectors.at(vector);
+  }
+  EXPECT_GT(vectors[0], 0);
+  EXPECT_GT(vectors[2], 0);
+}
+
+TEST_F(NvmeFault, InterruptLateIsOneForAllCompletionsUntilThen) {
+  strike(FaultKind::interrupt_late);
+  bench_->put(bench_->write(first_id, 0, 4));
+  bench_->put(bench_->write(0x31, 20));
+  bench_->ring_tail();
+  NvmeDones seen = bench_->first_completions();
+  EXPECT_TRUE(bench_->interrupts.empty());
+  bench_->run();
+  EXPECT_EQ(bench_->interrupts, std::vector<std::uint32_t>{1});
+  for (const NvmeDone& done : bench_->completions()) seen.push_back(done);
+  EXPECT_EQ(seen, (NvmeDones{good(first_id), good(0x31)}));
+}
+
+// --- fields of a completion ----------------------------------------------------------------------
+
+TEST(NvmeFaults, AWrongHeadIsBeyondTheRingOrBeyondTheTail) {
+  int outside = 0;
+  for (std::uint64_t seed = 0; seed != 16; ++seed) {
+    const Script script{first_io(FaultKind::wrong_sq_head)};
+    NvmeBench bench{NvmeBench::two_queues(), &script, seed};
+    bench.start();
+    EXPECT_EQ(bench.carry_out(NvmeBench::flush(1)), NvmeDones{good(1)});
+    EXPECT_NE(bench.latest.sq_head, 1U) << "the head";
+    if (bench.latest.sq_head >= NvmeBench::entries) ++outside;
+    EXPECT_EQ(bench.carry_out(NvmeBench::flush(2)), NvmeDones{good(2)});
+    EXPECT_EQ(bench.latest.sq_head, 2U) << "the next one is right";
+  }
+  EXPECT_GT(outside, 0);
+  EXPECT_LT(outside, 16);
+}
+
+TEST_F(NvmeFault, WrongSqIdIsTheOnlyCompletion) {
+  strike(FaultKind::wrong_sq_id);
+  EXPECT_EQ(first(), NvmeDones{good(first_id)});
+  EXPECT_NE(bench_->latest.sq_id, 1U);
+  EXPECT_TRUE(is_written());
+  EXPECT_EQ(bench_->controller->command_count(), 1U) << "until an abort or a reset";
+}
+
+TEST_F(NvmeFault, DoNotRetryFailsForGood) {
+  strike(FaultKind::do_not_retry);
+  EXPECT_EQ(bench_->answer(bench_->write(first_id, 0, 4), true), Code::internal_error);
+  EXPECT_TRUE(bench_->is_zero(0, 4));
+}
+
+// --- the medium ----------------------------------------------------------------------------------
+
+TEST(NvmeFaults, ABadRangeStaysUnreadableUntilAWriteCoversIt) {
+  const Script script{{FaultKind::bad_range, 0}};
+  NvmeBench bench{NvmeBench::two_queues(), &script};
+  bench.start();
+  constexpr Code bad = Code::unrecovered_read_error;
+  EXPECT_EQ(bench.answer(bench.read(1, 4, 4), false), bad);
+  for (int i = 0; i != 3; ++i) EXPECT_EQ(bench.answer(bench.read(1, 4, 4), false), bad);
+  EXPECT_EQ(bench.answer(bench.read(1, 7, 4), false), bad);
+  EXPECT_EQ(bench.answer(bench.read(1, 0, 5), false), bad);
+  EXPECT_EQ(bench.answer(bench.with_data(Entry::compare(1, {5, 1})), false), bad);
+  for (const std::uint64_t other : {0U, 8U}) {
+    EXPECT_EQ(bench.one(bench.read(1, other, 4)).code, Code::success);
+  }
+  EXPECT_EQ(bench.one(bench.with_data(Entry::read(3, {4, 1}))).code, Code::success);
+  EXPECT_EQ(bench.one(bench.write(1, 5, 3)).code, Code::success);
+  EXPECT_EQ(bench.answer(bench.read(1, 4, 4), false), bad) << "one block was not written";
+  EXPECT_EQ(bench.one(bench.write(1, 4, 4)).code, Code::success);
+  EXPECT_EQ(bench.one(bench.read(1, 4, 4)).code, Code::success);
+}
+
+// --- the controller's states ---------------------------------------------------------------------
+
+TEST(NvmeFaults, AControllerThatNeverGetsReadyCanBeDisabledAndEnabled) {
+  const Script script{{FaultKind::never_ready, 0}};
+  NvmeBench bench{NvmeBench::two_queues(), &script};
+  bench.write_enable();
+  bench.run();
+  EXPECT_FALSE(bench.csts().is_ready());
+  EXPECT_FALSE(bench.csts().is_fatal());
+  EXPECT_EQ(bench.controller->next_ns(), std::nullopt) << "it does nothing";
+  bench.disable();
+  bench.run();
+  bench.start();
+  EXPECT_TRUE(bench.csts().is_ready());
+}
+
+TEST(NvmeFaults, ASlowStopCompletesWhatWasFetched) {
+  const Script script{{FaultKind::slow_stop, 0}};
+  NvmeBench bench{NvmeBench::two_queues(), &script};
+  bench.start();
+  bench.submit(bench.write(1));
+  ASSERT_TRUE(bench.controller->step(bench.now_ns)) << "fetches";
+  bench.disable();
+  EXPECT_TRUE(bench.csts().is_ready());
+  bench.submit(bench.write(2));
+  EXPECT_EQ(bench.first_completions(), NvmeDones{good(1)});
+  EXPECT_TRUE(bench.csts().is_ready());
+  bench.run();
+  EXPECT_FALSE(bench.csts().is_ready());
+  EXPECT_TRUE(bench.completions().empty()) << "the second one was never fetched";
+  bench.start();
+  bench.disable();
+  EXPECT_FALSE(bench.csts().is_ready()) << "once";
+}
+
+TEST(NvmeFaults, ARefusedAbortLeavesTheCommandAlone) {
+  int by_status = 0;
+  for (std::uint64_t seed = 0; seed != 16; ++seed) {
+    const Script script{{FaultKind::late, commands_before}, {FaultKind::abort_refused, 0}};
+    NvmeBench bench{NvmeBench::two_queues(), &script, seed};
+    bench.start();
+    bench.submit(bench.write(0x11));
+    ASSERT_TRUE(bench.controller->step(bench.now_ns));
+    bench.submit(Entry::abort(1, 0x11), 0);
+    bench.run();
+    const NvmeDones answer = bench.completions(0);
+    ASSERT_EQ(answer.size(), 1U);
+    if (answer[0].code == Code::success) {
+      EXPECT_EQ(answer[0].dw0 & 1, 1U);
+    } else {
+      EXPECT_EQ(answer[0].code, Code::abort_command_limit_exceeded);
+      ++by_status;
+    }
+    EXPECT_EQ(bench.completions(), NvmeDones{good(0x11)});
+  }
+  EXPECT_GT(by_status, 0);
+  EXPECT_LT(by_status, 16);
+}
+
+// Goal: the controller has an event whenever the driver asks, and some have no log page.
+TEST(NvmeFaults, AnEventFloodGoesOnAsLongAsTheDriverReadsLogPages) {
+  const Script script{first_io(FaultKind::event_flood)};
+  NvmeBench bench{NvmeBench::two_queues(), &script};
+  bench.start();
+  EXPECT_EQ(bench.carry_out(NvmeBench::flush(1)), NvmeDones{good(1)});
+  int events = 0;
+  int without_page = 0;
+  for (int i = 0; i != 64; ++i) {
+    const NvmeDones done =
+        bench.carry_out(NvmeBench::with_id(Entry::async_event_request(), 0x77), 0);
+    if (done.empty()) break;
+    ASSERT_EQ(done.size(), 1U);
+    ++events;
+    const auto page = blkown::nvme::AsyncEvent{done[0].dw0}.log_page();
+    if (page == blkown::nvme::LogPageId{0xF0}) ++without_page;
+    static_cast<void>(bench.admin(bench.with_data(Entry::get_log_page(page, 64))));
+  }
+  EXPECT_GE(events, 12);
+  EXPECT_LT(events, 64) << "and ends";
+  EXPECT_GT(without_page, 0);
+}
+
+TEST_F(NvmeFault, FailsOnItsOwnAfterTheCompletion) {
+  strike(FaultKind::fails_on_its_own);
+  EXPECT_EQ(first(), NvmeDones{good(first_id)});
+  EXPECT_TRUE(is_written());
+  EXPECT_EQ(bench_->failures, 1);
+  EXPECT_TRUE(bench_->csts().is_fatal());
+  bench_->disable();
+  bench_->start();
+}
+
 TEST_F(NvmeFault, DmaAfterUnmapIsRefusedAndLogged) {
   for (const bool reads : {true, false}) {
     strike(FaultKind::dma_after_unmap);
@@ -331,12 +514,12 @@ TEST(NvmeFaults, DmaAfterUnmapOfACommandOutOfRangeStaysWithinTheMedium) {
 // Goal: the kinds that NVMe cannot express never strike: they are the message device's.
 TEST(NvmeFaults, SomeKindsAreNotOfNvme) {
   Script script;
-  for (std::uint64_t i = 0; i != 64; ++i) {
-    for (const FaultKind kind :
-         {FaultKind::short_transfer, FaultKind::doorbell_refused, FaultKind::refused_and_forged}) {
-      script.push_back({kind, i});
-    }
+  for (std::size_t kind = 0; kind != blkown::sim::fault_kind_count; ++kind) {
+    const auto fault = static_cast<FaultKind>(kind);
+    if (is_of_nvme(fault)) continue;
+    for (std::uint64_t i = 0; i != 64; ++i) script.push_back({fault, i});
   }
+  ASSERT_FALSE(script.empty());
   NvmeBench bench{NvmeBench::two_queues(), &script};
   bench.start();
   EXPECT_EQ(bench.carry_out(bench.write(1, 0, 16)), NvmeDones{good(1)});
@@ -370,6 +553,7 @@ TEST(NvmeFaults, TheSameSeedGivesTheSameRun) {
     for (std::size_t kind = 0; kind != blkown::sim::fault_kind_count; ++kind) {
       const auto fault = static_cast<FaultKind>(kind);
       if (fault == FaultKind::reset || fault == FaultKind::no_phase_change) continue;
+      if (fault == FaultKind::fails_on_its_own) continue;
       for (std::uint64_t i = 0; i != 8; ++i) script.push_back({fault, commands_before + i * 5});
     }
     NvmeBench bench{config, &script, seed};

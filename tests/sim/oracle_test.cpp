@@ -230,6 +230,24 @@ TEST(NvmeOracle, ADisownedWriteThatWasNotFetchedIsForbiddenItsMemory) {
 }
 
 // Goal: a driver drops an entry that names another submission queue. One that looks it up is wrong.
+// Goal: a completion for the tag's next publication waits in the ring, because its interrupt was
+// lost. The driver publishes a batch, and takes completions before the doorbell of the batch.
+TEST(NvmeOracle, ACommandWhoseDoorbellWasNotRungIsDisowned) {
+  JudgedBench judged{{{FaultKind::early, commands_before}}};
+  judged.seen_of(NvmeBench::flush(0x5002));
+  EXPECT_EQ(judged.note(0x5002, true), LookupTruth::fits);
+  judged.bench.put(judged.bench.write(0x6002, 3));
+  EXPECT_EQ(judged.note(0x6002, true), LookupTruth::fits);
+  EXPECT_EQ(judged.false_ids, std::vector<std::uint16_t>{0x6002});
+  judged.bench.acknowledge();
+  judged.bench.put(judged.bench.write(0x7002, 4));
+  EXPECT_EQ(judged.note(0x7002, true), LookupTruth::wrong_claim) << "without an entry";
+  judged.bench.ring_tail();
+  judged.bench.run();
+  EXPECT_EQ(judged.bench.completions(), (NvmeDones{good(0x6002), good(0x7002)}));
+  EXPECT_EQ(judged.note(0x6002, false), LookupTruth::fits) << "not genuine";
+}
+
 TEST(NvmeOracle, AnEntryOfAnotherSubmissionQueueIsNotLookedUp) {
   int foreign = 0;
   for (std::uint64_t seed = 0; seed != 16; ++seed) {

@@ -35,6 +35,9 @@ class CommandObserver {
   /// An entry was posted on the queue's completion ring. `is_genuine`: the entry is the completion
   /// of a command that is done; any other entry is a false completion.
   virtual void entry_posted(std::uint32_t queue, std::uint64_t cookie, bool is_genuine) = 0;
+  /// The entry that was just posted has the phase of the previous round: the driver sees neither it
+  /// nor those behind it.
+  virtual void entry_hidden(std::uint32_t) {}
   /// An entry that names another submission queue was posted on the queue's completion ring. A
   /// driver drops it without a lookup. Called instead of entry_posted.
   virtual void foreign_entry_posted(std::uint32_t) {}

@@ -19,10 +19,9 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
-/// A fault of the device, or of the path between driver and device. An NvmeController has all but
-/// short_transfer, doorbell_refused and refused_and_forged. A MessageDevice has all but
-/// before_publish, dma_after_unmap, map_failure, unmap_failure and no_phase_change. A new kind is
-/// added at the end: the number of a kind is part of the draw that decides when the kind strikes.
+/// A fault of the device, or of the path between driver and device. is_of_nvme() and
+/// is_of_messages() say which device has it. A new kind is added at the end: the number of a kind
+/// is part of the draw that decides when the kind strikes.
 enum class FaultKind : std::uint8_t {
   duplicate,           ///< The completion is sent twice.
   stale,               ///< The completion of an earlier I/O is sent again.
@@ -42,6 +41,19 @@ enum class FaultKind : std::uint8_t {
   map_failure,         ///< The IOMMU has no address space left.
   no_phase_change,     ///< The completion is written with the previous round's phase.
   unmap_failure,       ///< The IOMMU does not unmap the memory of an I/O.
+  interrupt_lost,      ///< The completion is sent without its interrupt.
+  interrupt_spurious,  ///< An interrupt comes without a completion.
+  interrupt_late,      ///< The interrupt comes later, one for all completions until then.
+  wrong_sq_head,       ///< The completion reports a head that its submission queue cannot have.
+  wrong_sq_id,         ///< The completion names another submission queue, or none.
+  do_not_retry,        ///< The command fails, and says that it would fail again.
+  bad_range,           ///< The range of a read is unreadable until a write covers it.
+  never_ready,         ///< The controller does not become ready after it was enabled.
+  slow_stop,           ///< The controller completes commands while it is being disabled.
+  abort_refused,       ///< The controller does not carry out an abort.
+  event_flood,         ///< The controller has many events to report.
+  fails_on_its_own,    ///< The controller fails after a completion, without a new command.
+  half_reply,          ///< The reply ends in its middle, and the connection is lost.
 };
 
 /// The name of the kind, as scripts have it.
@@ -65,13 +77,58 @@ enum class FaultKind : std::uint8_t {
     case FaultKind::map_failure: return "map_failure";
     case FaultKind::no_phase_change: return "no_phase_change";
     case FaultKind::unmap_failure: return "unmap_failure";
+    case FaultKind::interrupt_lost: return "interrupt_lost";
+    case FaultKind::interrupt_spurious: return "interrupt_spurious";
+    case FaultKind::interrupt_late: return "interrupt_late";
+    case FaultKind::wrong_sq_head: return "wrong_sq_head";
+    case FaultKind::wrong_sq_id: return "wrong_sq_id";
+    case FaultKind::do_not_retry: return "do_not_retry";
+    case FaultKind::bad_range: return "bad_range";
+    case FaultKind::never_ready: return "never_ready";
+    case FaultKind::slow_stop: return "slow_stop";
+    case FaultKind::abort_refused: return "abort_refused";
+    case FaultKind::event_flood: return "event_flood";
+    case FaultKind::fails_on_its_own: return "fails_on_its_own";
+    case FaultKind::half_reply: return "half_reply";
   }
   return "unknown kind";
 }
 
+/// Whether an NvmeController has the fault. The others are of messages and their replies.
+[[nodiscard]] constexpr bool is_of_nvme(FaultKind kind) noexcept {
+  switch (kind) {
+    case FaultKind::short_transfer:
+    case FaultKind::doorbell_refused:
+    case FaultKind::refused_and_forged:
+    case FaultKind::half_reply: return false;
+    default: return true;
+  }
+}
+/// Whether a MessageDevice has the fault: one without DMA, rings, and a controller to start.
+[[nodiscard]] constexpr bool is_of_messages(FaultKind kind) noexcept {
+  switch (kind) {
+    case FaultKind::duplicate:
+    case FaultKind::stale:
+    case FaultKind::forged:
+    case FaultKind::early:
+    case FaultKind::late:
+    case FaultKind::lost:
+    case FaultKind::reordered:
+    case FaultKind::wrong_queue:
+    case FaultKind::short_transfer:
+    case FaultKind::media_error:
+    case FaultKind::doorbell_refused:
+    case FaultKind::refused_and_forged:
+    case FaultKind::reset:
+    case FaultKind::interrupt_spurious:
+    case FaultKind::bad_range:
+    case FaultKind::half_reply: return true;
+    default: return false;
+  }
+}
+
 /// The number of enumerators, for tables indexed by FaultKind.
-inline constexpr std::size_t fault_kind_count =
-    static_cast<std::size_t>(FaultKind::unmap_failure) + 1;
+inline constexpr std::size_t fault_kind_count = static_cast<std::size_t>(FaultKind::half_reply) + 1;
 static_assert(blkown::detail::counts_enumerators<FaultKind>(fault_kind_count));
 
 /// The rate of each kind, in strikes per 65,536 opportunities.
@@ -83,13 +140,19 @@ struct FaultRates {
     return of[static_cast<std::size_t>(kind)];
   }
   /// Rates at which every kind strikes a few times in a thousand I/Os. The kinds that cost a
-  /// timeout or a reset are rarer.
+  /// timeout or a reset are rarer, and those that wait for a reset or an abort more frequent.
   [[nodiscard]] static FaultRates all() noexcept {
     FaultRates rates;
     rates.of.fill(65536 / 100);
     rates[FaultKind::late] = rates[FaultKind::lost] = 65536 / 400;
     rates[FaultKind::reset] = rates[FaultKind::no_phase_change] = 65536 / 800;
     rates[FaultKind::unmap_failure] = 65536 / 800;
+    rates[FaultKind::interrupt_lost] = 65536 / 400;
+    rates[FaultKind::wrong_sq_id] = rates[FaultKind::fails_on_its_own] = 65536 / 800;
+    rates[FaultKind::event_flood] = rates[FaultKind::half_reply] = 65536 / 400;
+    rates[FaultKind::never_ready] = 65536 / 16;
+    rates[FaultKind::slow_stop] = 65536 / 2;
+    rates[FaultKind::abort_refused] = 65536 / 4;
     return rates;
   }
   /// Rates at which no fault strikes.

@@ -24,6 +24,7 @@
 #include <blkown/detail/saturating.hpp>
 #include <blkown/detail/user_list.hpp>
 #include <blkown/segment.hpp>
+#include <blkown/sim/device/bad_ranges.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/command_id.hpp>
 #include <blkown/sim/device/command_table.hpp>
@@ -289,7 +290,8 @@ class MessageDevice {
     const Message& entry = command.entry;
     std::uint64_t moved_bytes = command.moves_data() ? command.length_bytes() : 0;
     DeviceStatus status = DeviceStatus::media_error;
-    if (!strikes(FaultKind::media_error)) {
+    const bool is_bad = entry.opcode == Opcode::read && is_unreadable(entry);
+    if (!strikes(FaultKind::media_error) && !is_bad) {
       if (command.moves_data() && entry.length_sectors > 1 && strikes(FaultKind::short_transfer)) {
         moved_bytes =
             detail::bytes_in_sector * (1 + faults_->choice() % (entry.length_sectors - 1));
@@ -297,6 +299,12 @@ class MessageDevice {
       status = perform(command, moved_bytes);
     }
     if (status != DeviceStatus::success) moved_bytes = 0;
+    if (status == DeviceStatus::success && entry.opcode != Opcode::read) {
+      const std::uint64_t end = command.moves_data()
+                                    ? entry.sector + moved_bytes / detail::bytes_in_sector
+                                    : entry.sector + entry.length_sectors;
+      bad_ranges_.note_write({0, entry.sector, end});
+    }
     if (command.is_lost || !queues_[command.queue].is_connected) {
       found->is_executed = true;  // kept until it is disowned or the queue is connected again
       return;
@@ -305,6 +313,11 @@ class MessageDevice {
     complete(command, status, static_cast<std::uint32_t>(moved_bytes));
   }
 
+  [[nodiscard]] bool is_unreadable(const Message& entry) {
+    const detail::BadRanges::Range range{0, entry.sector, entry.sector + entry.length_sectors};
+    if (strikes(FaultKind::bad_range)) bad_ranges_.add(range);
+    return bad_ranges_.overlaps(range);
+  }
   [[nodiscard]] DeviceStatus perform(const detail::Command& command, std::uint64_t moved_bytes) {
     const Message& entry = command.entry;
     const std::uint64_t capacity = media_.capacity_bytes() / detail::bytes_in_sector;
@@ -362,6 +375,7 @@ class MessageDevice {
     }
     recent_.add(command.id());
     const bool comes_twice = strikes(FaultKind::duplicate);
+    const std::uint64_t choice_of_duplicate = comes_twice ? faults_->choice() : 0;
     if (strikes(FaultKind::reordered)) {
       // Kept, so that a false reply sent before the genuine one names an existing command.
       detail::Command& kept = commands_.add(command);
@@ -372,9 +386,22 @@ class MessageDevice {
       schedule(behind, blkown::detail::saturating_multiply(2, config_.longest_ns));
     } else {
       if (observer_ != nullptr) observer_->command_done(command.queue, command.entry);
-      send(command.queue, reply_of(again), true);
+      send_genuine(command.queue, reply_of(again));
     }
-    if (comes_twice) schedule(again, faults_->choice() % 2 == 0 ? 0 : latency_ns());
+    if (comes_twice) schedule(again, choice_of_duplicate % 2 == 0 ? 0 : latency_ns());
+    if (strikes(FaultKind::interrupt_spurious)) {
+      pending_.interrupts |= std::uint64_t{1} << (faults_->choice() % queues_.size());
+    }
+  }
+  /// Sends the genuine reply. One whose connection is lost in its middle has only the first of the
+  /// bytes that it promises.
+  void send_genuine(std::uint32_t queue, Reply reply) {
+    const bool is_half = !reply.bytes.empty() && strikes(FaultKind::half_reply);
+    if (is_half) reply.bytes.resize(faults_->choice() % reply.bytes.size());
+    send(queue, std::move(reply), true);
+    if (!is_half) return;
+    queues_[queue].is_connected = false;
+    pending_.has_failed = true;
   }
 
   /// Sends a reordered reply or a duplicate, unless its connection has ended.
@@ -421,6 +448,7 @@ class MessageDevice {
   std::vector<std::vector<Segment>> payloads_;  // of the commands, by slot
   detail::Schedule schedule_;
   detail::RecentCommands recent_;
+  detail::BadRanges bad_ranges_;  // in sectors
   std::vector<std::byte> buffer_;
   std::uint64_t next_serial_ = 0;
   std::uint64_t now_ns_ = 0;

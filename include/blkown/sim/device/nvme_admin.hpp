@@ -13,6 +13,7 @@
 #include <blkown/nvme/opcode.hpp>
 #include <blkown/nvme/status.hpp>
 #include <blkown/nvme/submission_entry.hpp>
+#include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/nvme_command.hpp>
 #include <blkown/sim/device/nvme_completer.hpp>
 #include <blkown/sim/device/nvme_firmware.hpp>
@@ -229,6 +230,10 @@ class NvmeAdmin {
              !other.is(nvme::AdminOpcode::abort) && !other.is_disowned && !other.is_executed;
     });
     if (target == nullptr || completion_queue.room() < 2) return {.dw0 = not_aborted};
+    if (state_.strikes(FaultKind::abort_refused)) {
+      if (state_.faults->choice() % 2 == 0) return {.dw0 = not_aborted};
+      return refused(Code::abort_command_limit_exceeded);
+    }
     NvmeCommand aborted = *target;
     queue.erase(aborted);
     aborted.is_pending = false;

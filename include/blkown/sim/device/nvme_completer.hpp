@@ -55,6 +55,7 @@ class NvmeCompleter {
       schedule(queue, {.kind = NvmeActionKind::touch, .command = name}, latency_ns(queue));
     }
     const bool comes_twice = state_.strikes(FaultKind::duplicate);
+    const std::uint64_t choice_of_duplicate = state_.faults->choice();
     const NvmeAction again{
         .kind = NvmeActionKind::send, .outcome = outcome, .command = NvmeCommandName{command}};
     if (state_.strikes(FaultKind::reordered)) {
@@ -66,17 +67,12 @@ class NvmeCompleter {
       behind.is_genuine = true;
       schedule(queue, behind, blkown::detail::saturating_multiply(2, state_.config.longest_ns));
     } else {
-      const bool turns_phase = !state_.strikes(FaultKind::no_phase_change);
-      if (turns_phase) {
-        note_done(queue, command);
-      } else {
-        queue.add(command).is_executed = true;  // done, but the driver cannot see the entry
-      }
-      send(queue, command, outcome, turns_phase, true);
+      send_genuine(queue, command, outcome);
     }
     if (comes_twice) {
-      schedule(queue, again, state_.faults->choice() % 2 == 0 ? 0 : latency_ns(queue));
+      schedule(queue, again, choice_of_duplicate % 2 == 0 ? 0 : latency_ns(queue));
     }
+    if (state_.strikes(FaultKind::fails_on_its_own)) calls_.has_failed = true;
   }
 
   /// Completes a command that was not executed, without faults.
@@ -158,6 +154,23 @@ class NvmeCompleter {
     return static_cast<std::uint32_t>(other);
   }
 
+  /// Sends the genuine completion, which may be one that the driver cannot see or does not take.
+  void send_genuine(NvmeSubmissionQueue& queue, const NvmeCommand& command,
+                    const NvmeOutcome& outcome) {
+    const bool turns_phase = !state_.strikes(FaultKind::no_phase_change);
+    if (turns_phase && state_.strikes(FaultKind::wrong_sq_id)) {
+      queue.add(command).is_executed = true;
+      const auto other =
+          static_cast<std::uint16_t>(queue.id() + 1 + state_.faults->choice() % 1024);
+      return post(queue.completion_queue(), other, command.entry.command_id, outcome, true, false);
+    }
+    if (turns_phase) {
+      note_done(queue, command);
+    } else {
+      queue.add(command).is_executed = true;
+    }
+    send(queue, command, outcome, turns_phase, true);
+  }
   void send(NvmeSubmissionQueue& queue, const NvmeCommand& command, const NvmeOutcome& outcome,
             bool turns_phase, bool is_genuine) {
     post(queue.completion_queue(), queue.id(), command.entry.command_id, outcome, turns_phase,
@@ -169,7 +182,8 @@ class NvmeCompleter {
     NvmeCompletionQueue& queue = state_.completion_queues[completion_queue];
     nvme::CompletionEntry entry;
     entry.dw0 = outcome.dw0;
-    entry.sq_head = state_.submission_queues[sq_id].head();
+    const bool has_queue = sq_id < state_.submission_queues.size();
+    if (has_queue) entry.sq_head = reported_head(state_.submission_queues[sq_id]);
     entry.sq_id = sq_id;
     entry.command_id = command_id;
     if (!queue.post(state_.iommu, state_.ring_access(), entry, outcome.status, turns_phase)) {
@@ -178,15 +192,38 @@ class NvmeCompleter {
     }
     ++queue.events;
     if (state_.observer != nullptr) {
-      if (state_.submission_queues[sq_id].completion_queue() == completion_queue) {
+      if (has_queue && state_.submission_queues[sq_id].completion_queue() == completion_queue) {
         state_.observer->entry_posted(completion_queue, command_id, is_genuine);
+        if (!turns_phase) state_.observer->entry_hidden(completion_queue);
       } else {
         state_.observer->foreign_entry_posted(completion_queue);
       }
     }
     if (queue.has_interrupts() && state_.count_for_interrupt(queue, now_ns_)) {
-      calls_.interrupts |= std::uint64_t{1} << queue.vector();
+      if (state_.faults == nullptr || !keeps_interrupt_back(queue)) send_interrupt(queue);
     }
+  }
+  void send_interrupt(const NvmeCompletionQueue& queue) {
+    calls_.interrupts |= std::uint64_t{1} << queue.vector();
+  }
+  /// Whether a fault loses or delays the interrupt of an entry that was posted. A spurious
+  /// interrupt of another queue is sent here, too.
+  [[nodiscard]] bool keeps_interrupt_back(NvmeCompletionQueue& queue) {
+    if (state_.strikes(FaultKind::interrupt_spurious)) {
+      const auto choice = static_cast<std::uint32_t>(state_.faults->choice() % 64);
+      send_interrupt(state_.completion_queues[queue_after(choice)]);
+    }
+    if (state_.strikes(FaultKind::interrupt_lost)) return true;
+    const bool is_late = state_.strikes(FaultKind::interrupt_late);
+    if (!is_late && !queue.waits_for_interrupt) return false;
+    state_.delay_interrupt(
+        queue, blkown::detail::saturating_add(
+                   now_ns_, blkown::detail::saturating_multiply(2, state_.config.longest_ns)));
+    return true;
+  }
+  [[nodiscard]] std::uint16_t reported_head(const NvmeSubmissionQueue& queue) {
+    if (!queue.exists() || !state_.strikes(FaultKind::wrong_sq_head)) return queue.head();
+    return queue.impossible_head(state_.faults->choice());
   }
 
   NvmeState& state_;

@@ -25,6 +25,7 @@
 
 #include <bit>
 #include <blkown/config.hpp>
+#include <blkown/detail/saturating.hpp>
 #include <blkown/detail/user_list.hpp>
 #include <blkown/dma/backend.hpp>
 #include <blkown/dma/iova.hpp>
@@ -189,6 +190,12 @@ class NvmeController {
     const std::lock_guard guard{mutex_};
     return engine_.disown(completion_queue, cookie);
   }
+  /// The same for a command that the driver has written into the ring without its doorbell.
+  [[nodiscard]] std::vector<Entry> disown_unrung(std::uint32_t completion_queue,
+                                                 std::uint64_t cookie) {
+    const std::lock_guard guard{mutex_};
+    return engine_.disown_unrung(completion_queue, cookie);
+  }
   /// The number of doorbells, fetches, executions and completions since the controller was made.
   [[nodiscard]] std::uint64_t events() {
     const std::lock_guard guard{mutex_};
@@ -281,8 +288,20 @@ class NvmeController {
   // --- registers --------------------------------------------------------------------------------
 
   void write_register(Call& call, std::uint64_t offset, std::uint32_t value) {
+    if (offset == nvme::reg::cc && state_.faults != nullptr) strike_change({value});
     perform(state_.registers.write32(offset, value, now_ns_));
     if (state_.registers.next_ns().has_value()) call.calls.has_work = true;
+  }
+  /// The faults of an enabling and of a disabling, which this value of CC begins.
+  void strike_change(nvme::Cc cc) {
+    const bool is_enabled = state_.registers.cc().is_enabled();
+    if (!is_enabled && cc.is_enabled() && state_.strikes(FaultKind::never_ready)) {
+      state_.registers.stall_enabling();
+    }
+    if (is_enabled && !cc.is_enabled() && state_.strikes(FaultKind::slow_stop)) {
+      state_.registers.delay_disabling(
+          blkown::detail::saturating_multiply(20, config().longest_ns));
+    }
   }
   void perform(detail::NvmeTransition transition) {
     switch (transition) {

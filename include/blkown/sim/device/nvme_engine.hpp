@@ -8,9 +8,12 @@
 #include <algorithm>
 #include <blkown/config.hpp>
 #include <blkown/detail/saturating.hpp>
+#include <blkown/nvme/features.hpp>
+#include <blkown/nvme/log_page.hpp>
 #include <blkown/nvme/opcode.hpp>
 #include <blkown/nvme/status.hpp>
 #include <blkown/nvme/submission_entry.hpp>
+#include <blkown/sim/device/bad_ranges.hpp>
 #include <blkown/sim/device/command_id.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/nvme_admin.hpp>
@@ -94,6 +97,19 @@ class NvmeEngine {
     }
     return found;
   }
+  /// The same for a command in the ring whose doorbell was not rung yet.
+  [[nodiscard]] std::vector<nvme::SubmissionEntry> disown_unrung(std::uint32_t completion_queue,
+                                                                 std::uint64_t command_id) {
+    for (NvmeSubmissionQueue& queue : state_.submission_queues) {
+      const std::lock_guard guard{queue.mutex};
+      if (!queue.exists() || queue.completion_queue() != completion_queue) continue;
+      const auto found = queue.find_unrung(state_.iommu, state_.ring_access(), command_id);
+      if (!found.has_value()) continue;
+      queue.disowned_unfetched.push_back({queue.id(), command_id});
+      return {*found};
+    }
+    return {};
+  }
 
  private:
   [[nodiscard]] static bool is_fetch_due(const NvmeSubmissionQueue& queue,
@@ -137,6 +153,7 @@ class NvmeEngine {
       return completer.answer(queue, command,
                               refused(nvme::StatusCode::abort_command_limit_exceeded));
     }
+    if (state_.strikes(FaultKind::event_flood)) flood(completer);
     command.is_lost = state_.strikes(FaultKind::lost);
     const NvmeCommandName name{queue.add(command)};
     // Half of the lost commands are executed without a completion, the others are not executed.
@@ -144,6 +161,26 @@ class NvmeEngine {
     const std::uint64_t late_ns = state_.strikes(FaultKind::late) ? state_.config.late_ns : 0;
     completer.schedule(queue, {.kind = NvmeActionKind::execute, .command = name},
                        blkown::detail::saturating_add(completer.latency_ns(queue), late_ns));
+  }
+
+  /// Adds events of every type, more than the controller reports at a time. Some name a log page
+  /// that does not exist.
+  void flood(NvmeCompleter& completer) {
+    for (std::uint8_t i = 0; i != 8; ++i) {
+      for (const auto type : {nvme::AsyncEventType::error, nvme::AsyncEventType::smart,
+                              nvme::AsyncEventType::notice}) {
+        const auto page = i == 7 ? nvme::LogPageId{0xF0} : page_of(type);
+        state_.events.add(nvme::AsyncEvent::of(type, i, page));
+      }
+    }
+    completer.calls().has_event = true;
+  }
+  [[nodiscard]] static nvme::LogPageId page_of(nvme::AsyncEventType type) noexcept {
+    switch (type) {
+      case nvme::AsyncEventType::error: return nvme::LogPageId::error_information;
+      case nvme::AsyncEventType::smart: return nvme::LogPageId::smart;
+      default: return nvme::LogPageId::firmware_slots;
+    }
   }
 
   void execute(NvmeSubmissionQueue& queue, const NvmeCommandName& planned,
@@ -171,10 +208,27 @@ class NvmeEngine {
     }
   }
   [[nodiscard]] NvmeOutcome run_io(NvmeSubmissionQueue& queue, const NvmeCommand& command) {
-    if (!state_.strikes(FaultKind::media_error)) return io_.run(queue, command);
-    ++queue.counters.media_errors;
+    if (state_.faults == nullptr) return io_.run(queue, command);
     const bool reads = command.is(nvme::IoOpcode::read) || command.is(nvme::IoOpcode::compare);
-    return failed(reads ? nvme::StatusCode::unrecovered_read_error : nvme::StatusCode::write_fault);
+    const bool writes =
+        command.is(nvme::IoOpcode::write) || command.is(nvme::IoOpcode::write_zeroes);
+    if (state_.strikes(FaultKind::media_error) || (reads && is_unreadable(command))) {
+      ++queue.counters.media_errors;
+      return failed(reads ? nvme::StatusCode::unrecovered_read_error
+                          : nvme::StatusCode::write_fault);
+    }
+    if (state_.strikes(FaultKind::do_not_retry)) return refused(nvme::StatusCode::internal_error);
+    const NvmeOutcome outcome = io_.run(queue, command);
+    if (writes && outcome.status.is_success()) state_.bad_ranges.note_write(range_of(command));
+    return outcome;
+  }
+  [[nodiscard]] static BadRanges::Range range_of(const NvmeCommand& command) noexcept {
+    const std::uint64_t begin = command.entry.slba();
+    return {command.entry.nsid, begin, begin + command.entry.block_count()};
+  }
+  [[nodiscard]] bool is_unreadable(const NvmeCommand& command) {
+    if (state_.strikes(FaultKind::bad_range)) state_.bad_ranges.add(range_of(command));
+    return state_.bad_ranges.overlaps(range_of(command));
   }
 
   [[nodiscard]] static bool disown_fetched(NvmeSubmissionQueue& queue, std::uint64_t command_id,

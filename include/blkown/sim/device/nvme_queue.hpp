@@ -73,6 +73,10 @@ class alignas(64) NvmeVector {
     if (!due_ns_.has_value()) due_ns_ = now_ns + std::uint64_t{coalescing.time_us()} * 1000;
     return false;
   }
+  /// Makes the interrupt due at this time, unless it is due before.
+  void delay(std::uint64_t due_ns) noexcept {
+    if (!due_ns_.has_value()) due_ns_ = due_ns;
+  }
   [[nodiscard]] std::optional<std::uint64_t> due_ns() const noexcept { return due_ns_; }
   void clear() noexcept {
     uncounted_ = 0;
@@ -196,6 +200,15 @@ class alignas(64) NvmeSubmissionQueue {
   [[nodiscard]] bool exists() const noexcept { return ring_.entries != 0; }
   [[nodiscard]] std::uint16_t completion_queue() const noexcept { return completion_queue_; }
   [[nodiscard]] std::uint16_t head() const noexcept { return static_cast<std::uint16_t>(head_); }
+  /// A head that the queue cannot have: beyond the ring, or beyond the tail.
+  [[nodiscard]] std::uint16_t impossible_head(std::uint64_t choice) const noexcept {
+    const std::uint32_t free = ring_.entries - 1 - (tail_ + ring_.entries - head_) % ring_.entries;
+    const auto beyond = static_cast<std::uint32_t>((choice >> 1) % 1024);
+    if (choice % 2 == 0 || free == 0) {
+      return static_cast<std::uint16_t>(ring_.entries + beyond);
+    }
+    return static_cast<std::uint16_t>((tail_ + 1 + beyond % free) % ring_.entries);
+  }
 
   /// The doorbell: moves the tail.
   /// Errors: false if the queue has no such index, or too few free entries before it, or if the
@@ -227,6 +240,18 @@ class alignas(64) NvmeSubmissionQueue {
       nvme::SubmissionEntry entry;
       if (read(iommu, access, at, entry)) visit(entry);
     }
+  }
+
+  /// The first entry of this identifier that the driver has written behind the tail, or none.
+  [[nodiscard]] std::optional<nvme::SubmissionEntry> find_unrung(Iommu& iommu,
+                                                                 const Iommu::Access& access,
+                                                                 std::uint64_t command_id) const {
+    for (std::uint32_t at = tail_; (at + 1) % ring_.entries != head_;
+         at = (at + 1) % ring_.entries) {
+      nvme::SubmissionEntry entry;
+      if (read(iommu, access, at, entry) && cookie_of(entry) == command_id) return entry;
+    }
+    return std::nullopt;
   }
 
   // --- commands ---------------------------------------------------------------------------------

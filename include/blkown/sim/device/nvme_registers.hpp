@@ -20,6 +20,7 @@
 #include <blkown/sim/device/nvme_config.hpp>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
@@ -105,6 +106,10 @@ class NvmeRegisters {
     csts_.set_fatal(true);
     return true;
   }
+  /// The next enabling does not end.
+  void stall_enabling() noexcept { stalls_ = true; }
+  /// The next disabling takes this much longer.
+  void delay_disabling(std::uint64_t delay_ns) noexcept { stop_delay_ns_ = delay_ns; }
   /// Every register reads as ones, as those of a device that was unplugged.
   void unplug() noexcept {
     is_gone_ = true;
@@ -168,12 +173,15 @@ class NvmeRegisters {
     page_bytes_ = cc_.page_bytes();
     csts_.set_shutdown(nvme::ShutdownState::none);
     shutdown_due_ns_.reset();
+    if (std::exchange(stalls_, false)) return NvmeTransition::none;
     state_due_ns_ = blkown::detail::saturating_add(now_ns, ready_ns_);
     return ready_ns_ == 0 ? step(now_ns) : NvmeTransition::none;
   }
   [[nodiscard]] NvmeTransition begin_disable(std::uint64_t now_ns) noexcept {
-    state_due_ns_ = blkown::detail::saturating_add(now_ns, ready_ns_);
-    return ready_ns_ == 0 ? step(now_ns) : NvmeTransition::stop_fetching;
+    const std::uint64_t delay_ns =
+        blkown::detail::saturating_add(ready_ns_, std::exchange(stop_delay_ns_, 0));
+    state_due_ns_ = blkown::detail::saturating_add(now_ns, delay_ns);
+    return delay_ns == 0 ? step(now_ns) : NvmeTransition::stop_fetching;
   }
   [[nodiscard]] NvmeTransition change_state() noexcept {
     state_due_ns_.reset();
@@ -203,6 +211,8 @@ class NvmeRegisters {
   std::uint64_t acq_ = 0;
   std::uint32_t page_bytes_ = 4096;
   bool is_gone_ = false;
+  bool stalls_ = false;
+  std::uint64_t stop_delay_ns_ = 0;
   std::optional<std::uint64_t> state_due_ns_;
   std::optional<std::uint64_t> shutdown_due_ns_;
 };

@@ -9,6 +9,7 @@
 #include <blkown/config.hpp>
 #include <blkown/nvme/status.hpp>
 #include <blkown/nvme/submission_entry.hpp>
+#include <blkown/sim/device/bad_ranges.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
@@ -122,6 +123,15 @@ struct NvmeState {
     queue.waits_for_interrupt = !vector.count(queue.coalescing, now_ns);
     return !queue.waits_for_interrupt;
   }
+  /// Leaves the interrupt of an entry for a later time. An interrupt that waits already is that of
+  /// the entry, too.
+  /// Context: as interrupt_due_ns().
+  void delay_interrupt(NvmeCompletionQueue& queue, std::uint64_t due_ns) {
+    NvmeVector& vector = vectors[queue.vector()];
+    const std::lock_guard guard{vector.mutex};
+    vector.delay(due_ns);
+    queue.waits_for_interrupt = true;
+  }
   /// The namespace, or null if the identifier has none that is active.
   [[nodiscard]] NvmeNamespaceState* find_namespace(std::uint32_t nsid) noexcept {
     if (nsid == 0 || nsid > namespaces.size() || !namespaces[nsid - 1].is_active()) return nullptr;
@@ -165,6 +175,7 @@ struct NvmeState {
   std::deque<NvmeNamespaceState> namespaces;          // by identifier, from 1
   std::deque<NvmeVector> vectors;                     // each has a mutex of its own
   RecentCommands recent;
+  BadRanges bad_ranges;  // of namespaces, in blocks
 
  private:
   static constexpr std::size_t max_vectors = 64;

@@ -138,6 +138,9 @@ class IoQueueEvents : public NvmeObserver {
   void entry_taken(std::uint32_t queue) override {
     if (queue != 0) oracle_.entry_taken(queue);
   }
+  void entry_hidden(std::uint32_t queue) override {
+    if (queue != 0) oracle_.entry_hidden(queue);
+  }
   void foreign_entry_posted(std::uint32_t queue) override {
     if (queue != 0) oracle_.foreign_entry_posted(queue);
   }

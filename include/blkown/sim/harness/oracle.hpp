@@ -143,7 +143,8 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
   [[nodiscard]] LookupVerdictOf<Entry> note_lookup(std::uint32_t queue, std::uint64_t cookie,
                                                    bool was_accepted) {
     account_.look_up({queue, cookie});
-    const bool is_genuine = look_up_entry(queue, cookie);
+    const std::optional<bool> entry = look_up_entry(queue, cookie);
+    const bool is_genuine = entry.value_or(false);
     const auto done = std::ranges::find_if(
         done_, [&](const Done& one) { return is_same_command(one, queue, cookie); });
     const bool is_done = done != done_.end();
@@ -161,6 +162,13 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
       if (!is_genuine) verdict.false_completions.push_back(done->entry);
       done_.erase(done);
       return verdict;
+    }
+    // A false completion may name a command whose doorbell was not rung yet.
+    if constexpr (requires { controller_.disown_unrung(queue, cookie); }) {
+      if (entry.has_value()) {
+        verdict.false_completions = controller_.disown_unrung(queue, cookie);
+        if (!verdict.false_completions.empty()) return verdict;
+      }
     }
     if (refused_.has_value() && is_same_command(*refused_, queue, cookie)) {
       verdict.false_completions.push_back(refused_->entry);
@@ -224,9 +232,9 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
 
   // --- lookups ----------------------------------------------------------------------------------
 
-  /// Marks the oldest entry of this cookie that was not looked up yet. True if that entry is
-  /// genuine.
-  [[nodiscard]] bool look_up_entry(std::uint32_t queue, std::uint64_t cookie) {
+  /// Marks the oldest entry of this cookie that was not looked up yet. Returns whether that entry
+  /// is genuine. None: there is no such entry.
+  [[nodiscard]] std::optional<bool> look_up_entry(std::uint32_t queue, std::uint64_t cookie) {
     std::deque<Posted>& taken = taken_[queue];
     const auto match = std::ranges::find(taken, cookie, &Posted::cookie);
     if (match != taken.end()) {
@@ -239,7 +247,7 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
       posted.is_looked_up = true;
       return posted.is_genuine;
     }
-    return false;
+    return std::nullopt;
   }
   [[nodiscard]] bool is_same_command(const Done& one, std::uint32_t queue,
                                      std::uint64_t cookie) const noexcept {
