@@ -305,11 +305,12 @@ TEST(KitOptions, DefaultsOfAProgramStayUnlessAWordReplacesThem) {
 }
 
 TEST(KitOptions, ACiGetsAProcessForEachRun) {
-  for (const Words& words : {Words{"--jobs", "1"}, Words{"--junit", "report.xml"},
-                             Words{"--failed-seeds", "seeds.txt"}}) {
+  for (const Words& words :
+       {Words{"--jobs", "1"}, Words{"--keep-going"}, Words{"--junit", "report.xml"},
+        Words{"--failed-seeds", "seeds.txt"}}) {
     EXPECT_TRUE(parse_options("the_program", words)->has_processes());
   }
-  for (const Words& words : {Words{}, Words{"--keep-going"}, Words{"--time-limit", "1"}}) {
+  for (const Words& words : {Words{}, Words{"--time-limit", "1"}}) {
     EXPECT_FALSE(parse_options("the_program", words)->has_processes());
   }
 }

@@ -23,6 +23,7 @@
 #include <blkown/config.hpp>
 #include <blkown/place.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/harness/ci_run.hpp>
 #include <blkown/sim/harness/core_world.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/host.hpp>
@@ -66,6 +67,15 @@ struct KitTotals {
       ++struck[static_cast<std::size_t>(strike.kind)];
     }
     for (std::size_t i = 0; i != lookup_reason_count; ++i) lookups[i] += world.lookups()[i];
+  }
+  /// Adds the counts of other runs.
+  void merge(const KitTotals& other) noexcept {
+    runs += other.runs;
+    events += other.events;
+    ended += other.ended;
+    ended_ok += other.ended_ok;
+    for (std::size_t i = 0; i != struck.size(); ++i) struck[i] += other.struck[i];
+    for (std::size_t i = 0; i != lookups.size(); ++i) lookups[i] += other.lookups[i];
   }
 };
 
@@ -215,28 +225,60 @@ void print_shrunk(const KitOptions& options, WorldConfig config, const typename 
               to_string(script).c_str());
 }
 
+/// Runs one seed, and first shrinks it if it fails and the options say so.
+template <class World>
+[[nodiscard]] bool run_seed(const KitOptions& options, std::uint64_t seed, KitTotals& totals,
+                            const typename World::Make& make) {
+  WorldConfig config = options.world;
+  config.seed = seed;
+  config.io_count = options.io_count;
+  config.is_scripted = options.has_script;
+  config.script = options.script;
+  if (options.shrink &&
+      fails_in_child([&] { return run_one<World>(options, config, make, nullptr); })) {
+    print_shrunk<World>(options, config, make);
+  }
+  return run_one<World>(options, config, make, &totals);
+}
+
+/// Runs the seeds in this process, until a run fails or the time is over.
+template <class World>
+[[nodiscard]] bool run_here(const KitOptions& options, KitTotals& totals,
+                            const typename World::Make& make) {
+  const auto begin = std::chrono::steady_clock::now();
+  const std::chrono::duration<double> limit{static_cast<double>(options.time_limit_s)};
+  for (std::uint64_t i = 0; i != options.seeds; ++i) {
+    if (i != 0 && options.time_limit_s != 0 && std::chrono::steady_clock::now() - begin >= limit) {
+      std::fputs(late_line(options, i, options.seeds).c_str(), stdout);
+      break;
+    }
+    if (!run_seed<World>(options, options.first_seed + i, totals, make)) return false;
+  }
+  return true;
+}
+
+/// Runs the seeds here or in processes. Returns the exit status.
+template <class World>
+[[nodiscard]] int run_as_told(const KitOptions& options, KitTotals& totals,
+                              const typename World::Make& make) {
+  const Handlers handlers;
+  if (!options.has_processes()) return run_here<World>(options, totals, make) ? 0 : 1;
+  const auto run = [&](std::uint64_t seed, KitTotals& its) {
+    return run_seed<World>(options, seed, its, make);
+  };
+  return CiRun<KitTotals>{options}.run(run, totals);
+}
+
 }  // namespace detail
 
-/// Runs a World, NvmeWorld<D>, MessageWorld<D> or MqWorld<D>, with each seed until a run fails.
+/// Runs a World, NvmeWorld<D>, MessageWorld<D> or MqWorld<D>, with each seed, as the options say.
 /// `make` makes the driver of each run.
-/// Errors: false if a run failed. The finding was printed.
+/// Errors: false if a run failed, whose finding was printed, or if a file of the options cannot be
+/// used.
 template <class World>
 [[nodiscard]] bool run_seeds(const KitOptions& options, KitTotals& totals,
                              const typename World::Make& make = &World::make_driver) {
-  const detail::Handlers handlers;
-  for (std::uint64_t i = 0; i != options.seeds; ++i) {
-    WorldConfig config = options.world;
-    config.seed = options.first_seed + i;
-    config.io_count = options.io_count;
-    config.is_scripted = options.has_script;
-    config.script = options.script;
-    if (options.shrink &&
-        fails_in_child([&] { return detail::run_one<World>(options, config, make, nullptr); })) {
-      detail::print_shrunk<World>(options, config, make);
-    }
-    if (!detail::run_one<World>(options, config, make, &totals)) return false;
-  }
-  return true;
+  return detail::run_as_told<World>(options, totals, make) == 0;
 }
 
 /// Prints the totals to stdout.
@@ -260,8 +302,9 @@ inline void print(const KitTotals& totals, double seconds) {
 namespace detail {
 
 template <class World>
-int world_main(int argc, char** argv, const typename World::Make& make) {
-  const auto options = parse_options(argv[0], {argv + 1, argv + argc});
+int world_main(int argc, char** argv, const typename World::Make& make,
+               const KitOptions& defaults = {}) {
+  const auto options = parse_options(argv[0], {argv + 1, argv + argc}, defaults);
   if (!options.has_value()) return 2;
   if (options->help) {
     print_help(options->program, stdout);
@@ -273,16 +316,17 @@ int world_main(int argc, char** argv, const typename World::Make& make) {
   }
   KitTotals totals;
   const auto begin = std::chrono::steady_clock::now();
-  const bool is_good = run_seeds<World>(*options, totals, make);
+  const int status = detail::run_as_told<World>(*options, totals, make);
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-  if (is_good) print(totals, taken.count());
-  return is_good ? 0 : 1;
+  if (status == 0) print(totals, taken.count());
+  return status;
 }
 
 }  // namespace detail
 
 /// The main function of a program that tests a driver of an NvmeController on the bare core.
-/// Returns 0 if no invariant was broken, 1 if one was, and 2 if the options cannot be used.
+/// Returns 0 if no invariant was broken, 1 if one was or a run has ended its process, and 2 if an
+/// option or a file cannot be used.
 template <NvmeDriver D>
 int nvme_main(int argc, char** argv) {
   using World = NvmeWorld<D>;
@@ -291,10 +335,11 @@ int nvme_main(int argc, char** argv) {
 
 /// The same for a driver that `make` makes for each run: std::unique_ptr<D>(NvmeHost<D>&). D needs
 /// no constructor of this argument. Several drivers may be classes derived from one D: a program
-/// that tests them all then has the code of one world.
+/// that tests them all then has the code of one world. The command line replaces `defaults`.
 template <detail::NvmeDriverOnCore D>
-int nvme_main(int argc, char** argv, const typename NvmeWorld<D>::Make& make) {
-  return detail::world_main<NvmeWorld<D>>(argc, argv, make);
+int nvme_main(int argc, char** argv, const typename NvmeWorld<D>::Make& make,
+              const KitOptions& defaults = {}) {
+  return detail::world_main<NvmeWorld<D>>(argc, argv, make, defaults);
 }
 
 /// The main function of a program that tests a driver of a MessageDevice. Returns as nvme_main.
@@ -305,8 +350,9 @@ int message_main(int argc, char** argv) {
 }
 /// The same for a driver that `make` makes for each run: std::unique_ptr<D>(MessageHost<D>&).
 template <detail::DriverOnCore D>
-int message_main(int argc, char** argv, const typename MessageWorld<D>::Make& make) {
-  return detail::world_main<MessageWorld<D>>(argc, argv, make);
+int message_main(int argc, char** argv, const typename MessageWorld<D>::Make& make,
+                 const KitOptions& defaults = {}) {
+  return detail::world_main<MessageWorld<D>>(argc, argv, make, defaults);
 }
 
 /// The main function of a program that tests a driver of the block layer. Returns as nvme_main.
@@ -318,8 +364,9 @@ int mq_main(int argc, char** argv) {
 /// The same for a driver that `make` makes for each run:
 /// std::unique_ptr<D>(MqHost&).
 template <detail::DriverOnMq D>
-int mq_main(int argc, char** argv, const typename MqWorld<D>::Make& make) {
-  return detail::world_main<MqWorld<D>>(argc, argv, make);
+int mq_main(int argc, char** argv, const typename MqWorld<D>::Make& make,
+            const KitOptions& defaults = {}) {
+  return detail::world_main<MqWorld<D>>(argc, argv, make, defaults);
 }
 
 }  // namespace sim

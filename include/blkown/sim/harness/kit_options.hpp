@@ -55,7 +55,7 @@ struct KitOptions {
   /// Whether each run has a process of its own: the results then survive a run that ends its
   /// process.
   [[nodiscard]] bool has_processes() const noexcept {
-    return jobs != 0 || !junit_path.empty() || !failed_seeds_path.empty();
+    return jobs != 0 || keep_going || !junit_path.empty() || !failed_seeds_path.empty();
   }
 };
 
