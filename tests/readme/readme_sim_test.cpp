@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Goal: the program of the simulation's README runs its driver under the adversary and prints its help;
-// its device completes every I/O, and its seed decides the order.
+// Goal: the program of the simulation's README runs its driver under the adversary and prints its
+// help; its device completes every I/O, and its seed decides the order.
 
 #include <gtest/gtest.h>
 
@@ -51,3 +51,12 @@ TEST(ReadmeSlowDevice, CompletesEveryIoInTheOrderOfItsSeed) {
 }
 
 }  // namespace
+
+/// The tests, or behind --as-program the README's program, for the test of its workflow.
+int main(int argc, char** argv) {
+  if (argc > 2 && std::string{argv[1]} == "--as-program") {
+    return kit_main_of_readme(argc - 2, argv + 2);
+  }
+  testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}
