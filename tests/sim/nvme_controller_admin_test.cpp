@@ -661,6 +661,23 @@ TEST_F(NvmeFirmware, ThatIsNewIsStoredAndActivatedAtOnce) {
   EXPECT_EQ(running(), "1.0");
 }
 
+TEST_F(NvmeFirmware, InTheActiveSlotRunsOnUntilItsReplacementIsActivated) {
+  expect_success(part("2.1"));
+  expect_success(Entry::firmware_commit(2, Action::activate_now));
+  expect_success(part("3.3"));
+  expect_success(Entry::firmware_commit(2, Action::replace));
+  EXPECT_EQ(running(), "2.1");
+  EXPECT_EQ(log().revisions[1][0], '3') << "the slot's";
+  bench_.disable();
+  bench_.start(0);
+  EXPECT_EQ(running(), "2.1") << "not activated";
+  expect_success(Entry::firmware_commit(2, Action::activate));
+  EXPECT_EQ(running(), "2.1");
+  bench_.disable();
+  bench_.start(0);
+  EXPECT_EQ(running(), "3.3");
+}
+
 TEST_F(NvmeFirmware, AWrongCommitIsRefused) {
   EXPECT_EQ(error_of(Entry::firmware_commit(2, Action::replace)), Code::invalid_firmware_image)
       << "nothing was downloaded";

@@ -90,8 +90,8 @@ class NvmeFirmware {
     activate();
   }
 
-  /// The revision that runs.
-  [[nodiscard]] const Revision& revision() const noexcept { return revisions_[active_ - 1]; }
+  /// The revision that runs. The image in its slot may have been replaced.
+  [[nodiscard]] const Revision& revision() const noexcept { return running_; }
   [[nodiscard]] nvme::FirmwareSlotLog log() const noexcept {
     nvme::FirmwareSlotLog log;
     log.set_slots(active_, next_);
@@ -132,11 +132,14 @@ class NvmeFirmware {
     has_.clear();
   }
   void activate() noexcept {
-    if (next_ != 0) active_ = next_;
+    if (next_ == 0) return;
+    active_ = next_;
+    running_ = revisions_[active_ - 1];
     next_ = 0;
   }
 
   std::array<Revision, slot_count> revisions_{{{'1', '.', '0', ' ', ' ', ' ', ' ', ' '}}};
+  Revision running_ = revisions_[0];
   unsigned active_ = 1;
   unsigned next_ = 0;  // at the next reset
   std::vector<std::byte> image_;
