@@ -301,6 +301,53 @@ TEST(NvmeDriver, AHalfMappedIoThatCannotBeUnmappedIsDrainedByAReset) {
   EXPECT_TRUE(machine.shut_down());
 }
 
+// Goal: memory that cannot be unmapped during a reset's drain is drained by a further reset.
+// Method: the completion of one I/O is taken, and handled only while the memory of another one is
+// drained, as by a context that was preempted. Its unmap fails, and fails again in the same drain.
+TEST(NvmeDriver, MemoryThatIsQuarantinedDuringADrainBeginsAnotherReset) {
+  MachineConfig config;
+  config.faults = {{FaultKind::lost, 0}};
+  Machine machine{config};
+  ASSERT_TRUE(machine.start());
+  std::vector<std::byte> memory(4096);
+  const std::array<blkown::Segment, 1> segments{blkown::Segment{memory.data(), memory.size()}};
+  mq::Bio first = mq::Bio::read(0, segments, {});
+  SubmitOne submission{machine.disk(), first};
+  machine.runtime.context(0).post(submission);
+  while (machine.faults.struck().empty()) ASSERT_TRUE(machine.runtime.step());
+
+  struct Preempted {
+    Machine& machine;
+    mq::HwQueue<Machine::Driver>& hw;
+    std::optional<blkown::Claim<mq::Request<Machine::Driver>>> claim;
+    unsigned unmaps = 0;
+  } preempted{machine, machine.disk().hw_queue(blkown::QueueIndex{0}), std::nullopt};
+  std::uint64_t value = 0;
+  preempted.hw.for_each_in_flight(
+      [&](const auto&, const blkown::Cookie& cookie) { value = cookie.value; });
+  preempted.claim = preempted.hw.claim(value).value();
+  machine.iommu.set_unmap_hook({[](void* argument, const dma::IovaSegment&) {
+                                  auto& own = *static_cast<Preempted*>(argument);
+                                  switch (++own.unmaps) {
+                                    case 1: return false;  // of the second I/O
+                                    case 2:                // of the second I/O, in the drain
+                                      own.machine.driver->complete(own.hw, *std::move(own.claim));
+                                      return true;
+                                    case 3:                // of the first I/O
+                                    case 4: return false;  // of the first I/O, in the same drain
+                                    default: return true;
+                                  }
+                                },
+                                &preempted});
+  EXPECT_EQ(mq::read(machine.runtime, machine.disk(1), 0, memory), Status::ok);
+  ASSERT_TRUE(machine.runtime.run_until_idle(10'000'000));
+  EXPECT_EQ(machine.driver->resets(), 2U);
+  ASSERT_EQ(machine.device.quarantined_count(), 0U);
+  EXPECT_EQ(preempted.unmaps, 5U);
+  EXPECT_EQ(machine.disk().counters().ended_bios, 1U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
 // Goal: a request that a full ring refuses is unmapped, and goes again when there is room.
 TEST(NvmeDriver, AFullRingRefusesRequestsUntilThereIsRoom) {
   MachineConfig config;

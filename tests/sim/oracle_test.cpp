@@ -128,6 +128,20 @@ TEST(NvmeOracle, CountsTheStops) {
   EXPECT_EQ(judged.oracle.stops(), before + 1);
 }
 
+TEST(NvmeOracle, ForgetsAQueueThatIsDeletedAndNoOther) {
+  JudgedBench judged;
+  NvmeBench& bench = judged.bench;
+  EXPECT_EQ(bench.carry_out(bench.write(0x11)).size(), 1U);
+  EXPECT_EQ(bench.carry_out(bench.write(0x12), 2).size(), 1U);
+  EXPECT_EQ(judged.unaccounted(), 2U);
+  EXPECT_EQ(bench.admin(Entry::delete_io_sq(1)).code, Code::success);
+  EXPECT_EQ(judged.unaccounted(), 2U + 1) << "a queue without its submission queue has entries";
+  EXPECT_EQ(bench.admin(Entry::delete_io_cq(1)).code, Code::success);
+  EXPECT_EQ(judged.unaccounted(), 1U + 2) << "the other queue's, and those of the admin queue";
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::wrong_claim);
+  EXPECT_EQ(judged.note(0x12, true, 2), LookupTruth::fits);
+}
+
 TEST(NvmeOracle, AnEntryMayBeLookedUpBeforeTheDoorbell) {
   JudgedBench judged;
   judged.bench.submit(NvmeBench::flush(0x11));
