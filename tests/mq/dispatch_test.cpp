@@ -69,6 +69,7 @@ TEST(Dispatch, ARejectionOfAClaimTakesEffectWhenNoPinIsLeft) {
       auto pin = is_pinned ? std::optional{claim->pin()} : std::nullopt;
       auto answer = fake::Driver::Answer::rejected(*std::move(claim), status);
       EXPECT_EQ(answer.is_accepted(), is_pinned);
+      EXPECT_EQ(answer.status(), is_pinned ? Status::ok : status);
       EXPECT_EQ(answer.settle(), !is_pinned);
       bench.runtime.run();
       EXPECT_EQ(reads.ends.statuses.empty(), is_pinned);
