@@ -137,6 +137,23 @@ TEST(CoreWorld, AScriptOfOneFaultStrikesOnce) {
   EXPECT_EQ(trace.struck, config.script);
 }
 
+// Goal: the cookies of the driver's own commands repeat with the seed, as a forged completion may
+// name one of them.
+TEST(CoreWorld, ADriversOwnTagsBeginAtAGenerationOfTheSeed) {
+  std::vector<std::uint32_t> generations;
+  for (const std::uint64_t seed : {1U, 1U, 9U}) {
+    WorldConfig config = config_of(seed);
+    config.io_count = 1;
+    World world{config, [&](sim::NvmeHost<RingDriver>& host) {
+                  generations.push_back(host.first_generation().value);
+                  return std::make_unique<RingDriver>(host);
+                }};
+    EXPECT_TRUE(world.run());
+  }
+  EXPECT_EQ(generations[0], generations[1]);
+  EXPECT_NE(generations[0], generations[2]);
+}
+
 /// A world with a finding cannot be destroyed in order, so it is kept.
 template <class W>
 [[nodiscard]] W& caught(const WorldConfig& config, const typename W::Make& make = &W::make_driver) {

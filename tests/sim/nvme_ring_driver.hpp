@@ -425,10 +425,13 @@ class Driver {
     }
   }
 
-  [[nodiscard]] static blkown::TagSet<AdminRequest> make_admin_tags(Sink& sink) {
-    auto made = blkown::TagSet<AdminRequest>::create(
-        {.queue_count = 1, .depth = admin_depth, .layout = blkown::CookieLayout::nvme()},
-        blkown::EndSink<AdminRequest>::to(sink));
+  [[nodiscard]] static blkown::TagSet<AdminRequest> make_admin_tags(Sink& sink,
+                                                                    blkown::Generation first) {
+    auto made = blkown::TagSet<AdminRequest>::create({.queue_count = 1,
+                                                      .depth = admin_depth,
+                                                      .layout = blkown::CookieLayout::nvme(),
+                                                      .first_generation = first},
+                                                     blkown::EndSink<AdminRequest>::to(sink));
     if (!made.has_value()) std::abort();
     return *std::move(made);
   }
@@ -438,7 +441,7 @@ class Driver {
   static constexpr unsigned max_starts = 100;
 
   Sink sink_;
-  blkown::TagSet<AdminRequest> admin_tags_ = make_admin_tags(sink_);
+  blkown::TagSet<AdminRequest> admin_tags_ = make_admin_tags(sink_, host_.first_generation());
   blkown::TagCache admin_cache_ = admin_tags_.tag_cache(QueueIndex{}, 0);
   Rings admin_;
   std::deque<Rings> rings_;

@@ -136,7 +136,10 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
                *device_,
                controller_,
                {&on_lookup, this},
-               {.argument = this, .wait = &wait, .admin_lookup = &on_admin_lookup},
+               {.argument = this,
+                .wait = &wait,
+                .admin_lookup = &on_admin_lookup,
+                .first_generation = tag_config(config_).first_generation.value_or(Generation{})},
                {.nsid = config_.nsid, .block_bytes = config_.block_bytes}};
     } else {
       return H{tags_, controller_, {&on_lookup, this}};

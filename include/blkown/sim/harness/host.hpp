@@ -132,6 +132,7 @@ struct NvmeHost : LookupHost<D> {
     void* argument = nullptr;
     bool (*wait)(void* argument) = nullptr;
     void (*admin_lookup)(void* argument, std::uint64_t command_id, bool was_accepted) = nullptr;
+    Generation first_generation{};
   };
   /// The disk of the run.
   struct Namespace {
@@ -149,6 +150,8 @@ struct NvmeHost : LookupHost<D> {
         services_{services},
         namespace_{its_namespace} {}
 
+  /// For a TagSet of the driver's own, as that of the admin queue: runs repeat with it.
+  [[nodiscard]] Generation first_generation() const noexcept { return services_.first_generation; }
   /// The namespace of the driver's I/O.
   [[nodiscard]] std::uint32_t nsid() const noexcept { return namespace_.nsid; }
   /// The size of the namespace's blocks. Each I/O is whole blocks.
