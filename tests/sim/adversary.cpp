@@ -8,12 +8,14 @@
 #include <memory>
 
 #include "sim/broken/buffers_reused_on_reset.hpp"
+#include "sim/broken/command_left.hpp"
 #include "sim/broken/completed_twice.hpp"
 #include "sim/broken/double_end.hpp"
 #include "sim/broken/drained_without_stop.hpp"
 #include "sim/broken/end_before_unmap.hpp"
 #include "sim/broken/ended_on_timeout.hpp"
 #include "sim/broken/errors_forgotten.hpp"
+#include "sim/broken/freed_before_disable.hpp"
 #include "sim/broken/generation_ignored.hpp"
 #include "sim/broken/issue_before_publish.hpp"
 #include "sim/broken/namespace_ignored.hpp"
@@ -44,12 +46,14 @@ int main_of(int argc, char** argv) {
 constexpr std::array table{
     NamedDriver{"reference", &main_of<Driver>},
     NamedDriver{"buffers_reused_on_reset", &main_of<BuffersReusedOnReset>},
+    NamedDriver{"command_left", &main_of<CommandLeft>},
     NamedDriver{"completed_twice", &main_of<CompletedTwice>},
     NamedDriver{"double_end", &main_of<DoubleEnd>},
     NamedDriver{"drained_without_stop", &main_of<DrainedWithoutStop>},
     NamedDriver{"end_before_unmap", &main_of<EndBeforeUnmap>},
     NamedDriver{"ended_on_timeout", &main_of<EndedOnTimeout>},
     NamedDriver{"errors_forgotten", &main_of<ErrorsForgotten>},
+    NamedDriver{"freed_before_disable", &main_of<FreedBeforeDisable>},
     NamedDriver{"generation_ignored", &main_of<GenerationIgnored>},
     NamedDriver{"issue_before_publish", &main_of<IssueBeforePublish>},
     NamedDriver{"namespace_ignored", &main_of<NamespaceIgnored>},

@@ -150,7 +150,7 @@ class Driver {
     host_.device.drain(proof);
     start();
   }
-  void stop() {
+  virtual void stop() {
     const dma::EndProof proof = disable();
     give_up_all(proof);
     admin_.free(proof);
@@ -276,10 +276,39 @@ class Driver {
     std::move(claim).end(status);
   }
 
+  // --- the admin queue ---------------------------------------------------------------------------
+
+  /// Sends an admin command. Returns its tag, or none if no tag or no room is free.
+  [[nodiscard]] std::optional<blkown::Tag> send_admin(const SubmissionEntry& entry) {
+    auto idle = admin_tags_.allocate(QueueIndex{}, admin_cache_);
+    if (!idle.has_value()) return std::nullopt;
+    const blkown::Tag tag = idle->tag();
+    results_[tag.value].reset();
+    auto issued = admin_.pair.publish(std::move(*idle).start().into_claim(), entry);
+    if (!issued.has_value()) {
+      if (issued.error().claim.has_value()) {
+        std::move(*issued.error().claim).end(Status::resource);
+      }
+      return std::nullopt;
+    }
+    admin_.pair.ring_doorbell();
+    return tag;
+  }
+  void give_up_admin(const dma::EndProof&) {
+    admin_tags_.for_each_in_flight(QueueIndex{},
+                                   [&](const ARef<AdminRequest>& pin, const Cookie& cookie) {
+                                     auto claim = blkown::claim(pin, cookie);
+                                     if (claim.has_value()) std::move(*claim).end(Status::aborted);
+                                   });
+  }
+
   using Pair = Rings::Pair;
   [[nodiscard]] Pair& pair_of(QueueIndex queue) noexcept { return rings_[queue.value].pair; }
 
   sim::NvmeHost<Driver>& host_;
+  Rings admin_;
+  std::deque<Rings> rings_;
+  bool is_resetting_ = false;
 
  private:
   struct AdminData {
@@ -312,24 +341,6 @@ class Driver {
     }
   }
 
-  // --- the admin queue ---------------------------------------------------------------------------
-
-  /// Sends an admin command. Returns its tag, or none if no tag or no room is free.
-  [[nodiscard]] std::optional<blkown::Tag> send_admin(const SubmissionEntry& entry) {
-    auto idle = admin_tags_.allocate(QueueIndex{}, admin_cache_);
-    if (!idle.has_value()) return std::nullopt;
-    const blkown::Tag tag = idle->tag();
-    results_[tag.value].reset();
-    auto issued = admin_.pair.publish(std::move(*idle).start().into_claim(), entry);
-    if (!issued.has_value()) {
-      if (issued.error().claim.has_value()) {
-        std::move(*issued.error().claim).end(Status::resource);
-      }
-      return std::nullopt;
-    }
-    admin_.pair.ring_doorbell();
-    return tag;
-  }
   void poll_admin() {
     admin_.pair.poll([&](const nvme::CompletionEntry& entry) {
       auto claim = admin_tags_.claim(QueueIndex{}, entry.command_id);
@@ -406,13 +417,6 @@ class Driver {
     }
     return true;
   }
-  void give_up_admin(const dma::EndProof&) {
-    admin_tags_.for_each_in_flight(QueueIndex{},
-                                   [&](const ARef<AdminRequest>& pin, const Cookie& cookie) {
-                                     auto claim = blkown::claim(pin, cookie);
-                                     if (claim.has_value()) std::move(*claim).end(Status::aborted);
-                                   });
-  }
   void give_up_all(const dma::EndProof& proof) {
     give_up_admin(proof);
     for (QueueIndex queue; queue.value != host_.queue_count(); ++queue.value) {
@@ -443,13 +447,10 @@ class Driver {
   Sink sink_;
   blkown::TagSet<AdminRequest> admin_tags_ = make_admin_tags(sink_, host_.first_generation());
   blkown::TagCache admin_cache_ = admin_tags_.tag_cache(QueueIndex{}, 0);
-  Rings admin_;
-  std::deque<Rings> rings_;
   std::vector<Watch> watches_;
   std::vector<Range> ranges_;
   std::optional<nvme::CompletionEntry> results_[admin_depth];
-  unsigned calls_ = 0;  // nested
-  bool is_resetting_ = false;
+  unsigned calls_ = 0;           // nested
   bool is_quarantined_ = false;  // memory of an I/O stays mapped
 };
 

@@ -222,9 +222,6 @@ class WorldBaseOf {
   /// Checks the invariants of a stopped driver. False if there is a finding.
   bool check_after_stop() {
     if (is_nvme) {
-      if (device_->quarantined_count() != 0) {
-        return fail("a mapping is in quarantine after the driver was stopped");
-      }
       iommu_->flush();
       if (iommu_->mapped_pages() != 0) return fail("memory is mapped after the driver was stopped");
     }
