@@ -9,7 +9,7 @@
 // storage/ has what other front ends share.
 
 #include <poll.h>
-#include <signal.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
 #include <sys/signalfd.h>
 #include <unistd.h>
 

@@ -8,7 +8,7 @@
 // server.hpp are the kernel's interface and the threads.
 
 #include <poll.h>
-#include <signal.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -103,7 +103,8 @@ void serve(Server& server, int signals) {
 [[nodiscard]] Result run(const Options& options) {
   auto control = Control::open();
   if (!control) return std::unexpected(control.error());
-  if (options.action == Action::remove) return remove_device(*options.server.id, **control);
+  if (options.action == Action::remove)
+    return remove_device(options.server.id.value_or(0), **control);
   return run_server(options, **control);
 }
 

@@ -64,9 +64,9 @@ class Rig {
  public:
   Rig(std::uint32_t queue_count, std::uint32_t depth, const Geometry& geometry,
       std::uint32_t timeout_ms = 0)
-      : tags{
-            *Tags::create({.queue_count = queue_count, .depth = depth, .layout = storage::cookie_layout},
-                          blkown::EndSink<Rq>::to(*this))} {
+      : tags{*Tags::create(
+            {.queue_count = queue_count, .depth = depth, .layout = storage::cookie_layout},
+            blkown::EndSink<Rq>::to(*this))} {
     for (blkown::QueueIndex i; i.value != queue_count; ++i.value) {
       queues.push_back(std::make_unique<Queue>(i, depth, geometry, timeout_ms));
       regions.push_back(queues.back()->region());

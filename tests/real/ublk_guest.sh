@@ -104,6 +104,7 @@ readers() {
   sleep 1
 }
 serve add --depth 64 file.img
+check "an id is taken" is_not ./ublk_server add --id 0 file.img
 readers
 check "delete" ./ublk_server delete 0
 # shellcheck disable=SC2154
