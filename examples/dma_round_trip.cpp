@@ -3,7 +3,8 @@
 // dma_round_trip SOURCE DESTINATION: copies a disk image through the block layer, the NVMe driver
 // of nvme/, DMA mappings and two simulated controllers, with several queues and threads. With
 // --faults SEED the program runs on one thread, in an order that the seed chooses, and the
-// controllers misbehave. The program first prints the steps of one I/O.
+// controllers misbehave. With --unplug N the source goes after N requests, and the copy fails. The
+// program first prints the steps of one I/O.
 
 #include <algorithm>
 #include <blkown/mq/thread_runtime.hpp>
@@ -17,6 +18,8 @@
 #include <fstream>
 #include <optional>
 #include <string>
+#include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "dma_round_trip/copier.hpp"
@@ -34,13 +37,14 @@ struct Options {
   std::uint32_t contexts = 2;
   std::uint32_t depth = 32;
   std::optional<std::uint64_t> faults;
+  std::optional<std::uint64_t> unplug;  // the source, after so many requests
 };
 
 int usage(const std::string& problem) {
   std::fprintf(stderr,
                "dma_round_trip: %s\n"
                "usage: dma_round_trip SOURCE DESTINATION [--queues N] [--contexts N] [--depth N]"
-               " [--faults SEED]\n",
+               " [--faults SEED] [--unplug REQUESTS]\n",
                problem.c_str());
   return 2;
 }
@@ -62,6 +66,8 @@ std::optional<Options> parse(int argc, char** argv) {
     const bool is_count = is_number && number >= 1 && number <= 64;
     if (word == "--faults" && is_number) {
       options.faults = number;
+    } else if (word == "--unplug" && is_number) {
+      options.unplug = number;
     } else if (word == "--queues" && is_count) {
       options.queues = static_cast<std::uint32_t>(number);
     } else if (word == "--contexts" && is_count) {
@@ -129,6 +135,20 @@ void print_machine(const char* name, Machine& machine) {
   std::puts(machine.faults().struck().empty() ? " none" : "");
 }
 
+/// Unplugs the machine after it has begun so many requests, unless the copy ends before.
+template <class Rt>
+void unplug_after(Rt& runtime, std::uint64_t requests, Machine& machine, mq::Event& done) {
+  while (machine.disk()->counters().started_requests < requests) {
+    if (done.is_set()) return;
+    if constexpr (std::is_same_v<Rt, sim::DeterministicRuntime>) {
+      if (!runtime.step()) return;
+    } else {
+      std::this_thread::yield();
+    }
+  }
+  machine.unplug();
+}
+
 template <class Rt>
 int copy(const Options& options, Rt& runtime, sim::Media& from, sim::Media& to) {
   MachineConfig config{.queues = options.queues, .depth = options.depth};
@@ -145,6 +165,9 @@ int copy(const Options& options, Rt& runtime, sim::Media& from, sim::Media& to) 
   for (std::uint32_t i = 0; i != options.contexts; ++i) {
     copier.start_on(runtime.context(i), std::max(1U, options.depth / 4));
   }
+  if (options.unplug.has_value()) {
+    unplug_after(runtime, *options.unplug, source, copier.done());
+  }
   const bool has_ended = runtime.wait_for(copier.done());
   bool is_durable = false;
   for (unsigned i = 0; has_ended && !is_durable && i != Copier<Driver>::max_failures; ++i) {
@@ -159,11 +182,11 @@ int copy(const Options& options, Rt& runtime, sim::Media& from, sim::Media& to) 
   print_machine("destination", destination);
   const bool is_clean = source.shut_down(runtime) && destination.shut_down(runtime);
   if (!has_ended) return fail("nothing is left to run, and the copy is not done");
+  if (!is_clean) return fail("memory was left mapped, or taken from the device too early");
   if (copier.status() != Status::ok) {
-    return fail(std::string{"an I/O failed again and again: "} + to_string(copier.status()));
+    return fail(std::string{"an I/O failed for good: "} + to_string(copier.status()));
   }
   if (!is_durable) return fail("the destination could not be flushed");
-  if (!is_clean) return fail("memory was left mapped, or taken from the device too early");
   return 0;
 }
 

@@ -19,7 +19,8 @@ namespace mq = blkown::mq;
 using blkown::Status;
 
 /// Copies one disk to another in chunks, several at a time on each context. A bio that fails is
-/// submitted again, a limited number of times. `D` is the driver of both disks.
+/// submitted again, a limited number of times, unless its disk is offline. `D` is the driver of
+/// both disks.
 template <class D>
 class Copier {
  public:
@@ -78,7 +79,7 @@ class Copier {
       Lane& lane = *static_cast<Lane*>(self);
       if (ended.status() != Status::ok) {
         ++lane.copier.failures_;
-        if (++lane.failures == max_failures) {
+        if (ended.status() == Status::offline || ++lane.failures == max_failures) {
           lane.copier.status_.store(ended.status());
           return lane.copier.leave();
         }

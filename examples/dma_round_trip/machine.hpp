@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Machine: a disk with its driver, NVMe controller, IOMMU and medium, and the controller's faults.
+// The driver's files have the controller as a Device, which may be unplugged.
 
 #ifndef EXAMPLES_DMA_ROUND_TRIP_MACHINE_HPP
 #define EXAMPLES_DMA_ROUND_TRIP_MACHINE_HPP
 
+#include <atomic>
 #include <blkown/mq/mq.hpp>
 #include <blkown/mq/sync.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
@@ -22,6 +24,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "../nvme/device.hpp"
 #include "../nvme/disk.hpp"
 
 namespace round_trip {
@@ -36,6 +39,20 @@ struct MachineConfig {
   std::uint32_t timeout_ms = 50;
   std::uint64_t seed = 1;
   bool has_faults = false;
+};
+
+/// The controller's registers, until the device is unplugged.
+class Bar {
+ public:
+  explicit Bar(sim::NvmeController& controller) : controller_{controller} {}
+
+  [[nodiscard]] std::uint32_t read32(std::uint64_t offset) { return controller_.read32(offset); }
+  [[nodiscard]] std::uint64_t read64(std::uint64_t offset) { return controller_.read64(offset); }
+  void write32(std::uint64_t offset, std::uint32_t value) { controller_.write32(offset, value); }
+  void write64(std::uint64_t offset, std::uint64_t value) { controller_.write64(offset, value); }
+
+ private:
+  sim::NvmeController& controller_;
 };
 
 /// How the driver waits for a simulated controller: it lets the controller work. On threads the
@@ -56,17 +73,20 @@ class SimulatedPlatform {
     while (controller_.step(now_ns())) {
     }
   }
-  /// A simulated controller always stops.
-  [[nodiscard]] static bool cut_off() noexcept { return false; }
+  /// A simulated controller always stops, and one that is out of its slot reaches no memory.
+  [[nodiscard]] bool cut_off() const noexcept { return is_gone_.load(); }
+  void note_gone() noexcept { is_gone_.store(true); }
 
  private:
   sim::NvmeController& controller_;
   bool is_real_;
   std::uint64_t now_ns_ = 0;
+  std::atomic<bool> is_gone_{false};
 };
 
 /// The driver of the example.
-using Driver = nvme_driver::NvmeDriver<sim::NvmeController, sim::Iommu, SimulatedPlatform>;
+using Device = nvme_driver::Device<Bar, sim::Iommu>;
+using Driver = nvme_driver::NvmeDriver<Device, Device::Backend, SimulatedPlatform>;
 
 /// A disk on a simulated controller. The controller runs on the runtime's last context.
 class Machine {
@@ -93,6 +113,16 @@ class Machine {
   }
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
+
+  /// Takes the controller out of its slot: its users learn of that first, and the driver last. All
+  /// I/O ends with `offline`.
+  /// Precondition: the caller is on none of the runtime's contexts.
+  void unplug() {
+    device_->unplug();
+    controller_.unplug();
+    platform_.note_gone();
+    driver_->removed();
+  }
 
   /// Removes the disk and stops the controller. Returns true if no page is left mapped.
   template <mq::Runtime Rt>
@@ -154,7 +184,7 @@ class Machine {
   template <mq::Runtime Rt>
   void start(Rt& runtime, const MachineConfig& config) {
     auto owner = Driver::Owner::create(
-        controller_, device_, platform_,
+        *device_, device_->dma(), platform_,
         {.io_queues = static_cast<std::uint16_t>(config.queues),
          .admin_timeout_ms = 500,
          .first_generation = blkown::Generation{static_cast<std::uint32_t>(config.seed)}});
@@ -185,8 +215,8 @@ class Machine {
   sim::NvmeNamespace namespace_;
   sim::FaultPlan faults_;
   sim::Iommu iommu_{iommu_config()};
-  dma::Device<sim::Iommu> device_{iommu_};
   sim::NvmeController controller_;
+  Device::Ref device_ = *Device::create(iommu_, {}, controller_);
   SimulatedPlatform platform_;
   sim::NvmeControllerPump pump_;
   std::unique_ptr<Driver::Owner> owner_;

@@ -38,6 +38,14 @@ case $case in
       expect 0 'verified:' "$program" "$work/source" "$work/copy" --faults "$seed"
       grep '^source:' "$work/out" | cmp - "$work/first" || die "seed $seed gave two different runs"
     done ;;
+  unplug)
+    for seed in 1 2 3; do
+      expect 1 'an I/O failed for good: offline' "$program" "$work/source" "$work/copy" \
+        --faults "$seed" --unplug 10
+    done
+    # Before the first request, or during the first ones.
+    expect 1 'an I/O failed for good: offline' "$program" "$work/source" "$work/copy" --unplug 0
+    [ -z "$(find "$work" -name 'copy*')" ] || die "a destination was left" ;;
   options)
     expect 2 'a source and a destination are needed' "$program" "$work/source"
     expect 2 "cannot use '--queues 0'" "$program" "$work/source" "$work/copy" --queues 0

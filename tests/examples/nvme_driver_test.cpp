@@ -340,7 +340,7 @@ TEST(NvmeDriver, MemoryThatIsQuarantinedDuringADrainBeginsAnotherReset) {
                                 },
                                 &preempted});
   EXPECT_EQ(mq::read(machine.runtime, machine.disk(1), 0, memory), Status::ok);
-  ASSERT_TRUE(machine.runtime.run_until_idle(10'000'000));
+  ASSERT_TRUE(machine.runtime.run_until_idle(100'000)) << "the first I/O does not end";
   EXPECT_EQ(machine.driver->resets(), 2U);
   ASSERT_EQ(machine.device.quarantined_count(), 0U);
   EXPECT_EQ(preempted.unmaps, 5U);
