@@ -489,11 +489,14 @@ class SeededKernel {
 // Method: two queues, each on a thread, on a store whose device is a third one. The kernel sends
 // tags that are in use and tags that do not exist, among good ones. Two servers are killed with
 // I/Os in flight, each of which the next server gets again; the third one is stopped. Some seeds
-// have a time limit that I/Os miss.
+// have a time limit that I/Os miss. The seeds choose what kernel and device do; the order of the
+// threads is the machine's. BLKOWN_TEST_SCALE multiplies the number of seeds.
 TEST(UblkAdversary, EachIoEndsOnceWithItsData) {
+  const char* const scale = std::getenv("BLKOWN_TEST_SCALE");
+  const std::uint64_t seeds = 60 * (scale == nullptr ? 1 : std::strtoull(scale, nullptr, 10));
   std::uint64_t reissued = 0;
   std::uint64_t timed_out = 0;
-  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     std::vector<std::byte> medium(SeededKernel::geometry.size_bytes);
     std::array kernels{SeededKernel{seed, 0}, SeededKernel{seed, 1}};
     for (std::uint32_t life = 0; life != 3; ++life) {
