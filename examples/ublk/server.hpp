@@ -106,6 +106,10 @@ class Server {
     config.geometry.block_bytes = 1U << params.basic.logical_bs_shift;
     config.geometry.read_only = (params.basic.attrs & UBLK_ATTR_READ_ONLY) != 0;
     error = retry_while_busy([&] { return control.start_recovery(id); });
+    if (error == EBUSY) {
+      return std::unexpected("its server, process " + std::to_string(info.ublksrv_pid) +
+                             ", still has the device");
+    }
     if (error != 0) return failed("starting the recovery", error);
     std::unique_ptr<Server> server{new Server{config, id, control}};
     if (auto begun = server->begin(store); !begun) return std::unexpected(begun.error());

@@ -57,7 +57,7 @@ def libraries(program):
 
 
 def write_tools(path, tools):
-    """Makes an ext4 image with the tools, unless it is newer than they are."""
+    """Makes an ext4 image with the tools, unless it is newer than they and this file are."""
     programs = {}
     for tool in tools:
         program = shutil.which(tool, path='/usr/sbin:/sbin:/usr/bin:/bin')
@@ -67,7 +67,7 @@ def write_tools(path, tools):
     programs['bin/busybox'] = guest_image.BUSYBOX
     listed = path.with_suffix('.list')
     text = '\n'.join(sorted(programs)) + '\n'
-    newest = max(program.stat().st_mtime for program in programs.values())
+    newest = max(each.stat().st_mtime for each in (*programs.values(), pathlib.Path(__file__)))
     if path.exists() and listed.exists() and listed.read_text() == text and \
             path.stat().st_mtime > newest:
         return
@@ -75,6 +75,7 @@ def write_tools(path, tools):
     shutil.rmtree(tree, ignore_errors=True)
     for folder in ('bin', 'dev', 'etc', 'proc', 'sbin', 'sys', 'tmp'):
         (tree / folder).mkdir(parents=True)
+    (tree / 'etc/passwd').write_text('root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n')
     for name, program in programs.items():
         shutil.copy(program, tree / name)
         if name == 'bin/busybox':

@@ -105,6 +105,9 @@ readers() {
 }
 serve add --depth 64 file.img
 check "an id is taken" is_not ./ublk_server add --id 0 file.img
+./ublk_server recover 0 file.img 2>recover.err
+check "the disk has a server" grep -qx "ublk_server: its server, process $pid, still has the device" \
+  recover.err
 readers
 check "delete" ./ublk_server delete 0
 # shellcheck disable=SC2154
@@ -144,6 +147,9 @@ reader=$!
 check "delete" await 100 ./ublk_server delete 0
 check "the reader gets an error" is_not wait "$reader"
 check "no disk" is_not ./ublk_server delete 0
+su nobody -c "./ublk_server delete 0" 2>nobody.err
+check "root is needed" grep -qx 'ublk_server: /dev/ublk-control: Permission denied; run .* as root' \
+  nobody.err
 check "no disk" is_not ./ublk_server recover 0 file.img
 check "the disk is gone" is_not test -e /dev/ublkb0
 scenario "a disk whose server was killed is deleted"
