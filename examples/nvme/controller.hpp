@@ -31,6 +31,7 @@
 #include <utility>
 
 #include "admin_queue.hpp"
+#include "async_events.hpp"
 #include "controller_info.hpp"
 #include "controller_registers.hpp"
 
@@ -107,7 +108,7 @@ class Controller {
     admin_.open();
     if (auto known = identify(); !known.has_value()) return known;
     if (auto granted = set_queue_count(); !granted.has_value()) return granted;
-    return arm_event() ? Result{} : failed({ControllerStep::events, {}});
+    return events_.arm() ? Result{} : failed({ControllerStep::events, {}});
   }
 
   /// Stops the controller. None: neither the controller nor the platform confirms that it reaches
@@ -239,7 +240,6 @@ class Controller {
   static constexpr std::size_t data_at = 2 * page_bytes;
   static constexpr std::size_t log_at = 3 * page_bytes;
   static constexpr std::size_t memory_bytes = 4 * page_bytes;
-  static constexpr std::uint32_t log_bytes = 512;  // every log page but the error log has as much
 
   Controller(R& registers, blkown::dma::Device<B>& device, P& platform,
              const ControllerConfig& config, Memory&& memory, typename Admin::Tags&& tags)
@@ -249,7 +249,8 @@ class Controller {
         config_{config},
         state_{registers, platform},
         memory_{std::move(memory)},
-        admin_{registers, admin_config(), std::move(tags)} {}
+        admin_{registers, admin_config(), std::move(tags)},
+        events_{admin_, part(log_at).iova, {config.on_event, config.on_event_argument}} {}
 
   [[nodiscard]] static std::unexpected<ControllerError> failed(
       const ControllerError& error) noexcept {
@@ -307,9 +308,7 @@ class Controller {
     info_.has_discard = data.supports_io(blkown::nvme::oncs::dataset_management);
     info_.has_write_zeroes = data.supports_io(blkown::nvme::oncs::write_zeroes);
     info_.has_firmware_update = data.supports_admin(blkown::nvme::oacs::firmware);
-    const std::uint32_t errors = data.error_log_entries + 1U;
-    error_log_bytes_ = std::min<std::uint32_t>(
-        log_bytes, errors * static_cast<std::uint32_t>(sizeof(blkown::nvme::ErrorLogEntry)));
+    events_.set_error_log_entries(data.error_log_entries + 1U);
     info_.firmware_granularity_bytes = data.firmware_granularity_bytes();
     return {};
   }
@@ -329,31 +328,9 @@ class Controller {
     return {};
   }
 
-  // --- events -----------------------------------------------------------------------------------
-
-  static Controller& of(void* self) noexcept { return *static_cast<Controller*>(self); }
-
-  bool arm_event() noexcept {
-    return admin_.start(SubmissionEntry::async_event_request(), {&on_event, this});
+  static void on_abort_end(void* self, const AdminResult&) {
+    static_cast<Controller*>(self)->aborts_.fetch_sub(1);
   }
-  /// The controller reports no further event of the kind until the log page is read.
-  static void on_event(void* self, const AdminResult& result) {
-    if (!result.status.is_success()) return;  // ended by stop(), or not supported
-    of(self).event_ = {result.value};
-    const auto page = of(self).event_.log_page();
-    const bool is_error_log = page == blkown::nvme::LogPageId::error_information;
-    SubmissionEntry entry =
-        SubmissionEntry::get_log_page(page, is_error_log ? of(self).error_log_bytes_ : log_bytes);
-    entry.prp1 = of(self).part(log_at).iova;
-    of(self).admin_.start(entry, {&on_log_page, self});
-  }
-  static void on_log_page(void* self, const AdminResult& result) {
-    if (result.status.code() == StatusCode::aborted_by_host) return;  // ended by stop()
-    const ControllerConfig& config = of(self).config_;
-    if (config.on_event != nullptr) config.on_event(config.on_event_argument, of(self).event_);
-    of(self).arm_event();
-  }
-  static void on_abort_end(void* self, const AdminResult&) { of(self).aborts_.fetch_sub(1); }
 
   R& registers_;
   blkown::dma::Device<B>& device_;
@@ -361,12 +338,11 @@ class Controller {
   ControllerConfig config_;
   ControllerRegisters<R, P> state_;
   ControllerInfo info_;
-  std::uint32_t error_log_bytes_ = 0;  // at most log_bytes
   Memory memory_;
   bool is_freed_ = false;
   Admin admin_;
+  AsyncEvents<Admin> events_;
   std::atomic<std::uint32_t> aborts_{0};
-  blkown::nvme::AsyncEvent event_;  // between an event and the end of its log page
 };
 
 }  // namespace nvme_driver
