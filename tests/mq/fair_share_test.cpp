@@ -447,6 +447,27 @@ TEST(FairShare, PluggedNowaitBiosLeaveTheLine) {
   EXPECT_EQ(second.in_flight(), 1U);
 }
 
+// Goal: while other disks use the pool, the end of the last I/O is noted, and no other end.
+TEST(FairShare, ADiskIsIdleFromTheEndOfItsLastIo) {
+  fake::Clock clock;
+  mq::LoopRuntime runtime{1, clock.hooks()};
+  const mq::Context& context = runtime.context(0);
+  mq::detail::TagUse use;
+  const auto put = [&](bool has_clock) {
+    clock.pass_ms(1);
+    use.put(context, has_clock);
+    return use.emptied_ns();
+  };
+  for (int i = 0; i != 3; ++i) use.take();
+  const std::uint64_t before = use.emptied_ns();
+  EXPECT_EQ(put(true), before) << "one of three";
+  EXPECT_EQ(put(true), before);
+  EXPECT_EQ(put(true), clock.now_ns);
+  use.take();
+  const std::uint64_t noted = use.emptied_ns();
+  EXPECT_EQ(put(false), noted) << "the disk is alone";
+}
+
 /// A line for 16 tags, all free, and two active disks, of which each may use 8. The test counts the
 /// tags that the disks use.
 struct DividedLine {
