@@ -447,6 +447,31 @@ TEST(FairShare, PluggedNowaitBiosLeaveTheLine) {
   EXPECT_EQ(second.in_flight(), 1U);
 }
 
+// Goal: the tags that a removed disk has stashed go to a disk that waits for them.
+// Method: the second disk comes when the first is alone and about to be removed, so that the first
+// gives its stash back nowhere else.
+TEST(FairShare, ADiskThatIsRemovedWakesALaneThatWaitsForItsStash) {
+  fake::Clock clock;
+  mq::LoopRuntime first_runtime{1, clock.hooks()}, second_runtime{1, clock.hooks()};
+  auto pool = *Pool::create({.depth = 64, .layout = blkown::CookieLayout::nbd()});
+  auto first = std::make_unique<Member>(first_runtime, *pool);
+  first->submit(64);
+  first->reap();
+  ASSERT_EQ(first->ended(), 64U);
+  mq::Event removed;
+  mq::Control control{
+      {[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); }, &removed}};
+  first->disk->remove(control);
+  Member second{second_runtime, *pool};
+  second.submit(64);
+  second_runtime.run();
+  EXPECT_LT(second.in_flight(), 64U) << "some tags are stashed";
+  ASSERT_TRUE(first_runtime.wait_for(removed));
+  first->disk.reset();
+  second_runtime.run();
+  EXPECT_EQ(second.in_flight(), 64U);
+}
+
 // Goal: while other disks use the pool, the end of the last I/O is noted, and no other end.
 TEST(FairShare, ADiskIsIdleFromTheEndOfItsLastIo) {
   fake::Clock clock;
