@@ -428,6 +428,18 @@ TEST_F(Tracking, AnObjectThatIsNoRequestNamesItsHoldersToo) {
   EXPECT_EQ(lines, (Lines{taken, copied}));
 }
 
+// Goal: objects whose holders are in one list have each its own. There are 64 lists.
+TEST_F(Tracking, ObjectsThatShareAListHaveTheirOwnHolders) {
+  std::vector<Counted> objects(65);
+  std::vector<blkown::ARef<Counted>> handles;
+  for (Counted& object : objects) handles.push_back(blkown::ARef<Counted>::from_raw(&object));
+  for (Counted& object : objects) {
+    int count = 0;
+    blkown::visit_holders(object, [&](const Place&) { ++count; });
+    EXPECT_EQ(count, 1);
+  }
+}
+
 TEST_F(Tracking, ARequestNamesTheSameHoldersAsItsHeader) {
   auto [first, line] = reference();
   auto* const raw = ARef{first}.into_raw();

@@ -38,6 +38,11 @@ TEST_F(TagNotTakenDeathTest, NorToACacheThatKeepsNothing) {
     blkown::TagCache cache = device.set->tag_cache(blkown::QueueIndex{1}, 0);
     device.freed_ended().release(cache);
   });
+  dies("giving tags back", ", queue 1", [&] {
+    blkown::TagCache cache = device.set->tag_cache(blkown::QueueIndex{1}, 0);
+    blkown::TagCache moved = std::move(cache);
+    device.freed_ended().release(moved);
+  });
 }
 
 TEST_F(TagNotTakenDeathTest, NorByACacheThatKeepsItTwice) {

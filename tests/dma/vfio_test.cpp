@@ -4,6 +4,7 @@
 // has succeeded, and answers every failure of the kernel.
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <array>
 #include <blkown/dma/dma.hpp>
@@ -216,6 +217,18 @@ TEST_F(VfioTest, ALimitOfTheKernelIsForNowOnlyIfOthersCouldFree) {
   const std::uint64_t others = map(0, 8);
   kernel.during_map = [&] { EXPECT_TRUE(unmap({{others, 8}}).has_value()); };
   EXPECT_EQ(fails(ENOSPC, other_io), MapFailure::no_iova);
+}
+
+TEST(VfioSystem, TheLimitOfLockedMemoryIsThatOfTheProcess) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_MEMLOCK, &before), 0);
+  const rlimit lower{4096, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_MEMLOCK, &lower), 0);
+  EXPECT_EQ(dma::VfioSystem::lock_limit_bytes(), 4096U);
+  ASSERT_EQ(setrlimit(RLIMIT_MEMLOCK, &before), 0);
+  if (before.rlim_cur == RLIM_INFINITY) {
+    EXPECT_EQ(dma::VfioSystem::lock_limit_bytes(), ~std::uint64_t{0});
+  }
 }
 
 // Goal: the limit of locked memory is permanent only for an I/O that exceeds it by itself. What

@@ -443,7 +443,6 @@ class BasicVfio {
     const std::size_t bytes = info.argsz;
     const std::unique_ptr<std::byte[]> all{new (std::nothrow) std::byte[bytes]{}};
     if (all == nullptr) return std::unexpected(VfioError{VfioStep::allocate, ENOMEM});
-    info.argsz = static_cast<std::uint32_t>(bytes);
     std::memcpy(all.get(), &info, sizeof info);
     result = system.ioctl(container, VFIO_IOMMU_GET_INFO, all.get());
     if (result != 0) return std::unexpected(VfioError{VfioStep::iommu_info, -result});
