@@ -172,7 +172,7 @@ class Workshop:
 
     def binaries(self, library, headers, only):
         """Asks CMake for the test programs of the library's parts that include one of the headers.
-        `only`: of these, those with a test file whose path contains this."""
+        `only`: of these, those with a test file whose path contains one of these texts."""
         build = self.folder / "cmake"
         log = self.folder / "cmake.log"
         parts = [part for part in PARTS[library] if (self.root / "tests" / part).is_dir()]
@@ -192,12 +192,13 @@ class Workshop:
         runs = self._runs_of_ctest(build, places)
         found = {}
         for target, sources in targets.items():
-            tests = [source for source in sources if source.endswith("_test.cpp") and only in source]
-            if only:
+            chosen = [source for source in sources if any(text in source for text in only)]
+            tests = [source for source in chosen if source.endswith("_test.cpp")]
+            if only != [""]:
                 sources = {source: options for source, options in sources.items()
                            if source in tests or not source.endswith("_test.cpp")}
             # Two programs of the same sources differ in what the mutants do not.
-            if tests or (target in runs and any(only in source for source in sources)):
+            if tests or (target in runs and chosen):
                 found.setdefault(tuple(sorted(sources.items())), Binary(target, sources, runs.get(target, [])))
         return [binary for binary in found.values() if binary.includes_any(self.root, headers)]
 

@@ -97,9 +97,9 @@ class Trial:
         self.workshop = workshop
         self.most = arguments.most
         self.lock = threading.Lock()
-        binaries = workshop.binaries(library, {mutant.file for mutant in mutants}, arguments.tests)
+        binaries = workshop.binaries(library, {mutant.file for mutant in mutants}, arguments.tests or [""])
         if not binaries:
-            raise Trouble(f"no test file of {library}'s parts has '{arguments.tests}' in its path")
+            raise Trouble(f"no test file of {library}'s parts has one of {arguments.tests} in its path")
         if any("gtest/gtest.h" in text_of(source) for binary in binaries for source in binary.sources):
             workshop.precompile()
         report(f"building {len(binaries)} test programs with {len(mutants)} mutants")
