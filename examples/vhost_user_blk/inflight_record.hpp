@@ -140,7 +140,8 @@ class InflightRecord {
       const Descriptor& file, const vhost_user::Inflight& description) {
     // This target makes records at the start of their files.
     const std::size_t needed = bytes(description.num_queues, description.queue_size);
-    if (needed == 0 || description.mmap_size < needed) {
+    const bool is_empty = description.num_queues == 0 || description.queue_size == 0;
+    if (is_empty || description.mmap_size < needed) {
       return std::unexpected(MemoryError::empty_region);
     }
     if (description.mmap_offset != 0) return std::unexpected(MemoryError::not_mappable);

@@ -8,12 +8,15 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <iterator>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -54,6 +57,14 @@ class VhostUserBlk : public testing::Test {
     for (blkown::QueueIndex queue; queue.value != device_->tags().queue_count(); ++queue.value) {
       EXPECT_EQ(device_->tags().taken_count(queue), 0U) << "queue " << queue.value;
     }
+  }
+  [[nodiscard]] static bool held_of(HeldStore& store, std::size_t count) {
+    return store.held().size() == count;
+  }
+  /// Whether something was signalled since the last time.
+  [[nodiscard]] static bool take_signal_now(const Descriptor& fd) {
+    std::uint64_t count = 0;
+    return ::read(fd.get(), &count, sizeof(count)) > 0;
   }
   [[nodiscard]] std::uint64_t ring_errors(RingError error) const {
     return device_->counters().ring_errors.get(error);
@@ -232,7 +243,7 @@ TEST_F(VhostUserBlk, AHeadThatIsInFlightIsNoSecondRequest) {
   guest.submit(ring, head);
   guest.submit(ring, head);
   ASSERT_TRUE(soon([&] { return ring_errors(RingError::head_in_flight) == 1; }));
-  ASSERT_TRUE(soon([&] { return take_signal(ring.error); }));
+  ASSERT_TRUE(soon([&] { return take_signal_now(ring.error); }));
   EXPECT_EQ(held_.held().size(), 1U);
   // The request ends once. The other ring goes on.
   held_.complete_all();
@@ -399,7 +410,7 @@ TEST_F(VhostUserBlk, AWrongRingStopsWithATypedErrorAndHarmsNoOtherRing) {
     const std::uint64_t count = ++expected[static_cast<std::size_t>(wrong.error)];
     ASSERT_TRUE(soon([&] { return ring_errors(wrong.error) == count; }))
         << "in place of " << to_string(wrong.error);
-    ASSERT_TRUE(soon([&] { return take_signal(ring.error); }));
+    ASSERT_TRUE(soon([&] { return take_signal_now(ring.error); }));
     EXPECT_EQ(guest.used_idx(ring), 0U);
     EXPECT_EQ(guest.run(guest.rings[1], 1, Type::out, 0), value(Result::ok));
     // A ring that is set up again is served again.
@@ -520,6 +531,503 @@ TEST_F(VhostUserBlk, TakesUnsealedMemoryIfTheFrontEndIsTrusted) {
   const Connection front_end{device};
   ASSERT_TRUE(front_end.start(guest));
   EXPECT_EQ(guest.run(guest.rings[0], 0, Type::in, 0), value(Result::ok));
+}
+
+// ---- Messages
+
+TEST_F(VhostUserBlk, OffersWhatItHasAndTakesNothingElse) {
+  Device& device = start_device(memory_);
+  const Connection front_end{device};
+  const std::uint64_t features = front_end.ask(Request::get_features);
+  for (const std::uint64_t wanted :
+       {virtio::feature::version_1, virtio::feature::indirect_desc, virtio::feature::event_idx,
+        virtio::blk::feature::flush, virtio::blk::feature::mq, virtio::blk::feature::discard,
+        vhost_user::feature_protocol_features}) {
+    EXPECT_NE(features & wanted, 0U) << wanted;
+  }
+  EXPECT_EQ(front_end.ask(Request::get_queue_num), 2U);
+  ASSERT_TRUE(front_end.negotiate());
+  EXPECT_EQ(front_end.tell(Request::set_features, features | 1ULL << 34), 1U);
+  EXPECT_EQ(front_end.tell(Request::set_protocol_features, ~0ULL), 1U);
+  EXPECT_EQ(front_end.tell(Request::set_vring_enable, vhost_user::VringState{0, 2}), 1U);
+  EXPECT_EQ(front_end.tell(Request::set_vring_enable, vhost_user::VringState{2, 1}), 1U);
+  EXPECT_EQ(front_end.tell(Request::set_vring_base, vhost_user::VringState{0, 65536}), 1U);
+  EXPECT_EQ(front_end.tell(Request::set_vring_call, std::uint64_t{255 | 256}), 1U);
+  // A ring without a kick would have to be polled.
+  EXPECT_EQ(front_end.tell(Request::set_vring_kick, vhost_user::vring_no_fd), 1U);
+  EXPECT_EQ(front_end.tell(Request::set_vring_call, vhost_user::vring_no_fd), 0U);
+  EXPECT_EQ(device.counters().message_errors.get(MessageError::bad_value), 5U);
+  EXPECT_EQ(device.counters().message_errors.get(MessageError::no_such_queue), 2U);
+}
+
+TEST_F(VhostUserBlk, TheConfigurationIsReadInPartsAndNeverWritten) {
+  Device& device = start_device(memory_);
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.negotiate());
+  struct Wanted {
+    vhost_user::ConfigHeader header;
+    std::array<std::byte, 64> bytes{};
+  };
+  const auto read = [&](std::uint32_t offset, std::uint32_t size) {
+    Wanted wanted{.header = {.offset = offset, .size = size}};
+    front_end.send(Request::get_config, std::as_bytes(std::span{&wanted, 1}).first(12 + size));
+    return front_end.receive();
+  };
+  const auto whole = read(0, 60);
+  ASSERT_TRUE(whole && whole->payload.size() == 72);
+  virtio::blk::Config config;
+  std::memcpy(&config, whole->payload.data() + 12, 60);
+  EXPECT_EQ(config.capacity_sectors, disk_bytes / 512);
+  EXPECT_EQ(config.num_queues, 2U);
+  EXPECT_EQ(config.seg_max, 126U);
+  const auto part = read(34, 2);
+  ASSERT_TRUE(part && part->payload.size() == 14);
+  EXPECT_EQ(part->payload[12], std::byte{2});
+  // Behind the end: an answer without payload.
+  for (const auto [offset, size] : {std::pair{250U, 7U}, {0xFFFF'FFFFU, 2U}, {257U, 0U}}) {
+    const auto none = read(offset, size);
+    ASSERT_TRUE(none.has_value());
+    EXPECT_TRUE(none->payload.empty());
+  }
+  // The guest's driver may cause a write: it is refused, and the connection stays.
+  front_end.send_value(Request::set_config, Wanted{.header = {.offset = 32, .size = 64}});
+  EXPECT_EQ(front_end.ask(Request::get_queue_num), 2U);
+}
+
+TEST_F(VhostUserBlk, BytesThatAreNoMessageCloseTheConnectionAndNothingLeaks) {
+  Device& device = start_device(memory_);
+  using vhost_user::Header;
+  const auto raw = [](Request request, std::uint32_t flags, std::uint32_t size,
+                      std::size_t payload) {
+    const Header header{static_cast<std::uint32_t>(request), flags, size};
+    std::vector<std::byte> bytes(sizeof(header) + payload);
+    std::memcpy(bytes.data(), &header, sizeof(header));
+    return bytes;
+  };
+  struct Wrong {
+    const char* name;
+    MessageError error;
+    std::vector<std::byte> bytes;
+    std::size_t fds = 0;
+    bool hangs_up = false;
+  };
+  const Wrong wrongs[]{
+      {"version 0", MessageError::wrong_version, raw(Request::get_features, 0, 0, 0)},
+      {"version 2", MessageError::wrong_version, raw(Request::get_features, 2, 0, 0)},
+      {"a reply", MessageError::wrong_version, raw(Request::get_features, 5, 0, 0)},
+      {"longer than all messages", MessageError::wrong_size, raw(Request::set_features, 1, 400, 0)},
+      {"4 GiB", MessageError::wrong_size, raw(Request::set_mem_table, 1, 0xFFFF'FFFF, 0)},
+      {"too short", MessageError::wrong_size, raw(Request::set_features, 1, 7, 7)},
+      {"too long", MessageError::wrong_size, raw(Request::set_features, 1, 9, 9)},
+      {"payload of none", MessageError::wrong_size, raw(Request::get_features, 1, 8, 8)},
+      {"table without regions", MessageError::wrong_size, raw(Request::set_mem_table, 1, 4, 4)},
+      {"unknown request", MessageError::unknown_request, raw(Request{999}, 1, 0, 0)},
+      {"request 0", MessageError::unknown_request, raw(Request{0}, 1, 0, 0)},
+      {"kick without a descriptor", MessageError::wrong_fd_count,
+       raw(Request::set_vring_kick, 1, 8, 8)},
+      {"kick with two", MessageError::wrong_fd_count, raw(Request::set_vring_kick, 1, 8, 8), 2},
+      {"features with one", MessageError::wrong_fd_count, raw(Request::set_features, 1, 8, 8), 1},
+      {"memory of none with eight", MessageError::wrong_fd_count,
+       raw(Request::set_mem_table, 1, 8, 8), 8},
+      {"more than any message has", MessageError::wrong_fd_count,
+       raw(Request::set_mem_table, 1, 8, 8), 30},
+      {"descriptors with a wrong header", MessageError::wrong_version,
+       raw(Request::set_mem_table, 3, 8, 8), 4},
+      {"half a header", MessageError::hung_up, std::vector<std::byte>(5), 0, true},
+      {"half a payload, with descriptors", MessageError::hung_up,
+       raw(Request::set_mem_table, 1, 40, 20), 1, true},
+  };
+  const auto open_descriptors = [] {
+    const std::filesystem::directory_iterator all{"/proc/self/fd"};
+    return std::distance(all, std::filesystem::directory_iterator{});
+  };
+  const auto before = open_descriptors();
+  std::array<std::uint64_t, vhost_user::message_error_count> expected{};
+  for (const Wrong& wrong : wrongs) {
+    SCOPED_TRACE(wrong.name);
+    Connection front_end{device};
+    const std::vector<int> fds(wrong.fds, STDERR_FILENO);
+    ASSERT_TRUE(front_end.send_raw(wrong.bytes, fds));
+    if (wrong.hangs_up) front_end.hang_up();
+    if (!wrong.hangs_up) EXPECT_TRUE(front_end.is_closed());
+    const auto& errors = device.counters().message_errors;
+    const std::uint64_t count = ++expected[static_cast<std::size_t>(wrong.error)];
+    EXPECT_TRUE(soon([&] { return errors.get(wrong.error) == count; }))
+        << "in place of " << to_string(wrong.error);
+  }
+  EXPECT_TRUE(soon([&] { return open_descriptors() == before; }));
+}
+
+TEST_F(VhostUserBlk, AMessageMayArriveByteByByte) {
+  Device& device = start_device(memory_);
+  const Connection front_end{device};
+  const vhost_user::Header header{static_cast<std::uint32_t>(Request::set_features), 1, 8};
+  std::array<std::byte, 20> bytes{};
+  std::memcpy(bytes.data(), &header, sizeof(header));
+  for (const std::byte& each : bytes) ASSERT_TRUE(front_end.send_raw(std::span{&each, 1}));
+  EXPECT_EQ(front_end.ask(Request::get_queue_num), 2U);
+}
+
+TEST_F(VhostUserBlk, KicksComeFromAnEventfdOrAPipeAndFromNothingElse) {
+  Device& device = start_device(memory_);
+  Guest guest;
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest));
+  Ring& ring = guest.rings[0];
+  EXPECT_EQ(front_end.tell(Request::set_vring_kick, std::uint64_t{0}, {guest.file.get()}), 1U);
+  // Nobody serves the ring now. A pipe does as well; when it is closed, no kick can come any more.
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  const Descriptor reading{ends[0]};
+  Descriptor writing{ends[1]};
+  EXPECT_EQ(front_end.tell(Request::set_vring_kick, std::uint64_t{0}, {reading.get()}), 0U);
+  std::swap(ring.kick, writing);
+  EXPECT_EQ(guest.run(ring, 0, Type::in, 0), value(Result::ok));
+  ring.kick = Descriptor{};
+  EXPECT_TRUE(soon([&] { return ring_errors(RingError::kick_lost) == 1; }));
+  EXPECT_EQ(guest.run(guest.rings[1], 0, Type::in, 0), value(Result::ok));
+}
+
+// ---- Requests in flight
+
+TEST_F(VhostUserBlk, GetVringBaseWaitsForWhatIsInFlight) {
+  Device& device = start_device(held_);
+  Guest guest;
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest));
+  Ring& ring = guest.rings[0];
+  for (std::size_t i = 0; i != 3; ++i) {
+    guest.submit(ring, guest.chain(ring, i, Type::in, 0, 512));
+  }
+  ASSERT_TRUE(soon([&] { return held_.held().size() == 3; }));
+  front_end.send_value(Request::get_vring_base, vhost_user::VringState{0, 0});
+  // What is made available from here on is for whoever sets the ring up next.
+  EXPECT_FALSE(front_end.has_reply(30));
+  guest.submit(ring, guest.chain(ring, 3, Type::in, 0, 512));
+  held_.complete(held_.held()[2]);
+  EXPECT_FALSE(front_end.has_reply(30));
+  EXPECT_EQ(held_.held().size(), 2U);
+  held_.complete_all();
+  const auto reply = front_end.receive();
+  ASSERT_TRUE(reply.has_value());
+  EXPECT_EQ(reply->as<vhost_user::VringState>().num, 3U);
+  EXPECT_EQ(guest.used_idx(ring), 3U);
+  // A stopped ring begins again where it was.
+  ASSERT_TRUE(front_end.set_ring(ring, 3));
+  ASSERT_TRUE(soon([&] { return held_.held().size() == 1; }));
+  held_.complete_all();
+  EXPECT_TRUE(soon([&] { return guest.used_idx(ring) == 4; }));
+}
+
+TEST_F(VhostUserBlk, NewMemoryWaitsForWhatIsInFlightInTheOld) {
+  Device& device = start_device(held_);
+  Guest guest;
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest));
+  Ring& ring = guest.rings[0];
+  guest.fill(0, 0xAB, 512);
+  guest.submit(ring, guest.chain(ring, 0, Type::in, 0, 512));
+  ASSERT_TRUE(soon([&] { return held_.held().size() == 1; }));
+  std::uint64_t answer = 9;
+  std::atomic<bool> is_answered{false};
+  // The new table has the first region only: the ring is in it, the old buffer too.
+  std::vector<vhost_user::MemoryRegion> table{guest.table().front()};
+  std::thread front{[&] {
+    answer = front_end.set_memory(table, guest.file.get());
+    is_answered.store(true, std::memory_order_release);
+  }};
+  std::this_thread::sleep_for(std::chrono::milliseconds{30});
+  EXPECT_FALSE(is_answered.load(std::memory_order_acquire));
+  held_.complete_all();
+  front.join();
+  EXPECT_EQ(answer, 0U);
+  EXPECT_TRUE(guest.is_filled(0, 0, 512));
+  // The ring goes on in the new memory; memory that is not in it is not the guest's any more.
+  guest.submit(ring, guest.chain(ring, 1, Type::in, 0, 512));
+  ASSERT_TRUE(soon([&] { return held_.held().size() == 1; }));
+  held_.complete_all();
+  guest.chain(ring, 2, Type::in, 0, 512);
+  guest.describe(ring, 9, {Guest::border, 512, next_write, 10});
+  guest.submit(ring, 8);
+  EXPECT_TRUE(soon([&] { return ring_errors(RingError::not_guest_memory) == 1; }));
+  // Without any memory, the other ring cannot go on either.
+  EXPECT_EQ(front_end.set_memory({}, guest.file.get()), 0U);
+  EXPECT_EQ(ring_errors(RingError::not_guest_memory), 3U);
+}
+
+TEST_F(VhostUserBlk, AFrontEndThatGoesLeavesItsRequestsToTheStore) {
+  Device& device = start_device(held_);
+  Guest gone;
+  {
+    Connection front_end{device};
+    ASSERT_TRUE(front_end.start(gone));
+    for (Ring& ring : gone.rings) {
+      for (std::size_t i = 0; i != Guest::slots; ++i) {
+        gone.submit(ring, gone.chain(ring, i, Type::in, 0, 512));
+      }
+    }
+    ASSERT_TRUE(soon([&] { return held_.held().size() == 2 * Guest::slots; }));
+  }
+  // The next front end waits: its heads have the same numbers.
+  Guest guest;
+  const Connection front_end{device};
+  front_end.send(Request::get_features, {});
+  EXPECT_FALSE(front_end.has_reply(30));
+  const auto ids = held_.held();
+  for (std::size_t i = 1; i != ids.size(); ++i) EXPECT_TRUE(held_.complete(ids[i]));
+  EXPECT_FALSE(front_end.has_reply(30));
+  EXPECT_TRUE(held_.complete(ids[0]));
+  EXPECT_TRUE(front_end.receive().has_value());
+  ASSERT_TRUE(front_end.start(guest));
+  guest.submit(guest.rings[0], guest.chain(guest.rings[0], 0, Type::in, 0, 512));
+  ASSERT_TRUE(soon([&] { return held_.held().size() == 1; }));
+  held_.complete_all();
+  EXPECT_TRUE(guest.wait_used(guest.rings[0]).has_value());
+  // The guest that is gone was told nothing.
+  EXPECT_EQ(gone.used_idx(gone.rings[0]), 0U);
+  EXPECT_EQ(gone.result(0), 0xEE);
+  EXPECT_EQ(device.counters().dropped.get(), 2 * Guest::slots);
+}
+
+TEST_F(VhostUserBlk, AStopAnswersWhatIsInFlight) {
+  MemoryStore slow{disk_bytes, false, std::chrono::milliseconds{20}};
+  Device& device = start_device(slow);
+  Guest guest;
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest));
+  Ring& ring = guest.rings[0];
+  for (std::size_t i = 0; i != 8; ++i) {
+    guest.submit(ring, guest.chain(ring, i, Type::in, 0, 512));
+  }
+  ASSERT_TRUE(soon([&] { return device.counters().requests.get() == 8; }));
+  device.stop();
+  EXPECT_EQ(guest.used_idx(ring), 8U);
+  EXPECT_TRUE(front_end.is_closed());
+  EXPECT_EQ(device.tags().in_flight(), 0U);
+  device_.reset();
+}
+
+// ---- Reconnects
+
+/// The messages of a start with a record of requests in flight. Returns the record's file.
+[[nodiscard]] Descriptor get_record(const Connection& front_end, vhost_user::Inflight& record) {
+  front_end.send_value(Request::get_inflight_fd,
+                       vhost_user::Inflight{.num_queues = 2, .queue_size = 64});
+  auto reply = front_end.receive();
+  if (!reply || reply->fds.size() != 1) return Descriptor{};
+  record = reply->as<vhost_user::Inflight>();
+  return std::move(reply->fds[0]);
+}
+[[nodiscard]] bool start_with(const Connection& front_end, const Guest& guest,
+                              const Descriptor& file, const vhost_user::Inflight& record) {
+  if (!front_end.negotiate() ||
+      front_end.tell(Request::set_inflight_fd, record, {file.get()}) != 0 ||
+      front_end.set_memory(guest.table(), guest.file.get()) != 0) {
+    return false;
+  }
+  // QEMU does not know where a target that was killed has been, either.
+  for (const Ring& ring : guest.rings) {
+    if (!front_end.set_ring(ring, guest.used_idx(ring))) return false;
+  }
+  return true;
+}
+
+TEST_F(VhostUserBlk, TheNextTargetExecutesWhatAKilledOneHadInFlight) {
+  Guest guest;
+  Ring& ring = guest.rings[0];
+  vhost_user::Inflight record;
+  Descriptor file;
+  {
+    HeldStore store{disk_bytes};
+    Device& device = start_device(store);
+    Connection front_end{device};
+    ASSERT_TRUE(front_end.negotiate());
+    file = get_record(front_end, record);
+    ASSERT_TRUE(file.is_open());
+    ASSERT_TRUE(start_with(front_end, guest, file, record));
+    // Completed out of order: the heads 0 and 12 are left, then 4 again, as the last.
+    for (std::size_t i = 0; i != 4; ++i) {
+      guest.submit(ring, guest.chain(ring, i, Type::in, 0, 512));
+    }
+    ASSERT_TRUE(soon([&] { return held_of(store, 4); }));
+    const auto ids = store.held();
+    store.complete(ids[2]);
+    store.complete(ids[1]);
+    EXPECT_EQ(guest.wait_used(ring)->head, 8U);
+    EXPECT_EQ(guest.wait_used(ring)->head, 4U);
+    guest.submit(ring, guest.chain(ring, 1, Type::in, 0, 512));
+    ASSERT_TRUE(soon([&] { return held_of(store, 3); }));
+    // This target is as good as killed: the front end is gone before anything is answered.
+    front_end.hang_up();
+    ASSERT_TRUE(soon([&] { return device.counters().message_errors.total() == 1; }));
+    store.complete_all();
+    device_.reset();
+  }
+  Device& device = start_device(held_);
+  const Connection front_end{device};
+  // A head that nobody has popped yet comes after those.
+  guest.submit(ring, guest.chain(ring, 5, Type::in, 0, 512));
+  ASSERT_TRUE(start_with(front_end, guest, file, record));
+  ASSERT_TRUE(soon([&] { return held_of(held_, 4); }));
+  for (const std::uint64_t id : held_.held()) held_.complete(id);
+  for (const std::uint32_t head : {0U, 12U, 4U, 20U}) {
+    const auto used = guest.wait_used(ring);
+    ASSERT_TRUE(used.has_value());
+    EXPECT_EQ(used->head, head);
+  }
+  EXPECT_EQ(device.counters().resubmitted.get(), 3U);
+  EXPECT_EQ(guest.used_idx(ring), 6U);
+}
+
+/// The record of a queue, in the front end's memory.
+class RecordMemory {
+ public:
+  RecordMemory(const Descriptor& file, const vhost_user::Inflight& record)
+      : bytes_{record.mmap_size},
+        at_{mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0)} {}
+  RecordMemory(const RecordMemory&) = delete;
+  RecordMemory& operator=(const RecordMemory&) = delete;
+  ~RecordMemory() { munmap(at_, bytes_); }
+  [[nodiscard]] vhost_user::InflightQueueHeader& header() const {
+    return *static_cast<vhost_user::InflightQueueHeader*>(at_);
+  }
+  [[nodiscard]] vhost_user::InflightDescriptor& descriptor(std::size_t index) const {
+    return reinterpret_cast<vhost_user::InflightDescriptor*>(&header() + 1)[index];
+  }
+
+ private:
+  std::size_t bytes_;
+  void* at_;
+};
+
+TEST_F(VhostUserBlk, ATargetThatDiedBetweenPushAndNoteHasPushed) {
+  Device& device = start_device(memory_);
+  Guest guest;
+  Ring& ring = guest.rings[0];
+  vhost_user::Inflight record;
+  Connection first{device};
+  ASSERT_TRUE(first.negotiate());
+  const Descriptor file = get_record(first, record);
+  ASSERT_TRUE(start_with(first, guest, file, record));
+  for (std::size_t i = 0; i != 3; ++i) {
+    ASSERT_EQ(guest.run(ring, i, Type::in, 0), value(Result::ok));
+  }
+  first.hang_up();
+  // As the record is after the used ring's index was stored for head 8, the last one.
+  const RecordMemory memory{file, record};
+  EXPECT_EQ(memory.header().used_idx, 3U);
+  memory.descriptor(8).inflight = 1;
+  memory.header().used_idx = 2;
+  const Connection second{device};
+  ASSERT_TRUE(start_with(second, guest, file, record));
+  EXPECT_EQ(guest.run(ring, 2, Type::in, 0), value(Result::ok));
+  EXPECT_EQ(device.counters().resubmitted.get(), 0U);
+  EXPECT_EQ(guest.used_idx(ring), 4U);
+}
+
+TEST_F(VhostUserBlk, ARecordThatMakesNoSenseStopsTheRingAndNoOther) {
+  Device& device = start_device(memory_);
+  vhost_user::Inflight record;
+  std::uint64_t expected = 0;
+  using Change = void (*)(const RecordMemory&);
+  for (const Change change : {
+           Change{[](const RecordMemory& memory) { memory.header().version = 2; }},
+           Change{[](const RecordMemory& memory) { memory.header().desc_num = 65535; }},
+           Change{[](const RecordMemory& memory) {
+             memory.header().used_idx = 65535;
+             memory.header().last_batch_head = 64;
+           }},
+           Change{[](const RecordMemory& memory) {
+             memory.header().used_idx = 65000;
+             memory.header().last_batch_head = 3;
+             memory.descriptor(3).next = 65535;
+           }},
+       }) {
+    Guest guest;
+    Connection first{device};
+    ASSERT_TRUE(first.negotiate());
+    const Descriptor file = get_record(first, record);
+    ASSERT_TRUE(start_with(first, guest, file, record));
+    first.hang_up();
+    const RecordMemory memory{file, record};
+    change(memory);
+    const Connection second{device};
+    ASSERT_TRUE(start_with(second, guest, file, record));
+    ++expected;
+    EXPECT_TRUE(soon([&] { return ring_errors(RingError::bad_inflight_record) == expected; }));
+    EXPECT_EQ(guest.run(guest.rings[1], 0, Type::in, 0), value(Result::ok));
+  }
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.negotiate());
+  const Guest guest;
+  using vhost_user::Inflight;
+  for (const Inflight wrong :
+       {Inflight{.mmap_size = 1 << 20, .num_queues = 2},
+        Inflight{.mmap_size = 64, .num_queues = 2, .queue_size = 64},
+        Inflight{~0ULL, 0, 65535, 65535, 0}, Inflight{~0ULL, 4096, 2, 64, 0}}) {
+    EXPECT_EQ(front_end.tell(Request::set_inflight_fd, wrong, {guest.file.get()}), 1U);
+  }
+  front_end.send_value(Request::get_inflight_fd, Inflight{.num_queues = 3, .queue_size = 64});
+  EXPECT_TRUE(front_end.is_closed());
+}
+
+// ---- Notifications
+
+TEST_F(VhostUserBlk, AnEventIndexSuppressesCallsAlsoWhenTheIndicesWrap) {
+  Device& device = start_device(memory_);
+  Guest guest;
+  Ring& ring = guest.rings[0];
+  // Both rings' indices are ten before their end.
+  constexpr std::uint16_t begin = 65526;
+  ring.next_avail = ring.next_used = begin;
+  guest.put(ring.available() + 2, begin);
+  guest.put(ring.used() + 2, begin);
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.negotiate());
+  ASSERT_EQ(front_end.set_memory(guest.table(), guest.file.get()), 0U);
+  ASSERT_TRUE(front_end.set_ring(ring, begin));
+  // The driver wants to be told of the used element with index 4, behind the wrap.
+  guest.set_used_event(ring, 4);
+  ASSERT_EQ(guest.run(ring, 0, Type::in, 0), value(Result::ok));
+  ASSERT_TRUE(soon([&] { return take_signal_now(ring.call); }));  // the first push is always told
+  for (int i = 0; i != 13; ++i) ASSERT_EQ(guest.run(ring, 0, Type::in, 0), value(Result::ok));
+  std::this_thread::sleep_for(std::chrono::milliseconds{10});
+  EXPECT_FALSE(take_signal_now(ring.call));
+  EXPECT_EQ(guest.used_idx(ring), 4U);
+  ASSERT_EQ(guest.run(ring, 0, Type::in, 0), value(Result::ok));
+  EXPECT_TRUE(soon([&] { return take_signal_now(ring.call); }));
+  // The target asks for a kick at the next head.
+  const std::uint64_t avail_event = ring.used() + virtio::used::avail_event(ring.size);
+  EXPECT_TRUE(soon([&] { return guest.get<std::uint16_t>(avail_event) == ring.next_avail; }));
+}
+
+TEST_F(VhostUserBlk, WithoutTheEventIndexAFlagSuppressesCalls) {
+  Device& device = start_device(memory_);
+  Guest guest;
+  Ring& ring = guest.rings[0];
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest, virtio::feature::event_idx));
+  ASSERT_EQ(guest.run(ring, 0, Type::in, 0), value(Result::ok));
+  ASSERT_TRUE(soon([&] { return take_signal_now(ring.call); }));
+  std::this_thread::sleep_for(std::chrono::milliseconds{10});
+  static_cast<void>(take_signal_now(ring.call));
+  guest.put(ring.available(), virtio::available::flag_no_interrupt);
+  ASSERT_EQ(guest.run(ring, 0, Type::in, 0), value(Result::ok));
+  std::this_thread::sleep_for(std::chrono::milliseconds{10});
+  EXPECT_FALSE(take_signal_now(ring.call));
+  guest.put(ring.available(), std::uint16_t{0});
+  ASSERT_EQ(guest.run(ring, 0, Type::in, 0), value(Result::ok));
+  EXPECT_TRUE(soon([&] { return take_signal_now(ring.call); }));
+}
+
+TEST(VhostUserBlkEvents, AnEventIsNeededWhenTheIndexHasPassedIt) {
+  EXPECT_TRUE(virtio::needs_event(0, 1, 0));
+  EXPECT_FALSE(virtio::needs_event(1, 1, 0));
+  EXPECT_FALSE(virtio::needs_event(65535, 1, 0));
+  EXPECT_TRUE(virtio::needs_event(65535, 0, 65535));
+  EXPECT_TRUE(virtio::needs_event(65535, 5, 65530));
+  EXPECT_FALSE(virtio::needs_event(5, 5, 65530));
+  EXPECT_FALSE(virtio::needs_event(7, 3, 3));
 }
 
 }  // namespace
