@@ -167,14 +167,15 @@ class Device {
       if (!front_end_ && !is_stopping) open_next();
       has_more = false;
       serve_front_end();
-      // While a message waits, nothing new is begun. The same goes for a stop.
-      const bool is_paused = is_stopping || !front_end_ || front_end_->waits() || is_over_;
+      const bool is_paused = is_stopping || !front_end_ || is_over_;
       for (const auto& queue : queues_) {
-        if (!is_paused && queue->service()) has_more = true;
+        // While a message waits for a queue, nothing new is begun there.
+        if (!is_paused && !front_end_->pauses(*queue) && queue->service()) has_more = true;
       }
       store_.poll();
       for (const auto& queue : queues_) queue->send_call();
-      if (in_flight() == 0 && (is_stopping || is_over_ || is_waiting())) has_more = true;
+      if (front_end_ && front_end_->can_go_on()) has_more = true;
+      if (in_flight() == 0 && (is_stopping || is_over_)) has_more = true;
       if (in_flight() == 0 && is_over_) close_front_end();
     }
     for (const auto& queue : queues_) queue->send_call();
@@ -247,7 +248,6 @@ class Device {
       hang_up();
     }
   }
-  [[nodiscard]] bool is_waiting() const noexcept { return front_end_ && front_end_->waits(); }
 
   /// The front end is gone. Its requests end without an answer.
   void hang_up() {

@@ -3,9 +3,10 @@
 // FrontEnd: a connection of a front end, such as QEMU: what it negotiates, the guest's memory, and
 // the set-up of the queues.
 //
-// A message that changes the memory or a ring, and one that stops a ring, waits until nothing is in
-// flight: the store's devices have the guest's memory until then. While a message waits, the queues
-// pop nothing and the socket is not read.
+// A message that changes the memory waits until nothing is in flight, because the store's device
+// has the guest's memory until then. One that changes or stops a ring waits for the requests of
+// that ring, and no other. While a message waits, such a queue pops nothing, and the socket is not
+// read.
 //
 // A message that is not acceptable changes nothing. The front end is told if it asked to be
 // (reply_ack). Otherwise the connection is closed, because the two sides do not agree any more.
@@ -86,8 +87,14 @@ class FrontEnd {
   ~FrontEnd() = default;
 
   [[nodiscard]] int fd() const noexcept { return channel_.fd(); }
-  /// Whether a message waits for the requests in flight.
+  /// Whether a message waits for requests in flight. The socket is not read then.
   [[nodiscard]] bool waits() const noexcept { return waits_; }
+  /// Whether the queue pops nothing, because a message waits for its requests.
+  [[nodiscard]] bool pauses(const Queue& queue) const noexcept {
+    return waits_ && (awaited_ == nullptr || awaited_ == &queue);
+  }
+  /// Whether what the message has waited for has ended.
+  [[nodiscard]] bool can_go_on() const noexcept { return waits_ && awaited_in_flight() == 0; }
 
   /// Handles messages that are there.
   /// Errors: the reason why the connection is over.
@@ -99,7 +106,7 @@ class FrontEnd {
       if (!*is_there) return {};
       auto message = channel_.parse();
       if (!message) return std::unexpected(message.error());
-      waits_ = needs_idle_queues(message->request) && in_flight() != 0;
+      waits_ = needs_idle_queue(*message) && awaited_in_flight() != 0;
       if (waits_) return {};
       const auto done = handle(*message);
       if (const auto told = acknowledge(*message, done); !told) return told;
@@ -116,25 +123,30 @@ class FrontEnd {
 
   [[nodiscard]] static Done refuse(Error error) { return std::unexpected(error); }
 
-  [[nodiscard]] std::uint64_t in_flight() const noexcept {
+  /// The requests in flight of the queue that a message waits for, or of all.
+  [[nodiscard]] std::uint64_t awaited_in_flight() const noexcept {
+    if (awaited_ != nullptr) return awaited_->in_flight();
     std::uint64_t sum = 0;
     for (const auto& queue : queues_) sum += queue->in_flight();
     return sum;
   }
 
-  /// Whether the message changes what requests in flight use, or promises that there are none.
-  [[nodiscard]] static bool needs_idle_queues(Request request) noexcept {
-    switch (request) {
+  /// Whether the message changes what requests in flight use, or promises that there are none. Sets
+  /// the queue that it is about; null: all.
+  [[nodiscard]] bool needs_idle_queue(const Message& message) noexcept {
+    awaited_ = nullptr;
+    switch (message.request) {
       case Request::set_features:
       case Request::set_mem_table:
-      case Request::set_vring_num:
-      case Request::set_vring_addr:
-      case Request::set_vring_base:
-      case Request::get_vring_base:
       case Request::set_inflight_fd:
       case Request::reset_device: return true;
+      case Request::set_vring_num:
+      case Request::set_vring_base:
+      case Request::get_vring_base: awaited_ = queue_at(message.state.index); break;
+      case Request::set_vring_addr: awaited_ = queue_at(message.address.index); break;
       default: return false;
     }
+    return awaited_ != nullptr;
   }
 
   /// Whether the message has an answer of its own.
@@ -315,6 +327,7 @@ class FrontEnd {
     Queue* const queue = queue_at(message.queue_of_fd());
     if (queue == nullptr) return refuse(Error::no_such_queue);
     Descriptor fd = channel_.fds().empty() ? Descriptor{} : std::move(channel_.fds().front());
+    if (fd.is_open() && !is_signal(fd)) return refuse(Error::bad_value);
     if (message.request == Request::set_vring_call) {
       queue->set_call(std::move(fd));
     } else if (message.request == Request::set_vring_err) {
@@ -335,6 +348,7 @@ class FrontEnd {
   InflightRecord record_;
   std::uint64_t protocol_features_ = 0;
   bool waits_ = false;
+  const Queue* awaited_ = nullptr;  // by the message, if it waits. Null: all queues
 };
 
 }  // namespace vhost_user_blk

@@ -6,6 +6,7 @@
 #define VHOST_USER_BLK_SIGNAL_HPP
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -18,7 +19,16 @@ namespace vhost_user_blk {
 
 using storage::Descriptor;
 
-/// Makes reads and writes return at once. The other side may have sent a descriptor of any kind.
+/// Whether the descriptor is an eventfd or a pipe. The other side may have sent one of any kind:
+/// with the other end of its own connection in this process, the connection would never be closed.
+[[nodiscard]] inline bool is_signal(const Descriptor& fd) noexcept {
+  struct stat status{};
+  if (fstat(fd.get(), &status) != 0) return false;
+  // An eventfd has an inode without a type.
+  return S_ISFIFO(status.st_mode) || (status.st_mode & S_IFMT) == 0;
+}
+
+/// Makes reads and writes return at once.
 inline void make_nonblocking(const Descriptor& fd) noexcept {
   fcntl(fd.get(), F_SETFL, fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
 }

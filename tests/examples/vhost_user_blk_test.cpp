@@ -52,6 +52,8 @@ class VhostUserBlk : public testing::Test {
   }
   void TearDown() override {
     if (!device_) return;
+    // What a failed test has left.
+    if (HasFailure()) held_.complete_all();
     device_->stop();
     EXPECT_EQ(device_->tags().in_flight(), 0U);
     for (blkown::QueueIndex queue; queue.value != device_->tags().queue_count(); ++queue.value) {
@@ -594,56 +596,58 @@ TEST_F(VhostUserBlk, TheConfigurationIsReadInPartsAndNeverWritten) {
   EXPECT_EQ(front_end.ask(Request::get_queue_num), 2U);
 }
 
+/// Bytes that are no message, with descriptors.
+struct WrongMessage {
+  const char* name;
+  MessageError error;
+  std::vector<std::byte> bytes;
+  std::size_t fds = 0;
+  bool hangs_up = false;
+};
+[[nodiscard]] std::vector<std::byte> raw(Request request, std::uint32_t flags, std::uint32_t size,
+                                         std::size_t payload) {
+  const vhost_user::Header header{static_cast<std::uint32_t>(request), flags, size};
+  std::vector<std::byte> bytes(sizeof(header) + payload);
+  std::memcpy(bytes.data(), &header, sizeof(header));
+  return bytes;
+}
+const WrongMessage wrong_messages[]{
+    {"version 0", MessageError::wrong_version, raw(Request::get_features, 0, 0, 0)},
+    {"version 2", MessageError::wrong_version, raw(Request::get_features, 2, 0, 0)},
+    {"a reply", MessageError::wrong_version, raw(Request::get_features, 5, 0, 0)},
+    {"longer than all messages", MessageError::wrong_size, raw(Request::set_features, 1, 400, 0)},
+    {"4 GiB", MessageError::wrong_size, raw(Request::set_mem_table, 1, 0xFFFF'FFFF, 0)},
+    {"too short", MessageError::wrong_size, raw(Request::set_features, 1, 7, 7)},
+    {"too long", MessageError::wrong_size, raw(Request::set_features, 1, 9, 9)},
+    {"payload of none", MessageError::wrong_size, raw(Request::get_features, 1, 8, 8)},
+    {"table without regions", MessageError::wrong_size, raw(Request::set_mem_table, 1, 4, 4)},
+    {"unknown request", MessageError::unknown_request, raw(Request{999}, 1, 0, 0)},
+    {"request 0", MessageError::unknown_request, raw(Request{0}, 1, 0, 0)},
+    {"kick without a descriptor", MessageError::wrong_fd_count,
+     raw(Request::set_vring_kick, 1, 8, 8)},
+    {"kick with two", MessageError::wrong_fd_count, raw(Request::set_vring_kick, 1, 8, 8), 2},
+    {"features with one", MessageError::wrong_fd_count, raw(Request::set_features, 1, 8, 8), 1},
+    {"memory of none with eight", MessageError::wrong_fd_count,
+     raw(Request::set_mem_table, 1, 8, 8), 8},
+    {"more than any message has", MessageError::wrong_fd_count,
+     raw(Request::set_mem_table, 1, 8, 8), 30},
+    {"descriptors with a wrong header", MessageError::wrong_version,
+     raw(Request::set_mem_table, 3, 8, 8), 4},
+    {"half a header", MessageError::hung_up, std::vector<std::byte>(5), 0, true},
+    {"half a payload, with descriptors", MessageError::hung_up,
+     raw(Request::set_mem_table, 1, 40, 20), 1, true},
+};
+
+[[nodiscard]] std::ptrdiff_t open_descriptors() {
+  return std::distance(std::filesystem::directory_iterator{"/proc/self/fd"},
+                       std::filesystem::directory_iterator{});
+}
+
 TEST_F(VhostUserBlk, BytesThatAreNoMessageCloseTheConnectionAndNothingLeaks) {
   Device& device = start_device(memory_);
-  using vhost_user::Header;
-  const auto raw = [](Request request, std::uint32_t flags, std::uint32_t size,
-                      std::size_t payload) {
-    const Header header{static_cast<std::uint32_t>(request), flags, size};
-    std::vector<std::byte> bytes(sizeof(header) + payload);
-    std::memcpy(bytes.data(), &header, sizeof(header));
-    return bytes;
-  };
-  struct Wrong {
-    const char* name;
-    MessageError error;
-    std::vector<std::byte> bytes;
-    std::size_t fds = 0;
-    bool hangs_up = false;
-  };
-  const Wrong wrongs[]{
-      {"version 0", MessageError::wrong_version, raw(Request::get_features, 0, 0, 0)},
-      {"version 2", MessageError::wrong_version, raw(Request::get_features, 2, 0, 0)},
-      {"a reply", MessageError::wrong_version, raw(Request::get_features, 5, 0, 0)},
-      {"longer than all messages", MessageError::wrong_size, raw(Request::set_features, 1, 400, 0)},
-      {"4 GiB", MessageError::wrong_size, raw(Request::set_mem_table, 1, 0xFFFF'FFFF, 0)},
-      {"too short", MessageError::wrong_size, raw(Request::set_features, 1, 7, 7)},
-      {"too long", MessageError::wrong_size, raw(Request::set_features, 1, 9, 9)},
-      {"payload of none", MessageError::wrong_size, raw(Request::get_features, 1, 8, 8)},
-      {"table without regions", MessageError::wrong_size, raw(Request::set_mem_table, 1, 4, 4)},
-      {"unknown request", MessageError::unknown_request, raw(Request{999}, 1, 0, 0)},
-      {"request 0", MessageError::unknown_request, raw(Request{0}, 1, 0, 0)},
-      {"kick without a descriptor", MessageError::wrong_fd_count,
-       raw(Request::set_vring_kick, 1, 8, 8)},
-      {"kick with two", MessageError::wrong_fd_count, raw(Request::set_vring_kick, 1, 8, 8), 2},
-      {"features with one", MessageError::wrong_fd_count, raw(Request::set_features, 1, 8, 8), 1},
-      {"memory of none with eight", MessageError::wrong_fd_count,
-       raw(Request::set_mem_table, 1, 8, 8), 8},
-      {"more than any message has", MessageError::wrong_fd_count,
-       raw(Request::set_mem_table, 1, 8, 8), 30},
-      {"descriptors with a wrong header", MessageError::wrong_version,
-       raw(Request::set_mem_table, 3, 8, 8), 4},
-      {"half a header", MessageError::hung_up, std::vector<std::byte>(5), 0, true},
-      {"half a payload, with descriptors", MessageError::hung_up,
-       raw(Request::set_mem_table, 1, 40, 20), 1, true},
-  };
-  const auto open_descriptors = [] {
-    const std::filesystem::directory_iterator all{"/proc/self/fd"};
-    return std::distance(all, std::filesystem::directory_iterator{});
-  };
   const auto before = open_descriptors();
   std::array<std::uint64_t, vhost_user::message_error_count> expected{};
-  for (const Wrong& wrong : wrongs) {
+  for (const WrongMessage& wrong : wrong_messages) {
     SCOPED_TRACE(wrong.name);
     Connection front_end{device};
     const std::vector<int> fds(wrong.fds, STDERR_FILENO);
@@ -675,7 +679,12 @@ TEST_F(VhostUserBlk, KicksComeFromAnEventfdOrAPipeAndFromNothingElse) {
   ASSERT_TRUE(front_end.start(guest));
   Ring& ring = guest.rings[0];
   EXPECT_EQ(front_end.tell(Request::set_vring_kick, std::uint64_t{0}, {guest.file.get()}), 1U);
-  // Nobody serves the ring now. A pipe does as well; when it is closed, no kick can come any more.
+  // With the other end of its connection, the target would never see the connection closed.
+  for (const Request request :
+       {Request::set_vring_kick, Request::set_vring_call, Request::set_vring_err}) {
+    EXPECT_EQ(front_end.tell(request, std::uint64_t{0}, {front_end.fd()}), 1U);
+  }
+  // A pipe does as well. When it is closed, no kick can come any more.
   int ends[2];
   ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
   const Descriptor reading{ends[0]};
@@ -717,6 +726,31 @@ TEST_F(VhostUserBlk, GetVringBaseWaitsForWhatIsInFlight) {
   ASSERT_TRUE(soon([&] { return held_.held().size() == 1; }));
   held_.complete_all();
   EXPECT_TRUE(soon([&] { return guest.used_idx(ring) == 4; }));
+}
+
+TEST_F(VhostUserBlk, AMessageToOneRingWaitsForNoOther) {
+  Device& device = start_device(held_);
+  Guest guest;
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest));
+  Ring& busy = guest.rings[0];
+  Ring& other = guest.rings[1];
+  guest.submit(busy, guest.chain(busy, 0, Type::in, 0, 512));
+  ASSERT_TRUE(soon([&] { return held_of(held_, 1); }));
+  const std::uint64_t stuck = held_.held()[0];
+  front_end.send_value(Request::get_vring_base, vhost_user::VringState{1, 0});
+  EXPECT_TRUE(front_end.receive().has_value());
+  EXPECT_TRUE(front_end.set_ring(other));
+  // While the busy ring is being stopped, the other one goes on.
+  front_end.send_value(Request::get_vring_base, vhost_user::VringState{0, 0});
+  EXPECT_FALSE(front_end.has_reply(20));
+  guest.submit(other, guest.chain(other, 1, Type::in, 0, 512));
+  EXPECT_TRUE(soon([&] { return held_of(held_, 2); }));
+  held_.complete(held_.held()[1]);
+  EXPECT_TRUE(guest.wait_used(other).has_value());
+  EXPECT_FALSE(front_end.has_reply());
+  held_.complete(stuck);
+  EXPECT_TRUE(front_end.receive().has_value());
 }
 
 TEST_F(VhostUserBlk, NewMemoryWaitsForWhatIsInFlightInTheOld) {

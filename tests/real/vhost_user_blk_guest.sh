@@ -1,0 +1,76 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSL-1.0
+# Runs in the guest of tools_guest.py: Linux's virtio_blk on the target of examples/vhost_user_blk. Prints
+# a line for each scenario, and a last one with their number. The disks:
+#   vdb  a file, two queues
+#   vdc  a file that takes 100 ms for each request
+#   vdd  memory that takes two seconds
+cd /tmp || exit 1
+failures=0
+failures_before=0
+scenarios=0
+
+# check TEXT COMMAND...: the command succeeds, or the scenario has failed.
+check() {
+  text=$1
+  shift
+  "$@" >check.out 2>&1 && return 0
+  failures=$((failures + 1))
+  echo "not so: $text: $*"
+  sed 's/^/  /' check.out | tail -n 30
+}
+# scenario NAME: the end of a scenario.
+scenario() {
+  scenarios=$((scenarios + 1))
+  if [ "$failures" -eq "$failures_before" ]; then echo "ok $1"; else echo "FAILED $1"; fi
+  failures_before=$failures
+}
+verify() {
+  /bin/fio --name=verify --rw=randrw --direct=1 --verify=crc32c --verify_fatal=1 --output-format=terse \
+    "$@"
+}
+# read_late: eight reads of the late disk at a time, in the background. Waits until they are in flight.
+read_late() {
+  for i in 1 2 3 4 5 6 7 8; do
+    dd if=/dev/vdd of=/dev/null bs=4k count=1 skip=$i iflag=direct 2>/dev/null &
+  done
+  left=100
+  until [ "$(cut -c1-8 /sys/block/vdd/inflight | tr -d ' ')" = 8 ]; do
+    [ "$left" -gt 0 ] || return 1
+    left=$((left - 1))
+    sleep 0.05
+  done
+}
+
+mkdir mnt
+check "two queues" [ -d /sys/block/vdb/mq/1 ]
+check "mke2fs" /bin/mke2fs -q -t ext4 /dev/vdb
+check "mount" mount -t ext4 -o discard /dev/vdb mnt
+check "fio" verify --directory=mnt --bsrange=4k-64k --size=4m --ioengine=psync --numjobs=2 --end_fsync=1
+check "copy" cp /bin/e2fsck mnt/e2fsck
+check "umount" umount mnt
+check "mount again" mount -t ext4 /dev/vdb mnt
+check "compare" cmp /bin/e2fsck mnt/e2fsck
+check "umount again" umount mnt
+check "e2fsck" /bin/e2fsck -fn /dev/vdb
+scenario "ext4, files and fio with verify, discard"
+
+echo "kill the target"
+check "fio" verify --filename=/dev/vdc --bs=4k --size=1m --ioengine=libaio --iodepth=16
+scenario "the target killed three times with requests in flight, fio with verify"
+
+device=$(readlink /sys/block/vdd/device)
+device=${device##*/}
+check "reads in flight" read_late
+echo "$device" >/sys/bus/virtio/drivers/virtio_blk/unbind
+wait
+check "the disk is gone" [ ! -e /sys/block/vdd ]
+echo "$device" >/sys/bus/virtio/drivers/virtio_blk/bind
+check "a read after that" dd if=/dev/vdd of=/dev/null bs=4k count=1 iflag=direct
+scenario "the driver unbound with eight reads in flight, and bound again"
+
+# The machine ends with reads in flight.
+check "reads in flight" read_late
+scenario "the machine switched off with eight reads in flight"
+echo "$scenarios scenarios, $failures failed"
+[ "$failures" -eq 0 ]
