@@ -47,7 +47,7 @@ expect "the report" "$here/check_junit.py" report.xml "$ran" 1 0
 expect "the seeds that failed" grep -qx "1 of $ran runs failed: seed $seed" out
 
 # The seed is tried first, whatever the other seeds are, and fails for the same reason.
-finding=$(grep -o 'event [0-9]*: [^(]*' out | head -1)
+finding=$(grep -o 'event [0-9]*, in [^(]*' out | head -1)
 run 1 --driver "$broken" --seeds 300 --first-seed 5000 --failed-seeds seeds
 expect "the same finding first" grep -q "^seed $seed, $finding" out
 expect "one run" grep -qx "1 of 1 runs failed: seed $seed" out
@@ -61,7 +61,7 @@ expect "the report" "$here/check_junit.py" report.xml 6 "${failed:-0}" 0
 # The command that a report names gives the same finding, with the options of the run.
 run 1 --driver "$broken" --seeds 300 --queues 3 --depth 6 --sizes 4096:1 --cache on
 replay=$(sed -n 's/^replay: [^ ]* //p' out)
-finding=$(grep -o 'event [0-9]*: [^(]*' out | head -1)
+finding=$(grep -o 'event [0-9]*, in [^(]*' out | head -1)
 expect "the options" grep -q -- '--queues 3 --depth 6 --cache on --sizes 4096:1' <<<"$replay"
 # shellcheck disable=SC2086
 run 1 $replay

@@ -5,9 +5,13 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/wait.h>
+#include <unistd.h>
 #include <array>
+#include <blkown/blkown.hpp>
 #include <blkown/sim/harness/core_world.hpp>
 #include <blkown/sim/kit.hpp>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -315,22 +319,111 @@ TEST(Kit, PrintsTheRequestAndTheReplayCommandOfABrokenDriver) {
   const Printed printed = kit_of_hasty({"--seeds", "5", "--ios", "500"});
   EXPECT_EQ(printed.code, 1);
   EXPECT_EQ(printed.text.find("seed 0, event "), 0U) << printed.text;
-  EXPECT_NE(printed.text.find(": an I/O has ended while its memory is mapped"), std::string::npos);
-  EXPECT_NE(printed.text.find("\n  event "), std::string::npos) << "its latest transitions";
+  EXPECT_NE(printed.text.find(": an I/O has ended while its memory is mapped\n  request: queue "),
+            std::string::npos)
+      << printed.text;
+  EXPECT_NE(printed.text.find("\n  fault: l"), std::string::npos) << "lost or late";
+  EXPECT_NE(printed.text.find("\nhistory of queue "), std::string::npos);
+  EXPECT_NE(printed.text.find("timeout hook: 2"), std::string::npos) << "its latest transition";
   const std::string replay = "replay: the_program --seeds 1 --first-seed 0 --ios 500\n";
   EXPECT_NE(printed.text.find(replay), std::string::npos) << printed.text;
   EXPECT_EQ(kit_of_hasty({"--seeds", "1", "--first-seed", "0", "--ios", "500"}).text, printed.text);
 }
 
-TEST(Kit, TheShortestScriptReproducesTheFailure) {
+TEST(Kit, TheShortestRunReproducesTheFinding) {
+  testing::internal::CaptureStderr();
   const Printed printed = kit_of_hasty({"--seeds", "1", "--ios", "200", "--shrink"});
-  const std::string before = "shortest: the_program --seeds 1 --first-seed 0 --ios 200 --script ";
-  ASSERT_EQ(printed.text.find(before), 0U) << printed.text;
-  const std::string script =
-      printed.text.substr(before.size(), printed.text.find('\n') - before.size());
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("shrink: seed 0: 1 faults, "),
+            std::string::npos);
+  EXPECT_EQ(printed.code, 1);
+  const std::string before = "\nshortest: the_program --seeds 1 --first-seed 0 --ios ";
+  const std::size_t shortest = printed.text.find(before);
+  ASSERT_NE(shortest, std::string::npos) << printed.text;
+  const std::string words = printed.text.substr(shortest + before.size());
+  const std::string ios = words.substr(0, words.find(' '));
+  const std::string option = " --script ";
+  const std::size_t begin = words.find(option) + option.size();
+  const std::string script = words.substr(begin, words.find('\n') - begin);
   EXPECT_EQ(script.find(','), std::string::npos) << "one fault is enough";
-  EXPECT_EQ(kit_of_hasty({"--ios", "200", "--script", script}).code, 1);
-  EXPECT_EQ(kit_of_hasty({"--ios", "200", "--seeds", "1", "--script", "none"}).code, 0);
+  const Printed again = kit_of_hasty({"--seeds", "1", "--ios", ios, "--script", script});
+  EXPECT_EQ(again.code, 1);
+  EXPECT_NE(printed.text.find("\n" + again.text), std::string::npos) << "the second report";
+  EXPECT_EQ(kit_of_hasty({"--ios", ios, "--seeds", "1", "--script", "none"}).code, 0);
+}
+
+// --- crashes and early findings
+// -------------------------------------------------------------------
+
+/// A driver with a mistake that ends the process in its first interrupt.
+template <int Mistake>
+class Crashing : public RingDriver {
+ public:
+  using RingDriver::RingDriver;
+
+ private:
+  void complete(blkown::QueueIndex queue, const blkown::nvme::CompletionEntry& entry) override {
+    if (Mistake == SIGABRT) std::abort();
+    if (Mistake == SIGFPE) std::raise(SIGFPE);
+    // An accepted completion that nobody sent, then a violation.
+    static_cast<void>(host_.tag_to_rq(queue, entry.command_id));
+    auto claim = host_.claim(queue, entry.command_id);
+    if (claim.has_value()) blkown::Claim<R>::from_raw(std::move(*claim).into_raw()).end_ok();
+    blkown::detail::violate(blkown::Violation::not_claimed, "a later operation",
+                            blkown::Place::current());
+  }
+};
+
+/// What the kit prints of the driver in a process that ends.
+template <int Mistake>
+void run_crashing() {
+  char name[] = "the_program";
+  char* words[] = {name, nullptr};
+  std::exit(sim::nvme_main<RingDriver>(1, words, [](sim::NvmeHost<RingDriver>& host) {
+    return std::make_unique<Crashing<Mistake>>(host);
+  }));
+}
+/// The output of a process that calls `run`.
+std::string output_of(void (*run)()) {
+  std::fflush(nullptr);
+  int ends[2];
+  if (pipe(ends) != 0) return {};
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(ends[1], STDOUT_FILENO);
+    run();
+  }
+  close(ends[1]);
+  std::string text;
+  std::array<char, 256> part{};
+  while (true) {
+    const ssize_t length = read(ends[0], part.data(), part.size());
+    if (length <= 0) break;
+    text.append(part.data(), static_cast<std::size_t>(length));
+  }
+  close(ends[0]);
+  waitpid(child, nullptr, 0);
+  return text;
+}
+
+TEST(Kit, ReportsADriverThatCrashes) {
+  const std::string aborted = output_of(&run_crashing<SIGABRT>);
+  EXPECT_EQ(aborted.find("seed 0, event "), 0U) << aborted;
+  EXPECT_NE(aborted.find(", in interrupt of queue "), std::string::npos) << aborted;
+  EXPECT_NE(aborted.find(": the driver has aborted (SIGABRT)\n"), std::string::npos) << aborted;
+  EXPECT_NE(aborted.find("\nreplay: the_program --seeds 1 --first-seed 0"), std::string::npos);
+  const std::string other = output_of(&run_crashing<SIGFPE>);
+  EXPECT_NE(other.find(": a signal has ended the driver\n"), std::string::npos) << other;
+}
+
+// Goal: what is broken first is the finding, and a later violation only a further line.
+TEST(Kit, ALaterViolationDoesNotHideAnEarlierFinding) {
+  const std::string text = output_of(&run_crashing<0>);
+  EXPECT_EQ(text.find("seed 0, event "), 0U) << text;
+  const std::size_t first = text.find("the driver accepted a completion of an I/O that the device");
+  ASSERT_NE(first, std::string::npos) << text;
+  EXPECT_LT(first, text.find('\n')) << text;
+  EXPECT_NE(text.find("\n  then, in interrupt of queue "), std::string::npos) << text;
+  EXPECT_NE(text.find("a later operation"), std::string::npos) << text;
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <blkown/sim/device/fault_plan.hpp>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -167,6 +168,31 @@ TEST(FaultPlan, TheChoiceOfAStrikeIsIndependentOfOthers) {
   ASSERT_TRUE(other_seed.strikes(FaultKind::forged));
   EXPECT_NE(other_seed.choice(), one.choice());
   EXPECT_EQ(FaultPlan{}.choice(), 0U);
+}
+
+// Goal: a report can name the command at which a fault struck.
+TEST(FaultPlan, TellsTheSinkOfEachStrikeAndItsTarget) {
+  struct Told {
+    FaultStrike strike;
+    std::optional<blkown::sim::FaultTarget> target;
+  };
+  std::vector<Told> told;
+  FaultPlan plan{7, std::vector<FaultStrike>{{FaultKind::lost, 1}, {FaultKind::late, 0}}};
+  plan.set_sink({[](void* argument, const FaultStrike& strike,
+                    const std::optional<blkown::sim::FaultTarget>& target) {
+                   static_cast<std::vector<Told>*>(argument)->push_back({strike, target});
+                 },
+                 &told});
+  EXPECT_TRUE(plan.strikes(FaultKind::late));
+  EXPECT_FALSE(plan.strikes(FaultKind::lost));
+  plan.set_target(blkown::sim::FaultTarget{.queue = 2, .cookie = 0x1003});
+  EXPECT_TRUE(plan.strikes(FaultKind::lost));
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(told[0].strike, (FaultStrike{FaultKind::late, 0}));
+  EXPECT_FALSE(told[0].target.has_value());
+  EXPECT_EQ(told[1].strike, (FaultStrike{FaultKind::lost, 1}));
+  EXPECT_EQ(told[1].target->queue, 2U);
+  EXPECT_EQ(told[1].target->cookie, 0x1003U);
 }
 
 TEST(FaultPlan, EachKindHasItsName) {

@@ -294,9 +294,8 @@ TEST_F(InvariantCheckerTest, FindsARefusedAccess) {
   EXPECT_FALSE(iommu_.read(0x3000, {&byte, 1}, access(true)));
   EXPECT_EQ(found(), "") << "the access was forbidden";
   EXPECT_FALSE(iommu_.write(0x3000, {&byte, 1}, access(false)));
-  EXPECT_EQ(found(),
-            "the IOMMU refused an access of a correct device: unmapped, from_device,"
-            " cookie 18");
+  EXPECT_EQ(found(), "the IOMMU refused an access of a correct device: unmapped, from_device");
+  EXPECT_EQ(check_.finding().cookie, 18U);
   EXPECT_FALSE(check_.finding().has_request);
 }
 
@@ -345,9 +344,8 @@ TEST_F(InvariantCheckerTest, WritesTheTransitionsOfEachRequestIntoTheHistory) {
   history_.print(file, blkown::QueueIndex{1}, Tag{3}, 12);
   std::fclose(file);
   const std::string generation = std::to_string(cookie.generation.value);
-  EXPECT_EQ(text, "  event 1 at 5 us, submit: queue 1, tag 3: free -> 1, generation " + generation +
-                      "\n  event 3 at 7 us, interrupt: queue 1, tag 3: 1, generation " +
-                      generation + " -> free\n");
+  EXPECT_EQ(text, "  event 1 at 5 us, submit: free -> 1, generation " + generation +
+                      "\n  event 3 at 7 us, interrupt: 1, generation " + generation + " -> free\n");
   std::free(text);
 }
 

@@ -104,6 +104,49 @@ TEST(NvmeOracle, CountsEntriesThatWereNotLookedUpOnce) {
   EXPECT_EQ(judged.unaccounted(), 2U) << "no such entry was posted";
 }
 
+// Goal: the report says what the driver has done with an entry.
+TEST(NvmeOracle, SaysWhatBecameOfTheFirstUnaccountedEntry) {
+  const auto account = [](JudgedBench& judged) {
+    for (std::uint64_t i = 0; i != commands_before; ++i) {
+      EXPECT_EQ(judged.note(0, true, 0), LookupTruth::fits) << "the commands of the bench's start";
+    }
+  };
+  {
+    JudgedBench judged;
+    account(judged);
+    judged.seen_of(judged.bench.write(0x11));
+    EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+    EXPECT_EQ(judged.oracle.first_unaccounted().what,
+              "was looked up, but the completion queue's doorbell was not rung for the entry");
+    judged.bench.acknowledge();
+    EXPECT_EQ(judged.note(0x11, true), LookupTruth::wrong_claim);
+    const auto open = judged.oracle.first_unaccounted();
+    EXPECT_EQ(open.what, "was looked up twice");
+    EXPECT_EQ(open.cookie, 0x11U);
+    EXPECT_EQ(open.queue, 1U);
+  }
+  {
+    JudgedBench judged;
+    account(judged);
+    EXPECT_EQ(judged.bench.carry_out(judged.bench.write(0x11)).size(), 1U);
+    EXPECT_EQ(judged.oracle.first_unaccounted().what, "was taken, and was not looked up");
+    EXPECT_EQ(judged.note(0x12, false), LookupTruth::fits);
+    EXPECT_EQ(judged.oracle.first_unaccounted().what, "was looked up with another cookie, 0x12");
+    EXPECT_EQ(judged.oracle.first_unaccounted().cookie, 0x11U);
+  }
+  {
+    JudgedBench judged;
+    account(judged);
+    EXPECT_EQ(judged.bench.carry_out(judged.bench.write(0x11)).size(), 1U);
+    EXPECT_EQ(judged.note(0x11, false, 2), LookupTruth::fits);
+    EXPECT_EQ(judged.oracle.first_unaccounted().what, "was looked up on queue 1");
+  }
+  JudgedBench judged;
+  account(judged);
+  EXPECT_EQ(judged.note(0x12, false), LookupTruth::fits);
+  EXPECT_EQ(judged.oracle.first_unaccounted().what, "was looked up, but no entry had that cookie");
+}
+
 // Goal: a driver that has no queue any more may drop what is false, and nothing else.
 TEST(NvmeOracle, KnowsWhetherAGenuineEntryWasTakenWithoutALookup) {
   JudgedBench judged{{{FaultKind::duplicate, commands_before}}};

@@ -2,20 +2,29 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
 #include <algorithm>
+#include <blkown/sim/harness/child_run.hpp>
 #include <blkown/sim/harness/shrink.hpp>
+#include <blkown/sim/harness/world_config.hpp>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 #include <vector>
 
 namespace {
 
-using blkown::sim::fails_in_child;
+namespace sim = blkown::sim;
+using blkown::sim::ChildFinding;
 using blkown::sim::FaultKind;
 using blkown::sim::FaultStrike;
+using blkown::sim::find_in_child;
 using blkown::sim::shrink;
+using blkown::sim::Shrinker;
+using blkown::sim::WorldConfig;
 using Script = std::vector<FaultStrike>;
 
 /// A script of one kind, with the opportunities 0 to count - 1.
@@ -87,32 +96,132 @@ TEST(Shrink, TriesOnlyShorterScripts) {
 
 // --- child process -------------------------------------------------------------------------------
 
-TEST(FailsInChild, SaysWhetherTheRunFailed) {
-  EXPECT_FALSE(fails_in_child([] { return true; }));
-  EXPECT_TRUE(fails_in_child([] { return false; }));
+/// Sets the finding of a child, as a world does that has one.
+bool leave_finding(std::string_view what, std::uint64_t event = 7, const Script& strikes = {}) {
+  sim::detail::child_result->set(what, event, strikes);
+  return false;
 }
 
-TEST(FailsInChild, SurvivesAnyEndOfTheRun) {
-  EXPECT_TRUE(fails_in_child([]() -> bool { std::_Exit(3); }));
-  EXPECT_TRUE(fails_in_child([]() -> bool {
+TEST(FindInChild, ReturnsTheFindingWithoutItsNumbers) {
+  EXPECT_EQ(find_in_child(9, false, [] { return true; }).key, "");
+  const ChildFinding found = find_in_child(
+      9, false, [] { return leave_finding("the count is 13 and should be 2", 7, script_of(3)); });
+  EXPECT_EQ(found.key, "the count is # and should be #");
+  EXPECT_EQ(found.event, 7U);
+  EXPECT_EQ(found.strikes, script_of(3));
+}
+
+TEST(FindInChild, SurvivesAnyEndOfTheRun) {
+  EXPECT_EQ(find_in_child(9, false, []() -> bool { std::_Exit(3); }).key,
+            "the process ended with 3");
+  EXPECT_EQ(find_in_child(9, false,
+                          []() -> bool {
+                            leave_finding("a finding");
+                            std::_Exit(1);
+                          })
+                .key,
+            "a finding");
+  const auto aborts = []() -> bool {
     std::signal(SIGABRT, SIG_DFL);
     std::abort();
-  }));
+  };
+  EXPECT_EQ(find_in_child(9, false, aborts).key, "the process ended with signal 6");
 }
 
-TEST(FailsInChild, DiscardsTheOutputAndChangesNothingInTheParent) {
+TEST(FindInChild, EndsARunThatHangs) {
+  const ChildFinding found = find_in_child(1, false, []() -> bool {
+    while (true) usleep(10'000);
+  });
+  EXPECT_EQ(found.key, "");
+}
+
+TEST(FindInChild, DiscardsTheOutputAndChangesNothingInTheParent) {
   int changed = 0;
   testing::internal::CaptureStdout();
   std::printf("before ");
-  EXPECT_TRUE(fails_in_child([&] {
-    changed = 1;
-    std::printf("within");
-    std::fflush(stdout);
-    return false;
-  }));
+  EXPECT_EQ(find_in_child(9, false,
+                          [&] {
+                            changed = 1;
+                            std::printf("within");
+                            std::fflush(stdout);
+                            return leave_finding("a finding");
+                          })
+                .key,
+            "a finding");
+  static_cast<void>(find_in_child(9, true, [] { return std::printf("printed ") > 0; }));
   std::printf("after");
-  EXPECT_EQ(testing::internal::GetCapturedStdout(), "before after");
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "before printed after");
   EXPECT_EQ(changed, 0);
+}
+
+// --- a run ---------------------------------------------------------------------------------------
+
+/// The shortest run, from one with all faults of the script whose finding comes in event 7.
+template <class Run>
+WorldConfig shortest_of(const Script& script, Run run, unsigned limit_s = 20) {
+  WorldConfig config;
+  config.io_count = 100;
+  Shrinker shrinker{limit_s};
+  testing::internal::CaptureStderr();
+  const WorldConfig shortest = shrinker.shrink(
+      config, ChildFinding{.key = "the finding", .event = 7, .strikes = script}, run);
+  EXPECT_NE(testing::internal::GetCapturedStderr(), "") << "the progress";
+  EXPECT_TRUE(shortest.is_scripted);
+  return shortest;
+}
+
+TEST(Shrinker, KeepsToTheFindingOfTheFirstRun) {
+  const WorldConfig shortest = shortest_of(script_of(20), [](const WorldConfig& config) {
+    if (has(config.script, 11)) return leave_finding("the finding");
+    return leave_finding("another finding");
+  });
+  EXPECT_EQ(shortest.script, (Script{{FaultKind::lost, 11}}));
+}
+
+TEST(Shrinker, FindsTheFewestIos) {
+  const WorldConfig shortest = shortest_of({}, [](const WorldConfig& config) {
+    return config.io_count < 12 || leave_finding("the finding");
+  });
+  EXPECT_EQ(shortest.io_count, 12U) << "100, 50, 25, 12";
+}
+
+TEST(Shrinker, BoundsTheEventsOfEachRun) {
+  const WorldConfig shortest = shortest_of(script_of(1), [](const WorldConfig& config) {
+    if (config.max_events != 2 * 7 + 1000) return true;
+    return leave_finding("the finding");
+  });
+  EXPECT_TRUE(shortest.script.empty());
+}
+
+// Goal: three faults that are needed together do not hide that a fourth one suffices.
+TEST(Shrinker, FindsAFaultThatSuffices) {
+  Script script = script_of(8);
+  script.push_back({FaultKind::late, 5});
+  const WorldConfig shortest = shortest_of(script, [&](const WorldConfig& config) {
+    const bool three = has(config.script, 1) && has(config.script, 2) && has(config.script, 3);
+    const bool one = config.script == Script{{FaultKind::late, 5}};
+    return (!three && !one) || leave_finding("the finding");
+  });
+  EXPECT_EQ(shortest.script, (Script{{FaultKind::late, 5}}));
+}
+
+TEST(Shrinker, StopsWhenItsTimeIsOver) {
+  const auto begin = std::chrono::steady_clock::now();
+  const WorldConfig shortest = shortest_of(
+      script_of(100),
+      [](const WorldConfig&) {
+        usleep(300'000);
+        return leave_finding("the finding");
+      },
+      1);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds{10});
+  EXPECT_LT(shortest.io_count, 100U) << "the shortest so far";
+}
+
+TEST(Shrinker, LeavesARunThatDoesNotFailAgain) {
+  const WorldConfig shortest = shortest_of(script_of(3), [](const WorldConfig&) { return true; });
+  EXPECT_EQ(shortest.script, script_of(3));
+  EXPECT_EQ(shortest.io_count, 100U);
 }
 
 }  // namespace

@@ -17,12 +17,14 @@
 #ifndef BLKOWN_SIM_KIT_HPP
 #define BLKOWN_SIM_KIT_HPP
 
+#include <unistd.h>
 #include <array>
 #include <blkown/check.hpp>
 #include <blkown/check_stdio.hpp>
 #include <blkown/config.hpp>
 #include <blkown/place.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/harness/child_run.hpp>
 #include <blkown/sim/harness/ci_run.hpp>
 #include <blkown/sim/harness/core_world.hpp>
 #include <blkown/sim/harness/history.hpp>
@@ -30,18 +32,33 @@
 #include <blkown/sim/harness/invariant_checker.hpp>
 #include <blkown/sim/harness/kit_options.hpp>
 #include <blkown/sim/harness/mq_world.hpp>
+#include <blkown/sim/harness/report.hpp>
 #include <blkown/sim/harness/shrink.hpp>
 #include <blkown/sim/harness/world_config.hpp>
 #include <blkown/tag.hpp>
 #include <chrono>
 #include <cinttypes>
+#include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define BLKOWN_SIM_HAS_ASAN
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define BLKOWN_SIM_HAS_ASAN
+#endif
+#endif
+#ifdef BLKOWN_SIM_HAS_ASAN
+extern "C" void __sanitizer_set_death_callback(void (*callback)());
+#endif
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
@@ -84,14 +101,16 @@ namespace detail {
 /// The current run, which is global because a violation handler has no argument for it.
 struct CurrentRun {
   virtual ~CurrentRun() = default;
-  virtual void print(const Finding& finding) const = 0;
+  /// Adds a report of the library.
   virtual void add(Finding finding) = 0;
+  /// Prints the run's first finding, behind which the process ends. `finding` is the latest one.
+  virtual void print_last(Finding finding) = 0;
+  /// The same for a crash of the driver, within which nothing can be looked at but what is known.
+  virtual void print_crash(const char* what) = 0;
 };
 inline CurrentRun* current_run = nullptr;
 
-/// The incident as a finding, in one line: the operation, the problem and the remedy. Unlike
-/// print_incident, omits the caller, the ownership word and the holders: the History of the run
-/// shows the transitions of the word.
+/// The incident as a finding: its text is the operation, the problem and the remedy, in one line.
 [[nodiscard]] inline Finding finding_of(const char* what, const char* remedy,
                                         const Incident& incident) {
   blkown::detail::BoundedText text;
@@ -105,8 +124,53 @@ inline CurrentRun* current_run = nullptr;
       .has_request = incident.has_request,
       .queue = incident.queue,
       .tag = incident.tag,
+      .state = incident.has_request ? std::optional{incident.state} : std::nullopt,
+      .caller = incident.place,
       .holders = incident.header != nullptr ? holders_of(*incident.header) : std::vector<Place>{}};
 }
+
+/// Prints the report of a driver that AddressSanitizer is about to end, or a signal.
+inline void report_crash(const char* what) {
+  static bool has_crashed = false;
+  if (current_run == nullptr || std::exchange(has_crashed, true)) return;
+  alarm(10);  // a lock may be held
+  current_run->print_crash(what);
+  std::fflush(nullptr);
+}
+
+/// While an object of this class exists, the signals of a crash print the report of the current run
+/// before they end the process. Another handler, such as AddressSanitizer's, is left in place.
+class CrashHandlers {
+ public:
+  CrashHandlers() {
+    for (std::size_t i = 0; i != signals.size(); ++i) {
+      const auto before = std::signal(signals[i], &on_signal);
+      if (before != SIG_DFL) std::signal(signals[i], before);
+    }
+#ifdef BLKOWN_SIM_HAS_ASAN
+    __sanitizer_set_death_callback([] { report_crash("AddressSanitizer has stopped the driver"); });
+#endif
+  }
+  CrashHandlers(const CrashHandlers&) = delete;
+  CrashHandlers& operator=(const CrashHandlers&) = delete;
+  ~CrashHandlers() {
+    for (const int number : signals) {
+      const auto before = std::signal(number, SIG_DFL);
+      if (before != &on_signal) std::signal(number, before);
+    }
+  }
+
+ private:
+  static constexpr std::array signals{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP};
+
+  static void on_signal(int number) {
+    std::signal(number, SIG_DFL);
+    report_crash(number == SIGABRT   ? "the driver has aborted (SIGABRT)"
+                 : number == SIGSEGV ? "the driver has accessed invalid memory (SIGSEGV)"
+                                     : "a signal has ended the driver");
+    raise(number);
+  }
+};
 
 /// While an object of this class exists, violations and reports are findings of the current run. A
 /// failed unmap is not: only the fault unmap_failure makes it fail.
@@ -115,7 +179,7 @@ class Handlers {
   Handlers()
       : violation_{set_violation_handler([](Violation violation, const Incident& incident) {
           if (current_run == nullptr) print_and_abort(violation, incident);
-          current_run->print(finding_of(to_string(violation), remedy_of(violation), incident));
+          current_run->print_last(finding_of(to_string(violation), remedy_of(violation), incident));
           std::fflush(nullptr);
           std::_Exit(1);
         })},
@@ -131,12 +195,25 @@ class Handlers {
   }
 
  private:
+  CrashHandlers crashes_;
   ViolationHandler violation_;
   ReportHandler report_;
 };
 
+/// The command that repeats a run.
+[[nodiscard]] inline std::string replay_command(const KitOptions& options,
+                                                const WorldConfig& config) {
+  KitOptions its{options};
+  its.io_count = config.io_count;
+  its.has_script = config.is_scripted;
+  std::string command =
+      options.program + " --seeds 1 --first-seed " + std::to_string(config.seed) + world_words(its);
+  if (config.is_scripted) command += " --script " + to_string(config.script);
+  return command;
+}
+
 template <class World>
-class Run : public CurrentRun {
+class Run final : public CurrentRun {
  public:
   Run(const KitOptions& options, const WorldConfig& config, const typename World::Make& make)
       : options_{options}, config_{config}, world_{std::make_unique<World>(config, make)} {
@@ -158,27 +235,34 @@ class Run : public CurrentRun {
     return !has_failed_;
   }
 
-  void add(Finding finding) override { world_->add(std::move(finding)); }
-  void print(const Finding& finding) const override {
+  void add(Finding finding) override {
+    // A report in the world's destructor has no world.
+    if (world_ == nullptr) return print(finding);
+    world_->add(std::move(finding));
+  }
+  void print_last(Finding finding) override {
+    if (world_ == nullptr) return print(finding);
+    add(std::move(finding));
+    print(world_->finding());
+  }
+  void print_crash(const char* what) override {
+    Finding finding{.what = what};
+    if (world_ == nullptr) return print(finding);
+    finding.place = world_->history().place();
+    if (world_->finding().what.empty()) return print(finding);
+    finding.details.push_back("earlier, in " + world_->finding().place + ": " +
+                              world_->finding().what);
+    print(finding);
+  }
+  /// Prints the report, and tells the parent process of the finding.
+  void print(const Finding& finding) const {
     static const History none;
+    if (child_result != nullptr && world_ != nullptr) {
+      child_result->set(finding.what, world_->history().event(), world_->faults().struck());
+    }
     // A violation in the world's destructor comes after the end of its history.
-    const History& history = world_ != nullptr ? world_->history() : none;
-    std::printf("seed %" PRIu64 ", event %" PRIu64 ": %s", config_.seed, history.event(),
-                finding.what.c_str());
-    if (finding.has_request) {
-      std::printf(" (queue %u, tag %u)\n", finding.queue.value, finding.tag.value);
-      history.print(stdout, finding.queue, finding.tag, 12);
-    } else {
-      std::puts("");
-    }
-    for (const Place& place : finding.holders) {
-      std::printf("  held since %s:%lu, %s\n", place.file_name(),
-                  static_cast<unsigned long>(place.line()), place.function_name());
-    }
-    std::printf("replay: %s --seeds 1 --first-seed %" PRIu64 "%s%s%s\n", options_.program.c_str(),
-                config_.seed, world_words(options_).c_str(),
-                config_.is_scripted ? " --script " : "",
-                config_.is_scripted ? to_string(config_.script).c_str() : "");
+    print_report(stdout, finding, world_ != nullptr ? world_->history() : none, config_.seed);
+    std::printf("replay: %s\n", replay_command(options_, config_).c_str());
   }
 
  private:
@@ -198,34 +282,30 @@ template <class World>
   return is_good;
 }
 
-/// Prints the shortest script with which the run still fails.
+/// Runs one seed in a child process, and shrinks the run if it fails.
 template <class World>
-void print_shrunk(const KitOptions& options, WorldConfig config, const typename World::Make& make) {
-  std::vector<FaultStrike> all = config.script;
-  if (!config.is_scripted) {
-    // Starts from all faults of the seed's plan, because a run that ends in a violation ends the
-    // process and cannot report its faults.
-    FaultPlan plan{config.seed, config.rates};
-    for (std::size_t kind = 0; kind != fault_kind_count; ++kind) {
-      for (std::uint64_t n = 0; n != 8 * config.io_count; ++n) {
-        static_cast<void>(plan.strikes(static_cast<FaultKind>(kind)));
-      }
-    }
-    all = plan.struck();
-    config.is_scripted = true;
-  }
-  const auto script = shrink(all, [&](const std::vector<FaultStrike>& shorter) {
-    config.script = shorter;
-    return fails_in_child([&] { return run_one<World>(options, config, make, nullptr); });
+[[nodiscard]] bool run_one_and_shrink(const KitOptions& options, const WorldConfig& config,
+                                      const typename World::Make& make, KitTotals& totals) {
+  const Shared<KitTotals> shared;
+  *shared = totals;
+  const ChildFinding first =
+      find_in_child(0, true, [&] { return run_one<World>(options, config, make, &*shared); });
+  totals = *shared;
+  if (first.key.empty()) return true;
+  Shrinker shrinker{options.shrink_s};
+  const WorldConfig shortest = shrinker.shrink(config, first, [&](const WorldConfig& candidate) {
+    return run_one<World>(options, candidate, make, nullptr);
   });
-  KitOptions scripted{options};
-  scripted.has_script = true;
-  std::printf("shortest: %s --seeds 1 --first-seed %" PRIu64 "%s --script %s\n",
-              options.program.c_str(), config.seed, world_words(scripted).c_str(),
-              to_string(script).c_str());
+  std::printf("\nwith %zu of %zu faults and %" PRIu64 " of %" PRIu64 " I/Os%s:\n",
+              shortest.script.size(), first.strikes.size(), shortest.io_count, config.io_count,
+              shrinker.was_cut_off() ? ", the shortest that was found in time" : "");
+  static_cast<void>(find_in_child(
+      options.shrink_s, true, [&] { return run_one<World>(options, shortest, make, nullptr); }));
+  std::printf("shortest: %s\n", replay_command(options, shortest).c_str());
+  return false;
 }
 
-/// Runs one seed, and first shrinks it if it fails and the options say so.
+/// Runs one seed, and shrinks it if it fails and the options say so.
 template <class World>
 [[nodiscard]] bool run_seed(const KitOptions& options, std::uint64_t seed, KitTotals& totals,
                             const typename World::Make& make) {
@@ -234,11 +314,8 @@ template <class World>
   config.io_count = options.io_count;
   config.is_scripted = options.has_script;
   config.script = options.script;
-  if (options.shrink &&
-      fails_in_child([&] { return run_one<World>(options, config, make, nullptr); })) {
-    print_shrunk<World>(options, config, make);
-  }
-  return run_one<World>(options, config, make, &totals);
+  return options.shrink ? run_one_and_shrink<World>(options, config, make, totals)
+                        : run_one<World>(options, config, make, &totals);
 }
 
 /// Runs the seeds in this process, until a run fails or the time is over.

@@ -19,10 +19,12 @@
 #include <blkown/sim/device/nvme_config.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
 #include <blkown/sim/device/random.hpp>
+#include <blkown/sim/harness/child_run.hpp>
 #include <blkown/sim/harness/ci_run.hpp>
 #include <blkown/sim/harness/controller_pump.hpp>
 #include <blkown/sim/harness/core_world.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
+#include <blkown/sim/harness/device_events.hpp>
 #include <blkown/sim/harness/durability_judge.hpp>
 #include <blkown/sim/harness/failed_seeds.hpp>
 #include <blkown/sim/harness/history.hpp>
@@ -33,6 +35,7 @@
 #include <blkown/sim/harness/kit_options.hpp>
 #include <blkown/sim/harness/mq_world.hpp>
 #include <blkown/sim/harness/oracle.hpp>
+#include <blkown/sim/harness/report.hpp>
 #include <blkown/sim/harness/second_party.hpp>
 #include <blkown/sim/harness/seed_processes.hpp>
 #include <blkown/sim/harness/shrink.hpp>

@@ -12,6 +12,7 @@
 #include <blkown/sim/device/random.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -167,6 +168,20 @@ struct FaultStrike {
   friend constexpr bool operator==(const FaultStrike&, const FaultStrike&) = default;
 };
 
+/// The command, or the mapping of an I/O, at which the next opportunities for faults arise.
+struct FaultTarget {
+  std::optional<std::uint32_t> queue;  ///< As the device counts its queues. None: not known.
+  std::uint64_t cookie = 0;
+};
+
+/// The receiver of a plan's strikes, for a report of what struck where.
+struct StrikeSink {
+  /// Called for each strike, or null. The target is empty if the device has named none.
+  void (*function)(void* argument, const FaultStrike& strike,
+                   const std::optional<FaultTarget>& target) = nullptr;
+  void* argument = nullptr;
+};
+
 /// Decides at each opportunity whether a fault strikes. The decision depends only on the seed (or
 /// the script), the kind and the index of the opportunity. Therefore a run with a shorter script is
 /// the same run with fewer faults, and a new kind does not change the draws of the existing ones.
@@ -189,9 +204,15 @@ class FaultPlan {
     const FaultStrike here{kind, opportunities_[static_cast<std::size_t>(kind)]++};
     const bool does = is_scripted_ ? std::ranges::find(script_, here) != script_.end()
                                    : (number(here) >> 48) < rates_[kind];
-    if (does) struck_.push_back(here);
-    return does;
+    if (!does) return false;
+    struck_.push_back(here);
+    if (sink_.function != nullptr) sink_.function(sink_.argument, here, target_);
+    return true;
   }
+  /// Names what the next opportunities are about, for the sink. None: nothing in particular.
+  void set_target(const std::optional<FaultTarget>& target) noexcept { target_ = target; }
+  /// Sets the receiver of the strikes.
+  void set_sink(const StrikeSink& sink) noexcept { sink_ = sink; }
   /// A random number for the details of the latest strike, such as the bits of a forged cookie.
   [[nodiscard]] std::uint64_t choice() const {
     return struck_.empty() ? 0 : Random{number(struck_.back()) ^ 0xC401CE}.next();
@@ -217,6 +238,8 @@ class FaultPlan {
   bool is_scripted_ = false;
   std::array<std::uint64_t, fault_kind_count> opportunities_{};
   std::vector<FaultStrike> struck_;
+  std::optional<FaultTarget> target_;
+  StrikeSink sink_;
 };
 
 }  // namespace sim

@@ -271,6 +271,15 @@ class Iommu {
   /// Sets the function that is called before each unmap() of an I/O's memory.
   void set_unmap_hook(UnmapHook hook) noexcept { unmap_hook_ = hook; }
 
+  /// The cookie of the I/O that the first page of the segment is mapped for, or 0.
+  [[nodiscard]] std::uint64_t owner_of(const dma::IovaSegment& segment) {
+    std::uint64_t owner = 0;
+    for_pages_of(segment, [&](Area&, std::uint64_t, Translation& its) {
+      if (owner == 0 && its.state == State::mapped) owner = its.owner;
+    });
+    return owner;
+  }
+
   /// Frees all invalidated pages that lazy mode has kept.
   void flush() {
     const AllAreas all{*this};

@@ -136,6 +136,7 @@ class MessageDevice {
     Lock lock{*this};
     ++events_;
     if (!queues_[queue].is_connected) return std::unexpected{TakeError::not_connected};
+    set_target({queue, message.cookie});
     if (strikes(FaultKind::doorbell_refused)) return std::unexpected{TakeError::refused};
     Message entry = message;
     entry.bytes = {};
@@ -241,6 +242,10 @@ class MessageDevice {
     if (calls.has_work && hooks_.wake != nullptr) hooks_.wake(hooks_.argument);
   }
 
+  void set_target(const detail::CommandId& id) {
+    if (faults_ == nullptr) return;
+    faults_->set_target(FaultTarget{.queue = id.queue, .cookie = id.cookie});
+  }
   [[nodiscard]] bool strikes(FaultKind kind) {
     return faults_ != nullptr && faults_->strikes(kind);
   }
@@ -288,6 +293,7 @@ class MessageDevice {
     if (found == nullptr) return;  // disowned, or of a former connection
     const detail::Command command = *found;
     const Message& entry = command.entry;
+    set_target(command.id());
     std::uint64_t moved_bytes = command.moves_data() ? command.length_bytes() : 0;
     DeviceStatus status = DeviceStatus::media_error;
     const bool is_bad = entry.opcode == Opcode::read && is_unreadable(entry);

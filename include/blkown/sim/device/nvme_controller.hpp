@@ -271,17 +271,20 @@ class NvmeController {
     if (cookie == dma::no_io) return true;
     Call call{its};
     detail::NvmeState& state = its.state_;
+    const std::uint32_t queue = 1 + cookie.queue.value % state.config.io_queues;
+    state.set_target(queue, cookie.value);
     if (state.registers.is_running() && state.strikes(FaultKind::before_publish)) {
-      const std::uint32_t queue = 1 + cookie.queue.value % state.config.io_queues;
       call.completer.post_false(queue, static_cast<std::uint16_t>(queue), cookie.value, {});
     }
     return !state.strikes(FaultKind::map_failure);
   }
 
   /// A fault only while the controller runs: an unmap after a stop that proves the end succeeds.
-  static bool on_unmap(void* self, const dma::IovaSegment&) {
+  static bool on_unmap(void* self, const dma::IovaSegment& segment) {
     auto& its = *static_cast<NvmeController*>(self);
+    const std::uint64_t owner = its.state_.iommu.owner_of(segment);
     const std::lock_guard guard{its.mutex_};
+    its.state_.set_target(std::nullopt, owner);
     return !its.state_.registers.is_running() || !its.state_.strikes(FaultKind::unmap_failure);
   }
 

@@ -139,6 +139,7 @@ class NvmeEngine {
       return;
     }
     command.is_disowned = std::erase(queue.disowned_unfetched, command.id()) != 0;
+    state_.set_target(queue.completion_queue(), cookie_of(command.entry));
     if (state_.observer != nullptr) state_.observer->command_fetched(queue.id(), command.entry);
     if (state_.strikes(FaultKind::reset)) {
       queue.add(command);
@@ -188,6 +189,7 @@ class NvmeEngine {
     const NvmeCommand* const first = queue.find(planned);
     if (first == nullptr) return;  // the command was aborted
     const NvmeCommand command = *first;
+    state_.set_target(queue.completion_queue(), cookie_of(command.entry));
     const NvmeOutcome outcome =
         command.is_admin() ? admin_.run(command, completer) : run_io(queue, command);
     NvmeCommand& kept = *queue.find(planned);

@@ -90,6 +90,10 @@ struct NvmeState {
     for (auto& queue : completion_queues) queue.mutex.is_used = false;
     for (auto& vector : vectors) vector.mutex.is_used = false;
   }
+  /// Names the command at which the next faults strike.
+  void set_target(std::optional<std::uint32_t> queue, std::uint64_t cookie) {
+    if (faults != nullptr) faults->set_target(FaultTarget{.queue = queue, .cookie = cookie});
+  }
   [[nodiscard]] bool strikes(FaultKind kind) { return faults != nullptr && faults->strikes(kind); }
   [[nodiscard]] NvmeCompletionQueue& completion_queue_of(const NvmeSubmissionQueue& queue) {
     return completion_queues[queue.completion_queue()];

@@ -19,6 +19,7 @@
 #include <blkown/ended.hpp>
 #include <blkown/sim/device/controller_hooks.hpp>
 #include <blkown/sim/device/random.hpp>
+#include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/host.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>
 #include <blkown/sim/harness/world_base.hpp>
@@ -41,11 +42,12 @@ namespace sim {
 
 /// One run of the driver D, whose environment is H. Each world runs once.
 template <detail::DriverOnCore D, class H>
-class CoreWorld : public WorldBaseOf<typename H::Device> {
+class CoreWorld final : public WorldBaseOf<typename H::Device> {
   using Base = WorldBaseOf<typename H::Device>;
 
  public:
   using R = CoreRequest<D>;
+  using Base::add;
   using Base::ended;
 
   /// Makes the driver of one run. May return an object of a class derived from D, if the destructor
@@ -76,15 +78,16 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
     controller_.set_hooks(hooks);
   }
 
+  void note_early_finding() override {
+    if (!check_.check_accesses()) add(check_.finding());
+  }
   /// Runs until config.io_count I/Os have ended, then stops the driver.
   /// Errors: false if an invariant was broken. finding() returns the invariant.
   bool run() {
     driver_ = make_(host_);
     while (ended() < config_.io_count || in_flight_ != 0) {
       if (!step()) return false;
-      if (history_.event() > config_.io_count * max_events_per_io + 100'000) {
-        return fail_with_first("the I/O did not end within the limit of events of a run", tags_);
-      }
+      if (!check_limits(tags_, config_.io_count * max_events_per_io + 100'000)) return false;
     }
     return finish();
   }
@@ -93,6 +96,7 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
   using Base::begin_durability;
   using Base::check_after_event;
   using Base::check_after_stop;
+  using Base::check_limits;
   using Base::config_;
   using Base::controller_;
   using Base::device_;
@@ -199,11 +203,7 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
     now_ns_ = blkown::detail::saturating_add(now_ns_, event_ns);
     switch (event) {
       case Event::submit: break;  // done by step()
-      case Event::resubmit:
-        history_.begin_event("resubmit", now_ns_);
-        call_driver(
-            [&](D& driver) { driver.submit(std::move(*requeued_.pop_front()).into_idle()); });
-        break;
+      case Event::resubmit: resubmit(); break;
       case Event::controller:
         history_.begin_event("controller", now_ns_);
         controller_.step(now_ns_);
@@ -226,12 +226,18 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
     return check_after_event(check_);
   }
 
+  void resubmit() {
+    auto requeued = requeued_.pop_front();
+    history_.begin_event(Activity::of_request("resubmit", requeued->queue(), requeued->tag()),
+                         now_ns_);
+    call_driver([&](D& driver) { driver.submit(std::move(*requeued).into_idle()); });
+  }
   /// False, without any effect, if no tag is free.
   bool submit() {
     const QueueIndex queue{static_cast<std::uint32_t>(dice_.below(config_.queue_count))};
     auto idle = tags_.allocate(queue, caches_[queue.value]);
     if (!idle.has_value()) return false;
-    history_.begin_event("submit", now_ns_);
+    history_.begin_event(Activity::of_request("submit", queue, idle->tag()), now_ns_);
     std::uint32_t index = next_slot_;
     while (workload_.slot(index).is_in_flight) index = (index + 1) % workload_.slot_count();
     next_slot_ = (index + 1) % workload_.slot_count();
@@ -241,6 +247,10 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
     io.opcode = workload_.slot(index).opcode;
     io.length_sectors = workload_.slot(index).length_sectors;
     io.sector = workload_.sector_of(index);
+    history_.describe(queue, idle->tag(),
+                      {.operation = to_string(io.opcode),
+                       .sector = io.sector,
+                       .length_sectors = io.opcode == Opcode::flush ? 0 : io.length_sectors});
     begin_durability(index, false, false);
     ++in_flight_;
     call_driver([&](D& driver) { driver.submit(*std::move(idle)); });
@@ -260,9 +270,13 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
   }
   void interrupt_driver(std::uint32_t vector) {
     if constexpr (Base::is_nvme) {
-      if (vector == 0) return driver_->admin_interrupt();
+      if (vector == 0) {
+        const History::Within within{history_, Activity{.name = "admin interrupt"}};
+        return driver_->admin_interrupt();
+      }
       --vector;
     }
+    const History::Within within{history_, Activity::of_queue("interrupt", QueueIndex{vector})};
     driver_->interrupt(QueueIndex{vector});
   }
 
@@ -330,6 +344,8 @@ class CoreWorld : public WorldBaseOf<typename H::Device> {
             fail("a request is in flight although its completion was accepted", tags_, queue,
                  cookie.tag);
           }
+          const History::Within within{history_,
+                                       Activity::of_request("timeout hook", queue, cookie.tag)};
           call_driver([&](D& driver) { driver.timeout(pin, cookie); });
         }
       });

@@ -58,6 +58,8 @@ class DeterministicRuntime {
   /// The generator that chooses the steps. A test may draw from the generator, too: the numbers
   /// repeat with the seed.
   [[nodiscard]] Random& random() noexcept { return random_; }
+  /// The index of the context that the latest step has run.
+  [[nodiscard]] std::uint32_t latest_context() const noexcept { return latest_context_; }
   /// The number of steps so far.
   [[nodiscard]] std::uint64_t steps() const noexcept { return steps_; }
 
@@ -111,6 +113,7 @@ class DeterministicRuntime {
         std::uint32_t index = 0;
         while (chosen >= runnable_[index]) chosen -= runnable_[index++];
         ++steps_;
+        latest_context_ = index;
         contexts_[index]->run_one(chosen);
         now_ns_ = blkown::detail::saturating_add(now_ns_, step_ns);
         return true;
@@ -144,6 +147,7 @@ class DeterministicRuntime {
   Random random_;
   std::uint64_t now_ns_ = 0;
   std::uint64_t steps_ = 0;
+  std::uint32_t latest_context_ = 0;
   std::vector<std::unique_ptr<mq::Context>> contexts_;
   std::vector<std::size_t> runnable_;
 };

@@ -48,7 +48,9 @@ class DurabilityJudge {
 
   /// Makes the judge of a disk whose durable content is zeroes.
   explicit DurabilityJudge(std::uint64_t sector_count)
-      : ios_(1), versions_(static_cast<std::size_t>(sector_count)) {
+      : ios_(1),
+        versions_(static_cast<std::size_t>(sector_count)),
+        durable_by_fua_(static_cast<std::size_t>(sector_count)) {
     ios_.front().ended = 0;
     for (auto& versions : versions_) versions.push_back({.content = {}, .io = 0});
   }
@@ -97,6 +99,10 @@ class DurabilityJudge {
     return std::ranges::any_of(versions_[static_cast<std::size_t>(sector)],
                                [&](const Version& its) { return is_same(its.content, content); });
   }
+  /// What made the sector's data durable: a write with FUA rather than a flush.
+  [[nodiscard]] bool is_durable_by_fua(std::uint64_t sector) const noexcept {
+    return durable_by_fua_[static_cast<std::size_t>(sector)];
+  }
   /// Compares the content of the whole disk after a power cut now.
   /// Errors: returns the first sector whose content breaks a promise.
   [[nodiscard]] std::optional<std::uint64_t> first_broken(std::span<const std::byte> content) {
@@ -141,6 +147,7 @@ class DurabilityJudge {
   }
   void make_durable(const Io& io) {
     for (std::size_t i = 0; i != io.sector_count; ++i) {
+      durable_by_fua_[io.sector + i] = io.is_fua;
       std::erase_if(versions_[io.sector + i],
                     [&](const Version& its) { return ios_[its.io].ended < io.begun; });
     }
@@ -171,6 +178,7 @@ class DurabilityJudge {
 
   std::vector<Io> ios_;                         // the first one is the content at the beginning
   std::vector<std::vector<Version>> versions_;  // by sector: what a power cut may leave
+  std::vector<bool> durable_by_fua_;            // by sector
   std::vector<std::size_t> cached_;             // acknowledged writes that no flush covers yet
   std::uint64_t now_ = 0;
 };

@@ -46,8 +46,16 @@ namespace sim {
 struct Finding {
   std::string what;
   bool has_request = false;
-  QueueIndex queue;
-  Tag tag;
+  QueueIndex queue{};
+  Tag tag{};
+  /// The cookie that the finding is about. None: that of the request's publication.
+  std::optional<std::uint64_t> cookie{};
+  std::optional<RequestState> state{};  ///< The request's word. None: as the History has it.
+  IoText io{};                          ///< Of the cookie's command. Empty: the request's I/O.
+  std::uint64_t first_event = 0;        ///< Where the history begins. 0: the latest entries.
+  std::string place{};                  ///< What the world did (History::place).
+  Place caller{};                       ///< Of the operation that has failed. line() 0: not known.
+  std::vector<std::string> details{};   ///< Further lines of the report.
   /// Where the request's holders took it (visit_holders), at the moment of the finding. Empty
   /// without a tracking build.
   std::vector<Place> holders{};
@@ -99,11 +107,15 @@ class InvariantChecker {
         is_well = check_request(queue, tag) && check_kept(queue, tag, stops) && is_well;
       }
     }
-    return is_well && (iommu_ == nullptr || check_iommu());
+    return is_well && check_accesses();
   }
 
   /// The first finding, whose text is empty if no invariant was broken.
   [[nodiscard]] const Finding& finding() const noexcept { return finding_; }
+
+  /// Checks the IOMMU alone, which is possible within an event.
+  /// Errors: as after_event().
+  [[nodiscard]] bool check_accesses() { return iommu_ == nullptr || check_iommu(); }
 
  private:
   /// When a mapping that could not be unmapped was first seen.
@@ -200,12 +212,19 @@ class InvariantChecker {
   bool check_iommu() {
     const IommuFaultCounts faults = iommu_->fault_counts();
     if (faults.not_forbidden != 0) {
+      if (!finding_.what.empty()) return false;
       const auto log = iommu_->faults();
       for (const IommuFault& fault : log) {
         if (fault.is_forbidden) continue;
-        return fail(std::string{"the IOMMU refused an access of a correct device: "} +
-                    to_string(fault.kind) + ", " + to_string(fault.direction) + ", cookie " +
-                    std::to_string(fault.cookie));
+        fail(std::string{"the IOMMU refused an access of a correct device: "} +
+             to_string(fault.kind) + ", " + to_string(fault.direction));
+        // No command: the access is one to a ring.
+        if (fault.cookie != 0) finding_.cookie = fault.cookie;
+        if (fault.owner != 0) {
+          finding_.details.push_back("the memory is or was mapped for " +
+                                     cookie_text(tags_.layout(), fault.owner));
+        }
+        return false;
       }
       return fail("the IOMMU refused an access of a correct device");
     }
@@ -228,6 +247,7 @@ class InvariantChecker {
                   .has_request = true,
                   .queue = queue,
                   .tag = tag,
+                  .state = tags_.state_of(queue, tag),
                   .holders = holders_of(tags_.header(queue, tag))};
     }
     return false;

@@ -40,7 +40,8 @@ struct KitOptions {
   std::uint64_t seeds = 100;        ///< The number of runs.
   std::uint64_t first_seed = 0;     ///< The seed of the first run. Each run increments the seed.
   std::uint64_t io_count = 1000;    ///< I/Os of each run.
-  bool shrink = false;              ///< Prints the shortest failing script of a failing run.
+  bool shrink = false;              ///< Also prints the report of the shortest failing run.
+  unsigned shrink_s = 20;           ///< The seconds after which no shorter run is tried.
   bool help = false;                ///< Prints the options and runs nothing.
   bool has_script = false;          ///< `script` replaces the faults of the seed.
   std::vector<FaultStrike> script;  ///< Used only with has_script.
@@ -236,8 +237,9 @@ inline constexpr std::array option_rows{
               "use KIND:N,... with N from 0 to 65536; KIND is all, or one that --help lists",
               [](KitOptions& its, std::string_view text) { return parse(text, its.world.rates); }},
     OptionRow{"--shrink", nullptr,
-              "if a run fails, also prints the shortest script with which it\nstill fails", "",
-              [](KitOptions& its, std::string_view) { return its.shrink = true; }},
+              "if a run fails, also looks for the shortest script and the fewest\nI/Os with the"
+              " same finding, for 20 s, and prints that report",
+              "", [](KitOptions& its, std::string_view) { return its.shrink = true; }},
     OptionRow{"--help", nullptr, "prints this text", "",
               [](KitOptions& its, std::string_view) { return its.help = true; }},
     // The disk and the device.

@@ -44,6 +44,7 @@
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/harness/controller_pump.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
+#include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>
 #include <blkown/sim/harness/second_party.hpp>
 #include <blkown/sim/harness/world_base.hpp>
@@ -183,7 +184,7 @@ concept MqDriver = detail::DriverOnMq<D> && requires(MqHost& host) { D{host}; };
 
 /// One run of the driver D. Each world runs once.
 template <detail::DriverOnMq D>
-class MqWorld : public WorldBaseOf<NvmeController> {
+class MqWorld final : public WorldBaseOf<NvmeController> {
   using Base = WorldBaseOf<NvmeController>;
 
  public:
@@ -219,15 +220,24 @@ class MqWorld : public WorldBaseOf<NvmeController> {
     ControllerHooks hooks;
     hooks.argument = this;
     hooks.interrupt = [](void* self, std::uint32_t vector) {
-      if (of(self).driver_ != nullptr) of(self).driver_->interrupt(vector);
+      if (of(self).driver_ == nullptr) return;
+      const History::Within within{
+          of(self).history_,
+          {.name = "interrupt", .of = Activity::Of::vector, .number = vector, .tag = 0}};
+      of(self).driver_->interrupt(vector);
     };
     hooks.failed = [](void* self) {
-      if (of(self).driver_ != nullptr) of(self).driver_->failed();
+      if (of(self).driver_ == nullptr) return;
+      const History::Within within{of(self).history_, Activity{.name = "controller failure"}};
+      of(self).driver_->failed();
     };
     hooks.wake = [](void* self) { of(self).on_doorbell(); };
     controller_.set_hooks(hooks);
   }
 
+  void note_early_finding() override {
+    if (check_.has_value() && !check_->check_accesses()) add(check_->finding());
+  }
   /// Runs until config.io_count bios have ended, then removes the disk.
   /// Errors: false if an invariant was broken. finding() returns the invariant.
   bool run() {
@@ -249,9 +259,7 @@ class MqWorld : public WorldBaseOf<NvmeController> {
       }
       if (!check_after_step()) return false;
       if (!is_removing_) party_->act();
-      if (history_.event() > config_.io_count * max_events_per_io + 1'000'000) {
-        return fail_with_first("the I/O did not end within the limit of events of a run", tags());
-      }
+      if (!check_limits(tags(), config_.io_count * max_events_per_io + 1'000'000)) return false;
       if (is_lost()) {
         return fail_with_first("an I/O is lost: none has ended for five thousand timeouts", tags());
       }
@@ -408,7 +416,8 @@ class MqWorld : public WorldBaseOf<NvmeController> {
     own.world->ended_one(own, bio.status());
   }
   void ended_one(SlotBio& own, Status status) {
-    end_io(own.slot, status);
+    // The request of the bio's latest part.
+    end_io(own.slot, status, tags(), ended_queue_, ended_tag_);
     if (status == Status::offline && !is_removing_) fail("the driver has given the controller up");
     last_end_ns_ = runtime_.now_ns();
     --in_flight_;
@@ -434,10 +443,14 @@ class MqWorld : public WorldBaseOf<NvmeController> {
   }
 
   bool step() {
-    history_.begin_event("step", runtime_.now_ns());
-    return runtime_.step();
+    history_.begin_step(runtime_.now_ns());
+    const bool has_stepped = runtime_.step();
+    history_.name_event(
+        {.name = "work", .of = Activity::Of::context, .number = runtime_.latest_context()});
+    return has_stepped;
   }
   static void on_trace(void* self, const mq::TraceEvent& event) {
+    of(self).note_trace(event);
     if (event.step == mq::TraceStep::looked_up) {
       of(self).note_lookup(of(self).tags(), event.queue, event.value, event.reason);
       if (event.reason == LookupReason::none) {
@@ -448,6 +461,31 @@ class MqWorld : public WorldBaseOf<NvmeController> {
     if (event.step == mq::TraceStep::timed_out) {
       of(self).check_deadline(event);
       of(self).check_timed_out(event.queue, event.tag);
+    }
+  }
+  /// Writes the step of a request into the history.
+  void note_trace(const mq::TraceEvent& event) {
+    const Activity queue_rq = Activity::of_request("queue_rq", event.queue, event.tag);
+    switch (event.step) {
+      case mq::TraceStep::issued:
+        history_.turn_to(queue_rq);
+        history_.describe(event.queue, event.tag,
+                          {.operation = to_string(event.op),
+                           .sector = event.sector,
+                           .length_sectors = event.length_bytes / detail::bytes_in_sector});
+        return;
+      case mq::TraceStep::rejected:
+        return history_.note(event.queue, event.tag,
+                             "the driver rejects the request: ", to_string(event.status));
+      case mq::TraceStep::timed_out:
+        return history_.turn_to(Activity::of_request("timeout hook", event.queue, event.tag));
+      case mq::TraceStep::requeued: return history_.note(event.queue, event.tag, "requeued");
+      case mq::TraceStep::ended:
+        ended_queue_ = event.queue;
+        ended_tag_ = event.tag;
+        history_.turn_to(Activity::of_request("request end", event.queue, event.tag));
+        return history_.note(event.queue, event.tag, "ended with ", to_string(event.status));
+      default: return;
     }
   }
   /// All parties that have quiesced or frozen the disk must have undone that.
@@ -522,7 +560,7 @@ class MqWorld : public WorldBaseOf<NvmeController> {
     return check_after_stop();
   }
 
-  detail::IoQueueEvents io_events_{oracle_};
+  detail::IoQueueEvents io_events_{device_events_};
   Make make_;
   Random flag_dice_{config_.seed ^ 0xF1A6};
   DeterministicRuntime runtime_;
@@ -546,6 +584,8 @@ class MqWorld : public WorldBaseOf<NvmeController> {
   std::uint64_t begun_ = 0;
   std::uint64_t last_end_ns_ = 0;
   std::uint64_t waited_until_ns_ = 0;  // by the driver
+  QueueIndex ended_queue_;             // of the request that has ended last
+  Tag ended_tag_;
 };
 
 }  // namespace sim

@@ -18,6 +18,7 @@
 #define BLKOWN_SIM_HARNESS_ORACLE_HPP
 
 #include <algorithm>
+#include <array>
 #include <blkown/config.hpp>
 #include <blkown/detail/user_list.hpp>
 #include <blkown/sim/device/command.hpp>
@@ -26,10 +27,16 @@
 #include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/device/nvme_command.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
+#include <cinttypes>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <deque>
 #include <optional>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace blkown {
@@ -47,9 +54,16 @@ class CompletionAccount {
   /// The number of entries without a lookup and of lookups without an entry.
   [[nodiscard]] std::size_t open() const noexcept { return taken_.size() + looked_up_.size(); }
   [[nodiscard]] std::size_t lookups_without_entry() const noexcept { return looked_up_.size(); }
+  [[nodiscard]] std::span<const CommandId> taken() const noexcept { return taken_; }
+  [[nodiscard]] std::span<const CommandId> looked_up() const noexcept { return looked_up_; }
+  /// Whether one of the latest matches had this id.
+  [[nodiscard]] bool was_matched(const CommandId& id) const noexcept {
+    return std::ranges::find(matched_, id) != matched_.end();
+  }
   void clear() noexcept {
     taken_.clear();
     looked_up_.clear();
+    matched_.fill({});
   }
   void forget(std::uint32_t queue) {
     const auto is_of_queue = [&](const CommandId& id) { return id.queue == queue; };
@@ -58,11 +72,11 @@ class CompletionAccount {
   }
 
  private:
-  static void enter(std::vector<CommandId>& side, std::vector<CommandId>& other,
-                    const CommandId& id) {
+  void enter(std::vector<CommandId>& side, std::vector<CommandId>& other, const CommandId& id) {
     const auto match = std::ranges::find(other, id);
     if (match != other.end()) {
       other.erase(match);
+      matched_[match_count_++ % matched_.size()] = id;
     } else {
       side.push_back(id);
     }
@@ -70,6 +84,8 @@ class CompletionAccount {
 
   std::vector<CommandId> taken_;
   std::vector<CommandId> looked_up_;
+  std::array<CommandId, 32> matched_{};  // the latest, a ring
+  std::size_t match_count_ = 0;
 };
 
 }  // namespace detail
@@ -137,6 +153,38 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
 
   /// How often the controller has stopped.
   [[nodiscard]] std::uint64_t stops() const noexcept { return stops_; }
+
+  /// An entry without its lookup, or a lookup without its entry.
+  struct Unaccounted {
+    std::uint32_t queue = 0;  ///< The device's number.
+    std::uint64_t cookie = 0;
+    std::string what;  ///< What the driver has done: "was looked up twice".
+  };
+  /// Says of the first one what the driver has done.
+  /// Precondition: unaccounted() is not 0.
+  [[nodiscard]] Unaccounted first_unaccounted() const {
+    const auto taken = account_.taken();
+    const auto looked_up = account_.looked_up();
+    if (looked_up.empty()) return of(taken.front(), "was taken, and was not looked up");
+    const detail::CommandId& id = looked_up.front();
+    const auto its_entry = std::ranges::find(taken, id.cookie, &detail::CommandId::cookie);
+    if (its_entry != taken.end()) {
+      return of(*its_entry, "was looked up on " + text_of_queue(id.queue));
+    }
+    if (std::ranges::any_of(posted_[id.queue], [&](const Posted& one) {
+          return one.is_looked_up && !one.is_foreign && one.cookie == id.cookie;
+        })) {
+      return of(id,
+                "was looked up, but the completion queue's doorbell was not rung for the entry");
+    }
+    if (account_.was_matched(id)) return of(id, "was looked up twice");
+    if (!taken.empty() && taken.front().queue == id.queue) {
+      char text[64];
+      std::snprintf(text, sizeof text, "was looked up with another cookie, 0x%" PRIx64, id.cookie);
+      return of(taken.front(), text);
+    }
+    return of(id, "was looked up, but no entry had that cookie");
+  }
 
   /// Judges one lookup of the driver.
   /// Effects: the controller disowns a command whose false completion was accepted.
@@ -228,6 +276,18 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
     account_.forget(queue);
     std::erase_if(done_, [&](const Done& one) { return one.queue == queue; });
     if (refused_.has_value() && refused_->queue == queue) refused_.reset();
+  }
+
+  [[nodiscard]] static Unaccounted of(const detail::CommandId& id, std::string what) {
+    return {.queue = id.queue, .cookie = id.cookie, .what = std::move(what)};
+  }
+  /// A queue as the driver counts its queues: an NvmeController's queue 0 is the admin queue.
+  [[nodiscard]] static std::string text_of_queue(std::uint32_t queue) {
+    if constexpr (std::is_same_v<Device, NvmeController>) {
+      if (queue == 0) return "the admin queue";
+      --queue;
+    }
+    return "queue " + std::to_string(queue);
   }
 
   // --- lookups ----------------------------------------------------------------------------------

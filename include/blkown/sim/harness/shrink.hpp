@@ -1,42 +1,28 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Shrinking: finds a short script of faults with which a run still fails.
+// Shrinking: finds a short script of faults, and few I/Os, with which a run still has the same
+// finding.
 
 #ifndef BLKOWN_SIM_HARNESS_SHRINK_HPP
 #define BLKOWN_SIM_HARNESS_SHRINK_HPP
 
-#include <sys/wait.h>
-#include <unistd.h>
 #include <algorithm>
 #include <blkown/config.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/harness/child_run.hpp>
+#include <blkown/sim/harness/world_config.hpp>
+#include <chrono>
+#include <cinttypes>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
-#include <cstdlib>
+#include <iterator>
 #include <utility>
 #include <vector>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
-
-/// Calls `run()` in a child process, because a violation ends the process, and discards its output.
-/// True if `run()` returned false or the child did not exit with 0. False if no child can be made.
-template <class Run>
-[[nodiscard]] bool fails_in_child(Run run) {
-  std::fflush(nullptr);
-  const pid_t child = fork();
-  if (child == 0) {
-    if (std::freopen("/dev/null", "w", stdout) == nullptr ||
-        std::freopen("/dev/null", "w", stderr) == nullptr) {
-      std::_Exit(0);
-    }
-    std::_Exit(run() ? 0 : 1);
-  }
-  int status = 0;
-  if (child < 0 || waitpid(child, &status, 0) != child) return false;
-  return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
-}
 
 /// Removes faults from a failing script while `fails(script)` is true: first halves of the script,
 /// then quarters, and so on down to single faults. The result fails, and no longer fails without
@@ -64,6 +50,114 @@ template <class Fails>
   }
   return script;
 }
+
+/// Shrinks the configuration of a failing run. Each candidate runs in a child, and must have the
+/// finding of the first run within twice its events. When the time is over, the shortest
+/// configuration so far is the result.
+class Shrinker {
+ public:
+  /// `limit_s`: the seconds after which no further candidate is tried.
+  explicit Shrinker(unsigned limit_s) : limit_s_{limit_s} {}
+
+  /// Returns the shortest configuration. `first`: the finding with `config`. `run`: bool(const
+  /// WorldConfig&), runs a configuration, and is called in children.
+  /// Effects: prints the progress to stderr.
+  template <class Run>
+  [[nodiscard]] WorldConfig shrink(WorldConfig config, const ChildFinding& first, Run run) {
+    began_ = std::chrono::steady_clock::now();
+    best_ = std::move(config);
+    best_.is_scripted = true;
+    best_.script = first.strikes;
+    const auto fails = [&](const WorldConfig& candidate) {
+      return has_finding(candidate, first, run);
+    };
+    if (!fails(best_)) {
+      std::fputs("shrink: the run does not fail again with the faults that struck\n", stderr);
+      return best_;
+    }
+    shrink_ios(fails);
+    shrink_kinds(fails);
+    const std::vector<FaultStrike> all = best_.script;
+    static_cast<void>(sim::shrink(all, [&](const std::vector<FaultStrike>& shorter) {
+      WorldConfig candidate = best_;
+      candidate.script = shorter;
+      return fails(candidate);
+    }));
+    // Several faults that are needed together may hide that one suffices.
+    for (auto fault = all.rbegin(); best_.script.size() > 1 && fault != all.rend(); ++fault) {
+      WorldConfig candidate = best_;
+      candidate.script = {*fault};
+      if (fails(candidate)) break;
+    }
+    shrink_ios(fails);
+    print_progress();
+    return best_;
+  }
+  /// Whether the time was over before all candidates were tried.
+  [[nodiscard]] bool was_cut_off() const noexcept { return was_cut_off_; }
+  /// The number of candidates that ran.
+  [[nodiscard]] std::uint64_t runs() const noexcept { return runs_; }
+
+ private:
+  [[nodiscard]] double passed_s() const {
+    return std::chrono::duration<double>{std::chrono::steady_clock::now() - began_}.count();
+  }
+  /// True, and the candidate is the best, if it has the first run's finding.
+  template <class Run>
+  bool has_finding(const WorldConfig& candidate, const ChildFinding& first, Run run) {
+    const double left_s = limit_s_ - passed_s();
+    if (left_s <= 0) {
+      was_cut_off_ = true;
+      return false;
+    }
+    ++runs_;
+    WorldConfig bounded = candidate;
+    bounded.max_events = 2 * first.event + 1000;
+    const ChildFinding found =
+        find_in_child(1 + static_cast<unsigned>(left_s), false, [&] { return run(bounded); });
+    if (found.key != first.key) return false;
+    best_ = candidate;
+    if (passed_s() - printed_s_ >= 1) print_progress();
+    return true;
+  }
+  /// Halves the number of I/Os, while that changes nothing.
+  template <class Fails>
+  void shrink_ios(Fails fails) {
+    while (best_.io_count > 1) {
+      WorldConfig candidate = best_;
+      candidate.io_count /= 2;
+      if (!fails(candidate)) return;
+    }
+  }
+  /// Tries the faults of each kind alone, which often suffice.
+  template <class Fails>
+  void shrink_kinds(Fails fails) {
+    const std::vector<FaultStrike> all = best_.script;
+    for (std::size_t kind = 0; kind != fault_kind_count; ++kind) {
+      WorldConfig candidate = best_;
+      candidate.script.clear();
+      std::ranges::copy_if(all, std::back_inserter(candidate.script), [&](const FaultStrike& one) {
+        return one.kind == static_cast<FaultKind>(kind);
+      });
+      if (candidate.script.empty() || candidate.script.size() == all.size()) continue;
+      if (fails(candidate)) return;
+    }
+  }
+  void print_progress() {
+    printed_s_ = passed_s();
+    std::fprintf(stderr,
+                 "shrink: seed %" PRIu64 ": %zu faults, %" PRIu64 " I/Os after %" PRIu64
+                 " runs, %.1f s\n",
+                 best_.seed, best_.script.size(), best_.io_count, runs_, printed_s_);
+  }
+
+  unsigned limit_s_;
+  std::chrono::steady_clock::time_point began_;
+  double printed_s_ = 0;
+  std::uint64_t runs_ = 0;
+  bool was_cut_off_ = false;
+  WorldConfig best_;
+};
 
 }  // namespace sim
 }  // namespace BLKOWN_ABI

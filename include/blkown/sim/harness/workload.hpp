@@ -18,6 +18,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -178,6 +179,7 @@ class Workload {
       if (slot.opcode == Opcode::read) {
         if (is_good && slot.is_known[sector] &&
             std::memcmp(memory, expected, detail::bytes_in_sector) != 0) {
+          wrong_sector_ = std::uint64_t{index} * slot_sectors + sector;
           return "a read returned other data than was written";
         }
         continue;
@@ -193,15 +195,19 @@ class Workload {
     return nullptr;
   }
 
+  /// The sector that end() or compare() has found wrong, or none.
+  [[nodiscard]] std::optional<std::uint64_t> wrong_sector() const noexcept { return wrong_sector_; }
+
   /// Compares the medium with the model, wherever the model knows the content.
   /// Errors: a text that says what is wrong, or null.
-  [[nodiscard]] const char* compare(Media& media) const {
+  [[nodiscard]] const char* compare(Media& media) {
     std::vector<std::byte> seen(detail::bytes_in_sector);
     for (std::size_t sector = 0; sector != slots_.size() * slot_sectors; ++sector) {
       if (!slots_[sector / slot_sectors].is_known[sector % slot_sectors]) continue;
       const std::uint64_t offset = sector * detail::bytes_in_sector;
       if (!media.read(offset, seen) ||
           std::memcmp(seen.data(), content_.data() + offset, seen.size()) != 0) {
+        wrong_sector_ = sector;
         return "the medium holds other data than was written";
       }
     }
@@ -274,6 +280,7 @@ class Workload {
   std::vector<Slot> slots_;
   WorkloadConfig config_;
   std::uint64_t size_weights_ = 0;
+  std::optional<std::uint64_t> wrong_sector_;
   std::vector<std::byte> content_;
   std::unique_ptr<std::byte, Free> arena_;
 };

@@ -25,6 +25,7 @@
 #include <blkown/sim/device/nvme_config.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
 #include <blkown/sim/device/random.hpp>
+#include <blkown/sim/harness/device_events.hpp>
 #include <blkown/sim/harness/durability_judge.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/host.hpp>
@@ -61,10 +62,28 @@ class WorldBaseOf {
   WorldBaseOf(const WorldBaseOf&) = delete;
   WorldBaseOf& operator=(const WorldBaseOf&) = delete;
 
+  /// Adds what the present event has broken and no check has found yet, so that a later finding
+  /// does not hide it.
+  virtual void note_early_finding() = 0;
   /// Adds a finding from outside the world, such as a report of the library. The first finding is
   /// kept, and ends the run.
   void add(Finding finding) {
-    if (finding_.what.empty()) finding_ = std::move(finding);
+    if (!std::exchange(is_adding_, true)) {
+      note_early_finding();
+      is_adding_ = false;
+    }
+    if (finding.place.empty()) {
+      finding.place =
+          finding.has_request ? history_.place(finding.queue, finding.tag) : history_.place();
+    }
+    if (finding_.what.empty()) {
+      finding_ = std::move(finding);
+      name_request();
+    } else if (finding.what != finding_.what && later_findings_++ < max_later_findings) {
+      std::string text = "then, in " + finding.place + ": " + finding.what;
+      for (const std::string& detail : finding.details) text += "; " + detail;
+      finding_.details.push_back(std::move(text));
+    }
   }
   /// The first finding, whose text is empty if no invariant was broken.
   [[nodiscard]] const Finding& finding() const noexcept { return finding_; }
@@ -103,8 +122,11 @@ class WorldBaseOf {
         judged_(workload_.slot_count()),
         cut_dice_{~config.seed} {
     if (iommu_.has_value()) iommu_->add_memory(workload_.arena(), std::uint64_t{1} << 32);
+    controller_.set_observer(&device_events_);
+    faults_.set_sink({&on_strike, this});
+    if (!is_nvme) history_.set_layout(config.layout());
   }
-  ~WorldBaseOf() = default;
+  virtual ~WorldBaseOf() = default;
 
   /// The parameters with a namespace of an NvmeController, which the seed chooses.
   [[nodiscard]] static WorldConfig with_namespace(WorldConfig config) noexcept {
@@ -143,6 +165,7 @@ class WorldBaseOf {
     const std::uint32_t its_queue = queue.value + (is_nvme ? 1 : 0);
     const auto verdict = oracle_.note_lookup(its_queue, value, reason == LookupReason::none);
     for (const auto& entry : verdict.false_completions) distrust(entry);
+    note_lookup_in_history(queue, value, reason);
     switch (verdict.truth) {
       case LookupTruth::fits: break;
       case LookupTruth::wrong_claim:
@@ -195,12 +218,12 @@ class WorldBaseOf {
   }
   /// Ends the slot's I/O in the workload. The second form names the request of the I/O.
   void end_io(std::uint32_t slot, Status status) {
-    if (const char* const wrong = note_end(slot, status)) fail(wrong);
+    if (const char* const wrong = note_end(slot, status)) fail_data(wrong);
   }
   /// An I/O of the workload has ended: checks it, and writes it into the history.
   template <class R>
   void end_io(std::uint32_t slot, Status status, const TagSet<R>& tags, QueueIndex queue, Tag tag) {
-    if (const char* const wrong = note_end(slot, status)) fail(wrong, tags, queue, tag);
+    if (const char* const wrong = note_end(slot, status)) fail_data(wrong, tags, queue, tag);
   }
   /// Which entries the driver must look up.
   enum class Entries : std::uint8_t {
@@ -214,7 +237,7 @@ class WorldBaseOf {
     if (entries == Entries::looked_up
             ? oracle_.unaccounted() != 0
             : oracle_.has_ignored() || oracle_.lookups_without_entry() != 0) {
-      fail("the driver did not look up each completion entry once, with its own cookie and queue");
+      fail_unaccounted();
     }
     if (std::exchange(is_cut_due_, false)) check_durability();
     return finding_.what.empty();
@@ -223,30 +246,36 @@ class WorldBaseOf {
   bool check_after_stop() {
     if (is_nvme) {
       iommu_->flush();
-      if (iommu_->mapped_pages() != 0) return fail("memory is mapped after the driver was stopped");
+      if (iommu_->mapped_pages() != 0) return fail_mapped();
     }
     if (std::ranges::any_of(other_media_.bytes(),
                             [](std::byte one) { return one != std::byte{}; })) {
-      fail("the driver wrote to the namespace of another disk");
+      add(finding_of_command("the driver wrote to the namespace of another disk",
+                             device_events_.latest_elsewhere()));
     }
-    if (const char* const wrong = workload_.compare(media_)) fail(wrong);
+    if (const char* const wrong = workload_.compare(media_)) fail_data(wrong);
     check_durability();
     return finding_.what.empty();
   }
 
+  /// False, with a finding, if the run has more events than it may have.
+  template <class R>
+  bool check_limits(const TagSet<R>& tags, std::uint64_t max_events) {
+    if (config_.max_events != 0 && history_.event() > config_.max_events) {
+      return fail("the run was cut off at its limit of events");
+    }
+    if (history_.event() <= max_events) return true;
+    return fail_with_first("the I/O did not end within the limit of events of a run", tags);
+  }
   /// Keeps the first finding. Returns false.
   bool fail(std::string what) {
-    if (finding_.what.empty()) finding_.what = std::move(what);
+    add({.what = std::move(what)});
     return false;
   }
   /// The same, with the request, whose history and holders are printed.
   template <class R>
   bool fail(std::string what, const TagSet<R>& tags, QueueIndex queue, Tag tag) {
-    add({.what = std::move(what),
-         .has_request = true,
-         .queue = queue,
-         .tag = tag,
-         .holders = holders_of(tags.header(queue, tag))});
+    add(finding_of_request(std::move(what), tags, queue, tag));
     return false;
   }
   /// The same, with the first request that is not idle, if there is one.
@@ -273,6 +302,13 @@ class WorldBaseOf {
   Device controller_;
   OracleOf<Device> oracle_{controller_};
   History history_;
+  detail::DeviceEvents<typename Device::Entry> device_events_{
+      oracle_,
+      history_,
+      is_nvme ? 1U : 0U,
+      config_.depth,
+      workload_.capacity_bytes() / detail::bytes_in_sector,
+      {.nsid = config_.nsid, .block_sectors = config_.block_sectors()}};
   std::uint64_t in_flight_ = 0;  // I/Os that were submitted and have not ended
 
  private:
@@ -349,14 +385,152 @@ class WorldBaseOf {
     }
   }
 
+  /// A finding about a request.
+  template <class R>
+  [[nodiscard]] static Finding finding_of_request(std::string what, const TagSet<R>& tags,
+                                                  QueueIndex queue, Tag tag) {
+    return {.what = std::move(what),
+            .has_request = true,
+            .queue = queue,
+            .tag = tag,
+            .state = tags.state_of(queue, tag),
+            .holders = holders_of(tags.header(queue, tag))};
+  }
   /// A finding about a lookup, with the request that the value names, if there is such a request.
   template <class R>
   void fail_lookup(const char* what, const TagSet<R>& tags, QueueIndex queue, std::uint64_t value) {
     const std::uint64_t tag = blkown::detail::CookieCodec{tags.layout()}.tag(value);
     if (queue.value >= tags.queue_count() || tag >= tags.depth()) {
-      fail(what);
+      add({.what = what, .cookie = value});
     } else {
-      fail(what, tags, queue, Tag{static_cast<std::uint32_t>(tag)});
+      const Tag its_tag{static_cast<std::uint32_t>(tag)};
+      Finding finding = finding_of_request(what, tags, queue, its_tag);
+      finding.cookie = value;
+      add(std::move(finding));
+    }
+  }
+  void note_lookup_in_history(QueueIndex queue, std::uint64_t value, LookupReason reason) {
+    const std::uint64_t tag = history_.layout().tag.get(value);
+    if (queue.value >= config_.queue_count || tag >= config_.depth) return;
+    const Tag its_tag{static_cast<std::uint32_t>(tag)};
+    if (reason == LookupReason::none) {
+      history_.note(queue, its_tag, "the driver's lookup succeeds", "", value);
+    } else {
+      history_.note(queue, its_tag, "the driver's lookup is refused: ", to_string(reason), value);
+    }
+  }
+  static void on_strike(void* self, const FaultStrike& strike,
+                        const std::optional<FaultTarget>& target) {
+    static_cast<WorldBaseOf*>(self)->device_events_.strike(strike, target);
+  }
+
+  // --- findings that name more than their text
+  // ----------------------------------------------------
+
+  static constexpr std::uint32_t max_later_findings = 3;
+
+  /// The request of a finding that has only a cookie: the queue is that of the latest command.
+  void name_request() {
+    if (finding_.has_request || !finding_.cookie.has_value()) return;
+    const auto queue = device_events_.queue_of(*finding_.cookie);
+    if (!queue.has_value()) return;
+    finding_.has_request = true;
+    finding_.queue = *queue;
+    finding_.tag = Tag{static_cast<std::uint32_t>(history_.layout().tag.get(*finding_.cookie))};
+    finding_.state = history_.state_of(finding_.queue, finding_.tag);
+  }
+  void fail_unaccounted() {
+    const auto open = oracle_.first_unaccounted();
+    Finding finding{
+        .what =
+            "the driver did not look up each completion entry once, with its own cookie and queue",
+        .cookie = open.cookie,
+        .details = {"the entry " + open.what}};
+    const std::uint64_t tag = history_.layout().tag.get(open.cookie);
+    const std::uint32_t first_queue = is_nvme ? 1 : 0;
+    if (open.queue >= first_queue && tag < config_.depth) {
+      finding.has_request = true;
+      finding.queue = QueueIndex{open.queue - first_queue};
+      finding.tag = Tag{static_cast<std::uint32_t>(tag)};
+      finding.state = history_.state_of(finding.queue, finding.tag);
+    }
+    add(std::move(finding));
+  }
+  /// A finding about a command that the device has fetched, if there was one.
+  template <class Fetched>
+  [[nodiscard]] Finding finding_of_command(std::string what,
+                                           const std::optional<Fetched>& command) const {
+    Finding finding{.what = std::move(what)};
+    if (command.has_value()) {
+      finding.has_request = true;
+      finding.queue = command->queue;
+      finding.tag = Tag{static_cast<std::uint32_t>(history_.layout().tag.get(command->cookie))};
+      finding.cookie = command->cookie;
+      finding.io = command->io;
+      finding.first_event = command->event;
+      finding.state = history_.state_of(finding.queue, finding.tag);
+    }
+    return finding;
+  }
+  /// A finding about the latest write to the sector.
+  [[nodiscard]] Finding finding_of_sector(std::string what, std::uint64_t sector) const {
+    const auto& writer = device_events_.writer_of(sector);
+    return finding_of_command(
+        std::move(what), writer.has_value() ? writer : device_events_.writer_elsewhere_of(sector));
+  }
+  /// Wrong data in the workload's wrong sector.
+  void fail_data(const char* what) {
+    const auto sector = workload_.wrong_sector();
+    Finding finding = sector.has_value() ? finding_of_sector(what, *sector) : Finding{.what = what};
+    if (sector.has_value()) describe_sector(finding, *sector);
+    add(std::move(finding));
+  }
+  /// The same, in the data of this request.
+  template <class R>
+  void fail_data(const char* what, const TagSet<R>& tags, QueueIndex queue, Tag tag) {
+    Finding finding = finding_of_request(what, tags, queue, tag);
+    const auto sector = workload_.wrong_sector();
+    if (sector.has_value()) describe_sector(finding, *sector);
+    add(std::move(finding));
+  }
+  bool fail_mapped() {
+    Finding finding{.what = "memory is mapped after the driver was stopped"};
+    device_->for_each_mapping([&](const dma::Mapped& mapping) {
+      if (finding.has_request) return;
+      finding.has_request = true;
+      finding.queue = mapping.cookie.queue;
+      finding.tag = mapping.cookie.tag;
+      finding.cookie = mapping.cookie.value;
+    });
+    if (!finding.has_request) {
+      finding.details.push_back("no I/O has it mapped: it is coherent memory that was not freed");
+    }
+    finding.details.push_back(std::to_string(iommu_->mapped_pages()) + " pages are mapped");
+    add(std::move(finding));
+    return false;
+  }
+  template <class Fetched>
+  [[nodiscard]] std::string text_of(const Fetched& command) const {
+    std::string text = to_string(command.io) + ", fetched in event " +
+                       std::to_string(command.event) + " from queue " +
+                       std::to_string(command.queue.value) + ", " +
+                       cookie_text(history_.layout(), command.cookie);
+    if (command.fault.has_value()) {
+      text += ", fault " + std::string{to_string(command.fault->kind)} + "@" +
+              std::to_string(command.fault->opportunity);
+    }
+    return text;
+  }
+  /// Adds to the finding who wrote the sector.
+  void describe_sector(Finding& finding, std::uint64_t sector) const {
+    const auto& writer = device_events_.writer_of(sector);
+    finding.details.push_back("sector " + std::to_string(sector) +
+                              (writer.has_value() ? " was written last by a " + text_of(*writer)
+                                                  : ": the device has fetched no write to it"));
+    const auto& elsewhere = device_events_.writer_elsewhere_of(sector);
+    if (elsewhere.has_value()) {
+      finding.details.push_back("the sector of another disk was written by a " +
+                                text_of(*elsewhere));
     }
   }
 
@@ -373,8 +547,34 @@ class WorldBaseOf {
   void check_durability() {
     const auto sector = durability_.first_broken(media_.after_power_cut(cut_dice_.next()));
     if (!sector.has_value()) return;
-    fail("a power cut loses what was made durable, or leaves what was never written, in sector " +
-         std::to_string(*sector));
+    Finding finding = finding_of_sector(
+        "a power cut loses what was made durable, or leaves what was never written, in sector " +
+            std::to_string(*sector),
+        *sector);
+    describe_sector(finding, *sector);
+    describe_durability(finding, *sector);
+    add(std::move(finding));
+  }
+  /// Adds to the finding why the sector's data must be durable, and what the device was told.
+  void describe_durability(Finding& finding, std::uint64_t sector) {
+    std::vector<std::byte> cached(detail::bytes_in_sector);
+    const bool is_cached =
+        media_.read(sector * detail::bytes_in_sector, cached) && durability_.admits(sector, cached);
+    if (!is_cached) {
+      finding.details.emplace_back("not even the volatile cache has what the sector must hold");
+      return;
+    }
+    finding.details.emplace_back(
+        durability_.is_durable_by_fua(sector)
+            ? "only the volatile cache has the data of a write with FUA that ended ok"
+            : "only the volatile cache has the data of a write before a flush that ended ok");
+    const auto& flush = device_events_.latest_flush();
+    finding.details.push_back(flush.has_value() ? "the latest flush: " + text_of(*flush)
+                                                : "the device has fetched no flush");
+    const auto& struck = device_events_.struck_flush();
+    if (struck.has_value() && struck->event != (flush.has_value() ? flush->event : 0)) {
+      finding.details.push_back("the latest flush with a fault: " + text_of(*struck));
+    }
   }
 
   static constexpr std::uint64_t ios_per_cut = 32;
@@ -387,6 +587,8 @@ class WorldBaseOf {
   std::vector<std::optional<Generation>> accepted_ =
       std::vector<std::optional<Generation>>(std::size_t{config_.queue_count} * config_.depth);
   Finding finding_;
+  std::uint32_t later_findings_ = 0;
+  bool is_adding_ = false;
   LookupTally lookups_{};
   std::uint64_t ended_ = 0;
   std::uint64_t ended_ok_ = 0;

@@ -74,6 +74,7 @@ struct WorldConfig {
   FixedChoices fixed;
   FaultRates rates = FaultRates::all();  ///< How often each kind of fault strikes.
   std::vector<FaultStrike> script;       ///< Replaces the rates if is_scripted.
+  std::uint64_t max_events = 0;          ///< Ends the run with a finding of its own. 0: no limit.
   bool is_scripted = false;              ///< Whether script or rates choose the faults.
 
   /// The sectors of a block of the namespace.

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// DeviceEvents: writes the events of a simulated device into the History, under the request that a
+// command or a completion names, and passes them on to the Oracle.
+
+#ifndef BLKOWN_SIM_HARNESS_DEVICE_EVENTS_HPP
+#define BLKOWN_SIM_HARNESS_DEVICE_EVENTS_HPP
+
+#include <array>
+#include <blkown/config.hpp>
+#include <blkown/nvme/opcode.hpp>
+#include <blkown/nvme/submission_entry.hpp>
+#include <blkown/sim/device/command.hpp>
+#include <blkown/sim/device/controller_observer.hpp>
+#include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/message.hpp>
+#include <blkown/sim/device/nvme_command.hpp>
+#include <blkown/sim/harness/history.hpp>
+#include <blkown/tag.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace blkown {
+inline namespace BLKOWN_ABI {
+namespace sim::detail {
+
+/// The disk of a run on an NvmeController.
+struct DiskPlace {
+  std::uint32_t nsid = 1;
+  std::uint32_t block_sectors = 1;
+};
+
+/// What a command is: for the report.
+[[nodiscard]] inline IoText io_of(const Message& entry, const DiskPlace&) {
+  const bool has_range = entry.opcode != Opcode::flush;
+  return {.operation = to_string(entry.opcode),
+          .sector = entry.sector,
+          .length_sectors = has_range ? entry.length_sectors : 0,
+          .is_fua = false,
+          .is_elsewhere = false};
+}
+[[nodiscard]] inline IoText io_of(const nvme::SubmissionEntry& entry, const DiskPlace& disk) {
+  const nvme::IoOpcode opcode = entry.io_opcode();
+  const bool has_range = opcode == nvme::IoOpcode::read || opcode == nvme::IoOpcode::write ||
+                         opcode == nvme::IoOpcode::compare ||
+                         opcode == nvme::IoOpcode::write_zeroes;
+  return {.operation = to_string(opcode),
+          .sector = entry.slba() * disk.block_sectors,
+          .length_sectors = has_range ? std::uint64_t{entry.block_count()} * disk.block_sectors
+                                      : std::uint64_t{0},
+          .is_fua = has_range && entry.is_fua(),
+          .is_elsewhere = entry.nsid != disk.nsid};
+}
+[[nodiscard]] inline bool is_flush(const Message& entry) { return entry.opcode == Opcode::flush; }
+[[nodiscard]] inline bool is_flush(const nvme::SubmissionEntry& entry) {
+  return entry.io_opcode() == nvme::IoOpcode::flush;
+}
+/// Whether the command changes the sectors of its io_of().
+[[nodiscard]] inline bool is_write(const Message& entry) {
+  return entry.opcode == Opcode::write || entry.opcode == Opcode::write_zeroes ||
+         entry.opcode == Opcode::discard;
+}
+[[nodiscard]] inline bool is_write(const nvme::SubmissionEntry& entry) {
+  return entry.io_opcode() == nvme::IoOpcode::write ||
+         entry.io_opcode() == nvme::IoOpcode::write_zeroes;
+}
+
+/// The observer of a device whose commands are of the type `Entry`.
+template <class Entry>
+class DeviceEvents final : public CommandObserver<Entry> {
+ public:
+  /// A command as the device has fetched it.
+  struct Fetched {
+    std::uint64_t event = 0;
+    QueueIndex queue;
+    std::uint64_t cookie = 0;
+    IoText io;
+    std::optional<FaultStrike> fault;  // that struck at it
+  };
+
+  /// `first_io_queue`: the device's number of the first hardware queue, behind an admin queue.
+  /// `depth`: the tags of each queue.
+  DeviceEvents(CommandObserver<Entry>& oracle, History& history, std::uint32_t first_io_queue,
+               std::uint32_t depth, std::uint64_t sector_count, const DiskPlace& disk)
+      : oracle_{oracle},
+        history_{history},
+        first_io_queue_{first_io_queue},
+        depth_{depth},
+        disk_{disk},
+        writers_(static_cast<std::size_t>(sector_count)) {}
+
+  /// A fault has struck.
+  void strike(const FaultStrike& fault, const std::optional<FaultTarget>& target) {
+    history_.name_event({.name = "controller"});
+    latest_strike_ = fault;
+    strike_event_ = history_.event();
+    if (!target.has_value()) return history_.strike(fault);
+    for (std::optional<Fetched>& flush : flushes_) {
+      if (!flush.has_value() || !is_of(*flush, *target)) continue;
+      flush->fault = fault;
+      struck_flush_ = flush;
+    }
+    std::optional<std::uint32_t> device_queue = target->queue;
+    if (!device_queue.has_value()) {
+      const auto queue = queue_of(target->cookie);
+      if (!queue.has_value()) return history_.strike(fault);
+      device_queue = queue->value + first_io_queue_;
+    }
+    note_fault_of_writer(*device_queue, target->cookie, fault);
+    with_request(
+        *device_queue, target->cookie,
+        [&](QueueIndex queue, Tag tag) { history_.strike(fault, queue, tag); },
+        [&] { history_.strike(fault); });
+  }
+  /// The latest command that was to write the sector, if there was one.
+  [[nodiscard]] const std::optional<Fetched>& writer_of(std::uint64_t sector) const {
+    return writers_[static_cast<std::size_t>(sector)];
+  }
+  /// The latest flush, if there was one.
+  [[nodiscard]] const std::optional<Fetched>& latest_flush() const {
+    return flushes_[(flush_count_ + flushes_.size() - 1) % flushes_.size()];
+  }
+  /// The latest flush at which a fault struck, if there was one.
+  [[nodiscard]] const std::optional<Fetched>& struck_flush() const { return struck_flush_; }
+  /// The latest write to the namespace of another disk, if there was one.
+  [[nodiscard]] const std::optional<Fetched>& latest_elsewhere() const { return elsewhere_; }
+  /// The latest one to this sector there.
+  [[nodiscard]] const std::optional<Fetched>& writer_elsewhere_of(std::uint64_t sector) const {
+    static const std::optional<Fetched> none;
+    return elsewhere_writers_.empty() ? none : elsewhere_writers_[static_cast<std::size_t>(sector)];
+  }
+  /// The queue to which the latest command with this cookie came.
+  [[nodiscard]] std::optional<QueueIndex> queue_of(std::uint64_t cookie) const {
+    const std::uint64_t tag = history_.layout().tag.get(cookie);
+    std::optional<QueueIndex> queue;
+    std::uint64_t latest = 0;
+    for (std::size_t i = 0; i != fetched_.size(); ++i) {
+      if (tag >= fetched_[i].size()) continue;
+      for (const Seen& seen : fetched_[i][static_cast<std::size_t>(tag)].latest) {
+        if (seen.event < latest || seen.cookie != cookie || seen.event == 0) continue;
+        latest = seen.event;
+        queue = QueueIndex{static_cast<std::uint32_t>(i)};
+      }
+    }
+    return queue;
+  }
+
+  void command_fetched(std::uint32_t queue, const Entry& entry) override {
+    oracle_.command_fetched(queue, entry);
+    if (queue < first_io_queue_) return;
+    with_request(queue, cookie_of(entry),
+                 [&](QueueIndex its_queue, Tag tag) { note_fetched(its_queue, tag, entry); });
+  }
+  void command_refused(std::uint32_t queue, const Entry& entry) override {
+    oracle_.command_refused(queue, entry);
+  }
+  void command_done(std::uint32_t queue, const Entry& entry) override {
+    oracle_.command_done(queue, entry);
+  }
+  void entry_posted(std::uint32_t queue, std::uint64_t cookie, bool is_genuine) override {
+    oracle_.entry_posted(queue, cookie, is_genuine);
+    history_.name_event({.name = "controller"});
+    with_request(queue, cookie, [&](QueueIndex its_queue, Tag tag) {
+      if (is_genuine) {
+        return history_.note(its_queue, tag, "the device posts the completion", "", cookie);
+      }
+      const bool struck_now = strike_event_ == history_.event();
+      history_.false_completion(its_queue, tag, cookie, struck_now ? latest_strike_ : std::nullopt);
+    });
+  }
+  void foreign_entry_posted(std::uint32_t queue) override { oracle_.foreign_entry_posted(queue); }
+  void entry_taken(std::uint32_t queue) override { oracle_.entry_taken(queue); }
+  void queue_stopped(std::uint32_t queue) override { oracle_.queue_stopped(queue); }
+  void stopped() override { oracle_.stopped(); }
+
+ private:
+  struct Seen {
+    std::uint64_t event = 0;
+    std::uint64_t cookie = 0;
+  };
+  struct SeenOfTag {
+    std::array<Seen, 8> latest{};  // a ring
+    std::size_t count = 0;
+    Fetched command;  // the latest one
+  };
+
+  static void ignore() noexcept {}
+  /// Calls `found` for the request that the cookie names on a queue of the device, or `otherwise`.
+  template <class Found, class Otherwise = void (*)() noexcept>
+  void with_request(std::uint32_t device_queue, std::uint64_t cookie, Found found,
+                    Otherwise otherwise = &ignore) const {
+    const std::uint64_t tag = history_.layout().tag.get(cookie);
+    if (device_queue < first_io_queue_ || tag >= depth_) return otherwise();
+    found(QueueIndex{device_queue - first_io_queue_}, Tag{static_cast<std::uint32_t>(tag)});
+  }
+  [[nodiscard]] bool is_of(const Fetched& one, const FaultTarget& target) const noexcept {
+    return target.queue == one.queue.value + first_io_queue_ && one.cookie == target.cookie;
+  }
+  /// Adds the fault to the command, if it is the latest writer of its sectors.
+  void note_fault_of_writer(std::uint32_t device_queue, std::uint64_t cookie,
+                            const FaultStrike& fault) {
+    with_request(device_queue, cookie, [&](QueueIndex queue, Tag tag) {
+      if (queue.value >= fetched_.size() || tag.value >= fetched_[queue.value].size()) return;
+      const Fetched& command = fetched_[queue.value][tag.value].command;
+      if (command.cookie != cookie || command.io.is_elsewhere) return;
+      for (std::uint64_t i = 0; i != command.io.length_sectors; ++i) {
+        if (command.io.sector + i >= writers_.size()) return;
+        auto& writer = writers_[static_cast<std::size_t>(command.io.sector + i)];
+        if (writer.has_value() && writer->event == command.event && writer->cookie == cookie) {
+          writer->fault = fault;
+        }
+      }
+    });
+  }
+  void note_fetched(QueueIndex queue, Tag tag, const Entry& entry) {
+    const std::uint64_t cookie = cookie_of(entry);
+    const IoText io = io_of(entry, disk_);
+    history_.name_event({.name = "controller"});
+    history_.note(queue, tag, "the device fetches ", io.operation, cookie);
+    if (queue.value >= fetched_.size()) fetched_.resize(queue.value + 1);
+    auto& of_queue = fetched_[queue.value];
+    of_queue.resize(depth_);
+    SeenOfTag& seen = of_queue[tag.value];
+    seen.latest[seen.count++ % seen.latest.size()] = {.event = history_.event(), .cookie = cookie};
+    const Fetched fetched{
+        .event = history_.event(), .queue = queue, .cookie = cookie, .io = io, .fault = {}};
+    seen.command = fetched;
+    if (is_flush(entry)) flushes_[flush_count_++ % flushes_.size()] = fetched;
+    if (!is_write(entry)) return;
+    if (io.is_elsewhere) {
+      elsewhere_ = fetched;
+      elsewhere_writers_.resize(writers_.size());
+    }
+    auto& writers = io.is_elsewhere ? elsewhere_writers_ : writers_;
+    for (std::uint64_t i = 0; i != io.length_sectors && io.sector + i < writers.size(); ++i) {
+      writers[static_cast<std::size_t>(io.sector + i)] = fetched;
+    }
+  }
+
+  CommandObserver<Entry>& oracle_;
+  History& history_;
+  std::uint32_t first_io_queue_;
+  std::uint32_t depth_;
+  DiskPlace disk_;
+  std::vector<std::optional<Fetched>> writers_;  // by sector
+  std::vector<std::optional<Fetched>> elsewhere_writers_;
+  std::vector<std::vector<SeenOfTag>> fetched_;      // by queue and tag
+  std::array<std::optional<Fetched>, 8> flushes_{};  // the latest, a ring
+  std::size_t flush_count_ = 0;
+  std::optional<Fetched> struck_flush_;
+  std::optional<Fetched> elsewhere_;
+  std::optional<FaultStrike> latest_strike_;
+  std::uint64_t strike_event_ = 0;
+};
+
+}  // namespace sim::detail
+}  // namespace BLKOWN_ABI
+}  // namespace blkown
+
+#endif
