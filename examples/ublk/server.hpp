@@ -185,7 +185,7 @@ class Server {
   template <class Command>
   [[nodiscard]] static int retry_while_busy(Command command) {
     int error = EBUSY;
-    for (int i = 0; i != 500 && error == EBUSY; ++i) {
+    for (int i = 0; i != 250 && error == EBUSY; ++i) {
       if (i != 0) std::this_thread::sleep_for(std::chrono::milliseconds{20});
       error = command();
     }
