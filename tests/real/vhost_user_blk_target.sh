@@ -1,0 +1,32 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSL-1.0
+# vhost_user_blk_target.sh FOLDER SOCKETS: runs the target of FOLDER at three sockets. When the guest says
+# so in FOLDER/guest.out, kills the target three times with requests in flight, and starts it again. On
+# SIGTERM, stops the target. Its report is in FOLDER/target.err.
+folder=$1
+sockets=$2
+
+serve() {
+  "$folder/vhost_user_blk" "$sockets/ext4=file:$folder/ext4.img" "$sockets/slow=file:$folder/fuse/disk" \
+    "$sockets/late=memory:16m,delay-ms=2000" >"$folder/target.out" 2>"$folder/target.err" &
+  pid=$!
+}
+# is_busy: the target has requests in flight.
+is_busy() {
+  : >"$folder/target.err"
+  kill -USR1 "$pid"
+  sleep 0.1
+  grep -q '^in flight: [1-9]' "$folder/target.err"
+}
+
+trap 'kill "$pid"; wait "$pid"; exit' TERM
+serve
+until grep -q '^kill the target' "$folder/guest.out"; do sleep 0.1; done
+for killed in 1 2 3; do
+  until is_busy; do :; done
+  kill -9 "$pid"
+  wait "$pid"
+  serve
+  echo "target killed with requests in flight, $killed"
+done
+wait "$pid"
