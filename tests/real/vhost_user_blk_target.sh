@@ -7,16 +7,20 @@ folder=$1
 sockets=$2
 
 serve() {
+  : >"$folder/target.out"
   "$folder/vhost_user_blk" "$sockets/ext4=file:$folder/ext4.img" "$sockets/slow=file:$folder/fuse/disk" \
     "$sockets/late=memory:16m,delay-ms=2000" >"$folder/target.out" 2>"$folder/target.err" &
   pid=$!
+  # Before that, SIGUSR1 would end it.
+  until [ "$(grep -c '^listening' "$folder/target.out")" = 3 ]; do sleep 0.1; done
 }
-# is_busy: the target has requests in flight.
+# is_busy: QEMU is connected to all disks, and the target has requests in flight.
 is_busy() {
   : >"$folder/target.err"
   kill -USR1 "$pid"
-  sleep 0.1
-  grep -q '^in flight: [1-9]' "$folder/target.err"
+  sleep 0.2
+  [ "$(grep -c '^front ends: 1' "$folder/target.err")" = 3 ] &&
+    grep -q '^in flight: [1-9]' "$folder/target.err"
 }
 
 trap 'kill "$pid"; wait "$pid"; exit' TERM
