@@ -354,7 +354,8 @@ TEST(VhostUserBlkHostile, HarmsNobody) {
       HostileFrontEnd front_end{seed, device};
       front_end.run();
     }
-    if (seed % 10 == 0 || seed == last) ASSERT_TRUE(serves(device)) << "behind seed " << seed;
+    const bool asks = seed % 10 == 0 || seed == last;
+    ASSERT_TRUE(!asks || serves(device)) << "behind seed " << seed;
   }
   end_polite();
   EXPECT_TRUE(polite.has_value());
