@@ -207,6 +207,8 @@ class DriverOf {
     if (vector <= queues_.size()) service(queues_[vector - 1]);
   }
   /// The controller has failed (CSTS.CFS).
+  /// Context: as reset(), and not within a call of this driver: the reset may begin within this
+  /// call, and waits for a context that takes completions.
   void failed() { reset(); }
   /// The controller was unplugged. All I/O ends with `offline`.
   void removed() {

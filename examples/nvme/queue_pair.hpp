@@ -31,6 +31,7 @@
 #include <cstdint>
 #include <cstring>
 #include <expected>
+#include <type_traits>
 #include <utility>
 
 #include "registers.hpp"
@@ -125,7 +126,9 @@ class QueuePair {
   // --- the completing context -------------------------------------------------------------------
 
   /// Calls `on_completion(const CompletionEntry&)` for each new entry, and then gives the entries
-  /// back to the controller with one doorbell. Returns the number of calls.
+  /// back to the controller with one doorbell. Returns the number of calls. If `on_completion`
+  /// returns false, the entries behind this one are left for the next call, as a poll with a budget
+  /// wants it.
   /// Effects: `on_completion` may submit, if it runs on the submitting context.
   /// `on_foreign(const CompletionEntry&)` is called for an entry that names another submission
   /// queue.
@@ -146,8 +149,12 @@ class QueuePair {
         continue;
       }
       note_fetched(entry.sq_head.get());
-      on_completion(entry);
       ++passed;
+      if constexpr (std::is_same_v<decltype(on_completion(entry)), bool>) {
+        if (!on_completion(entry)) break;
+      } else {
+        on_completion(entry);
+      }
     }
     if (taken != 0) registers_->write32(config_.completion_doorbell, completed_);
     return passed;

@@ -306,6 +306,16 @@ TEST_F(InvariantCheckerTest, FindsARefusedAccessThatTheLogHasForgotten) {
   EXPECT_EQ(found(), "the IOMMU refused an access of a correct device");
 }
 
+TEST_F(InvariantCheckerTest, FindsAStopThatIsDeclaredOfARunningDevice) {
+  bool is_stopped = true;
+  iommu_.set_stop_hook({[](void* its) { return *static_cast<bool*>(its); }, &is_stopped});
+  static_cast<void>(device_.declare_stopped());
+  EXPECT_EQ(found(), "");
+  is_stopped = false;
+  static_cast<void>(device_.declare_stopped());
+  EXPECT_EQ(found(), "the driver declared the device stopped while it was running");
+}
+
 TEST_F(InvariantCheckerTest, FindsAnUnmapOfUnmappedMemory) {
   iommu_.unmap({.iova = 0x20000, .length_bytes = 1});
   EXPECT_EQ(found(), "the driver unmapped memory that was not mapped");

@@ -9,6 +9,7 @@
 
 #include "sim/broken_message/ended_before_reconnect.hpp"
 #include "sim/broken_message/generation_ignored.hpp"
+#include "sim/broken_message/half_taken_for_whole.hpp"
 #include "sim/broken_message/queue_ignored.hpp"
 #include "sim/broken_message/refused_ended_twice.hpp"
 #include "sim/broken_message/short_taken_for_whole.hpp"
@@ -30,6 +31,7 @@ constexpr std::array table{
     NamedDriver{"reference", &main_of<VariantDriver>},
     NamedDriver{"ended_before_reconnect", &main_of<EndedBeforeReconnect>},
     NamedDriver{"generation_ignored", &main_of<GenerationIgnored>},
+    NamedDriver{"half_taken_for_whole", &main_of<HalfTakenForWhole>},
     NamedDriver{"queue_ignored", &main_of<QueueIgnored>},
     NamedDriver{"refused_ended_twice", &main_of<RefusedEndedTwice>},
     NamedDriver{"short_taken_for_whole", &main_of<ShortTakenForWhole>},

@@ -17,6 +17,7 @@
 #include "sim/broken_mq/flush_forgotten.hpp"
 #include "sim/broken_mq/freed_before_disable.hpp"
 #include "sim/broken_mq/fua_dropped.hpp"
+#include "sim/broken_mq/fua_dropped_on_split.hpp"
 #include "sim/broken_mq/full_rings.hpp"
 #include "sim/broken_mq/generation_ignored.hpp"
 #include "sim/broken_mq/issue_forgotten.hpp"
@@ -24,6 +25,7 @@
 #include "sim/broken_mq/old_cookie.hpp"
 #include "sim/broken_mq/reference_dropped.hpp"
 #include "sim/broken_mq/requeued_while_mapped.hpp"
+#include "sim/broken_mq/retries_endless.hpp"
 #include "sim/broken_mq/status_ignored.hpp"
 #include "sim/broken_mq/stop_declared.hpp"
 #include "sim/broken_mq/touched_after_publish.hpp"
@@ -64,12 +66,14 @@ constexpr std::array table{
     NamedDriver{"flush_forgotten", &main_of<FlushForgotten>},
     NamedDriver{"freed_before_disable", &main_of<FreedBeforeDisable>},
     NamedDriver{"fua_dropped", &main_of<FuaDropped>},
+    NamedDriver{"fua_dropped_on_split", &main_of<FuaDroppedOnSplit>},
     NamedDriver{"generation_ignored", &main_of<GenerationIgnored>},
     NamedDriver{"issue_forgotten", &main_of<IssueForgotten>},
     NamedDriver{"memory_leaked", &main_of<MemoryLeaked>},
     NamedDriver{"old_cookie", &main_of<OldCookie>},
     NamedDriver{"reference_dropped", &main_of<ReferenceDropped>},
     NamedDriver{"requeued_while_mapped", &main_of<RequeuedWhileMapped>},
+    NamedDriver{"retries_endless", &main_of<RetriesEndless>},
     NamedDriver{"status_ignored", &main_of<StatusIgnored>},
     NamedDriver{"stop_declared", &main_of<StopDeclared>},
     NamedDriver{"touched_after_publish", &main_of<TouchedAfterPublish>},

@@ -124,8 +124,7 @@ class Driver {
   void interrupt(QueueIndex queue) {
     if (is_resetting_) return;
     const Call call{*this};
-    rings_[queue.value].pair.poll(
-        [&](const nvme::CompletionEntry& entry) { complete(queue, entry); });
+    take_all(queue);
   }
   void admin_interrupt() {
     if (!is_resetting_) poll_admin();
@@ -247,6 +246,9 @@ class Driver {
 
   // --- completion --------------------------------------------------------------------------------
 
+  virtual void take_all(QueueIndex queue) {
+    pair_of(queue).poll([&](const nvme::CompletionEntry& entry) { complete(queue, entry); });
+  }
   virtual void complete(QueueIndex queue, const nvme::CompletionEntry& entry) {
     auto claim = host_.claim(queue, entry.command_id);
     if (!claim.has_value()) return;  // late, duplicated or forged; the host has counted it
@@ -274,6 +276,11 @@ class Driver {
     claim.data().driver.tries = 0;
     watches_[index_of(claim.queue(), claim.tag())] = {};
     std::move(claim).end(status);
+  }
+
+  /// Empties the I/O queues' rings for a controller that is about to be enabled.
+  virtual void reset_rings() {
+    for (Rings& rings : rings_) rings.pair.reset();
   }
 
   // --- the admin queue ---------------------------------------------------------------------------
@@ -387,7 +394,7 @@ class Driver {
   }
   [[nodiscard]] bool try_start() {
     admin_.pair.reset();
-    for (Rings& rings : rings_) rings.pair.reset();
+    reset_rings();
     auto& registers = host_.controller;
     registers.write32(nvme::reg::aqa, nvme::Aqa::of(submission_entries, completion_entries).value);
     registers.write64(nvme::reg::asq, admin_.iova(0));

@@ -305,6 +305,73 @@ TEST(NvmeOracle, ACommandWhoseDoorbellWasNotRungIsDisowned) {
   EXPECT_EQ(judged.note(0x6002, false), LookupTruth::fits) << "not genuine";
 }
 
+// --- entries that stay in the ring ---------------------------------------------------------------
+
+TEST(NvmeOracle, FindsAnEntryThatStaysInTheRingAfterItsInterrupt) {
+  JudgedBench judged;
+  judged.bench.submit(NvmeBench::flush(0x11));
+  judged.bench.run();
+  EXPECT_FALSE(judged.oracle.left_entry(1, 1'000).has_value()) << "without its interrupt";
+  judged.oracle.note_interrupt(1, 500);
+  judged.oracle.note_interrupt(1, 900);
+  EXPECT_FALSE(judged.oracle.left_entry(1, 499).has_value());
+  EXPECT_TRUE(judged.oracle.left_entry(1, 500).has_value()) << "since the first one";
+  EXPECT_FALSE(judged.oracle.left_entry(2, 500).has_value());
+  EXPECT_EQ(judged.bench.completions().size(), 1U);
+  EXPECT_FALSE(judged.oracle.left_entry(1, 1'000).has_value());
+  judged.bench.submit(NvmeBench::flush(0x12));
+  judged.bench.run();
+  EXPECT_FALSE(judged.oracle.left_entry(1, 1'000).has_value()) << "posted behind the interrupts";
+}
+
+TEST(NvmeOracle, AnEntryThatTheDriverCannotSeeIsNotLeft) {
+  JudgedBench judged{{{FaultKind::no_phase_change, commands_before}}};
+  for (const std::uint16_t id : {std::uint16_t{0x11}, std::uint16_t{0x12}}) {
+    judged.bench.submit(NvmeBench::flush(id));
+    judged.bench.run();
+  }
+  judged.oracle.note_interrupt(1, 500);
+  EXPECT_FALSE(judged.oracle.left_entry(1, 500).has_value());
+}
+
+TEST(NvmeOracle, FindsAnEntryThatIsLookedUpWithoutTheDoorbell) {
+  JudgedBench judged;
+  judged.seen_of(NvmeBench::flush(0x11));
+  EXPECT_FALSE(judged.oracle.has_kept_entry());
+  EXPECT_EQ(judged.note(0x11, true), LookupTruth::fits);
+  EXPECT_TRUE(judged.oracle.has_kept_entry());
+  judged.bench.acknowledge();
+  EXPECT_FALSE(judged.oracle.has_kept_entry());
+}
+
+// --- retries -------------------------------------------------------------------------------------
+
+TEST(NvmeOracle, TellsWhenTheDriverKnowsThatACommandHasFailedForGood) {
+  JudgedBench judged{{{FaultKind::do_not_retry, 0}, {FaultKind::media_error, 1}}};
+  judged.seen_of(judged.bench.write(0x11, 7));
+  auto verdict = judged.oracle.note_lookup(1, 0x11, true);
+  ASSERT_TRUE(verdict.failed_for_good.has_value());
+  EXPECT_EQ(verdict.failed_for_good->slba(), 7U);
+  judged.bench.acknowledge();
+  judged.seen_of(judged.bench.write(0x12, 7));
+  verdict = judged.oracle.note_lookup(1, 0x12, true);
+  EXPECT_FALSE(verdict.failed_for_good.has_value()) << "a failure that may be temporary";
+}
+
+TEST(NvmeOracle, PassesOnEachCommandThatIsFetched) {
+  JudgedBench judged;
+  std::vector<std::uint16_t> ids;
+  judged.oracle.set_fetch_sink({[](void* its, std::uint32_t queue, const Entry& entry) {
+                                  EXPECT_EQ(queue, 1U);
+                                  static_cast<std::vector<std::uint16_t>*>(its)->push_back(
+                                      entry.command_id);
+                                },
+                                &ids});
+  judged.seen_of(judged.bench.write(0x11, 7));
+  judged.seen_of(judged.bench.write(0x12, 7));
+  EXPECT_EQ(ids, (std::vector<std::uint16_t>{0x11, 0x12}));
+}
+
 TEST(NvmeOracle, AnEntryOfAnotherSubmissionQueueIsNotLookedUp) {
   int foreign = 0;
   for (std::uint64_t seed = 0; seed != 16; ++seed) {

@@ -132,6 +132,9 @@ inline constexpr Cookie no_io{
 ///       The elements have bus addresses, or 0 for a bounce slot. Called after a map has returned
 ///       no_iova, when the I/O's own elements are unmapped again. False makes the error
 ///       iova_space_too_small. Default: true.
+///   void note_stop_declared();
+///       Optional, for a simulated device: called by Device::declare_stopped, to check that it is
+///       true.
 ///
 /// The error of a map shows whether the failure is permanent: no_iova if other mappings have the
 /// addresses, iova_space_too_small if these bytes alone exceed the address space, refused if the

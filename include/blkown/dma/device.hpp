@@ -85,7 +85,10 @@ class Device {
   /// Precondition: the declaration is true, and no context is between activating a mapping and
   /// publishing its I/O. Stop submitting first, for example with mq::Disk::quiesce.
   /// Effects: the proof covers all memory that was mapped before.
-  [[nodiscard]] EndProof declare_stopped() noexcept { return state_.stop(); }
+  [[nodiscard]] EndProof declare_stopped() noexcept {
+    if constexpr (requires { backend().note_stop_declared(); }) backend().note_stop_declared();
+    return state_.stop();
+  }
 
   /// Unmaps the mappings in quarantine, and frees the abandoned coherent memory, that the proof
   /// covers. Returns the number of both, which is 0 if the proof covers none. A mapping that the

@@ -30,6 +30,9 @@ class CommandObserver {
   virtual void command_fetched(std::uint32_t queue, const Entry& entry) = 0;
   /// The controller has refused a command, and posts a false completion for the command.
   virtual void command_refused(std::uint32_t queue, const Entry& entry) = 0;
+  /// The command has failed with a status that says that it would fail again. command_done
+  /// follows.
+  virtual void command_failed_for_good(std::uint32_t, const Entry&) {}
   /// The command is done. Its own completion is posted next, unless the ring is full.
   virtual void command_done(std::uint32_t queue, const Entry& entry) = 0;
   /// An entry was posted on the queue's completion ring. `is_genuine`: the entry is the completion

@@ -280,6 +280,20 @@ class Iommu {
     return owner;
   }
 
+  /// Called when the driver declares the device stopped. Returns whether that is so.
+  struct StopHook {
+    bool (*function)(void* argument) = nullptr;
+    void* argument = nullptr;
+  };
+  /// Sets the function that judges dma::Device::declare_stopped.
+  void set_stop_hook(StopHook hook) noexcept { stop_hook_ = hook; }
+  /// Calls the stop hook.
+  void note_stop_declared() {
+    if (stop_hook_.function != nullptr && !stop_hook_.function(stop_hook_.argument)) ++false_stops_;
+  }
+  /// How often the driver has declared a device stopped that was running.
+  [[nodiscard]] std::uint64_t false_stops() const noexcept { return false_stops_; }
+
   /// Frees all invalidated pages that lazy mode has kept.
   void flush() {
     const AllAreas all{*this};
@@ -625,6 +639,8 @@ class Iommu {
   IommuConfig config_;
   MapHook map_hook_;
   UnmapHook unmap_hook_;
+  StopHook stop_hook_;
+  std::uint64_t false_stops_ = 0;
   std::vector<Memory> memories_;
   std::vector<Page> pages_;
   mutable std::vector<Area> areas_;

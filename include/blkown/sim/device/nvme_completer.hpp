@@ -78,7 +78,7 @@ class NvmeCompleter {
   /// Completes a command that was not executed, without faults.
   void answer(NvmeSubmissionQueue& queue, const NvmeCommand& command, NvmeOutcome outcome) {
     note_error(command, outcome);
-    note_done(queue, command);
+    note_done(queue, command, outcome);
     send(queue, command, outcome, true, true);
   }
   /// Sends the completion of an action: the genuine one that was kept back, or a second one.
@@ -88,7 +88,7 @@ class NvmeCompleter {
     if (is_first) {
       const NvmeCommand command = *kept;
       queue.erase(command);
-      note_done(queue, command);
+      note_done(queue, command, action.outcome);
     }
     post(queue.completion_queue(), queue.id(), action.command.command_id, action.outcome, true,
          is_first);
@@ -116,8 +116,12 @@ class NvmeCompleter {
     outcome.status = nvme::StatusField::of(code, outcome.status.do_not_retry(), true);
     state_.errors.add(command, outcome.status);
   }
-  void note_done(const NvmeSubmissionQueue& queue, const NvmeCommand& command) {
+  void note_done(const NvmeSubmissionQueue& queue, const NvmeCommand& command,
+                 const NvmeOutcome& outcome) {
     if (state_.observer != nullptr) {
+      if (outcome.status.do_not_retry()) {
+        state_.observer->command_failed_for_good(queue.completion_queue(), command.entry);
+      }
       state_.observer->command_done(queue.completion_queue(), command.entry);
     }
   }
@@ -165,7 +169,7 @@ class NvmeCompleter {
       return post(queue.completion_queue(), other, command.entry.command_id, outcome, true, false);
     }
     if (turns_phase) {
-      note_done(queue, command);
+      note_done(queue, command, outcome);
     } else {
       queue.add(command).is_executed = true;
     }

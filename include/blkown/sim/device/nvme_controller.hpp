@@ -79,6 +79,7 @@ class NvmeController {
     if (faults == nullptr) return;
     iommu.set_map_hook({&on_map, this});
     iommu.set_unmap_hook({&on_unmap, this});
+    iommu.set_stop_hook({&on_stop_declared, this});
   }
   NvmeController(const NvmeController&) = delete;
   NvmeController& operator=(const NvmeController&) = delete;
@@ -89,6 +90,7 @@ class NvmeController {
     if (state_.faults == nullptr) return;
     state_.iommu.set_map_hook({});
     state_.iommu.set_unmap_hook({});
+    state_.iommu.set_stop_hook({});
   }
 
   /// Sets the hooks.
@@ -196,6 +198,13 @@ class NvmeController {
     const std::lock_guard guard{mutex_};
     return engine_.disown_unrung(completion_queue, cookie);
   }
+  /// The interrupt vector of a completion queue. None: there is no such queue, or it has none.
+  [[nodiscard]] std::optional<std::uint32_t> vector_of(std::uint32_t completion_queue) {
+    const std::lock_guard guard{mutex_};
+    const detail::NvmeCompletionQueue& queue = state_.completion_queues[completion_queue];
+    if (!queue.exists() || !queue.has_interrupts()) return std::nullopt;
+    return queue.vector();
+  }
   /// The number of doorbells, fetches, executions and completions since the controller was made.
   [[nodiscard]] std::uint64_t events() {
     const std::lock_guard guard{mutex_};
@@ -286,6 +295,12 @@ class NvmeController {
     const std::lock_guard guard{its.mutex_};
     its.state_.set_target(std::nullopt, owner);
     return !its.state_.registers.is_running() || !its.state_.strikes(FaultKind::unmap_failure);
+  }
+
+  static bool on_stop_declared(void* self) {
+    auto& its = *static_cast<NvmeController*>(self);
+    const std::lock_guard guard{its.mutex_};
+    return its.state_.registers.is_stopped();
   }
 
   // --- registers --------------------------------------------------------------------------------

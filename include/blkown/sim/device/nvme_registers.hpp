@@ -119,6 +119,10 @@ class NvmeRegisters {
 
   [[nodiscard]] bool is_gone() const noexcept { return is_gone_; }
   [[nodiscard]] bool is_fatal() const noexcept { return csts_.is_fatal(); }
+  /// Whether the controller accesses no memory: disabled, or gone. A fatal error is no stop.
+  [[nodiscard]] bool is_stopped() const noexcept {
+    return is_gone_ || (!cc_.is_enabled() && !csts_.is_ready());
+  }
   /// Whether the controller may fetch commands: ready, and not shut down.
   [[nodiscard]] bool is_running() const noexcept {
     return !is_gone_ && cc_.is_enabled() && csts_.is_ready() && !csts_.is_fatal() &&

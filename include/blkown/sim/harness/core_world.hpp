@@ -108,6 +108,7 @@ class CoreWorld final : public WorldBaseOf<typename H::Device> {
   using Base::in_flight_;
   using Base::iommu_;
   using Base::note_accepted;
+  using Base::note_interrupt;
   using Base::note_lookup;
   using Base::run_controller;
   using Base::tag_config;
@@ -269,6 +270,7 @@ class CoreWorld final : public WorldBaseOf<typename H::Device> {
     return config_.queue_count + (Base::is_nvme ? 1 : 0);
   }
   void interrupt_driver(std::uint32_t vector) {
+    note_interrupt(vector);
     if constexpr (Base::is_nvme) {
       if (vector == 0) {
         const History::Within within{history_, Activity{.name = "admin interrupt"}};

@@ -156,6 +156,9 @@ class DeviceEvents final : public CommandObserver<Entry> {
   void command_refused(std::uint32_t queue, const Entry& entry) override {
     oracle_.command_refused(queue, entry);
   }
+  void command_failed_for_good(std::uint32_t queue, const Entry& entry) override {
+    oracle_.command_failed_for_good(queue, entry);
+  }
   void command_done(std::uint32_t queue, const Entry& entry) override {
     oracle_.command_done(queue, entry);
   }
@@ -170,6 +173,7 @@ class DeviceEvents final : public CommandObserver<Entry> {
       history_.false_completion(its_queue, tag, cookie, struck_now ? latest_strike_ : std::nullopt);
     });
   }
+  void entry_hidden(std::uint32_t queue) override { oracle_.entry_hidden(queue); }
   void foreign_entry_posted(std::uint32_t queue) override { oracle_.foreign_entry_posted(queue); }
   void entry_taken(std::uint32_t queue) override { oracle_.entry_taken(queue); }
   void queue_stopped(std::uint32_t queue) override { oracle_.queue_stopped(queue); }

@@ -153,6 +153,9 @@ class History {
   /// The number of the current event, from 1; 0 before the first event.
   [[nodiscard]] std::uint64_t event() const noexcept { return event_; }
 
+  /// The time of the current event.
+  [[nodiscard]] std::uint64_t now_ns() const noexcept { return now_ns_; }
+
   /// An activity within the event, or within another activity, while the object exists.
   class Within {
    public:

@@ -12,8 +12,8 @@
 //     does within a bounded number of events.
 //   - A request is not published again with the mapping of an earlier publication.
 //   - The generation never goes back.
-// For the IOMMU: every access of a correct device was let through, and only mapped memory was
-// unmapped.
+// For the IOMMU: every access of a correct device was let through, only mapped memory was unmapped,
+// and the driver has declared the device stopped (dma::Device::declare_stopped) only while it was.
 
 #ifndef BLKOWN_SIM_HARNESS_INVARIANT_CHECKER_HPP
 #define BLKOWN_SIM_HARNESS_INVARIANT_CHECKER_HPP
@@ -210,6 +210,9 @@ class InvariantChecker {
   }
 
   bool check_iommu() {
+    if (iommu_->false_stops() != 0) {
+      return fail("the driver declared the device stopped while it was running");
+    }
     const IommuFaultCounts faults = iommu_->fault_counts();
     if (faults.not_forbidden != 0) {
       if (!finding_.what.empty()) return false;

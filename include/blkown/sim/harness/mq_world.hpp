@@ -130,6 +130,9 @@ class IoQueueEvents : public NvmeObserver {
   void command_refused(std::uint32_t queue, const Entry& entry) override {
     if (queue != 0) oracle_.command_refused(queue, entry);
   }
+  void command_failed_for_good(std::uint32_t queue, const Entry& entry) override {
+    if (queue != 0) oracle_.command_failed_for_good(queue, entry);
+  }
   void command_done(std::uint32_t queue, const Entry& entry) override {
     if (queue != 0) oracle_.command_done(queue, entry);
   }
@@ -224,12 +227,12 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
       const History::Within within{
           of(self).history_,
           {.name = "interrupt", .of = Activity::Of::vector, .number = vector, .tag = 0}};
+      of(self).note_interrupt(vector);
       of(self).driver_->interrupt(vector);
     };
+    // Later, on the controller's context: the driver may be inside a doorbell now.
     hooks.failed = [](void* self) {
-      if (of(self).driver_ == nullptr) return;
-      const History::Within within{of(self).history_, Activity{.name = "controller failure"}};
-      of(self).driver_->failed();
+      if (!of(self).is_stopping_) of(self).runtime_.context(submitters).post(of(self).failure_);
     };
     hooks.wake = [](void* self) { of(self).on_doorbell(); };
     controller_.set_hooks(hooks);
@@ -553,6 +556,7 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
       return fail_with_first("a request is in flight after the disk's removal", tags());
     }
     disk_.reset();
+    is_stopping_ = true;
     if (!driver_->stop()) return fail("the driver did not stop the controller");
     pump_.finish(runtime_);
     if (!check_->after_event(oracle_.stops())) add(check_->finding());
@@ -573,6 +577,15 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
   std::optional<SecondParty<D>> party_;
   mq::Control removal_{{[](void* self, mq::Control&) { of(self).is_removed_ = true; }, this}};
   const std::uint64_t left_at_removal_ = Random{config_.seed ^ 0x4E30FE}.below(8);  // bios
+  mq::Work failure_{[](void* self, mq::Work&) {
+                      // A reset that was running then has cleared the failure.
+                      if (!of(self).controller_.has_failed()) return;
+                      const History::Within within{of(self).history_,
+                                                   Activity{.name = "controller failure"}};
+                      of(self).driver_->failed();
+                    },
+                    this};
+  bool is_stopping_ = false;
   bool is_removing_ = false;
   bool is_removed_ = false;
   std::optional<InvariantChecker<R>> check_;

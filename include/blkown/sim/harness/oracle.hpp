@@ -12,6 +12,8 @@
 //   - A driver cannot tell a well forged completion from a genuine one. If the driver accepts a
 //     false completion, the Oracle tells the controller to disown the command, so that the
 //     controller's later accesses to the memory do not count as the driver's errors.
+//   - An entry that the driver could see, and whose interrupt has come, must not stay in its ring
+//     (left_entry). A driver may take it a little later than within the interrupt.
 // When the controller stops, the Oracle forgets every command.
 
 #ifndef BLKOWN_SIM_HARNESS_ORACLE_HPP
@@ -113,6 +115,8 @@ struct LookupVerdictOf {
   LookupTruth truth = LookupTruth::fits;
   /// The commands that the driver takes for done because it accepted a false completion.
   std::vector<Entry> false_completions;
+  /// The command that has failed for good, if the driver now knows that.
+  std::optional<Entry> failed_for_good{};
 };
 
 /// The judge of the driver of one Device: an NvmeController or a MessageDevice. An
@@ -150,6 +154,38 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
   [[nodiscard]] std::size_t lookups_without_entry() const noexcept {
     return account_.lookups_without_entry();
   }
+
+  /// Whether the driver has looked up an entry that is still in its ring.
+  [[nodiscard]] bool has_kept_entry() const noexcept {
+    return std::ranges::any_of(posted_, [](const std::deque<Posted>& entries) {
+      return std::ranges::any_of(
+          entries, [](const Posted& entry) { return entry.is_looked_up && !entry.is_foreign; });
+    });
+  }
+  /// The driver gets an interrupt of the queue now.
+  void note_interrupt(std::uint32_t queue, std::uint64_t now_ns) {
+    for (Posted& entry : posted_[queue]) {
+      if (!entry.announced_ns.has_value()) entry.announced_ns = now_ns;
+    }
+  }
+  /// The cookie of an entry of the queue that the driver could see, and has left in the ring since
+  /// an interrupt at this time or before.
+  [[nodiscard]] std::optional<std::uint64_t> left_entry(std::uint32_t queue,
+                                                        std::uint64_t time_ns) const noexcept {
+    const std::deque<Posted>& entries = posted_[queue];
+    if (entries.empty() || entries.front().is_hidden ||
+        entries.front().announced_ns.value_or(UINT64_MAX) > time_ns) {
+      return std::nullopt;
+    }
+    return entries.front().cookie;
+  }
+  /// Called for each command that the device fetches or takes.
+  struct FetchSink {
+    void (*function)(void* argument, std::uint32_t queue, const Entry& entry) = nullptr;
+    void* argument = nullptr;
+  };
+  /// Sets the sink of fetched commands.
+  void set_fetch_sink(FetchSink sink) noexcept { fetch_sink_ = sink; }
 
   /// How often the controller has stopped.
   [[nodiscard]] std::uint64_t stops() const noexcept { return stops_; }
@@ -208,6 +244,7 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
     if (!verdict.false_completions.empty()) return verdict;
     if (is_done) {
       if (!is_genuine) verdict.false_completions.push_back(done->entry);
+      if (is_genuine && done->has_failed_for_good) verdict.failed_for_good = done->entry;
       done_.erase(done);
       return verdict;
     }
@@ -230,27 +267,34 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
   struct Done {
     std::uint32_t queue = 0;
     Entry entry;
+    bool has_failed_for_good = false;
   };
   struct Posted {
     std::uint64_t cookie = 0;
     bool is_genuine = false;
     bool is_looked_up = false;
     bool is_foreign = false;  // names another submission queue: not to be looked up
+    bool is_hidden = false;   // has the phase of the previous round
+    std::optional<std::uint64_t> announced_ns{};  // the interrupt that the driver got
   };
 
   // --- CommandObserver --------------------------------------------------------------------------
 
-  void command_fetched(std::uint32_t, const Entry&) override {}
-  void command_refused(std::uint32_t queue, const Entry& entry) override {
-    refused_ = Done{queue, entry};
+  void command_fetched(std::uint32_t queue, const Entry& entry) override {
+    if (fetch_sink_.function != nullptr) fetch_sink_.function(fetch_sink_.argument, queue, entry);
   }
+  void command_refused(std::uint32_t queue, const Entry& entry) override {
+    refused_ = Done{.queue = queue, .entry = entry};
+  }
+  void command_failed_for_good(std::uint32_t, const Entry&) override { fails_for_good_ = true; }
   void command_done(std::uint32_t queue, const Entry& entry) override {
-    done_.push_back({queue, entry});
+    done_.push_back({queue, entry, std::exchange(fails_for_good_, false)});
   }
   void entry_posted(std::uint32_t queue, std::uint64_t cookie, bool is_genuine) override {
     posted_[queue].push_back(
         {.cookie = cookie, .is_genuine = is_genuine, .is_looked_up = false, .is_foreign = false});
   }
+  void entry_hidden(std::uint32_t queue) override { posted_[queue].back().is_hidden = true; }
   void foreign_entry_posted(std::uint32_t queue) override {
     posted_[queue].push_back({.is_looked_up = true, .is_foreign = true});
   }
@@ -319,7 +363,9 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
   std::vector<std::deque<Posted>> posted_;  // the entries in each completion ring
   std::vector<std::deque<Posted>> taken_;   // taken from the ring, and not looked up yet
   detail::CompletionAccount account_;
-  std::vector<Done> done_;       // done, and their completions not looked up yet
+  std::vector<Done> done_;  // done, and their completions not looked up yet
+  FetchSink fetch_sink_;
+  bool fails_for_good_ = false;  // the command that is done next
   std::optional<Done> refused_;  // the latest command with a false completion
   std::uint64_t stops_ = 0;
   blkown::detail::User user_;  // of the controller

@@ -125,6 +125,7 @@ class WorldBaseOf {
     controller_.set_observer(&device_events_);
     faults_.set_sink({&on_strike, this});
     if (!is_nvme) history_.set_layout(config.layout());
+    oracle_.set_fetch_sink({&on_fetched, this});
   }
   virtual ~WorldBaseOf() = default;
 
@@ -165,6 +166,9 @@ class WorldBaseOf {
     const std::uint32_t its_queue = queue.value + (is_nvme ? 1 : 0);
     const auto verdict = oracle_.note_lookup(its_queue, value, reason == LookupReason::none);
     for (const auto& entry : verdict.false_completions) distrust(entry);
+    if (verdict.failed_for_good.has_value()) {
+      if (auto* const sends = sends_of(its_queue, *verdict.failed_for_good)) *sends = sent_no_more;
+    }
     note_lookup_in_history(queue, value, reason);
     switch (verdict.truth) {
       case LookupTruth::fits: break;
@@ -211,6 +215,8 @@ class WorldBaseOf {
   /// Reports the slot's I/O, which is about to be submitted, to the judge of durability.
   void begin_durability(std::uint32_t slot, bool is_fua, bool has_preflush) {
     const Workload::Slot& io = workload_.slot(slot);
+    std::fill_n(sends_.begin() + std::ptrdiff_t{slot} * Workload::slot_sectors,
+                Workload::slot_sectors, std::uint16_t{0});
     judged_[slot] = durability_.begin({.sector = workload_.sector_of(slot),
                                        .data = workload_.written(slot),
                                        .is_fua = is_fua || config_.cache() != CacheMode::write_back,
@@ -239,8 +245,20 @@ class WorldBaseOf {
             : oracle_.has_ignored() || oracle_.lookups_without_entry() != 0) {
       fail_unaccounted();
     }
+    check_left_entries();
     if (std::exchange(is_cut_due_, false)) check_durability();
     return finding_.what.empty();
+  }
+  /// Notes that the driver gets the interrupt of a vector of the device.
+  void note_interrupt(std::uint32_t vector) {
+    for (std::uint32_t queue = 0; queue != controller_.queue_count(); ++queue) {
+      if constexpr (is_nvme) {
+        if (controller_.vector_of(queue) != vector) continue;
+      } else {
+        if (queue != vector) continue;
+      }
+      oracle_.note_interrupt(queue, history_.now_ns());
+    }
   }
   /// Checks the invariants of a stopped driver. False if there is a finding.
   bool check_after_stop() {
@@ -385,6 +403,49 @@ class WorldBaseOf {
     }
   }
 
+  // --- retries ----------------------------------------------------------------------------------
+
+  /// How often the command of the slot's present I/O was sent that begins with this sector. Null:
+  /// the command has no range, or not one of the workload's.
+  [[nodiscard]] std::uint16_t* sends_of(std::uint32_t, const Message& message) {
+    const bool has_range = message.opcode != Opcode::flush && message.sector < sends_.size();
+    return has_range ? &sends_[static_cast<std::size_t>(message.sector)] : nullptr;
+  }
+  [[nodiscard]] std::uint16_t* sends_of(std::uint32_t queue, const nvme::SubmissionEntry& entry) {
+    const nvme::IoOpcode opcode = entry.io_opcode();
+    const std::uint64_t sector = entry.slba() * config_.block_sectors();
+    if (queue == 0 || entry.nsid != config_.nsid || opcode == nvme::IoOpcode::flush ||
+        opcode == nvme::IoOpcode::dataset_management || sector >= sends_.size()) {
+      return nullptr;
+    }
+    return &sends_[static_cast<std::size_t>(sector)];
+  }
+  static void on_fetched(void* self, std::uint32_t queue, const typename Device::Entry& entry) {
+    WorldBaseOf& world = *static_cast<WorldBaseOf*>(self);
+    std::uint16_t* const sends = world.sends_of(queue, entry);
+    if (sends == nullptr) return;
+    if (*sends == sent_no_more) {
+      world.fail_cookie("the driver sent a command again that had failed for good", queue,
+                        detail::cookie_of(entry));
+    } else if (++*sends > max_sends) {
+      world.fail_cookie("the driver sent the command of an I/O " + std::to_string(max_sends) +
+                            " times: its retries do not end",
+                        queue, detail::cookie_of(entry));
+    }
+  }
+  /// A driver may take an entry later than within its interrupt, but long before a timeout would
+  /// make it look.
+  void check_left_entries() {
+    const std::uint64_t patience_ns = config_.timeout_ns / 2;
+    if (history_.now_ns() < patience_ns) return;
+    for (std::uint32_t queue = 0; queue != controller_.queue_count(); ++queue) {
+      const auto cookie = oracle_.left_entry(queue, history_.now_ns() - patience_ns);
+      if (!cookie.has_value()) continue;
+      fail_cookie("the driver left an entry in its ring after the interrupt, and no other one came",
+                  queue, *cookie);
+    }
+  }
+
   /// A finding about a request.
   template <class R>
   [[nodiscard]] static Finding finding_of_request(std::string what, const TagSet<R>& tags,
@@ -441,16 +502,23 @@ class WorldBaseOf {
   }
   void fail_unaccounted() {
     const auto open = oracle_.first_unaccounted();
-    Finding finding{
-        .what =
-            "the driver did not look up each completion entry once, with its own cookie and queue",
-        .cookie = open.cookie,
-        .details = {"the entry " + open.what}};
-    const std::uint64_t tag = history_.layout().tag.get(open.cookie);
+    const bool is_kept = is_nvme && oracle_.has_kept_entry();
+    fail_cookie(is_kept
+                    ? "the driver looked up an entry and left it in the ring, without the doorbell"
+                    : "the driver did not look up each completion entry once, with its own "
+                      "cookie and queue",
+                open.queue, open.cookie, {"the entry " + open.what});
+  }
+  /// A finding about a command or an entry of the device's queue, with the request that the cookie
+  /// names, if there is such a request.
+  void fail_cookie(std::string what, std::uint32_t queue, std::uint64_t cookie,
+                   std::vector<std::string> details = {}) {
+    Finding finding{.what = std::move(what), .cookie = cookie, .details = std::move(details)};
+    const std::uint64_t tag = history_.layout().tag.get(cookie);
     const std::uint32_t first_queue = is_nvme ? 1 : 0;
-    if (open.queue >= first_queue && tag < config_.depth) {
+    if (queue >= first_queue && tag < config_.depth) {
       finding.has_request = true;
-      finding.queue = QueueIndex{open.queue - first_queue};
+      finding.queue = QueueIndex{queue - first_queue};
       finding.tag = Tag{static_cast<std::uint32_t>(tag)};
       finding.state = history_.state_of(finding.queue, finding.tag);
     }
@@ -578,7 +646,13 @@ class WorldBaseOf {
   }
 
   static constexpr std::uint64_t ios_per_cut = 32;
+  /// More than a driver sends the command of one I/O: each try and each reset is one.
+  static constexpr std::uint16_t max_sends = 100;
+  static constexpr std::uint16_t sent_no_more = UINT16_MAX;
 
+  // By sector: see sends_of().
+  std::vector<std::uint16_t> sends_ = std::vector<std::uint16_t>(
+      static_cast<std::size_t>(workload_.capacity_bytes() / detail::bytes_in_sector));
   DurabilityJudge durability_;
   std::vector<DurabilityJudge::Id> judged_;  // by slot: the latest I/O
   Random cut_dice_;
