@@ -240,8 +240,16 @@ TEST(Kit, PrintsTheTotals) {
   const Printed printed = kit({"--seeds", "3", "--ios", "50"});
   EXPECT_EQ(printed.code, 0);
   EXPECT_EQ(printed.text.find("3 runs, 150 I/Os ended, "), 0U) << printed.text;
+  EXPECT_LE(printed.text.find(" of them ok"), std::string{"3 runs, 150 I/Os ended, 150"}.size());
   EXPECT_NE(printed.text.find("\nfaults: duplicate "), std::string::npos);
   EXPECT_NE(printed.text.find("\nlookups: accepted "), std::string::npos);
+}
+
+TEST(WorldConfig, OneSeedOfSevenHasADeviceWithoutAWriteCache) {
+  sim::WorldConfig config;
+  for (config.seed = 0; config.seed != 14; ++config.seed) {
+    EXPECT_EQ(config.cache() == sim::CacheMode::write_through, config.seed % 7 == 6) << config.seed;
+  }
 }
 
 /// A driver that needs more than the kit's environment: counts its objects and their I/Os.

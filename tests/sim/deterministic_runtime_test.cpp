@@ -84,6 +84,23 @@ TEST(DeterministicRuntimeChoice, AmongContexts) { expect_every_order(4, 4); }
 
 TEST(DeterministicRuntimeChoice, AmongTheWorkOfSeveralContexts) { expect_every_order(6, 3); }
 
+TEST(DeterministicRuntime, CallsTheIdleHooksWhenNothingIsLeftToRun) {
+  DeterministicRuntime runtime{1, 2};
+  std::vector<std::size_t> order;
+  mq::IdleHook hook{[](void* its_order, mq::IdleHook&) {
+                      static_cast<std::vector<std::size_t>*>(its_order)->push_back(7);
+                    },
+                    &order};
+  runtime.context(1).add_idle_hook(hook);
+  Piece piece{order, 1};
+  runtime.context(0).post(piece);
+  while (runtime.step()) {
+  }
+  ASSERT_GE(order.size(), 2U);
+  EXPECT_EQ(order[0], 1U);
+  EXPECT_EQ(order[1], 7U);
+}
+
 // A timer that is due is one of the choices: it runs before posted work with some seeds, and after
 // the work with others.
 TEST(DeterministicRuntimeChoice, BetweenADueTimerAndWork) {

@@ -114,6 +114,30 @@ TEST(FaultPlan, StrikesWithEveryKindInAThousandIos) {
   }
 }
 
+// Goal: a kind that costs a timeout or a reset is rarer, one that waits for an abort, an enabling
+// or a disabling more frequent.
+TEST(FaultPlan, TheRatesOfSomeKindsAreTheirOwn) {
+  const std::set<FaultKind> rare{FaultKind::late,
+                                 FaultKind::lost,
+                                 FaultKind::reset,
+                                 FaultKind::unmap_failure,
+                                 FaultKind::interrupt_lost,
+                                 FaultKind::wrong_sq_id,
+                                 FaultKind::event_flood,
+                                 FaultKind::half_reply,
+                                 FaultKind::no_phase_change,
+                                 FaultKind::fails_on_its_own};
+  const std::set<FaultKind> frequent{FaultKind::never_ready, FaultKind::slow_stop,
+                                     FaultKind::abort_refused};
+  FaultRates rates = FaultRates::all();
+  const std::uint32_t usual = rates[FaultKind::duplicate];
+  for (std::size_t i = 0; i != fault_kind_count; ++i) {
+    const auto kind = static_cast<FaultKind>(i);
+    EXPECT_EQ(rates[kind] < usual, rare.contains(kind)) << to_string(kind);
+    EXPECT_EQ(rates[kind] > usual, frequent.contains(kind)) << to_string(kind);
+  }
+}
+
 TEST(FaultPlan, ListsTheStrikesInOrder) {
   FaultPlan plan{
       1,

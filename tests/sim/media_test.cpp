@@ -137,6 +137,14 @@ TEST(FileMedia, CreateEmptiesAnExistingFile) {
   EXPECT_EQ(read(*media, 0, 1024), Bytes(1024));
 }
 
+TEST(FileMedia, OpensAnEmptyFile) {
+  const FileName name;
+  ASSERT_NE(FileMedia::create(name.c_str(), 0), nullptr);
+  const auto media = FileMedia::open(name.c_str());
+  ASSERT_NE(media, nullptr);
+  EXPECT_EQ(media->capacity_bytes(), 0U);
+}
+
 TEST(FileMedia, IsNullForAMissingFile) {
   const FileName name;
   const std::string missing = std::string{name.c_str()} + "/missing";

@@ -130,6 +130,17 @@ TEST(MessageDevice, AReadReturnsWhatWasWritten) {
   EXPECT_EQ(bench.interrupts, (std::array{1, 1}));
 }
 
+TEST(MessageDevice, CountsMessagesExecutionsAndReplies) {
+  MessageBench bench;
+  EXPECT_EQ(bench.device.events(), 0U);
+  ASSERT_TRUE(bench.device.take(0, bench.message(Opcode::write, 0x11)).has_value());
+  bench.run();
+  const std::uint64_t before = bench.device.events();
+  EXPECT_GE(before, 2U);
+  EXPECT_EQ(bench.replies().size(), 1U);
+  EXPECT_EQ(bench.device.events(), before + 1);
+}
+
 TEST(MessageDevice, DiscardAndWriteZeroesClearTheMedium) {
   for (const Opcode opcode : {Opcode::discard, Opcode::write_zeroes}) {
     MessageBench bench;

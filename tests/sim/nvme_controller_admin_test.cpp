@@ -114,9 +114,12 @@ TEST_F(NvmeAdmin, IdentifyTellsOfANamespace) {
   EXPECT_EQ(its.size_blocks, NvmeBench::capacity_bytes / 512);
   EXPECT_EQ(its.format().block_bytes(), 512U);
   EXPECT_EQ(its.deallocated_read(), nvme::DeallocatedRead::zeroes);
+  const auto first = its.eui64;
+  EXPECT_NE(first, nvme::IdentifyNamespace{}.eui64);
   expect_success(identify(Cns::identify_namespace, 3));
   its = bench_.in_data<nvme::IdentifyNamespace>();
   EXPECT_EQ(its.size_blocks, NvmeBench::capacity_bytes / 4096);
+  EXPECT_NE(its.eui64, first);
   EXPECT_EQ(its.format().block_bytes(), 4096U);
   expect_success(identify(Cns::identify_namespace, 2));
   EXPECT_EQ(bench_.in_memory(0, 4096), std::vector<std::byte>(4096)) << "inactive";
@@ -472,6 +475,7 @@ TEST_F(NvmeAdmin, AResetEmptiesTheErrorLogAndCountsOn) {
   bench_.start(0);
   expect_success(get_log(LogPageId::error_information, 64));
   EXPECT_EQ(bench_.in_data<nvme::ErrorLogEntry>().error_count, 0U);
+  expect_success(get_log(LogPageId::error_information, 64, 64));
   EXPECT_EQ(error_of(Entry::delete_io_cq(1)), Code::invalid_queue_identifier);
   expect_success(get_log(LogPageId::error_information, 64));
   EXPECT_EQ(bench_.in_data<nvme::ErrorLogEntry>().error_count, 2U);

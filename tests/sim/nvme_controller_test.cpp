@@ -83,6 +83,14 @@ TEST(NvmeRegisters, AreFixedWhileTheControllerIsEnabled) {
   EXPECT_EQ(bench.controller->read64(nvme::reg::asq), 0x1'2345'6000U) << "the low bits are 0";
 }
 
+TEST(NvmeRegisters, AQueueMayLieAnywhere) {
+  NvmeBench bench;
+  bench.controller->write64(nvme::reg::asq, 0x1234'5678'9000);
+  bench.controller->write64(nvme::reg::acq, 0x2345'6789'A000);
+  EXPECT_EQ(bench.controller->read64(nvme::reg::asq), 0x1234'5678'9000U);
+  EXPECT_EQ(bench.controller->read64(nvme::reg::acq), 0x2345'6789'A000U);
+}
+
 TEST(NvmeRegisters, AnUnsupportedEnableIsAFatalError) {
   for (const int wrong : {0, 1, 2, 3, 4, 5}) {
     NvmeBench bench;
