@@ -133,10 +133,15 @@ class CiRun {
     if (!result.crash.empty()) {
       if (!result.output.empty() && !result.output.ends_with('\n')) result.output += '\n';
       const std::string seed = std::to_string(result.seed);
-      result.output += "seed " + seed + ": " + result.crash + "\nreplay: " + options_.program +
-                       " --seeds 1 --first-seed " + seed + world_words(options_) +
-                       (options_.has_script ? " --script " + to_string(options_.script) : "") +
-                       '\n';
+      // The process may have printed its own report before it ended.
+      const bool has_command = result.output.find("replay: ") != std::string::npos;
+      result.output += "seed " + seed + ": " + result.crash + '\n';
+      if (!has_command) {
+        result.output += "replay: " + options_.program + " --seeds 1 --first-seed " + seed +
+                         world_words(options_) +
+                         (options_.has_script ? " --script " + to_string(options_.script) : "") +
+                         '\n';
+      }
     }
     std::fwrite(result.output.data(), 1, result.output.size(), stdout);
     std::fflush(stdout);
