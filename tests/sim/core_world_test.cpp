@@ -183,14 +183,14 @@ TEST(CoreWorld, AFindingEndsTheRunAndIsReproducible) {
   }
 }
 
-// Goal: the finding of a lookup names the queue of the lookup, the first one and the last one, too.
-TEST(CoreWorld, TheFindingOfALookupNamesItsRequest) {
+// Goal: the finding of a command names the queue of the command, the first one and the last one, too.
+TEST(CoreWorld, TheFindingOfACommandNamesItsRequest) {
   std::array<int, 2> findings{};
   for (std::uint64_t seed = 0; seed != 16; ++seed) {
     auto& world = caught<World>(config_of(seed), &make<nvme_ring::broken::IssueBeforePublish>);
     if (world.run()) continue;
     const sim::Finding& finding = world.finding();
-    if (finding.what != "the driver refused the genuine completion of an I/O") continue;
+    if (finding.what != "the device got a command that no I/O in flight has") continue;
     ASSERT_TRUE(finding.has_request) << seed;
     ++findings.at(finding.queue.value);
   }

@@ -94,9 +94,9 @@ TEST(TrackedFinding, AWorldNamesTheMappingOfARequestThatIsStillInFlight) {
   EXPECT_TRUE(is_held_in(finding, "sim/nvme_ring_driver.hpp"));
 }
 
-TEST(TrackedFinding, AWorldNamesTheClaimOfARequestWhoseCompletionWasRefused) {
+TEST(TrackedFinding, AWorldNamesTheClaimOfARequestThatIsNotPublishedYet) {
   const sim::Finding& finding = finding_of_world<nvme_ring::broken::IssueBeforePublish>();
-  EXPECT_EQ(finding.what, "the driver refused the genuine completion of an I/O");
+  EXPECT_EQ(finding.what, "the device got a command that no I/O in flight has");
   EXPECT_TRUE(finding.has_request);
   EXPECT_TRUE(is_held_in(finding, "sim/nvme_ring_driver.hpp"));
 }

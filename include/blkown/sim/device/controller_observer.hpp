@@ -26,7 +26,7 @@ class CommandObserver {
   CommandObserver& operator=(const CommandObserver&) = delete;
   virtual ~CommandObserver() = default;
 
-  /// The controller has fetched a command from the queue's submission ring.
+  /// The controller has fetched a command from the queue's submission ring, which is not disowned.
   virtual void command_fetched(std::uint32_t queue, const Entry& entry) = 0;
   /// The controller has refused a command, and posts a false completion for the command.
   virtual void command_refused(std::uint32_t queue, const Entry& entry) = 0;

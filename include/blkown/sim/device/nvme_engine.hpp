@@ -140,7 +140,9 @@ class NvmeEngine {
     }
     command.is_disowned = std::erase(queue.disowned_unfetched, command.id()) != 0;
     state_.set_target(queue.completion_queue(), cookie_of(command.entry));
-    if (state_.observer != nullptr) state_.observer->command_fetched(queue.id(), command.entry);
+    if (state_.observer != nullptr && !command.is_disowned) {
+      state_.observer->command_fetched(queue.id(), command.entry);
+    }
     if (state_.strikes(FaultKind::reset)) {
       queue.add(command);
       completer.calls().has_failed = true;

@@ -17,6 +17,7 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/saturating.hpp>
 #include <blkown/ended.hpp>
+#include <blkown/place.hpp>
 #include <blkown/sim/device/controller_hooks.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/harness/history.hpp>
@@ -78,6 +79,12 @@ class CoreWorld final : public WorldBaseOf<typename H::Device> {
     controller_.set_hooks(hooks);
   }
 
+  [[nodiscard]] std::optional<RequestState> request_state(QueueIndex queue, Tag tag) override {
+    return tag.value < config_.depth ? tags_.state_of(queue, tag) : std::nullopt;
+  }
+  [[nodiscard]] std::vector<Place> request_holders(QueueIndex queue, Tag tag) override {
+    return holders_of(tags_.header(queue, tag));
+  }
   void note_early_finding() override {
     if (!check_.check_accesses()) add(check_.finding());
   }

@@ -33,6 +33,7 @@
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/mq/trace.hpp>
 #include <blkown/nvme/submission_entry.hpp>
+#include <blkown/place.hpp>
 #include <blkown/segment.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/controller_hooks.hpp>
@@ -238,6 +239,12 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
     controller_.set_hooks(hooks);
   }
 
+  [[nodiscard]] std::optional<RequestState> request_state(QueueIndex queue, Tag tag) override {
+    return tag.value < config_.depth ? tags().state_of(queue, tag) : std::nullopt;
+  }
+  [[nodiscard]] std::vector<Place> request_holders(QueueIndex queue, Tag tag) override {
+    return holders_of(tags().header(queue, tag));
+  }
   void note_early_finding() override {
     if (check_.has_value() && !check_->check_accesses()) add(check_->finding());
   }

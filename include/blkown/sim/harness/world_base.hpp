@@ -14,6 +14,7 @@
 #include <blkown/nvme/dsm.hpp>
 #include <blkown/nvme/opcode.hpp>
 #include <blkown/nvme/submission_entry.hpp>
+#include <blkown/place.hpp>
 #include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
@@ -65,6 +66,10 @@ class WorldBaseOf {
   /// Adds what the present event has broken and no check has found yet, so that a later finding
   /// does not hide it.
   virtual void note_early_finding() = 0;
+  /// The request's ownership word. None: it is not allocated, or does not exist.
+  [[nodiscard]] virtual std::optional<RequestState> request_state(QueueIndex queue, Tag tag) = 0;
+  /// The places of the request's holders.
+  [[nodiscard]] virtual std::vector<Place> request_holders(QueueIndex queue, Tag tag) = 0;
   /// Adds a finding from outside the world, such as a report of the library. The first finding is
   /// kept, and ends the run.
   void add(Finding finding) {
@@ -422,6 +427,7 @@ class WorldBaseOf {
   }
   static void on_fetched(void* self, std::uint32_t queue, const typename Device::Entry& entry) {
     WorldBaseOf& world = *static_cast<WorldBaseOf*>(self);
+    if (!is_nvme || queue != 0) world.check_publication(queue, detail::cookie_of(entry));
     std::uint16_t* const sends = world.sends_of(queue, entry);
     if (sends == nullptr) return;
     if (*sends == sent_no_more) {
@@ -433,6 +439,20 @@ class WorldBaseOf {
                         queue, detail::cookie_of(entry));
     }
   }
+  /// The device must get the command of a publication only.
+  void check_publication(std::uint32_t queue, std::uint64_t cookie) {
+    const CookieLayout& layout = history_.layout();
+    const QueueIndex its_queue{queue - (is_nvme ? 1 : 0)};
+    const Tag tag{static_cast<std::uint32_t>(layout.tag.get(cookie))};
+    const auto state = request_state(its_queue, tag);
+    if (state.has_value() && state->count != 0 && !state->owned &&
+        layout.generation.get(layout.generation.put(state->generation.value)) ==
+            layout.generation.get(cookie)) {
+      return;
+    }
+    fail_cookie("the device got a command that no I/O in flight has", queue, cookie);
+  }
+
   /// A driver may take an entry later than within its interrupt, but long before a timeout would
   /// make it look.
   void check_left_entries() {
@@ -521,6 +541,7 @@ class WorldBaseOf {
       finding.queue = QueueIndex{queue - first_queue};
       finding.tag = Tag{static_cast<std::uint32_t>(tag)};
       finding.state = history_.state_of(finding.queue, finding.tag);
+      finding.holders = request_holders(finding.queue, finding.tag);
     }
     add(std::move(finding));
   }
