@@ -120,6 +120,7 @@ class VariantDriver
 
  protected:
   friend Base;
+  friend Base::Path;
 
   [[nodiscard]] virtual std::expected<SubmissionEntry, Status> command(Hw& hw,
                                                                        const NamespaceInfo& info,
