@@ -183,7 +183,7 @@ TEST(CoreWorld, AFindingEndsTheRunAndIsReproducible) {
   }
 }
 
-// Goal: the finding of a command names the queue of the command, the first one and the last one, too.
+// Goal: the finding of a command names its queue, the first one and the last one, too.
 TEST(CoreWorld, TheFindingOfACommandNamesItsRequest) {
   std::array<int, 2> findings{};
   for (std::uint64_t seed = 0; seed != 16; ++seed) {
