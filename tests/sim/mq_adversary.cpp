@@ -28,6 +28,7 @@
 #include "sim/broken_mq/retries_endless.hpp"
 #include "sim/broken_mq/status_ignored.hpp"
 #include "sim/broken_mq/stop_declared.hpp"
+#include "sim/broken_mq/tail_not_wrapped.hpp"
 #include "sim/broken_mq/touched_after_publish.hpp"
 #include "sim/broken_mq/unmap_failure_ignored.hpp"
 #include "sim/broken_mq/unmapped_on_timeout.hpp"
@@ -76,6 +77,7 @@ constexpr std::array table{
     NamedDriver{"retries_endless", &main_of<RetriesEndless>},
     NamedDriver{"status_ignored", &main_of<StatusIgnored>},
     NamedDriver{"stop_declared", &main_of<StopDeclared>},
+    NamedDriver{"tail_not_wrapped", &main_of<TailNotWrapped>},
     NamedDriver{"touched_after_publish", &main_of<TouchedAfterPublish>},
     NamedDriver{"unmap_failure_ignored", &main_of<UnmapFailureIgnored>},
     NamedDriver{"unmapped_on_timeout", &main_of<UnmappedOnTimeout>},

@@ -37,6 +37,7 @@ using nvme_driver::SubmissionEntry;
 struct VariantRegisters {
   sim::NvmeController& controller;
   bool forgets_completion_doorbells = false;
+  bool forgets_wrap = false;  // of a submission queue's tail
 
   [[nodiscard]] std::uint32_t read32(std::uint64_t offset) { return controller.read32(offset); }
   [[nodiscard]] std::uint64_t read64(std::uint64_t offset) { return controller.read64(offset); }
@@ -44,6 +45,8 @@ struct VariantRegisters {
     // Those of I/O queues: the first two doorbells are the admin queue's.
     const bool is_io_doorbell = offset >= nvme::reg::doorbells + 8;
     if (is_io_doorbell && offset % 8 == 4 && forgets_completion_doorbells) return;
+    // Beyond the rings of all seeds.
+    if (is_io_doorbell && offset % 8 == 0 && value == 0 && forgets_wrap) value = 4096;
     controller.write32(offset, value);
   }
   void write64(std::uint64_t offset, std::uint64_t value) { controller.write64(offset, value); }

@@ -46,6 +46,8 @@ class CommandObserver {
   virtual void foreign_entry_posted(std::uint32_t) {}
   /// The driver has moved the completion head past the oldest entry of the queue.
   virtual void entry_taken(std::uint32_t queue) = 0;
+  /// The driver has written a value to a doorbell of the queue that is no index of its ring.
+  virtual void doorbell_misused(std::uint32_t) {}
   /// The controller was stopped: it has given up all commands and emptied all rings.
   virtual void stopped() = 0;
   /// The driver has deleted a completion queue of an NvmeController, or connected a queue of a

@@ -398,6 +398,7 @@ class NvmeController {
     }
     ++queue.counters.events;
     if (!queue.ring_doorbell(tail)) {
+      if (!queue.has_index(tail)) note_misuse(queue.id());
       return report_doorbell(call, nvme::error_event::invalid_doorbell_value);
     }
     call.calls.has_work = true;
@@ -413,10 +414,16 @@ class NvmeController {
     const bool is_valid = queue.ring_doorbell(head, [&] {
       if (state_.observer != nullptr) state_.observer->entry_taken(id);
     });
-    if (!is_valid) return report_doorbell(call, nvme::error_event::invalid_doorbell_value);
+    if (!is_valid) {
+      if (!queue.has_index(head)) note_misuse(id);
+      return report_doorbell(call, nvme::error_event::invalid_doorbell_value);
+    }
     if (!was_full) return;
     call.calls.has_work = true;
     if (id == 0) call.calls.has_event = true;
+  }
+  void note_misuse(std::uint32_t queue) {
+    if (state_.observer != nullptr) state_.observer->doorbell_misused(queue);
   }
   void report_doorbell(Call& call, std::uint8_t information) {
     state_.errors.add(nvme::StatusField::of(nvme::StatusCode::invalid_field));

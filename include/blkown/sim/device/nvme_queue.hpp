@@ -107,6 +107,7 @@ class alignas(64) NvmeCompletionQueue {
   [[nodiscard]] bool exists() const noexcept { return ring_.entries != 0; }
   [[nodiscard]] std::uint16_t vector() const noexcept { return vector_; }
   [[nodiscard]] bool has_interrupts() const noexcept { return interrupts_; }
+  [[nodiscard]] bool has_index(std::uint32_t index) const noexcept { return index < ring_.entries; }
   /// The number of entries that can be posted. One entry of a queue stays free.
   [[nodiscard]] std::uint32_t room() const noexcept {
     return ring_.entries - 1 - (tail_ + ring_.entries - head_) % ring_.entries;
@@ -118,7 +119,7 @@ class alignas(64) NvmeCompletionQueue {
   template <class Take>
   [[nodiscard]] bool ring_doorbell(std::uint32_t head, Take take) {
     const std::uint32_t posted = (tail_ + ring_.entries - head_) % ring_.entries;
-    if (head == head_ || head >= ring_.entries ||
+    if (head == head_ || !has_index(head) ||
         (head + ring_.entries - head_) % ring_.entries > posted) {
       return false;
     }
@@ -199,6 +200,7 @@ class alignas(64) NvmeSubmissionQueue {
   [[nodiscard]] std::uint16_t id() const noexcept { return id_; }
   [[nodiscard]] bool exists() const noexcept { return ring_.entries != 0; }
   [[nodiscard]] std::uint16_t completion_queue() const noexcept { return completion_queue_; }
+  [[nodiscard]] bool has_index(std::uint32_t index) const noexcept { return index < ring_.entries; }
   [[nodiscard]] std::uint16_t head() const noexcept { return static_cast<std::uint16_t>(head_); }
   /// A head that the queue cannot have: beyond the ring, or beyond the tail.
   [[nodiscard]] std::uint16_t impossible_head(std::uint64_t choice) const noexcept {
@@ -216,7 +218,7 @@ class alignas(64) NvmeSubmissionQueue {
   /// NVMe Base 1.4, section 4.1.
   [[nodiscard]] bool ring_doorbell(std::uint32_t tail) noexcept {
     const std::uint32_t free = (head_ + ring_.entries - 1 - tail_) % ring_.entries;
-    if (tail == tail_ || tail >= ring_.entries ||
+    if (tail == tail_ || !has_index(tail) ||
         (tail + ring_.entries - tail_) % ring_.entries > free) {
       is_fetching = false;
       return false;

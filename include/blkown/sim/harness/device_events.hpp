@@ -177,6 +177,7 @@ class DeviceEvents final : public CommandObserver<Entry> {
   void foreign_entry_posted(std::uint32_t queue) override { oracle_.foreign_entry_posted(queue); }
   void entry_taken(std::uint32_t queue) override { oracle_.entry_taken(queue); }
   void queue_stopped(std::uint32_t queue) override { oracle_.queue_stopped(queue); }
+  void doorbell_misused(std::uint32_t queue) override { oracle_.doorbell_misused(queue); }
   void stopped() override { oracle_.stopped(); }
 
  private:

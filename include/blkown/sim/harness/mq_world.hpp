@@ -152,6 +152,7 @@ class IoQueueEvents : public NvmeObserver {
   void queue_stopped(std::uint32_t queue) override {
     if (queue != 0) oracle_.queue_stopped(queue);
   }
+  void doorbell_misused(std::uint32_t queue) override { oracle_.doorbell_misused(queue); }
   void stopped() override { oracle_.stopped(); }
 
  private:

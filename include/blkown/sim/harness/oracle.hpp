@@ -186,6 +186,8 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
   };
   /// Sets the sink of fetched commands.
   void set_fetch_sink(FetchSink sink) noexcept { fetch_sink_ = sink; }
+  /// Whether the driver has written a value to a doorbell that is no index of the queue's ring.
+  [[nodiscard]] bool has_misused_doorbell() const noexcept { return has_misused_doorbell_; }
 
   /// How often the controller has stopped.
   [[nodiscard]] std::uint64_t stops() const noexcept { return stops_; }
@@ -306,6 +308,7 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
     if (!entry.is_looked_up) taken_[queue].push_back(entry);
     posted_[queue].pop_front();
   }
+  void doorbell_misused(std::uint32_t) override { has_misused_doorbell_ = true; }
   void stopped() override {
     ++stops_;
     for (auto& entries : posted_) entries.clear();
@@ -368,6 +371,7 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
   bool fails_for_good_ = false;  // the command that is done next
   std::optional<Done> refused_;  // the latest command with a false completion
   std::uint64_t stops_ = 0;
+  bool has_misused_doorbell_ = false;
   blkown::detail::User user_;  // of the controller
 };
 

@@ -251,6 +251,9 @@ class WorldBaseOf {
       fail_unaccounted();
     }
     check_left_entries();
+    if (oracle_.has_misused_doorbell()) {
+      fail("the driver wrote a value to a doorbell that is no index of its queue");
+    }
     if (std::exchange(is_cut_due_, false)) check_durability();
     return finding_.what.empty();
   }
