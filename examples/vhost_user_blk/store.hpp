@@ -38,7 +38,8 @@ class Store {
 
   /// Executes a command other than get_id. The store ends the request once: at once or later, on
   /// any thread. A read has filled the data by then. The effects of all commands that ended before
-  /// a flush began are durable when the flush ends. Precondition: the range is on the disk.
+  /// a flush began are durable when the flush ends.
+  /// Precondition: the range is on the disk.
   virtual void start(blkown::Owned<Rq> request) = 0;
 
   /// A descriptor that can be read when the store wants poll() to be called. -1: never.

@@ -17,6 +17,7 @@
 #ifndef BLKOWN_SIM_KIT_HPP
 #define BLKOWN_SIM_KIT_HPP
 
+#include <signal.h>
 #include <unistd.h>
 #include <array>
 #include <blkown/check.hpp>

@@ -32,6 +32,7 @@
 #include <blkown/nvme/features.hpp>
 #include <blkown/nvme/log_page.hpp>
 #include <blkown/nvme/registers.hpp>
+#include <blkown/nvme/status.hpp>
 #include <blkown/nvme/submission_entry.hpp>
 #include <blkown/sim/device/controller_hooks.hpp>
 #include <blkown/sim/device/fault_plan.hpp>

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <blkown/config.hpp>
 #include <blkown/detail/saturating.hpp>
-#include <blkown/nvme/features.hpp>
 #include <blkown/nvme/log_page.hpp>
 #include <blkown/nvme/opcode.hpp>
 #include <blkown/nvme/status.hpp>

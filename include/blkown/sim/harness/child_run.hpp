@@ -6,6 +6,7 @@
 #ifndef BLKOWN_SIM_HARNESS_CHILD_RUN_HPP
 #define BLKOWN_SIM_HARNESS_CHILD_RUN_HPP
 
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,7 +20,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -96,9 +96,9 @@ class Shared {
 }  // namespace detail
 
 /// Calls `run()` in a child, which sets detail::child_result if it has a finding. The child is
-/// ended after `limit_s` seconds, and its output is discarded unless `prints`. Errors: a child that
-/// ends otherwise than with 0 or 1 has the finding "the process ended with ...", unless it has set
-/// another one; one that was ended for its time has none.
+/// ended after `limit_s` seconds, and its output is discarded unless `prints`.
+/// Errors: a child that ends otherwise than with 0 or 1 has the finding "the process ended with
+/// ...", unless it has set another one; one that was ended for its time has none.
 template <class Run>
 [[nodiscard]] ChildFinding find_in_child(unsigned limit_s, bool prints, Run run) {
   const detail::Shared<detail::ChildResult> shared;

@@ -14,11 +14,13 @@
 
 #include <array>
 #include <blkown/aref.hpp>
+#include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/saturating.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/place.hpp>
 #include <blkown/sim/device/controller_hooks.hpp>
+#include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/host.hpp>

@@ -12,6 +12,7 @@
 #include <blkown/config.hpp>
 #include <blkown/sim/harness/kit_file.hpp>
 #include <blkown/sim/harness/kit_options.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <string>

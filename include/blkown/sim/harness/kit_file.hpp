@@ -6,8 +6,10 @@
 #define BLKOWN_SIM_HARNESS_KIT_FILE_HPP
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/types.h>
 #include <unistd.h>
 #include <blkown/config.hpp>
 #include <cerrno>

@@ -18,6 +18,7 @@
 
 #include <algorithm>
 #include <array>
+#include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/dma/device.hpp>
 #include <blkown/mq/bio.hpp>

@@ -17,8 +17,9 @@
 #ifndef BLKOWN_SIM_HARNESS_SEED_PROCESSES_HPP
 #define BLKOWN_SIM_HARNESS_SEED_PROCESSES_HPP
 
-#include <poll.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <algorithm>
@@ -33,7 +34,6 @@
 #include <cstring>
 #include <deque>
 #include <functional>
-#include <new>
 #include <optional>
 #include <string>
 #include <type_traits>

@@ -6,6 +6,7 @@
 #define BLKOWN_SIM_HARNESS_WORLD_BASE_HPP
 
 #include <algorithm>
+#include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/cookie_codec.hpp>
 #include <blkown/detail/first_generation.hpp>
