@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Data can be read through an ARef only if its type opts in with shared_data.
 // EXPECT(gcc): no matching function for call to '.*ARef<.*>::data\(\)'
-// EXPECT(clang): invalid reference to function 'data': constraints not satisfied
+// EXPECT(clang): no matching member function for call to 'data'
 #include "snippet.hpp"
 
 void snippet(ARef aref, ReadableARef readable) {

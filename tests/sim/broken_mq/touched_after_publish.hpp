@@ -19,13 +19,15 @@ class TouchedAfterPublish : public VariantDriver {
   Answer send(Hw& hw, Claim<Rq> claim, const SubmissionEntry& entry, bool is_last) override {
     auto& kept = claim.data().driver_data;
     auto& queue = *hw.data.queue;
-    {
-      const std::lock_guard guard{queue.submission};
-      auto published = queue.pair.publish(std::move(claim), entry);
-      if (published.has_value() && is_last) queue.pair.ring_doorbell();
-    }
+    std::unique_lock lock{queue.submission};
+    auto published = queue.pair.publish(std::move(claim), entry);
+    if (published.has_value() && is_last) queue.pair.ring_doorbell();
+    lock.unlock();
     kept.tries = 0;
-    return Answer::accepted();
+    if (published.has_value() || !published.error().claim.has_value()) return Answer::accepted();
+    Claim<Rq> refused = *std::move(published.error().claim);
+    unmap(refused, *blkown::dma::EndProof::of(refused));
+    return reject(hw, std::move(refused), blkown::Status::device_resource);
   }
 };
 

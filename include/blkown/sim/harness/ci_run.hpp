@@ -28,6 +28,7 @@ namespace sim {
 /// The seeds of a program: those that once failed, then the others in order.
 class SeedList {
  public:
+  /// The seeds that the options name, and before them those that once failed.
   explicit SeedList(const KitOptions& options, std::vector<std::uint64_t> failed = {})
       : failed_{std::move(failed)}, first_{options.first_seed}, count_{options.seeds} {
     const auto is_among = [&](std::uint64_t seed) { return seed - first_ < count_; };
@@ -69,6 +70,7 @@ class CiRun {
  public:
   using Run = typename detail::SeedProcesses<Totals>::Run;
 
+  /// Begins no run.
   explicit CiRun(const KitOptions& options)
       : options_{options}, seeds_{options}, junit_{suite_of(options.program)} {}
 

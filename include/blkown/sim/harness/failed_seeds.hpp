@@ -27,6 +27,7 @@ namespace sim {
 /// The file of this path.
 class FailedSeeds {
  public:
+  /// Does not open the file.
   explicit FailedSeeds(std::string path) : path_{std::move(path)} {}
 
   /// The seeds of the file, each once. A file that does not exist has none.

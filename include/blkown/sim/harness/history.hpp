@@ -138,6 +138,7 @@ class History {
     is_unnamed_ = false;
     activities_[0] = latest_ = activity;
   }
+  /// Begins an event that is no activity of a queue.
   void begin_event(const char* event_name, std::uint64_t now_ns) noexcept {
     begin_event(Activity{.name = event_name}, now_ns);
   }
@@ -159,6 +160,7 @@ class History {
   /// An activity within the event, or within another activity, while the object exists.
   class Within {
    public:
+    /// Begins the activity.
     Within(History& history, const Activity& activity) : history_{history} {
       if (++history_.depth_ < max_depth) history_.activities_[history_.depth_] = activity;
       history_.begin(activity);
@@ -254,6 +256,7 @@ class History {
 
   /// The layout of the cookies that print() decodes.
   void set_layout(const CookieLayout& layout) noexcept { layout_ = layout; }
+  /// The layout of set_layout.
   [[nodiscard]] const CookieLayout& layout() const noexcept { return layout_; }
 
   /// The request's I/O, whose operation is empty if it is not known.

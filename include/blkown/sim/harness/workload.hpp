@@ -38,7 +38,7 @@ struct OperationMix {
 
   /// The mix of a driver that has compares, or of one that has none.
   [[nodiscard]] static constexpr OperationMix standard(bool has_compares) noexcept {
-    OperationMix mix;
+    OperationMix mix;  ///< How often each operation is chosen.
     mix.compare = has_compares ? 1 : 0;
     mix.read -= mix.compare;
     return mix;
@@ -60,8 +60,8 @@ struct SizeWeight {
 /// What a Workload consists of. The sum of the weights of each kind is 1 to 2^32 - 1.
 struct WorkloadConfig {
   std::uint32_t block_sectors = 1;  ///< Each I/O is whole blocks. A slot is a multiple of it.
-  OperationMix mix;
-  std::vector<SizeWeight> sizes;  ///< Empty: every place and length within a slot.
+  OperationMix mix;                 ///< How often each operation is chosen.
+  std::vector<SizeWeight> sizes;    ///< Empty: every place and length within a slot.
 };
 
 /// The I/O of a run, and a model of the disk to compare the device with. The disk is divided into

@@ -71,7 +71,7 @@ struct WorldConfig {
   std::uint64_t longest_ns = 50'000;             ///< The device's longest time for a command.
   bool has_resets = false;         ///< Whether the world calls the driver's reset() at times.
   bool has_queue_changes = false;  ///< Whether an MqWorld changes the number of queues at times.
-  FixedChoices fixed;
+  FixedChoices fixed;              ///< What the seed does not choose.
   FaultRates rates = FaultRates::all();  ///< How often each kind of fault strikes.
   std::vector<FaultStrike> script;       ///< Replaces the rates if is_scripted.
   std::uint64_t max_events = 0;          ///< Ends the run with a finding of its own. 0: no limit.
