@@ -38,7 +38,7 @@ struct OperationMix {
 
   /// The mix of a driver that has compares, or of one that has none.
   [[nodiscard]] static constexpr OperationMix standard(bool has_compares) noexcept {
-    OperationMix mix;  ///< How often each operation is chosen.
+    OperationMix mix;
     mix.compare = has_compares ? 1 : 0;
     mix.read -= mix.compare;
     return mix;
