@@ -61,15 +61,16 @@ mkdir mount
 serve add --queues 2 --depth 32 $slow file.img
 check "mke2fs" /bin/mke2fs -q -t ext4 /dev/ublkb0 64M
 check "mount" mount -t ext4 -o discard /dev/ublkb0 mount
+# The rate keeps fio busy for some seconds on a fast machine, too.
 /bin/fio --name=verify --directory=mount --size=4m --rw=randrw --bs=4k-16k --ioengine=libaio \
-  --iodepth=16 --direct=1 --verify=crc32c --verify_fatal=1 >fio.out 2>&1 &
+  --iodepth=16 --rate_iops=60 --direct=1 --verify=crc32c --verify_fatal=1 >fio.out 2>&1 &
 fio=$!
 check "fio begins" await 600 test -s mount/verify.0.0
 sleep 0.5
 # The server gets I/Os that it does not see any more.
 kill -STOP "$pid"
 sleep 0.5
-check "I/Os are in flight" grep -q '[1-9]' /sys/block/ublkb0/inflight
+check "I/Os are in flight" await 50 grep -q '[1-9]' /sys/block/ublkb0/inflight
 kill -KILL "$pid"
 wait "$pid"
 # shellcheck disable=SC2086
