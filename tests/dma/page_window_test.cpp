@@ -36,6 +36,20 @@ TEST(PageWindow, HasRunsOfAllPages) {
   EXPECT_EQ(window.taken_count(), 0U);
 }
 
+// Goal: nothing is read behind the last word of a window of whole words. AddressSanitizer looks.
+TEST(PageWindow, OfWholeWordsHasNothingBehindIt) {
+  for (const std::uint64_t pages : {64U, 128U}) {
+    PageWindow window;
+    ASSERT_TRUE(window.reserve(pages));
+    std::uint64_t first = 0;
+    ASSERT_TRUE(window.take(pages, 5, anywhere, first));
+    EXPECT_EQ(window.count_staying(5), pages);
+    EXPECT_FALSE(window.could_take(1, anywhere));
+    EXPECT_EQ(window.count_staying(6), 0U);
+    EXPECT_TRUE(window.could_take(pages, anywhere));
+  }
+}
+
 TEST(PageWindow, PagesOfOneOwnerStayWhenTheOthersEnd) {
   PageWindow window;
   ASSERT_TRUE(window.reserve(70));
