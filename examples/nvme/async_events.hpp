@@ -2,9 +2,8 @@
 //
 // AsyncEvents: the asynchronous events of a controller, one at a time.
 //
-//   arm       sends an Asynchronous Event Request, which the controller keeps until it has an
-//   event. event     the request ends, and names a log page. The controller reports no further
-//   event of
+//   arm       sends an Asynchronous Event Request. The controller keeps it until there is an event.
+//   event     ends the request, and names a log page. The controller reports no further event of
 //             the kind before that page is read.
 //   log page  is read, the event is reported to the owner, and the next request is sent.
 //   stop      ends whichever of the two commands is in flight with aborted_by_host, and nothing is

@@ -7,8 +7,7 @@
 //   1. The parent makes a pipe and forks. The child's stdout and stderr are the pipe.
 //   2. The child runs its seed, copies the totals of the run into memory that it shares with the
 //      parent, and exits with 0 if the run is good, else with 1.
-//   3. The parent collects the output until the pipe is closed or the child has ended, and waits
-//   for
+//   3. The parent collects the output until the pipe is closed or the child has ended, and reaps
 //      the child. Any other end than 0 or 1 is a crash, also a 1 whose output has no finding.
 //   4. The parent passes the results on in the order of the seeds, not of the ends.
 // After a failure no child is begun, unless `keeps_going`, nor after the deadline. The children
