@@ -100,7 +100,7 @@ class InflightQueue {
   [[nodiscard]] bool settle_last_batch(std::uint16_t used_idx) noexcept {
     const auto count = static_cast<std::uint16_t>(used_idx - header_->used_idx);
     std::uint16_t head = header_->last_batch_head;
-    // A ring that was begun anew has an index of 0, and nothing is noted.
+    // A ring that was started again has an index of 0, and no head in flight.
     for (std::uint16_t i = 0; i != std::min(count, size_); ++i) {
       if (head >= size_) return false;
       set_inflight(head, 0);

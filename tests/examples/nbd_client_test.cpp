@@ -792,10 +792,10 @@ TEST(NbdUri, PartsAreFound) {
   EXPECT_EQ(v6->host, "::1");
   EXPECT_EQ(v6->port, "10809");
   EXPECT_EQ(v6->export_name, "");
-  const auto local = parse_uri("nbd+unix:///x?socket=/tmp/a%3Fb");
+  const auto local = parse_uri("nbd+unix:///x?socket=run/a%3Fb");
   ASSERT_TRUE(local.has_value());
   EXPECT_TRUE(local->is_unix());
-  EXPECT_EQ(local->socket_path, "/tmp/a?b");
+  EXPECT_EQ(local->socket_path, "run/a?b");
   EXPECT_EQ(local->export_name, "x");
 }
 

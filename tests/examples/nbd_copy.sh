@@ -7,7 +7,7 @@ set -euo pipefail
 case=$1 program=$2 server=$3
 
 # The path of a socket is at most 107 bytes long.
-folder=$(mktemp -d /tmp/blkown-nbd-copy.XXXXXX)
+folder=$(mktemp -d -t blkown-nbd-copy.XXXXXX)
 socket=$folder/socket
 uri="nbd+unix:///disk?socket=$socket"
 pid=

@@ -9,7 +9,7 @@ case_name=$1
 program=$2
 without_io_uring=$3
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/uring_copy-test-XXXXXX")
+work=$(mktemp -d -t uring_copy-test.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 mkdir out

@@ -24,7 +24,7 @@ namespace {
 using virtio::blk::Type;
 
 TEST(VhostFileStore, WhatTheGuestWritesIsInTheFileAndAShorterFileGivesErrors) {
-  std::string path = "/tmp/blkown-vhost-XXXXXX";
+  std::string path = testing::TempDir() + "blkown-vhost-XXXXXX";
   const Descriptor file{mkstemp(path.data())};
   ASSERT_TRUE(file.is_open());
   ASSERT_EQ(ftruncate(file.get(), 1 << 20), 0);
