@@ -447,29 +447,38 @@ TEST(FairShare, PluggedNowaitBiosLeaveTheLine) {
   EXPECT_EQ(second.in_flight(), 1U);
 }
 
-// Goal: the tags that a removed disk has stashed go to a disk that waits for them.
-// Method: the second disk comes when the first is alone and about to be removed, so that the first
-// gives its stash back nowhere else.
-TEST(FairShare, ADiskThatIsRemovedWakesALaneThatWaitsForItsStash) {
+/// Two disks with two contexts and queues, of which the first is alone when it begins a control
+/// operation; then the second comes and waits for the tags of queue 1 that the first has stashed.
+/// The first learns of the second one when it has left the tags' line.
+template <class Begin>
+void expect_stash_is_given_back(bool removes, Begin begin) {
   fake::Clock clock;
-  mq::LoopRuntime first_runtime{1, clock.hooks()}, second_runtime{1, clock.hooks()};
-  auto pool = *Pool::create({.depth = 64, .layout = blkown::CookieLayout::nbd()});
-  auto first = std::make_unique<Member>(first_runtime, *pool);
-  first->submit(64);
-  first->reap();
-  ASSERT_EQ(first->ended(), 64U);
-  mq::Event removed;
+  mq::LoopRuntime first_runtime{2, clock.hooks()}, second_runtime{2, clock.hooks()};
+  auto pool = *Pool::create({.queue_count = 2, .depth = 64, .layout = blkown::CookieLayout::nbd()});
+  Member first{first_runtime, *pool, {.normal_queues = 2}};
+  first.submit(64, 1);
+  first.reap();
+  ASSERT_EQ(first.ended(), 64U);
+  mq::Event done;
   mq::Control control{
-      {[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); }, &removed}};
-  first->disk->remove(control);
-  Member second{second_runtime, *pool};
-  second.submit(64);
+      {[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); }, &done}};
+  begin(*first.disk, control);
+  Member second{second_runtime, *pool, {.normal_queues = 2}};
+  second.submit(64, 1);
   second_runtime.run();
   EXPECT_LT(second.in_flight(), 64U) << "some tags are stashed";
-  ASSERT_TRUE(first_runtime.wait_for(removed));
-  first->disk.reset();
+  ASSERT_TRUE(first_runtime.wait_for(done));
   second_runtime.run();
   EXPECT_EQ(second.in_flight(), 64U);
+  if (removes) first.disk.reset();
+}
+TEST(FairShare, ADiskThatIsRemovedWakesALaneThatWaitsForItsStash) {
+  expect_stash_is_given_back(
+      true, [](Member::Disk& disk, mq::Control& control) { disk.remove(control); });
+}
+TEST(FairShare, AQueueThatADiskGivesUpWakesALaneThatWaitsForItsStash) {
+  expect_stash_is_given_back(
+      false, [](Member::Disk& disk, mq::Control& control) { disk.set_queue_count(control, 1); });
 }
 
 // Goal: while other disks use the pool, the end of the last I/O is noted, and no other end.
