@@ -9,21 +9,19 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <deque>
 #include <expected>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "nbd/messages.hpp"
 #include "request.hpp"
+#include "storage/slow_device.hpp"
 #include "store.hpp"
 
 namespace nbd_server {
@@ -116,21 +114,13 @@ class MemoryStore final : public Store {
   explicit MemoryStore(std::uint64_t size_bytes,
                        std::chrono::milliseconds delay = std::chrono::milliseconds{0})
       : memory_{size_bytes}, delay_{delay} {}
-  ~MemoryStore() override {
-    {
-      const std::lock_guard lock{mutex_};
-      is_stopping_ = true;
-    }
-    changed_.notify_all();
-    if (device_.joinable()) device_.join();
-  }
 
   [[nodiscard]] StoreInfo info() const override { return {.size = memory_.size_bytes()}; }
 
   [[nodiscard]] std::expected<void, std::string> attach(const StoreContext& context) override {
     tags_ = &context.tags;
     refused_ = &context.refused;
-    if (delay_.count() != 0) device_ = std::thread{[this] { run_device(); }};
+    if (delay_.count() != 0) device_.start(delay_, [this](std::uint64_t id) { complete(id); });
     return {};
   }
 
@@ -140,13 +130,7 @@ class MemoryStore final : public Store {
       std::move(request).end_ok();
       return;
     }
-    std::move(request).publish([&](blkown::Cookie id) {
-      {
-        const std::lock_guard lock{mutex_};
-        at_device_.push_back({id.value, Clock::now() + delay_});
-      }
-      changed_.notify_one();
-    });
+    std::move(request).publish([&](blkown::Cookie id) { device_.send(id.value); });
   }
 
   void list_extents(std::uint64_t offset, std::uint32_t length, std::size_t max,
@@ -155,12 +139,6 @@ class MemoryStore final : public Store {
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
-  struct AtDevice {
-    std::uint64_t id = 0;
-    Clock::time_point due;
-  };
-
   void execute(const Command& command) {
     const nbd::Request& wire = command.wire;
     const blkown::Segment memory = command.payload.memory();
@@ -171,21 +149,6 @@ class MemoryStore final : public Store {
       case nbd::Command::write_zeroes:
         return memory_.zero(wire.offset, wire.length, command.has_flag(nbd::command_flag::no_hole));
       default: return;  // memory is neither flushed nor cached
-    }
-  }
-
-  /// The slow device.
-  void run_device() {
-    std::unique_lock lock{mutex_};
-    while (true) {
-      changed_.wait(lock, [this] { return is_stopping_ || !at_device_.empty(); });
-      if (at_device_.empty()) return;
-      const AtDevice next = at_device_.front();
-      at_device_.pop_front();
-      lock.unlock();
-      std::this_thread::sleep_until(next.due);
-      complete(next.id);
-      lock.lock();
     }
   }
 
@@ -204,12 +167,7 @@ class MemoryStore final : public Store {
   std::chrono::milliseconds delay_;
   Tags* tags_ = nullptr;
   RefusedLookups* refused_ = nullptr;
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<AtDevice> at_device_;
-  bool is_stopping_ = false;
-  std::thread device_;
+  storage::SlowDevice device_;
 };
 
 }  // namespace nbd_server

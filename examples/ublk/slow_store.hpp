@@ -15,20 +15,17 @@
 
 #include <blkown/blkown.hpp>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <expected>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "request.hpp"
 #include "storage/io.hpp"
+#include "storage/slow_device.hpp"
 #include "store.hpp"
 
 namespace ublk {
@@ -40,13 +37,12 @@ class SlowStore final : public Store {
   SlowStore(std::unique_ptr<Store> fast, int fd, std::uint64_t slow_from,
             std::chrono::milliseconds delay)
       : fast_{std::move(fast)}, fd_{fd}, slow_from_{slow_from}, delay_{delay} {}
-  ~SlowStore() override { stop_device(); }
 
   [[nodiscard]] std::expected<void, std::string> attach(const StoreContext& context) override {
     tags_ = &context.tags;
     refused_ = &context.refused;
     is_slow_.resize(tags_->queue_count(), std::vector<char>(tags_->depth()));
-    device_ = std::thread{[this] { run_device(); }};
+    device_.start(delay_, [this](std::uint64_t id) { complete(id); });
     return fast_->attach(context);
   }
 
@@ -55,13 +51,7 @@ class SlowStore final : public Store {
     const bool is_slow = !io.memory.empty() && io.offset + io.length > slow_from_;
     is_slow_[queue.value][request.tag().value] = is_slow ? 1 : 0;
     if (!is_slow) return fast_->start(std::move(request), queue);
-    std::move(request).publish([this](blkown::Cookie id) {
-      {
-        const std::lock_guard lock{mutex_};
-        at_device_.push_back({id.value, Clock::now() + delay_});
-      }
-      changed_.notify_one();
-    });
+    std::move(request).publish([this](blkown::Cookie id) { device_.send(id.value); });
   }
 
   void expire(const blkown::ARef<Rq>& pin, const blkown::Cookie& cookie) override {
@@ -75,39 +65,11 @@ class SlowStore final : public Store {
   void poll(blkown::QueueIndex queue) override { fast_->poll(queue); }
   /// The device first sends back what it has, so that late ids are counted.
   void detach() override {
-    stop_device();
+    device_.stop();
     fast_->detach();
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
-  struct AtDevice {
-    std::uint64_t id = 0;
-    Clock::time_point due;
-  };
-
-  void stop_device() {
-    {
-      const std::lock_guard lock{mutex_};
-      is_stopping_ = true;
-    }
-    changed_.notify_all();
-    if (device_.joinable()) device_.join();
-  }
-  void run_device() {
-    std::unique_lock lock{mutex_};
-    while (true) {
-      changed_.wait(lock, [this] { return is_stopping_ || !at_device_.empty(); });
-      if (at_device_.empty()) return;
-      const AtDevice next = at_device_.front();
-      at_device_.pop_front();
-      lock.unlock();
-      std::this_thread::sleep_until(next.due);
-      complete(next.id);
-      lock.lock();
-    }
-  }
-
   /// The device has sent an id back.
   void complete(std::uint64_t id) {
     auto claim = tags_->claim(storage::cookie_layout.queue_of(id), id);
@@ -140,12 +102,7 @@ class SlowStore final : public Store {
   storage::RefusedLookups* refused_ = nullptr;
   // By queue and tag: whether the slow device has the request. The queue's thread only.
   std::vector<std::vector<char>> is_slow_;
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<AtDevice> at_device_;
-  bool is_stopping_ = false;
-  std::thread device_;
+  storage::SlowDevice device_;
 };
 
 }  // namespace ublk

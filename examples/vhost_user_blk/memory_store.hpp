@@ -10,20 +10,17 @@
 
 #include <blkown/blkown.hpp>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <deque>
 #include <expected>
-#include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "block_request.hpp"
 #include "request.hpp"
+#include "storage/slow_device.hpp"
 #include "store.hpp"
 
 namespace vhost_user_blk {
@@ -39,12 +36,7 @@ class MemoryStore final : public Store {
     if (at != MAP_FAILED) memory_ = static_cast<std::byte*>(at);
   }
   ~MemoryStore() override {
-    {
-      const std::lock_guard lock{mutex_};
-      is_stopping_ = true;
-    }
-    changed_.notify_all();
-    if (device_.joinable()) device_.join();
+    device_.stop();
     if (memory_ != nullptr) munmap(memory_, info_.size_bytes);
   }
 
@@ -53,7 +45,7 @@ class MemoryStore final : public Store {
   [[nodiscard]] std::expected<void, std::string> attach(const StoreContext& context) override {
     if (memory_ == nullptr) return std::unexpected(std::string{"not enough memory"});
     context_.emplace(context);
-    if (delay_.count() != 0) device_ = std::thread{[this] { run_device(); }};
+    if (delay_.count() != 0) device_.start(delay_, [this](std::uint64_t id) { complete(id); });
     return {};
   }
 
@@ -63,22 +55,10 @@ class MemoryStore final : public Store {
       std::move(request).end_ok();
       return;
     }
-    std::move(request).publish([&](blkown::Cookie id) {
-      {
-        const std::lock_guard lock{mutex_};
-        at_device_.push_back({id.value, Clock::now() + delay_});
-      }
-      changed_.notify_one();
-    });
+    std::move(request).publish([&](blkown::Cookie id) { device_.send(id.value); });
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
-  struct AtDevice {
-    std::uint64_t id = 0;
-    Clock::time_point due;
-  };
-
   void execute(const Command& command) {
     std::byte* at = memory_ + command.offset;
     switch (command.operation) {
@@ -101,21 +81,6 @@ class MemoryStore final : public Store {
     }
   }
 
-  /// The slow device.
-  void run_device() {
-    std::unique_lock lock{mutex_};
-    while (true) {
-      changed_.wait(lock, [this] { return is_stopping_ || !at_device_.empty(); });
-      if (at_device_.empty()) return;
-      const AtDevice next = at_device_.front();
-      at_device_.pop_front();
-      lock.unlock();
-      std::this_thread::sleep_until(next.due);
-      complete(next.id);
-      lock.lock();
-    }
-  }
-
   /// The device has sent an id back.
   void complete(std::uint64_t id) {
     auto claim = context_->tags.claim(cookie_layout.queue_of(id), id);
@@ -131,12 +96,7 @@ class MemoryStore final : public Store {
   std::chrono::milliseconds delay_;
   std::byte* memory_ = nullptr;
   std::optional<StoreContext> context_;
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<AtDevice> at_device_;
-  bool is_stopping_ = false;
-  std::thread device_;
+  storage::SlowDevice device_;
 };
 
 }  // namespace vhost_user_blk
