@@ -456,7 +456,18 @@ TEST_F(Elsewhere, InQuarantineTheProofHasToFitToo) {
 
 TEST_F(Elsewhere, ADrainUnmapsFirstAndTheHandleHasNothingLeftToDo) {
   EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
-  EXPECT_TRUE(std::move(*mapping).unmap(*proof).has_value());
+  const auto unmapped = std::move(*mapping).unmap(*proof);
+  ASSERT_TRUE(unmapped.has_value());
+  EXPECT_EQ(*unmapped, dma::UnmapResult::unmapped) << "nothing is in quarantine";
+}
+
+TEST_F(Elsewhere, NorHasACancelAfterADrain) {
+  EXPECT_EQ(rig.device.drain(rig.device.declare_stopped()), 1U);
+  Claim other = rig.unpublished(1);
+  const auto cancelled = std::move(*mapping).cancel(other);
+  ASSERT_TRUE(cancelled.has_value());
+  EXPECT_EQ(*cancelled, dma::UnmapResult::unmapped);
+  std::move(other).end_ok();
 }
 
 TEST_F(Elsewhere, ADrainUnmapsFirstAndTheHandleIsDroppedInSilence) {
