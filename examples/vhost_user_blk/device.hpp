@@ -158,6 +158,7 @@ class Device {
   }
 
   void run() {
+    block_sigpipe();
     thread_id_ = std::this_thread::get_id();
     bool has_more = true;
     while (true) {

@@ -6,6 +6,7 @@
 #define VHOST_USER_BLK_SIGNAL_HPP
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -33,7 +34,18 @@ inline void make_nonblocking(const Descriptor& fd) noexcept {
   fcntl(fd.get(), F_SETFL, fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
 }
 
-/// Signals the other side. A full eventfd or pipe has been signalled before.
+/// From now on a write to a pipe without a reader fails on this thread, and does not end the
+/// process. The other threads of the process keep their signals.
+inline void block_sigpipe() noexcept {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
+
+/// Signals the other side. A full eventfd or pipe has been signalled before; a pipe without a
+/// reader has nobody to signal.
+/// Precondition: block_sigpipe() was called on this thread, or `fd` is no pipe.
 inline void send_signal(const Descriptor& fd) noexcept {
   const std::uint64_t one = 1;
   if (fd.is_open()) static_cast<void>(!::write(fd.get(), &one, sizeof(one)));

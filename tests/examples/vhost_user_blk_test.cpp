@@ -706,6 +706,26 @@ TEST_F(VhostUserBlk, KicksComeFromAnEventfdOrAPipeAndFromNothingElse) {
   EXPECT_EQ(guest.run(guest.rings[1], 0, Type::in, 0), value(Result::ok));
 }
 
+TEST_F(VhostUserBlk, ACallOrAnErrorToAPipeWithoutAReaderIsDropped) {
+  Device& device = start_device(memory_);
+  Guest guest;
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest));
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  const Descriptor writing{ends[1]};
+  close(ends[0]);
+  // The first call is sent at once.
+  EXPECT_EQ(front_end.tell(Request::set_vring_call, std::uint64_t{0}, {writing.get()}), 0U);
+  EXPECT_EQ(front_end.tell(Request::set_vring_err, std::uint64_t{0}, {writing.get()}), 0U);
+  Ring& ring = guest.rings[0];
+  EXPECT_EQ(guest.run(ring, 0, Type::in, 0), value(Result::ok));
+  guest.set_avail_idx(ring, static_cast<std::uint16_t>(ring.next_avail + ring.size + 1));
+  send_signal(ring.kick);
+  EXPECT_TRUE(soon([&] { return ring_errors(RingError::avail_index_jump) == 1; }));
+  EXPECT_EQ(guest.run(guest.rings[1], 0, Type::in, 0), value(Result::ok));
+}
+
 // ---- Requests in flight
 
 TEST_F(VhostUserBlk, GetVringBaseWaitsForWhatIsInFlight) {
