@@ -65,6 +65,7 @@ class Device {
     device->tags_.emplace(std::move(*tags));
     const StoreContext context{*device->tags_, device->counters_.refused_lookups};
     if (auto attached = store.attach(context); !attached) return std::unexpected(attached.error());
+    device->is_attached_ = true;
     if (auto started = device->start(config); !started) return std::unexpected(started.error());
     return device;
   }
@@ -90,6 +91,8 @@ class Device {
     }
     send_signal(wake_);
     if (thread_.joinable()) thread_.join();
+    // The thread of the store that has ended the last request may still be about to signal `wake_`.
+    if (std::exchange(is_attached_, false)) store_.detach();
   }
 
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
@@ -268,6 +271,7 @@ class Device {
   }
 
   Store& store_;
+  bool is_attached_ = false;  // the store, to this device
   const Offer offer_;
   Counters counters_;
   Poller poller_;

@@ -58,6 +58,9 @@ class MemoryStore final : public Store {
     std::move(request).publish([&](blkown::Cookie id) { device_.send(id.value); });
   }
 
+  /// The slow device may still be in the sink of the last request that it has ended.
+  void detach() override { device_.stop(); }
+
  private:
   void execute(const Command& command) {
     std::byte* at = memory_ + command.offset;

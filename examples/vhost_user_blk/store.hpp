@@ -21,7 +21,7 @@ struct StoreContext {
   Tally<blkown::LookupReason, blkown::lookup_reason_count>& refused_lookups;
 };
 
-/// A store. All functions are called on the thread of its device.
+/// A store. start() and poll() are called on the thread of its device.
 class Store {
  public:
   Store() = default;
@@ -47,6 +47,10 @@ class Store {
   /// Gives the store's device what start() has collected, and ends what that device has completed.
   /// Does not block. Called before the device sleeps and when wake_fd() can be read.
   virtual void poll() {}
+
+  /// The device has stopped: nothing is in flight. When this returns, no thread of the store uses
+  /// the tags, or is at work in the sink of a request. Called once, if attach() succeeded.
+  virtual void detach() {}
 };
 
 }  // namespace vhost_user_blk

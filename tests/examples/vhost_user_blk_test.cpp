@@ -870,6 +870,22 @@ TEST_F(VhostUserBlk, AStopAnswersWhatIsInFlight) {
   device_.reset();
 }
 
+TEST_F(VhostUserBlk, AfterAStopNoThreadOfTheStoreIsLeft) {
+  const auto threads = [] {
+    return std::distance(std::filesystem::directory_iterator{"/proc/self/task"}, {});
+  };
+  const auto before = threads();
+  MemoryStore slow{disk_bytes, false, std::chrono::milliseconds{1}};
+  Device& device = start_device(slow);
+  Guest guest;
+  const Connection front_end{device};
+  ASSERT_TRUE(front_end.start(guest));
+  EXPECT_EQ(guest.run(guest.rings[0], 0, Type::in, 0, 512), value(Result::ok));
+  // A thread that has ended a request could still signal the device, which may be gone.
+  device.stop();
+  EXPECT_TRUE(soon([&] { return threads() == before; }));
+}
+
 // ---- Reconnects
 
 /// The messages of a start with a record of requests in flight. Returns the record's file.
