@@ -65,12 +65,13 @@ class FileMapping {
   [[nodiscard]] static std::expected<FileMapping, MemoryError> map(const Descriptor& file,
                                                                    std::size_t length,
                                                                    bool needs_seal) {
+    // Before the length is read: the other side could make the file shorter, and then seal it.
+    const int seals = fcntl(file.get(), F_GET_SEALS);
     struct stat status{};
     if (fstat(file.get(), &status) != 0 || status.st_size < 0 ||
         static_cast<std::uint64_t>(status.st_size) < length) {
       return std::unexpected(MemoryError::beyond_file);
     }
-    const int seals = fcntl(file.get(), F_GET_SEALS);
     if (needs_seal && (seals < 0 || (seals & F_SEAL_SHRINK) == 0)) {
       return std::unexpected(MemoryError::shrinkable);
     }
