@@ -44,29 +44,37 @@ class InflightQueue {
         size_{size} {}
 
   [[nodiscard]] bool exists() const noexcept { return header_ != nullptr; }
+  /// Whether each head of a ring of this size can be noted, if heads are noted.
+  [[nodiscard]] bool covers(std::uint32_t ring_size) const noexcept {
+    return !exists() || ring_size <= size_;
+  }
 
   /// Begins to note, and returns the heads that the last target has left in flight, the oldest
   /// first.
   /// Errors: bad_inflight_record.
   [[nodiscard]] std::expected<std::vector<std::uint16_t>, RingError> begin(std::uint32_t ring_size,
                                                                            std::uint16_t used_idx) {
-    if (header_->version == 0) {
+    if (read(header_->version) == 0) {
       header_->version = 1;
       header_->desc_num = size_;
       header_->used_idx = used_idx;
     }
-    if (header_->version != 1 || header_->desc_num != size_ || ring_size > size_) {
+    if (read(header_->version) != 1 || read(header_->desc_num) != size_ || !covers(ring_size)) {
       return std::unexpected(RingError::bad_inflight_record);
     }
     if (!settle_last_batch(used_idx)) return std::unexpected(RingError::bad_inflight_record);
-    std::vector<std::uint16_t> heads;
+    // Copies, because the front end may change a counter while the heads are sorted.
+    std::vector<std::pair<std::uint64_t, std::uint16_t>> turns;
     for (std::uint16_t head = 0; head != size_; ++head) {
-      if (descriptors_[head].inflight == 0) continue;
+      if (read(descriptors_[head].inflight) == 0) continue;
       if (head >= ring_size) return std::unexpected(RingError::bad_inflight_record);
-      heads.push_back(head);
-      next_turn_ = std::max(next_turn_, descriptors_[head].counter + 1);
+      turns.emplace_back(read(descriptors_[head].counter), head);
+      next_turn_ = std::max(next_turn_, turns.back().first + 1);
     }
-    std::ranges::sort(heads, {}, [&](std::uint16_t head) { return descriptors_[head].counter; });
+    std::ranges::sort(turns);
+    std::vector<std::uint16_t> heads;
+    heads.reserve(turns.size());
+    for (const auto& [turn, head] : turns) heads.push_back(head);
     return heads;
   }
 
@@ -79,7 +87,7 @@ class InflightQueue {
   /// The head is about to be pushed.
   void note_pushing(std::uint16_t head) noexcept {
     if (!exists()) return;
-    descriptors_[head].next = header_->last_batch_head;
+    descriptors_[head].next = read(header_->last_batch_head);
     std::atomic_ref{header_->last_batch_head}.store(head, std::memory_order_release);
   }
   /// The head was pushed. The used ring's index is this one now.
@@ -90,6 +98,12 @@ class InflightQueue {
   }
 
  private:
+  /// Reads a value once, so that what was checked is what is used. The front end may change it.
+  template <class T>
+  [[nodiscard]] static T read(T& shared) noexcept {
+    // Relaxed: no other value is read because of this one.
+    return std::atomic_ref{shared}.load(std::memory_order_relaxed);
+  }
   // Release, here and above: a target that dies between two stores has made the first of them, in
   // the order of the program. Another process reads them only after this one is gone.
   void set_inflight(std::uint16_t head, std::uint8_t value) noexcept {
@@ -98,13 +112,13 @@ class InflightQueue {
 
   /// Takes the notes of heads away that were pushed, if the last target died in between.
   [[nodiscard]] bool settle_last_batch(std::uint16_t used_idx) noexcept {
-    const auto count = static_cast<std::uint16_t>(used_idx - header_->used_idx);
-    std::uint16_t head = header_->last_batch_head;
+    const auto count = static_cast<std::uint16_t>(used_idx - read(header_->used_idx));
+    std::uint16_t head = read(header_->last_batch_head);
     // A ring that was started again has an index of 0, and no head in flight.
     for (std::uint16_t i = 0; i != std::min(count, size_); ++i) {
       if (head >= size_) return false;
       set_inflight(head, 0);
-      head = descriptors_[head].next;
+      head = read(descriptors_[head].next);
     }
     header_->used_idx = used_idx;
     return true;

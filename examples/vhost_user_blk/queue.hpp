@@ -80,6 +80,12 @@ class Queue {
   /// False: no size that a ring of this device can have.
   [[nodiscard]] bool set_size(std::uint32_t size) noexcept {
     if (!std::has_single_bit(size) || size > context_.tags.depth()) return false;
+    if (size != size_) {
+      // The addresses are of a ring of the size before. A ring that was attached with them, and
+      // begun, would later be attached with a size that its record was not checked against.
+      address_.reset();
+      ring_.detach();
+    }
     size_ = size;
     return true;
   }
@@ -218,7 +224,10 @@ class Queue {
 
  private:
   [[nodiscard]] RingError attach(const GuestMemory& memory) {
-    return ring_.attach(memory, *address_, size_);
+    const RingError error = ring_.attach(memory, *address_, size_);
+    if (error != RingError::none || !is_begun_ || record_.covers(size_)) return error;
+    ring_.detach();
+    return RingError::bad_inflight_record;
   }
   void close_kick() {
     context_.poller.remove(kick_.get());

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -1048,6 +1049,115 @@ TEST_F(VhostUserBlk, ARecordThatMakesNoSenseStopsTheRingAndNoOther) {
   }
   front_end.send_value(Request::get_inflight_fd, Inflight{.num_queues = 3, .queue_size = 64});
   EXPECT_TRUE(front_end.is_closed());
+}
+
+/// Sets up ring 0 with this size as far as its addresses.
+[[nodiscard]] bool set_size_and_address(const Connection& front_end, const Ring& ring) {
+  return front_end.tell(Request::set_vring_num, vhost_user::VringState{0, ring.size}) == 0 &&
+         front_end.tell(Request::set_vring_addr, Connection::address_of(ring)) == 0;
+}
+
+TEST_F(VhostUserBlk, ARingThatBecomesLongerThanItsRecordIsNotServed) {
+  Device& device = start_device(memory_);
+  std::uint64_t expected = 0;
+  for (const bool has_new_memory : {false, true}) {
+    Guest guest;
+    Ring& ring = guest.rings[0];
+    const Connection front_end{device};
+    ASSERT_TRUE(front_end.negotiate());
+    vhost_user::Inflight record;
+    const Descriptor file = get_record(front_end, record);
+    ASSERT_EQ(front_end.tell(Request::set_inflight_fd, record, {file.get()}), 0U);
+    ASSERT_EQ(front_end.set_memory(guest.table(), guest.file.get()), 0U);
+    ASSERT_TRUE(set_size_and_address(front_end, ring));
+    ring.size = 256;
+    const vhost_user::VringState longer{0, ring.size};
+    EXPECT_EQ(front_end.tell(Request::set_vring_num, longer), 0U);
+    // The addresses were those of the shorter ring: the ring does not start yet.
+    EXPECT_EQ(front_end.tell(Request::set_vring_kick, std::uint64_t{0}, {ring.kick.get()}), 0U);
+    EXPECT_EQ(front_end.tell(Request::set_vring_enable, vhost_user::VringState{0, 1}), 0U);
+    EXPECT_EQ(front_end.tell(Request::set_vring_num, longer), 0U);
+    if (has_new_memory) {
+      EXPECT_EQ(front_end.set_memory(guest.table(), guest.file.get()), 0U);
+    }
+    EXPECT_EQ(front_end.tell(Request::set_vring_addr, Connection::address_of(ring)), 0U);
+    EXPECT_EQ(ring_errors(RingError::bad_inflight_record), ++expected);
+    // A head behind the record's last.
+    auto parts = guest.request(0, Type::in, 0, 512);
+    for (std::uint16_t i = 0; i != 3; ++i) {
+      parts[i].next = static_cast<std::uint16_t>(253 + i + 1);
+      guest.describe(ring, static_cast<std::uint16_t>(253 + i), parts[i]);
+    }
+    guest.submit(ring, 253);
+    EXPECT_EQ(front_end.ask(Request::get_queue_num), 2U);
+    EXPECT_EQ(guest.used_idx(ring), 0U);
+    EXPECT_EQ(device.counters().requests.get(), 0U);
+  }
+}
+
+TEST_F(VhostUserBlk, ARecordThatBecomesShorterThanItsRingStopsTheRing) {
+  Device& device = start_device(memory_);
+  Guest guest;
+  Ring& ring = guest.rings[0];
+  const Connection front_end{device};
+  vhost_user::Inflight record;
+  ASSERT_TRUE(front_end.negotiate());
+  const Descriptor file = get_record(front_end, record);
+  ASSERT_TRUE(start_with(front_end, guest, file, record));
+  ASSERT_EQ(guest.run(ring, 1, Type::in, 0), value(Result::ok));
+  vhost_user::Inflight shorter{.num_queues = 2, .queue_size = 32};
+  front_end.send_value(Request::get_inflight_fd, shorter);
+  auto reply = front_end.receive();
+  ASSERT_TRUE(reply && reply->fds.size() == 1);
+  shorter = reply->as<vhost_user::Inflight>();
+  const int shorter_file = reply->fds[0].get();
+  const auto set_shorter = [&] {
+    return front_end.tell(Request::set_inflight_fd, shorter, {shorter_file});
+  };
+  // Not while a ring is served, also after other memory.
+  EXPECT_EQ(set_shorter(), 1U);
+  EXPECT_EQ(front_end.set_memory(guest.table(), guest.file.get()), 0U);
+  EXPECT_EQ(set_shorter(), 1U);
+  for (const std::uint32_t index : {0U, 1U}) {
+    front_end.send_value(Request::get_vring_base, vhost_user::VringState{index, 0});
+    ASSERT_TRUE(front_end.receive().has_value());
+  }
+  // The ring is still where it was: a kick descriptor starts it again.
+  EXPECT_EQ(set_shorter(), 0U);
+  EXPECT_EQ(front_end.tell(Request::set_vring_kick, std::uint64_t{0}, {ring.kick.get()}), 0U);
+  EXPECT_EQ(ring_errors(RingError::bad_inflight_record), 1U);
+  EXPECT_EQ(front_end.tell(Request::set_vring_addr, Connection::address_of(ring)), 1U);
+  guest.submit(ring, guest.chain(ring, 10, Type::in, 0, 512));
+  EXPECT_EQ(front_end.ask(Request::get_queue_num), 2U);
+  EXPECT_EQ(guest.used_idx(ring), 1U);
+}
+
+TEST(VhostUserBlkRecord, CountersThatChangeWhileHeadsAreSortedHarmNothing) {
+  constexpr std::uint16_t size = 1024;
+  constexpr std::size_t header_bytes = sizeof(vhost_user::InflightQueueHeader);
+  std::vector<std::byte> memory(InflightRecord::bytes(1, size));
+  auto* const heads =
+      reinterpret_cast<vhost_user::InflightDescriptor*>(memory.data() + header_bytes);
+  for (std::size_t i = 0; i != size; ++i) heads[i].inflight = 1;
+  std::atomic<bool> is_over{false};
+  std::thread front_end{[&] {
+    std::uint64_t random = 1;
+    while (!is_over.load(std::memory_order_relaxed)) {
+      for (std::size_t i = 0; i != size; ++i) {
+        random = random * 6364136223846793005ULL + 1442695040888963407ULL;
+        std::atomic_ref{heads[i].counter}.store(random >> 32, std::memory_order_relaxed);
+      }
+    }
+  }};
+  for (int round = 0; round != 100; ++round) {
+    auto left = InflightQueue{memory.data(), size}.begin(size, 0);
+    ASSERT_TRUE(left.has_value());
+    std::ranges::sort(*left);
+    ASSERT_EQ(left->size(), size);
+    for (std::size_t i = 0; i != size; ++i) ASSERT_EQ((*left)[i], i);
+  }
+  is_over.store(true, std::memory_order_relaxed);
+  front_end.join();
 }
 
 // ---- Notifications
