@@ -12,7 +12,8 @@
 //      memory.
 //   4. A step that the ring has no room for is held back, and published at the next poll().
 //   5. An I/O that takes too long is cancelled. It ends by its own completion, with timed_out if
-//      the cancellation was in time: only then is the kernel done with the memory.
+//      the cancellation was in time: only then is the kernel done with the memory. A step that was
+//      interrupted (EINTR, EAGAIN) is issued again, but not after a cancellation.
 //
 // A submitter that is gone changes nothing here: the kernel has the memory until the completion of
 // the step, and until then neither the request nor the memory is used for anything else.
@@ -135,13 +136,18 @@ class UringFile {
     Transfer& transfer = transfer_of(request.queue(), request.tag());
     transfer.step = first_step(io.operation);
     transfer.done_bytes = 0;
+    transfer.is_cancelled = false;
     publish(*lanes_[worker], std::move(request).into_claim());
   }
 
-  /// Cancels a step that is in flight. The request ends by the completion of the step.
+  /// Cancels a step that is in flight. The request ends by the completion of the step, or, if the
+  /// step was finished nevertheless and another follows, by that of a later one.
+  /// Precondition: the caller has the request pinned.
   /// Context: the worker that started the request.
   void cancel(const blkown::Cookie& cookie, std::uint32_t worker) {
     Lane& lane = *lanes_[worker];
+    // The caller's pin keeps the request, and all of its steps are on this worker.
+    transfer_of(cookie.queue, cookie.tag).is_cancelled = true;
     io_uring_sqe* const sqe = take_entry(lane);
     // Without room, the caller's next try may find some.
     if (sqe == nullptr) return;
@@ -165,12 +171,42 @@ class UringFile {
         const std::uint64_t value = cqe->user_data;
         const int result = cqe->res;
         io_uring_cqe_seen(&lane.ring, cqe);
-        complete(lane, value, result);
+        complete(worker, value, result);
       }
     } while (io_uring_sq_ready(&lane.ring) != 0 && io_uring_cq_ready(&lane.ring) != 0);
     const std::uint64_t one = 1;
     const bool has_work = io_uring_sq_ready(&lane.ring) != 0 || !lane.held_back.empty();
     if (has_work) static_cast<void>(!::write(lane.wake.get(), &one, sizeof(one)));
+  }
+
+  /// The ring has sent a value back. Any value is a request in flight, or is refused. poll() calls
+  /// it for each completion of the kernel.
+  /// Context: the worker with this index.
+  void complete(std::uint32_t worker, std::uint64_t value, int result) {
+    // The result of a cancellation: the step has an entry of its own, earlier or later.
+    if (cookie_layout.user_of(value) == cancel_entry) return;
+    auto claim = tags_->claim(cookie_layout.queue_of(value), value);
+    if (!claim) {
+      refused_->count(claim.error().reason);
+      return;
+    }
+    Lane& lane = *lanes_[worker];
+    unmap(*claim);
+    const Transfer& transfer = transfer_of(claim->queue(), claim->tag());
+    // A cancellation interrupts a step that runs, whose result is then the file system's.
+    const bool is_interrupted = result == -EINTR || result == -EAGAIN;
+    // Only cancel() cancels.
+    if (result == -ECANCELED || (is_interrupted && transfer.is_cancelled)) {
+      return std::move(*claim).end(blkown::Status::timed_out);
+    }
+    if (is_interrupted) return publish(lane, std::move(*claim));
+    switch (transfer.step) {
+      case Step::transfer:
+      case Step::zeroes: return advance(lane, std::move(*claim), result);
+      case Step::allocate: return allocated(lane, std::move(*claim), result);
+      case Step::sync: return end(std::move(*claim), result);
+      case Step::advise: return end(std::move(*claim), 0);
+    }
   }
 
  private:
@@ -188,9 +224,10 @@ class UringFile {
     advise,
   };
 
-  /// An I/O's progress. Accessed by the holder of its request's Owned or Claim.
+  /// An I/O's progress. Accessed by the holder of its request's Owned or Claim, and by cancel().
   struct Transfer {
     Step step{};
+    bool is_cancelled = false;     // an interrupted step is not issued again
     std::uint64_t done_bytes = 0;  // of the transfer or the zeroes
     blkown::dma::IovaList<1> iovas{};
     std::optional<blkown::dma::ActiveMapping> mapping{};
@@ -384,31 +421,6 @@ class UringFile {
       io_uring_prep_write(&sqe, fd_.get(), data, length, entry.offset);
     }
     if (entry.is_durable) sqe.rw_flags = RWF_DSYNC;
-  }
-
-  /// The ring has sent a value back. Any value is a request in flight, or is refused.
-  void complete(Lane& lane, std::uint64_t value, int result) {
-    // The result of a cancellation: the step has an entry of its own, earlier or later.
-    if (cookie_layout.user_of(value) == cancel_entry) return;
-    auto claim = tags_->claim(cookie_layout.queue_of(value), value);
-    if (!claim) {
-      refused_->count(claim.error().reason);
-      return;
-    }
-    unmap(*claim);
-    if (result == -EINTR || result == -EAGAIN) {
-      publish(lane, std::move(*claim));
-      return;
-    }
-    // Only cancel() cancels.
-    if (result == -ECANCELED) return std::move(*claim).end(blkown::Status::timed_out);
-    switch (transfer_of(claim->queue(), claim->tag()).step) {
-      case Step::transfer:
-      case Step::zeroes: return advance(lane, std::move(*claim), result);
-      case Step::allocate: return allocated(lane, std::move(*claim), result);
-      case Step::sync: return end(std::move(*claim), result);
-      case Step::advise: return end(std::move(*claim), 0);
-    }
   }
 
   /// A transfer has moved `result` bytes.

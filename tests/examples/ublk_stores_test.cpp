@@ -160,6 +160,45 @@ TEST_F(UblkStores, ACancelledIoEndsByItsOwnCompletion) {
   }
 }
 
+// The kernel interrupts the thread of an operation that runs when it is cancelled. On some file
+// systems the operation then ends with EINTR. Issued again, it could last as long again.
+TEST_F(UblkStores, AnIoThatACancellationInterruptsTimesOut) {
+  make(0, 1);
+  auto& file = static_cast<FileStore&>(*store).file();
+  std::size_t commits = 0;
+  for (const int result : {-EINTR, -EAGAIN}) {
+    send(0, UBLK_IO_OP_READ, 0, 16);
+    std::uint64_t value = 0;
+    rig->tags.for_each_in_flight(blkown::QueueIndex{}, [&](const auto& pin, const auto& cookie) {
+      value = cookie.value;
+      store->expire(pin, cookie);
+    });
+    file.complete(0, value, result);
+    work(++commits);
+    EXPECT_EQ(kernel.commits.back().result, -ETIMEDOUT);
+  }
+}
+
+TEST_F(UblkStores, AnIoThatNobodyCancelledIsIssuedAgain) {
+  make(0, 1);
+  auto& file = static_cast<FileStore&>(*store).file();
+  // The tag's I/O before was cancelled.
+  send(0, UBLK_IO_OP_FLUSH, 0, 0);
+  const auto expire = [&](const auto& pin, const auto& cookie) { store->expire(pin, cookie); };
+  rig->tags.for_each_in_flight(blkown::QueueIndex{}, expire);
+  work(1);
+  send(0, UBLK_IO_OP_READ, 0, 16);
+  for (const int result : {-EINTR, -EAGAIN}) {
+    std::uint64_t value = 0;
+    rig->tags.for_each_in_flight(blkown::QueueIndex{},
+                                 [&](const auto&, const auto& cookie) { value = cookie.value; });
+    file.complete(0, value, result);
+    EXPECT_EQ(kernel.commits.size(), 1U);
+  }
+  work(2);
+  EXPECT_EQ(kernel.commits.back().result, 8192);
+}
+
 TEST_F(UblkStores, ASlowIoTimesOutAndItsLateIdIsRefusedWhileOthersGoOn) {
   make(300, 50);
   fill(0, 9);
