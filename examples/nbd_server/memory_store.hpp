@@ -133,6 +133,9 @@ class MemoryStore final : public Store {
     std::move(request).publish([&](blkown::Cookie id) { device_.send(id.value); });
   }
 
+  /// The slow device may still be in the sink of the last request that it has ended.
+  void detach() override { device_.stop(); }
+
   void list_extents(std::uint64_t offset, std::uint32_t length, std::size_t max,
                     std::vector<nbd::Extent>& extents) override {
     memory_.list_extents(offset, length, max, extents);

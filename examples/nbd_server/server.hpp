@@ -57,6 +57,7 @@ class Server {
       if (auto attached = each.store().attach(context); !attached) {
         return std::unexpected("export '" + each.name() + "': " + attached.error());
       }
+      server->attached_.push_back(&each.store());
     }
     for (const auto& worker : server->workers_) {
       if (const int error = worker->start(*server->tags_); error != 0) {
@@ -95,6 +96,8 @@ class Server {
   void stop() {
     for (const auto& worker : workers_) worker->begin_stop();
     for (const auto& worker : workers_) worker->join();
+    // The thread of a store that has ended the last request may still be about to wake its worker.
+    for (Store* const store : std::exchange(attached_, {})) store->detach();
   }
 
   /// The number of clients, of which some may be gone with commands at a store.
@@ -160,6 +163,7 @@ class Server {
 
   const Limits limits_;
   std::vector<blkown::Segment> regions_;
+  std::vector<Store*> attached_;
   RefusedLookups refused_lookups_;
   std::optional<Tags> tags_;
   // The workers are destroyed before the tags: their connections have the caches.

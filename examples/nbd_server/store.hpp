@@ -79,6 +79,11 @@ class Store {
   /// block.
   /// Context: the worker with this index, before it sleeps and when wake_fd() can be read.
   virtual void poll(std::uint32_t worker) { static_cast<void>(worker); }
+
+  /// The workers have ended: nothing is in flight. When this returns, no thread that belongs to the
+  /// store uses the tags, or is at work in the sink of a request. Called once, if attach()
+  /// succeeded.
+  virtual void detach() {}
 };
 
 }  // namespace nbd_server

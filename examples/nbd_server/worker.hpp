@@ -88,10 +88,9 @@ class Worker {
       finish(std::move(ended));
       return;
     }
-    {
-      const std::lock_guard lock{mutex_};
-      ended_.push_back(std::move(ended));
-    }
+    // Within the lock: the worker has to take it to see the request, and may be gone after that.
+    const std::lock_guard lock{mutex_};
+    ended_.push_back(std::move(ended));
     wake();
   }
 

@@ -13,6 +13,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
@@ -101,6 +103,22 @@ TEST_F(NbdServer, ReadsWhatWasWritten) {
     EXPECT_EQ(read->payload, data);
   }
   EXPECT_EQ(total(&Counters::read_bytes), 600'000U);
+}
+
+TEST_F(NbdServer, AfterAStopNoThreadOfAStoreIsLeft) {
+  const auto threads = [] {
+    return std::distance(std::filesystem::directory_iterator{"/proc/self/task"}, {});
+  };
+  const auto before = threads();
+  start();
+  {
+    const Peer peer = client("slow");
+    peer.write(1, 0, pattern(5000, 1));
+    EXPECT_TRUE(peer.reply().has_value());
+  }
+  // A thread that has ended a command could still signal its worker, which may be gone.
+  server_->stop();
+  EXPECT_TRUE(eventually([&] { return threads() == before; }));
 }
 
 TEST_F(NbdServer, ReadsWhatWasWrittenThroughASlowDevice) {
