@@ -40,13 +40,17 @@ delete, then removes the disk. Prints counters and the I/Os in flight on SIGUSR1
 recover takes over a disk whose server was killed; what was in flight is executed again. delete stops
 and removes a disk.
 
+Of recover, the queues, their depth, the longest I/O, the blocks and whether the disk takes writes are
+those that the disk was added with.
+
   --id N              add: the number of the disk; default: the kernel chooses
   --queues N          add: 1 to 64; default 1. Each has a thread
   --depth N           add: I/Os of a queue at a time, 1 to 4096; default 64
   --max-io-kib N      add: the longest I/O, 4 to 4096, whole pages; default 256. The server has so
                       much memory for each I/O of each queue
-  --read-only         add: no writes
-  --direct            without the kernel's cache for the file
+  --read-only         no writes. recover: only of a disk that was added with it
+  --direct            without the kernel's cache for the file. recover: only if the blocks of the disk
+                      are not smaller than those that the file then needs
   --timeout-ms N      end an I/O that takes longer with an error; 0: never; default 0
   --delay-ms N        a slow device: an I/O takes N ms
   --slow-from BYTES   of those, only an I/O that ends behind this offset; default 0
@@ -93,6 +97,11 @@ class OptionParser {
     if (!recovers && !(action == "delete" && words.size() == 2)) {
       return std::unexpected(std::string{"give add FILE, recover ID FILE or delete ID"});
     }
+    const std::string_view surplus = recovers ? add_option_ : option_;
+    if (!surplus.empty()) {
+      return std::unexpected("cannot use '" + std::string{surplus} + "' with " +
+                             std::string{action});
+    }
     options_.action = recovers ? Action::recover : Action::remove;
     if (recovers) options_.path = words[2];
     std::uint32_t id = 0;
@@ -103,6 +112,7 @@ class OptionParser {
 
   [[nodiscard]] Done option(std::string_view name) {
     ServerConfig& server = options_.server;
+    option_ = name;
     if (name == "--direct") {
       options_.direct = true;
       return {};
@@ -115,14 +125,15 @@ class OptionParser {
       return std::unexpected("cannot use '" + std::string{name} + "' here");
     }
     const std::string_view value = arguments_[next_++];
-    if (name == "--id") return set(server.id.emplace(), name, value, 0, max_id);
-    if (name == "--queues") return set(server.queues, name, value, 1, 64);
-    if (name == "--depth") return set(server.depth, name, value, 1, UBLK_MAX_QUEUE_DEPTH);
     if (name == "--timeout-ms") return set(server.timeout_ms, name, value, 0, 86'400'000);
     if (name == "--delay-ms") return set(options_.delay_ms, name, value, 0, 86'400'000);
     if (name == "--slow-from") {
       return set(options_.slow_from, name, value, 0, std::uint64_t{1} << 62);
     }
+    add_option_ = name;
+    if (name == "--id") return set(server.id.emplace(), name, value, 0, max_id);
+    if (name == "--queues") return set(server.queues, name, value, 1, 64);
+    if (name == "--depth") return set(server.depth, name, value, 1, UBLK_MAX_QUEUE_DEPTH);
     if (name != "--max-io-kib") return std::unexpected("cannot use '" + std::string{name} + "'");
     const Done done = set(server.geometry.max_io_bytes, name, value, 4, 4096);
     server.geometry.max_io_bytes *= 1024;
@@ -151,6 +162,8 @@ class OptionParser {
 
   std::span<const char* const> arguments_;
   std::size_t next_ = 0;
+  std::string_view option_;      // the last one
+  std::string_view add_option_;  // the last one that is for add only
   Options options_;
 };
 

@@ -63,11 +63,17 @@ enum class Opcode : std::uint32_t {
   commit_and_fetch = _IOWR('u', UBLK_IO_COMMIT_AND_FETCH_REQ, ublksrv_io_cmd),
 };
 
-/// UBLK_F_CMD_IOCTL_ENCODE, which is newer than Debian 12's header.
-inline constexpr std::uint64_t flag_ioctl_encode = std::uint64_t{1} << 6;
+/// Flags of a device that are newer than Debian 12's header, whose names are UBLK_F_ and these.
+inline constexpr std::uint64_t flag_ioctl_encode = std::uint64_t{1} << 6;   // CMD_IOCTL_ENCODE
+inline constexpr std::uint64_t flag_user_copy = std::uint64_t{1} << 7;      // USER_COPY
+inline constexpr std::uint64_t flag_zoned = std::uint64_t{1} << 8;          // ZONED
+inline constexpr std::uint64_t flag_auto_buf_reg = std::uint64_t{1} << 11;  // AUTO_BUF_REG
 /// What the server asks for.
 inline constexpr std::uint64_t wanted_flags =
     UBLK_F_USER_RECOVERY | UBLK_F_USER_RECOVERY_REISSUE | flag_ioctl_encode;
+
+/// The queues of io_uring's ids.
+inline constexpr std::uint32_t max_queues = 255;
 
 inline constexpr std::uint32_t sector_shift = 9;
 inline constexpr std::uint32_t sector_bytes = 1U << sector_shift;

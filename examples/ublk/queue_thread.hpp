@@ -37,7 +37,8 @@ class QueueThread {
 
   [[nodiscard]] Queue& queue() noexcept { return queue_; }
 
-  /// Starts the thread, and waits until it has fetched all tags. `is_over` is called at the end of
+  /// Starts the thread, and waits until it has submitted the fetches of all tags. The kernel's own
+  /// start of the device waits until they have arrived. `is_over` is called at the end of
   /// the thread, when the kernel has taken all tags back. Called once.
   /// Precondition: the store is attached.
   /// Errors: an errno value; 0 on success. After an error the thread has ended.

@@ -2,9 +2,10 @@
 //
 // Server: a device with its TagSet and its queues.
 //
-//   new        ADD_DEV, SET_PARAMS, open, fetch all tags, START_DEV
-//   recovery   GET_DEV_INFO, GET_PARAMS, START_USER_RECOVERY, open, fetch all tags,
-//              END_USER_RECOVERY. The kernel has waited until the last server's files were closed.
+//   new        ADD_DEV, SET_PARAMS, open, submit the fetches, START_DEV
+//   recovery   GET_DEV_INFO, GET_PARAMS, START_USER_RECOVERY, open, submit the
+//              fetches, END_USER_RECOVERY. The kernel has waited until the last server's files were
+//              closed.
 //   end        STOP_DEV, by this process or another: the kernel waits for what is in flight, then
 //              each tag's command completes with UBLK_IO_RES_ABORT. Close, DEL_DEV.
 //
@@ -37,6 +38,7 @@
 #include "control.hpp"
 #include "protocol.hpp"
 #include "queue_thread.hpp"
+#include "recovery.hpp"
 #include "request.hpp"
 #include "storage/counter.hpp"
 #include "storage/descriptor.hpp"
@@ -47,7 +49,7 @@ namespace ublk {
 
 struct ServerConfig {
   std::optional<std::uint32_t> id;  ///< None: the kernel chooses.
-  std::uint32_t queues = 1;         ///< At most 255: the queues of io_uring's ids.
+  std::uint32_t queues = 1;         ///< At most max_queues.
   std::uint32_t depth = 64;         ///< At most UBLK_MAX_QUEUE_DEPTH.
   std::uint32_t timeout_ms = 0;     ///< Of an I/O; 0: none.
   Geometry geometry{};
@@ -88,7 +90,8 @@ class Server {
   }
 
   /// Takes over a device whose server is dead. The kernel then issues all that was in flight again.
-  /// `config.queues` and `config.depth` become those of the device.
+  /// `config.queues`, `config.depth` and the geometry become those of the device, which another
+  /// program may have made; see recoverable_geometry().
   [[nodiscard]] static std::expected<std::unique_ptr<Server>, std::string> recover(
       ServerConfig config, Control& control, Store& store) {
     const std::uint32_t id = *config.id;
@@ -97,14 +100,11 @@ class Server {
     int error = control.get_info(id, info);
     if (error == 0) error = control.get_params(id, params);
     if (error != 0) return failed("asking for the device", error);
-    if (params.basic.dev_sectors != config.geometry.size_bytes >> sector_shift) {
-      return std::unexpected(std::string{"the device has another size than the file"});
-    }
+    const auto geometry = recoverable_geometry(info, params, config.geometry);
+    if (!geometry) return std::unexpected(block_device_path(id) + ": " + geometry.error());
+    config.geometry = *geometry;
     config.queues = info.nr_hw_queues;
     config.depth = info.queue_depth;
-    config.geometry.max_io_bytes = info.max_io_buf_bytes;
-    config.geometry.block_bytes = 1U << params.basic.logical_bs_shift;
-    config.geometry.read_only = (params.basic.attrs & UBLK_ATTR_READ_ONLY) != 0;
     error = retry_while_busy([&] { return control.start_recovery(id); });
     if (error == EBUSY) {
       return std::unexpected("its server, process " + std::to_string(info.ublksrv_pid) +

@@ -26,6 +26,7 @@
 #include <utility>
 #include <vector>
 
+#include "ublk/recovery.hpp"
 #include "ublk_fake_kernel.hpp"
 
 namespace ublk {
@@ -223,6 +224,81 @@ TEST(UblkProtocol, TheParametersAreThoseOfTheGeometry) {
   large.read_only = true;
   EXPECT_NE(params_of(large).basic.attrs & UBLK_ATTR_READ_ONLY, 0U);
   EXPECT_EQ(params_of(geometry).basic.logical_bs_shift, 9);
+}
+
+class UblkRecovery : public testing::Test {
+ protected:
+  UblkRecovery() {
+    info.nr_hw_queues = 2;
+    info.max_io_buf_bytes = 65536;
+    info.flags = wanted_flags;
+  }
+  /// Why the device is refused, or "".
+  [[nodiscard]] std::string refusal() const {
+    const auto taken = recoverable_geometry(info, params, file);
+    return taken ? "" : taken.error();
+  }
+
+  Geometry file = geometry;
+  ublksrv_ctrl_dev_info info{};
+  ublk_params params = params_of(geometry);
+};
+
+TEST_F(UblkRecovery, TheGeometryIsThatOfTheDevice) {
+  Geometry device = geometry;
+  device.block_bytes = 4096;
+  device.read_only = true;
+  params = params_of(device);
+  // What the kernel does by itself, and what does not change how data moves.
+  info.flags |= UBLK_F_URING_CMD_COMP_IN_TASK | std::uint64_t{1} << 13;
+  const auto taken = recoverable_geometry(info, params, file);
+  ASSERT_TRUE(taken.has_value()) << taken.error();
+  EXPECT_EQ(taken->size_bytes, file.size_bytes);
+  EXPECT_EQ(taken->block_bytes, 4096U);
+  EXPECT_EQ(taken->max_io_bytes, 65536U);
+  EXPECT_TRUE(taken->read_only);
+}
+
+TEST_F(UblkRecovery, ADeviceWhoseDataMovesInAnotherWayIsRefused) {
+  constexpr std::array<std::pair<std::uint64_t, const char*>, 5> foreign{
+      {{UBLK_F_SUPPORT_ZERO_COPY, "UBLK_F_SUPPORT_ZERO_COPY"},
+       {UBLK_F_NEED_GET_DATA, "UBLK_F_NEED_GET_DATA"},
+       {std::uint64_t{1} << 7, "UBLK_F_USER_COPY"},
+       {std::uint64_t{1} << 8, "UBLK_F_ZONED"},
+       {std::uint64_t{1} << 11, "UBLK_F_AUTO_BUF_REG"}}};
+  for (const auto& [flag, name] : foreign) {
+    info.flags = wanted_flags | flag;
+    EXPECT_EQ(refusal(), "the device was made with " + std::string{name} +
+                             ", which this server does not serve; recover it with the program that"
+                             " made it, or delete it");
+  }
+}
+
+TEST_F(UblkRecovery, ADeviceWithoutRecoveryOrWithTooManyQueuesIsRefused) {
+  info.flags &= ~std::uint64_t{UBLK_F_USER_RECOVERY};
+  EXPECT_EQ(refusal(), "the device was made without UBLK_F_USER_RECOVERY; delete it");
+  info.flags = wanted_flags;
+  info.nr_hw_queues = 256;
+  EXPECT_EQ(refusal(),
+            "the device has 256 queues, this server serves 255 at most; recover it with the program"
+            " that made it, or delete it");
+}
+
+TEST_F(UblkRecovery, AFileThatDoesNotFitTheDeviceIsRefused) {
+  file.block_bytes = 4096;
+  EXPECT_EQ(refusal(),
+            "the device has blocks of 512 bytes, the file takes no less than 4096; recover without"
+            " --direct");
+  file = geometry;
+  file.read_only = true;
+  EXPECT_EQ(refusal(),
+            "the device takes writes, the file is opened without; recover without --read-only");
+  params.basic.attrs |= UBLK_ATTR_READ_ONLY;
+  EXPECT_EQ(refusal(), "");
+  file.size_bytes += 4096;
+  EXPECT_EQ(refusal(),
+            "the device has 1048576 bytes, the file 1052672; give the file that the device was"
+            " added with");
 }
 
 TEST_F(UblkQueue, ALateIdIsRefusedWhateverItsTagDoesNow) {

@@ -28,6 +28,9 @@ expect 2 "cannot use '--depth' here" "$program" add file --depth
 expect 2 "--queues 65: give a whole number from 1 to 64" "$program" add --queues 65 file
 expect 2 "--depth 4097: give" "$program" add --depth 4097 file
 expect 2 "--max-io-kib 5: not whole pages" "$program" add --max-io-kib 5 file
+expect 2 "cannot use '--depth' with recover" "$program" recover --depth 4 0 file
+expect 2 "cannot use '--id' with recover" "$program" recover 1 file --id 2
+expect 2 "cannot use '--direct' with delete" "$program" delete 0 --direct
 if [ -e /dev/ublk-control ]; then
   expect 1 "ublk_server: " "$program" add /nonexistent/file
 else
