@@ -4,8 +4,9 @@
 # a line for each scenario, and a last one with their number. The disks:
 #   vdb  a file, two queues
 #   vdc  a file that takes 100 ms for each request
-#   vdd  memory that takes two seconds
+#   vdd  memory that takes ten seconds
 cd /tmp || exit 1
+exec 3>&1
 failures=0
 failures_before=0
 scenarios=0
@@ -29,13 +30,21 @@ verify() {
   /bin/fio --name=verify --rw=randrw --direct=1 --verify=crc32c --verify_fatal=1 --output-format=terse \
     "$@"
 }
-# read_late: eight reads of the late disk at a time, in the background. Waits until they are in flight.
+# are_in_flight: eight reads of the late disk are.
+are_in_flight() {
+  [ "$(cut -c1-8 /sys/block/vdd/inflight | tr -d ' ')" = 8 ]
+}
+# read_late: eight reads of the late disk at a time, in the background, which print a line when they have
+# ended. Waits until they are in flight.
 read_late() {
   for i in 1 2 3 4 5 6 7 8; do
-    dd if=/dev/vdd of=/dev/null bs=4k count=1 skip=$i iflag=direct 2>/dev/null &
+    (
+      dd if=/dev/vdd of=/dev/null bs=4k count=1 skip=$i iflag=direct 2>/dev/null
+      echo "late read ended" >&3
+    ) &
   done
   left=100
-  until [ "$(cut -c1-8 /sys/block/vdd/inflight | tr -d ' ')" = 8 ]; do
+  until are_in_flight; do
     [ "$left" -gt 0 ] || return 1
     left=$((left - 1))
     sleep 0.05
@@ -62,6 +71,7 @@ scenario "the target killed three times with requests in flight, fio with verify
 device=$(readlink /sys/block/vdd/device)
 device=${device##*/}
 check "reads in flight" read_late
+check "still in flight" are_in_flight
 echo "$device" >/sys/bus/virtio/drivers/virtio_blk/unbind
 wait
 check "the disk is gone" [ ! -e /sys/block/vdd ]
@@ -69,8 +79,9 @@ echo "$device" >/sys/bus/virtio/drivers/virtio_blk/bind
 check "a read after that" dd if=/dev/vdd of=/dev/null bs=4k count=1 iflag=direct
 scenario "the driver unbound with eight reads in flight, and bound again"
 
-# The machine ends with reads in flight.
+# The machine ends with reads in flight: the lines of these reads do not come.
 check "reads in flight" read_late
+check "still in flight" are_in_flight
 scenario "the machine switched off with eight reads in flight"
 echo "$scenarios scenarios, $failures failed"
 [ "$failures" -eq 0 ]

@@ -9,7 +9,7 @@ sockets=$2
 serve() {
   : >"$folder/target.out"
   "$folder/vhost_user_blk" "$sockets/ext4=file:$folder/ext4.img" "$sockets/slow=file:$folder/fuse/disk" \
-    "$sockets/late=memory:16m,delay-ms=2000" >"$folder/target.out" 2>"$folder/target.err" &
+    "$sockets/late=memory:16m,delay-ms=10000" >"$folder/target.out" 2>"$folder/target.err" &
   pid=$!
   # Before that, SIGUSR1 would end it.
   until [ "$(grep -c '^listening' "$folder/target.out")" = 3 ]; do sleep 0.1; done
