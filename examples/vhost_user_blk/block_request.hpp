@@ -11,10 +11,10 @@
 #include <blkown/segment.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <vector>
 
+#include "guest_memory.hpp"
 #include "request.hpp"
 #include "virtio.hpp"
 #include "virtqueue.hpp"
@@ -44,7 +44,7 @@ using Segments = std::vector<blkown::Segment>;
   for (blkown::Segment& each : segments) {
     if (done == to.size()) break;
     const std::size_t part = std::min(each.length_bytes, to.size() - done);
-    std::memcpy(to.data() + done, each.data, part);
+    copy_shared(to.data() + done, each.data, part);
     each = each.part(part, each.length_bytes);
     done += part;
     if (each.empty()) ++empty;

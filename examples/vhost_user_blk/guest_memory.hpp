@@ -19,9 +19,11 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
 #include <blkown/segment.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <expected>
 #include <limits>
 #include <span>
@@ -32,6 +34,14 @@
 #include "signal.hpp"
 
 namespace vhost_user_blk {
+
+/// Copies memory that its other side may change at any moment.
+inline void copy_shared(std::byte* to, const std::byte* from, std::size_t length_bytes) noexcept {
+  std::memcpy(to, from, length_bytes);
+  // For the compiler alone, which may otherwise read the memory again where the copy is used: what
+  // was checked would not be what is used. No other thread is ordered by it.
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+}
 
 /// Why a memory table is refused.
 enum class MemoryError : std::uint8_t {

@@ -239,7 +239,8 @@ class Virtqueue {
     if (walk.steps++ == std::min(walk.table_size(), max_chain)) return RingError::too_long;
     // A copy: the driver may change the descriptor while it is checked.
     virtio::Descriptor copy;
-    std::memcpy(&copy, walk.table.data() + walk.next * sizeof(copy), sizeof(copy));
+    copy_shared(reinterpret_cast<std::byte*>(&copy), walk.table.data() + walk.next * sizeof(copy),
+                sizeof(copy));
     if ((copy.flags & virtio::descriptor_flag::indirect) != 0) return enter(walk, copy, chain);
     const bool is_writable = (copy.flags & virtio::descriptor_flag::write) != 0;
     if (!is_writable && !chain.writable.empty()) return RingError::readable_after_writable;
@@ -261,12 +262,14 @@ class Virtqueue {
     }
     if (count > max_chain) return RingError::too_long;
     chain.table_parts.clear();
-    chain.table.clear();
     if (!memory_->append(descriptor.address, descriptor.length, chain.table_parts)) {
       return RingError::not_guest_memory;
     }
+    chain.table.resize(descriptor.length);
+    std::byte* to = chain.table.data();
     for (const blkown::Segment& part : chain.table_parts) {
-      chain.table.insert(chain.table.end(), part.data, part.end());
+      copy_shared(to, part.data, part.length_bytes);
+      to += part.length_bytes;
     }
     walk.table = chain.table;
     walk.next = 0;
