@@ -49,7 +49,7 @@ class PassthroughRing {
     static_assert(sizeof(Struct) <= 2 * sizeof(io_uring_sqe) - command_offset);
     io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
     if (sqe == nullptr) {
-      submit();
+      static_cast<void>(submit());
       sqe = io_uring_get_sqe(&ring_);
     }
     if (sqe == nullptr) return false;
@@ -60,9 +60,14 @@ class PassthroughRing {
     std::memcpy(reinterpret_cast<std::byte*>(sqe) + command_offset, &command, sizeof(command));
     return true;
   }
-  void submit() noexcept {
-    while (io_uring_sq_ready(&ring_) != 0 && io_uring_submit(&ring_) == -EINTR) {
+  /// Returns whether the kernel has taken all commands. Without memory (EAGAIN, ENOMEM) it takes
+  /// none or some: the others stay in the ring, and the caller tries again a moment later.
+  [[nodiscard]] bool submit() noexcept {
+    while (io_uring_sq_ready(&ring_) != 0) {
+      const int submitted = io_uring_submit(&ring_);
+      if (submitted <= 0 && submitted != -EINTR) return false;
     }
+    return true;
   }
   [[nodiscard]] std::optional<Completion> take() noexcept {
     io_uring_cqe* cqe = nullptr;

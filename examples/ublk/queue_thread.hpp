@@ -26,6 +26,43 @@
 
 namespace ublk {
 
+namespace detail {
+
+[[nodiscard]] inline std::uint64_t now_ms() noexcept {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1000 +
+         static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
+}
+
+}  // namespace detail
+
+/// Serves a queue until the kernel has taken all its tags back. `store_wake_fd` is that of the
+/// store for this queue. Kernel is a KernelQueue with RingQueue's fd(), submit() and take().
+/// Precondition: the queue has begun with this store and this kernel.
+template <class Kernel>
+void run_queue(Queue& queue, int store_wake_fd, Kernel& kernel) {
+  std::array<pollfd, 3> watched{pollfd{.fd = kernel.fd(), .events = POLLIN, .revents = 0},
+                                pollfd{.fd = queue.wake_fd(), .events = POLLIN, .revents = 0},
+                                pollfd{.fd = store_wake_fd, .events = POLLIN, .revents = 0}};
+  bool all_sent = kernel.submit();
+  while (!queue.is_done()) {
+    // What was not sent may be all that the kernel waits for: nothing would wake this thread.
+    constexpr int retry_ms = 10;
+    ::poll(watched.data(), watched.size(), all_sent ? queue.max_sleep_ms() : retry_ms);
+    for (const pollfd& event : std::span{watched}.subspan(1)) {
+      std::uint64_t count = 0;
+      if (event.revents != 0) static_cast<void>(!::read(event.fd, &count, sizeof(count)));
+    }
+    queue.set_now(detail::now_ms());
+    while (const auto completion = kernel.take()) {
+      queue.on_completion(completion->value, completion->result);
+    }
+    queue.poll();
+    all_sent = kernel.submit();
+  }
+}
+
 class QueueThread {
  public:
   QueueThread(blkown::QueueIndex index, std::uint32_t depth, const Geometry& geometry,
@@ -52,10 +89,10 @@ class QueueThread {
       const int error = kernel.open();
       if (error == 0) {
         queue_.begin(tags, store, kernel);
-        kernel.submit();
+        static_cast<void>(kernel.submit());  // again by run_queue()
       }
       fetched.set_value(error);
-      if (error == 0) run(store, kernel);
+      if (error == 0) run_queue(queue_, store.wake_fd(index_), kernel);
       over();
     }};
     return result.get();
@@ -65,33 +102,6 @@ class QueueThread {
   }
 
  private:
-  void run(Store& store, RingQueue& kernel) {
-    std::array<pollfd, 3> watched{
-        pollfd{.fd = kernel.fd(), .events = POLLIN, .revents = 0},
-        pollfd{.fd = queue_.wake_fd(), .events = POLLIN, .revents = 0},
-        pollfd{.fd = store.wake_fd(index_), .events = POLLIN, .revents = 0}};
-    while (!queue_.is_done()) {
-      ::poll(watched.data(), watched.size(), queue_.max_sleep_ms());
-      for (const pollfd& event : std::span{watched}.subspan(1)) {
-        std::uint64_t count = 0;
-        if (event.revents != 0) static_cast<void>(!::read(event.fd, &count, sizeof(count)));
-      }
-      queue_.set_now(now_ms());
-      while (const auto completion = kernel.take()) {
-        queue_.on_completion(completion->value, completion->result);
-      }
-      queue_.poll();
-      kernel.submit();
-    }
-  }
-
-  [[nodiscard]] static std::uint64_t now_ms() noexcept {
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return static_cast<std::uint64_t>(now.tv_sec) * 1000 +
-           static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
-  }
-
   blkown::QueueIndex index_;
   std::uint32_t depth_;
   Queue queue_;

@@ -37,7 +37,7 @@ class RingQueue final : public KernelQueue {
     return descriptors_ == MAP_FAILED ? errno : ring_.open(depth_);
   }
   [[nodiscard]] int fd() const noexcept { return ring_.fd(); }
-  void submit() noexcept { ring_.submit(); }
+  [[nodiscard]] bool submit() noexcept { return ring_.submit(); }
   [[nodiscard]] std::optional<PassthroughRing::Completion> take() noexcept { return ring_.take(); }
 
   [[nodiscard]] ublksrv_io_desc descriptor(blkown::Tag tag) const override {

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <array>
@@ -15,11 +16,18 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
+#include <expected>
+#include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "ublk/file_store.hpp"
+#include "ublk/passthrough_ring.hpp"
+#include "ublk/queue_thread.hpp"
 #include "ublk/slow_store.hpp"
 #include "ublk_fake_kernel.hpp"
 
@@ -221,6 +229,89 @@ TEST_F(UblkStores, ASlowIoTimesOutAndItsLateIdIsRefusedWhileOthersGoOn) {
   store->detach();
   EXPECT_EQ(rig->refused.get(blkown::LookupReason::stale_generation), 1U);
   EXPECT_EQ(kernel.buffer(0)[0], std::byte{1});
+}
+
+/// A kernel whose ring refuses commands for lack of memory. Its first I/O is a flush, then it takes
+/// all tags back.
+class FullKernel final : public KernelQueue {
+ public:
+  [[nodiscard]] ublksrv_io_desc descriptor(blkown::Tag) const override {
+    return {.op_flags = UBLK_IO_OP_FLUSH, .nr_sectors = 0, .start_sector = 0, .addr = 0};
+  }
+  void fetch(blkown::Tag tag, std::byte*) override { in_ring_.push_back({tag.value, 0}); }
+  void commit(blkown::Tag tag, std::int32_t, std::byte*) override {
+    in_ring_.push_back({tag.value, UBLK_IO_RES_ABORT});
+  }
+  [[nodiscard]] int fd() const { return wake_.get(); }
+  [[nodiscard]] bool submit() {
+    if (!in_ring_.empty() && ++tries_ % 3 != 0) return false;
+    for (const auto& command : std::exchange(in_ring_, {})) {
+      completed_.push_back(command);
+      wake();
+    }
+    return true;
+  }
+  [[nodiscard]] std::optional<PassthroughRing::Completion> take() {
+    if (completed_.empty()) return std::nullopt;
+    const auto completion = completed_.front();
+    completed_.pop_front();
+    return completion;
+  }
+  void wake() const {
+    const std::uint64_t one = 1;
+    static_cast<void>(!::write(wake_.get(), &one, sizeof(one)));
+  }
+  [[nodiscard]] int tries() const { return tries_; }
+
+ private:
+  storage::Descriptor wake_{eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE)};
+  std::vector<PassthroughRing::Completion> in_ring_;
+  std::deque<PassthroughRing::Completion> completed_;
+  int tries_ = 0;
+};
+
+class AtOnceStore final : public Store {
+ public:
+  [[nodiscard]] std::expected<void, std::string> attach(const StoreContext&) override { return {}; }
+  void start(blkown::Owned<Rq> request, blkown::QueueIndex) override {
+    std::move(request).end(blkown::Status::ok);
+  }
+  void expire(const blkown::ARef<Rq>&, const blkown::Cookie&) override {}
+};
+
+// Nothing else wakes a queue whose only command is still in its ring.
+TEST(UblkQueueThread, CommandsThatTheKernelDidNotTakeAreSentLater) {
+  Rig rig{1, 1, store_geometry, 0};
+  AtOnceStore store;
+  FullKernel kernel;
+  auto served = std::async(std::launch::async, [&] {
+    rig.queues.front()->begin(rig.tags, store, kernel);
+    run_queue(*rig.queues.front(), -1, kernel);
+  });
+  int woken = 0;
+  while (served.wait_for(std::chrono::seconds{5}) != std::future_status::ready && woken != 9) {
+    ++woken;
+    kernel.wake();
+  }
+  EXPECT_EQ(woken, 0) << "the queue sleeps with a command in its ring";
+  EXPECT_EQ(kernel.tries(), 6);
+  EXPECT_EQ(rig.queues.front()->counters().ended.get(), 1U);
+}
+
+TEST(UblkPassthroughRing, ReportsCommandsThatTheKernelDidNotTake) {
+  PassthroughRing ring;
+  ASSERT_EQ(ring.open(4), 0);
+  const storage::Descriptor kept{dup(ring.fd())};
+  const storage::Descriptor none{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+  for (const std::uint64_t value : {7U, 8U}) {
+    ASSERT_TRUE(ring.add(none.get(), Opcode::fetch, ublksrv_io_cmd{}, value));
+  }
+  // The kernel refuses the submission as a whole: this is no ring.
+  ASSERT_EQ(dup2(none.get(), ring.fd()), ring.fd());
+  EXPECT_FALSE(ring.submit());
+  ASSERT_EQ(dup2(kept.get(), ring.fd()), ring.fd());
+  EXPECT_TRUE(ring.submit());
+  for (const std::uint64_t value : {7U, 8U}) EXPECT_EQ(ring.wait().value, value);
 }
 
 TEST_F(UblkStores, ASlowIoThatIsInTimeEndsOnce) {
