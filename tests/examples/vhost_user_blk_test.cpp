@@ -5,12 +5,14 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstdarg>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -26,6 +28,23 @@
 #include "vhost_front_end.hpp"
 #include "vhost_user_blk/device.hpp"
 #include "vhost_user_blk/memory_store.hpp"
+
+namespace {
+/// What another process does just before this thread asks for the seals of a file.
+thread_local void (*before_get_seals)(int fd) = nullptr;
+}  // namespace
+
+/// In place of the C library's.
+extern "C" int fcntl(int fd, int command, ...) {
+  std::va_list arguments;
+  va_start(arguments, command);
+  const long argument = va_arg(arguments, long);
+  va_end(arguments);
+  if (command == F_GET_SEALS && before_get_seals != nullptr) {
+    std::exchange(before_get_seals, nullptr)(fd);
+  }
+  return static_cast<int>(syscall(SYS_fcntl, fd, command, argument));
+}
 
 namespace vhost_user_blk {
 namespace {
@@ -543,6 +562,19 @@ TEST_F(VhostUserBlk, TakesUnsealedMemoryIfTheFrontEndIsTrusted) {
   const Connection front_end{device};
   ASSERT_TRUE(front_end.start(guest));
   EXPECT_EQ(guest.run(guest.rings[0], 0, Type::in, 0), value(Result::ok));
+}
+
+TEST(VhostUserBlkMemory, AFileThatIsShortenedAndThenSealedIsTooShort) {
+  const Guest guest{1, 64, false};
+  before_get_seals = [](int fd) {
+    ASSERT_EQ(ftruncate(fd, 4096), 0);
+    ASSERT_EQ(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+  };
+  const std::vector<vhost_user::MemoryRegion> table{guest.table().front()};
+  const auto mapped = GuestMemory::map(table, std::span{&guest.file, 1}, true);
+  EXPECT_EQ(before_get_seals, nullptr);
+  ASSERT_FALSE(mapped.has_value());
+  EXPECT_EQ(mapped.error(), MemoryError::beyond_file);
 }
 
 // ---- Messages
