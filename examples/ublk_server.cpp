@@ -91,11 +91,8 @@ void serve(Server& server, int signals) {
 
 [[nodiscard]] Result remove_device(std::uint32_t id, Control& control) {
   int error = control.stop(id);
-  if (error == 0) {
-    error = control.remove(id);
-    // The server, which has noticed the stop, was faster.
-    if (error == ENODEV) error = 0;
-  }
+  // The server, which notices the stop, may be faster.
+  if (error == 0) error = remove_stopped(control, id, getpid());
   if (error == 0) return {};
   return std::unexpected(block_device_path(id) + ": " + std::strerror(error));
 }

@@ -98,6 +98,23 @@ class Control {
   PassthroughRing ring_;
 };
 
+/// Removes a device that was stopped, if it is still there. With a stop from outside, two processes
+/// remove the device, and the id may be another disk's before the second one comes: a device that
+/// has a server, or is to be recovered, is left alone. A window is left: a device that another
+/// program adds with this id and has not started yet looks like the stopped one, and so does any
+/// that is added after the answer of GET_DEV_INFO.
+/// Errors: an errno value; 0 if the device is removed, or was.
+template <class AnyControl>
+[[nodiscard]] int remove_stopped(AnyControl& control, std::uint32_t id, int own_pid) {
+  ublksrv_ctrl_dev_info info{};
+  int error = control.get_info(id, info);
+  // The kernel leaves the process's own id in a device that it could not start.
+  const bool has_server = info.ublksrv_pid > 0 && info.ublksrv_pid != own_pid;
+  const bool is_stopped = info.state == UBLK_S_DEV_DEAD && !has_server;
+  if (error == 0 && is_stopped) error = control.remove(id);
+  return error == ENODEV ? 0 : error;
+}
+
 }  // namespace ublk
 
 #endif

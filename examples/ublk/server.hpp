@@ -67,6 +67,7 @@ class Server {
     info.max_io_buf_bytes = config.geometry.max_io_bytes;
     info.dev_id = config.id.value_or(UINT32_MAX);
     info.flags = wanted_flags;
+    info.ublksrv_pid = -1;
     if (const int error = control.add(info); error != 0) return failed("adding a device", error);
     std::unique_ptr<Server> server{new Server{config, info.dev_id, control}};
     if ((info.flags & wanted_flags) != wanted_flags) {
@@ -140,8 +141,8 @@ class Server {
   /// Stops and removes the device.
   void remove() {
     stop();
-    // An error: another process was faster.
-    static_cast<void>(control_.remove(id_));
+    // An error: the device stays, without a server.
+    static_cast<void>(remove_stopped(control_, id_, getpid()));
   }
 
   /// Prints the counters, and a line for each request that is not idle. Any thread.

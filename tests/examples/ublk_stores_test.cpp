@@ -25,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include "ublk/control.hpp"
 #include "ublk/file_store.hpp"
 #include "ublk/passthrough_ring.hpp"
 #include "ublk/queue_thread.hpp"
@@ -312,6 +313,55 @@ TEST(UblkPassthroughRing, ReportsCommandsThatTheKernelDidNotTake) {
   ASSERT_EQ(dup2(kept.get(), ring.fd()), ring.fd());
   EXPECT_TRUE(ring.submit());
   for (const std::uint64_t value : {7U, 8U}) EXPECT_EQ(ring.wait().value, value);
+}
+
+struct FakeControl {
+  [[nodiscard]] int get_info(std::uint32_t, ublksrv_ctrl_dev_info& info) const {
+    info.state = state;
+    info.ublksrv_pid = pid;
+    return info_error;
+  }
+  [[nodiscard]] int remove(std::uint32_t) {
+    ++removed;
+    return remove_error;
+  }
+
+  std::uint16_t state = UBLK_S_DEV_DEAD;
+  int pid = -1;
+  int info_error = 0;
+  int remove_error = 0;
+  int removed = 0;
+};
+
+TEST(UblkControl, AStoppedDeviceIsRemovedOnce) {
+  FakeControl control;
+  EXPECT_EQ(remove_stopped(control, 0, 100), 0);
+  EXPECT_EQ(control.removed, 1);
+  // The kernel could not start it.
+  control.pid = 100;
+  EXPECT_EQ(remove_stopped(control, 0, 100), 0);
+  EXPECT_EQ(control.removed, 2);
+  // Another process was faster, before the question or after it.
+  control.remove_error = ENODEV;
+  EXPECT_EQ(remove_stopped(control, 0, 100), 0);
+  control.info_error = ENODEV;
+  EXPECT_EQ(remove_stopped(control, 0, 100), 0);
+  EXPECT_EQ(control.removed, 3);
+  control.info_error = EPERM;
+  EXPECT_EQ(remove_stopped(control, 0, 100), EPERM);
+}
+
+// Another process has removed the device, and a third has added a disk that got its id.
+TEST(UblkControl, ADiskThatGotTheIdOfAStoppedDeviceIsLeftAlone) {
+  for (const auto& [state, pid] :
+       {std::pair{UBLK_S_DEV_LIVE, 101}, std::pair{UBLK_S_DEV_QUIESCED, 101},
+        std::pair{UBLK_S_DEV_QUIESCED, -1}, std::pair{UBLK_S_DEV_DEAD, 101}}) {
+    FakeControl control;
+    control.state = static_cast<std::uint16_t>(state);
+    control.pid = pid;
+    EXPECT_EQ(remove_stopped(control, 0, 100), 0);
+    EXPECT_EQ(control.removed, 0);
+  }
 }
 
 TEST_F(UblkStores, ASlowIoThatIsInTimeEndsOnce) {
