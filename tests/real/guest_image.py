@@ -24,7 +24,8 @@ BUSYBOX = pathlib.Path('/bin/busybox')
 
 # The guest tells the host about itself in lines that begin with this word.
 MARK = 'guest:'
-INIT = r'''#!/bin/sh
+# Every guest's first script begins with these lines.
+BEGINNING = r'''#!/bin/sh
 PATH=/bin
 say() { echo "@MARK@ $*"; }
 stop() { sync; reboot -f; }
@@ -34,7 +35,8 @@ mount -t devtmpfs devtmpfs /dev && mount -t proc proc /proc && mount -t sysfs sy
 for module in @MODULES@; do
   insmod /modules/$module.ko || fail "cannot load the module $module"
 done
-device=
+'''
+INIT = BEGINNING + r'''device=
 for path in /sys/bus/pci/devices/*; do
   [ "$(cat $path/class)" != 0x010802 ] || device=${path##*/}
 done

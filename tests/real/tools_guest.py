@@ -23,17 +23,7 @@ import guest  # noqa: E402
 import guest_image  # noqa: E402
 from guest_image import GuestError, MARK  # noqa: E402
 
-INIT = r'''#!/bin/sh
-PATH=/bin
-say() { echo "@MARK@ $*"; }
-stop() { sync; reboot -f; }
-fail() { say "error $*"; stop; }
-mount -t devtmpfs devtmpfs /dev && mount -t proc proc /proc && mount -t sysfs sysfs /sys ||
-  fail "cannot mount /dev, /proc and /sys"
-for module in @MODULES@; do
-  insmod /modules/$module.ko || fail "cannot load the module $module"
-done
-mount -t ext4 -o ro /dev/vda /tools || fail "cannot mount the disk with the tools"
+INIT = guest_image.BEGINNING + r'''mount -t ext4 -o ro /dev/vda /tools || fail "cannot mount the disk with the tools"
 mount -t tmpfs tmpfs /tools/tmp && cp /files/* /tools/tmp || fail "no room for the files"
 for folder in dev proc sys; do mount -o bind /$folder /tools/$folder; done
 say "runs $(cat /proc/sys/kernel/osrelease)"

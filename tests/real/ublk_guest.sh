@@ -143,7 +143,8 @@ scenario "an overdue read that io_uring cannot cancel ends by its own completion
 serve add file.img
 kill -KILL "$pid"
 wait "$pid"
-dd if=/dev/ublkb0 of=/dev/null bs=4k count=1 >/dev/null 2>&1 &
+# Not from the page cache.
+dd if=/dev/ublkb0 of=/dev/null bs=4k count=1 iflag=direct >/dev/null 2>&1 &
 reader=$!
 check "delete" await 100 ./ublk_server delete 0
 check "the reader gets an error" is_not wait "$reader"
