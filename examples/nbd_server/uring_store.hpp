@@ -12,8 +12,6 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstring>
 #include <expected>
 #include <memory>
 #include <string>
@@ -69,12 +67,7 @@ class UringStore final : public Store {
 
   [[nodiscard]] std::expected<void, std::string> attach(const StoreContext& context) override {
     auto attached = file_->attach(context.tags, context.refused, context.regions);
-    if (attached && file_->register_error() != 0) {
-      std::fprintf(stderr,
-                   "nbd_server: buffers not registered with the kernel, going on without: %s; raise"
-                   " the limit on locked memory (ulimit -l)\n",
-                   std::strerror(file_->register_error()));
-    }
+    if (attached) file_->warn_if_not_registered("nbd_server");
     return attached;
   }
 

@@ -39,6 +39,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <expected>
 #include <memory>
@@ -89,7 +90,7 @@ class UringFile {
                              ": without the kernel's cache, the size must be whole blocks of " +
                              std::to_string(info.min_block) + " bytes");
     }
-    return std::unique_ptr<UringFile>{new UringFile{std::move(fd), info}};
+    return std::unique_ptr<UringFile>{new UringFile{path, std::move(fd), info}};
   }
 
   UringFile(const UringFile&) = delete;
@@ -119,9 +120,18 @@ class UringFile {
   /// Closes the rings.
   /// Precondition: no request is in flight.
   void detach() { lanes_.clear(); }
-  /// Why the regions are not registered, as an errno value; 0 if they are. All works without.
-  [[nodiscard]] int register_error() const noexcept {
-    return lanes_.empty() ? 0 : lanes_.front()->register_error;
+  /// Prints a line if a region is not registered with its ring. All works without, but the kernel
+  /// then maps the memory of each I/O.
+  void warn_if_not_registered(const char* program) const {
+    for (const auto& lane : lanes_) {
+      if (lane->register_error == 0) continue;
+      const bool is_limit = lane->register_error == ENOMEM;
+      std::fprintf(stderr,
+                   "%s: %s: buffers not registered with the kernel, going on without: %s%s\n",
+                   program, path_.c_str(), std::strerror(lane->register_error),
+                   is_limit ? "; raise the limit on locked memory (ulimit -l)" : "");
+      return;
+    }
   }
 
   /// Executes the request's I/O, and ends the request.
@@ -278,7 +288,8 @@ class UringFile {
     std::vector<Claim> held_back;
   };
 
-  UringFile(Descriptor fd, const FileInfo& info) noexcept : fd_{std::move(fd)}, info_{info} {}
+  UringFile(std::string path, Descriptor fd, const FileInfo& info) noexcept
+      : path_{std::move(path)}, fd_{std::move(fd)}, info_{info} {}
 
   /// The block of O_DIRECT: that of a block device, else the least that the file system takes.
   [[nodiscard]] static std::uint32_t direct_block_of(int fd) {
@@ -464,6 +475,7 @@ class UringFile {
     std::move(claim).end(blkown::status_of_errno(result));
   }
 
+  std::string path_;  // for messages
   Descriptor fd_;
   FileInfo info_;
   blkown::TagSet<R>* tags_ = nullptr;

@@ -27,7 +27,9 @@ class FileStore final : public Store {
   [[nodiscard]] File& file() const noexcept { return *file_; }
 
   [[nodiscard]] std::expected<void, std::string> attach(const StoreContext& context) override {
-    return file_->attach(context.tags, context.refused, context.regions);
+    auto attached = file_->attach(context.tags, context.refused, context.regions);
+    if (attached) file_->warn_if_not_registered("ublk_server");
+    return attached;
   }
   void start(blkown::Owned<Rq> request, blkown::QueueIndex queue) override {
     file_->start(std::move(request), queue.value);

@@ -7,8 +7,10 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -362,6 +364,27 @@ TEST(UblkControl, ADiskThatGotTheIdOfAStoppedDeviceIsLeftAlone) {
     EXPECT_EQ(remove_stopped(control, 0, 100), 0);
     EXPECT_EQ(control.removed, 0);
   }
+}
+
+TEST_F(UblkStores, BuffersThatCannotBeRegisteredAreReportedOnceAndServed) {
+  constexpr std::size_t bytes = 64 * 1024;
+  void* const nothing = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(nothing, MAP_FAILED);
+  make(0, 0);
+  // Of the regions of a second store, two cannot be registered.
+  auto file = FileStore::File::open("/proc/self/exe", true, false);
+  ASSERT_TRUE(file.has_value()) << file.error();
+  FileStore second{std::move(*file)};
+  const blkown::Segment bad{static_cast<std::byte*>(nothing), bytes};
+  const std::array regions{rig->regions.front(), bad, bad};
+  testing::internal::CaptureStderr();
+  EXPECT_TRUE(second.attach({rig->tags, rig->refused, regions}).has_value());
+  const std::string printed = testing::internal::GetCapturedStderr();
+  EXPECT_TRUE(printed.starts_with("ublk_server: /proc/self/exe: buffers not registered"))
+      << printed;
+  EXPECT_EQ(std::ranges::count(printed, '\n'), 1) << printed;
+  second.detach();
+  munmap(nothing, bytes);
 }
 
 TEST_F(UblkStores, ASlowIoThatIsInTimeEndsOnce) {
