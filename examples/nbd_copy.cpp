@@ -10,17 +10,16 @@
 #include <algorithm>
 #include <array>
 #include <blkown/mq/mq.hpp>
-#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <optional>
 #include <string>
 
 #include "nbd_copy/copier.hpp"
 #include "nbd_copy/side.hpp"
+#include "storage/number.hpp"
 
 namespace {
 
@@ -81,14 +80,12 @@ constexpr std::array long_options{option{"check", no_argument, nullptr, check},
 
 /// The number, if it is one from `least` to `most`.
 std::optional<std::uint32_t> number(std::uint32_t least, std::uint32_t most) {
-  std::uint32_t value = 0;
-  const char* const end = optarg + std::strlen(optarg);
-  const auto [stop, error] = std::from_chars(optarg, end, value);
-  if (error != std::errc{} || stop != end || value < least || value > most) {
+  const auto value = storage::parse_number(optarg, most, false);
+  if (!value || *value < least) {
     std::fprintf(stderr, "nbd_copy: '%s' is no number from %u to %u\n", optarg, least, most);
     return std::nullopt;
   }
-  return value;
+  return static_cast<std::uint32_t>(*value);
 }
 
 template <class T>

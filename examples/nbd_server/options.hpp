@@ -5,11 +5,9 @@
 #ifndef NBD_SERVER_OPTIONS_HPP
 #define NBD_SERVER_OPTIONS_HPP
 
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +17,7 @@
 #include "nbd/protocol.hpp"
 #include "request.hpp"
 #include "server.hpp"
+#include "storage/number.hpp"
 
 namespace nbd_server {
 
@@ -71,21 +70,6 @@ Exit status: 0 stopped by a signal; 1 failed; 2 wrong usage.
 
 namespace detail {
 
-/// A whole number, with k, m or g behind it if `is_size`. None if the text is none.
-[[nodiscard]] inline std::optional<std::uint64_t> parse_number(std::string_view text,
-                                                               std::uint64_t max, bool is_size) {
-  std::uint64_t value = 0;
-  const char* const last = text.data() + text.size();
-  const auto [end, error] = std::from_chars(text.data(), last, value);
-  const std::string_view suffix{end, static_cast<std::size_t>(last - end)};
-  std::uint64_t unit = suffix.empty() ? 1 : 0;
-  if (is_size && suffix == "k") unit = 1024;
-  if (is_size && suffix == "m") unit = 1024 * 1024;
-  if (is_size && suffix == "g") unit = 1024 * 1024 * 1024;
-  if (error != std::errc{} || unit == 0 || value > max / unit) return std::nullopt;
-  return value * unit;
-}
-
 class OptionParser {
  public:
   using Done = std::expected<void, std::string>;
@@ -122,27 +106,15 @@ class OptionParser {
     else if (name == "--listen")
       options_.addresses.emplace_back(value);
     else if (name == "--threads")
-      return set(server.threads, name, value, 1, 64);
+      return storage::set_number(server.threads, name, value, 1, 64);
     else if (name == "--connections") {
-      return set(server.connections, name, value, 1, max_connections);
+      return storage::set_number(server.connections, name, value, 1, max_connections);
     } else if (name == "--depth")
-      return set(server.depth, name, value, 1, 4096);
+      return storage::set_number(server.depth, name, value, 1, 4096);
     else if (name == "--timeout-ms") {
-      return set(server.limits.timeout_ms, name, value, 0, 86'400'000);
+      return storage::set_number(server.limits.timeout_ms, name, value, 0, 86'400'000);
     } else
       return std::unexpected("cannot use '" + std::string{name} + "'");
-    return {};
-  }
-
-  [[nodiscard]] static Done set(std::uint32_t& target, std::string_view name,
-                                std::string_view value, std::uint32_t min, std::uint32_t max) {
-    const auto number = parse_number(value, max, false);
-    if (!number || *number < min) {
-      return std::unexpected(std::string{name} + " " + std::string{value} +
-                             ": give a whole number from " + std::to_string(min) + " to " +
-                             std::to_string(max));
-    }
-    target = static_cast<std::uint32_t>(*number);
     return {};
   }
 
@@ -167,7 +139,7 @@ class OptionParser {
     if (made.kind == "file") {
       made.path = where;
     } else if (made.kind == "memory" || made.kind == "disk") {
-      const auto size = parse_number(where, std::uint64_t{1} << 46, true);
+      const auto size = storage::parse_number(where, std::uint64_t{1} << 46, true);
       if (!size)
         return wrong("the size is a number, with k, m or g behind it; or a flag is unknown");
       made.size = *size;
@@ -192,7 +164,7 @@ class OptionParser {
     }
     constexpr std::string_view delay = "delay-ms=";
     if (made.kind != "memory" || !flag.starts_with(delay)) return false;
-    const auto number = parse_number(flag.substr(delay.size()), 60'000, false);
+    const auto number = storage::parse_number(flag.substr(delay.size()), 60'000, false);
     made.delay_ms = number ? static_cast<std::uint32_t>(*number) : 0;
     return number.has_value();
   }

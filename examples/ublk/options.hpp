@@ -5,17 +5,16 @@
 #ifndef UBLK_OPTIONS_HPP
 #define UBLK_OPTIONS_HPP
 
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "server.hpp"
+#include "storage/number.hpp"
 
 namespace ublk {
 
@@ -105,7 +104,7 @@ class OptionParser {
     options_.action = recovers ? Action::recover : Action::remove;
     if (recovers) options_.path = words[2];
     std::uint32_t id = 0;
-    if (const Done done = set(id, "ID", words[1], 0, max_id); !done) return done;
+    if (const Done done = storage::set_number(id, "ID", words[1], 0, max_id); !done) return done;
     options_.server.id = id;
     return {};
   }
@@ -125,37 +124,25 @@ class OptionParser {
       return std::unexpected("cannot use '" + std::string{name} + "' here");
     }
     const std::string_view value = arguments_[next_++];
-    if (name == "--timeout-ms") return set(server.timeout_ms, name, value, 0, 86'400'000);
-    if (name == "--delay-ms") return set(options_.delay_ms, name, value, 0, 86'400'000);
+    if (name == "--timeout-ms")
+      return storage::set_number(server.timeout_ms, name, value, 0, 86'400'000);
+    if (name == "--delay-ms")
+      return storage::set_number(options_.delay_ms, name, value, 0, 86'400'000);
     if (name == "--slow-from") {
-      return set(options_.slow_from, name, value, 0, std::uint64_t{1} << 62);
+      return storage::set_number(options_.slow_from, name, value, 0, std::uint64_t{1} << 62);
     }
     add_option_ = name;
-    if (name == "--id") return set(server.id.emplace(), name, value, 0, max_id);
-    if (name == "--queues") return set(server.queues, name, value, 1, 64);
-    if (name == "--depth") return set(server.depth, name, value, 1, UBLK_MAX_QUEUE_DEPTH);
+    if (name == "--id") return storage::set_number(server.id.emplace(), name, value, 0, max_id);
+    if (name == "--queues") return storage::set_number(server.queues, name, value, 1, 64);
+    if (name == "--depth")
+      return storage::set_number(server.depth, name, value, 1, UBLK_MAX_QUEUE_DEPTH);
     if (name != "--max-io-kib") return std::unexpected("cannot use '" + std::string{name} + "'");
-    const Done done = set(server.geometry.max_io_bytes, name, value, 4, 4096);
+    const Done done = storage::set_number(server.geometry.max_io_bytes, name, value, 4, 4096);
     server.geometry.max_io_bytes *= 1024;
     if (done && server.geometry.max_io_bytes % 4096 != 0) {
       return std::unexpected("--max-io-kib " + std::string{value} + ": not whole pages of 4 KiB");
     }
     return done;
-  }
-
-  template <class Number>
-  [[nodiscard]] static Done set(Number& target, std::string_view name, std::string_view value,
-                                std::uint64_t min, std::uint64_t max) {
-    std::uint64_t number = 0;
-    const char* const last = value.data() + value.size();
-    const auto [end, error] = std::from_chars(value.data(), last, number);
-    if (error != std::errc{} || end != last || number < min || number > max) {
-      return std::unexpected(std::string{name} + " " + std::string{value} +
-                             ": give a whole number from " + std::to_string(min) + " to " +
-                             std::to_string(max));
-    }
-    target = static_cast<Number>(number);
-    return {};
   }
 
   static constexpr std::uint32_t max_id = (1U << 20) - 1;  // the kernel's minor numbers

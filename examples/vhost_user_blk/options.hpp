@@ -6,11 +6,9 @@
 #define VHOST_USER_BLK_OPTIONS_HPP
 
 #include <bit>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,6 +16,7 @@
 #include <vector>
 
 #include "device.hpp"
+#include "storage/number.hpp"
 #include "virtio.hpp"
 
 namespace vhost_user_blk {
@@ -63,21 +62,6 @@ Exit status: 0 stopped by a signal; 1 failed; 2 wrong usage.
 
 namespace detail {
 
-/// A whole number, with k, m or g behind it if `is_size`. None if the text is none.
-[[nodiscard]] inline std::optional<std::uint64_t> parse_number(std::string_view text,
-                                                               std::uint64_t max, bool is_size) {
-  std::uint64_t value = 0;
-  const char* const last = text.data() + text.size();
-  const auto [end, error] = std::from_chars(text.data(), last, value);
-  const std::string_view suffix{end, static_cast<std::size_t>(last - end)};
-  std::uint64_t unit = suffix.empty() ? 1 : 0;
-  if (is_size && suffix == "k") unit = 1024;
-  if (is_size && suffix == "m") unit = 1024 * 1024;
-  if (is_size && suffix == "g") unit = 1024 * 1024 * 1024;
-  if (error != std::errc{} || unit == 0 || value > max / unit) return std::nullopt;
-  return value * unit;
-}
-
 class OptionParser {
  public:
   explicit OptionParser(std::span<const char* const> arguments) : arguments_{arguments} {}
@@ -102,7 +86,7 @@ class OptionParser {
       return true;
     }
     if (next_ == arguments_.size()) return false;
-    const auto value = parse_number(arguments_[next_++], max_depth, false);
+    const auto value = storage::parse_number(arguments_[next_++], max_depth, false);
     if (!value || *value == 0) return false;
     if (name == "--queues" && *value <= max_queues) {
       options_.device.queues = static_cast<std::uint16_t>(*value);
@@ -127,7 +111,7 @@ class OptionParser {
       disk.path = store.substr(5);
       if (disk.path.empty() || disk.delay_ms != 0) return false;
     } else if (store.starts_with("memory:")) {
-      const auto size = parse_number(store.substr(7), std::uint64_t{1} << 46, true);
+      const auto size = storage::parse_number(store.substr(7), std::uint64_t{1} << 46, true);
       if (!size || *size == 0 || *size % virtio::blk::sector_bytes != 0) return false;
       disk.size = *size;
     } else {
@@ -140,7 +124,7 @@ class OptionParser {
     if (flag == "ro") return disk.read_only = true;
     constexpr std::string_view delay = "delay-ms=";
     if (!flag.starts_with(delay)) return false;
-    const auto number = parse_number(flag.substr(delay.size()), 60'000, false);
+    const auto number = storage::parse_number(flag.substr(delay.size()), 60'000, false);
     disk.delay_ms = number ? static_cast<std::uint32_t>(*number) : 0;
     return number.has_value();
   }
