@@ -6,6 +6,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <blkown/sim/harness/ci_run.hpp>
 #include <chrono>
@@ -88,6 +89,17 @@ class CiRunTest : public testing::Test {
         }
         return true;
       case 23: std::this_thread::sleep_for(std::chrono::milliseconds{1100}); return true;
+      case 24: std::exit(0);
+      case 25:
+        std::printf("%s\nreplay: my_test --first-seed 25\n", std::string(3 << 20, 'x').c_str());
+        return false;
+      case 26:
+        // A driver that closes its outputs and goes on running.
+        std::fflush(nullptr);
+        close(1);
+        close(2);
+        sleep(2);
+        return true;
       default: return true;
     }
   }
@@ -153,6 +165,61 @@ TEST_F(CiRunTest, ACrashIsAResult) {
                 "18" + words +
                 "run 19\nseed 19: the process exited with status 1 and no finding\n" + replay +
                 "19" + words + "run 20\n3 of 5 runs failed: seeds 17, 18, 19\n");
+}
+
+// Goal: a driver that ends its process with 0 in the middle of a run has not passed.
+TEST_F(CiRunTest, AnExitWithZeroBeforeTheRunReturnsIsACrash) {
+  options_.first_seed = 24;
+  options_.seeds = 1;
+  EXPECT_EQ(run(), 1);
+  EXPECT_TRUE(has(printed_, "seed 24: the process exited with status 0 before its run returned\n"));
+  EXPECT_EQ(totals_.runs, 0U);
+}
+
+TEST_F(CiRunTest, TheFindingAfterALongOutputIsKept) {
+  options_.first_seed = 25;
+  options_.seeds = 1;
+  EXPECT_EQ(run(), 1);
+  EXPECT_TRUE(has(printed_, "x\nreplay: my_test --first-seed 25\n"));
+  EXPECT_FALSE(has(printed_, "and no finding"));
+}
+
+// Goal: the seeds after it run while it runs.
+TEST_F(CiRunTest, AProcessThatClosesItsOutputsHoldsNoOtherUp) {
+  options_.first_seed = 26;
+  options_.seeds = 12;
+  options_.jobs = 2;
+  options_.time_limit_s = 1;
+  EXPECT_EQ(run(), 0);
+  EXPECT_FALSE(has(printed_, "--time-limit")) << printed_;
+  EXPECT_TRUE(has(printed_, "run 37\n")) << printed_;
+}
+
+// Goal: a seed that had no process did not run: it waits for a process, and is no failed seed.
+TEST_F(CiRunTest, ASeedWithoutAProcessIsNoFailure) {
+  const auto run_with_files = [this](rlim_t count) {
+    testing::internal::CaptureStdout();
+    testing::internal::CaptureStderr();
+    rlimit former{};
+    getrlimit(RLIMIT_NOFILE, &former);
+    const int next = dup(0);
+    close(next);
+    const rlimit few{.rlim_cur = static_cast<rlim_t>(next) + count, .rlim_max = former.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &few);
+    const int status = CiRun<CiTotals>{options_}.run(&run_seed, totals_);
+    setrlimit(RLIMIT_NOFILE, &former);
+    printed_ = testing::internal::GetCapturedStdout();
+    complaint_ = testing::internal::GetCapturedStderr();
+    return status;
+  };
+  options_.failed_seeds_path = path("seeds");
+  options_.jobs = 4;
+  EXPECT_EQ(run_with_files(2), 0) << "one process at a time";
+  EXPECT_EQ(printed_, "run 0\nrun 1\nrun 2\nrun 3\nrun 4\nrun 5\n");
+  EXPECT_EQ(run_with_files(1), 2);
+  EXPECT_EQ(printed_, "");
+  EXPECT_TRUE(has(complaint_, "no process could be made: ")) << complaint_;
+  EXPECT_FALSE(std::filesystem::exists(path("seeds")));
 }
 
 TEST_F(CiRunTest, OutputHasALimitAndAProcessThatStaysHoldsNothingUp) {

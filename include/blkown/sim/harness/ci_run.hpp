@@ -16,6 +16,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <expected>
 #include <optional>
 #include <string>
 #include <utility>
@@ -83,7 +84,7 @@ class CiRun {
     const ProcessLimits limits{.jobs = options_.jobs == 0 ? 1 : options_.jobs,
                                .keeps_going = options_.keep_going,
                                .seconds = options_.time_limit_s};
-    const bool is_in_time = run_in_processes<Totals>(
+    const std::expected<bool, std::string> is_in_time = run_in_processes<Totals>(
         limits, [&] { return seeds_.next(); }, std::move(run),
         [&](const SeedResult& result, const Totals& its) {
           take(result);
@@ -91,7 +92,8 @@ class CiRun {
         });
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
     std::string note = failures_line();
-    if (!is_in_time) note += late_line(options_, ran_, seeds_.total());
+    if (!is_in_time.has_value()) complain(is_in_time.error() + "; use fewer --jobs");
+    if (!is_in_time.value_or(true)) note += late_line(options_, ran_, seeds_.total());
     std::fputs(note.c_str(), stdout);
     if (!options_.junit_path.empty()) {
       complain(junit_.write(options_.junit_path, taken.count(), note));

@@ -33,12 +33,8 @@ class FailedSeeds {
   /// The seeds of the file, each once. A file that does not exist has none.
   /// Errors: one line with the line of the file that is no seed, and what to do.
   [[nodiscard]] std::expected<std::vector<std::uint64_t>, std::string> read() const {
-    const std::string problem = detail::check_replaceable(path_);
-    if (!problem.empty()) return std::unexpected{problem_of(problem + "; name another file")};
-    auto content = detail::read_whole(path_, max_size);
-    if (!content.has_value()) {
-      return std::unexpected{problem_of(content.error() + "; name a file of seeds")};
-    }
+    const auto content = read_content();
+    if (!content.has_value()) return std::unexpected{content.error()};
     return seeds_of(*content);
   }
 
@@ -46,10 +42,12 @@ class FailedSeeds {
   /// Errors: one line, or an empty text. The file is then as it was.
   [[nodiscard]] std::string append(std::uint64_t seed) const {
     const detail::FolderLock lock{path_};
-    const auto seeds = read();
+    auto file = read_content();
+    if (!file.has_value()) return file.error();
+    const auto seeds = seeds_of(*file);
     if (!seeds.has_value()) return seeds.error();
     if (std::ranges::find(*seeds, seed) != seeds->end()) return {};
-    std::string content = detail::read_whole(path_, max_size).value_or("");
+    std::string content = *std::move(file);
     if (content.empty()) content = "# Seeds that failed once, one a line. They are run first.\n";
     if (!content.ends_with('\n')) content += '\n';
     content += std::to_string(seed) + '\n';
@@ -62,6 +60,15 @@ class FailedSeeds {
 
   [[nodiscard]] std::string problem_of(const std::string& problem) const {
     return "--failed-seeds " + detail::printable(path_) + ": " + problem;
+  }
+  [[nodiscard]] std::expected<std::string, std::string> read_content() const {
+    const std::string problem = detail::check_replaceable(path_);
+    if (!problem.empty()) return std::unexpected{problem_of(problem + "; name another file")};
+    auto content = detail::read_whole(path_, max_size);
+    if (!content.has_value()) {
+      return std::unexpected{problem_of(content.error() + "; name a file of seeds")};
+    }
+    return content;
   }
   [[nodiscard]] std::expected<std::vector<std::uint64_t>, std::string> seeds_of(
       std::string_view content) const {
