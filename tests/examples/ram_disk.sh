@@ -4,17 +4,8 @@
 # ram_disk.sh CASE PROGRAM: runs the program, and checks its output and exit status.
 set -euo pipefail
 case=$1 program=$2
-
-die() { echo "$case: $*" >&2; exit 1; }
-
-# expect STATUS TEXT COMMAND...: the command exits with STATUS and prints a line with TEXT.
-expect() {
-  local status=$1 text=$2 seen=0 out
-  shift 2
-  out=$("$@" 2>&1) || seen=$?
-  [ "$seen" -eq "$status" ] || die "status $seen, not $status: $*: $out"
-  grep -qF -- "$text" <<<"$out" || die "no '$text': $*: $out"
-}
+# shellcheck source=tests/examples/expect.sh
+source "$(dirname "$0")/expect.sh"
 
 case $case in
   round_trip)

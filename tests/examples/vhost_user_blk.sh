@@ -5,26 +5,8 @@
 # exit status.
 set -euo pipefail
 case=$1 program=$2
-
-die() { echo "$case: $*" >&2; exit 1; }
-
-# expect STATUS TEXT COMMAND...: the command exits with STATUS and prints a line with TEXT.
-expect() {
-  local status=$1 text=$2 seen=0 out
-  shift 2
-  out=$(timeout 20 "$@" 2>&1) || seen=$?
-  [ "$seen" -eq "$status" ] || die "status $seen, not $status: $*: $out"
-  grep -qF -- "$text" <<<"$out" || die "no '$text': $*: $out"
-}
-
-# await FILE TEXT: waits until the file has a line with the text.
-await() {
-  for _ in $(seq 200); do
-    ! grep -qF -- "$2" "$1" || return 0
-    sleep 0.05
-  done
-  die "no '$2' in: $(cat "$1")"
-}
+# shellcheck source=tests/examples/expect.sh
+source "$(dirname "$0")/expect.sh"
 
 folder=$(mktemp -d)
 target=
