@@ -74,8 +74,8 @@ class SimulatedPlatform {
     }
   }
   /// A simulated controller always stops, and one that is out of its slot reaches no memory.
-  [[nodiscard]] bool cut_off() const noexcept { return is_gone_.load(); }
-  void note_gone() noexcept { is_gone_.store(true); }
+  [[nodiscard]] bool cut_off() const noexcept { return is_gone_.load(std::memory_order_acquire); }
+  void note_gone() noexcept { is_gone_.store(true, std::memory_order_release); }
 
  private:
   sim::NvmeController& controller_;
@@ -119,8 +119,9 @@ class Machine {
   /// Precondition: the caller is on none of the runtime's contexts.
   void unplug() {
     device_->unplug();
-    controller_.unplug();
+    // First the flag: a reset on another context that finds no controller asks cut_off().
     platform_.note_gone();
+    controller_.unplug();
     driver_->removed();
   }
 

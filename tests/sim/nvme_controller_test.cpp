@@ -186,6 +186,26 @@ TEST(NvmeShutdown, IsNotRepeatedByAnEqualWrite) {
   EXPECT_EQ(bench.csts().shutdown(), nvme::ShutdownState::complete);
 }
 
+// Goal: a shutdown that is requested while the controller is being disabled is not lost.
+TEST(NvmeShutdown, RequestedWhileTheControllerIsBeingDisabledCompletes) {
+  NvmeConfig config = NvmeBench::two_queues();
+  config.ready_ns = 5'000;
+  config.shutdown_ns = 7'000;
+  NvmeBench bench{config};
+  bench.start();
+  nvme::Cc cc = NvmeBench::enabled();
+  cc.set_enabled(false);
+  bench.controller->write32(nvme::reg::cc, cc.value);
+  EXPECT_TRUE(bench.csts().is_ready());
+  cc.set_shutdown(nvme::ShutdownRequest::normal);
+  bench.controller->write32(nvme::reg::cc, cc.value);
+  bench.run(bench.now_ns + 5'000);
+  EXPECT_FALSE(bench.csts().is_ready());
+  EXPECT_EQ(bench.csts().shutdown(), nvme::ShutdownState::in_progress);
+  bench.run();
+  EXPECT_EQ(bench.csts().shutdown(), nvme::ShutdownState::complete);
+}
+
 // Goal: a host may write CC.SHN at any time, and then waits for CSTS.SHST.
 TEST(NvmeShutdown, OfADisabledControllerIsCompleteUntilItIsEnabled) {
   NvmeConfig config = NvmeBench::two_queues();

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <signal.h>
 #include <unistd.h>
 #include <algorithm>
 #include <blkown/sim/harness/child_run.hpp>
@@ -126,6 +127,34 @@ TEST(FindInChild, SurvivesAnyEndOfTheRun) {
     std::abort();
   };
   EXPECT_EQ(find_in_child(9, false, aborts).key, "the process ended with signal 6");
+}
+
+// Goal: a driver that ends its process in the middle of a run has not passed.
+TEST(FindInChild, AnEndBeforeTheRunReturnsIsAFinding) {
+  EXPECT_EQ(find_in_child(9, false, []() -> bool { std::_Exit(1); }).key,
+            "the process ended with 1");
+  EXPECT_EQ(find_in_child(9, false, []() -> bool { std::_Exit(0); }).key,
+            "the process ended with 0");
+}
+
+TEST(FindInChild, OnlyTheAlarmOfTheTimeLimitCutsARunOff) {
+  const auto rings = []() -> bool { return raise(SIGALRM) == 0; };
+  EXPECT_EQ(find_in_child(0, false, rings).key, "the process ended with signal 14");
+  EXPECT_EQ(find_in_child(9, false, rings).key, "");
+}
+
+TEST(FindInChild, ASignalOfTheParentDoesNotHideTheFinding) {
+  struct sigaction interrupts{};
+  interrupts.sa_handler = [](int) {};
+  struct sigaction former{};
+  sigaction(SIGUSR1, &interrupts, &former);
+  const auto fails = [] {
+    kill(getppid(), SIGUSR1);
+    usleep(50'000);
+    return leave_finding("a finding");
+  };
+  EXPECT_EQ(find_in_child(9, false, fails).key, "a finding");
+  sigaction(SIGUSR1, &former, nullptr);
 }
 
 TEST(FindInChild, EndsARunThatHangs) {

@@ -134,6 +134,7 @@ inline CurrentRun* current_run = nullptr;
 inline void report_crash(const char* what) {
   static bool has_crashed = false;
   if (current_run == nullptr || std::exchange(has_crashed, true)) return;
+  if (child_result != nullptr) child_result->is_reporting = true;
   alarm(10);  // a lock may be held
   current_run->print_crash(what);
   std::fflush(nullptr);
@@ -260,6 +261,8 @@ class Run final : public CurrentRun {
     static const History none;
     if (child_result != nullptr && world_ != nullptr) {
       child_result->set(finding.what, world_->history().event(), world_->faults().struck());
+    } else if (child_result != nullptr) {
+      child_result->set(finding.what, 0, {});
     }
     // A violation in the world's destructor comes after the end of its history.
     print_report(stdout, finding, world_ != nullptr ? world_->history() : none, config_.seed);
@@ -292,6 +295,10 @@ template <class World>
   const ChildFinding first =
       find_in_child(0, true, [&] { return run_one<World>(options, config, make, &*shared); });
   totals = *shared;
+  if (!first.error.empty()) {
+    std::fprintf(stderr, "%s: %s\n", options.program.c_str(), first.error.c_str());
+    return false;
+  }
   if (first.key.empty()) return true;
   Shrinker shrinker{options.shrink_s};
   const WorldConfig shortest = shrinker.shrink(config, first, [&](const WorldConfig& candidate) {

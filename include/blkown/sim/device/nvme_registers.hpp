@@ -165,6 +165,7 @@ class NvmeRegisters {
     if (cc.shutdown() == nvme::ShutdownRequest::none || cc.shutdown() == earlier) {
       return NvmeTransition::none;
     }
+    shutdown_outlives_disable_ = is_changing;
     csts_.set_shutdown(nvme::ShutdownState::in_progress);
     shutdown_due_ns_ = blkown::detail::saturating_add(now_ns, shutdown_ns_);
     return shutdown_ns_ == 0 ? step(now_ns) : NvmeTransition::stop_fetching;
@@ -177,6 +178,7 @@ class NvmeRegisters {
     page_bytes_ = cc_.page_bytes();
     csts_.set_shutdown(nvme::ShutdownState::none);
     shutdown_due_ns_.reset();
+    shutdown_outlives_disable_ = false;
     if (std::exchange(stalls_, false)) return NvmeTransition::none;
     state_due_ns_ = blkown::detail::saturating_add(now_ns, ready_ns_);
     return ready_ns_ == 0 ? step(now_ns) : NvmeTransition::none;
@@ -193,8 +195,14 @@ class NvmeRegisters {
       csts_.set_ready(true);
       return NvmeTransition::enable;
     }
+    // A shutdown that was requested during the disabling goes on.
+    const nvme::ShutdownState shutdown = csts_.shutdown();
     csts_ = {};
-    shutdown_due_ns_.reset();
+    if (std::exchange(shutdown_outlives_disable_, false)) {
+      csts_.set_shutdown(shutdown);
+    } else {
+      shutdown_due_ns_.reset();
+    }
     return NvmeTransition::disable;
   }
   /// Whether the controller can be enabled with the present values.
@@ -210,6 +218,7 @@ class NvmeRegisters {
   nvme::Cap cap_;
   nvme::Cc cc_;
   nvme::Csts csts_;
+  bool shutdown_outlives_disable_ = false;  // it was requested during the disabling
   nvme::Aqa aqa_;
   std::uint64_t asq_ = 0;
   std::uint64_t acq_ = 0;

@@ -14,6 +14,7 @@
 #include <array>
 #include <blkown/config.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
+#include <cerrno>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
@@ -44,9 +45,10 @@ namespace sim {
 
 /// What a run in a child has found.
 struct ChildFinding {
-  std::string key;                   ///< Empty: the run has passed, or was cut off.
+  std::string key;                   ///< Empty: the run has passed, or was cut off, or see error.
   std::uint64_t event = 0;           ///< The finding's event.
   std::vector<FaultStrike> strikes;  ///< The faults that struck before it.
+  std::string error{};               ///< Why there was no run, or empty.
 };
 
 namespace detail {
@@ -54,6 +56,8 @@ namespace detail {
 /// The shared memory of a child and its parent.
 struct ChildResult {
   std::array<char, 512> key{};
+  bool has_returned = false;  // the run
+  bool is_reporting = false;  // a crash: the alarm is no longer that of the time limit
   std::uint64_t event = 0;
   std::size_t strike_count = 0;
   std::array<FaultStrike, 16384> strikes{};
@@ -97,8 +101,9 @@ class Shared {
 
 /// Calls `run()` in a child, which sets detail::child_result if it has a finding. The child is
 /// ended after `limit_s` seconds, and its output is discarded unless `prints`.
-/// Errors: a child that ends otherwise than with 0 or 1 has the finding "the process ended with
-/// ...", unless it has set another one; one that was ended for its time has none.
+/// Errors: a child that ends otherwise than with 0 after its run has the finding "the process ended
+/// with ...", unless it has set another one. A child that was ended for its time has none. If there
+/// is no child, `error` says why.
 template <class Run>
 [[nodiscard]] ChildFinding find_in_child(unsigned limit_s, bool prints, Run run) {
   const detail::Shared<detail::ChildResult> shared;
@@ -112,19 +117,32 @@ template <class Run>
       std::_Exit(0);
     }
     const bool is_good = run();
+    (*shared).has_returned = true;
     std::fflush(nullptr);
     std::_Exit(is_good ? 0 : 1);
   }
   int status = 0;
-  if (child < 0 || waitpid(child, &status, 0) != child) return {};
-  ChildFinding finding{.key = (*shared).key.data(), .event = (*shared).event, .strikes = {}};
+  pid_t ended = child;
+  if (child > 0) {
+    do {
+      ended = waitpid(child, &status, 0);
+    } while (ended < 0 && errno == EINTR);
+  }
+  if (ended < 0) {
+    ChildFinding none;
+    none.error = std::string{"no process could be made: "} + std::strerror(errno);
+    return none;
+  }
+  ChildFinding finding{
+      .key = (*shared).key.data(), .event = (*shared).event, .strikes = {}, .error = {}};
   finding.strikes.assign(
       (*shared).strikes.begin(),
       (*shared).strikes.begin() + static_cast<std::ptrdiff_t>((*shared).strike_count));
   if (!finding.key.empty()) return finding;
-  if (WIFSIGNALED(status) && WTERMSIG(status) != SIGALRM) {
+  const bool has_limit = limit_s != 0 && !(*shared).is_reporting;
+  if (WIFSIGNALED(status) && (WTERMSIG(status) != SIGALRM || !has_limit)) {
     finding.key = "the process ended with signal " + std::to_string(WTERMSIG(status));
-  } else if (WIFEXITED(status) && WEXITSTATUS(status) > 1) {
+  } else if (WIFEXITED(status) && (WEXITSTATUS(status) != 0 || !(*shared).has_returned)) {
     finding.key = "the process ended with " + std::to_string(WEXITSTATUS(status));
   }
   return finding;

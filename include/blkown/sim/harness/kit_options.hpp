@@ -48,7 +48,7 @@ struct KitOptions {
   /// The other parameters of each run. Its seed, io_count and script are not used.
   WorldConfig world;
   std::uint32_t jobs = 0;          ///< Processes at a time, with one run each. 0: this process.
-  std::uint64_t time_limit_s = 0;  ///< After it no run is begun. 0: there is no limit.
+  std::uint64_t time_limit_s = 0;  ///< After it no run starts. 0: there is no limit.
   bool keep_going = false;         ///< A failing run does not prevent the next ones.
   std::string junit_path;          ///< The JUnit report. Empty: none.
   std::string failed_seeds_path;   ///< The file of seeds that failed once. Empty: none.
