@@ -34,6 +34,7 @@
 #include "nbd_server/options.hpp"
 #include "nbd_server/server.hpp"
 #include "nbd_server/uring_store.hpp"
+#include "storage/signals.hpp"
 
 namespace {
 
@@ -73,15 +74,6 @@ using Disks = std::vector<std::unique_ptr<MemoryDisk>>;
   return listeners;
 }
 
-/// Blocks the signals for all threads, and returns a descriptor that reads them.
-[[nodiscard]] int make_signal_fd() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int number : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&signals, number);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  return signalfd(-1, &signals, SFD_CLOEXEC);
-}
-
 /// Accepts clients until a signal says to stop.
 void serve(Server& server, const std::vector<Listener>& listeners, int signals) {
   std::vector<pollfd> watched{{.fd = signals, .events = POLLIN, .revents = 0}};
@@ -110,8 +102,8 @@ void serve(Server& server, const std::vector<Listener>& listeners, int signals) 
 }
 
 [[nodiscard]] std::expected<void, std::string> run(const Options& options) {
-  const int signals = make_signal_fd();
-  if (signals < 0) return std::unexpected(std::string{"signals: "} + std::strerror(errno));
+  const storage::Descriptor signals = storage::make_signal_fd();
+  if (!signals.is_open()) return std::unexpected(std::string{"signals: "} + std::strerror(errno));
   Disks disks;
   Exports exports;
   for (const ExportOptions& each : options.exports) {
@@ -126,7 +118,7 @@ void serve(Server& server, const std::vector<Listener>& listeners, int signals) 
   for (const Listener& listener : *listeners)
     std::printf("listening: %s\n", listener.uri().c_str());
   std::fflush(stdout);
-  serve(**server, *listeners, signals);
+  serve(**server, *listeners, signals.get());
   (*server)->stop();
   (*server)->print(stderr);
   return {};

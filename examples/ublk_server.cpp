@@ -24,6 +24,7 @@
 #include <string>
 #include <utility>
 
+#include "storage/signals.hpp"
 #include "ublk/control.hpp"
 #include "ublk/file_store.hpp"
 #include "ublk/options.hpp"
@@ -34,15 +35,6 @@ namespace {
 
 using namespace ublk;
 using Result = std::expected<void, std::string>;
-
-/// Blocks the signals for all threads, and returns a descriptor that reads them.
-[[nodiscard]] storage::Descriptor make_signal_fd() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int number : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&signals, number);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  return storage::Descriptor{signalfd(-1, &signals, SFD_CLOEXEC)};
-}
 
 /// Serves until a signal says to stop, or somebody has stopped the device.
 void serve(Server& server, int signals) {
@@ -59,8 +51,8 @@ void serve(Server& server, int signals) {
 }
 
 [[nodiscard]] Result run_server(Options options, Control& control) {
-  const storage::Descriptor signals = make_signal_fd();
-  if (signals.get() < 0) return std::unexpected(std::string{"signals: "} + std::strerror(errno));
+  const storage::Descriptor signals = storage::make_signal_fd();
+  if (!signals.is_open()) return std::unexpected(std::string{"signals: "} + std::strerror(errno));
   Geometry& geometry = options.server.geometry;
   auto file = FileStore::File::open(options.path, geometry.read_only, options.direct);
   if (!file) return std::unexpected(file.error());

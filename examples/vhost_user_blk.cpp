@@ -25,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include "storage/signals.hpp"
 #include "vhost_user_blk/device.hpp"
 #include "vhost_user_blk/file_store.hpp"
 #include "vhost_user_blk/listener.hpp"
@@ -63,15 +64,6 @@ struct Disk {
   return Disk{std::move(*listener), std::move(store), std::move(*device)};
 }
 
-/// Blocks the signals for all threads, and returns a descriptor that reads them.
-[[nodiscard]] Descriptor make_signal_fd() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int number : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&signals, number);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  return Descriptor{signalfd(-1, &signals, SFD_CLOEXEC)};
-}
-
 void print(const std::vector<Disk>& disks) {
   for (const Disk& disk : disks) {
     std::fprintf(stderr, "disk at %s\n", disk.listener.path().c_str());
@@ -106,7 +98,7 @@ void serve(const std::vector<Disk>& disks, const Descriptor& signals) {
 }
 
 [[nodiscard]] std::expected<void, std::string> run(const Options& options) {
-  const Descriptor signals = make_signal_fd();
+  const Descriptor signals = storage::make_signal_fd();
   if (!signals.is_open()) return std::unexpected(std::string{"signals: "} + std::strerror(errno));
   std::vector<Disk> disks;
   for (const DiskOptions& each : options.disks) {

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSL-1.0
 #
 # Sourced by the tests that run a program as a user does. They set `case`.
+# shellcheck disable=SC2154
 
 die() { echo "$case: $*" >&2; exit 1; }
 
