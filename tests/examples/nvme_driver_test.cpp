@@ -46,6 +46,26 @@ struct SubmitOne : mq::Work {
   mq::Bio& bio;
 };
 
+using Verifiers = std::vector<std::unique_ptr<Verifier>>;
+
+/// Verifiers of eight ranges each, on both disks and all submitters.
+[[nodiscard]] Verifiers make_verifiers(Machine& machine, std::uint32_t count) {
+  Verifiers verifiers;
+  for (std::uint32_t lane = 0; lane != count; ++lane) {
+    std::vector<Verifier::Range> ranges;
+    for (std::uint64_t i = 0; i != 8; ++i) ranges.push_back({lane * 1024 + i * 64, 16384, 0});
+    verifiers.push_back(std::make_unique<Verifier>(
+        machine.disk(lane % 2), machine.runtime.context(lane % Machine::submitters), ranges));
+  }
+  return verifiers;
+}
+void expect_verified(const Verifiers& verifiers) {
+  for (const auto& verifier : verifiers) {
+    EXPECT_TRUE(verifier->is_done());
+    EXPECT_TRUE(verifier->failures().empty());
+  }
+}
+
 TEST(NvmeDriver, BringUpFindsBothNamespaces) {
   Machine machine;
   ASSERT_TRUE(machine.start());
@@ -74,7 +94,7 @@ TEST(NvmeDriver, ANamespaceWhoseBytesCannotBeCountedIsNotUsable) {
 TEST(NvmeDriver, VerifiedIoFrom512BytesToAMebibyteOnSeveralQueuesAndBothNamespaces) {
   Machine machine;
   ASSERT_TRUE(machine.start());
-  std::vector<std::unique_ptr<Verifier>> verifiers;
+  Verifiers verifiers;
   for (std::size_t disk = 0; disk != 2; ++disk) {
     for (std::uint32_t lane = 0; lane != Machine::submitters; ++lane) {
       std::vector<Verifier::Range> ranges;
@@ -90,10 +110,7 @@ TEST(NvmeDriver, VerifiedIoFrom512BytesToAMebibyteOnSeveralQueuesAndBothNamespac
     }
   }
   ASSERT_TRUE(machine.runtime.run_until_idle(10'000'000));
-  for (const auto& verifier : verifiers) {
-    EXPECT_TRUE(verifier->is_done());
-    EXPECT_TRUE(verifier->failures().empty());
-  }
+  expect_verified(verifiers);
   EXPECT_NE(machine.registers.submission_doorbells(1), 0U);
   EXPECT_NE(machine.registers.submission_doorbells(2), 0U);
   EXPECT_EQ(machine.driver->resets(), 0U);
@@ -262,21 +279,12 @@ TEST(NvmeDriver, MemoryThatCannotBeUnmappedIsDrainedByAReset) {
   config.faults = {{FaultKind::unmap_failure, 3}, {FaultKind::unmap_failure, 10}};
   Machine machine{config};
   ASSERT_TRUE(machine.start());
-  std::vector<std::unique_ptr<Verifier>> verifiers;
-  for (std::uint32_t lane = 0; lane != 4; ++lane) {
-    std::vector<Verifier::Range> ranges;
-    for (std::uint64_t i = 0; i != 8; ++i) ranges.push_back({lane * 1024 + i * 64, 16384, 0});
-    verifiers.push_back(std::make_unique<Verifier>(
-        machine.disk(lane % 2), machine.runtime.context(lane % Machine::submitters), ranges));
-  }
+  const Verifiers verifiers = make_verifiers(machine, 4);
   ASSERT_TRUE(machine.runtime.run_until_idle(10'000'000));
   EXPECT_EQ(machine.faults.struck().size(), 2U);
   EXPECT_GE(machine.driver->resets(), 1U);
   EXPECT_EQ(machine.device.quarantined_count(), 0U);
-  for (const auto& verifier : verifiers) {
-    EXPECT_TRUE(verifier->is_done());
-    EXPECT_TRUE(verifier->failures().empty());
-  }
+  expect_verified(verifiers);
   EXPECT_TRUE(machine.shut_down());
 }
 
@@ -363,20 +371,11 @@ TEST(NvmeDriver, AFullRingRefusesRequestsUntilThereIsRoom) {
                      },
                      &refusals});
   }
-  std::vector<std::unique_ptr<Verifier>> verifiers;
-  for (std::uint32_t lane = 0; lane != 8; ++lane) {
-    std::vector<Verifier::Range> ranges;
-    for (std::uint64_t i = 0; i != 8; ++i) ranges.push_back({lane * 1024 + i * 64, 16384, 0});
-    verifiers.push_back(std::make_unique<Verifier>(
-        machine.disk(lane % 2), machine.runtime.context(lane % Machine::submitters), ranges));
-  }
+  const Verifiers verifiers = make_verifiers(machine, 8);
   ASSERT_TRUE(machine.runtime.run_until_idle(10'000'000));
   EXPECT_GT(refusals, 0U);
   EXPECT_EQ(machine.driver->resets(), 0U);
-  for (const auto& verifier : verifiers) {
-    EXPECT_TRUE(verifier->is_done());
-    EXPECT_TRUE(verifier->failures().empty());
-  }
+  expect_verified(verifiers);
   EXPECT_TRUE(machine.shut_down());
 }
 
@@ -385,19 +384,10 @@ TEST(NvmeDriver, AFatalControllerIsResetAndAllIoGoesOn) {
   config.faults = {{FaultKind::reset, 20}};
   Machine machine{config};
   ASSERT_TRUE(machine.start());
-  std::vector<std::unique_ptr<Verifier>> verifiers;
-  for (std::uint32_t lane = 0; lane != 8; ++lane) {
-    std::vector<Verifier::Range> ranges;
-    for (std::uint64_t i = 0; i != 8; ++i) ranges.push_back({lane * 1024 + i * 64, 16384, 0});
-    verifiers.push_back(std::make_unique<Verifier>(
-        machine.disk(lane % 2), machine.runtime.context(lane % Machine::submitters), ranges));
-  }
+  const Verifiers verifiers = make_verifiers(machine, 8);
   ASSERT_TRUE(machine.runtime.run_until_idle(10'000'000));
   EXPECT_EQ(machine.driver->resets(), 1U);
-  for (const auto& verifier : verifiers) {
-    EXPECT_TRUE(verifier->is_done());
-    EXPECT_TRUE(verifier->failures().empty());
-  }
+  expect_verified(verifiers);
   EXPECT_TRUE(machine.shut_down());
 }
 
@@ -405,7 +395,7 @@ TEST(NvmeDriver, AnUnpluggedControllerEndsAllIoOfflineAfterItIsCutOff) {
   Machine machine;
   ASSERT_TRUE(machine.start());
   machine.platform.can_cut_off = true;
-  std::vector<std::unique_ptr<Verifier>> verifiers;
+  Verifiers verifiers;
   for (std::uint32_t lane = 0; lane != 8; ++lane) {
     std::vector<Verifier::Range> ranges(100, {lane * 64, 16384, 0});
     verifiers.push_back(std::make_unique<Verifier>(
@@ -495,7 +485,7 @@ TEST(NvmeDriver, NoMoreAbortsAreSentThanTheControllerTakes) {
   for (std::uint64_t i = 0; i != 8; ++i) config.faults.push_back({FaultKind::late, i});
   Machine machine{config};
   ASSERT_TRUE(machine.start());
-  std::vector<std::unique_ptr<Verifier>> verifiers;
+  Verifiers verifiers;
   for (std::uint32_t lane = 0; lane != 8; ++lane) {
     verifiers.push_back(std::make_unique<Verifier>(
         machine.disk(lane % 2), machine.runtime.context(lane % Machine::submitters),

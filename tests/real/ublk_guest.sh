@@ -3,40 +3,10 @@
 # Runs in the guest of tools_guest.py: the ublk server of examples/ublk on Linux's driver. Prints a line
 # for each scenario, and a last one with their number. Each ends with no request in flight.
 cd /tmp || exit 1
+# shellcheck source=tests/real/guest_checks.sh
+. ./guest_checks.sh
 mib=1048576
-failures=0
-failures_before=0
-scenarios=0
 pid=
-
-# check TEXT COMMAND...: the command succeeds, or the scenario has failed.
-check() {
-  text=$1
-  shift
-  "$@" >check.out 2>&1 && return 0
-  failures=$((failures + 1))
-  echo "not so: $text: $*"
-  sed 's/^/  /' check.out server.err | tail -n 30
-}
-# is_not COMMAND...: the command fails.
-is_not() { ! "$@"; }
-# scenario NAME: the end of a scenario.
-scenario() {
-  scenarios=$((scenarios + 1))
-  if [ "$failures" -eq "$failures_before" ]; then echo "ok $1"; else echo "FAILED $1"; fi
-  failures_before=$failures
-}
-
-# await TENTHS COMMAND...: waits until the command succeeds.
-await() {
-  left=$1
-  shift
-  until "$@" >/dev/null 2>&1; do
-    [ "$left" -gt 0 ] || return 1
-    left=$((left - 1))
-    sleep 0.1
-  done
-}
 
 # serve ARGUMENT...: starts a server, and waits until the disk is there.
 serve() {
@@ -156,5 +126,4 @@ check "no disk" is_not ./ublk_server recover 0 file.img
 check "the disk is gone" is_not test -e /dev/ublkb0
 scenario "a disk whose server was killed is deleted"
 
-echo "$scenarios scenarios, $failures failed"
-[ "$failures" -eq 0 ]
+finish

@@ -6,26 +6,9 @@
 #   vdc  a file that takes 100 ms for each request
 #   vdd  memory that takes ten seconds
 cd /tmp || exit 1
+# shellcheck source=tests/real/guest_checks.sh
+. ./guest_checks.sh
 exec 3>&1
-failures=0
-failures_before=0
-scenarios=0
-
-# check TEXT COMMAND...: the command succeeds, or the scenario has failed.
-check() {
-  text=$1
-  shift
-  "$@" >check.out 2>&1 && return 0
-  failures=$((failures + 1))
-  echo "not so: $text: $*"
-  sed 's/^/  /' check.out | tail -n 30
-}
-# scenario NAME: the end of a scenario.
-scenario() {
-  scenarios=$((scenarios + 1))
-  if [ "$failures" -eq "$failures_before" ]; then echo "ok $1"; else echo "FAILED $1"; fi
-  failures_before=$failures
-}
 verify() {
   /bin/fio --name=verify --rw=randrw --direct=1 --verify=crc32c --verify_fatal=1 --output-format=terse \
     "$@"
@@ -43,12 +26,7 @@ read_late() {
       echo "late read ended" >&3
     ) &
   done
-  left=100
-  until are_in_flight; do
-    [ "$left" -gt 0 ] || return 1
-    left=$((left - 1))
-    sleep 0.05
-  done
+  await 50 are_in_flight
 }
 
 mkdir mnt
@@ -83,5 +61,4 @@ scenario "the driver unbound with eight reads in flight, and bound again"
 check "reads in flight" read_late
 check "still in flight" are_in_flight
 scenario "the machine switched off with eight reads in flight"
-echo "$scenarios scenarios, $failures failed"
-[ "$failures" -eq 0 ]
+finish
