@@ -109,6 +109,8 @@ TEST_F(NbdServer, AfterAStopNoThreadOfAStoreIsLeft) {
   const auto threads = [] {
     return std::distance(std::filesystem::directory_iterator{"/proc/self/task"}, {});
   };
+  // With the first thread of a program, ThreadSanitizer starts one of its own that stays.
+  std::thread{[] {}}.join();
   const auto before = threads();
   start();
   {
@@ -118,7 +120,7 @@ TEST_F(NbdServer, AfterAStopNoThreadOfAStoreIsLeft) {
   }
   // A thread that has ended a command could still signal its worker, which may be gone.
   server_->stop();
-  EXPECT_TRUE(eventually([&] { return threads() == before; }));
+  EXPECT_TRUE(eventually([&] { return threads() <= before; }));
 }
 
 TEST_F(NbdServer, ReadsWhatWasWrittenThroughASlowDevice) {

@@ -907,6 +907,8 @@ TEST_F(VhostUserBlk, AfterAStopNoThreadOfTheStoreIsLeft) {
   const auto threads = [] {
     return std::distance(std::filesystem::directory_iterator{"/proc/self/task"}, {});
   };
+  // With the first thread of a program, ThreadSanitizer starts one of its own that stays.
+  std::thread{[] {}}.join();
   const auto before = threads();
   MemoryStore slow{disk_bytes, false, std::chrono::milliseconds{1}};
   Device& device = start_device(slow);
@@ -916,7 +918,7 @@ TEST_F(VhostUserBlk, AfterAStopNoThreadOfTheStoreIsLeft) {
   EXPECT_EQ(guest.run(guest.rings[0], 0, Type::in, 0, 512), value(Result::ok));
   // A thread that has ended a request could still signal the device, which may be gone.
   device.stop();
-  EXPECT_TRUE(soon([&] { return threads() == before; }));
+  EXPECT_TRUE(soon([&] { return threads() <= before; }));
 }
 
 // ---- Reconnects
