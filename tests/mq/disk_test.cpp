@@ -220,6 +220,24 @@ TEST(Disk, PassesZoneOperationsThrough) {
   EXPECT_EQ(bench.driver.seen[0].sector, 256U);
 }
 
+// Goal: a reset of all zones has one place, the disk's first sector, and a disk without zones has
+// none.
+TEST(Disk, PassesAResetOfAllZonesAtSectorZeroOnly) {
+  Bench bench{{.capacity_sectors = 1024, .zoned = true, .zone_sectors = 256}};
+  Bench flat{{.capacity_sectors = 1024}};
+  Ends ends;
+  mq::Bio all = mq::Bio::zone(mq::Op::zone_reset_all, 0, {&Ends::on_end, &ends});
+  mq::Bio second = mq::Bio::zone(mq::Op::zone_reset_all, 256, {&Ends::on_end, &ends});
+  for (mq::Bio* bio : {&all, &second}) bench.disk->submit(bench.context(), *bio);
+  EXPECT_EQ(all.status(), Status::ok);
+  EXPECT_EQ(second.status(), Status::invalid);
+  ASSERT_EQ(bench.driver.seen.size(), 1U);
+  EXPECT_EQ(bench.driver.seen[0].op, mq::Op::zone_reset_all);
+  flat.disk->submit(flat.context(), all);
+  EXPECT_EQ(all.status(), Status::not_supported);
+  EXPECT_TRUE(flat.driver.seen.empty());
+}
+
 // Goal: an end callback may submit its bio again any number of times, and the callback does not
 // recurse.
 TEST(Disk, ABioIsSubmittedAgainFromItsOwnEnd) {

@@ -58,6 +58,12 @@ TEST(DiskConfig, AcceptsEachLimitItself) {
       {.capacity_sectors = 1, .depth = 1},
       {.capacity_sectors = 1, .depth = 8, .reserved_depth = 7},
       {.capacity_sectors = 1, .timeout_ms = 1U << 30},
+      {.capacity_sectors = 1,
+       .zoned = true,
+       .zone_sectors = 1,
+       .max_open_zones = 3,
+       .max_active_zones = 3},
+      {.capacity_sectors = 1, .zoned = true, .zone_sectors = 1, .max_open_zones = 3},
       {.capacity_sectors = 1, .busy_delay_ms = 1}};
   for (const DiskConfig& config : at_the_limits) {
     const auto error = mq::detail::check_config(config);
@@ -92,6 +98,15 @@ TEST(DiskConfig, TheErrorNamesTheFieldOfTheDevice) {
   expect_refused(contradicts, "fua", 1, 0, [](DiskConfig& c) { c.fua = true; });
   expect_refused(contradicts, "zone_sectors", 0, 1, [](DiskConfig& c) { c.zoned = true; });
   expect_refused(contradicts, "zone_sectors", 8, 0, [](DiskConfig& c) { c.zone_sectors = 8; });
+  expect_refused(contradicts, "max_open_zones", 3, 0, [](DiskConfig& c) { c.max_open_zones = 3; });
+  expect_refused(contradicts, "max_active_zones", 3, 0,
+                 [](DiskConfig& c) { c.max_active_zones = 3; });
+  expect_refused(too_large, "max_open_zones", 4, 3, [](DiskConfig& c) {
+    c.zoned = true;
+    c.zone_sectors = 64;
+    c.max_open_zones = 4;
+    c.max_active_zones = 3;
+  });
   expect_refused(not_a_multiple, "zone_sectors", 12, 8, [](DiskConfig& c) {
     c.zoned = true;
     c.zone_sectors = 12;

@@ -34,6 +34,7 @@ constexpr std::array<OpRow, mq::op_count> op_rows{
     OpRow{Op::zone_close,   "zone_close",     no,  no,   yes, no,  yes},
     OpRow{Op::zone_finish,  "zone_finish",    no,  no,   yes, no,  yes},
     OpRow{Op::zone_reset,   "zone_reset",     no,  no,   yes, no,  yes},
+    OpRow{Op::zone_reset_all, "zone_reset_all", no, no,  yes, no,  yes},
     OpRow{Op::zone_append,  "zone_append",    yes, yes,  no,  no,  yes},
     OpRow{Op::driver_in,    "driver_in",      no,  no,   no,  yes, no},
     OpRow{Op::driver_out,   "driver_out",     no,  no,   no,  yes, no},

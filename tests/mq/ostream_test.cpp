@@ -24,6 +24,7 @@ TEST(Ostream, PrintsTheValuesOfTheBlockLayer) {
   EXPECT_EQ(streamed(mq::QueueType::poll), "poll");
   EXPECT_EQ(streamed(mq::CompletionMode::deferred), "deferred");
   EXPECT_EQ(streamed(mq::TimeoutAction::rearm), "rearm");
+  EXPECT_EQ(streamed(mq::Zone::Condition::explicit_open), "explicit_open");
   EXPECT_EQ(streamed(mq::TraceStep{}), to_string(mq::TraceStep{}));
   EXPECT_EQ(streamed(mq::DiskError{mq::DiskReason::too_large, "depth", 70000, 65536}),
             "depth: too large: given 70000, limit 65536");
@@ -47,6 +48,9 @@ TEST(Ostream, KnowsEachNameOfTheBlockLayer) {
   EXPECT_EQ(
       names_to(mq::TraceStep::looked_up),
       "allocated, waits, issued, rejected, requeued, timed_out, ended, looked_up, unknown step");
+  EXPECT_EQ(names_to(mq::Zone::Condition::not_write_pointer),
+            "empty, implicit_open, explicit_open, closed, full, read_only, offline,"
+            " not_write_pointer, unknown condition");
   EXPECT_STREQ(to_string(static_cast<mq::DiskReason>(99)), "unknown reason");
 }
 

@@ -370,13 +370,13 @@ struct Zoned : fake::Driver {
     if (in_report) in_report();
     unsigned described = 0;
     for (std::uint64_t zone = sector / 64; zone != 4 && described != count; ++zone) {
-      zones[described++] = {
-          .start_sector = zone * 64,
-          .length_sectors = 64,
-          .capacity_sectors = 64,
-          .write_pointer_sector = zone * 64 + filled[zone],
-          .is_sequential = true,
-          .condition = filled[zone] == 0 ? mq::Zone::Condition::empty : mq::Zone::Condition::open};
+      zones[described++] = {.start_sector = zone * 64,
+                            .length_sectors = 64,
+                            .capacity_sectors = 64,
+                            .write_pointer_sector = zone * 64 + filled[zone],
+                            .is_sequential = true,
+                            .condition = filled[zone] == 0 ? mq::Zone::Condition::empty
+                                                           : mq::Zone::Condition::implicit_open};
     }
     return described;
   }
@@ -402,7 +402,7 @@ TEST(Zones, AnAppendGivesItsSectorAndAReportDescribesTheZones) {
   ASSERT_EQ(bench.disk->report_zones(70, zones), 3U);
   EXPECT_EQ(zones[0].start_sector, 64U);
   EXPECT_EQ(zones[1].write_pointer_sector, 152U);
-  EXPECT_EQ(zones[1].condition, mq::Zone::Condition::open);
+  EXPECT_EQ(zones[1].condition, mq::Zone::Condition::implicit_open);
   EXPECT_EQ(bench.disk->report_zones(256, zones), 0U);
 }
 

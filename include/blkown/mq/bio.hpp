@@ -121,7 +121,7 @@ class Bio {
     return Bio{Op::write_zeroes, sector, length_bytes, on_end, flags};
   }
   /// Makes a zone_open, zone_close, zone_finish or zone_reset of the zone that begins at
-  /// `zone_sector`.
+  /// `zone_sector`, or a zone_reset_all, whose sector is 0.
   /// Precondition: is_zone_management(op).
   [[nodiscard]] static Bio zone(Op op, std::uint64_t zone_sector, OnEnd<Bio> on_end,
                                 IoFlags flags = {}) noexcept {
@@ -177,7 +177,7 @@ class Bio {
                         IoFlags flags = {}, Place where = Place::current()) noexcept {
     set(write_zeroes(sector, length_bytes, on_end, flags), "mq::Bio::set_write_zeroes", where);
   }
-  /// Makes the bio a zone_open, zone_close, zone_finish or zone_reset.
+  /// Makes the bio a zone_open, zone_close, zone_finish, zone_reset or zone_reset_all.
   void set_zone(Op op, std::uint64_t zone_sector, OnEnd<Bio> on_end, IoFlags flags = {},
                 Place where = Place::current()) noexcept {
     set(zone(op, zone_sector, on_end, flags), "mq::Bio::set_zone", where);

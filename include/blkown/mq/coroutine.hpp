@@ -439,7 +439,7 @@ class AsyncDisk {
             [&](OnEnd<Bio> on_end) { return Bio::zone_append(zone_sector, memory, on_end, flags); },
             where};
   }
-  /// Opens, closes, finishes or resets the zone that begins at `zone_sector`.
+  /// Opens, closes, finishes or resets the zone that begins at `zone_sector`, or resets all zones.
   /// Precondition: is_zone_management(op).
   [[nodiscard]] IoOperation<D> zone(Op op, std::uint64_t zone_sector, IoFlags flags = {},
                                     Place where = Place::current()) const {

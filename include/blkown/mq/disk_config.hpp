@@ -47,6 +47,8 @@ struct DiskConfig {
   /// A hint as above: the length of I/O that the device likes best, such as a stripe of an array. A
   /// multiple of io_min_bytes. 0: none.
   std::uint32_t io_opt_bytes = 0;
+  /// A hint as above: neighbouring sectors are faster to reach than distant ones.
+  bool rotational = false;
   QueueLimits limits{};  ///< The device's largest requests.
 
   bool read_only = false;    ///< Bios that change the medium end with Status::not_supported.
@@ -54,6 +56,11 @@ struct DiskConfig {
   bool fua = false;          ///< The device supports FUA. If not, a FUA write adds a flush.
   bool zoned = false;        ///< The driver receives zone operations. Needs the hook report_zones.
   std::uint64_t zone_sectors = 0;  ///< The size of each zone of a zoned disk, else 0.
+  /// Hints as above: the zones that may be open, and those that may be open or closed, at a time. A
+  /// write to one zone more ends with Status::zone_open_resource or zone_active_resource, from the
+  /// driver. At most max_active_zones. 0: no such limit.
+  std::uint32_t max_open_zones = 0;
+  std::uint32_t max_active_zones = 0;  ///< As max_open_zones.
 
   std::uint32_t normal_queues = 1;  ///< Hardware queues of QueueType::normal.
   std::uint32_t read_queues = 0;    ///< Hardware queues of QueueType::read.
@@ -144,6 +151,13 @@ namespace detail {
     return wrong(DiskReason::contradicts, "zone_sectors", config.zone_sectors, config.zoned);
   if (config.zone_sectors % block_sectors != 0)
     return wrong(DiskReason::not_a_multiple, "zone_sectors", config.zone_sectors, block_sectors);
+  if (!config.zoned && config.max_open_zones != 0)
+    return wrong(DiskReason::contradicts, "max_open_zones", config.max_open_zones, 0);
+  if (!config.zoned && config.max_active_zones != 0)
+    return wrong(DiskReason::contradicts, "max_active_zones", config.max_active_zones, 0);
+  if (config.max_active_zones != 0 && config.max_open_zones > config.max_active_zones)
+    return wrong(DiskReason::too_large, "max_open_zones", config.max_open_zones,
+                 config.max_active_zones);
   if (config.normal_queues == 0) return wrong(DiskReason::too_small, "normal_queues", 0, 1);
   const std::uint32_t max_normal = normal_queue_limit(config);
   if (max_normal < config.normal_queues)

@@ -146,7 +146,17 @@ enum class TimeoutAction : std::uint8_t {
 /// The description of one zone of a zoned disk, for report_zones.
 struct Zone {
   /// The zone's state.
-  enum class Condition : std::uint8_t { empty, open, closed, full, read_only, offline };
+  /// Source: the kernel's enum blk_zone_cond; the zone states of NVMe's Zoned Namespaces.
+  enum class Condition : std::uint8_t {
+    empty,              ///< Not written since its last reset.
+    implicit_open,      ///< Opened by a write. The device may close it to open another.
+    explicit_open,      ///< Opened by a zone_open.
+    closed,             ///< Written in part, and not open.
+    full,               ///< Accepts no further write.
+    read_only,          ///< Accepts no write and no change of state.
+    offline,            ///< Accepts nothing.
+    not_write_pointer,  ///< A conventional zone, which has no write pointer.
+  };
   std::uint64_t start_sector = 0;
   std::uint64_t length_sectors = 0;
   std::uint64_t capacity_sectors = 0;      ///< Sectors that can be written.
@@ -155,6 +165,21 @@ struct Zone {
   Condition condition = Condition::empty;
   friend constexpr bool operator==(const Zone&, const Zone&) = default;
 };
+
+/// The enumerator's name.
+[[nodiscard]] constexpr const char* to_string(Zone::Condition condition) noexcept {
+  switch (condition) {
+    case Zone::Condition::empty: return "empty";
+    case Zone::Condition::implicit_open: return "implicit_open";
+    case Zone::Condition::explicit_open: return "explicit_open";
+    case Zone::Condition::closed: return "closed";
+    case Zone::Condition::full: return "full";
+    case Zone::Condition::read_only: return "read_only";
+    case Zone::Condition::offline: return "offline";
+    case Zone::Condition::not_write_pointer: return "not_write_pointer";
+  }
+  return "unknown condition";
+}
 
 /// The requirements on a driver: three types and queue_rq. The other hooks are optional.
 ///

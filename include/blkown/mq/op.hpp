@@ -32,9 +32,10 @@ enum class Op : std::uint8_t {
   zone_close,
   zone_finish,
   zone_reset,
-  zone_append,  ///< Writes at the zone's write pointer.
-  driver_in,    ///< A driver's private command that reads data or moves none.
-  driver_out,   ///< A driver's private command that writes data.
+  zone_reset_all,  ///< Resets every zone that a reset can reset. Its sector is 0.
+  zone_append,     ///< Writes at the zone's write pointer.
+  driver_in,       ///< A driver's private command that reads data or moves none.
+  driver_out,      ///< A driver's private command that writes data.
 };
 
 /// The enumerator's name, for messages.
@@ -49,6 +50,7 @@ enum class Op : std::uint8_t {
     case Op::zone_close: return "zone_close";
     case Op::zone_finish: return "zone_finish";
     case Op::zone_reset: return "zone_reset";
+    case Op::zone_reset_all: return "zone_reset_all";
     case Op::zone_append: return "zone_append";
     case Op::driver_in: return "driver_in";
     case Op::driver_out: return "driver_out";
@@ -68,9 +70,10 @@ static_assert(blkown::detail::counts_enumerators<Op>(op_count));
 [[nodiscard]] constexpr bool has_range(Op op) noexcept {
   return has_data(op) || op == Op::discard || op == Op::write_zeroes;
 }
-/// Whether the operation changes the state of a whole zone, which its first sector identifies.
+/// Whether the operation changes the state of a whole zone, which its first sector identifies, or
+/// of all zones.
 [[nodiscard]] constexpr bool is_zone_management(Op op) noexcept {
-  return op >= Op::zone_open && op <= Op::zone_reset;
+  return op >= Op::zone_open && op <= Op::zone_reset_all;
 }
 /// Whether the operation is a driver's private command (Disk::allocate_private).
 [[nodiscard]] constexpr bool is_private(Op op) noexcept {

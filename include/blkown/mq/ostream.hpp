@@ -31,6 +31,8 @@ inline constexpr bool has_text<mq::TimeoutAction> = true;
 template <>
 inline constexpr bool has_text<mq::TraceStep> = true;
 template <>
+inline constexpr bool has_text<mq::Zone::Condition> = true;
+template <>
 inline constexpr bool has_text<mq::DiskError> = true;
 
 }  // namespace detail

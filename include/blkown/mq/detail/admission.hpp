@@ -32,6 +32,7 @@ namespace mq::detail {
     if (is_zone_management(op) || op == Op::zone_append) {
       if (!config.zoned) return Status::not_supported;
       if (sector >= capacity_sectors || sector % config.zone_sectors != 0) return Status::invalid;
+      if (op == Op::zone_reset_all && sector != 0) return Status::invalid;
       if (is_zone_management(op)) return Status::ok;
     }
     if (!has_range(op) || max_sectors_of(op, limits) == 0) return Status::not_supported;
