@@ -131,7 +131,11 @@ class Server {
                  total(&Counters::commands), total(&Counters::refused), total(&Counters::failed),
                  total(&Counters::dropped), total(&Counters::read_bytes),
                  total(&Counters::written_bytes));
-    std::fprintf(file, "refused lookups:");
+    std::fprintf(file, "commands by thread:");
+    for (const auto& worker : workers_) {
+      std::fprintf(file, " %" PRIu64, worker->counters().commands.get());
+    }
+    std::fprintf(file, "\nrefused lookups:");
     refused_lookups_.print(file);
     std::fprintf(file, "\nin flight: %zu\n", tags_->in_flight());
     print_in_flight(*tags_, file);
