@@ -9,6 +9,8 @@
 //              that the controller is done with the memory, so the I/O goes on.
 //   reset      quiesces the disks and stops the controller. The stop is the proof: what was in
 //              flight is unmapped and issued again. Then the controller is started.
+//   quarantine memory that a reset's drain cannot unmap either is tried again by further resets, at
+//              most DriverConfig::max_drains in a row. What is left then waits for a later reset.
 //   failure    a controller that is gone or does not start ends all I/O with `offline`. One that
 //              does not stop keeps what it has: no memory is given back without proof.
 //
@@ -22,6 +24,7 @@
 #include <atomic>
 #include <blkown/dma/dma.hpp>
 #include <blkown/mq/mq.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -99,6 +102,9 @@ class DriverOf : public IoPath<Self, R, B, P> {
     return config_.normal_queues + config_.poll_queues;
   }
   [[nodiscard]] unsigned resets() const noexcept { return resets_.load(); }
+  /// The number of mappings that the latest reset could not unmap. Their I/Os have not ended. A
+  /// later reset tries again: reset(), or removed() before the disks are removed for good.
+  [[nodiscard]] std::size_t kept_mapped() const noexcept { return kept_mapped_.load(); }
   /// Whether a reset is running. No disk is destroyed meanwhile.
   [[nodiscard]] bool is_resetting() const noexcept { return reset_.is_running(); }
 
@@ -166,17 +172,20 @@ class DriverOf : public IoPath<Self, R, B, P> {
   // --- reset ------------------------------------------------------------------------------------
 
   static void on_quiet(void* self) { static_cast<DriverOf*>(self)->restart(); }
-  /// Memory was quarantined after the drain of the reset that has just ended.
+  /// Memory was quarantined after the drain of the reset that has just ended, or the drain has left
+  /// some. Without the proof of a stop, another reset helps no more than this one has.
   static bool needs_another_reset(void* self) {
     auto& driver = *static_cast<DriverOf*>(self);
-    return driver.is_quarantined_.load() && !driver.is_offline();
+    const bool is_left = driver.kept_mapped() != 0 && driver.drains_ < driver.config_.max_drains;
+    return driver.has_stopped_ && (driver.is_quarantined_.load() || is_left);
   }
 
   /// No queue_rq is running.
   void restart() {
     resets_.fetch_add(1);
     const auto proof = controller_.stop();
-    if (!proof.has_value()) return is_offline_.store(true);  // what is in flight stays there
+    has_stopped_ = proof.has_value();
+    if (!has_stopped_) return is_offline_.store(true);  // what is in flight stays there
     give_up(*proof);
     if (is_offline() || start().has_value()) return;
     is_offline_.store(true);
@@ -192,6 +201,8 @@ class DriverOf : public IoPath<Self, R, B, P> {
     });
     is_quarantined_.store(false);  // the drain is for all before
     static_cast<void>(controller_.device().drain(proof));
+    kept_mapped_.store(controller_.device().quarantined_count());
+    drains_ = kept_mapped() == 0 ? 0 : drains_ + 1;
   }
   void give_up_queue(Hw& hw, const dma::EndProof& proof) {
     hw.for_each_in_flight([&](const blkown::ARef<Rq>& pin, const Cookie& cookie) {
@@ -234,6 +245,10 @@ class DriverOf : public IoPath<Self, R, B, P> {
   IoQueues<R, B, Hw> queues_;
   ResetSequence<Self> reset_{&on_quiet, &needs_another_reset, this};
   std::atomic<unsigned> resets_{0};
+  std::atomic<std::size_t> kept_mapped_{0};
+  // Of the resets, which follow one another.
+  bool has_stopped_ = false;  // the latest one
+  unsigned drains_ = 0;       // in a row that have left something mapped
 };
 
 /// The driver with all steps as they are.

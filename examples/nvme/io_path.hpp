@@ -43,6 +43,7 @@ struct DriverConfig {
   std::uint32_t depth = 64;       ///< Requests of each queue, at most 4,095.
   std::uint16_t max_tries = 5;    ///< Of an I/O whose failure may be temporary.
   std::uint16_t max_starts = 3;   ///< Attempts to bring the controller up, until it is given up.
+  std::uint16_t max_drains = 3;   ///< Resets in a row for memory that cannot be unmapped.
 };
 
 /// The part of a driver that is run for each I/O. `Self` is the driver, which has reset().

@@ -312,8 +312,10 @@ TEST(NvmeDriver, AHalfMappedIoThatCannotBeUnmappedIsDrainedByAReset) {
 // Goal: memory that cannot be unmapped during a reset's drain is drained by a further reset.
 // Method: the completion of one I/O is taken, and handled only while the memory of another one is
 // drained, as by a context that was preempted. Its unmap fails, and fails again in the same drain.
+// The drains before it do not matter: the driver tries what they leave only once.
 TEST(NvmeDriver, MemoryThatIsQuarantinedDuringADrainBeginsAnotherReset) {
   MachineConfig config;
+  config.driver.max_drains = 1;
   config.faults = {{FaultKind::lost, 0}};
   Machine machine{config};
   ASSERT_TRUE(machine.start());
@@ -353,6 +355,120 @@ TEST(NvmeDriver, MemoryThatIsQuarantinedDuringADrainBeginsAnotherReset) {
   ASSERT_EQ(machine.device.quarantined_count(), 0U);
   EXPECT_EQ(preempted.unmaps, 5U);
   EXPECT_EQ(machine.disk().counters().ended_bios, 1U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+// The unmaps of an I/O's memory fail `failures` times.
+struct FailingUnmaps {
+  FailingUnmaps(Machine& machine, unsigned how_often) : failures{how_often} {
+    machine.iommu.set_unmap_hook({[](void* argument, const dma::IovaSegment&) {
+                                    unsigned& left =
+                                        static_cast<FailingUnmaps*>(argument)->failures;
+                                    return left == 0 || left-- == 0;
+                                  },
+                                  this});
+  }
+  unsigned failures;
+};
+
+// A read whose end is waited for by the test's own steps.
+struct OneRead {
+  explicit OneRead(Machine& machine)
+      : bio{mq::Bio::read(0, blkown::Segment{memory.data(), memory.size()}, {})},
+        submission{machine.disk(), bio} {
+    machine.runtime.context(0).post(submission);
+  }
+  std::vector<std::byte> memory = std::vector<std::byte>(4096);
+  mq::Bio bio;
+  SubmitOne submission;
+};
+
+// Goal: memory that the drain of a reset cannot unmap either is tried again by a further reset.
+TEST(NvmeDriver, MemoryThatADrainCannotUnmapBeginsAnotherReset) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  FailingUnmaps unmaps{machine, 2};  // of the I/O's end, and of the first drain
+  OneRead read{machine};
+  ASSERT_TRUE(machine.runtime.run_until_idle(100'000));
+  EXPECT_EQ(unmaps.failures, 0U);
+  EXPECT_EQ(machine.disk().counters().ended_bios, 1U) << "the I/O waits for a drain";
+  EXPECT_EQ(read.bio.status(), Status::ok);
+  EXPECT_EQ(machine.driver->resets(), 2U);
+  EXPECT_EQ(machine.driver->kept_mapped(), 0U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+// Goal: the resets for memory that cannot be unmapped end. The memory is reported, and other I/O
+// goes on without resets. A later reset tries again.
+TEST(NvmeDriver, MemoryThatCanNeverBeUnmappedIsLeftAloneAfterThreeResets) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  FailingUnmaps unmaps{machine, ~0U};
+  OneRead read{machine};
+  for (int i = 0; i != 10'000; ++i) machine.runtime.step();
+  EXPECT_EQ(machine.driver->resets(), 3U);
+  EXPECT_FALSE(machine.driver->is_resetting());
+  EXPECT_EQ(machine.driver->kept_mapped(), 1U);
+  EXPECT_EQ(machine.disk().counters().ended_bios, 0U) << "the controller's memory was given back";
+  EXPECT_EQ(machine.device.quarantined_count(), 1U);
+  unmaps.failures = 0;
+  std::vector<std::byte> memory(4096);
+  EXPECT_EQ(mq::read(machine.runtime, machine.disk(), 8, memory), Status::ok);
+  EXPECT_EQ(machine.driver->resets(), 3U);
+  machine.driver->reset();
+  ASSERT_TRUE(machine.runtime.run_until_idle(100'000));
+  EXPECT_EQ(machine.disk().counters().ended_bios, 2U);
+  EXPECT_EQ(read.bio.status(), Status::ok);
+  EXPECT_EQ(machine.driver->resets(), 4U);
+  EXPECT_EQ(machine.driver->kept_mapped(), 0U);
+  // The resets are counted again from here.
+  unmaps.failures = 3;
+  OneRead other{machine};
+  ASSERT_TRUE(machine.runtime.run_until_idle(100'000));
+  EXPECT_EQ(machine.disk().counters().ended_bios, 3U);
+  EXPECT_EQ(machine.driver->resets(), 7U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+// Goal: the same for a controller that was unplugged: its I/O ends with `offline`, and the disks
+// can be removed.
+TEST(NvmeDriver, MemoryOfAnUnpluggedControllerThatADrainCannotUnmapIsTriedAgain) {
+  MachineConfig config;
+  config.faults = {{FaultKind::late, 0}};
+  Machine machine{config};
+  ASSERT_TRUE(machine.start());
+  machine.platform.can_cut_off = true;
+  OneRead read{machine};
+  while (machine.commands.io.empty()) ASSERT_TRUE(machine.runtime.step());
+  FailingUnmaps unmaps{machine, 2};  // with the proof of the stop, and in its drain
+  machine.controller.unplug();
+  ASSERT_TRUE(machine.runtime.run_until_idle(100'000));
+  EXPECT_EQ(unmaps.failures, 0U);
+  EXPECT_EQ(machine.disk().counters().ended_bios, 1U) << "the I/O waits for a drain";
+  EXPECT_EQ(read.bio.status(), Status::offline);
+  EXPECT_EQ(machine.driver->resets(), 2U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+// Goal: a reset without the proof of a stop is not repeated for memory in quarantine, which it
+// cannot drain.
+TEST(NvmeDriver, MemoryInQuarantineOfAControllerThatDoesNotStopBeginsOneReset) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  FailingUnmaps unmaps{machine, 1};
+  machine.registers.is_stuck = true;  // CSTS.RDY never becomes 0
+  OneRead read{machine};
+  for (int i = 0; i != 10'000; ++i) machine.runtime.step();
+  EXPECT_EQ(machine.driver->resets(), 1U);
+  EXPECT_FALSE(machine.driver->is_resetting());
+  EXPECT_EQ(machine.disk().counters().ended_bios, 0U);
+  EXPECT_EQ(machine.device.quarantined_count(), 1U);
+  machine.platform.can_cut_off = true;
+  machine.driver->reset();
+  ASSERT_TRUE(machine.runtime.run_until_idle(100'000));
+  EXPECT_EQ(read.bio.status(), Status::ok);
+  EXPECT_EQ(machine.driver->resets(), 2U);
+  machine.registers.is_stuck = false;
   EXPECT_TRUE(machine.shut_down());
 }
 
