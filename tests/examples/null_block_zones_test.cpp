@@ -192,7 +192,8 @@ bool agree_on_a_call(Zones& zones, zones_reference::Reference& reference, std::m
     case 4: return zones.reset(index) == reference.reset(index);
     case 5:
       for (std::uint32_t i = 0; i != zones.count(); ++i) {
-        if (zones.can_reset(i)) EXPECT_EQ(zones.reset(i), Status::ok);
+        if (!zones.can_reset(i)) continue;
+        EXPECT_EQ(zones.reset(i), Status::ok);
       }
       reference.reset_all();
       return true;
