@@ -47,10 +47,21 @@
 #include <expected>
 #include <optional>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
+
+namespace detail {
+
+/// A function that claim_each can call with the result of a lookup.
+template <class R, class Visit>
+concept IsClaimVisit =
+    std::is_invocable_v<Visit&, std::size_t, std::expected<Claim<R>, LookupError>> &&
+    std::is_void_v<std::invoke_result_t<Visit&, std::size_t, std::expected<Claim<R>, LookupError>>>;
+
+}  // namespace detail
 
 /// The requests of a device: depth() of them for each of queue_count() queues. R is Request<T>, or
 /// a type with a RequestHeader (RequestTraits). A move moves the TagSet only, not the requests. A
@@ -281,6 +292,31 @@ class [[nodiscard]] TagSet {
     return owned_at(locate(arrival_queue, value), match_of(value), where);
   }
 
+  /// Claims a batch of completions: calls `visit(std::size_t index, std::expected<Claim<R>,
+  /// LookupError>)` for each of `values`, in order, with the result of claim(arrival_queue,
+  /// values[index]). A refused value does not stop the rest. The words of the next requests are
+  /// prefetched, so that requests which are not in the cache are faster than by claim.
+  /// Effects: a value is looked up when its turn has come. A visit may end, publish or claim
+  /// requests of later values; of two equal values the second is refused.
+  template <class Visit>
+  void claim_each(QueueIndex arrival_queue, std::span<const std::uint64_t> values, Visit&& visit,
+                  TrackedPlace where = Place::current()) {
+    static_assert(detail::IsClaimVisit<R, Visit>,
+                  "claim_each(queue, values, visit): visit takes a std::size_t and a"
+                  " std::expected<Claim<R>, LookupError>, and returns void");
+    if constexpr (detail::IsClaimVisit<R, Visit>) {
+      for (std::size_t index = 1; index < values.size() && index < prefetch_distance; ++index) {
+        prefetch(arrival_queue, values[index]);
+      }
+      for (std::size_t index = 0; index != values.size(); ++index) {
+        if (values.size() - index > prefetch_distance) {
+          prefetch(arrival_queue, values[index + prefetch_distance]);
+        }
+        visit(index, claim(arrival_queue, values[index], where));
+      }
+    }
+  }
+
   // Lookups by queue and tag alone. A late or forged value finds the I/O that has the tag at this
   // moment. For devices that carry only the tag, and for teardown.
 
@@ -362,6 +398,8 @@ class [[nodiscard]] TagSet {
   template <std::integral QueueIndexWanted, class... Rest>
   void claim(QueueIndexWanted, Rest&&...) = delete;
   template <std::integral QueueIndexWanted, class... Rest>
+  void claim_each(QueueIndexWanted, Rest&&...) = delete;
+  template <std::integral QueueIndexWanted, class... Rest>
   void tag_to_rq(QueueIndexWanted, Rest&&...) = delete;
   template <std::integral QueueIndexWanted, class... Rest>
   void tag_to_owned(QueueIndexWanted, Rest&&...) = delete;
@@ -376,6 +414,9 @@ class [[nodiscard]] TagSet {
 
  private:
   using Target = detail::LookupTarget;
+
+  /// The number of requests whose words claim_each has on their way.
+  static constexpr std::size_t prefetch_distance = 8;
 
   explicit TagSet(detail::TagSetState& state) noexcept : state_{&state} {}
 
@@ -399,6 +440,15 @@ class [[nodiscard]] TagSet {
   /// The comparison of a lookup with the value's generation.
   [[nodiscard]] detail::GenerationMatch<Word> match_of(std::uint64_t value) const noexcept {
     return state_->codec.match(state_->codec.generation(value));
+  }
+
+  /// Begins to load the word that the value names, if there is one. Decides nothing: the lookup
+  /// decodes the value again.
+  void prefetch(QueueIndex arrival_queue, std::uint64_t value) const noexcept {
+    const std::uint64_t tag = state_->codec.tag(value);
+    if (arrival_queue.value >= state_->queue_count || tag >= state_->depth) return;
+    __builtin_prefetch(
+        &detail::word_of(request(arrival_queue, Tag{static_cast<std::uint32_t>(tag)})), 1);
   }
 
   /// Calls `operation` on the target's word. If the operation succeeds, returns the handle that

@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <iostream>
@@ -103,6 +104,28 @@ TEST(RmwCount, PublishClaimAndEndTakeOne) {
               driver.set.claim(QueueIndex{0}, sent.value).value().end_ok();
             }),
             1U);
+}
+
+TEST(RmwCount, ABatchTakesOneForEachIoAndNoneForARefusedValue) {
+  Counting driver;
+  std::vector<std::uint64_t> values;
+  for (std::uint32_t tag = 0; tag != 4; ++tag) {
+    driver.owned(tag).publish([&](const Cookie& cookie) { values.push_back(cookie.value); });
+  }
+  values.push_back(values[0]);
+  values.push_back(~std::uint64_t{0});
+  std::uint32_t refused = 0;
+  EXPECT_EQ(rmws_of([&] {
+              driver.set.claim_each(QueueIndex{0}, values, [&](std::size_t, auto found) {
+                if (found.has_value()) {
+                  std::move(*found).end_ok();
+                } else {
+                  ++refused;
+                }
+              });
+            }),
+            4U);
+  EXPECT_EQ(refused, 2U);
 }
 
 TEST(RmwCount, PublishTagToOwnedAndEndTakeOne) {

@@ -5,6 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <expected>
@@ -382,6 +385,17 @@ TEST_F(Tracking, EachLookupOfARightRemembersItsLine) {
   auto again = driver.set.tag_to_owned_any_generation(QueueIndex{0}, Tag{0});
   EXPECT_EQ(held(), Lines{owned_by_tag});
   std::move(*again).end_ok();
+}
+
+TEST_F(Tracking, AClaimOfABatchRemembersTheLineOfTheBatch) {
+  const std::array values{driver.in_flight(0).value, driver.in_flight(1).value};
+  Line line = 0;
+  const auto visit = [&](std::size_t index, auto found) {
+    EXPECT_EQ(held(static_cast<std::uint32_t>(index)), Lines{line});
+    std::move(*found).end_ok();
+  };
+  line = next_line();
+  driver.set.claim_each(QueueIndex{0}, values, visit);
 }
 
 TEST_F(Tracking, ARefusedCommandIsHeldByItsPublisher) {

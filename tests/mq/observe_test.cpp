@@ -4,7 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <blkown/mq/in_flight_table.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <string>
 #include <utility>
@@ -56,6 +59,34 @@ TEST(Counters, AddUp) {
   for (const blkown::Word count : seen.rejected_lookups) rejected += count;
   EXPECT_EQ(rejected, 3U);
   EXPECT_GE(seen.rejected(LookupReason::idle), 1U);
+}
+
+// Goal: a batch of completions ends what it names and counts each refusal under its reason.
+TEST(Counters, CountTheRefusalsOfABatch) {
+  Bench bench;
+  bench.driver.next = {Mode::publish, Mode::publish};
+  Read a, b;
+  bench.disk->submit(bench.context(), a.bio);
+  bench.disk->submit(bench.context(), b.bio);
+  auto& hw = bench.disk->hw_queue(blkown::QueueIndex{0});
+  const std::uint64_t first = bench.driver.published.front().second;
+  const std::uint64_t second = bench.driver.published.back().second;
+  bench.driver.published.clear();
+  std::vector<std::size_t> refused;
+  hw.claim_each(std::array{first, first, ~std::uint64_t{0}, second},
+                [&](std::size_t index, auto found) {
+                  if (found.has_value()) {
+                    std::move(*found).end_ok();
+                  } else {
+                    refused.push_back(index);
+                  }
+                });
+  EXPECT_EQ(refused, (std::vector<std::size_t>{1, 2}));
+  bench.runtime.run();
+  const mq::Counters seen = bench.disk->counters();
+  EXPECT_EQ(seen.ended(Status::ok), 2U);
+  EXPECT_EQ(seen.rejected(LookupReason::idle), 1U);
+  EXPECT_EQ(seen.rejected(LookupReason::no_such_queue), 1U);
 }
 
 TEST(Counters, ABioCountsAsEndedDuringItsCallback) {

@@ -98,6 +98,15 @@ TEST_F(ReadmeDriver, RefusesADuplicateALateAndAForgedId) {
   EXPECT_EQ(told[1].lba, 2U);
 }
 
+TEST_F(ReadmeDriver, EndsTheCompletionsThatArriveTogether) {
+  for (std::uint32_t tag = 0; tag != 3; ++tag) submit(tag, tag);
+  on_completions(*made_, std::vector{sent[1].id, sent[1].id, sent[2].id, sent[0].id});
+  ASSERT_EQ(told.size(), 3U);
+  EXPECT_EQ(told[0].lba, 1U);
+  EXPECT_EQ(told[1].lba, 2U);
+  EXPECT_EQ(told[2].lba, 0U);
+}
+
 TEST_F(ReadmeDriver, FreesTheTagWhenTheIoHasEnded) {
   submit(7, 1);
   EXPECT_FALSE(made_->allocate_tag(blkown::QueueIndex{0}, blkown::Tag{7}).has_value());

@@ -23,6 +23,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <span>
 #include <utility>
 
 namespace blkown {
@@ -64,6 +65,21 @@ class HwQueue {
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim(
       std::uint64_t value, TrackedPlace where = Place::current()) noexcept {
     return counted(value, pool_.tags().claim(tag_queue_, value, where));
+  }
+  /// Claims a batch of completions that were received on this queue: TagSet::claim_each, with a
+  /// refusal counted under its reason.
+  /// Context: as claim().
+  template <class Visit>
+  void claim_each(std::span<const std::uint64_t> values, Visit&& visit,
+                  TrackedPlace where = Place::current()) {
+    if constexpr (blkown::detail::IsClaimVisit<R, Visit>) {
+      const auto counting = [&](std::size_t index, std::expected<Claim<R>, LookupError> found) {
+        visit(index, counted(values[index], std::move(found)));
+      };
+      pool_.tags().claim_each(tag_queue_, values, counting, where);
+    } else {
+      pool_.tags().claim_each(tag_queue_, values, visit, where);  // says which form a visit has
+    }
   }
   /// Pins the request that `value`, received on this queue, identifies. A refusal is counted.
   /// Errors: those of TagSet::tag_to_rq.

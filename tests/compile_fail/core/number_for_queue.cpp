@@ -7,9 +7,12 @@
 // EXPECT(clang): no viable conversion from 'int' to '(const )?.*QueueIndex'
 #include "snippet.hpp"
 
+void visit(std::size_t index, std::expected<Claim, blkown::LookupError> found);
+
 void snippet(TagSet& set, std::uint64_t wire, blkown::TagCache& cache) {
 #ifdef BLKOWN_WRONG
   set.claim(0, wire);
+  set.claim_each(0, std::span{&wire, 1}, visit);
   set.tag_to_rq(0, wire);
   set.tag_to_owned(0, wire);
   set.claim_any_generation(0, blkown::Tag{5});
@@ -26,6 +29,7 @@ void snippet(TagSet& set, std::uint64_t wire, blkown::TagCache& cache) {
 #else
   const blkown::QueueIndex first{0};
   use(set.claim(first, wire));
+  set.claim_each(first, std::span{&wire, 1}, visit);
   use(set.tag_to_rq(first, wire));
   use(set.tag_to_owned(first, wire));
   use(set.claim_any_generation(first, blkown::Tag{5}));

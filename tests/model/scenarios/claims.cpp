@@ -9,6 +9,11 @@
 
 #include "fixture.hpp"
 
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
 namespace claims {
 
 /// A started I/O as a Claim with a mapping pin. The scenario keeps the pin in `mapping`.
@@ -50,6 +55,30 @@ const Add<Duplicates, &Duplicates::by_claim, &Duplicates::by_claim, &Duplicates:
     duplicate_claims{"claims", "the same completion three times"};
 const Add<Duplicates, &Duplicates::by_pin, &Duplicates::by_pin, &Duplicates::by_claim>
     duplicate_pins{"claims", "the right by two pins and a completion"};
+
+/// Batches of completions with two values in common, in different order. The first batch also has a
+/// value that is refused.
+struct Batches : Device {
+  std::array<std::uint64_t, 2> sent{};
+  Batches() : Device{2} {
+    for (std::uint32_t tag = 0; tag != 2; ++tag) {
+      start(tag).publish([&](const Cookie& issued) { sent[tag] = issued.value; });
+    }
+  }
+  void claims_each(std::span<const std::uint64_t> values) {
+    set().claim_each(QueueIndex{0}, values, [](std::size_t, auto claim) {
+      if (claim) write_and_end(std::move(*claim));
+    });
+  }
+  void upwards() { claims_each(std::array{sent[0], ~std::uint64_t{0}, sent[1]}); }
+  void downwards() { claims_each(std::array{sent[1], sent[0]}); }
+  void finish() {
+    model::check(ends() == 2, "one of the batches ends each I/O");
+    check_all_ended();
+  }
+};
+const Add<Batches, &Batches::upwards, &Batches::downwards> batches{
+    "claims", "two batches of completions with values in common"};
 
 /// A pin that becomes a Claim, against a completion and the drop of another pin.
 struct PinToClaim : Device {
