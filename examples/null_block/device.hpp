@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Device: what a null block disk is made of, without the block layer.
+//
+// The contexts of the disk call perform() at the same time. The parameters change only while the
+// disk is frozen, so the path of an I/O reads them without a lock. Power and bad blocks change at
+// any time, and have locks of their own.
+
+#ifndef NULL_BLOCK_DEVICE_HPP
+#define NULL_BLOCK_DEVICE_HPP
+
+#include <blkown/blkown.hpp>
+#include <blkown/mq/mq.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+
+#include "bad_blocks.hpp"
+#include "bandwidth.hpp"
+#include "config.hpp"
+#include "faults.hpp"
+#include "store.hpp"
+
+namespace null_block {
+
+/// One request, as the device gets it.
+struct Command {
+  blkown::mq::Op op = blkown::mq::Op::read;
+  blkown::mq::IoFlags flags{};
+  std::uint64_t sector = 0;
+  std::uint64_t length_bytes = 0;
+  blkown::mq::RequestSegments segments{};
+};
+
+/// A position in the memory of a request. A block's memory may be in several pieces.
+class MemoryCursor {
+ public:
+  explicit MemoryCursor(const blkown::mq::RequestSegments& segments) noexcept
+      : next_{segments.begin()} {}
+
+  /// Copies to the memory. A null `from` means zeroes.
+  void fill(const std::byte* from, std::size_t length_bytes) {
+    for_each_piece(length_bytes, [&](std::byte* data, std::size_t done, std::size_t length) {
+      if (from == nullptr) {
+        std::memset(data, 0, length);
+      } else {
+        std::memcpy(data, from + done, length);
+      }
+    });
+  }
+  /// Copies from the memory.
+  void drain(std::byte* to, std::size_t length_bytes) {
+    for_each_piece(length_bytes, [&](const std::byte* data, std::size_t done, std::size_t length) {
+      std::memcpy(to + done, data, length);
+    });
+  }
+
+ private:
+  /// Precondition: the memory has that many bytes from the position on.
+  template <class Visit>
+  void for_each_piece(std::size_t length_bytes, Visit visit) {
+    for (std::size_t done = 0; done != length_bytes;) {
+      if (piece_.empty()) {
+        piece_ = *next_;
+        ++next_;
+      }
+      const blkown::Segment part = piece_.part(0, length_bytes - done);
+      visit(part.data, done, part.length_bytes);
+      done += part.length_bytes;
+      piece_ = piece_.part(part.length_bytes, piece_.length_bytes);
+    }
+  }
+
+  blkown::mq::RequestSegments::Iterator next_;
+  blkown::Segment piece_{};
+};
+
+class Device {
+ public:
+  /// Precondition: `config` was checked.
+  explicit Device(const Config& its_config) { configure(its_config, 0); }
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  /// Executes a command.
+  [[nodiscard]] blkown::Status perform(const Command& command) {
+    if (!store.has_value() && !bad_blocks_apply(command.op)) return blkown::Status::ok;
+    std::uint64_t length_bytes = command.length_bytes;
+    const blkown::Status bad = check_blocks(command, length_bytes);
+    const blkown::Status done =
+        store.has_value() ? transfer(command, length_bytes) : blkown::Status::ok;
+    return bad == blkown::Status::ok ? done : bad;
+  }
+
+  /// Whether a fault or the bandwidth may hold a request back.
+  [[nodiscard]] bool is_disturbed() const noexcept { return is_disturbed_; }
+
+  /// Takes new values of the parameters. Faults and the bandwidth begin again.
+  /// Precondition: no other function runs.
+  void configure(const Config& changed, std::uint64_t now_ns) {
+    config = changed;
+    if (config.memory_backed != 0 && !store.has_value()) store.emplace(config);
+    if (store.has_value()) store->set_memory_limit(config.memory_limit);
+    bandwidth.set_rate(config.mbps, now_ns);
+    const std::uint64_t seed = config.fault_seed;
+    timeouts.plan({config.timeout_probability, config.timeout_interval, config.timeout_times},
+                  seed);
+    requeues.plan({config.requeue_probability, config.requeue_interval, config.requeue_times},
+                  seed + 1);
+    init_hctx.plan(
+        {config.init_hctx_probability, config.init_hctx_interval, config.init_hctx_times},
+        seed + 2);
+    is_disturbed_ = bandwidth.is_limited() || config.timeout_probability != 0 ||
+                    config.requeue_probability != 0;
+  }
+
+  Config config;
+  std::optional<Store> store;  ///< With memory_backed.
+  BadBlocks bad_blocks;
+  Bandwidth bandwidth;
+  FaultPoint timeouts;   ///< A request is lost, and times out.
+  FaultPoint requeues;   ///< A request is requeued, or refused as busy.
+  FaultPoint init_hctx;  ///< A queue cannot be put into use.
+
+ private:
+  [[nodiscard]] static bool bad_blocks_apply(blkown::mq::Op op) noexcept {
+    return blkown::mq::has_range(op);
+  }
+
+  /// Looks for bad blocks. With badblocks_partial_io, `length_bytes` becomes what lies before them,
+  /// in whole blocks, else 0.
+  [[nodiscard]] blkown::Status check_blocks(const Command& command, std::uint64_t& length_bytes) {
+    using blkown::mq::sector_bytes;
+    if (!bad_blocks_apply(command.op)) return blkown::Status::ok;
+    const SectorRange range{command.sector, command.sector + command.length_bytes / sector_bytes};
+    const auto bad = bad_blocks.find(range);
+    if (!bad) return blkown::Status::ok;
+    if (config.badblocks_once != 0) bad_blocks.clear(*bad);
+    const std::uint64_t good_bytes = (bad->begin - range.begin) * sector_bytes;
+    length_bytes =
+        config.badblocks_partial_io != 0 ? good_bytes - good_bytes % config.blocksize : 0;
+    return blkown::Status::io_error;
+  }
+
+  [[nodiscard]] blkown::Status transfer(const Command& command, std::uint64_t length_bytes) {
+    std::uint64_t offset = command.sector * blkown::mq::sector_bytes;
+    switch (command.op) {
+      case blkown::mq::Op::flush: return store->flush();
+      case blkown::mq::Op::discard:
+      case blkown::mq::Op::write_zeroes: return store->zero(offset, length_bytes);
+      case blkown::mq::Op::read:
+      case blkown::mq::Op::write: break;
+      default: return blkown::Status::not_supported;
+    }
+    return copy(command, offset, length_bytes);
+  }
+
+  [[nodiscard]] blkown::Status copy(const Command& command, std::uint64_t offset,
+                                    std::uint64_t length_bytes) {
+    MemoryCursor memory{command.segments};
+    if (command.op == blkown::mq::Op::read) {
+      return store->read(offset, length_bytes, [&](const std::byte* from, std::size_t length) {
+        memory.fill(from, length);
+      });
+    }
+    return store->write(offset, length_bytes, command.flags.fua,
+                        [&](std::byte* to, std::size_t length) { memory.drain(to, length); });
+  }
+
+  bool is_disturbed_ = false;
+};
+
+}  // namespace null_block
+
+#endif

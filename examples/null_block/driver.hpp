@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Driver: the hooks that the block layer calls.
+//
+//   queue_rq     executes the request, and ends it as the parameter `completion` says:
+//     none       at once
+//     softirq    its claim goes to the context that submitted it, which calls the hook `complete`
+//     timer      a timer in the request's data owns it, and ends it when it fires
+//   poll queue   the request waits in a list until the hook `poll` ends all that are there
+//
+// The driver keeps the result in the request's data until then. A request that a fault loses is
+// published and forgotten: the hook `timeout` ends it. A request that exceeds the bandwidth is
+// refused as busy, and the queues are stopped until an alarm starts them. Timer and alarm are armed
+// on the context that the hook runs on.
+
+#ifndef NULL_BLOCK_DRIVER_HPP
+#define NULL_BLOCK_DRIVER_HPP
+
+#include <blkown/blkown.hpp>
+#include <blkown/mq/mq.hpp>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "config.hpp"
+#include "device.hpp"
+
+namespace null_block {
+
+namespace mq = blkown::mq;
+
+struct Driver {
+  using Hw = mq::HwQueue<Driver>;
+  using Rq = mq::Request<Driver>;
+  using Owned = blkown::Owned<Rq>;
+  using Claim = blkown::Claim<Rq>;
+  using Dispatch = mq::Dispatch<Driver>;
+
+  /// In each request.
+  struct RequestData {
+    blkown::Status status = blkown::Status::ok;  ///< The result, until the request ends.
+    mq::Timer<Owned> timer{&Driver::timer_fired, nullptr};
+  };
+  /// In each hardware queue.
+  struct HwData {
+    std::mutex mutex;
+    std::vector<Owned> polled;  ///< Of a poll queue: executed, and not ended yet.
+  };
+  /// Starts the queues when the bandwidth allows more.
+  struct Restart {
+    explicit Restart(mq::Disk<Driver>& its_disk) : disk{its_disk} {}
+    mq::Disk<Driver>& disk;
+    std::mutex mutex;
+    bool is_armed = false;  // until the alarm's function runs
+    mq::Alarm alarm{&Driver::restart, this};
+  };
+  /// In each disk.
+  struct QueueData {
+    std::unique_ptr<Device> device;
+    std::unique_ptr<Restart> restart{};  // made with the first queue
+  };
+
+  Dispatch queue_rq(Hw& hw, QueueData& data, blkown::Idle<Rq> idle, bool) {
+    Device& device = *data.device;
+    if (device.is_disturbed()) {
+      if (const std::uint64_t wait_ns = throttle(device, idle.data()); wait_ns != 0) {
+        stop_queues(*data.restart, wait_ns);
+        return Dispatch::rejected(std::move(idle), blkown::Status::device_resource);
+      }
+      if (device.requeues.fires()) return requeue(device, std::move(idle));
+      if (device.timeouts.fires()) {
+        std::move(idle).start().publish([](blkown::Cookie) {});
+        return Dispatch::accepted();
+      }
+    }
+    finish(hw, device, std::move(idle).start());
+    return Dispatch::accepted();
+  }
+
+  /// The requests of a batch are started together. One that a fault or the bandwidth may hold back
+  /// goes to queue_rq.
+  void queue_rqs(Hw& hw, QueueData& data, mq::IdleList<Rq>& batch) {
+    Device& device = *data.device;
+    if (device.is_disturbed()) return;
+    while (auto idle = batch.pop_front()) finish(hw, device, std::move(*idle).start());
+  }
+
+  /// Of softirq.
+  void complete(Hw&, Claim claim) {
+    const blkown::Status status = claim.data().driver_data.status;
+    std::move(claim).end(status);
+  }
+
+  /// A request was lost.
+  mq::TimeoutAction timeout(Hw&, const blkown::ARef<Rq>& pin, const blkown::Cookie& cookie) {
+    if (auto claim = blkown::claim(pin, cookie)) std::move(*claim).end(blkown::Status::timed_out);
+    return mq::TimeoutAction::handled;
+  }
+
+  /// Ends a batch.
+  unsigned poll(Hw& hw) {
+    std::vector<Owned> done;
+    {
+      const std::lock_guard lock{hw.data.mutex};
+      done.swap(hw.data.polled);
+    }
+    for (Owned& request : done) {
+      const blkown::Status status = request.data().driver_data.status;
+      std::move(request).end(status);
+    }
+    return static_cast<unsigned>(done.size());
+  }
+
+  blkown::Status init_hctx(Hw& hw, QueueData& data) {
+    if (data.restart == nullptr) data.restart = std::make_unique<Restart>(hw.disk());
+    return data.device->init_hctx.fires() ? blkown::Status::resource : blkown::Status::ok;
+  }
+
+ private:
+  static void timer_fired(void*, Owned&& request) {
+    const blkown::Status status = request.data().driver_data.status;
+    std::move(request).end(status);
+  }
+
+  [[nodiscard]] static Command command_of(const mq::Payload<Driver>& payload) {
+    return {.op = payload.op(),
+            .flags = payload.flags(),
+            .sector = payload.sector(),
+            .length_bytes = payload.length_bytes(),
+            .segments = payload.segments()};
+  }
+
+  /// Executes a request, and ends it now or later.
+  static void finish(Hw& hw, Device& device, Owned request) {
+    mq::Payload<Driver>& payload = request.data();
+    const blkown::Status status = device.perform(command_of(payload));
+    if (hw.type() == mq::QueueType::poll) {
+      payload.driver_data.status = status;
+      const std::lock_guard lock{hw.data.mutex};
+      hw.data.polled.push_back(std::move(request));
+      return;
+    }
+    switch (static_cast<Completion>(device.config.completion)) {
+      case Completion::none: break;
+      case Completion::softirq:
+        payload.driver_data.status = status;
+        hw.complete(std::move(request).into_claim());
+        return;
+      case Completion::timer:
+        payload.driver_data.status = status;
+        payload.driver_data.timer.arm(*mq::Context::current(), device.config.completion_nsec,
+                                      std::move(request));
+        return;
+    }
+    std::move(request).end(status);
+  }
+
+  /// The time for which the bandwidth holds the request back, or 0.
+  [[nodiscard]] static std::uint64_t throttle(Device& device, const mq::Payload<Driver>& payload) {
+    if (!device.bandwidth.is_limited() || !mq::has_data(payload.op())) return 0;
+    return device.bandwidth.take(payload.length_bytes(), mq::Context::current()->now_ns());
+  }
+
+  template <class Visit>
+  static void for_each_queue(mq::Disk<Driver>& disk, Visit visit) {
+    for (std::uint32_t i = 0; i != disk.hw_queue_count(); ++i) {
+      visit(disk.hw_queue(blkown::QueueIndex{i}));
+    }
+  }
+  /// Stops all queues, and arms the alarm behind that: a start that is on its way comes later.
+  static void stop_queues(Restart& restart, std::uint64_t wait_ns) {
+    for_each_queue(restart.disk, [](Hw& hw) { hw.stop(); });
+    const std::lock_guard lock{restart.mutex};
+    if (std::exchange(restart.is_armed, true)) return;
+    restart.alarm.arm(*mq::Context::current(), wait_ns);
+  }
+  static void restart(void* argument, mq::Alarm&) {
+    auto& self = *static_cast<Restart*>(argument);
+    {
+      const std::lock_guard lock{self.mutex};
+      self.is_armed = false;
+    }
+    for_each_queue(self.disk, [](Hw& hw) { hw.start(); });
+  }
+
+  /// Half of the faults are the driver's own requeue, the others a refusal.
+  [[nodiscard]] static Dispatch requeue(Device& device, blkown::Idle<Rq> idle) {
+    if (device.requeues.faults() % 2 == 0) {
+      return Dispatch::rejected(std::move(idle), blkown::Status::resource);
+    }
+    std::move(idle).requeue();
+    return Dispatch::accepted();
+  }
+};
+
+}  // namespace null_block
+
+#endif

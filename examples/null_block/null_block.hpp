@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// NullDisk: a null block disk, made of a configuration on a runtime.
+
+#ifndef NULL_BLOCK_NULL_BLOCK_HPP
+#define NULL_BLOCK_NULL_BLOCK_HPP
+
+#include <algorithm>
+#include <blkown/blkown.hpp>
+#include <blkown/mq/mq.hpp>
+#include <cstdint>
+#include <cstdio>
+#include <expected>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "config.hpp"
+#include "device.hpp"
+#include "driver.hpp"
+
+namespace null_block {
+
+using Disk = mq::Disk<Driver>;
+using TagPool = mq::TagPool<Driver>;
+
+/// The number of nodes of this machine. 1, if it does not say.
+[[nodiscard]] inline std::uint32_t node_count() {
+  std::FILE* const file = std::fopen("/sys/devices/system/node/online", "r");
+  if (file == nullptr) return 1;
+  unsigned first = 0;
+  unsigned last = 0;
+  const int found = std::fscanf(file, "%u-%u", &first, &last);
+  std::fclose(file);
+  return found == 2 && last > first ? last - first + 1 : 1;
+}
+
+/// The limits of the block layer.
+[[nodiscard]] inline mq::QueueLimits limits_of(const Config& config) {
+  const auto sectors = [](std::uint64_t bytes) { return bytes / mq::sector_bytes; };
+  constexpr std::uint64_t most_sectors = 2048 * 1024;  // 1 GiB
+  mq::QueueLimits limits;
+  limits.max_sectors = static_cast<std::uint32_t>(config.max_sectors);
+  limits.virt_boundary_mask = config.virt_boundary != 0 ? 4095 : 0;
+  limits.chunk_sectors = config.chunk_sectors;
+  if (config.discard != 0) {
+    limits.max_discard_sectors = most_sectors;
+    limits.discard_granularity_sectors = sectors(config.discard_granularity);
+    limits.discard_alignment_sectors = sectors(config.discard_alignment);
+  }
+  if (config.write_zeroes != 0) {
+    limits.max_write_zeroes_sectors = most_sectors;
+    limits.write_zeroes_granularity_sectors = sectors(config.write_zeroes_granularity);
+    limits.write_zeroes_alignment_sectors = sectors(config.write_zeroes_alignment);
+  }
+  return limits;
+}
+
+/// The configuration of the block layer.
+[[nodiscard]] inline mq::DiskConfig disk_config_of(const Config& config) {
+  const std::uint64_t queues = config.use_per_node_hctx != 0 ? node_count() : config.submit_queues;
+  mq::DiskConfig made;
+  made.name = "null_block";
+  made.capacity_sectors = config.size / mq::sector_bytes;
+  made.logical_block_bytes = static_cast<std::uint32_t>(config.blocksize);
+  made.limits = limits_of(config);
+  made.read_only = config.read_only != 0;
+  made.write_cache = config.cache_size != 0;
+  made.fua = config.cache_size != 0 && config.fua != 0;
+  made.normal_queues = static_cast<std::uint32_t>(queues);
+  made.max_normal_queues = static_cast<std::uint32_t>(std::max(queues, config.max_submit_queues));
+  made.poll_queues = static_cast<std::uint32_t>(config.poll_queues);
+  made.depth = static_cast<std::uint32_t>(config.hw_queue_depth);
+  made.shared_tags = config.shared_tag_bitmap != 0;
+  made.timeout_ms = static_cast<std::uint32_t>(config.timeout_ms);
+  made.blocking = config.blocking != 0;
+  return made;
+}
+
+/// The name of the parameter behind a field of mq::DiskConfig or mq::QueueLimits.
+[[nodiscard]] inline const char* key_of_field(std::string_view field) {
+  struct Names {
+    const char* field;
+    const char* key;
+  };
+  for (const Names& each : {Names{"capacity_sectors", "size"},
+                            {"logical_block_bytes", "blocksize"},
+                            {"virt_boundary_mask", "virt_boundary"},
+                            {"max_segment_bytes", "virt_boundary"},
+                            {"discard_granularity_sectors", "discard_granularity"},
+                            {"discard_alignment_sectors", "discard_alignment"},
+                            {"max_discard_sectors", "discard_granularity"},
+                            {"write_zeroes_granularity_sectors", "write_zeroes_granularity"},
+                            {"write_zeroes_alignment_sectors", "write_zeroes_alignment"},
+                            {"max_write_zeroes_sectors", "write_zeroes_granularity"},
+                            {"max_sectors", "max_sectors"},
+                            {"chunk_sectors", "chunk_sectors"},
+                            {"normal_queues", "submit_queues"},
+                            {"queues", "submit_queues"},
+                            {"init_hctx", "init_hctx_probability"},
+                            {"depth", "hw_queue_depth"}}) {
+    if (field == each.field) return each.key;
+  }
+  return nullptr;
+}
+
+/// The error of the block layer, with the parameter that caused it.
+[[nodiscard]] inline ConfigError config_error(const Config& config, const mq::DiskError& error) {
+  const char* const key = key_of_field(error.field);
+  std::string text = key == nullptr
+                         ? error.field
+                         : std::string{key} + "=" + value_text(config, *find_parameter(key));
+  text += ": ";
+  if (error.reason == mq::DiskReason::init_failed) return {text + "the queue was refused"};
+  text += to_string(error.reason);
+  if (key != nullptr && error.limit != 0) {
+    text += std::string{"; "} + error.field + " is " + std::to_string(error.given) +
+            ", the limit is " + std::to_string(error.limit);
+  }
+  return {text};
+}
+
+/// A null block disk. The functions wait for the disk's contexts, unless they say otherwise.
+/// Context: none of the runtime's.
+template <mq::Runtime Rt>
+class NullDisk {
+ public:
+  /// Makes a disk. With shared_tags it draws from `pool`.
+  /// Precondition: the runtime and the pool outlive the disk.
+  /// Errors: the parameter that is wrong.
+  [[nodiscard]] static std::expected<std::unique_ptr<NullDisk>, ConfigError> create(
+      const Config& config, Rt& runtime, TagPool* pool = nullptr) {
+    if (const auto checked = check_config(config); !checked) {
+      return std::unexpected(checked.error());
+    }
+    if ((config.shared_tags != 0) != (pool != nullptr)) {
+      return refuse("shared_tags", std::to_string(config.shared_tags),
+                    pool == nullptr ? "there is no set of tags to share" : "give 1");
+    }
+    std::unique_ptr<NullDisk> made{new NullDisk{runtime}};
+    auto device = std::make_unique<Device>(config);
+    device->configure(config, runtime.now_ns());
+    auto disk = Disk::create(disk_config_of(config), made->driver_, runtime,
+                             Driver::QueueData{std::move(device)}, pool);
+    if (!disk) return std::unexpected(config_error(config, disk.error()));
+    made->disk_ = *std::move(disk);
+    return made;
+  }
+  NullDisk(const NullDisk&) = delete;
+  NullDisk& operator=(const NullDisk&) = delete;
+  ~NullDisk() {
+    if (disk_ == nullptr) return;
+    static_cast<void>(mq::remove(runtime_, *disk_));
+    disk_->queue_data().restart->alarm.cancel();
+    wait_for_contexts();
+  }
+
+  [[nodiscard]] Disk& disk() noexcept { return *disk_; }
+  [[nodiscard]] Device& device() noexcept { return *disk_->queue_data().device; }
+  /// The present values of the parameters.
+  /// Context: the caller of set(), and no other thread.
+  [[nodiscard]] const Config& config() noexcept { return device().config; }
+
+  /// Changes a parameter while the disk is up, with I/O in flight.
+  /// Errors: the key is unknown, the value is not allowed, or the parameter cannot change now.
+  [[nodiscard]] std::expected<void, ConfigError> set(std::string_view key, std::string_view value) {
+    if (key == "badblocks") return change_bad_blocks(device().bad_blocks, value);
+    Config changed = config();
+    if (const auto set = set_parameter(changed, key, value); !set) return set;
+    if (find_parameter(key)->change == Change::never) {
+      return refuse(key, value, "the disk is up; give it when the disk is made");
+    }
+    if (const auto checked = check_config(changed); !checked) return checked;
+    return apply(changed);
+  }
+
+  /// A power cut: the cache's content is lost, but for what `seed` chooses, and all I/O fails until
+  /// power_on(). Does not wait.
+  /// Context: any.
+  void power_off(std::uint64_t seed = 0) {
+    if (device().store.has_value()) device().store->power_off(seed);
+  }
+  /// Ends a power cut. Does not wait.
+  /// Context: any.
+  void power_on() {
+    if (device().store.has_value()) device().store->power_on();
+  }
+
+ private:
+  explicit NullDisk(Rt& runtime) : runtime_{runtime} {}
+
+  [[nodiscard]] std::expected<void, ConfigError> apply(const Config& changed) {
+    const mq::QueueLimits limits = limits_of(changed);
+    if (limits != limits_of(config())) {
+      mq::Event happened;
+      mq::Control control{{&set_event, &happened}};
+      disk_->set_limits(control, limits);
+      static_cast<void>(runtime_.wait_for(happened));
+      if (control.error()) return std::unexpected(config_error(changed, *control.error()));
+    }
+    if (changed.submit_queues != config().submit_queues) {
+      const auto status = run([&](mq::Control& control) {
+        disk_->set_queue_count(control, static_cast<std::uint32_t>(changed.submit_queues));
+      });
+      if (status != blkown::Status::ok) {
+        return refuse("submit_queues", std::to_string(changed.submit_queues),
+                      std::string{"a queue was refused: "} + to_string(status));
+      }
+    }
+    disk_->set_read_only(changed.read_only != 0);
+    static_cast<void>(run([&](mq::Control& control) { disk_->freeze(control); }));
+    device().configure(changed, runtime_.now_ns());
+    static_cast<void>(run([&](mq::Control& control) { disk_->thaw(control); }));
+    return {};
+  }
+  template <class Start>
+  [[nodiscard]] blkown::Status run(Start start) {
+    return mq::run_and_wait(runtime_, *disk_, start);
+  }
+  static void set_event(void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); }
+
+  /// Waits until each context has run what was posted to it, and the function of the alarm.
+  void wait_for_contexts() {
+    for (std::uint32_t i = 0; i != runtime_.context_count(); ++i) {
+      mq::Event happened;
+      mq::Work work{[](void* event, mq::Work&) { static_cast<mq::Event*>(event)->set(); },
+                    &happened};
+      runtime_.context(i).post(work);
+      static_cast<void>(runtime_.wait_for(happened));
+    }
+  }
+
+  Rt& runtime_;
+  Driver driver_;
+  std::unique_ptr<Disk> disk_;
+};
+
+}  // namespace null_block
+
+#endif
