@@ -19,6 +19,7 @@
 #include <blkown/owned.hpp>
 #include <blkown/place.hpp>
 #include <blkown/tag.hpp>
+#include <blkown/tag_set.hpp>
 #include <blkown/tracking.hpp>
 #include <cstddef>
 #include <cstdint>
