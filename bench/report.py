@@ -107,6 +107,11 @@ def rows(threads):
                              lambda r, n=n: ratio(r.shared_ns("distinct/mutex_map_shared_ptr", n),
                                                   r.shared_ns("distinct/library", n)),
                              at_least=True))
+    table.append(Row("cold batch: time saved by claim_each / by prefetching by hand", 0.8,
+                     lambda r: r.median("batch/cold", "gain"), at_least=True))
+    for way in ("claim", "claim_each", "bare", "prefetched"):
+        table.append(Row(f"cold batch: {way}, nanoseconds", None,
+                         lambda r, way=way: r.median("batch/cold", f"{way}_ns")))
     table.append(Row("io_uring NOP, batch 32: library / raw", 1.10,
                      lambda r: ratio(r.time_ns("uring_nop/library/32"),
                                      r.time_ns("uring_nop/raw/32"))))

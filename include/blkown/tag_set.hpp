@@ -416,7 +416,7 @@ class [[nodiscard]] TagSet {
   using Target = detail::LookupTarget;
 
   /// The number of requests whose words claim_each has on their way.
-  static constexpr std::size_t prefetch_distance = 8;
+  static constexpr std::size_t prefetch_distance = 16;
 
   explicit TagSet(detail::TagSetState& state) noexcept : state_{&state} {}
 
