@@ -68,9 +68,11 @@ struct Config {
   std::uint64_t discard = 0;
   std::uint64_t discard_granularity = 0;  ///< In bytes, as the next two. 0: the block.
   std::uint64_t discard_alignment = 0;
+  std::uint64_t max_discard = std::uint64_t{1} << 30;  ///< In bytes, of one request.
   std::uint64_t write_zeroes = 0;
   std::uint64_t write_zeroes_granularity = 0;
   std::uint64_t write_zeroes_alignment = 0;
+  std::uint64_t max_write_zeroes = std::uint64_t{1} << 30;
   std::uint64_t max_sectors = 2560;
   std::uint64_t virt_boundary = 0;  ///< Pieces of memory meet at pages only.
   std::uint64_t chunk_sectors = 0;
@@ -166,10 +168,13 @@ inline constexpr Parameter parameters[] = {
     {"discard_granularity", "", "", &Config::discard_granularity, Form::size, 0, 1 << 30,
      Change::live},
     {"discard_alignment", "", "", &Config::discard_alignment, Form::size, 0, 1 << 30, Change::live},
+    {"max_discard", "", "", &Config::max_discard, Form::size, 512, detail::max_size, Change::live},
     {"write_zeroes", "", "", &Config::write_zeroes, Form::flag, 0, 1, Change::live},
     {"write_zeroes_granularity", "", "", &Config::write_zeroes_granularity, Form::size, 0, 1 << 30,
      Change::live},
     {"write_zeroes_alignment", "", "", &Config::write_zeroes_alignment, Form::size, 0, 1 << 30,
+     Change::live},
+    {"max_write_zeroes", "", "", &Config::max_write_zeroes, Form::size, 512, detail::max_size,
      Change::live},
     {"max_sectors", "max_sectors", "max_sectors", &Config::max_sectors, Form::number, 1, 65536,
      Change::live},
@@ -285,8 +290,9 @@ namespace detail {
   };
   const std::string block = "give a multiple of blocksize=" + std::to_string(config.blocksize);
   if (config.size % config.blocksize != 0) return refuse_size("size", config.size, block);
-  for (const char* const key : {"discard_granularity", "discard_alignment",
-                                "write_zeroes_granularity", "write_zeroes_alignment"}) {
+  for (const char* const key :
+       {"discard_granularity", "discard_alignment", "max_discard", "write_zeroes_granularity",
+        "write_zeroes_alignment", "max_write_zeroes"}) {
     const std::uint64_t value = config.*(find_parameter(key)->value);
     if (value % config.blocksize != 0) return refuse_size(key, value, block);
   }

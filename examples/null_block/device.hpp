@@ -9,6 +9,7 @@
 #ifndef NULL_BLOCK_DEVICE_HPP
 #define NULL_BLOCK_DEVICE_HPP
 
+#include <algorithm>
 #include <blkown/blkown.hpp>
 #include <blkown/mq/mq.hpp>
 #include <cstddef>
@@ -147,13 +148,22 @@ class Device {
     std::uint64_t offset = command.sector * blkown::mq::sector_bytes;
     switch (command.op) {
       case blkown::mq::Op::flush: return store->flush();
-      case blkown::mq::Op::discard:
+      case blkown::mq::Op::discard: return discard(offset, length_bytes);
       case blkown::mq::Op::write_zeroes: return store->zero(offset, length_bytes);
       case blkown::mq::Op::read:
       case blkown::mq::Op::write: break;
       default: return blkown::Status::not_supported;
     }
     return copy(command, offset, length_bytes);
+  }
+
+  /// A discard is advice: what covers a unit in part is ignored.
+  [[nodiscard]] blkown::Status discard(std::uint64_t offset, std::uint64_t length_bytes) {
+    const std::uint64_t unit = std::max(config.discard_granularity, config.blocksize);
+    const std::uint64_t shift = (unit - config.discard_alignment % unit) % unit;
+    const std::uint64_t begin = (offset + shift + unit - 1) / unit * unit;
+    const std::uint64_t end = (offset + length_bytes + shift) / unit * unit;
+    return begin < end ? store->zero(begin - shift, end - begin) : blkown::Status::ok;
   }
 
   [[nodiscard]] blkown::Status copy(const Command& command, std::uint64_t offset,

@@ -16,6 +16,8 @@
 #ifndef NULL_BLOCK_DRIVER_HPP
 #define NULL_BLOCK_DRIVER_HPP
 
+#include <algorithm>
+#include <atomic>
 #include <blkown/blkown.hpp>
 #include <blkown/mq/mq.hpp>
 #include <cstdint>
@@ -32,6 +34,8 @@ namespace null_block {
 namespace mq = blkown::mq;
 
 struct Driver {
+  explicit Driver(std::uint32_t its_context_count) : context_count{its_context_count} {}
+
   using Hw = mq::HwQueue<Driver>;
   using Rq = mq::Request<Driver>;
   using Owned = blkown::Owned<Rq>;
@@ -46,7 +50,8 @@ struct Driver {
   /// In each hardware queue.
   struct HwData {
     std::mutex mutex;
-    std::vector<Owned> polled;  ///< Of a poll queue: executed, and not ended yet.
+    std::vector<Owned> polled;              ///< Of a poll queue: executed, and not ended yet.
+    std::atomic<std::uint64_t> batches{0};  ///< That queue_rqs has taken.
   };
   /// Starts the queues when the bandwidth allows more.
   struct Restart {
@@ -84,6 +89,8 @@ struct Driver {
   void queue_rqs(Hw& hw, QueueData& data, mq::IdleList<Rq>& batch) {
     Device& device = *data.device;
     if (device.is_disturbed()) return;
+    // n -> n + 1. Relaxed: a number for a report.
+    hw.data.batches.fetch_add(1, std::memory_order_relaxed);
     while (auto idle = batch.pop_front()) finish(hw, device, std::move(*idle).start());
   }
 
@@ -113,10 +120,18 @@ struct Driver {
     return static_cast<unsigned>(done.size());
   }
 
+  /// Neighbouring contexts share a queue, as the kernel's processors of one group do.
+  [[nodiscard]] unsigned map_queues(mq::QueueType, unsigned context_index,
+                                    unsigned queue_count) const {
+    return context_index * queue_count / std::max(context_count, queue_count);
+  }
+
   blkown::Status init_hctx(Hw& hw, QueueData& data) {
     if (data.restart == nullptr) data.restart = std::make_unique<Restart>(hw.disk());
     return data.device->init_hctx.fires() ? blkown::Status::resource : blkown::Status::ok;
   }
+
+  std::uint32_t context_count;
 
  private:
   static void timer_fired(void*, Owned&& request) {

@@ -39,18 +39,17 @@ using TagPool = mq::TagPool<Driver>;
 /// The limits of the block layer.
 [[nodiscard]] inline mq::QueueLimits limits_of(const Config& config) {
   const auto sectors = [](std::uint64_t bytes) { return bytes / mq::sector_bytes; };
-  constexpr std::uint64_t most_sectors = 2048 * 1024;  // 1 GiB
   mq::QueueLimits limits;
   limits.max_sectors = static_cast<std::uint32_t>(config.max_sectors);
   limits.virt_boundary_mask = config.virt_boundary != 0 ? 4095 : 0;
   limits.chunk_sectors = config.chunk_sectors;
   if (config.discard != 0) {
-    limits.max_discard_sectors = most_sectors;
+    limits.max_discard_sectors = sectors(config.max_discard);
     limits.discard_granularity_sectors = sectors(config.discard_granularity);
     limits.discard_alignment_sectors = sectors(config.discard_alignment);
   }
   if (config.write_zeroes != 0) {
-    limits.max_write_zeroes_sectors = most_sectors;
+    limits.max_write_zeroes_sectors = sectors(config.max_write_zeroes);
     limits.write_zeroes_granularity_sectors = sectors(config.write_zeroes_granularity);
     limits.write_zeroes_alignment_sectors = sectors(config.write_zeroes_alignment);
   }
@@ -90,10 +89,10 @@ using TagPool = mq::TagPool<Driver>;
                             {"max_segment_bytes", "virt_boundary"},
                             {"discard_granularity_sectors", "discard_granularity"},
                             {"discard_alignment_sectors", "discard_alignment"},
-                            {"max_discard_sectors", "discard_granularity"},
+                            {"max_discard_sectors", "max_discard"},
                             {"write_zeroes_granularity_sectors", "write_zeroes_granularity"},
                             {"write_zeroes_alignment_sectors", "write_zeroes_alignment"},
-                            {"max_write_zeroes_sectors", "write_zeroes_granularity"},
+                            {"max_write_zeroes_sectors", "max_write_zeroes"},
                             {"max_sectors", "max_sectors"},
                             {"chunk_sectors", "chunk_sectors"},
                             {"normal_queues", "submit_queues"},
@@ -114,7 +113,7 @@ using TagPool = mq::TagPool<Driver>;
   text += ": ";
   if (error.reason == mq::DiskReason::init_failed) return {text + "the queue was refused"};
   text += to_string(error.reason);
-  if (key != nullptr && error.limit != 0) {
+  if (key != nullptr) {
     text += std::string{"; "} + error.field + " is " + std::to_string(error.given) +
             ", the limit is " + std::to_string(error.limit);
   }
@@ -137,6 +136,9 @@ class NullDisk {
     if ((config.shared_tags != 0) != (pool != nullptr)) {
       return refuse("shared_tags", std::to_string(config.shared_tags),
                     pool == nullptr ? "there is no set of tags to share" : "give 1");
+    }
+    if (const auto bound = check_home_node(config.home_node); !bound) {
+      return std::unexpected(bound.error());
     }
     std::unique_ptr<NullDisk> made{new NullDisk{runtime}};
     auto device = std::make_unique<Device>(config);
@@ -188,7 +190,7 @@ class NullDisk {
   }
 
  private:
-  explicit NullDisk(Rt& runtime) : runtime_{runtime} {}
+  explicit NullDisk(Rt& runtime) : runtime_{runtime}, driver_{runtime.context_count()} {}
 
   [[nodiscard]] std::expected<void, ConfigError> apply(const Config& changed) {
     const mq::QueueLimits limits = limits_of(changed);

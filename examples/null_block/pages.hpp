@@ -14,7 +14,10 @@
 #include <climits>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <expected>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -35,6 +38,22 @@ namespace null_block {
       syscall(SYS_mbind, memory, static_cast<unsigned long>(length_bytes), bind, mask.data(),
               static_cast<unsigned long>(mask.size() * word_bits) + 1, 0UL);
   return result == 0 ? 0 : errno;
+}
+
+/// Checks that memory can come from the node.
+/// Errors: the machine has no such node. One that has no nodes at all, or does not let the caller
+/// choose, has node 0.
+[[nodiscard]] inline std::expected<void, ConfigError> check_home_node(std::uint64_t node) {
+  constexpr std::size_t probe_bytes = 4096;
+  if (node == no_node) return {};
+  void* const probe = mmap(nullptr, probe_bytes, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const int error = probe == MAP_FAILED ? errno : bind_to_node(probe, probe_bytes, node);
+  if (probe != MAP_FAILED) munmap(probe, probe_bytes);
+  const bool is_only_node = node == 0 && (error == ENOSYS || error == EPERM);
+  if (error == 0 || is_only_node) return {};
+  return refuse("home_node", std::to_string(node),
+                std::string{"the machine has no such node: "} + std::strerror(error));
 }
 
 /// Pages of one size. A page that is given back is the next one to be taken.

@@ -3,7 +3,10 @@
 // Tests of examples/null_block: each parameter by a test that fails without it.
 
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>
 #include <cstddef>
@@ -150,6 +153,496 @@ TEST(NullBlock, ABlockMayBeInSeveralPiecesOfMemory) {
       {memory.data(), 100}, {memory.data() + 100, 550}, {memory.data() + 650, 374}};
   EXPECT_EQ(world.write(4, pieces), Status::ok);
   EXPECT_EQ(world.bytes(4, 2), memory);
+}
+
+TEST(NullBlock, TheMemoryLimitIsKeptAndCanChange) {
+  World world{"memory_backed=1,memory_limit=8k"};
+  EXPECT_EQ(world.write(0, 16, 1), Status::ok);
+  EXPECT_EQ(world.write(16, 8, 1), Status::no_space);
+  EXPECT_EQ(world.write(8, 8, 2), Status::ok) << "this page is there";
+  EXPECT_EQ(world.disk->device().store->used_bytes(), 8192U);
+  world.must_set("memory_limit", "12k");
+  EXPECT_EQ(world.write(16, 8, 3), Status::ok);
+  EXPECT_EQ(world.content(8, 16).substr(0, 2), "02");
+}
+
+TEST(NullBlock, AFullCacheAtTheMemoryLimitWritesBackInPlace) {
+  World world{"memory_backed=1,memory_limit=8k,cache_size=1m"};
+  EXPECT_EQ(world.write(0, 8, 1), Status::ok);
+  EXPECT_EQ(world.run(mq::Op::flush, 0, 0), Status::ok);
+  EXPECT_EQ(world.write(0, 8, 2), Status::ok);
+  EXPECT_EQ(world.write(8, 8, 3), Status::ok) << "the cached copy of page 0 is written back";
+  EXPECT_EQ(world.content(0, 16), "02 02 02 02 02 02 02 02 03 03 03 03 03 03 03 03");
+  EXPECT_EQ(world.write(16, 8, 3), Status::no_space);
+}
+
+TEST(NullBlock, SizeAndBlockAreThoseOfTheDisk) {
+  World world{"size=64k,blocksize=1k"};
+  EXPECT_EQ(world.run(mq::Op::read, 126, 2), Status::ok);
+  EXPECT_EQ(world.run(mq::Op::read, 128, 2), Status::invalid);
+  EXPECT_EQ(world.run(mq::Op::read, 1, 2), Status::invalid);
+}
+
+TEST(NullBlock, ReadOnlyRefusesWritesAndCanChange) {
+  World world{"read_only=1"};
+  EXPECT_EQ(world.write(0, 8, 1), Status::not_supported);
+  world.must_set("read_only", "0");
+  EXPECT_EQ(world.write(0, 8, 1), Status::ok);
+}
+
+// --- the volatile cache --------------------------------------------------------------------------
+
+TEST(NullBlock, APowerCutDropsWhatIsCachedOnly) {
+  World world{"memory_backed=1,cache_size=1m,blocksize=512"};
+  EXPECT_EQ(world.write(0, 4, 1), Status::ok);
+  EXPECT_EQ(world.run(mq::Op::flush, 0, 0), Status::ok);
+  EXPECT_EQ(world.write(1, 2, 2), Status::ok);
+  EXPECT_EQ(world.write(6, 1, 2), Status::ok);
+  EXPECT_EQ(world.content(0, 8), "01 02 02 01 00 00 02 00");
+  world.cut_power();
+  EXPECT_EQ(world.content(0, 8), "01 01 01 01 00 00 00 00");
+  EXPECT_EQ(world.disk->device().store->used_bytes(), 4096U);
+}
+
+TEST(NullBlock, WithoutACacheAPowerCutDropsNothing) {
+  World world{"memory_backed=1,blocksize=512"};
+  EXPECT_EQ(world.write(0, 2, 1), Status::ok);
+  world.cut_power();
+  EXPECT_EQ(world.content(0, 2), "01 01");
+}
+
+TEST(NullBlock, WithFuaAWriteIsDurableAndOthersAreNot) {
+  World world{"memory_backed=1,cache_size=1m,blocksize=512"};
+  EXPECT_EQ(world.write(0, 2, 1), Status::ok);
+  EXPECT_EQ(world.write(1, 1, 2, {.fua = true}), Status::ok);
+  EXPECT_EQ(world.content(0, 2), "01 02");
+  world.cut_power();
+  EXPECT_EQ(world.content(0, 2), "00 02");
+}
+
+TEST(NullBlock, WithoutFuaAFlushFollows) {
+  World world{"memory_backed=1,cache_size=1m,blocksize=512,fua=0"};
+  EXPECT_EQ(world.write(0, 2, 1), Status::ok);
+  EXPECT_EQ(world.write(1, 1, 2, {.fua = true}), Status::ok);
+  world.cut_power();
+  EXPECT_EQ(world.content(0, 2), "01 02");
+}
+
+TEST(NullBlock, APreflushMakesEarlierWritesDurable) {
+  World world{"memory_backed=1,cache_size=1m,blocksize=512"};
+  EXPECT_EQ(world.write(0, 1, 1), Status::ok);
+  EXPECT_EQ(world.write(1, 1, 2, {.preflush = true}), Status::ok);
+  world.cut_power();
+  EXPECT_EQ(world.content(0, 2), "01 00");
+}
+
+TEST(NullBlock, AFullCacheWritesItsOldestPageBack) {
+  World world{"memory_backed=1,cache_size=8k"};
+  for (unsigned i = 0; i != 3; ++i) EXPECT_EQ(world.write(i * 8, 8, i + 1), Status::ok);
+  EXPECT_EQ(world.disk->device().store->cached_bytes(), 8192U);
+  world.cut_power();
+  EXPECT_EQ(world.content(0, 1 * 8).substr(0, 2), "01");
+  EXPECT_EQ(world.content(8, 1 * 8).substr(0, 2), "00");
+  EXPECT_EQ(world.content(16, 1 * 8).substr(0, 2), "00");
+}
+
+TEST(NullBlock, WithoutPowerEveryIoFails) {
+  World world{"memory_backed=1"};
+  world.disk->power_off();
+  EXPECT_EQ(world.write(0, 8, 1), Status::offline);
+  EXPECT_EQ(world.run(mq::Op::read, 0, 8), Status::offline);
+  world.disk->power_on();
+  EXPECT_EQ(world.write(0, 8, 1), Status::ok);
+}
+
+// --- discard, write zeroes and the limits --------------------------------------------------------
+
+TEST(NullBlock, DiscardIsThereIfItIsAskedFor) {
+  World world{"memory_backed=1"};
+  EXPECT_EQ(world.run(mq::Op::discard, 0, 8), Status::not_supported);
+  world.must_set("discard", "1");
+  EXPECT_EQ(world.write(0, 16, 1), Status::ok);
+  EXPECT_EQ(world.run(mq::Op::discard, 0, 8), Status::ok);
+  EXPECT_EQ(world.content(0, 16), "00 00 00 00 00 00 00 00 01 01 01 01 01 01 01 01");
+  EXPECT_EQ(world.disk->device().store->used_bytes(), 4096U) << "the page was given back";
+}
+
+TEST(NullBlock, ADiscardOfAPartOfAUnitIsIgnoredAndSplitsAreBetweenUnits) {
+  World world{
+      "memory_backed=1,discard=1,blocksize=512,discard_granularity=2k,discard_alignment=512,"
+      "max_discard=4k"};
+  EXPECT_EQ(world.write(0, 24, 1), Status::ok);
+  world.take_ranges();
+  EXPECT_EQ(world.run(mq::Op::discard, 3, 18), Status::ok);
+  // Units begin at 1, 5, 9, 13, 17 and 21.
+  EXPECT_EQ(world.take_ranges(), "3+6 9+8 17+4");
+  EXPECT_EQ(world.content(0, 24),
+            "01 01 01 01 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01 01 01");
+}
+
+TEST(NullBlock, WriteZeroesZeroesPartsOfUnitsToo) {
+  World world{
+      "memory_backed=1,write_zeroes=1,blocksize=512,write_zeroes_granularity=2k,"
+      "write_zeroes_alignment=1k,max_write_zeroes=2k"};
+  EXPECT_EQ(world.write(0, 12, 1), Status::ok);
+  world.take_ranges();
+  EXPECT_EQ(world.run(mq::Op::write_zeroes, 1, 8), Status::ok);
+  EXPECT_EQ(world.take_ranges(), "1+1 2+4 6+3");
+  EXPECT_EQ(world.content(0, 12), "01 00 00 00 00 00 00 00 00 01 01 01");
+  world.must_set("write_zeroes", "0");
+  EXPECT_EQ(world.run(mq::Op::write_zeroes, 1, 8), Status::not_supported);
+}
+
+TEST(NullBlock, ZeroesReplaceWhatIsCachedDurably) {
+  World world{"memory_backed=1,cache_size=1m,write_zeroes=1,blocksize=512"};
+  EXPECT_EQ(world.write(0, 4, 1), Status::ok);
+  EXPECT_EQ(world.run(mq::Op::flush, 0, 0), Status::ok);
+  EXPECT_EQ(world.write(0, 4, 2), Status::ok);
+  EXPECT_EQ(world.run(mq::Op::write_zeroes, 1, 2), Status::ok);
+  EXPECT_EQ(world.content(0, 4), "02 00 00 02");
+  world.cut_power();
+  EXPECT_EQ(world.content(0, 4), "01 00 00 01");
+}
+
+TEST(NullBlock, LimitsSplitAndChangeWhileTheDiskIsUp) {
+  World world{"blocksize=512"};
+  EXPECT_EQ(world.write(0, 24, 1), Status::ok);
+  EXPECT_EQ(world.take_ranges(), "0+24");
+  world.must_set("max_sectors", "10");
+  EXPECT_EQ(world.write(0, 24, 1), Status::ok);
+  EXPECT_EQ(world.take_ranges(), "0+10 10+10 20+4");
+  world.must_set("chunk_sectors", "8");
+  EXPECT_EQ(world.write(4, 12, 1), Status::ok);
+  EXPECT_EQ(world.take_ranges(), "4+4 8+8");
+}
+
+TEST(NullBlock, TheVirtBoundarySplitsAtPiecesThatDoNotMeetAtAPage) {
+  World world{"blocksize=512"};
+  std::vector<std::byte> memory(16384);
+  std::byte* page = memory.data();
+  while (reinterpret_cast<std::uintptr_t>(page) % 4096 != 0) ++page;
+  const std::vector<blkown::Segment> pieces{{page, 512}, {page + 1024, 512}};
+  EXPECT_EQ(world.write(0, pieces), Status::ok);
+  EXPECT_EQ(world.take_ranges(), "0+2");
+  world.must_set("virt_boundary", "1");
+  EXPECT_EQ(world.write(0, pieces), Status::ok);
+  EXPECT_EQ(world.take_ranges(), "0+1 1+1");
+}
+
+TEST(NullBlock, RefusedLimitsNameTheParameter) {
+  World world{"blocksize=4096"};
+  world.must_refuse("max_sectors", "4",
+                    "max_sectors=4: too small; max_sectors is 4, the limit is 8");
+  world.must_refuse("chunk_sectors", "12",
+                    "chunk_sectors=12: not a multiple of the limit; chunk_sectors is 12, the limit"
+                    " is 8");
+  world.must_refuse("blocksize", "512",
+                    "blocksize=512: the disk is up; give it when the disk is made");
+  EXPECT_EQ(world.write(0, 24, 1), Status::ok);
+  EXPECT_EQ(world.take_ranges(), "0+24") << "nothing has changed";
+  const auto made = world.make("discard=1,discard_alignment=4k");
+  ASSERT_FALSE(made.has_value());
+  EXPECT_EQ(made.error().text,
+            "discard_alignment=4096: too large; discard_alignment_sectors is 8, the limit is 0");
+}
+
+// --- bad blocks ----------------------------------------------------------------------------------
+
+TEST(NullBlock, BadBlocksFailUntilTheyAreCleared) {
+  World world{"memory_backed=1,blocksize=512"};
+  world.must_set("badblocks", "+8-15");
+  EXPECT_EQ(world.write(0, 8, 1), Status::ok);
+  EXPECT_EQ(world.write(7, 2, 2), Status::io_error);
+  EXPECT_EQ(world.run(mq::Op::read, 15, 1), Status::io_error);
+  EXPECT_EQ(world.run(mq::Op::read, 16, 1), Status::ok);
+  EXPECT_EQ(world.content(7, 1), "01") << "nothing of the failed write";
+  world.must_set("badblocks", "-10-12");
+  EXPECT_EQ(world.disk->device().bad_blocks.text(), "8-9 13-15");
+  EXPECT_EQ(world.run(mq::Op::read, 10, 3), Status::ok);
+  EXPECT_EQ(world.run(mq::Op::read, 9, 1), Status::io_error);
+  EXPECT_EQ(world.run(mq::Op::read, 13, 1), Status::io_error);
+  world.must_set("badblocks", "+0-20");
+  world.must_set("badblocks", "-0-20");
+  EXPECT_EQ(world.run(mq::Op::read, 0, 24), Status::ok);
+  for (const char* const wrong : {"", "8-15", "+8", "+9-8", "+x-8", "+1-2k"}) {
+    world.must_refuse(
+        "badblocks", wrong,
+        std::string{"badblocks="} + wrong + ": give +FIRST-LAST or -FIRST-LAST, in sectors");
+  }
+}
+
+TEST(NullBlock, BadBlocksWithoutMemoryFailToo) {
+  World world{""};
+  world.must_set("badblocks", "+8-8");
+  EXPECT_EQ(world.run(mq::Op::read, 8, 8), Status::io_error);
+}
+
+TEST(NullBlock, BadBlocksOnceAreGoodAfterTheirError) {
+  World world{"badblocks_once=1,blocksize=512"};
+  world.must_set("badblocks", "+8-15");
+  EXPECT_EQ(world.run(mq::Op::read, 0, 10), Status::io_error);
+  EXPECT_EQ(world.run(mq::Op::read, 0, 10), Status::ok) << "what the read has touched";
+  EXPECT_EQ(world.run(mq::Op::read, 10, 1), Status::io_error);
+}
+
+TEST(NullBlock, PartialIoMovesWhatLiesBeforeTheBadBlock) {
+  World world{"memory_backed=1,badblocks_partial_io=1,blocksize=1k"};
+  world.must_set("badblocks", "+5-5");
+  EXPECT_EQ(world.write(0, 8, 1), Status::io_error);
+  world.must_set("badblocks", "-5-5");
+  EXPECT_EQ(world.content(0, 8), "01 01 01 01 00 00 00 00") << "whole blocks";
+  world.must_set("badblocks", "+2-3");
+  const auto bio = world.start(mq::Op::read, 0, 8);
+  EXPECT_EQ(bio->status(), Status::io_error);
+  EXPECT_EQ(std::to_integer<int>(bio->memory[1023]), 1);
+  EXPECT_EQ(std::to_integer<int>(bio->memory[1024]), 0xEE);
+}
+
+// --- the bandwidth -------------------------------------------------------------------------------
+
+TEST(NullBlock, TheBandwidthIsExactOnTheVirtualClock) {
+  World world{"mbps=10"};
+  // 64 KiB at a time, 8 in flight, for 10 s.
+  const std::uint64_t start_ns = world.now_ns;
+  std::vector<std::unique_ptr<null_world::TestBio>> bios(8);
+  std::uint64_t ended_bytes = 0;
+  while (world.now_ns < start_ns + 10'000'000'000) {
+    for (auto& each : bios) {
+      while (each == nullptr || each->has_ended) {
+        if (each != nullptr) ended_bytes += 65536;
+        each = world.start(mq::Op::read, 0, 128);
+      }
+    }
+    const auto next = world.runtime.next_timer_ns();
+    ASSERT_TRUE(next.has_value()) << "the queues are stopped, and nothing starts them";
+    world.now_ns = std::max(*next, world.now_ns);
+    world.runtime.run();
+  }
+  EXPECT_GE(ended_bytes, std::uint64_t{100} << 20);
+  EXPECT_LE(ended_bytes, (std::uint64_t{100} << 20) + (10 << 20) / 50 + 65536);
+  for (auto& each : bios) world.finish(*each);
+}
+
+TEST(NullBlock, ARequestLongerThanATickOfTheBandwidthPasses) {
+  World world{"mbps=1"};
+  const std::uint64_t start_ns = world.now_ns;
+  for (int i = 0; i != 3; ++i) EXPECT_EQ(world.run(mq::Op::read, 0, 2048), Status::ok);
+  // 2 MiB are paid for when the third passes.
+  EXPECT_GE(world.now_ns - start_ns, 1'980'000'000U);
+  EXPECT_LE(world.now_ns - start_ns, 2'020'000'000U);
+}
+
+TEST(NullBlock, TheBandwidthChangesWhileBiosWait) {
+  World world{"mbps=1"};
+  EXPECT_EQ(world.run(mq::Op::read, 0, 2048), Status::ok);
+  const auto waits = world.start(mq::Op::read, 0, 2048);
+  EXPECT_FALSE(waits->has_ended);
+  world.must_set("mbps", "0");
+  const std::uint64_t start_ns = world.now_ns;
+  world.finish(*waits);
+  EXPECT_LE(world.now_ns - start_ns, 1'000'000'000U);
+  EXPECT_EQ(world.start(mq::Op::read, 0, 2048)->has_ended, true);
+}
+
+TEST(NullBlock, ADiskIsRemovedWhileItsBandwidthHoldsBiosBack) {
+  World world{"mbps=1"};
+  EXPECT_EQ(world.run(mq::Op::read, 0, 2048), Status::ok);
+  const auto waits = world.start(mq::Op::read, 0, 2048);
+  world.disk.reset();
+  EXPECT_EQ(waits->status(), Status::offline);
+}
+
+// --- faults --------------------------------------------------------------------------------------
+
+TEST(NullBlock, ALostRequestTimesOutAndNotEarlier) {
+  World world{"timeout_ms=100,timeout_probability=100,timeout_interval=2,timeout_times=1"};
+  EXPECT_EQ(world.run(mq::Op::read, 0, 8), Status::ok);
+  const std::uint64_t start_ns = world.now_ns;
+  EXPECT_EQ(world.run(mq::Op::read, 0, 8), Status::timed_out);
+  EXPECT_GE(world.now_ns - start_ns, 100'000'000U);
+  for (int i = 0; i != 4; ++i) EXPECT_EQ(world.run(mq::Op::read, 0, 8), Status::ok) << "once";
+}
+
+TEST(NullBlock, FaultsRequeueRequestsInBothWaysAndEachEnds) {
+  World world{"requeue_probability=50,memory_backed=1,blocksize=512"};
+  for (unsigned i = 0; i != 200; ++i) EXPECT_EQ(world.write(i, 1, i), Status::ok);
+  EXPECT_EQ(world.content(98, 2), "62 63");
+  EXPECT_GT(world.disk->device().requeues.faults(), 100U);
+  EXPECT_GT(world.disk->disk().counters().requeued_requests, 50U) << "the driver's own";
+}
+
+TEST(NullBlock, ASeedRepeatsTheFaults) {
+  const auto run = [](const char* text) {
+    World world{text};
+    std::string seen;
+    for (int i = 0; i != 100; ++i) {
+      seen += world.run(mq::Op::read, 0, 8) == Status::ok ? '.' : 'x';
+    }
+    return seen;
+  };
+  const std::string first = run("timeout_probability=20,fault_seed=7");
+  EXPECT_EQ(run("timeout_probability=20,fault_seed=7"), first);
+  EXPECT_NE(run("timeout_probability=20,fault_seed=8"), first);
+  EXPECT_NE(first.find('x'), first.npos);
+}
+
+TEST(NullBlock, AQueueThatCannotBePutIntoUseIsAnError) {
+  World world{""};
+  const auto made = world.make("init_hctx_probability=100");
+  ASSERT_FALSE(made.has_value());
+  EXPECT_EQ(made.error().text, "init_hctx_probability=100: the queue was refused");
+  world.must_set("init_hctx_probability", "100");
+  world.must_refuse("submit_queues", "2", "submit_queues=2: a queue was refused: resource");
+  EXPECT_EQ(world.disk->config().submit_queues, 1U);
+  EXPECT_EQ(world.run(mq::Op::read, 0, 8), Status::ok) << "the first queue works";
+}
+
+// --- queues --------------------------------------------------------------------------------------
+
+TEST(NullBlock, NeighbouringContextsShareAQueueAndTheNumberChanges) {
+  World world{"submit_queues=2", 4};
+  const auto on_each = [&] {
+    for (std::uint32_t i = 0; i != 4; ++i) {
+      world.finish(*world.start(mq::Op::read, 0, 8, {}, {}, i));
+    }
+    return world.take_queues();
+  };
+  EXPECT_EQ(on_each(), "0 0 1 1");
+  world.must_set("submit_queues", "4");
+  EXPECT_EQ(on_each(), "0 1 2 3");
+  world.must_set("submit_queues", "1");
+  EXPECT_EQ(on_each(), "0 0 0 0");
+  world.must_refuse("submit_queues", "17", "submit_queues=17: give at most max_submit_queues=16");
+}
+
+TEST(NullBlock, TheNumberOfQueuesChangesUnderLoad) {
+  World world{"submit_queues=4,completion=softirq,hw_queue_depth=2", 4};
+  std::vector<std::unique_ptr<null_world::TestBio>> bios;
+  for (const char* const count : {"1", "3", "4", "2"}) {
+    for (std::uint32_t i = 0; i != 40; ++i) {
+      bios.push_back(world.start(mq::Op::read, 0, 8, {}, {}, i % 4));
+    }
+    world.must_set("submit_queues", count);
+  }
+  for (auto& each : bios) {
+    world.finish(*each);
+    EXPECT_EQ(each->status(), Status::ok);
+  }
+}
+
+TEST(NullBlock, AQueueForEachNodeReplacesTheNumberGiven) {
+  World world{"use_per_node_hctx=1,submit_queues=3,max_submit_queues=3"};
+  EXPECT_EQ(world.disk->disk().config().normal_queues, null_block::node_count());
+}
+
+TEST(NullBlock, APolledBioEndsWhenItIsPolledForAndABatchAtATime) {
+  World world{"poll_queues=1"};
+  std::vector<std::unique_ptr<null_world::TestBio>> bios;
+  for (int i = 0; i != 5; ++i) {
+    bios.push_back(world.start(mq::Op::read, 0, 8, {}, {.polled = true}));
+  }
+  world.runtime.run();
+  for (auto& each : bios) EXPECT_FALSE(each->has_ended);
+  EXPECT_TRUE(world.start(mq::Op::read, 0, 8)->has_ended) << "not polled";
+  EXPECT_EQ(world.disk->disk().poll(world.runtime.context(0)), 5U);
+  world.runtime.run();
+  for (auto& each : bios) EXPECT_TRUE(each->has_ended);
+}
+
+TEST(NullBlock, TheDepthBoundsTheRequestsInFlight) {
+  World world{"completion=timer,hw_queue_depth=2"};
+  std::vector<std::unique_ptr<null_world::TestBio>> bios;
+  for (int i = 0; i != 3; ++i) bios.push_back(world.start(mq::Op::read, 0, 8));
+  EXPECT_EQ(world.disk->disk().counters().in_flight(), 2U);
+  for (auto& each : bios) world.finish(*each);
+}
+
+TEST(NullBlock, WithASharedTagBitmapTheQueuesHaveOneSetOfTags) {
+  for (const bool is_shared : {false, true}) {
+    World world{is_shared ? "completion=timer,hw_queue_depth=2,submit_queues=2,shared_tag_bitmap=1"
+                          : "completion=timer,hw_queue_depth=2,submit_queues=2",
+                2};
+    std::vector<std::unique_ptr<null_world::TestBio>> bios;
+    for (std::uint32_t i = 0; i != 4; ++i) {
+      bios.push_back(world.start(mq::Op::read, 0, 8, {}, {}, i / 2));
+    }
+    EXPECT_EQ(world.disk->disk().counters().in_flight(), is_shared ? 2U : 4U);
+    for (auto& each : bios) world.finish(*each);
+  }
+}
+
+TEST(NullBlock, WithSharedTagsTwoDisksDrawFromOneSet) {
+  auto pool = null_block::TagPool::create(
+      {.queue_count = 1, .depth = 4, .layout = blkown::CookieLayout::nbd()});
+  ASSERT_TRUE(pool.has_value());
+  World world{"shared_tags=1,completion=timer", 1, pool->get()};
+  auto second = world.make("shared_tags=1", pool->get());
+  ASSERT_TRUE(second.has_value()) << second.error().text;
+  std::vector<std::unique_ptr<null_world::TestBio>> bios;
+  for (int i = 0; i != 4; ++i) bios.push_back(world.start(mq::Op::read, 0, 8));
+  null_world::TestBio other{4096, {}};
+  other.bio.set_read(0, blkown::Segment{other.memory.data(), 4096}, other.on_end());
+  (*second)->disk().submit(world.runtime.context(0), other.bio);
+  EXPECT_FALSE(other.has_ended) << "the first disk has all tags";
+  for (auto& each : bios) world.finish(*each);
+  world.runtime.run();
+  EXPECT_TRUE(other.has_ended);
+  const auto alone = world.make("shared_tags=1");
+  ASSERT_FALSE(alone.has_value());
+  EXPECT_EQ(alone.error().text, "shared_tags=1: there is no set of tags to share");
+  second->reset();
+  world.disk.reset();
+}
+
+TEST(NullBlock, ABlockingDriverIsCalledInTheContextsWork) {
+  World world{"blocking=1"};
+  const auto bio = world.start(mq::Op::read, 0, 8);
+  EXPECT_FALSE(bio->has_ended);
+  world.runtime.run();
+  EXPECT_TRUE(bio->has_ended);
+}
+
+TEST(NullBlock, APlugsBiosComeAsOneBatch) {
+  World world{""};
+  std::vector<std::unique_ptr<null_world::TestBio>> bios;
+  {
+    const null_block::Disk::Plug plug{world.disk->disk(), world.runtime.context(0)};
+    for (int i = 0; i != 5; ++i) bios.push_back(world.start(mq::Op::read, 0, 8));
+  }
+  for (auto& each : bios) EXPECT_TRUE(each->has_ended);
+  EXPECT_EQ(world.disk->disk().hw_queue(blkown::QueueIndex{0}).data.batches, 1U);
+}
+
+TEST(NullBlock, PagesComeFromTheHomeNode) {
+  World world{""};
+  const auto made = world.make("home_node=1023");
+  ASSERT_FALSE(made.has_value());
+  EXPECT_TRUE(made.error().text.starts_with("home_node=1023: the machine has no such node"))
+      << made.error().text;
+  null_block::PagePool pool{4096, 0, 0};
+  std::byte* const page = pool.take();
+  ASSERT_NE(page, nullptr);
+  page[0] = std::byte{1};
+  int mode = 0;
+  if (syscall(SYS_get_mempolicy, &mode, nullptr, 0UL, page, 2UL) != 0) {
+    GTEST_SKIP() << "this kernel has no nodes, or does not show them";
+  }
+  EXPECT_EQ(mode, 2) << "MPOL_BIND";
+  pool.give(page);
+  World on_node{"home_node=0,memory_backed=1"};
+  EXPECT_EQ(on_node.write(0, 8, 1), Status::ok);
+}
+
+TEST(NullBlock, AShowHasEachParameter) {
+  const auto config = null_block::parse_config("size=1m,completion=timer");
+  ASSERT_TRUE(config.has_value());
+  std::string text;
+  for (const null_block::Parameter& each : null_block::parameters) {
+    text += std::string{each.key} + "=" + null_block::value_text(*config, each) + " ";
+  }
+  EXPECT_NE(text.find("size=1048576 "), text.npos);
+  EXPECT_NE(text.find("completion=timer "), text.npos);
+  EXPECT_NE(text.find("home_node=none "), text.npos);
 }
 
 }  // namespace

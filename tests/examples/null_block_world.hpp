@@ -43,23 +43,30 @@ struct TestBio {
 class World {
  public:
   /// Makes a disk of KEY=VALUE,... on `contexts` contexts.
-  explicit World(std::string_view text, std::uint32_t contexts = 1)
+  explicit World(std::string_view text, std::uint32_t contexts = 1,
+                 null_block::TagPool* pool = nullptr)
       : runtime{contexts, {.argument = &now_ns, .now_ns = [](void* now) {
                              return *static_cast<std::uint64_t*>(now);
                            }}} {
-    auto made = make(text);
+    auto made = make(text, pool);
     if (made) {
       disk = *std::move(made);
+      disk->disk().set_trace({[](void* self, const mq::TraceEvent& event) {
+                                auto& world = *static_cast<World*>(self);
+                                if (event.step == mq::TraceStep::allocated)
+                                  world.issued.push_back(event);
+                              },
+                              this});
     } else {
       ADD_FAILURE() << made.error().text;
     }
   }
 
   std::expected<std::unique_ptr<null_block::NullDisk<mq::LoopRuntime>>, null_block::ConfigError>
-  make(std::string_view text) {
+  make(std::string_view text, null_block::TagPool* pool = nullptr) {
     const auto config = null_block::parse_config(text);
     if (!config) return std::unexpected(config.error());
-    return null_block::NullDisk<mq::LoopRuntime>::create(*config, runtime);
+    return null_block::NullDisk<mq::LoopRuntime>::create(*config, runtime, pool);
   }
 
   /// Starts a bio. Its memory is full of `fill`.
@@ -137,6 +144,35 @@ class World {
     EXPECT_TRUE(set.has_value()) << set.error().text;
   }
 
+  /// The ranges of the requests that were made since the last call: "0+8 8+8", in sectors.
+  std::string take_ranges() {
+    std::string text;
+    for (const mq::TraceEvent& each : std::exchange(issued, {})) {
+      text += (text.empty() ? "" : " ") + std::to_string(each.sector) + "+" +
+              std::to_string(each.length_bytes / mq::sector_bytes);
+    }
+    return text;
+  }
+  /// The hardware queues of those requests: "0 1".
+  std::string take_queues() {
+    std::string text;
+    for (const mq::TraceEvent& each : std::exchange(issued, {})) {
+      text += (text.empty() ? "" : " ") + std::to_string(each.queue.value);
+    }
+    return text;
+  }
+  /// Cuts the power, and turns it on again.
+  void cut_power(std::uint64_t seed = 0) const {
+    disk->power_off(seed);
+    disk->power_on();
+  }
+  void must_refuse(std::string_view key, std::string_view value, std::string_view text) {
+    const auto set = disk->set(key, value);
+    ASSERT_FALSE(set.has_value()) << key << "=" << value;
+    EXPECT_EQ(set.error().text, text);
+  }
+
+  std::vector<mq::TraceEvent> issued;
   std::uint64_t now_ns = 1'000'000'000;
   mq::LoopRuntime runtime;
   std::unique_ptr<null_block::NullDisk<mq::LoopRuntime>> disk;
