@@ -118,11 +118,20 @@ class DriverOf : public IoPath<Self, R, B, P> {
     reset_.attach(hw.disk());
     return Status::ok;
   }
+  /// A disk that uses fewer queues keeps the others for lookups: the controller has all of them,
+  /// and may complete a command late, or one that it never had. A removed disk leaves its lookups
+  /// to another one.
   void exit_hctx(Hw& hw, QueueData&) {
-    reset_.detach(hw.disk());
-    Hw* other = nullptr;
-    reset_.for_each([&](mq::Disk<Self>& disk) { other = &disk.hw_queue(hw.index()); });
-    set_lookup_queue(*hw.data.queue, &hw, other);
+    mq::Disk<Self>& disk = hw.disk();
+    if (!reset_.detach(disk)) return;
+    for (std::uint32_t i = 0; i != disk.hw_queue_count() && i != queues_.size(); ++i) {
+      const blkown::QueueIndex index{i};
+      Hw* other = nullptr;
+      reset_.for_each([&](mq::Disk<Self>& its) {
+        if (i < its.hw_queue_count()) other = &its.hw_queue(index);
+      });
+      set_lookup_queue(queues_[i], &disk.hw_queue(index), other);
+    }
   }
 
   mq::TimeoutAction timeout(Hw& hw, const blkown::ARef<Rq>&, const Cookie& cookie) {

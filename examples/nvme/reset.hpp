@@ -34,19 +34,25 @@ class ResetSequence {
   ResetSequence(void (*restart)(void*), bool (*needs_another)(void*), void* argument) noexcept
       : restart_{restart}, needs_another_{needs_another}, argument_{argument} {}
 
-  /// Adds a disk, if it is not known.
+  /// Counts a hardware queue of a disk that is put into use. Its first one adds the disk.
   void attach(Disk& disk) {
     const std::lock_guard guard{mutex_};
     for (const auto& member : members_) {
-      if (member->disk == &disk && !member->is_gone) return;
+      if (member->disk != &disk || member->is_gone()) continue;
+      ++member->open_queues;
+      return;
     }
     if (!is_running()) forget_gone();
     members_.push_back(std::make_unique<Member>(*this, disk));
   }
-  /// Leaves a disk that is being removed out of later resets.
-  void detach(const Disk& disk) {
+  /// Counts a queue that is taken out of use. A disk without queues is being removed: true, and
+  /// later resets leave the disk out. A disk with fewer queues than before is still reset.
+  bool detach(const Disk& disk) {
     const std::lock_guard guard{mutex_};
-    for (const auto& member : members_) member->is_gone |= member->disk == &disk;
+    for (const auto& member : members_) {
+      if (member->disk == &disk && !member->is_gone()) return --member->open_queues == 0;
+    }
+    return false;
   }
 
   /// Calls `visit(Disk&)` for each disk.
@@ -54,7 +60,7 @@ class ResetSequence {
   void for_each(Visit visit) {
     const std::lock_guard guard{mutex_};
     for (const auto& member : members_) {
-      if (!member->is_gone) visit(*member->disk);
+      if (!member->is_gone()) visit(*member->disk);
     }
   }
 
@@ -78,8 +84,10 @@ class ResetSequence {
   struct Member {
     Member(ResetSequence& its_sequence, Disk& its_disk)
         : disk{&its_disk}, control{{&on_control, &its_sequence}} {}
+    [[nodiscard]] bool is_gone() const noexcept { return open_queues == 0; }
+
     Disk* disk;
-    bool is_gone = false;
+    std::uint32_t open_queues = 1;
     bool is_quiesced = false;
     blkown::mq::Control control;
   };
@@ -90,7 +98,7 @@ class ResetSequence {
 
   /// Precondition: the mutex is held, and no operation of a reset is running.
   void forget_gone() {
-    std::erase_if(members_, [](const auto& member) { return member->is_gone; });
+    std::erase_if(members_, [](const auto& member) { return member->is_gone(); });
   }
 
   /// Starts a phase. An operation may end within the call that starts it.
@@ -101,7 +109,7 @@ class ResetSequence {
       const std::lock_guard guard{mutex_};
       if (phase == Phase::quiescing) forget_gone();
       for (const auto& member : members_) {
-        const bool is_due = phase == Phase::quiescing ? !member->is_gone : member->is_quiesced;
+        const bool is_due = phase == Phase::quiescing ? !member->is_gone() : member->is_quiesced;
         if (!is_due) continue;
         pending_.fetch_add(1);
         member->is_quiesced = phase == Phase::quiescing;

@@ -761,6 +761,68 @@ TEST(NvmeDriver, ARemovedDiskLeavesTheOtherOnesIoAndResetsAlone) {
   EXPECT_TRUE(machine.shut_down());
 }
 
+/// Changes the number of a disk's hardware queues while its I/O goes on.
+[[nodiscard]] Status change_queue_count(Machine& machine, Machine::Disk& disk,
+                                        std::uint32_t count) {
+  bool is_done = false;
+  mq::Control control{
+      {[](void* done, mq::Control&) { *static_cast<bool*>(done) = true; }, &is_done}};
+  disk.set_queue_count(control, count);
+  while (!is_done && machine.runtime.step()) {
+  }
+  return is_done ? control.status() : Status::timed_out;
+}
+
+TEST(NvmeDriver, AQueueThatIsGivenUpLeavesTheOthersAndTheDisksResets) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  Verifier verifier{machine.disk(0), machine.runtime.context(1),
+                    std::vector<Verifier::Range>(200, {0, 16384, 0})};
+  ASSERT_EQ(change_queue_count(machine, machine.disk(0), 1), Status::ok);
+  const std::uint64_t doorbells = machine.registers.submission_doorbells(2);
+  ASSERT_FALSE(verifier.is_done());
+  for (unsigned resets = 1; resets != 4; ++resets) {
+    machine.driver->reset();
+    for (int i = 0; i != 300; ++i) ASSERT_TRUE(machine.runtime.step());
+    EXPECT_EQ(machine.driver->resets(), resets);
+  }
+  EXPECT_FALSE(verifier.is_done());
+  EXPECT_EQ(machine.registers.submission_doorbells(2), doorbells) << "the queue is not used";
+
+  ASSERT_EQ(change_queue_count(machine, machine.disk(0), 2), Status::ok);
+  machine.driver->reset();
+  ASSERT_TRUE(machine.runtime.run_until_idle(10'000'000));
+  EXPECT_TRUE(verifier.is_done());
+  EXPECT_TRUE(verifier.failures().empty());
+  EXPECT_GT(machine.registers.submission_doorbells(2), doorbells) << "the queue is used again";
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, AFalseCompletionOnAQueueThatWasGivenUpIsLookedUp) {
+  MachineConfig config;
+  // Each completion comes on the other queue, too, half of them as if they were its own.
+  for (std::uint64_t i = 0; i != 20; ++i) config.faults.push_back({FaultKind::wrong_queue, i});
+  Machine machine{config};
+  ASSERT_TRUE(machine.start());
+  unsigned refusals = 0;  // on queue 1
+  const auto count = [](void* its, const mq::TraceEvent& event) {
+    const bool is_refusal = event.step == mq::TraceStep::looked_up && event.queue.value == 1 &&
+                            event.reason != blkown::LookupReason::none;
+    if (is_refusal) ++*static_cast<unsigned*>(its);
+  };
+  for (const auto& disk : machine.disks) {
+    ASSERT_EQ(change_queue_count(machine, *disk, 1), Status::ok);
+    disk->set_trace({count, &refusals});
+  }
+  Verifier verifier{machine.disk(0), machine.runtime.context(0),
+                    std::vector<Verifier::Range>(10, {0, 512, 0})};
+  ASSERT_TRUE(machine.runtime.run_until_idle(10'000'000));
+  EXPECT_TRUE(verifier.is_done());
+  EXPECT_TRUE(verifier.failures().empty());
+  EXPECT_GT(refusals, 0U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
 TEST(NvmeDriver, AFailureThatMayBeTemporaryIsTriedAgain) {
   MachineConfig config;
   for (std::uint64_t i = 0; i != 3; ++i) config.faults.push_back({FaultKind::media_error, i});

@@ -21,6 +21,7 @@
 #include "sim/broken_mq/full_rings.hpp"
 #include "sim/broken_mq/generation_ignored.hpp"
 #include "sim/broken_mq/issue_forgotten.hpp"
+#include "sim/broken_mq/left_queue_ignored.hpp"
 #include "sim/broken_mq/memory_leaked.hpp"
 #include "sim/broken_mq/old_cookie.hpp"
 #include "sim/broken_mq/reference_dropped.hpp"
@@ -70,6 +71,7 @@ constexpr std::array table{
     NamedDriver{"fua_dropped_on_split", &main_of<FuaDroppedOnSplit>},
     NamedDriver{"generation_ignored", &main_of<GenerationIgnored>},
     NamedDriver{"issue_forgotten", &main_of<IssueForgotten>},
+    NamedDriver{"left_queue_ignored", &main_of<LeftQueueIgnored>},
     NamedDriver{"memory_leaked", &main_of<MemoryLeaked>},
     NamedDriver{"old_cookie", &main_of<OldCookie>},
     NamedDriver{"reference_dropped", &main_of<ReferenceDropped>},
