@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cstddef>
+#include <span>
 #include <vector>
 
 #include "mq/fake_driver.hpp"
@@ -14,6 +17,7 @@ namespace mq = blkown::mq;
 using blkown::Status;
 using fake::Bench;
 using fake::Ends;
+using fake::Read;
 using fake::whole;
 using Mode = fake::Driver::Mode;
 
@@ -184,6 +188,53 @@ TEST(Dispatch, APlugCollectsAndRingsOnce) {
   }
   EXPECT_EQ(bench.driver.commits, 0);
   EXPECT_EQ(reads.ends.count, 4);
+}
+
+// Goal: a list of bios is one batch, in order. Refused bios, wherever they stand, end with their
+// own statuses, and the callbacks come after the last submission.
+TEST(Dispatch, AListOfBiosIsOneBatchWithoutTheRefusedOnes) {
+  Bench bench{{.capacity_sectors = 1024}};
+  Read beyond{5000}, first{7}, odd{3}, second{5}, late{1024};
+  odd.bio.set_discard(3, 512, {&Ends::on_end, &odd.ends});
+  Read* const all[] = {&beyond, &first, &odd, &second, &late};
+  std::vector<mq::Bio*> bios;
+  for (Read* const read : all) {
+    bios.push_back(&read->bio);
+    read->ends.then = [&](mq::Bio&) { EXPECT_EQ(bench.disk->counters().submitted_bios, 5U); };
+  }
+  bench.disk->submit(bench.context(), bios);
+  ASSERT_EQ(bench.driver.seen.size(), 2U);
+  EXPECT_EQ(bench.driver.seen[0].sector, 7U);
+  EXPECT_FALSE(bench.driver.seen[0].is_last);
+  EXPECT_EQ(bench.driver.seen[1].sector, 5U);
+  EXPECT_TRUE(bench.driver.seen[1].is_last);
+  EXPECT_EQ(bench.driver.commits, 0);
+  const std::vector expected{Status::invalid, Status::ok, Status::not_supported, Status::ok,
+                             Status::invalid};
+  for (std::size_t i = 0; i != 5; ++i) {
+    EXPECT_EQ(all[i]->ends.statuses, std::vector{expected[i]}) << i;
+  }
+}
+
+// Goal: an empty list does nothing, a list within a Plug waits for the Plug, and a callback may
+// submit a list.
+TEST(Dispatch, AListOfBiosIsSubmittedAnywhere) {
+  Bench bench;
+  bench.disk->submit(bench.context(), std::span<mq::Bio* const>{});
+  EXPECT_EQ(bench.driver.calls, 0);
+  Read first{1}, second{2}, third{3}, fourth{4};
+  first.ends.then = [&](mq::Bio&) {
+    bench.disk->submit(std::array{&third.bio, &fourth.bio});
+    EXPECT_EQ(bench.driver.calls, 2) << "nothing is issued within a callback's Entry";
+  };
+  {
+    const fake::Driver::Disk::Plug plug{*bench.disk, bench.context()};
+    bench.disk->submit(bench.context(), std::array{&first.bio, &second.bio});
+    EXPECT_EQ(bench.driver.calls, 0);
+  }
+  ASSERT_EQ(bench.driver.seen.size(), 4U);
+  for (std::size_t i = 0; i != 4; ++i) EXPECT_EQ(bench.driver.seen[i].sector, i + 1);
+  EXPECT_EQ(fourth.ends.statuses, std::vector{Status::ok});
 }
 
 // Goal: commit_rqs is called if no request with is_last follows one without.

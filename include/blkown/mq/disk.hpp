@@ -146,6 +146,29 @@ class Disk {
     submit(*here, bio, where);
   }
 
+  /// Submits a list of bios in order, as one batch: as if each was submitted while a Plug exists.
+  /// The list itself is not used after the call. A bio that is refused ends with its status and
+  /// does not stop the rest. No end callback of these bios is called before the last one is
+  /// submitted.
+  /// Precondition: no pointer is null.
+  /// Errors, as each bio's status: as for one bio.
+  /// Violation: as for one bio.
+  void submit(Context& context, std::span<Bio* const> bios, Place where = Place::current()) {
+    auto& queue = queue_of(context, "mq::Disk::submit", where);
+    const Entry entry{queue, "mq::Disk::submit", where};
+    queue.plug();
+    for (Bio* const bio : bios) queue.submit(*bio, where);
+    queue.unplug();
+  }
+  /// Submits a list of bios on the context that this thread runs.
+  /// Violation: as for one bio.
+  void submit(std::span<Bio* const> bios, Place where = Place::current()) {
+    Context* const here = Context::current();
+    if (here == nullptr) [[unlikely]]
+      violate_no_context(where);
+    submit(*here, bios, where);
+  }
+
   /// While a Plug exists, the bios submitted on its context are collected. The Plug's destructor
   /// issues the bios together, as one batch for queue_rqs with one doorbell. Plugs nest.
   /// Context: the context given.
