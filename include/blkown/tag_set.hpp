@@ -301,20 +301,15 @@ class [[nodiscard]] TagSet {
   template <class Visit>
   void claim_each(QueueIndex arrival_queue, std::span<const std::uint64_t> values, Visit&& visit,
                   TrackedPlace where = Place::current()) {
-    static_assert(detail::IsClaimVisit<R, Visit>,
-                  "claim_each(queue, values, visit): visit takes a std::size_t and a"
-                  " std::expected<Claim<R>, LookupError>, and returns void");
-    if constexpr (detail::IsClaimVisit<R, Visit>) {
-      for (std::size_t index = 1; index < values.size() && index < prefetch_distance; ++index) {
-        prefetch(arrival_queue, values[index]);
-      }
-      for (std::size_t index = 0; index != values.size(); ++index) {
-        if (values.size() - index > prefetch_distance) {
-          prefetch(arrival_queue, values[index + prefetch_distance]);
-        }
-        visit(index, claim(arrival_queue, values[index], where));
-      }
-    }
+    claim_values([arrival_queue](std::uint64_t) { return arrival_queue; }, values, visit, where);
+  }
+  /// The same for completions of several queues that arrive in one place: each value's arrival
+  /// queue is that which the value names, CookieLayout::queue_of.
+  template <class Visit>
+  void claim_each(std::span<const std::uint64_t> values, Visit&& visit,
+                  TrackedPlace where = Place::current()) {
+    claim_values([this](std::uint64_t value) { return state_->layout.queue_of(value); }, values,
+                 visit, where);
   }
 
   // Lookups by queue and tag alone. A late or forged value finds the I/O that has the tag at this
@@ -440,6 +435,28 @@ class [[nodiscard]] TagSet {
   /// The comparison of a lookup with the value's generation.
   [[nodiscard]] detail::GenerationMatch<Word> match_of(std::uint64_t value) const noexcept {
     return state_->codec.match(state_->codec.generation(value));
+  }
+
+  template <class QueueOf, class Visit>
+  void claim_values(QueueOf queue_of, std::span<const std::uint64_t> values, Visit& visit,
+                    TrackedPlace where) {
+    static_assert(detail::IsClaimVisit<R, Visit>,
+                  "claim_each(queue, values, visit): visit takes a std::size_t and a"
+                  " std::expected<Claim<R>, LookupError>, and returns void");
+    if constexpr (detail::IsClaimVisit<R, Visit>) {
+      const std::size_t count = values.size();
+      for (std::size_t index = 1; index < count && index < prefetch_distance; ++index) {
+        prefetch(queue_of(values[index]), values[index]);
+      }
+      for (std::size_t index = 0; index != count; ++index) {
+        if (count - index > prefetch_distance) {
+          const std::uint64_t ahead = values[index + prefetch_distance];
+          prefetch(queue_of(ahead), ahead);
+        }
+        const std::uint64_t value = values[index];
+        visit(index, claim(queue_of(value), value, where));
+      }
+    }
   }
 
   /// Begins to load the word that the value names, if there is one. Decides nothing: the lookup

@@ -181,6 +181,19 @@ TEST_F(ClaimEach, RefusesEveryValueOfAnUnknownArrivalQueue) {
   EXPECT_EQ(visits.claimed, values);
 }
 
+TEST_F(ClaimEach, TakesTheArrivalQueueFromTheValuesWithoutAnother) {
+  const std::array values{driver.in_flight(1, 1).value, driver.in_flight(1, 0).value,
+                          sparse.encode(QueueIndex{2}, Tag{1}, Generation{1}),
+                          sparse.encode(QueueIndex{1}, Tag{64}, Generation{1}),
+                          driver.in_flight(2, 1).value};
+  Visits visits;
+  driver.set.claim_each(values, visits);
+  EXPECT_EQ(visits.claimed, (std::vector{values[0], values[1], values[4]}));
+  ASSERT_EQ(visits.refused.size(), 2U);
+  EXPECT_EQ(visits.refused[0], driver.set.claim(QueueIndex{2}, values[2]).error());
+  EXPECT_EQ(visits.refused[1], driver.set.claim(QueueIndex{1}, values[3]).error());
+}
+
 TEST_F(ClaimEach, RefusesTheSecondOfTwoEqualValues) {
   const auto value = driver.in_flight(5).value;
   const std::array values{value, value, driver.in_flight(6).value, value};
