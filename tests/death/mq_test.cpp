@@ -28,6 +28,7 @@ class NoSuchDiskQueueDeathTest : public ViolationTest<blkown::Violation::no_such
 class WrongContextDeathTest : public ViolationTest<blkown::Violation::wrong_context> {};
 
 class EmptyTaskDeathTest : public ViolationTest<blkown::Violation::use_of_moved_from> {};
+class EmptyAccessDeathTest : public ViolationTest<blkown::Violation::use_of_moved_from> {};
 
 class UnbalancedControl : public testing::Test {};
 
@@ -102,6 +103,18 @@ TEST_F(EmptyTaskDeathTest, ATaskThatWasMovedIsNotStarted) {
   mq::Task<> task = nothing();
   const mq::Task<> other = std::move(task);
   dies("mq::Task::post", "", [&] { task.post(runtime.context(0), {}, blkown::Place{}); });
+}
+
+TEST_F(EmptyAccessDeathTest, ARemovedDiskIsNotUsed) {
+  prints("a DiskAccess was used that has no disk",
+         "test it first: a removed disk gives an empty one");
+  mq::DiskRef<Silent> ref;
+  {
+    const Rig rig;
+    ref = rig.disk->ref();
+  }
+  dies("mq::DiskAccess::operator->", "", [&] { use(ref.try_access()->capacity_sectors()); });
+  dies("mq::DiskAccess::operator*", "", [&] { use(*ref.try_access()); });
 }
 
 mq::Task<> await_twice(mq::Task<>& task) {

@@ -24,6 +24,7 @@
 #include <blkown/mq/detail/tag_share.hpp>
 #include <blkown/mq/detail/waiting_bios.hpp>
 #include <blkown/mq/disk_config.hpp>
+#include <blkown/mq/disk_ref.hpp>
 #include <blkown/mq/driver.hpp>
 #include <blkown/mq/hw_queue.hpp>
 #include <blkown/mq/in_flight_table.hpp>
@@ -112,12 +113,18 @@ class Disk {
   /// The calls that end or complete one of the disk's requests count, too. With
   /// CompletionMode::deferred, bios that are submitted during the removal or later may end after
   /// the removal's callback, which may then not destroy the disk.
-  /// Violation: object_in_use, if the disk was not removed; if a Plug of the disk exists; if a bio
+  /// Violation: object_in_use, if the disk was not removed; if a Plug of the disk exists, or a
+  /// DiskAccess of a disk that create() could not make; if a bio
   /// has not ended, because its context has to run; or if the caller is in a callback or a hook of
   /// the disk other than the callback of the removal.
   ~Disk() {
     if (is_live_) [[unlikely]]
       violate_destroyed();
+    close_gates();  // closed already, unless create() has failed
+    if (!link_->gate.is_empty()) [[unlikely]] {
+      violate_used("disk '{subject}' destroyed while a DiskAccess of it exists",
+                   "destroy the DiskAccess first");
+    }
     for (const auto& queue : submit_queues_) check_unused(*queue);
   }
 
@@ -382,6 +389,9 @@ class Disk {
   [[nodiscard]] D& driver() const noexcept { return driver_; }
   /// The driver's data for the disk.
   [[nodiscard]] QueueData& queue_data() noexcept { return data_; }
+  /// A reference that is revoked when the disk is removed, for data that may outlive the disk.
+  /// Context: any.
+  [[nodiscard]] DiskRef<D> ref() const noexcept { return DiskRef<D>{link_}; }
   /// The tags and requests of the disk: its own, or those that it shares with other disks.
   [[nodiscard]] TagPool<D>& pool() noexcept { return *pool_; }
   /// The number of contexts that may submit to the disk.
@@ -471,6 +481,7 @@ class Disk {
         medium_{config},
         driver_{driver},
         data_{std::move(data)},
+        link_{std::make_shared<detail::DiskLink<D>>(*this)},
         hw_queues_{*this, config_},
         controls_{*this} {}
 
@@ -621,7 +632,14 @@ class Disk {
     return status;
   }
   void set_aligned_memory(bool value) noexcept { medium_.set_aligned_memory(value); }
-  [[nodiscard]] detail::CallGate& kicks() noexcept { return kicks_; }
+  /// Refuses the calls of other threads that a removal waits for: kicks, and uses through DiskRefs.
+  void close_gates() noexcept {
+    kicks_.close();
+    link_->gate.close();
+  }
+  [[nodiscard]] bool are_gates_empty() const noexcept {
+    return kicks_.is_empty() && link_->gate.is_empty();
+  }
   void finish_removal() {
     hw_queues_.close();
     for_each_share([&](auto& line, QueueIndex queue, detail::TagShare& share) {
@@ -727,6 +745,7 @@ class Disk {
   detail::MediumState medium_;
   D& driver_;
   QueueData data_;
+  std::shared_ptr<detail::DiskLink<D>> link_;
   std::unique_ptr<TagPool<D>> own_pool_;
   TagPool<D>* pool_ = nullptr;
   std::unique_ptr<detail::TagShares> shares_;  // null: no other disk can use the pool

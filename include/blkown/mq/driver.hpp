@@ -186,6 +186,7 @@ struct Zone {
 ///   struct RequestData;  The driver's data in each request.
 ///   struct HwData;       The driver's data in each hardware queue.
 ///   struct QueueData;    The driver's data in each disk.
+///   struct PoolData;     Optional: the driver's data in each TagPool, which its disks share.
 ///
 ///   Dispatch<D> queue_rq(HwQueue<D>&, QueueData&, Idle<Request<D>>, bool is_last);
 ///       Issues a request. With is_last false, another request follows at once, or commit_rqs: the

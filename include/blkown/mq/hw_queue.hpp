@@ -51,6 +51,9 @@ class HwQueue {
   [[nodiscard]] QueueType type() const noexcept { return type_; }
   /// The disk that the queue belongs to.
   [[nodiscard]] Disk<D>& disk() const noexcept { return disk_; }
+  /// The pool that the queue's requests come from, with the driver's data for all disks of the
+  /// pool.
+  [[nodiscard]] TagPool<D>& pool() const noexcept { return pool_; }
   /// The index of the TagSet's queue that this queue's requests come from: index(), or 0 if all
   /// queues share one set of tags.
   [[nodiscard]] QueueIndex tag_queue() const noexcept { return tag_queue_; }

@@ -13,6 +13,7 @@
 #include <blkown/mq/counters.hpp>
 #include <blkown/mq/disk.hpp>
 #include <blkown/mq/disk_config.hpp>
+#include <blkown/mq/disk_ref.hpp>
 #include <blkown/mq/driver.hpp>
 #include <blkown/mq/hw_queue.hpp>
 #include <blkown/mq/limits.hpp>

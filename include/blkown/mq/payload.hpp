@@ -5,15 +5,19 @@
 #ifndef BLKOWN_MQ_PAYLOAD_HPP
 #define BLKOWN_MQ_PAYLOAD_HPP
 
+#include <blkown/claim.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
 #include <blkown/detail/poison.hpp>
+#include <blkown/idle.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
 #include <blkown/mq/on_end.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/segments.hpp>
+#include <blkown/owned.hpp>
+#include <blkown/place.hpp>
 #include <blkown/request.hpp>
 #include <blkown/status.hpp>
 #include <cstddef>
@@ -29,6 +33,12 @@ class Payload;
 
 namespace detail {
 
+/// What has become of an I/O since it got its tag. One byte, which one store clears.
+struct IssueMarks {
+  bool was_accepted : 1 = false;  // at least one issue was, and the driver has requeued the request
+  bool is_remapped : 1 = false;   // set_sector() has changed the sector
+};
+
 /// The block layer's part of a Payload.
 template <class D>
 struct PayloadState {
@@ -41,7 +51,10 @@ struct PayloadState {
   // be reading with a pin. Of another request with has_rest: the length of the rest.
   std::uint64_t written_sector_or_rest = 0;
   RequestSegments segments;
-  OnEnd<Payload<D>> on_private_end;
+  union {
+    OnEnd<Payload<D>> on_private_end{};  // of a private request
+    std::uint64_t bio_sector;            // of a request that is_remapped: the sector before
+  };
   Word sequence = 0;             // numbers the context's first issues (issue_order.hpp)
   std::uint32_t timeout_ms = 0;  // 0: the disk's
   // Whether a timeout scan has seen the request in flight since it was issued. Atomic, because
@@ -50,10 +63,10 @@ struct PayloadState {
   Op op = Op::read;
   IoFlags flags;
   Status status = Status::ok;  // of a private request that has ended
-  bool was_accepted = false;   // at least one issue was, and the driver has requeued the request
-  bool was_refused = false;    // requeued because it was not sent, or refused as busy
-  bool is_reserved = false;    // of a private request: it has a reserved tag
-  bool has_rest = false;       // the limits have changed, and a rest is issued after the range
+  IssueMarks marks;
+  bool was_refused = false;  // requeued because it was not sent, or refused as busy
+  bool is_reserved = false;  // of a private request: it has a reserved tag
+  bool has_rest = false;     // the limits have changed, and a rest is issued after the range
   // Of the Claim that is on its way to the submitting context.
   blkown::detail::ClaimOrigin claim_origin{};
 
@@ -69,15 +82,31 @@ struct PayloadState {
     if (has_rest) written_sector_or_rest = bytes;
   }
 
-  /// Takes the I/O of a request that waits to be issued again.
+  /// Changes the sector for the driver, once or several times.
+  void remap(std::uint64_t to) noexcept {
+    if (bio != nullptr && !marks.is_remapped) {
+      bio_sector = sector;
+      marks.is_remapped = true;
+    }
+    sector = to;
+  }
+  /// Undoes remap().
+  void end_remap() noexcept {
+    if (!marks.is_remapped) [[likely]]
+      return;
+    sector = bio_sector;
+    marks.is_remapped = false;
+  }
+
+  /// Takes the I/O of a request that waits to be issued again, so that its sector is not remapped.
   void take_over(const PayloadState& from) noexcept {
     bio = from.bio;
     submitter = from.submitter;
     hw_queue = from.hw_queue;
-    on_private_end = from.on_private_end;
+    if (bio == nullptr) on_private_end = from.on_private_end;
     timeout_ms = from.timeout_ms;
     is_reserved = from.is_reserved;
-    was_accepted = from.was_accepted;
+    marks = from.marks;
     sequence = from.sequence;
     set_range(from.op, from.flags, from.sector, from.length_bytes, from.segments);
     set_rest(from.rest_bytes());
@@ -162,6 +191,30 @@ template <class D>
 }
 
 }  // namespace detail
+
+/// Changes the sector of a request for its device: the place of a partition, or a spare sector in
+/// place of a bad one.
+/// Effects: Payload::sector() is `sector` until the request ends or is requeued. A request that is
+/// issued again has the bio's sector, so that queue_rq maps each issue in the same way. The bio's
+/// own sectors do not change: a zone_append reports its result on the bio's side of the map. A
+/// private request, which has no sector of its own, keeps the value.
+/// Precondition: the request is not left in an IdleList, because queue_rq gets it as it is then.
+/// Source: the kernel's request::__sector, as Linux's Rust drivers set it.
+template <class D>
+void set_sector(const Idle<blkown::Request<Payload<D>>>& idle, std::uint64_t sector,
+                Place where = Place::current()) noexcept {
+  detail::state_of(idle.data(where)).remap(sector);
+}
+/// The same for a request that was started.
+template <class D>
+void set_sector(const Owned<blkown::Request<Payload<D>>>& owned, std::uint64_t sector,
+                Place where = Place::current()) noexcept {
+  detail::state_of(owned.data(where)).remap(sector);
+}
+/// Deleted: while a Claim exists, others may hold pins, and a table of the requests in flight reads
+/// the sector.
+template <class D>
+void set_sector(const Claim<blkown::Request<Payload<D>>>&, std::uint64_t, Place = {}) = delete;
 
 }  // namespace mq
 

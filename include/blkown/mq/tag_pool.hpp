@@ -26,6 +26,24 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq {
 
+namespace detail {
+
+/// Whether the driver has data in each pool.
+template <class D>
+concept has_pool_data = requires { typename D::PoolData; };
+
+/// D::PoolData, or an empty type.
+template <class D>
+struct PoolDataOf {
+  struct Type {};
+};
+template <has_pool_data D>
+struct PoolDataOf<D> {
+  using Type = typename D::PoolData;
+};
+
+}  // namespace detail
+
 /// The requests, with their tags, that one disk or several disks of one device draw from. A pool
 /// outlives its disks: see the destructor.
 ///
@@ -46,15 +64,18 @@ namespace mq {
 template <class D>
 class TagPool {
  public:
-  /// Makes a pool.
+  /// The driver's data in each pool: D::PoolData, or an empty type if the driver has none.
+  using PoolData = typename detail::PoolDataOf<D>::Type;
+
+  /// Makes a pool. A disk that is made without a pool has one of its own, with PoolData{}.
   /// Precondition: D::RequestData is default constructible.
   /// Errors: those of TagSet::create; out_of_memory.
   [[nodiscard]] static std::expected<std::unique_ptr<TagPool>, TagSetError> create(
-      const TagSetConfig& config) {
+      const TagSetConfig& config, PoolData data = {}) {
     auto tags = TagSet<Request<D>>::create(config, EndSink<Request<D>>::to(sink));
     if (!tags.has_value()) return std::unexpected(tags.error());
-    std::unique_ptr<TagPool> pool{new (std::nothrow)
-                                      TagPool{*std::move(tags), config.reserved_depth}};
+    std::unique_ptr<TagPool> pool{
+        new (std::nothrow) TagPool{*std::move(tags), config.reserved_depth, std::move(data)}};
     if (pool == nullptr || pool->lines_ == nullptr || !pool->watches_.is_allocated()) {
       return std::unexpected(TagSetError{TagSetReason::out_of_memory, 0, sizeof(TagPool)});
     }
@@ -74,6 +95,14 @@ class TagPool {
                         "remove and destroy the disk first");
   }
 
+  /// The driver's data, which all disks of the pool share. It is destroyed after the requests.
+  /// Synchronization: none. The driver synchronizes what its disks share.
+  /// Source: the kernel's blk_mq_tag_set::driver_data.
+  [[nodiscard]] PoolData& data() noexcept
+    requires detail::has_pool_data<D>
+  {
+    return data_;
+  }
   /// The requests, for lookups. A caller that allocates here directly is not in the line for tags.
   /// Disks do not wake such a caller, and contexts may keep free tags in their stashes.
   [[nodiscard]] TagSet<Request<D>>& tags() noexcept { return tags_; }
@@ -95,8 +124,9 @@ class TagPool {
   [[nodiscard]] const detail::PublicationWatches& watches() const noexcept { return watches_; }
 
  private:
-  TagPool(TagSet<Request<D>>&& tags, std::uint32_t reserved_depth)
-      : tags_{std::move(tags)},
+  TagPool(TagSet<Request<D>>&& tags, std::uint32_t reserved_depth, PoolData&& data)
+      : data_{std::move(data)},
+        tags_{std::move(tags)},
         reserved_depth_{reserved_depth},
         lines_{new(std::nothrow) detail::TagLine<Request<D>>[tags_.queue_count()]},
         watches_{tags_.queue_count(), tags_.depth()} {}
@@ -112,6 +142,7 @@ class TagPool {
   };
   static constexpr Sink sink{};
 
+  [[no_unique_address]] PoolData data_;
   TagSet<Request<D>> tags_;
   std::uint32_t reserved_depth_;
   std::unique_ptr<detail::TagLine<Request<D>>[]> lines_;

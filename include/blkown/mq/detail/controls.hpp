@@ -26,9 +26,10 @@
 //            While a removal waits, the side track carries out everything except removals.
 //
 // `pass` exists because a context that handed over another context's last request may still be
-// inside that call. When every context has run once more, all such calls have returned. The gate
-// for kicks is closed before `pass`; `pass` is repeated while a kick is inside, or while the side
-// track is in use. `leave` then waits until no work of this disk is queued on any context.
+// inside that call. When every context has run once more, all such calls have returned. The gates
+// for kicks and for uses through DiskRefs are closed before `pass`; `pass` is repeated while a call
+// is inside, or while the side track is in use. `leave` then waits until no work of this disk is
+// queued on any context.
 //
 // Operations that are started after a removal has begun end with Status::offline. Those that are
 // still queued when the removal has waited for its requests end in order, before the removal's
@@ -299,11 +300,11 @@ class Controls {
 
   void finish_removal_step(Control& removal, bool is_side_free) {
     if (main_.step == Control::Step::remove) {
-      disk_.kicks().close();
+      disk_.close_gates();
       return tell(Control::Step::pass);
     }
     if (main_.step == Control::Step::pass) {
-      const bool can_leave = is_side_free && disk_.kicks().is_empty();
+      const bool can_leave = is_side_free && disk_.are_gates_empty();
       return tell(can_leave ? Control::Step::leave : Control::Step::pass);
     }
     disk_.finish_removal();

@@ -145,10 +145,12 @@ class Issuer {
     Lane<D>& lane = lanes_.of(ended.data());
     const bool was_refused = std::exchange(state.was_refused, false);
     if (was_refused) lane.end_return();
-    if (was_refused && !state.was_accepted && state.bio != nullptr && state.bio->flags().nowait) {
+    state.end_remap();
+    if (was_refused && !state.marks.was_accepted && state.bio != nullptr &&
+        state.bio->flags().nowait) {
       return std::move(ended).into_idle().fail(Status::again);
     }
-    state.was_accepted = state.was_accepted || !was_refused;
+    state.marks.was_accepted = state.marks.was_accepted || !was_refused;
     counters_.requeued_requests.add();
     has_waiting_ = true;
     ++waiting_requests_;
@@ -523,6 +525,7 @@ class Issuer {
     end_wait_for_rest(lane, state);
     lanes_.set_rest(state, 0);
     if (ended.status() != Status::ok) return false;
+    state.end_remap();
     state.sector += state.length_bytes >> sector_shift;
     state.length_bytes = rest_bytes;
     const Status refused = fit(state);
@@ -774,7 +777,7 @@ class Issuer {
     payload.submitter = &submitter_;
     payload.hw_queue = lane.hw;
     payload.timeout_ms = 0;
-    payload.was_accepted = false;
+    payload.marks = {};
     payload.sequence = counters_.started_requests.add();
     ++in_flight_;
   }
