@@ -305,6 +305,29 @@ TEST(NvmeOracle, ACommandWhoseDoorbellWasNotRungIsDisowned) {
   EXPECT_EQ(judged.note(0x6002, false), LookupTruth::fits) << "not genuine";
 }
 
+TEST(NvmeOracle, TheCommandWithTheCookieIsTheOneThatIsDisowned) {
+  JudgedBench judged{{{FaultKind::early, commands_before}}};
+  judged.seen_of(NvmeBench::flush(0x5002));
+  EXPECT_EQ(judged.note(0x5002, true), LookupTruth::fits);
+  for (const std::uint16_t id : {std::uint16_t{0x6001}, std::uint16_t{0x6002}}) {
+    judged.bench.put(judged.bench.write(id, 3));
+  }
+  EXPECT_EQ(judged.note(0x6002, true), LookupTruth::fits);
+  EXPECT_EQ(judged.false_ids, std::vector<std::uint16_t>{0x6002});
+}
+
+// --- doorbells -----------------------------------------------------------------------------------
+
+TEST(NvmeOracle, OnlyAValueThatIsNoIndexOfItsQueueMisusesADoorbell) {
+  for (const bool is_completion : {false, true}) {
+    JudgedBench judged;
+    judged.bench.ring(1, is_completion, 0);
+    EXPECT_FALSE(judged.oracle.has_misused_doorbell()) << "the index is there already";
+    judged.bench.ring(1, is_completion, NvmeBench::entries);
+    EXPECT_TRUE(judged.oracle.has_misused_doorbell());
+  }
+}
+
 // --- entries that stay in the ring ---------------------------------------------------------------
 
 TEST(NvmeOracle, FindsAnEntryThatStaysInTheRingAfterItsInterrupt) {

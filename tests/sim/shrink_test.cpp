@@ -187,15 +187,23 @@ TEST(FindInChild, DiscardsTheOutputAndChangesNothingInTheParent) {
 
 /// The shortest run, from one with all faults of the script whose finding comes in event 7.
 template <class Run>
-WorldConfig shortest_of(const Script& script, Run run, unsigned limit_s = 20) {
+WorldConfig shortest_of(const Script& script, Run run, Shrinker& shrinker) {
   WorldConfig config;
   config.io_count = 100;
-  Shrinker shrinker{limit_s};
   testing::internal::CaptureStderr();
   const WorldConfig shortest = shrinker.shrink(
       config, ChildFinding{.key = "the finding", .event = 7, .strikes = script}, run);
   EXPECT_NE(testing::internal::GetCapturedStderr(), "") << "the progress";
   EXPECT_TRUE(shortest.is_scripted);
+  return shortest;
+}
+
+template <class Run>
+WorldConfig shortest_of(const Script& script, Run run) {
+  Shrinker shrinker{20};
+  const WorldConfig shortest = shortest_of(script, run, shrinker);
+  EXPECT_FALSE(shrinker.was_cut_off());
+  EXPECT_NE(shrinker.runs(), 0U);
   return shortest;
 }
 
@@ -236,15 +244,18 @@ TEST(Shrinker, FindsAFaultThatSuffices) {
 
 TEST(Shrinker, StopsWhenItsTimeIsOver) {
   const auto begin = std::chrono::steady_clock::now();
+  Shrinker shrinker{1};
   const WorldConfig shortest = shortest_of(
       script_of(100),
       [](const WorldConfig&) {
         usleep(300'000);
         return leave_finding("the finding");
       },
-      1);
+      shrinker);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds{10});
   EXPECT_LT(shortest.io_count, 100U) << "the shortest so far";
+  EXPECT_TRUE(shrinker.was_cut_off());
+  EXPECT_LE(shrinker.runs(), 4U) << "each takes 0.3 s of the second";
 }
 
 TEST(Shrinker, LeavesARunThatDoesNotFailAgain) {

@@ -264,19 +264,15 @@ class alignas(64) NvmeSubmissionQueue {
   }
   NvmeCommand& add(NvmeCommand command) {
     command.serial = next_serial_++;
-    return add_again(command);
-  }
-  /// Adds a command again that was erased.
-  NvmeCommand& add_again(const NvmeCommand& command) {
     if (!command.is_disowned) ids_in_use_[command.entry.command_id] = true;
     return commands_.add(command);
   }
-  /// Erases a command. Returns false if the command was erased before.
-  bool erase(const NvmeCommand& copy) {
+  /// Erases a command, if it was not erased before.
+  void erase(const NvmeCommand& copy) {
     const NvmeCommand* const found = commands_.find(copy);
-    if (found == nullptr) return false;
+    if (found == nullptr) return;
     if (!found->is_disowned) ids_in_use_[found->entry.command_id] = false;
-    return commands_.erase(copy);
+    commands_.erase(copy);
   }
   /// Marks a command of the table as disowned.
   void disown(NvmeCommand& command) {
