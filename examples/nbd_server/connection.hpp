@@ -5,9 +5,9 @@
 // Parties: the client; this object, on its worker's thread; the store, which ends requests on any
 // thread, and whose ends the worker passes to finish() on this thread.
 //
-//   1. receive() reads from the socket: first options, for the Handshake, then commands. A command
-//      takes a request, whose data the header becomes. If no tag or no memory is free, the
-//      connection pauses: what the client sends stays in the socket.
+//   1. receive() reads from the socket: first options, for the Handshake, then commands, many at a
+//      time. A command takes a request, whose data the header becomes. If no tag or no memory is
+//      free, the connection pauses: what the client sends stays in the socket.
 //   2. The data of a write goes from the socket into the payload. Then the store gets the request.
 //   3. finish() makes the reply of an ended request, and appends it to the list of replies.
 //   4. send() writes replies. A request whose reply is on the wire is released: its tag and its
@@ -101,6 +101,9 @@ class Connection {
     return (state_ == State::handshake || state_ == State::transmission) && !is_paused_;
   }
 
+  /// The socket has something to read, or its end.
+  void note_readable() noexcept { is_readable_ = true; }
+
   /// Reads, handles and answers some of what the client has sent. Returns whether there is more to
   /// do at once.
   [[nodiscard]] bool service(std::uint64_t now_ms) {
@@ -180,10 +183,9 @@ class Connection {
           return false;
         }
       }
-      const std::size_t received = writing_ ? receive_payload() : receive_staged();
-      if (received == 0) return false;
-      if (received >= budget) return true;
-      budget -= received;
+      if (!is_readable_) return false;
+      if (budget == 0) return true;
+      budget -= std::min(budget, receive_some());
     }
     return false;
   }
@@ -306,33 +308,38 @@ class Connection {
     command.payload.shorten(static_cast<std::size_t>(to - command.payload.memory().data));
   }
 
-  /// Reads into the staging buffer. Returns the number of bytes; 0 if there is nothing to read now.
-  [[nodiscard]] std::size_t receive_staged() {
+  /// One recvmsg: the missing data of a write goes into its payload, or is thrown away if the write
+  /// is refused; what follows goes into the staging buffer. Returns the number of bytes; 0 if there
+  /// is nothing to read now.
+  [[nodiscard]] std::size_t receive_some() {
+    std::array<std::byte, 4096> thrown_away;
+    std::array<iovec, 2> vector;
+    std::size_t count = 0;
+    std::size_t payload_bytes = 0;
+    if (writing_) {
+      const blkown::Segment memory = writing_->data().payload.memory();
+      payload_bytes = memory.empty() ? std::min<std::size_t>(missing_bytes_, thrown_away.size())
+                                     : missing_bytes_;
+      std::byte* const to = memory.empty() ? thrown_away.data() : memory.end() - missing_bytes_;
+      vector[count++] = {.iov_base = to, .iov_len = payload_bytes};
+    }
+    if (payload_bytes == missing_bytes_) vector[count++] = room_to_stage();
+    const std::size_t received = receive_into(std::span{vector}.first(count));
+    const std::size_t of_payload = std::min(received, payload_bytes);
+    staged_end_ += received - of_payload;
+    note_payload(of_payload);
+    return received;
+  }
+
+  /// Moves the staged bytes to the start of their buffer, and returns the rest of it.
+  [[nodiscard]] iovec room_to_stage() noexcept {
     const std::span<const std::byte> rest = staged();
     if (staged_begin_ != 0) {
       std::memmove(staging_.data(), rest.data(), rest.size());
       staged_end_ = rest.size();
       staged_begin_ = 0;
     }
-    const std::size_t received =
-        receive_into(staging_.data() + staged_end_, staging_.size() - staged_end_);
-    staged_end_ += received;
-    return received;
-  }
-
-  /// Reads the data of a write, into its payload. The data of a refused write is thrown away.
-  [[nodiscard]] std::size_t receive_payload() {
-    const blkown::Segment memory = writing_->data().payload.memory();
-    std::size_t received = 0;
-    if (memory.empty()) {
-      std::array<std::byte, 4096> thrown_away;
-      received = receive_into(thrown_away.data(),
-                              std::min<std::size_t>(missing_bytes_, thrown_away.size()));
-    } else {
-      received = receive_into(memory.end() - missing_bytes_, missing_bytes_);
-    }
-    note_payload(received);
-    return received;
+    return {.iov_base = staging_.data() + staged_end_, .iov_len = staging_.size() - staged_end_};
   }
 
   /// Takes what of the data is staged behind the header.
@@ -349,13 +356,21 @@ class Connection {
     if (missing_bytes_ == 0 && writing_) execute(*std::exchange(writing_, std::nullopt));
   }
 
-  /// One recv. A client that is gone closes the connection, or lets it end with the replies to what
-  /// it has sent.
-  [[nodiscard]] std::size_t receive_into(std::byte* to, std::size_t max_bytes) {
+  /// A client that is gone closes the connection, or lets it end with the replies to what it has
+  /// sent.
+  [[nodiscard]] std::size_t receive_into(std::span<iovec> memory) {
+    msghdr message{};
+    message.msg_iov = memory.data();
+    message.msg_iovlen = memory.size();
+    std::size_t room_bytes = 0;
+    for (const iovec& each : memory) room_bytes += each.iov_len;
     ssize_t received = 0;
     do {
-      received = ::recv(fd_, to, max_bytes, MSG_DONTWAIT);
+      received = ::recvmsg(fd_, &message, MSG_DONTWAIT);
     } while (received < 0 && errno == EINTR);
+    context_.counters.receives.add();
+    // Less than there is room for was all that was there. The poller tells when more comes.
+    is_readable_ = received > 0 && static_cast<std::size_t>(received) == room_bytes;
     if (received > 0) {
       if (state_ != State::handshake) progress_ms_ = now_ms_;
       return static_cast<std::size_t>(received);
@@ -383,6 +398,7 @@ class Connection {
       message.msg_iov = vector.data();
       message.msg_iovlen = gather(vector.data());
       const ssize_t sent = ::sendmsg(fd_, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+      context_.counters.sends.add();
       if (sent < 0 && errno == EINTR) continue;
       socket_is_full_ = sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
       if (socket_is_full_) return;
@@ -501,6 +517,7 @@ class Connection {
   bool is_paused_ = false;   // no tag, no memory, or too many replies to options
   bool is_resumed_ = false;  // since the last service()
   bool socket_is_full_ = false;
+  bool is_readable_ = true;  // the socket may have more to read
 
   Bytes staging_;  // received, not handled
   std::size_t staged_begin_ = 0;

@@ -21,6 +21,9 @@ struct Counters {
   Counter refused;    ///< Of those, the store did not get.
   Counter failed;     ///< Of those, the store has ended with an error.
   Counter dropped;    ///< Of those, the client was gone before its reply was sent.
+  Counter waits;      ///< Calls of epoll_wait.
+  Counter receives;   ///< Calls of recvmsg.
+  Counter sends;      ///< Calls of sendmsg.
   Counter read_bytes;
   Counter written_bytes;
 };

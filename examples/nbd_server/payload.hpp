@@ -54,9 +54,12 @@ class PayloadPool {
  public:
   static constexpr std::size_t page_bytes = 4096;
   static constexpr std::size_t slot_bytes = std::size_t{128} * 1024;
+  /// From slot to slot. Slots at a distance of a power of two would share sets of the processor's
+  /// caches, which short payloads, all at the start of their slots, would then fight for.
+  static constexpr std::size_t stride_bytes = slot_bytes + page_bytes;
 
   explicit PayloadPool(std::uint32_t slot_count)
-      : region_{allocate(slot_count * slot_bytes)}, slot_count_{region_ ? slot_count : 0} {
+      : region_{allocate(slot_count * stride_bytes)}, slot_count_{region_ ? slot_count : 0} {
     for (std::uint32_t i = slot_count_; i-- != 0;) free_.push_back(i);
   }
   PayloadPool(const PayloadPool&) = delete;
@@ -65,7 +68,7 @@ class PayloadPool {
   /// Memory for this many bytes. None if the heap is exhausted.
   [[nodiscard]] std::optional<Payload> take(std::size_t length_bytes) {
     if (length_bytes <= slot_bytes && !free_.empty()) {
-      std::byte* const slot = region_.get() + free_.back() * slot_bytes;
+      std::byte* const slot = region_.get() + free_.back() * stride_bytes;
       free_.pop_back();
       return Payload{{slot, length_bytes}, *this};
     }
@@ -76,7 +79,7 @@ class PayloadPool {
 
   /// The memory of all slots, one after the other.
   [[nodiscard]] blkown::Segment region() const noexcept {
-    return {region_.get(), slot_count_ * slot_bytes};
+    return {region_.get(), slot_count_ * stride_bytes};
   }
   /// The number of slots that no payload has.
   [[nodiscard]] std::size_t free_slots() const noexcept { return free_.size(); }
@@ -95,12 +98,12 @@ class PayloadPool {
   void give_back(std::byte* memory) noexcept {
     const std::byte* const first = region_.get();
     if (first == nullptr || std::less<>{}(memory, first) ||
-        !std::less<>{}(memory, first + slot_count_ * slot_bytes)) {
+        !std::less<>{}(memory, first + slot_count_ * stride_bytes)) {
       std::free(memory);
     } else {
       // The vector has had this many elements before: nothing is allocated.
       free_.push_back(static_cast<std::uint32_t>(static_cast<std::size_t>(memory - region_.get()) /
-                                                 slot_bytes));
+                                                 stride_bytes));
     }
   }
 

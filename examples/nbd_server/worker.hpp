@@ -129,13 +129,23 @@ class Worker {
     while (!is_done()) {
       const int count = epoll_wait(poller_.get(), events.data(), static_cast<int>(events.size()),
                                    active_.empty() ? tick_ms() : 0);
+      counters_.waits.add();
       now_ms_ = read_clock_ms();
       for (int i = 0; i < count; ++i) handle(events[static_cast<std::size_t>(i)]);
       take_inbox();
       service_active();
-      for (const Export& each : exports_) each.store().poll(index_);
+      poll_stores();
+      // What a store has ended at once is answered before the next wait.
+      if (!active_.empty()) {
+        service_active();
+        poll_stores();
+      }
       check_timeouts();
     }
+  }
+
+  void poll_stores() {
+    for (const Export& each : exports_) each.store().poll(index_);
   }
 
   [[nodiscard]] bool is_done() {
@@ -156,6 +166,7 @@ class Worker {
     if (connection == nullptr) return;
     // Both directions are closed: no reply can reach the client.
     if ((event.events & (EPOLLHUP | EPOLLERR)) != 0) connection->hang_up();
+    if ((event.events & EPOLLIN) != 0) connection->note_readable();
     activate(connection->queue());
   }
 

@@ -31,6 +31,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <blkown/blkown.hpp>
 #include <blkown/dma/dma.hpp>
 #include <blkown/dma/identity_backend.hpp>
@@ -174,6 +175,8 @@ class UringFile {
     Lane& lane = *lanes_[worker];
     for (Claim& claim : std::exchange(lane.held_back, {})) publish(lane, std::move(claim));
     do {
+      // The eventfd is for the sleep of the worker: what completes here is seen without.
+      io_uring_cq_eventfd_toggle(&lane.ring, false);
       // A submission that fails for lack of memory is tried again below.
       if (io_uring_sq_ready(&lane.ring) != 0) static_cast<void>(io_uring_submit(&lane.ring));
       io_uring_cqe* cqe = nullptr;
@@ -183,7 +186,10 @@ class UringFile {
         io_uring_cqe_seen(&lane.ring, cqe);
         complete(worker, value, result);
       }
-    } while (io_uring_sq_ready(&lane.ring) != 0 && io_uring_cq_ready(&lane.ring) != 0);
+      io_uring_cq_eventfd_toggle(&lane.ring, true);
+      // Either the kernel sees the flag when it has added an entry, or the entry is seen here.
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+    } while (io_uring_cq_ready(&lane.ring) != 0);
     const std::uint64_t one = 1;
     const bool has_work = io_uring_sq_ready(&lane.ring) != 0 || !lane.held_back.empty();
     if (has_work) static_cast<void>(!::write(lane.wake.get(), &one, sizeof(one)));

@@ -53,9 +53,9 @@ case $case in
     kill "$server"
     wait "$server" || die "status $?"
     server=
-    tail -n 5 "$folder/err" | grep -qF 'commands: 2: 0 refused, 0 failed, 2 dropped' ||
+    tail -n 6 "$folder/err" | grep -qF 'commands: 2: 0 refused, 0 failed, 2 dropped' ||
       die "$(cat "$folder/err")"
-    tail -n 5 "$folder/err" | grep -qx 'commands by thread: 2' || die "$(cat "$folder/err")"
+    tail -n 6 "$folder/err" | grep -qx 'commands by thread: 2' || die "$(cat "$folder/err")"
     [ "$(tail -n 1 "$folder/err")" = 'in flight: 0' ] || die "$(cat "$folder/err")" ;;
   unix)
     "$program" --unix "$folder/socket" a=memory:1m >"$folder/out" 2>"$folder/err" &

@@ -105,6 +105,70 @@ TEST_F(NbdServer, ReadsWhatWasWritten) {
   EXPECT_EQ(total(&Counters::read_bytes), 600'000U);
 }
 
+TEST_F(NbdServer, ACommandOrABatchOfThemTakesOneWaitOneReceiveAndOneSend) {
+  start();
+  const Peer peer = client("memory");
+  constexpr std::array calls{&Counters::waits, &Counters::receives, &Counters::sends};
+  // The last call of what came before may not be counted yet, and the timer wakes the worker.
+  constexpr std::uint64_t margin = 5;
+  std::array<std::uint64_t, calls.size()> before{};
+  const auto note = [&] {
+    for (std::size_t i = 0; i != calls.size(); ++i) before[i] = total(calls[i]);
+  };
+  const auto expect_at_most = [&](std::uint64_t rounds) {
+    for (std::size_t i = 0; i != calls.size(); ++i) {
+      EXPECT_LE(total(calls[i]) - before[i], rounds + margin) << "of kind " << i;
+    }
+  };
+  constexpr std::uint64_t count = 50;
+  note();
+  for (std::uint64_t i = 0; i != count; ++i) {
+    peer.request(Command::read, i, 0, 512);
+    ASSERT_TRUE(peer.reply().has_value());
+  }
+  expect_at_most(count);
+  Bytes batch;
+  for (std::uint64_t i = 0; i != 32; ++i) {
+    append(batch, nbd::RequestHeader{.flags = 0,
+                                     .type = static_cast<std::uint16_t>(Command::read),
+                                     .cookie = i,
+                                     .offset = 0,
+                                     .length = 512});
+  }
+  note();
+  peer.send(batch);
+  for (std::uint64_t i = 0; i != 32; ++i) EXPECT_TRUE(peer.reply().has_value());
+  expect_at_most(1);
+}
+
+TEST_F(NbdServer, WritesLongerThanTheBufferForCommandsAreTakenWhole) {
+  start();
+  const Peer peer = client("memory");
+  // Writes that the buffer for commands takes in part.
+  const Bytes data = pattern(40'000, 3);
+  Bytes batch;
+  for (std::uint64_t i = 0; i != 4; ++i) {
+    append(batch, nbd::RequestHeader{.flags = 0,
+                                     .type = static_cast<std::uint16_t>(Command::write),
+                                     .cookie = i,
+                                     .offset = i * data.size(),
+                                     .length = static_cast<std::uint32_t>(data.size())});
+    batch.insert(batch.end(), data.begin(), data.end());
+  }
+  peer.send(batch);
+  for (std::uint64_t i = 0; i != 4; ++i) {
+    const auto written = peer.reply();
+    ASSERT_TRUE(written.has_value());
+    EXPECT_EQ(written->error, 0U);
+  }
+  for (std::uint64_t i = 0; i != 4; ++i) {
+    peer.request(Command::read, i, i * data.size(), static_cast<std::uint32_t>(data.size()));
+    const auto read = peer.reply();
+    ASSERT_TRUE(read.has_value());
+    EXPECT_EQ(read->payload, data);
+  }
+}
+
 TEST_F(NbdServer, AfterAStopNoThreadOfAStoreIsLeft) {
   const auto threads = [] {
     return std::distance(std::filesystem::directory_iterator{"/proc/self/task"}, {});
