@@ -150,6 +150,19 @@ TEST(History, ThePlaceOfARequestIsTheActivityThatConcernedIt) {
             "  event 1 at 5 us, timeout scan: 2, generation 7 -> 1, generation 7\n");
 }
 
+TEST(History, KnowsTheRequestThatTheWorldIsAt) {
+  History history;
+  history.begin_event(Activity::of_request("submit", queue0, Tag{3}), 0);
+  {
+    const History::Within hook{history, Activity::of_request("timeout hook", queue0, Tag{4})};
+    const History::Within within{history, Activity::of_queue("interrupt", QueueIndex{1})};
+    EXPECT_EQ(history.request_activity()->tag, 4U);
+  }
+  EXPECT_EQ(history.request_activity()->tag, 3U);
+  history.begin_event("controller", 1);
+  EXPECT_FALSE(history.request_activity().has_value());
+}
+
 TEST(History, AStepHasTheNameOfWhatHappensFirst) {
   History history;
   history.begin_step(0);

@@ -143,6 +143,8 @@ const std::vector<Words> out_of_range{
     {"--jobs", "0"},
     {"--jobs", "1025"},
     {"--time-limit", "0"},
+    {"--hang-limit", "86401"},
+    {"--hang-limit", ""},
     {"--junit", ""},
     {"--failed-seeds", ""},
 };

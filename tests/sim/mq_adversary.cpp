@@ -30,6 +30,7 @@
 #include "sim/broken_mq/status_ignored.hpp"
 #include "sim/broken_mq/stop_declared.hpp"
 #include "sim/broken_mq/tail_not_wrapped.hpp"
+#include "sim/broken_mq/timeout_waits.hpp"
 #include "sim/broken_mq/touched_after_publish.hpp"
 #include "sim/broken_mq/unmap_failure_ignored.hpp"
 #include "sim/broken_mq/unmapped_on_timeout.hpp"
@@ -80,6 +81,7 @@ constexpr std::array table{
     NamedDriver{"status_ignored", &main_of<StatusIgnored>},
     NamedDriver{"stop_declared", &main_of<StopDeclared>},
     NamedDriver{"tail_not_wrapped", &main_of<TailNotWrapped>},
+    NamedDriver{"timeout_waits", &main_of<TimeoutWaits>},
     NamedDriver{"touched_after_publish", &main_of<TouchedAfterPublish>},
     NamedDriver{"unmap_failure_ignored", &main_of<UnmapFailureIgnored>},
     NamedDriver{"unmapped_on_timeout", &main_of<UnmappedOnTimeout>},

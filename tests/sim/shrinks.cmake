@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSL-1.0
 #
-# cmake -D PROGRAM=<adversary> -D DRIVER=<name> -D SCRIPT=<regex> -P shrinks.cmake
+# cmake -D PROGRAM=<adversary> -D DRIVER=<name> -D SCRIPT=<regex> -D OPTIONS=<list> -P shrinks.cmake
 #
 # The program shrinks the first failing run of the driver within 30 seconds: the finding stays the same
 # but for its numbers, and the script has at most five faults and matches the regex, if there is one.
-execute_process(COMMAND ${PROGRAM} --driver ${DRIVER} --seeds 100 --shrink
+execute_process(COMMAND ${PROGRAM} --driver ${DRIVER} --seeds 100 --shrink ${OPTIONS}
   OUTPUT_VARIABLE output ERROR_VARIABLE progress RESULT_VARIABLE code TIMEOUT 30)
 if(NOT code EQUAL 1)
   message(FATAL_ERROR "the program returned ${code}:\n${output}${progress}")

@@ -19,6 +19,7 @@
 
 #include <signal.h>
 #include <unistd.h>
+#include <algorithm>
 #include <array>
 #include <blkown/check.hpp>
 #include <blkown/check_stdio.hpp>
@@ -35,6 +36,7 @@
 #include <blkown/sim/harness/mq_world.hpp>
 #include <blkown/sim/harness/report.hpp>
 #include <blkown/sim/harness/shrink.hpp>
+#include <blkown/sim/harness/watchdog.hpp>
 #include <blkown/sim/harness/world_config.hpp>
 #include <blkown/tag.hpp>
 #include <chrono>
@@ -217,9 +219,12 @@ class Handlers {
 template <class World>
 class Run final : public CurrentRun {
  public:
-  Run(const KitOptions& options, const WorldConfig& config, const typename World::Make& make)
-      : options_{options}, config_{config}, world_{std::make_unique<World>(config, make)} {
+  /// `hang_limit_s`: see KitOptions. The driver may hang where it is made or destroyed, too.
+  Run(const KitOptions& options, const WorldConfig& config, const typename World::Make& make,
+      unsigned hang_limit_s)
+      : options_{options}, config_{config}, watchdog_{hang_limit_s, watched()} {
     current_run = this;
+    world_ = std::make_unique<World>(config, make);
   }
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
@@ -251,6 +256,11 @@ class Run final : public CurrentRun {
     Finding finding{.what = what};
     if (world_ == nullptr) return print(finding);
     finding.place = world_->history().place();
+    if (const auto activity = world_->history().request_activity()) {
+      finding.has_request = true;
+      finding.queue = QueueIndex{activity->number};
+      finding.tag = Tag{activity->tag};
+    }
     if (world_->finding().what.empty()) return print(finding);
     finding.details.push_back("earlier, in " + world_->finding().place + ": " +
                               world_->finding().what);
@@ -270,16 +280,32 @@ class Run final : public CurrentRun {
   }
 
  private:
+  [[nodiscard]] Watchdog::Watched watched() {
+    return {.progress =
+                [](void* self) {
+                  const Run& run = *static_cast<Run*>(self);
+                  return run.world_ != nullptr ? run.world_->history().event() : 0;
+                },
+            .hangs =
+                [](void*) {
+                  report_crash("the run hangs: its latest event does not end");
+                  std::_Exit(1);
+                },
+            .argument = this};
+  }
+
   const KitOptions& options_;
   WorldConfig config_;
   std::unique_ptr<World> world_;
   bool has_failed_ = false;
+  Watchdog watchdog_;
 };
 
 template <class World>
 [[nodiscard]] bool run_one(const KitOptions& options, const WorldConfig& config,
-                           const typename World::Make& make, KitTotals* totals) {
-  Run<World> run{options, config, make};
+                           const typename World::Make& make, KitTotals* totals,
+                           unsigned hang_limit_s) {
+  Run<World> run{options, config, make, hang_limit_s};
   const bool is_good = run.run();
   if (!is_good) run.print(run.world().finding());
   if (totals != nullptr) totals->add(run.world());
@@ -292,23 +318,27 @@ template <class World>
                                       const typename World::Make& make, KitTotals& totals) {
   const Shared<KitTotals> shared;
   *shared = totals;
-  const ChildFinding first =
-      find_in_child(0, true, [&] { return run_one<World>(options, config, make, &*shared); });
+  const ChildFinding first = find_in_child(0, true, [&] {
+    return run_one<World>(options, config, make, &*shared, options.hang_limit_s);
+  });
   totals = *shared;
   if (!first.error.empty()) {
     std::fprintf(stderr, "%s: %s\n", options.program.c_str(), first.error.c_str());
     return false;
   }
   if (first.key.empty()) return true;
+  // A candidate that hangs as the first run did must not take all the time.
+  const unsigned hang_limit_s = std::min(options.hang_limit_s, 1U);
   Shrinker shrinker{options.shrink_s};
   const WorldConfig shortest = shrinker.shrink(config, first, [&](const WorldConfig& candidate) {
-    return run_one<World>(options, candidate, make, nullptr);
+    return run_one<World>(options, candidate, make, nullptr, hang_limit_s);
   });
   std::printf("\nwith %zu of %zu faults and %" PRIu64 " of %" PRIu64 " I/Os%s:\n",
               shortest.script.size(), first.strikes.size(), shortest.io_count, config.io_count,
               shrinker.was_cut_off() ? ", the shortest that was found in time" : "");
-  static_cast<void>(find_in_child(
-      options.shrink_s, true, [&] { return run_one<World>(options, shortest, make, nullptr); }));
+  static_cast<void>(find_in_child(options.shrink_s, true, [&] {
+    return run_one<World>(options, shortest, make, nullptr, hang_limit_s);
+  }));
   std::printf("shortest: %s\n", replay_command(options, shortest).c_str());
   return false;
 }
@@ -323,7 +353,7 @@ template <class World>
   config.is_scripted = options.has_script;
   config.script = options.script;
   return options.shrink ? run_one_and_shrink<World>(options, config, make, totals)
-                        : run_one<World>(options, config, make, &totals);
+                        : run_one<World>(options, config, make, &totals, options.hang_limit_s);
 }
 
 /// Runs the seeds in this process, until a run fails or the time is over.

@@ -39,6 +39,7 @@
 #include <blkown/sim/harness/second_party.hpp>
 #include <blkown/sim/harness/seed_processes.hpp>
 #include <blkown/sim/harness/shrink.hpp>
+#include <blkown/sim/harness/watchdog.hpp>
 #include <blkown/sim/harness/workload.hpp>
 #include <blkown/sim/harness/world_base.hpp>
 #include <blkown/sim/harness/world_config.hpp>

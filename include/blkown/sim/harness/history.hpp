@@ -179,6 +179,13 @@ class History {
     begin(activity);
   }
 
+  /// The innermost of the present activities that is of a request, if there is one.
+  [[nodiscard]] std::optional<Activity> request_activity() const noexcept {
+    for (std::size_t i = std::min(depth_, max_depth - 1) + 1; i != 0; --i) {
+      if (activities_[i - 1].of == Activity::Of::request) return activities_[i - 1];
+    }
+    return std::nullopt;
+  }
   /// Where the world is: the innermost activity, and those around it. After an event, the latest
   /// activity of the event.
   [[nodiscard]] std::string place() const {

@@ -42,6 +42,7 @@ struct KitOptions {
   std::uint64_t io_count = 1000;    ///< I/Os of each run.
   bool shrink = false;              ///< Also prints the report of the shortest failing run.
   unsigned shrink_s = 20;           ///< The seconds after which no shorter run is tried.
+  unsigned hang_limit_s = 60;       ///< For an event of a run, by the clock. 0: there is no limit.
   bool help = false;                ///< Prints the options and runs nothing.
   bool has_script = false;          ///< `script` replaces the faults of the seed.
   std::vector<FaultStrike> script;  ///< Used only with has_script.
@@ -326,6 +327,13 @@ inline constexpr std::array option_rows{
               "use a number from 1",
               [](KitOptions& its, std::string_view text) {
                 return parse(text, its.time_limit_s, 1, 1'000'000'000);
+              }},
+    OptionRow{"--hang-limit", "SECONDS",
+              "a run of which one event lasts longer, as in an endless loop, has\n"
+              "failed (60); 0 for no limit, as in a debugger",
+              "use a number from 0 to 86400",
+              [](KitOptions& its, std::string_view text) {
+                return parse(text, its.hang_limit_s, 0, 86'400);
               }},
     OptionRow{"--junit", "FILE", "writes the results as JUnit does", "name a file",
               [](KitOptions& its, std::string_view text) {
