@@ -15,13 +15,16 @@
 #ifndef EXAMPLES_NVME_IO_PATH_HPP
 #define EXAMPLES_NVME_IO_PATH_HPP
 
+#include <array>
 #include <atomic>
 #include <blkown/dma/dma.hpp>
 #include <blkown/mq/mq.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "controller.hpp"
@@ -34,6 +37,7 @@ namespace dma = blkown::dma;
 namespace mq = blkown::mq;
 using blkown::Claim;
 using blkown::Cookie;
+using blkown::LookupError;
 using blkown::Status;
 
 /// What the owner of a driver chooses.
@@ -214,31 +218,44 @@ class IoPath {
     unsigned count = 0;
     bool has_id = false;  ///< The one that was asked for was among them.
   };
+  /// The number of completions that are looked up together, at most.
+  static constexpr std::size_t max_batch = 32;
   /// Takes the completions of a queue.
   Taken service(Queue& queue, std::optional<std::uint16_t> id = {}) {
     Taken taken;
+    std::array<CompletionEntry, max_batch> batch;
+    std::size_t count = 0;
+    const auto take_batch = [&] {
+      self().take(*queue.hw, std::span{batch.data(), std::exchange(count, 0)});
+    };
     const auto drop = [&](const CompletionEntry& entry) { self().note_dropped(queue, entry); };
     queue.gate.enter([&] {
       taken.count += queue.pair.poll(
           [&](const CompletionEntry& entry) {
             taken.has_id |= id == std::uint16_t{entry.command_id};
             if (queue.hw == nullptr) return drop(entry);
-            self().take(*queue.hw, entry);
+            batch[count++] = entry;
+            if (count == max_batch) take_batch();
           },
           drop);
+      if (count != 0) take_batch();
     });
     return taken;
   }
   /// A completion that is not looked up: it names another submission queue, which the queue pair
   /// counts, or no disk is left.
   void note_dropped(Queue&, const CompletionEntry&) {}
-  /// Looks one completion up, and passes the I/O to its submitting context.
-  void take(Hw& lookup, const CompletionEntry& entry) {
-    auto claim = lookup.claim(entry.command_id);
-    if (!claim.has_value()) return;  // late, repeated or forged: counted by the disk
-    claim->data().driver_data.status = entry.status();
-    Hw& hw = claim->data().hw_queue();
-    hw.complete(*std::move(claim));
+  /// Looks completions up, at most max_batch, and passes the I/Os to their submitting contexts.
+  void take(Hw& lookup, std::span<const CompletionEntry> entries) {
+    std::array<std::uint64_t, max_batch> ids;
+    for (std::size_t i = 0; i != entries.size(); ++i) ids[i] = entries[i].command_id;
+    const auto pass_on = [&](std::size_t index, std::expected<Claim<Rq>, LookupError> claim) {
+      if (!claim.has_value()) return;  // late, repeated or forged: counted by the disk
+      claim->data().driver_data.status = entries[index].status();
+      Hw& hw = claim->data().hw_queue();
+      hw.complete(*std::move(claim));
+    };
+    lookup.claim_each(std::span{ids.data(), entries.size()}, pass_on);
   }
 
   Owner& controller_;

@@ -5,6 +5,8 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_COMPLETED_TWICE_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MQ_COMPLETED_TWICE_HPP
 
+#include <span>
+
 #include "sim/broken_mq/variant_driver.hpp"
 
 namespace broken_mq {
@@ -14,9 +16,12 @@ class CompletedTwice : public VariantDriver {
   using VariantDriver::VariantDriver;
 
  private:
-  void take(Hw& lookup, const CompletionEntry& entry) override {
+  void take(Hw& lookup, std::span<const CompletionEntry> entries) override {
+    for (const CompletionEntry& entry : entries) take(lookup, entry);
+  }
+  void take(Hw& lookup, const CompletionEntry& entry) {
     const auto pin = lookup.tag_to_rq(entry.command_id);
-    if (pin.has_value()) VariantDriver::take(lookup, entry);
+    if (pin.has_value()) VariantDriver::take(lookup, std::span{&entry, 1});
   }
 };
 

@@ -5,6 +5,8 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_COOKIE_REPAIRED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MQ_COOKIE_REPAIRED_HPP
 
+#include <span>
+
 #include "sim/broken_mq/variant_driver.hpp"
 
 namespace broken_mq {
@@ -14,10 +16,13 @@ class CookieRepaired : public VariantDriver {
   using VariantDriver::VariantDriver;
 
  private:
-  void take(Hw& lookup, const CompletionEntry& entry) override {
+  void take(Hw& lookup, std::span<const CompletionEntry> entries) override {
+    for (const CompletionEntry& entry : entries) take(lookup, entry);
+  }
+  void take(Hw& lookup, const CompletionEntry& entry) {
     CompletionEntry repaired = entry;
     repaired.command_id = static_cast<std::uint16_t>(current(lookup, entry.command_id));
-    VariantDriver::take(lookup, repaired);
+    VariantDriver::take(lookup, std::span{&repaired, 1});
   }
   /// The cookie of the I/O in flight that has the entry's tag, or the entry's cookie.
   [[nodiscard]] static std::uint64_t current(Hw& hw, std::uint64_t stale) {

@@ -5,6 +5,8 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_GENERATION_IGNORED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MQ_GENERATION_IGNORED_HPP
 
+#include <span>
+
 #include "sim/broken_mq/variant_driver.hpp"
 
 namespace broken_mq {
@@ -20,7 +22,10 @@ class GenerationIgnored : public VariantDriver {
   }
 
  private:
-  void take(Hw& lookup, const CompletionEntry& entry) override {
+  void take(Hw& lookup, std::span<const CompletionEntry> entries) override {
+    for (const CompletionEntry& entry : entries) take(lookup, entry);
+  }
+  void take(Hw& lookup, const CompletionEntry& entry) {
     auto claim = lookup.claim(entry.command_id);
     if (!claim.has_value() && claim.error().reason == blkown::LookupReason::stale_generation) {
       auto& tags = lookup.disk().pool().tags();

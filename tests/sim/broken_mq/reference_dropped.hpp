@@ -5,6 +5,8 @@
 #ifndef BLKOWN_TESTS_SIM_BROKEN_MQ_REFERENCE_DROPPED_HPP
 #define BLKOWN_TESTS_SIM_BROKEN_MQ_REFERENCE_DROPPED_HPP
 
+#include <span>
+
 #include "sim/broken_mq/variant_driver.hpp"
 
 namespace broken_mq {
@@ -14,7 +16,10 @@ class ReferenceDropped : public VariantDriver {
   using VariantDriver::VariantDriver;
 
  private:
-  void take(Hw& lookup, const CompletionEntry& entry) override {
+  void take(Hw& lookup, std::span<const CompletionEntry> entries) override {
+    for (const CompletionEntry& entry : entries) take(lookup, entry);
+  }
+  void take(Hw& lookup, const CompletionEntry& entry) {
     auto reference = lookup.tag_to_rq(entry.command_id);
     if (!reference.has_value()) return;
     auto owned = blkown::Owned<Rq>::try_from_shared(*std::move(reference));

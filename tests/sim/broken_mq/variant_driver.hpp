@@ -14,6 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "nvme/disk.hpp"
@@ -137,7 +138,9 @@ class VariantDriver
     return Base::reject(hw, std::move(claim), status);
   }
   virtual void unmap(Claim<Rq>& claim, const dma::EndProof& proof) { Base::unmap(claim, proof); }
-  virtual void take(Hw& lookup, const CompletionEntry& entry) { Base::take(lookup, entry); }
+  virtual void take(Hw& lookup, std::span<const CompletionEntry> entries) {
+    Base::take(lookup, entries);
+  }
   /// Passes an I/O whose completion was found to its submitting context.
   static void pass_on(Claim<Rq> claim, const CompletionEntry& entry) {
     claim.data().driver_data.status = entry.status();
