@@ -95,7 +95,9 @@ class World {
   void finish(TestBio& bio) {
     runtime.run();
     while (!bio.has_ended) {
-      static_cast<void>(disk->disk().poll(runtime.context(0)));
+      for (std::uint32_t i = 0; i != runtime.context_count(); ++i) {
+        static_cast<void>(disk->disk().poll(runtime.context(i)));
+      }
       runtime.run();
       const auto next = runtime.next_timer_ns();
       if (bio.has_ended || !next) break;
