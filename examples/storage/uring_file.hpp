@@ -179,13 +179,7 @@ class UringFile {
       io_uring_cq_eventfd_toggle(&lane.ring, false);
       // A submission that fails for lack of memory is tried again below.
       if (io_uring_sq_ready(&lane.ring) != 0) static_cast<void>(io_uring_submit(&lane.ring));
-      io_uring_cqe* cqe = nullptr;
-      while (io_uring_peek_cqe(&lane.ring, &cqe) == 0) {
-        const std::uint64_t value = cqe->user_data;
-        const int result = cqe->res;
-        io_uring_cqe_seen(&lane.ring, cqe);
-        complete(worker, value, result);
-      }
+      take_completions(worker);
       io_uring_cq_eventfd_toggle(&lane.ring, true);
       // Either the kernel sees the flag when it has added an entry, or the entry is seen here.
       std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -195,40 +189,27 @@ class UringFile {
     if (has_work) static_cast<void>(!::write(lane.wake.get(), &one, sizeof(one)));
   }
 
-  /// The ring has sent a value back. Any value is a request in flight, or is refused. poll() calls
-  /// it for each completion of the kernel.
+  /// The ring has sent values back, with their results. Any value is a request in flight, or is
+  /// refused. poll() calls it for the completions of the kernel.
   /// Context: the worker with this index.
-  void complete(std::uint32_t worker, std::uint64_t value, int result) {
-    // The result of a cancellation: the step has an entry of its own, earlier or later.
-    if (cookie_layout.user_of(value) == cancel_entry) return;
-    auto claim = tags_->claim(cookie_layout.queue_of(value), value);
-    if (!claim) {
-      refused_->count(claim.error().reason);
-      return;
-    }
-    Lane& lane = *lanes_[worker];
-    unmap(*claim);
-    const Transfer& transfer = transfer_of(claim->queue(), claim->tag());
-    // A cancellation interrupts a step that runs, whose result is then the file system's.
-    const bool is_interrupted = result == -EINTR || result == -EAGAIN;
-    // Only cancel() cancels.
-    if (result == -ECANCELED || (is_interrupted && transfer.is_cancelled)) {
-      return std::move(*claim).end(blkown::Status::timed_out);
-    }
-    if (is_interrupted) return publish(lane, std::move(*claim));
-    switch (transfer.step) {
-      case Step::transfer:
-      case Step::zeroes: return advance(lane, std::move(*claim), result);
-      case Step::allocate: return allocated(lane, std::move(*claim), result);
-      case Step::sync: return end(std::move(*claim), result);
-      case Step::advise: return end(std::move(*claim), 0);
-    }
+  void complete(std::uint32_t worker, std::span<const std::uint64_t> values,
+                std::span<const int> results) {
+    tags_->claim_each(values, [&](std::size_t index, std::expected<Claim, LookupError> claim) {
+      if (claim.has_value()) {
+        finish_step(*lanes_[worker], *std::move(claim), results[index]);
+      } else {
+        refused_->count(claim.error().reason);
+      }
+    });
   }
 
  private:
   using Claim = blkown::Claim<R>;
   using EndProof = blkown::dma::EndProof;
+  using LookupError = blkown::LookupError;
 
+  /// The number of completions that are looked up together, at most.
+  static constexpr unsigned max_batch = 32;
   /// The user bits of an entry that cancels a step; those of a step are 0.
   static constexpr std::uint64_t cancel_entry = 1;
 
@@ -315,6 +296,45 @@ class UringFile {
       case Operation::write: break;
     }
     return Step::transfer;
+  }
+
+  /// Takes all completions from the ring of the worker.
+  void take_completions(std::uint32_t worker) {
+    io_uring& ring = lanes_[worker]->ring;
+    std::array<io_uring_cqe*, max_batch> entries;
+    std::array<std::uint64_t, max_batch> values;
+    std::array<int, max_batch> results;
+    while (const unsigned taken = io_uring_peek_batch_cqe(&ring, entries.data(), max_batch)) {
+      std::size_t count = 0;
+      for (unsigned i = 0; i != taken; ++i) {
+        // The result of a cancellation: the step has an entry of its own, earlier or later.
+        if (cookie_layout.user_of(entries[i]->user_data) == cancel_entry) continue;
+        values[count] = entries[i]->user_data;
+        results[count++] = entries[i]->res;
+      }
+      io_uring_cq_advance(&ring, taken);
+      complete(worker, std::span{values.data(), count}, std::span{results.data(), count});
+    }
+  }
+
+  /// The kernel has done a step.
+  void finish_step(Lane& lane, Claim claim, int result) {
+    unmap(claim);
+    const Transfer& transfer = transfer_of(claim.queue(), claim.tag());
+    // A cancellation interrupts a step that runs, whose result is then the file system's.
+    const bool is_interrupted = result == -EINTR || result == -EAGAIN;
+    // Only cancel() cancels.
+    if (result == -ECANCELED || (is_interrupted && transfer.is_cancelled)) {
+      return std::move(claim).end(blkown::Status::timed_out);
+    }
+    if (is_interrupted) return publish(lane, std::move(claim));
+    switch (transfer.step) {
+      case Step::transfer:
+      case Step::zeroes: return advance(lane, std::move(claim), result);
+      case Step::allocate: return allocated(lane, std::move(claim), result);
+      case Step::sync: return end(std::move(claim), result);
+      case Step::advise: return end(std::move(claim), 0);
+    }
   }
 
   [[nodiscard]] Transfer& transfer_of(blkown::QueueIndex queue, blkown::Tag tag) noexcept {

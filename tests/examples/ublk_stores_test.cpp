@@ -184,7 +184,7 @@ TEST_F(UblkStores, AnIoThatACancellationInterruptsTimesOut) {
       value = cookie.value;
       store->expire(pin, cookie);
     });
-    file.complete(0, value, result);
+    file.complete(0, std::array{value}, std::array{result});
     work(++commits);
     EXPECT_EQ(kernel.commits.back().result, -ETIMEDOUT);
   }
@@ -203,7 +203,7 @@ TEST_F(UblkStores, AnIoThatNobodyCancelledIsIssuedAgain) {
     std::uint64_t value = 0;
     rig->tags.for_each_in_flight(blkown::QueueIndex{},
                                  [&](const auto&, const auto& cookie) { value = cookie.value; });
-    file.complete(0, value, result);
+    file.complete(0, std::array{value}, std::array{result});
     EXPECT_EQ(kernel.commits.size(), 1U);
   }
   work(2);
