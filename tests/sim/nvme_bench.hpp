@@ -218,6 +218,8 @@ class NvmeBench {
       std::memcpy(&entry, at, sizeof entry);
       if (entry.phase() != its.phase) return taken;
       latest = entry;
+      if (entry.status().do_not_retry()) not_to_retry.push_back(entry.command_id);
+      EXPECT_FALSE(entry.status().code() == Code::success && entry.status().do_not_retry());
       taken.push_back({entry.command_id, entry.status().code(), entry.dw0});
       its.head = (its.head + 1) % entries;
       if (its.head == 0) its.phase = !its.phase;
@@ -298,6 +300,7 @@ class NvmeBench {
   unsigned stride = 0;
   std::uint64_t now_ns = 0;
   nvme::CompletionEntry latest;
+  std::vector<std::uint16_t> not_to_retry;  // the commands whose completions have said so
 
   std::vector<std::uint32_t> interrupts;
   int failures = 0;

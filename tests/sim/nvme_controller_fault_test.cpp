@@ -429,6 +429,7 @@ TEST(NvmeFaults, ARefusedAbortLeavesTheCommandAlone) {
       EXPECT_EQ(answer[0].dw0 & 1, 1U);
     } else {
       EXPECT_EQ(answer[0].code, Code::abort_command_limit_exceeded);
+      EXPECT_TRUE(bench.not_to_retry.empty());
       ++by_status;
     }
     EXPECT_EQ(bench.completions(), NvmeDones{good(0x11)});

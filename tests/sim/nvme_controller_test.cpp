@@ -552,6 +552,7 @@ TEST(NvmeQueue, ACommandIdInUseIsAConflict) {
   const NvmeDones done = bench.completions();
   ASSERT_EQ(done.size(), 3U);
   EXPECT_EQ(done[0], (NvmeDone{0x11, Code::command_id_conflict, 0}));
+  EXPECT_TRUE(bench.not_to_retry.empty());
   EXPECT_EQ(bench.one(NvmeBench::flush(0x11)).code, Code::success) << "free again";
   EXPECT_EQ(bench.one(NvmeBench::flush(0x11), 2).code, Code::success);
 }

@@ -232,7 +232,7 @@ class NvmeAdmin {
     if (target == nullptr || completion_queue.room() < 2) return {.dw0 = not_aborted};
     if (state_.strikes(FaultKind::abort_refused)) {
       if (state_.faults->choice() % 2 == 0) return {.dw0 = not_aborted};
-      return refused(Code::abort_command_limit_exceeded);
+      return failed(Code::abort_command_limit_exceeded);
     }
     NvmeCommand aborted = *target;
     queue.erase(aborted);

@@ -149,11 +149,11 @@ class NvmeEngine {
     }
     if (command.is_disowned && !command.moves_blocks()) return;
     if (queue.has_id(command.entry.command_id)) {
-      return completer.answer(queue, command, refused(nvme::StatusCode::command_id_conflict));
+      return completer.answer(queue, command, failed(nvme::StatusCode::command_id_conflict));
     }
     if (command.is(nvme::AdminOpcode::abort) && admin_.has_max_aborts()) {
       return completer.answer(queue, command,
-                              refused(nvme::StatusCode::abort_command_limit_exceeded));
+                              failed(nvme::StatusCode::abort_command_limit_exceeded));
     }
     if (state_.strikes(FaultKind::event_flood)) flood(completer);
     command.is_lost = state_.strikes(FaultKind::lost);
