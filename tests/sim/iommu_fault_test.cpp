@@ -121,6 +121,23 @@ TEST_F(IommuTest, CountsFaultsByKindAndThoseOfACorrectDevice) {
   EXPECT_EQ(counts.not_forbidden, 3U);
 }
 
+// Goal: a judge of the driver may look where the device may not, and leaves no trace.
+TEST_F(IommuTest, AnInspectionLogsNoFaultAndCachesNoTranslation) {
+  make({.page_count = 16, .invalidation = Invalidation::lazy});
+  const std::uint64_t iova = map(1, 64, Direction::to_device, first_io);
+  Iommu::Access inspection = of(first_io);
+  inspection.is_inspection = true;
+  std::byte byte{};
+  EXPECT_TRUE(iommu_->read(iova, {&byte, 1}, inspection));
+  EXPECT_EQ(byte, pattern(1));
+  EXPECT_FALSE(iommu_->read(iova + page, {&byte, 1}, inspection));
+  EXPECT_EQ(iommu_->fault_counts().total(), 0U);
+  EXPECT_TRUE(iommu_->faults().empty());
+  unmap(iova, 64);
+  EXPECT_FALSE(read(iova, 1, first_io));
+  EXPECT_EQ(last_fault().kind, IommuFaultKind::unmapped) << "the device has not used it";
+}
+
 TEST_F(IommuTest, KeepsTheLatestFaultsAndCountsThemAll) {
   for (std::uint64_t i = 0; i != 1000; ++i) EXPECT_FALSE(read(i, 1));
   const auto faults = iommu_->faults();

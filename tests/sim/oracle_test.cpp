@@ -8,6 +8,7 @@
 #include <blkown/sim/harness/oracle.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <vector>
 
 #include "sim/nvme_bench.hpp"
@@ -286,7 +287,6 @@ TEST(NvmeOracle, ADisownedWriteThatWasNotFetchedIsForbiddenItsMemory) {
   EXPECT_EQ(bench.iommu.fault_counts().not_forbidden, 0U);
 }
 
-// Goal: a driver drops an entry that names another submission queue. One that looks it up is wrong.
 // Goal: a completion for the tag's next publication waits in the ring, because its interrupt was
 // lost. The driver publishes a batch, and takes completions before the doorbell of the batch.
 TEST(NvmeOracle, ACommandWhoseDoorbellWasNotRungIsDisowned) {
@@ -312,6 +312,62 @@ TEST(NvmeOracle, TheCommandWithTheCookieIsTheOneThatIsDisowned) {
   for (const std::uint16_t id : {std::uint16_t{0x6001}, std::uint16_t{0x6002}}) {
     judged.bench.put(judged.bench.write(id, 3));
   }
+  EXPECT_EQ(judged.note(0x6002, true), LookupTruth::fits);
+  EXPECT_EQ(judged.false_ids, std::vector<std::uint16_t>{0x6002});
+}
+
+// Goal: what the ring holds of commands that are done is no command without its doorbell.
+// Method: a completion is posted twice, and accepted again when its command's place in the ring
+// could be the next command's.
+TEST(NvmeOracle, AnEntryOfAnEarlierRoundIsNoCommandWithoutADoorbell) {
+  JudgedBench judged{{{FaultKind::duplicate, commands_before}}};
+  NvmeBench& bench = judged.bench;
+  judged.seen_of(NvmeBench::flush(0x5002));
+  EXPECT_EQ(judged.note(0x5002, true), LookupTruth::fits);
+  judged.seen_of(NvmeBench::flush(0x5003));
+  EXPECT_EQ(judged.note(0x5003, true), LookupTruth::fits);
+  bench.put(bench.write(0x5004));
+  EXPECT_EQ(judged.note(0x5002, true), LookupTruth::wrong_claim);
+  EXPECT_TRUE(judged.false_ids.empty());
+  // The identifier's next command is executed.
+  bench.put(NvmeBench::flush(0x5002));
+  bench.ring_tail();
+  bench.run();
+  EXPECT_EQ(bench.completions(), (NvmeDones{good(0x5004), good(0x5002)}));
+}
+
+// Goal: the same for what the ring held before the queue was created.
+TEST(NvmeOracle, AnEntryOfADeletedQueueIsNoCommandWithoutADoorbell) {
+  JudgedBench judged{{{FaultKind::early, commands_before + NvmeBench::entries + 2}}};
+  NvmeBench& bench = judged.bench;
+  for (std::uint16_t i = 0; i != NvmeBench::entries; ++i) {
+    judged.seen_of(NvmeBench::flush(static_cast<std::uint16_t>(0x6000 + i)));
+    EXPECT_EQ(judged.note(static_cast<std::uint16_t>(0x6000 + i), true), LookupTruth::fits);
+    bench.acknowledge();
+  }
+  EXPECT_EQ(bench.admin(Entry::delete_io_sq(1)).code, Code::success);
+  EXPECT_EQ(bench.admin(bench.create_sq(1)).code, Code::success);
+  judged.seen_of(NvmeBench::flush(0x5002));
+  EXPECT_EQ(judged.note(0x5002, true), LookupTruth::fits);
+  EXPECT_EQ(judged.note(0x6002, true), LookupTruth::wrong_claim);
+  EXPECT_EQ(bench.iommu.fault_counts().total(), 0U);
+  EXPECT_TRUE(judged.false_ids.empty());
+}
+
+// Goal: a command may be the same, to the last bit, as the one that its place in the ring had
+// before, if a command behind it is not.
+TEST(NvmeOracle, ACommandLikeTheOneBeforeInItsPlaceIsFoundWithoutItsDoorbell) {
+  JudgedBench judged{{{FaultKind::early, commands_before + NvmeBench::entries - 1}}};
+  NvmeBench& bench = judged.bench;
+  constexpr std::uint16_t ids[] = {0x6002, 0x6003, 0x6004, 0x6005, 0x6006, 0x6007, 0x6008, 0x5002};
+  static_assert(std::size(ids) == NvmeBench::entries);
+  for (const std::uint16_t id : ids) {
+    judged.seen_of(NvmeBench::flush(id));
+    EXPECT_EQ(judged.note(id, true), LookupTruth::fits);
+    if (id != 0x5002) bench.acknowledge();
+  }
+  bench.put(NvmeBench::flush(0x6002));
+  bench.put(NvmeBench::flush(0x7003));
   EXPECT_EQ(judged.note(0x6002, true), LookupTruth::fits);
   EXPECT_EQ(judged.false_ids, std::vector<std::uint16_t>{0x6002});
 }

@@ -214,6 +214,7 @@ class Iommu {
     bool is_for_command = true;  ///< False: an access to a ring or to a list of segments.
     bool is_forbidden = false;   ///< A correct device would not make this access, so its fault is
                                  ///< not the driver's error.
+    bool is_inspection = false;  ///< The harness looks at memory. A refusal is no fault.
   };
 
   /// Moves bytes from memory to the device.
@@ -590,7 +591,7 @@ class Iommu {
       const std::uint64_t offset = at % page_bytes;
       const auto kind = refusal_of(its, offset, direction, access);
       if (kind.has_value()) return fault(*kind, at, direction, access, its.owner);
-      its.is_cached = true;
+      its.is_cached |= !access.is_inspection;
       std::size_t bytes = its.high - static_cast<std::size_t>(offset);
       if (bytes > length_bytes - done) bytes = length_bytes - done;
       move(its.data + (offset - its.low), done, bytes);
@@ -620,6 +621,7 @@ class Iommu {
 
   bool fault(IommuFaultKind kind, std::uint64_t iova, dma::Direction direction,
              const Access& access, std::uint64_t owner) {
+    if (access.is_inspection) return false;
     const std::lock_guard guard{log_mutex_};
     ++counts_.by_kind[static_cast<std::size_t>(kind)];
     if (!access.is_forbidden) ++counts_.not_forbidden;

@@ -168,6 +168,7 @@ class NvmeAdmin {
     if (setup.iova % state_.page_bytes != 0) return refused(Code::prp_offset_invalid);
     if (!setup.physically_contiguous) return refused(Code::invalid_field);
     queue.create({setup.iova, setup.entries}, setup.completion_queue);
+    state_.note_ring(queue);
     queue.is_fetching = state_.registers.is_running();
     ++completion_queue.submission_queues;
     return {};

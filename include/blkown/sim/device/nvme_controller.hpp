@@ -351,6 +351,7 @@ class NvmeController {
       its.error_recovery = 0;
     }
     state_.submission_queues[0].create({state_.registers.asq(), aqa.submission_entries()}, 0);
+    state_.note_ring(state_.submission_queues[0]);
     state_.completion_queues[0].create({state_.registers.acq(), aqa.completion_entries()}, 0, true);
   }
   void remove_queues() {

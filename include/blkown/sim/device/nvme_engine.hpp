@@ -102,7 +102,7 @@ class NvmeEngine {
     for (NvmeSubmissionQueue& queue : state_.submission_queues) {
       const std::lock_guard guard{queue.mutex};
       if (!queue.exists() || queue.completion_queue() != completion_queue) continue;
-      const auto found = queue.find_unrung(state_.iommu, state_.ring_access(), command_id);
+      const auto found = queue.find_unrung(state_.iommu, state_.inspection(), command_id);
       if (!found.has_value()) continue;
       queue.disowned_unfetched.push_back({queue.id(), command_id});
       return {*found};

@@ -190,6 +190,7 @@ class alignas(64) NvmeSubmissionQueue {
     schedule.clear();
     ids_in_use_.assign(std::size_t{1} << 16, false);
     disowned_unfetched.clear();
+    seen_.clear();
   }
   void remove() {
     ring_ = {};
@@ -232,6 +233,7 @@ class alignas(64) NvmeSubmissionQueue {
   [[nodiscard]] bool fetch(Iommu& iommu, const Iommu::Access& access,
                            nvme::SubmissionEntry& entry) {
     const bool is_read = read(iommu, access, head_, entry);
+    if (!seen_.empty()) seen_[head_] = entry;
     head_ = (head_ + 1) % ring_.entries;
     return is_read;
   }
@@ -244,14 +246,29 @@ class alignas(64) NvmeSubmissionQueue {
     }
   }
 
-  /// The first entry of this identifier that the driver has written behind the tail, or none.
+  /// Notes what the ring's memory holds, for find_unrung().
+  /// Precondition: the queue was just created.
+  void note_ring(Iommu& iommu, const Iommu::Access& inspection) {
+    seen_.assign(ring_.entries, {});
+    for (std::uint32_t at = 0; at != ring_.entries; ++at) {
+      static_cast<void>(read(iommu, inspection, at, seen_[at]));
+    }
+  }
+  /// The first entry of this identifier that the driver has written behind the tail, or none. An
+  /// entry that its place had before is a written one if one behind it has changed: the driver
+  /// writes them in order. As the last one it is taken for that of the earlier round.
+  /// Precondition: note_ring() was called.
   [[nodiscard]] std::optional<nvme::SubmissionEntry> find_unrung(Iommu& iommu,
-                                                                 const Iommu::Access& access,
+                                                                 const Iommu::Access& inspection,
                                                                  std::uint64_t command_id) const {
+    std::optional<nvme::SubmissionEntry> found;
     for (std::uint32_t at = tail_; (at + 1) % ring_.entries != head_;
          at = (at + 1) % ring_.entries) {
       nvme::SubmissionEntry entry;
-      if (read(iommu, access, at, entry) && cookie_of(entry) == command_id) return entry;
+      if (!read(iommu, inspection, at, entry)) continue;
+      if (!found.has_value() && cookie_of(entry) == command_id) found = entry;
+      const bool is_new = std::memcmp(&entry, &seen_[at], sizeof entry) != 0;
+      if (is_new && found.has_value()) return found;
     }
     return std::nullopt;
   }
@@ -313,6 +330,9 @@ class alignas(64) NvmeSubmissionQueue {
   std::uint32_t tail_ = 0;
   std::uint64_t next_serial_ = 0;
   BasicCommandTable<NvmeCommand> commands_;  // fetched and not completed
+  // What each place of the ring held when it was fetched last, or at the creation. Empty without an
+  // observer.
+  std::vector<nvme::SubmissionEntry> seen_;
   std::vector<bool> ids_in_use_ = std::vector<bool>(std::size_t{1} << 16);
 };
 

@@ -156,6 +156,16 @@ struct NvmeState {
   [[nodiscard]] Iommu::Access ring_access() const noexcept {
     return {.device = config.device_id, .cookie = 0, .is_for_command = false};
   }
+  /// An access to a ring by the harness.
+  [[nodiscard]] Iommu::Access inspection() const noexcept {
+    Iommu::Access access = ring_access();
+    access.is_inspection = true;
+    return access;
+  }
+  /// Notes what the ring of a new queue holds, for the observer.
+  void note_ring(NvmeSubmissionQueue& queue) {
+    if (observer != nullptr) queue.note_ring(iommu, inspection());
+  }
   [[nodiscard]] Iommu::Access access_of(const NvmeCommand& command) const noexcept {
     return {.device = config.device_id,
             .cookie = cookie_of(command.entry),
