@@ -76,6 +76,14 @@ struct Config {
   std::uint64_t max_sectors = 2560;
   std::uint64_t virt_boundary = 0;  ///< Pieces of memory meet at pages only.
   std::uint64_t chunk_sectors = 0;
+  // Zones.
+  std::uint64_t zoned = 0;
+  std::uint64_t zone_size = std::uint64_t{256} << 20;  ///< In bytes.
+  std::uint64_t zone_capacity = 0;                     ///< In bytes. 0: all of the zone.
+  std::uint64_t zone_nr_conv = 0;                 ///< Conventional zones at the disk's beginning.
+  std::uint64_t zone_max_open = 0;                ///< 0: no limit.
+  std::uint64_t zone_max_active = 0;              ///< Open or closed zones. 0: no limit.
+  std::uint64_t zone_append_max_sectors = 65536;  ///< At most max_sectors. 0: no append.
   // Faults.
   std::uint64_t badblocks_once = 0;        ///< A bad range is good after its first error.
   std::uint64_t badblocks_partial_io = 0;  ///< What lies before the bad range is transferred.
@@ -181,6 +189,19 @@ inline constexpr Parameter parameters[] = {
     {"virt_boundary", "virt_boundary", "virt_boundary", &Config::virt_boundary, Form::flag, 0, 1,
      Change::live},
     {"chunk_sectors", "", "", &Config::chunk_sectors, Form::number, 0, 1 << 21, Change::live},
+    {"zoned", "zoned", "zoned", &Config::zoned, Form::flag, 0, 1, Change::never},
+    {"zone_size", "zone_size", "zone_size", &Config::zone_size, Form::size, 512, detail::max_size,
+     Change::never},
+    {"zone_capacity", "zone_capacity", "zone_capacity", &Config::zone_capacity, Form::size, 0,
+     detail::max_size, Change::never},
+    {"zone_nr_conv", "zone_nr_conv", "zone_nr_conv", &Config::zone_nr_conv, Form::number, 0,
+     1 << 20, Change::never},
+    {"zone_max_open", "zone_max_open", "zone_max_open", &Config::zone_max_open, Form::number, 0,
+     1 << 20, Change::never},
+    {"zone_max_active", "zone_max_active", "zone_max_active", &Config::zone_max_active,
+     Form::number, 0, 1 << 20, Change::never},
+    {"zone_append_max_sectors", "zone_append_max_sectors", "zone_append_max_sectors",
+     &Config::zone_append_max_sectors, Form::number, 0, 65536, Change::live},
     {"badblocks_once", "badblocks_once", "badblocks_once", &Config::badblocks_once, Form::flag, 0,
      1, Change::live},
     {"badblocks_partial_io", "badblocks_partial_io", "badblocks_partial_io",
@@ -283,6 +304,41 @@ namespace detail {
   return {};
 }
 
+/// Checks the parameters of zones.
+[[nodiscard]] inline std::expected<void, ConfigError> check_zones(const Config& config) {
+  if (config.zoned == 0) return {};
+  const auto refuse_value = [](const char* key, std::uint64_t value, const std::string& why) {
+    return refuse(key, std::to_string(value), why);
+  };
+  const std::string block = "give a multiple of blocksize=" + std::to_string(config.blocksize);
+  if (config.zone_size % config.blocksize != 0)
+    return refuse_value("zone_size", config.zone_size, block);
+  if (config.zone_capacity % config.blocksize != 0)
+    return refuse_value("zone_capacity", config.zone_capacity, block);
+  if (config.zone_capacity > config.zone_size) {
+    return refuse_value("zone_capacity", config.zone_capacity,
+                        "give at most zone_size=" + std::to_string(config.zone_size));
+  }
+  const std::uint64_t zones = (config.size + config.zone_size - 1) / config.zone_size;
+  if (zones > 1 << 20) {
+    return refuse_value("zone_size", config.zone_size,
+                        "the disk would have more than 1048576 zones");
+  }
+  if (config.zone_nr_conv >= zones) {
+    return refuse_value("zone_nr_conv", config.zone_nr_conv,
+                        "give less than the number of zones, " + std::to_string(zones));
+  }
+  if (config.zone_max_active != 0 && config.zone_max_open > config.zone_max_active) {
+    return refuse_value("zone_max_open", config.zone_max_open,
+                        "give at most zone_max_active=" + std::to_string(config.zone_max_active));
+  }
+  for (const char* const key : {"discard", "write_zeroes", "chunk_sectors"}) {
+    const std::uint64_t value = config.*(find_parameter(key)->value);
+    if (value != 0) return refuse_value(key, value, "not with zoned=1");
+  }
+  return {};
+}
+
 /// Checks what the ranges of single parameters do not say.
 [[nodiscard]] inline std::expected<void, ConfigError> check_config(const Config& config) {
   const auto refuse_size = [](const char* key, std::uint64_t value, const std::string& why) {
@@ -311,7 +367,7 @@ namespace detail {
     return refuse_size("timeout_probability", config.timeout_probability,
                        "a request that is lost needs a timeout_ms other than 0");
   }
-  return {};
+  return check_zones(config);
 }
 
 /// Makes a configuration of KEY=VALUE, separated by commas. An empty text is the default.

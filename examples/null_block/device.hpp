@@ -22,6 +22,7 @@
 #include "config.hpp"
 #include "faults.hpp"
 #include "store.hpp"
+#include "zoned.hpp"
 
 namespace null_block {
 
@@ -80,18 +81,24 @@ class MemoryCursor {
 class Device {
  public:
   /// Precondition: `config` was checked.
-  explicit Device(const Config& its_config) { configure(its_config, 0); }
+  explicit Device(const Config& its_config) {
+    if (its_config.zoned != 0) zones.emplace(zone_layout_of(its_config));
+    configure(its_config, 0);
+  }
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
-  /// Executes a command.
-  [[nodiscard]] blkown::Status perform(const Command& command) {
-    if (!store.has_value() && !bad_blocks_apply(command.op)) return blkown::Status::ok;
-    std::uint64_t length_bytes = command.length_bytes;
-    const blkown::Status bad = check_blocks(command, length_bytes);
-    const blkown::Status done =
-        store.has_value() ? transfer(command, length_bytes) : blkown::Status::ok;
-    return bad == blkown::Status::ok ? done : bad;
+  /// Executes a command. The sector of a zone_append becomes the first sector written.
+  [[nodiscard]] blkown::Status perform(Command& command) {
+    if (zones.has_value()) return perform_zoned(command);
+    return perform_flat(command);
+  }
+
+  /// Forgets data, as a reset of a zone does.
+  void forget(std::uint64_t sector, std::uint64_t sectors) {
+    using blkown::mq::sector_bytes;
+    if (store.has_value())
+      static_cast<void>(store->zero(sector * sector_bytes, sectors * sector_bytes));
   }
 
   /// Whether a fault or the bandwidth may hold a request back.
@@ -117,7 +124,8 @@ class Device {
   }
 
   Config config;
-  std::optional<Store> store;  ///< With memory_backed.
+  std::optional<Store> store;        ///< With memory_backed.
+  std::optional<ZonedMedium> zones;  ///< With zoned.
   BadBlocks bad_blocks;
   Bandwidth bandwidth;
   FaultPoint timeouts;   ///< A request is lost, and times out.
@@ -125,6 +133,49 @@ class Device {
   FaultPoint init_hctx;  ///< A queue cannot be put into use.
 
  private:
+  [[nodiscard]] blkown::Status perform_flat(const Command& command) {
+    if (!store.has_value() && !bad_blocks_apply(command.op)) return blkown::Status::ok;
+    std::uint64_t length_bytes = command.length_bytes;
+    const blkown::Status bad = check_blocks(command, length_bytes);
+    const blkown::Status done =
+        store.has_value() ? transfer(command, length_bytes) : blkown::Status::ok;
+    return bad == blkown::Status::ok ? done : bad;
+  }
+
+  [[nodiscard]] blkown::Status perform_zoned(Command& command) {
+    using blkown::mq::Op;
+    if (blkown::mq::is_zone_management(command.op)) {
+      return zones->manage(
+          command.op, command.sector,
+          [this](std::uint64_t sector, std::uint64_t sectors) { forget(sector, sectors); });
+    }
+    if (command.op == Op::read) {
+      const blkown::Status status = zones->check_read(command.sector);
+      return status == blkown::Status::ok ? perform_flat(command) : status;
+    }
+    if (command.op != Op::write && command.op != Op::zone_append) return perform_flat(command);
+    return zones->write(command.sector, command.length_bytes / blkown::mq::sector_bytes,
+                        command.op == Op::zone_append,
+                        [&](std::uint64_t first) { return write_in_zone(command, first); });
+  }
+  /// Writes data of a zone. What the medium does not take of it is forgotten.
+  [[nodiscard]] ZonedMedium::Moved write_in_zone(const Command& command, std::uint64_t first) {
+    using blkown::mq::sector_bytes;
+    Command write = command;
+    write.op = blkown::mq::Op::write;
+    write.sector = first;
+    const bool is_sequential = zones->is_sequential(first);
+    write.flags.fua = write.flags.fua || is_sequential;
+    std::uint64_t length_bytes = command.length_bytes;
+    const blkown::Status bad = check_blocks(write, length_bytes);
+    const blkown::Status done =
+        store.has_value() ? transfer(write, length_bytes) : blkown::Status::ok;
+    const std::uint64_t sectors = done == blkown::Status::ok ? length_bytes / sector_bytes : 0;
+    const std::uint64_t missing_sectors = command.length_bytes / sector_bytes - sectors;
+    if (is_sequential && missing_sectors != 0) forget(first + sectors, missing_sectors);
+    return {bad == blkown::Status::ok ? done : bad, sectors};
+  }
+
   [[nodiscard]] static bool bad_blocks_apply(blkown::mq::Op op) noexcept {
     return blkown::mq::has_range(op);
   }

@@ -55,8 +55,8 @@ struct Driver {
   };
   /// Starts the queues when the bandwidth allows more.
   struct Restart {
-    explicit Restart(mq::Disk<Driver>& its_disk) : disk{its_disk} {}
-    mq::Disk<Driver>& disk;
+    explicit Restart(const mq::Disk<Driver>& its_disk) : disk{its_disk.ref()} {}
+    mq::DiskRef<Driver> disk;  // revoked at the removal: the alarm may fire later
     std::mutex mutex;
     bool is_armed = false;  // until the alarm's function runs
     mq::Alarm alarm{&Driver::restart, this};
@@ -71,7 +71,7 @@ struct Driver {
     Device& device = *data.device;
     if (device.is_disturbed()) {
       if (const std::uint64_t wait_ns = throttle(device, idle.data()); wait_ns != 0) {
-        stop_queues(*data.restart, wait_ns);
+        stop_queues(hw.disk(), *data.restart, wait_ns);
         return Dispatch::rejected(std::move(idle), blkown::Status::device_resource);
       }
       if (device.requeues.fires()) return requeue(device, std::move(idle));
@@ -131,6 +131,12 @@ struct Driver {
     return data.device->init_hctx.fires() ? blkown::Status::resource : blkown::Status::ok;
   }
 
+  /// Of a zoned disk. Without zones the block layer does not call it.
+  [[nodiscard]] unsigned report_zones(QueueData& data, std::uint64_t sector, mq::Zone* zones,
+                                      unsigned count) const {
+    return data.device->zones.has_value() ? data.device->zones->report(sector, zones, count) : 0;
+  }
+
   std::uint32_t context_count;
 
  private:
@@ -150,7 +156,12 @@ struct Driver {
   /// Executes a request, and ends it now or later.
   static void finish(Hw& hw, Device& device, Owned request) {
     mq::Payload<Driver>& payload = request.data();
-    const blkown::Status status = device.perform(command_of(payload));
+    Command command = command_of(payload);
+    const blkown::Status status = device.perform(command);
+    if (command.op == mq::Op::zone_append) {
+      payload.set_written_sector(command.sector);
+      mq::set_sector(request, command.sector);  // for traces and the table of requests in flight
+    }
     if (hw.type() == mq::QueueType::poll) {
       payload.driver_data.status = status;
       const std::lock_guard lock{hw.data.mutex};
@@ -185,8 +196,8 @@ struct Driver {
     }
   }
   /// Stops all queues, and arms the alarm behind that: a start that is on its way comes later.
-  static void stop_queues(Restart& restart, std::uint64_t wait_ns) {
-    for_each_queue(restart.disk, [](Hw& hw) { hw.stop(); });
+  static void stop_queues(mq::Disk<Driver>& disk, Restart& restart, std::uint64_t wait_ns) {
+    for_each_queue(disk, [](Hw& hw) { hw.stop(); });
     const std::lock_guard lock{restart.mutex};
     if (std::exchange(restart.is_armed, true)) return;
     restart.alarm.arm(*mq::Context::current(), wait_ns);
@@ -197,7 +208,9 @@ struct Driver {
       const std::lock_guard lock{self.mutex};
       self.is_armed = false;
     }
-    for_each_queue(self.disk, [](Hw& hw) { hw.start(); });
+    if (const auto disk = self.disk.try_access()) {
+      for_each_queue(*disk, [](Hw& hw) { hw.start(); });
+    }
   }
 
   /// Half of the faults are the driver's own requeue, the others a refusal.

@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <expected>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -43,6 +44,8 @@ using TagPool = mq::TagPool<Driver>;
   limits.max_sectors = static_cast<std::uint32_t>(config.max_sectors);
   limits.virt_boundary_mask = config.virt_boundary != 0 ? 4095 : 0;
   limits.chunk_sectors = config.chunk_sectors;
+  if (config.zoned != 0)
+    limits.max_zone_append_sectors = std::min(config.zone_append_max_sectors, config.max_sectors);
   if (config.discard != 0) {
     limits.max_discard_sectors = sectors(config.max_discard);
     limits.discard_granularity_sectors = sectors(config.discard_granularity);
@@ -74,6 +77,13 @@ using TagPool = mq::TagPool<Driver>;
   made.shared_tags = config.shared_tag_bitmap != 0;
   made.timeout_ms = static_cast<std::uint32_t>(config.timeout_ms);
   made.blocking = config.blocking != 0;
+  made.rotational = config.rotational != 0;
+  if (config.zoned != 0) {
+    made.zoned = true;
+    made.zone_sectors = config.zone_size / mq::sector_bytes;
+    made.max_open_zones = static_cast<std::uint32_t>(config.zone_max_open);
+    made.max_active_zones = static_cast<std::uint32_t>(config.zone_max_active);
+  }
   return made;
 }
 
@@ -95,6 +105,7 @@ using TagPool = mq::TagPool<Driver>;
                             {"max_write_zeroes_sectors", "max_write_zeroes"},
                             {"max_sectors", "max_sectors"},
                             {"chunk_sectors", "chunk_sectors"},
+                            {"max_zone_append_sectors", "zone_append_max_sectors"},
                             {"normal_queues", "submit_queues"},
                             {"queues", "submit_queues"},
                             {"init_hctx", "init_hctx_probability"},
@@ -168,6 +179,7 @@ class NullDisk {
   /// Errors: the key is unknown, the value is not allowed, or the parameter cannot change now.
   [[nodiscard]] std::expected<void, ConfigError> set(std::string_view key, std::string_view value) {
     if (key == "badblocks") return change_bad_blocks(device().bad_blocks, value);
+    if (const auto change = zone_change_of(key)) return change_zones(*change, key, value);
     Config changed = config();
     if (const auto set = set_parameter(changed, key, value); !set) return set;
     if (find_parameter(key)->change == Change::never) {
@@ -215,6 +227,20 @@ class NullDisk {
     device().configure(changed, runtime_.now_ns());
     static_cast<void>(run([&](mq::Control& control) { disk_->thaw(control); }));
     return {};
+  }
+  [[nodiscard]] static std::optional<ZoneChange> zone_change_of(std::string_view key) {
+    if (key == "zone_offline") return ZoneChange::offline;
+    if (key == "zone_readonly") return ZoneChange::readonly;
+    if (key == "zone_online") return ZoneChange::online;
+    return std::nullopt;
+  }
+  [[nodiscard]] std::expected<void, ConfigError> change_zones(ZoneChange change,
+                                                              std::string_view key,
+                                                              std::string_view zones) {
+    if (!device().zones.has_value()) return refuse(key, zones, "needs zoned=1");
+    return device().zones->change(
+        change, key, zones,
+        [this](std::uint64_t sector, std::uint64_t sectors) { device().forget(sector, sectors); });
   }
   template <class Start>
   [[nodiscard]] blkown::Status run(Start start) {
