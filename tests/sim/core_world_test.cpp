@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -198,6 +199,63 @@ TEST(CoreWorld, TheFindingOfACommandNamesItsRequest) {
   EXPECT_NE(findings[1], 0);
 }
 
+/// A driver whose reset proves nothing.
+class UnprovenReset : public RingDriver {
+ public:
+  using RingDriver::RingDriver;
+  void reset() override {
+    ++resets;
+    static_cast<void>(host_.device.declare_stopped());
+  }
+
+  static inline int resets = 0;
+};
+
+// Goal: all invariants hold after an administrator's reset, which is an event of its own.
+TEST(CoreWorld, AResetOfAnAdministratorIsAnEvent) {
+  WorldConfig config = config_of(0);
+  config.io_count = 3000;
+  config.rates = sim::FaultRates::none();
+  auto& without = caught<World>(config, &make<UnprovenReset>);
+  EXPECT_TRUE(without.run());
+  EXPECT_EQ(UnprovenReset::resets, 0);
+  config.has_resets = true;
+  auto& world = caught<World>(config, &make<UnprovenReset>);
+  EXPECT_FALSE(world.run());
+  EXPECT_EQ(world.finding().what, "the driver declared the device stopped while it was running");
+  EXPECT_EQ(world.finding().place, "reset");
+  EXPECT_EQ(UnprovenReset::resets, 1);
+}
+
+// Goal: the report says what the I/O of a request is.
+TEST(CoreWorld, TheHistoryDescribesEachIo) {
+  const auto seen_with = [](const sim::OperationMix& mix) {
+    WorldConfig config = config_of(1);
+    config.mix = mix;
+    config.sizes = {{.length_sectors = 2}};
+    World world{config};
+    EXPECT_TRUE(world.run());
+    std::set<std::string> seen;
+    for (const std::uint32_t tag : {2U, 3U, 4U}) {
+      const sim::IoText io = world.history().io_of(blkown::QueueIndex{1}, Tag{tag});
+      seen.insert(std::string{io.operation} + " " + std::to_string(io.length_sectors));
+      if (io.length_sectors != 0) {
+        EXPECT_EQ(to_string(io), std::string{io.operation} + " of sectors " +
+                                     std::to_string(io.sector) + " to " +
+                                     std::to_string(io.sector + 1));
+      }
+    }
+    return seen;
+  };
+  using Seen = std::set<std::string>;
+  EXPECT_EQ(seen_with({.flush = 1, .discard = 0, .write_zeroes = 0, .write = 0, .read = 0}),
+            Seen{"flush 0"});
+  EXPECT_EQ(seen_with({.flush = 0, .discard = 0, .write_zeroes = 0, .write = 1, .read = 0}),
+            Seen{"write 2"});
+  EXPECT_EQ(seen_with({.flush = 0, .discard = 1, .write_zeroes = 0, .write = 0, .read = 0}),
+            Seen{"discard 2"});
+}
+
 TEST(CoreWorld, AFindingFromOutsideEndsTheRun) {
   auto& world = caught<World>(config_of(0));
   world.add({.what = "the first", .has_request = false, .queue = {}, .tag = {}});
@@ -344,6 +402,8 @@ TEST(Kit, TheShortestRunReproducesTheFinding) {
   EXPECT_NE(testing::internal::GetCapturedStderr().find("shrink: seed 0: 1 faults, "),
             std::string::npos);
   EXPECT_EQ(printed.code, 1);
+  const std::string first = kit_of_hasty({"--seeds", "1", "--ios", "200"}).text;
+  EXPECT_EQ(printed.text.find(first + "\nwith 1 of "), 0U) << "the first report, as without it";
   const std::string before = "\nshortest: the_program --seeds 1 --first-seed 0 --ios ";
   const std::size_t shortest = printed.text.find(before);
   ASSERT_NE(shortest, std::string::npos) << printed.text;

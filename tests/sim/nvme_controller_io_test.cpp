@@ -215,6 +215,18 @@ TEST_F(NvmeIo, WriteZeroesWithFuaIsDurable) {
   EXPECT_TRUE(is_durable(bench_, bench_.first));
 }
 
+TEST_F(NvmeIo, ADeallocationIsDurableAfterAFlush) {
+  EXPECT_EQ(bench_.one(bench_.with_data(Entry::write(1, {0, 1}, true))).code, Code::success);
+  const nvme::DsmRange range{.attributes = 0, .block_count = 1, .slba = 0};
+  std::memcpy(bench_.data().data(), &range, sizeof range);
+  EXPECT_EQ(bench_.one(bench_.with_data(Entry::dataset_management(1, 1, true))).code,
+            Code::success);
+  std::ranges::fill(bench_.data(), std::byte{});
+  EXPECT_FALSE(is_durable(bench_, bench_.first));
+  EXPECT_EQ(bench_.one(NvmeBench::flush(3, 1)).code, Code::success);
+  EXPECT_TRUE(is_durable(bench_, bench_.first));
+}
+
 // Source: NVMe Base 1.4, sections 6.6 and 6.9: FUA.
 TEST_F(NvmeIo, AReadOrACompareWithFuaMakesItsBlocksDurable) {
   for (Entry entry : {bench_.read(2), bench_.with_data(Entry::compare(1, {0, 1}))}) {

@@ -100,8 +100,8 @@ class VariantDriver
 
   // --- the kit's driver -------------------------------------------------------------------------
 
-  [[nodiscard]] bool start() { return Base::start().has_value(); }
-  [[nodiscard]] mq::DiskConfig identify(std::uint32_t nsid, NamespaceInfo& data) {
+  [[nodiscard]] virtual bool start() { return Base::start().has_value(); }
+  [[nodiscard]] virtual mq::DiskConfig identify(std::uint32_t nsid, NamespaceInfo& data) {
     const auto listed = owner->for_each_namespace([&](const NamespaceInfo& info) {
       if (info.nsid == nsid) data = info;
     });
@@ -121,6 +121,8 @@ class VariantDriver
     return Base::timeout(hw, pin, cookie);
   }
   virtual void failed() { Base::failed(); }
+  virtual void interrupt(std::uint32_t vector) { Base::interrupt(vector); }
+  virtual void reset() { Base::reset(); }
 
  protected:
   friend Base;

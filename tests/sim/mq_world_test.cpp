@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: a run of a driver of the block layer can be repeated, its options reach the disk, and the
+// world reports a driver that does not start, stop or leave its disk alone.
+// Method: the driver of examples/nvme, with one step replaced.
+
+#include <gtest/gtest.h>
+
+#include <blkown/mq/mq.hpp>
+#include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/harness/mq_world.hpp>
+#include <blkown/sim/harness/world_config.hpp>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "sim/broken_mq/variant_driver.hpp"
+
+namespace {
+
+namespace mq = blkown::mq;
+namespace sim = blkown::sim;
+using broken_mq::VariantDriver;
+using MqWorldConfig = sim::WorldConfig;
+
+/// What the driver of a run has seen.
+struct SeenByDriver {
+  int calls = 0;  // of queue_rq
+  int writes = 0;
+  int fua_writes = 0;
+  int interrupts_within_calls = 0;
+  int resets = 0;
+  int opened = 0;  // queues
+  std::set<std::uint64_t> write_sectors;
+  std::set<mq::Op> ops;
+  mq::DiskConfig disk;
+};
+
+class SeeingDriver : public VariantDriver {
+ public:
+  SeeingDriver(sim::MqHost& host, SeenByDriver& seen) : VariantDriver{host}, seen_{seen} {}
+
+  Answer queue_rq(Hw& hw, const broken_mq::NamespaceInfo& info, blkown::Idle<Rq> idle,
+                  bool is_last) override {
+    const auto& about = idle.data();
+    ++seen_.calls;
+    seen_.disk = hw.disk().config();
+    seen_.ops.insert(about.op());
+    if (about.op() == mq::Op::write) {
+      ++seen_.writes;
+      seen_.fua_writes += about.flags().fua ? 1 : 0;
+      seen_.write_sectors.insert(about.length_bytes() / 512);
+    }
+    is_within_ = true;
+    auto answer = VariantDriver::queue_rq(hw, info, std::move(idle), is_last);
+    is_within_ = false;
+    return answer;
+  }
+  void interrupt(std::uint32_t vector) override {
+    seen_.interrupts_within_calls += is_within_ ? 1 : 0;
+    VariantDriver::interrupt(vector);
+  }
+  void reset() override {
+    ++seen_.resets;
+    VariantDriver::reset();
+  }
+  blkown::Status init_hctx(Hw& hw, broken_mq::NamespaceInfo& info) override {
+    ++seen_.opened;
+    return VariantDriver::init_hctx(hw, info);
+  }
+
+ private:
+  SeenByDriver& seen_;
+  bool is_within_ = false;
+};
+
+[[nodiscard]] MqWorldConfig mq_config(std::uint64_t seed) {
+  MqWorldConfig config;
+  config.seed = seed;
+  config.io_count = 300;
+  return config;
+}
+[[nodiscard]] MqWorldConfig without_faults(std::uint64_t seed) {
+  MqWorldConfig config = mq_config(seed);
+  config.rates = sim::FaultRates::none();
+  return config;
+}
+
+using MqTestWorld = sim::MqWorld<VariantDriver>;
+
+/// A run of a right driver, and what the driver has seen.
+[[nodiscard]] SeenByDriver seen_in(const MqWorldConfig& config) {
+  SeenByDriver seen;
+  MqTestWorld world{config,
+                    [&](sim::MqHost& host) { return std::make_unique<SeeingDriver>(host, seen); }};
+  EXPECT_TRUE(world.run()) << world.finding().what;
+  EXPECT_EQ(world.ended(), config.io_count);
+  return seen;
+}
+
+/// All that a run shows.
+[[nodiscard]] std::string text_of_run(const MqWorldConfig& config) {
+  MqTestWorld world{config};
+  EXPECT_TRUE(world.run()) << world.finding().what;
+  char* text = nullptr;
+  std::size_t size = 0;
+  std::FILE* const file = open_memstream(&text, &size);
+  std::fprintf(file, "%llu events, %llu ended ok, %zu faults\n",
+               static_cast<unsigned long long>(world.events()),
+               static_cast<unsigned long long>(world.ended_ok()), world.faults().struck().size());
+  for (std::uint32_t tag = 0; tag != config.depth; ++tag) {
+    world.history().print(file, blkown::QueueIndex{1}, blkown::Tag{tag}, 10'000);
+  }
+  std::fclose(file);
+  std::string copy{text, size};
+  std::free(text);
+  return copy;
+}
+
+TEST(MqWorld, TheSameSeedIsTheSameRun) {
+  std::set<std::string> texts;
+  for (std::uint64_t seed = 0; seed != 3; ++seed) {
+    const std::string text = text_of_run(mq_config(seed));
+    EXPECT_EQ(text_of_run(mq_config(seed)), text);
+    texts.insert(text);
+  }
+  EXPECT_EQ(texts.size(), 3U);
+}
+
+TEST(MqWorld, WithoutFaultsEveryIoEndsOk) {
+  for (std::uint64_t seed = 0; seed != 3; ++seed) {
+    MqTestWorld world{without_faults(seed)};
+    EXPECT_TRUE(world.run()) << world.finding().what;
+    // Those that are left at the removal end with `offline`.
+    EXPECT_GE(world.ended_ok(), 300U - 7U);
+    EXPECT_TRUE(world.faults().struck().empty());
+  }
+}
+
+// --- options -------------------------------------------------------------------------------------
+
+TEST(MqWorld, TheDiskHasWhatTheConfigurationSays) {
+  MqWorldConfig config = without_faults(0);
+  config.queue_count = 3;
+  config.depth = 6;
+  config.reserved_depth = 1;
+  config.timeout_ns = 2'500'001;
+  const mq::DiskConfig disk = seen_in(config).disk;
+  EXPECT_EQ(disk.normal_queues, 3U);
+  EXPECT_EQ(disk.poll_queues, 0U);
+  EXPECT_EQ(disk.depth, 6U);
+  EXPECT_EQ(disk.reserved_depth, 1U);
+  EXPECT_EQ(disk.timeout_ms, 3U) << "rounded up";
+  EXPECT_EQ(disk.logical_block_bytes, 512U);
+  EXPECT_EQ(disk.limits.max_sectors, 8U);
+  EXPECT_EQ(disk.limits.max_segments, 4U);
+  EXPECT_EQ(disk.limits.max_discard_sectors, 8U);
+  EXPECT_EQ(disk.limits.max_write_zeroes_sectors, 8U);
+  config.timeout_ns = ~std::uint64_t{0};
+  EXPECT_EQ(seen_in(config).disk.timeout_ms, 1U << 30);
+  config = without_faults(0);
+  config.fixed.block_bytes = 4096;
+  EXPECT_EQ(seen_in(config).disk.limits.max_sectors, 16U);
+}
+
+TEST(MqWorld, TheOperationsAreThoseOfTheMix) {
+  MqWorldConfig config = without_faults(0);
+  config.preflush_percent = 0;
+  config.fua_percent = 0;
+  config.mix = sim::OperationMix{
+      .flush = 0, .discard = 1, .write_zeroes = 1, .write = 0, .read = 1, .compare = 0};
+  EXPECT_EQ(seen_in(config).ops, (std::set{mq::Op::discard, mq::Op::write_zeroes, mq::Op::read}));
+  config.mix = sim::OperationMix{
+      .flush = 1, .discard = 0, .write_zeroes = 0, .write = 1, .read = 0, .compare = 0};
+  const SeenByDriver seen = seen_in(config);
+  EXPECT_EQ(seen.ops, (std::set{mq::Op::flush, mq::Op::write}));
+  EXPECT_EQ(*seen.write_sectors.rbegin(), 8U) << "bios of up to 16 sectors are split";
+}
+
+TEST(MqWorld, TheDriverGetsFuaIfTheDiskHasIt) {
+  for (const bool has_fua : {false, true}) {
+    MqWorldConfig config = without_faults(0);
+    config.fixed.has_fua = has_fua;
+    config.fixed.has_cache = true;
+    config.fua_percent = 100;
+    const SeenByDriver seen = seen_in(config);
+    EXPECT_EQ(seen.disk.fua, has_fua);
+    EXPECT_GT(seen.writes, 0);
+    EXPECT_EQ(seen.fua_writes, has_fua ? seen.writes : 0);
+    config.fua_percent = 0;
+    EXPECT_EQ(seen_in(config).fua_writes, 0);
+  }
+}
+
+TEST(MqWorld, APreflushIsAFlushOfTheDriver) {
+  MqWorldConfig config = without_faults(0);
+  config.mix = sim::OperationMix{
+      .flush = 0, .discard = 0, .write_zeroes = 0, .write = 1, .read = 0, .compare = 0};
+  config.fua_percent = 0;
+  config.fixed.has_cache = true;
+  config.preflush_percent = 0;
+  EXPECT_EQ(seen_in(config).ops, (std::set{mq::Op::write}));
+  config.preflush_percent = 100;
+  EXPECT_EQ(seen_in(config).ops, (std::set{mq::Op::write, mq::Op::flush}));
+  config.preflush_percent = std::nullopt;
+  EXPECT_EQ(seen_in(config).ops, (std::set{mq::Op::write, mq::Op::flush})) << "one in eight";
+}
+
+TEST(MqWorld, CommandsMayBeDoneBeforeTheDoorbellReturns) {
+  MqWorldConfig config = without_faults(0);
+  config.io_count = 1000;
+  config.latency = sim::LatencyShape::constant;
+  config.shortest_ns = 0;
+  const SeenByDriver seen = seen_in(config);
+  EXPECT_GT(seen.interrupts_within_calls, 0);
+  EXPECT_LT(seen.interrupts_within_calls, seen.calls / 4);
+}
+
+TEST(MqWorld, AnAdministratorResetsTheDeviceAndChangesTheQueuesOnRequest) {
+  MqWorldConfig config = without_faults(1);
+  config.io_count = 1000;
+  const SeenByDriver plain = seen_in(config);
+  EXPECT_EQ(plain.resets, 0);
+  EXPECT_EQ(plain.opened, 2);
+  config.has_resets = true;
+  EXPECT_GT(seen_in(config).resets, 3);
+  config.has_queue_changes = true;
+  EXPECT_GT(seen_in(config).opened, 2);
+}
+
+// --- findings ------------------------------------------------------------------------------------
+
+/// The world of a driver with the step that replaces another one. It cannot be destroyed in order.
+template <class D, class... Arguments>
+[[nodiscard]] const sim::Finding& finding_of_mq(const MqWorldConfig& config,
+                                                Arguments... arguments) {
+  static auto* const kept = new std::vector<std::unique_ptr<MqTestWorld>>;
+  auto& world = *kept->emplace_back(std::make_unique<MqTestWorld>(
+      config, [=](sim::MqHost& host) { return std::make_unique<D>(host, arguments...); }));
+  EXPECT_FALSE(world.run());
+  return world.finding();
+}
+
+class WrongDisk : public VariantDriver {
+ public:
+  enum class Wrong { capacity, block, boundary };
+  WrongDisk(sim::MqHost& host, Wrong wrong) : VariantDriver{host}, wrong_{wrong} {}
+  [[nodiscard]] mq::DiskConfig identify(std::uint32_t nsid,
+                                        broken_mq::NamespaceInfo& data) override {
+    mq::DiskConfig disk = VariantDriver::identify(nsid, data);
+    if (wrong_ == Wrong::capacity) ++disk.capacity_sectors;
+    if (wrong_ == Wrong::block) disk.logical_block_bytes = 1024;
+    if (wrong_ == Wrong::boundary) disk.limits.virt_boundary_mask = 5;
+    return disk;
+  }
+
+ private:
+  Wrong wrong_;
+};
+
+TEST(MqWorld, ReportsADiskThatIsNotTheNamespace) {
+  for (const auto wrong : {WrongDisk::Wrong::capacity, WrongDisk::Wrong::block}) {
+    EXPECT_EQ(finding_of_mq<WrongDisk>(without_faults(0), wrong).what,
+              "the driver took the namespace for another one");
+  }
+}
+
+TEST(MqWorld, ReportsAConfigurationOfWhichNoDiskCanBeMade) {
+  EXPECT_EQ(
+      finding_of_mq<WrongDisk>(without_faults(0), WrongDisk::Wrong::boundary).what,
+      "no disk can be made on the driver: virt_boundary_mask: not one less than a power of two");
+}
+
+/// A driver that does not start, or does not stop.
+class Unwilling : public VariantDriver {
+ public:
+  Unwilling(sim::MqHost& host, bool starts) : VariantDriver{host}, starts_{starts} {}
+  [[nodiscard]] bool start() override { return starts_ && VariantDriver::start(); }
+  [[nodiscard]] bool stop() override { return false; }
+
+ private:
+  bool starts_;
+};
+
+TEST(MqWorld, ReportsADriverThatDoesNotStartOrStop) {
+  EXPECT_EQ(finding_of_mq<Unwilling>(without_faults(0), false).what,
+            "the driver did not start a controller without faults");
+  EXPECT_EQ(finding_of_mq<Unwilling>(without_faults(0), true).what,
+            "the driver did not stop the controller");
+}
+
+/// A driver that gives the controller up when it has failed.
+class GivesUp : public VariantDriver {
+ public:
+  using VariantDriver::VariantDriver;
+  void failed() override { removed(); }
+};
+
+TEST(MqWorld, ReportsADriverThatGivesItsControllerUp) {
+  MqWorldConfig config = mq_config(0);
+  config.is_scripted = true;
+  config.script = {{sim::FaultKind::fails_on_its_own, 40}};
+  const sim::Finding& finding = finding_of_mq<GivesUp>(config);
+  EXPECT_EQ(finding.what, "the driver has given the controller up");
+}
+
+}  // namespace
