@@ -151,17 +151,17 @@ TEST(MqWorld, TheDiskHasWhatTheConfigurationSays) {
   config.depth = 6;
   config.reserved_depth = 1;
   config.timeout_ns = 2'500'001;
-  const mq::DiskConfig disk = seen_in(config).disk;
-  EXPECT_EQ(disk.normal_queues, 3U);
-  EXPECT_EQ(disk.poll_queues, 0U);
-  EXPECT_EQ(disk.depth, 6U);
-  EXPECT_EQ(disk.reserved_depth, 1U);
-  EXPECT_EQ(disk.timeout_ms, 3U) << "rounded up";
-  EXPECT_EQ(disk.logical_block_bytes, 512U);
-  EXPECT_EQ(disk.limits.max_sectors, 8U);
-  EXPECT_EQ(disk.limits.max_segments, 4U);
-  EXPECT_EQ(disk.limits.max_discard_sectors, 8U);
-  EXPECT_EQ(disk.limits.max_write_zeroes_sectors, 8U);
+  const mq::DiskConfig made = seen_in(config).disk;
+  EXPECT_EQ(made.normal_queues, 3U);
+  EXPECT_EQ(made.poll_queues, 0U);
+  EXPECT_EQ(made.depth, 6U);
+  EXPECT_EQ(made.reserved_depth, 1U);
+  EXPECT_EQ(made.timeout_ms, 3U) << "rounded up";
+  EXPECT_EQ(made.logical_block_bytes, 512U);
+  EXPECT_EQ(made.limits.max_sectors, 8U);
+  EXPECT_EQ(made.limits.max_segments, 4U);
+  EXPECT_EQ(made.limits.max_discard_sectors, 8U);
+  EXPECT_EQ(made.limits.max_write_zeroes_sectors, 8U);
   config.timeout_ns = ~std::uint64_t{0};
   EXPECT_EQ(seen_in(config).disk.timeout_ms, 1U << 30);
   config = without_faults(0);
@@ -253,11 +253,11 @@ class WrongDisk : public VariantDriver {
   WrongDisk(sim::MqHost& host, Wrong wrong) : VariantDriver{host}, wrong_{wrong} {}
   [[nodiscard]] mq::DiskConfig identify(std::uint32_t nsid,
                                         broken_mq::NamespaceInfo& data) override {
-    mq::DiskConfig disk = VariantDriver::identify(nsid, data);
-    if (wrong_ == Wrong::capacity) ++disk.capacity_sectors;
-    if (wrong_ == Wrong::block) disk.logical_block_bytes = 1024;
-    if (wrong_ == Wrong::boundary) disk.limits.virt_boundary_mask = 5;
-    return disk;
+    mq::DiskConfig its = VariantDriver::identify(nsid, data);
+    if (wrong_ == Wrong::capacity) ++its.capacity_sectors;
+    if (wrong_ == Wrong::block) its.logical_block_bytes = 1024;
+    if (wrong_ == Wrong::boundary) its.limits.virt_boundary_mask = 5;
+    return its;
   }
 
  private:
