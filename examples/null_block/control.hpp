@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The commands of the control socket: one line each.
+
+#ifndef NULL_BLOCK_CONTROL_HPP
+#define NULL_BLOCK_CONTROL_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "config.hpp"
+#include "null_block.hpp"
+#include "storage/number.hpp"
+
+namespace null_block {
+
+/// The commands, for users.
+inline constexpr const char* command_text =
+    R"(show                     all parameters, and the disk's state
+set KEY VALUE            changes a parameter; set badblocks +FIRST-LAST or -FIRST-LAST
+power off [SEED]         a power cut: SEED chooses what the cache has written back; without: nothing
+power on
+help
+)";
+
+namespace detail {
+
+/// The words of a line.
+[[nodiscard]] inline std::vector<std::string_view> words_of(std::string_view line) {
+  constexpr std::string_view blanks = " \t\r";
+  std::vector<std::string_view> words;
+  while (true) {
+    const std::size_t begin = line.find_first_not_of(blanks);
+    if (begin == line.npos) return words;
+    line.remove_prefix(begin);
+    const std::string_view word = line.substr(0, line.find_first_of(blanks));
+    words.push_back(word);
+    line.remove_prefix(word.size());
+  }
+}
+
+template <class Rt>
+[[nodiscard]] std::string show(NullDisk<Rt>& disk) {
+  std::string text;
+  const auto add = [&](const std::string& key, const std::string& value) {
+    text += key + "=" + value + "\n";
+  };
+  for (const Parameter& each : parameters) add(each.key, value_text(disk.config(), each));
+  Device& device = disk.device();
+  add("badblocks", device.bad_blocks.text());
+  if (device.store.has_value()) {
+    add("power", device.store->has_power() ? "on" : "off");
+    add("memory_used", std::to_string(device.store->used_bytes()));
+    add("cached", std::to_string(device.store->cached_bytes()));
+  }
+  const mq::Counters counters = disk.disk().counters();
+  add("bios_ended", std::to_string(counters.ended_bios));
+  add("requests_in_flight", std::to_string(counters.in_flight()));
+  add("requests_timed_out", std::to_string(counters.timed_out_requests));
+  add("requests_requeued", std::to_string(counters.requeued_requests));
+  for (std::size_t i = 0; i != counters.ended_by_status.size(); ++i) {
+    if (counters.ended_by_status[i] == 0) continue;
+    add(std::string{"ended_"} + to_string(static_cast<blkown::Status>(i)),
+        std::to_string(counters.ended_by_status[i]));
+  }
+  return text;
+}
+
+template <class Rt>
+[[nodiscard]] std::expected<std::string, ConfigError> set_power(
+    NullDisk<Rt>& disk, const std::vector<std::string_view>& words) {
+  const std::string_view to = words.size() > 1 ? words[1] : "";
+  if (to == "on" && words.size() == 2) {
+    disk.power_on();
+    return {};
+  }
+  const auto seed = words.size() == 3 ? storage::parse_number(words[2], max_number, false) : 0;
+  if (to != "off" || words.size() > 3 || !seed) {
+    return std::unexpected(ConfigError{"power: give on, off, or off SEED"});
+  }
+  disk.power_off(*seed);
+  return {};
+}
+
+}  // namespace detail
+
+/// Executes a command.
+/// Errors: what is wrong with it, and what is allowed.
+/// Context: one thread, and none of the runtime's.
+template <class Rt>
+[[nodiscard]] std::expected<std::string, ConfigError> execute_command(NullDisk<Rt>& disk,
+                                                                      std::string_view line) {
+  const auto words = detail::words_of(line);
+  const std::string_view command = words.empty() ? "" : words.front();
+  if (command == "show" && words.size() == 1) return detail::show(disk);
+  if (command == "help" && words.size() == 1) return command_text;
+  if (command == "power") return detail::set_power(disk, words);
+  if (command == "set") {
+    if (words.size() != 3) return std::unexpected(ConfigError{"set: give KEY VALUE"});
+    const auto set = disk.set(words[1], words[2]);
+    if (!set) return std::unexpected(set.error());
+    return {};
+  }
+  return std::unexpected(ConfigError{"'" + std::string{line} + "': see help"});
+}
+
+/// The answer to a command: its output, then a line `ok` or `error: TEXT`.
+template <class Rt>
+[[nodiscard]] std::string answer_to(NullDisk<Rt>& disk, std::string_view line) {
+  const auto done = execute_command(disk, line);
+  return done ? *done + "ok\n" : "error: " + done.error().text + "\n";
+}
+
+}  // namespace null_block
+
+#endif
