@@ -51,6 +51,7 @@ constexpr Scenario scenarios[] = {
     {"completion queue unmapped", &completion_queue_unmapped},
     {"unmapped before issue", &unmapped_before_issue},
     {"unmapped after the end", &unmapped_after_end},
+    {"unplugged", &unplugged},
 };
 
 struct Result {

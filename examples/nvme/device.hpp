@@ -125,6 +125,11 @@ class GatedBackend {
   {
     return backend_.can_hold(elements, cookie);
   }
+  void note_stop_declared()
+    requires requires(B& backend) { backend.note_stop_declared(); }
+  {
+    backend_.note_stop_declared();
+  }
   [[nodiscard]] decltype(auto) users() noexcept
     requires requires(B& backend) { backend.users(); }
   {

@@ -31,7 +31,7 @@
 namespace nvme_vfio {
 
 namespace mq = blkown::mq;
-using Driver = nvme_driver::NvmeDriver<Registers, dma::Vfio, Platform>;
+using Driver = nvme_driver::NvmeDriver<Device, Device::Backend, Platform>;
 using Disk = mq::Disk<Driver>;
 
 /// Gives the driver the interrupts of the admin queue and of the first I/O queue.
@@ -98,7 +98,7 @@ class Disks {
     pool_.reset();
     interrupts_.reset();
     expect(driver_.shut_down(), "the driver's memory is not freed");
-    expect(machine_.device().quarantined_count() == 0, "memory is left in quarantine");
+    expect(machine_.device()->dma().quarantined_count() == 0, "memory is left in quarantine");
   }
 
  private:
@@ -107,8 +107,8 @@ class Disks {
 
   [[nodiscard]] static std::unique_ptr<Driver::Owner> make_owner(Machine& machine) {
     machine.give_up(machine.stop());
-    auto made = Driver::Owner::create(machine.registers(), machine.device(), machine.platform(),
-                                      {.io_queues = 2});
+    Device& device = *machine.device();
+    auto made = Driver::Owner::create(device, device.dma(), machine.platform(), {.io_queues = 2});
     expect(made.has_value(), "the controller cannot be used");
     return *std::move(made);
   }
@@ -174,9 +174,10 @@ class Batch {
     for (const Part& part : parts_) found.push_back(part.bio->status());
     return found;
   }
-  [[nodiscard]] bool all_ended_well() const {
-    return std::ranges::all_of(statuses(), [](Status status) { return status == Status::ok; });
+  [[nodiscard]] std::size_t count_of(Status wanted) const {
+    return static_cast<std::size_t>(std::ranges::count(statuses(), wanted));
   }
+  [[nodiscard]] bool all_ended_well() const { return count_of(Status::ok) == parts_.size(); }
 
   /// The end of a bio uses its memory for something else, at once.
   void use_again_at_end() noexcept { use_again_ = true; }
@@ -303,6 +304,44 @@ inline std::string disk_reset(Machine& machine) {
         "reads that time out are aborted and end with transport_error after %u resets; %u "
         "batches of other I/O went through them",
         resets, verified);
+  });
+}
+
+/// The device is unplugged under disks with I/O in flight. What is new ends with `offline` at once,
+/// and what is in flight after a reset of the function, which cuts the controller off. The last
+/// scenario: nothing uses the controller after it.
+inline std::string unplugged(Machine& machine) {
+  return with_disks(machine, 20'000, [&](Disks& disks) {
+    const Device::Ref device = machine.device();
+    Batch in_flight{machine, disks, stuck, Disks::contexts};
+    in_flight.fill_with(untouched);
+    in_flight.use_again_at_end();
+    in_flight.start(mq::Op::read);
+    std::this_thread::sleep_for(fetched);
+    device->unplug();
+    const auto access = device->access();
+    expect(!access.has_value() && access.error() == Status::offline,
+           "the registers can be reached after the removal");
+    expect(device->read32(nvme::reg::csts) == ~std::uint32_t{0}, "a register is not all ones");
+    expect(!dma::Coherent<Device::Backend>::allocate(device->dma(), 4096, 4096).has_value(),
+           "memory is mapped after the removal");
+    Batch late{machine, disks, plain, Disks::contexts};
+    late.start(mq::Op::read);
+    late.wait();
+    expect(late.count_of(Status::offline) == Disks::contexts, "a late read is not offline");
+    disks.driver().removed();
+    in_flight.wait();
+    // On a busy machine a read may be done before the reset.
+    const std::size_t cut_off = in_flight.count_of(Status::offline);
+    expect(cut_off + in_flight.count_of(Status::ok) == Disks::contexts,
+           "a read in flight ends neither well nor with offline");
+    std::this_thread::sleep_for(stuck_read + fetched);
+    expect(in_flight.is_filled_with(used_again),
+           "the controller wrote to memory after a read's end");
+    return text(
+        "accesses, mappings and new I/O are offline at once, %zu of 2 reads in flight after the "
+        "function's reset; nothing is written after their end",
+        cut_off);
   });
 }
 

@@ -9,6 +9,9 @@
 //   2. Each queue unmaps and ends what was in flight, and a drain of the quarantine frees the rest.
 //   3. The driver starts the controller and creates the I/O queues, whose rings are emptied.
 //
+// The device with its registers is reference-counted, and can be unplugged (../nvme/device.hpp).
+// The machine is the bus, with the first reference; each queue has one of its own.
+//
 // I/Os and their memory live as long as the program, so that a device that writes too late writes
 // to memory that the program still has and can look at.
 
@@ -24,6 +27,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -33,6 +37,7 @@
 #include <utility>
 
 #include "../nvme/controller.hpp"
+#include "../nvme/device.hpp"
 #include "failure.hpp"
 #include "kernel_log.hpp"
 #include "queue.hpp"
@@ -69,20 +74,19 @@ class Platform {
   dma::VfioPciDevice& pci_;
 };
 
-using Controller = nvme_driver::Controller<Registers, dma::Vfio, Platform, std::recursive_mutex>;
+using Controller = nvme_driver::Controller<Device, Device::Backend, Platform, std::recursive_mutex>;
 
 class Machine {
  public:
   explicit Machine(const std::string& address)
       : pci_{value_of(dma::VfioPciDevice::open(address.c_str()))},
         backend_{value_of(dma::Vfio::create(pci_.container(), {.limits = limits}))},
-        device_{*backend_},
+        device_{make_device()},
         translations_{pci_.container()},
-        registers_{value_of(pci_.map_region(VFIO_PCI_BAR0_REGION_INDEX))},
         platform_{pci_},
         controller_{make_controller()},
-        interrupting_{device_, registers_, doorbells(1), false},
-        polled_{device_, registers_, doorbells(2), true} {}
+        interrupting_{device_, doorbells(1), false},
+        polled_{device_, doorbells(2), true} {}
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
   ~Machine() { close(admin_event_); }
@@ -104,14 +108,19 @@ class Machine {
   /// Memory that is mapped for as long as the program runs.
   [[nodiscard]] std::span<std::byte> arena() const noexcept { return arena_; }
   [[nodiscard]] Translations& translations() noexcept { return translations_; }
-  [[nodiscard]] Device& device() noexcept { return device_; }
+  [[nodiscard]] const Device::Ref& device() const noexcept { return device_; }
+  /// As Registers::after_write.
+  void after_write(std::uint64_t offset, std::function<void()> function) {
+    const auto access = device_->access();
+    expect(access.has_value(), "the device is unplugged");
+    (*access)->after_write(offset, std::move(function));
+  }
   [[nodiscard]] KernelLog& log() noexcept { return log_; }
   [[nodiscard]] Queue& interrupting() noexcept { return interrupting_; }
   [[nodiscard]] Queue& polled() noexcept { return polled_; }
   /// The eventfd of the admin queue's interrupts.
   [[nodiscard]] int admin_event() const noexcept { return admin_event_; }
   [[nodiscard]] Controller& controller() noexcept { return *controller_; }
-  [[nodiscard]] Registers& registers() noexcept { return registers_; }
   [[nodiscard]] Platform& platform() noexcept { return platform_; }
   [[nodiscard]] nvme::Csts status() const noexcept { return controller_->state().status(); }
 
@@ -161,7 +170,12 @@ class Machine {
   /// Unmaps and ends everything that the proof covers. Returns the number of I/Os.
   unsigned give_up(const dma::EndProof& proof) {
     const unsigned count = interrupting_.give_up(proof) + polled_.give_up(proof);
-    static_cast<void>(device_.drain(proof));
+    // A drain tries each mapping once. What VFIO does not unmap is tried again: the proof stays
+    // true.
+    int tries = 0;
+    do {
+      static_cast<void>(device_->dma().drain(proof));
+    } while (device_->dma().quarantined_count() != 0 && ++tries != max_drains);
     return count;
   }
   /// Enables a stopped controller and creates the I/O queues.
@@ -173,9 +187,10 @@ class Machine {
           queue->config(), queue->event() < 0 ? std::nullopt : std::optional{queue->id()}));
     }
   }
+  /// A device that is unplugged stays stopped.
   void restart() {
     give_up(stop());
-    start();
+    if (!device_->is_unplugged()) start();
     expect_nothing_left();
   }
   /// After a give_up no I/O is in flight, no memory is in quarantine, and no other memory
@@ -184,7 +199,7 @@ class Machine {
     for (const Queue* const queue : {&interrupting_, &polled_}) {
       expect(queue->in_flight() == 0, text("queue %u has I/O in flight", queue->id()));
     }
-    expect(device_.quarantined_count() == 0, "memory is left in quarantine");
+    expect(device_->dma().quarantined_count() == 0, "memory is left in quarantine");
     expect(backend_->mapped_pages() == permanent_pages_, "memory is left mapped");
   }
 
@@ -207,10 +222,18 @@ class Machine {
  private:
   static constexpr dma::DeviceLimits limits{.max_segments = 256,
                                             .max_segment_bytes = std::uint64_t{4} << 20};
+  static constexpr int max_drains = 3;
 
+  [[nodiscard]] Device::Ref make_device() {
+    auto made =
+        Device::create(*backend_, {}, value_of(pci_.map_region(VFIO_PCI_BAR0_REGION_INDEX)));
+    expect(made.has_value(), "no memory for the device");
+    return *std::move(made);
+  }
   [[nodiscard]] std::unique_ptr<Controller> make_controller() {
-    auto made = Controller::create(registers_, device_, platform_,
-                                   {.io_queues = 2, .register_bytes = registers_.bytes()});
+    const std::uint64_t register_bytes = (*device_->access())->bytes();
+    auto made = Controller::create(*device_, device_->dma(), platform_,
+                                   {.io_queues = 2, .register_bytes = register_bytes});
     if (!made.has_value()) {
       throw Failed{text("the controller cannot be used: %s", to_string(made.error().step))};
     }
@@ -227,9 +250,8 @@ class Machine {
   std::span<std::byte> arena_ = memory(std::size_t{1} << 20);
   std::unique_ptr<dma::Vfio> backend_;
   std::uint64_t permanent_pages_ = 0;  // of the arena and the rings
-  Device device_;
+  Device::Ref device_;
   Translations translations_;
-  Registers registers_;
   Platform platform_;
   KernelLog log_;
   std::deque<Io> ios_;

@@ -36,6 +36,7 @@
 #include <utility>
 #include <vector>
 
+#include "../nvme/device.hpp"
 #include "../nvme/queue_pair.hpp"
 #include "failure.hpp"
 #include "registers.hpp"
@@ -48,7 +49,7 @@ using blkown::Claim;
 using blkown::LookupReason;
 using blkown::Segment;
 using blkown::Status;
-using Device = dma::Device<dma::Vfio>;
+using Device = nvme_driver::Device<Registers, dma::Vfio>;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
@@ -76,14 +77,13 @@ class Queue {
   static constexpr std::uint32_t entries = 64;  // room for commands that no request belongs to
 
   /// `config` has the queue's id and doorbells. `is_polled`: completions raise no interrupt.
-  Queue(Device& device, Registers& registers, const nvme_driver::QueuePairConfig& config,
-        bool is_polled)
+  Queue(const Device::Ref& device, const nvme_driver::QueuePairConfig& config, bool is_polled)
       : device_{device},
         memory_{coherent(submission_bytes + depth * list_bytes)},
         completions_{coherent(page_bytes)},
         tags_{make_tags()},
         cache_{tags_.tag_cache(whole)},
-        pair_{registers, with_rings(config)},
+        pair_{*device_, with_rings(config)},
         event_{is_polled ? -1 : must(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd")} {}
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
@@ -117,7 +117,8 @@ class Queue {
     RequestData& data = claim.data();
     data.io = &io;
     if (!io.memory.empty()) {
-      auto prepared = dma::map(claim, device_, std::span{&io.memory, 1}, io.direction, data.iovas);
+      auto prepared =
+          dma::map(claim, device_->dma(), std::span{&io.memory, 1}, io.direction, data.iovas);
       expect(prepared.has_value(), "the memory cannot be mapped");
       const auto prps = nvme::build_prps(prepared->segments(), lists(claim.tag()), page_bytes);
       expect(prps.has_value(), "the memory does not fit the PRP lists");
@@ -226,8 +227,10 @@ class Queue {
   static_assert(submission_bytes % page_bytes == 0);
   static_assert(entries * sizeof(nvme::CompletionEntry) <= page_bytes);
 
-  [[nodiscard]] dma::Coherent<dma::Vfio> coherent(std::size_t bytes) {
-    auto made = dma::Coherent<dma::Vfio>::allocate(device_, bytes, page_bytes);
+  using Memory = dma::Coherent<Device::Backend>;
+
+  [[nodiscard]] Memory coherent(std::size_t bytes) {
+    auto made = Memory::allocate(device_->dma(), bytes, page_bytes);
     expect(made.has_value(), "no coherent memory");
     return *std::move(made);
   }
@@ -301,12 +304,12 @@ class Queue {
     return true;
   }
 
-  Device& device_;
-  dma::Coherent<dma::Vfio> memory_;  // the submission ring and the PRP lists
-  dma::Coherent<dma::Vfio> completions_;
+  Device::Ref device_;  // first: freed after the memory that is mapped for it
+  Memory memory_;       // the submission ring and the PRP lists
+  Memory completions_;
   blkown::TagSet<Request> tags_;
   blkown::TagCache cache_;
-  nvme_driver::QueuePair<Registers> pair_;
+  nvme_driver::QueuePair<Device> pair_;
   int event_;
   unsigned interrupts_ = 0;
   std::uint32_t passed_ = 0;

@@ -86,8 +86,8 @@ inline std::string disabled(Machine& machine) {
   const auto stop = [&] { return machine.stop(); };
   const std::string working = stopped_in_flight(machine, fetched, stop);
   // Reads that the controller has not fetched vanish. The stop is proof for those, too.
-  machine.registers().after_write(machine.polled().config().submission_doorbell,
-                                  [&] { machine.registers().write32(nvme::reg::cc, 0); });
+  machine.after_write(machine.polled().config().submission_doorbell,
+                      [&] { machine.device()->write32(nvme::reg::cc, 0); });
   const std::string at_once = stopped_in_flight(machine, milliseconds{0}, stop);
   expect(machine.log().take_faults().empty(), "the IOMMU logged faults");
   return working + "; straight after the doorbell " + at_once + "; nothing after the proof";
@@ -100,7 +100,7 @@ inline std::string function_reset(Machine& machine) {
   const std::string working = stopped_in_flight(machine, fetched, [&] {
     value_of(machine.pci().reset());
     expect(!machine.status().is_ready(), "CSTS.RDY is 1 after the reset");
-    return machine.device().declare_stopped();
+    return machine.device()->dma().declare_stopped();
   });
   expect(machine.log().take_faults().empty(), "the IOMMU logged faults");
   verify(machine, machine.interrupting(), plain, 4096);
@@ -125,12 +125,12 @@ inline std::string queue_deleted(Machine& machine) {
   std::optional<Burst> issued;
   const std::uint64_t admin_doorbell = nvme::doorbell_offset(
       0, false, machine.controller().state().cap().doorbell_stride_exponent());
-  machine.registers().after_write(admin_doorbell, [&] {
+  machine.after_write(admin_doorbell, [&] {
     std::this_thread::sleep_for(fetched);  // the controller deletes, and the driver does not know
     issued.emplace(machine, queue);
   });
   const auto deleted = machine.controller().delete_queue_pair(queue.id());
-  machine.registers().after_write(admin_doorbell, {});
+  machine.after_write(admin_doorbell, {});
   Machine::expect_done(deleted);
   expect(issued.has_value(), "the driver wrote no admin doorbell");
   const Burst& vanished = *issued;

@@ -31,7 +31,7 @@ inline void fill_pattern(std::span<std::byte> bytes, std::uint64_t seed) {
 
 /// The controller and its namespaces say what they are.
 inline std::string identify(Machine& machine) {
-  const nvme::Version version{machine.registers().read32(nvme::reg::vs)};
+  const nvme::Version version{machine.device()->read32(nvme::reg::vs)};
   const nvme_driver::ControllerInfo& info = machine.controller().info();
   expect(info.max_transfer_bytes == 1U << 20 && info.io_queues == 2,
          text("%llu bytes in a transfer, %u I/O queues",

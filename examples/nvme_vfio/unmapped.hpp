@@ -134,14 +134,15 @@ inline std::string late_completion(Machine& machine) {
   expect_in_time(!queue.wait(read, fetched), "the read was done before its timeout");
   expect(!queue.time_out(read), "a timeout is taken for proof");
   expect_in_time(all_are(memory, untouched), "the read was done before its timeout");
-  expect(machine.device().quarantined_count() == 1 && queue.in_flight() == 1 && !read.has_ended,
-         "the memory of the read that timed out is given back");
+  expect(
+      machine.device()->dma().quarantined_count() == 1 && queue.in_flight() == 1 && !read.has_ended,
+      "the memory of the read that timed out is given back");
   expect(queue.wait_for_entry(), "the late completion does not come");
   queue.take();
   const auto refusals = queue.take_refusals();
   expect(refusals.size() == 1, "the late completion is not refused");
   expect(std::ranges::equal(memory, data), "the late write is not in the memory");
-  expect(machine.device().quarantined_count() == 1 && !read.has_ended,
+  expect(machine.device()->dma().quarantined_count() == 1 && !read.has_ended,
          "a refused completion gives memory back");
   machine.give_up(machine.stop());
   expect(read.has_ended && read.status == Status::timed_out && queue.in_flight() == 0,

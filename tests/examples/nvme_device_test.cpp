@@ -105,6 +105,15 @@ TEST(NvmeDevice, AMappingAfterTheUnplugAnswersOfflineAndAnEarlierOneIsUnmappedAs
   EXPECT_EQ(machine.iommu.bad_unmaps(), 0U);
 }
 
+// Goal: a backend that judges the stop of its device, as the simulated one does, is told of it.
+TEST(NvmeDevice, TheBackendIsToldOfADeclaredStop) {
+  DeviceMachine machine;
+  const Device::Ref device = machine.plug_in();
+  machine.iommu.set_stop_hook({.function = [](void*) { return false; }, .argument = nullptr});
+  static_cast<void>(device->dma().declare_stopped());
+  EXPECT_EQ(machine.iommu.false_stops(), 1U);
+}
+
 TEST(NvmeDevice, TheLastReferenceFreesTheDeviceAndTheUnplugDoesNot) {
   DeviceMachine machine;
   std::optional<Device::Ref> bus{machine.plug_in()};
