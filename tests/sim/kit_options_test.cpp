@@ -143,6 +143,8 @@ const std::vector<Words> out_of_range{
     {"--jobs", "0"},
     {"--jobs", "1025"},
     {"--time-limit", "0"},
+    {"--disks", "0"},
+    {"--disks", "17"},
     {"--hang-limit", "86401"},
     {"--hang-limit", ""},
     {"--junit", ""},
@@ -207,6 +209,7 @@ const std::vector<std::tuple<Words, WorldFeatures, std::string>> not_together{
     {{"--fua-percent", "0"}, message, "--fua-percent" + only_disk},
     {{"--preflush-percent", "0"}, core, "--preflush-percent" + only_disk},
     {{"--queue-changes"}, core, "--queue-changes" + only_disk},
+    {{"--disks", "2"}, message, "--disks" + only_disk},
     {{"--queue-changes", "--queues", "1"},
      disk,
      "--queue-changes: with --queues 1 there is no other number; use --queues 2 or more"},
@@ -255,7 +258,7 @@ TEST(KitOptions, ThoseAtTheirLimitsGoTogether) {
 TEST(KitOptions, OfARunSurviveConversionToText) {
   const std::vector<std::string> texts{
       " --ios 1000",
-      " --ios 7 --queues 3 --depth 9 --reserved 1 --layout io_uring --block-bytes 1024"
+      " --ios 7 --queues 3 --disks 2 --depth 9 --reserved 1 --layout io_uring --block-bytes 1024"
       " --cache on --fua off --latency heavy_tailed:1-2000000 --mix"
       " read:1,write:2,flush:3,discard:4,write_zeroes:5,compare:6 --sizes 512:7,8192:8"
       " --fua-percent 0 --preflush-percent 100 --resets --queue-changes --rates lost:0,reset:65536",

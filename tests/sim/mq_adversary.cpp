@@ -12,9 +12,11 @@
 #include "sim/broken_mq/completed_twice.hpp"
 #include "sim/broken_mq/completion_doorbell_forgotten.hpp"
 #include "sim/broken_mq/cookie_repaired.hpp"
+#include "sim/broken_mq/disk_mixed_up.hpp"
 #include "sim/broken_mq/ended_on_timeout.hpp"
 #include "sim/broken_mq/flush_error_ignored.hpp"
 #include "sim/broken_mq/flush_forgotten.hpp"
+#include "sim/broken_mq/flush_of_one_disk.hpp"
 #include "sim/broken_mq/freed_before_disable.hpp"
 #include "sim/broken_mq/fua_dropped.hpp"
 #include "sim/broken_mq/fua_dropped_on_split.hpp"
@@ -22,6 +24,7 @@
 #include "sim/broken_mq/generation_ignored.hpp"
 #include "sim/broken_mq/issue_forgotten.hpp"
 #include "sim/broken_mq/left_queue_ignored.hpp"
+#include "sim/broken_mq/lookups_end_with_disk.hpp"
 #include "sim/broken_mq/memory_leaked.hpp"
 #include "sim/broken_mq/old_cookie.hpp"
 #include "sim/broken_mq/reference_dropped.hpp"
@@ -64,15 +67,18 @@ constexpr std::array table{
     NamedDriver{"completed_twice", &main_of<CompletedTwice>},
     NamedDriver{"completion_doorbell_forgotten", &main_of<CompletionDoorbellForgotten>},
     NamedDriver{"cookie_repaired", &main_of<CookieRepaired>},
+    NamedDriver{"disk_mixed_up", &main_of<DiskMixedUp>},
     NamedDriver{"ended_on_timeout", &main_of<EndedOnTimeout>},
     NamedDriver{"flush_error_ignored", &main_of<FlushErrorIgnored>},
     NamedDriver{"flush_forgotten", &main_of<FlushForgotten>},
+    NamedDriver{"flush_of_one_disk", &main_of<FlushOfOneDisk>},
     NamedDriver{"freed_before_disable", &main_of<FreedBeforeDisable>},
     NamedDriver{"fua_dropped", &main_of<FuaDropped>},
     NamedDriver{"fua_dropped_on_split", &main_of<FuaDroppedOnSplit>},
     NamedDriver{"generation_ignored", &main_of<GenerationIgnored>},
     NamedDriver{"issue_forgotten", &main_of<IssueForgotten>},
     NamedDriver{"left_queue_ignored", &main_of<LeftQueueIgnored>},
+    NamedDriver{"lookups_end_with_disk", &main_of<LookupsEndWithDisk>},
     NamedDriver{"memory_leaked", &main_of<MemoryLeaked>},
     NamedDriver{"old_cookie", &main_of<OldCookie>},
     NamedDriver{"reference_dropped", &main_of<ReferenceDropped>},

@@ -25,6 +25,7 @@
 #include <blkown/sim/harness/core_world.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <blkown/sim/harness/device_events.hpp>
+#include <blkown/sim/harness/disk_media.hpp>
 #include <blkown/sim/harness/durability_judge.hpp>
 #include <blkown/sim/harness/failed_seeds.hpp>
 #include <blkown/sim/harness/history.hpp>

@@ -28,9 +28,31 @@ namespace sim::detail {
 
 /// The disk of a run on an NvmeController.
 struct DiskPlace {
-  std::uint32_t nsid = 1;
+  std::uint32_t nsid = 1;  // of the first disk
   std::uint32_t block_sectors = 1;
+  std::uint32_t disk_count = 1;
+  std::uint64_t disk_sectors =
+      0;  // of each disk: the sectors of all are numbered one after another
+
+  /// The disk of a namespace. None: the namespace that the workload does not use, or no namespace.
+  [[nodiscard]] std::optional<std::uint32_t> disk_of(std::uint32_t its_nsid) const noexcept {
+    const std::uint32_t namespaces = disk_count + 1;
+    if (its_nsid == 0 || its_nsid > namespaces) return std::nullopt;
+    const std::uint32_t disk = (its_nsid + namespaces - nsid) % namespaces;
+    return disk == disk_count ? std::nullopt : std::optional{disk};
+  }
+  /// The namespace of a disk, or with disk_count that of none.
+  [[nodiscard]] std::uint32_t nsid_of(std::uint32_t disk) const noexcept {
+    return 1 + (nsid - 1 + disk) % (disk_count + 1);
+  }
 };
+
+/// The number of the first sector of the command's disk.
+[[nodiscard]] inline std::uint64_t first_sector_of(const Message&, const DiskPlace&) { return 0; }
+[[nodiscard]] inline std::uint64_t first_sector_of(const nvme::SubmissionEntry& entry,
+                                                   const DiskPlace& disk) {
+  return disk.disk_of(entry.nsid).value_or(0) * disk.disk_sectors;
+}
 
 /// What a command is: for the report.
 [[nodiscard]] inline IoText io_of(const Message& entry, const DiskPlace&) {
@@ -39,19 +61,22 @@ struct DiskPlace {
           .sector = entry.sector,
           .length_sectors = has_range ? entry.length_sectors : 0,
           .is_fua = false,
-          .is_elsewhere = false};
+          .is_elsewhere = false,
+          .disk = {}};
 }
 [[nodiscard]] inline IoText io_of(const nvme::SubmissionEntry& entry, const DiskPlace& disk) {
   const nvme::IoOpcode opcode = entry.io_opcode();
   const bool has_range = opcode == nvme::IoOpcode::read || opcode == nvme::IoOpcode::write ||
                          opcode == nvme::IoOpcode::compare ||
                          opcode == nvme::IoOpcode::write_zeroes;
+  const std::optional<std::uint32_t> its_disk = disk.disk_of(entry.nsid);
   return {.operation = to_string(opcode),
           .sector = entry.slba() * disk.block_sectors,
           .length_sectors = has_range ? std::uint64_t{entry.block_count()} * disk.block_sectors
                                       : std::uint64_t{0},
           .is_fua = has_range && entry.is_fua(),
-          .is_elsewhere = entry.nsid != disk.nsid};
+          .is_elsewhere = !its_disk.has_value(),
+          .disk = disk.disk_count == 1 ? std::nullopt : its_disk};
 }
 [[nodiscard]] inline bool is_flush(const Message& entry) { return entry.opcode == Opcode::flush; }
 [[nodiscard]] inline bool is_flush(const nvme::SubmissionEntry& entry) {
@@ -77,6 +102,7 @@ class DeviceEvents final : public CommandObserver<Entry> {
     QueueIndex queue;
     std::uint64_t cookie = 0;
     IoText io;
+    std::uint64_t first_sector = 0;    // of all disks' sectors
     std::optional<FaultStrike> fault;  // that struck at it
   };
 
@@ -211,8 +237,8 @@ class DeviceEvents final : public CommandObserver<Entry> {
       const Fetched& command = fetched_[queue.value][tag.value].command;
       if (command.cookie != cookie || command.io.is_elsewhere) return;
       for (std::uint64_t i = 0; i != command.io.length_sectors; ++i) {
-        if (command.io.sector + i >= writers_.size()) return;
-        auto& writer = writers_[static_cast<std::size_t>(command.io.sector + i)];
+        if (command.first_sector + i >= writers_.size()) return;
+        auto& writer = writers_[static_cast<std::size_t>(command.first_sector + i)];
         if (writer.has_value() && writer->event == command.event && writer->cookie == cookie) {
           writer->fault = fault;
         }
@@ -229,8 +255,12 @@ class DeviceEvents final : public CommandObserver<Entry> {
     of_queue.resize(depth_);
     SeenOfTag& seen = of_queue[tag.value];
     seen.latest[seen.count++ % seen.latest.size()] = {.event = history_.event(), .cookie = cookie};
-    const Fetched fetched{
-        .event = history_.event(), .queue = queue, .cookie = cookie, .io = io, .fault = {}};
+    const Fetched fetched{.event = history_.event(),
+                          .queue = queue,
+                          .cookie = cookie,
+                          .io = io,
+                          .first_sector = first_sector_of(entry, disk_) + io.sector,
+                          .fault = {}};
     seen.command = fetched;
     if (is_flush(entry)) flushes_[flush_count_++ % flushes_.size()] = fetched;
     if (!is_write(entry)) return;
@@ -239,8 +269,9 @@ class DeviceEvents final : public CommandObserver<Entry> {
       elsewhere_writers_.resize(writers_.size());
     }
     auto& writers = io.is_elsewhere ? elsewhere_writers_ : writers_;
-    for (std::uint64_t i = 0; i != io.length_sectors && io.sector + i < writers.size(); ++i) {
-      writers[static_cast<std::size_t>(io.sector + i)] = fetched;
+    const std::uint64_t first = fetched.first_sector;
+    for (std::uint64_t i = 0; i != io.length_sectors && first + i < writers.size(); ++i) {
+      writers[static_cast<std::size_t>(first + i)] = fetched;
     }
   }
 

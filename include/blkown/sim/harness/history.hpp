@@ -72,7 +72,8 @@ struct IoText {
   std::uint64_t sector = 0;
   std::uint64_t length_sectors = 0;  ///< 0: the operation has no range, or it is not known.
   bool is_fua = false;
-  bool is_elsewhere = false;  ///< The command went to another namespace than the disk's.
+  bool is_elsewhere = false;            ///< The command went to another namespace than the disks'.
+  std::optional<std::uint32_t> disk{};  ///< Of several: the number, from 0.
 };
 
 /// The I/O as text: "write of sectors 20 to 23 with FUA".
@@ -84,6 +85,7 @@ struct IoText {
             std::to_string(io.sector + io.length_sectors - 1);
   }
   if (io.is_fua) text += " with FUA";
+  if (io.disk.has_value()) text += " of disk " + std::to_string(*io.disk);
   return io.is_elsewhere ? text + ", in the namespace of another disk" : text;
 }
 

@@ -248,6 +248,13 @@ inline constexpr std::array option_rows{
               [](KitOptions& its, std::string_view text) {
                 return parse(text, its.world.queue_count, 1, 63);
               }},
+    OptionRow{"--disks", "N",
+              "disks of the block layer, each on a namespace; they share the\n"
+              "queues and the tags, and at times one leaves early (1)",
+              "use a number from 1 to 16",
+              [](KitOptions& its, std::string_view text) {
+                return parse(text, its.world.disk_count, 1, 16);
+              }},
     OptionRow{"--depth", "N", "tags of each queue, the reserved ones included (8)",
               "use a number from 2",
               [](KitOptions& its, std::string_view text) {
@@ -423,6 +430,7 @@ inline constexpr std::array option_rows{
   if (world.preflush_percent.has_value()) block_layer_only = "--preflush-percent";
   if (world.fixed.has_fua.has_value()) block_layer_only = "--fua";
   if (world.has_queue_changes) block_layer_only = "--queue-changes";
+  if (world.disk_count != 1) block_layer_only = "--disks";
   if (block_layer_only != nullptr && !features.has_block_layer) {
     return std::string{block_layer_only} +
            ": only a driver of the block layer has that (mq_main); remove the option";
@@ -485,6 +493,7 @@ template <class Entries, class NameOf, class NumberOf>
     if (value.has_value()) add(name, *value ? "on" : "off");
   };
   add_number("--queues", world.queue_count, standard.queue_count);
+  add_number("--disks", world.disk_count, standard.disk_count);
   add_number("--depth", world.depth, standard.depth);
   add_number("--reserved", world.reserved_depth, standard.reserved_depth);
   if (world.fixed.layout.has_value()) add("--layout", to_string(*world.fixed.layout));

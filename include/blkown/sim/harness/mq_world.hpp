@@ -10,6 +10,10 @@
 // the last few bios are left, or none: what is not issued ends with `offline` then. All invariants
 // are checked after every step. The first broken one ends the run.
 //
+// With several disks (WorldConfig::disk_count) each has a namespace, a party and slots of its own.
+// They share the controller's queues and the tags. In half of the runs one of them is removed
+// early, while the I/O of the others goes on. A removed disk is destroyed at the end of the run.
+//
 // Time passes for a driver that waits (MqHost::pause), for example in a reset, but not for the
 // runtime: no timer fires then.
 
@@ -261,7 +265,8 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
       starters_.push_back(std::make_unique<Starter>(*this, i));
       runtime_.context(i).post(*starters_.back());
     }
-    while (!is_removed_) {
+    while (!std::ranges::all_of(disks_, &DiskRun::is_removed)) {
+      if (is_early_removal_due()) disks_[early_removal_.disk]->remove();
       if (is_removal_due()) begin_removal();
       if (!step()) {
         return fail_with_first(in_flight_ != 0
@@ -270,7 +275,9 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
                                tags());
       }
       if (!check_after_step()) return false;
-      if (!is_removing_) party_->act();
+      for (const auto& its : disks_) {
+        if (!its->is_removing) its->party->act();
+      }
       if (!check_limits(tags(), config_.io_count * max_events_per_io + 1'000'000)) return false;
       if (is_lost()) {
         return fail_with_first("an I/O is lost: none has ended for five thousand timeouts", tags());
@@ -300,6 +307,34 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
     MqWorld& world;
     std::uint32_t index;
   };
+  /// A disk, and what is done to it.
+  struct DiskRun {
+    DiskRun(MqWorld& its_world, std::uint32_t its_index) : world{its_world}, index{its_index} {}
+    void remove() {
+      if (std::exchange(is_removing, true)) return;
+      disk->remove(removal);
+    }
+
+    MqWorld& world;
+    std::uint32_t index;
+    std::unique_ptr<mq::Disk<D>> disk;
+    std::optional<SecondParty<D>> party;
+    bool is_removing = false;
+    bool is_removed = false;
+    mq::Control removal{
+        {[](void* self, mq::Control&) { static_cast<DiskRun*>(self)->is_removed = true; }, this}};
+  };
+  /// When a disk is removed before the others: after this many I/Os of the run were submitted.
+  struct EarlyRemoval {
+    std::uint32_t disk = 0;
+    std::uint64_t begun = UINT64_MAX;
+  };
+  [[nodiscard]] static EarlyRemoval choose_early_removal(const WorldConfig& config) {
+    Random dice{config.seed ^ 0xD15C'4E30};
+    if (config.disk_count == 1 || !dice.chance(1, 2)) return {};
+    return {.disk = static_cast<std::uint32_t>(dice.below(config.disk_count)),
+            .begun = 1 + dice.below(config.io_count)};
+  }
   /// A slot's bio, with its memory and the argument of its callback.
   struct SlotBio {
     MqWorld* world = nullptr;
@@ -314,36 +349,47 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
   [[nodiscard]] TagSet<R>& tags() noexcept { return pool_->tags(); }
   [[nodiscard]] static MqWorld& of(void* self) noexcept { return *static_cast<MqWorld*>(self); }
 
-  /// Makes the driver, has it start the controller, and makes the disk.
+  /// Makes the driver, has it start the controller, and makes the disks.
   /// Errors: false, with a finding.
   [[nodiscard]] bool bring_up() {
     driver_ = make_(host_);
     if (!driver_->start()) return fail("the driver did not start a controller without faults");
-    typename D::QueueData data{};
-    mq::DiskConfig disk = driver_->identify(config_.nsid, data);
-    if (disk.capacity_sectors != workload_.capacity_bytes() / detail::bytes_in_sector ||
-        disk.logical_block_bytes != config_.block_bytes) {
-      return fail("the driver took the namespace for another one");
-    }
     auto pool = mq::TagPool<D>::create(tag_config(config_));
     if (!pool.has_value()) std::abort();
     pool_ = *std::move(pool);
+    for (std::uint32_t i = 0; i != config_.disk_count; ++i) {
+      disks_.push_back(std::make_unique<DiskRun>(*this, i));
+      if (!make_disk(*disks_.back())) return false;
+    }
+    check_.emplace(tags(), *device_, *iommu_, history_);
+    return true;
+  }
+  [[nodiscard]] bool make_disk(DiskRun& its) {
+    typename D::QueueData data{};
+    mq::DiskConfig disk = driver_->identify(disk_place().nsid_of(its.index), data);
+    if (disk.capacity_sectors != disk_sectors() ||
+        disk.logical_block_bytes != config_.block_bytes) {
+      return fail("the driver took the namespace for another one");
+    }
     choose(disk);
     auto made = mq::Disk<D>::create(disk, *driver_, runtime_, std::move(data), pool_.get());
     if (!made.has_value()) {
       return fail(std::string{"no disk can be made on the driver: "} + made.error().field + ": " +
                   to_string(made.error().reason));
     }
-    disk_ = *std::move(made);
-    disk_->set_trace({&on_trace, this});
-    check_.emplace(tags(), *device_, *iommu_, history_);
-    party_.emplace(config_.seed, *disk_, runtime_.context(submitters), duties());
+    its.disk = *std::move(made);
+    its.disk->set_trace({&on_trace, &its});
+    // The party of the first disk is the same with any number of disks.
+    its.party.emplace(config_.seed ^ (std::uint64_t{its.index} << 56), *its.disk,
+                      runtime_.context(submitters), duties(its.index));
     return true;
   }
-  [[nodiscard]] PartyDuties duties() {
+  /// One party resets the controller, which all disks have.
+  [[nodiscard]] PartyDuties duties(std::uint32_t disk) {
     PartyDuties duties{.changes_queue_count = config_.has_queue_changes, .argument = this};
     if constexpr (has_reset) {
-      if (config_.has_resets) duties.reset = [](void* self) { of(self).driver_->reset(); };
+      if (config_.has_resets && disk == 0)
+        duties.reset = [](void* self) { of(self).driver_->reset(); };
     }
     return duties;
   }
@@ -374,7 +420,8 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
   // --- bios -------------------------------------------------------------------------------------
 
   void submit(std::uint32_t slot) {
-    if (begun_ == config_.io_count) return;
+    DiskRun& its = *disks_[disk_of_slot(slot)];
+    if (begun_ == config_.io_count || its.is_removing) return;
     ++begun_;
     ++in_flight_;
     SlotBio& own = bios_[slot];
@@ -382,7 +429,7 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
     own.slot = slot;
     const std::uint32_t count = cut_on_pages(own.memory, workload_.begin(slot, dice_, own.memory));
     const Workload::Slot& io = workload_.slot(slot);
-    const std::uint64_t sector = workload_.sector_of(slot);
+    const std::uint64_t sector = workload_.sector_of(slot) % disk_sectors();
     const std::uint64_t length_bytes = io.length_sectors * detail::bytes_in_sector;
     const std::span<const Segment> memory{own.memory.data(), count};
     const mq::IoFlags flags = choose_flags();
@@ -398,7 +445,7 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
       default: own.bio.set_flush({&on_end, &own});
     }
     begin_durability(slot, flags.fua, flags.preflush);
-    disk_->submit(own.bio);
+    its.disk->submit(own.bio);
   }
   /// Cuts the memory of an I/O, which is contiguous, where a page ends, or not at all. Elsewhere
   /// PRP entries allow no cut. Returns the number of segments.
@@ -430,7 +477,8 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
   void ended_one(SlotBio& own, Status status) {
     // The request of the bio's latest part.
     end_io(own.slot, status, tags(), ended_queue_, ended_tag_);
-    if (status == Status::offline && !is_removing_) fail("the driver has given the controller up");
+    const bool is_removing = disks_[disk_of_slot(own.slot)]->is_removing;
+    if (status == Status::offline && !is_removing) fail("the driver has given the controller up");
     last_end_ns_ = runtime_.now_ns();
     --in_flight_;
     submit(own.slot);
@@ -443,9 +491,12 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
     return !is_removing_ && begun_ == config_.io_count && starts_ == submitters &&
            in_flight_ <= left_at_removal_;
   }
+  [[nodiscard]] bool is_early_removal_due() const noexcept {
+    return begun_ >= early_removal_.begun && starts_ == submitters;
+  }
   void begin_removal() {
     is_removing_ = true;
-    disk_->remove(removal_);
+    for (const auto& its : disks_) its->remove();
   }
   /// Checks all invariants. The entries that come when the disk is removed have no queue to be
   /// looked up with.
@@ -461,22 +512,24 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
         {.name = "work", .of = Activity::Of::context, .number = runtime_.latest_context()});
     return has_stepped;
   }
-  static void on_trace(void* self, const mq::TraceEvent& event) {
-    of(self).note_trace(event);
+  static void on_trace(void* argument, const mq::TraceEvent& event) {
+    DiskRun& its = *static_cast<DiskRun*>(argument);
+    MqWorld& world = its.world;
+    world.note_trace(event, its);
     if (event.step == mq::TraceStep::looked_up) {
-      of(self).note_lookup(of(self).tags(), event.queue, event.value, event.reason);
+      world.note_lookup(world.tags(), event.queue, event.value, event.reason);
       if (event.reason == LookupReason::none) {
-        of(self).note_accepted(of(self).tags(), event.queue, event.value);
+        world.note_accepted(world.tags(), event.queue, event.value);
       }
     }
-    if (event.step == mq::TraceStep::issued) of(self).check_issued(event);
+    if (event.step == mq::TraceStep::issued) world.check_issued(event, its);
     if (event.step == mq::TraceStep::timed_out) {
-      of(self).check_deadline(event);
-      of(self).check_timed_out(event.queue, event.tag);
+      world.check_deadline(event);
+      world.check_timed_out(event.queue, event.tag);
     }
   }
   /// Writes the step of a request into the history.
-  void note_trace(const mq::TraceEvent& event) {
+  void note_trace(const mq::TraceEvent& event, const DiskRun& its) {
     const Activity queue_rq = Activity::of_request("queue_rq", event.queue, event.tag);
     switch (event.step) {
       case mq::TraceStep::issued:
@@ -484,7 +537,8 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
         history_.describe(event.queue, event.tag,
                           {.operation = to_string(event.op),
                            .sector = event.sector,
-                           .length_sectors = event.length_bytes / detail::bytes_in_sector});
+                           .length_sectors = event.length_bytes / detail::bytes_in_sector,
+                           .disk = disks_.size() == 1 ? std::nullopt : std::optional{its.index}});
         return;
       case mq::TraceStep::rejected:
         return history_.note(event.queue, event.tag,
@@ -501,18 +555,18 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
     }
   }
   /// All parties that have quiesced or frozen the disk must have undone that.
-  void check_issued(const mq::TraceEvent& event) {
+  void check_issued(const mq::TraceEvent& event, const DiskRun& its) {
     issued_ns_[index_of(event.queue, event.tag)] = runtime_.now_ns();
-    if (!mq::is_private(event.op) && party_->holds_disk()) {
+    if (!mq::is_private(event.op) && its.party->holds_disk()) {
       fail("queue_rq was called while another party has the disk quiesced or frozen", tags(),
            event.queue, event.tag);
     }
-    check_length(event);
+    check_length(event, its);
   }
   /// The limits do not change while a request is issued.
-  void check_length(const mq::TraceEvent& event) {
+  void check_length(const mq::TraceEvent& event, const DiskRun& its) {
     if (!mq::has_range(event.op)) return;
-    const mq::QueueLimits limits = disk_->limits();
+    const mq::QueueLimits limits = its.disk->limits();
     const std::uint64_t length_sectors = event.length_bytes / detail::bytes_in_sector;
     const std::uint64_t last = event.sector + length_sectors - 1;
     const std::uint64_t chunk = limits.chunk_sectors;
@@ -564,7 +618,7 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
     if (tags().in_flight() != 0) {
       return fail_with_first("a request is in flight after the disk's removal", tags());
     }
-    disk_.reset();
+    for (const auto& its : disks_) its->disk.reset();
     is_stopping_ = true;
     if (!driver_->stop()) return fail("the driver did not stop the controller");
     pump_.finish(runtime_);
@@ -582,9 +636,8 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
   std::unique_ptr<D> driver_;
   std::vector<SlotBio> bios_;
   std::unique_ptr<mq::TagPool<D>> pool_;
-  std::unique_ptr<mq::Disk<D>> disk_;
-  std::optional<SecondParty<D>> party_;
-  mq::Control removal_{{[](void* self, mq::Control&) { of(self).is_removed_ = true; }, this}};
+  std::vector<std::unique_ptr<DiskRun>> disks_;
+  const EarlyRemoval early_removal_ = choose_early_removal(config_);
   const std::uint64_t left_at_removal_ = Random{config_.seed ^ 0x4E30FE}.below(8);  // bios
   mq::Work failure_{[](void* self, mq::Work&) {
                       // A reset that was running then has cleared the failure.
@@ -595,8 +648,7 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
                     },
                     this};
   bool is_stopping_ = false;
-  bool is_removing_ = false;
-  bool is_removed_ = false;
+  bool is_removing_ = false;  // all disks
   std::optional<InvariantChecker<R>> check_;
   // By queue and tag: the latest call of queue_rq.
   std::vector<std::uint64_t> issued_ns_ =

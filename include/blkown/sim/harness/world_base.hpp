@@ -28,6 +28,7 @@
 #include <blkown/sim/device/nvme_controller.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/harness/device_events.hpp>
+#include <blkown/sim/harness/disk_media.hpp>
 #include <blkown/sim/harness/durability_judge.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/host.hpp>
@@ -118,13 +119,13 @@ class WorldBaseOf {
         dice_{config.seed},
         faults_{config.is_scripted ? FaultPlan{config.seed, config.script}
                                    : FaultPlan{config.seed, config.rates}},
-        workload_{2 * config.queue_count * config.depth, config.workload()},
-        media_{workload_.capacity_bytes(), config.cache()},
-        other_media_{workload_.capacity_bytes()},
+        workload_{slots_per_disk(config) * config.disk_count, config.workload()},
+        media_{config.disk_count, disk_bytes(), config.cache()},
+        other_media_{disk_bytes()},
         iommu_(make_iommu()),
         device_(make_device()),
         controller_(make_controller()),
-        durability_{workload_.capacity_bytes() / detail::bytes_in_sector},
+        durability_(config.disk_count, DurabilityJudge{disk_sectors()}),
         judged_(workload_.slot_count()),
         cut_dice_{~config.seed} {
     if (iommu_.has_value()) iommu_->add_memory(workload_.arena(), std::uint64_t{1} << 32);
@@ -138,7 +139,7 @@ class WorldBaseOf {
   /// The parameters with a namespace of an NvmeController, which the seed chooses.
   [[nodiscard]] static WorldConfig with_namespace(WorldConfig config) noexcept {
     config.block_bytes = config.fixed.block_bytes.value_or(config.seed % 4 == 3 ? 4096 : 512);
-    config.nsid = 1 + static_cast<std::uint32_t>(config.seed / 4 % 2);
+    config.nsid = 1 + static_cast<std::uint32_t>(config.seed / 4 % (config.disk_count + 1));
     return config;
   }
 
@@ -155,6 +156,28 @@ class WorldBaseOf {
             .reserved_depth = config.reserved_depth,
             .layout = is_nvme ? CookieLayout::nvme() : config.layout(),
             .first_generation = first};
+  }
+
+  /// The slots of one disk. Slots and sectors are numbered over all disks, one after another.
+  [[nodiscard]] static std::uint32_t slots_per_disk(const WorldConfig& config) noexcept {
+    return 2 * config.queue_count * config.depth;
+  }
+  [[nodiscard]] std::uint64_t disk_bytes() const noexcept {
+    return workload_.capacity_bytes() / config_.disk_count;
+  }
+  [[nodiscard]] std::uint64_t disk_sectors() const noexcept {
+    return disk_bytes() / detail::bytes_in_sector;
+  }
+  /// The disk of a slot.
+  [[nodiscard]] std::uint32_t disk_of_slot(std::uint32_t slot) const noexcept {
+    return slot / slots_per_disk(config_);
+  }
+  /// The namespaces and the sectors of the disks.
+  [[nodiscard]] detail::DiskPlace disk_place() const noexcept {
+    return {.nsid = config_.nsid,
+            .block_sectors = config_.block_sectors(),
+            .disk_count = config_.disk_count,
+            .disk_sectors = disk_sectors()};
   }
 
   /// Runs the controller until it has nothing due at `now_ns`.
@@ -223,10 +246,11 @@ class WorldBaseOf {
     const Workload::Slot& io = workload_.slot(slot);
     std::fill_n(sends_.begin() + std::ptrdiff_t{slot} * Workload::slot_sectors,
                 Workload::slot_sectors, std::uint16_t{0});
-    judged_[slot] = durability_.begin({.sector = workload_.sector_of(slot),
-                                       .data = workload_.written(slot),
-                                       .is_fua = is_fua || config_.cache() != CacheMode::write_back,
-                                       .is_flush = has_preflush || io.opcode == Opcode::flush});
+    judged_[slot] =
+        judge_of(slot).begin({.sector = workload_.sector_of(slot) % disk_sectors(),
+                              .data = workload_.written(slot),
+                              .is_fua = is_fua || config_.cache() != CacheMode::write_back,
+                              .is_flush = has_preflush || io.opcode == Opcode::flush});
   }
   /// Ends the slot's I/O in the workload. The second form names the request of the I/O.
   void end_io(std::uint32_t slot, Status status) {
@@ -322,7 +346,7 @@ class WorldBaseOf {
   Random dice_;
   FaultPlan faults_;
   Workload workload_;
-  CachedMedia media_;
+  DiskMedia media_;
   MemoryMedia other_media_;     // of the namespace that the workload does not use
   std::optional<Iommu> iommu_;  // none of a MessageDevice, as the next
   std::optional<dma::Device<Iommu>> device_;
@@ -335,7 +359,7 @@ class WorldBaseOf {
       is_nvme ? 1U : 0U,
       config_.depth,
       workload_.capacity_bytes() / detail::bytes_in_sector,
-      {.nsid = config_.nsid, .block_sectors = config_.block_sectors()}};
+      disk_place()};
   std::uint64_t in_flight_ = 0;  // I/Os that were submitted and have not ended
 
  private:
@@ -361,12 +385,16 @@ class WorldBaseOf {
 
   /// The driver has accepted a false completion of the command.
   void distrust(const Message& message) {
-    if (message.opcode == Opcode::flush) return durability_.distrust_flushes();
+    if (message.opcode == Opcode::flush) return durability_.front().distrust_flushes();
     workload_.taint(message.sector);
   }
   /// The same.
   void distrust(const nvme::SubmissionEntry& entry) {
-    if (entry.io_opcode() == nvme::IoOpcode::flush) return durability_.distrust_flushes();
+    const auto disk = disk_place().disk_of(entry.nsid);
+    if (entry.io_opcode() == nvme::IoOpcode::flush) {
+      if (disk.has_value()) durability_[*disk].distrust_flushes();
+      return;
+    }
     std::uint64_t block = entry.slba();
     if (entry.io_opcode() == nvme::IoOpcode::dataset_management) {
       // The request has not ended yet, so its memory still has the range.
@@ -377,7 +405,9 @@ class WorldBaseOf {
       }
       block = range.slba;
     }
-    workload_.taint(block * config_.block_sectors());
+    if (disk.has_value()) {
+      workload_.taint(*disk * disk_sectors() + block * config_.block_sectors());
+    }
   }
 
   [[nodiscard]] static NvmeConfig nvme_config(const WorldConfig& config) {
@@ -404,11 +434,14 @@ class WorldBaseOf {
   }
   [[nodiscard]] Device make_controller() {
     if constexpr (is_nvme) {
-      std::vector<NvmeNamespace> namespaces(2, {&other_media_, detail::bytes_in_sector});
-      namespaces[config_.nsid - 1] = {&media_, config_.block_bytes};
+      std::vector<NvmeNamespace> namespaces(config_.disk_count + 1,
+                                            {&other_media_, detail::bytes_in_sector});
+      for (std::uint32_t i = 0; i != config_.disk_count; ++i) {
+        namespaces[disk_place().nsid_of(i) - 1] = {&media_.disk(i), config_.block_bytes};
+      }
       return Device{nvme_config(config_), *iommu_, namespaces, &faults_};
     } else {
-      return Device{message_config(config_), media_, &faults_};
+      return Device{message_config(config_), media_.disk(0), &faults_};
     }
   }
 
@@ -422,8 +455,10 @@ class WorldBaseOf {
   }
   [[nodiscard]] std::uint16_t* sends_of(std::uint32_t queue, const nvme::SubmissionEntry& entry) {
     const nvme::IoOpcode opcode = entry.io_opcode();
-    const std::uint64_t sector = entry.slba() * config_.block_sectors();
-    if (queue == 0 || entry.nsid != config_.nsid || opcode == nvme::IoOpcode::flush ||
+    const auto disk = disk_place().disk_of(entry.nsid);
+    const std::uint64_t sector =
+        disk.value_or(0) * disk_sectors() + entry.slba() * config_.block_sectors();
+    if (queue == 0 || !disk.has_value() || opcode == nvme::IoOpcode::flush ||
         opcode == nvme::IoOpcode::dataset_management || sector >= sends_.size()) {
       return nullptr;
     }
@@ -569,7 +604,8 @@ class WorldBaseOf {
   [[nodiscard]] Finding finding_of_sector(std::string what, std::uint64_t sector) const {
     const auto& writer = device_events_.writer_of(sector);
     return finding_of_command(
-        std::move(what), writer.has_value() ? writer : device_events_.writer_elsewhere_of(sector));
+        std::move(what),
+        writer.has_value() ? writer : device_events_.writer_elsewhere_of(sector % disk_sectors()));
   }
   /// Wrong data in the workload's wrong sector.
   void fail_data(const char* what) {
@@ -617,32 +653,46 @@ class WorldBaseOf {
   /// Adds to the finding who wrote the sector.
   void describe_sector(Finding& finding, std::uint64_t sector) const {
     const auto& writer = device_events_.writer_of(sector);
-    finding.details.push_back("sector " + std::to_string(sector) +
+    finding.details.push_back(sector_text(sector) +
                               (writer.has_value() ? " was written last by a " + text_of(*writer)
                                                   : ": the device has fetched no write to it"));
-    const auto& elsewhere = device_events_.writer_elsewhere_of(sector);
+    const auto& elsewhere = device_events_.writer_elsewhere_of(sector % disk_sectors());
     if (elsewhere.has_value()) {
       finding.details.push_back("the sector of another disk was written by a " +
                                 text_of(*elsewhere));
     }
   }
 
+  [[nodiscard]] DurabilityJudge& judge_of(std::uint32_t slot) noexcept {
+    return durability_[disk_of_slot(slot)];
+  }
+  /// "sector 20", or with several disks "sector 20 of disk 1".
+  [[nodiscard]] std::string sector_text(std::uint64_t sector) const {
+    const std::string text = "sector " + std::to_string(sector % disk_sectors());
+    if (config_.disk_count == 1) return text;
+    return text + " of disk " + std::to_string(sector / disk_sectors());
+  }
   const char* note_end(std::uint32_t slot, Status status) {
     ++ended_;
     if ((status == Status::ok) != workload_.slot(slot).must_fail) ++ended_ok_;
     // A write whose false completion was accepted may still be executed.
-    if (!workload_.slot(slot).is_tainted) durability_.end(judged_[slot], status == Status::ok);
+    if (!workload_.slot(slot).is_tainted) judge_of(slot).end(judged_[slot], status == Status::ok);
     is_cut_due_ = is_cut_due_ || cut_dice_.chance(1, ios_per_cut);
     return workload_.end(slot, status);
   }
   /// Compares what a power cut now would leave with what the disk has promised. The run goes on
   /// with its power.
   void check_durability() {
-    const auto sector = durability_.first_broken(media_.after_power_cut(cut_dice_.next()));
-    if (!sector.has_value()) return;
+    for (std::uint32_t disk = 0; disk != config_.disk_count; ++disk) check_durability(disk);
+  }
+  void check_durability(std::uint32_t disk) {
+    const std::uint64_t cut = cut_dice_.next();
+    const auto its_sector = durability_[disk].first_broken(media_.disk(disk).after_power_cut(cut));
+    if (!its_sector.has_value()) return;
+    const std::optional sector{disk * disk_sectors() + *its_sector};
     Finding finding = finding_of_sector(
-        "a power cut loses what was made durable, or leaves what was never written, in sector " +
-            std::to_string(*sector),
+        "a power cut loses what was made durable, or leaves what was never written, in " +
+            sector_text(*sector),
         *sector);
     describe_sector(finding, *sector);
     describe_durability(finding, *sector);
@@ -651,14 +701,15 @@ class WorldBaseOf {
   /// Adds to the finding why the sector's data must be durable, and what the device was told.
   void describe_durability(Finding& finding, std::uint64_t sector) {
     std::vector<std::byte> cached(detail::bytes_in_sector);
-    const bool is_cached =
-        media_.read(sector * detail::bytes_in_sector, cached) && durability_.admits(sector, cached);
+    const DurabilityJudge& judge = durability_[static_cast<std::size_t>(sector / disk_sectors())];
+    const bool is_cached = media_.read(sector * detail::bytes_in_sector, cached) &&
+                           judge.admits(sector % disk_sectors(), cached);
     if (!is_cached) {
       finding.details.emplace_back("not even the volatile cache has what the sector must hold");
       return;
     }
     finding.details.emplace_back(
-        durability_.is_durable_by_fua(sector)
+        judge.is_durable_by_fua(sector % disk_sectors())
             ? "only the volatile cache has the data of a write with FUA that ended ok"
             : "only the volatile cache has the data of a write before a flush that ended ok");
     const auto& flush = device_events_.latest_flush();
@@ -678,7 +729,7 @@ class WorldBaseOf {
   // By sector: see sends_of().
   std::vector<std::uint16_t> sends_ = std::vector<std::uint16_t>(
       static_cast<std::size_t>(workload_.capacity_bytes() / detail::bytes_in_sector));
-  DurabilityJudge durability_;
+  std::vector<DurabilityJudge> durability_;  // by disk
   std::vector<DurabilityJudge::Id> judged_;  // by slot: the latest I/O
   Random cut_dice_;
   bool is_cut_due_ = false;
