@@ -332,6 +332,28 @@ struct BatchDriver : fake::FullDriver {
   std::vector<bool> last_of_singles;
 };
 
+// Goal: a trace has each request that the driver gets, also those that queue_rqs takes.
+TEST(Dispatch, ATraceHasTheRequestsOfABatch) {
+  Bench<BatchDriver> bench{{.capacity_sectors = 1024}};
+  bench.driver.max_batch = 2;
+  std::string text;
+  bench.disk->set_trace({[](void* to, const mq::TraceEvent& event) {
+                           if (event.step == mq::TraceStep::allocated) return;
+                           *static_cast<std::string*>(to) += std::string{to_string(event.step)} +
+                                                             ' ' + std::to_string(event.sector) +
+                                                             '\n';
+                         },
+                         &text});
+  Reads reads{3};
+  {
+    const BatchDriver::Disk::Plug plug{*bench.disk, bench.context()};
+    reads.submit(bench);
+  }
+  EXPECT_EQ(text.substr(text.find("issued")),
+            "issued 0\nissued 1\nissued 2\nissued 2\nended 0\nended 1\nended 2\n")
+      << text;
+}
+
 TEST(Dispatch, ADriverWithQueueRqsGetsWholeBatches) {
   Bench<BatchDriver> bench{{.capacity_sectors = 1024, .depth = 128}};
   Reads reads{40};

@@ -28,7 +28,9 @@ enum class TraceStep : std::uint8_t {
   /// the driver is blocking (then every bio waits). The event has no tag. It belongs to the submit:
   /// a bio that waits between the steps of its flush sequence has no event.
   waits,
-  issued,     ///< The request is passed to the driver's queue_rq.
+  /// The request is passed to the driver: in a batch to queue_rqs, or to queue_rq. A request that
+  /// queue_rqs leaves has two such steps.
+  issued,
   rejected,   ///< The driver rejected the request with `status`.
   requeued,   ///< The request was requeued and will be issued again.
   timed_out,  ///< The driver's timeout hook is called for the request.

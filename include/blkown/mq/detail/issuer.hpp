@@ -705,6 +705,8 @@ class Issuer {
       if (lane.batched != 0) {
         lane.batched = 0;
         IdleList<R> batch = std::move(lane.batch);
+        if (disk_.trace_sink().function != nullptr) [[unlikely]]
+          trace_batch(batch);
         {
           const InHook hook{*this};
           disk_.driver().queue_rqs(*lane.hw, disk_.queue_data(), batch);
@@ -719,6 +721,14 @@ class Issuer {
     }
   }
 
+  [[gnu::cold, gnu::noinline]] void trace_batch(IdleList<R>& batch) const noexcept {
+    IdleList<R> traced;
+    while (auto idle = batch.pop_front()) {
+      trace(TraceStep::issued, idle->data(), idle->tag(), Status::ok);
+      traced.push_back(*std::move(idle));
+    }
+    batch = std::move(traced);
+  }
   /// Issues the requests that queue_rqs has left. Nothing is sent past a refused request, nor to a
   /// queue that the driver has stopped.
   void send_rest(Lane<D>& lane, IdleList<R>& batch) noexcept {
