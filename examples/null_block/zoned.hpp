@@ -86,6 +86,8 @@ class ZonedMedium {
     const std::lock_guard lock{mutex_};
     return zones_.check_read(sector);
   }
+  /// The geometry and the limits.
+  [[nodiscard]] const ZoneLayout& layout() const noexcept { return zones_.layout(); }
   /// Whether a write to the sector has an order.
   [[nodiscard]] bool is_sequential(std::uint64_t sector) const noexcept {
     return zones_.index_of(sector) >= zones_.layout().conventional_zones;
