@@ -25,6 +25,9 @@ inline constexpr const char* command_text =
 set KEY VALUE            changes a parameter; set badblocks +FIRST-LAST or -FIRST-LAST
 power off [SEED]         a power cut: SEED chooses what the cache has written back; without: nothing
 power on
+zones                    the zones that are not empty, 1000 at most
+zone offline ZONES       what a worn-out device does: ZONES is 5 or 5-7; also zone readonly,
+                         and zone online, which makes them empty again
 help
 )";
 
@@ -87,6 +90,46 @@ template <class Rt>
   return {};
 }
 
+/// "zone 1: implicit_open, sectors 128 to 255, the next write at 132".
+[[nodiscard]] inline std::string zone_text(std::uint64_t index, const mq::Zone& zone) {
+  std::string text = "zone " + std::to_string(index) + ": " + to_string(zone.condition) +
+                     ", sectors " + std::to_string(zone.start_sector) + " to " +
+                     std::to_string(zone.start_sector + zone.length_sectors - 1);
+  if (zone.write_pointer_sector < zone.start_sector + zone.capacity_sectors)
+    text += ", the next write at " + std::to_string(zone.write_pointer_sector);
+  return text + "\n";
+}
+
+template <class Rt>
+[[nodiscard]] std::string show_zones(NullDisk<Rt>& disk) {
+  constexpr unsigned most = 1000;
+  std::string text;
+  unsigned printed = 0;
+  mq::Zone zone;
+  std::uint64_t index = 0;
+  for (std::uint64_t sector = 0; printed != most; sector += zone.length_sectors, ++index) {
+    if (disk.disk().report_zones(sector, {&zone, 1}) == 0) break;
+    if (zone.condition == mq::Zone::Condition::empty) continue;
+    text += zone_text(index, zone);
+    ++printed;
+  }
+  return text;
+}
+
+template <class Rt>
+[[nodiscard]] std::expected<std::string, ConfigError> set_zone(
+    NullDisk<Rt>& disk, const std::vector<std::string_view>& words) {
+  if (words.size() == 3) {
+    for (const std::string_view to : {"offline", "readonly", "online"}) {
+      if (words[1] != to) continue;
+      const auto set = disk.set("zone_" + std::string{to}, words[2]);
+      if (!set) return std::unexpected(set.error());
+      return {};
+    }
+  }
+  return std::unexpected(ConfigError{"zone: give offline, readonly or online, and ZONES"});
+}
+
 }  // namespace detail
 
 /// Executes a command.
@@ -100,6 +143,8 @@ template <class Rt>
   if (command == "show" && words.size() == 1) return detail::show(disk);
   if (command == "help" && words.size() == 1) return command_text;
   if (command == "power") return detail::set_power(disk, words);
+  if (command == "zones" && words.size() == 1) return detail::show_zones(disk);
+  if (command == "zone") return detail::set_zone(disk, words);
   if (command == "set") {
     if (words.size() != 3) return std::unexpected(ConfigError{"set: give KEY VALUE"});
     const auto set = disk.set(words[1], words[2]);

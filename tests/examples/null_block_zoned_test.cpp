@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "null_block/control.hpp"
 #include "null_block/null_block.hpp"
 #include "null_block_world.hpp"
 
@@ -287,6 +288,30 @@ TEST(NullBlockZoned, EachCompletionReportsTheSector) {
     EXPECT_EQ(world.append(0, 2), Status::ok);
     EXPECT_EQ(world.written, 2U) << completion;
   }
+}
+
+TEST(NullBlockZoned, ZonesAreShownAndChangedByCommands) {
+  ZonedWorld world{"zone_nr_conv=1,zone_capacity=48k"};
+  EXPECT_EQ(world.append(128, 4), Status::ok);
+  EXPECT_EQ(world.append(256, 96), Status::ok);
+  const auto answer = [&](std::string_view line) {
+    return null_block::answer_to(*world.disk, line);
+  };
+  EXPECT_EQ(answer("zone offline 5"), "ok\n");
+  EXPECT_EQ(answer("zones"),
+            "zone 0: not_write_pointer, sectors 0 to 127\n"
+            "zone 1: implicit_open, sectors 128 to 255, the next write at 132\n"
+            "zone 2: full, sectors 256 to 383\n"
+            "zone 5: offline, sectors 640 to 767\nok\n");
+  EXPECT_EQ(answer("zone online 5"), "ok\n");
+  EXPECT_EQ(answer("zone readonly 6-7"), "ok\n");
+  EXPECT_EQ(world.condition(896), Condition::read_only);
+  EXPECT_EQ(answer("zone offline 9"),
+            "error: zone_offline=9: give a zone from 0 to 7, or a range of zones\n");
+  for (const char* const wrong : {"zone", "zone offline", "zone worn 5", "zone offline 5 6"}) {
+    EXPECT_EQ(answer(wrong), "error: zone: give offline, readonly or online, and ZONES\n");
+  }
+  EXPECT_EQ(answer("zones 1"), "error: 'zones 1': see help\n");
 }
 
 }  // namespace
