@@ -5,6 +5,7 @@
 #ifndef NULL_BLOCK_CONTROL_HPP
 #define NULL_BLOCK_CONTROL_HPP
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -60,6 +61,11 @@ template <class Rt>
     add("power", device.store->has_power() ? "on" : "off");
     add("memory_used", std::to_string(device.store->used_bytes()));
     add("cached", std::to_string(device.store->cached_bytes()));
+  }
+  if (disk.config().shared_tags != 0) {
+    // No transition. Relaxed: a number for a report.
+    const auto disks = disk.disk().pool().data().disks->load(std::memory_order_relaxed);
+    add("disks_with_these_tags", std::to_string(disks));
   }
   const mq::Counters counters = disk.disk().counters();
   add("bios_ended", std::to_string(counters.ended_bios));

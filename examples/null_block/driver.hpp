@@ -61,6 +61,12 @@ struct Driver {
     bool is_armed = false;  // until the alarm's function runs
     mq::Alarm alarm{&Driver::restart, this};
   };
+  /// In each set of tags, which several disks may share.
+  struct PoolData {
+    /// The disks that draw from the tags now.
+    std::unique_ptr<std::atomic<std::uint32_t>> disks =
+        std::make_unique<std::atomic<std::uint32_t>>(0);
+  };
   /// In each disk.
   struct QueueData {
     std::unique_ptr<Device> device;

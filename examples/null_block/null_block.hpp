@@ -6,6 +6,7 @@
 #define NULL_BLOCK_NULL_BLOCK_HPP
 
 #include <algorithm>
+#include <atomic>
 #include <blkown/blkown.hpp>
 #include <blkown/mq/mq.hpp>
 #include <cstdint>
@@ -158,12 +159,16 @@ class NullDisk {
                              Driver::QueueData{std::move(device)}, pool);
     if (!disk) return std::unexpected(config_error(config, disk.error()));
     made->disk_ = *std::move(disk);
+    // n -> n + 1. Relaxed: a number for a report.
+    made->disk_->pool().data().disks->fetch_add(1, std::memory_order_relaxed);
     return made;
   }
   NullDisk(const NullDisk&) = delete;
   NullDisk& operator=(const NullDisk&) = delete;
   ~NullDisk() {
     if (disk_ == nullptr) return;
+    // n -> n - 1. Relaxed, as above.
+    disk_->pool().data().disks->fetch_sub(1, std::memory_order_relaxed);
     static_cast<void>(mq::remove(runtime_, *disk_));
     disk_->queue_data().restart->alarm.cancel();
     wait_for_contexts();

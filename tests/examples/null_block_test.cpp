@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "null_block/control.hpp"
 #include "null_block/null_block.hpp"
 #include "null_block_world.hpp"
 
@@ -590,7 +591,12 @@ TEST(NullBlock, WithSharedTagsTwoDisksDrawFromOneSet) {
   const auto alone = world.make("shared_tags=1");
   ASSERT_FALSE(alone.has_value());
   EXPECT_EQ(alone.error().text, "shared_tags=1: there is no set of tags to share");
+  const auto told = [&] {
+    return null_block::answer_to(*world.disk, "show").contains("disks_with_these_tags=2\n");
+  };
+  EXPECT_TRUE(told());
   second->reset();
+  EXPECT_FALSE(told());
   world.disk.reset();
 }
 
