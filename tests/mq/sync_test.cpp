@@ -30,6 +30,13 @@ mq::DiskConfig everything() {
           .write_cache = true};
 }
 
+mq::DiskConfig with_a_zone() {
+  return {.capacity_sectors = 64,
+          .limits = {.max_zone_append_sectors = 8},
+          .zoned = true,
+          .zone_sectors = 64};
+}
+
 template <class Rt>
 void use_disk(Rt& runtime) {
   fake::Driver driver;
@@ -207,6 +214,7 @@ TEST(Sync, EachCallThatWaitsReportsIt) {
   driver.mode = fake::Driver::Mode::publish;
   auto disk = *mq::Disk<fake::Driver>::create(everything(), driver, runtime,
                                               {std::vector<std::byte>(256 * 512)});
+  auto zoned = *mq::Disk<fake::Driver>::create(with_a_zone(), driver, runtime);
   support::ReportLog log;
   std::function<void()> reap = [&] { driver.reap(disk->queue_data()); };
   mq::Alarm alarm{[](void* its, mq::Alarm&) { (*static_cast<std::function<void()>*>(its))(); },
@@ -224,6 +232,11 @@ TEST(Sync, EachCallThatWaitsReportsIt) {
   slowly("mq::flush", [&] { return mq::flush(runtime, *disk); });
   slowly("mq::discard", [&] { return mq::discard(runtime, *disk, 0, 512); });
   slowly("mq::write_zeroes", [&] { return mq::write_zeroes(runtime, *disk, 0, 512); });
+  slowly("mq::zone_append", [&] {
+    const auto written = mq::zone_append(runtime, *zoned, 0, memory);
+    return written ? Status::ok : written.error();
+  });
+  slowly("mq::zone", [&] { return mq::zone(runtime, *zoned, mq::Op::zone_reset, 0); });
   slowly("mq::submit_and_wait", [&] {
     return mq::submit_and_wait(runtime, *disk,
                                [](mq::OnEnd<mq::Bio> on_end) { return mq::Bio::flush(on_end); });
@@ -240,7 +253,8 @@ TEST(Sync, EachCallThatWaitsReportsIt) {
   EXPECT_EQ(mq::run_and_wait(runtime, *disk, [&](mq::Control& c) { disk->thaw(c); }), Status::ok);
   submit();
   slowly("mq::remove", [&] { return mq::remove(runtime, *disk); });
-  EXPECT_EQ(log.count(), 8U);
+  EXPECT_EQ(log.count(), 10U);
+  EXPECT_EQ(mq::remove(runtime, *zoned), Status::ok);
 }
 
 // Goal: a disk may be destroyed as soon as its removal is done, while its contexts' threads still
@@ -404,6 +418,19 @@ TEST(Zones, AnAppendGivesItsSectorAndAReportDescribesTheZones) {
   EXPECT_EQ(zones[1].write_pointer_sector, 152U);
   EXPECT_EQ(zones[1].condition, mq::Zone::Condition::implicit_open);
   EXPECT_EQ(bench.disk->report_zones(256, zones), 0U);
+}
+
+TEST(Zones, CallsThatWaitAppendAndManage) {
+  fake::Bench<Zoned> bench{{.capacity_sectors = 256,
+                            .limits = {.max_zone_append_sectors = 16},
+                            .zoned = true,
+                            .zone_sectors = 64}};
+  const std::vector<std::byte> memory(4096);
+  EXPECT_EQ(mq::zone_append(bench.runtime, *bench.disk, 64, memory), 64U);
+  EXPECT_EQ(mq::zone_append(bench.runtime, *bench.disk, 64, memory), 72U);
+  EXPECT_EQ(mq::zone_append(bench.runtime, *bench.disk, 65, memory).error(), Status::invalid);
+  EXPECT_EQ(mq::zone(bench.runtime, *bench.disk, mq::Op::zone_finish, 64), Status::ok);
+  EXPECT_EQ(mq::zone(bench.runtime, *bench.disk, mq::Op::zone_reset, 63), Status::invalid);
 }
 
 // Goal: a driver that runs the contexts in report_zones does not hold up a removal.

@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <expected>
 #include <span>
 
 namespace blkown {
@@ -89,14 +90,19 @@ void wait_for_disk(Rt& runtime, Disk<D>& disk, Event& event, const Waiter& waite
                                     [&] { report_long_wait(disk, waiter); }));
 }
 
+/// Returns the bio, which has ended.
 template <Runtime Rt, class D, class Make>
-[[nodiscard]] Status submit_and_wait(Rt& runtime, Disk<D>& disk, Make make, const Waiter& waiter) {
+[[nodiscard]] Bio end_of(Rt& runtime, Disk<D>& disk, Make make, const Waiter& waiter) {
   Event ended;
   Bio bio = make(OnEnd<Bio>{&set_event, &ended});
   Submission<D> submission{disk, bio};
   runtime.context(0).post(submission);
   wait_for_disk(runtime, disk, ended, waiter);
-  return bio.status();
+  return bio;
+}
+template <Runtime Rt, class D, class Make>
+[[nodiscard]] Status submit_and_wait(Rt& runtime, Disk<D>& disk, Make make, const Waiter& waiter) {
+  return end_of(runtime, disk, make, waiter).status();
 }
 
 /// The result of a control operation that a caller waits for.
@@ -200,6 +206,35 @@ template <Runtime Rt, class D>
       runtime, disk,
       [&](OnEnd<Bio> on_end) { return Bio::write_zeroes(sector, length_bytes, on_end); },
       {"mq::write_zeroes", report_after_ms, where});
+}
+
+/// Appends `memory` to the zone that begins at `zone_sector`, and waits. Returns the first sector
+/// written, or the bio's status.
+template <Runtime Rt, class D>
+[[nodiscard]] std::expected<std::uint64_t, Status> zone_append(
+    Rt& runtime, Disk<D>& disk, std::uint64_t zone_sector, std::span<const std::byte> memory,
+    IoFlags flags = {}, std::uint32_t report_after_ms = default_report_after_ms,
+    Place where = Place::current()) {
+  auto* const data = const_cast<std::byte*>(memory.data());  // as in write()
+  const Segment segment{data, memory.size()};
+  const Bio bio =
+      detail::end_of(runtime, disk,
+                     [&](OnEnd<Bio> on_end) {
+                       return Bio::zone_append(zone_sector, std::span{&segment, 1}, on_end, flags);
+                     },
+                     {"mq::zone_append", report_after_ms, where});
+  if (bio.status() != Status::ok) return std::unexpected(bio.status());
+  return bio.written_sector();
+}
+/// Opens, closes, finishes or resets the zone that begins at `zone_sector`, or resets all zones,
+/// and waits. Precondition: is_zone_management(op).
+template <Runtime Rt, class D>
+[[nodiscard]] Status zone(Rt& runtime, Disk<D>& disk, Op op, std::uint64_t zone_sector,
+                          std::uint32_t report_after_ms = default_report_after_ms,
+                          Place where = Place::current()) {
+  return detail::submit_and_wait(
+      runtime, disk, [&](OnEnd<Bio> on_end) { return Bio::zone(op, zone_sector, on_end); },
+      {"mq::zone", report_after_ms, where});
 }
 
 /// Starts an operation with `start(Control&)`, and waits until the operation is done. Returns the
