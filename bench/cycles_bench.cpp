@@ -20,143 +20,51 @@
 #include <baselines/kernel_scheme.hpp>
 #include <baselines/three_fields.hpp>
 #include <cstdint>
-#include <optional>
+#include <cycles.hpp>
 #include <support/io.hpp>
-#include <utility>
 
 namespace bench {
 namespace {
 
-/// Runs `io(number)` for each iteration, then checks the sum of the sink.
-template <class Queue, class Io>
-void run_cycle(benchmark::State& state, const Queue& queue, Io io) {
+/// Runs `io(queue, number)` for each iteration, then checks the sum of the sink.
+template <class Q, class Io>
+void run_cycle(benchmark::State& state, Io io) {
+  Q queue;
   const AtomicMeter meter;
   std::uint64_t number = 0;
-  for (auto _ : state) io(number++);
+  for (auto _ : state) io(queue, number++);
   meter.report(state);
   if (queue.sum() != sum_below(number)) state.SkipWithError("the sums differ");
 }
 
-// --- the library ---
-
-void simple_library(benchmark::State& state) {
-  Queue queue;
-  run_cycle(state, queue, [&](std::uint64_t number) {
-    Owned<Request> owned = queue.allocate().start();
-    owned.data().number = number;
-    std::uint64_t value = 0;
-    std::move(owned).publish([&](Cookie cookie) { value = through_device(cookie.value); });
-    must(queue.tags().claim(blkown::QueueIndex{0}, value)).end_ok();
-  });
+template <class Q>
+void simple(benchmark::State& state) {
+  run_cycle<Q>(state, [](Q& queue, std::uint64_t number) { simple_io(queue, number); });
 }
-BENCHMARK(simple_library)->Name("simple/library");
+BENCHMARK(simple<Queue>)->Name("simple/library");
+BENCHMARK(simple<HandWrittenQueue<Bare>>)->Name("simple/bare");
+BENCHMARK(simple<HandWrittenQueue<KernelScheme>>)->Name("simple/kernel_scheme");
+BENCHMARK(simple<HandWrittenQueue<ThreeFields<0>>>)->Name("simple/three_fields_idle_0");
+BENCHMARK(simple<HandWrittenQueue<ThreeFields<1>>>)->Name("simple/three_fields_idle_1");
 
-void seed_library(benchmark::State& state) {
-  Queue queue;
-  run_cycle(state, queue, [&](std::uint64_t number) {
-    Owned<Request> owned = queue.allocate().start();
-    owned.data().number = number;
-    std::uint64_t value = owned.next_cookie().value;
-    ARef<Request> driver = std::move(owned).into_shared();
-    std::optional<ARef<Request>> mapping{driver};
-    {
-      const ARef<Request> dropped = std::move(driver);
-    }
-    value = through_device(value);
-    ARef<Request> completion = must(queue.tags().tag_to_rq(blkown::QueueIndex{0}, value));
-    mapping.reset();
-    must(Owned<Request>::try_from_shared(std::move(completion))).end_ok();
-  });
+template <class Q>
+void seed(benchmark::State& state) {
+  run_cycle<Q>(state, [](Q& queue, std::uint64_t number) { seed_io(queue, number); });
 }
-BENCHMARK(seed_library)->Name("seed/library");
+BENCHMARK(seed<Queue>)->Name("seed/library");
+BENCHMARK(seed<HandWrittenQueue<Bare>>)->Name("seed/bare");
+BENCHMARK(seed<HandWrittenQueue<KernelScheme>>)->Name("seed/kernel_scheme");
+BENCHMARK(seed<HandWrittenQueue<ThreeFields<0>>>)->Name("seed/three_fields_idle_0");
+BENCHMARK(seed<HandWrittenQueue<ThreeFields<1>>>)->Name("seed/three_fields_idle_1");
 
-void pinned_library(benchmark::State& state) {
-  Queue queue;
-  run_cycle(state, queue, [&](std::uint64_t number) {
-    Claim<Request> submitting = queue.allocate().start().into_claim();
-    submitting.data().number = number;
-    std::optional<ARef<Request>> mapping{submitting.pin()};
-    std::uint64_t value = 0;
-    std::move(submitting).publish([&](Cookie cookie) { value = through_device(cookie.value); });
-    Claim<Request> completing = must(queue.tags().claim(blkown::QueueIndex{0}, value));
-    mapping.reset();
-    std::move(completing).end_ok();
-  });
+template <class Q>
+void pinned(benchmark::State& state) {
+  run_cycle<Q>(state, [](Q& queue, std::uint64_t number) { pinned_io(queue, number); });
 }
-BENCHMARK(pinned_library)->Name("pinned/library");
-
-// --- by hand ---
-
-template <class Protocol>
-void simple_by_hand(benchmark::State& state) {
-  HandWrittenQueue<Protocol> queue;
-  run_cycle(state, queue, [&](std::uint64_t number) {
-    auto& slot = queue.allocate();
-    Protocol::start(slot.words);
-    slot.data.number = number;
-    const std::uint64_t cookie = queue.cookie(slot, Protocol::next_generation(slot.words));
-    Protocol::publish(slot.words);
-    Match match;
-    auto& found = queue.locate(through_device(cookie), match);
-    must(Protocol::claim(found.words, match));
-    queue.set_outcome(found, blkown::Status::ok);
-    Protocol::end(found.words);
-    queue.deliver(found);
-  });
-}
-BENCHMARK(simple_by_hand<Bare>)->Name("simple/bare");
-BENCHMARK(simple_by_hand<KernelScheme>)->Name("simple/kernel_scheme");
-BENCHMARK(simple_by_hand<ThreeFields<0>>)->Name("simple/three_fields_idle_0");
-BENCHMARK(simple_by_hand<ThreeFields<1>>)->Name("simple/three_fields_idle_1");
-
-template <class Protocol>
-void seed_by_hand(benchmark::State& state) {
-  HandWrittenQueue<Protocol> queue;
-  run_cycle(state, queue, [&](std::uint64_t number) {
-    auto& slot = queue.allocate();
-    Protocol::start(slot.words);
-    slot.data.number = number;
-    const std::uint64_t cookie = queue.cookie(slot, Protocol::next_generation(slot.words));
-    Protocol::into_shared(slot.words);
-    Protocol::map(slot.words);
-    Protocol::drop(slot.words);
-    Match match;
-    auto& found = queue.locate(through_device(cookie), match);
-    must(Protocol::tag_to_rq(found.words, match));
-    Protocol::unmap(found.words);
-    must(Protocol::try_from_shared(found.words));
-    queue.set_outcome(found, blkown::Status::ok);
-    Protocol::end(found.words);
-    queue.deliver(found);
-  });
-}
-BENCHMARK(seed_by_hand<Bare>)->Name("seed/bare");
-BENCHMARK(seed_by_hand<KernelScheme>)->Name("seed/kernel_scheme");
-BENCHMARK(seed_by_hand<ThreeFields<0>>)->Name("seed/three_fields_idle_0");
-BENCHMARK(seed_by_hand<ThreeFields<1>>)->Name("seed/three_fields_idle_1");
-
-void pinned_bare(benchmark::State& state) {
-  HandWrittenQueue<Bare> queue;
-  run_cycle(state, queue, [&](std::uint64_t number) {
-    auto& slot = queue.allocate();
-    Bare::start(slot.words);
-    slot.data.number = number;
-    const std::uint64_t cookie = queue.cookie(slot, Bare::next_generation(slot.words));
-    Bare::first_pin(slot.words);
-    Bare::publish_pinned(slot.words);
-    Match match;
-    auto& found = queue.locate(through_device(cookie), match);
-    must(Bare::claim_pinned(found.words, match));
-    Bare::unmap(found.words);
-    queue.set_outcome(found, blkown::Status::ok);
-    must(Bare::end_pinned(found.words));
-    queue.deliver(found);
-  });
-}
-BENCHMARK(pinned_bare)->Name("pinned/bare");
-
+BENCHMARK(pinned<Queue>)->Name("pinned/library");
+BENCHMARK(pinned<HandWrittenQueue<Bare>>)->Name("pinned/bare");
 // The kernel's scheme has no Claim: an I/O with a mapping takes the six steps.
-BENCHMARK(seed_by_hand<KernelScheme>)->Name("pinned/kernel_scheme");
+BENCHMARK(seed<HandWrittenQueue<KernelScheme>>)->Name("pinned/kernel_scheme");
 
 }  // namespace
 }  // namespace bench

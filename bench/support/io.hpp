@@ -73,7 +73,7 @@ struct SummingSink {
   TagCache* cache = nullptr;
   std::uint64_t sum = 0;
 
-  void operator()(EndedList<Request>&& list) {
+  [[gnu::always_inline]] void operator()(EndedList<Request>&& list) {
     while (auto ended = list.pop_front()) {
       sum += ended->data().number;
       std::move(*ended).release(*cache);
@@ -103,7 +103,9 @@ class Queue {
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 
-  [[nodiscard]] Idle<Request> allocate() { return must(tags_.allocate(QueueIndex{0}, cache_)); }
+  [[nodiscard, gnu::always_inline]] Idle<Request> allocate() {
+    return must(tags_.allocate(QueueIndex{0}, cache_));
+  }
   [[nodiscard]] TagSet& tags() { return tags_; }
   [[nodiscard]] std::uint64_t sum() const { return sink_.sum; }
 

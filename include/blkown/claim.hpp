@@ -93,7 +93,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
   /// A reference that pins the request, for a mapping or a timer. A plain store if the Claim is not
   /// published and has no pin, else one read-modify-write.
   /// Violation: not_claimed; reference_overflow, if the count has reached RefValue::count_limit.
-  BLKOWN_NEEDS_HELD [[nodiscard]] ARef<R> pin(Place where = Place::current()) noexcept {
+  BLKOWN_NEEDS_HELD [[nodiscard, gnu::always_inline]] ARef<R> pin(
+      Place where = Place::current()) noexcept {
     R& request = held("Claim::pin", where);
     detail::RefValue<Word> seen;
     const detail::ClaimResult step = detail::word_of(request).claim_pin(seen);
@@ -114,7 +115,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
   /// Synchronization: releases this holder's accesses for the lookups.
   /// Violation: not_claimed.
   template <class Issue>
-  BLKOWN_CONSUMES [[nodiscard]] detail::PublishResultOf<R, Issue> publish(
+  BLKOWN_CONSUMES [[nodiscard, gnu::always_inline]] detail::PublishResultOf<R, Issue> publish(
       Issue&& issue, Place where = Place::current()) && noexcept
     requires detail::IsIssue<Issue>
   {
@@ -149,11 +150,12 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
 
   /// Ends the I/O. The EndSink runs in this call, or in the drop of the last pin if pins exist.
   /// Violation: not_claimed.
-  BLKOWN_CONSUMES void end(Status status, Place where = Place::current()) && noexcept {
+  BLKOWN_CONSUMES [[gnu::always_inline]] void end(Status status,
+                                                  Place where = Place::current()) && noexcept {
     finish(take("Claim::end", where), status, false, "Claim::end", where);
   }
   /// Ends the I/O with Status::ok.
-  BLKOWN_CONSUMES void end_ok(Place where = Place::current()) && noexcept {
+  BLKOWN_CONSUMES [[gnu::always_inline]] void end_ok(Place where = Place::current()) && noexcept {
     finish(take("Claim::end_ok", where), Status::ok, false, "Claim::end_ok", where);
   }
   /// Returns the I/O to the block layer to be started again. Lookups of its cookie are refused.
@@ -237,8 +239,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Claim
     }
   }
 
-  static void finish(R& request, Status status, bool requeue, const char* operation,
-                     Place where) noexcept {
+  [[gnu::always_inline]] static void finish(R& request, Status status, bool requeue,
+                                            const char* operation, Place where) noexcept {
     detail::set_outcome(request, status, requeue);
     detail::poison_shareable(request);
     detail::RefValue<Word> seen;

@@ -90,7 +90,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended : private detail::HandleBase<R> {
 
   /// Frees the tag through this context's cache, mostly without an atomic operation.
   /// Violation: tag_cache_of_other; tag_not_taken, when the cache gives the tag back.
-  BLKOWN_CONSUMES void release(TagCache& cache, Place where = Place::current()) && noexcept {
+  BLKOWN_CONSUMES [[gnu::always_inline]] void release(TagCache& cache,
+                                                      Place where = Place::current()) && noexcept {
     R& request = take("Ended::release", where);
     const RequestHeader& header = detail::header_of(request);
     detail::poison_idle(request);
@@ -155,7 +156,7 @@ class [[nodiscard]] EndedList {
   }
   ~EndedList() {
     if (!requests_.empty()) [[unlikely]]
-      drop_all();
+      drop_all(std::move(requests_));
   }
 
   /// Whether the list has no request.
@@ -180,6 +181,8 @@ class [[nodiscard]] EndedList {
   }
 
  private:
+  using Requests = detail::Ring<R, detail::RequestLink<R>>;
+
   friend struct detail::HandleAccess;
   friend class EndSink<R>;
   friend void detail::deliver_by_function<R>(const detail::TagSetState& state, void* request);
@@ -187,16 +190,21 @@ class [[nodiscard]] EndedList {
   /// A list of one request, whose word is idle.
   [[nodiscard]] static EndedList of_one(R& request) noexcept {
     EndedList list;
-    list.push_back(detail::HandleAccess::make_ended(request));
+    detail::poison_idle(request);
+    list.requests_.push_back(request);
     return list;
   }
 
-  [[gnu::noinline]] void drop_all() noexcept {
-    while (pop_front()) {
+  /// Static and by value, so that the address of a list does not leave the code that uses the list,
+  /// and the list stays in a register.
+  [[gnu::noinline]] static void drop_all(Requests requests) noexcept {
+    EndedList rest;
+    rest.requests_.append(requests);
+    while (rest.pop_front().has_value()) {
     }
   }
 
-  detail::Ring<R, detail::RequestLink<R>> requests_;
+  Requests requests_;
 };
 
 namespace detail {
@@ -244,12 +252,8 @@ class EndSink {
                     "EndSink::to(target): target is called as target(EndedList<R>&&)");
       return {};
     } else {
-      // The cast to F* restores the const of a const target.
-      return {
-          const_cast<std::remove_const_t<F>*>(&target),
-          [](const detail::TagSetState& state, void* request) {
-            (*static_cast<F*>(state.end_context))(EndedList<R>::of_one(*static_cast<R*>(request)));
-          }};
+      // The cast restores the const of a const target.
+      return {const_cast<std::remove_const_t<F>*>(&target), &deliver_to<F>};
     }
   }
 
@@ -269,6 +273,13 @@ class EndSink {
   using Delivery = void (*)(const detail::TagSetState& state, void* request);
 
   EndSink(void* context, Delivery delivery) noexcept : context_{context}, delivery_{delivery} {}
+
+  /// The delivery of to(). A function and not a lambda, whose conversion to a pointer can be a
+  /// second function.
+  template <class F>
+  static void deliver_to(const detail::TagSetState& state, void* request) {
+    (*static_cast<F*>(state.end_context))(EndedList<R>::of_one(*static_cast<R*>(request)));
+  }
 
   Function function_ = nullptr;  // what delivery_ calls, if it is deliver_by_function
   void* context_ = nullptr;

@@ -170,7 +170,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
   /// Synchronization: releases this holder's accesses for the lookups.
   /// Violation: not_owned.
   template <class Issue>
-  BLKOWN_CONSUMES [[nodiscard]] detail::PublishResultOf<R, Issue> publish(
+  BLKOWN_CONSUMES [[nodiscard, gnu::always_inline]] detail::PublishResultOf<R, Issue> publish(
       Issue&& issue, Place where = Place::current()) && noexcept
     requires(RequestType<R> && detail::IsIssue<Issue>)
   {

@@ -167,8 +167,8 @@ class [[nodiscard]] TagSet {
   /// Synchronization: acquires what the request's last Ended released.
   /// Violation: no_such_queue; tag_cache_of_other.
   /// Context: that of the cache. The call does not block.
-  [[nodiscard]] std::optional<Idle<R>> allocate(QueueIndex queue, TagCache& cache,
-                                                Place where = Place::current()) noexcept {
+  [[nodiscard, gnu::always_inline]] std::optional<Idle<R>> allocate(
+      QueueIndex queue, TagCache& cache, Place where = Place::current()) noexcept {
     Tag tag;
     if (!state_->take(queue, cache, tag, where)) return std::nullopt;
     return detail::HandleAccess::make<Idle>(request(queue, tag), where);
@@ -271,7 +271,7 @@ class [[nodiscard]] TagSet {
 
   /// The right to the I/O that `value`, which a device sent on `arrival_queue`, names. Of any
   /// number of completions of one publication, one gets the right.
-  [[nodiscard]] std::expected<Claim<R>, LookupError> claim(
+  [[nodiscard, gnu::always_inline]] std::expected<Claim<R>, LookupError> claim(
       QueueIndex arrival_queue, std::uint64_t value,
       TrackedPlace where = Place::current()) noexcept {
     return claim_at(locate(arrival_queue, value), match_of(value), detail::ClaimOrigin::completion,
@@ -279,14 +279,14 @@ class [[nodiscard]] TagSet {
   }
   /// A pin of the request of that I/O. A pin gives no right to the I/O.
   /// Source: the kernel's tag_to_rq.
-  [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(
+  [[nodiscard, gnu::always_inline]] std::expected<ARef<R>, LookupError> tag_to_rq(
       QueueIndex arrival_queue, std::uint64_t value,
       TrackedPlace where = Place::current()) noexcept {
     return reference_at(locate(arrival_queue, value), match_of(value), where);
   }
   /// The unique handle of that I/O, if no pin exists. Drivers use claim instead, because a
   /// concurrent scan pins requests and this lookup then fails with `shared`.
-  [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(
+  [[nodiscard, gnu::always_inline]] std::expected<Owned<R>, LookupError> tag_to_owned(
       QueueIndex arrival_queue, std::uint64_t value,
       TrackedPlace where = Place::current()) noexcept {
     return owned_at(locate(arrival_queue, value), match_of(value), where);
@@ -471,10 +471,9 @@ class [[nodiscard]] TagSet {
   /// Calls `operation` on the target's word. If the operation succeeds, returns the handle that
   /// `wrap_handle` makes of the request.
   template <class Handle, class Operation, class Wrap>
-  [[nodiscard]] std::expected<Handle, LookupError> look_up(const Target& target,
-                                                           detail::GenerationMatch<Word> match,
-                                                           Operation operation,
-                                                           Wrap wrap_handle) const noexcept {
+  [[nodiscard, gnu::always_inline]] std::expected<Handle, LookupError> look_up(
+      const Target& target, detail::GenerationMatch<Word> match, Operation operation,
+      Wrap wrap_handle) const noexcept {
     detail::RefValue<Word> seen;
     if (target.reason != LookupReason::none) [[unlikely]]
       return std::unexpected(target.error(target.reason, seen));
@@ -485,10 +484,9 @@ class [[nodiscard]] TagSet {
     return wrap_handle(found);
   }
 
-  [[nodiscard]] std::expected<Claim<R>, LookupError> claim_at(const Target& target,
-                                                              detail::GenerationMatch<Word> match,
-                                                              detail::ClaimOrigin origin,
-                                                              TrackedPlace where) noexcept {
+  [[nodiscard, gnu::always_inline]] std::expected<Claim<R>, LookupError> claim_at(
+      const Target& target, detail::GenerationMatch<Word> match, detail::ClaimOrigin origin,
+      TrackedPlace where) noexcept {
     return look_up<Claim<R>>(
         target, match,
         [](detail::RefWord<Word>& word, detail::GenerationMatch<Word> wanted,
@@ -497,7 +495,7 @@ class [[nodiscard]] TagSet {
           return detail::HandleAccess::make_claim(found, origin, where);
         });
   }
-  [[nodiscard]] std::expected<ARef<R>, LookupError> reference_at(
+  [[nodiscard, gnu::always_inline]] std::expected<ARef<R>, LookupError> reference_at(
       const Target& target, detail::GenerationMatch<Word> match, TrackedPlace where) noexcept {
     return look_up<ARef<R>>(
         target, match,
@@ -505,9 +503,8 @@ class [[nodiscard]] TagSet {
            detail::RefValue<Word>& seen) { return word.tag_to_rq(wanted, seen); },
         [where](R& found) { return detail::HandleAccess::make_reference(found, where); });
   }
-  [[nodiscard]] std::expected<Owned<R>, LookupError> owned_at(const Target& target,
-                                                              detail::GenerationMatch<Word> match,
-                                                              TrackedPlace where) noexcept {
+  [[nodiscard, gnu::always_inline]] std::expected<Owned<R>, LookupError> owned_at(
+      const Target& target, detail::GenerationMatch<Word> match, TrackedPlace where) noexcept {
     return look_up<Owned<R>>(
         target, match,
         [](detail::RefWord<Word>& word, detail::GenerationMatch<Word> wanted,

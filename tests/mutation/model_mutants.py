@@ -42,8 +42,7 @@ def shared_orders():
     for function in ("publish_claim", "release_claim", "claim_into_owned", "end_claim"):
         yield Mutant(
             f"{function}: its load acquires nothing", WORD, function,
-            "if (!load_claim(seen))",
-            f"seen.bits = word_.load({RELAXED}); if (!seen.held_by_claim())")
+            "load_claim(seen);", f"seen.bits = word_.load({RELAXED});")
     for function in ("claim", "take_back"):
         yield Mutant(
             f"{function}: its exchange acquires nothing", WORD, function,
@@ -161,7 +160,7 @@ def lookups():
         "if (seen.count() != 1) return LookupReason::shared;", "")
     yield Mutant(
         "claim with pins counts no reference", WORD, "try_take_right",
-        "seen.count() + 1", "seen.count()")
+        "seen.state() + 1", "seen.state()")
     yield Mutant(
         "take_back is refused at the limit", WORD, "take_back",
         "reason != LookupReason::none && reason != LookupReason::saturated",
@@ -198,10 +197,10 @@ def references():
         "if (!seen.finished()) return RefResult::done;", "return RefResult::done;")
     yield Mutant(
         "try_from_shared does not require count 2", WORD, "try_from_shared",
-        "seen.count() != 2 || seen.finished()", "seen.finished()")
+        "seen.state() != 2", "seen.count() < 2 || seen.finished()")
     yield Mutant(
         "try_from_shared takes a finished word", WORD, "try_from_shared",
-        "seen.count() != 2 || seen.finished()", "seen.count() != 2")
+        "seen.state() != 2", "seen.count() != 2")
     yield Mutant(
         "try_from_shared fails spuriously", WORD, "try_from_shared",
         "compare_exchange_strong", "compare_exchange_weak")
@@ -244,10 +243,11 @@ def claims():
         f"word_.load({RELAXED}); word_.store(seen.bits + 1, {RELAXED});")
     yield Mutant(
         "a Claim with a pin counts as alone", VALUE, "alone",
-        "count() == 2", "count() <= 3")
+        "state() == (claimed_flag | 2)", "(claimed() && count() <= 3)")
     yield Mutant(
         "into_owned ignores pins", WORD, "claim_into_owned",
-        "if (!seen.alone()) return ClaimResult::pinned;", "")
+        "if (!seen.alone()) return seen.held_by_claim() ? ClaimResult::pinned :"
+        " ClaimResult::not_claimed;", "")
     yield Mutant(
         "publication with pins leaves claimed", WORD, "publish_claim",
         "Value::one_generation - Value::claimed_flag - 1", "Value::one_generation - 1")

@@ -73,10 +73,9 @@ struct RefValue {
   [[nodiscard]] constexpr bool held_by_claim() const noexcept {
     return state() == owned_flag || (claimed() && count() >= 2);
   }
-  /// Whether the Claim is the only handle.
-  /// Precondition: held_by_claim().
+  /// Whether a Claim of the request exists, and is the only handle: held_by_claim() is true, too.
   [[nodiscard]] constexpr bool alone() const noexcept {
-    return state() == owned_flag || count() == 2;
+    return state() == owned_flag || state() == (claimed_flag | 2);
   }
   /// Whether the Claim has ended the I/O, and pins are left that delay the end.
   [[nodiscard]] constexpr bool end_awaits_pins() const noexcept {

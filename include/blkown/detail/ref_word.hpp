@@ -134,7 +134,7 @@ class RefWord {
 
   /// Claim::publish: alone, 0 owned or 2 claimed -> 1; else n claimed -> n-1; the next generation.
   [[nodiscard]] ClaimResult publish_claim(Value& seen) noexcept {
-    if (!load_claim(seen)) return ClaimResult::not_claimed;
+    load_claim(seen);
     if (seen.alone()) {
       // 0 owned or 2 claimed -> 1, generation + 1. Partner: the CAS of tag_to_rq, tag_to_owned and
       // claim. Release: these lookups see the accesses of this holder and of dropped pins to the
@@ -142,6 +142,7 @@ class RefWord {
       word_.store(seen.next_with_state(1).bits, std::memory_order_release);
       return ClaimResult::done;
     }
+    if (!seen.held_by_claim()) return ClaimResult::not_claimed;
     // n claimed -> n-1, generation + 1, claimed cleared, in one addition. Partner: the CAS of
     // lookups. Release: as above. An addition, because pins may be dropped at the same time. The
     // generation is the highest field, so its carry leaves the word. `seen` keeps the loaded value:
@@ -153,13 +154,14 @@ class RefWord {
 
   /// Claim::release: alone, 0 owned or 2 claimed -> 1; else n claimed -> n-1; same generation.
   [[nodiscard]] ClaimResult release_claim(Value& seen) noexcept {
-    if (!load_claim(seen)) return ClaimResult::not_claimed;
+    load_claim(seen);
     if (seen.alone()) {
       // 0 owned or 2 claimed -> 1. Partner: the CAS of lookups. Release: the next claimant of this
       // I/O sees this holder's writes.
       word_.store(seen.with_state(1).bits, std::memory_order_release);
       return ClaimResult::done;
     }
+    if (!seen.held_by_claim()) return ClaimResult::not_claimed;
     // n claimed -> n-1. Partner: the CAS of lookups, try_from_shared, drop_or_own. Release: as
     // above. A subtraction, because pins may be dropped at the same time.
     seen.bits = word_.fetch_sub(Value::claimed_flag + 1, std::memory_order_release);
@@ -168,8 +170,8 @@ class RefWord {
 
   /// Claim::into_owned: 0 owned stays, 2 claimed -> 0 owned, else `pinned`.
   [[nodiscard]] ClaimResult claim_into_owned(Value& seen) noexcept {
-    if (!load_claim(seen)) return ClaimResult::not_claimed;
-    if (!seen.alone()) return ClaimResult::pinned;
+    load_claim(seen);
+    if (!seen.alone()) return seen.held_by_claim() ? ClaimResult::pinned : ClaimResult::not_claimed;
     if (!seen.owned()) {
       // 2 claimed -> 0 owned. Partner: none. Relaxed: lookups refuse both values, no pin is left,
       // and no data is given away.
@@ -182,11 +184,12 @@ class RefWord {
   /// and the drop of the last pin completes the end. If that pin is dropped during this call, this
   /// call completes the end (`completed`).
   [[nodiscard]] ClaimResult end_claim(Value& seen) noexcept {
-    if (!load_claim(seen)) return ClaimResult::not_claimed;
+    load_claim(seen);
     if (seen.alone()) {
       make_idle(seen);
       return ClaimResult::completed;
     }
+    if (!seen.held_by_claim()) return ClaimResult::not_claimed;
     // n claimed -> n-1 finished. Partner: drop_ref or drop_or_own of the last pin. Release: the
     // party that completes the end sees the status and the data. A subtraction, because pins may be
     // dropped at the same time.
@@ -227,9 +230,8 @@ class RefWord {
     // Relaxed: decides whether to try; the CAS acquires.
     W bits = word_.load(std::memory_order_relaxed);
     seen.bits = bits;
-    if (seen.count() < 2) return RefResult::no_reference;
-    // No test of `claimed`: at 2 claimed no reference exists.
-    if (seen.count() != 2 || seen.finished()) return RefResult::refused;
+    if (seen.state() != 2) [[unlikely]]
+      return seen.count() < 2 ? RefResult::no_reference : RefResult::refused;
     // 2 -> 0 owned. Partner: drop_ref of the others, park and publish before them. Acquire: their
     // reads and writes come before the new owner's. Relaxed on failure: the caller gets nothing.
     // Strong: a spurious failure would refuse the only holder.
@@ -370,11 +372,10 @@ class RefWord {
   }
 
  private:
-  [[nodiscard]] bool load_claim(Value& seen) noexcept {
+  void load_claim(Value& seen) noexcept {
     // No transition: reads whether pins are left. Partner: drop_ref. Acquire: if none is left, the
     // pins' reads come before the Claim's next accesses, and a plain store is safe.
     seen.bits = word_.load(std::memory_order_acquire);
-    return seen.held_by_claim();
   }
 
   /// The last step of an end.
@@ -397,8 +398,10 @@ class RefWord {
 
   /// One attempt of a lookup to become the Claim. On failure `seen` is the value found.
   [[nodiscard]] bool try_take_right(Value& seen) noexcept {
-    const W state = seen.count() == 1 ? Value::owned_flag
-                                      : static_cast<W>(Value::claimed_flag | (seen.count() + 1));
+    // A lookup that is not refused has seen no flag: the state is the count.
+    W state = Value::owned_flag;
+    if (seen.state() != 1) [[unlikely]]
+      state = static_cast<W>(Value::claimed_flag | (seen.state() + 1));
     // 1 -> 0 owned, or n -> n+1 claimed. Partners: park, publish, release, into_shared, drop_ref.
     // Acquire: the claimant writes the data after all of them. Relaxed on failure: the caller's
     // loop decides again.

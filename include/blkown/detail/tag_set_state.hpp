@@ -42,13 +42,15 @@ struct TagSetState {
   }
 
   /// Takes a tag through the cache. False if none is free.
-  [[nodiscard]] bool take(QueueIndex queue, TagCache& cache, Tag& tag, Place place) const noexcept {
+  [[nodiscard, gnu::always_inline]] bool take(QueueIndex queue, TagCache& cache, Tag& tag,
+                                              Place place) const noexcept {
     check_cache(queue, cache, "TagSet::allocate", place);
     tag.value = cache.take();
     return tag.value != TagCache::no_tag;
   }
 
-  void give(QueueIndex queue, Tag tag, TagCache& cache, Place place) const noexcept {
+  [[gnu::always_inline]] void give(QueueIndex queue, Tag tag, TagCache& cache,
+                                   Place place) const noexcept {
     check_cache(queue, cache, "Ended::release", place);
     cache.give(tag);
   }
@@ -75,8 +77,8 @@ struct TagSetState {
   }
 
  private:
-  void check_cache(QueueIndex queue, const TagCache& cache, const char* operation,
-                   Place place) const noexcept {
+  [[gnu::always_inline]] void check_cache(QueueIndex queue, const TagCache& cache,
+                                          const char* operation, Place place) const noexcept {
     check_queue(queue, operation, place);
     if (cache.bitmap_ != &bitmaps[queue.value]) [[unlikely]] {
       violate_queue(Violation::tag_cache_of_other, queue, operation, place);

@@ -110,7 +110,10 @@ struct TagSetStorage {
 
   [[nodiscard]] static R& slot(const TagSetState& state, QueueIndex queue, Tag tag) noexcept {
     const std::size_t index = std::size_t{queue.value} * state.depth + tag.value;
-    return *std::launder(reinterpret_cast<R*>(state.slots + index * slot_bytes));
+    void* const place = __builtin_assume_aligned(state.slots + index * slot_bytes, alignof(R));
+    // A handle need not test its pointer for null, nor clear the bits beside it.
+    if (place == nullptr) __builtin_unreachable();
+    return *std::launder(static_cast<R*>(place));
   }
 
   /// Destroys the requests and frees the storage.
