@@ -13,10 +13,11 @@
 //   4. send() writes replies. A request whose reply is on the wire is released: its tag and its
 //      memory are free, and a paused connection goes on.
 //
-// A client that is gone, or does not keep to the protocol, closes its connection: the socket at
-// once, the requests at their end. A request that the store has stays where it is until the store
-// ends it, and is released without a reply then. is_over() is true when nothing is left; only then
-// is the hardware queue used again. Other clients see nothing of it.
+// What a client has sent before it went is executed, without replies. When that is read, or when
+// the client does not keep to the protocol, the connection is closed: the socket at once, the
+// requests at their end. A request that the store has stays where it is until the store ends it,
+// and is released without a reply then. is_over() is true when nothing is left; only then is the
+// hardware queue used again. Other clients see nothing of it.
 //
 // What a client can take is bounded: the tags of its queue, Limits::max_in_use_bytes of memory, and
 // the time Limits::timeout_ms in which it has to go on with a handshake, a half command, or the
@@ -103,6 +104,15 @@ class Connection {
 
   /// The socket has something to read, or its end.
   void note_readable() noexcept { is_readable_ = true; }
+  /// The client has closed its end: no reply can reach it. What it has sent is still read. Without
+  /// a session, nothing of it matters.
+  void note_gone() {
+    if (state_ == State::handshake) return hang_up();
+    is_gone_ = true;
+    is_readable_ = true;
+    is_resumed_ = true;
+  }
+  [[nodiscard]] bool is_gone() const noexcept { return is_gone_; }
 
   /// Reads, handles and answers some of what the client has sent. Returns whether there is more to
   /// do at once.
@@ -110,6 +120,7 @@ class Connection {
     now_ms_ = now_ms;
     const bool has_more = receive();
     send();
+    if (state_ == State::closing && is_gone_) hang_up();
     if (state_ == State::closing && requests_ == 0 && unsent_bytes() == 0) close();
     return wants_to_receive() && (has_more || std::exchange(is_resumed_, false));
   }
@@ -134,7 +145,7 @@ class Connection {
     close();
   }
 
-  /// The socket has no other end any more, or the server stops.
+  /// The client has ended the connection in the middle of something, or the server stops.
   void hang_up() {
     if (state_ == State::closed) return;
     if (awaits_client() || requests_ != 0) context_.counters.hung_up.add();
@@ -146,9 +157,7 @@ class Connection {
     ::close(std::exchange(fd_, -1));
     context_.counters.closed.add();
     if (writing_) std::move(*std::exchange(writing_, std::nullopt)).end(blkown::Status::aborted);
-    for (blkown::Ended<Rq>& ended : std::exchange(sending_, {})) drop(std::move(ended));
-    while (auto ended = replies_.pop_front()) drop(std::move(*ended));
-    socket_is_full_ = false;
+    drop_replies();
   }
 
  private:
@@ -369,8 +378,10 @@ class Connection {
       received = ::recvmsg(fd_, &message, MSG_DONTWAIT);
     } while (received < 0 && errno == EINTR);
     context_.counters.receives.add();
-    // Less than there is room for was all that was there. The poller tells when more comes.
-    is_readable_ = received > 0 && static_cast<std::size_t>(received) == room_bytes;
+    // Less than there is room for was all that was there. The poller tells when more comes, unless
+    // the client is gone.
+    const bool is_full = received > 0 && static_cast<std::size_t>(received) == room_bytes;
+    is_readable_ = is_full || (received > 0 && is_gone_);
     if (received > 0) {
       if (state_ != State::handshake) progress_ms_ = now_ms_;
       return static_cast<std::size_t>(received);
@@ -392,7 +403,7 @@ class Connection {
 
   /// Sends replies until the socket is full.
   void send() {
-    while (state_ != State::closed && unsent_bytes() != 0) {
+    while (state_ != State::closed && !is_gone_ && unsent_bytes() != 0) {
       std::array<iovec, max_vector> vector;
       msghdr message{};
       message.msg_iov = vector.data();
@@ -403,13 +414,14 @@ class Connection {
       socket_is_full_ = sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
       if (socket_is_full_) return;
       if (sent < 0) {
-        hang_up();
-        return;
+        note_gone();
+        break;
       }
       progress_ms_ = state_ == State::handshake ? progress_ms_ : now_ms_;
       note_sent(static_cast<std::size_t>(sent));
     }
     socket_is_full_ = false;
+    if (is_gone_) drop_replies();
   }
 
   /// A number that is not 0 if something is left to send.
@@ -474,6 +486,12 @@ class Connection {
     }
   }
 
+  void drop_replies() {
+    for (blkown::Ended<Rq>& ended : std::exchange(sending_, {})) drop(std::move(ended));
+    while (auto ended = replies_.pop_front()) drop(std::move(*ended));
+    reply_sent_bytes_ = 0;
+    socket_is_full_ = false;
+  }
   void drop(blkown::Ended<Rq> ended) {
     context_.counters.dropped.add();
     release(std::move(ended));
@@ -518,6 +536,7 @@ class Connection {
   bool is_resumed_ = false;  // since the last service()
   bool socket_is_full_ = false;
   bool is_readable_ = true;  // the socket may have more to read
+  bool is_gone_ = false;     // the client has closed its end
 
   Bytes staging_;  // received, not handled
   std::size_t staged_begin_ = 0;

@@ -175,9 +175,10 @@ class Handshake {
     append(out,
            nbd::InfoExport{.size_bytes = info.size, .flags = target->flags(session_.structured)});
     header(OptionReply::info, sizeof(nbd::InfoBlockSize), out);
-    append(out, nbd::InfoBlockSize{.min_bytes = info.min_block,
-                                   .preferred_bytes = info.preferred_block,
-                                   .max_bytes = max_payload_bytes_});
+    append(out,
+           nbd::InfoBlockSize{.min_bytes = info.min_block,
+                              .preferred_bytes = std::max(info.preferred_block, info.min_block),
+                              .max_bytes = max_payload_bytes_});
     if (request->wants(nbd::Info::name)) inform_text(nbd::Info::name, target->name(), out);
     if (request->wants(nbd::Info::description) && !target->description().empty()) {
       inform_text(nbd::Info::description, target->description(), out);

@@ -13,6 +13,7 @@
 #define NBD_SERVER_MQ_STORE_HPP
 
 #include <algorithm>
+#include <bit>
 #include <blkown/blkown.hpp>
 #include <blkown/mq/mq.hpp>
 #include <cstddef>
@@ -40,7 +41,7 @@ class MqStore final : public Store {
     const blkown::mq::DiskConfig& config = disk_.config();
     return {.size = config.capacity_sectors * blkown::mq::sector_bytes,
             .min_block = config.logical_block_bytes,
-            .preferred_block = std::max<std::uint32_t>(4096, config.logical_block_bytes),
+            .preferred_block = std::max(4096U, std::bit_floor(config.io_min_bytes)),
             .read_only = config.read_only,
             .can_zero = config.limits.max_write_zeroes_sectors != 0};
   }
@@ -50,6 +51,19 @@ class MqStore final : public Store {
     refused_ = &context.refused;
     jobs_ = std::make_unique<Job[]>(std::size_t{tags_->queue_count()} * tags_->depth());
     return {};
+  }
+
+  /// A context may still be in the sink of the last request that it has ended. What it does behind
+  /// that runs when it has left the sink.
+  void detach() override {
+    for (std::uint32_t i = 0; i != runtime_.context_count(); ++i) {
+      blkown::mq::Event done;
+      blkown::mq::Work work{
+          [](void* event, blkown::mq::Work&) { static_cast<blkown::mq::Event*>(event)->set(); },
+          &done};
+      runtime_.context(i).post(work);
+      done.wait();
+    }
   }
 
   void start(blkown::Owned<Rq> request, std::uint32_t worker) override {

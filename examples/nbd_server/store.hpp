@@ -20,8 +20,8 @@ namespace nbd_server {
 /// What a store can do, for the client. All sizes in bytes.
 struct StoreInfo {
   std::uint64_t size = 0;
-  std::uint32_t min_block = 1;  ///< Offsets and lengths are multiples. A power of two.
-  std::uint32_t preferred_block = 4096;
+  std::uint32_t min_block = 1;           ///< Offsets and lengths are multiples. A power of two.
+  std::uint32_t preferred_block = 4096;  ///< A power of two. Clients are told min_block at least.
   bool read_only = false;
   bool rotational = false;
   bool can_zero = true;  ///< Write Zeroes.

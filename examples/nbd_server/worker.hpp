@@ -88,9 +88,11 @@ class Worker {
       finish(std::move(ended));
       return;
     }
-    // Within the lock: the worker has to take it to see the request, and may be gone after that.
-    const std::lock_guard lock{mutex_};
-    ended_.push_back(std::move(ended));
+    {
+      const std::lock_guard lock{mutex_};
+      ended_.push_back(std::move(ended));
+    }
+    // The worker may have ended by now. The object is there until the stores are detached.
     wake();
   }
 
@@ -164,8 +166,11 @@ class Worker {
     }
     Connection* const connection = slots_[event.data.u64].connection.get();
     if (connection == nullptr) return;
-    // Both directions are closed: no reply can reach the client.
-    if ((event.events & (EPOLLHUP | EPOLLERR)) != 0) connection->hang_up();
+    if ((event.events & (EPOLLHUP | EPOLLERR)) != 0) {
+      // Both directions are closed. The poller would say so for ever.
+      epoll_ctl(poller_.get(), EPOLL_CTL_DEL, connection->fd(), nullptr);
+      connection->note_gone();
+    }
     if ((event.events & EPOLLIN) != 0) connection->note_readable();
     activate(connection->queue());
   }
@@ -239,6 +244,7 @@ class Worker {
 
   void update_watch(Slot& slot) {
     Connection& connection = *slot.connection;
+    if (connection.is_gone()) return;
     std::uint32_t wanted = 0;
     if (connection.wants_to_receive()) wanted |= EPOLLIN;
     if (connection.wants_to_send()) wanted |= EPOLLOUT;

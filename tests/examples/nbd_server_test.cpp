@@ -13,11 +13,15 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <expected>
 #include <filesystem>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -322,6 +326,37 @@ TEST_F(NbdServer, BlockStatusShowsWhatIsAllocated) {
   EXPECT_EQ(extents(flag::req_one), (std::vector<nbd::Extent>{{64 * 1024, 0}}));
 }
 
+/// A store whose blocks are longer than a page.
+class LargeBlocks final : public Store {
+ public:
+  [[nodiscard]] StoreInfo info() const override { return {.size = size_bytes, .min_block = 16384}; }
+  [[nodiscard]] std::expected<void, std::string> attach(const StoreContext&) override { return {}; }
+  void start(blkown::Owned<Rq> request, std::uint32_t) override { std::move(request).end_ok(); }
+};
+
+TEST_F(NbdServer, AClientIsToldTheSmallestThePreferredAndTheLargestBlock) {
+  exports_.emplace_back("large", "", std::make_unique<LargeBlocks>(), false);
+  start();
+  for (const auto& [name, min, preferred] :
+       {std::tuple{"memory", 1U, 4096U}, std::tuple{"large", 16384U, 16384U}}) {
+    const Peer peer{*server_};
+    ASSERT_TRUE(peer.greet());
+    peer.send_option(nbd::Option::go, Peer::go_data(name));
+    std::optional<nbd::InfoReply> sizes;
+    for (auto reply = peer.option_reply(); reply && reply->first == nbd::OptionReply::info;
+         reply = peer.option_reply()) {
+      const auto info = nbd::parse_info_reply(reply->second);
+      // The parser refuses sizes that contradict each other.
+      ASSERT_TRUE(info.has_value()) << name;
+      if (info->type == static_cast<std::uint16_t>(nbd::Info::block_size)) sizes = *info;
+    }
+    ASSERT_TRUE(sizes.has_value()) << name;
+    EXPECT_EQ(sizes->min_bytes, min) << name;
+    EXPECT_EQ(sizes->preferred_bytes, preferred) << name;
+    EXPECT_EQ(sizes->max_bytes, nbd::default_max_payload_bytes) << name;
+  }
+}
+
 TEST_F(NbdServer, AFlushCoversWhatWasAnsweredOnAllConnections) {
   start({.threads = 2});
   const Peer writer = client("held");
@@ -386,6 +421,28 @@ TEST_F(NbdServer, AClientThatIsGoneLeavesItsRequestsToTheDevice) {
   EXPECT_TRUE(eventually([this] { return server_->connections() == 1; }));
   EXPECT_EQ(total(&Counters::dropped), 8U);
   EXPECT_EQ(server_->tags().in_flight(), 0U);
+}
+
+TEST_F(NbdServer, WhatAClientHasSentBeforeItWentIsExecuted) {
+  for (const bool says_so : {true, false}) {
+    exports_.clear();
+    start({.connections = 2, .depth = 2});
+    {
+      const Peer gone = client("held");
+      for (unsigned i = 0; i != 8; ++i) gone.write(i, i * 512U, pattern(512, i), flag::fua);
+      if (says_so) gone.request(Command::disconnect, 8, 0, 0);
+      // The others are in the socket.
+      ASSERT_TRUE(held_->await(2));
+    }
+    ASSERT_TRUE(eventually([this] {
+      held_->complete_all();
+      return server_->connections() == 0;
+    }));
+    EXPECT_EQ(total(&Counters::commands), 8U);
+    EXPECT_EQ(total(&Counters::dropped), 8U);
+    for (unsigned i = 0; i != 8; ++i) EXPECT_EQ(held_->durable(i * 512U), pattern(1, i)[0]);
+    server_.reset();
+  }
 }
 
 TEST_F(NbdServer, TwoHundredClientsDropWith32ReadsInFlightEach) {

@@ -7,11 +7,14 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -224,6 +227,37 @@ TEST_F(NbdUringStore, BlockStatusShowsTheHolesOfTheFile) {
   std::uint64_t total = 0;
   for (const nbd::Extent& extent : status->extents) total += extent.length;
   EXPECT_EQ(total, size_bytes);
+}
+
+/// A context of the disk's runtime is busy behind the end of a command, as it is in the sink.
+TEST(NbdMqStore, AfterAStopNoContextIsAtWorkForTheServer) {
+  auto disk = MemoryDisk::create(size_bytes, 1);
+  ASSERT_TRUE(disk.has_value()) << disk.error();
+  Exports exports;
+  exports.emplace_back("store", "",
+                       std::make_unique<MqStore<MemoryDriver, blkown::mq::ThreadRuntime>>(
+                           (*disk)->disk(), (*disk)->runtime()),
+                       false);
+  auto server = Server::create({}, exports);
+  ASSERT_TRUE(server.has_value()) << server.error();
+  blkown::mq::Event entered;
+  struct Busy {
+    blkown::mq::Event& entered;
+    std::atomic<bool> has_left{false};
+  } busy{entered};
+  blkown::mq::Work work{[](void* argument, blkown::mq::Work&) {
+                          auto& self = *static_cast<Busy*>(argument);
+                          self.entered.set();
+                          std::this_thread::sleep_for(std::chrono::milliseconds{50});
+                          // Release, for the acquire below: the context is done.
+                          self.has_left.store(true, std::memory_order_release);
+                        },
+                        &busy};
+  (*disk)->runtime().context(0).post(work);
+  entered.wait();
+  (*server)->stop();
+  EXPECT_TRUE(busy.has_left.load(std::memory_order_acquire));
+  server->reset();
 }
 
 TEST(NbdUringStoreOpen, NamesWhatIsWrong) {
