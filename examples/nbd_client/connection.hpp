@@ -75,14 +75,13 @@ class Connection final : public Pollable {
     socket_ = std::move(negotiated);
     come_up();
   }
-  /// Says goodbye, if that does not cut a command in two, and closes the socket.
+  /// Says goodbye, if that does not cut a command in two, and closes the socket. All commands were
+  /// answered: the disk is removed.
   void stop() {
     set_alarm(std::nullopt);
-    if (state_ == State::up && out_.empty()) {
-      const nbd::RequestHeader goodbye{.type =
-                                           static_cast<std::uint16_t>(nbd::Command::disconnect)};
-      static_cast<void>(::send(socket_.fd(), &goodbye, sizeof(goodbye), MSG_NOSIGNAL));
-    }
+    if (state_ == State::up && out_.empty()) say_goodbye();
+    if (state_ == State::negotiating) negotiation_->abandon(socket_.fd());
+    negotiation_.reset();
     socket_.close();
     state_ = State::closed;
   }
@@ -129,8 +128,17 @@ class Connection final : public Pollable {
   void advance_negotiation();
   void come_up();
   void note_failed_attempt(NegotiationError error);
+  void say_goodbye() const {
+    const nbd::RequestHeader goodbye{.type = static_cast<std::uint16_t>(nbd::Command::disconnect)};
+    static_cast<void>(::send(socket_.fd(), &goodbye, sizeof(goodbye), MSG_NOSIGNAL));
+  }
+  /// Ends the connection, with the reason for what it has. Offline: the server is shutting down.
   void drop(Status reason);
   void give_back_all(Status reason);
+  [[nodiscard]] bool has_shut_down_for_too_long() const {
+    return shut_down_since_ns_ &&
+           context_->now_ns() - *shut_down_since_ns_ >= owner_.config().give_up_ms * ns_per_ms;
+  }
   template <class Handle>
   void try_again(Handle handle, Status reason);
   void violate() {
@@ -195,6 +203,7 @@ class Connection final : public Pollable {
   mq::Alarm alarm_{[](void* self, mq::Alarm&) { static_cast<Connection*>(self)->on_alarm(); },
                    this};
   std::uint64_t down_since_ns_ = 0;
+  std::optional<std::uint64_t> shut_down_since_ns_;  // by the server, on all connections since then
   std::uint64_t progress_ns_ = 0;
   std::uint64_t retry_ms_ = 0;  // until the next attempt
   std::optional<Negotiation> negotiation_;
@@ -246,7 +255,10 @@ inline void Connection::advance_negotiation() {
   const NegotiationError error = negotiation_->error();
   if (error != NegotiationError::none) return note_failed_attempt(error);
   // I/O that was begun with the export's old size and limits must not meet another export.
-  if (negotiation_->info() != owner_.info()) return note_failed_attempt(NegotiationError::changed);
+  if (negotiation_->info() != owner_.info()) {
+    say_goodbye();
+    return note_failed_attempt(NegotiationError::changed);
+  }
   come_up();
 }
 
@@ -304,7 +316,11 @@ inline void Connection::give_back_all(Status reason) {
 template <class Handle>
 void Connection::try_again(Handle handle, Status reason) {
   std::uint16_t& tries = handle.data().driver_data.tries;
-  if (++tries < owner_.config().max_tries) return std::move(handle).requeue();
+  // The tries are for a request that the server does not survive. A server that shuts down is
+  // waited for as one that cannot be reached.
+  const bool has_tries = reason == Status::offline ? !has_shut_down_for_too_long()
+                                                   : ++tries < owner_.config().max_tries;
+  if (has_tries) return std::move(handle).requeue();
   tries = 0;
   std::move(handle).end(reason);
 }
@@ -651,10 +667,12 @@ inline Connection::Step Connection::finish_chunk(Claim claim, bool is_done) {
 inline Connection::Step Connection::finish(Claim claim, nbd::Error error) {
   // The server is about to go: another one may take its place.
   if (error == nbd::Error::eshutdown) {
+    if (!shut_down_since_ns_) shut_down_since_ns_ = context_->now_ns();
     try_again(std::move(claim), Status::offline);
-    drop(Status::transport_error);
+    drop(Status::offline);
     return Step::lost;
   }
+  shut_down_since_ns_.reset();
   retry_ms_ = 0;
   claim.data().driver_data.tries = 0;
   std::move(claim).end(nbd::status_of(error));

@@ -14,7 +14,8 @@
 //               cannot be skipped, because only the request tells its length.
 //   drop        everything that the connection has is requeued, which revokes the cookies. mq
 //               issues it again in the order of its first issue, on the next connection. A request
-//               that has been on `max_tries` connections ends with the reason.
+//               that has been on `max_tries` connections ends with the reason. Connections whose
+//               server says that it shuts down do not count, for `give_up_ms`.
 //   down        while a connection is down, its hardware queue is stopped. After `give_up_ms` its
 //               I/O ends with `offline`, until a connection is made after all.
 //

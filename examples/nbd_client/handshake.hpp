@@ -9,7 +9,8 @@
 //
 // A server without `go` gets export_name, which has no error reply. Each message of the server has
 // a length that is known or limited before it is read. A server that sends too many is stopped by
-// the time limit of the caller.
+// the time limit of the caller. A client that gives up between two options says so with `abort`,
+// and does not wait for the reply.
 
 #ifndef EXAMPLES_NBD_CLIENT_HANDSHAKE_HPP
 #define EXAMPLES_NBD_CLIENT_HANDSHAKE_HPP
@@ -54,6 +55,7 @@ enum class NegotiationError : std::uint8_t {
   bad_message,     ///< A message that the protocol does not allow.
   tls_required,    ///< The server wants TLS.
   unknown_export,  ///< The server has no export of the name.
+  shutting_down,   ///< The server is about to go. It may be there again soon.
   refused,         ///< Another error of the server.
   changed,         ///< At a reconnect: the export is not what it was.
 };
@@ -69,6 +71,7 @@ enum class NegotiationError : std::uint8_t {
     case NegotiationError::bad_message: return "the server breaks the protocol";
     case NegotiationError::tls_required: return "the server requires TLS";
     case NegotiationError::unknown_export: return "the server has no such export";
+    case NegotiationError::shutting_down: return "the server is shutting down";
     case NegotiationError::refused: return "the server refuses the export";
     case NegotiationError::changed: return "the export has changed";
   }
@@ -91,6 +94,12 @@ class Handshake {
   [[nodiscard]] std::vector<std::byte>& output() noexcept { return output_; }
   /// The number of bytes that step() takes next.
   [[nodiscard]] std::size_t wanted_bytes() const noexcept { return wanted_bytes_; }
+  /// Gives up. If the server expects an option, the output becomes `abort`.
+  void abandon(NegotiationError error) {
+    const bool is_between_options = expected_ == Expected::reply_header && output_.empty();
+    fail(error);
+    if (is_between_options) append(nbd::OptionHeader{.option = abort_number});
+  }
   /// Takes the next message or part of one.
   /// Precondition: state() is running, and there are wanted_bytes().
   void step(std::span<const std::byte> bytes) {
@@ -104,6 +113,7 @@ class Handshake {
 
  private:
   enum class Expected : std::uint8_t { greeting, reply_header, reply_data, export_reply };
+  static constexpr auto abort_number = static_cast<std::uint32_t>(nbd::Option::abort);
 
   void fail(NegotiationError error) noexcept {
     state_ = State::failed;
@@ -172,7 +182,8 @@ class Handshake {
 
   void take_reply(std::span<const std::byte> data) {
     expect(Expected::reply_header, sizeof(nbd::OptionReplyHeader));
-    if (reply_ == nbd::OptionReply::err_tls_reqd) return fail(NegotiationError::tls_required);
+    if (reply_ == nbd::OptionReply::err_tls_reqd) return abandon(NegotiationError::tls_required);
+    if (reply_ == nbd::OptionReply::err_shutdown) return abandon(NegotiationError::shutting_down);
     if (option_ == nbd::Option::structured_reply) {
       if (reply_ != nbd::OptionReply::ack && !nbd::is_error(reply_)) {
         return fail(NegotiationError::bad_message);
@@ -183,8 +194,9 @@ class Handshake {
     if (reply_ == nbd::OptionReply::info) return take_info(data);
     if (reply_ == nbd::OptionReply::ack) return finish();
     if (reply_ == nbd::OptionReply::err_unsup) return send_export_name();
-    if (reply_ == nbd::OptionReply::err_unknown) return fail(NegotiationError::unknown_export);
-    fail(nbd::is_error(reply_) ? NegotiationError::refused : NegotiationError::bad_message);
+    if (reply_ == nbd::OptionReply::err_unknown) return abandon(NegotiationError::unknown_export);
+    if (nbd::is_error(reply_)) return abandon(NegotiationError::refused);
+    fail(NegotiationError::bad_message);
   }
   void take_info(std::span<const std::byte> data) {
     const auto reply = nbd::parse_info_reply(data);
@@ -252,8 +264,17 @@ class Negotiation {
     return error_ != NegotiationError::none ? error_ : handshake_.error();
   }
   [[nodiscard]] const ExportInfo& info() const noexcept { return handshake_.info(); }
+  /// Gives up while the negotiation runs, and says so to the server if it can be told.
+  void abandon(int fd) {
+    handshake_.abandon(NegotiationError::closed);
+    say_abort(fd);
+  }
 
  private:
+  /// What a failed handshake has left to say. A socket that does not take it is closed without.
+  void say_abort(int fd) {
+    if (handshake_.state() == Handshake::State::failed) static_cast<void>(send(fd));
+  }
   bool send(int fd) {
     auto& output = handshake_.output();
     if (output.empty()) return false;
@@ -272,6 +293,7 @@ class Negotiation {
     if (count == 0) error_ = NegotiationError::closed;
     if (input_.size() == handshake_.wanted_bytes()) {
       handshake_.step(std::exchange(input_, {}));
+      say_abort(fd);
     }
     return true;
   }

@@ -452,6 +452,8 @@ TEST(NbdClientReconnect, AnotherExportIsNotTakenForTheOldOne) {
   world.lose_connections();
   EXPECT_EQ(world.write(0, data), Status::offline);
   EXPECT_EQ(world.driver.connection(0).last_error(), NegotiationError::changed);
+  // The negotiation was done, so the goodbye is a command.
+  EXPECT_GE(world.server.count_of(nbd::Command::disconnect), 1U);
   EXPECT_EQ(world.server.count_of(nbd::Command::write), 1U);
 }
 
@@ -466,6 +468,107 @@ TEST(NbdClientReconnect, AServerThatShutsDownIsReplaced) {
   EXPECT_EQ(world.write(0, data), Status::ok);
   EXPECT_EQ(world.counters().connects, 2U);
   EXPECT_EQ(world.counters().violations, 0U);
+}
+
+TEST(NbdClientReconnect, AServerThatShutsDownForLongerThanTheTriesIsWaitedFor) {
+  NbdWorld world;
+  Writes writes{6};
+  // More connections than a request has tries. On each, the first command is answered.
+  unsigned refusals = 0;
+  world.server.on_request = [&](Peer& peer, const nbd::Request& request) {
+    if (refusals == 10) return false;
+    if (!peer.hangs_up) {
+      ++refusals;
+      peer.send(error_chunk(request.cookie, 108, true));
+      peer.hangs_up = true;
+    }
+    return true;
+  };
+  for (mq::Bio& bio : writes.bios) world.submit(bio);
+  ASSERT_TRUE(world.run_until([&] { return writes.have_ended(); }));
+  for (const mq::Bio& bio : writes.bios) EXPECT_EQ(bio.status(), Status::ok);
+  ASSERT_GE(world.server.seen.size(), 6U);
+  for (std::size_t i = 0; i != 6; ++i) {
+    EXPECT_EQ(world.server.seen[world.server.seen.size() - 6 + i].offset, i * 512);
+  }
+  EXPECT_EQ(world.counters().lost, 10U);
+  EXPECT_EQ(world.counters().violations, 0U);
+}
+
+TEST(NbdClientReconnect, AServerThatShutsDownForEverEndsTheIoOffline) {
+  NbdWorld world{{}, {.depth = 8, .give_up_ms = 5'000}};
+  bool shuts_down = true;
+  world.server.on_request = [&](Peer& peer, const nbd::Request& request) {
+    if (shuts_down) peer.send(error_chunk(request.cookie, 108, true));
+    return shuts_down;
+  };
+  Bytes data = pattern(512, 1);
+  EXPECT_EQ(world.write(0, data), Status::offline);
+  EXPECT_GE(world.now_ns, 5'000 * ns_per_ms);
+  const std::uint64_t later_ns = world.now_ns + 5'000 * ns_per_ms;
+  EXPECT_EQ(world.write(0, data), Status::offline);
+  EXPECT_LT(world.now_ns, later_ns) << "the next one is tried once";
+  shuts_down = false;
+  EXPECT_EQ(world.write(0, data), Status::ok);
+}
+
+TEST(NbdClientReconnect, AServerThatShutsDownInANegotiationIsLeftWithAnAbortAndTriedAgain) {
+  for (const nbd::Option option : {nbd::Option::structured_reply, nbd::Option::go}) {
+    NbdWorld world;
+    Bytes data = pattern(512, 1);
+    EXPECT_EQ(world.write(0, data), Status::ok);
+    unsigned refusals = 0;
+    unsigned aborts = 0;
+    world.server.on_option = [&](Peer& peer, const nbd::OptionRequest& request) {
+      const auto kind = static_cast<nbd::Option>(request.number);
+      if (kind == nbd::Option::abort) ++aborts;
+      if (kind != option || refusals == 3) return false;
+      ++refusals;
+      ScriptedServer::reply_to_option(peer, request.number, nbd::OptionReply::err_shutdown);
+      return true;
+    };
+    world.lose_connections();
+    EXPECT_EQ(world.write(0, data), Status::ok);
+    EXPECT_EQ(refusals, 3U);
+    EXPECT_EQ(aborts, 3U);
+    EXPECT_EQ(world.counters().failed_attempts, 3U);
+    EXPECT_EQ(world.counters().violations, 0U);
+  }
+}
+
+TEST(NbdClientReconnect, AStopSaysGoodbyeBehindTheLastReply) {
+  NbdWorld world{{}, {.connections = 2, .depth = 8}};
+  Writes writes{6};
+  ASSERT_TRUE(world.run_until(
+      [&] { return world.driver.connection(0).is_up() && world.driver.connection(1).is_up(); }));
+  for (mq::Bio& bio : writes.bios) world.submit(bio, 1);
+  EXPECT_EQ(world.remove(), Status::ok);
+  EXPECT_TRUE(writes.have_ended());
+  for (const mq::Bio& bio : writes.bios) EXPECT_EQ(bio.status(), Status::ok);
+  EXPECT_EQ(world.server.count_of(nbd::Command::disconnect), 0U);
+  world.driver.stop(world);
+  while (world.server.pump()) {
+  }
+  ASSERT_EQ(world.server.seen.size(), 8U);
+  EXPECT_EQ(world.server.seen[6].command, nbd::Command::disconnect);
+  EXPECT_EQ(world.server.seen[7].command, nbd::Command::disconnect);
+}
+
+TEST(NbdClientReconnect, AStopInANegotiationIsAnAbort) {
+  NbdWorld world;
+  bool was_aborted = false;
+  bool is_asked = false;
+  world.server.on_option = [&](Peer&, const nbd::OptionRequest& request) {
+    is_asked = true;
+    if (static_cast<nbd::Option>(request.number) == nbd::Option::abort) was_aborted = true;
+    return true;
+  };
+  ASSERT_TRUE(world.run_until([&] { return is_asked; }));
+  EXPECT_EQ(world.remove(), Status::ok);
+  world.driver.stop(world);
+  while (world.server.pump()) {
+  }
+  EXPECT_TRUE(was_aborted);
 }
 
 TEST(NbdClientReconnect, ARemovalDoesNotWaitForAServer) {
