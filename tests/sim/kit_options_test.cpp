@@ -145,6 +145,7 @@ const std::vector<Words> out_of_range{
     {"--time-limit", "0"},
     {"--disks", "0"},
     {"--disks", "17"},
+    {"--ios-per-cut", "0"},
     {"--hang-limit", "86401"},
     {"--hang-limit", ""},
     {"--junit", ""},
@@ -261,7 +262,8 @@ TEST(KitOptions, OfARunSurviveConversionToText) {
       " --ios 7 --queues 3 --disks 2 --depth 9 --reserved 1 --layout io_uring --block-bytes 1024"
       " --cache on --fua off --latency heavy_tailed:1-2000000 --mix"
       " read:1,write:2,flush:3,discard:4,write_zeroes:5,compare:6 --sizes 512:7,8192:8"
-      " --fua-percent 0 --preflush-percent 100 --resets --queue-changes --rates lost:0,reset:65536",
+      " --fua-percent 0 --ios-per-cut 7 --preflush-percent 100 --resets --queue-changes --rates "
+      "lost:0,reset:65536",
       " --ios 1000 --cache off --latency constant:0 --sizes 4096:1",
       " --ios 1000 --latency uniform:1-2",
   };

@@ -215,6 +215,29 @@ TEST(Shrinker, KeepsToTheFindingOfTheFirstRun) {
   EXPECT_EQ(shortest.script, (Script{{FaultKind::lost, 11}}));
 }
 
+// Goal: one fault is found, although each fault of the first run was needed for the moment at which
+// the last one did harm.
+TEST(Shrinker, TriesTheFaultsOfAKindElsewhere) {
+  const Script needed = script_of(12);
+  const WorldConfig shortest = shortest_of(needed, [&](const WorldConfig& config) {
+    const bool is_first = config.script == needed && config.io_count > 20;
+    const bool is_elsewhere =
+        config.ios_per_cut == 1 && config.io_count > 20 && has(config.script, 43);
+    return (!is_first && !is_elsewhere) || leave_finding("the finding");
+  });
+  EXPECT_EQ(shortest.script, (Script{{FaultKind::lost, 43}}));
+  EXPECT_EQ(shortest.ios_per_cut, 1U);
+}
+
+TEST(Shrinker, KeepsAScriptThatIsNeededAndDoesHarmNowhereElse) {
+  const Script needed = script_of(12);
+  const WorldConfig shortest = shortest_of(needed, [&](const WorldConfig& config) {
+    return config.script != needed || leave_finding("the finding");
+  });
+  EXPECT_EQ(shortest.script, needed);
+  EXPECT_EQ(shortest.ios_per_cut, WorldConfig{}.ios_per_cut);
+}
+
 TEST(Shrinker, FindsTheFewestIos) {
   const WorldConfig shortest = shortest_of({}, [](const WorldConfig& config) {
     return config.io_count < 12 || leave_finding("the finding");

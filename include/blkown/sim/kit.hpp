@@ -209,6 +209,7 @@ class Handlers {
                                                 const WorldConfig& config) {
   KitOptions its{options};
   its.io_count = config.io_count;
+  its.world.ios_per_cut = config.ios_per_cut;
   its.has_script = config.is_scripted;
   std::string command =
       options.program + " --seeds 1 --first-seed " + std::to_string(config.seed) + world_words(its);

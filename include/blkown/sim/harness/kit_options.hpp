@@ -318,6 +318,12 @@ inline constexpr std::array option_rows{
                 its.world.preflush_percent = percent;
                 return true;
               }},
+    OptionRow{"--ios-per-cut", "N",
+              "I/Os between two looks at what a power cut would leave, on average\n(32)",
+              "use a number from 1 to 1000000",
+              [](KitOptions& its, std::string_view text) {
+                return parse(text, its.world.ios_per_cut, 1, 1'000'000);
+              }},
     OptionRow{"--resets", nullptr, "calls the driver's reset() at random moments", "",
               [](KitOptions& its, std::string_view) { return its.world.has_resets = true; }},
     OptionRow{"--queue-changes", nullptr, "changes the number of a disk's queues at random moments",
@@ -528,6 +534,9 @@ template <class Entries, class NameOf, class NumberOf>
   }
   if (world.fua_percent != standard.fua_percent) {
     words += " --fua-percent " + std::to_string(world.fua_percent);
+  }
+  if (world.ios_per_cut != standard.ios_per_cut) {
+    words += " --ios-per-cut " + std::to_string(world.ios_per_cut);
   }
   if (world.preflush_percent.has_value()) {
     words += " --preflush-percent " + std::to_string(*world.preflush_percent);

@@ -54,6 +54,10 @@ template <class Fails>
 /// Shrinks the configuration of a failing run. Each candidate runs in a child, and must have the
 /// finding of the first run within twice its events. When the time is over, the shortest
 /// configuration so far is the result.
+///
+/// Many faults may only make the schedule in which the last one does harm: without any one of them
+/// it strikes another command. If no kind of faults suffices, a few faults of one kind are tried
+/// elsewhere in a run without others: in short runs, and later in longer ones.
 class Shrinker {
  public:
   /// `limit_s`: the seconds after which no further candidate is tried.
@@ -71,24 +75,21 @@ class Shrinker {
     const auto fails = [&](const WorldConfig& candidate) {
       return has_finding(candidate, first, run);
     };
+    phase_end_s_ = limit_s_;
     if (!fails(best_)) {
       std::fputs("shrink: the run does not fail again with the faults that struck\n", stderr);
       return best_;
     }
+    phase_end_s_ = limit_s_ / 2.0;
     shrink_ios(fails);
     shrink_kinds(fails);
-    const std::vector<FaultStrike> all = best_.script;
-    static_cast<void>(sim::shrink(all, [&](const std::vector<FaultStrike>& shorter) {
-      WorldConfig candidate = best_;
-      candidate.script = shorter;
-      return fails(candidate);
-    }));
-    // Several faults that are needed together may hide that one suffices.
-    for (auto fault = all.rbegin(); best_.script.size() > 1 && fault != all.rend(); ++fault) {
-      WorldConfig candidate = best_;
-      candidate.script = {*fault};
-      if (fails(candidate)) break;
-    }
+    // Many short runs fit into the time.
+    if (best_.script.size() > few) try_elsewhere(first.strikes, 100, fails);
+    shrink_script(fails);
+    phase_end_s_ = limit_s_ * 0.85;
+    if (best_.script.size() > few) try_elsewhere(first.strikes, 500, fails);
+    phase_end_s_ = limit_s_;
+    shrink_script(fails);
     shrink_ios(fails);
     print_progress();
     return best_;
@@ -106,10 +107,8 @@ class Shrinker {
   template <class Run>
   bool has_finding(const WorldConfig& candidate, const ChildFinding& first, Run run) {
     const double left_s = limit_s_ - passed_s();
-    if (left_s <= 0) {
-      was_cut_off_ = true;
-      return false;
-    }
+    was_cut_off_ = was_cut_off_ || left_s <= 0;
+    if (passed_s() >= phase_end_s_) return false;
     ++runs_;
     WorldConfig bounded = candidate;
     bounded.max_events = 2 * first.event + 1000;
@@ -127,6 +126,47 @@ class Shrinker {
       WorldConfig candidate = best_;
       candidate.io_count /= 2;
       if (!fails(candidate)) return;
+    }
+  }
+  /// Removes faults while that changes nothing. Does nothing more for a script that is done.
+  template <class Fails>
+  void shrink_script(Fails fails) {
+    const std::vector<FaultStrike> all = best_.script;
+    if (is_done_ && all == done_) return;
+    static_cast<void>(sim::shrink(all, [&](const std::vector<FaultStrike>& shorter) {
+      WorldConfig candidate = best_;
+      candidate.script = shorter;
+      return fails(candidate);
+    }));
+    // Several faults that are needed together may hide that one suffices.
+    for (auto fault = all.rbegin(); best_.script.size() > 1 && fault != all.rend(); ++fault) {
+      WorldConfig candidate = best_;
+      candidate.script = {*fault};
+      if (fails(candidate)) break;
+    }
+    is_done_ = passed_s() < phase_end_s_;
+    done_ = best_.script;
+  }
+  /// Tries a few faults of one kind at successive opportunities, and no others. The kinds are those
+  /// that struck last before the finding. Each end of an I/O is followed by a look at what a power
+  /// cut would leave.
+  template <class Fails>
+  void try_elsewhere(const std::vector<FaultStrike>& strikes, std::uint64_t max_ios, Fails fails) {
+    constexpr std::size_t max_kinds = 8;
+    std::vector<FaultKind> kinds;
+    for (auto strike = strikes.rbegin(); strike != strikes.rend(); ++strike) {
+      if (kinds.size() == max_kinds) break;
+      if (std::ranges::find(kinds, strike->kind) == kinds.end()) kinds.push_back(strike->kind);
+    }
+    WorldConfig candidate = best_;
+    candidate.io_count = std::min(best_.io_count, max_ios);
+    candidate.ios_per_cut = 1;
+    for (std::uint64_t at = 0; at < 2 * max_ios && passed_s() < phase_end_s_; at += few) {
+      for (const FaultKind kind : kinds) {
+        candidate.script.clear();
+        for (std::uint64_t i = at; i != at + few; ++i) candidate.script.push_back({kind, i});
+        if (fails(candidate)) return;
+      }
     }
   }
   /// Tries the faults of each kind alone, which often suffice.
@@ -151,11 +191,16 @@ class Shrinker {
                  best_.seed, best_.script.size(), best_.io_count, runs_, printed_s_);
   }
 
+  static constexpr std::size_t few = 5;
+
   unsigned limit_s_;
+  double phase_end_s_ = 0;  // no candidate runs after it
   std::chrono::steady_clock::time_point began_;
   double printed_s_ = 0;
   std::uint64_t runs_ = 0;
   bool was_cut_off_ = false;
+  bool is_done_ = false;           // done_ has no fault that can be removed
+  std::vector<FaultStrike> done_;  // a script
   WorldConfig best_;
 };
 

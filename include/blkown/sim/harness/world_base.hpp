@@ -677,7 +677,7 @@ class WorldBaseOf {
     if ((status == Status::ok) != workload_.slot(slot).must_fail) ++ended_ok_;
     // A write whose false completion was accepted may still be executed.
     if (!workload_.slot(slot).is_tainted) judge_of(slot).end(judged_[slot], status == Status::ok);
-    is_cut_due_ = is_cut_due_ || cut_dice_.chance(1, ios_per_cut);
+    is_cut_due_ = is_cut_due_ || cut_dice_.chance(1, config_.ios_per_cut);
     return workload_.end(slot, status);
   }
   /// Compares what a power cut now would leave with what the disk has promised. The run goes on
@@ -721,7 +721,6 @@ class WorldBaseOf {
     }
   }
 
-  static constexpr std::uint64_t ios_per_cut = 32;
   /// More than a driver sends the command of one I/O: each try and each reset is one.
   static constexpr std::uint16_t max_sends = 100;
   static constexpr std::uint16_t sent_no_more = UINT16_MAX;

@@ -72,6 +72,7 @@ struct WorldConfig {
   LatencyShape latency = LatencyShape::uniform;  ///< Of the device's commands.
   std::uint64_t shortest_ns = 2'000;             ///< The device's shortest time for a command.
   std::uint64_t longest_ns = 50'000;             ///< The device's longest time for a command.
+  std::uint32_t ios_per_cut = 32;  ///< I/Os between two power cuts, on average. 1: one after each.
   bool has_resets = false;         ///< Whether the world calls the driver's reset() at times.
   bool has_queue_changes = false;  ///< Whether an MqWorld changes the number of queues at times.
   FixedChoices fixed;              ///< What the seed does not choose.
