@@ -31,6 +31,7 @@
 #include "nbd_server/memory_disk.hpp"
 #include "nbd_server/memory_store.hpp"
 #include "nbd_server/mq_store.hpp"
+#include "nbd_server/null_export.hpp"
 #include "nbd_server/options.hpp"
 #include "nbd_server/server.hpp"
 #include "nbd_server/uring_store.hpp"
@@ -41,7 +42,10 @@ namespace {
 using namespace nbd_server;
 
 /// The disks outlive the stores on them.
-using Disks = std::vector<std::unique_ptr<MemoryDisk>>;
+struct Disks {
+  std::vector<std::unique_ptr<MemoryDisk>> memory;
+  std::vector<std::unique_ptr<NullExport>> null;
+};
 
 [[nodiscard]] std::expected<std::unique_ptr<Store>, std::string> make_store(
     const ExportOptions& options, std::uint32_t threads, Disks& disks) {
@@ -51,9 +55,15 @@ using Disks = std::vector<std::unique_ptr<MemoryDisk>>;
   if (options.kind == "disk") {
     auto disk = MemoryDisk::create(options.size, threads);
     if (!disk) return std::unexpected(disk.error());
-    disks.push_back(std::move(*disk));
+    disks.memory.push_back(std::move(*disk));
     return std::make_unique<MqStore<MemoryDriver, blkown::mq::ThreadRuntime>>(
-        disks.back()->disk(), disks.back()->runtime());
+        disks.memory.back()->disk(), disks.memory.back()->runtime());
+  }
+  if (options.kind == "null") {
+    auto made = NullExport::create(options.parameters, threads, options.control);
+    if (!made) return std::unexpected(made.error());
+    disks.null.push_back(std::move(*made));
+    return disks.null.back()->make_store();
   }
   return std::make_unique<MemoryStore>(options.size, std::chrono::milliseconds{options.delay_ms});
 }

@@ -35,7 +35,8 @@ template <class Driver, class Runtime>
 class MqStore final : public Store {
  public:
   /// Precondition: the disk is made on the runtime. Both outlive the store.
-  MqStore(blkown::mq::Disk<Driver>& disk, Runtime& runtime) : disk_{disk}, runtime_{runtime} {}
+  MqStore(blkown::mq::Disk<Driver>& disk, Runtime& runtime, bool is_rotational = false)
+      : disk_{disk}, runtime_{runtime}, is_rotational_{is_rotational} {}
 
   [[nodiscard]] StoreInfo info() const override {
     const blkown::mq::DiskConfig& config = disk_.config();
@@ -43,6 +44,7 @@ class MqStore final : public Store {
             .min_block = config.logical_block_bytes,
             .preferred_block = std::max(4096U, std::bit_floor(config.io_min_bytes)),
             .read_only = config.read_only,
+            .rotational = is_rotational_,
             .can_zero = config.limits.max_write_zeroes_sectors != 0};
   }
 
@@ -131,6 +133,7 @@ class MqStore final : public Store {
 
   blkown::mq::Disk<Driver>& disk_;
   Runtime& runtime_;
+  bool is_rotational_;
   Tags* tags_ = nullptr;
   RefusedLookups* refused_ = nullptr;
   std::unique_ptr<Job[]> jobs_;

@@ -24,9 +24,11 @@ namespace nbd_server {
 /// An export as the command line describes it.
 struct ExportOptions {
   std::string name;
-  std::string kind;         ///< memory, file or disk.
+  std::string kind;         ///< memory, file, disk or null.
   std::string description;  ///< The argument.
   std::string path;         ///< Of a file.
+  std::string parameters;   ///< Of a null block disk: KEY=VALUE,...
+  std::string control;      ///< The path of its socket, or empty.
   std::uint64_t size = 0;   ///< In bytes. Of memory and of a disk.
   std::uint32_t delay_ms = 0;
   bool read_only = false;
@@ -51,8 +53,11 @@ Stores:
   memory:SIZE         memory; flag delay-ms=N: each command takes N ms
   file:PATH           a file or a block device, through io_uring; flag direct: O_DIRECT
   disk:SIZE           a disk of the block layer, in memory
+  null:KEY=VALUE,...  a null block disk, see null_block --help; flag control=PATH: a socket that
+                      takes its commands
   SIZE is a number of bytes; k, m and g mean KiB, MiB and GiB. The flag ro makes an export read-only.
 
+  --disk STORE        the same as disk=STORE
   --unix PATH         listen on a unix socket; one that was left behind is replaced
   --listen HOST:PORT  listen on TCP; port 0: any, see the output; default 127.0.0.1:10809, unless
                       --unix is given
@@ -101,6 +106,7 @@ class OptionParser {
     }
     const std::string_view value = arguments_[next_++];
     ServerConfig& server = options_.server;
+    if (name == "--disk") return add_export("disk=" + std::string{value});
     if (name == "--unix")
       options_.unix_paths.emplace_back(value);
     else if (name == "--listen")
@@ -138,13 +144,15 @@ class OptionParser {
     }
     if (made.kind == "file") {
       made.path = where;
+    } else if (made.kind == "null") {
+      made.parameters = where;
     } else if (made.kind == "memory" || made.kind == "disk") {
       const auto size = storage::parse_number(where, std::uint64_t{1} << 46, true);
       if (!size)
         return wrong("the size is a number, with k, m or g behind it; or a flag is unknown");
       made.size = *size;
     } else {
-      return wrong("there are the stores memory, file and disk");
+      return wrong("there are the stores memory, file, disk and null");
     }
     for (const ExportOptions& other : options_.exports) {
       if (other.name == made.name) return wrong("another export has this name");
@@ -160,6 +168,11 @@ class OptionParser {
     }
     if (flag == "direct" && made.kind == "file") {
       made.direct = true;
+      return true;
+    }
+    constexpr std::string_view control = "control=";
+    if (made.kind == "null" && flag.starts_with(control)) {
+      made.control = flag.substr(control.size());
       return true;
     }
     constexpr std::string_view delay = "delay-ms=";

@@ -19,12 +19,15 @@ case $case in
     expect 2 "--threads 0: give a whole number from 1 to 64" "$program" --threads 0 a=memory:1m
     expect 2 "--connections 256: give" "$program" --connections 256 a=memory:1m
     expect 2 "give NAME=STORE" "$program" memory:1m
-    expect 2 "there are the stores memory, file and disk" "$program" a=tape:1m
+    expect 2 "there are the stores memory, file, disk and null" "$program" a=tape:1m
     expect 2 "the size is a number" "$program" a=memory:1x
     expect 2 "the size is a number" "$program" a=memory:1m,frob
     expect 2 "another export has this name" "$program" a=memory:1m a=memory:1m
     expect 1 "export 'a': $folder/none: No such file" "$program" "a=file:$folder/none"
     expect 1 "capacity_sectors" "$program" a=disk:0
+    expect 1 "export 'disk': blocksize=3: give a power of 2" "$program" --disk null:blocksize=3
+    expect 1 "export 'a': zoned=1: NBD has no zones" "$program" a=null:zoned=1,memory_backed=1
+    expect 1 "export 'a': $folder/none/x: No such file" "$program" "a=null:,control=$folder/none/x"
     expect 1 "give HOST:PORT" "$program" --listen 1 a=memory:1m
     : >"$folder/taken"
     expect 1 "$folder/taken: Address already in use" "$program" --unix "$folder/taken" a=memory:1m ;;

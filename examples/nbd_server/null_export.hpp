@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// NullExport: a null block disk with its threads and its control socket, for MqStore.
+
+#ifndef NBD_SERVER_NULL_EXPORT_HPP
+#define NBD_SERVER_NULL_EXPORT_HPP
+
+#include <blkown/mq/mq.hpp>
+#include <blkown/mq/thread_runtime.hpp>
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "mq_store.hpp"
+#include "null_block/control.hpp"
+#include "null_block/control_socket.hpp"
+#include "null_block/null_block.hpp"
+
+namespace nbd_server {
+
+class NullExport {
+ public:
+  using Runtime = blkown::mq::ThreadRuntime;
+  using Store = MqStore<null_block::Driver, Runtime>;
+
+  /// Makes a disk of KEY=VALUE,... with this number of contexts, each with a thread, and a socket
+  /// for its commands if `control` is not empty.
+  /// Errors: the parameter that is wrong, or the reason why there is no socket.
+  [[nodiscard]] static std::expected<std::unique_ptr<NullExport>, std::string> create(
+      std::string_view text, std::uint32_t contexts, const std::string& control) {
+    const auto config = null_block::parse_config(text);
+    if (!config) return std::unexpected(config.error().text);
+    if (config->zoned != 0) return std::unexpected(std::string{"zoned=1: NBD has no zones"});
+    std::unique_ptr<NullExport> made{new NullExport{contexts}};
+    auto disk = null_block::NullDisk<Runtime>::create(*config, made->runtime_);
+    if (!disk) return std::unexpected(disk.error().text);
+    made->disk_ = *std::move(disk);
+    made->is_rotational_ = config->rotational != 0;
+    if (control.empty()) return made;
+    auto socket = null_block::ControlSocket::listen_at(
+        control, [&its = *made->disk_](std::string_view line) { return answer_to(its, line); });
+    if (!socket) return std::unexpected(socket.error());
+    made->control_ = *std::move(socket);
+    return made;
+  }
+  NullExport(const NullExport&) = delete;
+  NullExport& operator=(const NullExport&) = delete;
+
+  [[nodiscard]] std::unique_ptr<Store> make_store() {
+    return std::make_unique<Store>(disk_->disk(), runtime_, is_rotational_);
+  }
+
+ private:
+  explicit NullExport(std::uint32_t contexts) : runtime_{contexts} {}
+
+  Runtime runtime_;
+  std::unique_ptr<null_block::NullDisk<Runtime>> disk_;
+  bool is_rotational_ = false;
+  std::unique_ptr<null_block::ControlSocket> control_;  // goes before the disk
+};
+
+}  // namespace nbd_server
+
+#endif
