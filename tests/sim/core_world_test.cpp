@@ -227,6 +227,28 @@ TEST(CoreWorld, AResetOfAnAdministratorIsAnEvent) {
   EXPECT_EQ(UnprovenReset::resets, 1);
 }
 
+/// A driver whose queues have other vectors after a reset.
+class OtherVector : public RingDriver {
+ public:
+  using RingDriver::RingDriver;
+
+ private:
+  [[nodiscard]] std::uint16_t vector_of(std::uint16_t id) const override {
+    return static_cast<std::uint16_t>(id + 1);
+  }
+};
+
+TEST(CoreWorld, AVectorIsThatOfAQueue) {
+  WorldConfig config = config_of(0);
+  config.io_count = 3000;
+  config.rates = sim::FaultRates::none();
+  config.has_resets = true;
+  auto& world = caught<World>(config, &make<OtherVector>);
+  EXPECT_FALSE(world.run());
+  EXPECT_EQ(world.finding().what,
+            "an I/O completion queue has a vector that is not its identifier");
+}
+
 // Goal: the report says what the I/O of a request is.
 TEST(CoreWorld, TheHistoryDescribesEachIo) {
   const auto seen_with = [](const sim::OperationMix& mix) {

@@ -3,10 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <blkown/sim/harness/history.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -132,6 +136,31 @@ TEST(History, ThePlaceIsTheInnermostActivityWithinTheOthers) {
   history.begin_event("interrupt", 0);
   const History::Within within{history, Activity::of_queue("interrupt", QueueIndex{1})};
   EXPECT_EQ(history.place(), "interrupt of queue 1") << "the event says no more";
+}
+
+// An interrupt may come within a doorbell, within a call of the driver, and so on.
+TEST(History, ThePlaceHasAsManyActivitiesAsAreKept) {
+  constexpr std::size_t kept = 8;  // the event, and those within it
+  History history;
+  history.begin_event("submit", 0);
+  std::vector<std::unique_ptr<History::Within>> within;
+  for (std::uint32_t i = 1; i != kept; ++i) {
+    within.push_back(
+        std::make_unique<History::Within>(history, Activity::of_queue("level", QueueIndex{i})));
+  }
+  const std::string place = history.place();
+  EXPECT_EQ(place.find("level of queue 7, within level of queue 6, within "), 0U) << place;
+  EXPECT_EQ(history.request_activity(), std::nullopt);
+  for (std::uint32_t i = 0; i != 3; ++i) {
+    within.push_back(std::make_unique<History::Within>(
+        history, Activity::of_request("deeper", QueueIndex{0}, Tag{i})));
+    EXPECT_EQ(history.place(), place);
+    EXPECT_EQ(history.request_activity(), std::nullopt);
+  }
+  for (std::size_t i = 0; i != 3; ++i) within.pop_back();
+  history.turn_to(Activity::of_request("queue_rq", queue0, Tag{3}));
+  ASSERT_TRUE(history.request_activity().has_value());
+  EXPECT_EQ(history.request_activity()->tag, 3U);
 }
 
 TEST(History, ThePlaceOfARequestIsTheActivityThatConcernedIt) {

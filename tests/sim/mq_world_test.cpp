@@ -236,13 +236,17 @@ TEST(MqWorld, AnAdministratorResetsTheDeviceAndChangesTheQueuesOnRequest) {
 
 // --- findings ------------------------------------------------------------------------------------
 
-/// The world of a driver with the step that replaces another one. It cannot be destroyed in order.
+/// The world of the driver D. A world with a finding cannot be destroyed in order, so it is kept.
+template <class D, class... Arguments>
+[[nodiscard]] MqTestWorld& mq_world_of(const MqWorldConfig& config, Arguments... arguments) {
+  static auto* const kept = new std::vector<std::unique_ptr<MqTestWorld>>;
+  return *kept->emplace_back(std::make_unique<MqTestWorld>(
+      config, [=](sim::MqHost& host) { return std::make_unique<D>(host, arguments...); }));
+}
 template <class D, class... Arguments>
 [[nodiscard]] const sim::Finding& finding_of_mq(const MqWorldConfig& config,
                                                 Arguments... arguments) {
-  static auto* const kept = new std::vector<std::unique_ptr<MqTestWorld>>;
-  auto& world = *kept->emplace_back(std::make_unique<MqTestWorld>(
-      config, [=](sim::MqHost& host) { return std::make_unique<D>(host, arguments...); }));
+  MqTestWorld& world = mq_world_of<D>(config, arguments...);
   EXPECT_FALSE(world.run());
   return world.finding();
 }
@@ -308,6 +312,194 @@ TEST(MqWorld, ReportsADriverThatGivesItsControllerUp) {
   config.script = {{sim::FaultKind::fails_on_its_own, 40}};
   const sim::Finding& finding = finding_of_mq<GivesUp>(config);
   EXPECT_EQ(finding.what, "the driver has given the controller up");
+}
+
+/// A driver without a device and without timeouts, so that the run may be left without a timer. It
+/// keeps its first request, or a private one.
+struct Keeps {
+  struct RequestData {};
+  struct HwData {};
+  struct QueueData {};
+  using Rq = mq::Request<Keeps>;
+  using Answer = mq::Dispatch<Keeps>;
+
+  [[nodiscard]] static bool start() { return true; }
+  [[nodiscard]] static bool stop() { return true; }
+  [[nodiscard]] static mq::DiskConfig identify(std::uint32_t, QueueData&) {
+    mq::DiskConfig disk;
+    disk.capacity_sectors = std::uint64_t{2 * 2 * 8} * sim::Workload::slot_sectors;
+    disk.limits.max_discard_sectors = disk.limits.max_write_zeroes_sectors = 8;
+    return disk;
+  }
+  static void interrupt(std::uint32_t) {}
+  static void failed() {}
+  Answer queue_rq(mq::HwQueue<Keeps>& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
+    if (!keeps_private) {
+      request = std::move(idle).start();
+      return Answer::accepted();
+    }
+    private_request = hw.disk().allocate_private(*mq::Context::current(), mq::Op::driver_in, true);
+    std::move(idle).start().end(blkown::Status::io_error);
+    return Answer::accepted();
+  }
+
+  bool keeps_private = false;
+  std::optional<blkown::Owned<Rq>> request;
+  std::optional<blkown::Idle<Rq>> private_request;
+};
+
+TEST(MqWorld, ReportsARunThatIsLeftWithoutWork) {
+  static auto* const kept = new std::vector<std::unique_ptr<sim::MqWorld<Keeps>>>;
+  const auto finding_of = [&](bool keeps_private) -> const sim::Finding& {
+    MqWorldConfig config = without_faults(0);
+    config.io_count = 1;
+    config.mix = sim::OperationMix{
+        .flush = 0, .discard = 0, .write_zeroes = 0, .write = 0, .read = 1, .compare = 0};
+    auto& world =
+        *kept->emplace_back(std::make_unique<sim::MqWorld<Keeps>>(config, [=](sim::MqHost&) {
+          auto driver = std::make_unique<Keeps>();
+          driver->keeps_private = keeps_private;
+          return driver;
+        }));
+    EXPECT_FALSE(world.run());
+    return world.finding();
+  };
+  EXPECT_EQ(finding_of(false).what, "no context has work left, but an I/O has not ended");
+  EXPECT_TRUE(finding_of(false).has_request);
+  EXPECT_EQ(finding_of(true).what, "no context has work left, but the disk is not removed");
+}
+
+/// Publishes a request of the pool that the disk does not know.
+class BesideTheDisk : public VariantDriver {
+ public:
+  using VariantDriver::VariantDriver;
+  void exit_hctx(Hw& hw, broken_mq::NamespaceInfo& info) override {
+    auto idle = hw.disk().pool().tags().allocate_tag(hw.index(), blkown::Tag{4});
+    ASSERT_TRUE(idle.has_value());
+    std::move(*idle).start().publish([](const blkown::Cookie&) {});
+    VariantDriver::exit_hctx(hw, info);
+  }
+};
+
+TEST(MqWorld, ReportsARequestThatIsInFlightAfterTheRemoval) {
+  const sim::Finding& finding = finding_of_mq<BesideTheDisk>(without_faults(0));
+  EXPECT_EQ(finding.what, "a request is in flight after the disk's removal");
+  EXPECT_EQ(finding.tag, blkown::Tag{4});
+}
+
+/// Always has work.
+class Busy : public VariantDriver {
+ public:
+  using VariantDriver::VariantDriver;
+  Answer queue_rq(Hw& hw, const broken_mq::NamespaceInfo& info, blkown::Idle<Rq> idle,
+                  bool is_last) override {
+    if (!work_.is_queued()) mq::Context::current()->post(work_);
+    return VariantDriver::queue_rq(hw, info, std::move(idle), is_last);
+  }
+
+ private:
+  mq::Work work_{[](void*, mq::Work& work) { mq::Context::current()->post(work); }, nullptr};
+};
+
+TEST(MqWorld, ReportsADriverThatHasWorkWithoutADisk) {
+  MqWorldConfig config = without_faults(0);
+  config.io_count = 1;
+  config.queue_count = 1;
+  config.depth = 3;
+  EXPECT_EQ(finding_of_mq<Busy>(config).what,
+            "the driver still has work after its disk was removed");
+}
+
+/// Undoes any quiesce, also another party's, at each interrupt.
+class UnquiescesAlways : public VariantDriver {
+ public:
+  using VariantDriver::VariantDriver;
+  blkown::Status init_hctx(Hw& hw, broken_mq::NamespaceInfo& info) override {
+    disk_ = &hw.disk();
+    return VariantDriver::init_hctx(hw, info);
+  }
+  void interrupt(std::uint32_t vector) override {
+    if (disk_ != nullptr && !unasked_.is_running()) disk_->unquiesce(unasked_);
+    VariantDriver::interrupt(vector);
+  }
+
+ private:
+  mq::Disk<VariantDriver>* disk_ = nullptr;
+  mq::Control unasked_{{[](void*, mq::Control&) {}, nullptr}};
+};
+
+TEST(MqWorld, ReportsAnIoWhileAnotherPartyHasTheDiskQuiesced) {
+  // An unquiesce without a quiesce is reported, too.
+  const auto before = blkown::set_report_handler([](blkown::Report, const blkown::Incident&) {});
+  MqWorldConfig config = without_faults(0);
+  config.io_count = 5000;
+  const sim::Finding& finding = finding_of_mq<UnquiescesAlways>(config);
+  blkown::set_report_handler(before);
+  EXPECT_EQ(finding.what,
+            "queue_rq was called while another party has the disk quiesced or frozen");
+  EXPECT_TRUE(finding.has_request);
+}
+
+// --- the block layer -----------------------------------------------------------------------------
+
+// Only a broken block layer would cause these findings. An explicit instantiation may name a
+// private member: the test sends events in the disk's place.
+[[nodiscard]] const mq::TraceSink& trace_sink_of(const mq::Disk<VariantDriver>& disk);
+template <auto Sink>
+struct SinkOpener {
+  friend const mq::TraceSink& trace_sink_of(const mq::Disk<VariantDriver>& disk) {
+    return (disk.*Sink)();
+  }
+};
+template struct SinkOpener<&mq::Disk<VariantDriver>::trace_sink>;
+
+/// Sends the event once, as one of its first request.
+class Traces : public VariantDriver {
+ public:
+  Traces(sim::MqHost& host, const mq::TraceEvent& event) : VariantDriver{host}, event_{event} {}
+  Answer queue_rq(Hw& hw, const broken_mq::NamespaceInfo& info, blkown::Idle<Rq> idle,
+                  bool is_last) override {
+    if (!std::exchange(has_traced_, true)) {
+      event_.queue = hw.index();
+      event_.tag = idle.tag();
+      const mq::TraceSink& sink = trace_sink_of(hw.disk());
+      sink.function(sink.argument, event_);
+    }
+    return VariantDriver::queue_rq(hw, info, std::move(idle), is_last);
+  }
+
+ private:
+  mq::TraceEvent event_;
+  bool has_traced_ = false;
+};
+
+/// The finding of a run in which the disk has this event, or an empty text.
+[[nodiscard]] std::string finding_of_trace(const mq::TraceEvent& event) {
+  MqTestWorld& world = mq_world_of<Traces>(without_faults(0), event);
+  static_cast<void>(world.run());
+  return world.finding().what;
+}
+
+TEST(MqWorld, ReportsARequestBeyondTheLimits) {
+  mq::TraceEvent event;
+  event.step = mq::TraceStep::issued;
+  event.op = mq::Op::read;
+  event.sector = 4;
+  event.length_bytes = 8 * 512;
+  EXPECT_EQ(finding_of_trace(event), "");
+  event.length_bytes = 9 * 512;
+  EXPECT_EQ(finding_of_trace(event), "queue_rq was called for a request beyond the disk's limits");
+  event.op = mq::Op::driver_in;
+  EXPECT_EQ(finding_of_trace(event), "") << "no range";
+}
+
+TEST(MqWorld, ReportsATimeoutThatComesEarly) {
+  mq::TraceEvent event;
+  event.step = mq::TraceStep::timed_out;
+  event.op = mq::Op::read;
+  EXPECT_EQ(finding_of_trace(event), "the timeout hook was called early");
+  event.op = mq::Op::driver_in;
+  EXPECT_EQ(finding_of_trace(event), "") << "it may have a shorter timeout";
 }
 
 }  // namespace

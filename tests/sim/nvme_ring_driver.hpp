@@ -278,6 +278,8 @@ class Driver {
     std::move(claim).end(status);
   }
 
+  /// The interrupt vector of an I/O completion queue.
+  [[nodiscard]] virtual std::uint16_t vector_of(std::uint16_t id) const { return id; }
   /// Empties the I/O queues' rings for a controller that is about to be enabled.
   virtual void reset_rings() {
     for (Rings& rings : rings_) rings.pair.reset();
@@ -413,7 +415,7 @@ class Driver {
       if (!carry_out(SubmissionEntry::create_io_cq({.queue = id,
                                                     .entries = pair.completion_entries,
                                                     .iova = rings.iova(1),
-                                                    .vector = id,
+                                                    .vector = vector_of(id),
                                                     .interrupts_enabled = true})) ||
           !carry_out(SubmissionEntry::create_io_sq({.queue = id,
                                                     .entries = pair.submission_entries,

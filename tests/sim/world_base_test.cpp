@@ -571,6 +571,11 @@ TEST(WorldData, ACompareEndsOkIfItTellsWhetherTheDataDiffers) {
     EXPECT_EQ(world.ended_ok(), ok + 1);
   }
   EXPECT_EQ(world.report(), "");
+  do {
+    world.begin_io();
+    world.end_io(0, Status::ok);
+  } while (!world.workload_.slot(0).must_fail);
+  EXPECT_EQ(world.finding().what, "a compare with other data than was written succeeded");
 }
 
 TEST(WorldData, AWriteToTheNamespaceOfAnotherDiskIsAFinding) {

@@ -183,7 +183,7 @@ class History {
 
   /// The innermost of the present activities that is of a request, if there is one.
   [[nodiscard]] std::optional<Activity> request_activity() const noexcept {
-    for (std::size_t i = std::min(depth_, max_depth - 1) + 1; i != 0; --i) {
+    for (std::size_t i = innermost_kept() + 1; i != 0; --i) {
       if (activities_[i - 1].of == Activity::Of::request) return activities_[i - 1];
     }
     return std::nullopt;
@@ -191,7 +191,7 @@ class History {
   /// Where the world is: the innermost activity, and those around it. After an event, the latest
   /// activity of the event.
   [[nodiscard]] std::string place() const {
-    return text_within(depth_ == 0 ? latest_ : activities_[std::min(depth_, max_depth - 1)]);
+    return text_within(depth_ == 0 ? latest_ : activities_[innermost_kept()]);
   }
   /// The same for a finding about a request: after an event, the latest activity of the event that
   /// has concerned the request.
@@ -373,11 +373,15 @@ class History {
     log.activity_event = event_;
     log.activity = activity;
   }
+  /// The index of the innermost activity that is kept.
+  [[nodiscard]] std::size_t innermost_kept() const noexcept {
+    return std::min(depth_, max_depth - 1);
+  }
   /// The activity, and those within which it is.
   [[nodiscard]] std::string text_within(const Activity& innermost) const {
     std::string text = to_string(innermost);
     std::string inner = text;
-    for (std::size_t i = std::min(depth_, max_depth - 1) + 1; i != 0; --i) {
+    for (std::size_t i = innermost_kept() + 1; i != 0; --i) {
       const std::string one = to_string(activities_[i - 1]);
       // An interrupt of queue 1 is within the event "interrupt", which says less.
       if (one.empty() || inner.starts_with(one)) continue;
@@ -403,7 +407,7 @@ class History {
     entry.kind = kind;
     entry.event = event_;
     entry.now_ns = now_ns_;
-    entry.activity = activities_[std::min(depth_, max_depth - 1)];
+    entry.activity = activities_[innermost_kept()];
     return entry;
   }
 
