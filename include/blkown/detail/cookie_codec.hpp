@@ -25,6 +25,7 @@ class CookieCodec {
         tag_{layout.tag},
         generation_{layout.generation},
         stray_mask_{layout.stray_mask()},
+        fixed_mask_{layout.stray_mask() | queue_.put(~std::uint64_t{0})},
         arrival_mask_{layout.queue.bits == 0 ? ~std::uint64_t{0} : 0},
         match_mask_{GenerationMatch<Word>::low_bits({}, layout.generation.bits).mask} {}
 
@@ -44,6 +45,13 @@ class CookieCodec {
   }
   [[nodiscard]] constexpr Generation generation(std::uint64_t value) const noexcept {
     return {static_cast<std::uint32_t>(generation_.get(value))};
+  }
+  /// Whether the value is of the arrival queue, and no bit outside the layout is set: all that can
+  /// be wrong with a value but its tag and its generation.
+  /// Precondition: arrival_queue fits into the layout's queue field, if there is one.
+  [[nodiscard]] constexpr bool is_of_queue(std::uint64_t value,
+                                           QueueIndex arrival_queue) const noexcept {
+    return (value & fixed_mask_) == queue_.put(arrival_queue.value);
   }
   /// Whether a bit outside the layout is set.
   [[nodiscard]] constexpr bool has_stray_bits(std::uint64_t value) const noexcept {
@@ -75,6 +83,7 @@ class CookieCodec {
   Field tag_;
   Field generation_;
   std::uint64_t stray_mask_ = 0;
+  std::uint64_t fixed_mask_ = 0;  // the stray bits and the queue
   std::uint64_t arrival_mask_ = 0;
   Word match_mask_ = 0;
 };

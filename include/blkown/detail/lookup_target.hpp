@@ -26,20 +26,29 @@ struct LookupTarget {
   /// The target of `value`, which a device sent on `arrival_queue`.
   [[nodiscard]] static LookupTarget of(const TagSetState& state, QueueIndex arrival_queue,
                                        std::uint64_t value) noexcept {
-    const std::uint64_t queue = state.codec.queue(value, arrival_queue);
     const std::uint64_t tag = state.codec.tag(value);
     LookupTarget target;
     target.queue = arrival_queue;
     target.tag.value = static_cast<std::uint32_t>(tag);
     target.generation = state.codec.generation(value);
-    if (arrival_queue.value >= state.queue_count || queue >= state.queue_count) {
-      target.reason = LookupReason::no_such_queue;
-    } else if (tag >= state.depth || state.codec.has_stray_bits(value)) {
-      target.reason = LookupReason::no_such_tag;
-    } else if (queue != arrival_queue.value) {
-      target.reason = LookupReason::wrong_queue;
-    }
+    const bool is_named = arrival_queue.value < state.queue_count && tag < state.depth &&
+                          state.codec.is_of_queue(value, arrival_queue);
+    if (!is_named) [[unlikely]]
+      target.reason = reason_of(state, arrival_queue, value);
     return target;
+  }
+
+  /// Why a value names no request, in the order in which the reasons are tested.
+  /// Precondition: `of` has found that it names none.
+  [[nodiscard, gnu::cold, gnu::noinline]] static LookupReason reason_of(
+      const TagSetState& state, QueueIndex arrival_queue, std::uint64_t value) noexcept {
+    const std::uint64_t queue = state.codec.queue(value, arrival_queue);
+    const std::uint64_t tag = state.codec.tag(value);
+    if (arrival_queue.value >= state.queue_count || queue >= state.queue_count) {
+      return LookupReason::no_such_queue;
+    }
+    if (tag >= state.depth || state.codec.has_stray_bits(value)) return LookupReason::no_such_tag;
+    return LookupReason::wrong_queue;
   }
 
   /// The target of a queue and a tag.
