@@ -32,7 +32,14 @@ class EndSink;
 namespace detail {
 template <class R>
 void deliver_by_function(const TagSetState& state, void* request);
-}
+
+/// The EndSink of every TagSet of such requests, if a specialisation has the member
+/// `static void take(R&) noexcept`: the end of an I/O calls it without the TagSet. The request's
+/// word is idle.
+/// Precondition: each TagSet is made with an EndSink that does the same.
+template <class R>
+struct FixedSink {};
+}  // namespace detail
 
 /// A request whose I/O the driver has ended or asked to queue again. The word is idle, so no lookup
 /// finds the request, and only the holder of the handle accesses the data. The EndSink receives the
@@ -299,8 +306,12 @@ void set_outcome(R& request, Status status, bool requeue) noexcept {
 /// Calls the EndSink of the TagSet with a request whose word is idle.
 template <class R>
 void deliver(R& request) noexcept {
-  const TagSetState& state = state_of(request);
-  state.delivery(state, &request);
+  if constexpr (requires { FixedSink<R>::take(request); }) {
+    FixedSink<R>::take(request);
+  } else {
+    const TagSetState& state = state_of(request);
+    state.delivery(state, &request);
+  }
 }
 
 /// The delivery of a sink that was made of a function and its argument.

@@ -31,8 +31,9 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 
 namespace detail {
+struct TagCacheAccess;
 struct TagSetState;
-}
+}  // namespace detail
 
 /// The free tags of one queue that one context keeps, so that most I/Os take and give tags without
 /// an atomic operation. Made by TagSet::tag_cache. A cache also stores where the context's next
@@ -68,6 +69,7 @@ class TagCache {
   void flush() noexcept { give_oldest(size_); }
 
  private:
+  friend struct detail::TagCacheAccess;
   friend struct detail::TagSetState;
 
   static constexpr std::uint32_t no_tag = ~std::uint32_t{0};
@@ -183,6 +185,37 @@ class TagCache {
   std::uint32_t size_ = 0;
   std::uint32_t tags_[max_capacity];
 };
+
+namespace detail {
+
+/// Access to a cache for a caller that has made the checks of TagSetState once.
+struct TagCacheAccess {
+  /// Takes a tag. False if none is free.
+  [[nodiscard, gnu::always_inline]] static bool take(TagCache& cache, std::uint32_t& tag) noexcept {
+    if (cache.size_ == 0 || cache.bitmap_->has_demand()) [[unlikely]] {
+      tag = cache.take_slowly();
+      return tag != TagCache::no_tag;
+    }
+    tag = cache.tags_[--cache.size_];
+    return true;
+  }
+  /// Makes room in a cache that is full, unless a context needs a tag.
+  static void make_room(TagCache& cache) noexcept {
+    if (cache.size_ == cache.capacity_ && !cache.bitmap_->has_demand())
+      cache.give_oldest((cache.capacity_ + 1) / 2);
+  }
+  /// Whether the cache has room for a tag, and no context needs one.
+  [[nodiscard, gnu::always_inline]] static bool has_room(const TagCache& cache) noexcept {
+    return cache.size_ != cache.capacity_ && !cache.bitmap_->has_demand();
+  }
+  /// Gives a tag back.
+  /// Precondition: has_room(), and the tag is not reserved.
+  [[gnu::always_inline]] static void put(TagCache& cache, Tag tag) noexcept {
+    cache.tags_[cache.size_++] = tag.value;
+  }
+};
+
+}  // namespace detail
 
 }  // namespace BLKOWN_ABI
 }  // namespace blkown

@@ -45,6 +45,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <new>
 #include <optional>
 #include <span>
 #include <type_traits>
@@ -54,6 +55,8 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 
 namespace detail {
+
+struct TagSetAccess;
 
 /// A function that claim_each can call with the result of a lookup.
 template <class R, class Visit>
@@ -408,6 +411,7 @@ class [[nodiscard]] TagSet {
   void for_each_in_flight(QueueIndexWanted, Rest&&...) = delete;
 
  private:
+  friend struct detail::TagSetAccess;
   using Target = detail::LookupTarget;
 
   /// The number of requests whose words claim_each has on their way.
@@ -556,6 +560,26 @@ class [[nodiscard]] TagSet {
                      sizeof(ARef<R>) == sizeof(void*)),
                 "handles are one pointer wide");
 };
+
+namespace detail {
+
+/// Access to the requests of a TagSet for a caller that has made the checks once.
+struct TagSetAccess {
+  /// The requests of a queue, which does not change.
+  /// Precondition: queue.value < queue_count().
+  template <class R>
+  [[nodiscard]] static std::byte* slots(TagSet<R>& tags, QueueIndex queue) noexcept {
+    return reinterpret_cast<std::byte*>(&tags.request(queue, Tag{0}));
+  }
+  /// The request with this tag among the slots of its queue.
+  template <class R>
+  [[nodiscard]] static R& request(std::byte* slots, std::uint32_t tag) noexcept {
+    return *std::launder(
+        reinterpret_cast<R*>(slots + std::size_t{tag} * TagSetStorage<R>::slot_bytes));
+  }
+};
+
+}  // namespace detail
 
 }  // namespace BLKOWN_ABI
 }  // namespace blkown

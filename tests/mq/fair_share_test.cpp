@@ -196,6 +196,7 @@ TEST(FairShare, ALaneThatAThirdDiskSendsBackToItsShareIsWokenByTheTimer) {
   Member &stuck = disks[0], &second = disks[1], &third = disks[2];
   second.submit(14);
   stuck.submit(11);
+  disks.pass_ms(0);  // the second disk was alone, and gives its stash back
   ASSERT_EQ(stuck.in_flight(), 10U) << "no tag is free, and its share is 12";
   third.submit(1);
   second.reap(1);
@@ -290,6 +291,7 @@ TEST(FairShare, CountsTheIoFromBeforeTheSecondDisk) {
   disks[0].submit(10);
   disks.disks.push_back(std::make_unique<Member>(disks.runtime, *disks.pool));
   disks[1].submit(20);
+  disks.pass_ms(0);  // the first disk was alone, and gives its stash back
   EXPECT_EQ(disks[1].in_flight(), 6U);
   disks[0].submit(20);
   disks[0].reap(2);

@@ -558,7 +558,7 @@ TEST(Memory, ObjectsAreAsLargeAsStated) {
     EXPECT_LE(sizeof(mq::Bio), 128U);
     EXPECT_LE(sizeof(mq::Disk<Lean>), 640U);
     EXPECT_LE(sizeof(mq::HwQueue<Lean>), 320U);
-    EXPECT_LE(sizeof(mq::detail::SubmitQueue<Lean>), 2624U);
+    EXPECT_LE(sizeof(mq::detail::SubmitQueue<Lean>), 2688U);
   }
 }
 

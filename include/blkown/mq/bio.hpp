@@ -313,12 +313,20 @@ namespace detail {
 struct BioAccess {
   [[nodiscard]] static BioState& state(Bio& bio) noexcept { return bio.state_; }
 
+  /// Violation: object_in_use, if the bio is in flight.
+  static void check_begin(const Bio& bio, const char* disk_name, const Place& where) noexcept {
+    if (bio.state_.in_flight) [[unlikely]]
+      violate_submitted(disk_name, where);
+  }
   /// Puts a bio in flight.
   /// Violation: object_in_use, if it is in flight already.
   static void begin(Bio& bio, const char* disk_name, const Place& where) noexcept {
+    check_begin(bio, disk_name, where);
+    begin_checked(bio);
+  }
+  /// Precondition: the bio is not in flight.
+  static void begin_checked(Bio& bio) noexcept {
     BioState& state = bio.state_;
-    if (state.in_flight) [[unlikely]]
-      violate_submitted(disk_name, where);
     state.in_flight = true;
     state.status = Status::ok;
     state.done_bytes = 0;
@@ -326,6 +334,22 @@ struct BioAccess {
     state.parts = 0;
     state.step = FlushStep::data;
     state.all_issued = false;
+  }
+  /// Puts a bio in flight that is one request, without a flush step.
+  /// Precondition: the bio is not in flight.
+  static void begin_whole(Bio& bio) noexcept {
+    BioState& state = bio.state_;
+    state.parts = 1;
+    state.step = FlushStep::data;
+    state.status = Status::ok;
+    state.all_issued = true;
+    state.in_flight = true;
+  }
+  /// The bio's memory, if it is one piece. Else null.
+  [[nodiscard]] static const Segment* only_segment(const Bio& bio) noexcept {
+    if (bio.segments_ == nullptr) [[likely]]
+      return &bio.own_segment_;
+    return bio.segment_count_ == 1 ? bio.segments_ : nullptr;
   }
   /// Ends the bio and calls its end callback. The bio is not touched afterwards.
   static void finish(Bio& bio) noexcept {

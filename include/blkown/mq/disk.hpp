@@ -140,9 +140,7 @@ class Disk {
   /// thread of its own (ThreadRuntime), or if the context is not one of the disk's; object_in_use,
   /// if the bio is in flight.
   void submit(Context& context, Bio& bio, Place where = Place::current()) {
-    auto& queue = queue_of(context, "mq::Disk::submit", where);
-    const Entry entry{queue, "mq::Disk::submit", where};
-    queue.submit(bio, where);
+    queue_of(context, "mq::Disk::submit", where).submit(bio, where);
   }
   /// Submits a bio on the context that this thread runs.
   /// Violation: as the other overload; wrong_context, if the thread runs no context.

@@ -96,6 +96,12 @@ class [[nodiscard]] Dispatch {
   }
 
  private:
+  template <class>
+  friend class detail::Issuer;
+
+  /// The request that the answer holds, or null.
+  [[nodiscard]] Request<D>* rejected_request() const noexcept { return request_; }
+
   Dispatch(Request<D>* request, Status status, bool started) noexcept
       : request_{request}, status_{status}, started_{started} {}
 

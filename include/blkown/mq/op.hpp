@@ -5,6 +5,7 @@
 #ifndef BLKOWN_MQ_OP_HPP
 #define BLKOWN_MQ_OP_HPP
 
+#include <bit>
 #include <blkown/config.hpp>
 #include <blkown/detail/enum_count.hpp>
 #include <cstddef>
@@ -102,6 +103,18 @@ struct IoFlags {
   bool nowait = false;
   friend constexpr bool operator==(const IoFlags&, const IoFlags&) = default;
 };
+
+namespace detail {
+
+/// The flags as a number, to test or clear several at once.
+[[nodiscard]] constexpr std::uint32_t bits_of(IoFlags flags) noexcept {
+  return std::bit_cast<std::uint32_t>(flags);
+}
+[[nodiscard]] constexpr IoFlags flags_of(std::uint32_t bits) noexcept {
+  return std::bit_cast<IoFlags>(bits);
+}
+
+}  // namespace detail
 
 }  // namespace mq
 }  // namespace BLKOWN_ABI

@@ -9,6 +9,7 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
 #include <blkown/detail/poison.hpp>
+#include <blkown/ended.hpp>
 #include <blkown/idle.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/detail/fwd.hpp>
@@ -45,6 +46,9 @@ struct PayloadState {
   Bio* bio = nullptr;  // null: a private request
   SubmitQueue<D>* submitter = nullptr;
   HwQueue<D>* hw_queue = nullptr;
+  // Of a request that Issuer::issue_whole has issued, until the request ends or is requeued: the
+  // lane that its tag came from. Else null. The request is its bio's only one, and is not traced.
+  Lane<D>* whole_lane = nullptr;
   std::uint64_t sector = 0;
   std::uint64_t length_bytes = 0;
   // Of a zone_append: the first sector written. Not stored in `sector`, which another context may
@@ -190,6 +194,10 @@ template <class D>
   return PayloadAccess<D>::state(payload);
 }
 
+/// Brings an ended request back to the SubmitQueue that issued it, on any thread.
+template <class D>
+[[gnu::noinline]] void take_ended(Request<D>& request) noexcept;  // in submit_queue.hpp
+
 }  // namespace detail
 
 /// Changes the sector of a request for its device: the place of a partition, or a spare sector in
@@ -219,6 +227,12 @@ void set_sector(const Claim<blkown::Request<Payload<D>>>&, std::uint64_t, Place 
 }  // namespace mq
 
 namespace detail {
+
+/// The sink of TagPool, which makes every TagSet of these requests.
+template <class D>
+struct FixedSink<mq::Request<D>> {
+  static void take(mq::Request<D>& request) noexcept { mq::detail::take_ended(request); }
+};
 
 /// Of a payload, the driver's data. The block layer's part is used in every state.
 template <class D>

@@ -135,8 +135,7 @@ class TagPool {
   struct Sink {
     void operator()(EndedList<Request<D>>&& list) const {
       while (auto ended = list.pop_front()) {
-        detail::SubmitQueue<D>& submitter = *detail::state_of(ended->data()).submitter;
-        submitter.take_ended(*std::move(ended));
+        detail::take_ended(*blkown::detail::HandleAccess::take(*ended));
       }
     }
   };

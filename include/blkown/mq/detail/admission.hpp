@@ -20,13 +20,25 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
+/// Whether the range is made of whole blocks, and within the capacity.
+/// Precondition: the range is not empty.
+[[nodiscard, gnu::always_inline]] inline bool is_inside(const Bio& bio, std::uint32_t block_bytes,
+                                                        std::uint64_t capacity_sectors) noexcept {
+  const std::uint64_t sector = bio.sector();
+  const std::uint64_t length_bytes = bio.length_bytes();
+  // The block size is a power of two, so the number of sectors in a block is one, too.
+  const std::uint64_t block_mask = block_bytes - std::uint64_t{1};
+  const bool is_aligned = (((sector << sector_shift) | length_bytes) & block_mask) == 0;
+  return is_aligned && sector < capacity_sectors &&
+         (length_bytes >> sector_shift) <= capacity_sectors - sector;
+}
+
 /// The status that refuses a bio for its operation or its range.
 [[nodiscard]] inline Status range_refusal(const Bio& bio, const DiskConfig& config,
                                           const QueueLimits& limits,
                                           std::uint64_t capacity_sectors) noexcept {
   const Op op = bio.op();
   const std::uint64_t sector = bio.sector();
-  const std::uint64_t length_bytes = bio.length_bytes();
   if (op > Op::write) {  // every disk has reads and writes
     if (op == Op::flush) return Status::ok;
     if (is_zone_management(op) || op == Op::zone_append) {
@@ -37,12 +49,9 @@ namespace mq::detail {
     }
     if (!has_range(op) || max_sectors_of(op, limits) == 0) return Status::not_supported;
   }
-  // The block size is a power of two, so the number of sectors in a block is one, too.
-  const std::uint64_t block_mask = config.logical_block_bytes - 1;
-  const bool is_aligned = (((sector << sector_shift) | length_bytes) & block_mask) == 0;
-  const bool is_inside =
-      sector < capacity_sectors && (length_bytes >> sector_shift) <= capacity_sectors - sector;
-  return is_aligned && is_inside && length_bytes != 0 ? Status::ok : Status::invalid;
+  const bool is_right =
+      bio.length_bytes() != 0 && is_inside(bio, config.logical_block_bytes, capacity_sectors);
+  return is_right ? Status::ok : Status::invalid;
 }
 
 /// Whether the address and the length of each segment have none of the bits of `mask` set.

@@ -23,6 +23,7 @@
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/issuer.hpp>
+#include <blkown/mq/detail/notes.hpp>
 #include <blkown/mq/limits.hpp>
 #include <cstdint>
 #include <optional>
@@ -36,51 +37,52 @@ namespace mq::detail {
 template <class D>
 class ControlPart {
  public:
-  ControlPart(Disk<D>& disk, SubmitQueue<D>& queue) : disk_{disk}, queue_{queue} {}
+  ControlPart(Disk<D>& disk, SubmitQueue<D>& queue, Issuer<D>& issuer, Notes& notes)
+      : disk_{disk}, queue_{queue}, issuer_{issuer}, notes_{notes} {}
 
   /// Whether the disk is removed, or not usable yet.
-  [[nodiscard]] bool is_removed() const noexcept { return removed_; }
+  [[nodiscard]] bool is_removed() const noexcept { return issuer_.is_removed(); }
   /// Makes the disk usable on this context.
-  void open() noexcept { removed_ = false; }
+  void open() noexcept { issuer_.set_removed(false); }
 
   /// Sets the map that the next thaw brings into force.
   /// Precondition: every context has answered the freeze.
   void set_next_map(const QueueMap<D>& queues) noexcept { next_map_ = queues; }
 
   /// Does this context's part of the present step.
-  void take_part(Issuer<D>& issuer) noexcept {
-    duties_ |= answer;
+  void take_part() noexcept {
+    notes_.control_steps |= answer;
     switch (disk_.controls().step()) {
       case Control::Step::freeze:
-        issuer.freeze();
-        duties_ |= drain;
+        issuer_.freeze();
+        notes_.control_steps |= drain;
         break;
       case Control::Step::thaw:
-        if (next_map_.has_value()) issuer.map(*std::exchange(next_map_, std::nullopt));
+        if (next_map_.has_value()) issuer_.map(*std::exchange(next_map_, std::nullopt));
         if (const QueueLimits* const limits = disk_.controls().new_limits()) {
-          issuer.take_limits(*limits);
+          issuer_.take_limits(*limits);
         }
-        issuer.thaw();
+        issuer_.thaw();
         break;
       case Control::Step::remove:
-        removed_ = true;
-        duties_ |= drain;
+        issuer_.set_removed(true);
+        notes_.control_steps |= drain;
         break;
       default: break;
     }
   }
   /// Does this context's part of the present step of the side track.
-  void take_side_part(Issuer<D>& issuer) noexcept {
-    duties_ |= answer_side;
+  void take_side_part() noexcept {
+    notes_.control_steps |= answer_side;
     const Control::Step step = disk_.controls().side_step();
-    if (step == Control::Step::quiesce) issuer.quiesce();
-    if (step == Control::Step::unquiesce) issuer.unquiesce();
+    if (step == Control::Step::quiesce) issuer_.quiesce();
+    if (step == Control::Step::unquiesce) issuer_.unquiesce();
   }
 
   /// Answers each step that is done and has no answer yet. The caller must not touch the disk
   /// afterwards.
   void acknowledge() noexcept {
-    if (duties_ != 0) [[unlikely]]
+    if (notes_.control_steps != 0) [[unlikely]]
       answer_what_is_done();
   }
 
@@ -92,17 +94,17 @@ class ControlPart {
 
   /// Whether the step of the main track has no answer yet, and is done.
   [[nodiscard]] bool is_main_done() noexcept {
-    if ((duties_ & answer) == 0) return false;
-    if ((duties_ & drain) != 0 && !queue_.is_drained(removed_)) return false;
-    if (!removed_) return true;
+    if ((notes_.control_steps & answer) == 0) return false;
+    if ((notes_.control_steps & drain) != 0 && !queue_.is_drained(is_removed())) return false;
+    if (!is_removed()) return true;
     queue_.withdraw();
     // A queued work calls acknowledge() again when the work has run.
     return disk_.controls().step() != Control::Step::leave || !queue_.is_work_queued();
   }
   [[gnu::noinline]] void answer_what_is_done() noexcept {
-    const bool is_side_due = (duties_ & answer_side) != 0;
+    const bool is_side_due = (notes_.control_steps & answer_side) != 0;
     const bool is_main_due = is_main_done();
-    duties_ &= is_main_due ? 0 : answer | drain;
+    notes_.control_steps &= is_main_due ? 0 : answer | drain;
     // An arrival may call end callbacks, which may enter the disk and run the context. The disk
     // exists until the second arrival, because a removal waits for both.
     Controls<D>& controls = disk_.controls();
@@ -112,9 +114,9 @@ class ControlPart {
 
   Disk<D>& disk_;
   SubmitQueue<D>& queue_;
+  Issuer<D>& issuer_;
+  Notes& notes_;
   std::optional<QueueMap<D>> next_map_;
-  std::uint8_t duties_ = 0;
-  bool removed_ = true;
 };
 
 }  // namespace mq::detail

@@ -27,6 +27,8 @@ class HwQueues;
 template <class D>
 class Issuer;
 template <class D>
+struct Lane;
+template <class D>
 struct PayloadAccess;
 template <class D>
 class SubmitQueue;

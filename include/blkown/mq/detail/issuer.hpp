@@ -18,6 +18,7 @@
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/lane.hpp>
 #include <blkown/mq/detail/lanes.hpp>
+#include <blkown/mq/detail/notes.hpp>
 #include <blkown/mq/detail/split.hpp>
 #include <blkown/mq/detail/waiting_bios.hpp>
 #include <blkown/mq/driver.hpp>
@@ -28,10 +29,13 @@
 #include <blkown/mq/segments.hpp>
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/mq/trace.hpp>
+#include <blkown/place.hpp>
+#include <blkown/request.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <type_traits>
 #include <utility>
 
@@ -48,16 +52,19 @@ class Issuer {
 
   /// Bios that end are appended to `ended_bios`.
   Issuer(Disk<D>& disk, SubmitQueue<D>& submitter, Context& context, Lanes<D>& lanes,
-         ContextCounters& counters, BioList& ended_bios)
+         ContextCounters& counters, BioList& ended_bios, Notes& notes)
       : disk_{disk},
         submitter_{submitter},
         context_{context},
         lanes_{lanes},
         counters_{counters},
         ended_bios_{ended_bios},
+        notes_{notes},
         limits_{effective_limits(disk.config(), disk.config().limits),
                 disk.config().logical_block_bytes},
-        deferrals_{disk.config().blocking ? one_blocking : 0} {}
+        flags_of_several_{several_requests(disk.config())},
+        kept_flags_{kept_flags(disk.config())},
+        holds_{unused | removed | (disk.config().blocking ? one_blocking : 0)} {}
 
   /// The limits of the requests that this context issues.
   [[nodiscard]] const QueueLimits& limits() const noexcept { return limits_.limits(); }
@@ -89,6 +96,29 @@ class Issuer {
     // Before commit(), whose hooks may submit later bios.
     if (!is_issued) keep_waiting(lane, bio, can_issue);
     commit(lane);
+  }
+  /// Issues a bio that is admitted and becomes one request without a flush step, if nothing holds
+  /// it up. Else returns false, and has changed nothing that the other functions see: they take the
+  /// bio. What they would do with such a bio is done here, without the steps in between.
+  /// Precondition: the bio is not in flight.
+  [[nodiscard, gnu::always_inline]] bool issue_whole(Bio& bio) noexcept {
+    const Segment* const memory = BioAccess::only_segment(bio);
+    if (holds_ != 0 || disk_.trace_sink().function != nullptr || memory == nullptr ||
+        !is_whole(bio)) [[unlikely]] {
+      return false;
+    }
+    Lane<D>& lane = lanes_.of(bio);
+    if (!lane.waiting.empty() || lane.is_held_up()) [[unlikely]]
+      return false;
+    R* request;
+    if (!lane.tags.take_undisputed(request)) [[unlikely]]
+      return false;
+    BioAccess::begin_whole(bio);
+    counters_.submitted_bios.add();
+    auto idle = blkown::detail::HandleAccess::make<Idle>(*request, Place::current());
+    fill_whole(lane, state_of(RequestTraits<R>::data(*request)), bio, memory);
+    send_whole(lane, std::move(idle));
+    return true;
   }
   /// Makes a bio wait for resume().
   /// Precondition: the bio was admitted, and its flush sequence is not empty.
@@ -143,6 +173,7 @@ class Issuer {
     auto ended = blkown::detail::HandleAccess::make_ended(request);
     PayloadState<D>& state = state_of(ended.data());
     Lane<D>& lane = lanes_.of(ended.data());
+    state.whole_lane = nullptr;
     const bool was_refused = std::exchange(state.was_refused, false);
     if (was_refused) lane.end_return();
     state.end_remap();
@@ -166,6 +197,24 @@ class Issuer {
     }
   }
 
+  /// Whether the request's end is the end of its bio, and nothing but end_whole() is to be done.
+  /// Precondition: the request has ended, and is not to be queued again.
+  [[nodiscard, gnu::always_inline]] static bool can_end_whole(
+      const PayloadState<D>& state) noexcept {
+    return state.whole_lane != nullptr && state.whole_lane->tags.can_stash();
+  }
+  /// Frees the tag of a request, and returns its bio, which has ended.
+  /// Precondition: can_end_whole().
+  [[gnu::always_inline]] Bio& end_whole(R& request, Status status) noexcept {
+    PayloadState<D>& state = state_of(RequestTraits<R>::data(request));
+    Bio& bio = *state.bio;
+    Lane<D>& lane = *state.whole_lane;
+    lane.clear_busy();
+    --in_flight_;
+    BioAccess::state(bio).status = status;
+    lane.tags.stash(request);
+    return bio;
+  }
   /// Frees the tag of a request that has ended.
   void free(Ended<R>&& ended) noexcept {
     Lane<D>& lane = lanes_.of(ended.data());
@@ -198,7 +247,7 @@ class Issuer {
         freezes_ != 0 || (quiesces_ != 0 && !state_of(idle.data()).is_urgent());
     // Private requests have numbers of their own: they come before bios.
     state_of(idle.data()).sequence = ++private_sequence_;
-    const bool is_in_hook = deferrals_ % one_blocking >= one_hook;
+    const bool is_in_hook = deferrals() % one_blocking >= one_hook;
     if (is_in_hook || is_held_back || lane.is_held_up()) return give_back(lane, std::move(idle));
     send(lane, std::move(idle), true);
   }
@@ -215,41 +264,48 @@ class Issuer {
   /// not recurse. The outermost Entry issues the I/O that the hook submits.
   class InHook {
    public:
-    explicit InHook(Issuer& issuer) noexcept : issuer_{issuer} { issuer_.deferrals_ += one_hook; }
+    explicit InHook(Issuer& issuer) noexcept : issuer_{issuer} { issuer_.holds_ += one_hook; }
     InHook(const InHook&) = delete;
     InHook& operator=(const InHook&) = delete;
-    ~InHook() { issuer_.deferrals_ -= one_hook; }
+    ~InHook() { issuer_.holds_ -= one_hook; }
 
    private:
     Issuer& issuer_;
   };
 
   /// A plug collects bios.
-  void plug() noexcept { deferrals_ += one_plug; }
+  void plug() noexcept { holds_ += one_plug; }
   /// Returns whether no plug is left.
   [[nodiscard]] bool unplug() noexcept {
-    deferrals_ -= one_plug;
+    holds_ -= one_plug;
     return !is_plugged();
   }
-  [[nodiscard]] bool is_plugged() const noexcept { return deferrals_ % one_hook != 0; }
+  [[nodiscard]] bool is_plugged() const noexcept { return holds_ % one_hook != 0; }
   /// Whether bios are deferred: by a plug, by a hook that is running, or because the driver is
   /// blocking and only the context's work calls it.
-  [[nodiscard]] bool is_deferring() const noexcept { return deferrals_ != 0; }
+  [[nodiscard]] bool is_deferring() const noexcept { return deferrals() != 0; }
   /// Whether bios are deferred only until the outermost Entry or the context's work resumes.
-  [[nodiscard]] bool resumes_by_itself() const noexcept { return deferrals_ >= one_hook; }
+  [[nodiscard]] bool resumes_by_itself() const noexcept { return deferrals() >= one_hook; }
 
   // --- control ----------------------------------------------------------------------------------
 
   void freeze() noexcept {
-    ++freezes_;
+    set_freezes(freezes_ + 1);
     show_waiting();
   }
-  void thaw() noexcept { --freezes_; }
+  void thaw() noexcept { set_freezes(freezes_ - 1); }
   void quiesce() noexcept {
-    ++quiesces_;
+    set_quiesces(quiesces_ + 1);
     show_waiting();
   }
-  void unquiesce() noexcept { --quiesces_; }
+  void unquiesce() noexcept { set_quiesces(quiesces_ - 1); }
+
+  /// Whether the disk is removed, or not usable yet.
+  [[nodiscard]] bool is_removed() const noexcept { return (holds_ & removed) != 0; }
+  void set_removed(bool value) noexcept { set_hold(removed, value); }
+  /// Whether the lanes have entered the lines for tags.
+  [[nodiscard]] bool is_in_use() const noexcept { return (holds_ & unused) == 0; }
+  void set_in_use() noexcept { set_hold(unused, false); }
 
   /// Precondition: the driver has no request.
   void map(const QueueMap<D>& queues) noexcept {
@@ -292,10 +348,94 @@ class Issuer {
 
  private:
   static constexpr unsigned max_batched = 32;
-  static constexpr std::uint32_t one_plug = 1;
-  static constexpr std::uint32_t one_hook = std::uint32_t{1} << 16;
-  static constexpr std::uint32_t one_blocking = std::uint32_t{1} << 31;
+  // The parts of holds_.
+  static constexpr std::uint64_t one_plug = 1;
+  static constexpr std::uint64_t one_hook = std::uint64_t{1} << 16;
+  static constexpr std::uint64_t one_blocking = std::uint64_t{1} << 31;
+  static constexpr std::uint64_t frozen = std::uint64_t{1} << 32;
+  static constexpr std::uint64_t quiesced = std::uint64_t{1} << 33;
+  static constexpr std::uint64_t removed = std::uint64_t{1} << 34;
+  static constexpr std::uint64_t unused = std::uint64_t{1} << 35;
   static constexpr bool can_move_data = std::is_nothrow_swappable_v<typename D::RequestData>;
+
+  /// The flags with which a bio may need a flush step.
+  [[nodiscard]] static std::uint32_t several_requests(const DiskConfig& config) noexcept {
+    return bits_of({.fua = config.write_cache && !config.fua, .preflush = config.write_cache});
+  }
+  /// The flags of FlushSequence::data_flags() for a read or a write.
+  [[nodiscard]] static std::uint32_t kept_flags(const DiskConfig& config) noexcept {
+    return bits_of({.fua = config.fua, .polled = true, .nowait = true});
+  }
+
+  void set_busy(Lane<D>& lane) noexcept {
+    lane.set_busy();
+    notes_.may_be_busy = true;
+  }
+  [[nodiscard]] std::uint32_t deferrals() const noexcept {
+    return static_cast<std::uint32_t>(holds_);
+  }
+  void set_hold(std::uint64_t hold, bool value) noexcept {
+    holds_ = value ? holds_ | hold : holds_ & ~hold;
+  }
+  void set_freezes(unsigned count) noexcept {
+    freezes_ = count;
+    set_hold(frozen, count != 0);
+  }
+  void set_quiesces(unsigned count) noexcept {
+    quiesces_ = count;
+    set_hold(quiesced, count != 0);
+  }
+
+  /// Whether the bio is a read or a write that the disk admits, has no flush step, and is one
+  /// request wherever its memory lies: what refusal(), has_flush_step() and next_part() decide. A
+  /// bio that needs a longer look is not whole.
+  [[nodiscard, gnu::always_inline]] bool is_whole(const Bio& bio) const noexcept {
+    const MediumState& medium = disk_.medium();
+    return bio.op() <= Op::write && (bits_of(bio.flags()) & flags_of_several_) == 0 &&
+           // 0 is above every maximum here.
+           bio.length_bytes() - 1 < limits_.max_plain_bytes() && !medium.is_restricted() &&
+           is_inside(bio, limits_.block_bytes(), medium.capacity_sectors());
+  }
+  /// Makes a request of a whole bio. As adopt() and set_range().
+  [[gnu::always_inline]] void fill_whole(Lane<D>& lane, PayloadState<D>& state, Bio& bio,
+                                         const Segment* memory) noexcept {
+    const std::uint64_t length_bytes = bio.length_bytes();
+    state.bio = &bio;
+    state.submitter = &submitter_;
+    state.hw_queue = lane.hw;
+    state.whole_lane = &lane;
+    state.sector = bio.sector();
+    state.length_bytes = length_bytes;
+    state.segments = RequestSegments{std::span{memory, 1},
+                                     {},
+                                     length_bytes,
+                                     limits().max_segment_bytes,
+                                     limits().virt_boundary_mask};
+    state.sequence = counters_.started_requests.add();
+    ++in_flight_;
+    state.timeout_ms = 0;
+    state.is_seen.set(false);
+    state.op = bio.op();
+    state.flags = flags_of(bits_of(bio.flags()) & kept_flags_);
+    state.marks = {};
+  }
+  /// Sends the request of a whole bio. As send() and commit().
+  [[gnu::always_inline]] void send_whole(Lane<D>& lane, Idle<R>&& idle) noexcept {
+    holds_ += one_hook;
+    Dispatch<D> answer =
+        disk_.driver().queue_rq(*lane.hw, disk_.queue_data(), std::move(idle), true);
+    holds_ -= one_hook;
+    lane.is_uncommitted = false;
+    if (!answer.is_accepted()) [[unlikely]]
+      take_rejection_of_whole(lane, answer);
+  }
+  [[gnu::cold, gnu::noinline]] void take_rejection_of_whole(Lane<D>& lane,
+                                                            Dispatch<D>& answer) noexcept {
+    R& request = *answer.rejected_request();
+    take_rejection(lane, RequestTraits<R>::data(request), blkown::detail::header_of(request).tag(),
+                   answer);
+    commit(lane);
+  }
 
   [[nodiscard]] TagPool<D>& pool() noexcept { return disk_.pool(); }
   [[nodiscard]] FlushSequence sequence(Bio& bio) const noexcept { return {bio, disk_.config()}; }
@@ -409,7 +549,7 @@ class Issuer {
     }
     ++waiting_requests_;
     // No line leads to reserved tags: the lane asks again after a delay.
-    if (is_urgent) lane.set_busy();
+    if (is_urgent) set_busy(lane);
     return false;
   }
 
@@ -765,7 +905,7 @@ class Issuer {
     // The driver may still expect a last request: a rejected one does not count.
     lane.is_uncommitted = true;
     if (is_busy(answer.status())) {
-      lane.set_busy();
+      set_busy(lane);
       lane.await_return();
       state_of(payload).was_refused = true;
     }
@@ -786,6 +926,7 @@ class Issuer {
     payload.bio = bio;
     payload.submitter = &submitter_;
     payload.hw_queue = lane.hw;
+    payload.whole_lane = nullptr;
     payload.timeout_ms = 0;
     payload.marks = {};
     payload.sequence = counters_.started_requests.add();
@@ -798,15 +939,21 @@ class Issuer {
   Lanes<D>& lanes_;
   ContextCounters& counters_;
   BioList& ended_bios_;
+  Notes& notes_;
   Word in_flight_ = 0;
   Word waiting_requests_ = 0;  // requeued, in a list of a lane
   unsigned freezes_ = 0;
   unsigned quiesces_ = 0;
   Word private_sequence_ = 0;
   SplitLimits limits_;
-  // The plugs, the running hooks, and whether the driver is blocking: the reasons to defer bios.
-  // One number, because each submit reads it.
-  std::uint32_t deferrals_;
+  // The flags of a bio that may need several requests, and those that reach a request. What the
+  // configuration decides once.
+  std::uint32_t flags_of_several_;
+  std::uint32_t kept_flags_;
+  // The reasons to hold up all bios. One number, because each submit reads it. Low half, the
+  // reasons to defer: the plugs, the running hooks, and whether the driver is blocking. High half:
+  // frozen, quiesced, removed, unused. freezes_ and quiesces_ change by the set functions only.
+  std::uint64_t holds_;
   // Whether a lane may have a bio or a requeued request to issue, a place in a line to give up, or
   // a hold for requeued requests to end.
   bool has_waiting_ = false;

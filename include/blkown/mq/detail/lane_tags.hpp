@@ -7,6 +7,7 @@
 
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/poison.hpp>
 #include <blkown/detail/saturating.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/idle.hpp>
@@ -17,7 +18,11 @@
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/mq/timer.hpp>
+#include <blkown/request.hpp>
+#include <blkown/tag.hpp>
 #include <blkown/tag_cache.hpp>
+#include <blkown/tag_set.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -74,6 +79,8 @@ class LaneTags {
   /// `shares` is null if no other disk can use the pool.
   void attach(TagPool<D>& pool, const HwQueue<D>& hw, TagShares* shares) {
     cache_.emplace(pool.tags().tag_cache(hw.tag_queue()));
+    line_ = &pool.line(hw.tag_queue());
+    slots_ = blkown::detail::TagSetAccess::slots(pool.tags(), hw.tag_queue());
     if (shares == nullptr) return;
     waiter_.share = &shares->of(hw.tag_queue());
     use_of_tags_ = &shares->use(waiter_.context.index(), hw.tag_queue());
@@ -83,8 +90,20 @@ class LaneTags {
   /// Precondition: no tag was asked for since attach().
   /// Context: the lane's own.
   void enter(TagPool<D>& pool, const HwQueue<D>& hw) {
-    pool.line(hw.tag_queue()).enter(waiter_);
+    auto& line = pool.line(hw.tag_queue());
+    line.enter(waiter_);
     use_ = Use::draws;
+    // If another lane enters after this look, it posts tags_shared, which leads to share_stash().
+    if (line.is_shared()) return;
+    is_stash_large_ = true;
+    cache_.emplace(pool.tags().tag_cache(hw.tag_queue(), pool.common_depth()));
+  }
+  /// Other lanes draw from the same tags: the lane keeps only its part of them.
+  void share_stash(TagPool<D>& pool, const HwQueue<D>& hw) {
+    if (!std::exchange(is_stash_large_, false)) return;
+    cache_.reset();  // gives the tags back
+    cache_.emplace(pool.tags().tag_cache(hw.tag_queue()));
+    wake_next(pool, hw);
   }
   void detach(TagPool<D>& pool, const HwQueue<D>& hw) {
     leave_line(pool, hw);
@@ -95,6 +114,7 @@ class LaneTags {
       wake_next(pool, hw);
     }
     cache_.reset();
+    is_stash_large_ = false;
   }
 
   /// Allocates a tag in turn. If no tag is available to this lane, or the disk uses its share,
@@ -105,6 +125,34 @@ class LaneTags {
         return idle;
     }
     return allocate_in_turn(pool, hw);
+  }
+  /// Allocates a tag as allocate() does where no lane waits and the disk has no share. Else, or if
+  /// no tag is free, returns false and changes nothing for other lanes.
+  [[nodiscard, gnu::always_inline]] bool take_undisputed(R*& request) noexcept {
+    std::uint32_t tag;
+    if (line_->has_concerns() || !blkown::detail::TagCacheAccess::take(*cache_, tag)) [[unlikely]]
+      return false;
+    if (use_of_tags_ != nullptr) [[unlikely]]
+      use_of_tags_->take();
+    request = &blkown::detail::TagSetAccess::request<R>(slots_, tag);
+    return true;
+  }
+  /// Whether free() would put the tag into the stash, and do nothing else.
+  [[nodiscard, gnu::always_inline]] bool can_stash() const noexcept {
+    return !line_->has_concerns() && blkown::detail::TagCacheAccess::has_room(*cache_);
+  }
+  /// Gives the older half of a full stash back, if that is all that can_stash() lacks.
+  void make_room() noexcept {
+    if (!line_->has_concerns()) blkown::detail::TagCacheAccess::make_room(*cache_);
+  }
+  /// Frees the tag of a bio's request.
+  /// Precondition: can_stash().
+  [[gnu::always_inline]] void stash(R& request) noexcept {
+    has_freed_ = true;
+    if (use_of_tags_ != nullptr) [[unlikely]]
+      use_of_tags_->put(waiter_.context, false);
+    blkown::detail::poison_idle(request);
+    blkown::detail::TagCacheAccess::put(*cache_, blkown::detail::header_of(request).tag());
   }
   /// Allocates a tag without regard to the line. Returns none if no tag is available to this lane,
   /// or the disk uses its share.
@@ -207,11 +255,14 @@ class LaneTags {
   }
 
   std::optional<TagCache> cache_;
+  TagLine<R>* line_ = nullptr;
+  std::byte* slots_ = nullptr;  // the requests of the queue
   TagWaiter waiter_;
   ShareRecheck& recheck_;
   TagUse* use_of_tags_ = nullptr;  // null if no other disk can use the pool
   Use use_ = Use::none;
-  bool has_freed_ = false;  // since the last go_idle()
+  bool has_freed_ = false;       // since the last go_idle()
+  bool is_stash_large_ = false;  // as large as a TagCache can be: no other lane draws
 };
 
 }  // namespace mq::detail

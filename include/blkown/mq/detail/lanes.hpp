@@ -134,9 +134,13 @@ class Lanes {
     note_shared_tags();
   }
   [[nodiscard]] bool are_in_use() const noexcept { return in_use_; }
-  /// From now on, if other lanes draw from the same tags, stashed tags go back when the context is
-  /// idle. The context of a lane that is alone keeps its stashed tags.
+  /// From now on, if other lanes draw from the same tags, stashes are small, and stashed tags go
+  /// back when the context is idle. The context of a lane that is alone has a large stash and keeps
+  /// it.
   void note_shared_tags() noexcept {
+    for_each([&](Lane<D>& lane) {
+      if (lane.are_tags_shared(pool_)) lane.tags.share_stash(pool_, *lane.hw);
+    });
     if (hooked_ || !are_tags_shared()) return;
     hooked_ = true;
     context_.add_idle_hook(idle_hook_);

@@ -19,7 +19,7 @@ class OwnedCounter {
  public:
   /// Returns the new number.
   /// Context: the owning context only. No read-modify-write.
-  Word add(Word count = 1) noexcept {
+  [[gnu::always_inline]] Word add(Word count = 1) noexcept {
     // n -> n + count. Relaxed: the number hands nothing over. A load and a store suffice, because
     // only one context writes.
     const Word sum = static_cast<Word>(value_.load(std::memory_order_relaxed) + count);
@@ -28,7 +28,7 @@ class OwnedCounter {
   }
   /// The reverse of add().
   /// Context: the owning context only. No read-modify-write.
-  Word subtract() noexcept { return add(static_cast<Word>(-1)); }
+  [[gnu::always_inline]] Word subtract() noexcept { return add(static_cast<Word>(-1)); }
   [[nodiscard]] Word read() const noexcept {
     // No transition. Relaxed: as in add.
     return value_.load(std::memory_order_relaxed);

@@ -29,6 +29,7 @@
 #include <blkown/claim.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
+#include <blkown/detail/poison.hpp>
 #include <blkown/detail/user_list.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/idle.hpp>
@@ -42,6 +43,7 @@
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/issuer.hpp>
 #include <blkown/mq/detail/lanes.hpp>
+#include <blkown/mq/detail/notes.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
 #include <blkown/mq/detail/request_stack.hpp>
 #include <blkown/mq/detail/timeout_scan.hpp>
@@ -84,9 +86,9 @@ class SubmitQueue {
             [](void* self, Work&) { static_cast<SubmitQueue*>(self)->note_shared_tags(); }, this},
         retry_alarm_{[](void* self, Alarm&) { static_cast<SubmitQueue*>(self)->retry(); }, this},
         lanes_{context, disk.pool(), disk.tag_shares(), work_, tags_shared_work_},
-        issuer_{disk, *this, context, lanes_, counters_, ended_bios_},
+        issuer_{disk, *this, context, lanes_, counters_, ended_bios_, notes_},
         timeouts_{disk, *this, lanes_, issuer_, counters_},
-        control_{disk, *this},
+        control_{disk, *this, issuer_, notes_},
         user_{&context.users(), "disk", disk.config().name} {}
   SubmitQueue(const SubmitQueue&) = delete;
   SubmitQueue& operator=(const SubmitQueue&) = delete;
@@ -129,10 +131,27 @@ class SubmitQueue {
 
   // Precondition of the functions up to unplug(): inside an Entry.
 
-  void submit(Bio& bio, Place where) noexcept {
+  /// The whole of Disk::submit: with an Entry of its own.
+  [[gnu::noinline]] void submit(Bio& bio, Place where) noexcept {
+    if (Context::current() != &context_) [[unlikely]] {
+      const Entry entry{*this, "mq::Disk::submit", where};
+      return submit_entered(bio, where);
+    }
+    const bool is_outermost = !std::exchange(entered_, true);
+    submit_entered(bio, where);
+    if (is_outermost) leave();
+  }
+  [[gnu::always_inline]] void submit_entered(Bio& bio, const Place& where) noexcept {
+    if (bio.is_in_flight()) [[unlikely]]
+      violate_submitted(bio, where);
+    if (!issuer_.issue_whole(bio)) [[unlikely]]
+      submit_in_full(bio);
+  }
+
+  [[gnu::noinline]] void submit_in_full(Bio& bio) noexcept {
     begin_use();
     const DiskConfig& config = disk_.config();
-    BioAccess::begin(bio, config.name, where);
+    BioAccess::begin_checked(bio);
     counters_.submitted_bios.add();
     const Status refused = control_.is_removed()
                                ? Status::offline
@@ -147,7 +166,7 @@ class SubmitQueue {
       return ended_bios_.push_back(bio);
     }
     if (issuer_.is_deferring()) {
-      resume_pending_ = resume_pending_ || issuer_.resumes_by_itself();
+      notes_.resume_pending = notes_.resume_pending || issuer_.resumes_by_itself();
       return issuer_.defer(bio);
     }
     issuer_.submit(bio);
@@ -185,7 +204,7 @@ class SubmitQueue {
     if (!issuer_.unplug()) return;
     has_plug_.set(false);
     // A removed disk has nothing to resume, and its user may destroy it next.
-    if (!control_.is_removed()) resume_pending_ = true;
+    if (!control_.is_removed()) notes_.resume_pending = true;
   }
 
   // --- for the disk, before any I/O or while it is frozen ---------------------------------------
@@ -204,14 +223,22 @@ class SubmitQueue {
 
   /// Takes back an ended request. The EndSink calls this function, on the thread that dropped the
   /// last handle.
-  void take_ended(Ended<R>&& ended) noexcept {
-    if (Context::current() == &context_) {
-      ended_.push_back(std::move(ended));
-      if (!entered_) context_.post_local(work_);
-      return;
+  [[gnu::always_inline]] void take_ended(R& request) noexcept {
+    if (Context::current() != &context_) [[unlikely]]
+      return take_ended_elsewhere(request);
+    // Outside of an Entry, the work is queued as long as something is to be resumed.
+    const bool is_posted = entered_ || notes_.resume_pending;
+    // Not within a hook: the driver may still reject another request, which it would have found
+    // busy before this end. And in the order of the ends.
+    if (issuer_.is_deferring() || !ended_.empty()) {
+      append_ended(request);
+    } else if (can_end_whole(request)) [[likely]] {
+      ended_bios_.push_back(end_whole(request));
+    } else {
+      return take_ended_in_full(request);
     }
-    R* const request = blkown::detail::HandleAccess::take(ended);
-    if (remote_ended_.push(*request)) context_.post(work_);
+    if (!is_posted) [[unlikely]]
+      post_work();
   }
 
   /// Takes over a Claim. The context will call the driver's complete().
@@ -246,7 +273,7 @@ class SubmitQueue {
   /// no request may wait to be issued again either.
   [[nodiscard]] bool is_drained(bool for_removal) const noexcept {
     const Word left = for_removal ? issuer_.in_flight() : issuer_.with_driver();
-    return left == 0 && ended_bios_.empty() && !resume_pending_;
+    return left == 0 && ended_bios_.empty() && !notes_.resume_pending;
   }
   /// Gives back all tags, and takes alarms and hooks out of the context.
   void withdraw() noexcept {
@@ -279,12 +306,19 @@ class SubmitQueue {
             .about(disk_.config().name));
   }
 
+  [[noreturn, gnu::cold, gnu::noinline]] void violate_submitted(Bio& bio,
+                                                                const Place& where) const {
+    BioAccess::begin(bio, disk_.config().name, where);
+    __builtin_unreachable();
+  }
+
   /// Enters the lines for tags before the context's first I/O. Not done when the disk is made,
   /// which may happen on any thread.
   void begin_use() noexcept {
-    if (lanes_.are_in_use() || control_.is_removed()) [[likely]]
+    if (issuer_.is_in_use() || control_.is_removed()) [[likely]]
       return;
     lanes_.begin_use();
+    issuer_.set_in_use();
   }
 
   /// Tells the lanes that another lane draws from tags that one of them had for itself.
@@ -294,7 +328,16 @@ class SubmitQueue {
   }
 
   /// Ends the outermost Entry. This object may be destroyed when the call returns.
-  void leave() noexcept {
+  [[gnu::always_inline]] void leave() noexcept {
+    if (has_to_settle_or_watch()) [[unlikely]]
+      return leave_in_full();
+    entered_ = false;
+  }
+  [[nodiscard, gnu::always_inline]] bool has_to_settle_or_watch() const noexcept {
+    return !ended_.empty() || !ended_bios_.empty() || notes_.is_any() ||
+           (issuer_.in_flight() != 0 && !timeouts_.is_watching());
+  }
+  [[gnu::noinline]] void leave_in_full() noexcept {
     if (is_unsettled()) {
       const DiskConfig& config = disk_.config();
       if (config.completion == CompletionMode::immediate) return settle(!config.blocking);
@@ -307,7 +350,7 @@ class SubmitQueue {
   void run() noexcept {
     entered_ = true;
     const bool is_kicked = is_kicked_.take();  // before the requests that the kick is for are taken
-    resume_pending_ = true;
+    notes_.resume_pending = true;
     if (!remote_ended_.empty() || !remote_completed_.empty()) take_remote();
     if (is_kicked) [[unlikely]]
       kick_held();
@@ -317,14 +360,16 @@ class SubmitQueue {
   /// Makes the lanes issue their held requests. Requests that were requeued before the kick are on
   /// their way, and are held first.
   [[gnu::cold, gnu::noinline]] void kick_held() noexcept {
-    while (!ended_.empty()) take_back(*ended_.pop_front());
+    while (auto ended = ended_.pop_front()) {
+      take_back_in_full(*blkown::detail::HandleAccess::take(*ended));
+    }
     issuer_.kick();
   }
 
   /// Whether settle() has something to do. The stacks do not count: the thread that pushed has
   /// posted the work.
   [[nodiscard]] bool is_unsettled() const noexcept {
-    return !ended_.empty() || !ended_bios_.empty() || resume_pending_;
+    return !ended_.empty() || !ended_bios_.empty() || notes_.resume_pending;
   }
 
   /// Processes ended requests, callbacks and waiting I/O until none is left or the budget is used
@@ -334,12 +379,11 @@ class SubmitQueue {
     for (unsigned budget = settle_budget; budget != 0; --budget) {
       for (; budget != 0 && !ended_.empty(); --budget) take_back(*ended_.pop_front());
       for (; budget != 0 && !ended_bios_.empty(); --budget) {
-        counters_.ended_bios.add();
-        BioAccess::finish(*ended_bios_.pop_front());
+        finish(*ended_bios_.pop_front());
       }
       if (budget == 0) break;
       if (!ended_.empty()) continue;
-      if (!may_issue || !std::exchange(resume_pending_, false) || !resume()) break;
+      if (!may_issue || !std::exchange(notes_.resume_pending, false) || !resume()) break;
     }
     if (is_unsettled()) context_.post_local(work_);
     end_entry();
@@ -368,8 +412,57 @@ class SubmitQueue {
     while (R* const request = completed.pop_front()) complete(*request);
   }
 
-  void take_back(Ended<R>&& ended) noexcept {
-    resume_pending_ = true;
+  [[gnu::noinline]] void post_work() noexcept { context_.post_local(work_); }
+  [[gnu::noinline]] void take_ended_elsewhere(R& request) noexcept {
+    blkown::detail::poison_idle(request);
+    if (remote_ended_.push(request)) context_.post(work_);
+  }
+  /// Makes settle() take the request back.
+  [[gnu::always_inline]] void append_ended(R& request) noexcept {
+    notes_.resume_pending = true;
+    ended_.push_back(blkown::detail::HandleAccess::make_ended(request));
+  }
+  /// take_ended() for a request that cannot end there, unless a full stash is the only reason.
+  [[gnu::noinline]] void take_ended_in_full(R& request) noexcept {
+    Lane<D>* const lane = state_of(RequestTraits<R>::data(request)).whole_lane;
+    if (lane != nullptr) lane->tags.make_room();
+    if (can_end_whole(request)) return detail::take_ended<D>(request);
+    const bool is_posted = entered_ || notes_.resume_pending;
+    append_ended(request);
+    if (!is_posted) post_work();
+  }
+
+  [[nodiscard, gnu::always_inline]] static bool can_end_whole(R& request) noexcept {
+    return Issuer<D>::can_end_whole(state_of(RequestTraits<R>::data(request))) &&
+           !blkown::detail::HeaderAccess::requeue(blkown::detail::header_of(request));
+  }
+  /// The end of a request. Returns its bio, which has ended.
+  /// Precondition: can_end_whole().
+  [[gnu::always_inline]] Bio& end_whole(R& request) noexcept {
+    notes_.resume_pending = true;
+    const Status status = blkown::detail::HeaderAccess::status(blkown::detail::header_of(request));
+    counters_.ended_by_status[static_cast<std::size_t>(status)].add();
+    return issuer_.end_whole(request, status);
+  }
+
+  /// Takes an ended request back, and calls the end callback of its bio at once if that is all that
+  /// is left, and no bio has ended before.
+  [[gnu::always_inline]] void take_back(Ended<R>&& ended) noexcept {
+    R& request = *blkown::detail::HandleAccess::take(ended);
+    if (!can_end_whole(request)) [[unlikely]]
+      return take_back_in_full(request);
+    Bio& bio = end_whole(request);
+    if (!ended_bios_.empty()) [[unlikely]]
+      return ended_bios_.push_back(bio);
+    finish(bio);
+  }
+  [[gnu::always_inline]] void finish(Bio& bio) noexcept {
+    counters_.ended_bios.add();
+    BioAccess::finish(bio);
+  }
+  [[gnu::noinline]] void take_back_in_full(R& request) noexcept {
+    auto ended = blkown::detail::HandleAccess::make_ended(request);
+    notes_.resume_pending = true;
     if (ended.is_requeue()) {
       return issuer_.take_requeued(*blkown::detail::HandleAccess::take(ended));
     }
@@ -411,7 +504,10 @@ class SubmitQueue {
   void watch() noexcept {
     if (issuer_.in_flight() == 0) return;
     timeouts_.watch();
-    if (!retry_pending_ && lanes_.is_any_busy()) {
+    if (!notes_.may_be_busy) [[likely]]
+      return;
+    notes_.may_be_busy = lanes_.is_any_busy();
+    if (!retry_pending_ && notes_.may_be_busy) {
       retry_pending_ = true;
       retry_alarm_.arm(context_, std::uint64_t{disk_.config().busy_delay_ms} * ns_per_ms);
     }
@@ -421,19 +517,19 @@ class SubmitQueue {
     retry_pending_ = false;
     const Entry entry{*this, "mq::SubmitQueue::retry", Place{}};
     lanes_.clear_busy();
-    resume_pending_ = true;
+    notes_.resume_pending = true;
   }
 
   void take_part() noexcept {
     const Entry entry{*this, "mq::SubmitQueue::take_part", Place{}};
-    control_.take_part(issuer_);
-    resume_pending_ = true;
+    control_.take_part();
+    notes_.resume_pending = true;
   }
 
   void take_side_part() noexcept {
     const Entry entry{*this, "mq::SubmitQueue::take_side_part", Place{}};
-    control_.take_side_part(issuer_);
-    resume_pending_ = true;
+    control_.take_side_part();
+    notes_.resume_pending = true;
   }
 
   Disk<D>& disk_;
@@ -445,12 +541,12 @@ class SubmitQueue {
   Alarm retry_alarm_;
   EndedList<R> ended_;
   BioList ended_bios_;
+  Notes notes_;
   Lanes<D> lanes_;
   Issuer<D> issuer_;
   TimeoutScan<D> timeouts_;
   ControlPart<D> control_;
   bool entered_ = false;
-  bool resume_pending_ = false;
   RelaxedFlag has_plug_;  // for tables on other threads
   bool retry_pending_ = false;
   ContextCounters counters_;
@@ -459,6 +555,11 @@ class SubmitQueue {
   RaisedFlag is_kicked_;
   blkown::detail::User user_;  // of the context
 };
+
+template <class D>
+void take_ended(Request<D>& request) noexcept {
+  state_of(RequestTraits<Request<D>>::data(request)).submitter->take_ended(request);
+}
 
 }  // namespace mq::detail
 }  // namespace BLKOWN_ABI

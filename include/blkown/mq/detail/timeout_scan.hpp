@@ -59,10 +59,14 @@ class TimeoutScan {
     stop();  // so that the next scan comes earlier
   }
 
+  /// Whether a scan is pending, or none is needed.
+  [[nodiscard]] bool is_watching() const noexcept {
+    return !names_timeout<D> || scan_pending_ || shortest_ms_ == 0;
+  }
   /// Makes sure that a scan is pending. Called while requests are in flight.
   void watch() noexcept {
     if constexpr (names_timeout<D>) {
-      if (scan_pending_ || shortest_ms_ == 0) [[likely]]
+      if (is_watching()) [[likely]]
         return;
       scan_pending_ = true;
       const std::uint64_t quarter_ns = std::uint64_t{shortest_ms_} * ns_per_ms / 4;
