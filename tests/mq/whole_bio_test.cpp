@@ -1,0 +1,536 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The short way of a bio that is one request, beside the long one. A disk with a trace sink never
+// takes the short way, so the same I/O on a disk with and on one without a sink shows whether the
+// two ways are one. Then each reason to hold a bio up, by itself.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <blkown/mq/mq.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mq/fake_driver.hpp"
+
+namespace {
+namespace whole_bio {
+
+namespace mq = blkown::mq;
+using blkown::Status;
+using fake::Bench;
+using fake::Ends;
+using fake::Read;
+using Mode = fake::Driver::Mode;
+
+/// Writes down each request that the driver gets, with its memory.
+struct Recording : fake::Driver {
+  Answer queue_rq(Hw& hw, QueueData& queue, blkown::Idle<Rq> idle, bool is_last) override {
+    const auto& about = idle.data();
+    log += "queue_rq " + std::string{to_string(about.op())} + ' ' + std::to_string(about.sector()) +
+           '+' + std::to_string(about.length_bytes()) + " flags " + text(about.flags()) + " tag " +
+           std::to_string(idle.tag().value) + (is_last ? " last" : "");
+    for (const blkown::Segment piece : about.segments()) {
+      log += ' ' + std::to_string(piece.data - memory) + ':' + std::to_string(piece.length_bytes);
+    }
+    log += '\n';
+    return fake::Driver::queue_rq(hw, queue, std::move(idle), is_last);
+  }
+  void commit_rqs(Hw& hw, QueueData& queue) override {
+    log += "commit_rqs\n";
+    fake::Driver::commit_rqs(hw, queue);
+  }
+  static std::string text(mq::IoFlags flags) {
+    return std::string{flags.fua ? "f" : ""} + (flags.preflush ? "p" : "") +
+           (flags.polled ? "o" : "") + (flags.nowait ? "n" : "");
+  }
+
+  std::string log;
+  const std::byte* memory = nullptr;
+};
+
+/// One of the two disks, with everything that can be seen of it in a text.
+class Side {
+ public:
+  Side(const mq::DiskConfig& config, bool is_long) : bench{config} {
+    if (bench.disk == nullptr) return;
+    bench.driver.memory = memory->bytes;
+    if (is_long) {
+      bench.disk->set_trace({.function = [](void*, const mq::TraceEvent&) {}, .argument = nullptr});
+    }
+  }
+  ~Side() {
+    if (bench.disk == nullptr) return;
+    bench.driver.next.clear();
+    bench.driver.mode = Mode::end;
+    bench.disk->hw_queue(blkown::QueueIndex{0}).start();
+    while (!bench.driver.published.empty()) bench.driver.reap(bench.data());
+    bench.runtime.run();
+    bench.remove();
+  }
+  Side(const Side&) = delete;
+  Side& operator=(const Side&) = delete;
+
+  struct Io {
+    Side* side = nullptr;
+    std::size_t number = 0;
+    bool again = false;  // the callback submits the bio once more
+    std::vector<blkown::Segment> segments;
+    std::optional<mq::Bio> bio;
+  };
+
+  static void on_end(void* argument, mq::Bio& bio) {
+    Io& io = *static_cast<Io*>(argument);
+    io.side->bench.driver.log +=
+        "end " + std::to_string(io.number) + ' ' + to_string(bio.status()) + '\n';
+    if (std::exchange(io.again, false)) io.side->bench.disk->submit(bio);
+  }
+
+  /// The counters, and what the driver and the submitter have seen since the last call.
+  std::string take_text() {
+    const mq::Counters counts = bench.disk->counters();
+    std::string text = std::exchange(bench.driver.log, {});
+    text += "submitted " + std::to_string(counts.submitted_bios) + " ended " +
+            std::to_string(counts.ended_bios) + " started " +
+            std::to_string(counts.started_requests) + " requeued " +
+            std::to_string(counts.requeued_requests) + " in flight " +
+            std::to_string(counts.in_flight()) + '\n';
+    return text;
+  }
+
+  /// At the same place in a page on both sides.
+  struct alignas(4096) Memory {
+    std::byte bytes[1 << 18];
+  };
+  std::unique_ptr<Memory> memory = std::make_unique<Memory>();
+  Bench<Recording> bench;
+  std::vector<std::unique_ptr<Io>> ios;
+};
+
+/// The same choices for both sides.
+class Choices {
+ public:
+  explicit Choices(std::uint64_t seed) : engine_{seed} {}
+  std::uint64_t below(std::uint64_t bound) { return engine_() % bound; }
+  bool one_of(std::uint64_t count) { return below(count) == 0; }
+  template <class T, std::size_t count>
+  T any(const std::array<T, count>& values) {
+    return values[static_cast<std::size_t>(below(count))];
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+constexpr std::uint64_t capacity_sectors = 256;
+
+mq::QueueLimits limits_of(Choices& choices) {
+  mq::QueueLimits limits;
+  limits.max_sectors = choices.any(std::array<std::uint32_t, 3>{8, 16, 2560});
+  limits.max_segments = choices.any(std::array<std::uint32_t, 3>{1, 2, 128});
+  limits.max_segment_bytes = choices.any(std::array<std::uint32_t, 3>{4096, 8192, 65536});
+  limits.virt_boundary_mask = choices.any(std::array<std::uint64_t, 2>{0, 4095});
+  limits.max_discard_sectors = choices.any(std::array<std::uint64_t, 2>{0, 16});
+  limits.max_write_zeroes_sectors = choices.any(std::array<std::uint64_t, 2>{0, 16});
+  limits.dma_alignment_mask = choices.any(std::array<std::uint32_t, 2>{0, 3});
+  limits.chunk_sectors = choices.any(std::array<std::uint64_t, 3>{0, 0, 32});
+  return limits;
+}
+
+mq::DiskConfig config_of(Choices& choices) {
+  mq::DiskConfig config;
+  config.capacity_sectors = capacity_sectors;
+  config.logical_block_bytes = choices.any(std::array<std::uint32_t, 2>{512, 4096});
+  config.limits = limits_of(choices);
+  config.write_cache = choices.one_of(2);
+  config.fua = config.write_cache && choices.one_of(2);
+  config.read_only = choices.one_of(8);
+  config.depth = choices.any(std::array<std::uint32_t, 4>{1, 3, 16, 64});
+  config.blocking = choices.one_of(8);
+  config.completion =
+      choices.one_of(8) ? mq::CompletionMode::deferred : mq::CompletionMode::immediate;
+  config.auto_kick = !choices.one_of(4);
+  return config;
+}
+
+/// A bio as both sides submit it.
+struct Wish {
+  mq::Op op{};
+  std::uint64_t sector = 0;
+  std::vector<std::pair<std::size_t, std::size_t>> pieces;  // offset and length in bytes
+  bool own_segment = false;
+  bool again = false;
+  mq::IoFlags flags;
+};
+
+Wish wish_of(Choices& choices) {
+  Wish wish;
+  wish.op = choices.any(std::array{mq::Op::read, mq::Op::read, mq::Op::write, mq::Op::write,
+                                   mq::Op::flush, mq::Op::discard, mq::Op::write_zeroes});
+  wish.sector = choices.one_of(16) ? ~choices.below(64)
+                                   : choices.below(capacity_sectors + 16) & ~choices.below(8);
+  const std::uint64_t count = choices.one_of(3) ? 1 + choices.below(3) : 1;
+  wish.own_segment = count == 1 && choices.one_of(2);
+  for (std::uint64_t i = 0; i != count; ++i) {
+    const std::uint64_t at =
+        choices.below(1 << 16) & ~(choices.one_of(4) ? 0 : choices.below(4096));
+    const std::uint64_t bytes = choices.one_of(12) ? choices.below(5) : 512 * choices.below(40);
+    wish.pieces.emplace_back(static_cast<std::size_t>(choices.one_of(2) ? at & ~4095ULL : at),
+                             static_cast<std::size_t>(bytes));
+  }
+  wish.again = choices.one_of(8);
+  wish.flags = {.fua = choices.one_of(4),
+                .preflush = choices.one_of(6),
+                .polled = choices.one_of(8),
+                .nowait = choices.one_of(8)};
+  return wish;
+}
+
+void submit(Side& side, const Wish& wish) {
+  auto& io = *side.ios.emplace_back(std::make_unique<Side::Io>());
+  io.side = &side;
+  io.number = side.ios.size();
+  io.again = wish.again;
+  std::uint64_t bytes = 0;
+  for (const auto& [at, length] : wish.pieces) {
+    io.segments.push_back({side.memory->bytes + at, length});
+    bytes += length;
+  }
+  const mq::OnEnd<mq::Bio> on_end{&Side::on_end, &io};
+  const std::span<const blkown::Segment> all{io.segments};
+  switch (wish.op) {
+    case mq::Op::flush: io.bio.emplace(mq::Bio::flush(on_end, wish.flags)); break;
+    case mq::Op::discard:
+      io.bio.emplace(mq::Bio::discard(wish.sector, bytes, on_end, wish.flags));
+      break;
+    case mq::Op::write_zeroes:
+      io.bio.emplace(mq::Bio::write_zeroes(wish.sector, bytes, on_end, wish.flags));
+      break;
+    case mq::Op::read:
+      io.bio.emplace(wish.own_segment ? mq::Bio::read(wish.sector, all.front(), on_end, wish.flags)
+                                      : mq::Bio::read(wish.sector, all, on_end, wish.flags));
+      break;
+    default:
+      io.bio.emplace(wish.own_segment ? mq::Bio::write(wish.sector, all.front(), on_end, wish.flags)
+                                      : mq::Bio::write(wish.sector, all, on_end, wish.flags));
+  }
+  side.bench.disk->submit(side.bench.context(), *io.bio);
+}
+
+/// What is done to both sides between two submits.
+struct Step {
+  std::uint64_t kind = 0;
+  std::uint64_t number = 0;
+  mq::QueueLimits limits;
+  std::vector<Wish> wishes;
+};
+
+void reap(Side& side, const Step& step) {
+  const std::size_t count = static_cast<std::size_t>(1 + step.number % 8);
+  const Status status = step.number % 5 == 0 ? Status::io_error : Status::ok;
+  if (step.number % 3 == 0) return side.bench.driver.reap(side.bench.data(), count, status);
+  const mq::Context::Scope here{side.bench.context()};
+  side.bench.driver.reap(side.bench.data(), count, status);
+}
+
+void submit_plugged(Side& side, const Step& step) {
+  const fake::Driver::Disk::Plug plug{*side.bench.disk, side.bench.context()};
+  for (const Wish& wish : step.wishes) submit(side, wish);
+}
+
+void take(Side& side, const Step& step, std::array<int, 2>& holds) {
+  auto& disk = *side.bench.disk;
+  auto& hw = disk.hw_queue(blkown::QueueIndex{0});
+  const auto start = [&](auto operation) {
+    mq::Event done;
+    mq::Control control{
+        {[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); }, &done}};
+    operation(control);
+    // A freeze waits for what the driver has.
+    for (int i = 0; i != 8 && control.is_running(); ++i) {
+      side.bench.runtime.run();
+      side.bench.driver.reap(side.bench.data());
+    }
+    side.bench.runtime.run();
+  };
+  switch (step.kind) {
+    case 0: return reap(side, step);
+    case 1: return submit_plugged(side, step);
+    case 2: side.bench.runtime.run(); return;
+    case 3:
+      for (std::uint64_t i = 0; i != 1 + step.number % 4; ++i) {
+        side.bench.driver.next.push_back(std::array{Mode::end, Mode::publish, Mode::busy,
+                                                    Mode::fail,
+                                                    Mode::requeue}[(step.number >> i) % 5]);
+      }
+      return;
+    case 4: side.bench.driver.mode = step.number % 2 == 0 ? Mode::end : Mode::publish; return;
+    case 5: return step.number % 2 == 0 ? hw.stop() : hw.start();
+    case 6:
+      if (step.number % 2 == 0 || holds[0] == 0) {
+        ++holds[0];
+        return start([&](mq::Control& control) { disk.freeze(control); });
+      }
+      --holds[0];
+      return start([&](mq::Control& control) { disk.thaw(control); });
+    case 7:
+      if (step.number % 2 == 0 || holds[1] == 0) {
+        ++holds[1];
+        return start([&](mq::Control& control) { disk.quiesce(control); });
+      }
+      --holds[1];
+      return start([&](mq::Control& control) { disk.unquiesce(control); });
+    case 8: return start([&](mq::Control& control) { disk.set_limits(control, step.limits); });
+    case 9: static_cast<void>(disk.set_capacity(step.number % 2 == 0 ? 128 : 256)); return;
+    case 10: disk.set_read_only(step.number % 4 == 0); return;
+    case 11: disk.kick_requeued(); return;
+    default: side.bench.clock.pass_ms(5); side.bench.runtime.run();
+  }
+}
+
+/// Runs the seed on both disks. Returns the number of bios.
+std::size_t compare(std::uint64_t seed) {
+  Choices choices{seed};
+  const mq::DiskConfig config = config_of(choices);
+  Side brief{config, false};
+  Side full{config, true};
+  if (brief.bench.disk == nullptr) return 0;
+  std::array<std::array<int, 2>, 2> holds{};
+  for (int i = 0; i != 120; ++i) {
+    if (choices.one_of(2)) {
+      const Wish wish = wish_of(choices);
+      for (Side* side : {&brief, &full}) submit(*side, wish);
+    } else {
+      Step step{
+          .kind = choices.below(14), .number = choices.below(1 << 16), .limits = {}, .wishes = {}};
+      // Holds are lifted more often than they are set up.
+      if (step.kind >= 5 && step.kind <= 7 && choices.one_of(2)) step.number |= 1;
+      if (step.kind == 8) step.limits = limits_of(choices);
+      if (step.kind == 1) step.wishes = {wish_of(choices), wish_of(choices)};
+      take(brief, step, holds[0]);
+      take(full, step, holds[1]);
+    }
+    const std::string a = brief.take_text();
+    const std::string b = full.take_text();
+    EXPECT_EQ(a, b) << "seed " << seed << ", step " << i;
+    if (a != b) break;
+  }
+  return brief.ios.size();
+}
+
+// Goal: a bio that takes the short way would be admitted, split, issued and ended the same by the
+// long one, whatever the disk is configured for, holds up, or changes.
+TEST(WholeBio, ItsShortWayIsTheLongOne) {
+  const char* const scale = std::getenv("BLKOWN_TEST_SCALE");
+  const std::uint64_t seeds = 300 * (scale == nullptr ? 1 : std::strtoull(scale, nullptr, 10));
+  std::size_t bios = 0;
+  for (std::uint64_t seed = 1; seed <= seeds && !testing::Test::HasFailure(); ++seed) {
+    bios += compare(seed);
+  }
+  EXPECT_GT(bios, seeds * 20);
+}
+
+// --- each reason to hold a bio up ---------------------------------------------------------------
+//
+// The short way tests one copy of these reasons. A copy that misses one of them issues I/O that the
+// long way would not.
+
+/// Submits a bio that only `hold` keeps from the driver, and lifts the hold again.
+template <class Hold, class Lift>
+void expect_held(Bench<>& bench, Hold hold, Lift lift) {
+  Read before, held;
+  bench.disk->submit(bench.context(), before.bio);  // so that the context is in use
+  bench.runtime.run();
+  ASSERT_EQ(before.ends.count, 1);
+  hold();
+  const int calls = bench.driver.calls;
+  bench.disk->submit(bench.context(), held.bio);
+  EXPECT_EQ(bench.driver.calls, calls) << "the bio is held up";
+  EXPECT_EQ(held.ends.count, 0);
+  lift();
+  bench.runtime.run();
+  EXPECT_EQ(held.ends.count, 1);
+  EXPECT_EQ(held.bio.status(), Status::ok);
+}
+
+TEST(WholeBio, IsHeldWhileTheDiskIsFrozen) {
+  Bench<> bench;
+  expect_held(bench, [&] { EXPECT_TRUE(bench.freeze()); }, [&] { EXPECT_TRUE(bench.thaw()); });
+}
+TEST(WholeBio, IsHeldUntilTheLastOfTwoThaws) {
+  for (const bool one_is_left : {false, true}) {
+    Bench<> bench;
+    expect_held(
+        bench,
+        [&] {
+          EXPECT_TRUE(bench.freeze());
+          EXPECT_TRUE(bench.freeze());
+          if (one_is_left) EXPECT_TRUE(bench.thaw());
+        },
+        [&] {
+          if (!one_is_left) EXPECT_TRUE(bench.thaw());
+          EXPECT_TRUE(bench.thaw());
+        });
+  }
+}
+TEST(WholeBio, IsHeldWhileTheDiskIsQuiesced) {
+  Bench<> bench;
+  expect_held(
+      bench, [&] { EXPECT_TRUE(bench.quiesce()); }, [&] { EXPECT_TRUE(bench.unquiesce()); });
+}
+TEST(WholeBio, IsHeldUntilTheLastOfTwoUnquiesces) {
+  for (const bool one_is_left : {false, true}) {
+    Bench<> bench;
+    expect_held(
+        bench,
+        [&] {
+          EXPECT_TRUE(bench.quiesce());
+          EXPECT_TRUE(bench.quiesce());
+          if (one_is_left) EXPECT_TRUE(bench.unquiesce());
+        },
+        [&] {
+          if (!one_is_left) EXPECT_TRUE(bench.unquiesce());
+          EXPECT_TRUE(bench.unquiesce());
+        });
+  }
+}
+TEST(WholeBio, IsHeldWhileItsQueueIsStopped) {
+  Bench<> bench;
+  auto& hw = bench.disk->hw_queue(blkown::QueueIndex{0});
+  expect_held(bench, [&] { hw.stop(); }, [&] { hw.start(); });
+}
+TEST(WholeBio, IsHeldByAPlug) {
+  Bench<> bench;
+  std::optional<fake::Driver::Disk::Plug> plug;
+  expect_held(bench, [&] { plug.emplace(*bench.disk, bench.context()); }, [&] { plug.reset(); });
+}
+TEST(WholeBio, IsHeldBehindABusyDriver) {
+  Bench<> bench{{.capacity_sectors = 1024, .busy_delay_ms = 5}};
+  Read refused;
+  expect_held(
+      bench,
+      [&] {
+        bench.driver.next = {Mode::busy};
+        bench.disk->submit(bench.context(), refused.bio);
+        EXPECT_EQ(refused.ends.count, 0);
+      },
+      [&] { bench.clock.pass_ms(5); });
+  EXPECT_EQ(refused.ends.count, 1);
+}
+TEST(WholeBio, IsHeldByABlockingDriverUntilTheContextRuns) {
+  Bench<> bench{{.capacity_sectors = 1024, .blocking = true}};
+  expect_held(bench, [] {}, [] {});
+}
+TEST(WholeBio, IsHeldBehindABioThatWaitsForATag) {
+  Bench<> bench{{.capacity_sectors = 1024, .depth = 1}};
+  Read first;
+  expect_held(
+      bench,
+      [&] {
+        bench.driver.next = {Mode::publish};
+        bench.disk->submit(bench.context(), first.bio);
+      },
+      [&] { bench.driver.reap(bench.data()); });
+  EXPECT_EQ(first.ends.count, 1);
+}
+
+/// Submits a bio within the driver's hook.
+struct Submitting : fake::Driver {
+  Answer queue_rq(Hw& hw, QueueData& queue, blkown::Idle<Rq> idle, bool is_last) override {
+    EXPECT_FALSE(std::exchange(is_inside, true)) << "hooks do not recurse";
+    if (inner != nullptr) disk->submit(*context, *std::exchange(inner, nullptr));
+    Answer answer = fake::Driver::queue_rq(hw, queue, std::move(idle), is_last);
+    is_inside = false;
+    return answer;
+  }
+  Disk* disk = nullptr;
+  mq::Context* context = nullptr;
+  mq::Bio* inner = nullptr;
+  bool is_inside = false;
+};
+
+TEST(WholeBio, IsHeldWhileAHookRuns) {
+  Bench<Submitting> bench;
+  Read outer, inner;
+  bench.driver.disk = bench.disk.get();
+  bench.driver.context = &bench.context();
+  bench.driver.inner = &inner.bio;
+  bench.disk->submit(bench.context(), outer.bio);
+  EXPECT_EQ(outer.ends.count, 1);
+  EXPECT_EQ(inner.ends.count, 1) << "issued after the hook";
+}
+
+TEST(WholeBio, OfARemovedDiskIsOffline) {
+  Bench<> bench;
+  Read before, after;
+  bench.disk->submit(bench.context(), before.bio);
+  bench.run([&](mq::Control& control) { bench.disk->remove(control); });
+  const int calls = bench.driver.calls;
+  bench.disk->submit(bench.context(), after.bio);
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.calls, calls);
+  EXPECT_EQ(after.bio.status(), Status::offline);
+  bench.disk.reset();
+}
+
+TEST(WholeBio, IsSplitByLimitsThatHaveChanged) {
+  Bench<> bench;
+  std::vector<std::byte> memory(8192);
+  Ends ends;
+  mq::Bio bio =
+      mq::Bio::read(0, blkown::Segment{memory.data(), memory.size()}, {&Ends::on_end, &ends});
+  bench.disk->submit(bench.context(), bio);
+  EXPECT_EQ(bench.driver.calls, 1);
+  mq::QueueLimits limits;
+  limits.max_sectors = 8;
+  bench.run([&](mq::Control& control) { bench.disk->set_limits(control, limits); });
+  bench.disk->submit(bench.context(), bio);
+  EXPECT_EQ(bench.driver.calls, 3);
+  EXPECT_EQ(ends.count, 2);
+}
+
+TEST(WholeBio, IsRefusedByACapacityOrAReadOnlyStateThatHasChanged) {
+  Bench<> bench;
+  std::vector<std::byte> memory(512);
+  Ends ends;
+  mq::Bio bio =
+      mq::Bio::write(512, blkown::Segment{memory.data(), memory.size()}, {&Ends::on_end, &ends});
+  bench.disk->submit(bench.context(), bio);
+  EXPECT_EQ(bio.status(), Status::ok);
+  EXPECT_FALSE(bench.disk->set_capacity(512).has_value());
+  bench.disk->submit(bench.context(), bio);
+  EXPECT_EQ(bio.status(), Status::invalid);
+  EXPECT_FALSE(bench.disk->set_capacity(1024).has_value());
+  bench.disk->set_read_only(true);
+  bench.disk->submit(bench.context(), bio);
+  EXPECT_EQ(bio.status(), Status::not_supported);
+  EXPECT_EQ(bench.driver.calls, 1);
+}
+
+TEST(WholeBio, GoesToTheQueueThatItsContextIsMappedTo) {
+  Bench<> bench{{.capacity_sectors = 1024, .normal_queues = 1, .max_normal_queues = 2}, 2};
+  const auto queue_of_read = [&] {
+    Read read;
+    bench.disk->submit(bench.context(1), read.bio);
+    bench.runtime.run();
+    EXPECT_EQ(read.ends.count, 1);
+    return bench.driver.seen.back().hw_queue;
+  };
+  EXPECT_EQ(queue_of_read(), 0U);
+  EXPECT_TRUE(bench.set_queue_count(2));
+  EXPECT_EQ(queue_of_read(), 1U);
+  EXPECT_TRUE(bench.set_queue_count(1));
+  EXPECT_EQ(queue_of_read(), 0U);
+}
+
+}  // namespace whole_bio
+}  // namespace
