@@ -62,12 +62,12 @@ TEST(Remap, TheDeviceGetsTheOtherSectorAndTheBioKeepsItsOwn) {
 
 // Goal: a request that is issued again has the bio's sector: the driver does not map it twice.
 TEST(Remap, ARequeueBringsTheSectorBack) {
-  using Mode = fake::Driver::Mode;
+  using Answers = fake::Driver::Mode;
   for (const bool starts_first : {false, true}) {
     fake::Bench<Partition> bench{{.capacity_sectors = 4096}};
     bench.driver.starts_first = starts_first;
-    bench.driver.next = {starts_first ? Mode::busy : Mode::requeue,
-                         starts_first ? Mode::busy : Mode::requeue};
+    bench.driver.next = {starts_first ? Answers::busy : Answers::requeue,
+                         starts_first ? Answers::busy : Answers::requeue};
     std::vector<std::byte> memory(512, std::byte{9});
     mq::Bio bio = mq::Bio::write(3, fake::whole(memory), {});
     bench.disk->submit(bench.context(), bio);
@@ -84,12 +84,12 @@ TEST(Remap, ARequeueBringsTheSectorBack) {
 // Goal: each part of a bio is mapped from its own sector, and the next I/O with the tag from its
 // bio's, also if nothing brought the sector back.
 TEST(Remap, EachPartAndEachIoWithATagBeginsWithItsOwnSector) {
-  using Mode = fake::Driver::Mode;
+  using Answers = fake::Driver::Mode;
   fake::Bench<Partition> bench{
       {.capacity_sectors = 4096, .limits = {.max_sectors = 2}, .depth = 1}};
   std::vector<std::byte> memory(6 * 512);
   mq::Bio bio = mq::Bio::write(8, fake::whole(memory), {});
-  bench.driver.next = {Mode::end, Mode::requeue};
+  bench.driver.next = {Answers::end, Answers::requeue};
   bench.disk->submit(bench.context(), bio);
   bench.runtime.run();
   EXPECT_EQ(bio.status(), Status::ok);
@@ -98,13 +98,13 @@ TEST(Remap, EachPartAndEachIoWithATagBeginsWithItsOwnSector) {
 
 // Goal: limits that change while a mapped request waits cut it at the places of its bio.
 TEST(Remap, ARequestThatNewLimitsCutIsMappedPartByPart) {
-  using Mode = fake::Driver::Mode;
+  using Answers = fake::Driver::Mode;
   fake::Bench<Partition> bench{
       {.capacity_sectors = 4096, .limits = {.max_sectors = 4}, .auto_kick = false}};
   std::vector<std::byte> memory(4 * 512);
   for (std::size_t i = 0; i != memory.size(); ++i) memory[i] = static_cast<std::byte>(1 + i / 512);
   mq::Bio bio = mq::Bio::write(8, fake::whole(memory), {});
-  bench.driver.next = {Mode::requeue};
+  bench.driver.next = {Answers::requeue};
   bench.disk->submit(bench.context(), bio);
   bench.run([&](mq::Control& control) {
     bench.disk->set_limits(control, mq::QueueLimits{.max_sectors = 2});
