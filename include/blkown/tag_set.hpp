@@ -277,8 +277,17 @@ class [[nodiscard]] TagSet {
   [[nodiscard, gnu::always_inline]] std::expected<Claim<R>, LookupError> claim(
       QueueIndex arrival_queue, std::uint64_t value,
       TrackedPlace where = Place::current()) noexcept {
-    return claim_at(locate(arrival_queue, value), match_of(value), detail::ClaimOrigin::completion,
-                    where);
+    // As claim_at, whose targets and errors are in memory where the compiler does not see through
+    // them.
+    const std::uint64_t tag = state_->codec.tag(value);
+    if (!Target::is_named(*state_, arrival_queue, value, tag)) [[unlikely]]
+      return std::unexpected(Target::error_of(*state_, arrival_queue, value));
+    R& found = request(arrival_queue, Tag{static_cast<std::uint32_t>(tag)});
+    detail::RefValue<Word> seen;
+    const LookupReason reason = detail::word_of(found).claim(match_of(value), seen);
+    if (reason != LookupReason::none) [[unlikely]]
+      return std::unexpected(Target::error_of(*state_, arrival_queue, value, reason, seen.bits));
+    return detail::HandleAccess::make_claim(found, detail::ClaimOrigin::completion, where);
   }
   /// A pin of the request of that I/O. A pin gives no right to the I/O.
   /// Source: the kernel's tag_to_rq.

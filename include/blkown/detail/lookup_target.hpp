@@ -31,11 +31,32 @@ struct LookupTarget {
     target.queue = arrival_queue;
     target.tag.value = static_cast<std::uint32_t>(tag);
     target.generation = state.codec.generation(value);
-    const bool is_named = arrival_queue.value < state.queue_count && tag < state.depth &&
-                          state.codec.is_of_queue(value, arrival_queue);
-    if (!is_named) [[unlikely]]
+    if (!is_named(state, arrival_queue, value, tag)) [[unlikely]]
       target.reason = reason_of(state, arrival_queue, value);
     return target;
+  }
+
+  /// Whether the value, with this tag, names a request of the arrival queue.
+  [[nodiscard]] static bool is_named(const TagSetState& state, QueueIndex arrival_queue,
+                                     std::uint64_t value, std::uint64_t tag) noexcept {
+    return arrival_queue.value < state.queue_count && tag < state.depth &&
+           state.codec.is_of_queue(value, arrival_queue);
+  }
+
+  /// The error of a lookup whose request has refused it at a word with these bits. Out of line, so
+  /// that a lookup which succeeds has no part of it.
+  [[nodiscard, gnu::cold, gnu::noinline]] static LookupError error_of(const TagSetState& state,
+                                                                      QueueIndex arrival_queue,
+                                                                      std::uint64_t value,
+                                                                      LookupReason refusal,
+                                                                      Word seen_bits) noexcept {
+    return of(state, arrival_queue, value).error(refusal, RefValue<Word>{seen_bits});
+  }
+  /// The error of a lookup whose value names no request.
+  [[nodiscard, gnu::cold, gnu::noinline]] static LookupError error_of(
+      const TagSetState& state, QueueIndex arrival_queue, std::uint64_t value) noexcept {
+    const LookupTarget target = of(state, arrival_queue, value);
+    return target.error(target.reason, RefValue<Word>{});
   }
 
   /// Why a value names no request, in the order in which the reasons are tested.

@@ -68,7 +68,9 @@ class HwQueue {
   /// middle of changing the list that an end on that thread appends to.
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim(
       std::uint64_t value, TrackedPlace where = Place::current()) noexcept {
-    return counted(value, pool_.tags().claim(tag_queue_, value, where));
+    auto found = pool_.tags().claim(tag_queue_, value, where);
+    note_lookup(value, found);
+    return found;
   }
   /// Claims a batch of completions that were received on this queue: TagSet::claim_each, with a
   /// refusal counted under its reason.
@@ -142,19 +144,25 @@ class HwQueue {
   template <class Handle>
   [[nodiscard]] std::expected<Handle, LookupError> counted(
       std::uint64_t value, std::expected<Handle, LookupError> found) noexcept {
-    const TraceSink& sink = disk_.trace_sink();
-    if (sink.function != nullptr) [[unlikely]] {
-      TraceEvent event;
-      event.step = TraceStep::looked_up;
-      event.queue = index_;
-      event.value = value;
-      if (!found.has_value()) event.reason = found.error().reason;
-      detail::tell(sink, event);
-    }
-    if (!found.has_value()) [[unlikely]] {
-      rejected_[static_cast<std::size_t>(found.error().reason)].add();
-    }
+    note_lookup(value, found);
     return found;
+  }
+  template <class Handle>
+  void note_lookup(std::uint64_t value, const std::expected<Handle, LookupError>& found) noexcept {
+    if (!found.has_value()) [[unlikely]]
+      return note_in_full(value, found.error().reason);
+    if (disk_.trace_sink().function != nullptr) [[unlikely]]
+      note_in_full(value, LookupReason::none);
+  }
+  [[gnu::cold, gnu::noinline]] void note_in_full(std::uint64_t value,
+                                                 LookupReason reason) noexcept {
+    TraceEvent event;
+    event.step = TraceStep::looked_up;
+    event.queue = index_;
+    event.value = value;
+    event.reason = reason;
+    detail::tell(disk_.trace_sink(), event);
+    if (reason != LookupReason::none) rejected_[static_cast<std::size_t>(reason)].add();
   }
 
   void add_to(Counters& sum) const noexcept {
