@@ -374,10 +374,14 @@ TEST(WholeBio, IsHeldUntilTheLastOfTwoThaws) {
         [&] {
           EXPECT_TRUE(bench.freeze());
           EXPECT_TRUE(bench.freeze());
-          if (one_is_left) EXPECT_TRUE(bench.thaw());
+          if (one_is_left) {
+            EXPECT_TRUE(bench.thaw());
+          }
         },
         [&] {
-          if (!one_is_left) EXPECT_TRUE(bench.thaw());
+          if (!one_is_left) {
+            EXPECT_TRUE(bench.thaw());
+          }
           EXPECT_TRUE(bench.thaw());
         });
   }
@@ -395,10 +399,14 @@ TEST(WholeBio, IsHeldUntilTheLastOfTwoUnquiesces) {
         [&] {
           EXPECT_TRUE(bench.quiesce());
           EXPECT_TRUE(bench.quiesce());
-          if (one_is_left) EXPECT_TRUE(bench.unquiesce());
+          if (one_is_left) {
+            EXPECT_TRUE(bench.unquiesce());
+          }
         },
         [&] {
-          if (!one_is_left) EXPECT_TRUE(bench.unquiesce());
+          if (!one_is_left) {
+            EXPECT_TRUE(bench.unquiesce());
+          }
           EXPECT_TRUE(bench.unquiesce());
         });
   }
