@@ -393,6 +393,11 @@ class Driver {
       give_up_admin(disable());
     }
     is_resetting_ = false;
+    // The driver has ignored the interrupts since the stop, and some may have been for false
+    // completions.
+    for (std::uint32_t queue = 0; queue != host_.queue_count(); ++queue) {
+      take_all(QueueIndex{queue});
+    }
   }
   [[nodiscard]] bool try_start() {
     admin_.pair.reset();
