@@ -46,7 +46,9 @@ class Control {
   [[nodiscard]] int add(ublksrv_ctrl_dev_info& info) {
     return run(Opcode::add, {.id = info.dev_id, .buffer = &info, .bytes = sizeof(info)});
   }
-  [[nodiscard]] int set_params(std::uint32_t id, ublk_params& params) {
+  /// `params` is a ublk_params, or one of a newer kernel.
+  template <class Params>
+  [[nodiscard]] int set_params(std::uint32_t id, Params& params) {
     return run(Opcode::set_params, {.id = id, .buffer = &params, .bytes = sizeof(params)});
   }
   [[nodiscard]] int get_info(std::uint32_t id, ublksrv_ctrl_dev_info& info) {
