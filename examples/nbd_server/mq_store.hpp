@@ -35,8 +35,7 @@ template <class Driver, class Runtime>
 class MqStore final : public Store {
  public:
   /// Precondition: the disk is made on the runtime. Both outlive the store.
-  MqStore(blkown::mq::Disk<Driver>& disk, Runtime& runtime, bool is_rotational = false)
-      : disk_{disk}, runtime_{runtime}, is_rotational_{is_rotational} {}
+  MqStore(blkown::mq::Disk<Driver>& disk, Runtime& runtime) : disk_{disk}, runtime_{runtime} {}
 
   [[nodiscard]] StoreInfo info() const override {
     const blkown::mq::DiskConfig& config = disk_.config();
@@ -44,7 +43,7 @@ class MqStore final : public Store {
             .min_block = config.logical_block_bytes,
             .preferred_block = std::max(4096U, std::bit_floor(config.io_min_bytes)),
             .read_only = config.read_only,
-            .rotational = is_rotational_,
+            .rotational = config.rotational,
             .can_zero = config.limits.max_write_zeroes_sectors != 0};
   }
 
@@ -133,7 +132,6 @@ class MqStore final : public Store {
 
   blkown::mq::Disk<Driver>& disk_;
   Runtime& runtime_;
-  bool is_rotational_;
   Tags* tags_ = nullptr;
   RefusedLookups* refused_ = nullptr;
   std::unique_ptr<Job[]> jobs_;

@@ -38,7 +38,6 @@ class NullExport {
     auto disk = null_block::NullDisk<Runtime>::create(*config, made->runtime_);
     if (!disk) return std::unexpected(disk.error().text);
     made->disk_ = *std::move(disk);
-    made->is_rotational_ = config->rotational != 0;
     if (control.empty()) return made;
     auto socket = null_block::ControlSocket::listen_at(
         control, [&its = *made->disk_](std::string_view line) { return answer_to(its, line); });
@@ -50,7 +49,7 @@ class NullExport {
   NullExport& operator=(const NullExport&) = delete;
 
   [[nodiscard]] std::unique_ptr<Store> make_store() {
-    return std::make_unique<Store>(disk_->disk(), runtime_, is_rotational_);
+    return std::make_unique<Store>(disk_->disk(), runtime_);
   }
 
  private:
@@ -58,7 +57,6 @@ class NullExport {
 
   Runtime runtime_;
   std::unique_ptr<null_block::NullDisk<Runtime>> disk_;
-  bool is_rotational_ = false;
   std::unique_ptr<null_block::ControlSocket> control_;  // goes before the disk
 };
 
