@@ -372,6 +372,19 @@ TEST(NvmeOracle, ACommandLikeTheOneBeforeInItsPlaceIsFoundWithoutItsDoorbell) {
   EXPECT_EQ(judged.false_ids, std::vector<std::uint16_t>{0x6002});
 }
 
+// Goal: the controller reads a ring for the Oracle when the queue is created, which a device does
+// not.
+TEST(NvmeOracle, ALookAtARingIsNoAccessOfTheDevice) {
+  NvmeBench bench;
+  const blkown::sim::NvmeOracle oracle{*bench.controller};
+  bench.start(1);
+  EXPECT_EQ(bench.admin(bench.create_cq(2)).code, Code::success);
+  Entry entry = bench.create_sq(2);
+  entry.prp1 = 0x7000'0000;
+  EXPECT_EQ(bench.admin(entry).code, Code::success);
+  EXPECT_EQ(bench.iommu.fault_counts().total(), 0U);
+}
+
 // --- doorbells -----------------------------------------------------------------------------------
 
 TEST(NvmeOracle, OnlyAValueThatIsNoIndexOfItsQueueMisusesADoorbell) {
