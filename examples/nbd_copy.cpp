@@ -39,7 +39,8 @@ A destination file is created or replaced. Other destinations are at least as lo
   --check             read both sides after the copy, and compare them
   --connections N     to each server, if it allows more than one; default: 4
   --requests N        chunks at a time on each connection; default: 16
-  --chunk BYTES       a multiple of 64 KiB; default: 262144
+  --chunk BYTES       a multiple of 64 KiB; default: 262144. Made a multiple of the blocks that
+                      the servers prefer
   --no-zeroes         send zeroes as data
   --timeout-ms N      of a request; then its connection is replaced; default: 30000
   --tries N           of a request, each on another connection; default: 5
@@ -130,7 +131,11 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 /// The copy, between two sides that are open.
 bool copy(Side& from, Side& to, nbd_client::PollLoop& loop, const Options& options) {
-  nbd_copy::Copier copier{from, to, loop, options.copy};
+  nbd_copy::CopyConfig config = options.copy;
+  // Powers of two, so a multiple of the larger one is one of both.
+  const std::size_t preferred = std::max(from.preferred_bytes(), to.preferred_bytes());
+  config.chunk_bytes = (config.chunk_bytes + preferred - 1) / preferred * preferred;
+  nbd_copy::Copier copier{from, to, loop, config};
   const auto start = std::chrono::steady_clock::now();
   if (fail(copier.copy())) return false;
   const Status flushed = to.flush(loop);

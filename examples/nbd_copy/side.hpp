@@ -112,6 +112,11 @@ class Side {
     return std::nullopt;
   }
 
+  /// The length of I/O that the server prefers: chunks are multiples of it. 1 of a file.
+  [[nodiscard]] std::size_t preferred_bytes() const noexcept {
+    return disk_ == nullptr ? 1 : disk_->config().io_min_bytes;
+  }
+
   // --- the copy ----------------------------------------------------------------------------------
 
   [[nodiscard]] Status read_file(std::uint64_t offset, std::span<std::byte> memory) const {
