@@ -326,10 +326,10 @@ struct Keeps {
   [[nodiscard]] static bool start() { return true; }
   [[nodiscard]] static bool stop() { return true; }
   [[nodiscard]] static mq::DiskConfig identify(std::uint32_t, QueueData&) {
-    mq::DiskConfig disk;
-    disk.capacity_sectors = std::uint64_t{2 * 2 * 8} * sim::Workload::slot_sectors;
-    disk.limits.max_discard_sectors = disk.limits.max_write_zeroes_sectors = 8;
-    return disk;
+    mq::DiskConfig its;
+    its.capacity_sectors = std::uint64_t{2 * 2 * 8} * sim::Workload::slot_sectors;
+    its.limits.max_discard_sectors = its.limits.max_write_zeroes_sectors = 8;
+    return its;
   }
   static void interrupt(std::uint32_t) {}
   static void failed() {}
@@ -444,11 +444,11 @@ TEST(MqWorld, ReportsAnIoWhileAnotherPartyHasTheDiskQuiesced) {
 
 // Only a broken block layer would cause these findings. An explicit instantiation may name a
 // private member: the test sends events in the disk's place.
-[[nodiscard]] const mq::TraceSink& trace_sink_of(const mq::Disk<VariantDriver>& disk);
+[[nodiscard]] const mq::TraceSink& trace_sink_of(const mq::Disk<VariantDriver>& its);
 template <auto Sink>
 struct SinkOpener {
-  friend const mq::TraceSink& trace_sink_of(const mq::Disk<VariantDriver>& disk) {
-    return (disk.*Sink)();
+  friend const mq::TraceSink& trace_sink_of(const mq::Disk<VariantDriver>& its) {
+    return (its.*Sink)();
   }
 };
 template struct SinkOpener<&mq::Disk<VariantDriver>::trace_sink>;
