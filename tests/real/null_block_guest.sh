@@ -28,8 +28,8 @@ zone() {
 }
 # fio_zbd ARGUMENT...: fio with its mode for zoned block devices, on all zones.
 fio_zbd() {
-  /bin/fio --name=zbd --filename="$disk" --zonemode=zbd --direct=1 --ioengine=libaio --bs=4k-64k \
-    --bs_unaligned=0 --group_reporting "$@"
+  /bin/fio --name=zbd --filename="$disk" --zonemode=zbd --direct=1 --ioengine=libaio --bsrange=4k-64k \
+    --group_reporting "$@"
 }
 
 # 16 zones of 4 MiB, of which 3 MiB can be written. The first two are conventional.
