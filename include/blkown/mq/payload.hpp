@@ -51,26 +51,30 @@ struct PayloadState {
   Lane<D>* whole_lane = nullptr;
   std::uint64_t sector = 0;
   std::uint64_t length_bytes = 0;
+  Word sequence = 0;  // numbers the context's first issues (issue_order.hpp)
+  // The next members use the bytes behind the last of the segments'.
+  [[no_unique_address]] RequestSegments segments;
+  // Whether a timeout scan has seen the request in flight since it was issued. Atomic, because
+  // another context may print the request.
+  RelaxedFlag is_seen;
+  IssueMarks marks;
+  Op op = Op::read;
+  IoFlags flags;
+
+  // What follows is not touched by a read or a write that is one request. With 64 bytes of the
+  // driver's data, what is above and the header are then in three cache lines.
   // Of a zone_append: the first sector written. Not stored in `sector`, which another context may
   // be reading with a pin. Of another request with has_rest: the length of the rest.
   std::uint64_t written_sector_or_rest = 0;
-  RequestSegments segments;
   union {
     OnEnd<Payload<D>> on_private_end{};  // of a private request
     std::uint64_t bio_sector;            // of a request that is_remapped: the sector before
   };
-  Word sequence = 0;             // numbers the context's first issues (issue_order.hpp)
-  std::uint32_t timeout_ms = 0;  // 0: the disk's
-  // Whether a timeout scan has seen the request in flight since it was issued. Atomic, because
-  // another context may print the request.
-  RelaxedFlag is_seen;
-  Op op = Op::read;
-  IoFlags flags;
-  Status status = Status::ok;  // of a private request that has ended
-  IssueMarks marks;
-  bool was_refused = false;  // requeued because it was not sent, or refused as busy
-  bool is_reserved = false;  // of a private request: it has a reserved tag
-  bool has_rest = false;     // the limits have changed, and a rest is issued after the range
+  std::uint32_t timeout_ms = 0;  // of a private request; 0: the disk's
+  Status status = Status::ok;    // of a private request that has ended
+  bool was_refused = false;      // requeued because it was not sent, or refused as busy
+  bool is_reserved = false;      // of a private request: it has a reserved tag
+  bool has_rest = false;         // the limits have changed, and a rest is issued after the range
   // Of the Claim that is on its way to the submitting context.
   blkown::detail::ClaimOrigin claim_origin{};
 
@@ -108,7 +112,7 @@ struct PayloadState {
     submitter = from.submitter;
     hw_queue = from.hw_queue;
     if (bio == nullptr) on_private_end = from.on_private_end;
-    timeout_ms = from.timeout_ms;
+    if (bio == nullptr) timeout_ms = from.timeout_ms;
     is_reserved = from.is_reserved;
     marks = from.marks;
     sequence = from.sequence;

@@ -5,6 +5,7 @@
 #ifndef BLKOWN_MQ_SEGMENTS_HPP
 #define BLKOWN_MQ_SEGMENTS_HPP
 
+#include <bit>
 #include <blkown/config.hpp>
 #include <blkown/segment.hpp>
 #include <cstddef>
@@ -38,11 +39,34 @@ class RequestSegments {
   constexpr RequestSegments(std::span<const Segment> segments, SegmentCursor begin,
                             std::uint64_t length_bytes, std::uint32_t max_segment_bytes,
                             std::uint64_t virt_boundary_mask) noexcept
+      : RequestSegments{segments, begin, length_bytes, Cut{max_segment_bytes, virt_boundary_mask}} {
+  }
+
+  /// Where segments are cut into pieces. As small as two limits can be, because each request has
+  /// it.
+  class Cut {
+   public:
+    /// Segments are not cut.
+    constexpr Cut() = default;
+    /// Precondition: virt_boundary_mask + 1 is a power of two, or 0.
+    constexpr Cut(std::uint32_t max_segment_bytes, std::uint64_t virt_boundary_mask) noexcept
+        : max_segment_bytes_{max_segment_bytes},
+          boundary_bits_{static_cast<std::uint8_t>(std::bit_width(virt_boundary_mask))} {}
+
+   private:
+    friend class RequestSegments;
+    std::uint32_t max_segment_bytes_ = 0;
+    std::uint8_t boundary_bits_ = 0;
+  };
+  /// The same with limits that were prepared before.
+  constexpr RequestSegments(std::span<const Segment> segments, SegmentCursor begin,
+                            std::uint64_t length_bytes, Cut cut) noexcept
       : segments_{segments.data()},
-        begin_{begin},
+        begin_offset_bytes_{begin.offset_bytes},
         length_bytes_{length_bytes},
-        max_segment_bytes_{max_segment_bytes},
-        virt_boundary_mask_{virt_boundary_mask} {}
+        begin_index_{begin.index},
+        max_segment_bytes_{cut.max_segment_bytes_},
+        boundary_bits_{cut.boundary_bits_} {}
 
   /// An input iterator over the pieces.
   class Iterator {
@@ -83,7 +107,9 @@ class RequestSegments {
    private:
     friend class RequestSegments;
     Iterator(const RequestSegments& range, std::uint64_t left_bytes) noexcept
-        : range_{&range}, at_{range.begin_}, left_bytes_{left_bytes} {
+        : range_{&range},
+          at_{.index = range.begin_index_, .offset_bytes = range.begin_offset_bytes_},
+          left_bytes_{left_bytes} {
       skip_used_up();
     }
     void skip_used_up() noexcept {
@@ -117,17 +143,20 @@ class RequestSegments {
   /// if the segment begins off it.
   [[nodiscard]] std::size_t piece_bytes(const Segment& segment) const noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(segment.data);
+    const std::uint64_t boundary_mask =
+        boundary_bits_ == 0 ? 0 : ~std::uint64_t{0} >> (64 - boundary_bits_);
     const std::size_t max_bytes =
-        max_segment_bytes_ - static_cast<std::size_t>(address & virt_boundary_mask_);
+        max_segment_bytes_ - static_cast<std::size_t>(address & boundary_mask);
     return segment.length_bytes < max_bytes ? segment.length_bytes : max_bytes;
   }
 
  private:
   const Segment* segments_ = nullptr;
-  SegmentCursor begin_;
+  std::uint64_t begin_offset_bytes_ = 0;
   std::uint64_t length_bytes_ = 0;
+  std::uint32_t begin_index_ = 0;
   std::uint32_t max_segment_bytes_ = 0;
-  std::uint64_t virt_boundary_mask_ = 0;
+  std::uint8_t boundary_bits_ = 0;  // the last member: others may use the bytes behind it
 };
 
 }  // namespace mq

@@ -406,14 +406,9 @@ class Issuer {
     state.whole_lane = &lane;
     state.sector = bio.sector();
     state.length_bytes = length_bytes;
-    state.segments = RequestSegments{std::span{memory, 1},
-                                     {},
-                                     length_bytes,
-                                     limits().max_segment_bytes,
-                                     limits().virt_boundary_mask};
+    state.segments = RequestSegments{std::span{memory, 1}, {}, length_bytes, limits_.cut()};
     state.sequence = counters_.started_requests.add();
     ++in_flight_;
-    state.timeout_ms = 0;
     state.is_seen.set(false);
     state.op = bio.op();
     state.flags = flags_of(bits_of(bio.flags()) & kept_flags_);
@@ -632,9 +627,9 @@ class Issuer {
                                  .sector = state.sector},
                                 limits_);
     if (part.length_bytes == 0) return Status::invalid;
-    state.set_range(state.op, state.flags, state.sector, part.length_bytes,
-                    RequestSegments{bio.segments(), begin, is_data ? part.length_bytes : 0,
-                                    limits().max_segment_bytes, limits().virt_boundary_mask});
+    state.set_range(
+        state.op, state.flags, state.sector, part.length_bytes,
+        RequestSegments{bio.segments(), begin, is_data ? part.length_bytes : 0, limits_.cut()});
     lanes_.set_rest(state, length_bytes - part.length_bytes);
     return Status::ok;
   }
@@ -821,8 +816,7 @@ class Issuer {
   /// The memory of a request that gets `part_bytes` of the rest.
   [[nodiscard]] RequestSegments request_segments(const Rest& rest,
                                                  std::uint64_t part_bytes) const noexcept {
-    return {rest.segments, rest.begin, has_data(rest.op) ? part_bytes : 0,
-            limits().max_segment_bytes, limits().virt_boundary_mask};
+    return {rest.segments, rest.begin, has_data(rest.op) ? part_bytes : 0, limits_.cut()};
   }
 
   void send_or_collect(Lane<D>& lane, Idle<R>&& idle, bool is_last) noexcept {
@@ -927,7 +921,6 @@ class Issuer {
     payload.submitter = &submitter_;
     payload.hw_queue = lane.hw;
     payload.whole_lane = nullptr;
-    payload.timeout_ms = 0;
     payload.marks = {};
     payload.sequence = counters_.started_requests.add();
     ++in_flight_;

@@ -33,7 +33,9 @@ class SplitLimits {
  public:
   /// Precondition: check() accepts the limits.
   constexpr SplitLimits(const QueueLimits& limits, std::uint32_t block_bytes) noexcept
-      : limits_{limits}, block_bytes_{block_bytes} {
+      : limits_{limits},
+        cut_{usable_segment_bytes(limits), limits.virt_boundary_mask},
+        block_bytes_{block_bytes} {
     limits_.max_segment_bytes = usable_segment_bytes(limits);
     if (limits.chunk_sectors == 0 && limits_.max_segment_bytes > limits.virt_boundary_mask) {
       // Such memory is one piece even if it begins just before a boundary.
@@ -45,6 +47,8 @@ class SplitLimits {
   /// The limits. Pieces of at most max_segment_bytes keep the alignment of memory.
   [[nodiscard]] constexpr const QueueLimits& limits() const noexcept { return limits_; }
   [[nodiscard]] constexpr std::uint32_t block_bytes() const noexcept { return block_bytes_; }
+  /// Where the memory of requests is cut.
+  [[nodiscard]] constexpr RequestSegments::Cut cut() const noexcept { return cut_; }
   /// A read or write of one segment is not split up to this length, wherever it lies. 0: its place
   /// matters.
   [[nodiscard]] constexpr std::uint64_t max_plain_bytes() const noexcept {
@@ -54,6 +58,7 @@ class SplitLimits {
  private:
   std::uint64_t max_plain_bytes_ = 0;
   QueueLimits limits_;
+  RequestSegments::Cut cut_;
   std::uint32_t block_bytes_;
 };
 
