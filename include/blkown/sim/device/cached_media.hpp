@@ -65,17 +65,31 @@ class CachedMedia : public MemoryMedia {
     return true;
   }
 
-  /// The content that a power cut now would leave, as the seed decides for each sector.
-  [[nodiscard]] std::vector<std::byte> after_power_cut(std::uint64_t seed) const {
-    std::vector<std::byte> content(bytes().begin(), bytes().end());
+  /// A sector with an earlier content than its latest write's.
+  struct LostWrite {
+    std::uint64_t sector = 0;
+    std::span<const std::byte> content;  ///< Valid until the next access.
+  };
+  /// The sectors of which a power cut now would lose the latest write, as the seed decides for
+  /// each.
+  [[nodiscard]] std::vector<LostWrite> lost_by_power_cut(std::uint64_t seed) const {
+    std::vector<LostWrite> lost;
     Random dice{seed};
     for (const Part& part : parts_) {
       for (const auto& [sector, earlier] : part.cached) {
         const std::uint64_t choice = dice.below(earlier.size() + 1);
         if (choice == earlier.size()) continue;  // the last write
-        std::ranges::copy(earlier[static_cast<std::size_t>(choice)],
-                          content.begin() + static_cast<std::ptrdiff_t>(offset_of(sector)));
+        lost.push_back({.sector = sector, .content = earlier[static_cast<std::size_t>(choice)]});
       }
+    }
+    return lost;
+  }
+  /// The content that a power cut now would leave: that of bytes() without the lost writes.
+  [[nodiscard]] std::vector<std::byte> after_power_cut(std::uint64_t seed) const {
+    std::vector<std::byte> content(bytes().begin(), bytes().end());
+    for (const LostWrite& lost : lost_by_power_cut(seed)) {
+      std::ranges::copy(lost.content,
+                        content.begin() + static_cast<std::ptrdiff_t>(offset_of(lost.sector)));
     }
     return content;
   }

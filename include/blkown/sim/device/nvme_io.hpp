@@ -5,7 +5,6 @@
 #ifndef BLKOWN_SIM_DEVICE_NVME_IO_HPP
 #define BLKOWN_SIM_DEVICE_NVME_IO_HPP
 
-#include <algorithm>
 #include <blkown/config.hpp>
 #include <blkown/nvme/dsm.hpp>
 #include <blkown/nvme/opcode.hpp>
@@ -172,7 +171,8 @@ class NvmeIo {
     }
     ++queue.counters.read_commands;
     queue.counters.sectors_read += stored.size() / 512;
-    return std::ranges::equal(given, stored) ? NvmeOutcome{} : refused(Code::compare_failure);
+    const bool is_equal = std::memcmp(given.data(), stored.data(), given.size()) == 0;
+    return is_equal ? NvmeOutcome{} : refused(Code::compare_failure);
   }
   [[nodiscard]] static NvmeOutcome write_zeroes(NvmeSubmissionQueue& queue,
                                                 const nvme::SubmissionEntry& entry,

@@ -106,9 +106,16 @@ class DurabilityJudge {
   /// Compares the content of the whole disk after a power cut now.
   /// Errors: returns the first sector whose content breaks a promise.
   [[nodiscard]] std::optional<std::uint64_t> first_broken(std::span<const std::byte> content) {
-    note_preflushes(content);
+    return first_broken_of([&](std::size_t sector) {
+      return content.subspan(sector * detail::bytes_in_sector, detail::bytes_in_sector);
+    });
+  }
+  /// The same. `content_of(sector)` returns the content of one sector, as a span.
+  template <class ContentOf>
+  [[nodiscard]] std::optional<std::uint64_t> first_broken_of(ContentOf content_of) {
+    note_preflushes(content_of);
     for (std::size_t sector = 0; sector != versions_.size(); ++sector) {
-      if (!admits(sector, sector_of(content, sector))) return sector;
+      if (!admits(sector, content_of(sector))) return sector;
     }
     return std::nullopt;
   }
@@ -132,10 +139,6 @@ class DurabilityJudge {
   [[nodiscard]] static bool is_same(std::span<const std::byte> a, std::span<const std::byte> b) {
     return std::memcmp(a.data(), b.data(), detail::bytes_in_sector) == 0;
   }
-  [[nodiscard]] static std::span<const std::byte> sector_of(std::span<const std::byte> content,
-                                                            std::size_t sector) {
-    return content.subspan(sector * detail::bytes_in_sector, detail::bytes_in_sector);
-  }
 
   /// A flush that began at this time was carried out.
   void note_flush(std::uint64_t begun) {
@@ -153,12 +156,13 @@ class DurabilityJudge {
     }
   }
   /// Finds the bios with a preflush whose data the content shows.
-  void note_preflushes(std::span<const std::byte> content) {
+  template <class ContentOf>
+  void note_preflushes(ContentOf content_of) {
     for (std::size_t index = 0; index != ios_.size(); ++index) {
       Io& io = ios_[index];
       if (!io.is_flush || io.sector_count == 0) continue;
       for (std::size_t i = 0; i != io.sector_count && io.is_flush; ++i) {
-        if (!is_only_in(io.sector + i, index, sector_of(content, io.sector + i))) continue;
+        if (!is_only_in(io.sector + i, index, content_of(io.sector + i))) continue;
         note_flush(io.begun);
         io.is_flush = false;
       }

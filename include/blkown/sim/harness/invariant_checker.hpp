@@ -195,6 +195,8 @@ class InvariantChecker {
   /// after a stop.
   bool check_kept(QueueIndex queue, Tag tag, std::uint64_t stops) {
     Seen& seen = requests_[queue.value * tags_.depth() + tag.value];
+    if (seen.kept_pins == 0 && !seen.kept.has_value()) [[likely]]
+      return true;
     if (seen.kept_pins != 0) {
       if (!seen.kept.has_value()) seen.kept = Kept{history_.event(), stops};
       if (history_.event() - seen.kept->event <= max_events_kept) return true;
@@ -203,8 +205,8 @@ class InvariantChecker {
           " device",
           queue, tag);
     }
-    const auto before = std::exchange(seen.kept, std::nullopt);
-    if (!before.has_value() || before->stops != stops) return true;
+    const Kept before = *std::exchange(seen.kept, std::nullopt);
+    if (before.stops != stops) return true;
     return fail("memory that could not be unmapped was given back, and the device was not stopped",
                 queue, tag);
   }
