@@ -146,6 +146,10 @@ bool is_stopped(int signals) {
 std::expected<bool, std::string> run(const Options& options, const Config& config) {
   const storage::Descriptor signals = storage::make_signal_fd();
   if (!signals.is_open()) return std::unexpected(std::string{"signals: "} + std::strerror(errno));
+  if (config.zoned != 0) {
+    return std::unexpected(
+        std::string{"zoned=1: this workload writes in any order; see null_block_ublk"});
+  }
   if (config.size / config.blocksize < std::uint64_t{options.contexts} * options.depth * 2) {
     return std::unexpected(std::string{"the disk has too few blocks for this depth"});
   }

@@ -18,6 +18,7 @@ case $case in
     expect 2 "cannot use '--frob'" "$program" --frob 1
     expect 2 "--depth 0: give a whole number from 1 to 1024" "$program" --depth 0
     expect 2 "frob=1: there is no such parameter" "$program" frob=1
+    expect 1 "zoned=1: this workload writes in any order" "$program" zoned=1
     expect 2 "blocksize=3: give a power of 2 from 512 to 65536" "$program" blocksize=3
     expect 2 "cache_size=4096: needs memory_backed=1" "$program" cache_size=4k
     expect 1 "the disk has too few blocks" "$program" size=64k
