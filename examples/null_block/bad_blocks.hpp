@@ -45,10 +45,14 @@ class BadBlocks {
     cut(range);
     count();
   }
+  /// Whether there are no bad blocks.
+  [[nodiscard]] bool empty() const noexcept {
+    // No transition. Partner: count. Relaxed: a range that is being set is bad or good.
+    return !has_ranges_.load(std::memory_order_relaxed);
+  }
   /// The bad sectors of the range, up to the first good one behind them. None: all are good.
   [[nodiscard]] std::optional<SectorRange> find(SectorRange range) {
-    // No transition. Partner: count. Relaxed: a range that is being set is bad or good.
-    if (!has_ranges_.load(std::memory_order_relaxed)) return std::nullopt;
+    if (empty()) return std::nullopt;
     const std::lock_guard lock{mutex_};
     auto it = ranges_.upper_bound(range.begin);
     if (it != ranges_.begin() && std::prev(it)->second > range.begin) --it;
@@ -82,7 +86,7 @@ class BadBlocks {
     }
   }
   void count() noexcept {
-    // Partner: find. Relaxed: the ranges are read with the mutex held.
+    // Partner: empty. Relaxed: the ranges are read with the mutex held.
     has_ranges_.store(!ranges_.empty(), std::memory_order_relaxed);
   }
 

@@ -101,6 +101,11 @@ class Device {
       static_cast<void>(store->zero(sector * sector_bytes, sectors * sector_bytes));
   }
 
+  /// Whether perform() does nothing and answers ok.
+  [[nodiscard]] bool is_inert() const noexcept { return is_inert_ && bad_blocks.empty(); }
+  /// Whether a request does nothing and ends at once: the shortest path of an I/O.
+  [[nodiscard]] bool ends_at_once() const noexcept { return is_instant_ && bad_blocks.empty(); }
+
   /// Whether a fault or the bandwidth may hold a request back.
   [[nodiscard]] bool is_disturbed() const noexcept { return is_disturbed_; }
 
@@ -121,6 +126,9 @@ class Device {
         seed + 2);
     is_disturbed_ = bandwidth.is_limited() || config.timeout_probability != 0 ||
                     config.requeue_probability != 0;
+    is_inert_ = !store.has_value() && !zones.has_value();
+    is_instant_ = is_inert_ && !is_disturbed_ &&
+                  config.completion == static_cast<std::uint64_t>(Completion::none);
   }
 
   Config config;
@@ -230,6 +238,9 @@ class Device {
   }
 
   bool is_disturbed_ = false;
+  // But for bad blocks, which change at any time:
+  bool is_inert_ = false;    // nothing happens to a request
+  bool is_instant_ = false;  // nor is it held back, and it ends at once
 };
 
 }  // namespace null_block

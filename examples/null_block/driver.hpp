@@ -47,10 +47,14 @@ struct Driver {
     blkown::Status status = blkown::Status::ok;  ///< The result, until the request ends.
     mq::Timer<Owned> timer{&Driver::timer_fired, nullptr};
   };
+  /// One context's requests of a poll queue: executed, and not ended yet.
+  struct alignas(blkown::cache_line_bytes) PolledRequests {
+    std::vector<Owned> waiting;
+    std::vector<Owned> ending;  // by poll(); kept for its memory
+  };
   /// In each hardware queue.
   struct HwData {
-    std::mutex mutex;
-    std::vector<Owned> polled;              ///< Of a poll queue: executed, and not ended yet.
+    std::vector<PolledRequests> polled;     ///< Of a poll queue: executed, and not ended yet.
     std::atomic<std::uint64_t> batches{0};  ///< That queue_rqs has taken.
   };
   /// Starts the queues when the bandwidth allows more.
@@ -75,6 +79,10 @@ struct Driver {
 
   Dispatch queue_rq(Hw& hw, QueueData& data, blkown::Idle<Rq> idle, bool) {
     Device& device = *data.device;
+    if (device.ends_at_once() && hw.type() != mq::QueueType::poll) {
+      std::move(idle).start().end_ok();
+      return Dispatch::accepted();
+    }
     if (device.is_disturbed()) {
       if (const std::uint64_t wait_ns = throttle(device, idle.data()); wait_ns != 0) {
         stop_queues(hw.disk(), *data.restart, wait_ns);
@@ -97,6 +105,10 @@ struct Driver {
     if (device.is_disturbed()) return;
     // n -> n + 1. Relaxed: a number for a report.
     hw.data.batches.fetch_add(1, std::memory_order_relaxed);
+    if (device.ends_at_once() && hw.type() != mq::QueueType::poll) {
+      while (auto idle = batch.pop_front()) std::move(*idle).start().end_ok();
+      return;
+    }
     while (auto idle = batch.pop_front()) finish(hw, device, std::move(*idle).start());
   }
 
@@ -112,18 +124,17 @@ struct Driver {
     return mq::TimeoutAction::handled;
   }
 
-  /// Ends a batch.
+  /// Ends a batch: what the context has submitted.
   unsigned poll(Hw& hw) {
-    std::vector<Owned> done;
-    {
-      const std::lock_guard lock{hw.data.mutex};
-      done.swap(hw.data.polled);
-    }
-    for (Owned& request : done) {
+    PolledRequests& polled = hw.data.polled[mq::Context::current()->index()];
+    polled.ending.swap(polled.waiting);
+    for (Owned& request : polled.ending) {
       const blkown::Status status = request.data().driver_data.status;
       std::move(request).end(status);
     }
-    return static_cast<unsigned>(done.size());
+    const auto count = static_cast<unsigned>(polled.ending.size());
+    polled.ending.clear();
+    return count;
   }
 
   /// Neighbouring contexts share a queue, as the kernel's processors of one group do.
@@ -133,6 +144,8 @@ struct Driver {
   }
 
   blkown::Status init_hctx(Hw& hw, QueueData& data) {
+    if (hw.type() == mq::QueueType::poll)
+      hw.data.polled = std::vector<PolledRequests>(context_count);
     if (data.restart == nullptr) data.restart = std::make_unique<Restart>(hw.disk());
     return data.device->init_hctx.fires() ? blkown::Status::resource : blkown::Status::ok;
   }
@@ -159,19 +172,24 @@ struct Driver {
             .segments = payload.segments()};
   }
 
-  /// Executes a request, and ends it now or later.
-  static void finish(Hw& hw, Device& device, Owned request) {
-    mq::Payload<Driver>& payload = request.data();
-    Command command = command_of(payload);
+  /// Executes a request, which the device may change.
+  [[nodiscard]] static blkown::Status execute(Device& device, Owned& request) {
+    Command command = command_of(request.data());
     const blkown::Status status = device.perform(command);
     if (command.op == mq::Op::zone_append) {
-      payload.set_written_sector(command.sector);
+      request.data().set_written_sector(command.sector);
       mq::set_sector(request, command.sector);  // for traces and the table of requests in flight
     }
+    return status;
+  }
+
+  /// Executes a request, and ends it now or later.
+  static void finish(Hw& hw, Device& device, Owned request) {
+    const blkown::Status status = device.is_inert() ? blkown::Status::ok : execute(device, request);
+    mq::Payload<Driver>& payload = request.data();
     if (hw.type() == mq::QueueType::poll) {
       payload.driver_data.status = status;
-      const std::lock_guard lock{hw.data.mutex};
-      hw.data.polled.push_back(std::move(request));
+      hw.data.polled[mq::Context::current()->index()].waiting.push_back(std::move(request));
       return;
     }
     switch (static_cast<Completion>(device.config.completion)) {
