@@ -147,11 +147,10 @@ class HandWritten {
   /// Returns the slot for a value from the device, with the generation that the slot must have;
   /// null if none.
   [[nodiscard]] Slot* locate(std::uint32_t arrival_queue, std::uint64_t value, Match& match) {
-    const std::uint64_t queue = codec_.queue(value, blkown::QueueIndex{arrival_queue});
     const std::uint64_t tag = codec_.tag(value);
     match = codec_.match(codec_.generation(value));
-    if (arrival_queue >= queue_count_ || queue >= queue_count_ || tag >= depth_ ||
-        codec_.has_stray_bits(value) || queue != arrival_queue) [[unlikely]] {
+    if (arrival_queue >= queue_count_ || tag >= depth_ ||
+        !codec_.is_of_queue(value, blkown::QueueIndex{arrival_queue})) [[unlikely]] {
       return nullptr;
     }
     return &at(arrival_queue, static_cast<std::uint32_t>(tag));
