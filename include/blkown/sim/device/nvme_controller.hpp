@@ -440,7 +440,7 @@ class NvmeController {
   [[nodiscard]] detail::NvmeSubmissionQueue* next_queue(std::uint64_t now_ns) {
     const std::size_t count = state_.submission_queues.size();
     for (std::size_t i = 0; i != count; ++i) {
-      const std::size_t at = (turn_ + i) % count;
+      const std::size_t at = turn_ + i < count ? turn_ + i : turn_ + i - count;
       if (!engine_.can_fetch(state_.submission_queues[at])) continue;
       take_turn(at, i == 0);
       return &state_.submission_queues[at];
