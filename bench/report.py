@@ -137,6 +137,7 @@ def fio_ns(build):
 
 DEPTHS = (1, 8, 32, 256, 1024)
 PIPELINES = (("ends_at_once", "ends at once"), ("completes_later", "completes later"),
+             ("completes_elsewhere", "completes elsewhere, handed over"),
              ("device", "simulated device"))
 
 
@@ -222,27 +223,43 @@ def write_tsv(path, header, lines):
             file.write("\t".join("nan" if cell is None else str(cell) for cell in line) + "\n")
 
 
+def bars_of(groups):
+    """Returns the lines of a picture with bars from the top down, and a gap behind each group."""
+    lines = []
+    at = 0
+    for group in groups:
+        for what, ns, is_library in group:
+            if ns is not None:
+                lines.append((at, what, f"{ns:.2f}", int(is_library)))
+                at -= 1
+        at -= 1
+    return lines
+
+
 def write_plots(folder, result, threads):
     folder.mkdir(parents=True, exist_ok=True)
     schemes = (("library", "library"), ("bare", "bare"), ("kernel_scheme", "kernel's scheme"),
                ("three_fields_idle_0", "three fields, 0 idle"),
                ("three_fields_idle_1", "three fields, 1 idle"))
-    bars = [(f"{cycle}: {label}", result.time_ns(f"{cycle}/{scheme}"))
-            for cycle in ("simple", "seed", "pinned") for scheme, label in schemes]
-    bars += [("unique_ptr array", result.time_ns("simple/unique_ptr_array")),
-             ("intrusive_ptr array", result.time_ns("simple/intrusive_ptr_array")),
-             ("mutex + map + shared_ptr", result.shared_ns("distinct/mutex_map_shared_ptr", 1))]
-    write_tsv(folder / "cost.tsv", ("what", "ns"), [bar for bar in bars if bar[1] is not None])
+    groups = [[(f"{cycle}: {label}", result.time_ns(f"{cycle}/{scheme}"), scheme == "library")
+               for scheme, label in schemes] for cycle in ("simple", "seed", "pinned")]
+    groups.append([("unique_ptr array", result.time_ns("simple/unique_ptr_array"), False),
+                   ("intrusive_ptr array", result.time_ns("simple/intrusive_ptr_array"), False),
+                   ("mutex + map + shared_ptr",
+                    result.shared_ns("distinct/mutex_map_shared_ptr", 1), False)])
+    write_tsv(folder / "cost.tsv", ("at", "what", "ns", "is_library"), bars_of(groups))
 
-    scaling = ("distinct/library", "distinct/words_on_own_lines",
-               "distinct/words_on_a_shared_line", "distinct/mutex_map_shared_ptr")
-    write_tsv(folder / "scaling.tsv", ("threads", *scaling),
-              [(n, *(ratio(1000, result.shared_ns(name, n)) for name in scaling))
+    scaling = (("distinct/library", "library"), ("distinct/words_on_own_lines", "words, own lines"),
+               ("distinct/words_on_a_shared_line", "words, one line"),
+               ("distinct/mutex_map_shared_ptr", "mutex + map + shared_ptr"))
+    write_tsv(folder / "scaling.tsv", ("threads", *(label for _, label in scaling)),
+              [(n, *(ratio(1000, result.shared_ns(name, n)) for name, _ in scaling))
                for n in threads])
-    contention = ("hot/add_sub", "hot/clone_drop", "hot/lookup_drop", "bitmap/nearly_empty",
-                  "bitmap/nearly_full")
-    write_tsv(folder / "contention.tsv", ("threads", *contention),
-              [(n, *(result.shared_ns(name, n) for name in contention)) for n in threads])
+    contention = (("hot/add_sub", "add + sub, by hand"), ("hot/clone_drop", "clone + drop"),
+                  ("hot/lookup_drop", "lookup + drop"),
+                  ("bitmap/nearly_empty", "tag, few taken"), ("bitmap/nearly_full", "tag, few free"))
+    write_tsv(folder / "contention.tsv", ("threads", *(label for _, label in contention)),
+              [(n, *(result.shared_ns(name, n) for name, _ in contention)) for n in threads])
 
     write_tsv(folder / "pipeline.tsv", ("depth", *(label for _, label in PIPELINES)),
               [(depth, *(result.per_io_ns(f"pipeline/{name}", depth) for name, _ in PIPELINES))
