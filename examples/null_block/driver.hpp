@@ -83,19 +83,7 @@ struct Driver {
       std::move(idle).start().end_ok();
       return Dispatch::accepted();
     }
-    if (device.is_disturbed()) {
-      if (const std::uint64_t wait_ns = throttle(device, idle.data()); wait_ns != 0) {
-        stop_queues(hw.disk(), *data.restart, wait_ns);
-        return Dispatch::rejected(std::move(idle), blkown::Status::device_resource);
-      }
-      if (device.requeues.fires()) return requeue(device, std::move(idle));
-      if (device.timeouts.fires()) {
-        std::move(idle).start().publish([](blkown::Cookie) {});
-        return Dispatch::accepted();
-      }
-    }
-    finish(hw, device, std::move(idle).start());
-    return Dispatch::accepted();
+    return execute_or_hold(hw, data, std::move(idle));
   }
 
   /// The requests of a batch are started together. One that a fault or the bandwidth may hold back
@@ -170,6 +158,26 @@ struct Driver {
             .sector = payload.sector(),
             .length_bytes = payload.length_bytes(),
             .segments = payload.segments()};
+  }
+
+  /// Executes a request, unless a fault or the bandwidth holds it back. Not inlined, so that
+  /// queue_rq is short where nothing is to be done.
+  [[gnu::noinline]] static Dispatch execute_or_hold(Hw& hw, QueueData& data,
+                                                    blkown::Idle<Rq> idle) {
+    Device& device = *data.device;
+    if (device.is_disturbed()) {
+      if (const std::uint64_t wait_ns = throttle(device, idle.data()); wait_ns != 0) {
+        stop_queues(hw.disk(), *data.restart, wait_ns);
+        return Dispatch::rejected(std::move(idle), blkown::Status::device_resource);
+      }
+      if (device.requeues.fires()) return requeue(device, std::move(idle));
+      if (device.timeouts.fires()) {
+        std::move(idle).start().publish([](blkown::Cookie) {});
+        return Dispatch::accepted();
+      }
+    }
+    finish(hw, device, std::move(idle).start());
+    return Dispatch::accepted();
   }
 
   /// Executes a request, which the device may change.
