@@ -137,7 +137,7 @@ def fio_ns(build):
 
 DEPTHS = (1, 8, 32, 256, 1024)
 PIPELINES = (("ends_at_once", "ends at once"), ("completes_later", "completes later"),
-             ("completes_elsewhere", "completes elsewhere, handed over"),
+             ("completes_elsewhere", "handed over"),
              ("device", "simulated device"))
 
 

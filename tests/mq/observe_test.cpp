@@ -550,14 +550,17 @@ struct Lean {
   }
 };
 
-// Goal: objects are as large as include/blkown/mq/README.md states. A request takes three cache
-// lines.
+// Goal: objects are as large as include/blkown/mq/README.md and bench/README.md state. A request
+// takes three cache lines.
 TEST(Memory, ObjectsAreAsLargeAsStated) {
   if constexpr (sizeof(void*) == 8) {
     EXPECT_EQ(sizeof(mq::Request<Lean>), 192U);
-    EXPECT_LE(sizeof(mq::Bio), 128U);
+    EXPECT_LE(sizeof(mq::detail::PayloadState<Lean>), 136U);
+    EXPECT_LE(sizeof(mq::Bio), 120U);
     EXPECT_LE(sizeof(mq::Disk<Lean>), 640U);
     EXPECT_LE(sizeof(mq::HwQueue<Lean>), 320U);
+    EXPECT_LE(sizeof(blkown::detail::TagBitmap) + sizeof(blkown::detail::TagBitmap::Line), 192U);
+    EXPECT_LE(sizeof(mq::Context), 320U);
     EXPECT_LE(sizeof(mq::detail::SubmitQueue<Lean>), 2688U);
   }
 }
