@@ -18,9 +18,11 @@
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/lane.hpp>
 #include <blkown/mq/detail/lanes.hpp>
+#include <blkown/mq/detail/medium_state.hpp>
 #include <blkown/mq/detail/notes.hpp>
 #include <blkown/mq/detail/split.hpp>
 #include <blkown/mq/detail/waiting_bios.hpp>
+#include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/driver.hpp>
 #include <blkown/mq/idle_list.hpp>
 #include <blkown/mq/limits.hpp>
@@ -31,6 +33,7 @@
 #include <blkown/mq/trace.hpp>
 #include <blkown/place.hpp>
 #include <blkown/request.hpp>
+#include <blkown/segment.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
 #include <cstdint>
