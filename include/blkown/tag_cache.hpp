@@ -123,11 +123,13 @@ class TagCache {
     detail::TagBitmap::Run run = bitmap_->take_run(hint_, one_only ? 1 : half);
     // The highest tag is stored first, so that the next take() returns the lowest tag, whose
     // request is most likely in the processor's cache.
+    std::uint32_t size = size_;
     while (run.mask != 0) {
       const auto bit = static_cast<std::uint32_t>(std::bit_width(run.mask) - 1);
-      tags_[size_++] = run.first_tag + bit;
+      tags_[size++] = run.first_tag + bit;
       run.mask ^= Word{1} << bit;
     }
+    size_ = size;
   }
 
   /// Gives back the `count` oldest tags, grouped by bitmap word.

@@ -20,14 +20,13 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// Whether the range is made of whole blocks, and within the capacity.
+/// Whether the range is made of whole blocks, and within the capacity. `block_mask` is the block
+/// size less 1: the size is a power of two, so the number of sectors in a block is one, too.
 /// Precondition: the range is not empty.
-[[nodiscard, gnu::always_inline]] inline bool is_inside(const Bio& bio, std::uint32_t block_bytes,
+[[nodiscard, gnu::always_inline]] inline bool is_inside(const Bio& bio, std::uint64_t block_mask,
                                                         std::uint64_t capacity_sectors) noexcept {
   const std::uint64_t sector = bio.sector();
   const std::uint64_t length_bytes = bio.length_bytes();
-  // The block size is a power of two, so the number of sectors in a block is one, too.
-  const std::uint64_t block_mask = block_bytes - std::uint64_t{1};
   const bool is_aligned = (((sector << sector_shift) | length_bytes) & block_mask) == 0;
   return is_aligned && sector < capacity_sectors &&
          (length_bytes >> sector_shift) <= capacity_sectors - sector;
@@ -50,7 +49,7 @@ namespace mq::detail {
     if (!has_range(op) || max_sectors_of(op, limits) == 0) return Status::not_supported;
   }
   const bool is_right =
-      bio.length_bytes() != 0 && is_inside(bio, config.logical_block_bytes, capacity_sectors);
+      bio.length_bytes() != 0 && is_inside(bio, config.logical_block_bytes - 1, capacity_sectors);
   return is_right ? Status::ok : Status::invalid;
 }
 

@@ -397,7 +397,7 @@ class Issuer {
     return bio.op() <= Op::write && (bits_of(bio.flags()) & flags_of_several_) == 0 &&
            // 0 is above every maximum here.
            bio.length_bytes() - 1 < limits_.max_plain_bytes() && !medium.is_restricted() &&
-           is_inside(bio, limits_.block_bytes(), medium.capacity_sectors());
+           is_inside(bio, limits_.block_mask(), medium.capacity_sectors());
   }
   /// Makes a request of a whole bio. As adopt() and set_range().
   [[gnu::always_inline]] void fill_whole(Lane<D>& lane, PayloadState<D>& state, Bio& bio,

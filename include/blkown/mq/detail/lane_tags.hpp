@@ -150,7 +150,7 @@ class LaneTags {
   [[gnu::always_inline]] void stash(R& request) noexcept {
     has_freed_ = true;
     if (use_of_tags_ != nullptr) [[unlikely]]
-      use_of_tags_->put(waiter_.context, false);
+      use_of_tags_->put_without_clock();
     blkown::detail::poison_idle(request);
     blkown::detail::TagCacheAccess::put(*cache_, blkown::detail::header_of(request).tag());
   }

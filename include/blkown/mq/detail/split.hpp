@@ -35,7 +35,7 @@ class SplitLimits {
   constexpr SplitLimits(const QueueLimits& limits, std::uint32_t block_bytes) noexcept
       : limits_{limits},
         cut_{usable_segment_bytes(limits), limits.virt_boundary_mask},
-        block_bytes_{block_bytes} {
+        block_mask_{block_bytes - 1} {
     limits_.max_segment_bytes = usable_segment_bytes(limits);
     if (limits.chunk_sectors == 0 && limits_.max_segment_bytes > limits.virt_boundary_mask) {
       // Such memory is one piece even if it begins just before a boundary.
@@ -46,7 +46,8 @@ class SplitLimits {
 
   /// The limits. Pieces of at most max_segment_bytes keep the alignment of memory.
   [[nodiscard]] constexpr const QueueLimits& limits() const noexcept { return limits_; }
-  [[nodiscard]] constexpr std::uint32_t block_bytes() const noexcept { return block_bytes_; }
+  [[nodiscard]] constexpr std::uint32_t block_bytes() const noexcept { return block_mask_ + 1; }
+  [[nodiscard]] constexpr std::uint32_t block_mask() const noexcept { return block_mask_; }
   /// Where the memory of requests is cut.
   [[nodiscard]] constexpr RequestSegments::Cut cut() const noexcept { return cut_; }
   /// A read or write of one segment is not split up to this length, wherever it lies. 0: its place
@@ -59,7 +60,7 @@ class SplitLimits {
   std::uint64_t max_plain_bytes_ = 0;
   QueueLimits limits_;
   RequestSegments::Cut cut_;
-  std::uint32_t block_bytes_;
+  std::uint32_t block_mask_;  // the block size is a power of two
 };
 
 /// The part of a bio that the next request gets.

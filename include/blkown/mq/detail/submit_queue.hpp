@@ -420,7 +420,9 @@ class SubmitQueue {
   /// Makes settle() take the request back.
   [[gnu::always_inline]] void append_ended(R& request) noexcept {
     notes_.resume_pending = true;
-    ended_.push_back(blkown::detail::HandleAccess::make_ended(request));
+    blkown::detail::poison_idle(request);
+    // Without an Ended, so that take_ended() has nothing to destroy.
+    blkown::detail::HandleAccess::requests(ended_).push_back(request);
   }
   /// take_ended() for a request that cannot end there, unless a full stash is the only reason.
   [[gnu::noinline]] void take_ended_in_full(R& request) noexcept {
