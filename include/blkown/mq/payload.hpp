@@ -50,7 +50,7 @@ struct PayloadState {
   // lane that its tag came from. Else null. The request is its bio's only one, and is not traced.
   Lane<D>* whole_lane = nullptr;
   std::uint64_t sector = 0;
-  Word sequence = 0;  // numbers the context's first issues (issue_order.hpp)
+  Word sequence = 0;               // numbers the context's first issues (issue_order.hpp)
   std::uint64_t length_bytes = 0;  // not beside `sector`: compilers join such stores by a detour
   // The next members use the bytes behind the last of the segments'.
   [[no_unique_address]] RequestSegments segments;

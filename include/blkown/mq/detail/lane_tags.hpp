@@ -19,7 +19,6 @@
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/mq/timer.hpp>
 #include <blkown/request.hpp>
-#include <blkown/tag.hpp>
 #include <blkown/tag_cache.hpp>
 #include <blkown/tag_set.hpp>
 #include <cstddef>
