@@ -749,9 +749,9 @@ class Disk {
   std::optional<blkown::detail::User> pool_user_;
   detail::HwQueues<D> hw_queues_;
   std::vector<std::unique_ptr<detail::SubmitQueue<D>>> submit_queues_;
-  std::uint32_t context_count_ = 0;  // the size of submit_queues_
   TraceSink trace_sink_;
-  bool is_live_ = false;  // between create() and the end of the removal
+  bool is_live_ = false;             // between create() and the end of the removal
+  std::uint32_t context_count_ = 0;  // the size of submit_queues_
   detail::CallGate kicks_;
   detail::Controls<D> controls_;
 };
