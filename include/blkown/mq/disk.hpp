@@ -101,7 +101,6 @@ class Disk {
     for (std::uint32_t i = 0; i != runtime.context_count(); ++i) {
       disk->submit_queues_.push_back(
           std::make_unique<detail::SubmitQueue<D>>(*disk, runtime.context(i)));
-      ++disk->context_count_;
     }
     if (const auto error = disk->open()) return std::unexpected(*error);
     return disk;
@@ -394,7 +393,9 @@ class Disk {
   /// The tags and requests of the disk: its own, or those that it shares with other disks.
   [[nodiscard]] TagPool<D>& pool() noexcept { return *pool_; }
   /// The number of contexts that may submit to the disk.
-  [[nodiscard]] std::uint32_t context_count() const noexcept { return context_count_; }
+  [[nodiscard]] std::uint32_t context_count() const noexcept {
+    return static_cast<std::uint32_t>(submit_queues_.size());
+  }
 
   /// The number of hardware queues. Indexes from 0: the normal queues, as many as the configuration
   /// allows, then those for reads, then those for polling.
@@ -657,7 +658,7 @@ class Disk {
 
   [[nodiscard]] detail::SubmitQueue<D>& queue_of(const Context& context, const char* operation,
                                                  const Place& where) {
-    if (context.index() >= context_count_ ||
+    if (context.index() >= submit_queues_.size() ||
         &submit_queues_[context.index()]->context() != &context) [[unlikely]] {
       violate_context(operation, where);
     }
@@ -750,8 +751,7 @@ class Disk {
   detail::HwQueues<D> hw_queues_;
   std::vector<std::unique_ptr<detail::SubmitQueue<D>>> submit_queues_;
   TraceSink trace_sink_;
-  bool is_live_ = false;             // between create() and the end of the removal
-  std::uint32_t context_count_ = 0;  // the size of submit_queues_
+  bool is_live_ = false;  // between create() and the end of the removal
   detail::CallGate kicks_;
   detail::Controls<D> controls_;
 };
