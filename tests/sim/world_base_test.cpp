@@ -287,6 +287,22 @@ TEST(WorldFinding, RetriesEnd) {
             "the driver sent the command of an I/O 100 times: its retries do not end");
 }
 
+// Goal: a driver may count from 0 the retries of a request that has moved to another queue.
+TEST(WorldFinding, RetriesMayBeMoreIfTheNumberOfQueuesChanges) {
+  WorldConfig config = config_of_io(&sim::OperationMix::write);
+  config.has_queue_changes = true;
+  MessageProbe world{config};
+  world.begin_event("submit", queue1, tag3, published);
+  const std::uint64_t sector = world.begin_io();
+  for (int i = 0; i != 1000; ++i) {
+    world.device_events_.command_fetched(1, message_of(sim::Opcode::write, cookie3, sector, 2));
+  }
+  EXPECT_EQ(world.report(), "");
+  world.device_events_.command_fetched(1, message_of(sim::Opcode::write, cookie3, sector, 2));
+  EXPECT_EQ(world.finding().what,
+            "the driver sent the command of an I/O 1000 times: its retries do not end");
+}
+
 // --- lookups -------------------------------------------------------------------------------------
 
 /// A world with a TagSet, and an I/O that is in flight with the cookie3 on queue 1.

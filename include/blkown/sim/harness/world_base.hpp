@@ -477,9 +477,9 @@ class WorldBaseOf {
     if (*sends == sent_no_more) {
       world.fail_cookie("the driver sent a command again that had failed for good", queue,
                         detail::cookie_of(entry));
-    } else if (++*sends > max_sends) {
-      world.fail_cookie("the driver sent the command of an I/O " + std::to_string(max_sends) +
-                            " times: its retries do not end",
+    } else if (++*sends > world.max_sends()) {
+      world.fail_cookie("the driver sent the command of an I/O " +
+                            std::to_string(world.max_sends()) + " times: its retries do not end",
                         queue, detail::cookie_of(entry));
     }
   }
@@ -736,8 +736,11 @@ class WorldBaseOf {
     }
   }
 
-  /// More than a driver sends the command of one I/O: each try and each reset is one.
-  static constexpr std::uint16_t max_sends = 100;
+  /// More than a driver sends the command of one I/O: each try and each reset is one. A request
+  /// that moves to another queue has other RequestData, and so its driver counts again.
+  [[nodiscard]] std::uint16_t max_sends() const noexcept {
+    return config_.has_queue_changes ? 1000 : 100;
+  }
   static constexpr std::uint16_t sent_no_more = UINT16_MAX;
 
   // By sector: see sends_of().
