@@ -138,7 +138,8 @@ class ZonedHost {
     }
     for (auto& slot : slots_) slot->saw_power_cut = true;
   }
-  /// Checks all zones. Precondition: nothing is in flight.
+  /// Checks all zones.
+  /// Precondition: nothing is in flight.
   void check_all() {
     for (std::uint32_t i = 0; i != zones_.size(); ++i) check_quiet(i);
   }

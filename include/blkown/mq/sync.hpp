@@ -227,7 +227,8 @@ template <Runtime Rt, class D>
   return bio.written_sector();
 }
 /// Opens, closes, finishes or resets the zone that begins at `zone_sector`, or resets all zones,
-/// and waits. Precondition: is_zone_management(op).
+/// and waits.
+/// Precondition: is_zone_management(op).
 template <Runtime Rt, class D>
 [[nodiscard]] Status zone(Rt& runtime, Disk<D>& disk, Op op, std::uint64_t zone_sector,
                           std::uint32_t report_after_ms = default_report_after_ms,

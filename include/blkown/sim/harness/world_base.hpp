@@ -163,9 +163,11 @@ class WorldBaseOf {
   [[nodiscard]] static std::uint32_t slots_per_disk(const WorldConfig& config) noexcept {
     return 2 * config.queue_count * config.depth;
   }
+  /// The capacity of one disk.
   [[nodiscard]] std::uint64_t disk_bytes() const noexcept {
     return workload_.capacity_bytes() / config_.disk_count;
   }
+  /// The same in sectors.
   [[nodiscard]] std::uint64_t disk_sectors() const noexcept {
     return disk_bytes() / detail::bytes_in_sector;
   }
