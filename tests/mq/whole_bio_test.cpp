@@ -339,6 +339,94 @@ TEST(WholeBio, ItsShortWayIsTheLongOne) {
   EXPECT_GT(bios, seeds * 20);
 }
 
+// --- a request gets another I/O -----------------------------------------------------------------
+
+/// A disk with two queues. Each tag of the second has carried a whole bio, which has ended. An I/O
+/// of that queue's context is requeued while the disk has one queue, and moves back.
+class Moved {
+ public:
+  explicit Moved(mq::DiskConfig config)
+      : bench{[&config] {
+                config.normal_queues = 2;
+                config.max_normal_queues = 2;
+                config.depth = 4;
+                config.auto_kick = false;
+                return config;
+              }(),
+              2} {
+    bench.driver.mode = Mode::publish;
+    for (int round = 0; round != 2; ++round) {  // the context's first bio is not issued as a whole
+      std::array<Read, 4> reads;
+      for (Read& read : reads) bench.disk->submit(context(), read.bio);
+      reap(reads.size());
+      for (const Read& read : reads) EXPECT_EQ(read.ends.count, 1);
+    }
+    EXPECT_TRUE(bench.set_queue_count(1));
+    bench.driver.mode = Mode::requeue;
+  }
+
+  mq::Context& context() { return bench.context(1); }
+  /// Moves what waits to the second queue.
+  void move() {
+    EXPECT_TRUE(bench.set_queue_count(2));
+    bench.driver.mode = Mode::publish;
+    bench.disk->kick_requeued();
+    bench.runtime.run();
+    EXPECT_EQ(bench.driver.seen.back().hw_queue, 1U);
+  }
+  /// Ends requests on their context.
+  void reap(std::size_t count) {
+    {
+      const mq::Context::Scope here{context()};
+      bench.driver.reap(bench.data(), count);
+    }
+    bench.runtime.run();
+  }
+
+  Bench<> bench;
+};
+
+TEST(WholeBio, AWriteThatMovesIsFlushedBeforeItEnds) {
+  Moved moved{{.capacity_sectors = 1024, .write_cache = true}};
+  std::vector<std::byte> memory(512);
+  Ends ends;
+  mq::Bio bio = mq::Bio::write(0, fake::whole(memory), {&Ends::on_end, &ends}, {.fua = true});
+  moved.bench.disk->submit(moved.context(), bio);
+  moved.move();
+  moved.reap(1);
+  EXPECT_EQ(ends.count, 0) << "the write has ended, and the flush has not";
+  ASSERT_EQ(moved.bench.driver.seen.back().op, mq::Op::flush);
+  moved.reap(1);
+  EXPECT_EQ(ends.count, 1);
+}
+
+TEST(WholeBio, AReadWhosePartsMoveEndsWithTheLast) {
+  Moved moved{{.capacity_sectors = 1024, .limits = {.max_sectors = 8}}};
+  std::vector<std::byte> memory(8192);
+  Ends ends;
+  mq::Bio bio = mq::Bio::read(0, fake::whole(memory), {&Ends::on_end, &ends});
+  moved.bench.disk->submit(moved.context(), bio);
+  moved.move();
+  ASSERT_EQ(moved.bench.driver.published.size(), 2U);
+  moved.reap(1);
+  EXPECT_EQ(ends.count, 0) << "the second part is in flight";
+  moved.reap(1);
+  EXPECT_EQ(ends.count, 1);
+}
+
+TEST(WholeBio, APrivateRequestThatMovesEnds) {
+  Moved moved{{.capacity_sectors = 1024}};
+  int ends = 0;
+  auto idle = moved.bench.disk->allocate_private(moved.context(), mq::Op::driver_in, false);
+  ASSERT_TRUE(idle.has_value());
+  moved.bench.disk->execute_private(
+      moved.context(), *std::move(idle),
+      {[](void* count, mq::Payload<fake::Driver>&) { ++*static_cast<int*>(count); }, &ends});
+  moved.move();
+  moved.reap(1);
+  EXPECT_EQ(ends, 1);
+}
+
 // --- each reason to hold a bio up ---------------------------------------------------------------
 //
 // The short way tests one copy of these reasons. A copy that misses one of them issues I/O that the

@@ -46,8 +46,9 @@ struct PayloadState {
   Bio* bio = nullptr;  // null: a private request
   SubmitQueue<D>* submitter = nullptr;
   HwQueue<D>* hw_queue = nullptr;
-  // Of a request that Issuer::issue_whole has issued, until the request ends or is requeued: the
-  // lane that its tag came from. Else null. The request is its bio's only one, and is not traced.
+  // Of a request that Issuer::issue_whole has issued: the lane that its tag came from. Else null.
+  // Such a request is its bio's only one, and is not traced. A requeue clears the member. The end
+  // does not: each function that gives the request another I/O sets it.
   Lane<D>* whole_lane = nullptr;
   std::uint64_t sector = 0;
   Word sequence = 0;               // numbers the context's first issues (issue_order.hpp)
@@ -106,11 +107,13 @@ struct PayloadState {
     marks.is_remapped = false;
   }
 
-  /// Takes the I/O of a request that waits to be issued again, so that its sector is not remapped.
+  /// Takes the I/O of a request that waits to be issued again, so that its sector is not remapped
+  /// and it is not whole, whatever this request has carried before.
   void take_over(const PayloadState& from) noexcept {
     bio = from.bio;
     submitter = from.submitter;
     hw_queue = from.hw_queue;
+    whole_lane = nullptr;
     if (bio == nullptr) on_private_end = from.on_private_end;
     if (bio == nullptr) timeout_ms = from.timeout_ms;
     is_reserved = from.is_reserved;
