@@ -135,9 +135,20 @@ class Connection final : public Pollable {
   /// Ends the connection, with the reason for what it has. Offline: the server is shutting down.
   void drop(Status reason);
   void give_back_all(Status reason);
-  [[nodiscard]] bool has_shut_down_for_too_long() const {
-    return shut_down_since_ns_ &&
-           context_->now_ns() - *shut_down_since_ns_ >= owner_.config().give_up_ms * ns_per_ms;
+  /// Whether the request has time left for a server that shuts down. Its first call starts it.
+  [[nodiscard]] bool waits_for_shutdown(NbdDisk::RequestData& data) {
+    const std::uint64_t now_ns = context_->now_ns();
+    if (!data.shut_down_since_ns) {
+      data.shut_down_since_ns = now_ns;
+      ++shut_down_requests_;
+    }
+    return now_ns - *data.shut_down_since_ns < owner_.config().give_up_ms * ns_per_ms;
+  }
+  /// The request ends: the tag's next one has all tries, and all of its time.
+  void forget_tries(NbdDisk::RequestData& data) noexcept {
+    data.tries = 0;
+    if (data.shut_down_since_ns) --shut_down_requests_;
+    data.shut_down_since_ns.reset();
   }
   template <class Handle>
   void try_again(Handle handle, Status reason);
@@ -203,7 +214,7 @@ class Connection final : public Pollable {
   mq::Alarm alarm_{[](void* self, mq::Alarm&) { static_cast<Connection*>(self)->on_alarm(); },
                    this};
   std::uint64_t down_since_ns_ = 0;
-  std::optional<std::uint64_t> shut_down_since_ns_;  // by the server, on all connections since then
+  std::uint32_t shut_down_requests_ = 0;  // that have a shut_down_since_ns
   std::uint64_t progress_ns_ = 0;
   std::uint64_t retry_ms_ = 0;  // until the next attempt
   std::optional<Negotiation> negotiation_;
@@ -315,13 +326,13 @@ inline void Connection::give_back_all(Status reason) {
 
 template <class Handle>
 void Connection::try_again(Handle handle, Status reason) {
-  std::uint16_t& tries = handle.data().driver_data.tries;
+  NbdDisk::RequestData& data = handle.data().driver_data;
   // The tries are for a request that the server does not survive. A server that shuts down is
   // waited for as one that cannot be reached.
-  const bool has_tries = reason == Status::offline ? !has_shut_down_for_too_long()
-                                                   : ++tries < owner_.config().max_tries;
+  const bool has_tries = reason == Status::offline ? waits_for_shutdown(data)
+                                                   : ++data.tries < owner_.config().max_tries;
   if (has_tries) return std::move(handle).requeue();
-  tries = 0;
+  forget_tries(data);
   std::move(handle).end(reason);
 }
 
@@ -385,7 +396,7 @@ inline void Connection::ready(short events) {
 inline Connection::Answer Connection::queue(blkown::Idle<Rq> idle, bool is_last) {
   if (has_given_up_) {
     auto owned = std::move(idle).start();
-    owned.data().driver_data.tries = 0;  // of this I/O, not of the tag's next one
+    forget_tries(owned.data().driver_data);
     return Answer::rejected(std::move(owned), Status::offline);
   }
   // The connection was lost within a batch: the queue is stopped.
@@ -667,14 +678,13 @@ inline Connection::Step Connection::finish_chunk(Claim claim, bool is_done) {
 inline Connection::Step Connection::finish(Claim claim, nbd::Error error) {
   // The server is about to go: another one may take its place.
   if (error == nbd::Error::eshutdown) {
-    if (!shut_down_since_ns_) shut_down_since_ns_ = context_->now_ns();
     try_again(std::move(claim), Status::offline);
     drop(Status::offline);
     return Step::lost;
   }
-  shut_down_since_ns_.reset();
-  retry_ms_ = 0;
-  claim.data().driver_data.tries = 0;
+  forget_tries(claim.data().driver_data);
+  // Answers to others do not end the pauses between the tries of a request that was refused.
+  if (shut_down_requests_ == 0) retry_ms_ = 0;
   std::move(claim).end(nbd::status_of(error));
   // The end may have submitted the next I/O, whose sending may have lost the connection.
   return state_ == State::up ? Step::again : Step::lost;

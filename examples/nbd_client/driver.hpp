@@ -15,7 +15,8 @@
 //   drop        everything that the connection has is requeued, which revokes the cookies. mq
 //               issues it again in the order of its first issue, on the next connection. A request
 //               that has been on `max_tries` connections ends with the reason. Connections whose
-//               server says that it shuts down do not count, for `give_up_ms`.
+//               server says that it shuts down do not count: for these a request has `give_up_ms`,
+//               from the first of them on.
 //   down        while a connection is down, its hardware queue is stopped. After `give_up_ms` its
 //               I/O ends with `offline`, until a connection is made after all.
 //
@@ -29,6 +30,7 @@
 #include <blkown/mq/mq.hpp>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -67,9 +69,10 @@ class NbdDisk {
 
   /// The driver's data in each request.
   struct RequestData {
-    Coverage covered;                   // of a structured reply
-    nbd::Error error = nbd::Error::ok;  // the first one in its chunks
-    std::uint16_t tries = 0;            // connections that were lost with the request
+    Coverage covered;                                 // of a structured reply
+    nbd::Error error = nbd::Error::ok;                // the first one in its chunks
+    std::uint16_t tries = 0;                          // connections that were lost with the request
+    std::optional<std::uint64_t> shut_down_since_ns;  // its first connection that ESHUTDOWN ended
   };
   /// The driver's data in each hardware queue.
   struct HwData {

@@ -271,9 +271,12 @@ class Negotiation {
   }
 
  private:
-  /// What a failed handshake has left to say. A socket that does not take it is closed without.
+  /// What a failed handshake has left to say. A socket that does not take it is closed without: the
+  /// error stays what it is.
   void say_abort(int fd) {
-    if (handshake_.state() == Handshake::State::failed) static_cast<void>(send(fd));
+    const auto& output = handshake_.output();
+    if (handshake_.state() != Handshake::State::failed || output.empty()) return;
+    static_cast<void>(::send(fd, output.data(), output.size(), MSG_NOSIGNAL));
   }
   bool send(int fd) {
     auto& output = handshake_.output();
