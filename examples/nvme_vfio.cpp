@@ -93,16 +93,23 @@ struct Result {
   return is_good;
 }
 
-[[nodiscard]] bool run_all(Machine& machine) {
+/// Returns the number of failures.
+[[nodiscard]] std::size_t run_all(Machine& machine) {
   std::size_t failed = 0;
   for (const Scenario& scenario : scenarios) failed += run(scenario, machine) ? 0U : 1U;
   if (!machine.shut_down()) {
     std::puts("FAILED  the rings cannot be freed");
     ++failed;
   }
-  std::printf("%zu scenarios, %zu failed\n", std::size(scenarios), failed);
-  return failed == 0;
+  return failed;
 }
+
+void print_total(std::size_t failed) {
+  std::printf("%zu scenarios, %zu failed\n", std::size(scenarios), failed);
+}
+
+/// Notes that the device was freed.
+void note_release(void* is_released) { *static_cast<bool*>(is_released) = true; }
 
 }  // namespace
 
@@ -112,21 +119,28 @@ int main(int count, char** arguments) {
     return 2;
   }
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  bool is_released = false;
   try {
-    Machine machine{arguments[1]};
-    bool is_good = false;
+    Machine machine{arguments[1],
+                    {.on_release = &note_release, .on_release_argument = &is_released}};
+    std::size_t failed_count = 0;
     try {
       machine.bring_up();
-      is_good = run_all(machine);
+      failed_count = run_all(machine);
     } catch (const Failed& failed) {
       // The controller may still reach memory: nothing is destroyed.
       std::fprintf(stderr, "nvme_vfio: %s\n", failed.what.c_str());
       std::_Exit(1);
     }
-    if (!is_good) std::_Exit(1);
+    if (failed_count != 0) {
+      print_total(failed_count);
+      std::_Exit(1);
+    }
   } catch (const Failed& failed) {
     std::fprintf(stderr, "nvme_vfio: %s\n", failed.what.c_str());
     return 1;
   }
-  return 0;
+  if (!is_released) std::puts("FAILED  the device is not freed with its last reference");
+  print_total(is_released ? 0 : 1);
+  return is_released ? 0 : 1;
 }

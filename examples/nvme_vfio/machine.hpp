@@ -78,10 +78,11 @@ using Controller = nvme_driver::Controller<Device, Device::Backend, Platform, st
 
 class Machine {
  public:
-  explicit Machine(const std::string& address)
+  /// `on_release` is told when the device is freed.
+  Machine(const std::string& address, const nvme_driver::DeviceConfig& on_release)
       : pci_{value_of(dma::VfioPciDevice::open(address.c_str()))},
         backend_{value_of(dma::Vfio::create(pci_.container(), {.limits = limits}))},
-        device_{make_device()},
+        device_{make_device(on_release)},
         translations_{pci_.container()},
         platform_{pci_},
         controller_{make_controller()},
@@ -224,9 +225,9 @@ class Machine {
                                             .max_segment_bytes = std::uint64_t{4} << 20};
   static constexpr int max_drains = 3;
 
-  [[nodiscard]] Device::Ref make_device() {
+  [[nodiscard]] Device::Ref make_device(const nvme_driver::DeviceConfig& config) {
     auto made =
-        Device::create(*backend_, {}, value_of(pci_.map_region(VFIO_PCI_BAR0_REGION_INDEX)));
+        Device::create(*backend_, config, value_of(pci_.map_region(VFIO_PCI_BAR0_REGION_INDEX)));
     expect(made.has_value(), "no memory for the device");
     return *std::move(made);
   }
