@@ -765,6 +765,14 @@ TEST(NvmeHook, IsCalledWithoutALock) {
   EXPECT_EQ(bench.controller->command_count(), 0U) << "disabled from within";
 }
 
+// Goal: without an observer the controller keeps no copy of a ring, which it must then not read.
+TEST(NvmeController, DisownsNoUnrungCommandWithoutAnObserver) {
+  NvmeBench bench;
+  bench.start();
+  EXPECT_TRUE(bench.controller->disown_unrung(0, 0x11).empty());
+  EXPECT_TRUE(bench.controller->disown_unrung(1, 0x11).empty());
+}
+
 TEST(NvmeController, CountsDoorbellsFetchesExecutionsAndCompletions) {
   NvmeBench bench;
   bench.start();

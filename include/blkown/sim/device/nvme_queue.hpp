@@ -257,10 +257,11 @@ class alignas(64) NvmeSubmissionQueue {
   /// The first entry of this identifier that the driver has written behind the tail, or none. An
   /// entry that its place had before is a written one if one behind it has changed: the driver
   /// writes them in order. As the last one it is taken for that of the earlier round.
-  /// Precondition: note_ring() was called.
+  /// Without note_ring(), none is found.
   [[nodiscard]] std::optional<nvme::SubmissionEntry> find_unrung(Iommu& iommu,
                                                                  const Iommu::Access& inspection,
                                                                  std::uint64_t command_id) const {
+    if (seen_.empty()) return std::nullopt;
     std::optional<nvme::SubmissionEntry> found;
     for (std::uint32_t at = tail_; (at + 1) % ring_.entries != head_;
          at = (at + 1) % ring_.entries) {
