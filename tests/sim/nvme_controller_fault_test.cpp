@@ -492,7 +492,7 @@ TEST_F(NvmeFault, DmaAfterUnmapIsRefusedAndLogged) {
     const auto before = memory;
     const std::size_t admin_commands = bench_->controller->command_count() - 1;
     bench_->run();
-    EXPECT_EQ(bench_->controller->command_count(), admin_commands) << "the access is over";
+    EXPECT_EQ(bench_->controller->command_count(), admin_commands) << "the access has ended";
     EXPECT_TRUE(bench_->completions().empty());
     EXPECT_EQ(memory, before);
     const auto faults = bench_->iommu.faults();

@@ -262,7 +262,7 @@ TEST(SecondParty, ResetsTheDeviceOnRequest) {
   EXPECT_LT(resets, 80);
 }
 
-// Goal: what was asked for does not change what the party does else.
+// Goal: what was asked for does not change what else the party does.
 TEST(SecondParty, DoesTheSameWhateverItIsAskedFor) {
   const auto limits_with = [](const sim::PartyDuties& duties) {
     PartyBench bench{duties};
