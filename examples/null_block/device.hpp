@@ -95,11 +95,14 @@ class Device {
   }
 
   /// Forgets data, as a reset of a zone does.
-  void forget(std::uint64_t sector, std::uint64_t sectors) {
+  /// Errors: offline, if the power is off.
+  [[nodiscard]] blkown::Status forget(std::uint64_t sector, std::uint64_t sectors) {
     using blkown::mq::sector_bytes;
-    if (store.has_value())
-      static_cast<void>(store->zero(sector * sector_bytes, sectors * sector_bytes));
+    if (!store.has_value()) return blkown::Status::ok;
+    return store->zero(sector * sector_bytes, sectors * sector_bytes);
   }
+  /// Whether the power is on. A disk without memory has no power to lose.
+  [[nodiscard]] bool has_power() { return !store.has_value() || store->has_power(); }
 
   /// Whether perform() does nothing and answers ok.
   [[nodiscard]] bool is_inert() const noexcept { return is_inert_ && bad_blocks.empty(); }
@@ -152,10 +155,12 @@ class Device {
 
   [[nodiscard]] blkown::Status perform_zoned(Command& command) {
     using blkown::mq::Op;
+    // Before a zone changes: most operations of zones do not touch the memory.
+    if (!has_power()) return blkown::Status::offline;
     if (blkown::mq::is_zone_management(command.op)) {
       return zones->manage(
           command.op, command.sector,
-          [this](std::uint64_t sector, std::uint64_t sectors) { forget(sector, sectors); });
+          [this](std::uint64_t sector, std::uint64_t sectors) { return forget(sector, sectors); });
     }
     if (command.op == Op::read) {
       const blkown::Status status = zones->check_read(command.sector);
@@ -180,7 +185,9 @@ class Device {
         store.has_value() ? transfer(write, length_bytes) : blkown::Status::ok;
     const std::uint64_t sectors = done == blkown::Status::ok ? length_bytes / sector_bytes : 0;
     const std::uint64_t missing_sectors = command.length_bytes / sector_bytes - sectors;
-    if (is_sequential && missing_sectors != 0) forget(first + sectors, missing_sectors);
+    // If the power went off in between, the rest stays: old or new data above the write pointer.
+    if (is_sequential && missing_sectors != 0)
+      static_cast<void>(forget(first + sectors, missing_sectors));
     return {bad == blkown::Status::ok ? done : bad, sectors};
   }
 
@@ -196,6 +203,7 @@ class Device {
     const SectorRange range{command.sector, command.sector + command.length_bytes / sector_bytes};
     const auto bad = bad_blocks.find(range);
     if (!bad) return blkown::Status::ok;
+    if (!has_power()) return blkown::Status::offline;
     if (config.badblocks_once != 0) bad_blocks.clear(*bad);
     const std::uint64_t good_bytes = (bad->begin - range.begin) * sector_bytes;
     length_bytes =
@@ -222,7 +230,8 @@ class Device {
     const std::uint64_t shift = (unit - config.discard_alignment % unit) % unit;
     const std::uint64_t begin = (offset + shift + unit - 1) / unit * unit;
     const std::uint64_t end = (offset + length_bytes + shift) / unit * unit;
-    return begin < end ? store->zero(begin - shift, end - begin) : blkown::Status::ok;
+    if (begin < end) return store->zero(begin - shift, end - begin);
+    return has_power() ? blkown::Status::ok : blkown::Status::offline;
   }
 
   [[nodiscard]] blkown::Status copy(const Command& command, std::uint64_t offset,

@@ -166,14 +166,15 @@ struct Driver {
                                                     blkown::Idle<Rq> idle) {
     Device& device = *data.device;
     if (device.is_disturbed()) {
-      if (const std::uint64_t wait_ns = throttle(device, idle.data()); wait_ns != 0) {
-        stop_queues(hw.disk(), *data.restart, wait_ns);
-        return Dispatch::rejected(std::move(idle), blkown::Status::device_resource);
-      }
+      // Faults come first: a request that moves no data now does not pay for it.
       if (device.requeues.fires()) return requeue(device, std::move(idle));
       if (device.timeouts.fires()) {
         std::move(idle).start().publish([](blkown::Cookie) {});
         return Dispatch::accepted();
+      }
+      if (const std::uint64_t wait_ns = throttle(device, idle.data()); wait_ns != 0) {
+        stop_queues(hw.disk(), *data.restart, wait_ns);
+        return Dispatch::rejected(std::move(idle), blkown::Status::device_resource);
       }
     }
     finish(hw, device, std::move(idle).start());

@@ -243,9 +243,11 @@ class NullDisk {
                                                               std::string_view key,
                                                               std::string_view zones) {
     if (!device().zones.has_value()) return refuse(key, zones, "needs zoned=1");
-    return device().zones->change(
-        change, key, zones,
-        [this](std::uint64_t sector, std::uint64_t sectors) { device().forget(sector, sectors); });
+    if (!device().has_power()) return refuse(key, zones, "the power is off");
+    return device().zones->change(change, key, zones,
+                                  [this](std::uint64_t sector, std::uint64_t sectors) {
+                                    return device().forget(sector, sectors);
+                                  });
   }
   template <class Start>
   [[nodiscard]] blkown::Status run(Start start) {

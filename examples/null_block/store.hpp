@@ -199,28 +199,35 @@ class Store {
   /// Where the durable content of the part is to be written, or null: there is no memory.
   [[nodiscard]] std::byte* durable_place(Shard& shard, const Part& part) {
     Page& page = page_of(shard, part.index);
-    if (page.durable == nullptr) {
-      page.durable = pool_.take();
-      if (page.durable == nullptr) return nullptr;
-      if (part.length != pool_.page_bytes()) std::memset(page.durable, 0, pool_.page_bytes());
-    }
+    if (page.durable == nullptr && !make_durable(shard, part, page)) return nullptr;
     forget_cached(shard, part.index, page, blocks_of(part));
     return page.durable + part.begin;
   }
 
-  /// Where the cached content of the part is to be written, or null: there is no memory.
+  /// Makes the durable copy of a page that has none. Returns false if there is no memory.
+  [[nodiscard]] bool make_durable(Shard& shard, const Part& part, Page& page) {
+    page.durable = pool_.take();
+    if (page.durable == nullptr && page.cached != nullptr) {
+      std::erase(shard.cached_order, part.index);
+      write_back_all(page);  // the cached copy becomes the durable one
+      return true;
+    }
+    if (page.durable == nullptr) page.durable = take_page(shard);
+    if (page.durable == nullptr) return false;
+    if (part.length != pool_.page_bytes()) std::memset(page.durable, 0, pool_.page_bytes());
+    return true;
+  }
+
+  /// Where the content of the part is to be written: in the cache, or without memory for that in a
+  /// durable page. Null: there is no memory.
   [[nodiscard]] std::byte* cached_place(Shard& shard, const Part& part) {
     const std::size_t page_bytes = pool_.page_bytes();
     if (page_bytes > cache_bytes_) return durable_place(shard, part);
     Page& page = page_of(shard, part.index);
     if (page.cached == nullptr) {
       if ((shard.cached_order.size() + 1) * page_bytes > cache_bytes_) write_back_oldest(shard);
-      page.cached = pool_.take();
-      while (page.cached == nullptr && !shard.cached_order.empty()) {
-        write_back_oldest(shard);
-        page.cached = pool_.take();
-      }
-      if (page.cached == nullptr) return nullptr;
+      page.cached = take_page(shard);
+      if (page.cached == nullptr) return durable_place(shard, part);
       shard.cached_order.push_back(part.index);
     }
     page.blocks |= blocks_of(part);
@@ -264,10 +271,23 @@ class Store {
     std::erase(shard.cached_order, index);
   }
 
+  /// Takes a page. At the memory limit, cached pages are written back until a copy is free. Null:
+  /// there is none.
+  [[nodiscard]] std::byte* take_page(Shard& shard) {
+    std::byte* page = pool_.take();
+    while (page == nullptr && !shard.cached_order.empty()) {
+      write_back_oldest(shard);
+      page = pool_.take();
+    }
+    return page;
+  }
   void write_back_oldest(Shard& shard) {
     const std::uint64_t index = shard.cached_order.front();
     shard.cached_order.pop_front();
-    Page& page = shard.pages.find(index)->second;
+    write_back_all(shard.pages.find(index)->second);
+  }
+  /// Makes all cached blocks of a page durable, and drops the cached copy.
+  void write_back_all(Page& page) {
     write_back(page, page.blocks);
     if (page.cached != nullptr) pool_.give(std::exchange(page.cached, nullptr));
     page.blocks = 0;

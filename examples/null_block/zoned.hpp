@@ -92,8 +92,8 @@ class ZonedMedium {
   [[nodiscard]] bool is_sequential(std::uint64_t sector) const noexcept {
     return zones_.index_of(sector) >= zones_.layout().conventional_zones;
   }
-  /// Executes a command of zone management. Calls `forget(sector, sectors)` for each zone that was
-  /// reset.
+  /// Executes a command of zone management. Calls `forget(sector, sectors)` for each zone to be
+  /// reset. If that fails, the zone keeps its state, and the command fails with its status.
   template <class Forget>
   [[nodiscard]] Status manage(Op op, std::uint64_t sector, Forget forget) {
     const std::lock_guard lock{mutex_};
@@ -124,7 +124,8 @@ class ZonedMedium {
 
   /// Takes zones offline, makes them read-only, or makes them empty again. `text` is an index or a
   /// range of them, "5" or "5-7". Calls `forget` as manage().
-  /// Errors: the text names no zones, or one that cannot be changed: nothing is changed.
+  /// Errors: the text names no zones, or one that cannot be changed: nothing is changed. `forget`
+  /// has failed for a zone: it and those behind it are not changed.
   template <class Forget>
   [[nodiscard]] std::expected<void, ConfigError> change(ZoneChange change, std::string_view key,
                                                         std::string_view text, Forget forget) {
@@ -144,21 +145,26 @@ class ZonedMedium {
       return refuse(key, text,
                     "zone " + std::to_string(i) + " is " + to_string(zones_.zone(i).state));
     }
-    for (auto i = static_cast<std::uint32_t>(*first); i <= *last; ++i) apply(i, change, forget);
+    for (auto i = static_cast<std::uint32_t>(*first); i <= *last; ++i) {
+      const Status status = apply(i, change, forget);
+      if (status == Status::ok) continue;
+      return refuse(key, text, "zone " + std::to_string(i) + ": " + to_string(status));
+    }
     return {};
   }
 
  private:
   template <class Forget>
   Status reset(std::uint32_t index, Forget& forget) {
-    const Status status = zones_.reset(index);
-    if (status == Status::ok) forget(zones_.zone(index).start, zones_.zone(index).length);
-    return status;
+    if (!zones_.can_reset(index)) return Status::io_error;
+    const Status status = forget(zones_.zone(index).start, zones_.zone(index).length);
+    return status == Status::ok ? zones_.reset(index) : status;
   }
   template <class Forget>
   Status reset_all(Forget& forget) {
     for (std::uint32_t i = 0; i != zones_.count(); ++i) {
-      if (zones_.can_reset(i)) static_cast<void>(reset(i, forget));
+      if (!zones_.can_reset(i)) continue;
+      if (const Status status = reset(i, forget); status != Status::ok) return status;
     }
     return Status::ok;
   }
@@ -170,13 +176,16 @@ class ZonedMedium {
            state == ZoneState::read_only;
   }
   template <class Forget>
-  void apply(std::uint32_t index, ZoneChange change, Forget& forget) {
+  [[nodiscard]] Status apply(std::uint32_t index, ZoneChange change, Forget& forget) {
     switch (change) {
-      case ZoneChange::offline: static_cast<void>(zones_.set_offline(index)); return;
-      case ZoneChange::readonly: static_cast<void>(zones_.set_read_only(index)); return;
+      case ZoneChange::offline: static_cast<void>(zones_.set_offline(index)); break;
+      case ZoneChange::readonly: static_cast<void>(zones_.set_read_only(index)); break;
       case ZoneChange::online:
-        if (zones_.set_online(index)) forget(zones_.zone(index).start, zones_.zone(index).length);
+        const Status status = forget(zones_.zone(index).start, zones_.zone(index).length);
+        if (status != Status::ok) return status;
+        static_cast<void>(zones_.set_online(index));
     }
+    return Status::ok;
   }
 
   std::mutex mutex_;

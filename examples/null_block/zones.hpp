@@ -5,11 +5,9 @@
 // Parties: one caller at a time, such as a driver under a lock, which asks before it moves data.
 //
 //   begin_write   answers where a write or an append goes, and opens the zone. The caller writes
-//   the
-//                 data there, under the same lock.
+//                 the data there, under the same lock.
 //   end_write     moves the write pointer behind the sectors that were written: all, or fewer if
-//   the
-//                 medium failed.
+//                 the medium failed.
 //   open, close, finish, reset    the zone management of a host.
 //   set_offline, set_read_only, set_online    what a device does to a zone of its own accord.
 //

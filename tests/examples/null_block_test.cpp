@@ -177,6 +177,29 @@ TEST(NullBlock, AFullCacheAtTheMemoryLimitWritesBackInPlace) {
   EXPECT_EQ(world.write(16, 8, 3), Status::no_space);
 }
 
+// Goal: a page that is in the store does not need another one.
+TEST(NullBlock, AtTheMemoryLimitAPageIsOverwrittenWithOrWithoutFua) {
+  World world{"memory_backed=1,memory_limit=4k,cache_size=1m,blocksize=512"};
+  EXPECT_EQ(world.write(0, 4, 1), Status::ok);
+  EXPECT_EQ(world.write(1, 1, 2, {.fua = true}), Status::ok) << "the page is cached";
+  EXPECT_EQ(world.content(0, 5), "01 02 01 01 00");
+  EXPECT_EQ(world.write(2, 1, 3), Status::ok) << "the page is durable";
+  EXPECT_EQ(world.content(0, 5), "01 02 03 01 00");
+  EXPECT_EQ(world.disk->device().store->used_bytes(), 4096U);
+  world.cut_power();
+  EXPECT_EQ(world.content(1, 1), "02");
+  EXPECT_EQ(world.write(8, 8, 4, {.fua = true}), Status::no_space);
+}
+
+TEST(NullBlock, AtTheMemoryLimitAWriteWithFuaTakesThePageOfACachedCopy) {
+  World world{"memory_backed=1,memory_limit=8k,cache_size=1m"};
+  EXPECT_EQ(world.write(0, 8, 1), Status::ok);
+  EXPECT_EQ(world.run(mq::Op::flush, 0, 0), Status::ok);
+  EXPECT_EQ(world.write(0, 8, 2), Status::ok);
+  EXPECT_EQ(world.write(8, 8, 3, {.fua = true}), Status::ok);
+  EXPECT_EQ(world.content(0, 16), "02 02 02 02 02 02 02 02 03 03 03 03 03 03 03 03");
+}
+
 TEST(NullBlock, SizeAndBlockAreThoseOfTheDisk) {
   World world{"size=64k,blocksize=1k"};
   EXPECT_EQ(world.run(mq::Op::read, 126, 2), Status::ok);
@@ -248,12 +271,22 @@ TEST(NullBlock, AFullCacheWritesItsOldestPageBack) {
 }
 
 TEST(NullBlock, WithoutPowerEveryIoFails) {
-  World world{"memory_backed=1"};
+  World world{
+      "memory_backed=1,cache_size=1m,discard=1,write_zeroes=1,discard_granularity=64k,"
+      "badblocks_once=1"};
+  world.must_set("badblocks", "+512-512");
   world.disk->power_off();
   EXPECT_EQ(world.write(0, 8, 1), Status::offline);
+  EXPECT_EQ(world.write(0, 8, 1, {.fua = true}), Status::offline);
   EXPECT_EQ(world.run(mq::Op::read, 0, 8), Status::offline);
+  EXPECT_EQ(world.run(mq::Op::flush, 0, 0), Status::offline);
+  EXPECT_EQ(world.run(mq::Op::discard, 0, 128), Status::offline);
+  EXPECT_EQ(world.run(mq::Op::discard, 0, 8), Status::offline) << "a part of a unit";
+  EXPECT_EQ(world.run(mq::Op::write_zeroes, 0, 8), Status::offline);
+  EXPECT_EQ(world.run(mq::Op::read, 512, 8), Status::offline) << "a bad block";
   world.disk->power_on();
   EXPECT_EQ(world.write(0, 8, 1), Status::ok);
+  EXPECT_EQ(world.run(mq::Op::read, 512, 8), Status::io_error) << "no I/O has reached the block";
 }
 
 // --- discard, write zeroes and the limits --------------------------------------------------------
@@ -401,9 +434,9 @@ TEST(NullBlock, PartialIoMovesWhatLiesBeforeTheBadBlock) {
 
 // --- the bandwidth -------------------------------------------------------------------------------
 
-TEST(NullBlock, TheBandwidthIsExactOnTheVirtualClock) {
-  World world{"mbps=10"};
-  // 64 KiB at a time, 8 in flight, for 10 s.
+/// Checks the bytes that pass in 10 s with mbps=10: 64 KiB at a time, 8 in flight.
+void check_bandwidth(std::string_view parameters) {
+  World world{parameters};
   const std::uint64_t start_ns = world.now_ns;
   std::vector<std::unique_ptr<null_world::TestBio>> bios(8);
   std::uint64_t ended_bytes = 0;
@@ -422,6 +455,13 @@ TEST(NullBlock, TheBandwidthIsExactOnTheVirtualClock) {
   EXPECT_GE(ended_bytes, std::uint64_t{100} << 20);
   EXPECT_LE(ended_bytes, (std::uint64_t{100} << 20) + (10 << 20) / 50 + 65536);
   for (auto& each : bios) world.finish(*each);
+}
+
+TEST(NullBlock, TheBandwidthIsExactOnTheVirtualClock) { check_bandwidth("mbps=10"); }
+
+// Goal: a request that is requeued pays once.
+TEST(NullBlock, TheBandwidthIsExactWithRequeues) {
+  check_bandwidth("mbps=10,requeue_probability=50");
 }
 
 TEST(NullBlock, ARequestLongerThanATickOfTheBandwidthPasses) {
@@ -625,6 +665,8 @@ TEST(NullBlock, PagesComeFromTheHomeNode) {
   ASSERT_FALSE(made.has_value());
   EXPECT_TRUE(made.error().text.starts_with("home_node=1023: the machine has no such node"))
       << made.error().text;
+  World on_node{"home_node=0,memory_backed=1"};
+  EXPECT_EQ(on_node.write(0, 8, 1), Status::ok);
   null_block::PagePool pool{4096, 0, 0};
   std::byte* const page = pool.take();
   ASSERT_NE(page, nullptr);
@@ -635,20 +677,32 @@ TEST(NullBlock, PagesComeFromTheHomeNode) {
   }
   EXPECT_EQ(mode, 2) << "MPOL_BIND";
   pool.give(page);
-  World on_node{"home_node=0,memory_backed=1"};
-  EXPECT_EQ(on_node.write(0, 8, 1), Status::ok);
+}
+
+TEST(NullBlock, ARotationalDiskSaysSo) {
+  EXPECT_TRUE(World{"rotational=1"}.disk->disk().config().rotational);
+  EXPECT_FALSE(World{"rotational=0"}.disk->disk().config().rotational);
+}
+
+TEST(NullBlock, WithoutASchedulerBiosAreIssuedInTheOrderOfTheirSubmits) {
+  World world{"no_sched=1,completion=timer,hw_queue_depth=1"};
+  std::vector<std::unique_ptr<null_world::TestBio>> bios;
+  for (const unsigned sector : {64U, 0U, 72U, 8U})
+    bios.push_back(world.start(mq::Op::read, sector, 8));
+  for (auto& each : bios) world.finish(*each);
+  EXPECT_EQ(world.take_ranges(), "64+8 0+8 72+8 8+8");
+  EXPECT_EQ(error_of("no_sched=0"), "no_sched=0: give a whole number 1");
 }
 
 TEST(NullBlock, AShowHasEachParameter) {
-  const auto config = null_block::parse_config("size=1m,completion=timer");
-  ASSERT_TRUE(config.has_value());
-  std::string text;
-  for (const null_block::Parameter& each : null_block::parameters) {
-    text += std::string{each.key} + "=" + null_block::value_text(*config, each) + " ";
-  }
-  EXPECT_NE(text.find("size=1048576 "), text.npos);
-  EXPECT_NE(text.find("completion=timer "), text.npos);
-  EXPECT_NE(text.find("home_node=none "), text.npos);
+  World world{"size=1m,completion=timer"};
+  const std::string text = "\n" + null_block::answer_to(*world.disk, "show");
+  for (const null_block::Parameter& each : null_block::parameters)
+    EXPECT_TRUE(text.contains("\n" + std::string{each.key} + "=")) << each.key;
+  EXPECT_TRUE(text.contains("\nsize=1048576\n")) << text;
+  EXPECT_TRUE(text.contains("\ncompletion=timer\n")) << text;
+  EXPECT_TRUE(text.contains("\nhome_node=none\n")) << text;
+  EXPECT_TRUE(text.ends_with("\nok\n")) << text;
 }
 
 }  // namespace

@@ -274,6 +274,35 @@ TEST(NullBlockZoned, APowerCutKeepsWhatTheWritePointerCovers) {
   EXPECT_EQ(world.pointer(128), 132U);
 }
 
+// Goal: a command without power changes neither a zone nor its data.
+TEST(NullBlockZoned, WithoutPowerEveryCommandFailsAndNoZoneChanges) {
+  ZonedWorld world{"cache_size=64k,zone_nr_conv=1"};
+  EXPECT_EQ(world.append(128, 4, 1), Status::ok);
+  world.must_set("zone_readonly", "3");
+  std::vector<mq::Zone> before(8);
+  ASSERT_EQ(world.disk->disk().report_zones(0, before), 8U);
+  world.disk->power_off();
+  EXPECT_EQ(world.run(Op::read, 128, 4), Status::offline);
+  EXPECT_EQ(world.run(Op::flush, 0, 0), Status::offline);
+  EXPECT_EQ(world.write(0, 4, 2), Status::offline);
+  for (const std::uint64_t sector : {std::uint64_t{128}, std::uint64_t{256}}) {
+    EXPECT_EQ(world.write(world.pointer(sector), 4, 2), Status::offline);
+    EXPECT_EQ(world.append(sector, 4, 2), Status::offline);
+    for (const Op op : {Op::zone_open, Op::zone_close, Op::zone_finish, Op::zone_reset})
+      EXPECT_EQ(world.manage(op, sector), Status::offline) << to_string(op);
+  }
+  EXPECT_EQ(world.manage(Op::zone_reset_all, 0), Status::offline);
+  world.must_refuse("zone_online", "3", "zone_online=3: the power is off");
+  world.must_refuse("zone_offline", "1", "zone_offline=1: the power is off");
+  world.must_refuse("zone_readonly", "1", "zone_readonly=1: the power is off");
+  world.disk->power_on();
+  std::vector<mq::Zone> after(8);
+  ASSERT_EQ(world.disk->disk().report_zones(0, after), 8U);
+  EXPECT_EQ(after, before);
+  EXPECT_EQ(world.content(128, 4), "01 01 01 01");
+  EXPECT_EQ(world.manage(Op::zone_reset_all, 0), Status::ok);
+}
+
 TEST(NullBlockZoned, WithoutMemoryTheZonesHaveStatesAllTheSame) {
   null_world::World world{"size=512k,blocksize=512,zoned=1,zone_size=64k"};
   EXPECT_EQ(world.write(0, 4, 1), Status::ok);
