@@ -82,8 +82,9 @@ struct EventsOf : testing::Test {
 
   sim::History history;
   RecordingObserver<Entry> observer;
-  sim::detail::DeviceEvents<Entry> events{observer, history,      first_io_queue,
-                                          8,        sector_count, {.nsid = 1, .block_sectors = 2}};
+  sim::detail::DeviceEvents<Entry> events{
+      observer, history,      first_io_queue,
+      8,        sector_count, {.nsid = 1, .block_sectors = 2, .disk_sectors = sector_count}};
 };
 using MessageEvents = EventsOf<Message>;
 using NvmeEvents = EventsOf<SubmissionEntry>;
@@ -115,6 +116,7 @@ TEST(IoText, OfAnNvmeCommandHasItsRangeInSectors) {
   EXPECT_EQ(text(SubmissionEntry::write_zeroes(1, {1, 1}, false)),
             "write_zeroes of sectors 8 to 15, in the namespace of another disk");
   EXPECT_EQ(text(SubmissionEntry::flush(2)), "flush");
+  EXPECT_EQ(text(SubmissionEntry::flush(nvme::all_namespaces)), "flush of all namespaces");
   EXPECT_EQ(text(SubmissionEntry::dataset_management(2, 1, true)), "dataset_management");
   const auto one = sim::detail::io_of(SubmissionEntry::write(2, {5, 1}), {.nsid = 2});
   EXPECT_EQ(to_string(one), "write of sector 5");
@@ -158,7 +160,7 @@ TEST_F(NvmeEvents, TheAdminQueueHasNoHistory) {
   events.strike({FaultKind::late, 1}, FaultTarget{.queue = 0, .cookie = 0x1003});
   EXPECT_EQ(printed(0, 3), "");
   EXPECT_EQ(events.queue_of(0x1003), std::nullopt);
-  EXPECT_FALSE(events.latest_flush().has_value());
+  EXPECT_FALSE(events.latest_flush(0).has_value());
   EXPECT_EQ(history.strike_count(), 1U);
   EXPECT_FALSE(history.latest_strikes(1).front().has_request);
   events.command_fetched(1, with_id(SubmissionEntry::flush(1), 0x1003));
@@ -321,20 +323,74 @@ TEST_F(NvmeEvents, AWriteToTheNamespaceOfAnotherDiskIsKnownApart) {
 }
 
 TEST_F(MessageEvents, TheLatestFlushAndTheLatestOneWithAFaultAreKnown) {
-  EXPECT_FALSE(events.latest_flush().has_value());
+  EXPECT_FALSE(events.latest_flush(0).has_value());
   for (std::uint64_t i = 1; i != 10; ++i) {
     begin_event(i);
     events.command_fetched(i % 2, flush_of(i << 12 | 3));
     events.command_fetched(1, write_of(0x1004, 0, 1));
-    EXPECT_EQ(events.latest_flush()->cookie, i << 12 | 3);
+    EXPECT_EQ(events.latest_flush(0)->cookie, i << 12 | 3);
   }
-  EXPECT_FALSE(events.struck_flush().has_value());
+  EXPECT_FALSE(events.struck_flush(0).has_value());
   events.strike({FaultKind::late, 0}, FaultTarget{.queue = 1, .cookie = 0x8003});
-  EXPECT_FALSE(events.struck_flush().has_value()) << "that flush came to queue 0";
+  EXPECT_FALSE(events.struck_flush(0).has_value()) << "that flush came to queue 0";
   events.strike({FaultKind::late, 1}, FaultTarget{.queue = 1, .cookie = 0x7003});
-  EXPECT_EQ(events.struck_flush()->event, 7U);
-  EXPECT_EQ(events.struck_flush()->fault, (FaultStrike{FaultKind::late, 1}));
-  EXPECT_EQ(events.latest_flush()->fault, std::nullopt);
+  EXPECT_EQ(events.struck_flush(0)->event, 7U);
+  EXPECT_EQ(events.struck_flush(0)->fault, (FaultStrike{FaultKind::late, 1}));
+  EXPECT_EQ(events.latest_flush(0)->fault, std::nullopt);
+}
+
+// --- several disks -------------------------------------------------------------------------------
+
+/// The events of a device with two disks of 32 sectors, in the namespaces 2 and 3 of three.
+struct TwoDisks : testing::Test {
+  static constexpr std::uint64_t disk_sectors = 32;
+
+  void fetch(const SubmissionEntry& entry, std::uint16_t command_id) {
+    history.begin_step(1'000);
+    events.command_fetched(1, with_id(entry, command_id));
+  }
+
+  sim::History history;
+  RecordingObserver<SubmissionEntry> observer;
+  sim::detail::DeviceEvents<SubmissionEntry> events{
+      observer,
+      history,
+      1,
+      8,
+      2 * disk_sectors,
+      {.nsid = 2, .block_sectors = 2, .disk_count = 2, .disk_sectors = disk_sectors}};
+};
+
+TEST_F(TwoDisks, AFlushIsKnownOfItsDiskOnly) {
+  fetch(SubmissionEntry::flush(2), 0x1003);
+  EXPECT_FALSE(events.latest_flush(1).has_value());
+  fetch(SubmissionEntry::flush(3), 0x1004);
+  fetch(SubmissionEntry::flush(1), 0x1005);
+  EXPECT_EQ(events.latest_flush(0)->cookie, 0x1003U);
+  EXPECT_EQ(events.latest_flush(1)->cookie, 0x1004U);
+  events.strike({FaultKind::media_error, 1}, FaultTarget{.queue = 1, .cookie = 0x1004});
+  EXPECT_FALSE(events.struck_flush(0).has_value());
+  EXPECT_EQ(events.struck_flush(1)->cookie, 0x1004U);
+}
+
+TEST_F(TwoDisks, AFlushOfAllNamespacesIsKnownOfEachDisk) {
+  fetch(SubmissionEntry::flush(nvme::all_namespaces), 0x1003);
+  EXPECT_EQ(events.latest_flush(0)->cookie, 0x1003U);
+  EXPECT_EQ(events.latest_flush(1)->cookie, 0x1003U);
+}
+
+// Goal: a command that the device refuses, because it ends behind its disk, wrote nothing to the
+// next disk.
+TEST_F(TwoDisks, ACommandBehindTheEndOfItsDiskIsNoWriterOfTheNext) {
+  fetch(SubmissionEntry::write(2, {15, 2}), 0x1003);
+  events.strike({FaultKind::media_error, 1}, FaultTarget{.queue = 1, .cookie = 0x1003});
+  EXPECT_EQ(events.writer_of(31)->cookie, 0x1003U);
+  EXPECT_EQ(events.writer_of(31)->fault, (FaultStrike{FaultKind::media_error, 1}));
+  EXPECT_FALSE(events.writer_of(32).has_value());
+  fetch(SubmissionEntry::write(2, {16, 1}), 0x1004);
+  EXPECT_FALSE(events.writer_of(32).has_value());
+  fetch(SubmissionEntry::write(3, {0, 1}), 0x1005);
+  EXPECT_EQ(events.writer_of(32)->cookie, 0x1005U);
 }
 
 }  // namespace

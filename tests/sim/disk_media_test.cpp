@@ -76,6 +76,15 @@ TEST(DiskPlace, OneNamespaceIsOfNoDisk) {
   EXPECT_EQ(one.disk_of(1), std::nullopt);
 }
 
+TEST(DiskPlace, ABlockBehindTheEndOfADiskHasNoSector) {
+  const DiskPlace place{.nsid = 2, .block_sectors = 8, .disk_count = 2, .disk_sectors = 512};
+  EXPECT_EQ(place.sector_of(2, 63), 504U);
+  EXPECT_EQ(place.sector_of(3, 63), 1016U);
+  EXPECT_EQ(place.sector_of(2, 64), std::nullopt);
+  EXPECT_EQ(place.sector_of(2, std::uint64_t{1} << 61), std::nullopt) << "eight times this is 0";
+  EXPECT_EQ(place.sector_of(1, 0), std::nullopt);
+}
+
 TEST(DiskPlace, ACommandsSectorIsOneOfItsDisk) {
   const DiskPlace place{.nsid = 3, .block_sectors = 8, .disk_count = 2, .disk_sectors = 512};
   SubmissionEntry entry = SubmissionEntry::write(place.nsid_of(1), {.slba = 2, .block_count = 1});

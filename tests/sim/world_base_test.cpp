@@ -63,6 +63,7 @@ class OpenWorld final : public sim::WorldBaseOf<Device> {
   using Base::config_;
   using Base::device_events_;
   using Base::dice_;
+  using Base::distrust;
   using Base::end_io;
   using Base::fail_with_first;
   using Base::faults_;
@@ -683,7 +684,7 @@ TEST_F(Undurable, AWriteWithFuaIsAFinding) {
   EXPECT_EQ(world.finding().details,
             (std::vector<std::string>{
                 writer(), "only the volatile cache has the data of a write with FUA that ended ok",
-                "the device has fetched no flush"}));
+                "the device has fetched no flush of the disk"}));
 }
 
 TEST_F(Undurable, AFlushThatFailedIsNamed) {
@@ -712,6 +713,66 @@ TEST_F(Undurable, TheLatestFlushIsNamedOnceIfItFailed) {
   EXPECT_EQ(world.finding().details.back(),
             "the latest flush: flush, fetched in event 2 from queue 1,"
             " cookie 0x2003 (generation 2, tag 3), fault media_error@6");
+}
+
+/// A write, and a flush behind it, that have ended ok on each of two disks in namespaces. Only the
+/// volatile cache has the data.
+struct UnflushedDisks : testing::Test {
+  [[nodiscard]] static WorldConfig two_disks() {
+    WorldConfig config = config_of_io(&sim::OperationMix::write, 1);
+    config.disk_count = 2;
+    return config;
+  }
+  void write(std::uint32_t slot) {
+    const std::uint64_t sector = world.begin_io(slot);
+    ASSERT_TRUE(world.media_.write(sector * 512, world.workload_.written(slot)));
+    world.end_io(slot, Status::ok);
+  }
+  /// The flush is that of a bio with a preflush, whose data is in the cache, too.
+  void flush(std::uint32_t slot, const std::optional<std::uint32_t>& false_nsid) {
+    const std::uint64_t sector = world.begin_io(slot, false, true);
+    ASSERT_TRUE(world.media_.write(sector * 512, world.workload_.written(slot)));
+    if (false_nsid.has_value()) {
+      world.distrust(blkown::nvme::SubmissionEntry::flush(*false_nsid));
+    }
+    world.end_io(slot, Status::ok);
+  }
+  [[nodiscard]] bool is_well(const std::optional<std::uint32_t>& false_nsid) {
+    const std::uint32_t of_disk_1 = world.workload_.slot_count() / 2;
+    for (const std::uint32_t slot : {0U, of_disk_1}) write(slot);
+    for (const std::uint32_t slot : {1U, of_disk_1 + 1}) flush(slot, false_nsid);
+    return world.check_after_stop();
+  }
+
+  NvmeProbe world{two_disks()};
+};
+
+TEST_F(UnflushedDisks, AreAFinding) { EXPECT_FALSE(is_well(std::nullopt)); }
+
+TEST_F(UnflushedDisks, AreAFindingIfTheFalseCompletionWasOfTheOtherDisk) {
+  EXPECT_FALSE(is_well(1));
+  EXPECT_NE(world.finding().what.find("of disk 1"), std::string::npos) << world.finding().what;
+}
+
+// Goal: a right driver cannot tell a false completion of a flush, and the flush may be one of all
+// disks.
+TEST_F(UnflushedDisks, AreNoneAfterAFalseCompletionOfAFlushOfAllNamespaces) {
+  EXPECT_TRUE(is_well(blkown::nvme::all_namespaces)) << world.report();
+}
+
+TEST_F(UnflushedDisks, ACommandBehindTheEndOfADiskIsNoneOfTheNextDisk) {
+  const std::uint32_t of_disk_1 = world.workload_.slot_count() / 2;
+  world.begin_event("submit", queue1, tag3, published);
+  world.begin_io(of_disk_1);
+  const std::uint64_t blocks = world.workload_.capacity_bytes() / 2 / world.config_.block_bytes;
+  auto entry = blkown::nvme::SubmissionEntry::write(world.config_.nsid, {blocks, 1});
+  entry.command_id = cookie3;
+  for (int i = 0; i != 101; ++i) world.device_events_.command_fetched(2, entry);
+  EXPECT_EQ(world.report(), "");
+  world.distrust(entry);
+  EXPECT_FALSE(world.workload_.slot(of_disk_1).is_tainted);
+  world.distrust(blkown::nvme::SubmissionEntry::write(2, {0, 1}));
+  EXPECT_TRUE(world.workload_.slot(of_disk_1).is_tainted);
 }
 
 // The judge looks once in 32 I/Os, and half of the power cuts keep what is cached.

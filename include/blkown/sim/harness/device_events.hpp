@@ -6,6 +6,7 @@
 #ifndef BLKOWN_SIM_HARNESS_DEVICE_EVENTS_HPP
 #define BLKOWN_SIM_HARNESS_DEVICE_EVENTS_HPP
 
+#include <algorithm>
 #include <array>
 #include <blkown/config.hpp>
 #include <blkown/nvme/opcode.hpp>
@@ -31,8 +32,8 @@ struct DiskPlace {
   std::uint32_t nsid = 1;  // of the first disk
   std::uint32_t block_sectors = 1;
   std::uint32_t disk_count = 1;
-  std::uint64_t disk_sectors =
-      0;  // of each disk: the sectors of all are numbered one after another
+  // Of each disk. The sectors of all disks are numbered one after another.
+  std::uint64_t disk_sectors = 0;
 
   /// The disk of a namespace. None: the namespace that the workload does not use, or no namespace.
   [[nodiscard]] std::optional<std::uint32_t> disk_of(std::uint32_t its_nsid) const noexcept {
@@ -44,6 +45,14 @@ struct DiskPlace {
   /// The namespace of a disk, or with disk_count that of none.
   [[nodiscard]] std::uint32_t nsid_of(std::uint32_t disk) const noexcept {
     return 1 + (nsid - 1 + disk) % (disk_count + 1);
+  }
+  /// The number of a block's first sector among the sectors of all disks. None: the block is on no
+  /// disk, and the device refuses its command.
+  [[nodiscard]] std::optional<std::uint64_t> sector_of(std::uint32_t its_nsid,
+                                                       std::uint64_t block) const noexcept {
+    const auto disk = disk_of(its_nsid);
+    if (!disk.has_value() || block >= disk_sectors / block_sectors) return std::nullopt;
+    return *disk * disk_sectors + block * block_sectors;
   }
 };
 
@@ -70,17 +79,23 @@ struct DiskPlace {
                          opcode == nvme::IoOpcode::compare ||
                          opcode == nvme::IoOpcode::write_zeroes;
   const std::optional<std::uint32_t> its_disk = disk.disk_of(entry.nsid);
-  return {.operation = to_string(opcode),
+  const bool is_for_all = opcode == nvme::IoOpcode::flush && entry.nsid == nvme::all_namespaces;
+  return {.operation = is_for_all ? "flush of all namespaces" : to_string(opcode),
           .sector = entry.slba() * disk.block_sectors,
           .length_sectors = has_range ? std::uint64_t{entry.block_count()} * disk.block_sectors
                                       : std::uint64_t{0},
           .is_fua = has_range && entry.is_fua(),
-          .is_elsewhere = !its_disk.has_value(),
+          .is_elsewhere = !its_disk.has_value() && !is_for_all,
           .disk = disk.disk_count == 1 ? std::nullopt : its_disk};
 }
-[[nodiscard]] inline bool is_flush(const Message& entry) { return entry.opcode == Opcode::flush; }
-[[nodiscard]] inline bool is_flush(const nvme::SubmissionEntry& entry) {
-  return entry.io_opcode() == nvme::IoOpcode::flush;
+/// Whether the command flushes the cache of this disk.
+[[nodiscard]] inline bool flushes_disk(const Message& entry, const DiskPlace&, std::uint32_t) {
+  return entry.opcode == Opcode::flush;
+}
+[[nodiscard]] inline bool flushes_disk(const nvme::SubmissionEntry& entry, const DiskPlace& place,
+                                       std::uint32_t disk) {
+  return entry.io_opcode() == nvme::IoOpcode::flush &&
+         (entry.nsid == nvme::all_namespaces || place.disk_of(entry.nsid) == disk);
 }
 /// Whether the command changes the sectors of its io_of().
 [[nodiscard]] inline bool is_write(const Message& entry) {
@@ -115,7 +130,8 @@ class DeviceEvents final : public CommandObserver<Entry> {
         first_io_queue_{first_io_queue},
         depth_{depth},
         disk_{disk},
-        writers_(static_cast<std::size_t>(sector_count)) {}
+        writers_(static_cast<std::size_t>(sector_count)),
+        flushes_(disk.disk_count) {}
 
   /// A fault has struck.
   void strike(const FaultStrike& fault, const std::optional<FaultTarget>& target) {
@@ -123,10 +139,12 @@ class DeviceEvents final : public CommandObserver<Entry> {
     latest_strike_ = fault;
     strike_event_ = history_.event();
     if (!target.has_value()) return history_.strike(fault);
-    for (std::optional<Fetched>& flush : flushes_) {
-      if (!flush.has_value() || !is_of(*flush, *target)) continue;
-      flush->fault = fault;
-      struck_flush_ = flush;
+    for (FlushesOfDisk& flushes : flushes_) {
+      for (std::optional<Fetched>& flush : flushes.latest) {
+        if (!flush.has_value() || !is_of(*flush, *target)) continue;
+        flush->fault = fault;
+        flushes.struck = flush;
+      }
     }
     std::optional<std::uint32_t> device_queue = target->queue;
     if (!device_queue.has_value()) {
@@ -144,12 +162,15 @@ class DeviceEvents final : public CommandObserver<Entry> {
   [[nodiscard]] const std::optional<Fetched>& writer_of(std::uint64_t sector) const {
     return writers_[static_cast<std::size_t>(sector)];
   }
-  /// The latest flush, if there was one.
-  [[nodiscard]] const std::optional<Fetched>& latest_flush() const {
-    return flushes_[(flush_count_ + flushes_.size() - 1) % flushes_.size()];
+  /// The latest flush of the disk, if there was one.
+  [[nodiscard]] const std::optional<Fetched>& latest_flush(std::size_t disk) const {
+    const FlushesOfDisk& its = flushes_[disk];
+    return its.latest[(its.count + its.latest.size() - 1) % its.latest.size()];
   }
-  /// The latest flush at which a fault struck, if there was one.
-  [[nodiscard]] const std::optional<Fetched>& struck_flush() const { return struck_flush_; }
+  /// The latest flush of the disk at which a fault struck, if there was one.
+  [[nodiscard]] const std::optional<Fetched>& struck_flush(std::size_t disk) const {
+    return flushes_[disk].struck;
+  }
   /// The latest write to the namespace of another disk, if there was one.
   [[nodiscard]] const std::optional<Fetched>& latest_elsewhere() const { return elsewhere_; }
   /// The latest one to this sector there.
@@ -216,6 +237,11 @@ class DeviceEvents final : public CommandObserver<Entry> {
     std::size_t count = 0;
     Fetched command;  // the latest one
   };
+  struct FlushesOfDisk {
+    std::array<std::optional<Fetched>, 8> latest{};  // a ring
+    std::size_t count = 0;
+    std::optional<Fetched> struck;
+  };
 
   static void ignore() noexcept {}
   /// Calls `found` for the request that the cookie names on a queue of the device, or `otherwise`.
@@ -229,6 +255,12 @@ class DeviceEvents final : public CommandObserver<Entry> {
   [[nodiscard]] bool is_of(const Fetched& one, const FaultTarget& target) const noexcept {
     return target.queue == one.queue.value + first_io_queue_ && one.cookie == target.cookie;
   }
+  /// The sectors of the command that its disk has. The device refuses a command with others, and
+  /// they are no sectors of the next disk.
+  [[nodiscard]] std::uint64_t sectors_on_disk(const IoText& io) const noexcept {
+    if (io.sector >= disk_.disk_sectors) return 0;
+    return std::min(io.length_sectors, disk_.disk_sectors - io.sector);
+  }
   /// Adds the fault to the command, if it is the latest writer of its sectors.
   void note_fault_of_writer(std::uint32_t device_queue, std::uint64_t cookie,
                             const FaultStrike& fault) {
@@ -236,8 +268,7 @@ class DeviceEvents final : public CommandObserver<Entry> {
       if (queue.value >= fetched_.size() || tag.value >= fetched_[queue.value].size()) return;
       const Fetched& command = fetched_[queue.value][tag.value].command;
       if (command.cookie != cookie || command.io.is_elsewhere) return;
-      for (std::uint64_t i = 0; i != command.io.length_sectors; ++i) {
-        if (command.first_sector + i >= writers_.size()) return;
+      for (std::uint64_t i = 0; i != sectors_on_disk(command.io); ++i) {
         auto& writer = writers_[static_cast<std::size_t>(command.first_sector + i)];
         if (writer.has_value() && writer->event == command.event && writer->cookie == cookie) {
           writer->fault = fault;
@@ -262,7 +293,11 @@ class DeviceEvents final : public CommandObserver<Entry> {
                           .first_sector = first_sector_of(entry, disk_) + io.sector,
                           .fault = {}};
     seen.command = fetched;
-    if (is_flush(entry)) flushes_[flush_count_++ % flushes_.size()] = fetched;
+    for (std::uint32_t disk = 0; disk != disk_.disk_count; ++disk) {
+      if (!flushes_disk(entry, disk_, disk)) continue;
+      FlushesOfDisk& its = flushes_[disk];
+      its.latest[its.count++ % its.latest.size()] = fetched;
+    }
     if (!is_write(entry)) return;
     if (io.is_elsewhere) {
       elsewhere_ = fetched;
@@ -270,7 +305,7 @@ class DeviceEvents final : public CommandObserver<Entry> {
     }
     auto& writers = io.is_elsewhere ? elsewhere_writers_ : writers_;
     const std::uint64_t first = fetched.first_sector;
-    for (std::uint64_t i = 0; i != io.length_sectors && first + i < writers.size(); ++i) {
+    for (std::uint64_t i = 0; i != sectors_on_disk(io); ++i) {
       writers[static_cast<std::size_t>(first + i)] = fetched;
     }
   }
@@ -282,10 +317,8 @@ class DeviceEvents final : public CommandObserver<Entry> {
   DiskPlace disk_;
   std::vector<std::optional<Fetched>> writers_;  // by sector
   std::vector<std::optional<Fetched>> elsewhere_writers_;
-  std::vector<std::vector<SeenOfTag>> fetched_;      // by queue and tag
-  std::array<std::optional<Fetched>, 8> flushes_{};  // the latest, a ring
-  std::size_t flush_count_ = 0;
-  std::optional<Fetched> struck_flush_;
+  std::vector<std::vector<SeenOfTag>> fetched_;  // by queue and tag
+  std::vector<FlushesOfDisk> flushes_;           // by disk
   std::optional<Fetched> elsewhere_;
   std::optional<FaultStrike> latest_strike_;
   std::uint64_t strike_event_ = 0;

@@ -225,6 +225,32 @@ class WorldBaseOf {
         break;
     }
   }
+  /// The driver has accepted a false completion of the command.
+  void distrust(const Message& message) {
+    if (message.opcode == Opcode::flush) return durability_.front().distrust_flushes();
+    workload_.taint(message.sector);
+  }
+  /// The same.
+  void distrust(const nvme::SubmissionEntry& entry) {
+    if (entry.io_opcode() == nvme::IoOpcode::flush) {
+      for (std::uint32_t disk = 0; disk != config_.disk_count; ++disk) {
+        if (flushes_disk(entry, disk_place(), disk)) durability_[disk].distrust_flushes();
+      }
+      return;
+    }
+    std::uint64_t block = entry.slba();
+    if (entry.io_opcode() == nvme::IoOpcode::dataset_management) {
+      // The request has not ended yet, so its memory still has the range.
+      nvme::DsmRange range;
+      if (!iommu_->read(entry.prp1, std::as_writable_bytes(std::span{&range, 1}),
+                        {.cookie = entry.command_id, .is_forbidden = true})) {
+        return;
+      }
+      block = range.slba;
+    }
+    const auto sector = disk_place().sector_of(entry.nsid, block);
+    if (sector.has_value()) workload_.taint(*sector);
+  }
   /// Notes the publication whose completion the driver has accepted. The word names it: a cookie
   /// may have fewer bits of the generation, and name several publications of one tag.
   template <class R>
@@ -390,33 +416,6 @@ class WorldBaseOf {
             .seed = config.seed};
   }
 
-  /// The driver has accepted a false completion of the command.
-  void distrust(const Message& message) {
-    if (message.opcode == Opcode::flush) return durability_.front().distrust_flushes();
-    workload_.taint(message.sector);
-  }
-  /// The same.
-  void distrust(const nvme::SubmissionEntry& entry) {
-    const auto disk = disk_place().disk_of(entry.nsid);
-    if (entry.io_opcode() == nvme::IoOpcode::flush) {
-      if (disk.has_value()) durability_[*disk].distrust_flushes();
-      return;
-    }
-    std::uint64_t block = entry.slba();
-    if (entry.io_opcode() == nvme::IoOpcode::dataset_management) {
-      // The request has not ended yet, so its memory still has the range.
-      nvme::DsmRange range;
-      if (!iommu_->read(entry.prp1, std::as_writable_bytes(std::span{&range, 1}),
-                        {.cookie = entry.command_id, .is_forbidden = true})) {
-        return;
-      }
-      block = range.slba;
-    }
-    if (disk.has_value()) {
-      workload_.taint(*disk * disk_sectors() + block * config_.block_sectors());
-    }
-  }
-
   [[nodiscard]] static NvmeConfig nvme_config(const WorldConfig& config) {
     NvmeConfig controller;
     controller.io_queues = static_cast<std::uint16_t>(config.queue_count);
@@ -462,14 +461,12 @@ class WorldBaseOf {
   }
   [[nodiscard]] std::uint16_t* sends_of(std::uint32_t queue, const nvme::SubmissionEntry& entry) {
     const nvme::IoOpcode opcode = entry.io_opcode();
-    const auto disk = disk_place().disk_of(entry.nsid);
-    const std::uint64_t sector =
-        disk.value_or(0) * disk_sectors() + entry.slba() * config_.block_sectors();
-    if (queue == 0 || !disk.has_value() || opcode == nvme::IoOpcode::flush ||
-        opcode == nvme::IoOpcode::dataset_management || sector >= sends_.size()) {
+    const auto sector = disk_place().sector_of(entry.nsid, entry.slba());
+    if (queue == 0 || !sector.has_value() || opcode == nvme::IoOpcode::flush ||
+        opcode == nvme::IoOpcode::dataset_management) {
       return nullptr;
     }
-    return &sends_[static_cast<std::size_t>(sector)];
+    return &sends_[static_cast<std::size_t>(*sector)];
   }
   static void on_fetched(void* self, std::uint32_t queue, const typename Device::Entry& entry) {
     WorldBaseOf& world = *static_cast<WorldBaseOf*>(self);
@@ -729,10 +726,11 @@ class WorldBaseOf {
         judge.is_durable_by_fua(sector % disk_sectors())
             ? "only the volatile cache has the data of a write with FUA that ended ok"
             : "only the volatile cache has the data of a write before a flush that ended ok");
-    const auto& flush = device_events_.latest_flush();
+    const auto disk = static_cast<std::size_t>(sector / disk_sectors());
+    const auto& flush = device_events_.latest_flush(disk);
     finding.details.push_back(flush.has_value() ? "the latest flush: " + text_of(*flush)
-                                                : "the device has fetched no flush");
-    const auto& struck = device_events_.struck_flush();
+                                                : "the device has fetched no flush of the disk");
+    const auto& struck = device_events_.struck_flush(disk);
     if (struck.has_value() && struck->event != (flush.has_value() ? flush->event : 0)) {
       finding.details.push_back("the latest flush with a fault: " + text_of(*struck));
     }
