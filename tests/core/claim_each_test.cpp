@@ -28,7 +28,6 @@ using blkown::Tag;
 using support::ARef;
 using support::Claim;
 using support::Driver;
-using support::Owned;
 
 namespace {
 
@@ -134,7 +133,7 @@ TEST_F(ClaimEach, RefusesAValueOfAnotherQueueInTheMiddle) {
 }
 
 TEST_F(ClaimEach, RefusesAnEarlyAndAStaleGenerationInTheMiddle) {
-  Owned owned = driver.owned(3);
+  support::Owned owned = driver.owned(3);
   const Cookie next = owned.next_cookie();
   expect_refused_alone(next.value, LookupReason::early);
   expect_refused_alone(sparse.encode(queue, Tag{3}, Generation{next.generation.value - 3}),

@@ -248,10 +248,10 @@ class DiskMachine : public DeviceMachine {
 };
 
 /// A bio that is submitted on a context.
-struct OneRead : mq::Work {
-  OneRead(DiskMachine& machine, std::uint64_t sector)
+struct PostedRead : mq::Work {
+  PostedRead(DiskMachine& machine, std::uint64_t sector)
       : Work{[](void* self, Work&) {
-               auto& own = *static_cast<OneRead*>(self);
+               auto& own = *static_cast<PostedRead*>(self);
                own.disk.submit(own.context, own.bio);
              },
              this},
@@ -259,7 +259,8 @@ struct OneRead : mq::Work {
         context{machine.runtime.context(static_cast<std::uint32_t>(sector % 2))} {
     bio.set_read(
         sector, blkown::Segment{memory.data(), memory.size()},
-        {[](void* self, mq::Bio& its) { static_cast<OneRead*>(self)->end = its.status(); }, this});
+        {[](void* self, mq::Bio& its) { static_cast<PostedRead*>(self)->end = its.status(); },
+         this});
     context.post(*this);
   }
   DiskMachine::Disk& disk;
@@ -271,9 +272,9 @@ struct OneRead : mq::Work {
 
 TEST(NvmeDevice, AnUnplugWithIoInFlightEndsAllOfItOfflineAndUnmapsItsMemory) {
   DiskMachine machine;
-  std::vector<std::unique_ptr<OneRead>> reads;
+  std::vector<std::unique_ptr<PostedRead>> reads;
   for (std::uint64_t i = 0; i != 16; ++i)
-    reads.push_back(std::make_unique<OneRead>(machine, i * 9));
+    reads.push_back(std::make_unique<PostedRead>(machine, i * 9));
   while (machine.commands.io.size() < 4) ASSERT_TRUE(machine.runtime.step());
   machine.unplug(**machine.bus);
   std::size_t in_flight = 0;
