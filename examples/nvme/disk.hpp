@@ -114,24 +114,26 @@ class DriverOf : public IoPath<Self, R, B, P> {
     if (hw.index().value >= queues_.size()) return Status::invalid;
     Queue& queue = queues_[hw.index().value];
     hw.data.queue = &queue;
-    set_lookup_queue(queue, nullptr, &hw);
-    reset_.attach(hw.disk());
+    {
+      const std::lock_guard guard{lookups_};
+      reset_.attach(hw.disk());
+      set_lookup_queue(queue, nullptr, &hw);
+    }
+    service(queue);
     return Status::ok;
   }
   /// A disk that uses fewer queues keeps the others for lookups: the controller has all of them,
   /// and may complete a command late, or one that it never had. A removed disk leaves its lookups
-  /// to another one.
+  /// to another one. When its last queue is out of use, no context is looking anything up in it.
   void exit_hctx(Hw& hw, QueueData&) {
     mq::Disk<Self>& disk = hw.disk();
-    if (!reset_.detach(disk)) return;
-    for (std::uint32_t i = 0; i != disk.hw_queue_count() && i != queues_.size(); ++i) {
-      const blkown::QueueIndex index{i};
-      Hw* other = nullptr;
-      reset_.for_each([&](mq::Disk<Self>& its) {
-        if (i < its.hw_queue_count()) other = &its.hw_queue(index);
-      });
-      set_lookup_queue(queues_[i], &disk.hw_queue(index), other);
+    const auto count = std::min<std::size_t>(disk.hw_queue_count(), queues_.size());
+    {
+      const std::lock_guard guard{lookups_};
+      if (!reset_.detach(disk)) return;
+      for (std::uint32_t i = 0; i != count; ++i) leave_lookups(disk, blkown::QueueIndex{i});
     }
+    for (std::size_t i = 0; i != count; ++i) service(queues_[i]);
   }
 
   mq::TimeoutAction timeout(Hw& hw, const blkown::ARef<Rq>&, const Cookie& cookie) {
@@ -242,16 +244,29 @@ class DriverOf : public IoPath<Self, R, B, P> {
     config_.normal_queues = std::min(config_.normal_queues, granted - config_.poll_queues);
   }
 
-  /// Changes the queue for lookups from `from`, or from any queue if null, to `to`.
+  /// Leaves a queue's lookups to another disk.
+  /// Precondition: the caller holds lookups_, so that the other disk stays.
+  void leave_lookups(mq::Disk<Self>& disk, blkown::QueueIndex index) {
+    Hw* other = nullptr;
+    reset_.for_each([&](mq::Disk<Self>& its) {
+      if (index.value < its.hw_queue_count()) other = &its.hw_queue(index);
+    });
+    set_lookup_queue(queues_[index.value], &disk.hw_queue(index), other);
+  }
+  /// Changes the queue for lookups from `from`, or from none if null, to `to`. Waits for a context
+  /// that takes completions. The caller takes those that came meanwhile, with service().
+  /// Precondition: the caller holds lookups_.
   void set_lookup_queue(Queue& queue, const Hw* from, Hw* to) {
     const auto change = [&] {
       if (from == nullptr ? queue.hw == nullptr : queue.hw == from) queue.hw = to;
     };
     while (!queue.gate.try_close(change)) controller_.platform().pause();
-    service(queue);
   }
 
   IoQueues<R, B, Hw> queues_;
+  // Held while a disk comes or goes: the disk that gets the lookups is a member until it has them.
+  // Not taken within service(), for which set_lookup_queue() waits. Before the mutex of reset_.
+  std::mutex lookups_;
   ResetSequence<Self> reset_{&on_quiet, &needs_another_reset, this};
   std::atomic<unsigned> resets_{0};
   std::atomic<std::size_t> kept_mapped_{0};

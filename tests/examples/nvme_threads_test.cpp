@@ -4,11 +4,15 @@
 // the test's own thread resets it.
 
 #include <gtest/gtest.h>
+#include <atomic>
 #include <blkown/mq/mq.hpp>
+#include <blkown/mq/sync.hpp>
 #include <blkown/mq/thread_runtime.hpp>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "examples/nvme_machine.hpp"
@@ -16,6 +20,8 @@
 
 namespace {
 
+namespace mq = blkown::mq;
+using blkown::Status;
 using nvme_test::Verifier;
 using Threads = nvme_test::MachineOn<blkown::mq::ThreadRuntime>;
 
@@ -61,6 +67,103 @@ TEST(NvmeDriverOnThreads, ResetsUnderIoLoseNothing) {
   }
   EXPECT_NE(machine.driver->resets(), 0U);
   EXPECT_FALSE(machine.driver->is_offline());
+  EXPECT_TRUE(machine.shut_down());
+}
+
+/// Holds the gate of the first I/O queue: a thread takes a completion, and its lookup does not
+/// return until it is let go.
+class HeldGate {
+ public:
+  explicit HeldGate(Threads::Driver& driver) : driver_{driver} {}
+  HeldGate(const HeldGate&) = delete;
+  HeldGate& operator=(const HeldGate&) = delete;
+  ~HeldGate() { let_go(); }
+
+  /// The lookup of `disk` is the one that does not return.
+  /// Precondition: no I/O was submitted to the disk yet.
+  void watch(Threads::Disk& disk) { disk.set_trace({&on_trace, this}); }
+  /// Takes completions until the lookup has begun.
+  void hold() {
+    thread_ = std::thread{[this] {
+      while (!is_held_.load()) driver_.interrupt(1);
+    }};
+    while (!is_held_.load()) std::this_thread::yield();
+  }
+  void let_go() {
+    is_let_go_.store(true);
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  static void on_trace(void* self, const mq::TraceEvent& event) {
+    auto& gate = *static_cast<HeldGate*>(self);
+    if (event.step != mq::TraceStep::looked_up) return;
+    gate.is_held_.store(true);
+    while (!gate.is_let_go_.load()) std::this_thread::yield();
+  }
+
+  Threads::Driver& driver_;
+  std::atomic<bool> is_held_{false};
+  std::atomic<bool> is_let_go_{false};
+  std::thread thread_;
+};
+
+/// Stops the first thread that waits for the gate until the test lets it go on, at most 200 ms: a
+/// removal that has to wait for the stopped one never lets it go on.
+class StoppedWaiter {
+ public:
+  void on_pause() {
+    if (is_stopped_.exchange(true)) return;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds{200};
+    while (!is_let_go_.load() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+  }
+  void wait_until_stopped() const {
+    while (!is_stopped_.load()) std::this_thread::yield();
+  }
+  void let_go() { is_let_go_.store(true); }
+
+ private:
+  std::atomic<bool> is_stopped_{false};
+  std::atomic<bool> is_let_go_{false};
+};
+
+TEST(NvmeDriverOnThreads, ARemovedDiskLeavesItsLookupsToNoneThatIsRemovedAtTheSameTime) {
+  nvme_test::MachineConfig config;
+  config.timeout_ms = 600'000;
+  Threads machine{config};
+  ASSERT_TRUE(machine.start());
+  // Disk 0 has the lookups, and disk 1 stays. The last one has contexts of its own: its removal
+  // goes on while the removal of disk 0 keeps a context of the machine.
+  mq::ThreadRuntime own{1};
+  const nvme_driver::NamespaceInfo info = machine.disk(1).queue_data();
+  auto last = *Threads::Disk::create(machine.disk(1).config(), *machine.driver, own, info,
+                                     machine.pool.get());
+  std::atomic<unsigned> lookups{0};
+  last->set_trace({[](void* count, const mq::TraceEvent& event) {
+                     if (event.step != mq::TraceStep::looked_up) return;
+                     static_cast<std::atomic<unsigned>*>(count)->fetch_add(1);
+                   },
+                   &lookups});
+  StoppedWaiter waiter;
+  HeldGate gate{*machine.driver};
+  gate.watch(machine.disk(0));
+  machine.lost_interrupts = 1;
+  std::vector<std::byte> memory(4096);
+  std::thread reader{
+      [&] { EXPECT_EQ(mq::read(machine.runtime, machine.disk(1), 0, memory), Status::ok); }};
+  gate.hold();
+  machine.platform.on_pause = [&] { waiter.on_pause(); };
+  std::thread first_removal{
+      [&] { EXPECT_EQ(mq::remove(machine.runtime, machine.disk(0)), Status::ok); }};
+  waiter.wait_until_stopped();
+  gate.let_go();
+  EXPECT_EQ(mq::remove(own, *last), Status::ok);
+  waiter.let_go();
+  for (std::thread* const thread : {&reader, &first_removal}) thread->join();
+  EXPECT_EQ(mq::read(machine.runtime, machine.disk(1), 0, memory), Status::ok);
+  EXPECT_EQ(lookups.load(), 0U) << "of the removed disk";
+  last.reset();
+  machine.platform.on_pause = {};
   EXPECT_TRUE(machine.shut_down());
 }
 
