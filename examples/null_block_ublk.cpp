@@ -64,17 +64,18 @@ Exit status: 0 stopped; 1 the device could not be made; 2 wrong usage.
 }
 
 /// Serves the queue until the kernel has given back each tag.
-void serve(ublk::RingQueue& queue, ZonedUblk& device, int signals, ublk::Control& control,
-           std::uint32_t id) {
+/// Errors: an errno value, if the device could not be started; 0 on success.
+[[nodiscard]] int serve(ublk::RingQueue& queue, ZonedUblk& device, int signals,
+                        ublk::Control& control, std::uint32_t id) {
+  int start_error = 0;  // the starter's, until it was joined
   std::thread starter{[&] {
-    const int error = control.start(id, ::getpid());
-    if (error == 0) {
-      std::printf("serving: %s\n", ublk::block_device_path(id).c_str());
-      std::fflush(stdout);
+    start_error = control.start(id, ::getpid());
+    if (start_error != 0) {
+      static_cast<void>(control.stop(id));
       return;
     }
-    std::fprintf(stderr, "null_block_ublk: %s\n", failed("starting the device", error).c_str());
-    static_cast<void>(control.stop(id));
+    std::printf("serving: %s\n", ublk::block_device_path(id).c_str());
+    std::fflush(stdout);
   }};
   std::thread stopper;
   for (unsigned given_back = 0; given_back != depth;) {
@@ -103,6 +104,7 @@ void serve(ublk::RingQueue& queue, ZonedUblk& device, int signals, ublk::Control
   }
   if (stopper.joinable()) stopper.join();
   if (starter.joinable()) starter.join();
+  return start_error;
 }
 
 std::expected<void, std::string> run(const null_block::Config& config) {
@@ -132,7 +134,8 @@ std::expected<void, std::string> run(const null_block::Config& config) {
     if (error == 0) {
       for (std::uint16_t tag = 0; tag != depth; ++tag) queue.fetch(blkown::Tag{tag}, nullptr);
       ZonedUblk zoned{**disk, runtime, device.get()};
-      serve(queue, zoned, signals.get(), **control, id);
+      error = serve(queue, zoned, signals.get(), **control, id);
+      if (error != 0) problem = failed("starting the device", error);
       const auto& done = zoned.counts();
       std::printf("reads: %" PRIu64 ", writes: %" PRIu64 ", appends: %" PRIu64
                   ", zone commands: %" PRIu64 ", reports: %" PRIu64 ", failed: %" PRIu64 "\n",
