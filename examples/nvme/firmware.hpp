@@ -5,8 +5,7 @@
 //   request   request_firmware() asks the caller's provider for the image. The holders of the image
 //             share it by references, so that it outlives the device as well as the provider.
 //   download  FirmwareLoader::load() copies part after part into a buffer of its own, and sends
-//   each
-//             with Firmware Image Download.
+//             each with Firmware Image Download.
 //   commit    Firmware Commit puts the image into a slot, activates it, or both. The result says
 //             whether the firmware runs, or which reset it needs: DriverOf::reset() is a controller
 //             level reset.

@@ -4,8 +4,7 @@
 // request's cookie, and the ring sends it back with the result.
 //
 //   1. A command is one or more steps: a transfer may be short, and is then continued. Each step is
-//   a
-//      publication, with a cookie of its own.
+//      a publication, with a cookie of its own.
 //   2. The kernel moves the data from and to the guest's memory itself. The memory stays mapped
 //      until nothing is in flight (front_end.hpp).
 //   3. The step's completion is looked up. A value that names no step in flight is counted.

@@ -10,11 +10,10 @@
 //      gives the memory that they name.
 //   3. push() shows the head as used, with the number of bytes that were written.
 //   4. rearm_kick() asks for a kick at the next available head. wants_call() says whether the
-//   driver
-//      wants to be told of what was pushed. With the event index, both sides name an index in place
-//      of a flag. Each side writes its own index and then reads the other's; these four accesses
-//      are sequentially consistent, so that one of the two sees what the other has written, and no
-//      notification is lost.
+//      driver wants to be told of what was pushed. With the event index, both sides name an index
+//      in place of a flag. Each side writes its own index and then reads the other's; these four
+//      accesses are sequentially consistent, so that one of the two sees what the other has
+//      written, and no notification is lost.
 //
 // The driver may write anything at any time. Each index and each descriptor is read once, checked
 // and then used. What is wrong is a RingError; nothing outside the ring and the guest's memory is

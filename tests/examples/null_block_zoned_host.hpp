@@ -5,8 +5,7 @@
 //
 //   a zone    has appends in flight, or one write, or reads, or one command of zone management.
 //   content   each sector that is written has a number of its own. A write that has ended with ok
-//   is
-//             in the host's picture of the zone; two that overlap are an error.
+//             is in the host's picture of the zone; two that overlap are an error.
 //   quiet     when a zone has nothing in flight, its write pointer is behind exactly what was
 //             acknowledged: no hole, nothing more, whatever failed, was requeued or was lost.
 
