@@ -4,7 +4,9 @@
 //
 // A client sends lines, and gets the answer to each. Its commands are executed one after the other,
 // and those of several clients in turns. A line that is longer than a command can be, or an answer
-// that the client does not take, closes the client. The socket is removed with the object.
+// that the client does not take within a second, closes the client. Without free descriptors a
+// client waits. The socket is removed with the object, and one that a killed program left behind is
+// replaced.
 
 #ifndef NULL_BLOCK_CONTROL_SOCKET_HPP
 #define NULL_BLOCK_CONTROL_SOCKET_HPP
@@ -12,17 +14,16 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <expected>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -30,27 +31,15 @@
 #include <vector>
 
 #include "storage/descriptor.hpp"
+#include "storage/unix_socket.hpp"
 
 namespace null_block {
-
-namespace detail {
-
-/// The address of a unix socket. None: the path is too long.
-[[nodiscard]] inline std::optional<sockaddr_un> socket_address(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) return std::nullopt;
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  return address;
-}
-
-}  // namespace detail
 
 /// Sends a command to the socket at `path`, and returns the answer.
 /// Errors: the reason in words.
 [[nodiscard]] inline std::expected<std::string, std::string> send_command(const std::string& path,
                                                                           std::string_view line) {
-  const auto address = detail::socket_address(path);
+  const auto address = storage::unix_address(path);
   if (!address) return std::unexpected(path + ": too long");
   const storage::Descriptor fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   const std::string text = std::string{line} + "\n";
@@ -74,19 +63,24 @@ class ControlSocket {
   /// Answers a command.
   using Answer = std::function<std::string(std::string_view line)>;
 
-  /// Listens at `path`.
+  /// Listens at `path`. A socket that was left behind is replaced; a file of another kind is not.
   /// Errors: the reason in words.
   [[nodiscard]] static std::expected<std::unique_ptr<ControlSocket>, std::string> listen_at(
       const std::string& path, Answer answer) {
-    const auto address = detail::socket_address(path);
+    const auto address = storage::unix_address(path);
     if (!address) return std::unexpected(path + ": too long");
+    const auto failed = [&] { return std::unexpected(path + ": " + std::strerror(errno)); };
     storage::Descriptor fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    if (!fd.is_open()) return failed();
+    storage::Descriptor stop{eventfd(0, EFD_CLOEXEC)};
+    if (!stop.is_open()) return failed();
+    storage::remove_left_behind(path);
     if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) != 0 ||
         listen(fd.get(), 8) != 0) {
-      return std::unexpected(path + ": " + std::strerror(errno));
+      return failed();
     }
     return std::unique_ptr<ControlSocket>{
-        new ControlSocket{path, std::move(fd), std::move(answer)}};
+        new ControlSocket{path, std::move(fd), std::move(stop), std::move(answer)}};
   }
   ControlSocket(const ControlSocket&) = delete;
   ControlSocket& operator=(const ControlSocket&) = delete;
@@ -100,27 +94,37 @@ class ControlSocket {
 
  private:
   static constexpr std::size_t max_line_bytes = 4096;
+  /// For a whole answer: a client that takes it slowly holds up the others no longer.
+  static constexpr std::chrono::milliseconds answer_time{1000};
+  /// Without descriptors, until the next try to accept a client.
+  static constexpr int accept_again_ms = 100;
 
   struct Client {
     storage::Descriptor fd;
     std::string received;
   };
 
-  ControlSocket(std::string path, storage::Descriptor fd, Answer answer)
+  ControlSocket(std::string path, storage::Descriptor fd, storage::Descriptor stop, Answer answer)
       : path_{std::move(path)},
         fd_{std::move(fd)},
+        stop_{std::move(stop)},
         answer_{std::move(answer)},
         thread_{[this] { serve(); }} {}
 
   void serve() {
     std::vector<Client> clients;
+    bool accepts = true;
     while (true) {
       std::vector<pollfd> watched{{.fd = stop_.get(), .events = POLLIN, .revents = 0},
-                                  {.fd = fd_.get(), .events = POLLIN, .revents = 0}};
+                                  {.fd = accepts ? fd_.get() : -1, .events = POLLIN, .revents = 0}};
       for (const Client& each : clients) {
         watched.push_back({.fd = each.fd.get(), .events = POLLIN, .revents = 0});
       }
-      if (::poll(watched.data(), watched.size(), -1) < 0 && errno != EINTR) return;
+      const int wait_ms = std::exchange(accepts, true) ? -1 : accept_again_ms;
+      if (::poll(watched.data(), watched.size(), wait_ms) < 0) {
+        if (errno != EINTR) return;
+        continue;
+      }
       if (watched[0].revents != 0) return;
       std::vector<Client> kept;
       for (std::size_t i = 0; i != clients.size(); ++i) {
@@ -131,6 +135,8 @@ class ControlSocket {
       clients = std::move(kept);
       if (watched[1].revents == 0) continue;
       storage::Descriptor client{accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC)};
+      // The client waits in the queue of the socket until there are descriptors again.
+      accepts = client.is_open() || (errno != EMFILE && errno != ENFILE);
       if (client.is_open()) clients.push_back({std::move(client), {}});
     }
   }
@@ -151,8 +157,11 @@ class ControlSocket {
     return client.received.size() <= max_line_bytes;
   }
 
-  /// A client that does not read is gone after a second.
+  /// Sends an answer. Returns false if the client is gone, or has not taken all in time.
   [[nodiscard]] static bool send_all(int fd, const std::string& text) {
+    using std::chrono::milliseconds;
+    using std::chrono::steady_clock;
+    const steady_clock::time_point end = steady_clock::now() + answer_time;
     for (std::size_t done = 0; done != text.size();) {
       const ssize_t length =
           send(fd, text.data() + done, text.size() - done, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -160,15 +169,19 @@ class ControlSocket {
         done += static_cast<std::size_t>(length);
         continue;
       }
+      if (errno == EINTR) continue;
+      if (errno != EAGAIN) return false;
+      const auto left = std::chrono::duration_cast<milliseconds>(end - steady_clock::now()).count();
+      if (left <= 0) return false;
       pollfd watched{.fd = fd, .events = POLLOUT, .revents = 0};
-      if (errno != EAGAIN || ::poll(&watched, 1, 1000) <= 0) return false;
+      static_cast<void>(::poll(&watched, 1, static_cast<int>(left)));
     }
     return true;
   }
 
   std::string path_;
   storage::Descriptor fd_;
-  storage::Descriptor stop_{eventfd(0, EFD_CLOEXEC)};
+  storage::Descriptor stop_;  // an eventfd
   Answer answer_;
   std::thread thread_;
 };

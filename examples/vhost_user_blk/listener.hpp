@@ -6,8 +6,6 @@
 #define VHOST_USER_BLK_LISTENER_HPP
 
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,6 +15,7 @@
 #include <utility>
 
 #include "signal.hpp"
+#include "storage/unix_socket.hpp"
 
 namespace vhost_user_blk {
 
@@ -25,19 +24,12 @@ class Listener {
   /// Listens at the path. A socket that was left behind is replaced; a file of another kind is not.
   /// Errors: the reason in words.
   [[nodiscard]] static std::expected<Listener, std::string> on_path(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof(address.sun_path)) return std::unexpected(path + ": too long");
-    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-    const auto* const generic = reinterpret_cast<const sockaddr*>(&address);
+    const auto address = storage::unix_address(path);
+    if (!address) return std::unexpected(path + ": too long");
     Descriptor fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-    const Descriptor other{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    struct stat status{};
-    const bool is_socket = lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
-    if (is_socket && connect(other.get(), generic, sizeof(address)) != 0 && errno == ECONNREFUSED) {
-      ::unlink(path.c_str());
-    }
-    if (bind(fd.get(), generic, sizeof(address)) != 0 || listen(fd.get(), 8) != 0) {
+    storage::remove_left_behind(path);
+    const auto* const generic = reinterpret_cast<const sockaddr*>(&*address);
+    if (bind(fd.get(), generic, sizeof(*address)) != 0 || listen(fd.get(), 8) != 0) {
       return std::unexpected(path + ": " + std::strerror(errno));
     }
     return Listener{std::move(fd), path};

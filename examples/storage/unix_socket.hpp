@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A unix socket's address, and what becomes of the socket of a program that was killed.
+
+#ifndef STORAGE_UNIX_SOCKET_HPP
+#define STORAGE_UNIX_SOCKET_HPP
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <string>
+
+#include "descriptor.hpp"
+
+namespace storage {
+
+/// The address of a unix socket. None: the path is too long.
+[[nodiscard]] inline std::optional<sockaddr_un> unix_address(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) return std::nullopt;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  return address;
+}
+
+/// Removes the socket at `path` if no program listens at it: a killed one has left it behind. A
+/// file of another kind stays.
+inline void remove_left_behind(const std::string& path) {
+  const auto address = unix_address(path);
+  struct stat status{};
+  if (!address || lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return;
+  // Not blocking: a listener whose queue is full does not answer.
+  const Descriptor client{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+  if (connect(client.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) != 0 &&
+      errno == ECONNREFUSED) {
+    ::unlink(path.c_str());
+  }
+}
+
+}  // namespace storage
+
+#endif

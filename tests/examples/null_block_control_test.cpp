@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Tests of the control socket of examples/null_block: clients and a system that do not cooperate.
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstring>
+#include <ctime>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "null_block/control_socket.hpp"
+#include "storage/descriptor.hpp"
+
+namespace {
+
+using null_block::ControlSocket;
+using std::chrono::milliseconds;
+
+std::string control_path(const char* test) {
+  return testing::TempDir() + "null_block_" + test + "." + std::to_string(::getpid());
+}
+sockaddr_un address_of(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  return address;
+}
+bool connect_to(int fd, const std::string& path) {
+  const sockaddr_un address = address_of(path);
+  return connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+}
+storage::Descriptor new_socket() {
+  return storage::Descriptor{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+}
+std::unique_ptr<ControlSocket> must_listen(const std::string& path, std::string answer = "ok\n") {
+  auto made =
+      ControlSocket::listen_at(path, [answer](std::string_view) -> std::string { return answer; });
+  if (made) return *std::move(made);
+  ADD_FAILURE() << made.error();
+  return nullptr;
+}
+double cpu_s() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
+/// Leaves the process `count` descriptors.
+class FewDescriptors {
+ public:
+  explicit FewDescriptors(int count) {
+    getrlimit(RLIMIT_NOFILE, &before_);
+    const int lowest = dup(STDERR_FILENO);
+    ::close(lowest);
+    rlimit few = before_;
+    few.rlim_cur = static_cast<rlim_t>(lowest + count);
+    setrlimit(RLIMIT_NOFILE, &few);
+  }
+  FewDescriptors(const FewDescriptors&) = delete;
+  FewDescriptors& operator=(const FewDescriptors&) = delete;
+  ~FewDescriptors() { setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+// Goal: a client that cannot be accepted does not keep the thread busy, and is accepted later.
+TEST(NullBlockControl, WithoutDescriptorsAClientWaitsAndTheThreadDoesNotSpin) {
+  const std::string path = control_path("descriptors");
+  const auto control = must_listen(path);
+  ASSERT_NE(control, nullptr);
+  const auto client = new_socket();
+  {
+    const FewDescriptors none{0};
+    ASSERT_TRUE(connect_to(client.get(), path));
+    const double start_s = cpu_s();
+    std::this_thread::sleep_for(milliseconds{500});
+    EXPECT_LT(cpu_s() - start_s, 0.05);
+  }
+  ASSERT_EQ(send(client.get(), "show\n", 5, MSG_NOSIGNAL), 5);
+  char answer[4];
+  EXPECT_EQ(recv(client.get(), answer, sizeof(answer), 0), 3);
+}
+
+// Goal: with any number of descriptors the socket is made or refused, and its removal returns.
+TEST(NullBlockControl, ASocketWithoutDescriptorsIsRefused) {
+  const std::string path = control_path("refused");
+  for (int count = 0; count != 4; ++count) {
+    const FewDescriptors few{count};
+    const auto made = ControlSocket::listen_at(path, [](std::string_view) { return "ok\n"; });
+    EXPECT_EQ(made.has_value(), count >= 2) << count;
+    if (!made) {
+      EXPECT_EQ(made.error(), path + ": Too many open files");
+    }
+  }
+  EXPECT_NE(must_listen(path), nullptr) << "a refused one leaves nothing behind";
+}
+
+// Goal: a slow client has a limited time for the whole answer.
+TEST(NullBlockControl, AClientThatReadsSlowlyIsClosed) {
+  const std::string path = control_path("slow");
+  const std::string answer(std::size_t{8} << 20, 'x');
+  const auto control = must_listen(path, answer);
+  ASSERT_NE(control, nullptr);
+  const auto client = new_socket();
+  ASSERT_TRUE(connect_to(client.get(), path));
+  ASSERT_EQ(send(client.get(), "show\n", 5, MSG_NOSIGNAL), 5);
+  std::size_t read_bytes = 0;
+  std::vector<char> memory(65536);
+  while (read_bytes != answer.size()) {
+    const ssize_t length = recv(client.get(), memory.data(), memory.size(), MSG_WAITALL);
+    if (length <= 0) break;
+    read_bytes += static_cast<std::size_t>(length);
+    std::this_thread::sleep_for(milliseconds{100});
+  }
+  EXPECT_LT(read_bytes, answer.size());
+}
+
+TEST(NullBlockControl, ASocketThatWasLeftBehindIsReplacedAndOneInUseIsNot) {
+  const std::string path = control_path("left");
+  {
+    const auto killed = new_socket();
+    const sockaddr_un address = address_of(path);
+    ASSERT_EQ(bind(killed.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+    ASSERT_EQ(listen(killed.get(), 1), 0);
+  }
+  const auto control = must_listen(path);
+  ASSERT_NE(control, nullptr);
+  const auto second = ControlSocket::listen_at(path, [](std::string_view) { return "second\n"; });
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error(), path + ": Address already in use");
+  EXPECT_EQ(null_block::send_command(path, "show").value_or("none"), "ok\n");
+}
+
+}  // namespace
