@@ -43,7 +43,8 @@ bool connect_to(int fd, const std::string& path) {
 storage::Descriptor new_socket() {
   return storage::Descriptor{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
 }
-std::unique_ptr<ControlSocket> must_listen(const std::string& path, std::string answer = "ok\n") {
+std::unique_ptr<ControlSocket> must_listen(const std::string& path,
+                                           const std::string& answer = "ok\n") {
   auto made =
       ControlSocket::listen_at(path, [answer](std::string_view) -> std::string { return answer; });
   if (made) return *std::move(made);
@@ -55,12 +56,12 @@ double cpu_s() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 /// Leaves the process `count` descriptors.
 class FewDescriptors {
  public:
-  explicit FewDescriptors(int count) {
+  explicit FewDescriptors(rlim_t count) {
     getrlimit(RLIMIT_NOFILE, &before_);
     const int lowest = dup(STDERR_FILENO);
     ::close(lowest);
     rlimit few = before_;
-    few.rlim_cur = static_cast<rlim_t>(lowest + count);
+    few.rlim_cur = static_cast<rlim_t>(lowest) + count;
     setrlimit(RLIMIT_NOFILE, &few);
   }
   FewDescriptors(const FewDescriptors&) = delete;
@@ -92,7 +93,7 @@ TEST(NullBlockControl, WithoutDescriptorsAClientWaitsAndTheThreadDoesNotSpin) {
 // Goal: with any number of descriptors the socket is made or refused, and its removal returns.
 TEST(NullBlockControl, ASocketWithoutDescriptorsIsRefused) {
   const std::string path = control_path("refused");
-  for (int count = 0; count != 4; ++count) {
+  for (rlim_t count = 0; count != 4; ++count) {
     const FewDescriptors few{count};
     const auto made = ControlSocket::listen_at(path, [](std::string_view) { return "ok\n"; });
     EXPECT_EQ(made.has_value(), count >= 2) << count;
