@@ -230,18 +230,6 @@ TEST_F(LifetimeDeathTest, ADiskIsNotDestroyedBeforeItsPlug) {
   });
 }
 
-// A removal waits for the accesses. A disk that could not be made is not removed.
-TEST_F(LifetimeDeathTest, ADiskThatCouldNotBeMadeIsNotDestroyedBeforeItsAccesses) {
-  prints("disk 'rig' destroyed while a DiskAccess of it exists", "destroy the DiskAccess first");
-  dies("destruction of mq::Disk", "", [] {
-    Silent driver;
-    driver.is_refusing = true;
-    mq::LoopRuntime runtime;
-    static_cast<void>(
-        Silent::Disk::create({.name = "rig", .capacity_sectors = 8}, driver, runtime));
-  });
-}
-
 TEST_F(LifetimeDeathTest, ADiskIsNotDestroyedByACallbackThatItCalls) {
   prints("disk 'rig' destroyed in a callback or a hook that it has called",
          "destroy it in the callback of remove() or later");

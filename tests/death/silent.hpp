@@ -7,7 +7,6 @@
 #define BLKOWN_TESTS_DEATH_SILENT_HPP
 
 #include <blkown/mq/mq.hpp>
-#include <optional>
 #include <utility>
 
 namespace death {
@@ -25,17 +24,10 @@ struct Silent {
     std::move(idle).start().publish([](const blkown::Cookie&) {});
     return Answer::accepted();
   }
-  blkown::Status init_hctx(blkown::mq::HwQueue<Silent>& hw, QueueData&) {
-    if (!is_refusing) return blkown::Status::ok;
-    access.emplace(hw.disk().ref().try_access());
-    return blkown::Status::io_error;
-  }
   [[nodiscard]] unsigned map_queues(blkown::mq::QueueType, unsigned, unsigned count) const {
     return count == 1 ? 0 : index_among_several;
   }
 
-  bool is_refusing = false;  // init_hctx refuses the queue, and keeps an access to the disk
-  std::optional<blkown::mq::DiskAccess<Silent>> access{};
   unsigned index_among_several = 0;  // the answer of map_queues once there are several queues
 };
 

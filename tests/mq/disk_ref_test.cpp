@@ -89,18 +89,70 @@ TEST(DiskRef, GivesTheDiskWhileTheRemovalWaitsForRequests) {
 struct Keeper : fake::Driver {
   Status init_hctx(Hw& hw, QueueData&) override {
     ref = hw.disk().ref();
-    return ref.try_access() ? Status::ok : Status::io_error;
+    hw.disk().kick_requeued();
+    hw.stop();
+    hw.start();
+    const auto access = ref.try_access();
+    if (access) access->kick_requeued();
+    has_access = has_access || access;
+    return hw.index().value == refused_queue ? Status::io_error : Status::ok;
   }
   Ref ref;
+  bool has_access = false;  // in a call of init_hctx
 };
 
 TEST(DiskRef, ADriverTakesItWhenItsFirstQueueIsPutIntoUse) {
   fake::Bench<Keeper> bench;
   ASSERT_NE(bench.disk, nullptr);
+  EXPECT_FALSE(bench.driver.has_access) << "the disk is not made yet";
   EXPECT_EQ(&*bench.driver.ref.try_access(), bench.disk.get());
   bench.remove();
   EXPECT_FALSE(bench.driver.ref.try_access());
-  bench.driver.refused_queue = 0;
+}
+
+// Goal: nothing of a disk that could not be made is queued on a context.
+TEST(DiskRef, AnInitHctxMayUseTheDiskBeforeAnotherIsRefused) {
+  Keeper driver;
+  driver.refused_queue = 1;
+  mq::LoopRuntime runtime;
+  const auto made =
+      Keeper::Disk::create({.capacity_sectors = 64, .normal_queues = 2}, driver, runtime);
+  ASSERT_FALSE(made.has_value());
+  EXPECT_EQ(made.error().reason, mq::DiskReason::init_failed);
+  EXPECT_FALSE(driver.ref.try_access());
+}
+
+/// Starts a device's thread with the first queue.
+struct Threaded : fake::Driver {
+  Status init_hctx(Hw& hw, QueueData&) override {
+    hw.stop();
+    thread = std::thread{[&hw, ref = hw.disk().ref()] {
+      hw.start();
+      while (true) {
+        const auto access = ref.try_access();
+        if (!access) continue;
+        access->kick_requeued();
+        EXPECT_EQ(access->hw_queue_count(), 1U);
+        EXPECT_EQ(access->counters().in_flight(), 0U);
+        return;
+      }
+    }};
+    return Status::ok;
+  }
+  std::thread thread;
+};
+
+// Goal: a device's thread that is started with the first queue has the whole disk or none of it.
+TEST(DiskRef, AThreadMayUseItWhileTheDiskIsMade) {
+  for (int round = 0; round != 50; ++round) {
+    Threaded driver;
+    mq::ThreadRuntime runtime{2};
+    const auto disk = *Threaded::Disk::create({.capacity_sectors = 64}, driver, runtime);
+    std::vector<std::byte> memory(512);
+    EXPECT_EQ(mq::read(runtime, *disk, 0, memory), Status::ok) << "the queue was started";
+    driver.thread.join();
+    EXPECT_EQ(mq::remove(runtime, *disk), Status::ok);
+  }
 }
 
 // Goal: a reference to a disk that could not be made gives none.

@@ -367,7 +367,11 @@ def contexts():
         " std::memory_order_relaxed)",
         f"(top = inbox_.load({RELAXED})) == nullptr")
     yield Mutant(
-        "a closed gate lets calls in", GATE, "enter", "if ((seen & closed) != 0) return false;", "")
+        "a closed gate lets calls in", GATE, "enter",
+        "if ((seen & closed) != 0 && is_refused(seen)) return false;", "")
+    yield Mutant(
+        "a refused call tells the gate nothing", GATE, "is_refused",
+        f"seen = state_.fetch_or(0, {RELEASE});", f"seen = state_.load({RELAXED});")
     yield Mutant(
         "a call in a gate is not counted", GATE, "enter", "seen + one_call", "seen")
     yield Mutant(

@@ -113,18 +113,12 @@ class Disk {
   /// The calls that end or complete one of the disk's requests count, too. With
   /// CompletionMode::deferred, bios that are submitted during the removal or later may end after
   /// the removal's callback, which may then not destroy the disk.
-  /// Violation: object_in_use, if the disk was not removed; if a Plug of the disk exists, or a
-  /// DiskAccess of a disk that create() could not make; if a bio
+  /// Violation: object_in_use, if the disk was not removed; if a Plug of the disk exists; if a bio
   /// has not ended, because its context has to run; or if the caller is in a callback or a hook of
   /// the disk other than the callback of the removal.
   ~Disk() {
     if (is_live_) [[unlikely]]
       violate_destroyed();
-    close_gates();  // closed already, unless create() has failed
-    if (!link_->gate.is_empty()) [[unlikely]] {
-      violate_used("disk '{subject}' destroyed while a DiskAccess of it exists",
-                   "destroy the DiskAccess first");
-    }
     for (const auto& queue : submit_queues_) check_unused(*queue);
   }
 
@@ -336,7 +330,7 @@ class Disk {
   }
 
   /// Issues the requests whose requeue took effect before the call, if DiskConfig::auto_kick is
-  /// off. Has no effect on a removed disk.
+  /// off. Has no effect before create() has made the disk, and on a removed disk.
   void kick_requeued() noexcept { kick(true); }
 
   // --- changes of the medium; any context -------------------------------------------------------
@@ -387,7 +381,8 @@ class Disk {
   [[nodiscard]] D& driver() const noexcept { return driver_; }
   /// The driver's data for the disk.
   [[nodiscard]] QueueData& queue_data() noexcept { return data_; }
-  /// A reference that is revoked when the disk is removed, for data that may outlive the disk.
+  /// A reference that is revoked when the disk is removed, for data that may outlive the disk. A
+  /// driver may take it in init_hctx; it gives no access until create() has made the disk.
   /// Context: any.
   [[nodiscard]] DiskRef<D> ref() const noexcept { return DiskRef<D>{link_}; }
   /// The tags and requests of the disk: its own, or those that it shares with other disks.
@@ -442,8 +437,8 @@ class Disk {
 #endif
 
   /// Describes the zones from the one that holds `sector` on. Returns the number described: 0 if
-  /// the disk has no zones or is removed, or the driver no report_zones. A removal does not wait
-  /// for a call that has begun, because the driver may run contexts in it.
+  /// the disk has no zones, is removed or not made yet, or the driver no report_zones. A removal
+  /// does not wait for a call that has begun, because the driver may run contexts in it.
   [[nodiscard]] unsigned report_zones(std::uint64_t sector, std::span<Zone> zones) {
     if constexpr (detail::names_report_zones<D>) {
       if (config_.zoned && sector < capacity_sectors() && !kicks_.is_closed()) {
@@ -590,6 +585,7 @@ class Disk {
       line.add(share, pool_->common_depth());
     });
     is_live_ = true;
+    open_gates();  // last: calls of other threads may now use the disk
     return std::nullopt;
   }
 
@@ -630,7 +626,12 @@ class Disk {
     return status;
   }
   void set_aligned_memory(bool value) noexcept { medium_.set_aligned_memory(value); }
-  /// Refuses the calls of other threads that a removal waits for: kicks, and uses through DiskRefs.
+  /// Admits the calls of other threads that a removal waits for: kicks, and uses through DiskRefs.
+  void open_gates() noexcept {
+    kicks_.open();
+    link_->gate.open();
+  }
+  /// Refuses them.
   void close_gates() noexcept {
     kicks_.close();
     link_->gate.close();

@@ -5,9 +5,10 @@
 // Parties: a disk; the holders of its DiskRefs, such as the driver's data for the disk, a device's
 // thread or a control socket; the removal.
 //
-//   DiskRef      a copyable reference, which keeps no disk alive. Disk::ref() gives one.
+//   DiskRef      a copyable reference, which keeps no disk alive. Disk::ref() gives one, also to
+//                the hook init_hctx, while Disk::create is running.
 //   try_access   gives a DiskAccess, through which the disk is used, or an empty one if the
-//                reference was revoked.
+//                reference was revoked, or if Disk::create has not made the disk yet.
 //   revoke       the removal refuses further accesses once it has waited for the requests, and then
 //                waits until the accesses that it finds have ended.
 //
@@ -46,7 +47,8 @@ struct DiskLink {
 
 }  // namespace detail
 
-/// The use of a disk through a DiskRef. Empty if the disk is removed, so the holder tests it:
+/// The use of a disk through a DiskRef. Empty if the disk is removed or not made yet, so the holder
+/// tests it:
 ///
 ///   if (const auto disk = ref.try_access()) disk->kick_requeued();
 ///
@@ -102,8 +104,8 @@ class DiskRef {
   /// A reference to no disk.
   DiskRef() = default;
 
-  /// Gives the disk for use, or an empty access if the disk is removed: from the moment on at which
-  /// its removal has waited for the requests.
+  /// Gives the disk for use. The access is empty until Disk::create has made the disk, and again
+  /// once the removal has waited for the disk's requests.
   /// Context: any; interrupt safe.
   [[nodiscard]] DiskAccess<D> try_access() const noexcept {
     if (link_ == nullptr || !link_->gate.enter()) return DiskAccess<D>{};

@@ -216,7 +216,8 @@ struct Zone {
 ///   void exit_hctx(HwQueue<D>&, QueueData&);
 ///       Called when a hardware queue is put into use or taken out of use: by Disk::create,
 ///       Disk::set_queue_count and Disk::remove. No request is in flight on the queue. An init_hctx
-///       that returns a status other than ok refuses the queue.
+///       that returns a status other than ok refuses the queue. While Disk::create is running, a
+///       DiskRef of the disk gives no access.
 ///   unsigned map_queues(QueueType, unsigned context_index, unsigned queue_count);
 ///       Returns the index of the context's queue among the queue_count queues of the type. Without
 ///       this hook the index is context_index % queue_count. Disk::create refuses an index that is

@@ -127,8 +127,8 @@ class HwQueue {
   /// Context: any thread; interrupt safe.
   /// Source: the kernel's blk_mq_stop_hw_queue.
   void stop() noexcept { stopped_.set(true); }
-  /// Starts the queue. The contexts issue the requests and bios that wait. A removed disk has none
-  /// of either.
+  /// Starts the queue. The contexts issue the requests and bios that wait. A disk that is removed,
+  /// or that Disk::create has not made yet, has none of either.
   /// Context: any thread; interrupt safe if the runtime's wake hook is.
   /// Source: the kernel's blk_mq_start_stopped_hw_queue.
   void start() noexcept;

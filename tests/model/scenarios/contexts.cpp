@@ -18,6 +18,7 @@
 #include <blkown/mq/detail/call_gate.hpp>
 #include <blkown/mq/detail/countdown.hpp>
 #include <blkown/mq/detail/publication_watch.hpp>
+#include <blkown/mq/detail/relaxed.hpp>
 #include <blkown/mq/detail/request_stack.hpp>
 
 #include "no_context.hpp"
@@ -188,6 +189,7 @@ struct Calls {
   mq::detail::CallGate gate;
   bool is_over = false;
 
+  Calls() { gate.open(); }
   void call(std::size_t which) {
     if (!gate.enter()) return;
     model::check(!is_over, "no call enters a gate that is closed and empty");
@@ -210,6 +212,40 @@ struct Calls {
 };
 const Add<Calls, &Calls::call_first, &Calls::call_second, &Calls::close> calls{
     "contexts", "a gate is closed while two call"};
+
+/// A call that enters sees what was made before the gate was opened, and what a call that is
+/// refused has written is seen after.
+struct Opening {
+  model::Data<int> made{0, "what is behind the gate"};
+  std::array<mq::detail::RelaxedFlag, 2> told;
+  std::array<bool, 2> refused{};
+  std::array<bool, 2> seen{};
+  mq::detail::CallGate gate;
+
+  void call(std::size_t which) {
+    told[which].set(true);
+    if (!gate.enter()) {
+      refused[which] = true;
+      return;
+    }
+    model::check(made.get() == 1, "a call enters after the gate is opened");
+    gate.leave();
+  }
+  void call_first() { call(0); }
+  void call_second() { call(1); }
+  void open() {
+    made.set(1);
+    gate.open();
+    for (std::size_t i = 0; i != told.size(); ++i) seen[i] = told[i].is_set();
+  }
+  void finish() {
+    for (std::size_t i = 0; i != told.size(); ++i) {
+      model::check(!refused[i] || seen[i], "what a refused call has written is seen");
+    }
+  }
+};
+const Add<Opening, &Opening::call_first, &Opening::call_second, &Opening::open> opening{
+    "contexts", "a gate is opened while two call"};
 
 /// Scans see two publications of a request, at the times 1 and 2, and other contexts read the
 /// times. The second publication belongs to the context that gets the tag next, or to the first one

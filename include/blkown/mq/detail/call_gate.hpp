@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// CallGate: admits calls of any thread to an object until the gate is closed.
+// CallGate: admits calls of any thread to an object between open() and close().
 
 #ifndef BLKOWN_MQ_DETAIL_CALL_GATE_HPP
 #define BLKOWN_MQ_DETAIL_CALL_GATE_HPP
@@ -13,21 +13,28 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// Counts the calls that are inside, and refuses new ones after close(). A caller that is refused
-/// changes nothing.
+/// Counts the calls that are inside, and refuses others before open() and after close().
 /// Context: any thread; interrupt safe.
 class CallGate {
  public:
   /// Enters a call. Returns false if the gate is closed.
+  /// Synchronization: what is done before open() happens before a return of true. What is done
+  /// before a call that is refused because the gate is not open yet happens before open() returns.
   [[nodiscard]] bool enter() noexcept {
-    // n -> n+2 if the gate is open. Relaxed, on success and on failure: the gate hands nothing to
-    // the caller. The caller's writes are released by leave().
+    // n -> n+2 if the gate is open. Acquire on success: partner is open. Relaxed on failure: the
+    // value is only tried again.
     std::uint32_t seen = state_.load(std::memory_order_relaxed);
     do {
-      if ((seen & closed) != 0) return false;
-    } while (!state_.compare_exchange_weak(seen, seen + one_call, std::memory_order_relaxed,
+      if ((seen & closed) != 0 && is_refused(seen)) return false;
+    } while (!state_.compare_exchange_weak(seen, seen + one_call, std::memory_order_acquire,
                                            std::memory_order_relaxed));
     return true;
+  }
+  /// Admits calls.
+  /// Precondition: neither open() nor close() was called before.
+  void open() noexcept {
+    // 1 -> 0. Release: partner is enter. Acquire: partner is the refusal of an earlier call.
+    state_.fetch_and(~closed, std::memory_order_acq_rel);
   }
   /// Ends a call.
   void leave() noexcept {
@@ -55,7 +62,15 @@ class CallGate {
   static constexpr std::uint32_t closed = 1;
   static constexpr std::uint32_t one_call = 2;
 
-  Atomic<std::uint32_t> state_{0};
+  /// Whether the gate is closed still, now that open() has been told of the call.
+  [[nodiscard]] bool is_refused(std::uint32_t& seen) noexcept {
+    // n -> n. Release: partner is open, which comes later if the gate is not open yet. A load would
+    // let open() return without the caller's writes.
+    seen = state_.fetch_or(0, std::memory_order_release);
+    return (seen & closed) != 0;
+  }
+
+  Atomic<std::uint32_t> state_{closed};
 };
 
 }  // namespace mq::detail
