@@ -59,7 +59,8 @@ check "and full" zone 2 'zcond:14(fu)'
 check "all zones are reset" blkzone reset $disk
 check "and empty" zone 2 'wptr 0x000000 .*zcond: 1(em)'
 stop
-# Two opens, a close, a finish and resets. Only the write elsewhere fails, here or in the kernel.
+# An open, a close, a finish, and a reset of all zones or of each. Only the write elsewhere fails, in
+# the kernel or here.
 check "blkzone's commands came" grep -Eq 'zone commands: ([4-9]|[1-9][0-9])' server.out
 check "and reports" grep -Eq 'reports: [1-9]' server.out
 check "nothing else fails" grep -q 'failed: [01]$' server.out
