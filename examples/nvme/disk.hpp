@@ -105,18 +105,24 @@ class DriverOf : public IoPath<Self, R, B, P> {
   /// The number of mappings that the latest reset could not unmap. Their I/Os have not ended. A
   /// later reset tries again: reset(), or removed() before the disks are removed for good.
   [[nodiscard]] std::size_t kept_mapped() const noexcept { return kept_mapped_.load(); }
-  /// Whether a reset is running. No disk is destroyed meanwhile.
+  /// As long as the result exists, no reset begins. The creator of a disk holds it: a reset that
+  /// began in between would not stop the disk's I/O. None: a reset is running, or is deferred
+  /// already.
+  /// Context: any.
+  [[nodiscard]] auto defer_resets() { return reset_.defer(); }
+  /// Whether a reset is running, or deferred. No disk is destroyed meanwhile.
   [[nodiscard]] bool is_resetting() const noexcept { return reset_.is_running(); }
 
   // --- the block layer's hooks ------------------------------------------------------------------
 
+  /// Errors: again, for a new disk while a reset is running.
   Status init_hctx(Hw& hw, QueueData&) {
     if (hw.index().value >= queues_.size()) return Status::invalid;
     Queue& queue = queues_[hw.index().value];
     hw.data.queue = &queue;
     {
       const std::lock_guard guard{lookups_};
-      reset_.attach(hw.disk());
+      if (!reset_.attach(hw.disk())) return Status::again;
       set_lookup_queue(queue, nullptr, &hw);
     }
     service(queue);

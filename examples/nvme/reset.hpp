@@ -10,6 +10,10 @@
 //
 // A disk that is removed during a reset ends its operations at once. It is destroyed when
 // is_running() is false.
+//
+// A disk that is being created cannot be quiesced, and is refused while a reset is running. The
+// creator of a disk holds a Deferral. A reset that is asked for then begins at the Deferral's end,
+// and quiesces the disk, too.
 
 #ifndef EXAMPLES_NVME_RESET_HPP
 #define EXAMPLES_NVME_RESET_HPP
@@ -19,6 +23,8 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <utility>
 #include <vector>
 
 namespace nvme_driver {
@@ -34,16 +40,46 @@ class ResetSequence {
   ResetSequence(void (*restart)(void*), bool (*needs_another)(void*), void* argument) noexcept
       : restart_{restart}, needs_another_{needs_another}, argument_{argument} {}
 
-  /// Counts a hardware queue of a disk that is put into use. Its first one adds the disk.
-  void attach(Disk& disk) {
+  /// While it exists, no reset begins.
+  class [[nodiscard]] Deferral {
+   public:
+    Deferral(Deferral&& other) noexcept : sequence_{std::exchange(other.sequence_, nullptr)} {}
+    Deferral& operator=(Deferral&&) = delete;
+    /// Begins the reset that was asked for meanwhile.
+    ~Deferral() {
+      if (sequence_ != nullptr) sequence_->end_deferral();
+    }
+
+   private:
+    friend class ResetSequence;
+    explicit Deferral(ResetSequence& sequence) noexcept : sequence_{&sequence} {}
+
+    ResetSequence* sequence_;
+  };
+  /// None: a reset is running, or another Deferral exists.
+  /// Context: any.
+  [[nodiscard]] std::optional<Deferral> defer() {
+    const std::lock_guard guard{mutex_};
+    std::uint32_t none = 0;
+    if (!requests_.compare_exchange_strong(none, 1)) return std::nullopt;
+    is_deferred_ = true;
+    forget_gone();
+    return Deferral{*this};
+  }
+
+  /// Counts a hardware queue of a disk that is put into use. Its first one adds the disk. False: a
+  /// reset is running, and the disk is not part of it.
+  [[nodiscard]] bool attach(Disk& disk) {
     const std::lock_guard guard{mutex_};
     for (const auto& member : members_) {
       if (member->disk != &disk || member->is_gone()) continue;
       ++member->open_queues;
-      return;
+      return true;
     }
+    if (is_running() && !is_deferred_) return false;
     if (!is_running()) forget_gone();
     members_.push_back(std::make_unique<Member>(*this, disk));
+    return true;
   }
   /// Counts a queue that is taken out of use. A disk without queues is being removed: true, and
   /// later resets leave the disk out. A disk with fewer queues than before is still reset.
@@ -64,13 +100,14 @@ class ResetSequence {
     }
   }
 
-  /// Begins a reset. If one is running, the call is part of it until the controller was reset, and
-  /// later begins another one at its end.
+  /// Begins a reset, at the end of a Deferral if there is one. If one is running, the call is part
+  /// of it until the controller was reset, and later begins another one at its end.
   /// Context: any.
   void begin() {
     if (requests_.fetch_add(1) != 0) return;
     step(Phase::quiescing);
   }
+  /// Also while resets are deferred.
   [[nodiscard]] bool is_running() const noexcept { return requests_.load() != 0; }
   /// The number of disks that are known, those that have left during a reset included.
   [[nodiscard]] std::size_t size() {
@@ -94,6 +131,14 @@ class ResetSequence {
 
   static void on_control(void* self, blkown::mq::Control&) {
     static_cast<ResetSequence*>(self)->one_done();
+  }
+
+  void end_deferral() {
+    {
+      const std::lock_guard guard{mutex_};
+      is_deferred_ = false;
+    }
+    if (requests_.fetch_sub(1) != 1) step(Phase::quiescing);
   }
 
   /// Precondition: the mutex is held, and no operation of a reset is running.
@@ -141,7 +186,8 @@ class ResetSequence {
   void* argument_;
   std::mutex mutex_;  // of the members
   std::vector<std::unique_ptr<Member>> members_;
-  std::atomic<std::uint32_t> requests_{0};  // of the running reset and of the next one
+  bool is_deferred_ = false;                // guarded by the mutex
+  std::atomic<std::uint32_t> requests_{0};  // a Deferral; of the running reset and of the next one
   std::atomic<std::uint32_t> pending_{0};
   Phase phase_ = Phase::quiescing;  // ordered by pending_
   std::uint32_t served_ = 0;        // requests of the running reset; ordered by pending_

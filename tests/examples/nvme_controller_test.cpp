@@ -217,8 +217,8 @@ TEST(NvmeReset, DisksThatComeAndGoLeaveNothingBehind) {
   nvme_driver::ResetSequence<nvme_test::Machine::Driver> sequence{
       [](void*) {}, [](void*) { return false; }, nullptr};
   for (int i = 0; i != 100; ++i) {
-    sequence.attach(machine.disk(0));
-    sequence.attach(machine.disk(1));
+    ASSERT_TRUE(sequence.attach(machine.disk(0)));
+    ASSERT_TRUE(sequence.attach(machine.disk(1)));
     sequence.detach(machine.disk(0));
     sequence.detach(machine.disk(1));
   }

@@ -4,11 +4,13 @@
 
 #include <gtest/gtest.h>
 #include <algorithm>
+#include <array>
 #include <blkown/mq/mq.hpp>
 #include <blkown/mq/sync.hpp>
 #include <blkown/nvme/nvme.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <expected>
 #include <memory>
 #include <optional>
 #include <span>
@@ -758,6 +760,84 @@ TEST(NvmeDriver, ARemovedDiskLeavesTheOtherOnesIoAndResetsAlone) {
   EXPECT_TRUE(other.is_done());
   EXPECT_TRUE(other.failures().empty());
   EXPECT_EQ(machine.driver->resets(), 2U);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+/// Creates a further disk of the first namespace.
+[[nodiscard]] std::expected<std::unique_ptr<Machine::Disk>, mq::DiskError> create_disk(
+    Machine& machine) {
+  return Machine::Disk::create(machine.disk(0).config(), *machine.driver, machine.runtime,
+                               machine.disk(0).queue_data(), machine.pool.get());
+}
+
+TEST(NvmeDriver, ADiskIsNotCreatedWhileAResetIsRunning) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  unsigned refused = 0, created = 0;
+  machine.platform.on_pause = [&] {  // the controller is being stopped or started
+    auto made = create_disk(machine);
+    if (made.has_value()) {
+      // Its I/O would reach the rings meanwhile.
+      ++created;
+      machine.disks.push_back(*std::move(made));
+    } else if (made.error().reason == mq::DiskReason::init_failed &&
+               made.error().given == static_cast<std::uint64_t>(Status::again)) {
+      ++refused;
+    }
+  };
+  machine.driver->reset();
+  EXPECT_FALSE(machine.driver->defer_resets().has_value());
+  machine.settle();
+  EXPECT_EQ(created, 0U);
+  EXPECT_NE(refused, 0U);
+  machine.platform.on_pause = {};
+  machine.disks.push_back(*create_disk(machine));
+  const auto written = pattern(4096, 4);
+  EXPECT_EQ(mq::write(machine.runtime, machine.disk(2), 0, written), Status::ok);
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, AResetThatIsDeferredWhileADiskIsCreatedStopsThatDiskToo) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  {
+    const auto deferral = machine.driver->defer_resets();
+    ASSERT_TRUE(deferral.has_value());
+    EXPECT_FALSE(machine.driver->defer_resets().has_value()) << "deferred already";
+    machine.driver->reset();
+    machine.driver->reset();
+    machine.settle();
+    EXPECT_EQ(machine.driver->resets(), 0U);
+    machine.disks.push_back(*create_disk(machine));
+  }
+  std::vector<std::byte> memory(4096);
+  const std::array pieces{blkown::Segment{memory.data(), memory.size()}};
+  bool is_done = false, was_issued = false, was_stopped = false;
+  mq::Bio read = mq::Bio::read(
+      0, pieces, {[](void* done, mq::Bio&) { *static_cast<bool*>(done) = true; }, &is_done});
+  machine.platform.on_pause = [&] {  // the controller is being stopped or started
+    if (!std::exchange(was_stopped, true)) machine.disk(2).submit(read);
+    was_issued |= machine.commands.count(IoOpcode::read) != 0;
+  };
+  machine.settle();
+  EXPECT_TRUE(was_stopped);
+  EXPECT_FALSE(was_issued) << "the disk is quiesced until the controller has started";
+  EXPECT_TRUE(is_done);
+  EXPECT_EQ(read.status(), Status::ok);
+  EXPECT_EQ(machine.driver->resets(), 1U) << "one for both";
+  machine.platform.on_pause = {};
+  EXPECT_TRUE(machine.shut_down());
+}
+
+TEST(NvmeDriver, ADeferralWithoutAResetBeginsNone) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  {
+    EXPECT_TRUE(machine.driver->defer_resets().has_value());
+  }
+  machine.settle();
+  EXPECT_FALSE(machine.driver->is_resetting());
+  EXPECT_EQ(machine.driver->resets(), 0U);
   EXPECT_TRUE(machine.shut_down());
 }
 
