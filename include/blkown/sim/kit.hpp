@@ -110,8 +110,21 @@ struct CurrentRun {
   virtual void print_last(Finding finding) = 0;
   /// The same for a crash of the driver, within which nothing can be looked at but what is known.
   virtual void print_crash(const char* what) = 0;
+
+  /// A report is printed, which the watchdog must not cut off. Read in the watchdog's signal.
+  volatile std::sig_atomic_t is_reporting = 0;
 };
 inline CurrentRun* current_run = nullptr;
+
+/// The finding of a run that the watchdog ends.
+inline constexpr const char* hang_text = "the run hangs: its latest event does not end";
+
+/// The current run's last report begins. It has ten seconds, because a lock may be held.
+inline void begin_last_report() {
+  current_run->is_reporting = 1;
+  if (child_result != nullptr) child_result->is_reporting = true;
+  alarm(10);
+}
 
 /// The incident as a finding: its text is the operation, the problem and the remedy, in one line.
 [[nodiscard]] inline Finding finding_of(const char* what, const char* remedy,
@@ -136,8 +149,7 @@ inline CurrentRun* current_run = nullptr;
 inline void report_crash(const char* what) {
   static bool has_crashed = false;
   if (current_run == nullptr || std::exchange(has_crashed, true)) return;
-  if (child_result != nullptr) child_result->is_reporting = true;
-  alarm(10);  // a lock may be held
+  begin_last_report();
   current_run->print_crash(what);
   std::fflush(nullptr);
 }
@@ -183,6 +195,7 @@ class Handlers {
   Handlers()
       : violation_{set_violation_handler([](Violation violation, const Incident& incident) {
           if (current_run == nullptr) print_and_abort(violation, incident);
+          begin_last_report();
           current_run->print_last(finding_of(to_string(violation), remedy_of(violation), incident));
           std::fflush(nullptr);
           std::_Exit(1);
@@ -268,8 +281,10 @@ class Run final : public CurrentRun {
     print(finding);
   }
   /// Prints the report, and tells the parent process of the finding.
-  void print(const Finding& finding) const {
+  void print(const Finding& finding) {
     static const History none;
+    const std::sig_atomic_t was_reporting = is_reporting;
+    is_reporting = 1;
     if (child_result != nullptr && world_ != nullptr) {
       child_result->set(finding.what, world_->history().event(), world_->faults().struck());
     } else if (child_result != nullptr) {
@@ -278,6 +293,7 @@ class Run final : public CurrentRun {
     // A violation in the world's destructor comes after the end of its history.
     print_report(stdout, finding, world_ != nullptr ? world_->history() : none, config_.seed);
     std::printf("replay: %s\n", replay_command(options_, config_).c_str());
+    is_reporting = was_reporting;
   }
 
  private:
@@ -288,8 +304,9 @@ class Run final : public CurrentRun {
                   return run.world_ != nullptr ? run.world_->history().event() : 0;
                 },
             .hangs =
-                [](void*) {
-                  report_crash("the run hangs: its latest event does not end");
+                [](void* self) {
+                  if (static_cast<Run*>(self)->is_reporting != 0) return;
+                  report_crash(hang_text);
                   std::_Exit(1);
                 },
             .argument = this};
@@ -313,6 +330,14 @@ template <class World>
   return is_good;
 }
 
+/// The hang limit of the runs that a shrinker tries. One that hangs as the first run did must not
+/// take all the time. Another finding may need events that take long, as under a sanitizer.
+[[nodiscard]] inline unsigned candidate_hang_limit_s(const KitOptions& options,
+                                                     const ChildFinding& first) {
+  const bool has_hung = first.key == finding_key(hang_text);
+  return has_hung ? std::min(options.hang_limit_s, 1U) : options.hang_limit_s;
+}
+
 /// Runs one seed in a child process, and shrinks the run if it fails.
 template <class World>
 [[nodiscard]] bool run_one_and_shrink(const KitOptions& options, const WorldConfig& config,
@@ -328,8 +353,7 @@ template <class World>
     return false;
   }
   if (first.key.empty()) return true;
-  // A candidate that hangs as the first run did must not take all the time.
-  const unsigned hang_limit_s = std::min(options.hang_limit_s, 1U);
+  const unsigned hang_limit_s = candidate_hang_limit_s(options, first);
   Shrinker shrinker{options.shrink_s};
   const WorldConfig shortest = shrinker.shrink(config, first, [&](const WorldConfig& candidate) {
     return run_one<World>(options, candidate, make, nullptr, hang_limit_s);

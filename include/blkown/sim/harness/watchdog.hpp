@@ -27,7 +27,8 @@ class Watchdog {
     /// A number that changes while the run goes on.
     std::uint64_t (*progress)(void* argument) = nullptr;
     /// Called from a signal if the number has not changed for `limit_s` to 1.5 `limit_s` seconds.
-    /// Ends the process.
+    /// Ends the process, or returns if the run may go on. Then the next look calls it again, if the
+    /// number is still the same.
     void (*hangs)(void* argument) = nullptr;
     void* argument = nullptr;
   };
@@ -38,8 +39,7 @@ class Watchdog {
     current_ = this;
     struct sigaction action{};
     action.sa_handler = &on_signal;
-    // Not blocked while the handler runs: the report of a hang may hang, too.
-    action.sa_flags = SA_RESTART | SA_NODEFER;
+    action.sa_flags = SA_RESTART;
     sigaction(SIGVTALRM, &action, &before_);
     struct sigevent event{};
     event.sigev_notify = SIGEV_SIGNAL;
@@ -70,7 +70,7 @@ class Watchdog {
     const std::uint64_t now = watched_.progress(watched_.argument);
     looks_ = now == seen_ ? looks_ + 1 : 1;
     seen_ = now;
-    if (looks_ == max_looks) watched_.hangs(watched_.argument);
+    if (looks_ >= max_looks) watched_.hangs(watched_.argument);
   }
 
   inline static Watchdog* current_ = nullptr;
