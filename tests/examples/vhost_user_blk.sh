@@ -43,13 +43,13 @@ case $case in
     wait "$target" || true
     [ -S "$folder/s" ] || die "no socket is left behind"
     # One that was left behind is.
-    "$program" "$folder/s=memory:1m" >"$folder/out" 2>"$folder/err" &
+    "$program" "$folder/s=memory:1m" >"$folder/out2" 2>"$folder/err2" &
     target=$!
-    await "$folder/out" "listening: $folder/s"
+    await "$folder/out2" "listening: $folder/s"
     kill "$target"
     wait "$target" || die "status $?"
     target=
-    await "$folder/err" "lookups refused: none"
+    await "$folder/err2" "lookups refused: none"
     [ ! -e "$folder/s" ] || die "the socket is still there" ;;
   *) die "no such case" ;;
 esac
