@@ -36,9 +36,12 @@ void deliver_by_function(const TagSetState& state, void* request);
 /// The EndSink of every TagSet of such requests, if a specialisation has the member
 /// `static void take(R&) noexcept`: the end of an I/O calls it without the TagSet. The request's
 /// word is idle.
-/// Precondition: each TagSet is made with an EndSink that does the same.
+/// It is then the target of EndSink::to, too, and each TagSet is made with it.
 template <class R>
 struct FixedSink {};
+/// Whether the requests have a fixed sink.
+template <class R>
+concept has_fixed_sink = requires(R& request) { FixedSink<R>::take(request); };
 }  // namespace detail
 
 /// A request whose I/O the driver has ended or asked to queue again. The word is idle, so no lookup
@@ -241,7 +244,9 @@ class EndSink {
   EndSink(Function function, void* context) noexcept
       : function_{function},
         context_{context},
-        delivery_{function == nullptr ? nullptr : &detail::deliver_by_function<R>} {}
+        delivery_{function == nullptr ? nullptr : &detail::deliver_by_function<R>} {
+    check_sink<Function>();
+  }
   /// Not callable: a function of another type.
   template <class F>
     requires(!std::is_convertible_v<F, Function>)
@@ -254,6 +259,7 @@ class EndSink {
   /// Precondition: `target` outlives the TagSet.
   template <class F>
   [[nodiscard]] static EndSink to(F& target) noexcept {
+    check_sink<F>();
     if constexpr (!std::is_invocable_v<F&, EndedList<R>&&>) {
       static_assert(std::is_invocable_v<F&, EndedList<R>&&>,
                     "EndSink::to(target): target is called as target(EndedList<R>&&)");
@@ -266,6 +272,7 @@ class EndSink {
 
   /// Frees the tags and calls no function.
   [[nodiscard]] static EndSink freeing() noexcept {
+    check_sink<void>();
     return {nullptr, [](const detail::TagSetState&, void* request) {
               const auto dropped = EndedList<R>::of_one(*static_cast<R*>(request));
             }};
@@ -273,6 +280,14 @@ class EndSink {
 
  private:
   friend struct detail::TagSetStorage<R>;
+
+  /// A sink of these requests that is not called compiles nowhere.
+  template <class F>
+  static constexpr void check_sink() noexcept {
+    static_assert(
+        !detail::has_fixed_sink<R> || std::is_same_v<std::remove_const_t<F>, detail::FixedSink<R>>,
+        "EndSink of a request of the block layer: mq::TagPool makes the TagSet and its sink");
+  }
 
   /// Delivers one request. A Delivery inlines the code of `to`'s target, so the list stays in
   /// registers. A call through `function` passes the list in memory, and every I/O waits for that
@@ -306,7 +321,7 @@ void set_outcome(R& request, Status status, bool requeue) noexcept {
 /// Calls the EndSink of the TagSet with a request whose word is idle.
 template <class R>
 void deliver(R& request) noexcept {
-  if constexpr (requires { FixedSink<R>::take(request); }) {
+  if constexpr (has_fixed_sink<R>) {
     FixedSink<R>::take(request);
   } else {
     const TagSetState& state = state_of(request);

@@ -307,10 +307,11 @@ class Disk {
   /// also while the disk is frozen or quiesced. The same holds for requests that the driver
   /// requeues and for private requests that are executed during the removal. Waits until the driver
   /// has no request, and every private request that was allocated has been passed to
-  /// execute_private. A driver may reset its device during the removal: the operations of the reset
-  /// do not wait for the removal. If the device does not answer, stop it and call fail_in_flight().
-  /// A second removal ends with Status::offline when the disk is removed. The callback may destroy
-  /// the disk.
+  /// execute_private; then until every DiskAccess that exists is destroyed. Until then each context
+  /// runs again and again, without a pause. A driver may reset its device during the removal: the
+  /// operations of the reset do not wait for the removal. If the device does not answer, stop it
+  /// and call fail_in_flight(). A second removal ends with Status::offline when the disk is removed.
+  /// The callback may destroy the disk.
   /// Effects: until the disk is destroyed, every function may still be called. None issues
   /// anything: submit() ends the bio with offline, allocate_private() returns none, the operations
   /// end with offline, and the other functions find nothing to do.
@@ -483,7 +484,7 @@ class Disk {
     auto& queue = queue_of(context, "mq::Disk::execute_private", where);
     const Entry entry{queue, "mq::Disk::execute_private", where};
     auto& payload = detail::state_of(idle.data(where));
-    payload.on_private_end = on_end;
+    payload.set_private_end(on_end);
     payload.timeout_ms = timeout_ms;
     queue.execute_private(std::move(idle));
   }

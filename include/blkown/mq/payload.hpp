@@ -23,6 +23,7 @@
 #include <blkown/status.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 namespace blkown {
@@ -79,6 +80,11 @@ struct PayloadState {
   // Of the Claim that is on its way to the submitting context.
   blkown::detail::ClaimOrigin claim_origin{};
 
+  /// Sets the end callback of a private request.
+  void set_private_end(OnEnd<Payload<D>> on_end) noexcept {
+    std::construct_at(&on_private_end, on_end);
+  }
+
   /// Whether the request is issued while the disk is quiesced.
   [[nodiscard]] bool is_urgent() const noexcept { return bio == nullptr && is_reserved; }
 
@@ -94,7 +100,7 @@ struct PayloadState {
   /// Changes the sector for the driver, once or several times.
   void remap(std::uint64_t to) noexcept {
     if (bio != nullptr && !marks.is_remapped) {
-      bio_sector = sector;
+      std::construct_at(&bio_sector, sector);
       marks.is_remapped = true;
     }
     sector = to;
@@ -114,7 +120,7 @@ struct PayloadState {
     submitter = from.submitter;
     hw_queue = from.hw_queue;
     whole_lane = nullptr;
-    if (bio == nullptr) on_private_end = from.on_private_end;
+    if (bio == nullptr) set_private_end(from.on_private_end);
     if (bio == nullptr) timeout_ms = from.timeout_ms;
     is_reserved = from.is_reserved;
     marks = from.marks;
@@ -235,10 +241,14 @@ void set_sector(const Claim<blkown::Request<Payload<D>>>&, std::uint64_t, Place 
 
 namespace detail {
 
-/// The sink of TagPool, which makes every TagSet of these requests.
+/// The sink of TagPool, which makes every TagSet of these requests: brings each ended request to
+/// the SubmitQueue that issued it.
 template <class D>
 struct FixedSink<mq::Request<D>> {
   static void take(mq::Request<D>& request) noexcept { mq::detail::take_ended(request); }
+  void operator()(EndedList<mq::Request<D>>&& list) const {
+    while (auto ended = list.pop_front()) take(*HandleAccess::take(*ended));
+  }
 };
 
 /// Of a payload, the driver's data. The block layer's part is used in every state.

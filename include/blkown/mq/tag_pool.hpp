@@ -54,8 +54,9 @@ struct PoolDataOf<D> {
 ///
 /// A disk is active on a queue while it has requests or waits for a tag there, and for
 /// DiskConfig::timeout_ms afterwards (30 s, if that is 0). A disk that has become active gets its
-/// share as the requests of the other disks end. A disk that was the pool's only disk is active
-/// only while it has requests.
+/// share as the requests of the other disks end, and as the context of a lane that was alone gives
+/// its stash back, when it runs next. A disk that was the pool's only disk is active only while it
+/// has requests.
 ///
 /// The hardware queues and contexts of one disk have no shares: they get tags in the order in which
 /// they asked.
@@ -131,15 +132,7 @@ class TagPool {
         lines_{new(std::nothrow) detail::TagLine<Request<D>>[tags_.queue_count()]},
         watches_{tags_.queue_count(), tags_.depth()} {}
 
-  /// Brings each ended request to the SubmitQueue that issued it.
-  struct Sink {
-    void operator()(EndedList<Request<D>>&& list) const {
-      while (auto ended = list.pop_front()) {
-        detail::take_ended(*blkown::detail::HandleAccess::take(*ended));
-      }
-    }
-  };
-  static constexpr Sink sink{};
+  static constexpr blkown::detail::FixedSink<Request<D>> sink{};
 
   [[no_unique_address]] PoolData data_;
   TagSet<Request<D>> tags_;

@@ -101,8 +101,8 @@ class Issuer {
     commit(lane);
   }
   /// Issues a bio that is admitted and becomes one request without a flush step, if nothing holds
-  /// it up. Else returns false, and has changed nothing that the other functions see: they take the
-  /// bio. What they would do with such a bio is done here, without the steps in between.
+  /// it up. Else returns false, and changes nothing. The caller then uses submit_in_full(). What
+  /// the functions there would do with such a bio is done here, without the steps in between.
   /// Precondition: the bio is not in flight.
   [[nodiscard, gnu::always_inline]] bool issue_whole(Bio& bio) noexcept {
     const Segment* const memory = BioAccess::only_segment(bio);
@@ -237,7 +237,7 @@ class Issuer {
                          : lane.tags.allocate_now(pool(), *lane.hw);
     if (!idle.has_value()) return std::nullopt;
     adopt(lane, *idle, nullptr);
-    state_of(idle->data()).on_private_end = {};
+    state_of(idle->data()).set_private_end({});
     state_of(idle->data()).is_reserved = reserved;
     state_of(idle->data()).set_range(op, {}, 0, 0, {});
     trace(TraceStep::allocated, idle->data(), idle->tag(), Status::ok);
