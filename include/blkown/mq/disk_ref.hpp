@@ -52,7 +52,8 @@ struct DiskLink {
 ///
 ///   if (const auto disk = ref.try_access()) disk->kick_requeued();
 ///
-/// Context: any; the thread that has made it destroys it.
+/// Context: any; the thread that has made it destroys it. While a removal waits for an access, the
+/// disk's contexts run without a pause, so an access is short.
 template <class D>
 class [[nodiscard]] DiskAccess {
  public:

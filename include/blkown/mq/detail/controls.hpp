@@ -9,13 +9,14 @@
 //
 //   start    appends the operation to the queue. Its first step begins when take_next() allows it.
 //   step     an operation is a sequence of steps:
-//              freeze, thaw     main: one step of that name
-//              queue_count      main: freeze; then the queues change; thaw
-//              limits           main: freeze; then the limits change; thaw: each context copies
-//              them remove           main: remove, pass, leave; then the queues are closed quiesce,
-//              unquiesce          side: one step of that name operations behind a removal side:
-//              pass; quiesce and unquiesce keep their steps a thaw or unquiesce too many: pass,
-//              after a report limits that are refused: pass
+//              freeze, thaw                   main: one step of that name
+//              queue_count                    main: freeze; the queues change; thaw
+//              limits                         main: freeze; the limits change; thaw copies them
+//              remove                         main: remove, pass, leave; the queues are closed
+//              quiesce, unquiesce             side: one step of that name
+//              operations behind a removal    side: pass; quiesce and unquiesce keep their steps
+//              a thaw or unquiesce too many   pass, after a report
+//              limits that are refused        pass
 //   tell     a step begins with a post to every context.
 //   arrive   a context arrives when its ControlPart has done the step. For freeze and remove,
 //            that includes the end of its requests. The last context to arrive begins the next step

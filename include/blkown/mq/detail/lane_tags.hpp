@@ -125,8 +125,8 @@ class LaneTags {
     }
     return allocate_in_turn(pool, hw);
   }
-  /// Allocates a tag as allocate() does where no lane waits and the disk has no share. Else, or if
-  /// no tag is free, returns false and changes nothing for other lanes.
+  /// Allocates a tag as allocate() does where no lane waits and the tags are not divided. Else, or
+  /// if no tag is free, returns false and changes nothing for other lanes.
   [[nodiscard, gnu::always_inline]] bool take_undisputed(R*& request) noexcept {
     std::uint32_t tag;
     if (line_->has_concerns() || !blkown::detail::TagCacheAccess::take(*cache_, tag)) [[unlikely]]

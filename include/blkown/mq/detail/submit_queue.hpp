@@ -424,19 +424,24 @@ class SubmitQueue {
     // Without an Ended, so that take_ended() has nothing to destroy.
     blkown::detail::HandleAccess::requests(ended_).push_back(request);
   }
-  /// take_ended() for a request that cannot end there, unless a full stash is the only reason.
+  /// take_ended() for a request that is not ended at once: makes room in a full stash first.
   [[gnu::noinline]] void take_ended_in_full(R& request) noexcept {
-    Lane<D>* const lane = state_of(RequestTraits<R>::data(request)).whole_lane;
-    if (lane != nullptr) lane->tags.make_room();
-    if (can_end_whole(request)) return detail::take_ended<D>(request);
+    if (!is_requeue(request)) {
+      Lane<D>* const lane = state_of(RequestTraits<R>::data(request)).whole_lane;
+      if (lane != nullptr) lane->tags.make_room();
+      if (can_end_whole(request)) return detail::take_ended<D>(request);
+    }
     const bool is_posted = entered_ || notes_.resume_pending;
     append_ended(request);
     if (!is_posted) post_work();
   }
 
+  [[nodiscard, gnu::always_inline]] static bool is_requeue(R& request) noexcept {
+    return blkown::detail::HeaderAccess::requeue(blkown::detail::header_of(request));
+  }
   [[nodiscard, gnu::always_inline]] static bool can_end_whole(R& request) noexcept {
-    return Issuer<D>::can_end_whole(state_of(RequestTraits<R>::data(request))) &&
-           !blkown::detail::HeaderAccess::requeue(blkown::detail::header_of(request));
+    return !is_requeue(request) &&
+           Issuer<D>::can_end_whole(state_of(RequestTraits<R>::data(request)));
   }
   /// The end of a request. Returns its bio, which has ended.
   /// Precondition: can_end_whole().
