@@ -535,6 +535,22 @@ TEST(WholeBio, IsHeldBehindABusyDriver) {
       [&] { bench.clock.pass_ms(5); });
   EXPECT_EQ(refused.ends.count, 1);
 }
+TEST(WholeBio, ItsEndIsTheTimeToTryABusyDriverAgain) {
+  Bench<> bench{{.capacity_sectors = 1024, .busy_delay_ms = 5}};
+  Read before, first, refused;
+  bench.disk->submit(bench.context(), before.bio);
+  bench.driver.next = {Mode::publish, Mode::busy};
+  bench.disk->submit(bench.context(), first.bio);
+  bench.disk->submit(bench.context(), refused.bio);
+  EXPECT_EQ(refused.ends.count, 0);
+  {
+    const mq::Context::Scope here{bench.context()};
+    bench.driver.reap(bench.data());
+  }
+  bench.runtime.run();
+  EXPECT_EQ(first.ends.count, 1);
+  EXPECT_EQ(refused.ends.count, 1) << "without the delay";
+}
 TEST(WholeBio, IsHeldByABlockingDriverUntilTheContextRuns) {
   Bench<> bench{{.capacity_sectors = 1024, .blocking = true}};
   expect_held(bench, [] {}, [] {});
