@@ -310,8 +310,8 @@ class Disk {
   /// execute_private; then until every DiskAccess that exists is destroyed. Until then each context
   /// runs again and again, without a pause. A driver may reset its device during the removal: the
   /// operations of the reset do not wait for the removal. If the device does not answer, stop it
-  /// and call fail_in_flight(). A second removal ends with Status::offline when the disk is removed.
-  /// The callback may destroy the disk.
+  /// and call fail_in_flight(). A second removal ends with Status::offline when the disk is
+  /// removed. The callback may destroy the disk.
   /// Effects: until the disk is destroyed, every function may still be called. None issues
   /// anything: submit() ends the bio with offline, allocate_private() returns none, the operations
   /// end with offline, and the other functions find nothing to do.
