@@ -6,7 +6,6 @@
 #define BLKOWN_MQ_TAG_POOL_HPP
 
 #include <blkown/config.hpp>
-#include <blkown/detail/handle_base.hpp>
 #include <blkown/detail/user_list.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/mq/detail/publication_watch.hpp>
