@@ -34,6 +34,25 @@ class RequestSegments {
  public:
   /// An empty range.
   constexpr RequestSegments() = default;
+  /// The same range. Reads the members only, not the bytes behind the last one: they belong to
+  /// others, who may write them while the holder of a pin copies the range.
+  constexpr RequestSegments(const RequestSegments& other) noexcept
+      : segments_{other.segments_},
+        begin_offset_bytes_{other.begin_offset_bytes_},
+        length_bytes_{other.length_bytes_},
+        begin_index_{other.begin_index_},
+        max_segment_bytes_{other.max_segment_bytes_},
+        boundary_bits_{other.boundary_bits_} {}
+  /// Takes over a range, likewise.
+  constexpr RequestSegments& operator=(const RequestSegments& other) noexcept {
+    segments_ = other.segments_;
+    begin_offset_bytes_ = other.begin_offset_bytes_;
+    length_bytes_ = other.length_bytes_;
+    begin_index_ = other.begin_index_;
+    max_segment_bytes_ = other.max_segment_bytes_;
+    boundary_bits_ = other.boundary_bits_;
+    return *this;
+  }
   /// The `length_bytes` bytes of `segments` that begin at `begin`.
   /// Precondition: `segments` holds that many bytes from `begin` on, and outlives this object.
   constexpr RequestSegments(std::span<const Segment> segments, SegmentCursor begin,
