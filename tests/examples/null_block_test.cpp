@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -672,10 +673,12 @@ TEST(NullBlock, PagesComeFromTheHomeNode) {
   ASSERT_NE(page, nullptr);
   page[0] = std::byte{1};
   int mode = 0;
-  if (syscall(SYS_get_mempolicy, &mode, nullptr, 0UL, page, 2UL) != 0) {
-    GTEST_SKIP() << "this kernel has no nodes, or does not show them";
+  if (syscall(SYS_get_mempolicy, &mode, nullptr, 0UL, page, 2UL) == 0) {
+    EXPECT_EQ(mode, 2) << "MPOL_BIND";
+  } else {
+    // A kernel without nodes, or a container that may not ask: the page is an ordinary one.
+    EXPECT_TRUE(errno == ENOSYS || errno == EPERM) << errno;
   }
-  EXPECT_EQ(mode, 2) << "MPOL_BIND";
   pool.give(page);
 }
 
