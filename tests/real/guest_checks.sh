@@ -38,3 +38,13 @@ finish() {
   echo "$scenarios scenarios, $failures failed"
   [ "$failures" -eq 0 ]
 }
+
+# start_server PROGRAM ARGUMENT...: starts a ublk server, and waits until it has a disk. Its process is
+# `pid`.
+pid=
+start_server() {
+  : >server.out
+  "$@" >server.out 2>server.err &
+  pid=$!
+  check "a server starts" await 300 grep -q ublkb server.out
+}

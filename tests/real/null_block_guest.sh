@@ -7,15 +7,9 @@ cd /tmp || exit 1
 . ./guest_checks.sh
 disk=/dev/ublkb0
 queue=/sys/block/ublkb0/queue
-pid=
 
-# serve KEY=VALUE...: starts a server, and waits until the disk is there.
-serve() {
-  : >server.out
-  ./null_block_ublk "$@" >server.out 2>server.err &
-  pid=$!
-  check "a server starts" await 300 grep -q ublkb server.out
-}
+# serve KEY=VALUE...
+serve() { start_server ./null_block_ublk "$@"; }
 # stop: the server ends well.
 stop() {
   kill "$pid"

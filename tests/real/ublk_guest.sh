@@ -6,15 +6,9 @@ cd /tmp || exit 1
 # shellcheck source=tests/real/guest_checks.sh
 . ./guest_checks.sh
 mib=1048576
-pid=
 
-# serve ARGUMENT...: starts a server, and waits until the disk is there.
-serve() {
-  : >server.out
-  ./ublk_server "$@" >server.out 2>server.err &
-  pid=$!
-  check "a server starts" await 300 grep -q ublkb server.out
-}
+# serve ARGUMENT...
+serve() { start_server ./ublk_server "$@"; }
 # ended: the server has ended well, and has nothing in flight.
 ended() {
   check "the server ends with 0" wait "$pid"
