@@ -11,13 +11,18 @@
 //             is used up.
 //   own ends  a request that ends on the context is appended to ended_. If no Entry is open, work_
 //             is posted.
-//   others    push the request on a RequestStack. The push to an empty stack posts work_.
-//   run       the function of work_: takes the stacks, and settles.
+//   others    push the request on a RequestStack. The push to an empty stack posts the stack's
+//   work. run       the function of work_: settles. The function of a stack's work takes the stack
+//   first.
 //
 // Guarantees: each bio ends once, on this context. A request that ends anywhere is freed here, so
 // tags and lists need no locks. Requests from other threads are taken in the order of their pushes.
 // A callback never runs inside another callback or a handle's destructor, and nothing recurses: a
 // bio that a callback submits is left to the settle() that called it.
+//
+// Only a stack's own work takes the stack. A thread that has pushed to an empty stack may be
+// stopped before its post. The requests stay in the stack until then, and so the disk, which the
+// post uses, cannot be removed. Another thread's push touches nothing afterwards.
 //
 // The outermost Entry and run() end with ControlPart::acknowledge(), after which the disk, and this
 // object, may be destroyed.
@@ -89,7 +94,12 @@ class SubmitQueue {
         issuer_{disk, *this, context, lanes_, counters_, ended_bios_, notes_},
         timeouts_{disk, *this, lanes_, issuer_, counters_},
         control_{disk, *this, issuer_, notes_},
-        user_{&context.users(), "disk", disk.config().name} {}
+        user_{&context.users(), "disk", disk.config().name},
+        remote_ended_work_{
+            [](void* self, Work&) { static_cast<SubmitQueue*>(self)->take_remote_ended(); }, this},
+        remote_completed_work_{
+            [](void* self, Work&) { static_cast<SubmitQueue*>(self)->take_remote_completed(); },
+            this} {}
   SubmitQueue(const SubmitQueue&) = delete;
   SubmitQueue& operator=(const SubmitQueue&) = delete;
 
@@ -188,8 +198,10 @@ class SubmitQueue {
     if constexpr (names_poll<D>) {
       HwQueue<D>* const hw = lanes_.of(QueueType::poll).hw;
       if (hw != nullptr && hw->type() == QueueType::poll) {
+        is_polling_.set(true);
         const unsigned count = call_poll(*hw);
-        take_remote();  // so that Claims that the driver gave to HwQueue::complete end here
+        is_polling_.set(false);
+        complete_all(polled_completed_);
         return count;
       }
     }
@@ -241,11 +253,18 @@ class SubmitQueue {
       post_work();
   }
 
-  /// Takes over a Claim. The context will call the driver's complete().
+  /// Takes over a Claim. The context will call the driver's complete(): behind the poll hook, if
+  /// the hook, or an interrupt of it, passed the Claim.
   void take_completed(Claim<R>&& claim) noexcept {
     state_of(claim.data()).claim_origin = blkown::detail::HandleAccess::origin(claim);
     R* const request = blkown::detail::HandleAccess::take(claim);
-    if (remote_completed_.push(*request)) context_.post(work_);
+    if constexpr (names_poll<D>) {
+      if (Context::current() == &context_ && is_polling_.is_set()) {
+        static_cast<void>(polled_completed_.push(*request));
+        return;
+      }
+    }
+    if (remote_completed_.push(*request)) context_.post(remote_completed_work_);
   }
 
   /// Makes the context issue its waiting bios again. With `requeues`, held requests are issued too.
@@ -282,7 +301,8 @@ class SubmitQueue {
     retry_alarm_.cancel();
   }
   [[nodiscard]] bool is_work_queued() const noexcept {
-    return work_.is_queued() || tags_shared_work_.is_queued();
+    return work_.is_queued() || tags_shared_work_.is_queued() || remote_ended_work_.is_queued() ||
+           remote_completed_work_.is_queued();
   }
 
   // --- for the disk's destructor ----------------------------------------------------------------
@@ -349,14 +369,34 @@ class SubmitQueue {
   /// The context's work for the disk.
   void run() noexcept {
     entered_ = true;
+    notes_.resume_pending = true;
+    if (is_kicked_.take()) [[unlikely]]
+      kick_what_is_here();
+    settle(true);
+  }
+  /// Takes the requests that other threads have ended.
+  void take_remote_ended() noexcept {
+    entered_ = true;
     const bool is_kicked = is_kicked_.take();  // before the requests that the kick is for are taken
     notes_.resume_pending = true;
-    if (!remote_ended_.empty() || !remote_completed_.empty()) take_remote();
+    blkown::detail::HandleAccess::append(ended_, remote_ended_.take_all());
     if (is_kicked) [[unlikely]]
       kick_held();
     settle(true);
   }
+  /// Takes the requests that other threads have completed.
+  void take_remote_completed() noexcept {
+    entered_ = true;
+    notes_.resume_pending = true;
+    complete_all(remote_completed_);
+    settle(true);
+  }
 
+  /// A kick. It may be for a request that is still in the stack: then the stack's work does it.
+  [[gnu::cold, gnu::noinline]] void kick_what_is_here() noexcept {
+    if (!remote_ended_.empty()) return is_kicked_.raise();
+    kick_held();
+  }
   /// Makes the lanes issue their held requests. Requests that were requeued before the kick are on
   /// their way, and are held first.
   [[gnu::cold, gnu::noinline]] void kick_held() noexcept {
@@ -404,18 +444,10 @@ class SubmitQueue {
     return issuer_.fail_waiting(Status::offline);
   }
 
-  /// Takes the requests that other threads have pushed. Not inlined, because it is rare where each
-  /// context completes its own requests. A push during this call posts the work again.
-  [[gnu::noinline]] void take_remote() noexcept {
-    blkown::detail::HandleAccess::append(ended_, remote_ended_.take_all());
-    auto completed = remote_completed_.take_all();
-    while (R* const request = completed.pop_front()) complete(*request);
-  }
-
   [[gnu::noinline]] void post_work() noexcept { context_.post_local(work_); }
   [[gnu::noinline]] void take_ended_elsewhere(R& request) noexcept {
     blkown::detail::poison_idle(request);
-    if (remote_ended_.push(request)) context_.post(work_);
+    if (remote_ended_.push(request)) context_.post(remote_ended_work_);
   }
   /// Makes settle() take the request back.
   [[gnu::always_inline]] void append_ended(R& request) noexcept {
@@ -494,6 +526,10 @@ class SubmitQueue {
     return disk_.driver().poll(hw);
   }
 
+  void complete_all(RequestStack<R>& stack) noexcept {
+    auto completed = stack.take_all();
+    while (R* const request = completed.pop_front()) complete(*request);
+  }
   void complete(R& request) noexcept {
     Payload<D>& payload = RequestTraits<R>::data(request);
     auto claim = blkown::detail::HandleAccess::make_claim(request, state_of(payload).claim_origin,
@@ -556,11 +592,16 @@ class SubmitQueue {
   bool entered_ = false;
   RelaxedFlag has_plug_;  // for tables on other threads
   bool retry_pending_ = false;
+  RelaxedFlag is_polling_;            // of the context, and of interrupts that preempt it
+  RequestStack<R> polled_completed_;  // the same
   ContextCounters counters_;
-  alignas(cache_line_bytes) RequestStack<R> remote_ended_;
-  RequestStack<R> remote_completed_;
-  RaisedFlag is_kicked_;
   blkown::detail::User user_;  // of the context
+  // What other threads write.
+  alignas(cache_line_bytes) RequestStack<R> remote_ended_;
+  Work remote_ended_work_;
+  RequestStack<R> remote_completed_;
+  Work remote_completed_work_;
+  RaisedFlag is_kicked_;
 };
 
 template <class D>

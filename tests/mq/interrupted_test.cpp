@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Goal: a thread that ends or completes another context's request may be preempted anywhere in that
+// call. Meanwhile the context may take the request, end its bio, remove the disk and destroy it:
+// the call touches nothing of the disk afterwards. Method: the library's atomics are interrupted
+// after each operation of the call in turn.
+
+#include "support/interrupting_atomic.hpp"
+//
+#include <gtest/gtest.h>
+
+#include <blkown/mq/loop_runtime.hpp>
+#include <blkown/mq/mq.hpp>
+#include <functional>
+#include <optional>
+#include <utility>
+
+#include "mq/fake_driver.hpp"
+
+namespace {
+
+namespace mq = blkown::mq;
+using blkown::QueueIndex;
+using blkown::Status;
+using fake::Bench;
+using Claim = blkown::Claim<fake::Driver::Rq>;
+
+/// A disk with two reads in flight, which other threads pass back.
+struct Stage {
+  explicit Stage(mq::DiskConfig config = {}) : bench{config} {
+    bench.driver.mode = fake::Driver::Mode::publish;
+    for (fake::Read& read : reads) bench.disk->submit(bench.context(), read.bio);
+  }
+
+  [[nodiscard]] Claim claim() {
+    const auto [hw, value] = bench.driver.published.front();
+    bench.driver.published.pop_front();
+    return *hw->claim(value);
+  }
+  /// What the context does while the other thread is preempted: it runs for a reason of its own,
+  /// the user removes the disk, and destroys it as soon as it is removed.
+  void run_and_remove() {
+    bench.disk->hw_queue(QueueIndex{0}).start();
+    bench.runtime.run();
+    bench.disk->remove(removal);
+    bench.runtime.run_some(1'000);
+    destroy_if_removed();
+  }
+  void destroy_if_removed() {
+    if (removed) bench.disk.reset();
+  }
+
+  fake::Read reads[2];
+  Bench<> bench;
+  bool removed = false;
+  mq::Control removal{{[](void* its, mq::Control&) { *static_cast<bool*>(its) = true; }, &removed}};
+};
+
+using PassBack = std::function<void(Stage&)>;
+
+void end(Stage& stage) { stage.claim().end_ok(); }
+void complete(Stage& stage) {
+  Claim claim = stage.claim();
+  stage.bench.disk->hw_queue(QueueIndex{0}).complete(std::move(claim));
+}
+
+/// Interrupts `first(stage)` after each of its operations in turn. Meanwhile another thread calls
+/// `second`, and the disk is removed. Returns at how many operations the disk was destroyed before
+/// the first call was over.
+int interrupt_each(const PassBack& first, const PassBack& second) {
+  int destroyed_within = 0;
+  for (int operations = 1;; ++operations) {
+    Stage stage;
+    support::interruption.arm(operations, [&] {
+      second(stage);
+      stage.run_and_remove();
+    });
+    first(stage);
+    const int later = support::interruption.operations_since();
+    if (support::interruption.disarm()) {
+      second(stage);
+      stage.bench.runtime.run();
+      return destroyed_within;
+    }
+    if (stage.removed) {
+      ++destroyed_within;
+      EXPECT_EQ(later, 0) << "operation " << operations << ": atomics of the destroyed disk";
+      if (testing::Test::HasFailure()) return destroyed_within;
+    }
+    stage.bench.runtime.run();
+    stage.destroy_if_removed();
+    EXPECT_EQ(stage.bench.disk, nullptr) << "operation " << operations << ": not removed";
+    for (const fake::Read& read : stage.reads) {
+      EXPECT_EQ(read.ends.statuses, std::vector{Status::ok});
+    }
+  }
+}
+
+TEST(Interrupted, AnEndElsewhereTouchesNothingOfARemovedDisk) {
+  EXPECT_GT(interrupt_each(end, end), 0);
+  EXPECT_GT(interrupt_each(end, complete), 0);
+}
+
+TEST(Interrupted, ACompletionElsewhereTouchesNothingOfARemovedDisk) {
+  EXPECT_GT(interrupt_each(complete, complete), 0);
+  EXPECT_GT(interrupt_each(complete, end), 0);
+}
+
+// Goal: a kick issues what was requeued before it, also if an earlier thread has not posted yet.
+TEST(Interrupted, AKickIssuesWhatIsStillOnItsWay) {
+  for (int operations = 1;; ++operations) {
+    Stage stage{{.auto_kick = false}};
+    support::interruption.arm(operations, [&] {
+      std::move(*stage.claim().into_owned()).requeue();
+      stage.bench.disk->kick_requeued();
+      stage.bench.runtime.run();
+    });
+    end(stage);
+    const bool is_over = support::interruption.disarm();
+    stage.bench.runtime.run();
+    ASSERT_EQ(stage.bench.driver.published.size(), 1U) << "operation " << operations;
+    end(stage);
+    stage.bench.runtime.run();
+    EXPECT_EQ(stage.reads[0].ends.count + stage.reads[1].ends.count, 2);
+    if (is_over) break;
+  }
+}
+
+}  // namespace
