@@ -109,6 +109,7 @@ Exit status: 0 stopped; 1 the device could not be made; 2 wrong usage.
 
 std::expected<void, std::string> run(const null_block::Config& config) {
   const storage::Descriptor signals = storage::make_signal_fd();
+  if (!signals.is_open()) return std::unexpected(failed("signals", errno));
   mq::LoopRuntime runtime;
   auto disk = NullDisk::create(config, runtime);
   if (!disk) return std::unexpected(disk.error().text);

@@ -79,7 +79,7 @@ class Connection final : public Pollable {
   /// answered: the disk is removed.
   void stop() {
     set_alarm(std::nullopt);
-    if (state_ == State::up && out_.empty()) say_goodbye();
+    if (state_ == State::up && out_.empty()) say_goodbye(socket_);
     if (state_ == State::negotiating) negotiation_->abandon(socket_.fd());
     negotiation_.reset();
     socket_.close();
@@ -128,10 +128,6 @@ class Connection final : public Pollable {
   void advance_negotiation();
   void come_up();
   void note_failed_attempt(NegotiationError error);
-  void say_goodbye() const {
-    const nbd::RequestHeader goodbye{.type = static_cast<std::uint16_t>(nbd::Command::disconnect)};
-    static_cast<void>(::send(socket_.fd(), &goodbye, sizeof(goodbye), MSG_NOSIGNAL));
-  }
   /// Ends the connection, with the reason for what it has. Offline: the server is shutting down.
   void drop(Status reason);
   void give_back_all(Status reason);
@@ -267,7 +263,7 @@ inline void Connection::advance_negotiation() {
   if (error != NegotiationError::none) return note_failed_attempt(error);
   // I/O that was begun with the export's old size and limits must not meet another export.
   if (negotiation_->info() != owner_.info()) {
-    say_goodbye();
+    say_goodbye(socket_);
     return note_failed_attempt(NegotiationError::changed);
   }
   come_up();

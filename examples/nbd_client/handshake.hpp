@@ -235,6 +235,12 @@ class Handshake {
   bool has_zeroes_ = true;
 };
 
+/// Tells the server that no command follows. The socket is not in the middle of one.
+inline void say_goodbye(const Socket& socket) noexcept {
+  const nbd::RequestHeader goodbye{.type = static_cast<std::uint16_t>(nbd::Command::disconnect)};
+  static_cast<void>(::send(socket.fd(), &goodbye, sizeof(goodbye), MSG_NOSIGNAL));
+}
+
 /// A Handshake on a socket. It reads no byte behind the negotiation.
 class Negotiation {
  public:

@@ -23,8 +23,16 @@
 
 namespace nbd_client {
 
-/// An export, with a socket on which commands can be sent.
+/// An export, with a socket on which commands can be sent. A socket that nobody has taken is closed
+/// with a word to the server.
 struct OpenedExport {
+  OpenedExport() = default;
+  OpenedExport(OpenedExport&&) noexcept = default;
+  OpenedExport& operator=(OpenedExport&&) noexcept = default;
+  ~OpenedExport() {
+    if (socket.is_open()) say_goodbye(socket);
+  }
+
   std::unique_ptr<UriDialer> dialer;
   Socket socket;
   std::string name;
@@ -58,7 +66,9 @@ namespace detail {
   if (opened.socket.connect_error() != 0) return NegotiationError::connect_failed;
   Negotiation negotiation{opened.name};
   while (!negotiation.advance(fd)) {
-    if (!wait_for_socket(fd, negotiation.events(), deadline)) return NegotiationError::timed_out;
+    if (wait_for_socket(fd, negotiation.events(), deadline)) continue;
+    negotiation.abandon(fd);
+    return NegotiationError::timed_out;
   }
   if (negotiation.error() == NegotiationError::none) opened.info = negotiation.info();
   return negotiation.error();
@@ -83,7 +93,11 @@ namespace detail {
   for (std::size_t i = 0; i != attempts && error == NegotiationError::connect_failed; ++i) {
     error = detail::negotiate(opened, timeout_ms);
   }
-  if (error != NegotiationError::none) return std::unexpected(to_string(error));
+  if (error != NegotiationError::none) {
+    // Before the end of the negotiation, a command would be taken for an option.
+    opened.socket.close();
+    return std::unexpected(to_string(error));
+  }
   return opened;
 }
 

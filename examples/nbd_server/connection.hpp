@@ -19,6 +19,10 @@
 // and is released without a reply then. is_over() is true when nothing is left; only then is the
 // hardware queue used again. Other clients see nothing of it.
 //
+// When the server stops, what is in flight is answered, and what comes then is refused with
+// ESHUTDOWN. The connection is closed when both are done: at once if nothing was refused, else by
+// the client, which must disconnect. The worker closes those that take longer.
+//
 // What a client can take is bounded: the tags of its queue, Limits::max_in_use_bytes of memory, and
 // the time Limits::timeout_ms in which it has to go on with a handshake, a half command, or the
 // replies that it does not read.
@@ -58,6 +62,8 @@ struct Limits {
   std::uint32_t max_in_use_bytes = nbd::default_max_payload_bytes;
   /// The time in which a client goes on with what it has begun. 0: no limit.
   std::uint32_t timeout_ms = 60'000;
+  /// When the server stops: the time in which clients get what is left of their replies. 0: none.
+  std::uint32_t stop_ms = 1'000;
 };
 
 /// What a connection gets from its worker.
@@ -121,7 +127,8 @@ class Connection {
     const bool has_more = receive();
     send();
     if (state_ == State::closing && is_gone_) hang_up();
-    if (state_ == State::closing && requests_ == 0 && unsent_bytes() == 0) close();
+    const bool is_quiet = requests_ == 0 && unsent_bytes() == 0;
+    if (is_quiet && (state_ == State::closing || is_shut_down())) close();
     return wants_to_receive() && (has_more || std::exchange(is_resumed_, false));
   }
 
@@ -145,7 +152,14 @@ class Connection {
     close();
   }
 
-  /// The client has ended the connection in the middle of something, or the server stops.
+  /// The server stops. Call service() afterwards.
+  void shut_down() {
+    if (state_ == State::handshake) return hang_up();
+    is_shutting_down_ = true;
+    // What the client has sent until now is read before the connection is closed.
+    is_readable_ = true;
+  }
+  /// The client has ended the connection in the middle of something, or the server stops waiting.
   void hang_up() {
     if (state_ == State::closed) return;
     if (awaits_client() || requests_ != 0) context_.counters.hung_up.add();
@@ -236,8 +250,9 @@ class Connection {
 
   /// Takes a request for the command, and starts it unless it has data to come.
   [[nodiscard]] Step start_command(const nbd::Request& wire) {
-    const Refusal refusal =
-        check_request(wire, handshake_.session(), context_.limits.max_payload_bytes);
+    const Refusal refusal = is_shutting_down_ ? Refusal{nbd::Error::eshutdown, "the server stops"}
+                                              : check_request(wire, handshake_.session(),
+                                                              context_.limits.max_payload_bytes);
     const std::size_t payload_bytes = refusal.error == nbd::Error::ok ? payload_of(wire) : 0;
     if (in_use_bytes_ != 0 && in_use_bytes_ + payload_bytes > context_.limits.max_in_use_bytes) {
       return Step::must_wait;
@@ -251,6 +266,7 @@ class Connection {
     in_use_bytes_ += payload_bytes;
 
     auto request = std::move(*idle).start();
+    was_told_of_stop_ = was_told_of_stop_ || is_shutting_down_;
     Command& command = request.data();
     command.wire = wire;
     command.target = handshake_.session().target;
@@ -518,6 +534,13 @@ class Connection {
     close();
   }
 
+  /// Whether the server stops, and all that the client has sent was read, without a refusal: the
+  /// client does not know of the stop.
+  [[nodiscard]] bool is_shut_down() const noexcept {
+    return is_shutting_down_ && !was_told_of_stop_ && !is_readable_ && !is_paused_ && !writing_ &&
+           staged().empty();
+  }
+
   /// Whether the client has begun something, or does not read.
   [[nodiscard]] bool awaits_client() const noexcept {
     return state_ == State::handshake || socket_is_full_ ||
@@ -537,6 +560,8 @@ class Connection {
   bool socket_is_full_ = false;
   bool is_readable_ = true;  // the socket may have more to read
   bool is_gone_ = false;     // the client has closed its end
+  bool is_shutting_down_ = false;
+  bool was_told_of_stop_ = false;  // a command was refused for it
 
   Bytes staging_;  // received, not handled
   std::size_t staged_begin_ = 0;

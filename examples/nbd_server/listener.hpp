@@ -42,11 +42,12 @@ class Listener {
     if (error != 0) return std::unexpected(address + ": " + gai_strerror(error));
     Descriptor fd{socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     const int one = 1;
-    setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    const bool good = bind(fd.get(), found->ai_addr, found->ai_addrlen) == 0;
-    const int bind_error = errno;
+    const bool good = fd.is_open() &&
+                      setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
+                      bind(fd.get(), found->ai_addr, found->ai_addrlen) == 0;
+    const int listen_error = errno;
     freeaddrinfo(found);
-    if (!good) return std::unexpected(address + ": " + std::strerror(bind_error));
+    if (!good) return std::unexpected(address + ": " + std::strerror(listen_error));
     return listen_on(std::move(fd), address, "");
   }
 
@@ -56,6 +57,7 @@ class Listener {
     const auto address = storage::unix_address(path);
     if (!address) return std::unexpected(path + ": too long");
     Descriptor fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    if (!fd.is_open()) return std::unexpected(path + ": " + std::strerror(errno));
     storage::remove_left_behind(path);
     const auto* const generic = reinterpret_cast<const sockaddr*>(&*address);
     if (bind(fd.get(), generic, sizeof(*address)) != 0) {

@@ -66,6 +66,7 @@ Stores:
   --depth N           commands of a client at a time, 1 to 4096; default 32
   --timeout-ms N      close the connection of a client that stands still in the middle of something;
                       0: never; default 60000
+  --stop-ms N         after a signal, the time for replies to what is in flight; default 1000
   --help              print this text
 
 There is no TLS and no authentication: use a unix socket, or a network that you trust.
@@ -119,6 +120,8 @@ class OptionParser {
       return storage::set_number(server.depth, name, value, 1, 4096);
     else if (name == "--timeout-ms") {
       return storage::set_number(server.limits.timeout_ms, name, value, 0, 86'400'000);
+    } else if (name == "--stop-ms") {
+      return storage::set_number(server.limits.stop_ms, name, value, 0, 60'000);
     } else
       return std::unexpected("cannot use '" + std::string{name} + "'");
     return {};

@@ -91,8 +91,9 @@ class Server {
     return true;
   }
 
-  /// Closes all connections, and waits until the stores have ended all commands. The store of a
-  /// client that is gone still writes what the client has sent.
+  /// Answers what is in flight and refuses what comes, for Limits::stop_ms at most. Then closes all
+  /// connections, and waits until the stores have ended all commands. The store of a client that is
+  /// gone still writes what the client has sent.
   void stop() {
     for (const auto& worker : workers_) worker->begin_stop();
     for (const auto& worker : workers_) worker->join();

@@ -20,6 +20,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -49,7 +50,8 @@ class Worker {
         limits_{limits},
         queue_freed_{std::move(queue_freed)},
         poller_{epoll_create1(EPOLL_CLOEXEC)},
-        wake_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)} {}
+        wake_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)},
+        open_error_{poller_.is_open() && wake_.is_open() ? 0 : errno} {}
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
   ~Worker() {
@@ -62,12 +64,12 @@ class Worker {
   /// Errors: an errno value; 0 on success.
   [[nodiscard]] int start(Tags& tags) {
     tags_ = &tags;
-    if (poller_.get() < 0 || wake_.get() < 0) return errno;
+    if (open_error_ != 0) return open_error_;
     slots_.resize(tags.queue_count());
-    watch(wake_.get());
+    if (!watch(wake_.get())) return errno;
     for (const Export& each : exports_) {
       const int fd = each.store().wake_fd(index_);
-      if (fd >= 0) watch(fd);
+      if (fd >= 0 && !watch(fd)) return errno;
     }
     thread_ = std::thread{[this] { run(); }};
     return 0;
@@ -96,7 +98,7 @@ class Worker {
     wake();
   }
 
-  /// Tells the worker to close its connections, and to end when the stores have ended their
+  /// Tells the worker to shut its connections down, and to end when the stores have ended their
   /// requests. Any thread.
   void begin_stop() {
     {
@@ -187,10 +189,19 @@ class Worker {
     }
     while (auto next = ended.pop_front()) finish(std::move(*next));
     for (Added& each : added) open(std::move(each));
-    if (!is_stopping) return;
+    if (is_stopping) shut_down();
+  }
+
+  /// Shuts all connections down, and closes those that are left when the time is over.
+  void shut_down() {
+    if (!stop_at_ms_) stop_at_ms_ = now_ms_ + limits_.stop_ms;
     for (Slot& slot : slots_) {
       if (slot.connection == nullptr) continue;
-      slot.connection->hang_up();
+      if (now_ms_ >= *stop_at_ms_) {
+        slot.connection->hang_up();
+      } else {
+        slot.connection->shut_down();
+      }
       activate(slot.connection->queue());
     }
   }
@@ -274,7 +285,10 @@ class Worker {
     return static_cast<int>(limits_.timeout_ms < 4000 ? limits_.timeout_ms / 4 + 1 : 1000);
   }
   [[nodiscard]] int tick_ms() const noexcept {
-    return limits_.timeout_ms == 0 || connection_count_ == 0 ? -1 : check_interval_ms();
+    if (connection_count_ == 0) return -1;
+    // Afterwards the worker waits for the stores alone.
+    if (stop_at_ms_ && now_ms_ < *stop_at_ms_) return static_cast<int>(*stop_at_ms_ - now_ms_);
+    return limits_.timeout_ms == 0 ? -1 : check_interval_ms();
   }
 
   [[nodiscard]] static std::uint64_t read_clock_ms() noexcept {
@@ -284,11 +298,11 @@ class Worker {
            static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
   }
 
-  void watch(int eventfd) {
+  [[nodiscard]] bool watch(int eventfd) const {
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.u64 = slots_.size() + static_cast<std::uint64_t>(eventfd);
-    epoll_ctl(poller_.get(), EPOLL_CTL_ADD, eventfd, &event);
+    return epoll_ctl(poller_.get(), EPOLL_CTL_ADD, eventfd, &event) == 0;
   }
   void wake() const {
     const std::uint64_t one = 1;
@@ -303,6 +317,7 @@ class Worker {
   QueueFreed queue_freed_;
   Descriptor poller_;
   Descriptor wake_;
+  int open_error_;  // of the two
   Tags* tags_ = nullptr;
   std::thread thread_;
 
@@ -316,6 +331,7 @@ class Worker {
   std::size_t connection_count_ = 0;
   std::uint64_t now_ms_ = read_clock_ms();
   std::uint64_t next_check_ms_ = 0;
+  std::optional<std::uint64_t> stop_at_ms_;  // closes all connections then
 
   // Any thread.
   std::mutex mutex_;

@@ -42,6 +42,7 @@ namespace null_block {
   const auto address = storage::unix_address(path);
   if (!address) return std::unexpected(path + ": too long");
   const storage::Descriptor fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  if (!fd.is_open()) return std::unexpected(path + ": " + std::strerror(errno));
   const std::string text = std::string{line} + "\n";
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) != 0 ||
       send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(text.size()) ||

@@ -76,6 +76,8 @@ class Queue {
     if (buffers_ == nullptr) return {};
     return {buffers_.get(), std::size_t{depth_} * geometry_.max_io_bytes};
   }
+  /// Whether the queue has a wake_fd(). Without one it cannot be used.
+  [[nodiscard]] bool is_open() const noexcept { return wake_.is_open(); }
   [[nodiscard]] const QueueCounters& counters() const noexcept { return counters_; }
 
   // --- the thread of the queue ------------------------------------------------------------------

@@ -206,6 +206,9 @@ class Server {
           std::make_unique<QueueThread>(i, config_.depth, config_.geometry, config_.timeout_ms));
       regions.push_back(queues_.back()->queue().region());
       if (regions.back().empty()) return failed("allocating the buffers", ENOMEM);
+      if (!over_.is_open() || !queues_.back()->queue().is_open()) {
+        return failed("making an eventfd", EMFILE);
+      }
     }
     if (auto attached = store.attach({*tags_, refused_lookups_, regions}); !attached) {
       return attached;

@@ -73,6 +73,7 @@ class FileStore final : public Store {
   [[nodiscard]] DiskInfo info() const override { return info_; }
 
   [[nodiscard]] std::expected<void, std::string> attach(const StoreContext& context) override {
+    if (!wake_.is_open()) return std::unexpected(std::string{"out of file descriptors"});
     context_.emplace(context);
     transfers_.resize(std::size_t{context.tags.queue_count()} * context.tags.depth());
     int error = -io_uring_queue_init(256, &ring_, 0);

@@ -27,6 +27,7 @@ class Listener {
     const auto address = storage::unix_address(path);
     if (!address) return std::unexpected(path + ": too long");
     Descriptor fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    if (!fd.is_open()) return std::unexpected(path + ": " + std::strerror(errno));
     storage::remove_left_behind(path);
     const auto* const generic = reinterpret_cast<const sockaddr*>(&*address);
     if (bind(fd.get(), generic, sizeof(*address)) != 0 || listen(fd.get(), 8) != 0) {

@@ -22,6 +22,36 @@ expect_line() {
   [ "$(wc -l <<<"$output")" -eq 1 ] || die "more than a line: ${*:3}: $output"
 }
 
+# expect_few_descriptors TEXT COMMAND...: with any number of file descriptors that is too small, the
+# command exits with 1 and prints one line, which says so. With enough of them it prints TEXT, and is
+# stopped.
+expect_few_descriptors() {
+  local text=$1 program=$2 limit status out
+  shift 2
+  for limit in $(seq 4 64); do
+    # Without the descriptors for its libraries, no program runs.
+    (ulimit -n "$limit" && exec "$program" --help) >/dev/null 2>&1 || continue
+    out=$(mktemp)
+    (ulimit -n "$limit" && exec "$program" "$@") >"$out" 2>&1 &
+    status=0
+    for _ in $(seq 400); do
+      ! grep -qF -- "$text" "$out" || break
+      kill -0 $! 2>/dev/null || break
+      sleep 0.05
+    done
+    kill $! 2>/dev/null || true
+    wait $! || status=$?
+    output=$(<"$out")
+    rm "$out"
+    ! grep -qF -- "$text" <<<"$output" || return 0
+    [ "$status" -eq 1 ] || die "status $status, not 1, with $limit descriptors: $output"
+    grep -Eq 'Too many open files|out of file descriptors' <<<"$output" ||
+      die "another reason, with $limit descriptors: $output"
+    [ "$(wc -l <<<"$output")" -eq 1 ] || die "more than a line, with $limit descriptors: $output"
+  done
+  die "64 descriptors are not enough: $output"
+}
+
 # await FILE TEXT: waits until the file has a line with the text.
 await() {
   for _ in $(seq 200); do

@@ -21,6 +21,7 @@
 #include "nbd_client/coverage.hpp"
 #include "nbd_client/disk.hpp"
 #include "nbd_client/handshake.hpp"
+#include "nbd_client/open.hpp"
 #include "nbd_client/uri.hpp"
 #include "nbd_client_world.hpp"
 #include "nbd_scripted_server.hpp"
@@ -329,6 +330,25 @@ TEST(NbdClientNegotiation, TheErrorOfAServerThatClosesBehindItIsKept) {
     EXPECT_TRUE(world.run_until([&] { return world.counters().failed_attempts == 2; }));
     EXPECT_EQ(world.driver.connection(0).last_error(), error);
   }
+}
+
+TEST(NbdClientNegotiation, AnExportThatIsNotUsedIsClosedWithDisconnect) {
+  int fds[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+  const Socket server{fds[1]};
+  Bytes received(100);
+  {
+    OpenedExport opened;
+    opened.socket = Socket{fds[0]};
+    // Of an object that was moved from, nothing is left to close.
+    const OpenedExport moved{std::move(opened)};
+  }
+  received.resize(static_cast<std::size_t>(
+      std::max<ssize_t>(0, ::recv(server.fd(), received.data(), received.size(), 0))));
+  const auto request = nbd::parse_request(received);
+  ASSERT_TRUE(request.has_value());
+  EXPECT_EQ(request->command, nbd::Command::disconnect);
+  EXPECT_EQ(::recv(server.fd(), received.data(), received.size(), 0), 0);
 }
 
 TEST(NbdClientNegotiation, AServerThatNeverStopsSendingDoesNotKeepTheLoop) {

@@ -33,7 +33,7 @@ case $case in
     expect 1 "$folder/taken: Address already in use" "$program" --unix "$folder/taken" a=memory:1m ;;
   report)
     # A client with two reads at a slow device. bash speaks TCP.
-    "$program" --listen 127.0.0.1:0 slow=memory:1m,delay-ms=3000 >"$folder/out" 2>"$folder/err" &
+    "$program" --listen 127.0.0.1:0 --stop-ms 100 slow=memory:1m,delay-ms=4000 >"$folder/out" 2>"$folder/err" &
     server=$!
     await "$folder/out" "listening: nbd://127.0.0.1:"
     port=$(sed -n 's|^listening: nbd://127.0.0.1:\([0-9]*\)/$|\1|p' "$folder/out")
@@ -52,7 +52,7 @@ case $case in
     await "$folder/err" "queue 0 tag 0 generation"
     await "$folder/err" ": with the device, pins 0"
     await "$folder/err" "connections: 1 now"
-    # The server stops when its device is done with both.
+    # The client waits 100 ms for its replies, the server until its device is done with both.
     kill "$server"
     wait "$server" || die "status $?"
     server=
@@ -76,5 +76,10 @@ case $case in
     wait "$server" || die "status $?"
     server=
     [ ! -e "$folder/socket" ] || die "the socket is left" ;;
+  descriptors)
+    truncate -s 1M "$folder/file"
+    for store in memory:1m "file:$folder/file" disk:1m; do
+      expect_few_descriptors listening: "$program" --unix "$folder/s" "a=$store"
+    done ;;
   *) die "no such case" ;;
 esac

@@ -582,8 +582,55 @@ TEST_F(NbdServer, OptionsWhoseRepliesAreNotReadAreNotTaken) {
   EXPECT_LT(sent_bytes, max_bytes);
 }
 
+TEST_F(NbdServer, AStopAnswersWhatIsInFlightAndRefusesWhatComes) {
+  start({.limits = {.stop_ms = 20'000}});
+  const Peer idle = client("memory");
+  const Peer busy = client("held");
+  busy.write(0, 0, pattern(4096, 1));
+  ASSERT_TRUE(held_->await(1));
+  std::thread stopper{[this] { server_->stop(); }};
+  // A client that has nothing in flight learns of it by the end of the connection.
+  EXPECT_TRUE(idle.is_closed());
+  for (const Command command : {Command::read, Command::write, Command::flush}) {
+    const std::uint32_t length = command == Command::flush ? 0 : 512;
+    busy.request(command, 1, 0, length);
+    if (command == Command::write) busy.send(pattern(length, 2));
+    const auto refused = busy.reply();
+    ASSERT_TRUE(refused.has_value());
+    EXPECT_EQ(refused->error, value(Error::eshutdown));
+    EXPECT_EQ(refused->cookie, 1U);
+  }
+  EXPECT_EQ(held_->held(), 1U);
+  held_->complete_all();
+  const auto answered = busy.reply();
+  ASSERT_TRUE(answered.has_value());
+  EXPECT_EQ(answered->error, 0U);
+  EXPECT_EQ(answered->cookie, 0U);
+  // A client that was refused disconnects.
+  busy.request(Command::disconnect, 2, 0, 0);
+  EXPECT_TRUE(busy.is_closed());
+  stopper.join();
+  EXPECT_EQ(total(&Counters::dropped), 0U);
+  EXPECT_EQ(total(&Counters::hung_up), 0U);
+}
+
+TEST_F(NbdServer, AStopDoesNotWaitForAClientForLong) {
+  start({.limits = {.stop_ms = 50}});
+  const Peer deaf = client("held");
+  const Peer half = client("memory");
+  half.request(Command::write, 0, 0, 4096);
+  deaf.request(Command::read, 0, 0, 4096);
+  ASSERT_TRUE(held_->await(1));
+  std::thread stopper{[this] { server_->stop(); }};
+  EXPECT_TRUE(half.is_closed());
+  EXPECT_TRUE(deaf.is_closed());
+  held_->complete_all();
+  stopper.join();
+  EXPECT_EQ(total(&Counters::hung_up), 2U);
+}
+
 TEST_F(NbdServer, StopClosesConnectionsAndWaitsForTheDevice) {
-  start({.threads = 2});
+  start({.threads = 2, .limits = {.stop_ms = 0}});
   const Peer first = client("held");
   const Peer second = client("held");
   for (std::uint64_t i = 0; i != 4; ++i) {

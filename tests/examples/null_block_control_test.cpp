@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "few_descriptors.hpp"
 #include "null_block/control_socket.hpp"
 #include "storage/descriptor.hpp"
 
@@ -53,24 +54,7 @@ std::unique_ptr<ControlSocket> must_listen(const std::string& path,
 }
 double cpu_s() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 
-/// Leaves the process `count` descriptors.
-class FewDescriptors {
- public:
-  explicit FewDescriptors(rlim_t count) {
-    getrlimit(RLIMIT_NOFILE, &before_);
-    const int lowest = dup(STDERR_FILENO);
-    ::close(lowest);
-    rlimit few = before_;
-    few.rlim_cur = static_cast<rlim_t>(lowest) + count;
-    setrlimit(RLIMIT_NOFILE, &few);
-  }
-  FewDescriptors(const FewDescriptors&) = delete;
-  FewDescriptors& operator=(const FewDescriptors&) = delete;
-  ~FewDescriptors() { setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  rlimit before_{};
-};
+using front_ends::FewDescriptors;
 
 // Goal: a client that cannot be accepted does not keep the thread busy, and is accepted later.
 TEST(NullBlockControl, WithoutDescriptorsAClientWaitsAndTheThreadDoesNotSpin) {

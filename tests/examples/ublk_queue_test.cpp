@@ -26,6 +26,7 @@
 #include <utility>
 #include <vector>
 
+#include "few_descriptors.hpp"
 #include "ublk/recovery.hpp"
 #include "ublk_fake_kernel.hpp"
 
@@ -64,6 +65,14 @@ class UblkQueue : public testing::Test {
   FakeKernel kernel{depth};
   HeldStore store;
 };
+
+TEST(UblkQueueOpen, AQueueWithoutADescriptorSaysSo) {
+  {
+    const front_ends::FewDescriptors none{0};
+    EXPECT_FALSE((Queue{blkown::QueueIndex{0}, depth, geometry, 0}.is_open()));
+  }
+  EXPECT_TRUE((Queue{blkown::QueueIndex{0}, depth, geometry, 0}.is_open()));
+}
 
 TEST_F(UblkQueue, AnIoIsExecutedAndCommittedWithItsBytes) {
   send(2, UBLK_IO_OP_WRITE | UBLK_IO_F_FUA, 24, 8);

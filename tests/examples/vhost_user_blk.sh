@@ -51,5 +51,10 @@ case $case in
     target=
     await "$folder/err2" "lookups refused: none"
     [ ! -e "$folder/s" ] || die "the socket is still there" ;;
+  descriptors)
+    truncate -s 1M "$folder/file"
+    for store in memory:1m "file:$folder/file"; do
+      expect_few_descriptors listening: "$program" "$folder/s=$store"
+    done ;;
   *) die "no such case" ;;
 esac
