@@ -2,8 +2,9 @@
 //
 // Goal: a thread that ends or completes another context's request may be preempted anywhere in that
 // call. Meanwhile the context may take the request, end its bio, remove the disk and destroy it:
-// the call touches nothing of the disk afterwards. Method: the library's atomics are interrupted
-// after each operation of the call in turn.
+// the call touches nothing of the disk afterwards.
+//
+// Method: the library's atomics are interrupted after each operation of the call in turn.
 
 #include "support/interrupting_atomic.hpp"
 //

@@ -561,8 +561,8 @@ TEST(Memory, ObjectsAreAsLargeAsStated) {
     EXPECT_LE(sizeof(mq::HwQueue<Lean>), 256U);
     EXPECT_LE(sizeof(blkown::detail::TagBitmap) + sizeof(blkown::detail::TagBitmap::Line), 192U);
     EXPECT_LE(sizeof(mq::Context), 320U);
-    // 128 bytes are for the works of the two stacks that other threads push to, on the stacks' line.
-    // 64 bytes are for the short way of a bio that is one request: each lane knows where its tags'
+    // 128 bytes are for the works of the stacks that other threads push to, on the stacks' line. 64
+    // bytes are for the short way of a bio that is one request: each lane knows where its tags'
     // requests and their line are, and the issuer keeps all holds in one number.
     EXPECT_LE(sizeof(mq::detail::SubmitQueue<Lean>), 2816U);
   }
