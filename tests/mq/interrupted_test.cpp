@@ -127,4 +127,49 @@ TEST(Interrupted, AKickIssuesWhatIsStillOnItsWay) {
   }
 }
 
+/// Interrupts the start of a control operation after each of its operations in turn, with nothing
+/// in flight. If the contexts can carry the operation out by then, the disk is removed and
+/// destroyed. Returns at how many of them it was.
+template <class Start>
+int interrupt_each_start(Start start) {
+  int destroyed_within = 0;
+  for (int operations = 1;; ++operations) {
+    Stage stage;
+    end(stage);
+    end(stage);
+    stage.bench.runtime.run();
+    bool is_done = false;
+    mq::Control control{
+        {[](void* its, mq::Control&) { *static_cast<bool*>(its) = true; }, &is_done}};
+    support::interruption.arm(operations, [&] {
+      stage.bench.runtime.run();
+      if (is_done) stage.run_and_remove();
+    });
+    start(*stage.bench.disk, control);
+    const int later = support::interruption.operations_since();
+    const bool is_over = support::interruption.disarm();
+    if (stage.removed) {
+      ++destroyed_within;
+      EXPECT_EQ(later, 0) << "operation " << operations << ": atomics of the destroyed disk";
+    }
+    stage.bench.runtime.run();
+    EXPECT_TRUE(is_done);
+    if (is_over || testing::Test::HasFailure()) return destroyed_within;
+  }
+}
+
+TEST(Interrupted, TheStartOfAnOperationTouchesNothingOfADiskThatIsRemovedBehindIt) {
+  using Disk = fake::Driver::Disk;
+  using mq::Control;
+  EXPECT_GT(interrupt_each_start([](Disk& disk, Control& control) { disk.freeze(control); }), 0);
+  EXPECT_GT(interrupt_each_start([](Disk& disk, Control& control) { disk.quiesce(control); }), 0);
+  EXPECT_GT(
+      interrupt_each_start([](Disk& disk, Control& control) { disk.set_queue_count(control, 1); }),
+      0);
+  EXPECT_GT(interrupt_each_start([](Disk& disk, Control& control) {
+              disk.set_limits(control, {.max_segments = 8});
+            }),
+            0);
+}
+
 }  // namespace
