@@ -474,7 +474,9 @@ class [[nodiscard]] TagSet {
 
   /// Begins to load the word that the value names, if there is one. Decides nothing: the lookup
   /// decodes the value again.
-  void prefetch(QueueIndex arrival_queue, std::uint64_t value) const noexcept {
+  // Always inlined: for GCC a function that only prefetches has no effect, and its call is removed.
+  [[gnu::always_inline]] void prefetch(QueueIndex arrival_queue,
+                                       std::uint64_t value) const noexcept {
     const std::uint64_t tag = state_->codec.tag(value);
     if (arrival_queue.value >= state_->queue_count || tag >= state_->depth) return;
     __builtin_prefetch(

@@ -110,7 +110,13 @@ struct TagSetStorage {
 
   [[nodiscard]] static R& slot(const TagSetState& state, QueueIndex queue, Tag tag) noexcept {
     const std::size_t index = std::size_t{queue.value} * state.depth + tag.value;
-    void* const place = __builtin_assume_aligned(state.slots + index * slot_bytes, alignof(R));
+    std::byte* at = state.slots + index * slot_bytes;
+#ifdef __clang__
+    // Clang would keep the index and address each access by slots and index, which made a cycle
+    // 13 % slower on an Intel processor. It cannot see through this.
+    asm("" : "+r"(at));
+#endif
+    void* const place = __builtin_assume_aligned(at, alignof(R));
     // A handle need not test its pointer for null, nor clear the bits beside it.
     if (place == nullptr) __builtin_unreachable();
     return *std::launder(static_cast<R*>(place));
