@@ -32,6 +32,7 @@
 #include <blkown/dma/ring_word.hpp>
 #include <blkown/segment.hpp>
 #include <blkown/sim/device/iommu_fault.hpp>
+#include <blkown/sim/device/optional_lock.hpp>
 #include <blkown/tag.hpp>
 #include <cstddef>
 #include <cstdint>
@@ -72,6 +73,8 @@ struct IommuConfig {
   Invalidation invalidation = Invalidation::strict;  ///< When a freed address stops working.
   std::uint32_t lazy_flush_pages = 64;               ///< Lazy mode frees this many pages at once.
   dma::DeviceLimits limits{};                        ///< Of the devices behind the Iommu.
+  /// All calls come from one thread: no lock is taken, and mapping_calls() counts.
+  bool is_single_threaded = false;
 };
 
 /// An IOMMU with a page table of one level, an IOTLB, and a log of the latest 256 faults.
@@ -79,7 +82,8 @@ struct IommuConfig {
 /// Synchronization: each area of the address space has a mutex, which serializes its changes. Each
 /// page has a lock, which an access and a change of the page take, so that unmap() returns only
 /// after the accesses before it. The order is: the areas' mutexes, from the lowest address on; one
-/// page's lock; the mutex of the log. Queues that have areas of their own share none of them.
+/// page's lock; the mutex of the log. Queues that have areas of their own share none of them. With
+/// IommuConfig::is_single_threaded no lock is taken.
 /// Context: any thread.
 /// Source: Linux's drivers/iommu/iova.c, whose caches are of a processor instead.
 class Iommu {
@@ -129,6 +133,7 @@ class Iommu {
   [[nodiscard]] std::expected<std::uint64_t, dma::MapFailure> map(const Segment& memory,
                                                                   dma::Direction direction,
                                                                   const Cookie& cookie) {
+    count_mapping_call();
     if (map_hook_.function != nullptr && !map_hook_.function(map_hook_.argument, cookie)) {
       return std::unexpected(dma::MapFailure::no_iova);
     }
@@ -137,7 +142,7 @@ class Iommu {
     const Mapping mapping{memory, direction, cookie, count};
     Area& home = home_of(cookie);
     if (cookie != dma::no_io || areas_.size() == 1) {
-      const std::lock_guard guard{home.mutex};
+      const AreaGuard guard{home.mutex, is_locked()};
       std::uint64_t first = 0;
       if (find_free(home, count, first)) {
         if (cookie != dma::no_io) note_queue(home, cookie.queue.value);
@@ -175,6 +180,7 @@ class Iommu {
   /// Makes the pages of the segment stale. A page that is not mapped is counted (bad_unmaps).
   /// Errors: unmap_failed if the unmap hook refuses. Nothing changes then.
   std::expected<void, dma::MapFailure> unmap(const dma::IovaSegment& segment) {
+    count_mapping_call();
     if (unmap_hook_.function != nullptr && is_of_io(segment) &&
         !unmap_hook_.function(unmap_hook_.argument, segment)) {
       return std::unexpected(dma::MapFailure::unmap_failed);
@@ -318,18 +324,23 @@ class Iommu {
   }
   /// The number of unmaps of pages that were not mapped.
   [[nodiscard]] std::uint64_t bad_unmaps() {
-    const std::lock_guard guard{log_mutex_};
+    const LogGuard guard{log_mutex_, is_locked()};
     return bad_unmaps_;
   }
   /// The number of all faults so far.
   [[nodiscard]] IommuFaultCounts fault_counts() {
-    const std::lock_guard guard{log_mutex_};
+    const LogGuard guard{log_mutex_, is_locked()};
     return counts_;
   }
   /// The latest 256 faults, oldest first.
   [[nodiscard]] std::vector<IommuFault> faults() {
-    const std::lock_guard guard{log_mutex_};
+    const LogGuard guard{log_mutex_, is_locked()};
     return {log_.begin(), log_.end()};
+  }
+  /// The number of calls of map() and unmap(), failed ones included. None: they are not counted,
+  /// because several threads may call.
+  [[nodiscard]] std::optional<std::uint64_t> mapping_calls() const noexcept {
+    return config_.is_single_threaded ? std::optional{mapping_calls_} : std::nullopt;
   }
 
  private:
@@ -368,18 +379,24 @@ class Iommu {
   /// All areas locked.
   class AllAreas {
    public:
-    explicit AllAreas(const Iommu& its) : areas_{its.areas_} {
+    explicit AllAreas(const Iommu& its) : areas_{its.areas_}, is_locked_{its.is_locked()} {
+      if (!is_locked_) return;
       for (Area& area : areas_) area.mutex.lock();
     }
     AllAreas(const AllAreas&) = delete;
     AllAreas& operator=(const AllAreas&) = delete;
     ~AllAreas() {
+      if (!is_locked_) return;
       for (Area& area : areas_) area.mutex.unlock();
     }
 
    private:
     std::vector<Area>& areas_;
+    bool is_locked_;
   };
+  using AreaGuard = detail::OptionalGuard<std::mutex>;
+  using PageGuard = detail::OptionalGuard<blkown::detail::SpinLock>;
+  using LogGuard = detail::OptionalGuard<std::mutex>;
   /// What is to be mapped.
   struct Mapping {
     Segment memory;
@@ -388,6 +405,10 @@ class Iommu {
     std::uint64_t page_count;
   };
 
+  [[nodiscard]] bool is_locked() const noexcept { return !config_.is_single_threaded; }
+  void count_mapping_call() noexcept {
+    if (config_.is_single_threaded) ++mapping_calls_;
+  }
   /// Counts an I/O of another queue than the latest one of the area.
   /// Precondition: the area's mutex is held.
   static void note_queue(Area& area, std::uint32_t queue) noexcept {
@@ -418,7 +439,7 @@ class Iommu {
       std::uint64_t high = low + (mapping.memory.length_bytes - done_bytes);
       if (high > page_bytes) high = page_bytes;
       Page& page = pages_[first + i];
-      const blkown::detail::SpinGuard guard{page.lock};
+      const PageGuard guard{page.lock, is_locked()};
       page.its = {.data = mapping.memory.data + done_bytes,
                   .owner = mapping.cookie.value,
                   .low = static_cast<std::uint16_t>(low),
@@ -533,10 +554,10 @@ class Iommu {
     std::uint64_t number = begin / page_bytes;
     while (number <= last && number < pages_.size()) {
       Area& area = area_of(number);
-      const std::lock_guard area_guard{area.mutex};
+      const AreaGuard area_guard{area.mutex, is_locked()};
       for (; number <= last && number < area.end; ++number) {
         Page& page = pages_[number];
-        const blkown::detail::SpinGuard guard{page.lock};
+        const PageGuard guard{page.lock, is_locked()};
         visit(area, number, page.its);
       }
     }
@@ -546,11 +567,11 @@ class Iommu {
   [[nodiscard]] bool is_of_io(const dma::IovaSegment& segment) {
     const std::uint64_t number = (segment.iova - config_.first_iova) / page_bytes;
     if (segment.iova < config_.first_iova || number >= pages_.size()) return false;
-    const blkown::detail::SpinGuard guard{pages_[number].lock};
+    const PageGuard guard{pages_[number].lock, is_locked()};
     return pages_[number].its.state == State::mapped && pages_[number].its.has_owner;
   }
   void count_bad_unmap() {
-    const std::lock_guard guard{log_mutex_};
+    const LogGuard guard{log_mutex_, is_locked()};
     ++bad_unmaps_;
   }
 
@@ -559,14 +580,14 @@ class Iommu {
     for (const dma::IovaSegment& segment : segments) {
       if (segment.iova < config_.first_iova) continue;
       Area& area = area_of((segment.iova - config_.first_iova) / page_bytes);
-      const std::lock_guard guard{area.mutex};
+      const AreaGuard guard{area.mutex, is_locked()};
       if (area.waiting.size() >= config_.lazy_flush_pages) flush(area);
     }
   }
   /// Precondition: the area is locked.
   void flush(Area& area) {
     for (const std::uint32_t number : area.waiting) {
-      const blkown::detail::SpinGuard guard{pages_[number].lock};
+      const PageGuard guard{pages_[number].lock, is_locked()};
       pages_[number].its = {};
     }
     area.waiting.clear();
@@ -587,7 +608,7 @@ class Iommu {
       }
       Page& page = pages_[number];
       Translation& its = page.its;
-      const blkown::detail::SpinGuard guard{page.lock};
+      const PageGuard guard{page.lock, is_locked()};
       const std::uint64_t offset = at % page_bytes;
       const auto kind = refusal_of(its, offset, direction, access);
       if (kind.has_value()) return fault(*kind, at, direction, access, its.owner);
@@ -622,7 +643,7 @@ class Iommu {
   bool fault(IommuFaultKind kind, std::uint64_t iova, dma::Direction direction,
              const Access& access, std::uint64_t owner) {
     if (access.is_inspection) return false;
-    const std::lock_guard guard{log_mutex_};
+    const LogGuard guard{log_mutex_, is_locked()};
     ++counts_.by_kind[static_cast<std::size_t>(kind)];
     if (!access.is_forbidden) ++counts_.not_forbidden;
     if (log_.size() == max_logged) log_.pop_front();
@@ -643,6 +664,7 @@ class Iommu {
   UnmapHook unmap_hook_;
   StopHook stop_hook_;
   std::uint64_t false_stops_ = 0;
+  std::uint64_t mapping_calls_ = 0;
   std::vector<Memory> memories_;
   std::vector<Page> pages_;
   mutable std::vector<Area> areas_;

@@ -28,6 +28,8 @@ struct MessageConfig {
   CookieLayout layout = CookieLayout::nbd();
   std::uint32_t depth = 1;  ///< See layout.
   std::uint64_t seed = 1;   ///< For latencies.
+  /// All calls come from one thread: no lock is taken.
+  bool is_single_threaded = false;
 };
 
 }  // namespace sim

@@ -36,6 +36,7 @@
 #include <blkown/sim/device/media.hpp>
 #include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/message_config.hpp>
+#include <blkown/sim/device/optional_lock.hpp>
 #include <blkown/sim/device/pending_calls.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/device/recent_commands.hpp>
@@ -67,7 +68,7 @@ using MessageObserver = CommandObserver<Message>;
 /// A device that takes messages and answers them, in any order. A FaultPlan decides its faults: all
 /// but those of DMA and of rings. `reset` loses the connection of a queue. `doorbell_refused` is a
 /// refused take.
-/// Synchronization: a mutex serializes the calls.
+/// Synchronization: a mutex serializes the calls, unless MessageConfig::is_single_threaded.
 /// Context: any thread.
 class MessageDevice {
  public:
@@ -81,6 +82,7 @@ class MessageDevice {
         media_{media},
         faults_{faults},
         hooks_{hooks},
+        mutex_{!config.is_single_threaded},
         random_{config.seed},
         queues_(config.queue_count),
         media_user_{&media.users(), "a sim::MessageDevice"} {}
@@ -446,7 +448,7 @@ class MessageDevice {
   FaultPlan* faults_;
   ControllerHooks hooks_;
   MessageObserver* observer_ = nullptr;
-  std::mutex mutex_;
+  detail::OptionalMutex mutex_;
   detail::PendingCalls pending_;
   Random random_;
   std::vector<Queue> queues_;

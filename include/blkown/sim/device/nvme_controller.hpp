@@ -43,6 +43,7 @@
 #include <blkown/sim/device/nvme_queue.hpp>
 #include <blkown/sim/device/nvme_registers.hpp>
 #include <blkown/sim/device/nvme_state.hpp>
+#include <blkown/sim/device/optional_lock.hpp>
 #include <blkown/sim/device/range_lock.hpp>
 #include <blkown/tag.hpp>
 #include <cstddef>
@@ -60,7 +61,8 @@ namespace sim {
 /// An NVMe controller. It executes commands only within step() and step_queue(). A FaultPlan
 /// decides its faults.
 /// Synchronization: with a fault plan or an observer, one mutex serializes all calls. Without them,
-/// doorbells and step_queue() of one I/O queue take only the locks of that queue.
+/// doorbells and step_queue() of one I/O queue take only the locks of that queue. With
+/// NvmeConfig::is_single_threaded no lock is taken.
 /// Context: any thread.
 class NvmeController {
  public:
@@ -70,7 +72,8 @@ class NvmeController {
   /// Precondition: the arguments outlive the controller, except the span. No fault plan: no faults.
   NvmeController(const NvmeConfig& config, Iommu& iommu, std::span<const NvmeNamespace> namespaces,
                  FaultPlan* faults = nullptr, const ControllerHooks& hooks = {})
-      : state_{config, iommu, namespaces, faults},
+      : mutex_{!config.is_single_threaded},
+        state_{config, iommu, namespaces, faults},
         hooks_{hooks},
         iommu_user_{&iommu.users(), "a sim::NvmeController"} {
     for (const NvmeNamespace& one : namespaces) {
@@ -271,7 +274,7 @@ class NvmeController {
     }
 
     NvmeController& controller;
-    std::unique_lock<std::mutex> lock;
+    std::unique_lock<detail::OptionalMutex> lock;
     detail::NvmeCalls calls;
     detail::NvmeCompleter completer;
   };
@@ -491,7 +494,7 @@ class NvmeController {
     if (calls.has_work && hooks_.wake != nullptr) hooks_.wake(hooks_.argument);
   }
 
-  std::mutex mutex_;
+  detail::OptionalMutex mutex_;
   detail::NvmeState state_;
   detail::NvmeEngine engine_{state_};
   ControllerHooks hooks_;

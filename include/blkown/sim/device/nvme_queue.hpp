@@ -5,7 +5,7 @@
 // A controller has a fixed number of both, which exist or do not exist. Each queue has a mutex. The
 // order of the locks is: the controller's mutex, one submission queue, its completion queue. A run
 // with a fault plan or an observer holds the controller's mutex in every call, and then takes no
-// queue's mutex. The admin queues belong to the controller's mutex at all times.
+// queue's mutex (OptionalMutex). The admin queues belong to the controller's mutex at all times.
 
 #ifndef BLKOWN_SIM_DEVICE_NVME_QUEUE_HPP
 #define BLKOWN_SIM_DEVICE_NVME_QUEUE_HPP
@@ -21,12 +21,12 @@
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/nvme_command.hpp>
 #include <blkown/sim/device/nvme_transfer.hpp>
+#include <blkown/sim/device/optional_lock.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/device/schedule.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <vector>
@@ -35,25 +35,20 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim::detail {
 
-/// A mutex that is not taken while the caller holds the controller's mutex in every call.
-class NvmeQueueMutex {
- public:
-  void lock() {
-    if (is_used) mutex_.lock();
-  }
-  void unlock() {
-    if (is_used) mutex_.unlock();
-  }
-  bool is_used = true;
-
- private:
-  std::mutex mutex_;
-};
-
 /// The address and the size of a queue.
 struct NvmeRing {
   std::uint64_t iova = 0;
   std::uint32_t entries = 0;
+
+  // Without a division, which every look at a queue would pay for.
+  /// The index behind this one.
+  [[nodiscard]] std::uint32_t after(std::uint32_t index) const noexcept {
+    return index + 1 == entries ? 0 : index + 1;
+  }
+  /// The number of entries from one index on until another.
+  [[nodiscard]] std::uint32_t distance(std::uint32_t from, std::uint32_t to) const noexcept {
+    return to >= from ? to - from : to + entries - from;
+  }
 };
 
 /// The interrupts of an MSI-X vector that wait for more entries, of all completion queues that have
@@ -61,7 +56,7 @@ struct NvmeRing {
 /// Source: NVMe Base 1.4, section 7.5 (interrupt coalescing): entries are counted for a vector.
 class alignas(64) NvmeVector {
  public:
-  NvmeQueueMutex mutex;  // after a completion queue's
+  OptionalMutex mutex;  // after a completion queue's
 
   /// Counts a posted entry. True if the interrupt is due at once, else it is due at due_ns().
   [[nodiscard]] bool count(const nvme::InterruptCoalescing& coalescing,
@@ -91,7 +86,7 @@ class alignas(64) NvmeVector {
 /// The controller's side of a completion queue.
 class alignas(64) NvmeCompletionQueue {
  public:
-  NvmeQueueMutex mutex;
+  OptionalMutex mutex;
 
   void create(const NvmeRing& ring, std::uint16_t vector, bool interrupts) noexcept {
     ring_ = ring;
@@ -110,7 +105,7 @@ class alignas(64) NvmeCompletionQueue {
   [[nodiscard]] bool has_index(std::uint32_t index) const noexcept { return index < ring_.entries; }
   /// The number of entries that can be posted. One entry of a queue stays free.
   [[nodiscard]] std::uint32_t room() const noexcept {
-    return ring_.entries - 1 - (tail_ + ring_.entries - head_) % ring_.entries;
+    return ring_.entries - 1 - ring_.distance(head_, tail_);
   }
 
   /// The doorbell: moves the head, and calls `take()` for each entry that the head passes.
@@ -118,13 +113,12 @@ class alignas(64) NvmeCompletionQueue {
   /// head is there already.
   template <class Take>
   [[nodiscard]] bool ring_doorbell(std::uint32_t head, Take take) {
-    const std::uint32_t posted = (tail_ + ring_.entries - head_) % ring_.entries;
-    if (head == head_ || !has_index(head) ||
-        (head + ring_.entries - head_) % ring_.entries > posted) {
+    const std::uint32_t posted = ring_.distance(head_, tail_);
+    if (head == head_ || !has_index(head) || ring_.distance(head_, head) > posted) {
       return false;
     }
     while (head_ != head) {
-      head_ = (head_ + 1) % ring_.entries;
+      head_ = ring_.after(head_);
       take();
     }
     return true;
@@ -143,7 +137,7 @@ class alignas(64) NvmeCompletionQueue {
         !iommu.write_word(iova + word_at, std::bit_cast<std::uint16_t>(word), access)) {
       return false;
     }
-    tail_ = (tail_ + 1) % ring_.entries;
+    tail_ = ring_.after(tail_);
     if (tail_ == 0) phase_ = !phase_;
     return true;
   }
@@ -178,7 +172,7 @@ class alignas(64) NvmeSubmissionQueue {
   NvmeSubmissionQueue(std::uint16_t id, std::uint64_t seed, Iommu& iommu)
       : random{seed}, transfer{iommu}, id_{id} {}
 
-  NvmeQueueMutex mutex;
+  OptionalMutex mutex;
 
   void create(const NvmeRing& ring, std::uint16_t completion_queue) {
     ring_ = ring;
@@ -205,7 +199,7 @@ class alignas(64) NvmeSubmissionQueue {
   [[nodiscard]] std::uint16_t head() const noexcept { return static_cast<std::uint16_t>(head_); }
   /// A head that the queue cannot have: beyond the ring, or beyond the tail.
   [[nodiscard]] std::uint16_t impossible_head(std::uint64_t choice) const noexcept {
-    const std::uint32_t free = ring_.entries - 1 - (tail_ + ring_.entries - head_) % ring_.entries;
+    const std::uint32_t free = ring_.entries - 1 - ring_.distance(head_, tail_);
     const auto beyond = static_cast<std::uint32_t>((choice >> 1) % 1024);
     if (choice % 2 == 0 || free == 0) {
       return static_cast<std::uint16_t>(ring_.entries + beyond);
@@ -218,9 +212,8 @@ class alignas(64) NvmeSubmissionQueue {
   /// tail is there already. Nothing more is fetched then, until the queue is created again. Source:
   /// NVMe Base 1.4, section 4.1.
   [[nodiscard]] bool ring_doorbell(std::uint32_t tail) noexcept {
-    const std::uint32_t free = (head_ + ring_.entries - 1 - tail_) % ring_.entries;
-    if (tail == tail_ || !has_index(tail) ||
-        (tail + ring_.entries - tail_) % ring_.entries > free) {
+    const std::uint32_t free = ring_.entries - 1 - ring_.distance(head_, tail_);
+    if (tail == tail_ || !has_index(tail) || ring_.distance(tail_, tail) > free) {
       is_fetching = false;
       return false;
     }
@@ -234,13 +227,13 @@ class alignas(64) NvmeSubmissionQueue {
                            nvme::SubmissionEntry& entry) {
     const bool is_read = read(iommu, access, head_, entry);
     if (!seen_.empty()) seen_[head_] = entry;
-    head_ = (head_ + 1) % ring_.entries;
+    head_ = ring_.after(head_);
     return is_read;
   }
   /// Calls `visit(const nvme::SubmissionEntry&)` for each entry that was not fetched yet.
   template <class Visit>
   void for_each_submission(Iommu& iommu, const Iommu::Access& access, Visit visit) {
-    for (std::uint32_t at = head_; at != tail_; at = (at + 1) % ring_.entries) {
+    for (std::uint32_t at = head_; at != tail_; at = ring_.after(at)) {
       nvme::SubmissionEntry entry;
       if (read(iommu, access, at, entry)) visit(entry);
     }
@@ -263,8 +256,7 @@ class alignas(64) NvmeSubmissionQueue {
                                                                  std::uint64_t command_id) const {
     if (seen_.empty()) return std::nullopt;
     std::optional<nvme::SubmissionEntry> found;
-    for (std::uint32_t at = tail_; (at + 1) % ring_.entries != head_;
-         at = (at + 1) % ring_.entries) {
+    for (std::uint32_t at = tail_; ring_.after(at) != head_; at = ring_.after(at)) {
       nvme::SubmissionEntry entry;
       if (!read(iommu, inspection, at, entry)) continue;
       if (!found.has_value() && cookie_of(entry) == command_id) found = entry;

@@ -42,10 +42,10 @@ namespace detail {
 
 /// A namespace, and the lock of its medium. `writes_through` changes under all of the lock.
 struct NvmeNamespaceState {
-  explicit NvmeNamespaceState(const NvmeNamespace& its)
+  NvmeNamespaceState(const NvmeNamespace& its, bool is_locked)
       : media{its.media},
         block_bytes{its.block_bytes},
-        lock{its.media != nullptr && its.media->has_ranges()} {}
+        lock{its.media != nullptr && its.media->has_ranges(), is_locked} {}
 
   [[nodiscard]] bool is_active() const noexcept { return media != nullptr; }
   [[nodiscard]] unsigned block_exponent() const noexcept {
@@ -77,10 +77,11 @@ struct NvmeState {
       completion_queues.emplace_back();
     }
     vectors.resize(max_vectors);
-    for (const NvmeNamespace& one : the_namespaces) namespaces.emplace_back(one);
+    for (const NvmeNamespace& one : the_namespaces)
+      namespaces.emplace_back(one, !config.is_single_threaded);
     submission_queues[0].mutex.is_used = false;
     completion_queues[0].mutex.is_used = false;
-    if (faults != nullptr) hold_one_lock();
+    if (faults != nullptr || config.is_single_threaded) hold_one_lock();
   }
 
   /// From now on, every call holds the controller's mutex, and no queue's.

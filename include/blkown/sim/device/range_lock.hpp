@@ -19,8 +19,10 @@ namespace sim::detail {
 /// Contexts that access different stripes write no common cache line.
 class RangeLock {
  public:
-  /// Without ranges, every guard locks all of the medium.
-  explicit RangeLock(bool has_ranges) noexcept : has_ranges_{has_ranges} {}
+  /// Without ranges, every guard locks all of the medium. If the lock is not used, no guard locks
+  /// anything.
+  explicit RangeLock(bool has_ranges, bool is_used = true) noexcept
+      : has_ranges_{has_ranges}, is_used_{is_used} {}
   RangeLock(const RangeLock&) = delete;
   RangeLock& operator=(const RangeLock&) = delete;
 
@@ -55,6 +57,7 @@ class RangeLock {
   /// The stripes of a range, a bit for each.
   [[nodiscard]] std::uint32_t stripes_of(std::uint64_t offset_bytes,
                                          std::uint64_t length_bytes) const noexcept {
+    if (!is_used_) return 0;
     if (!has_ranges_ || length_bytes == 0) return 1;
     const std::uint64_t first = offset_bytes >> stripe_exponent;
     const std::uint64_t count = ((offset_bytes + length_bytes - 1) >> stripe_exponent) - first + 1;
@@ -71,6 +74,7 @@ class RangeLock {
   }
 
   const bool has_ranges_;
+  const bool is_used_;
   Stripe stripes_[stripe_count];
 };
 

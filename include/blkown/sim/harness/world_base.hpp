@@ -403,6 +403,7 @@ class WorldBaseOf {
     iommu.limits.max_segment_bytes = config.seed % 3 == 0 ? 4096 : 65536;
     // PRP entries are pages, and know no other boundary.
     iommu.limits.virt_boundary_mask = 4095;
+    iommu.is_single_threaded = true;
     return iommu;
   }
   [[nodiscard]] static MessageConfig message_config(const WorldConfig& config) {
@@ -413,7 +414,8 @@ class WorldBaseOf {
             .late_ns = blkown::detail::saturating_multiply(3, config.timeout_ns),
             .layout = config.layout(),
             .depth = config.depth,
-            .seed = config.seed};
+            .seed = config.seed,
+            .is_single_threaded = true};
   }
 
   [[nodiscard]] static NvmeConfig nvme_config(const WorldConfig& config) {
@@ -427,6 +429,7 @@ class WorldBaseOf {
     controller.late_ns = blkown::detail::saturating_multiply(3, config.timeout_ns);
     controller.depth = config.depth;
     controller.seed = config.seed;
+    controller.is_single_threaded = true;
     return controller;
   }
 
