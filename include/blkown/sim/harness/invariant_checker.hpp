@@ -91,27 +91,14 @@ class InvariantChecker {
   /// Checks all invariants. `stops`: how often the device was stopped so far.
   /// Errors: false if one is broken. finding() has the first one.
   [[nodiscard]] bool after_event(std::uint64_t stops = 0) {
-    for (Seen& seen : requests_) seen.pins = seen.kept_pins = 0;
-    bool is_well = true;
-    if (device_ != nullptr) {
-      device_->for_each_mapping([&](const dma::Mapped& mapping) {
-        Seen& seen =
-            requests_[mapping.cookie.queue.value * tags_.depth() + mapping.cookie.tag.value];
-        ++seen.pins;
-        if (mapping.quarantine == dma::QuarantineReason::unmap_failed) ++seen.kept_pins;
-        seen.mapped_generation = mapping.cookie.generation;
-      });
-    }
-    for (QueueIndex queue; queue.value != tags_.queue_count(); ++queue.value) {
-      for (Tag tag; tag.value != tags_.depth(); ++tag.value) {
-        is_well = check_request(queue, tag) && is_well;
-        // Most requests never had such memory.
-        const Seen& seen = requests_[queue.value * tags_.depth() + tag.value];
-        if (seen.kept_pins != 0 || seen.kept.has_value()) [[unlikely]]
-          is_well = check_kept(queue, tag, stops) && is_well;
-      }
-    }
-    return is_well && check_accesses();
+    const bool has_transition = note_transitions();
+    // A mapping begins and ends with a call of the IOMMU, and a renewed one is used only after a
+    // publication, which is a transition. What was checked need not be checked again.
+    const auto calls =
+        iommu_ == nullptr ? std::optional<std::uint64_t>{0} : iommu_->mapping_calls();
+    const bool may_have_calls = std::exchange(mapping_calls_, calls) != calls || !calls.has_value();
+    if (has_transition || may_have_calls || kept_count_ != 0 || !is_well_) is_well_ = check(stops);
+    return is_well_ && check_accesses();
   }
 
   /// The first finding, whose text is empty if no invariant was broken.
@@ -130,6 +117,7 @@ class InvariantChecker {
   struct Seen {
     bool is_taken = false;
     bool has_generation = false;  // the tag was allocated before
+    bool goes_back = false;       // the generation, with the latest transition
     RequestState state;
     std::uint32_t pins = 0;
     std::uint32_t kept_pins = 0;  // of mappings that could not be unmapped
@@ -137,25 +125,68 @@ class InvariantChecker {
     std::optional<Kept> kept;
   };
 
-  bool check_request(QueueIndex queue, Tag tag) {
-    Seen& before = requests_[queue.value * tags_.depth() + tag.value];
-    const auto now = tags_.state_of(queue, tag);
-    const bool is_taken = now.has_value();
-    const RequestState state =
-        is_taken ? *now : RequestState{.generation = before.state.generation};
-    if (is_taken != before.is_taken || !is_same(state, before.state)) {
-      history_.add(queue, tag, before.is_taken, before.state, is_taken, state);
-      const bool goes_back =
-          is_taken && before.has_generation &&
-          static_cast<std::int32_t>((state.generation.value - before.state.generation.value) *
-                                    (BLKOWN_WORD_BITS == 64 ? 1U : 65536U)) < 0;
-      before.is_taken = is_taken;
-      before.has_generation = before.has_generation || is_taken;
-      before.state = state;
-      if (goes_back) return fail("the generation of a request went back", queue, tag);
+  /// Adds the transitions since the latest call to the History. False: there was none.
+  bool note_transitions() {
+    bool has_transition = false;
+    auto seen = requests_.begin();
+    for (QueueIndex queue; queue.value != tags_.queue_count(); ++queue.value) {
+      for (Tag tag; tag.value != tags_.depth(); ++tag.value, ++seen) {
+        const auto now = tags_.state_of(queue, tag);
+        if (now.has_value() == seen->is_taken && (!now.has_value() || is_same(*now, seen->state))) {
+          continue;
+        }
+        has_transition = true;
+        note_transition(queue, tag, now, *seen);
+      }
     }
-    if (!is_taken || (state.count == 0 && !state.owned)) {
-      if (before.pins != 0) return fail("a free or idle request has a mapping", queue, tag);
+    return has_transition;
+  }
+  void note_transition(QueueIndex queue, Tag tag, const std::optional<RequestState>& now,
+                       Seen& before) {
+    const bool is_taken = now.has_value();
+    const RequestState state = now.value_or(RequestState{.generation = before.state.generation});
+    history_.add(queue, tag, before.is_taken, before.state, is_taken, state);
+    before.goes_back =
+        is_taken && before.has_generation &&
+        static_cast<std::int32_t>((state.generation.value - before.state.generation.value) *
+                                  (BLKOWN_WORD_BITS == 64 ? 1U : 65536U)) < 0;
+    before.is_taken = is_taken;
+    before.has_generation = before.has_generation || is_taken;
+    before.state = state;
+  }
+
+  void note_mappings() {
+    for (Seen& seen : requests_) seen.pins = seen.kept_pins = 0;
+    if (device_ == nullptr) return;
+    device_->for_each_mapping([&](const dma::Mapped& mapping) {
+      Seen& seen = requests_[mapping.cookie.queue.value * tags_.depth() + mapping.cookie.tag.value];
+      ++seen.pins;
+      if (mapping.quarantine == dma::QuarantineReason::unmap_failed) ++seen.kept_pins;
+      seen.mapped_generation = mapping.cookie.generation;
+    });
+  }
+  /// Checks all requests.
+  [[nodiscard]] bool check(std::uint64_t stops) {
+    note_mappings();
+    bool is_well = true;
+    auto seen = requests_.begin();
+    for (QueueIndex queue; queue.value != tags_.queue_count(); ++queue.value) {
+      for (Tag tag; tag.value != tags_.depth(); ++tag.value, ++seen) {
+        is_well = check_request(queue, tag, *seen) && is_well;
+        // Most requests never had such memory.
+        if (seen->kept_pins != 0 || seen->kept.has_value()) [[unlikely]]
+          is_well = check_kept(queue, tag, stops) && is_well;
+      }
+    }
+    return is_well;
+  }
+  bool check_request(QueueIndex queue, Tag tag, Seen& seen) {
+    if (std::exchange(seen.goes_back, false)) {
+      return fail("the generation of a request went back", queue, tag);
+    }
+    const RequestState& state = seen.state;
+    if (!seen.is_taken || (state.count == 0 && !state.owned)) {
+      if (seen.pins != 0) return fail("a free or idle request has a mapping", queue, tag);
       if (state.claimed || state.finished) {
         return fail("an idle request is claimed or finished", queue, tag);
       }
@@ -165,10 +196,10 @@ class InvariantChecker {
       if (state.count != 0 || state.claimed || state.finished) {
         return fail("an owned request has references or further flags", queue, tag);
       }
-      if (before.pins != 0) return fail("an owned request has a mapping", queue, tag);
+      if (seen.pins != 0) return fail("an owned request has a mapping", queue, tag);
       return true;
     }
-    return check_in_flight(queue, tag, before);
+    return check_in_flight(queue, tag, seen);
   }
 
   bool check_in_flight(QueueIndex queue, Tag tag, const Seen& seen) {
@@ -201,7 +232,10 @@ class InvariantChecker {
   bool check_kept(QueueIndex queue, Tag tag, std::uint64_t stops) {
     Seen& seen = requests_[queue.value * tags_.depth() + tag.value];
     if (seen.kept_pins != 0) {
-      if (!seen.kept.has_value()) seen.kept = Kept{history_.event(), stops};
+      if (!seen.kept.has_value()) {
+        seen.kept = Kept{history_.event(), stops};
+        ++kept_count_;
+      }
       if (history_.event() - seen.kept->event <= max_events_kept) return true;
       return fail(
           "memory that could not be unmapped stays mapped: the driver does not stop the"
@@ -209,6 +243,7 @@ class InvariantChecker {
           queue, tag);
     }
     const Kept before = *std::exchange(seen.kept, std::nullopt);
+    --kept_count_;
     if (before.stops != stops) return true;
     return fail("memory that could not be unmapped was given back, and the device was not stopped",
                 queue, tag);
@@ -265,7 +300,10 @@ class InvariantChecker {
   dma::Device<Iommu>* device_ = nullptr;
   Iommu* iommu_ = nullptr;
   History& history_;
-  std::vector<Seen> requests_;
+  std::vector<Seen> requests_;                  // by queue and tag
+  std::size_t kept_count_ = 0;                  // of requests with `kept`
+  std::optional<std::uint64_t> mapping_calls_;  // of the IOMMU, at the latest check
+  bool is_well_ = false;                        // all requests were, at the latest check
   Finding finding_;
 };
 
