@@ -13,6 +13,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <set>
+#include <span>
 
 namespace {
 
@@ -37,6 +39,33 @@ TEST(DiskMedia, AnOffsetIsOfTheDiskAtItsPlace) {
   EXPECT_EQ(seen, data);
   ASSERT_TRUE(media.zero(1024 + 512, 512));
   EXPECT_EQ(media.disk(1).bytes()[512], std::byte{});
+}
+
+TEST(WatchedMedia, KnowsTheSectorsThatWereWritten) {
+  using Sectors = std::set<std::uint64_t>;
+  blkown::sim::WatchedMedia media{4096, CacheMode::write_back};
+  const auto changed = [&] {
+    Sectors sectors;
+    for (std::uint64_t sector = 0; sector != 8; ++sector) {
+      if (media.is_changed(sector)) sectors.insert(sector);
+    }
+    media.forget_changes();
+    return sectors;
+  };
+  EXPECT_EQ(changed(), Sectors{});
+  const std::array<std::byte, 1024> data{};
+  ASSERT_TRUE(media.write(512, data));
+  ASSERT_TRUE(media.zero(2048, 512));
+  EXPECT_EQ(changed(), (Sectors{1, 2, 4}));
+  std::array<std::byte, 1024> seen{};
+  ASSERT_TRUE(media.read(512, seen));
+  ASSERT_TRUE(media.flush());
+  ASSERT_TRUE(media.zero(0, 0));
+  EXPECT_EQ(changed(), Sectors{});
+  // Bytes beyond a sector's end are of the next one.
+  ASSERT_TRUE(media.write(511, std::span{data}.first(2)));
+  media.note_change(7);
+  EXPECT_EQ(changed(), (Sectors{0, 1, 7}));
 }
 
 /// Whether one of some power cuts loses the disk's first byte, which was written.

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <set>
+#include <span>
 #include <vector>
 
 namespace {
@@ -129,6 +130,48 @@ TEST_F(JudgeOfDurability, DataBehindAPreflushProvesThePreflush) {
 TEST_F(JudgeOfDurability, FindsTheFirstSectorThatWasNeverWritten) {
   EXPECT_EQ(first_broken({0, 0, 0}), std::nullopt);
   EXPECT_EQ(first_broken({0, 0, 4}), std::uint64_t{2});
+}
+
+/// The first broken sector of content that is the same as before, and the sectors compared for it.
+struct Compared {
+  std::optional<std::uint64_t> broken;
+  std::set<std::size_t> sectors;
+};
+[[nodiscard]] Compared compare_unchanged(DurabilityJudge& judge, int value) {
+  const Bytes content(judged_bytes, static_cast<std::byte>(value));
+  Compared result;
+  result.broken = judge.first_broken_of(
+      [&](std::size_t sector) {
+        result.sectors.insert(sector);
+        return std::span{content};
+      },
+      [](std::size_t) { return true; });
+  return result;
+}
+
+TEST_F(JudgeOfDurability, AnUnchangedSectorIsComparedOnce) {
+  EXPECT_EQ(compare_unchanged(judge_, 0).sectors, (std::set<std::size_t>{0, 1, 2}));
+  judge_.end(write(1), true);  // more is admitted
+  const Compared again = compare_unchanged(judge_, 0);
+  EXPECT_EQ(again.broken, std::nullopt);
+  EXPECT_TRUE(again.sectors.empty());
+}
+
+TEST_F(JudgeOfDurability, AnUnchangedSectorIsComparedAgainIfLessIsAdmitted) {
+  judge_.end(write(1, false, false, 1), true);
+  EXPECT_EQ(compare_unchanged(judge_, 0).broken, std::nullopt);
+  judge_.end(flush(), true);
+  const Compared again = compare_unchanged(judge_, 0);
+  EXPECT_EQ(again.broken, std::uint64_t{1});
+  EXPECT_EQ(again.sectors, (std::set<std::size_t>{1}));
+  EXPECT_EQ(compare_unchanged(judge_, 0).broken, std::uint64_t{1}) << "it is broken for good";
+}
+
+TEST_F(JudgeOfDurability, APlaceOfAReplacedContentIsUsedAgain) {
+  for (int i = 0; i != 9; ++i) judge_.end(write(i % 3 + 1, true, false, i % 3 == 0 ? 0 : 1), true);
+  EXPECT_EQ(admitted(0), (std::set{1}));
+  EXPECT_EQ(admitted(1), (std::set{3}));
+  EXPECT_EQ(admitted(2), (std::set{0}));
 }
 
 TEST_F(JudgeOfDurability, DistrustedFlushesPromiseNothing) {

@@ -14,13 +14,13 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <blkown/config.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/media.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <mutex>
 #include <span>
 #include <vector>
@@ -57,11 +57,11 @@ class CachedMedia : public MemoryMedia {
     return true;
   }
   [[nodiscard]] bool flush_range(std::uint64_t offset_bytes, std::uint64_t length_bytes) override {
-    for_each_sector(offset_bytes, length_bytes, [&](std::uint64_t sector) {
-      Part& part = part_of(sector);
-      const std::lock_guard guard{part.mutex};
-      part.cached.erase(sector);
-    });
+    for_each_part(offset_bytes, length_bytes,
+                  [&](Part& part, std::uint64_t begin, std::uint64_t end) {
+                    const std::lock_guard guard{part.mutex};
+                    for (std::uint64_t sector = begin; sector != end; ++sector) part.forget(sector);
+                  });
     return true;
   }
 
@@ -75,12 +75,16 @@ class CachedMedia : public MemoryMedia {
   [[nodiscard]] std::vector<LostWrite> lost_by_power_cut(std::uint64_t seed) const {
     std::vector<LostWrite> lost;
     Random dice{seed};
-    for (const Part& part : parts_) {
-      for (const auto& [sector, earlier] : part.cached) {
-        const std::uint64_t choice = dice.below(earlier.size() + 1);
-        if (choice == earlier.size()) continue;  // the last write
-        lost.push_back({.sector = sector, .content = earlier[static_cast<std::size_t>(choice)]});
-      }
+    for (std::size_t i = 0; i != parts_.size(); ++i) {
+      parts_[i].for_each_cached([&](std::uint64_t sector, std::span<const std::byte> earlier) {
+        const std::uint64_t count = earlier.size() / detail::bytes_in_sector;
+        const std::uint64_t choice = dice.below(count + 1);
+        if (choice == count) return;  // the last write
+        lost.push_back(
+            {.sector = i * part_sectors + sector,
+             .content = earlier.subspan(static_cast<std::size_t>(choice * detail::bytes_in_sector),
+                                        std::size_t{detail::bytes_in_sector})});
+      });
     }
     return lost;
   }
@@ -101,44 +105,77 @@ class CachedMedia : public MemoryMedia {
   }
 
  private:
-  using Sector = std::array<std::byte, detail::bytes_in_sector>;
-
   static constexpr std::uint64_t part_bytes = 65536;
+  static constexpr std::uint64_t part_sectors = part_bytes / detail::bytes_in_sector;
 
+  /// The cache of 64 KiB. Its sectors are numbered from 0.
   struct Part {
     std::mutex mutex;
     // By sector, if its latest write is cached: the durable content, and the contents of the cached
-    // writes but the latest one. Ordered, so that a seed always leaves the same content.
-    std::map<std::uint64_t, std::vector<Sector>> cached;
+    // writes but the latest one, one behind the other. Empty until the first cached write.
+    std::vector<std::vector<std::byte>> earlier;
+    std::array<std::uint64_t, part_sectors / 64> is_cached{};  // by sector, a bit for each
+
+    void keep(std::uint64_t sector, std::span<const std::byte> content) {
+      if (earlier.empty()) earlier.resize(std::size_t{part_sectors});
+      auto& its = earlier[static_cast<std::size_t>(sector)];
+      its.insert(its.end(), content.begin(), content.end());
+      is_cached[sector / 64] |= std::uint64_t{1} << sector % 64;
+    }
+    void forget(std::uint64_t sector) noexcept {
+      if ((is_cached[sector / 64] >> sector % 64 & 1) == 0) return;
+      is_cached[sector / 64] &= ~(std::uint64_t{1} << sector % 64);
+      earlier[static_cast<std::size_t>(sector)].clear();
+    }
+    /// Calls `visit(sector, earlier contents)` in the order of the sectors, so that a seed always
+    /// leaves the same content.
+    template <class Visit>
+    void for_each_cached(Visit visit) const {
+      for (std::uint64_t word = 0; word != is_cached.size(); ++word) {
+        for (std::uint64_t left = is_cached[word]; left != 0; left &= left - 1) {
+          const std::uint64_t sector = word * 64 + static_cast<unsigned>(std::countr_zero(left));
+          visit(sector, std::span{earlier[static_cast<std::size_t>(sector)]});
+        }
+      }
+    }
   };
 
   [[nodiscard]] static std::uint64_t offset_of(std::uint64_t sector) noexcept {
     return sector * detail::bytes_in_sector;
   }
+  /// Calls `visit(part, first sector, one past the last)` for the parts of the range's sectors.
   template <class Visit>
-  static void for_each_sector(std::uint64_t offset_bytes, std::uint64_t length_bytes, Visit visit) {
+  void for_each_part(std::uint64_t offset_bytes, std::uint64_t length_bytes, Visit visit) {
     if (length_bytes == 0) return;
-    const std::uint64_t last = (offset_bytes + length_bytes - 1) / detail::bytes_in_sector;
-    for (std::uint64_t i = offset_bytes / detail::bytes_in_sector; i <= last; ++i) visit(i);
-  }
-
-  [[nodiscard]] Part& part_of(std::uint64_t sector) noexcept {
-    return parts_[static_cast<std::size_t>(offset_of(sector) / part_bytes)];
+    const std::uint64_t end = (offset_bytes + length_bytes - 1) / detail::bytes_in_sector + 1;
+    for (std::uint64_t at = offset_bytes / detail::bytes_in_sector; at != end;) {
+      const std::uint64_t part = at / part_sectors;
+      const std::uint64_t part_end = std::min(end, (part + 1) * part_sectors);
+      visit(parts_[static_cast<std::size_t>(part)], at % part_sectors,
+            part_end - part * part_sectors);
+      at = part_end;
+    }
   }
   void clear() noexcept {
-    for (Part& part : parts_) part.cached.clear();
+    for (Part& part : parts_) {
+      part.for_each_cached(
+          [&](std::uint64_t sector, std::span<const std::byte>) { part.forget(sector); });
+    }
   }
 
   /// Keeps the contents that a write is about to replace.
   void keep_contents(std::uint64_t offset_bytes, std::uint64_t length_bytes) {
     if (mode_ == CacheMode::write_through) return;
-    for_each_sector(offset_bytes, length_bytes, [&](std::uint64_t sector) {
-      Part& part = part_of(sector);
-      const std::lock_guard guard{part.mutex};
-      Sector& kept = part.cached[sector].emplace_back();
-      std::ranges::copy(bytes().subspan(static_cast<std::size_t>(offset_of(sector)), kept.size()),
-                        kept.begin());
-    });
+    std::uint64_t at = offset_bytes / detail::bytes_in_sector * detail::bytes_in_sector;
+    for_each_part(offset_bytes, length_bytes,
+                  [&](Part& part, std::uint64_t begin, std::uint64_t end) {
+                    const std::lock_guard guard{part.mutex};
+                    for (std::uint64_t sector = begin; sector != end; ++sector) {
+                      part.keep(sector, bytes().subspan(static_cast<std::size_t>(at),
+                                                        std::size_t{detail::bytes_in_sector}));
+                      at += detail::bytes_in_sector;
+                    }
+                  });
   }
 
   CacheMode mode_;

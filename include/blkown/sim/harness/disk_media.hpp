@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <blkown/config.hpp>
 #include <blkown/sim/device/cached_media.hpp>
+#include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/media.hpp>
 #include <cstddef>
 #include <cstdint>
@@ -19,6 +20,44 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim {
 
+/// The medium of a disk, which notes the sectors that were written.
+class WatchedMedia final : public CachedMedia {
+ public:
+  /// Precondition: the capacity is a multiple of 512.
+  WatchedMedia(std::uint64_t capacity, CacheMode mode)
+      : CachedMedia{capacity, mode},
+        is_changed_(static_cast<std::size_t>(capacity / detail::bytes_in_sector)) {}
+
+  [[nodiscard]] bool write(std::uint64_t offset_bytes, std::span<const std::byte> from) override {
+    note(offset_bytes, from.size());
+    return CachedMedia::write(offset_bytes, from);
+  }
+  [[nodiscard]] bool zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) override {
+    note(offset_bytes, length_bytes);
+    return CachedMedia::zero(offset_bytes, length_bytes);
+  }
+
+  /// Whether the sector was written or noted since forget_changes().
+  [[nodiscard]] bool is_changed(std::uint64_t sector) const noexcept {
+    return is_changed_[static_cast<std::size_t>(sector)];
+  }
+  /// Notes the sector as if it was written.
+  void note_change(std::uint64_t sector) noexcept {
+    is_changed_[static_cast<std::size_t>(sector)] = true;
+  }
+  /// Forgets which sectors were written.
+  void forget_changes() noexcept { is_changed_.assign(is_changed_.size(), false); }
+
+ private:
+  void note(std::uint64_t offset_bytes, std::uint64_t length_bytes) noexcept {
+    if (length_bytes == 0) return;
+    const std::uint64_t last = (offset_bytes + length_bytes - 1) / detail::bytes_in_sector;
+    for (std::uint64_t i = offset_bytes / detail::bytes_in_sector; i <= last; ++i) note_change(i);
+  }
+
+  std::vector<bool> is_changed_;  // by sector
+};
+
 /// The media of several disks of one size. Offset 0 is the first disk's. An access is within a
 /// disk.
 ///
@@ -29,12 +68,12 @@ class DiskMedia final : public Media {
   DiskMedia(std::uint32_t count, std::uint64_t disk_bytes, CacheMode mode)
       : disk_bytes_{disk_bytes} {
     for (std::uint32_t i = 0; i != count; ++i) {
-      disks_.push_back(std::make_unique<CachedMedia>(disk_bytes, mode));
+      disks_.push_back(std::make_unique<WatchedMedia>(disk_bytes, mode));
     }
   }
 
   /// The medium of one disk.
-  [[nodiscard]] CachedMedia& disk(std::uint32_t index) noexcept { return *disks_[index]; }
+  [[nodiscard]] WatchedMedia& disk(std::uint32_t index) noexcept { return *disks_[index]; }
 
   [[nodiscard]] std::uint64_t capacity_bytes() const override {
     return disk_bytes_ * disks_.size();
@@ -53,12 +92,12 @@ class DiskMedia final : public Media {
   }
 
  private:
-  [[nodiscard]] CachedMedia& disk_at(std::uint64_t offset_bytes) noexcept {
+  [[nodiscard]] WatchedMedia& disk_at(std::uint64_t offset_bytes) noexcept {
     return *disks_[static_cast<std::size_t>(offset_bytes / disk_bytes_)];
   }
 
   std::uint64_t disk_bytes_;
-  std::vector<std::unique_ptr<CachedMedia>> disks_;
+  std::vector<std::unique_ptr<WatchedMedia>> disks_;
 };
 
 }  // namespace sim

@@ -22,6 +22,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <optional>
 #include <span>
 #include <utility>
@@ -50,9 +51,10 @@ class DurabilityJudge {
   explicit DurabilityJudge(std::uint64_t sector_count)
       : ios_(1),
         versions_(static_cast<std::size_t>(sector_count)),
-        durable_by_fua_(static_cast<std::size_t>(sector_count)) {
+        durable_by_fua_(static_cast<std::size_t>(sector_count)),
+        is_compared_(static_cast<std::size_t>(sector_count)) {
     ios_.front().ended = 0;
-    for (auto& versions : versions_) versions.push_back({.content = {}, .io = 0});
+    for (auto& versions : versions_) versions.push_back({.content = zeroes, .io = 0});
   }
 
   /// Reports an I/O that is about to be submitted. The judge copies the data.
@@ -65,10 +67,10 @@ class DurabilityJudge {
                     .is_fua = io.is_fua,
                     .is_flush = io.is_flush});
     for (std::size_t i = 0; i != count; ++i) {
-      Version& version = versions_[ios_.back().sector + i].emplace_back();
-      version.io = index;
-      std::ranges::copy(io.data.subspan(i * detail::bytes_in_sector, version.content.size()),
-                        version.content.begin());
+      const std::size_t content = new_content();
+      std::memcpy(contents_[content].data(), io.data.data() + i * detail::bytes_in_sector,
+                  detail::bytes_in_sector);
+      versions_[ios_.back().sector + i].push_back({.content = content, .io = index});
     }
     return Id{index};
   }
@@ -97,7 +99,7 @@ class DurabilityJudge {
   /// Whether the sector may have this content after a power cut now.
   [[nodiscard]] bool admits(std::uint64_t sector, std::span<const std::byte> content) const {
     return std::ranges::any_of(versions_[static_cast<std::size_t>(sector)],
-                               [&](const Version& its) { return is_same(its.content, content); });
+                               [&](const Version& its) { return is_same(its, content); });
   }
   /// What made the sector's data durable: a write with FUA rather than a flush.
   [[nodiscard]] bool is_durable_by_fua(std::uint64_t sector) const noexcept {
@@ -113,9 +115,21 @@ class DurabilityJudge {
   /// The same. `content_of(sector)` returns the content of one sector, as a span.
   template <class ContentOf>
   [[nodiscard]] std::optional<std::uint64_t> first_broken_of(ContentOf content_of) {
+    return first_broken_of(content_of, [](std::size_t) { return false; });
+  }
+  /// The same. `is_unchanged(sector)` says that the sector has the content of the call before. It
+  /// was admitted then, and is compared again only if fewer contents are admitted now.
+  template <class ContentOf, class IsUnchanged>
+  [[nodiscard]] std::optional<std::uint64_t> first_broken_of(ContentOf content_of,
+                                                             IsUnchanged is_unchanged) {
     note_preflushes(content_of);
     for (std::size_t sector = 0; sector != versions_.size(); ++sector) {
-      if (!admits(sector, content_of(sector))) return sector;
+      if (is_compared_[sector] && is_unchanged(sector)) continue;
+      if (!admits(sector, content_of(sector))) {
+        is_compared_.assign(is_compared_.size(), false);
+        return sector;
+      }
+      is_compared_[sector] = true;
     }
     return std::nullopt;
   }
@@ -132,12 +146,24 @@ class DurabilityJudge {
     bool is_flush = false;
   };
   struct Version {
-    std::array<std::byte, detail::bytes_in_sector> content{};
+    std::size_t content = 0;  // of contents_
     std::size_t io = 0;
   };
+  static constexpr std::size_t zeroes = 0;  // the content of every sector at the beginning
 
-  [[nodiscard]] static bool is_same(std::span<const std::byte> a, std::span<const std::byte> b) {
-    return std::memcmp(a.data(), b.data(), detail::bytes_in_sector) == 0;
+  [[nodiscard]] bool is_same(const Version& version, std::span<const std::byte> content) const {
+    return std::memcmp(contents_[version.content].data(), content.data(),
+                       detail::bytes_in_sector) == 0;
+  }
+  /// A place for a content. The places of versions that were replaced come first.
+  [[nodiscard]] std::size_t new_content() {
+    if (free_contents_.empty()) {
+      contents_.emplace_back();
+      return contents_.size() - 1;
+    }
+    const std::size_t content = free_contents_.back();
+    free_contents_.pop_back();
+    return content;
   }
 
   /// A flush that began at this time was carried out.
@@ -150,9 +176,14 @@ class DurabilityJudge {
   }
   void make_durable(const Io& io) {
     for (std::size_t i = 0; i != io.sector_count; ++i) {
-      durable_by_fua_[io.sector + i] = io.is_fua;
-      std::erase_if(versions_[io.sector + i],
-                    [&](const Version& its) { return ios_[its.io].ended < io.begun; });
+      const std::size_t sector = io.sector + i;
+      durable_by_fua_[sector] = io.is_fua;
+      std::erase_if(versions_[sector], [&](const Version& its) {
+        if (ios_[its.io].ended >= io.begun) return false;
+        if (its.content != zeroes) free_contents_.push_back(its.content);
+        is_compared_[sector] = false;
+        return true;
+      });
     }
   }
   /// Finds the bios with a preflush whose data the content shows.
@@ -173,7 +204,7 @@ class DurabilityJudge {
                                 std::span<const std::byte> content) const {
     bool is_found = false;
     for (const Version& version : versions_[sector]) {
-      if (!is_same(version.content, content)) continue;
+      if (!is_same(version, content)) continue;
       if (version.io != io) return false;
       is_found = true;
     }
@@ -183,7 +214,11 @@ class DurabilityJudge {
   std::vector<Io> ios_;                         // the first one is the content at the beginning
   std::vector<std::vector<Version>> versions_;  // by sector: what a power cut may leave
   std::vector<bool> durable_by_fua_;            // by sector
-  std::vector<std::size_t> cached_;             // acknowledged writes that no flush covers yet
+  std::vector<bool>
+      is_compared_;  // by sector: was admitted, and what is admitted since includes it
+  std::deque<std::array<std::byte, detail::bytes_in_sector>> contents_{1};  // of versions
+  std::vector<std::size_t> free_contents_;
+  std::vector<std::size_t> cached_;  // acknowledged writes that no flush covers yet
   std::uint64_t now_ = 0;
 };
 

@@ -694,17 +694,27 @@ class WorldBaseOf {
   }
   void check_durability(std::uint32_t disk) {
     const std::uint64_t cut = cut_dice_.next();
-    // A copy of the whole disk for each cut would take a sixth of a run's time.
-    const std::span<const std::byte> bytes = media_.disk(disk).bytes();
-    std::vector<std::span<const std::byte>> lost(static_cast<std::size_t>(disk_sectors()));
-    for (const CachedMedia::LostWrite& its : media_.disk(disk).lost_by_power_cut(cut)) {
-      lost[static_cast<std::size_t>(its.sector)] = its.content;
+    // A copy of the whole disk for each cut would take a sixth of a run's time, and a comparison of
+    // all sectors as much.
+    WatchedMedia& media = media_.disk(disk);
+    const std::span<const std::byte> bytes = media.bytes();
+    const std::vector<CachedMedia::LostWrite> lost = media.lost_by_power_cut(cut);
+    for (const CachedMedia::LostWrite& its : lost) {
+      lost_[static_cast<std::size_t>(its.sector)] = its.content;
+      media.note_change(its.sector);
     }
-    const auto its_sector = durability_[disk].first_broken_of([&](std::size_t sector) {
-      return !lost[sector].empty() ? lost[sector]
-                                   : bytes.subspan(sector * detail::bytes_in_sector,
-                                                   std::size_t{detail::bytes_in_sector});
-    });
+    const auto its_sector = durability_[disk].first_broken_of(
+        [&](std::size_t sector) {
+          return !lost_[sector].empty() ? lost_[sector]
+                                        : bytes.subspan(sector * detail::bytes_in_sector,
+                                                        std::size_t{detail::bytes_in_sector});
+        },
+        [&](std::size_t sector) { return !media.is_changed(sector); });
+    media.forget_changes();
+    for (const CachedMedia::LostWrite& its : lost) {
+      lost_[static_cast<std::size_t>(its.sector)] = {};
+      media.note_change(its.sector);  // it has its latest content again
+    }
     if (!its_sector.has_value()) return;
     const std::optional sector{disk * disk_sectors() + *its_sector};
     Finding finding = finding_of_sector(
@@ -752,6 +762,10 @@ class WorldBaseOf {
   std::vector<DurabilityJudge> durability_;  // by disk
   std::vector<DurabilityJudge::Id> judged_;  // by slot: the latest I/O
   Random cut_dice_;
+  // By sector of a disk: the content after a power cut, while check_durability() looks. Empty: the
+  // medium's.
+  std::vector<std::span<const std::byte>> lost_ =
+      std::vector<std::span<const std::byte>>(static_cast<std::size_t>(disk_sectors()));
   bool is_cut_due_ = false;
   // By queue and tag.
   std::vector<std::optional<Generation>> accepted_ =
