@@ -160,6 +160,29 @@ TEST_F(WorkloadTest, KnowsTheSectorsDiscarded) {
 }
 
 // Goal: after an error the content of the sectors is unknown and is not compared.
+TEST_F(WorkloadTest, NoTwoWordsOfAWriteAreTheSame) {
+  std::set<std::uint64_t> words;
+  std::size_t count = 0;
+  for (int i = 0; i != 20; ++i) {
+    begin(1, Opcode::write);
+    for (std::size_t at = 0; at != length_bytes(1); at += 8, ++count) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, workload_.slot(1).memory + at, 8);
+      words.insert(word);
+    }
+    carry_out(1);
+    ASSERT_EQ(workload_.end(1, Status::ok), nullptr);
+  }
+  EXPECT_EQ(words.size(), count);
+}
+
+TEST(RandomNumbers, SkippingIsDrawing) {
+  Random drawn{7}, skipped{7};
+  for (int i = 0; i != 5; ++i) static_cast<void>(drawn.next());
+  skipped.skip(5);
+  EXPECT_EQ(drawn.next(), skipped.next());
+}
+
 TEST_F(WorkloadTest, ExpectsNothingAfterAFailedWrite) {
   begin(3, Opcode::write, 2);
   const std::uint64_t sector = workload_.sector_of(3);

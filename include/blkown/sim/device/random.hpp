@@ -28,6 +28,9 @@ class Random {
     return mixed ^ (mixed >> 31);
   }
 
+  /// The same as `count` calls of next().
+  constexpr void skip(std::uint64_t count) noexcept { state_ += count * 0x9E37'79B9'7F4A'7C15; }
+
   /// A number below `bound`. The probabilities of two numbers differ by less than 2^-32.
   /// Precondition: 0 < bound < 2^32.
   constexpr std::uint64_t below(std::uint64_t bound) noexcept {
