@@ -206,6 +206,12 @@ inline constexpr std::size_t cache_line_bytes = BLKOWN_CACHE_LINE_BYTES;
 static_assert(cache_line_bytes >= 64 && (cache_line_bytes & (cache_line_bytes - 1)) == 0,
               "BLKOWN_CACHE_LINE_BYTES is a power of two, 64 at least");
 
+namespace detail {
+/// A processor may fetch a line together with the line beside it. What different contexts write is
+/// this many bytes apart.
+inline constexpr std::size_t line_pair_bytes = 2 * cache_line_bytes;
+}  // namespace detail
+
 /// The atomic template of the core: BLKOWN_ATOMIC.
 template <class T>
 using Atomic = BLKOWN_ATOMIC<T>;

@@ -269,12 +269,13 @@ def requests_of(tag_set):
         line = int(gdb.parse_and_eval('blkown::cache_line_bytes'))
     except gdb.error:
         line = 64
-    alignment = max(request.alignof, line)
-    slot = (request.sizeof + alignment - 1) // alignment * alignment
+    slot = (request.sizeof + line - 1) // line * line
     first = int(state['slots'])
-    for index in range(int(state['queue_count']) * int(state['depth'])):
-        one = gdb.Value(first + index * slot).cast(request.pointer()).dereference()
-        yield one, header_of(one)
+    for queue in range(int(state['queue_count'])):
+        begin = first + queue * int(state['slots_per_queue']) * slot
+        for tag in range(int(state['depth'])):
+            one = gdb.Value(begin + tag * slot).cast(request.pointer()).dereference()
+            yield one, header_of(one)
 
 
 class TagSet:

@@ -116,14 +116,14 @@ TEST(TagSetStorage, ThatIsTooSmallIsRefused) {
 }
 
 TEST(TagSetStorage, ThatIsMisalignedIsRefused) {
-  EXPECT_EQ(TagSet::storage_alignment_bytes(), blkown::cache_line_bytes);
+  EXPECT_EQ(TagSet::storage_alignment_bytes(), 2 * blkown::cache_line_bytes);
   Storage storage{TagSet::storage_bytes(config) + blkown::cache_line_bytes};
-  const std::span<std::byte> shifted = storage.all().subspan(blkown::cache_line_bytes / 2);
+  const std::span<std::byte> shifted = storage.all().subspan(blkown::cache_line_bytes);
   const auto refused = TagSet::create_in(shifted, config, EndSink<Request>::freeing());
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error(), (TagSetError{TagSetReason::storage_misaligned,
                                           reinterpret_cast<std::uintptr_t>(shifted.data()),
-                                          blkown::cache_line_bytes}));
+                                          2 * blkown::cache_line_bytes}));
 }
 
 TEST(TagSetStorage, AlignsAsTheDataNeeds) {
@@ -138,6 +138,28 @@ TEST(TagSetStorage, AlignsAsTheDataNeeds) {
   auto owned = set.allocate_tag(QueueIndex{1}, Tag{7}).value().start();
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(&owned.data()) % 512, 0U);
   std::move(owned).end_ok();
+}
+
+// Goal: contexts with queues of their own do not disturb each other, as they would in one pair of
+// lines.
+TEST(TagSetStorage, HasTheRequestsOfTwoQueuesInDifferentPairsOfLines) {
+  constexpr std::uintptr_t pair_bytes = 2 * blkown::cache_line_bytes;
+  const auto pair_of = [](const void* address) {
+    return reinterpret_cast<std::uintptr_t>(address) / pair_bytes;
+  };
+  for (const std::uint32_t depth : {1U, 2U, 3U, 8U}) {
+    auto odd = config;
+    odd.depth = depth;
+    Storage storage{TagSet::storage_bytes(odd)};
+    {
+      auto set = TagSet::create_in(storage.all(), odd, EndSink<Request>::freeing()).value();
+      use_all(set);
+      const std::byte* const begin =
+          reinterpret_cast<const std::byte*>(&set.header(QueueIndex{0}, Tag{depth - 1}));
+      EXPECT_LT(pair_of(begin + sizeof(Request) - 1), pair_of(&set.header(QueueIndex{1}, Tag{0})));
+    }
+    EXPECT_TRUE(storage.margin_is_intact()) << "depth " << depth;
+  }
 }
 
 TEST(TagSetStorage, RefusesABadConfigurationBeforeItTouchesMemory) {

@@ -224,8 +224,8 @@ class Device {
     return std::move(*TagSet::create_in(memory, config, blkown::EndSink<Request>::to(device)));
   }
 
-  alignas(blkown::cache_line_bytes) static inline Storage own_storage;
-  alignas(blkown::cache_line_bytes) static inline Storage other_storage;
+  alignas(TagSet::storage_alignment_bytes()) static inline Storage own_storage;
+  alignas(TagSet::storage_alignment_bytes()) static inline Storage other_storage;
 };
 
 }  // namespace death

@@ -260,7 +260,7 @@ void use_counted_object() {
 }
 
 void use_errors() {
-  alignas(64) static std::byte storage[64];
+  alignas(TagSet::storage_alignment_bytes()) static std::byte storage[64];
   auto sink = blkown::EndSink<Request>::freeing();
   EXPECT(TagSet::create_in(storage, config, sink).error().reason ==
          blkown::TagSetReason::storage_too_small);

@@ -14,10 +14,10 @@ import sys
 LINE_BYTES = 64
 
 
-def trace_of(valgrind, program):
+def trace_of(valgrind, program, *arguments):
     """Returns the program's output, and its trace: lines such as " S 1ffefff,8"."""
     run = subprocess.run([valgrind, "--tool=lackey", "--trace-mem=yes", "--basic-counts=no",
-                          program], capture_output=True, text=True, check=False)
+                          program, *arguments], capture_output=True, text=True, check=False)
     if run.returncode != 0:
         sys.exit(f"{program}: exit status {run.returncode}\n{run.stderr[-2000:]}")
     return run.stdout, run.stderr.splitlines()

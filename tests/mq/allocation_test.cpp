@@ -4,6 +4,10 @@
 // requeued, or arms a timer; nor does an I/O of a coroutine.
 // Method: the program replaces the global allocation functions and counts their calls.
 
+// clang-format off: the atomic provider of own_lines_test.cpp must be included first.
+#include "support/line_atomic.hpp"
+// clang-format on
+
 #include <gtest/gtest.h>
 
 #include <blkown/mq/coroutine.hpp>

@@ -557,10 +557,10 @@ TEST(Memory, ObjectsAreAsLargeAsStated) {
     EXPECT_EQ(sizeof(mq::Request<Lean>), 192U);
     EXPECT_LE(sizeof(mq::detail::PayloadState<Lean>), 136U);
     EXPECT_LE(sizeof(mq::Bio), 120U);
-    EXPECT_LE(sizeof(mq::Disk<Lean>), 632U);
+    EXPECT_LE(sizeof(mq::Disk<Lean>), 768U);
     EXPECT_LE(sizeof(mq::HwQueue<Lean>), 256U);
     EXPECT_LE(sizeof(blkown::detail::TagBitmap) + sizeof(blkown::detail::TagBitmap::Line), 192U);
-    EXPECT_LE(sizeof(mq::Context), 320U);
+    EXPECT_LE(sizeof(mq::Context), 384U);
     // 128 bytes are for the works of the stacks that other threads push to, on the stacks' line. 64
     // bytes are for the short way of a bio that is one request: each lane knows where its tags'
     // requests and their line are, and the issuer keeps all holds in one number.

@@ -439,7 +439,7 @@ TEST_F(PoisonOfHoles, AreInTheDataOrNone) {
 
 // Goal: memory that the caller gave to a TagSet is usable again, also for another TagSet.
 TEST(PoisonOfData, EndsWithTheTagSet) {
-  alignas(64) static std::array<std::byte, 4096> storage;
+  alignas(support::TagSet::storage_alignment_bytes()) static std::array<std::byte, 4096> storage;
   for (int round = 0; round != 2; ++round) {
     {
       const auto set = support::TagSet::create_in(storage, support::two_queues_of_eight,
@@ -453,7 +453,7 @@ TEST(PoisonOfData, EndsWithTheTagSet) {
 
 // Goal: so is memory of a TagSet that was never destroyed, as after a restart within the process.
 TEST(PoisonOfData, DoesNotKeepAnotherTagSetFromTheMemoryOfALostOne) {
-  alignas(64) static std::array<std::byte, 4096> storage;
+  alignas(support::TagSet::storage_alignment_bytes()) static std::array<std::byte, 4096> storage;
   alignas(support::TagSet) static std::array<std::byte, sizeof(support::TagSet)> lost;
   const auto create = [] {
     return support::TagSet::create_in(storage, support::two_queues_of_eight,

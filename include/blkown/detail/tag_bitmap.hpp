@@ -36,7 +36,7 @@ namespace detail {
 /// Context: any, interrupts included. No operation blocks. A loop repeats only if another context
 /// has changed the word.
 /// Source: the kernel's sbitmap.
-class alignas(cache_line_bytes) TagBitmap {
+class alignas(line_pair_bytes) TagBitmap {
  public:
   /// One word on its own cache line. A set bit is a taken tag.
   struct alignas(cache_line_bytes) Line {
@@ -262,6 +262,7 @@ class alignas(cache_line_bytes) TagBitmap {
 
   static_assert(Atomic<Word>::is_always_lock_free, "tag words must be lock-free");
   static_assert(sizeof(Line) == cache_line_bytes, "no two words share a line");
+  static_assert(line_pair_bytes % sizeof(Line) == 0, "lines fill a pair of lines");
 };
 
 }  // namespace detail

@@ -28,6 +28,7 @@ struct TagSetState {
   CookieCodec codec;  // of the layout
   std::uint32_t queue_count = 0;
   std::uint32_t depth = 0;
+  std::size_t slots_per_queue = 0;  // the depth, or one more: the last slot is then not used
   std::byte* slots = nullptr;
   TagBitmap* bitmaps = nullptr;                                         // one for each queue
   void (*delivery)(const TagSetState& state, void* request) = nullptr;  // calls the EndSink

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // The memory of a TagSet: one block with the TagSetState, a bitmap for each queue, the bitmaps'
-// lines and the requests, each on its own cache lines.
+// lines and the requests, each on its own cache lines. What belongs to two queues is also in
+// different pairs of lines, so that contexts with queues of their own do not disturb each other.
 
 #ifndef BLKOWN_DETAIL_TAG_SET_STORAGE_HPP
 #define BLKOWN_DETAIL_TAG_SET_STORAGE_HPP
@@ -29,12 +30,21 @@ namespace detail {
 
 template <class R>
 struct TagSetStorage {
-  static constexpr std::size_t alignment_bytes = alignof(R) > cache_line_bytes ? alignof(R)
-                                                                               : cache_line_bytes;
+  static constexpr std::size_t alignment_bytes = alignof(R) > line_pair_bytes ? alignof(R)
+                                                                              : line_pair_bytes;
   /// The distance of two requests. A smaller type is padded, so that no two requests
   /// share a cache line.
   static constexpr std::size_t slot_bytes =
-      (sizeof(R) + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
+      (sizeof(R) + cache_line_bytes - 1) / cache_line_bytes * cache_line_bytes;
+  /// The distance of two queues, in slots. One slot is added where two queues would otherwise share
+  /// a pair of lines.
+  [[nodiscard]] static constexpr std::uint64_t slots_per_queue(std::uint32_t depth) noexcept {
+    return std::uint64_t{depth} + (slot_bytes % line_pair_bytes != 0 ? depth % 2 : 0);
+  }
+  /// The distance of two queues' words.
+  [[nodiscard]] static constexpr std::uint64_t word_bytes_per_queue(std::uint32_t depth) noexcept {
+    return align(std::uint64_t{TagBitmap::lines_for(depth)} * sizeof(TagBitmap::Line));
+  }
 
   /// The offsets of the block's parts in bytes. If `end` does not fit into 64 bits, it is the
   /// largest value, which no allocation satisfies.
@@ -47,16 +57,15 @@ struct TagSetStorage {
     explicit constexpr Plan(const TagSetConfig& config) noexcept {
       bitmaps = align(sizeof(TagSetState));
       lines = align(bitmaps + std::uint64_t{config.queue_count} * sizeof(TagBitmap));
-      slots = align(lines + std::uint64_t{config.queue_count} * TagBitmap::lines_for(config.depth) *
-                                sizeof(TagBitmap::Line));
+      slots = align(lines + std::uint64_t{config.queue_count} * word_bytes_per_queue(config.depth));
       constexpr std::uint64_t max = ~std::uint64_t{0};
-      const std::uint64_t requests = std::uint64_t{config.queue_count} * config.depth;
-      end = requests > (max - slots) / slot_bytes ? max : slots + requests * slot_bytes;
-    }
-    static constexpr std::uint64_t align(std::uint64_t offset) noexcept {
-      return (offset + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
+      const std::uint64_t count = config.queue_count * slots_per_queue(config.depth);
+      end = count > (max - slots) / slot_bytes ? max : slots + count * slot_bytes;
     }
   };
+  [[nodiscard]] static constexpr std::uint64_t align(std::uint64_t offset) noexcept {
+    return (offset + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
+  }
 
   [[nodiscard]] static constexpr std::size_t bytes(const TagSetConfig& config) noexcept {
     constexpr std::uint64_t max = ~std::size_t{0};
@@ -109,7 +118,7 @@ struct TagSetStorage {
   }
 
   [[nodiscard]] static R& slot(const TagSetState& state, QueueIndex queue, Tag tag) noexcept {
-    const std::size_t index = std::size_t{queue.value} * state.depth + tag.value;
+    const std::size_t index = queue.value * state.slots_per_queue + tag.value;
     std::byte* at = state.slots + index * slot_bytes;
 #ifdef __clang__
     // Clang would keep the index and address each access by slots and index, which made a cycle
@@ -125,7 +134,7 @@ struct TagSetStorage {
   /// Destroys the requests and frees the storage.
   /// Precondition: no request is in use.
   static void destroy(TagSetState& state) noexcept {
-    unpoison_memory(state.slots, std::size_t{state.queue_count} * state.depth * slot_bytes);
+    unpoison_memory(state.slots, state.queue_count * state.slots_per_queue * slot_bytes);
     for (QueueIndex queue; queue.value != state.queue_count; ++queue.value) {
       for (Tag tag; tag.value != state.depth; ++tag.value) slot(state, queue, tag).~R();
     }
@@ -161,6 +170,7 @@ struct TagSetStorage {
                     .codec = CookieCodec{config.layout},
                     .queue_count = config.queue_count,
                     .depth = config.depth,
+                    .slots_per_queue = static_cast<std::size_t>(slots_per_queue(config.depth)),
                     .slots = at(plan.slots),
                     .bitmaps = reinterpret_cast<TagBitmap*>(at(plan.bitmaps)),
                     .delivery = sink.delivery_,
@@ -172,7 +182,7 @@ struct TagSetStorage {
     const std::uint32_t lines_each = TagBitmap::lines_for(config.depth);
     for (QueueIndex queue; queue.value != config.queue_count; ++queue.value) {
       std::byte* const lines =
-          at(plan.lines + std::uint64_t{queue.value} * lines_each * sizeof(TagBitmap::Line));
+          at(plan.lines + std::uint64_t{queue.value} * word_bytes_per_queue(config.depth));
       for (std::uint32_t i = 0; i != lines_each; ++i) {
         ::new (static_cast<void*>(lines + i * sizeof(TagBitmap::Line))) TagBitmap::Line{};
       }
@@ -180,7 +190,7 @@ struct TagSetStorage {
           TagBitmap{std::launder(reinterpret_cast<TagBitmap::Line*>(lines)), config.depth,
                     config.reserved_depth};
       for (Tag tag; tag.value != config.depth; ++tag.value) {
-        const std::size_t index = std::size_t{queue.value} * config.depth + tag.value;
+        const std::size_t index = queue.value * state->slots_per_queue + tag.value;
         void* const place = state->slots + index * slot_bytes;
         R& request = *construct(place, build, queue, tag);
         HeaderAccess::identify(header_of(request), *state, queue, tag,
@@ -202,6 +212,9 @@ struct TagSetStorage {
 
   static_assert(std::is_trivially_destructible_v<TagSetState>);
   static_assert(slot_bytes % cache_line_bytes == 0, "two requests never share a line");
+  static_assert(slot_bytes % alignof(R) == 0);
+  static_assert(alignment_bytes % line_pair_bytes == 0 && sizeof(TagBitmap) % line_pair_bytes == 0,
+                "two queues never share a pair of lines");
 };
 
 }  // namespace detail

@@ -531,7 +531,8 @@ class Context {
   Work asleep_{nullptr, nullptr};
   Work* const nothing_;
 
-  alignas(cache_line_bytes) Atomic<Work*> inbox_;
+  // What other threads write has a pair of cache lines of its own.
+  alignas(blkown::detail::line_pair_bytes) Atomic<Work*> inbox_;
   detail::RelaxedFlag is_first_timer_new_;  // set with the mutex held: first_due_ns_ is out of date
   detail::TimerMutex timer_mutex_;
   detail::TimerQueue timers_;
@@ -540,6 +541,8 @@ class Context {
 
   static constinit inline thread_local Context* current_ = nullptr;
 };
+static_assert(alignof(Context) % blkown::detail::line_pair_bytes == 0,
+              "two contexts never share a pair of lines");
 
 inline IdleHook::~IdleHook() {
   if (added_to_ != nullptr) added_to_->remove_idle_hook(*this);

@@ -68,7 +68,7 @@ namespace mq {
 ///   - a context that has had I/O, whenever it is woken: it may keep tags that other contexts need.
 /// Source: blk-mq's request_queue with its gendisk.
 template <class D>
-class Disk {
+class alignas(blkown::detail::line_pair_bytes) Disk {
   static_assert(detail::check_name_of_queue_rq<D>());
   static_assert(Driver<D>,
                 "a driver has the types RequestData, HwData and QueueData, and Dispatch<D>"
@@ -754,7 +754,8 @@ class Disk {
   std::vector<std::unique_ptr<detail::SubmitQueue<D>>> submit_queues_;
   TraceSink trace_sink_;
   bool is_live_ = false;  // between create() and the end of the removal
-  detail::CallGate kicks_;
+  // Any thread writes the next members, and each I/O reads those above.
+  alignas(blkown::detail::line_pair_bytes) detail::CallGate kicks_;
   detail::Controls<D> controls_;
 };
 

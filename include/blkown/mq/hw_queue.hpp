@@ -35,13 +35,16 @@ namespace mq {
 /// the device sends on it. The queue lives as long as its disk.
 /// Source: the kernel's blk_mq_hw_ctx.
 template <class D>
-class HwQueue {
+class alignas(blkown::detail::line_pair_bytes) HwQueue {
  public:
   using R = Request<D>;
 
   /// Called by the disk.
   HwQueue(Disk<D>& disk, TagPool<D>& pool, QueueIndex index, QueueIndex tag_queue, QueueType type)
-      : disk_{disk}, pool_{pool}, index_{index}, tag_queue_{tag_queue}, type_{type} {}
+      : disk_{disk}, pool_{pool}, index_{index}, tag_queue_{tag_queue}, type_{type} {
+    static_assert(alignof(HwQueue) % blkown::detail::line_pair_bytes == 0,
+                  "two hardware queues never share a pair of lines");
+  }
   HwQueue(const HwQueue&) = delete;
   HwQueue& operator=(const HwQueue&) = delete;
 

@@ -62,7 +62,7 @@ struct PoolDataOf<D> {
 /// Precondition: the disks of a pool are made on runtimes with the same clock.
 /// Source: blk-mq's tag set; hctx_may_queue, blk_mq_tag_busy and blk_mq_tag_idle.
 template <class D>
-class TagPool {
+class alignas(blkown::detail::line_pair_bytes) TagPool {
  public:
   /// The driver's data in each pool: D::PoolData, or an empty type if the driver has none.
   using PoolData = typename detail::PoolDataOf<D>::Type;

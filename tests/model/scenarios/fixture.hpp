@@ -206,7 +206,7 @@ class Device {
                                   incident.operation);
   }
 
-  alignas(64) std::byte storage_[4096];
+  alignas(blkown::TagSet<R>::storage_alignment_bytes()) std::byte storage_[4096];
   std::uint32_t depth_;
   std::uint32_t lives_ = 0;
   std::uint32_t ends_ = 0;

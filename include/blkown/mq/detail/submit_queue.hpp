@@ -99,7 +99,12 @@ class SubmitQueue {
             [](void* self, Work&) { static_cast<SubmitQueue*>(self)->take_remote_ended(); }, this},
         remote_completed_work_{
             [](void* self, Work&) { static_cast<SubmitQueue*>(self)->take_remote_completed(); },
-            this} {}
+            this} {
+    static_assert(alignof(SubmitQueue) % blkown::detail::line_pair_bytes == 0,
+                  "two contexts never share a pair of lines");
+    static_assert(sizeof(remote_ended_) + sizeof(remote_ended_work_) <= cache_line_bytes,
+                  "another thread writes one line to hand a request over");
+  }
   SubmitQueue(const SubmitQueue&) = delete;
   SubmitQueue& operator=(const SubmitQueue&) = delete;
 
@@ -596,8 +601,8 @@ class SubmitQueue {
   RequestStack<R> polled_completed_;  // the same
   ContextCounters counters_;
   blkown::detail::User user_;  // of the context
-  // What other threads write.
-  alignas(cache_line_bytes) RequestStack<R> remote_ended_;
+  // What other threads write, in pairs of cache lines of their own.
+  alignas(blkown::detail::line_pair_bytes) RequestStack<R> remote_ended_;
   Work remote_ended_work_;
   RequestStack<R> remote_completed_;
   Work remote_completed_work_;

@@ -341,7 +341,8 @@ class TagLine {
 
   // concerns_ is read at every allocation and every end, and written when tags are short.
   // is_shared_ is read when a context goes idle, and written when disks are made or removed.
-  alignas(cache_line_bytes) RelaxedNumber<std::uint8_t> concerns_{0};
+  // The lines of two queues have no pair of cache lines in common.
+  alignas(blkown::detail::line_pair_bytes) RelaxedNumber<std::uint8_t> concerns_{0};
   RelaxedFlag is_shared_;
   TagDivision division_;
   std::mutex mutex_;

@@ -55,7 +55,7 @@ class TagUse {
   RelaxedNumber<std::uint64_t> emptied_ns_{0};
 };
 
-/// A context's TagUse for each queue of the pool, in cache lines of its own.
+/// A context's TagUse for each queue of the pool, in pairs of cache lines of its own.
 class TagUses {
  public:
   explicit TagUses(std::uint32_t queue_count)
@@ -66,12 +66,15 @@ class TagUses {
   }
 
  private:
-  static constexpr std::size_t per_line = cache_line_bytes / sizeof(TagUse);
-  struct alignas(cache_line_bytes) Line {
+  static constexpr std::size_t per_line = blkown::detail::line_pair_bytes / sizeof(TagUse);
+  struct alignas(blkown::detail::line_pair_bytes) Line {
     std::array<TagUse, per_line> uses;
   };
 
   std::unique_ptr<Line[]> lines_;
+
+  static_assert(sizeof(Line) % blkown::detail::line_pair_bytes == 0,
+                "two contexts never share a pair of lines");
 };
 
 /// One disk's part in the tags of one queue.
