@@ -73,7 +73,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle : private detail::HandleBase<R> {
   /// Starts the I/O. A plain store.
   /// Violation: not_idle.
   /// Source: blk_mq_start_request.
-  BLKOWN_CONSUMES [[nodiscard]] Owned<R> start(Place where = Place::current()) && noexcept {
+  BLKOWN_CONSUMES [[nodiscard, gnu::always_inline]] Owned<R> start(
+      Place where = Place::current()) && noexcept {
     R& request = take("Idle::start", where);
     detail::RefValue<Word> seen;
     if (!detail::word_of(request).start(seen)) [[unlikely]] {

@@ -210,6 +210,35 @@ TEST_F(Hooks, APrivateRequestThatAHookExecutesIsIssuedAfterTheHookHasReturned) {
   finish();
 }
 
+// Goal: a request that the poll hook ends frees its tag at once. The bio's callback comes behind
+// the hook.
+TEST(Order, AnEndInThePollHookFreesItsTagWithinTheHook) {
+  Bench<HookDriver> bench{{.capacity_sectors = 1024, .poll_queues = 1, .depth = 1}};
+  Ends ends;
+  std::vector<std::byte> memory(512);
+  mq::Bio polled = mq::Bio::read(0, fake::whole(memory), {&Ends::on_end, &ends}, {.polled = true});
+  int ended_in_hook = -1;
+  bool is_tag_free = false;
+  bench.driver.in_hook = [&](HookDriver::Hook hook) {
+    if (hook != HookDriver::poll_hook) return;
+    for (const auto& [hw, value] : std::exchange(bench.driver.published, {})) {
+      std::move(*hw->claim(value)).end_ok();
+    }
+    ended_in_hook = ends.count;
+    auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_out, false,
+                                             mq::QueueType::poll);
+    is_tag_free = idle.has_value();
+    if (is_tag_free) std::move(*idle).fail(Status::aborted);
+  };
+  for (int i = 0; i != 2; ++i) {  // the context's first bio takes another way
+    bench.disk->submit(bench.context(), polled);
+    static_cast<void>(bench.disk->poll(bench.context()));
+    EXPECT_EQ(ended_in_hook, i);
+    EXPECT_EQ(ends.count, i + 1);
+  }
+  EXPECT_TRUE(is_tag_free);
+}
+
 // Goal: a bio that was issued in part stays before the bios that queue_rq submits.
 TEST(Order, ABioIssuedInPartKeepsItsPlaceBeforeBiosThatQueueRqSubmits) {
   Bench<HookDriver> bench{{.capacity_sectors = 1024, .limits = {.max_sectors = 1}, .depth = 2}};

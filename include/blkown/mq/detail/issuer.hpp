@@ -267,13 +267,24 @@ class Issuer {
   /// not recurse. The outermost Entry issues the I/O that the hook submits.
   class InHook {
    public:
-    explicit InHook(Issuer& issuer) noexcept : issuer_{issuer} { issuer_.holds_ += one_hook; }
+    explicit InHook(Issuer& issuer) noexcept : InHook{issuer, one_hook} {}
     InHook(const InHook&) = delete;
     InHook& operator=(const InHook&) = delete;
-    ~InHook() { issuer_.holds_ -= one_hook; }
+    ~InHook() { issuer_.holds_ -= hold_; }
+
+   protected:
+    InHook(Issuer& issuer, std::uint64_t hold) noexcept : issuer_{issuer}, hold_{hold} {
+      issuer_.holds_ += hold;
+    }
 
    private:
     Issuer& issuer_;
+    std::uint64_t hold_;
+  };
+  /// A hook that completes requests, and rejects none.
+  class InReapingHook : InHook {
+   public:
+    explicit InReapingHook(Issuer& issuer) noexcept : InHook{issuer, one_reaping_hook} {}
   };
 
   /// A plug collects bios.
@@ -287,6 +298,9 @@ class Issuer {
   /// Whether bios are deferred: by a plug, by a hook that is running, or because the driver is
   /// blocking and only the context's work calls it.
   [[nodiscard]] bool is_deferring() const noexcept { return deferrals() != 0; }
+  /// Whether an end has to wait for what is running: a hook that may still reject a request, which
+  /// it would have found busy before the end.
+  [[nodiscard]] bool defers_ends() const noexcept { return (deferrals() & ~reaping_hooks) != 0; }
   /// Whether bios are deferred only until the outermost Entry or the context's work resumes.
   [[nodiscard]] bool resumes_by_itself() const noexcept { return deferrals() >= one_hook; }
 
@@ -354,7 +368,9 @@ class Issuer {
   // The parts of holds_.
   static constexpr std::uint64_t one_plug = 1;
   static constexpr std::uint64_t one_hook = std::uint64_t{1} << 16;
+  static constexpr std::uint64_t one_reaping_hook = std::uint64_t{1} << 24;
   static constexpr std::uint64_t one_blocking = std::uint64_t{1} << 31;
+  static constexpr std::uint32_t reaping_hooks = one_blocking - one_reaping_hook;
   static constexpr std::uint64_t frozen = std::uint64_t{1} << 32;
   static constexpr std::uint64_t quiesced = std::uint64_t{1} << 33;
   static constexpr std::uint64_t removed = std::uint64_t{1} << 34;

@@ -12,8 +12,8 @@
 //   own ends  a request that ends on the context is appended to ended_. If no Entry is open, work_
 //             is posted.
 //   others    push the request on a RequestStack. The push to an empty stack posts the stack's
-//   work. run       the function of work_: settles. The function of a stack's work takes the stack
-//   first.
+//             work.
+//   run       the function of work_: settles. That of a stack's work takes the stack first.
 //
 // Guarantees: each bio ends once, on this context. A request that ends anywhere is freed here, so
 // tags and lists need no locks. Requests from other threads are taken in the order of their pushes.
@@ -245,9 +245,8 @@ class SubmitQueue {
       return take_ended_elsewhere(request);
     // Outside of an Entry, the work is queued as long as something is to be resumed.
     const bool is_posted = entered_ || notes_.resume_pending;
-    // Not within a hook: the driver may still reject another request, which it would have found
-    // busy before this end. And in the order of the ends.
-    if (issuer_.is_deferring() || !ended_.empty()) {
+    // Not where an end has to wait, and in the order of the ends.
+    if (issuer_.defers_ends() || !ended_.empty()) {
       append_ended(request);
     } else if (can_end_whole(request)) [[likely]] {
       ended_bios_.push_back(end_whole(request));
@@ -527,7 +526,7 @@ class SubmitQueue {
   }
 
   [[nodiscard]] unsigned call_poll(HwQueue<D>& hw) noexcept {
-    const typename Issuer<D>::InHook hook{issuer_};
+    const typename Issuer<D>::InReapingHook hook{issuer_};
     return disk_.driver().poll(hw);
   }
 
@@ -540,7 +539,7 @@ class SubmitQueue {
     auto claim = blkown::detail::HandleAccess::make_claim(request, state_of(payload).claim_origin,
                                                           Place::current());
     if constexpr (names_complete<D>) {
-      const typename Issuer<D>::InHook hook{issuer_};
+      const typename Issuer<D>::InReapingHook hook{issuer_};
       disk_.driver().complete(payload.hw_queue(), std::move(claim));
     } else {
       std::move(claim).end_ok();
