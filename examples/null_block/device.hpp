@@ -106,8 +106,12 @@ class Device {
 
   /// Whether perform() does nothing and answers ok.
   [[nodiscard]] bool is_inert() const noexcept { return is_inert_ && bad_blocks.empty(); }
-  /// Whether a request does nothing and ends at once: the shortest path of an I/O.
+  /// Whether perform() does nothing, and nothing holds a request back: the shortest path of an I/O.
+  [[nodiscard]] bool does_nothing() const noexcept { return is_idle_ && bad_blocks.empty(); }
+  /// The same, and a request ends at once.
   [[nodiscard]] bool ends_at_once() const noexcept { return is_instant_ && bad_blocks.empty(); }
+  /// How requests end, but for those of poll queues.
+  [[nodiscard]] Completion completion() const noexcept { return completion_; }
 
   /// Whether a fault or the bandwidth may hold a request back.
   [[nodiscard]] bool is_disturbed() const noexcept { return is_disturbed_; }
@@ -130,8 +134,9 @@ class Device {
     is_disturbed_ = bandwidth.is_limited() || config.timeout_probability != 0 ||
                     config.requeue_probability != 0;
     is_inert_ = !store.has_value() && !zones.has_value();
-    is_instant_ = is_inert_ && !is_disturbed_ &&
-                  config.completion == static_cast<std::uint64_t>(Completion::none);
+    is_idle_ = is_inert_ && !is_disturbed_;
+    completion_ = static_cast<Completion>(config.completion);
+    is_instant_ = is_idle_ && completion_ == Completion::none;
   }
 
   Config config;
@@ -248,8 +253,10 @@ class Device {
 
   bool is_disturbed_ = false;
   // But for bad blocks, which change at any time:
-  bool is_inert_ = false;    // nothing happens to a request
-  bool is_instant_ = false;  // nor is it held back, and it ends at once
+  bool is_inert_ = false;  // nothing happens to a request
+  bool is_idle_ = false;   // nor is it held back
+  bool is_instant_ = false;
+  Completion completion_ = Completion::none;
 };
 
 }  // namespace null_block

@@ -4,8 +4,11 @@
 
 The program ends each row with CALLGRIND_DUMP_STATS_AT("NAME BIOS"). The limits apply to the
 compiler that the first line of their file names, and to no other: for others the counts are
-printed, and the exit status is 77, a skipped test. A count above its limit fails. A count that is 2 or more below asks for a lower limit.
-Limits are never raised.
+printed, and without ratios the exit status is 77, a skipped test. A count above its limit fails.
+A count that is 2 or more below asks for a lower limit. Limits are never raised.
+
+A line "ratio ROW OTHER MOST" of the file bounds the count of a row in units of another's, for every
+compiler.
 """
 
 import argparse
@@ -35,11 +38,29 @@ def counts_of(valgrind, program):
 
 
 def limits_of(path):
-    """Returns the compiler of the limits, and the limit of each row."""
-    lines = [line.split("#")[0].strip() for line in path.read_text().splitlines()]
+    """Returns the compiler of the limits, the limit of each row, and the ratios."""
+    lines = [line.split("#")[0].split() for line in path.read_text().splitlines()]
     lines = [line for line in lines if line]
-    compiler = lines[0].removeprefix("compiler ")
-    return compiler, {row: int(limit) for row, limit in (line.split() for line in lines[1:])}
+    compiler = " ".join(lines[0][1:])
+    limits = {line[0]: int(line[1]) for line in lines[1:] if line[0] != "ratio"}
+    ratios = [(line[1], line[2], float(line[3])) for line in lines[1:] if line[0] == "ratio"]
+    return compiler, limits, ratios
+
+
+def check_ratios(counts, ratios):
+    """Prints the ratios. Returns the rows that are too large, or missing."""
+    wrong = []
+    for row, other, most in ratios:
+        if row not in counts or other not in counts:
+            wrong.append(f"{row} / {other}")
+            continue
+        ratio = counts[row] / counts[other]
+        note = ""
+        if ratio > most:
+            note = "TOO MUCH"
+            wrong.append(f"{row} / {other}")
+        print(f"{row + ' / ' + other:48} {ratio:6.3f} {most:6g} {note}")
+    return wrong
 
 
 def main():
@@ -47,7 +68,7 @@ def main():
     for name in ("valgrind", "program", "compiler", "limits"):
         parser.add_argument(f"--{name}", required=True)
     its = parser.parse_args()
-    compiler, limits = limits_of(pathlib.Path(its.limits))
+    compiler, limits, ratios = limits_of(pathlib.Path(its.limits))
     counts = counts_of(its.valgrind, its.program)
     applies = its.compiler == compiler
     print(f"{its.compiler}; the limits are those of {compiler}")
@@ -62,9 +83,10 @@ def main():
             note = "lower the limit"
         print(f"{row:40} {count:6} {limit if applies else '':>6} {note}")
     wrong += [row for row in limits if row not in counts]
+    wrong += check_ratios(counts, ratios)
     if wrong or not counts:
         sys.exit("failed: " + ", ".join(wrong))
-    if not applies:
+    if not applies and not ratios:
         sys.exit(77)
 
 
