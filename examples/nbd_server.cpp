@@ -65,7 +65,8 @@ struct Disks {
     disks.null.push_back(std::move(*made));
     return disks.null.back()->make_store();
   }
-  return std::make_unique<MemoryStore>(options.size, std::chrono::milliseconds{options.delay_ms});
+  return std::make_unique<MemoryStore>(options.size, std::chrono::milliseconds{options.delay_ms},
+                                       options.huge);
 }
 
 [[nodiscard]] std::expected<std::vector<Listener>, std::string> make_listeners(

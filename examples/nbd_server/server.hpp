@@ -132,8 +132,11 @@ class Server {
                  total(&Counters::commands), total(&Counters::refused), total(&Counters::failed),
                  total(&Counters::dropped), total(&Counters::read_bytes),
                  total(&Counters::written_bytes));
-    std::fprintf(file, "calls: %" PRIu64 " to wait, %" PRIu64 " to receive, %" PRIu64 " to send\n",
-                 total(&Counters::waits), total(&Counters::receives), total(&Counters::sends));
+    std::fprintf(file,
+                 "calls: %" PRIu64 " to wait, %" PRIu64 " to receive, %" PRIu64 " to send; %" PRIu64
+                 " pauses\n",
+                 total(&Counters::waits), total(&Counters::receives), total(&Counters::sends),
+                 total(&Counters::pauses));
     std::fprintf(file, "commands by thread:");
     for (const auto& worker : workers_) {
       std::fprintf(file, " %" PRIu64, worker->counters().commands.get());

@@ -26,6 +26,7 @@ struct StoreInfo {
   bool rotational = false;
   bool can_zero = true;  ///< Write Zeroes.
   bool is_block_device = false;
+  bool ends_writes_at_once = false;  ///< When start() returns, a write has ended.
 };
 
 using storage::RefusedLookups;
@@ -53,12 +54,22 @@ class Store {
   [[nodiscard]] virtual std::expected<void, std::string> attach(const StoreContext& context) = 0;
 
   /// Executes a command other than block_status and disconnect. The store ends the request once: at
-  /// once or later, on any thread. A read has filled the payload by then. The effects of a command
-  /// with FUA are durable by then, as are those of all commands that ended before a flush began, on
-  /// whatever connection.
-  /// Precondition: the range is within the store, and whole blocks.
-  /// Context: the worker with this index.
+  /// once or later, on any thread. A read has filled the payload by then, unless it is lent. The
+  /// effects of a command with FUA are durable by then, as are those of all commands that ended
+  /// before a flush began, on whatever connection. Precondition: the range is within the store, and
+  /// whole blocks. Context: the worker with this index.
   virtual void start(blkown::Owned<Rq> request, std::uint32_t worker) = 0;
+
+  /// The store's own memory of the range, of which a reply to a read is sent in place of a payload.
+  /// It stays where it is until the store is destroyed, and may be written at any time: a read and
+  /// a write at the same time may mix. Empty: the store fills a payload.
+  /// Precondition: the range is within the store.
+  /// Context: any worker.
+  [[nodiscard]] virtual blkown::Segment lend(std::uint64_t offset, std::uint32_t length) {
+    static_cast<void>(offset);
+    static_cast<void>(length);
+    return {};
+  }
 
   /// Appends the extents of the range to `extents`, at most `max`, from its start on. None: all is
   /// allocated.

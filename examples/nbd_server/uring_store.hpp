@@ -62,7 +62,8 @@ class UringStore final : public Store {
     return {.size = info.size,
             .min_block = info.min_block,
             .read_only = info.read_only,
-            .is_block_device = info.is_block_device};
+            .is_block_device = info.is_block_device,
+            .ends_writes_at_once = ends_writes_at_once_};
   }
 
   [[nodiscard]] std::expected<void, std::string> attach(const StoreContext& context) override {
@@ -103,9 +104,11 @@ class UringStore final : public Store {
  private:
   using File = storage::UringFile<Rq>;
 
-  explicit UringStore(std::unique_ptr<File> file) noexcept : file_{std::move(file)} {}
+  explicit UringStore(std::unique_ptr<File> file) noexcept
+      : file_{std::move(file)}, ends_writes_at_once_{file_->transfer_at_once()} {}
 
   std::unique_ptr<File> file_;
+  bool ends_writes_at_once_;
 };
 
 }  // namespace nbd_server

@@ -9,6 +9,7 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <array>
@@ -129,6 +130,8 @@ class Worker {
 
   void run() {
     thread_id_ = std::this_thread::get_id();
+    // The kernel may else wake a thread 50 us late.
+    if (limits_.gather_us != 0) prctl(PR_SET_TIMERSLACK, 1);
     std::array<epoll_event, 64> events;
     while (!is_done()) {
       const int count = epoll_wait(poller_.get(), events.data(), static_cast<int>(events.size()),
@@ -145,7 +148,18 @@ class Worker {
         poll_stores();
       }
       check_timeouts();
+      if (std::exchange(has_batch_, false)) gather();
     }
+  }
+
+  /// A client has sent several commands without waiting for replies: it sends more while it takes
+  /// these. A pause lets them come, for one receive and one send. A client with one command at a
+  /// time is never kept waiting.
+  void gather() {
+    if (limits_.gather_us == 0) return;
+    counters_.pauses.add();
+    const timespec pause{.tv_sec = 0, .tv_nsec = std::int64_t{limits_.gather_us} * 1000};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
   }
 
   void poll_stores() {
@@ -241,6 +255,7 @@ class Worker {
       slot.is_active = true;
       const bool has_more = slot.connection->service(now_ms_);
       slot.is_active = false;
+      has_batch_ = has_batch_ || slot.connection->serviced_commands() > 1;
       if (slot.connection->is_over()) {
         slot.connection.reset();
         --connection_count_;
@@ -329,6 +344,7 @@ class Worker {
   std::vector<blkown::QueueIndex> active_;
   std::vector<blkown::QueueIndex> serviced_;
   std::size_t connection_count_ = 0;
+  bool has_batch_ = false;  // a connection has started several commands
   std::uint64_t now_ms_ = read_clock_ms();
   std::uint64_t next_check_ms_ = 0;
   std::optional<std::uint64_t> stop_at_ms_;  // closes all connections then

@@ -14,6 +14,8 @@
 //   5. An I/O that takes too long is cancelled. It ends by its own completion, with timed_out if
 //      the cancellation was in time: only then is the kernel done with the memory. A step that was
 //      interrupted (EINTR, EAGAIN) is issued again, but not after a cancellation.
+//   6. A transfer of a file in memory (tmpfs) is executed by start(), if the front end allows that.
+//      Such a file system has no way not to wait, so the ring would give each I/O to a thread.
 //
 // A submitter that is gone changes nothing here: the kernel has the memory until the completion of
 // the step, and until then neither the request nor the memory is used for anything else.
@@ -24,9 +26,12 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -61,6 +66,7 @@ struct FileInfo {
   std::uint32_t min_block = 1;  ///< Offsets and lengths are multiples. A power of two.
   bool read_only = false;
   bool is_block_device = false;
+  bool is_in_memory = false;  ///< On tmpfs.
 };
 
 /// R is the request type of the front end: `io_of(data)` is declared beside its data.
@@ -85,6 +91,8 @@ class UringFile {
     } else if (!S_ISREG(status.st_mode)) {
       return std::unexpected(path + ": neither a file nor a block device");
     }
+    struct statfs system{};
+    info.is_in_memory = !direct && fstatfs(fd.get(), &system) == 0 && system.f_type == TMPFS_MAGIC;
     if (direct) info.min_block = direct_block_of(fd.get());
     if (info.size % info.min_block != 0) {
       return std::unexpected(path +
@@ -99,6 +107,9 @@ class UringFile {
 
   [[nodiscard]] FileInfo info() const noexcept { return info_; }
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+  /// Lets start() execute the transfers of a file in memory. Returns whether it does. Called before
+  /// attach().
+  bool transfer_at_once() noexcept { return transfers_at_once_ = info_.is_in_memory; }
 
   /// Makes a ring for each worker: one for each region, which is registered with it. Called once,
   /// before the functions below.
@@ -143,6 +154,10 @@ class UringFile {
     // The kernel zeroes blocks of a device without a hole by writing, if the device cannot.
     if (info_.is_block_device && io.is_fast && io.keeps_blocks) {
       return std::move(request).end(blkown::Status::not_supported);
+    }
+    if (transfers_at_once_ && first_step(io.operation) == Step::transfer) {
+      const int error = transfer_now(io);
+      return std::move(request).end(blkown::status_of_errno(error));
     }
     Transfer& transfer = transfer_of(request.queue(), request.tag());
     transfer.step = first_step(io.operation);
@@ -296,6 +311,24 @@ class UringFile {
       case Operation::write: break;
     }
     return Step::transfer;
+  }
+
+  /// Executes a read or a write. Returns an errno value, or 0.
+  [[nodiscard]] int transfer_now(const Io& io) const noexcept {
+    const bool is_read = io.operation == Operation::read;
+    for (std::uint64_t done = 0; done != io.length;) {
+      const blkown::Segment left = io.memory.part(done, io.length - done);
+      const iovec vector{.iov_base = left.data, .iov_len = left.length_bytes};
+      const auto offset = static_cast<off_t>(io.offset + done);
+      const ssize_t moved =
+          is_read ? preadv(fd_.get(), &vector, 1, offset)
+                  : pwritev2(fd_.get(), &vector, 1, offset, io.is_durable ? RWF_DSYNC : 0);
+      if (moved < 0 && errno == EINTR) continue;
+      // A file that has become shorter ends a read early.
+      if (moved <= 0) return moved < 0 ? errno : EIO;
+      done += static_cast<std::uint64_t>(moved);
+    }
+    return 0;
   }
 
   /// Takes all completions from the ring of the worker.
@@ -504,6 +537,7 @@ class UringFile {
   std::string path_;  // for messages
   Descriptor fd_;
   FileInfo info_;
+  bool transfers_at_once_ = false;
   blkown::TagSet<R>* tags_ = nullptr;
   RefusedLookups* refused_ = nullptr;
   std::unique_ptr<Transfer[]> transfers_;  // one for each request

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -171,6 +172,82 @@ TEST_F(NbdServer, WritesLongerThanTheBufferForCommandsAreTakenWhole) {
     ASSERT_TRUE(read.has_value());
     EXPECT_EQ(read->payload, data);
   }
+}
+
+TEST_F(NbdServer, ReadsOfAStoresOwnMemoryTakeNoneOfTheClients) {
+  start({.limits = {.max_in_use_bytes = 64 * 1024}});
+  const Peer peer = client("memory");
+  const Bytes data = pattern(size_bytes, 1);
+  peer.write(0, 0, data);
+  ASSERT_TRUE(peer.reply().has_value());
+  // The sockets hold a part of one reply.
+  constexpr std::uint64_t count = 8;
+  for (std::uint64_t i = 0; i != count; ++i) peer.request(Command::read, i, 0, size_bytes);
+  EXPECT_TRUE(eventually([this] { return total(&Counters::commands) == 1 + count; }));
+  for (std::uint64_t i = 0; i != count; ++i) {
+    const auto read = peer.reply();
+    ASSERT_TRUE(read.has_value());
+    EXPECT_EQ(read->payload, data);
+  }
+}
+
+TEST_F(NbdServer, AReplyWhoseRangeIsTrimmedWhileItIsSentIsOldOrZero) {
+  start();
+  const Peer peer = client("memory");
+  const Peer other = client("memory");
+  const Bytes data(size_bytes, std::byte{0x5A});
+  peer.write(0, 0, data);
+  ASSERT_TRUE(peer.reply().has_value());
+  peer.request(Command::read, 1, 0, size_bytes);
+  ASSERT_TRUE(eventually([this] { return total(&Counters::commands) == 2; }));
+  other.request(Command::trim, 2, 0, size_bytes);
+  ASSERT_TRUE(other.reply().has_value());
+  const auto read = peer.reply();
+  ASSERT_TRUE(read.has_value());
+  ASSERT_EQ(read->payload.size(), size_bytes);
+  for (const std::byte each : read->payload) {
+    ASSERT_TRUE(each == std::byte{0x5A} || each == std::byte{0});
+  }
+  peer.request(Command::read, 3, 0, 4096);
+  const auto later = peer.reply();
+  ASSERT_TRUE(later.has_value());
+  EXPECT_EQ(later->payload, Bytes(4096));
+}
+
+TEST_F(NbdServer, AReadOfDataAndHolesIsBoth) {
+  start();
+  const Peer peer = client("memory");
+  constexpr std::uint32_t chunk = SparseMemory::chunk_bytes;
+  const Bytes data = pattern(chunk, 4);
+  peer.write(0, chunk, data);
+  ASSERT_TRUE(peer.reply().has_value());
+  peer.request(Command::read, 1, 0, 3 * chunk);
+  const auto read = peer.reply();
+  ASSERT_TRUE(read.has_value());
+  Bytes expected(3 * std::size_t{chunk});
+  std::ranges::copy(data, expected.begin() + chunk);
+  EXPECT_EQ(read->payload, expected);
+}
+
+TEST_F(NbdServer, OnlySeveralCommandsAtOnceAreFollowedByAPause) {
+  start({.limits = {.gather_us = 50}});
+  const Peer peer = client("memory");
+  for (std::uint64_t i = 0; i != 20; ++i) {
+    peer.request(Command::read, i, 0, 512);
+    ASSERT_TRUE(peer.reply().has_value());
+  }
+  EXPECT_EQ(total(&Counters::pauses), 0U);
+  Bytes both;
+  for (std::uint64_t i = 0; i != 2; ++i) {
+    append(both, nbd::RequestHeader{.flags = 0,
+                                    .type = static_cast<std::uint16_t>(Command::read),
+                                    .cookie = i,
+                                    .offset = 0,
+                                    .length = 512});
+  }
+  peer.send(both);
+  for (std::uint64_t i = 0; i != 2; ++i) ASSERT_TRUE(peer.reply().has_value());
+  EXPECT_TRUE(eventually([this] { return total(&Counters::pauses) == 1; }));
 }
 
 TEST_F(NbdServer, AfterAStopNoThreadOfAStoreIsLeft) {

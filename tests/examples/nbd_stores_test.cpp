@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -45,7 +46,8 @@ constexpr std::uint32_t block = 4096;
 /// A file that the destructor removes.
 class File {
  public:
-  File() : path_{testing::TempDir() + "nbd-store-XXXXXX"} {
+  explicit File(const std::string& folder = testing::TempDir())
+      : path_{folder + "nbd-store-XXXXXX"} {
     const int fd = mkstemp(path_.data());
     EXPECT_EQ(ftruncate(fd, size_bytes), 0);
     ::close(fd);
@@ -59,7 +61,8 @@ class File {
   std::string path_;
 };
 
-enum class Kind : std::uint8_t { file, direct, disk };
+/// A file in memory is one in /dev/shm.
+enum class Kind : std::uint8_t { file, direct, in_memory, disk };
 
 class NbdStores : public testing::TestWithParam<Kind> {
  protected:
@@ -73,7 +76,9 @@ class NbdStores : public testing::TestWithParam<Kind> {
       store = std::make_unique<MqStore<MemoryDriver, blkown::mq::ThreadRuntime>>(disk_->disk(),
                                                                                  disk_->runtime());
     } else {
-      auto opened = UringStore::open(file_.path(), false, kind == Kind::direct);
+      if (kind == Kind::in_memory) in_memory_.emplace("/dev/shm/");
+      const File& file = in_memory_ ? *in_memory_ : file_;
+      auto opened = UringStore::open(file.path(), false, kind == Kind::direct);
       ASSERT_TRUE(opened.has_value()) << opened.error();
       store = std::move(*opened);
     }
@@ -107,6 +112,7 @@ class NbdStores : public testing::TestWithParam<Kind> {
   }
 
   File file_;
+  std::optional<File> in_memory_;
   std::unique_ptr<MemoryDisk> disk_;
   Exports exports_;
   std::unique_ptr<Server> server_;
@@ -191,11 +197,13 @@ TEST_P(NbdStores, ClientsThatAreGoneLeaveNothing) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, NbdStores, testing::Values(Kind::file, Kind::direct, Kind::disk),
+INSTANTIATE_TEST_SUITE_P(Each, NbdStores,
+                         testing::Values(Kind::file, Kind::direct, Kind::in_memory, Kind::disk),
                          [](const auto& kind) {
-                           return std::string{kind.param == Kind::file     ? "File"
-                                              : kind.param == Kind::direct ? "Direct"
-                                                                           : "Disk"};
+                           return std::string{kind.param == Kind::file        ? "File"
+                                              : kind.param == Kind::direct    ? "Direct"
+                                              : kind.param == Kind::in_memory ? "InMemory"
+                                                                              : "Disk"};
                          });
 
 class NbdUringStore : public NbdStores {
@@ -206,6 +214,19 @@ class NbdUringStore : public NbdStores {
 TEST_F(NbdUringStore, AFileThatBecameShorterFailsReadsBehindItsEnd) {
   const Peer peer = client();
   ASSERT_EQ(truncate(file_.path().c_str(), 3 * block), 0);
+  peer.request(Command::read, 1, 0, 4 * block);
+  EXPECT_EQ(error_of_reply(peer), Error::eio);
+  EXPECT_EQ(read(peer, 0, 3 * block), Bytes(3 * block));
+}
+
+class NbdInMemoryStore : public NbdStores {
+ protected:
+  void SetUp() override { start(Kind::in_memory, {}); }
+};
+
+TEST_F(NbdInMemoryStore, AFileThatBecameShorterFailsReadsBehindItsEnd) {
+  const Peer peer = client();
+  ASSERT_EQ(truncate(in_memory_->path().c_str(), 3 * block), 0);
   peer.request(Command::read, 1, 0, 4 * block);
   EXPECT_EQ(error_of_reply(peer), Error::eio);
   EXPECT_EQ(read(peer, 0, 3 * block), Bytes(3 * block));
