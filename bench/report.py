@@ -191,6 +191,24 @@ def pipeline_rows(fio, threads):
     return table
 
 
+def null_block_rows():
+    """The null block driver beside the shortest driver that completes in the same way."""
+    def beside(way, other, depth):
+        return lambda r: ratio(r.time_ns(f"null_block/{way}/{depth}"),
+                               r.time_ns(f"null_block/{other}/{depth}"))
+
+    table = [Row(f"null_block, {way} / {other.replace('_', ' ')}; depth {depth}", 1.10,
+                 beside(way, other, depth))
+             for way, other, depths in (("none", "ends_at_once", (1, 32, 1024)),
+                                        ("softirq", "completes_later", (1, 32, 1024)),
+                                        ("polled", "completes_later", (1, 32, 1024)),
+                                        ("batch", "completes_later", (32, 1024)))
+             for depth in depths]
+    return table + [Row(f"null_block, timer: nanoseconds per I/O; depth {depth}", None,
+                        lambda r, depth=depth: r.per_io_ns("null_block/timer", depth))
+                    for depth in (1, 32)]
+
+
 def rmws(results, name):
     """Read-modify-writes per I/O, rounded: filling and emptying the stash adds a fraction."""
     counted = results.median(name, "rmws")
@@ -270,7 +288,8 @@ def main(build, *compilers):
     build = pathlib.Path(build)
     results = [Results(build / compiler) for compiler in compilers]
     threads = sorted(set().union(*(result.threads() for result in results)))
-    table = [row.cells(results) for row in rows(threads) + pipeline_rows(fio_ns(build), threads)]
+    table = [row.cells(results) for row in rows(threads)
+             + pipeline_rows(fio_ns(build), threads) + null_block_rows()]
     print_table([["", "target", *compilers, ""], *table])
     print_answer(results, compilers)
     write_plots(build / "plots", results[0], threads)
