@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // A covering array: rows of parameter values such that each pair of values of two parameters is in
-// a row, unless the two contradict each other.
+// a row, unless the two are refused together.
 
 #ifndef BLKOWN_TESTS_EXAMPLES_NULL_BLOCK_MATRIX_HPP
 #define BLKOWN_TESTS_EXAMPLES_NULL_BLOCK_MATRIX_HPP
 
+#include <algorithm>
 #include <cstddef>
 #include <set>
 #include <string>
@@ -21,36 +22,41 @@ struct Choice {
   std::vector<std::string> values;
 };
 
-/// Whether the two values cannot be in one configuration.
-using Contradicts = bool (*)(std::string_view key, std::string_view value,
-                             std::string_view other_key, std::string_view other_value);
+/// Values that no disk can have together.
+struct Combination {
+  struct Value {
+    std::string_view key;
+    std::string_view value;
+  };
+  std::vector<Value> values;
+  std::string_view error;  ///< That a disk with the values is refused with.
+};
 
 /// Makes the rows. Each row has the index of one value for each choice.
 /// Method: greedy. A row begins with the first pair that is not covered. Each further choice takes
 /// the value that covers the most pairs with those before it.
-/// Precondition: each choice has a value that contradicts none.
+/// Precondition: each choice has a value that is in no combination.
 class Matrix {
  public:
   using Row = std::vector<std::size_t>;
 
-  Matrix(const std::vector<Choice>& choices, Contradicts contradicts)
-      : choices_{choices}, contradicts_{contradicts} {
+  /// The arguments outlive the matrix.
+  Matrix(const std::vector<Choice>& choices, const std::vector<Combination>& refused)
+      : choices_{choices} {
+    for (const Combination& each : refused) add_refused(each);
     for (std::size_t a = 0; a != choices.size(); ++a) {
       for (std::size_t b = a + 1; b != choices.size(); ++b) {
         for (std::size_t x = 0; x != choices[a].values.size(); ++x) {
           for (std::size_t y = 0; y != choices[b].values.size(); ++y) {
-            if (fits({a, x}, {b, y})) open_.insert({{a, x}, {b, y}});
+            if (fits({a, x}, {{b, y}})) open_.insert({{a, x}, {b, y}});
           }
         }
       }
     }
-    pairs_ = open_.size();
     while (!open_.empty()) add_row();
   }
 
   [[nodiscard]] const std::vector<Row>& rows() const noexcept { return rows_; }
-  /// The number of pairs that are covered.
-  [[nodiscard]] std::size_t pairs() const noexcept { return pairs_; }
   /// A row as KEY=VALUE,...
   [[nodiscard]] std::string text(const Row& row) const {
     std::string made;
@@ -63,11 +69,27 @@ class Matrix {
  private:
   using Value = std::pair<std::size_t, std::size_t>;  // a choice's index, its value's index
 
-  [[nodiscard]] bool fits(Value a, Value b) const {
-    const Choice& first = choices_[a.first];
-    const Choice& second = choices_[b.first];
-    return !contradicts_(first.key, first.values[a.second], second.key, second.values[b.second]) &&
-           !contradicts_(second.key, second.values[b.second], first.key, first.values[a.second]);
+  /// A combination of which a value is not in the choices refuses nothing.
+  void add_refused(const Combination& combination) {
+    std::vector<Value> values;
+    for (const Combination::Value& each : combination.values) {
+      for (std::size_t i = 0; i != choices_.size(); ++i) {
+        if (choices_[i].key != each.key) continue;
+        const auto found = std::ranges::find(choices_[i].values, each.value);
+        if (found == choices_[i].values.end()) return;
+        values.emplace_back(i, found - choices_[i].values.begin());
+      }
+    }
+    refused_.push_back(std::move(values));
+  }
+  /// Whether no combination is refused of which the value is a part and the others are taken.
+  [[nodiscard]] bool fits(Value value, const std::vector<Value>& taken) const {
+    return std::ranges::none_of(refused_, [&](const std::vector<Value>& combination) {
+      return std::ranges::find(combination, value) != combination.end() &&
+             std::ranges::all_of(combination, [&](const Value& each) {
+               return each == value || std::ranges::find(taken, each) != taken.end();
+             });
+    });
   }
 
   void add_row() {
@@ -92,12 +114,9 @@ class Matrix {
     std::size_t most = 0;
     for (std::size_t value = 0; value != choices_[choice].values.size(); ++value) {
       const Value candidate{choice, value};
+      if (!fits(candidate, taken)) continue;
       std::size_t covered = 1;
       for (const Value& other : taken) {
-        if (!fits(candidate, other)) {
-          covered = 0;
-          break;
-        }
         covered += open_.count(other < candidate ? std::pair{other, candidate}
                                                  : std::pair{candidate, other});
       }
@@ -110,9 +129,8 @@ class Matrix {
   }
 
   const std::vector<Choice>& choices_;
-  Contradicts contradicts_;
+  std::vector<std::vector<Value>> refused_;
   std::set<std::pair<Value, Value>> open_;
-  std::size_t pairs_ = 0;
   std::vector<Row> rows_;
 };
 

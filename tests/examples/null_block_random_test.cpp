@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "null_block/null_block.hpp"
+#include "null_block_choices.hpp"
 #include "null_block_matrix.hpp"
 #include "null_block_reference.hpp"
 #include "null_block_world.hpp"
@@ -34,74 +35,6 @@ namespace mq = blkown::mq;
 using blkown::Status;
 using null_world::Reference;
 using null_world::TestBio;
-
-/// The values that the matrix tries. init_hctx's faults make no disk: they have a test of their
-/// own.
-const std::vector<null_world::Choice>& choices() {
-  static const std::vector<null_world::Choice> made{
-      {"size", {"1m", "1216k"}},
-      {"blocksize", {"512", "4k", "64k"}},
-      {"rotational", {"0", "1"}},
-      {"read_only", {"0", "1"}},
-      {"memory_backed", {"1", "0"}},
-      {"memory_limit", {"0", "512k"}},
-      {"cache_size", {"0", "64k", "1m"}},
-      {"fua", {"1", "0"}},
-      {"completion", {"none", "softirq", "timer"}},
-      {"completion_nsec", {"0", "10000"}},
-      {"timeout_ms", {"100", "30000"}},
-      {"submit_queues", {"1", "2", "3"}},
-      {"max_submit_queues", {"3", "16"}},
-      {"use_per_node_hctx", {"0", "1"}},
-      {"poll_queues", {"0", "1", "2"}},
-      {"hw_queue_depth", {"1", "7", "64"}},
-      {"shared_tags", {"0", "1"}},
-      {"shared_tag_bitmap", {"0", "1"}},
-      {"no_sched", {"1"}},
-      {"blocking", {"0", "1"}},
-      {"home_node", {"none", "0"}},
-      {"discard", {"1", "0"}},
-      {"discard_granularity", {"0", "128k"}},
-      {"discard_alignment", {"0", "64k"}},
-      {"max_discard", {"1g", "192k"}},
-      {"write_zeroes", {"1", "0"}},
-      {"write_zeroes_granularity", {"0", "128k"}},
-      {"write_zeroes_alignment", {"0", "64k"}},
-      {"max_write_zeroes", {"1g", "192k"}},
-      {"max_sectors", {"2560", "128"}},
-      {"virt_boundary", {"0", "1"}},
-      {"chunk_sectors", {"0", "256"}},
-      {"badblocks_once", {"0", "1"}},
-      {"badblocks_partial_io", {"0", "1"}},
-      {"mbps", {"0", "1000"}},
-      {"fault_seed", {"1", "2"}},
-      {"timeout_probability", {"0", "2"}},
-      {"timeout_interval", {"1", "3"}},
-      {"timeout_times", {"0", "5"}},
-      {"requeue_probability", {"0", "20"}},
-      {"requeue_interval", {"1", "3"}},
-      {"requeue_times", {"0", "50"}},
-      {"init_hctx_probability", {"0"}},
-      {"init_hctx_interval", {"1", "3"}},
-      {"init_hctx_times", {"0", "5"}},
-  };
-  return made;
-}
-
-bool contradicts(std::string_view key, std::string_view value, std::string_view other_key,
-                 std::string_view other_value) {
-  const bool is_set = value != "0";
-  const bool other_is_none = other_value == "0";
-  if (key == "cache_size" || key == "memory_limit") {
-    return is_set && other_key == "memory_backed" && other_is_none;
-  }
-  for (const std::string_view op : {"discard", "write_zeroes"}) {
-    if (key != std::string{op} + "_alignment" || !is_set) continue;
-    if (other_key == std::string{op} + "_granularity") return other_is_none;
-    return other_key == "chunk_sectors" && !other_is_none;
-  }
-  return false;
-}
 
 /// One disk of the matrix, its reference, and the I/O that is in flight.
 class RandomHost {
@@ -162,7 +95,8 @@ class RandomHost {
     }
   }
   void change_parameter() {
-    const null_world::Choice& choice = choices()[below(choices().size())];
+    const auto& choices = null_world::choices(false);
+    const null_world::Choice& choice = choices[below(choices.size())];
     const null_block::Parameter* const parameter = null_block::find_parameter(choice.key);
     if (parameter->change == null_block::Change::never) return;
     // The new value may contradict another parameter. Nothing changes then.
@@ -326,31 +260,98 @@ class RandomHost {
   std::vector<InFlight> in_flight_;
 };
 
-TEST(NullBlockMatrix, HasEachParameterOfADiskWithoutZones) {
+TEST(NullBlockMatrix, HasEachParameter) {
   for (const null_block::Parameter& each : null_block::parameters) {
     const bool is_there = std::ranges::any_of(
-        choices(), [&](const null_world::Choice& choice) { return choice.key == each.key; });
-    EXPECT_TRUE(is_there || std::string_view{each.key}.starts_with("zone"))
-        << each.key << " has no values in the matrix";
+        null_world::all_choices,
+        [&](const null_world::Choice& choice) { return choice.key == each.key; });
+    EXPECT_TRUE(is_there) << each.key << " has no values in the matrix";
   }
 }
 
-TEST(NullBlockMatrix, CoversEachPairOfValuesThatDoNotContradict) {
-  const null_world::Matrix matrix{choices(), &contradicts};
-  std::size_t found = 0;
-  for (std::size_t a = 0; a != choices().size(); ++a) {
-    for (std::size_t b = a + 1; b != choices().size(); ++b) {
-      std::set<std::pair<std::size_t, std::size_t>> seen;
-      for (const auto& row : matrix.rows()) seen.insert({row[a], row[b]});
-      found += seen.size();
+TEST(NullBlockMatrix, EachCombinationThatIsLeftOutIsRefused) {
+  for (const null_world::Combination& each : null_world::refused_combinations()) {
+    std::string text =
+        "size=1m,blocksize=512,discard_granularity=128k,write_zeroes_granularity=128k"
+        ",zone_size=256k";
+    for (const auto& [key, value] : each.values) {
+      text += "," + std::string{key} + "=" + std::string{value};
+    }
+    mq::LoopRuntime runtime{1};
+    const auto config = null_block::parse_config(text);
+    if (!config) {
+      EXPECT_EQ(config.error().text, each.error) << text;
+      continue;
+    }
+    const auto disk = null_block::NullDisk<mq::LoopRuntime>::create(*config, runtime);
+    ASSERT_FALSE(disk.has_value()) << text;
+    EXPECT_EQ(disk.error().text, each.error) << text;
+  }
+}
+
+/// Whether the two values alone are refused.
+bool are_refused(const null_world::Choice& a, const std::string& x, const null_world::Choice& b,
+                 const std::string& y) {
+  return std::ranges::any_of(
+      null_world::refused_combinations(), [&](const null_world::Combination& each) {
+        return each.values.size() == 2 && std::ranges::all_of(each.values, [&](const auto& value) {
+                 return (value.key == a.key && value.value == x) ||
+                        (value.key == b.key && value.value == y);
+               });
+      });
+}
+
+/// The pairs KEY=VALUE KEY=VALUE that rows of the matrix have.
+std::set<std::string> pairs_in_rows(bool is_zoned) {
+  std::set<std::string> found;
+  const auto& choices = null_world::choices(is_zoned);
+  for (const auto& row : null_world::matrix(is_zoned).rows()) {
+    std::vector<std::string> values;
+    for (std::size_t i = 0; i != row.size(); ++i) {
+      values.push_back(choices[i].key + "=" + choices[i].values[row[i]]);
+    }
+    for (std::size_t a = 0; a != values.size(); ++a) {
+      for (std::size_t b = a + 1; b != values.size(); ++b) {
+        found.insert(values[a] + " " + values[b]);
+      }
     }
   }
-  EXPECT_EQ(found, matrix.pairs());
+  return found;
 }
 
-TEST(NullBlockMatrix, EachRowAgreesWithTheReference) {
-  const null_world::Matrix matrix{choices(), &contradicts};
-  const std::uint64_t count = stress::scaled(500, 100);
+/// Expects each pair of the choices' values, but for refused ones. Returns how many are refused.
+unsigned expect_pairs(const std::vector<null_world::Choice>& choices,
+                      const std::set<std::string>& found) {
+  unsigned refused = 0;
+  for (std::size_t a = 0; a != choices.size(); ++a) {
+    for (std::size_t b = a + 1; b != choices.size(); ++b) {
+      for (const std::string& x : choices[a].values) {
+        for (const std::string& y : choices[b].values) {
+          const std::string pair = choices[a].key + "=" + x + " " + choices[b].key + "=" + y;
+          const bool is_refused = are_refused(choices[a], x, choices[b], y);
+          EXPECT_EQ(found.contains(pair), !is_refused) << pair;
+          if (is_refused) ++refused;
+        }
+      }
+    }
+  }
+  return refused;
+}
+
+TEST(NullBlockMatrix, CoversEachPairOfValuesThatIsNotRefused) {
+  std::set<std::string> all;
+  for (const bool is_zoned : {false, true}) {
+    SCOPED_TRACE(is_zoned ? "zoned" : "flat");
+    std::set<std::string> found = pairs_in_rows(is_zoned);
+    EXPECT_EQ(expect_pairs(null_world::choices(is_zoned), found), 3U);
+    all.merge(found);
+  }
+  EXPECT_EQ(expect_pairs(null_world::all_choices, all), 6U);
+}
+
+TEST(NullBlockMatrix, EachRowWithoutZonesAgreesWithTheReference) {
+  const null_world::Matrix& matrix = null_world::matrix(false);
+  const std::uint64_t count = null_world::ios_of_row(500, 100);
   const std::uint64_t seed = stress::seed();
   auto pool = null_block::TagPool::create(
       {.queue_count = 1, .depth = 7, .layout = blkown::CookieLayout::nbd()});
@@ -363,6 +364,8 @@ TEST(NullBlockMatrix, EachRowAgreesWithTheReference) {
     host.run(count);
     if (HasFailure()) return;
   }
+  RecordProperty("rows", static_cast<int>(matrix.rows().size()));
+  RecordProperty("ios", static_cast<int>(matrix.rows().size() * count));
 }
 
 }  // namespace

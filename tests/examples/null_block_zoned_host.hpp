@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// ZonedHost: a host of a zoned null block disk that appends on all contexts, writes in order,
-// reads, and manages zones in between, by a seed.
+// ZonedHost: a host of a zoned disk that appends on all contexts, writes in order, reads, and
+// manages zones in between, by a seed.
 //
 //   a zone    has appends in flight, or one write, or reads, or one command of zone management.
 //   content   each sector that is written has a number of its own. A write that has ended with ok
 //             is in the host's picture of the zone; two that overlap are an error.
 //   quiet     when a zone has nothing in flight, its write pointer is behind exactly what was
 //             acknowledged: no hole, nothing more, whatever failed, was requeued or was lost.
+//   doubt     a zone of which an I/O has ended otherwise than the device did it is looked at again,
+//             by a report, when nothing is in flight there. What it holds is then not known.
+//
+// The first error is in failure(), in words. The host goes on.
 
 #ifndef BLKOWN_TESTS_EXAMPLES_NULL_BLOCK_ZONED_HOST_HPP
 #define BLKOWN_TESTS_EXAMPLES_NULL_BLOCK_ZONED_HOST_HPP
-
-#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <blkown/mq/mq.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <random>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
-
-#include "null_block/null_block.hpp"
 
 namespace zoned_host {
 
@@ -49,9 +49,13 @@ struct ZonePicture {
   unsigned readers = 0;
   unsigned writers = 0;
   bool is_managed = false;
+  bool is_in_doubt = false;
   std::vector<std::uint64_t> content;  // 0: nothing
 
   [[nodiscard]] bool is_idle() const { return readers == 0 && writers == 0 && !is_managed; }
+  [[nodiscard]] bool is_full() const {
+    return !is_conventional && (is_finished || written == capacity);
+  }
   void forget() {
     std::ranges::fill(content, 0);
     written = 0;
@@ -59,17 +63,25 @@ struct ZonePicture {
   }
 };
 
-template <class Rt>
+/// What the host knows of the disk beside its zones.
+struct HostOptions {
+  std::uint64_t block_sectors = 1;  ///< Each I/O is whole blocks.
+  bool has_data = true;             ///< A read returns what was written.
+  unsigned polled_percent = 0;      ///< The I/Os with the flag polled.
+};
+
+/// The host of a disk of the driver D, on a runtime whose work step() runs.
+template <class D, class Rt>
 class ZonedHost {
  public:
-  static constexpr std::uint64_t max_sectors = 6;
+  static constexpr std::uint64_t max_blocks = 6;
   static constexpr unsigned slots_per_context = 4;
   static constexpr std::uint64_t unknown = ~std::uint64_t{0};  // old or new
 
-  ZonedHost(null_block::NullDisk<Rt>& disk, Rt& runtime, std::uint64_t seed)
-      : disk_{disk}, runtime_{runtime}, dice_{seed} {
+  ZonedHost(mq::Disk<D>& disk, Rt& runtime, std::uint64_t seed, HostOptions options = {})
+      : disk_{disk}, runtime_{runtime}, options_{options}, dice_{seed} {
     std::vector<mq::Zone> zones(64);
-    zones.resize(disk.disk().report_zones(0, zones));
+    zones.resize(disk.report_zones(0, zones));
     for (const mq::Zone& zone : zones) {
       zones_.push_back({.start = zone.start_sector,
                         .length = zone.length_sectors,
@@ -97,10 +109,15 @@ class ZonedHost {
     if (slot.is_busy) return false;
     slot.zone = index;
     const std::uint64_t choice = dice_() % 100;
+    // A full zone is mostly reset, as soon as it can be.
+    if (zones_[index].is_full() && choice < 75 && dice_() % 8 != 0)
+      return begin_management(slot, Op::zone_reset);
     if (choice < 55) return begin_append(slot);
     if (choice < 75) return begin_write(slot);
     if (choice < 90) return begin_read(slot);
-    return begin_management(slot, choice);
+    constexpr Op ops[] = {Op::zone_open,  Op::zone_open,   Op::zone_open,  Op::zone_close,
+                          Op::zone_close, Op::zone_finish, Op::zone_reset, Op::zone_reset};
+    return begin_management(slot, ops[dice_() % std::size(ops)]);
   }
   /// The I/Os in flight.
   [[nodiscard]] unsigned in_flight() const { return in_flight_; }
@@ -112,26 +129,33 @@ class ZonedHost {
     return ended_;
   }
 
-  /// Changes a zone that has nothing in flight, as a device does. Returns false if it cannot.
-  bool change_a_zone() {
+  /// What is wrong, or an empty text.
+  [[nodiscard]] const std::string& failure() const { return failure_; }
+  /// From now on an append that ends with io_error may have written something.
+  void let_write_in_part(bool does) { writes_in_part_ = does; }
+  /// An I/O to the zone of this sector ends otherwise than the device has done it.
+  void doubt(std::uint64_t sector) { zone_of(sector).is_in_doubt = true; }
+
+  /// Changes a zone that has nothing in flight, as a device does: calls `change(KEY, INDEX)` with a
+  /// key of NullDisk::set.
+  template <class Change>
+  void change_a_zone(Change change) {
     const auto index = static_cast<std::uint32_t>(dice_() % zones_.size());
     ZonePicture& zone = zones_[index];
-    if (!zone.is_idle() || zone.is_conventional) return false;
+    if (!zone.is_idle() || zone.is_conventional) return;
     const bool is_retired = zone.is_read_only || zone.is_offline;
-    const char* const key = is_retired         ? "zone_online"
-                            : dice_() % 2 == 0 ? "zone_readonly"
-                                               : "zone_offline";
-    const auto changed = disk_.set(key, std::to_string(index));
-    EXPECT_TRUE(changed.has_value()) << changed.error().text;
+    if (!is_retired && dice_() % 4 != 0) return;  // most zones are in use
+    const bool becomes_read_only = !is_retired && dice_() % 2 == 0;
+    change(is_retired          ? "zone_online"
+           : becomes_read_only ? "zone_readonly"
+                               : "zone_offline",
+           std::to_string(index));
     if (is_retired) zone.forget();
-    zone.is_read_only = !is_retired && std::string_view{key} == "zone_readonly";
-    zone.is_offline = !is_retired && !zone.is_read_only;
-    return true;
+    zone.is_read_only = becomes_read_only;
+    zone.is_offline = !is_retired && !becomes_read_only;
   }
-  /// Cuts the power. What a write pointer covers stays.
-  void cut_power() {
-    disk_.power_off(dice_());
-    disk_.power_on();
+  /// The power was cut, and is on again. What a write pointer covers stays.
+  void note_power_cut() {
     for (ZonePicture& zone : zones_) {
       if (zone.is_conventional) std::ranges::fill(zone.content, unknown);
     }
@@ -146,7 +170,7 @@ class ZonedHost {
  private:
   struct Slot {
     Slot(ZonedHost& its_host, std::uint32_t its_context)
-        : host{its_host}, context{its_context}, memory(max_sectors * mq::sector_bytes) {}
+        : host{its_host}, context{its_context}, memory(its_host.max_sectors() * mq::sector_bytes) {}
     ZonedHost& host;
     std::uint32_t context;
     std::vector<std::byte> memory;
@@ -166,11 +190,34 @@ class ZonedHost {
             },
             &slot};
   }
+  [[nodiscard]] std::uint64_t max_sectors() const { return max_blocks * options_.block_sectors; }
+  /// A random number of sectors, in whole blocks, of at most this many.
+  [[nodiscard]] std::uint64_t up_to(std::uint64_t sectors) {
+    const std::uint64_t blocks = std::min(sectors, max_sectors()) / options_.block_sectors;
+    return (1 + dice_() % std::max<std::uint64_t>(blocks, 1)) * options_.block_sectors;
+  }
+  /// A random place for so many sectors in the zone.
+  [[nodiscard]] std::uint64_t place_in(const ZonePicture& zone, std::uint64_t sectors) {
+    return dice_() % ((zone.length - sectors) / options_.block_sectors + 1) *
+           options_.block_sectors;
+  }
+  [[nodiscard]] ZonePicture& zone_of(std::uint64_t sector) {
+    return *std::ranges::find_if(
+        zones_, [&](const ZonePicture& zone) { return sector < zone.start + zone.length; });
+  }
+  [[nodiscard]] mq::IoFlags flags(bool is_fua = false) {
+    return {.fua = is_fua, .polled = dice_() % 100 < options_.polled_percent};
+  }
+  bool fail(const std::string& what) {
+    if (failure_.empty()) failure_ = what;
+    return false;
+  }
+
   void submit(Slot& slot) {
     slot.is_busy = true;
     slot.saw_power_cut = false;
     ++in_flight_;
-    disk_.disk().submit(runtime_.context(slot.context), slot.bio);
+    disk_.submit(runtime_.context(slot.context), slot.bio);
   }
   /// Numbers the sectors of a write.
   void fill(Slot& slot, std::uint64_t sectors) {
@@ -181,7 +228,10 @@ class ZonedHost {
       const std::uint64_t number = slot.id + i;
       std::memcpy(slot.memory.data() + i * mq::sector_bytes, &number, sizeof number);
     }
-    slot.segment = {slot.memory.data(), static_cast<std::size_t>(sectors * mq::sector_bytes)};
+    set_segment(slot);
+  }
+  void set_segment(Slot& slot) {
+    slot.segment = {slot.memory.data(), static_cast<std::size_t>(slot.sectors * mq::sector_bytes)};
   }
 
   bool begin_append(Slot& slot) {
@@ -189,23 +239,21 @@ class ZonedHost {
     if (zone.readers != 0 || zone.is_managed || zone.is_conventional || has_write_[slot.zone])
       return false;
     ++zone.writers;
-    fill(slot, 1 + dice_() % max_sectors);
-    slot.bio.set_zone_append(zone.start, std::span{&slot.segment, 1}, on_end(slot));
+    fill(slot, up_to(zone.length));
+    slot.bio.set_zone_append(zone.start, std::span{&slot.segment, 1}, on_end(slot), flags());
     submit(slot);
     return true;
   }
   bool begin_write(Slot& slot) {
     ZonePicture& zone = zones_[slot.zone];
     if (!zone.is_idle()) return false;
-    const std::uint64_t left = zone.length - zone.written;
-    std::uint64_t at = zone.is_conventional ? dice_() % (zone.length - max_sectors) : zone.written;
+    std::uint64_t at = zone.is_conventional ? 0 : zone.written;
     if (at == zone.length) at = 0;  // of a full zone: is refused
-    const std::uint64_t most =
-        zone.is_conventional ? max_sectors : std::max<std::uint64_t>(left, 1);
     ++zone.writers;
     has_write_[slot.zone] = true;
-    fill(slot, 1 + dice_() % std::min(max_sectors, most));
-    slot.bio.set_write(zone.start + at, slot.segment, on_end(slot), {.fua = dice_() % 4 == 0});
+    fill(slot, up_to(zone.length - at));
+    if (zone.is_conventional) at = place_in(zone, slot.sectors);
+    slot.bio.set_write(zone.start + at, slot.segment, on_end(slot), flags(dice_() % 4 == 0));
     submit(slot);
     return true;
   }
@@ -213,21 +261,19 @@ class ZonedHost {
     ZonePicture& zone = zones_[slot.zone];
     if (zone.writers != 0 || zone.is_managed) return false;
     ++zone.readers;
-    slot.sectors = 1 + dice_() % max_sectors;
-    slot.segment = {slot.memory.data(), static_cast<std::size_t>(slot.sectors * mq::sector_bytes)};
-    slot.bio.set_read(zone.start + dice_() % (zone.length - slot.sectors + 1), slot.segment,
-                      on_end(slot));
+    slot.sectors = up_to(zone.length);
+    set_segment(slot);
+    slot.bio.set_read(zone.start + place_in(zone, slot.sectors), slot.segment, on_end(slot),
+                      flags());
     submit(slot);
     return true;
   }
-  bool begin_management(Slot& slot, std::uint64_t choice) {
+  bool begin_management(Slot& slot, Op op) {
     ZonePicture& zone = zones_[slot.zone];
     if (!zone.is_idle()) return false;
-    constexpr Op ops[] = {Op::zone_open,  Op::zone_close, Op::zone_finish, Op::zone_reset,
-                          Op::zone_reset, Op::zone_reset, Op::zone_reset,  Op::zone_reset};
     zone.is_managed = true;
     slot.sectors = 0;
-    slot.bio.set_zone(ops[choice % std::size(ops)], zone.start, on_end(slot));
+    slot.bio.set_zone(op, zone.start, on_end(slot));
     submit(slot);
     return true;
   }
@@ -242,32 +288,49 @@ class ZonedHost {
     switch (op) {
       case Op::read:
         --zone.readers;
-        if (status == Status::ok) check_read(slot, zone);
-        return;
+        if (status == Status::ok && !zone.is_in_doubt) check_read(slot, zone);
+        break;
       case Op::write:
       case Op::zone_append:
         --zone.writers;
         if (op == Op::write) has_write_[slot.zone] = false;
-        if (status == Status::ok) take_write(slot, zone);
-        if (status != Status::ok && op == Op::write) take_failed_write(slot, zone);
+        note_write(slot, zone);
         break;
       default:
         zone.is_managed = false;
-        if (status == Status::ok && op == Op::zone_reset) zone.forget();
-        if (status == Status::ok && op == Op::zone_finish) zone.is_finished = true;
+        if (status != Status::ok || zone.is_in_doubt) break;
+        if (op == Op::zone_reset) zone.forget();
+        if (op == Op::zone_finish) zone.is_finished = true;
     }
-    if (zone.is_idle()) check_quiet(slot.zone);
+    if (!zone.is_idle() || (op == Op::read && !zone.is_in_doubt)) return;
+    if (zone.is_in_doubt) look_again(zone);
+    check_quiet(slot.zone);
   }
 
+  void note_write(Slot& slot, ZonePicture& zone) {
+    if (zone.is_in_doubt) return;
+    if (slot.bio.status() == Status::ok) return take_write(slot, zone);
+    if (slot.bio.op() == Op::write) return take_failed_write(slot, zone);
+    zone.is_in_doubt = writes_in_part_ && slot.bio.status() == Status::io_error;
+  }
   void take_write(Slot& slot, ZonePicture& zone) {
     const bool is_append = slot.bio.op() == Op::zone_append;
     const std::uint64_t sector = is_append ? slot.bio.written_sector() : slot.bio.sector();
-    ASSERT_FALSE(zone.is_finished || zone.is_read_only || zone.is_offline);
-    ASSERT_TRUE(sector >= zone.start && sector + slot.sectors <= zone.start + zone.capacity)
-        << sector << " is not in the zone at " << zone.start;
+    if (zone.is_finished || zone.is_read_only || zone.is_offline) {
+      fail("a zone that cannot be written was written, at sector " + std::to_string(sector));
+      return;
+    }
+    if (sector < zone.start || sector + slot.sectors > zone.start + zone.capacity) {
+      fail("an append to the zone at sector " + std::to_string(zone.start) +
+           " says that it has written sector " + std::to_string(sector));
+      return;
+    }
     for (std::uint64_t i = 0; i != slot.sectors; ++i) {
       std::uint64_t& cell = zone.content[sector - zone.start + i];
-      ASSERT_TRUE(cell == 0 || zone.is_conventional) << "written twice: " << sector + i;
+      if (cell != 0 && !zone.is_conventional) {
+        fail("two writes have written sector " + std::to_string(sector + i));
+        return;
+      }
       cell = zone.is_conventional && slot.saw_power_cut ? unknown : slot.id + i;
     }
     if (!zone.is_conventional) zone.written += slot.sectors;
@@ -280,40 +343,73 @@ class ZonedHost {
       return;
     }
     if (zone.is_finished || zone.is_read_only || zone.is_offline) return;
-    mq::Zone told;
-    ASSERT_EQ(disk_.disk().report_zones(zone.start, {&told, 1}), 1U);
     const std::uint64_t written =
-        std::min(told.write_pointer_sector - zone.start, zone.capacity) - zone.written;
-    ASSERT_LE(written, slot.sectors);
+        std::min(report(zone).write_pointer_sector - zone.start, zone.capacity) - zone.written;
+    if (written > slot.sectors) {
+      fail("the write pointer of the zone at sector " + std::to_string(zone.start) +
+           " is beyond a write that failed");
+      return;
+    }
     for (std::uint64_t i = 0; i != written; ++i) zone.content[first + i] = slot.id + i;
     zone.written += written;
   }
   void check_read(Slot& slot, const ZonePicture& zone) {
-    EXPECT_FALSE(zone.is_offline);
-    for (std::uint64_t i = 0; i != slot.sectors; ++i) {
+    if (zone.is_offline) fail("a zone that is offline was read");
+    for (std::uint64_t i = 0; options_.has_data && i != slot.sectors; ++i) {
       const std::uint64_t expected = zone.content[slot.bio.sector() - zone.start + i];
       if (expected == unknown) continue;
       std::uint64_t number = 0;
       std::memcpy(&number, slot.memory.data() + i * mq::sector_bytes, sizeof number);
-      ASSERT_EQ(number, expected) << "sector " << slot.bio.sector() + i;
-    }
-  }
-  void check_quiet(std::uint32_t index) {
-    const ZonePicture& zone = zones_[index];
-    mq::Zone told;
-    ASSERT_EQ(disk_.disk().report_zones(zone.start, {&told, 1}), 1U);
-    if (zone.is_conventional || zone.is_read_only || zone.is_offline) return;
-    const bool is_full = zone.is_finished || zone.written == zone.capacity;
-    ASSERT_EQ(told.write_pointer_sector, zone.start + (is_full ? zone.length : zone.written))
-        << "zone " << index << ", " << to_string(told.condition);
-    ASSERT_EQ(told.condition == mq::Zone::Condition::full, is_full);
-    for (std::uint64_t i = 0; i != zone.written; ++i) {
-      ASSERT_NE(zone.content[i], 0U) << "a hole below the write pointer of zone " << index;
+      if (number == expected) continue;
+      fail("sector " + std::to_string(slot.bio.sector() + i) + " holds " + std::to_string(number) +
+           " and should hold " + std::to_string(expected));
+      return;
     }
   }
 
-  null_block::NullDisk<Rt>& disk_;
+  [[nodiscard]] mq::Zone report(const ZonePicture& zone) {
+    mq::Zone told;
+    if (disk_.report_zones(zone.start, {&told, 1}) != 1) fail("a zone is not reported");
+    return told;
+  }
+  /// Takes the zone as the device reports it.
+  /// Precondition: nothing is in flight there.
+  void look_again(ZonePicture& zone) {
+    zone.is_in_doubt = false;
+    if (zone.is_conventional || zone.is_read_only || zone.is_offline) {
+      std::ranges::fill(zone.content, unknown);
+      return;
+    }
+    const mq::Zone told = report(zone);
+    zone.is_finished = told.condition == mq::Zone::Condition::full;
+    zone.written = zone.is_finished ? zone.capacity : told.write_pointer_sector - zone.start;
+    std::ranges::fill(zone.content, 0);
+    std::fill_n(zone.content.begin(), zone.written, unknown);
+  }
+  void check_quiet(std::uint32_t index) {
+    const ZonePicture& zone = zones_[index];
+    const mq::Zone told = report(zone);
+    if (zone.is_conventional || zone.is_read_only || zone.is_offline) return;
+    const std::uint64_t pointer = zone.start + (zone.is_full() ? zone.length : zone.written);
+    if (told.write_pointer_sector != pointer ||
+        (told.condition == mq::Zone::Condition::full) != zone.is_full()) {
+      fail("the write pointer of zone " + std::to_string(index) + " is " +
+           std::to_string(told.write_pointer_sector) + ", " + to_string(told.condition) +
+           ", and what was acknowledged ends at " + std::to_string(pointer));
+      return;
+    }
+    for (std::uint64_t i = 0; i != zone.written; ++i) {
+      if (zone.content[i] != 0) continue;
+      fail("sector " + std::to_string(zone.start + i) + " is a hole below a write pointer");
+      return;
+    }
+  }
+
+  mq::Disk<D>& disk_;
   Rt& runtime_;
+  HostOptions options_;
+  bool writes_in_part_ = false;
+  std::string failure_;
   std::mt19937_64 dice_;
   std::vector<ZonePicture> zones_;
   std::map<std::uint32_t, bool> has_write_;  // of a zone: its writer is a write

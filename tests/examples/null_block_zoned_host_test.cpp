@@ -37,7 +37,7 @@ namespace sim = blkown::sim;
 using blkown::Status;
 using mq::Op;
 using zoned_host::ZonedHost;
-using Host = ZonedHost<sim::DeterministicRuntime>;
+using Host = ZonedHost<null_block::Driver, sim::DeterministicRuntime>;
 using NullDisk = null_block::NullDisk<sim::DeterministicRuntime>;
 
 std::unique_ptr<NullDisk> make_disk(const std::string& text, sim::DeterministicRuntime& runtime) {
@@ -81,20 +81,7 @@ class Witness {
  private:
   void take(const mq::TraceEvent& event) {
     const std::uint64_t sectors = event.length_bytes / mq::sector_bytes;
-    const std::size_t zone = event.sector / disk_.device().zones->layout().zone_sectors;
-    Status status = Status::ok;
-    switch (event.op) {
-      case Op::write:
-      case Op::zone_append:
-        status = reference_.write(event.sector, sectors, event.op == Op::zone_append, sectors);
-        break;
-      case Op::zone_open: status = reference_.open(zone); break;
-      case Op::zone_close: status = reference_.close(zone); break;
-      case Op::zone_finish: status = reference_.finish(zone); break;
-      case Op::zone_reset: status = reference_.reset(zone); break;
-      default: break;
-    }
-    ++expected_[{event.op, status}];
+    ++expected_[{event.op, reference_.execute(event.op, event.sector, sectors)}];
   }
 
   NullDisk& disk_;
@@ -117,16 +104,17 @@ TEST(NullBlockZonedHost, WritePointersAgreeWithTheReferenceAtEachStep) {
         runtime);
     ASSERT_NE(disk, nullptr);
     Witness witness{*disk};
-    Host host{*disk, runtime, round};
+    Host host{disk->disk(), runtime, round};
     for (std::uint64_t begun = 0; begun < all / rounds;) {
       if (host.begin()) ++begun;
       ASSERT_NO_FATAL_FAILURE(witness.compare()) << "round " << round << " I/O " << begun;
       if (runtime.random().below(2) == 0) runtime.step();
       ASSERT_NO_FATAL_FAILURE(witness.compare()) << "round " << round << " I/O " << begun;
-      ASSERT_FALSE(testing::Test::HasFailure()) << "round " << round << " I/O " << begun;
+      ASSERT_EQ(host.failure(), "") << "round " << round << " I/O " << begun;
     }
     while (host.in_flight() != 0) ASSERT_TRUE(runtime.step());
     host.check_all();
+    ASSERT_EQ(host.failure(), "");
     EXPECT_EQ(host.all_ended(), witness.expected());
     EXPECT_GT(host.ended(Op::zone_append, Status::ok), all / rounds / 8);
     EXPECT_GT(host.ended(Op::write, Status::ok), all / rounds / 50);
@@ -163,8 +151,14 @@ void disturb(NullDisk& disk, Host& host, std::mt19937_64& dice) {
     }
     case 1: EXPECT_TRUE(disk.set("badblocks", "-0-511")); return;
     case 2: EXPECT_TRUE(disk.set("submit_queues", std::to_string(1 + dice() % 4))); return;
-    case 3: host.change_a_zone(); return;
-    case 4: host.cut_power(); return;
+    case 3:
+      return host.change_a_zone([&](const char* key, const std::string& zone) {
+        EXPECT_TRUE(disk.set(key, zone).has_value());
+      });
+    case 4:
+      disk.power_off(dice());
+      disk.power_on();
+      return host.note_power_cut();
     default: EXPECT_TRUE(disk.set("max_sectors", dice() % 2 == 0 ? "2" : "64"));
   }
 }
@@ -175,16 +169,17 @@ void run_seed(std::uint64_t seed, std::map<std::pair<Op, Status>, std::uint64_t>
   SCOPED_TRACE("seed " + std::to_string(seed) + ": " + text);
   const auto disk = make_disk(text, runtime);
   ASSERT_NE(disk, nullptr);
-  Host host{*disk, runtime, seed};
+  Host host{disk->disk(), runtime, seed};
   std::mt19937_64 dice{seed};
   for (unsigned begun = 0; begun != 300;) {
     if (host.begin()) ++begun;
     if (dice() % 2 == 0) runtime.step();
     if (dice() % 64 == 0) disturb(*disk, host, dice);
-    ASSERT_FALSE(testing::Test::HasFailure()) << "I/O " << begun;
+    ASSERT_EQ(host.failure(), "") << "I/O " << begun;
   }
   while (host.in_flight() != 0) ASSERT_TRUE(runtime.step()) << "an I/O never ends";
   host.check_all();
+  ASSERT_EQ(host.failure(), "");
   for (const auto& [key, count] : host.all_ended()) sum[key] += count;
 }
 

@@ -7,6 +7,7 @@
 #define BLKOWN_TESTS_EXAMPLES_NULL_BLOCK_ZONES_REFERENCE_HPP
 
 #include <algorithm>
+#include <blkown/mq/op.hpp>
 #include <blkown/status.hpp>
 #include <cstddef>
 #include <cstdint>
@@ -65,6 +66,23 @@ class Reference {
                               zones_, [](const Facts& f) { return f.is_closed; }));
   }
 
+  /// The status of a command, all of whose sectors reach the medium.
+  Status execute(blkown::mq::Op op, std::uint64_t sector, std::uint64_t sectors) {
+    using blkown::mq::Op;
+    const std::size_t index = sector / layout_.zone_sectors;
+    switch (op) {
+      case Op::write:
+      case Op::zone_append: return write(sector, sectors, op == Op::zone_append, sectors);
+      case Op::zone_open: return open(index);
+      case Op::zone_close: return close(index);
+      case Op::zone_finish: return finish(index);
+      case Op::zone_reset: return reset(index);
+      case Op::zone_reset_all: reset_all(); return Status::ok;
+      case Op::read:
+        return zones_[index].retired == ZoneState::offline ? Status::io_error : Status::ok;
+      default: return Status::ok;
+    }
+  }
   /// The status of a write or an append, of which `written` sectors reach the medium.
   Status write(std::uint64_t sector, std::uint64_t sectors, bool is_append, std::uint64_t written) {
     const std::size_t index = sector / layout_.zone_sectors;
