@@ -10,6 +10,7 @@
 #include "sim/broken/buffers_reused_on_reset.hpp"
 #include "sim/broken/command_left.hpp"
 #include "sim/broken/completed_twice.hpp"
+#include "sim/broken/disk_ignored.hpp"
 #include "sim/broken/do_not_retry_ignored.hpp"
 #include "sim/broken/double_end.hpp"
 #include "sim/broken/drained_without_stop.hpp"
@@ -53,6 +54,7 @@ constexpr std::array table{
     NamedDriver{"buffers_reused_on_reset", &main_of<BuffersReusedOnReset>},
     NamedDriver{"command_left", &main_of<CommandLeft>},
     NamedDriver{"completed_twice", &main_of<CompletedTwice>},
+    NamedDriver{"disk_ignored", &main_of<DiskIgnored>},
     NamedDriver{"do_not_retry_ignored", &main_of<DoNotRetryIgnored>},
     NamedDriver{"double_end", &main_of<DoubleEnd>},
     NamedDriver{"drained_without_stop", &main_of<DrainedWithoutStop>},

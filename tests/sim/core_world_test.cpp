@@ -7,6 +7,7 @@
 
 #include <sys/wait.h>
 #include <unistd.h>
+#include <algorithm>
 #include <array>
 #include <blkown/blkown.hpp>
 #include <blkown/sim/harness/core_world.hpp>
@@ -15,15 +16,20 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "sim/broken/disk_ignored.hpp"
 #include "sim/broken/ended_on_timeout.hpp"
 #include "sim/broken/issue_before_publish.hpp"
 #include "sim/broken/status_ignored.hpp"
+#include "sim/broken_message/copied_by_sector.hpp"
+#include "sim/broken_message/disk_ignored.hpp"
+#include "sim/broken_message/variant_driver.hpp"
 #include "sim/nvme_ring_driver.hpp"
 
 namespace {
@@ -395,6 +401,131 @@ TEST(CoreWorld, ShortRingsOfSomeSeedsRefuseIos) {
   }
   EXPECT_EQ(refusals[0] + refusals[1] + refusals[2], 0) << "long rings";
   EXPECT_GT(refusals[4], 10);
+}
+
+// --- several disks -------------------------------------------------------------------------------
+
+[[nodiscard]] WorldConfig three_disks(std::uint64_t seed) {
+  WorldConfig config = config_of(seed);
+  config.disk_count = 3;
+  return config;
+}
+using MessageVariant = message::broken::VariantDriver;
+using ThreeMessageDisks = sim::MessageWorld<MessageVariant>;
+
+/// Notes where the commands go.
+class WhereTo : public RingDriver {
+ public:
+  struct Seen {
+    std::array<std::set<std::uint64_t>, 3> sectors;  // by disk
+    std::set<std::uint32_t> nsids;
+    std::map<std::uint64_t, int> in_flight;  // by sector
+    int most_in_flight = 0;                  // with the same sector
+  };
+  WhereTo(sim::NvmeHost<RingDriver>& host, Seen& seen) : RingDriver{host}, seen_{seen} {
+    EXPECT_EQ(host.disk_count(), 3U);
+    for (std::uint32_t disk = 0; disk != 3; ++disk) seen_.nsids.insert(host.nsid(disk));
+  }
+
+ private:
+  void issue(blkown::Claim<R> claim) override {
+    const auto& io = claim.data();
+    seen_.sectors.at(io.disk).insert(io.sector);
+    seen_.most_in_flight = std::max(seen_.most_in_flight, ++seen_.in_flight[io.sector]);
+    RingDriver::issue(std::move(claim));
+  }
+  void finish(blkown::Claim<R> claim, const blkown::nvme::CompletionEntry& entry) override {
+    --seen_.in_flight[claim.data().sector];
+    RingDriver::finish(std::move(claim), entry);
+  }
+
+  Seen& seen_;
+};
+
+TEST(CoreWorld, SeveralDisksAreNamespacesWithTheSameSectors) {
+  for (std::uint64_t seed = 0; seed != 8; ++seed) {
+    WorldConfig config = three_disks(seed);
+    config.io_count = 900;
+    config.rates = sim::FaultRates::none();
+    WhereTo::Seen seen;
+    World world{config, [&](sim::NvmeHost<RingDriver>& host) {
+                  return std::make_unique<WhereTo>(host, seen);
+                }};
+    EXPECT_TRUE(world.run()) << world.finding().what;
+    EXPECT_EQ(seen.nsids.size(), 3U);
+    for (const auto& sectors : seen.sectors) {
+      EXPECT_GT(sectors.size(), 20U);
+      EXPECT_LT(*sectors.rbegin(), 32U * 16U) << "the disks have 32 slots each";
+    }
+    EXPECT_GT(seen.most_in_flight, 1) << "seed " << seed;
+  }
+}
+
+TEST(CoreWorld, ARunWithSeveralDisksIsRepeatedFromItsSeed) {
+  for (std::uint64_t seed = 0; seed != 6; ++seed) {
+    const Trace first = run(three_disks(seed));
+    EXPECT_TRUE(first.is_good) << seed;
+    EXPECT_TRUE(run(three_disks(seed)) == first) << seed;
+    const Trace messages = run<ThreeMessageDisks>(three_disks(seed));
+    EXPECT_TRUE(messages.is_good) << seed;
+    EXPECT_TRUE(run<ThreeMessageDisks>(three_disks(seed)) == messages) << seed;
+  }
+}
+
+template <class D>
+[[nodiscard]] std::unique_ptr<MessageVariant> make_message(sim::MessageHost<MessageVariant>& host) {
+  return std::make_unique<D>(host);
+}
+
+TEST(CoreWorld, ReportsACommandThatGoesToAnotherDisk) {
+  const char* const what = "the driver sent the command of an I/O to another disk";
+  auto& core = caught<World>(three_disks(1), &make<nvme_ring::broken::DiskIgnored>);
+  EXPECT_FALSE(core.run());
+  EXPECT_EQ(core.finding().what, what);
+  EXPECT_TRUE(core.finding().has_request);
+  ASSERT_FALSE(core.finding().details.empty());
+  EXPECT_NE(core.finding().details[0].find(" of disk 0"), std::string::npos)
+      << core.finding().details[0];
+  auto& messages =
+      caught<ThreeMessageDisks>(three_disks(1), &make_message<message::broken::DiskIgnored>);
+  EXPECT_FALSE(messages.run());
+  EXPECT_EQ(messages.finding().what, what);
+  EXPECT_TRUE(messages.finding().has_request);
+}
+
+// Goal: the data of one disk does not appear on another one.
+// Method: the driver finds the memory of a read by its sector alone, which is right with one disk.
+TEST(CoreWorld, ReportsDataOfAnotherDisk) {
+  using message::broken::CopiedBySector;
+  WorldConfig config = config_of(0);
+  config.rates = sim::FaultRates::none();
+  auto& one = caught<ThreeMessageDisks>(config, &make_message<CopiedBySector>);
+  EXPECT_TRUE(one.run()) << one.finding().what;
+  config.disk_count = 3;
+  auto& three = caught<ThreeMessageDisks>(config, &make_message<CopiedBySector>);
+  EXPECT_FALSE(three.run());
+  EXPECT_EQ(three.finding().what, "a read returned other data than was written");
+}
+
+/// A driver whose commands begin a block too late.
+class NextSector : public MessageVariant {
+ public:
+  using MessageVariant::MessageVariant;
+
+ private:
+  [[nodiscard]] sim::Message message_of(const blkown::Claim<R>& claim) override {
+    sim::Message message = MessageVariant::message_of(claim);
+    ++message.sector;
+    return message;
+  }
+};
+
+TEST(CoreWorld, ReportsACommandForOtherSectors) {
+  auto& world = caught<ThreeMessageDisks>(config_of(0), &make_message<NextSector>);
+  EXPECT_FALSE(world.run());
+  EXPECT_EQ(world.finding().what,
+            "the driver sent a command for other sectors than those of its I/O");
+  EXPECT_TRUE(world.finding().has_request);
 }
 
 TEST(Kit, ReturnsTwoForUnusableOptions) {

@@ -210,7 +210,6 @@ const std::vector<std::tuple<Words, WorldFeatures, std::string>> not_together{
     {{"--fua-percent", "0"}, message, "--fua-percent" + only_disk},
     {{"--preflush-percent", "0"}, core, "--preflush-percent" + only_disk},
     {{"--queue-changes"}, core, "--queue-changes" + only_disk},
-    {{"--disks", "2"}, message, "--disks" + only_disk},
     {{"--queue-changes", "--queues", "1"},
      disk,
      "--queue-changes: with --queues 1 there is no other number; use --queues 2 or more"},
@@ -249,6 +248,9 @@ TEST(KitOptions, ThoseAtTheirLimitsGoTogether) {
       {{"--latency", "constant:1000000"}, message},
       {{"--resets", "--queue-changes"}, disk},
       {{"--mix", "compare:1"}, core},
+      {{"--disks", "16"}, core},
+      {{"--disks", "2"}, message},
+      {{"--disks", "16"}, disk},
       {{"--seeds", "2", "--first-seed", "18446744073709551614"}, core},
   };
   for (const auto& [words, features] : cases) EXPECT_EQ(problem_of(words, features), "");

@@ -7,6 +7,8 @@
 #include <blkown/sim/kit.hpp>
 #include <memory>
 
+#include "sim/broken_message/copied_by_sector.hpp"
+#include "sim/broken_message/disk_ignored.hpp"
 #include "sim/broken_message/ended_before_reconnect.hpp"
 #include "sim/broken_message/generation_ignored.hpp"
 #include "sim/broken_message/half_taken_for_whole.hpp"
@@ -29,6 +31,8 @@ int main_of(int argc, char** argv) {
 
 constexpr std::array table{
     NamedDriver{"reference", &main_of<VariantDriver>},
+    NamedDriver{"copied_by_sector", &main_of<CopiedBySector>},
+    NamedDriver{"disk_ignored", &main_of<DiskIgnored>},
     NamedDriver{"ended_before_reconnect", &main_of<EndedBeforeReconnect>},
     NamedDriver{"generation_ignored", &main_of<GenerationIgnored>},
     NamedDriver{"half_taken_for_whole", &main_of<HalfTakenForWhole>},

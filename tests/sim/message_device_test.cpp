@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/harness/core_world.hpp>
 #include <blkown/sim/harness/oracle.hpp>
@@ -162,6 +163,89 @@ TEST(MessageDevice, AWrongMessageIsAnsweredAsInvalid) {
     const std::vector<Reply> replies = bench.replies();
     ASSERT_EQ(replies.size(), 1U);
     EXPECT_EQ(replies[0].status, DeviceStatus::invalid_command) << one.cookie;
+  }
+}
+
+// --- several disks -------------------------------------------------------------------------------
+
+/// A connected device with two disks of eight sectors.
+struct TwoDisks {
+  explicit TwoDisks(const Script& script = {}) : plan{1, script} { device.connect(0); }
+
+  [[nodiscard]] Reply reply_to(Opcode opcode, std::uint32_t disk, std::byte fill = {},
+                               std::uint32_t length_sectors = 1) {
+    data.fill(fill);
+    const std::array segments{blkown::Segment{data.data(), length_sectors * sector_bytes}};
+    Message message{.cookie = 0x11,
+                    .opcode = opcode,
+                    .sector = 3,
+                    .length_sectors = length_sectors,
+                    .bytes = {},
+                    .disk = disk};
+    if (opcode == Opcode::write) message.bytes = segments;
+    EXPECT_TRUE(device.take(0, message).has_value());
+    now_ns += 1'000'000;
+    while (device.step(now_ns)) {
+    }
+    auto reply = device.receive(0);
+    EXPECT_TRUE(reply.has_value());
+    return reply.value_or(Reply{});
+  }
+  [[nodiscard]] std::byte first_byte_of(std::uint32_t disk) {
+    const Reply reply = reply_to(Opcode::read, disk);
+    EXPECT_EQ(reply.status, DeviceStatus::success);
+    return reply.bytes.empty() ? std::byte{0xFF} : reply.bytes.front();
+  }
+
+  std::array<sim::CachedMedia, 2> media{sim::CachedMedia{8 * sector_bytes},
+                                        sim::CachedMedia{8 * sector_bytes}};
+  std::array<std::byte, 8 * sector_bytes> data{};
+  std::uint64_t now_ns = 0;
+  sim::FaultPlan plan;
+  MessageDevice device{two_queues(), std::array<sim::Media*, 2>{&media[0], &media[1]}, &plan};
+};
+
+TEST(MessageDevice, EachDiskHasItsOwnSectors) {
+  TwoDisks two;
+  EXPECT_EQ(two.device.disk_count(), 2U);
+  EXPECT_EQ(two.reply_to(Opcode::write, 0, std::byte{1}).status, DeviceStatus::success);
+  EXPECT_EQ(two.reply_to(Opcode::write, 1, std::byte{2}).status, DeviceStatus::success);
+  EXPECT_EQ(two.first_byte_of(0), std::byte{1});
+  EXPECT_EQ(two.first_byte_of(1), std::byte{2});
+  EXPECT_EQ(two.reply_to(Opcode::write_zeroes, 1).status, DeviceStatus::success);
+  EXPECT_EQ(two.first_byte_of(0), std::byte{1});
+  EXPECT_EQ(two.first_byte_of(1), std::byte{0});
+}
+
+TEST(MessageDevice, AFlushIsOfOneDisk) {
+  TwoDisks two;
+  for (const std::uint32_t disk : {0U, 1U}) {
+    EXPECT_EQ(two.reply_to(Opcode::write, disk, std::byte{1}).status, DeviceStatus::success);
+  }
+  EXPECT_EQ(two.reply_to(Opcode::flush, 1).status, DeviceStatus::success);
+  std::array<std::size_t, 2> lost{};
+  for (std::uint64_t cut = 0; cut != 16; ++cut) {
+    for (const std::size_t disk : {0U, 1U})
+      lost[disk] += two.media[disk].lost_by_power_cut(cut).size();
+  }
+  EXPECT_NE(lost[0], 0U);
+  EXPECT_EQ(lost[1], 0U);
+}
+
+TEST(MessageDevice, ARangeIsUnreadableOnItsDiskAlone) {
+  TwoDisks two{{{FaultKind::bad_range, 0}}};
+  EXPECT_EQ(two.reply_to(Opcode::read, 1).status, DeviceStatus::media_error);
+  EXPECT_EQ(two.reply_to(Opcode::read, 0).status, DeviceStatus::success);
+  EXPECT_EQ(two.reply_to(Opcode::write, 0, std::byte{1}).status, DeviceStatus::success);
+  EXPECT_EQ(two.reply_to(Opcode::read, 1).status, DeviceStatus::media_error);
+  EXPECT_EQ(two.reply_to(Opcode::write, 1, std::byte{1}).status, DeviceStatus::success);
+  EXPECT_EQ(two.reply_to(Opcode::read, 1).status, DeviceStatus::success);
+}
+
+TEST(MessageDevice, ADiskThatDoesNotExistIsAnsweredAsInvalid) {
+  TwoDisks two;
+  for (const Opcode opcode : {Opcode::read, Opcode::write, Opcode::flush, Opcode::discard}) {
+    EXPECT_EQ(two.reply_to(opcode, 2).status, DeviceStatus::invalid_command);
   }
 }
 

@@ -99,7 +99,8 @@ class DriverOf {
                          .opcode = io.opcode,
                          .sector = io.sector,
                          .length_sectors = io.length_sectors,
-                         .bytes = {}};
+                         .bytes = {},
+                         .disk = io.disk};
     if (io.opcode == Opcode::write) message.bytes = io.segments();
     return message;
   }

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "sim/broken_mq/claimed_on_exit.hpp"
+#include "sim/broken_mq/command_kept.hpp"
 #include "sim/broken_mq/completed_twice.hpp"
 #include "sim/broken_mq/completion_doorbell_forgotten.hpp"
 #include "sim/broken_mq/cookie_repaired.hpp"
@@ -64,6 +65,7 @@ constexpr std::array table{
     NamedDriver{"reference", &main_of<VariantDriver>},
     NamedDriver{"full_rings", &main_of_full_rings},
     NamedDriver{"claimed_on_exit", &main_of<ClaimedOnExit>},
+    NamedDriver{"command_kept", &main_of<CommandKept>},
     NamedDriver{"completed_twice", &main_of<CompletedTwice>},
     NamedDriver{"completion_doorbell_forgotten", &main_of<CompletionDoorbellForgotten>},
     NamedDriver{"cookie_repaired", &main_of<CookieRepaired>},

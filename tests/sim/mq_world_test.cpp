@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <blkown/mq/mq.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/harness/mq_world.hpp>
@@ -13,9 +14,11 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -234,6 +237,77 @@ TEST(MqWorld, AnAdministratorResetsTheDeviceAndChangesTheQueuesOnRequest) {
   EXPECT_GT(seen_in(config).opened, 2);
 }
 
+// --- disks that come and go ----------------------------------------------------------------------
+
+/// Notes the disks that come and go, and their I/O.
+class ComeAndGo : public VariantDriver {
+ public:
+  struct Life {
+    std::uint32_t nsid = 0;
+    int issued = 0;            // requests
+    int issued_by_others = 0;  // since the end
+    bool is_over = false;
+  };
+  ComeAndGo(sim::MqHost& host, std::vector<Life>& lives) : VariantDriver{host}, lives_{lives} {}
+
+  blkown::Status init_hctx(Hw& hw, broken_mq::NamespaceInfo& info) override {
+    if (hw.index().value == 0) {
+      life_of_[&hw.disk()] = lives_.size();
+      lives_.push_back({.nsid = info.nsid});
+    }
+    return VariantDriver::init_hctx(hw, info);
+  }
+  void exit_hctx(Hw& hw, broken_mq::NamespaceInfo& info) override {
+    lives_[life_of_.at(&hw.disk())].is_over = true;
+    VariantDriver::exit_hctx(hw, info);
+  }
+  Answer queue_rq(Hw& hw, const broken_mq::NamespaceInfo& info, blkown::Idle<Rq> idle,
+                  bool is_last) override {
+    ++lives_[life_of_.at(&hw.disk())].issued;
+    for (Life& life : lives_) life.issued_by_others += life.is_over ? 1 : 0;
+    return VariantDriver::queue_rq(hw, info, std::move(idle), is_last);
+  }
+
+ private:
+  std::vector<Life>& lives_;
+  std::map<const void*, std::size_t> life_of_;  // by disk, of which one may have another's address
+};
+
+// Goal: a namespace gets a disk again while the other disk has I/O, and the new disk has I/O, too.
+TEST(MqWorld, ARemovedDiskIsMadeAgainWhileTheOthersHaveIo) {
+  int returns = 0, whole_runs = 0;
+  for (std::uint64_t seed = 0; seed != 24; ++seed) {
+    MqWorldConfig config = mq_config(seed);
+    config.disk_count = 2;
+    config.io_count = 600;
+    std::vector<ComeAndGo::Life> lives;
+    MqTestWorld world{config,
+                      [&](sim::MqHost& host) { return std::make_unique<ComeAndGo>(host, lives); }};
+    EXPECT_TRUE(world.run()) << "seed " << seed << ": " << world.finding().what;
+    EXPECT_EQ(world.ended(), config.io_count);
+    if (lives.size() == 2) ++whole_runs;
+    for (std::size_t later = 2; later < lives.size(); ++later) {
+      EXPECT_TRUE(std::ranges::any_of(std::span{lives}.first(later),
+                                      [&](const auto& life) {
+                                        return life.nsid == lives[later].nsid &&
+                                               life.issued_by_others != 0;
+                                      }))
+          << "seed " << seed;
+      if (lives[later].issued != 0) ++returns;
+    }
+  }
+  EXPECT_GE(returns, 8);
+  EXPECT_GE(whole_runs, 6);
+}
+
+TEST(MqWorld, ARunInWhichDisksComeAndGoIsRepeatedFromItsSeed) {
+  for (std::uint64_t seed = 0; seed != 8; ++seed) {
+    MqWorldConfig config = mq_config(seed);
+    config.disk_count = 3;
+    EXPECT_EQ(text_of_run(config), text_of_run(config)) << seed;
+  }
+}
+
 // --- findings ------------------------------------------------------------------------------------
 
 /// The world of the driver D. A world with a finding cannot be destroyed in order, so it is kept.
@@ -249,6 +323,38 @@ template <class D, class... Arguments>
   MqTestWorld& world = mq_world_of<D>(config, arguments...);
   EXPECT_FALSE(world.run());
   return world.finding();
+}
+
+/// A driver that looks completions up with the queues of the disk that was made first.
+class FirstDiskLooksUp : public VariantDriver {
+ public:
+  using VariantDriver::VariantDriver;
+  blkown::Status init_hctx(Hw& hw, broken_mq::NamespaceInfo& info) override {
+    first_.try_emplace(hw.index().value, &hw);
+    return VariantDriver::init_hctx(hw, info);
+  }
+
+ private:
+  void take(Hw& lookup, std::span<const broken_mq::CompletionEntry> entries) override {
+    VariantDriver::take(*first_.at(lookup.index().value), entries);
+  }
+
+  std::map<std::uint32_t, Hw*> first_;
+};
+
+TEST(MqWorld, ReportsALookupWithAQueueOfARemovedDisk) {
+  int findings = 0;
+  for (std::uint64_t seed = 0; seed != 12 && findings == 0; ++seed) {
+    MqWorldConfig config = without_faults(seed);
+    config.disk_count = 2;
+    MqTestWorld& world = mq_world_of<FirstDiskLooksUp>(config);
+    if (world.run()) continue;
+    EXPECT_EQ(world.finding().what,
+              "the driver looked a completion up with a queue of a removed disk");
+    EXPECT_TRUE(world.finding().has_request);
+    ++findings;
+  }
+  EXPECT_EQ(findings, 1);
 }
 
 class WrongDisk : public VariantDriver {
@@ -453,7 +559,7 @@ struct SinkOpener {
 };
 template struct SinkOpener<&mq::Disk<VariantDriver>::trace_sink>;
 
-/// Sends the event once, as one of its first request.
+/// Sends the event once, as one of its first request, and then the issue of that request.
 class Traces : public VariantDriver {
  public:
   Traces(sim::MqHost& host, const mq::TraceEvent& event) : VariantDriver{host}, event_{event} {}
@@ -463,6 +569,11 @@ class Traces : public VariantDriver {
       event_.queue = hw.index();
       event_.tag = idle.tag();
       const mq::TraceSink& sink = trace_sink_of(hw.disk());
+      sink.function(sink.argument, event_);
+      event_.step = mq::TraceStep::issued;
+      event_.op = idle.data().op();
+      event_.sector = idle.data().sector();
+      event_.length_bytes = idle.data().length_bytes();
       sink.function(sink.argument, event_);
     }
     return VariantDriver::queue_rq(hw, info, std::move(idle), is_last);

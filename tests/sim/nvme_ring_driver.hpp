@@ -221,7 +221,9 @@ class Driver {
     return io.direction();
   }
   /// The namespace of the I/O.
-  [[nodiscard]] virtual std::uint32_t nsid() const { return host_.nsid(); }
+  [[nodiscard]] virtual std::uint32_t nsid_of(const sim::Io<Driver>& io) const {
+    return host_.nsid(io.disk);
+  }
   [[nodiscard]] nvme::BlockRange blocks_of(const sim::Io<Driver>& io) const {
     const std::uint32_t sectors = host_.block_bytes() / 512;
     return {io.sector / sectors, io.length_sectors / sectors};
@@ -340,13 +342,14 @@ class Driver {
   }
   [[nodiscard]] SubmissionEntry without_memory(const sim::Io<Driver>& io) const {
     const nvme::BlockRange blocks = blocks_of(io);
+    const std::uint32_t nsid = nsid_of(io);
     switch (io.opcode) {
-      case sim::Opcode::flush: return SubmissionEntry::flush(nsid());
-      case sim::Opcode::discard: return SubmissionEntry::dataset_management(nsid(), 1, true);
-      case sim::Opcode::write_zeroes: return SubmissionEntry::write_zeroes(nsid(), blocks, false);
-      case sim::Opcode::compare: return SubmissionEntry::compare(nsid(), blocks);
-      case sim::Opcode::read: return SubmissionEntry::read(nsid(), blocks);
-      default: return SubmissionEntry::write(nsid(), blocks);
+      case sim::Opcode::flush: return SubmissionEntry::flush(nsid);
+      case sim::Opcode::discard: return SubmissionEntry::dataset_management(nsid, 1, true);
+      case sim::Opcode::write_zeroes: return SubmissionEntry::write_zeroes(nsid, blocks, false);
+      case sim::Opcode::compare: return SubmissionEntry::compare(nsid, blocks);
+      case sim::Opcode::read: return SubmissionEntry::read(nsid, blocks);
+      default: return SubmissionEntry::write(nsid, blocks);
     }
   }
 

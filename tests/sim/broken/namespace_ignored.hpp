@@ -14,7 +14,7 @@ class NamespaceIgnored : public Driver {
   using Driver::Driver;
 
  private:
-  [[nodiscard]] std::uint32_t nsid() const override { return 1; }
+  [[nodiscard]] std::uint32_t nsid_of(const sim::Io<Driver>&) const override { return 1; }
 };
 
 }  // namespace nvme_ring::broken

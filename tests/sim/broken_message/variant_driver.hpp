@@ -21,6 +21,9 @@ class VariantDriver : public DriverOf<VariantDriver> {
   friend class DriverOf<VariantDriver>;
 
   virtual void issue(Claim<R> claim) { DriverOf::issue(std::move(claim)); }
+  [[nodiscard]] virtual sim::Message message_of(const Claim<R>& claim) {
+    return DriverOf::message_of(claim);
+  }
   virtual void refused(Claim<R> claim) { DriverOf::refused(std::move(claim)); }
   virtual void complete(QueueIndex queue, const sim::Reply& reply) {
     DriverOf::complete(queue, reply);
@@ -28,6 +31,9 @@ class VariantDriver : public DriverOf<VariantDriver> {
   [[nodiscard]] virtual bool is_short(const sim::Io<VariantDriver>& io,
                                       const sim::Reply& reply) const {
     return DriverOf::is_short(io, reply);
+  }
+  virtual void copy(const sim::Io<VariantDriver>& io, const sim::Reply& reply) {
+    DriverOf::copy(io, reply);
   }
 };
 

@@ -42,7 +42,7 @@ enum class Opcode : std::uint8_t {
 enum class DeviceStatus : std::uint8_t {
   success,
   media_error,
-  invalid_command,  ///< Out of range, or bytes that do not add up.
+  invalid_command,  ///< Out of range, no such disk, or bytes that do not add up.
 };
 
 /// The enumerator's name.
@@ -63,6 +63,7 @@ struct Message {
   std::uint32_t length_sectors = 0;
   /// The bytes of a write: in place until the reply, or until connect() or stop() return.
   std::span<const Segment> bytes;
+  std::uint32_t disk = 0;  ///< Of a device with several disks: which one, from 0.
 };
 
 /// The answer to a command.

@@ -19,6 +19,7 @@
 #ifndef BLKOWN_SIM_DEVICE_MESSAGE_DEVICE_HPP
 #define BLKOWN_SIM_DEVICE_MESSAGE_DEVICE_HPP
 
+#include <array>
 #include <bit>
 #include <blkown/config.hpp>
 #include <blkown/detail/saturating.hpp>
@@ -74,18 +75,25 @@ class MessageDevice {
  public:
   using Entry = Message;  ///< Of the observer's events. Its bytes are empty.
 
-  /// Makes a device without connections.
+  /// Makes a device with one disk, without connections.
   /// Precondition: the arguments outlive the device. No fault plan: no faults.
   MessageDevice(const MessageConfig& config, Media& media, FaultPlan* faults = nullptr,
                 const ControllerHooks& hooks = {})
+      : MessageDevice{config, std::array{&media}, faults, hooks} {}
+  /// The same with several disks: Message::disk is an index in `media`. A connection is for all of
+  /// them.
+  /// Precondition: as above; at least one medium, and no null pointer.
+  MessageDevice(const MessageConfig& config, std::span<Media* const> media,
+                FaultPlan* faults = nullptr, const ControllerHooks& hooks = {})
       : config_{config},
-        media_{media},
+        media_{media.begin(), media.end()},
         faults_{faults},
         hooks_{hooks},
         mutex_{!config.is_single_threaded},
         random_{config.seed},
-        queues_(config.queue_count),
-        media_user_{&media.users(), "a sim::MessageDevice"} {}
+        queues_(config.queue_count) {
+    for (Media* const one : media) media_users_.emplace_back(&one->users(), "a sim::MessageDevice");
+  }
   MessageDevice(const MessageDevice&) = delete;
   MessageDevice& operator=(const MessageDevice&) = delete;
   /// Violation: object_in_use, if an Oracle uses the device.
@@ -104,6 +112,8 @@ class MessageDevice {
   }
   /// The configuration.
   [[nodiscard]] const MessageConfig& config() const noexcept { return config_; }
+  /// The number of disks.
+  [[nodiscard]] std::size_t disk_count() const noexcept { return media_.size(); }
   /// The number of queues that the observer's events may name.
   [[nodiscard]] std::uint32_t queue_count() const noexcept { return config_.queue_count; }
 
@@ -311,7 +321,7 @@ class MessageDevice {
       const std::uint64_t end = command.moves_data()
                                     ? entry.sector + moved_bytes / detail::bytes_in_sector
                                     : entry.sector + entry.length_sectors;
-      bad_ranges_.note_write({0, entry.sector, end});
+      bad_ranges_.note_write({entry.disk, entry.sector, end});
     }
     if (command.is_lost || !queues_[command.queue].is_connected) {
       found->is_executed = true;  // kept until it is disowned or the queue is connected again
@@ -322,13 +332,16 @@ class MessageDevice {
   }
 
   [[nodiscard]] bool is_unreadable(const Message& entry) {
-    const detail::BadRanges::Range range{0, entry.sector, entry.sector + entry.length_sectors};
+    const detail::BadRanges::Range range{entry.disk, entry.sector,
+                                         entry.sector + entry.length_sectors};
     if (strikes(FaultKind::bad_range)) bad_ranges_.add(range);
     return bad_ranges_.overlaps(range);
   }
   [[nodiscard]] DeviceStatus perform(const detail::Command& command, std::uint64_t moved_bytes) {
     const Message& entry = command.entry;
-    const std::uint64_t capacity = media_.capacity_bytes() / detail::bytes_in_sector;
+    if (entry.disk >= media_.size()) return DeviceStatus::invalid_command;
+    Media& medium = *media_[entry.disk];
+    const std::uint64_t capacity = medium.capacity_bytes() / detail::bytes_in_sector;
     const bool is_in_range = entry.length_sectors != 0 && entry.sector <= capacity &&
                              entry.length_sectors <= capacity - entry.sector;
     if (entry.opcode != Opcode::flush && !is_in_range) return DeviceStatus::invalid_command;
@@ -336,10 +349,10 @@ class MessageDevice {
       return is_good ? DeviceStatus::success : DeviceStatus::media_error;
     };
     switch (entry.opcode) {
-      case Opcode::flush: return status_of(media_.flush());
+      case Opcode::flush: return status_of(medium.flush());
       case Opcode::write_zeroes:
       case Opcode::discard:
-        return status_of(media_.zero(command.offset_bytes(), command.length_bytes()));
+        return status_of(medium.zero(command.offset_bytes(), command.length_bytes()));
       case Opcode::read: return DeviceStatus::success;  // the reply reads the medium
       case Opcode::write: return write(command, moved_bytes);
       case Opcode::compare: break;
@@ -353,8 +366,9 @@ class MessageDevice {
     }
     if (buffer_.size() != command.length_bytes()) return DeviceStatus::invalid_command;
     const std::span<const std::byte> bytes{buffer_.data(), static_cast<std::size_t>(moved_bytes)};
-    return media_.write(command.offset_bytes(), bytes) ? DeviceStatus::success
-                                                       : DeviceStatus::media_error;
+    return media_[command.entry.disk]->write(command.offset_bytes(), bytes)
+               ? DeviceStatus::success
+               : DeviceStatus::media_error;
   }
 
   // --- replies ----------------------------------------------------------------------------------
@@ -429,7 +443,8 @@ class MessageDevice {
                 .transferred_bytes = action.transferred_bytes};
     if (action.command.entry.opcode != Opcode::read) return reply;
     reply.bytes.resize(action.transferred_bytes);
-    if (!reply.bytes.empty() && !media_.read(action.command.offset_bytes(), reply.bytes)) {
+    if (!reply.bytes.empty() &&
+        !media_[action.command.entry.disk]->read(action.command.offset_bytes(), reply.bytes)) {
       return {.cookie = reply.cookie, .status = DeviceStatus::media_error};
     }
     return reply;
@@ -444,7 +459,7 @@ class MessageDevice {
   }
 
   const MessageConfig config_;
-  Media& media_;
+  const std::vector<Media*> media_;  // by disk
   FaultPlan* faults_;
   ControllerHooks hooks_;
   MessageObserver* observer_ = nullptr;
@@ -462,7 +477,7 @@ class MessageDevice {
   std::uint64_t now_ns_ = 0;
   std::uint64_t events_ = 0;
   blkown::detail::UserList users_;
-  blkown::detail::User media_user_;
+  std::deque<blkown::detail::User> media_users_;
 };
 
 }  // namespace sim

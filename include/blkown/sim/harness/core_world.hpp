@@ -8,6 +8,9 @@
 // the clock jumps to the next time at which one is. Nesting simulates concurrency: a controller
 // step may run within a doorbell, and an interrupt within submit() and timeout(). All invariants
 // are checked after every event. The first broken one ends the run.
+//
+// With several disks (WorldConfig::disk_count) each is a namespace of the controller, or a disk of
+// the message device. They share the queues and the tags, and the I/O of all has the same sectors.
 
 #ifndef BLKOWN_SIM_HARNESS_CORE_WORLD_HPP
 #define BLKOWN_SIM_HARNESS_CORE_WORLD_HPP
@@ -110,6 +113,9 @@ class CoreWorld final : public WorldBaseOf<typename H::Device> {
   using Base::controller_;
   using Base::device_;
   using Base::dice_;
+  using Base::disk_of_slot;
+  using Base::disk_place;
+  using Base::disk_sectors;
   using Base::end_io;
   using Base::fail;
   using Base::fail_with_first;
@@ -120,6 +126,7 @@ class CoreWorld final : public WorldBaseOf<typename H::Device> {
   using Base::note_interrupt;
   using Base::note_lookup;
   using Base::run_controller;
+  using Base::slots_per_disk;
   using Base::tag_config;
   using Base::was_accepted;
   using Base::workload_;
@@ -154,10 +161,17 @@ class CoreWorld final : public WorldBaseOf<typename H::Device> {
                 .wait = &wait,
                 .admin_lookup = &on_admin_lookup,
                 .first_generation = tag_config(config_).first_generation.value_or(Generation{})},
-               {.nsid = config_.nsid, .block_bytes = config_.block_bytes}};
+               {.nsids = nsids(), .block_bytes = config_.block_bytes}};
     } else {
       return H{tags_, controller_, {&on_lookup, this}};
     }
+  }
+  [[nodiscard]] std::vector<std::uint32_t> nsids() const {
+    std::vector<std::uint32_t> nsids;
+    for (std::uint32_t disk = 0; disk != config_.disk_count; ++disk) {
+      nsids.push_back(disk_place().nsid_of(disk));
+    }
+    return nsids;
   }
   [[nodiscard]] InvariantChecker<R> make_checker() {
     if constexpr (Base::is_nvme) {
@@ -248,23 +262,36 @@ class CoreWorld final : public WorldBaseOf<typename H::Device> {
     auto idle = tags_.allocate(queue, caches_[queue.value]);
     if (!idle.has_value()) return false;
     history_.begin_event(Activity::of_request("submit", queue, idle->tag()), now_ns_);
-    std::uint32_t index = next_slot_;
-    while (workload_.slot(index).is_in_flight) index = (index + 1) % workload_.slot_count();
-    next_slot_ = (index + 1) % workload_.slot_count();
+    const std::uint32_t index = take_slot();
     Io<D>& io = idle->data();
     io.slot = index;
     io.segment_count = workload_.begin(index, dice_, io.memory);
     io.opcode = workload_.slot(index).opcode;
     io.length_sectors = workload_.slot(index).length_sectors;
-    io.sector = workload_.sector_of(index);
+    io.disk = disk_of_slot(index);
+    io.sector = workload_.sector_of(index) % disk_sectors();
     history_.describe(queue, idle->tag(),
                       {.operation = to_string(io.opcode),
                        .sector = io.sector,
-                       .length_sectors = io.opcode == Opcode::flush ? 0 : io.length_sectors});
+                       .length_sectors = io.opcode == Opcode::flush ? 0 : io.length_sectors,
+                       .disk = config_.disk_count == 1 ? std::nullopt : std::optional{io.disk}});
     begin_durability(index, false, false);
     ++in_flight_;
     call_driver([&](D& driver) { driver.submit(*std::move(idle)); });
     return true;
+  }
+
+  /// The next slot without an I/O. The same slot of each disk comes in turn, so that I/Os of all
+  /// disks with the same sectors are in flight together.
+  /// Precondition: there is one.
+  [[nodiscard]] std::uint32_t take_slot() {
+    const std::uint32_t disks = config_.disk_count;
+    while (true) {
+      const std::uint32_t turn = next_slot_;
+      next_slot_ = (turn + 1) % workload_.slot_count();
+      const std::uint32_t slot = turn % disks * slots_per_disk(config_) + turn / disks;
+      if (!workload_.slot(slot).is_in_flight) return slot;
+    }
   }
 
   void interrupt() {

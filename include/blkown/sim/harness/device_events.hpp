@@ -27,9 +27,9 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim::detail {
 
-/// The disk of a run on an NvmeController.
+/// The disks of a run.
 struct DiskPlace {
-  std::uint32_t nsid = 1;  // of the first disk
+  std::uint32_t nsid = 1;  // of the first disk, on an NvmeController
   std::uint32_t block_sectors = 1;
   std::uint32_t disk_count = 1;
   // Of each disk. The sectors of all disks are numbered one after another.
@@ -56,22 +56,33 @@ struct DiskPlace {
   }
 };
 
+/// The number of a message's first sector among the sectors of all disks, as for a block.
+[[nodiscard]] inline std::optional<std::uint64_t> sector_of(const Message& message,
+                                                            const DiskPlace& disk) noexcept {
+  if (message.disk >= disk.disk_count || message.sector >= disk.disk_sectors) return std::nullopt;
+  return message.disk * disk.disk_sectors + message.sector;
+}
+
 /// The number of the first sector of the command's disk.
-[[nodiscard]] inline std::uint64_t first_sector_of(const Message&, const DiskPlace&) { return 0; }
+[[nodiscard]] inline std::uint64_t first_sector_of(const Message& entry, const DiskPlace& disk) {
+  return entry.disk < disk.disk_count ? entry.disk * disk.disk_sectors : 0;
+}
 [[nodiscard]] inline std::uint64_t first_sector_of(const nvme::SubmissionEntry& entry,
                                                    const DiskPlace& disk) {
   return disk.disk_of(entry.nsid).value_or(0) * disk.disk_sectors;
 }
 
 /// What a command is: for the report.
-[[nodiscard]] inline IoText io_of(const Message& entry, const DiskPlace&) {
+[[nodiscard]] inline IoText io_of(const Message& entry, const DiskPlace& disk) {
   const bool has_range = entry.opcode != Opcode::flush;
+  const bool is_elsewhere = entry.disk >= disk.disk_count;
+  const bool is_named = disk.disk_count != 1 && !is_elsewhere;
   return {.operation = to_string(entry.opcode),
           .sector = entry.sector,
           .length_sectors = has_range ? entry.length_sectors : 0,
           .is_fua = false,
-          .is_elsewhere = false,
-          .disk = {}};
+          .is_elsewhere = is_elsewhere,
+          .disk = is_named ? std::optional{entry.disk} : std::nullopt};
 }
 [[nodiscard]] inline IoText io_of(const nvme::SubmissionEntry& entry, const DiskPlace& disk) {
   const nvme::IoOpcode opcode = entry.io_opcode();
@@ -89,8 +100,8 @@ struct DiskPlace {
           .disk = disk.disk_count == 1 ? std::nullopt : its_disk};
 }
 /// Whether the command flushes the cache of this disk.
-[[nodiscard]] inline bool flushes_disk(const Message& entry, const DiskPlace&, std::uint32_t) {
-  return entry.opcode == Opcode::flush;
+[[nodiscard]] inline bool flushes_disk(const Message& entry, const DiskPlace&, std::uint32_t disk) {
+  return entry.opcode == Opcode::flush && entry.disk == disk;
 }
 [[nodiscard]] inline bool flushes_disk(const nvme::SubmissionEntry& entry, const DiskPlace& place,
                                        std::uint32_t disk) {
@@ -195,6 +206,7 @@ class DeviceEvents final : public CommandObserver<Entry> {
   }
 
   void command_fetched(std::uint32_t queue, const Entry& entry) override {
+    if (queue >= first_io_queue_) history_.name_event({.name = "controller"});
     oracle_.command_fetched(queue, entry);
     if (queue < first_io_queue_) return;
     with_request(queue, cookie_of(entry),
@@ -279,7 +291,6 @@ class DeviceEvents final : public CommandObserver<Entry> {
   void note_fetched(QueueIndex queue, Tag tag, const Entry& entry) {
     const std::uint64_t cookie = cookie_of(entry);
     const IoText io = io_of(entry, disk_);
-    history_.name_event({.name = "controller"});
     history_.note(queue, tag, "the device fetches ", io.operation, cookie);
     if (queue.value >= fetched_.size()) fetched_.resize(queue.value + 1);
     auto& of_queue = fetched_[queue.value];

@@ -72,7 +72,7 @@ struct IoText {
   std::uint64_t sector = 0;
   std::uint64_t length_sectors = 0;  ///< 0: the operation has no range, or it is not known.
   bool is_fua = false;
-  bool is_elsewhere = false;            ///< The command went to another namespace than the disks'.
+  bool is_elsewhere = false;            ///< The command went to no disk of the run.
   std::optional<std::uint32_t> disk{};  ///< Of several: the number, from 0.
 };
 

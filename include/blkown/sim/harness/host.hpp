@@ -34,6 +34,7 @@
 #include <cstdint>
 #include <expected>
 #include <span>
+#include <vector>
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
@@ -47,7 +48,8 @@ struct Io {
   static constexpr std::uint32_t no_slot = UINT32_MAX;
 
   Opcode opcode{};
-  std::uint64_t sector = 0;
+  std::uint32_t disk = 0;    ///< Of several disks, which all have the same sectors: from 0.
+  std::uint64_t sector = 0;  ///< Of the disk.
   std::uint32_t length_sectors = 0;
   std::array<Segment, max_segments> memory;
   std::uint32_t segment_count = 0;
@@ -134,28 +136,34 @@ struct NvmeHost : LookupHost<D> {
     void (*admin_lookup)(void* argument, std::uint64_t command_id, bool was_accepted) = nullptr;
     Generation first_generation{};
   };
-  /// The disk of the run.
-  struct Namespace {
-    std::uint32_t nsid = 1;           ///< Another namespace is another disk.
-    std::uint32_t block_bytes = 512;  ///< An I/O is whole blocks.
+  /// The disks of the run.
+  struct Namespaces {
+    std::vector<std::uint32_t> nsids{1};  ///< By disk. Another namespace is no disk of the run.
+    std::uint32_t block_bytes = 512;      ///< An I/O is whole blocks.
   };
 
   /// The parts of the world that the driver uses. `sink` hears of each lookup.
   NvmeHost(TagSet<R>& its_tags, dma::Device<Iommu>& its_device, NvmeController& its_controller,
            typename LookupHost<D>::LookupSink sink, const Services& services,
-           const Namespace& its_namespace = {})
+           const Namespaces& namespaces = {})
       : LookupHost<D>{its_tags, sink},
         device{its_device},
         controller{its_controller},
         services_{services},
-        namespace_{its_namespace} {}
+        namespaces_{namespaces} {}
 
   /// For a TagSet of the driver's own, as that of the admin queue: runs repeat with it.
   [[nodiscard]] Generation first_generation() const noexcept { return services_.first_generation; }
-  /// The namespace of the driver's I/O.
-  [[nodiscard]] std::uint32_t nsid() const noexcept { return namespace_.nsid; }
-  /// The size of the namespace's blocks. Each I/O is whole blocks.
-  [[nodiscard]] std::uint32_t block_bytes() const noexcept { return namespace_.block_bytes; }
+  /// The number of disks, each of which is a namespace: one, unless the run has more.
+  [[nodiscard]] std::uint32_t disk_count() const noexcept {
+    return static_cast<std::uint32_t>(namespaces_.nsids.size());
+  }
+  /// The namespace of a disk (Io::disk).
+  [[nodiscard]] std::uint32_t nsid(std::uint32_t disk = 0) const noexcept {
+    return namespaces_.nsids[disk];
+  }
+  /// The size of the namespaces' blocks. Each I/O is whole blocks.
+  [[nodiscard]] std::uint32_t block_bytes() const noexcept { return namespaces_.block_bytes; }
 
   /// Waits for the controller's next step, for example while the controller becomes ready. Returns
   /// false if no step is planned: what the driver waits for does not come.
@@ -171,7 +179,7 @@ struct NvmeHost : LookupHost<D> {
 
  private:
   Services services_;
-  Namespace namespace_;
+  Namespaces namespaces_;
 };
 
 /// The environment of the driver D of a MessageDevice.

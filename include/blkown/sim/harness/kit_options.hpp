@@ -249,8 +249,8 @@ inline constexpr std::array option_rows{
                 return parse(text, its.world.queue_count, 1, 63);
               }},
     OptionRow{"--disks", "N",
-              "disks of the block layer, each on a namespace; they share the\n"
-              "queues and the tags, and at times one leaves early (1)",
+              "disks, each on a namespace or a medium of its own; they share the\n"
+              "queues and the tags. In the block layer some leave and come back (1)",
               "use a number from 1 to 16",
               [](KitOptions& its, std::string_view text) {
                 return parse(text, its.world.disk_count, 1, 16);
@@ -436,7 +436,6 @@ inline constexpr std::array option_rows{
   if (world.preflush_percent.has_value()) block_layer_only = "--preflush-percent";
   if (world.fixed.has_fua.has_value()) block_layer_only = "--fua";
   if (world.has_queue_changes) block_layer_only = "--queue-changes";
-  if (world.disk_count != 1) block_layer_only = "--disks";
   if (block_layer_only != nullptr && !features.has_block_layer) {
     return std::string{block_layer_only} +
            ": only a driver of the block layer has that (mq_main); remove the option";

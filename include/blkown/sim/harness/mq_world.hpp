@@ -12,7 +12,10 @@
 //
 // With several disks (WorldConfig::disk_count) each has a namespace, a party and slots of its own.
 // They share the controller's queues and the tags. In half of the runs one of them is removed
-// early, while the I/O of the others goes on. A removed disk is destroyed at the end of the run.
+// early, while the I/O of the others goes on. Most often it is made again a little later, on the
+// same namespace, and has I/O again. The removed disk is destroyed before that, or at the end of
+// the run. A driver with a function defer_resets() is asked first: while it resets its controller,
+// no disk is made.
 //
 // Time passes for a driver that waits (MqHost::pause), for example in a reset, but not for the
 // runtime: no timer fires then.
@@ -261,12 +264,10 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
     FaultPlan plan = std::exchange(faults_, FaultPlan{});
     if (!bring_up()) return false;
     faults_ = std::move(plan);
-    for (std::uint32_t i = 0; i != submitters; ++i) {
-      starters_.push_back(std::make_unique<Starter>(*this, i));
-      runtime_.context(i).post(*starters_.back());
-    }
+    start_io();
     while (!std::ranges::all_of(disks_, &DiskRun::is_removed)) {
-      if (is_early_removal_due()) disks_[early_removal_.disk]->remove();
+      if (is_absence_due()) disks_[absences_[absence_].disk]->remove();
+      if (is_return_due() && !end_absence()) return false;
       if (is_removal_due()) begin_removal();
       if (!step()) {
         return fail_with_first(in_flight_ != 0
@@ -294,18 +295,22 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
   static constexpr std::uint64_t pause_ns = 100'000;
 
   struct Starter : mq::Work {
-    Starter(MqWorld& its_world, std::uint32_t its_index)
+    /// `its_disk`: the only one that gets I/O. None: each one.
+    Starter(MqWorld& its_world, std::uint32_t its_index, std::optional<std::uint32_t> its_disk)
         : Work{[](void* self, Work&) { static_cast<Starter*>(self)->go(); }, this},
           world{its_world},
-          index{its_index} {}
+          index{its_index},
+          disk{its_disk} {}
     void go() {
       ++world.starts_;
       for (std::uint32_t i = index; i < world.workload_.slot_count(); i += submitters) {
-        world.submit(i);
+        const bool is_due = !disk.has_value() || world.disk_of_slot(i) == *disk;
+        if (is_due && !world.workload_.slot(i).is_in_flight) world.submit(i);
       }
     }
     MqWorld& world;
     std::uint32_t index;
+    std::optional<std::uint32_t> disk;
   };
   /// A disk, and what is done to it.
   struct DiskRun {
@@ -324,16 +329,37 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
     mq::Control removal{
         {[](void* self, mq::Control&) { static_cast<DiskRun*>(self)->is_removed = true; }, this}};
   };
-  /// When a disk is removed before the others: after this many I/Os of the run were submitted.
-  struct EarlyRemoval {
-    std::uint32_t disk = 0;
-    std::uint64_t begun = UINT64_MAX;
+  /// What the driver says of a namespace.
+  struct Identified {
+    mq::DiskConfig config;
+    typename D::QueueData data{};
   };
-  [[nodiscard]] static EarlyRemoval choose_early_removal(const WorldConfig& config) {
+  /// A disk is removed before the others when so many I/Os of the run were submitted, and made
+  /// again when so many more were.
+  struct Absence {
+    std::uint32_t disk = 0;
+    std::uint64_t begin = UINT64_MAX;
+    std::uint64_t end = UINT64_MAX;        // never
+    bool is_destroyed = false;             // before it is made again, if nothing uses it
+    std::optional<Identified> returned{};  // the namespace, for the disk that is made again
+  };
+  /// The absences of the run, one after another.
+  [[nodiscard]] static std::vector<Absence> choose_absences(const WorldConfig& config) {
+    constexpr std::size_t max_absences = 4;
     Random dice{config.seed ^ 0xD15C'4E30};
-    if (config.disk_count == 1 || !dice.chance(1, 2)) return {};
-    return {.disk = static_cast<std::uint32_t>(dice.below(config.disk_count)),
-            .begun = 1 + dice.below(config.io_count)};
+    std::vector<Absence> absences;
+    if (config.disk_count == 1 || !dice.chance(1, 2)) return absences;
+    absences.push_back({.disk = static_cast<std::uint32_t>(dice.below(config.disk_count)),
+                        .begin = 1 + dice.below(config.io_count)});
+    while (dice.chance(7, 8)) {
+      Absence& latest = absences.back();
+      latest.end = latest.begin + dice.below(config.io_count / 8 + 1);
+      latest.is_destroyed = dice.chance(1, 2);
+      if (absences.size() == max_absences || !dice.chance(3, 4)) break;
+      absences.push_back({.disk = static_cast<std::uint32_t>(dice.below(config.disk_count)),
+                          .begin = absences.back().end + 1 + dice.below(config.io_count / 4 + 1)});
+    }
+    return absences;
   }
   /// A slot's bio, with its memory and the argument of its callback.
   struct SlotBio {
@@ -359,20 +385,33 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
     pool_ = *std::move(pool);
     for (std::uint32_t i = 0; i != config_.disk_count; ++i) {
       disks_.push_back(std::make_unique<DiskRun>(*this, i));
-      if (!make_disk(*disks_.back())) return false;
+      auto found = identify(i);
+      if (!found.has_value() || !make_disk(*disks_.back(), *std::move(found))) return false;
+    }
+    // Now, because a driver would believe a false completion of an Identify command later.
+    for (Absence& absence : absences_) {
+      if (absence.end == UINT64_MAX) continue;
+      absence.returned = identify(absence.disk);
+      if (!absence.returned.has_value()) return false;
     }
     check_.emplace(tags(), *device_, *iommu_, history_);
     return true;
   }
-  [[nodiscard]] bool make_disk(DiskRun& its) {
-    typename D::QueueData data{};
-    mq::DiskConfig disk = driver_->identify(disk_place().nsid_of(its.index), data);
-    if (disk.capacity_sectors != disk_sectors() ||
-        disk.logical_block_bytes != config_.block_bytes) {
-      return fail("the driver took the namespace for another one");
+  /// Errors: none, with a finding.
+  [[nodiscard]] std::optional<Identified> identify(std::uint32_t disk) {
+    std::optional<Identified> found{std::in_place};
+    found->config = driver_->identify(disk_place().nsid_of(disk), found->data);
+    if (found->config.capacity_sectors != disk_sectors() ||
+        found->config.logical_block_bytes != config_.block_bytes) {
+      fail("the driver took the namespace for another one");
+      return std::nullopt;
     }
-    choose(disk);
-    auto made = mq::Disk<D>::create(disk, *driver_, runtime_, std::move(data), pool_.get());
+    choose(found->config);
+    return found;
+  }
+  [[nodiscard]] bool make_disk(DiskRun& its, Identified&& found) {
+    auto made =
+        mq::Disk<D>::create(found.config, *driver_, runtime_, std::move(found.data), pool_.get());
     if (!made.has_value()) {
       return fail(std::string{"no disk can be made on the driver: "} + made.error().field + ": " +
                   to_string(made.error().reason));
@@ -380,9 +419,42 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
     its.disk = *std::move(made);
     its.disk->set_trace({&on_trace, &its});
     // The party of the first disk is the same with any number of disks.
-    its.party.emplace(config_.seed ^ (std::uint64_t{its.index} << 56), *its.disk,
-                      runtime_.context(submitters), duties(its.index));
+    const std::uint64_t number =
+        (std::uint64_t{its.index} << 56) | (std::uint64_t{gone_.size()} << 48);
+    its.party.emplace(config_.seed ^ number, *its.disk, runtime_.context(submitters),
+                      duties(its.index));
     return true;
+  }
+  /// Makes the absent disk again, unless the driver resets its controller now.
+  /// Errors: false, with a finding.
+  [[nodiscard]] bool end_absence() {
+    if constexpr (requires { driver_->defer_resets().has_value(); }) {
+      const auto deferral = driver_->defer_resets();
+      return !deferral.has_value() || make_again(true);
+    } else {
+      return make_again(false);
+    }
+  }
+  /// `is_quiet`: the driver has no operation left on the removed disk.
+  [[nodiscard]] bool make_again(bool is_quiet) {
+    history_.begin_event("return of a disk", runtime_.now_ns());
+    Absence& absence = absences_[absence_++];
+    auto& place = disks_[absence.disk];
+    if (is_quiet && absence.is_destroyed && place->party->is_idle()) {
+      place->party.reset();
+      place->disk.reset();
+    }
+    gone_.push_back(std::exchange(place, std::make_unique<DiskRun>(*this, absence.disk)));
+    if (!make_disk(*place, *std::move(absence.returned))) return false;
+    start_io(absence.disk);
+    return true;
+  }
+  /// Has each context submit the I/O of the disk, or of each one.
+  void start_io(std::optional<std::uint32_t> disk = {}) {
+    for (std::uint32_t i = 0; i != submitters; ++i) {
+      starters_.push_back(std::make_unique<Starter>(*this, i, disk));
+      runtime_.context(i).post(*starters_.back());
+    }
   }
   /// One party resets the controller, which all disks have.
   [[nodiscard]] PartyDuties duties(std::uint32_t disk) {
@@ -488,11 +560,23 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
 
   /// All bios were submitted, and few of them have not ended.
   [[nodiscard]] bool is_removal_due() const noexcept {
-    return !is_removing_ && begun_ == config_.io_count && starts_ == submitters &&
+    return !is_removing_ && begun_ == config_.io_count && starts_ == starters_.size() &&
            in_flight_ <= left_at_removal_;
   }
-  [[nodiscard]] bool is_early_removal_due() const noexcept {
-    return begun_ >= early_removal_.begun && starts_ == submitters;
+  [[nodiscard]] bool is_absence_due() const noexcept {
+    return absence_ != absences_.size() && begun_ >= absences_[absence_].begin &&
+           starts_ == starters_.size();
+  }
+  /// The disk is removed, and all its I/O has ended.
+  [[nodiscard]] bool is_return_due() const noexcept {
+    if (absence_ == absences_.size() || is_removing_ || begun_ == config_.io_count) return false;
+    const Absence& its = absences_[absence_];
+    if (begun_ < its.end || !disks_[its.disk]->is_removed) return false;
+    const std::uint32_t slots = slots_per_disk(config_);
+    for (std::uint32_t i = its.disk * slots; i != (its.disk + 1) * slots; ++i) {
+      if (workload_.slot(i).is_in_flight) return false;
+    }
+    return true;
   }
   void begin_removal() {
     is_removing_ = true;
@@ -516,6 +600,7 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
     DiskRun& its = *static_cast<DiskRun*>(argument);
     MqWorld& world = its.world;
     world.note_trace(event, its);
+    if (its.is_removed) world.check_removed(event);
     if (event.step == mq::TraceStep::looked_up) {
       world.note_lookup(world.tags(), event.queue, event.value, event.reason);
       if (event.reason == LookupReason::none) {
@@ -528,17 +613,23 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
       world.check_timed_out(event.queue, event.tag);
     }
   }
+  /// A private request has no place on the disk.
+  void describe(const mq::TraceEvent& event, const DiskRun& its) {
+    IoText io{.operation = to_string(event.op)};
+    if (!mq::is_private(event.op)) {
+      io.sector = event.sector;
+      io.length_sectors = event.length_bytes / detail::bytes_in_sector;
+      if (disks_.size() != 1) io.disk = its.index;
+    }
+    history_.describe(event.queue, event.tag, io);
+  }
   /// Writes the step of a request into the history.
   void note_trace(const mq::TraceEvent& event, const DiskRun& its) {
     const Activity queue_rq = Activity::of_request("queue_rq", event.queue, event.tag);
     switch (event.step) {
       case mq::TraceStep::issued:
         history_.turn_to(queue_rq);
-        history_.describe(event.queue, event.tag,
-                          {.operation = to_string(event.op),
-                           .sector = event.sector,
-                           .length_sectors = event.length_bytes / detail::bytes_in_sector,
-                           .disk = disks_.size() == 1 ? std::nullopt : std::optional{its.index}});
+        describe(event, its);
         return;
       case mq::TraceStep::rejected:
         return history_.note(event.queue, event.tag,
@@ -552,6 +643,15 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
         history_.turn_to(Activity::of_request("request end", event.queue, event.tag));
         return history_.note(event.queue, event.tag, "ended with ", to_string(event.status));
       default: return;
+    }
+  }
+  /// A removed disk has no requests, and its queues find no completions: others have them.
+  void check_removed(const mq::TraceEvent& event) {
+    if (event.step == mq::TraceStep::looked_up) {
+      this->fail_lookup("the driver looked a completion up with a queue of a removed disk", tags(),
+                        event.queue, event.value);
+    } else if (event.step == mq::TraceStep::issued) {
+      fail("queue_rq was called for a removed disk", tags(), event.queue, event.tag);
     }
   }
   /// All parties that have quiesced or frozen the disk must have undone that.
@@ -618,6 +718,7 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
     if (tags().in_flight() != 0) {
       return fail_with_first("a request is in flight after the disk's removal", tags());
     }
+    for (const auto& its : gone_) its->disk.reset();
     for (const auto& its : disks_) its->disk.reset();
     is_stopping_ = true;
     if (!driver_->stop()) return fail("the driver did not stop the controller");
@@ -637,7 +738,9 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
   std::vector<SlotBio> bios_;
   std::unique_ptr<mq::TagPool<D>> pool_;
   std::vector<std::unique_ptr<DiskRun>> disks_;
-  const EarlyRemoval early_removal_ = choose_early_removal(config_);
+  std::vector<std::unique_ptr<DiskRun>> gone_;  // removed, and made again
+  std::vector<Absence> absences_ = choose_absences(config_);
+  std::size_t absence_ = 0;  // the present or next one
   const std::uint64_t left_at_removal_ = Random{config_.seed ^ 0x4E30FE}.below(8);  // bios
   mq::Work failure_{[](void* self, mq::Work&) {
                       // A reset that was running then has cleared the failure.

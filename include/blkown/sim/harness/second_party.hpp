@@ -38,8 +38,8 @@ struct PartyDuties {
 
 /// Operates on a disk of the driver D beside the driver.
 ///
-/// Context: the thread of the world. The party is destroyed after the disk's removal, when nothing
-/// is left to run.
+/// Context: the thread of the world. The party is destroyed after the disk's removal, when it is
+/// idle.
 template <class D>
 class SecondParty {
  public:
@@ -67,6 +67,11 @@ class SecondParty {
     }
   }
 
+  /// Whether nothing of the party is left on a context but its alarms, which end with the party.
+  [[nodiscard]] bool is_idle() const noexcept {
+    return !control_.is_running() && !limits_control_.is_running() &&
+           !queue_control_.is_running() && !reset_.is_queued();
+  }
   /// Whether the party's quiesce or freeze is in force: queue_rq must not be called for bios.
   [[nodiscard]] bool holds_disk() const noexcept { return state_ == State::holding; }
 

@@ -227,8 +227,10 @@ class WorldBaseOf {
   }
   /// The driver has accepted a false completion of the command.
   void distrust(const Message& message) {
-    if (message.opcode == Opcode::flush) return durability_.front().distrust_flushes();
-    workload_.taint(message.sector);
+    if (message.disk >= config_.disk_count) return;
+    if (message.opcode == Opcode::flush) return durability_[message.disk].distrust_flushes();
+    const auto sector = sector_of(message, disk_place());
+    if (sector.has_value()) workload_.taint(*sector);
   }
   /// The same.
   void distrust(const nvme::SubmissionEntry& entry) {
@@ -370,6 +372,31 @@ class WorldBaseOf {
     return fail(std::move(what));
   }
 
+  /// A finding about a request.
+  template <class R>
+  [[nodiscard]] static Finding finding_of_request(std::string what, const TagSet<R>& tags,
+                                                  QueueIndex queue, Tag tag) {
+    return {.what = std::move(what),
+            .has_request = true,
+            .queue = queue,
+            .tag = tag,
+            .state = tags.state_of(queue, tag),
+            .holders = holders_of(tags.header(queue, tag))};
+  }
+  /// A finding about a lookup, with the request that the value names, if there is such a request.
+  template <class R>
+  void fail_lookup(const char* what, const TagSet<R>& tags, QueueIndex queue, std::uint64_t value) {
+    const std::uint64_t tag = blkown::detail::CookieCodec{tags.layout()}.tag(value);
+    if (queue.value >= tags.queue_count() || tag >= tags.depth()) {
+      add({.what = what, .cookie = value});
+    } else {
+      const Tag its_tag{static_cast<std::uint32_t>(tag)};
+      Finding finding = finding_of_request(what, tags, queue, its_tag);
+      finding.cookie = value;
+      add(std::move(finding));
+    }
+  }
+
   WorldConfig config_;
   Random dice_;
   FaultPlan faults_;
@@ -450,7 +477,9 @@ class WorldBaseOf {
       }
       return Device{nvme_config(config_), *iommu_, namespaces, &faults_};
     } else {
-      return Device{message_config(config_), media_.disk(0), &faults_};
+      std::vector<Media*> media;
+      for (std::uint32_t i = 0; i != config_.disk_count; ++i) media.push_back(&media_.disk(i));
+      return Device{message_config(config_), media, &faults_};
     }
   }
 
@@ -459,8 +488,9 @@ class WorldBaseOf {
   /// How often the command of the slot's present I/O was sent that begins with this sector. Null:
   /// the command has no range, or not one of the workload's.
   [[nodiscard]] std::uint16_t* sends_of(std::uint32_t, const Message& message) {
-    const bool has_range = message.opcode != Opcode::flush && message.sector < sends_.size();
-    return has_range ? &sends_[static_cast<std::size_t>(message.sector)] : nullptr;
+    const auto sector = sector_of(message, disk_place());
+    const bool has_range = message.opcode != Opcode::flush && sector.has_value();
+    return has_range ? &sends_[static_cast<std::size_t>(*sector)] : nullptr;
   }
   [[nodiscard]] std::uint16_t* sends_of(std::uint32_t queue, const nvme::SubmissionEntry& entry) {
     const nvme::IoOpcode opcode = entry.io_opcode();
@@ -473,7 +503,11 @@ class WorldBaseOf {
   }
   static void on_fetched(void* self, std::uint32_t queue, const typename Device::Entry& entry) {
     WorldBaseOf& world = *static_cast<WorldBaseOf*>(self);
-    if (!is_nvme || queue != 0) world.check_publication(queue, detail::cookie_of(entry));
+    if (!is_nvme || queue != 0) {
+      if (world.check_publication(queue, detail::cookie_of(entry))) {
+        world.check_command(queue, entry);
+      }
+    }
     std::uint16_t* const sends = world.sends_of(queue, entry);
     if (sends == nullptr) return;
     if (*sends == sent_no_more) {
@@ -485,8 +519,8 @@ class WorldBaseOf {
                         queue, detail::cookie_of(entry));
     }
   }
-  /// The device must get the command of a publication only.
-  void check_publication(std::uint32_t queue, std::uint64_t cookie) {
+  /// The device must get the command of a publication only. False: this one is none.
+  bool check_publication(std::uint32_t queue, std::uint64_t cookie) {
     const CookieLayout& layout = history_.layout();
     const QueueIndex its_queue{queue - (is_nvme ? 1 : 0)};
     const Tag tag{static_cast<std::uint32_t>(layout.tag.get(cookie))};
@@ -494,9 +528,29 @@ class WorldBaseOf {
     if (state.has_value() && state->count != 0 && !state->owned &&
         layout.generation.get(layout.generation.put(state->generation.value)) ==
             layout.generation.get(cookie)) {
-      return;
+      return true;
     }
     fail_cookie("the device got a command that no I/O in flight has", queue, cookie);
+    return false;
+  }
+
+  /// The command of an I/O goes to its disk, and only to its sectors: a driver may send it in
+  /// parts. A command of the driver's own has no sectors.
+  void check_command(std::uint32_t queue, const typename Device::Entry& entry) {
+    const std::uint64_t cookie = detail::cookie_of(entry);
+    const QueueIndex its_queue{queue - (is_nvme ? 1 : 0)};
+    const Tag tag{static_cast<std::uint32_t>(history_.layout().tag.get(cookie))};
+    const IoText io = history_.io_of(its_queue, tag);
+    const IoText sent = detail::io_of(entry, disk_place());
+    if (io.disk.has_value() && (sent.is_elsewhere || sent.disk.value_or(*io.disk) != *io.disk)) {
+      fail_cookie("the driver sent the command of an I/O to another disk", queue, cookie,
+                  {"the command is a " + to_string(sent)});
+    } else if (io.length_sectors != 0 && sent.length_sectors != 0 &&
+               (sent.sector < io.sector ||
+                sent.sector + sent.length_sectors > io.sector + io.length_sectors)) {
+      fail_cookie("the driver sent a command for other sectors than those of its I/O", queue,
+                  cookie, {"the command is a " + to_string(sent)});
+    }
   }
 
   /// A driver may take an entry later than within its interrupt, but long before a timeout would
@@ -512,30 +566,6 @@ class WorldBaseOf {
     }
   }
 
-  /// A finding about a request.
-  template <class R>
-  [[nodiscard]] static Finding finding_of_request(std::string what, const TagSet<R>& tags,
-                                                  QueueIndex queue, Tag tag) {
-    return {.what = std::move(what),
-            .has_request = true,
-            .queue = queue,
-            .tag = tag,
-            .state = tags.state_of(queue, tag),
-            .holders = holders_of(tags.header(queue, tag))};
-  }
-  /// A finding about a lookup, with the request that the value names, if there is such a request.
-  template <class R>
-  void fail_lookup(const char* what, const TagSet<R>& tags, QueueIndex queue, std::uint64_t value) {
-    const std::uint64_t tag = blkown::detail::CookieCodec{tags.layout()}.tag(value);
-    if (queue.value >= tags.queue_count() || tag >= tags.depth()) {
-      add({.what = what, .cookie = value});
-    } else {
-      const Tag its_tag{static_cast<std::uint32_t>(tag)};
-      Finding finding = finding_of_request(what, tags, queue, its_tag);
-      finding.cookie = value;
-      add(std::move(finding));
-    }
-  }
   void note_lookup_in_history(QueueIndex queue, std::uint64_t value, LookupReason reason) {
     const std::uint64_t tag = history_.layout().tag.get(value);
     if (queue.value >= config_.queue_count || tag >= config_.depth) return;

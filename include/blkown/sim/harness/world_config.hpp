@@ -58,11 +58,11 @@ struct WorldConfig {
   std::uint32_t depth = 8;               ///< Tags of each queue, the reserved ones included.
   std::uint32_t reserved_depth = 2;      ///< Tags for the driver's own commands.
   std::uint64_t timeout_ns = 2'000'000;  ///< Of a request in flight, in virtual time.
-  std::uint32_t block_bytes = 512;       ///< Of an NvmeController's namespace.
+  std::uint32_t block_bytes = 512;       ///< Of an NvmeController's namespaces.
   /// Of that namespace, 1 or 2; with several disks, of the first one. The disks have consecutive
   /// namespaces from this one, modulo their number. One namespace stays unused and must not change.
   std::uint32_t nsid = 1;
-  std::uint32_t disk_count = 1;     ///< Disks of an MqWorld, each on a namespace of its own.
+  std::uint32_t disk_count = 1;     ///< Each on a namespace, or a medium, of its own.
   bool has_compares = false;        ///< Whether the I/O includes compares.
   std::optional<OperationMix> mix;  ///< None: OperationMix::standard.
   std::vector<SizeWeight> sizes;    ///< See WorkloadConfig.

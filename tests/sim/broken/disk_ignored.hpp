@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The driver sends each command to the first disk's namespace.
+
+#ifndef BLKOWN_TESTS_SIM_BROKEN_DISK_IGNORED_HPP
+#define BLKOWN_TESTS_SIM_BROKEN_DISK_IGNORED_HPP
+
+#include "sim/nvme_ring_driver.hpp"
+
+namespace nvme_ring::broken {
+
+class DiskIgnored : public Driver {
+ public:
+  using Driver::Driver;
+
+ private:
+  [[nodiscard]] std::uint32_t nsid_of(const sim::Io<Driver>&) const override {
+    return host_.nsid();
+  }
+};
+
+}  // namespace nvme_ring::broken
+
+#endif
