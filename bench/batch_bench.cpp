@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Completions in batches: 65,536 requests in flight in 64 queues, which complete in random order in
-// batches of 32, each of one queue. Few of the requests are in the processor's caches.
+// batches of 32, each of one queue. No request is in the processor's caches: before each pass their
+// lines are flushed, because processors differ in how many of them a cache holds.
 //
 //   claim        one lookup after the other
 //   claim_each   a batch in one call
@@ -9,20 +10,19 @@
 //   prefetched   the same, with the words of the batch's next values prefetched
 //
 // Each completion claims the request, adds up its number and gives the request back to the device.
-// The four ways take turns within one process, so that a disturbance of the machine affects all of
-// them, and each is timed by the processor time of its thread. A sum that is wrong is an error.
+// The four ways take turns (support/turns.hpp). A sum that is wrong is an error.
 
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <ctime>
 #include <memory>
 #include <random>
-#include <string>
 #include <support/io.hpp>
+#include <support/turns.hpp>
 #include <utility>
 #include <vector>
 
@@ -91,6 +91,17 @@ class BareRequests {
   std::unique_ptr<Slot[]> slots_{std::make_unique<Slot[]>(request_count)};
 };
 
+/// Takes the line out of the processor's caches, where a program may do so.
+void flush(const void* at) {
+#if defined(__x86_64__)
+  __builtin_ia32_clflush(at);
+#elif defined(__aarch64__)
+  asm volatile("dc civac, %0" : : "r"(at) : "memory");
+#else
+  static_cast<void>(at);
+#endif
+}
+
 /// All requests in flight, in the library's TagSet and by hand, and their completions.
 class Cold {
  public:
@@ -109,6 +120,16 @@ class Cold {
   }
   Cold(const Cold&) = delete;
   Cold& operator=(const Cold&) = delete;
+
+  void flush_all() {
+    for (QueueIndex queue; queue.value != queue_count; ++queue.value) {
+      for (Tag tag; tag.value != queue_depth; ++tag.value) {
+        flush(&tags_.header(queue, tag));
+        flush(&bare_.at(queue.value, tag.value));
+      }
+    }
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
 
   [[gnu::noinline]] std::uint64_t claim() {
     std::uint64_t sum = 0;
@@ -189,47 +210,32 @@ class Cold {
   std::uint64_t number_ = 0;
 };
 
-/// The processor time of the calling thread.
-[[nodiscard]] double thread_ns() {
-  std::timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
-}
-
-/// The times of one way's passes.
-struct Way {
-  const char* name;
-  std::uint64_t (Cold::*pass)();
-  std::vector<double> times_ns;  // per completion
-
-  [[nodiscard]] double median_ns() {
-    const auto middle = times_ns.begin() + static_cast<std::ptrdiff_t>(times_ns.size() / 2);
-    std::nth_element(times_ns.begin(), middle, times_ns.end());
-    return *middle;
-  }
-};
-
 void cold(benchmark::State& state) {
+  struct Way {
+    const char* name;
+    std::uint64_t (Cold::*pass)();
+  };
+  enum : std::size_t { claim, claim_each, bare, prefetched };
+  constexpr std::array<Way, 4> ways{
+      Way{"claim_ns", &Cold::claim}, Way{"claim_each_ns", &Cold::claim_each},
+      Way{"bare_ns", &Cold::bare}, Way{"prefetched_ns", &Cold::prefetched}};
   Cold requests;
-  std::array<Way, 4> ways{Way{"claim", &Cold::claim, {}}, Way{"claim_each", &Cold::claim_each, {}},
-                          Way{"bare", &Cold::bare, {}}, Way{"prefetched", &Cold::prefetched, {}}};
+  Turns<ways.size()> turns;
   bool is_right = true;
   for (auto _ : state) {
-    for (Way& way : ways) {
-      const double begin_ns = thread_ns();
-      is_right = (requests.*way.pass)() == sum_below(request_count) && is_right;
-      way.times_ns.push_back((thread_ns() - begin_ns) / request_count);
+    for (std::size_t way = 0; way != ways.size(); ++way) {
+      requests.flush_all();
+      turns.take(way, request_count, [&] {
+        is_right = (requests.*ways[way].pass)() == sum_below(request_count) && is_right;
+      });
     }
   }
   if (!is_right) state.SkipWithError("the sums differ");
-  std::array<double, 4> medians_ns{};
-  for (std::size_t i = 0; i != ways.size(); ++i) {
-    medians_ns[i] = ways[i].median_ns();
-    state.counters[std::string{ways[i].name} + "_ns"] = medians_ns[i];
+  for (std::size_t way = 0; way != ways.size(); ++way) {
+    state.counters[ways[way].name] = turns.median_ns(way);
   }
-  const double gained_ns = medians_ns[0] - medians_ns[1];
-  const double gained_by_hand_ns = medians_ns[2] - medians_ns[3];
-  state.counters["gain"] = gained_ns / gained_by_hand_ns;
+  state.counters["gain"] = (turns.median_ns(claim) - turns.median_ns(claim_each)) /
+                           (turns.median_ns(bare) - turns.median_ns(prefetched));
 }
 BENCHMARK(cold)->Name("batch/cold")->Unit(benchmark::kMillisecond);
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSL-1.0
 """Usage: report.py BUILD COMPILER...
 
-Reads the results of each compiler from BUILD/COMPILER/*.json, prints the table of ratios and
-targets, and writes the data of the plots to BUILD/plots/*.tsv.
+Reads the results of each compiler from BUILD/COMPILER/*.json and the machine from
+BUILD/machine.txt, prints the machine and the table of ratios and targets, and writes the data of
+the plots to BUILD/plots/*.tsv.
 """
 
 import json
@@ -17,6 +18,9 @@ class Results:
 
     def __init__(self, folder):
         self.runs = {}
+        self.instructions = {}
+        for path in sorted(folder.glob("instructions_*.json")):
+            self.instructions.update(json.loads(path.read_text(encoding="utf-8")))
         for path in sorted(folder.glob("bench_*.json")):
             with path.open(encoding="utf-8") as file:
                 self.add(json.load(file)["benchmarks"])
@@ -34,12 +38,18 @@ class Results:
         values = [run[field] for run in self.runs.get(name, []) if field in run]
         return statistics.median(values) if values else None
 
+    def spread(self, name, field):
+        """The least and the largest value over the repetitions."""
+        values = [run[field] for run in self.runs.get(name, []) if field in run]
+        return (min(values), max(values)) if values else None
+
     def time_ns(self, name):
         """Processor time of a benchmark with one pinned thread: other load disturbs it least."""
         return self.median(name, "cpu_time")
 
     def shared_ns(self, name, threads):
-        """Wall-clock time per operation of any of several threads."""
+        """Wall-clock time per operation, whichever thread makes it: the inverse of the throughput of
+        all threads."""
         return self.median(f"{name}/real_time/threads:{threads}",
                            "cpu_time" if threads == 1 else "real_time")
 
@@ -58,15 +68,26 @@ def ratio(one, other):
     return None if not one or not other else one / other
 
 
+def product(one, other):
+    return None if one is None or other is None else one * other
+
+
+def difference(one, other):
+    return None if one is None or other is None else one - other
+
+
 class Row:
     """One line of the table: the text, the target, and the function that computes the number from
-    Results. Without a target the line is a figure without a verdict."""
+    Results. Without a target the line is a figure without a verdict. `beside`: the function that
+    returns a text to print behind the number, or None."""
 
-    def __init__(self, what, target, measure, at_least=False):
+    def __init__(self, what, target, measure, at_least=False, beside=None, digits=2):
         self.what = what
         self.target = target
         self.measure = measure
         self.at_least = at_least
+        self.beside = beside
+        self.digits = digits
 
     def verdict(self, values):
         if any(value is None for value in values):
@@ -76,48 +97,73 @@ class Row:
         met = (value >= self.target if self.at_least else value <= self.target for value in values)
         return "pass" if all(met) else "short"
 
+    def cell(self, result, value):
+        if value is None:
+            return "-"
+        beside = None if self.beside is None else self.beside(result)
+        return f"{value:.{self.digits}f}" + (f" ({beside})" if beside else "")
+
     def cells(self, results):
         values = [self.measure(result) for result in results]
         limit = "" if self.target is None else f"{'>=' if self.at_least else '<='} {self.target:g}"
-        numbers = ["-" if value is None else f"{value:.2f}" for value in values]
-        return [self.what, limit, *numbers, self.verdict(values)]
+        cells = [self.cell(result, value) for result, value in zip(results, values)]
+        return [self.what, limit, *cells, self.verdict(values)]
 
 
 def cycle_row(cycle, baseline, target):
+    def instructions(results):
+        counts = [results.instructions.get(f"{cycle}/{who}") for who in ("library", baseline)]
+        return None if None in counts else f"{counts[0]}/{counts[1]} instructions"
+
     return Row(f"{cycle} / {baseline.replace('_', ' ')}", target,
-               lambda r: ratio(r.time_ns(f"{cycle}/library"), r.time_ns(f"{cycle}/{baseline}")))
+               lambda r: ratio(r.time_ns(f"{cycle}/library"), r.time_ns(f"{cycle}/{baseline}")),
+               beside=instructions)
+
+
+def threads_of(n):
+    return f"{n} thread" if n == 1 else f"{n} threads"
+
+
+def contention_rows(threads):
+    table = [Row(f"hot clone + drop / add + sub, {threads_of(n)}", 1.10,
+                 lambda r, n=n: ratio(r.shared_ns("hot/clone_drop", n),
+                                      r.shared_ns("hot/add_sub", n))) for n in threads]
+    table += [Row(f"distinct requests: throughput at {n} / {n} x one", 0.9,
+                  lambda r, n=n: ratio(r.shared_ns("distinct/library", 1),
+                                       n * (r.shared_ns("distinct/library", n) or 0)),
+                  at_least=True) for n in threads if n > 1]
+    table += [Row(f"times faster than mutex + map + shared_ptr, {threads_of(n)}",
+                  2 if n == 1 else 8,
+                  lambda r, n=n: ratio(r.shared_ns("distinct/mutex_map_shared_ptr", n),
+                                       r.shared_ns("distinct/library", n)),
+                  at_least=True) for n in threads]
+    return table
+
+
+def uring_rows(batch):
+    name = f"uring_nop/{batch}/iterations:256"
+
+    def nanoseconds(results):
+        times = [results.median(name, f"{form}_ns") for form in ("library", "bare")]
+        return None if None in times else f"{times[0]:.0f}/{times[1]:.0f} ns"
+
+    return [Row(f"io_uring NOP, batch {batch}: library / bare", 1.05,
+                lambda r: r.median(name, "library_per_bare"), beside=nanoseconds),
+            Row(f"io_uring NOP, batch {batch}: bare / raw", None,
+                lambda r: r.median(name, "bare_per_raw"))]
 
 
 def rows(threads):
     table = [cycle_row("simple", "bare", 1.10), cycle_row("simple", "kernel_scheme", 1.05),
              cycle_row("seed", "bare", 1.10), cycle_row("seed", "kernel_scheme", 0.95),
              cycle_row("pinned", "bare", 1.10), cycle_row("pinned", "kernel_scheme", 0.73)]
-    for n in threads:
-        table.append(Row(f"hot clone + drop / add + sub, {n} threads", 1.10,
-                         lambda r, n=n: ratio(r.shared_ns("hot/clone_drop", n),
-                                              r.shared_ns("hot/add_sub", n))))
-    for n in (n for n in threads if n > 1):
-        table.append(Row(f"distinct requests: throughput at {n} / {n} x one", 0.9,
-                         lambda r, n=n: ratio(r.shared_ns("distinct/library", 1),
-                                              n * (r.shared_ns("distinct/library", n) or 0)),
-                         at_least=True))
-    for n in threads:
-        table.append(Row(f"times faster than mutex + map + shared_ptr, {n} threads",
-                         2 if n == 1 else 8,
-                         lambda r, n=n: ratio(r.shared_ns("distinct/mutex_map_shared_ptr", n),
-                                              r.shared_ns("distinct/library", n)),
-                         at_least=True))
+    table += contention_rows(threads)
     table.append(Row("cold batch: time saved by claim_each / by prefetching by hand", 0.8,
                      lambda r: r.median("batch/cold", "gain"), at_least=True))
     for way in ("claim", "claim_each", "bare", "prefetched"):
         table.append(Row(f"cold batch: {way}, nanoseconds", None,
-                         lambda r, way=way: r.median("batch/cold", f"{way}_ns")))
-    table.append(Row("io_uring NOP, batch 32: library / raw", 1.10,
-                     lambda r: ratio(r.time_ns("uring_nop/library/32"),
-                                     r.time_ns("uring_nop/raw/32"))))
-    table.append(Row("io_uring NOP, batch 32: bare / raw", None,
-                     lambda r: ratio(r.time_ns("uring_nop/bare/32"),
-                                     r.time_ns("uring_nop/raw/32"))))
+                         lambda r, way=way: r.median("batch/cold", f"{way}_ns"), digits=1))
+    table += uring_rows(32)
     for cycle, most in (("simple", 1), ("seed", 5), ("pinned", 3)):
         table.append(Row(f"{cycle}: read-modify-writes per I/O", most,
                          lambda r, cycle=cycle: rmws(r, f"{cycle}/library")))
@@ -137,19 +183,67 @@ def fio_ns(build):
 
 DEPTHS = (1, 8, 32, 256, 1024)
 PIPELINES = (("ends_at_once", "ends at once"), ("completes_later", "completes later"),
-             ("completes_elsewhere", "handed over"),
-             ("device", "simulated device"))
+             ("completes_elsewhere", "handed over"))
+
+
+def instruction_rows():
+    """The instructions of a bio. The targets are those of both compilers."""
+    def count(name, depth):
+        return lambda r: r.instructions.get(f"{name}/{depth}")
+
+    def more(name, than, depth):
+        return lambda r: difference(count(name, depth)(r), count(than, depth)(r))
+
+    def flatness(name):
+        def measure(results):
+            counts = [count(name, depth)(results) for depth in DEPTHS[1:]]
+            return None if None in counts else max(counts) / min(counts)
+        return measure
+
+    targets = (("ends_at_once", {32: 320}), ("completes_later", {1: 550, 32: 380, 1024: 440}))
+    names = dict(PIPELINES)
+    table = [Row(f"mq, {names[name]}, depth {depth}: instructions", target, count(name, depth),
+                 digits=0)
+             for name, at in targets for depth, target in at.items()]
+    table += [Row(f"mq, handed over, depth {depth}: instructions more than completes later", 60,
+                  more("completes_elsewhere", "completes_later", depth), digits=0)
+              for depth in (1, 32, 1024)]
+    table += [Row(f"mq, {label}: most / fewest instructions, depth 8 to 1024", 1.15, flatness(name))
+              for name, label in PIPELINES]
+    return table
+
+
+def linear_rows(threads):
+    """N contexts of one disk beside N processes with a disk each. In brackets the spread over the
+    turns, and the processes' throughput in units of N times that of one alone."""
+    def beside(n):
+        def text(results):
+            name = f"linear/{n}/iterations:1"
+            spread = results.spread(name, "threads_per_processes")
+            processes = results.median(name, "processes_per_alone")
+            if spread is None or processes is None:
+                return None
+            return f"{spread[0]:.2f} to {spread[1]:.2f}; {processes:.2f}"
+        return text
+
+    return [Row(f"mq: {n} contexts on {n} queues / {n} processes of one each", 0.97,
+                lambda r, n=n: r.median(f"linear/{n}/iterations:1", "threads_per_processes"),
+                at_least=True, beside=beside(n)) for n in threads if n > 1]
 
 
 def pipeline_rows(fio, threads):
     def times_fio(name):
         return lambda r: ratio(fio, r.per_io_ns(f"pipeline/{name}", 32))
 
-    def flatness(name):
+    def flatness(name, depths):
         def measure(results):
-            times = [results.per_io_ns(f"pipeline/{name}", depth) for depth in DEPTHS]
+            times = [results.per_io_ns(f"pipeline/{name}", depth) for depth in depths]
             return None if None in times else max(times) / min(times)
         return measure
+
+    def at_depth_1(name):
+        return lambda r: ratio(r.per_io_ns(f"pipeline/{name}", 1),
+                               r.per_io_ns(f"pipeline/{name}", 32))
 
     def most_allocations(*names):
         def measure(results):
@@ -162,32 +256,29 @@ def pipeline_rows(fio, threads):
         return lambda r: ratio(r.shared_ns(f"queues/{name}", 1),
                                n * (r.shared_ns(f"queues/{name}", n) or 0))
 
-    table = [Row("mq, ends at once: times fio's null engine", 3, times_fio("ends_at_once"),
-                 at_least=True),
-             Row("mq, completes later: times fio's null engine", 2, times_fio("completes_later"),
-                 at_least=True),
-             Row("mq, completes later: slowest / fastest depth, 1 to 1024", 1.20,
-                 flatness("completes_later")),
-             Row("mq, completes elsewhere: slowest / fastest depth", None,
-                 flatness("completes_elsewhere")),
-             Row("mq, completes elsewhere: times fio's null engine", None,
-                 times_fio("completes_elsewhere")),
-             Row("mq: allocations per I/O, any depth", 0,
-                 most_allocations("ends_at_once", "completes_later", "completes_elsewhere")),
-             Row("mq: bytes of a request without driver's data", None,
-                 lambda r: r.median("pipeline/completes_later/32", "request_bytes")),
-             Row("mq: bytes of a disk, one queue and one context", None,
-                 lambda r: r.median("pipeline/completes_later/32", "disk_bytes")),
-             Row("device: times mq, completes later; depth 32", None,
-                 lambda r: ratio(r.per_io_ns("pipeline/device", 32),
-                                 r.per_io_ns("pipeline/completes_later", 32))),
-             Row("device: slowest / fastest depth, 1 to 1024", None, flatness("device")),
-             Row("device: allocations per I/O, any depth", None, most_allocations("device"))]
-    for name, what in (("completes_later", "mq, completes later"), ("device", "device")):
-        # Two queues of the device on two threads have at least 1.5 times the throughput of one.
-        table += [Row(f"{what}: throughput of {n} queues / {n} x one",
-                      0.75 if (name, n) == ("device", 2) else None, scaling(name, n), at_least=True)
-                  for n in threads if n > 1]
+    table = [Row(f"mq, {label}: times fio's null engine", target, times_fio(name), at_least=True,
+                 beside=nanoseconds_at_32(name))
+             for (name, label), target in zip(PIPELINES, (3, 2, None))]
+    table += [Row(f"mq, {label}: slowest / fastest depth, 8 to 1024", 1.20,
+                  flatness(name, DEPTHS[1:])) for name, label in PIPELINES]
+    table += [Row(f"mq, {label}: depth 1 / depth 32", target, at_depth_1(name))
+              for (name, label), target in zip(PIPELINES, (1.53, 1.53, 2))]
+    table += instruction_rows()
+    table += [Row("mq: allocations per I/O, any depth", 0,
+                  most_allocations(*(name for name, _ in PIPELINES))),
+              Row("mq: bytes of a request without driver's data", None,
+                  lambda r: r.median("pipeline/completes_later/32", "request_bytes"), digits=0),
+              Row("mq: bytes of a disk, one queue and one context", None,
+                  lambda r: r.median("pipeline/completes_later/32", "disk_bytes"), digits=0)]
+    table += linear_rows(threads)
+    table += [Row("device: times mq, completes later; depth 32", None,
+                  lambda r: ratio(r.per_io_ns("pipeline/device", 32),
+                                  r.per_io_ns("pipeline/completes_later", 32))),
+              Row("device: slowest / fastest depth, 1 to 1024", None, flatness("device", DEPTHS)),
+              Row("device: allocations per I/O, any depth", None, most_allocations("device"))]
+    # Two queues of the device on two threads have at least 1.5 times the throughput of one.
+    table += [Row(f"device: throughput of {n} queues / {n} x one", 0.75 if n == 2 else None,
+                  scaling("device", n), at_least=True) for n in threads if n > 1]
     return table
 
 
@@ -207,6 +298,13 @@ def null_block_rows():
     return table + [Row(f"null_block, timer: nanoseconds per I/O; depth {depth}", None,
                         lambda r, depth=depth: r.per_io_ns("null_block/timer", depth))
                     for depth in (1, 32)]
+
+
+def nanoseconds_at_32(name):
+    def text(results):
+        ns = results.per_io_ns(f"pipeline/{name}", 32)
+        return None if ns is None else f"{ns:.0f} ns"
+    return text
 
 
 def rmws(results, name):
@@ -267,32 +365,59 @@ def write_plots(folder, result, threads):
                     result.shared_ns("distinct/mutex_map_shared_ptr", 1), False)])
     write_tsv(folder / "cost.tsv", ("at", "what", "ns", "is_library"), bars_of(groups))
 
-    scaling = (("distinct/library", "library"), ("distinct/words_on_own_lines", "words, own lines"),
-               ("distinct/words_on_a_shared_line", "words, one line"),
-               ("distinct/mutex_map_shared_ptr", "mutex + map + shared_ptr"))
-    write_tsv(folder / "scaling.tsv", ("threads", *(label for _, label in scaling)),
-              [(n, *(ratio(1000, result.shared_ns(name, n)) for name, _ in scaling))
-               for n in threads])
-    contention = (("hot/add_sub", "add + sub, by hand"), ("hot/clone_drop", "clone + drop"),
-                  ("hot/lookup_drop", "lookup + drop"),
-                  ("bitmap/nearly_empty", "tag, few taken"), ("bitmap/nearly_full", "tag, few free"))
-    write_tsv(folder / "contention.tsv", ("threads", *(label for _, label in contention)),
-              [(n, *(result.shared_ns(name, n) for name, _ in contention)) for n in threads])
+    write_points(folder / "scaling.tsv", threads,
+                 (("distinct/library", "the library's requests"),
+                  ("distinct/words_on_own_lines", "words on lines of their own"),
+                  ("distinct/words_on_a_shared_line", "words on one line"),
+                  ("distinct/mutex_map_shared_ptr", "mutex + map + shared_ptr")),
+                 lambda name, n: ratio(result.shared_ns(name, 1), result.shared_ns(name, n)))
+    # The time that an operation takes its thread.
+    write_points(folder / "contention.tsv", threads,
+                 (("hot/add_sub", "one word: add + sub, by hand"),
+                  ("hot/clone_drop", "one request: clone + drop"),
+                  ("hot/lookup_drop", "one request: lookup + drop"),
+                  ("bitmap/nearly_empty", "one bitmap: a tag taken and given, few taken"),
+                  ("bitmap/nearly_full", "one bitmap: a tag taken and given, few free")),
+                 lambda name, n: product(n, result.shared_ns(name, n)))
+    for unit, value in (("ns", lambda name, depth: result.per_io_ns(f"pipeline/{name}", depth)),
+                        ("instructions",
+                         lambda name, depth: result.instructions.get(f"{name}/{depth}"))):
+        write_tsv(folder / f"pipeline_{unit}.tsv", ("depth", *(label for _, label in PIPELINES)),
+                  [(depth, *(value(name, depth) for name, _ in PIPELINES)) for depth in DEPTHS])
 
-    write_tsv(folder / "pipeline.tsv", ("depth", *(label for _, label in PIPELINES)),
-              [(depth, *(result.per_io_ns(f"pipeline/{name}", depth) for name, _ in PIPELINES))
-               for depth in DEPTHS])
+
+def write_points(path, threads, what, value):
+    """A line for each benchmark, from the top down, with a column for each number of threads."""
+    write_tsv(path, ("at", "what", *(threads_of(n) for n in threads)),
+              [(-at, label, *(value(name, n) for n in threads))
+               for at, (name, label) in enumerate(what)])
+
+
+def machine_of(build):
+    """Returns the machine in a line, and the versions of the compilers."""
+    path = build / "machine.txt"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    facts = dict(line.strip().split(":", 1) for line in lines if re.match(r"\s*[A-Z]\S.*:", line))
+    facts = {name: value.strip() for name, value in facts.items()}
+    caches = [f"{level} {facts[f'{level} cache'].split(' (')[0]}"
+              for level in ("L2", "L3") if f"{level} cache" in facts]
+    machine = ", ".join([f"{facts.get('CPU(s)', '?')} x {facts.get('Model name', 'processor')}",
+                         *caches])
+    return machine, [line for line in lines if re.search(r"^(g\+\+|.*clang version)", line)]
 
 
 def main(build, *compilers):
     build = pathlib.Path(build)
     results = [Results(build / compiler) for compiler in compilers]
     threads = sorted(set().union(*(result.threads() for result in results)))
+    machine, versions = machine_of(build)
+    print("\n".join([machine, *versions]) + "\n")
     table = [row.cells(results) for row in rows(threads)
              + pipeline_rows(fio_ns(build), threads) + null_block_rows()]
     print_table([["", "target", *compilers, ""], *table])
     print_answer(results, compilers)
     write_plots(build / "plots", results[0], threads)
+    (build / "plots" / "machine.txt").write_text(f"{machine}; {compilers[0]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

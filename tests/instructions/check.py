@@ -9,9 +9,12 @@ A count that is 2 or more below asks for a lower limit. Limits are never raised.
 
 A line "ratio ROW OTHER MOST" of the file bounds the count of a row in units of another's, for every
 compiler.
+
+With --json FILE in place of limits the counts are written to the file.
 """
 
 import argparse
+import json
 import pathlib
 import re
 import subprocess
@@ -65,9 +68,17 @@ def check_ratios(counts, ratios):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("valgrind", "program", "compiler", "limits"):
+    for name in ("valgrind", "program"):
         parser.add_argument(f"--{name}", required=True)
+    for name in ("compiler", "limits", "json"):
+        parser.add_argument(f"--{name}")
     its = parser.parse_args()
+    if its.json is not None:
+        counts = counts_of(its.valgrind, its.program)
+        pathlib.Path(its.json).write_text(json.dumps(counts, indent=1), encoding="utf-8")
+        return
+    if its.compiler is None or its.limits is None:
+        parser.error("give --compiler and --limits, or --json")
     compiler, limits, ratios = limits_of(pathlib.Path(its.limits))
     counts = counts_of(its.valgrind, its.program)
     applies = its.compiler == compiler

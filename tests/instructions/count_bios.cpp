@@ -102,7 +102,8 @@ template <class D, class Reap>
 }
 
 void count_all(const char* kind_name, Kind kind) {
-  for (const std::uint32_t depth : {1U, 32U, 1024U}) {
+  for (const std::uint32_t depth : {1U, 8U, 32U, 256U, 1024U}) {
+    if (kind != Kind::plain && (depth == 8 || depth == 256)) continue;
     const auto name = [&](const char* row) {
       return std::string{row} + kind_name + "/" + std::to_string(depth);
     };
