@@ -10,7 +10,7 @@
 // lengths or belong nowhere, changes some bits, leaves some out or repeats some, and sends them in
 // pieces over TCP. It reads what comes, or nothing. Then it closes, resets, only ends its sending,
 // or waits until the server has had enough. Sixteen of them are there at a time. A polite client
-// writes, reads back and compares all the time.
+// writes, reads back and compares all the time. Then servers are stopped among such clients.
 //
 // Invariants: the polite client gets the right reply to each command. At the end the server has no
 // connection, no request in flight, no tag taken, and has refused no lookup. With a sanitizer: no
@@ -246,22 +246,27 @@ class RudeClient {
 }
 
 struct World {
-  World() {
+  explicit World(const Limits& limits = {.timeout_ms = 1500}) {
     using std::chrono::milliseconds;
     exports.emplace_back("memory", "", std::make_unique<MemoryStore>(size_bytes), false);
     exports.emplace_back("slow", "", std::make_unique<MemoryStore>(size_bytes, milliseconds{1}),
                          false);
     exports.emplace_back("polite", "", std::make_unique<MemoryStore>(size_bytes), false);
     ServerConfig config{.threads = 2, .connections = 24, .depth = 16, .payload_slots = 32};
+    config.limits = limits;
     config.limits.max_payload_bytes = 8 * 1024 * 1024;
     config.limits.max_in_use_bytes = 8 * 1024 * 1024;
-    config.limits.timeout_ms = 1500;
     auto made = Server::create(config, exports);
     if (made) server = std::move(*made);
   }
   Exports exports;
   std::unique_ptr<Server> server;
 };
+
+[[nodiscard]] std::uint16_t port_of(const Listener& listener) {
+  const std::string uri = listener.uri();
+  return static_cast<std::uint16_t>(std::stoi(uri.substr(uri.rfind(':') + 1)));
+}
 
 /// Runs the clients of the seeds, sixteen at a time.
 void run_clients(Server& server, const Listener& listener, std::uint16_t port, std::uint64_t first,
@@ -300,6 +305,37 @@ void run_clients(Server& server, const Listener& listener, std::uint16_t port, s
   return nullptr;
 }
 
+/// Stops a server among the clients of sixteen seeds. Returns what does not hold, or null.
+[[nodiscard]] const char* stop_among_clients(std::uint64_t first) {
+  World world{{.timeout_ms = 1500, .stop_ms = 50, .gather_us = 20}};
+  const auto listener = Listener::on_address("127.0.0.1:0");
+  if (!world.server || !listener) return "the server does not start";
+  std::vector<RudeClient> clients;
+  for (std::uint64_t i = 0; i != 16; ++i) clients.emplace_back(first + i, port_of(*listener));
+  const auto step_all = [&] {
+    for (RudeClient& client : clients) {
+      if (!client.is_gone()) client.step();
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds{1});
+  };
+  Dice dice{first};
+  for (std::uint64_t left = 1 + dice.below(40); left != 0; --left) {
+    for (int socket = listener->accept_client(); socket >= 0; socket = listener->accept_client()) {
+      world.server->add(socket);
+    }
+    step_all();
+  }
+  std::atomic<bool> has_stopped{false};
+  std::thread stopper{[&] {
+    world.server->stop();
+    // Relaxed: nothing but the flag is passed.
+    has_stopped.store(true, std::memory_order_relaxed);
+  }};
+  while (!has_stopped.load(std::memory_order_relaxed)) step_all();
+  stopper.join();
+  return fault_of(*world.server);
+}
+
 int run(std::uint64_t first, std::uint64_t count) {
   World world;
   const auto listener = Listener::on_address("127.0.0.1:0");
@@ -307,17 +343,18 @@ int run(std::uint64_t first, std::uint64_t count) {
     std::fprintf(stderr, "the server does not start\n");
     return 1;
   }
-  const std::string uri = listener->uri();
-  const auto port = static_cast<std::uint16_t>(std::stoi(uri.substr(uri.rfind(':') + 1)));
   std::atomic<bool> stop{false};
   std::optional<std::uint64_t> polite;
   std::thread thread{[&] { polite = be_polite(*world.server, stop); }};
-  run_clients(*world.server, *listener, port, first, count);
+  run_clients(*world.server, *listener, port_of(*listener), first, count);
   // Relaxed: nothing but the flag is passed.
   stop.store(true, std::memory_order_relaxed);
   thread.join();
   const char* fault = fault_of(*world.server);
   if (!polite) fault = "the polite client got a wrong reply";
+  for (std::uint64_t seed = first; seed < first + count && fault == nullptr; seed += 16) {
+    fault = stop_among_clients(seed);
+  }
   world.server->print(stdout);
   std::printf("%llu rude clients from seed %llu; the polite one: %llu right replies\n",
               static_cast<unsigned long long>(count), static_cast<unsigned long long>(first),

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <expected>
 #include <filesystem>
+#include <future>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -665,7 +666,8 @@ TEST_F(NbdServer, AStopAnswersWhatIsInFlightAndRefusesWhatComes) {
   const Peer busy = client("held");
   busy.write(0, 0, pattern(4096, 1));
   ASSERT_TRUE(held_->await(1));
-  std::thread stopper{[this] { server_->stop(); }};
+  // Joins when a check has failed, too.
+  const auto stopping = std::async(std::launch::async, [this] { server_->stop(); });
   // A client that has nothing in flight learns of it by the end of the connection.
   EXPECT_TRUE(idle.is_closed());
   for (const Command command : {Command::read, Command::write, Command::flush}) {
@@ -683,10 +685,14 @@ TEST_F(NbdServer, AStopAnswersWhatIsInFlightAndRefusesWhatComes) {
   ASSERT_TRUE(answered.has_value());
   EXPECT_EQ(answered->error, 0U);
   EXPECT_EQ(answered->cookie, 0U);
-  // A client that was refused disconnects.
+  // A client that was refused disconnects. Until then it is answered.
+  busy.request(Command::read, 3, 0, 512);
+  const auto later = busy.reply();
+  ASSERT_TRUE(later.has_value());
+  EXPECT_EQ(later->error, value(Error::eshutdown));
   busy.request(Command::disconnect, 2, 0, 0);
   EXPECT_TRUE(busy.is_closed());
-  stopper.join();
+  stopping.wait();
   EXPECT_EQ(total(&Counters::dropped), 0U);
   EXPECT_EQ(total(&Counters::hung_up), 0U);
 }
