@@ -41,10 +41,10 @@ class NvmeEngine {
   /// Whether the queue has a command that can be fetched now.
   [[nodiscard]] bool can_fetch(NvmeSubmissionQueue& queue) {
     const std::lock_guard guard{queue.mutex};
-    if (!queue.exists() || queue.is_halted) return false;
+    if (!queue.exists() || queue.is_halted || !has_submission(queue)) return false;
     NvmeCompletionQueue& completion_queue = state_.completion_queue_of(queue);
     const std::lock_guard other_guard{completion_queue.mutex};
-    return is_fetch_due(queue, completion_queue);
+    return completion_queue.room() != 0;
   }
   /// The time at which the queue's next step is due. None: no step is planned, or the completion
   /// queue is full.
@@ -54,7 +54,9 @@ class NvmeEngine {
     NvmeCompletionQueue& completion_queue = state_.completion_queue_of(queue);
     const std::lock_guard other_guard{completion_queue.mutex};
     if (is_fetch_due(queue, completion_queue)) return 0;
-    const auto interrupt_ns = state_.interrupt_due_ns(completion_queue);
+    const auto interrupt_ns = completion_queue.waits_for_interrupt
+                                  ? state_.interrupt_due_ns(completion_queue)
+                                  : std::nullopt;
     const auto action_ns = completion_queue.room() == 0 ? std::nullopt : queue.schedule.next_ns();
     if (!action_ns.has_value()) return interrupt_ns;
     return interrupt_ns.has_value() ? std::min(*action_ns, *interrupt_ns) : action_ns;
@@ -111,9 +113,12 @@ class NvmeEngine {
   }
 
  private:
+  [[nodiscard]] static bool has_submission(const NvmeSubmissionQueue& queue) noexcept {
+    return queue.is_fetching && queue.has_submission();
+  }
   [[nodiscard]] static bool is_fetch_due(const NvmeSubmissionQueue& queue,
-                                         const NvmeCompletionQueue& completion_queue) {
-    return queue.is_fetching && queue.has_submission() && completion_queue.room() != 0;
+                                         const NvmeCompletionQueue& completion_queue) noexcept {
+    return has_submission(queue) && completion_queue.room() != 0;
   }
 
   void run(NvmeSubmissionQueue& queue, const NvmeAction& action, NvmeCompleter& completer) {

@@ -12,6 +12,7 @@
 #include <blkown/sim/device/bad_ranges.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/fixed_array.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/nvme_command.hpp>
 #include <blkown/sim/device/nvme_config.hpp>
@@ -71,7 +72,11 @@ struct NvmeCalls : PendingCalls {
 struct NvmeState {
   NvmeState(const NvmeConfig& its, Iommu& the_iommu, std::span<const NvmeNamespace> the_namespaces,
             FaultPlan* the_faults)
-      : config{its}, iommu{the_iommu}, faults{the_faults} {
+      : config{its},
+        iommu{the_iommu},
+        faults{the_faults},
+        submission_queues{config.io_queues + std::size_t{1}},
+        completion_queues{config.io_queues + std::size_t{1}} {
     for (std::uint16_t id = 0; id <= config.io_queues; ++id) {
       submission_queues.emplace_back(id, config.seed * 0x10001 + id, iommu);
       completion_queues.emplace_back();
@@ -185,8 +190,8 @@ struct NvmeState {
   NvmeFirmware firmware;
   NvmeErrorLog errors{config.error_log_entries};
   NvmeEvents events;
-  std::deque<NvmeSubmissionQueue> submission_queues;  // by identifier
-  std::deque<NvmeCompletionQueue> completion_queues;  // by identifier
+  FixedArray<NvmeSubmissionQueue> submission_queues;  // by identifier
+  FixedArray<NvmeCompletionQueue> completion_queues;  // by identifier
   std::deque<NvmeNamespaceState> namespaces;          // by identifier, from 1
   std::deque<NvmeVector> vectors;                     // each has a mutex of its own
   RecentCommands recent;
