@@ -158,6 +158,8 @@ class Iommu {
   [[nodiscard]] bool can_hold(std::span<const dma::IovaSegment> elements,
                               const Cookie& cookie) const {
     const AllAreas all{*this};
+    const Area& home = home_of(cookie);
+    if (has_run_for(elements, home)) return true;
     std::vector<bool> taken(pages_.size());
     std::uint64_t free_count = pages_.size();
     for (std::size_t i = 0; i != pages_.size(); ++i) {
@@ -170,7 +172,6 @@ class Iommu {
       if (count > free_count) return false;
       free_count -= count;
     }
-    const Area& home = home_of(cookie);
     for (std::uint64_t start = home.begin; start < home.end; start += config_.alignment_pages) {
       if (finds_room_for(elements, home, start, taken)) return true;
     }
@@ -518,6 +519,18 @@ class Iommu {
   [[nodiscard]] bool is_large_enough_for(std::uint64_t count) const {
     std::uint64_t first = 0;
     return find_free(0, pages_.size(), count, first, [](std::uint64_t) { return true; });
+  }
+  /// Whether all elements find room in one run of pages that are free now. Then they would in an
+  /// address space without I/O, too, and the pages need not be counted.
+  /// Precondition: the area is locked.
+  [[nodiscard]] bool has_run_for(std::span<const dma::IovaSegment> elements,
+                                 const Area& home) const {
+    std::uint64_t count = 0;
+    for (const dma::IovaSegment& element : elements) {
+      count = aligned(count) + pages_of(element.iova % page_bytes, element.length_bytes);
+    }
+    std::uint64_t first = 0;
+    return count != 0 && find_free(home, count, first);
   }
   /// Whether all elements find room one after the other if the first search begins at `start` of
   /// the area and `taken` has the pages in use.
