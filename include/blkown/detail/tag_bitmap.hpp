@@ -141,6 +141,13 @@ class alignas(line_pair_bytes) TagBitmap {
     return (lines_[line_of(tag)].taken.load(std::memory_order_relaxed) & bit_of(tag)) != 0;
   }
 
+  /// The taken tags of a line at this moment, a bit for each from the line's first tag on.
+  /// Synchronization: none.
+  [[nodiscard]] Word taken_of_line(std::uint32_t index) const noexcept {
+    // No transition. Relaxed: as in is_taken.
+    return lines_[index].taken.load(std::memory_order_relaxed);
+  }
+
   /// The number of taken tags, cached ones included. Each word is read at its own moment.
   [[nodiscard]] std::uint32_t taken_count() const noexcept {
     return count_of([](Word taken, std::uint32_t) { return taken; });

@@ -18,8 +18,12 @@
 #ifndef BLKOWN_SIM_HARNESS_INVARIANT_CHECKER_HPP
 #define BLKOWN_SIM_HARNESS_INVARIANT_CHECKER_HPP
 
+#include <algorithm>
+#include <bit>
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/tag_bitmap.hpp>
+#include <blkown/detail/tag_set_state.hpp>
 #include <blkown/dma/device.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/dma/quarantine.hpp>
@@ -80,10 +84,16 @@ class InvariantChecker {
         device_{&device},
         iommu_{&iommu},
         history_{history},
-        requests_(std::size_t{tags.queue_count()} * tags.depth()) {}
+        requests_(seen_of(tags)),
+        lines_(lines_of(tags)),
+        pins_(requests_.size()) {}
   /// A checker of requests without mappings.
   InvariantChecker(TagSet<R>& tags, History& history)
-      : tags_{tags}, history_{history}, requests_(std::size_t{tags.queue_count()} * tags.depth()) {}
+      : tags_{tags},
+        history_{history},
+        requests_(seen_of(tags)),
+        lines_(lines_of(tags)),
+        pins_(requests_.size()) {}
 
   /// The events that may pass until the driver has stopped a device that did not unmap memory.
   static constexpr std::uint64_t max_events_kept = 5'000;
@@ -93,10 +103,11 @@ class InvariantChecker {
   [[nodiscard]] bool after_event(std::uint64_t stops = 0) {
     const bool has_transition = note_transitions();
     // A mapping begins and ends with a call of the IOMMU, and a renewed one is used only after a
-    // publication, which is a transition. What was checked need not be checked again.
+    // publication. What was checked need not be checked again.
     const auto calls =
         iommu_ == nullptr ? std::optional<std::uint64_t>{0} : iommu_->mapping_calls();
     const bool may_have_calls = std::exchange(mapping_calls_, calls) != calls || !calls.has_value();
+    if (std::exchange(has_publication_, false) || may_have_calls) note_mappings();
     if (has_transition || may_have_calls || kept_count_ != 0 || !is_well_) is_well_ = check(stops);
     return is_well_ && check_accesses();
   }
@@ -114,67 +125,93 @@ class InvariantChecker {
     std::uint64_t event = 0;
     std::uint64_t stops = 0;
   };
+  /// The mappings of a request.
+  struct Pins {
+    std::uint32_t count = 0;
+    std::uint32_t kept = 0;  // could not be unmapped
+    Generation mapped_generation;
+    friend bool operator==(const Pins&, const Pins&) = default;
+  };
   struct Seen {
+    const RequestHeader* header = nullptr;
+    Word word = 0;  // of `state`, if the tag is taken
     bool is_taken = false;
     bool has_generation = false;  // the tag was allocated before
     bool goes_back = false;       // the generation, with the latest transition
     RequestState state;
-    std::uint32_t pins = 0;
-    std::uint32_t kept_pins = 0;  // of mappings that could not be unmapped
-    Generation mapped_generation;
+    Pins pins;
+    bool is_due = false;  // to be checked
     std::optional<Kept> kept;
+  };
+  /// Tags of one word of a bitmap.
+  struct Line {
+    const blkown::detail::TagBitmap* bitmap;
+    std::uint32_t index;
+    QueueIndex queue;
+    std::uint32_t first_tag;
+    std::size_t first_request;
+    Word taken = 0;  // as seen
   };
 
   /// Adds the transitions since the latest call to the History. False: there was none.
   bool note_transitions() {
     bool has_transition = false;
-    auto seen = requests_.begin();
-    for (QueueIndex queue; queue.value != tags_.queue_count(); ++queue.value) {
-      for (Tag tag; tag.value != tags_.depth(); ++tag.value, ++seen) {
-        const auto now = tags_.state_of(queue, tag);
-        if (now.has_value() == seen->is_taken && (!now.has_value() || is_same(*now, seen->state))) {
-          continue;
-        }
+    for (Line& line : lines_) {
+      const Word taken = line.bitmap->taken_of_line(line.index);
+      const Word before = std::exchange(line.taken, taken);
+      for (Word left = taken | before; left != 0; left &= left - 1) {
+        const int at = std::countr_zero(left);
+        Seen& seen = requests_[line.first_request + static_cast<unsigned>(at)];
+        if (((taken ^ before) >> at & 1U) == 0 && word_of(seen) == seen.word) continue;
         has_transition = true;
-        note_transition(queue, tag, now, *seen);
+        note_transition(line.queue, Tag{line.first_tag + static_cast<std::uint32_t>(at)}, seen);
       }
     }
     return has_transition;
   }
-  void note_transition(QueueIndex queue, Tag tag, const std::optional<RequestState>& now,
-                       Seen& before) {
+  [[gnu::noinline]] void note_transition(QueueIndex queue, Tag tag, Seen& before) {
+    const auto now = tags_.state_of(queue, tag);
     const bool is_taken = now.has_value();
     const RequestState state = now.value_or(RequestState{.generation = before.state.generation});
+    has_publication_ = has_publication_ || state.generation != before.state.generation;
     history_.add(queue, tag, before.is_taken, before.state, is_taken, state);
     before.goes_back =
         is_taken && before.has_generation &&
         static_cast<std::int32_t>((state.generation.value - before.state.generation.value) *
                                   (BLKOWN_WORD_BITS == 64 ? 1U : 65536U)) < 0;
+    before.word = word_of(before);
     before.is_taken = is_taken;
     before.has_generation = before.has_generation || is_taken;
     before.state = state;
+    before.is_due = true;
   }
 
   void note_mappings() {
-    for (Seen& seen : requests_) seen.pins = seen.kept_pins = 0;
     if (device_ == nullptr) return;
+    std::ranges::fill(pins_, Pins{});
     device_->for_each_mapping([&](const dma::Mapped& mapping) {
-      Seen& seen = requests_[mapping.cookie.queue.value * tags_.depth() + mapping.cookie.tag.value];
-      ++seen.pins;
-      if (mapping.quarantine == dma::QuarantineReason::unmap_failed) ++seen.kept_pins;
-      seen.mapped_generation = mapping.cookie.generation;
+      Pins& pins = pins_[mapping.cookie.queue.value * tags_.depth() + mapping.cookie.tag.value];
+      ++pins.count;
+      if (mapping.quarantine == dma::QuarantineReason::unmap_failed) ++pins.kept;
+      pins.mapped_generation = mapping.cookie.generation;
     });
+    for (std::size_t i = 0; i != pins_.size(); ++i) {
+      if (pins_[i] == requests_[i].pins) continue;
+      requests_[i].pins = pins_[i];
+      requests_[i].is_due = true;
+    }
   }
-  /// Checks all requests.
+  /// Checks the requests that have changed, or all of them if one was not well.
   [[nodiscard]] bool check(std::uint64_t stops) {
-    note_mappings();
     bool is_well = true;
     auto seen = requests_.begin();
     for (QueueIndex queue; queue.value != tags_.queue_count(); ++queue.value) {
       for (Tag tag; tag.value != tags_.depth(); ++tag.value, ++seen) {
-        is_well = check_request(queue, tag, *seen) && is_well;
+        if (std::exchange(seen->is_due, false) || !is_well_) {
+          is_well = check_request(queue, tag, *seen) && is_well;
+        }
         // Most requests never had such memory.
-        if (seen->kept_pins != 0 || seen->kept.has_value()) [[unlikely]]
+        if (seen->pins.kept != 0 || seen->kept.has_value()) [[unlikely]]
           is_well = check_kept(queue, tag, stops) && is_well;
       }
     }
@@ -186,7 +223,7 @@ class InvariantChecker {
     }
     const RequestState& state = seen.state;
     if (!seen.is_taken || (state.count == 0 && !state.owned)) {
-      if (seen.pins != 0) return fail("a free or idle request has a mapping", queue, tag);
+      if (seen.pins.count != 0) return fail("a free or idle request has a mapping", queue, tag);
       if (state.claimed || state.finished) {
         return fail("an idle request is claimed or finished", queue, tag);
       }
@@ -196,7 +233,7 @@ class InvariantChecker {
       if (state.count != 0 || state.claimed || state.finished) {
         return fail("an owned request has references or further flags", queue, tag);
       }
-      if (seen.pins != 0) return fail("an owned request has a mapping", queue, tag);
+      if (seen.pins.count != 0) return fail("an owned request has a mapping", queue, tag);
       return true;
     }
     return check_in_flight(queue, tag, seen);
@@ -207,10 +244,10 @@ class InvariantChecker {
     if (state.claimed && state.finished) {
       return fail("a request is both claimed and finished", queue, tag);
     }
-    if (state.finished && seen.pins != seen.kept_pins) {
+    if (state.finished && seen.pins.count != seen.pins.kept) {
       return fail("an I/O has ended while its memory is mapped", queue, tag);
     }
-    const std::uint32_t expected = 1 + seen.pins + (state.claimed ? 1 : 0);
+    const std::uint32_t expected = 1 + seen.pins.count + (state.claimed ? 1 : 0);
     if (state.count != expected) {
       return fail("the count is " + std::to_string(state.count) + " and should be " +
                       std::to_string(expected) +
@@ -218,8 +255,8 @@ class InvariantChecker {
                   queue, tag);
     }
     // A map that failed half-way may have left memory mapped for a publication that is not made.
-    if (seen.pins != 0 && !state.claimed && !state.finished &&
-        seen.mapped_generation != state.generation) {
+    if (seen.pins.count != 0 && !state.claimed && !state.finished &&
+        seen.pins.mapped_generation != state.generation) {
       return fail("a request was published again with the mapping of an earlier publication", queue,
                   tag);
     }
@@ -231,7 +268,7 @@ class InvariantChecker {
   /// Precondition: the request has or had such memory.
   bool check_kept(QueueIndex queue, Tag tag, std::uint64_t stops) {
     Seen& seen = requests_[queue.value * tags_.depth() + tag.value];
-    if (seen.kept_pins != 0) {
+    if (seen.pins.kept != 0) {
       if (!seen.kept.has_value()) {
         seen.kept = Kept{history_.event(), stops};
         ++kept_count_;
@@ -275,9 +312,37 @@ class InvariantChecker {
     return true;
   }
 
-  [[nodiscard]] static bool is_same(const RequestState& a, const RequestState& b) noexcept {
-    return a.generation == b.generation && a.count == b.count && a.owned == b.owned &&
-           a.claimed == b.claimed && a.finished == b.finished;
+  [[nodiscard]] static std::vector<Seen> seen_of(const TagSet<R>& tags) {
+    std::vector<Seen> requests(std::size_t{tags.queue_count()} * tags.depth());
+    auto seen = requests.begin();
+    for (QueueIndex queue; queue.value != tags.queue_count(); ++queue.value) {
+      for (Tag tag; tag.value != tags.depth(); ++tag.value, ++seen) {
+        seen->header = &tags.header(queue, tag);
+      }
+    }
+    return requests;
+  }
+  // The looks at each request after each event. TagSet::state_of decodes the word, too.
+  [[nodiscard]] static Word word_of(const Seen& seen) noexcept {
+    return blkown::detail::HeaderAccess::word(const_cast<RequestHeader&>(*seen.header)).peek().bits;
+  }
+  [[nodiscard]] std::vector<Line> lines_of(const TagSet<R>& tags) const {
+    std::vector<Line> lines;
+    for (QueueIndex queue; queue.value != tags.queue_count(); ++queue.value) {
+      const std::size_t first = std::size_t{queue.value} * tags.depth();
+      const auto& bitmap =
+          blkown::detail::HeaderAccess::state(*requests_[first].header).bitmaps[queue.value];
+      for (Tag tag; tag.value != tags.depth(); ++tag.value) {
+        const std::uint32_t index = bitmap.line_of(tag);
+        if (!lines.empty() && lines.back().queue == queue && lines.back().index == index) continue;
+        lines.push_back({.bitmap = &bitmap,
+                         .index = index,
+                         .queue = queue,
+                         .first_tag = tag.value,
+                         .first_request = first + tag.value});
+      }
+    }
+    return lines;
   }
 
   bool fail(std::string what) {
@@ -300,9 +365,12 @@ class InvariantChecker {
   dma::Device<Iommu>* device_ = nullptr;
   Iommu* iommu_ = nullptr;
   History& history_;
-  std::vector<Seen> requests_;                  // by queue and tag
+  std::vector<Seen> requests_;  // by queue and tag
+  std::vector<Line> lines_;
+  std::vector<Pins> pins_;                      // by queue and tag, while the mappings are counted
   std::size_t kept_count_ = 0;                  // of requests with `kept`
   std::optional<std::uint64_t> mapping_calls_;  // of the IOMMU, at the latest check
+  bool has_publication_ = false;                // a generation has changed since note_mappings()
   bool is_well_ = false;                        // all requests were, at the latest check
   Finding finding_;
 };
