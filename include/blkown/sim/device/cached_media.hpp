@@ -21,6 +21,8 @@
 #include <blkown/sim/device/random.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <deque>
 #include <mutex>
 #include <span>
 #include <vector>
@@ -76,14 +78,12 @@ class CachedMedia : public MemoryMedia {
     std::vector<LostWrite> lost;
     Random dice{seed};
     for (std::size_t i = 0; i != parts_.size(); ++i) {
-      parts_[i].for_each_cached([&](std::uint64_t sector, std::span<const std::byte> earlier) {
-        const std::uint64_t count = earlier.size() / detail::bytes_in_sector;
-        const std::uint64_t choice = dice.below(count + 1);
-        if (choice == count) return;  // the last write
-        lost.push_back(
-            {.sector = i * part_sectors + sector,
-             .content = earlier.subspan(static_cast<std::size_t>(choice * detail::bytes_in_sector),
-                                        std::size_t{detail::bytes_in_sector})});
+      const Part& part = parts_[i];
+      part.for_each_cached([&](std::uint64_t sector, std::span<const std::uint32_t> earlier) {
+        const std::uint64_t choice = dice.below(earlier.size() + 1);
+        if (choice == earlier.size()) return;  // the last write
+        lost.push_back({.sector = i * part_sectors + sector,
+                        .content = part.contents[earlier[static_cast<std::size_t>(choice)]]});
       });
     }
     return lost;
@@ -108,33 +108,46 @@ class CachedMedia : public MemoryMedia {
   static constexpr std::uint64_t part_bytes = 65536;
   static constexpr std::uint64_t part_sectors = part_bytes / detail::bytes_in_sector;
 
+  using Sector = std::array<std::byte, detail::bytes_in_sector>;
+
   /// The cache of 64 KiB. Its sectors are numbered from 0.
   struct Part {
     std::mutex mutex;
-    // By sector, if its latest write is cached: the durable content, and the contents of the cached
-    // writes but the latest one, one behind the other. Empty until the first cached write.
-    std::vector<std::vector<std::byte>> earlier;
+    // By sector, if its latest write is cached: the places of the durable content, and of the
+    // contents of the cached writes but the latest one. Empty until the first cached write.
+    std::vector<std::vector<std::uint32_t>> earlier;
     std::array<std::uint64_t, part_sectors / 64> is_cached{};  // by sector, a bit for each
+    std::deque<Sector> contents;
+    std::vector<std::uint32_t> free_contents;
 
-    void keep(std::uint64_t sector, std::span<const std::byte> content) {
+    void keep(std::uint64_t sector, const std::byte* content) {
       if (earlier.empty()) earlier.resize(std::size_t{part_sectors});
+      if (free_contents.empty()) {
+        free_contents.push_back(static_cast<std::uint32_t>(contents.size()));
+        contents.emplace_back();
+      }
+      const std::uint32_t place = free_contents.back();
+      free_contents.pop_back();
+      std::memcpy(contents[place].data(), content, sizeof(Sector));
+      earlier[static_cast<std::size_t>(sector)].push_back(place);
+      is_cached[static_cast<std::size_t>(sector / 64)] |= std::uint64_t{1} << sector % 64;
+    }
+    void forget(std::uint64_t sector) {
+      std::uint64_t& word = is_cached[static_cast<std::size_t>(sector / 64)];
+      if ((word >> sector % 64 & 1) == 0) return;
+      word &= ~(std::uint64_t{1} << sector % 64);
       auto& its = earlier[static_cast<std::size_t>(sector)];
-      its.insert(its.end(), content.begin(), content.end());
-      is_cached[sector / 64] |= std::uint64_t{1} << sector % 64;
+      free_contents.insert(free_contents.end(), its.begin(), its.end());
+      its.clear();
     }
-    void forget(std::uint64_t sector) noexcept {
-      if ((is_cached[sector / 64] >> sector % 64 & 1) == 0) return;
-      is_cached[sector / 64] &= ~(std::uint64_t{1} << sector % 64);
-      earlier[static_cast<std::size_t>(sector)].clear();
-    }
-    /// Calls `visit(sector, earlier contents)` in the order of the sectors, so that a seed always
-    /// leaves the same content.
+    /// Calls `visit(sector, places of the earlier contents)` in the order of the sectors, so that
+    /// a seed always leaves the same content.
     template <class Visit>
     void for_each_cached(Visit visit) const {
-      for (std::uint64_t word = 0; word != is_cached.size(); ++word) {
+      for (std::size_t word = 0; word != is_cached.size(); ++word) {
         for (std::uint64_t left = is_cached[word]; left != 0; left &= left - 1) {
-          const std::uint64_t sector = word * 64 + static_cast<unsigned>(std::countr_zero(left));
-          visit(sector, std::span{earlier[static_cast<std::size_t>(sector)]});
+          const std::size_t sector = word * 64 + static_cast<unsigned>(std::countr_zero(left));
+          visit(sector, std::span{earlier[sector]});
         }
       }
     }
@@ -156,10 +169,10 @@ class CachedMedia : public MemoryMedia {
       at = part_end;
     }
   }
-  void clear() noexcept {
+  void clear() {
     for (Part& part : parts_) {
       part.for_each_cached(
-          [&](std::uint64_t sector, std::span<const std::byte>) { part.forget(sector); });
+          [&](std::uint64_t sector, std::span<const std::uint32_t>) { part.forget(sector); });
     }
   }
 
@@ -171,8 +184,7 @@ class CachedMedia : public MemoryMedia {
                   [&](Part& part, std::uint64_t begin, std::uint64_t end) {
                     const std::lock_guard guard{part.mutex};
                     for (std::uint64_t sector = begin; sector != end; ++sector) {
-                      part.keep(sector, bytes().subspan(static_cast<std::size_t>(at),
-                                                        std::size_t{detail::bytes_in_sector}));
+                      part.keep(sector, bytes().data() + at);
                       at += detail::bytes_in_sector;
                     }
                   });

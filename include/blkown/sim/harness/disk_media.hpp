@@ -39,14 +39,14 @@ class WatchedMedia final : public CachedMedia {
 
   /// Whether the sector was written or noted since forget_changes().
   [[nodiscard]] bool is_changed(std::uint64_t sector) const noexcept {
-    return is_changed_[static_cast<std::size_t>(sector)];
+    return is_changed_[static_cast<std::size_t>(sector)] != 0;
   }
   /// Notes the sector as if it was written.
   void note_change(std::uint64_t sector) noexcept {
-    is_changed_[static_cast<std::size_t>(sector)] = true;
+    is_changed_[static_cast<std::size_t>(sector)] = 1;
   }
   /// Forgets which sectors were written.
-  void forget_changes() noexcept { is_changed_.assign(is_changed_.size(), false); }
+  void forget_changes() noexcept { std::ranges::fill(is_changed_, std::uint8_t{0}); }
 
  private:
   void note(std::uint64_t offset_bytes, std::uint64_t length_bytes) noexcept {
@@ -55,7 +55,7 @@ class WatchedMedia final : public CachedMedia {
     for (std::uint64_t i = offset_bytes / detail::bytes_in_sector; i <= last; ++i) note_change(i);
   }
 
-  std::vector<bool> is_changed_;  // by sector
+  std::vector<std::uint8_t> is_changed_;  // by sector; a bit would take longer
 };
 
 /// The media of several disks of one size. Offset 0 is the first disk's. An access is within a

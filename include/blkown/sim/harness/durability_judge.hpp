@@ -124,12 +124,12 @@ class DurabilityJudge {
                                                              IsUnchanged is_unchanged) {
     note_preflushes(content_of);
     for (std::size_t sector = 0; sector != versions_.size(); ++sector) {
-      if (is_compared_[sector] && is_unchanged(sector)) continue;
+      if (is_compared_[sector] != 0 && is_unchanged(sector)) continue;
       if (!admits(sector, content_of(sector))) {
-        is_compared_.assign(is_compared_.size(), false);
+        std::ranges::fill(is_compared_, std::uint8_t{0});
         return sector;
       }
-      is_compared_[sector] = true;
+      is_compared_[sector] = 1;
     }
     return std::nullopt;
   }
@@ -181,7 +181,7 @@ class DurabilityJudge {
       std::erase_if(versions_[sector], [&](const Version& its) {
         if (ios_[its.io].ended >= io.begun) return false;
         if (its.content != zeroes) free_contents_.push_back(its.content);
-        is_compared_[sector] = false;
+        is_compared_[sector] = 0;
         return true;
       });
     }
@@ -214,8 +214,8 @@ class DurabilityJudge {
   std::vector<Io> ios_;                         // the first one is the content at the beginning
   std::vector<std::vector<Version>> versions_;  // by sector: what a power cut may leave
   std::vector<bool> durable_by_fua_;            // by sector
-  std::vector<bool>
-      is_compared_;  // by sector: was admitted, and what is admitted since includes it
+  // By sector: was admitted, and what is admitted since includes it. A bit would take longer.
+  std::vector<std::uint8_t> is_compared_;
   std::deque<std::array<std::byte, detail::bytes_in_sector>> contents_{1};  // of versions
   std::vector<std::size_t> free_contents_;
   std::vector<std::size_t> cached_;  // acknowledged writes that no flush covers yet

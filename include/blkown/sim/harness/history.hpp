@@ -206,30 +206,31 @@ class History {
   /// Adds a transition of one request. `was_taken` and `is_taken`: whether its tag is allocated.
   void add(QueueIndex queue, Tag tag, bool was_taken, const RequestState& before, bool is_taken,
            const RequestState& after) {
-    Entry& entry = append(queue, tag, EntryKind::transition);
+    Log& log = log_of(queue, tag);
+    Entry& entry = append(log, EntryKind::transition);
     // The transition is seen after the event.
-    entry.activity =
-        log_of(queue, tag).activity_event == event_ ? log_of(queue, tag).activity : activities_[0];
+    entry.activity = log.activity_event == event_ ? log.activity : activities_[0];
     entry.was_taken = was_taken;
     entry.is_taken = is_taken;
     entry.before = before;
     entry.after = after;
-    Log& log = log_of(queue, tag);
     log.state = is_taken ? std::optional{after} : std::nullopt;
     log.generation = is_taken ? after.generation : before.generation;
     if (is_taken && !was_taken) log.allocated_event = event_;
   }
   /// Adds what happened to one request. The texts live as long as the program.
   void note(QueueIndex queue, Tag tag, const char* what, const char* detail = "") {
-    Entry& entry = append(queue, tag, EntryKind::note);
-    concern(queue, tag, entry.activity);
+    Log& log = log_of(queue, tag);
+    Entry& entry = append(log, EntryKind::note);
+    concern(log, entry.activity);
     entry.what = what;
     entry.detail = detail;
   }
   /// The same, with a cookie.
   void note(QueueIndex queue, Tag tag, const char* what, const char* detail, std::uint64_t cookie) {
-    Entry& entry = append(queue, tag, EntryKind::cookie);
-    concern(queue, tag, entry.activity);
+    Log& log = log_of(queue, tag);
+    Entry& entry = append(log, EntryKind::cookie);
+    concern(log, entry.activity);
     entry.what = what;
     entry.detail = detail;
     entry.cookie = cookie;
@@ -246,8 +247,9 @@ class History {
     const Strike strike{
         .fault = fault, .event = event_, .has_request = true, .queue = queue, .tag = tag};
     strikes_[strike_count_++ % strikes_.size()] = strike;
-    append(queue, tag, EntryKind::strike).strike = fault;
-    log_of(queue, tag).add(strike);
+    Log& log = log_of(queue, tag);
+    append(log, EntryKind::strike).strike = fault;
+    log.add(strike);
   }
   /// Adds a false completion that names the request, and the fault that has just struck.
   void false_completion(QueueIndex queue, Tag tag, std::uint64_t cookie,
@@ -256,9 +258,9 @@ class History {
     if (!fault.has_value()) return;
     const auto own = strikes_of(queue, tag);
     if (!own.empty() && own.front().fault == *fault) return;
-    append(queue, tag, EntryKind::strike).strike = *fault;
-    log_of(queue, tag)
-        .add({.fault = *fault, .event = event_, .has_request = true, .queue = queue, .tag = tag});
+    Log& log = log_of(queue, tag);
+    append(log, EntryKind::strike).strike = *fault;
+    log.add({.fault = *fault, .event = event_, .has_request = true, .queue = queue, .tag = tag});
   }
 
   // --- the report -------------------------------------------------------------------------------
@@ -366,10 +368,9 @@ class History {
   void begin(const Activity& activity) {
     latest_ = activity;
     if (activity.of != Activity::Of::request) return;
-    concern(QueueIndex{activity.number}, Tag{activity.tag}, activity);
+    concern(log_of(QueueIndex{activity.number}, Tag{activity.tag}), activity);
   }
-  void concern(QueueIndex queue, Tag tag, const Activity& activity) {
-    Log& log = log_of(queue, tag);
+  void concern(Log& log, const Activity& activity) const {
     log.activity_event = event_;
     log.activity = activity;
   }
@@ -400,8 +401,7 @@ class History {
     if (queue.value >= logs_.size() || tag.value >= logs_[queue.value].size()) return nullptr;
     return &logs_[queue.value][tag.value];
   }
-  Entry& append(QueueIndex queue, Tag tag, EntryKind kind) {
-    Log& log = log_of(queue, tag);
+  Entry& append(Log& log, EntryKind kind) const {
     if (log.entries.empty()) log.entries.resize(entries_of_request);
     Entry& entry = log.entries[log.count++ % log.entries.size()];
     entry.kind = kind;

@@ -257,8 +257,7 @@ class WorldBaseOf {
   /// may have fewer bits of the generation, and name several publications of one tag.
   template <class R>
   void note_accepted(const TagSet<R>& tags, QueueIndex queue, std::uint64_t value) {
-    const blkown::detail::CookieCodec codec{tags.layout()};
-    const Tag tag{static_cast<std::uint32_t>(codec.tag(value))};
+    const Tag tag{static_cast<std::uint32_t>(tags.layout().tag.get(value))};
     const auto state = tags.state_of(queue, tag);
     if (state.has_value()) accepted_[index_of(queue, tag)] = state->generation;
   }
