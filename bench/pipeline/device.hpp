@@ -61,6 +61,8 @@ class Device {
       return;
     }
     const auto listed = owner_->for_each_namespace([&](const nvme_driver::NamespaceInfo& info) {
+      const auto deferral = driver_->defer_resets();
+      if (!deferral.has_value()) return state.SkipWithError("the driver resets the controller");
       measured_ =
           MeasuredDisk<Nvme>::create(state, driver_->disk_config(info), *driver_, runtime, info);
     });

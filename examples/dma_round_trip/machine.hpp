@@ -207,6 +207,9 @@ class Machine {
     const auto listed = owner_->for_each_namespace([&](const nvme_driver::NamespaceInfo& info) {
       mq::DiskConfig disk = driver_->disk_config(info);
       disk.timeout_ms = config.timeout_ms;
+      // A controller that fails now is reset when the disk is there.
+      const auto deferral = driver_->defer_resets();
+      if (!deferral.has_value()) return;
       auto made = mq::Disk<Driver>::create(disk, *driver_, runtime, info, pool_.get());
       if (made.has_value()) disk_ = *std::move(made);
     });

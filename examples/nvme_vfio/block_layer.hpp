@@ -77,6 +77,9 @@ class Disks {
       expect(info.is_usable(), text("namespace %u cannot be used", info.nsid));
       mq::DiskConfig disk = driver_.disk_config(info);
       disk.timeout_ms = timeout_ms;
+      // A reset that a disk before this one needs waits until this one is there.
+      const auto deferral = driver_.defer_resets();
+      expect(deferral.has_value(), "the driver resets the controller while a disk is created");
       disks_[info.nsid] = *Disk::create(disk, driver_, runtime_, info, pool_.get());
     }));
   }

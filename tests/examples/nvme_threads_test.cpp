@@ -4,6 +4,7 @@
 // the test's own thread resets it.
 
 #include <gtest/gtest.h>
+#include <array>
 #include <atomic>
 #include <blkown/mq/mq.hpp>
 #include <blkown/mq/sync.hpp>
@@ -121,6 +122,7 @@ class StoppedWaiter {
     while (!is_stopped_.load()) std::this_thread::yield();
   }
   void let_go() { is_let_go_.store(true); }
+  [[nodiscard]] bool is_stopped() const noexcept { return is_stopped_.load(); }
 
  private:
   std::atomic<bool> is_stopped_{false};
@@ -165,6 +167,110 @@ TEST(NvmeDriverOnThreads, ARemovedDiskLeavesItsLookupsToNoneThatIsRemovedAtTheSa
   last.reset();
   machine.platform.on_pause = {};
   EXPECT_TRUE(machine.shut_down());
+}
+
+/// Threads that take completions all the time, so that a context that wants a gate closed mostly
+/// has to wait.
+class BusyGates {
+ public:
+  explicit BusyGates(Threads::Driver& driver) {
+    for (const std::uint32_t vector : {1U, 2U}) {
+      threads_.emplace_back([this, &driver, vector] {
+        while (!is_stopped_.load()) driver.interrupt(vector);
+      });
+    }
+  }
+  BusyGates(const BusyGates&) = delete;
+  BusyGates& operator=(const BusyGates&) = delete;
+  ~BusyGates() {
+    is_stopped_.store(true);
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+ private:
+  std::atomic<bool> is_stopped_{false};
+  std::vector<std::thread> threads_;
+};
+
+/// A read on each context of a runtime.
+class Reads {
+ public:
+  Reads(mq::ThreadRuntime& runtime, Threads::Disk& disk) {
+    for (std::uint32_t i = 0; i != runtime.context_count(); ++i) {
+      One& one = *all_.emplace_back(std::make_unique<One>());
+      runtime.run_on(i, [&, i] { disk.submit(runtime.context(i), one.bio); });
+    }
+  }
+  /// The number of reads that have ended well. Waits for them, at most ten seconds.
+  [[nodiscard]] int good() const {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{10};
+    int count = 0;
+    for (const auto& one : all_) {
+      while (one->result.load() == 0 && std::chrono::steady_clock::now() < end) {
+        std::this_thread::yield();
+      }
+      if (one->result.load() == 1) ++count;
+    }
+    return count;
+  }
+
+ private:
+  struct One {
+    std::vector<std::byte> memory = std::vector<std::byte>(4096);
+    std::array<blkown::Segment, 1> pieces{blkown::Segment{memory.data(), memory.size()}};
+    std::atomic<int> result{0};  // 1: ended well; -1: ended with an error
+    mq::Bio bio = mq::Bio::read(0, pieces,
+                                {[](void* self, mq::Bio& its) {
+                                   const bool is_good = its.status() == Status::ok;
+                                   static_cast<One*>(self)->result.store(is_good ? 1 : -1);
+                                 },
+                                 this});
+  };
+
+  std::vector<std::unique_ptr<One>> all_;
+};
+
+// Goal: a disk that is made while the last other one is removed has its completions looked up.
+// Method: the removal stops after it has found no other disk, and before it has left the lookups.
+TEST(NvmeDriverOnThreads, ANewDiskKeepsItsLookupsWhileTheLastOtherOneIsRemoved) {
+  bool was_stopped = false;
+  for (int attempt = 0; attempt != 20 && !was_stopped; ++attempt) {
+    nvme_test::MachineConfig config;
+    config.timeout_ms = 600'000;
+    Threads machine{config};
+    ASSERT_TRUE(machine.start());
+    const mq::DiskConfig disk_config = machine.disk(1).config();
+    const nvme_driver::NamespaceInfo info = machine.disk(1).queue_data();
+    ASSERT_EQ(mq::remove(machine.runtime, machine.disk(1)), Status::ok);
+    machine.disks.pop_back();
+    mq::ThreadRuntime own{2};
+    std::unique_ptr<Threads::Disk> made;
+    StoppedWaiter waiter;
+    machine.platform.on_pause = [&] { waiter.on_pause(); };
+    {
+      const BusyGates busy{*machine.driver};
+      std::atomic<bool> is_removed{false};
+      std::thread removal{[&] {
+        EXPECT_EQ(mq::remove(machine.runtime, machine.disk(0)), Status::ok);
+        is_removed.store(true);
+      }};
+      while (!waiter.is_stopped() && !is_removed.load()) std::this_thread::yield();
+      was_stopped = waiter.is_stopped();
+      made = *Threads::Disk::create(disk_config, *machine.driver, own, info, machine.pool.get());
+      waiter.let_go();
+      removal.join();
+    }
+    const Reads reads{own, *made};
+    const int good = reads.good();
+    EXPECT_EQ(good, 2) << "completions are looked up for the new disk";
+    if (good != 2) machine.driver->removed();  // ends those that were not looked up
+    EXPECT_EQ(mq::remove(own, *made), Status::ok);
+    while (machine.driver->is_resetting()) std::this_thread::yield();
+    made.reset();
+    machine.platform.on_pause = {};
+    EXPECT_TRUE(machine.shut_down());
+  }
+  EXPECT_TRUE(was_stopped) << "the removal never waited for a gate: the test shows nothing";
 }
 
 }  // namespace
