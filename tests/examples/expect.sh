@@ -44,6 +44,8 @@ expect_few_descriptors() {
     output=$(<"$out")
     rm "$out"
     ! grep -qF -- "$text" <<<"$output" || return 0
+    # UBSan looks at an object's type through a pipe, and takes one that it cannot make for an error.
+    ! grep -qF 'note: object has invalid vptr' <<<"$output" || continue
     [ "$status" -eq 1 ] || die "status $status, not 1, with $limit descriptors: $output"
     grep -Eq 'Too many open files|out of file descriptors' <<<"$output" ||
       die "another reason, with $limit descriptors: $output"
