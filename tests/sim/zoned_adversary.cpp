@@ -5,9 +5,8 @@
 
 #include <array>
 #include <blkown/sim/kit.hpp>
+#include <cstdio>
 #include <memory>
-#include <string>
-#include <vector>
 
 #include "sim/broken_zoned/ended_on_timeout.hpp"
 #include "sim/broken_zoned/pointer_at_issue.hpp"
@@ -21,6 +20,12 @@ namespace {
 /// Runs the driver D under the adversary.
 template <class D>
 int main_of(int argc, char** argv) {
+  const auto options = sim::parse_options(argv[0], {argv + 1, argv + argc});
+  const char* const missing = options ? World::missing_option(options->world) : nullptr;
+  if (missing != nullptr) {
+    std::fprintf(stderr, "%s: %s: a zoned disk has no such option; remove it\n", argv[0], missing);
+    return 2;
+  }
   return sim::detail::world_main<World>(argc, argv,
                                         [](DriverHost& host) { return std::make_unique<D>(host); });
 }

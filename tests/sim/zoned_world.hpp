@@ -53,6 +53,16 @@ class World {
   [[nodiscard]] static constexpr sim::WorldFeatures features() noexcept {
     return {.has_block_layer = true};
   }
+  /// The first option of the kit that this world does not have, or null.
+  [[nodiscard]] static const char* missing_option(const sim::WorldConfig& world) noexcept {
+    const sim::FixedChoices& fixed = world.fixed;
+    if (world.disk_count != 1) return "--disks";
+    if (world.mix.has_value()) return "--mix";
+    if (!world.sizes.empty()) return "--sizes";
+    if (fixed.has_cache.has_value()) return "--cache";
+    if (fixed.has_fua.has_value()) return "--fua";
+    return nullptr;
+  }
 
   World(const sim::WorldConfig& config, const Make& make)
       : config_{config},
@@ -174,7 +184,8 @@ class World {
     if (!made.has_value()) std::abort();
     disk_ = *std::move(made);
     disk_->set_trace({&on_trace, this});
-    party_.emplace(config_.seed, *disk_, runtime_.context(submitters));
+    party_.emplace(config_.seed, *disk_, runtime_.context(submitters),
+                   sim::PartyDuties{.changes_queue_count = config_.has_queue_changes});
     check_.emplace(pool_->tags(), history_);
     host_.emplace(*disk_, runtime_, config_.seed);
   }

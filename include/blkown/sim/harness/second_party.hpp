@@ -13,6 +13,7 @@
 #ifndef BLKOWN_SIM_HARNESS_SECOND_PARTY_HPP
 #define BLKOWN_SIM_HARNESS_SECOND_PARTY_HPP
 
+#include <algorithm>
 #include <blkown/config.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/control.hpp>
@@ -133,7 +134,10 @@ class SecondParty {
     limits.max_segments = up_to(limits.max_segments, 1);
     limits.max_discard_sectors = up_to(limits.max_discard_sectors, block_sectors);
     limits.max_write_zeroes_sectors = up_to(limits.max_write_zeroes_sectors, block_sectors);
-    if (random_.chance(1, 2)) {
+    limits.max_zone_append_sectors =
+        std::min<std::uint64_t>(limits.max_zone_append_sectors, limits.max_sectors);
+    // The chunks of a zoned disk are its zones.
+    if (random_.chance(1, 2) && !disk_.config().zoned) {
       limits.chunk_sectors = std::uint64_t{block_sectors} << random_.below(4);
     }
     disk_.set_limits(limits_control_, limits);
