@@ -40,8 +40,13 @@ struct PartyBench {
   static constexpr std::uint32_t queues = 3;
 
   explicit PartyBench(const sim::PartyDuties& duties = {}, std::uint64_t seed = 7,
-                      bool auto_kick = true) {
+                      bool auto_kick = true, bool is_zoned = false) {
     fake::mq::DiskConfig config;
+    if (is_zoned) {
+      config.zoned = true;
+      config.zone_sectors = 256;
+      config.limits.max_zone_append_sectors = 6;
+    }
     config.capacity_sectors = 1024;
     config.logical_block_bytes = 1024;
     config.normal_queues = queues;
@@ -221,6 +226,18 @@ TEST(SecondParty, ChangesTheLimitsBetweenOneBlockAndTheDisks) {
   EXPECT_EQ(discards, (std::set<std::uint64_t>{2, 4, 6, 8, 10, 12, 14, 16}));
   EXPECT_EQ(zeroes, (std::set<std::uint64_t>{0})) << "the disk has none";
   EXPECT_EQ(chunks, (std::set<std::uint64_t>{0, 2, 4, 8, 16}));
+}
+
+// An append is no longer than a request, and the chunks are the zones.
+TEST(SecondParty, ChangesTheLimitsOfAZonedDisk) {
+  PartyBench bench{{}, 7, true, true};
+  std::set<std::uint64_t> sectors, appends;
+  bench.run(60'000, [&] {
+    sectors.insert(bench.disk->limits().max_sectors);
+    appends.insert(bench.disk->limits().max_zone_append_sectors);
+  });
+  EXPECT_EQ(sectors, (std::set<std::uint64_t>{2, 4, 6, 8}));
+  EXPECT_EQ(appends, (std::set<std::uint64_t>{2, 4, 6}));
 }
 
 TEST(SecondParty, KicksRequeuedRequests) {
