@@ -137,7 +137,7 @@ class CachedMedia : public MemoryMedia {
       if ((word >> sector % 64 & 1) == 0) return;
       word &= ~(std::uint64_t{1} << sector % 64);
       auto& its = earlier[static_cast<std::size_t>(sector)];
-      free_contents.insert(free_contents.end(), its.begin(), its.end());
+      for (const std::uint32_t place : its) free_contents.push_back(place);
       its.clear();
     }
     /// Calls `visit(sector, places of the earlier contents)` in the order of the sectors, so that

@@ -15,7 +15,6 @@
 #ifndef BLKOWN_SIM_HARNESS_DURABILITY_JUDGE_HPP
 #define BLKOWN_SIM_HARNESS_DURABILITY_JUDGE_HPP
 
-#include <algorithm>
 #include <array>
 #include <blkown/config.hpp>
 #include <blkown/sim/device/command.hpp>
@@ -50,11 +49,9 @@ class DurabilityJudge {
   /// Makes the judge of a disk whose durable content is zeroes.
   explicit DurabilityJudge(std::uint64_t sector_count)
       : ios_(1),
-        versions_(static_cast<std::size_t>(sector_count)),
-        durable_by_fua_(static_cast<std::size_t>(sector_count)),
-        is_compared_(static_cast<std::size_t>(sector_count)) {
+        sectors_(static_cast<std::size_t>(sector_count)),
+        durable_by_fua_(static_cast<std::size_t>(sector_count)) {
     ios_.front().ended = 0;
-    for (auto& versions : versions_) versions.push_back({.content = zeroes, .io = 0});
   }
 
   /// Reports an I/O that is about to be submitted. The judge copies the data.
@@ -67,10 +64,12 @@ class DurabilityJudge {
                     .is_fua = io.is_fua,
                     .is_flush = io.is_flush});
     for (std::size_t i = 0; i != count; ++i) {
-      const std::size_t content = new_content();
-      std::memcpy(contents_[content].data(), io.data.data() + i * detail::bytes_in_sector,
+      Sector& sector = sectors_[ios_.back().sector + i];
+      const std::uint32_t version = new_version();
+      versions_[version] = {.io = index, .next = sector.versions};
+      std::memcpy(contents_[version].data(), io.data.data() + i * detail::bytes_in_sector,
                   detail::bytes_in_sector);
-      versions_[ios_.back().sector + i].push_back({.content = content, .io = index});
+      sector.versions = version;
     }
     return Id{index};
   }
@@ -98,8 +97,11 @@ class DurabilityJudge {
 
   /// Whether the sector may have this content after a power cut now.
   [[nodiscard]] bool admits(std::uint64_t sector, std::span<const std::byte> content) const {
-    return std::ranges::any_of(versions_[static_cast<std::size_t>(sector)],
-                               [&](const Version& its) { return is_same(its, content); });
+    const Sector& its = sectors_[static_cast<std::size_t>(sector)];
+    if (its.may_be_zero && is_same(no_version, content)) return true;
+    std::uint32_t version = its.versions;
+    while (version != no_version && !is_same(version, content)) version = versions_[version].next;
+    return version != no_version;
   }
   /// What made the sector's data durable: a write with FUA rather than a flush.
   [[nodiscard]] bool is_durable_by_fua(std::uint64_t sector) const noexcept {
@@ -123,13 +125,13 @@ class DurabilityJudge {
   [[nodiscard]] std::optional<std::uint64_t> first_broken_of(ContentOf content_of,
                                                              IsUnchanged is_unchanged) {
     note_preflushes(content_of);
-    for (std::size_t sector = 0; sector != versions_.size(); ++sector) {
-      if (is_compared_[sector] != 0 && is_unchanged(sector)) continue;
+    for (std::size_t sector = 0; sector != sectors_.size(); ++sector) {
+      if (sectors_[sector].was_admitted && is_unchanged(sector)) continue;
       if (!admits(sector, content_of(sector))) {
-        std::ranges::fill(is_compared_, std::uint8_t{0});
+        for (Sector& its : sectors_) its.was_admitted = false;
         return sector;
       }
-      is_compared_[sector] = 1;
+      sectors_[sector].was_admitted = true;
     }
     return std::nullopt;
   }
@@ -145,25 +147,33 @@ class DurabilityJudge {
     bool is_fua = false;
     bool is_flush = false;
   };
+  using Content = std::array<std::byte, detail::bytes_in_sector>;
+  static constexpr std::uint32_t no_version = 0;
+  /// A content that a sector may have.
   struct Version {
-    std::size_t content = 0;  // of contents_
     std::size_t io = 0;
+    std::uint32_t next = no_version;  // of the sector
   };
-  static constexpr std::size_t zeroes = 0;  // the content of every sector at the beginning
+  struct Sector {
+    std::uint32_t versions = no_version;  // the latest one
+    bool may_be_zero = true;              // as at the beginning
+    bool was_admitted = false;            // and what is admitted since includes it
+  };
 
-  [[nodiscard]] bool is_same(const Version& version, std::span<const std::byte> content) const {
-    return std::memcmp(contents_[version.content].data(), content.data(),
-                       detail::bytes_in_sector) == 0;
+  /// `no_version` has the content of every sector at the beginning.
+  [[nodiscard]] bool is_same(std::uint32_t version, std::span<const std::byte> content) const {
+    return std::memcmp(contents_[version].data(), content.data(), detail::bytes_in_sector) == 0;
   }
-  /// A place for a content. The places of versions that were replaced come first.
-  [[nodiscard]] std::size_t new_content() {
-    if (free_contents_.empty()) {
+  /// A place for a version. The places of versions that were replaced come first.
+  [[nodiscard]] std::uint32_t new_version() {
+    if (free_versions_.empty()) {
+      free_versions_.push_back(static_cast<std::uint32_t>(versions_.size()));
+      versions_.emplace_back();
       contents_.emplace_back();
-      return contents_.size() - 1;
     }
-    const std::size_t content = free_contents_.back();
-    free_contents_.pop_back();
-    return content;
+    const std::uint32_t version = free_versions_.back();
+    free_versions_.pop_back();
+    return version;
   }
 
   /// A flush that began at this time was carried out.
@@ -176,14 +186,19 @@ class DurabilityJudge {
   }
   void make_durable(const Io& io) {
     for (std::size_t i = 0; i != io.sector_count; ++i) {
-      const std::size_t sector = io.sector + i;
-      durable_by_fua_[sector] = io.is_fua;
-      std::erase_if(versions_[sector], [&](const Version& its) {
-        if (ios_[its.io].ended >= io.begun) return false;
-        if (its.content != zeroes) free_contents_.push_back(its.content);
-        is_compared_[sector] = 0;
-        return true;
-      });
+      durable_by_fua_[io.sector + i] = io.is_fua;
+      Sector& sector = sectors_[io.sector + i];
+      if (std::exchange(sector.may_be_zero, false)) sector.was_admitted = false;
+      for (std::uint32_t* link = &sector.versions; *link != no_version;) {
+        Version& version = versions_[*link];
+        if (ios_[version.io].ended >= io.begun) {
+          link = &version.next;
+          continue;
+        }
+        free_versions_.push_back(*link);
+        *link = version.next;
+        sector.was_admitted = false;
+      }
     }
   }
   /// Finds the bios with a preflush whose data the content shows.
@@ -202,23 +217,24 @@ class DurabilityJudge {
   /// Whether the content of the sector is that of this I/O, and of no other one.
   [[nodiscard]] bool is_only_in(std::size_t sector, std::size_t io,
                                 std::span<const std::byte> content) const {
+    if (sectors_[sector].may_be_zero && is_same(no_version, content)) return false;
     bool is_found = false;
-    for (const Version& version : versions_[sector]) {
+    for (std::uint32_t version = sectors_[sector].versions; version != no_version;
+         version = versions_[version].next) {
       if (!is_same(version, content)) continue;
-      if (version.io != io) return false;
+      if (versions_[version].io != io) return false;
       is_found = true;
     }
     return is_found;
   }
 
-  std::vector<Io> ios_;                         // the first one is the content at the beginning
-  std::vector<std::vector<Version>> versions_;  // by sector: what a power cut may leave
-  std::vector<bool> durable_by_fua_;            // by sector
-  // By sector: was admitted, and what is admitted since includes it. A bit would take longer.
-  std::vector<std::uint8_t> is_compared_;
-  std::deque<std::array<std::byte, detail::bytes_in_sector>> contents_{1};  // of versions
-  std::vector<std::size_t> free_contents_;
-  std::vector<std::size_t> cached_;  // acknowledged writes that no flush covers yet
+  std::vector<Io> ios_;  // the first one is the content at the beginning
+  std::vector<Sector> sectors_;
+  std::vector<bool> durable_by_fua_;  // by sector
+  std::vector<std::size_t> cached_;   // acknowledged writes that no flush covers yet
+  std::vector<Version> versions_{1};  // by place, as the next
+  std::deque<Content> contents_{1};   // the first one is zeroes
+  std::vector<std::uint32_t> free_versions_;
   std::uint64_t now_ = 0;
 };
 

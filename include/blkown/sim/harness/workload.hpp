@@ -261,12 +261,16 @@ class Workload {
   /// word would take a twentieth of a run's time.
   static void fill_at_random(std::span<std::byte> memory, Random& dice) {
     constexpr std::size_t words = detail::bytes_in_sector / 8;
+    static constexpr auto steps = [] {
+      std::array<std::uint64_t, words> multiples{};
+      for (std::size_t i = 0; i != words; ++i) multiples[i] = i * 0x9E37'79B9'7F4A'7C15;
+      return multiples;
+    }();
     for (; !memory.empty(); memory = memory.subspan(std::size_t{detail::bytes_in_sector})) {
       const std::uint64_t first = dice.next();
-      for (std::size_t i = 0; i != words; ++i) {
-        const std::uint64_t word = first + i * 0x9E37'79B9'7F4A'7C15;
-        std::memcpy(memory.data() + i * 8, &word, 8);
-      }
+      std::array<std::uint64_t, words> content;
+      for (std::size_t i = 0; i != words; ++i) content[i] = first + steps[i];
+      std::memcpy(memory.data(), content.data(), sizeof content);
       dice.skip(words - 1);
     }
   }
