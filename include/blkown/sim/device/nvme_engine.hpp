@@ -53,11 +53,17 @@ class NvmeEngine {
     if (!queue.exists() || queue.is_halted) return std::nullopt;
     NvmeCompletionQueue& completion_queue = state_.completion_queue_of(queue);
     const std::lock_guard other_guard{completion_queue.mutex};
-    if (is_fetch_due(queue, completion_queue)) return 0;
     const auto interrupt_ns = completion_queue.waits_for_interrupt
                                   ? state_.interrupt_due_ns(completion_queue)
                                   : std::nullopt;
-    const auto action_ns = completion_queue.room() == 0 ? std::nullopt : queue.schedule.next_ns();
+    auto action_ns = queue.schedule.next_ns();
+    const bool may_fetch = has_submission(queue);
+    if (!may_fetch && !action_ns.has_value()) return interrupt_ns;
+    if (completion_queue.room() == 0) {
+      action_ns.reset();
+    } else if (may_fetch) {
+      return 0;
+    }
     if (!action_ns.has_value()) return interrupt_ns;
     return interrupt_ns.has_value() ? std::min(*action_ns, *interrupt_ns) : action_ns;
   }

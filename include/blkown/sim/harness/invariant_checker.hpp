@@ -23,7 +23,6 @@
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/detail/tag_bitmap.hpp>
-#include <blkown/detail/tag_set_state.hpp>
 #include <blkown/dma/device.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/dma/quarantine.hpp>
@@ -86,14 +85,16 @@ class InvariantChecker {
         history_{history},
         requests_(seen_of(tags)),
         lines_(lines_of(tags)),
-        pins_(requests_.size()) {}
+        pins_(requests_.size()),
+        due_(requests_.size() / 64 + 1) {}
   /// A checker of requests without mappings.
   InvariantChecker(TagSet<R>& tags, History& history)
       : tags_{tags},
         history_{history},
         requests_(seen_of(tags)),
         lines_(lines_of(tags)),
-        pins_(requests_.size()) {}
+        pins_(requests_.size()),
+        due_(requests_.size() / 64 + 1) {}
 
   /// The events that may pass until the driver has stopped a device that did not unmap memory.
   static constexpr std::uint64_t max_events_kept = 5'000;
@@ -140,7 +141,6 @@ class InvariantChecker {
     bool goes_back = false;       // the generation, with the latest transition
     RequestState state;
     Pins pins;
-    bool is_due = false;  // to be checked
     std::optional<Kept> kept;
   };
   /// Tags of one word of a bitmap.
@@ -183,7 +183,7 @@ class InvariantChecker {
     before.is_taken = is_taken;
     before.has_generation = before.has_generation || is_taken;
     before.state = state;
-    before.is_due = true;
+    make_due(before);
   }
 
   void note_mappings() {
@@ -198,24 +198,37 @@ class InvariantChecker {
     for (std::size_t i = 0; i != pins_.size(); ++i) {
       if (pins_[i] == requests_[i].pins) continue;
       requests_[i].pins = pins_[i];
-      requests_[i].is_due = true;
+      make_due(requests_[i]);
     }
   }
-  /// Checks the requests that have changed, or all of them if one was not well.
+  void make_due(const Seen& seen) noexcept {
+    const auto at = static_cast<std::size_t>(&seen - requests_.data());
+    due_[at / 64] |= std::uint64_t{1} << at % 64;
+  }
+  /// Checks the requests that have changed, and those with memory that could not be unmapped; or
+  /// all of them, if one was not well.
   [[nodiscard]] bool check(std::uint64_t stops) {
     bool is_well = true;
-    auto seen = requests_.begin();
-    for (QueueIndex queue; queue.value != tags_.queue_count(); ++queue.value) {
-      for (Tag tag; tag.value != tags_.depth(); ++tag.value, ++seen) {
-        if (std::exchange(seen->is_due, false) || !is_well_) {
-          is_well = check_request(queue, tag, *seen) && is_well;
+    if (is_well_ && kept_count_ == 0) {
+      for (std::size_t word = 0; word != due_.size(); ++word) {
+        for (std::uint64_t left = due_[word]; left != 0; left &= left - 1) {
+          const std::size_t at = word * 64 + static_cast<unsigned>(std::countr_zero(left));
+          is_well = check_all_of(requests_[at], stops) && is_well;
         }
-        // Most requests never had such memory.
-        if (seen->pins.kept != 0 || seen->kept.has_value()) [[unlikely]]
-          is_well = check_kept(queue, tag, stops) && is_well;
       }
+    } else {
+      for (Seen& seen : requests_) is_well = check_all_of(seen, stops) && is_well;
     }
+    std::ranges::fill(due_, 0);
     return is_well;
+  }
+  [[nodiscard]] bool check_all_of(Seen& seen, std::uint64_t stops) {
+    const QueueIndex queue = seen.header->queue();
+    const Tag tag = seen.header->tag();
+    const bool is_well = check_request(queue, tag, seen);
+    if (seen.pins.kept == 0 && !seen.kept.has_value()) [[likely]]
+      return is_well;
+    return check_kept(queue, tag, stops) && is_well;
   }
   bool check_request(QueueIndex queue, Tag tag, Seen& seen) {
     if (std::exchange(seen.goes_back, false)) {
@@ -367,8 +380,10 @@ class InvariantChecker {
   History& history_;
   std::vector<Seen> requests_;  // by queue and tag
   std::vector<Line> lines_;
-  std::vector<Pins> pins_;                      // by queue and tag, while the mappings are counted
-  std::size_t kept_count_ = 0;                  // of requests with `kept`
+  std::vector<Pins> pins_;  // by queue and tag, while the mappings are counted
+  std::vector<std::uint64_t>
+      due_;                     // by queue and tag, a bit for each: changed since the latest check
+  std::size_t kept_count_ = 0;  // of requests with `kept`
   std::optional<std::uint64_t> mapping_calls_;  // of the IOMMU, at the latest check
   bool has_publication_ = false;                // a generation has changed since note_mappings()
   bool is_well_ = false;                        // all requests were, at the latest check
