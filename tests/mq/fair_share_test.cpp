@@ -512,11 +512,13 @@ struct DividedLine {
     for (auto* shares : {&a, &b}) line.add(shares->of(queue), 16);
     for (auto* waiter : {&a_first, &a_second}) waiter->share = &a.of(queue);
     b_first.share = &b.of(queue);
+    for (auto* waiter : {&a_first, &a_second, &b_first}) line.enter(*waiter);
     line.activate(a.of(queue), 0);
   }
   ~DividedLine() {
     runtime.run();
     for (auto* waiter : {&a_first, &a_second, &b_first}) static_cast<void>(line.leave(*waiter));
+    for (auto* waiter : {&a_first, &a_second, &b_first}) line.exit(*waiter);
     runtime.run();
     for (auto* shares : {&a, &b}) line.remove(pool->tags(), queue, shares->of(queue));
   }

@@ -123,6 +123,21 @@ class Issuer {
     send_whole(lane, std::move(idle));
     return true;
   }
+  /// Makes a bio wait that issue_whole() would issue if no other waited. Else returns false, and
+  /// changes nothing. As submit_in_full(), as issue_whole() is.
+  /// Precondition: the bio is not in flight.
+  [[nodiscard]] bool wait_whole(Bio& bio) noexcept {
+    if (holds_ != 0 || disk_.trace_sink().function != nullptr || bio.flags().nowait) return false;
+    Lane<D>& lane = lanes_.of(bio);
+    if (lane.waiting.empty() || !is_whole(bio)) return false;
+    BioAccess::begin_checked(bio);
+    counters_.submitted_bios.add();
+    lane.waiting.push_back(bio);
+    has_waiting_ = true;
+    // A resume that is pending shows the bio, too.
+    if (!notes_.resume_pending) show(lane, lane.waiting.shows(WaitReason::no_tag));
+    return true;
+  }
   /// Makes a bio wait for resume().
   /// Precondition: the bio was admitted, and its flush sequence is not empty.
   void defer(Bio& bio) noexcept {
@@ -225,7 +240,7 @@ class Issuer {
     --in_flight_;
     if (lanes_.has_exceptions()) [[unlikely]]
       return free_among_exceptions(lane, *blkown::detail::HandleAccess::take(ended));
-    lane.tags.free(std::move(ended), pool(), *lane.hw);
+    lane.tags.free(std::move(ended), pool(), *lane.hw, !lane.waiting.empty());
   }
 
   /// Allocates a private request. Returns none if no tag is free, or if the disk is frozen: its
@@ -474,8 +489,12 @@ class Issuer {
       }
       Bio* const bio = may_issue_bios(lane) ? lane.waiting.front() : nullptr;
       if (bio == nullptr) break;
+      if (lane.tags.has_to_wait()) {
+        lacks_tag = true;
+        break;
+      }
       static_cast<void>(lane.waiting.pop_front());
-      if (!is_turn_over(lane, *bio) && issue(lane, *bio, !lane.waiting.empty())) {
+      if (!is_turn_over(lane, *bio) && issue_waiting(lane, *bio, !lane.waiting.empty())) {
         lane.parts_of_turn = 0;
         continue;
       }
@@ -604,7 +623,7 @@ class Issuer {
       if (begin_rest(lane, ended)) return keep(lane, request, std::move(ended));
     }
     if (ended.queue() != lane.hw->tag_queue()) return lanes_.free_moved(std::move(ended));
-    lane.tags.free(std::move(ended), pool(), *lane.hw);
+    lane.tags.free(std::move(ended), pool(), *lane.hw, !lane.waiting.empty());
   }
   // --- new limits: what waits is fitted to them -------------------------------------------------
 
@@ -775,6 +794,27 @@ class Issuer {
     trace_waiting(lane, bio);
   }
 
+  /// Issues a bio that has waited. If it is one request, what issue() would do for others is left
+  /// out.
+  /// Returns false as issue() does.
+  /// Precondition: is_open(lane).
+  [[nodiscard]] bool issue_waiting(Lane<D>& lane, Bio& bio, bool is_more_behind) noexcept {
+    const BioState& state = BioAccess::state(bio);
+    const Segment* const memory = BioAccess::only_segment(bio);
+    if (state.done_bytes != 0 || disk_.trace_sink().function != nullptr || memory == nullptr ||
+        !is_whole(bio)) [[unlikely]] {
+      return issue(lane, bio, is_more_behind);
+    }
+    auto idle = lane.tags.allocate(pool(), *lane.hw, is_more_behind);
+    if (!idle.has_value()) return false;
+    BioAccess::begin_whole(bio);
+    fill_whole(lane, state_of(idle->data()), bio, memory);
+    // Its end is one of the long way, so that it comes in order with those of other requests.
+    state_of(idle->data()).whole_lane = nullptr;
+    send_or_collect(lane, *std::move(idle), !is_more_behind);
+    return true;
+  }
+
   /// Issues the rest of the bio's present step. Returns false if a part is left, because the lane
   /// was closed, no tag is free, or the bio's turn is over. `is_more_behind`: another bio follows
   /// at once.
@@ -792,7 +832,7 @@ class Issuer {
           return true;
         }
       }
-      std::optional<Idle<R>> idle = lane.tags.allocate(pool(), *lane.hw);
+      std::optional<Idle<R>> idle = lane.tags.allocate(pool(), *lane.hw, is_more_behind);
       if (!idle.has_value()) return false;
       adopt(lane, *idle, &bio);
       ++state.parts;

@@ -46,6 +46,13 @@ struct Lane {
   /// The driver has a write of a zoned disk whose rest must be the next write
   /// (Issuer::take_limits).
   bool awaits_rest = false;
+
+ private:
+  // The reasons not to issue: two flags, and a number of requests. One word, because each issue
+  // reads it. Here, where it fills a gap.
+  std::uint32_t holds_ = 0;
+
+ public:
   LaneTags<D> tags;
 
   /// Whether nothing may be issued on the hardware queue for now.
@@ -102,10 +109,6 @@ struct Lane {
   static constexpr std::uint32_t busy = 1;
   static constexpr std::uint32_t backlog = 2;
   static constexpr std::uint32_t one_return = 4;
-
-  // The reasons not to issue: two flags, and a number of requests. One word, because each issue
-  // reads it.
-  std::uint32_t holds_ = 0;
 };
 
 }  // namespace mq::detail

@@ -8,6 +8,7 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
 #include <blkown/detail/poison.hpp>
+#include <blkown/detail/ring.hpp>
 #include <blkown/detail/saturating.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/idle.hpp>
@@ -18,6 +19,7 @@
 #include <blkown/mq/payload.hpp>
 #include <blkown/mq/tag_pool.hpp>
 #include <blkown/mq/timer.hpp>
+#include <blkown/place.hpp>
 #include <blkown/request.hpp>
 #include <blkown/tag_cache.hpp>
 #include <blkown/tag_set.hpp>
@@ -105,7 +107,7 @@ class LaneTags {
     wake_next(pool, hw);
   }
   void detach(TagPool<D>& pool, const HwQueue<D>& hw) {
-    leave_line(pool, hw);
+    leave_line(pool, hw);  // and gives back what is kept
     cache_->flush();
     if (std::exchange(use_, Use::none) == Use::draws) {
       pool.line(hw.tag_queue()).exit(waiter_);
@@ -118,12 +120,22 @@ class LaneTags {
 
   /// Allocates a tag in turn. If no tag is available to this lane, or the disk uses its share,
   /// returns none and joins the line; the context is woken when the turn has come.
-  [[nodiscard]] std::optional<Idle<R>> allocate(TagPool<D>& pool, const HwQueue<D>& hw) {
-    if (!pool.line(hw.tag_queue()).has_concerns()) [[likely]] {
+  /// `is_more_behind`: the lane asks again at once.
+  [[nodiscard]] std::optional<Idle<R>> allocate(TagPool<D>& pool, const HwQueue<D>& hw,
+                                                bool is_more_behind = false) {
+    if (!line_->has_concerns()) [[likely]] {
       if (auto idle = draw_counted(pool, hw)) [[likely]]
         return idle;
     }
-    return allocate_in_turn(pool, hw);
+    if (R* const kept = kept_.pop_front())
+      return blkown::detail::HandleAccess::make<Idle>(*kept, Place::current());
+    return allocate_in_turn(pool, hw, is_more_behind);
+  }
+  /// Whether allocate() would return none: the lane has its place in the line, and its turn, which
+  /// resumes it, has not come.
+  [[nodiscard]] bool has_to_wait() const noexcept {
+    return use_ == Use::waits && line_->has_concerns() && kept_.empty() &&
+           waiter_.share == nullptr && !waiter_.has_turn.is_set();
   }
   /// Allocates a tag as allocate() does where no lane waits and the tags are not divided. Else, or
   /// if no tag is free, returns false and changes nothing for other lanes.
@@ -164,17 +176,30 @@ class LaneTags {
     return draw_counted(pool, hw);
   }
 
-  void free(Ended<R>&& ended, TagPool<D>& pool, const HwQueue<D>& hw) {
-    has_freed_ = true;
-    if (pool.line(hw.tag_queue()).has_concerns()) [[unlikely]]
+  /// `has_waiting`: bios of the lane wait, and the lane is resumed before it sleeps.
+  void free(Ended<R>&& ended, TagPool<D>& pool, const HwQueue<D>& hw, bool has_waiting) {
+    if (line_->has_concerns()) [[unlikely]] {
+      if (has_waiting && turn_left_ != 0 && !pool.is_reserved(ended.tag())) {
+        --turn_left_;
+        R& request = *blkown::detail::HandleAccess::take(ended);
+        blkown::detail::poison_idle(request);
+        return kept_.push_back(request);
+      }
+      turn_left_ = 0;
       return free_and_wake(*blkown::detail::HandleAccess::take(ended), pool, hw);
+    }
+    has_freed_ = true;
     if (use_of_tags_ != nullptr && !pool.is_reserved(ended.tag()))
       use_of_tags_->put(waiter_.context, false);
     std::move(ended).release(*cache_);
   }
 
-  /// Leaves the line, if the lane is in it. An unused turn goes to the next lane.
+  /// Leaves the line, if the lane is in it. An unused turn goes to the next lane, and so do the
+  /// tags that the lane has kept.
   void leave_line(TagPool<D>& pool, const HwQueue<D>& hw) {
+    turn_left_ = 0;
+    if (!kept_.empty()) [[unlikely]]
+      give_kept(pool, hw);
     if (use_ != Use::waits) return;
     use_ = Use::draws;
     if (pool.line(hw.tag_queue()).leave(waiter_)) wake_next(pool, hw);
@@ -191,6 +216,9 @@ class LaneTags {
 
  private:
   enum class Use : std::uint8_t { none, draws, waits };  // outside, entered, entered and in line
+  /// The bios that a lane may issue with the tag of one turn.
+  /// Source: the kernel's sbitmap wakes a waiter for each batch of 8 bits that were freed.
+  static constexpr std::uint32_t turn_bios = 8;
 
   void wake_next(TagPool<D>& pool, const HwQueue<D>& hw) {
     pool.line(hw.tag_queue()).wake_first(pool.tags(), hw.tag_queue());
@@ -216,9 +244,28 @@ class LaneTags {
     return (is_turn || !share.has_line()) && share.used() < limit;
   }
 
+  /// allocate_in_turn() of a pool that no other disk can use.
+  [[nodiscard]] std::optional<Idle<R>> allocate_in_line(TagPool<D>& pool, const HwQueue<D>& hw,
+                                                        bool is_more_behind) {
+    const bool has_turn = waiter_.has_turn.is_set();
+    // The lane has its place already. The post of the turn resumes the lane.
+    if (use_ == Use::waits && !has_turn) return std::nullopt;
+    if (has_turn || !line_->is_occupied()) {
+      if (auto idle = draw(pool, hw)) {
+        if (!has_turn) return idle;
+        turn_left_ += turn_bios - 1;
+        if (!is_more_behind) use_ = Use::draws;
+        line_->finish_turn(pool.tags(), hw.tag_queue(), waiter_, is_more_behind);
+        return idle;
+      }
+    }
+    return join(pool, hw, has_turn);
+  }
   [[nodiscard, gnu::noinline]] std::optional<Idle<R>> allocate_in_turn(TagPool<D>& pool,
-                                                                       const HwQueue<D>& hw) {
-    auto& line = pool.line(hw.tag_queue());
+                                                                       const HwQueue<D>& hw,
+                                                                       bool is_more_behind) {
+    if (waiter_.share == nullptr) return allocate_in_line(pool, hw, is_more_behind);
+    auto& line = *line_;
     const bool had_turn = line.is_occupied() && line.take_turn(waiter_);
     if (may_use_tag(line, had_turn) && (had_turn || !line.is_occupied())) {
       if (auto idle = draw_counted(pool, hw)) {
@@ -227,6 +274,11 @@ class LaneTags {
         return idle;
       }
     }
+    return join(pool, hw, had_turn);
+  }
+  [[nodiscard, gnu::noinline]] std::optional<Idle<R>> join(TagPool<D>& pool, const HwQueue<D>& hw,
+                                                           bool had_turn) {
+    auto& line = *line_;
     use_ = Use::waits;
     if (!line.join(pool.tags(), hw.tag_queue(), waiter_, had_turn)) {
       recheck_.arm(waiter_.recheck_ns);
@@ -250,7 +302,16 @@ class LaneTags {
     std::move(ended).release(*cache_);
     if (is_counted) use_of_tags_->put(waiter_.context, line.is_divided());
     const bool has_line = waiter_.share != nullptr && waiter_.share->has_line();
-    if (has_line || line.is_occupied()) wake_next(pool, hw);
+    has_freed_ = !has_line && !line.is_occupied();
+    // With the mutex held, behind the free: what go_idle() would do else.
+    if (!has_freed_) wake_next(pool, hw);
+  }
+  /// Gives back the tags that the lane has kept and cannot use.
+  [[gnu::cold, gnu::noinline]] void give_kept(TagPool<D>& pool, const HwQueue<D>& hw) {
+    has_freed_ = true;
+    while (R* const kept = kept_.pop_front())
+      blkown::detail::HandleAccess::make_ended(*kept).release(*cache_);
+    wake_next(pool, hw);
   }
 
   std::optional<TagCache> cache_;
@@ -259,6 +320,9 @@ class LaneTags {
   TagWaiter waiter_;
   ShareRecheck& recheck_;
   TagUse* use_of_tags_ = nullptr;  // null if no other disk can use the pool
+  // Ended requests whose tags the lane uses again, between their ends and the resume that follows.
+  blkown::detail::Ring<R, blkown::detail::RequestLink<R>> kept_;
+  std::uint32_t turn_left_ = 0;  // bios that the lane may still issue in the turns that it has had
   Use use_ = Use::none;
   bool has_freed_ = false;       // since the last go_idle()
   bool is_stash_large_ = false;  // as large as a TagCache can be: no other lane draws

@@ -164,6 +164,7 @@ class SubmitQueue {
   }
 
   [[gnu::noinline]] void submit_in_full(Bio& bio) noexcept {
+    if (issuer_.wait_whole(bio)) return;
     begin_use();
     const DiskConfig& config = disk_.config();
     BioAccess::begin_checked(bio);

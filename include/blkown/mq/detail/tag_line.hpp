@@ -12,6 +12,10 @@
 //               the lane's SubmitQueue (`turn`), which resumes all lanes of that context. A turn
 //               reserves no tag, but while a turn is open, no lane outside the line allocates.
 //   take_turn   a lane whose turn has come allocates, or joins again at the head.
+//   finish_turn a lane has allocated in its turn. If it has more to issue, it joins again at the
+//   end. keep        a lane whose turn has come may issue up to turn_bios bios in a row with the
+//   tag
+//               before it gives the tag to the next lane (lane_tags.hpp).
 //   leave       a lane that cannot use a tag any more leaves. An unused turn goes to the next lane.
 //   exit        a lane ends drawing, after it has given back all tags.
 //   at share    a lane whose disk uses its share of the tags (tag_share.hpp) keeps its place in the
@@ -20,19 +24,21 @@
 //               line. An admitted lane whose disk has reached its share before the lane's turn came
 //               is at its share again, and is posted.
 //
-// Guarantees: first come, first served, among the disks that are below their shares. No thread
-// blocks. No wake-up is lost: the freeing context looks for waiting lanes without the mutex and may
-// miss one that is joining, and the joining lane's last try may come just before the tag is free.
-// But a context that has freed tags looks again when it goes idle, with the mutex held. If the lane
-// has joined by then, it is woken. If not, the mutex orders the freed tag before the lane's try.
-// The same holds for a lane at its share: a context that frees a tag has lowered its count before
-// that look. A share grows with the mutex held, and the lanes that are then admitted get their
-// turns before the mutex is free. A disk that has become idle grows no share by itself: the lane at
-// its share looks at its recheck_ns.
+// Guarantees: first come, first served, among the disks that are below their shares; a lane has
+// turn_bios bios in a turn. No thread blocks. No wake-up is lost: the freeing context looks for
+// waiting lanes without the mutex and may miss one that is joining, and the joining lane's last try
+// may come just before the tag is free. But a context that has freed tags looks again when it goes
+// idle, with the mutex held. If the lane has joined by then, it is woken. If not, the mutex orders
+// the freed tag before the lane's try. The same holds for a lane at its share: a context that frees
+// a tag has lowered its count before that look. A share grows with the mutex held, and the lanes
+// that are then admitted get their turns before the mutex is free. A disk that has become idle
+// grows no share by itself: the lane at its share looks at its recheck_ns.
 //
 // A lane that is alone with its queue omits that look and keeps its stash, because it could wake
-// only itself; the post of `tags_shared` ends that. While the line is occupied, every TagCache of
-// the queue gives back the tags that it holds.
+// only itself; the post of `tags_shared` ends that. It joins the line for tags that come back by
+// another way, such as those of requests that have moved to other queues, but the line is not
+// occupied: the tags that the lane itself frees go through its stash. While the line is occupied,
+// every TagCache of the queue gives back the tags that it holds.
 
 #ifndef BLKOWN_MQ_DETAIL_TAG_LINE_HPP
 #define BLKOWN_MQ_DETAIL_TAG_LINE_HPP
@@ -70,6 +76,9 @@ struct TagWaiter {
   /// Belongs to the lane.
   std::uint64_t recheck_ns = blkown::detail::never_ns;
   State state = State::outside;  ///< Guarded by the line's mutex.
+  /// Whether the state is has_turn. Changed with the mutex held; the lane reads it without. A turn
+  /// that the lane does not see yet is posted.
+  RelaxedFlag has_turn;
 };
 
 /// The line for the tags of one queue, and their division among the disks of a shared pool.
@@ -88,6 +97,7 @@ class TagLine {
     TagWaiter* const other = user.next_user;
     if (other == nullptr) return;
     is_shared_.set(true);
+    update_concerns();
     // Posted under the mutex, so that the other lane has not exited. The posted work runs after
     // this post, and therefore sees the flag.
     if (other->next_user == nullptr) other->context.post(other->tags_shared);
@@ -101,6 +111,8 @@ class TagLine {
     while (*link != &user) link = &(*link)->next_user;
     *link = user.next_user;
     is_shared_.set(users_ != nullptr && users_->next_user != nullptr);
+    if (!is_shared_.is_set()) demand_.reset();
+    update_concerns();
   }
 
   /// Whether several lanes draw from the queue. Takes no lock; the answer may be out of date.
@@ -201,8 +213,22 @@ class TagLine {
     return had_turn;
   }
 
-  /// Whether a lane waits for a free tag or a turn is open. Takes no lock; the answer may be out of
-  /// date.
+  /// Ends the lane's turn, in which it got a tag, and gives the next lane its turn. With `again`,
+  /// the lane joins at the end. If the lane is the next one itself, it is not posted: its has_turn
+  /// is set when the call returns.
+  void finish_turn(const TagSet<R>& tags, QueueIndex queue, TagWaiter& waiter, bool again) {
+    const std::lock_guard lock{mutex_};
+    static_cast<void>(end_turn(waiter));
+    if (again) {
+      link(waiter, false);
+      admit(waiter);
+    }
+    advance(tags, queue, &waiter);
+    close_if_empty();
+  }
+
+  /// Whether a lane waits for a free tag or a turn is open, and several lanes draw. Takes no lock;
+  /// the answer may be out of date.
   [[nodiscard]] bool is_occupied() const noexcept { return (concerns_.read() & occupied) != 0; }
   /// Whether a lane must regard others when it takes or frees a tag: a lane waits, a turn is open,
   /// or the tags are divided. Takes no lock; the answer may be out of date.
@@ -295,7 +321,8 @@ class TagLine {
     return first == &waiter;
   }
 
-  void advance(const TagSet<R>& tags, QueueIndex queue) {
+  /// `running` is not posted.
+  void advance(const TagSet<R>& tags, QueueIndex queue, const TagWaiter* running = nullptr) {
     if (first_ == nullptr) return;
     admit_below_share();
     occupy(tags, queue);
@@ -306,8 +333,10 @@ class TagLine {
     --admitted_;
     // The line stays occupied until the turn is used, so that no lane outside takes the tag.
     woken->state = State::has_turn;
+    woken->has_turn.set(true);
     ++open_turns_;
     if (woken->share != nullptr) ++woken->share->turns;
+    if (woken == running) return;
     // Posted under the mutex, so that a lane that is leaving cannot be destroyed before the post.
     woken->context.post(woken->turn);
   }
@@ -315,6 +344,7 @@ class TagLine {
   [[nodiscard]] bool end_turn(TagWaiter& waiter) {
     if (waiter.state != State::has_turn) return false;
     waiter.state = State::outside;
+    waiter.has_turn.set(false);
     --open_turns_;
     if (waiter.share != nullptr) {
       --waiter.share->turns;
@@ -324,7 +354,8 @@ class TagLine {
   }
 
   void occupy(const TagSet<R>& tags, QueueIndex queue) {
-    if (is_in_demand() && !demand_.has_value()) demand_.emplace(tags.announce_demand(queue));
+    if (is_in_demand() && is_shared() && !demand_.has_value())
+      demand_.emplace(tags.announce_demand(queue));
     update_concerns();
   }
   void close_if_empty() {
@@ -334,7 +365,7 @@ class TagLine {
   }
   [[nodiscard]] bool is_in_demand() const noexcept { return admitted_ != 0 || open_turns_ != 0; }
   void update_concerns() {
-    unsigned concerns = is_in_demand() ? occupied : 0;
+    unsigned concerns = is_in_demand() && is_shared() ? occupied : 0;
     if (division_.has_several()) concerns |= divided;
     if (concerns != concerns_.read()) concerns_.set(static_cast<std::uint8_t>(concerns));
   }
