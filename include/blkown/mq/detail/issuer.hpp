@@ -54,11 +54,10 @@ class Issuer {
   using R = Request<D>;
 
   /// Bios that end are appended to `ended_bios`.
-  Issuer(Disk<D>& disk, SubmitQueue<D>& submitter, Context& context, Lanes<D>& lanes,
-         ContextCounters& counters, BioList& ended_bios, Notes& notes)
+  Issuer(Disk<D>& disk, SubmitQueue<D>& submitter, Lanes<D>& lanes, ContextCounters& counters,
+         BioList& ended_bios, Notes& notes)
       : disk_{disk},
         submitter_{submitter},
-        context_{context},
         lanes_{lanes},
         counters_{counters},
         ended_bios_{ended_bios},
@@ -110,7 +109,7 @@ class Issuer {
         !is_whole(bio)) [[unlikely]] {
       return false;
     }
-    Lane<D>& lane = lanes_.of(bio);
+    Lane<D>& lane = lanes_.of_plain(bio);
     if (!lane.waiting.empty() || lane.is_held_up()) [[unlikely]]
       return false;
     R* request;
@@ -164,6 +163,10 @@ class Issuer {
     resume_lanes();
     return true;
   }
+
+  /// Whether resume() or fail_waiting() may have something to do. True also while a hold may have
+  /// deferred bios.
+  [[nodiscard]] bool may_resume() const noexcept { return has_waiting_ || holds_ != 0; }
 
   /// Fails all waiting bios and requests. Returns false if none waits. Only a removal calls it, and
   /// behind a removal nothing reads with_driver().
@@ -369,7 +372,7 @@ class Issuer {
     tell(sink, {.step = step,
                 .op = payload.op(),
                 .status = status,
-                .context = context_.index(),
+                .context = submitter_.context().index(),
                 .queue = payload.hw_queue().index(),
                 .tag = tag,
                 .sector = payload.sector(),
@@ -971,7 +974,7 @@ class Issuer {
   }
 
   void trace_waiting(const Lane<D>& lane, const Bio& bio) const noexcept {
-    tell(disk_.trace_sink(), waiting_event(bio, context_.index(), lane.hw->index()));
+    tell(disk_.trace_sink(), waiting_event(bio, submitter_.context().index(), lane.hw->index()));
   }
 
   void adopt(Lane<D>& lane, Idle<R>& idle, Bio* bio) noexcept {
@@ -987,7 +990,6 @@ class Issuer {
 
   Disk<D>& disk_;
   SubmitQueue<D>& submitter_;
-  Context& context_;
   Lanes<D>& lanes_;
   ContextCounters& counters_;
   BioList& ended_bios_;

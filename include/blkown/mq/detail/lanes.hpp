@@ -43,12 +43,15 @@ class Lanes {
         lanes_{Lane<D>{context, turn, tags_shared, recheck_},
                Lane<D>{context, turn, tags_shared, recheck_},
                Lane<D>{context, turn, tags_shared, recheck_}},
+        table_{lanes_.data(), lanes_.data(), lanes_.data(), lanes_.data()},
         idle_hook_{[](void* self, IdleHook&) { static_cast<Lanes*>(self)->go_idle(); }, this} {}
   Lanes(const Lanes&) = delete;
   Lanes& operator=(const Lanes&) = delete;
 
-  [[nodiscard]] Lane<D>& of(QueueType type) noexcept {
-    return lanes_[lane_of_type_[static_cast<unsigned>(type)]];
+  [[nodiscard]] Lane<D>& of(QueueType type) noexcept { return *table_[place_in_table(type)]; }
+  /// The lane of a read or a write.
+  [[nodiscard, gnu::always_inline]] Lane<D>& of_plain(const Bio& bio) noexcept {
+    return *table_[static_cast<unsigned>(bio.op()) + (bio.flags().polled ? 2U : 0U)];
   }
   [[nodiscard]] Lane<D>& of(const Bio& bio) noexcept {
     if (bio.flags().polled) return of(QueueType::poll);
@@ -95,9 +98,10 @@ class Lanes {
     for (unsigned type = 0; type != queue_type_count; ++type) {
       unsigned same = 0;
       while (queues[same] != queues[type]) ++same;
-      lane_of_type_[type] = same;
+      table_[place_in_table(static_cast<QueueType>(type))] = &lanes_[same];
       if (same == type) lanes_[type].attach(pool_, *queues[type], shares_);
     }
+    table_[3] = table_[2];
     if (in_use_) begin_use();
     while (Bio* const bio = waiting.pop_front()) of(*bio).waiting.push_back(*bio);
     exceptions_ = 0;
@@ -167,6 +171,10 @@ class Lanes {
   }
 
  private:
+  [[nodiscard]] static unsigned place_in_table(QueueType type) noexcept {
+    if (type == QueueType::poll) return 2;
+    return type == QueueType::read ? 0 : 1;
+  }
   [[nodiscard]] bool are_tags_shared() const noexcept {
     bool shared = false;
     for (const Lane<D>& lane : lanes_) shared = shared || lane.are_tags_shared(pool_);
@@ -192,7 +200,9 @@ class Lanes {
   TagShares* const shares_;
   ShareRecheck recheck_;
   std::array<Lane<D>, queue_type_count> lanes_;
-  std::array<unsigned, queue_type_count> lane_of_type_{};
+  // The lanes of reads, writes, polled reads and polled writes.
+  std::array<Lane<D>*, 4> table_;
+  static_assert(static_cast<unsigned>(Op::read) == 0 && static_cast<unsigned>(Op::write) == 1);
   IdleHook idle_hook_;
   Word exceptions_ = 0;  // the number of such requests
   bool in_use_ = false;

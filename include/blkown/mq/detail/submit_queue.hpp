@@ -91,9 +91,11 @@ class SubmitQueue {
             [](void* self, Work&) { static_cast<SubmitQueue*>(self)->note_shared_tags(); }, this},
         retry_alarm_{[](void* self, Alarm&) { static_cast<SubmitQueue*>(self)->retry(); }, this},
         lanes_{context, disk.pool(), disk.tag_shares(), work_, tags_shared_work_},
-        issuer_{disk, *this, context, lanes_, counters_, ended_bios_, notes_},
+        issuer_{disk, *this, lanes_, counters_, ended_bios_, notes_},
         timeouts_{disk, *this, lanes_, issuer_, counters_},
         control_{disk, *this, issuer_, notes_},
+        settles_at_once_{disk.config().completion == CompletionMode::immediate &&
+                         !disk.config().blocking},
         user_{&context.users(), "disk", disk.config().name},
         remote_ended_work_{
             [](void* self, Work&) { static_cast<SubmitQueue*>(self)->take_remote_ended(); }, this},
@@ -148,13 +150,15 @@ class SubmitQueue {
 
   /// The whole of Disk::submit: with an Entry of its own.
   [[gnu::noinline]] void submit(Bio& bio, Place where) noexcept {
-    if (Context::current() != &context_) [[unlikely]] {
-      const Entry entry{*this, "mq::Disk::submit", where};
-      return submit_entered(bio, where);
-    }
+    if (Context::current() != &context_) [[unlikely]]
+      return submit_elsewhere(bio, where);
     const bool is_outermost = !std::exchange(entered_, true);
     submit_entered(bio, where);
     if (is_outermost) leave();
+  }
+  [[gnu::noinline]] void submit_elsewhere(Bio& bio, Place where) noexcept {
+    const Entry entry{*this, "mq::Disk::submit", where};
+    submit_entered(bio, where);
   }
   [[gnu::always_inline]] void submit_entered(Bio& bio, const Place& where) noexcept {
     if (bio.is_in_flight()) [[unlikely]]
@@ -359,10 +363,16 @@ class SubmitQueue {
     entered_ = false;
   }
   [[nodiscard, gnu::always_inline]] bool has_to_settle_or_watch() const noexcept {
-    return !ended_.empty() || !ended_bios_.empty() || notes_.is_any() ||
-           (issuer_.in_flight() != 0 && !timeouts_.is_watching());
+    return !ended_.empty() || !ended_bios_.empty() || notes_.is_any() || needs_watch();
+  }
+  [[nodiscard, gnu::always_inline]] bool needs_watch() const noexcept {
+    return issuer_.in_flight() != 0 && !timeouts_.is_watching();
   }
   [[gnu::noinline]] void leave_in_full() noexcept {
+    if (!settles_at_once_ || !settle_one()) [[unlikely]]
+      leave_with_more();
+  }
+  [[gnu::noinline]] void leave_with_more() noexcept {
     if (is_unsettled()) {
       const DiskConfig& config = disk_.config();
       if (config.completion == CompletionMode::immediate) return settle(!config.blocking);
@@ -377,7 +387,7 @@ class SubmitQueue {
     notes_.resume_pending = true;
     if (is_kicked_.take()) [[unlikely]]
       kick_what_is_here();
-    settle(true);
+    settle_in_work();
   }
   /// Takes the requests that other threads have ended.
   void take_remote_ended() noexcept {
@@ -387,14 +397,18 @@ class SubmitQueue {
     blkown::detail::HandleAccess::append(ended_, remote_ended_.take_all());
     if (is_kicked) [[unlikely]]
       kick_held();
-    settle(true);
+    settle_in_work();
   }
   /// Takes the requests that other threads have completed.
   void take_remote_completed() noexcept {
     entered_ = true;
     notes_.resume_pending = true;
     complete_all(remote_completed_);
-    settle(true);
+    settle_in_work();
+  }
+
+  void settle_in_work() noexcept {
+    if (!settle_one()) settle(true);
   }
 
   /// A kick. It may be for a request that is still in the stack: then the stack's work does it.
@@ -415,6 +429,26 @@ class SubmitQueue {
   /// posted the work.
   [[nodiscard]] bool is_unsettled() const noexcept {
     return !ended_.empty() || !ended_bios_.empty() || notes_.resume_pending;
+  }
+
+  /// The first step of settle(), and the end of the Entry where nothing else is to be done: a
+  /// context that has one I/O in flight pays for no more. Returns false if something is left to
+  /// settle() or end_entry().
+  [[nodiscard, gnu::always_inline]] bool settle_one() noexcept {
+    if (!ended_.empty()) {
+      take_back(*ended_.pop_front());
+    } else if (Bio* const bio = ended_bios_.pop_front()) {
+      finish(*bio);
+    } else {
+      return false;
+    }
+    if (!ended_.empty() || !ended_bios_.empty() || notes_.is_any_but_resume() ||
+        issuer_.may_resume() || needs_watch()) [[unlikely]] {
+      return false;
+    }
+    notes_.resume_pending = false;
+    entered_ = false;
+    return true;
   }
 
   /// Processes ended requests, callbacks and waiting I/O until none is left or the budget is used
@@ -595,7 +629,8 @@ class SubmitQueue {
   TimeoutScan<D> timeouts_;
   ControlPart<D> control_;
   bool entered_ = false;
-  RelaxedFlag has_plug_;  // for tables on other threads
+  const bool settles_at_once_;  // the outermost Entry settles, and may issue what waits
+  RelaxedFlag has_plug_;        // for tables on other threads
   bool retry_pending_ = false;
   RelaxedFlag is_polling_;            // of the context, and of interrupts that preempt it
   RequestStack<R> polled_completed_;  // the same
