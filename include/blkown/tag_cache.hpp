@@ -117,6 +117,12 @@ class TagCache {
     tags_[size_++] = tag.value;
   }
 
+  /// Whether the bits of the mask are neighbours.
+  /// Precondition: mask != 0.
+  [[nodiscard]] static constexpr bool is_run(Word mask) noexcept {
+    return (mask & static_cast<Word>(mask + (mask & (~mask + 1)))) == 0;
+  }
+
   void refill() noexcept {
     const std::uint32_t half = capacity_ / 2;
     const bool one_only = half == 0 || bitmap_->has_demand();
@@ -124,6 +130,14 @@ class TagCache {
     // The highest tag is stored first, so that the next take() returns the lowest tag, whose
     // request is most likely in the processor's cache.
     std::uint32_t size = size_;
+    if (run.mask != 0 && is_run(run.mask)) [[likely]] {
+      const auto first = run.first_tag + static_cast<std::uint32_t>(std::countr_zero(run.mask));
+      for (auto tag = run.first_tag + static_cast<std::uint32_t>(std::bit_width(run.mask));
+           tag != first;) {
+        tags_[size++] = --tag;
+      }
+      run.mask = 0;
+    }
     while (run.mask != 0) {
       const auto bit = static_cast<std::uint32_t>(std::bit_width(run.mask) - 1);
       tags_[size++] = run.first_tag + bit;

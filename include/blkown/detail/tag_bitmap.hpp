@@ -248,6 +248,11 @@ class alignas(line_pair_bytes) TagBitmap {
   }
 
   [[nodiscard]] static constexpr Word lowest_bits(Word free, std::uint32_t max) noexcept {
+    if (max >= word_bits) return free;
+    // Free tags are often neighbours, because they were given back together.
+    const Word run = static_cast<Word>(low_bits(max) * (free & (~free + 1)));
+    if ((free & run) == run) [[likely]]
+      return run;
     Word chosen = 0;
     for (; free != 0 && max != 0; --max) {
       const Word bit = static_cast<Word>(free & (~free + 1));
