@@ -585,9 +585,47 @@ struct TagSetAccess {
   /// The request with this tag among the slots of its queue.
   template <class R>
   [[nodiscard]] static R& request(std::byte* slots, std::uint32_t tag) noexcept {
-    return *std::launder(
-        reinterpret_cast<R*>(slots + std::size_t{tag} * TagSetStorage<R>::slot_bytes));
+    return TagSetStorage<R>::slot(slots, tag);
   }
+  template <class R>
+  [[nodiscard]] static const TagSetState& state(const TagSet<R>& tags) noexcept {
+    return *tags.state_;
+  }
+};
+
+/// TagSet::claim for values that arrive on one queue. What the queue decides is computed once.
+template <class R>
+class QueueClaims {
+ public:
+  /// Precondition: queue.value < tags.queue_count(); the TagSet's requests outlive this object.
+  QueueClaims(TagSet<R>& tags, QueueIndex queue) noexcept
+      : state_{TagSetAccess::state(tags)},
+        slots_{TagSetAccess::slots(tags, queue)},
+        fixed_bits_{state_.codec.fixed_bits(queue)},
+        queue_{queue} {}
+
+  [[nodiscard]] QueueIndex queue() const noexcept { return queue_; }
+
+  /// As TagSet::claim(queue, value).
+  [[nodiscard, gnu::always_inline]] std::expected<Claim<R>, LookupError> claim(
+      std::uint64_t value, TrackedPlace where) const noexcept {
+    const std::uint64_t tag = state_.codec.tag(value);
+    if (tag >= state_.depth || !state_.codec.has_fixed_bits(value, fixed_bits_)) [[unlikely]]
+      return std::unexpected(LookupTarget::error_of(state_, queue_, value));
+    R& found = TagSetAccess::request<R>(slots_, static_cast<std::uint32_t>(tag));
+    RefValue<Word> seen;
+    const LookupReason reason =
+        word_of(found).claim(state_.codec.match(state_.codec.generation(value)), seen);
+    if (reason != LookupReason::none) [[unlikely]]
+      return std::unexpected(LookupTarget::error_of(state_, queue_, value, reason, seen.bits));
+    return HandleAccess::make_claim(found, ClaimOrigin::completion, where);
+  }
+
+ private:
+  const TagSetState& state_;
+  std::byte* slots_;
+  std::uint64_t fixed_bits_;
+  QueueIndex queue_;
 };
 
 }  // namespace detail

@@ -51,7 +51,15 @@ class CookieCodec {
   /// Precondition: arrival_queue fits into the layout's queue field, if there is one.
   [[nodiscard]] constexpr bool is_of_queue(std::uint64_t value,
                                            QueueIndex arrival_queue) const noexcept {
-    return (value & fixed_mask_) == queue_.put(arrival_queue.value);
+    return has_fixed_bits(value, fixed_bits(arrival_queue));
+  }
+  /// The two steps of is_of_queue(), for a caller that keeps the queue's bits.
+  [[nodiscard]] constexpr std::uint64_t fixed_bits(QueueIndex queue) const noexcept {
+    return queue_.put(queue.value);
+  }
+  [[nodiscard]] constexpr bool has_fixed_bits(std::uint64_t value,
+                                              std::uint64_t bits) const noexcept {
+    return (value & fixed_mask_) == bits;
   }
   /// Whether a bit outside the layout is set.
   [[nodiscard]] constexpr bool has_stray_bits(std::uint64_t value) const noexcept {

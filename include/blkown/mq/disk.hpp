@@ -772,7 +772,7 @@ void HwQueue<D>::for_each_in_flight(Visit visit, Place where) {
     const auto& payload = RequestTraits<R>::data(*blkown::detail::HandleAccess::look(pin));
     if (&payload.hw_queue() == this) visit(pin, cookie);
   };
-  pool_.tags().for_each_in_flight(tag_queue_, visit_own, where);
+  pool_.tags().for_each_in_flight(tag_queue(), visit_own, where);
 }
 
 }  // namespace mq

@@ -41,7 +41,11 @@ class alignas(blkown::detail::line_pair_bytes) HwQueue {
 
   /// Called by the disk.
   HwQueue(Disk<D>& disk, TagPool<D>& pool, QueueIndex index, QueueIndex tag_queue, QueueType type)
-      : disk_{disk}, pool_{pool}, index_{index}, tag_queue_{tag_queue}, type_{type} {
+      : disk_{disk},
+        pool_{pool},
+        claims_{pool.tags(), tag_queue},
+        index_{index},
+        type_{type} {
     static_assert(alignof(HwQueue) % blkown::detail::line_pair_bytes == 0,
                   "two hardware queues never share a pair of lines");
   }
@@ -59,7 +63,7 @@ class alignas(blkown::detail::line_pair_bytes) HwQueue {
   [[nodiscard]] TagPool<D>& pool() const noexcept { return pool_; }
   /// The index of the TagSet's queue that this queue's requests come from: index(), or 0 if all
   /// queues share one set of tags.
-  [[nodiscard]] QueueIndex tag_queue() const noexcept { return tag_queue_; }
+  [[nodiscard]] QueueIndex tag_queue() const noexcept { return claims_.queue(); }
 
   // --- completions -------------------------------------------------------------------------------
 
@@ -71,7 +75,7 @@ class alignas(blkown::detail::line_pair_bytes) HwQueue {
   /// middle of changing the list that an end on that thread appends to.
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim(
       std::uint64_t value, TrackedPlace where = Place::current()) noexcept {
-    auto found = pool_.tags().claim(tag_queue_, value, where);
+    auto found = claims_.claim(value, where);
     note_lookup(value, found);
     return found;
   }
@@ -85,9 +89,9 @@ class alignas(blkown::detail::line_pair_bytes) HwQueue {
       const auto counting = [&](std::size_t index, std::expected<Claim<R>, LookupError> found) {
         visit(index, counted(values[index], std::move(found)));
       };
-      pool_.tags().claim_each(tag_queue_, values, counting, where);
+      pool_.tags().claim_each(tag_queue(), values, counting, where);
     } else {
-      pool_.tags().claim_each(tag_queue_, values, visit, where);  // says which form a visit has
+      pool_.tags().claim_each(tag_queue(), values, visit, where);  // says which form a visit has
     }
   }
   /// Pins the request that `value`, received on this queue, identifies. A refusal is counted.
@@ -95,7 +99,7 @@ class alignas(blkown::detail::line_pair_bytes) HwQueue {
   /// Context: any thread; interrupt safe.
   [[nodiscard]] std::expected<ARef<R>, LookupError> tag_to_rq(
       std::uint64_t value, TrackedPlace where = Place::current()) noexcept {
-    return counted(value, pool_.tags().tag_to_rq(tag_queue_, value, where));
+    return counted(value, pool_.tags().tag_to_rq(tag_queue(), value, where));
   }
   /// Gets the Owned of the request that `value`, received on this queue, identifies. A refusal is
   /// counted.
@@ -103,7 +107,7 @@ class alignas(blkown::detail::line_pair_bytes) HwQueue {
   /// Context: as claim().
   [[nodiscard]] std::expected<Owned<R>, LookupError> tag_to_owned(
       std::uint64_t value, TrackedPlace where = Place::current()) noexcept {
-    return counted(value, pool_.tags().tag_to_owned(tag_queue_, value, where));
+    return counted(value, pool_.tags().tag_to_owned(tag_queue(), value, where));
   }
 
   /// Passes the claim to the context that submitted the request. The driver's complete hook is
@@ -176,8 +180,8 @@ class alignas(blkown::detail::line_pair_bytes) HwQueue {
 
   Disk<D>& disk_;
   TagPool<D>& pool_;
+  blkown::detail::QueueClaims<R> claims_;
   QueueIndex index_;
-  QueueIndex tag_queue_;
   QueueType type_;
   // Read before every request and rarely written: on a cache line without frequent writes.
   alignas(cache_line_bytes) detail::RelaxedFlag stopped_;
