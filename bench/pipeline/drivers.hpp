@@ -19,7 +19,7 @@ namespace bench {
 namespace mq = blkown::mq;
 
 // A driver belongs to one translation unit, as kernel drivers do, so that the compiler sees the
-// whole driver.
+// whole driver. Each queue_rq is short, and inlined into the submit of its disk.
 namespace {
 
 struct EndsAtOnce {
@@ -29,7 +29,8 @@ struct EndsAtOnce {
   using Hw = mq::HwQueue<EndsAtOnce>;
   using Rq = mq::Request<EndsAtOnce>;
 
-  mq::Dispatch<EndsAtOnce> queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle, bool) {
+  [[gnu::always_inline]] mq::Dispatch<EndsAtOnce> queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle,
+                                                           bool) {
     auto owned = std::move(idle).start();
     sectors += owned.data().length_bytes() / mq::sector_bytes;
     std::move(owned).end_ok();
@@ -56,7 +57,8 @@ struct CompletesLater {
 
   explicit CompletesLater(std::uint32_t queues = 1) : rings(queues) {}
 
-  mq::Dispatch<CompletesLater> queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
+  [[gnu::always_inline]] mq::Dispatch<CompletesLater> queue_rq(Hw& hw, QueueData&,
+                                                               blkown::Idle<Rq> idle, bool) {
     Ring& ring = rings[hw.index().value];
     std::move(idle).start().publish(
         [&](const blkown::Cookie& cookie) { ring.cookies[ring.count++] = cookie.value; });

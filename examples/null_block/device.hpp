@@ -109,7 +109,9 @@ class Device {
   /// Whether perform() does nothing, and nothing holds a request back: the shortest path of an I/O.
   [[nodiscard]] bool does_nothing() const noexcept { return is_idle_ && bad_blocks.empty(); }
   /// The same, and a request ends at once.
-  [[nodiscard]] bool ends_at_once() const noexcept { return is_instant_ && bad_blocks.empty(); }
+  [[nodiscard, gnu::always_inline]] bool ends_at_once() const noexcept {
+    return is_instant_ && bad_blocks.empty();
+  }
   /// How requests end, but for those of poll queues.
   [[nodiscard]] Completion completion() const noexcept { return completion_; }
 

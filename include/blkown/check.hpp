@@ -283,7 +283,7 @@ namespace detail {
 /// The object that a handle points to.
 /// Violation: use_of_moved_from, if the handle is empty.
 template <class R>
-[[nodiscard]] constexpr R& held(R* object, const char* operation, Place place) {
+[[nodiscard, gnu::always_inline]] constexpr R& held(R* object, const char* operation, Place place) {
   if (object == nullptr) [[unlikely]]
     violate(Violation::use_of_moved_from, operation, place);
   return *object;

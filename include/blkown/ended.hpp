@@ -62,8 +62,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended : private detail::HandleBase<R> {
     return *this;
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
-  ~Ended() {
-    if (object() != nullptr) give_back(*object(), "drop of Ended", Place{});
+  [[gnu::always_inline]] ~Ended() {
+    if (object() != nullptr) drop(*object());
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
@@ -140,6 +140,11 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Ended : private detail::HandleBase<R> {
     return detail::header_of(held(operation, where));
   }
 
+  /// Out of line, so that the destructor of an empty handle inlines to nothing. Static, so that the
+  /// handle can stay in a register.
+  [[gnu::noinline]] static void drop(R& request) noexcept {
+    give_back(request, "drop of Ended", Place{});
+  }
   static void give_back(R& request, const char* operation, Place where) noexcept {
     const RequestHeader& header = detail::header_of(request);
     detail::TagBitmap& bitmap = detail::HeaderAccess::state(header).bitmaps[header.queue().value];

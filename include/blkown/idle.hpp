@@ -40,7 +40,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Idle : private detail::HandleBase<R> {
     return *this;
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
-  ~Idle() {
+  [[gnu::always_inline]] ~Idle() {
     if (object() == nullptr) [[likely]]
       return;
     if constexpr (is_tracking) {

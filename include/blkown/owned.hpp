@@ -201,13 +201,14 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
 
   /// Ends the I/O. The EndSink runs in this call. A plain store.
   /// Violation: not_owned.
-  BLKOWN_CONSUMES void end(Status status, Place where = Place::current()) && noexcept
+  BLKOWN_CONSUMES [[gnu::always_inline]] void end(Status status,
+                                                  Place where = Place::current()) && noexcept
     requires RequestType<R>
   {
     finish(take("Owned::end", where), status, false, "Owned::end", where);
   }
   /// Ends the I/O with Status::ok.
-  BLKOWN_CONSUMES void end_ok(Place where = Place::current()) && noexcept
+  BLKOWN_CONSUMES [[gnu::always_inline]] void end_ok(Place where = Place::current()) && noexcept
     requires RequestType<R>
   {
     finish(take("Owned::end_ok", where), Status::ok, false, "Owned::end_ok", where);
@@ -265,8 +266,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
                             where);
   }
 
-  static void finish(R& request, Status status, bool requeue, const char* operation,
-                     Place where) noexcept {
+  [[gnu::always_inline]] static void finish(R& request, Status status, bool requeue,
+                                            const char* operation, Place where) noexcept {
     detail::set_outcome(request, status, requeue);
     detail::poison_shareable(request);
     detail::RefValue<Word> seen;

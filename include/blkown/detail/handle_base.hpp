@@ -77,17 +77,18 @@ class HandleBase {
   }
 
   /// The object, or null.
-  [[nodiscard]] R* object() const noexcept { return static_cast<R*>(pointer_); }
+  [[nodiscard, gnu::always_inline]] R* object() const noexcept { return static_cast<R*>(pointer_); }
 
   /// The object.
   /// Violation: use_of_moved_from, if there is none.
-  [[nodiscard]] R& held(const char* operation, Place where = Place{}) const noexcept {
+  [[nodiscard, gnu::always_inline]] R& held(const char* operation,
+                                            Place where = Place{}) const noexcept {
     return detail::held(object(), operation, where);
   }
 
   /// Gives the object away. The handle is empty afterwards, and no holder.
   /// Violation: use_of_moved_from, if there is none.
-  [[nodiscard]] R& take(const char* operation, Place where) noexcept {
+  [[nodiscard, gnu::always_inline]] R& take(const char* operation, Place where) noexcept {
     holder_.let_go();
     return detail::held(static_cast<R*>(std::exchange(pointer_, Pointer{})), operation, where);
   }

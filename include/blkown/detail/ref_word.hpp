@@ -88,7 +88,7 @@ class RefWord {
   // --- Idle and Owned: no other party may write ----------------------------------------------
 
   /// Idle::start, 0 -> 0 owned. False if the word is not idle.
-  [[nodiscard]] bool start(Value& seen) noexcept {
+  [[nodiscard, gnu::always_inline]] bool start(Value& seen) noexcept {
     // Relaxed: the tag's allocation (acquire) has ordered this after the word's last store.
     seen.bits = word_.load(std::memory_order_relaxed);
     if (seen.state() != 0) return false;
@@ -101,10 +101,12 @@ class RefWord {
   [[nodiscard]] bool into_shared(Value& seen) noexcept { return publish_owned(2, seen); }
 
   /// An Owned parks or publishes, 0 owned -> 1 with the next generation. False if not owned.
-  [[nodiscard]] bool park_owned(Value& seen) noexcept { return publish_owned(1, seen); }
+  [[nodiscard, gnu::always_inline]] bool park_owned(Value& seen) noexcept {
+    return publish_owned(1, seen);
+  }
 
   /// Owned::end and requeue, 0 owned -> 0. False if the word is not owned.
-  [[nodiscard]] bool end_owned(Value& seen) noexcept {
+  [[nodiscard, gnu::always_inline]] bool end_owned(Value& seen) noexcept {
     // Relaxed: the Owned's holder is the only writer and acquired the request with the handle.
     seen.bits = word_.load(std::memory_order_relaxed);
     if (seen.state() != Value::owned_flag) return false;
@@ -183,7 +185,7 @@ class RefWord {
   /// Claim::end and requeue: alone, -> 0 (`completed`); else n claimed -> n-1 finished (`pinned`),
   /// and the drop of the last pin completes the end. If that pin is dropped during this call, this
   /// call completes the end (`completed`).
-  [[nodiscard]] ClaimResult end_claim(Value& seen) noexcept {
+  [[nodiscard, gnu::always_inline]] ClaimResult end_claim(Value& seen) noexcept {
     load_claim(seen);
     if (seen.alone()) {
       make_idle(seen);
@@ -433,7 +435,7 @@ class RefWord {
   }
 
   /// 0 owned -> count, generation + 1.
-  [[nodiscard]] bool publish_owned(W count, Value& seen) noexcept {
+  [[nodiscard, gnu::always_inline]] bool publish_owned(W count, Value& seen) noexcept {
     // Relaxed: the Owned's holder is the only writer and acquired the request with the handle.
     seen.bits = word_.load(std::memory_order_relaxed);
     if (seen.state() != Value::owned_flag) return false;
