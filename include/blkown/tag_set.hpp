@@ -45,7 +45,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
-#include <new>
 #include <optional>
 #include <span>
 #include <type_traits>

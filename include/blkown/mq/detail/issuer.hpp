@@ -10,7 +10,6 @@
 #include <blkown/ended.hpp>
 #include <blkown/idle.hpp>
 #include <blkown/mq/bio.hpp>
-#include <blkown/mq/context.hpp>
 #include <blkown/mq/counters.hpp>
 #include <blkown/mq/detail/admission.hpp>
 #include <blkown/mq/detail/flush_sequence.hpp>

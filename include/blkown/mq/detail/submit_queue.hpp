@@ -92,7 +92,7 @@ class SubmitQueue {
         retry_alarm_{[](void* self, Alarm&) { static_cast<SubmitQueue*>(self)->retry(); }, this},
         lanes_{context, disk.pool(), disk.tag_shares(), work_, tags_shared_work_},
         issuer_{disk, *this, lanes_, counters_, ended_bios_, notes_},
-        timeouts_{disk, *this, lanes_, issuer_, counters_},
+        timeouts_{disk, *this, lanes_, issuer_},
         control_{disk, *this, issuer_, notes_},
         settles_at_once_{disk.config().completion == CompletionMode::immediate &&
                          !disk.config().blocking},
@@ -111,7 +111,7 @@ class SubmitQueue {
   SubmitQueue& operator=(const SubmitQueue&) = delete;
 
   [[nodiscard]] Context& context() const noexcept { return context_; }
-  [[nodiscard]] const ContextCounters& counters() const noexcept { return counters_; }
+  [[nodiscard]] ContextCounters& counters() noexcept { return counters_; }
 
   // --- this context -----------------------------------------------------------------------------
 

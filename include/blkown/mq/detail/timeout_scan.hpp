@@ -9,7 +9,6 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
 #include <blkown/detail/saturating.hpp>
-#include <blkown/mq/counters.hpp>
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/issuer.hpp>
 #include <blkown/mq/detail/lane.hpp>
@@ -43,13 +42,11 @@ class TimeoutScan {
  public:
   using R = Request<D>;
 
-  TimeoutScan(Disk<D>& disk, SubmitQueue<D>& queue, Lanes<D>& lanes, Issuer<D>& issuer,
-              ContextCounters& counters)
+  TimeoutScan(Disk<D>& disk, SubmitQueue<D>& queue, Lanes<D>& lanes, Issuer<D>& issuer)
       : disk_{disk},
         queue_{queue},
         lanes_{lanes},
         issuer_{issuer},
-        counters_{counters},
         alarm_{[](void* self, Alarm&) { static_cast<TimeoutScan*>(self)->scan(); }, this} {}
 
   /// Announces requests with this timeout. Requests with timeout 0 never time out.
@@ -113,7 +110,7 @@ class TimeoutScan {
       return;
     }
     if (now_ns_ < watch.due_ns || watch.due_ns == blkown::detail::never_ns) return;
-    counters_.timed_out_requests.add();
+    queue_.counters().timed_out_requests.add();
     issuer_.trace(TraceStep::timed_out, payload, pin.tag(), Status::timed_out);
     const TimeoutAction action = call_timeout(hw, pin, cookie);
     // The hook may have taken long, and may have published the request again. A new publication has
@@ -138,7 +135,6 @@ class TimeoutScan {
   SubmitQueue<D>& queue_;
   Lanes<D>& lanes_;
   Issuer<D>& issuer_;
-  ContextCounters& counters_;
   Alarm alarm_;
   std::uint64_t now_ns_ = 0;       // during a scan; read again after the hook
   std::uint32_t shortest_ms_ = 0;  // of all announced timeouts; 0: none
