@@ -135,7 +135,7 @@ TEST(TagBitmap, SpreadsSmallDepthsOverSeveralLines) {
 TEST(TagBitmap, KeepsItsWordsOnLinesOfTheirOwn) {
   EXPECT_EQ(sizeof(TagBitmap::Line), blkown::cache_line_bytes);
   EXPECT_EQ(alignof(TagBitmap::Line), blkown::cache_line_bytes);
-  EXPECT_EQ(alignof(TagBitmap), blkown::cache_line_bytes);
+  EXPECT_EQ(alignof(TagBitmap), blkown::detail::line_pair_bytes);
 }
 
 TEST(TagBitmap, RefusesATagThatIsTaken) {
