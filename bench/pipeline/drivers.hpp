@@ -50,9 +50,9 @@ struct CompletesLater {
   using Rq = mq::Request<CompletesLater>;
 
   struct alignas(blkown::cache_line_bytes) Ring {
-    std::array<std::uint64_t, 1024> cookies{};
     std::size_t count = 0;
     std::uint64_t sectors = 0;
+    std::array<std::uint64_t, 65'536> cookies{};
   };
 
   explicit CompletesLater(std::uint32_t queues = 1) : rings(queues) {}

@@ -73,10 +73,12 @@ void at_depths(benchmark::internal::Benchmark* benchmark) {
 BENCHMARK(ends_at_once)->Name("pipeline/ends_at_once")->Apply(at_depths);
 BENCHMARK_CAPTURE(completes_later, on_the_context, true)
     ->Name("pipeline/completes_later")
-    ->Apply(at_depths);
+    ->Apply(at_depths)
+    ->Arg(65'536);
 BENCHMARK_CAPTURE(completes_later, elsewhere, false)
     ->Name("pipeline/completes_elsewhere")
-    ->Apply(at_depths);
+    ->Apply(at_depths)
+    ->Arg(65'536);
 
 }  // namespace
 }  // namespace bench

@@ -31,7 +31,7 @@ plot for [kind=0:1] "cost.tsv" \
        with boxxyerror lc rgb (kind == 1 ? library_color : other_color), \
      "" using 3:1:(sprintf("%.1f", $3)) with labels left offset 0.5,0
 
-# --- points for each number of threads, named at the axis ---
+# --- points for each number of threads, named at the axis; equal ones are seen around each other ---
 
 array thread_colors[5] = ["#9bb8d3", "#3d6fa5", "#1f3d63", "#b08b2e", "#c8553d"]
 set lmargin 40
@@ -45,14 +45,14 @@ set title "All threads on the same: nanoseconds that an operation takes its thre
 set yrange [-4.6:0.6]
 stats "contention.tsv" skip 1 nooutput
 plot for [i=3:STATS_columns] "contention.tsv" using i:1:ytic(2) title columnheader(i) \
-       with points pt 7 ps 1.3 lc rgb thread_colors[(i-3) % 5 + 1]
+       with points pt 7 ps 2.0-0.35*((i-3) % 5) lc rgb thread_colors[(i-3) % 5 + 1]
 
 set output "scaling.svg"
 set title "Each thread on its own: throughput of all threads, in units of one thread's"
 set yrange [-3.6:0.6]
 stats "scaling.tsv" skip 1 nooutput
 plot for [i=3:STATS_columns] "scaling.tsv" using i:1:ytic(2) title columnheader(i) \
-       with points pt 7 ps 1.3 lc rgb thread_colors[(i-3) % 5 + 1]
+       with points pt 7 ps 2.0-0.35*((i-3) % 5) lc rgb thread_colors[(i-3) % 5 + 1]
 
 # --- two panels over the bios in flight, from 0 ---
 
