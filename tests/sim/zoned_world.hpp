@@ -276,6 +276,11 @@ class World {
             sim::Activity::of_request("timeout hook", event.queue, event.tag));
       case mq::TraceStep::requeued: return world.history_.note(event.queue, event.tag, "requeued");
       case mq::TraceStep::ended:
+        world.latest_end_ = {.what = {},
+                             .has_request = true,
+                             .queue = event.queue,
+                             .tag = event.tag,
+                             .io = world.history_.io_of(event.queue, event.tag)};
         world.history_.turn_to(sim::Activity::of_request("request end", event.queue, event.tag));
         return world.history_.note(event.queue, event.tag, "ended with ", to_string(event.status));
       default: return;
@@ -313,7 +318,10 @@ class World {
     if (!check_->after_event()) add(check_->finding());
     if (oracle_.unaccounted() != 0) fail("the driver did not look up each reply once");
     compare_zones();
-    if (!host_->failure().empty()) add(of_latest(host_->failure()));
+    if (!host_->failure().empty()) {
+      latest_end_.what = host_->failure();
+      add(latest_end_);
+    }
     return finding_.what.empty();
   }
   /// Compares each zone with the reference.
@@ -409,6 +417,7 @@ class World {
   std::optional<sim::InvariantChecker<Rq>> check_;
   std::optional<Host> host_;
   std::optional<Command> latest_;  // that was executed
+  sim::Finding latest_end_;  // names the request that has ended last: the host is told at once
   sim::LookupTally lookups_{};
   sim::Finding finding_;
   std::uint64_t begun_ = 0;
