@@ -8,8 +8,9 @@
 //   1. receive() reads from the socket: first options, for the Handshake, then commands, many at a
 //      time. A command takes a request, whose data the header becomes. If no tag or no memory is
 //      free, the connection pauses: what the client sends stays in the socket.
-//   2. The data of a write goes from the socket into the payload. Then the store gets the request. A
-//      store in memory needs no payload: it lends its memory for a read, and writes what is staged.
+//   2. The data of a write goes from the socket into the payload. Then the store gets the request.
+//      A store in memory needs no payload: it lends its memory for a read, and writes what is
+//      staged.
 //   3. finish() makes the reply of an ended request, and appends it to the list of replies.
 //   4. send() writes replies. A request whose reply is on the wire is released: its tag and its
 //      memory are free, and a paused connection goes on.
