@@ -13,6 +13,8 @@
 #include "sim/broken/disk_ignored.hpp"
 #include "sim/broken/do_not_retry_ignored.hpp"
 #include "sim/broken/double_end.hpp"
+#include "sim/broken/drain_not_repeated.hpp"
+#include "sim/broken/drained_later.hpp"
 #include "sim/broken/drained_without_stop.hpp"
 #include "sim/broken/end_before_unmap.hpp"
 #include "sim/broken/ended_on_timeout.hpp"
@@ -57,6 +59,8 @@ constexpr std::array table{
     NamedDriver{"disk_ignored", &main_of<DiskIgnored>},
     NamedDriver{"do_not_retry_ignored", &main_of<DoNotRetryIgnored>},
     NamedDriver{"double_end", &main_of<DoubleEnd>},
+    NamedDriver{"drain_not_repeated", &main_of<DrainNotRepeated>},
+    NamedDriver{"drained_later", &main_of<DrainedLater>},
     NamedDriver{"drained_without_stop", &main_of<DrainedWithoutStop>},
     NamedDriver{"end_before_unmap", &main_of<EndBeforeUnmap>},
     NamedDriver{"ended_on_timeout", &main_of<EndedOnTimeout>},

@@ -226,6 +226,28 @@ TEST_F(InvariantCheckerTest, FindsMemoryThatIsGivenBackWithoutAStop) {
   EXPECT_EQ(check_.finding().tag, Tag{3});
 }
 
+// Goal: the stop after which the memory could not be unmapped does not count when the device runs
+// again.
+TEST_F(InvariantCheckerTest, FindsMemoryThatIsGivenBackWhenTheDeviceRunsAgain) {
+  end_kept(3);
+  EXPECT_TRUE(check_.after_event(6));
+  EXPECT_TRUE(check_.after_event(7, true)) << "stopped, and still mapped";
+  EXPECT_TRUE(check_.after_event(7));
+  drain();
+  EXPECT_FALSE(check_.after_event(7));
+  EXPECT_EQ(check_.finding().what,
+            "memory that could not be unmapped was given back, and the device was not stopped");
+}
+
+// Goal: a stopped device may be drained again, in a later event.
+TEST_F(InvariantCheckerTest, MemoryIsGivenBackWhileTheDeviceIsStopped) {
+  end_kept(3);
+  EXPECT_TRUE(check_.after_event(7, true));
+  EXPECT_TRUE(check_.after_event(7, true));
+  drain();
+  EXPECT_TRUE(check_.after_event(7, true)) << check_.finding().what;
+}
+
 TEST_F(InvariantCheckerTest, FindsADeviceThatIsNotStoppedForMemoryThatStaysMapped) {
   history_.begin_event("interrupt", 1'000);
   end_kept(3);

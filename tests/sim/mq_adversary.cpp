@@ -14,6 +14,7 @@
 #include "sim/broken_mq/completion_doorbell_forgotten.hpp"
 #include "sim/broken_mq/cookie_repaired.hpp"
 #include "sim/broken_mq/disk_mixed_up.hpp"
+#include "sim/broken_mq/drain_not_repeated.hpp"
 #include "sim/broken_mq/ended_on_timeout.hpp"
 #include "sim/broken_mq/flush_error_ignored.hpp"
 #include "sim/broken_mq/flush_forgotten.hpp"
@@ -70,6 +71,7 @@ constexpr std::array table{
     NamedDriver{"completion_doorbell_forgotten", &main_of<CompletionDoorbellForgotten>},
     NamedDriver{"cookie_repaired", &main_of<CookieRepaired>},
     NamedDriver{"disk_mixed_up", &main_of<DiskMixedUp>},
+    NamedDriver{"drain_not_repeated", &main_of<DrainNotRepeated>},
     NamedDriver{"ended_on_timeout", &main_of<EndedOnTimeout>},
     NamedDriver{"flush_error_ignored", &main_of<FlushErrorIgnored>},
     NamedDriver{"flush_forgotten", &main_of<FlushForgotten>},

@@ -246,6 +246,29 @@ TEST(NvmeFaults, AnUnmapSucceedsWhenTheControllerHasStopped) {
   EXPECT_TRUE(bench.iommu.unmap(segment).has_value());
 }
 
+// Goal: the memory of an I/O stays mapped although the controller has stopped, if a plan says so. A
+// running controller has no opportunity for the fault, nor has one that has failed.
+TEST(NvmeFaults, AnUnmapFailsWhenTheControllerHasStoppedIfAPlanSaysSo) {
+  const Script script{{FaultKind::unmap_failure_stopped, 0}};
+  NvmeBench bench{NvmeBench::two_queues(), &script};
+  bench.start();
+  EXPECT_FALSE(bench.controller->is_stopped());
+  std::vector<std::byte> memory(64);
+  const Cookie io{.value = 0x5002, .generation = {5}, .tag = {2}, .queue = {}};
+  const auto map = [&] {
+    return dma::IovaSegment{*bench.iommu.map({memory.data(), 64}, Direction::to_device, io), 64};
+  };
+  EXPECT_TRUE(bench.iommu.unmap(map()).has_value()) << "the controller runs";
+  const dma::IovaSegment segment = map();
+  const std::uint64_t before = bench.iommu.mapped_pages();
+  bench.controller->write32(blkown::nvme::reg::cc, 0);
+  EXPECT_TRUE(bench.controller->is_stopped());
+  EXPECT_EQ(bench.iommu.unmap(segment), std::unexpected(dma::MapFailure::unmap_failed));
+  EXPECT_EQ(bench.iommu.mapped_pages(), before);
+  EXPECT_TRUE(bench.iommu.unmap(segment).has_value()) << "struck once";
+  EXPECT_EQ(bench.plan.struck(), script);
+}
+
 TEST_F(NvmeFault, MediaErrorMovesNothing) {
   strike(FaultKind::media_error);
   EXPECT_EQ(first(), (NvmeDones{{first_id, Code::write_fault, 0}}));

@@ -140,18 +140,22 @@ class Driver {
                                               static_cast<std::uint16_t>(cookie.value));
     if (!send_admin(entry).has_value()) reset();
   }
-  void failed() { reset(); }
+  void failed() {
+    const Call call{*this};
+    reset();
+  }
   /// Stops the controller, which proves that it is done with all memory, and starts it again.
   virtual void reset() {
     const dma::EndProof proof = disable();
     give_up_all(proof);
-    is_quarantined_ = false;
-    host_.device.drain(proof);
+    is_quarantined_ = !drain(proof);
     start();
   }
   virtual void stop() {
     const dma::EndProof proof = disable();
     give_up_all(proof);
+    for (unsigned tries = 0; !drain(proof) && tries != max_drains; ++tries) {
+    }
     admin_.free(proof);
     for (Rings& rings : rings_) rings.free(proof);
   }
@@ -271,6 +275,11 @@ class Driver {
   /// Memory of an I/O stays mapped. The I/O is ended as any other, but its end, and with it the
   /// memory and the tag, wait for the drain of a reset.
   virtual void note_quarantine() { is_quarantined_ = true; }
+  /// Unmaps the memory in quarantine. False: some could not be unmapped. The next stop tries again.
+  [[nodiscard]] virtual bool drain(const dma::EndProof& proof) {
+    host_.device.drain(proof);
+    return host_.device.quarantined_count() == 0;
+  }
   virtual void finish(Claim<R> claim, const nvme::CompletionEntry& entry) {
     end(std::move(claim), nvme::to_status(entry.status()));
   }
@@ -460,6 +469,7 @@ class Driver {
   static constexpr unsigned max_tries = 8;
   static constexpr unsigned max_waits = 10'000;
   static constexpr unsigned max_starts = 100;
+  static constexpr unsigned max_drains = 100;
 
   Sink sink_;
   blkown::TagSet<AdminRequest> admin_tags_ = make_admin_tags(sink_, host_.first_generation());

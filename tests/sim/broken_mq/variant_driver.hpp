@@ -88,14 +88,16 @@ class VariantDriver
   using Base = nvme_driver::DriverOf<VariantDriver, VariantRegisters, sim::Iommu, HostPlatform>;
   using Owner = Base::Owner;
 
-  explicit VariantDriver(sim::MqHost& host)
+  /// `max_drains`: see DriverConfig. The kit expects that memory is not left mapped.
+  explicit VariantDriver(sim::MqHost& host, std::uint16_t max_drains = 100)
       : OwnedController{host},
         // The kit takes it for a finding if the controller is given up.
         Base{*owner,
              {.normal_queues = host.queue_count,
               .depth = host.depth,
               .max_tries = 20,
-              .max_starts = 100}} {}
+              .max_starts = 100,
+              .max_drains = max_drains}} {}
   virtual ~VariantDriver() = default;
 
   // --- the kit's driver -------------------------------------------------------------------------

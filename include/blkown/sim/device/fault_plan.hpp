@@ -55,6 +55,8 @@ enum class FaultKind : std::uint8_t {
   event_flood,         ///< The controller has many events to report.
   fails_on_its_own,    ///< The controller fails after a completion, without a new command.
   half_reply,          ///< The reply ends in its middle, and the connection is lost.
+  /// As unmap_failure, while the controller is stopped. Strikes only if a rate or a script says so.
+  unmap_failure_stopped,
 };
 
 /// The name of the kind, as scripts have it.
@@ -91,6 +93,7 @@ enum class FaultKind : std::uint8_t {
     case FaultKind::event_flood: return "event_flood";
     case FaultKind::fails_on_its_own: return "fails_on_its_own";
     case FaultKind::half_reply: return "half_reply";
+    case FaultKind::unmap_failure_stopped: return "unmap_failure_stopped";
   }
   return "unknown kind";
 }
@@ -129,7 +132,8 @@ enum class FaultKind : std::uint8_t {
 }
 
 /// The number of enumerators, for tables indexed by FaultKind.
-inline constexpr std::size_t fault_kind_count = static_cast<std::size_t>(FaultKind::half_reply) + 1;
+inline constexpr std::size_t fault_kind_count =
+    static_cast<std::size_t>(FaultKind::unmap_failure_stopped) + 1;
 static_assert(blkown::detail::counts_enumerators<FaultKind>(fault_kind_count));
 
 /// The rate of each kind, in strikes per 65,536 opportunities.
@@ -140,8 +144,9 @@ struct FaultRates {
   [[nodiscard]] std::uint32_t& operator[](FaultKind kind) noexcept {
     return of[static_cast<std::size_t>(kind)];
   }
-  /// Rates at which every kind strikes a few times in a thousand I/Os. The kinds that cost a
-  /// timeout or a reset are rarer, and those that wait for a reset or an abort more frequent.
+  /// Rates at which every kind strikes a few times in a thousand I/Os, but
+  /// unmap_failure_stopped, which does not strike. The kinds that cost a timeout or a reset are
+  /// rarer, and those that wait for a reset or an abort more frequent.
   [[nodiscard]] static FaultRates all() noexcept {
     FaultRates rates;
     rates.of.fill(65536 / 100);
@@ -154,6 +159,7 @@ struct FaultRates {
     rates[FaultKind::never_ready] = 65536 / 16;
     rates[FaultKind::slow_stop] = 65536 / 2;
     rates[FaultKind::abort_refused] = 65536 / 4;
+    rates[FaultKind::unmap_failure_stopped] = 0;
     return rates;
   }
   /// Rates at which no fault strikes.

@@ -187,6 +187,11 @@ class NvmeController {
     const std::lock_guard guard{mutex_};
     return state_.registers.is_fatal();
   }
+  /// Whether the controller accesses no memory, because it is disabled or gone.
+  [[nodiscard]] bool is_stopped() {
+    const std::lock_guard guard{mutex_};
+    return state_.registers.is_stopped();
+  }
   /// Makes the controller disown the commands of this identifier that complete to the queue,
   /// because the driver has accepted a false completion. Returns the commands that were not
   /// disowned before.
@@ -292,13 +297,16 @@ class NvmeController {
     return !state.strikes(FaultKind::map_failure);
   }
 
-  /// A fault only while the controller runs: an unmap after a stop that proves the end succeeds.
+  /// While the controller is stopped, an unmap fails only on request: the driver has to stop the
+  /// controller again then.
   static bool on_unmap(void* self, const dma::IovaSegment& segment) {
     auto& its = *static_cast<NvmeController*>(self);
     const std::uint64_t owner = its.state_.iommu.owner_of(segment);
     const std::lock_guard guard{its.mutex_};
     its.state_.set_target(std::nullopt, owner);
-    return !its.state_.registers.is_running() || !its.state_.strikes(FaultKind::unmap_failure);
+    const detail::NvmeRegisters& registers = its.state_.registers;
+    if (registers.is_running()) return !its.state_.strikes(FaultKind::unmap_failure);
+    return !registers.is_stopped() || !its.state_.strikes(FaultKind::unmap_failure_stopped);
   }
 
   static bool on_stop_declared(void* self) {

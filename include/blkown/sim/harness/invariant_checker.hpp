@@ -8,8 +8,8 @@
 //   - In flight, the count is one more than the Claim and the mappings, which are pins.
 //   - The flags claimed and finished are never both set, and never set on an idle request.
 //   - A finished request has no mapping, except one that could not be unmapped.
-//   - Memory that could not be unmapped stays mapped until the device was stopped, which the driver
-//     does within a bounded number of events.
+//   - Memory that could not be unmapped stays mapped until the device is stopped, which the driver
+//     does within a bounded number of events, and again if the memory cannot be unmapped then.
 //   - A request is not published again with the mapping of an earlier publication.
 //   - The generation never goes back.
 // For the IOMMU: every access of a correct device was let through, only mapped memory was unmapped,
@@ -99,9 +99,11 @@ class InvariantChecker {
   /// The events that may pass until the driver has stopped a device that did not unmap memory.
   static constexpr std::uint64_t max_events_kept = 5'000;
 
-  /// Checks all invariants. `stops`: how often the device was stopped so far.
+  /// Checks all invariants. `stops`: how often the device was stopped so far. `is_stopped`: it is
+  /// stopped now.
   /// Errors: false if one is broken. finding() has the first one.
-  [[nodiscard]] bool after_event(std::uint64_t stops = 0) {
+  [[nodiscard]] bool after_event(std::uint64_t stops = 0, bool is_stopped = false) {
+    is_stopped_ = is_stopped;
     const bool has_transition = note_transitions();
     // A mapping begins and ends with a call of the IOMMU, and a renewed one is used only after a
     // publication. What was checked need not be checked again.
@@ -121,10 +123,11 @@ class InvariantChecker {
   [[nodiscard]] bool check_accesses() { return iommu_ == nullptr || check_iommu(); }
 
  private:
-  /// When a mapping that could not be unmapped was first seen.
+  /// When a mapping that could not be unmapped was first seen, and the stops before the latest
+  /// event in which the device was running with it.
   struct Kept {
     std::uint64_t event = 0;
-    std::uint64_t stops = 0;
+    std::optional<std::uint64_t> stops;
   };
   /// The mappings of a request.
   struct Pins {
@@ -277,15 +280,17 @@ class InvariantChecker {
   }
 
   /// The device may still reach memory that it did not unmap, so the memory is given back only
-  /// after a stop.
+  /// while the device is stopped. A stop after which the memory could not be unmapped either, and
+  /// the device was started again, is none.
   /// Precondition: the request has or had such memory.
   bool check_kept(QueueIndex queue, Tag tag, std::uint64_t stops) {
     Seen& seen = requests_[queue.value * tags_.depth() + tag.value];
     if (seen.pins.kept != 0) {
       if (!seen.kept.has_value()) {
-        seen.kept = Kept{history_.event(), stops};
+        seen.kept = Kept{.event = history_.event(), .stops = {}};
         ++kept_count_;
       }
+      if (!is_stopped_) seen.kept->stops = stops;
       if (history_.event() - seen.kept->event <= max_events_kept) return true;
       return fail(
           "memory that could not be unmapped stays mapped: the driver does not stop the"
@@ -294,7 +299,7 @@ class InvariantChecker {
     }
     const Kept before = *std::exchange(seen.kept, std::nullopt);
     --kept_count_;
-    if (before.stops != stops) return true;
+    if (is_stopped_ || before.stops != stops) return true;
     return fail("memory that could not be unmapped was given back, and the device was not stopped",
                 queue, tag);
   }
@@ -383,6 +388,7 @@ class InvariantChecker {
   std::vector<Pins> pins_;  // by queue and tag, while the mappings are counted
   std::vector<std::uint64_t>
       due_;                     // by queue and tag, a bit for each: changed since the latest check
+  bool is_stopped_ = false;     // the device, after the present event
   std::size_t kept_count_ = 0;  // of requests with `kept`
   std::optional<std::uint64_t> mapping_calls_;  // of the IOMMU, at the latest check
   bool has_publication_ = false;                // a generation has changed since note_mappings()

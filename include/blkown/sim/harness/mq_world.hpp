@@ -723,7 +723,7 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
     is_stopping_ = true;
     if (!driver_->stop()) return fail("the driver did not stop the controller");
     pump_.finish(runtime_);
-    if (!check_->after_event(oracle_.stops())) add(check_->finding());
+    if (!check_->after_event(oracle_.stops(), is_stopped())) add(check_->finding());
     if (!finding().what.empty()) return false;
     return check_after_stop();
   }

@@ -299,7 +299,7 @@ class WorldBaseOf {
   /// Checks all invariants after an event. False if there is a finding.
   template <class R>
   bool check_after_event(InvariantChecker<R>& check, Entries entries = Entries::looked_up) {
-    if (!check.after_event(oracle_.stops())) add(check.finding());
+    if (!check.after_event(oracle_.stops(), is_stopped())) add(check.finding());
     if (entries == Entries::looked_up
             ? oracle_.unaccounted() != 0
             : oracle_.has_ignored() || oracle_.lookups_without_entry() != 0) {
@@ -311,6 +311,11 @@ class WorldBaseOf {
     }
     if (std::exchange(is_cut_due_, false)) check_durability();
     return finding_.what.empty();
+  }
+  /// Whether the device accesses no memory.
+  [[nodiscard]] bool is_stopped() {
+    if constexpr (is_nvme) return controller_.is_stopped();
+    return false;
   }
   /// Notes that the driver gets the interrupt of a vector of the device.
   void note_interrupt(std::uint32_t vector) {
