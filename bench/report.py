@@ -163,7 +163,7 @@ def rows(threads):
     for way in ("claim", "claim_each", "bare", "prefetched"):
         table.append(Row(f"cold batch: {way}, nanoseconds", None,
                          lambda r, way=way: r.median("batch/cold", f"{way}_ns"), digits=1))
-    table += uring_rows(32)
+    table += uring_rows(32) + uring_rows(128)
     for cycle, most in (("simple", 1), ("seed", 5), ("pinned", 3)):
         table.append(Row(f"{cycle}: read-modify-writes per I/O", most,
                          lambda r, cycle=cycle: rmws(r, f"{cycle}/library")))

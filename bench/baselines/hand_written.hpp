@@ -81,7 +81,15 @@ class Stash {
   }
 
   [[gnu::noinline]] void give_back(std::uint32_t count) {
-    for (std::uint32_t i = 0; i != count; ++i) must(bitmap_->give(Tag{tags_[i]}));
+    // As TagCache: one read-modify-write for the tags of a word.
+    for (std::uint32_t i = 0; i != count;) {
+      const std::uint32_t line = bitmap_->line_of(Tag{tags_[i]});
+      blkown::Word mask = 0;
+      for (; i != count && bitmap_->line_of(Tag{tags_[i]}) == line; ++i) {
+        mask |= bitmap_->bit_of(Tag{tags_[i]});
+      }
+      must(bitmap_->give_run(line, mask));
+    }
     for (std::uint32_t i = count; i != size_; ++i) tags_[i - count] = tags_[i];
     size_ -= count;
   }
