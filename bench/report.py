@@ -213,6 +213,25 @@ def instruction_rows():
     return table
 
 
+def short_tags_rows():
+    """64 bios with 4 tags beside 64 bios with 64, on contexts that share them."""
+    def instructions(contexts):
+        return lambda r: ratio(r.instructions.get(f"enough/{contexts}"),
+                               r.instructions.get(f"short/{contexts}"))
+
+    def throughput(contexts):
+        return lambda r: ratio(r.time_ns(f"pipeline/tags_enough/{contexts}"),
+                               r.time_ns(f"pipeline/tags_short/{contexts}"))
+
+    table = []
+    for contexts, text in ((1, "1 context"), (2, "2 contexts"), (16, "16 contexts")):
+        table += [Row(f"mq, 4 tags for 64 bios, {text}: throughput / that with 64 tags", 0.5,
+                      throughput(contexts), at_least=True),
+                  Row(f"mq, 4 tags for 64 bios, {text}: instructions with 64 tags / with 4", 0.5,
+                      instructions(contexts), at_least=True)]
+    return table
+
+
 def linear_rows(threads):
     """N contexts of one disk beside N processes with a disk each. In brackets the spread over the
     turns, and the processes' throughput in units of N times that of one alone."""
@@ -272,7 +291,7 @@ def pipeline_rows(fio, threads):
                   lambda r: r.median("pipeline/completes_later/32", "request_bytes"), digits=0),
               Row("mq: bytes of a disk, one queue and one context", None,
                   lambda r: r.median("pipeline/completes_later/32", "disk_bytes"), digits=0)]
-    table += linear_rows(threads)
+    table += short_tags_rows() + linear_rows(threads)
     table += [Row("device: times mq, completes later; depth 32", None,
                   lambda r: ratio(r.per_io_ns("pipeline/device", 32),
                                   r.per_io_ns("pipeline/completes_later", 32))),

@@ -5,89 +5,15 @@
 
 #include <valgrind/callgrind.h>
 
-#include <blkown/mq/loop_runtime.hpp>
-#include <blkown/mq/mq.hpp>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <memory>
-#include <pipeline/bios.hpp>
-#include <pipeline/drivers.hpp>
+#include <pipeline/shared_tags.hpp>
 #include <string>
-#include <utility>
-#include <vector>
 
 namespace {
 
-namespace mq = blkown::mq;
+using bench::SharedTags;
 
 constexpr std::uint64_t counted_bios = 2048;
-
-[[noreturn]] void die(const char* what) {
-  std::fprintf(stderr, "count_tags: %s\n", what);
-  std::exit(1);
-}
-
-/// Bios on several contexts that draw from the tags of one queue. Each is submitted again when it
-/// has ended. They complete outside of the contexts, as in an interrupt.
-class SharedTags {
- public:
-  static constexpr std::uint32_t bio_count = 64;
-
-  SharedTags(std::uint32_t contexts, std::uint32_t tags) : runtime_{contexts} {
-    auto made =
-        Disk::create({.capacity_sectors = bench::EmptyReads::capacity_sectors, .depth = tags},
-                     driver_, runtime_);
-    if (!made.has_value()) die(made.error().field);
-    disk_ = *std::move(made);
-    for (std::uint32_t i = 0; i != bio_count; ++i) {
-      bios_.emplace_back(new mq::Bio(mq::Bio::read(
-          bench::block_sectors * i, blkown::Segment{memory_.bytes, sizeof memory_},
-          {[](void* self, mq::Bio& bio) { static_cast<SharedTags*>(self)->end(bio); }, this})));
-      disk_->submit(runtime_.context(i % contexts), *bios_.back());
-    }
-  }
-  SharedTags(const SharedTags&) = delete;
-  SharedTags& operator=(const SharedTags&) = delete;
-  ~SharedTags() {
-    is_ending_ = true;
-    static_cast<void>(run(ended_ + bio_count));
-    static_cast<void>(mq::remove(runtime_, *disk_));
-  }
-
-  /// Runs until this number of bios has ended, or a few more. Returns the number. A context that
-  /// has nothing to run sleeps.
-  [[nodiscard, gnu::noinline]] std::uint64_t run(std::uint64_t until) {
-    while (ended_ < until) {
-      driver_.reap(disk_->hw_queue(blkown::QueueIndex{0}));
-      for (bool is_any = true; is_any;) {
-        is_any = false;
-        for (std::uint32_t i = 0; i != runtime_.context_count(); ++i) {
-          if (runtime_.context(i).is_inbox_empty()) continue;
-          runtime_.context(i).run();
-          is_any = true;
-        }
-      }
-    }
-    return ended_;
-  }
-
- private:
-  using Disk = mq::Disk<bench::CompletesLater>;
-
-  void end(mq::Bio& bio) {
-    ++ended_;
-    if (!is_ending_) disk_->submit(bio);
-  }
-
-  bench::CompletesLater driver_;
-  mq::LoopRuntime runtime_;
-  bench::Block memory_{};
-  std::unique_ptr<Disk> disk_;
-  std::vector<std::unique_ptr<mq::Bio>> bios_;
-  std::uint64_t ended_ = 0;
-  bool is_ending_ = false;
-};
 
 void count(const char* name, std::uint32_t contexts, std::uint32_t tags) {
   SharedTags shared{contexts, tags};

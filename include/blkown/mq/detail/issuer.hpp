@@ -807,13 +807,15 @@ class Issuer {
         !is_whole(bio)) [[unlikely]] {
       return issue(lane, bio, is_more_behind);
     }
-    auto idle = lane.tags.allocate(pool(), *lane.hw, is_more_behind);
-    if (!idle.has_value()) return false;
+    R* const request = lane.tags.allocate_bare(pool(), *lane.hw, is_more_behind);
+    if (request == nullptr) return false;
     BioAccess::begin_whole(bio);
-    fill_whole(lane, state_of(idle->data()), bio, memory);
+    PayloadState<D>& payload = state_of(RequestTraits<R>::data(*request));
+    auto idle = blkown::detail::HandleAccess::make<Idle>(*request, Place::current());
+    fill_whole(lane, payload, bio, memory);
     // Its end is one of the long way, so that it comes in order with those of other requests.
-    state_of(idle->data()).whole_lane = nullptr;
-    send_or_collect(lane, *std::move(idle), !is_more_behind);
+    payload.whole_lane = nullptr;
+    send_or_collect(lane, std::move(idle), !is_more_behind);
     return true;
   }
 

@@ -131,6 +131,14 @@ class LaneTags {
       return blkown::detail::HandleAccess::make<Idle>(*kept, Place::current());
     return allocate_in_turn(pool, hw, is_more_behind);
   }
+  /// The same, as a bare request. Null if there is none.
+  [[nodiscard]] R* allocate_bare(TagPool<D>& pool, const HwQueue<D>& hw, bool is_more_behind) {
+    R* request;
+    if (take_undisputed(request)) return request;
+    if (R* const kept = kept_.pop_front()) return kept;
+    auto idle = allocate_in_turn(pool, hw, is_more_behind);
+    return idle.has_value() ? blkown::detail::HandleAccess::take(*idle) : nullptr;
+  }
   /// Whether allocate() would return none: the lane has its place in the line, and its turn, which
   /// resumes it, has not come.
   [[nodiscard]] bool has_to_wait() const noexcept {
@@ -208,8 +216,8 @@ class LaneTags {
   /// Gives back the stashed tags if other lanes draw from the same queue. Other lanes cannot reach
   /// the stash of a context that runs nothing.
   void go_idle(TagPool<D>& pool, const HwQueue<D>& hw) {
-    if (!pool.line(hw.tag_queue()).is_shared()) return;
-    if (!std::exchange(has_freed_, false) && cache_->size() == 0) return;
+    if ((!has_freed_ && cache_->size() == 0) || !line_->is_shared()) return;
+    has_freed_ = false;
     cache_->flush();
     wake_next(pool, hw);
   }
