@@ -4,6 +4,7 @@
 #include <bit>
 #include <blkown/detail/tag_bitmap.hpp>
 #include <cstdint>
+#include <random>
 #include <set>
 #include <vector>
 
@@ -181,6 +182,30 @@ TEST(TagBitmap, TakesTheLowestFreeTagsOfAWord) {
   std::uint32_t hint = 0;
   ASSERT_TRUE(bitmap->take(Tag{1}));
   EXPECT_EQ(tags_of(bitmap->take_run(hint, 3)), (std::vector<std::uint32_t>{0, 2, 3}));
+}
+
+// Goal: the lowest free tags come, whether they are neighbours or not.
+TEST(TagBitmap, TakesTheLowestFreeTagsWhicheverAreTaken) {
+  std::mt19937_64 random{20261130};
+  for (int i = 0; i < 2000; ++i) {
+    Bitmap bitmap{4 * TagBitmap::word_bits};
+    // Few, some or many taken tags, one by one or as a block.
+    Word taken = static_cast<Word>(random() & random());
+    if (i % 3 == 0) taken = static_cast<Word>(~Word{0} << random() % TagBitmap::word_bits);
+    if (i % 4 == 0) taken = static_cast<Word>(~taken);
+    std::vector<std::uint32_t> expected;
+    const auto most = static_cast<std::uint32_t>(random() % (TagBitmap::word_bits + 2));
+    for (std::uint32_t tag = 0; tag < TagBitmap::word_bits; ++tag) {
+      if (((taken >> tag) & 1) != 0) {
+        ASSERT_TRUE(bitmap->take(Tag{tag}));
+      } else if (expected.size() < most) {
+        expected.push_back(tag);
+      }
+    }
+    if (expected.empty()) continue;
+    std::uint32_t hint = 0;
+    EXPECT_EQ(tags_of(bitmap->take_run(hint, most)), expected);
+  }
 }
 
 // Goal: the hint stays at a word that has free tags and moves on when the word has none.

@@ -51,7 +51,8 @@ class Lookup : public testing::Test {
     return support::generation_after(0, tag, queue, Generation{first_generation}).value;
   }
 
-  /// The error of all three lookups, which must agree. The value must be refused.
+  /// The error of all three lookups, and of the claim that has tested its queue once. All must
+  /// agree. The value must be refused.
   LookupError refused(std::uint32_t arrival, std::uint64_t wire_value) {
     const QueueIndex arrival_queue{arrival};
     const auto claim = driver_.set.claim(arrival_queue, wire_value);
@@ -63,6 +64,11 @@ class Lookup : public testing::Test {
     }
     EXPECT_EQ(claim.error(), pin.error());
     EXPECT_EQ(claim.error(), owned.error());
+    if (arrival < driver_.set.queue_count()) {
+      const blkown::detail::QueueClaims claims{driver_.set, arrival_queue};
+      const auto queue_claim = claims.claim(wire_value, blkown::Place::current());
+      EXPECT_EQ(queue_claim.has_value() ? LookupError{} : queue_claim.error(), claim.error());
+    }
     return claim.error();
   }
   LookupReason reason(std::uint32_t arrival, std::uint64_t wire_value) {
