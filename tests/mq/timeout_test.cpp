@@ -50,6 +50,21 @@ TEST(Timeout, CallsTheHookAfterTheTimeout) {
   EXPECT_EQ(read.ends.statuses, std::vector{Status::ok}) << "a rearmed request may still complete";
 }
 
+// Goal: the end of the only bio in flight looks for what its callback has submitted.
+TEST(Timeout, CallsTheHookForABioOfACallback) {
+  Bench bench{with_timeout(100)};
+  bench.driver.next = {Mode::end, Mode::end, Mode::publish};
+  Read before, first, second;
+  bench.disk->submit(bench.context(), before.bio);  // a context's first bio takes the long way
+  first.ends.then = [&](mq::Bio&) { bench.disk->submit(bench.context(), second.bio); };
+  bench.disk->submit(bench.context(), first.bio);
+  pass(bench, 150);
+  EXPECT_EQ(bench.driver.timeouts, 1);
+  bench.driver.reap(bench.data());
+  bench.runtime.run();
+  EXPECT_EQ(second.ends.statuses, std::vector{Status::ok});
+}
+
 TEST(Timeout, CallsTheHookAgainIfRearmed) {
   Bench bench{with_timeout(100)};
   bench.driver.mode = Mode::publish;
