@@ -161,6 +161,35 @@ TEST(Context, KeepsItsIdleHooksWhenAnotherHookIsRemoved) {
   runtime.context(1).remove_idle_hook(other);
 }
 
+// Goal: a context whose timer is far away does not pay for the clock in each run.
+TEST(Context, ReadsTheClockOnlyNearATimersTime) {
+  struct Clock {
+    std::uint64_t now_ns = 0;
+    int reads = 0;
+  } clock;
+  Context context{{.runtime = &clock,
+                   .now_ns =
+                       [](void* self) {
+                         ++static_cast<Clock*>(self)->reads;
+                         return static_cast<Clock*>(self)->now_ns;
+                       },
+                   .wake = [](void*, std::uint32_t) {},
+                   .latest_ns = [](void* self) { return static_cast<Clock*>(self)->now_ns + 100; }},
+                  0};
+  int fired = 0;
+  mq::Alarm alarm{[](void* count, mq::Alarm&) { ++*static_cast<int*>(count); }, &fired};
+  alarm.arm(context, 1000);
+  context.run();  // looks at the new timer
+  clock.reads = 0;
+  for (clock.now_ns = 0; clock.now_ns < 900; clock.now_ns += 100) context.run();
+  EXPECT_EQ(clock.reads, 0);
+  for (; clock.now_ns < 1000; clock.now_ns += 10) context.run();
+  EXPECT_GT(clock.reads, 0);
+  EXPECT_EQ(fired, 0);
+  context.run();
+  EXPECT_EQ(fired, 1);
+}
+
 TEST(Context, RunsTheChosenWork) {
   mq::LoopRuntime runtime;
   Context& context = runtime.context(0);

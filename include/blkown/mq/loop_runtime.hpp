@@ -38,14 +38,16 @@ class LoopRuntime {
   /// Makes `context_count` contexts.
   explicit LoopRuntime(std::uint32_t context_count = 1, const LoopHooks& hooks = {})
       : hooks_{hooks} {
+    const bool is_steady = hooks.now_ns == nullptr;
     for (std::uint32_t i = 0; i != context_count; ++i) {
       contexts_.push_back(
           std::make_unique<Context>(ContextHooks{.runtime = this,
-                                                 .now_ns = &clock_of,
+                                                 .now_ns = is_steady ? &steady : &clock_of,
                                                  .wake = &wake_of,
                                                  // A caller's loop that has a wake hook sleeps
                                                  // without a call of fall_asleep().
-                                                 .announces_sleep = hooks.wake == nullptr},
+                                                 .announces_sleep = hooks.wake == nullptr,
+                                                 .latest_ns = is_steady ? &latest : nullptr},
                                     i));
     }
   }
@@ -72,7 +74,9 @@ class LoopRuntime {
   /// The context with this index.
   [[nodiscard]] Context& context(std::uint32_t index) noexcept { return *contexts_[index]; }
   /// The time of LoopHooks::now_ns, or of the steady clock.
-  [[nodiscard]] std::uint64_t now_ns() noexcept { return clock_of(this); }
+  [[nodiscard]] std::uint64_t now_ns() noexcept {
+    return hooks_.now_ns != nullptr ? clock_of(this) : detail::steady_now_ns();
+  }
 
   /// Runs all contexts until nothing is left to run. Returns the number of calls made. Does not
   /// return while each call posts another, as a bio does that submits the next one in its end
@@ -172,8 +176,10 @@ class LoopRuntime {
 
   static std::uint64_t clock_of(void* self) {
     const LoopHooks& hooks = static_cast<LoopRuntime*>(self)->hooks_;
-    return hooks.now_ns != nullptr ? hooks.now_ns(hooks.argument) : detail::steady_now_ns();
+    return hooks.now_ns(hooks.argument);
   }
+  static std::uint64_t steady(void*) { return detail::steady_now_ns(); }
+  static std::uint64_t latest(void*) { return detail::steady_latest_ns(); }
   static void wake_of(void* self, std::uint32_t) {
     auto& runtime = *static_cast<LoopRuntime*>(self);
     if (runtime.hooks_.wake != nullptr) runtime.hooks_.wake(runtime.hooks_.argument);

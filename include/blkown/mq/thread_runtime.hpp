@@ -94,7 +94,8 @@ class ThreadRuntime {
                                .now_ns = &clock_of,
                                .wake = &wake_of,
                                .announces_sleep = true,
-                               .has_own_thread = true},
+                               .has_own_thread = true,
+                               .latest_ns = &latest},
                   index} {}
 
     void work() {
@@ -113,6 +114,7 @@ class ThreadRuntime {
   };
 
   static std::uint64_t clock_of(void*) { return detail::steady_now_ns(); }
+  static std::uint64_t latest(void*) { return detail::steady_latest_ns(); }
   static void wake_of(void* self, std::uint32_t index) {
     static_cast<ThreadRuntime*>(self)->workers_[index]->sleeper.wake();
   }
