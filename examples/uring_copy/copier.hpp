@@ -22,10 +22,12 @@
 #include <blkown/blkown.hpp>
 #include <blkown/dma/dma.hpp>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <functional>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -143,7 +145,7 @@ class Copier {
         break;
       }
       if (rung) idle_rounds_ = 0;
-      for (const Completion& completion : *completions) complete(completion);
+      complete_each(*completions);
       if (!failure_ && !keep_going()) fail({.cause = Cause::interrupted});
     }
     abandon();
@@ -153,16 +155,18 @@ class Copier {
 
   /// Handles one completion entry, with any value. At most one entry of a publication ends the
   /// publication. A hardware driver calls this from its interrupt handler.
-  void complete(const Completion& completion) {
-    auto found = requests_.claim(blkown::QueueIndex{0}, completion.value);
-    if (!found.has_value()) {
-      // A late, duplicate or foreign entry. The entry's I/O has ended, and the I/O that has the tag
-      // now is not changed. Late entries are normal here, so this is no error.
-      ++counters_.rejected[static_cast<std::size_t>(found.error().reason)];
-    } else if (entry_of(completion.value) == Entry::io) {
-      settle(std::move(*found), completion.result);
-    } else {
-      give_back(std::move(*found), completion);
+  void complete(const Completion& completion) { complete_each(std::span{&completion, 1}); }
+  /// The same for entries that have arrived together.
+  void complete_each(std::span<const Completion> completions) {
+    std::array<std::uint64_t, max_batch> values;
+    while (!completions.empty()) {
+      const auto batch = completions.first(std::min(completions.size(), max_batch));
+      completions = completions.subspan(batch.size());
+      std::ranges::transform(batch, values.begin(), &Completion::value);
+      const auto handle = [&](std::size_t index, std::expected<Claim, LookupError> found) {
+        take(batch[index], std::move(found));
+      };
+      requests_.claim_each(blkown::QueueIndex{0}, std::span{values.data(), batch.size()}, handle);
     }
   }
 
@@ -171,6 +175,22 @@ class Copier {
  private:
   using Claim = blkown::Claim<CopyRequest>;
   using EndProof = blkown::dma::EndProof;
+  using LookupError = blkown::LookupError;
+
+  /// The completions that are looked up together, at most.
+  static constexpr std::size_t max_batch = 32;
+
+  void take(const Completion& completion, std::expected<Claim, LookupError> found) {
+    if (!found.has_value()) {
+      // A late, duplicate or foreign entry. The entry's I/O has ended, and the I/O that has the tag
+      // now is not changed. Late entries are normal here, so this is no error.
+      ++counters_.rejected[static_cast<std::size_t>(found.error().reason)];
+    } else if (entry_of(completion.value) == Entry::io) {
+      settle(*std::move(found), completion.result);
+    } else {
+      give_back(*std::move(found), completion);
+    }
+  }
 
   /// Whether the device has failed, from the doorbell's `error`. A busy device has failed after ten
   /// seconds without a completion.

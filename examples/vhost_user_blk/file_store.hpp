@@ -22,6 +22,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
+#include <array>
 #include <blkown/blkown.hpp>
 #include <blkown/error_code.hpp>
 #include <cerrno>
@@ -31,6 +32,7 @@
 #include <expected>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -95,19 +97,17 @@ class FileStore final : public Store {
     do {
       // A submission that fails for lack of memory is tried again below.
       if (io_uring_sq_ready(&ring_) != 0) static_cast<void>(io_uring_submit(&ring_));
-      io_uring_cqe* cqe = nullptr;
-      while (io_uring_peek_cqe(&ring_, &cqe) == 0) {
-        const std::uint64_t value = cqe->user_data;
-        const int result = cqe->res;
-        io_uring_cqe_seen(&ring_, cqe);
-        complete(value, result);
-      }
+      take_completions();
     } while (io_uring_sq_ready(&ring_) != 0 && io_uring_cq_ready(&ring_) != 0);
     if (io_uring_sq_ready(&ring_) != 0 || !held_back_.empty()) send_signal(wake_);
   }
 
  private:
   using Claim = blkown::Claim<Rq>;
+  using LookupError = blkown::LookupError;
+
+  /// The completions that are looked up together, at most.
+  static constexpr unsigned max_batch = 32;
 
   /// A command's progress. Accessed by the holder of its request's Owned or Claim.
   struct Transfer {
@@ -177,9 +177,24 @@ class FileStore final : public Store {
     }
   }
 
-  /// The ring has sent a value back. Any value is a request in flight, or is refused.
-  void complete(std::uint64_t value, int result) {
-    auto claim = context_->tags.claim(cookie_layout.queue_of(value), value);
+  /// Takes what the ring has sent back. Any value is a request in flight, or is refused.
+  void take_completions() {
+    std::array<io_uring_cqe*, max_batch> entries;
+    std::array<std::uint64_t, max_batch> values;
+    std::array<int, max_batch> results;
+    while (const unsigned taken = io_uring_peek_batch_cqe(&ring_, entries.data(), max_batch)) {
+      for (unsigned i = 0; i != taken; ++i) {
+        values[i] = entries[i]->user_data;
+        results[i] = entries[i]->res;
+      }
+      io_uring_cq_advance(&ring_, taken);
+      const auto handle = [&](std::size_t index, std::expected<Claim, LookupError> claim) {
+        complete(std::move(claim), results[index]);
+      };
+      context_->tags.claim_each(std::span{values.data(), taken}, handle);
+    }
+  }
+  void complete(std::expected<Claim, LookupError> claim, int result) {
     if (!claim) {
       context_->refused_lookups.count(claim.error().reason);
       return;
