@@ -427,6 +427,52 @@ inline constexpr std::array option_rows{
   return {};
 }
 
+/// How the option says the rates: those of all kinds, and of single ones.
+struct NamedRates {
+  std::optional<std::uint32_t> of_all;  ///< None: the defaults.
+  std::vector<FaultKind> kinds;
+};
+/// The shorter one of two lists: what differs from the defaults, or from the most frequent rate.
+[[nodiscard]] inline NamedRates named_rates(const FaultRates& rates) {
+  const auto differing_from = [&](const FaultRates& base) {
+    std::vector<FaultKind> kinds;
+    for (std::size_t kind = 0; kind != fault_kind_count; ++kind) {
+      if (rates.of[kind] != base.of[kind]) kinds.push_back(static_cast<FaultKind>(kind));
+    }
+    return kinds;
+  };
+  const std::uint32_t frequent = *std::ranges::max_element(
+      rates.of, {}, [&](std::uint32_t rate) { return std::ranges::count(rates.of, rate); });
+  FaultRates equal;
+  equal.of.fill(frequent);
+  NamedRates named{.of_all = {}, .kinds = differing_from(FaultRates::all())};
+  std::vector<FaultKind> others = differing_from(equal);
+  if (others.size() + 1 < named.kinds.size()) named = {frequent, std::move(others)};
+  return named;
+}
+
+/// The first fault that the world's device does not have, or an empty text.
+[[nodiscard]] inline std::string check_faults(const KitOptions& options,
+                                              const WorldFeatures& features) {
+  const auto problem = [&](const std::string& word) {
+    return word + ": " + (features.has_nvme ? "an NVMe controller" : "a message device") +
+           " has no such fault; remove it";
+  };
+  const auto is_foreign = [&](FaultKind kind) {
+    return features.has_nvme ? !is_of_nvme(kind) : !is_of_messages(kind);
+  };
+  if (options.has_script) {
+    const auto foreign = std::ranges::find_if(options.script, is_foreign, &FaultStrike::kind);
+    if (foreign == options.script.end()) return {};
+    return problem("--script " + to_string(std::vector{*foreign}));
+  }
+  const std::vector<FaultKind> kinds = named_rates(options.world.rates).kinds;
+  const auto foreign = std::ranges::find_if(kinds, is_foreign);
+  if (foreign == kinds.end()) return {};
+  const std::uint32_t rate = options.world.rates.of[static_cast<std::size_t>(*foreign)];
+  return problem("--rates " + std::string{to_string(*foreign)} + ":" + std::to_string(rate));
+}
+
 /// The first option that this kind of world does not have, with the remedy, or an empty text.
 [[nodiscard]] inline std::string check_kind(const WorldConfig& world,
                                             const WorldFeatures& features) {
@@ -544,18 +590,18 @@ template <class Entries, class NameOf, class NumberOf>
   if (world.has_queue_changes) words += " --queue-changes";
   return words;
 }
-/// The rates that differ from the defaults.
+/// The rates in the words of the option.
 [[nodiscard]] inline std::string rate_words(const FaultRates& rates) {
-  const FaultRates standard = FaultRates::all();
-  std::vector<std::size_t> changed;
-  for (std::size_t kind = 0; kind != fault_kind_count; ++kind) {
-    if (rates.of[kind] != standard.of[kind]) changed.push_back(kind);
+  const NamedRates named = named_rates(rates);
+  std::string words;
+  if (named.of_all.has_value()) words = "all:" + std::to_string(*named.of_all);
+  if (!named.kinds.empty()) {
+    words += (words.empty() ? "" : ",") +
+             list_of(
+                 named.kinds, [](FaultKind kind) { return to_string(kind); },
+                 [&](FaultKind kind) { return rates.of[static_cast<std::size_t>(kind)]; });
   }
-  if (changed.empty()) return {};
-  return " --rates " + list_of(
-                           changed,
-                           [](std::size_t kind) { return to_string(static_cast<FaultKind>(kind)); },
-                           [&](std::size_t kind) { return rates.of[kind]; });
+  return words.empty() ? words : " --rates " + words;
 }
 
 }  // namespace detail
@@ -606,6 +652,7 @@ inline void print_help(const std::string& program, std::FILE* file) {
            "; use at most " + std::to_string(~std::uint64_t{0} - options.first_seed + 1);
   }
   std::string problem = detail::check_kind(options.world, features);
+  if (problem.empty()) problem = detail::check_faults(options, features);
   if (problem.empty()) problem = detail::check_tags(options.world, features);
   if (problem.empty()) problem = detail::check_device(options.world, features);
   return problem;
