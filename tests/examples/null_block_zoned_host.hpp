@@ -115,8 +115,8 @@ class ZonedHost {
     if (choice < 55) return begin_append(slot);
     if (choice < 75) return begin_write(slot);
     if (choice < 90) return begin_read(slot);
-    constexpr Op ops[] = {Op::zone_open,  Op::zone_open,   Op::zone_open,  Op::zone_close,
-                          Op::zone_close, Op::zone_finish, Op::zone_reset, Op::zone_reset};
+    constexpr Op ops[] = {Op::zone_open,   Op::zone_open,   Op::zone_close, Op::zone_close,
+                          Op::zone_finish, Op::zone_finish, Op::zone_reset, Op::zone_reset};
     return begin_management(slot, ops[dice_() % std::size(ops)]);
   }
   /// The I/Os in flight.
