@@ -94,7 +94,8 @@ struct Cancelled {
 struct Hooks {
   void* argument = nullptr;
   /// Executes a command. `bytes` are those of a write, or become those of a read.
-  Result (*execute)(void* argument, const Command& command, std::span<std::byte> bytes) = nullptr;
+  Result (*execute)(void* argument, std::uint32_t queue, const Command& command,
+                    std::span<std::byte> bytes) = nullptr;
   void (*interrupt)(void* argument, std::uint32_t queue) = nullptr;
   void (*wake)(void* argument) = nullptr;  ///< An action is due.
 };
@@ -246,7 +247,7 @@ class Device {
     set_target({held.queue, held.command.cookie});
     held.result = faults_.strikes(FaultKind::media_error)
                       ? Result{.status = Status::medium_error, .sector = 0}
-                      : hooks_.execute(hooks_.argument, held.command, held.bytes);
+                      : hooks_.execute(hooks_.argument, held.queue, held.command, held.bytes);
     held.is_executed = true;
     if (held.is_lost) return;  // kept until it is cancelled or disowned
     const std::uint64_t serial = its->first;

@@ -192,9 +192,16 @@ class World {
 
   // --- the link ---------------------------------------------------------------------------------
 
-  static Result execute(void* self, const Command& command, std::span<std::byte> bytes) {
+  static Result execute(void* self, std::uint32_t queue, const Command& command,
+                        std::span<std::byte> bytes) {
     World& world = of(self);
+    world.history_.name_event({.name = "link"});
     world.latest_ = command;
+    world.latest_queue_ = blkown::QueueIndex{queue};
+    if (!world.is_latest_in_flight()) {
+      world.add(world.of_latest("the device executes a " + std::string{to_string(command.op)} +
+                                " whose I/O has ended"));
+    }
     const std::uint64_t pointer =
         world.reference_.zone(command.sector / world.medium_.zones->layout().zone_sectors).pointer;
     const Result result = world.driver_->execute(command, bytes);
@@ -208,6 +215,17 @@ class World {
       world.add(world.of_latest("an append is not at the write pointer"));
     }
     return result;
+  }
+  [[nodiscard]] blkown::Tag latest_tag() const noexcept {
+    return blkown::Tag{static_cast<std::uint32_t>(history_.layout().tag.get(latest_->cookie))};
+  }
+  /// Whether the I/O of the command that is executed now is the tag's present publication.
+  [[nodiscard]] bool is_latest_in_flight() {
+    const blkown::CookieField& generation = history_.layout().generation;
+    const auto state = pool_->tags().state_of(latest_queue_, latest_tag());
+    return state.has_value() && state->count != 0 && !state->owned &&
+           generation.get(generation.put(state->generation.value)) ==
+               generation.get(latest_->cookie);
   }
   static void interrupt(void* self, std::uint32_t queue) {
     World& world = of(self);
@@ -352,12 +370,9 @@ class World {
       return finding;
     }
     if (!latest_.has_value()) return finding;
-    const auto queue = events_.queue_of(latest_->cookie);
-    if (!queue.has_value()) return finding;
     finding.has_request = true;
-    finding.queue = *queue;
-    finding.tag =
-        blkown::Tag{static_cast<std::uint32_t>(history_.layout().tag.get(latest_->cookie))};
+    finding.queue = latest_queue_;
+    finding.tag = latest_tag();
     finding.cookie = latest_->cookie;
     finding.io = io_of(*latest_, {});
     return finding;
@@ -416,7 +431,8 @@ class World {
   std::optional<sim::SecondParty<Driver>> party_;
   std::optional<sim::InvariantChecker<Rq>> check_;
   std::optional<Host> host_;
-  std::optional<Command> latest_;  // that was executed
+  std::optional<Command> latest_;  // that was executed, as the next
+  blkown::QueueIndex latest_queue_;
   sim::Finding latest_end_;  // names the request that has ended last: the host is told at once
   sim::LookupTally lookups_{};
   sim::Finding finding_;
