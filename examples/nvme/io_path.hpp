@@ -37,7 +37,6 @@ namespace dma = blkown::dma;
 namespace mq = blkown::mq;
 using blkown::Claim;
 using blkown::Cookie;
-using blkown::LookupError;
 using blkown::Status;
 
 /// What the owner of a driver chooses.
@@ -249,13 +248,11 @@ class IoPath {
   void take(Hw& lookup, std::span<const CompletionEntry> entries) {
     std::array<std::uint64_t, max_batch> ids;
     for (std::size_t i = 0; i != entries.size(); ++i) ids[i] = entries[i].command_id;
-    const auto pass_on = [&](std::size_t index, std::expected<Claim<Rq>, LookupError> claim) {
-      if (!claim.has_value()) return;  // late, repeated or forged: counted by the disk
-      claim->data().driver_data.status = entries[index].status();
-      Hw& hw = claim->data().hw_queue();
-      hw.complete(*std::move(claim));
-    };
-    lookup.claim_each(std::span{ids.data(), entries.size()}, pass_on);
+    // A late, repeated or forged id is counted by the disk.
+    lookup.complete_each(std::span{ids.data(), entries.size()},
+                         [&](std::size_t index, const Claim<Rq>& claim) {
+                           claim.data().driver_data.status = entries[index].status();
+                         });
   }
 
   Owner& controller_;

@@ -8,6 +8,7 @@
 //   push      the pusher gives up its handle, and links the request on top with a compare-exchange.
 //             The pusher that found the stack empty posts the taking context's work. The others
 //             rely on that post.
+//   push      of a run: a pusher links several requests by itself, and pushes them by one exchange.
 //   take_all  the taker takes the whole stack with one exchange, and gets its requests as a ring,
 //             oldest first. The taker makes the handles again.
 //
@@ -50,6 +51,39 @@ class RequestStack {
       // requests below were released by their own pushes, whose release sequences this
       // read-modify-write continues. Relaxed on failure: nothing is read through `top`.
     } while (!top_.compare_exchange_weak(top, &request, std::memory_order_release,
+                                         std::memory_order_relaxed));
+    return top == nullptr;
+  }
+
+  /// Requests that one thread pushes together.
+  class Run {
+   public:
+    [[nodiscard]] bool empty() const noexcept { return newest_ == nullptr; }
+    void add(R& request) noexcept {
+      if (newest_ == nullptr) {
+        oldest_ = &request;
+      } else {
+        Link::set_next(request, newest_);
+      }
+      newest_ = &request;
+    }
+
+   private:
+    friend class RequestStack;
+
+    R* newest_ = nullptr;
+    R* oldest_ = nullptr;  // meaningful only if newest_ is not null
+  };
+  /// Pushes a run of requests, as if each were pushed in the order of their add().
+  /// Precondition: the run is not empty. It is not used afterwards.
+  /// Synchronization, Context: as push() of one.
+  [[nodiscard]] bool push(const Run& run) noexcept {
+    // No transition. Relaxed: as in push() of one.
+    R* top = top_.load(std::memory_order_relaxed);
+    do {
+      Link::set_next(*run.oldest_, top);
+      // top -> the newest. Partner: take_all. Release and relaxed on failure: as in push() of one.
+    } while (!top_.compare_exchange_weak(top, run.newest_, std::memory_order_release,
                                          std::memory_order_relaxed));
     return top == nullptr;
   }

@@ -265,15 +265,23 @@ class SubmitQueue {
   /// Takes over a Claim. The context will call the driver's complete(): behind the poll hook, if
   /// the hook, or an interrupt of it, passed the Claim.
   void take_completed(Claim<R>&& claim) noexcept {
+    take_completed(bare_completed(std::move(claim)));
+  }
+  /// The request of a Claim that is passed on.
+  [[nodiscard]] static R& bare_completed(Claim<R>&& claim) noexcept {
     state_of(claim.data()).claim_origin = blkown::detail::HandleAccess::origin(claim);
-    R* const request = blkown::detail::HandleAccess::take(claim);
+    return *blkown::detail::HandleAccess::take(claim);
+  }
+  /// Takes over one or several requests of bare_completed().
+  template <class Requests>
+  void take_completed(Requests&& requests) noexcept {
     if constexpr (names_poll<D>) {
       if (Context::current() == &context_ && is_polling_.is_set()) {
-        static_cast<void>(polled_completed_.push(*request));
+        static_cast<void>(polled_completed_.push(requests));
         return;
       }
     }
-    if (remote_completed_.push(*request)) context_.post(remote_completed_work_);
+    if (remote_completed_.push(requests)) context_.post(remote_completed_work_);
   }
 
   /// Makes the context issue its waiting bios again. With `requeues`, held requests are issued too.
