@@ -411,7 +411,7 @@ TEST(CoreWorld, ShortRingsOfSomeSeedsRefuseIos) {
   return config;
 }
 using MessageVariant = message::broken::VariantDriver;
-using ThreeMessageDisks = sim::MessageWorld<MessageVariant>;
+using MessageVariantWorld = sim::MessageWorld<MessageVariant>;
 
 /// Notes where the commands go.
 class WhereTo : public RingDriver {
@@ -466,10 +466,35 @@ TEST(CoreWorld, ARunWithSeveralDisksIsRepeatedFromItsSeed) {
     const Trace first = run(three_disks(seed));
     EXPECT_TRUE(first.is_good) << seed;
     EXPECT_TRUE(run(three_disks(seed)) == first) << seed;
-    const Trace messages = run<ThreeMessageDisks>(three_disks(seed));
+    const Trace messages = run<MessageVariantWorld>(three_disks(seed));
     EXPECT_TRUE(messages.is_good) << seed;
-    EXPECT_TRUE(run<ThreeMessageDisks>(three_disks(seed)) == messages) << seed;
+    EXPECT_TRUE(run<MessageVariantWorld>(three_disks(seed)) == messages) << seed;
   }
+}
+
+/// Checks that each I/O is whole blocks of 4,096 bytes.
+class WholeBlocks : public MessageVariant {
+ public:
+  explicit WholeBlocks(sim::MessageHost<MessageVariant>& host) : MessageVariant{host} {
+    EXPECT_EQ(host.block_bytes(), 4096U);
+  }
+
+ private:
+  void issue(blkown::Claim<R> claim) override {
+    EXPECT_EQ(claim.data().sector % 8, 0U);
+    EXPECT_EQ(claim.data().length_sectors % 8, 0U);
+    MessageVariant::issue(std::move(claim));
+  }
+};
+
+TEST(CoreWorld, AMessageDeviceHasTheBlocksOfTheConfiguration) {
+  WorldConfig config = config_of(2);
+  config.fixed.block_bytes = 4096;
+  MessageVariantWorld world{config, [](sim::MessageHost<MessageVariant>& host) {
+                              return std::make_unique<WholeBlocks>(host);
+                            }};
+  EXPECT_TRUE(world.run()) << world.finding().what;
+  EXPECT_EQ(world.ended(), 300U);
 }
 
 template <class D>
@@ -487,7 +512,7 @@ TEST(CoreWorld, ReportsACommandThatGoesToAnotherDisk) {
   EXPECT_NE(core.finding().details[0].find(" of disk 0"), std::string::npos)
       << core.finding().details[0];
   auto& messages =
-      caught<ThreeMessageDisks>(three_disks(1), &make_message<message::broken::DiskIgnored>);
+      caught<MessageVariantWorld>(three_disks(1), &make_message<message::broken::DiskIgnored>);
   EXPECT_FALSE(messages.run());
   EXPECT_EQ(messages.finding().what, what);
   EXPECT_TRUE(messages.finding().has_request);
@@ -499,10 +524,10 @@ TEST(CoreWorld, ReportsDataOfAnotherDisk) {
   using message::broken::CopiedBySector;
   WorldConfig config = config_of(0);
   config.rates = sim::FaultRates::none();
-  auto& one = caught<ThreeMessageDisks>(config, &make_message<CopiedBySector>);
+  auto& one = caught<MessageVariantWorld>(config, &make_message<CopiedBySector>);
   EXPECT_TRUE(one.run()) << one.finding().what;
   config.disk_count = 3;
-  auto& three = caught<ThreeMessageDisks>(config, &make_message<CopiedBySector>);
+  auto& three = caught<MessageVariantWorld>(config, &make_message<CopiedBySector>);
   EXPECT_FALSE(three.run());
   EXPECT_EQ(three.finding().what, "a read returned other data than was written");
 }
@@ -521,7 +546,7 @@ class NextSector : public MessageVariant {
 };
 
 TEST(CoreWorld, ReportsACommandForOtherSectors) {
-  auto& world = caught<ThreeMessageDisks>(config_of(0), &make_message<NextSector>);
+  auto& world = caught<MessageVariantWorld>(config_of(0), &make_message<NextSector>);
   EXPECT_FALSE(world.run());
   EXPECT_EQ(world.finding().what,
             "the driver sent a command for other sectors than those of its I/O");

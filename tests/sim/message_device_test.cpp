@@ -166,6 +166,22 @@ TEST(MessageDevice, AWrongMessageIsAnsweredAsInvalid) {
   }
 }
 
+TEST(MessageDevice, AMessageIsForWholeBlocks) {
+  sim::MessageConfig config = two_queues();
+  config.block_sectors = 4;
+  MessageBench bench{{}, 1, config};
+  const auto status_of = [&](const Message& one) {
+    EXPECT_TRUE(bench.device.take(0, one).has_value());
+    bench.run();
+    const std::vector<Reply> replies = bench.replies();
+    return replies.size() == 1 ? replies[0].status : DeviceStatus::media_error;
+  };
+  EXPECT_EQ(status_of(bench.message(Opcode::write, 0x11, 4, 8)), DeviceStatus::success);
+  EXPECT_EQ(status_of(bench.message(Opcode::read, 0x12, 2, 4)), DeviceStatus::invalid_command);
+  EXPECT_EQ(status_of(bench.message(Opcode::read, 0x13, 4, 2)), DeviceStatus::invalid_command);
+  EXPECT_EQ(status_of(bench.message(Opcode::flush, 0x14, 1, 1)), DeviceStatus::success);
+}
+
 // --- several disks -------------------------------------------------------------------------------
 
 /// A connected device with two disks of eight sectors.

@@ -141,6 +141,21 @@ class Lasting {
   std::optional<std::uint64_t> since_ns_;
 };
 
+// Goal: a disk whose party is idle may be destroyed with the party.
+TEST(SecondParty, IsIdleBetweenItsOperations) {
+  PartyBench bench;
+  EXPECT_TRUE(bench.party->is_idle());
+  bool was_busy = false;
+  for (int i = 0; i != 5000; ++i) {
+    bench.party->act();
+    was_busy = was_busy || !bench.party->is_idle();
+    static_cast<void>(bench.runtime.step());
+  }
+  EXPECT_TRUE(was_busy);
+  EXPECT_TRUE(bench.runtime.run_until_idle(100'000));
+  EXPECT_TRUE(bench.party->is_idle());
+}
+
 TEST(SecondParty, HoldsTheDiskForAWhile) {
   PartyBench bench;
   Lasting hold;

@@ -42,7 +42,7 @@ enum class Opcode : std::uint8_t {
 enum class DeviceStatus : std::uint8_t {
   success,
   media_error,
-  invalid_command,  ///< Out of range, no such disk, or bytes that do not add up.
+  invalid_command,  ///< Out of range, no such disk, no whole blocks, or bytes that do not add up.
 };
 
 /// The enumerator's name.

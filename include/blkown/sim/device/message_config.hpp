@@ -16,7 +16,8 @@ namespace sim {
 
 /// The parameters of a MessageDevice.
 struct MessageConfig {
-  std::uint32_t queue_count = 1;  ///< Connections, at most 64.
+  std::uint32_t queue_count = 1;    ///< Connections, at most 64.
+  std::uint32_t block_sectors = 1;  ///< A message for parts of blocks is answered as invalid.
   /// The time that a command takes is drawn between these two, as `latency` says. A time past the
   /// end of the clock is the clock's last time.
   std::uint64_t shortest_ns = 2'000;

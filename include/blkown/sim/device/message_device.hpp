@@ -344,7 +344,11 @@ class MessageDevice {
     const std::uint64_t capacity = medium.capacity_bytes() / detail::bytes_in_sector;
     const bool is_in_range = entry.length_sectors != 0 && entry.sector <= capacity &&
                              entry.length_sectors <= capacity - entry.sector;
-    if (entry.opcode != Opcode::flush && !is_in_range) return DeviceStatus::invalid_command;
+    const bool is_whole = entry.sector % config_.block_sectors == 0 &&
+                          entry.length_sectors % config_.block_sectors == 0;
+    if (entry.opcode != Opcode::flush && !(is_in_range && is_whole)) {
+      return DeviceStatus::invalid_command;
+    }
     const auto status_of = [](bool is_good) {
       return is_good ? DeviceStatus::success : DeviceStatus::media_error;
     };

@@ -140,9 +140,9 @@ class CoreWorld final : public WorldBaseOf<typename H::Device> {
   static constexpr std::uint64_t events_per_reset = 1000;
 
   [[nodiscard]] static WorldConfig config_of(const WorldConfig& config) noexcept {
-    if constexpr (!Base::is_nvme) return config;
-    WorldConfig its = Base::with_namespace(config);
-    its.has_compares = true;
+    WorldConfig its = Base::is_nvme ? Base::with_namespace(config) : config;
+    its.has_compares = Base::is_nvme;
+    if (!Base::is_nvme) its.block_bytes = config.fixed.block_bytes.value_or(512);
     return its;
   }
   [[nodiscard]] TagSet<R> make_tags() {

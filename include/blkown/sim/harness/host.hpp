@@ -193,6 +193,11 @@ struct MessageHost : LookupHost<D> {
               typename LookupHost<D>::LookupSink sink)
       : LookupHost<D>{its_tags, sink}, device{its_device} {}
 
+  /// The size of the disks' blocks. Each I/O is whole blocks.
+  [[nodiscard]] std::uint32_t block_bytes() const noexcept {
+    return device.config().block_sectors * static_cast<std::uint32_t>(detail::bytes_in_sector);
+  }
+
   MessageDevice& device;
 };
 

@@ -269,7 +269,8 @@ inline constexpr std::array option_rows{
         "--layout", "LAYOUT", "of the message device's cookies (by the seed)",
         "use nvme, nbd or io_uring",
         [](KitOptions& its, std::string_view text) { return parse(text, its.world.fixed.layout); }},
-    OptionRow{"--block-bytes", "N", "the namespace's blocks (by the seed: 512 or 4096)",
+    OptionRow{"--block-bytes", "N",
+              "the disks' blocks (of NVMe by the seed: 512 or 4096; of a message\ndevice 512)",
               "use a power of two, 512 to 4096",
               [](KitOptions& its, std::string_view text) {
                 std::uint32_t bytes = 0;
@@ -404,10 +405,6 @@ inline constexpr std::array option_rows{
   if (fixed.layout.has_value() && features.has_nvme) {
     return "--layout " + std::string{to_string(*fixed.layout)} +
            ": NVMe has one layout; remove the option";
-  }
-  if (fixed.block_bytes.has_value() && !features.has_nvme) {
-    return "--block-bytes " + std::to_string(*fixed.block_bytes) +
-           ": a message device has blocks of 512 bytes; remove the option";
   }
   for (const SizeWeight& size : world.sizes) {
     if (size.length_sectors * 512 % fixed.block_bytes.value_or(512) == 0) continue;

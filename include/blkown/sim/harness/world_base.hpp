@@ -439,6 +439,7 @@ class WorldBaseOf {
   }
   [[nodiscard]] static MessageConfig message_config(const WorldConfig& config) {
     return {.queue_count = config.queue_count,
+            .block_sectors = config.block_sectors(),
             .shortest_ns = config.shortest_ns,
             .longest_ns = config.longest_ns,
             .latency = config.latency,

@@ -44,7 +44,7 @@ enum class LayoutKind : std::uint8_t { nvme, nbd, io_uring };
 
 /// What is the same with every seed. Where there is no value, the seed chooses.
 struct FixedChoices {
-  std::optional<std::uint32_t> block_bytes;  ///< Of an NvmeController's namespace.
+  std::optional<std::uint32_t> block_bytes;  ///< Of the disks. A message device has 512 without.
   std::optional<LayoutKind> layout;          ///< Of a MessageWorld.
   std::optional<bool> has_cache;             ///< Whether the device has a volatile write cache.
   std::optional<bool> has_fua;               ///< Whether a disk of the block layer has FUA.
@@ -58,7 +58,7 @@ struct WorldConfig {
   std::uint32_t depth = 8;               ///< Tags of each queue, the reserved ones included.
   std::uint32_t reserved_depth = 2;      ///< Tags for the driver's own commands.
   std::uint64_t timeout_ns = 2'000'000;  ///< Of a request in flight, in virtual time.
-  std::uint32_t block_bytes = 512;       ///< Of an NvmeController's namespaces.
+  std::uint32_t block_bytes = 512;       ///< Of the disks.
   /// Of that namespace, 1 or 2; with several disks, of the first one. The disks have consecutive
   /// namespaces from this one, modulo their number. One namespace stays unused and must not change.
   std::uint32_t nsid = 1;
@@ -81,7 +81,7 @@ struct WorldConfig {
   std::uint64_t max_events = 0;          ///< Ends the run with a finding of its own. 0: no limit.
   bool is_scripted = false;              ///< Whether script or rates choose the faults.
 
-  /// The sectors of a block of the namespace.
+  /// The sectors of a block.
   [[nodiscard]] std::uint32_t block_sectors() const noexcept { return block_bytes / 512; }
   /// The cookie layout of a MessageWorld. The worlds of an NvmeController have
   /// CookieLayout::nvme().
