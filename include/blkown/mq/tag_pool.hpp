@@ -129,7 +129,10 @@ class alignas(blkown::detail::line_pair_bytes) TagPool {
         tags_{std::move(tags)},
         reserved_depth_{reserved_depth},
         lines_{new(std::nothrow) detail::TagLine<Request<D>>[tags_.queue_count()]},
-        watches_{tags_.queue_count(), tags_.depth()} {}
+        watches_{tags_.queue_count(), tags_.depth()} {
+    static_assert(alignof(detail::TagLine<Request<D>>) % blkown::detail::line_pair_bytes == 0,
+                  "the lines of two queues never share a pair of cache lines");
+  }
 
   static constexpr blkown::detail::FixedSink<Request<D>> sink{};
 

@@ -800,7 +800,8 @@ class Issuer {
   /// out.
   /// Returns false as issue() does.
   /// Precondition: is_open(lane).
-  [[nodiscard]] bool issue_waiting(Lane<D>& lane, Bio& bio, bool is_more_behind) noexcept {
+  [[nodiscard, gnu::always_inline]] bool issue_waiting(Lane<D>& lane, Bio& bio,
+                                                       bool is_more_behind) noexcept {
     const BioState& state = BioAccess::state(bio);
     const Segment* const memory = BioAccess::only_segment(bio);
     if (state.done_bytes != 0 || disk_.trace_sink().function != nullptr || memory == nullptr ||
@@ -882,7 +883,8 @@ class Issuer {
     return {rest.segments, rest.begin, has_data(rest.op) ? part_bytes : 0, limits_.cut()};
   }
 
-  void send_or_collect(Lane<D>& lane, Idle<R>&& idle, bool is_last) noexcept {
+  [[gnu::always_inline]] void send_or_collect(Lane<D>& lane, Idle<R>&& idle,
+                                              bool is_last) noexcept {
     if constexpr (names_queue_rqs<D>) {
       if (!is_last || lane.batched != 0) {
         state_of(idle.data()).is_seen.set(false);
