@@ -170,6 +170,8 @@ std::string problem_of(const Words& words, const WorldFeatures& features) {
 }
 constexpr WorldFeatures core{.has_nvme = true};
 constexpr WorldFeatures message{};
+constexpr WorldFeatures of_one_fault{
+    .has_fault = [](FaultKind kind) { return kind == FaultKind::abort_refused; }};
 constexpr WorldFeatures disk{.has_nvme = true, .has_block_layer = true, .has_reset = true};
 
 const std::string only_disk =
@@ -222,19 +224,22 @@ const std::vector<std::tuple<Words, WorldFeatures, std::string>> not_together{
      "--rates: --script chooses the faults; remove one of the two"},
     {{"--rates", "lost:3,half_reply:100"},
      core,
-     "--rates half_reply:100: an NVMe controller has no such fault; remove it"},
+     "--rates half_reply:100: the device has no such fault; remove it"},
     {{"--rates", "all:9,short_transfer:0"},
      disk,
-     "--rates short_transfer:0: an NVMe controller has no such fault; remove it"},
+     "--rates short_transfer:0: the device has no such fault; remove it"},
     {{"--rates", "map_failure:7"},
      message,
-     "--rates map_failure:7: a message device has no such fault; remove it"},
+     "--rates map_failure:7: the device has no such fault; remove it"},
     {{"--script", "lost@3,unmap_failure@0"},
      message,
-     "--script unmap_failure@0: a message device has no such fault; remove it"},
+     "--script unmap_failure@0: the device has no such fault; remove it"},
+    {{"--script", "lost@2"},
+     of_one_fault,
+     "--script lost@2: the device has no such fault; remove it"},
     {{"--script", "half_reply@2"},
      disk,
-     "--script half_reply@2: an NVMe controller has no such fault; remove it"},
+     "--script half_reply@2: the device has no such fault; remove it"},
     {{"--seeds", "3", "--first-seed", "18446744073709551614"},
      core,
      "--seeds 3: the last seed is 18446744073709551615; use at most 2"},
@@ -264,6 +269,7 @@ TEST(KitOptions, ThoseAtTheirLimitsGoTogether) {
       {{"--rates", "all:0,half_reply:9"}, message},
       {{"--script", "lost@3,half_reply@0"}, message},
       {{"--script", "unmap_failure_stopped@0"}, disk},
+      {{"--script", "abort_refused@0"}, of_one_fault},
       {{"--block-bytes", "4096", "--sizes", "4096:1"}, message},
       {{"--disks", "16"}, core},
       {{"--disks", "2"}, message},

@@ -51,7 +51,18 @@ class World {
   using Make = std::function<std::unique_ptr<Driver>(DriverHost&)>;
 
   [[nodiscard]] static constexpr sim::WorldFeatures features() noexcept {
-    return {.has_block_layer = true};
+    return {.has_block_layer = true, .has_fault = &has_fault};
+  }
+  /// The link has an abort, but no connections that are lost, no short transfers and no medium.
+  [[nodiscard]] static constexpr bool has_fault(sim::FaultKind kind) noexcept {
+    switch (kind) {
+      case sim::FaultKind::abort_refused: return true;
+      case sim::FaultKind::bad_range:
+      case sim::FaultKind::half_reply:
+      case sim::FaultKind::reset:
+      case sim::FaultKind::short_transfer: return false;
+      default: return sim::is_of_messages(kind);
+    }
   }
   /// The first option of the kit that this world does not have, or null.
   [[nodiscard]] static const char* missing_option(const sim::WorldConfig& world) noexcept {
@@ -61,6 +72,7 @@ class World {
     if (!world.sizes.empty()) return "--sizes";
     if (fixed.has_cache.has_value()) return "--cache";
     if (fixed.has_fua.has_value()) return "--fua";
+    if (fixed.block_bytes.has_value()) return "--block-bytes";
     return nullptr;
   }
 

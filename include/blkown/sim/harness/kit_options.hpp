@@ -451,23 +451,21 @@ struct NamedRates {
 /// The first fault that the world's device does not have, or an empty text.
 [[nodiscard]] inline std::string check_faults(const KitOptions& options,
                                               const WorldFeatures& features) {
-  const auto problem = [&](const std::string& word) {
-    return word + ": " + (features.has_nvme ? "an NVMe controller" : "a message device") +
-           " has no such fault; remove it";
-  };
+  const std::string problem = ": the device has no such fault; remove it";
   const auto is_foreign = [&](FaultKind kind) {
+    if (features.has_fault != nullptr) return !features.has_fault(kind);
     return features.has_nvme ? !is_of_nvme(kind) : !is_of_messages(kind);
   };
   if (options.has_script) {
     const auto foreign = std::ranges::find_if(options.script, is_foreign, &FaultStrike::kind);
     if (foreign == options.script.end()) return {};
-    return problem("--script " + to_string(std::vector{*foreign}));
+    return "--script " + to_string(std::vector{*foreign}) + problem;
   }
   const std::vector<FaultKind> kinds = named_rates(options.world.rates).kinds;
   const auto foreign = std::ranges::find_if(kinds, is_foreign);
   if (foreign == kinds.end()) return {};
   const std::uint32_t rate = options.world.rates.of[static_cast<std::size_t>(*foreign)];
-  return problem("--rates " + std::string{to_string(*foreign)} + ":" + std::to_string(rate));
+  return "--rates " + std::string{to_string(*foreign)} + ":" + std::to_string(rate) + problem;
 }
 
 /// The first option that this kind of world does not have, with the remedy, or an empty text.

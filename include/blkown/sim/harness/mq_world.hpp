@@ -188,6 +188,10 @@ class IoQueueEvents : public NvmeObserver {
 ///                                         controller and frees all memory of the device; false:
 ///                                         that has failed
 ///
+/// Two functions are optional: reset(), which WorldConfig::has_resets calls, and defer_resets(),
+/// whose result the world keeps while it makes a disk again. Without a value in it, the world tries
+/// again later.
+///
 /// The driver must look up each entry of an I/O completion queue that names its submission queue
 /// once, with claim(), tag_to_rq() or tag_to_owned() of the disk's HwQueue. The world learns of
 /// lookups from the disk's trace. A lookup in the TagSet is not traced: the world then reports an

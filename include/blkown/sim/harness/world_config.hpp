@@ -121,6 +121,8 @@ struct WorldFeatures {
   bool has_nvme = false;         ///< An NvmeController.
   bool has_block_layer = false;  ///< A disk of the block layer.
   bool has_reset = false;        ///< The driver has a public function reset().
+  /// Whether the device has a fault. Null: it is an NvmeController or a MessageDevice.
+  bool (*has_fault)(FaultKind kind) = nullptr;
 };
 
 }  // namespace sim
