@@ -157,7 +157,8 @@ class Device {
   [[nodiscard]] Cancelled cancel(std::uint32_t queue, std::uint64_t cookie) {
     ++events_;
     set_target({queue, cookie});
-    if (faults_.strikes(FaultKind::abort_refused)) return {.what = Cancelled::What::not_now};
+    // A cancel is a command, too.
+    if (faults_.strikes(FaultKind::doorbell_refused)) return {.what = Cancelled::What::not_now};
     const auto found = find(queue, cookie);
     if (found == held_.end()) return {.what = Cancelled::What::answered};
     Held held = std::move(found->second);
