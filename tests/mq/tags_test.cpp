@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <blkown/mq/sync.hpp>
 #include <blkown/mq/thread_runtime.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -442,6 +444,91 @@ TEST(Tags, DisksOnOnePoolComeAndGoAtTheSameTime) {
   std::thread other{come_and_go};
   come_and_go();
   other.join();
+}
+
+/// Publishes each request to a device on a thread of its own.
+struct ThreadedDriver : fake::Driver {
+  Answer queue_rq(Hw&, QueueData&, blkown::Idle<Rq> idle, bool) override {
+    std::move(idle).start().publish([&](blkown::Cookie cookie) {
+      const std::lock_guard lock{mutex};
+      ids.push_back(cookie.value);
+    });
+    return Answer::accepted();
+  }
+  void commit_rqs(Hw&, QueueData&) override {}
+  /// The device, until it is stopped.
+  void complete_all(Hw& hw) {
+    while (!is_stopped.load()) {
+      std::vector<std::uint64_t> taken;
+      {
+        const std::lock_guard lock{mutex};
+        taken.swap(ids);
+      }
+      if (taken.empty()) std::this_thread::yield();
+      for (const std::uint64_t id : taken) {
+        if (auto claim = hw.claim(id)) std::move(*claim).end_ok();
+      }
+    }
+  }
+  std::mutex mutex;
+  std::vector<std::uint64_t> ids;
+  std::atomic<bool> is_stopped{false};
+};
+
+/// Bios of one context, each of which is submitted again a number of times.
+struct ThreadedBios {
+  ThreadedBios(fake::Driver::Disk& its_disk, std::size_t count, std::uint64_t ios,
+               std::atomic<std::size_t>& its_pending, mq::Event& its_done)
+      : disk{its_disk}, left{ios}, pending{its_pending}, done{its_done} {
+    for (std::size_t i = 0; i != count; ++i) {
+      bios.emplace_back(new mq::Bio(mq::Bio::read(
+          0, whole(memory),
+          {[](void* self, mq::Bio& bio) { static_cast<ThreadedBios*>(self)->end(bio); }, this})));
+    }
+  }
+  void end(mq::Bio& bio) {
+    if (left != 0) {
+      --left;
+      disk.submit(bio);
+    } else if (pending.fetch_sub(1) == 1) {
+      done.set();
+    }
+  }
+  fake::Driver::Disk& disk;
+  std::uint64_t left;
+  std::atomic<std::size_t>& pending;
+  mq::Event& done;
+  std::vector<std::byte> memory = std::vector<std::byte>(512);
+  std::vector<std::unique_ptr<mq::Bio>> bios;
+};
+
+// Goal: threads that draw from few tags lose no turn and no wake-up: every bio ends, with one tag
+// as with several, and with contexts that have no bio left while others wait.
+TEST(Tags, ThreadsThatShareFewEndAllTheirBios) {
+  constexpr std::uint32_t contexts = 3;
+  for (const std::uint32_t depth : {1U, 2U, 5U}) {
+    mq::ThreadRuntime runtime{contexts};
+    ThreadedDriver driver;
+    auto disk =
+        *fake::Driver::Disk::create({.capacity_sectors = 8, .depth = depth}, driver, runtime);
+    std::thread device{[&] { driver.complete_all(disk->hw_queue(blkown::QueueIndex{0})); }};
+    mq::Event done;
+    std::atomic<std::size_t> pending{0};
+    std::vector<std::unique_ptr<ThreadedBios>> all;
+    for (const std::size_t count : {1U, 4U, 12U}) {
+      pending.fetch_add(count);
+      all.push_back(std::make_unique<ThreadedBios>(*disk, count, 400 * count, pending, done));
+    }
+    for (std::uint32_t i = 0; i != contexts; ++i) {
+      runtime.run_on(i, [&] {
+        for (auto& bio : all[i]->bios) disk->submit(*bio);
+      });
+    }
+    ASSERT_TRUE(runtime.wait_until(done, runtime.now_ns() + 60'000'000'000)) << "depth " << depth;
+    EXPECT_EQ(mq::remove(runtime, *disk), Status::ok);
+    driver.is_stopped.store(true);
+    device.join();
+  }
 }
 
 // Goal: only a waiter that was the line's single user is notified of another, and each time that it
