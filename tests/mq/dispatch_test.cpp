@@ -484,6 +484,33 @@ TEST(Dispatch, PollCompletesItsClaimsBeforeItReturns) {
   EXPECT_EQ(ends.count, 1);
 }
 
+/// Completes each request in queue_rq, through the hook `complete`.
+struct CompletesInQueueRq : fake::FullDriver {
+  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override {
+    hw.complete(std::move(idle).start().into_claim());
+    return Answer::accepted();
+  }
+  void complete(Hw&, blkown::Claim<Rq> claim) override {
+    ++completed;
+    std::move(claim).end_ok();
+  }
+  int completed = 0;
+};
+
+// Goal: a claim that a hook completes waits for the context's work, and nothing is posted for it.
+TEST(Dispatch, AClaimThatQueueRqCompletesNeedsNoPost) {
+  Bench<CompletesInQueueRq> bench;
+  Reads reads{3};
+  for (int round = 1; round != 3; ++round) {
+    reads.submit(bench);
+    EXPECT_TRUE(bench.context().is_inbox_empty());
+    EXPECT_EQ(bench.driver.completed, 3 * round - 3) << "not before the context runs";
+    bench.runtime.run();
+    EXPECT_EQ(bench.driver.completed, 3 * round);
+    EXPECT_EQ(reads.ends.count, 3 * round);
+  }
+}
+
 // Goal: the complete hook is called for claims in the order of HwQueue::complete.
 TEST(Dispatch, CompleteKeepsTheOrderOfTheClaims) {
   Bench<HalvesDriver> bench{{.capacity_sectors = 1024}, 2};

@@ -97,7 +97,8 @@ void add(std::string& table, const char* object, std::size_t bytes, const std::s
   add(made, "a bio", sizeof(mq::Bio), "nothing");
   add(made, "a request with 64 bytes of the driver's data", sizeof(mq::Request<Driver>),
       number(request));
-  add(made, "a hardware queue with the bitmap of 64 tags", sizeof(mq::HwQueue<Driver>), number(queue));
+  add(made, "a hardware queue with the bitmap of 64 tags", sizeof(mq::HwQueue<Driver>),
+      number(queue));
   add(made, "a context's side of a disk", sizeof(mq::detail::SubmitQueue<Driver>), number(side));
   add(made, "a disk without its queues and contexts", sizeof(mq::Disk<Driver>),
       number(one - depth * request - queue - side));

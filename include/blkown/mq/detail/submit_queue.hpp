@@ -11,6 +11,8 @@
 //             is used up.
 //   own ends  a request that ends on the context is appended to ended_. If no Entry is open, work_
 //             is posted.
+//   complete  a Claim that is passed to HwQueue::complete within an Entry waits in own_completed_.
+//             The end of the outermost Entry posts work_ for it.
 //   others    push the request on a RequestStack. The push to an empty stack posts the stack's
 //             work.
 //   run       the function of work_: settles. That of a stack's work takes the stack first.
@@ -121,9 +123,7 @@ class SubmitQueue {
   class Entry {
    public:
     Entry(SubmitQueue& queue, const char* operation, const Place& where)
-        : scope_{check(queue, operation, where)},
-          queue_{queue},
-          is_outermost_{!std::exchange(queue.entered_, true)} {}
+        : scope_{check(queue, operation, where)}, queue_{queue}, is_outermost_{queue.enter()} {}
     Entry(const Entry&) = delete;
     Entry& operator=(const Entry&) = delete;
     ~Entry() {
@@ -152,7 +152,7 @@ class SubmitQueue {
   [[gnu::noinline]] void submit(Bio& bio, Place where) noexcept {
     if (Context::current() != &context_) [[unlikely]]
       return submit_elsewhere(bio, where);
-    const bool is_outermost = !std::exchange(entered_, true);
+    const bool is_outermost = enter();
     submit_entered(bio, where);
     if (is_outermost) leave();
   }
@@ -208,10 +208,9 @@ class SubmitQueue {
     if constexpr (names_poll<D>) {
       HwQueue<D>* const hw = lanes_.of(QueueType::poll).hw;
       if (hw != nullptr && hw->type() == QueueType::poll) {
-        is_polling_.set(true);
         const unsigned count = call_poll(*hw);
-        is_polling_.set(false);
-        complete_all(polled_completed_);
+        // So that Claims that the hook gave to HwQueue::complete end here.
+        complete_all(own_completed_);
         return count;
       }
     }
@@ -262,8 +261,9 @@ class SubmitQueue {
       post_work();
   }
 
-  /// Takes over a Claim. The context will call the driver's complete(): behind the poll hook, if
-  /// the hook, or an interrupt of it, passed the Claim.
+  /// Takes over a Claim. The context will call the driver's complete(). A Claim that is passed
+  /// within an Entry, by a hook or an interrupt of the context, needs no post: the end of the
+  /// outermost Entry finds it.
   void take_completed(Claim<R>&& claim) noexcept {
     take_completed(bare_completed(std::move(claim)));
   }
@@ -275,9 +275,9 @@ class SubmitQueue {
   /// Takes over one or several requests of bare_completed().
   template <class Requests>
   void take_completed(Requests&& requests) noexcept {
-    if constexpr (names_poll<D>) {
-      if (Context::current() == &context_ && is_polling_.is_set()) {
-        static_cast<void>(polled_completed_.push(requests));
+    if constexpr (completes_own) {
+      if (Context::current() == &context_ && shows_entry_.is_set()) {
+        static_cast<void>(own_completed_.push(requests));
         return;
       }
     }
@@ -332,6 +332,9 @@ class SubmitQueue {
   static constexpr std::uint64_t ns_per_ms = 1'000'000;
   // Bounds one settle(), so that other works of the context are not starved.
   static constexpr unsigned settle_budget = 512;
+  // Whether the driver may pass Claims to HwQueue::complete on the context. Other drivers do not
+  // pay for a look at own_completed_; a Claim that they pass takes the way of the other threads.
+  static constexpr bool completes_own = names_complete<D> || names_poll<D>;
 
   [[noreturn, gnu::cold, gnu::noinline]] void violate_entered(const char* operation,
                                                               const Place& where) const {
@@ -368,7 +371,23 @@ class SubmitQueue {
   [[gnu::always_inline]] void leave() noexcept {
     if (has_to_settle_or_watch()) [[unlikely]]
       return leave_in_full();
+    close_entry();
+  }
+  [[nodiscard, gnu::always_inline]] bool has_own_completed() const noexcept {
+    return completes_own && !own_completed_.empty();
+  }
+  /// Opens an Entry. Returns whether it is the outermost one.
+  [[gnu::always_inline]] bool enter() noexcept {
+    if constexpr (completes_own) shows_entry_.set(true);
+    return !std::exchange(entered_, true);
+  }
+  /// Closes the outermost Entry. From here on, a Claim is passed to the work of the other threads;
+  /// those before are left to this context's.
+  [[gnu::always_inline]] void close_entry() noexcept {
     entered_ = false;
+    if constexpr (completes_own) shows_entry_.set(false);
+    if (has_own_completed()) [[unlikely]]
+      post_work();
   }
   [[nodiscard, gnu::always_inline]] bool has_to_settle_or_watch() const noexcept {
     return !ended_.empty() || !ended_bios_.empty() || notes_.is_any() || needs_watch();
@@ -391,15 +410,16 @@ class SubmitQueue {
 
   /// The context's work for the disk.
   void run() noexcept {
-    entered_ = true;
+    enter();
     notes_.resume_pending = true;
+    if (has_own_completed()) complete_all(own_completed_);
     if (is_kicked_.take()) [[unlikely]]
       kick_what_is_here();
     settle_in_work();
   }
   /// Takes the requests that other threads have ended.
   void take_remote_ended() noexcept {
-    entered_ = true;
+    enter();
     const bool is_kicked = is_kicked_.take();  // before the requests that the kick is for are taken
     notes_.resume_pending = true;
     blkown::detail::HandleAccess::append(ended_, remote_ended_.take_all());
@@ -409,7 +429,7 @@ class SubmitQueue {
   }
   /// Takes the requests that other threads have completed.
   void take_remote_completed() noexcept {
-    entered_ = true;
+    enter();
     notes_.resume_pending = true;
     complete_all(remote_completed_);
     settle_in_work();
@@ -455,7 +475,7 @@ class SubmitQueue {
       return false;
     }
     notes_.resume_pending = false;
-    entered_ = false;
+    close_entry();
     return true;
   }
 
@@ -479,7 +499,7 @@ class SubmitQueue {
   /// The end of an outermost Entry or of run(). This object may be destroyed when the call returns.
   void end_entry() noexcept {
     watch();
-    entered_ = false;
+    close_entry();
     control_.acknowledge();
   }
 
@@ -638,10 +658,10 @@ class SubmitQueue {
   ControlPart<D> control_;
   bool entered_ = false;
   const bool settles_at_once_;  // the outermost Entry settles, and may issue what waits
-  RelaxedFlag has_plug_;        // for tables on other threads
+  RelaxedFlag shows_entry_;  // entered_ for interrupts of the context, if the driver completes_own
+  RelaxedFlag has_plug_;     // for tables on other threads
   bool retry_pending_ = false;
-  RelaxedFlag is_polling_;            // of the context, and of interrupts that preempt it
-  RequestStack<R> polled_completed_;  // the same
+  RequestStack<R> own_completed_;  // by the context within an Entry, and by interrupts of it
   ContextCounters counters_;
   blkown::detail::User user_;  // of the context
   // What other threads write, in pairs of cache lines of their own.
