@@ -77,7 +77,7 @@ class TagCache {
   TagCache(detail::TagBitmap& bitmap, QueueIndex queue, std::uint32_t capacity) noexcept
       : bitmap_{&bitmap},
         queue_{queue},
-        capacity_{capacity < max_capacity ? capacity : max_capacity},
+        capacity_{static_cast<std::uint16_t>(capacity < max_capacity ? capacity : max_capacity)},
         // Contexts start their searches at different words.
         hint_{bitmap.add_cache() % bitmap.line_count()} {}
 
@@ -113,7 +113,7 @@ class TagCache {
       return;
     }
     // The demand that led here may have ended. The cache is then not necessarily full.
-    if (size_ == capacity_) give_oldest((capacity_ + 1) / 2);
+    if (size_ == capacity_) give_oldest((capacity() + 1) / 2);
     tags_[size_++] = tag.value;
   }
 
@@ -124,7 +124,7 @@ class TagCache {
   }
 
   void refill() noexcept {
-    const std::uint32_t half = capacity_ / 2;
+    const std::uint32_t half = capacity() / 2;
     const bool one_only = half == 0 || bitmap_->has_demand();
     detail::TagBitmap::Run run = bitmap_->take_run(hint_, one_only ? 1 : half);
     // The highest tag is stored first, so that the next take() returns the lowest tag, whose
@@ -168,6 +168,7 @@ class TagCache {
   }
 
   void give_mask(std::uint32_t line, Word mask) noexcept {
+    has_given_ = true;
     if (!bitmap_->give_run(line, mask)) [[unlikely]] {
       Incident incident = Incident::of("giving tags back", Place{});
       incident.has_queue = true;
@@ -190,13 +191,15 @@ class TagCache {
     hint_ = other.hint_;
     size_ = other.size_;
     for (std::uint32_t i = 0; i != size_; ++i) tags_[i] = other.tags_[i];
+    has_given_ = other.has_given_;
     other.bitmap_ = nullptr;
     other.size_ = 0;
   }
 
   detail::TagBitmap* bitmap_ = nullptr;
   QueueIndex queue_;
-  std::uint32_t capacity_ = 0;
+  std::uint16_t capacity_ = 0;
+  bool has_given_ = false;  // a tag to the bitmap, since the last forget_given()
   std::uint32_t hint_ = 0;
   std::uint32_t size_ = 0;
   std::uint32_t tags_[max_capacity];
@@ -218,12 +221,16 @@ struct TagCacheAccess {
   /// Makes room in a cache that is full, unless a context needs a tag.
   static void make_room(TagCache& cache) noexcept {
     if (cache.size_ == cache.capacity_ && !cache.bitmap_->has_demand())
-      cache.give_oldest((cache.capacity_ + 1) / 2);
+      cache.give_oldest((cache.capacity() + 1) / 2);
   }
   /// Whether the cache has room for a tag, and no context needs one.
   [[nodiscard, gnu::always_inline]] static bool has_room(const TagCache& cache) noexcept {
     return cache.size_ != cache.capacity_ && !cache.bitmap_->has_demand();
   }
+  /// Whether the cache has given a tag to the bitmap, which another context may wait for, since the
+  /// last forget_given(): by a free, or by an allocation that found a context in need.
+  [[nodiscard]] static bool has_given(const TagCache& cache) noexcept { return cache.has_given_; }
+  static void forget_given(TagCache& cache) noexcept { cache.has_given_ = false; }
   /// Gives a tag back.
   /// Precondition: has_room(), and the tag is not reserved.
   [[gnu::always_inline]] static void put(TagCache& cache, Tag tag) noexcept {

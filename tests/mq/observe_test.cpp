@@ -551,7 +551,8 @@ struct Lean {
 };
 
 // Goal: objects are as large as include/blkown/mq/README.md and bench/README.md state. A request
-// takes three cache lines.
+// takes three cache lines. What several contexts reach, and what other threads write of a context,
+// begins on pairs of lines, which costs a disk, a context and its side of a disk up to 128 bytes.
 TEST(Memory, ObjectsAreAsLargeAsStated) {
   if constexpr (sizeof(void*) == 8) {
     EXPECT_EQ(sizeof(mq::Request<Lean>), 192U);

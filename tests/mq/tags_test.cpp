@@ -137,6 +137,69 @@ TEST(Tags, ABioWaitsForABoundedNumberOfOthers) {
   }
 }
 
+// Goal: a context whose bios have held every tag, and which comes back with one more bio while
+// another context has many, waits for two turns of the other context, whatever the depth is.
+TEST(Tags, AContextThatComesBackWaitsForTwoTurns) {
+  for (const std::uint32_t depth : {1U, 4U, 64U}) {
+    constexpr std::uint64_t sector = 777;
+    std::vector<fake::Read> holders(depth), many(depth * 2);
+    fake::Read back{sector};
+    Bench bench{{.capacity_sectors = 1024, .depth = depth}, 2};
+    bench.driver.mode = Mode::publish;
+    for (fake::Read& read : holders) bench.disk->submit(bench.context(1), read.bio);
+    bool is_running = true;
+    for (fake::Read& read : many) {
+      read.ends.then = [&](mq::Bio& bio) {
+        if (is_running) bench.disk->submit(bench.context(0), bio);
+      };
+      bench.disk->submit(bench.context(0), read.bio);
+    }
+    const auto step = [&] {
+      bench.driver.reap(bench.data(), 1);
+      bench.runtime.run();
+    };
+    for (std::uint32_t i = 0; i != depth; ++i) step();
+    const auto before = std::ssize(bench.driver.seen);
+    bench.disk->submit(bench.context(1), back.bio);
+    bench.runtime.run();
+    while (back.ends.count == 0 && bench.driver.seen.size() < 100'000) step();
+    const auto issue = std::ranges::find(bench.driver.seen, sector, &fake::Seen::sector);
+    EXPECT_LE(issue - bench.driver.seen.begin() - before, 2 * turn_bios) << "depth " << depth;
+    is_running = false;
+    while (!bench.driver.published.empty()) step();
+  }
+}
+
+// Goal: tags that an allocation gives back, because another context needs one, wake that context. A
+// private request takes a tag without a place in the line.
+TEST(Tags, AnAllocationThatGivesTagsBackWakesAContextThatWaits) {
+  std::vector<fake::Read> held(60);
+  fake::Read own, waits;
+  Bench bench{{.capacity_sectors = 1024, .depth = 64}, 2};
+  bench.driver.mode = Mode::publish;
+  for (const std::uint32_t context : {0U, 1U}) {  // each context draws
+    fake::Read& first = context == 0 ? own : waits;
+    bench.disk->submit(bench.context(context), first.bio);
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+  }
+  for (fake::Read& read : held) bench.disk->submit(bench.context(1), read.bio);
+  bench.disk->submit(bench.context(0), own.bio);  // keeps what its refill took beside it
+  bench.disk->submit(bench.context(1), waits.bio);
+  EXPECT_EQ(waits.ends.count, 1);
+  auto idle = bench.disk->allocate_private(bench.context(0), mq::Op::driver_out, false);
+  ASSERT_TRUE(idle.has_value());
+  const int calls = bench.driver.calls;
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.calls, calls + 1) << "the bio that waits is issued";
+  bench.disk->execute_private(bench.context(0), *std::move(idle), {[](void*, auto&) {}, nullptr});
+  while (!bench.driver.published.empty()) {
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+  }
+  EXPECT_EQ(waits.ends.count, 2);
+}
+
 // Goal: a freed tag goes to the context that waits longest, and not back to the context that freed
 // it.
 TEST(Tags, AreGivenInTheOrderOfTheRequests) {

@@ -167,7 +167,6 @@ class LaneTags {
   /// Frees the tag of a bio's request.
   /// Precondition: can_stash().
   [[gnu::always_inline]] void stash(R& request) noexcept {
-    has_freed_ = true;
     if (use_of_tags_ != nullptr) [[unlikely]]
       use_of_tags_->put_without_clock();
     blkown::detail::poison_idle(request);
@@ -187,7 +186,9 @@ class LaneTags {
   /// `has_waiting`: bios of the lane wait, and the lane is resumed before it sleeps.
   void free(Ended<R>&& ended, TagPool<D>& pool, const HwQueue<D>& hw, bool has_waiting) {
     if (line_->has_concerns()) [[unlikely]] {
-      if (has_waiting && turn_left_ != 0 && !pool.is_reserved(ended.tag())) {
+      if (pool.is_reserved(ended.tag()))
+        return free_and_wake(*blkown::detail::HandleAccess::take(ended), pool, hw);
+      if (has_waiting && turn_left_ != 0) {
         --turn_left_;
         R& request = *blkown::detail::HandleAccess::take(ended);
         blkown::detail::poison_idle(request);
@@ -196,7 +197,6 @@ class LaneTags {
       turn_left_ = 0;
       return free_and_wake(*blkown::detail::HandleAccess::take(ended), pool, hw);
     }
-    has_freed_ = true;
     if (use_of_tags_ != nullptr && !pool.is_reserved(ended.tag()))
       use_of_tags_->put(waiter_.context, false);
     std::move(ended).release(*cache_);
@@ -216,9 +216,10 @@ class LaneTags {
   /// Gives back the stashed tags if other lanes draw from the same queue. Other lanes cannot reach
   /// the stash of a context that runs nothing.
   void go_idle(TagPool<D>& pool, const HwQueue<D>& hw) {
-    if ((!has_freed_ && cache_->size() == 0) || !line_->is_shared()) return;
-    has_freed_ = false;
+    using Cache = blkown::detail::TagCacheAccess;
+    if ((cache_->size() == 0 && !Cache::has_given(*cache_)) || !line_->is_shared()) return;
     cache_->flush();
+    Cache::forget_given(*cache_);
     wake_next(pool, hw);
   }
 
@@ -261,7 +262,7 @@ class LaneTags {
     if (has_turn || !line_->is_occupied()) {
       if (auto idle = draw(pool, hw)) {
         if (!has_turn) return idle;
-        turn_left_ += turn_bios - 1;
+        turn_left_ = turn_bios - 1;
         if (!is_more_behind) use_ = Use::draws;
         line_->finish_turn(pool.tags(), hw.tag_queue(), waiter_, is_more_behind);
         return idle;
@@ -310,13 +311,13 @@ class LaneTags {
     std::move(ended).release(*cache_);
     if (is_counted) use_of_tags_->put(waiter_.context, line.is_divided());
     const bool has_line = waiter_.share != nullptr && waiter_.share->has_line();
-    has_freed_ = !has_line && !line.is_occupied();
-    // With the mutex held, behind the free: what go_idle() would do else.
-    if (!has_freed_) wake_next(pool, hw);
+    if (!has_line && !line.is_occupied()) return;
+    wake_next(pool, hw);
+    // The line was looked at with the mutex held, behind the free: go_idle() need not do it again.
+    blkown::detail::TagCacheAccess::forget_given(*cache_);
   }
   /// Gives back the tags that the lane has kept and cannot use.
   [[gnu::cold, gnu::noinline]] void give_kept(TagPool<D>& pool, const HwQueue<D>& hw) {
-    has_freed_ = true;
     while (R* const kept = kept_.pop_front())
       blkown::detail::HandleAccess::make_ended(*kept).release(*cache_);
     wake_next(pool, hw);
@@ -332,7 +333,6 @@ class LaneTags {
   blkown::detail::Ring<R, blkown::detail::RequestLink<R>> kept_;
   std::uint32_t turn_left_ = 0;  // bios that the lane may still issue in the turns that it has had
   Use use_ = Use::none;
-  bool has_freed_ = false;       // since the last go_idle()
   bool is_stash_large_ = false;  // as large as a TagCache can be: no other lane draws
 };
 
