@@ -185,8 +185,8 @@ TEST(MessageDevice, AMessageIsForWholeBlocks) {
 // --- several disks -------------------------------------------------------------------------------
 
 /// A connected device with two disks of eight sectors.
-struct TwoDisks {
-  explicit TwoDisks(const Script& script = {}) : plan{1, script} { device.connect(0); }
+struct TwoMessageDisks {
+  explicit TwoMessageDisks(const Script& script = {}) : plan{1, script} { device.connect(0); }
 
   [[nodiscard]] Reply reply_to(Opcode opcode, std::uint32_t disk, std::byte fill = {},
                                std::uint32_t length_sectors = 1) {
@@ -222,7 +222,7 @@ struct TwoDisks {
 };
 
 TEST(MessageDevice, EachDiskHasItsOwnSectors) {
-  TwoDisks two;
+  TwoMessageDisks two;
   EXPECT_EQ(two.device.disk_count(), 2U);
   EXPECT_EQ(two.reply_to(Opcode::write, 0, std::byte{1}).status, DeviceStatus::success);
   EXPECT_EQ(two.reply_to(Opcode::write, 1, std::byte{2}).status, DeviceStatus::success);
@@ -234,7 +234,7 @@ TEST(MessageDevice, EachDiskHasItsOwnSectors) {
 }
 
 TEST(MessageDevice, AFlushIsOfOneDisk) {
-  TwoDisks two;
+  TwoMessageDisks two;
   for (const std::uint32_t disk : {0U, 1U}) {
     EXPECT_EQ(two.reply_to(Opcode::write, disk, std::byte{1}).status, DeviceStatus::success);
   }
@@ -249,7 +249,7 @@ TEST(MessageDevice, AFlushIsOfOneDisk) {
 }
 
 TEST(MessageDevice, ARangeIsUnreadableOnItsDiskAlone) {
-  TwoDisks two{{{FaultKind::bad_range, 0}}};
+  TwoMessageDisks two{{{FaultKind::bad_range, 0}}};
   EXPECT_EQ(two.reply_to(Opcode::read, 1).status, DeviceStatus::media_error);
   EXPECT_EQ(two.reply_to(Opcode::read, 0).status, DeviceStatus::success);
   EXPECT_EQ(two.reply_to(Opcode::write, 0, std::byte{1}).status, DeviceStatus::success);
@@ -259,7 +259,7 @@ TEST(MessageDevice, ARangeIsUnreadableOnItsDiskAlone) {
 }
 
 TEST(MessageDevice, ADiskThatDoesNotExistIsAnsweredAsInvalid) {
-  TwoDisks two;
+  TwoMessageDisks two;
   for (const Opcode opcode : {Opcode::read, Opcode::write, Opcode::flush, Opcode::discard}) {
     EXPECT_EQ(two.reply_to(opcode, 2).status, DeviceStatus::invalid_command);
   }
