@@ -240,6 +240,12 @@ TEST(RequestSegments, SkipsEmptySegments) {
   EXPECT_EQ((RequestSegments{memory, {}, 150, 65536, 0}.count()), 2U);
 }
 
+TEST(RequestSegments, AreWholeWithoutACut) {
+  std::array<std::byte, 8192> bytes;
+  const std::array memory{blkown::Segment{bytes.data(), 5000}, blkown::Segment{&bytes[5000], 1000}};
+  EXPECT_EQ((RequestSegments{memory, {}, 5500, RequestSegments::Cut{}}.count()), 2U);
+}
+
 TEST(RequestSegments, CutsASegmentThatBeginsOffTheBoundary) {
   const std::vector<Segment> memory{{at(0x1800), 0x2000}};
   const QueueLimits limits{.max_segment_bytes = 0x1000, .virt_boundary_mask = 0xFFF};

@@ -65,7 +65,7 @@ class RequestSegments {
   /// it.
   class Cut {
    public:
-    /// Segments are not cut.
+    /// A segment is cut only where a piece of 4 GiB - 1 ends.
     constexpr Cut() = default;
     /// Precondition: virt_boundary_mask + 1 is a power of two, or 0.
     constexpr Cut(std::uint32_t max_segment_bytes, std::uint64_t virt_boundary_mask) noexcept
@@ -74,7 +74,7 @@ class RequestSegments {
 
    private:
     friend class RequestSegments;
-    std::uint32_t max_segment_bytes_ = 0;
+    std::uint32_t max_segment_bytes_ = ~std::uint32_t{0};
     std::uint8_t boundary_bits_ = 0;
   };
   /// The same with limits that were prepared before.
