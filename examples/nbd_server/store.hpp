@@ -56,8 +56,9 @@ class Store {
   /// Executes a command other than block_status and disconnect. The store ends the request once: at
   /// once or later, on any thread. A read has filled the payload by then, unless it is lent. The
   /// effects of a command with FUA are durable by then, as are those of all commands that ended
-  /// before a flush began, on whatever connection. Precondition: the range is within the store, and
-  /// whole blocks. Context: the worker with this index.
+  /// before a flush began, on whatever connection.
+  /// Precondition: the range is within the store, and whole blocks.
+  /// Context: the worker with this index.
   virtual void start(blkown::Owned<Rq> request, std::uint32_t worker) = 0;
 
   /// The store's own memory of the range, of which a reply to a read is sent in place of a payload.
