@@ -97,6 +97,19 @@ struct Driver {
     if (device.is_disturbed()) return;
     // n -> n + 1. Relaxed: a number for a report.
     hw.data.batches.fetch_add(1, std::memory_order_relaxed);
+    if (device.ends_at_once() && hw.type() != mq::QueueType::poll) {
+      while (auto idle = batch.pop_front()) std::move(*idle).start().end_ok();
+      return;
+    }
+    if (device.does_nothing() && hw.type() == mq::QueueType::poll) {
+      std::vector<Owned>& waiting = polled_of(hw).waiting;
+      while (auto idle = batch.pop_front()) {
+        Owned request = std::move(*idle).start();
+        request.data().driver_data.status = blkown::Status::ok;
+        waiting.push_back(std::move(request));
+      }
+      return;
+    }
     if (device.does_nothing()) {
       while (auto idle = batch.pop_front()) {
         finish(hw, device, std::move(*idle).start(), blkown::Status::ok);
@@ -120,7 +133,7 @@ struct Driver {
 
   /// Ends a batch: what the context has submitted.
   unsigned poll(Hw& hw) {
-    PolledRequests& polled = hw.data.polled[mq::Context::current()->index()];
+    PolledRequests& polled = polled_of(hw);
     polled.ending.swap(polled.waiting);
     for (Owned& request : polled.ending) {
       const blkown::Status status = request.data().driver_data.status;
@@ -153,6 +166,10 @@ struct Driver {
   std::uint32_t context_count;
 
  private:
+  /// Of a poll queue.
+  [[nodiscard]] static PolledRequests& polled_of(Hw& hw) {
+    return hw.data.polled[mq::Context::current()->index()];
+  }
   static void timer_fired(void*, Owned&& request) {
     const blkown::Status status = request.data().driver_data.status;
     std::move(request).end(status);
@@ -208,7 +225,7 @@ struct Driver {
                                             blkown::Status status) {
     if (hw.type() == mq::QueueType::poll) {
       request.data().driver_data.status = status;
-      hw.data.polled[mq::Context::current()->index()].waiting.push_back(std::move(request));
+      polled_of(hw).waiting.push_back(std::move(request));
       return;
     }
     switch (device.completion()) {
