@@ -184,7 +184,8 @@ class LaneTags {
   }
 
   /// `has_waiting`: bios of the lane wait, and the lane is resumed before it sleeps.
-  void free(Ended<R>&& ended, TagPool<D>& pool, const HwQueue<D>& hw, bool has_waiting) {
+  [[gnu::always_inline]] void free(Ended<R>&& ended, TagPool<D>& pool, const HwQueue<D>& hw,
+                                   bool has_waiting) {
     if (line_->has_concerns()) [[unlikely]] {
       if (pool.is_reserved(ended.tag()))
         return free_and_wake(*blkown::detail::HandleAccess::take(ended), pool, hw);
