@@ -7,6 +7,8 @@
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/timer.hpp>
+#include <cstddef>
+#include <deque>
 #include <functional>
 #include <string>
 #include <thread>
@@ -289,6 +291,23 @@ TEST(Context, ReadsTheClockOnlyForTimers) {
   EXPECT_EQ(looks_of_a_run(), 1) << "the other timer is armed";
   EXPECT_TRUE(later.cancel());
   EXPECT_EQ(looks_of_a_run(), 0);
+}
+
+// Goal: a run leaves no timer that is due, although a turn fires only some of them.
+TEST(Context, FiresEveryTimerThatIsDue) {
+  constexpr int timers = 200;
+  for (const bool is_bounded : {false, true}) {
+    Sleeper sleeper{true};
+    int expired = 0;
+    std::deque<mq::Alarm> alarms;
+    for (int i = 0; i != timers; ++i) {
+      alarms.emplace_back([](void* its, mq::Alarm&) { ++*static_cast<int*>(its); }, &expired);
+      alarms.back().arm(sleeper.context, 0);
+    }
+    const std::size_t calls = is_bounded ? sleeper.context.run_some(1'000) : sleeper.context.run();
+    EXPECT_EQ(calls, std::size_t{timers});
+    EXPECT_EQ(expired, timers);
+  }
 }
 
 // Goal: endless work delays neither timers nor work that others post, and a timer that is re-armed

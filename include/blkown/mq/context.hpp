@@ -397,7 +397,13 @@ class Context {
       }
       if (may_timer_be_due()) [[unlikely]] {
         if (is_bounded && count == max_calls) return end_bounded(count, count != fired);
-        count += fire_due_timers(is_bounded ? max_calls - count : max_calls_a_turn);
+        const std::size_t expired =
+            fire_due_timers(is_bounded ? max_calls - count : max_calls_a_turn);
+        count += expired;
+        if (expired == max_calls_a_turn) {  // more may be due
+          pull();
+          continue;
+        }
       }
       pull();
       if (first_ != nullptr) continue;
