@@ -124,12 +124,14 @@ void serve(Server& server, const std::vector<Listener>& listeners, int signals) 
   }
   auto server = Server::create(options.server, exports);
   if (!server) return std::unexpected(server.error());
-  const auto listeners = make_listeners(options);
+  auto listeners = make_listeners(options);
   if (!listeners) return std::unexpected(listeners.error());
   for (const Listener& listener : *listeners)
     std::printf("listening: %s\n", listener.uri().c_str());
   std::fflush(stdout);
   serve(**server, *listeners, signals.get());
+  // A client that comes now is refused by the kernel, instead of waiting in a listener's queue.
+  listeners->clear();
   (*server)->stop();
   (*server)->print(stderr);
   return {};

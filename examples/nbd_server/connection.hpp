@@ -9,8 +9,8 @@
 //      time. A command takes a request, whose data the header becomes. If no tag or no memory is
 //      free, the connection pauses: what the client sends stays in the socket.
 //   2. The data of a write goes from the socket into the payload. Then the store gets the request.
-//      A store in memory needs no payload: it lends its memory for a read, and writes what is
-//      staged.
+//      A store in memory mostly needs no payload. It lends its memory for a read, unless the range
+//      has holes, and takes a write from the staged bytes, if they are all there.
 //   3. finish() makes the reply of an ended request, and appends it to the list of replies.
 //   4. send() writes replies. A request whose reply is on the wire is released: its tag and its
 //      memory are free, and a paused connection goes on.
@@ -22,8 +22,10 @@
 // hardware queue used again. Other clients see nothing of it.
 //
 // When the server stops, what is in flight is answered, and what comes then is refused with
-// ESHUTDOWN. The connection is closed when both are done: at once if nothing was refused, else by
-// the client, which must disconnect. The worker closes those that take longer.
+// ESHUTDOWN, unless the client is gone. A client that was refused something must disconnect. To
+// one that was not, the server ends the stream, and throws away what it still sends until it
+// closes, too: a socket that is closed before makes the kernel drop the replies that it has not
+// sent. The worker closes the connections of clients that take longer than Limits::stop_ms.
 //
 // What a client can take is bounded: the tags of its queue, Limits::max_in_use_bytes of memory, and
 // the time Limits::timeout_ms in which it has to go on with a handshake, a half command, or the
@@ -67,7 +69,8 @@ struct Limits {
   std::uint32_t timeout_ms = 60'000;
   /// When the server stops: the time in which clients get what is left of their replies. 0: none.
   std::uint32_t stop_ms = 1'000;
-  /// The pause behind two commands or more of one client, in which others gather. 0: none.
+  /// The pause of a worker that has one client, behind several commands at once, in which others
+  /// gather. 0: none.
   std::uint32_t gather_us = 0;
 };
 
@@ -110,8 +113,11 @@ class Connection {
   [[nodiscard]] bool wants_to_send() const noexcept { return socket_is_full_; }
   /// Whether the connection reads what the client sends.
   [[nodiscard]] bool wants_to_receive() const noexcept {
-    return (state_ == State::handshake || state_ == State::transmission) && !is_paused_;
+    return state_ == State::draining ||
+           ((state_ == State::handshake || state_ == State::transmission) && !is_paused_);
   }
+  /// Whether a command has all its data, and its store has not ended it.
+  [[nodiscard]] bool awaits_store() const noexcept { return unfinished_ != (writing_ ? 1U : 0U); }
 
   /// The socket has something to read, or its end.
   void note_readable() noexcept { is_readable_ = true; }
@@ -130,11 +136,12 @@ class Connection {
   [[nodiscard]] bool service(std::uint64_t now_ms) {
     now_ms_ = now_ms;
     serviced_commands_ = 0;
-    const bool has_more = receive();
+    const bool has_more = state_ == State::draining ? discard() : receive();
     send();
     if (state_ == State::closing && is_gone_) hang_up();
     const bool is_quiet = requests_ == 0 && unsent_bytes() == 0;
-    if (is_quiet && (state_ == State::closing || is_shut_down())) close();
+    if (is_quiet && state_ == State::closing) close();
+    if (is_quiet && state_ == State::transmission && is_shut_down()) drain();
     return wants_to_receive() && (has_more || std::exchange(is_resumed_, false));
   }
 
@@ -144,6 +151,7 @@ class Connection {
   /// Takes a request that has ended.
   void finish(blkown::Ended<Rq> ended) {
     count_end(ended);
+    --unfinished_;
     if (state_ == State::closed) {
       context_.counters.dropped.add();
       release(std::move(ended));
@@ -187,7 +195,8 @@ class Connection {
   enum class State : std::uint8_t {
     handshake,
     transmission,
-    closing,  ///< Nothing more is read. Closes when the last reply is sent.
+    closing,   ///< Nothing more is read. Closes when the last reply is sent.
+    draining,  ///< Nothing more is sent. Closes when the client does.
     closed,
   };
   /// What became of a message.
@@ -220,6 +229,30 @@ class Connection {
       budget -= std::min(budget, receive_some());
     }
     return false;
+  }
+
+  /// Ends the stream of replies. The kernel may still send some of them, for which the socket must
+  /// stay open: at a closed one the kernel answers what the client sends with a reset.
+  void drain() {
+    state_ = State::draining;
+    if (::shutdown(fd_, SHUT_WR) != 0) close();
+  }
+
+  /// Throws away what the client sends, and closes at its end. Returns whether it has stopped
+  /// before the socket was empty.
+  [[nodiscard]] bool discard() {
+    for (std::size_t budget = max_service_bytes; budget != 0;) {
+      const ssize_t received = ::recv(fd_, staging_.data(), staging_.size(), MSG_DONTWAIT);
+      context_.counters.receives.add();
+      if (received < 0 && errno == EINTR) continue;
+      if (received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
+      if (received <= 0) {
+        close();
+        return false;
+      }
+      budget -= std::min(budget, static_cast<std::size_t>(received));
+    }
+    return true;
   }
 
   /// Handles the message at the start of the staged bytes.
@@ -259,9 +292,11 @@ class Connection {
 
   /// Takes a request for the command, and starts it unless it has data to come.
   [[nodiscard]] Step start_command(const nbd::Request& wire) {
-    const Refusal refusal = is_shutting_down_ ? Refusal{nbd::Error::eshutdown, "the server stops"}
-                                              : check_request(wire, handshake_.session(),
-                                                              context_.limits.max_payload_bytes);
+    // A client that is gone cannot send the command again.
+    const bool is_late = is_shutting_down_ && !is_gone_;
+    const Refusal refusal =
+        is_late ? Refusal{nbd::Error::eshutdown, "the server stops"}
+                : check_request(wire, handshake_.session(), context_.limits.max_payload_bytes);
     std::optional<Payload> payload{std::in_place};
     const bool is_borrowed = refusal.error == nbd::Error::ok && borrow_payload(wire, *payload);
     if (refusal.error == nbd::Error::ok && !is_borrowed) {
@@ -276,11 +311,12 @@ class Connection {
     if (!idle) return Step::must_wait;
     staged_begin_ += sizeof(nbd::RequestHeader);
     ++requests_;
+    ++unfinished_;
     ++serviced_commands_;
     in_use_bytes_ += payload->taken_bytes();
 
     auto request = std::move(*idle).start();
-    was_told_of_stop_ = was_told_of_stop_ || is_shutting_down_;
+    was_told_of_stop_ = was_told_of_stop_ || is_late;
     Command& command = request.data();
     command.wire = wire;
     command.target = handshake_.session().target;
@@ -614,7 +650,8 @@ class Connection {
   std::vector<blkown::Ended<Rq>> sending_;  // the oldest is sent in part
   std::size_t reply_sent_bytes_ = 0;        // of the oldest
 
-  std::uint32_t requests_ = 0;  // not released
+  std::uint32_t requests_ = 0;    // not released
+  std::uint32_t unfinished_ = 0;  // of them: not passed to finish()
   std::uint32_t serviced_commands_ = 0;
   std::size_t in_use_bytes_ = 0;  // of their payloads that the pool has given
   std::uint64_t progress_ms_;     // when the client did something last

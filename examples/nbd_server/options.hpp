@@ -68,8 +68,9 @@ Stores:
   --depth N           commands of a client at a time, 1 to 4096; default 32
   --timeout-ms N      close the connection of a client that stands still in the middle of something;
                       0: never; default 60000
-  --gather-us N       pause behind several commands of a client at once, so that more of them share a
-                      receive and a send: less CPU time, longer latency; up to 1000; default 0
+  --gather-us N       pause behind several commands of a thread's only client at once, so that more of
+                      them share a receive and a send: less CPU time, longer latency; up to 1000;
+                      default 0
   --stop-ms N         after a signal, the time for replies to what is in flight; default 1000
   --help              print this text
 

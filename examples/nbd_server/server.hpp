@@ -92,8 +92,8 @@ class Server {
   }
 
   /// Answers what is in flight and refuses what comes, for Limits::stop_ms at most. Then closes all
-  /// connections, and waits until the stores have ended all commands. The store of a client that is
-  /// gone still writes what the client has sent.
+  /// connections, and waits until the stores have ended all commands. What a client has sent before
+  /// it went is executed, within that time.
   void stop() {
     for (const auto& worker : workers_) worker->begin_stop();
     for (const auto& worker : workers_) worker->join();

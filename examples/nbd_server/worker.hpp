@@ -148,15 +148,23 @@ class Worker {
         poll_stores();
       }
       check_timeouts();
-      if (std::exchange(has_batch_, false)) gather();
+      if (std::exchange(has_batch_, false) && may_gather()) gather();
     }
   }
 
-  /// A client has sent several commands without waiting for replies: it sends more while it takes
-  /// these. A pause lets them come, for one receive and one send. A client with one command at a
-  /// time is never kept waiting.
+  /// Whether a pause keeps nobody waiting: the worker has a single client, with nothing to do for
+  /// it now and nothing at a store, whose end would be noticed late.
+  [[nodiscard]] bool may_gather() const {
+    if (limits_.gather_us == 0 || connection_count_ != 1 || !active_.empty()) return false;
+    for (const Slot& slot : slots_) {
+      if (slot.connection != nullptr) return !slot.connection->awaits_store();
+    }
+    return false;
+  }
+
+  /// The client has sent several commands without waiting for replies: it sends more while it
+  /// takes these. A pause lets them come, for one receive and one send.
   void gather() {
-    if (limits_.gather_us == 0) return;
     counters_.pauses.add();
     const timespec pause{.tv_sec = 0, .tv_nsec = std::int64_t{limits_.gather_us} * 1000};
     clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);

@@ -6,6 +6,7 @@
 #ifndef BLKOWN_TESTS_EXAMPLES_NBD_PEER_HPP
 #define BLKOWN_TESTS_EXAMPLES_NBD_PEER_HPP
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -24,6 +25,7 @@
 #include <vector>
 
 #include "nbd/messages.hpp"
+#include "nbd_server/listener.hpp"
 #include "nbd_server/server.hpp"
 
 namespace nbd_server {
@@ -43,10 +45,23 @@ class Peer {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return;
     fd_ = ends[0];
-    const timeval patience{.tv_sec = 10, .tv_usec = 0};
-    setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    be_patient();
     server.add(ends[1]);
+  }
+  /// Connects over TCP, to a listener on an IPv4 address. The kernel takes few bytes for the client
+  /// (`receive_bytes`), and many for the server.
+  Peer(Server& server, const Listener& listener, int receive_bytes) {
+    sockaddr_in address{};
+    socklen_t length = sizeof(address);
+    getsockname(listener.fd(), reinterpret_cast<sockaddr*>(&address), &length);
+    fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof(receive_bytes));
+    if (connect(fd_, reinterpret_cast<const sockaddr*>(&address), length) != 0) return;
+    be_patient();
+    const int accepted = listener.accept_client();
+    const int send_bytes = 1024 * 1024;
+    setsockopt(accepted, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof(send_bytes));
+    server.add(accepted);
   }
   Peer(Peer&& other) noexcept : fd_{std::exchange(other.fd_, -1)}, structured_{other.structured_} {}
   Peer& operator=(Peer&&) = delete;
@@ -184,6 +199,11 @@ class Peer {
   }
 
  private:
+  void be_patient() const {
+    const timeval patience{.tv_sec = 10, .tv_usec = 0};
+    setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+  }
   [[nodiscard]] std::optional<Reply> simple(std::size_t bytes) const {
     const auto header = receive<nbd::SimpleReply>();
     if (!header || header->magic != nbd::simple_reply_magic) return std::nullopt;

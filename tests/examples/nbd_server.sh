@@ -54,6 +54,12 @@ case $case in
     await "$folder/err" "connections: 1 now"
     # The client waits 100 ms for its replies, the server until its device is done with both.
     kill "$server"
+    # A client that comes then is refused, instead of waiting in the listener's queue.
+    for _ in $(seq 20); do
+      (exec 4<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+      sleep 0.05
+    done
+    ! (exec 4<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || die "a client connects to a server that stops"
     wait "$server" || die "status $?"
     server=
     tail -n 6 "$folder/err" | grep -qF 'commands: 2: 0 refused, 0 failed, 2 dropped' ||

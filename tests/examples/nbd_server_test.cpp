@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -28,6 +29,7 @@
 #include <vector>
 
 #include "nbd_peer.hpp"
+#include "nbd_server/listener.hpp"
 #include "nbd_server/memory_store.hpp"
 
 namespace nbd_server {
@@ -249,6 +251,42 @@ TEST_F(NbdServer, OnlySeveralCommandsAtOnceAreFollowedByAPause) {
   peer.send(both);
   for (std::uint64_t i = 0; i != 2; ++i) ASSERT_TRUE(peer.reply().has_value());
   EXPECT_TRUE(eventually([this] { return total(&Counters::pauses) == 1; }));
+  // A second client of the worker would wait.
+  Peer other = client("memory");
+  const auto after_batches = [&] {
+    for (int batch = 0; batch != 20; ++batch) {
+      peer.send(both);
+      for (std::uint64_t i = 0; i != 2; ++i) EXPECT_TRUE(peer.reply().has_value());
+    }
+    // The last batch is followed by a pause before the worker takes the next command, or by none.
+    peer.request(Command::read, 0, 0, 512);
+    EXPECT_TRUE(peer.reply().has_value());
+    return total(&Counters::pauses);
+  };
+  EXPECT_EQ(after_batches(), 1U);
+  other.hang_up();
+  ASSERT_TRUE(eventually([this] { return server_->connections() == 1; }));
+  EXPECT_GT(after_batches(), 1U);
+}
+
+TEST_F(NbdServer, NoPauseDelaysTheReplyToACommandAtAStore) {
+  start({.limits = {.gather_us = 50}});
+  const Peer peer = client("held");
+  for (std::uint64_t batch = 1; batch != 10; ++batch) {
+    Bytes both;
+    for (std::uint64_t i = 0; i != 2; ++i) {
+      append(both, nbd::RequestHeader{.flags = 0,
+                                      .type = static_cast<std::uint16_t>(Command::read),
+                                      .cookie = i,
+                                      .offset = 0,
+                                      .length = 512});
+    }
+    peer.send(both);
+    ASSERT_TRUE(held_->await(2 * batch));
+  }
+  held_->complete_all();
+  for (int i = 0; i != 18; ++i) EXPECT_TRUE(peer.reply().has_value());
+  EXPECT_EQ(total(&Counters::pauses), 0U);
 }
 
 TEST_F(NbdServer, AfterAStopNoThreadOfAStoreIsLeft) {
@@ -662,7 +700,7 @@ TEST_F(NbdServer, OptionsWhoseRepliesAreNotReadAreNotTaken) {
 
 TEST_F(NbdServer, AStopAnswersWhatIsInFlightAndRefusesWhatComes) {
   start({.limits = {.stop_ms = 20'000}});
-  const Peer idle = client("memory");
+  Peer idle = client("memory");
   const Peer busy = client("held");
   busy.write(0, 0, pattern(4096, 1));
   ASSERT_TRUE(held_->await(1));
@@ -670,6 +708,7 @@ TEST_F(NbdServer, AStopAnswersWhatIsInFlightAndRefusesWhatComes) {
   const auto stopping = std::async(std::launch::async, [this] { server_->stop(); });
   // A client that has nothing in flight learns of it by the end of the connection.
   EXPECT_TRUE(idle.is_closed());
+  idle.hang_up();
   for (const Command command : {Command::read, Command::write, Command::flush}) {
     const std::uint32_t length = command == Command::flush ? 0 : 512;
     busy.request(command, 1, 0, length);
@@ -695,6 +734,54 @@ TEST_F(NbdServer, AStopAnswersWhatIsInFlightAndRefusesWhatComes) {
   stopping.wait();
   EXPECT_EQ(total(&Counters::dropped), 0U);
   EXPECT_EQ(total(&Counters::hung_up), 0U);
+}
+
+// The kernel drops the replies that it has not sent if the client sends to a closed socket.
+TEST_F(NbdServer, AStopLosesNoReplyToAClientThatStillSends) {
+  start({.limits = {.stop_ms = 20'000}});
+  const auto listener = Listener::on_address("127.0.0.1:0");
+  ASSERT_TRUE(listener.has_value()) << listener.error();
+  Peer peer{*server_, *listener, 4096};
+  ASSERT_TRUE(peer.go("memory"));
+  Peer idle = client("memory");
+  constexpr std::uint64_t count = 6;
+  for (std::uint64_t i = 0; i != count; ++i) peer.request(Command::read, i, 0, 32 * 1024);
+  // The kernel has all replies, and the client not one.
+  ASSERT_TRUE(eventually(
+      [this] { return total(&Counters::commands) == count && server_->tags().in_flight() == 0; }));
+  const auto stopping = std::async(std::launch::async, [this] { server_->stop(); });
+  // The worker shuts its connections down in their order.
+  EXPECT_TRUE(idle.is_closed());
+  idle.hang_up();
+  peer.request(Command::read, count, 0, 512);
+  for (std::uint64_t i = 0; i != count; ++i) {
+    const auto reply = peer.reply();
+    EXPECT_TRUE(reply.has_value() && reply->cookie == i) << "reply " << i;
+  }
+  std::byte more{};
+  EXPECT_EQ(::recv(peer.fd(), &more, 1, 0), 0) << "the end of the stream, and no reset";
+  peer.hang_up();
+  stopping.wait();
+  EXPECT_EQ(total(&Counters::hung_up), 0U);
+}
+
+TEST_F(NbdServer, WhatAClientHasSentBeforeItWentIsExecutedDuringAStop) {
+  start({.depth = 2, .limits = {.stop_ms = 20'000}});
+  std::uint64_t waits = 0;
+  {
+    const Peer gone = client("held");
+    for (unsigned i = 0; i != 8; ++i) gone.write(i, i * 512U, pattern(512, i), flag::fua);
+    // The others are in the socket.
+    ASSERT_TRUE(held_->await(2));
+    waits = total(&Counters::waits);
+  }
+  ASSERT_TRUE(eventually([&] { return total(&Counters::waits) > waits; }));
+  const auto stopping = std::async(std::launch::async, [this] { server_->stop(); });
+  while (stopping.wait_for(std::chrono::milliseconds{5}) != std::future_status::ready) {
+    held_->complete_all();
+  }
+  EXPECT_EQ(total(&Counters::refused), 0U);
+  for (unsigned i = 0; i != 8; ++i) EXPECT_EQ(held_->durable(i * 512U), pattern(1, i)[0]);
 }
 
 TEST_F(NbdServer, AStopDoesNotWaitForAClientForLong) {
