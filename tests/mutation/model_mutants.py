@@ -385,10 +385,10 @@ def contexts():
         f" if (generation_.load({ACQUIRE}) != generation.value) return std::nullopt;"
         " return early_ms;")
     yield Mutant(
-        "push decides by its first look whether the stack was empty", STACK, "push",
+        "push decides by its first look whether the stack was empty", STACK, "push_linked",
         "R* top = top_.load(std::memory_order_relaxed);",
         f"R* top = top_.load({RELAXED}); const bool was_empty = top == nullptr;",
-        also=("push", "return top == nullptr;", "return was_empty;"))
+        also=("push_linked", "return top == nullptr;", "return was_empty;"))
     yield Mutant(
         "the ring of pushed requests is not closed", STACK, "take_all",
         "Link::set_next(*last, behind);", "Link::set_next(*last, last);")

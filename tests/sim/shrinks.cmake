@@ -4,7 +4,7 @@
 #
 # The program shrinks the first failing run of the driver within 30 seconds: the finding stays the same
 # but for its numbers, and the script has at most five faults and matches the regex, if there is one.
-execute_process(COMMAND ${PROGRAM} --driver ${DRIVER} --seeds 100 --shrink ${OPTIONS}
+execute_process(COMMAND ${PROGRAM} --driver ${DRIVER} --seeds 1000 --shrink ${OPTIONS}
   OUTPUT_VARIABLE output ERROR_VARIABLE progress RESULT_VARIABLE code TIMEOUT 30)
 if(NOT code EQUAL 1)
   message(FATAL_ERROR "the program returned ${code}:\n${output}${progress}")

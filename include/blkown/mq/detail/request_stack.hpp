@@ -42,18 +42,7 @@ class RequestStack {
   /// work.
   /// Synchronization: the caller's writes to the request happen before take_all() returns it.
   /// Context: any, interrupts included. No allocation, no lock.
-  [[nodiscard]] bool push(R& request) noexcept {
-    // No transition. Relaxed: a first guess for the exchange below, which compares it.
-    R* top = top_.load(std::memory_order_relaxed);
-    do {
-      Link::set_next(request, top);
-      // top -> request. Partner: take_all. Release: the outcome, the data and the link. The
-      // requests below were released by their own pushes, whose release sequences this
-      // read-modify-write continues. Relaxed on failure: nothing is read through `top`.
-    } while (!top_.compare_exchange_weak(top, &request, std::memory_order_release,
-                                         std::memory_order_relaxed));
-    return top == nullptr;
-  }
+  [[nodiscard]] bool push(R& request) noexcept { return push_linked(request, request); }
 
   /// Requests that one thread pushes together.
   class Run {
@@ -78,14 +67,7 @@ class RequestStack {
   /// Precondition: the run is not empty. It is not used afterwards.
   /// Synchronization, Context: as push() of one.
   [[nodiscard]] bool push(const Run& run) noexcept {
-    // No transition. Relaxed: as in push() of one.
-    R* top = top_.load(std::memory_order_relaxed);
-    do {
-      Link::set_next(*run.oldest_, top);
-      // top -> the newest. Partner: take_all. Release and relaxed on failure: as in push() of one.
-    } while (!top_.compare_exchange_weak(top, run.newest_, std::memory_order_release,
-                                         std::memory_order_relaxed));
-    return top == nullptr;
+    return push_linked(*run.newest_, *run.oldest_);
   }
 
   [[nodiscard]] bool empty() const noexcept {
@@ -114,6 +96,20 @@ class RequestStack {
 
  private:
   using Link = blkown::detail::RequestLink<R>;
+
+  /// Pushes the requests that are linked from the newest to the oldest.
+  [[nodiscard, gnu::always_inline]] bool push_linked(R& newest, R& oldest) noexcept {
+    // No transition. Relaxed: a first guess for the exchange below, which compares it.
+    R* top = top_.load(std::memory_order_relaxed);
+    do {
+      Link::set_next(oldest, top);
+      // top -> the newest. Partner: take_all. Release: the outcomes, the data and the links. The
+      // requests below were released by their own pushes, whose release sequences this
+      // read-modify-write continues. Relaxed on failure: nothing is read through `top`.
+    } while (!top_.compare_exchange_weak(top, &newest, std::memory_order_release,
+                                         std::memory_order_relaxed));
+    return top == nullptr;
+  }
 
   Atomic<R*> top_{nullptr};
 };
