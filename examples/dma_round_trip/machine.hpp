@@ -149,9 +149,8 @@ class Machine {
 
  private:
   [[nodiscard]] static Machine& of(void* self) noexcept { return *static_cast<Machine*>(self); }
-  static void tell(const nvme_driver::ControllerError& error) {
-    std::fprintf(stderr, "no controller: %s\n", to_string(error.step));
-  }
+  static void tell(const nvme_driver::ControllerError& error) { tell(to_string(error.step)); }
+  static void tell(const char* reason) { std::fprintf(stderr, "no controller: %s\n", reason); }
 
   /// All faults but those with which a controller gives an I/O's id to another I/O, because an id
   /// of 16 bits is believed after 16 uses of its tag, and but a completion that comes before the
@@ -202,16 +201,17 @@ class Machine {
   void make_disk(Rt& runtime, const MachineConfig& config) {
     auto pool =
         driver_->create_pool(blkown::Generation{static_cast<std::uint32_t>(config.seed) << 8});
-    if (!pool.has_value()) return;
+    if (!pool.has_value()) return tell("no memory for the tags");
     pool_ = *std::move(pool);
+    // A controller that fails now is reset when the disk is there.
+    const auto deferral = driver_->defer_resets();
+    if (!deferral.has_value()) return tell("the controller is being reset");
     const auto listed = owner_->for_each_namespace([&](const nvme_driver::NamespaceInfo& info) {
       mq::DiskConfig disk = driver_->disk_config(info);
       disk.timeout_ms = config.timeout_ms;
-      // A controller that fails now is reset when the disk is there.
-      const auto deferral = driver_->defer_resets();
-      if (!deferral.has_value()) return;
       auto made = mq::Disk<Driver>::create(disk, *driver_, runtime, info, pool_.get());
-      if (made.has_value()) disk_ = *std::move(made);
+      if (!made.has_value()) return tell(to_string(made.error().reason));
+      disk_ = *std::move(made);
     });
     if (!listed.has_value()) tell(listed.error());
   }

@@ -23,8 +23,8 @@
 
 namespace nbd_client {
 
-/// An export, with a socket on which commands can be sent. A socket that nobody has taken is closed
-/// with a word to the server.
+/// An export, with a socket on which commands can be sent. The destructor sends NBD_CMD_DISC on a
+/// socket that was not moved out.
 struct OpenedExport {
   OpenedExport() = default;
   OpenedExport(OpenedExport&&) noexcept = default;

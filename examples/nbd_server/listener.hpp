@@ -58,7 +58,9 @@ class Listener {
     if (!address) return std::unexpected(path + ": too long");
     Descriptor fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     if (!fd.is_open()) return std::unexpected(path + ": " + std::strerror(errno));
-    storage::remove_left_behind(path);
+    if (const int error = storage::remove_left_behind(path); error != 0) {
+      return std::unexpected(path + ": " + std::strerror(error));
+    }
     const auto* const generic = reinterpret_cast<const sockaddr*>(&*address);
     if (bind(fd.get(), generic, sizeof(*address)) != 0) {
       return std::unexpected(path + ": " + std::strerror(errno));

@@ -75,7 +75,7 @@ class ControlSocket {
     if (!fd.is_open()) return failed();
     storage::Descriptor stop{eventfd(0, EFD_CLOEXEC)};
     if (!stop.is_open()) return failed();
-    storage::remove_left_behind(path);
+    if (errno = storage::remove_left_behind(path); errno != 0) return failed();
     if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) != 0 ||
         listen(fd.get(), 8) != 0) {
       return failed();

@@ -73,13 +73,14 @@ class Disks {
     Machine::expect_done(driver_.start());
     interrupts_.emplace(driver_, machine);
     pool_ = *driver_.create_pool();
+    // One deferral for all disks. A reset that is wanted before the last disk is there waits until
+    // then: between two deferrals it would start, and the next disk could not be created.
+    const auto deferral = driver_.defer_resets();
+    expect(deferral.has_value(), "the driver resets the controller while disks are created");
     Machine::expect_done(owner_->for_each_namespace([&](const nvme_driver::NamespaceInfo& info) {
       expect(info.is_usable(), text("namespace %u cannot be used", info.nsid));
       mq::DiskConfig disk = driver_.disk_config(info);
       disk.timeout_ms = timeout_ms;
-      // A reset that a disk before this one needs waits until this one is there.
-      const auto deferral = driver_.defer_resets();
-      expect(deferral.has_value(), "the driver resets the controller while a disk is created");
       disks_[info.nsid] = *Disk::create(disk, driver_, runtime_, info, pool_.get());
     }));
   }

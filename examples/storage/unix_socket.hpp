@@ -30,16 +30,19 @@ namespace storage {
 
 /// Removes the socket at `path` if no program listens at it: a killed one has left it behind. A
 /// file of another kind stays.
-inline void remove_left_behind(const std::string& path) {
+/// Errors: an errno value if there was no descriptor to find that out with; else 0.
+[[nodiscard]] inline int remove_left_behind(const std::string& path) {
   const auto address = unix_address(path);
   struct stat status{};
-  if (!address || lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return;
+  if (!address || lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return 0;
   // Not blocking: a listener whose queue is full does not answer.
   const Descriptor client{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+  if (!client.is_open()) return errno;
   if (connect(client.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) != 0 &&
       errno == ECONNREFUSED) {
     ::unlink(path.c_str());
   }
+  return 0;
 }
 
 }  // namespace storage

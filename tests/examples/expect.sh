@@ -24,9 +24,9 @@ expect_line() {
 
 # expect_few_descriptors TEXT COMMAND...: with any number of file descriptors that is too small, the
 # command exits with 1 and prints one line, which says so. With enough of them it prints TEXT, and is
-# stopped.
+# stopped. At least one number is too small.
 expect_few_descriptors() {
-  local text=$1 program=$2 limit status out
+  local text=$1 program=$2 limit status out checked=0 skipped=0
   shift 2
   for limit in $(seq 4 64); do
     # Without the descriptors for its libraries, no program runs.
@@ -43,13 +43,22 @@ expect_few_descriptors() {
     wait $! || status=$?
     output=$(<"$out")
     rm "$out"
-    ! grep -qF -- "$text" <<<"$output" || return 0
+    if grep -qF -- "$text" <<<"$output"; then
+      [ "$checked" -eq 0 ] || return 0
+      [ "$skipped" -ne 0 ] || die "no number of descriptors is too small: nothing was checked"
+      echo "$case: UBSan has no pipe with too few descriptors: nothing was checked"
+      return 0
+    fi
     # UBSan looks at an object's type through a pipe, and takes one that it cannot make for an error.
-    ! grep -qF 'note: object has invalid vptr' <<<"$output" || continue
+    if grep -qF 'note: object has invalid vptr' <<<"$output"; then
+      skipped=$((skipped + 1))
+      continue
+    fi
     [ "$status" -eq 1 ] || die "status $status, not 1, with $limit descriptors: $output"
     grep -Eq 'Too many open files|out of file descriptors' <<<"$output" ||
       die "another reason, with $limit descriptors: $output"
     [ "$(wc -l <<<"$output")" -eq 1 ] || die "more than a line, with $limit descriptors: $output"
+    checked=$((checked + 1))
   done
   die "64 descriptors are not enough: $output"
 }

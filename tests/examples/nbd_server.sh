@@ -84,6 +84,15 @@ case $case in
     [ ! -e "$folder/socket" ] || die "the socket is left" ;;
   descriptors)
     truncate -s 1M "$folder/file"
+    # The socket of a server that was killed: one more descriptor finds out that nobody listens.
+    "$program" --unix "$folder/stale" a=memory:1m >"$folder/out" 2>&1 &
+    server=$!
+    await "$folder/out" listening:
+    kill -KILL "$server"
+    wait "$server" 2>/dev/null || true
+    server=
+    [ -S "$folder/stale" ] || die "no socket is left"
+    expect_few_descriptors listening: "$program" --unix "$folder/stale" a=memory:1m
     for store in memory:1m "file:$folder/file" disk:1m; do
       expect_few_descriptors listening: "$program" --unix "$folder/s" "a=$store"
     done ;;

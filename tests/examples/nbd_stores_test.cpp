@@ -8,10 +8,12 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
@@ -49,6 +51,10 @@ class File {
   explicit File(const std::string& folder = testing::TempDir())
       : path_{folder + "nbd-store-XXXXXX"} {
     const int fd = mkstemp(path_.data());
+    if (fd < 0) {
+      ADD_FAILURE() << path_ << ": " << std::strerror(errno);
+      return;
+    }
     EXPECT_EQ(ftruncate(fd, size_bytes), 0);
     ::close(fd);
   }
@@ -83,6 +89,10 @@ class NbdStores : public testing::TestWithParam<Kind> {
       store = std::move(*opened);
     }
     exports_.emplace_back("store", "", std::move(store), false);
+    if (kind == Kind::in_memory) {
+      ASSERT_TRUE(exports_.front().info().ends_writes_at_once)
+          << "/dev/shm is no tmpfs: the store of a file in memory is not tested";
+    }
     auto made = Server::create(config, exports_);
     ASSERT_TRUE(made.has_value()) << made.error();
     server_ = std::move(*made);

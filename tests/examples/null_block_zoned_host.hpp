@@ -8,8 +8,8 @@
 //             is in the host's picture of the zone; two that overlap are an error.
 //   quiet     when a zone has nothing in flight, its write pointer is behind exactly what was
 //             acknowledged: no hole, nothing more, whatever failed, was requeued or was lost.
-//   doubt     a zone of which an I/O has ended otherwise than the device did it is looked at again,
-//             by a report, when nothing is in flight there. What it holds is then not known.
+//   doubt     if an I/O's status differs from what the device did, the host reads the zone's report
+//             again when the zone is idle. The content of the zone is unknown from then on.
 //
 // The first error is in failure(), in words. The host goes on.
 

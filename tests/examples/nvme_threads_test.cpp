@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <expected>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -244,7 +245,7 @@ TEST(NvmeDriverOnThreads, ANewDiskKeepsItsLookupsWhileTheLastOtherOneIsRemoved) 
     ASSERT_EQ(mq::remove(machine.runtime, machine.disk(1)), Status::ok);
     machine.disks.pop_back();
     mq::ThreadRuntime own{2};
-    std::unique_ptr<Threads::Disk> made;
+    std::expected<std::unique_ptr<Threads::Disk>, mq::DiskError> made;
     StoppedWaiter waiter;
     machine.platform.on_pause = [&] { waiter.on_pause(); };
     {
@@ -256,17 +257,18 @@ TEST(NvmeDriverOnThreads, ANewDiskKeepsItsLookupsWhileTheLastOtherOneIsRemoved) 
       }};
       while (!waiter.is_stopped() && !is_removed.load()) std::this_thread::yield();
       was_stopped = waiter.is_stopped();
-      made = *Threads::Disk::create(disk_config, *machine.driver, own, info, machine.pool.get());
+      made = Threads::Disk::create(disk_config, *machine.driver, own, info, machine.pool.get());
       waiter.let_go();
       removal.join();
     }
-    const Reads reads{own, *made};
+    ASSERT_TRUE(made.has_value()) << to_string(made.error().reason);
+    const Reads reads{own, **made};
     const int good = reads.good();
     EXPECT_EQ(good, 2) << "completions are looked up for the new disk";
     if (good != 2) machine.driver->removed();  // ends those that were not looked up
-    EXPECT_EQ(mq::remove(own, *made), Status::ok);
+    EXPECT_EQ(mq::remove(own, **made), Status::ok);
     while (machine.driver->is_resetting()) std::this_thread::yield();
-    made.reset();
+    made->reset();
     machine.platform.on_pause = {};
     EXPECT_TRUE(machine.shut_down());
   }
