@@ -524,4 +524,34 @@ TEST(Dispatch, CompleteKeepsTheOrderOfTheClaims) {
             (std::vector{reads.bios[2].get(), reads.bios[0].get(), reads.bios[1].get()}));
 }
 
+/// Publishes its requests, and completes those that come later in queue_rq.
+struct PublishesFirst : HalvesDriver {
+  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override {
+    if (is_published) {
+      hw.complete(std::move(idle).start().into_claim());
+    } else {
+      publish(hw, std::move(idle));
+      is_published = true;
+    }
+    return Answer::accepted();
+  }
+  bool is_published = false;
+};
+
+// Goal: the same, if an interrupt of the context passes a claim before the Entry in which a hook
+// passes another one.
+TEST(Dispatch, CompleteKeepsTheOrderOfAClaimBeforeAnEntryAndOneWithin) {
+  Bench<PublishesFirst> bench;
+  Reads reads{2};
+  bench.disk->submit(bench.context(), *reads.bios[0]);
+  auto& hw = bench.disk->hw_queue(blkown::QueueIndex{0});
+  {
+    const mq::Context::Scope scope{bench.context()};
+    hw.complete(*hw.claim(hw.data.published.at(0)));
+  }
+  bench.disk->submit(bench.context(), *reads.bios[1]);
+  bench.runtime.run();
+  EXPECT_EQ(reads.ends.order, (std::vector{reads.bios[0].get(), reads.bios[1].get()}));
+}
+
 }  // namespace

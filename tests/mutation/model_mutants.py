@@ -391,7 +391,8 @@ def contexts():
         also=("push_linked", "return top == nullptr;", "return was_empty;"))
     yield Mutant(
         "the ring of pushed requests is not closed", STACK, "take_all",
-        "Link::set_next(*last, behind);", "Link::set_next(*last, last);")
+        "Link::set_next(*taken.newest, taken.oldest);",
+        "Link::set_next(*taken.newest, taken.newest);")
 
 
 def timers():

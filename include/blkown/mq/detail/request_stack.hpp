@@ -7,13 +7,14 @@
 //
 //   push      the pusher gives up its handle, and links the request on top with a compare-exchange.
 //             The pusher that found the stack empty posts the taking context's work. The others
-//             rely on that post.
-//   push      of a run: a pusher links several requests by itself, and pushes them by one exchange.
+//             rely on that post. If only the taking context and its interrupts push, and only
+//             within its calls, the end of the call looks at the stack in place of a post.
+//   push      of a run: a pusher links several requests before it pushes them by one exchange.
 //   take_all  the taker takes the whole stack with one exchange, and gets its requests as a ring,
 //             oldest first. The taker makes the handles again.
 //
 // Guarantees: each request is taken once, with its pusher's writes. A push to an empty stack is
-// followed by a run of the taker. The stack holds plain pointers and is destroyed empty.
+// followed by a take. The stack holds plain pointers and is destroyed empty.
 // Source: blk-mq's per-CPU completion list.
 
 #ifndef BLKOWN_MQ_DETAIL_REQUEST_STACK_HPP
@@ -39,7 +40,7 @@ class RequestStack {
   RequestStack& operator=(const RequestStack&) = delete;
 
   /// Pushes a request. Returns true if the stack was empty: then the caller must post the taker's
-  /// work.
+  /// work, unless the end of the taker's present call looks at the stack.
   /// Synchronization: the caller's writes to the request happen before take_all() returns it.
   /// Context: any, interrupts included. No allocation, no lock.
   [[nodiscard]] bool push(R& request) noexcept { return push_linked(request, request); }
@@ -72,7 +73,7 @@ class RequestStack {
 
   [[nodiscard]] bool empty() const noexcept {
     // No transition. Relaxed: the push that finds the stack empty is followed by a post, and its
-    // run looks again.
+    // run looks again; or the pusher is on the taker's thread, as an interrupt of it is.
     return top_.load(std::memory_order_relaxed) == nullptr;
   }
 
@@ -81,17 +82,19 @@ class RequestStack {
   /// Context: the taking context only.
   [[nodiscard]] Requests take_all() noexcept {
     if (empty()) return {};
-    // top -> null. Partner: push. Acquire: outcome, data and link of every request.
-    R* const last = top_.exchange(nullptr, std::memory_order_acquire);
-    R* behind = nullptr;
-    for (R* request = last; request != nullptr;) {
-      R* const below = Link::next(*request);
-      Link::set_next(*request, behind);
-      behind = request;
-      request = below;
+    const Chain taken = take_chain();
+    Link::set_next(*taken.newest, taken.oldest);
+    return Requests::ending_with(*taken.newest);
+  }
+  /// The same, and calls `visit(R&)` for each.
+  template <class Visit>
+  void take_each(Visit visit) noexcept {
+    if (empty()) return;
+    for (R* request = take_chain().oldest; request != nullptr;) {
+      R* const next = Link::next(*request);  // the visit gives the link away
+      visit(*request);
+      request = next;
     }
-    Link::set_next(*last, behind);
-    return Requests::ending_with(*last);
   }
 
  private:
@@ -103,12 +106,31 @@ class RequestStack {
     R* top = top_.load(std::memory_order_relaxed);
     do {
       Link::set_next(oldest, top);
-      // top -> the newest. Partner: take_all. Release: the outcomes, the data and the links. The
+      // top -> the newest. Partner: take_chain. Release: the outcomes, the data and the links. The
       // requests below were released by their own pushes, whose release sequences this
       // read-modify-write continues. Relaxed on failure: nothing is read through `top`.
     } while (!top_.compare_exchange_weak(top, &newest, std::memory_order_release,
                                          std::memory_order_relaxed));
     return top == nullptr;
+  }
+
+  /// Requests that are linked from the oldest to the newest, whose link is null.
+  struct Chain {
+    R* oldest;
+    R* newest;
+  };
+  /// Precondition: not empty.
+  [[nodiscard]] Chain take_chain() noexcept {
+    // top -> null. Partner: push. Acquire: outcome, data and link of every request.
+    R* const newest = top_.exchange(nullptr, std::memory_order_acquire);
+    R* behind = nullptr;
+    for (R* request = newest; request != nullptr;) {
+      R* const below = Link::next(*request);
+      Link::set_next(*request, behind);
+      behind = request;
+      request = below;
+    }
+    return {behind, newest};
   }
 
   Atomic<R*> top_{nullptr};

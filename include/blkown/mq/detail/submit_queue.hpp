@@ -11,10 +11,11 @@
 //             is used up.
 //   own ends  a request that ends on the context is appended to ended_. If no Entry is open, work_
 //             is posted.
-//   complete  a Claim that is passed to HwQueue::complete within an Entry waits in own_completed_.
-//             The end of the outermost Entry posts work_ for it.
-//   others    push the request on a RequestStack. The push to an empty stack posts the stack's
-//             work.
+//   complete  a Claim that is passed to HwQueue::complete within an Entry, by a hook or by an
+//             interrupt of the context, waits in own_completed_. The end of the outermost Entry
+//             posts work_ for it. A Claim behind one in remote_completed_ follows it there.
+//   others    push the request on remote_ended_ or remote_completed_. The push to an empty stack
+//             posts the stack's work.
 //   run       the function of work_: settles. That of a stack's work takes the stack first.
 //
 // Guarantees: each bio ends once, on this context. A request that ends anywhere is freed here, so
@@ -22,9 +23,9 @@
 // A callback never runs inside another callback or a handle's destructor, and nothing recurses: a
 // bio that a callback submits is left to the settle() that called it.
 //
-// Only a stack's own work takes the stack. A thread that has pushed to an empty stack may be
-// stopped before its post. The requests stay in the stack until then, and so the disk, which the
-// post uses, cannot be removed. Another thread's push touches nothing afterwards.
+// Only the work of a stack of other threads takes that stack. A thread that has pushed to an empty
+// stack may be stopped before its post. The requests stay in the stack until then, and so the disk,
+// which the post uses, cannot be removed. Another thread's push touches nothing afterwards.
 //
 // The outermost Entry and run() end with ControlPart::acknowledge(), after which the disk, and this
 // object, may be destroyed.
@@ -73,8 +74,9 @@ namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
-/// One context's side of a disk. The members belong to the context, except the two stacks, the kick
-/// flag and the works, which other threads use.
+/// One context's side of a disk. The members belong to the context, except the two stacks of other
+/// threads, the kick flag and the works, which other threads use. Interrupts of the context write
+/// own_completed_.
 /// Source: blk-mq's software queue.
 template <class D>
 class SubmitQueue {
@@ -209,8 +211,9 @@ class SubmitQueue {
       HwQueue<D>* const hw = lanes_.of(QueueType::poll).hw;
       if (hw != nullptr && hw->type() == QueueType::poll) {
         const unsigned count = call_poll(*hw);
-        // So that Claims that the hook gave to HwQueue::complete end here.
-        complete_all(own_completed_);
+        // So that Claims that the hook gave to HwQueue::complete end here. Not those that follow a
+        // Claim in remote_completed_, which only the stack's work takes.
+        if (has_own_completed()) complete_all(own_completed_);
         return count;
       }
     }
@@ -261,9 +264,7 @@ class SubmitQueue {
       post_work();
   }
 
-  /// Takes over a Claim. The context will call the driver's complete(). A Claim that is passed
-  /// within an Entry, by a hook or an interrupt of the context, needs no post: the end of the
-  /// outermost Entry finds it.
+  /// Takes over a Claim. The context will call the driver's complete(), in the order of the calls.
   void take_completed(Claim<R>&& claim) noexcept {
     take_completed(bare_completed(std::move(claim)));
   }
@@ -276,11 +277,18 @@ class SubmitQueue {
   template <class Requests>
   void take_completed(Requests&& requests) noexcept {
     if constexpr (completes_own) {
-      if (Context::current() == &context_ && shows_entry_.is_set()) {
+      if (Context::current() == &context_ && shows_entry_.is_set() && remote_completed_.empty())
+          [[likely]] {
+        // No post, also if the stack was empty: close_entry() looks at it.
         static_cast<void>(own_completed_.push(requests));
         return;
       }
     }
+    take_completed_elsewhere(requests);
+  }
+  /// The same outside of an Entry, on another thread, or behind a Claim that was passed so.
+  template <class Requests>
+  [[gnu::noinline]] void take_completed_elsewhere(Requests& requests) noexcept {
     if (remote_completed_.push(requests)) context_.post(remote_completed_work_);
   }
 
@@ -453,8 +461,8 @@ class SubmitQueue {
     issuer_.kick();
   }
 
-  /// Whether settle() has something to do. The stacks do not count: the thread that pushed has
-  /// posted the work.
+  /// Whether settle() has something to do. The stacks do not count: for those of other threads, the
+  /// thread that pushed has posted the work, and close_entry() looks at own_completed_.
   [[nodiscard]] bool is_unsettled() const noexcept {
     return !ended_.empty() || !ended_bios_.empty() || notes_.resume_pending;
   }
@@ -593,9 +601,8 @@ class SubmitQueue {
     return disk_.driver().poll(hw);
   }
 
-  void complete_all(RequestStack<R>& stack) noexcept {
-    auto completed = stack.take_all();
-    while (R* const request = completed.pop_front()) complete(*request);
+  [[gnu::noinline]] void complete_all(RequestStack<R>& stack) noexcept {
+    stack.take_each([this](R& request) { complete(request); });
   }
   void complete(R& request) noexcept {
     Payload<D>& payload = RequestTraits<R>::data(request);
