@@ -2,7 +2,8 @@
 //
 // Goal: a thread that ends or completes another context's request may be preempted anywhere in that
 // call. Meanwhile the context may take the request, end its bio, remove the disk and destroy it:
-// the call touches nothing of the disk afterwards.
+// the call touches nothing of the disk afterwards. An interrupt of the context's own thread may
+// complete a request anywhere in a call of the context: the context's run finds it.
 //
 // Method: the library's atomics are interrupted after each operation of the call in turn.
 
@@ -12,6 +13,9 @@
 
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>
+#include <cstdint>
+#include <cstdlib>
+#include <deque>
 #include <functional>
 #include <optional>
 #include <utility>
@@ -170,6 +174,110 @@ TEST(Interrupted, TheStartOfAnOperationTouchesNothingOfADiskThatIsRemovedBehindI
               disk.set_limits(control, {.max_segments = 8});
             }),
             0);
+}
+
+/// Publishes its requests. pass_one() completes the oldest in the device's place; so does poll.
+struct PassesDriver : fake::FullDriver {
+  Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override {
+    std::move(idle).start().publish(
+        [&](blkown::Cookie cookie) { published.emplace_back(&hw, cookie.value); });
+    return Answer::accepted();
+  }
+  unsigned poll(Hw&) override { return pass_one() ? 1 : 0; }
+  bool pass_one() {
+    if (published.empty()) return false;
+    const auto [hw, value] = published.front();
+    published.pop_front();
+    ++passed;
+    hw->complete(*hw->claim(value));
+    return true;
+  }
+  void complete(Hw&, blkown::Claim<Rq> claim) override {
+    ++completed;
+    std::move(claim).end_ok();
+  }
+  std::deque<std::pair<Hw*, std::uint64_t>> published;
+  int passed = 0;
+  int completed = 0;
+};
+
+/// A disk with reads in flight, and one more read.
+struct OwnStage {
+  explicit OwnStage(bool is_polled)
+      : bench{{.capacity_sectors = 1024, .poll_queues = is_polled ? 1U : 0U}} {
+    for (fake::Read& read : reads) {
+      read.bio.set_read(0, fake::whole(read.memory), {&fake::Ends::on_end, &read.ends},
+                        {.polled = is_polled});
+      if (&read != &last()) submit(read);
+    }
+  }
+  void submit(fake::Read& read) { bench.disk->submit(bench.context(), read.bio); }
+  [[nodiscard]] fake::Read& last() { return reads[3]; }
+  [[nodiscard]] int ended() const {
+    int count = 0;
+    for (const fake::Read& read : reads) count += read.ends.count;
+    return count;
+  }
+
+  fake::Read reads[4];
+  Bench<PassesDriver> bench;
+  bool removed = false;
+  mq::Control removal{{[](void* its, mq::Control&) { *static_cast<bool*>(its) = true; }, &removed}};
+};
+
+/// Interrupts `call(stage)` after each of its operations in turn, on the context's own thread, by a
+/// completion of a read in flight. Returns the number of operations.
+template <class Call>
+int interrupt_own(bool is_polled, bool removes, Call call) {
+  for (int operations = 1;; ++operations) {
+    OwnStage stage{is_polled};
+    PassesDriver& driver = stage.bench.driver;
+    if (removes) stage.bench.disk->remove(stage.removal);
+    bool is_over = false;
+    {
+      const mq::Context::Scope scope{stage.bench.context()};
+      support::interruption.arm(operations, [&] { driver.pass_one(); });
+      call(stage);
+      is_over = support::interruption.disarm();
+    }
+    stage.bench.runtime.run();
+    EXPECT_EQ(driver.completed, driver.passed) << "operation " << operations << ": a lost claim";
+    if (stage.last().ends.count == 0 && !stage.last().bio.is_in_flight())
+      stage.submit(stage.last());
+    while (driver.pass_one()) stage.bench.runtime.run();
+    stage.bench.runtime.run();
+    EXPECT_EQ(stage.ended(), 4) << "operation " << operations;
+    EXPECT_EQ(stage.removed, removes) << "operation " << operations;
+    if (stage.removed) stage.bench.disk.reset();
+    if (testing::Test::HasFailure()) std::abort();  // the disk cannot be destroyed
+    if (is_over) return operations;
+  }
+}
+
+TEST(Interrupted, AClaimThatAnInterruptOfTheContextPassesWithinASubmitIsCompleted) {
+  for (const bool removes : {false, true}) {
+    EXPECT_GT(interrupt_own(false, removes, [](OwnStage& stage) { stage.submit(stage.last()); }),
+              3);
+  }
+}
+
+TEST(Interrupted, AClaimThatAnInterruptOfTheContextPassesWithinARunIsCompleted) {
+  for (const bool removes : {false, true}) {
+    const auto run = [](OwnStage& stage) {
+      stage.bench.disk->hw_queue(QueueIndex{0}).start();
+      stage.bench.driver.pass_one();
+      stage.bench.runtime.run();
+    };
+    EXPECT_GT(interrupt_own(false, removes, run), 3);
+  }
+}
+
+TEST(Interrupted, AClaimThatAnInterruptOfTheContextPassesWithinAPollIsCompleted) {
+  for (const bool removes : {false, true}) {
+    EXPECT_GT(interrupt_own(true, removes,
+                            [](OwnStage& stage) { stage.bench.disk->poll(stage.bench.context()); }),
+              3);
+  }
 }
 
 }  // namespace
