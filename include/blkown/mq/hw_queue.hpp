@@ -121,7 +121,7 @@ class alignas(blkown::detail::line_pair_bytes) HwQueue {
   /// complete() does: those of one context in a row together. `visit(std::size_t, const Claim<R>&)`
   /// is called before, for what the device says about the request. A refused value is counted under
   /// its reason and stops no other; `visit` is not called for it.
-  /// Precondition: `visit` does not end the request.
+  /// Precondition: `visit` does not end the request, and does not throw.
   /// Context: as complete().
   /// Source: the kernel's io_comp_batch.
   template <class Visit>

@@ -122,7 +122,7 @@ class Issuer {
     return true;
   }
   /// Makes a bio wait that issue_whole() would issue if no other waited. Else returns false, and
-  /// changes nothing. As submit_in_full(), as issue_whole() is.
+  /// changes nothing. Does for such a bio what submit_in_full() does, without the steps in between.
   /// Precondition: the bio is not in flight.
   [[nodiscard]] bool wait_whole(Bio& bio) noexcept {
     if (holds_ != 0 || disk_.trace_sink().function != nullptr || bio.flags().nowait) return false;
@@ -814,7 +814,7 @@ class Issuer {
     PayloadState<D>& payload = state_of(RequestTraits<R>::data(*request));
     auto idle = blkown::detail::HandleAccess::make<Idle>(*request, Place::current());
     fill_whole(lane, payload, bio, memory);
-    // Its end is one of the long way, so that it comes in order with those of other requests.
+    // It ends the long way, so that the end comes in order with those of other requests.
     payload.whole_lane = nullptr;
     send_or_collect(lane, std::move(idle), !is_more_behind);
     return true;
