@@ -602,18 +602,18 @@ class SubmitQueue {
   }
 
   [[gnu::noinline]] void complete_all(RequestStack<R>& stack) noexcept {
-    stack.take_each([this](R& request) { complete(request); });
-  }
-  void complete(R& request) noexcept {
-    Payload<D>& payload = RequestTraits<R>::data(request);
-    auto claim = blkown::detail::HandleAccess::make_claim(request, state_of(payload).claim_origin,
-                                                          Place::current());
     if constexpr (names_complete<D>) {
-      const typename Issuer<D>::InReapingHook hook{issuer_};
-      disk_.driver().complete(payload.hw_queue(), std::move(claim));
+      const typename Issuer<D>::InReapingHook hook{issuer_};  // one for all calls
+      stack.take_each([this](R& request) {
+        disk_.driver().complete(RequestTraits<R>::data(request).hw_queue(), make_claim(request));
+      });
     } else {
-      std::move(claim).end_ok();
+      stack.take_each([](R& request) { make_claim(request).end_ok(); });
     }
+  }
+  [[nodiscard, gnu::always_inline]] static Claim<R> make_claim(R& request) noexcept {
+    return blkown::detail::HandleAccess::make_claim(
+        request, state_of(RequestTraits<R>::data(request)).claim_origin, Place::current());
   }
 
   /// Makes sure that requests in flight are scanned for timeouts, and that a busy driver is
