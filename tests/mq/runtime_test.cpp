@@ -481,6 +481,14 @@ TEST(Sleeper, ADeadlineIsAtMostAnHourAway) {
   EXPECT_LT(latest_ns, now_ns + 2 * hour_ns);
 }
 
+// Goal: the cheap bound of the clock is not below the clock: no timer waits for it.
+TEST(Sleeper, TheLatestTimeIsNotBeforeTheClock) {
+  for (int i = 0; i != 100'000; ++i) {
+    const std::uint64_t now_ns = mq::detail::steady_now_ns();
+    ASSERT_GE(mq::detail::steady_latest_ns(), now_ns);
+  }
+}
+
 // Goal: the simulated clock stops at its end and does not start again at 0.
 TEST(DeterministicRuntime, StopsItsClockAtTheEndOfTime) {
   DeterministicRuntime runtime{1, 1};

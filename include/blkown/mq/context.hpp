@@ -133,8 +133,8 @@ struct ContextHooks {
   /// Whether only a thread of the runtime runs the context. If true, a disk that another thread
   /// uses for the context is a violation. If false, the caller's thread may stand in for it.
   bool has_own_thread = false;
-  /// A time that the clock has not passed, at a lower price. A context with an armed timer reads
-  /// it in each run, and the clock near the timer's time. Null: the clock itself.
+  /// An upper bound of now_ns() that is cheaper to read. A context with an armed timer reads it in
+  /// each run, and the clock near the timer's time. Null: now_ns() itself.
   std::uint64_t (*latest_ns)(void* runtime) = nullptr;
 };
 

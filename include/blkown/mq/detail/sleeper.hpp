@@ -40,18 +40,32 @@ namespace mq::detail {
                                         .count());
 }
 
-/// A time that the steady clock has not passed. On Linux that is the last tick and a little more,
-/// at a tenth of the clock's price. A tick that is later than that is late for the timers, too.
+#ifdef CLOCK_MONOTONIC_COARSE
+[[nodiscard]] inline std::uint64_t ns_of(const timespec& time) noexcept {
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(time.tv_nsec);
+}
+/// How far the steady clock may be ahead of the coarse one: two ticks, and at least 20 ms.
+[[nodiscard]] inline std::uint64_t coarse_margin_ns() noexcept {
+  constexpr std::uint64_t min_ns = 20'000'000;
+  timespec tick{};
+  if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) != 0) return min_ns;
+  const std::uint64_t two_ticks_ns = 2 * ns_of(tick);
+  return two_ticks_ns < min_ns ? min_ns : two_ticks_ns;
+}
+#endif
+
+/// A time that the steady clock has not passed. On Linux that is the last tick and a margin, at a
+/// tenth of the clock's price. If a tick is more than the margin late, timers fire late by the
+/// difference.
 [[nodiscard]] inline std::uint64_t steady_latest_ns() noexcept {
 #ifdef CLOCK_MONOTONIC_COARSE
-  constexpr std::uint64_t tick_and_more_ns = 20'000'000;
+  static const std::uint64_t margin_ns = coarse_margin_ns();
   timespec tick{};
-  static_cast<void>(clock_gettime(CLOCK_MONOTONIC_COARSE, &tick));
-  return static_cast<std::uint64_t>(tick.tv_sec) * 1'000'000'000 +
-         static_cast<std::uint64_t>(tick.tv_nsec) + tick_and_more_ns;
-#else
-  return steady_now_ns();
+  if (clock_gettime(CLOCK_MONOTONIC_COARSE, &tick) == 0) [[likely]]
+    return ns_of(tick) + margin_ns;
 #endif
+  return steady_now_ns();
 }
 
 /// The time point of a number of nanoseconds of the steady clock, but at most an hour from now: the
