@@ -5,7 +5,8 @@
 The program ends each row with CALLGRIND_DUMP_STATS_AT("NAME BIOS"). The limits apply to the
 compiler that the first line of their file names, and to no other: for others the counts are
 printed, and without ratios the exit status is 77, a skipped test. A count above its limit fails.
-A count that is 2 or more below asks for a lower limit. Limits are never raised.
+A count that is 2 or more below asks for a lower limit. A limit rises only with a commit that says
+why.
 
 A line "ratio ROW OTHER MOST" of the file bounds the count of a row in units of another's, for every
 compiler.
