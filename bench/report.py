@@ -314,7 +314,6 @@ def null_block_rows():
              for way, other, depths in (("none", "ends_at_once", (1, 32, 1024)),
                                         ("softirq", "completes_later", (1, 32, 1024)),
                                         ("polled", "completes_later", (1, 32, 1024)),
-                                        ("batch", "completes_later", (32, 1024)),
                                         ("batch", "completes_later,listed", (32, 1024)))
              for depth in depths]
     return table + [Row(f"null_block, timer: nanoseconds per I/O; depth {depth}", None,
