@@ -10,11 +10,13 @@
 // lengths or belong nowhere, changes some bits, leaves some out or repeats some, and sends them in
 // pieces over TCP. It reads what comes, or nothing. Then it closes, resets, only ends its sending,
 // or waits until the server has had enough. Sixteen of them are there at a time. A polite client
-// writes, reads back and compares all the time. Then servers are stopped among such clients.
+// writes, reads back and compares all the time. Then servers are stopped among such clients, and a
+// polite one that has several reads in flight.
 //
-// Invariants: the polite client gets the right reply to each command. At the end the server has no
-// connection, no request in flight, no tag taken, and has refused no lookup. With a sanitizer: no
-// report. The exit status is 1 if an invariant does not hold.
+// Invariants: the polite client gets the right reply to each command. A stop answers or refuses its
+// commands, or ends the stream where a reply ends. At the end the server has no connection, no
+// request in flight, no tag taken, and has refused no lookup. With a sanitizer: no report. The exit
+// status is 1 if an invariant does not hold.
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -30,6 +32,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -305,11 +308,85 @@ void run_clients(Server& server, const Listener& listener, std::uint16_t port, s
   return nullptr;
 }
 
+/// A polite client that has several reads in flight when its server stops. Each is answered with
+/// its data, or refused with ESHUTDOWN, or the stream ends where a reply ends.
+class PipeliningClient {
+ public:
+  /// Connects over TCP. The kernel has most of the replies: the client takes few at a time.
+  PipeliningClient(Server& server, const Listener& listener) : peer_{server, listener, 32768} {}
+
+  /// Writes what run() reads.
+  [[nodiscard]] bool prepare() {
+    return peer_.go("polite") && peer_.write(0, 0, content(0, size_bytes)) &&
+           peer_.reply().has_value();
+  }
+  /// Reads until the server stops. Returns what does not hold, or null.
+  [[nodiscard]] const char* run() {
+    while (true) {
+      while (!was_refused_ && in_flight_.size() != depth) begin_read();
+      if (in_flight_.empty()) {
+        peer_.request(Command::disconnect, 0, 0, 0);
+        return nullptr;
+      }
+      std::byte next{};
+      const ssize_t seen = ::recv(peer_.fd(), &next, 1, MSG_PEEK);
+      if (seen < 0) return "the pipelining client is reset";
+      if (seen == 0) return nullptr;
+      if (!take_reply()) return "the pipelining client got a wrong reply, or a part of one";
+    }
+  }
+  void hang_up() { peer_.hang_up(); }
+
+ private:
+  static constexpr std::size_t depth = 8;
+
+  [[nodiscard]] static Bytes content(std::uint64_t offset, std::size_t length) {
+    Bytes bytes(length);
+    for (std::size_t i = 0; i != length; ++i) {
+      bytes[i] = static_cast<std::byte>((offset + i) * 7 + (offset + i) / 4096);
+    }
+    return bytes;
+  }
+  void begin_read() {
+    const std::uint64_t offset = dice_.below(size_bytes - 32768);
+    const auto length = static_cast<std::uint32_t>(dice_.below(32768) + 1);
+    in_flight_[++last_cookie_] = {offset, length};
+    peer_.request(Command::read, last_cookie_, offset, length);
+  }
+  [[nodiscard]] bool take_reply() {
+    const auto reply = peer_.reply();
+    if (!reply) return false;
+    const auto found = in_flight_.find(reply->cookie);
+    if (found == in_flight_.end()) return false;
+    const auto [offset, length] = found->second;
+    in_flight_.erase(found);
+    if (reply->error == 0) return reply->payload == content(offset, length);
+    was_refused_ = true;
+    return reply->error == static_cast<std::uint32_t>(nbd::Error::eshutdown);
+  }
+
+  Peer peer_;
+  Dice dice_{1};
+  std::map<std::uint64_t, std::pair<std::uint64_t, std::uint32_t>> in_flight_;  // by cookie
+  std::uint64_t last_cookie_ = 0;
+  bool was_refused_ = false;
+};
+
 /// Stops a server among the clients of sixteen seeds. Returns what does not hold, or null.
 [[nodiscard]] const char* stop_among_clients(std::uint64_t first) {
-  World world{{.timeout_ms = 1500, .stop_ms = 50, .gather_us = 20}};
+  constexpr std::uint32_t stop_ms = 100;
+  World world{{.timeout_ms = 1500, .stop_ms = stop_ms, .gather_us = 20}};
   const auto listener = Listener::on_address("127.0.0.1:0");
   if (!world.server || !listener) return "the server does not start";
+  const char* fault = nullptr;
+  Clock::time_point fault_at;
+  PipeliningClient pipelining{*world.server, *listener};
+  if (!pipelining.prepare()) return "the pipelining client cannot write";
+  std::thread polite{[&] {
+    fault = pipelining.run();
+    fault_at = Clock::now();
+    pipelining.hang_up();
+  }};
   std::vector<RudeClient> clients;
   for (std::uint64_t i = 0; i != 16; ++i) clients.emplace_back(first + i, port_of(*listener));
   const auto step_all = [&] {
@@ -325,6 +402,7 @@ void run_clients(Server& server, const Listener& listener, std::uint16_t port, s
     }
     step_all();
   }
+  const Clock::time_point stop_at = Clock::now();
   std::atomic<bool> has_stopped{false};
   std::thread stopper{[&] {
     world.server->stop();
@@ -333,6 +411,9 @@ void run_clients(Server& server, const Listener& listener, std::uint16_t port, s
   }};
   while (!has_stopped.load(std::memory_order_relaxed)) step_all();
   stopper.join();
+  polite.join();
+  // Later, the server closes in the middle of a reply.
+  if (fault != nullptr && fault_at < stop_at + std::chrono::milliseconds{stop_ms}) return fault;
   return fault_of(*world.server);
 }
 
