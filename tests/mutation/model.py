@@ -220,7 +220,10 @@ def run_list(arguments):
         try:
             unchanged = workshop.build("unchanged", "-O1")
             passing = workshop.run(unchanged, [])
+            # As each mutant is built: else one that cannot run would count as caught.
             workshop.precompile()
+            if passing is None:
+                passing = workshop.run(workshop.build("unchanged_O0", "-O0"), [])
         except BadMutant as bad:
             sys.exit(f"mutate: {bad}")
         if passing is not None:

@@ -553,6 +553,82 @@ TEST(CoreWorld, ReportsACommandForOtherSectors) {
   EXPECT_TRUE(world.finding().has_request);
 }
 
+/// A driver whose messages name a disk that the device does not have.
+class NoDisk : public MessageVariant {
+ public:
+  using MessageVariant::MessageVariant;
+
+ private:
+  [[nodiscard]] sim::Message message_of(const blkown::Claim<R>& claim) override {
+    sim::Message message = MessageVariant::message_of(claim);
+    message.disk = 7;
+    return message;
+  }
+};
+/// The same with a namespace that the controller does not have.
+class NoNamespace : public RingDriver {
+ public:
+  using RingDriver::RingDriver;
+
+ private:
+  [[nodiscard]] std::uint32_t nsid_of(const sim::Io<RingDriver>&) const override { return 99; }
+};
+/// A driver whose messages are for a sector far behind every disk.
+class LastOfAllSectors : public MessageVariant {
+ public:
+  using MessageVariant::MessageVariant;
+
+ private:
+  [[nodiscard]] sim::Message message_of(const blkown::Claim<R>& claim) override {
+    sim::Message message = MessageVariant::message_of(claim);
+    message.sector = UINT64_MAX;
+    return message;
+  }
+};
+
+// Goal: also a run with one disk judges where a command goes.
+// Method: the device refuses each command, and no data comes to a wrong place.
+TEST(CoreWorld, ReportsACommandThatGoesToNoDisk) {
+  const char* const what = "the driver sent the command of an I/O to another disk";
+  WorldConfig config = config_of(0);
+  config.rates = sim::FaultRates::none();
+  auto& messages = caught<MessageVariantWorld>(config, &make_message<NoDisk>);
+  EXPECT_FALSE(messages.run());
+  EXPECT_EQ(messages.finding().what, what);
+  EXPECT_TRUE(messages.finding().has_request);
+  auto& core = caught<World>(config, &make<NoNamespace>);
+  EXPECT_FALSE(core.run());
+  EXPECT_EQ(core.finding().what, what);
+  EXPECT_TRUE(core.finding().has_request);
+}
+
+TEST(CoreWorld, ReportsACommandForTheLastOfAllSectors) {
+  WorldConfig config = config_of(0);
+  config.rates = sim::FaultRates::none();
+  auto& world = caught<MessageVariantWorld>(config, &make_message<LastOfAllSectors>);
+  EXPECT_FALSE(world.run());
+  EXPECT_EQ(world.finding().what,
+            "the driver sent a command for other sectors than those of its I/O");
+}
+
+/// A driver that takes no I/O.
+class TakesNothing : public MessageVariant {
+ public:
+  using MessageVariant::MessageVariant;
+
+ private:
+  void issue(blkown::Claim<R> claim) override { std::move(claim).end(blkown::Status::io_error); }
+};
+
+// Goal: a driver that fails every I/O does not pass.
+TEST(CoreWorld, ReportsThatNoIoEndsOkWithoutFaults) {
+  WorldConfig config = config_of(0);
+  config.rates = sim::FaultRates::none();
+  auto& world = caught<MessageVariantWorld>(config, &make_message<TakesNothing>);
+  EXPECT_FALSE(world.run());
+  EXPECT_EQ(world.finding().what, "no fault was injected, and no I/O has ended ok");
+}
+
 TEST(Kit, ReturnsTwoForUnusableOptions) {
   testing::internal::CaptureStderr();
   EXPECT_EQ(kit({"--what"}).code, 2);

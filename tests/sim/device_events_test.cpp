@@ -120,6 +120,11 @@ TEST(IoText, OfAnNvmeCommandHasItsRangeInSectors) {
   EXPECT_EQ(text(SubmissionEntry::dataset_management(2, 1, true)), "dataset_management");
   const auto one = sim::detail::io_of(SubmissionEntry::write(2, {5, 1}), {.nsid = 2});
   EXPECT_EQ(to_string(one), "write of sector 5");
+  // A block whose first sector is beyond the largest number is no small sector.
+  const auto far = sim::detail::io_of(SubmissionEntry::write(2, {std::uint64_t{1} << 61, 1}),
+                                      {.nsid = 2, .block_sectors = 8});
+  EXPECT_EQ(far.sector, UINT64_MAX);
+  EXPECT_EQ(to_string(far), "write of sectors 18446744073709551615 to 18446744073709551615");
 }
 
 TEST(IoText, OfAMessageHasNoRangeIfItIsAFlush) {

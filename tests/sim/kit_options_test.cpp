@@ -323,7 +323,19 @@ TEST(KitOptions, RatesAreSetInTheOrderOfTheList) {
   FaultRates expected;
   expected.of.fill(9);
   expected[FaultKind::lost] = 3;
+  expected[FaultKind::unmap_failure_stopped] = 0;
   EXPECT_EQ(options->world.rates, expected);
+}
+
+// Goal: no run has the fault unless a word names it.
+TEST(KitOptions, RatesOfAllLeaveOutMemoryThatAStoppedDeviceDoesNotUnmap) {
+  for (const char* text :
+       {"all:9", "all:9,unmap_failure_stopped:9", "unmap_failure_stopped:9,all:8"}) {
+    const auto options = parse_options("the_program", {"--rates", text});
+    ASSERT_TRUE(options.has_value());
+    FaultRates rates = options->world.rates;
+    EXPECT_EQ(rates[FaultKind::unmap_failure_stopped], std::string{text} == "all:9" ? 0U : 9U);
+  }
 }
 
 TEST(KitOptions, DefaultsOfAProgramStayUnlessAWordReplacesThem) {

@@ -336,6 +336,28 @@ TEST(MessageDevice, AShortTransferMovesFewerBytesAndSaysSo) {
   }
 }
 
+// Goal: a short transfer is of whole blocks, and a single block is not cut.
+TEST(MessageDevice, AShortTransferIsOfWholeBlocks) {
+  sim::MessageConfig config = two_queues();
+  config.block_sectors = 4;
+  for (std::uint64_t at = 0; at != 8; ++at) {
+    MessageBench bench{{{FaultKind::short_transfer, at}}, 1, config};
+    for (std::uint64_t i = 0; i <= at; ++i) {
+      ASSERT_TRUE(bench.device.take(0, bench.message(Opcode::read, 0x10 + i, 0, 12)).has_value());
+      bench.run();
+      const std::vector<Reply> replies = bench.replies();
+      ASSERT_EQ(replies.size(), 1U);
+      EXPECT_EQ(replies[0].transferred_bytes % (4 * sector_bytes), 0U);
+      EXPECT_EQ(replies[0].transferred_bytes < 12 * sector_bytes, i == at);
+      EXPECT_GT(replies[0].transferred_bytes, 0U);
+    }
+  }
+  MessageBench bench{{{FaultKind::short_transfer, 0}}, 1, config};
+  ASSERT_TRUE(bench.device.take(0, bench.message(Opcode::read, 0x11, 4, 4)).has_value());
+  bench.run();
+  EXPECT_EQ(bench.replies()[0].transferred_bytes, 4 * sector_bytes);
+}
+
 TEST(MessageDevice, AMediaErrorMovesNothing) {
   MessageBench bench{{{FaultKind::media_error, 0}}};
   ASSERT_TRUE(bench.device.take(0, bench.message(Opcode::write, 0x11)).has_value());

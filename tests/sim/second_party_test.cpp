@@ -11,6 +11,8 @@
 #include <blkown/mq/control.hpp>
 #include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/limits.hpp>
+#include <blkown/mq/op.hpp>
+#include <blkown/mq/trace.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <blkown/sim/harness/second_party.hpp>
 #include <blkown/tag.hpp>
@@ -20,6 +22,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -208,6 +211,44 @@ TEST(SecondParty, NoBioIsIssuedWhileThePartyHoldsTheDisk) {
   EXPECT_GT(submitted, 1000);
   EXPECT_GT(held, 5);
   while (read.ends.count != submitted) ASSERT_TRUE(bench.runtime.step());
+}
+
+// Goal: a call of queue_rq for a bio is wrong while the party holds the disk, or beyond the limits.
+// Method: the test is the block layer, which makes no such call.
+TEST(SecondParty, JudgesACallOfQueueRq) {
+  using blkown::mq::Op;
+  PartyBench bench;
+  const auto judged = [&](Op op, std::uint64_t sector = 0, std::uint64_t sectors = 0) {
+    blkown::mq::TraceEvent event;
+    event.step = blkown::mq::TraceStep::issued;
+    event.op = op;
+    event.sector = sector;
+    event.length_bytes = sectors * blkown::mq::sector_bytes;
+    const char* const wrong = bench.party->judge_issue(event);
+    return std::string{wrong != nullptr ? wrong : ""};
+  };
+  const std::string beyond = "queue_rq was called for a request beyond the disk's limits";
+  EXPECT_EQ(judged(Op::write, 0, 8), "");
+  EXPECT_EQ(judged(Op::write, 0, 10), beyond);
+  EXPECT_EQ(judged(Op::discard, 0, 16), "");
+  EXPECT_EQ(judged(Op::discard, 0, 18), beyond);
+  EXPECT_EQ(judged(Op::flush), "");
+  bench.run(60'000, [&] {
+    const std::uint64_t chunk = bench.disk->limits().chunk_sectors;
+    const std::uint64_t most = bench.disk->limits().max_sectors;
+    if (bench.party->holds_disk() || chunk < 2 || most < 2) return;
+    EXPECT_EQ(judged(Op::read, chunk - 1, 1), "");
+    EXPECT_EQ(judged(Op::read, chunk - 1, 2), beyond);
+  });
+  int held = 0;
+  bench.run(30'000, [&] {
+    if (!bench.party->holds_disk()) return;
+    ++held;
+    EXPECT_EQ(judged(Op::flush),
+              "queue_rq was called while another party has the disk quiesced or frozen");
+    EXPECT_EQ(judged(Op::driver_in), "");
+  });
+  EXPECT_GT(held, 5);
 }
 
 TEST(SecondParty, StopsEachQueueForAWhile) {

@@ -247,6 +247,37 @@ TEST(WorldFinding, ACommandIsThatOfAPublicationOnly) {
 }
 
 // The tag of a wrong cookie may be none of the queue's, and the first queue may be the admin queue.
+// Goal: a wrong place is found wherever it is; a command of the driver's own has none.
+TEST(WorldFinding, ACommandStaysWithinTheSectorsOfItsIo) {
+  const auto finding_of =
+      [](std::uint64_t sector, std::uint32_t length, std::uint32_t disk = 0,
+         const sim::IoText& io = {.operation = "write", .sector = 4, .length_sectors = 8}) {
+        MessageProbe world{{}};
+        world.begin_event("submit", queue1, tag3, published);
+        world.history_.describe(queue1, tag3, io);
+        sim::Message message = message_of(sim::Opcode::write, cookie3, sector, length);
+        message.disk = disk;
+        world.device_events_.command_fetched(1, message);
+        return world.finding().what;
+      };
+  const std::string beyond = "the driver sent a command for other sectors than those of its I/O";
+  const std::string elsewhere = "the driver sent the command of an I/O to another disk";
+  EXPECT_EQ(finding_of(4, 8), "");
+  EXPECT_EQ(finding_of(11, 1), "");
+  EXPECT_EQ(finding_of(3, 1), beyond);
+  EXPECT_EQ(finding_of(12, 1), beyond);
+  EXPECT_EQ(finding_of(5, 8), beyond);
+  EXPECT_EQ(finding_of(4, 9), beyond);
+  EXPECT_EQ(finding_of(UINT64_MAX, 1), beyond);
+  EXPECT_EQ(finding_of(UINT64_MAX - 1, 8), beyond);
+  EXPECT_EQ(finding_of(4, 8, 7), elsewhere);
+  const sim::IoText flush{.operation = "flush"};
+  EXPECT_EQ(finding_of(0, 0, 0, flush), "");
+  EXPECT_EQ(finding_of(0, 0, 7, flush), elsewhere);
+  EXPECT_EQ(finding_of(0, 1, 7, {}), "") << "nothing is known of the command";
+  EXPECT_EQ(finding_of(0, 1, 7, {.operation = "driver_out", .is_private = true}), "");
+}
+
 TEST(WorldFinding, ACommandWithoutARequestHasNoHistory) {
   MessageProbe messages{{}};
   messages.history_.begin_event("submit", 0);

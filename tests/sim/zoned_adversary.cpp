@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "sim/broken_zoned/ended_on_timeout.hpp"
+#include "sim/broken_zoned/last_zone_forgotten.hpp"
 #include "sim/broken_zoned/pointer_at_issue.hpp"
 #include "sim/broken_zoned/result_is_start.hpp"
 #include "sim/named_driver.hpp"
@@ -33,6 +34,7 @@ int main_of(int argc, char** argv) {
 constexpr std::array table{
     NamedDriver{"reference", &main_of<Driver>},
     NamedDriver{"ended_on_timeout", &main_of<EndedOnTimeout>},
+    NamedDriver{"last_zone_forgotten", &main_of<LastZoneForgotten>},
     NamedDriver{"pointer_at_issue", &main_of<PointerAtIssue>},
     NamedDriver{"result_is_start", &main_of<ResultIsStart>},
 };

@@ -158,7 +158,8 @@ class Device {
     ++events_;
     set_target({queue, cookie});
     // A cancel is a command, too.
-    if (faults_.strikes(FaultKind::doorbell_refused)) return {.what = Cancelled::What::not_now};
+    if (faults_.strikes(FaultKind::doorbell_refused) || faults_.strikes(FaultKind::abort_refused))
+      return {.what = Cancelled::What::not_now};
     const auto found = find(queue, cookie);
     if (found == held_.end()) return {.what = Cancelled::What::answered};
     Held held = std::move(found->second);

@@ -77,8 +77,8 @@ class Driver {
     queues_[hw.index().value] = &hw;
     return Status::ok;
   }
-  [[nodiscard]] unsigned report_zones(QueueData&, std::uint64_t sector, mq::Zone* zones,
-                                      unsigned count) const {
+  [[nodiscard]] virtual unsigned report_zones(QueueData&, std::uint64_t sector, mq::Zone* zones,
+                                              unsigned count) const {
     return host_.medium.zones->report(sector, zones, count);
   }
 

@@ -9,7 +9,7 @@
 //   the Oracle    judges the driver's lookups, as in the kit's other worlds
 //   the checker   compares the ownership words with the handles that exist
 //   the zones     are those of a plain reference, which executes each command that the disk does
-//   the host      says whether what it was told fits what it has sent
+//   the host      compares the results with what it has sent
 // A reply that the driver cannot tell from a genuine one puts the host in doubt about the zone.
 
 #ifndef BLKOWN_TESTS_SIM_ZONED_WORLD_HPP
@@ -73,6 +73,10 @@ class World {
     if (fixed.has_cache.has_value()) return "--cache";
     if (fixed.has_fua.has_value()) return "--fua";
     if (fixed.block_bytes.has_value()) return "--block-bytes";
+    const sim::WorldConfig standard;
+    if (world.fua_percent != standard.fua_percent) return "--fua-percent";
+    if (world.preflush_percent.has_value()) return "--preflush-percent";
+    if (world.ios_per_cut != standard.ios_per_cut) return "--ios-per-cut";
     return nullptr;
   }
 
@@ -122,6 +126,8 @@ class World {
       party_->act();
       if (dice_.chance(1, 64)) disturb();
       if (!check_after_event()) return false;
+      if (config_.max_events != 0 && history_.event() > config_.max_events)
+        return fail("the run was cut off at its limit of events");
       if (history_.event() > config_.io_count * 5000)
         return fail("the I/O did not end within the limit of events of a run");
     }
@@ -297,10 +303,13 @@ class World {
       case mq::TraceStep::looked_up: return world.note_lookup(event);
       case mq::TraceStep::issued:
         world.history_.turn_to(sim::Activity::of_request("queue_rq", event.queue, event.tag));
-        return world.history_.describe(event.queue, event.tag,
-                                       {.operation = to_string(event.op),
-                                        .sector = event.sector,
-                                        .length_sectors = event.length_bytes / mq::sector_bytes});
+        world.history_.describe(event.queue, event.tag,
+                                {.operation = to_string(event.op),
+                                 .sector = event.sector,
+                                 .length_sectors = event.length_bytes / mq::sector_bytes});
+        if (const char* const wrong = world.party_->judge_issue(event))
+          world.add({.what = wrong, .has_request = true, .queue = event.queue, .tag = event.tag});
+        return;
       case mq::TraceStep::timed_out:
         return world.history_.turn_to(
             sim::Activity::of_request("timeout hook", event.queue, event.tag));
@@ -358,6 +367,11 @@ class World {
   void compare_zones() {
     std::array<mq::Zone, 8> zones;
     const unsigned count = disk_->report_zones(0, zones);
+    if (count != zones.size()) {
+      fail("the driver reports " + std::to_string(count) + " of " + std::to_string(zones.size()) +
+           " zones");
+      return;
+    }
     for (unsigned i = 0; i != count; ++i) {
       const null_block::ZoneEntry expected = reference_.zone(i);
       if (zones[i].write_pointer_sector == expected.pointer &&

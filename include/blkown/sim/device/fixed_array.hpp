@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// FixedArray: objects that cannot be moved, one behind the other.
+// FixedArray: objects that cannot be moved, in one array.
 
 #ifndef BLKOWN_SIM_DEVICE_FIXED_ARRAY_HPP
 #define BLKOWN_SIM_DEVICE_FIXED_ARRAY_HPP

@@ -310,9 +310,11 @@ class MessageDevice {
     DeviceStatus status = DeviceStatus::media_error;
     const bool is_bad = entry.opcode == Opcode::read && is_unreadable(entry);
     if (!strikes(FaultKind::media_error) && !is_bad) {
-      if (command.moves_data() && entry.length_sectors > 1 && strikes(FaultKind::short_transfer)) {
-        moved_bytes =
-            detail::bytes_in_sector * (1 + faults_->choice() % (entry.length_sectors - 1));
+      // In whole blocks: a device transfers no part of one.
+      const std::uint32_t blocks = entry.length_sectors / config_.block_sectors;
+      if (command.moves_data() && blocks > 1 && strikes(FaultKind::short_transfer)) {
+        moved_bytes = std::uint64_t{detail::bytes_in_sector} * config_.block_sectors *
+                      (1 + faults_->choice() % (blocks - 1));
       }
       status = perform(command, moved_bytes);
     }

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <blkown/config.hpp>
+#include <blkown/detail/saturating.hpp>
 #include <blkown/nvme/opcode.hpp>
 #include <blkown/nvme/submission_entry.hpp>
 #include <blkown/sim/device/command.hpp>
@@ -92,7 +93,8 @@ struct DiskPlace {
   const std::optional<std::uint32_t> its_disk = disk.disk_of(entry.nsid);
   const bool is_for_all = opcode == nvme::IoOpcode::flush && entry.nsid == nvme::all_namespaces;
   return {.operation = is_for_all ? "flush of all namespaces" : to_string(opcode),
-          .sector = entry.slba() * disk.block_sectors,
+          // No product that wraps: a block far behind the end is no block of the disk.
+          .sector = blkown::detail::saturating_multiply(entry.slba(), disk.block_sectors),
           .length_sectors = has_range ? std::uint64_t{entry.block_count()} * disk.block_sectors
                                       : std::uint64_t{0},
           .is_fua = has_range && entry.is_fua(),

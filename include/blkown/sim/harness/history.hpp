@@ -16,6 +16,7 @@
 #include <array>
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/saturating.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/tag.hpp>
 #include <cinttypes>
@@ -74,6 +75,7 @@ struct IoText {
   bool is_fua = false;
   bool is_elsewhere = false;            ///< The command went to no disk of the run.
   std::optional<std::uint32_t> disk{};  ///< Of several: the number, from 0.
+  bool is_private = false;              ///< A command of the driver's own: it has no place.
 };
 
 /// The I/O as text: "write of sectors 20 to 23 with FUA".
@@ -82,7 +84,7 @@ struct IoText {
   if (io.length_sectors == 1) text += " of sector " + std::to_string(io.sector);
   if (io.length_sectors > 1) {
     text += " of sectors " + std::to_string(io.sector) + " to " +
-            std::to_string(io.sector + io.length_sectors - 1);
+            std::to_string(blkown::detail::saturating_add(io.sector, io.length_sectors - 1));
   }
   if (io.is_fua) text += " with FUA";
   if (io.disk.has_value()) text += " of disk " + std::to_string(*io.disk);

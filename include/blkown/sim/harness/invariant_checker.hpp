@@ -281,7 +281,8 @@ class InvariantChecker {
 
   /// The device may still reach memory that it did not unmap, so the memory is given back only
   /// while the device is stopped. A stop after which the memory could not be unmapped either, and
-  /// the device was started again, is none.
+  /// the device was started again, is none. The check sees the state between events: a driver that
+  /// stops the device, starts it and drains within one event passes.
   /// Precondition: the request has or had such memory.
   bool check_kept(QueueIndex queue, Tag tag, std::uint64_t stops) {
     Seen& seen = requests_[queue.value * tags_.depth() + tag.value];

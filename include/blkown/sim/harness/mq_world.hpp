@@ -31,7 +31,6 @@
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/control.hpp>
-#include <blkown/mq/detail/split.hpp>
 #include <blkown/mq/disk.hpp>
 #include <blkown/mq/disk_config.hpp>
 #include <blkown/mq/driver.hpp>
@@ -619,8 +618,8 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
   }
   /// A private request has no place on the disk.
   void describe(const mq::TraceEvent& event, const DiskRun& its) {
-    IoText io{.operation = to_string(event.op)};
-    if (!mq::is_private(event.op)) {
+    IoText io{.operation = to_string(event.op), .is_private = mq::is_private(event.op)};
+    if (!io.is_private) {
       io.sector = event.sector;
       io.length_sectors = event.length_bytes / detail::bytes_in_sector;
       if (disks_.size() != 1) io.disk = its.index;
@@ -658,26 +657,10 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
       fail("queue_rq was called for a removed disk", tags(), event.queue, event.tag);
     }
   }
-  /// All parties that have quiesced or frozen the disk must have undone that.
   void check_issued(const mq::TraceEvent& event, const DiskRun& its) {
     issued_ns_[index_of(event.queue, event.tag)] = runtime_.now_ns();
-    if (!mq::is_private(event.op) && its.party->holds_disk()) {
-      fail("queue_rq was called while another party has the disk quiesced or frozen", tags(),
-           event.queue, event.tag);
-    }
-    check_length(event, its);
-  }
-  /// The limits do not change while a request is issued.
-  void check_length(const mq::TraceEvent& event, const DiskRun& its) {
-    if (!mq::has_range(event.op)) return;
-    const mq::QueueLimits limits = its.disk->limits();
-    const std::uint64_t length_sectors = event.length_bytes / detail::bytes_in_sector;
-    const std::uint64_t last = event.sector + length_sectors - 1;
-    const std::uint64_t chunk = limits.chunk_sectors;
-    if (length_sectors > mq::detail::max_sectors_of(event.op, limits) ||
-        (chunk != 0 && event.sector / chunk != last / chunk)) {
-      fail("queue_rq was called for a request beyond the disk's limits", tags(), event.queue,
-           event.tag);
+    if (const char* const wrong = its.party->judge_issue(event)) {
+      fail(wrong, tags(), event.queue, event.tag);
     }
   }
   /// A publication is not older than the issue of its request. A private request may have a shorter

@@ -17,10 +17,12 @@
 #include <blkown/config.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/control.hpp>
+#include <blkown/mq/detail/split.hpp>
 #include <blkown/mq/disk.hpp>
 #include <blkown/mq/limits.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/timer.hpp>
+#include <blkown/mq/trace.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
@@ -68,13 +70,32 @@ class SecondParty {
     }
   }
 
-  /// Whether nothing of the party is left on a context but its alarms, which end with the party.
+  /// Whether the party has no operation or work in flight. Its alarms may be armed: the destructor
+  /// cancels them.
   [[nodiscard]] bool is_idle() const noexcept {
     return !control_.is_running() && !limits_control_.is_running() &&
            !queue_control_.is_running() && !reset_.is_queued();
   }
   /// Whether the party's quiesce or freeze is in force: queue_rq must not be called for bios.
   [[nodiscard]] bool holds_disk() const noexcept { return state_ == State::holding; }
+  /// What is wrong with a call of queue_rq (the step TraceStep::issued), within the call. Null:
+  /// nothing. All parties that have quiesced or frozen the disk must have undone that, and the
+  /// limits do not change while a request is issued.
+  [[nodiscard]] const char* judge_issue(const mq::TraceEvent& event) const {
+    if (!mq::is_private(event.op) && holds_disk()) {
+      return "queue_rq was called while another party has the disk quiesced or frozen";
+    }
+    if (!mq::has_range(event.op)) return nullptr;
+    const mq::QueueLimits limits = disk_.limits();
+    const std::uint64_t length_sectors = event.length_bytes / mq::sector_bytes;
+    const std::uint64_t last = event.sector + length_sectors - 1;
+    const std::uint64_t chunk = limits.chunk_sectors;
+    if (length_sectors > mq::detail::max_sectors_of(event.op, limits) ||
+        (chunk != 0 && event.sector / chunk != last / chunk)) {
+      return "queue_rq was called for a request beyond the disk's limits";
+    }
+    return nullptr;
+  }
 
  private:
   enum class State : std::uint8_t { idle, beginning, holding, undoing };

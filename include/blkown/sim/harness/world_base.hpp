@@ -340,6 +340,13 @@ class WorldBaseOf {
     }
     if (const char* const wrong = workload_.compare(media_)) fail_data(wrong);
     check_durability();
+    // A command that takes longer than the timeout may fail without a fault, and so may one that an
+    // administrator's reset ends.
+    const bool may_fail =
+        !faults_.struck().empty() || config_.has_resets || config_.longest_ns >= config_.timeout_ns;
+    if (ended_ok_ == 0 && failed_ != 0 && !may_fail) {
+      fail("no fault was injected, and no I/O has ended ok");
+    }
     return finding_.what.empty();
   }
 
@@ -540,19 +547,22 @@ class WorldBaseOf {
   }
 
   /// The command of an I/O goes to its disk, and only to its sectors: a driver may send it in
-  /// parts. A command of the driver's own has no sectors.
+  /// parts. A command of the driver's own has no place.
   void check_command(std::uint32_t queue, const typename Device::Entry& entry) {
     const std::uint64_t cookie = detail::cookie_of(entry);
     const QueueIndex its_queue{queue - (is_nvme ? 1 : 0)};
     const Tag tag{static_cast<std::uint32_t>(history_.layout().tag.get(cookie))};
     const IoText io = history_.io_of(its_queue, tag);
     const IoText sent = detail::io_of(entry, disk_place());
-    if (io.disk.has_value() && (sent.is_elsewhere || sent.disk.value_or(*io.disk) != *io.disk)) {
+    const bool has_place = *io.operation != '\0' && !io.is_private;
+    if ((has_place && sent.is_elsewhere) ||
+        (io.disk.has_value() && sent.disk.value_or(*io.disk) != *io.disk)) {
       fail_cookie("the driver sent the command of an I/O to another disk", queue, cookie,
                   {"the command is a " + to_string(sent)});
     } else if (io.length_sectors != 0 && sent.length_sectors != 0 &&
-               (sent.sector < io.sector ||
-                sent.sector + sent.length_sectors > io.sector + io.length_sectors)) {
+               // Without sums, which could wrap: the values are the driver's.
+               (sent.sector < io.sector || sent.length_sectors > io.length_sectors ||
+                sent.sector - io.sector > io.length_sectors - sent.length_sectors)) {
       fail_cookie("the driver sent a command for other sectors than those of its I/O", queue,
                   cookie, {"the command is a " + to_string(sent)});
     }
@@ -716,7 +726,11 @@ class WorldBaseOf {
   }
   const char* note_end(std::uint32_t slot, Status status) {
     ++ended_;
-    if ((status == Status::ok) != workload_.slot(slot).must_fail) ++ended_ok_;
+    if ((status == Status::ok) != workload_.slot(slot).must_fail) {
+      ++ended_ok_;
+    } else if (status != Status::offline && status != Status::not_supported) {
+      ++failed_;
+    }
     // A write whose false completion was accepted may still be executed.
     if (!workload_.slot(slot).is_tainted) judge_of(slot).end(judged_[slot], status == Status::ok);
     is_cut_due_ = is_cut_due_ || cut_dice_.chance(1, config_.ios_per_cut);
@@ -811,6 +825,7 @@ class WorldBaseOf {
   LookupTally lookups_{};
   std::uint64_t ended_ = 0;
   std::uint64_t ended_ok_ = 0;
+  std::uint64_t failed_ = 0;  // I/Os that the disk had, of an operation that it supports
 };
 
 }  // namespace sim
