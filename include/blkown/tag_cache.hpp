@@ -77,9 +77,9 @@ class TagCache {
   TagCache(detail::TagBitmap& bitmap, QueueIndex queue, std::uint32_t capacity) noexcept
       : bitmap_{&bitmap},
         queue_{queue},
-        capacity_{static_cast<std::uint16_t>(capacity < max_capacity ? capacity : max_capacity)},
+        capacity_{capacity < max_capacity ? capacity : max_capacity},
         // Contexts start their searches at different words.
-        hint_{bitmap.add_cache() % bitmap.line_count()} {}
+        hint_{static_cast<std::uint16_t>(bitmap.add_cache() % bitmap.line_count())} {}
 
   /// Takes a tag. no_tag if none is free.
   [[nodiscard]] std::uint32_t take() noexcept {
@@ -113,7 +113,7 @@ class TagCache {
       return;
     }
     // The demand that led here may have ended. The cache is then not necessarily full.
-    if (size_ == capacity_) give_oldest((capacity() + 1) / 2);
+    if (size_ == capacity_) give_oldest((capacity_ + 1) / 2);
     tags_[size_++] = tag.value;
   }
 
@@ -124,9 +124,11 @@ class TagCache {
   }
 
   void refill() noexcept {
-    const std::uint32_t half = capacity() / 2;
+    const std::uint32_t half = capacity_ / 2;
     const bool one_only = half == 0 || bitmap_->has_demand();
-    detail::TagBitmap::Run run = bitmap_->take_run(hint_, one_only ? 1 : half);
+    std::uint32_t hint = hint_;
+    detail::TagBitmap::Run run = bitmap_->take_run(hint, one_only ? 1 : half);
+    hint_ = static_cast<std::uint16_t>(hint);
     // The highest tag is stored first, so that the next take() returns the lowest tag, whose
     // request is most likely in the processor's cache.
     std::uint32_t size = size_;
@@ -198,9 +200,9 @@ class TagCache {
 
   detail::TagBitmap* bitmap_ = nullptr;
   QueueIndex queue_;
-  std::uint16_t capacity_ = 0;
+  std::uint32_t capacity_ = 0;
+  std::uint16_t hint_ = 0;  // the word at which a refill begins, or its number's lower bits
   bool has_given_ = false;  // a tag to the bitmap, since the last forget_given()
-  std::uint32_t hint_ = 0;
   std::uint32_t size_ = 0;
   std::uint32_t tags_[max_capacity];
 };
@@ -221,7 +223,7 @@ struct TagCacheAccess {
   /// Makes room in a cache that is full, unless a context needs a tag.
   static void make_room(TagCache& cache) noexcept {
     if (cache.size_ == cache.capacity_ && !cache.bitmap_->has_demand())
-      cache.give_oldest((cache.capacity() + 1) / 2);
+      cache.give_oldest((cache.capacity_ + 1) / 2);
   }
   /// Whether the cache has room for a tag, and no context needs one.
   [[nodiscard, gnu::always_inline]] static bool has_room(const TagCache& cache) noexcept {

@@ -188,7 +188,7 @@ TEST(NullBlockZonedMatrix, EachRowKeepsItsWritePointers) {
     const bool shares = text.find("shared_tags=1") != text.npos;
     ZonedRow host{text, seed, shares ? pool->get() : nullptr};
     host.run(count);
-    if (count >= 1000) host.expect_progress();
+    if (count >= 10'000) host.expect_progress();
     if (HasFailure()) return;
     host.add_to(sum);
   }
