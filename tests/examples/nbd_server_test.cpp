@@ -232,14 +232,8 @@ TEST_F(NbdServer, AReadOfDataAndHolesIsBoth) {
   EXPECT_EQ(read->payload, expected);
 }
 
-TEST_F(NbdServer, OnlySeveralCommandsAtOnceAreFollowedByAPause) {
-  start({.limits = {.gather_us = 50}});
-  const Peer peer = client("memory");
-  for (std::uint64_t i = 0; i != 20; ++i) {
-    peer.request(Command::read, i, 0, 512);
-    ASSERT_TRUE(peer.reply().has_value());
-  }
-  EXPECT_EQ(total(&Counters::pauses), 0U);
+/// Two reads of the first block, to be sent together.
+Bytes two_reads() {
   Bytes both;
   for (std::uint64_t i = 0; i != 2; ++i) {
     append(both, nbd::RequestHeader{.flags = 0,
@@ -248,6 +242,18 @@ TEST_F(NbdServer, OnlySeveralCommandsAtOnceAreFollowedByAPause) {
                                     .offset = 0,
                                     .length = 512});
   }
+  return both;
+}
+
+TEST_F(NbdServer, OnlySeveralCommandsAtOnceAreFollowedByAPause) {
+  start({.limits = {.gather_us = 50}});
+  const Peer peer = client("memory");
+  for (std::uint64_t i = 0; i != 20; ++i) {
+    peer.request(Command::read, i, 0, 512);
+    ASSERT_TRUE(peer.reply().has_value());
+  }
+  EXPECT_EQ(total(&Counters::pauses), 0U);
+  const Bytes both = two_reads();
   peer.send(both);
   for (std::uint64_t i = 0; i != 2; ++i) ASSERT_TRUE(peer.reply().has_value());
   EXPECT_TRUE(eventually([this] { return total(&Counters::pauses) == 1; }));
@@ -272,15 +278,8 @@ TEST_F(NbdServer, OnlySeveralCommandsAtOnceAreFollowedByAPause) {
 TEST_F(NbdServer, NoPauseDelaysTheReplyToACommandAtAStore) {
   start({.limits = {.gather_us = 50}});
   const Peer peer = client("held");
+  const Bytes both = two_reads();
   for (std::uint64_t batch = 1; batch != 10; ++batch) {
-    Bytes both;
-    for (std::uint64_t i = 0; i != 2; ++i) {
-      append(both, nbd::RequestHeader{.flags = 0,
-                                      .type = static_cast<std::uint16_t>(Command::read),
-                                      .cookie = i,
-                                      .offset = 0,
-                                      .length = 512});
-    }
     peer.send(both);
     ASSERT_TRUE(held_->await(2 * batch));
   }

@@ -15,12 +15,19 @@ LINE_BYTES = 64
 
 
 def trace_of(valgrind, program, *arguments):
-    """Returns the program's output, and its trace: lines such as " S 1ffefff,8"."""
+    """Returns the program's output, and its accesses to data: the kind (L, S or M), and the addresses
+    of the first and the last byte. lackey prints lines such as " S 1ffefff,8"."""
     run = subprocess.run([valgrind, "--tool=lackey", "--trace-mem=yes", "--basic-counts=no",
                           program, *arguments], capture_output=True, text=True, check=False)
     if run.returncode != 0:
         sys.exit(f"{program}: exit status {run.returncode}\n{run.stderr[-2000:]}")
-    return run.stdout, run.stderr.splitlines()
+    accesses = []
+    for line in run.stderr.splitlines():
+        if line[:3] in (" L ", " S ", " M "):
+            address, _, size = line[3:].partition(",")
+            begin = int(address, 16)
+            accesses.append((line[1], begin, begin + int(size) - 1))
+    return run.stdout, accesses
 
 
 def objects_of(output):
@@ -45,16 +52,12 @@ def touched(trace, marker, owner):
     and the offsets in the objects' lines."""
     lines = collections.defaultdict(set)
     is_counted = False
-    for access in trace:
-        if access[:3] not in (" L ", " S ", " M "):
-            continue
-        address, _, size = access[3:].partition(",")
-        begin = int(address, 16)
+    for kind_of_access, begin, last in trace:
         if begin == marker:
-            if access[1] != "L":
+            if kind_of_access != "L":
                 is_counted = not is_counted
         elif is_counted:
-            for byte in (begin, begin + int(size) - 1):
+            for byte in (begin, last):
                 if byte // LINE_BYTES in owner:
                     kind, base = owner[byte // LINE_BYTES]
                     lines[kind, byte // LINE_BYTES].add(byte - base)

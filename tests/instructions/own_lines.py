@@ -57,16 +57,12 @@ def uses_of(trace, objects):
     end = max(objects.markers.values())
     uses = collections.defaultdict(dict)
     context = end
-    for access in trace:
-        if access[:3] not in (" L ", " S ", " M "):
-            continue
-        address, _, size = access[3:].partition(",")
-        begin = int(address, 16)
+    for kind, begin, last in trace:
         if begin in objects.markers:
             context = objects.markers[begin]
         elif context != end and not objects.is_ignored(begin):
-            is_write = access[1] != "L"
-            for byte in {begin, begin + int(size) - 1}:
+            is_write = kind != "L"
+            for byte in {begin, last}:
                 of_pair = uses[byte // PAIR_BYTES]
                 _, was_written = of_pair.get(context, (byte, False))
                 if is_write or not was_written:
