@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSL-1.0
-"""Mutants that are compiled together: a sample costs one build of the test programs instead of hundreds.
+"""Mutants that are compiled together: a list or a sample costs one build of the test programs instead of
+hundreds.
 
 The body of each changed function stands in the headers once unchanged and once for each of its mutants,
 and a number in the environment chooses at run time. The unchanged copy has a probe before each of its
@@ -41,6 +42,11 @@ constexpr void blkown_probe(unsigned number) noexcept {
 ROUNDS = 10
 
 
+def every_error(is_clang):
+    """The options with which the compiler prints every error, and all that one follows from."""
+    return ["-ferror-limit=0" if is_clang else "-fmax-errors=0", "-ftemplate-backtrace-limit=0"]
+
+
 def outer_bodies(code):
     """(begin, end) of the outermost function bodies, without their braces."""
     found = []
@@ -56,12 +62,22 @@ def returns_closure(text, body):
     return bool(re.search(r"\bauto \w+\(", head) and re.search(r"\breturn \[", text[slice(*body)]))
 
 
+def same_length(one, other):
+    """How many characters two texts have in common before they differ."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if one[:middle] == other[:middle] else (low, middle - 1)
+    return low
+
+
 class Headers:
     """What copies of the headers consist of. `mutants` maps a number to a mutant."""
 
-    def __init__(self, root, mutants):
+    def __init__(self, root, mutants, has_probes=True):
         self.root = root
-        self.left_out = set()    # mutants in no body, or in one that cannot have copies
+        self.has_probes = has_probes
+        self.left_out = set()    # mutants in no body, in two, or in one that cannot have copies
         self.probes = {}         # "header:position" -> number
         self.files = {}          # file -> (text, {body: [(number, changed text)]}, [(position, addition)])
         of_file = {}
@@ -76,16 +92,17 @@ class Headers:
         bodies = outer_bodies(code)
         of_body = {}
         for number, mutant in mutants.items():
-            at = next((i for i, (old, new) in enumerate(zip(text, mutant.text)) if old != new), len(text))
+            at = same_length(text, mutant.text)
             body = next((body for body in bodies if body[0] <= at < body[1]), None)
-            if body is None or returns_closure(text, body):
+            behind = len(text) - same_length(text[::-1], mutant.text[::-1])
+            if body is None or behind > body[1] or returns_closure(text, body):
                 self.left_out.add(number)
             if body is not None:
                 of_body.setdefault(body, []).append((number, mutant.text))
         additions = []
         for place, end, is_braced in sorted({
                 probe for _, begin, end in functions(code) for probe in probes_of(code, begin, end)
-                if any(first <= begin and begin < last for first, last in of_body)}):
+                if self.has_probes and any(first <= begin and begin < last for first, last in of_body)}):
             probe = f" ::blkown_probe({len(self.probes)}u); "
             self.probes[f"{file}:{place}"] = len(self.probes)
             additions.append((place, "{" + probe if is_braced else probe))
@@ -207,8 +224,7 @@ class Joined:
                 self.turns += 1
                 copies = self.headers.write(self.folder / f"include{self.turns}", self.discarded)
             more = ["-include", copies.choice, "-MD", "-MF", depends]
-            more += (["-ferror-limit=0", "-ftemplate-backtrace-limit=0"] if self.workshop.is_clang
-                     else ["-fmax-errors=0", "-ftemplate-backtrace-limit=0"])
+            more += every_error(self.workshop.is_clang)
             is_done = self.workshop.compile(source, options, [copies.folder], output, log, more=more)
             if is_done:
                 binary.note_depends(depends, copies.folder, self.workshop.root)

@@ -2,11 +2,13 @@
 """Runs the mutants written by hand against the model tests.
 
 A scan of the files of ORDER_FILES finds each memory order other than relaxed and weakens it: acq_rel
-to each of its halves, any other to relaxed. Each patch of model_mutants.py is another mutant. A mutant is
-a copy of include/ with one change. It is built with all scenarios and run until a scenario fails.
+to each of its halves, any other to relaxed. Each patch of model_mutants.py is another mutant. One
+build of all scenarios has every mutant in it, and a number in the environment chooses one (joined.py). It
+is run until a scenario fails. A mutant that cannot be chosen so, or that passes, gets a build of its own.
 """
 
 import concurrent.futures
+import os
 import pathlib
 import re
 import shutil
@@ -14,9 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 
+from joined import ROUNDS, Headers, every_error
 from model_mutants import all_mutants
-from programs import COMMON_HEADERS
 from source import functions, without_comments
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -33,6 +36,16 @@ RUN_LIMIT_S = 300
 
 class BadMutant(Exception):
     """A patch does not fit the sources, or a mutant gives no result."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A mutant: the text of a file below include/."""
+    name: str
+    file: str
+    line: int
+    text: str
+    options: tuple
 
 
 def weakened_orders():
@@ -89,63 +102,59 @@ def tokens(text):
 
 
 def all_changes():
-    """(name, file, line, new text, options) of every mutant."""
+    """Every mutant."""
     for name, file, line, text in weakened_orders():
         # Without the check on plain stores: an order must be needed for the data.
-        yield name, file, line, text, ["--no-store-check"]
+        yield Change(name, f"blkown/{file}", line, text, ("--no-store-check",))
     for mutant in all_mutants():
         line, text = patched(mutant)
-        yield mutant.name, mutant.file, line, text, ["--no-store-check"] if mutant.order else []
+        yield Change(mutant.name, f"blkown/{mutant.file}", line, text,
+                     ("--no-store-check",) if mutant.order else ())
 
 
 class Workshop:
-    """Copies, builds and runs in a temporary folder."""
+    """Builds and runs in a temporary folder."""
 
-    def __init__(self, folder, arguments):
+    def __init__(self, folder, arguments, changes):
         self.folder = folder
         self.arguments = arguments
         sources = sorted((MODEL / "scenarios").glob("*.cpp")) + [MODEL / "run_scenarios.cpp"]
         # One translation unit, so that the headers are parsed once.
         self.unit = folder / "all.cpp"
         self.unit.write_text("".join(f'#include "{source}"\n' for source in sources))
-        self.precompiled = []
+        self.headers = Headers(ROOT, dict(enumerate(changes, 1)), has_probes=False)
+        self.apart = self.headers.left_out    # the numbers of the mutants that are no part of the program
+        self.program = folder / "scenarios"
 
-    def command(self, optimise):
-        return [self.arguments.cxx, "-std=c++23", optimise, "-w", "-U_FORTIFY_SOURCE",
-                f"-DBLKOWN_WORD_BITS={self.arguments.word_bits}"]
-
-    def precompile(self):
-        """Compiles the standard headers once for all mutants, with a compiler that gains by it."""
-        if "clang" not in self.arguments.cxx:
-            return
-        headers, compiled = self.folder / "standard.hpp", self.folder / "standard.pch"
-        headers.write_text("".join(f"#include <{header}>\n" for header in COMMON_HEADERS
-                                   if not header.startswith("gtest/")))
-        done = subprocess.run([*self.command("-O0"), "-x", "c++-header", str(headers), "-o", str(compiled)],
-                              capture_output=True, text=True)
-        if done.returncode != 0:
-            raise BadMutant(f"the standard headers do not compile:\n{done.stderr[:4000]}")
-        self.precompiled = ["-include-pch", str(compiled)]
-
-    def build(self, name, optimise, file=None, text=None):
-        place = self.folder / name
-        shutil.copytree(ROOT / "include", place / "include")
-        if file is not None:
-            (place / "include/blkown" / file).write_text(text)
-        program = place / "scenarios"
+    def compile(self, include, program, *more):
+        """The compiler's errors, or None. The headers in `include` stand before those of the tree."""
+        # Unoptimised, the scenarios of the unchanged library take longer than the optimisation.
         done = subprocess.run(
-            [*self.command(optimise), *(self.precompiled if optimise == "-O0" else []),
-             f"-I{place / 'include'}", str(self.unit), "-o", str(program)],
+            [self.arguments.cxx, "-std=c++23", "-O1", "-w", "-U_FORTIFY_SOURCE",
+             f"-DBLKOWN_WORD_BITS={self.arguments.word_bits}", f"-I{include}", f"-I{ROOT / 'include'}",
+             *more, str(self.unit), "-o", str(program)],
             capture_output=True, text=True)
-        if done.returncode != 0:
-            raise BadMutant(f"'{name}' does not build:\n{done.stderr[:4000]}")
-        return program
+        return None if done.returncode == 0 else done.stderr
 
-    def run(self, program, options):
+    def build(self):
+        """Builds the program of all mutants. Those that do not compile in it are left to be built apart."""
+        for turn in range(ROUNDS):
+            copies = self.headers.write(self.folder / f"include{turn}", self.apart)
+            errors = self.compile(copies.folder, self.program, "-include", str(copies.choice),
+                                  *every_error("clang" in self.arguments.cxx))
+            if errors is None:
+                return
+            wrong = copies.named_by(errors)
+            if not wrong:
+                break
+            self.apart = self.apart | wrong
+        raise BadMutant(f"the scenarios do not build:\n{errors[:4000]}")
+
+    def run(self, program, options, number=0):
         """None if every scenario passes, else the first failure as (scenario, message)."""
         try:
-            done = subprocess.run([str(program), "--first-failure", *options],
-                                  capture_output=True, text=True, timeout=RUN_LIMIT_S)
+            done = subprocess.run([str(program), "--first-failure", *options], capture_output=True, text=True,
+                                  timeout=RUN_LIMIT_S, env={**os.environ, "BLKOWN_MUTANT": str(number)})
         except subprocess.TimeoutExpired:
             raise BadMutant(f"no answer within {RUN_LIMIT_S} s") from None
         failed = re.search(r"^FAILED (.*)$", done.stdout, re.MULTILINE)
@@ -157,14 +166,24 @@ class Workshop:
                             f"{done.stderr[:2000]}")
         return None
 
-    def try_mutant(self, index, change):
-        name, file, _, text, options = change
-        # Most mutants fail in the first second: the build takes most of the time.
-        program = self.build(f"mutant{index}", "-O0", file, text)
+    def try_mutant(self, number, change):
+        if number not in self.apart:
+            caught = self.run(self.program, change.options, number)
+            if caught is not None:
+                return caught
+        # Also one that passes: it may take effect at compile time only.
+        include = self.folder / f"mutant{number}"
+        header = include / change.file
+        header.parent.mkdir(parents=True)
+        header.write_text(change.text)
+        program = include / "scenarios"
         try:
-            return self.run(program, options)
+            errors = self.compile(include, program)
+            if errors is not None:
+                raise BadMutant(f"'{change.name}' does not build:\n{errors[:4000]}")
+            return self.run(program, change.options)
         finally:
-            shutil.rmtree(program.parent)
+            shutil.rmtree(include)
 
 
 def write_tables(scenarios, mutants):
@@ -196,61 +215,64 @@ def short(message):
     return re.sub(r" \([^()]*:\d+\)$", "", message)
 
 
+def file_of(change):
+    return change.file.removeprefix("blkown/")
+
+
+def place_of(change):
+    return f"{file_of(change)}:{change.line}: {change.name}"
+
+
 def run_list(arguments):
     """Prints a line for each mutant, then "N of N mutants caught". Exits with 0 only if all are."""
     try:
-        changes = [change for change in all_changes()
-                   if arguments.only in f"{change[1]}: {change[0]}"]
+        changes = [change for change in all_changes() if arguments.only in f"{file_of(change)}: {change.name}"]
     except BadMutant as bad:
         sys.exit(f"mutate: {bad}")
-    names = [change[0] for change in changes]
+    names = [change.name for change in changes]
     if not names:
         sys.exit(f"mutate: no mutant's 'file: name' contains '{arguments.only}'; see --list")
     if len(set(names)) != len(names):
         sys.exit("mutate: two mutants have the same name: "
                  + ", ".join(sorted({name for name in names if names.count(name) > 1})))
     if arguments.list:
-        for name, file, line, _, _ in changes:
-            print(f"{file}:{line}: {name}")
+        for change in changes:
+            print(place_of(change))
         return
     start = time.monotonic()
     rows, uncaught = [], 0
     with tempfile.TemporaryDirectory(prefix="blkown-mutate-") as folder:
-        workshop = Workshop(pathlib.Path(folder), arguments)
+        workshop = Workshop(pathlib.Path(folder), arguments, changes)
         try:
-            unchanged = workshop.build("unchanged", "-O1")
-            passing = workshop.run(unchanged, [])
-            # As each mutant is built: else one that cannot run would count as caught.
-            workshop.precompile()
-            if passing is None:
-                passing = workshop.run(workshop.build("unchanged_O0", "-O0"), [])
+            workshop.build()
+            # With no mutant chosen: else one that cannot run would count as caught.
+            passing = workshop.run(workshop.program, [])
         except BadMutant as bad:
             sys.exit(f"mutate: {bad}")
         if passing is not None:
-            sys.exit(f"mutate: the unchanged core fails: {': '.join(passing)}")
+            sys.exit(f"mutate: the unchanged library fails: {': '.join(passing)}")
         pool = concurrent.futures.ThreadPoolExecutor(arguments.jobs)
         try:
-            results = [pool.submit(workshop.try_mutant, index, change)
-                       for index, change in enumerate(changes)]
-            for (name, file, line, _, _), result in zip(changes, results):
+            results = [pool.submit(workshop.try_mutant, number, change)
+                       for number, change in enumerate(changes, 1)]
+            for change, result in zip(changes, results):
                 try:
                     caught = result.result()
                 except BadMutant as bad:
                     uncaught += 1
-                    print(f"{file}:{line}: {name}: NO RESULT: {bad}", flush=True)
+                    print(f"{place_of(change)}: NO RESULT: {bad}", flush=True)
                     continue
                 if caught is None:
                     uncaught += 1
-                    print(f"{file}:{line}: {name}: NOT CAUGHT", flush=True)
+                    print(f"{place_of(change)}: NOT CAUGHT", flush=True)
                 else:
                     scenario, message = caught
-                    rows.append((name, file, scenario, short(message)))
-                    print(f"{file}:{line}: {name}: caught by {scenario} ({short(message)})",
-                          flush=True)
+                    rows.append((change.name, file_of(change), scenario, short(message)))
+                    print(f"{place_of(change)}: caught by {scenario} ({short(message)})", flush=True)
         finally:
             # After an interrupt only the running mutants are finished.
             pool.shutdown(cancel_futures=True)
         if arguments.write_table and uncaught == 0 and not arguments.only:
-            write_tables(counted(unchanged), rows)
+            write_tables(counted(workshop.program), rows)
     print(f"{len(rows)} of {len(changes)} mutants caught, in {time.monotonic() - start:.0f} s")
     sys.exit(0 if uncaught == 0 else 1)
