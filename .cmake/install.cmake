@@ -4,6 +4,9 @@
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
+# What is installed needs no build: neither `make install` nor cpack compiles the tests and examples.
+set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY TRUE)
+
 set(BLKOWN_PACKAGE_DIR ${CMAKE_INSTALL_DATADIR}/cmake/blkown)
 
 get_property(blkown_libraries GLOBAL PROPERTY blkown_libraries)
