@@ -390,6 +390,27 @@ TEST(MessageDevice, ABadRangeStaysUnreadableUntilAWriteCoversIt) {
   }
 }
 
+// Goal: the sector is the driver's. A range that reaches beyond the largest sector is as unreadable
+// as another one, and does not become one of the first sectors.
+TEST(MessageDevice, ABadRangeMayReachBeyondTheLargestSector) {
+  constexpr std::uint64_t largest = ~std::uint64_t{0};
+  for (const std::uint64_t sector : {largest - 3, largest - 6, largest}) {
+    MessageBench bench{{{FaultKind::bad_range, 0}}};
+    const auto status = [&](std::uint64_t its_sector, std::uint32_t length_sectors) {
+      EXPECT_TRUE(
+          bench.device.take(0, bench.message(Opcode::read, 0x11, its_sector, length_sectors)));
+      bench.run();
+      const auto replies = bench.replies();
+      EXPECT_EQ(replies.size(), 1U);
+      return replies.empty() ? DeviceStatus::success : replies[0].status;
+    };
+    EXPECT_EQ(status(sector, 7), DeviceStatus::media_error) << sector;
+    EXPECT_EQ(status(largest, 1), DeviceStatus::media_error) << "it is in the range";
+    EXPECT_EQ(status(sector - 1, 1), DeviceStatus::invalid_command) << "no such sector";
+    EXPECT_EQ(status(0, 4), DeviceStatus::success);
+  }
+}
+
 TEST(MessageDevice, AHalfReplyHasTheFirstBytesAndEndsTheConnection) {
   MessageBench bench{{{FaultKind::half_reply, 0}}};
   static_cast<void>(bench.answers_to(bench.message(Opcode::write, 0x11, 0, 4)));

@@ -404,6 +404,17 @@ TEST(NvmeFaults, ABadRangeStaysUnreadableUntilAWriteCoversIt) {
   EXPECT_EQ(bench.one(bench.read(1, 4, 4)).code, Code::success);
 }
 
+TEST(NvmeFaults, ABadRangeMayReachBeyondTheLargestBlock) {
+  constexpr std::uint64_t largest = ~std::uint64_t{0};
+  const Script script{{FaultKind::bad_range, 0}};
+  NvmeBench bench{NvmeBench::two_queues(), &script};
+  bench.start();
+  EXPECT_EQ(bench.answer(bench.read(1, largest - 2, 6), false), Code::unrecovered_read_error);
+  EXPECT_EQ(bench.answer(bench.read(1, largest, 1), false), Code::unrecovered_read_error);
+  EXPECT_EQ(bench.answer(bench.read(1, largest - 3, 1), true), Code::lba_out_of_range);
+  EXPECT_EQ(bench.one(bench.read(1, 0, 4)).code, Code::success);
+}
+
 // --- the controller's states ---------------------------------------------------------------------
 
 TEST(NvmeFaults, AControllerThatNeverGetsReadyCanBeDisabledAndEnabled) {

@@ -6,20 +6,20 @@
 
 #include <algorithm>
 #include <blkown/sim/device/schedule.hpp>
+#include <cstdint>
 #include <random>
 #include <vector>
 
 namespace {
 
-using blkown::sim::detail::Command;
-using blkown::sim::detail::Schedule;
+using blkown::sim::detail::BasicSchedule;
 
 TEST(Schedule, IsInOrderOfTimeAndThenOfPlanning) {
   struct Plan {
     std::uint64_t due_ns;
     std::uint64_t serial;
   };
-  Schedule agenda;
+  BasicSchedule<std::uint64_t> agenda;
   std::vector<Plan> plain;  // in the order of planning
   std::mt19937 random{7};
   std::uint64_t now_ns = 0;
@@ -28,9 +28,7 @@ TEST(Schedule, IsInOrderOfTimeAndThenOfPlanning) {
   for (std::uint64_t serial = 0; serial != 5000; ++serial) {
     if (random() % 2 == 0) {
       const std::uint64_t due_ns = now_ns + random() % 200;
-      Command command;
-      command.serial = serial;
-      agenda.add({.command = command}, due_ns);
+      agenda.add(serial, due_ns);
       plain.push_back({due_ns, serial});
     } else {
       now_ns += random() % 2;
@@ -43,7 +41,7 @@ TEST(Schedule, IsInOrderOfTimeAndThenOfPlanning) {
     const auto action = agenda.take_due(now_ns);
     ASSERT_EQ(action.has_value(), next->due_ns <= now_ns);
     if (!action.has_value()) continue;
-    ASSERT_EQ(action->command.serial, next->serial);
+    ASSERT_EQ(*action, next->serial);
     plain.erase(next);
     ++taken;
   }

@@ -138,6 +138,7 @@ class MessageDevice {
     const std::lock_guard guard{mutex_};
     for (std::uint32_t queue = 0; queue != queues_.size(); ++queue) close(queue);
     schedule_.clear();
+    later_replies_.clear();
     if (observer_ != nullptr) observer_->stopped();
   }
 
@@ -182,10 +183,12 @@ class MessageDevice {
     const auto action = schedule_.take_due(now_ns);
     if (!action.has_value()) return false;
     ++events_;
-    if (action->kind == detail::ActionKind::execute) {
-      execute(action->command);
-    } else {
-      send_later_reply(*action);
+    if (!action->is_reply) {
+      execute(action->slot, action->serial);
+    } else if (const LaterReply* const found = later_replies_.find(action->slot, action->serial)) {
+      const LaterReply later = *found;
+      later_replies_.erase(later);
+      send_later_reply(later);
     }
     return true;
   }
@@ -203,9 +206,10 @@ class MessageDevice {
   /// Effects: the command is not executed, and its memory not read.
   [[nodiscard]] std::vector<Message> disown(std::uint32_t queue, std::uint64_t cookie) {
     const std::lock_guard guard{mutex_};
-    const detail::CommandId id{queue, cookie};
+    // As is_same_command(): without the user bits of the cookies.
+    const std::uint64_t mask = ~config_.layout.user.mask();
     const detail::Command* const found = commands_.find_first([&](const detail::Command& one) {
-      return detail::is_same_command(config_.layout, one.id(), id);
+      return one.queue == queue && ((one.entry.cookie ^ cookie) & mask) == 0;
     });
     if (found == nullptr) return {};
     const Message entry = found->entry;
@@ -230,6 +234,27 @@ class MessageDevice {
     bool is_connected = false;
     std::uint64_t first_serial = 0;  // of the connection's commands
     std::deque<Reply> replies;
+  };
+
+  /// The answer to an executed command.
+  struct Answer {
+    detail::Command command;
+    DeviceStatus status{};
+    std::uint32_t transferred_bytes = 0;
+  };
+  /// A reply that is sent later: a duplicate, or a genuine one behind others.
+  struct LaterReply {
+    std::uint64_t serial = 0;  // of the planned action
+    std::uint32_t slot = 0;    // of later_replies_
+    Answer answer{};
+    bool is_genuine = false;
+  };
+  /// What is planned: to execute a command, or to send a reply. The rest is in the tables, so that
+  /// the schedule moves little.
+  struct Planned {
+    std::uint64_t serial = 0;
+    std::uint32_t slot = 0;  // of commands_ or later_replies_
+    bool is_reply = false;
   };
 
   /// Holds the lock. Its destructor unlocks, and then calls the pending hooks.
@@ -261,8 +286,13 @@ class MessageDevice {
   [[nodiscard]] bool strikes(FaultKind kind) {
     return faults_ != nullptr && faults_->strikes(kind);
   }
-  void schedule(const detail::Action& action, std::uint64_t delay_ns) {
+  void schedule(const Planned& action, std::uint64_t delay_ns) {
     schedule_.add(action, blkown::detail::saturating_add(now_ns_, delay_ns));
+  }
+  void send_later(const Answer& answer, bool is_genuine, std::uint64_t delay_ns) {
+    const LaterReply& later = later_replies_.add(
+        {.serial = next_serial_++, .slot = 0, .answer = answer, .is_genuine = is_genuine});
+    schedule({.serial = later.serial, .slot = later.slot, .is_reply = true}, delay_ns);
   }
   [[nodiscard]] std::uint64_t latency_ns() { return detail::draw_latency_ns(config_, random_); }
 
@@ -295,13 +325,13 @@ class MessageDevice {
     // Half of the lost commands are executed without a reply, the others are not executed.
     if (command.is_lost && faults_->choice() % 2 == 0) return;
     if (strikes(FaultKind::late)) late_ns = config_.late_ns;
-    schedule({.kind = detail::ActionKind::execute, .command = command},
+    schedule({.serial = command.serial, .slot = command.slot},
              blkown::detail::saturating_add(latency_ns(), late_ns));
     pending_.has_work = true;
   }
 
-  void execute(const detail::Command& planned) {
-    detail::Command* const found = commands_.find(planned);
+  void execute(std::uint32_t slot, std::uint64_t serial) {
+    detail::Command* const found = commands_.find(slot, serial);
     if (found == nullptr) return;  // disowned, or of a former connection
     const detail::Command command = *found;
     const Message& entry = command.entry;
@@ -320,10 +350,9 @@ class MessageDevice {
     }
     if (status != DeviceStatus::success) moved_bytes = 0;
     if (status == DeviceStatus::success && entry.opcode != Opcode::read) {
-      const std::uint64_t end = command.moves_data()
-                                    ? entry.sector + moved_bytes / detail::bytes_in_sector
-                                    : entry.sector + entry.length_sectors;
-      bad_ranges_.note_write({entry.disk, entry.sector, end});
+      const std::uint64_t written =
+          command.moves_data() ? moved_bytes / detail::bytes_in_sector : entry.length_sectors;
+      bad_ranges_.note_write({entry.disk, entry.sector, written});
     }
     if (command.is_lost || !queues_[command.queue].is_connected) {
       found->is_executed = true;  // kept until it is disowned or the queue is connected again
@@ -334,8 +363,7 @@ class MessageDevice {
   }
 
   [[nodiscard]] bool is_unreadable(const Message& entry) {
-    const detail::BadRanges::Range range{entry.disk, entry.sector,
-                                         entry.sector + entry.length_sectors};
+    const detail::BadRanges::Range range{entry.disk, entry.sector, entry.length_sectors};
     if (strikes(FaultKind::bad_range)) bad_ranges_.add(range);
     return bad_ranges_.overlaps(range);
   }
@@ -382,12 +410,9 @@ class MessageDevice {
   /// Answers a command that is done, with the faults that strike its reply.
   void complete(const detail::Command& command, DeviceStatus status, std::uint32_t moved_bytes) {
     const std::uint64_t cookie = command.entry.cookie;
-    detail::Action again{.kind = detail::ActionKind::send,
-                         .command = command,
-                         .status = status,
-                         .transferred_bytes = moved_bytes};
+    const Answer answer{.command = command, .status = status, .transferred_bytes = moved_bytes};
     if (strikes(FaultKind::wrong_queue) && queues_.size() > 1) {
-      send(static_cast<std::uint32_t>((command.queue + 1) % queues_.size()), reply_of(again));
+      send(static_cast<std::uint32_t>((command.queue + 1) % queues_.size()), reply_of(answer));
     }
     if (strikes(FaultKind::forged)) {
       send(command.queue,
@@ -408,15 +433,14 @@ class MessageDevice {
       // Kept, so that a false reply sent before the genuine one names an existing command.
       detail::Command& kept = commands_.add(command);
       kept.is_executed = true;
-      detail::Action behind = again;
+      Answer behind = answer;
       behind.command = kept;
-      behind.is_genuine = true;
-      schedule(behind, blkown::detail::saturating_multiply(2, config_.longest_ns));
+      send_later(behind, true, blkown::detail::saturating_multiply(2, config_.longest_ns));
     } else {
       if (observer_ != nullptr) observer_->command_done(command.queue, command.entry);
-      send_genuine(command.queue, reply_of(again));
+      send_genuine(command.queue, reply_of(answer));
     }
-    if (comes_twice) schedule(again, choice_of_duplicate % 2 == 0 ? 0 : latency_ns());
+    if (comes_twice) send_later(answer, false, choice_of_duplicate % 2 == 0 ? 0 : latency_ns());
     if (strikes(FaultKind::interrupt_spurious)) {
       pending_.interrupts |= std::uint64_t{1} << (faults_->choice() % queues_.size());
     }
@@ -433,24 +457,24 @@ class MessageDevice {
   }
 
   /// Sends a reordered reply or a duplicate, unless its connection has ended.
-  void send_later_reply(const detail::Action& action) {
-    const detail::Command& command = action.command;
+  void send_later_reply(const LaterReply& later) {
+    const detail::Command& command = later.answer.command;
     if (command.serial < queues_[command.queue].first_serial) return;
     if (!queues_[command.queue].is_connected) return;
-    const bool is_first = action.is_genuine && commands_.erase(command);
+    const bool is_first = later.is_genuine && commands_.erase(command);
     if (is_first && observer_ != nullptr) observer_->command_done(command.queue, command.entry);
-    send(command.queue, reply_of(action), is_first);
+    send(command.queue, reply_of(later.answer), is_first);
   }
 
   /// The reply of an executed command. The bytes of a read are those of the medium now.
-  [[nodiscard]] Reply reply_of(const detail::Action& action) {
-    Reply reply{.cookie = action.command.entry.cookie,
-                .status = action.status,
-                .transferred_bytes = action.transferred_bytes};
-    if (action.command.entry.opcode != Opcode::read) return reply;
-    reply.bytes.resize(action.transferred_bytes);
+  [[nodiscard]] Reply reply_of(const Answer& answer) {
+    Reply reply{.cookie = answer.command.entry.cookie,
+                .status = answer.status,
+                .transferred_bytes = answer.transferred_bytes};
+    if (answer.command.entry.opcode != Opcode::read) return reply;
+    reply.bytes.resize(answer.transferred_bytes);
     if (!reply.bytes.empty() &&
-        !media_[action.command.entry.disk]->read(action.command.offset_bytes(), reply.bytes)) {
+        !media_[answer.command.entry.disk]->read(answer.command.offset_bytes(), reply.bytes)) {
       return {.cookie = reply.cookie, .status = DeviceStatus::media_error};
     }
     return reply;
@@ -475,7 +499,8 @@ class MessageDevice {
   std::vector<Queue> queues_;
   detail::CommandTable commands_;               // taken and not answered
   std::vector<std::vector<Segment>> payloads_;  // of the commands, by slot
-  detail::Schedule schedule_;
+  detail::BasicSchedule<Planned> schedule_;
+  detail::BasicCommandTable<LaterReply> later_replies_;
   detail::RecentCommands recent_;
   detail::BadRanges bad_ranges_;  // in sectors
   std::vector<std::byte> buffer_;

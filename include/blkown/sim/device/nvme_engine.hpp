@@ -237,8 +237,7 @@ class NvmeEngine {
     return outcome;
   }
   [[nodiscard]] static BadRanges::Range range_of(const NvmeCommand& command) noexcept {
-    const std::uint64_t begin = command.entry.slba();
-    return {command.entry.nsid, begin, begin + command.entry.block_count()};
+    return {command.entry.nsid, command.entry.slba(), command.entry.block_count()};
   }
   [[nodiscard]] bool is_unreadable(const NvmeCommand& command) {
     if (state_.strikes(FaultKind::bad_range)) state_.bad_ranges.add(range_of(command));

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Schedule: the actions that a simulated controller has planned, by time.
+// BasicSchedule: the actions that a simulated controller has planned, by time.
 
 #ifndef BLKOWN_SIM_DEVICE_SCHEDULE_HPP
 #define BLKOWN_SIM_DEVICE_SCHEDULE_HPP
 
 #include <algorithm>
 #include <blkown/config.hpp>
-#include <blkown/sim/device/command.hpp>
-#include <blkown/sim/device/message.hpp>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -17,19 +15,6 @@
 namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim::detail {
-
-enum class ActionKind : std::uint8_t {
-  execute,  ///< Execute the command.
-  send,     ///< Send a completion with the command's queue and cookie.
-};
-
-struct Action {
-  ActionKind kind{};
-  Command command{};
-  DeviceStatus status{};
-  std::uint32_t transferred_bytes = 0;
-  bool is_genuine = false;
-};
 
 /// A queue of actions ordered by due time. Actions of the same time keep the order of add().
 template <class A>
@@ -69,8 +54,6 @@ class BasicSchedule {
   std::vector<Entry> entries_;  // a heap
   std::uint64_t next_serial_ = 0;
 };
-
-using Schedule = BasicSchedule<Action>;
 
 }  // namespace sim::detail
 }  // namespace BLKOWN_ABI
