@@ -47,7 +47,7 @@ TEST(WatchedMedia, KnowsTheSectorsThatWereWritten) {
   const auto changed = [&] {
     Sectors sectors;
     for (std::uint64_t sector = 0; sector != 8; ++sector) {
-      if (media.is_changed(sector)) sectors.insert(sector);
+      if (media.changes().contains(sector)) sectors.insert(sector);
     }
     media.forget_changes();
     return sectors;

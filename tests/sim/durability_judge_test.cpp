@@ -145,7 +145,7 @@ struct Compared {
         result.sectors.insert(sector);
         return std::span{content};
       },
-      [](std::size_t) { return true; });
+      blkown::sim::detail::SectorSet{3});
   return result;
 }
 

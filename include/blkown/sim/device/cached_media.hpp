@@ -19,12 +19,12 @@
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/media.hpp>
 #include <blkown/sim/device/random.hpp>
+#include <blkown/sim/device/sector_contents.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <deque>
 #include <mutex>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace blkown {
@@ -79,11 +79,11 @@ class CachedMedia : public MemoryMedia {
     Random dice{seed};
     for (std::size_t i = 0; i != parts_.size(); ++i) {
       const Part& part = parts_[i];
-      part.for_each_cached([&](std::uint64_t sector, std::span<const std::uint32_t> earlier) {
-        const std::uint64_t choice = dice.below(earlier.size() + 1);
-        if (choice == earlier.size()) return;  // the last write
-        lost.push_back({.sector = i * part_sectors + sector,
-                        .content = part.contents[earlier[static_cast<std::size_t>(choice)]]});
+      part.for_each_cached([&](std::uint64_t sector, const Part::Stack& earlier) {
+        const std::uint64_t choice = dice.below(std::uint64_t{earlier.height} + 1);
+        if (choice == earlier.height) return;  // the last write
+        lost.push_back(
+            {.sector = i * part_sectors + sector, .content = part.content(earlier, choice)});
       });
     }
     return lost;
@@ -108,46 +108,54 @@ class CachedMedia : public MemoryMedia {
   static constexpr std::uint64_t part_bytes = 65536;
   static constexpr std::uint64_t part_sectors = part_bytes / detail::bytes_in_sector;
 
-  using Sector = std::array<std::byte, detail::bytes_in_sector>;
-
   /// The cache of 64 KiB. Its sectors are numbered from 0.
   struct Part {
+    /// The durable content of a sector whose latest write is cached, and on top of it the contents
+    /// of the cached writes but the latest one.
+    struct Stack {
+      std::uint32_t top = 0;  // a place in `contents`
+      std::uint32_t height = 0;
+    };
+
     std::mutex mutex;
-    // By sector, if its latest write is cached: the places of the durable content, and of the
-    // contents of the cached writes but the latest one. Empty until the first cached write.
-    std::vector<std::vector<std::uint32_t>> earlier;
     std::array<std::uint64_t, part_sectors / 64> is_cached{};  // by sector, a bit for each
-    std::deque<Sector> contents;
-    std::vector<std::uint32_t> free_contents;
+    std::vector<Stack> earlier;  // by sector. Empty until the first cached write
+    detail::SectorContents contents;
+    std::vector<std::uint32_t> below;  // by place: the next place of the stack
 
     void keep(std::uint64_t sector, const std::byte* content) {
       if (earlier.empty()) earlier.resize(std::size_t{part_sectors});
-      if (free_contents.empty()) {
-        free_contents.push_back(static_cast<std::uint32_t>(contents.size()));
-        contents.emplace_back();
-      }
-      const std::uint32_t place = free_contents.back();
-      free_contents.pop_back();
-      std::memcpy(contents[place].data(), content, sizeof(Sector));
-      earlier[static_cast<std::size_t>(sector)].push_back(place);
+      const std::uint32_t place = contents.add(content);
+      if (place == below.size()) below.emplace_back();
+      Stack& its = earlier[static_cast<std::size_t>(sector)];
+      below[place] = std::exchange(its.top, place);
+      ++its.height;
       is_cached[static_cast<std::size_t>(sector / 64)] |= std::uint64_t{1} << sector % 64;
     }
     void forget(std::uint64_t sector) {
       std::uint64_t& word = is_cached[static_cast<std::size_t>(sector / 64)];
       if ((word >> sector % 64 & 1) == 0) return;
       word &= ~(std::uint64_t{1} << sector % 64);
-      auto& its = earlier[static_cast<std::size_t>(sector)];
-      for (const std::uint32_t place : its) free_contents.push_back(place);
-      its.clear();
+      Stack& its = earlier[static_cast<std::size_t>(sector)];
+      for (; its.height != 0; --its.height) {
+        contents.remove(its.top);
+        its.top = below[its.top];
+      }
     }
-    /// Calls `visit(sector, places of the earlier contents)` in the order of the sectors, so that
-    /// a seed always leaves the same content.
+    /// One of a stack's contents: 0 is the durable one.
+    [[nodiscard]] std::span<const std::byte> content(const Stack& its, std::uint64_t index) const {
+      std::uint32_t place = its.top;
+      for (std::uint64_t i = its.height - 1; i != index; --i) place = below[place];
+      return contents[place];
+    }
+    /// Calls `visit(sector, stack)` in the order of the sectors, so that a seed always leaves the
+    /// same content.
     template <class Visit>
     void for_each_cached(Visit visit) const {
       for (std::size_t word = 0; word != is_cached.size(); ++word) {
         for (std::uint64_t left = is_cached[word]; left != 0; left &= left - 1) {
           const std::size_t sector = word * 64 + static_cast<unsigned>(std::countr_zero(left));
-          visit(sector, std::span{earlier[sector]});
+          visit(sector, earlier[sector]);
         }
       }
     }
@@ -171,8 +179,7 @@ class CachedMedia : public MemoryMedia {
   }
   void clear() {
     for (Part& part : parts_) {
-      part.for_each_cached(
-          [&](std::uint64_t sector, std::span<const std::uint32_t>) { part.forget(sector); });
+      part.for_each_cached([&](std::uint64_t sector, const Part::Stack&) { part.forget(sector); });
     }
   }
 

@@ -10,6 +10,7 @@
 #include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/sector_set.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -25,8 +26,7 @@ class WatchedMedia final : public CachedMedia {
  public:
   /// Precondition: the capacity is a multiple of 512.
   WatchedMedia(std::uint64_t capacity, CacheMode mode)
-      : CachedMedia{capacity, mode},
-        is_changed_(static_cast<std::size_t>(capacity / detail::bytes_in_sector)) {}
+      : CachedMedia{capacity, mode}, changes_{capacity / detail::bytes_in_sector} {}
 
   [[nodiscard]] bool write(std::uint64_t offset_bytes, std::span<const std::byte> from) override {
     note(offset_bytes, from.size());
@@ -37,16 +37,14 @@ class WatchedMedia final : public CachedMedia {
     return CachedMedia::zero(offset_bytes, length_bytes);
   }
 
-  /// Whether the sector was written or noted since forget_changes().
-  [[nodiscard]] bool is_changed(std::uint64_t sector) const noexcept {
-    return is_changed_[static_cast<std::size_t>(sector)] != 0;
-  }
+  /// The sectors that were written or noted since forget_changes().
+  [[nodiscard]] const detail::SectorSet& changes() const noexcept { return changes_; }
   /// Notes the sector as if it was written.
   void note_change(std::uint64_t sector) noexcept {
-    is_changed_[static_cast<std::size_t>(sector)] = 1;
+    changes_.add(static_cast<std::size_t>(sector));
   }
   /// Forgets which sectors were written.
-  void forget_changes() noexcept { std::ranges::fill(is_changed_, std::uint8_t{0}); }
+  void forget_changes() noexcept { changes_.clear(); }
 
  private:
   void note(std::uint64_t offset_bytes, std::uint64_t length_bytes) noexcept {
@@ -55,7 +53,7 @@ class WatchedMedia final : public CachedMedia {
     for (std::uint64_t i = offset_bytes / detail::bytes_in_sector; i <= last; ++i) note_change(i);
   }
 
-  std::vector<std::uint8_t> is_changed_;  // by sector; a bit would take longer
+  detail::SectorSet changes_;
 };
 
 /// The media of several disks of one size. Offset 0 is the first disk's. An access is within a

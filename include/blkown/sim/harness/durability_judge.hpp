@@ -15,13 +15,13 @@
 #ifndef BLKOWN_SIM_HARNESS_DURABILITY_JUDGE_HPP
 #define BLKOWN_SIM_HARNESS_DURABILITY_JUDGE_HPP
 
-#include <array>
 #include <blkown/config.hpp>
 #include <blkown/sim/device/command.hpp>
+#include <blkown/sim/device/sector_contents.hpp>
+#include <blkown/sim/device/sector_set.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <deque>
 #include <optional>
 #include <span>
 #include <utility>
@@ -50,8 +50,12 @@ class DurabilityJudge {
   explicit DurabilityJudge(std::uint64_t sector_count)
       : ios_(1),
         sectors_(static_cast<std::size_t>(sector_count)),
-        durable_by_fua_(static_cast<std::size_t>(sector_count)) {
+        durable_by_fua_(static_cast<std::size_t>(sector_count)),
+        unsettled_(sector_count) {
     ios_.front().ended = 0;
+    unsettled_.add_all();
+    static constexpr detail::SectorContents::Content zeroes{};
+    static_cast<void>(contents_.add(zeroes.data()));  // at the place no_version
   }
 
   /// Reports an I/O that is about to be submitted. The judge copies the data.
@@ -63,12 +67,12 @@ class DurabilityJudge {
                     .sector_count = count,
                     .is_fua = io.is_fua,
                     .is_flush = io.is_flush});
+    if (io.is_flush && count != 0) preflushes_.push_back(index);
     for (std::size_t i = 0; i != count; ++i) {
       Sector& sector = sectors_[ios_.back().sector + i];
-      const std::uint32_t version = new_version();
+      const std::uint32_t version = contents_.add(io.data.data() + i * detail::bytes_in_sector);
+      if (version == versions_.size()) versions_.emplace_back();
       versions_[version] = {.io = index, .next = sector.versions};
-      std::memcpy(contents_[version].data(), io.data.data() + i * detail::bytes_in_sector,
-                  detail::bytes_in_sector);
       sector.versions = version;
     }
     return Id{index};
@@ -117,23 +121,23 @@ class DurabilityJudge {
   /// The same. `content_of(sector)` returns the content of one sector, as a span.
   template <class ContentOf>
   [[nodiscard]] std::optional<std::uint64_t> first_broken_of(ContentOf content_of) {
-    return first_broken_of(content_of, [](std::size_t) { return false; });
+    unsettled_.add_all();
+    return first_broken_of(content_of, unsettled_);
   }
-  /// The same. `is_unchanged(sector)` says that the sector has the content of the call before. It
+  /// The same. A sector that is not among the changed ones has the content of the call before. It
   /// was admitted then, and is compared again only if fewer contents are admitted now.
-  template <class ContentOf, class IsUnchanged>
+  /// Precondition: `changed` is for as many sectors as the judge.
+  template <class ContentOf>
   [[nodiscard]] std::optional<std::uint64_t> first_broken_of(ContentOf content_of,
-                                                             IsUnchanged is_unchanged) {
+                                                             const detail::SectorSet& changed) {
     note_preflushes(content_of);
-    for (std::size_t sector = 0; sector != sectors_.size(); ++sector) {
-      if (sectors_[sector].was_admitted && is_unchanged(sector)) continue;
-      if (!admits(sector, content_of(sector))) {
-        for (Sector& its : sectors_) its.was_admitted = false;
-        return sector;
-      }
-      sectors_[sector].was_admitted = true;
-    }
-    return std::nullopt;
+    const auto broken = unsettled_.first_of_union(changed, [&](std::size_t sector) {
+      if (!admits(sector, content_of(sector))) return true;
+      unsettled_.remove(sector);
+      return false;
+    });
+    if (broken.has_value()) unsettled_.add_all();
+    return broken;
   }
 
  private:
@@ -147,7 +151,6 @@ class DurabilityJudge {
     bool is_fua = false;
     bool is_flush = false;
   };
-  using Content = std::array<std::byte, detail::bytes_in_sector>;
   static constexpr std::uint32_t no_version = 0;
   /// A content that a sector may have.
   struct Version {
@@ -157,25 +160,12 @@ class DurabilityJudge {
   struct Sector {
     std::uint32_t versions = no_version;  // the latest one
     bool may_be_zero = true;              // as at the beginning
-    bool was_admitted = false;            // and what is admitted since includes it
   };
 
   /// `no_version` has the content of every sector at the beginning.
   [[nodiscard]] bool is_same(std::uint32_t version, std::span<const std::byte> content) const {
     return std::memcmp(contents_[version].data(), content.data(), detail::bytes_in_sector) == 0;
   }
-  /// A place for a version. The places of versions that were replaced come first.
-  [[nodiscard]] std::uint32_t new_version() {
-    if (free_versions_.empty()) {
-      free_versions_.push_back(static_cast<std::uint32_t>(versions_.size()));
-      versions_.emplace_back();
-      contents_.emplace_back();
-    }
-    const std::uint32_t version = free_versions_.back();
-    free_versions_.pop_back();
-    return version;
-  }
-
   /// A flush that began at this time was carried out.
   void note_flush(std::uint64_t begun) {
     std::erase_if(cached_, [&](std::size_t index) {
@@ -188,31 +178,31 @@ class DurabilityJudge {
     for (std::size_t i = 0; i != io.sector_count; ++i) {
       durable_by_fua_[io.sector + i] = io.is_fua;
       Sector& sector = sectors_[io.sector + i];
-      if (std::exchange(sector.may_be_zero, false)) sector.was_admitted = false;
+      if (std::exchange(sector.may_be_zero, false)) unsettled_.add(io.sector + i);
       for (std::uint32_t* link = &sector.versions; *link != no_version;) {
         Version& version = versions_[*link];
         if (ios_[version.io].ended >= io.begun) {
           link = &version.next;
           continue;
         }
-        free_versions_.push_back(*link);
+        contents_.remove(*link);
         *link = version.next;
-        sector.was_admitted = false;
+        unsettled_.add(io.sector + i);
       }
     }
   }
   /// Finds the bios with a preflush whose data the content shows.
   template <class ContentOf>
   void note_preflushes(ContentOf content_of) {
-    for (std::size_t index = 0; index != ios_.size(); ++index) {
+    std::erase_if(preflushes_, [&](std::size_t index) {
       Io& io = ios_[index];
-      if (!io.is_flush || io.sector_count == 0) continue;
       for (std::size_t i = 0; i != io.sector_count && io.is_flush; ++i) {
         if (!is_only_in(io.sector + i, index, content_of(io.sector + i))) continue;
         note_flush(io.begun);
         io.is_flush = false;
       }
-    }
+      return !io.is_flush;
+    });
   }
   /// Whether the content of the sector is that of this I/O, and of no other one.
   [[nodiscard]] bool is_only_in(std::size_t sector, std::size_t io,
@@ -230,11 +220,12 @@ class DurabilityJudge {
 
   std::vector<Io> ios_;  // the first one is the content at the beginning
   std::vector<Sector> sectors_;
-  std::vector<bool> durable_by_fua_;  // by sector
-  std::vector<std::size_t> cached_;   // acknowledged writes that no flush covers yet
-  std::vector<Version> versions_{1};  // by place, as the next
-  std::deque<Content> contents_{1};   // the first one is zeroes
-  std::vector<std::uint32_t> free_versions_;
+  std::vector<bool> durable_by_fua_;     // by sector
+  detail::SectorSet unsettled_;          // not admitted yet, or fewer contents are admitted since
+  std::vector<std::size_t> cached_;      // acknowledged writes that no flush covers yet
+  std::vector<std::size_t> preflushes_;  // bios with data of which no preflush was noted
+  std::vector<Version> versions_{1};     // by place in contents_
+  detail::SectorContents contents_;
   std::uint64_t now_ = 0;
 };
 

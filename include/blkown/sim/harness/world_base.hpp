@@ -126,7 +126,6 @@ class WorldBaseOf {
         iommu_(make_iommu()),
         device_(make_device()),
         controller_(make_controller()),
-        durability_(config.disk_count, DurabilityJudge{disk_sectors()}),
         judged_(workload_.slot_count()),
         cut_dice_{~config.seed} {
     if (iommu_.has_value()) iommu_->add_memory(workload_.arena(), std::uint64_t{1} << 32);
@@ -715,6 +714,11 @@ class WorldBaseOf {
     }
   }
 
+  [[nodiscard]] std::vector<DurabilityJudge> make_judges() const {
+    std::vector<DurabilityJudge> judges;
+    for (std::uint32_t i = 0; i != config_.disk_count; ++i) judges.emplace_back(disk_sectors());
+    return judges;
+  }
   [[nodiscard]] DurabilityJudge& judge_of(std::uint32_t slot) noexcept {
     return durability_[disk_of_slot(slot)];
   }
@@ -758,7 +762,7 @@ class WorldBaseOf {
                                         : bytes.subspan(sector * detail::bytes_in_sector,
                                                         std::size_t{detail::bytes_in_sector});
         },
-        [&](std::size_t sector) { return !media.is_changed(sector); });
+        media.changes());
     media.forget_changes();
     for (const CachedMedia::LostWrite& its : lost) {
       lost_[static_cast<std::size_t>(its.sector)] = {};
@@ -808,8 +812,8 @@ class WorldBaseOf {
   // By sector: see sends_of().
   std::vector<std::uint16_t> sends_ = std::vector<std::uint16_t>(
       static_cast<std::size_t>(workload_.capacity_bytes() / detail::bytes_in_sector));
-  std::vector<DurabilityJudge> durability_;  // by disk
-  std::vector<DurabilityJudge::Id> judged_;  // by slot: the latest I/O
+  std::vector<DurabilityJudge> durability_ = make_judges();  // by disk
+  std::vector<DurabilityJudge::Id> judged_;                  // by slot: the latest I/O
   Random cut_dice_;
   // By sector of a disk: the content after a power cut, while check_durability() looks. Empty: the
   // medium's.
