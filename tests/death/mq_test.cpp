@@ -337,6 +337,50 @@ TEST_F(WrongContextDeathTest, NoOtherThreadStandsInForThatOfAContext) {
   });
 }
 
+// Goal: a thread of a ThreadRuntime that would wait for its own runtime dies at the call, instead
+// of never returning.
+TEST_F(WrongContextDeathTest, NoThreadOfARuntimeWaitsForIt) {
+  prints("a thread of a runtime would wait for its own runtime",
+         "call it on a thread of the program's own, or submit with an end callback");
+  const auto on_a_context = [](const auto& call) {
+    mq::ThreadRuntime runtime{2};
+    Silent driver;
+    auto disk = *Silent::Disk::create({.name = "rig", .capacity_sectors = 8}, driver, runtime);
+    mq::Event is_set;
+    is_set.set();
+    runtime.run_on(1, [&] { call(runtime, *disk, is_set); });
+  };
+  const blkown::Place none{};
+  dies("mq::ThreadRuntime::wait_for", "", [&] {
+    on_a_context([&](auto& runtime, auto&, mq::Event& event) { runtime.wait_for(event, none); });
+  });
+  dies("mq::ThreadRuntime::wait_until", "", [&] {
+    on_a_context(
+        [&](auto& runtime, auto&, mq::Event& event) { use(runtime.wait_until(event, 0, none)); });
+  });
+  dies("mq::ThreadRuntime::run_on", "", [&] {
+    on_a_context([&](auto& runtime, auto&, mq::Event&) { runtime.run_on(0, [] {}, none); });
+  });
+  dies("mq::flush", "", [&] {
+    on_a_context(
+        [&](auto& runtime, auto& disk, mq::Event&) { use(mq::flush(runtime, disk, 0, none)); });
+  });
+  dies("mq::remove", "", [&] {
+    on_a_context(
+        [&](auto& runtime, auto& disk, mq::Event&) { use(mq::remove(runtime, disk, 0, none)); });
+  });
+  dies("mq::run_and_wait", "", [&] {
+    on_a_context([&](auto& runtime, auto& disk, mq::Event&) {
+      use(mq::run_and_wait(runtime, [&](mq::Control& control) { disk.thaw(control); }, none));
+    });
+  });
+  dies("mq::wait", "", [&] {
+    on_a_context([&](auto& runtime, auto&, mq::Event&) {
+      mq::wait(runtime, runtime.context(0), nothing(), 0, none);
+    });
+  });
+}
+
 TEST_F(NoSuchDiskQueueDeathTest, OfADisk) {
   Rig rig;
   prints("disk 'rig' has 1 hardware queue", "pass an index below hw_queue_count()");

@@ -301,11 +301,13 @@ class [[nodiscard]] Task {
 /// Precondition: the caller runs on none of the runtime's contexts.
 /// Effects: when it has waited for `report_after_ms`, the call reports that once
 /// (Report::long_wait), and goes on waiting. 0: it never does.
-/// Violation: object_in_use, if the runtime has nothing left to run before the end.
+/// Violation: wrong_context, if the caller is a thread of a ThreadRuntime that is `runtime`;
+/// object_in_use, if the runtime has nothing left to run before the end.
 /// Context: may sleep.
 template <Runtime Rt, class T>
 T wait(Rt& runtime, Context& context, Task<T> task,
        std::uint32_t report_after_ms = default_report_after_ms, Place where = Place::current()) {
+  detail::check_may_wait(runtime, "mq::wait", where);
   Event done;
   task.post(context, {[](void* event, Task<T>&) { static_cast<Event*>(event)->set(); }, &done},
             where);

@@ -5,9 +5,11 @@
 #ifndef BLKOWN_MQ_RUNTIME_HPP
 #define BLKOWN_MQ_RUNTIME_HPP
 
+#include <blkown/check.hpp>
 #include <blkown/config.hpp>
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/sleeper.hpp>
+#include <blkown/place.hpp>
 #include <concepts>
 #include <condition_variable>
 #include <cstdint>
@@ -71,6 +73,32 @@ concept Runtime = requires(T& runtime, Event& event) {
   // The same, but returns false when now_ns() has reached the deadline, too.
   { runtime.wait_until(event, std::uint64_t{}) } -> std::same_as<bool>;
 };
+
+namespace detail {
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void violate_wait(const char* operation,
+                                                                const Place& where) {
+  blkown::detail::violate(
+      Violation::wrong_context,
+      Incident::of(operation, where)
+          .with("a thread of a runtime would wait for its own runtime",
+                "call it on a thread of the program's own, or submit with an end callback"));
+}
+
+/// Checks that the caller may wait for what the runtime's contexts do.
+/// Violation: wrong_context, if the thread is the runtime's own: its context cannot run until the
+/// wait is over.
+template <class Rt>
+void check_may_wait(Rt& runtime, const char* operation, const Place& where) {
+  const Context* const here = Context::current();
+  if (here == nullptr || !here->has_own_thread()) [[likely]]
+    return;
+  for (std::uint32_t i = 0; i != runtime.context_count(); ++i) {
+    if (&runtime.context(i) == here) violate_wait(operation, where);
+  }
+}
+
+}  // namespace detail
 
 }  // namespace mq
 }  // namespace BLKOWN_ABI

@@ -93,6 +93,7 @@ void wait_for_disk(Rt& runtime, Disk<D>& disk, Event& event, const Waiter& waite
 /// Returns the bio, which has ended.
 template <Runtime Rt, class D, class Make>
 [[nodiscard]] Bio end_of(Rt& runtime, Disk<D>& disk, Make make, const Waiter& waiter) {
+  check_may_wait(runtime, waiter.operation, waiter.where);
   Event ended;
   Bio bio = make(OnEnd<Bio>{&set_event, &ended});
   Submission<D> submission{disk, bio};
@@ -119,6 +120,7 @@ struct ControlEnd {
 
 template <Runtime Rt, class D, class Start>
 [[nodiscard]] Status run_and_wait(Rt& runtime, Disk<D>& disk, Start start, const Waiter& waiter) {
+  check_may_wait(runtime, waiter.operation, waiter.where);
   ControlEnd end;
   Control control{{&ControlEnd::on_end, &end}};
   start(control);
@@ -137,7 +139,8 @@ inline constexpr std::uint32_t default_report_after_ms = 10'000;
 /// Effects: when it has waited for `report_after_ms`, the call reports that once
 /// (Report::long_wait), prints the table of Disk::print_in_flight to stderr if a report handler is
 /// installed, and waits on. 0: it never reports.
-/// Violation: the runtime has nothing left to run before the bio has ended.
+/// Violation: wrong_context, if the caller is a thread of a ThreadRuntime that is `runtime`;
+/// object_in_use, if the runtime has nothing left to run before the bio has ended.
 /// Context: may sleep.
 template <Runtime Rt, class D, class Make>
 [[nodiscard]] Status submit_and_wait(Rt& runtime, Disk<D>& disk, Make make,
@@ -241,10 +244,11 @@ template <Runtime Rt, class D>
 /// Starts an operation with `start(Control&)`, and waits until the operation is done. Returns the
 /// operation's status. Makes no report, because it knows no disk.
 /// Precondition: the caller runs on none of the runtime's contexts.
-/// Violation: the runtime has nothing left to run before the operation is done.
+/// Violation: as for submit_and_wait.
 /// Context: may sleep.
 template <Runtime Rt, class Start>
-[[nodiscard]] Status run_and_wait(Rt& runtime, Start start) {
+[[nodiscard]] Status run_and_wait(Rt& runtime, Start start, Place where = Place::current()) {
+  detail::check_may_wait(runtime, "mq::run_and_wait", where);
   detail::ControlEnd end;
   Control control{{&detail::ControlEnd::on_end, &end}};
   start(control);

@@ -9,6 +9,7 @@
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/sleeper.hpp>
 #include <blkown/mq/runtime.hpp>
+#include <blkown/place.hpp>
 #include <cstdint>
 #include <memory>
 #include <thread>
@@ -57,20 +58,25 @@ class ThreadRuntime {
   [[nodiscard]] std::uint64_t now_ns() noexcept { return detail::steady_now_ns(); }
 
   /// Blocks the thread until the event is set.
-  /// Precondition: the thread is none of the runtime's.
-  bool wait_for(Event& event) {
+  /// Violation: wrong_context, if the thread is one of the runtime's.
+  bool wait_for(Event& event, Place where = Place::current()) {
+    detail::check_may_wait(*this, "mq::ThreadRuntime::wait_for", where);
     event.wait();
     return true;
   }
   /// Blocks the thread until the event is set, or the steady clock has reached the deadline.
   /// Returns whether the event is set.
-  /// Precondition: the thread is none of the runtime's.
-  bool wait_until(Event& event, std::uint64_t deadline_ns) { return event.wait_until(deadline_ns); }
+  /// Violation: wrong_context, if the thread is one of the runtime's.
+  bool wait_until(Event& event, std::uint64_t deadline_ns, Place where = Place::current()) {
+    detail::check_may_wait(*this, "mq::ThreadRuntime::wait_until", where);
+    return event.wait_until(deadline_ns);
+  }
 
   /// Calls `call()` on the context, and waits until it has returned.
-  /// Precondition: the thread is none of the runtime's.
+  /// Violation: wrong_context, if the thread is one of the runtime's.
   template <class Call>
-  void run_on(std::uint32_t index, Call call) {
+  void run_on(std::uint32_t index, Call call, Place where = Place::current()) {
+    detail::check_may_wait(*this, "mq::ThreadRuntime::run_on", where);
     struct Errand : Work {
       explicit Errand(Call& its_call)
           : Work{[](void* self, Work&) { static_cast<Errand*>(self)->go(); }, this},
