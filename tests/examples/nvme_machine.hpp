@@ -159,10 +159,11 @@ struct MachineConfig {
 };
 
 /// The parts of a machine on a DeterministicRuntime or a ThreadRuntime.
-template <class Rt>
+template <class Rt,
+          class D = nvme_driver::NvmeDriver<WatchedRegisters, sim::Iommu, SteppedPlatform>>
 class MachineOn {
  public:
-  using Driver = nvme_driver::NvmeDriver<WatchedRegisters, sim::Iommu, SteppedPlatform>;
+  using Driver = D;
   using Disk = mq::Disk<Driver>;
 
   static constexpr std::uint32_t submitters = 2;
@@ -295,7 +296,7 @@ class MachineOn {
   WatchedRegisters registers{controller};
   SteppedPlatform platform{controller, !is_deterministic};
   Rt runtime;
-  std::unique_ptr<Driver::Owner> owner;
+  std::unique_ptr<typename Driver::Owner> owner;
   std::optional<Driver> driver;
   std::unique_ptr<mq::TagPool<Driver>> pool;
   std::vector<std::unique_ptr<Disk>> disks;

@@ -12,8 +12,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <expected>
+#include <functional>
 #include <memory>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -23,6 +24,7 @@
 namespace {
 
 namespace mq = blkown::mq;
+namespace sim = blkown::sim;
 using blkown::Status;
 using nvme_test::Verifier;
 using Threads = nvme_test::MachineOn<blkown::mq::ThreadRuntime>;
@@ -72,23 +74,45 @@ TEST(NvmeDriverOnThreads, ResetsUnderIoLoseNothing) {
   EXPECT_TRUE(machine.shut_down());
 }
 
-/// Holds the gate of the first I/O queue: a thread takes a completion, and its lookup does not
-/// return until it is let go.
+/// The driver, which tells of completions that were looked up before their queue's gate is left.
+class TellingDriver : public nvme_driver::DriverOf<TellingDriver, nvme_test::WatchedRegisters,
+                                                   sim::Iommu, nvme_test::SteppedPlatform> {
+ public:
+  using DriverOf::DriverOf;
+
+  std::function<void()> on_taken;  ///< Changes while no I/O is in flight.
+
+ private:
+  friend DriverOf;
+  friend IoPath;
+
+  void take(Hw& lookup, std::span<const nvme_driver::CompletionEntry> entries) {
+    IoPath::take(lookup, entries);
+    if (on_taken) on_taken();
+  }
+};
+
+using Telling = nvme_test::MachineOn<mq::ThreadRuntime, TellingDriver>;
+
+/// Holds the gate of the first I/O queue: a thread takes a completion, and stays in the gate until
+/// it is let go. The completion's I/O ends.
 class HeldGate {
  public:
-  explicit HeldGate(Threads::Driver& driver) : driver_{driver} {}
+  explicit HeldGate(Telling& machine) : machine_{machine} {}
   HeldGate(const HeldGate&) = delete;
   HeldGate& operator=(const HeldGate&) = delete;
   ~HeldGate() { let_go(); }
 
-  /// The lookup of `disk` is the one that does not return.
-  /// Precondition: no I/O was submitted to the disk yet.
-  void watch(Threads::Disk& disk) { disk.set_trace({&on_trace, this}); }
-  /// Takes completions until the lookup has begun.
-  void hold() {
+  /// Reads from `disk`, and takes the completion.
+  /// Precondition: no I/O is in flight.
+  void hold(Telling::Disk& disk) {
+    machine_.driver->on_taken = [this] { stay(); };
+    machine_.lost_interrupts = 1;
     thread_ = std::thread{[this] {
-      while (!is_held_.load()) driver_.interrupt(1);
+      while (!is_held_.load()) machine_.driver->interrupt(1);
     }};
+    std::vector<std::byte> memory(4096);
+    EXPECT_EQ(mq::read(machine_.runtime, disk, 0, memory), Status::ok);
     while (!is_held_.load()) std::this_thread::yield();
   }
   void let_go() {
@@ -97,14 +121,12 @@ class HeldGate {
   }
 
  private:
-  static void on_trace(void* self, const mq::TraceEvent& event) {
-    auto& gate = *static_cast<HeldGate*>(self);
-    if (event.step != mq::TraceStep::looked_up) return;
-    gate.is_held_.store(true);
-    while (!gate.is_let_go_.load()) std::this_thread::yield();
+  void stay() {
+    if (is_held_.exchange(true)) return;
+    while (!is_let_go_.load()) std::this_thread::yield();
   }
 
-  Threads::Driver& driver_;
+  Telling& machine_;
   std::atomic<bool> is_held_{false};
   std::atomic<bool> is_let_go_{false};
   std::thread thread_;
@@ -123,7 +145,6 @@ class StoppedWaiter {
     while (!is_stopped_.load()) std::this_thread::yield();
   }
   void let_go() { is_let_go_.store(true); }
-  [[nodiscard]] bool is_stopped() const noexcept { return is_stopped_.load(); }
 
  private:
   std::atomic<bool> is_stopped_{false};
@@ -133,13 +154,13 @@ class StoppedWaiter {
 TEST(NvmeDriverOnThreads, ARemovedDiskLeavesItsLookupsToNoneThatIsRemovedAtTheSameTime) {
   nvme_test::MachineConfig config;
   config.timeout_ms = 600'000;
-  Threads machine{config};
+  Telling machine{config};
   ASSERT_TRUE(machine.start());
   // Disk 0 has the lookups, and disk 1 stays. The last one has contexts of its own: its removal
   // goes on while the removal of disk 0 keeps a context of the machine.
   mq::ThreadRuntime own{1};
   const nvme_driver::NamespaceInfo info = machine.disk(1).queue_data();
-  auto last = *Threads::Disk::create(machine.disk(1).config(), *machine.driver, own, info,
+  auto last = *Telling::Disk::create(machine.disk(1).config(), *machine.driver, own, info,
                                      machine.pool.get());
   std::atomic<unsigned> lookups{0};
   last->set_trace({[](void* count, const mq::TraceEvent& event) {
@@ -148,13 +169,8 @@ TEST(NvmeDriverOnThreads, ARemovedDiskLeavesItsLookupsToNoneThatIsRemovedAtTheSa
                    },
                    &lookups});
   StoppedWaiter waiter;
-  HeldGate gate{*machine.driver};
-  gate.watch(machine.disk(0));
-  machine.lost_interrupts = 1;
-  std::vector<std::byte> memory(4096);
-  std::thread reader{
-      [&] { EXPECT_EQ(mq::read(machine.runtime, machine.disk(1), 0, memory), Status::ok); }};
-  gate.hold();
+  HeldGate gate{machine};
+  gate.hold(machine.disk(1));
   machine.platform.on_pause = [&] { waiter.on_pause(); };
   std::thread first_removal{
       [&] { EXPECT_EQ(mq::remove(machine.runtime, machine.disk(0)), Status::ok); }};
@@ -162,7 +178,8 @@ TEST(NvmeDriverOnThreads, ARemovedDiskLeavesItsLookupsToNoneThatIsRemovedAtTheSa
   gate.let_go();
   EXPECT_EQ(mq::remove(own, *last), Status::ok);
   waiter.let_go();
-  for (std::thread* const thread : {&reader, &first_removal}) thread->join();
+  first_removal.join();
+  std::vector<std::byte> memory(4096);
   EXPECT_EQ(mq::read(machine.runtime, machine.disk(1), 0, memory), Status::ok);
   EXPECT_EQ(lookups.load(), 0U) << "of the removed disk";
   last.reset();
@@ -170,33 +187,10 @@ TEST(NvmeDriverOnThreads, ARemovedDiskLeavesItsLookupsToNoneThatIsRemovedAtTheSa
   EXPECT_TRUE(machine.shut_down());
 }
 
-/// Threads that take completions all the time, so that a context that wants a gate closed mostly
-/// has to wait.
-class BusyGates {
- public:
-  explicit BusyGates(Threads::Driver& driver) {
-    for (const std::uint32_t vector : {1U, 2U}) {
-      threads_.emplace_back([this, &driver, vector] {
-        while (!is_stopped_.load()) driver.interrupt(vector);
-      });
-    }
-  }
-  BusyGates(const BusyGates&) = delete;
-  BusyGates& operator=(const BusyGates&) = delete;
-  ~BusyGates() {
-    is_stopped_.store(true);
-    for (std::thread& thread : threads_) thread.join();
-  }
-
- private:
-  std::atomic<bool> is_stopped_{false};
-  std::vector<std::thread> threads_;
-};
-
 /// A read on each context of a runtime.
 class Reads {
  public:
-  Reads(mq::ThreadRuntime& runtime, Threads::Disk& disk) {
+  Reads(mq::ThreadRuntime& runtime, Telling::Disk& disk) {
     for (std::uint32_t i = 0; i != runtime.context_count(); ++i) {
       One& one = *all_.emplace_back(std::make_unique<One>());
       runtime.run_on(i, [&, i] { disk.submit(runtime.context(i), one.bio); });
@@ -232,47 +226,38 @@ class Reads {
 };
 
 // Goal: a disk that is made while the last other one is removed has its completions looked up.
-// Method: the removal stops after it has found no other disk, and before it has left the lookups.
+// Method: the removal stops after it has found no other disk, and before it has left the lookups:
+// the gate of the first queue is held.
 TEST(NvmeDriverOnThreads, ANewDiskKeepsItsLookupsWhileTheLastOtherOneIsRemoved) {
-  bool was_stopped = false;
-  for (int attempt = 0; attempt != 20 && !was_stopped; ++attempt) {
-    nvme_test::MachineConfig config;
-    config.timeout_ms = 600'000;
-    Threads machine{config};
-    ASSERT_TRUE(machine.start());
-    const mq::DiskConfig disk_config = machine.disk(1).config();
-    const nvme_driver::NamespaceInfo info = machine.disk(1).queue_data();
-    ASSERT_EQ(mq::remove(machine.runtime, machine.disk(1)), Status::ok);
-    machine.disks.pop_back();
-    mq::ThreadRuntime own{2};
-    std::expected<std::unique_ptr<Threads::Disk>, mq::DiskError> made;
-    StoppedWaiter waiter;
-    machine.platform.on_pause = [&] { waiter.on_pause(); };
-    {
-      const BusyGates busy{*machine.driver};
-      std::atomic<bool> is_removed{false};
-      std::thread removal{[&] {
-        EXPECT_EQ(mq::remove(machine.runtime, machine.disk(0)), Status::ok);
-        is_removed.store(true);
-      }};
-      while (!waiter.is_stopped() && !is_removed.load()) std::this_thread::yield();
-      was_stopped = waiter.is_stopped();
-      made = Threads::Disk::create(disk_config, *machine.driver, own, info, machine.pool.get());
-      waiter.let_go();
-      removal.join();
-    }
-    ASSERT_TRUE(made.has_value()) << to_string(made.error().reason);
-    const Reads reads{own, **made};
-    const int good = reads.good();
-    EXPECT_EQ(good, 2) << "completions are looked up for the new disk";
-    if (good != 2) machine.driver->removed();  // ends those that were not looked up
-    EXPECT_EQ(mq::remove(own, **made), Status::ok);
-    while (machine.driver->is_resetting()) std::this_thread::yield();
-    made->reset();
-    machine.platform.on_pause = {};
-    EXPECT_TRUE(machine.shut_down());
-  }
-  EXPECT_TRUE(was_stopped) << "the removal never waited for a gate: the test shows nothing";
+  nvme_test::MachineConfig config;
+  config.timeout_ms = 600'000;
+  Telling machine{config};
+  ASSERT_TRUE(machine.start());
+  const mq::DiskConfig disk_config = machine.disk(1).config();
+  const nvme_driver::NamespaceInfo info = machine.disk(1).queue_data();
+  ASSERT_EQ(mq::remove(machine.runtime, machine.disk(1)), Status::ok);
+  machine.disks.pop_back();
+  mq::ThreadRuntime own{2};
+  StoppedWaiter waiter;
+  HeldGate gate{machine};
+  gate.hold(machine.disk(0));
+  machine.platform.on_pause = [&] { waiter.on_pause(); };
+  std::thread removal{[&] { EXPECT_EQ(mq::remove(machine.runtime, machine.disk(0)), Status::ok); }};
+  waiter.wait_until_stopped();
+  gate.let_go();
+  auto made = Telling::Disk::create(disk_config, *machine.driver, own, info, machine.pool.get());
+  waiter.let_go();
+  removal.join();
+  ASSERT_TRUE(made.has_value()) << to_string(made.error().reason);
+  const Reads reads{own, **made};
+  const int good = reads.good();
+  EXPECT_EQ(good, 2) << "completions are looked up for the new disk";
+  if (good != 2) machine.driver->removed();  // ends those that were not looked up
+  EXPECT_EQ(mq::remove(own, **made), Status::ok);
+  while (machine.driver->is_resetting()) std::this_thread::yield();
+  made->reset();
+  machine.platform.on_pause = {};
+  EXPECT_TRUE(machine.shut_down());
 }
 
 }  // namespace
