@@ -90,12 +90,15 @@ class Store {
   /// Context: any thread, while calls run.
   void power_off(std::uint64_t seed) {
     std::mt19937_64 random{seed};
+    std::deque<std::uint64_t> order;  // empty, and one for all shards: it allocates
     for (Shard& shard : shards_) {
       const std::lock_guard lock{shard.mutex};
       shard.is_powered = false;
-      for (const std::uint64_t index : std::exchange(shard.cached_order, {})) {
+      order.swap(shard.cached_order);
+      for (const std::uint64_t index : order) {
         drop_cached(shard, index, seed == 0 ? 0 : static_cast<std::uint8_t>(random()));
       }
+      order.clear();
     }
   }
   /// Ends a power cut.

@@ -21,6 +21,7 @@
 #include <blkown/mq/op.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/command_id.hpp>
+#include <blkown/sim/device/command_table.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
 #include <blkown/sim/device/false_cookie.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
@@ -36,7 +37,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <optional>
 #include <span>
 #include <utility>
@@ -131,16 +131,21 @@ class Device {
       return false;
     }
     observer_->command_fetched(queue, command);
-    Held held{.queue = queue, .command = command, .bytes = std::move(bytes), .result = {}};
-    held.is_lost = faults_.strikes(FaultKind::lost);
-    const std::uint64_t serial = next_serial_++;
+    const bool is_lost = faults_.strikes(FaultKind::lost);
     // Half of the lost commands are executed without a reply, the others are not executed.
-    const bool is_executed = !held.is_lost || faults_.choice() % 2 != 0;
-    held_.emplace(serial, std::move(held));
+    const bool is_executed = !is_lost || faults_.choice() % 2 != 0;
+    const Held& held = held_.add({.serial = next_serial_++,
+                                  .slot = 0,
+                                  .queue = queue,
+                                  .command = command,
+                                  .result = {},
+                                  .is_lost = is_lost});
+    if (bytes_.size() <= held.slot) bytes_.resize(held.slot + 1);
+    bytes_[held.slot] = std::move(bytes);
     if (!is_executed) return true;
     std::uint64_t due_ns = sim::detail::draw_latency_ns(config_, random_);
     if (faults_.strikes(FaultKind::late)) due_ns += config_.late_ns;
-    schedule({.serial = serial}, due_ns);
+    schedule({.serial = held.serial, .slot = held.slot}, due_ns);
     hooks_.wake(hooks_.argument);
     return true;
   }
@@ -160,12 +165,13 @@ class Device {
     // A cancel is a command, too.
     if (faults_.strikes(FaultKind::doorbell_refused) || faults_.strikes(FaultKind::abort_refused))
       return {.what = Cancelled::What::not_now};
-    const auto found = find(queue, cookie);
-    if (found == held_.end()) return {.what = Cancelled::What::answered};
-    Held held = std::move(found->second);
-    held_.erase(found);
+    const Held* const found = find(queue, cookie);
+    if (found == nullptr) return {.what = Cancelled::What::answered};
+    const Held held = *found;
+    held_.erase(held);
     if (!held.is_executed) return {.what = Cancelled::What::not_executed};
-    return {.what = Cancelled::What::executed, .reply = reply_of(held)};
+    return {.what = Cancelled::What::executed,
+            .reply = reply_of(held, std::move(bytes_[held.slot]))};
   }
 
   // --- execution --------------------------------------------------------------------------------
@@ -173,19 +179,21 @@ class Device {
   /// Performs one action that is due. Returns false if none is.
   bool step(std::uint64_t now_ns) {
     now_ns_ = now_ns;
-    auto action = schedule_.take_due(now_ns);
+    const auto action = schedule_.take_due(now_ns);
     if (!action.has_value()) return false;
     ++events_;
-    if (action->again.has_value()) {
-      send(action->queue, *std::move(action->again), false);
+    if (action->is_duplicate) {
+      const Duplicate its = *duplicates_.find(action->slot, action->serial);
+      duplicates_.erase(its);
+      send(its.queue, std::move(duplicate_replies_[its.slot]), false);
       return true;
     }
-    const auto found = held_.find(action->serial);
-    if (found == held_.end()) return true;  // cancelled or disowned
-    if (found->second.is_executed) {
-      answer(found);
+    Held* const found = held_.find(action->slot, action->serial);
+    if (found == nullptr) return true;  // cancelled or disowned
+    if (found->is_executed) {
+      answer(*found);
     } else {
-      execute(found);
+      execute(*found);
     }
     return true;
   }
@@ -197,29 +205,35 @@ class Device {
   /// Makes the link give up a command, because the driver has accepted a false reply. Returns the
   /// command if there is one. It is not executed any more.
   [[nodiscard]] std::vector<Command> disown(std::uint32_t queue, std::uint64_t cookie) {
-    const auto found = find(queue, cookie);
-    if (found == held_.end()) return {};
-    std::vector<Command> disowned{found->second.command};
-    held_.erase(found);
-    return disowned;
+    const Held* const found = find(queue, cookie);
+    if (found == nullptr) return {};
+    const Held held = *found;
+    held_.erase(held);
+    return {held.command};
   }
 
  private:
   /// A command that was taken and not answered.
   struct Held {
+    std::uint64_t serial = 0;
+    std::uint32_t slot = 0;  // of held_ and bytes_
     std::uint32_t queue = 0;
     Command command;
-    std::vector<std::byte> bytes;
     Result result;
     bool is_lost = false;  // its reply will not be sent
     bool is_executed = false;
   };
-  using HeldBySerial = std::map<std::uint64_t, Held>;
-  /// Executes or answers a command, or sends a duplicate.
+  /// A reply that comes again.
+  struct Duplicate {
+    std::uint64_t serial = 0;
+    std::uint32_t slot = 0;  // of duplicates_ and duplicate_replies_
+    std::uint32_t queue = 0;
+  };
+  /// What is planned: to execute or answer a command, or to send a duplicate.
   struct Action {
     std::uint64_t serial = 0;
-    std::uint32_t queue = 0;
-    std::optional<Reply> again{};
+    std::uint32_t slot = 0;
+    bool is_duplicate = false;
   };
 
   void set_target(const sim::detail::CommandId& id) {
@@ -228,43 +242,43 @@ class Device {
   void schedule(const Action& action, std::uint64_t delay_ns) {
     schedule_.add(action, blkown::detail::saturating_add(now_ns_, delay_ns));
   }
-  [[nodiscard]] HeldBySerial::iterator find(std::uint32_t queue, std::uint64_t cookie) {
-    auto it = held_.begin();
-    while (it != held_.end() &&
-           !sim::detail::is_same_command(
-               config_.layout, {it->second.queue, it->second.command.cookie}, {queue, cookie})) {
-      ++it;
-    }
-    return it;
+  [[nodiscard]] const Held* find(std::uint32_t queue, std::uint64_t cookie) {
+    // As is_same_command(): without the user bits of the cookies.
+    const std::uint64_t mask = ~config_.layout.user.mask();
+    return held_.find_first([&](const Held& held) {
+      return held.queue == queue && ((held.command.cookie ^ cookie) & mask) == 0;
+    });
   }
-  [[nodiscard]] static Reply reply_of(const Held& held) {
-    Reply reply{.cookie = held.command.cookie, .result = held.result, .bytes = {}};
-    if (held.command.op == mq::Op::read && held.result.status == Status::ok)
-      reply.bytes = held.bytes;
-    return reply;
+  [[nodiscard]] static bool has_bytes(const Held& held) noexcept {
+    return held.command.op == mq::Op::read && held.result.status == Status::ok;
+  }
+  [[nodiscard]] static Reply reply_of(const Held& held, std::vector<std::byte> bytes) {
+    if (!has_bytes(held)) bytes.clear();
+    return {.cookie = held.command.cookie, .result = held.result, .bytes = std::move(bytes)};
   }
 
-  void execute(HeldBySerial::iterator its) {
-    Held& held = its->second;
-    set_target({held.queue, held.command.cookie});
-    held.result = faults_.strikes(FaultKind::media_error)
-                      ? Result{.status = Status::medium_error, .sector = 0}
-                      : hooks_.execute(hooks_.argument, held.queue, held.command, held.bytes);
-    held.is_executed = true;
-    if (held.is_lost) return;  // kept until it is cancelled or disowned
-    const std::uint64_t serial = its->first;
-    // The driver may accept a false reply, and the command is disowned then.
-    send_false_replies(Held{held});
+  void execute(Held& its) {
+    set_target({its.queue, its.command.cookie});
+    its.result = faults_.strikes(FaultKind::media_error)
+                     ? Result{.status = Status::medium_error, .sector = 0}
+                     : hooks_.execute(hooks_.argument, its.queue, its.command, bytes_[its.slot]);
+    its.is_executed = true;
+    if (its.is_lost) return;  // kept until it is cancelled or disowned
+    // The driver may accept a false reply. The command is disowned then, and the driver may send
+    // another one, to which the command's place is given.
+    const Held held = its;
+    send_false_replies(held);
     if (faults_.strikes(FaultKind::reordered)) {
-      schedule({.serial = serial}, 2 * config_.longest_ns);
-    } else if (const auto left = held_.find(serial); left != held_.end()) {
-      answer(left);
+      schedule({.serial = held.serial, .slot = held.slot}, 2 * config_.longest_ns);
+    } else if (const Held* const left = held_.find(held.slot, held.serial); left != nullptr) {
+      answer(*left);
     }
   }
   void send_false_replies(const Held& held) {
     const std::uint64_t cookie = held.command.cookie;
+    // First, as long as the place is the command's.
     if (queue_count() > 1 && faults_.strikes(FaultKind::wrong_queue))
-      send((held.queue + 1) % queue_count(), reply_of(held), false);
+      send((held.queue + 1) % queue_count(), reply_of(held, bytes_[held.slot]), false);
     if (faults_.strikes(FaultKind::forged)) {
       const std::uint64_t forged =
           sim::detail::forged_cookie(config_, held.queue, faults_.choice());
@@ -280,19 +294,27 @@ class Device {
     }
     recent_.add({held.queue, cookie});
   }
-  void answer(HeldBySerial::iterator its) {
-    const Held held = std::move(its->second);
-    held_.erase(its);
+  void answer(const Held& its) {
+    const Held held = its;
+    held_.erase(held);
+    // Another command may take the place as soon as the reply is sent.
+    std::vector<std::byte> bytes = std::move(bytes_[held.slot]);
     set_target({held.queue, held.command.cookie});
     observer_->command_done(held.queue, held.command);
-    send(held.queue, reply_of(held), true);
+    send(held.queue, reply_of(held, bytes), true);
     if (faults_.strikes(FaultKind::duplicate)) {
-      schedule({.queue = held.queue, .again = reply_of(held)},
-               sim::detail::draw_latency_ns(config_, random_));
+      send_again(held.queue, reply_of(held, std::move(bytes)),
+                 sim::detail::draw_latency_ns(config_, random_));
     }
     if (faults_.strikes(FaultKind::interrupt_spurious))
       hooks_.interrupt(hooks_.argument,
                        static_cast<std::uint32_t>(faults_.choice() % queue_count()));
+  }
+  void send_again(std::uint32_t queue, Reply reply, std::uint64_t delay_ns) {
+    const Duplicate& its = duplicates_.add({.serial = next_serial_++, .slot = 0, .queue = queue});
+    if (duplicate_replies_.size() <= its.slot) duplicate_replies_.resize(its.slot + 1);
+    duplicate_replies_[its.slot] = std::move(reply);
+    schedule({.serial = its.serial, .slot = its.slot, .is_duplicate = true}, delay_ns);
   }
   void send(std::uint32_t queue, Reply reply, bool is_genuine) {
     ++events_;
@@ -306,7 +328,10 @@ class Device {
   Hooks hooks_;
   sim::CommandObserver<Command>* observer_ = nullptr;
   sim::Random random_;
-  HeldBySerial held_;
+  sim::detail::BasicCommandTable<Held> held_;
+  std::vector<std::vector<std::byte>> bytes_;  // of a write, or that were read: by slot of held_
+  sim::detail::BasicCommandTable<Duplicate> duplicates_;
+  std::vector<Reply> duplicate_replies_;  // by slot of duplicates_
   sim::detail::BasicSchedule<Action> schedule_;
   std::vector<std::deque<Reply>> replies_;  // by queue
   sim::detail::RecentCommands recent_;

@@ -97,6 +97,7 @@ class World {
                 medium_.config.size / mq::sector_bytes,
                 {.disk_sectors = medium_.config.size / mq::sector_bytes}},
         driver_{make(driver_host_)} {
+    note_reference();
     link_.set_observer(&events_);
     history_.set_layout(config.layout());
     faults_.set_sink({[](void* self, const sim::FaultStrike& strike,
@@ -152,6 +153,13 @@ class World {
   using Rq = Driver::Rq;
 
   static constexpr std::uint32_t submitters = 4;
+  static constexpr std::size_t zone_count = 8;
+
+  struct ExpectedZone {
+    std::uint64_t pointer = 0;
+    mq::Zone::Condition condition{};
+    null_block::ZoneState state{};
+  };
 
   [[nodiscard]] static World& of(void* self) noexcept { return *static_cast<World*>(self); }
 
@@ -225,6 +233,7 @@ class World {
     const Result result = world.driver_->execute(command, bytes);
     const Status expected =
         world.reference_.execute(command.op, command.sector, command.length_sectors);
+    world.note_reference();
     if (result.status != expected) {
       world.add(world.of_latest(std::string{"the disk answers "} + to_string(result.status) +
                                 ", and the reference " + to_string(expected)));
@@ -295,6 +304,7 @@ class World {
         reference_.retire(index, key == "zone_offline" ? null_block::ZoneState::offline
                                                        : null_block::ZoneState::read_only);
       }
+      note_reference();
     });
   }
   static void on_trace(void* self, const mq::TraceEvent& event) {
@@ -363,19 +373,27 @@ class World {
     }
     return finding_.what.empty();
   }
+  /// Notes what each zone must be from now on: the reference has executed something. The zones are
+  /// compared far more often than that.
+  void note_reference() {
+    for (std::size_t i = 0; i != expected_.size(); ++i) {
+      const null_block::ZoneEntry zone = reference_.zone(i);
+      expected_[i] = {zone.pointer, null_block::condition_of(zone.state), zone.state};
+    }
+  }
   /// Compares each zone with the reference.
   void compare_zones() {
-    std::array<mq::Zone, 8> zones;
+    std::array<mq::Zone, zone_count> zones;
     const unsigned count = disk_->report_zones(0, zones);
     if (count != zones.size()) {
       fail("the driver reports " + std::to_string(count) + " of " + std::to_string(zones.size()) +
            " zones");
       return;
     }
-    for (unsigned i = 0; i != count; ++i) {
-      const null_block::ZoneEntry expected = reference_.zone(i);
+    for (std::size_t i = 0; i != zones.size(); ++i) {
+      const ExpectedZone& expected = expected_[i];
       if (zones[i].write_pointer_sector == expected.pointer &&
-          zones[i].condition == null_block::condition_of(expected.state)) {
+          zones[i].condition == expected.condition) {
         continue;
       }
       add(of_latest("zone " + std::to_string(i) + " is " + to_string(zones[i].condition) +
@@ -444,6 +462,7 @@ class World {
   sim::DeterministicRuntime runtime_;
   null_block::Device medium_;
   zones_reference::Reference reference_;
+  std::array<ExpectedZone, zone_count> expected_{};
   Device link_;
   sim::OracleOf<Device> oracle_;
   sim::History history_;
