@@ -3,10 +3,11 @@
 // ControlSocket: a unix socket that takes a disk's commands, on a thread of its own.
 //
 // A client sends lines, and gets the answer to each. Its commands are executed one after the other,
-// and those of several clients in turns. A line that is longer than a command can be, or an answer
-// that the client does not take within a second, closes the client. Without free descriptors a
-// client waits. The socket is removed with the object, and one that a killed program left behind is
-// replaced.
+// and those of several clients in turns. A line that is longer than a command can be is answered
+// with an error and closes the client, as an answer does that the client does not take within a
+// second. What stands behind the last newline is not executed, because a client that was killed has
+// sent a part of a command: it is answered with an error. Without free descriptors a client waits.
+// The socket is removed with the object, and one that a killed program left behind is replaced.
 
 #ifndef NULL_BLOCK_CONTROL_SOCKET_HPP
 #define NULL_BLOCK_CONTROL_SOCKET_HPP
@@ -16,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -147,15 +149,27 @@ class ControlSocket {
     char buffer[512];
     const ssize_t length = recv(client.fd.get(), buffer, sizeof(buffer), MSG_DONTWAIT);
     if (length < 0) return errno == EAGAIN || errno == EINTR;
-    if (length == 0) return false;
+    if (length == 0) {
+      if (client.received.empty()) return false;
+      return refuse_rest(client, "error: '" + client.received + "': the line has no end\n");
+    }
     client.received.append(buffer, static_cast<std::size_t>(length));
-    for (std::size_t end = client.received.find('\n'); end != std::string::npos;
-         end = client.received.find('\n')) {
+    while (true) {
+      const std::size_t end = client.received.find('\n');
+      if (std::min(end, client.received.size()) > max_line_bytes) {
+        return refuse_rest(
+            client, "error: give lines of at most " + std::to_string(max_line_bytes) + " bytes\n");
+      }
+      if (end == std::string::npos) return true;
       const std::string line = client.received.substr(0, end);
       client.received.erase(0, end + 1);
       if (!send_all(client.fd.get(), answer_(line))) return false;
     }
-    return client.received.size() <= max_line_bytes;
+  }
+  /// Sends an error. Returns false: the client is closed.
+  [[nodiscard]] static bool refuse_rest(const Client& client, const std::string& error) {
+    static_cast<void>(send_all(client.fd.get(), error));
+    return false;
   }
 
   /// Sends an answer. Returns false if the client is gone, or has not taken all in time.

@@ -8,10 +8,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -106,6 +108,92 @@ TEST(NullBlockControl, AClientThatReadsSlowlyIsClosed) {
     std::this_thread::sleep_for(milliseconds{100});
   }
   EXPECT_LT(read_bytes, answer.size());
+}
+
+/// What the socket answers to these packets, until it closes the client. With `shuts_down` the
+/// client says that it sends no more.
+std::string answer_to_packets(const std::string& path, const std::vector<std::string>& packets,
+                              bool shuts_down = true) {
+  const auto client = new_socket();
+  EXPECT_TRUE(connect_to(client.get(), path));
+  for (const std::string& packet : packets) {
+    EXPECT_EQ(send(client.get(), packet.data(), packet.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(packet.size()));
+  }
+  if (shuts_down) EXPECT_EQ(shutdown(client.get(), SHUT_WR), 0);
+  std::string answer;
+  char buffer[512];
+  while (true) {
+    const ssize_t length = recv(client.get(), buffer, sizeof(buffer), 0);
+    if (length <= 0) return answer;
+    answer.append(buffer, static_cast<std::size_t>(length));
+  }
+}
+
+// Goal: lines are what counts, and not how the bytes come.
+TEST(NullBlockControl, LinesComeInPartsAndSeveralAtOnce) {
+  const std::string path = control_path("parts");
+  std::vector<std::string> lines;
+  auto control = ControlSocket::listen_at(path, [&](std::string_view line) {
+    lines.emplace_back(line);
+    return "<" + std::string{line} + ">\n";
+  });
+  ASSERT_TRUE(control.has_value()) << control.error();
+  EXPECT_EQ(answer_to_packets(path, {"a\nbc\n\nd e\n"}), "<a>\n<bc>\n<>\n<d e>\n");
+  EXPECT_EQ(answer_to_packets(path, {"s", "h", "ow\nse", "t x", "\n"}), "<show>\n<set x>\n");
+  EXPECT_EQ(answer_to_packets(path, {"a\nset submit_queues 1"}),
+            "<a>\nerror: 'set submit_queues 1': the line has no end\n");
+  EXPECT_EQ(answer_to_packets(path, {}), "");
+  control->reset();
+  EXPECT_EQ(lines, (std::vector<std::string>{"a", "bc", "", "d e", "show", "set x", "a"}))
+      << "a part of a command is not executed";
+}
+
+// Goal: a line that is too long is an error with or without its end, and the client is closed.
+TEST(NullBlockControl, ALineThatIsTooLongIsAnError) {
+  const std::string path = control_path("long");
+  unsigned executed = 0;
+  auto control = ControlSocket::listen_at(path, [&](std::string_view line) {
+    ++executed;
+    return std::to_string(line.size()) + "\n";
+  });
+  ASSERT_TRUE(control.has_value()) << control.error();
+  const std::string error = "error: give lines of at most 4096 bytes\n";
+  const std::string longest(4096, 'x');
+  EXPECT_EQ(answer_to_packets(path, {longest + "\n"}), "4096\n");
+  EXPECT_EQ(answer_to_packets(path, {longest + "x\n"}, false), error);
+  EXPECT_EQ(answer_to_packets(path, {"a\n" + longest + longest}, false), "1\n" + error);
+  EXPECT_EQ(null_block::send_command(path, "show").value_or("none"), "4\n") << "others go on";
+  control->reset();
+  EXPECT_EQ(executed, 3U);
+}
+
+// Goal: a client that is silent in the middle of a line, or gone, holds up no other.
+TEST(NullBlockControl, TwoClientsAreServedInTurns) {
+  const std::string path = control_path("two");
+  std::atomic<unsigned> executed{0};
+  auto control = ControlSocket::listen_at(path, [&](std::string_view line) {
+    executed.fetch_add(1, std::memory_order_relaxed);  // n -> n + 1. Relaxed: a test's number.
+    return std::string{line} + "\n";
+  });
+  ASSERT_TRUE(control.has_value()) << control.error();
+  const auto silent = new_socket();
+  ASSERT_TRUE(connect_to(silent.get(), path));
+  ASSERT_EQ(send(silent.get(), "first", 5, MSG_NOSIGNAL), 5);
+  {
+    const auto gone = new_socket();
+    ASSERT_TRUE(connect_to(gone.get(), path));
+    ASSERT_EQ(send(gone.get(), "lost\nin the mid", 15, MSG_NOSIGNAL), 15);
+  }
+  EXPECT_EQ(null_block::send_command(path, "second").value_or("none"), "second\n");
+  ASSERT_EQ(send(silent.get(), "\n", 1, MSG_NOSIGNAL), 1);
+  char answer[16];
+  ASSERT_EQ(recv(silent.get(), answer, 6, MSG_WAITALL), 6);
+  EXPECT_EQ(std::string_view(answer, 6), "first\n");
+  control->reset();
+  EXPECT_FALSE(std::filesystem::exists(path)) << "the socket is removed with the object";
+  // No transition. Relaxed: the thread was joined.
+  EXPECT_EQ(executed.load(std::memory_order_relaxed), 3U);
 }
 
 TEST(NullBlockControl, ASocketThatWasLeftBehindIsReplacedAndOneInUseIsNot) {
