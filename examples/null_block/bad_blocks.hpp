@@ -36,7 +36,18 @@ class BadBlocks {
   void set(SectorRange range) {
     const std::lock_guard lock{mutex_};
     cut(range);
-    ranges_.emplace(range.begin, range.end);
+    // One range with those that it touches, because find() ends at a range's end.
+    const auto after = ranges_.find(range.end);
+    if (after != ranges_.end()) {
+      range.end = after->second;
+      ranges_.erase(after);
+    }
+    const auto next = ranges_.lower_bound(range.begin);
+    if (next != ranges_.begin() && std::prev(next)->second == range.begin) {
+      std::prev(next)->second = range.end;
+    } else {
+      ranges_.emplace_hint(next, range.begin, range.end);
+    }
     count();
   }
   /// Makes the sectors good.
@@ -92,7 +103,7 @@ class BadBlocks {
 
   std::atomic<bool> has_ranges_{false};
   std::mutex mutex_;
-  std::map<std::uint64_t, std::uint64_t> ranges_;  // begin -> end, apart from one another
+  std::map<std::uint64_t, std::uint64_t> ranges_;  // begin -> end, with good sectors between them
 };
 
 /// Sets or clears bad blocks: `+8-15` and `-8-15`, as in null_blk.

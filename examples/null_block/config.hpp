@@ -5,6 +5,8 @@
 #ifndef NULL_BLOCK_CONFIG_HPP
 #define NULL_BLOCK_CONFIG_HPP
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <optional>
@@ -12,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "storage/number.hpp"
 
@@ -84,6 +87,7 @@ struct Config {
   std::uint64_t zone_max_open = 0;                ///< 0: no limit.
   std::uint64_t zone_max_active = 0;              ///< Open or closed zones. 0: no limit.
   std::uint64_t zone_append_max_sectors = 65536;  ///< At most max_sectors. 0: no append.
+  std::uint64_t zone_full = 0;                    ///< The zones of a new disk are full.
   // Faults.
   std::uint64_t badblocks_once = 0;        ///< A bad range is good after its first error.
   std::uint64_t badblocks_partial_io = 0;  ///< What lies before the bad range is transferred.
@@ -202,6 +206,7 @@ inline constexpr Parameter parameters[] = {
      Form::number, 0, 1 << 20, Change::never},
     {"zone_append_max_sectors", "zone_append_max_sectors", "zone_append_max_sectors",
      &Config::zone_append_max_sectors, Form::number, 0, 65536, Change::live},
+    {"zone_full", "", "zone_full", &Config::zone_full, Form::flag, 0, 1, Change::never},
     {"badblocks_once", "badblocks_once", "badblocks_once", &Config::badblocks_once, Form::flag, 0,
      1, Change::live},
     {"badblocks_partial_io", "badblocks_partial_io", "badblocks_partial_io",
@@ -370,19 +375,29 @@ namespace detail {
   return check_zones(config);
 }
 
-/// Makes a configuration of KEY=VALUE, separated by commas. An empty text is the default.
-/// Errors: the first that is wrong.
-[[nodiscard]] inline std::expected<Config, ConfigError> parse_config(std::string_view text) {
-  Config config;
-  while (!text.empty()) {
-    const std::string_view part = text.substr(0, text.find(','));
-    text.remove_prefix(part.size() == text.size() ? part.size() : part.size() + 1);
+/// Makes a configuration of KEY=VALUE, separated by commas, and of `config` for the other keys.
+/// Errors: the first that is wrong, or given twice.
+[[nodiscard]] inline std::expected<Config, ConfigError> parse_config(std::string_view text,
+                                                                     Config config = {}) {
+  std::vector<std::string_view> keys;
+  for (bool is_last = text.empty(); !is_last;) {
+    const std::size_t comma = text.find(',');
+    const std::string_view part = text.substr(0, comma);
+    is_last = comma == text.npos;
+    text.remove_prefix(is_last ? text.size() : comma + 1);
     const std::size_t equals = part.find('=');
     if (equals == part.npos) {
       return std::unexpected(ConfigError{"'" + std::string{part} + "': give KEY=VALUE"});
     }
-    const auto set = set_parameter(config, part.substr(0, equals), part.substr(equals + 1));
-    if (!set) return std::unexpected(set.error());
+    const std::string_view key = part.substr(0, equals);
+    const std::string_view value = part.substr(equals + 1);
+    if (const auto set = set_parameter(config, key, value); !set) {
+      return std::unexpected(set.error());
+    }
+    if (std::ranges::find(keys, key) != keys.end()) {
+      return refuse(key, value, "give each parameter once");
+    }
+    keys.push_back(key);
   }
   const auto checked = check_config(config);
   if (!checked) return std::unexpected(checked.error());

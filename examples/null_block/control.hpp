@@ -84,6 +84,9 @@ template <class Rt>
 [[nodiscard]] std::expected<std::string, ConfigError> set_power(
     NullDisk<Rt>& disk, const std::vector<std::string_view>& words) {
   const std::string_view to = words.size() > 1 ? words[1] : "";
+  if (!disk.device().store.has_value()) {
+    return std::unexpected(ConfigError{"power: needs memory_backed=1"});
+  }
   if (to == "on" && words.size() == 2) {
     disk.power_on();
     return {};

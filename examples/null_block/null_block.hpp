@@ -9,6 +9,7 @@
 #include <atomic>
 #include <blkown/blkown.hpp>
 #include <blkown/mq/mq.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <expected>
@@ -21,21 +22,45 @@
 #include "config.hpp"
 #include "device.hpp"
 #include "driver.hpp"
+#include "storage/number.hpp"
 
 namespace null_block {
 
 using Disk = mq::Disk<Driver>;
 using TagPool = mq::TagPool<Driver>;
 
+/// The number of nodes in a list of the kernel's, such as "0-1,4". At least 1.
+[[nodiscard]] inline std::uint32_t count_nodes(std::string_view list) {
+  constexpr std::uint64_t max_node = 1023;
+  std::uint64_t count = 0;
+  while (!list.empty()) {
+    const std::string_view range = list.substr(0, list.find_first_of(",\n"));
+    list.remove_prefix(std::min(range.size() + 1, list.size()));
+    const std::size_t dash = range.find('-');
+    const auto first = storage::parse_number(range.substr(0, dash), max_node, false);
+    const auto last =
+        dash == range.npos ? first : storage::parse_number(range.substr(dash + 1), max_node, false);
+    if (first && last && *first <= *last) count += *last - *first + 1;
+  }
+  return static_cast<std::uint32_t>(std::max<std::uint64_t>(count, 1));
+}
+
 /// The number of nodes of this machine. 1, if it does not say.
 [[nodiscard]] inline std::uint32_t node_count() {
   std::FILE* const file = std::fopen("/sys/devices/system/node/online", "r");
   if (file == nullptr) return 1;
-  unsigned first = 0;
-  unsigned last = 0;
-  const int found = std::fscanf(file, "%u-%u", &first, &last);
+  char list[4096];
+  const std::size_t length = std::fread(list, 1, sizeof(list), file);
   std::fclose(file);
-  return found == 2 && last > first ? last - first + 1 : 1;
+  return count_nodes({list, length});
+}
+
+/// The configuration that a disk is made of: a queue for each node, if that is wanted.
+[[nodiscard]] inline Config resolve(Config config) {
+  if (config.use_per_node_hctx == 0) return config;
+  config.submit_queues = node_count();
+  config.max_submit_queues = std::max(config.max_submit_queues, config.submit_queues);
+  return config;
 }
 
 /// The limits of the block layer.
@@ -62,7 +87,6 @@ using TagPool = mq::TagPool<Driver>;
 
 /// The configuration of the block layer.
 [[nodiscard]] inline mq::DiskConfig disk_config_of(const Config& config) {
-  const std::uint64_t queues = config.use_per_node_hctx != 0 ? node_count() : config.submit_queues;
   mq::DiskConfig made;
   made.name = "null_block";
   made.capacity_sectors = config.size / mq::sector_bytes;
@@ -71,8 +95,8 @@ using TagPool = mq::TagPool<Driver>;
   made.read_only = config.read_only != 0;
   made.write_cache = config.cache_size != 0;
   made.fua = config.cache_size != 0 && config.fua != 0;
-  made.normal_queues = static_cast<std::uint32_t>(queues);
-  made.max_normal_queues = static_cast<std::uint32_t>(std::max(queues, config.max_submit_queues));
+  made.normal_queues = static_cast<std::uint32_t>(config.submit_queues);
+  made.max_normal_queues = static_cast<std::uint32_t>(config.max_submit_queues);
   made.poll_queues = static_cast<std::uint32_t>(config.poll_queues);
   made.depth = static_cast<std::uint32_t>(config.hw_queue_depth);
   made.shared_tags = config.shared_tag_bitmap != 0;
@@ -141,10 +165,11 @@ class NullDisk {
   /// Precondition: the runtime and the pool outlive the disk.
   /// Errors: the parameter that is wrong.
   [[nodiscard]] static std::expected<std::unique_ptr<NullDisk>, ConfigError> create(
-      const Config& config, Rt& runtime, TagPool* pool = nullptr) {
-    if (const auto checked = check_config(config); !checked) {
+      const Config& wanted, Rt& runtime, TagPool* pool = nullptr) {
+    if (const auto checked = check_config(wanted); !checked) {
       return std::unexpected(checked.error());
     }
+    const Config config = resolve(wanted);
     if ((config.shared_tags != 0) != (pool != nullptr)) {
       return refuse("shared_tags", std::to_string(config.shared_tags),
                     pool == nullptr ? "there is no set of tags to share" : "give 1");

@@ -33,7 +33,8 @@ namespace null_block {
           .zone_capacity_sectors = config.zone_capacity / sector_bytes,
           .conventional_zones = static_cast<std::uint32_t>(config.zone_nr_conv),
           .max_open = static_cast<std::uint32_t>(config.zone_max_open),
-          .max_active = static_cast<std::uint32_t>(config.zone_max_active)};
+          .max_active = static_cast<std::uint32_t>(config.zone_max_active),
+          .is_full = config.zone_full != 0};
 }
 
 /// The block layer's word for a state.

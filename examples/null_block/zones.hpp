@@ -43,6 +43,7 @@ struct ZoneLayout {
   std::uint32_t conventional_zones = 0;     ///< Zones at the disk's beginning, without an order.
   std::uint32_t max_open = 0;               ///< 0: no limit.
   std::uint32_t max_active = 0;             ///< Open or closed zones. 0: no limit.
+  bool is_full = false;                     ///< The zones with an order are full at first.
 };
 
 /// The state of a zone.
@@ -93,7 +94,7 @@ class Zones {
  public:
   using Status = blkown::Status;
 
-  /// The zones of a new disk: conventional ones, then empty ones.
+  /// The zones of a new disk: conventional ones, then empty or full ones.
   explicit Zones(const ZoneLayout& layout) : layout_{layout} {
     if (layout_.zone_capacity_sectors == 0) layout_.zone_capacity_sectors = layout_.zone_sectors;
     for (std::uint64_t start = 0; start < layout.capacity_sectors; start += layout.zone_sectors) {
@@ -106,6 +107,7 @@ class Zones {
            .pointer = is_conventional ? ZoneEntry::no_pointer : start,
            .state = is_conventional ? ZoneState::conventional : ZoneState::empty});
       ++counts_[static_cast<std::size_t>(zones_.back().state)];
+      if (layout.is_full && !is_conventional) fill(zones_.back());
     }
   }
 

@@ -59,6 +59,7 @@ inline const std::vector<Choice> all_choices{
     {"zone_max_open", {"0", "1"}},
     {"zone_max_active", {"0", "2"}},
     {"zone_append_max_sectors", {"65536", "128", "0"}},
+    {"zone_full", {"0", "1"}},
     {"badblocks_once", {"0", "1"}},
     {"badblocks_partial_io", {"0", "1"}},
     {"mbps", {"0", "1000"}},

@@ -271,14 +271,16 @@ TEST(NullBlockMatrix, HasEachParameter) {
 
 TEST(NullBlockMatrix, EachCombinationThatIsLeftOutIsRefused) {
   for (const null_world::Combination& each : null_world::refused_combinations()) {
-    std::string text =
+    const auto base = null_block::parse_config(
         "size=1m,blocksize=512,discard_granularity=128k,write_zeroes_granularity=128k"
-        ",zone_size=256k";
+        ",zone_size=256k");
+    ASSERT_TRUE(base.has_value());
+    std::string text;
     for (const auto& [key, value] : each.values) {
-      text += "," + std::string{key} + "=" + std::string{value};
+      text += (text.empty() ? "" : ",") + std::string{key} + "=" + std::string{value};
     }
     mq::LoopRuntime runtime{1};
-    const auto config = null_block::parse_config(text);
+    const auto config = null_block::parse_config(text, *base);
     if (!config) {
       EXPECT_EQ(config.error().text, each.error) << text;
       continue;

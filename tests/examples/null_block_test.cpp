@@ -52,7 +52,20 @@ TEST(NullBlockConfig, TakesEachParameterAtBothEndsOfItsRange) {
 TEST(NullBlockConfig, RefusesEachParameterBeyondItsRangeWithKeyValueAndRange) {
   for (const null_block::Parameter& each : null_block::parameters) {
     Config config;
-    std::vector<std::string> wrong{std::to_string(each.max + 1), "", "x", "1x", "-1"};
+    std::vector<std::string> wrong{std::to_string(each.max + 1),
+                                   "",
+                                   "x",
+                                   "1x",
+                                   "-1",
+                                   "+1",
+                                   " 1",
+                                   "0x1",
+                                   "1.0",
+                                   "18446744073709551616",
+                                   "99999999999999999999999"};
+    // 2^64 in all, and a suffix of more or other letters.
+    wrong.insert(wrong.end(), {"17179869184g", "1K", "1kb", "1t", "k"});
+    if (each.form != null_block::Form::size) wrong.emplace_back("1k");
     if (each.min != 0) wrong.push_back(std::to_string(each.min - 1));
     for (const std::string& value : wrong) {
       const auto set = null_block::set_parameter(config, each.key, value);
@@ -90,6 +103,13 @@ TEST(NullBlockConfig, NamesWhatIsWrong) {
   EXPECT_EQ(error_of("discard_granularity=512"),
             "discard_granularity=512: give a multiple of blocksize=4096");
   EXPECT_EQ(error_of("size=1m,blocksize=512,completion=timer,home_node=none"), "");
+  EXPECT_EQ(error_of("size=1m,"), "'': give KEY=VALUE");
+  EXPECT_EQ(error_of(",size=1m"), "'': give KEY=VALUE");
+  EXPECT_EQ(error_of("size=1m,,discard=1"), "'': give KEY=VALUE");
+  EXPECT_EQ(error_of("=1"), "=1: there is no such parameter; see show");
+  EXPECT_EQ(error_of("size=1m=2m"), "size=1m=2m: give a size from 512 to 70368744177664");
+  EXPECT_EQ(error_of("size=1m,discard=1,size=2m"), "size=2m: give each parameter once");
+  EXPECT_EQ(error_of("size=1m,size=1m"), "size=1m: give each parameter once");
 }
 
 // --- completions ---------------------------------------------------------------------------------
@@ -406,6 +426,19 @@ TEST(NullBlock, BadBlocksFailUntilTheyAreCleared) {
   }
 }
 
+// Goal: ranges that touch are one, so that an I/O meets all of its bad sectors at once.
+TEST(NullBlock, BadBlocksThatTouchAreOneRange) {
+  World world{"badblocks_once=1,blocksize=512"};
+  for (const char* const range : {"+8-15", "+20-23", "+12-17", "+18-19", "+0-1", "+30-30"})
+    world.must_set("badblocks", range);
+  EXPECT_EQ(world.disk->device().bad_blocks.text(), "0-1 8-23 30-30");
+  EXPECT_EQ(world.run(mq::Op::read, 4, 24), Status::io_error);
+  EXPECT_EQ(world.run(mq::Op::read, 4, 24), Status::ok) << "all that the read has met is good";
+  EXPECT_EQ(world.disk->device().bad_blocks.text(), "0-1 30-30");
+  world.must_set("badblocks", "+0-30");
+  EXPECT_EQ(world.disk->device().bad_blocks.text(), "0-30");
+}
+
 TEST(NullBlock, BadBlocksWithoutMemoryFailToo) {
   World world{""};
   world.must_set("badblocks", "+8-8");
@@ -575,6 +608,15 @@ TEST(NullBlock, TheNumberOfQueuesChangesUnderLoad) {
 TEST(NullBlock, AQueueForEachNodeReplacesTheNumberGiven) {
   World world{"use_per_node_hctx=1,submit_queues=3,max_submit_queues=3"};
   EXPECT_EQ(world.disk->disk().config().normal_queues, null_block::node_count());
+  EXPECT_EQ(world.disk->config().submit_queues, null_block::node_count()) << "as show tells";
+  EXPECT_EQ(null_block::count_nodes("0\n"), 1U);
+  EXPECT_EQ(null_block::count_nodes("0-3\n"), 4U);
+  EXPECT_EQ(null_block::count_nodes("0,2-3,8\n"), 4U);
+  EXPECT_EQ(null_block::count_nodes(""), 1U);
+  EXPECT_EQ(null_block::count_nodes("no nodes\n"), 1U);
+  // The number can be changed from there: it was a number of nodes, and not 3.
+  world.must_set("submit_queues", "3");
+  EXPECT_EQ(world.disk->disk().hw_queue_count(), 3U);
 }
 
 TEST(NullBlock, APolledBioEndsWhenItIsPolledForAndABatchAtATime) {
@@ -695,6 +737,24 @@ TEST(NullBlock, WithoutASchedulerBiosAreIssuedInTheOrderOfTheirSubmits) {
   for (auto& each : bios) world.finish(*each);
   EXPECT_EQ(world.take_ranges(), "64+8 0+8 72+8 8+8");
   EXPECT_EQ(error_of("no_sched=0"), "no_sched=0: give a whole number 1");
+}
+
+TEST(NullBlock, ACommandThatTheDiskCannotObeyIsAnError) {
+  World world{""};
+  for (const char* const line : {"power off", "power on", "power off 3"}) {
+    EXPECT_EQ(null_block::answer_to(*world.disk, line), "error: power: needs memory_backed=1\n");
+  }
+  World with_memory{"memory_backed=1"};
+  for (const char* const line :
+       {"power", "power down", "power on 1", "power off x", "power off -1", "power off 1 2"}) {
+    EXPECT_EQ(null_block::answer_to(*with_memory.disk, line),
+              "error: power: give on, off, or off SEED\n");
+  }
+  for (const char* const line : {"", " ", "set", "set mbps", "set mbps 1 2", "show all", "Show"}) {
+    const std::string answer = null_block::answer_to(*world.disk, line);
+    EXPECT_TRUE(answer.starts_with("error: ")) << answer;
+    EXPECT_EQ(std::ranges::count(answer, '\n'), 1) << answer;
+  }
 }
 
 TEST(NullBlock, AShowHasEachParameter) {

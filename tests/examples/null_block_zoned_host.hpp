@@ -87,6 +87,7 @@ class ZonedHost {
                         .length = zone.length_sectors,
                         .capacity = zone.capacity_sectors,
                         .is_conventional = !zone.is_sequential,
+                        .is_finished = zone.condition == mq::Zone::Condition::full,
                         .content = std::vector<std::uint64_t>(zone.length_sectors)});
     }
     for (std::uint32_t i = 0; i != runtime.context_count() * slots_per_context; ++i) {

@@ -69,7 +69,8 @@ std::string error_of(std::string_view text) {
 TEST(NullBlockZoned, RefusesZonesThatDoNotFitTheDisk) {
   const std::string zoned = "size=1m,blocksize=4k,zoned=1,zone_size=64k";
   EXPECT_EQ(error_of(zoned), "");
-  EXPECT_EQ(error_of(zoned + ",zone_size=6k"), "zone_size=6144: give a multiple of blocksize=4096");
+  EXPECT_EQ(error_of("size=1m,blocksize=4k,zoned=1,zone_size=6k"),
+            "zone_size=6144: give a multiple of blocksize=4096");
   EXPECT_EQ(error_of(zoned + ",zone_capacity=6k"),
             "zone_capacity=6144: give a multiple of blocksize=4096");
   EXPECT_EQ(error_of(zoned + ",zone_capacity=128k"),
@@ -182,6 +183,18 @@ TEST(NullBlockZoned, AResetOfAllZonesPassesByThoseWithoutAReset) {
   EXPECT_EQ(world.content(8, 2), "01 01");
   EXPECT_EQ(world.content(128, 2), "00 00");
   EXPECT_EQ(world.content(256, 2), "03 03");
+}
+
+TEST(NullBlockZoned, ANewDisksZonesMayBeFull) {
+  ZonedWorld world{"zone_full=1,zone_nr_conv=1,zone_capacity=48k,zone_max_active=1"};
+  EXPECT_EQ(world.zone(0).condition, Condition::not_write_pointer);
+  for (const std::uint64_t sector : {128U, 256U, 896U}) {
+    EXPECT_EQ(world.condition(sector), Condition::full);
+    EXPECT_EQ(world.append(sector, 1), Status::io_error);
+  }
+  EXPECT_EQ(world.content(128, 2), "00 00");
+  EXPECT_EQ(world.manage(Op::zone_reset, 128), Status::ok);
+  EXPECT_EQ(world.append(128, 1), Status::ok) << "full zones are not active";
 }
 
 TEST(NullBlockZoned, ConventionalZonesTakeWritesInAnyOrder) {
