@@ -35,6 +35,7 @@
 #include "nbd_server/options.hpp"
 #include "nbd_server/server.hpp"
 #include "nbd_server/uring_store.hpp"
+#include "null_block/shared_tags.hpp"
 #include "storage/signals.hpp"
 
 namespace {
@@ -44,6 +45,7 @@ using namespace nbd_server;
 /// The disks outlive the stores on them.
 struct Disks {
   std::vector<std::unique_ptr<MemoryDisk>> memory;
+  null_block::SharedTags tags;
   std::vector<std::unique_ptr<NullExport>> null;
 };
 
@@ -60,7 +62,7 @@ struct Disks {
         disks.memory.back()->disk(), disks.memory.back()->runtime());
   }
   if (options.kind == "null") {
-    auto made = NullExport::create(options.parameters, threads, options.control);
+    auto made = NullExport::create(options.parameters, threads, options.control, disks.tags);
     if (!made) return std::unexpected(made.error());
     disks.null.push_back(std::move(*made));
     return disks.null.back()->make_store();

@@ -26,6 +26,7 @@
 #include "null_block/control.hpp"
 #include "null_block/control_socket.hpp"
 #include "null_block/null_block.hpp"
+#include "null_block/shared_tags.hpp"
 #include "null_block/workload.hpp"
 #include "storage/number.hpp"
 #include "storage/signals.hpp"
@@ -153,8 +154,11 @@ std::expected<bool, std::string> run(const Options& options, const Config& confi
   if (config.size / config.blocksize < std::uint64_t{options.contexts} * options.depth * 2) {
     return std::unexpected(std::string{"the disk has too few blocks for this depth"});
   }
+  SharedTags tags;
+  const auto pool = tags.pool_for(config);
+  if (!pool) return std::unexpected(pool.error().text);
   Runtime runtime{options.contexts};
-  auto disk = NullDisk<Runtime>::create(config, runtime);
+  auto disk = NullDisk<Runtime>::create(config, runtime, *pool);
   if (!disk) return std::unexpected(disk.error().text);
   std::unique_ptr<ControlSocket> control;
   if (!options.control.empty()) {

@@ -24,6 +24,7 @@
 #include <thread>
 
 #include "null_block/null_block.hpp"
+#include "null_block/shared_tags.hpp"
 #include "null_block/zoned_ublk.hpp"
 #include "storage/descriptor.hpp"
 #include "storage/signals.hpp"
@@ -110,8 +111,11 @@ Exit status: 0 stopped; 1 the device could not be made; 2 wrong usage.
 std::expected<void, std::string> run(const null_block::Config& config) {
   const storage::Descriptor signals = storage::make_signal_fd();
   if (!signals.is_open()) return std::unexpected(failed("signals", errno));
+  null_block::SharedTags tags;
+  const auto pool = tags.pool_for(config);
+  if (!pool) return std::unexpected(pool.error().text);
   mq::LoopRuntime runtime;
-  auto disk = NullDisk::create(config, runtime);
+  auto disk = NullDisk::create(config, runtime, *pool);
   if (!disk) return std::unexpected(disk.error().text);
   auto control = ublk::Control::open();
   if (!control) return std::unexpected(control.error());
@@ -153,15 +157,15 @@ std::expected<void, std::string> run(const null_block::Config& config) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::string text = "zoned=1";
+  std::string text;
   for (const char* const argument : std::span{argv, static_cast<std::size_t>(argc)}.subspan(1)) {
     if (std::strcmp(argument, "--help") == 0) {
       std::fputs(usage_text, stdout);
       return 0;
     }
-    text += std::string{","} + argument;
+    text += (text.empty() ? "" : ",") + std::string{argument};
   }
-  const auto config = null_block::parse_config(text);
+  const auto config = null_block::parse_config(text, {.zoned = 1});
   if (!config) {
     std::fprintf(stderr, "null_block_ublk: %s; see --help\n", config.error().text.c_str());
     return 2;

@@ -18,6 +18,7 @@
 #include "null_block/control.hpp"
 #include "null_block/control_socket.hpp"
 #include "null_block/null_block.hpp"
+#include "null_block/shared_tags.hpp"
 
 namespace nbd_server {
 
@@ -27,15 +28,19 @@ class NullExport {
   using Store = MqStore<null_block::Driver, Runtime>;
 
   /// Makes a disk of KEY=VALUE,... with this number of contexts, each with a thread, and a socket
-  /// for its commands if `control` is not empty.
+  /// for its commands if `control` is not empty. With shared_tags=1 it draws from `tags`.
+  /// Precondition: `tags` outlives the export.
   /// Errors: the parameter that is wrong, or the reason why there is no socket.
   [[nodiscard]] static std::expected<std::unique_ptr<NullExport>, std::string> create(
-      std::string_view text, std::uint32_t contexts, const std::string& control) {
+      std::string_view text, std::uint32_t contexts, const std::string& control,
+      null_block::SharedTags& tags) {
     const auto config = null_block::parse_config(text);
     if (!config) return std::unexpected(config.error().text);
     if (config->zoned != 0) return std::unexpected(std::string{"zoned=1: NBD has no zones"});
+    const auto pool = tags.pool_for(*config);
+    if (!pool) return std::unexpected(pool.error().text);
     std::unique_ptr<NullExport> made{new NullExport{contexts}};
-    auto disk = null_block::NullDisk<Runtime>::create(*config, made->runtime_);
+    auto disk = null_block::NullDisk<Runtime>::create(*config, made->runtime_, *pool);
     if (!disk) return std::unexpected(disk.error().text);
     made->disk_ = *std::move(disk);
     if (control.empty()) return made;

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
 #
-# nbd_server.sh CASE PROGRAM: runs the NBD server as a user does, and checks its output and exit status.
+# nbd_server.sh CASE PROGRAM [NULL_BLOCK]: runs the NBD server as a user does, and checks its output and
+# exit status. The case null talks to its disks with the program NULL_BLOCK.
 set -euo pipefail
-case=$1 program=$2
+case=$1 program=$2 null_block=${3:-}
 # shellcheck source=tests/examples/expect.sh
 source "$(dirname "$0")/expect.sh"
 
@@ -82,6 +83,25 @@ case $case in
     wait "$server" || die "status $?"
     server=
     [ ! -e "$folder/socket" ] || die "the socket is left" ;;
+  null)
+    first=null:size=1g,memory_backed=1,discard=1,shared_tags=1,hw_queue_depth=8
+    expect 1 "export 'b': hw_queue_depth=64: give hw_queue_depth=8, as the first disk" \
+      "$program" "a=$first" b=null:shared_tags=1
+    "$program" --unix "$folder/socket" --disk "$first,control=$folder/a" \
+      "b=null:hw_queue_depth=8,shared_tags=1,control=$folder/b" "c=null:,control=$folder/c" \
+      >"$folder/out" 2>"$folder/err" &
+    server=$!
+    await "$folder/out" "listening: nbd+unix:///?socket=$folder/socket"
+    expect 0 "disks_with_these_tags=2" "$null_block" --send "$folder/a" show
+    expect 0 "disks_with_these_tags=2" "$null_block" --send "$folder/b" show
+    expect 0 "shared_tags=0" "$null_block" --send "$folder/c" show
+    expect 0 ok "$null_block" --send "$folder/a" "power off"
+    expect 0 "power=off" "$null_block" --send "$folder/a" show
+    expect 1 "error: power: needs memory_backed=1" "$null_block" --send "$folder/b" "power off"
+    kill "$server"
+    wait "$server" || die "status $?"
+    server=
+    [ ! -e "$folder/a" ] || die "the control socket is left" ;;
   descriptors)
     truncate -s 1M "$folder/file"
     # The socket of a server that was killed: one more descriptor finds out that nobody listens.

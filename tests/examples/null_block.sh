@@ -23,6 +23,11 @@ case $case in
     expect 2 "cache_size=4096: needs memory_backed=1" "$program" cache_size=4k
     expect 1 "the disk has too few blocks" "$program" size=64k
     expect 1 "init_hctx_probability=100: the queue was refused" "$program" init_hctx_probability=100
+    for wrong in size= size=-1 size=+1m size=18446744073709551616 size=1t frob submit_queues=1k \
+      size=1m,size=1m size=1m, "size=1m size=2m" memory_limit=1m "zoned=1 zone_size=5k"; do
+      # shellcheck disable=SC2086  # several arguments
+      expect_line 2 "null_block: " "$program" $wrong
+    done
     expect 1 "$folder/none: No such file" "$program" --send "$folder/none" show
     : >"$folder/taken"
     expect 1 "$folder/taken: Address already in use" "$program" --control "$folder/taken" ;;
@@ -33,6 +38,7 @@ case $case in
     expect 0 "failed: 0, wrong: 0" "${run[@]}" memory_backed=1 completion=timer hw_queue_depth=4
     expect 0 "failed: 0, wrong: 0" "${run[@]}" memory_backed=1 poll_queues=2 blocking=1
     expect 0 "failed: 0, wrong: 0" "${run[@]}" memory_backed=1 requeue_probability=20 cache_size=64k
+    expect 0 "disks_with_these_tags=1" "${run[@]}" shared_tags=1 hw_queue_depth=2
     expect 0 "failed: 5, wrong: 0" "${run[@]}" memory_backed=1 timeout_ms=20 timeout_probability=50 \
       timeout_times=5 ;;
   control)

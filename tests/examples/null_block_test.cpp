@@ -21,6 +21,7 @@
 
 #include "null_block/control.hpp"
 #include "null_block/null_block.hpp"
+#include "null_block/shared_tags.hpp"
 #include "null_block_world.hpp"
 
 namespace {
@@ -681,6 +682,32 @@ TEST(NullBlock, WithSharedTagsTwoDisksDrawFromOneSet) {
   second->reset();
   EXPECT_FALSE(told());
   world.disk.reset();
+}
+
+// Goal: the disks of a process with shared_tags=1 get one set, and only they.
+TEST(NullBlock, TheFirstDiskDecidesWhatTheSharedTagsAreLike) {
+  const auto config_of = [](std::string_view text) { return *null_block::parse_config(text); };
+  null_block::SharedTags tags;
+  EXPECT_EQ(tags.pool_for(config_of("")), nullptr);
+  const auto first =
+      tags.pool_for(config_of("shared_tags=1,hw_queue_depth=5,max_submit_queues=3,poll_queues=1"));
+  ASSERT_TRUE(first.has_value());
+  EXPECT_EQ((*first)->tags().depth(), 5U);
+  EXPECT_EQ((*first)->tags().queue_count(), 4U);
+  const auto pool_of = [&](std::string_view more) {
+    return tags.pool_for(config_of("shared_tags=1," + std::string{more}));
+  };
+  EXPECT_EQ(pool_of("hw_queue_depth=5,max_submit_queues=3,poll_queues=1,submit_queues=2"), *first);
+  const auto other = pool_of("max_submit_queues=3,poll_queues=1");
+  ASSERT_FALSE(other.has_value());
+  EXPECT_EQ(other.error().text,
+            "hw_queue_depth=64: give hw_queue_depth=5, as the first disk with shared_tags=1");
+  EXPECT_FALSE(pool_of("hw_queue_depth=5,max_submit_queues=4,poll_queues=1").has_value());
+  EXPECT_FALSE(pool_of("hw_queue_depth=5,max_submit_queues=3").has_value());
+  EXPECT_EQ(tags.pool_for(config_of("")), nullptr);
+  null_block::SharedTags bitmap;
+  EXPECT_EQ(
+      (*bitmap.pool_for(config_of("shared_tags=1,shared_tag_bitmap=1")))->tags().queue_count(), 1U);
 }
 
 TEST(NullBlock, ABlockingDriverIsCalledInTheContextsWork) {
