@@ -120,7 +120,9 @@ std::string answer_to_packets(const std::string& path, const std::vector<std::st
     EXPECT_EQ(send(client.get(), packet.data(), packet.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(packet.size()));
   }
-  if (shuts_down) EXPECT_EQ(shutdown(client.get(), SHUT_WR), 0);
+  if (shuts_down) {
+    EXPECT_EQ(shutdown(client.get(), SHUT_WR), 0);
+  }
   std::string answer;
   char buffer[512];
   while (true) {
