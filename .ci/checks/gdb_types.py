@@ -37,7 +37,8 @@ WITHOUT_PRINTER = {
     """,
     'nothing in it changes after its construction, and its members have printers': """
         TagSet::TagDemand dma::IdentityBackend dma::UringBuffers mq::AsyncDisk mq::IoOperation
-        mq::RequestSegments mq::RequestSegments::Cut mq::RequestSegments::Iterator TrackedPlace
+        mq::RequestSegments mq::RequestSegments::Begin mq::RequestSegments::Cut
+        mq::RequestSegments::Iterator TrackedPlace
     """,
     "made of the standard library's classes, which have printers of their own": """
         mq::LoopRuntime mq::ThreadRuntime mq::Task mq::Task::promise_type

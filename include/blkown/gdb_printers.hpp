@@ -243,7 +243,7 @@ __asm__(
     ".ascii \"        where = 'in flight, %d parts' % int(state['parts']) if bool(state['in_flight']) else (\\n\"\n"
     ".ascii \"            'not in flight, ' + plain(state['status']))\\n\"\n"
     ".ascii \"        return 'Bio %s, sector %d, %d bytes, %s' % (\\n\"\n"
-    ".ascii \"            plain(value['op_']), int(state['sector']), int(value['length_bytes_']), where)\\n\"\n"
+    ".ascii \"            plain(value['op_']), int(value['sector_']), int(value['length_bytes_']), where)\\n\"\n"
     ".ascii \"class Disk:\\n\"\n"
     ".ascii \"    def __init__(self, value):\\n\"\n"
     ".ascii \"        self.value = value\\n\"\n"

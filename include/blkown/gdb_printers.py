@@ -306,7 +306,7 @@ class Bio(Text):
         where = 'in flight, %d parts' % int(state['parts']) if bool(state['in_flight']) else (
             'not in flight, ' + plain(state['status']))
         return 'Bio %s, sector %d, %d bytes, %s' % (
-            plain(value['op_']), int(state['sector']), int(value['length_bytes_']), where)
+            plain(value['op_']), int(value['sector_']), int(value['length_bytes_']), where)
 
 
 class Disk:

@@ -5,6 +5,7 @@
 //
 //   count_lines           for lines.py, which counts the cache lines of the bios and of their
 //                         requests that a round of submits and ends touches
+//   count_lines small     the same with 8 bytes of the driver's data
 //   count_lines contexts  for own_lines.py, which looks for lines that one context writes and
 //                         another touches, where each context has a hardware queue of its own
 
@@ -28,41 +29,44 @@ namespace mq = blkown::mq;
 
 constexpr std::uint32_t depth = 32;
 
-struct Driver {
+template <std::size_t count>
+struct DriverWith {
   struct RequestData {
-    std::array<std::uint64_t, 8> words{};
+    std::array<std::uint64_t, count> words{};
   };
   struct alignas(128) HwData {
     std::array<std::uint64_t, depth> ids{};
-    std::size_t count = 0;
+    std::size_t issued = 0;
     std::uint64_t bytes = 0;
     std::uint64_t sum = 0;
     const void* submitter = nullptr;
   };
   struct QueueData {};
-  using Hw = mq::HwQueue<Driver>;
-  using Rq = mq::Request<Driver>;
+  using Hw = mq::HwQueue<DriverWith>;
+  using Rq = mq::Request<DriverWith>;
 
-  mq::Dispatch<Driver> queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
+  mq::Dispatch<DriverWith> queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) {
     HwData& own = hw.data;
     auto owned = std::move(idle).start();
     owned.data().driver_data.words.fill(owned.data().sector() + owned.data().length_bytes());
     for (const blkown::Segment piece : owned.data().segments()) own.bytes += piece.length_bytes;
     own.submitter = mq::detail::state_of(owned.data()).submitter;
-    std::move(owned).publish([&](const blkown::Cookie& id) { own.ids[own.count++] = id.value; });
-    return mq::Dispatch<Driver>::accepted();
+    std::move(owned).publish([&](const blkown::Cookie& id) { own.ids[own.issued++] = id.value; });
+    return mq::Dispatch<DriverWith>::accepted();
   }
   static void reap(Hw& hw) {
     HwData& own = hw.data;
-    for (std::size_t i = 0; i != own.count; ++i) {
+    for (std::size_t i = 0; i != own.issued; ++i) {
       auto claim = hw.claim(own.ids[i]);
       if (!claim.has_value()) std::abort();
       for (const std::uint64_t word : claim->data().driver_data.words) own.sum += word;
       std::move(*claim).end_ok();
     }
-    own.count = 0;
+    own.issued = 0;
   }
 };
+
+using Driver = DriverWith<8>;
 
 /// A bio at the beginning of a cache line.
 struct alignas(64) Slot {
@@ -92,14 +96,16 @@ struct alignas(128) Bios {
   std::vector<Slot> slots;
 };
 
-void reap(mq::Disk<Driver>& disk, mq::Context& context) {
+template <class D>
+void reap(mq::Disk<D>& disk, mq::Context& context) {
   {
     const mq::Context::Scope here{context};
-    Driver::reap(disk.hw_queue(blkown::QueueIndex{context.index()}));
+    D::reap(disk.hw_queue(blkown::QueueIndex{context.index()}));
   }
   context.run();
 }
-void round(mq::Disk<Driver>& disk, mq::Context& context, Bios& bios) {
+template <class D>
+void round(mq::Disk<D>& disk, mq::Context& context, Bios& bios) {
   {
     const mq::Context::Scope here{context};
     for (Slot& slot : bios.slots) disk.submit(context, slot.bio);
@@ -107,13 +113,13 @@ void round(mq::Disk<Driver>& disk, mq::Context& context, Bios& bios) {
   reap(disk, context);
 }
 
+template <class D>
 int count_lines() {
-  Driver driver;
+  D driver;
   mq::LoopRuntime runtime;
-  auto made =
-      mq::Disk<Driver>::create({.capacity_sectors = 1 << 20, .depth = depth}, driver, runtime);
+  auto made = mq::Disk<D>::create({.capacity_sectors = 1 << 20, .depth = depth}, driver, runtime);
   if (!made.has_value()) return 1;
-  mq::Disk<Driver>& disk = **made;
+  mq::Disk<D>& disk = **made;
   mq::Context& context = runtime.context(0);
   Bios bios;
   for (int i = 0; i != 3; ++i) round(disk, context, bios);
@@ -121,13 +127,13 @@ int count_lines() {
   for (Slot& slot : bios.slots) print("bio", &slot.bio, sizeof(mq::Bio));
   auto& tags = disk.pool().tags();
   for (blkown::Tag tag; tag.value != depth; ++tag.value) {
-    print("request", &tags.header(blkown::QueueIndex{0}, tag), sizeof(Driver::Rq));
+    print("request", &tags.header(blkown::QueueIndex{0}, tag), sizeof(typename D::Rq));
   }
   std::fflush(stdout);
   marker = 1;
   round(disk, context, bios);
   marker = 2;
-  const Driver::HwData& data = disk.hw_queue(blkown::QueueIndex{0}).data;
+  const typename D::HwData& data = disk.hw_queue(blkown::QueueIndex{0}).data;
   if (bios.ended != 4 * depth || data.bytes != bios.ended * memory.size()) return 1;
   return mq::remove(runtime, disk) == blkown::Status::ok ? 0 : 1;
 }
@@ -205,6 +211,7 @@ int look_at_contexts() {
 }  // namespace
 
 int main(int argument_count, char** arguments) {
-  if (argument_count == 1) return count_lines();
+  if (argument_count == 1) return count_lines<Driver>();
+  if (arguments[1] == std::string{"small"}) return count_lines<DriverWith<1>>();
   return arguments[1] == std::string{"contexts"} ? look_at_contexts() : 1;
 }

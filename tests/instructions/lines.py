@@ -68,10 +68,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--valgrind", required=True)
     parser.add_argument("--program", required=True)
+    parser.add_argument("--argument", action="append", default=[], help="of the program")
     parser.add_argument("--most", type=float, required=True)
     parser.add_argument("--offsets", action="store_true", help="print what is touched of each kind")
     its = parser.parse_args()
-    output, trace = trace_of(its.valgrind, its.program)
+    output, trace = trace_of(its.valgrind, its.program, *its.argument)
     marker, owner, counts = objects_of(output)
     lines = touched(trace, marker, owner)
     total = 0.0

@@ -94,17 +94,17 @@ TEST(Bio, IsMadeAnotherIoInPlace) {
   Bio bio;
   const auto use = [&] {
     mq::detail::BioAccess::begin(bio, "disk", {});
-    auto& state = mq::detail::BioAccess::state(bio);
-    state.written_sector = 99;
-    state.done_bytes = 512;
-    state.fail(blkown::Status::io_error);
+    auto& progress = mq::detail::BioAccess::progress(bio);
+    progress.written_sector = 99;
+    progress.done_bytes = 512;
+    mq::detail::BioAccess::state(bio).fail(blkown::Status::io_error);
     mq::detail::BioAccess::finish(bio);
     EXPECT_EQ(bio.status(), blkown::Status::io_error);
   };
   use();
   bio.set_read(1, one, on_end, flags);
   expect_same(bio, Bio::read(1, one, on_end, flags));
-  EXPECT_EQ(mq::detail::BioAccess::state(bio).done_bytes, 0U);
+  EXPECT_EQ(mq::detail::BioAccess::progress(bio).done_bytes, 0U);
   use();
   bio.set_read(2, parts, on_end, flags);
   expect_same(bio, Bio::read(2, parts, on_end, flags));

@@ -35,23 +35,24 @@ enum class FlushStep : std::uint8_t { preflush, data, postflush };
 /// The block layer's part of a bio. The submitting context uses this part while the bio is in
 /// flight.
 struct BioState {
-  Bio* next = nullptr;       // in a BioList
-  std::uint64_t sector = 0;  // the first sector
-  std::uint32_t parts = 0;   // requests in flight
+  Bio* next = nullptr;      // in a BioList
+  std::uint32_t parts = 0;  // requests in flight
   FlushStep step = FlushStep::data;
   Status status = Status::ok;
   bool all_issued = false;  // no request of this step is left to issue
   bool in_flight = false;
 
-  // What follows is not touched by a read or a write that is one request.
-  std::uint64_t written_sector = 0;  // the result of a zone_append
-  std::uint64_t done_bytes = 0;      // issued in requests
-  SegmentCursor cursor;              // the position behind those bytes
-
   /// Keeps the first failure.
   void fail(Status reason) noexcept {
     if (status == Status::ok) status = reason;
   }
+};
+
+/// The rest of that part, which a read or a write that is one request does not touch.
+struct BioProgress {
+  std::uint64_t written_sector = 0;  // the result of a zone_append
+  std::uint64_t done_bytes = 0;      // issued in requests
+  SegmentCursor cursor;              // the position behind those bytes
 };
 
 }  // namespace detail
@@ -213,10 +214,10 @@ class Bio {
   /// The flags.
   [[nodiscard]] IoFlags flags() const noexcept { return flags_; }
   /// The first sector. Results do not change it: a bio that is submitted again has the same target.
-  [[nodiscard]] std::uint64_t sector() const noexcept { return state_.sector; }
+  [[nodiscard]] std::uint64_t sector() const noexcept { return sector_; }
   /// The first sector that a zone_append has written.
   /// Precondition: the bio is a zone_append that has ended with Status::ok.
-  [[nodiscard]] std::uint64_t written_sector() const noexcept { return state_.written_sector; }
+  [[nodiscard]] std::uint64_t written_sector() const noexcept { return progress_.written_sector; }
   /// The length of the range, or of the memory. 0 for a flush and for operations on zones.
   [[nodiscard]] std::uint64_t length_bytes() const noexcept { return length_bytes_; }
   /// The memory.
@@ -237,9 +238,7 @@ class Bio {
 
   Bio(Op op, std::uint64_t sector, std::uint64_t length_bytes, OnEnd<Bio> on_end,
       IoFlags flags) noexcept
-      : on_end_{on_end}, length_bytes_{length_bytes}, op_{op}, flags_{flags} {
-    state_.sector = sector;
-  }
+      : on_end_{on_end}, sector_{sector}, op_{op}, flags_{flags}, length_bytes_{length_bytes} {}
   Bio(Op op, std::uint64_t sector, Segment memory, OnEnd<Bio> on_end, IoFlags flags) noexcept
       : Bio{op, sector, std::uint64_t{memory.length_bytes}, on_end, flags} {
     own_segment_ = memory;
@@ -259,13 +258,15 @@ class Bio {
   /// Copies all fields, and leaves a bio that describes no I/O.
   void take(Bio& other) noexcept {
     on_end_ = std::exchange(other.on_end_, {});
-    length_bytes_ = std::exchange(other.length_bytes_, 0);
-    own_segment_ = std::exchange(other.own_segment_, {});
-    segments_ = std::exchange(other.segments_, nullptr);
-    segment_count_ = std::exchange(other.segment_count_, 0);
     state_ = std::exchange(other.state_, {});
+    sector_ = std::exchange(other.sector_, 0);
     op_ = std::exchange(other.op_, Op::read);
     flags_ = std::exchange(other.flags_, {});
+    length_bytes_ = std::exchange(other.length_bytes_, 0);
+    segments_ = std::exchange(other.segments_, nullptr);
+    own_segment_ = std::exchange(other.own_segment_, {});
+    segment_count_ = std::exchange(other.segment_count_, 0);
+    progress_ = std::exchange(other.progress_, {});
   }
 
   void check_set(const char* operation, const Place& where) const noexcept {
@@ -297,16 +298,19 @@ class Bio {
                                       "keep it until its end callback is called"));
   }
 
+  // The members are in the order of their use, because a bio is not aligned to a cache line: GCC
+  // does not align the frames of coroutines. An end touches the first 32 bytes, and a read or a
+  // write of one piece of memory the first 80.
   OnEnd<Bio> on_end_;
-  std::uint64_t length_bytes_ = 0;
-  Segment own_segment_;
-  const Segment* segments_ = nullptr;  // null: own_segment_
-  std::size_t segment_count_ = 0;
+  detail::BioState state_;
+  std::uint64_t sector_ = 0;  // the first sector
   Op op_ = Op::read;
   IoFlags flags_;
-  // The last member, so that what each I/O touches lies together, in 88 bytes. A bio is not aligned
-  // to a cache line, because GCC does not align the frames of coroutines.
-  detail::BioState state_;
+  std::uint64_t length_bytes_ = 0;
+  const Segment* segments_ = nullptr;  // null: own_segment_
+  Segment own_segment_;
+  std::size_t segment_count_ = 0;
+  detail::BioProgress progress_;
 };
 
 static_assert(sizeof(Bio) <= 128, "a bio fits in two cache lines");
@@ -316,6 +320,7 @@ namespace detail {
 /// The block layer's access to a bio.
 struct BioAccess {
   [[nodiscard]] static BioState& state(Bio& bio) noexcept { return bio.state_; }
+  [[nodiscard]] static BioProgress& progress(Bio& bio) noexcept { return bio.progress_; }
 
   /// Violation: object_in_use, if the bio is in flight.
   static void check_begin(const Bio& bio, const char* disk_name, const Place& where) noexcept {
@@ -333,11 +338,11 @@ struct BioAccess {
     BioState& state = bio.state_;
     state.in_flight = true;
     state.status = Status::ok;
-    state.done_bytes = 0;
-    state.cursor = {};
     state.parts = 0;
     state.step = FlushStep::data;
     state.all_issued = false;
+    bio.progress_.done_bytes = 0;
+    bio.progress_.cursor = {};
   }
   /// Puts a bio in flight that is one request, without a flush step.
   /// Precondition: the bio is not in flight.

@@ -46,16 +46,19 @@ template <class D>
 struct PayloadState {
   Bio* bio = nullptr;  // null: a private request
   SubmitQueue<D>* submitter = nullptr;
-  HwQueue<D>* hw_queue = nullptr;
   // Of a request that Issuer::issue_whole has issued: the lane that its tag came from. Else null.
   // Such a request is its bio's only one, and is not traced. A requeue clears the member. The end
   // does not: each function that gives the request another I/O sets it.
   Lane<D>* whole_lane = nullptr;
+  // With 8 bytes of the driver's data or none, what is above is in the header's cache line, and a
+  // completion that reads none of what follows touches one line of the request.
+  HwQueue<D>* hw_queue = nullptr;
   std::uint64_t sector = 0;
   Word sequence = 0;               // numbers the context's first issues (issue_order.hpp)
   std::uint64_t length_bytes = 0;  // not beside `sector`: compilers join such stores by a detour
-  // The next members use the bytes behind the last of the segments'.
-  [[no_unique_address]] RequestSegments segments;
+  // The memory, if the operation has data. Its length is that of the range. The next members use
+  // the bytes behind its last one.
+  [[no_unique_address]] RequestSegments::Begin memory;
   // Whether a timeout scan has seen the request in flight since it was issued. Atomic, because
   // another context may print the request.
   RelaxedFlag is_seen;
@@ -63,8 +66,9 @@ struct PayloadState {
   Op op = Op::read;
   IoFlags flags;
 
-  // What follows is not touched by a read or a write that is one request. With 64 bytes of the
-  // driver's data, what is above and the header are then in three cache lines.
+  // What follows is not touched by a read or a write that is one request. With 8 bytes
+  // of the driver's data or none, what is above and the header are in two cache lines, and with 72
+  // in three.
   // Of a zone_append: the first sector written. Not stored in `sector`, which another context may
   // be reading with a pin. Of another request with has_rest: the length of the rest.
   std::uint64_t written_sector_or_rest = 0;
@@ -125,18 +129,18 @@ struct PayloadState {
     is_reserved = from.is_reserved;
     marks = from.marks;
     sequence = from.sequence;
-    set_range(from.op, from.flags, from.sector, from.length_bytes, from.segments);
+    set_range(from.op, from.flags, from.sector, from.length_bytes, from.memory);
     set_rest(from.rest_bytes());
   }
 
   void set_range(Op its_op, IoFlags its_flags, std::uint64_t its_sector,
-                 std::uint64_t its_length_bytes, RequestSegments its_segments) noexcept {
+                 std::uint64_t its_length_bytes, RequestSegments::Begin its_memory) noexcept {
     op = its_op;
     flags = its_flags;
     sector = its_sector;
     written_sector_or_rest = its_sector;
     length_bytes = its_length_bytes;
-    segments = its_segments;
+    memory = its_memory;
   }
 };
 
@@ -160,7 +164,9 @@ class Payload {
   [[nodiscard]] std::uint64_t length_bytes() const noexcept { return state_.length_bytes; }
   /// The submitter's memory, in pieces that keep the disk's limits; empty if the operation moves no
   /// data. The memory is valid while a handle holds the request or the device has it.
-  [[nodiscard]] RequestSegments segments() const noexcept { return state_.segments; }
+  [[nodiscard]] RequestSegments segments() const noexcept {
+    return {state_.memory, has_data(state_.op) ? state_.length_bytes : 0};
+  }
   /// Whether the driver submitted the request itself (Op::driver_in, Op::driver_out).
   [[nodiscard]] bool is_private() const noexcept { return state_.bio == nullptr; }
   /// The status that a private request ended with.

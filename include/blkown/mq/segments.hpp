@@ -32,35 +32,6 @@ struct SegmentCursor {
 /// Source: the kernel's req_for_each_bvec.
 class RequestSegments {
  public:
-  /// An empty range.
-  constexpr RequestSegments() = default;
-  /// The same range. Reads the members only, not the bytes behind the last one: they belong to
-  /// others, who may write them while the holder of a pin copies the range.
-  constexpr RequestSegments(const RequestSegments& other) noexcept
-      : segments_{other.segments_},
-        begin_offset_bytes_{other.begin_offset_bytes_},
-        length_bytes_{other.length_bytes_},
-        begin_index_{other.begin_index_},
-        max_segment_bytes_{other.max_segment_bytes_},
-        boundary_bits_{other.boundary_bits_} {}
-  /// Takes over a range, likewise.
-  constexpr RequestSegments& operator=(const RequestSegments& other) noexcept {
-    segments_ = other.segments_;
-    begin_offset_bytes_ = other.begin_offset_bytes_;
-    length_bytes_ = other.length_bytes_;
-    begin_index_ = other.begin_index_;
-    max_segment_bytes_ = other.max_segment_bytes_;
-    boundary_bits_ = other.boundary_bits_;
-    return *this;
-  }
-  /// The `length_bytes` bytes of `segments` that begin at `begin`.
-  /// Precondition: `segments` holds that many bytes from `begin` on, and outlives this object.
-  constexpr RequestSegments(std::span<const Segment> segments, SegmentCursor begin,
-                            std::uint64_t length_bytes, std::uint32_t max_segment_bytes,
-                            std::uint64_t virt_boundary_mask) noexcept
-      : RequestSegments{segments, begin, length_bytes, Cut{max_segment_bytes, virt_boundary_mask}} {
-  }
-
   /// Where segments are cut into pieces. As small as two limits can be, because each request has
   /// it.
   class Cut {
@@ -77,15 +48,62 @@ class RequestSegments {
     std::uint32_t max_segment_bytes_ = ~std::uint32_t{0};
     std::uint8_t boundary_bits_ = 0;
   };
+  /// All of a range but its length: a request has that already.
+  class Begin {
+   public:
+    /// The begin of an empty range.
+    constexpr Begin() = default;
+    /// The range of `segments` that begins at `begin`.
+    constexpr Begin(std::span<const Segment> segments, SegmentCursor begin, Cut cut) noexcept
+        : segments_{segments.data()},
+          offset_bytes_{begin.offset_bytes},
+          index_{begin.index},
+          max_segment_bytes_{cut.max_segment_bytes_},
+          boundary_bits_{cut.boundary_bits_} {}
+    /// The same begin. Reads the members only, not the bytes behind the last one: they belong to
+    /// others, who may write them while the holder of a pin copies the range.
+    constexpr Begin(const Begin& other) noexcept
+        : segments_{other.segments_},
+          offset_bytes_{other.offset_bytes_},
+          index_{other.index_},
+          max_segment_bytes_{other.max_segment_bytes_},
+          boundary_bits_{other.boundary_bits_} {}
+    /// Takes over a begin, likewise.
+    constexpr Begin& operator=(const Begin& other) noexcept {
+      segments_ = other.segments_;
+      offset_bytes_ = other.offset_bytes_;
+      index_ = other.index_;
+      max_segment_bytes_ = other.max_segment_bytes_;
+      boundary_bits_ = other.boundary_bits_;
+      return *this;
+    }
+
+   private:
+    friend class RequestSegments;
+    const Segment* segments_ = nullptr;
+    std::uint64_t offset_bytes_ = 0;
+    std::uint32_t index_ = 0;
+    std::uint32_t max_segment_bytes_ = 0;
+    std::uint8_t boundary_bits_ = 0;  // the last member: others may use the bytes behind it
+  };
+
+  /// An empty range.
+  constexpr RequestSegments() = default;
+  /// The `length_bytes` bytes from `begin` on.
+  /// Precondition: the segments hold that many bytes from there on, and outlive this object.
+  constexpr RequestSegments(const Begin& begin, std::uint64_t length_bytes) noexcept
+      : begin_{begin}, length_bytes_{length_bytes} {}
+  /// The `length_bytes` bytes of `segments` that begin at `begin`.
+  /// Precondition: `segments` holds that many bytes from `begin` on, and outlives this object.
+  constexpr RequestSegments(std::span<const Segment> segments, SegmentCursor begin,
+                            std::uint64_t length_bytes, std::uint32_t max_segment_bytes,
+                            std::uint64_t virt_boundary_mask) noexcept
+      : RequestSegments{segments, begin, length_bytes, Cut{max_segment_bytes, virt_boundary_mask}} {
+  }
   /// The same with limits that were prepared before.
   constexpr RequestSegments(std::span<const Segment> segments, SegmentCursor begin,
                             std::uint64_t length_bytes, Cut cut) noexcept
-      : segments_{segments.data()},
-        begin_offset_bytes_{begin.offset_bytes},
-        length_bytes_{length_bytes},
-        begin_index_{begin.index},
-        max_segment_bytes_{cut.max_segment_bytes_},
-        boundary_bits_{cut.boundary_bits_} {}
+      : RequestSegments{Begin{segments, begin, cut}, length_bytes} {}
 
   /// An input iterator over the pieces.
   class Iterator {
@@ -98,7 +116,7 @@ class RequestSegments {
 
     /// The piece of memory at this place, cut to the request and to one element of a list.
     [[nodiscard]] Segment operator*() const noexcept {
-      const Segment& whole = range_->segments_[at_.index];
+      const Segment& whole = range_->begin_.segments_[at_.index];
       const Segment rest = whole.part(static_cast<std::size_t>(at_.offset_bytes),
                                       static_cast<std::size_t>(left_bytes_));
       return {rest.data, range_->piece_bytes(rest)};
@@ -127,12 +145,13 @@ class RequestSegments {
     friend class RequestSegments;
     Iterator(const RequestSegments& range, std::uint64_t left_bytes) noexcept
         : range_{&range},
-          at_{.index = range.begin_index_, .offset_bytes = range.begin_offset_bytes_},
+          at_{.index = range.begin_.index_, .offset_bytes = range.begin_.offset_bytes_},
           left_bytes_{left_bytes} {
       skip_used_up();
     }
     void skip_used_up() noexcept {
-      while (left_bytes_ != 0 && at_.offset_bytes == range_->segments_[at_.index].length_bytes) {
+      while (left_bytes_ != 0 &&
+             at_.offset_bytes == range_->begin_.segments_[at_.index].length_bytes) {
         ++at_.index;
         at_.offset_bytes = 0;
       }
@@ -163,19 +182,15 @@ class RequestSegments {
   [[nodiscard]] std::size_t piece_bytes(const Segment& segment) const noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(segment.data);
     const std::uint64_t boundary_mask =
-        boundary_bits_ == 0 ? 0 : ~std::uint64_t{0} >> (64 - boundary_bits_);
+        begin_.boundary_bits_ == 0 ? 0 : ~std::uint64_t{0} >> (64 - begin_.boundary_bits_);
     const std::size_t max_bytes =
-        max_segment_bytes_ - static_cast<std::size_t>(address & boundary_mask);
+        begin_.max_segment_bytes_ - static_cast<std::size_t>(address & boundary_mask);
     return segment.length_bytes < max_bytes ? segment.length_bytes : max_bytes;
   }
 
  private:
-  const Segment* segments_ = nullptr;
-  std::uint64_t begin_offset_bytes_ = 0;
+  Begin begin_;
   std::uint64_t length_bytes_ = 0;
-  std::uint32_t begin_index_ = 0;
-  std::uint32_t max_segment_bytes_ = 0;
-  std::uint8_t boundary_bits_ = 0;  // the last member: others may use the bytes behind it
 };
 
 }  // namespace mq

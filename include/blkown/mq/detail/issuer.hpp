@@ -442,7 +442,7 @@ class Issuer {
     state.whole_lane = &lane;
     state.sector = bio.sector();
     state.length_bytes = length_bytes;
-    state.segments = RequestSegments{std::span{memory, 1}, {}, length_bytes, limits_.cut()};
+    state.memory = {std::span{memory, 1}, {}, limits_.cut()};
     state.sequence = counters_.started_requests.add();
     ++in_flight_;
     state.is_seen.set(false);
@@ -667,9 +667,8 @@ class Issuer {
                                  .sector = state.sector},
                                 limits_);
     if (part.length_bytes == 0) return Status::invalid;
-    state.set_range(
-        state.op, state.flags, state.sector, part.length_bytes,
-        RequestSegments{bio.segments(), begin, is_data ? part.length_bytes : 0, limits_.cut()});
+    state.set_range(state.op, state.flags, state.sector, part.length_bytes,
+                    {bio.segments(), begin, limits_.cut()});
     lanes_.set_rest(state, length_bytes - part.length_bytes);
     return Status::ok;
   }
@@ -755,26 +754,27 @@ class Issuer {
 
   /// The part of the bio's data that is not issued yet.
   [[nodiscard]] static Rest rest_of(Bio& bio) noexcept {
-    const BioState& state = BioAccess::state(bio);
+    const BioProgress& progress = BioAccess::progress(bio);
     return {.op = bio.op(),
             .segments = bio.segments(),
-            .begin = state.cursor,
-            .length_bytes = bio.length_bytes() - state.done_bytes,
-            .sector = bio.sector() + (state.done_bytes >> sector_shift)};
+            .begin = progress.cursor,
+            .length_bytes = bio.length_bytes() - progress.done_bytes,
+            .sector = bio.sector() + (progress.done_bytes >> sector_shift)};
   }
 
   /// Whether the next bio gets its turn before the bio's next part. Writes of a zoned disk keep
   /// their order.
   [[nodiscard]] bool is_turn_over(const Lane<D>& lane, Bio& bio) const noexcept {
     if (lane.parts_of_turn < max_batched || lane.waiting.empty()) return false;
-    return BioAccess::state(bio).done_bytes != 0 && !(disk_.config().zoned && is_write(bio.op()));
+    return BioAccess::progress(bio).done_bytes != 0 &&
+           !(disk_.config().zoned && is_write(bio.op()));
   }
 
   /// Counts a part that is not the bio's last. Returns whether the bio's turn goes on. Not inlined,
   /// because most bios have one part.
   [[nodiscard, gnu::noinline]] bool continues_turn(Lane<D>& lane, Bio& bio,
                                                    std::uint64_t part_bytes) const noexcept {
-    const bool is_first = BioAccess::state(bio).done_bytes == part_bytes;
+    const bool is_first = BioAccess::progress(bio).done_bytes == part_bytes;
     lane.parts_of_turn = is_first ? 1 : lane.parts_of_turn + 1;
     return !is_turn_over(lane, bio);
   }
@@ -802,10 +802,9 @@ class Issuer {
   /// Precondition: is_open(lane).
   [[nodiscard, gnu::always_inline]] bool issue_waiting(Lane<D>& lane, Bio& bio,
                                                        bool is_more_behind) noexcept {
-    const BioState& state = BioAccess::state(bio);
     const Segment* const memory = BioAccess::only_segment(bio);
-    if (state.done_bytes != 0 || disk_.trace_sink().function != nullptr || memory == nullptr ||
-        !is_whole(bio)) [[unlikely]] {
+    if (BioAccess::progress(bio).done_bytes != 0 || disk_.trace_sink().function != nullptr ||
+        memory == nullptr || !is_whole(bio)) [[unlikely]] {
       return issue(lane, bio, is_more_behind);
     }
     R* const request = lane.tags.allocate_bare(pool(), *lane.hw, is_more_behind);
@@ -843,12 +842,12 @@ class Issuer {
       ++state.parts;
       state_of(idle->data())
           .set_range(rest.op, is_data ? sequence(bio).data_flags() : IoFlags{}, rest.sector,
-                     part.length_bytes, request_segments(rest, part.length_bytes));
+                     part.length_bytes, {rest.segments, rest.begin, limits_.cut()});
       trace(TraceStep::allocated, idle->data(), idle->tag(), Status::ok);
       const bool is_last = part.length_bytes == rest.length_bytes;
       if (is_data) {
-        state.done_bytes += part.length_bytes;
-        state.cursor = part.end;
+        BioAccess::progress(bio).done_bytes += part.length_bytes;
+        BioAccess::progress(bio).cursor = part.end;
       }
       if (is_last) state.all_issued = true;
       send_or_collect(lane, *std::move(idle), is_last && !is_more_behind);
@@ -875,12 +874,6 @@ class Issuer {
     // Deferred to resume(), because the caller may be in the middle of a list of ended requests.
     lanes_.of(bio).waiting.push_front(bio);
     has_waiting_ = true;
-  }
-
-  /// The memory of a request that gets `part_bytes` of the rest.
-  [[nodiscard]] RequestSegments request_segments(const Rest& rest,
-                                                 std::uint64_t part_bytes) const noexcept {
-    return {rest.segments, rest.begin, has_data(rest.op) ? part_bytes : 0, limits_.cut()};
   }
 
   [[gnu::always_inline]] void send_or_collect(Lane<D>& lane, Idle<R>&& idle,

@@ -591,7 +591,7 @@ class SubmitQueue {
       state.on_private_end(payload);
     }
     if (state.op == Op::zone_append)
-      BioAccess::state(*bio).written_sector = state.written_sector_or_rest;
+      BioAccess::progress(*bio).written_sector = state.written_sector_or_rest;
     issuer_.free(std::move(ended));
     if (bio != nullptr) issuer_.end_part(*bio, status);
   }
