@@ -355,13 +355,16 @@ constexpr bool check_issue_hooks() {
         requires(D& d, Hw& hw, Queue& q, IdleList<R>& list) {
           { d.queue_rqs(hw, q, list) } -> std::same_as<void>;
         },
-        "the driver's queue_rqs is void queue_rqs(HwQueue<D>&, QueueData&, IdleList<Request<D>>&)");
+        "the driver's queue_rqs is the hook void queue_rqs(HwQueue<D>&, QueueData&,"
+        " IdleList<Request<D>>&); a function of the driver's own has another name");
   }
   if constexpr (names_commit_rqs<D>) {
     static_assert(
         requires(D& d, Hw& hw, Queue& q) {
           { d.commit_rqs(hw, q) } -> std::same_as<void>;
-        }, "the driver's commit_rqs is void commit_rqs(HwQueue<D>&, QueueData&)");
+        },
+        "the driver's commit_rqs is the hook void commit_rqs(HwQueue<D>&, QueueData&)"
+        "; a function of the driver's own has another name");
   }
   return true;
 }
@@ -374,21 +377,26 @@ constexpr bool check_completion_hooks() {
     static_assert(
         requires(D& d, Hw& hw, Claim<R> claim) {
           { d.complete(hw, std::move(claim)) } -> std::same_as<void>;
-        }, "the driver's complete is void complete(HwQueue<D>&, Claim<Request<D>>)");
+        },
+        "the driver's complete is the hook void complete(HwQueue<D>&, Claim<Request<D>>)"
+        "; a function of the driver's own has another name");
   }
   if constexpr (names_timeout<D>) {
     static_assert(
         requires(D& d, Hw& hw, const ARef<R>& pin, const Cookie& cookie) {
           { d.timeout(hw, pin, cookie) } -> std::same_as<TimeoutAction>;
         },
-        "the driver's timeout is"
-        " TimeoutAction timeout(HwQueue<D>&, const ARef<Request<D>>&, const Cookie&)");
+        "the driver's timeout is the hook"
+        " TimeoutAction timeout(HwQueue<D>&, const ARef<Request<D>>&, const Cookie&)"
+        "; a function of the driver's own has another name");
   }
   if constexpr (names_poll<D>) {
     static_assert(
         requires(D& d, Hw& hw) {
           { d.poll(hw) } -> std::same_as<unsigned>;
-        }, "the driver's poll is unsigned poll(HwQueue<D>&)");
+        },
+        "the driver's poll is the hook unsigned poll(HwQueue<D>&)"
+        "; a function of the driver's own has another name");
   }
   return true;
 }
@@ -401,29 +409,35 @@ constexpr bool check_queue_hooks() {
     static_assert(
         requires(D& d, Hw& hw, Queue& q) {
           { d.init_hctx(hw, q) } -> std::same_as<Status>;
-        }, "the driver's init_hctx is Status init_hctx(HwQueue<D>&, QueueData&)");
+        },
+        "the driver's init_hctx is the hook Status init_hctx(HwQueue<D>&, QueueData&)"
+        "; a function of the driver's own has another name");
   }
   if constexpr (names_exit_hctx<D>) {
     static_assert(
         requires(D& d, Hw& hw, Queue& q) {
           { d.exit_hctx(hw, q) } -> std::same_as<void>;
-        }, "the driver's exit_hctx is void exit_hctx(HwQueue<D>&, QueueData&)");
+        },
+        "the driver's exit_hctx is the hook void exit_hctx(HwQueue<D>&, QueueData&)"
+        "; a function of the driver's own has another name");
   }
   if constexpr (names_map_queues<D>) {
     static_assert(
         requires(D& d) {
           { d.map_queues(QueueType::normal, 0U, 1U) } -> std::same_as<unsigned>;
         },
-        "the driver's map_queues is"
-        " unsigned map_queues(QueueType, unsigned context_index, unsigned queue_count)");
+        "the driver's map_queues is the hook"
+        " unsigned map_queues(QueueType, unsigned context_index, unsigned queue_count)"
+        "; a function of the driver's own has another name");
   }
   if constexpr (names_report_zones<D>) {
     static_assert(
         requires(D& d, Queue& q, Zone* zones) {
           { d.report_zones(q, std::uint64_t{}, zones, 1U) } -> std::same_as<unsigned>;
         },
-        "the driver's report_zones is unsigned report_zones(QueueData&, std::uint64_t sector,"
-        " Zone* zones, unsigned count)");
+        "the driver's report_zones is the hook unsigned report_zones(QueueData&,"
+        " std::uint64_t sector, Zone* zones, unsigned count)"
+        "; a function of the driver's own has another name");
   }
   return true;
 }
