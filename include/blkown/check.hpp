@@ -3,8 +3,8 @@
 // Violations and reports: the two ways in which the library reports an error in its use to the
 // program. Both exist in every build.
 //
-//   violation a programmer's error that would corrupt an I/O. The operation never returns. report a
-//   programmer's error that the library has repaired. The operation continues.
+//   violation   a programmer's error that would corrupt an I/O. The operation never returns.
+//   report      a programmer's error that the library has repaired. The operation continues.
 //
 // A wrong value from a device is neither. Lookups answer such a value with a LookupError.
 
@@ -98,10 +98,15 @@ enum class Report : std::uint8_t {
 /// The change that avoids the violation. An Incident may have a more exact text.
 [[nodiscard]] constexpr const char* remedy_of(Violation violation) noexcept {
   switch (violation) {
-    case Violation::use_of_moved_from: return "use the handle that the object was moved to";
+    case Violation::use_of_moved_from:
+      return "do not use a handle that was moved, or consumed as by end() or publish()";
     case Violation::not_idle: return "start or end each Idle once; call from_raw once per into_raw";
-    case Violation::not_owned: return "end each Owned once; call from_raw once per into_raw";
-    case Violation::not_claimed: return "end each Claim once; call from_raw once per into_raw";
+    case Violation::not_owned:
+      return "end each Owned once; test a std::expected before its use; call from_raw once per "
+             "into_raw";
+    case Violation::not_claimed:
+      return "end each Claim once; test a std::expected before its use; call from_raw once per "
+             "into_raw";
     case Violation::no_reference: return "drop each ARef once; call from_raw once per into_raw";
     case Violation::reference_overflow: return "drop the references that are not needed";
     case Violation::release_of_unpublished: return "publish, end or requeue it instead";

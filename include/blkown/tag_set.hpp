@@ -57,6 +57,18 @@ namespace detail {
 
 struct TagSetAccess;
 
+/// The change that gives back a request in this state, for a TagSet that is destroyed before.
+[[nodiscard]] constexpr const char* remedy_of_alive(const RequestState& state) noexcept {
+  if (state.finished) return "drop the pins of this ended I/O, such as a mapping in its own data";
+  if (state.claimed) return "end this I/O with its Claim, and drop its pins";
+  if (state.owned) return "end this I/O with its Owned or Claim";
+  switch (state.count) {
+    case 0: return "release this request's Ended, or fail its Idle";
+    case 1: return "end this I/O, which the device has, at its completion or by for_each_in_flight";
+    default: return "drop the ARefs of this I/O, and end it";
+  }
+}
+
 /// A function that claim_each can call with the result of a lookup.
 template <class R, class Visit>
 concept IsClaimVisit =
@@ -553,10 +565,13 @@ class [[nodiscard]] TagSet {
       for (Tag tag; tag.value != state_->depth; ++tag.value) {
         if (!bitmap.is_taken(tag)) continue;
         R& alive = request(queue, tag);
+        const Incident incident =
+            detail::incident_of(detail::header_of(alive), detail::word_of(alive).peek(),
+                                "destruction of TagSet", Place{});
         detail::violate(Violation::request_alive,
-                        detail::incident_of(detail::header_of(alive), detail::word_of(alive).peek(),
-                                            "destruction of TagSet", Place{})
-                            .with("TagSet destroyed while {count|request is|requests are} in use")
+                        incident
+                            .with("TagSet destroyed while {count|request is|requests are} in use",
+                                  detail::remedy_of_alive(incident.state))
                             .about("TagSet", total_taken_count()));
       }
     }

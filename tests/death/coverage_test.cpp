@@ -55,13 +55,14 @@ struct Texts {
 };
 
 constexpr Texts violation_texts[] = {
-    {"a handle was used that holds no object", "use the handle that the object was moved to"},
+    {"a handle was used that holds no object",
+     "do not use a handle that was moved, or consumed as by end() or publish()"},
     {"the request of an Idle is not idle: it was started twice, or the handle is forged",
      "start or end each Idle once; call from_raw once per into_raw"},
     {"the request of an Owned is not owned: it was ended twice, or the handle is forged",
-     "end each Owned once; call from_raw once per into_raw"},
+     "end each Owned once; test a std::expected before its use; call from_raw once per into_raw"},
     {"the request of a Claim is not claimed: it was ended twice, or the handle is forged",
-     "end each Claim once; call from_raw once per into_raw"},
+     "end each Claim once; test a std::expected before its use; call from_raw once per into_raw"},
     {"the request does not count this reference",
      "drop each ARef once; call from_raw once per into_raw"},
     {"the request has too many references", "drop the references that are not needed"},

@@ -20,10 +20,12 @@ class NotCaughtDeathTest : public testing::Test {
 
   void ends_once(const char* name, const Act& act) {
     SCOPED_TRACE(name);
-    EXPECT_EXIT(act(), testing::KilledBySignal(SIGABRT),
-                testing::MatchesRegex("ended\nblkown: violation: a handle was used that holds no "
-                                      "object: use the handle that the object was moved to\n"
-                                      "blkown:   in Owned::end_ok at .*not_caught.hpp:[0-9]+\n"));
+    EXPECT_EXIT(
+        act(), testing::KilledBySignal(SIGABRT),
+        testing::MatchesRegex("ended\nblkown: violation: a handle was used that holds no "
+                              "object: do not use a handle that was moved, or consumed as by "
+                              "end\\(\\) or publish\\(\\)\n"
+                              "blkown:   in Owned::end_ok at .*not_caught.hpp:[0-9]+\n"));
   }
 
  private:

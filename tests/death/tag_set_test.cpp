@@ -17,7 +17,11 @@ class TagCacheAliveDeathTest : public ViolationTest<blkown::Violation::tag_cache
 };
 class RequestAliveDeathTest : public ViolationTest<blkown::Violation::request_alive> {
  protected:
-  RequestAliveDeathTest() { prints("TagSet destroyed while 1 request is in use"); }
+  /// A TagSet is destroyed by `act` with one request in use, and says what gives that one back.
+  void dies_with(const std::string& remedy, const std::string& about, const Act& act) {
+    prints("TagSet destroyed while 1 request is in use", remedy);
+    dies("destruction of TagSet", about, act);
+  }
 };
 
 TEST_F(TagNotTakenDeathTest, AFreeTagIsNotReleased) {
@@ -120,24 +124,29 @@ TEST_F(TagCacheAliveDeathTest, NorAssignedOver) {
   });
 }
 
+constexpr const char* release_or_fail = "release this request's Ended, or fail its Idle";
+constexpr const char* end_a_handle = "end this I/O with its Owned or Claim";
+
 TEST_F(RequestAliveDeathTest, ATagSetIsNotDestroyedWithARequestInAnyState) {
-  const std::string operation = "destruction of TagSet";
   const auto destroyed_with = [&](auto handle) {
     use(std::move(handle).into_raw());
     device.set.reset();
   };
-  dies(operation, request_in("count 0"), [&] { destroyed_with(device.idle()); });
-  dies(operation, request_in("count 0 owned"), [&] { destroyed_with(device.owned()); });
-  dies(operation, request_in("count 3 claimed"), [&] { destroyed_with(device.pinned_claim()); });
-  dies(operation, published_in("count 0 owned"), [&] { destroyed_with(device.claim()); });
-  dies(operation, published_in("count 1"), [&] { destroyed_with(device.parked_aref()); });
-  dies(operation, published_in("count 2"), [&] { destroyed_with(device.aref()); });
-  dies(operation, published_in("count 2 finished"),
-       [&] { destroyed_with(device.finished_claim()); });
+  dies_with(release_or_fail, request_in("count 0"), [&] { destroyed_with(device.idle()); });
+  dies_with(end_a_handle, request_in("count 0 owned"), [&] { destroyed_with(device.owned()); });
+  dies_with("end this I/O with its Claim, and drop its pins", request_in("count 3 claimed"),
+            [&] { destroyed_with(device.pinned_claim()); });
+  dies_with(end_a_handle, published_in("count 0 owned"), [&] { destroyed_with(device.claim()); });
+  dies_with("end this I/O, which the device has, at its completion or by for_each_in_flight",
+            published_in("count 1"), [&] { destroyed_with(device.parked_aref()); });
+  dies_with("drop the ARefs of this I/O, and end it", published_in("count 2"),
+            [&] { destroyed_with(device.aref()); });
+  dies_with("drop the pins of this ended I/O, such as a mapping in its own data",
+            published_in("count 2 finished"), [&] { destroyed_with(device.finished_claim()); });
 }
 
 TEST_F(RequestAliveDeathTest, TheRequestsOfAllQueuesAreCounted) {
-  prints("TagSet destroyed while 2 requests are in use");
+  prints("TagSet destroyed while 2 requests are in use", release_or_fail);
   const auto generation =
       blkown::detail::RefValue<blkown::Word>::idle_at(Device::begin).generation().value;
   const std::string where = ", queue 0 tag 0 generation " + std::to_string(generation) + " count 0";
@@ -149,7 +158,7 @@ TEST_F(RequestAliveDeathTest, TheRequestsOfAllQueuesAreCounted) {
 }
 
 TEST_F(RequestAliveDeathTest, NorWithAnUnreleasedEnded) {
-  dies("destruction of TagSet", request_in("count 0"), [&] {
+  dies_with(release_or_fail, request_in("count 0"), [&] {
     device.list.push_back(device.ended());
     device.set.reset();
   });
@@ -160,7 +169,7 @@ TEST_F(RequestAliveDeathTest, NorWithAnUnreleasedEnded) {
 }
 
 TEST_F(RequestAliveDeathTest, NorAssignedOver) {
-  dies("destruction of TagSet", request_in("count 0 owned"), [&] {
+  dies_with(end_a_handle, request_in("count 0 owned"), [&] {
     use(device.owned().into_raw());
     *device.set = std::move(device.other_set());
   });

@@ -21,9 +21,8 @@ std::string since(blkown::Place here) {
          std::to_string(here.line() + 1) + ", " + here.function_name() + "\n";
 }
 
-std::string alive(const std::string& state) {
-  return lines_of("violation", "TagSet destroyed while 1 request is in use",
-                  remedy_of(blkown::Violation::request_alive),
+std::string alive(const std::string& state, const std::string& remedy) {
+  return lines_of("violation", "TagSet destroyed while 1 request is in use", remedy,
                   "destruction of TagSet" + published_in(state));
 }
 
@@ -39,15 +38,20 @@ TEST_F(HeldDeathTest, ATagSetDestroyedTooEarlyNamesTheTwoHoldersOfAnEndedRequest
   const blkown::Place copied = blkown::Place::current();
   const ARef timer = mapping;
   std::move(claim).end_ok();
-  expect_abort(alive("count 3 finished") + since(pinned) + since(copied),
+  expect_abort(alive("count 3 finished",
+                     "drop the pins of this ended I/O, such as a mapping in its own data") +
+                   since(pinned) + since(copied),
                [&] { device.set.reset(); });
 }
 
 TEST_F(HeldDeathTest, ARequestWithoutHoldersPrintsNoLine) {
-  expect_abort(alive("count 1"), [&] {
-    use(device.parked_aref().into_raw());
-    device.set.reset();
-  });
+  expect_abort(alive("count 1",
+                     "end this I/O, which the device has, at its completion or by"
+                     " for_each_in_flight"),
+               [&] {
+                 use(device.parked_aref().into_raw());
+                 device.set.reset();
+               });
 }
 
 /// What the last report printed.
