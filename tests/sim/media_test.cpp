@@ -5,8 +5,12 @@
 
 #include <algorithm>
 #include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/zeroed_memory.hpp>
 #include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -161,6 +165,19 @@ TEST(FileMedia, ReportsAFailureOfTheMedium) {
   ASSERT_NE(media, nullptr);
   EXPECT_FALSE(media->flush()) << "there is no space on this device";
   EXPECT_FALSE(media->write(0, Bytes(1'000'000)));
+}
+
+TEST(ZeroedMemory, IsAsLongAsSaidAlignedAndZero) {
+  for (const std::size_t alignment : {16U, 512U, 4096U}) {
+    for (const std::size_t size : {std::size_t{1}, std::size_t{5000}, std::size_t{1} << 20}) {
+      blkown::sim::detail::ZeroedMemory memory{size, alignment};
+      ASSERT_EQ(memory.size(), size);
+      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory.data()) % alignment, 0U);
+      for (const std::byte one : memory.bytes()) ASSERT_EQ(one, std::byte{});
+      std::memset(memory.data(), 7, size);  // AddressSanitizer knows the end
+      EXPECT_EQ(memory.bytes().back(), std::byte{7});
+    }
+  }
 }
 
 }  // namespace

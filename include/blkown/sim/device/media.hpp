@@ -7,6 +7,7 @@
 
 #include <blkown/config.hpp>
 #include <blkown/detail/user_list.hpp>
+#include <blkown/sim/device/zeroed_memory.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -79,10 +80,10 @@ class MemoryMedia : public Media {
   [[nodiscard]] bool has_ranges() const noexcept override { return true; }
 
   /// The content.
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_.bytes(); }
 
  private:
-  std::vector<std::byte> bytes_;
+  detail::ZeroedMemory bytes_;
 };
 
 enum class FileMode : std::uint8_t { read_only, read_write };

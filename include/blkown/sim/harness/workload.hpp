@@ -12,12 +12,11 @@
 #include <blkown/sim/device/media.hpp>
 #include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/random.hpp>
+#include <blkown/sim/device/zeroed_memory.hpp>
 #include <blkown/status.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <optional>
 #include <span>
 #include <utility>
@@ -90,12 +89,11 @@ class Workload {
 
   /// Makes a workload for a disk of `slot_count` slots, all zeroes.
   explicit Workload(std::uint32_t slot_count, WorkloadConfig config = {})
-      : slots_(slot_count), config_{std::move(config)}, content_(slot_count * slot_bytes) {
+      : slots_(slot_count),
+        config_{std::move(config)},
+        content_{slot_count * slot_bytes},
+        arena_{slot_count * slot_room_bytes, 4096} {
     for (const SizeWeight& size : config_.sizes) size_weights_ += size.weight;
-    const std::size_t bytes = slot_count * slot_room_bytes;
-    arena_.reset(static_cast<std::byte*>(std::aligned_alloc(4096, bytes)));
-    if (arena_ == nullptr) std::abort();
-    std::memset(arena_.get(), 0, bytes);
     for (Slot& slot : slots_) slot.is_known.fill(true);
   }
 
@@ -106,9 +104,7 @@ class Workload {
   /// The size of the disk that the workload uses.
   [[nodiscard]] std::uint64_t capacity_bytes() const noexcept { return content_.size(); }
   /// The memory of all I/O.
-  [[nodiscard]] std::span<std::byte> arena() noexcept {
-    return {arena_.get(), slots_.size() * slot_room_bytes};
-  }
+  [[nodiscard]] std::span<std::byte> arena() noexcept { return {arena_.data(), arena_.size()}; }
   /// The slot with this index.
   [[nodiscard]] const Slot& slot(std::uint32_t index) const noexcept { return slots_[index]; }
 
@@ -128,7 +124,7 @@ class Workload {
     slot.opcode = choose_opcode(dice);
     if (!has_memory(slot)) return 0;
     const std::size_t length_bytes = slot.length_sectors * detail::bytes_in_sector;
-    slot.memory = arena_.get() + index * slot_room_bytes + dice.below(64) * 64;
+    slot.memory = arena_.data() + index * slot_room_bytes + dice.below(64) * 64;
     std::byte* const memory = slot.memory;
     fill(slot, index, dice);
     // The pieces are adjacent, so a driver may merge them again.
@@ -215,10 +211,6 @@ class Workload {
   }
 
  private:
-  struct Free {
-    void operator()(std::byte* memory) const noexcept { std::free(memory); }
-  };
-
   [[nodiscard]] Opcode choose_opcode(Random& dice) const {
     const OperationMix& mix = config_.mix;
     std::uint64_t choice = dice.below(mix.total());
@@ -296,8 +288,8 @@ class Workload {
   WorkloadConfig config_;
   std::uint64_t size_weights_ = 0;
   std::optional<std::uint64_t> wrong_sector_;
-  std::vector<std::byte> content_;
-  std::unique_ptr<std::byte, Free> arena_;
+  detail::ZeroedMemory content_;
+  detail::ZeroedMemory arena_;
 };
 
 }  // namespace sim
