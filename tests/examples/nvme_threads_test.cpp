@@ -44,7 +44,9 @@ using Threads = nvme_test::MachineOn<blkown::mq::ThreadRuntime>;
 }
 
 TEST(NvmeDriverOnThreads, IoIsVerifiedOnSeveralQueues) {
-  Threads machine;
+  nvme_test::MachineConfig config;
+  config.timeout_ms = 5'000;  // longer than a thread stands still on a busy machine
+  Threads machine{config};
   ASSERT_TRUE(machine.start());
   const auto verifiers = begin(machine);
   for (const auto& verifier : verifiers) {
@@ -53,6 +55,9 @@ TEST(NvmeDriverOnThreads, IoIsVerifiedOnSeveralQueues) {
   }
   EXPECT_NE(machine.registers.submission_doorbells(1), 0U);
   EXPECT_NE(machine.registers.submission_doorbells(2), 0U);
+  for (const auto& disk : machine.disks) {
+    EXPECT_EQ(disk->counters().timed_out_requests, 0U) << "a timeout repairs a lost completion";
+  }
   EXPECT_TRUE(machine.shut_down());
 }
 
