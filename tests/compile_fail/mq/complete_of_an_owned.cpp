@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // complete takes a Claim. A driver with a complete of its own is told that the name is taken.
-// EXPECT-FIRST: the driver's complete is the hook .*; a function of the driver's own has another name
+// EXPECT-FIRST: the driver's complete is the hook .*; a function of the driver's own
 #include "driver.hpp"
 
 #ifdef BLKOWN_WRONG
