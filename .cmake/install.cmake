@@ -64,3 +64,10 @@ install(FILES
   ${PROJECT_SOURCE_DIR}/.github/CHANGELOG.md
   ${PROJECT_SOURCE_DIR}/.github/CONTRIBUTING.md
   DESTINATION ${CMAKE_INSTALL_DOCDIR})
+# The folders' pages, where README.md links to them.
+file(GLOB_RECURSE blkown_pages RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS
+  ${PROJECT_SOURCE_DIR}/include/blkown/README.md)
+foreach(page IN LISTS blkown_pages)
+  get_filename_component(folder ${page} DIRECTORY)
+  install(FILES ${PROJECT_SOURCE_DIR}/${page} DESTINATION ${CMAKE_INSTALL_DOCDIR}/${folder})
+endforeach()
