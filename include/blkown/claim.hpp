@@ -263,7 +263,8 @@ namespace detail {
 
 /// Changes a pin into the right to the I/O that `cookie` names, if that I/O is in flight and not
 /// claimed; else returns the pin. try_claim succeeds where try_from_shared fails because other pins
-/// exist.
+/// exist. `cookie` is that of `publish` or of a scan. A device's integer holds a part of the
+/// generation only: TagSet::claim looks it up.
 /// Synchronization: acquires the accesses of the publisher and of later holders that released the
 /// I/O.
 template <RequestType R>
@@ -282,7 +283,7 @@ template <RequestType R>
 }
 
 /// The right to the I/O that `cookie` names, for the holder of a pin. The pin stays. For timeouts
-/// and scans, which receive a pin and a Cookie.
+/// and scans, which receive a pin and a Cookie. A completion's integer is for TagSet::claim.
 /// Synchronization: acquires the accesses of the publisher and of later holders that released the
 /// I/O.
 /// Errors: no_such_tag and wrong_queue, if the pin is of another request; else as TagSet::claim.

@@ -33,8 +33,8 @@ class [[nodiscard]] EndProof {
   /// refused publish returned.
   /// Precondition: the completion is the command's last, and the Claim is not released: a command
   /// with further completions has not ended.
-  /// Errors: returns no proof for a Claim of a timeout, of a scan, or of an I/O that was not
-  /// published.
+  /// Errors: returns no proof for a Claim of a timeout, of a scan or of another pin (try_claim), or
+  /// of an I/O that was not published.
   template <class R>
   [[nodiscard]] static std::optional<EndProof> of(const Claim<R>& claim) noexcept {
     if (!blkown::detail::includes(blkown::detail::HandleAccess::origin(claim),
