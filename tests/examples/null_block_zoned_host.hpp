@@ -162,6 +162,13 @@ class ZonedHost {
     }
     for (auto& slot : slots_) slot->saw_power_cut = true;
   }
+  /// Describes zones, as Disk::report_zones does.
+  using Report = unsigned (*)(void* argument, std::uint64_t sector, std::span<mq::Zone> zones);
+  /// Has the function report the zones from now on. A disk that is being removed reports none.
+  void set_report(Report report, void* argument) {
+    report_ = report;
+    report_argument_ = argument;
+  }
   /// Checks all zones.
   /// Precondition: nothing is in flight.
   void check_all() {
@@ -370,7 +377,7 @@ class ZonedHost {
 
   [[nodiscard]] mq::Zone report(const ZonePicture& zone) {
     mq::Zone told;
-    if (disk_.report_zones(zone.start, {&told, 1}) != 1) fail("a zone is not reported");
+    if (report_(report_argument_, zone.start, {&told, 1}) != 1) fail("a zone is not reported");
     return told;
   }
   /// Takes the zone as the device reports it.
@@ -409,6 +416,10 @@ class ZonedHost {
   mq::Disk<D>& disk_;
   Rt& runtime_;
   HostOptions options_;
+  Report report_ = [](void* disk, std::uint64_t sector, std::span<mq::Zone> zones) {
+    return static_cast<mq::Disk<D>*>(disk)->report_zones(sector, zones);
+  };
+  void* report_argument_ = &disk_;
   bool writes_in_part_ = false;
   std::string failure_;
   std::mt19937_64 dice_;

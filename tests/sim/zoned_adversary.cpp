@@ -12,6 +12,7 @@
 #include "sim/broken_zoned/last_zone_forgotten.hpp"
 #include "sim/broken_zoned/pointer_at_issue.hpp"
 #include "sim/broken_zoned/result_is_start.hpp"
+#include "sim/broken_zoned/unquiesced_unasked.hpp"
 #include "sim/named_driver.hpp"
 #include "sim/zoned_world.hpp"
 
@@ -37,6 +38,7 @@ constexpr std::array table{
     NamedDriver{"last_zone_forgotten", &main_of<LastZoneForgotten>},
     NamedDriver{"pointer_at_issue", &main_of<PointerAtIssue>},
     NamedDriver{"result_is_start", &main_of<ResultIsStart>},
+    NamedDriver{"unquiesced_unasked", &main_of<UnquiescedUnasked>},
 };
 
 }  // namespace

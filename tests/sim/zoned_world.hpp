@@ -22,6 +22,7 @@
 #include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <blkown/sim/harness/device_events.hpp>
 #include <blkown/sim/harness/history.hpp>
+#include <blkown/sim/harness/host.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>
 #include <blkown/sim/harness/oracle.hpp>
 #include <blkown/sim/harness/second_party.hpp>
@@ -31,6 +32,7 @@
 #include <cstdlib>
 #include <functional>
 #include <initializer_list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -114,11 +116,11 @@ class World {
   World& operator=(const World&) = delete;
   ~World() { link_.set_observer(&oracle_); }
 
-  /// Runs until the I/Os have ended, then removes the disk.
+  /// Runs until all I/Os have begun and few or none are left, then removes the disk.
   /// Errors: false if an invariant was broken. finding() returns the invariant.
   bool run() {
     bring_up();
-    while (begun_ != config_.io_count || host_->in_flight() != 0) {
+    while (begun_ != config_.io_count || host_->in_flight() > left_at_removal_) {
       history_.begin_step(runtime_.now_ns());
       if (begun_ != config_.io_count && host_->begin()) ++begun_;
       const bool has_stepped = dice_.chance(1, 2) && step();
@@ -127,13 +129,9 @@ class World {
       party_->act();
       if (dice_.chance(1, 64)) disturb();
       if (!check_after_event()) return false;
-      if (config_.max_events != 0 && history_.event() > config_.max_events)
-        return fail("the run was cut off at its limit of events");
-      if (history_.event() > config_.io_count * 5000)
-        return fail("the I/O did not end within the limit of events of a run");
+      if (!check_limits()) return false;
     }
-    host_->check_all();
-    return check_after_event() && remove();
+    return remove();
   }
 
   void add(sim::Finding finding) {
@@ -145,8 +143,16 @@ class World {
   [[nodiscard]] const sim::FaultPlan& faults() const noexcept { return faults_; }
   [[nodiscard]] const sim::LookupTally& lookups() const noexcept { return lookups_; }
   [[nodiscard]] std::uint64_t events() const noexcept { return history_.event() + link_.events(); }
-  [[nodiscard]] std::uint64_t ended() const { return count_ended(false); }
-  [[nodiscard]] std::uint64_t ended_ok() const { return count_ended(true); }
+  [[nodiscard]] std::uint64_t ended() const {
+    return count_ended([](Status) { return true; });
+  }
+  [[nodiscard]] std::uint64_t ended_ok() const { return ended_with(Status::ok); }
+  /// The I/Os that ended with the status.
+  [[nodiscard]] std::uint64_t ended_with(Status status) const {
+    return count_ended([&](Status its) { return its == status; });
+  }
+  /// The I/Os that had not ended when the disk's removal began.
+  [[nodiscard]] unsigned in_flight_at_removal() const noexcept { return in_flight_at_removal_; }
 
  private:
   using Host = zoned_host::ZonedHost<Driver, sim::DeterministicRuntime>;
@@ -373,6 +379,14 @@ class World {
     }
     return finding_.what.empty();
   }
+  /// False, with a finding, if the run has more events than it may have.
+  bool check_limits() {
+    if (config_.max_events != 0 && history_.event() > config_.max_events)
+      return fail("the run was cut off at its limit of events");
+    if (history_.event() > config_.io_count * 5000)
+      return fail("the I/O did not end within the limit of events of a run");
+    return true;
+  }
   /// Notes what each zone must be from now on: the reference has executed something. The zones are
   /// compared far more often than that.
   void note_reference() {
@@ -384,7 +398,8 @@ class World {
   /// Compares each zone with the reference.
   void compare_zones() {
     std::array<mq::Zone, zone_count> zones;
-    const unsigned count = disk_->report_zones(0, zones);
+    const unsigned count =
+        is_removing_ ? report_of_driver(this, 0, zones) : disk_->report_zones(0, zones);
     if (count != zones.size()) {
       fail("the driver reports " + std::to_string(count) + " of " + std::to_string(zones.size()) +
            " zones");
@@ -426,32 +441,41 @@ class World {
     return false;
   }
 
+  /// Removes the disk, in most runs while it has I/O: what is not executed ends with `offline`, and
+  /// leaves the zones as they were. Late and duplicated replies come during the removal and after
+  /// it.
   bool remove() {
-    // Late and duplicated replies come while the disk has its queues.
+    is_removing_ = true;
+    in_flight_at_removal_ = host_->in_flight();
+    host_->set_report(&report_of_driver, this);
+    history_.begin_event("removal", runtime_.now_ns());
+    disk_->remove(removal_);
     while (step()) {
-      if (!check_after_event()) return false;
+      if (!check_after_event() || !check_limits()) return false;
       history_.begin_step(runtime_.now_ns());
     }
-    bool is_removed = false;
-    mq::Control removal{
-        {[](void* done, mq::Control&) { *static_cast<bool*>(done) = true; }, &is_removed}};
-    disk_->remove(removal);
-    while (runtime_.step()) {
-    }
-    if (!is_removed) return fail("the disk is not removed");
+    if (!is_removed_) return fail("the disk is not removed");
+    if (host_->in_flight() != 0) return fail("no context has work left, but an I/O has not ended");
     if (pool_->tags().in_flight() != 0)
       return fail("a request is in flight after the disk's removal");
-    ended_ = count_ended(false);
-    ended_ok_ = count_ended(true);
+    host_->check_all();
+    if (!check_after_event()) return false;
+    ended_ = host_->all_ended();
     host_.reset();
     disk_.reset();
-    return finding_.what.empty();
+    return true;
   }
-  [[nodiscard]] std::uint64_t count_ended(bool only_ok) const {
-    if (!host_.has_value()) return only_ok ? ended_ok_ : ended_;
+  /// What the driver says of its zones. A disk that is being removed says nothing.
+  static unsigned report_of_driver(void* self, std::uint64_t sector, std::span<mq::Zone> zones) {
+    Driver::QueueData data;
+    return of(self).driver_->report_zones(data, sector, zones.data(),
+                                          static_cast<unsigned>(zones.size()));
+  }
+  template <class Predicate>
+  [[nodiscard]] std::uint64_t count_ended(Predicate counts) const {
     std::uint64_t count = 0;
-    for (const auto& [key, times] : host_->all_ended()) {
-      if (!only_ok || key.second == Status::ok) count += times;
+    for (const auto& [key, times] : host_.has_value() ? host_->all_ended() : ended_) {
+      if (counts(key.second)) count += times;
     }
     return count;
   }
@@ -481,9 +505,13 @@ class World {
   sim::Finding latest_end_;  // names the request that has ended last: the host is told at once
   sim::LookupTally lookups_{};
   sim::Finding finding_;
+  const std::uint64_t left_at_removal_ = sim::Random{config_.seed ^ 0x4E30FE}.below(8);  // I/Os
+  bool is_removing_ = false;
+  bool is_removed_ = false;
+  unsigned in_flight_at_removal_ = 0;
+  mq::Control removal_{{[](void* self, mq::Control&) { of(self).is_removed_ = true; }, this}};
   std::uint64_t begun_ = 0;
-  std::uint64_t ended_ = 0;
-  std::uint64_t ended_ok_ = 0;
+  std::map<std::pair<mq::Op, Status>, std::uint64_t> ended_;  // when the host is gone
 };
 
 }  // namespace zoned

@@ -52,7 +52,7 @@
 #include <utility>
 #include <vector>
 
-#ifdef __GLIBC__
+#if defined(__linux__) && __has_include(<malloc.h>)
 #include <malloc.h>
 #endif
 
@@ -449,7 +449,7 @@ namespace detail {
 /// gives the memory back after most runs, and a tenth of the time is page faults. Large blocks go
 /// back, as those of many disks: few of their pages are ever written.
 inline void keep_freed_memory() noexcept {
-#ifdef __GLIBC__
+#ifdef M_TRIM_THRESHOLD
   static_cast<void>(mallopt(M_MMAP_THRESHOLD, 4 << 20));
   static_cast<void>(mallopt(M_TRIM_THRESHOLD, 64 << 20));
 #endif
