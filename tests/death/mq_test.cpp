@@ -381,6 +381,74 @@ TEST_F(WrongContextDeathTest, NoThreadOfARuntimeWaitsForIt) {
   });
 }
 
+/// A driver that waits for its own disk in queue_rq.
+struct Waiting {
+  struct RequestData {};
+  struct HwData {};
+  struct QueueData {};
+  using Disk = mq::Disk<Waiting>;
+
+  mq::Dispatch<Waiting> queue_rq(mq::HwQueue<Waiting>& hw, QueueData&,
+                                 blkown::Idle<mq::Request<Waiting>> idle, bool) {
+    use(mq::flush(runtime, hw.disk(), 0, blkown::Place{}));
+    std::move(idle).start().end_ok();
+    return mq::Dispatch<Waiting>::accepted();
+  }
+
+  mq::LoopRuntime& runtime;
+};
+
+// Goal: a hook or a callback that would wait for its own disk dies at the call, instead of never
+// returning: what it waits for is issued, or called back, after it has returned.
+TEST_F(WrongContextDeathTest, NoHookAndNoCallbackWaitsForItsDisk) {
+  prints("a hook or a callback of disk 'rig' would wait for the disk",
+         "submit with an end callback, or call it in a Work");
+  // With a clock of its own a LoopRuntime does not sleep, so that a wait without the check ends,
+  // too.
+  const mq::LoopHooks awake{.now_ns = [](void*) -> std::uint64_t { return 0; }};
+  dies("mq::flush", "", [&] {
+    mq::LoopRuntime runtime{1, awake};
+    Waiting driver{runtime};
+    auto disk = *Waiting::Disk::create({.name = "rig", .capacity_sectors = 8}, driver, runtime);
+    std::byte memory[512];
+    use(mq::read(runtime, *disk, 0, memory));
+  });
+  dies("mq::remove", "", [&] {
+    struct {
+      mq::LoopRuntime runtime;
+      Silent driver;
+      std::unique_ptr<Silent::Disk> disk;
+    } own{mq::LoopRuntime{1, awake}, {}, nullptr};
+    own.disk =
+        *Silent::Disk::create({.name = "rig", .capacity_sectors = 8}, own.driver, own.runtime);
+    mq::Bio bio = mq::Bio::flush({[](void* its, mq::Bio&) {
+                                    auto& rig = *static_cast<decltype(own)*>(its);
+                                    use(mq::remove(rig.runtime, *rig.disk, 0, blkown::Place{}));
+                                  },
+                                  &own});
+    own.disk->submit(own.runtime.context(0), bio);
+  });
+}
+
+// Goal: a Work and the callback of an operation may wait, on a runtime without threads.
+TEST(WaitingOnAContext, AWorkAndTheCallbackOfAnOperationMayWait) {
+  struct Waiter {
+    void wait() {
+      EXPECT_EQ(mq::flush(rig.runtime, *rig.disk), blkown::Status::ok);
+      ++waits;
+    }
+    Rig rig;
+    int waits = 0;
+    mq::Work work{[](void* its, mq::Work&) { static_cast<Waiter*>(its)->wait(); }, this};
+    mq::Control control{{[](void* its, mq::Control&) { static_cast<Waiter*>(its)->wait(); }, this}};
+  } waiter;
+  waiter.rig.runtime.context(0).post(waiter.work);
+  waiter.rig.runtime.run();
+  waiter.rig.disk->set_queue_count(waiter.control, 1);
+  waiter.rig.runtime.run();
+  EXPECT_EQ(waiter.waits, 2);
+}
+
 TEST_F(NoSuchDiskQueueDeathTest, OfADisk) {
   Rig rig;
   prints("disk 'rig' has 1 hardware queue", "pass an index below hw_queue_count()");

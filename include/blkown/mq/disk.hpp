@@ -393,6 +393,15 @@ class alignas(blkown::detail::line_pair_bytes) Disk {
     return static_cast<std::uint32_t>(submit_queues_.size());
   }
 
+  /// Whether this thread is in a hook or in a bio's callback that the disk has called. A call that
+  /// waits for the disk does not return there.
+  [[nodiscard]] bool is_calling_out() const noexcept {
+    const Context* const here = Context::current();
+    if (here == nullptr || here->index() >= submit_queues_.size()) return false;
+    const detail::SubmitQueue<D>& queue = *submit_queues_[here->index()];
+    return &queue.context() == here && queue.is_entered();
+  }
+
   /// The number of hardware queues. Indexes from 0: the normal queues, as many as the configuration
   /// allows, then those for reads, then those for polling.
   [[nodiscard]] std::uint32_t hw_queue_count() const noexcept { return hw_queues_.count(); }

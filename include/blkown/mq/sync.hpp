@@ -68,6 +68,22 @@ template <class D>
 #endif
 }
 
+/// Checks that the caller may wait for the disk.
+/// Violation: wrong_context, as for check_may_wait(), or if the caller is in a hook or in a
+/// callback of the disk.
+template <Runtime Rt, class D>
+void check_may_wait_for(Rt& runtime, const Disk<D>& disk, const Waiter& waiter) {
+  check_may_wait(runtime, waiter.operation, waiter.where);
+  if (!disk.is_calling_out()) [[likely]]
+    return;
+  blkown::detail::violate(
+      Violation::wrong_context,
+      Incident::of(waiter.operation, waiter.where)
+          .with("a hook or a callback of disk '{subject}' would wait for the disk",
+                "submit with an end callback, or call it in a Work")
+          .about(disk.config().name));
+}
+
 /// Waits for the event, and calls `report` once if that takes `report_after_ms`, unless that is 0.
 /// Returns false if the runtime has nothing left to run before the event.
 template <Runtime Rt, class Report>
@@ -93,7 +109,7 @@ void wait_for_disk(Rt& runtime, Disk<D>& disk, Event& event, const Waiter& waite
 /// Returns the bio, which has ended.
 template <Runtime Rt, class D, class Make>
 [[nodiscard]] Bio end_of(Rt& runtime, Disk<D>& disk, Make make, const Waiter& waiter) {
-  check_may_wait(runtime, waiter.operation, waiter.where);
+  check_may_wait_for(runtime, disk, waiter);
   Event ended;
   Bio bio = make(OnEnd<Bio>{&set_event, &ended});
   Submission<D> submission{disk, bio};
@@ -120,7 +136,7 @@ struct ControlEnd {
 
 template <Runtime Rt, class D, class Start>
 [[nodiscard]] Status run_and_wait(Rt& runtime, Disk<D>& disk, Start start, const Waiter& waiter) {
-  check_may_wait(runtime, waiter.operation, waiter.where);
+  check_may_wait_for(runtime, disk, waiter);
   ControlEnd end;
   Control control{{&ControlEnd::on_end, &end}};
   start(control);
@@ -139,8 +155,9 @@ inline constexpr std::uint32_t default_report_after_ms = 10'000;
 /// Effects: when it has waited for `report_after_ms`, the call reports that once
 /// (Report::long_wait), prints the table of Disk::print_in_flight to stderr if a report handler is
 /// installed, and waits on. 0: it never reports.
-/// Violation: wrong_context, if the caller is a thread of a ThreadRuntime that is `runtime`;
-/// object_in_use, if the runtime has nothing left to run before the bio has ended.
+/// Violation: wrong_context, if the caller is a thread of a ThreadRuntime that is `runtime`.
+/// Violation: wrong_context, if the caller is in a hook or in a bio's callback of the disk.
+/// Violation: object_in_use, if the runtime has nothing left to run before the bio has ended.
 /// Context: may sleep.
 template <Runtime Rt, class D, class Make>
 [[nodiscard]] Status submit_and_wait(Rt& runtime, Disk<D>& disk, Make make,
