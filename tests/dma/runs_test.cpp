@@ -227,7 +227,7 @@ TEST_F(Runs, AreTheSameBytesUnderAnyLimits) {
   for (int round = 0; round != 2000; ++round) {
     limits.max_segment_bytes = 1 + below(700);
     limits.boundary_mask = (std::uint64_t{16} << below(8)) - 1;
-    limits.address_mask = below(2) == 0 ? ~std::uint64_t{0} : 0x107FF;
+    limits.address_mask = below(2) == 0 ? ~std::uint64_t{0} : 0x103FF;
     limits.virt_boundary_mask = below(2) == 0 ? 0 : (std::uint64_t{16} << below(5)) - 1;
     limits.min_align_mask = (std::uint64_t{1} << below(5)) - 1;
     slot_bytes = 512 + below(100);

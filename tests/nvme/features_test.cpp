@@ -71,6 +71,9 @@ TEST(Features, InterruptCoalescingHasAThresholdAndATime) {
   EXPECT_EQ(value.entries(), 8U);
   EXPECT_EQ(value.time_us(), 1000U);
   EXPECT_EQ(nvme::InterruptCoalescing::of(8, 1099), value);
+  constexpr nvme::InterruptCoalescing all{~0U};
+  EXPECT_EQ(all.entries(), 256U);
+  EXPECT_EQ(all.time_us(), 25500U);
   EXPECT_EQ(nvme::InterruptCoalescing::of(256, 25500).value, 0xFFFFU);
 }
 
