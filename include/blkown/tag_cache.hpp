@@ -109,7 +109,7 @@ class TagCache {
     const bool has_demand = capacity_ == 0 || bitmap_->has_demand();
     if (has_demand) flush();
     if (has_demand || bitmap_->is_reserved(tag)) {
-      give_mask(bitmap_->line_of(tag), bitmap_->bit_of(tag));
+      give_one(tag);
       return;
     }
     // The demand that led here may have ended. The cache is then not necessarily full.
@@ -131,25 +131,47 @@ class TagCache {
     hint_ = static_cast<std::uint16_t>(hint);
     // The highest tag is stored first, so that the next take() returns the lowest tag, whose
     // request is most likely in the processor's cache.
-    std::uint32_t size = size_;
+    std::uint32_t* end = tags_ + size_;
     if (run.mask != 0 && is_run(run.mask)) [[likely]] {
       const auto first = run.first_tag + static_cast<std::uint32_t>(std::countr_zero(run.mask));
       for (auto tag = run.first_tag + static_cast<std::uint32_t>(std::bit_width(run.mask));
            tag != first;) {
-        tags_[size++] = --tag;
+        *end++ = --tag;
       }
       run.mask = 0;
     }
     while (run.mask != 0) {
       const auto bit = static_cast<std::uint32_t>(std::bit_width(run.mask) - 1);
-      tags_[size++] = run.first_tag + bit;
+      *end++ = run.first_tag + bit;
       run.mask ^= Word{1} << bit;
     }
-    size_ = size;
+    size_ = static_cast<std::uint32_t>(end - tags_);
   }
 
-  /// Gives back the `count` oldest tags, grouped by bitmap word.
+  /// Gives back the `count` oldest tags: one read-modify-write for each bitmap word.
   void give_oldest(std::uint32_t count) noexcept {
+    if (count == 0) return;
+    has_given_ = true;
+    if (is_ascending(count)) {
+      check_given(bitmap_->give_neighbours(Tag{tags_[0]}, count));
+    } else {
+      give_mixed(count);
+    }
+    size_ -= count;
+    // Not a loop: its ranges may overlap, for all that a compiler knows, so it copies tag by tag.
+    __builtin_memmove(tags_, tags_ + count, size_ * sizeof tags_[0]);
+  }
+  /// Whether each of the `count` oldest tags follows the one before. I/Os that end in the order of
+  /// their submits give such tags back.
+  [[nodiscard]] bool is_ascending(std::uint32_t count) const noexcept {
+    std::uint32_t next = tags_[0];
+    for (std::uint32_t i = 0; i != count; ++i) {
+      if (tags_[i] != next++) return false;
+    }
+    return true;
+  }
+  /// Gives back the `count` oldest tags, grouped by bitmap word. Changes their order.
+  void give_mixed(std::uint32_t count) noexcept {
     std::uint32_t begin = 0;
     while (begin != count) {
       const std::uint32_t line = bitmap_->line_of(Tag{tags_[begin]});
@@ -162,21 +184,23 @@ class TagCache {
           tags_[--kept] = tags_[i];
         }
       }
-      give_mask(line, mask);
+      check_given(bitmap_->give_run(line, mask));
       begin = kept;
     }
-    for (std::uint32_t i = count; i != size_; ++i) tags_[i - count] = tags_[i];
-    size_ -= count;
   }
 
-  void give_mask(std::uint32_t line, Word mask) noexcept {
+  void give_one(Tag tag) noexcept {
     has_given_ = true;
-    if (!bitmap_->give_run(line, mask)) [[unlikely]] {
-      Incident incident = Incident::of("giving tags back", Place{});
-      incident.has_queue = true;
-      incident.queue = queue_;
-      detail::violate(Violation::tag_not_taken, incident);
-    }
+    check_given(bitmap_->give(tag));
+  }
+  /// Violation: tag_not_taken, if a tag that was given back was free.
+  void check_given(bool was_taken) const noexcept {
+    if (was_taken) [[likely]]
+      return;
+    Incident incident = Incident::of("giving tags back", Place{});
+    incident.has_queue = true;
+    incident.queue = queue_;
+    detail::violate(Violation::tag_not_taken, incident);
   }
 
   void close() noexcept {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <blkown/detail/tag_bitmap.hpp>
 #include <cstdint>
@@ -165,6 +166,32 @@ TEST(TagBitmap, NoticesAFreeTagAmongThoseGivenBackTogether) {
   const std::uint32_t line = bitmap->line_of(Tag{run.first_tag});
   EXPECT_TRUE(bitmap->give_run(line, run.mask & (run.mask - 1)));
   EXPECT_FALSE(bitmap->give_run(line, run.mask));
+}
+
+// Goal: neighbours go back each to its own word, whole words and parts of words, and no other tag.
+TEST(TagBitmap, GivesNeighboursBackWhereverTheyBegin) {
+  for (const std::uint32_t depth : {16U, 20U, 200U}) {
+    for (std::uint32_t first = 0; first != depth; ++first) {
+      Bitmap bitmap{depth};
+      take_all(*bitmap, 0, depth);
+      const std::uint32_t count = std::min(depth - first, 9 * depth / 16);
+      EXPECT_TRUE(bitmap->give_neighbours(Tag{first}, count));
+      for (std::uint32_t tag = 0; tag != depth; ++tag) {
+        const bool is_given = tag >= first && tag < first + count;
+        EXPECT_EQ(bitmap->is_taken(Tag{tag}), !is_given) << tag << " of " << depth;
+      }
+    }
+  }
+}
+
+// Goal: a tag that was free already is reported, in whichever of the words it lies.
+TEST(TagBitmap, NoticesAFreeTagAmongNeighbours) {
+  for (std::uint32_t tag = 2; tag != 14; ++tag) {
+    Bitmap bitmap{16};  // four words of four
+    take_all(*bitmap, 0, 16);
+    EXPECT_TRUE(bitmap->give(Tag{tag}));
+    EXPECT_FALSE(bitmap->give_neighbours(Tag{2}, 12)) << tag;
+  }
 }
 
 TEST(TagBitmap, TakesNothingFromAFullQueueOrForACountOfZero) {

@@ -165,6 +165,31 @@ TEST(TagCache, GivesTagsOfSeveralWordsBack) {
   EXPECT_EQ(queue.bitmap.taken_count(), 0U);
 }
 
+// Goal: tags that were given in ascending order go back alone, in two words, and the younger ones
+// keep their order; so do tags in which only the last one is out of order.
+TEST(TagCache, GivesNeighboursBack) {
+  for (const std::uint32_t fifth : {7U, 11U}) {
+    Queue queue{16};  // four words of four
+    TagCache other = queue.cache(0);
+    TagCache cache = queue.cache(10);
+    const auto all = queue.take(other, 16);
+    for (const std::uint32_t tag : {3U, 4U, 5U, 6U, fifth, 8U, 0U, 9U, 1U, 14U}) {
+      queue.give(cache, tag);
+    }
+    ASSERT_EQ(queue.bitmap.taken_count(), 16U);
+    queue.give(cache, 2);
+    for (const std::uint32_t tag : all) {
+      const bool is_oldest = (tag >= 3 && tag <= 6) || tag == fifth;
+      EXPECT_EQ(queue.bitmap.is_taken(Tag{tag}), !is_oldest) << tag;
+    }
+    EXPECT_EQ(queue.take(cache, 6), (std::vector<std::uint32_t>{2, 14, 1, 9, 0, 8}));
+    EXPECT_EQ(cache.size(), 0U);
+    for (const std::uint32_t tag : all) {
+      if (queue.bitmap.is_taken(Tag{tag})) queue.give(other, tag);
+    }
+  }
+}
+
 TEST(TagCache, OfCapacityZeroKeepsNothing) {
   Queue queue{16};
   TagCache cache = queue.cache(0);

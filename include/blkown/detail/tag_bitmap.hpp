@@ -129,6 +129,22 @@ class alignas(line_pair_bytes) TagBitmap {
     return (before & mask) == mask;
   }
 
+  /// Gives back `count` tags that follow one another: one read-modify-write for each word. False if
+  /// one of the tags was free.
+  /// Synchronization: as `give`.
+  [[nodiscard]] bool give_neighbours(Tag first, std::uint32_t count) noexcept {
+    const std::uint32_t per_word = std::uint32_t{1} << shift_;
+    bool were_taken = true;
+    while (count != 0) {
+      const std::uint32_t at = first.value & (per_word - 1);
+      const std::uint32_t here = count < per_word - at ? count : per_word - at;
+      if (!give_run(line_of(first), static_cast<Word>(low_bits(here) << at))) were_taken = false;
+      first.value += here;
+      count -= here;
+    }
+    return were_taken;
+  }
+
   /// The tag's bit in its word.
   [[nodiscard]] Word bit_of(Tag tag) const noexcept {
     return Word{1} << (tag.value & ((1U << shift_) - 1));
