@@ -319,4 +319,37 @@ TEST(DsmRange, HasEachFieldAtItsBytes) {
   EXPECT_EQ(nvme::max_dsm_ranges, 256U);
 }
 
+TEST(SubmissionEntry, EachPartDependsOnItsOwnBitsAlone) {
+  using Entry = blkown::nvme::SubmissionEntry;
+  EXPECT_EQ(wire::bits_of(&Entry::flags, &Entry::fused_operation), 3U);
+  EXPECT_EQ(wire::bits_of(&Entry::flags, &Entry::uses_sgl), 0xC0U);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw12, &Entry::block_count), 0xFFFFU);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw12, &Entry::is_fua), 0x4000'0000U);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw12, &Entry::is_limited_retry), 0x8000'0000U);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw12, &Entry::protection_info), 0x3C00'0000U);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw12, &Entry::may_deallocate), 0x200'0000U);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw10, &Entry::range_count), 0xFFU);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw11, &Entry::deallocates), 4U);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw10, &Entry::cns), 0xFFU);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw10, &Entry::controller_id), 0xFFFF'0000U);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw10, &Entry::log_page), 0xFFU);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw10, &Entry::retains_event), 0x8000U);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw10, &Entry::log_bytes), 0xFFFF'0000U);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw11, &Entry::log_bytes), 0xFFFFU);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw10, &Entry::feature), 0xFFU);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw10, &Entry::is_saved), 0x8000'0000U);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw10, &Entry::feature_select), 0x700U);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw10, &Entry::abort_sq_id), 0xFFFFU);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw10, &Entry::abort_command_id), 0xFFFF'0000U);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw10, &Entry::firmware_slot), 7U);
+  EXPECT_EQ(wire::bits_of(&Entry::cdw10, &Entry::firmware_action), 0x38U);
+}
+
+TEST(SubmissionEntry, ARetainedEventLeavesTheLengthOfALogPage) {
+  const auto entry = blkown::nvme::SubmissionEntry::get_log_page(
+      blkown::nvme::LogPageId::error_information, 4, 0, true);
+  EXPECT_TRUE(entry.retains_event());
+  EXPECT_EQ(entry.log_bytes(), 4U);
+}
+
 }  // namespace

@@ -159,4 +159,53 @@ TEST(Features, HostBehaviorSupportBeginsWithAdvancedRetry) {
   EXPECT_EQ(wire::bytes_of(data).size(), 512U);
 }
 
+TEST(Features, EachPartDependsOnItsOwnBitsAlone) {
+  EXPECT_EQ(wire::bits_of(&nvme::NumberOfQueues::value, &nvme::NumberOfQueues::submission_queues),
+            0xFFFFU);
+  EXPECT_EQ(wire::bits_of(&nvme::NumberOfQueues::value, &nvme::NumberOfQueues::completion_queues),
+            0xFFFF'0000U);
+  EXPECT_EQ(wire::bits_of(&nvme::VolatileWriteCache::value, &nvme::VolatileWriteCache::is_enabled),
+            1U);
+  EXPECT_EQ(wire::bits_of(&nvme::InterruptCoalescing::value, &nvme::InterruptCoalescing::entries),
+            0xFFU);
+  EXPECT_EQ(wire::bits_of(&nvme::InterruptCoalescing::value, &nvme::InterruptCoalescing::time_us),
+            0xFF00U);
+  EXPECT_EQ(wire::bits_of(&nvme::InterruptVectorConfiguration::value,
+                          &nvme::InterruptVectorConfiguration::vector),
+            0xFFFFU);
+  EXPECT_EQ(wire::bits_of(&nvme::InterruptVectorConfiguration::value,
+                          &nvme::InterruptVectorConfiguration::is_coalescing_off),
+            0x1'0000U);
+  EXPECT_EQ(wire::bits_of(&nvme::Arbitration::value, &nvme::Arbitration::burst_exponent), 7U);
+  EXPECT_EQ(wire::bits_of(&nvme::Arbitration::value, &nvme::Arbitration::low_weight), 0xFF00U);
+  EXPECT_EQ(wire::bits_of(&nvme::Arbitration::value, &nvme::Arbitration::medium_weight),
+            0xFF'0000U);
+  EXPECT_EQ(wire::bits_of(&nvme::Arbitration::value, &nvme::Arbitration::high_weight),
+            0xFF00'0000U);
+  EXPECT_EQ(wire::bits_of(&nvme::AsyncEventConfiguration::value,
+                          &nvme::AsyncEventConfiguration::smart_warnings),
+            0xFFU);
+  EXPECT_EQ(wire::bits_of(&nvme::AsyncEventConfiguration::value,
+                          &nvme::AsyncEventConfiguration::namespace_attribute_notices),
+            0x100U);
+  EXPECT_EQ(wire::bits_of(&nvme::AsyncEventConfiguration::value,
+                          &nvme::AsyncEventConfiguration::firmware_activation_notices),
+            0x200U);
+  EXPECT_EQ(
+      wire::bits_of(&nvme::TemperatureThreshold::value, &nvme::TemperatureThreshold::temperature_k),
+      0xFFFFU);
+  EXPECT_EQ(wire::bits_of(&nvme::TemperatureThreshold::value, &nvme::TemperatureThreshold::sensor),
+            0xF'0000U);
+  EXPECT_EQ(wire::bits_of(&nvme::TemperatureThreshold::value, &nvme::TemperatureThreshold::type),
+            0x30'0000U);
+  EXPECT_EQ(wire::bits_of(&nvme::PowerManagement::value, &nvme::PowerManagement::power_state),
+            0x1FU);
+  EXPECT_EQ(wire::bits_of(&nvme::PowerManagement::value, &nvme::PowerManagement::workload_hint),
+            0xE0U);
+  EXPECT_EQ(wire::bits_of(&nvme::ErrorRecovery::value, &nvme::ErrorRecovery::retry_time_ms),
+            0xFFFFU);
+  EXPECT_EQ(wire::bits_of(&nvme::ErrorRecovery::value, &nvme::ErrorRecovery::reports_deallocated),
+            0x1'0000U);
+}
+
 }  // namespace

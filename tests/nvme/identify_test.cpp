@@ -491,4 +491,11 @@ TEST(Identify, EachValueHasAName) {
                                             "unknown deallocated read");
 }
 
+TEST(IdentifyController, EachPartOfTheFirmwareUpdatesDependsOnItsOwnBitsAlone) {
+  using Data = blkown::nvme::IdentifyController;
+  EXPECT_EQ(wire::bits_of(&Data::firmware_updates, &Data::firmware_slots), 0xEU);
+  EXPECT_EQ(wire::bits_of(&Data::firmware_updates, &Data::is_first_slot_read_only), 1U);
+  EXPECT_EQ(wire::bits_of(&Data::firmware_updates, &Data::activates_without_reset), 0x10U);
+}
+
 }  // namespace

@@ -171,4 +171,11 @@ TEST(AsyncEvent, HasTheSpecificationsTypes) {
   EXPECT_EQ(nvme::notice_event::asymmetric_access_changed, 3U);
 }
 
+TEST(AsyncEvent, EachPartDependsOnItsOwnBitsAlone) {
+  using blkown::nvme::AsyncEvent;
+  EXPECT_EQ(wire::bits_of(&AsyncEvent::dw0, &AsyncEvent::type), 7U);
+  EXPECT_EQ(wire::bits_of(&AsyncEvent::dw0, &AsyncEvent::information), 0xFF00U);
+  EXPECT_EQ(wire::bits_of(&AsyncEvent::dw0, &AsyncEvent::log_page), 0xFF'0000U);
+}
+
 }  // namespace

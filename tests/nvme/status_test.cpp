@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 
+#include "nvme/wire.hpp"
 #include "support/printing.hpp"
 
 namespace {
@@ -233,6 +234,14 @@ TEST(NvmeStatus, AnAnswerForbidsARetryThatWouldFailAgain) {
         Status::offline, Status::device_resource, Status::transport_error}) {
     EXPECT_FALSE(nvme::to_status_field(status, false).do_not_retry()) << to_string(status);
   }
+}
+
+TEST(StatusField, EachPartDependsOnItsOwnBitsAlone) {
+  using blkown::nvme::StatusField;
+  EXPECT_EQ(wire::bits_of(&StatusField::value, &StatusField::code), 0x7FFU);
+  EXPECT_EQ(wire::bits_of(&StatusField::value, &StatusField::retry_delay_index), 0x1800U);
+  EXPECT_EQ(wire::bits_of(&StatusField::value, &StatusField::more), 0x2000U);
+  EXPECT_EQ(wire::bits_of(&StatusField::value, &StatusField::do_not_retry), 0x4000U);
 }
 
 }  // namespace

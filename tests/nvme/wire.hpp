@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <type_traits>
 
 namespace wire {
 
@@ -38,6 +39,25 @@ std::uint64_t integer_at(const T& value, std::size_t offset, std::size_t size) {
   std::uint64_t integer = 0;
   for (std::size_t i = size; i-- != 0;) integer = integer << 8 | bytes[offset + i];
   return integer;
+}
+
+/// The bits of a word on which a part of the structure depends.
+template <class T, class Word, class Part>
+std::uint32_t bits_of(Word T::* word, Part (T::*part)() const noexcept) {
+  const auto read = [&](std::uint32_t bits) {
+    T value{};
+    if constexpr (std::is_integral_v<Word>) {
+      value.*word = static_cast<Word>(bits);
+    } else {
+      value.*word = bits;
+    }
+    return (value.*part)();
+  };
+  std::uint32_t found = 0;
+  for (std::uint32_t bit = 1; bit != 0; bit <<= 1) {
+    if (read(bit) != read(0)) found |= bit;
+  }
+  return found;
 }
 
 /// A field of the structure T as the specification has it, and how a program reads it.
