@@ -202,9 +202,13 @@ class Context {
   std::size_t run_some(std::size_t max_calls) noexcept { return run_turns<true>(max_calls); }
 
   /// The number of calls that could be made now, in any order. For a runtime that chooses.
-  [[nodiscard]] std::size_t runnable() noexcept {
+  [[nodiscard]] std::size_t runnable() noexcept { return runnable_at(now_ns()); }
+  /// The same, for a runtime that asks many contexts at one time of its clock.
+  /// Precondition: `now_ns` is the clock's time.
+  [[nodiscard]] std::size_t runnable_at(std::uint64_t now_ns) noexcept {
     pull();
-    std::size_t count = is_timer_due() ? 1 : 0;
+    const bool may_be_due = is_first_timer_new_.is_set() || first_due_ns_ <= now_ns;
+    std::size_t count = may_be_due && is_timer_due() ? 1 : 0;
     for (Work* work = first_; work != nullptr; work = work->next_) ++count;
     return count;
   }
@@ -502,8 +506,7 @@ class Context {
     look_at_first_timer();
     return first_due_ns_ != never_ns && first_due_ns_ <= now_ns() ? timers_.first() : nullptr;
   }
-  [[nodiscard]] bool is_timer_due() noexcept {
-    if (!may_timer_be_due()) return false;
+  [[nodiscard, gnu::noinline]] bool is_timer_due() noexcept {
     const std::lock_guard lock{timer_mutex_};
     return due_timer() != nullptr;
   }

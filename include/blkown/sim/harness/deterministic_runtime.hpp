@@ -104,10 +104,8 @@ class DeterministicRuntime {
   bool step_before(std::uint64_t limit_ns) {
     while (true) {
       std::size_t total = 0;
-      for (std::uint32_t i = 0; i != context_count(); ++i) {
-        runnable_[i] = contexts_[i]->runnable();
-        total += runnable_[i];
-      }
+      std::size_t* count = runnable_.data();
+      for (const auto& context : contexts_) total += * count++ = context->runnable_at(now_ns_);
       if (total != 0) {
         std::size_t chosen = static_cast<std::size_t>(random_.below(total));
         std::uint32_t index = 0;

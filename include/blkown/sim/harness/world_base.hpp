@@ -122,7 +122,7 @@ class WorldBaseOf {
                                    : FaultPlan{config.seed, config.rates}},
         workload_{slots_per_disk(config) * config.disk_count, config.workload()},
         media_{config.disk_count, disk_bytes(), config.cache()},
-        other_media_{disk_bytes()},
+        other_media_{is_nvme ? disk_bytes() : detail::bytes_in_sector},
         iommu_(make_iommu()),
         device_(make_device()),
         controller_(make_controller()),
@@ -412,7 +412,7 @@ class WorldBaseOf {
   FaultPlan faults_;
   Workload workload_;
   DiskMedia media_;
-  MemoryMedia other_media_;     // of the namespace that the workload does not use
+  MemoryMedia other_media_;     // of the namespace that the workload does not use, if there is one
   std::optional<Iommu> iommu_;  // none of a MessageDevice, as the next
   std::optional<dma::Device<Iommu>> device_;
   Device controller_;
