@@ -47,6 +47,46 @@ TEST(MappingDropped, WithoutProof) {
   std::move(*ended).release();
 }
 
+// Goal: a mapping whose I/O was published without activate() is not unmapped by the drop of its
+// PreparedMapping, which is reported. One whose I/O ended unpublished is unmapped.
+TEST(MappingDropped, WithoutActivation) {
+  Device device;
+  support::ReportLog log;
+  support::IdentityBackend backend;
+  dma::Device<support::IdentityBackend> memory{backend};
+  dma::IovaList<1> list;
+  std::byte byte{};
+  const blkown::Segment segments[] = {{&byte, 1}};
+  auto claim = device.owned().into_claim();
+  const auto map = [&] {
+    auto mapped = dma::map(claim, memory, segments, dma::Direction::from_device, list);
+    return std::optional{std::move(mapped).value()};
+  };
+  auto prepared = map();
+  prepared.reset();
+  EXPECT_TRUE(list.is_free()) << "not published: the device has not seen it";
+  prepared = map();
+  const blkown::Cookie cookie = claim.next_cookie();
+  std::move(claim).publish([](const blkown::Cookie&) {});
+  EXPECT_EQ(log.count(), 0U);
+  prepared.reset();
+  ASSERT_EQ(log.count(), 1U);
+  const auto& [report, incident] = log.last();
+  EXPECT_EQ(report, blkown::Report::mapping_dropped);
+  EXPECT_STREQ(incident.operation, "drop of dma::PreparedMapping");
+  EXPECT_STREQ(incident.remedy, "call activate() before publish(), and unmap() with an EndProof");
+  EXPECT_EQ(incident.state.generation, cookie.generation);
+  EXPECT_FALSE(list.is_free()) << "the device may still write to its memory";
+  auto completed = device.set->claim(cookie.queue, cookie.value).value();
+  std::move(completed).end_ok();
+  EXPECT_TRUE(device.list.empty());
+  EXPECT_EQ(memory.drain(memory.declare_stopped()), 1U);
+  EXPECT_TRUE(list.is_free());
+  auto ended = device.list.pop_front();
+  ASSERT_TRUE(ended.has_value());
+  std::move(*ended).release();
+}
+
 /// Maps all memory at its own address, and cannot unmap while `is_stuck`.
 struct Stuck : support::IdentityBackend {
   [[nodiscard]] std::expected<void, dma::MapFailure> unmap(const dma::IovaSegment&) const {

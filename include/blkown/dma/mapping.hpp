@@ -90,7 +90,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~ActiveMapping() {
-    if (list_ != nullptr) quarantine();
+    if (list_ != nullptr) quarantine(*list_, serial_, "drop of dma::ActiveMapping");
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
@@ -187,20 +187,22 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
     return std::unexpected(ActiveMapping{list, serial_});
   }
 
-  [[gnu::cold, gnu::noinline]] void quarantine() noexcept {
-    detail::ListFields& list = *list_;
+  /// Puts the mapping of a dropped handle into quarantine, and reports it. `remedy` replaces that
+  /// of the report if it is not empty.
+  [[gnu::cold, gnu::noinline]] static void quarantine(detail::ListFields& list, Word serial,
+                                                      const char* operation,
+                                                      const char* remedy = "") noexcept {
     detail::DeviceState* const device = list.device;
     // A drain leaves a taken list alone, so the pin and the request exist until the incident is
     // complete.
-    if (device == nullptr || !list.state.take(serial_, Value::active)) return;
+    if (device == nullptr || !list.state.take(serial, Value::active)) return;
     auto& header = const_cast<RequestHeader&>(*list.header);
-    Incident incident =
-        blkown::detail::incident_of(header, blkown::detail::HeaderAccess::word(header).peek(),
-                                    "drop of dma::ActiveMapping", Place{});
+    Incident incident = blkown::detail::incident_of(
+        header, blkown::detail::HeaderAccess::word(header).peek(), operation, Place{});
     incident.state.generation = list.cookie.generation;
-    list.state.activate(serial_);
-    device->put_in_quarantine(list, serial_);
-    blkown::detail::report(Report::mapping_dropped, incident);
+    list.state.activate(serial);
+    device->put_in_quarantine(list, serial);
+    blkown::detail::report(Report::mapping_dropped, incident.with("", remedy));
   }
 
   detail::ListFields* list_;
@@ -209,6 +211,8 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
 
 /// Mapped memory that the device has not seen. The destructor unmaps the memory. Two words wide;
 /// move-only.
+/// Effects: if the I/O was published without activate(), the device may reach the memory. The
+/// destructor then does what that of an ActiveMapping does: quarantine and a report.
 /// Context: the context that has the Claim.
 class [[nodiscard]] BLKOWN_CONSUMABLE PreparedMapping {
  public:
@@ -259,7 +263,27 @@ class [[nodiscard]] BLKOWN_CONSUMABLE PreparedMapping {
       detail::DeviceState* const device = list.device;
       if (device == nullptr || !device->take_quarantined(list, serial_)) return;
     }
+    if (is_published(list)) [[unlikely]]
+      return keep(list);
     static_cast<void>(list.device->unmap_unseen(list));
+  }
+
+  /// Whether the publication that the memory is mapped for has happened.
+  /// Precondition: the caller has taken the list, so that its pin keeps the request.
+  [[nodiscard]] static bool is_published(const detail::ListFields& list) noexcept {
+    auto& header = const_cast<RequestHeader&>(*list.header);
+    const auto seen = blkown::detail::HeaderAccess::word(header).peek();
+    return seen.next_generation() != list.cookie.generation;
+  }
+  /// Treats a mapping whose I/O was published as one that was activated: the device may reach the
+  /// memory.
+  /// Precondition: the caller has taken the list.
+  [[gnu::cold, gnu::noinline]] void keep(detail::ListFields& list) noexcept {
+    list.epoch = list.device->epoch();
+    list.is_seen = true;
+    list.state.activate(serial_);
+    ActiveMapping::quarantine(list, serial_, "drop of dma::PreparedMapping",
+                              "call activate() before publish(), and unmap() with an EndProof");
   }
 
   PreparedMapping(detail::ListFields& list, Word serial) noexcept : list_{&list}, serial_{serial} {}
