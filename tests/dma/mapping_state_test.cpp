@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <blkown/dma/detail/mapping_state.hpp>
+#include <set>
 
 namespace {
 
@@ -28,6 +29,16 @@ TEST(MappingState, GoesRoundWithANewNumberForEachMapping) {
   EXPECT_EQ(state.look().value(), Value::free);
   EXPECT_EQ(state.look().serial(), first);
   EXPECT_NE(state.prepare(), first);
+}
+
+TEST(MappingState, GivesNoNumberTwice) {
+  MappingState state;
+  std::set<Word> numbers;
+  for (int i = 0; i != 1000; ++i) {
+    const Word number = state.prepare();
+    EXPECT_TRUE(numbers.insert(number).second) << i;
+    state.free(number);
+  }
 }
 
 TEST(MappingState, IsTakenOnceAndOnlyByItsNumber) {
