@@ -266,6 +266,19 @@ struct Ends {
   std::function<void(mq::Bio&)> then;
 };
 
+/// Records the ends of private requests: their count, and the latest one.
+struct PrivateEnd {
+  static void on_end(void* self, mq::Payload<Driver>& payload) {
+    auto& end = *static_cast<PrivateEnd*>(self);
+    ++end.count;
+    end.status = payload.status();
+    end.number = payload.driver_data.number;
+  }
+  int count = 0;
+  int number = 0;
+  blkown::Status status = blkown::Status::ok;
+};
+
 /// Memory filled with a pattern that the seed selects.
 inline std::vector<std::byte> pattern(std::size_t length_bytes, unsigned seed) {
   std::vector<std::byte> bytes(length_bytes);

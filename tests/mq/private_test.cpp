@@ -14,20 +14,9 @@ namespace mq = blkown::mq;
 using blkown::Status;
 using fake::Bench;
 using fake::Ends;
+using fake::PrivateEnd;
 using fake::whole;
 using Mode = fake::Driver::Mode;
-
-struct Result {
-  static void on_end(void* self, mq::Payload<fake::Driver>& payload) {
-    auto& result = *static_cast<Result*>(self);
-    ++result.count;
-    result.status = payload.status();
-    result.number = payload.driver_data.number;
-  }
-  int count = 0;
-  int number = 0;
-  Status status = Status::ok;
-};
 
 TEST(PrivateRequest, GoesThroughQueueRqAndComesBack) {
   Bench bench;
@@ -37,15 +26,15 @@ TEST(PrivateRequest, GoesThroughQueueRqAndComesBack) {
   EXPECT_TRUE(idle->data().is_private());
   EXPECT_EQ(idle->data().op(), mq::Op::driver_out);
   idle->data().driver_data.number = 42;
-  Result result;
-  bench.disk->execute_private(bench.context(), *std::move(idle), {&Result::on_end, &result});
+  PrivateEnd end;
+  bench.disk->execute_private(bench.context(), *std::move(idle), {&PrivateEnd::on_end, &end});
   ASSERT_EQ(bench.driver.seen.size(), 1U);
   EXPECT_TRUE(bench.driver.seen[0].is_last) << "no other request follows";
   bench.driver.reap(bench.data(), 1, Status::aborted);
   bench.runtime.run();
-  EXPECT_EQ(result.count, 1);
-  EXPECT_EQ(result.status, Status::aborted);
-  EXPECT_EQ(result.number, 42) << "the driver's data can be read";
+  EXPECT_EQ(end.count, 1);
+  EXPECT_EQ(end.status, Status::aborted);
+  EXPECT_EQ(end.number, 42) << "the driver's data can be read";
   EXPECT_EQ(bench.disk->counters().in_flight(), 0U);
 }
 
@@ -62,7 +51,7 @@ TEST(PrivateRequest, ReservedTagsAreFreeWhenAllOthersAreTaken) {
   }
   EXPECT_EQ(bench.driver.calls, 2) << "bios do not get the reserved tag";
   EXPECT_FALSE(bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false).has_value());
-  Result result;
+  PrivateEnd end;
   for (int round = 1; round != 4; ++round) {
     auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, true);
     ASSERT_TRUE(idle.has_value());
@@ -70,8 +59,8 @@ TEST(PrivateRequest, ReservedTagsAreFreeWhenAllOthersAreTaken) {
     EXPECT_FALSE(
         bench.disk->allocate_private(bench.context(), mq::Op::driver_in, true).has_value());
     bench.driver.next = {Mode::end};
-    bench.disk->execute_private(bench.context(), *std::move(idle), {&Result::on_end, &result});
-    EXPECT_EQ(result.count, round);
+    bench.disk->execute_private(bench.context(), *std::move(idle), {&PrivateEnd::on_end, &end});
+    EXPECT_EQ(end.count, round);
   }
   while (ends.count != 4) {
     bench.driver.reap(bench.data());
@@ -83,30 +72,30 @@ TEST(PrivateRequest, WaitsForABusyDriverLikeAnyOther) {
   Bench bench{{.capacity_sectors = 1024, .busy_delay_ms = 2}};
   bench.driver.next = {Mode::busy};
   auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
-  Result result;
-  bench.disk->execute_private(bench.context(), *std::move(idle), {&Result::on_end, &result});
-  EXPECT_EQ(result.count, 0);
+  PrivateEnd end;
+  bench.disk->execute_private(bench.context(), *std::move(idle), {&PrivateEnd::on_end, &end});
+  EXPECT_EQ(end.count, 0);
   auto second = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
-  bench.disk->execute_private(bench.context(), *std::move(second), {&Result::on_end, &result});
+  bench.disk->execute_private(bench.context(), *std::move(second), {&PrivateEnd::on_end, &end});
   EXPECT_EQ(bench.driver.calls, 1) << "the driver is still busy";
   bench.clock.pass_ms(2);
   bench.runtime.run();
-  EXPECT_EQ(result.count, 2);
+  EXPECT_EQ(end.count, 2);
 }
 
 // Goal: a private request that fails before it is executed does not call the callback of the tag's
 // previous private request.
 TEST(PrivateRequest, AFailedOneDoesNotCallThePreviousCallback) {
   Bench bench{{.capacity_sectors = 1024, .depth = 1}};
-  Result result;
+  PrivateEnd end;
   auto first = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
-  bench.disk->execute_private(bench.context(), *std::move(first), {&Result::on_end, &result});
-  EXPECT_EQ(result.count, 1);
+  bench.disk->execute_private(bench.context(), *std::move(first), {&PrivateEnd::on_end, &end});
+  EXPECT_EQ(end.count, 1);
   auto second = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
   ASSERT_TRUE(second.has_value());
   std::move(*second).fail(Status::aborted);
   bench.runtime.run();
-  EXPECT_EQ(result.count, 1);
+  EXPECT_EQ(end.count, 1);
   EXPECT_EQ(bench.disk->counters().in_flight(), 0U);
 }
 
@@ -141,8 +130,8 @@ TEST(PrivateRequest, AllocatedBeforeAFreezeIsIssuedAfterTheThaw) {
     bench.runtime.run();
     EXPECT_TRUE(freeze.is_running()) << "the submitter may still use the request";
     idle->data().driver_data.number = 42;
-    Result result;
-    bench.disk->execute_private(bench.context(1), *std::move(idle), {&Result::on_end, &result});
+    PrivateEnd end;
+    bench.disk->execute_private(bench.context(1), *std::move(idle), {&PrivateEnd::on_end, &end});
     bench.runtime.run();
     EXPECT_FALSE(freeze.is_running())
         << "the freeze does not wait for a request that it holds back";
@@ -152,9 +141,9 @@ TEST(PrivateRequest, AllocatedBeforeAFreezeIsIssuedAfterTheThaw) {
     EXPECT_TRUE(bench.thaw());
     bench.runtime.run();
     EXPECT_EQ(bench.driver.calls, 1);
-    EXPECT_EQ(result.count, 1);
-    EXPECT_EQ(result.number, 42);
-    EXPECT_EQ(result.status, Status::ok);
+    EXPECT_EQ(end.count, 1);
+    EXPECT_EQ(end.number, 42);
+    EXPECT_EQ(end.status, Status::ok);
   }
 }
 
@@ -165,12 +154,12 @@ TEST(PrivateRequest, HeldBackByAFreezeEndsWithTheDisk) {
   mq::Control freeze{{[](void*, mq::Control&) {}, nullptr}};
   bench.disk->freeze(freeze);
   bench.runtime.run();
-  Result result;
-  bench.disk->execute_private(bench.context(), *std::move(idle), {&Result::on_end, &result});
+  PrivateEnd end;
+  bench.disk->execute_private(bench.context(), *std::move(idle), {&PrivateEnd::on_end, &end});
   EXPECT_TRUE(bench.run([&](mq::Control& control) { bench.disk->remove(control); }));
   EXPECT_EQ(bench.driver.calls, 0);
-  EXPECT_EQ(result.count, 1);
-  EXPECT_EQ(result.status, Status::offline);
+  EXPECT_EQ(end.count, 1);
+  EXPECT_EQ(end.status, Status::offline);
   bench.disk.reset();
 }
 

@@ -21,6 +21,7 @@ namespace mq = blkown::mq;
 using blkown::QueueIndex;
 using blkown::Status;
 using fake::Bench;
+using fake::PrivateEnd;
 using fake::Read;
 using Mode = fake::Driver::Mode;
 using Disk = mq::Disk<fake::Driver>;
@@ -35,19 +36,6 @@ struct Operation {
   }
   bool is_done = false;
   std::vector<Operation*>* order = nullptr;
-};
-
-/// The result of a private request.
-struct Result {
-  static void on_end(void* self, mq::Payload<fake::Driver>& payload) {
-    auto& result = *static_cast<Result*>(self);
-    ++result.count;
-    result.status = payload.status();
-    result.number = payload.driver_data.number;
-  }
-  int count = 0;
-  int number = 0;
-  Status status = Status::ok;
 };
 
 // --- quiesces count ------------------------------------------------------------------------------
@@ -367,15 +355,16 @@ TEST(Reset, AReservedRequestIsIssuedWhileTheDiskIsQuiesced) {
   Bench bench{{.capacity_sectors = 1024, .depth = 4, .reserved_depth = 1}};
   EXPECT_TRUE(bench.quiesce());
   Read waits;
-  Result ordinary, reserved;
+  PrivateEnd ordinary, reserved;
   bench.disk->submit(bench.context(), waits.bio);
   auto first = bench.disk->allocate_private(bench.context(), mq::Op::driver_out, false);
   auto second = bench.disk->allocate_private(bench.context(), mq::Op::driver_out, true);
   ASSERT_TRUE(first.has_value() && second.has_value());
   second->data().driver_data.number = 7;
-  bench.disk->execute_private(bench.context(), *std::move(first), {&Result::on_end, &ordinary});
+  bench.disk->execute_private(bench.context(), *std::move(first), {&PrivateEnd::on_end, &ordinary});
   bench.driver.next = {Mode::busy, Mode::requeue};
-  bench.disk->execute_private(bench.context(), *std::move(second), {&Result::on_end, &reserved});
+  bench.disk->execute_private(bench.context(), *std::move(second),
+                              {&PrivateEnd::on_end, &reserved});
   bench.runtime.run();
   EXPECT_EQ(bench.driver.calls, 1) << "the driver was busy";
   bench.clock.pass_ms(10);
@@ -424,7 +413,7 @@ TEST(Reset, AResetRequeuesAndChangesTheNumberOfQueues) {
                     4};
         bench.driver.mode = Mode::keep;
         std::vector<std::unique_ptr<Read>> reads;
-        Result result;
+        PrivateEnd result;
         for (std::uint32_t i = 0; i != 16; ++i) {
           reads.push_back(std::make_unique<Read>(i));
           bench.disk->submit(bench.context(i % 4), reads.back()->bio);
@@ -432,7 +421,8 @@ TEST(Reset, AResetRequeuesAndChangesTheNumberOfQueues) {
         auto idle = bench.disk->allocate_private(bench.context(2), mq::Op::driver_out, true);
         ASSERT_TRUE(idle.has_value());
         idle->data().driver_data.number = 9;
-        bench.disk->execute_private(bench.context(2), *std::move(idle), {&Result::on_end, &result});
+        bench.disk->execute_private(bench.context(2), *std::move(idle),
+                                    {&PrivateEnd::on_end, &result});
         EXPECT_TRUE(bench.quiesce());
         requeue_all(bench);
         if (!auto_kick) bench.disk->kick_requeued();
@@ -607,8 +597,9 @@ TEST(Reset, APrivateRequestThatMovedKeepsItsData) {
   auto idle = bench.disk->allocate_private(bench.context(1), mq::Op::driver_out, false);
   ASSERT_TRUE(idle.has_value());
   idle->data().driver_data.number = 42;
-  Result result;
-  bench.disk->execute_private(bench.context(1), *std::move(idle), {&Result::on_end, &result}, 40);
+  PrivateEnd result;
+  bench.disk->execute_private(bench.context(1), *std::move(idle), {&PrivateEnd::on_end, &result},
+                              40);
   EXPECT_TRUE(bench.quiesce());
   requeue_all(bench);
   EXPECT_TRUE(bench.set_queue_count(1));
@@ -636,13 +627,14 @@ TEST(Reset, AReservedRequestThatMovedWaitsForAReservedTag) {
                .reserved_depth = 1},
               2};
   bench.driver.mode = Mode::keep;
-  Result results[2];
+  PrivateEnd results[2];
   EXPECT_TRUE(bench.quiesce());
   for (std::uint32_t i = 0; i != 2; ++i) {
     auto idle = bench.disk->allocate_private(bench.context(i), mq::Op::driver_out, true);
     ASSERT_TRUE(idle.has_value());
     idle->data().driver_data.number = static_cast<int>(10 + i);
-    bench.disk->execute_private(bench.context(i), *std::move(idle), {&Result::on_end, &results[i]});
+    bench.disk->execute_private(bench.context(i), *std::move(idle),
+                                {&PrivateEnd::on_end, &results[i]});
   }
   Operation freeze, change, thaw;
   bench.disk->freeze(freeze.control);
