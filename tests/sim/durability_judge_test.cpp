@@ -8,6 +8,7 @@
 #include <blkown/sim/harness/durability_judge.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <set>
 #include <span>
@@ -132,12 +133,16 @@ TEST_F(JudgeOfDurability, FindsTheFirstSectorThatWasNeverWritten) {
   EXPECT_EQ(first_broken({0, 0, 4}), std::uint64_t{2});
 }
 
-/// The first broken sector of content that is the same as before, and the sectors compared for it.
+/// The first broken sector of content of which some sectors were changed, and the sectors compared
+/// for it.
 struct Compared {
   std::optional<std::uint64_t> broken;
   std::set<std::size_t> sectors;
 };
-[[nodiscard]] Compared compare_unchanged(DurabilityJudge& judge, int value) {
+[[nodiscard]] Compared compare_changed(DurabilityJudge& judge, int value,
+                                       std::initializer_list<std::size_t> sectors) {
+  blkown::sim::detail::SectorSet changed{3};
+  for (const std::size_t sector : sectors) changed.add(sector);
   const Bytes content(judged_bytes, static_cast<std::byte>(value));
   Compared result;
   result.broken = judge.first_broken_of(
@@ -145,8 +150,12 @@ struct Compared {
         result.sectors.insert(sector);
         return std::span{content};
       },
-      blkown::sim::detail::SectorSet{3});
+      changed);
   return result;
+}
+/// The same with no change at all.
+[[nodiscard]] Compared compare_unchanged(DurabilityJudge& judge, int value) {
+  return compare_changed(judge, value, {});
 }
 
 TEST_F(JudgeOfDurability, AnUnchangedSectorIsComparedOnce) {
@@ -165,6 +174,25 @@ TEST_F(JudgeOfDurability, AnUnchangedSectorIsComparedAgainIfLessIsAdmitted) {
   EXPECT_EQ(again.broken, std::uint64_t{1});
   EXPECT_EQ(again.sectors, (std::set<std::size_t>{1}));
   EXPECT_EQ(compare_unchanged(judge_, 0).broken, std::uint64_t{1}) << "it is broken for good";
+}
+
+TEST_F(JudgeOfDurability, AnUnchangedSectorIsComparedAgainIfAReplacedContentIsForgotten) {
+  judge_.end(write(1, true), true);
+  EXPECT_EQ(first_broken({1, 0, 0}), std::nullopt);
+  judge_.end(write(2), true);
+  EXPECT_EQ(compare_unchanged(judge_, 1).broken, std::nullopt);
+  judge_.end(flush(), true);
+  EXPECT_EQ(compare_unchanged(judge_, 1).broken, std::uint64_t{0}) << "not the latest content";
+}
+
+TEST_F(JudgeOfDurability, AChangedSectorIsComparedAlsoAfterABrokenOne) {
+  EXPECT_EQ(compare_unchanged(judge_, 0).broken, std::nullopt);
+  EXPECT_EQ(compare_changed(judge_, 0, {1}).sectors, (std::set<std::size_t>{1}));
+  EXPECT_EQ(compare_changed(judge_, 4, {1, 2}).broken, std::uint64_t{1});
+  // The caller forgets the changes of that call.
+  judge_.end(write(4, true, false, 1), true);
+  judge_.end(write(4, true), true);
+  EXPECT_EQ(compare_unchanged(judge_, 4).broken, std::uint64_t{2});
 }
 
 TEST_F(JudgeOfDurability, APlaceOfAReplacedContentIsUsedAgain) {
