@@ -44,28 +44,20 @@ class Listener {
     const int one = 1;
     const bool good = fd.is_open() &&
                       setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
-                      bind(fd.get(), found->ai_addr, found->ai_addrlen) == 0;
+                      bind(fd.get(), found->ai_addr, found->ai_addrlen) == 0 &&
+                      listen(fd.get(), max_waiting) == 0;
     const int listen_error = errno;
     freeaddrinfo(found);
     if (!good) return std::unexpected(address + ": " + std::strerror(listen_error));
-    return listen_on(std::move(fd), address, "");
+    return Listener{std::move(fd), address, ""};
   }
 
   /// Listens on a unix socket. A socket that is there is replaced; a file of another kind is not.
   /// Errors: the reason in words.
   [[nodiscard]] static std::expected<Listener, std::string> on_path(const std::string& path) {
-    const auto address = storage::unix_address(path);
-    if (!address) return std::unexpected(path + ": too long");
-    Descriptor fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-    if (!fd.is_open()) return std::unexpected(path + ": " + std::strerror(errno));
-    if (const int error = storage::remove_left_behind(path); error != 0) {
-      return std::unexpected(path + ": " + std::strerror(error));
-    }
-    const auto* const generic = reinterpret_cast<const sockaddr*>(&*address);
-    if (bind(fd.get(), generic, sizeof(*address)) != 0) {
-      return std::unexpected(path + ": " + std::strerror(errno));
-    }
-    return listen_on(std::move(fd), path, path);
+    auto fd = storage::listen_at(path, max_waiting);
+    if (!fd) return std::unexpected(std::move(fd.error()));
+    return Listener{*std::move(fd), path, path};
   }
 
   Listener(Listener&& other) noexcept
@@ -101,15 +93,10 @@ class Listener {
   }
 
  private:
+  static constexpr int max_waiting = 128;  // clients
+
   Listener(Descriptor fd, std::string name, std::string path) noexcept
       : fd_{std::move(fd)}, name_{std::move(name)}, path_{std::move(path)} {}
-
-  [[nodiscard]] static std::expected<Listener, std::string> listen_on(Descriptor fd,
-                                                                      const std::string& name,
-                                                                      const std::string& path) {
-    if (listen(fd.get(), 128) != 0) return std::unexpected(name + ": " + std::strerror(errno));
-    return Listener{std::move(fd), name, path};
-  }
 
   Descriptor fd_;
   std::string name_;

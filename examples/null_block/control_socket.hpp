@@ -70,20 +70,12 @@ class ControlSocket {
   /// Errors: the reason in words.
   [[nodiscard]] static std::expected<std::unique_ptr<ControlSocket>, std::string> listen_at(
       const std::string& path, Answer answer) {
-    const auto address = storage::unix_address(path);
-    if (!address) return std::unexpected(path + ": too long");
-    const auto failed = [&] { return std::unexpected(path + ": " + std::strerror(errno)); };
-    storage::Descriptor fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-    if (!fd.is_open()) return failed();
     storage::Descriptor stop{eventfd(0, EFD_CLOEXEC)};
-    if (!stop.is_open()) return failed();
-    if (errno = storage::remove_left_behind(path); errno != 0) return failed();
-    if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) != 0 ||
-        listen(fd.get(), 8) != 0) {
-      return failed();
-    }
+    if (!stop.is_open()) return std::unexpected(path + ": " + std::strerror(errno));
+    auto fd = storage::listen_at(path, 8);
+    if (!fd) return std::unexpected(std::move(fd.error()));
     return std::unique_ptr<ControlSocket>{
-        new ControlSocket{path, std::move(fd), std::move(stop), std::move(answer)}};
+        new ControlSocket{path, *std::move(fd), std::move(stop), std::move(answer)}};
   }
   ControlSocket(const ControlSocket&) = delete;
   ControlSocket& operator=(const ControlSocket&) = delete;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// A unix socket's address, and what becomes of the socket of a program that was killed.
+// A unix socket: its address, what becomes of the socket of a program that was killed, and how a
+// server listens at one.
 
 #ifndef STORAGE_UNIX_SOCKET_HPP
 #define STORAGE_UNIX_SOCKET_HPP
@@ -12,6 +13,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <expected>
 #include <optional>
 #include <string>
 
@@ -43,6 +45,24 @@ namespace storage {
     ::unlink(path.c_str());
   }
   return 0;
+}
+
+/// A socket that listens at `path`. A socket that was left behind is replaced; a file of another
+/// kind is not.
+/// Errors: the reason in words.
+[[nodiscard]] inline std::expected<Descriptor, std::string> listen_at(const std::string& path,
+                                                                      int max_waiting) {
+  const auto address = unix_address(path);
+  if (!address) return std::unexpected(path + ": too long");
+  const auto failed = [&] { return std::unexpected(path + ": " + std::strerror(errno)); };
+  Descriptor fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+  if (!fd.is_open()) return failed();
+  if (errno = remove_left_behind(path); errno != 0) return failed();
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) != 0 ||
+      listen(fd.get(), max_waiting) != 0) {
+    return failed();
+  }
+  return fd;
 }
 
 }  // namespace storage

@@ -8,8 +8,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <expected>
 #include <string>
 #include <utility>
@@ -24,18 +22,9 @@ class Listener {
   /// Listens at the path. A socket that was left behind is replaced; a file of another kind is not.
   /// Errors: the reason in words.
   [[nodiscard]] static std::expected<Listener, std::string> on_path(const std::string& path) {
-    const auto address = storage::unix_address(path);
-    if (!address) return std::unexpected(path + ": too long");
-    Descriptor fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-    if (!fd.is_open()) return std::unexpected(path + ": " + std::strerror(errno));
-    if (const int error = storage::remove_left_behind(path); error != 0) {
-      return std::unexpected(path + ": " + std::strerror(error));
-    }
-    const auto* const generic = reinterpret_cast<const sockaddr*>(&*address);
-    if (bind(fd.get(), generic, sizeof(*address)) != 0 || listen(fd.get(), 8) != 0) {
-      return std::unexpected(path + ": " + std::strerror(errno));
-    }
-    return Listener{std::move(fd), path};
+    auto fd = storage::listen_at(path, 8);
+    if (!fd) return std::unexpected(std::move(fd.error()));
+    return Listener{*std::move(fd), path};
   }
   Listener(Listener&& other) noexcept
       : fd_{std::move(other.fd_)}, path_{std::exchange(other.path_, {})} {}
