@@ -300,6 +300,8 @@ TEST_F(InvariantCheckerTest, AnIommuOfSeveralThreadsIsLookedAtAfterEachEvent) {
   shared.set_unmap_hook({});
   EXPECT_EQ(device.drain(device.declare_stopped()), 1U);
   EXPECT_FALSE(check.after_event(7)) << "the stop was not counted";
+  EXPECT_EQ(check.finding().what,
+            "memory that could not be unmapped was given back, and the device was not stopped");
   std::move(completed).end_ok();
 }
 
@@ -355,6 +357,65 @@ TEST_F(InvariantCheckerTest, FindsAMappingOfAnEarlierPublication) {
   driver_.complete(again);
 }
 
+// Goal: a renewal changes neither the word of the request nor that of the mapping, and the IOMMU is
+// not called.
+TEST_F(InvariantCheckerTest, ARenewedMappingIsOfTheNextPublication) {
+  Claim claim = driver_.owned(3, 1).into_claim();
+  auto mapping = map(claim);
+  Claim completed = driver_.claim(Driver<>::publish(std::move(claim)));
+  EXPECT_EQ(found(), "");
+  ASSERT_TRUE(mapping.renew(*dma::EndProof::of(completed), completed));
+  EXPECT_EQ(found(), "");
+  const Cookie cookie = Driver<>::publish(std::move(completed));
+  EXPECT_EQ(found(), "");
+  Claim again = driver_.claim(cookie);
+  ASSERT_TRUE(std::move(mapping).unmap(*dma::EndProof::of(again)).has_value());
+  std::move(again).end_ok();
+}
+
+// Goal: a drain that fails changes why a mapping is kept, and not the mapping's word.
+TEST_F(InvariantCheckerTest, FindsMemoryThatAFailedDrainKeeps) {
+  Claim claim = driver_.owned(3, 1).into_claim();
+  std::optional mapping{map(claim)};
+  const Cookie cookie = Driver<>::publish(std::move(claim));
+  mapping.reset();
+  history_.begin_event("interrupt", 1'000);
+  ASSERT_EQ(found(), "") << "dropped, and not kept by the IOMMU";
+  iommu_.set_unmap_hook({[](void*, const dma::IovaSegment&) { return false; }, nullptr});
+  EXPECT_EQ(device_.drain(device_.declare_stopped()), 0U);
+  for (std::uint64_t i = 0; i <= InvariantChecker<support::Request>::max_events_kept; ++i) {
+    ASSERT_EQ(found(), "") << i;
+    history_.begin_event("controller", 2'000);
+  }
+  EXPECT_EQ(found_of(3),
+            "memory that could not be unmapped stays mapped: the driver does not stop the device");
+  drain();
+  driver_.complete(cookie);
+}
+
+// Goal: a list that was destroyed is forgotten, although another one is made at its place.
+TEST_F(InvariantCheckerTest, AListThatMapsForAnotherDeviceIsNoneOfThisOne) {
+  dma::Device<Iommu> other{iommu_};
+  std::optional<dma::IovaList<1>> list{std::in_place};
+  const blkown::Segment segments[] = {{memory_.data(), memory_.size()}};
+  const auto map_for = [&](dma::Device<Iommu>& device, Claim& claim) {
+    return dma::map(claim, device, segments, dma::Direction::bidirectional, *list)
+        .value()
+        .activate();
+  };
+  Claim claim = driver_.owned(3, 1).into_claim();
+  auto first = map_for(device_, claim);
+  EXPECT_EQ(found(), "");
+  ASSERT_TRUE(std::move(first).cancel(claim).has_value());
+  EXPECT_EQ(found(), "");
+  list.emplace();
+  auto second = map_for(other, claim);
+  EXPECT_EQ(found_of(3),
+            "the count is 3 and should be 2, one more than the handles and mappings that exist");
+  ASSERT_TRUE(std::move(second).cancel(claim).has_value());
+  std::move(claim).end_ok();
+}
+
 // --- the device ----------------------------------------------------------------------------------
 
 TEST_F(InvariantCheckerTest, FindsARefusedAccess) {
@@ -406,6 +467,22 @@ TEST_F(InvariantCheckerTest, KeepsTheFirstFinding) {
 }
 
 // --- history -------------------------------------------------------------------------------------
+
+// Goal: an allocation changes the bit of the tag alone.
+TEST_F(InvariantCheckerTest, AnAllocationIsATransitionAlthoughTheWordStays) {
+  driver_.complete(driver_.in_flight(3, 1));
+  EXPECT_EQ(found(), "");
+  const std::uint64_t before = history_.allocated_in(blkown::QueueIndex{1}, Tag{3});
+  history_.begin_event("submit", 5'000);
+  auto idle = driver_.idle(3, 1);
+  EXPECT_EQ(found(), "");
+  EXPECT_EQ(history_.state_of(blkown::QueueIndex{1}, Tag{3})->count, 0U);
+  EXPECT_EQ(history_.allocated_in(blkown::QueueIndex{1}, Tag{3}), before + 1);
+  history_.begin_event("end", 6'000);
+  std::move(idle).fail(blkown::Status::ok);
+  EXPECT_EQ(found(), "");
+  EXPECT_EQ(history_.state_of(blkown::QueueIndex{1}, Tag{3}), std::nullopt);
+}
 
 TEST_F(InvariantCheckerTest, WritesTheTransitionsOfEachRequestIntoTheHistory) {
   history_.begin_event("submit", 5'000);

@@ -73,6 +73,7 @@ class DeviceState {
       return;
     if (list.device != nullptr) list.device->detach_list(list);
     const blkown::detail::SpinGuard guard{lock_};
+    ++attachments_;
     list.device = this;
     list.last_drain = 0;  // another device counts its own drains
     list.previous_attached = nullptr;
@@ -82,6 +83,7 @@ class DeviceState {
   }
   void detach_list(ListFields& list) noexcept {
     const blkown::detail::SpinGuard guard{lock_};
+    ++attachments_;
     ListFields* const next = list.next_attached;
     ListFields* const previous = list.previous_attached;
     (previous == nullptr ? first_attached_ : previous->next_attached) = next;
@@ -171,11 +173,24 @@ class DeviceState {
   /// Calls `visit(const ListFields&, MappingState::Value)` for each list in use, under the lock.
   template <class Visit>
   void for_each_mapping(Visit visit) noexcept {
+    for_each_list([&](const ListFields& list, MappingState::Seen seen) {
+      if (seen.value() != Value::free) visit(list, seen.value());
+    });
+  }
+  /// Calls `visit(const ListFields&, MappingState::Seen)` for each attached list, those without a
+  /// mapping included, under the lock.
+  template <class Visit>
+  void for_each_list(Visit visit) noexcept {
     const blkown::detail::SpinGuard guard{lock_};
     for (ListFields* list = first_attached_; list != nullptr; list = list->next_attached) {
-      const Value value = list->state.look().value();
-      if (value != Value::free) visit(*list, value);
+      visit(*list, list->state.look());
     }
+  }
+  /// How often a list was attached or detached. As long as that is the same, for_each_list() visits
+  /// the same lists.
+  [[nodiscard]] std::uint64_t attachments() noexcept {
+    const blkown::detail::SpinGuard guard{lock_};
+    return attachments_;
   }
 
   /// How many bounce slots the active mappings of a request have. `is_mine(request, pin)` says
@@ -300,6 +315,7 @@ class DeviceState {
   blkown::detail::SpinLock lock_;
   ListFields* first_attached_ = nullptr;
   Orphan* orphans_ = nullptr;
+  std::uint64_t attachments_ = 0;  // and detachments
   std::size_t coherent_count_ = 0;
   std::uint64_t latest_drain_ = 0;
   blkown::detail::UserList users_;

@@ -22,7 +22,11 @@
 #include <bit>
 #include <blkown/check.hpp>
 #include <blkown/config.hpp>
+#include <blkown/detail/ref_word.hpp>
 #include <blkown/detail/tag_bitmap.hpp>
+#include <blkown/dma/detail/backend_state.hpp>
+#include <blkown/dma/detail/list_state.hpp>
+#include <blkown/dma/detail/mapping_state.hpp>
 #include <blkown/dma/device.hpp>
 #include <blkown/dma/iova.hpp>
 #include <blkown/dma/quarantine.hpp>
@@ -84,16 +88,16 @@ class InvariantChecker {
         iommu_{&iommu},
         history_{history},
         requests_(seen_of(tags)),
+        looks_(looks_of(requests_)),
         lines_(lines_of(tags)),
-        pins_(requests_.size()),
         due_(requests_.size() / 64 + 1) {}
   /// A checker of requests without mappings.
   InvariantChecker(TagSet<R>& tags, History& history)
       : tags_{tags},
         history_{history},
         requests_(seen_of(tags)),
+        looks_(looks_of(requests_)),
         lines_(lines_of(tags)),
-        pins_(requests_.size()),
         due_(requests_.size() / 64 + 1) {}
 
   /// The events that may pass until the driver has stopped a device that did not unmap memory.
@@ -136,15 +140,30 @@ class InvariantChecker {
     Generation mapped_generation;
     friend bool operator==(const Pins&, const Pins&) = default;
   };
+  /// What is looked at after each event, apart from the rest of Seen: a request's word, and the
+  /// word of its latest transition.
+  struct Look {
+    const blkown::detail::RefWord<Word>* now;
+    Word seen = 0;
+  };
   struct Seen {
     const RequestHeader* header = nullptr;
-    Word word = 0;  // of `state`, if the tag is taken
     bool is_taken = false;
     bool has_generation = false;  // the tag was allocated before
     bool goes_back = false;       // the generation, with the latest transition
     RequestState state;
     Pins pins;
     std::optional<Kept> kept;
+  };
+  /// A list of the device, as it was looked at last.
+  struct Listed {
+    const dma::detail::ListFields* list = nullptr;
+    Word word = 0;
+    Generation generation;
+    dma::QuarantineReason reason{};
+    bool is_mapped = false;
+    bool is_kept = false;  // the mapping could not be unmapped
+    std::size_t request = 0;
   };
   /// Tags of one word of a bitmap.
   struct Line {
@@ -162,17 +181,26 @@ class InvariantChecker {
     for (Line& line : lines_) {
       const Word taken = line.bitmap->taken_of_line(line.index);
       const Word before = std::exchange(line.taken, taken);
-      for (Word left = taken | before; left != 0; left &= left - 1) {
+      const Look* const looks = &looks_[line.first_request];
+      Word changed = taken ^ before;
+      for (Word left = taken; left != 0; left &= left - 1) {
         const int at = std::countr_zero(left);
-        Seen& seen = requests_[line.first_request + static_cast<unsigned>(at)];
-        if (((taken ^ before) >> at & 1U) == 0 && word_of(seen) == seen.word) continue;
-        has_transition = true;
-        note_transition(line.queue, Tag{line.first_tag + static_cast<std::uint32_t>(at)}, seen);
+        const Look& look = looks[at];
+        changed |= static_cast<Word>(Word{look.now->peek().bits != look.seen} << at);
+      }
+      has_transition = has_transition || changed != 0;
+      for (; changed != 0; changed &= changed - 1) {
+        note_transition(line, static_cast<std::uint32_t>(std::countr_zero(changed)));
       }
     }
     return has_transition;
   }
-  [[gnu::noinline]] void note_transition(QueueIndex queue, Tag tag, Seen& before) {
+  [[gnu::noinline]] void note_transition(const Line& line, std::uint32_t tag_of_line) {
+    const QueueIndex queue = line.queue;
+    const Tag tag{line.first_tag + tag_of_line};
+    Seen& before = requests_[line.first_request + tag_of_line];
+    Look& look = looks_[line.first_request + tag_of_line];
+    look.seen = look.now->peek().bits;
     const auto now = tags_.state_of(queue, tag);
     const bool is_taken = now.has_value();
     const RequestState state = now.value_or(RequestState{.generation = before.state.generation});
@@ -182,7 +210,6 @@ class InvariantChecker {
         is_taken && before.has_generation &&
         static_cast<std::int32_t>((state.generation.value - before.state.generation.value) *
                                   (BLKOWN_WORD_BITS == 64 ? 1U : 65536U)) < 0;
-    before.word = word_of(before);
     before.is_taken = is_taken;
     before.has_generation = before.has_generation || is_taken;
     before.state = state;
@@ -191,18 +218,58 @@ class InvariantChecker {
 
   void note_mappings() {
     if (device_ == nullptr) return;
-    std::ranges::fill(pins_, Pins{});
-    device_->for_each_mapping([&](const dma::Mapped& mapping) {
-      Pins& pins = pins_[mapping.cookie.queue.value * tags_.depth() + mapping.cookie.tag.value];
-      ++pins.count;
-      if (mapping.quarantine == dma::QuarantineReason::unmap_failed) ++pins.kept;
-      pins.mapped_generation = mapping.cookie.generation;
-    });
-    for (std::size_t i = 0; i != pins_.size(); ++i) {
-      if (pins_[i] == requests_[i].pins) continue;
-      requests_[i].pins = pins_[i];
-      make_due(requests_[i]);
+    auto& state = dma::detail::DeviceAccess::state(*device_);
+    const std::uint64_t attachments = state.attachments();
+    if (std::exchange(attachments_, attachments) != attachments) list_again(state);
+    // Most lists are as they were: their requests keep their pins.
+    for (Listed& known : lists_) {
+      const auto seen = known.list->state.look();
+      if (known.word != seen.word || known.reason != known.list->reason ||
+          known.generation != known.list->cookie.generation) {
+        change_list(known, listed(*known.list, seen));
+      }
     }
+    for (const std::size_t at : changed_) note_pins(at);
+    changed_.clear();
+  }
+  /// Looks up the lists of the device again.
+  void list_again(dma::detail::BackendState<Iommu>& state) {
+    for (Listed& known : lists_) change_list(known, {});
+    lists_.clear();
+    state.for_each_list([&](const dma::detail::ListFields& list, dma::detail::MappingState::Seen) {
+      lists_.emplace_back().list = &list;
+    });
+  }
+  [[nodiscard]] Listed listed(const dma::detail::ListFields& list,
+                              dma::detail::MappingState::Seen seen) const noexcept {
+    using Value = dma::detail::MappingState::Value;
+    Listed its{.list = &list,
+               .word = seen.word,
+               .generation = list.cookie.generation,
+               .reason = list.reason};
+    its.is_mapped = seen.value() != Value::free;
+    its.is_kept =
+        seen.value() == Value::quarantined && list.reason == dma::QuarantineReason::unmap_failed;
+    if (its.is_mapped)
+      its.request = list.cookie.queue.value * tags_.depth() + list.cookie.tag.value;
+    return its;
+  }
+  [[gnu::noinline]] void change_list(Listed& known, const Listed& now) {
+    if (known.is_mapped) changed_.push_back(known.request);
+    known = now;
+    if (known.is_mapped) changed_.push_back(known.request);
+  }
+  void note_pins(std::size_t request) {
+    Pins pins;
+    for (const Listed& its : lists_) {
+      if (!its.is_mapped || its.request != request) continue;
+      ++pins.count;
+      if (its.is_kept) ++pins.kept;
+      pins.mapped_generation = its.generation;
+    }
+    Seen& seen = requests_[request];
+    if (pins == std::exchange(seen.pins, pins)) return;
+    make_due(seen);
   }
   void make_due(const Seen& seen) noexcept {
     const auto at = static_cast<std::size_t>(&seen - requests_.data());
@@ -341,9 +408,13 @@ class InvariantChecker {
     }
     return requests;
   }
-  // The looks at each request after each event. TagSet::state_of decodes the word, too.
-  [[nodiscard]] static Word word_of(const Seen& seen) noexcept {
-    return blkown::detail::HeaderAccess::word(const_cast<RequestHeader&>(*seen.header)).peek().bits;
+  [[nodiscard]] static std::vector<Look> looks_of(const std::vector<Seen>& requests) {
+    std::vector<Look> looks;
+    for (const Seen& seen : requests) {
+      looks.push_back(
+          {&blkown::detail::HeaderAccess::word(const_cast<RequestHeader&>(*seen.header))});
+    }
+    return looks;
   }
   [[nodiscard]] std::vector<Line> lines_of(const TagSet<R>& tags) const {
     std::vector<Line> lines;
@@ -364,11 +435,11 @@ class InvariantChecker {
     return lines;
   }
 
-  bool fail(std::string what) {
+  [[gnu::cold, gnu::noinline]] bool fail(std::string what) {
     if (finding_.what.empty()) finding_.what = std::move(what);
     return false;
   }
-  bool fail(std::string what, QueueIndex queue, Tag tag) {
+  [[gnu::cold, gnu::noinline]] bool fail(std::string what, QueueIndex queue, Tag tag) {
     if (finding_.what.empty()) {
       finding_ = {.what = std::move(what),
                   .has_request = true,
@@ -385,8 +456,11 @@ class InvariantChecker {
   Iommu* iommu_ = nullptr;
   History& history_;
   std::vector<Seen> requests_;  // by queue and tag
+  std::vector<Look> looks_;     // by queue and tag
   std::vector<Line> lines_;
-  std::vector<Pins> pins_;  // by queue and tag, while the mappings are counted
+  std::uint64_t attachments_ = 0;     // of `lists_`
+  std::vector<Listed> lists_;         // in the device's order
+  std::vector<std::size_t> changed_;  // the requests whose mappings note_mappings() counts again
   std::vector<std::uint64_t>
       due_;                     // by queue and tag, a bit for each: changed since the latest check
   bool is_stopped_ = false;     // the device, after the present event
