@@ -416,6 +416,23 @@ TEST(NvmeOracle, FindsAnEntryThatStaysInTheRingAfterItsInterrupt) {
   EXPECT_FALSE(judged.oracle.left_entry(1, 1'000).has_value()) << "posted behind the interrupts";
 }
 
+// Goal: before this time no entry was announced, so that none needs to be looked for.
+TEST(NvmeOracle, KnowsTheFirstTimeAtWhichAnEntryWasAnnounced) {
+  JudgedBench judged;
+  EXPECT_EQ(judged.oracle.first_announced_ns(800), 800U) << "there is none";
+  judged.bench.submit(NvmeBench::flush(0x11));
+  judged.bench.run();
+  EXPECT_EQ(judged.oracle.first_announced_ns(800), 800U) << "without its interrupt";
+  judged.oracle.note_interrupt(1, 500);
+  EXPECT_EQ(judged.oracle.first_announced_ns(800), 500U);
+  judged.bench.submit(NvmeBench::flush(0x12));
+  judged.bench.run();
+  judged.oracle.note_interrupt(1, 700);
+  EXPECT_EQ(judged.oracle.first_announced_ns(800), 500U);
+  judged.bench.ring(1, true, 1);
+  EXPECT_EQ(judged.oracle.first_announced_ns(800), 700U) << "the one behind";
+}
+
 TEST(NvmeOracle, AnEntryThatTheDriverCannotSeeIsNotLeft) {
   JudgedBench judged{{{FaultKind::no_phase_change, commands_before}}};
   for (const std::uint16_t id : {std::uint16_t{0x11}, std::uint16_t{0x12}}) {

@@ -465,6 +465,29 @@ TEST_F(LookedUp, ALeftReplyIsFoundHalfATimeoutAfterItsInterrupt) {
   EXPECT_EQ(world.finding().cookie, 0x2003U);
 }
 
+// Goal: the entry behind a taken one is found at its own time, although no look was due then.
+TEST_F(LookedUp, ALeftReplyBehindATakenOneIsFoundInTime) {
+  world.history_.begin_event("first", 3'000'000);
+  world.device_events_.entry_posted(1, 0x2003, false);
+  world.note_interrupt(1);
+  EXPECT_TRUE(is_well());
+  world.history_.begin_event("second", 3'400'000);
+  world.device_events_.entry_posted(1, 0x2004, false);
+  world.note_interrupt(1);
+  EXPECT_TRUE(is_well());
+  world.history_.begin_event("lookup", 3'900'000);
+  world.device_events_.entry_taken(1);
+  look_up(0x2003, LookupReason::stale_generation);
+  EXPECT_TRUE(is_well());
+  world.history_.begin_event("look", 4'200'000);
+  EXPECT_TRUE(is_well());
+  world.history_.begin_event("late", 4'399'999);
+  EXPECT_TRUE(is_well());
+  world.history_.begin_event("late", 4'400'000);
+  EXPECT_FALSE(is_well());
+  EXPECT_EQ(world.finding().cookie, 0x2004U);
+}
+
 TEST_F(LookedUp, AMisusedDoorbellIsAFinding) {
   world.device_events_.doorbell_misused(1);
   EXPECT_FALSE(is_well());

@@ -115,7 +115,6 @@ class CoreWorld final : public WorldBaseOf<typename H::Device> {
   using Base::dice_;
   using Base::disk_of_slot;
   using Base::disk_place;
-  using Base::disk_sectors;
   using Base::end_io;
   using Base::fail;
   using Base::fail_with_first;
@@ -126,6 +125,7 @@ class CoreWorld final : public WorldBaseOf<typename H::Device> {
   using Base::note_interrupt;
   using Base::note_lookup;
   using Base::run_controller;
+  using Base::sector_on_disk;
   using Base::slots_per_disk;
   using Base::tag_config;
   using Base::was_accepted;
@@ -192,6 +192,8 @@ class CoreWorld final : public WorldBaseOf<typename H::Device> {
 
   bool step() {
     if (config_.has_resets && reset_dice_.chance(1, events_per_reset)) return reset();
+    // A submission that finds no tag leaves the controller as it is.
+    const auto next_ns = controller_.next_ns();
     while (true) {
       std::array<Event, 6> possible{};
       std::size_t count = 0;
@@ -199,7 +201,6 @@ class CoreWorld final : public WorldBaseOf<typename H::Device> {
         possible[count++] = Event::submit;
       }
       if (!requeued_.empty()) possible[count++] = Event::resubmit;
-      const auto next_ns = controller_.next_ns();
       if (next_ns.has_value() && *next_ns <= now_ns_) possible[count++] = Event::controller;
       if (interrupts_ != 0) possible[count++] = Event::interrupt;
       if (has_failed_) possible[count++] = Event::failure;
@@ -269,7 +270,7 @@ class CoreWorld final : public WorldBaseOf<typename H::Device> {
     io.opcode = workload_.slot(index).opcode;
     io.length_sectors = workload_.slot(index).length_sectors;
     io.disk = disk_of_slot(index);
-    io.sector = workload_.sector_of(index) % disk_sectors();
+    io.sector = sector_on_disk(index);
     history_.describe(queue, idle->tag(),
                       {.operation = to_string(io.opcode),
                        .sector = io.sector,
@@ -288,8 +289,9 @@ class CoreWorld final : public WorldBaseOf<typename H::Device> {
     const std::uint32_t disks = config_.disk_count;
     while (true) {
       const std::uint32_t turn = next_slot_;
-      next_slot_ = (turn + 1) % workload_.slot_count();
-      const std::uint32_t slot = turn % disks * slots_per_disk(config_) + turn / disks;
+      next_slot_ = turn + 1 == workload_.slot_count() ? 0 : turn + 1;
+      const std::uint32_t slot =
+          disks == 1 ? turn : turn % disks * slots_per_disk(config_) + turn / disks;
       if (!workload_.slot(slot).is_in_flight) return slot;
     }
   }

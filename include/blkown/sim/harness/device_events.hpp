@@ -40,7 +40,8 @@ struct DiskPlace {
   [[nodiscard]] std::optional<std::uint32_t> disk_of(std::uint32_t its_nsid) const noexcept {
     const std::uint32_t namespaces = disk_count + 1;
     if (its_nsid == 0 || its_nsid > namespaces) return std::nullopt;
-    const std::uint32_t disk = (its_nsid + namespaces - nsid) % namespaces;
+    // Without a division, which the looks at each command would pay for several times.
+    const std::uint32_t disk = its_nsid >= nsid ? its_nsid - nsid : its_nsid + namespaces - nsid;
     return disk == disk_count ? std::nullopt : std::optional{disk};
   }
   /// The namespace of a disk, or with disk_count that of none.
@@ -52,8 +53,10 @@ struct DiskPlace {
   [[nodiscard]] std::optional<std::uint64_t> sector_of(std::uint32_t its_nsid,
                                                        std::uint64_t block) const noexcept {
     const auto disk = disk_of(its_nsid);
-    if (!disk.has_value() || block >= disk_sectors / block_sectors) return std::nullopt;
-    return *disk * disk_sectors + block * block_sectors;
+    if (!disk.has_value() || block >= disk_sectors) return std::nullopt;
+    const std::uint64_t sector = block * block_sectors;
+    if (sector + block_sectors > disk_sectors) return std::nullopt;
+    return *disk * disk_sectors + sector;
   }
 };
 
@@ -120,7 +123,8 @@ struct DiskPlace {
          entry.io_opcode() == nvme::IoOpcode::write_zeroes;
 }
 
-/// The observer of a device whose commands are of the type `Entry`.
+/// The observer of a device whose commands are of the type `Entry`. Memory grows with the number of
+/// writes.
 template <class Entry>
 class DeviceEvents final : public CommandObserver<Entry> {
  public:
@@ -173,7 +177,7 @@ class DeviceEvents final : public CommandObserver<Entry> {
   }
   /// The latest command that was to write the sector, if there was one.
   [[nodiscard]] const std::optional<Fetched>& writer_of(std::uint64_t sector) const {
-    return writers_[static_cast<std::size_t>(sector)];
+    return writes_[writers_[static_cast<std::size_t>(sector)]];
   }
   /// The latest flush of the disk, if there was one.
   [[nodiscard]] const std::optional<Fetched>& latest_flush(std::size_t disk) const {
@@ -188,8 +192,9 @@ class DeviceEvents final : public CommandObserver<Entry> {
   [[nodiscard]] const std::optional<Fetched>& latest_elsewhere() const { return elsewhere_; }
   /// The latest one to this sector there.
   [[nodiscard]] const std::optional<Fetched>& writer_elsewhere_of(std::uint64_t sector) const {
-    static const std::optional<Fetched> none;
-    return elsewhere_writers_.empty() ? none : elsewhere_writers_[static_cast<std::size_t>(sector)];
+    return writes_[elsewhere_writers_.empty()
+                       ? no_write
+                       : elsewhere_writers_[static_cast<std::size_t>(sector)]];
   }
   /// The queue to which the latest command with this cookie came.
   [[nodiscard]] std::optional<QueueIndex> queue_of(std::uint64_t cookie) const {
@@ -283,7 +288,7 @@ class DeviceEvents final : public CommandObserver<Entry> {
       const Fetched& command = fetched_[queue.value][tag.value].command;
       if (command.cookie != cookie || command.io.is_elsewhere) return;
       for (std::uint64_t i = 0; i != sectors_on_disk(command.io); ++i) {
-        auto& writer = writers_[static_cast<std::size_t>(command.first_sector + i)];
+        auto& writer = writes_[writers_[static_cast<std::size_t>(command.first_sector + i)]];
         if (writer.has_value() && writer->event == command.event && writer->cookie == cookie) {
           writer->fault = fault;
         }
@@ -296,7 +301,7 @@ class DeviceEvents final : public CommandObserver<Entry> {
     history_.note(queue, tag, "the device fetches ", io.operation, cookie);
     if (queue.value >= fetched_.size()) fetched_.resize(queue.value + 1);
     auto& of_queue = fetched_[queue.value];
-    of_queue.resize(depth_);
+    if (of_queue.empty()) of_queue.resize(depth_);
     SeenOfTag& seen = of_queue[tag.value];
     seen.latest[seen.count++ % seen.latest.size()] = {.event = history_.event(), .cookie = cookie};
     const Fetched fetched{.event = history_.event(),
@@ -317,10 +322,11 @@ class DeviceEvents final : public CommandObserver<Entry> {
       elsewhere_writers_.resize(writers_.size());
     }
     auto& writers = io.is_elsewhere ? elsewhere_writers_ : writers_;
-    const std::uint64_t first = fetched.first_sector;
-    for (std::uint64_t i = 0; i != sectors_on_disk(io); ++i) {
-      writers[static_cast<std::size_t>(first + i)] = fetched;
-    }
+    const std::uint64_t count = sectors_on_disk(io);
+    if (count == 0) return;
+    std::fill_n(writers.begin() + static_cast<std::ptrdiff_t>(fetched.first_sector), count,
+                static_cast<std::uint32_t>(writes_.size()));
+    writes_.push_back(fetched);
   }
 
   CommandObserver<Entry>& oracle_;
@@ -328,8 +334,10 @@ class DeviceEvents final : public CommandObserver<Entry> {
   std::uint32_t first_io_queue_;
   std::uint32_t depth_;
   DiskPlace disk_;
-  std::vector<std::optional<Fetched>> writers_;  // by sector
-  std::vector<std::optional<Fetched>> elsewhere_writers_;
+  static constexpr std::uint32_t no_write = 0;
+  std::vector<std::optional<Fetched>> writes_{1};  // in their order, behind no_write
+  std::vector<std::uint32_t> writers_;             // by sector, an index of writes_
+  std::vector<std::uint32_t> elsewhere_writers_;
   std::vector<std::vector<SeenOfTag>> fetched_;  // by queue and tag
   std::vector<FlushesOfDisk> flushes_;           // by disk
   std::optional<Fetched> elsewhere_;

@@ -23,6 +23,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -214,8 +215,7 @@ class History {
     entry.activity = log.activity_event == event_ ? log.activity : activities_[0];
     entry.was_taken = was_taken;
     entry.is_taken = is_taken;
-    entry.before = before;
-    entry.after = after;
+    std::construct_at(&entry.transition, before, after);
     log.state = is_taken ? std::optional{after} : std::nullopt;
     log.generation = is_taken ? after.generation : before.generation;
     if (is_taken && !was_taken) log.allocated_event = event_;
@@ -225,17 +225,14 @@ class History {
     Log& log = log_of(queue, tag);
     Entry& entry = append(log, EntryKind::note);
     concern(log, entry.activity);
-    entry.what = what;
-    entry.detail = detail;
+    std::construct_at(&entry.note, what, detail);
   }
   /// The same, with a cookie.
   void note(QueueIndex queue, Tag tag, const char* what, const char* detail, std::uint64_t cookie) {
     Log& log = log_of(queue, tag);
     Entry& entry = append(log, EntryKind::cookie);
     concern(log, entry.activity);
-    entry.what = what;
-    entry.detail = detail;
-    entry.cookie = cookie;
+    std::construct_at(&entry.note, what, detail, cookie);
   }
   /// Sets what the request's I/O is.
   void describe(QueueIndex queue, Tag tag, const IoText& io) { log_of(queue, tag).io = io; }
@@ -250,7 +247,7 @@ class History {
         .fault = fault, .event = event_, .has_request = true, .queue = queue, .tag = tag};
     strikes_[strike_count_++ % strikes_.size()] = strike;
     Log& log = log_of(queue, tag);
-    append(log, EntryKind::strike).strike = fault;
+    std::construct_at(&append(log, EntryKind::strike).strike, fault);
     log.add(strike);
   }
   /// Adds a false completion that names the request, and the fault that has just struck.
@@ -261,7 +258,7 @@ class History {
     const auto own = strikes_of(queue, tag);
     if (!own.empty() && own.front().fault == *fault) return;
     Log& log = log_of(queue, tag);
-    append(log, EntryKind::strike).strike = *fault;
+    std::construct_at(&append(log, EntryKind::strike).strike, *fault);
     log.add({.fault = *fault, .event = event_, .has_request = true, .queue = queue, .tag = tag});
   }
 
@@ -312,9 +309,9 @@ class History {
     const Log* const log = find(queue, tag);
     if (log == nullptr) return;
     const auto entry = [&](std::size_t age) -> const Entry& {
-      return log->entries[(log->count - age) % log->entries.size()];
+      return log->entries[(log->count - age) % entries_of_request];
     };
-    const std::size_t kept = std::min(log->count, log->entries.size());
+    const std::size_t kept = std::min(log->count, entries_of_request);
     std::size_t first = std::min(kept, max_lines);
     if (first_event.has_value()) {
       first = kept;
@@ -329,6 +326,15 @@ class History {
   static constexpr std::size_t entries_of_request = 64;
 
   enum class EntryKind : std::uint8_t { transition, note, cookie, strike };
+  struct Note {
+    const char* what = "";
+    const char* detail = "";
+    std::uint64_t cookie = 0;
+  };
+  struct Transition {
+    RequestState before;
+    RequestState after;
+  };
   struct Entry {
     EntryKind kind{};
     bool was_taken = false;
@@ -336,12 +342,12 @@ class History {
     std::uint64_t event = 0;
     std::uint64_t now_ns = 0;
     Activity activity;
-    const char* what = "";
-    const char* detail = "";
-    std::uint64_t cookie = 0;
-    FaultStrike strike;
-    RequestState before;
-    RequestState after;
+    // By the kind. Together, because a run writes more entries than a cache holds.
+    union {
+      Note note{};
+      Transition transition;
+      FaultStrike strike;
+    };
   };
   struct Log {
     std::vector<Entry> entries;  // a ring
@@ -394,6 +400,11 @@ class History {
     return text;
   }
   [[nodiscard]] Log& log_of(QueueIndex queue, Tag tag) {
+    if (queue.value < logs_.size() && tag.value < logs_[queue.value].size()) [[likely]]
+      return logs_[queue.value][tag.value];
+    return new_log(queue, tag);
+  }
+  [[gnu::cold, gnu::noinline]] Log& new_log(QueueIndex queue, Tag tag) {
     if (queue.value >= logs_.size()) logs_.resize(queue.value + 1);
     std::vector<Log>& own = logs_[queue.value];
     if (tag.value >= own.size()) own.resize(tag.value + 1);
@@ -405,7 +416,7 @@ class History {
   }
   Entry& append(Log& log, EntryKind kind) const {
     if (log.entries.empty()) log.entries.resize(entries_of_request);
-    Entry& entry = log.entries[log.count++ % log.entries.size()];
+    Entry& entry = log.entries[log.count++ % entries_of_request];
     entry.kind = kind;
     entry.event = event_;
     entry.now_ns = now_ns_;
@@ -423,13 +434,15 @@ class History {
       case EntryKind::transition:
         std::fprintf(
             file, "%s -> %s",
-            word_text(entry.was_taken ? std::optional{entry.before} : std::nullopt).c_str(),
-            word_text(entry.is_taken ? std::optional{entry.after} : std::nullopt).c_str());
+            word_text(entry.was_taken ? std::optional{entry.transition.before} : std::nullopt)
+                .c_str(),
+            word_text(entry.is_taken ? std::optional{entry.transition.after} : std::nullopt)
+                .c_str());
         break;
-      case EntryKind::note: std::fprintf(file, "%s%s", entry.what, entry.detail); break;
+      case EntryKind::note: std::fprintf(file, "%s%s", entry.note.what, entry.note.detail); break;
       case EntryKind::cookie:
-        std::fprintf(file, "%s%s, %s", entry.what, entry.detail,
-                     cookie_text(layout_, entry.cookie).c_str());
+        std::fprintf(file, "%s%s, %s", entry.note.what, entry.note.detail,
+                     cookie_text(layout_, entry.note.cookie).c_str());
         break;
       case EntryKind::strike:
         std::fprintf(file, "fault %s@%" PRIu64 " strikes", to_string(entry.strike.kind),

@@ -179,6 +179,17 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
     }
     return entries.front().cookie;
   }
+  /// A time that no entry of a ring was announced before, but those behind the first one of its
+  /// ring are not looked at: they were not announced before the first one.
+  /// `now_ns`: the present time, which an entry without an interrupt may have.
+  [[nodiscard]] std::uint64_t first_announced_ns(std::uint64_t now_ns) const noexcept {
+    std::uint64_t first_ns = now_ns;
+    for (const std::deque<Posted>& entries : posted_) {
+      if (entries.empty()) continue;
+      first_ns = std::min(first_ns, entries.front().announced_ns.value_or(now_ns));
+    }
+    return first_ns;
+  }
   /// Called for each command that the device fetches or takes.
   struct FetchSink {
     void (*function)(void* argument, std::uint32_t queue, const Entry& entry) = nullptr;

@@ -75,7 +75,7 @@ class WorldBaseOf {
   [[nodiscard]] virtual std::vector<Place> request_holders(QueueIndex queue, Tag tag) = 0;
   /// Adds a finding from outside the world, such as a report of the library. The first finding is
   /// kept, and ends the run.
-  void add(Finding finding) {
+  [[gnu::cold, gnu::noinline]] void add(Finding finding) {
     if (!std::exchange(is_adding_, true)) {
       note_early_finding();
       is_adding_ = false;
@@ -121,6 +121,11 @@ class WorldBaseOf {
         faults_{config.is_scripted ? FaultPlan{config.seed, config.script}
                                    : FaultPlan{config.seed, config.rates}},
         workload_{slots_per_disk(config) * config.disk_count, config.workload()},
+        slots_per_disk_{slots_per_disk(config)},
+        disk_place_{.nsid = config.nsid,
+                    .block_sectors = config.block_sectors(),
+                    .disk_count = config.disk_count,
+                    .disk_sectors = disk_bytes() / detail::bytes_in_sector},
         media_{config.disk_count, disk_bytes(), config.cache()},
         other_media_{is_nvme ? disk_bytes() : detail::bytes_in_sector},
         iommu_(make_iommu()),
@@ -167,20 +172,17 @@ class WorldBaseOf {
     return workload_.capacity_bytes() / config_.disk_count;
   }
   /// The same in sectors.
-  [[nodiscard]] std::uint64_t disk_sectors() const noexcept {
-    return disk_bytes() / detail::bytes_in_sector;
-  }
+  [[nodiscard]] std::uint64_t disk_sectors() const noexcept { return disk_place_.disk_sectors; }
   /// The disk of a slot.
   [[nodiscard]] std::uint32_t disk_of_slot(std::uint32_t slot) const noexcept {
-    return slot / slots_per_disk(config_);
+    return config_.disk_count == 1 ? 0 : slot / slots_per_disk_;
+  }
+  /// The first sector of the slot's I/O, on its disk.
+  [[nodiscard]] std::uint64_t sector_on_disk(std::uint32_t slot) const noexcept {
+    return workload_.sector_of(slot) - disk_of_slot(slot) * disk_sectors();
   }
   /// The namespaces and the sectors of the disks.
-  [[nodiscard]] detail::DiskPlace disk_place() const noexcept {
-    return {.nsid = config_.nsid,
-            .block_sectors = config_.block_sectors(),
-            .disk_count = config_.disk_count,
-            .disk_sectors = disk_sectors()};
-  }
+  [[nodiscard]] const detail::DiskPlace& disk_place() const noexcept { return disk_place_; }
 
   /// Runs the controller until it has nothing due at `now_ns`.
   void run_controller(std::uint64_t now_ns) {
@@ -276,7 +278,7 @@ class WorldBaseOf {
     std::fill_n(sends_.begin() + std::ptrdiff_t{slot} * Workload::slot_sectors,
                 Workload::slot_sectors, std::uint16_t{0});
     judged_[slot] =
-        judge_of(slot).begin({.sector = workload_.sector_of(slot) % disk_sectors(),
+        judge_of(slot).begin({.sector = sector_on_disk(slot),
                               .data = workload_.written(slot),
                               .is_fua = is_fua || config_.cache() != CacheMode::write_back,
                               .is_flush = has_preflush || io.opcode == Opcode::flush});
@@ -359,19 +361,20 @@ class WorldBaseOf {
     return fail_with_first("the I/O did not end within the limit of events of a run", tags);
   }
   /// Keeps the first finding. Returns false.
-  bool fail(std::string what) {
+  [[gnu::cold, gnu::noinline]] bool fail(std::string what) {
     add({.what = std::move(what)});
     return false;
   }
   /// The same, with the request, whose history and holders are printed.
   template <class R>
-  bool fail(std::string what, const TagSet<R>& tags, QueueIndex queue, Tag tag) {
+  [[gnu::cold, gnu::noinline]] bool fail(std::string what, const TagSet<R>& tags, QueueIndex queue,
+                                         Tag tag) {
     add(finding_of_request(std::move(what), tags, queue, tag));
     return false;
   }
   /// The same, with the first request that is not idle, if there is one.
   template <class R>
-  bool fail_with_first(std::string what, const TagSet<R>& tags) {
+  [[gnu::cold, gnu::noinline]] bool fail_with_first(std::string what, const TagSet<R>& tags) {
     for (QueueIndex queue; queue.value != tags.queue_count(); ++queue.value) {
       for (Tag tag; tag.value != tags.depth(); ++tag.value) {
         const auto state = tags.state_of(queue, tag);
@@ -395,7 +398,8 @@ class WorldBaseOf {
   }
   /// A finding about a lookup, with the request that the value names, if there is such a request.
   template <class R>
-  void fail_lookup(const char* what, const TagSet<R>& tags, QueueIndex queue, std::uint64_t value) {
+  [[gnu::cold, gnu::noinline]] void fail_lookup(const char* what, const TagSet<R>& tags,
+                                                QueueIndex queue, std::uint64_t value) {
     const std::uint64_t tag = blkown::detail::CookieCodec{tags.layout()}.tag(value);
     if (queue.value >= tags.queue_count() || tag >= tags.depth()) {
       add({.what = what, .cookie = value});
@@ -411,6 +415,8 @@ class WorldBaseOf {
   Random dice_;
   FaultPlan faults_;
   Workload workload_;
+  std::uint32_t slots_per_disk_;
+  detail::DiskPlace disk_place_;
   DiskMedia media_;
   MemoryMedia other_media_;     // of the namespace that the workload does not use, if there is one
   std::optional<Iommu> iommu_;  // none of a MessageDevice, as the next
@@ -571,6 +577,9 @@ class WorldBaseOf {
   /// make it look.
   void check_left_entries() {
     const std::uint64_t patience_ns = config_.timeout_ns / 2;
+    if (history_.now_ns() < left_check_ns_) return;
+    left_check_ns_ =
+        blkown::detail::saturating_add(oracle_.first_announced_ns(history_.now_ns()), patience_ns);
     if (history_.now_ns() < patience_ns) return;
     for (std::uint32_t queue = 0; queue != controller_.queue_count(); ++queue) {
       const auto cookie = oracle_.left_entry(queue, history_.now_ns() - patience_ns);
@@ -610,7 +619,7 @@ class WorldBaseOf {
     finding_.tag = Tag{static_cast<std::uint32_t>(history_.layout().tag.get(*finding_.cookie))};
     finding_.state = history_.state_of(finding_.queue, finding_.tag);
   }
-  void fail_unaccounted() {
+  [[gnu::cold, gnu::noinline]] void fail_unaccounted() {
     const auto open = oracle_.first_unaccounted();
     const bool is_kept = is_nvme && oracle_.has_kept_entry();
     fail_cookie(is_kept
@@ -621,8 +630,9 @@ class WorldBaseOf {
   }
   /// A finding about a command or an entry of the device's queue, with the request that the cookie
   /// names, if there is such a request.
-  void fail_cookie(std::string what, std::uint32_t queue, std::uint64_t cookie,
-                   std::vector<std::string> details = {}) {
+  [[gnu::cold, gnu::noinline]] void fail_cookie(std::string what, std::uint32_t queue,
+                                                std::uint64_t cookie,
+                                                std::vector<std::string> details = {}) {
     Finding finding{.what = std::move(what), .cookie = cookie, .details = std::move(details)};
     const std::uint64_t tag = history_.layout().tag.get(cookie);
     const std::uint32_t first_queue = is_nvme ? 1 : 0;
@@ -659,7 +669,7 @@ class WorldBaseOf {
         writer.has_value() ? writer : device_events_.writer_elsewhere_of(sector % disk_sectors()));
   }
   /// Wrong data in the workload's wrong sector.
-  void fail_data(const char* what) {
+  [[gnu::cold, gnu::noinline]] void fail_data(const char* what) {
     const auto sector = workload_.wrong_sector();
     Finding finding = sector.has_value() ? finding_of_sector(what, *sector) : Finding{.what = what};
     if (sector.has_value()) describe_sector(finding, *sector);
@@ -667,7 +677,8 @@ class WorldBaseOf {
   }
   /// The same, in the data of this request.
   template <class R>
-  void fail_data(const char* what, const TagSet<R>& tags, QueueIndex queue, Tag tag) {
+  [[gnu::cold, gnu::noinline]] void fail_data(const char* what, const TagSet<R>& tags,
+                                              QueueIndex queue, Tag tag) {
     Finding finding = finding_of_request(what, tags, queue, tag);
     const auto sector = workload_.wrong_sector();
     if (sector.has_value()) describe_sector(finding, *sector);
@@ -820,6 +831,7 @@ class WorldBaseOf {
   std::vector<std::span<const std::byte>> lost_ =
       std::vector<std::span<const std::byte>>(static_cast<std::size_t>(disk_sectors()));
   bool is_cut_due_ = false;
+  std::uint64_t left_check_ns_ = 0;  // before this time no entry was left for too long
   // By queue and tag.
   std::vector<std::optional<Generation>> accepted_ =
       std::vector<std::optional<Generation>>(std::size_t{config_.queue_count} * config_.depth);
