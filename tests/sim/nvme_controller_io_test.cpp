@@ -402,17 +402,29 @@ TEST(NvmeMedium, AFailureIsAMediaError) {
 TEST(NvmeMedium, ACacheThatCannotBeSavedFailsAReadWithFua) {
   class Unsaved : public CachedMedia {
    public:
-    Unsaved() : CachedMedia{4096} {}
+    explicit Unsaved(bool view) : CachedMedia{4096}, has_view{view} {}
     bool flush_range(std::uint64_t, std::uint64_t) override { return false; }
-  } unsaved;
-  NvmeBench bench;
-  const NvmeNamespace only{&unsaved, 512};
-  bench.controller.emplace(NvmeBench::two_queues(), bench.iommu, std::span{&only, 1});
-  bench.start();
-  EXPECT_EQ(bench.one(bench.read(1)).code, Code::success);
-  EXPECT_EQ(bench.answer(bench.with_data(Entry::read(1, {0, 1}, true)), false),
-            Code::unrecovered_read_error);
-  bench.controller.reset();
+    std::span<const std::byte> view(std::uint64_t offset_bytes,
+                                    std::uint64_t length_bytes) override {
+      if (!has_view) return {};
+      return bytes().subspan(static_cast<std::size_t>(offset_bytes),
+                             static_cast<std::size_t>(length_bytes));
+    }
+    const bool has_view;
+  };
+  for (const bool has_view : {false, true}) {
+    Unsaved unsaved{has_view};
+    ASSERT_TRUE(unsaved.write(0, std::vector<std::byte>(512, std::byte{7})));
+    NvmeBench bench;
+    const NvmeNamespace only{&unsaved, 512};
+    bench.controller.emplace(NvmeBench::two_queues(), bench.iommu, std::span{&only, 1});
+    bench.start();
+    EXPECT_EQ(bench.one(bench.read(1)).code, Code::success);
+    EXPECT_EQ(bench.data()[511], std::byte{7});
+    EXPECT_EQ(bench.answer(bench.with_data(Entry::read(1, {0, 1}, true)), false),
+              Code::unrecovered_read_error);
+    bench.controller.reset();
+  }
 }
 
 }  // namespace

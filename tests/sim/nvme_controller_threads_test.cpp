@@ -212,6 +212,36 @@ TEST(NvmeThreads, ACachedMediumIsAccessedByRanges) {
   EXPECT_EQ(media.after_power_cut(1)[sector], std::byte{19});
 }
 
+// Goal: the IOMMU's locks are taken unless the configuration says that there is one thread.
+// Method: two threads map, access and unmap memory in the same area. A page that both of them take
+// refuses one, and ThreadSanitizer sees every access that no lock orders.
+TEST(NvmeThreads, TwoThreadsMayShareAnAreaOfTheIommu) {
+  Iommu iommu{{.page_count = 32}};
+  const auto use = [&](std::uint32_t queue) {
+    std::vector<std::byte> memory(64);
+    const std::byte value{static_cast<unsigned char>(queue + 1)};
+    const blkown::Cookie cookie{
+        .value = queue + 1U, .generation = {}, .tag = {}, .queue = blkown::QueueIndex{queue}};
+    for (int i = 0; i != 500; ++i) {
+      const auto iova =
+          iommu.map({memory.data(), memory.size()}, blkown::dma::Direction::bidirectional, cookie);
+      ASSERT_TRUE(iova.has_value());
+      EXPECT_TRUE(iommu.write(*iova, {&value, 1}, {.cookie = cookie.value}));
+      EXPECT_EQ(memory.front(), value);
+      const blkown::dma::IovaSegment segment{.iova = *iova, .length_bytes = memory.size()};
+      EXPECT_TRUE(iommu.unmap(segment).has_value());
+      EXPECT_TRUE(iommu.invalidate({&segment, 1}).has_value());
+    }
+  };
+  std::thread first{use, 0};
+  std::thread second{use, 1};
+  first.join();
+  second.join();
+  EXPECT_EQ(iommu.mapped_pages(), 0U);
+  EXPECT_EQ(iommu.bad_unmaps(), 0U);
+  EXPECT_EQ(iommu.fault_counts().not_forbidden, 0U);
+}
+
 // Goal: a failure that one queue's thread causes stops the other queue, too.
 TEST(NvmeThreads, AFatalErrorStopsEveryQueue) {
   NvmeBench bench;

@@ -198,22 +198,20 @@ class FaultPlan {
   /// Never strikes.
   FaultPlan() = default;
   /// Strikes at the rates, at opportunities that the seed chooses.
-  FaultPlan(std::uint64_t seed, const FaultRates& rates) : seed_{seed}, rates_{rates} {}
+  FaultPlan(std::uint64_t seed, const FaultRates& rates)
+      : first_number_{first_number(seed)}, rates_{rates} {}
   /// Strikes at exactly the opportunities of the script. The seed still decides the choices
   /// (choice()).
   FaultPlan(std::uint64_t seed, std::vector<FaultStrike> script)
-      : seed_{seed}, script_{std::move(script)}, is_scripted_{true} {}
+      : first_number_{first_number(seed)}, script_{std::move(script)}, is_scripted_{true} {}
 
   /// Takes the next opportunity of the kind. True if the fault strikes.
   /// Effects: a strike is appended to struck().
   [[nodiscard]] bool strikes(FaultKind kind) {
     const FaultStrike here{kind, opportunities_[static_cast<std::size_t>(kind)]++};
-    const bool does = is_scripted_ ? std::ranges::find(script_, here) != script_.end()
-                                   : (number(here) >> 48) < rates_[kind];
-    if (!does) return false;
-    struck_.push_back(here);
-    if (sink_.function != nullptr) sink_.function(sink_.argument, here, target_);
-    return true;
+    if (is_scripted_) [[unlikely]]
+      return std::ranges::find(script_, here) != script_.end() && strike(here);
+    return (number(here) >> 48) < rates_[kind] && strike(here);
   }
   /// Names what the next opportunities are about, for the sink. None: nothing in particular.
   void set_target(const std::optional<FaultTarget>& target) noexcept { target_ = target; }
@@ -227,18 +225,27 @@ class FaultPlan {
   [[nodiscard]] const std::vector<FaultStrike>& struck() const noexcept { return struck_; }
 
  private:
+  /// Notes a strike. Returns true.
+  [[gnu::cold, gnu::noinline]] bool strike(const FaultStrike& here) {
+    struck_.push_back(here);
+    if (sink_.function != nullptr) sink_.function(sink_.argument, here, target_);
+    return true;
+  }
   /// The draw of one opportunity.
   [[nodiscard]] std::uint64_t number(const FaultStrike& strike) const noexcept {
-    return Random{seed_ * 0x9E3779B97F4A7C15 + strike.opportunity * kind_stride +
+    return Random{first_number_ + strike.opportunity * kind_stride +
                   static_cast<std::uint64_t>(strike.kind)}
         .next();
+  }
+  [[nodiscard]] static std::uint64_t first_number(std::uint64_t seed) noexcept {
+    return seed * 0x9E3779B97F4A7C15;
   }
 
   /// The distance between the draws of two opportunities of one kind. Every value of FaultKind
   /// fits, so that the distance does not depend on the number of kinds.
   static constexpr std::uint64_t kind_stride = 256;
 
-  std::uint64_t seed_ = 0;
+  std::uint64_t first_number_ = 0;  // of the seed
   FaultRates rates_;
   std::vector<FaultStrike> script_;
   bool is_scripted_ = false;

@@ -653,8 +653,9 @@ class Iommu {
     return std::nullopt;
   }
 
-  bool fault(IommuFaultKind kind, std::uint64_t iova, dma::Direction direction,
-             const Access& access, std::uint64_t owner) {
+  [[gnu::cold, gnu::noinline]] bool fault(IommuFaultKind kind, std::uint64_t iova,
+                                          dma::Direction direction, const Access& access,
+                                          std::uint64_t owner) {
     if (access.is_inspection) return false;
     const LogGuard guard{log_mutex_, is_locked()};
     ++counts_.by_kind[static_cast<std::size_t>(kind)];

@@ -38,6 +38,9 @@ class Media {
   [[nodiscard]] virtual std::uint64_t capacity_bytes() const = 0;
   /// Copies the bytes from `offset_bytes` on to memory.
   [[nodiscard]] virtual bool read(std::uint64_t offset_bytes, std::span<std::byte> to) = 0;
+  /// The bytes from `offset_bytes` on, for a read without a copy: those that read() copies, until
+  /// the next write. Empty: the medium has no view, as one that several threads use.
+  [[nodiscard]] virtual std::span<const std::byte> view(std::uint64_t, std::uint64_t) { return {}; }
   /// Copies bytes from memory to the storage, from `offset_bytes` on.
   [[nodiscard]] virtual bool write(std::uint64_t offset_bytes, std::span<const std::byte> from) = 0;
   /// Sets `length_bytes` bytes from `offset_bytes` on to zero.

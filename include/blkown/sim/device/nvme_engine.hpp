@@ -40,32 +40,20 @@ class NvmeEngine {
 
   /// Whether the queue has a command that can be fetched now.
   [[nodiscard]] bool can_fetch(NvmeSubmissionQueue& queue) {
+    if (state_.is_serial) [[likely]]
+      return can_fetch_locked(queue);
     const std::lock_guard guard{queue.mutex};
-    if (!queue.exists() || queue.is_halted || !has_submission(queue)) return false;
-    NvmeCompletionQueue& completion_queue = state_.completion_queue_of(queue);
-    const std::lock_guard other_guard{completion_queue.mutex};
-    return completion_queue.room() != 0;
+    const std::lock_guard other_guard{state_.completion_queue_of(queue).mutex};
+    return can_fetch_locked(queue);
   }
   /// The time at which the queue's next step is due. None: no step is planned, or the completion
   /// queue is full.
   [[nodiscard]] std::optional<std::uint64_t> next_ns(NvmeSubmissionQueue& queue) {
+    if (state_.is_serial) [[likely]]
+      return next_ns_locked(queue);
     const std::lock_guard guard{queue.mutex};
-    if (!queue.exists() || queue.is_halted) return std::nullopt;
-    NvmeCompletionQueue& completion_queue = state_.completion_queue_of(queue);
-    const std::lock_guard other_guard{completion_queue.mutex};
-    const auto interrupt_ns = completion_queue.waits_for_interrupt
-                                  ? state_.interrupt_due_ns(completion_queue)
-                                  : std::nullopt;
-    auto action_ns = queue.schedule.next_ns();
-    const bool may_fetch = has_submission(queue);
-    if (!may_fetch && !action_ns.has_value()) return interrupt_ns;
-    if (completion_queue.room() == 0) {
-      action_ns.reset();
-    } else if (may_fetch) {
-      return 0;
-    }
-    if (!action_ns.has_value()) return interrupt_ns;
-    return interrupt_ns.has_value() ? std::min(*action_ns, *interrupt_ns) : action_ns;
+    const std::lock_guard other_guard{state_.completion_queue_of(queue).mutex};
+    return next_ns_locked(queue);
   }
   /// Performs one step of the queue: fetches a command, performs an action that is due, or sends an
   /// interrupt that was coalesced. Returns false if none is due.
@@ -119,6 +107,28 @@ class NvmeEngine {
   }
 
  private:
+  // The looks at the queues before each step of a serial run: without a look at their mutexes, and
+  // without a call.
+  [[nodiscard, gnu::always_inline]] bool can_fetch_locked(
+      const NvmeSubmissionQueue& queue) noexcept {
+    return has_submission(queue) && queue.exists() && !queue.is_halted &&
+           state_.completion_queue_of(queue).room() != 0;
+  }
+  [[nodiscard, gnu::always_inline]] std::optional<std::uint64_t> next_ns_locked(
+      NvmeSubmissionQueue& queue) {
+    if (!queue.exists() || queue.is_halted) return std::nullopt;
+    NvmeCompletionQueue& completion_queue = state_.completion_queue_of(queue);
+    const auto interrupt_ns = completion_queue.waits_for_interrupt
+                                  ? state_.interrupt_due_ns(completion_queue)
+                                  : std::nullopt;
+    const bool may_fetch = has_submission(queue);
+    const auto action_ns = queue.schedule.next_ns();
+    // An idle queue, such as the admin queue most of the time, is looked at no further.
+    if ((!may_fetch && !action_ns.has_value()) || completion_queue.room() == 0) return interrupt_ns;
+    if (may_fetch) return 0;
+    return interrupt_ns.has_value() ? std::min(*action_ns, *interrupt_ns) : action_ns;
+  }
+
   [[nodiscard]] static bool has_submission(const NvmeSubmissionQueue& queue) noexcept {
     return queue.is_fetching && queue.has_submission();
   }

@@ -135,8 +135,16 @@ class NvmeIo {
 
   [[nodiscard]] NvmeOutcome read(NvmeSubmissionQueue& queue, const NvmeCommand& command,
                                  NvmeNamespaceState& its) {
-    const auto bytes = queue.transfer.buffer(bytes_of(its, command.entry));
-    if (!read_medium(its, offset_of(its, command.entry.slba()), bytes, command.entry.is_fua())) {
+    const std::uint64_t offset_bytes = offset_of(its, command.entry.slba());
+    const std::uint64_t length_bytes = bytes_of(its, command.entry);
+    std::span<const std::byte> bytes = its.media->view(offset_bytes, length_bytes);
+    if (bytes.empty()) {
+      const auto buffer = queue.transfer.buffer(length_bytes);
+      if (!read_medium(its, offset_bytes, buffer, command.entry.is_fua())) {
+        return media_error(queue, Code::unrecovered_read_error);
+      }
+      bytes = buffer;
+    } else if (command.entry.is_fua() && !its.media->flush_range(offset_bytes, length_bytes)) {
       return media_error(queue, Code::unrecovered_read_error);
     }
     const Code code = to_driver(queue, command, bytes);

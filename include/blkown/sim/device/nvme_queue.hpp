@@ -310,10 +310,8 @@ class alignas(64) NvmeSubmissionQueue {
  private:
   [[nodiscard]] bool read(Iommu& iommu, const Iommu::Access& access, std::uint32_t at,
                           nvme::SubmissionEntry& entry) const {
-    std::byte bytes[sizeof entry];
-    if (!iommu.read(ring_.iova + std::uint64_t{at} * sizeof entry, bytes, access)) return false;
-    std::memcpy(&entry, bytes, sizeof entry);
-    return true;
+    return iommu.read(ring_.iova + std::uint64_t{at} * sizeof entry,
+                      std::as_writable_bytes(std::span{&entry, 1}), access);
   }
 
   std::uint16_t id_;

@@ -28,6 +28,11 @@ class WatchedMedia final : public CachedMedia {
   WatchedMedia(std::uint64_t capacity, CacheMode mode)
       : CachedMedia{capacity, mode}, changes_{capacity / detail::bytes_in_sector} {}
 
+  [[nodiscard]] std::span<const std::byte> view(std::uint64_t offset_bytes,
+                                                std::uint64_t length_bytes) override {
+    return bytes().subspan(static_cast<std::size_t>(offset_bytes),
+                           static_cast<std::size_t>(length_bytes));
+  }
   [[nodiscard]] bool write(std::uint64_t offset_bytes, std::span<const std::byte> from) override {
     note(offset_bytes, from.size());
     return CachedMedia::write(offset_bytes, from);
