@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <utility>
@@ -73,10 +74,20 @@ struct Side {
   Bench<LoggingDriver> bench;
 };
 
+/// Passes a batch on with complete_each(), or on a context, or on none, with complete_each_local().
+template <class Visit>
+void pass(Side& side, bool is_local, unsigned context, const std::vector<std::uint64_t>& values,
+          Visit visit) {
+  if (!is_local) return side.hw().complete_each(values, visit);
+  std::optional<mq::Context::Scope> scope;
+  if (context < Side::contexts) scope.emplace(side.bench.context(context));
+  side.hw().complete_each_local(values, visit);
+}
+
 // Goal: a batch does what its completions do one by one: the hook is called with the same requests,
 // in the same order, on the same contexts, and the same values are refused. A refused value stops
 // none behind it.
-TEST(CompleteEach, DoesWhatCompletionsDoOneByOne) {
+void do_what_completions_do_one_by_one(bool is_local) {
   std::size_t refused = 0;
   for (unsigned seed = 1; seed <= 40; ++seed) {
     std::mt19937 random{seed};
@@ -107,11 +118,12 @@ TEST(CompleteEach, DoesWhatCompletionsDoOneByOne) {
         if (auto claim = single.hw().claim(value)) single.hw().complete(*std::move(claim));
       }
       std::size_t visited = 0;
-      batch.hw().complete_each(values[1], [&](std::size_t index, const auto& claim) {
+      const auto visit = [&](std::size_t index, const auto& claim) {
         EXPECT_LT(index, values[1].size());
         EXPECT_LT(claim.data().sector(), 1000U);
         ++visited;
-      });
+      };
+      pass(batch, is_local, seed % (Side::contexts + 1), values[1], visit);
       refused += values[1].size() - visited;
       const std::string expected = single.take_text();
       ASSERT_EQ(batch.take_text(), expected) << "seed " << seed << ", step " << step;
@@ -121,6 +133,10 @@ TEST(CompleteEach, DoesWhatCompletionsDoOneByOne) {
     batch.finish();
   }
   EXPECT_GT(refused, 100U);
+}
+TEST(CompleteEach, DoesWhatCompletionsDoOneByOne) { do_what_completions_do_one_by_one(false); }
+TEST(CompleteEach, DoesLocallyWhatCompletionsDoOneByOne) {
+  do_what_completions_do_one_by_one(true);
 }
 
 // Goal: a value that is refused, wherever it stands, keeps no other from its request.

@@ -6,7 +6,9 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "mq/fake_driver.hpp"
@@ -444,7 +446,7 @@ struct HalvesDriver : fake::FullDriver {
   unsigned poll(Hw& hw) override {
     unsigned count = 0;
     for (const std::uint64_t value : std::exchange(hw.data.published, {})) {
-      hw.complete(*hw.claim(value));
+      hw.complete_local(*hw.claim(value));
       ++count;
     }
     return count;
@@ -470,8 +472,8 @@ TEST(Dispatch, CompleteRunsOnTheSubmittingContext) {
   EXPECT_EQ(reads.ends.statuses, std::vector{Status::protection_error});
 }
 
-// Goal: claims that the poll hook passes to HwQueue::complete are completed before Disk::poll
-// returns.
+// Goal: claims that the poll hook passes to HwQueue::complete_local are completed before Disk::poll
+// returns, and leave nothing for a run.
 TEST(Dispatch, PollCompletesItsClaimsBeforeItReturns) {
   Bench<HalvesDriver> bench{{.capacity_sectors = 1024, .poll_queues = 1}};
   Ends ends;
@@ -480,21 +482,29 @@ TEST(Dispatch, PollCompletesItsClaimsBeforeItReturns) {
   bench.disk->submit(bench.context(), polled);
   EXPECT_EQ(bench.disk->poll(bench.context()), 1U);
   EXPECT_EQ(ends.count, 1);
+  EXPECT_EQ(bench.context().runnable(), 0U);
   bench.runtime.run();
   EXPECT_EQ(ends.count, 1);
 }
 
-/// Completes each request in queue_rq, through the hook `complete`.
+/// Completes each request in queue_rq, through the hook `complete`. That passes each claim on once
+/// more for `again` times.
 struct CompletesInQueueRq : fake::FullDriver {
   Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override {
-    hw.complete(std::move(idle).start().into_claim());
+    hw.complete_local(std::move(idle).start().into_claim());
     return Answer::accepted();
   }
-  void complete(Hw&, blkown::Claim<Rq> claim) override {
+  unsigned poll(Hw&) override { return 0; }
+  void complete(Hw& hw, blkown::Claim<Rq> claim) override {
     ++completed;
+    if (again != 0) {
+      --again;
+      return hw.complete_local(std::move(claim));
+    }
     std::move(claim).end_ok();
   }
   int completed = 0;
+  int again = 0;
 };
 
 // Goal: a claim that a hook completes waits for the context's work, and nothing is posted for it.
@@ -528,7 +538,7 @@ TEST(Dispatch, CompleteKeepsTheOrderOfTheClaims) {
 struct PublishesFirst : HalvesDriver {
   Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override {
     if (is_published) {
-      hw.complete(std::move(idle).start().into_claim());
+      hw.complete_local(std::move(idle).start().into_claim());
     } else {
       publish(hw, std::move(idle));
       is_published = true;
@@ -552,6 +562,127 @@ TEST(Dispatch, CompleteKeepsTheOrderOfAClaimBeforeAnEntryAndOneWithin) {
   bench.disk->submit(bench.context(), *reads.bios[1]);
   bench.runtime.run();
   EXPECT_EQ(reads.ends.order, (std::vector{reads.bios[0].get(), reads.bios[1].get()}));
+}
+
+// Goal: the same, if the claim of the hook comes first, and the context's works run in another
+// order than they were posted in.
+TEST(Dispatch, CompleteKeepsTheOrderOfALocalClaimAndOneOfAnInterrupt) {
+  for (const bool last_work_first : {false, true}) {
+    Bench<PublishesFirst> bench;
+    Reads reads{2};
+    bench.disk->submit(bench.context(), *reads.bios[0]);
+    bench.disk->submit(bench.context(), *reads.bios[1]);
+    auto& hw = bench.disk->hw_queue(blkown::QueueIndex{0});
+    hw.complete(*hw.claim(hw.data.published.at(0)));
+    const std::size_t works = bench.context().runnable();
+    ASSERT_EQ(works, 2U);
+    bench.context().run_one(last_work_first ? works - 1 : 0);
+    bench.runtime.run();
+    EXPECT_EQ(reads.ends.order, (std::vector{reads.bios[1].get(), reads.bios[0].get()}));
+  }
+}
+
+// Goal: code that runs on the context outside of a call of the disk may pass claims, too.
+TEST(Dispatch, AWorkCompletesLocally) {
+  Bench<HalvesDriver> bench{{.capacity_sectors = 1024}, 2};
+  Reads reads{2};
+  for (auto& bio : reads.bios) bench.disk->submit(bench.context(1), *bio);
+  mq::Work work{[](void* hw, mq::Work&) {
+                  auto& its = *static_cast<mq::HwQueue<fake::FullDriver>*>(hw);
+                  for (const std::uint64_t value : its.data.published) {
+                    its.complete_local(*its.claim(value));
+                  }
+                },
+                &bench.disk->hw_queue(blkown::QueueIndex{0})};
+  bench.context(1).post(work);
+  bench.context(1).run_some(1);
+  EXPECT_TRUE(bench.driver.completed_on.empty()) << "not within the call";
+  EXPECT_TRUE(bench.context(1).is_inbox_empty());
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.completed_on, (std::vector{&bench.context(1), &bench.context(1)}));
+  EXPECT_EQ(reads.ends.order, (std::vector{reads.bios[0].get(), reads.bios[1].get()}));
+}
+
+// Goal: a claim of another context's request, which a device may name, goes to its own context.
+TEST(Dispatch, ALocalClaimOfAnotherContextGoesThere) {
+  for (const bool has_context : {false, true}) {
+    Bench<HalvesDriver> bench{{.capacity_sectors = 1024}, 2};
+    Reads reads{1};
+    bench.disk->submit(bench.context(1), *reads.bios[0]);
+    auto& hw = bench.disk->hw_queue(blkown::QueueIndex{0});
+    {
+      std::optional<mq::Context::Scope> scope;
+      if (has_context) scope.emplace(bench.context(0));
+      hw.complete_local(*hw.claim(hw.data.published.at(0)));
+    }
+    EXPECT_FALSE(bench.context(1).is_inbox_empty());
+    bench.runtime.run();
+    EXPECT_EQ(bench.driver.completed_on, std::vector{&bench.context(1)});
+    EXPECT_EQ(reads.ends.statuses, std::vector{Status::protection_error});
+  }
+}
+
+// Goal: a run calls the hook for the claims that it finds, and no more, so that a hook that passes
+// claims on does not keep other works waiting.
+TEST(Dispatch, ARunCompletesWhatItFinds) {
+  for (const bool is_polled : {false, true}) {
+    Bench<CompletesInQueueRq> bench{{.capacity_sectors = 1024, .poll_queues = 1}};
+    bench.driver.again = 7;
+    Reads reads{3};
+    reads.submit(bench);
+    if (is_polled) {
+      EXPECT_EQ(bench.disk->poll(bench.context()), 0U);
+    } else {
+      bench.context().run_some(1);
+    }
+    EXPECT_EQ(bench.driver.completed, 3);
+    bench.context().run_some(1);
+    EXPECT_EQ(bench.driver.completed, 6);
+    bench.runtime.run();
+    EXPECT_EQ(bench.driver.completed, 10);
+    EXPECT_EQ(reads.ends.count, 3);
+  }
+}
+
+// Goal: operations wait for claims that wait for the hook.
+TEST(Dispatch, OperationsWaitForLocalClaims) {
+  Bench<CompletesInQueueRq> bench;
+  bench.driver.again = 5;
+  Reads reads{3};
+  reads.submit(bench);
+  EXPECT_TRUE(bench.freeze());
+  EXPECT_EQ(reads.ends.count, 3);
+  EXPECT_TRUE(bench.thaw());
+  bench.driver.again = 5;
+  reads.submit(bench);
+  bench.remove();
+  EXPECT_EQ(reads.ends.count, 6);
+  EXPECT_EQ(bench.driver.completed, 16);
+}
+
+/// Has no hook `complete`.
+struct PassesWithoutAHook {
+  struct RequestData {};
+  struct HwData {};
+  struct QueueData {
+    std::vector<std::byte> medium;
+  };
+  using Disk = mq::Disk<PassesWithoutAHook>;
+
+  mq::Dispatch<PassesWithoutAHook> queue_rq(mq::HwQueue<PassesWithoutAHook>& hw, QueueData&,
+                                            blkown::Idle<mq::Request<PassesWithoutAHook>> idle,
+                                            bool) {
+    hw.complete_local(std::move(idle).start().into_claim());
+    return mq::Dispatch<PassesWithoutAHook>::accepted();
+  }
+};
+
+TEST(Dispatch, ALocalClaimEndsWithoutAHook) {
+  Bench<PassesWithoutAHook> bench;
+  Reads reads{2};
+  reads.submit(bench);
+  bench.runtime.run();
+  EXPECT_EQ(reads.ends.statuses, (std::vector{Status::ok, Status::ok}));
 }
 
 }  // namespace

@@ -176,20 +176,28 @@ TEST(Interrupted, TheStartOfAnOperationTouchesNothingOfADiskThatIsRemovedBehindI
             0);
 }
 
-/// Publishes its requests. pass_one() completes the oldest in the device's place; so does poll.
+/// Publishes its requests. pass_one() completes the oldest in the device's place, as an interrupt;
+/// pass_local() and poll do so as code of the context.
 struct PassesDriver : fake::FullDriver {
   Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override {
     std::move(idle).start().publish(
         [&](blkown::Cookie cookie) { published.emplace_back(&hw, cookie.value); });
     return Answer::accepted();
   }
-  unsigned poll(Hw&) override { return pass_one() ? 1 : 0; }
+  unsigned poll(Hw&) override { return pass_local() ? 1 : 0; }
   bool pass_one() {
+    return pass([](Hw& hw, blkown::Claim<Rq> claim) { hw.complete(std::move(claim)); });
+  }
+  bool pass_local() {
+    return pass([](Hw& hw, blkown::Claim<Rq> claim) { hw.complete_local(std::move(claim)); });
+  }
+  template <class Pass>
+  bool pass(Pass pass) {
     if (published.empty()) return false;
     const auto [hw, value] = published.front();
     published.pop_front();
     ++passed;
-    hw->complete(*hw->claim(value));
+    pass(*hw, *hw->claim(value));
     return true;
   }
   void complete(Hw&, blkown::Claim<Rq> claim) override {
@@ -277,6 +285,16 @@ TEST(Interrupted, AClaimThatAnInterruptOfTheContextPassesWithinAPollIsCompleted)
     EXPECT_GT(interrupt_own(true, removes,
                             [](OwnStage& stage) { stage.bench.disk->poll(stage.bench.context()); }),
               3);
+  }
+}
+
+TEST(Interrupted, AClaimThatAnInterruptOfTheContextPassesBetweenLocalOnesIsCompleted) {
+  for (const bool removes : {false, true}) {
+    const auto pass_two = [](OwnStage& stage) {
+      EXPECT_TRUE(stage.bench.driver.pass_local());
+      stage.bench.driver.pass_local();
+    };
+    EXPECT_GT(interrupt_own(false, removes, pass_two), 3);
   }
 }
 

@@ -342,6 +342,7 @@ void Driver::settle(Hw& hw, blkown::Claim<Rq> claim, bool may_complete) {
     case 5:
     case 6:
     case 7:
+      if (may_complete && world.dice().chance(1, 2)) return hw.complete_local(std::move(claim));
       if (may_complete) return hw.complete(std::move(claim));
       [[fallthrough]];
     default: std::move(claim).end_ok();

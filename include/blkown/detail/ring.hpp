@@ -64,6 +64,21 @@ class Ring {
     return first;
   }
 
+  /// Takes all elements, and calls `visit(T&)` for each, which may give the element away, and add
+  /// others to the ring.
+  template <class Visit>
+  void take_each(Visit visit) noexcept {
+    T* const last = std::exchange(last_, nullptr);
+    if (last == nullptr) return;
+    for (T* element = Link::next(*last);;) {
+      const bool is_last = element == last;
+      T* const next = Link::next(*element);
+      visit(*element);
+      if (is_last) return;
+      element = next;
+    }
+  }
+
   /// Moves all elements of `other` behind this ring's last.
   void append(Ring& other) noexcept {
     if (this == &other || other.last_ == nullptr) return;

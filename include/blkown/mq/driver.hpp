@@ -203,8 +203,8 @@ struct Zone {
 ///       Rings the doorbell for the requests that were issued with is_last false, if no request
 ///       with is_last true followed.
 ///   void complete(HwQueue<D>&, Claim<Request<D>>);
-///       Finishes a request that was given to HwQueue::complete, on the submitting context. Without
-///       this hook such a request ends with Status::ok.
+///       Finishes a request that was given to HwQueue::complete or complete_local, on the
+///       submitting context. Without this hook such a request ends with Status::ok.
 ///   TimeoutAction timeout(HwQueue<D>&, const ARef<Request<D>>&, const Cookie&);
 ///       Called for a publication that has been in flight for longer than its timeout, never
 ///       earlier. A request that is published again has its whole timeout again. The driver gets

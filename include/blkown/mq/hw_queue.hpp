@@ -68,8 +68,8 @@ class alignas(blkown::detail::line_pair_bytes) HwQueue {
   /// under its reason in Disk::counters().
   /// Errors: those of TagSet::claim.
   /// Context: any thread; interrupt safe. An interrupt or signal handler that preempts a context's
-  /// own thread must pass the Claim to complete() and must not end it: the thread may be in the
-  /// middle of changing the list that an end on that thread appends to.
+  /// own thread must pass the Claim to complete(), not to complete_local(), and must not end it:
+  /// the thread may be in the middle of changing the list that an end on that thread appends to.
   [[nodiscard]] std::expected<Claim<R>, LookupError> claim(
       std::uint64_t value, TrackedPlace where = Place::current()) noexcept {
     auto found = claims_.claim(value, where);
@@ -108,13 +108,25 @@ class alignas(blkown::detail::line_pair_bytes) HwQueue {
   }
 
   /// Passes the claim to the context that submitted the request. The driver's complete hook is
-  /// called there with the claim. Allocates nothing and takes no lock, except in the runtime's wake
-  /// hook.
+  /// called there with the claim, in the order of the calls. Allocates nothing and takes no lock,
+  /// except in the runtime's wake hook.
   /// Context: any thread; interrupt safe if the runtime's wake hook is.
   /// Source: the kernel's blk_mq_complete_request.
   void complete(BLKOWN_HELD Claim<R>&& claim, Place where = Place::current()) noexcept {
-    detail::SubmitQueue<D>* const submitter = detail::state_of(claim.data(where)).submitter;
-    submitter->take_completed(std::move(claim));
+    Submitter* const submitter = detail::state_of(claim.data(where)).submitter;
+    submitter->take_completed(Submitter::bare_completed(std::move(claim)));
+  }
+  /// The same for a hook, a work or a timer's function. Needs no atomic operation if the caller
+  /// runs the request's context, and passes the request on as complete() does if not. The hook
+  /// complete is called in the context's next run; in Disk::poll before it returns, if the hook
+  /// poll has passed the claim. Without a hook complete the request ends at once.
+  /// Context: any thread; not interrupt safe, like the end of a request.
+  [[gnu::always_inline]] void complete_local(BLKOWN_HELD Claim<R>&& claim,
+                                             Place where = Place::current()) noexcept {
+    Submitter* const submitter = detail::state_of(claim.data(where)).submitter;
+    R& request = Submitter::bare_completed(std::move(claim));
+    if (!submitter->take_completed_local(request)) [[unlikely]]
+      submitter->take_completed(request);
   }
 
   /// Claims a batch of completions that were received on this queue, and passes each request on as
@@ -127,18 +139,14 @@ class alignas(blkown::detail::line_pair_bytes) HwQueue {
   template <class Visit>
   void complete_each(std::span<const std::uint64_t> values, Visit&& visit,
                      TrackedPlace where = Place::current()) {
-    typename detail::RequestStack<R>::Run run;
-    detail::SubmitQueue<D>* submitter = nullptr;
-    const auto add = [&](std::size_t index, std::expected<Claim<R>, LookupError> claim) {
-      if (!claim.has_value()) return;
-      visit(index, std::as_const(*claim));
-      detail::SubmitQueue<D>* const its_own = detail::state_of(claim->data()).submitter;
-      if (its_own != submitter && !run.empty()) submitter->take_completed(std::exchange(run, {}));
-      submitter = its_own;
-      run.add(detail::SubmitQueue<D>::bare_completed(*std::move(claim)));
-    };
-    claim_each(values, add, where);
-    if (!run.empty()) submitter->take_completed(run);
+    pass_each<false>(values, visit, where);
+  }
+  /// The same, with each request passed on as complete_local() does.
+  /// Context: as complete_local().
+  template <class Visit>
+  void complete_each_local(std::span<const std::uint64_t> values, Visit&& visit,
+                           TrackedPlace where = Place::current()) {
+    pass_each<true>(values, visit, where);
   }
 
   /// Calls `visit(const ARef<R>&, const Cookie&)` for each of this disk's requests in flight on
@@ -168,6 +176,25 @@ class alignas(blkown::detail::line_pair_bytes) HwQueue {
 
  private:
   friend class Disk<D>;
+  using Submitter = detail::SubmitQueue<D>;
+
+  template <bool is_local, class Visit>
+  void pass_each(std::span<const std::uint64_t> values, Visit& visit, TrackedPlace where) {
+    typename detail::RequestStack<R>::Run run;
+    Submitter* submitter = nullptr;  // of the run
+    const auto add = [&](std::size_t index, std::expected<Claim<R>, LookupError> claim) {
+      if (!claim.has_value()) return;
+      visit(index, std::as_const(*claim));
+      Submitter* const its_own = detail::state_of(claim->data()).submitter;
+      R& request = Submitter::bare_completed(*std::move(claim));
+      if (is_local && its_own->take_completed_local(request)) return;
+      if (its_own != submitter && !run.empty()) submitter->take_completed(std::exchange(run, {}));
+      submitter = its_own;
+      run.add(request);
+    };
+    claim_each(values, add, where);
+    if (!run.empty()) submitter->take_completed(run);
+  }
 
   template <class Handle>
   [[nodiscard]] std::expected<Handle, LookupError> counted(

@@ -27,9 +27,8 @@ struct LoopHooks {
   /// The clock. Null: the steady clock.
   std::uint64_t (*now_ns)(void* argument) = nullptr;
   /// Tells the caller's loop to call run(), because another thread has made work. Null: the loop
-  /// polls. The function need not be called for work that the loop's own thread has made, or an
-  /// interrupt of that thread within a call of a disk: the thread calls run() after its calls of a
-  /// disk and before it sleeps.
+  /// polls. The function need not be called for work that the loop's own thread has made: the
+  /// thread calls run() after its calls of a disk and before it sleeps.
   /// Context: any.
   void (*wake)(void* argument) = nullptr;
 };

@@ -11,15 +11,17 @@
 //             is used up.
 //   own ends  a request that ends on the context is appended to ended_. If no Entry is open, work_
 //             is posted.
-//   complete  a Claim that is passed to HwQueue::complete within an Entry, by a hook or by an
-//             interrupt of the context, waits in own_completed_. The end of the outermost Entry
-//             posts work_ for it. A Claim behind one in remote_completed_ follows it there.
+//   complete  a Claim that the context passes to HwQueue::complete_local is appended to completed_.
+//             The first one lists work_, unless the disk is polled: then poll() calls the driver's
+//             hook before it returns. A Claim behind one in remote_completed_ follows it there.
 //   others    push the request on remote_ended_ or remote_completed_. The push to an empty stack
-//             posts the stack's work.
-//   run       the function of work_: settles. That of a stack's work takes the stack first.
+//             posts the stack's work. Interrupts of the context do the same.
+//   run       the function of work_: calls the hook for completed_, and settles. That of a stack's
+//             work takes the stack first.
 //
 // Guarantees: each bio ends once, on this context. A request that ends anywhere is freed here, so
 // tags and lists need no locks. Requests from other threads are taken in the order of their pushes.
+// A Claim in completed_ was passed before each one in remote_completed_, and is completed before.
 // A callback never runs inside another callback or a handle's destructor, and nothing recurses: a
 // bio that a callback submits is left to the settle() that called it.
 //
@@ -38,6 +40,7 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
 #include <blkown/detail/poison.hpp>
+#include <blkown/detail/ring.hpp>
 #include <blkown/detail/user_list.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/idle.hpp>
@@ -75,8 +78,7 @@ inline namespace BLKOWN_ABI {
 namespace mq::detail {
 
 /// One context's side of a disk. The members belong to the context, except the two stacks of other
-/// threads, the kick flag and the works, which other threads use. Interrupts of the context write
-/// own_completed_.
+/// threads, the kick flag and the works, which other threads and interrupts of the context use.
 /// Source: blk-mq's software queue.
 template <class D>
 class SubmitQueue {
@@ -211,9 +213,9 @@ class SubmitQueue {
       HwQueue<D>* const hw = lanes_.of(QueueType::poll).hw;
       if (hw != nullptr && hw->type() == QueueType::poll) {
         const unsigned count = call_poll(*hw);
-        // So that Claims that the hook gave to HwQueue::complete end here. Not those that follow a
-        // Claim in remote_completed_, which only the stack's work takes.
-        if (has_own_completed()) complete_all(own_completed_);
+        // So that Claims that the hook gave to HwQueue::complete_local end here. Not those that
+        // follow a Claim in remote_completed_, which only the stack's work takes.
+        complete_own();
         return count;
       }
     }
@@ -264,32 +266,31 @@ class SubmitQueue {
       post_work();
   }
 
-  /// Takes over a Claim. The context will call the driver's complete(), in the order of the calls.
-  void take_completed(Claim<R>&& claim) noexcept {
-    take_completed(bare_completed(std::move(claim)));
-  }
   /// The request of a Claim that is passed on.
   [[nodiscard]] static R& bare_completed(Claim<R>&& claim) noexcept {
     state_of(claim.data()).claim_origin = blkown::detail::HandleAccess::origin(claim);
     return *blkown::detail::HandleAccess::take(claim);
   }
-  /// Takes over one or several requests of bare_completed().
+  /// Takes over one or several requests of bare_completed(). The context will call the driver's
+  /// complete(), in the order of the calls.
   template <class Requests>
-  void take_completed(Requests&& requests) noexcept {
-    if constexpr (completes_own) {
-      if (Context::current() == &context_ && shows_entry_.is_set() && remote_completed_.empty())
-          [[likely]] {
-        // No post, also if the stack was empty: close_entry() looks at it.
-        static_cast<void>(own_completed_.push(requests));
-        return;
-      }
-    }
-    take_completed_elsewhere(requests);
-  }
-  /// The same outside of an Entry, on another thread, or behind a Claim that was passed so.
-  template <class Requests>
-  [[gnu::noinline]] void take_completed_elsewhere(Requests& requests) noexcept {
+  [[gnu::noinline]] void take_completed(Requests&& requests) noexcept {
     if (remote_completed_.push(requests)) context_.post(remote_completed_work_);
+  }
+  /// The same for one request without an atomic operation. Returns false, and does nothing, on
+  /// another thread, or behind a Claim that take_completed() has taken over. Ends the request of a
+  /// driver that has no hook.
+  /// Context: any thread, but no interrupt.
+  [[nodiscard, gnu::always_inline]] bool take_completed_local(R& request) noexcept {
+    if constexpr (!names_complete<D>) {
+      make_claim(request).end_ok();
+      return true;
+    }
+    if (Context::current() != &context_ || !remote_completed_.empty()) [[unlikely]]
+      return false;
+    if (completed_.empty() && !is_polling_) context_.post_local(work_);
+    completed_.push_back(request);
+    return true;
   }
 
   /// Makes the context issue its waiting bios again. With `requeues`, held requests are issued too.
@@ -340,9 +341,6 @@ class SubmitQueue {
   static constexpr std::uint64_t ns_per_ms = 1'000'000;
   // Bounds one settle(), so that other works of the context are not starved.
   static constexpr unsigned settle_budget = 512;
-  // Whether the driver may pass Claims to HwQueue::complete on the context. Other drivers do not
-  // pay for a look at own_completed_; a Claim that they pass takes the way of the other threads.
-  static constexpr bool completes_own = names_complete<D> || names_poll<D>;
 
   [[noreturn, gnu::cold, gnu::noinline]] void violate_entered(const char* operation,
                                                               const Place& where) const {
@@ -379,24 +377,10 @@ class SubmitQueue {
   [[gnu::always_inline]] void leave() noexcept {
     if (has_to_settle_or_watch()) [[unlikely]]
       return leave_in_full();
-    close_entry();
-  }
-  [[nodiscard, gnu::always_inline]] bool has_own_completed() const noexcept {
-    return completes_own && !own_completed_.empty();
+    entered_ = false;
   }
   /// Opens an Entry. Returns whether it is the outermost one.
-  [[gnu::always_inline]] bool enter() noexcept {
-    if constexpr (completes_own) shows_entry_.set(true);
-    return !std::exchange(entered_, true);
-  }
-  /// Closes the outermost Entry. From here on, a Claim is passed to the work of the other threads;
-  /// those before are left to this context's.
-  [[gnu::always_inline]] void close_entry() noexcept {
-    entered_ = false;
-    if constexpr (completes_own) shows_entry_.set(false);
-    if (has_own_completed()) [[unlikely]]
-      post_work();
-  }
+  [[gnu::always_inline]] bool enter() noexcept { return !std::exchange(entered_, true); }
   [[nodiscard, gnu::always_inline]] bool has_to_settle_or_watch() const noexcept {
     return !ended_.empty() || !ended_bios_.empty() || notes_.is_any() || needs_watch();
   }
@@ -420,7 +404,7 @@ class SubmitQueue {
   void run() noexcept {
     enter();
     notes_.resume_pending = true;
-    if (has_own_completed()) complete_all(own_completed_);
+    complete_own();
     if (is_kicked_.take()) [[unlikely]]
       kick_what_is_here();
     settle_in_work();
@@ -439,7 +423,8 @@ class SubmitQueue {
   void take_remote_completed() noexcept {
     enter();
     notes_.resume_pending = true;
-    complete_all(remote_completed_);
+    complete_own();  // those that were passed before
+    complete_all_remote();
     settle_in_work();
   }
 
@@ -461,8 +446,8 @@ class SubmitQueue {
     issuer_.kick();
   }
 
-  /// Whether settle() has something to do. The stacks do not count: for those of other threads, the
-  /// thread that pushed has posted the work, and close_entry() looks at own_completed_.
+  /// Whether settle() has something to do. Claims that wait for the hook do not count: the work has
+  /// been posted for them.
   [[nodiscard]] bool is_unsettled() const noexcept {
     return !ended_.empty() || !ended_bios_.empty() || notes_.resume_pending;
   }
@@ -483,7 +468,7 @@ class SubmitQueue {
       return false;
     }
     notes_.resume_pending = false;
-    close_entry();
+    entered_ = false;
     return true;
   }
 
@@ -507,7 +492,7 @@ class SubmitQueue {
   /// The end of an outermost Entry or of run(). This object may be destroyed when the call returns.
   void end_entry() noexcept {
     watch();
-    close_entry();
+    entered_ = false;
     control_.acknowledge();
   }
 
@@ -598,17 +583,31 @@ class SubmitQueue {
 
   [[nodiscard]] unsigned call_poll(HwQueue<D>& hw) noexcept {
     const typename Issuer<D>::InReapingHook hook{issuer_};
-    return disk_.driver().poll(hw);
+    is_polling_ = true;
+    const unsigned count = disk_.driver().poll(hw);
+    is_polling_ = false;
+    return count;
   }
 
-  [[gnu::noinline]] void complete_all(RequestStack<R>& stack) noexcept {
+  /// Calls the driver's complete() for the Claims that the context itself has passed until now.
+  [[gnu::always_inline]] void complete_own() noexcept {
     if constexpr (names_complete<D>) {
-      const typename Issuer<D>::InReapingHook hook{issuer_};  // one for all calls
-      stack.take_each([this](R& request) {
-        disk_.driver().complete(RequestTraits<R>::data(request).hw_queue(), make_claim(request));
-      });
+      if (!completed_.empty()) complete_all_own();
+    }
+  }
+  [[gnu::noinline]] void complete_all_own() noexcept {
+    const typename Issuer<D>::InReapingHook hook{issuer_};  // one for all calls
+    completed_.take_each([this](R& request) { complete(request); });
+  }
+  [[gnu::noinline]] void complete_all_remote() noexcept {
+    const typename Issuer<D>::InReapingHook hook{issuer_};
+    remote_completed_.take_each([this](R& request) { complete(request); });
+  }
+  [[gnu::always_inline]] void complete(R& request) noexcept {
+    if constexpr (names_complete<D>) {
+      disk_.driver().complete(RequestTraits<R>::data(request).hw_queue(), make_claim(request));
     } else {
-      stack.take_each([](R& request) { make_claim(request).end_ok(); });
+      make_claim(request).end_ok();
     }
   }
   [[nodiscard, gnu::always_inline]] static Claim<R> make_claim(R& request) noexcept {
@@ -665,10 +664,10 @@ class SubmitQueue {
   ControlPart<D> control_;
   bool entered_ = false;
   const bool settles_at_once_;  // the outermost Entry settles, and may issue what waits
-  RelaxedFlag shows_entry_;  // entered_ for interrupts of the context, if the driver completes_own
-  RelaxedFlag has_plug_;     // for tables on other threads
+  RelaxedFlag has_plug_;        // for tables on other threads
   bool retry_pending_ = false;
-  RequestStack<R> own_completed_;  // by the context within an Entry, and by interrupts of it
+  bool is_polling_ = false;  // poll() looks at completed_ before it returns
+  blkown::detail::Ring<R, blkown::detail::RequestLink<R>> completed_;  // passed by the context
   ContextCounters counters_;
   blkown::detail::User user_;  // of the context
   // What other threads write, in pairs of cache lines of their own.
