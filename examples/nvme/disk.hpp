@@ -125,7 +125,7 @@ class DriverOf : public IoPath<Self, R, B, P> {
       if (!reset_.attach(hw.disk())) return Status::again;
       set_lookup_queue(queue, nullptr, &hw);
     }
-    service(queue);
+    service(queue, Caller::hook);
     return Status::ok;
   }
   /// A disk that uses fewer queues keeps the others for lookups: the controller has all of them,
@@ -139,14 +139,14 @@ class DriverOf : public IoPath<Self, R, B, P> {
       if (!reset_.detach(disk)) return;
       for (std::uint32_t i = 0; i != count; ++i) leave_lookups(disk, blkown::QueueIndex{i});
     }
-    for (std::size_t i = 0; i != count; ++i) service(queues_[i]);
+    for (std::size_t i = 0; i != count; ++i) service(queues_[i], Caller::hook);
   }
 
   mq::TimeoutAction timeout(Hw& hw, const blkown::ARef<Rq>&, const Cookie& cookie) {
     Queue& queue = *hw.data.queue;
     const auto id = static_cast<std::uint16_t>(cookie.value);
     // A completion of another command says nothing about this one.
-    if (service(queue, id).has_id) return mq::TimeoutAction::rearm;
+    if (service(queue, Caller::hook, id).has_id) return mq::TimeoutAction::rearm;
     if (queue.was_aborted(cookie) || controller_.state().is_fatal()) {
       reset();
     } else {
@@ -164,7 +164,7 @@ class DriverOf : public IoPath<Self, R, B, P> {
   /// Vector 0 is the admin queue's, vector i that of I/O queue i.
   void interrupt(std::uint32_t vector) {
     if (vector == 0) return controller_.interrupt();
-    if (vector <= queues_.size()) service(queues_[vector - 1]);
+    if (vector <= queues_.size()) service(queues_[vector - 1], Caller::interrupt);
   }
   /// The controller has failed (CSTS.CFS).
   /// Context: as reset(), and not within a call of this driver: the reset may begin within this
@@ -185,6 +185,7 @@ class DriverOf : public IoPath<Self, R, B, P> {
   using Path::is_quarantined_;
   using Path::self;
   using Path::service;
+  using typename Path::Caller;
 
   // --- reset ------------------------------------------------------------------------------------
 

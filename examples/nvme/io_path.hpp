@@ -95,7 +95,7 @@ class IoPath {
     queue.pair.ring_doorbell();
   }
 
-  unsigned poll(Hw& hw) { return service(*hw.data.queue).count; }
+  unsigned poll(Hw& hw) { return service(*hw.data.queue, Caller::hook).count; }
 
   /// Unmaps the memory, and ends the I/O or issues it again.
   void complete(Hw& hw, Claim<Rq> claim) {
@@ -212,6 +212,8 @@ class IoPath {
 
   // --- completions ------------------------------------------------------------------------------
 
+  /// The code that takes completions. An interrupt may come at any moment, also within a hook.
+  enum class Caller { hook, interrupt };
   /// The completions that were taken: none, if another context takes them.
   struct Taken {
     unsigned count = 0;
@@ -220,12 +222,12 @@ class IoPath {
   /// The number of completions that are looked up together, at most.
   static constexpr std::size_t max_batch = 32;
   /// Takes the completions of a queue.
-  Taken service(Queue& queue, std::optional<std::uint16_t> id = {}) {
+  Taken service(Queue& queue, Caller caller, std::optional<std::uint16_t> id = {}) {
     Taken taken;
     std::array<CompletionEntry, max_batch> batch;
     std::size_t count = 0;
     const auto take_batch = [&] {
-      self().take(*queue.hw, std::span{batch.data(), std::exchange(count, 0)});
+      self().take(*queue.hw, std::span{batch.data(), std::exchange(count, 0)}, caller);
     };
     const auto drop = [&](const CompletionEntry& entry) { self().note_dropped(queue, entry); };
     queue.gate.enter([&] {
@@ -245,14 +247,16 @@ class IoPath {
   /// counts, or no disk is left.
   void note_dropped(Queue&, const CompletionEntry&) {}
   /// Looks completions up, at most max_batch, and passes the I/Os to their submitting contexts.
-  void take(Hw& lookup, std::span<const CompletionEntry> entries) {
+  void take(Hw& lookup, std::span<const CompletionEntry> entries, Caller caller) {
     std::array<std::uint64_t, max_batch> ids;
     for (std::size_t i = 0; i != entries.size(); ++i) ids[i] = entries[i].command_id;
+    const std::span values{ids.data(), entries.size()};
+    const auto keep_status = [&](std::size_t index, const Claim<Rq>& claim) {
+      claim.data().driver_data.status = entries[index].status();
+    };
     // A late, repeated or forged id is counted by the disk.
-    lookup.complete_each(std::span{ids.data(), entries.size()},
-                         [&](std::size_t index, const Claim<Rq>& claim) {
-                           claim.data().driver_data.status = entries[index].status();
-                         });
+    if (caller == Caller::hook) return lookup.complete_each_local(values, keep_status);
+    lookup.complete_each(values, keep_status);
   }
 
   Owner& controller_;

@@ -335,8 +335,9 @@ class FirstDiskLooksUp : public VariantDriver {
   }
 
  private:
-  void take(Hw& lookup, std::span<const broken_mq::CompletionEntry> entries) override {
-    VariantDriver::take(*first_.at(lookup.index().value), entries);
+  void take(Hw& lookup, std::span<const broken_mq::CompletionEntry> entries,
+            Caller caller) override {
+    VariantDriver::take(*first_.at(lookup.index().value), entries, caller);
   }
 
   std::map<std::uint32_t, Hw*> first_;

@@ -16,12 +16,12 @@ class CompletedTwice : public VariantDriver {
   using VariantDriver::VariantDriver;
 
  private:
-  void take(Hw& lookup, std::span<const CompletionEntry> entries) override {
-    for (const CompletionEntry& entry : entries) take(lookup, entry);
+  void take(Hw& lookup, std::span<const CompletionEntry> entries, Caller caller) override {
+    for (const CompletionEntry& entry : entries) take(lookup, entry, caller);
   }
-  void take(Hw& lookup, const CompletionEntry& entry) {
+  void take(Hw& lookup, const CompletionEntry& entry, Caller caller) {
     const auto pin = lookup.tag_to_rq(entry.command_id);
-    if (pin.has_value()) VariantDriver::take(lookup, std::span{&entry, 1});
+    if (pin.has_value()) VariantDriver::take(lookup, std::span{&entry, 1}, caller);
   }
 };
 

@@ -16,13 +16,13 @@ class CookieRepaired : public VariantDriver {
   using VariantDriver::VariantDriver;
 
  private:
-  void take(Hw& lookup, std::span<const CompletionEntry> entries) override {
-    for (const CompletionEntry& entry : entries) take(lookup, entry);
+  void take(Hw& lookup, std::span<const CompletionEntry> entries, Caller caller) override {
+    for (const CompletionEntry& entry : entries) take(lookup, entry, caller);
   }
-  void take(Hw& lookup, const CompletionEntry& entry) {
+  void take(Hw& lookup, const CompletionEntry& entry, Caller caller) {
     CompletionEntry repaired = entry;
     repaired.command_id = static_cast<std::uint16_t>(current(lookup, entry.command_id));
-    VariantDriver::take(lookup, std::span{&repaired, 1});
+    VariantDriver::take(lookup, std::span{&repaired, 1}, caller);
   }
   /// The cookie of the I/O in flight that has the entry's tag, or the entry's cookie.
   [[nodiscard]] static std::uint64_t current(Hw& hw, std::uint64_t stale) {

@@ -22,7 +22,7 @@ class GenerationIgnored : public VariantDriver {
   }
 
  private:
-  void take(Hw& lookup, std::span<const CompletionEntry> entries) override {
+  void take(Hw& lookup, std::span<const CompletionEntry> entries, Caller) override {
     for (const CompletionEntry& entry : entries) take(lookup, entry);
   }
   void take(Hw& lookup, const CompletionEntry& entry) {

@@ -16,7 +16,8 @@ class TimeoutWaits : public VariantDriver {
   using VariantDriver::VariantDriver;
 
   mq::TimeoutAction timeout(Hw& hw, const ARef<Rq>&, const Cookie& cookie) override {
-    while (!service(*hw.data.queue, static_cast<std::uint16_t>(cookie.value)).has_id) {
+    const auto id = static_cast<std::uint16_t>(cookie.value);
+    while (!service(*hw.data.queue, Caller::hook, id).has_id) {
     }
     return mq::TimeoutAction::rearm;
   }

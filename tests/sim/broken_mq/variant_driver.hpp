@@ -142,8 +142,11 @@ class VariantDriver
     return Base::reject(hw, std::move(claim), status);
   }
   virtual void unmap(Claim<Rq>& claim, const dma::EndProof& proof) { Base::unmap(claim, proof); }
-  virtual void take(Hw& lookup, std::span<const CompletionEntry> entries) {
-    Base::take(lookup, entries);
+  virtual void take(Hw& lookup, std::span<const CompletionEntry> entries, Caller caller) {
+    // The kit's interrupts come between works or within a doorbell, never within the block layer,
+    // and may therefore do what a hook does. The device's words choose.
+    if (entries.front().command_id % 2 == 1) caller = Caller::hook;
+    Base::take(lookup, entries, caller);
   }
   /// Passes an I/O whose completion was found to its submitting context.
   static void pass_on(Claim<Rq> claim, const CompletionEntry& entry) {
