@@ -216,10 +216,12 @@ class ZonedUblk {
     ++counts_.managed;
     return result_of(mq::zone(runtime_, disk_, op, command.start_sector), 0);
   }
-  /// The kernel's buffer has room for as many zones as it asks for.
+  /// The kernel's buffer has room for as many zones as it asks for, and it may ask for more than
+  /// there are.
   [[nodiscard]] Result report(const ublksrv_io_desc& command) {
     ++counts_.reports;
-    std::vector<mq::Zone> zones(command.nr_sectors);
+    const std::uint64_t most = disk_.config().capacity_sectors / disk_.config().zone_sectors + 1;
+    std::vector<mq::Zone> zones(std::min<std::uint64_t>(command.nr_sectors, most));
     zones.resize(disk_.report_zones(command.start_sector, zones));
     std::vector<blk_zone> told;
     for (const mq::Zone& zone : zones) told.push_back(blk_zone_of(zone));
