@@ -81,9 +81,10 @@ class MemoryCursor {
 class Device {
  public:
   /// Precondition: `config` was checked.
-  explicit Device(const Config& its_config) {
+  explicit Device(const Config& its_config, std::uint64_t now_ns = 0) {
     if (its_config.zoned != 0) zones.emplace(zone_layout_of(its_config));
-    configure(its_config, 0);
+    bandwidth.set_rate(its_config.mbps, now_ns);
+    configure(its_config, now_ns);
   }
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
@@ -118,21 +119,21 @@ class Device {
   /// Whether a fault or the bandwidth may hold a request back.
   [[nodiscard]] bool is_disturbed() const noexcept { return is_disturbed_; }
 
-  /// Takes new values of the parameters. Faults and the bandwidth begin again.
+  /// Takes new values of the parameters. A fault, or the bandwidth, begins again if its own values
+  /// change.
   /// Precondition: no other function runs.
   void configure(const Config& changed, std::uint64_t now_ns) {
+    if (changed.mbps != config.mbps) bandwidth.set_rate(changed.mbps, now_ns);
     config = changed;
     if (config.memory_backed != 0 && !store.has_value()) store.emplace(config);
     if (store.has_value()) store->set_memory_limit(config.memory_limit);
-    bandwidth.set_rate(config.mbps, now_ns);
     const std::uint64_t seed = config.fault_seed;
-    timeouts.plan({config.timeout_probability, config.timeout_interval, config.timeout_times},
-                  seed);
-    requeues.plan({config.requeue_probability, config.requeue_interval, config.requeue_times},
-                  seed + 1);
-    init_hctx.plan(
-        {config.init_hctx_probability, config.init_hctx_interval, config.init_hctx_times},
-        seed + 2);
+    timeouts.plan(
+        {config.timeout_probability, config.timeout_interval, config.timeout_times, seed});
+    requeues.plan(
+        {config.requeue_probability, config.requeue_interval, config.requeue_times, seed + 1});
+    init_hctx.plan({config.init_hctx_probability, config.init_hctx_interval, config.init_hctx_times,
+                    seed + 2});
     is_disturbed_ = bandwidth.is_limited() || config.timeout_probability != 0 ||
                     config.requeue_probability != 0;
     is_inert_ = !store.has_value() && !zones.has_value();

@@ -17,16 +17,19 @@ struct FaultPlan {
   std::uint64_t probability = 0;  ///< In percent, of the chances that are considered.
   std::uint64_t interval = 1;     ///< Each interval-th chance is considered.
   std::uint64_t times = 0;        ///< The most faults. 0: no limit.
+  std::uint64_t seed = 0;
+  friend constexpr bool operator==(const FaultPlan&, const FaultPlan&) = default;
 };
 
 /// Synchronization: fires() locks a mutex if a fault is possible. plan() only while no thread calls
 /// fires().
 class FaultPoint {
  public:
-  /// Begins again with a plan.
-  void plan(const FaultPlan& plan, std::uint64_t seed) {
+  /// Begins again with a plan, unless it is the present one.
+  void plan(const FaultPlan& plan) {
+    if (plan == plan_) return;
     plan_ = plan;
-    random_.seed(seed);
+    random_.seed(plan.seed);
     chances_ = 0;
     faults_ = 0;
   }

@@ -178,8 +178,7 @@ class NullDisk {
       return std::unexpected(bound.error());
     }
     std::unique_ptr<NullDisk> made{new NullDisk{runtime}};
-    auto device = std::make_unique<Device>(config);
-    device->configure(config, runtime.now_ns());
+    auto device = std::make_unique<Device>(config, runtime.now_ns());
     auto disk = Disk::create(disk_config_of(config), made->driver_, runtime,
                              Driver::QueueData{std::move(device)}, pool);
     if (!disk) return std::unexpected(config_error(config, disk.error()));
@@ -252,10 +251,15 @@ class NullDisk {
                       std::string{"a queue was refused: "} + to_string(status));
       }
     }
+    const bool is_other_bandwidth = changed.mbps != config().mbps;
     disk_->set_read_only(changed.read_only != 0);
     static_cast<void>(run([&](mq::Control& control) { disk_->freeze(control); }));
     device().configure(changed, runtime_.now_ns());
     static_cast<void>(run([&](mq::Control& control) { disk_->thaw(control); }));
+    // What waits for the old bandwidth's alarm tries the new one.
+    for (std::uint32_t i = 0; is_other_bandwidth && i != disk_->hw_queue_count(); ++i) {
+      disk_->hw_queue(blkown::QueueIndex{i}).start();
+    }
     return {};
   }
   [[nodiscard]] static std::optional<ZoneChange> zone_change_of(std::string_view key) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>
 #include <cerrno>
@@ -292,6 +293,30 @@ TEST(NullBlock, AFullCacheWritesItsOldestPageBack) {
   EXPECT_EQ(world.content(16, 1 * 8).substr(0, 2), "00");
 }
 
+// Goal: the command's seed chooses the blocks that a real cache would have written back in time.
+TEST(NullBlock, APowerCommandCutsAsItsSeedSays) {
+  const auto content_after = [](std::string_view off) {
+    World world{"memory_backed=1,cache_size=1m,blocksize=512"};
+    EXPECT_EQ(world.write(0, 32, 1), Status::ok);
+    EXPECT_EQ(world.run(mq::Op::flush, 0, 0), Status::ok);
+    EXPECT_EQ(world.write(0, 32, 2), Status::ok);
+    EXPECT_EQ(null_block::answer_to(*world.disk, off), "ok\n");
+    EXPECT_TRUE(null_block::answer_to(*world.disk, "show").contains("\npower=off\n"));
+    EXPECT_EQ(world.write(0, 1, 3), Status::offline);
+    EXPECT_EQ(null_block::answer_to(*world.disk, "power on"), "ok\n");
+    EXPECT_TRUE(null_block::answer_to(*world.disk, "show").contains("\npower=on\n"));
+    return world.content(0, 32);
+  };
+  const std::string none = content_after("power off");
+  EXPECT_EQ(none.find("02"), none.npos);
+  EXPECT_EQ(content_after("power off 0"), none);
+  const std::string some = content_after("power off 7");
+  EXPECT_NE(some.find("01"), some.npos);
+  EXPECT_NE(some.find("02"), some.npos);
+  EXPECT_EQ(content_after("power off 7"), some);
+  EXPECT_NE(content_after("power off 8"), some);
+}
+
 TEST(NullBlock, WithoutPowerEveryIoFails) {
   World world{
       "memory_backed=1,cache_size=1m,discard=1,write_zeroes=1,discard_granularity=64k,"
@@ -446,6 +471,16 @@ TEST(NullBlock, BadBlocksWithoutMemoryFailToo) {
   EXPECT_EQ(world.run(mq::Op::read, 8, 8), Status::io_error);
 }
 
+TEST(NullBlock, BadBlocksFailEachOperationWithARange) {
+  World world{"memory_backed=1,discard=1,write_zeroes=1,cache_size=1m"};
+  world.must_set("badblocks", "+8-8");
+  for (const mq::Op op : {mq::Op::read, mq::Op::write, mq::Op::discard, mq::Op::write_zeroes}) {
+    EXPECT_EQ(world.run(op, 8, 8), Status::io_error) << to_string(op);
+    EXPECT_EQ(world.run(op, 0, 8), Status::ok) << to_string(op);
+  }
+  EXPECT_EQ(world.run(mq::Op::flush, 0, 0), Status::ok);
+}
+
 TEST(NullBlock, BadBlocksOnceAreGoodAfterTheirError) {
   World world{"badblocks_once=1,blocksize=512"};
   world.must_set("badblocks", "+8-15");
@@ -465,6 +500,27 @@ TEST(NullBlock, PartialIoMovesWhatLiesBeforeTheBadBlock) {
   EXPECT_EQ(bio->status(), Status::io_error);
   EXPECT_EQ(std::to_integer<int>(bio->memory[1023]), 1);
   EXPECT_EQ(std::to_integer<int>(bio->memory[1024]), 0xEE);
+}
+
+// Goal: a change waits for the requests in flight, which see the old values to their end.
+TEST(NullBlock, AChangeWaitsForWhatIsInFlight) {
+  World world{"completion=softirq"};
+  struct Seen {
+    World& world;
+    mq::Bio bio{};
+    std::uint64_t seed = 0;
+  } seen{world};
+  std::vector<std::byte> memory(4096);
+  seen.bio.set_read(0, blkown::Segment{memory.data(), memory.size()},
+                    {[](void* self, mq::Bio&) {
+                       auto& its = *static_cast<Seen*>(self);
+                       its.seed = its.world.disk->config().fault_seed;
+                     },
+                     &seen});
+  world.disk->disk().submit(world.runtime.context(0), seen.bio);
+  EXPECT_EQ(seen.seed, 0U) << "it is in flight";
+  world.must_set("fault_seed", "5");
+  EXPECT_EQ(seen.seed, 1U);
 }
 
 // --- the bandwidth -------------------------------------------------------------------------------
@@ -508,6 +564,55 @@ TEST(NullBlock, ARequestLongerThanATickOfTheBandwidthPasses) {
   EXPECT_LE(world.now_ns - start_ns, 2'020'000'000U);
 }
 
+TEST(NullBlock, WritesPayForTheBandwidthAndFlushesDoNot) {
+  World world{"mbps=1,memory_backed=1,cache_size=1m"};
+  EXPECT_TRUE(world.start(mq::Op::write, 0, 2048)->has_ended);
+  EXPECT_TRUE(world.start(mq::Op::flush, 0, 0)->has_ended);
+  const auto waits = world.start(mq::Op::write, 0, 8);
+  EXPECT_FALSE(waits->has_ended);
+  const std::uint64_t start_ns = world.now_ns;
+  world.finish(*waits);
+  EXPECT_GE(world.now_ns - start_ns, 980'000'000U);
+}
+
+TEST(NullBlock, NoBurstFollowsAPauseOfTheBandwidth) {
+  World world{"mbps=10"};
+  const auto count_at_once = [&] {
+    std::vector<std::unique_ptr<null_world::TestBio>> bios;
+    do {
+      bios.push_back(world.start(mq::Op::read, 0, 8));
+    } while (bios.back()->has_ended);
+    world.finish(*bios.back());
+    return bios.size() - 1;
+  };
+  const std::size_t first = count_at_once();
+  EXPECT_EQ(first, (10'485'760 / 50 + 4095) / 4096) << "a tick's bytes";
+  world.pass(10'000'000'000);
+  EXPECT_LE(count_at_once(), first);
+}
+
+// Goal: the requests of all queues wait, and none is tried again and again.
+TEST(NullBlock, TheBandwidthStopsAndStartsAllQueues) {
+  World world{"mbps=1,submit_queues=2", 2};
+  const auto stopped = [&] {
+    std::string text;
+    for (std::uint32_t i = 0; i != 2; ++i)
+      text += world.disk->disk().hw_queue(blkown::QueueIndex{i}).is_stopped() ? "1" : "0";
+    return text;
+  };
+  for (const std::uint32_t first : {0U, 1U}) {
+    world.finish(*world.start(mq::Op::read, 0, 2048, {}, {}, first));
+    EXPECT_EQ(stopped(), "00");
+    const auto held = world.start(mq::Op::read, 0, 8, {}, {}, first);
+    world.runtime.run();
+    EXPECT_EQ(stopped(), "11");
+    const auto waits = world.start(mq::Op::read, 0, 8, {}, {}, 1 - first);
+    world.finish(*held);
+    world.finish(*waits);
+    EXPECT_EQ(stopped(), "00");
+  }
+}
+
 TEST(NullBlock, TheBandwidthChangesWhileBiosWait) {
   World world{"mbps=1"};
   EXPECT_EQ(world.run(mq::Op::read, 0, 2048), Status::ok);
@@ -516,8 +621,8 @@ TEST(NullBlock, TheBandwidthChangesWhileBiosWait) {
   world.must_set("mbps", "0");
   const std::uint64_t start_ns = world.now_ns;
   world.finish(*waits);
-  EXPECT_LE(world.now_ns - start_ns, 1'000'000'000U);
-  EXPECT_EQ(world.start(mq::Op::read, 0, 2048)->has_ended, true);
+  EXPECT_LE(world.now_ns - start_ns, 5'000'000U) << "not the alarm of the old bandwidth";
+  EXPECT_TRUE(world.start(mq::Op::read, 0, 2048)->has_ended);
 }
 
 TEST(NullBlock, ADiskIsRemovedWhileItsBandwidthHoldsBiosBack) {
@@ -536,6 +641,7 @@ TEST(NullBlock, ALostRequestTimesOutAndNotEarlier) {
   const std::uint64_t start_ns = world.now_ns;
   EXPECT_EQ(world.run(mq::Op::read, 0, 8), Status::timed_out);
   EXPECT_GE(world.now_ns - start_ns, 100'000'000U);
+  EXPECT_LE(world.now_ns - start_ns, 300'000'000U) << "timeout_ms, and not its default";
   for (int i = 0; i != 4; ++i) EXPECT_EQ(world.run(mq::Op::read, 0, 8), Status::ok) << "once";
 }
 
@@ -545,6 +651,75 @@ TEST(NullBlock, FaultsRequeueRequestsInBothWaysAndEachEnds) {
   EXPECT_EQ(world.content(98, 2), "62 63");
   EXPECT_GT(world.disk->device().requeues.faults(), 100U);
   EXPECT_GT(world.disk->disk().counters().requeued_requests, 50U) << "the driver's own";
+}
+
+/// What became of each read: a dot, or the steps by which it came back: r a refusal, q a requeue.
+std::string requeues_of(std::string_view parameters) {
+  World world{parameters};
+  std::string seen;
+  world.disk->disk().set_trace({[](void* text, const mq::TraceEvent& event) {
+                                  auto& steps = *static_cast<std::string*>(text);
+                                  if (event.step == mq::TraceStep::rejected) steps += 'r';
+                                  if (event.step == mq::TraceStep::requeued) steps += 'q';
+                                },
+                                &seen});
+  for (int i = 0; i != 12; ++i) {
+    EXPECT_EQ(world.run(mq::Op::read, 0, 8), Status::ok);
+    seen += '.';
+  }
+  return seen;
+}
+
+TEST(NullBlock, RequeuesKeepTheirIntervalTheirNumberAndTheirTurns) {
+  EXPECT_EQ(requeues_of("requeue_probability=100,requeue_interval=3"), "..q..rq..q..rq..q..");
+  EXPECT_EQ(requeues_of("requeue_probability=100,requeue_interval=3,requeue_times=2"),
+            "..q..rq........");
+  EXPECT_EQ(requeues_of("requeue_probability=100,requeue_times=5"), "qrqqrqq............");
+}
+
+// Goal: a change of something else is none of a fault's or of the bandwidth's.
+TEST(NullBlock, AFaultAndTheBandwidthBeginAgainWithTheirOwnParametersOnly) {
+  World world{"requeue_probability=100,requeue_times=1,mbps=1"};
+  null_block::Device& device = world.disk->device();
+  EXPECT_EQ(world.run(mq::Op::read, 0, 2048), Status::ok);
+  world.must_set("timeout_interval", "2");
+  world.must_set("fault_seed", "1");
+  EXPECT_EQ(device.requeues.faults(), 1U);
+  const auto held = world.start(mq::Op::read, 0, 8);
+  EXPECT_FALSE(held->has_ended) << "the read before it is not paid for";
+  for (const char* const key : {"requeue_interval", "requeue_times", "fault_seed"}) {
+    world.must_set(key, "3");
+    EXPECT_EQ(device.requeues.faults(), 0U) << key;
+    for (int chance = 1; chance <= 3; ++chance) EXPECT_EQ(device.requeues.fires(), chance == 3);
+  }
+  world.must_set("mbps", "2");
+  const std::uint64_t start_ns = world.now_ns;
+  world.finish(*held);
+  EXPECT_LE(world.now_ns - start_ns, 5'000'000U);
+}
+
+TEST(NullBlock, EachKindOfFaultHasItsOwnSequenceOfTheSeed) {
+  const auto sequence = [](null_block::FaultPoint& point) {
+    std::string seen;
+    for (int i = 0; i != 64; ++i) seen += point.fires() ? 'x' : '.';
+    return seen;
+  };
+  const auto sequences = [&](std::string_view seed) {
+    World world{"timeout_probability=50,requeue_probability=50,init_hctx_times=1"};
+    world.must_set("init_hctx_probability", "50");
+    world.must_set("init_hctx_times", "0");
+    world.must_set("fault_seed", seed);
+    null_block::Device& device = world.disk->device();
+    return std::array{sequence(device.timeouts), sequence(device.requeues),
+                      sequence(device.init_hctx)};
+  };
+  const auto first = sequences("7");
+  EXPECT_EQ(sequences("7"), first);
+  EXPECT_NE(first[0], first[1]);
+  EXPECT_NE(first[0], first[2]);
+  EXPECT_NE(first[1], first[2]);
+  const auto other = sequences("70");
+  for (std::size_t i = 0; i != first.size(); ++i) EXPECT_NE(other[i], first[i]) << i;
 }
 
 TEST(NullBlock, ASeedRepeatsTheFaults) {
@@ -571,6 +746,18 @@ TEST(NullBlock, AQueueThatCannotBePutIntoUseIsAnError) {
   world.must_refuse("submit_queues", "2", "submit_queues=2: a queue was refused: resource");
   EXPECT_EQ(world.disk->config().submit_queues, 1U);
   EXPECT_EQ(world.run(mq::Op::read, 0, 8), Status::ok) << "the first queue works";
+}
+
+TEST(NullBlock, RefusalsOfQueuesKeepTheirIntervalAndTheirNumber) {
+  World world{"max_submit_queues=4"};
+  world.must_set("init_hctx_interval", "3");
+  world.must_set("init_hctx_times", "1");
+  world.must_set("init_hctx_probability", "100");
+  world.must_refuse("submit_queues", "4", "submit_queues=4: a queue was refused: resource");
+  world.must_set("submit_queues", "4");  // once
+  World few{"init_hctx_probability=100,init_hctx_interval=2,max_submit_queues=2"};
+  few.must_refuse("submit_queues", "2", "submit_queues=2: a queue was refused: resource");
+  few.must_set("submit_queues", "2");
 }
 
 // --- queues --------------------------------------------------------------------------------------
@@ -632,6 +819,17 @@ TEST(NullBlock, APolledBioEndsWhenItIsPolledForAndABatchAtATime) {
   EXPECT_EQ(world.disk->disk().poll(world.runtime.context(0)), 5U);
   world.runtime.run();
   for (auto& each : bios) EXPECT_TRUE(each->has_ended);
+}
+
+TEST(NullBlock, ThereAreAsManyPollQueuesAsAreAskedFor) {
+  World world{"submit_queues=1,max_submit_queues=1,poll_queues=2", 2};
+  EXPECT_EQ(world.disk->disk().hw_queue_count(), 3U);
+  for (const std::uint32_t context : {0U, 1U}) {
+    const auto bio = world.start(mq::Op::read, 0, 8, {}, {.polled = true}, context);
+    world.finish(*bio);
+    EXPECT_EQ(bio->status(), Status::ok);
+  }
+  EXPECT_EQ(world.take_queues(), "1 2");
 }
 
 TEST(NullBlock, TheDepthBoundsTheRequestsInFlight) {
@@ -737,10 +935,11 @@ TEST(NullBlock, PagesComeFromTheHomeNode) {
       << made.error().text;
   World on_node{"home_node=0,memory_backed=1"};
   EXPECT_EQ(on_node.write(0, 8, 1), Status::ok);
-  null_block::PagePool pool{4096, 0, 0};
-  std::byte* const page = pool.take();
+  const std::byte* page = nullptr;
+  EXPECT_EQ(on_node.disk->device().store->read(
+                0, 4096, [&](const std::byte* from, std::size_t) { page = from; }),
+            Status::ok);
   ASSERT_NE(page, nullptr);
-  page[0] = std::byte{1};
   int mode = 0;
   if (syscall(SYS_get_mempolicy, &mode, nullptr, 0UL, page, 2UL) == 0) {
     EXPECT_EQ(mode, 2) << "MPOL_BIND";
@@ -748,7 +947,6 @@ TEST(NullBlock, PagesComeFromTheHomeNode) {
     // A kernel without nodes, or a container that may not ask: the page is an ordinary one.
     EXPECT_TRUE(errno == ENOSYS || errno == EPERM) << errno;
   }
-  pool.give(page);
 }
 
 TEST(NullBlock, ARotationalDiskSaysSo) {
@@ -782,6 +980,28 @@ TEST(NullBlock, ACommandThatTheDiskCannotObeyIsAnError) {
     EXPECT_TRUE(answer.starts_with("error: ")) << answer;
     EXPECT_EQ(std::ranges::count(answer, '\n'), 1) << answer;
   }
+}
+
+TEST(NullBlock, AShowHasTheStateAndTheCounters) {
+  World world{
+      "memory_backed=1,cache_size=1m,timeout_ms=100,timeout_probability=100,timeout_interval=3,"
+      "timeout_times=1,requeue_probability=100,requeue_times=1"};
+  world.must_set("badblocks", "+80-87");
+  EXPECT_EQ(world.write(0, 8, 1), Status::ok);
+  EXPECT_EQ(world.write(8, 16, 1), Status::ok);
+  EXPECT_EQ(world.run(mq::Op::read, 0, 8), Status::timed_out);
+  EXPECT_EQ(world.run(mq::Op::read, 80, 8), Status::io_error);
+  EXPECT_EQ(null_block::answer_to(*world.disk, "set completion timer"), "ok\n");
+  const auto in_flight = world.start(mq::Op::read, 0, 8);
+  const std::string text = "\n" + null_block::answer_to(*world.disk, "show");
+  for (const char* const line :
+       {"badblocks=80-87", "power=on", "memory_used=12288", "cached=12288", "bios_ended=4",
+        "requests_in_flight=1", "requests_timed_out=1", "requests_requeued=1", "ended_ok=2",
+        "ended_timed_out=1", "ended_io_error=1"}) {
+    EXPECT_TRUE(text.contains("\n" + std::string{line} + "\n")) << line << text;
+  }
+  EXPECT_FALSE(text.contains("ended_offline")) << "none has";
+  world.finish(*in_flight);
 }
 
 TEST(NullBlock, AShowHasEachParameter) {
