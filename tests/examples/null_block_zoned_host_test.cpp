@@ -22,10 +22,12 @@
 #include <random>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "../stress/effort.hpp"
+#include "null_block/control.hpp"
 #include "null_block/null_block.hpp"
 #include "null_block_zoned_host.hpp"
 #include "null_block_zones_reference.hpp"
@@ -259,6 +261,83 @@ TEST(NullBlockZonedHost, AppendsOfThreadsGetEachSectorOnce) {
   std::ranges::sort(all);
   ASSERT_EQ(all.size(), Appender::zones * Appender::zone_sectors);
   for (std::size_t i = 0; i != all.size(); ++i) ASSERT_EQ(all[i], i);
+}
+
+/// Appends to one zone until it is told to stop.
+struct Hammer {
+  using Disk = null_block::NullDisk<mq::ThreadRuntime>;
+
+  void next() {
+    bio.set_zone_append(zone_sector, std::span{&memory, 1},
+                        {[](void* self, mq::Bio&) { static_cast<Hammer*>(self)->end(); }, this});
+    disk->disk().submit(bio);
+  }
+  void end() {
+    const Status status = bio.status();
+    if (++ended == 100) is_at_work.set();
+    if (status != Status::ok && status != Status::io_error && status != Status::offline) ++wrong;
+    // Partner: the test. Relaxed: nothing else is told.
+    if (stops.load(std::memory_order_relaxed)) return done.set();
+    mq::Context::current()->post_local(again);
+  }
+
+  Disk* disk = nullptr;
+  std::uint64_t zone_sector = 0;
+  std::atomic<bool> stops{false};
+  std::byte block[mq::sector_bytes]{};
+  blkown::Segment memory{block, sizeof block};
+  mq::Bio bio;
+  mq::Work again{[](void* self, mq::Work&) { static_cast<Hammer*>(self)->next(); }, this};
+  mq::Event is_at_work;
+  mq::Event done;
+  std::uint64_t ended = 0;
+  std::uint64_t wrong = 0;
+};
+
+// Goal: commands change zones, the power and the number of queues while threads append.
+TEST(NullBlockZonedHost, CommandsChangeTheDiskUnderLoad) {
+  mq::ThreadRuntime runtime{2};
+  const auto config = null_block::parse_config(
+      "size=1m,blocksize=512,memory_backed=1,zoned=1,zone_size=128k,zone_max_open=1,"
+      "zone_max_active=1,completion=softirq");
+  auto disk = *Hammer::Disk::create(*config, runtime);
+  std::array<Hammer, 2> hammers;
+  for (std::uint32_t i = 0; i != 2; ++i) {
+    hammers[i].disk = disk.get();
+    hammers[i].zone_sector = std::uint64_t{5} * 256;
+    runtime.run_on(i, [&] { hammers[i].next(); });
+  }
+  const auto must = [&](std::string_view line) {
+    EXPECT_EQ(null_block::answer_to(*disk, line), "ok\n") << line;
+  };
+  for (Hammer& each : hammers) ASSERT_TRUE(runtime.wait_for(each.is_at_work));
+  for (int round = 0; round != 5; ++round) {
+    must("zone offline 5");
+    must("set submit_queues 4");
+    must("zone online 5");
+    must("power off");
+    must("power on");
+    must("set submit_queues 1");
+  }
+  for (Hammer& each : hammers) {
+    // No transition but to true. Partner: end. Relaxed: nothing else is told.
+    each.stops.store(true, std::memory_order_relaxed);
+    ASSERT_TRUE(runtime.wait_for(each.done));
+  }
+  for (std::uint32_t i = 0; i != 2; ++i) {
+    runtime.run_on(i, [] {});
+    EXPECT_EQ(hammers[i].wrong, 0U);
+  }
+  must("zone offline 5");
+  must("zone online 5");
+  // Only one zone may be active: that this works shows that no count is off.
+  std::byte block[mq::sector_bytes]{};
+  for (const std::uint64_t sector : {std::uint64_t{5} * 256, std::uint64_t{6} * 256}) {
+    const auto written = mq::zone_append(runtime, disk->disk(), sector, block);
+    ASSERT_TRUE(written.has_value()) << to_string(written.error());
+    EXPECT_EQ(*written, sector);
+    EXPECT_EQ(mq::zone(runtime, disk->disk(), Op::zone_reset, sector), Status::ok);
+  }
 }
 
 }  // namespace

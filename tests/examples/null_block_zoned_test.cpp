@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <blkown/mq/mq.hpp>
 #include <cstddef>
@@ -354,6 +355,13 @@ TEST(NullBlockZoned, ZonesAreShownAndChangedByCommands) {
     EXPECT_EQ(answer(wrong), "error: zone: give offline, readonly or online, and ZONES\n");
   }
   EXPECT_EQ(answer("zones 1"), "error: 'zones 1': see help\n");
+}
+
+TEST(NullBlockZoned, AtMostAThousandZonesAreShown) {
+  null_world::World world{"size=1m,blocksize=512,zoned=1,zone_size=512,zone_full=1"};
+  const std::string answer = null_block::answer_to(*world.disk, "zones");
+  EXPECT_EQ(std::ranges::count(answer, '\n'), 1001);
+  EXPECT_TRUE(answer.ends_with("zone 999: full, sectors 999 to 999\nok\n"));
 }
 
 }  // namespace
