@@ -215,7 +215,7 @@ class History {
     entry.activity = log.activity_event == event_ ? log.activity : activities_[0];
     entry.was_taken = was_taken;
     entry.is_taken = is_taken;
-    std::construct_at(&entry.transition, before, after);
+    std::construct_at(&entry.content.transition, before, after);
     log.state = is_taken ? std::optional{after} : std::nullopt;
     log.generation = is_taken ? after.generation : before.generation;
     if (is_taken && !was_taken) log.allocated_event = event_;
@@ -225,14 +225,14 @@ class History {
     Log& log = log_of(queue, tag);
     Entry& entry = append(log, EntryKind::note);
     concern(log, entry.activity);
-    std::construct_at(&entry.note, what, detail);
+    std::construct_at(&entry.content.note, what, detail);
   }
   /// The same, with a cookie.
   void note(QueueIndex queue, Tag tag, const char* what, const char* detail, std::uint64_t cookie) {
     Log& log = log_of(queue, tag);
     Entry& entry = append(log, EntryKind::cookie);
     concern(log, entry.activity);
-    std::construct_at(&entry.note, what, detail, cookie);
+    std::construct_at(&entry.content.note, what, detail, cookie);
   }
   /// Sets what the request's I/O is.
   void describe(QueueIndex queue, Tag tag, const IoText& io) { log_of(queue, tag).io = io; }
@@ -247,7 +247,7 @@ class History {
         .fault = fault, .event = event_, .has_request = true, .queue = queue, .tag = tag};
     strikes_[strike_count_++ % strikes_.size()] = strike;
     Log& log = log_of(queue, tag);
-    std::construct_at(&append(log, EntryKind::strike).strike, fault);
+    std::construct_at(&append(log, EntryKind::strike).content.strike, fault);
     log.add(strike);
   }
   /// Adds a false completion that names the request, and the fault that has just struck.
@@ -258,7 +258,7 @@ class History {
     const auto own = strikes_of(queue, tag);
     if (!own.empty() && own.front().fault == *fault) return;
     Log& log = log_of(queue, tag);
-    std::construct_at(&append(log, EntryKind::strike).strike, *fault);
+    std::construct_at(&append(log, EntryKind::strike).content.strike, *fault);
     log.add({.fault = *fault, .event = event_, .has_request = true, .queue = queue, .tag = tag});
   }
 
@@ -343,11 +343,12 @@ class History {
     std::uint64_t now_ns = 0;
     Activity activity;
     // By the kind. Together, because a run writes more entries than a cache holds.
-    union {
-      Note note{};
+    union Content {
+      Content() noexcept : note{} {}
+      Note note;
       Transition transition;
       FaultStrike strike;
-    };
+    } content;
   };
   struct Log {
     std::vector<Entry> entries;  // a ring
@@ -434,19 +435,22 @@ class History {
       case EntryKind::transition:
         std::fprintf(
             file, "%s -> %s",
-            word_text(entry.was_taken ? std::optional{entry.transition.before} : std::nullopt)
+            word_text(entry.was_taken ? std::optional{entry.content.transition.before}
+                                      : std::nullopt)
                 .c_str(),
-            word_text(entry.is_taken ? std::optional{entry.transition.after} : std::nullopt)
+            word_text(entry.is_taken ? std::optional{entry.content.transition.after} : std::nullopt)
                 .c_str());
         break;
-      case EntryKind::note: std::fprintf(file, "%s%s", entry.note.what, entry.note.detail); break;
+      case EntryKind::note:
+        std::fprintf(file, "%s%s", entry.content.note.what, entry.content.note.detail);
+        break;
       case EntryKind::cookie:
-        std::fprintf(file, "%s%s, %s", entry.note.what, entry.note.detail,
-                     cookie_text(layout_, entry.note.cookie).c_str());
+        std::fprintf(file, "%s%s, %s", entry.content.note.what, entry.content.note.detail,
+                     cookie_text(layout_, entry.content.note.cookie).c_str());
         break;
       case EntryKind::strike:
-        std::fprintf(file, "fault %s@%" PRIu64 " strikes", to_string(entry.strike.kind),
-                     entry.strike.opportunity);
+        std::fprintf(file, "fault %s@%" PRIu64 " strikes", to_string(entry.content.strike.kind),
+                     entry.content.strike.opportunity);
         break;
     }
     std::fputc('\n', file);
