@@ -352,4 +352,20 @@ TEST(SubmissionEntry, ARetainedEventLeavesTheLengthOfALogPage) {
   EXPECT_EQ(entry.log_bytes(), 4U);
 }
 
+TEST(SubmissionEntry, ACompletionQueuesInterruptsAndItsMemoryAreOneBitEach) {
+  using Entry = blkown::nvme::SubmissionEntry;
+  for (const bool interrupts : {false, true}) {
+    for (const bool contiguous : {false, true}) {
+      const auto entry = Entry::create_io_cq({.queue = 1,
+                                              .entries = 2,
+                                              .iova = 4096,
+                                              .interrupts_enabled = interrupts,
+                                              .physically_contiguous = contiguous});
+      EXPECT_EQ(entry.cdw11, (interrupts ? 2U : 0U) + (contiguous ? 1U : 0U));
+      EXPECT_EQ(entry.completion_queue_setup().interrupts_enabled, interrupts);
+      EXPECT_EQ(entry.completion_queue_setup().physically_contiguous, contiguous);
+    }
+  }
+}
+
 }  // namespace

@@ -208,4 +208,13 @@ TEST(Features, EachPartDependsOnItsOwnBitsAlone) {
             0x1'0000U);
 }
 
+TEST(Features, ANoticeIsOneBit) {
+  nvme::AsyncEventConfiguration value{~0U};
+  value.set_firmware_activation_notices(false);
+  EXPECT_EQ(~value.value, 0x200U);
+  value.set_firmware_activation_notices(true);
+  value.set_namespace_attribute_notices(false);
+  EXPECT_EQ(~value.value, 0x100U);
+}
+
 }  // namespace

@@ -498,4 +498,27 @@ TEST(IdentifyController, EachPartOfTheFirmwareUpdatesDependsOnItsOwnBitsAlone) {
   EXPECT_EQ(wire::bits_of(&Data::firmware_updates, &Data::activates_without_reset), 0x10U);
 }
 
+TEST(IdentifyController, ACacheIsOneBitAndItsFlushTwo) {
+  using Data = blkown::nvme::IdentifyController;
+  EXPECT_EQ(wire::bits_of(&Data::volatile_write_cache, &Data::has_volatile_write_cache), 1U);
+  Data data;
+  for (unsigned bits = 0; bits != 8; ++bits) {
+    data.volatile_write_cache = static_cast<std::uint8_t>(bits);
+    EXPECT_EQ(data.flushes_all_namespaces(), bits >= 6) << bits;
+  }
+  data.set_volatile_write_cache(false, false);
+  EXPECT_EQ(data.volatile_write_cache, 4U);
+  data.set_volatile_write_cache(false, true);
+  EXPECT_EQ(data.volatile_write_cache, 6U);
+}
+
+TEST(IdentifyNamespace, ADeallocationByWriteZeroesIsOneBit) {
+  using Data = blkown::nvme::IdentifyNamespace;
+  EXPECT_EQ(wire::bits_of(&Data::deallocate_features, &Data::deallocated_read), 7U);
+  EXPECT_EQ(wire::bits_of(&Data::deallocate_features, &Data::write_zeroes_deallocates), 8U);
+  Data data;
+  data.set_deallocate_features({}, true);
+  EXPECT_EQ(data.deallocate_features, 8U);
+}
+
 }  // namespace

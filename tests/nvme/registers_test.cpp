@@ -269,4 +269,43 @@ TEST(Registers, EachStateHasAName) {
       "unknown arbitration mechanism");
 }
 
+TEST(Registers, EachPartDependsOnItsOwnBitsAlone) {
+  EXPECT_EQ(wire::bits_of(&nvme::Cap::value, &nvme::Cap::max_queue_entries), 0xFFFFU);
+  EXPECT_EQ(wire::bits_of(&nvme::Cap::value, &nvme::Cap::contiguous_queues_required), 0x1'0000U);
+  EXPECT_EQ(wire::bits_of(&nvme::Cap::value, &nvme::Cap::supports_weighted_round_robin), 0x2'0000U);
+  EXPECT_EQ(wire::bits_of(&nvme::Cap::value, &nvme::Cap::ready_timeout_ms), 0xFF00'0000U);
+  EXPECT_EQ(wire::bits_of(&nvme::Cap::value, &nvme::Cap::doorbell_stride_exponent), 0xF'0000'0000U);
+  EXPECT_EQ(wire::bits_of(&nvme::Cap::value, &nvme::Cap::supports_subsystem_reset),
+            0x10'0000'0000U);
+  EXPECT_EQ(wire::bits_of(&nvme::Cap::value, &nvme::Cap::supports_nvm_command_set),
+            0x20'0000'0000U);
+  EXPECT_EQ(wire::bits_of(&nvme::Cap::value, &nvme::Cap::min_page_bytes), 0xF'0000'0000'0000U);
+  EXPECT_EQ(wire::bits_of(&nvme::Cap::value, &nvme::Cap::max_page_bytes), 0xF0'0000'0000'0000U);
+  EXPECT_EQ(wire::bits_of(&nvme::Version::value, &nvme::Version::major_number), 0xFFFF'0000U);
+  EXPECT_EQ(wire::bits_of(&nvme::Version::value, &nvme::Version::minor_number), 0xFF00U);
+  EXPECT_EQ(wire::bits_of(&nvme::Version::value, &nvme::Version::tertiary_number), 0xFFU);
+  EXPECT_EQ(wire::bits_of(&nvme::Cc::value, &nvme::Cc::is_enabled), 1U);
+  EXPECT_EQ(wire::bits_of(&nvme::Cc::value, &nvme::Cc::command_set), 0x70U);
+  EXPECT_EQ(wire::bits_of(&nvme::Cc::value, &nvme::Cc::page_bytes), 0x780U);
+  EXPECT_EQ(wire::bits_of(&nvme::Cc::value, &nvme::Cc::arbitration), 0x3800U);
+  EXPECT_EQ(wire::bits_of(&nvme::Cc::value, &nvme::Cc::shutdown), 0xC000U);
+  EXPECT_EQ(wire::bits_of(&nvme::Cc::value, &nvme::Cc::submission_entry_exponent), 0xF'0000U);
+  EXPECT_EQ(wire::bits_of(&nvme::Cc::value, &nvme::Cc::completion_entry_exponent), 0xF0'0000U);
+  EXPECT_EQ(wire::bits_of(&nvme::Csts::value, &nvme::Csts::is_ready), 1U);
+  EXPECT_EQ(wire::bits_of(&nvme::Csts::value, &nvme::Csts::is_fatal), 2U);
+  EXPECT_EQ(wire::bits_of(&nvme::Csts::value, &nvme::Csts::shutdown), 0xCU);
+  EXPECT_EQ(wire::bits_of(&nvme::Csts::value, &nvme::Csts::subsystem_reset_occurred), 0x10U);
+  EXPECT_EQ(wire::bits_of(&nvme::Csts::value, &nvme::Csts::is_paused), 0x20U);
+  EXPECT_EQ(wire::bits_of(&nvme::Aqa::value, &nvme::Aqa::submission_entries), 0xFFFU);
+  EXPECT_EQ(wire::bits_of(&nvme::Aqa::value, &nvme::Aqa::completion_entries), 0xFFF'0000U);
+}
+
+TEST(Registers, AMechanismOfArbitrationIsOneOfTwoBits) {
+  nvme::Cap cap{~std::uint64_t{0}};
+  cap.set_supports_weighted_round_robin(false);
+  EXPECT_EQ(~cap.value, 0x6'0000U);
+  cap.set_supports_weighted_round_robin(true);
+  EXPECT_EQ(~cap.value, 0x4'0000U);
+}
+
 }  // namespace

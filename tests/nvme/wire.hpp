@@ -43,19 +43,19 @@ std::uint64_t integer_at(const T& value, std::size_t offset, std::size_t size) {
 
 /// The bits of a word on which a part of the structure depends.
 template <class T, class Word, class Part>
-std::uint32_t bits_of(Word T::* word, Part (T::*part)() const noexcept) {
-  const auto read = [&](std::uint32_t bits) {
+std::uint64_t bits_of(Word T::* word, Part (T::*part)() const noexcept) {
+  const auto read = [&](std::uint64_t bits) {
     T value{};
     if constexpr (std::is_integral_v<Word>) {
       value.*word = static_cast<Word>(bits);
     } else {
-      value.*word = bits;
+      value.*word = static_cast<std::uint32_t>(bits);
     }
     return (value.*part)();
   };
-  std::uint32_t found = 0;
-  for (std::uint32_t bit = 1; bit != 0; bit <<= 1) {
-    if (read(bit) != read(0)) found |= bit;
+  std::uint64_t found = 0;
+  for (std::size_t bit = 0; bit != 8 * sizeof(Word); ++bit) {
+    if (read(std::uint64_t{1} << bit) != read(0)) found |= std::uint64_t{1} << bit;
   }
   return found;
 }
