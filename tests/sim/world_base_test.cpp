@@ -14,10 +14,12 @@
 #include <blkown/nvme/submission_entry.hpp>
 #include <blkown/place.hpp>
 #include <blkown/segment.hpp>
+#include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/device/nvme_controller.hpp>
+#include <blkown/sim/device/random.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>
 #include <blkown/sim/harness/report.hpp>
@@ -846,6 +848,69 @@ TEST_F(Undurable, APreflushThatWasNoneIsAFindingWhileTheRunGoesOn) {
             std::string::npos);
   EXPECT_EQ(world.finding().details.at(1),
             "only the volatile cache has the data of a write before a flush that ended ok");
+}
+
+/// Numbers of looks at power cuts, of which there are 40.
+struct Looks {
+  int finding = 40;  // the first one that finds the write
+  int lost = 40;     // the first one that loses it
+  int kept = 40;     // the first one that does not
+};
+/// Looks at a write to slot 0 whose data is in the volatile cache only, and after which nothing is
+/// written there. `is_fua`: the write has FUA. With `is_wrong`, the device has written other data.
+[[nodiscard]] Looks looks_at(std::uint64_t seed, bool is_fua, bool is_wrong) {
+  WorldConfig config = config_of_io(&sim::OperationMix::write, 1);
+  config.seed = seed;
+  config.fixed.has_cache = true;
+  config.ios_per_cut = 1;
+  MessageProbe world{config};
+  support::Driver<> driver;
+  sim::History unused;
+  sim::InvariantChecker<support::Request> check{driver.set, unused};
+  sim::Random dice{~seed};  // as that of the world's cuts
+  const auto write = [&](std::uint32_t slot, std::byte change, bool fua) {
+    const std::uint64_t sector = world.begin_io(slot, fua);
+    const auto data = world.workload_.written(slot);
+    std::vector<std::byte> written{data.begin(), data.end()};
+    written[7] ^= change;
+    EXPECT_TRUE(world.media_.write(sector * 512, written));
+    world.end_io(slot, Status::ok);
+    static_cast<void>(dice.chance(1, config.ios_per_cut));
+    return sector;
+  };
+  Looks looks;
+  const std::uint64_t sector = write(0, std::byte{is_wrong}, is_fua);
+  for (int look = 0; look != 40; ++look) {
+    const auto lost = world.media_.disk(0).lost_by_power_cut(dice.next());
+    const bool is_lost =
+        std::ranges::find(lost, sector, &sim::CachedMedia::LostWrite::sector) != lost.end();
+    int& first = is_lost ? looks.lost : looks.kept;
+    first = std::min(first, look);
+    if (!world.check_after_event(check)) {
+      looks.finding = look;
+      return looks;
+    }
+    write(1, {}, false);
+  }
+  return looks;
+}
+
+// Goal: a look compares the sectors whose latest write is lost, also if the look before has
+// admitted what was written last.
+TEST(PowerCuts, AnEarlierContentIsComparedWhenItComesBack) {
+  for (std::uint64_t seed = 0; seed != 8; ++seed) {
+    const Looks looks = looks_at(seed, true, false);
+    EXPECT_EQ(looks.finding, looks.lost) << seed;
+    EXPECT_EQ(looks_at(seed, false, false).finding, 40) << seed;
+  }
+}
+
+// Goal: a look compares the sectors whose latest write was lost at the look before.
+TEST(PowerCuts, TheLatestContentIsComparedAfterAnEarlierOne) {
+  for (std::uint64_t seed = 0; seed != 8; ++seed) {
+    const Looks looks = looks_at(seed, false, true);
+    EXPECT_EQ(looks.finding, looks.kept) << seed;
+  }
 }
 
 // --- the tags ------------------------------------------------------------------------------------
