@@ -29,7 +29,6 @@
 #include <blkown/error_code.hpp>
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -140,12 +139,7 @@ class ZonedUblk {
  private:
   static constexpr unsigned tag_shift = 25;
 
-  [[nodiscard]] static Result failed(Status status) {
-    // The kernel's own numbers of these, which are none of the table of errno values.
-    if (status == Status::zone_open_resource) return {-ETOOMANYREFS};
-    if (status == Status::zone_active_resource) return {-EOVERFLOW};
-    return {-blkown::to_errno(status)};
-  }
+  [[nodiscard]] static Result failed(Status status) { return {-blkown::to_errno(status)}; }
   [[nodiscard]] static Result result_of(Status status, std::uint64_t bytes) {
     if (status != Status::ok) return failed(status);
     return {static_cast<std::int32_t>(bytes)};
