@@ -755,6 +755,12 @@ TEST(NullBlock, RefusalsOfQueuesKeepTheirIntervalAndTheirNumber) {
   world.must_set("init_hctx_probability", "100");
   world.must_refuse("submit_queues", "4", "submit_queues=4: a queue was refused: resource");
   world.must_set("submit_queues", "4");  // once
+  World twice{""};
+  twice.must_set("init_hctx_times", "2");
+  twice.must_set("init_hctx_probability", "100");
+  for (int i = 0; i != 2; ++i)
+    twice.must_refuse("submit_queues", "2", "submit_queues=2: a queue was refused: resource");
+  twice.must_set("submit_queues", "2");
   World few{"init_hctx_probability=100,init_hctx_interval=2,max_submit_queues=2"};
   few.must_refuse("submit_queues", "2", "submit_queues=2: a queue was refused: resource");
   few.must_set("submit_queues", "2");
