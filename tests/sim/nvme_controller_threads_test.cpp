@@ -190,7 +190,9 @@ TEST(NvmeThreads, ACachedMediumIsAccessedByRanges) {
       const std::vector<std::byte> data(sector, std::byte{static_cast<unsigned char>(round)});
       for (std::uint64_t i = first; i < sectors; i += 2) {
         EXPECT_TRUE(media.write(i * sector, data));
-        if (flushes) EXPECT_TRUE(media.flush_range(i * sector, sector));
+        if (flushes) {
+          EXPECT_TRUE(media.flush_range(i * sector, sector));
+        }
       }
     }
   };
