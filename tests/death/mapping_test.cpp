@@ -4,6 +4,8 @@
 // request does not end before the device was stopped.
 
 #include <blkown/dma/dma.hpp>
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <utility>
 
@@ -47,44 +49,133 @@ TEST(MappingDropped, WithoutProof) {
   std::move(*ended).release();
 }
 
-// Goal: a mapping whose I/O was published without activate() is not unmapped by the drop of its
-// PreparedMapping, which is reported. One whose I/O ended unpublished is unmapped.
-TEST(MappingDropped, WithoutActivation) {
+/// A mapping of one byte, which is copied through a slot, and is never activated.
+struct Unactivated {
+  Unactivated() { map(); }
+  /// Maps the byte for the Claim's next publication.
+  void map() {
+    const blkown::Segment segments[] = {{&byte, 1}};
+    cookie = claim->next_cookie();
+    prepared.emplace(dma::map(*claim, memory, segments, dma::Direction::from_device, list).value());
+    EXPECT_EQ(pool.free_slots(), 0U);
+  }
+  [[nodiscard]] Claim give_claim() {
+    Claim given = std::move(*claim);
+    claim.reset();
+    return given;
+  }
+  /// Publishes the I/O, and lets the device write.
+  void publish() {
+    give_claim().publish(&take);
+    slot[0] = received;
+  }
+  void end() { device.set->claim(cookie.queue, cookie.value).value().end_ok(); }
+  /// The drop is reported once, and leaves the memory mapped.
+  void drop_and_report() {
+    prepared.reset();
+    ASSERT_EQ(log.count(), 1U);
+    const auto& [report, incident] = log.last();
+    EXPECT_EQ(report, blkown::Report::mapping_dropped);
+    EXPECT_STREQ(incident.operation, "drop of dma::PreparedMapping");
+    EXPECT_STREQ(incident.remedy, "call activate() before publish(), and unmap() with an EndProof");
+    EXPECT_EQ(incident.state.generation, cookie.generation);
+    EXPECT_EQ(memory.quarantined_count(), 1U);
+    memory.for_each_quarantined([](const dma::Quarantined& mapping) {
+      EXPECT_EQ(mapping.reason, dma::QuarantineReason::dropped);
+    });
+  }
+  /// The drop unmaps, and changes no byte.
+  void drop_and_unmap() {
+    slot[0] = received;
+    prepared.reset();
+    EXPECT_EQ(log.count(), 0U);
+    EXPECT_TRUE(list.is_free());
+    EXPECT_EQ(pool.free_slots(), 1U);
+    EXPECT_EQ(byte, std::byte{});
+  }
+  /// Nothing pins the request any longer, which has ended or was requeued.
+  void release() {
+    auto ended = device.list.pop_front();
+    ASSERT_TRUE(ended.has_value());
+    std::move(*ended).release();
+  }
+
+  static constexpr std::byte received{0x33};
   Device device;
   support::ReportLog log;
-  support::IdentityBackend backend;
-  dma::Device<support::IdentityBackend> memory{backend};
+  alignas(64) std::byte slot[64]{};
+  // The slot alone is in the device's reach.
+  support::IdentityBackend backend{{.address_mask = sizeof slot - 1},
+                                   0 - reinterpret_cast<std::uintptr_t>(slot)};
+  dma::BouncePool pool{slot, sizeof slot};
+  dma::Device<support::IdentityBackend> memory{backend, &pool};
   dma::IovaList<1> list;
   std::byte byte{};
-  const blkown::Segment segments[] = {{&byte, 1}};
-  auto claim = device.owned().into_claim();
-  const auto map = [&] {
-    auto mapped = dma::map(claim, memory, segments, dma::Direction::from_device, list);
-    return std::optional{std::move(mapped).value()};
-  };
-  auto prepared = map();
-  prepared.reset();
-  EXPECT_TRUE(list.is_free()) << "not published: the device has not seen it";
-  prepared = map();
-  const blkown::Cookie cookie = claim.next_cookie();
-  std::move(claim).publish([](const blkown::Cookie&) {});
-  EXPECT_EQ(log.count(), 0U);
-  prepared.reset();
-  ASSERT_EQ(log.count(), 1U);
-  const auto& [report, incident] = log.last();
-  EXPECT_EQ(report, blkown::Report::mapping_dropped);
-  EXPECT_STREQ(incident.operation, "drop of dma::PreparedMapping");
-  EXPECT_STREQ(incident.remedy, "call activate() before publish(), and unmap() with an EndProof");
-  EXPECT_EQ(incident.state.generation, cookie.generation);
-  EXPECT_FALSE(list.is_free()) << "the device may still write to its memory";
-  auto completed = device.set->claim(cookie.queue, cookie.value).value();
-  std::move(completed).end_ok();
-  EXPECT_TRUE(device.list.empty());
-  EXPECT_EQ(memory.drain(memory.declare_stopped()), 1U);
-  EXPECT_TRUE(list.is_free());
-  auto ended = device.list.pop_front();
-  ASSERT_TRUE(ended.has_value());
-  std::move(*ended).release();
+  std::optional<Claim> claim{device.unpublished_claim()};
+  std::optional<dma::PreparedMapping> prepared;
+  blkown::Cookie cookie;
+};
+
+// Goal: a mapping whose I/O was published without activate() is not unmapped by the drop of its
+// PreparedMapping, which is reported. A stop that is declared afterwards covers the mapping, and
+// the bytes that the device has written are copied back.
+TEST(MappingDropped, WithoutActivation) {
+  Unactivated io;
+  const auto early = io.memory.declare_stopped();  // before the publication
+  io.publish();
+  EXPECT_EQ(io.log.count(), 0U);
+  io.drop_and_report();
+  io.end();
+  EXPECT_TRUE(io.device.list.empty()) << "the device may still write to its memory";
+  EXPECT_EQ(io.memory.drain(early), 0U);
+  EXPECT_EQ(io.memory.drain(io.memory.declare_stopped()), 1U);
+  EXPECT_TRUE(io.list.is_free());
+  EXPECT_EQ(io.byte, Unactivated::received);
+  io.release();
+}
+
+// Goal: the order of a reset: the stop is declared, the I/O ended, the handle dropped, and the
+// device drained with the proof of that stop.
+TEST(MappingDropped, WithoutActivationAfterAStop) {
+  Unactivated io;
+  io.publish();
+  const auto proof = io.memory.declare_stopped();
+  io.end();
+  io.drop_and_report();
+  EXPECT_TRUE(io.device.list.empty());
+  EXPECT_EQ(io.memory.drain(proof), 1U);
+  EXPECT_EQ(io.byte, Unactivated::received);
+  io.release();
+}
+
+// Goal: a refused command counts as published: the drop keeps the mapping, because the handle knows
+// of no proof.
+TEST(MappingDropped, WithoutActivationAfterARefusal) {
+  Unactivated io;
+  auto refused = io.give_claim().publish(&refuse);
+  io.drop_and_report();
+  std::move(*refused.error().claim).end_ok();
+  EXPECT_TRUE(io.device.list.empty());
+  EXPECT_EQ(io.memory.drain(io.memory.declare_stopped()), 1U);
+  io.release();
+}
+
+// Goal: a mapping whose I/O was not published is unmapped by the drop: before the I/O's end, after
+// it, and after a requeue. No report is made, and no byte is copied back.
+TEST(MappingDropped, WithoutPublication) {
+  {
+    Unactivated io;
+    io.drop_and_unmap();
+    io.map();
+    io.give_claim().end_ok();
+    EXPECT_TRUE(io.device.list.empty()) << "the mapping pins the request";
+    io.drop_and_unmap();
+    io.release();
+  }
+  Unactivated io;
+  io.give_claim().requeue();
+  io.drop_and_unmap();
+  io.release();
 }
 
 /// Maps all memory at its own address, and cannot unmap while `is_stuck`.

@@ -84,7 +84,9 @@ class Device {
   /// or its bus mastering was switched off, and the device has confirmed that.
   /// Precondition: the declaration is true, and no context is between activating a mapping and
   /// publishing its I/O. Stop submitting first, for example with mq::Disk::quiesce.
-  /// Effects: the proof covers all memory that was mapped before.
+  /// Effects: the proof covers all memory that was mapped before, except that of a mapping that is
+  /// activated later. An I/O that is published later without activate() may thus be covered,
+  /// although the device runs: activate() before each publication.
   [[nodiscard]] EndProof declare_stopped() noexcept {
     if constexpr (requires { backend().note_stop_declared(); }) backend().note_stop_declared();
     return state_.stop();

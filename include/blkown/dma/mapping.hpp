@@ -5,9 +5,10 @@
 // A mapping's life:
 //
 //   1. map(claim, ...) before the publication fills the list, pins the request, and returns a
-//      PreparedMapping. Destroyed, a PreparedMapping unmaps: the device has not seen it.
-//   2. activate() returns the ActiveMapping, for the request's data or another place where the
-//      completion finds it. From here on the device may reach the memory.
+//      PreparedMapping. Destroyed before the publication, a PreparedMapping unmaps: the device has
+//      not seen it.
+//   2. activate() before the publication returns the ActiveMapping, for the request's data or
+//      another place where the completion finds it. From here on the device may reach the memory.
 //   3. The Claim publishes the I/O. The completion gives a Claim, and this Claim the EndProof.
 //   4. unmap(proof) unmaps the elements, copies bounced bytes back, and drops the pin.
 //      Instead, cancel(claim) unmaps an I/O that was not published after all, and renew(proof,
@@ -90,7 +91,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
   ~ActiveMapping() {
-    if (list_ != nullptr) quarantine(*list_, serial_, "drop of dma::ActiveMapping");
+    if (list_ != nullptr) quarantine(*list_, serial_);
   }
   BLKOWN_DETAIL_DESTRUCTOR_END
 
@@ -187,32 +188,22 @@ class [[nodiscard]] BLKOWN_CONSUMABLE ActiveMapping {
     return std::unexpected(ActiveMapping{list, serial_});
   }
 
-  /// Puts the mapping of a dropped handle into quarantine, and reports it. `remedy` replaces that
-  /// of the report if it is not empty.
-  [[gnu::cold, gnu::noinline]] static void quarantine(detail::ListFields& list, Word serial,
-                                                      const char* operation,
-                                                      const char* remedy = "") noexcept {
-    detail::DeviceState* const device = list.device;
-    // A drain leaves a taken list alone, so the pin and the request exist until the incident is
-    // complete.
-    if (device == nullptr || !list.state.take(serial, Value::active)) return;
-    auto& header = const_cast<RequestHeader&>(*list.header);
-    Incident incident = blkown::detail::incident_of(
-        header, blkown::detail::HeaderAccess::word(header).peek(), operation, Place{});
-    incident.state.generation = list.cookie.generation;
-    list.state.activate(serial);
-    device->put_in_quarantine(list, serial);
-    blkown::detail::report(Report::mapping_dropped, incident.with("", remedy));
+  /// Puts the mapping of a dropped handle into quarantine, and reports it.
+  [[gnu::cold, gnu::noinline]] static void quarantine(detail::ListFields& list,
+                                                      Word serial) noexcept {
+    if (!list.state.take(serial, Value::active)) return;
+    list.device->quarantine_dropped(list, "drop of dma::ActiveMapping");
   }
 
   detail::ListFields* list_;
   Word serial_;
 };
 
-/// Mapped memory that the device has not seen. The destructor unmaps the memory. Two words wide;
-/// move-only.
-/// Effects: if the I/O was published without activate(), the device may reach the memory. The
-/// destructor then does what that of an ActiveMapping does: quarantine and a report.
+/// Mapped memory that the device has not seen. The destructor unmaps the memory. If the I/O was
+/// published without activate(), the device may reach the memory: the destructor then does what
+/// that of an ActiveMapping does, quarantine and a report. Two words wide; move-only.
+/// Precondition: activate() is called, or the PreparedMapping destroyed, before the I/O is
+/// published.
 /// Context: the context that has the Claim.
 class [[nodiscard]] BLKOWN_CONSUMABLE PreparedMapping {
  public:
@@ -278,12 +269,16 @@ class [[nodiscard]] BLKOWN_CONSUMABLE PreparedMapping {
   /// Treats a mapping whose I/O was published as one that was activated: the device may reach the
   /// memory.
   /// Precondition: the caller has taken the list.
-  [[gnu::cold, gnu::noinline]] void keep(detail::ListFields& list) noexcept {
-    list.epoch = list.device->epoch();
+  [[gnu::cold, gnu::noinline]] static void keep(detail::ListFields& list) noexcept {
+    // Nothing has recorded the epoch of the publication. It is one from the map's to the current
+    // one. An I/O that has ended may have been in flight when a stop was declared, and the driver
+    // has ended the I/O because of that stop: the epoch stays that of the map, so that the stop's
+    // proof covers the mapping. Another I/O may have been published after each stop.
+    if (!list.pin.get()->end_awaits_pins(list.request.get())) list.epoch = list.device->epoch();
     list.is_seen = true;
-    list.state.activate(serial_);
-    ActiveMapping::quarantine(list, serial_, "drop of dma::PreparedMapping",
-                              "call activate() before publish(), and unmap() with an EndProof");
+    list.device->quarantine_dropped(
+        list, "drop of dma::PreparedMapping",
+        "call activate() before publish(), and unmap() with an EndProof");
   }
 
   PreparedMapping(detail::ListFields& list, Word serial) noexcept : list_{&list}, serial_{serial} {}

@@ -101,8 +101,7 @@ struct DropDrain : List {
   void drops() {
     if (!state.take(first, State::active)) return;
     static_cast<void>(elements.get());
-    state.activate(first);
-    state.quarantine(first);
+    state.keep(first);
   }
   void drains() { drain(true); }
   void finish() {

@@ -108,11 +108,14 @@ class DeviceState {
            proof.number_ == list.cookie.generation.value;
   }
 
-  /// Moves a mapping whose handle is destroyed into quarantine. Nothing changes if a scan or a
-  /// drain has found the mapping first.
-  void put_in_quarantine(ListFields& list, Word serial) noexcept {
-    const blkown::detail::SpinGuard guard{lock_};
-    if (list.state.quarantine(serial)) list.reason = QuarantineReason::dropped;
+  /// Puts a mapping whose handle is destroyed into quarantine, and reports it. `remedy` replaces
+  /// that of the report if it is not empty.
+  /// Precondition: the caller has taken the list.
+  [[gnu::cold, gnu::noinline]] void quarantine_dropped(ListFields& list, const char* operation,
+                                                       const char* remedy = "") noexcept {
+    const Incident incident = incident_of(list, operation).with("", remedy);
+    put_in_quarantine(list, QuarantineReason::dropped);
+    blkown::detail::report(Report::mapping_dropped, incident);
   }
   /// Takes a mapping out of quarantine, for a handle that still exists and has proof.
   [[nodiscard]] bool take_quarantined(ListFields& list, Word serial) noexcept {
@@ -124,17 +127,8 @@ class DeviceState {
   /// stays pinned.
   /// Precondition: the caller has taken the list.
   [[gnu::cold, gnu::noinline]] void keep_mapped(ListFields& list) noexcept {
-    auto& header = const_cast<RequestHeader&>(*list.header);
-    Incident incident =
-        blkown::detail::incident_of(header, blkown::detail::HeaderAccess::word(header).peek(),
-                                    "unmap of a dma mapping", Place{});
-    incident.state.generation = list.cookie.generation;
-    {
-      const blkown::detail::SpinGuard guard{lock_};
-      list.reason = QuarantineReason::unmap_failed;
-      // From here on another context may drain the list.
-      list.state.keep(list.state.look().serial());
-    }
+    const Incident incident = incident_of(list, "unmap of a dma mapping");
+    put_in_quarantine(list, QuarantineReason::unmap_failed);
     blkown::detail::report(Report::unmap_failed, incident);
   }
 
@@ -229,6 +223,25 @@ class DeviceState {
   }
 
  private:
+  /// The incident of a mapping's publication.
+  /// Precondition: the caller has taken the list. A drain leaves a taken list alone, so the pin and
+  /// the request exist.
+  [[nodiscard]] static Incident incident_of(const ListFields& list,
+                                            const char* operation) noexcept {
+    auto& header = const_cast<RequestHeader&>(*list.header);
+    Incident incident = blkown::detail::incident_of(
+        header, blkown::detail::HeaderAccess::word(header).peek(), operation, Place{});
+    incident.state.generation = list.cookie.generation;
+    return incident;
+  }
+  /// Precondition: the caller has taken the list.
+  void put_in_quarantine(ListFields& list, QuarantineReason reason) noexcept {
+    const blkown::detail::SpinGuard guard{lock_};
+    list.reason = reason;
+    // From here on another context may drain the list.
+    list.state.keep(list.state.look().serial());
+  }
+
   /// Whether the list is in quarantine. `seen` receives the word that was read. A mapping whose
   /// request has ended goes into quarantine here, whether other pins keep the request or not: no
   /// Claim is left, so only a handle outside of the request's data could still unmap the mapping.

@@ -60,9 +60,13 @@ struct ListFields {
   Direction direction{};
   QuarantineReason reason{};
   bool is_bounced = false;
-  bool is_seen = false;  // the mapping was activated: the device may have reached the memory
-  Word epoch = 0;        // of the map, then of the activation
-  Cookie cookie{};       // of the publication that the memory is mapped for
+  // The device may have reached the memory: the mapping was activated, or its handle was destroyed
+  // after a publication without activation.
+  bool is_seen = false;
+  // Of the map, then of the activation. Without an activation: of the handle's destruction, if the
+  // I/O was published and has not ended.
+  Word epoch = 0;
+  Cookie cookie{};  // of the publication that the memory is mapped for
   const RequestHeader* header = nullptr;
   PublishedPointer<void> request{};
   PublishedPointer<const PinOperations> pin{};

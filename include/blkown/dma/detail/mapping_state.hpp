@@ -13,7 +13,8 @@
 // whose take has succeeded. The end of a map activates the list, for a PreparedMapping and an
 // ActiveMapping alike. From then on, the handle and a drain may both try to unmap. The one whose
 // take changes the word unmaps; the other finds the word changed and leaves the list alone. If the
-// backend cannot unmap, the one that has the list keeps it: a later drain takes it again. Each
+// handle is destroyed without proof, or the backend cannot unmap, the one that has the list keeps
+// it: a later drain takes it again. Each
 // mapping of a list gets a new serial number, so a handle or a scan of an older mapping cannot
 // change the word of a newer one. A mapping that is renewed, or given back after a wrong proof,
 // returns to active with its old number and therefore with the same word.
@@ -97,14 +98,16 @@ class MappingState {
     // Relaxed: the caller has acquired the list's fields by its handle or by look.
     return change<std::memory_order_relaxed>(serial, from, Value::prepared);
   }
-  /// prepared -> quarantined: the backend could not unmap the list.
+  /// prepared -> quarantined: the handle is destroyed without proof, or the backend could not unmap
+  /// the list.
   /// Precondition: the caller has the list, from prepare or take.
   void keep(Word serial) noexcept {
     // prepared -> quarantined. Partners: look, take. Release: the fields of the list, with what is
     // unmapped already. A plain store, as in activate.
     word_.store(word(serial, Value::quarantined), std::memory_order_release);
   }
-  /// active -> quarantined: no handle is left that could unmap the list.
+  /// active -> quarantined: the I/O has ended, so no handle is left in the request's data that
+  /// could unmap the list.
   bool quarantine(Word serial) noexcept {
     // Partner: activate. Acquire: a mapping that was renewed or given back has the same word again,
     // so this exchange may read a later activation than the one that was looked at. A context that
