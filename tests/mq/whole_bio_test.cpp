@@ -108,12 +108,15 @@ class Side {
     const std::string text =
         "end " + std::to_string(io.number) + ' ' + to_string(bio.status()) + '\n';
     // Where a bio that is refused in a callback ends among the ends that are due is open.
-    if (std::exchange(io.is_second, io.again)) {
+    const bool is_again = io.again && io.side->submits_again;
+    if (std::exchange(io.is_second, is_again)) {
       driver.second_ends.insert(text);
     } else {
       driver.log += text;
     }
-    if (std::exchange(io.again, false)) io.side->bench.disk->submit(bio);
+    if (!is_again) return;
+    io.again = false;
+    io.side->bench.disk->submit(bio);
   }
 
   /// The counters, and what the driver and the submitter have seen since the last call. Not the
@@ -137,6 +140,9 @@ class Side {
   std::unique_ptr<Memory> memory = std::make_unique<Memory>();
   Bench<Recording> bench;
   std::vector<std::unique_ptr<Io>> ios;
+  // Where several requests end together, the place of a bio that a callback submits among the later
+  // steps of other bios is open.
+  bool submits_again = true;
 };
 
 /// The same choices for both sides.
@@ -280,7 +286,7 @@ struct Step {
 };
 
 void reap(Side& side, const Step& step) {
-  const std::size_t count = static_cast<std::size_t>(1 + step.number % 8);
+  const auto count = static_cast<std::size_t>(side.submits_again ? 1 : 1 + step.number % 8);
   const Status status = step.number % 5 == 0 ? Status::io_error : Status::ok;
   if (step.number % 3 == 0) return side.bench.driver.reap(side.bench.data(), count, status);
   const mq::Context::Scope here{side.context()};
@@ -312,11 +318,13 @@ void operate(Side& side, Operation operation) {
   mq::Control control{
       {[](void* event, mq::Control&) { static_cast<mq::Event*>(event)->set(); }, &done}};
   operation(*side.bench.disk, control);
+  side.submits_again = false;
   for (int i = 0; i != 8 && control.is_running(); ++i) {
     side.bench.runtime.run();
     side.bench.driver.reap(side.bench.data());
   }
   side.bench.runtime.run();
+  side.submits_again = true;
 }
 void pass_ms(Side& side, std::uint64_t time_ms) {
   side.bench.clock.pass_ms(time_ms);
@@ -344,8 +352,10 @@ void take(Side& side, const Step& step, std::array<int, 2>& holds) {
   auto& hw = disk.hw_queue(blkown::QueueIndex{static_cast<std::uint32_t>(step.number / 2 % 2)});
   switch (step.kind) {
     case 0:
+      side.submits_again = step.number % 2 == 0;
       reap(side, step);
       side.bench.runtime.run();  // the order of these ends among later refusals is open
+      side.submits_again = true;
       return;
     case 1: return submit_plugged(side, step);
     case 2: side.bench.runtime.run(); return;
