@@ -47,7 +47,7 @@ class [[nodiscard]] BLKOWN_CONSUMABLE Owned : private detail::HandleBase<R> {
     return *this;
   }
   BLKOWN_DETAIL_DESTRUCTOR_BEGIN
-  ~Owned() {
+  [[gnu::always_inline]] ~Owned() {
     if (object() == nullptr) return;
     this->holder_.let_go();  // first, because the request may then serve another I/O
     Ownership<R>::release_owned(*object());

@@ -206,7 +206,8 @@ template <class R>
   return HeaderAccess::state(header_of(request));
 }
 template <class R>
-[[nodiscard]] Cookie cookie_of(R& request, Generation generation) noexcept {
+[[nodiscard, gnu::always_inline]] inline Cookie cookie_of(R& request,
+                                                          Generation generation) noexcept {
   const RequestHeader& header = header_of(request);
   return HeaderAccess::state(header).codec.cookie(header.queue(), header.tag(), generation);
 }

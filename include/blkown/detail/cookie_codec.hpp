@@ -29,8 +29,8 @@ class CookieCodec {
         arrival_mask_{layout.queue.bits == 0 ? ~std::uint64_t{0} : 0},
         match_mask_{GenerationMatch<Word>::low_bits({}, layout.generation.bits).mask} {}
 
-  [[nodiscard]] constexpr Cookie cookie(QueueIndex queue, Tag tag,
-                                        Generation generation) const noexcept {
+  [[nodiscard, gnu::always_inline]] constexpr Cookie cookie(QueueIndex queue, Tag tag,
+                                                            Generation generation) const noexcept {
     return {queue_.put(queue.value) | tag_.put(tag.value) | generation_.put(generation.value),
             generation, tag, queue};
   }

@@ -110,7 +110,7 @@ class RefWord {
     // Relaxed: the Owned's holder is the only writer and acquired the request with the handle.
     seen.bits = word_.load(std::memory_order_relaxed);
     if (seen.state() != Value::owned_flag) return false;
-    make_idle(seen);
+    store_idle(seen);
     return true;
   }
 
@@ -382,7 +382,9 @@ class RefWord {
 
   /// The last step of an end.
   /// Precondition: the caller is the only writer of the word.
-  void make_idle(Value seen) noexcept {
+  void make_idle(Value seen) noexcept { store_idle(seen); }
+  /// make_idle() where a driver ends at once: a part of its submit.
+  [[gnu::always_inline]] void store_idle(Value seen) noexcept {
     // -> 0, flags clear, same generation. Partner: start(), through the tag bitmap, whose release
     // publishes this store. Relaxed: lookups refuse both values, and no data is given away here.
     word_.store(seen.with_state(0).bits, std::memory_order_relaxed);

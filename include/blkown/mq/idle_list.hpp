@@ -44,7 +44,8 @@ class [[nodiscard]] IdleList {
 
   /// Adds a request behind the last.
   /// Violation: use_of_moved_from, if `idle` is empty.
-  void push_back(BLKOWN_HELD Idle<R>&& idle, Place where = Place::current()) noexcept {
+  [[gnu::always_inline]] void push_back(BLKOWN_HELD Idle<R>&& idle,
+                                        Place where = Place::current()) noexcept {
     requests_.push_back(blkown::detail::held(blkown::detail::HandleAccess::take(idle),
                                              "mq::IdleList::push_back", where));
   }

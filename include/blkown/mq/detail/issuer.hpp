@@ -16,6 +16,7 @@
 #include <blkown/mq/detail/fwd.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/lane.hpp>
+#include <blkown/mq/detail/lane_tags.hpp>
 #include <blkown/mq/detail/lanes.hpp>
 #include <blkown/mq/detail/medium_state.hpp>
 #include <blkown/mq/detail/notes.hpp>
@@ -109,8 +110,10 @@ class Issuer {
       return false;
     }
     Lane<D>& lane = lanes_.of_plain(bio);
-    if (!lane.waiting.empty() || lane.is_held_up()) [[unlikely]]
+    if (!lane.waiting.empty() || lane.is_held_up()) [[unlikely]] {
+      leaves_whole_ = true;
       return false;
+    }
     R* request;
     if (!lane.tags.take_undisputed(request)) [[unlikely]]
       return false;
@@ -118,16 +121,16 @@ class Issuer {
     counters_.submitted_bios.add();
     auto idle = blkown::detail::HandleAccess::make<Idle>(*request, Place::current());
     fill_whole(lane, state_of(RequestTraits<R>::data(*request)), bio, memory);
-    send_whole(lane, std::move(idle));
+    send_whole(lane, std::move(idle), true, true);
     return true;
   }
-  /// Makes a bio wait that issue_whole() would issue if no other waited. Else returns false, and
-  /// changes nothing. Does for such a bio what submit_in_full() does, without the steps in between.
-  /// Precondition: the bio is not in flight.
-  [[nodiscard]] bool wait_whole(Bio& bio) noexcept {
-    if (holds_ != 0 || disk_.trace_sink().function != nullptr || bio.flags().nowait) return false;
-    Lane<D>& lane = lanes_.of(bio);
-    if (lane.waiting.empty() || !is_whole(bio)) return false;
+  /// Makes a bio wait for which issue_whole() has just returned false because others wait. Else
+  /// returns false, and changes nothing. Does for such a bio what submit_in_full() does, without
+  /// the steps in between.
+  [[nodiscard, gnu::always_inline]] bool wait_whole(Bio& bio) noexcept {
+    if (!std::exchange(leaves_whole_, false) || bio.flags().nowait) return false;
+    Lane<D>& lane = lanes_.of_plain(bio);
+    if (lane.waiting.empty()) return false;
     BioAccess::begin_checked(bio);
     counters_.submitted_bios.add();
     lane.waiting.push_back(bio);
@@ -227,13 +230,22 @@ class Issuer {
   /// Precondition: can_end_whole().
   [[gnu::always_inline]] Bio& end_whole(R& request, Status status) noexcept {
     PayloadState<D>& state = state_of(RequestTraits<R>::data(request));
-    Bio& bio = *state.bio;
-    Lane<D>& lane = *state.whole_lane;
-    lane.clear_busy();
-    --in_flight_;
-    BioAccess::state(bio).status = status;
-    lane.tags.stash(request);
-    return bio;
+    end_of_whole(state, status).stash(request);
+    return *state.bio;
+  }
+  /// Whether the request's end is the end of its bio, and its lane uses the tag again.
+  /// Precondition: as can_end_whole().
+  [[nodiscard, gnu::always_inline]] static bool can_end_in_turn(
+      const PayloadState<D>& state) noexcept {
+    const Lane<D>* const lane = state.whole_lane;
+    return lane != nullptr && !lane->waiting.empty() && lane->tags.has_more_in_turn();
+  }
+  /// Keeps the tag of a request for a bio that waits, and returns its bio, which has ended.
+  /// Precondition: can_end_in_turn().
+  [[gnu::always_inline]] Bio& end_in_turn(R& request, Status status) noexcept {
+    PayloadState<D>& state = state_of(RequestTraits<R>::data(request));
+    end_of_whole(state, status).keep(request);
+    return *state.bio;
   }
   /// Frees the tag of a request that has ended.
   void free(Ended<R>&& ended) noexcept {
@@ -403,6 +415,14 @@ class Issuer {
     return bits_of({.fua = config.fua, .polled = true, .nowait = true});
   }
 
+  /// Accounts for the end of a whole bio. Returns the tags to which the request's goes.
+  [[gnu::always_inline]] LaneTags<D>& end_of_whole(PayloadState<D>& state, Status status) noexcept {
+    Lane<D>& lane = *state.whole_lane;
+    lane.clear_busy();
+    --in_flight_;
+    BioAccess::state(*state.bio).status = status;
+    return lane.tags;
+  }
   void set_busy(Lane<D>& lane) noexcept {
     lane.set_busy();
     notes_.may_be_busy = true;
@@ -450,22 +470,25 @@ class Issuer {
     state.flags = flags_of(bits_of(bio.flags()) & kept_flags_);
     state.marks = {};
   }
-  /// Sends the request of a whole bio. As send() and commit().
-  [[gnu::always_inline]] void send_whole(Lane<D>& lane, Idle<R>&& idle) noexcept {
+  /// Sends the request of a whole bio. As send(), and in issue_whole() as commit(), too.
+  [[gnu::always_inline]] void send_whole(Lane<D>& lane, Idle<R>&& idle, bool is_last,
+                                         bool commits) noexcept {
     holds_ += one_hook;
     Dispatch<D> answer =
-        disk_.driver().queue_rq(*lane.hw, disk_.queue_data(), std::move(idle), true);
+        disk_.driver().queue_rq(*lane.hw, disk_.queue_data(), std::move(idle), is_last);
     holds_ -= one_hook;
-    lane.is_uncommitted = false;
+    lane.is_uncommitted = !is_last;
     if (!answer.is_accepted()) [[unlikely]]
-      take_rejection_of_whole(lane, answer);
+      take_rejection_of_whole(lane, answer, commits);
   }
-  [[gnu::cold, gnu::noinline]] void take_rejection_of_whole(Lane<D>& lane,
-                                                            Dispatch<D>& answer) noexcept {
+  [[gnu::cold, gnu::noinline]] void take_rejection_of_whole(Lane<D>& lane, Dispatch<D>& answer,
+                                                            bool commits) noexcept {
     R& request = *answer.rejected_request();
-    take_rejection(lane, RequestTraits<R>::data(request), blkown::detail::header_of(request).tag(),
-                   answer);
-    commit(lane);
+    Payload<D>& payload = RequestTraits<R>::data(request);
+    // In resume() the tag is free when the bios behind were issued, as the long way does it.
+    if (!commits) state_of(payload).whole_lane = nullptr;
+    take_rejection(lane, payload, blkown::detail::header_of(request).tag(), answer);
+    if (commits) commit(lane);
   }
 
   [[nodiscard]] TagPool<D>& pool() noexcept { return disk_.pool(); }
@@ -489,14 +512,10 @@ class Issuer {
         lacks_tag = !reissue(lane, *std::move(ended));
         continue;
       }
-      Bio* const bio = may_issue_bios(lane) ? lane.waiting.front() : nullptr;
-      if (bio == nullptr) break;
-      if (lane.tags.has_to_wait()) {
-        lacks_tag = true;
-        break;
-      }
-      static_cast<void>(lane.waiting.pop_front());
-      if (!is_turn_over(lane, *bio) && issue_waiting(lane, *bio, !lane.waiting.empty())) {
+      if (!may_issue_bios(lane)) break;
+      if (issue_whole_ones(lane, lacks_tag)) break;
+      Bio* const bio = lane.waiting.pop_front();
+      if (!is_turn_over(lane, *bio) && issue(lane, *bio, !lane.waiting.empty())) {
         lane.parts_of_turn = 0;
         continue;
       }
@@ -796,26 +815,36 @@ class Issuer {
     trace_waiting(lane, bio);
   }
 
-  /// Issues a bio that has waited. If it is one request, what issue() would do for others is left
-  /// out.
-  /// Returns false as issue() does.
-  /// Precondition: is_open(lane).
-  [[nodiscard, gnu::always_inline]] bool issue_waiting(Lane<D>& lane, Bio& bio,
-                                                       bool is_more_behind) noexcept {
-    const Segment* const memory = BioAccess::only_segment(bio);
-    if (BioAccess::progress(bio).done_bytes != 0 || disk_.trace_sink().function != nullptr ||
-        memory == nullptr || !is_whole(bio)) [[unlikely]] {
-      return issue(lane, bio, is_more_behind);
+  /// Issues the first waiting bios that are one request each, without the steps that issue() takes
+  /// for others. Returns false at a bio that needs them.
+  /// Effects: `lacks_tag` is set if the first bio has to wait for a tag.
+  /// Precondition: is_open(lane); no request waits to be issued again.
+  [[nodiscard, gnu::always_inline]] bool issue_whole_ones(Lane<D>& lane, bool& lacks_tag) noexcept {
+    const bool is_traced = disk_.trace_sink().function != nullptr;
+    while (Bio* const bio = lane.waiting.front()) {
+      if (lane.tags.has_to_wait()) {
+        lacks_tag = true;
+        return true;
+      }
+      const Segment* const memory = BioAccess::only_segment(*bio);
+      if (is_traced || memory == nullptr || !is_whole(*bio) ||
+          BioAccess::progress(*bio).done_bytes != 0) [[unlikely]] {
+        return false;
+      }
+      static_cast<void>(lane.waiting.pop_front());
+      const bool is_last = lane.waiting.empty();
+      R* const request = lane.tags.allocate_bare(pool(), *lane.hw, !is_last);
+      if (request == nullptr) {
+        lane.waiting.push_front(*bio);
+        lacks_tag = true;
+        return true;
+      }
+      BioAccess::begin_whole(*bio);
+      auto idle = blkown::detail::HandleAccess::make<Idle>(*request, Place::current());
+      fill_whole(lane, state_of(RequestTraits<R>::data(*request)), *bio, memory);
+      if (!collect(lane, idle, is_last)) send_whole(lane, std::move(idle), is_last, false);
+      if (lane.is_held_up()) return true;
     }
-    R* const request = lane.tags.allocate_bare(pool(), *lane.hw, is_more_behind);
-    if (request == nullptr) return false;
-    BioAccess::begin_whole(bio);
-    PayloadState<D>& payload = state_of(RequestTraits<R>::data(*request));
-    auto idle = blkown::detail::HandleAccess::make<Idle>(*request, Place::current());
-    fill_whole(lane, payload, bio, memory);
-    // It ends the long way, so that the end comes in order with those of other requests.
-    payload.whole_lane = nullptr;
-    send_or_collect(lane, std::move(idle), !is_more_behind);
     return true;
   }
 
@@ -878,16 +907,22 @@ class Issuer {
 
   [[gnu::always_inline]] void send_or_collect(Lane<D>& lane, Idle<R>&& idle,
                                               bool is_last) noexcept {
+    state_of(idle.data()).is_seen.set(false);
+    if (!collect(lane, idle, is_last)) send(lane, std::move(idle), is_last);
+  }
+  /// Adds a request to the batch for queue_rqs. Returns false, and leaves the request, if the
+  /// driver gets it by itself.
+  [[nodiscard, gnu::always_inline]] bool collect(Lane<D>& lane, Idle<R>& idle,
+                                                 bool is_last) noexcept {
     if constexpr (names_queue_rqs<D>) {
       if (!is_last || lane.batched != 0) {
-        state_of(idle.data()).is_seen.set(false);
         lane.batch.push_back(std::move(idle));
         lane.is_uncommitted = true;
         if (++lane.batched == max_batched || is_last) commit(lane);
-        return;
+        return true;
       }
     }
-    send(lane, std::move(idle), is_last);
+    return false;
   }
 
   /// Tells the driver that no more requests follow.
@@ -1007,6 +1042,7 @@ class Issuer {
   // Whether a lane may have a bio or a requeued request to issue, a place in a line to give up, or
   // a hold for requeued requests to end.
   bool has_waiting_ = false;
+  bool leaves_whole_ = false;  // from issue_whole() to wait_whole(): the bio would be issued alone
 };
 
 }  // namespace mq::detail

@@ -56,7 +56,9 @@ struct Lane {
   LaneTags<D> tags;
 
   /// Whether nothing may be issued on the hardware queue for now.
-  [[nodiscard]] bool is_held_up() const noexcept { return holds_ != 0 || hw->is_stopped(); }
+  [[nodiscard, gnu::always_inline]] bool is_held_up() const noexcept {
+    return holds_ != 0 || hw->is_stopped();
+  }
 
   /// The driver has refused a request as busy, until an end or a delay.
   [[nodiscard]] bool is_busy() const noexcept { return (holds_ & busy) != 0; }

@@ -172,6 +172,17 @@ class LaneTags {
     blkown::detail::poison_idle(request);
     blkown::detail::TagCacheAccess::put(*cache_, blkown::detail::header_of(request).tag());
   }
+  /// Whether the lane may use a tag that it frees for one of its bios that wait.
+  [[nodiscard, gnu::always_inline]] bool has_more_in_turn() const noexcept {
+    return turn_left_ != 0 && line_->has_concerns();
+  }
+  /// Keeps the tag of an ended request until the resume that follows.
+  /// Precondition: has_more_in_turn(), and a bio of the lane waits. The tag is not reserved.
+  void keep(R& request) noexcept {
+    --turn_left_;
+    blkown::detail::poison_idle(request);
+    kept_.push_back(request);
+  }
   /// Allocates a tag without regard to the line. Returns none if no tag is available to this lane,
   /// or the disk uses its share.
   [[nodiscard]] std::optional<Idle<R>> allocate_now(TagPool<D>& pool, const HwQueue<D>& hw) {
@@ -189,12 +200,7 @@ class LaneTags {
     if (line_->has_concerns()) [[unlikely]] {
       if (pool.is_reserved(ended.tag()))
         return free_and_wake(*blkown::detail::HandleAccess::take(ended), pool, hw);
-      if (has_waiting && turn_left_ != 0) {
-        --turn_left_;
-        R& request = *blkown::detail::HandleAccess::take(ended);
-        blkown::detail::poison_idle(request);
-        return kept_.push_back(request);
-      }
+      if (has_waiting && turn_left_ != 0) return keep(*blkown::detail::HandleAccess::take(ended));
       turn_left_ = 0;
       return free_and_wake(*blkown::detail::HandleAccess::take(ended), pool, hw);
     }

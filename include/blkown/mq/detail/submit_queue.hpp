@@ -173,6 +173,9 @@ class SubmitQueue {
 
   [[gnu::noinline]] void submit_in_full(Bio& bio) noexcept {
     if (issuer_.wait_whole(bio)) return;
+    submit_by_steps(bio);
+  }
+  [[gnu::noinline]] void submit_by_steps(Bio& bio) noexcept {
     begin_use();
     const DiskConfig& config = disk_.config();
     BioAccess::begin_checked(bio);
@@ -484,6 +487,8 @@ class SubmitQueue {
       if (budget == 0) break;
       if (!ended_.empty()) continue;
       if (!may_issue || !std::exchange(notes_.resume_pending, false) || !resume()) break;
+      if (!ended_.empty()) [[unlikely]]
+        take_back_before_callbacks();
     }
     if (is_unsettled()) context_.post_local(work_);
     end_entry();
@@ -518,14 +523,21 @@ class SubmitQueue {
   }
   /// take_ended() for a request that is not ended at once: makes room in a full stash first.
   [[gnu::noinline]] void take_ended_in_full(R& request) noexcept {
-    if (!is_requeue(request)) {
-      Lane<D>* const lane = state_of(RequestTraits<R>::data(request)).whole_lane;
-      if (lane != nullptr) lane->tags.make_room();
-      if (can_end_whole(request)) return detail::take_ended<D>(request);
-    }
     const bool is_posted = entered_ || notes_.resume_pending;
-    append_ended(request);
+    if (make_room(request)) {
+      ended_bios_.push_back(end_whole(request));
+    } else {
+      append_ended(request);
+    }
     if (!is_posted) post_work();
+  }
+  /// Makes room for the tag in a full stash. Returns whether the request can now be ended as a
+  /// whole.
+  [[nodiscard, gnu::always_inline]] static bool make_room(R& request) noexcept {
+    if (is_requeue(request)) return false;
+    Lane<D>* const lane = state_of(RequestTraits<R>::data(request)).whole_lane;
+    if (lane != nullptr) lane->tags.make_room();
+    return can_end_whole(request);
   }
 
   [[nodiscard, gnu::always_inline]] static bool is_requeue(R& request) noexcept {
@@ -549,11 +561,47 @@ class SubmitQueue {
   [[gnu::always_inline]] void take_back(Ended<R>&& ended) noexcept {
     R& request = *blkown::detail::HandleAccess::take(ended);
     if (!can_end_whole(request)) [[unlikely]]
-      return take_back_in_full(request);
+      return take_back_while_tags_are_short(request);
     Bio& bio = end_whole(request);
     if (!ended_bios_.empty()) [[unlikely]]
       return ended_bios_.push_back(bio);
     finish(bio);
+  }
+  /// Takes back what the driver has ended or given back while resume() called it. A bio that an end
+  /// callback submits must not pass a request that is to be issued again.
+  [[gnu::noinline]] void take_back_before_callbacks() noexcept {
+    while (auto ended = ended_.pop_front()) {
+      R& request = *blkown::detail::HandleAccess::take(*ended);
+      if (can_end_whole(request)) {
+        ended_bios_.push_back(end_whole(request));
+      } else if (Bio* const bio = end_in_turn(request)) {
+        ended_bios_.push_back(*bio);
+      } else {
+        take_back_in_full(request);
+      }
+    }
+  }
+  /// take_back() where no tag can be put into the stash as it is.
+  [[gnu::noinline]] void take_back_while_tags_are_short(R& request) noexcept {
+    Bio* bio = end_in_turn(request);
+    if (bio == nullptr) {
+      if (!make_room(request)) return take_back_in_full(request);
+      bio = &end_whole(request);
+    }
+    if (!ended_bios_.empty()) [[unlikely]]
+      return ended_bios_.push_back(*bio);
+    finish(*bio);
+  }
+  /// As end_whole(), for a lane that uses the tag again in its turn. Null: not for this request.
+  [[nodiscard, gnu::always_inline]] Bio* end_in_turn(R& request) noexcept {
+    if (is_requeue(request) ||
+        !Issuer<D>::can_end_in_turn(state_of(RequestTraits<R>::data(request)))) {
+      return nullptr;
+    }
+    notes_.resume_pending = true;
+    const Status status = blkown::detail::HeaderAccess::status(blkown::detail::header_of(request));
+    counters_.ended_by_status[static_cast<std::size_t>(status)].add();
+    return &issuer_.end_in_turn(request, status);
   }
   [[gnu::always_inline]] void finish(Bio& bio) noexcept {
     counters_.ended_bios.add();

@@ -60,7 +60,7 @@ class WaitingBios {
     bios_.push_back(bio);
     ++count_;
   }
-  [[nodiscard]] Bio* pop_front() noexcept {
+  [[nodiscard, gnu::always_inline]] Bio* pop_front() noexcept {
     Bio* const bio = bios_.pop_front();
     if (bio != nullptr) --count_;
     return bio;
