@@ -5,13 +5,13 @@
 #ifndef BLKOWN_BENCH_PIPELINE_SHARED_TAGS_HPP
 #define BLKOWN_BENCH_PIPELINE_SHARED_TAGS_HPP
 
-#include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <pipeline/bios.hpp>
 #include <pipeline/drivers.hpp>
+#include <pipeline/woken_runtime.hpp>
 #include <utility>
 #include <vector>
 
@@ -49,14 +49,7 @@ class SharedTags {
   [[nodiscard, gnu::noinline]] std::uint64_t run(std::uint64_t until) {
     while (ended_ < until) {
       driver_.reap(disk_->hw_queue(blkown::QueueIndex{0}));
-      for (bool is_any = true; is_any;) {
-        is_any = false;
-        for (std::uint32_t i = 0; i != runtime_.context_count(); ++i) {
-          if (runtime_.context(i).is_inbox_empty()) continue;
-          runtime_.context(i).run();
-          is_any = true;
-        }
-      }
+      runtime_.run_woken();
     }
     return ended_;
   }
@@ -70,7 +63,7 @@ class SharedTags {
   }
 
   CompletesLater driver_;
-  mq::LoopRuntime runtime_;
+  WokenRuntime runtime_;
   Block memory_{};
   std::unique_ptr<Disk> disk_;
   std::vector<std::unique_ptr<mq::Bio>> bios_;
