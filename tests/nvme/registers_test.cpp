@@ -300,7 +300,7 @@ TEST(Registers, EachPartDependsOnItsOwnBitsAlone) {
   EXPECT_EQ(wire::bits_of(&nvme::Aqa::value, &nvme::Aqa::completion_entries), 0xFFF'0000U);
 }
 
-TEST(Registers, AMechanismOfArbitrationIsOneOfTwoBits) {
+TEST(Registers, SettingWeightedRoundRobinClearsTheVendorsMechanism) {
   nvme::Cap cap{~std::uint64_t{0}};
   cap.set_supports_weighted_round_robin(false);
   EXPECT_EQ(~cap.value, 0x6'0000U);

@@ -41,7 +41,8 @@ std::uint64_t integer_at(const T& value, std::size_t offset, std::size_t size) {
   return integer;
 }
 
-/// The bits of a word on which a part of the structure depends.
+/// The bits of a word on which a part of the structure depends. Each bit is changed by
+/// itself, once among zeroes and once among ones.
 template <class T, class Word, class Part>
 std::uint64_t bits_of(Word T::* word, Part (T::*part)() const noexcept) {
   const auto read = [&](std::uint64_t bits) {
@@ -49,13 +50,15 @@ std::uint64_t bits_of(Word T::* word, Part (T::*part)() const noexcept) {
     if constexpr (std::is_integral_v<Word>) {
       value.*word = static_cast<Word>(bits);
     } else {
+      static_assert(sizeof(Word) <= sizeof(std::uint32_t));
       value.*word = static_cast<std::uint32_t>(bits);
     }
     return (value.*part)();
   };
   std::uint64_t found = 0;
   for (std::size_t bit = 0; bit != 8 * sizeof(Word); ++bit) {
-    if (read(std::uint64_t{1} << bit) != read(0)) found |= std::uint64_t{1} << bit;
+    const std::uint64_t mask = std::uint64_t{1} << bit;
+    if (read(mask) != read(0) || read(~mask) != read(~std::uint64_t{0})) found |= mask;
   }
   return found;
 }
