@@ -93,7 +93,7 @@ class VhostUserBlk : public testing::Test {
   }
 
   /// Returns when the target has decided whether to call for what it has pushed in the first ring.
-  /// It does so for the rings in their order.
+  /// The target decides for the rings in their order.
   static void await_call_decision(Guest& guest) {
     // The second ring is signalled when it is set, when it begins, and from the third time on for
     // what was pushed.
@@ -1226,7 +1226,8 @@ TEST_F(VhostUserBlk, AnEventIndexSuppressesCallsAlsoWhenTheIndicesWrap) {
   guest.set_used_event(ring, 4);
   ASSERT_EQ(guest.run(ring, 0, Type::in, 0), value(Result::ok));
   ASSERT_TRUE(soon([&] { return calls() >= 1; })) << "a ring that begins is always called for";
-  EXPECT_TRUE(take_signal_now(ring.call));
+  // This takes the signals for the ring's setting and for its beginning.
+  static_cast<void>(take_signal_now(ring.call));
   for (int i = 0; i != 13; ++i) ASSERT_EQ(guest.run(ring, 0, Type::in, 0), value(Result::ok));
   EXPECT_EQ(guest.used_idx(ring), 4U);
   ASSERT_EQ(guest.run(ring, 0, Type::in, 0), value(Result::ok));
@@ -1244,6 +1245,8 @@ TEST_F(VhostUserBlk, WithoutTheEventIndexAFlagSuppressesCalls) {
   Ring& ring = guest.rings[0];
   const Connection front_end{device};
   ASSERT_TRUE(front_end.start(guest, virtio::feature::event_idx));
+  ASSERT_TRUE(soon([&] { return calls() >= 2; })) << "rings that begin are always called for";
+  ASSERT_TRUE(take_signal_now(ring.call));
   ASSERT_EQ(guest.run(ring, 0, Type::in, 0), value(Result::ok));
   await_call_decision(guest);
   EXPECT_TRUE(take_signal_now(ring.call));
