@@ -5,8 +5,8 @@ hundreds.
 The body of each changed function stands in the headers once unchanged and once for each of its mutants,
 and a number in the environment chooses at run time. The unchanged copy has a probe before each of its
 statements: it counts, in a mapped file, what a run of the unchanged code reaches, also before an abort. A
-mutant whose copy does not compile is left out. One that takes effect at compile time only needs a build of
-its own.
+mutant whose copy does not compile is left out. A mutant whose only effect is at compile time needs a build
+of its own.
 """
 
 import concurrent.futures

@@ -3,8 +3,9 @@
 
 A scan of the files of ORDER_FILES finds each memory order other than relaxed and weakens it: acq_rel
 to each of its halves, any other to relaxed. Each patch of model_mutants.py is another mutant. One
-build of all scenarios has every mutant in it, and a number in the environment chooses one (joined.py). It
-is run until a scenario fails. A mutant that cannot be chosen so, or that passes, gets a build of its own.
+build of all scenarios has every mutant in it, and a number in the environment chooses one (joined.py). A
+mutant's scenarios are run until one of them fails. A mutant that cannot be chosen so, or that passes, gets a
+build of its own.
 """
 
 import concurrent.futures
@@ -245,12 +246,15 @@ def run_list(arguments):
         workshop = Workshop(pathlib.Path(folder), arguments, changes)
         try:
             workshop.build()
-            # With no mutant chosen: else one that cannot run would count as caught.
-            passing = workshop.run(workshop.program, [])
+            # With no mutant chosen, and each set of options: else a mutant could count as caught for what
+            # the unchanged library does, too.
+            for options in sorted({change.options for change in changes} | {()}):
+                failure = workshop.run(workshop.program, options)
+                if failure is not None:
+                    sys.exit(f"mutate: the unchanged library fails with the options {list(options)}: "
+                             f"{': '.join(failure)}")
         except BadMutant as bad:
             sys.exit(f"mutate: {bad}")
-        if passing is not None:
-            sys.exit(f"mutate: the unchanged library fails: {': '.join(passing)}")
         pool = concurrent.futures.ThreadPoolExecutor(arguments.jobs)
         try:
             results = [pool.submit(workshop.try_mutant, number, change)

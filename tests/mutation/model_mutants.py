@@ -276,7 +276,7 @@ def claims():
         "the end does not notice that the last pin was dropped", WORD, "end_claim",
         "if (seen.count() != 2) return ClaimResult::pinned;", "return ClaimResult::pinned;")
     yield Mutant(
-        "the end leaves the flags", WORD, "make_idle",
+        "the end leaves the flags", WORD, "store_idle",
         "seen.with_state(0)", "seen.with_state(seen.state() & ~Value::count_mask)")
 
 
