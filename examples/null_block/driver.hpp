@@ -59,6 +59,11 @@ struct Driver {
   /// Starts the queues when the bandwidth allows more.
   struct Restart {
     explicit Restart(const mq::Disk<Driver>& its_disk) : disk{its_disk.ref()} {}
+    /// Disarms the alarm. Does not wait for its function, which starts the queues.
+    void cancel() {
+      const std::lock_guard lock{mutex};
+      if (alarm.cancel()) is_armed = false;
+    }
     mq::DiskRef<Driver> disk;  // revoked at the removal: the alarm may fire later
     std::mutex mutex;
     bool is_armed = false;  // until the alarm's function runs

@@ -255,8 +255,10 @@ class NullDisk {
     disk_->set_read_only(changed.read_only != 0);
     static_cast<void>(run([&](mq::Control& control) { disk_->freeze(control); }));
     device().configure(changed, runtime_.now_ns());
+    // Else a request that the new bandwidth holds back would wait for the old one's alarm.
+    if (is_other_bandwidth) disk_->queue_data().restart->cancel();
     static_cast<void>(run([&](mq::Control& control) { disk_->thaw(control); }));
-    // What waits for the old bandwidth's alarm tries the new one.
+    // What the old bandwidth held back tries the new one.
     for (std::uint32_t i = 0; is_other_bandwidth && i != disk_->hw_queue_count(); ++i) {
       disk_->hw_queue(blkown::QueueIndex{i}).start();
     }

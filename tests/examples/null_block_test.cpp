@@ -625,6 +625,21 @@ TEST(NullBlock, TheBandwidthChangesWhileBiosWait) {
   EXPECT_TRUE(world.start(mq::Op::read, 0, 2048)->has_ended);
 }
 
+// Goal: the alarm of the old bandwidth, here due in 32 s, does not delay what the new one holds
+// back.
+TEST(NullBlock, AChangedBandwidthHoldsBackForItsOwnTime) {
+  World world{"mbps=1,max_sectors=65536"};
+  EXPECT_EQ(world.run(mq::Op::read, 0, 65536), Status::ok);
+  const auto held = world.start(mq::Op::read, 0, 8);
+  EXPECT_FALSE(held->has_ended);
+  const std::uint64_t start_ns = world.now_ns;
+  world.must_set("mbps", "100");
+  world.finish(*held);
+  EXPECT_EQ(world.run(mq::Op::read, 0, 65536), Status::ok);
+  EXPECT_EQ(world.run(mq::Op::read, 0, 8), Status::ok);
+  EXPECT_EQ(world.now_ns - start_ns, 320'000'000U) << "32 MiB at 100 MiB/s";
+}
+
 TEST(NullBlock, ADiskIsRemovedWhileItsBandwidthHoldsBiosBack) {
   World world{"mbps=1"};
   EXPECT_EQ(world.run(mq::Op::read, 0, 2048), Status::ok);
