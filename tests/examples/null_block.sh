@@ -21,6 +21,8 @@ case $case in
     expect 1 "zoned=1: this workload writes in any order" "$program" zoned=1
     expect 2 "blocksize=3: give a power of 2 from 512 to 65536" "$program" blocksize=3
     expect 2 "cache_size=4096: needs memory_backed=1" "$program" cache_size=4k
+    expect 2 "size=2m: give each parameter once" "$program" size=1m size=2m
+    expect 2 "size=2m: give each parameter once" "$program" size=1m,size=2m
     expect 1 "the disk has too few blocks" "$program" size=64k
     expect 1 "init_hctx_probability=100: the queue was refused" "$program" init_hctx_probability=100
     for wrong in size= size=-1 size=+1m size=18446744073709551616 size=1t frob submit_queues=1k \

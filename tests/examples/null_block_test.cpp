@@ -815,7 +815,7 @@ TEST(NullBlock, TheNumberOfQueuesChangesUnderLoad) {
 }
 
 TEST(NullBlock, AQueueForEachNodeReplacesTheNumberGiven) {
-  World world{"use_per_node_hctx=1,submit_queues=3,max_submit_queues=3"};
+  World world{"use_per_node_hctx=1,submit_queues=3,max_submit_queues=3", 3};
   EXPECT_EQ(world.disk->disk().config().normal_queues, null_block::node_count());
   EXPECT_EQ(world.disk->config().submit_queues, null_block::node_count()) << "as show tells";
   EXPECT_EQ(null_block::count_nodes("0\n"), 1U);
@@ -825,7 +825,10 @@ TEST(NullBlock, AQueueForEachNodeReplacesTheNumberGiven) {
   EXPECT_EQ(null_block::count_nodes("no nodes\n"), 1U);
   // The number can be changed from there: it was a number of nodes, and not 3.
   world.must_set("submit_queues", "3");
-  EXPECT_EQ(world.disk->disk().hw_queue_count(), 3U);
+  for (std::uint32_t i = 0; i != 3; ++i) {
+    world.finish(*world.start(mq::Op::read, 0, 8, {}, {}, i));
+  }
+  EXPECT_EQ(world.take_queues(), "0 1 2");
 }
 
 TEST(NullBlock, APolledBioEndsWhenItIsPolledForAndABatchAtATime) {
