@@ -2,12 +2,14 @@
 //
 // ControlSocket: a unix socket that takes a disk's commands, on a thread of its own.
 //
-// A client sends lines, and gets the answer to each. Its commands are executed one after the other,
-// and those of several clients in turns. A line that is longer than a command can be is answered
-// with an error and closes the client, as an answer does that the client does not take within a
-// second. What stands behind the last newline is not executed, because a client that was killed has
-// sent a part of a command: it is answered with an error. Without free descriptors a client waits.
-// The socket is removed with the object, and one that a killed program left behind is replaced.
+// A client sends lines, and gets the answer to each. The commands of a client are executed in their
+// order, and those of several clients in turns. A client is closed after an error for a line that
+// is longer than a command can be. What the client sends after that line is discarded, for a second
+// at most. A client that does not take an answer within a second is closed too.
+//
+// A line without a newline at the end of the input is answered with an error, and not executed:
+// a client that was killed may have sent a part of a command. Without free descriptors a client
+// waits. The destructor removes the socket. A socket that a killed program left behind is replaced.
 
 #ifndef NULL_BLOCK_CONTROL_SOCKET_HPP
 #define NULL_BLOCK_CONTROL_SOCKET_HPP
@@ -55,8 +57,9 @@ namespace null_block {
   char buffer[512];
   while (true) {
     const ssize_t length = recv(fd.get(), buffer, sizeof(buffer), 0);
+    // A peer that has closed without reading all has answered before that.
+    if (length == 0 || (length < 0 && errno == ECONNRESET && !answer.empty())) return answer;
     if (length < 0) return std::unexpected(path + ": " + std::strerror(errno));
-    if (length == 0) return answer;
     answer.append(buffer, static_cast<std::size_t>(length));
   }
 }
@@ -88,6 +91,8 @@ class ControlSocket {
   }
 
  private:
+  using steady_clock = std::chrono::steady_clock;
+
   static constexpr std::size_t max_line_bytes = 4096;
   /// For a whole answer: a client that takes it slowly holds up the others no longer.
   static constexpr std::chrono::milliseconds answer_time{1000};
@@ -158,16 +163,27 @@ class ControlSocket {
       if (!send_all(client.fd.get(), answer_(line))) return false;
     }
   }
-  /// Sends an error. Returns false: the client is closed.
+  /// Sends an error. Returns false: the client is closed. Discards what the client sends before,
+  /// because a close with unread bytes resets the connection.
   [[nodiscard]] static bool refuse_rest(const Client& client, const std::string& error) {
-    static_cast<void>(send_all(client.fd.get(), error));
+    if (send_all(client.fd.get(), error) && shutdown(client.fd.get(), SHUT_WR) == 0) {
+      discard_input(client.fd.get());
+    }
     return false;
+  }
+  /// Reads until the client closes, for the time of an answer at most.
+  static void discard_input(int fd) {
+    const steady_clock::time_point end = steady_clock::now() + answer_time;
+    char buffer[4096];
+    while (steady_clock::now() < end) {
+      const ssize_t length = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+      if (length == 0 || (length < 0 && errno != EAGAIN && errno != EINTR)) return;
+      if (length < 0 && !wait_for(fd, POLLIN, end)) return;
+    }
   }
 
   /// Sends an answer. Returns false if the client is gone, or has not taken all in time.
   [[nodiscard]] static bool send_all(int fd, const std::string& text) {
-    using std::chrono::milliseconds;
-    using std::chrono::steady_clock;
     const steady_clock::time_point end = steady_clock::now() + answer_time;
     for (std::size_t done = 0; done != text.size();) {
       const ssize_t length =
@@ -178,11 +194,17 @@ class ControlSocket {
       }
       if (errno == EINTR) continue;
       if (errno != EAGAIN) return false;
-      const auto left = std::chrono::duration_cast<milliseconds>(end - steady_clock::now()).count();
-      if (left <= 0) return false;
-      pollfd watched{.fd = fd, .events = POLLOUT, .revents = 0};
-      static_cast<void>(::poll(&watched, 1, static_cast<int>(left)));
+      if (!wait_for(fd, POLLOUT, end)) return false;
     }
+    return true;
+  }
+  /// Waits for an event, until `end` at most. Returns false if no time is left.
+  [[nodiscard]] static bool wait_for(int fd, short events, steady_clock::time_point end) {
+    using std::chrono::milliseconds;
+    const auto left = std::chrono::duration_cast<milliseconds>(end - steady_clock::now()).count();
+    if (left <= 0) return false;
+    pollfd watched{.fd = fd, .events = events, .revents = 0};
+    static_cast<void>(::poll(&watched, 1, static_cast<int>(left)));
     return true;
   }
 

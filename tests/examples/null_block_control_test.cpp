@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstring>
@@ -127,6 +128,7 @@ std::string answer_to_packets(const std::string& path, const std::vector<std::st
   char buffer[512];
   while (true) {
     const ssize_t length = recv(client.get(), buffer, sizeof(buffer), 0);
+    EXPECT_GE(length, 0) << std::strerror(errno);
     if (length <= 0) return answer;
     answer.append(buffer, static_cast<std::size_t>(length));
   }
@@ -165,6 +167,11 @@ TEST(NullBlockControl, ALineThatIsTooLongIsAnError) {
   EXPECT_EQ(answer_to_packets(path, {longest + "\n"}), "4096\n");
   EXPECT_EQ(answer_to_packets(path, {longest + "x\n"}, false), error);
   EXPECT_EQ(answer_to_packets(path, {"a\n" + longest + longest}, false), "1\n" + error);
+  // The server has read 4,608 bytes when it refuses the line: here all of them, or not.
+  for (const std::size_t length : {4607U, 4608U, 5000U, 100'000U}) {
+    EXPECT_EQ(null_block::send_command(path, std::string(length, 'x')).value_or("none"), error)
+        << length;
+  }
   EXPECT_EQ(null_block::send_command(path, "show").value_or("none"), "4\n") << "others go on";
   control->reset();
   EXPECT_EQ(executed, 3U);
