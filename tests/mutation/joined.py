@@ -103,6 +103,9 @@ class Headers:
         for place, end, is_braced in sorted({
                 probe for _, begin, end in functions(code) for probe in probes_of(code, begin, end)
                 if self.has_probes and any(first <= begin and begin < last for first, last in of_body)}):
+            # A statement of a closure is found twice: the function around the closure gives it another end.
+            if f"{file}:{place}" in self.probes:
+                continue
             probe = f" ::blkown_probe({len(self.probes)}u); "
             self.probes[f"{file}:{place}"] = len(self.probes)
             additions.append((place, "{" + probe if is_braced else probe))
